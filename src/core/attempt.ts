@@ -1,0 +1,30 @@
+/** One try of a call. Transports extend it, so that an attempt costs one object. */
+import type { Call } from './call.ts'
+import type { Endpoint } from './endpoint.ts'
+
+export class Attempt {
+  readonly call: Call
+  /** 0 is the first. Set by the execution. */
+  number = 0
+  /** Instant at which it was let start. Set by the execution. */
+  startedAt = 0
+  /** `undefined` on servers and for functions. */
+  endpoint: Endpoint | undefined = undefined
+  /** How many endpoint policies have admitted it; the execution settles exactly those. */
+  admitted = 0
+  /** True from `begin` to `end`. */
+  running = false
+  /** Bytes of the request may have reached the peer. Set by the transport. */
+  sent = false
+  /** Next younger and next older attempt in flight on the same endpoint; kept by the execution. */
+  newer: Attempt | undefined = undefined
+  older: Attempt | undefined = undefined
+  /** Attempts in flight on the same limiter when this one started; kept by concurrency limits. */
+  inFlightAtStart = 0
+  /** Observers' own (a span); set by the telemetry, read by it only. */
+  observed: unknown = undefined
+
+  constructor(call: Call) {
+    this.call = call
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * A call is one logical request. It holds what must outlive its attempts: deadline, trace, what has been tried, and the
+ * chain of cancellation from the request that caused it.
+ */
+import type { Attempt } from './attempt.ts'
+import type { Endpoint } from './endpoint.ts'
+import type { AttemptReport } from './errors.ts'
+import type { Outcome } from './outcome.ts'
+import type { TraceContext } from './trace-context.ts'
+
+export type Protocol = 'http' | 'grpc' | 'function'
+
+/** What never changes between calls of one kind. Made once, frozen. */
+export interface Route {
+  readonly service: string
+  /** Low cardinality: `GET`, or `/shop.Orders/Get`, or `Prices.quote`. */
+  readonly method: string
+  readonly protocol: Protocol
+  /** The response may be long: load counts while it is open, but its duration is no latency. */
+  readonly streaming: boolean
+  /** Whether a second execution does no harm. */
+  readonly idempotent: boolean
+}
+
+export class Call {
+  readonly route: Route
+  readonly startedAt: number
+  /** Instant on the monotonic clock; `Infinity` = none. */
+  deadlineAt: number
+  /** The inbound call that caused this one. */
+  readonly parent: Call | undefined
+  /** Set when the call or its parent is traced. */
+  trace: TraceContext | undefined
+  /** Who is on the other side: the caller's service on a server, the called service on a client. */
+  peer: string | undefined
+  /** From the route, unless the caller said otherwise for this call. */
+  idempotent: boolean
+  /** Carried to all descendants. */
+  baggage: ReadonlyMap<string, string> | undefined
+
+  /** Attempts started so far. */
+  attempts = 0
+  /** Something reached the caller: no more attempts. */
+  committed = false
+  /** The last endpoint tried, and the earlier ones (only after a failure). */
+  endpoint: Endpoint | undefined = undefined
+  tried: Endpoint[] | undefined = undefined
+  /** Only after a failure. */
+  reports: AttemptReport[] | undefined = undefined
+  /** Whether any attempt may have been acted on. */
+  sent = false
+  /** Set once, by the execution. */
+  settled = false
+  /** Why the call was cancelled; `undefined` while it was not. */
+  cancelledBy: unknown = undefined
+
+  /** What is running for this call right now: attempts, a backoff, a wait. Told when the call is cancelled. */
+  onCancel: ((cause: unknown) => void) | undefined = undefined
+  /** Observers' own (spans, metric handles); set by the telemetry, read by it only. */
+  observed: unknown = undefined
+  /** The attempt a service policy admitted, for its settling. */
+  first: Attempt | undefined = undefined
+  /** How it ended. */
+  outcome: Outcome | undefined = undefined
+
+  #children: Set<Call> | undefined = undefined
+  #abort: AbortController | undefined = undefined
+
+  constructor(route: Route, startedAt: number, deadlineAt: number, parent: Call | undefined) {
+    this.route = route
+    this.startedAt = startedAt
+    this.deadlineAt = deadlineAt
+    this.parent = parent
+    this.trace = undefined
+    this.peer = undefined
+    this.idempotent = route.idempotent
+    this.baggage = parent?.baggage
+  }
+
+  get cancelled(): boolean {
+    return this.cancelledBy !== undefined
+  }
+
+  /** For code that speaks AbortSignal; made only if somebody reads it. */
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController()
+      if (this.cancelledBy !== undefined) this.#abort.abort(this.cancelledBy)
+    }
+    return this.#abort.signal
+  }
+
+  /** Our side gives up: ends what runs, here and in all calls this one caused. Safe to call more than once. */
+  cancel(cause: unknown): void {
+    if (this.settled || this.cancelledBy !== undefined) return
+    this.cancelledBy = cause
+    this.onCancel?.(cause)
+    if (this.#children !== undefined) for (const child of [...this.#children]) child.cancel(cause)
+    this.#abort?.abort(cause)
+  }
+
+  adopt(child: Call): void {
+    this.#children ??= new Set()
+    this.#children.add(child)
+  }
+
+  release(child: Call): void {
+    this.#children?.delete(child)
+  }
+}

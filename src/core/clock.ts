@@ -1,0 +1,103 @@
+/**
+ * Time and chance, behind one interface so that every policy can be tested on a fake clock with a seeded random source.
+ * Instants are milliseconds on the monotonic clock; the wall clock is for certificates and tokens only, because it jumps.
+ */
+
+/** What {@link Clock.startTimer} returns; opaque, only good for {@link Clock.stopTimer}. */
+export type Timer = object
+
+/** The source of time and chance of everything in this library. */
+export interface Clock {
+  /** The monotonic clock, in ms. */
+  now(): number
+  /** The wall clock, in ms since 1970. */
+  wallNow(): number
+  /** A number in [0, 1). */
+  random(): number
+  /** Calls `fire(context)` once after `ms`; keeps the process alive until then. */
+  startTimer<T>(ms: number, fire: (context: T) => void, context: T): Timer
+  /** The same for housekeeping: never keeps the process alive. */
+  startBackgroundTimer<T>(ms: number, fire: (context: T) => void, context: T): Timer
+  stopTimer(timer: Timer): void
+  /**
+   * For how many ms our own event loop stood still since `at`. A duration that overlaps a stall says nothing about the
+   * other side, so whoever learns from durations asks this first.
+   */
+  stalledMsSince(at: number): number
+}
+
+/** The largest delay a Node timer keeps; above it, it would fire at once. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+/** How often the loop is sampled while somebody asks, and how late a sample counts as a stall. */
+const SAMPLE_MS = 20
+const STALL_MS = 20
+/** Sampling stops when nobody has asked for this long, so that an idle process has no timers. */
+const IDLE_MS = 2_000
+
+class SystemClock implements Clock {
+  readonly now = (): number => performance.now()
+  readonly wallNow = (): number => Date.now()
+  readonly random = (): number => Math.random()
+
+  #sampler: NodeJS.Timeout | undefined
+  #sampledAt = 0
+  #askedAt = 0
+  #stalls: { endedAt: number; ms: number }[] = []
+
+  startTimer<T>(ms: number, fire: (context: T) => void, context: T): Timer {
+    return setTimeout(fire, Math.min(ms, LONGEST_TIMER_MS), context)
+  }
+
+  startBackgroundTimer<T>(ms: number, fire: (context: T) => void, context: T): Timer {
+    return setTimeout(fire, Math.min(ms, LONGEST_TIMER_MS), context).unref()
+  }
+
+  stopTimer(timer: Timer): void {
+    clearTimeout(timer as NodeJS.Timeout)
+  }
+
+  stalledMsSince(at: number): number {
+    const now = performance.now()
+    this.#askedAt = now
+    if (this.#sampler === undefined) {
+      this.#sampledAt = now
+      this.#sampler = setInterval(() => this.#sample(), SAMPLE_MS).unref()
+    } else if (now - this.#sampledAt > SAMPLE_MS + STALL_MS) {
+      // The sampler itself has not run yet: this code is the first after the stall.
+      this.#sample()
+    }
+    let ms = 0
+    for (let i = this.#stalls.length - 1; i >= 0; i--) {
+      const stall = this.#stalls[i]!
+      if (stall.endedAt <= at) break
+      ms += Math.min(stall.ms, stall.endedAt - at)
+    }
+    return ms
+  }
+
+  #sample(): void {
+    const now = performance.now()
+    const late = now - this.#sampledAt - SAMPLE_MS
+    this.#sampledAt = now
+    if (late > STALL_MS) {
+      this.#stalls.push({ endedAt: now, ms: late })
+      if (this.#stalls.length > 64) this.#stalls.shift()
+    }
+    if (now - this.#askedAt > IDLE_MS) {
+      clearInterval(this.#sampler)
+      this.#sampler = undefined
+      this.#stalls = []
+    }
+  }
+}
+
+/** The real clock of this process. */
+export const systemClock: Clock = new SystemClock()
+
+/** Resolves after `ms` on `clock`. */
+export function sleep(clock: Clock, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    clock.startTimer(ms, resolve, undefined)
+  })
+}

@@ -1,0 +1,127 @@
+/** The one error class of the library, and the stable codes that it, the metrics and the events share. */
+
+/**
+ * Why a call, an attempt or an operation of the mesh failed. Stable: code may be written against these words.
+ *
+ * Local refusals, nothing was sent: `no-endpoints`, `circuit-open`, `concurrency-limited`, `rate-limited`, `throttled`,
+ * `queue-full`. Time: `deadline-exceeded`, `attempt-timeout`. The caller gave up: `cancelled`. On the way:
+ * `connect-failed` (nothing was sent), `identity-rejected` (the peer's certificate was refused; nothing was sent),
+ * `connection-lost`, `protocol-error`. The peer said so: `refused-by-peer` (not executed), `overloaded` (429, 503),
+ * `server-error` (other 5xx), `permission-denied` (403 by an intention), `response-too-large`.
+ * Around calls: `invalid-options`, `registry-unavailable`, `registry-refused`, `join-refused`, `not-in-mesh`, `closed`.
+ */
+export type ErrorCode =
+  | 'no-endpoints'
+  | 'circuit-open'
+  | 'concurrency-limited'
+  | 'rate-limited'
+  | 'throttled'
+  | 'queue-full'
+  | 'deadline-exceeded'
+  | 'attempt-timeout'
+  | 'cancelled'
+  | 'connect-failed'
+  | 'identity-rejected'
+  | 'connection-lost'
+  | 'protocol-error'
+  | 'refused-by-peer'
+  | 'overloaded'
+  | 'server-error'
+  | 'permission-denied'
+  | 'response-too-large'
+  | 'invalid-options'
+  | 'registry-unavailable'
+  | 'registry-refused'
+  | 'join-refused'
+  | 'not-in-mesh'
+  | 'closed'
+
+/** One try, as an error tells of it. */
+export interface AttemptReport {
+  /** `address:port`, if one was chosen. */
+  readonly endpoint: string | undefined
+  readonly durationMs: number
+  readonly code: ErrorCode | undefined
+  readonly status: number | undefined
+}
+
+/** Everything a {@link MeshError} may carry besides its message. */
+export interface MeshErrorDetails {
+  readonly code: ErrorCode
+  readonly service?: string | undefined
+  readonly method?: string | undefined
+  readonly endpoint?: string | undefined
+  readonly attempts?: readonly AttemptReport[] | undefined
+  readonly elapsedMs?: number | undefined
+  readonly sent?: boolean | undefined
+  readonly cause?: unknown
+}
+
+const BRAND = Symbol.for('inmesh.MeshError')
+
+/**
+ * The only error that inmesh throws for something that went wrong at run time. Wrong options are a `TypeError` with the
+ * field's name (see `OptionsError`), thrown when the options are given.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   await mesh.fetch('http://inventory/items/42', { method: 'POST', body })
+ * } catch (error) {
+ *   if (isMeshError(error) && !error.sent) queueForLater() // certainly not executed
+ * }
+ * ```
+ */
+export class MeshError extends Error {
+  override readonly name = 'MeshError'
+  /** Why; stable. */
+  readonly code: ErrorCode
+  /** The service that was called, or that this is about. */
+  readonly service: string | undefined
+  /** `GET`, or the full name of a gRPC method. */
+  readonly method: string | undefined
+  /** `address:port` of the last attempt. */
+  readonly endpoint: string | undefined
+  /** All attempts, in order. */
+  readonly attempts: readonly AttemptReport[]
+  /** From the call's begin to this error. */
+  readonly elapsedMs: number
+  /** May a peer have acted on the request? `false` means: certainly not. */
+  readonly sent: boolean
+
+  constructor(message: string, details: MeshErrorDetails) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause })
+    this.code = details.code
+    this.service = details.service
+    this.method = details.method
+    this.endpoint = details.endpoint
+    this.attempts = details.attempts ?? []
+    this.elapsedMs = details.elapsedMs ?? 0
+    this.sent = details.sent ?? false
+  }
+
+  get [BRAND](): true {
+    return true
+  }
+
+  /** A plain object for logs: no stack, the cause by its message. */
+  toJSON(): Record<string, unknown> {
+    return {
+      name: this.name,
+      code: this.code,
+      message: this.message,
+      service: this.service,
+      method: this.method,
+      endpoint: this.endpoint,
+      attempts: this.attempts,
+      elapsedMs: this.elapsedMs,
+      sent: this.sent,
+      cause: this.cause instanceof Error ? this.cause.message : undefined,
+    }
+  }
+}
+
+/** True for a {@link MeshError} of any copy of this library. */
+export function isMeshError(value: unknown): value is MeshError {
+  return typeof value === 'object' && value !== null && BRAND in value
+}

@@ -1,0 +1,24 @@
+/** What the machine tells observers. Observers watch and never decide; none may throw. */
+import type { Attempt } from './attempt.ts'
+import type { Call } from './call.ts'
+import type { Outcome } from './outcome.ts'
+
+/** Watches the calls of one side (client or server). Every method is called synchronously on the hot path. */
+export interface Telemetry {
+  /** Before anything else; may set `call.trace`. */
+  callStarted(call: Call): void
+  /** After the endpoint was chosen and all policies admitted it. */
+  attemptStarted(attempt: Attempt): void
+  /** `waitMs` >= 0: another attempt follows after it. */
+  attemptEnded(attempt: Attempt, outcome: Outcome, waitMs: number): void
+  /** Exactly once per call. */
+  callEnded(call: Call, outcome: Outcome): void
+}
+
+/** Watches nothing. */
+export const SILENT: Telemetry = Object.freeze({
+  callStarted() {},
+  attemptStarted() {},
+  attemptEnded() {},
+  callEnded() {},
+})

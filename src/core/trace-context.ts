@@ -1,0 +1,61 @@
+/**
+ * W3C Trace Context (https://www.w3.org/TR/trace-context/): who we are in a trace, read from and written to headers
+ * without the OpenTelemetry API, whose propagators cost a hundred times more than the text they produce.
+ */
+import { randomFillSync } from 'node:crypto'
+
+export interface TraceContext {
+  /** 32 lower-case hex digits, not all zero. */
+  readonly traceId: string
+  /** 16 lower-case hex digits, not all zero. */
+  readonly spanId: string
+  readonly sampled: boolean
+  /** `tracestate` as received. */
+  readonly state: string | undefined
+}
+
+const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/
+const MAX_TRACESTATE = 512
+
+/** `undefined` for anything that is not a valid `traceparent`; then a new trace starts, as the standard says. */
+export function parseTraceparent(header: string | undefined, state?: string): TraceContext | undefined {
+  if (header === undefined) return undefined
+  const match = TRACEPARENT.exec(header)
+  if (match === null) return undefined
+  const [, version, traceId, spanId, flags, rest] = match
+  if (version === 'ff' || (version === '00' && rest !== undefined)) return undefined
+  if (/^0+$/.test(traceId!) || /^0+$/.test(spanId!)) return undefined
+  return {
+    traceId: traceId!,
+    spanId: spanId!,
+    sampled: (Number.parseInt(flags!, 16) & 1) === 1,
+    state: state !== undefined && state.length <= MAX_TRACESTATE ? state : undefined,
+  }
+}
+
+export function formatTraceparent(trace: TraceContext): string {
+  return `00-${trace.traceId}-${trace.spanId}-${trace.sampled ? '01' : '00'}`
+}
+
+// One system call per 4 KiB instead of one per id (2.6 µs against 0.1 µs).
+const block = Buffer.alloc(4096)
+let used = block.length
+
+function randomHex(bytes: number): string {
+  for (;;) {
+    if (used + bytes > block.length) {
+      randomFillSync(block)
+      used = 0
+    }
+    const hex = block.hexSlice(used, used + bytes)
+    used += bytes
+    if (!/^0+$/.test(hex)) return hex
+  }
+}
+
+/** A child of `parent`, or the root of a new trace. A new trace is unsampled: only a tracer decides to record. */
+export function childTrace(parent: TraceContext | undefined): TraceContext {
+  return parent === undefined
+    ? { traceId: randomHex(16), spanId: randomHex(8), sampled: false, state: undefined }
+    : { traceId: parent.traceId, spanId: randomHex(8), sampled: parent.sampled, state: parent.state }
+}
