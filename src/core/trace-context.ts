@@ -47,7 +47,7 @@ function randomHex(bytes: number): string {
       randomFillSync(block)
       used = 0
     }
-    const hex = block.hexSlice(used, used + bytes)
+    const hex = block.toString('hex', used, used + bytes)
     used += bytes
     if (!/^0+$/.test(hex)) return hex
   }

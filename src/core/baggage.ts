@@ -1,0 +1,41 @@
+/** W3C Baggage (https://www.w3.org/TR/baggage/): values that travel with a call to all its descendants, within bounds. */
+
+/** The standard's own bounds; what exceeds them is dropped, because it would be sent on at every hop. */
+const MAX_BYTES = 8_192
+const MAX_MEMBERS = 64
+const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}$/
+
+/** Members that break the syntax or the bounds are dropped one by one. Properties after `;` are not kept. */
+export function parseBaggage(header: string | undefined): ReadonlyMap<string, string> | undefined {
+  if (header === undefined || header === '' || header.length > MAX_BYTES) return undefined
+  const members = new Map<string, string>()
+  for (const member of header.split(',')) {
+    if (members.size >= MAX_MEMBERS) break
+    const [pair = ''] = member.split(';', 1)
+    const equals = pair.indexOf('=')
+    if (equals < 0) continue
+    const name = pair.slice(0, equals).trim()
+    if (!NAME.test(name)) continue
+    try {
+      members.set(name, decodeURIComponent(pair.slice(equals + 1).trim()))
+    } catch {
+      // A malformed percent-escape: this member is dropped, the others are kept.
+    }
+  }
+  return members.size === 0 ? undefined : members
+}
+
+/** `undefined` if there is nothing to send. Members that would exceed the bounds are left out. */
+export function formatBaggage(members: ReadonlyMap<string, string> | undefined): string | undefined {
+  if (members === undefined || members.size === 0) return undefined
+  let header = ''
+  let count = 0
+  for (const [name, value] of members) {
+    if (!NAME.test(name) || count >= MAX_MEMBERS) continue
+    const member = `${name}=${encodeURIComponent(value)}`
+    if (header.length + member.length + 1 > MAX_BYTES) continue
+    header = header === '' ? member : `${header},${member}`
+    count += 1
+  }
+  return header === '' ? undefined : header
+}

@@ -1,0 +1,299 @@
+/**
+ * Options and documents described once: the same description checks options from code, policies from the registry and
+ * configuration files, names every mistake by its path, and yields the published JSON Schema. Our own and not a schema
+ * library, because loading one costs more than everything else in `import 'inmesh'` (docs/decisions/0002).
+ */
+import { parseDuration } from './duration.ts'
+import { didYouMean } from './nearest.ts'
+
+/** One mistake: where, and a sentence about what is valid there. */
+export interface Issue {
+  readonly path: readonly (string | number)[]
+  readonly message: string
+}
+
+export type JsonSchema = Record<string, unknown>
+
+/** Describes and checks one value. `T` is what a valid value becomes. */
+export interface Field<T> {
+  /** Reports to `issues`; what it returns counts only if it reported nothing. */
+  parse(value: unknown, path: readonly (string | number)[], issues: Issue[]): T
+  readonly schema: JsonSchema
+  /** A missing key is no mistake. */
+  readonly optional: boolean
+}
+
+export type Parsed<F> = F extends Field<infer T> ? T : never
+
+/** Wrong options: a programming mistake, told at once and whole, naming each field and its valid values. */
+export class OptionsError extends TypeError {
+  override readonly name = 'OptionsError'
+  readonly code = 'invalid-options'
+  readonly issues: readonly Issue[]
+
+  constructor(what: string, issues: readonly Issue[]) {
+    super(`${what}: ${issues.map((issue) => describeIssue(issue)).join('; ')}`)
+    this.issues = issues
+  }
+}
+
+/** `retry.attempts: expected a whole number from 1 to 10, got 0`. */
+export function describeIssue(issue: Issue): string {
+  return issue.path.length === 0 ? issue.message : `${formatPath(issue.path)}: ${issue.message}`
+}
+
+/** `allow[0].methods`. */
+export function formatPath(path: readonly (string | number)[]): string {
+  return path.reduce<string>(
+    (text, key) => (typeof key === 'number' ? `${text}[${key}]` : text === '' ? key : `${text}.${key}`),
+    '',
+  )
+}
+
+/** A value as an error message shows it: short, on one line, without control characters. */
+export function show(value: unknown): string {
+  let text: string
+  if (typeof value === 'string') text = JSON.stringify(value)
+  else if (typeof value === 'function') text = 'a function'
+  else if (Array.isArray(value)) text = `a list of ${value.length}`
+  else if (typeof value === 'object' && value !== null) text = 'an object'
+  else text = String(value)
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text
+}
+
+function mistake(expected: string, value: unknown): string {
+  return value === undefined ? `is missing; expected ${expected}` : `expected ${expected}, got ${show(value)}`
+}
+
+function field<T>(expected: string, schema: JsonSchema, accept: (value: unknown) => T | undefined): Field<T> {
+  return {
+    optional: false,
+    schema: { ...schema, description: expected },
+    parse(value, path, issues) {
+      const parsed = accept(value)
+      if (parsed === undefined) issues.push({ path, message: mistake(expected, value) })
+      return parsed as T
+    },
+  }
+}
+
+/** A duration in ms, given as a number of ms or as text with a unit. */
+export function duration(limits: { min?: number; max?: number } = {}): Field<number> {
+  const { min = 0, max = 86_400_000 * 365 } = limits
+  const expected = `a duration from ${min} ms to ${max} ms, as milliseconds or as text such as '200ms', '10s', '5m'`
+  const schema = {
+    oneOf: [
+      { type: 'number', minimum: min, maximum: max },
+      { type: 'string', pattern: '^\\d+(\\.\\d+)?(ms|s|m|h|d)$' },
+    ],
+  }
+  return field(expected, schema, (value) => {
+    const ms = parseDuration(value)
+    return ms !== undefined && ms >= min && ms <= max ? ms : undefined
+  })
+}
+
+export function integer(limits: { min: number; max: number }): Field<number> {
+  const { min, max } = limits
+  return field(`a whole number from ${min} to ${max}`, { type: 'integer', minimum: min, maximum: max }, (value) =>
+    Number.isInteger(value) && (value as number) >= min && (value as number) <= max ? (value as number) : undefined,
+  )
+}
+
+export function number(limits: { min: number; max: number }): Field<number> {
+  const { min, max } = limits
+  return field(`a number from ${min} to ${max}`, { type: 'number', minimum: min, maximum: max }, (value) =>
+    typeof value === 'number' && value >= min && value <= max ? value : undefined,
+  )
+}
+
+/** A share, as a number from 0 to 1 or as text such as `'50%'`; becomes the number from 0 to 1. */
+export function share(limits: { min?: number; max?: number } = {}): Field<number> {
+  const { min = 0, max = 1 } = limits
+  const expected = `a share from ${min * 100}% to ${max * 100}%, as text such as '50%' or as a number from ${min} to ${max}`
+  const schema = {
+    oneOf: [
+      { type: 'number', minimum: min, maximum: max },
+      { type: 'string', pattern: '^\\d+(\\.\\d+)?%$' },
+    ],
+  }
+  return field(expected, schema, (value) => {
+    const text = typeof value === 'string' ? /^(\d{1,3}(?:\.\d{1,6})?)%$/.exec(value) : null
+    const parsed = text ? Number(text[1]) / 100 : value
+    return typeof parsed === 'number' && parsed >= min && parsed <= max ? parsed : undefined
+  })
+}
+
+/** Events per second, as a number or as text such as `'500/s'`, `'30/m'`; becomes a number per second. */
+export function rate(limits: { min: number; max: number }): Field<number> {
+  const expected = `a rate from ${limits.min} to ${limits.max} per second, as a number or as text such as '500/s', '30/m'`
+  const schema = {
+    oneOf: [
+      { type: 'number', minimum: limits.min, maximum: limits.max },
+      { type: 'string', pattern: '^\\d+(\\.\\d+)?/(s|m|h)$' },
+    ],
+  }
+  const seconds: Record<string, number> = { s: 1, m: 60, h: 3600 }
+  return field(expected, schema, (value) => {
+    const text = typeof value === 'string' ? /^(\d{1,9}(?:\.\d{1,6})?)\/(s|m|h)$/.exec(value) : null
+    const parsed = text ? Number(text[1]) / seconds[text[2]!]! : value
+    return typeof parsed === 'number' && parsed >= limits.min && parsed <= limits.max ? parsed : undefined
+  })
+}
+
+export function flag(): Field<boolean> {
+  return field('true or false', { type: 'boolean' }, (value) => (typeof value === 'boolean' ? value : undefined))
+}
+
+/** Text; `pattern` must be anchored and linear. `expected` says in words what is valid. */
+export function text(expected: string, pattern: RegExp, maxLength = 253): Field<string> {
+  const schema = { type: 'string', pattern: pattern.source, maxLength }
+  return field(expected, schema, (value) =>
+    typeof value === 'string' && value.length <= maxLength && pattern.test(value) ? value : undefined,
+  )
+}
+
+export function oneOf<const T extends string>(values: readonly T[]): Field<T> {
+  const expected = `one of ${values.map((value) => `'${value}'`).join(', ')}`
+  return {
+    optional: false,
+    schema: { enum: [...values], description: expected },
+    parse(value, path, issues) {
+      if (!values.includes(value as T)) {
+        const hint = typeof value === 'string' ? didYouMean(value, values) : ''
+        issues.push({ path, message: `${mistake(expected, value)}${hint}` })
+      }
+      return value as T
+    },
+  }
+}
+
+export function list<T>(item: Field<T>, limits: { min?: number; max: number }): Field<readonly T[]> {
+  const { min = 0, max } = limits
+  return {
+    optional: false,
+    schema: { type: 'array', items: item.schema, minItems: min, maxItems: max },
+    parse(value, path, issues) {
+      if (!Array.isArray(value) || value.length < min || value.length > max) {
+        issues.push({ path, message: mistake(`a list of ${min} to ${max} entries`, value) })
+        return []
+      }
+      return Object.freeze(value.map((entry, i) => item.parse(entry, [...path, i], issues)))
+    },
+  }
+}
+
+const UNSAFE_KEYS = new Set(['__proto__', 'constructor', 'prototype'])
+
+function isPlainObject(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}
+
+/** A map of short texts, such as metadata. */
+export function record(limits: { maxEntries: number; maxLength: number }): Field<Readonly<Record<string, string>>> {
+  const { maxEntries, maxLength } = limits
+  const expected = `an object of at most ${maxEntries} texts of at most ${maxLength} characters`
+  return {
+    optional: false,
+    schema: { type: 'object', maxProperties: maxEntries, additionalProperties: { type: 'string', maxLength } },
+    parse(value, path, issues) {
+      const copy: Record<string, string> = Object.create(null)
+      if (!isPlainObject(value) || Object.keys(value).length > maxEntries) {
+        issues.push({ path, message: mistake(expected, value) })
+        return copy
+      }
+      for (const [key, entry] of Object.entries(value)) {
+        if (UNSAFE_KEYS.has(key) || key.length > 128 || typeof entry !== 'string' || entry.length > maxLength) {
+          issues.push({ path: [...path, key], message: mistake(`text of at most ${maxLength} characters`, entry) })
+        } else copy[key] = entry
+      }
+      return Object.freeze(copy)
+    },
+  }
+}
+
+type Shape = Readonly<Record<string, Field<unknown>>>
+type ParsedShape<S extends Shape> = { readonly [K in keyof S]: Parsed<S[K]> }
+
+/** An object with exactly these keys. Unknown keys are mistakes, with the nearest valid name. */
+export function fields<S extends Shape>(shape: S): Field<ParsedShape<S>> & { readonly shape: S } {
+  const keys = Object.keys(shape)
+  return {
+    optional: false,
+    shape,
+    schema: {
+      type: 'object',
+      additionalProperties: false,
+      required: keys.filter((key) => !shape[key]!.optional),
+      properties: Object.fromEntries(keys.map((key) => [key, shape[key]!.schema])),
+    },
+    parse(value, path, issues) {
+      const parsed: Record<string, unknown> = {}
+      if (!isPlainObject(value)) {
+        issues.push({ path, message: mistake(`an object with ${keys.join(', ')}`, value) })
+        return parsed as ParsedShape<S>
+      }
+      for (const key of Object.keys(value)) {
+        if (!Object.hasOwn(shape, key)) {
+          const hint = didYouMean(key, keys)
+          issues.push({ path: [...path, key], message: `unknown key${hint || `; valid keys are ${keys.join(', ')}`}` })
+        }
+      }
+      for (const key of keys) {
+        const inner = shape[key]!
+        const given = Object.hasOwn(value, key) ? value[key] : undefined
+        parsed[key] =
+          given === undefined && inner.optional
+            ? inner.parse(undefined, path, issues)
+            : inner.parse(given, [...path, key], issues)
+      }
+      return Object.freeze(parsed) as ParsedShape<S>
+    },
+  }
+}
+
+/** A missing key becomes `undefined`. */
+export function optional<T>(inner: Field<T>): Field<T | undefined> {
+  return {
+    optional: true,
+    schema: inner.schema,
+    parse: (value, path, issues) => (value === undefined ? undefined : inner.parse(value, path, issues)),
+  }
+}
+
+/** A missing key becomes `fallback`, which the schema publishes. `shown` is how it is written, if not as it is. */
+export function withDefault<T>(inner: Field<T>, fallback: T, shown: unknown = fallback): Field<T> {
+  return {
+    optional: true,
+    schema: shown === Number.POSITIVE_INFINITY ? inner.schema : { ...inner.schema, default: shown },
+    parse: (value, path, issues) => (value === undefined ? fallback : inner.parse(value, path, issues)),
+  }
+}
+
+/** The first kind of value that has no mistake; otherwise `expected` says what is valid. */
+export function either<A, B>(first: Field<A>, second: Field<B>): Field<A | B> {
+  return {
+    optional: false,
+    schema: { anyOf: [first.schema, second.schema] },
+    parse(value, path, issues) {
+      const tried: Issue[] = []
+      const parsed = first.parse(value, path, tried)
+      return tried.length === 0 ? parsed : second.parse(value, path, issues)
+    },
+  }
+}
+
+/** For values that no document can hold: functions, clocks, filters. */
+export function instance<T>(expected: string, accept: (value: unknown) => boolean): Field<T> {
+  return field(expected, {}, (value) => (accept(value) ? (value as T) : undefined))
+}
+
+/** Checks `value` whole, or throws one {@link OptionsError} that names every mistake. `what` begins the message. */
+export function check<T>(description: Field<T>, value: unknown, what: string): T {
+  const issues: Issue[] = []
+  const parsed = description.parse(value ?? {}, [], issues)
+  if (issues.length > 0) throw new OptionsError(what, issues)
+  return parsed
+}
