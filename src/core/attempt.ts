@@ -10,8 +10,6 @@ export class Attempt {
   startedAt = 0
   /** `undefined` on servers and for functions. */
   endpoint: Endpoint | undefined = undefined
-  /** How many endpoint policies have admitted it; the execution settles exactly those. */
-  admitted = 0
   /** True from `begin` to `end`. */
   running = false
   /** Bytes of the request may have reached the peer. Set by the transport. */

@@ -1,0 +1,130 @@
+/**
+ * Walks a call through its attempts: who is asked, who is told, in which order. Every door (HTTP and gRPC client, server,
+ * plain function) calls these four functions and nothing else; they are synchronous and allocate nothing on success.
+ *
+ * - `startCall` once, then `startAttempt` for each try; a refusal code means that nothing was started.
+ * - `endAttempt` exactly once for each started attempt; says how long to wait before the next, or FINAL.
+ * - `endCall` for calls that end without an attempt ending (refused before the first, cancelled during a wait).
+ */
+import type { Attempt } from '../core/attempt.ts'
+import type { Call } from '../core/call.ts'
+import type { ErrorCode } from '../core/errors.ts'
+import { NOT_STARTED, type Outcome } from '../core/outcome.ts'
+import type { Policy } from '../core/policy.ts'
+import { FINAL } from './retry.ts'
+import type { Stack } from './stack.ts'
+
+export function startCall(stack: Stack, call: Call): void {
+  call.parent?.adopt(call)
+  stack.telemetry.callStarted(call)
+}
+
+/** Lets the next attempt start, or says why not. After `no-endpoints` the same attempt may be started again. */
+export function startAttempt(stack: Stack, attempt: Attempt): ErrorCode | undefined {
+  const call = attempt.call
+  if (call.cancelled) return 'cancelled'
+  const now = stack.clock.now()
+  if (now >= call.deadlineAt) return 'deadline-exceeded'
+
+  if (call.first === undefined) {
+    const refusal = admit(stack.service, attempt)
+    if (refusal !== undefined) return refusal
+    call.first = attempt
+    stack.budget.deposit()
+  }
+
+  if (stack.cluster !== undefined) {
+    const endpoint = stack.cluster.picker.pick(call)
+    if (endpoint === undefined) return 'no-endpoints'
+    attempt.endpoint = endpoint
+    call.endpoint = endpoint
+  }
+  const refusal = admit(stack.endpoint, attempt)
+  if (refusal !== undefined) return refusal
+
+  attempt.number = call.attempts++
+  attempt.startedAt = now
+  attempt.running = true
+  if (attempt.endpoint !== undefined) enter(attempt)
+  stack.telemetry.attemptStarted(attempt)
+  return undefined
+}
+
+/** The attempt is over. Returns the wait in ms before the next one, or FINAL: then the call is over, too. */
+export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): number {
+  if (!attempt.running) return FINAL
+  attempt.running = false
+  const call = attempt.call
+  if (attempt.endpoint !== undefined) leave(attempt)
+  settle(stack.endpoint, attempt, outcome)
+  if (attempt.sent && outcome.verdict !== 'refused') call.sent = true
+
+  let waitMs = FINAL
+  if (outcome.verdict !== 'success') {
+    call.reports ??= []
+    call.reports.push({
+      endpoint: attempt.endpoint?.label,
+      durationMs: stack.clock.now() - attempt.startedAt,
+      code: outcome.code,
+      status: outcome.status,
+    })
+    waitMs = stack.retry.next(attempt, outcome)
+    if (waitMs >= 0 && attempt.endpoint !== undefined) {
+      call.tried ??= []
+      call.tried.push(attempt.endpoint)
+    }
+  }
+  stack.telemetry.attemptEnded(attempt, outcome, waitMs)
+  if (waitMs < 0) endCall(stack, call, outcome)
+  return waitMs
+}
+
+/** The call is over. Only the first time counts. */
+export function endCall(stack: Stack, call: Call, outcome: Outcome): void {
+  if (call.settled) return
+  call.settled = true
+  call.outcome = outcome
+  call.onCancel = undefined
+  if (call.first !== undefined) {
+    for (let i = stack.service.length - 1; i >= 0; i--) stack.service[i]!.settle(call.first, outcome)
+  }
+  call.parent?.release(call)
+  stack.telemetry.callEnded(call, outcome)
+}
+
+/** All or none: if one refuses, those asked before it are told that nothing was started. */
+function admit(policies: readonly Policy[], attempt: Attempt): ErrorCode | undefined {
+  for (let i = 0; i < policies.length; i++) {
+    const refusal = policies[i]!.admit(attempt)
+    if (refusal !== undefined) {
+      for (let j = i - 1; j >= 0; j--) policies[j]!.settle(attempt, NOT_STARTED)
+      return refusal
+    }
+  }
+  return undefined
+}
+
+/** Last asked, first told. */
+function settle(policies: readonly Policy[], attempt: Attempt, outcome: Outcome): void {
+  for (let i = policies.length - 1; i >= 0; i--) policies[i]!.settle(attempt, outcome)
+}
+
+function enter(attempt: Attempt): void {
+  const endpoint = attempt.endpoint!
+  endpoint.pending += 1
+  attempt.older = endpoint.newest
+  if (endpoint.newest === undefined) endpoint.oldest = attempt
+  else endpoint.newest.newer = attempt
+  endpoint.newest = attempt
+}
+
+function leave(attempt: Attempt): void {
+  const endpoint = attempt.endpoint!
+  endpoint.pending -= 1
+  if (attempt.older === undefined) endpoint.oldest = attempt.newer
+  else attempt.older.newer = attempt.newer
+  if (attempt.newer === undefined) endpoint.newest = attempt.older
+  else attempt.newer.older = attempt.older
+  attempt.older = undefined
+  attempt.newer = undefined
+}

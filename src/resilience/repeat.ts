@@ -1,0 +1,48 @@
+/**
+ * The loop of further attempts, driven by p-retry. It is entered only after a first attempt has failed and another was
+ * granted, so that the success path never pays for it; how long to wait is the execution's decision, not p-retry's.
+ */
+import pRetry from 'p-retry'
+import type { Call } from '../core/call.ts'
+import type { Timer } from '../core/clock.ts'
+import type { Stack } from './stack.ts'
+
+/** Rejection of one attempt after which another was granted. Carries no stack: it never reaches a caller. */
+export class AttemptFailed extends Error {
+  readonly waitMs: number
+
+  constructor(waitMs: number) {
+    const limit = Error.stackTraceLimit
+    Error.stackTraceLimit = 0
+    super('attempt failed')
+    Error.stackTraceLimit = limit
+    this.waitMs = waitMs
+  }
+}
+
+/**
+ * Waits `waitMs`, then makes attempts until one resolves, or rejects with anything but {@link AttemptFailed}. Cancelling the call
+ * ends a wait at once; the attempt that follows it is then refused by the execution.
+ */
+export async function repeat<T>(stack: Stack, call: Call, waitMs: number, attempt: () => Promise<T>): Promise<T> {
+  await pause(stack, call, waitMs)
+  return pRetry(attempt, {
+    retries: Number.POSITIVE_INFINITY,
+    minTimeout: 0,
+    shouldRetry: ({ error }) => error instanceof AttemptFailed,
+    onFailedAttempt: ({ error }) => (error instanceof AttemptFailed ? pause(stack, call, error.waitMs) : undefined),
+  })
+}
+
+function pause(stack: Stack, call: Call, ms: number): Promise<void> | undefined {
+  if (ms <= 0 || call.cancelled) return undefined
+  return new Promise((resolve) => {
+    const done = (): void => {
+      stack.clock.stopTimer(timer)
+      call.onCancel = undefined
+      resolve()
+    }
+    const timer: Timer = stack.clock.startTimer(ms, done, undefined)
+    call.onCancel = done
+  })
+}

@@ -1,0 +1,93 @@
+/**
+ * Retries as a share of traffic (Finagle's RetryBudget): each call deposits once, each retry withdraws. What bounds the load
+ * on a failing service is the budget, not the attempt limit: tiers of three attempts multiply, budgets of 20 % do not.
+ */
+import type { Clock } from '../core/clock.ts'
+import { fields, number, withDefault } from '../core/fields.ts'
+
+/** How many retries the traffic of a service may cause. */
+export interface RetryBudgetOptions {
+  /** Retries per call. @defaultValue 0.2 (Finagle) */
+  readonly ratio?: number
+  /** Retries per second that are always allowed, for services with little traffic. @defaultValue 10 (Finagle) */
+  readonly minPerSecond?: number
+}
+
+export interface RetryBudgetSettings {
+  readonly ratio: number
+  readonly minPerSecond: number
+}
+
+export const RETRY_BUDGET_DEFAULTS: RetryBudgetSettings = Object.freeze({ ratio: 0.2, minPerSecond: 10 })
+
+export const RETRY_BUDGET_FIELDS = fields({
+  ratio: withDefault(number({ min: 0, max: 10 }), RETRY_BUDGET_DEFAULTS.ratio),
+  minPerSecond: withDefault(number({ min: 0, max: 100_000 }), RETRY_BUDGET_DEFAULTS.minPerSecond),
+})
+
+/**
+ * Finagle keeps deposits for 10 s, which lets the savings of a quiet time through at once: 8.8 times the load in the
+ * worst second of a simulated storm. One second holds worst second and mean alike at 1.8 (algorithms, section 5b).
+ */
+const WINDOW_MS = 1_000
+const SLICES = 10
+const SLICE_MS = WINDOW_MS / SLICES
+
+export class RetryBudget {
+  readonly #clock: Clock
+  #settings: RetryBudgetSettings
+  readonly #slices = new Float64Array(SLICES)
+  #sum = 0
+  #slice: number
+
+  constructor(settings: RetryBudgetSettings, clock: Clock) {
+    this.#settings = settings
+    this.#clock = clock
+    this.#slice = Math.floor(clock.now() / SLICE_MS)
+  }
+
+  /** New settings, old balance. */
+  configure(settings: RetryBudgetSettings): void {
+    this.#settings = settings
+  }
+
+  /** Once per call, before its first attempt. */
+  deposit(): void {
+    this.#add(this.#settings.ratio)
+  }
+
+  /** `true` if one more attempt is paid for. */
+  tryWithdraw(): boolean {
+    if (this.balance < 1) return false
+    this.#add(-1)
+    return true
+  }
+
+  /** How many attempts it would pay for right now. */
+  get balance(): number {
+    this.#turn()
+    return this.#sum + this.#settings.minPerSecond * (WINDOW_MS / 1_000) + 1e-9
+  }
+
+  #add(amount: number): void {
+    this.#turn()
+    this.#slices[this.#slice % SLICES]! += amount
+    this.#sum += amount
+  }
+
+  /** Forgets the slices that have left the window. */
+  #turn(): void {
+    const slice = Math.floor(this.#clock.now() / SLICE_MS)
+    if (slice === this.#slice) return
+    if (slice - this.#slice >= SLICES) {
+      this.#slices.fill(0)
+      this.#sum = 0
+    } else {
+      for (let s = this.#slice + 1; s <= slice; s++) {
+        this.#sum -= this.#slices[s % SLICES]!
+        this.#slices[s % SLICES] = 0
+      }
+    }
+    this.#slice = slice
+  }
+}

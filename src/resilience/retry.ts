@@ -1,0 +1,122 @@
+/**
+ * What may be tried again, and when. The rule that everything else bends to: a call that may have been executed is
+ * repeated only if it is idempotent; one that certainly was not executed may always be tried elsewhere.
+ */
+import type { Attempt } from '../core/attempt.ts'
+import type { Clock } from '../core/clock.ts'
+import { type Duration, formatDuration } from '../core/duration.ts'
+import type { ErrorCode } from '../core/errors.ts'
+import { check, duration, fields, integer, list, withDefault } from '../core/fields.ts'
+import type { Outcome } from '../core/outcome.ts'
+import { BACKOFF_FIELDS, type Backoff, type BackoffOptions, fullJitter } from './backoff.ts'
+import {
+  RETRY_BUDGET_DEFAULTS,
+  RETRY_BUDGET_FIELDS,
+  type RetryBudget,
+  type RetryBudgetOptions,
+  type RetryBudgetSettings,
+} from './retry-budget.ts'
+
+/** Retries of one service or function. */
+export interface RetryOptions {
+  /** Attempts in all, the first included; 1 = no retry. @defaultValue 3 (SRE book, chapter 21) */
+  readonly attempts?: number
+  /**
+   * Bound of one attempt while another may follow it. The last one, and that of a call that must not be repeated, has all
+   * the time that is left. @defaultValue `'2s'`
+   */
+  readonly perTryTimeout?: Duration
+  /** The wait before the next attempt; a peer's `retry-after` replaces it if longer. */
+  readonly backoff?: BackoffOptions
+  /** HTTP statuses worth another attempt of an idempotent call. @defaultValue `[429, 502, 503, 504]` */
+  readonly statuses?: readonly number[]
+  /** Bounds the retries of the whole service. */
+  readonly budget?: RetryBudgetOptions
+}
+
+export interface RetrySettings {
+  readonly attempts: number
+  readonly perTryTimeoutMs: number
+  readonly backoff: Backoff
+  readonly statuses: readonly number[]
+  readonly budget: RetryBudgetSettings
+}
+
+export const RETRY_DEFAULTS: RetrySettings = Object.freeze({
+  attempts: 3,
+  perTryTimeoutMs: 2_000,
+  backoff: Object.freeze({ baseMs: 25, maxMs: 250 }),
+  statuses: Object.freeze([429, 502, 503, 504]),
+  budget: RETRY_BUDGET_DEFAULTS,
+})
+
+export const RETRY_FIELDS = fields({
+  attempts: withDefault(integer({ min: 1, max: 10 }), RETRY_DEFAULTS.attempts),
+  perTryTimeout: withDefault(duration({ min: 1, max: 300_000 }), RETRY_DEFAULTS.perTryTimeoutMs, formatDuration(2_000)),
+  backoff: withDefault(BACKOFF_FIELDS, { base: 25, max: 250 }, {}),
+  statuses: withDefault(list(integer({ min: 400, max: 599 }), { max: 50 }), RETRY_DEFAULTS.statuses),
+  budget: withDefault(RETRY_BUDGET_FIELDS, RETRY_BUDGET_DEFAULTS, {}),
+})
+
+/** Validates and completes. @throws OptionsError naming each wrong field. */
+export function resolveRetry(options?: RetryOptions, what = 'retry'): RetrySettings {
+  const given = check(RETRY_FIELDS, options, what)
+  return Object.freeze({
+    attempts: given.attempts,
+    perTryTimeoutMs: given.perTryTimeout,
+    backoff: Object.freeze({ baseMs: given.backoff.base, maxMs: given.backoff.max }),
+    statuses: given.statuses,
+    budget: given.budget,
+  })
+}
+
+/** No further attempt. */
+export const FINAL = -1
+
+/**
+ * Attempts that certainly were not executed do not count against the limit (gRFC A6), but something must bound them when
+ * every endpoint refuses.
+ */
+const MOST_REFUSED = 5
+
+/** Failures of the way, not of the answer: worth another attempt of an idempotent call. */
+const RETRYABLE: ReadonlySet<ErrorCode> = new Set(['connection-lost', 'attempt-timeout', 'protocol-error'])
+
+export class RetryPolicy {
+  readonly settings: RetrySettings
+  readonly #budget: RetryBudget
+  readonly #clock: Clock
+
+  constructor(settings: RetrySettings, budget: RetryBudget, clock: Clock) {
+    this.settings = settings
+    this.#budget = budget
+    this.#clock = clock
+  }
+
+  /** May another attempt follow if this one fails? Decides the attempt's timeout. */
+  mayFollow(attempt: Attempt): boolean {
+    return attempt.call.idempotent && attempt.number + 1 < this.settings.attempts
+  }
+
+  /** The wait in ms before the next attempt, or {@link FINAL}. Withdraws from the budget. */
+  next(attempt: Attempt, outcome: Outcome): number {
+    const call = attempt.call
+    if (call.committed || call.cancelled || !this.#isWorthIt(attempt, outcome)) return FINAL
+    const asked = outcome.retryAfterMs
+    if (asked !== undefined && asked < 0) return FINAL
+    const elsewhere = outcome.verdict === 'refused' && call.tried === undefined
+    const waitMs = Math.max(asked ?? 0, elsewhere ? 0 : fullJitter(this.settings.backoff, attempt.number, this.#clock))
+    if (this.#clock.now() + waitMs >= call.deadlineAt) return FINAL
+    return this.#budget.tryWithdraw() ? waitMs : FINAL
+  }
+
+  #isWorthIt(attempt: Attempt, outcome: Outcome): boolean {
+    const used = attempt.number + 1
+    if (outcome.verdict === 'refused') {
+      return this.settings.attempts > 1 && used < this.settings.attempts + MOST_REFUSED
+    }
+    if (outcome.verdict !== 'failure' || !attempt.call.idempotent || used >= this.settings.attempts) return false
+    if (outcome.status !== undefined) return this.settings.statuses.includes(outcome.status)
+    return outcome.code !== undefined && RETRYABLE.has(outcome.code)
+  }
+}

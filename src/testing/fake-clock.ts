@@ -1,0 +1,118 @@
+/** A clock that moves only when told to, with a seeded random source: policies and simulations run on it exactly. */
+import type { Clock, Timer } from '../core/clock.ts'
+
+interface FakeTimer {
+  readonly at: number
+  readonly order: number
+  readonly fire: () => void
+}
+
+/**
+ * A {@link Clock} for tests: `advance(ms)` fires what is due, in order, each at its own instant.
+ *
+ * @example
+ * ```ts
+ * const clock = new FakeClock({ seed: 7 })
+ * const mesh = createTestMesh({ clock })
+ * clock.advance(1_000)
+ * ```
+ */
+export class FakeClock implements Clock {
+  #now = 0
+  #wallOffset: number
+  #random: () => number
+  #order = 0
+  #timers = new Set<FakeTimer>()
+  #stalls: { endedAt: number; ms: number }[] = []
+
+  constructor(options: { seed?: number; wallNow?: number } = {}) {
+    this.#random = seededRandom(options.seed ?? 1)
+    this.#wallOffset = options.wallNow ?? Date.UTC(2026, 0, 1)
+  }
+
+  now(): number {
+    return this.#now
+  }
+
+  wallNow(): number {
+    return this.#wallOffset + this.#now
+  }
+
+  random(): number {
+    return this.#random()
+  }
+
+  startTimer<T>(ms: number, fire: (context: T) => void, context: T): Timer {
+    const timer: FakeTimer = { at: this.#now + Math.max(0, ms), order: this.#order++, fire: () => fire(context) }
+    this.#timers.add(timer)
+    return timer
+  }
+
+  startBackgroundTimer<T>(ms: number, fire: (context: T) => void, context: T): Timer {
+    return this.startTimer(ms, fire, context)
+  }
+
+  stopTimer(timer: Timer): void {
+    this.#timers.delete(timer as FakeTimer)
+  }
+
+  stalledMsSince(at: number): number {
+    return this.#stalls.reduce((sum, s) => (s.endedAt > at ? sum + Math.min(s.ms, s.endedAt - at) : sum), 0)
+  }
+
+  /** How many timers are armed: a test can show that none is left behind. */
+  get timers(): number {
+    return this.#timers.size
+  }
+
+  /** Moves on by `ms`, firing what is due. Promise callbacks in between need {@link settle}. */
+  advance(ms: number): void {
+    const until = this.#now + ms
+    for (;;) {
+      let next: FakeTimer | undefined
+      for (const timer of this.#timers) {
+        if (timer.at > until) continue
+        if (next === undefined || timer.at < next.at || (timer.at === next.at && timer.order < next.order)) next = timer
+      }
+      if (next === undefined) break
+      this.#timers.delete(next)
+      this.#now = Math.max(this.#now, next.at)
+      next.fire()
+    }
+    this.#now = until
+  }
+
+  /** Moves on in steps, letting promise callbacks run in between. */
+  async settle(ms = 0, stepMs = 1): Promise<void> {
+    const until = this.#now + ms
+    for (;;) {
+      for (let i = 0; i < 20; i++) await Promise.resolve()
+      if (this.#now >= until) return
+      this.advance(Math.min(stepMs, until - this.#now))
+    }
+  }
+
+  /** Our own event loop stood still for `ms`: time passes, timers fire late. */
+  stall(ms: number): void {
+    this.#now += ms
+    this.#stalls.push({ endedAt: this.#now, ms })
+    this.advance(0)
+  }
+
+  /** The wall clock jumps, as by a time server; the monotonic clock does not. */
+  jumpWall(ms: number): void {
+    this.#wallOffset += ms
+  }
+}
+
+/** Mulberry32 (Tommy Ettinger, public domain): 32 bits of state, good enough for tests and exactly repeatable. */
+export function seededRandom(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = state
+    t = Math.imul(t ^ (t >>> 15), t | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
+  }
+}
