@@ -1,0 +1,310 @@
+/**
+ * This process's session with the registry: keeps one connection, resumes watches and registrations on the next one, and never
+ * loses what it knows because the registry is gone. States: connecting → connected → (lost) → waiting → connecting …, until
+ * closed. The pause between connections grows until a registry has answered (gRFC A57: an open socket is no proof of life).
+ */
+import type { ConnectionOptions } from 'node:tls'
+import type { Clock, Timer } from '../core/clock.ts'
+import { MeshError } from '../core/errors.ts'
+import { RegistryConnection } from './registry-connection.ts'
+import { applyDelta, type ServiceView } from './snapshot.ts'
+import type { Instance, ServerMessage } from './wire.ts'
+
+/** What happens between us and the registry, for events and metrics. */
+export interface RegistryObserver {
+  connected(registry: string): void
+  lost(registry: string, reason: string): void
+  rejected(reason: string): void
+  bundle(trustDomain: string, roots: readonly string[], sequence: number): void
+  refused(code: string, message: string): void
+  /** Our wall clock differs from the registry's. */
+  skew(ms: number): void
+}
+
+export interface RegistryClientOptions {
+  /** `https://host:port`, one or several; the next is tried when one fails. */
+  readonly addresses: readonly string[]
+  readonly service: string
+  /** Unique to this start of the process. */
+  readonly process: string
+  /** Asked for each connection, so that a rotated certificate is used at once. */
+  readonly tls: () => ConnectionOptions
+  readonly clock: Clock
+  readonly observer: RegistryObserver
+  /** What was known at the last run, by service. */
+  readonly restored?: ReadonlyMap<string, ServiceView>
+}
+
+const FIRST_PAUSE_MS = 100
+const LONGEST_PAUSE_MS = 10_000
+/** What a registration, a drain or a deregistration waits for its answer. */
+const ANSWER_TIMEOUT_MS = 5_000
+/** A clock further off than this is told (certificates are backdated by 60 s). */
+const TOLD_SKEW_MS = 30_000
+
+interface Pending {
+  readonly resolve: (revision: number) => void
+  readonly reject: (error: MeshError) => void
+  readonly timer: Timer
+}
+
+export class RegistryClient {
+  readonly #options: RegistryClientOptions
+  readonly #clock: Clock
+  readonly #views = new Map<string, ServiceView>()
+  readonly #listeners = new Map<string, (view: ServiceView) => void>()
+  readonly #registered = new Map<string, Instance>()
+  readonly #pending = new Map<number, Pending>()
+  readonly #seen = new Map<string, (watchers: number) => void>()
+  #connection: RegistryConnection | undefined
+  #welcome: Extract<ServerMessage, { type: 'welcome' }> | undefined
+  #next = 0
+  #ref = 0
+  #failures = 0
+  #timer: Timer | undefined
+  #beatTimer: Timer | undefined
+  #closed = false
+
+  constructor(options: RegistryClientOptions) {
+    this.#options = options
+    this.#clock = options.clock
+    for (const [service, view] of options.restored ?? []) this.#views.set(service, view)
+  }
+
+  /** Opens the first connection; returns at once. */
+  start(): void {
+    this.#connect()
+  }
+
+  get connected(): boolean {
+    return this.#welcome !== undefined
+  }
+
+  /** Whether the registry runs with `--dev`; `undefined` until it has said so. */
+  get dev(): boolean | undefined {
+    return this.#welcome?.dev
+  }
+
+  /** What is known of `service`, live or from the last run. */
+  view(service: string): ServiceView | undefined {
+    return this.#views.get(service)
+  }
+
+  get views(): Iterable<ServiceView> {
+    return this.#views.values()
+  }
+
+  /** Tells of every change of `service`, and at once of what is known already. One listener a service. */
+  watch(service: string, listener: (view: ServiceView) => void): void {
+    this.#listeners.set(service, listener)
+    const known = this.#views.get(service)
+    if (known !== undefined) listener(known)
+    if (this.#welcome !== undefined) this.#sendWatch(service)
+  }
+
+  /** Everything about `service` up to `revision` is in force here: lets a draining instance go. */
+  acknowledge(view: ServiceView): void {
+    if (!view.stale && this.#welcome?.epoch === view.epoch) {
+      this.#connection?.send({ type: 'ack', service: view.service, revision: view.revision })
+    }
+  }
+
+  /** Resolves when the registry has stored it. It is kept registered over reconnections from now on, whatever happens. */
+  register(instance: Instance): Promise<void> {
+    this.#registered.set(instance.id, instance)
+    return this.#ask((ref) => ({ type: 'register', ref, instance }))
+  }
+
+  /** Takes the instance out of every picker; resolves when all watchers have said so, or after `boundMs`. */
+  async drain(id: string, boundMs: number): Promise<'seen' | 'unknown'> {
+    const instance = this.#registered.get(id)
+    if (instance === undefined) return 'unknown'
+    this.#registered.set(id, { ...instance, state: 'draining' })
+    if (this.#welcome === undefined) return 'unknown'
+    const seen = new Promise<'seen' | 'unknown'>((resolve) => {
+      const timer = this.#clock.startTimer(boundMs, () => finish('unknown'), undefined)
+      const finish = (how: 'seen' | 'unknown'): void => {
+        this.#clock.stopTimer(timer)
+        this.#seen.delete(id)
+        resolve(how)
+      }
+      this.#seen.set(id, () => finish('seen'))
+    })
+    this.#ask((ref) => ({ type: 'drain', ref, id })).catch(() => this.#seen.get(id)?.(0))
+    return seen
+  }
+
+  async deregister(id: string): Promise<void> {
+    this.#registered.delete(id)
+    if (this.#welcome === undefined) return
+    await this.#ask((ref) => ({ type: 'deregister', ref, id })).catch(() => undefined)
+  }
+
+  /** The identity has changed: the next connection shows the new one. What is known is kept. */
+  renew(): void {
+    this.#connection?.close()
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    if (this.#timer !== undefined) this.#clock.stopTimer(this.#timer)
+    this.#connection?.close()
+    this.#failAll('closed', 'the mesh was closed')
+  }
+
+  #ask(message: (ref: number) => Parameters<RegistryConnection['send']>[0]): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      const ref = ++this.#ref
+      const timer = this.#clock.startTimer(
+        ANSWER_TIMEOUT_MS,
+        () => {
+          this.#pending.delete(ref)
+          reject(new MeshError('the registry did not answer within 5 s', { code: 'registry-unavailable' }))
+        },
+        undefined,
+      )
+      this.#pending.set(ref, { resolve: () => resolve(), reject, timer })
+      if (this.#welcome !== undefined) this.#connection?.send(message(ref))
+      else this.#settle(ref, new MeshError('there is no registry right now', { code: 'registry-unavailable' }))
+    })
+  }
+
+  #settle(ref: number, result: number | MeshError): void {
+    const pending = this.#pending.get(ref)
+    if (pending === undefined) return
+    this.#pending.delete(ref)
+    this.#clock.stopTimer(pending.timer)
+    if (typeof result === 'number') pending.resolve(result)
+    else pending.reject(result)
+  }
+
+  #failAll(code: 'closed' | 'registry-unavailable', message: string): void {
+    for (const ref of [...this.#pending.keys()]) this.#settle(ref, new MeshError(message, { code }))
+    for (const finish of [...this.#seen.values()]) finish(0)
+  }
+
+  #connect(): void {
+    this.#timer = undefined
+    if (this.#closed) return
+    const { addresses } = this.#options
+    const address = addresses[this.#next % addresses.length]!
+    let connection: RegistryConnection | undefined
+    try {
+      connection = new RegistryConnection(address, this.#options.tls(), this.#clock, {
+        message: (message) => {
+          if (connection === this.#connection) this.#receive(address, message)
+        },
+        rejected: (reason) => this.#options.observer.rejected(reason),
+        closed: (reason) => {
+          if (connection === this.#connection) this.#lose(address, reason)
+        },
+      })
+    } catch (error) {
+      this.#lose(address, error instanceof Error ? error.message : 'cannot connect')
+      return
+    }
+    this.#connection = connection
+    connection.send({
+      type: 'hello',
+      protocol: 1,
+      service: this.#options.service,
+      process: this.#options.process,
+    })
+  }
+
+  #lose(address: string, reason: string): void {
+    const wasConnected = this.#welcome !== undefined
+    this.#connection = undefined
+    this.#welcome = undefined
+    if (this.#beatTimer !== undefined) this.#clock.stopTimer(this.#beatTimer)
+    this.#beatTimer = undefined
+    this.#failAll('registry-unavailable', `the registry went away: ${reason}`)
+    if (this.#closed) return
+    if (wasConnected) this.#options.observer.lost(address, reason)
+    this.#next += 1
+    // Full jitter, so that a thousand clients of a restarted registry do not come back in one moment.
+    const bound = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.#failures, 10))
+    this.#failures += 1
+    const pause = FIRST_PAUSE_MS / 2 + this.#clock.random() * bound
+    this.#timer = this.#clock.startBackgroundTimer(pause, () => this.#connect(), undefined)
+  }
+
+  #receive(address: string, message: ServerMessage): void {
+    switch (message.type) {
+      case 'welcome':
+        this.#failures = 0
+        this.#welcome = message
+        this.#checkSkew(message.wallNow)
+        this.#options.observer.connected(address)
+        for (const instance of this.#registered.values()) {
+          this.#ask((ref) => ({ type: 'register', ref, instance })).catch((error: MeshError) =>
+            this.#options.observer.refused(error.code, error.message),
+          )
+        }
+        for (const service of this.#listeners.keys()) this.#sendWatch(service)
+        this.#beat(message.beatMs)
+        return
+      case 'snapshot':
+        this.#update({ ...message, stale: false })
+        return
+      case 'delta': {
+        const known = this.#views.get(message.service)
+        if (known === undefined || known.revision !== message.previous || known.epoch !== this.#welcome?.epoch) {
+          this.#connection?.send({ type: 'watch', service: message.service })
+          return
+        }
+        this.#update(applyDelta(known, message))
+        return
+      }
+      case 'bundle':
+        this.#options.observer.bundle(message.trustDomain, message.roots, message.sequence)
+        return
+      case 'mark':
+        return
+      case 'done':
+        this.#settle(message.ref, message.revision)
+        return
+      case 'seen':
+        this.#seen.get(message.id)?.(message.watchers)
+        return
+      case 'error':
+        this.#options.observer.refused(message.code, message.message)
+        if (message.ref !== undefined) {
+          this.#settle(
+            message.ref,
+            new MeshError(message.message, { code: 'registry-refused', service: this.#options.service }),
+          )
+        }
+        return
+      case 'goaway':
+        this.#failures = Math.max(this.#failures, Math.ceil(Math.log2(1 + message.retryAfterMs / FIRST_PAUSE_MS)))
+        this.#connection?.close()
+    }
+  }
+
+  #update(view: ServiceView): void {
+    this.#views.set(view.service, view)
+    this.#listeners.get(view.service)?.(view)
+  }
+
+  #sendWatch(service: string): void {
+    const known = this.#views.get(service)
+    const resumes = known !== undefined && known.epoch === this.#welcome?.epoch
+    this.#connection?.send(
+      resumes
+        ? { type: 'watch', service, since: { epoch: known.epoch, revision: known.revision } }
+        : { type: 'watch', service },
+    )
+  }
+
+  #beat(everyMs: number): void {
+    this.#connection?.beat()
+    this.#beatTimer = this.#clock.startBackgroundTimer(everyMs, () => this.#beat(everyMs), undefined)
+  }
+
+  #checkSkew(registryNow: number): void {
+    const skew = this.#clock.wallNow() - registryNow
+    if (Math.abs(skew) > TOLD_SKEW_MS) this.#options.observer.skew(skew)
+  }
+}
