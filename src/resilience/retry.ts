@@ -60,7 +60,11 @@ export const RETRY_FIELDS = fields({
 
 /** Validates and completes. @throws OptionsError naming each wrong field. */
 export function resolveRetry(options?: RetryOptions, what = 'retry'): RetrySettings {
-  const given = check(RETRY_FIELDS, options, what)
+  return retrySettings(check(RETRY_FIELDS, options, what))
+}
+
+/** From checked fields to settings. */
+export function retrySettings(given: ReturnType<(typeof RETRY_FIELDS)['parse']>): RetrySettings {
   return Object.freeze({
     attempts: given.attempts,
     perTryTimeoutMs: given.perTryTimeout,

@@ -1,0 +1,143 @@
+/**
+ * The resilience of one service, described once for code and for documents of the registry: user's shape, fields, resolved
+ * shape. Documents of `mesh` and of a service are merged before they are checked, because checked fields are complete.
+ */
+import { type Duration, formatDuration } from '../core/duration.ts'
+import {
+  check,
+  duration,
+  either,
+  type Field,
+  fields,
+  integer,
+  oneOf,
+  optional,
+  type Parsed,
+  rate,
+  withDefault,
+} from '../core/fields.ts'
+import {
+  CIRCUIT_BREAKER_DEFAULTS,
+  CIRCUIT_BREAKER_FIELDS,
+  type CircuitBreakerOptions,
+  type CircuitBreakerSettings,
+  circuitBreakerSettings,
+} from './circuit-breaker.ts'
+import {
+  EJECTION_DEFAULTS,
+  EJECTION_FIELDS,
+  type EjectionOptions,
+  type EjectionSettings,
+  ejectionSettings,
+} from './ejection.ts'
+import { RETRY_DEFAULTS, RETRY_FIELDS, type RetryOptions, type RetrySettings, retrySettings } from './retry.ts'
+
+/** The balancers that can be asked for by name. */
+export const BALANCER_NAMES = ['peak-ewma', 'least-request', 'round-robin'] as const
+export type BalancerName = (typeof BALANCER_NAMES)[number]
+
+/** What a server of the service takes on at most. */
+export interface LimitsOptions {
+  /** Requests in progress per instance; more are refused with 503. @defaultValue no limit */
+  readonly concurrency?: number
+  /** Requests per second per instance: a number or `'500/s'`; more are refused with 429. @defaultValue no limit */
+  readonly rate?: number | `${number}/${'s' | 'm' | 'h'}`
+}
+
+export interface LimitsSettings {
+  readonly concurrency: number | undefined
+  readonly ratePerSecond: number | undefined
+}
+
+/** How calls to a service are protected. */
+export interface ServiceOptions {
+  /** Bound of a whole call, retries and waits included. @defaultValue `'10s'` */
+  readonly timeout?: Duration
+  readonly retry?: RetryOptions
+  /** `false`: none. */
+  readonly circuitBreaker?: CircuitBreakerOptions | false
+  /** `false`: failing endpoints are never taken out. */
+  readonly ejection?: EjectionOptions | false
+  /** Who chooses the endpoint. @defaultValue `'peak-ewma'` */
+  readonly balancer?: BalancerName
+  readonly limits?: LimitsOptions
+}
+
+export interface ServiceSettings {
+  readonly timeoutMs: number
+  readonly retry: RetrySettings
+  readonly circuitBreaker: CircuitBreakerSettings | undefined
+  readonly ejection: EjectionSettings | undefined
+  readonly balancer: BalancerName
+  /** Enforced by the servers of the service, not by its clients. */
+  readonly limits: LimitsSettings
+}
+
+/** opossum's and Envoy's order of size: long enough for slow work, short enough that a hang is seen. */
+export const SERVICE_DEFAULTS: ServiceSettings = Object.freeze({
+  timeoutMs: 10_000,
+  retry: RETRY_DEFAULTS,
+  circuitBreaker: CIRCUIT_BREAKER_DEFAULTS,
+  ejection: EJECTION_DEFAULTS,
+  balancer: 'peak-ewma',
+  limits: Object.freeze({ concurrency: undefined, ratePerSecond: undefined }),
+})
+
+const OFF: Field<false> = {
+  optional: false,
+  schema: { const: false },
+  parse(value, path, issues) {
+    if (value !== false) issues.push({ path, message: 'expected false' })
+    return false
+  },
+}
+
+export const LIMITS_FIELDS = fields({
+  concurrency: optional(integer({ min: 1, max: 1_000_000 })),
+  rate: optional(rate({ min: 0.001, max: 1_000_000 })),
+})
+
+/** The keys of a service's document that concern resilience, to be spread into the description of the whole document. */
+export const SERVICE_FIELDS = {
+  timeout: withDefault(
+    duration({ min: 1, max: 300_000 }),
+    SERVICE_DEFAULTS.timeoutMs,
+    formatDuration(SERVICE_DEFAULTS.timeoutMs),
+  ),
+  retry: optional(RETRY_FIELDS),
+  circuitBreaker: optional(either(OFF, CIRCUIT_BREAKER_FIELDS)),
+  ejection: optional(either(OFF, EJECTION_FIELDS)),
+  balancer: withDefault(oneOf(BALANCER_NAMES), SERVICE_DEFAULTS.balancer),
+  limits: optional(LIMITS_FIELDS),
+} as const
+
+/** What {@link SERVICE_FIELDS} parse to. */
+export type ParsedService = { readonly [K in keyof typeof SERVICE_FIELDS]: Parsed<(typeof SERVICE_FIELDS)[K]> }
+
+/** From checked fields to settings. */
+export function resolveServiceSettings(given: ParsedService): ServiceSettings {
+  const { retry, circuitBreaker, ejection, limits } = given
+  return Object.freeze({
+    timeoutMs: given.timeout,
+    retry: retry === undefined ? RETRY_DEFAULTS : retrySettings(retry),
+    circuitBreaker:
+      circuitBreaker === false
+        ? undefined
+        : circuitBreaker === undefined
+          ? CIRCUIT_BREAKER_DEFAULTS
+          : circuitBreakerSettings(circuitBreaker),
+    ejection: ejection === false ? undefined : ejection === undefined ? EJECTION_DEFAULTS : ejectionSettings(ejection),
+    balancer: given.balancer,
+    limits:
+      limits === undefined
+        ? SERVICE_DEFAULTS.limits
+        : Object.freeze({ concurrency: limits.concurrency, ratePerSecond: limits.rate }),
+  })
+}
+
+const SERVICE_OPTIONS = fields(SERVICE_FIELDS)
+
+/** Validates and completes options given in code. @throws OptionsError naming each wrong field. */
+export function resolveService(options?: ServiceOptions, what = 'service options'): ServiceSettings {
+  return resolveServiceSettings(check(SERVICE_OPTIONS, options, what))
+}
