@@ -290,7 +290,8 @@ export class RegistryClient {
 
   #sendWatch(service: string): void {
     const known = this.#views.get(service)
-    const resumes = known !== undefined && known.epoch === this.#welcome?.epoch
+    // A view from the disk is confirmed by a whole snapshot, not by the absence of news.
+    const resumes = known !== undefined && !known.stale && known.epoch === this.#welcome?.epoch
     this.#connection?.send(
       resumes
         ? { type: 'watch', service, since: { epoch: known.epoch, revision: known.revision } }

@@ -1,0 +1,207 @@
+/** What `joinMesh` and `mesh.serve` take, from code and from `INMESH_*` variables, checked whole before anything starts. */
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { type Clock, systemClock } from './core/clock.ts'
+import { type Duration, formatDuration } from './core/duration.ts'
+import {
+  check,
+  duration,
+  either,
+  type Field,
+  fields,
+  flag,
+  instance,
+  integer,
+  list,
+  oneOf,
+  optional,
+  record,
+  text,
+  withDefault,
+} from './core/fields.ts'
+import { serviceName } from './core/names.ts'
+
+/** How a process joins the mesh. Every option can also come from the environment variable named with it. */
+export interface MeshOptions {
+  /** The name of this service. `INMESH_SERVICE`. */
+  readonly service?: string
+  /** `https://host:port` of the registry, or several. `INMESH_REGISTRY`, separated by commas. @defaultValue `'https://127.0.0.1:7400'` */
+  readonly registry?: string | readonly string[]
+  /** From `inmesh token create`; not needed with a `--dev` registry or with a valid certificate in the state directory. `INMESH_JOIN_TOKEN`. */
+  readonly joinToken?: string
+  /**
+   * Where key, certificate and last snapshot are kept (0700), or `'memory'`: then a restart needs a token and a registry.
+   * `INMESH_STATE_DIR`. @defaultValue `~/.local/state/inmesh/<service>`
+   */
+  readonly stateDir?: string
+  /** Failure domain, for zone preference. `INMESH_ZONE`. */
+  readonly zone?: string
+  /** Version of this service. `INMESH_VERSION`. */
+  readonly version?: string
+  /** Share of the calls relative to others; 100 is ordinary. `INMESH_WEIGHT`. @defaultValue 100 */
+  readonly weight?: number
+  /** Told to everybody who watches this service; at most 64 entries of 512 characters. */
+  readonly metadata?: Readonly<Record<string, string>>
+  /** Bound of joining: identity and first snapshot. @defaultValue `'5s'` */
+  readonly joinTimeout?: Duration
+  /** Do not fail when there is no registry and no snapshot on disk, but keep trying. `INMESH_START_WITHOUT`. @defaultValue false */
+  readonly startWithout?: boolean
+  /** Loopback port of the admin listener (metrics, endpoints, configuration, events); 0 = any; absent = none. `INMESH_ADMIN_PORT`. */
+  readonly adminPort?: number
+  /** On SIGTERM: drain, then exit. Set false to call `mesh.close()` yourself. @defaultValue true */
+  readonly handleSignals?: boolean
+  /** How long a drain waits for the others to have seen that we leave. @defaultValue `'5s'` */
+  readonly drainNotice?: Duration
+  /** How long a drain waits for what runs. @defaultValue `'25s'` (below the 30 s of Kubernetes) */
+  readonly drainTimeout?: Duration
+  /** For tests only. */
+  readonly clock?: Clock
+}
+
+export interface MeshSettings {
+  readonly service: string
+  readonly registry: readonly string[]
+  readonly joinToken: string | undefined
+  readonly stateDir: string
+  readonly zone: string | undefined
+  readonly version: string | undefined
+  readonly weight: number
+  readonly metadata: Readonly<Record<string, string>>
+  readonly joinTimeoutMs: number
+  readonly startWithout: boolean
+  readonly adminPort: number | undefined
+  readonly handleSignals: boolean
+  readonly drainNoticeMs: number
+  readonly drainTimeoutMs: number
+  readonly clock: Clock
+}
+
+const REGISTRY_URL = text(
+  "a registry address such as 'https://127.0.0.1:7400'",
+  /^https:\/\/(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?\/?$/,
+)
+const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
+
+const MESH_FIELDS = fields({
+  service: serviceName(),
+  registry: withDefault<string | readonly string[]>(
+    either<readonly string[], string>(list(REGISTRY_URL, { min: 1, max: 16 }), REGISTRY_URL),
+    'https://127.0.0.1:7400',
+  ),
+  joinToken: optional(text("a join token ('inmesh-join.…')", /^inmesh-join\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/, 256)),
+  stateDir: optional(text("a directory, or 'memory'", /^[^\0]+$/, 4_096)),
+  zone: optional(text("a zone name of letters, digits, '.', '_', '-'", WORD, 63)),
+  version: optional(text("a version of letters, digits, '.', '_', '-'", WORD, 63)),
+  weight: withDefault(integer({ min: 0, max: 1_000 }), 100),
+  metadata: withDefault(record({ maxEntries: 64, maxLength: 512 }), Object.freeze({})),
+  joinTimeout: withDefault(duration({ min: 100, max: 600_000 }), 5_000, formatDuration(5_000)),
+  startWithout: withDefault(flag(), false),
+  adminPort: optional(integer({ min: 0, max: 65_535 })),
+  handleSignals: withDefault(flag(), true),
+  drainNotice: withDefault(duration({ min: 0, max: 60_000 }), 5_000, formatDuration(5_000)),
+  drainTimeout: withDefault(duration({ min: 0, max: 600_000 }), 25_000, formatDuration(25_000)),
+  clock: withDefault<Clock>(clockField(), systemClock),
+})
+
+function clockField(): Field<Clock> {
+  return instance('a Clock', (value) => typeof (value as Clock | null)?.now === 'function')
+}
+
+/** Options win over variables. @throws OptionsError naming each wrong field */
+export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.ProcessEnv = process.env): MeshSettings {
+  const given = check(MESH_FIELDS, { ...fromEnvironment(env), ...withoutUndefined(options) }, 'joinMesh')
+  return Object.freeze({
+    service: given.service,
+    registry: Object.freeze([given.registry].flat().map((address) => address.replace(/\/$/, ''))),
+    joinToken: given.joinToken,
+    stateDir: given.stateDir ?? join(stateHome(env), 'inmesh', given.service),
+    zone: given.zone,
+    version: given.version,
+    weight: given.weight,
+    metadata: given.metadata,
+    joinTimeoutMs: given.joinTimeout,
+    startWithout: given.startWithout,
+    adminPort: given.adminPort,
+    handleSignals: given.handleSignals,
+    drainNoticeMs: given.drainNotice,
+    drainTimeoutMs: given.drainTimeout,
+    clock: given.clock,
+  })
+}
+
+function fromEnvironment(env: NodeJS.ProcessEnv): MeshOptions {
+  return withoutUndefined({
+    service: env.INMESH_SERVICE,
+    registry: env.INMESH_REGISTRY?.split(',').map((address) => address.trim()),
+    joinToken: env.INMESH_JOIN_TOKEN,
+    stateDir: env.INMESH_STATE_DIR,
+    zone: env.INMESH_ZONE,
+    version: env.INMESH_VERSION,
+    weight: numeric(env.INMESH_WEIGHT),
+    startWithout: logical(env.INMESH_START_WITHOUT),
+    adminPort: numeric(env.INMESH_ADMIN_PORT),
+  }) as MeshOptions
+}
+
+/** What is no number stays text, so that the check names it. */
+function numeric(value: string | undefined): number | undefined {
+  return (value !== undefined && /^\d+$/.test(value) ? Number(value) : value) as number | undefined
+}
+
+function logical(value: string | undefined): boolean | undefined {
+  return (value === 'true' || value === '1' ? true : value === 'false' || value === '0' ? false : value) as
+    | boolean
+    | undefined
+}
+
+function withoutUndefined(options: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+}
+
+function stateHome(env: NodeJS.ProcessEnv): string {
+  return env.XDG_STATE_HOME ?? join(homedir(), '.local', 'state')
+}
+
+/** How a handler is served. */
+export interface ServeOptions {
+  /** 0 = any free one. @defaultValue 0 */
+  readonly port?: number
+  /** Address to listen on. @defaultValue `'127.0.0.1'` with a `--dev` registry, else `'0.0.0.0'` */
+  readonly host?: string
+  /** Address that others are told to call. @defaultValue the host listened on, or this machine's first address */
+  readonly advertise?: string
+  /**
+   * `strict`: mTLS with an identity of the mesh, nothing else. `permissive`: plaintext too, for the time of a migration.
+   * `plaintext`: no TLS. @defaultValue `'strict'`
+   */
+  readonly mode?: 'strict' | 'permissive' | 'plaintext'
+  /** More connections than this are refused. @defaultValue 10000 */
+  readonly maxConnections?: number
+  /** Told to watchers besides the process's own metadata. */
+  readonly metadata?: Readonly<Record<string, string>>
+}
+
+export interface ServeSettings {
+  readonly port: number
+  readonly host: string | undefined
+  readonly advertise: string | undefined
+  readonly mode: 'strict' | 'permissive' | 'plaintext'
+  readonly maxConnections: number
+  readonly metadata: Readonly<Record<string, string>>
+}
+
+const HOST = text('an IP address or a host name', /^[A-Za-z0-9.:-]+$/)
+
+const SERVE_FIELDS = fields({
+  port: withDefault(integer({ min: 0, max: 65_535 }), 0),
+  host: optional(HOST),
+  advertise: optional(HOST),
+  mode: withDefault(oneOf(['strict', 'permissive', 'plaintext']), 'strict'),
+  maxConnections: withDefault(integer({ min: 1, max: 1_000_000 }), 10_000),
+  metadata: withDefault(record({ maxEntries: 64, maxLength: 512 }), Object.freeze({})),
+})
+
+/** @throws OptionsError naming each wrong field */
+export function resolveServeOptions(options?: ServeOptions): ServeSettings {
+  return check(SERVE_FIELDS, options, 'mesh.serve')
+}
