@@ -1,0 +1,99 @@
+/**
+ * First contact of a joiner, who knows only the fingerprint of the registry's root. One connection fetches the root and says
+ * nothing; everything secret goes over later ones that are verified the ordinary way, against that root, so that no code has
+ * to remember to check a connection which TLS itself did not.
+ */
+import type { X509Certificate } from 'node:crypto'
+import { type ConnectionOptions, connect } from 'node:tls'
+import type { Clock } from '../core/clock.ts'
+import { MeshError } from '../core/errors.ts'
+import { readCertificate } from './certificate-reader.ts'
+import { verifyPinnedRoot } from './join-token.ts'
+import { PeerVerifier, refusePeer } from './peer-verifier.ts'
+import { parseSpiffeId, registryId } from './spiffe-id.ts'
+import { rejection, verifyingOptions } from './tls-options.ts'
+
+export interface FirstContactOptions {
+  readonly host: string
+  readonly port: number
+  /** From the join token. */
+  readonly fingerprint: string
+  readonly clock: Clock
+  /** Default 5 s, of the whole exchange. */
+  readonly timeoutMs?: number
+}
+
+export interface FirstContact {
+  readonly trustDomain: string
+  /** PEM; its key has the pinned fingerprint. */
+  readonly root: string
+  /** For the connections that follow: TLS against this root, and the peer must be the registry. No client certificate. */
+  readonly tls: ConnectionOptions
+}
+
+/** Another length of a chain is not walked to its end. */
+const LONGEST_CHAIN = 8
+
+/**
+ * Fetches and checks the root. Throws a `MeshError`: `registry-unavailable` if nobody speaks TLS there in time,
+ * `identity-rejected` if the pinned root is not in the chain or the leaf is not the registry's.
+ */
+export async function pinnedTlsOptions(options: FirstContactOptions): Promise<FirstContact> {
+  const { host, port, fingerprint, clock } = options
+  const endpoint = `${host.includes(':') ? `[${host}]` : host}:${port}`
+  const chain = await fetchChain(options, endpoint)
+  const root = verifyPinnedRoot(chain, fingerprint)
+  if (root === undefined) {
+    const detail = `None of the ${chain.length} certificates that ${endpoint} presented has the pinned fingerprint ${fingerprint}; the token is for another registry, or somebody else answers there.`
+    throw rejection(refusePeer('untrusted-issuer', detail), undefined, endpoint)
+  }
+  const trustDomain = trustDomainOf(root)
+  if (trustDomain === undefined) {
+    throw rejection(refusePeer('invalid-spiffe-id', 'The root does not name its trust domain.'), undefined, endpoint)
+  }
+  const verifier = new PeerVerifier(clock, { trustDomain, roots: [root], sequence: 0 })
+  const verdict = verifier.verifyId(chain[0]?.raw, registryId(trustDomain))
+  if (!verdict.ok) throw rejection(verdict, undefined, endpoint)
+  return { trustDomain, root, tls: { ...verifyingOptions(verifier, { registry: true }, trustDomain), ca: [root] } }
+}
+
+/** The trust domain that a root names by its one URI name. */
+export function trustDomainOf(root: string): string | undefined {
+  try {
+    const { uris } = readCertificate(Buffer.from(root.replace(/-----[A-Z ]+-----|\s/g, ''), 'base64'))
+    const id = uris.length === 1 ? parseSpiffeId(uris[0]!) : undefined
+    return id?.path === '' ? id.trustDomain : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function fetchChain(options: FirstContactOptions, endpoint: string): Promise<readonly X509Certificate[]> {
+  const { host, port, clock, timeoutMs = 5_000 } = options
+  return new Promise((resolve, reject) => {
+    // Nothing is sent and nothing but the chain is read here, which is checked by its fingerprint.
+    const socket = connect({ host, port, servername: 'registry', minVersion: 'TLSv1.3', rejectUnauthorized: false })
+    const finish = (outcome: () => void): void => {
+      clock.stopTimer(timer)
+      socket.destroy()
+      outcome()
+    }
+    const fail = (why: string, cause?: unknown): void =>
+      finish(() => {
+        const message = `The registry at ${endpoint} could not be reached: ${why}.`
+        reject(new MeshError(message, { code: 'registry-unavailable', endpoint, cause }))
+      })
+    const timer = clock.startTimer(timeoutMs, () => fail(`no TLS handshake within ${timeoutMs} ms`), undefined)
+    socket.on('error', (error) => fail(error.message, error))
+    socket.once('close', () => fail('the connection was closed'))
+    socket.once('secureConnect', () => {
+      const chain: X509Certificate[] = []
+      let next = socket.getPeerX509Certificate()
+      while (next !== undefined && chain.length < LONGEST_CHAIN) {
+        chain.push(next)
+        next = next.issuerCertificate
+      }
+      finish(() => resolve(chain))
+    })
+  })
+}

@@ -1,0 +1,216 @@
+/**
+ * Keeps keys, certificates and the last snapshots across restarts: a directory that only its owner can read, or memory. What
+ * is damaged, expired or foreign is ignored and counted; what others can read is refused, because a key in it is no secret.
+ */
+import { randomBytes } from 'node:crypto'
+import { constants, type Stats } from 'node:fs'
+import { chmod, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Clock } from '../core/clock.ts'
+import { OptionsError } from '../core/fields.ts'
+import type { Identity } from './identity.ts'
+import { makeIdentity } from './identity-check.ts'
+import { rootFingerprint } from './join-token.ts'
+
+export interface KeyStoreOptions {
+  /** Made with 0700 if it is not there. `undefined`: everything is kept in memory only. */
+  readonly directory: string | undefined
+  readonly clock: Clock
+}
+
+const FORMAT = 1
+const STATE_NAME = /^[a-z0-9][a-z0-9._-]{0,127}$/
+const TEMPORARY = /^\.[a-z0-9._-]+\.tmp$/
+/** A file left behind by a process that died while writing; younger ones may still be written. */
+const STALE_MS = 600_000
+/** A snapshot of 10,000 endpoints has about 4 MB. */
+const LONGEST_FILE = 64 * 1024 * 1024
+const OTHERS = 0o077
+/** Windows has no such bits. */
+const CHECK_MODE = process.platform !== 'win32'
+
+export class KeyStore {
+  readonly directory: string | undefined
+  /** Files that were there and could not be used. */
+  ignored = 0
+  readonly #clock: Clock
+  readonly #memory = new Map<string, Buffer>()
+  /** Writes run one after another, so that the last one asked for is the one that stays. */
+  #writing: Promise<unknown> = Promise.resolve()
+
+  private constructor(options: KeyStoreOptions) {
+    this.directory = options.directory
+    this.#clock = options.clock
+  }
+
+  /** Throws an `OptionsError` that says what to do if the directory cannot be used or others can read it. */
+  static async open(options: KeyStoreOptions): Promise<KeyStore> {
+    if (options.directory !== undefined) await prepareDirectory(options.directory)
+    return new KeyStore(options)
+  }
+
+  /**
+   * The stored identity of `service`, checked as if a stranger had given it, as generation 1. With `fingerprint`, only
+   * if one of its roots has it. Throws an `OptionsError` if others can read the file.
+   */
+  async loadIdentity(service: string, fingerprint?: string): Promise<Identity | undefined> {
+    const bytes = await this.readState(identityFile(service))
+    if (bytes === undefined) return undefined
+    try {
+      const stored = JSON.parse(bytes.toString('utf8')) as Record<string, unknown> | null
+      if (stored?.format !== FORMAT) throw new Error('another format')
+      const parts = { ...(stored as unknown as Identity), service }
+      const identity = makeIdentity(parts, 1, this.#clock)
+      if (fingerprint === undefined || identity.roots.some((root) => rootFingerprint(root) === fingerprint))
+        return identity
+    } catch {
+      // Damaged, expired or foreign: as if it were not there.
+    }
+    this.ignored += 1
+    return undefined
+  }
+
+  async saveIdentity(identity: Identity): Promise<void> {
+    const { service, trustDomain, privateKey, certificate, roots, sequence } = identity
+    const text = JSON.stringify({ format: FORMAT, trustDomain, privateKey, certificate, roots, sequence })
+    await this.writeState(identityFile(service), Buffer.from(text))
+  }
+
+  /** What was last written under `name`; `undefined` if nothing was or it cannot be read. */
+  async readState(name: string): Promise<Buffer | undefined> {
+    checkName(name)
+    if (this.directory === undefined) return this.#memory.get(name)
+    const path = join(this.directory, name)
+    try {
+      const file = await open(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0))
+      try {
+        const found = await file.stat()
+        if (!found.isFile() || found.size > LONGEST_FILE) throw new Error('no file that we wrote')
+        refuseOthers(path, found, '600')
+        return await file.readFile()
+      } finally {
+        await file.close()
+      }
+    } catch (error) {
+      if (error instanceof OptionsError) throw error
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') this.ignored += 1
+      return undefined
+    }
+  }
+
+  /** Written whole or not at all. Rejects with the file system's error. */
+  writeState(name: string, bytes: Uint8Array): Promise<void> {
+    checkName(name)
+    const { directory } = this
+    if (directory === undefined) {
+      this.#memory.set(name, Buffer.from(bytes))
+      return Promise.resolve()
+    }
+    const written = this.#writing.then(() => writeWhole(directory, name, bytes))
+    this.#writing = written.catch(() => {})
+    return written
+  }
+
+  async removeState(name: string): Promise<void> {
+    checkName(name)
+    this.#memory.delete(name)
+    const { directory } = this
+    if (directory === undefined) return
+    const removed = this.#writing.then(async () => {
+      await unlink(join(directory, name)).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ENOENT') throw error
+      })
+    })
+    this.#writing = removed.catch(() => {})
+    await removed
+  }
+}
+
+/** One file, so that key and certificate can never be of two generations. */
+function identityFile(service: string): string {
+  return `identity-${service}.json`
+}
+
+function checkName(name: string): void {
+  if (!STATE_NAME.test(name)) {
+    const message = `expected lower-case letters, digits, '.', '-', '_', got ${JSON.stringify(name)}`
+    throw new OptionsError('state', [{ path: ['name'], message }])
+  }
+}
+
+function refuse(message: string): never {
+  throw new OptionsError('state directory', [{ path: ['stateDirectory'], message }])
+}
+
+function refuseOthers(path: string, found: Stats, mode: string): void {
+  if (!CHECK_MODE) return
+  if ((found.mode & OTHERS) !== 0) {
+    const is = (found.mode & 0o777).toString(8).padStart(3, '0')
+    refuse(
+      `${path} has mode ${is}, so others may read our private key; run 'chmod ${mode} ${path}' or choose another directory`,
+    )
+  }
+  if (process.getuid !== undefined && found.uid !== process.getuid()) {
+    refuse(
+      `${path} belongs to user ${found.uid}, this process runs as ${process.getuid()}; choose a directory of its own`,
+    )
+  }
+}
+
+async function prepareDirectory(directory: string): Promise<void> {
+  try {
+    // What `mkdir` makes is subject to the umask, so the mode is set again; an existing directory is not touched.
+    const made = await mkdir(directory, { recursive: true, mode: 0o700 })
+    if (made !== undefined) await chmod(directory, 0o700)
+    const found = await stat(directory)
+    if (!found.isDirectory()) refuse(`${directory} is not a directory`)
+    refuseOthers(directory, found, '700')
+    await removeStale(directory)
+  } catch (error) {
+    if (error instanceof OptionsError) throw error
+    refuse(
+      `${directory} cannot be used (${(error as Error).message}); choose another one, or keep the state in memory only`,
+    )
+  }
+}
+
+async function removeStale(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    if (!TEMPORARY.test(name)) continue
+    const path = join(directory, name)
+    const found = await stat(path).catch(() => undefined)
+    if (found !== undefined && Date.now() - found.mtimeMs > STALE_MS) await unlink(path).catch(() => {})
+  }
+}
+
+async function writeWhole(directory: string, name: string, bytes: Uint8Array): Promise<void> {
+  const path = join(directory, name)
+  const temporary = join(directory, `.${name}.${randomBytes(6).toString('hex')}.tmp`)
+  const file = await open(temporary, 'wx', 0o600)
+  try {
+    try {
+      await file.writeFile(bytes)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await rename(temporary, path)
+  } catch (error) {
+    await unlink(temporary).catch(() => {})
+    throw error
+  }
+  await syncDirectory(dirname(path))
+}
+
+/** The renaming itself survives a power cut only then; where directories cannot be opened, that is all there is. */
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, constants.O_RDONLY).catch(() => undefined)
+  if (handle === undefined) return
+  try {
+    await handle.sync()
+  } catch {
+    // Some file systems refuse it.
+  } finally {
+    await handle.close()
+  }
+}

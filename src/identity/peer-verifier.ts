@@ -1,0 +1,248 @@
+/**
+ * Judges the other side's certificate, the same way on clients and servers, by the SPIFFE rules and against the bundle of our
+ * trust domain. Node accepts nearly anything that a root signed, so this is where a peer becomes an identity. It reads the
+ * leaf only: Node 24.21 hides the presented chain from servers.
+ */
+import { hash, X509Certificate } from 'node:crypto'
+import type { Clock } from '../core/clock.ts'
+import { show } from '../core/fields.ts'
+import { KEY_USAGE, OID } from './certificate-builder.ts'
+import { type CertificateFacts, readCertificate } from './certificate-reader.ts'
+import { parseSpiffeId, serviceOf } from './spiffe-id.ts'
+
+/** Why a peer was refused. Stable: events and metrics carry these words. */
+export type PeerRefusal =
+  | 'no-certificate'
+  | 'malformed-certificate'
+  | 'no-uri-name'
+  | 'several-uri-names'
+  | 'invalid-spiffe-id'
+  | 'no-path'
+  | 'foreign-trust-domain'
+  | 'ca-certificate'
+  | 'wrong-key-usage'
+  | 'wrong-extended-key-usage'
+  | 'weak-key'
+  | 'untrusted-issuer'
+  | 'not-yet-valid'
+  | 'expired'
+  | 'wrong-service'
+
+export interface AcceptedPeer {
+  readonly ok: true
+  readonly spiffeId: string
+  /** `undefined` for an identity that is no service, such as the registry's. */
+  readonly service: string | undefined
+}
+
+export interface RefusedPeer {
+  readonly ok: false
+  readonly reason: PeerRefusal
+  /** A sentence with values; what a stranger wrote is quoted and short. */
+  readonly detail: string
+}
+
+export type PeerVerdict = AcceptedPeer | RefusedPeer
+
+export interface Trust {
+  readonly trustDomain: string
+  /** PEM; empty means that nobody is trusted. */
+  readonly roots: readonly string[]
+  readonly sequence: number
+}
+
+/** ECDSA, RSA (PKCS#1 and PSS) with SHA-2, Ed25519. SHA-1 is not among them. */
+const SIGNATURES: ReadonlySet<string> = new Set([
+  '1.2.840.10045.4.3.2',
+  '1.2.840.10045.4.3.3',
+  '1.2.840.10045.4.3.4',
+  '1.2.840.113549.1.1.10',
+  '1.2.840.113549.1.1.11',
+  '1.2.840.113549.1.1.12',
+  '1.2.840.113549.1.1.13',
+  '1.3.101.112',
+])
+const CURVES: ReadonlySet<string> = new Set(['prime256v1', 'secp384r1', 'secp521r1'])
+const SMALLEST_RSA = 2048
+/** Verified leaves that are remembered: one per peer process is plenty, and a stranger's is never kept. */
+const MOST_REMEMBERED = 1_024
+
+interface Verified {
+  readonly peer: AcceptedPeer
+  /** The leaf's and its root's, whichever is narrower. */
+  readonly notBefore: number
+  readonly notAfter: number
+}
+
+export function refusePeer(reason: PeerRefusal, detail: string): RefusedPeer {
+  return { ok: false, reason, detail }
+}
+
+export class PeerVerifier {
+  readonly #clock: Clock
+  #trustDomain = ''
+  #sequence = -1
+  #rootTexts: readonly string[] = []
+  #roots: readonly X509Certificate[] = []
+  /** By the leaf's hash, least recently used first; belongs to one bundle. */
+  readonly #verified = new Map<string, Verified>()
+
+  constructor(clock: Clock, trust: Trust) {
+    this.#clock = clock
+    this.setTrust(trust)
+  }
+
+  /** The next bundle; what was verified under the last one is forgotten. Throws if a root cannot be read; then nothing changes. */
+  setTrust(trust: Trust): void {
+    const same = trust.sequence === this.#sequence && trust.trustDomain === this.#trustDomain
+    if (same && trust.roots.length === this.#rootTexts.length && trust.roots.every((r, i) => r === this.#rootTexts[i]))
+      return
+    const roots = trust.roots.map((pem) => new X509Certificate(pem)).filter((root) => root.ca)
+    this.#roots = roots
+    this.#rootTexts = [...trust.roots]
+    this.#trustDomain = trust.trustDomain
+    this.#sequence = trust.sequence
+    this.#verified.clear()
+  }
+
+  /** Judges a leaf in DER. Never throws. */
+  verify(raw: Uint8Array | undefined): PeerVerdict {
+    if (raw === undefined || raw.length === 0) return refusePeer('no-certificate', 'The peer presented no certificate.')
+    const key = hash('sha256', raw, 'base64')
+    let verified = this.#verified.get(key)
+    if (verified === undefined) {
+      const fresh = this.#judge(raw)
+      if ('ok' in fresh) return fresh
+      verified = fresh
+      if (this.#verified.size >= MOST_REMEMBERED) this.#verified.delete(this.#verified.keys().next().value!)
+    } else this.#verified.delete(key)
+    this.#verified.set(key, verified)
+
+    const now = this.#clock.wallNow()
+    if (now < verified.notBefore) {
+      return refusePeer(
+        'not-yet-valid',
+        `The certificate of ${verified.peer.spiffeId} is valid from ${iso(verified.notBefore)}.`,
+      )
+    }
+    if (now > verified.notAfter) {
+      return refusePeer(
+        'expired',
+        `The certificate of ${verified.peer.spiffeId} was valid until ${iso(verified.notAfter)}.`,
+      )
+    }
+    return verified.peer
+  }
+
+  /** The same for a client that called `service`: every other identity is refused, however valid. */
+  verifyService(raw: Uint8Array | undefined, service: string): PeerVerdict {
+    const verdict = this.verify(raw)
+    if (!verdict.ok || verdict.service === service) return verdict
+    return refusePeer('wrong-service', `Service '${service}' was called, but ${verdict.spiffeId} answered.`)
+  }
+
+  /** The same for one exact identity. */
+  verifyId(raw: Uint8Array | undefined, spiffeId: string): PeerVerdict {
+    const verdict = this.verify(raw)
+    if (!verdict.ok || verdict.spiffeId === spiffeId) return verdict
+    return refusePeer('wrong-service', `${spiffeId} was called, but ${verdict.spiffeId} answered.`)
+  }
+
+  #judge(raw: Uint8Array): Verified | RefusedPeer {
+    let leaf: X509Certificate
+    let facts: CertificateFacts
+    try {
+      facts = readCertificate(raw)
+      leaf = new X509Certificate(raw)
+    } catch (error) {
+      return refusePeer('malformed-certificate', `The certificate cannot be read: ${(error as Error).message}.`)
+    }
+    const mistake = this.#checkName(facts) ?? checkUse(facts) ?? checkStrength(leaf, facts)
+    if (mistake !== undefined) return mistake
+    const [spiffeId] = facts.uris as [string]
+    const issuer = this.#roots.find((root) => leaf.checkIssued(root) && verifies(leaf, root))
+    if (issuer === undefined) {
+      const detail = `The certificate of ${spiffeId} was signed by none of the ${this.#roots.length} roots of our trust bundle.`
+      return refusePeer('untrusted-issuer', detail)
+    }
+    const service = serviceOf(spiffeId, this.#trustDomain)
+    return {
+      peer: { ok: true, spiffeId, service },
+      notBefore: Math.max(facts.notBefore, Date.parse(issuer.validFrom)),
+      notAfter: Math.min(facts.notAfter, Date.parse(issuer.validTo)),
+    }
+  }
+
+  #checkName({ uris }: CertificateFacts): RefusedPeer | undefined {
+    const [uri] = uris
+    if (uri === undefined) return refusePeer('no-uri-name', 'The certificate names nobody: it has no URI name.')
+    if (uris.length > 1) {
+      return refusePeer('several-uri-names', `The certificate has ${uris.length} URI names; exactly one is allowed.`)
+    }
+    const id = parseSpiffeId(uri)
+    if (id === undefined) return refusePeer('invalid-spiffe-id', `The certificate's name ${show(uri)} is no SPIFFE ID.`)
+    if (id.trustDomain !== this.#trustDomain) {
+      const detail = `The certificate is of trust domain ${show(id.trustDomain)}, ours is ${show(this.#trustDomain)}.`
+      return refusePeer('foreign-trust-domain', detail)
+    }
+    if (id.path === '') return refusePeer('no-path', `${show(uri)} names a trust domain, not a workload.`)
+    return undefined
+  }
+}
+
+function checkUse({ ca, keyUsage, extendedKeyUsage, unknownCritical }: CertificateFacts): RefusedPeer | undefined {
+  if (ca)
+    return refusePeer(
+      'ca-certificate',
+      'The certificate is an authority (CA:TRUE), which may not speak for a workload.',
+    )
+  if (keyUsage === undefined || !keyUsage.includes(KEY_USAGE.digitalSignature)) {
+    return refusePeer('wrong-key-usage', 'The certificate may not be used for digital signatures.')
+  }
+  if (keyUsage.includes(KEY_USAGE.keyCertSign) || keyUsage.includes(KEY_USAGE.crlSign)) {
+    return refusePeer(
+      'wrong-key-usage',
+      'The certificate may sign certificates or revocation lists, which no workload may.',
+    )
+  }
+  if (!extendedKeyUsage?.includes(OID.serverAuth) || !extendedKeyUsage.includes(OID.clientAuth)) {
+    return refusePeer('wrong-extended-key-usage', 'The certificate is not for both servers and clients.')
+  }
+  if (unknownCritical.length > 0) {
+    return refusePeer(
+      'malformed-certificate',
+      `The certificate has an unknown critical extension, ${unknownCritical[0]}.`,
+    )
+  }
+  return undefined
+}
+
+function checkStrength(leaf: X509Certificate, { signatureAlgorithm }: CertificateFacts): RefusedPeer | undefined {
+  if (!SIGNATURES.has(signatureAlgorithm)) {
+    return refusePeer('weak-key', `The certificate's signature algorithm ${signatureAlgorithm} is not accepted.`)
+  }
+  let kind = 'unreadable'
+  try {
+    const { asymmetricKeyType, asymmetricKeyDetails } = leaf.publicKey
+    kind = asymmetricKeyType ?? kind
+    if (kind === 'ed25519') return undefined
+    if (kind === 'ec' && CURVES.has(asymmetricKeyDetails?.namedCurve ?? '')) return undefined
+    if ((kind === 'rsa' || kind === 'rsa-pss') && (asymmetricKeyDetails?.modulusLength ?? 0) >= SMALLEST_RSA)
+      return undefined
+  } catch {
+    // A key of a kind that OpenSSL does not know.
+  }
+  return refusePeer('weak-key', `The certificate's key (${kind}) is too weak or of an unknown kind.`)
+}
+
+function verifies(leaf: X509Certificate, root: X509Certificate): boolean {
+  try {
+    return leaf.verify(root.publicKey)
+  } catch {
+    return false
+  }
+}
+
+function iso(at: number): string {
+  return new Date(at).toISOString()
+}

@@ -1,0 +1,269 @@
+/**
+ * Keeps this process's identity valid: a new key and certificate at a random point of the last one's life, long before its end,
+ * in the background. A good identity is never given up for a bad one: what the issuer sends is checked like a stranger's.
+ *
+ * States: `fresh` → (60–75 % of the life) `renewing` → `fresh`; `renewing` → (failed) `waiting` → `renewing`; any → `closed`.
+ */
+import type { Clock, Timer } from '../core/clock.ts'
+import { MeshError } from '../core/errors.ts'
+import type { JoinResponse } from '../discovery/wire.ts'
+import type { Identity, IdentitySource } from './identity.ts'
+import { makeIdentity, rootsMistake } from './identity-check.ts'
+import { rootFingerprint } from './join-token.ts'
+import { generateIdentityKey, privateKeyPem } from './key.ts'
+import type { KeyStore } from './key-store.ts'
+import { createSigningRequest } from './signing-request.ts'
+
+/** Answers a signing request. `current` is the identity to ask with; `undefined` for the first, which needs a join token. */
+export type Issuer = (csr: string, current: Identity | undefined) => Promise<JoinResponse>
+
+export type RotationEvent =
+  | { readonly type: 'loaded' | 'issued' | 'renewed'; readonly identity: Identity }
+  | { readonly type: 'bundle'; readonly identity: Identity }
+  | { readonly type: 'bundle-refused'; readonly detail: string }
+  | { readonly type: 'renewal-failed'; readonly error: unknown; readonly failures: number; readonly retryInMs: number }
+  /** 90 % of the life is over, and nothing new has come. */
+  | { readonly type: 'expiring'; readonly remainingMs: number }
+  | { readonly type: 'expired' }
+  | { readonly type: 'clock-skew'; readonly offsetMs: number }
+  | { readonly type: 'store-failed' | 'listener-failed'; readonly error: unknown }
+
+export interface RotationOptions {
+  readonly service: string
+  readonly issue: Issuer
+  readonly store: KeyStore
+  readonly clock: Clock
+  /** Of the registry's root, from the join token: a stored identity under another root is not used, nor is a first one. */
+  readonly fingerprint?: string | undefined
+  readonly onEvent?: (event: RotationEvent) => void
+}
+
+/** Share of the life after which it is renewed (design, section 5), and after which it is time to worry. */
+const RENEW_FROM = 0.6
+const RENEW_SPREAD = 0.15
+const ALARM = 0.9
+/** Between tries; a short life has shorter ones, so that a leaf of 20 s still gets five tries before its end. */
+const FIRST_RETRY_MS = 1_000
+const LONGEST_RETRY_MS = 30_000
+const FIRST_RETRY_SHARE = 0.025
+const LONGEST_RETRY_SHARE = 0.05
+const ISSUE_TIMEOUT_MS = 10_000
+const ISSUE_TIMEOUT_SHARE = 0.2
+/** Told, and refused on joining (control-plane 3.7). */
+const SKEW_TOLD_MS = 30_000
+const SKEW_REFUSED_MS = 300_000
+
+export class RotatingIdentity implements IdentitySource {
+  readonly #options: RotationOptions
+  readonly #listeners = new Set<(identity: Identity) => void>()
+  #current: Identity
+  /** From receipt to the end, on the monotonic clock. */
+  #lifeMs = 0
+  #failures = 0
+  #renewing = false
+  #closed = false
+  #renewTimer: Timer | undefined
+  #alarmTimer: Timer | undefined
+
+  private constructor(options: RotationOptions, identity: Identity) {
+    this.#options = options
+    this.#current = identity
+  }
+
+  /**
+   * From the store if it holds a valid identity, otherwise from the issuer, asked once: the caller decides about trying
+   * again. Rejects with the issuer's error, or with a `MeshError` (`identity-rejected`) if what it sent cannot be used.
+   */
+  static async start(options: RotationOptions): Promise<RotatingIdentity> {
+    const { service, store, clock, fingerprint } = options
+    const stored = await store.loadIdentity(service, fingerprint)
+    if (stored !== undefined) {
+      const rotation = new RotatingIdentity(options, stored)
+      const lifeMs = stored.notAfter - stored.notBefore
+      rotation.#schedule(lifeMs, clock.wallNow() - stored.notBefore)
+      rotation.#tell({ type: 'loaded', identity: stored })
+      return rotation
+    }
+    const { identity, lifeMs, offsetMs } = await obtain(options, undefined, ISSUE_TIMEOUT_MS)
+    if (fingerprint !== undefined && !identity.roots.some((root) => rootFingerprint(root) === fingerprint)) {
+      const message = `The registry answered with roots among which the pinned one, ${fingerprint}, is missing.`
+      throw new MeshError(message, { code: 'identity-rejected', service })
+    }
+    const rotation = new RotatingIdentity(options, identity)
+    rotation.#schedule(lifeMs, 0)
+    rotation.#noteSkew(offsetMs)
+    rotation.#tell({ type: 'issued', identity })
+    await rotation.#save()
+    return rotation
+  }
+
+  get current(): Identity {
+    return this.#current
+  }
+
+  onRotate(listener: (identity: Identity) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /**
+   * The trust bundle has changed: the same key and certificate, another generation. Older or unusable bundles are not taken.
+   * A bundle that no longer trusts our own certificate is in force all the same, and ours is renewed at once.
+   */
+  updateBundle(roots: readonly string[], sequence: number): void {
+    if (this.#closed || sequence <= this.#current.sequence) return
+    const mistake = rootsMistake(roots, this.#current.trustDomain)
+    if (mistake !== undefined) {
+      this.#tell({ type: 'bundle-refused', detail: mistake })
+      return
+    }
+    const next = {
+      ...this.#current,
+      roots: Object.freeze([...roots]),
+      sequence,
+      generation: this.#current.generation + 1,
+    }
+    let trusted = true
+    try {
+      makeIdentity(next, next.generation, this.#options.clock)
+    } catch {
+      trusted = false
+    }
+    this.#swap(Object.freeze(next), 'bundle')
+    void this.#save()
+    if (!trusted && roots.length > 0) void this.renew()
+  }
+
+  /** Renews now; at most one renewal runs. Never rejects: a failure is an event, and tried again later. */
+  async renew(): Promise<void> {
+    if (this.#closed || this.#renewing) return
+    this.#renewing = true
+    this.#stop('renew')
+    const { clock } = this.#options
+    try {
+      const timeoutMs = Math.min(ISSUE_TIMEOUT_MS, this.#lifeMs * ISSUE_TIMEOUT_SHARE)
+      const { identity, lifeMs, offsetMs } = await obtain(this.#options, () => this.#current, timeoutMs)
+      if (this.#closed) return
+      this.#failures = 0
+      this.#schedule(lifeMs, 0)
+      this.#noteSkew(offsetMs)
+      this.#swap(identity, 'renewed')
+      await this.#save()
+    } catch (error) {
+      if (this.#closed) return
+      const first = Math.min(FIRST_RETRY_MS, this.#lifeMs * FIRST_RETRY_SHARE)
+      const longest = Math.min(LONGEST_RETRY_MS, this.#lifeMs * LONGEST_RETRY_SHARE)
+      const fullMs = Math.min(longest, first * 2 ** Math.min(this.#failures, 16))
+      const retryInMs = fullMs * (0.5 + 0.5 * clock.random())
+      this.#failures += 1
+      this.#renewTimer = clock.startBackgroundTimer(retryInMs, () => void this.renew(), undefined)
+      this.#tell({ type: 'renewal-failed', error, failures: this.#failures, retryInMs })
+    } finally {
+      this.#renewing = false
+    }
+  }
+
+  /** Stops renewing. The current identity stays readable. Safe to call more than once. */
+  close(): void {
+    this.#closed = true
+    this.#stop('renew')
+    this.#stop('alarm')
+    this.#listeners.clear()
+  }
+
+  #schedule(lifeMs: number, agedMs: number): void {
+    const { clock } = this.#options
+    this.#lifeMs = lifeMs
+    this.#stop('renew')
+    this.#stop('alarm')
+    const renewInMs = Math.max(0, lifeMs * (RENEW_FROM + RENEW_SPREAD * clock.random()) - agedMs)
+    this.#renewTimer = clock.startBackgroundTimer(renewInMs, () => void this.renew(), undefined)
+    const remainingMs = lifeMs * (1 - ALARM)
+    const alarm = (): void => {
+      this.#alarmTimer = clock.startBackgroundTimer(remainingMs, () => this.#tell({ type: 'expired' }), undefined)
+      this.#tell({ type: 'expiring', remainingMs })
+    }
+    this.#alarmTimer = clock.startBackgroundTimer(Math.max(0, lifeMs * ALARM - agedMs), alarm, undefined)
+  }
+
+  #stop(which: 'renew' | 'alarm'): void {
+    const timer = which === 'renew' ? this.#renewTimer : this.#alarmTimer
+    if (timer !== undefined) this.#options.clock.stopTimer(timer)
+    if (which === 'renew') this.#renewTimer = undefined
+    else this.#alarmTimer = undefined
+  }
+
+  #swap(identity: Identity, type: 'renewed' | 'bundle'): void {
+    this.#current = identity
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(identity)
+      } catch (error) {
+        this.#tell({ type: 'listener-failed', error })
+      }
+    }
+    this.#tell({ type, identity })
+  }
+
+  #noteSkew(offsetMs: number): void {
+    if (Math.abs(offsetMs) > SKEW_TOLD_MS) this.#tell({ type: 'clock-skew', offsetMs })
+  }
+
+  #tell(event: RotationEvent): void {
+    try {
+      this.#options.onEvent?.(event)
+    } catch {
+      // Observers watch and never decide.
+    }
+  }
+
+  async #save(): Promise<void> {
+    try {
+      await this.#options.store.saveIdentity(this.#current)
+    } catch (error) {
+      this.#tell({ type: 'store-failed', error })
+    }
+  }
+}
+
+/** One key, one request, one checked answer. `current` is read again afterwards, as the bundle may have changed meanwhile. */
+async function obtain(
+  { service, issue, clock }: RotationOptions,
+  current: (() => Identity) | undefined,
+  timeoutMs: number,
+): Promise<{ identity: Identity; lifeMs: number; offsetMs: number }> {
+  const { privateKey } = await generateIdentityKey()
+  const answer = await within(clock, timeoutMs, issue(createSigningRequest(privateKey), current?.()))
+  const before = current?.()
+  const offsetMs = answer.wallNow - clock.wallNow()
+  if (before === undefined && !(Math.abs(offsetMs) <= SKEW_REFUSED_MS)) {
+    const message = `The clock of this machine differs by ${Math.round(offsetMs / 1000)} s from the registry's; at most ${SKEW_REFUSED_MS / 1000} s are accepted.`
+    throw new MeshError(message, { code: 'join-refused', service })
+  }
+  if (before !== undefined && answer.trustDomain !== before.trustDomain) {
+    throw new MeshError('The registry answered for another trust domain.', { code: 'identity-rejected', service })
+  }
+  const newer = before === undefined || answer.sequence >= before.sequence
+  const { roots, sequence } = newer ? answer : before
+  const { trustDomain, certificate } = answer
+  const parts = { service, trustDomain, certificate, privateKey: privateKeyPem(privateKey), roots, sequence }
+  const identity = makeIdentity(parts, (before?.generation ?? 0) + 1, clock)
+  // By the registry's clock, which wrote the end into the certificate; ours may be off.
+  return { identity, lifeMs: identity.notAfter - answer.wallNow, offsetMs }
+}
+
+/** A late answer is not used. */
+function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const late = (): void => {
+      reject(
+        new MeshError(`No certificate came within ${Math.round(ms)} ms.`, {
+          code: 'registry-unavailable',
+          elapsedMs: ms,
+        }),
+      )
+    }
+    const timer = clock.startTimer(ms, late, undefined)
+    promise.then(resolve, reject).finally(() => clock.stopTimer(timer))
+  })
+}
