@@ -1,0 +1,51 @@
+/** The house's rules (docs/architecture.md): imports run downwards, and each foreign package has its rooms. */
+const order = [
+  ['core', 'core'],
+  ['resilience', '(core|resilience)'],
+  ['(discovery|identity|telemetry)', '(core|resilience|discovery|identity|telemetry)'],
+  ['client', '(core|resilience|discovery|identity|telemetry|client)'],
+  ['server', '(core|resilience|discovery|identity|telemetry|server)'],
+  ['registry', '(core|resilience|discovery|identity|telemetry|registry)'],
+  ['cli', '(core|resilience|discovery|identity|telemetry|registry|cli)'],
+]
+
+/** `foreign` may be imported in `rooms` only. */
+function only(name, foreign, rooms) {
+  return { name, severity: 'error', from: { path: '^src', pathNot: rooms }, to: { path: foreign } }
+}
+
+module.exports = {
+  forbidden: [
+    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
+    {
+      name: 'no-unresolvable',
+      severity: 'error',
+      from: {},
+      to: { couldNotResolve: true },
+    },
+    ...order.map(([from, to]) => ({
+      name: `${from.replace(/\W/g, '-')}-imports-downwards`,
+      severity: 'error',
+      from: { path: `^src/${from}/` },
+      to: { path: '^src', pathNot: `^src/${to}/` },
+    })),
+    only('undici-only-in-http-client', 'node_modules/undici', '^src/client/http-'),
+    only('opentelemetry-only-in-telemetry', 'node_modules/@opentelemetry', '^src/telemetry/'),
+    only('grpc-only-in-grpc-files', 'node_modules/@grpc', '^src/(client|server)/grpc-'),
+    only('opossum-only-in-circuit-breaker', 'node_modules/opossum', '^src/resilience/circuit-breaker'),
+    only('p-retry-only-in-repeat', 'node_modules/p-retry', '^src/resilience/repeat'),
+    only('operators-packages-only-in-registry-and-cli', 'node_modules/(yaml|commander|pino)', '^src/(registry|cli)/'),
+    {
+      name: 'tls-only-in-identity-pools-and-servers',
+      severity: 'error',
+      from: { path: '^src', pathNot: '^src/(identity/|client/[a-z]+-pool|server/[a-z]+-server|registry/|discovery/(join|registry-connection|registry-client))' },
+      to: { path: '^(node:)?tls$' },
+    },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'types', 'node', 'default'] },
+  },
+}

@@ -1,0 +1,164 @@
+/**
+ * The main job, with real processes and mTLS between them: a registry, a storefront, three inventories and two prices, 200
+ * requests per second through all three tiers, and everything that goes wrong in a week within a minute. Ends with a verdict
+ * per phase; exit code 1 if any request failed.
+ *
+ *     npm run demo -- [--seconds N] [--json]
+ */
+import { parseArgs } from 'node:util'
+import { joinMesh, type Mesh } from 'inmesh'
+import { Load, newTally, percentile, type Tally } from './load.ts'
+import { INVENTORIES, PHASES } from './phases.ts'
+import { Processes } from './processes.ts'
+import { type Row, Screen } from './screen.ts'
+
+const PER_SECOND = 200
+const SERVICES: readonly (readonly [string, string])[] = [
+  ['prices', 'prices-1'],
+  ['prices', 'prices-2'],
+  ...INVENTORIES.map((name) => ['inventory', name] as const),
+  ['storefront', 'storefront'],
+]
+
+interface Finished {
+  readonly name: string
+  readonly tally: Tally
+  readonly retried: number
+  readonly broken: string | undefined
+}
+
+const { values: flags } = parseArgs({
+  options: { json: { type: 'boolean', default: false }, seconds: { type: 'string', default: '6' } },
+})
+const seconds = Number(flags.seconds)
+if (!(seconds >= 1 && seconds <= 600)) {
+  console.error(`--seconds: expected a number from 1 to 600, got ${flags.seconds}`)
+  process.exit(2)
+}
+
+const processes = new Processes()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    processes.killAll()
+    process.exit(130)
+  })
+}
+const screen = new Screen(flags.json)
+
+try {
+  const finished = await runDemo()
+  const failed = finished.some(({ tally, broken }) => tally.failed > 0 || broken !== undefined)
+  if (flags.json) console.log(JSON.stringify(summary(finished)))
+  else if (!failed) console.log(`\nNo request failed: ${finished.reduce((sum, { tally }) => sum + tally.requests, 0)} requests, ${PHASES.length} phases.`)
+  process.exitCode = failed ? 1 : 0
+} catch (error) {
+  console.error(error)
+  console.error(processes.log.slice(-40).join('\n'))
+  process.exitCode = 1
+} finally {
+  processes.killAll()
+}
+
+async function runDemo(): Promise<Finished[]> {
+  screen.say('starting a registry and six services')
+  await processes.startRegistry()
+  processes.inmesh('apply', '-f', new URL('./policies.yaml', import.meta.url).pathname)
+  await Promise.all(SERVICES.map(([service, name]) => processes.startService(service, name)))
+  const visitor = await joinMesh({
+    service: 'visitor',
+    registry: processes.registryUrl,
+    joinToken: processes.joinToken('visitor'),
+    stateDir: 'memory',
+    handleSignals: false,
+  })
+  try {
+    return await runPhases(visitor)
+  } finally {
+    await visitor.close()
+  }
+}
+
+async function runPhases(visitor: Mesh): Promise<Finished[]> {
+  const storefront = visitor.http('storefront')
+  await storefront.get('/sku-warm-up')
+  const load = new Load(storefront, PER_SECOND)
+  const finished: Finished[] = []
+  load.start()
+  for (const phase of PHASES) {
+    const tally = newTally()
+    const before = await watch(visitor)
+    load.countFor(tally)
+    let latest = before
+    const row = (done: boolean, broken?: string): Row => ({
+      name: phase.name,
+      tally,
+      retried: latest.retries - before.retries,
+      circuits: latest.circuits,
+      done,
+      broken,
+    })
+    const earlier = finished.map((past) => ({ ...past, circuits: '', done: true }))
+    const drawing = setInterval(() => {
+      screen.draw([...earlier, row(false)])
+      void watch(visitor).then((seen) => {
+        latest = seen
+      })
+    }, 250)
+    let broken: string | undefined
+    try {
+      await phase.run({ processes, seconds, prices: visitor.http('prices'), say: (line) => screen.say(line) })
+    } catch (error) {
+      broken = error instanceof Error ? error.message : String(error)
+      screen.say(`${phase.name}: ${broken}`)
+    }
+    clearInterval(drawing)
+    load.countFor(newTally())
+    await load.settled()
+    latest = await watch(visitor)
+    for (const [failure, count] of tally.failures) screen.say(`${phase.name}: ${count} × ${failure}`)
+    finished.push({ name: phase.name, tally, retried: latest.retries - before.retries, broken })
+    screen.draw([...earlier, row(true, broken)])
+  }
+  await load.stop()
+  screen.finish(finished.map((past) => ({ ...past, circuits: '', done: true })))
+  return finished
+}
+
+/** Retries made by all who call, and the circuits on the way. */
+async function watch(visitor: Mesh): Promise<{ retries: number; circuits: string }> {
+  const reports = await Promise.all(['storefront', ...INVENTORIES].map((name) => processes.report(name)))
+  const circuits = new Map<string, string>()
+  for (const circuit of visitor.circuits()) circuits.set(circuit.name, circuit.state)
+  for (const report of reports) {
+    for (const [name, state] of Object.entries(report?.circuits ?? {})) {
+      if (state !== 'closed' || !circuits.has(name)) circuits.set(name, state)
+    }
+  }
+  const open = [...circuits].filter(([, state]) => state !== 'closed').map(([name, state]) => `${name} ${state}`)
+  return {
+    retries: visitor.retries + reports.reduce((sum, report) => sum + (report?.retries ?? 0), 0),
+    circuits: open.length === 0 ? 'all closed' : open.join(', '),
+  }
+}
+
+function summary(finished: readonly Finished[]): object {
+  const all = finished.flatMap(({ tally }) => tally.latenciesMs)
+  const total = (of: (phase: Finished) => number): number => finished.reduce((sum, phase) => sum + of(phase), 0)
+  return {
+    requests: total(({ tally }) => tally.requests),
+    failed: total(({ tally }) => tally.failed),
+    retried: total(({ retried }) => retried),
+    p50Ms: percentile(all, 0.5),
+    p99Ms: percentile(all, 0.99),
+    mtls: true,
+    phases: finished.map(({ name, tally, retried, broken }) => ({
+      name,
+      requests: tally.requests,
+      failed: tally.failed,
+      retried,
+      p50Ms: percentile(tally.latenciesMs, 0.5),
+      p99Ms: percentile(tally.latenciesMs, 0.99),
+      ...(broken === undefined ? {} : { broken }),
+    })),
+  }
+}
