@@ -1,6 +1,7 @@
 /** One try of a call. Transports extend it, so that an attempt costs one object. */
 import type { Call } from './call.ts'
 import type { Endpoint } from './endpoint.ts'
+import type { TraceContext } from './trace-context.ts'
 
 export class Attempt {
   readonly call: Call
@@ -14,6 +15,10 @@ export class Attempt {
   running = false
   /** Bytes of the request may have reached the peer. Set by the transport. */
   sent = false
+  /** HTTP or gRPC status of the answer, 0 = none. Set by the transport, for observers. */
+  status = 0
+  /** What the transport sends as `traceparent`; `undefined`: that of the call. Set by the telemetry, if it records. */
+  trace: TraceContext | undefined = undefined
   /** Next younger and next older attempt in flight on the same endpoint; kept by the execution. */
   newer: Attempt | undefined = undefined
   older: Attempt | undefined = undefined

@@ -56,8 +56,9 @@ export class Call {
 
   /** What is running for this call right now: attempts, a backoff, a wait. Told when the call is cancelled. */
   onCancel: ((cause: unknown) => void) | undefined = undefined
-  /** Observers' own (spans, metric handles); set by the telemetry, read by it only. */
+  /** Observers' own (a span; the series it is counted in); set by the telemetry, read by it only. */
   observed: unknown = undefined
+  metered: unknown = undefined
   /** The attempt a service policy admitted, for its settling. */
   first: Attempt | undefined = undefined
   /** How it ended. */

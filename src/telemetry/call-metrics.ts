@@ -1,0 +1,170 @@
+/**
+ * The golden metrics of calls, one set per (peer, method), resolved when a pair is first seen. `service` is always the process
+ * that counts and `peer` the other side, so that the numbers of all processes together are the edges of the service graph.
+ */
+import type { Attempt } from '../core/attempt.ts'
+import type { Call } from '../core/call.ts'
+import type { Outcome } from '../core/outcome.ts'
+import type { Histogram } from './histogram.ts'
+import { type Counter, type Family, type Metrics, MOST_SERIES, OVERFLOW } from './metrics.ts'
+
+export type Side = 'client' | 'server'
+
+/** RFC 9110 and 5789; anything else is counted as one (semantic conventions: `http.request.method`). */
+const KNOWN_METHODS: ReadonlySet<string> = new Set([
+  'GET',
+  'HEAD',
+  'POST',
+  'PUT',
+  'PATCH',
+  'DELETE',
+  'OPTIONS',
+  'TRACE',
+  'CONNECT',
+])
+export const OTHER_METHOD = '_OTHER'
+
+/** The value of `peer` for callers without an identity. */
+export const UNKNOWN_PEER = 'unknown'
+
+/** The method as metrics name it: bounded for HTTP, by the contract of {@link Call.route} for the others. */
+export function methodClass(call: Call): string {
+  const { method, protocol } = call.route
+  return protocol !== 'http' || KNOWN_METHODS.has(method) ? method : OTHER_METHOD
+}
+
+interface Families {
+  readonly requests: Family<Counter>
+  readonly durations: Family<Histogram>
+  readonly attempts: Family<Counter>
+  readonly retries: Family<Counter>
+}
+
+/** All that is counted for one (peer, method). */
+class CallSeries {
+  readonly labels: readonly [string, string, string]
+  readonly ok: Counter
+  readonly duration: Histogram
+  readonly attemptOk: Counter
+  inFlight = 0
+  readonly #families: Families
+  readonly #failed = new Map<string, Counter>()
+  readonly #attemptFailed = new Map<string, Counter>()
+  readonly #retried = new Map<string, Counter>()
+
+  constructor(families: Families, labels: readonly [string, string, string]) {
+    this.#families = families
+    this.labels = labels
+    this.ok = families.requests.series(...labels, 'ok')
+    this.duration = families.durations.series(...labels)
+    this.attemptOk = families.attempts.series(...labels, 'ok')
+  }
+
+  failed(code: string): void {
+    this.#count(this.#failed, this.#families.requests, code)
+  }
+
+  attemptFailed(code: string): void {
+    this.#count(this.#attemptFailed, this.#families.attempts, code)
+  }
+
+  retried(code: string): void {
+    this.#count(this.#retried, this.#families.retries, code)
+  }
+
+  #count(known: Map<string, Counter>, family: Family<Counter>, code: string): void {
+    let counter = known.get(code)
+    if (counter === undefined) {
+      counter = family.series(...this.labels, code)
+      known.set(code, counter)
+    }
+    counter.value += 1
+  }
+}
+
+export class CallMetrics {
+  readonly #families: Families
+  readonly #overflowed: Counter
+  readonly #service: string
+  readonly #client: boolean
+  readonly #series = new Map<string, Map<string, CallSeries>>()
+  #size = 0
+  #overflow: CallSeries | undefined
+
+  constructor(metrics: Metrics, side: Side, service: string) {
+    this.#service = service
+    this.#client = side === 'client'
+    const labels = ['service', 'peer', 'method']
+    const what = this.#client ? 'Calls to the peer' : 'Requests from the peer'
+    this.#families = {
+      requests: metrics.counter(`inmesh_${side}_requests_total`, `${what}, by how they ended.`, [...labels, 'code']),
+      durations: metrics.histogram(`inmesh_${side}_request_duration_seconds`, `${what}, begin to end.`, labels),
+      attempts: metrics.counter(`inmesh_${side}_attempts_total`, `${what}, each try.`, [...labels, 'code']),
+      retries: metrics.counter(`inmesh_${side}_retries_total`, `${what}, tried again after this code.`, [
+        ...labels,
+        'code',
+      ]),
+    }
+    this.#overflowed = metrics.overflowed(`inmesh_${side}_requests_total`)
+    metrics.gauge(`inmesh_${side}_requests_in_flight`, `${what} that have not ended.`, () => this.#inFlight())
+  }
+
+  callStarted(call: Call): void {
+    const series = this.#seriesOf(call)
+    series.inFlight += 1
+    call.metered = series
+  }
+
+  attemptEnded(attempt: Attempt, outcome: Outcome, waitMs: number): void {
+    const series = attempt.call.metered as CallSeries | undefined
+    if (series === undefined) return
+    if (outcome.verdict === 'success') {
+      series.attemptOk.value += 1
+      return
+    }
+    const code = outcome.code ?? outcome.verdict
+    series.attemptFailed(code)
+    if (waitMs >= 0) series.retried(code)
+  }
+
+  callEnded(call: Call, outcome: Outcome, now: number): void {
+    const series = call.metered as CallSeries | undefined
+    if (series === undefined) return
+    call.metered = undefined
+    series.inFlight -= 1
+    if (outcome.verdict === 'success') series.ok.value += 1
+    else series.failed(outcome.code ?? outcome.verdict)
+    if (!call.route.streaming) series.duration.record(now - call.startedAt)
+  }
+
+  #seriesOf(call: Call): CallSeries {
+    const peer = (this.#client ? call.route.service : call.peer) ?? UNKNOWN_PEER
+    return this.#series.get(peer)?.get(methodClass(call)) ?? this.#add(peer, methodClass(call))
+  }
+
+  #add(peer: string, method: string): CallSeries {
+    if (this.#size >= MOST_SERIES) {
+      this.#overflowed.value += 1
+      this.#overflow ??= new CallSeries(this.#families, [OVERFLOW, OVERFLOW, OVERFLOW])
+      return this.#overflow
+    }
+    const series = new CallSeries(this.#families, [this.#service, peer, method])
+    let methods = this.#series.get(peer)
+    if (methods === undefined) {
+      methods = new Map()
+      this.#series.set(peer, methods)
+    }
+    methods.set(method, series)
+    this.#size += 1
+    return series
+  }
+
+  *#inFlight() {
+    for (const methods of this.#series.values()) for (const series of methods.values()) yield observation(series)
+    if (this.#overflow !== undefined) yield observation(this.#overflow)
+  }
+}
+
+function observation({ labels: [service, peer, method], inFlight }: CallSeries) {
+  return { labels: { service, peer, method }, value: inFlight }
+}

@@ -1,0 +1,92 @@
+/**
+ * What the execution tells, passed on to metrics and spans by direct calls: there is no list of observers on the hot path,
+ * unless the user has added some.
+ */
+import type { Attempt } from '../core/attempt.ts'
+import type { Call } from '../core/call.ts'
+import type { Clock } from '../core/clock.ts'
+import type { Outcome } from '../core/outcome.ts'
+import type { Telemetry } from '../core/telemetry.ts'
+import { CallMetrics, type Side } from './call-metrics.ts'
+import type { Metrics } from './metrics.ts'
+import { Tracing, type TracingApi } from './tracing.ts'
+
+/** A {@link Telemetry} that also knows how to run code in the context of a call. */
+export interface CallTelemetry extends Telemetry {
+  /** Runs the handler of a served call, with the call's span as the active one if it is recorded. */
+  within<T>(call: Call, work: () => T): T
+  /** Runs the dispatch of an attempt, hidden from the application's instrumentation of undici. */
+  suppressed<T>(dispatch: () => T): T
+}
+
+export interface CallTelemetryOptions {
+  readonly side: Side
+  /** Our own service: the label `service` of every series. */
+  readonly service: string
+  readonly metrics: Metrics
+  readonly clock: Clock
+  /** From `loadTracingApi()`; without it, trace context is passed on and no span is made. */
+  readonly tracingApi?: TracingApi | undefined
+  /** The user's own. What they throw is dropped. */
+  readonly observers?: readonly Telemetry[] | undefined
+}
+
+export function createTelemetry(options: CallTelemetryOptions): CallTelemetry {
+  return new MeteredAndTraced(options)
+}
+
+class MeteredAndTraced implements CallTelemetry {
+  readonly #metrics: CallMetrics
+  readonly #tracing: Tracing | undefined
+  readonly #observers: readonly Telemetry[] | undefined
+  readonly #clock: Clock
+
+  constructor({ side, service, metrics, clock, tracingApi, observers }: CallTelemetryOptions) {
+    this.#metrics = new CallMetrics(metrics, side, service)
+    this.#tracing = tracingApi === undefined ? undefined : new Tracing(tracingApi, side)
+    this.#observers = observers === undefined || observers.length === 0 ? undefined : observers
+    this.#clock = clock
+  }
+
+  callStarted(call: Call): void {
+    this.#metrics.callStarted(call)
+    if (this.#tracing === undefined) call.trace ??= call.parent?.trace
+    else this.#tracing.callStarted(call)
+    if (this.#observers !== undefined) this.#tell((observer) => observer.callStarted(call))
+  }
+
+  attemptStarted(attempt: Attempt): void {
+    if (attempt.call.observed !== undefined) this.#tracing?.attemptStarted(attempt)
+    if (this.#observers !== undefined) this.#tell((observer) => observer.attemptStarted(attempt))
+  }
+
+  attemptEnded(attempt: Attempt, outcome: Outcome, waitMs: number): void {
+    this.#metrics.attemptEnded(attempt, outcome, waitMs)
+    if (attempt.call.observed !== undefined) this.#tracing?.attemptEnded(attempt, outcome)
+    if (this.#observers !== undefined) this.#tell((observer) => observer.attemptEnded(attempt, outcome, waitMs))
+  }
+
+  callEnded(call: Call, outcome: Outcome): void {
+    this.#metrics.callEnded(call, outcome, this.#clock.now())
+    if (call.observed !== undefined) this.#tracing?.callEnded(call, outcome)
+    if (this.#observers !== undefined) this.#tell((observer) => observer.callEnded(call, outcome))
+  }
+
+  within<T>(call: Call, work: () => T): T {
+    return this.#tracing === undefined ? work() : this.#tracing.within(call, work)
+  }
+
+  suppressed<T>(dispatch: () => T): T {
+    return this.#tracing === undefined ? dispatch() : this.#tracing.suppressed(dispatch)
+  }
+
+  #tell(what: (observer: Telemetry) => void): void {
+    for (const observer of this.#observers!) {
+      try {
+        what(observer)
+      } catch {
+        // An observer must not change what it observes.
+      }
+    }
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * Latencies in a log-linear histogram (the idea of HdrHistogram, http://hdrhistogram.org): 8 equal steps for each doubling, so
+ * any value is known to 1/16 of itself, in 2 KiB, without allocation. Steps that an exported boundary would cut are cut
+ * there, so the Prometheus buckets are exact and not interpolated.
+ */
+
+/** Upper bounds of the exported buckets in ms: those of the OpenTelemetry semantic conventions (.005 to 10 s). */
+export const BOUNDARIES_MS: readonly number[] = Object.freeze([
+  5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000,
+])
+
+/** 2^3 = 8 steps a doubling; values are whole µs up to 2^32, which is 71 minutes and far beyond any deadline. */
+const STEP_BITS = 3
+const STEPS = 1 << STEP_BITS
+const LARGEST_US = 2 ** 32 - 1
+const PLAIN_STEPS = STEPS + (32 - STEP_BITS) * STEPS
+
+/** Step of a value before cuts: exact below 8 µs, then the exponent and the three bits after the leading one. */
+function plainStep(us: number): number {
+  if (us < STEPS) return us
+  const shift = 31 - Math.clz32(us) - STEP_BITS
+  return shift * STEPS + (us >>> shift)
+}
+
+function lowestOfPlain(step: number): number {
+  if (step < STEPS) return step
+  const shift = Math.floor(step / STEPS) - 1
+  return (STEPS + (step % STEPS)) * 2 ** shift
+}
+
+interface Layout {
+  /** How many cuts lie below a plain step, and where it is cut itself, in µs. */
+  readonly shift: Uint8Array
+  readonly cut: Float64Array
+  /** Lower edge of each step in µs, one more than there are steps. */
+  readonly edges: Float64Array
+  /** For each boundary, the first step above it. */
+  readonly above: readonly number[]
+}
+
+function layOut(): Layout {
+  const shift = new Uint8Array(PLAIN_STEPS)
+  const cut = new Float64Array(PLAIN_STEPS).fill(Number.POSITIVE_INFINITY)
+  for (const boundary of BOUNDARIES_MS) cut[plainStep(boundary * 1_000)] = boundary * 1_000
+  const edges: number[] = []
+  const above: number[] = []
+  for (let step = 0; step < PLAIN_STEPS; step++) {
+    shift[step] = edges.length - step
+    edges.push(lowestOfPlain(step))
+    if (cut[step] !== Number.POSITIVE_INFINITY) {
+      edges.push(cut[step]!)
+      above.push(edges.length - 1)
+    }
+  }
+  edges.push(LARGEST_US + 1)
+  return { shift, cut, edges: Float64Array.from(edges), above }
+}
+
+const LAYOUT = layOut()
+const COUNT = LAYOUT.edges.length - 1
+const SHIFT = LAYOUT.shift
+const CUT = LAYOUT.cut
+
+/** What an exporter reads: how many values were at most each of {@link BOUNDARIES_MS}, then all. */
+export interface HistogramTotals {
+  readonly atMost: readonly number[]
+  readonly count: number
+  readonly sumMs: number
+}
+
+export class Histogram {
+  /** Float64 and not Uint32, because a busy process fills 32 bits within days. */
+  readonly #counts = new Float64Array(COUNT)
+  #sumMs = 0
+
+  /** Negative values and NaN count as 0. */
+  record(ms: number): void {
+    const valid = ms > 0 ? ms : 0
+    const us = valid * 1_000
+    const step = plainStep(us < LARGEST_US ? us >>> 0 : LARGEST_US)
+    this.#counts[step + SHIFT[step]! + (us > CUT[step]! ? 1 : 0)]! += 1
+    this.#sumMs += valid
+  }
+
+  get count(): number {
+    let count = 0
+    for (const n of this.#counts) count += n
+    return count
+  }
+
+  get sumMs(): number {
+    return this.#sumMs
+  }
+
+  /**
+   * The value in ms below which the share `p` (0 to 1) of all lies, to 1/16 of itself; 0 when nothing was recorded.
+   * @throws RangeError if `p` is outside.
+   */
+  percentile(p: number): number {
+    if (!(p >= 0 && p <= 1)) throw new RangeError(`a percentile is from 0 to 1, got ${p}`)
+    const count = this.count
+    if (count === 0) return 0
+    const rank = Math.max(1, Math.ceil(p * count))
+    let seen = 0
+    for (let step = 0; step < COUNT; step++) {
+      seen += this.#counts[step]!
+      if (seen >= rank) return middle(step)
+    }
+    return middle(COUNT - 1)
+  }
+
+  /** Adds all that `other` has recorded. */
+  merge(other: Histogram): void {
+    for (let step = 0; step < COUNT; step++) this.#counts[step]! += other.#counts[step]!
+    this.#sumMs += other.#sumMs
+  }
+
+  /** What was recorded since `earlier`, a {@link copy} of this one: the percentiles of an interval. */
+  since(earlier: Histogram): Histogram {
+    const difference = new Histogram()
+    for (let step = 0; step < COUNT; step++) {
+      difference.#counts[step] = Math.max(0, this.#counts[step]! - earlier.#counts[step]!)
+    }
+    difference.#sumMs = Math.max(0, this.#sumMs - earlier.#sumMs)
+    return difference
+  }
+
+  copy(): Histogram {
+    const copy = new Histogram()
+    copy.merge(this)
+    return copy
+  }
+
+  totals(): HistogramTotals {
+    const atMost: number[] = []
+    let seen = 0
+    let step = 0
+    for (const first of LAYOUT.above) {
+      for (; step < first; step++) seen += this.#counts[step]!
+      atMost.push(seen)
+    }
+    for (; step < COUNT; step++) seen += this.#counts[step]!
+    return { atMost, count: seen, sumMs: this.#sumMs }
+  }
+}
+
+/** Middle of a step, in ms. Below 8 µs a step is one value of the microsecond clock. */
+function middle(step: number): number {
+  return (LAYOUT.edges[step]! + LAYOUT.edges[step + 1]!) / 2_000
+}

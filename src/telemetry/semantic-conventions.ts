@@ -1,0 +1,19 @@
+/**
+ * Names of span attributes, from the OpenTelemetry semantic conventions 1.45.0 (the stable ones, except the last). Written out
+ * here, because their package would be a dependency for a dozen words.
+ */
+
+export const HTTP_REQUEST_METHOD = 'http.request.method'
+export const HTTP_RESPONSE_STATUS_CODE = 'http.response.status_code'
+/** How many attempts came before this one. Absent on the first. */
+export const HTTP_REQUEST_RESEND_COUNT = 'http.request.resend_count'
+export const RPC_SYSTEM_NAME = 'rpc.system.name'
+export const RPC_METHOD = 'rpc.method'
+export const RPC_STATUS_CODE = 'rpc.status_code'
+export const SERVER_ADDRESS = 'server.address'
+export const SERVER_PORT = 'server.port'
+/** The status as text when the peer sent one, otherwise an `ErrorCode`. */
+export const ERROR_TYPE = 'error.type'
+export const SERVICE_NAME = 'service.name'
+/** Incubating: the service on the other side. */
+export const SERVICE_PEER_NAME = 'service.peer.name'

@@ -1,0 +1,251 @@
+/**
+ * Spans through the OpenTelemetry API, if the application has it and has registered an SDK; otherwise only the trace context
+ * travels on. A call that is not sampled costs no span: its context is passed on as it came, because the id of a span that
+ * nobody records would be a parent that nobody can find.
+ */
+import { channel } from 'node:diagnostics_channel'
+import type { Attributes, Context, Span, SpanContext, SpanKind, Tracer } from '@opentelemetry/api'
+import type { Attempt } from '../core/attempt.ts'
+import type { Call } from '../core/call.ts'
+import type { Outcome } from '../core/outcome.ts'
+import type { TraceContext } from '../core/trace-context.ts'
+import { methodClass, OTHER_METHOD, type Side } from './call-metrics.ts'
+import * as names from './semantic-conventions.ts'
+
+export type TracingApi = typeof import('@opentelemetry/api')
+
+/** How soon an SDK that was registered, or taken away, later than us is noticed. */
+const CHECK_MS = 100
+const SAMPLED = 1
+
+/** The application's own copy of the API, or `undefined` where it has none. */
+export async function loadTracingApi(): Promise<TracingApi | undefined> {
+  try {
+    return await import('@opentelemetry/api')
+  } catch {
+    return undefined
+  }
+}
+
+/** A call whose span is recorded. */
+class Recorded {
+  readonly span: Span
+  /** The context in which the span is the active one. */
+  readonly context: Context
+
+  constructor(span: Span, context: Context) {
+    this.span = span
+    this.context = context
+  }
+}
+
+export class Tracing {
+  readonly #api: TracingApi
+  readonly #client: boolean
+  readonly #noProvider: unknown
+  readonly #suppressKey: symbol
+  readonly #undiciRequests = channel('undici:request:create')
+  #tracer: Tracer | undefined
+  #hasContexts = false
+  #checkedAt = Number.NEGATIVE_INFINITY
+
+  constructor(api: TracingApi, side: Side) {
+    this.#api = api
+    this.#client = side === 'client'
+    this.#noProvider = new api.ProxyTracerProvider().getDelegate()
+    // The key of suppressTracing() in @opentelemetry/core; keys are made by Symbol.for, so all copies agree.
+    this.#suppressKey = api.createContextKey('OpenTelemetry SDK Context Key SUPPRESS_TRACING')
+  }
+
+  callStarted(call: Call): void {
+    try {
+      const tracer = this.#tracerAt(call.startedAt)
+      const parent =
+        tracer === undefined ? undefined : this.#client ? this.#clientParent(call) : this.#serverParent(call)
+      if (tracer === undefined || parent === undefined) {
+        call.trace ??= call.parent?.trace
+        return
+      }
+      const span = tracer.startSpan(
+        spanName(call),
+        { kind: this.#kind(call), attributes: callAttributes(call) },
+        parent,
+      )
+      const own = span.spanContext()
+      // Invalid: the application suppresses tracing here.
+      call.trace = this.#api.isSpanContextValid(own) ? fromSpanContext(own) : (call.trace ?? call.parent?.trace)
+      if (span.isRecording()) call.observed = new Recorded(span, this.#api.trace.setSpan(parent, span))
+    } catch {
+      // Samplers and processors are the application's code; a call must not fail by them.
+    }
+  }
+
+  /** A server's call is its attempt; it has no second span. */
+  attemptStarted(attempt: Attempt): void {
+    const recorded = attempt.call.observed
+    if (!this.#client || !(recorded instanceof Recorded) || attempt.call.route.protocol === 'function') return
+    try {
+      const options = { kind: this.#api.SpanKind.CLIENT, attributes: attemptAttributes(attempt) }
+      const span = this.#tracer?.startSpan(spanName(attempt.call), options, recorded.context)
+      if (span === undefined) return
+      attempt.observed = span
+      attempt.trace = fromSpanContext(span.spanContext())
+    } catch {
+      // As above.
+    }
+  }
+
+  attemptEnded(attempt: Attempt, outcome: Outcome): void {
+    const recorded = attempt.call.observed
+    if (!(recorded instanceof Recorded)) return
+    try {
+      const status = attempt.status || outcome.status
+      if (status !== undefined) recorded.span.setAttribute(statusName(attempt.call), status)
+      const span = attempt.observed as Span | undefined
+      if (span === undefined) return
+      attempt.observed = undefined
+      if (status !== undefined) span.setAttribute(statusName(attempt.call), status)
+      this.#end(span, outcome, status)
+    } catch {
+      // As above.
+    }
+  }
+
+  callEnded(call: Call, outcome: Outcome): void {
+    const recorded = call.observed
+    if (!(recorded instanceof Recorded)) return
+    try {
+      if (call.attempts > 1) recorded.span.setAttribute(names.HTTP_REQUEST_RESEND_COUNT, call.attempts - 1)
+      this.#end(recorded.span, outcome, outcome.status)
+    } catch {
+      // As above.
+    }
+  }
+
+  /** Runs `work` with the call's span as the application's active one; just runs it if none is recorded. */
+  within<T>(call: Call, work: () => T): T {
+    const recorded = call.observed
+    if (!(recorded instanceof Recorded) || !this.#hasContexts) return work()
+    return this.#api.context.with(recorded.context, work)
+  }
+
+  /**
+   * Runs `dispatch` so that an instrumentation of undici, if there is one, neither makes a span of its own nor adds a second
+   * `traceparent`, which would make both invalid (node-dependencies T15).
+   */
+  suppressed<T>(dispatch: () => T): T {
+    if (!this.#undiciRequests.hasSubscribers || !this.#hasContexts) return dispatch()
+    const { context } = this.#api
+    return context.with(context.active().setValue(this.#suppressKey, true), dispatch)
+  }
+
+  /** `undefined` while nobody has registered an SDK. */
+  #tracerAt(now: number): Tracer | undefined {
+    if (now - this.#checkedAt < CHECK_MS) return this.#tracer
+    this.#checkedAt = now
+    const { context, ProxyTracerProvider, ROOT_CONTEXT, trace } = this.#api
+    const provider = trace.getTracerProvider()
+    const registered = !(provider instanceof ProxyTracerProvider) || provider.getDelegate() !== this.#noProvider
+    this.#tracer = registered ? trace.getTracer('inmesh') : undefined
+    const probe = ROOT_CONTEXT.setValue(this.#suppressKey, true)
+    this.#hasContexts = context.with(probe, () => context.active() === probe)
+    return this.#tracer
+  }
+
+  /** The span that is active in the application, else the inbound call's; `undefined`: its trace is not sampled. */
+  #clientParent(call: Call): Context | undefined {
+    const { context, trace } = this.#api
+    const active = trace.getActiveSpan()
+    if (active !== undefined) {
+      const own = active.spanContext()
+      if (this.#api.isSpanContextValid(own)) {
+        if (active.isRecording() || isSampled(own)) return context.active()
+        call.trace = fromSpanContext(own)
+        return undefined
+      }
+    }
+    const inbound = call.parent
+    if (inbound?.observed instanceof Recorded) return inbound.observed.context
+    return this.#remote(inbound?.trace)
+  }
+
+  /** The caller's span, or one that the application's instrumentation of node:http has already made below it. */
+  #serverParent(call: Call): Context | undefined {
+    const active = this.#api.trace.getActiveSpan()
+    if (active?.isRecording() && (call.trace === undefined || call.trace.traceId === active.spanContext().traceId)) {
+      return this.#api.context.active()
+    }
+    return this.#remote(call.trace)
+  }
+
+  #remote(parent: TraceContext | undefined): Context | undefined {
+    const { context, createTraceState, trace } = this.#api
+    if (parent === undefined) return context.active()
+    if (!parent.sampled) return undefined
+    const { traceId, spanId, state } = parent
+    const remote: SpanContext = { traceId, spanId, traceFlags: SAMPLED, isRemote: true }
+    if (state !== undefined) remote.traceState = createTraceState(state)
+    return trace.setSpanContext(context.active(), remote)
+  }
+
+  #kind(call: Call): SpanKind {
+    const { SpanKind } = this.#api
+    if (call.route.protocol === 'function') return SpanKind.INTERNAL
+    return this.#client ? SpanKind.CLIENT : SpanKind.SERVER
+  }
+
+  /** A cancelled call is no error of the span: our side no longer wanted it. */
+  #end(span: Span, outcome: Outcome, status: number | undefined): void {
+    if (outcome.verdict !== 'success') {
+      span.setAttribute(names.ERROR_TYPE, status === undefined ? (outcome.code ?? outcome.verdict) : String(status))
+      if (outcome.verdict !== 'cancelled') span.setStatus({ code: this.#api.SpanStatusCode.ERROR })
+    }
+    span.end()
+  }
+}
+
+function isSampled(context: SpanContext): boolean {
+  return (context.traceFlags & SAMPLED) === SAMPLED
+}
+
+function fromSpanContext(context: SpanContext): TraceContext {
+  return {
+    traceId: context.traceId,
+    spanId: context.spanId,
+    sampled: isSampled(context),
+    state: context.traceState?.serialize(),
+  }
+}
+
+/** The conventions want `HTTP` where the method is not one of the known. */
+function spanName(call: Call): string {
+  const method = methodClass(call)
+  return method === OTHER_METHOD ? 'HTTP' : method
+}
+
+function statusName(call: Call): string {
+  return call.route.protocol === 'grpc' ? names.RPC_STATUS_CODE : names.HTTP_RESPONSE_STATUS_CODE
+}
+
+function callAttributes(call: Call): Attributes {
+  const attributes: Attributes = {}
+  const { protocol, service } = call.route
+  if (protocol === 'http') attributes[names.HTTP_REQUEST_METHOD] = methodClass(call)
+  else if (protocol === 'grpc') {
+    attributes[names.RPC_SYSTEM_NAME] = 'grpc'
+    attributes[names.RPC_METHOD] = call.route.method
+  }
+  const peer = call.peer ?? service
+  if (protocol !== 'function') attributes[names.SERVICE_PEER_NAME] = peer
+  return attributes
+}
+
+function attemptAttributes(attempt: Attempt): Attributes {
+  const attributes = callAttributes(attempt.call)
+  if (attempt.endpoint !== undefined) {
+    attributes[names.SERVER_ADDRESS] = attempt.endpoint.address
+    attributes[names.SERVER_PORT] = attempt.endpoint.port
+  }
+  if (attempt.number > 0) attributes[names.HTTP_REQUEST_RESEND_COUNT] = attempt.number
+  return attributes
+}
