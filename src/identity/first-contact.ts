@@ -7,10 +7,10 @@ import type { X509Certificate } from 'node:crypto'
 import { type ConnectionOptions, connect } from 'node:tls'
 import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
-import { readCertificate } from './certificate-reader.ts'
-import { verifyPinnedRoot } from './join-token.ts'
+import { trustDomainOf } from './certificate-reader.ts'
+import { rootFingerprint, verifyPinnedRoot } from './join-token.ts'
 import { PeerVerifier, refusePeer } from './peer-verifier.ts'
-import { parseSpiffeId, registryId } from './spiffe-id.ts'
+import { registryId } from './spiffe-id.ts'
 import { rejection, verifyingOptions } from './tls-options.ts'
 
 export interface FirstContactOptions {
@@ -57,18 +57,7 @@ export async function pinnedTlsOptions(options: FirstContactOptions): Promise<Fi
   return { trustDomain, root, tls: { ...verifyingOptions(verifier, { registry: true }, trustDomain), ca: [root] } }
 }
 
-/** The trust domain that a root names by its one URI name. */
-export function trustDomainOf(root: string): string | undefined {
-  try {
-    const { uris } = readCertificate(Buffer.from(root.replace(/-----[A-Z ]+-----|\s/g, ''), 'base64'))
-    const id = uris.length === 1 ? parseSpiffeId(uris[0]!) : undefined
-    return id?.path === '' ? id.trustDomain : undefined
-  } catch {
-    return undefined
-  }
-}
-
-function fetchChain(options: FirstContactOptions, endpoint: string): Promise<readonly X509Certificate[]> {
+function fetchChain(options: Omit<FirstContactOptions, 'fingerprint'>, endpoint: string): Promise<readonly X509Certificate[]> {
   const { host, port, clock, timeoutMs = 5_000 } = options
   return new Promise((resolve, reject) => {
     // Nothing is sent and nothing but the chain is read here, which is checked by its fingerprint.
