@@ -237,7 +237,6 @@ export function policyJsonSchema(): JsonSchema {
     description: `The policy of one service, or of all with service: ${MESH_DOCUMENT}`,
     ...DOCUMENT.schema,
     if: { not: { properties: { service: { const: MESH_DOCUMENT } } } },
-    // biome-ignore lint/suspicious/noThenProperty: the keyword of JSON Schema.
     then: { properties: { defaultIntention: false } },
   }
 }
