@@ -57,6 +57,17 @@ export async function pinnedTlsOptions(options: FirstContactOptions): Promise<Fi
   return { trustDomain, root, tls: { ...verifyingOptions(verifier, { registry: true }, trustDomain), ca: [root] } }
 }
 
+/**
+ * For a `--dev` registry on loopback, where there is no token and so no fingerprint: the root that is presented is believed.
+ * Nobody else can listen there who could not read this process's files anyway; the caller checks that it is loopback.
+ */
+export async function unpinnedTlsOptions(options: Omit<FirstContactOptions, 'fingerprint'>): Promise<FirstContact> {
+  const { host, port } = options
+  const chain = await fetchChain(options, `${host.includes(':') ? `[${host}]` : host}:${port}`)
+  const root = chain.find((certificate) => certificate.ca)
+  return pinnedTlsOptions({ ...options, fingerprint: root === undefined ? '' : rootFingerprint(root) })
+}
+
 function fetchChain(options: Omit<FirstContactOptions, 'fingerprint'>, endpoint: string): Promise<readonly X509Certificate[]> {
   const { host, port, clock, timeoutMs = 5_000 } = options
   return new Promise((resolve, reject) => {
