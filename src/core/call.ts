@@ -94,7 +94,7 @@ export class Call {
   /** Our side gives up: ends what runs, here and in all calls this one caused. Safe to call more than once. */
   cancel(cause: unknown): void {
     if (this.settled || this.cancelledBy !== undefined) return
-    this.cancelledBy = cause
+    this.cancelledBy = cause ?? 'cancelled'
     this.onCancel?.(cause)
     if (this.#children !== undefined) for (const child of [...this.#children]) child.cancel(cause)
     this.#abort?.abort(cause)

@@ -18,7 +18,11 @@ export function parseRetryAfter(header: string | undefined, wallNow: number): nu
  */
 export function httpOutcome(status: number, notExecuted: boolean, retryAfterMs: number | undefined): Outcome {
   if (status < 500 && status !== 429 && !notExecuted) return SUCCESS
-  if (notExecuted) return outcome('refused', 'refused-by-peer', undefined, status, retryAfterMs)
+  if (notExecuted) {
+    // Denied by an intention: every other instance would deny it, too.
+    const refusal = status === 403 ? 'permission-denied' : 'refused-by-peer'
+    return outcome('refused', refusal, undefined, status, retryAfterMs)
+  }
   const code = status === 429 || status === 503 ? 'overloaded' : 'server-error'
   return outcome('failure', code, undefined, status, retryAfterMs)
 }

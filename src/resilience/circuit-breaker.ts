@@ -1,13 +1,26 @@
 /**
  * The breaker of a whole service or function: when too large a share of its calls fails, further ones are refused for a while, at
- * no cost.
+ * no cost. The counting and the decision to open are opossum's; which call may probe, and what counts, is decided here.
+ *
+ * - closed -> open: `minimumCalls` within the window, more than `errorThreshold` of them failed, and one more fails
+ * - open -> half-open: a call asks after `resetAfter`; it becomes the probe, all others are refused
+ * - half-open -> closed: the probe succeeds; the window starts empty
+ * - half-open -> open: the probe fails
+ * - half-open -> half-open: the probe was cancelled or refused here, which teaches nothing; the next call probes
  */
+import type { Attempt } from '../core/attempt.ts'
+import type { Clock } from '../core/clock.ts'
 import { type Duration, formatDuration } from '../core/duration.ts'
+import type { ErrorCode } from '../core/errors.ts'
 import { check, duration, fields, integer, share, withDefault } from '../core/fields.ts'
+import type { Outcome } from '../core/outcome.ts'
+import type { Policy } from '../core/policy.ts'
+import { blame } from './blame.ts'
+import { createCircuit, type DrivenCircuit, type OpossumCircuit } from './opossum-circuit.ts'
 
 /** When a service's breaker opens and for how long. */
 export interface CircuitBreakerOptions {
-  /** Share of failed calls at which it opens: `'50%'` or 0.5. @defaultValue `'50%'` (Hystrix) */
+  /** It opens when more than this share of calls failed: `'50%'` or 0.5. @defaultValue `'50%'` (Hystrix) */
   readonly errorThreshold?: number | `${number}%`
   /** How far back calls count. @defaultValue `'10s'` (Hystrix) */
   readonly window?: Duration
@@ -65,4 +78,99 @@ export function resolveCircuitBreaker(
   what = 'circuitBreaker',
 ): CircuitBreakerSettings {
   return circuitBreakerSettings(check(CIRCUIT_BREAKER_FIELDS, options, what))
+}
+
+export type CircuitState = 'closed' | 'open' | 'half-open'
+
+/** Told of each change of a breaker's state. */
+export type CircuitListener = (service: string, from: CircuitState, to: CircuitState) => void
+
+/**
+ * Stands in the `service` part of a stack. Overload (429, 503) and refusals by the peer count as failures here: if they are what
+ * a call ends with, retries elsewhere did not help either, and the service as a whole needs fewer calls.
+ */
+export class CircuitBreakerPolicy implements Policy {
+  readonly name = 'circuit-breaker'
+  readonly service: string
+  readonly #clock: Clock
+  readonly #circuit: DrivenCircuit
+  readonly #onTransition: CircuitListener | undefined
+  #resetAfterMs: number
+  #state: CircuitState = 'closed'
+  /** Of the last change. What was admitted before it has no say after it. */
+  #changedAt = Number.NEGATIVE_INFINITY
+  #probe: Attempt | undefined
+  #probedAt = 0
+
+  constructor(service: string, settings: CircuitBreakerSettings, clock: Clock, onTransition?: CircuitListener) {
+    this.service = service
+    this.#clock = clock
+    this.#onTransition = onTransition
+    this.#resetAfterMs = settings.resetAfterMs
+    this.#circuit = createCircuit(service, settings, clock)
+    // By events, not by return values, because operators may open and close a circuit by hand.
+    this.#circuit.on('open', () => this.#changed('open'))
+    this.#circuit.on('halfOpen', () => this.#changed('half-open'))
+    this.#circuit.on('close', () => this.#changed('closed'))
+  }
+
+  get circuit(): OpossumCircuit {
+    return this.#circuit
+  }
+
+  get state(): CircuitState {
+    return this.#state
+  }
+
+  /** New settings; state and counts stay. */
+  configure(settings: CircuitBreakerSettings): void {
+    this.#resetAfterMs = settings.resetAfterMs
+    this.#circuit.configure(settings)
+  }
+
+  admit(attempt: Attempt): ErrorCode | undefined {
+    if (this.#state === 'closed' || !this.#circuit.enabled) return undefined
+    const now = this.#clock.now()
+    if (this.#state === 'open') {
+      if (now < this.#changedAt + this.#resetAfterMs) return this.#refuse()
+      this.#circuit.wake()
+    } else if (this.#probe !== undefined && !this.#lapsed(this.#probe, now)) return this.#refuse()
+    this.#probe = attempt
+    this.#probedAt = now
+    return undefined
+  }
+
+  settle(attempt: Attempt, outcome: Outcome): void {
+    const probe = attempt === this.#probe
+    if (probe) this.#probe = undefined
+    if (!this.#circuit.enabled) return
+    if (!probe && (this.#state !== 'closed' || attempt.call.startedAt < this.#changedAt)) return
+    const verdict = blame(outcome)
+    if (verdict === 'none') return
+    if (verdict === 'good') this.#circuit.succeeded(this.#clock.now() - attempt.call.startedAt)
+    else this.#circuit.failed(outcome.cause ?? outcome)
+  }
+
+  /** Takes it off the list of circuits. */
+  close(): void {
+    this.#circuit.shutdown()
+  }
+
+  /** A stream without a deadline may probe for hours; it must not keep everybody else out. */
+  #lapsed(probe: Attempt, now: number): boolean {
+    return probe.call.deadlineAt === Number.POSITIVE_INFINITY && now >= this.#probedAt + this.#resetAfterMs
+  }
+
+  #refuse(): ErrorCode {
+    this.#circuit.rejected()
+    return 'circuit-open'
+  }
+
+  #changed(to: CircuitState): void {
+    const from = this.#state
+    this.#state = to
+    if (to !== 'half-open') this.#probe = undefined
+    this.#changedAt = this.#clock.now()
+    if (from !== to) this.#onTransition?.(this.service, from, to)
+  }
 }

@@ -1,8 +1,24 @@
 /**
- * Takes an endpoint that fails out of the picker for a while, then lets one attempt find out.
+ * Takes an endpoint that fails out of the picker for a while, then lets one attempt find out. It never refuses an attempt: an
+ * ejected endpoint changes the pick, not the call, and when too many are ejected the balancer uses all.
+ *
+ * - healthy -> ejected: failures in a row, improbable at the share the others fail with; or too large a share of failures
+ *   within 10 s while the others do better; or one refused connection while others are healthy; or a rejected identity
+ * - ejected -> probing: the hold is over and an attempt starts
+ * - probing -> healthy: it was answered; counts start anew, strikes stay until many good answers forgive them
+ * - probing -> ejected: it failed (a longer hold), or it was cancelled (the next attempt probes)
  */
+import type { Attempt } from '../core/attempt.ts'
+import type { Call } from '../core/call.ts'
+import type { Clock } from '../core/clock.ts'
 import { type Duration, formatDuration } from '../core/duration.ts'
+import type { Endpoint, EndpointState } from '../core/endpoint.ts'
+import type { ErrorCode } from '../core/errors.ts'
 import { check, duration, fields, integer, share, withDefault } from '../core/fields.ts'
+import { NOT_STARTED, type Outcome } from '../core/outcome.ts'
+import type { Policy } from '../core/policy.ts'
+import { blame } from './blame.ts'
+import { Tally } from './tally.ts'
 
 /** When an endpoint is ejected and for how long. */
 export interface EjectionOptions {
@@ -73,4 +89,240 @@ export function ejectionSettings(given: Given): EjectionSettings {
 /** Validates and completes. @throws OptionsError naming each wrong field. */
 export function resolveEjection(options?: EjectionOptions, what = 'ejection'): EjectionSettings {
   return ejectionSettings(check(EJECTION_FIELDS, options, what))
+}
+
+/** Told of each change of an endpoint's state; `holdMs` when it is ejected. */
+export type EjectionListener = (
+  endpoint: Endpoint,
+  from: EndpointState,
+  to: EndpointState,
+  reason: EjectionReason,
+  holdMs: number,
+) => void
+
+export type EjectionReason =
+  | 'consecutive-failures'
+  | 'error-share'
+  | 'connect-failed'
+  | 'identity-rejected'
+  | 'hold-over'
+  | 'probe-succeeded'
+  | 'probe-failed'
+  | 'probe-cancelled'
+  | 'switched-off'
+
+/** What a balancer needs to know beyond the state of each endpoint. */
+export interface ClusterHealth {
+  /** So many endpoints are ejected that ejections are ignored. */
+  readonly panicking: boolean
+  /** Called when the endpoints change. */
+  watch(endpoints: readonly Endpoint[]): void
+  /** An endpoint whose hold is over, for this call to find out; `undefined`: none is due. */
+  due(call: Call): Endpoint | undefined
+}
+
+/** Each further hold is this much longer, and a run must be less probable than this to be a sign (algorithms.md, 5b). */
+const GROWTH = 4
+const IMPROBABLE = 0.005
+/** Answers in a row that forgive one strike. */
+const FORGIVING = 50
+/** A duration that overlaps a longer stall of our own loop says nothing (SystemClock counts stalls from 20 ms). */
+const STALL_MS = 20
+/** For so long a probe is left to calls that may be repeated; then any call will do. */
+const RELUCTANCE_MS = 1_000
+
+/** Made for an endpoint when its first attempt ends. */
+class Health {
+  readonly tally: Tally
+  consecutive = 0
+  goodRun = 0
+  strikes = 0
+  changedAt = Number.NEGATIVE_INFINITY
+  dueAt = 0
+  probe: Attempt | undefined = undefined
+
+  constructor(now: number) {
+    this.tally = new Tally(now)
+  }
+}
+
+/** Stands in the `endpoint` part of a stack; one for each service, shared by its stacks. */
+export class EjectionPolicy implements Policy, ClusterHealth {
+  readonly name = 'ejection'
+  readonly #clock: Clock
+  readonly #onTransition: EjectionListener | undefined
+  #settings: EjectionSettings
+  /** All endpoints together: what is usual here. */
+  readonly #tally: Tally
+  #size = 0
+  /** Those not healthy, among the endpoints watched. */
+  #out: Endpoint[] = []
+  #nextDueAt = Number.POSITIVE_INFINITY
+
+  constructor(settings: EjectionSettings, clock: Clock, onTransition?: EjectionListener) {
+    this.#settings = settings
+    this.#clock = clock
+    this.#onTransition = onTransition
+    this.#tally = new Tally(clock.now())
+  }
+
+  configure(settings: EjectionSettings): void {
+    this.#settings = settings
+  }
+
+  get ejected(): number {
+    return this.#out.length
+  }
+
+  get panicking(): boolean {
+    return this.#out.length > this.#size * this.#settings.maxShare
+  }
+
+  watch(endpoints: readonly Endpoint[]): void {
+    this.#size = endpoints.length
+    this.#out = endpoints.filter((endpoint) => endpoint.state !== 'healthy')
+    this.#reckon()
+  }
+
+  due(call: Call): Endpoint | undefined {
+    const now = this.#clock.now()
+    if (now < this.#nextDueAt || call.tried !== undefined) return undefined
+    for (const endpoint of this.#out) {
+      const health = endpoint.health as Health
+      if (now < health.dueAt || endpoint.withdrawn) continue
+      if (endpoint.state === 'probing') {
+        // A stream that has run for so long answers the question before it ends.
+        if (isOpenEnded(health.probe) && now >= health.changedAt + this.#settings.maxTimeMs) {
+          health.probe = undefined
+          this.#restore(endpoint, health, now)
+          return endpoint
+        }
+      } else if (isRepeatable(call) || now >= health.dueAt + RELUCTANCE_MS) return endpoint
+    }
+    return undefined
+  }
+
+  /** Takes everything back: ejection has been switched off. */
+  release(): void {
+    for (const endpoint of [...this.#out]) {
+      const health = endpoint.health as Health
+      health.probe = undefined
+      this.#change(endpoint, health, 'healthy', 'switched-off', 0)
+    }
+  }
+
+  admit(attempt: Attempt): ErrorCode | undefined {
+    const endpoint = attempt.endpoint
+    if (endpoint === undefined || endpoint.state !== 'ejected') return undefined
+    const health = endpoint.health as Health
+    if (this.#clock.now() < health.dueAt) return undefined
+    health.probe = attempt
+    this.#change(endpoint, health, 'probing', 'hold-over', 0)
+    return undefined
+  }
+
+  settle(attempt: Attempt, outcome: Outcome): void {
+    const endpoint = attempt.endpoint
+    if (endpoint === undefined) return
+    const verdict = blame(outcome)
+    const now = this.#clock.now()
+    const health = endpoint.health as Health | undefined
+    if (health !== undefined && health.probe === attempt) {
+      health.probe = undefined
+      if (endpoint.state !== 'probing') return
+      if (verdict === 'none' || this.#stalled(attempt, outcome)) {
+        this.#change(endpoint, health, 'ejected', 'probe-cancelled', 0)
+      } else if (verdict === 'good') this.#restore(endpoint, health, now)
+      else this.#eject(endpoint, health, 'probe-failed', now)
+      return
+    }
+    if (verdict === 'none' || outcome === NOT_STARTED || this.#stalled(attempt, outcome)) return
+    this.#tally.add(now, verdict !== 'good')
+    const own = health ?? new Health(now)
+    if (health === undefined) endpoint.health = own
+    own.tally.add(now, verdict !== 'good')
+    // What started before the last change of state has no say in the present one.
+    if (endpoint.state !== 'healthy' || attempt.startedAt < own.changedAt) return
+    if (verdict === 'good') {
+      own.consecutive = 0
+      if (own.strikes > 0 && ++own.goodRun >= FORGIVING) {
+        own.strikes -= 1
+        own.goodRun = 0
+      }
+      return
+    }
+    own.goodRun = 0
+    if (verdict === 'hard') own.consecutive += 1
+    const reason = this.#reason(own, outcome, now)
+    if (reason !== undefined) this.#eject(endpoint, own, reason, now)
+  }
+
+  #reason(own: Health, outcome: Outcome, now: number): EjectionReason | undefined {
+    if (outcome.code === 'identity-rejected') return 'identity-rejected'
+    if (outcome.code === 'connect-failed' && this.#size - this.#out.length > 1) return 'connect-failed'
+    const { consecutiveFailures, minimumCalls, errorThreshold } = this.#settings
+    const run = own.consecutive >= consecutiveFailures
+    const total = own.tally.total(now)
+    const share = own.tally.bad(now) / total
+    const many = total >= minimumCalls && share >= errorThreshold
+    if (!run && !many) return undefined
+    const others = this.#tally.total(now) - total
+    const usual = others > 0 ? (this.#tally.bad(now) - own.tally.bad(now)) / others : 0
+    if (run && usual ** own.consecutive < IMPROBABLE) return 'consecutive-failures'
+    // If the others fail as often, another choice helps nobody: that is the service breaker's case.
+    return many && usual < errorThreshold ? 'error-share' : undefined
+  }
+
+  #stalled(attempt: Attempt, outcome: Outcome): boolean {
+    const late = outcome.code === 'attempt-timeout' || outcome.code === 'deadline-exceeded'
+    return late && this.#clock.stalledMsSince(attempt.startedAt) > STALL_MS
+  }
+
+  #eject(endpoint: Endpoint, health: Health, reason: EjectionReason, now: number): void {
+    const { baseTimeMs, maxTimeMs } = this.#settings
+    const hold = Math.min(maxTimeMs, baseTimeMs * GROWTH ** health.strikes)
+    // Spread, so that the probes of many clients do not come together.
+    const holdMs = hold * (0.8 + 0.2 * this.#clock.random())
+    health.strikes = Math.min(health.strikes + 1, 16)
+    health.consecutive = 0
+    health.goodRun = 0
+    health.dueAt = now + holdMs
+    this.#change(endpoint, health, 'ejected', reason, holdMs)
+  }
+
+  #restore(endpoint: Endpoint, health: Health, now: number): void {
+    health.tally.clear(now)
+    this.#change(endpoint, health, 'healthy', 'probe-succeeded', 0)
+  }
+
+  #change(endpoint: Endpoint, health: Health, to: EndpointState, reason: EjectionReason, holdMs: number): void {
+    const from = endpoint.state
+    endpoint.state = to
+    health.changedAt = this.#clock.now()
+    if (!endpoint.withdrawn) {
+      const at = this.#out.indexOf(endpoint)
+      if (to === 'healthy' && at >= 0) this.#out.splice(at, 1)
+      else if (to !== 'healthy' && at < 0) this.#out.push(endpoint)
+    }
+    this.#reckon()
+    this.#onTransition?.(endpoint, from, to, reason, holdMs)
+  }
+
+  #reckon(): void {
+    let next = Number.POSITIVE_INFINITY
+    for (const endpoint of this.#out) {
+      const health = endpoint.health as Health
+      if (endpoint.state === 'ejected') next = Math.min(next, health.dueAt)
+      else if (isOpenEnded(health.probe)) next = Math.min(next, health.changedAt + this.#settings.maxTimeMs)
+    }
+    this.#nextDueAt = next
+  }
+}
+
+function isRepeatable(call: Call): boolean {
+  return call.idempotent && !call.route.streaming
+}
+
+function isOpenEnded(probe: Attempt | undefined): boolean {
+  return probe !== undefined && probe.call.deadlineAt === Number.POSITIVE_INFINITY
 }

@@ -15,7 +15,9 @@ import { FINAL } from './retry.ts'
 import type { Stack } from './stack.ts'
 
 export function startCall(stack: Stack, call: Call): void {
-  call.parent?.adopt(call)
+  const parent = call.parent
+  if (parent?.cancelled) call.cancel(parent.cancelledBy)
+  else parent?.adopt(call)
   stack.telemetry.callStarted(call)
 }
 

@@ -26,12 +26,26 @@ export class AttemptFailed extends Error {
  */
 export async function repeat<T>(stack: Stack, call: Call, waitMs: number, attempt: () => Promise<T>): Promise<T> {
   await pause(stack, call, waitMs)
-  return pRetry(attempt, {
-    retries: Number.POSITIVE_INFINITY,
-    minTimeout: 0,
-    shouldRetry: ({ error }) => error instanceof AttemptFailed,
-    onFailedAttempt: ({ error }) => (error instanceof AttemptFailed ? pause(stack, call, error.waitMs) : undefined),
-  })
+  let failure: { readonly error: unknown } | undefined
+  const value = await pRetry(
+    async () => {
+      try {
+        return await attempt()
+      } catch (error) {
+        if (error instanceof AttemptFailed) throw error
+        // p-retry would unwrap an AbortError and lose what is not an Error; what an attempt ends with is the caller's.
+        failure = { error }
+        return undefined
+      }
+    },
+    {
+      retries: Number.POSITIVE_INFINITY,
+      minTimeout: 0,
+      onFailedAttempt: ({ error }) => pause(stack, call, (error as AttemptFailed).waitMs),
+    },
+  )
+  if (failure !== undefined) throw failure.error
+  return value as T
 }
 
 function pause(stack: Stack, call: Call, ms: number): Promise<void> | undefined {

@@ -117,6 +117,7 @@ export class RetryPolicy {
   #isWorthIt(attempt: Attempt, outcome: Outcome): boolean {
     const used = attempt.number + 1
     if (outcome.verdict === 'refused') {
+      if (outcome.code === 'permission-denied') return false
       return this.settings.attempts > 1 && used < this.settings.attempts + MOST_REFUSED
     }
     if (outcome.verdict !== 'failure' || !attempt.call.idempotent || used >= this.settings.attempts) return false

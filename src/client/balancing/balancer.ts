@@ -1,0 +1,29 @@
+/** From a balancer's name, as options and documents give it, to the balancer. */
+import type { Clock } from '../../core/clock.ts'
+import type { Balancer } from '../../core/endpoint.ts'
+import type { Policy } from '../../core/policy.ts'
+import type { ClusterHealth } from '../../resilience/ejection.ts'
+import type { BalancerName } from '../../resilience/settings.ts'
+import { LeastRequest } from './least-request.ts'
+import { PeakEwma } from './peak-ewma.ts'
+import { RoundRobin } from './round-robin.ts'
+
+/** A balancer and, if it learns from attempts, the policy by which it does (`stack.endpoint`). */
+export interface BalancerParts {
+  readonly balancer: Balancer
+  readonly policy: Policy | undefined
+}
+
+/** Made once per service and name, so that what it learned survives changes of endpoints and configuration. */
+export function createBalancer(name: BalancerName, clock: Clock, health: ClusterHealth | undefined): BalancerParts {
+  switch (name) {
+    case 'peak-ewma': {
+      const balancer = new PeakEwma(clock, health)
+      return { balancer, policy: balancer }
+    }
+    case 'least-request':
+      return { balancer: new LeastRequest(clock, health), policy: undefined }
+    case 'round-robin':
+      return { balancer: new RoundRobin(health), policy: undefined }
+  }
+}

@@ -1,0 +1,28 @@
+/** The fewest attempts in flight, of two choices (gRFC A48). It knows nothing of latency: for peers whose requests differ a lot. */
+import type { Clock } from '../../core/clock.ts'
+import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
+import type { ClusterHealth } from '../../resilience/ejection.ts'
+import { type LoadMeasure, P2cPicker } from './p2c.ts'
+
+export class LeastRequest implements Balancer, LoadMeasure {
+  readonly name = 'least-request'
+  readonly #clock: Clock
+  readonly #health: ClusterHealth | undefined
+
+  constructor(clock: Clock, health: ClusterHealth | undefined) {
+    this.#clock = clock
+    this.#health = health
+  }
+
+  picker(endpoints: readonly Endpoint[]): Picker {
+    return new P2cPicker(endpoints, this, this.#health, this.#clock)
+  }
+
+  load(endpoint: Endpoint, share: number): number {
+    return endpoint.pending / share + 1
+  }
+
+  forces(): boolean {
+    return false
+  }
+}

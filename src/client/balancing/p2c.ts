@@ -1,0 +1,139 @@
+/**
+ * The power of two choices (Mitzenmacher 1996): draw two endpoints at random, take the better one. Constant time for any number
+ * of endpoints, no allocation, and no herd: two clients with the same view do not choose alike.
+ */
+import type { Call } from '../../core/call.ts'
+import type { Clock } from '../../core/clock.ts'
+import type { Endpoint, Picker } from '../../core/endpoint.ts'
+import type { ClusterHealth } from '../../resilience/ejection.ts'
+
+/** How good an endpoint would be for one more attempt; smaller is better. `share` is its weight over the mean weight. */
+export interface LoadMeasure {
+  load(endpoint: Endpoint, share: number, now: number): number
+  /** Whether the loser of a comparison should be tried all the same, because nothing has been heard of it for long. */
+  forces(loser: Endpoint, now: number): boolean
+}
+
+/** Draws before a scan: with half of the endpoints unusable, one pick in 2^10 scans. */
+const DRAWS = 10
+/**
+ * With unequal weights the first is drawn by weight and the second evenly; the second must be this much better, or small
+ * differences would even out the weights.
+ */
+const CLEARLY = 2
+
+export class P2cPicker implements Picker {
+  readonly #endpoints: readonly Endpoint[]
+  readonly #measure: LoadMeasure
+  readonly #health: ClusterHealth | undefined
+  readonly #clock: Clock
+  /** `undefined` if all weights are equal. */
+  readonly #weights: AliasTable | undefined
+
+  constructor(
+    endpoints: readonly Endpoint[],
+    measure: LoadMeasure,
+    health: ClusterHealth | undefined,
+    clock: Clock,
+  ) {
+    const weighty = endpoints.filter((endpoint) => endpoint.weight > 0)
+    this.#endpoints = weighty.length > 0 ? weighty : endpoints
+    this.#measure = measure
+    this.#health = health
+    this.#clock = clock
+    const first = this.#endpoints[0]?.weight
+    const equal = weighty.length === 0 || weighty.every((endpoint) => endpoint.weight === first)
+    this.#weights = equal ? undefined : new AliasTable(weighty.map((endpoint) => endpoint.weight))
+    health?.watch(endpoints)
+  }
+
+  pick(call: Call): Endpoint | undefined {
+    const size = this.#endpoints.length
+    if (size === 0) return undefined
+    if (size === 1) return this.#endpoints[0]
+    const due = this.#health?.due(call)
+    if (due !== undefined) return due
+    const panicking = this.#health === undefined || this.#health.panicking
+
+    const a = this.#draw(call, panicking, this.#weights, -1)
+    if (a < 0) return this.#lastResort(call)
+    const b = this.#draw(call, panicking, undefined, a)
+    const first = this.#endpoints[a]!
+    if (b < 0) return first
+    const second = this.#endpoints[b]!
+    const now = this.#clock.now()
+    const firstLoad = this.#measure.load(first, this.#weights?.share(a) ?? 1, now)
+    const secondLoad = this.#measure.load(second, this.#weights?.share(b) ?? 1, now)
+    const handicap = this.#weights === undefined ? 1 : CLEARLY
+    const better = secondLoad * handicap < firstLoad
+    const loser = better ? first : second
+    if (this.#measure.forces(loser, now)) return loser
+    return better ? second : first
+  }
+
+  /** The index of a usable endpoint other than `not`; -1 if there is none. */
+  #draw(call: Call, panicking: boolean, weights: AliasTable | undefined, not: number): number {
+    const size = this.#endpoints.length
+    const draws = size === 2 ? 0 : DRAWS
+    for (let i = 0; i < draws; i++) {
+      const at = weights === undefined ? Math.floor(this.#clock.random() * size) : weights.draw(this.#clock.random())
+      if (at !== not && isUsable(this.#endpoints[at]!, call, panicking)) return at
+    }
+    const from = weights === undefined ? Math.floor(this.#clock.random() * size) : weights.draw(this.#clock.random())
+    for (let i = 0; i < size; i++) {
+      const at = (from + i) % size
+      if (at !== not && isUsable(this.#endpoints[at]!, call, panicking)) return at
+    }
+    return -1
+  }
+
+  /** Nothing is left that is both healthy and untried: untried first, then anything. */
+  #lastResort(call: Call): Endpoint | undefined {
+    const at = this.#draw(call, true, undefined, -1)
+    return at >= 0 ? this.#endpoints[at] : this.#endpoints[Math.floor(this.#clock.random() * this.#endpoints.length)]
+  }
+}
+
+function isUsable(endpoint: Endpoint, call: Call, panicking: boolean): boolean {
+  if (!panicking && endpoint.state !== 'healthy') return false
+  return call.tried === undefined || !call.tried.includes(endpoint)
+}
+
+/** Draws an index with a probability proportional to its weight, in constant time (Vose 1991). */
+export class AliasTable {
+  readonly #keep: Float64Array
+  readonly #alias: Uint32Array
+  readonly #shares: Float64Array
+
+  constructor(weights: readonly number[]) {
+    const size = weights.length
+    const mean = weights.reduce((sum, weight) => sum + weight, 0) / size
+    this.#shares = Float64Array.from(weights, (weight) => weight / mean)
+    this.#keep = Float64Array.from(this.#shares)
+    this.#alias = Uint32Array.from(weights, (_, i) => i)
+    const small: number[] = []
+    const large: number[] = []
+    for (let i = 0; i < size; i++) (this.#keep[i]! < 1 ? small : large).push(i)
+    while (small.length > 0 && large.length > 0) {
+      const less = small.pop()!
+      const more = large.pop()!
+      this.#alias[less] = more
+      this.#keep[more]! -= 1 - this.#keep[less]!
+      ;(this.#keep[more]! < 1 ? small : large).push(more)
+    }
+    // What is left differs from 1 by rounding only.
+    for (const i of [...small, ...large]) this.#keep[i] = 1
+  }
+
+  /** `random` in [0, 1). */
+  draw(random: number): number {
+    const scaled = random * this.#keep.length
+    const at = Math.floor(scaled)
+    return scaled - at < this.#keep[at]! ? at : this.#alias[at]!
+  }
+
+  /** The weight over the mean weight. */
+  share(at: number): number {
+    return this.#shares[at]!
+  }
+}

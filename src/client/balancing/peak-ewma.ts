@@ -1,0 +1,143 @@
+/**
+ * The default balancer: latency times queue. The load of an endpoint is max(mean latency, silence) x (attempts in flight + 1), where
+ * silence is the age of its oldest unanswered attempt: a stalled endpoint is noticed before its first slow answer arrives.
+ * It is a balancer, which makes pickers, and a policy, which learns from each attempt.
+ */
+import type { Attempt } from '../../core/attempt.ts'
+import type { Clock } from '../../core/clock.ts'
+import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
+import type { ErrorCode } from '../../core/errors.ts'
+import { NOT_STARTED, type Outcome } from '../../core/outcome.ts'
+import type { Policy } from '../../core/policy.ts'
+import { blame } from '../../resilience/blame.ts'
+import type { ClusterHealth } from '../../resilience/ejection.ts'
+import { type LoadMeasure, P2cPicker } from './p2c.ts'
+
+/**
+ * Time constant of the mean. Finagle's 10 s serves a peak that has to fade; a mean beside silence and ejection may be quick, so
+ * that a healed endpoint has its share back within 5 s.
+ */
+const MEAN_MS = 1_000
+/** Time constant with which an estimate that is not fed drifts to the cluster's median (Finagle's decay time). */
+const DRIFT_MS = 10_000
+/** The load of an endpoint that has not answered yet while it is being asked: one probe, not a flood (Finagle's penalty). */
+const UNKNOWN = 1e12
+/**
+ * A failure counts as at least this many median latencies. A fixed penalty of seconds starves an endpoint for long, and
+ * all of them when each fails 0.5 % of calls (algorithms.md, 5b); ejection stands beside it.
+ */
+const FAILURE_FACTOR = 10
+const FAILURE_AT_LEAST_MS = 50
+/** A peer's wish for a pause is believed up to this. */
+const LONGEST_PENALTY_MS = 10_000
+/** An endpoint unheard of for so long is picked although it lost (go-zero: 1 s), in at most 2 % of picks. */
+const UNHEARD_MS = 1_000
+const FORCED_SHARE = 0.02
+/** A sample that overlaps a longer stall of our own loop is dropped. */
+const STALL_MS = 20
+/** The clock watches for stalls only while it is asked. */
+const ASK_EVERY_MS = 1_000
+/** Steps of the running median: each sample moves it by this share of itself. */
+const MEDIAN_STEP = 0.02
+/** Streams older than the oldest short attempt that are looked past. */
+const LOOK_PAST = 4
+
+export class PeakEwma implements Balancer, Policy, LoadMeasure {
+  readonly name = 'peak-ewma'
+  readonly #clock: Clock
+  readonly #health: ClusterHealth | undefined
+  #medianMs = 0
+  #forceCredit = 0
+  #askedAt = Number.NEGATIVE_INFINITY
+
+  /** `health`: the ejection of the same service, if there is one. */
+  constructor(clock: Clock, health: ClusterHealth | undefined) {
+    this.#clock = clock
+    this.#health = health
+  }
+
+  picker(endpoints: readonly Endpoint[]): Picker {
+    return new P2cPicker(endpoints, this, this.#health, this.#clock)
+  }
+
+  /** What is usual in this cluster, in ms; 0 before the first answer. */
+  get medianMs(): number {
+    return this.#medianMs
+  }
+
+  /** The estimate of one endpoint at `now`, in ms; 0 = unknown. */
+  estimate(endpoint: Endpoint, now: number): number {
+    const estimate = endpoint.estimateMs
+    const idle = now - endpoint.estimatedAt
+    // Within a fiftieth of the constant the drift is below what a sample changes; this spares the exponential.
+    if (estimate === 0 || idle < DRIFT_MS / 50) return estimate
+    return this.#medianMs + (estimate - this.#medianMs) * Math.exp(-idle / DRIFT_MS)
+  }
+
+  load(endpoint: Endpoint, share: number, now: number): number {
+    const pending = endpoint.pending
+    const estimate = this.estimate(endpoint, now)
+    if (estimate === 0) return pending === 0 ? 0 : UNKNOWN + pending / share
+    const silence = pending === 0 ? 0 : silenceOf(endpoint, now)
+    return (silence > estimate ? silence : estimate) * (pending / share + 1)
+  }
+
+  forces(loser: Endpoint, now: number): boolean {
+    if (this.#forceCredit < 1) this.#forceCredit += FORCED_SHARE
+    if (this.#forceCredit < 1 || loser.pending > 0 || loser.estimateMs === 0) return false
+    if (now - loser.estimatedAt < UNHEARD_MS) return false
+    this.#forceCredit = 0
+    return true
+  }
+
+  admit(): ErrorCode | undefined {
+    return undefined
+  }
+
+  settle(attempt: Attempt, outcome: Outcome): void {
+    const endpoint = attempt.endpoint
+    if (endpoint === undefined || outcome === NOT_STARTED || attempt.call.route.streaming) return
+    const now = this.#clock.now()
+    const measured = now - attempt.startedAt
+    if (now - this.#askedAt > ASK_EVERY_MS || measured > 2 * this.#medianMs) {
+      this.#askedAt = now
+      if (this.#clock.stalledMsSince(attempt.startedAt) > STALL_MS) return
+    }
+    if (outcome.verdict === 'cancelled') {
+      // It would have taken at least so long; that it was quick is not known.
+      if (measured > (this.estimate(endpoint, now) || this.#medianMs)) this.#learn(endpoint, measured, now)
+      return
+    }
+    switch (blame(outcome)) {
+      case 'none':
+        return
+      case 'good':
+        this.#follow(measured)
+        this.#learn(endpoint, measured, now)
+        return
+      default: {
+        const penalty = Math.max(FAILURE_AT_LEAST_MS, FAILURE_FACTOR * this.#medianMs, outcome.retryAfterMs ?? 0)
+        this.#learn(endpoint, Math.max(measured, Math.min(penalty, LONGEST_PENALTY_MS)), now)
+      }
+    }
+  }
+
+  #learn(endpoint: Endpoint, sample: number, now: number): void {
+    const known = this.estimate(endpoint, now)
+    const kept = known === 0 ? 0 : Math.exp(-(now - endpoint.estimatedAt) / MEAN_MS)
+    endpoint.estimateMs = Math.max(0.001, known * kept + sample * (1 - kept))
+    endpoint.estimatedAt = now
+  }
+
+  /** A running median: up or down a step with each good answer, so that one slow endpoint does not move it far. */
+  #follow(sample: number): void {
+    if (this.#medianMs === 0) this.#medianMs = Math.max(0.001, sample)
+    else this.#medianMs *= sample > this.#medianMs ? 1 + MEDIAN_STEP : 1 - MEDIAN_STEP
+  }
+}
+
+function silenceOf(endpoint: Endpoint, now: number): number {
+  let oldest = endpoint.oldest
+  for (let i = 0; oldest?.call.route.streaming && i < LOOK_PAST; i++) oldest = oldest.newer
+  return oldest === undefined || oldest.call.route.streaming ? 0 : now - oldest.startedAt
+}

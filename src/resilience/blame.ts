@@ -1,0 +1,41 @@
+/**
+ * Whose fault an outcome is: the one place that says what breakers and ejection count. What was refused on our side, what we
+ * gave up, and what is the caller's own mistake says nothing about the peer.
+ */
+import type { ErrorCode } from '../core/errors.ts'
+import type { Outcome } from '../core/outcome.ts'
+
+/**
+ * - `none`: teaches nothing (refused here, cancelled).
+ * - `good`: the peer answered and did its work, even if the caller is not happy with it.
+ * - `soft`: the peer said that it has too much to do, or that it is leaving; it lowers a share, but is no sign of death.
+ * - `hard`: the peer or the way to it failed.
+ */
+export type Blame = 'none' | 'good' | 'soft' | 'hard'
+
+/** Decided in our own process, or the request's own property. */
+const NOBODY: ReadonlySet<ErrorCode> = new Set([
+  'no-endpoints',
+  'circuit-open',
+  'concurrency-limited',
+  'rate-limited',
+  'throttled',
+  'queue-full',
+  'cancelled',
+  'closed',
+  'not-in-mesh',
+  'invalid-options',
+])
+/** The peer is well: it denied us, or answered more than we take. */
+const WELL: ReadonlySet<ErrorCode> = new Set(['permission-denied', 'response-too-large'])
+const BUSY: ReadonlySet<ErrorCode> = new Set(['overloaded', 'refused-by-peer'])
+
+export function blame(outcome: Outcome): Blame {
+  if (outcome.verdict === 'success') return 'good'
+  if (outcome.verdict === 'cancelled') return 'none'
+  const code = outcome.code
+  if (code === undefined) return 'hard'
+  if (NOBODY.has(code)) return 'none'
+  if (WELL.has(code)) return 'good'
+  return BUSY.has(code) ? 'soft' : 'hard'
+}

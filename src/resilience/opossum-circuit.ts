@@ -1,0 +1,229 @@
+/**
+ * A real opossum circuit that runs on our clock. opossum rotates its window, half-opens and samples latency by timers and the
+ * wall clock; here all of it happens when somebody looks, so a circuit costs no timer, open or closed, and tests are exact.
+ */
+import type { EventEmitter } from 'node:events'
+import CircuitBreaker from 'opossum'
+import Status from 'opossum/lib/status.js'
+import type { Clock } from '../core/clock.ts'
+
+/** An opossum `CircuitBreaker`, as exporters for opossum expect it. */
+export interface OpossumCircuit extends EventEmitter {
+  readonly name: string
+  readonly group: string
+  readonly enabled: boolean
+  readonly closed: boolean
+  readonly opened: boolean
+  readonly halfOpen: boolean
+  readonly stats: Readonly<Record<string, number>>
+  open(): void
+  close(): void
+  enable(): void
+  disable(): void
+  toJSON(): Record<string, unknown>
+}
+
+/** What the policy needs beyond what users see. */
+export interface DrivenCircuit extends OpossumCircuit {
+  /** Open, and for long enough: becomes half-open. */
+  wake(): void
+  succeeded(latencyMs: number): void
+  /** Counts a failure; opossum's own rule decides whether to open. */
+  failed(cause: unknown): void
+  rejected(): void
+  configure(settings: CircuitSettings): void
+  shutdown(): void
+}
+
+export interface CircuitSettings {
+  readonly errorThreshold: number
+  readonly windowMs: number
+  readonly minimumCalls: number
+  readonly resetAfterMs: number
+}
+
+const BUCKETS = 10
+
+/** Stands where opossum expects an emitter of `rotate` events, so that it starts no timer. */
+const NEVER_ROTATES = Object.freeze({ on() {}, removeListener() {}, listenerCount: () => 1 })
+
+class LazyStatus extends Status {
+  readonly #clock: Clock
+  #bucketMs: number
+  #turnedAt: number
+  #current: Record<string, number>
+
+  constructor(options: Record<string, unknown>, clock: Clock, windowMs: number) {
+    super(options)
+    this.#clock = clock
+    this.#bucketMs = windowMs / BUCKETS
+    this.#turnedAt = clock.now()
+    this.#current = this.window[0]!
+  }
+
+  set windowMs(ms: number) {
+    this.#bucketMs = ms / BUCKETS
+  }
+
+  /** Forgets everything: a healed service starts with a clean window, as in Hystrix. */
+  reset(): void {
+    for (let i = 0; i < BUCKETS; i++) this.rotateBucket()
+    this.#turnedAt = this.#clock.now()
+    this.#current = this.window[0]!
+  }
+
+  /** opossum keeps a latency sample of every call within the window, even with percentiles off; here none is kept. */
+  override increment(property: string): void {
+    this.#turn()
+    this.#current[property]! += 1
+  }
+
+  override get stats(): Record<string, number> {
+    this.#turn()
+    return super.stats
+  }
+
+  #turn(): void {
+    const passed = Math.floor((this.#clock.now() - this.#turnedAt) / this.#bucketMs)
+    if (passed <= 0) return
+    for (let i = Math.min(passed, BUCKETS); i > 0; i--) this.rotateBucket()
+    this.#turnedAt += passed * this.#bucketMs
+    this.#current = this.window[0]!
+  }
+}
+
+class ClockedCircuit extends CircuitBreaker implements DrivenCircuit {
+  readonly #status: LazyStatus
+  #minimumCalls: number
+  /** opossum itself knows only closed and open here; this is the difference between open and half-open. */
+  #half = false
+
+  constructor(name: string, settings: CircuitSettings, clock: Clock) {
+    // An object of its own: opossum writes to it.
+    const options: Record<string, unknown> = {
+      name,
+      timeout: false,
+      enableSnapshots: false,
+      rollingPercentilesEnabled: false,
+      rollingCountBuckets: BUCKETS,
+      rollingCountTimeout: settings.windowMs,
+      resetTimeout: settings.resetAfterMs,
+      errorThresholdPercentage: settings.errorThreshold * 100,
+      volumeThreshold: settings.minimumCalls,
+      rotateBucketController: NEVER_ROTATES,
+    }
+    const status = new LazyStatus(options, clock, settings.windowMs)
+    options.status = status
+    super((cause: unknown) => {
+      throw cause
+    }, options)
+    this.#status = status
+    this.#minimumCalls = settings.minimumCalls
+    // Of opossum's two listeners, the second starts the timer that half-opens by the wall clock.
+    const [count] = this.listeners('open') as (() => void)[]
+    this.removeAllListeners('open')
+    this.on('open', count!)
+    this.on('close', () => status.reset())
+  }
+
+  get stats(): Record<string, number> {
+    return this.#status.stats
+  }
+
+  override get opened(): boolean {
+    return super.opened && !this.#half
+  }
+
+  override get halfOpen(): boolean {
+    return super.opened && this.#half
+  }
+
+  override get pendingClose(): boolean {
+    return this.halfOpen
+  }
+
+  override get volumeThreshold(): number {
+    return this.#minimumCalls
+  }
+
+  override open(): void {
+    if (!super.opened) super.open()
+    else if (this.#half) {
+      this.#half = false
+      this.emit('open')
+    }
+  }
+
+  override close(): void {
+    if (this.closed) return
+    this.#half = false
+    super.close()
+  }
+
+  wake(): void {
+    if (!this.opened) return
+    this.#half = true
+    this.emit('halfOpen', this.options.resetTimeout)
+  }
+
+  succeeded(latencyMs: number): void {
+    this.emit('fire')
+    this.emit('success', undefined, latencyMs)
+  }
+
+  failed(cause: unknown): void {
+    this.fire(cause).catch(ignore)
+  }
+
+  rejected(): void {
+    // opossum builds an Error with a stack for each rejection; here only if somebody besides opossum's counter listens.
+    if (this.listenerCount('reject') > 1) {
+      this.emit('reject', Object.assign(new Error('Breaker is open'), { code: 'EOPENBREAKER' }))
+    } else this.#status.increment('rejects')
+  }
+
+  configure(settings: CircuitSettings): void {
+    this.options.errorThresholdPercentage = settings.errorThreshold * 100
+    this.options.resetTimeout = settings.resetAfterMs
+    this.options.volumeThreshold = settings.minimumCalls
+    this.options.rollingCountTimeout = settings.windowMs
+    this.#status.windowMs = settings.windowMs
+    this.#minimumCalls = settings.minimumCalls
+  }
+}
+
+function ignore(): void {}
+
+// Weak: circuits of functions that are guarded again and again must not pile up.
+const listed = new Set<WeakRef<OpossumCircuit>>()
+const gone = new FinalizationRegistry<WeakRef<OpossumCircuit>>((reference) => listed.delete(reference))
+
+export function createCircuit(name: string, settings: CircuitSettings, clock: Clock): DrivenCircuit {
+  const circuit = new ClockedCircuit(name, settings, clock)
+  const reference = new WeakRef<OpossumCircuit>(circuit)
+  listed.add(reference)
+  gone.register(circuit, reference, circuit)
+  circuit.once('shutdown', () => {
+    listed.delete(reference)
+    gone.unregister(circuit)
+  })
+  return circuit
+}
+
+/**
+ * All circuits of this process, of services and of guarded functions, so that exporters made for opossum can be attached.
+ *
+ * @example
+ * ```ts
+ * import PrometheusMetrics from 'opossum-prometheus'
+ * new PrometheusMetrics({ circuits: circuits() })
+ * ```
+ */
+export function circuits(): readonly OpossumCircuit[] {
+  const alive: OpossumCircuit[] = []
+  for (const reference of listed) {
+    const circuit = reference.deref()
+    if (circuit !== undefined) alive.push(circuit)
+  }
+  return alive
+}

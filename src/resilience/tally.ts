@@ -1,0 +1,61 @@
+/** Exact counts of good and bad over the last 10 s, in ten slices; nothing is smoothed, so a burst and a drizzle count alike. */
+
+const SLICES = 10
+const SLICE_MS = 1_000
+
+export class Tally {
+  /** Totals first, then the bad ones. */
+  readonly #counts = new Uint32Array(SLICES * 2)
+  #slice: number
+  #total = 0
+  #bad = 0
+
+  constructor(now: number) {
+    this.#slice = Math.floor(now / SLICE_MS)
+  }
+
+  add(now: number, bad: boolean): void {
+    this.#turn(now)
+    const at = this.#slice % SLICES
+    this.#counts[at]! += 1
+    this.#total += 1
+    if (bad) {
+      this.#counts[SLICES + at]! += 1
+      this.#bad += 1
+    }
+  }
+
+  total(now: number): number {
+    this.#turn(now)
+    return this.#total
+  }
+
+  bad(now: number): number {
+    this.#turn(now)
+    return this.#bad
+  }
+
+  clear(now: number): void {
+    this.#counts.fill(0)
+    this.#total = 0
+    this.#bad = 0
+    this.#slice = Math.floor(now / SLICE_MS)
+  }
+
+  #turn(now: number): void {
+    const slice = Math.floor(now / SLICE_MS)
+    if (slice === this.#slice) return
+    if (slice - this.#slice >= SLICES) {
+      this.clear(now)
+      return
+    }
+    for (let s = this.#slice + 1; s <= slice; s++) {
+      const at = s % SLICES
+      this.#total -= this.#counts[at]!
+      this.#bad -= this.#counts[SLICES + at]!
+      this.#counts[at] = 0
+      this.#counts[SLICES + at] = 0
+    }
+    this.#slice = slice
+  }
+}
