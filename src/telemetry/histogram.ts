@@ -75,11 +75,11 @@ export class Histogram {
 
   /** Negative values and NaN count as 0. */
   record(ms: number): void {
-    const valid = ms > 0 ? ms : 0
-    const us = valid * 1_000
+    if (!(ms > 0)) ms = 0
+    const us = ms * 1_000
     const step = plainStep(us < LARGEST_US ? us >>> 0 : LARGEST_US)
     this.#counts[step + SHIFT[step]! + (us > CUT[step]! ? 1 : 0)]! += 1
-    this.#sumMs += valid
+    this.#sumMs += ms
   }
 
   get count(): number {

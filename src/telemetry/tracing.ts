@@ -68,7 +68,7 @@ export class Tracing {
       }
       const span = tracer.startSpan(
         spanName(call),
-        { kind: this.#kind(call), attributes: callAttributes(call) },
+        { kind: this.#kind(call), attributes: this.#callAttributes(call) },
         parent,
       )
       const own = span.spanContext()
@@ -85,7 +85,7 @@ export class Tracing {
     const recorded = attempt.call.observed
     if (!this.#client || !(recorded instanceof Recorded) || attempt.call.route.protocol === 'function') return
     try {
-      const options = { kind: this.#api.SpanKind.CLIENT, attributes: attemptAttributes(attempt) }
+      const options = { kind: this.#api.SpanKind.CLIENT, attributes: this.#attemptAttributes(attempt) }
       const span = this.#tracer?.startSpan(spanName(attempt.call), options, recorded.context)
       if (span === undefined) return
       attempt.observed = span
@@ -194,6 +194,29 @@ export class Tracing {
     return this.#client ? SpanKind.CLIENT : SpanKind.SERVER
   }
 
+  #callAttributes(call: Call): Attributes {
+    const attributes: Attributes = {}
+    const { method, protocol, service } = call.route
+    if (protocol === 'http') attributes[names.HTTP_REQUEST_METHOD] = methodClass(call)
+    if (protocol === 'grpc') {
+      attributes[names.RPC_SYSTEM_NAME] = 'grpc'
+      attributes[names.RPC_METHOD] = method
+    }
+    const peer = this.#client ? service : call.peer
+    if (protocol !== 'function' && peer !== undefined) attributes[names.SERVICE_PEER_NAME] = peer
+    return attributes
+  }
+
+  #attemptAttributes(attempt: Attempt): Attributes {
+    const attributes = this.#callAttributes(attempt.call)
+    if (attempt.endpoint !== undefined) {
+      attributes[names.SERVER_ADDRESS] = attempt.endpoint.address
+      attributes[names.SERVER_PORT] = attempt.endpoint.port
+    }
+    if (attempt.number > 0) attributes[names.HTTP_REQUEST_RESEND_COUNT] = attempt.number
+    return attributes
+  }
+
   /** A cancelled call is no error of the span: our side no longer wanted it. */
   #end(span: Span, outcome: Outcome, status: number | undefined): void {
     if (outcome.verdict !== 'success') {
@@ -225,27 +248,4 @@ function spanName(call: Call): string {
 
 function statusName(call: Call): string {
   return call.route.protocol === 'grpc' ? names.RPC_STATUS_CODE : names.HTTP_RESPONSE_STATUS_CODE
-}
-
-function callAttributes(call: Call): Attributes {
-  const attributes: Attributes = {}
-  const { protocol, service } = call.route
-  if (protocol === 'http') attributes[names.HTTP_REQUEST_METHOD] = methodClass(call)
-  else if (protocol === 'grpc') {
-    attributes[names.RPC_SYSTEM_NAME] = 'grpc'
-    attributes[names.RPC_METHOD] = call.route.method
-  }
-  const peer = call.peer ?? service
-  if (protocol !== 'function') attributes[names.SERVICE_PEER_NAME] = peer
-  return attributes
-}
-
-function attemptAttributes(attempt: Attempt): Attributes {
-  const attributes = callAttributes(attempt.call)
-  if (attempt.endpoint !== undefined) {
-    attributes[names.SERVER_ADDRESS] = attempt.endpoint.address
-    attributes[names.SERVER_PORT] = attempt.endpoint.port
-  }
-  if (attempt.number > 0) attributes[names.HTTP_REQUEST_RESEND_COUNT] = attempt.number
-  return attributes
 }

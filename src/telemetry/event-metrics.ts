@@ -1,0 +1,104 @@
+/**
+ * The golden metrics that count events and not calls: ejections, panics, breaker transitions, refused peers, denied calls,
+ * snapshots, renewals. It is an {@link EventSink} before the real one, so that no part has to tell anything twice.
+ */
+import type { EventName, EventSink, MeshEvents } from './events.ts'
+import type { Counter, Family, Metrics } from './metrics.ts'
+
+interface Rule<K extends EventName> {
+  readonly metric: string
+  readonly help: string
+  readonly labels: readonly string[]
+  /** Values of the labels; `undefined`: this one is not counted. */
+  readonly values: (payload: MeshEvents[K]) => readonly string[] | undefined
+}
+
+type Rules = { readonly [K in EventName]?: Rule<K> }
+
+const RULES: Rules = {
+  'circuit:transition': {
+    metric: 'inmesh_client_circuit_transitions_total',
+    help: 'Changes of the breaker of a called service.',
+    labels: ['peer', 'to'],
+    values: ({ peer, to }) => [peer, to],
+  },
+  'endpoint:ejected': {
+    metric: 'inmesh_client_ejections_total',
+    help: 'Endpoints taken out of the picker for a while.',
+    labels: ['peer', 'reason'],
+    values: ({ peer, reason }) => [peer, reason],
+  },
+  'cluster:panic': {
+    metric: 'inmesh_client_panics_total',
+    help: 'How often too few endpoints were healthy, so that all were used.',
+    labels: ['peer'],
+    values: ({ peer, on }) => (on ? [peer] : undefined),
+  },
+  'retry:budget-exhausted': {
+    metric: 'inmesh_client_retries_unpaid_total',
+    help: 'Retries that the budget did not pay for.',
+    labels: ['peer'],
+    values: ({ peer }) => [peer],
+  },
+  'peer:refused': {
+    metric: 'inmesh_peers_refused_total',
+    help: 'Peers whose certificate was not believed.',
+    labels: ['side', 'reason'],
+    values: ({ side, reason }) => [side, reason],
+  },
+  'intention:denied': {
+    metric: 'inmesh_server_denied_total',
+    help: 'Requests that no intention allows.',
+    labels: ['peer'],
+    values: ({ peer }) => [peer],
+  },
+  'snapshot:rejected': {
+    metric: 'inmesh_snapshots_rejected_total',
+    help: 'Snapshots that were not valid; the last good one stayed in force.',
+    labels: [],
+    values: () => [],
+  },
+  'registry:lost': {
+    metric: 'inmesh_registry_lost_total',
+    help: 'How often the session with the registry ended.',
+    labels: [],
+    values: () => [],
+  },
+  'identity:renewed': {
+    metric: 'inmesh_identity_renewals_total',
+    help: 'New certificates.',
+    labels: [],
+    values: () => [],
+  },
+  'identity:failed': {
+    metric: 'inmesh_identity_renewal_failures_total',
+    help: 'Renewals of the certificate that failed.',
+    labels: [],
+    values: () => [],
+  },
+}
+
+/** Counts what passes and hands it on to `next`. */
+export class EventMetrics implements EventSink {
+  readonly #service: string
+  readonly #next: EventSink
+  readonly #families = new Map<EventName, Family<Counter>>()
+
+  constructor(service: string, metrics: Metrics, next: EventSink) {
+    this.#service = service
+    this.#next = next
+    for (const name of Object.keys(RULES) as (keyof Rules)[]) {
+      const { metric, help, labels } = RULES[name]!
+      const family = metrics.counter(metric, help, ['service', ...labels])
+      if (labels.length === 0) family.series(service)
+      this.#families.set(name, family)
+    }
+  }
+
+  emit<K extends EventName>(name: K, payload: MeshEvents[K]): void {
+    const rule: Rule<K> | undefined = RULES[name] as Rule<K> | undefined
+    const values = rule?.values(payload)
+    if (values !== undefined) this.#families.get(name)!.series(this.#service, ...values).value += 1
+    this.#next.emit(name, payload)
+  }
+}

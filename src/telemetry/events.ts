@@ -1,0 +1,182 @@
+/**
+ * What happens in a mesh besides calls, told on `node:diagnostics_channel` channels named `inmesh:<area>:<what>`, and kept for
+ * the admin page: the last 200, where a storm of one cause is one entry with a number. Payloads hold names and numbers, never
+ * a secret.
+ */
+import { type Channel, channel } from 'node:diagnostics_channel'
+import type { Clock } from '../core/clock.ts'
+import type { ErrorCode } from '../core/errors.ts'
+import type { Counter, Family, Metrics } from './metrics.ts'
+import { redactText } from './redact.ts'
+
+/** Every event and its payload. `peer` is the service on the other side, `endpoint` is `address:port`. */
+export interface MeshEvents {
+  /** The breaker of a called service changed. */
+  'circuit:transition': { peer: string; from: CircuitState; to: CircuitState }
+  /** An endpoint gets no calls for `forMs`. */
+  'endpoint:ejected': { peer: string; endpoint: string; reason: string; forMs: number }
+  /** One attempt finds out whether it is well again. */
+  'endpoint:probing': { peer: string; endpoint: string }
+  /** It gets calls again. */
+  'endpoint:restored': { peer: string; endpoint: string }
+  /** Too few endpoints were healthy, so all are used (`on`), or no longer (`off`). */
+  'cluster:panic': { peer: string; on: boolean; healthy: number; endpoints: number }
+  /** A retry was worth it but not paid for. */
+  'retry:budget-exhausted': { peer: string }
+  /** A certificate was not believed, ours by them or theirs by us. */
+  'peer:refused': { side: 'client' | 'server'; reason: string; peer?: string; address?: string }
+  /** Audit: no intention allows this call. */
+  'intention:denied': { peer: string; method: string; path: string; reason?: string }
+  'snapshot:applied': { subject: string; revision: number; stale?: boolean }
+  /** The last good one stays in force. */
+  'snapshot:rejected': { subject: string; reason: string; revision?: number }
+  'registry:connected': { address: string }
+  'registry:lost': { address: string; reason: string }
+  'identity:renewed': { spiffeId: string; notAfter: number; generation: number }
+  'identity:failed': { reason: string; notAfter?: number }
+  /** Renewal is overdue: the certificate ends at `notAfter`. */
+  'identity:expiring': { spiffeId: string; notAfter: number }
+  'drain:step': { step: string; running?: number }
+  /** A server or a limiter refuses work. */
+  'admission:refused': { side: 'client' | 'server'; code: ErrorCode; peer?: string; limit?: number }
+}
+
+export type CircuitState = 'closed' | 'open' | 'half-open'
+export type EventName = keyof MeshEvents
+
+/** What a subscriber of a channel receives. */
+export type EventMessage<K extends EventName> = MeshEvents[K] & {
+  /** Our own service: several meshes may live in one process. */
+  readonly service: string
+  /** Wall clock, ms since 1970. */
+  readonly at: number
+}
+
+/** One entry of the list of last events. */
+export interface EventRecord {
+  readonly name: EventName
+  readonly at: number
+  /** How many more of the same cause came within a second after this one. */
+  readonly repeated: number
+  readonly payload: Readonly<Record<string, string | number | boolean>>
+}
+
+/** All names, in the order of the documentation. */
+export const EVENT_NAMES: readonly EventName[] = Object.freeze([
+  'circuit:transition',
+  'endpoint:ejected',
+  'endpoint:probing',
+  'endpoint:restored',
+  'cluster:panic',
+  'retry:budget-exhausted',
+  'peer:refused',
+  'intention:denied',
+  'snapshot:applied',
+  'snapshot:rejected',
+  'registry:connected',
+  'registry:lost',
+  'identity:renewed',
+  'identity:failed',
+  'identity:expiring',
+  'drain:step',
+  'admission:refused',
+])
+
+const KEPT = 200
+const REPEAT_MS = 1_000
+/** Causes remembered for telling repetitions; beyond it the old ones are forgotten. */
+const MOST_CAUSES = 512
+const LONGEST_TEXT = 256
+
+/** Where parts of a mesh tell their events. */
+export interface EventSink {
+  emit<K extends EventName>(name: K, payload: MeshEvents[K]): void
+}
+
+/** Tells nobody. */
+export const NO_EVENTS: EventSink = Object.freeze({ emit() {} })
+
+type Kept = { -readonly [K in keyof EventRecord]: EventRecord[K] }
+
+export class Events implements EventSink {
+  readonly #service: string
+  readonly #clock: Clock
+  readonly #counted: Family<Counter> | undefined
+  readonly #channels = new Map<EventName, Channel>()
+  readonly #counters = new Map<EventName, Counter>()
+  readonly #ring: Kept[] = []
+  #next = 0
+  readonly #causes = new Map<string, { record: Kept; since: number }>()
+
+  /** With `metrics`, every event is counted in `inmesh_events_total`. */
+  constructor(service: string, clock: Clock, metrics?: Metrics) {
+    this.#service = service
+    this.#clock = clock
+    this.#counted = metrics?.counter('inmesh_events_total', 'Events, by name.', ['service', 'event'])
+    for (const name of EVENT_NAMES) this.#channels.set(name, channel(`inmesh:${name}`))
+  }
+
+  /** Counts, publishes and keeps one event. What a subscriber throws is Node's to report; it does not come back here. */
+  emit<K extends EventName>(name: K, payload: MeshEvents[K]): void {
+    this.#count(name)
+    const at = this.#clock.wallNow()
+    const known = this.#channels.get(name)
+    if (known?.hasSubscribers) known.publish({ ...payload, service: this.#service, at })
+    this.#keep(name, payload, at)
+  }
+
+  /** The last 200, oldest first. */
+  recent(): EventRecord[] {
+    const ordered = [...this.#ring.slice(this.#next), ...this.#ring.slice(0, this.#next)]
+    return ordered.map((record) => ({ ...record, payload: { ...record.payload } }))
+  }
+
+  #count(name: EventName): void {
+    if (this.#counted === undefined) return
+    let counter = this.#counters.get(name)
+    if (counter === undefined) {
+      counter = this.#counted.series(this.#service, name)
+      this.#counters.set(name, counter)
+    }
+    counter.value += 1
+  }
+
+  #keep(name: EventName, payload: object, at: number): void {
+    const now = this.#clock.now()
+    const cause = causeOf(name, payload)
+    const same = this.#causes.get(cause)
+    if (same !== undefined && now - same.since < REPEAT_MS) {
+      same.record.repeated += 1
+      return
+    }
+    const record: Kept = { name, at, repeated: 0, payload: safe(payload) }
+    if (this.#ring.length < KEPT) this.#ring.push(record)
+    else {
+      this.#ring[this.#next] = record
+      this.#next = (this.#next + 1) % KEPT
+    }
+    if (this.#causes.size >= MOST_CAUSES) this.#causes.clear()
+    this.#causes.set(cause, { record, since: now })
+  }
+}
+
+/** Two events have one cause if they agree in what names their subject; numbers and paths may differ. */
+function causeOf(name: EventName, payload: object): string {
+  const { peer, endpoint, reason, code, to, step, on } = payload as Record<string, unknown>
+  return [name, peer, endpoint, reason, code, to, step, on].join('|').slice(0, LONGEST_TEXT)
+}
+
+/** Only names and numbers, bounded: a path or a reason may come from outside. */
+function safe(payload: object): Record<string, string | number | boolean> {
+  const kept: Record<string, string | number | boolean> = {}
+  for (const [name, value] of Object.entries(payload)) {
+    if (typeof value === 'string') kept[name] = redactText(value, LONGEST_TEXT)
+    else if (typeof value === 'number' || typeof value === 'boolean') kept[name] = value
+  }
+  return kept
+}
+
+/** The channel of an event, for `subscribe()` of `node:diagnostics_channel`. */
+export function channelName<K extends EventName>(name: K): `inmesh:${K}` {
+  return `inmesh:${name}`
+}

@@ -1,0 +1,126 @@
+/**
+ * The gauges of a mesh, in one place so that their names agree with the documentation. They are read from the parts that
+ * own the values, only when somebody reads the metrics.
+ */
+import type { EndpointState } from '../core/endpoint.ts'
+import type { CircuitState } from './events.ts'
+import type { LoopDelay } from './loop-delay.ts'
+import type { Metrics, Observation } from './metrics.ts'
+
+/** What is known of one called service. */
+export interface PeerReading {
+  readonly peer: string
+  readonly circuit?: CircuitState | undefined
+  /** How many retries the budget would pay for now. */
+  readonly retryBudget?: number | undefined
+  readonly panic?: boolean | undefined
+  readonly endpoints?: readonly { readonly state: EndpointState; readonly pending: number }[] | undefined
+}
+
+/** Where the values come from. What is `undefined` is left out. */
+export interface GaugeSources {
+  readonly service: string
+  peers(): Iterable<PeerReading>
+  /** Wall-clock end of the current certificate, in ms since 1970. */
+  certificateNotAfter(): number | undefined
+  wallNow(): number
+  /** How long ago the registry last said that the configuration is current, in ms. */
+  snapshotAgeMs(): number | undefined
+  configRevision(): number | undefined
+  /** Whether the session with the registry stands. */
+  registryConnected(): boolean | undefined
+  readonly loopDelay?: LoopDelay | undefined
+}
+
+const CIRCUIT: Record<CircuitState, number> = { closed: 0, 'half-open': 1, open: 2 }
+const STATES: readonly EndpointState[] = ['healthy', 'ejected', 'probing']
+
+/** Registers all; returns how to take them out again. */
+export function registerMeshGauges(metrics: Metrics, sources: GaugeSources): () => void {
+  const service = sources.service
+  const perPeer = (value: (reading: PeerReading) => number | undefined) =>
+    function* (): Iterable<Observation> {
+      for (const reading of sources.peers()) {
+        const read = value(reading)
+        if (read !== undefined) yield { labels: { service, peer: reading.peer }, value: read }
+      }
+    }
+  const single = (value: () => number | undefined) => (): Observation[] => {
+    const read = value()
+    return read === undefined ? [] : [{ labels: { service }, value: read }]
+  }
+  const undo = [
+    metrics.gauge(
+      'inmesh_client_circuit_state',
+      'Breaker of a called service: 0 closed, 1 half-open, 2 open.',
+      perPeer(({ circuit }) => (circuit === undefined ? undefined : CIRCUIT[circuit])),
+    ),
+    metrics.gauge(
+      'inmesh_client_retry_budget',
+      'Retries that the budget would pay for now.',
+      perPeer(({ retryBudget }) => retryBudget),
+    ),
+    metrics.gauge(
+      'inmesh_client_panic',
+      '1 while too few endpoints are healthy, so that all are used.',
+      perPeer(({ panic }) => (panic === undefined ? undefined : Number(panic))),
+    ),
+    metrics.gauge(
+      'inmesh_client_attempts_in_flight',
+      'Attempts that have not ended, on all endpoints of the peer.',
+      perPeer(({ endpoints }) => endpoints?.reduce((sum, { pending }) => sum + pending, 0)),
+    ),
+    metrics.gauge('inmesh_client_endpoints', 'Known endpoints of the peer, by state.', function* () {
+      for (const { peer, endpoints } of sources.peers()) {
+        if (endpoints === undefined) continue
+        for (const state of STATES) {
+          const value = endpoints.filter((endpoint) => endpoint.state === state).length
+          yield { labels: { service, peer, state }, value }
+        }
+      }
+    }),
+    metrics.gauge(
+      'inmesh_identity_expiry_seconds',
+      'Until the certificate of this process ends; negative: it has ended.',
+      single(() => {
+        const notAfter = sources.certificateNotAfter()
+        return notAfter === undefined ? undefined : (notAfter - sources.wallNow()) / 1_000
+      }),
+    ),
+    metrics.gauge(
+      'inmesh_snapshot_age_seconds',
+      'Since the registry last said that the configuration is current.',
+      single(() => {
+        const age = sources.snapshotAgeMs()
+        return age === undefined ? undefined : age / 1_000
+      }),
+    ),
+    metrics.gauge(
+      'inmesh_config_revision',
+      'Newest revision of the registry that is in force.',
+      single(() => sources.configRevision()),
+    ),
+    metrics.gauge(
+      'inmesh_registry_connected',
+      '1 while the session with the registry stands.',
+      single(() => {
+        const connected = sources.registryConnected()
+        return connected === undefined ? undefined : Number(connected)
+      }),
+    ),
+    metrics.gauge('inmesh_event_loop_delay_seconds', 'How late the event loop runs what is due.', () => {
+      if (sources.loopDelay === undefined) return []
+      sources.loopDelay.start()
+      const { p50, p99, max } = sources.loopDelay.read()
+      return [
+        { labels: { service, quantile: '0.5' }, value: p50 / 1_000 },
+        { labels: { service, quantile: '0.99' }, value: p99 / 1_000 },
+        { labels: { service, quantile: '1' }, value: max / 1_000 },
+      ]
+    }),
+  ]
+  return () => {
+    for (const stop of undo) stop()
+    sources.loopDelay?.stop()
+  }
+}

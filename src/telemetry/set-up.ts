@@ -1,0 +1,112 @@
+/**
+ * `inmesh/tracing`: registers an OpenTelemetry SDK for applications that have none yet. Nothing else in inmesh imports an SDK;
+ * applications with a set-up of their own never need this.
+ */
+import type { Attributes, AttributeValue } from '@opentelemetry/api'
+import type { SpanExporter } from '@opentelemetry/sdk-trace-node'
+import { check, fields, instance, optional, share, text, withDefault } from '../core/fields.ts'
+import { SERVICE_NAME } from './semantic-conventions.ts'
+
+export type { SpanExporter } from '@opentelemetry/sdk-trace-node'
+
+/** Options of {@link startTracing}. */
+export interface TracingOptions {
+  /** `service.name` of all spans. */
+  readonly serviceName: string
+  /** Where spans go, e.g. an OTLP exporter. @defaultValue the SDK's `ConsoleSpanExporter`, for development */
+  readonly exporter?: SpanExporter
+  /** Share of the traces begun here that is recorded, as 0.1 or `'10%'`. @defaultValue 1 */
+  readonly sampleRatio?: number | `${number}%`
+}
+
+/** A running SDK. */
+export interface RunningTracing {
+  /** Sends what is left and takes the SDK out. Safe to call again. */
+  shutdown(): Promise<void>
+}
+
+const FIELDS = fields({
+  serviceName: text('a name of 1 to 255 printable characters', /^[\x20-\x7e]{1,255}$/, 255),
+  exporter: optional(
+    instance<SpanExporter>(
+      'a span exporter, with export() and shutdown()',
+      (value) =>
+        typeof value === 'object' &&
+        value !== null &&
+        typeof (value as SpanExporter).export === 'function' &&
+        typeof (value as SpanExporter).shutdown === 'function',
+    ),
+  ),
+  sampleRatio: withDefault(share(), 1),
+})
+
+/**
+ * Registers `@opentelemetry/sdk-trace-node` 2.x with a batch span processor, W3C propagation and a sampler that follows the
+ * caller's decision. Call it before `joinMesh`.
+ *
+ * @throws OptionsError if an option is wrong.
+ * @throws Error if `@opentelemetry/api` or `@opentelemetry/sdk-trace-node` is not installed, or an SDK is registered already.
+ *
+ * @example
+ * ```ts
+ * const tracing = await startTracing({ serviceName: 'checkout', exporter: new OTLPTraceExporter(), sampleRatio: 0.1 })
+ * const mesh = await joinMesh({ service: 'checkout' })
+ * // at the end
+ * await mesh.close()
+ * await tracing.shutdown()
+ * ```
+ */
+export async function startTracing(options: TracingOptions): Promise<RunningTracing> {
+  const { serviceName, exporter, sampleRatio } = check(FIELDS, options, 'startTracing')
+  const { api, sdk } = await load()
+  const provider = new sdk.NodeTracerProvider({
+    resource: new ServiceResource({ [SERVICE_NAME]: serviceName }),
+    sampler: new sdk.ParentBasedSampler({ root: new sdk.TraceIdRatioBasedSampler(sampleRatio) }),
+    spanProcessors: [new sdk.BatchSpanProcessor(exporter ?? new sdk.ConsoleSpanExporter())],
+  })
+  const known = api.trace.getTracerProvider()
+  const proxy = known instanceof api.ProxyTracerProvider ? known : undefined
+  if (proxy === undefined || proxy.getDelegate() !== new api.ProxyTracerProvider().getDelegate()) {
+    await provider.shutdown()
+    throw new Error('startTracing: an OpenTelemetry SDK is registered already; inmesh uses it as it is')
+  }
+  provider.register()
+  let ended: Promise<void> | undefined
+  return {
+    shutdown() {
+      ended ??= provider.shutdown().finally(() => {
+        api.trace.disable()
+        api.context.disable()
+        api.propagation.disable()
+      })
+      return ended
+    },
+  }
+}
+
+async function load() {
+  try {
+    return { api: await import('@opentelemetry/api'), sdk: await import('@opentelemetry/sdk-trace-node') }
+  } catch (cause) {
+    throw new Error('startTracing needs @opentelemetry/api and @opentelemetry/sdk-trace-node 2.x; install both', {
+      cause,
+    })
+  }
+}
+
+/** The few words a resource needs; the SDK's own package for it is not among our peers. */
+class ServiceResource {
+  readonly attributes: Attributes
+
+  constructor(attributes: Attributes) {
+    this.attributes = attributes
+  }
+
+  merge(other: { readonly attributes: Attributes } | null): ServiceResource {
+    return new ServiceResource({ ...this.attributes, ...other?.attributes })
+  }
+
+  getRawAttributes(): [string, AttributeValue | undefined][] {
+    return Object.entries(this.attributes)
+  }
+}
