@@ -17,6 +17,7 @@ import {
   readTime,
 } from './der-reader.ts'
 import { TAG } from './der-writer.ts'
+import { parseSpiffeId } from './spiffe-id.ts'
 
 export interface CertificateFacts {
   readonly notBefore: number
@@ -128,4 +129,15 @@ function readBits(node: DerNode): readonly number[] {
     if ((bytes[bit >> 3]! & (0x80 >> (bit & 7))) !== 0) bits.push(bit)
   }
   return bits
+}
+
+/** The trust domain that a root in PEM names by its one URI name; `undefined` if it names none. Never throws. */
+export function trustDomainOf(root: string): string | undefined {
+  try {
+    const { uris } = readCertificate(Buffer.from(root.replace(/-----[A-Z ]+-----|\s/g, ''), 'base64'))
+    const id = uris.length === 1 ? parseSpiffeId(uris[0]!) : undefined
+    return id?.path === '' ? id.trustDomain : undefined
+  } catch {
+    return undefined
+  }
 }

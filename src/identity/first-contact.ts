@@ -68,7 +68,10 @@ export async function unpinnedTlsOptions(options: Omit<FirstContactOptions, 'fin
   return pinnedTlsOptions({ ...options, fingerprint: root === undefined ? '' : rootFingerprint(root) })
 }
 
-function fetchChain(options: Omit<FirstContactOptions, 'fingerprint'>, endpoint: string): Promise<readonly X509Certificate[]> {
+function fetchChain(
+  options: Omit<FirstContactOptions, 'fingerprint'>,
+  endpoint: string,
+): Promise<readonly X509Certificate[]> {
   const { host, port, clock, timeoutMs = 5_000 } = options
   return new Promise((resolve, reject) => {
     // Nothing is sent and nothing but the chain is read here, which is checked by its fingerprint.

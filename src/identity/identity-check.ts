@@ -2,14 +2,16 @@
 import { X509Certificate } from 'node:crypto'
 import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
-import { trustDomainOf } from './first-contact.ts'
+import { trustDomainOf } from './certificate-reader.ts'
 import type { Identity } from './identity.ts'
 import { readP256PrivateKey } from './key.ts'
 import { PeerVerifier } from './peer-verifier.ts'
-import { isTrustDomain } from './spiffe-id.ts'
+import { isTrustDomain, serviceId } from './spiffe-id.ts'
 
 export interface IdentityParts {
   readonly service: string
+  /** Default: the service's own; the registry gives its own. */
+  readonly spiffeId?: string
   readonly trustDomain: string
   readonly privateKey: string
   readonly certificate: string
@@ -44,7 +46,7 @@ export function makeIdentity(parts: IdentityParts, generation: number, clock: Cl
     return refuse(`its certificate cannot be read (${(error as Error).message})`, error)
   }
   if (!x509.checkPrivateKey(key)) return refuse('its certificate is for another key')
-  const verdict = verifier.verifyService(x509.raw, service)
+  const verdict = verifier.verifyId(x509.raw, parts.spiffeId ?? serviceId(trustDomain, service))
   if (!verdict.ok) return refuse(`${verdict.reason}: ${verdict.detail.replace(/\.$/, '')}`, verdict)
   return Object.freeze({
     spiffeId: verdict.spiffeId,

@@ -59,7 +59,8 @@ export class KeyStore {
     try {
       const stored = JSON.parse(bytes.toString('utf8')) as Record<string, unknown> | null
       if (stored?.format !== FORMAT) throw new Error('another format')
-      const parts = { ...(stored as unknown as Identity), service }
+      const { trustDomain, privateKey, certificate, roots, sequence } = stored as unknown as Identity
+      const parts = { service, trustDomain, privateKey, certificate, roots, sequence }
       const identity = makeIdentity(parts, 1, this.#clock)
       if (fingerprint === undefined || identity.roots.some((root) => rootFingerprint(root) === fingerprint))
         return identity

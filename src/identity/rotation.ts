@@ -47,6 +47,8 @@ const FIRST_RETRY_MS = 1_000
 const LONGEST_RETRY_MS = 30_000
 const FIRST_RETRY_SHARE = 0.025
 const LONGEST_RETRY_SHARE = 0.05
+/** However little life is left, the issuer is not asked more often. */
+const SOONEST_MS = 200
 const ISSUE_TIMEOUT_MS = 10_000
 const ISSUE_TIMEOUT_SHARE = 0.2
 /** Told, and refused on joining (control-plane 3.7). */
@@ -84,7 +86,8 @@ export class RotatingIdentity implements IdentitySource {
       rotation.#tell({ type: 'loaded', identity: stored })
       return rotation
     }
-    const { identity, lifeMs, offsetMs } = await obtain(options, undefined, ISSUE_TIMEOUT_MS)
+    const answer = await ask(options, undefined, ISSUE_TIMEOUT_MS)
+    const { identity, lifeMs, offsetMs } = accept(options, answer, undefined)
     if (fingerprint !== undefined && !identity.roots.some((root) => rootFingerprint(root) === fingerprint)) {
       const message = `The registry answered with roots among which the pinned one, ${fingerprint}, is missing.`
       throw new MeshError(message, { code: 'identity-rejected', service })
@@ -141,9 +144,11 @@ export class RotatingIdentity implements IdentitySource {
     this.#stop('renew')
     const { clock } = this.#options
     try {
-      const timeoutMs = Math.min(ISSUE_TIMEOUT_MS, this.#lifeMs * ISSUE_TIMEOUT_SHARE)
-      const { identity, lifeMs, offsetMs } = await obtain(this.#options, () => this.#current, timeoutMs)
+      const timeoutMs = Math.max(SOONEST_MS, Math.min(ISSUE_TIMEOUT_MS, this.#lifeMs * ISSUE_TIMEOUT_SHARE))
+      const answer = await ask(this.#options, this.#current, timeoutMs)
       if (this.#closed) return
+      // Against the identity of this moment: the bundle may have changed while the issuer was working.
+      const { identity, lifeMs, offsetMs } = accept(this.#options, answer, this.#current)
       this.#failures = 0
       this.#schedule(lifeMs, 0)
       this.#noteSkew(offsetMs)
@@ -154,7 +159,7 @@ export class RotatingIdentity implements IdentitySource {
       const first = Math.min(FIRST_RETRY_MS, this.#lifeMs * FIRST_RETRY_SHARE)
       const longest = Math.min(LONGEST_RETRY_MS, this.#lifeMs * LONGEST_RETRY_SHARE)
       const fullMs = Math.min(longest, first * 2 ** Math.min(this.#failures, 16))
-      const retryInMs = fullMs * (0.5 + 0.5 * clock.random())
+      const retryInMs = Math.max(SOONEST_MS, fullMs * (0.5 + 0.5 * clock.random()))
       this.#failures += 1
       this.#renewTimer = clock.startBackgroundTimer(retryInMs, () => void this.renew(), undefined)
       this.#tell({ type: 'renewal-failed', error, failures: this.#failures, retryInMs })
@@ -176,7 +181,7 @@ export class RotatingIdentity implements IdentitySource {
     this.#lifeMs = lifeMs
     this.#stop('renew')
     this.#stop('alarm')
-    const renewInMs = Math.max(0, lifeMs * (RENEW_FROM + RENEW_SPREAD * clock.random()) - agedMs)
+    const renewInMs = Math.max(SOONEST_MS, lifeMs * (RENEW_FROM + RENEW_SPREAD * clock.random()) - agedMs)
     this.#renewTimer = clock.startBackgroundTimer(renewInMs, () => void this.renew(), undefined)
     const remainingMs = lifeMs * (1 - ALARM)
     const alarm = (): void => {
@@ -226,44 +231,50 @@ export class RotatingIdentity implements IdentitySource {
   }
 }
 
-/** One key, one request, one checked answer. `current` is read again afterwards, as the bundle may have changed meanwhile. */
-async function obtain(
-  { service, issue, clock }: RotationOptions,
-  current: (() => Identity) | undefined,
-  timeoutMs: number,
-): Promise<{ identity: Identity; lifeMs: number; offsetMs: number }> {
+interface Answer extends JoinResponse {
+  /** PEM; what the request was signed with. */
+  readonly privateKey: string
+}
+
+/** A new key and a request for it. */
+async function ask(options: RotationOptions, current: Identity | undefined, timeoutMs: number): Promise<Answer> {
   const { privateKey } = await generateIdentityKey()
-  const answer = await within(clock, timeoutMs, issue(createSigningRequest(privateKey), current?.()))
-  const before = current?.()
+  const response = await within(options.clock, timeoutMs, options.issue(createSigningRequest(privateKey), current))
+  return { ...response, privateKey: privateKeyPem(privateKey) }
+}
+
+/** An answer becomes the identity after `before`, or a `MeshError`. */
+function accept(
+  { service, clock }: RotationOptions,
+  answer: Answer,
+  before: Identity | undefined,
+): { identity: Identity; lifeMs: number; offsetMs: number } {
+  const { trustDomain, certificate, privateKey } = answer
   const offsetMs = answer.wallNow - clock.wallNow()
   if (before === undefined && !(Math.abs(offsetMs) <= SKEW_REFUSED_MS)) {
     const message = `The clock of this machine differs by ${Math.round(offsetMs / 1000)} s from the registry's; at most ${SKEW_REFUSED_MS / 1000} s are accepted.`
     throw new MeshError(message, { code: 'join-refused', service })
   }
-  if (before !== undefined && answer.trustDomain !== before.trustDomain) {
+  if (before !== undefined && trustDomain !== before.trustDomain) {
     throw new MeshError('The registry answered for another trust domain.', { code: 'identity-rejected', service })
   }
-  const newer = before === undefined || answer.sequence >= before.sequence
-  const { roots, sequence } = newer ? answer : before
-  const { trustDomain, certificate } = answer
-  const parts = { service, trustDomain, certificate, privateKey: privateKeyPem(privateKey), roots, sequence }
+  const { roots, sequence } = before === undefined || answer.sequence >= before.sequence ? answer : before
+  const parts = { service, trustDomain, certificate, privateKey, roots, sequence }
   const identity = makeIdentity(parts, (before?.generation ?? 0) + 1, clock)
-  // By the registry's clock, which wrote the end into the certificate; ours may be off.
-  return { identity, lifeMs: identity.notAfter - answer.wallNow, offsetMs }
+  // By the clock that wrote the end into the certificate, unless what it says cannot be.
+  const byIssuer = identity.notAfter - answer.wallNow
+  const plausible = byIssuer > 0 && byIssuer <= identity.notAfter - identity.notBefore
+  return { identity, lifeMs: plausible ? byIssuer : identity.notAfter - clock.wallNow(), offsetMs }
 }
 
 /** A late answer is not used. */
 function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const late = (): void => {
-      reject(
-        new MeshError(`No certificate came within ${Math.round(ms)} ms.`, {
-          code: 'registry-unavailable',
-          elapsedMs: ms,
-        }),
-      )
+      const message = `No certificate came within ${Math.round(ms)} ms.`
+      reject(new MeshError(message, { code: 'registry-unavailable', elapsedMs: ms }))
     }
-    const timer = clock.startTimer(ms, late, undefined)
+    const timer = clock.startBackgroundTimer(ms, late, undefined)
     promise.then(resolve, reject).finally(() => clock.stopTimer(timer))
   })
 }
