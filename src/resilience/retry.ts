@@ -84,7 +84,12 @@ export const FINAL = -1
 const MOST_REFUSED = 5
 
 /** Failures of the way, not of the answer: worth another attempt of an idempotent call. */
-const RETRYABLE: ReadonlySet<ErrorCode> = new Set(['connection-lost', 'attempt-timeout', 'protocol-error'])
+const RETRYABLE: ReadonlySet<ErrorCode> = new Set([
+  'connection-lost',
+  'attempt-timeout',
+  'protocol-error',
+  'function-failed',
+])
 
 export class RetryPolicy {
   readonly settings: RetrySettings

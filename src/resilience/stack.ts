@@ -6,8 +6,12 @@ import type { Clock } from '../core/clock.ts'
 import type { Cluster } from '../core/endpoint.ts'
 import type { Policy } from '../core/policy.ts'
 import type { Telemetry } from '../core/telemetry.ts'
-import type { RetryPolicy } from './retry.ts'
-import type { RetryBudget } from './retry-budget.ts'
+import { ConcurrencyLimitPolicy } from './concurrency-limit.ts'
+import { RateLimitPolicy, rateLimitSettings } from './rate-limit.ts'
+import { RETRY_DEFAULTS, RetryPolicy } from './retry.ts'
+import { RetryBudget } from './retry-budget.ts'
+import type { ServiceState } from './service-state.ts'
+import type { LimitsSettings, ServiceSettings } from './settings.ts'
 
 export interface Stack {
   /** Bound of a whole call, attempts and waits included. */
@@ -22,4 +26,126 @@ export interface Stack {
   readonly cluster: Cluster | undefined
   readonly telemetry: Telemetry
   readonly clock: Clock
+}
+
+/** What a client's stack is made of. */
+export interface ClientParts {
+  readonly settings: ServiceSettings
+  readonly state: ServiceState
+  readonly cluster: Cluster
+  /** The balancer's ear, if it learns from attempts. */
+  readonly balancer: Policy | undefined
+  readonly telemetry: Telemetry
+  readonly clock: Clock
+}
+
+/**
+ * The client's stack, outermost first. What is not in the lists has a fixed place in the execution: call metrics and deadline
+ * before everything, retry between service and endpoint, the pick right before the endpoint's policies.
+ */
+export function compileStack(parts: ClientParts): Stack {
+  const { settings, state } = parts
+  state.configure(settings)
+  return Object.freeze({
+    timeoutMs: settings.timeoutMs,
+    service: present([
+      // Outside retry: a call counts once, and while the service is down no attempt costs anything.
+      state.circuit,
+    ]),
+    endpoint: present([
+      // First to be asked, because its probe must be released if a later one refuses; never refuses itself.
+      settings.ejection === undefined ? undefined : state.ejection,
+      // Innermost: it measures what the endpoint alone took.
+      parts.balancer,
+    ]),
+    retry: new RetryPolicy(settings.retry, state.budget, parts.clock),
+    budget: state.budget,
+    cluster: parts.cluster,
+    telemetry: parts.telemetry,
+    clock: parts.clock,
+  })
+}
+
+/** What a server keeps across configurations. */
+export class ServerLimits {
+  readonly #clock: Clock
+  #concurrency: ConcurrencyLimitPolicy | undefined
+  #rate: RateLimitPolicy | undefined
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  get concurrency(): ConcurrencyLimitPolicy | undefined {
+    return this.#concurrency
+  }
+
+  get rate(): RateLimitPolicy | undefined {
+    return this.#rate
+  }
+
+  configure(limits: LimitsSettings): void {
+    const { concurrency, ratePerSecond } = limits
+    // Off is a limit that is never reached: what was admitted under the old one is still counted when it comes back.
+    if (concurrency !== undefined || this.#concurrency !== undefined) {
+      const settings = { concurrency: concurrency ?? Number.MAX_SAFE_INTEGER }
+      if (this.#concurrency === undefined) this.#concurrency = new ConcurrencyLimitPolicy(settings)
+      else this.#concurrency.configure(settings)
+    }
+    if (ratePerSecond === undefined) this.#rate = undefined
+    else {
+      const settings = rateLimitSettings(ratePerSecond)
+      if (this.#rate === undefined) this.#rate = new RateLimitPolicy(settings, this.#clock)
+      else this.#rate.configure(settings)
+    }
+  }
+}
+
+/** What a server's stack is made of. */
+export interface ServerParts {
+  readonly limits: LimitsSettings
+  readonly state: ServerLimits
+  readonly telemetry: Telemetry
+  readonly clock: Clock
+  /** Bound of a request. @defaultValue no bound but the caller's */
+  readonly timeoutMs?: number
+}
+
+/** The server's stack: a request is a call with one attempt and no endpoint, never tried again. */
+export function compileServerStack(parts: ServerParts): Stack {
+  const { state, clock } = parts
+  state.configure(parts.limits)
+  return withoutCluster(parts.timeoutMs ?? Number.POSITIVE_INFINITY, parts.telemetry, clock, [
+    // First: a server that is full must not spend its rate on what it refuses.
+    state.concurrency,
+    state.rate,
+  ])
+}
+
+/** For doors without endpoints. `retry`: only functions may be tried again. */
+export function withoutCluster(
+  timeoutMs: number,
+  telemetry: Telemetry,
+  clock: Clock,
+  service: readonly (Policy | undefined)[],
+  endpoint: readonly (Policy | undefined)[] = [],
+  retry = NEVER,
+): Stack {
+  const budget = new RetryBudget(retry.budget, clock)
+  return Object.freeze({
+    timeoutMs,
+    service: present(service),
+    endpoint: present(endpoint),
+    retry: new RetryPolicy(retry, budget, clock),
+    budget,
+    cluster: undefined,
+    telemetry,
+    clock,
+  })
+}
+
+const NEVER = Object.freeze({ ...RETRY_DEFAULTS, attempts: 1 })
+
+function present(policies: readonly (Policy | undefined)[]): readonly Policy[] {
+  return Object.freeze(policies.filter((policy) => policy !== undefined))
 }

@@ -14,6 +14,8 @@ export interface LoadMeasure {
   forces(loser: Endpoint, now: number): boolean
 }
 
+type Tried = readonly Endpoint[] | undefined
+
 /** Draws before a scan: with half of the endpoints unusable, one pick in 2^10 scans. */
 const DRAWS = 10
 /**
@@ -30,12 +32,7 @@ export class P2cPicker implements Picker {
   /** `undefined` if all weights are equal. */
   readonly #weights: AliasTable | undefined
 
-  constructor(
-    endpoints: readonly Endpoint[],
-    measure: LoadMeasure,
-    health: ClusterHealth | undefined,
-    clock: Clock,
-  ) {
+  constructor(endpoints: readonly Endpoint[], measure: LoadMeasure, health: ClusterHealth | undefined, clock: Clock) {
     const weighty = endpoints.filter((endpoint) => endpoint.weight > 0)
     this.#endpoints = weighty.length > 0 ? weighty : endpoints
     this.#measure = measure
@@ -55,9 +52,9 @@ export class P2cPicker implements Picker {
     if (due !== undefined) return due
     const panicking = this.#health === undefined || this.#health.panicking
 
-    const a = this.#draw(call, panicking, this.#weights, -1)
-    if (a < 0) return this.#lastResort(call)
-    const b = this.#draw(call, panicking, undefined, a)
+    const a = this.#draw(call.tried, panicking, this.#weights, -1)
+    if (a < 0) return this.#lastResort(call.tried)
+    const b = this.#draw(call.tried, panicking, undefined, a)
     const first = this.#endpoints[a]!
     if (b < 0) return first
     const second = this.#endpoints[b]!
@@ -72,31 +69,32 @@ export class P2cPicker implements Picker {
   }
 
   /** The index of a usable endpoint other than `not`; -1 if there is none. */
-  #draw(call: Call, panicking: boolean, weights: AliasTable | undefined, not: number): number {
+  #draw(tried: Tried, panicking: boolean, weights: AliasTable | undefined, not: number): number {
     const size = this.#endpoints.length
     const draws = size === 2 ? 0 : DRAWS
     for (let i = 0; i < draws; i++) {
       const at = weights === undefined ? Math.floor(this.#clock.random() * size) : weights.draw(this.#clock.random())
-      if (at !== not && isUsable(this.#endpoints[at]!, call, panicking)) return at
+      if (at !== not && isUsable(this.#endpoints[at]!, tried, panicking)) return at
     }
     const from = weights === undefined ? Math.floor(this.#clock.random() * size) : weights.draw(this.#clock.random())
     for (let i = 0; i < size; i++) {
       const at = (from + i) % size
-      if (at !== not && isUsable(this.#endpoints[at]!, call, panicking)) return at
+      if (at !== not && isUsable(this.#endpoints[at]!, tried, panicking)) return at
     }
     return -1
   }
 
-  /** Nothing is left that is both healthy and untried: untried first, then anything. */
-  #lastResort(call: Call): Endpoint | undefined {
-    const at = this.#draw(call, true, undefined, -1)
-    return at >= 0 ? this.#endpoints[at] : this.#endpoints[Math.floor(this.#clock.random() * this.#endpoints.length)]
+  /** Nothing is left that is both healthy and untried. A healthy one that failed once is a better bet than an ejected one. */
+  #lastResort(tried: Tried): Endpoint | undefined {
+    let at = this.#draw(undefined, false, undefined, -1)
+    if (at < 0) at = this.#draw(tried, true, undefined, -1)
+    return this.#endpoints[at >= 0 ? at : Math.floor(this.#clock.random() * this.#endpoints.length)]
   }
 }
 
-function isUsable(endpoint: Endpoint, call: Call, panicking: boolean): boolean {
+function isUsable(endpoint: Endpoint, tried: Tried, panicking: boolean): boolean {
   if (!panicking && endpoint.state !== 'healthy') return false
-  return call.tried === undefined || !call.tried.includes(endpoint)
+  return tried === undefined || !tried.includes(endpoint)
 }
 
 /** Draws an index with a probability proportional to its weight, in constant time (Vose 1991). */

@@ -79,7 +79,7 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
     const estimate = this.estimate(endpoint, now)
     if (estimate === 0) return pending === 0 ? 0 : UNKNOWN + pending / share
     const silence = pending === 0 ? 0 : silenceOf(endpoint, now)
-    return (silence > estimate ? silence : estimate) * (pending / share + 1)
+    return Math.max(silence, estimate) * (pending / share + 1)
   }
 
   forces(loser: Endpoint, now: number): boolean {

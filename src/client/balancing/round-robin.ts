@@ -1,4 +1,4 @@
-/** One after the other, each as often as its weight says, and smoothly (the way of nginx): for comparison and for tests. */
+/** One after the other, each as often as its weight says, spread over the turns: for comparison and for tests. */
 import type { Call } from '../../core/call.ts'
 import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
 import type { ClusterHealth } from '../../resilience/ejection.ts'
@@ -35,7 +35,12 @@ class RoundRobinPicker implements Picker {
     const due = this.#health?.due(call)
     if (due !== undefined) return due
     const panicking = this.#health === undefined || this.#health.panicking
-    return this.#walk(call, panicking, true) ?? this.#walk(call, true, true) ?? this.#walk(call, true, false)
+    return (
+      this.#walk(call, panicking, true) ??
+      this.#walk(call, panicking, false) ??
+      this.#walk(call, true, true) ??
+      this.#walk(call, true, false)
+    )
   }
 
   #walk(call: Call, panicking: boolean, untried: boolean): Endpoint | undefined {

@@ -1,0 +1,61 @@
+/**
+ * What is known of one service and must survive a new configuration: breaker, budget, ejections. Kept by the service's name;
+ * stacks come and go around it.
+ */
+import type { Clock } from '../core/clock.ts'
+import { CircuitBreakerPolicy, type CircuitListener } from './circuit-breaker.ts'
+import { EJECTION_DEFAULTS, type EjectionListener, EjectionPolicy } from './ejection.ts'
+import { RetryBudget } from './retry-budget.ts'
+import { SERVICE_DEFAULTS, type ServiceSettings } from './settings.ts'
+
+/** Told of each change of state, on the hot path: must not throw. */
+export interface ServiceListeners {
+  readonly onCircuit?: CircuitListener | undefined
+  readonly onEjection?: EjectionListener | undefined
+}
+
+export class ServiceState {
+  readonly service: string
+  readonly budget: RetryBudget
+  /** Also the balancer's `ClusterHealth`. It exists even if ejection is off: then it ejects nothing. */
+  readonly ejection: EjectionPolicy
+  readonly #clock: Clock
+  readonly #listeners: ServiceListeners
+  #circuit: CircuitBreakerPolicy | undefined
+
+  constructor(service: string, clock: Clock, listeners: ServiceListeners = {}) {
+    this.service = service
+    this.#clock = clock
+    this.#listeners = listeners
+    this.budget = new RetryBudget(SERVICE_DEFAULTS.retry.budget, clock)
+    this.ejection = new EjectionPolicy(EJECTION_DEFAULTS, clock, listeners.onEjection)
+  }
+
+  /** `undefined` if the service has none. */
+  get circuit(): CircuitBreakerPolicy | undefined {
+    return this.#circuit
+  }
+
+  /** Called by the stack's compiler. What is switched off forgets; everything else goes on with what it knows. */
+  configure(settings: ServiceSettings): void {
+    this.budget.configure(settings.retry.budget)
+    if (settings.ejection === undefined) this.ejection.release()
+    else this.ejection.configure(settings.ejection)
+    if (settings.circuitBreaker === undefined) {
+      this.#circuit?.close()
+      this.#circuit = undefined
+    } else if (this.#circuit === undefined) {
+      this.#circuit = new CircuitBreakerPolicy(
+        this.service,
+        settings.circuitBreaker,
+        this.#clock,
+        this.#listeners.onCircuit,
+      )
+    } else this.#circuit.configure(settings.circuitBreaker)
+  }
+
+  close(): void {
+    this.#circuit?.close()
+    this.#circuit = undefined
+  }
+}
