@@ -16,7 +16,9 @@ export class LateIdentity implements IdentitySource {
   /** @throws MeshError `registry-unavailable` while there is none. */
   get current(): Identity {
     if (this.#source === undefined) {
-      throw new MeshError('this process has no identity yet: no registry has answered', { code: 'registry-unavailable' })
+      throw new MeshError('this process has no identity yet: no registry has answered', {
+        code: 'registry-unavailable',
+      })
     }
     return this.#source.current
   }

@@ -104,6 +104,11 @@ export class RotatingIdentity implements IdentitySource {
     return this.#current
   }
 
+  /** Whether a renewal runs right now. */
+  get renewing(): boolean {
+    return this.#renewing
+  }
+
   onRotate(listener: (identity: Identity) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
