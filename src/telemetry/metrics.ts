@@ -47,13 +47,13 @@ export class Family<T> {
     this.#make = make
     this.#overflowed = overflowed
     this.#overflow = { values: labelNames.map(() => OVERFLOW), cell: make() }
-    this.#overflowKey = this.#overflow.values.join('\u0000')
+    this.#overflowKey = JSON.stringify(this.#overflow.values)
   }
 
   /** The series with these label values, in the order of the names; the overflow series if there are too many. */
   series(...values: readonly string[]): T {
     const cut = values.map((value) => (value.length > LONGEST_LABEL ? value.slice(0, LONGEST_LABEL) : value))
-    const key = cut.join('\u0000')
+    const key = JSON.stringify(cut)
     const known = this.#series.get(key)
     if (known !== undefined) return known.cell
     if (this.#series.size >= MOST_SERIES || (key === this.#overflowKey && values.length > 0)) {

@@ -1,0 +1,203 @@
+/**
+ * An optional listener for people and scrapers on the same machine: metrics, configuration, endpoints, last events. It only
+ * reads, asks nobody, and answers only requests that name it by a loopback address, so that no web page can read it through
+ * a DNS name of its own (faults-and-attacks A39, A40).
+ */
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { type AddressInfo, isIP, type Socket } from 'node:net'
+import { check, fields, integer, optional, text, withDefault } from '../core/fields.ts'
+import type { EventRecord } from './events.ts'
+import { METRICS_CONTENT_TYPE } from './prometheus.ts'
+import { redact } from './redact.ts'
+
+/** Options of the admin listener. */
+export interface AdminOptions {
+  /** An IP address. Anything but `127.0.0.1` and `::1` needs a token. @defaultValue `'127.0.0.1'` */
+  readonly host?: string
+  /** 0 = any free one. @defaultValue 0 */
+  readonly port?: number
+  /** When given, every request must carry `authorization: Bearer <token>`. 16 to 256 characters. */
+  readonly token?: string
+}
+
+export interface AdminSettings {
+  readonly host: string
+  readonly port: number
+  readonly token: string | undefined
+}
+
+const ADDRESS = /^[0-9a-fA-F.:]{2,45}$/
+const FIELDS = fields({
+  host: withDefault(text("an IP address, such as '127.0.0.1' or '::1'", ADDRESS, 45), '127.0.0.1'),
+  port: withDefault(integer({ min: 0, max: 65_535 }), 0),
+  token: optional(text('a token of 16 to 256 printable characters without spaces', /^[\x21-\x7e]{16,256}$/, 256)),
+})
+
+/** Validates and completes. @throws OptionsError naming each wrong field. */
+export function resolveAdmin(options?: AdminOptions, what = 'admin'): AdminSettings {
+  const given = check(FIELDS, options, what)
+  if (isIP(given.host) === 0) check(fields({ host: text('an IP address', /^$/) }), { host: given.host }, what)
+  const loopback = given.host === '127.0.0.1' || given.host === '::1'
+  if (!loopback && given.token === undefined) {
+    const expected = 'a token, because the host is no loopback address'
+    check(fields({ token: text(expected, /^[\x21-\x7e]{16,256}$/, 256) }), {}, what)
+  }
+  return Object.freeze(given)
+}
+
+/** What the listener shows; each is called once a request. `config` and `endpoints` are redacted before they leave. */
+export interface AdminPages {
+  metrics(): string
+  /** The effective configuration. */
+  config(): unknown
+  /** Per service: endpoints with load, estimate, state, in flight. */
+  endpoints(): unknown
+  /** Oldest first. */
+  events(): readonly EventRecord[]
+  /** `ok: false` answers 503. */
+  health(): { readonly ok: boolean; readonly [detail: string]: unknown }
+}
+
+export interface Admin {
+  readonly host: string
+  readonly port: number
+  /** `http://127.0.0.1:<port>` */
+  readonly url: string
+  /** Ends all connections; resolves within a second. Safe to call again. */
+  close(): Promise<void>
+}
+
+const MOST_CONNECTIONS = 32
+const CLOSE_MS = 500
+const LOOPBACK_HOST = /^(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/i
+
+/** Binds and answers. Never keeps the process alive. @throws the bind error, e.g. `EADDRINUSE`. */
+export async function startAdmin(settings: AdminSettings, pages: AdminPages): Promise<Admin> {
+  const server = createServer({
+    maxHeaderSize: 8_192,
+    headersTimeout: 5_000,
+    requestTimeout: 10_000,
+    connectionsCheckingInterval: 2_000,
+    keepAliveTimeout: 2_000,
+  })
+  server.maxConnections = MOST_CONNECTIONS
+  server.on('connection', (socket: Socket) => socket.unref())
+  server.on('request', (request, response) => answer(settings, pages, request, response))
+  server.on('clientError', (_error, socket) => socket.destroy())
+  await bind(server, settings)
+  server.unref()
+  const { port } = server.address() as AddressInfo
+  const name = settings.host.includes(':') ? `[${settings.host}]` : settings.host
+  let closed: Promise<void> | undefined
+  return {
+    host: settings.host,
+    port,
+    url: `http://${name}:${port}`,
+    close() {
+      closed ??= close(server)
+      return closed
+    },
+  }
+}
+
+function bind(server: Server, { host, port }: AdminSettings): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ host, port, exclusive: true }, () => {
+      server.off('error', reject)
+      // A failing accept (no more file descriptors) is no reason to end the process.
+      server.on('error', () => {})
+      resolve()
+    })
+  })
+}
+
+/** Answers that are being written get a moment, then all sockets go. */
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    const force = setTimeout(() => server.closeAllConnections(), CLOSE_MS)
+    server.close(() => {
+      clearTimeout(force)
+      resolve()
+    })
+    server.closeIdleConnections()
+  })
+}
+
+function answer(settings: AdminSettings, pages: AdminPages, request: IncomingMessage, response: ServerResponse): void {
+  request.resume()
+  const refusal = refuse(settings, request)
+  if (refusal !== undefined) {
+    if (refusal.status === 401) response.setHeader('www-authenticate', 'Bearer')
+    if (refusal.status === 405) response.setHeader('allow', 'GET')
+    send(response, refusal.status, 'text/plain; charset=utf-8', `${refusal.why}\n`)
+    return
+  }
+  try {
+    page(pages, request.url ?? '/', response)
+  } catch {
+    // The message of an unknown error may hold anything, so it is not shown.
+    send(response, 500, 'text/plain; charset=utf-8', 'this page could not be made\n')
+  }
+}
+
+function refuse(settings: AdminSettings, request: IncomingMessage): { status: number; why: string } | undefined {
+  const { headers } = request
+  if (settings.token !== undefined) {
+    if (!sameText(headers.authorization ?? '', `Bearer ${settings.token}`))
+      return { status: 401, why: 'a token is needed' }
+  } else if (!LOOPBACK_HOST.test(headers.host ?? '')) {
+    return { status: 403, why: 'the host header must be localhost, 127.0.0.1 or [::1]' }
+  }
+  const site = headers['sec-fetch-site']
+  if (headers.origin !== undefined || (site !== undefined && site !== 'none' && site !== 'same-origin')) {
+    return { status: 403, why: 'not for other web pages' }
+  }
+  return request.method === 'GET' ? undefined : { status: 405, why: 'only GET' }
+}
+
+function page(pages: AdminPages, url: string, response: ServerResponse): void {
+  switch (url.split('?', 1)[0]) {
+    case '/metrics':
+      send(response, 200, METRICS_CONTENT_TYPE, pages.metrics())
+      break
+    case '/config':
+      sendJson(response, 200, pages.config())
+      break
+    case '/endpoints':
+      sendJson(response, 200, pages.endpoints())
+      break
+    case '/events':
+      sendJson(response, 200, pages.events())
+      break
+    case '/healthz': {
+      const health = pages.health()
+      sendJson(response, health.ok ? 200 : 503, health)
+      break
+    }
+    default:
+      send(response, 404, 'text/plain; charset=utf-8', '/metrics /config /endpoints /events /healthz\n')
+  }
+}
+
+function sendJson(response: ServerResponse, status: number, value: unknown): void {
+  send(response, status, 'application/json; charset=utf-8', `${JSON.stringify(redact(value), null, 2)}\n`)
+}
+
+function send(response: ServerResponse, status: number, type: string, body: string): void {
+  response.writeHead(status, {
+    'content-type': type,
+    'content-length': Buffer.byteLength(body),
+    'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+    'x-content-type-options': 'nosniff',
+    'cache-control': 'no-store',
+    'cross-origin-resource-policy': 'same-origin',
+  })
+  response.end(body)
+}
+
+/** By digests, because comparing texts of different length would tell how long the token is. */
+function sameText(a: string, b: string): boolean {
+  return timingSafeEqual(createHash('sha256').update(a).digest(), createHash('sha256').update(b).digest())
+}
