@@ -1,0 +1,78 @@
+/**
+ * The flags that every command has which talks to a registry, and how they become a connection: flag before variable
+ * before the file `admin-token` in the registry's data directory.
+ */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Command, Option } from 'commander'
+import { EXIT, Failure } from './failure.ts'
+import { RegistryApi } from './registry-api.ts'
+import { type Surroundings, Terminal } from './terminal.ts'
+
+export const DEFAULT_REGISTRY = 'https://127.0.0.1:7400'
+
+export interface CommonFlags {
+  readonly json?: boolean
+}
+
+export interface ConnectionFlags extends CommonFlags {
+  readonly registry?: string
+  readonly token?: string
+  readonly dataDir?: string
+}
+
+export function jsonOption(): Option {
+  return new Option('--json', 'print JSON: the result on stdout, an error on stderr')
+}
+
+/** Adds `--registry`, `--token`, `--data-dir` and `--json`. */
+export function withConnection(command: Command): Command {
+  return command
+    .option('--registry <url>', `address of the registry (INMESH_REGISTRY; default ${DEFAULT_REGISTRY})`)
+    .option('--token <token>', 'admin token (INMESH_ADMIN_TOKEN); a --dev registry needs none')
+    .option('--data-dir <dir>', "the registry's data directory, to read the admin token from")
+    .addOption(jsonOption())
+}
+
+/** What a command that talks to a registry works with. @throws Failure naming the flag that is wrong or missing */
+export async function connect(
+  surroundings: Surroundings,
+  flags: ConnectionFlags,
+): Promise<{ api: RegistryApi; terminal: Terminal }> {
+  const terminal = new Terminal(surroundings, flags.json === true)
+  const token = await findToken(surroundings.env, flags)
+  return { api: new RegistryApi({ url: findUrl(surroundings.env, flags), token }), terminal }
+}
+
+function findUrl(env: Surroundings['env'], flags: ConnectionFlags): URL {
+  const [name, given] =
+    flags.registry !== undefined
+      ? ['--registry', flags.registry]
+      : env.INMESH_REGISTRY
+        ? ['INMESH_REGISTRY', env.INMESH_REGISTRY]
+        : ['', DEFAULT_REGISTRY]
+  // Services may be given several registries; any of them takes commands.
+  const first = given.split(',')[0]!.trim()
+  const url = URL.parse(first)
+  if (url === null || !/^https?:$/.test(url.protocol) || url.pathname !== '/' || url.username !== '') {
+    const wanted = `an address such as ${DEFAULT_REGISTRY}`
+    throw new Failure(EXIT.invalid, 'invalid-usage', `${name}: expected ${wanted}, got ${JSON.stringify(first)}`)
+  }
+  return url
+}
+
+async function findToken(env: Surroundings['env'], flags: ConnectionFlags): Promise<string | undefined> {
+  if (flags.token !== undefined) return flags.token
+  if (env.INMESH_ADMIN_TOKEN) return env.INMESH_ADMIN_TOKEN
+  if (flags.dataDir === undefined) return undefined
+  const file = join(flags.dataDir, 'admin-token')
+  try {
+    return (await readFile(file, 'utf8')).trim()
+  } catch (error) {
+    throw new Failure(
+      EXIT.invalid,
+      'token-missing',
+      `cannot read the admin token from ${file}: ${(error as Error).message}`,
+    )
+  }
+}

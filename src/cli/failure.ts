@@ -1,0 +1,56 @@
+/** How a command fails: an exit code for scripts, a stable code, a sentence, and the mistakes one by one. */
+
+import { isMeshError } from '../core/errors.ts'
+import { OptionsError } from '../core/fields.ts'
+
+/** What a shell sees. Documented in docs/cli.md; scripts are written against these numbers. */
+export const EXIT = Object.freeze({
+  ok: 0,
+  /** The registry refused, or something failed. */
+  failed: 1,
+  /** Wrong flags, or a mistake in a file. Nothing was sent. */
+  invalid: 2,
+  /** No answer from the registry. */
+  unreachable: 3,
+})
+
+/** One mistake in a file, with everything that finds it. */
+export interface LocatedIssue {
+  readonly file: string
+  readonly line: number
+  readonly column: number
+  /** `retry.attempts`; empty for the document itself. */
+  readonly path: string
+  readonly message: string
+}
+
+export class Failure extends Error {
+  override readonly name = 'Failure'
+  readonly exitCode: number
+  readonly code: string
+  readonly issues: readonly LocatedIssue[]
+
+  constructor(exitCode: number, code: string, message: string, issues: readonly LocatedIssue[] = []) {
+    super(message)
+    this.exitCode = exitCode
+    this.code = code
+    this.issues = issues
+  }
+}
+
+/** `policies.yaml:7:3 retry.atempts: unknown key; did you mean 'attempts'?` */
+export function formatLocated(issue: LocatedIssue): string {
+  const path = issue.path === '' ? '' : `${issue.path}: `
+  return `${issue.file}:${issue.line}:${issue.column} ${path}${issue.message}`
+}
+
+/** Whatever was thrown, as a failure. */
+export function asFailure(error: unknown): Failure {
+  if (error instanceof Failure) return error
+  if (error instanceof OptionsError) return new Failure(EXIT.invalid, error.code, error.message)
+  if (isMeshError(error)) {
+    const exitCode = error.code === 'registry-unavailable' ? EXIT.unreachable : EXIT.failed
+    return new Failure(exitCode, error.code, error.message)
+  }
+  return new Failure(EXIT.failed, 'failed', error instanceof Error ? error.message : String(error))
+}

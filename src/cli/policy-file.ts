@@ -1,0 +1,221 @@
+/**
+ * Reads a file of policy documents (YAML or JSON, several in one file) and refuses it whole if there is any mistake, each
+ * with its line and column. What is sent to the registry is exactly what was written: no default is filled in here.
+ */
+import { constants } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, type Pair, parseAllDocuments } from 'yaml'
+import { formatPath, type Issue } from '../core/fields.ts'
+import { checkPolicyDocument, type PolicyDocument } from '../discovery/policy-document.ts'
+import { EXIT, Failure, type LocatedIssue } from './failure.ts'
+import type { Surroundings } from './terminal.ts'
+
+/** Far above any sensible file of policies; the registry takes as many in one transaction. */
+export const LARGEST_FILE_BYTES = 1024 * 1024
+export const MOST_DOCUMENTS = 300
+/** An alias may stand for a tree with aliases in it, so few of them make a huge document. */
+const MOST_ALIASES = 50
+const DEEPEST = 20
+
+/** What was written, in order; and where each part of it stands. */
+export interface PolicyFile {
+  readonly documents: readonly PolicyDocument[]
+  locate(document: number, issue: Issue): LocatedIssue
+}
+
+type Path = readonly (string | number)[]
+
+/** @throws Failure naming every mistake. */
+export function parsePolicyFile(text: string, file: string): PolicyFile {
+  if (Buffer.byteLength(text) > LARGEST_FILE_BYTES) throw tooLarge(file)
+  if (text.trim() === '') throw wrong(file, [{ file, line: 1, column: 1, path: '', message: 'there is no document' }])
+  const lines = new LineCounter()
+  const at = (offset: number) => {
+    const { line, col } = lines.linePos(offset)
+    return { file, line: Math.max(1, line), column: Math.max(1, col) }
+  }
+  const issues: LocatedIssue[] = []
+  const roots: (Node | null)[] = []
+  const values: unknown[] = []
+  try {
+    const parsed = parseAllDocuments(text, {
+      lineCounter: lines,
+      prettyErrors: false,
+      // Found by our own walk: the parser's check compares each key with all others.
+      uniqueKeys: false,
+      stringKeys: true,
+      logLevel: 'silent',
+    })
+    for (const document of Array.isArray(parsed) ? parsed : []) {
+      for (const { pos, message } of document.errors)
+        issues.push({ ...at(pos[0]), path: '', message: sentence(message) })
+      for (const { pos, message } of document.warnings)
+        issues.push({ ...at(pos[0]), path: '', message: sentence(message) })
+      if (document.errors.length > 0) continue
+      const root = document.contents
+      // `---` at the end of a file, or only comments.
+      if (root === null || (isScalar(root) && root.value === null && root.source === '')) continue
+      const found = mistakesOfForm(root)
+      for (const { node, path, message } of found)
+        issues.push({ ...at(startOf(node)), path: formatPath(path), message })
+      if (found.length > 0) continue
+      const value: unknown = document.toJS({ maxAliasCount: MOST_ALIASES })
+      if (isSeq(root) && Array.isArray(value)) {
+        value.forEach((entry, i) => {
+          roots.push(isNode(root.items[i]) ? root.items[i] : root)
+          values.push(entry)
+        })
+      } else {
+        roots.push(root)
+        values.push(value)
+      }
+    }
+  } catch (error) {
+    // Nested so deep that the parser ran out of stack, or more aliases than allowed.
+    const message = error instanceof RangeError ? 'is nested too deep' : sentence((error as Error).message)
+    issues.push({ file, line: 1, column: 1, path: '', message })
+  }
+  const locate = (document: number, issue: Issue): LocatedIssue => ({
+    ...at(offsetOf(roots[document] ?? null, issue.path)),
+    path: formatPath(issue.path),
+    message: issue.message,
+  })
+  if (issues.length === 0 && values.length === 0) {
+    issues.push({ file, line: 1, column: 1, path: '', message: 'there is no document' })
+  }
+  if (values.length > MOST_DOCUMENTS) {
+    issues.push({ file, line: 1, column: 1, path: '', message: `more than ${MOST_DOCUMENTS} documents` })
+  }
+  const named = new Map<string, number>()
+  values.slice(0, MOST_DOCUMENTS).forEach((value, i) => {
+    const mistakes = checkPolicyDocument(value)
+    for (const issue of mistakes) issues.push(locate(i, issue))
+    if (mistakes.length > 0) return
+    const { service } = value as PolicyDocument
+    if (named.has(service)) {
+      const first = locate(named.get(service)!, { path: ['service'], message: '' })
+      issues.push(
+        locate(i, { path: ['service'], message: `'${service}' has a document in line ${first.line} already` }),
+      )
+    } else named.set(service, i)
+  })
+  if (issues.length > 0) throw wrong(file, issues)
+  return { documents: values as PolicyDocument[], locate }
+}
+
+/** `-` is standard input. @throws Failure if it cannot be read, is too large, or has any mistake. */
+export async function readPolicyFile(name: string, stdin: Surroundings['stdin']): Promise<PolicyFile> {
+  if (name === '-') return parsePolicyFile(decode(await collect(stdin, '<stdin>'), '<stdin>'), '<stdin>')
+  let bytes: Buffer
+  try {
+    // Non-blocking, so that a named pipe without a writer is an error and no endless wait.
+    const handle = await open(name, constants.O_RDONLY | constants.O_NONBLOCK)
+    try {
+      const stat = await handle.stat()
+      if (stat.isDirectory()) throw new Failure(EXIT.invalid, 'unreadable-file', `${name} is a directory, not a file`)
+      bytes = await collect(handle.createReadStream({ autoClose: false }), name)
+    } finally {
+      await handle.close()
+    }
+  } catch (error) {
+    if (error instanceof Failure) throw error
+    throw new Failure(EXIT.invalid, 'unreadable-file', `cannot read ${name}: ${(error as Error).message}`)
+  }
+  return parsePolicyFile(decode(bytes, name), name)
+}
+
+async function collect(source: AsyncIterable<Uint8Array | string>, file: string): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of source) {
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk
+    size += bytes.length
+    if (size > LARGEST_FILE_BYTES) throw tooLarge(file)
+    chunks.push(bytes)
+  }
+  return Buffer.concat(chunks)
+}
+
+function decode(bytes: Uint8Array, file: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw new Failure(EXIT.invalid, 'unreadable-file', `${file} is not UTF-8 text`)
+  }
+}
+
+interface FormMistake {
+  readonly node: unknown
+  readonly path: Path
+  readonly message: string
+}
+
+/** Duplicate keys and too deep nesting: what a plain value no longer shows. */
+function mistakesOfForm(root: Node): FormMistake[] {
+  const found: FormMistake[] = []
+  const walk = (node: unknown, path: Path): void => {
+    if (path.length > DEEPEST) {
+      if (found.length === 0) found.push({ node, path: path.slice(0, 3), message: 'is nested too deep' })
+      return
+    }
+    if (isSeq(node)) {
+      node.items.forEach((item, i) => {
+        walk(item, [...path, i])
+      })
+    }
+    if (!isMap(node)) return
+    const seen = new Set<string>()
+    for (const pair of node.items) {
+      const key = keyOf(pair)
+      if (seen.has(key)) found.push({ node: pair.key, path: [...path, key], message: 'is given twice' })
+      seen.add(key)
+      walk(pair.value, [...path, key])
+    }
+  }
+  walk(root, [])
+  return found
+}
+
+/** Where the key of the value at `path` begins, or an entry of a list; if it is missing, what should contain it. */
+function offsetOf(root: Node | null, path: Path): number {
+  let node: unknown = root
+  let offset = startOf(root)
+  for (const [depth, step] of path.entries()) {
+    if (isAlias(node)) return startOf(node)
+    if (isMap(node)) {
+      const pair = node.items.find((candidate) => keyOf(candidate) === String(step))
+      // A missing key: its parent's place.
+      if (pair === undefined) return offset
+      const last = depth === path.length - 1
+      offset = startOf(last || !isNode(pair.value) ? pair.key : pair.value)
+      node = pair.value
+    } else if (isSeq(node)) {
+      const item: unknown = node.items[Number(step)]
+      if (item === undefined) return offset
+      offset = startOf(item)
+      node = item
+    } else return offset
+  }
+  return offset
+}
+
+function keyOf(pair: Pair<unknown, unknown>): string {
+  return String(isScalar(pair.key) ? pair.key.value : pair.key)
+}
+
+function startOf(node: unknown): number {
+  return isNode(node) && node.range ? node.range[0] : 0
+}
+
+function sentence(message: string): string {
+  return (message.split('\n')[0] ?? message).replace(/[.:]$/, '')
+}
+
+function tooLarge(file: string): Failure {
+  return new Failure(EXIT.invalid, 'file-too-large', `${file} is larger than ${LARGEST_FILE_BYTES / 1024} KiB`)
+}
+
+function wrong(file: string, issues: readonly LocatedIssue[]): Failure {
+  const count = issues.length === 1 ? 'a mistake' : `${issues.length} mistakes`
+  return new Failure(EXIT.invalid, 'invalid-policy', `${file} has ${count}; nothing was applied`, issues)
+}

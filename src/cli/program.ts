@@ -1,0 +1,74 @@
+/** The `inmesh` command, put together; and how whatever goes wrong becomes one message and an exit code. */
+import { createRequire } from 'node:module'
+import { Command, CommanderError } from 'commander'
+import { addApplyCommand } from './apply-command.ts'
+import { addAuditCommand } from './audit-command.ts'
+import { addCheckCommand } from './check-command.ts'
+import { addDiffCommand } from './diff-command.ts'
+import { withExample } from './examples.ts'
+import { asFailure, EXIT, Failure } from './failure.ts'
+import { addInventoryCommands } from './inventory-commands.ts'
+import { addPolicyCommands } from './policy-commands.ts'
+import { addRegistryCommand } from './registry-command.ts'
+import { addSchemaCommand } from './schema-command.ts'
+import { addStatusCommand } from './status-command.ts'
+import { type Surroundings, Terminal } from './terminal.ts'
+import { addTokenCommands } from './token-commands.ts'
+
+const EXIT_CODES = `
+Exit codes: 0 done; 1 refused or failed; 2 wrong usage or a mistake in a file, nothing was changed; 3 no answer from the registry.`
+
+/** The whole command; `--help` of any part shows an example. */
+export function buildProgram(surroundings: Surroundings): Command {
+  const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
+  const program = new Command('inmesh')
+    .description('Runs and commands the registry of an inmesh mesh: who runs where, policies, join tokens.')
+    .version(version)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => surroundings.stdout.write(text),
+      writeErr: (text) => surroundings.stderr.write(text),
+      // Told by runCli, in the form the user asked for.
+      outputError: () => {},
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    })
+  withExample(program, 'inmesh registry --dev', 'inmesh apply -f policies.yaml').addHelpText('after', EXIT_CODES)
+  addRegistryCommand(program, surroundings)
+  addTokenCommands(program, surroundings)
+  addCheckCommand(program, surroundings)
+  addSchemaCommand(program, surroundings)
+  addApplyCommand(program, surroundings)
+  addDiffCommand(program, surroundings)
+  addPolicyCommands(program, surroundings)
+  addInventoryCommands(program, surroundings)
+  addStatusCommand(program, surroundings)
+  addAuditCommand(program, surroundings)
+  return program
+}
+
+/**
+ * Runs one command and resolves with the exit code; never rejects.
+ *
+ * @param args - without the names of node and the script
+ */
+export async function runCli(args: readonly string[], surroundings: Surroundings): Promise<number> {
+  try {
+    await buildProgram(surroundings).parseAsync(args as string[], { from: 'user' })
+    return EXIT.ok
+  } catch (error) {
+    const end = args.indexOf('--')
+    const json = (end < 0 ? args : args.slice(0, end)).includes('--json')
+    const terminal = new Terminal(surroundings, json)
+    if (!(error instanceof CommanderError)) {
+      const failure = asFailure(error)
+      terminal.fail(failure)
+      return failure.exitCode
+    }
+    if (error.exitCode === 0) return EXIT.ok
+    // A group without its command, such as `inmesh token`: its help was printed.
+    if (error.code === 'commander.help') return EXIT.invalid
+    terminal.fail(new Failure(EXIT.invalid, 'invalid-usage', error.message.replace(/^error: /, '')))
+    return EXIT.invalid
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * The registry's API as the commands use it: one request per connection, 10 s for all of it. The admin token pins the
+ * registry's root and is sent only over a connection verified against that root; without a token only loopback is trusted.
+ */
+import { request as requestPlain } from 'node:http'
+import { type RequestOptions, request as requestTls } from 'node:https'
+import { systemClock } from '../core/clock.ts'
+import { isMeshError } from '../core/errors.ts'
+import type { Issue } from '../core/fields.ts'
+import { pinnedTlsOptions, unpinnedTlsOptions } from '../identity/first-contact.ts'
+import { parseToken } from '../identity/join-token.ts'
+import { EXIT, Failure } from './failure.ts'
+
+export const REQUEST_TIMEOUT_MS = 10_000
+/** Of an answer: 10,000 instances are about 4 MiB. */
+const LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
+const LOOPBACK = /^(?:127\.\d{1,3}\.\d{1,3}\.\d{1,3}|localhost|\[::1\])$/
+
+export interface RegistryAddress {
+  readonly url: URL
+  /** `inmesh-admin.…`; `undefined` with a `--dev` registry. */
+  readonly token: string | undefined
+}
+
+export type ApiMethod = 'GET' | 'PUT' | 'POST' | 'DELETE'
+
+/** Statuses that say: what you sent is wrong. */
+const INVALID: ReadonlySet<number> = new Set([400, 413, 422])
+
+/** The registry said no. `issues` are those of the document it names first in each path. */
+export class RegistryRefusal extends Failure {
+  readonly status: number
+  readonly remoteIssues: readonly Issue[]
+
+  constructor(status: number, code: string, message: string, remoteIssues: readonly Issue[]) {
+    super(INVALID.has(status) ? EXIT.invalid : EXIT.failed, code, message)
+    this.status = status
+    this.remoteIssues = remoteIssues
+  }
+}
+
+export class RegistryApi {
+  readonly #address: RegistryAddress
+
+  /** @throws Failure if the address must not be trusted as it is given. */
+  constructor(address: RegistryAddress) {
+    const { url, token } = address
+    const loopback = LOOPBACK.test(url.hostname)
+    if (url.protocol === 'http:' && !loopback) {
+      throw new Failure(EXIT.invalid, 'insecure-registry', `${url.origin}: plain http is for loopback addresses only`)
+    }
+    if (token === undefined && !loopback) {
+      const wanted = 'give --token, INMESH_ADMIN_TOKEN, or --data-dir of a registry on this machine'
+      throw new Failure(EXIT.invalid, 'token-missing', `${url.origin} needs an admin token: ${wanted}`)
+    }
+    this.#address = address
+  }
+
+  get<T>(path: string): Promise<T> {
+    return this.call('GET', path)
+  }
+
+  /**
+   * @throws Failure with exit code 3 if there is no answer
+   * @throws RegistryRefusal if the answer is an error
+   */
+  async call<T>(method: ApiMethod, path: string, body?: unknown): Promise<T> {
+    const { url, token } = this.#address
+    const { status, text } = await send(new URL(path, url), method, token, body)
+    const answer = parse(text)
+    if (status >= 200 && status < 300) {
+      if (answer === undefined && text !== '') throw unreadable(url)
+      return answer as T
+    }
+    const error = (answer as { error?: { code?: unknown; message?: unknown; issues?: unknown } } | undefined)?.error
+    if (typeof error?.code !== 'string') throw unreadable(url, status)
+    throw new RegistryRefusal(status, error.code, String(error.message ?? error.code), readIssues(error.issues))
+  }
+}
+
+async function send(
+  url: URL,
+  method: ApiMethod,
+  token: string | undefined,
+  body: unknown,
+): Promise<{ status: number; text: string }> {
+  const payload = body === undefined ? undefined : Buffer.from(JSON.stringify(body))
+  const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS)
+  const options: RequestOptions = {
+    method,
+    agent: false,
+    signal,
+    headers: {
+      accept: 'application/json',
+      ...(token !== undefined && { authorization: `Bearer ${token.trim()}` }),
+      ...(payload !== undefined && { 'content-type': 'application/json', 'content-length': payload.length }),
+    },
+    ...(url.protocol === 'https:' && (await tlsFor(url, token))),
+  }
+  try {
+    return await new Promise((resolve, reject) => {
+      const request = (url.protocol === 'https:' ? requestTls : requestPlain)(url, options, (response) => {
+        const chunks: Buffer[] = []
+        let size = 0
+        response.on('data', (chunk: Buffer) => {
+          size += chunk.length
+          if (size > LARGEST_ANSWER_BYTES) response.destroy(new Error('the answer is too large'))
+          else chunks.push(chunk)
+        })
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() }))
+        response.on('error', reject)
+      })
+      request.on('error', reject)
+      request.end(payload)
+    })
+  } catch (error) {
+    throw unreachable(url, signal.aborted ? `no answer within ${REQUEST_TIMEOUT_MS / 1000} s` : reasonOf(error))
+  }
+}
+
+async function tlsFor(url: URL, token: string | undefined): Promise<RequestOptions> {
+  const at = {
+    host: url.hostname.replace(/^\[|\]$/g, ''),
+    port: url.port === '' ? 443 : Number(url.port),
+    clock: systemClock,
+  }
+  try {
+    // Without a token it is loopback (see the constructor), and nothing secret is sent.
+    if (token === undefined) return (await unpinnedTlsOptions(at)).tls
+    return (await pinnedTlsOptions({ ...at, fingerprint: adminFingerprint(token) })).tls
+  } catch (error) {
+    if (error instanceof Failure) throw error
+    if (isMeshError(error) && error.code === 'identity-rejected') {
+      throw new Failure(EXIT.failed, 'identity-rejected', error.message)
+    }
+    throw unreachable(url, reasonOf(error))
+  }
+}
+
+function adminFingerprint(token: string): string {
+  const parsed = parseToken(token)
+  if (parsed?.kind === 'admin') return parsed.fingerprint
+  const got = parsed === undefined ? 'this is none' : `this is a ${parsed.kind} token`
+  throw new Failure(EXIT.invalid, 'invalid-token', `expected an admin token ('inmesh-admin.…'); ${got}`)
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+function readIssues(value: unknown): readonly Issue[] {
+  if (!Array.isArray(value)) return []
+  return value.slice(0, 200).flatMap((issue: { path?: unknown; message?: unknown } | null) =>
+    Array.isArray(issue?.path) && typeof issue.message === 'string'
+      ? [
+          {
+            path: issue.path.map((step: unknown) => (typeof step === 'number' ? step : String(step))),
+            message: issue.message,
+          },
+        ]
+      : [],
+  )
+}
+
+function reasonOf(error: unknown): string {
+  const { code, message = '' } = error as { code?: string; message?: string }
+  // `connect` to a name with several addresses: an AggregateError without a message.
+  return message.replace(/^The registry at \S+ could not be reached: /, '') || (code ?? 'the connection failed')
+}
+
+function unreachable(url: URL, why: string): Failure {
+  const message = `no answer from the registry at ${url.origin}: ${why.replace(/\.$/, '')}`
+  return new Failure(EXIT.unreachable, 'registry-unreachable', message)
+}
+
+function unreadable(url: URL, status?: number): Failure {
+  const what = status === undefined ? 'something that is not JSON' : `HTTP ${status} without an error of the registry`
+  return new Failure(EXIT.failed, 'unexpected-answer', `${url.origin} answered ${what}; is it an inmesh registry?`)
+}

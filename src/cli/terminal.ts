@@ -1,0 +1,84 @@
+/**
+ * Where a command reads and writes. Results go to stdout, everything else to stderr, so that `--json` output can be piped.
+ * Texts from the registry lose their control characters: a terminal obeys escape sequences, whoever wrote them.
+ */
+import { type Failure, formatLocated } from './failure.ts'
+
+export interface Output {
+  write(text: string): unknown
+  readonly isTTY?: boolean | undefined
+}
+
+/** The process as a command sees it; tests pass their own. */
+export interface Surroundings {
+  readonly stdout: Output
+  readonly stderr: Output
+  readonly stdin: AsyncIterable<Uint8Array | string>
+  readonly env: Readonly<Record<string, string | undefined>>
+}
+
+export type Colour = 'red' | 'green' | 'yellow'
+
+const SGR: Record<Colour, number> = { red: 31, green: 32, yellow: 33 }
+
+/** One line without control characters. */
+export function printable(value: unknown): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must go.
+  return String(value ?? '-').replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e]/g, '?')
+}
+
+export class Terminal {
+  readonly json: boolean
+  readonly #surroundings: Surroundings
+
+  constructor(surroundings: Surroundings, json: boolean) {
+    this.#surroundings = surroundings
+    this.json = json
+  }
+
+  /** The result: as JSON on one line with `--json`, otherwise as `lines`. */
+  result(value: unknown, lines: () => readonly string[]): void {
+    const { stdout } = this.#surroundings
+    if (this.json) stdout.write(`${JSON.stringify(value)}\n`)
+    else for (const line of lines()) stdout.write(`${line}\n`)
+  }
+
+  /** A remark that is no result. Silent with `--json`. */
+  note(text: string): void {
+    if (!this.json) this.#surroundings.stderr.write(`${text}\n`)
+  }
+
+  fail(failure: Failure): void {
+    const { stderr } = this.#surroundings
+    if (this.json) {
+      const { code, message, exitCode, issues } = failure
+      stderr.write(`${JSON.stringify({ error: { code, message, exitCode, ...(issues.length > 0 && { issues }) } })}\n`)
+      return
+    }
+    for (const issue of failure.issues) stderr.write(`${printable(formatLocated(issue))}\n`)
+    stderr.write(`${this.#paint('red', 'error:', stderr)} ${failure.message.split('\n').map(printable).join('\n')}\n`)
+  }
+
+  /** Coloured for a terminal, plain for a pipe or with NO_COLOR (https://no-color.org). */
+  paint(colour: Colour, text: string): string {
+    return this.#paint(colour, text, this.#surroundings.stdout)
+  }
+
+  #paint(colour: Colour, text: string, output: Output): string {
+    const { NO_COLOR, TERM } = this.#surroundings.env
+    const plain = output.isTTY !== true || (NO_COLOR !== undefined && NO_COLOR !== '') || TERM === 'dumb'
+    return plain ? text : `\u001b[${SGR[colour]}m${text}\u001b[0m`
+  }
+}
+
+/** Columns as wide as their widest cell. */
+export function table(head: readonly string[], rows: readonly (readonly unknown[])[]): string[] {
+  const cells = [head, ...rows.map((row) => row.map(printable))]
+  const widths = head.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)))
+  return cells.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]!))
+      .join('  ')
+      .trimEnd(),
+  )
+}
