@@ -3,7 +3,7 @@ import { connect, createServer } from 'node:tls'
 import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/core/clock.ts'
-import { pinnedTlsOptions } from '../../src/identity/first-contact.ts'
+import { pinnedTlsOptions, unpinnedTlsOptions } from '../../src/identity/first-contact.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import {
   createToken,
@@ -99,6 +99,15 @@ describe('first contact', () => {
     await expect(read(impostor, tls)).rejects.toMatchObject({ code: 'SELF_SIGNED_CERT_IN_CHAIN' })
     const neighbour = await serve(newIdentity(authority, 'checkout'))
     await expect(read(neighbour, tls)).rejects.toMatchObject({ code: 'identity-rejected' })
+  })
+
+  test('without a fingerprint believes the root it is shown, but nobody who does not have its certificate', async () => {
+    const at = { host: '127.0.0.1', clock: systemClock }
+    const { root, tls } = await unpinnedTlsOptions({ ...at, port: await serve(registry()) })
+    expect(root).toBe(authority.certificate)
+    expect(tls.rejectUnauthorized).toBe(true)
+    const port = await serve(newIdentity(authority, 'checkout'))
+    await expect(unpinnedTlsOptions({ ...at, port })).rejects.toMatchObject({ code: 'identity-rejected' })
   })
 
   test('refuses a registry with another root, and says that the token is for another one', async () => {

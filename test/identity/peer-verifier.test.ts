@@ -241,6 +241,36 @@ describe('over TLS', () => {
     expect(met.client).toMatchObject({ ok: false, reason: 'untrusted-issuer' })
   })
 
+  test('a server takes the next generation and bundle for new connections, without a restart', async () => {
+    const verifier = new PeerVerifier(systemClock, trust)
+    const listener = createServer(serverTlsOptions(newIdentity(authority, 'inventory')), (socket) => {
+      socket.on('error', () => {})
+      const verdict = judgePeer(socket, verifier)
+      socket.end(verdict.ok ? verdict.spiffeId : verdict.reason)
+    })
+    await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve))
+    opened.push(listener)
+    const { port } = listener.address() as { port: number }
+    const next = newAuthority()
+    const both = { ...trust, roots: [authority.certificate, next.certificate], sequence: 2 }
+    const call = async (client: Identity): Promise<string> => {
+      const judge = new PeerVerifier(systemClock, client)
+      const socket = connect({ host: '127.0.0.1', port, ...clientTlsOptions(client, judge, { service: 'inventory' }) })
+      let text = ''
+      for await (const chunk of socket) text += chunk
+      return text
+    }
+    expect(await call(good)).toBe(uri('checkout'))
+    // Under TLS 1.3 a refused client has seen a good handshake: it gets an early end or a reset, but nothing to read.
+    const early = call({ ...newIdentity(next, 'checkout'), roots: both.roots })
+    expect(await early.catch(() => '')).toBe('')
+    listener.setSecureContext(serverTlsOptions({ ...newIdentity(next, 'inventory'), roots: both.roots }))
+    verifier.setTrust(both)
+    expect(await call({ ...newIdentity(next, 'checkout'), roots: both.roots })).toBe(uri('checkout'))
+    expect(await call({ ...good, roots: both.roots })).toBe(uri('checkout'))
+    await expect(call(good)).rejects.toMatchObject({ code: 'SELF_SIGNED_CERT_IN_CHAIN' })
+  })
+
   test('a client without a certificate is refused by a strict server', async () => {
     const listener = createServer(serverTlsOptions(newIdentity(authority, 'inventory')), () => {})
     const refused = new Promise((resolve) => {
