@@ -7,7 +7,7 @@ import type { Side } from '../../src/telemetry/call-metrics.ts'
 import { createTelemetry } from '../../src/telemetry/call-telemetry.ts'
 import { Metrics, MOST_SERIES, OVERFLOW } from '../../src/telemetry/metrics.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { parseMetrics, valueOf } from './parse-metrics.ts'
+import { parseMetrics, sampleOf } from './parse-metrics.ts'
 
 function route(given: Partial<Route> = {}): Route {
   return { service: 'inventory', method: 'GET', protocol: 'http', streaming: false, idempotent: true, ...given }
@@ -30,7 +30,7 @@ function setUp(side: Side = 'client', observers: Telemetry[] = []) {
     telemetry.attemptEnded(made, ended, waitMs)
     if (waitMs < 0) telemetry.callEnded(call, ended)
   }
-  const read = (name: string, labels: Record<string, string>) => valueOf(parseMetrics(metrics.text()), name, labels)
+  const read = (name: string, labels: Record<string, string>) => sampleOf(parseMetrics(metrics.text()), name, labels)
   return { clock, metrics, telemetry, start, attempt, read }
 }
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Metrics, MOST_SERIES, OVERFLOW } from '../../src/telemetry/metrics.ts'
-import { parseMetrics, valueOf } from './parse-metrics.ts'
+import { parseMetrics, sampleOf } from './parse-metrics.ts'
 
 describe('Metrics', () => {
   it('writes text that a strict parser reads back, whatever the labels hold', () => {
@@ -15,7 +15,7 @@ describe('Metrics', () => {
         const parsed = parseMetrics(metrics.text())
         expect(parsed.get('things_total')!.help).toBe('Things with \\\\ and \\n in the help.')
         values.forEach((value, i) => {
-          if (value !== OVERFLOW) expect(valueOf(parsed, 'things_total', { what: value })).toBe(i + 1)
+          if (value !== OVERFLOW) expect(sampleOf(parsed, 'things_total', { what: value })).toBe(i + 1)
         })
       }),
     )
@@ -26,10 +26,10 @@ describe('Metrics', () => {
     const series = metrics.histogram('wait_seconds', 'Waits.', ['peer']).series('a')
     for (const ms of [1, 5, 6, 30, 20_000]) series.record(ms)
     const parsed = parseMetrics(metrics.text())
-    const bucket = (le: string) => valueOf(parsed, 'wait_seconds_bucket', { peer: 'a', le })
+    const bucket = (le: string) => sampleOf(parsed, 'wait_seconds_bucket', { peer: 'a', le })
     expect(['0.005', '0.01', '0.025', '0.05', '10', '+Inf'].map(bucket)).toEqual([2, 3, 3, 4, 4, 5])
-    expect(valueOf(parsed, 'wait_seconds_count', { peer: 'a' })).toBe(5)
-    expect(valueOf(parsed, 'wait_seconds_sum', { peer: 'a' })).toBeCloseTo(20.042, 9)
+    expect(sampleOf(parsed, 'wait_seconds_count', { peer: 'a' })).toBe(5)
+    expect(sampleOf(parsed, 'wait_seconds_sum', { peer: 'a' })).toBeCloseTo(20.042, 9)
   })
 
   it('gives the same series for the same labels, and keeps label values that would join to the same text apart', () => {
@@ -44,8 +44,8 @@ describe('Metrics', () => {
     for (let i = 0; i < 100_000; i++) family.series(`user-${i}`).value += 1
     const parsed = parseMetrics(metrics.text())
     expect(parsed.get('c_total')!.samples.size).toBe(MOST_SERIES + 1)
-    expect(valueOf(parsed, 'c_total', { user: OVERFLOW })).toBe(100_000 - MOST_SERIES)
-    expect(valueOf(parsed, 'inmesh_metrics_overflow_total', { metric: 'c_total' })).toBe(100_000 - MOST_SERIES)
+    expect(sampleOf(parsed, 'c_total', { user: OVERFLOW })).toBe(100_000 - MOST_SERIES)
+    expect(sampleOf(parsed, 'inmesh_metrics_overflow_total', { metric: 'c_total' })).toBe(100_000 - MOST_SERIES)
   })
 
   it('cuts long label values', () => {
@@ -60,10 +60,10 @@ describe('Metrics', () => {
     metrics.gauge('depth', 'Depth.', () => [{ labels: { of: 'a' }, value: depth }])
     const stop = metrics.gauge('depth', 'Depth.', () => [{ labels: { of: 'b' }, value: Number.POSITIVE_INFINITY }])
     depth = 7
-    expect(valueOf(parseMetrics(metrics.text()), 'depth', { of: 'a' })).toBe(7)
-    expect(valueOf(parseMetrics(metrics.text()), 'depth', { of: 'b' })).toBe(Number.POSITIVE_INFINITY)
+    expect(sampleOf(parseMetrics(metrics.text()), 'depth', { of: 'a' })).toBe(7)
+    expect(sampleOf(parseMetrics(metrics.text()), 'depth', { of: 'b' })).toBe(Number.POSITIVE_INFINITY)
     stop()
-    expect(valueOf(parseMetrics(metrics.text()), 'depth', { of: 'b' })).toBeUndefined()
+    expect(sampleOf(parseMetrics(metrics.text()), 'depth', { of: 'b' })).toBeUndefined()
   })
 
   it('shows all other metrics when one gauge throws, and counts it', () => {
@@ -73,8 +73,8 @@ describe('Metrics', () => {
     })
     metrics.gauge('whole', 'Whole.', () => [{ value: 1 }])
     const parsed = parseMetrics(metrics.text())
-    expect(valueOf(parsed, 'whole')).toBe(1)
-    expect(valueOf(parsed, 'inmesh_metrics_unreadable_total')).toBe(1)
+    expect(sampleOf(parsed, 'whole')).toBe(1)
+    expect(sampleOf(parsed, 'inmesh_metrics_unreadable_total')).toBe(1)
   })
 
   it('bounds the series of a gauge', () => {
@@ -82,7 +82,7 @@ describe('Metrics', () => {
     metrics.gauge('many', 'Many.', () => Array.from({ length: 3_000 }, (_, i) => ({ labels: { i: `${i}` }, value: i })))
     const parsed = parseMetrics(metrics.text())
     expect(parsed.get('many')!.samples.size).toBe(MOST_SERIES)
-    expect(valueOf(parsed, 'inmesh_metrics_overflow_total', { metric: 'many' })).toBe(1_000)
+    expect(sampleOf(parsed, 'inmesh_metrics_overflow_total', { metric: 'many' })).toBe(1_000)
   })
 
   it('refuses names that the format does not allow, and one name for two kinds', () => {

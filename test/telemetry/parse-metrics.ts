@@ -59,7 +59,7 @@ function parseValue(text: string): number {
 }
 
 /** The value of the sample with exactly these labels; `undefined` if there is none. */
-export function valueOf(families: Map<string, ParsedFamily>, name: string, labels: Record<string, string> = {}) {
+export function sampleOf(families: Map<string, ParsedFamily>, name: string, labels: Record<string, string> = {}) {
   const family = families.get(name.replace(/_(bucket|sum|count)$/, '')) ?? families.get(name)
   const wanted = JSON.stringify(Object.entries(labels).sort())
   for (const sample of family?.samples.values() ?? []) {

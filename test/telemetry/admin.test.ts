@@ -1,0 +1,167 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { request } from 'node:http'
+import { connect } from 'node:net'
+import { afterEach, describe, expect, it } from 'vitest'
+import { type Admin, type AdminOptions, type AdminPages, resolveAdmin, startAdmin } from '../../src/telemetry/admin.ts'
+
+const pages: AdminPages = {
+  metrics: () => '# HELP a A.\n# TYPE a counter\na 1\n',
+  config: () => ({
+    timeoutMs: 800,
+    identity: { privateKey: 'SECRET-1' },
+    joinToken: 'SECRET-2',
+    pem: '-----BEGIN EC PRIVATE KEY-----',
+  }),
+  endpoints: () => new Map([['inventory', [{ endpoint: '10.0.0.7:80', pending: 1 }]]]),
+  events: () => [],
+  health: () => ({ ok: true }),
+}
+
+const running: Admin[] = []
+afterEach(async () => {
+  await Promise.all(running.splice(0).map((admin) => admin.close()))
+})
+
+async function start(options: AdminOptions = {}, shown: Partial<AdminPages> = {}): Promise<Admin> {
+  const admin = await startAdmin(resolveAdmin(options), { ...pages, ...shown })
+  running.push(admin)
+  return admin
+}
+
+async function ask(admin: Admin, path: string, headers: Record<string, string> = {}, method = 'GET') {
+  const sent = request({ host: admin.host, port: admin.port, path, method, headers, agent: false })
+  sent.end()
+  const [response] = await once(sent, 'response')
+  let body = ''
+  for await (const chunk of response) body += chunk
+  return { status: response.statusCode as number, headers: response.headers, body }
+}
+
+describe('the admin listener', () => {
+  it('shows metrics, configuration, endpoints, events and health', async () => {
+    const admin = await start()
+    const metrics = await ask(admin, '/metrics')
+    expect(metrics.headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8')
+    expect(metrics.body).toContain('a 1\n')
+    expect(JSON.parse((await ask(admin, '/endpoints?service=x')).body)).toEqual({
+      inventory: [{ endpoint: '10.0.0.7:80', pending: 1 }],
+    })
+    expect(JSON.parse((await ask(admin, '/events')).body)).toEqual([])
+    expect((await ask(admin, '/healthz')).status).toBe(200)
+    expect((await ask(admin, '/nothing')).status).toBe(404)
+  })
+
+  it('says 503 when the process is not well', async () => {
+    const admin = await start({}, { health: () => ({ ok: false, reason: 'certificate expired' }) })
+    const answer = await ask(admin, '/healthz')
+    expect(answer.status).toBe(503)
+    expect(JSON.parse(answer.body)).toEqual({ ok: false, reason: 'certificate expired' })
+  })
+
+  it('never shows a secret', async () => {
+    const { body } = await ask(await start(), '/config')
+    expect(JSON.parse(body)).toEqual({
+      timeoutMs: 800,
+      identity: { privateKey: '[redacted]' },
+      joinToken: '[redacted]',
+      pem: '[redacted]',
+    })
+  })
+
+  it.each([['evil.example'], ['localhost.evil.example'], ['127.0.0.1.evil.example:80'], ['localhost6'], ['10.0.0.1']])(
+    'refuses a request that calls it %s',
+    async (host) => {
+      expect((await ask(await start(), '/config', { host })).status).toBe(403)
+    },
+  )
+
+  it.each([['localhost'], ['localhost:9090'], ['127.0.0.1:1'], ['[::1]:9090'], ['LOCALHOST']])(
+    'answers a request that calls it %s',
+    async (host) => {
+      expect((await ask(await start(), '/config', { host })).status).toBe(200)
+    },
+  )
+
+  it('refuses what a page of another site asks for, and sends nothing that would let one read it', async () => {
+    const admin = await start()
+    expect((await ask(admin, '/config', { origin: 'http://evil.example' })).status).toBe(403)
+    expect((await ask(admin, '/config', { 'sec-fetch-site': 'cross-site' })).status).toBe(403)
+    const { headers } = await ask(admin, '/config', { 'sec-fetch-site': 'none' })
+    expect(headers['access-control-allow-origin']).toBeUndefined()
+    expect(headers['content-security-policy']).toContain("default-src 'none'")
+  })
+
+  it.each([['POST'], ['PUT'], ['DELETE'], ['OPTIONS'], ['HEAD']])('refuses %s', async (method) => {
+    expect((await ask(await start(), '/config', {}, method)).status).toBe(405)
+  })
+
+  it('does not show why a page could not be made', async () => {
+    const admin = await start(
+      {},
+      {
+        config: () => {
+          throw new Error('SECRET')
+        },
+      },
+    )
+    const { status, body } = await ask(admin, '/config')
+    expect(status).toBe(500)
+    expect(body).not.toContain('SECRET')
+  })
+
+  it('wants the token if it has one, and then any host name', async () => {
+    const token = 'a-token-of-some-length'
+    const admin = await start({ host: '0.0.0.0', token })
+    const at = { ...admin, host: '127.0.0.1' }
+    expect((await ask(at, '/metrics')).status).toBe(401)
+    expect((await ask(at, '/metrics', { authorization: `Bearer ${token}x` })).status).toBe(401)
+    const good = { authorization: `Bearer ${token}`, host: 'checkout.example' }
+    expect((await ask(at, '/metrics', good)).status).toBe(200)
+  })
+
+  it('does not bind anywhere but to loopback without a token, and names each wrong option', () => {
+    for (const host of ['0.0.0.0', '::', '10.0.0.1', '127.0.0.2']) {
+      expect(() => resolveAdmin({ host })).toThrow(/token: is missing; expected a token/)
+    }
+    expect(() => resolveAdmin({ host: '1.2.3' })).toThrow(/host: expected an IP address/)
+    expect(() => resolveAdmin({ host: 'localhost', port: -1 })).toThrow(/host: .*; port: /)
+    expect(() => resolveAdmin({ token: 'short' })).toThrow(/token: expected a token of 16/)
+    expect(() => resolveAdmin({ prot: 1 } as AdminOptions)).toThrow(/did you mean 'port'/)
+  })
+
+  it('rejects when the port is taken', async () => {
+    const { port } = await start()
+    await expect(startAdmin(resolveAdmin({ port }), pages)).rejects.toThrow('EADDRINUSE')
+  })
+
+  it('closes although a client holds an unfinished request open', async () => {
+    const admin = await start()
+    const socket = connect(admin.port, admin.host)
+    socket.on('error', () => {})
+    await once(socket, 'connect')
+    socket.write('GET /metrics HTTP/1.1\r\nhost: loc')
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    const ended = once(socket, 'close')
+    await Promise.all([admin.close(), admin.close()])
+    socket.destroy()
+    await ended
+  })
+
+  it('never keeps the process alive', async () => {
+    const module = new URL('../../src/telemetry/admin.ts', import.meta.url).href
+    const code = `
+      const { startAdmin, resolveAdmin } = await import(${JSON.stringify(module)})
+      const pages = { metrics: () => 'm', config() {}, endpoints() {}, events: () => [], health: () => ({ ok: true }) }
+      const admin = await startAdmin(resolveAdmin(), pages)
+      const response = await fetch(admin.url + '/metrics')
+      console.log(await response.text())`
+    const child = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'pipe', 'inherit'] })
+    let printed = ''
+    child.stdout.on('data', (chunk) => {
+      printed += chunk
+    })
+    const [exitCode] = await once(child, 'exit')
+    expect([exitCode, printed]).toEqual([0, 'm\n'])
+  })
+})

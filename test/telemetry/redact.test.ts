@@ -1,0 +1,44 @@
+import { describe, expect, it } from 'vitest'
+import { redact } from '../../src/telemetry/redact.ts'
+
+describe('redact', () => {
+  it('replaces secrets by name and by look, at any depth', () => {
+    const shown = redact({
+      a: [{ password: 'p', authorization: 'x', 'set-cookie': 'c', clientSecret: 1, privateKey: 'k', private_key: 'k' }],
+      join_token: 't',
+      text: 'Bearer abc',
+      jwt: 'eyJhbGciOi.eyJzdWIi.sig',
+      key: Buffer.from('k'),
+    })
+    expect(JSON.stringify(shown).match(/\[redacted\]/g)).toHaveLength(10)
+  })
+
+  it('keeps everything else as JSON can hold it', () => {
+    const value = {
+      timeoutMs: Number.POSITIVE_INFINITY,
+      tokens: 3,
+      hasToken: true,
+      token: undefined,
+      roots: new Set(['r']),
+      services: new Map([['a', 1n]]),
+      cause: new Error('boom'),
+      filter: () => 1,
+      nothing: null,
+    }
+    expect(JSON.parse(JSON.stringify(redact(value)))).toEqual({
+      timeoutMs: 'Infinity',
+      tokens: 3,
+      hasToken: true,
+      roots: ['r'],
+      services: { a: '1' },
+      cause: 'boom',
+      nothing: null,
+    })
+  })
+
+  it('ends on a cycle', () => {
+    const cycle: Record<string, unknown> = {}
+    cycle['self'] = cycle
+    expect(JSON.stringify(redact(cycle))).toContain('[too deep]')
+  })
+})
