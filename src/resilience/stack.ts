@@ -8,7 +8,7 @@ import type { Policy } from '../core/policy.ts'
 import type { Telemetry } from '../core/telemetry.ts'
 import { ConcurrencyLimitPolicy } from './concurrency-limit.ts'
 import { RateLimitPolicy, rateLimitSettings } from './rate-limit.ts'
-import { RETRY_DEFAULTS, RetryPolicy } from './retry.ts'
+import { RETRY_DEFAULTS, RetryPolicy, type RetrySettings } from './retry.ts'
 import { RetryBudget } from './retry-budget.ts'
 import type { ServiceState } from './service-state.ts'
 import type { LimitsSettings, ServiceSettings } from './settings.ts'
@@ -129,7 +129,7 @@ export function withoutCluster(
   clock: Clock,
   service: readonly (Policy | undefined)[],
   endpoint: readonly (Policy | undefined)[] = [],
-  retry = NEVER,
+  retry: RetrySettings = NEVER,
 ): Stack {
   const budget = new RetryBudget(retry.budget, clock)
   return Object.freeze({
@@ -144,7 +144,7 @@ export function withoutCluster(
   })
 }
 
-const NEVER = Object.freeze({ ...RETRY_DEFAULTS, attempts: 1 })
+const NEVER: RetrySettings = Object.freeze({ ...RETRY_DEFAULTS, attempts: 1 })
 
 function present(policies: readonly (Policy | undefined)[]): readonly Policy[] {
   return Object.freeze(policies.filter((policy) => policy !== undefined))

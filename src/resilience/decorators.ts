@@ -1,0 +1,130 @@
+/**
+ * The policies as decorators of methods, for standard decorators and for `experimentalDecorators` alike. Each adds one option to
+ * the method's guard, so the order in which they are written changes nothing: the stack's order holds.
+ */
+import type { Duration } from '../core/duration.ts'
+import type { CircuitBreakerOptions } from './circuit-breaker.ts'
+import { GUARDED, Guard, type Guarded, type GuardOptions, wrap } from './guard.ts'
+import { type GuardSettings, resolveGuard } from './guard-settings.ts'
+import type { RateLimitOptions } from './rate-limit.ts'
+import type { RetryOptions } from './retry.ts'
+
+/** Any method that returns a promise. */
+type AsyncMethod = (...args: never[]) => Promise<unknown>
+
+/** A decorator for methods that return promises, in both signatures. */
+export interface MethodGuard {
+  <This, Args extends readonly unknown[], Result>(
+    method: (this: This, ...args: Args) => Promise<Result>,
+    context: ClassMethodDecoratorContext<This, (this: This, ...args: Args) => Promise<Result>>,
+  ): (this: This, ...args: Args) => Promise<Result>
+  <T extends AsyncMethod>(target: object, key: string | symbol, descriptor: TypedPropertyDescriptor<T>): void
+}
+
+/** What `@guarded` takes: all that `guard` does, and who shares the policies. */
+export interface GuardedOptions extends GuardOptions<never, unknown> {
+  /** One breaker and one set of limits for each class and method, or for each object. @defaultValue `'class'` */
+  readonly scope?: 'class' | 'instance'
+}
+
+/**
+ * Several policies at once.
+ * @example
+ * ```ts
+ * class Prices {
+ *   \@guarded({ timeout: '200ms', retry: { attempts: 3 }, circuitBreaker: true })
+ *   async quote(sku: string) { return this.#ask(sku) }
+ * }
+ * ```
+ */
+export function guarded(options: GuardedOptions = {}): MethodGuard {
+  return decorator(options)
+}
+
+/** Repeats failed calls; to use it is to say that a second execution does no harm. @example `@retry({ attempts: 3 })` */
+export function retry(options: RetryOptions = {}): MethodGuard {
+  return decorator({ retry: options })
+}
+
+/** Refuses calls while too many fail. @example `@circuitBreaker({ errorThreshold: '30%' })` */
+export function circuitBreaker(options: CircuitBreakerOptions | true = true): MethodGuard {
+  return decorator({ circuitBreaker: options })
+}
+
+/** Bound of a whole call, retries included. @example `@timeout('200ms')` */
+export function timeout(limit: Duration): MethodGuard {
+  return decorator({ timeout: limit })
+}
+
+/** At most so many calls in progress. @example `@bulkhead(20)` */
+export function bulkhead(concurrency: number): MethodGuard {
+  return decorator({ bulkhead: concurrency })
+}
+
+/** At most so many calls per second. @example `@rateLimit('500/s')` */
+export function rateLimit(limit: RateLimitOptions['rate'] | RateLimitOptions): MethodGuard {
+  return decorator({ rateLimit: typeof limit === 'object' ? limit : { rate: limit } })
+}
+
+/** The last word when everything else has failed; gets the error, then the arguments. @example `@fallback(() => 0)` */
+export function fallback(answer: (error: unknown, ...args: never[]) => unknown): MethodGuard {
+  return decorator({ fallback: answer as GuardOptions<never, unknown>['fallback'] & {} })
+}
+
+function decorator(added: GuardedOptions): MethodGuard {
+  const { scope: _, ...checked } = added
+  resolveGuard(checked, 'decorator')
+  const decorate = (first: unknown, second: unknown, third?: PropertyDescriptor): unknown => {
+    if (typeof second === 'object' && second !== null && 'kind' in second) {
+      const { kind, name } = second as ClassMethodDecoratorContext
+      if (kind !== 'method') throw new TypeError(`only methods can be guarded, ${String(name)} is a ${kind}`)
+      return guardMethod(first as AsyncMethod, name, added)
+    }
+    const method: unknown = third?.value
+    if (third === undefined || typeof method !== 'function') {
+      throw new TypeError(`only methods can be guarded, ${String(second)} is none`)
+    }
+    third.value = guardMethod(method as AsyncMethod, second as string | symbol, added)
+    return third
+  }
+  return decorate as MethodGuard
+}
+
+type Anything = (this: unknown, ...args: readonly unknown[]) => unknown
+
+/** Adds to what an earlier decorator has begun. The policies are made at the first call, when the class is known. */
+function guardMethod(method: AsyncMethod, key: string | symbol, added: GuardedOptions): Anything {
+  const before = (method as { [GUARDED]?: Guarded })[GUARDED]
+  const options: GuardedOptions = { ...before?.options, ...added }
+  const { scope = 'class', ...checked } = options
+  const settings = resolveGuard(checked, String(key))
+  const work = (before?.work ?? method) as Anything
+  return wrap(work, options, settings, scope === 'class' ? shared(settings, key) : perInstance(settings, key))
+}
+
+function shared(settings: GuardSettings, key: string | symbol): (self: unknown) => Guard {
+  let made: Guard | undefined
+  return (self) => {
+    made ??= new Guard(settings, settings.name ?? nameOf(self, key))
+    return made
+  }
+}
+
+function perInstance(settings: GuardSettings, key: string | symbol): (self: unknown) => Guard {
+  const all = new WeakMap<object, Guard>()
+  return (self) => {
+    const owner = self as object
+    let made = all.get(owner)
+    if (made === undefined) {
+      made = new Guard(settings, settings.name ?? nameOf(self, key))
+      all.set(owner, made)
+    }
+    return made
+  }
+}
+
+/** `Prices.quote`, for static methods too. */
+function nameOf(self: unknown, key: string | symbol): string {
+  const owner = typeof self === 'function' ? self.name : (self as object | undefined)?.constructor?.name
+  return owner === undefined || owner === '' ? String(key) : `${owner}.${String(key)}`
+}

@@ -1,0 +1,68 @@
+/** From the options of a guarded function to its settings: the same checks as for services, but nothing is on by itself. */
+import { type Clock, systemClock } from '../core/clock.ts'
+import { check, duration, either, type Field, fields, flag, instance, integer, optional } from '../core/fields.ts'
+import {
+  CIRCUIT_BREAKER_DEFAULTS,
+  CIRCUIT_BREAKER_FIELDS,
+  type CircuitBreakerSettings,
+  circuitBreakerSettings,
+} from './circuit-breaker.ts'
+import { RATE_LIMIT_FIELDS, type RateLimitSettings, rateLimitSettings } from './rate-limit.ts'
+import { RETRY_FIELDS, type RetrySettings, retrySettings } from './retry.ts'
+
+export interface GuardSettings {
+  readonly name: string | undefined
+  readonly timeoutMs: number
+  readonly retry: RetrySettings | undefined
+  /**
+   * Only if it was asked for: a function cannot be stopped from outside, so the default of services would let two executions
+   * run at once.
+   */
+  readonly perTryTimeoutMs: number | undefined
+  readonly circuitBreaker: CircuitBreakerSettings | undefined
+  readonly bulkhead: number | undefined
+  readonly rateLimit: RateLimitSettings | undefined
+  readonly fallback: ((error: unknown, ...args: readonly unknown[]) => unknown) | undefined
+  readonly isFailure: ((error: unknown) => boolean) | undefined
+  readonly clock: Clock
+}
+
+function callback<T>(): Field<T> {
+  return instance<T>('a function', (value) => typeof value === 'function')
+}
+
+const GUARD_FIELDS = fields({
+  name: optional(instance<string>('a text that is not empty', (value) => typeof value === 'string' && value !== '')),
+  timeout: optional(duration({ min: 1, max: 86_400_000 })),
+  retry: optional(RETRY_FIELDS),
+  circuitBreaker: optional(either(flag(), CIRCUIT_BREAKER_FIELDS)),
+  bulkhead: optional(integer({ min: 1, max: 1_000_000 })),
+  rateLimit: optional(RATE_LIMIT_FIELDS),
+  fallback: optional(callback<(error: unknown, ...args: readonly unknown[]) => unknown>()),
+  isFailure: optional(callback<(error: unknown) => boolean>()),
+  clock: optional(instance<Clock>('a Clock', (value) => typeof (value as Clock | null)?.now === 'function')),
+})
+
+/** Validates and completes. @throws OptionsError naming each wrong field. */
+export function resolveGuard(options: object | undefined, what = 'guard'): GuardSettings {
+  const given = check(GUARD_FIELDS, options as never, what)
+  const { circuitBreaker, rateLimit } = given
+  const asked = (options as { retry?: { perTryTimeout?: unknown } } | undefined)?.retry?.perTryTimeout
+  return Object.freeze({
+    name: given.name,
+    timeoutMs: given.timeout ?? Number.POSITIVE_INFINITY,
+    retry: given.retry && retrySettings(given.retry),
+    perTryTimeoutMs: asked === undefined ? undefined : given.retry?.perTryTimeout,
+    circuitBreaker:
+      circuitBreaker === undefined || circuitBreaker === false
+        ? undefined
+        : circuitBreaker === true
+          ? CIRCUIT_BREAKER_DEFAULTS
+          : circuitBreakerSettings(circuitBreaker),
+    bulkhead: given.bulkhead,
+    rateLimit: rateLimit && rateLimitSettings(rateLimit.rate, rateLimit.burst),
+    fallback: given.fallback,
+    isFailure: given.isFailure,
+    clock: given.clock ?? systemClock,
+  })
+}
