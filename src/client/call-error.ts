@@ -1,0 +1,50 @@
+/** From the outcome that decided a call to the error that its caller sees: built here, at the door, and nowhere deeper. */
+import type { Call } from '../core/call.ts'
+import { type ErrorCode, MeshError } from '../core/errors.ts'
+import type { Outcome } from '../core/outcome.ts'
+
+const WHY: Partial<Record<ErrorCode, string>> = {
+  'no-endpoints': 'no endpoint is available',
+  'circuit-open': 'its circuit breaker is open',
+  'concurrency-limited': 'too many calls are running',
+  'rate-limited': 'the rate limit is used up',
+  throttled: 'it is overloaded and the call was held back',
+  'queue-full': 'too many attempts wait for a connection',
+  'deadline-exceeded': 'the deadline passed',
+  'attempt-timeout': 'the attempt took too long',
+  cancelled: 'the call was cancelled',
+  'connect-failed': 'no connection could be made',
+  'identity-rejected': 'the identity was rejected',
+  'connection-lost': 'the connection was lost',
+  'protocol-error': 'the answer was no valid HTTP',
+  'refused-by-peer': 'it refused to execute the call',
+  overloaded: 'it is overloaded',
+  'server-error': 'it failed',
+  closed: 'the mesh is closed',
+}
+
+/**
+ * The error for a call that ended with `outcome`. Names what was called, why it failed, how often it was tried and whether
+ * the peer may have acted on it.
+ */
+export function callError(call: Call, outcome: Outcome, now: number): MeshError {
+  const { service, method } = call.route
+  const code = outcome.code ?? 'connection-lost'
+  const elapsedMs = Math.round((now - call.startedAt) * 10) / 10
+  const endpoint = call.attempts > 0 ? call.endpoint?.label : undefined
+  const at = endpoint === undefined ? '' : ` at ${endpoint}`
+  const tries = call.attempts > 1 ? ` after ${call.attempts} attempts` : ''
+  const status = outcome.status === undefined ? '' : ` (status ${outcome.status})`
+  const detail = outcome.cause instanceof Error && outcome.cause.message !== '' ? `: ${outcome.cause.message}` : ''
+  const message = `${method} to '${service}'${at} failed${tries}, ${elapsedMs} ms: ${WHY[code] ?? code}${status}${detail}`
+  return new MeshError(message, {
+    code,
+    service,
+    method,
+    endpoint,
+    attempts: call.reports,
+    elapsedMs,
+    sent: call.sent,
+    cause: outcome.cause,
+  })
+}

@@ -1,0 +1,139 @@
+/**
+ * One service that this process calls: its endpoints, what is known of them, and the stack compiled from the policy in force. A new
+ * list of instances or a new policy arrives here and is in force for the next call by one assignment.
+ */
+import type { Route } from '../core/call.ts'
+import type { Clock } from '../core/clock.ts'
+import type { Telemetry } from '../core/telemetry.ts'
+import { ServiceCluster } from '../discovery/cluster.ts'
+import type { ServicePolicy } from '../discovery/policy-document.ts'
+import type { ServiceView } from '../discovery/snapshot.ts'
+import { ServiceState } from '../resilience/service-state.ts'
+import { type BalancerName, resolveService, type ServiceSettings } from '../resilience/settings.ts'
+import { compileStack, type Stack } from '../resilience/stack.ts'
+import type { EventSink } from '../telemetry/events.ts'
+import type { PeerReading } from '../telemetry/mesh-gauges.ts'
+import { type BalancerParts, createBalancer } from './balancing/balancer.ts'
+import type { HttpTransport } from './http-transport.ts'
+import { IDEMPOTENT_METHODS } from './prepare-request.ts'
+import type { StackSource } from './stack-source.ts'
+
+export interface DestinationParts {
+  readonly clock: Clock
+  readonly telemetry: Telemetry
+  readonly events: EventSink
+  readonly transport: HttpTransport
+}
+
+/** Methods come from callers: more kinds than this share routes that are made for the call. */
+const MOST_ROUTES = 64
+
+export class Destination implements StackSource {
+  readonly service: string
+  readonly transport: HttpTransport
+  readonly cluster: ServiceCluster
+  readonly state: ServiceState
+  readonly #parts: DestinationParts
+  readonly #balancers = new Map<BalancerName, BalancerParts>()
+  readonly #routes = new Map<string, Route>()
+  #settings: ServiceSettings
+  #stack: Stack
+  #view: ServiceView | undefined
+
+  constructor(service: string, parts: DestinationParts) {
+    this.service = service
+    this.transport = parts.transport
+    this.#parts = parts
+    this.state = new ServiceState(service, parts.clock, {
+      onCircuit: (peer, from, to) => parts.events.emit('circuit:transition', { peer, from, to }),
+      onEjection: (endpoint, from, to, reason, forMs) => {
+        const who = { peer: endpoint.service, endpoint: endpoint.label }
+        if (to === 'ejected') parts.events.emit('endpoint:ejected', { ...who, reason: reason ?? 'unknown', forMs })
+        else if (to === 'probing') parts.events.emit('endpoint:probing', who)
+        else if (from !== 'healthy') parts.events.emit('endpoint:restored', who)
+      },
+    })
+    this.#settings = resolveService()
+    this.cluster = new ServiceCluster(service, () => this.#balancer().balancer, parts.clock)
+    this.#stack = this.#compile()
+  }
+
+  stack(): Stack {
+    return this.#stack
+  }
+
+  route(method: string, streaming: boolean): Route {
+    const key = streaming ? `${method} streaming` : method
+    let route = this.#routes.get(key)
+    if (route === undefined) {
+      const { service } = this
+      route = Object.freeze({ service, method, protocol: 'http', streaming, idempotent: IDEMPOTENT_METHODS.has(method) })
+      if (this.#routes.size < MOST_ROUTES) this.#routes.set(key, route)
+    }
+    return route
+  }
+
+  /** The settings in force, for people. */
+  get settings(): ServiceSettings {
+    return this.#settings
+  }
+
+  /** What discovery last said; `undefined` until it has said something. */
+  get view(): ServiceView | undefined {
+    return this.#view
+  }
+
+  /** The endpoints as they are known now. */
+  apply(view: ServiceView): void {
+    this.#view = view
+    this.cluster.apply(view.instances, view.intended)
+  }
+
+  /** The policy as it is in force now. */
+  configure(policy: ServicePolicy): void {
+    if (policy.settings === this.#settings) return
+    const other = policy.settings.balancer !== this.#settings.balancer
+    this.#settings = policy.settings
+    this.#stack = this.#compile()
+    if (other) this.cluster.rebalance()
+  }
+
+  /** For metrics and the admin page. */
+  reading(): PeerReading {
+    const circuit = this.state.circuit
+    const endpoints = this.cluster.endpoints
+    return {
+      peer: this.service,
+      circuit: circuit?.state,
+      retryBudget: Math.floor(this.state.budget.balance),
+      panic: endpoints.length > 0 && this.state.ejection.panicking(endpoints.length),
+      endpoints,
+    }
+  }
+
+  close(graceMs: number): void {
+    this.cluster.close(graceMs)
+    this.state.close()
+  }
+
+  #balancer(): BalancerParts {
+    const name = this.#settings.balancer
+    let parts = this.#balancers.get(name)
+    if (parts === undefined) {
+      parts = createBalancer(name, this.#parts.clock, this.state.ejection)
+      this.#balancers.set(name, parts)
+    }
+    return parts
+  }
+
+  #compile(): Stack {
+    return compileStack({
+      settings: this.#settings,
+      state: this.state,
+      cluster: this.cluster,
+      balancer: this.#balancer().policy,
+      telemetry: this.#parts.telemetry,
+      clock: this.#parts.clock,
+    })
+  }
+}

@@ -1,0 +1,381 @@
+/**
+ * One attempt of an HTTP call, and undici's handler for it. It owns its timer and its cancellation, because undici can neither
+ * stop what is queued or connecting nor time anything exactly; a request that is over before it is written is never written.
+ *
+ * waiting -> written: a connection is there, the bytes go out now (`sent`) · written -> collecting: a short answer, kept until its end
+ * written -> deciding: an answer of unknown length; one that is complete in the same packet counts as short
+ * written, deciding -> streaming: handed to the caller, no more attempts · any -> over: settled, exactly once
+ */
+import type { Dispatcher } from 'undici'
+import { Attempt } from '../core/attempt.ts'
+import type { Timer } from '../core/clock.ts'
+import type { ErrorCode } from '../core/errors.ts'
+import { NOT_EXECUTED } from '../core/headers.ts'
+import { outcome as makeOutcome, type Outcome, SUCCESS } from '../core/outcome.ts'
+import { httpOutcome, parseRetryAfter } from '../core/status.ts'
+import { endAttempt, startAttempt } from '../resilience/execution.ts'
+import { AttemptFailed } from '../resilience/repeat.ts'
+import type { HttpCall, ReceivedHeaders } from './http-call.ts'
+import { GONE, type HttpConnection } from './http-connection.ts'
+import type { ConnectionUser, HttpPool } from './http-pool.ts'
+import { attemptHeaders } from './propagation.ts'
+import { type BodySource, ResponseBody } from './response-body.ts'
+
+/** Bodies up to this are collected before the caller gets the answer; it is also what is read of an answer that is dropped. */
+const SMALL_BYTES = 65_536
+/** A call to a service without endpoints waits this long for one (issue: "at most 3 s by default"). */
+const LONGEST_ENDPOINT_WAIT_MS = 3_000
+/** Between two looks, if a cluster says that it has endpoints and its picker that it has none. */
+const ENDPOINT_RECHECK_MS = 20
+
+const ABORTED = Object.freeze(new Error('the attempt is over'))
+
+type Phase = 'waiting' | 'written' | 'collecting' | 'deciding' | 'limited' | 'streaming' | 'leftover'
+
+export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, ConnectionUser, BodySource {
+  declare readonly call: HttpCall
+  waitingIn: HttpPool | undefined = undefined
+  ahead: ConnectionUser | undefined = undefined
+  behind: ConnectionUser | undefined = undefined
+  readonly #resolve: (answer: unknown) => void
+  readonly #reject: (error: unknown) => void
+  #phase: Phase = 'waiting'
+  #over = false
+  #timer: Timer | undefined = undefined
+  /** The timer is the attempt's own, not the call's deadline. */
+  #ownTimeout = false
+  #connection: HttpConnection | undefined = undefined
+  #controller: Dispatcher.DispatchController | undefined = undefined
+  #status = 0
+  #statusText = ''
+  #headers: ReceivedHeaders | undefined = undefined
+  #body: ResponseBody | undefined = undefined
+  #outcome: Outcome = SUCCESS
+
+  constructor(call: HttpCall, resolve: (answer: unknown) => void, reject: (error: unknown) => void) {
+    super(call)
+    this.#resolve = resolve
+    this.#reject = reject
+  }
+
+  start(): void {
+    const code = startAttempt(this.call.stack, this)
+    if (code === undefined) this.#launch()
+    else if (code === 'no-endpoints') this.#awaitEndpoint(this.call.stack.clock.now())
+    else this.#notStarted(code)
+  }
+
+  // The pool's answers.
+
+  assigned(connection: HttpConnection): void {
+    const { request } = this.call
+    const body = request.body
+    this.#connection = connection
+    connection.dispatch(
+      {
+        path: request.path,
+        method: request.method,
+        headers: attemptHeaders(this.call, this.number, request.headers, this.call.stack.clock.now()),
+        body: (body === undefined ? null : body.content) as Buffer | null,
+        blocking: false,
+      },
+      this,
+    )
+  }
+
+  refused(code: ErrorCode, cause: unknown): void {
+    if (!this.#over) this.#end(makeOutcome('refused', code, cause))
+  }
+
+  // undici's callbacks.
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    if (this.#over) {
+      controller.abort(ABORTED)
+      return
+    }
+    this.#controller = controller
+    this.#phase = 'written'
+    this.sent = true
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: ReceivedHeaders,
+    statusText = '',
+  ): void {
+    if (status < 200 || this.#over) return
+    this.#status = status
+    this.#statusText = statusText
+    this.#headers = headers
+    this.#body = new ResponseBody()
+    if (status >= 429 || headers[NOT_EXECUTED] !== undefined) this.#outcome = this.#judge(status, headers)
+    const length = headers['content-length']
+    if (
+      (typeof length === 'string' && Number(length) <= SMALL_BYTES) ||
+      status === 204 ||
+      status === 304 ||
+      this.call.request.method === 'HEAD'
+    ) {
+      this.#phase = 'collecting'
+    } else if (this.#outcome !== SUCCESS) this.#phase = 'limited'
+    else if (length !== undefined) this.#handOver(controller)
+    else {
+      this.#phase = 'deciding'
+      queueMicrotask(() => {
+        if (this.#phase === 'deciding' && !this.#over) this.#handOver(controller)
+      })
+    }
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    const body = this.#body
+    if (body === undefined || (this.#over && this.#phase !== 'leftover')) return
+    body.push(chunk)
+    if (this.#phase === 'limited' && body.buffered > SMALL_BYTES) this.#end(this.#outcome)
+  }
+
+  onResponseEnd(): void {
+    const connection = this.#letGo()
+    if (this.#phase === 'leftover') {
+      this.#stopTimer()
+      this.#body!.end()
+      this.call.finish()
+      return
+    }
+    if (this.#over || this.#body === undefined) return
+    if (connection?.broken === true && this.#endsWithConnection()) {
+      // Without a length, a broken connection looks like the end of the body.
+      this.#end(
+        makeOutcome('failure', 'connection-lost', new Error('the connection broke within the body'), this.#status),
+      )
+      return
+    }
+    this.#body.end()
+    this.#end(this.#outcome)
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
+    const connection = this.#letGo()
+    if (this.#phase === 'leftover') {
+      this.#stopTimer()
+      this.#body!.fail(this.call.failure(makeOutcome('failure', 'connection-lost', error)))
+      this.call.finish()
+      return
+    }
+    if (this.#over) return
+    if (this.#phase !== 'waiting') this.#end(outcomeOf(error))
+    else if (isInvalid(error)) this.#end(makeOutcome('cancelled', 'invalid-options', error))
+    else if (error === GONE || connection?.usable !== true) {
+      // It closed before a byte was written. The next one is looked for within the same attempt and its time.
+      this.call.transport.poolOf(this.endpoint!).take(this)
+    } else this.#end(makeOutcome('refused', 'connect-failed', error))
+  }
+
+  onRequestUpgrade(controller: Dispatcher.DispatchController): void {
+    controller.abort(ABORTED)
+  }
+
+  // The reader of a streaming body.
+
+  pauseBody(): void {
+    this.#controller?.pause()
+  }
+
+  resumeBody(): void {
+    this.#controller?.resume()
+  }
+
+  cancelBody(reason: unknown): void {
+    if (!this.#over) this.#end(makeOutcome('cancelled', 'cancelled', reason))
+    else if (this.#phase === 'leftover') {
+      this.#stopTimer()
+      this.call.finish()
+    }
+    this.#abort()
+  }
+
+  /** The timer fired, and so has everything that was already waiting in our own event loop. */
+  timeUp(): void {
+    if (this.#phase === 'leftover') {
+      this.#body!.fail(this.call.failure(makeOutcome('failure', 'deadline-exceeded')))
+      this.call.finish()
+      this.#abort()
+      return
+    }
+    if (this.#over) return
+    const unreachable = !this.sent && !this.call.transport.poolOf(this.endpoint!).reachable
+    const code = !this.#ownTimeout ? 'deadline-exceeded' : unreachable ? 'connect-failed' : 'attempt-timeout'
+    this.#end(makeOutcome(this.sent ? 'failure' : 'refused', code))
+    this.#abort()
+  }
+
+  #launch(): void {
+    const { call } = this
+    const { clock, retry } = call.stack
+    let ms = call.deadlineAt - this.startedAt
+    if (retry.settings.perTryTimeoutMs < ms && retry.mayFollow(this)) {
+      ms = retry.settings.perTryTimeoutMs
+      this.#ownTimeout = true
+    }
+    if (ms !== Number.POSITIVE_INFINITY) this.#timer = clock.startTimer(ms, timeUpSoon, this)
+    call.onCancel = (cause) => {
+      if (this.#over) return
+      this.#end(makeOutcome('cancelled', 'cancelled', cause))
+      this.#abort()
+    }
+    call.transport.poolOf(this.endpoint!).take(this)
+  }
+
+  #awaitEndpoint(since: number): void {
+    const { call } = this
+    const { clock, cluster } = call.stack
+    const until = Math.min(since + LONGEST_ENDPOINT_WAIT_MS, call.deadlineAt)
+    const left = until - clock.now()
+    if (left <= 0) {
+      this.#notStarted(until === call.deadlineAt ? 'deadline-exceeded' : 'no-endpoints')
+      return
+    }
+    let waiting = true
+    const proceed = (): void => {
+      const code = startAttempt(call.stack, this)
+      if (code === undefined) this.#launch()
+      else if (code === 'no-endpoints') this.#awaitEndpoint(since)
+      else this.#notStarted(code)
+    }
+    const leave = cluster!.whenAvailable(left, (available) => {
+      if (!waiting) return
+      waiting = false
+      call.onCancel = undefined
+      if (available && cluster!.picker.pick(call) === undefined) {
+        clock.startTimer(Math.min(ENDPOINT_RECHECK_MS, left), proceed, undefined)
+      } else proceed()
+    })
+    if (!waiting) return
+    call.onCancel = (cause) => {
+      waiting = false
+      leave()
+      this.#reject(call.endWith('cancelled', 'cancelled', cause))
+    }
+  }
+
+  #notStarted(code: ErrorCode): void {
+    const { call } = this
+    this.#over = true
+    const failedBefore = call.reports !== undefined
+    if (code === 'cancelled') this.#reject(call.endWith('cancelled', code, call.cancelledBy))
+    else if (code === 'deadline-exceeded') {
+      this.#reject(call.endWith(failedBefore ? 'failure' : 'cancelled', code, undefined))
+    } else this.#reject(call.endWith('refused', code, undefined))
+  }
+
+  #judge(status: number, headers: ReceivedHeaders): Outcome {
+    const asked = headers['retry-after']
+    const retryAfterMs = parseRetryAfter(typeof asked === 'string' ? asked : undefined, this.call.stack.clock.wallNow())
+    return httpOutcome(status, headers[NOT_EXECUTED] !== undefined, retryAfterMs)
+  }
+
+  /** The caller gets the answer now and the body as it comes. */
+  #handOver(controller: Dispatcher.DispatchController): void {
+    const { call } = this
+    this.#controller = controller
+    this.#phase = 'streaming'
+    call.committed = true
+    this.#rearm(call.route.streaming ? Number.POSITIVE_INFINITY : call.deadlineAt)
+    this.#answer()
+  }
+
+  #answer(): void {
+    const body = this.#body!
+    body.stream(this)
+    this.#resolve(this.call.answer(this.#status, this.#statusText, this.#headers!, body))
+  }
+
+  /** Over: tells the execution, then the caller, unless another attempt follows. */
+  #end(outcome: Outcome): void {
+    const { call } = this
+    this.#over = true
+    this.#stopTimer()
+    if (this.waitingIn !== undefined) this.waitingIn.leave(this)
+    const waitMs = endAttempt(call.stack, this, outcome)
+    if (waitMs >= 0) {
+      if (this.#phase === 'limited') this.#abort()
+      if (this.number === 0) call.again(waitMs)
+      else this.#reject(new AttemptFailed(waitMs))
+      return
+    }
+    if (this.#phase === 'limited' && !this.#body!.complete && outcome === this.#outcome) {
+      // A failure with a long body, and no further attempt: it is the caller's to read.
+      this.#phase = 'leftover'
+      this.#rearm(call.deadlineAt)
+      this.#answer()
+      return
+    }
+    call.finish()
+    if (this.#phase === 'streaming') {
+      if (outcome !== this.#outcome) this.#body!.fail(call.failure(outcome))
+    } else if (this.#body?.complete === true) this.#answer()
+    else this.#reject(call.failure(outcome))
+  }
+
+  #endsWithConnection(): boolean {
+    return (
+      this.#phase !== 'collecting' &&
+      this.#headers!['content-length'] === undefined &&
+      this.#headers!['transfer-encoding'] === undefined
+    )
+  }
+
+  /** Stops the transport. Costs the connection, if the request is on it. */
+  #abort(): void {
+    this.#controller?.abort(ABORTED)
+  }
+
+  #letGo(): HttpConnection | undefined {
+    const connection = this.#connection
+    this.#connection = undefined
+    this.#controller = undefined
+    if (connection !== undefined) this.call.transport.poolOf(this.endpoint!).release(connection)
+    return connection
+  }
+
+  #rearm(until: number): void {
+    const { clock } = this.call.stack
+    if (this.#timer !== undefined && !this.#ownTimeout && until === this.call.deadlineAt) return
+    this.#stopTimer()
+    this.#ownTimeout = false
+    if (until !== Number.POSITIVE_INFINITY) this.#timer = clock.startTimer(until - clock.now(), timeUpSoon, this)
+  }
+
+  #stopTimer(): void {
+    if (this.#timer !== undefined) this.call.stack.clock.stopTimer(this.#timer)
+    this.#timer = undefined
+  }
+}
+
+/** After a stall of our own loop the answer may be in the socket already: one turn of the loop lets it win. */
+function timeUpSoon(attempt: HttpAttempt): void {
+  setImmediate(timeUp, attempt)
+}
+
+function timeUp(attempt: HttpAttempt): void {
+  attempt.timeUp()
+}
+
+function isInvalid(error: Error): boolean {
+  const code = (error as NodeJS.ErrnoException).code
+  return code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED'
+}
+
+/** The peer's TLS refused our certificate: its HTTP never saw the request (TLS 1.3 tells us only after the handshake). */
+const REFUSED_BY_TLS = /^ERR_SSL_.*ALERT.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)/
+
+/** How an attempt ended whose request was written. */
+function outcomeOf(error: Error): Outcome {
+  const code = (error as NodeJS.ErrnoException).code ?? ''
+  if (REFUSED_BY_TLS.test(code)) return makeOutcome('refused', 'identity-rejected', error)
+  const malformed = code.startsWith('HPE_') && code !== 'HPE_INVALID_EOF_STATE'
+  if (malformed || code === 'UND_ERR_HEADERS_OVERFLOW') return makeOutcome('failure', 'protocol-error', error)
+  return makeOutcome('failure', 'connection-lost', error)
+}

@@ -1,0 +1,135 @@
+/**
+ * One HTTP call: starts its attempts, waits for a first endpoint, listens to the caller's signal, and settles the one promise
+ * that was made in the caller's own async context (undici's callbacks run in that of whichever request opened the socket).
+ */
+import { Call, type Route } from '../core/call.ts'
+import type { MeshError } from '../core/errors.ts'
+import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
+import { endCall, startCall } from '../resilience/execution.ts'
+import { repeat } from '../resilience/repeat.ts'
+import type { Stack } from '../resilience/stack.ts'
+import { callError } from './call-error.ts'
+import { HttpAttempt } from './http-attempt.ts'
+import { type RequestBody, StreamedBody } from './http-request-body.ts'
+import type { HttpTransport } from './http-transport.ts'
+import type { ResponseBody } from './response-body.ts'
+
+/** Checked and ready to be written. */
+export interface PreparedRequest {
+  readonly method: string
+  readonly path: string
+  /** `[name, value, ...]`, names in lower case. */
+  readonly headers: string[]
+  readonly body: RequestBody | undefined
+}
+
+/** Response headers as undici reads them: names in lower case. */
+export type ReceivedHeaders = Readonly<Record<string, string | string[] | undefined>>
+
+/** Makes what the caller gets from what arrived. */
+export type Answer<R> = (status: number, statusText: string, headers: ReceivedHeaders, body: ResponseBody) => R
+
+export class HttpCall<R = unknown> extends Call {
+  readonly stack: Stack
+  readonly transport: HttpTransport
+  /** Set anew by filters, before it is sent. */
+  request: PreparedRequest
+  readonly answer: Answer<R>
+  /** Set by whoever made the call: a call cancelled by the signal rejects with the signal's own reason, as `fetch` does. */
+  throwsReason = false
+  readonly #signal: AbortSignal | undefined
+  #resolve!: (answer: unknown) => void
+  #reject!: (error: unknown) => void
+  /** What the caller is told; kept, because p-retry passes only errors on and a signal's reason may be anything. */
+  #failure: { readonly error: unknown } | undefined = undefined
+
+  constructor(
+    stack: Stack,
+    transport: HttpTransport,
+    route: Route,
+    request: PreparedRequest,
+    answer: Answer<R>,
+    timeoutMs: number,
+    parent: Call | undefined,
+    signal: AbortSignal | undefined,
+  ) {
+    const now = stack.clock.now()
+    const own = now + Math.min(timeoutMs, stack.timeoutMs)
+    super(route, now, parent === undefined ? own : Math.min(own, parent.deadlineAt), parent)
+    this.stack = stack
+    this.transport = transport
+    this.request = request
+    this.answer = answer
+    this.#signal = signal
+  }
+
+  /** No further attempts, whatever happens to the first. */
+  once(): void {
+    this.idempotent = false
+    this.committed = true
+  }
+
+  /** Sends it; may be called once. */
+  send(): Promise<R> {
+    const signal = this.#signal
+    const content = this.request.body?.content
+    if (content instanceof StreamedBody) {
+      // What was read from a stream cannot be sent again.
+      this.idempotent = false
+      content.onTouched = () => {
+        this.committed = true
+      }
+    }
+    startCall(this.stack, this)
+    if (this.trace === undefined && this.parent !== undefined) this.trace = this.parent.trace
+    return new Promise<R>((resolve, reject) => {
+      this.#resolve = resolve as (answer: unknown) => void
+      this.#reject = reject
+      if (signal !== undefined) {
+        if (signal.aborted) this.cancel(signal.reason)
+        else signal.addEventListener('abort', this)
+      }
+      new HttpAttempt(this, this.#resolve, reject).start()
+    })
+  }
+
+  /** The caller's signal fired. */
+  handleEvent(): void {
+    this.cancel(this.#signal?.reason)
+  }
+
+  /** The first attempt failed and another was granted: from here on p-retry drives. */
+  again(waitMs: number): void {
+    repeat(
+      this.stack,
+      this,
+      waitMs,
+      () => new Promise<unknown>((resolve, reject) => new HttpAttempt(this, resolve, reject).start()),
+    ).then(this.#resolve, (error) => this.#reject(this.#failure === undefined ? error : this.#failure.error))
+  }
+
+  /** It ended without an attempt ending. */
+  endWith(verdict: Outcome['verdict'], code: NonNullable<Outcome['code']>, cause: unknown): unknown {
+    const outcome = makeOutcome(verdict, code, cause)
+    endCall(this.stack, this, outcome)
+    this.finish()
+    return this.failure(outcome)
+  }
+
+  /** Nothing more will happen: lets go of what the caller gave. */
+  finish(): void {
+    this.#signal?.removeEventListener('abort', this)
+    const content = this.request.body?.content
+    if (content instanceof StreamedBody) content.stop()
+  }
+
+  /** What the caller is told about `outcome`. */
+  failure(outcome: Outcome): unknown {
+    const error: unknown | MeshError =
+      this.throwsReason && outcome.code === 'cancelled' && this.#signal?.aborted === true
+        ? this.#signal.reason
+        : callError(this, outcome, this.stack.clock.now())
+    this.#failure = { error }
+    return error
+  }
+}

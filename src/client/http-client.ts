@@ -1,0 +1,177 @@
+/**
+ * The HTTP client of one service: what `mesh.http(service)` returns. A call costs one object for itself and one for each
+ * attempt; filters, if there are any, are composed when the client is made.
+ */
+import type { Call } from '../core/call.ts'
+import { inboundCall } from '../core/context.ts'
+import type { Duration } from '../core/duration.ts'
+import { compose, type Filter, type Service } from './filter.ts'
+import { HttpCall } from './http-call.ts'
+import { type BodyInput, jsonBody, type RequestBody, requestBody } from './http-request-body.ts'
+import { type HttpResponse, httpResponse } from './http-response.ts'
+import {
+  checkMethod,
+  checkPath,
+  checkTimeout,
+  IDEMPOTENT_METHODS,
+  prepareRequest,
+  type QueryInput,
+  withQuery,
+} from './prepare-request.ts'
+import type { HeadersInput } from './propagation.ts'
+import type { StackSource } from './stack-source.ts'
+
+/** Everything about a request but its method and path. */
+export interface HttpRequestOptions {
+  /** Headers of your own. Ours (deadline, trace, baggage) are added; connection headers and `inmesh-*` are left out. */
+  readonly headers?: HeadersInput | undefined
+  readonly body?: BodyInput | null | undefined
+  /** Sent as JSON, with the content type for it. Instead of `body`. */
+  readonly json?: unknown
+  /** Added to the path. */
+  readonly query?: QueryInput | undefined
+  /** Cancels the call, wherever it is: waiting, connecting, running, or within the body. */
+  readonly signal?: AbortSignal | undefined
+  /**
+   * Bound of the whole call, retries and body included; the service's own timeout and the deadline of the request being
+   * served hold as well, whichever is first. @defaultValue the service's timeout
+   */
+  readonly timeout?: Duration | undefined
+  /**
+   * A second execution does no harm, so the call may be repeated after it was sent. @defaultValue `true` for GET, HEAD,
+   * OPTIONS, TRACE, PUT and DELETE, and with an `idempotency-key` header
+   */
+  readonly idempotent?: boolean | undefined
+  /** `false`: one attempt only. */
+  readonly retry?: false | undefined
+  /**
+   * The response may last (server-sent events, a long download): the deadline covers it only up to its headers.
+   * @defaultValue false
+   */
+  readonly streaming?: boolean | undefined
+}
+
+/** A request as filters see it. */
+export interface HttpRequest extends HttpRequestOptions {
+  readonly method: string
+  /** Begins with `/`. */
+  readonly path: string
+}
+
+/** See {@link Filter}. */
+export type HttpFilter = Filter<HttpRequest, HttpResponse>
+
+/** The client's own body parameter: also plain objects and lists, which are sent as JSON. */
+export type HttpBody = BodyInput | Readonly<Record<string, unknown>> | readonly unknown[] | null | undefined
+
+/**
+ * Calls one service. Every method resolves with the response, whatever its status; it rejects with a `MeshError` if there is
+ * none (`error.sent` says whether the call may have been executed), also when the signal fires: then `code` is `cancelled`
+ * and `cause` the signal's reason. Wrong arguments reject with an `OptionsError`.
+ *
+ * @example
+ * ```ts
+ * const inventory = mesh.http('inventory')
+ * const item = await (await inventory.get('/items/42')).json<Item>()
+ * await inventory.post('/reservations', { sku: 'a', count: 1 }, { timeout: '300ms', idempotent: true })
+ * ```
+ */
+export class HttpClient {
+  readonly #source: StackSource
+  readonly #filtered: Service<HttpRequest, HttpResponse> | undefined
+
+  constructor(source: StackSource, filters: readonly HttpFilter[] = []) {
+    this.#source = source
+    this.#filtered =
+      filters.length === 0 ? undefined : compose(filters, (request, call) => this.#sendFiltered(request, call))
+  }
+
+  get service(): string {
+    return this.#source.service
+  }
+
+  get(path: string, options?: HttpRequestOptions): Promise<HttpResponse> {
+    return this.request('GET', path, options)
+  }
+
+  head(path: string, options?: HttpRequestOptions): Promise<HttpResponse> {
+    return this.request('HEAD', path, options)
+  }
+
+  delete(path: string, options?: HttpRequestOptions): Promise<HttpResponse> {
+    return this.request('DELETE', path, options)
+  }
+
+  post(path: string, body?: HttpBody, options?: HttpRequestOptions): Promise<HttpResponse> {
+    return this.request('POST', path, withBody(body, options))
+  }
+
+  put(path: string, body?: HttpBody, options?: HttpRequestOptions): Promise<HttpResponse> {
+    return this.request('PUT', path, withBody(body, options))
+  }
+
+  patch(path: string, body?: HttpBody, options?: HttpRequestOptions): Promise<HttpResponse> {
+    return this.request('PATCH', path, withBody(body, options))
+  }
+
+  request(method: string, path: string, options?: HttpRequestOptions): Promise<HttpResponse> {
+    try {
+      const call = this.#makeCall(method, path, options)
+      return this.#filtered === undefined ? call.send() : this.#filtered({ ...options, method, path }, call)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  #makeCall(method: string, path: string, options: HttpRequestOptions | undefined): HttpCall<HttpResponse> {
+    const verb = checkMethod(method)
+    checkPath(path)
+    const source = this.#source
+    const body = options === undefined ? undefined : bodyOf(options)
+    const full = options?.query === undefined ? path : withQuery(path, options.query)
+    const request = prepareRequest(verb, full, options?.headers, body)
+    const call = new HttpCall(
+      source.stack(verb, path),
+      source.transport,
+      source.route(verb, options?.streaming === true),
+      request,
+      httpResponse,
+      checkTimeout(options?.timeout),
+      inboundCall(),
+      options?.signal,
+    )
+    call.idempotent =
+      options?.idempotent ?? (IDEMPOTENT_METHODS.has(verb) || request.headers.includes('idempotency-key'))
+    if (options?.retry === false) call.once()
+    return call
+  }
+
+  #sendFiltered(request: HttpRequest, call: Call): Promise<HttpResponse> {
+    const changed = this.#makeCall(request.method, request.path, request)
+    if (!(call instanceof HttpCall)) return changed.send()
+    // What the filters did to the call counts: its baggage, its deadline.
+    changed.baggage = call.baggage
+    changed.deadlineAt = Math.min(changed.deadlineAt, call.deadlineAt)
+    if (call.cancelled) changed.cancel(call.cancelledBy)
+    else call.onCancel = (cause) => changed.cancel(cause)
+    return changed.send()
+  }
+}
+
+function bodyOf(options: HttpRequestOptions): RequestBody | undefined {
+  return options.json === undefined ? requestBody(options.body) : jsonBody(options.json)
+}
+
+function withBody(body: HttpBody, options: HttpRequestOptions | undefined): HttpRequestOptions | undefined {
+  if (body === undefined || body === null) return options
+  if (isPlain(body)) return { ...options, json: body }
+  return { ...options, body: body as BodyInput }
+}
+
+/** What only makes sense as JSON. */
+function isPlain(body: unknown): boolean {
+  if (Array.isArray(body)) return true
+  if (typeof body !== 'object' || body === null) return false
+  const prototype: unknown = Object.getPrototypeOf(body)
+  return (prototype === Object.prototype || prototype === null) && !(Symbol.asyncIterator in body)
+}

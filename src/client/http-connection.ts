@@ -1,0 +1,174 @@
+/**
+ * One HTTP/1.1 connection: a socket that we open ourselves, with our own timer and our own check of who answers, and the
+ * undici client that then speaks on it. The client never reconnects: a dead socket is a dead connection.
+ *
+ * dialing -> idle: connected and verified · dialing -> closed: failed or too slow
+ * idle -> busy: given an attempt · busy -> idle: the response is complete · idle, busy -> closed: the socket closed
+ */
+import { connect as connectPlain, type Socket } from 'node:net'
+import { type ConnectionOptions, connect as connectSecure } from 'node:tls'
+import type { Client, Dispatcher } from 'undici'
+import type { Timer } from '../core/clock.ts'
+import type { ErrorCode } from '../core/errors.ts'
+import { clientTlsOptions, refusalOf, rejection } from '../identity/tls-options.ts'
+import type { HttpPool } from './http-pool.ts'
+import type { HttpTransport } from './http-transport.ts'
+
+/** Without a hint of the server: below Node's own 5 s, so that we close first. With a hint, undici stays 2 s below it. */
+const KEEP_ALIVE_MS = 4_000
+/** A server's hint beyond this is not used. */
+const LONGEST_KEEP_ALIVE_MS = 600_000
+/** Idle probes of the kernel find a peer that vanished without a word (faults-and-attacks F9). */
+const TCP_KEEP_ALIVE_MS = 10_000
+
+/** Why undici could not use a connection that closed before a request was written: nothing was sent, take another. */
+export const GONE: Error = Object.freeze(Object.assign(new Error('the connection closed before use'), { code: 'GONE' }))
+
+export interface DialFailure {
+  readonly code: ErrorCode
+  readonly cause: unknown
+}
+
+export class HttpConnection {
+  /** Instant from which it is no longer used; `Infinity` until its identity was replaced. */
+  retireAt = Number.POSITIVE_INFINITY
+  idleSince = 0
+  readonly #pool: HttpPool
+  readonly #transport: HttpTransport
+  readonly #socket: Socket
+  #client: Client | undefined = undefined
+  #timer: Timer | undefined
+  #connected = false
+  #handedOver = false
+  #parked = false
+  #failure: DialFailure | undefined = undefined
+
+  /** Opens it; the pool hears of success or failure later, never at once. */
+  constructor(pool: HttpPool, transport: HttpTransport) {
+    this.#pool = pool
+    this.#transport = transport
+    const { address: host, port, tls, service } = pool.endpoint
+    const basics = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE_MS }
+    const identity = transport.identity
+    if (tls && identity !== undefined) {
+      const options = clientTlsOptions(identity.source.current, identity.verifier, { service }, ['http/1.1'])
+      this.#socket = connectSecure({ ...options, ...basics } as ConnectionOptions)
+      this.#socket.once('secureConnect', () => this.#succeed())
+    } else {
+      this.#socket = connectPlain({ ...basics, highWaterMark: 65_536 })
+      this.#socket.once('connect', () => this.#succeed())
+    }
+    this.#socket.on('error', (error) => this.#fail(error))
+    this.#socket.on('close', () => this.#closed())
+    this.#timer = transport.clock.startTimer(transport.settings.connectTimeoutMs, tooSlow, this)
+  }
+
+  /** Whether a request may be written on it. */
+  get usable(): boolean {
+    return this.#connected && !this.#socket.destroyed
+  }
+
+  /** The peer broke the connection off rather than ending it. */
+  get broken(): boolean {
+    return this.#socket.errored !== null && this.#socket.errored !== undefined
+  }
+
+  /** Nobody waits for it: it must notice when the peer closes it, and must not keep the process alive. */
+  park(now: number): void {
+    this.idleSince = now
+    // Once undici has the socket, it does both.
+    if (this.#client !== undefined) return
+    this.#parked = true
+    this.#socket.on('data', this.#destroy)
+    this.#socket.on('end', this.#destroy)
+    this.#socket.unref()
+  }
+
+  /** Starts one request; the handler hears the rest. */
+  dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+    if (this.#client === undefined) {
+      if (this.#parked) {
+        this.#socket.off('data', this.#destroy)
+        this.#socket.off('end', this.#destroy)
+        this.#socket.pause()
+        this.#socket.ref()
+      }
+      this.#client = this.#makeClient()
+    }
+    this.#client.dispatch(options, handler)
+  }
+
+  /** At once, whatever runs on it. */
+  close(): void {
+    this.#socket.destroy()
+  }
+
+  tooSlow(): void {
+    this.#timer = undefined
+    const ms = this.#transport.settings.connectTimeoutMs
+    const cause = new Error(`no connection to ${this.#pool.endpoint.label} within ${ms} ms`)
+    this.#failure = { code: 'connect-failed', cause }
+    this.#socket.destroy()
+  }
+
+  readonly #destroy = (): void => {
+    this.#socket.destroy()
+  }
+
+  #succeed(): void {
+    this.#stopTimer()
+    this.#connected = true
+    this.#pool.connected(this)
+  }
+
+  #fail(error: Error): void {
+    if (this.#connected || this.#failure !== undefined) return
+    const refused = refusalOf(error)
+    this.#failure =
+      refused === undefined
+        ? { code: 'connect-failed', cause: error }
+        : {
+            code: 'identity-rejected',
+            cause: rejection(refused, this.#pool.endpoint.service, this.#pool.endpoint.label),
+          }
+  }
+
+  #closed(): void {
+    this.#stopTimer()
+    const failure = this.#connected ? undefined : (this.#failure ?? { code: 'connect-failed', cause: GONE })
+    this.#pool.closed(this, failure)
+  }
+
+  #stopTimer(): void {
+    if (this.#timer !== undefined) this.#transport.clock.stopTimer(this.#timer)
+    this.#timer = undefined
+  }
+
+  #makeClient(): Client {
+    // The origin is never resolved: the one socket there will ever be is handed over below, encrypted or not.
+    return new this.#transport.undici.Client(`http://${this.#pool.endpoint.label}`, {
+      pipelining: 1,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      maxResponseSize: -1,
+      allowH2: false,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveMaxTimeout: LONGEST_KEEP_ALIVE_MS,
+      connect: (_options, callback) => {
+        if (this.#handedOver || this.#socket.destroyed) {
+          queueMicrotask(() => callback(GONE, null))
+          return
+        }
+        this.#handedOver = true
+        const handOver = (): void => (this.#socket.destroyed ? callback(GONE, null) : callback(null, this.#socket))
+        // After a time without use, one turn of the event loop shows whether the peer has closed it meanwhile.
+        if (this.#parked) setImmediate(handOver)
+        else queueMicrotask(handOver)
+      },
+    })
+  }
+}
+
+function tooSlow(connection: HttpConnection): void {
+  connection.tooSlow()
+}

@@ -1,0 +1,137 @@
+/**
+ * `mesh.fetch`: takes what `fetch` takes, the host being the name of a service, and answers with a `Response`. It differs from
+ * `fetch` where a mesh must: redirects are returned and never followed (they could carry credentials to another service), bodies are
+ * not decompressed, the URL's port and scheme are ignored (discovery and mTLS decide), and failures are `MeshError`s.
+ */
+import { inboundCall } from '../core/context.ts'
+import type { Duration } from '../core/duration.ts'
+import { MeshError } from '../core/errors.ts'
+import { OptionsError, show } from '../core/fields.ts'
+import { fetchResponse } from './fetch-response.ts'
+import { HttpCall } from './http-call.ts'
+import { type BodyInput, requestBody } from './http-request-body.ts'
+import { checkMethod, checkTimeout, IDEMPOTENT_METHODS, prepareRequest } from './prepare-request.ts'
+import type { HeadersInput } from './propagation.ts'
+import type { FindService } from './stack-source.ts'
+
+/** What `mesh.fetch` takes besides the standard's own; see `HttpRequestOptions` for each. */
+export interface MeshFetchInit extends Omit<RequestInit, 'body'> {
+  readonly body?: RequestInit['body'] | BodyInput | null
+  readonly timeout?: Duration | undefined
+  readonly idempotent?: boolean | undefined
+  readonly retry?: false | undefined
+  readonly streaming?: boolean | undefined
+}
+
+export type MeshFetch = (input: string | URL | Request, init?: MeshFetchInit) => Promise<Response>
+
+export interface HttpFetchOptions {
+  /**
+   * Hosts that are no service of the mesh go to the application's own `fetch`, unchanged and without any policy. Off, because a
+   * mistyped service name would then leave the mesh. @defaultValue false
+   */
+  readonly passthrough?: boolean
+}
+
+/** `http://<service>[.mesh][/path][?query]` of characters that a URL parser leaves as they are; all else is parsed in full. */
+const PLAIN = /^http:\/\/([a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)(?:\.mesh)?(\/[A-Za-z0-9\-._~!$&()*+,;=:@/?[\]]*)?$/
+const DOT_SEGMENT = /\/\.\.?(?:[/?]|$)/
+const MESH_SUFFIX = '.mesh'
+
+interface Destination {
+  readonly host: string
+  readonly path: string
+  readonly url: string
+}
+
+/**
+ * Makes the `fetch` of a mesh. It rejects with a `MeshError` where the built-in one rejects with `TypeError: fetch failed`, with the
+ * signal's own reason when the signal fires, and with `not-in-mesh` for a host that is no service's name.
+ */
+export function makeFetch(find: FindService, options: HttpFetchOptions = {}): MeshFetch {
+  const { passthrough = false } = options
+  return (input, init) => {
+    try {
+      const request = typeof input === 'object' && 'url' in input ? input : undefined
+      const to = destination(request === undefined ? (input as string | URL) : request.url)
+      const source = serviceOf(to.host) === undefined ? undefined : find(serviceOf(to.host)!)
+      if (source === undefined) {
+        if (passthrough) return fetch(input, init as RequestInit)
+        throw notInMesh(to.host)
+      }
+      const method = checkMethod(init?.method ?? request?.method ?? 'GET')
+      const given = init?.body ?? request?.body ?? undefined
+      const body = requestBody(given as BodyInput | undefined)
+      if (body !== undefined && (method === 'GET' || method === 'HEAD')) {
+        throw new TypeError('Request with GET/HEAD method cannot have body.')
+      }
+      const headers = (init?.headers ?? request?.headers) as HeadersInput | undefined
+      const prepared = prepareRequest(method, to.path, headers, body)
+      const call = new HttpCall<Response>(
+        source.stack(method, to.path),
+        source.transport,
+        source.route(method, init?.streaming === true),
+        prepared,
+        (status, statusText, received, arrived) => fetchResponse(to.url, status, statusText, received, arrived),
+        checkTimeout(init?.timeout),
+        inboundCall(),
+        init?.signal ?? request?.signal ?? undefined,
+      )
+      call.throwsReason = true
+      call.idempotent =
+        init?.idempotent ?? (IDEMPOTENT_METHODS.has(method) || prepared.headers.includes('idempotency-key'))
+      if (init?.retry === false) call.once()
+      return call.send()
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+}
+
+/** The service that a host name means, or `undefined`. */
+export function serviceOf(host: string): string | undefined {
+  if (host.endsWith(MESH_SUFFIX)) {
+    const name = host.slice(0, -MESH_SUFFIX.length)
+    return name.includes('.') ? undefined : name
+  }
+  return host === 'localhost' || host.includes('.') || host.includes(':') ? undefined : host
+}
+
+export function notInMesh(host: string): MeshError {
+  const message = `'${host}' is no service of this mesh. A service is called by its name alone or as '<service>.mesh'.`
+  return new MeshError(message, { code: 'not-in-mesh', service: host })
+}
+
+function destination(input: string | URL): Destination {
+  if (typeof input === 'string') {
+    const match = PLAIN.exec(input)
+    if (match !== null) {
+      const path = match[2] ?? '/'
+      if (!DOT_SEGMENT.test(path)) {
+        return { host: match[1]!, path, url: match[2] === undefined ? `${input}/` : input }
+      }
+    }
+  }
+  const url = parse(input)
+  if ((url.protocol !== 'http:' && url.protocol !== 'https:') || url.username !== '' || url.password !== '') {
+    throw new OptionsError('fetch', [
+      { path: ['input'], message: `expected an http URL without credentials, got ${show(String(input))}` },
+    ])
+  }
+  const fragment = url.hash.length
+  return {
+    host: url.hostname,
+    path: url.pathname + url.search,
+    url: fragment === 0 ? url.href : url.href.slice(0, -fragment),
+  }
+}
+
+function parse(input: string | URL): URL {
+  try {
+    return new URL(input)
+  } catch {
+    throw new OptionsError('fetch', [
+      { path: ['input'], message: `expected a URL such as 'http://inventory/items/42', got ${show(String(input))}` },
+    ])
+  }
+}

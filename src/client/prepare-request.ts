@@ -1,0 +1,97 @@
+/** From what a user wrote to what can be sent: checked once per call, whichever of the HTTP doors it came through. */
+import { LONGEST_TIMEOUT_MS } from '../core/deadline.ts'
+import { parseDuration } from '../core/duration.ts'
+import { OptionsError, show } from '../core/fields.ts'
+import type { PreparedRequest } from './http-call.ts'
+import { type RequestBody, StreamedBody } from './http-request-body.ts'
+import { flatHeader, flattenHeaders, type HeadersInput } from './propagation.ts'
+
+export const IDEMPOTENT_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
+const COMMON_METHODS: ReadonlySet<string> = new Set([...IDEMPOTENT_METHODS, 'POST', 'PATCH'])
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}$/
+/** Printable, without spaces and fragment: anything else would split the request line or never reach the server. */
+const PATH = /^\/[\x21\x22\x24-\x7e\x80-\xff]*$/
+
+/** The method in capitals. @throws OptionsError */
+export function checkMethod(method: string): string {
+  if (COMMON_METHODS.has(method)) return method
+  const upper = typeof method === 'string' ? method.toUpperCase() : ''
+  if (!TOKEN.test(upper) || upper === 'CONNECT') {
+    throw new OptionsError('request', [
+      { path: ['method'], message: `expected an HTTP method such as 'GET', got ${show(method)}` },
+    ])
+  }
+  return upper
+}
+
+/** @throws OptionsError */
+export function checkPath(path: string): string {
+  if (typeof path !== 'string' || !PATH.test(path)) {
+    throw new OptionsError('request', [
+      {
+        path: ['path'],
+        message: `expected a path that begins with '/', percent-encoded and without '#', got ${show(path)}`,
+      },
+    ])
+  }
+  return path
+}
+
+/** A per-call timeout in ms; `Infinity` if none is given. @throws OptionsError */
+export function checkTimeout(timeout: unknown): number {
+  if (timeout === undefined) return Number.POSITIVE_INFINITY
+  const ms = parseDuration(timeout)
+  if (ms === undefined || ms <= 0 || ms > LONGEST_TIMEOUT_MS) {
+    throw new OptionsError('request', [
+      {
+        path: ['timeout'],
+        message: `expected a duration up to 5 minutes, as milliseconds or as text such as '200ms', got ${show(timeout)}`,
+      },
+    ])
+  }
+  return ms
+}
+
+/** @throws OptionsError naming the header that is wrong. */
+export function prepareRequest(
+  method: string,
+  path: string,
+  headers: HeadersInput | undefined,
+  body: RequestBody | undefined,
+): PreparedRequest {
+  const flat = flattenHeaders(headers)
+  const streamed = body?.content instanceof StreamedBody
+  // The length of bytes is known better here; a stream's declared length is kept, and undici holds the stream to it.
+  if (!streamed) removeHeader(flat, 'content-length')
+  if (body !== undefined) {
+    if (body.contentType !== undefined && flatHeader(flat, 'content-type') === undefined) {
+      flat.push('content-type', body.contentType)
+    }
+    if (body.length !== undefined && flatHeader(flat, 'content-length') === undefined) {
+      flat.push('content-length', String(body.length))
+    }
+  }
+  return { method, path, headers: flat, body }
+}
+
+function removeHeader(flat: string[], name: string): void {
+  for (let i = flat.length - 2; i >= 0; i -= 2) if (flat[i] === name) flat.splice(i, 2)
+}
+
+/** `?a=1&a=2` from `{ a: [1, 2] }`; `undefined` values are left out. */
+export function withQuery(path: string, query: QueryInput | undefined): string {
+  if (query === undefined) return path
+  const search = query instanceof URLSearchParams ? query : new URLSearchParams()
+  if (search !== query) {
+    for (const [name, value] of Object.entries(query)) {
+      if (value === undefined) continue
+      for (const one of Array.isArray(value) ? value : [value]) search.append(name, String(one))
+    }
+  }
+  const text = search.toString()
+  return text === '' ? path : `${path}${path.includes('?') ? '&' : '?'}${text}`
+}
+
+type QueryValue = string | number | boolean | undefined
+
+export type QueryInput = URLSearchParams | Readonly<Record<string, QueryValue | readonly QueryValue[]>>

@@ -1,0 +1,200 @@
+/**
+ * What a response carries: complete already (the common case), or still arriving, then with back-pressure. It ends in an error
+ * and never silently short if the connection breaks.
+ */
+
+/** Who delivers a body that is still arriving. */
+export interface BodySource {
+  pauseBody(): void
+  resumeBody(): void
+  /** The reader wants no more. */
+  cancelBody(reason: unknown): void
+}
+
+/** Unread bytes from which on the connection is not read any further. */
+const HIGH_WATER_BYTES = 65_536
+const NOTHING = Buffer.alloc(0)
+
+export class ResponseBody {
+  /** Handed to somebody: nobody else may read it. */
+  used = false
+  /** Somebody has begun to read. */
+  touched = false
+  #chunks: Buffer[] | undefined = undefined
+  /** The only chunk, as long as there is only one. */
+  #chunk: Buffer | undefined = undefined
+  #bytes = 0
+  #ended = false
+  #error: unknown = undefined
+  #failed = false
+  #source: BodySource | undefined = undefined
+  #paused = false
+  /** Collecting everything: no back-pressure, the reader wants it all. */
+  #wantsAll = false
+  #wake: (() => void) | undefined = undefined
+
+  /** Bytes received and not yet read. */
+  get buffered(): number {
+    return this.#bytes
+  }
+
+  get complete(): boolean {
+    return this.#ended && !this.#failed
+  }
+
+  // For whoever delivers.
+
+  push(chunk: Buffer): void {
+    this.#bytes += chunk.length
+    if (this.#chunks !== undefined) this.#chunks.push(chunk)
+    else if (this.#chunk === undefined) this.#chunk = chunk
+    else {
+      this.#chunks = [this.#chunk, chunk]
+      this.#chunk = undefined
+    }
+    if (this.#source !== undefined && !this.#wantsAll && !this.#paused && this.#bytes >= HIGH_WATER_BYTES) {
+      this.#paused = true
+      this.#source.pauseBody()
+    }
+    if (!this.#wantsAll) this.#wakeUp()
+  }
+
+  end(): void {
+    this.#ended = true
+    this.#source = undefined
+    this.#wakeUp()
+  }
+
+  fail(error: unknown): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#failed = true
+    this.#error = error
+    this.#source = undefined
+    this.#wakeUp()
+  }
+
+  /** It is handed over before it is complete. */
+  stream(source: BodySource): void {
+    if (!this.#ended) this.#source = source
+  }
+
+  // For whoever reads.
+
+  /** All of it. Not a copy: the bytes belong to the caller. */
+  async bytes(): Promise<Buffer> {
+    this.#use()
+    this.touched = true
+    if (!this.#ended) {
+      this.#wantsAll = true
+      this.#flow()
+      while (!this.#ended) await this.#more()
+    }
+    if (this.#failed) throw this.#error
+    return this.#takeAll()
+  }
+
+  async text(): Promise<string> {
+    if (this.#ended && !this.#failed && !this.used) {
+      this.used = true
+      this.touched = true
+      return decode(this.#takeAll())
+    }
+    return decode(await this.bytes())
+  }
+
+  async json<T>(): Promise<T> {
+    return JSON.parse(await this.text())
+  }
+
+  /** The next part; `undefined` at the end. */
+  async read(): Promise<Buffer | undefined> {
+    this.touched = true
+    while (this.#bytes === 0 && !this.#ended) {
+      this.#flow()
+      await this.#more()
+    }
+    if (this.#bytes > 0) {
+      const part = this.#takeAll()
+      this.#flow()
+      return part
+    }
+    if (this.#failed) throw this.#error
+    return undefined
+  }
+
+  /** A second, independent body over the same bytes, if they are all here and nobody has read any; else `undefined`. */
+  fork(): ResponseBody | undefined {
+    if (!this.complete || this.used) return undefined
+    const copy = new ResponseBody()
+    const all = this.#takeAll()
+    if (all.length > 0) {
+      this.push(all)
+      copy.push(all)
+    }
+    copy.end()
+    return copy
+  }
+
+  cancel(reason: unknown): void {
+    this.used = true
+    this.touched = true
+    const source = this.#source
+    this.#takeAll()
+    this.end()
+    source?.cancelBody(reason)
+  }
+
+  /** As a stream, made when somebody asks for it. */
+  readable(): ReadableStream<Uint8Array> {
+    this.#use()
+    return new ReadableStream<Uint8Array>(
+      {
+        pull: async (controller) => {
+          const part = await this.read()
+          if (part === undefined) controller.close()
+          else controller.enqueue(part)
+        },
+        cancel: (reason) => this.cancel(reason),
+      },
+      { highWaterMark: 0 },
+    )
+  }
+
+  #use(): void {
+    if (this.used) throw new TypeError('the body has already been read')
+    this.used = true
+  }
+
+  #takeAll(): Buffer {
+    const all = this.#chunk ?? (this.#chunks === undefined ? NOTHING : Buffer.concat(this.#chunks, this.#bytes))
+    this.#chunk = undefined
+    this.#chunks = undefined
+    this.#bytes = 0
+    return all
+  }
+
+  #flow(): void {
+    if (!this.#paused) return
+    this.#paused = false
+    this.#source?.resumeBody()
+  }
+
+  #more(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve
+    })
+  }
+
+  #wakeUp(): void {
+    const wake = this.#wake
+    this.#wake = undefined
+    wake?.()
+  }
+}
+
+/** UTF-8 without a byte order mark, as `fetch` decodes. */
+function decode(bytes: Buffer): string {
+  const marked = bytes.length >= 3 && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf
+  return marked ? bytes.toString('utf8', 3) : bytes.toString()
+}
