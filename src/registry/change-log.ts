@@ -69,7 +69,10 @@ export class LocalElections {
 
   async campaign(name: string): Promise<Leadership> {
     const before = this.#lines.get(name) ?? Promise.resolve()
-    const { promise: lost, resolve } = Promise.withResolvers<void>()
+    let resign = (): void => {}
+    const lost = new Promise<void>((resolve) => {
+      resign = resolve
+    })
     this.#lines.set(
       name,
       before.then(() => lost),
@@ -77,7 +80,7 @@ export class LocalElections {
     await before
     return {
       lost,
-      resign: async () => resolve(),
+      resign: async () => resign(),
     }
   }
 }

@@ -102,7 +102,7 @@ export class SqliteStorage implements Storage {
       database
         .prepare('SELECT name, value FROM meta')
         .all()
-        .map((row) => [row['name'] as string, row['value'] as string]),
+        .map((row) => [row.name as string, row.value as string]),
     )
     const schema = Number(meta.get('schema'))
     if (schema !== SCHEMA_VERSION) {
@@ -202,7 +202,7 @@ export class SqliteStorage implements Storage {
   #apply(one: Waiting, revision: number): Operation[] | undefined {
     const { revisionOf, put, remove, log } = this.#statements
     for (const compare of one.compares) {
-      const found = (revisionOf.get(compare.key)?.['revision'] as number | undefined) ?? 0
+      const found = (revisionOf.get(compare.key)?.revision as number | undefined) ?? 0
       if (found !== compare.revision) return undefined
     }
     const changes: Operation[] = []
@@ -223,9 +223,9 @@ function readLog(database: DatabaseSync, history: number, revision: number): Cha
     .iterate(revision - history)
   for (const row of rows) {
     const last = batches.at(-1)
-    const change = { key: row['key'] as string, value: (row['value'] as string | null) ?? undefined }
-    if (last?.revision === row['revision']) last.changes.push(change)
-    else batches.push({ revision: row['revision'] as number, changes: [change] })
+    const change = { key: row.key as string, value: (row.value as string | null) ?? undefined }
+    if (last !== undefined && last.revision === row.revision) last.changes.push(change)
+    else batches.push({ revision: row.revision as number, changes: [change] })
   }
   // Revisions have no gaps, so the first one kept tells what the history begins after.
   return new ChangeLog(history, (batches[0]?.revision ?? revision + 1) - 1, batches)

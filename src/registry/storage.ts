@@ -70,8 +70,8 @@ export interface Storage {
   close(): Promise<void>
 }
 
-/** What one transaction may change, at most: etcd's own default limit is 128 (control-plane 5). */
-export const MOST_OPERATIONS = 100
+/** What one transaction may change, at most: enough to apply the policies of a whole mesh at once. */
+export const MOST_OPERATIONS = 1_000
 
 /** How many revisions a watch may go back (control-plane 6.1). */
 export const HISTORY = 10_000

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { MemoryStorage } from '../../src/registry/memory-storage.ts'
 import { SqliteStorage } from '../../src/registry/sqlite-storage.ts'
-import { type Batch, CompactedError, type Storage, StorageError } from '../../src/registry/storage.ts'
+import { type Batch, CompactedError, MOST_OPERATIONS, type Storage, StorageError } from '../../src/registry/storage.ts'
 
 const directories: string[] = []
 const opened: Storage[] = []
@@ -177,7 +177,7 @@ describe.each(Object.keys(engines))('the %s engine', (name) => {
 
   test('refuses everything after it was closed, and more operations than a transaction may have', async () => {
     const storage = await open()
-    const many = Array.from({ length: 101 }, (_, i) => ({ key: `k/${i}`, value: 'x' }))
+    const many = Array.from({ length: MOST_OPERATIONS + 1 }, (_, i) => ({ key: `k/${i}`, value: 'x' }))
     await expect(storage.transact([], many)).rejects.toThrow(StorageError)
     await storage.close()
     await expect(put(storage, 'a', '1')).rejects.toThrow(StorageError)

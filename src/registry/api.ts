@@ -1,0 +1,236 @@
+/** The plain API: every path, who may ask it, and what it does. Sessions are apart (session.ts); watching is in script-watch.ts. */
+import type { Clock } from '../core/clock.ts'
+import { duration, type Field, fields, type Issue, integer, optional, text, withDefault } from '../core/fields.ts'
+import { serviceName } from '../core/names.ts'
+import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
+import type { Access, Caller } from './access.ts'
+import { ApiError, invalid } from './api-error.ts'
+import type { Audit } from './audit.ts'
+import type { RegistryAuthority } from './authority.ts'
+import { type Request, type Response, readJson, sendJson, sendText } from './exchange.ts'
+import { metricsText } from './metrics-text.ts'
+import type { Policies } from './policies.ts'
+import type { RateLimit } from './rate-limit.ts'
+import type { Registrar } from './registrar.ts'
+import type { ScriptWatches } from './script-watch.ts'
+import type { Sessions } from './sessions.ts'
+import type { RegistryState } from './state.ts'
+import type { Tokens } from './tokens.ts'
+import type { WatchHub } from './watch-hub.ts'
+
+export interface ApiContext {
+  readonly state: RegistryState
+  readonly authority: RegistryAuthority
+  readonly tokens: Tokens
+  readonly policies: Policies
+  readonly audit: Audit
+  readonly hub: WatchHub
+  readonly registrar: Registrar
+  readonly sessions: Sessions
+  readonly watches: ScriptWatches
+  readonly joins: RateLimit
+  readonly clock: Clock
+  readonly dev: boolean
+  readonly closing: () => boolean
+}
+
+export interface Exchange {
+  readonly request: Request
+  readonly response: Response
+  readonly caller: Caller
+  readonly query: URLSearchParams
+  /** What the path's placeholders stand for. */
+  readonly parameters: readonly string[]
+}
+
+type Handler = (context: ApiContext, exchange: Exchange) => void | Promise<void>
+
+export interface ApiRoute {
+  readonly method: string
+  readonly path: RegExp
+  readonly access: Access
+  readonly handle: Handler
+}
+
+const SERVICE = '([a-z0-9-]{1,63})'
+
+function route(method: string, path: string, access: Access, handle: Handler): ApiRoute {
+  const pattern = path.replace(':service', SERVICE).replace(':id', '([A-Za-z0-9-]{1,64})')
+  return { method, path: new RegExp(`^${pattern}$`), access, handle }
+}
+
+export const ROUTES: readonly ApiRoute[] = [
+  route('GET', '/healthz', 'public', (_, { response }) => sendText(response, 200, 'text/plain', 'ok\n')),
+  route('GET', '/readyz', 'public', ({ closing }, { response }) =>
+    sendText(response, closing() ? 503 : 200, 'text/plain', closing() ? 'closing\n' : 'ready\n'),
+  ),
+  route('GET', '/metrics', 'read', (context, { response }) =>
+    sendText(response, 200, 'text/plain; version=0.0.4; charset=utf-8', metricsText(context)),
+  ),
+  route('GET', '/v1/bundle', 'public', ({ authority }, { response }) => {
+    const { trustDomain, roots, sequence } = authority
+    sendJson(response, 200, { trustDomain, sequence, roots })
+  }),
+  route('POST', '/v1/join', 'public', join),
+  route('POST', '/v1/renew', 'public', renew),
+  route('GET', '/v1/services', 'read', ({ watches }, { response }) => watches.list(response)),
+  route('GET', '/v1/services/:service', 'read', ({ watches }, { request, response, query, parameters }) =>
+    watches.get(request, response, parameters[0]!, query),
+  ),
+  route('GET', '/v1/watch', 'read', ({ watches }, { response, query }) => watches.stream(response, query)),
+  route('GET', '/v1/policies', 'admin', ({ policies }, { response }) =>
+    sendJson(response, 200, { policies: policies.list() }),
+  ),
+  route('POST', '/v1/policies', 'admin', applyPolicies),
+  route('GET', '/v1/policies/:service', 'admin', ({ policies }, { response, parameters }) => {
+    const info = policies.get(parameters[0]!)
+    sendJson(response, 200, info, { etag: `"${info.version}"` })
+  }),
+  route('PUT', '/v1/policies/:service', 'admin', putPolicy),
+  route('DELETE', '/v1/policies/:service', 'admin', async ({ policies }, { response, caller, parameters }) =>
+    sendJson(response, 200, await policies.remove(parameters[0]!, by(caller))),
+  ),
+  route('GET', '/v1/policies/:service/history', 'admin', ({ policies }, { response, parameters }) =>
+    sendJson(response, 200, { versions: policies.history(parameters[0]!) }),
+  ),
+  route('POST', '/v1/policies/:service/rollback', 'admin', async ({ policies, clock }, exchange) => {
+    const { version } = read(ROLLBACK, await readJson(exchange.request, clock), 'rollback')
+    const change = await policies.rollback(exchange.parameters[0]!, version, by(exchange.caller))
+    sendJson(exchange.response, 200, change)
+  }),
+  route('GET', '/v1/tokens', 'admin', ({ tokens }, { response }) => sendJson(response, 200, { tokens: tokens.list() })),
+  route('POST', '/v1/tokens', 'admin', createToken),
+  route('DELETE', '/v1/tokens/:id', 'admin', async ({ tokens }, { response, caller, parameters }) => {
+    await tokens.remove(parameters[0]!, caller.name, caller.source)
+    sendJson(response, 200, { id: parameters[0]!, deleted: true })
+  }),
+  route('GET', '/v1/audit', 'admin', ({ state, audit }, { response }) =>
+    sendJson(response, 200, { audit: [...state.audit].reverse(), suppressed: audit.suppressed }),
+  ),
+]
+
+const ROLLBACK = fields({ version: integer({ min: 1, max: Number.MAX_SAFE_INTEGER }) })
+const JOIN = fields({
+  service: serviceName(),
+  csr: text('a signing request in PEM', /^[\s\S]+$/, 16_384),
+  token: optional(text('a join token', /^[A-Za-z0-9._-]+$/, 256)),
+})
+const RENEW = fields({ csr: text('a signing request in PEM', /^[\s\S]+$/, 16_384) })
+const TTL = duration({ min: 1_000, max: 30 * 86_400_000 })
+const DEFAULT_TTL_MS = 600_000
+
+/** What a new token may be; the same from code and from the API. */
+export const NEW_TOKEN = {
+  service: serviceName(),
+  uses: withDefault(integer({ min: 1, max: 100_000 }), 1),
+  ttl: withDefault<number>(TTL, DEFAULT_TTL_MS, '10m'),
+}
+const NEW_TOKEN_BODY = fields({ ...NEW_TOKEN, ttl: optional(TTL), ttlMs: optional(TTL) })
+
+function read<T>(description: Field<T>, value: unknown, what: string): T {
+  const issues: Issue[] = []
+  const parsed = description.parse(value, [], issues)
+  if (issues.length > 0) throw invalid(what, issues)
+  return parsed
+}
+
+function by(caller: Caller): { by: string; source: string } {
+  return { by: caller.name, source: caller.source }
+}
+
+async function join(context: ApiContext, { request, response, caller }: Exchange): Promise<void> {
+  const { authority, audit, tokens, joins, clock, dev } = context
+  let service: string | undefined
+  try {
+    if (!joins.take(caller.source))
+      throw new ApiError('rate-limited', 'too many joins from this address; try again later')
+    const body = read(JOIN, await readJson(request, clock), 'join')
+    service = body.service
+    if (service === MESH_DOCUMENT) throw new ApiError('invalid-request', `'${MESH_DOCUMENT}' is not a service`)
+    // Before the token, so that a bad request or a full registry does not cost one of its uses.
+    const key = authority.readRequest(body.csr)
+    if (body.token === undefined && !dev)
+      throw new ApiError('token-missing', 'joining needs a join token: inmesh token create')
+    authority.admitSigning()
+    if (body.token !== undefined) await tokens.redeem(body.token, service)
+    const answer = authority.issue(service, key)
+    audit.record({ who: caller.name, source: caller.source, action: 'join', outcome: 'done', service })
+    sendJson(response, 200, answer)
+  } catch (error) {
+    throw audited(audit, 'join', caller, service, error)
+  }
+}
+
+async function renew(context: ApiContext, { request, response, caller }: Exchange): Promise<void> {
+  const { authority, audit, clock } = context
+  const { service } = caller
+  try {
+    if (service === undefined) throw new ApiError('identity-required', 'renewing needs the certificate in force')
+    const body = read(RENEW, await readJson(request, clock), 'renew')
+    const key = authority.readRequest(body.csr)
+    authority.admitSigning()
+    sendJson(response, 200, authority.issue(service, key))
+  } catch (error) {
+    throw audited(audit, 'renew', caller, service, error)
+  }
+}
+
+function audited(audit: Audit, action: string, caller: Caller, service: string | undefined, error: unknown): unknown {
+  if (!(error instanceof ApiError)) return error
+  const { name, source } = caller
+  const entry = { who: name, source, action, outcome: 'refused', reason: error.code, detail: error.message } as const
+  audit.record(service === undefined ? entry : { ...entry, service })
+  return error
+}
+
+async function applyPolicies(
+  { policies, clock }: ApiContext,
+  { request, response, caller, query }: Exchange,
+): Promise<void> {
+  const body = await readJson(request, clock)
+  const documents = Array.isArray(body) ? body : (body as { documents?: unknown } | null | undefined)?.documents
+  if (!Array.isArray(documents)) {
+    throw invalid('policies', [{ path: ['documents'], message: 'expected a list of policy documents' }])
+  }
+  const changes = await policies.apply(documents, by(caller), { dryRun: isOn(query.get('dryRun')) })
+  sendJson(response, 200, { changes })
+}
+
+async function putPolicy({ policies, clock }: ApiContext, exchange: Exchange): Promise<void> {
+  const { request, response, caller, query, parameters } = exchange
+  const service = parameters[0]!
+  const body = await readJson(request, clock)
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw invalid('policy', [{ path: [], message: 'expected a policy document' }])
+  }
+  const document: Record<string, unknown> = { service, ...body }
+  if (document.service !== service) {
+    throw invalid('policy', [{ path: ['service'], message: `expected '${service}', as in the path` }])
+  }
+  const match = request.headers['if-match']
+  const version = match === undefined ? undefined : Number(match.replaceAll('"', ''))
+  if (version !== undefined && !Number.isSafeInteger(version)) {
+    throw invalid('if-match', [{ path: [], message: 'expected a version number' }])
+  }
+  const [change] = await policies.apply([document], by(caller), {
+    dryRun: isOn(query.get('dryRun')),
+    ...(version === undefined ? {} : { expected: new Map([[service, version]]) }),
+  })
+  sendJson(response, 200, change)
+}
+
+async function createToken({ tokens, clock }: ApiContext, { request, response, caller }: Exchange): Promise<void> {
+  const body = read(NEW_TOKEN_BODY, await readJson(request, clock), 'token')
+  if (body.service === MESH_DOCUMENT) throw new ApiError('invalid-request', `'${MESH_DOCUMENT}' is not a service`)
+  const ttlMs = body.ttlMs ?? body.ttl ?? DEFAULT_TTL_MS
+  const { token, record } = await tokens.create(
+    { service: body.service, uses: body.uses, ttlMs },
+    caller.name,
+    caller.source,
+  )
+  sendJson(response, 201, { ...record, token })
+}
+
+function isOn(value: string | null): boolean {
+  return value !== null && value !== '0' && value !== 'false'
+}

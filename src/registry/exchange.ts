@@ -1,0 +1,110 @@
+/** One request of the plain API, over HTTP/1.1 or HTTP/2 alike: its body with bounds, its answer, and where it comes from. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
+import type { TLSSocket } from 'node:tls'
+import type { Clock } from '../core/clock.ts'
+import { plainAddress } from './address-policy.ts'
+import { ApiError } from './api-error.ts'
+import { parseSafeJson } from './safe-json.ts'
+
+export type Request = IncomingMessage | Http2ServerRequest
+export type Response = ServerResponse | Http2ServerResponse
+
+const LONGEST_BODY = 1024 * 1024
+const BODY_TIMEOUT_MS = 10_000
+
+export function isHttp2(response: Response): response is Http2ServerResponse {
+  return 'stream' in response
+}
+
+/** `host` or `:authority`. */
+export function authorityOf(request: Request): string {
+  const header = request.headers[':authority'] ?? request.headers.host
+  return typeof header === 'string' ? header : ''
+}
+
+export function sourceOf(socket: Pick<TLSSocket, 'remoteAddress'>): string {
+  return plainAddress(socket.remoteAddress ?? 'unknown')
+}
+
+/** The body as JSON; `undefined` if there is none. Throws `too-large`, `too-slow`, `invalid-request`. */
+export async function readJson(request: Request, clock: Clock): Promise<unknown> {
+  const text = await readText(request, clock)
+  if (text === '') return undefined
+  try {
+    return parseSafeJson(text)
+  } catch (error) {
+    throw new ApiError('invalid-request', `the body is not JSON: ${(error as Error).message.slice(0, 200)}`)
+  }
+}
+
+function readText(request: Request, clock: Clock): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    const finish = (error?: ApiError): void => {
+      clock.stopTimer(timer)
+      request.off('data', onData)
+      if (error === undefined) resolve(Buffer.concat(chunks).toString('utf8'))
+      else reject(error)
+    }
+    const onData = (chunk: Buffer): void => {
+      size += chunk.length
+      if (size > LONGEST_BODY) finish(new ApiError('too-large', `a body may have ${LONGEST_BODY} bytes`))
+      else chunks.push(chunk)
+    }
+    const timer = clock.startBackgroundTimer(
+      BODY_TIMEOUT_MS,
+      () => finish(new ApiError('too-slow', `the body did not come within ${BODY_TIMEOUT_MS} ms`)),
+      undefined,
+    )
+    request.on('data', onData)
+    request.once('end', () => finish())
+    request.once('error', () => finish(new ApiError('invalid-request', 'the request was broken off')))
+    request.once('close', () => finish(new ApiError('invalid-request', 'the request was broken off')))
+  })
+}
+
+/** What every answer says to browsers: believe only what is said here. */
+const HEADERS = {
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+  'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'",
+  'x-frame-options': 'DENY',
+} as const
+
+export function sendText(
+  response: Response,
+  status: number,
+  contentType: string,
+  text: string,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  if (response.headersSent || response.writableEnded) return
+  const all = { ...HEADERS, 'content-type': contentType, 'content-length': String(Buffer.byteLength(text)), ...headers }
+  // One signature for both kinds of response; the overloads of the two do not meet.
+  ;(response as ServerResponse).writeHead(status, all)
+  ;(response as ServerResponse).end(text)
+}
+
+export function sendJson(
+  response: Response,
+  status: number,
+  body: unknown,
+  headers?: Readonly<Record<string, string>>,
+): void {
+  sendText(response, status, 'application/json; charset=utf-8', `${JSON.stringify(body)}\n`, headers)
+}
+
+/** An answer that goes on: the head now, the lines as they come. */
+export function beginStream(response: Response, contentType: string): void {
+  ;(response as ServerResponse).writeHead(200, { ...HEADERS, 'content-type': contentType })
+}
+
+export function sendError(request: Request, response: Response, error: ApiError): void {
+  const headers: Record<string, string> = {}
+  if (error.status === 429 || error.status === 503) headers['retry-after'] = '1'
+  // A body that was not read to its end would be taken for the next request.
+  if (!isHttp2(response) && !request.complete) headers.connection = 'close'
+  sendJson(response, error.status, error, headers)
+}

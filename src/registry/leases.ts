@@ -1,0 +1,160 @@
+/**
+ * Who is still there. Counted in memory on the monotonic clock, with our own stalls subtracted; a heartbeat writes nothing.
+ * Expiry of a service freezes when many of its instances fall silent together, because then it is more likely that
+ * something between them and us broke than that they all died.
+ *
+ * States of a service's guard:
+ * - open → frozen: an instance is over its lease, and those that stopped renewing together are too many
+ * - frozen → open: their number was small again for two leases; or 30 min are over, and then all of them expire
+ */
+import type { Clock, Timer } from '../core/clock.ts'
+
+/** More than this share and more than this many (issue text; control-plane 1.3, Eureka's renewal threshold of 85 %). */
+const SHARE = 0.15
+const COUNT = 2
+const LONGEST_FREEZE_MS = 30 * 60_000
+/** Silent for longer than this many beats counts as stopped; a lease is three. */
+const STOPPED_BEATS = 1.5
+/** Beats in a lease. */
+export const BEATS = 3
+
+export interface LeaseEvents {
+  /** Over its lease and not protected: to be removed. */
+  expired(service: string, ids: readonly string[]): void
+  frozen(service: string, stopped: number, total: number): void
+  released(service: string, why: 'renewed' | 'too-long'): void
+}
+
+interface Lease {
+  readonly id: string
+  renewedAt: number
+}
+
+interface Guarded {
+  readonly leases: Map<string, Lease>
+  frozenAt: number | undefined
+  /** Since when, while frozen, few enough are silent. */
+  calmSince: number | undefined
+  /** When instances expired, so that those who go one after another are counted together. */
+  expiredAt: number[]
+}
+
+export class Leases {
+  readonly leaseMs: number
+  readonly beatMs: number
+  readonly #clock: Clock
+  readonly #events: LeaseEvents
+  readonly #services = new Map<string, Guarded>()
+  readonly #sweepMs: number
+  #timer: Timer
+
+  constructor(leaseMs: number, clock: Clock, events: LeaseEvents) {
+    this.leaseMs = leaseMs
+    this.beatMs = leaseMs / BEATS
+    this.#clock = clock
+    this.#events = events
+    this.#sweepMs = Math.min(1_000, Math.max(20, leaseMs / 15))
+    this.#timer = clock.startBackgroundTimer(this.#sweepMs, () => this.#onSweep(), undefined)
+  }
+
+  /** Begins or renews a lease. `graceMs` is added once, for instances that are only known from before our start. */
+  renew(service: string, id: string, graceMs = 0): void {
+    const guarded = this.#guarded(service)
+    const lease = guarded.leases.get(id)
+    const renewedAt = this.#clock.now() + graceMs
+    if (lease === undefined) guarded.leases.set(id, { id, renewedAt })
+    else lease.renewedAt = Math.max(lease.renewedAt, renewedAt)
+  }
+
+  /** It left by itself, or was removed. */
+  end(service: string, id: string): void {
+    const guarded = this.#services.get(service)
+    guarded?.leases.delete(id)
+    if (guarded?.leases.size === 0 && guarded.frozenAt === undefined) this.#services.delete(service)
+  }
+
+  isFrozen(service: string): boolean {
+    return this.#services.get(service)?.frozenAt !== undefined
+  }
+
+  get size(): number {
+    let size = 0
+    for (const guarded of this.#services.values()) size += guarded.leases.size
+    return size
+  }
+
+  get frozenServices(): readonly string[] {
+    return [...this.#services].filter(([, guarded]) => guarded.frozenAt !== undefined).map(([service]) => service)
+  }
+
+  /** How long nothing was heard, not counting the time in which we could not hear. */
+  silentMs(since: number): number {
+    return this.#clock.now() - since - this.#clock.stalledMsSince(since)
+  }
+
+  close(): void {
+    this.#clock.stopTimer(this.#timer)
+  }
+
+  #guarded(service: string): Guarded {
+    let guarded = this.#services.get(service)
+    if (guarded === undefined) {
+      guarded = { leases: new Map(), frozenAt: undefined, calmSince: undefined, expiredAt: [] }
+      this.#services.set(service, guarded)
+    }
+    return guarded
+  }
+
+  #onSweep(): void {
+    this.#timer = this.#clock.startBackgroundTimer(this.#sweepMs, () => this.#onSweep(), undefined)
+    const now = this.#clock.now()
+    for (const [service, guarded] of [...this.#services]) this.#sweep(service, guarded, now)
+  }
+
+  #sweep(service: string, guarded: Guarded, now: number): void {
+    const lapsed: string[] = []
+    let silent = 0
+    for (const lease of guarded.leases.values()) {
+      if (now - lease.renewedAt <= STOPPED_BEATS * this.beatMs) continue
+      const silentMs = this.silentMs(lease.renewedAt)
+      if (silentMs > STOPPED_BEATS * this.beatMs) silent += 1
+      if (silentMs > this.leaseMs) lapsed.push(lease.id)
+    }
+    guarded.expiredAt = guarded.expiredAt.filter((at) => now - at <= this.leaseMs)
+    const stopped = silent + guarded.expiredAt.length
+    const total = guarded.leases.size + guarded.expiredAt.length
+    const tooMany = stopped > COUNT && stopped > SHARE * total
+
+    if (guarded.frozenAt === undefined) {
+      if (lapsed.length === 0) return
+      if (tooMany) {
+        guarded.frozenAt = now
+        guarded.calmSince = undefined
+        this.#events.frozen(service, stopped, total)
+        return
+      }
+    } else if (now - guarded.frozenAt >= LONGEST_FREEZE_MS) {
+      this.#release(service, guarded, 'too-long')
+    } else {
+      guarded.calmSince = tooMany ? undefined : (guarded.calmSince ?? now)
+      if (guarded.calmSince === undefined || now - guarded.calmSince < 2 * this.leaseMs) return
+      this.#release(service, guarded, 'renewed')
+    }
+    this.#expire(service, guarded, lapsed, now)
+  }
+
+  #release(service: string, guarded: Guarded, why: 'renewed' | 'too-long'): void {
+    guarded.frozenAt = undefined
+    guarded.calmSince = undefined
+    this.#events.released(service, why)
+  }
+
+  #expire(service: string, guarded: Guarded, ids: readonly string[], now: number): void {
+    for (const id of ids) {
+      guarded.leases.delete(id)
+      guarded.expiredAt.push(now)
+    }
+    if (ids.length > 0) this.#events.expired(service, ids)
+    if (guarded.leases.size === 0) this.#services.delete(service)
+  }
+}

@@ -1,0 +1,36 @@
+/** The registry's own gauges, as Prometheus text. */
+import type { ApiContext } from './api.ts'
+
+export function metricsText({ state, hub, registrar, sessions, authority, audit, clock }: ApiContext): string {
+  let instances = 0
+  let policies = 0
+  for (const service of state.services.values()) {
+    instances += service.instances.size
+    if (service.policy?.document) policies += 1
+  }
+  const gauges: [name: string, help: string, value: number][] = [
+    ['revision', 'Revision of the store.', state.revision],
+    ['services', 'Services known.', state.services.size],
+    ['instances', 'Instances registered.', instances],
+    ['leases', 'Leases counted.', registrar.leases.size],
+    ['frozen_services', 'Services whose expiry is frozen.', registrar.leases.frozenServices.length],
+    ['sessions', 'Sessions open.', sessions.size],
+    ['watchers', 'Streams that watch.', hub.watchers],
+    ['messages_encoded', 'Messages encoded for watchers.', hub.encoded],
+    ['messages_delivered', 'Messages written to watchers.', hub.delivered],
+    ['policies', 'Policy documents in force.', policies],
+    ['join_tokens', 'Join tokens known.', state.tokens.size],
+    ['audit_suppressed', 'Refusals not kept in the audit log.', audit.suppressed],
+    [
+      'root_expires_in_seconds',
+      'Until the root certificate ends.',
+      Math.round((authority.notAfter - clock.wallNow()) / 1000),
+    ],
+  ]
+  return gauges
+    .map(([name, help, value]) => {
+      const full = `inmesh_registry_${name}`
+      return `# HELP ${full} ${help}\n# TYPE ${full} gauge\n${full} ${value}\n`
+    })
+    .join('')
+}

@@ -1,0 +1,106 @@
+/** The options of a registry, with their defaults; the same for `startRegistry` and for the command. */
+
+import { isIP } from 'node:net'
+import { networkInterfaces } from 'node:os'
+import { type Clock, systemClock } from '../core/clock.ts'
+import type { Duration } from '../core/duration.ts'
+import {
+  check,
+  duration,
+  fields,
+  flag,
+  instance,
+  integer,
+  list,
+  OptionsError,
+  optional,
+  text,
+  withDefault,
+} from '../core/fields.ts'
+import { isTrustDomain } from '../identity/spiffe-id.ts'
+import { isLoopback } from './address-policy.ts'
+
+/** How to start a registry. */
+export interface RegistryOptions {
+  /** The address to listen on. Default `'127.0.0.1'`. */
+  readonly address?: string
+  /** Default 7400; 0 takes a free one. */
+  readonly port?: number
+  /** Where the state is kept, made with mode 0700. Default: nowhere, the state is in memory and dies with the process. */
+  readonly dataDir?: string
+  /** Says that the state is meant to be in memory; not together with `dataDir`. Default: true without a `dataDir`. */
+  readonly memory?: boolean
+  /** The name of the mesh in all identities. Default `'inmesh.local'`. Fixed by the first start on a `dataDir`. */
+  readonly trustDomain?: string
+  /**
+   * Development: joining needs no token, anybody on this machine is an admin, and calls are allowed unless an intention
+   * says otherwise. Only on a loopback address. Default false.
+   */
+  readonly dev?: boolean
+  /** How long a silent instance stays registered. Default `'15s'`; heartbeats come three times as often. */
+  readonly leaseMs?: Duration
+  /** Life of the certificates it issues, from 5 s to 7 days. Default `'24h'`. */
+  readonly certificateLifeMs?: Duration
+  /** DNS names and addresses under which it is reached besides those it listens on. Default none. */
+  readonly names?: readonly string[]
+  /** Joins per second and source address, with a burst of four times as many. Default 5. */
+  readonly joinsPerSecond?: number
+  /** Certificates per second. Default 50. */
+  readonly signingsPerSecond?: number
+  /** JSON lines on stderr. Default true. */
+  readonly log?: boolean
+  /** For tests. Default: the real clock. */
+  readonly clock?: Clock
+}
+
+const HOST = /^(?:[0-9a-fA-F:.]{2,45}|[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)$/
+
+const OPTIONS = fields({
+  address: withDefault(text('an IP address or a host name', HOST), '127.0.0.1'),
+  port: withDefault(integer({ min: 0, max: 65_535 }), 7400),
+  dataDir: optional(text('a directory', /^[^\0]+$/, 4_096)),
+  memory: optional(flag()),
+  trustDomain: withDefault(text("lower-case letters, digits, '.', '-' and '_'", /^[a-z0-9._-]+$/, 255), 'inmesh.local'),
+  dev: withDefault(flag(), false),
+  // Below 300 ms the heartbeats would be timers of a few ms.
+  leaseMs: withDefault(duration({ min: 300, max: 3_600_000 }), 15_000, '15s'),
+  // control-plane 6.7; the minimum there is 10 min, which no test of rotations could wait for.
+  certificateLifeMs: withDefault(duration({ min: 5_000, max: 7 * 86_400_000 }), 86_400_000, '24h'),
+  names: withDefault(list(text('a DNS name or an IP address', HOST), { max: 32 }), Object.freeze([])),
+  joinsPerSecond: withDefault(integer({ min: 1, max: 100_000 }), 5),
+  signingsPerSecond: withDefault(integer({ min: 1, max: 100_000 }), 50),
+  log: withDefault(flag(), true),
+  clock: withDefault(
+    instance<Clock>('a clock', (value) => typeof (value as Clock | null)?.now === 'function'),
+    systemClock,
+  ),
+})
+
+export type ResolvedRegistryOptions = ReturnType<typeof resolveRegistryOptions>
+
+/** @throws OptionsError naming every wrong field. */
+export function resolveRegistryOptions(options: RegistryOptions = {}) {
+  const resolved = check(OPTIONS, options, 'startRegistry')
+  const refuse = (field: string, message: string): never => {
+    throw new OptionsError('startRegistry', [{ path: [field], message }])
+  }
+  if (resolved.dataDir !== undefined && resolved.memory === true)
+    refuse('memory', 'give either dataDir or memory: true')
+  if (resolved.dataDir === undefined && resolved.memory === false) refuse('dataDir', 'is missing; give a directory')
+  if (!isTrustDomain(resolved.trustDomain)) refuse('trustDomain', 'expected a trust domain')
+  if (resolved.dev && !isLoopback(resolved.address)) {
+    refuse('dev', `is for loopback addresses only, because it lets everybody in; the address is ${resolved.address}`)
+  }
+  return resolved
+}
+
+/** The names of its own certificate: where it listens, this machine, and what the options add. */
+export function ownNames(address: string, names: readonly string[]): { dnsNames: string[]; ipAddresses: string[] } {
+  const all = new Set(['localhost', '127.0.0.1', '::1', ...names])
+  if (address === '0.0.0.0' || address === '::') {
+    for (const one of Object.values(networkInterfaces()).flat())
+      if (one !== undefined) all.add(one.address.split('%')[0]!)
+  } else all.add(address)
+  const ipAddresses = [...all].filter((name) => isIP(name) !== 0)
+  return { ipAddresses, dnsNames: [...all].filter((name) => isIP(name) === 0) }
+}

@@ -1,0 +1,189 @@
+/** Policy documents: checked whole, stored with their history, applied all or none; every watcher is told by the state. */
+import type { Clock } from '../core/clock.ts'
+import { type Issue, show } from '../core/fields.ts'
+import { SERVICE_NAME } from '../core/names.ts'
+import { checkPolicyDocument } from '../discovery/policy-document.ts'
+import { ApiError, invalid } from './api-error.ts'
+import type { Audit } from './audit.ts'
+import { KEYS, type PolicyRecord } from './records.ts'
+import { type RegistryState, VERSIONS_KEPT } from './state.ts'
+import type { Operation } from './storage.ts'
+
+/** control-plane 6.2. */
+const LONGEST_DOCUMENT = 256 * 1024
+/** So that one apply stays one transaction. */
+export const MOST_DOCUMENTS = 300
+
+export type PolicyDocument = Readonly<Record<string, unknown>>
+
+/** What an apply does, or would do, to one service. */
+export interface PolicyChange {
+  readonly service: string
+  readonly change: 'created' | 'updated' | 'unchanged' | 'deleted'
+  /** After the change. */
+  readonly version: number
+  readonly before: PolicyDocument | null
+  readonly after: PolicyDocument | null
+}
+
+/** One service's document in force. */
+export interface PolicyInfo {
+  readonly service: string
+  readonly version: number
+  /** Wall clock, ms. */
+  readonly at: number
+  readonly by: string
+  readonly document: PolicyDocument
+}
+
+export class Policies {
+  readonly #state: RegistryState
+  readonly #audit: Audit
+  readonly #clock: Clock
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(state: RegistryState, audit: Audit, clock: Clock) {
+    this.#state = state
+    this.#audit = audit
+    this.#clock = clock
+  }
+
+  list(): PolicyInfo[] {
+    return [...this.#state.services.keys()].sort().flatMap((service) => {
+      const found = this.#find(service)
+      return found === undefined ? [] : [found]
+    })
+  }
+
+  get(service: string): PolicyInfo {
+    const found = this.#find(service)
+    if (found === undefined) throw new ApiError('not-found', `service ${show(service)} has no policy`)
+    return found
+  }
+
+  /** Newest first. `document: null` is a deletion. */
+  history(service: string): readonly PolicyRecord[] {
+    const versions = this.#state.service(service)?.versions ?? []
+    if (versions.length === 0) throw new ApiError('not-found', `service ${show(service)} has never had a policy`)
+    return [...versions].reverse()
+  }
+
+  /**
+   * Applies all documents or none. `dryRun` only tells what would change. `expected`: by service, the version that must be in
+   * force. Throws `invalid-policy` with every mistake, its path beginning with the document's index.
+   */
+  async apply(
+    documents: readonly unknown[],
+    who: { by: string; source: string },
+    options: { dryRun?: boolean; expected?: ReadonlyMap<string, number> } = {},
+  ): Promise<PolicyChange[]> {
+    const checked = checkAll(documents)
+    return await this.#inTurn(() => this.#write(checked, 'policy-apply', who, options))
+  }
+
+  async remove(service: string, who: { by: string; source: string }): Promise<PolicyChange> {
+    return await this.#inTurn(async () => {
+      this.get(service)
+      const [change] = await this.#write(new Map([[service, null]]), 'policy-delete', who, {})
+      return change!
+    })
+  }
+
+  /** Makes a new version that is like `version`. */
+  async rollback(service: string, version: number, who: { by: string; source: string }): Promise<PolicyChange> {
+    return await this.#inTurn(async () => {
+      const found = this.history(service).find((one) => one.version === version)
+      if (found === undefined) {
+        const kept = this.history(service).map((one) => one.version)
+        throw new ApiError('not-found', `version ${version} of '${service}' is not kept; there are ${kept.join(', ')}`)
+      }
+      const [change] = await this.#write(new Map([[service, found.document]]), 'policy-rollback', who, {})
+      return change!
+    })
+  }
+
+  #find(service: string): PolicyInfo | undefined {
+    const policy = this.#state.service(service)?.policy
+    if (!policy?.document) return undefined
+    const { version, at, by, document } = policy
+    return { service, version, at, by, document }
+  }
+
+  /** One change after another, so that each is judged by what the last one left. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work)
+    this.#last = result.catch(() => undefined)
+    return result
+  }
+
+  async #write(
+    documents: ReadonlyMap<string, PolicyDocument | null>,
+    action: string,
+    { by, source }: { by: string; source: string },
+    options: { dryRun?: boolean; expected?: ReadonlyMap<string, number> },
+  ): Promise<PolicyChange[]> {
+    const changes: PolicyChange[] = []
+    const operations: Operation[] = []
+    for (const [service, document] of documents) {
+      const state = this.#state.service(service)
+      const current = state?.policy ?? null
+      const expected = options.expected?.get(service)
+      if (expected !== undefined && expected !== (current?.version ?? 0)) {
+        throw new ApiError(
+          'conflict',
+          `the policy of '${service}' is at version ${current?.version ?? 0}, not ${expected}`,
+        )
+      }
+      const change = compare(service, current, document)
+      changes.push(change)
+      if (change.change === 'unchanged') continue
+      const record: PolicyRecord = { document, version: change.version, at: this.#clock.wallNow(), by }
+      const value = JSON.stringify(record)
+      operations.push({ key: KEYS.policy(service), value }, { key: KEYS.version(service, change.version), value })
+      const versions = state?.versions ?? []
+      if (versions.length >= VERSIONS_KEPT) {
+        operations.push({ key: KEYS.version(service, versions[0]!.version), value: undefined })
+      }
+    }
+    if (options.dryRun === true || operations.length === 0) return changes
+    const changed = changes.filter((change) => change.change !== 'unchanged').map((change) => change.service)
+    const detail = `${changed.length} changed: ${changed.join(', ')}`
+    const [first] = changed
+    const entry = { who: by, source, action, outcome: 'done', detail } as const
+    operations.push(...this.#audit.operations(changed.length === 1 ? { ...entry, service: first! } : entry))
+    await this.#state.write(operations)
+    return changes
+  }
+}
+
+function compare(service: string, current: PolicyRecord | null, after: PolicyDocument | null): PolicyChange {
+  const before = current?.document ?? null
+  const version = current?.version ?? 0
+  if (JSON.stringify(before) === JSON.stringify(after)) return { service, change: 'unchanged', version, before, after }
+  const change = after === null ? 'deleted' : before === null ? 'created' : 'updated'
+  return { service, change, version: version + 1, before, after }
+}
+
+function checkAll(documents: readonly unknown[]): Map<string, PolicyDocument> {
+  const issues: Issue[] = []
+  const checked = new Map<string, PolicyDocument>()
+  if (documents.length === 0 || documents.length > MOST_DOCUMENTS) {
+    throw invalid('policies', [
+      { path: [], message: `expected 1 to ${MOST_DOCUMENTS} documents, got ${documents.length}` },
+    ])
+  }
+  for (const [i, document] of documents.entries()) {
+    const found = checkPolicyDocument(document).map((issue) => ({ ...issue, path: [i, ...issue.path] }))
+    issues.push(...found)
+    if (found.length > 0) continue
+    const { service } = document as { service: string }
+    if (!SERVICE_NAME.test(service)) issues.push({ path: [i, 'service'], message: 'expected a service name' })
+    if (checked.has(service)) issues.push({ path: [i, 'service'], message: `'${service}' has two documents` })
+    if (Buffer.byteLength(JSON.stringify(document)) > LONGEST_DOCUMENT) {
+      issues.push({ path: [i], message: `longer than ${LONGEST_DOCUMENT} bytes` })
+    }
+    checked.set(service, document as PolicyDocument)
+  }
+  if (issues.length > 0) throw invalid('policies', issues, 'invalid-policy')
+  return checked
+}

@@ -1,0 +1,87 @@
+/** What is stored, under which key, as JSON. The only file that knows the keys. */
+import type { Instance } from '../discovery/wire.ts'
+
+/** An instance, with what the registry keeps about it and does not tell watchers. */
+export interface InstanceRecord {
+  readonly instance: Instance
+  /** SPIFFE id of who registered it. */
+  readonly owner: string
+  /** Wall clock, ms. */
+  readonly registeredAt: number
+}
+
+/** Why instances are gone: `left` by deregistration, `lost` because their lease was over. */
+export interface Gone {
+  readonly id: string
+  readonly why: 'left' | 'lost'
+}
+
+/** Written in the same transaction as every removal, so that watchers and later starts know why. */
+export interface ServiceRecord {
+  readonly gone: readonly Gone[]
+  /** Wall clock of the last loss; 0: none. */
+  readonly lostAt: number
+}
+
+export interface PolicyRecord {
+  readonly document: Readonly<Record<string, unknown>> | null
+  /** Counts up per service, also over deletions and rollbacks. `document: null` is a deletion. */
+  readonly version: number
+  /** Wall clock, ms. */
+  readonly at: number
+  readonly by: string
+}
+
+/** A join token at rest: the secret is the key's hash and is not here. */
+export interface TokenRecord {
+  readonly id: string
+  readonly service: string
+  readonly uses: number
+  readonly usesLeft: number
+  readonly createdAt: number
+  readonly expiresAt: number
+  readonly by: string
+}
+
+export interface AuthorityRecord {
+  readonly trustDomain: string
+  /** PEM. */
+  readonly certificate: string
+  /** PEM, PKCS#8. Never logged. */
+  readonly privateKey: string
+  readonly sequence: number
+}
+
+/** One line of the audit log. */
+export interface AuditRecord {
+  readonly id: string
+  /** Wall clock, ms. */
+  readonly at: number
+  /** SPIFFE id, `admin`, `anonymous`, or `registry` for what it did by itself. */
+  readonly who: string
+  readonly source: string
+  /** Such as `join`, `register`, `policy-apply`, `token-create`. */
+  readonly action: string
+  readonly outcome: 'done' | 'refused'
+  /** The error code of a refusal. */
+  readonly reason?: string
+  readonly service?: string
+  readonly detail?: string
+}
+
+export const KEYS = {
+  instance: (service: string, id: string) => `inst/${service}/${id}`,
+  service: (service: string) => `svc/${service}`,
+  policy: (service: string) => `policy/${service}`,
+  version: (service: string, version: number) => `version/${service}/${String(version).padStart(12, '0')}`,
+  token: (hash: string) => `token/${hash}`,
+  audit: (id: string) => `audit/${id}`,
+  authority: 'ca/root',
+  admin: 'admin/token',
+}
+
+/** `[kind, service, rest]` of a key. */
+export function splitKey(key: string): [string, string, string] {
+  const [kind = '', service = '', ...rest] = key.split('/')
+  return [kind, service, rest.join('/')]
+}

@@ -1,0 +1,181 @@
+/**
+ * Puts instances into the store and takes them out: what sessions ask for and what leases decide. The only writer of
+ * instances; every removal says why in the same transaction.
+ */
+import type { Clock } from '../core/clock.ts'
+import { type Instance, MOST_ENDPOINTS } from '../discovery/wire.ts'
+import { refuseAddress } from './address-policy.ts'
+import { ApiError } from './api-error.ts'
+import type { Audit } from './audit.ts'
+import { Leases } from './leases.ts'
+import type { Logger } from './log.ts'
+import { type Gone, type InstanceRecord, KEYS, type ServiceRecord } from './records.ts'
+import type { RegistryState } from './state.ts'
+import type { Operation } from './storage.ts'
+import type { WatchHub } from './watch-hub.ts'
+
+/** Instances loaded from the store get this on top of a fresh lease: 1.5 leases without expiry after a start. */
+const START_GRACE = 0.5
+/** Removals in one transaction. */
+const MOST_REMOVALS = 500
+
+export interface Registrant {
+  readonly spiffeId: string
+  readonly service: string
+  /** The address it connects from. */
+  readonly source: string
+}
+
+export class Registrar {
+  readonly leases: Leases
+  readonly #state: RegistryState
+  readonly #hub: WatchHub
+  readonly #audit: Audit
+  readonly #clock: Clock
+  readonly #log: Logger
+  /** Keys whose removal is under way: writing them again must not be skipped as unchanged. */
+  readonly #removing = new Set<string>()
+
+  constructor(state: RegistryState, hub: WatchHub, audit: Audit, leaseMs: number, clock: Clock, log: Logger) {
+    this.#state = state
+    this.#hub = hub
+    this.#audit = audit
+    this.#clock = clock
+    this.#log = log
+    this.leases = new Leases(leaseMs, clock, {
+      expired: (service, ids) => this.#expire(service, ids),
+      frozen: (service, stopped, total) => this.#freeze(service, stopped, total),
+      released: (service, why) => this.#release(service, why),
+    })
+    for (const service of state.services.values()) {
+      for (const id of service.instances.keys()) this.leases.renew(service.name, id, leaseMs * START_GRACE)
+    }
+  }
+
+  /** Upsert. Returns the revision as of which every new watcher sees it. An unchanged instance writes nothing. */
+  async register(who: Registrant, instance: Instance): Promise<number> {
+    const { service, id } = instance
+    if (service !== who.service) {
+      throw this.#refuse(who, 'foreign-service', `${who.spiffeId} may not register instances of '${service}'`, service)
+    }
+    const wrong = refuseAddress(instance.address, who.source)
+    if (wrong !== undefined) throw this.#refuse(who, 'address-refused', wrong, service)
+    const key = KEYS.instance(service, id)
+    const state = this.#state.service(service)
+    const known = state?.instances.get(id)
+    if (known === undefined && (state?.instances.size ?? 0) >= MOST_ENDPOINTS) {
+      throw new ApiError('overloaded', `'${service}' has ${MOST_ENDPOINTS} instances already`)
+    }
+    // From now on, so that it cannot expire while it is being written.
+    this.leases.renew(service, id)
+    const unchanged = known !== undefined && known.owner === who.spiffeId && same(known.instance, instance)
+    if (unchanged && !this.#removing.has(key)) return state!.revision
+    const record: InstanceRecord = {
+      instance,
+      owner: who.spiffeId,
+      registeredAt: known?.registeredAt ?? this.#clock.wallNow(),
+    }
+    const operations: Operation[] = [{ key, value: JSON.stringify(record) }]
+    if (known === undefined) {
+      const { spiffeId, source } = who
+      const entry = { who: spiffeId, source, action: 'register', outcome: 'done', service, detail: id } as const
+      operations.push(...this.#audit.operations(entry))
+    }
+    return (await this.#state.write(operations)).revision
+  }
+
+  /** Watchers take it out of their pickers. */
+  async drain(who: Registrant, id: string): Promise<number> {
+    const known = this.#state.service(who.service)?.instances.get(id)
+    if (known === undefined) throw new ApiError('not-found', `'${who.service}' has no instance '${id}'`)
+    return await this.register(who, { ...known.instance, state: 'draining' })
+  }
+
+  /** Removes at once. What is not there is removed already. */
+  async deregister(who: Registrant, id: string): Promise<number> {
+    this.leases.end(who.service, id)
+    if (this.#state.service(who.service)?.instances.has(id) !== true) {
+      return this.#state.service(who.service)?.revision ?? this.#state.revision
+    }
+    return await this.#remove(who.service, [id], 'left', who.spiffeId, who.source)
+  }
+
+  close(): void {
+    this.leases.close()
+  }
+
+  #refuse(who: Registrant, code: 'foreign-service' | 'address-refused', message: string, service: string): ApiError {
+    const { spiffeId, source } = who
+    this.#audit.record({
+      who: spiffeId,
+      source,
+      action: 'register',
+      outcome: 'refused',
+      reason: code,
+      service,
+      detail: message,
+    })
+    return new ApiError(code, message)
+  }
+
+  async #remove(
+    service: string,
+    ids: readonly string[],
+    why: 'left' | 'lost',
+    who: string,
+    source: string,
+  ): Promise<number> {
+    const gone: Gone[] = ids.map((id) => ({ id, why }))
+    const lostAt = why === 'lost' ? this.#clock.wallNow() : (this.#state.service(service)?.lostAt ?? 0)
+    const record: ServiceRecord = { gone, lostAt }
+    const keys = ids.map((id) => KEYS.instance(service, id))
+    for (const key of keys) this.#removing.add(key)
+    try {
+      const { revision } = await this.#state.write([
+        ...keys.map((key) => ({ key, value: undefined })),
+        { key: KEYS.service(service), value: JSON.stringify(record) },
+        ...this.#audit.operations({
+          who,
+          source,
+          action: why === 'left' ? 'deregister' : 'expire',
+          outcome: 'done',
+          service,
+          detail: ids.join(', '),
+        }),
+      ])
+      return revision
+    } finally {
+      for (const key of keys) this.#removing.delete(key)
+    }
+  }
+
+  #expire(service: string, ids: readonly string[]): void {
+    for (let i = 0; i < ids.length; i += MOST_REMOVALS) {
+      const some = ids.slice(i, i + MOST_REMOVALS)
+      this.#remove(service, some, 'lost', 'registry', 'local').catch((error: Error) => {
+        this.#log.error({ service, reason: error.message }, 'expired instances not removed')
+        // They are still in the store, so they need a lease to be removed by.
+        for (const id of some) this.leases.renew(service, id)
+      })
+    }
+  }
+
+  #freeze(service: string, stopped: number, total: number): void {
+    this.#hub.setFrozen(service, true)
+    const detail = `${stopped} of ${total} instances stopped renewing together; none is expired`
+    this.#audit.record({ who: 'registry', source: 'local', action: 'expiry-freeze', outcome: 'done', service, detail })
+  }
+
+  #release(service: string, why: 'renewed' | 'too-long'): void {
+    this.#hub.setFrozen(service, false)
+    const detail = why === 'renewed' ? 'renewals are back' : 'frozen for 30 min'
+    this.#audit.record({ who: 'registry', source: 'local', action: 'expiry-release', outcome: 'done', service, detail })
+  }
+}
+
+/** Both come from `readInstance`, which builds them with the same keys in the same order. */
+function same(a: Instance, b: Instance): boolean {
+  const order = (instance: Instance): string =>
+    JSON.stringify({ ...instance, metadata: Object.entries(instance.metadata).sort(([x], [y]) => (x < y ? -1 : 1)) })
+  return order(a) === order({ ...a, ...b })
+}

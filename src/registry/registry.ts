@@ -1,0 +1,226 @@
+/** Puts a registry together: store, state, authority, leases, hub, API and socket, and takes them apart in the right order. */
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { isIPv6 } from 'node:net'
+import { join } from 'node:path'
+import type { Duration } from '../core/duration.ts'
+import { check, fields } from '../core/fields.ts'
+import { createToken, formatToken, tokenHash } from '../identity/join-token.ts'
+import type { AccessOptions } from './access.ts'
+import { type ApiContext, NEW_TOKEN } from './api.ts'
+import { Audit } from './audit.ts'
+import { RegistryAuthority } from './authority.ts'
+import { type Logger, openLog, SILENT_LOG } from './log.ts'
+import { MemoryStorage } from './memory-storage.ts'
+import { ownNames, type RegistryOptions, type ResolvedRegistryOptions, resolveRegistryOptions } from './options.ts'
+import { Policies, type PolicyChange } from './policies.ts'
+import { RateLimit } from './rate-limit.ts'
+import { KEYS } from './records.ts'
+import { Registrar } from './registrar.ts'
+import { ScriptWatches } from './script-watch.ts'
+import { RegistryServer } from './server.ts'
+import { ServiceHistory } from './service-history.ts'
+import { Sessions } from './sessions.ts'
+import { RegistryState } from './state.ts'
+import type { Storage } from './storage.ts'
+import { Tokens } from './tokens.ts'
+import { WatchHub } from './watch-hub.ts'
+
+/** A running registry. */
+export interface Registry {
+  /** `https://127.0.0.1:7400`. */
+  readonly url: string
+  readonly port: number
+  readonly trustDomain: string
+  /** PEM. */
+  readonly roots: readonly string[]
+  /** What join tokens pin: SHA-256 of the root's public key, base64url. */
+  readonly rootFingerprint: string
+  /** Only when it was made by this start; later it is in `<dataDir>/admin-token`. */
+  readonly adminToken: string | undefined
+  readonly dev: boolean
+  readonly epoch: string
+  /** Of the last change. */
+  readonly revision: number
+  /** What it counts of itself. */
+  readonly counts: {
+    readonly sessions: number
+    readonly watchers: number
+    readonly encoded: number
+    readonly delivered: number
+  }
+  /**
+   * A token with which processes join as `service`. Default: one use, good for 10 minutes.
+   *
+   * @throws OptionsError naming every wrong field
+   */
+  createJoinToken(options: { service: string; ttl?: Duration; uses?: number }): Promise<string>
+  /**
+   * Checks, stores and pushes policy documents, all or none.
+   *
+   * @throws ApiError with the code `invalid-policy` and an issue for every mistake
+   */
+  applyPolicies(documents: readonly unknown[]): Promise<readonly PolicyChange[]>
+  /** Tells all sessions to come back later and closes everything, within about a second. */
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * Starts a registry: discovery, policies and certificate authority of one mesh.
+ *
+ * @example
+ * ```ts
+ * const registry = await startRegistry({ port: 0, memory: true, dev: true })
+ * const mesh = await joinMesh({ service: 'checkout', registry: registry.url })
+ * ```
+ * @throws OptionsError for wrong options, a taken port, or `dev` on an address that others reach
+ * @throws StorageError if the data directory is in use or damaged
+ */
+export async function startRegistry(options: RegistryOptions = {}): Promise<Registry> {
+  const resolved = resolveRegistryOptions(options)
+  const log = resolved.log ? await openLog() : SILENT_LOG
+  const storage = await openStorage(resolved, log)
+  try {
+    return await assemble(resolved, storage, log)
+  } catch (error) {
+    await storage.close()
+    throw error
+  }
+}
+
+async function openStorage({ dataDir }: ResolvedRegistryOptions, log: Logger): Promise<Storage> {
+  if (dataDir === undefined) {
+    log.warn({}, 'no data directory: everything, also the certificate authority, is lost when this process ends')
+    return new MemoryStorage()
+  }
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+  chmodSync(dataDir, 0o700)
+  const { SqliteStorage } = await import('./sqlite-storage.ts')
+  return await SqliteStorage.open({ path: join(dataDir, 'registry.db') })
+}
+
+async function assemble(options: ResolvedRegistryOptions, storage: Storage, log: Logger): Promise<Registry> {
+  const { clock, dev, address, trustDomain, certificateLifeMs, signingsPerSecond, joinsPerSecond } = options
+  const history = new ServiceHistory(storage.status().oldest)
+  const state = await RegistryState.load(storage, (change) => history.keep(change))
+  const authority = await RegistryAuthority.open(state, { trustDomain, certificateLifeMs, signingsPerSecond }, clock)
+  const adminToken = await ensureAdminToken(state, authority.fingerprint, options.dataDir)
+  const audit = new Audit(state, clock, log)
+  const hub = new WatchHub(state, clock, history)
+  const registrar = new Registrar(state, hub, audit, options.leaseMs, clock, log)
+  const tokens = new Tokens(state, audit, clock, authority.fingerprint)
+  const policies = new Policies(state, audit, clock)
+  const sessions = new Sessions({
+    hub,
+    registrar,
+    clock,
+    dev,
+    epoch: () => state.epoch,
+    bundle: () => ({ type: 'bundle', trustDomain, sequence: authority.sequence, roots: authority.roots }),
+    refused: (who, reason, detail, service) =>
+      audit.record({
+        who: who.spiffeId,
+        source: who.source,
+        action: 'session',
+        outcome: 'refused',
+        reason,
+        detail,
+        ...(service === undefined ? {} : { service }),
+      }),
+  })
+  const watches = new ScriptWatches(state, hub, registrar.leases, clock)
+  let closing: Promise<void> | undefined
+  const context: ApiContext = {
+    state,
+    authority,
+    tokens,
+    policies,
+    audit,
+    hub,
+    registrar,
+    sessions,
+    watches,
+    joins: new RateLimit(joinsPerSecond, joinsPerSecond * 4, clock),
+    clock,
+    dev,
+    closing: () => closing !== undefined,
+  }
+  const names = ownNames(address, options.names)
+  const access: AccessOptions = { dev, names: new Set(names.dnsNames), adminHash: () => state.adminHash }
+  const server = new RegistryServer(context, access, { address, port: options.port, names }, log)
+  const stop = async (): Promise<void> => {
+    registrar.close()
+    watches.close()
+    sessions.close()
+    hub.close()
+    await server.close()
+    state.close()
+    await storage.close()
+  }
+  let port: number
+  try {
+    port = await server.listen()
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  const url = `https://${isIPv6(address) ? `[${address}]` : address}:${port}`
+  if (dev) {
+    log.warn(
+      { url },
+      'DEVELOPMENT MODE: anybody on this machine may join as any service and change everything. Never use it for real traffic',
+    )
+  }
+  log.info(
+    { url, trustDomain, epoch: state.epoch, revision: state.revision, root: authority.fingerprint },
+    'registry started',
+  )
+
+  const close = (): Promise<void> => {
+    closing ??= stop().then(() => log.info({}, 'registry closed'))
+    return closing
+  }
+  return {
+    url,
+    port,
+    trustDomain,
+    roots: authority.roots,
+    rootFingerprint: authority.fingerprint,
+    adminToken,
+    dev,
+    get epoch() {
+      return state.epoch
+    },
+    get revision() {
+      return state.revision
+    },
+    get counts() {
+      return { sessions: sessions.size, watchers: hub.watchers, encoded: hub.encoded, delivered: hub.delivered }
+    },
+    async createJoinToken(wanted) {
+      const { service, uses, ttl } = check(fields(NEW_TOKEN), wanted, 'createJoinToken')
+      return (await tokens.create({ service, uses, ttlMs: ttl }, 'local', 'local')).token
+    },
+    applyPolicies: (documents) => policies.apply(documents, { by: 'local', source: 'local' }),
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+/** Made once; the text goes to the caller and to a file that only the owner reads, the store keeps its hash. */
+async function ensureAdminToken(
+  state: RegistryState,
+  fingerprint: string,
+  dataDir: string | undefined,
+): Promise<string | undefined> {
+  if (state.adminHash !== undefined) return undefined
+  const token = createToken('admin', fingerprint)
+  const text = formatToken(token)
+  // The file first: if this process dies in between, the next start makes another token and overwrites it.
+  if (dataDir !== undefined) writeFileSync(join(dataDir, 'admin-token'), `${text}\n`, { mode: 0o600 })
+  await state.write(
+    [{ key: KEYS.admin, value: JSON.stringify(tokenHash(token.secret)) }],
+    [{ key: KEYS.admin, revision: 0 }],
+  )
+  return text
+}

@@ -1,0 +1,302 @@
+/**
+ * One process's session: its stream of messages in, and ours out. Messages that write are handled one after another, so that a
+ * process may send register, drain and deregister without waiting. When the stream ends, its instances stay until their
+ * leases are over: the process may be back before that.
+ */
+import type { ServerHttp2Stream } from 'node:http2'
+import type { Clock, Timer } from '../core/clock.ts'
+import { SERVICE_NAME } from '../core/names.ts'
+import { LineReader } from '../discovery/line-reader.ts'
+import { readInstance, SnapshotRejected } from '../discovery/snapshot.ts'
+import { LONGEST_LINE, PROTOCOL, type ServerMessage, type Since } from '../discovery/wire.ts'
+import { ApiError } from './api-error.ts'
+import type { Registrant, Registrar } from './registrar.ts'
+import { parseSafeJson } from './safe-json.ts'
+import type { Watcher, WatchHub } from './watch-hub.ts'
+
+/** control-plane 6.7. */
+const MOST_INSTANCES = 100
+const MOST_WATCHES = 1_000
+/** Writes asked for and not yet done. */
+const MOST_WAITING = 1_000
+const HELLO_TIMEOUT_MS = 5_000
+/** From the last words to the end of the stream, whether or not they were read. */
+const CLOSE_MS = 1_000
+
+/** What a session needs of the registry. */
+export interface SessionHost {
+  readonly hub: WatchHub
+  readonly registrar: Registrar
+  readonly clock: Clock
+  readonly dev: boolean
+  readonly epoch: () => string
+  readonly bundle: () => Extract<ServerMessage, { type: 'bundle' }>
+  /** A message or a greeting that was refused for its sender's rights. */
+  refused(who: Registrant, code: string, message: string, service: string | undefined): void
+}
+
+export class Session implements Watcher {
+  readonly acknowledges = true
+  readonly who: Registrant
+  /** Wall clock, ms: its certificate's end. */
+  readonly notAfter: number
+  heardAt: number
+  readonly #host: SessionHost
+  readonly #stream: ServerHttp2Stream
+  readonly #onClosed: (session: Session) => void
+  readonly #instances = new Set<string>()
+  readonly #watches = new Set<string>()
+  readonly #waits = new Map<string, () => void>()
+  #greeted = false
+  #timer: Timer | undefined
+  #last: Promise<void> = Promise.resolve()
+  #waiting = 0
+  #ended = false
+  #closed = false
+
+  constructor(
+    host: SessionHost,
+    stream: ServerHttp2Stream,
+    who: Registrant,
+    notAfter: number,
+    onClosed: (session: Session) => void,
+  ) {
+    this.#host = host
+    this.#stream = stream
+    this.who = who
+    this.notAfter = notAfter
+    this.#onClosed = onClosed
+    this.heardAt = host.clock.now()
+    this.#timer = host.clock.startBackgroundTimer(
+      HELLO_TIMEOUT_MS,
+      () => this.end('hello-expected', 'no hello in time'),
+      undefined,
+    )
+    const reader = new LineReader(LONGEST_LINE, (line) => this.#onLine(line))
+    stream.on('data', (chunk: Buffer) => {
+      if (this.#ended) return
+      try {
+        reader.push(chunk)
+      } catch {
+        this.end('too-large', `a line of more than ${LONGEST_LINE} bytes`)
+      }
+    })
+    stream.on('drain', () => host.hub.drained(this))
+    stream.on('end', () => this.#finish())
+    stream.on('error', () => this.#finish())
+    stream.on('close', () => this.#finish())
+  }
+
+  backlog(): number {
+    return this.#stream.writableLength
+  }
+
+  write(line: Buffer, flushed?: () => void): void {
+    if (this.#closed || this.#stream.destroyed || this.#stream.writableEnded) flushed?.()
+    else this.#stream.write(line, flushed)
+  }
+
+  close(reason: string): void {
+    this.end('overloaded', `the session is closed: ${reason}`)
+  }
+
+  send(message: ServerMessage): void {
+    this.write(Buffer.from(`${JSON.stringify(message)}\n`))
+  }
+
+  /** Says why, then ends the stream. */
+  end(code: string, message: string): void {
+    if (this.#ended) return
+    this.send({ type: 'error', code, message })
+    this.#end()
+  }
+
+  /** The process should come back, here or elsewhere. */
+  goAway(retryAfterMs: number): void {
+    if (this.#ended) return
+    this.send({ type: 'goaway', retryAfterMs })
+    this.#end()
+  }
+
+  #end(): void {
+    this.#ended = true
+    this.#leave()
+    // Its half is closed by us once ours has been sent: there is nothing more to be heard.
+    this.#stream.end(() => this.#stream.close())
+    this.#host.clock.startBackgroundTimer(CLOSE_MS, (stream) => stream.destroy(), this.#stream)
+  }
+
+  #finish(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#ended = true
+    this.#leave()
+    if (!this.#stream.writableEnded && !this.#stream.destroyed) this.#stream.end()
+    this.#onClosed(this)
+  }
+
+  #leave(): void {
+    if (this.#timer !== undefined) this.#host.clock.stopTimer(this.#timer)
+    this.#timer = undefined
+    this.#host.hub.leave(this)
+    for (const stop of this.#waits.values()) stop()
+    this.#waits.clear()
+  }
+
+  #onLine(line: string): void {
+    if (this.#ended) return
+    let message: Record<string, unknown>
+    try {
+      const parsed = parseSafeJson(line)
+      if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw new SyntaxError('no object')
+      message = parsed as Record<string, unknown>
+    } catch (error) {
+      this.end('invalid-request', `a line is not JSON: ${(error as Error).message.slice(0, 100)}`)
+      return
+    }
+    this.heardAt = this.#host.clock.now()
+    for (const id of this.#instances) this.#host.registrar.leases.renew(this.who.service, id)
+    if (!this.#greeted) this.#greet(message)
+    else this.#handle(message)
+  }
+
+  #greet(message: Record<string, unknown>): void {
+    const { service } = this.who
+    if (message.type !== 'hello') {
+      this.end('hello-expected', 'the first message must be a hello')
+      return
+    }
+    if (message.protocol !== PROTOCOL) {
+      this.end('protocol-unsupported', `this registry speaks protocol ${PROTOCOL}`)
+      return
+    }
+    if (message.service !== service) {
+      const text = `${this.who.spiffeId} may not open a session of another service`
+      this.#host.refused(this.who, 'foreign-service', text, nameOf(message.service))
+      this.end('foreign-service', text)
+      return
+    }
+    this.#greeted = true
+    if (this.#timer !== undefined) this.#host.clock.stopTimer(this.#timer)
+    this.#timer = undefined
+    const { leaseMs, beatMs } = this.#host.registrar.leases
+    this.send({
+      type: 'welcome',
+      protocol: PROTOCOL,
+      epoch: this.#host.epoch(),
+      leaseMs: Math.round(leaseMs),
+      beatMs: Math.round(beatMs),
+      wallNow: this.#host.clock.wallNow(),
+      dev: this.#host.dev,
+    })
+    this.send(this.#host.bundle())
+  }
+
+  #handle(message: Record<string, unknown>): void {
+    const { hub } = this.#host
+    const service = nameOf(message.service)
+    switch (message.type) {
+      case 'register':
+        this.#inTurn(message.ref, async () => {
+          const instance = readInstance(message.instance)
+          if (!this.#instances.has(instance.id) && this.#instances.size >= MOST_INSTANCES) {
+            throw new ApiError('overloaded', `a session may register ${MOST_INSTANCES} instances`)
+          }
+          const revision = await this.#host.registrar.register(this.who, instance)
+          this.#instances.add(instance.id)
+          return revision
+        })
+        return
+      case 'drain':
+      case 'deregister': {
+        const { type, id } = message
+        this.#inTurn(message.ref, async () => {
+          if (typeof id !== 'string' || id.length > 128)
+            throw new ApiError('invalid-request', 'id: expected an instance id')
+          return await (type === 'drain' ? this.#drain(id) : this.#deregister(id))
+        })
+        return
+      }
+      case 'watch':
+        if (service === undefined)
+          this.send({ type: 'error', code: 'invalid-request', message: 'watch: no service name' })
+        else if (!this.#watches.has(service) && this.#watches.size >= MOST_WATCHES) {
+          this.send({ type: 'error', code: 'overloaded', message: `a session may watch ${MOST_WATCHES} services` })
+        } else {
+          this.#watches.add(service)
+          hub.watch(this, service, sinceOf(message.since))
+        }
+        return
+      case 'unwatch':
+        if (service !== undefined && this.#watches.delete(service)) hub.unwatch(this, service)
+        return
+      case 'ack':
+        if (service !== undefined && Number.isSafeInteger(message.revision)) {
+          hub.acknowledge(this, service, message.revision as number)
+        }
+        return
+      default:
+        // `beat`, and what a newer process may say.
+        return
+    }
+  }
+
+  async #drain(id: string): Promise<number> {
+    const revision = await this.#host.registrar.drain(this.who, id)
+    this.#tellWhenSeen(id, revision)
+    return revision
+  }
+
+  async #deregister(id: string): Promise<number> {
+    this.#instances.delete(id)
+    const revision = await this.#host.registrar.deregister(this.who, id)
+    this.#tellWhenSeen(id, revision)
+    return revision
+  }
+
+  #tellWhenSeen(id: string, revision: number): void {
+    if (this.#ended) return
+    this.#waits.get(id)?.()
+    this.#waits.delete(id)
+    let told = false
+    const stop = this.#host.hub.whenSeen(this.who.service, revision, (watchers) => {
+      told = true
+      this.#waits.delete(id)
+      this.send({ type: 'seen', id, watchers })
+    })
+    if (!told) this.#waits.set(id, stop)
+  }
+
+  #inTurn(ref: unknown, work: () => Promise<number>): void {
+    const known = Number.isSafeInteger(ref) ? { ref: ref as number } : {}
+    if (this.#waiting >= MOST_WAITING) {
+      this.end('overloaded', `more than ${MOST_WAITING} requests are waiting`)
+      return
+    }
+    this.#waiting += 1
+    this.#last = this.#last.then(async () => {
+      try {
+        const revision = await work()
+        if ('ref' in known) this.send({ type: 'done', ref: known.ref, revision })
+      } catch (error) {
+        const code =
+          error instanceof ApiError ? error.code : error instanceof SnapshotRejected ? 'invalid-request' : 'internal'
+        this.send({ type: 'error', ...known, code, message: (error as Error).message })
+      } finally {
+        this.#waiting -= 1
+      }
+    })
+  }
+}
+
+function nameOf(value: unknown): string | undefined {
+  return typeof value === 'string' && SERVICE_NAME.test(value) ? value : undefined
+}
+
+function sinceOf(value: unknown): Since | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const { epoch, revision } = value as Partial<Since>
+  return typeof epoch === 'string' && Number.isSafeInteger(revision) && revision! >= 0
+    ? { epoch, revision: revision! }
+    : undefined
+}

@@ -1,0 +1,52 @@
+/** All sessions: how many there may be, which of them are silent for too long, and their common end. */
+import type { ServerHttp2Stream } from 'node:http2'
+import type { Timer } from '../core/clock.ts'
+import type { Registrant } from './registrar.ts'
+import { Session, type SessionHost } from './session.ts'
+
+const MOST_SESSIONS = 10_000
+/** One service may not take all sessions (control-plane 6.7). */
+const MOST_PER_SERVICE = 5_000
+/** Told to processes when the registry goes away or is full; they add their own jitter. */
+const RETRY_AFTER_MS = 500
+
+export class Sessions {
+  readonly #host: SessionHost
+  readonly #sessions = new Set<Session>()
+  readonly #sweepMs: number
+  #timer: Timer
+
+  constructor(host: SessionHost) {
+    this.#host = host
+    this.#sweepMs = Math.min(1_000, host.registrar.leases.beatMs)
+    this.#timer = host.clock.startBackgroundTimer(this.#sweepMs, () => this.#sweep(), undefined)
+  }
+
+  get size(): number {
+    return this.#sessions.size
+  }
+
+  open(stream: ServerHttp2Stream, who: Registrant, notAfter: number): void {
+    const session = new Session(this.#host, stream, who, notAfter, (closed) => this.#sessions.delete(closed))
+    this.#sessions.add(session)
+    let ofService = 0
+    for (const one of this.#sessions) if (one.who.service === who.service) ofService += 1
+    if (this.#sessions.size > MOST_SESSIONS || ofService > MOST_PER_SERVICE) session.goAway(RETRY_AFTER_MS * 20)
+  }
+
+  close(): void {
+    this.#host.clock.stopTimer(this.#timer)
+    for (const session of [...this.#sessions]) session.goAway(RETRY_AFTER_MS)
+  }
+
+  #sweep(): void {
+    this.#timer = this.#host.clock.startBackgroundTimer(this.#sweepMs, () => this.#sweep(), undefined)
+    const { leases } = this.#host.registrar
+    const now = this.#host.clock.wallNow()
+    for (const session of [...this.#sessions]) {
+      // Twice the lease: its instances were given up long before.
+      if (leases.silentMs(session.heardAt) > 2 * leases.leaseMs) session.end('too-slow', 'no heartbeat in time')
+      else if (now > session.notAfter) session.goAway(0)
+    }
+  }
+}

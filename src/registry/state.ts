@@ -1,0 +1,251 @@
+/**
+ * Everything the registry knows, in memory, fed by list and watch of the engine: reads and watches never touch the engine.
+ * Written only by {@link RegistryState.write}; when it resolves, the change is in the state and listeners were told.
+ */
+import type { Instance } from '../discovery/wire.ts'
+import {
+  type AuditRecord,
+  type AuthorityRecord,
+  type Gone,
+  type InstanceRecord,
+  type PolicyRecord,
+  type ServiceRecord,
+  splitKey,
+  type TokenRecord,
+} from './records.ts'
+import type { Batch, Compare, Operation, Storage, TransactionResult } from './storage.ts'
+
+/** Policy versions kept per service (control-plane 6.2). */
+export const VERSIONS_KEPT = 20
+/** Audit records kept. */
+export const AUDIT_KEPT = 1_000
+/** A service that lost an instance within this time may not say that its short list is meant. */
+const DOUBT_MS = 600_000
+
+/** One service, as reads see it. */
+export interface ServiceState {
+  readonly name: string
+  readonly instances: ReadonlyMap<string, InstanceRecord>
+  /** As applied, or `null`. */
+  readonly policy: PolicyRecord | null
+  /** Oldest first. */
+  readonly versions: readonly PolicyRecord[]
+  /** Of the last change that watchers are told. */
+  readonly revision: number
+  readonly lostAt: number
+}
+
+interface MutableService {
+  name: string
+  instances: Map<string, InstanceRecord>
+  policy: PolicyRecord | null
+  versions: PolicyRecord[]
+  revision: number
+  lostAt: number
+}
+
+/** What one revision changed about one service, as watchers are told. */
+export interface ServiceChange {
+  readonly service: string
+  readonly revision: number
+  readonly put: readonly Instance[]
+  readonly gone: readonly Gone[]
+  /** `undefined`: unchanged; `null`: deleted. */
+  readonly policy: unknown
+}
+
+export interface StoredToken extends TokenRecord {
+  readonly hash: string
+  readonly revision: number
+}
+
+export class RegistryState {
+  readonly #storage: Storage
+  readonly #services = new Map<string, MutableService>()
+  readonly #tokens = new Map<string, StoredToken>()
+  readonly #listeners = new Set<(change: ServiceChange) => void>()
+  /** By key, so in the order of time. */
+  readonly #audit = new Map<string, AuditRecord>()
+  #authority: AuthorityRecord | undefined
+  #adminHash: string | undefined
+  #revision = 0
+  #oldest = 0
+  #stop: (() => void) | undefined
+
+  private constructor(storage: Storage) {
+    this.#storage = storage
+  }
+
+  /** Loads all, then follows the engine. `replay` is told the changes that the engine's history still holds. */
+  static async load(storage: Storage, replay: (change: ServiceChange) => void): Promise<RegistryState> {
+    const state = new RegistryState(storage)
+    const { items, revision } = await storage.list('')
+    for (const item of items) state.#set(item.key, item.value, item.revision)
+    state.#revision = revision
+    state.#oldest = storage.status().oldest
+    state.#stop = await storage.watch('', state.#oldest, (batch) => {
+      if (batch.revision <= revision) for (const change of serviceChanges(batch)) state.#replay(change, replay)
+      else state.#apply(batch)
+    })
+    return state
+  }
+
+  get epoch(): string {
+    return this.#storage.status().epoch
+  }
+
+  get revision(): number {
+    return this.#revision
+  }
+
+  /** The changes after this revision were replayed at the start. */
+  get oldest(): number {
+    return this.#oldest
+  }
+
+  get authority(): AuthorityRecord | undefined {
+    return this.#authority
+  }
+
+  /** SHA-256 of the admin token. */
+  get adminHash(): string | undefined {
+    return this.#adminHash
+  }
+
+  get services(): ReadonlyMap<string, ServiceState> {
+    return this.#services
+  }
+
+  get tokens(): ReadonlyMap<string, StoredToken> {
+    return this.#tokens
+  }
+
+  /** Oldest first. */
+  get audit(): readonly AuditRecord[] {
+    return [...this.#audit.values()]
+  }
+
+  get auditKeys(): IterableIterator<string> {
+    return this.#audit.keys()
+  }
+
+  get auditSize(): number {
+    return this.#audit.size
+  }
+
+  service(name: string): ServiceState | undefined {
+    return this.#services.get(name)
+  }
+
+  /** Whether an empty or short list of instances is meant: the service is known, and lost none of late. */
+  intended(name: string, wallNow: number): boolean {
+    const service = this.#services.get(name)
+    return service !== undefined && (service.lostAt === 0 || Math.abs(wallNow - service.lostAt) > DOUBT_MS)
+  }
+
+  /** Told every change about a service, in order. Returns how to stop. */
+  onChange(listener: (change: ServiceChange) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  write(operations: readonly Operation[], compares: readonly Compare[] = []): Promise<TransactionResult> {
+    // The embedded engines tell their watchers before they resolve; one that is elsewhere will have to wait here.
+    return this.#storage.transact(compares, operations)
+  }
+
+  close(): void {
+    this.#stop?.()
+    this.#listeners.clear()
+  }
+
+  #apply(batch: Batch): void {
+    for (const { key, value } of batch.changes) this.#set(key, value, batch.revision)
+    this.#revision = batch.revision
+    for (const change of serviceChanges(batch)) for (const listener of this.#listeners) listener(change)
+  }
+
+  #replay(change: ServiceChange, replay: (change: ServiceChange) => void): void {
+    const service = this.#service(change.service)
+    service.revision = Math.max(service.revision, change.revision)
+    replay(change)
+  }
+
+  #service(name: string): MutableService {
+    let service = this.#services.get(name)
+    if (service === undefined) {
+      service = { name, instances: new Map(), policy: null, versions: [], revision: 0, lostAt: 0 }
+      this.#services.set(name, service)
+    }
+    return service
+  }
+
+  #set(key: string, value: string | undefined, revision: number): void {
+    const [kind, name, rest] = splitKey(key)
+    const record: unknown = value === undefined ? undefined : JSON.parse(value)
+    switch (kind) {
+      case 'inst': {
+        const service = this.#service(name)
+        if (record === undefined) service.instances.delete(rest)
+        else service.instances.set(rest, record as InstanceRecord)
+        service.revision = Math.max(service.revision, revision)
+        break
+      }
+      case 'svc': {
+        const service = this.#service(name)
+        service.lostAt = (record as ServiceRecord | undefined)?.lostAt ?? 0
+        service.revision = Math.max(service.revision, revision)
+        break
+      }
+      case 'policy': {
+        const service = this.#service(name)
+        service.policy = (record as PolicyRecord | undefined) ?? null
+        service.revision = Math.max(service.revision, revision)
+        break
+      }
+      case 'version': {
+        const service = this.#service(name)
+        if (record === undefined) service.versions = service.versions.filter((one) => one.version !== Number(rest))
+        else service.versions.push(record as PolicyRecord)
+        break
+      }
+      case 'token':
+        if (record === undefined) this.#tokens.delete(name)
+        else this.#tokens.set(name, { ...(record as TokenRecord), hash: name, revision })
+        break
+      case 'audit':
+        if (record === undefined) this.#audit.delete(name)
+        else this.#audit.set(name, record as AuditRecord)
+        break
+      case 'ca':
+        this.#authority = record as AuthorityRecord | undefined
+        break
+      case 'admin':
+        this.#adminHash = record as string | undefined
+        break
+    }
+  }
+}
+
+/** The document in force, or `null`. */
+export function documentOf(policy: PolicyRecord | null): unknown {
+  return policy?.document ?? null
+}
+
+function serviceChanges(batch: Batch): Iterable<ServiceChange> {
+  const changes = new Map<string, { put: Instance[]; gone: Gone[]; policy: unknown }>()
+  for (const { key, value } of batch.changes) {
+    const [kind, service] = splitKey(key)
+    if (kind !== 'inst' && kind !== 'svc' && kind !== 'policy') continue
+    let change = changes.get(service)
+    if (change === undefined) {
+      change = { put: [], gone: [], policy: undefined }
+      changes.set(service, change)
+    }
+    if (kind === 'inst' && value !== undefined) change.put.push((JSON.parse(value) as InstanceRecord).instance)
+    else if (kind === 'svc' && value !== undefined) change.gone.push(...(JSON.parse(value) as ServiceRecord).gone)
+    else if (kind === 'policy')
+      change.policy = value === undefined ? null : (JSON.parse(value) as PolicyRecord).document
+  }
+  return [...changes].map(([service, change]) => ({ service, revision: batch.revision, ...change }))
+}

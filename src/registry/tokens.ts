@@ -1,0 +1,116 @@
+/** Join tokens: made here, shown once, stored as hashes, good for one service, so many uses and so long. */
+import type { Clock } from '../core/clock.ts'
+import { createToken, formatToken, parseToken, tokenHash } from '../identity/join-token.ts'
+import { ApiError } from './api-error.ts'
+import type { Audit } from './audit.ts'
+import { KEYS, type TokenRecord } from './records.ts'
+import type { RegistryState, StoredToken } from './state.ts'
+
+/** Over or used up tokens are remembered for so long, so that a late user is told which it was. */
+const REMEMBERED_MS = 24 * 3_600_000
+const MOST_TOKENS = 10_000
+/** Other registries on the same store may take uses at the same time; more conflicts than this in a row do not happen. */
+const MOST_CONFLICTS = 20
+
+export interface NewToken {
+  readonly service: string
+  readonly ttlMs: number
+  readonly uses: number
+}
+
+export class Tokens {
+  readonly #state: RegistryState
+  readonly #audit: Audit
+  readonly #clock: Clock
+  readonly #fingerprint: string
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(state: RegistryState, audit: Audit, clock: Clock, fingerprint: string) {
+    this.#state = state
+    this.#audit = audit
+    this.#clock = clock
+    this.#fingerprint = fingerprint
+  }
+
+  /** The text is not kept and cannot be shown again. */
+  async create(wanted: NewToken, by: string, source: string): Promise<{ token: string; record: TokenRecord }> {
+    const now = this.#clock.wallNow()
+    const operations = this.#forgettable(now)
+    if (this.#state.tokens.size - operations.length >= MOST_TOKENS) {
+      throw new ApiError('overloaded', `there are ${MOST_TOKENS} tokens already; delete some first`)
+    }
+    const token = createToken('join', this.#fingerprint)
+    const hash = tokenHash(token.secret)
+    const record: TokenRecord = {
+      id: hash.slice(0, 12),
+      service: wanted.service,
+      uses: wanted.uses,
+      usesLeft: wanted.uses,
+      createdAt: now,
+      expiresAt: now + wanted.ttlMs,
+      by,
+    }
+    const { service } = wanted
+    const entry = { who: by, source, action: 'token-create', outcome: 'done', service, detail: record.id } as const
+    await this.#state.write(
+      [{ key: KEYS.token(hash), value: JSON.stringify(record) }, ...operations, ...this.#audit.operations(entry)],
+      [{ key: KEYS.token(hash), revision: 0 }],
+    )
+    return { token: formatToken(token), record }
+  }
+
+  /** Without the hashes. */
+  list(): TokenRecord[] {
+    return [...this.#state.tokens.values()].map(({ hash: _hash, revision: _revision, ...record }) => record)
+  }
+
+  async remove(id: string, by: string, source: string): Promise<void> {
+    const found = [...this.#state.tokens.values()].find((token) => token.id === id)
+    if (found === undefined) throw new ApiError('not-found', `there is no token '${id.slice(0, 40)}'`)
+    const { service } = found
+    const entry = { who: by, source, action: 'token-delete', outcome: 'done', service, detail: id } as const
+    await this.#state.write([{ key: KEYS.token(found.hash), value: undefined }, ...this.#audit.operations(entry)])
+  }
+
+  /** Takes one use, or throws. A use is never given twice, whoever asks at the same time. `text`: the token or its secret. */
+  redeem(text: string, service: string): Promise<void> {
+    // One after another: the state must show the last use before the next is judged.
+    const result = this.#last.then(() => this.#redeem(text, service))
+    this.#last = result.catch(() => undefined)
+    return result
+  }
+
+  async #redeem(text: string, service: string): Promise<void> {
+    const hash = tokenHash(parseToken(text)?.secret ?? text)
+    for (let i = 0; i < MOST_CONFLICTS; i++) {
+      const token = this.#state.tokens.get(hash)
+      const { hash: _hash, revision, ...record } = judge(token, service, this.#clock.wallNow())
+      const used: TokenRecord = { ...record, usesLeft: record.usesLeft - 1 }
+      const { ok } = await this.#state.write(
+        [{ key: KEYS.token(hash), value: JSON.stringify(used) }],
+        [{ key: KEYS.token(hash), revision }],
+      )
+      if (ok) return
+    }
+    throw new ApiError('overloaded', 'too many joins with this token at the same time; try again')
+  }
+
+  #forgettable(now: number): { key: string; value: undefined }[] {
+    return [...this.#state.tokens.values()]
+      .filter((token) => token.expiresAt + REMEMBERED_MS < now)
+      .slice(0, 100)
+      .map((token) => ({ key: KEYS.token(token.hash), value: undefined }))
+  }
+}
+
+function judge(token: StoredToken | undefined, service: string, now: number): StoredToken {
+  if (token === undefined)
+    throw new ApiError('token-unknown', 'this registry did not issue the token, or it was deleted')
+  if (token.service !== service) {
+    throw new ApiError('token-wrong-service', `the token is not for service '${service}'`)
+  }
+  if (token.expiresAt <= now)
+    throw new ApiError('token-expired', `the token expired at ${new Date(token.expiresAt).toISOString()}`)
+  if (token.usesLeft <= 0) throw new ApiError('token-used', `all ${token.uses} uses of the token are spent`)
+  return token
+}
