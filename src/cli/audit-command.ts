@@ -37,13 +37,13 @@ export function addAuditCommand(program: Command, surroundings: Surroundings): v
   withExample(command, 'inmesh audit --refused --limit 20')
   command.action(async (flags: AuditFlags) => {
     const { api, terminal } = await connect(surroundings, flags)
-    const answer = await api.get<{ events: AuditInfo[] }>('/v1/audit')
-    const events = [...answer.events]
-      .sort((a, b) => a.at - b.at)
+    const answer = await api.get<{ audit: AuditInfo[]; suppressed: number }>('/v1/audit')
+    const events = [...answer.audit]
+      .reverse()
       .filter((event) => flags.refused !== true || event.outcome === 'refused')
       .filter((event) => flags.service === undefined || event.service === flags.service)
       .slice(-flags.limit)
-    terminal.result({ events }, () =>
+    terminal.result({ events, suppressed: answer.suppressed }, () =>
       events.length === 0
         ? ['no events']
         : table(

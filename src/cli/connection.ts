@@ -1,12 +1,14 @@
 /**
  * The flags that every command has which talks to a registry, and how they become a connection: flag before variable
- * before the file `admin-token` in the registry's data directory.
+ * before the file `admin-token` in the registry's data directory. On loopback the default directory is looked into, too.
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Command, Option } from 'commander'
+import { parseToken } from '../identity/join-token.ts'
+import { ADMIN_TOKEN_FILE, defaultDataDirectory } from './data-directory.ts'
 import { EXIT, Failure } from './failure.ts'
-import { RegistryApi } from './registry-api.ts'
+import { isLoopback, RegistryApi } from './registry-api.ts'
 import { type Surroundings, Terminal } from './terminal.ts'
 
 export const DEFAULT_REGISTRY = 'https://127.0.0.1:7400'
@@ -40,8 +42,10 @@ export async function connect(
   flags: ConnectionFlags,
 ): Promise<{ api: RegistryApi; terminal: Terminal }> {
   const terminal = new Terminal(surroundings, flags.json === true)
-  const token = await findToken(surroundings.env, flags)
-  return { api: new RegistryApi({ url: findUrl(surroundings.env, flags), token }), terminal }
+  const url = findUrl(surroundings.env, flags)
+  const given = await givenToken(surroundings.env, flags)
+  const found = given === undefined && isLoopback(url) ? await localToken(surroundings.env) : undefined
+  return { api: new RegistryApi({ url, token: given ?? found, tokenIsGuess: given === undefined }), terminal }
 }
 
 function findUrl(env: Surroundings['env'], flags: ConnectionFlags): URL {
@@ -61,18 +65,26 @@ function findUrl(env: Surroundings['env'], flags: ConnectionFlags): URL {
   return url
 }
 
-async function findToken(env: Surroundings['env'], flags: ConnectionFlags): Promise<string | undefined> {
+async function givenToken(env: Surroundings['env'], flags: ConnectionFlags): Promise<string | undefined> {
   if (flags.token !== undefined) return flags.token
   if (env.INMESH_ADMIN_TOKEN) return env.INMESH_ADMIN_TOKEN
   if (flags.dataDir === undefined) return undefined
-  const file = join(flags.dataDir, 'admin-token')
+  const file = join(flags.dataDir, ADMIN_TOKEN_FILE)
   try {
     return (await readFile(file, 'utf8')).trim()
   } catch (error) {
-    throw new Failure(
-      EXIT.invalid,
-      'token-missing',
-      `cannot read the admin token from ${file}: ${(error as Error).message}`,
-    )
+    const why = (error as Error).message
+    throw new Failure(EXIT.invalid, 'token-missing', `cannot read the admin token from ${file}: ${why}`)
+  }
+}
+
+/** Of a registry that was started on this machine without `--data-dir`. */
+async function localToken(env: Surroundings['env']): Promise<string | undefined> {
+  try {
+    const text = (await readFile(join(defaultDataDirectory(env, false), ADMIN_TOKEN_FILE), 'utf8')).trim()
+    return parseToken(text)?.kind === 'admin' ? text : undefined
+  } catch {
+    // There is none, or it is somebody else's: a --dev registry needs none.
+    return undefined
   }
 }

@@ -16,10 +16,16 @@ export const REQUEST_TIMEOUT_MS = 10_000
 const LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
 const LOOPBACK = /^(?:127\.\d{1,3}\.\d{1,3}\.\d{1,3}|localhost|\[::1\])$/
 
+export function isLoopback(url: URL): boolean {
+  return LOOPBACK.test(url.hostname)
+}
+
 export interface RegistryAddress {
   readonly url: URL
   /** `inmesh-admin.…`; `undefined` with a `--dev` registry. */
   readonly token: string | undefined
+  /** The token was found, not given: if it belongs to another registry, go on without it. */
+  readonly tokenIsGuess?: boolean
 }
 
 export type ApiMethod = 'GET' | 'PUT' | 'POST' | 'DELETE'
@@ -45,7 +51,7 @@ export class RegistryApi {
   /** @throws Failure if the address must not be trusted as it is given. */
   constructor(address: RegistryAddress) {
     const { url, token } = address
-    const loopback = LOOPBACK.test(url.hostname)
+    const loopback = isLoopback(url)
     if (url.protocol === 'http:' && !loopback) {
       throw new Failure(EXIT.invalid, 'insecure-registry', `${url.origin}: plain http is for loopback addresses only`)
     }
@@ -60,33 +66,45 @@ export class RegistryApi {
     return this.call('GET', path)
   }
 
+  get url(): string {
+    return this.#address.url.origin
+  }
+
   /**
    * @throws Failure with exit code 3 if there is no answer
    * @throws RegistryRefusal if the answer is an error
    */
   async call<T>(method: ApiMethod, path: string, body?: unknown): Promise<T> {
-    const { url, token } = this.#address
-    const { status, text } = await send(new URL(path, url), method, token, body)
+    const { url } = this.#address
+    const { status, text } = await send(this.#address, method, path, body)
     const answer = parse(text)
     if (status >= 200 && status < 300) {
-      if (answer === undefined && text !== '') throw unreadable(url)
+      if (typeof answer !== 'object' || answer === null) throw unreadable(url)
       return answer as T
     }
     const error = (answer as { error?: { code?: unknown; message?: unknown; issues?: unknown } } | undefined)?.error
     if (typeof error?.code !== 'string') throw unreadable(url, status)
     throw new RegistryRefusal(status, error.code, String(error.message ?? error.code), readIssues(error.issues))
   }
+
+  /** For what is no JSON. */
+  probe(path: string): Promise<{ status: number; text: string }> {
+    return send(this.#address, 'GET', path, undefined)
+  }
 }
 
 async function send(
-  url: URL,
+  address: RegistryAddress,
   method: ApiMethod,
-  token: string | undefined,
+  path: string,
   body: unknown,
 ): Promise<{ status: number; text: string }> {
+  const url = new URL(path, address.url)
   const payload = body === undefined ? undefined : Buffer.from(JSON.stringify(body))
+  const { token, tls } = url.protocol === 'https:' ? await trust(address) : { token: address.token, tls: {} }
   const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS)
   const options: RequestOptions = {
+    ...tls,
     method,
     agent: false,
     signal,
@@ -95,7 +113,6 @@ async function send(
       ...(token !== undefined && { authorization: `Bearer ${token.trim()}` }),
       ...(payload !== undefined && { 'content-type': 'application/json', 'content-length': payload.length }),
     },
-    ...(url.protocol === 'https:' && (await tlsFor(url, token))),
   }
   try {
     return await new Promise((resolve, reject) => {
@@ -118,7 +135,9 @@ async function send(
   }
 }
 
-async function tlsFor(url: URL, token: string | undefined): Promise<RequestOptions> {
+/** How the connection is verified, and which token may be sent over it. */
+async function trust(address: RegistryAddress): Promise<{ token: string | undefined; tls: RequestOptions }> {
+  const { url, token } = address
   const at = {
     host: url.hostname.replace(/^\[|\]$/g, ''),
     port: url.port === '' ? 443 : Number(url.port),
@@ -126,14 +145,13 @@ async function tlsFor(url: URL, token: string | undefined): Promise<RequestOptio
   }
   try {
     // Without a token it is loopback (see the constructor), and nothing secret is sent.
-    if (token === undefined) return (await unpinnedTlsOptions(at)).tls
-    return (await pinnedTlsOptions({ ...at, fingerprint: adminFingerprint(token) })).tls
+    if (token === undefined) return { token, tls: (await unpinnedTlsOptions(at)).tls }
+    return { token, tls: (await pinnedTlsOptions({ ...at, fingerprint: adminFingerprint(token) })).tls }
   } catch (error) {
     if (error instanceof Failure) throw error
-    if (isMeshError(error) && error.code === 'identity-rejected') {
-      throw new Failure(EXIT.failed, 'identity-rejected', error.message)
-    }
-    throw unreachable(url, reasonOf(error))
+    if (!isMeshError(error) || error.code !== 'identity-rejected') throw unreachable(url, reasonOf(error))
+    if (token !== undefined && address.tokenIsGuess === true) return await trust({ url, token: undefined })
+    throw new Failure(EXIT.failed, 'identity-rejected', error.message)
   }
 }
 

@@ -1,32 +1,123 @@
-/** `inmesh registry`: runs a registry until it is told to stop. */
+/** `inmesh registry`: runs a registry until it is told to stop, with its state on the local disk. */
 import { type Command, Option } from 'commander'
-import { duration, integer } from '../core/fields.ts'
+import { describeIssue, OptionsError } from '../core/fields.ts'
+import { type Registry, type RegistryOptions, startRegistry } from '../registry/index.ts'
 import { type CommonFlags, jsonOption } from './connection.ts'
+import { defaultDataDirectory } from './data-directory.ts'
 import { withExample } from './examples.ts'
-import { numeric, parsed } from './flag-values.ts'
+import { EXIT, Failure } from './failure.ts'
+import { numeric } from './flag-values.ts'
 import { type Surroundings, Terminal } from './terminal.ts'
 
-export interface RegistryFlags extends CommonFlags {
+/** As text: what is valid is said by the registry's own options. */
+interface RegistryFlags extends CommonFlags {
   readonly address?: string
-  readonly port?: number
+  readonly port?: string
   readonly dataDir?: string
   readonly memory?: boolean
   readonly dev?: boolean
   readonly trustDomain?: string
-  readonly lease?: number
-  readonly certificateLife?: number
-  readonly logLevel: string
+  readonly lease?: string
+  readonly certificateLife?: string
+  readonly name?: readonly string[]
+  readonly logLevel: 'info' | 'silent'
+}
+
+/** By option of the registry, the flag that sets it. */
+const FLAGS: Readonly<Record<string, string>> = {
+  address: '--address',
+  port: '--port',
+  dataDir: '--data-dir',
+  memory: '--memory',
+  dev: '--dev',
+  trustDomain: '--trust-domain',
+  leaseMs: '--lease',
+  certificateLifeMs: '--certificate-life',
+  names: '--name',
 }
 
 export function addRegistryCommand(program: Command, surroundings: Surroundings): void {
-  program
+  const command = program
     .command('registry')
-    .addOption(new Option('--log-level <level>').choices(['silent', 'error', 'warn', 'info']).default('warn'))
+    .description('Run a registry until SIGTERM or SIGINT: discovery, policies and certificate authority of one mesh.')
+    .option('--address <ip>', 'address to listen on (default: 127.0.0.1)')
+    .option('--port <n>', 'port to listen on; 0 = any free one (default: 7400)')
+    .option('--data-dir <dir>', 'where its state is kept (default: ~/.local/state/inmesh-registry)')
+    .option('--memory', 'keep the state in memory only: it dies with the process')
+    .option('--dev', 'for development: joining and commands need no token; loopback addresses only')
+    .option('--trust-domain <name>', 'the name of the mesh in all identities (default: inmesh.local)')
+    .option('--lease <duration>', "a silent process's instances vanish after so long (default: 15s)")
+    .option('--certificate-life <duration>', 'of the certificates it issues (default: 24h)')
+    .option('--name <name...>', 'DNS names or addresses under which it is reached, besides the one it listens on')
+    .addOption(
+      new Option('--log-level <level>', 'JSON lines on stderr, or nothing').choices(['info', 'silent']).default('info'),
+    )
     .addOption(jsonOption())
-    .option('--lease <duration>', 'x', parsed(duration(), numeric))
-    .option('--port <n>', 'x', parsed(integer({ min: 0, max: 1 }), numeric))
-    .action((flags: RegistryFlags) => {
-      new Terminal(surroundings, flags.json === true).result({}, () => [])
+  withExample(command, 'inmesh registry --dev', 'inmesh registry --address 10.0.0.5 --data-dir /var/lib/inmesh --json')
+  command.action((flags: RegistryFlags) => runRegistry(flags, surroundings))
+}
+
+async function runRegistry(flags: RegistryFlags, surroundings: Surroundings): Promise<void> {
+  const terminal = new Terminal(surroundings, flags.json === true)
+  const stopped = untilTold()
+  const registry = await start(optionsFrom(flags, surroundings)).catch((error: unknown) => {
+    stopped.forget()
+    throw error
+  })
+  const { url, rootFingerprint, trustDomain, dev } = registry
+  // Without a directory there is no file to read it from.
+  const adminToken = flags.memory === true && !dev ? registry.adminToken : undefined
+  if (dev) terminal.note('DEVELOPMENT MODE: anybody on this machine may join as any service and change everything.')
+  terminal.result({ ready: true, url, rootFingerprint, trustDomain, dev, ...(adminToken && { adminToken }) }, () => [
+    `inmesh registry is ready at ${url} (trust domain ${trustDomain})`,
+    ...(adminToken ? [`admin token: ${adminToken}`] : []),
+  ])
+  await stopped.signal
+  await registry.close()
+}
+
+function optionsFrom(flags: RegistryFlags, { env }: Surroundings): RegistryOptions {
+  const { address, port, memory, trustDomain, lease, certificateLife, name } = flags
+  const dev = flags.dev === true
+  const dataDir = flags.dataDir ?? (memory === true ? undefined : defaultDataDirectory(env, dev))
+  const given = {
+    address,
+    port: port === undefined ? undefined : numeric(port),
+    dataDir,
+    memory: memory === true ? true : undefined,
+    dev,
+    trustDomain,
+    leaseMs: lease === undefined ? undefined : numeric(lease),
+    certificateLifeMs: certificateLife === undefined ? undefined : numeric(certificateLife),
+    names: name,
+    log: flags.logLevel !== 'silent',
+  }
+  // Checked by the registry, whatever it is.
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as RegistryOptions
+}
+
+async function start(options: RegistryOptions): Promise<Registry> {
+  try {
+    return await startRegistry(options)
+  } catch (error) {
+    if (!(error instanceof OptionsError)) throw error
+    const messages = error.issues.map(({ path, message }) => {
+      const [option, ...rest] = path
+      return describeIssue({ path: [FLAGS[String(option)] ?? String(option), ...rest], message })
     })
-  withExample(program, '')
+    throw new Failure(EXIT.invalid, 'invalid-usage', messages.join('; '))
+  }
+}
+
+/** Resolves at the first SIGTERM or SIGINT; the second ends the process at once, as the shell would report it. */
+function untilTold(): { readonly signal: Promise<void>; forget(): void } {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  let told = false
+  const onSignal = (_name: string, number: number): void => {
+    if (told) process.exit(128 + number)
+    told = true
+    resolve()
+  }
+  process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
+  return { signal: promise, forget: () => process.off('SIGTERM', onSignal).off('SIGINT', onSignal) }
 }

@@ -3,8 +3,18 @@ import type { Command } from 'commander'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { EXIT, Failure } from './failure.ts'
-import { RegistryRefusal } from './registry-api.ts'
 import { printable, type Surroundings } from './terminal.ts'
+
+interface Bundle {
+  readonly trustDomain: string
+  readonly sequence: number
+}
+
+interface ServiceList {
+  readonly epoch: string
+  readonly revision: number
+  readonly services: readonly { readonly instances: number; readonly ready: number; readonly frozen: boolean }[]
+}
 
 export function addStatusCommand(program: Command, surroundings: Surroundings): void {
   const command = program
@@ -14,20 +24,28 @@ export function addStatusCommand(program: Command, surroundings: Surroundings): 
   withExample(command, 'inmesh status --json')
   command.action(async (flags: ConnectionFlags) => {
     const { api, terminal } = await connect(surroundings, flags)
-    let status: Record<string, unknown>
-    try {
-      status = await api.get<Record<string, unknown>>('/readyz')
-    } catch (error) {
-      if (error instanceof RegistryRefusal && error.status === 503) {
-        throw new Failure(EXIT.failed, 'not-ready', `the registry answers but is not ready: ${error.message}`)
-      }
-      throw error
+    const { status, text } = await api.probe('/readyz')
+    if (status !== 200) {
+      throw new Failure(EXIT.failed, 'not-ready', `the registry answers but is not ready: ${text.trim().slice(0, 200)}`)
     }
-    terminal.result({ ready: true, ...status }, () => [
-      'the registry is ready',
-      ...Object.entries(status)
-        .filter(([, value]) => typeof value !== 'object' || value === null)
-        .map(([key, value]) => `  ${printable(key)}: ${printable(value)}`),
+    const { trustDomain, sequence } = await api.get<Bundle>('/v1/bundle')
+    const { epoch, revision, services } = await api.get<ServiceList>('/v1/services')
+    const count = (of: (one: ServiceList['services'][number]) => number): number =>
+      services.reduce((sum, one) => sum + of(one), 0)
+    const known = {
+      url: api.url,
+      trustDomain,
+      bundleSequence: sequence,
+      epoch,
+      revision,
+      services: services.length,
+      instances: count((one) => one.instances),
+      ready: count((one) => one.ready),
+      frozenServices: count((one) => (one.frozen ? 1 : 0)),
+    }
+    terminal.result({ ...known, instancesReady: known.ready, ready: true }, () => [
+      terminal.paint('green', 'ready'),
+      ...Object.entries(known).map(([key, value]) => `  ${key}: ${printable(value)}`),
     ])
   })
 }

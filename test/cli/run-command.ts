@@ -1,0 +1,37 @@
+/** Runs one command inside the test's process, with its own streams and variables. */
+import { Readable } from 'node:stream'
+import { runCli } from '../../src/cli/program.ts'
+
+export interface Run {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface Around {
+  readonly stdin?: string
+  readonly env?: Readonly<Record<string, string | undefined>>
+  readonly terminal?: boolean
+}
+
+export async function run(args: readonly string[], around: Around = {}): Promise<Run> {
+  let [stdout, stderr] = ['', '']
+  const isTTY = around.terminal === true
+  const code = await runCli(args, {
+    stdout: {
+      isTTY,
+      write(text: string) {
+        stdout += text
+      },
+    },
+    stderr: {
+      isTTY,
+      write(text: string) {
+        stderr += text
+      },
+    },
+    stdin: Readable.from(around.stdin === undefined ? [] : [Buffer.from(around.stdin)]),
+    env: around.env ?? {},
+  })
+  return { code, stdout, stderr }
+}
