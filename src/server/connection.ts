@@ -1,0 +1,40 @@
+/**
+ * What a server keeps about one connection: who is on the other side, judged once, and from when on answers ask to leave.
+ * It hangs on the socket itself, where a request finds it for the price of one property.
+ */
+import type { Socket } from 'node:net'
+import type { CallerIdentity } from './inbound.ts'
+
+const CONNECTION = Symbol('inmesh.connection')
+
+interface Marked {
+  [CONNECTION]?: Connection
+}
+
+export class Connection {
+  readonly socket: Socket
+  readonly caller: CallerIdentity | undefined
+  /** Instant at which the caller's certificate ends; `Infinity` without one. */
+  readonly expiresAt: number
+  /** Instant from which on answers carry `connection: close`. */
+  retireAt: number
+  /** Requests in progress; more than one if the client pipelines. */
+  inFlight = 0
+
+  constructor(socket: Socket, caller: CallerIdentity | undefined, expiresAt: number, retireAt: number) {
+    this.socket = socket
+    this.caller = caller
+    this.expiresAt = expiresAt
+    this.retireAt = retireAt
+    ;(socket as Marked)[CONNECTION] = this
+  }
+
+  /** Asks to leave no later than at `at`. */
+  retire(at: number): void {
+    if (at < this.retireAt) this.retireAt = at
+  }
+}
+
+export function connectionOf(socket: object): Connection | undefined {
+  return (socket as Marked)[CONNECTION]
+}

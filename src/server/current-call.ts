@@ -1,0 +1,79 @@
+/** What a handler may know of the request that it serves, without being passed anything. */
+import { inboundCall } from '../core/context.ts'
+import type { TraceContext } from '../core/trace-context.ts'
+import { type CallerIdentity, InboundCall } from './inbound.ts'
+
+/**
+ * The request being served. Calls made while serving it inherit deadline, trace, baggage and cancellation by themselves; this is for
+ * handlers that want to look.
+ */
+export class CurrentCall {
+  readonly #call: InboundCall
+
+  constructor(call: InboundCall) {
+    this.#call = call
+  }
+
+  /** Who calls, proven by its certificate; `undefined` for a caller without one (not possible on a `strict` server). */
+  get peer(): CallerIdentity | undefined {
+    return this.#call.caller
+  }
+
+  /** Our own service. */
+  get service(): string {
+    return this.#call.route.service
+  }
+
+  /** `GET`, or `/shop.Inventory/Get`. */
+  get method(): string {
+    return this.#call.route.method
+  }
+
+  /** What is left of the deadline in ms; at least 0. */
+  get remainingMs(): number {
+    return Math.max(0, this.#call.deadlineAt - this.#call.clock.now())
+  }
+
+  /** Aborted when the deadline has passed, the caller has gone away, or the server's drain has run out of time. */
+  get signal(): AbortSignal {
+    return this.#call.signal
+  }
+
+  /** W3C baggage, as received and as changed by {@link setBaggage}. */
+  get baggage(): ReadonlyMap<string, string> {
+    return this.#call.baggage ?? NO_BAGGAGE
+  }
+
+  /** Adds a member for all calls made from now on while serving this one. */
+  setBaggage(name: string, value: string): void {
+    this.#call.baggage = new Map(this.#call.baggage).set(name, value)
+  }
+
+  /** Our place in the trace; `undefined` if nobody traces. */
+  get trace(): TraceContext | undefined {
+    return this.#call.trace
+  }
+
+  /** How many attempts of this call the caller has made before this one, as it says. */
+  get previousAttempts(): number {
+    return this.#call.previousAttempts
+  }
+}
+
+const NO_BAGGAGE: ReadonlyMap<string, string> = new Map()
+
+/**
+ * The request that the running code is serving, or `undefined` outside of one.
+ *
+ * @example
+ * ```ts
+ * app.get('/report', async (_req, res) => {
+ *   const rows = await database.query(sql, { signal: currentCall()?.signal })
+ *   res.json(rows)
+ * })
+ * ```
+ */
+export function currentCall(): CurrentCall | undefined {
+  const call = inboundCall()
+  return call instanceof InboundCall ? new CurrentCall(call) : undefined
+}

@@ -1,0 +1,341 @@
+/**
+ * One request being served, from its head to the last byte of its answer: who calls, may it, is there time, is there room, then
+ * the handler. The object is call, attempt and state of the response at once; everything that may happen to it ends in
+ * {@link HttpExchange.finish}, exactly once.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Attempt } from '../core/attempt.ts'
+import type { Call, Route } from '../core/call.ts'
+import type { Clock, Timer } from '../core/clock.ts'
+import { serving } from '../core/context.ts'
+import { type ErrorCode, MeshError } from '../core/errors.ts'
+import { type Outcome, outcome } from '../core/outcome.ts'
+import { httpOutcome } from '../core/status.ts'
+import { endAttempt, endCall, startAttempt, startCall } from '../resilience/execution.ts'
+import type { Stack } from '../resilience/stack.ts'
+import type { EventSink } from '../telemetry/events.ts'
+import type { Authorizer } from './authorization.ts'
+import type { Connection } from './connection.ts'
+import type { HttpListener } from './http-handler.ts'
+import { refuse, silence, watchHead } from './http-response.ts'
+import { InboundCall, readContext } from './inbound.ts'
+import { type Head, readHead } from './request-head.ts'
+
+/** What a server lends to each of its exchanges. */
+export interface ExchangeHost {
+  readonly service: string
+  readonly clock: Clock
+  readonly listener: HttpListener
+  readonly maxHeaders: number
+  readonly events: EventSink
+  /** Both may be replaced while serving. */
+  authorizer: Authorizer
+  stack: Stack
+  readonly running: Set<HttpExchange>
+  /** Runs a handler in the span of its call. */
+  readonly within: Within | undefined
+  handlerFailed(error: unknown, method: string, path: string): void
+  exchangeEnded(): void
+}
+
+export type Within = <T>(call: Call, work: () => T) => T
+
+const EXCHANGE = Symbol('inmesh.exchange')
+
+interface Marked {
+  [EXCHANGE]?: HttpExchange
+}
+
+/** The parser knows a few dozen methods, so this stays small. */
+const routes = new Map<string, Map<string, Route>>()
+
+function routeOf(service: string, method: string): Route {
+  let ofService = routes.get(service)
+  if (ofService === undefined) {
+    ofService = new Map()
+    routes.set(service, ofService)
+  }
+  let route = ofService.get(method)
+  if (route === undefined) {
+    route = Object.freeze({ service, method, protocol: 'http', streaming: false, idempotent: false })
+    ofService.set(method, route)
+  }
+  return route
+}
+
+/** Serves one request. `expectsContinue`: the client waits to be told to send the body. */
+export function serveExchange(
+  host: ExchangeHost,
+  connection: Connection,
+  request: IncomingMessage,
+  response: ServerResponse,
+  expectsContinue: boolean,
+): void {
+  const head = readHead(host.maxHeaders, host.events, request, response)
+  if (head === undefined) return
+  const exchange = new HttpExchange(host, connection, request, response, head)
+  if (!exchange.admit(head.path)) return
+  if (expectsContinue) response.writeContinue()
+  exchange.run()
+}
+
+/** Judges a request to upgrade: a running exchange, or `undefined` after it has been answered. */
+export function admitUpgrade(
+  host: ExchangeHost,
+  connection: Connection,
+  request: IncomingMessage,
+  response: ServerResponse,
+): HttpExchange | undefined {
+  const head = readHead(host.maxHeaders, host.events, request, response)
+  if (head === undefined) return undefined
+  const exchange = new HttpExchange(host, connection, request, response, head)
+  return exchange.admit(head.path) ? exchange : undefined
+}
+
+export class HttpExchange extends InboundCall {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly connection: Connection
+  readonly #host: ExchangeHost
+  readonly #stack: Stack
+  readonly #attempt: Attempt
+  /** The caller said how much time there is; otherwise the deadline is our default and bounds only the wait for an answer. */
+  readonly #deadlineIsCallers: boolean
+  #timer: Timer | undefined
+  /** What we decided about it, if it does not end as the response says. */
+  #verdict: Outcome | undefined
+  #sentBytes = 0
+
+  constructor(
+    host: ExchangeHost,
+    connection: Connection,
+    request: IncomingMessage,
+    response: ServerResponse,
+    { timeoutMs, scan }: Head,
+  ) {
+    const { clock, stack } = host
+    const now = clock.now()
+    const route = routeOf(host.service, request.method ?? 'GET')
+    super(route, clock, now, now + (timeoutMs ?? stack.timeoutMs), connection.caller)
+    this.request = request
+    this.response = response
+    this.connection = connection
+    this.#host = host
+    this.#stack = stack
+    this.#attempt = new Attempt(this)
+    this.#deadlineIsCallers = timeoutMs !== undefined
+    readContext(this, request, scan)
+  }
+
+  /** For the response's head: is the connection to end? */
+  now(): number {
+    return this.clock.now()
+  }
+
+  /** Everything that is asked before the handler runs. `false`: the request has been answered. */
+  admit(path: string): boolean {
+    const host = this.#host
+    startCall(this.#stack, this)
+    if (this.startedAt >= this.connection.expiresAt) {
+      this.#refuse(403, 'identity-rejected', 'The certificate of this connection has expired.', true)
+      return false
+    }
+    const decision = host.authorizer.http(this.peer, this.route.method, path)
+    if (!decision.allowed) {
+      const peer = this.caller?.spiffeId ?? 'unknown'
+      const { url = '' } = this.request
+      host.events.emit('intention:denied', {
+        peer,
+        method: this.route.method,
+        path: url.split('?', 1)[0]!,
+        reason: decision.rule,
+      })
+      this.#refuse(403, 'permission-denied', `No intention allows this call to '${host.service}'.`, false)
+      return false
+    }
+    const refusal = startAttempt(this.#stack, this.#attempt)
+    if (refusal === undefined) {
+      this.connection.inFlight += 1
+      host.running.add(this)
+      return true
+    }
+    if (refusal === 'deadline-exceeded') {
+      this.#refuse(504, refusal, 'The deadline of this call had passed before it could begin.', true)
+      return false
+    }
+    host.events.emit('admission:refused', {
+      side: 'server',
+      code: refusal,
+      ...(this.peer !== undefined && { peer: this.peer }),
+    })
+    const status = refusal === 'rate-limited' ? 429 : 503
+    this.#refuse(status, refusal, `'${host.service}' takes no more requests right now (${refusal}).`, true)
+    return false
+  }
+
+  /** Runs the handler. */
+  run(): void {
+    const { request, response } = this
+    ;(response as Marked)[EXCHANGE] = this
+    response.on('close', onClose)
+    watchHead(response, this)
+    this.#timer = this.clock.startTimer(roundUp(this.deadlineAt - this.startedAt), expire, this)
+    const { listener, within } = this.#host
+    try {
+      const work = (): unknown => listener(request, response)
+      const returned = within === undefined ? serving(this, work) : within(this, () => serving(this, work))
+      if (typeof (returned as PromiseLike<unknown> | undefined)?.then === 'function') {
+        ;(returned as PromiseLike<unknown>).then(undefined, (error: unknown) => this.#failed(error))
+      }
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  /** Runs an upgrade: no deadline, and it lasts as long as its connection. */
+  runUpgrade(work: () => void): void {
+    this.deadlineAt = Number.POSITIVE_INFINITY
+    this.connection.socket.once('close', () => this.finish())
+    this.#attempt.status = 101
+    try {
+      serving(this, work)
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  /** The response is over, well or not. */
+  finish(): void {
+    if (!this.#host.running.delete(this)) return
+    if (this.#timer !== undefined) this.clock.stopTimer(this.#timer)
+    this.connection.inFlight -= 1
+    const { response } = this
+    const upgraded = this.#attempt.status === 101
+    let ended = this.#verdict
+    if (ended === undefined && (response.writableFinished || upgraded)) {
+      ended = httpOutcome(upgraded ? 101 : response.statusCode, false, undefined)
+    }
+    if (ended === undefined) {
+      const cause = new MeshError('The caller went away before the answer was complete.', {
+        code: 'cancelled',
+        service: this.route.service,
+        method: this.route.method,
+        elapsedMs: this.clock.now() - this.startedAt,
+      })
+      this.cancel(cause)
+      ended = outcome('cancelled', 'cancelled', cause)
+    } else if (response.headersSent) this.#attempt.status = response.statusCode
+    endAttempt(this.#stack, this.#attempt, ended)
+    this.#host.exchangeEnded()
+  }
+
+  /** The server has no more time for it. */
+  abandon(): void {
+    const cause = new MeshError(`'${this.route.service}' is going away and its drain has run out of time.`, {
+      code: 'closed',
+      service: this.route.service,
+      method: this.route.method,
+    })
+    this.#giveUp(503, 'closed', 'The server is going away.', outcome('failure', 'closed', cause), cause)
+  }
+
+  /** The deadline has passed. */
+  expire(): void {
+    this.#timer = undefined
+    const { response } = this
+    if (response.headersSent && !this.#deadlineIsCallers) {
+      this.#watchReader()
+      return
+    }
+    const elapsedMs = this.clock.now() - this.startedAt
+    const message = `The deadline of this call passed after ${Math.round(elapsedMs)} ms.`
+    const details = {
+      code: 'deadline-exceeded',
+      service: this.route.service,
+      method: this.route.method,
+      elapsedMs,
+    } as const
+    const cause = new MeshError(message, details)
+    this.#giveUp(504, 'deadline-exceeded', message, outcome('failure', 'deadline-exceeded', cause), cause)
+  }
+
+  /** A long answer may take its time, but a reader that takes nothing for so long is gone or an attacker. */
+  #watchReader(): void {
+    const { socket } = this.connection
+    const sent = socket.bytesWritten
+    const pending = socket.writableLength > 0 || this.response.writableNeedDrain
+    if (pending && sent - this.#sentBytes < SLOWEST_READER_BYTES && this.#sentBytes > 0) {
+      this.response.destroy()
+      return
+    }
+    this.#sentBytes = sent
+    this.#timer = this.clock.startBackgroundTimer(READER_CHECK_MS, expire, this)
+  }
+
+  #giveUp(status: number, code: ErrorCode, message: string, verdict: Outcome, cause: MeshError): void {
+    const { request, response } = this
+    if (response.writableEnded || this.#verdict !== undefined) {
+      // All is said, but the caller does not take it.
+      this.connection.socket.destroy()
+      return
+    }
+    this.#verdict = verdict
+    if (response.headersSent || this.#attempt.status === 101) {
+      this.cancel(cause)
+      this.connection.socket.destroy()
+      return
+    }
+    // A sender that has not finished by now may never do so.
+    refuse(request, response, { status, code, message, close: !request.complete || code === 'closed' })
+    silence(response)
+    this.cancel(cause)
+  }
+
+  #failed(error: unknown): void {
+    const { request, response } = this
+    // A handler that throws because we told it to stop is doing what it should.
+    if (this.cancelled) return
+    const path = (request.url ?? '').split('?', 1)[0]!
+    this.#host.handlerFailed(error, this.route.method, path)
+    if (this.#verdict !== undefined || response.writableEnded) return
+    if (response.headersSent || this.#attempt.status === 101) {
+      this.#verdict = outcome('failure', 'server-error', error)
+      this.connection.socket.destroy()
+      return
+    }
+    this.#verdict = outcome('failure', 'server-error', error, 500)
+    refuse(request, response, { status: 500, code: 'server-error', message: 'The handler failed.' })
+    silence(response)
+  }
+
+  #refuse(status: number, code: ErrorCode, message: string, notExecuted: boolean): void {
+    const { request, response } = this
+    const retryAfter = status === 503 || status === 429
+    const close = this.connection.retireAt <= this.startedAt
+    refuse(request, response, { status, code, message, notExecuted, retryAfter, close })
+    this.#attempt.status = status
+    endCall(this.#stack, this, outcome(notExecuted ? 'refused' : 'failure', code, undefined, status))
+  }
+}
+
+/** A reader that has taken less than this since the last look, while there was more for it, is cut off. */
+const SLOWEST_READER_BYTES = 1_024
+const READER_CHECK_MS = 10_000
+
+function onClose(this: ServerResponse): void {
+  ;(this as Marked)[EXCHANGE]!.finish()
+}
+
+function expire(exchange: HttpExchange): void {
+  exchange.expire()
+}
+
+/**
+ * Node keeps timers in one list per duration, so 500 requests with 500 remainders would make 500 lists. Late by at most a
+ * sixteenth; the caller keeps its own deadline.
+ */
+function roundUp(ms: number): number {
+  if (ms <= 32) return ms
+  const step = 2 ** (Math.floor(Math.log2(ms)) - 4)
+  return Math.ceil(ms / step) * step
+}

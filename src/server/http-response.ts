@@ -1,0 +1,150 @@
+/**
+ * Answers of the server's own, and what it insists on in the answers of handlers: `connection: close` on connections that are
+ * to end, and no claim of not having executed, which only the server itself can make.
+ */
+import { type IncomingMessage, type OutgoingHttpHeader, type OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import type { ErrorCode } from '../core/errors.ts'
+import { NOT_EXECUTED } from '../core/headers.ts'
+import type { Connection } from './connection.ts'
+
+/** After an answer that did not wait for the request's body, the rest of it is read for so long, so that the answer arrives. */
+const LINGER_MS = 5_000
+/** Whole seconds are all that the header can say. */
+const RETRY_AFTER_S = '1'
+
+type Headers = OutgoingHttpHeaders | OutgoingHttpHeader[] | undefined
+type WriteHead = (this: ServerResponse, status: number, reason?: string | Headers, headers?: Headers) => ServerResponse
+
+const WATCHED = Symbol('inmesh.response')
+
+interface Watched {
+  [WATCHED]?: { readonly connection: Connection; now(): number }
+  writeHead: WriteHead
+}
+
+/**
+ * Puts our `writeHead` before the response's own. An own property, because frameworks replace the prototype; one shared function
+ * and not a closure, because it is set for every request.
+ */
+export function watchHead(response: ServerResponse, by: { readonly connection: Connection; now(): number }): void {
+  const watched = response as unknown as Watched
+  watched[WATCHED] = by
+  watched.writeHead = writeWatchedHead
+}
+
+function writeWatchedHead(
+  this: ServerResponse,
+  status: number,
+  reason?: string | Headers,
+  headers?: Headers,
+): ServerResponse {
+  const by = (this as unknown as Watched)[WATCHED]!
+  if (this.hasHeader(NOT_EXECUTED)) this.removeHeader(NOT_EXECUTED)
+  const retire = by.connection.retireAt !== Number.POSITIVE_INFINITY && by.connection.retireAt <= by.now()
+  if (retire) {
+    this.shouldKeepAlive = false
+    if (this.hasHeader('connection')) this.removeHeader('connection')
+  }
+  // The prototype's, not our own property: whatever else is there to wrap it is called.
+  const inherited = (Object.getPrototypeOf(this) as Watched).writeHead
+  return typeof reason === 'string'
+    ? inherited.call(this, status, reason, without(headers, retire))
+    : inherited.call(this, status, without(reason ?? headers, retire))
+}
+
+function without(headers: Headers, connection: boolean): Headers {
+  if (headers === undefined || headers === null) return headers
+  if (Array.isArray(headers)) {
+    if (Array.isArray(headers[0])) {
+      return (headers as unknown as [string, OutgoingHttpHeader][]).filter(
+        ([name]) => !unwanted(name, connection),
+      ) as unknown as OutgoingHttpHeader[]
+    }
+    for (let i = 0; i < headers.length; i += 2) {
+      if (unwanted(String(headers[i]), connection)) {
+        return headers.filter((_, at) => !unwanted(String(headers[at - (at % 2)]), connection))
+      }
+    }
+    return headers
+  }
+  for (const name in headers) {
+    if (unwanted(name, connection)) {
+      return Object.fromEntries(Object.entries(headers).filter(([key]) => !unwanted(key, connection)))
+    }
+  }
+  return headers
+}
+
+function unwanted(name: string, connection: boolean): boolean {
+  if (name.length === NOT_EXECUTED.length) return name.toLowerCase() === NOT_EXECUTED
+  return connection && name.length === 10 && name.toLowerCase() === 'connection'
+}
+
+export interface Refusal {
+  readonly status: number
+  readonly code: ErrorCode
+  readonly message: string
+  /** Tells the client that it may try elsewhere, whatever the method. */
+  readonly notExecuted?: boolean
+  readonly retryAfter?: boolean
+  readonly close?: boolean
+}
+
+/** Answers instead of the handler: `{"error":{"code","message"}}`. Whatever the handler has prepared is dropped. */
+export function refuse(request: IncomingMessage, response: ServerResponse, refusal: Refusal): void {
+  for (const name of response.getHeaderNames()) response.removeHeader(name)
+  const { status, code, message } = refusal
+  const body = JSON.stringify({ error: { code, message } })
+  const headers = ['content-type', 'application/json', 'content-length', String(Buffer.byteLength(body))]
+  if (refusal.notExecuted === true) headers.push(NOT_EXECUTED, code)
+  if (refusal.retryAfter === true) headers.push('retry-after', RETRY_AFTER_S)
+  if (refusal.close === true) response.shouldKeepAlive = false
+  ServerResponse.prototype.writeHead.call(response, status, headers)
+  ServerResponse.prototype.end.call(response, body, 'utf8')
+  linger(request)
+}
+
+function linger(request: IncomingMessage): void {
+  const { headers } = request
+  if (request.complete || (headers['transfer-encoding'] === undefined && !Number(headers['content-length']))) return
+  const { socket } = request
+  const timer = setTimeout(() => {
+    if (!request.complete) socket.destroy()
+  }, LINGER_MS)
+  timer.unref()
+  request.once('close', () => clearTimeout(timer))
+}
+
+function ended(this: ServerResponse, ...given: unknown[]): ServerResponse {
+  const done = given.find((argument) => typeof argument === 'function') as (() => void) | undefined
+  if (done !== undefined) process.nextTick(done)
+  return this
+}
+
+const INERT = {
+  writeHead: returnThis,
+  setHeader: returnThis,
+  appendHeader: returnThis,
+  setHeaders: returnThis,
+  removeHeader() {},
+  flushHeaders() {},
+  writeContinue() {},
+  writeProcessing() {},
+  writeEarlyHints() {},
+  addTrailers() {},
+  write(...given: unknown[]): boolean {
+    const done = given.find((argument) => typeof argument === 'function') as (() => void) | undefined
+    if (done !== undefined) process.nextTick(done)
+    return true
+  },
+  end: ended,
+}
+
+function returnThis<T>(this: T): T {
+  return this
+}
+
+/** We have answered in the handler's place: what it still writes is swallowed, because an error for it would end the process. */
+export function silence(response: ServerResponse): void {
+  Object.assign(response, INERT)
+}

@@ -1,0 +1,141 @@
+/**
+ * From headers and socket to a call. Everything that only neighbours in the mesh may say (`inmesh-*`) and every header that
+ * claims an identity is taken out before user code can see it; who the caller is comes from its certificate only.
+ */
+import { IncomingMessage } from 'node:http'
+import { parseBaggage } from '../core/baggage.ts'
+import { Call, type Route } from '../core/call.ts'
+import type { Clock } from '../core/clock.ts'
+import { FORGED_IDENTITY, PREFIX, PREVIOUS_ATTEMPTS, TIMEOUT } from '../core/headers.ts'
+import { parseTraceparent } from '../core/trace-context.ts'
+
+/** Who calls, proven by its certificate. */
+export interface CallerIdentity {
+  readonly spiffeId: string
+  /** `undefined` for an identity that is no service. */
+  readonly service: string | undefined
+}
+
+/** A call that is being served, by either door. */
+export class InboundCall extends Call {
+  readonly clock: Clock
+  /** `undefined`: the caller has shown no certificate (`permissive` and `plaintext` servers only). */
+  readonly caller: CallerIdentity | undefined
+  /** How many attempts of the same call came before this one, as the caller says. */
+  previousAttempts = 0
+
+  constructor(route: Route, clock: Clock, startedAt: number, deadlineAt: number, caller: CallerIdentity | undefined) {
+    super(route, startedAt, deadlineAt, undefined)
+    this.clock = clock
+    this.caller = caller
+    this.peer = caller?.service
+  }
+}
+
+/** What was found in the headers of one request. */
+export interface HeaderScan {
+  /** All of them, ours included. */
+  count: number
+  hosts: number
+  timeout: string | undefined
+  previousAttempts: string | undefined
+  /** Lower-case names of what was taken out. */
+  dropped: string[] | undefined
+}
+
+type AddHeaderLines = (headers: string[] | undefined, count: number) => void
+
+/**
+ * Takes our headers out while the parser hands them over, when nothing has been built from them yet: later, three
+ * views of them would have to be mended (`headers`, `rawHeaders`, `headersDistinct`). Node calls the method, but does not document
+ * it: without the call, {@link scanHeaders} mends.
+ */
+export class InboundMessage extends IncomingMessage {
+  #scan: HeaderScan | undefined
+
+  // Private fields stay with an object whose prototype a framework replaces (Express does), so this is no method.
+  static scanOf(request: IncomingMessage): HeaderScan | undefined {
+    return #scan in request ? request.#scan : undefined
+  }
+
+  _addHeaderLines(headers: string[] | undefined, count: number): void {
+    const inherited = (IncomingMessage.prototype as unknown as { _addHeaderLines: AddHeaderLines })._addHeaderLines
+    if (headers === undefined) return
+    const scan = emptyScan()
+    takeOut(headers, scan)
+    // The second time it is trailers.
+    this.#scan ??= scan
+    inherited.call(this, headers, Math.min(count, headers.length))
+  }
+}
+
+function emptyScan(): HeaderScan {
+  return { count: 0, hosts: 0, timeout: undefined, previousAttempts: undefined, dropped: undefined }
+}
+
+/** What the headers of `request` say; our own and forged ones are gone afterwards. Once per request, before anybody else. */
+export function scanHeaders(request: IncomingMessage): HeaderScan {
+  const done = InboundMessage.scanOf(request)
+  if (done !== undefined) return done
+  const scan = emptyScan()
+  const { headers, headersDistinct } = request
+  const kept = [...request.rawHeaders]
+  takeOut(kept, scan)
+  if (scan.dropped !== undefined) {
+    request.rawHeaders = kept
+    for (const name of scan.dropped) {
+      delete headers[name]
+      delete headersDistinct[name]
+    }
+  }
+  return scan
+}
+
+/** Closes the gaps in place: one pass, and nothing is allocated unless something is dropped. */
+function takeOut(headers: string[], scan: HeaderScan): void {
+  scan.count += headers.length >> 1
+  let kept = 0
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i]!
+    const value = headers[i + 1]!
+    if (isOurs(name, value, scan)) continue
+    if (kept !== i) {
+      headers[kept] = name
+      headers[kept + 1] = value
+    }
+    kept += 2
+  }
+  if (kept < headers.length) headers.length = kept
+}
+
+function isOurs(name: string, value: string, scan: HeaderScan): boolean {
+  const first = name.charCodeAt(0) | 0x20
+  if (first === 0x68 && name.length === 4) {
+    if (name.toLowerCase() === 'host') scan.hosts += 1
+    return false
+  }
+  // 'i' of our prefix, 'x' of all that is forged.
+  if (first !== 0x69 && first !== 0x78) return false
+  const lower = name.toLowerCase()
+  if (!lower.startsWith(PREFIX) && !FORGED_IDENTITY.includes(lower)) return false
+  // A repeated header is joined as Node does, which no number survives.
+  if (lower === TIMEOUT) scan.timeout = scan.timeout === undefined ? value : `${scan.timeout}, ${value}`
+  else if (lower === PREVIOUS_ATTEMPTS) scan.previousAttempts ??= value
+  scan.dropped ??= []
+  scan.dropped.push(lower)
+  return true
+}
+
+/** Trace, baggage and what the caller says of itself. None of it can make a request fail: what is malformed is as if absent. */
+export function readContext(call: InboundCall, request: IncomingMessage, scan: HeaderScan): void {
+  const { traceparent, tracestate, baggage } = request.headers
+  if (typeof traceparent === 'string') call.trace = parseTraceparent(traceparent, joined(tracestate))
+  if (baggage !== undefined) call.baggage = parseBaggage(joined(baggage))
+  const { previousAttempts } = scan
+  if (previousAttempts !== undefined && /^\d{1,3}$/.test(previousAttempts))
+    call.previousAttempts = Number(previousAttempts)
+}
+
+function joined(header: string | string[] | undefined): string | undefined {
+  return Array.isArray(header) ? header.join(',') : header
+}

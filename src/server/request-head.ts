@@ -1,0 +1,44 @@
+/** The form of a request, before anybody asks what it wants: what two readers could understand differently is refused here. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { parseTimeoutHeader } from '../core/deadline.ts'
+import type { EventSink } from '../telemetry/events.ts'
+import { refuse } from './http-response.ts'
+import { type HeaderScan, scanHeaders } from './inbound.ts'
+import { AMBIGUOUS, readPath, withPath } from './request-path.ts'
+
+/** A head that passed all checks of form. */
+export interface Head {
+  readonly path: string
+  readonly timeoutMs: number | undefined
+  readonly scan: HeaderScan
+}
+
+/** Reads the head of a request; answers it and returns `undefined` if it is malformed. */
+export function readHead(
+  maxHeaders: number,
+  events: EventSink,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Head | undefined {
+  const scan = scanHeaders(request)
+  const url = request.url ?? ''
+  const path = url === '*' && request.method === 'OPTIONS' ? AMBIGUOUS : readPath(url)
+  const timeoutMs = parseTimeoutHeader(scan.timeout)
+  let status = 400
+  let mistake: string | undefined
+  if (scan.count > maxHeaders) {
+    status = 431
+    mistake = `The request has ${scan.count} header lines; at most ${maxHeaders} are allowed.`
+  } else if (scan.hosts > 1) mistake = 'The request has several Host headers.'
+  else if (path === undefined) {
+    mistake =
+      'The request target is no plain path: dot segments, escaped slashes, control characters and full URLs are refused.'
+  } else if (timeoutMs === 'malformed') mistake = 'The header inmesh-timeout-ms is no number of milliseconds.'
+  if (mistake === undefined) {
+    request.url = withPath(url, path!)
+    return { path: path!, timeoutMs: timeoutMs as number | undefined, scan }
+  }
+  events.emit('admission:refused', { side: 'server', code: 'protocol-error' })
+  refuse(request, response, { status, code: 'protocol-error', message: mistake, close: true })
+  return undefined
+}
