@@ -3,10 +3,12 @@
  * that counts and `peer` the other side, so that the numbers of all processes together are the edges of the service graph.
  */
 import type { Attempt } from '../core/attempt.ts'
-import type { Call } from '../core/call.ts'
+import type { Call, Route } from '../core/call.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { Histogram } from './histogram.ts'
 import { type Counter, type Family, type Metrics, MOST_SERIES, OVERFLOW } from './metrics.ts'
+
+const MOST_ROUTES = 1_024
 
 export type Side = 'client' | 'server'
 
@@ -88,6 +90,7 @@ export class CallMetrics {
   readonly #service: string
   readonly #client: boolean
   readonly #series = new Map<string, Map<string, CallSeries>>()
+  readonly #byRoute = new Map<Route, CallSeries>()
   #size = 0
   #overflow: CallSeries | undefined
 
@@ -138,8 +141,21 @@ export class CallMetrics {
   }
 
   #seriesOf(call: Call): CallSeries {
-    const peer = (this.#client ? call.route.service : call.peer) ?? UNKNOWN_PEER
-    return this.#series.get(peer)?.get(methodClass(call)) ?? this.#add(peer, methodClass(call))
+    return this.#client ? (this.#byRoute.get(call.route) ?? this.#ofRoute(call)) : this.#find(call.peer, call)
+  }
+
+  /** A client's routes are made once, so one look-up finds the series; the bound is for a client that makes them anew. */
+  #ofRoute(call: Call): CallSeries {
+    const series = this.#find(call.route.service, call)
+    if (this.#byRoute.size >= MOST_ROUTES) this.#byRoute.clear()
+    this.#byRoute.set(call.route, series)
+    return series
+  }
+
+  #find(peer: string | undefined, call: Call): CallSeries {
+    const method = methodClass(call)
+    peer ??= UNKNOWN_PEER
+    return this.#series.get(peer)?.get(method) ?? this.#add(peer, method)
   }
 
   #add(peer: string, method: string): CallSeries {

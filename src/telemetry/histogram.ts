@@ -9,11 +9,11 @@ export const BOUNDARIES_MS: readonly number[] = Object.freeze([
   5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000,
 ])
 
-/** 2^3 = 8 steps a doubling; values are whole µs up to 2^32, which is 71 minutes and far beyond any deadline. */
+/** 2^3 = 8 steps a doubling; values are whole µs up to 2^31, which is 35 minutes and far beyond any deadline. */
 const STEP_BITS = 3
 const STEPS = 1 << STEP_BITS
-const LARGEST_US = 2 ** 32 - 1
-const PLAIN_STEPS = STEPS + (32 - STEP_BITS) * STEPS
+const LARGEST_US = 2 ** 31 - 1
+const PLAIN_STEPS = STEPS + (31 - STEP_BITS) * STEPS
 
 /** Step of a value before cuts: exact below 8 µs, then the exponent and the three bits after the leading one. */
 function plainStep(us: number): number {
@@ -77,7 +77,7 @@ export class Histogram {
   record(ms: number): void {
     if (!(ms > 0)) ms = 0
     const us = ms * 1_000
-    const step = plainStep(us < LARGEST_US ? us >>> 0 : LARGEST_US)
+    const step = plainStep(us < LARGEST_US ? us | 0 : LARGEST_US)
     this.#counts[step + SHIFT[step]! + (us > CUT[step]! ? 1 : 0)]! += 1
     this.#sumMs += ms
   }

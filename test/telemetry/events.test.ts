@@ -31,7 +31,7 @@ describe('Events', () => {
     }
     const kept = events.recent()
     expect(kept.map(({ at }) => at)).toEqual(Array.from({ length: 200 }, (_, i) => i + 50))
-    expect(kept.at(-1)!.payload['endpoint']).toBe('10.0.0.7:249')
+    expect(kept.at(-1)!.payload.endpoint).toBe('10.0.0.7:249')
   })
 
   it('keeps one entry a second for one cause, with how often it came again', () => {
@@ -43,7 +43,7 @@ describe('Events', () => {
       clock.advance(1)
     }
     events.emit('admission:refused', { side: 'server', code: 'rate-limited' })
-    expect(events.recent().map(({ at, repeated, payload }) => [at, repeated, payload['code']])).toEqual([
+    expect(events.recent().map(({ at, repeated, payload }) => [at, repeated, payload.code])).toEqual([
       [0, 999, 'concurrency-limited'],
       [1_000, 499, 'concurrency-limited'],
       [1_500, 0, 'rate-limited'],
@@ -68,7 +68,7 @@ describe('Events', () => {
     const events = new Events('checkout', new FakeClock())
     events.emit('endpoint:ejected', ejected)
     Object.assign(events.recent()[0]!.payload, { endpoint: 'other' })
-    expect(events.recent()[0]!.payload['endpoint']).toBe('10.0.0.7:80')
+    expect(events.recent()[0]!.payload.endpoint).toBe('10.0.0.7:80')
   })
 
   it('stays bounded under causes without end', () => {

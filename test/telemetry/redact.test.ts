@@ -38,7 +38,7 @@ describe('redact', () => {
 
   it('ends on a cycle', () => {
     const cycle: Record<string, unknown> = {}
-    cycle['self'] = cycle
+    cycle.self = cycle
     expect(JSON.stringify(redact(cycle))).toContain('[too deep]')
   })
 })
