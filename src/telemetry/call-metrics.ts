@@ -38,8 +38,9 @@ export function methodClass(call: Call): string {
 interface Families {
   readonly requests: Family<Counter>
   readonly durations: Family<Histogram>
-  readonly attempts: Family<Counter>
-  readonly retries: Family<Counter>
+  /** Clients only: a server's request is its one attempt. */
+  readonly attempts: Family<Counter> | undefined
+  readonly retries: Family<Counter> | undefined
 }
 
 /** All that is counted for one (peer, method). */
@@ -47,7 +48,7 @@ class CallSeries {
   readonly labels: readonly [string, string, string]
   readonly ok: Counter
   readonly duration: Histogram
-  readonly attemptOk: Counter
+  readonly attemptOk: Counter | undefined
   inFlight = 0
   readonly #families: Families
   readonly #failed = new Map<string, Counter>()
@@ -59,7 +60,7 @@ class CallSeries {
     this.labels = labels
     this.ok = families.requests.series(...labels, 'ok')
     this.duration = families.durations.series(...labels)
-    this.attemptOk = families.attempts.series(...labels, 'ok')
+    this.attemptOk = families.attempts?.series(...labels, 'ok')
   }
 
   failed(code: string): void {
@@ -74,7 +75,8 @@ class CallSeries {
     this.#count(this.#retried, this.#families.retries, code)
   }
 
-  #count(known: Map<string, Counter>, family: Family<Counter>, code: string): void {
+  #count(known: Map<string, Counter>, family: Family<Counter> | undefined, code: string): void {
+    if (family === undefined) return
     let counter = known.get(code)
     if (counter === undefined) {
       counter = family.series(...this.labels, code)
@@ -102,11 +104,12 @@ export class CallMetrics {
     this.#families = {
       requests: metrics.counter(`inmesh_${side}_requests_total`, `${what}, by how they ended.`, [...labels, 'code']),
       durations: metrics.histogram(`inmesh_${side}_request_duration_seconds`, `${what}, begin to end.`, labels),
-      attempts: metrics.counter(`inmesh_${side}_attempts_total`, `${what}, each try.`, [...labels, 'code']),
-      retries: metrics.counter(`inmesh_${side}_retries_total`, `${what}, tried again after this code.`, [
-        ...labels,
-        'code',
-      ]),
+      attempts: this.#client
+        ? metrics.counter('inmesh_client_attempts_total', 'Attempts of calls to the peer.', [...labels, 'code'])
+        : undefined,
+      retries: this.#client
+        ? metrics.counter('inmesh_client_retries_total', 'Attempts that another one followed.', [...labels, 'code'])
+        : undefined,
     }
     this.#overflowed = metrics.overflowed(`inmesh_${side}_requests_total`)
     metrics.gauge(`inmesh_${side}_requests_in_flight`, `${what} that have not ended.`, () => this.#inFlight())
@@ -122,7 +125,7 @@ export class CallMetrics {
     const series = attempt.call.metered as CallSeries | undefined
     if (series === undefined) return
     if (outcome.verdict === 'success') {
-      series.attemptOk.value += 1
+      if (series.attemptOk !== undefined) series.attemptOk.value += 1
       return
     }
     const code = outcome.code ?? outcome.verdict
