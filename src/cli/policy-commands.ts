@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { stringify } from 'yaml'
 import { integer } from '../core/fields.ts'
 import { serviceName } from '../core/names.ts'
+import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { differences, formatDifference, type PolicyChange } from './differences.ts'
 import { withExample } from './examples.ts'
@@ -49,11 +50,17 @@ function addGet(program: Command, surroundings: Surroundings): void {
       return
     }
     const answer = await api.get<{ policies: PolicyInfo[] }>('/v1/policies')
-    terminal.result(answer, () =>
-      answer.policies.length === 0 ? [] : [answer.policies.map(({ document }) => asYaml(document)).join('\n---\n')],
-    )
+    terminal.result(answer, () => {
+      // The defaults first, as one would write them.
+      const sorted = [...answer.policies].sort((a, b) => rank(a) - rank(b))
+      return sorted.length === 0 ? [] : [sorted.map(({ document }) => asYaml(document)).join('\n---\n')]
+    })
     if (answer.policies.length === 0) terminal.note('no policies')
   })
+}
+
+function rank({ service }: PolicyInfo): number {
+  return service === MESH_DOCUMENT ? 0 : 1
 }
 
 function asYaml(document: unknown): string {

@@ -2,8 +2,7 @@
  * Reads a file of policy documents (YAML or JSON, several in one file) and refuses it whole if there is any mistake, each
  * with its line and column. What is sent to the registry is exactly what was written: no default is filled in here.
  */
-import { constants } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { createReadStream } from 'node:fs'
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, type Pair, parseAllDocuments } from 'yaml'
 import { formatPath, type Issue } from '../core/fields.ts'
 import { checkPolicyDocument, type PolicyDocument } from '../discovery/policy-document.ts'
@@ -108,18 +107,12 @@ export async function readPolicyFile(name: string, stdin: Surroundings['stdin'])
   if (name === '-') return parsePolicyFile(decode(await collect(stdin, '<stdin>'), '<stdin>'), '<stdin>')
   let bytes: Buffer
   try {
-    // Non-blocking, so that a named pipe without a writer is an error and no endless wait.
-    const handle = await open(name, constants.O_RDONLY | constants.O_NONBLOCK)
-    try {
-      const stat = await handle.stat()
-      if (stat.isDirectory()) throw new Failure(EXIT.invalid, 'unreadable-file', `${name} is a directory, not a file`)
-      bytes = await collect(handle.createReadStream({ autoClose: false }), name)
-    } finally {
-      await handle.close()
-    }
+    bytes = await collect(createReadStream(name), name)
   } catch (error) {
     if (error instanceof Failure) throw error
-    throw new Failure(EXIT.invalid, 'unreadable-file', `cannot read ${name}: ${(error as Error).message}`)
+    const { code, message } = error as NodeJS.ErrnoException
+    const why = code === 'EISDIR' ? 'it is a directory' : message
+    throw new Failure(EXIT.invalid, 'unreadable-file', `cannot read ${name}: ${why}`)
   }
   return parsePolicyFile(decode(bytes, name), name)
 }

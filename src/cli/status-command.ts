@@ -40,10 +40,10 @@ export function addStatusCommand(program: Command, surroundings: Surroundings): 
       revision,
       services: services.length,
       instances: count((one) => one.instances),
-      ready: count((one) => one.ready),
+      readyInstances: count((one) => one.ready),
       frozenServices: count((one) => (one.frozen ? 1 : 0)),
     }
-    terminal.result({ ...known, instancesReady: known.ready, ready: true }, () => [
+    terminal.result({ ready: true, ...known }, () => [
       terminal.paint('green', 'ready'),
       ...Object.entries(known).map(([key, value]) => `  ${key}: ${printable(value)}`),
     ])

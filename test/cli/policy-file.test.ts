@@ -192,7 +192,7 @@ describe('readPolicyFile', () => {
     await expect(readPolicyFile(join(directory, 'none.yaml'), Readable.from([]))).rejects.toThrow(
       /cannot read .*none\.yaml/,
     )
-    await expect(readPolicyFile(directory, Readable.from([]))).rejects.toThrow('is a directory')
+    await expect(readPolicyFile(directory, Readable.from([]))).rejects.toThrow('it is a directory')
   })
 
   it('refuses bytes that are not UTF-8', async () => {

@@ -19,7 +19,7 @@ function allCommands(): string[][] {
 }
 
 describe('help', () => {
-  it.each(allCommands())('has an example: inmesh %s %s', async (...path) => {
+  it.each(allCommands().map((path) => [path]))('has an example: %j', async (path) => {
     const { code, stdout } = await run([...path, '--help'])
     expect(code).toBe(0)
     expect(stdout).toContain('Example:\n  $ inmesh')
@@ -56,11 +56,7 @@ describe('wrong usage', () => {
     [['delete'], "missing required argument 'service'"],
     [['delete', 'a', 'b'], 'too many arguments'],
     [['audit', '--limit', '-5'], 'expected a whole number'],
-    [['registry', '--port', '70000'], 'expected a whole number from 0 to 65535'],
-    [['registry', '--lease', 'long'], 'expected a duration'],
     [['registry', '--log-level', 'loud'], 'Allowed choices are'],
-    [['registry', '--address', 'no address'], 'expected an IP address'],
-    [['registry', '--trust-domain', 'UPPER case'], 'trust domain'],
     [['status', '--registry', 'not a url'], '--registry: expected an address such as'],
     [['status', '--registry', 'ftp://127.0.0.1'], '--registry: expected an address such as'],
     [['status', '--registry', 'http://10.1.2.3:7400'], 'plain http is for loopback addresses only'],
