@@ -13,13 +13,13 @@ import {
   instance,
   integer,
   list,
-  oneOf,
   optional,
   record,
   text,
   withDefault,
 } from './core/fields.ts'
 import { serviceName } from './core/names.ts'
+import { type HttpServerOptions, resolveHttpServer } from './server/http-server-options.ts'
 
 /** How a process joins the mesh. Every option can also come from the environment variable named with it. */
 export interface MeshOptions {
@@ -162,46 +162,35 @@ function stateHome(env: NodeJS.ProcessEnv): string {
   return env.XDG_STATE_HOME ?? join(homedir(), '.local', 'state')
 }
 
-/** How a handler is served. */
-export interface ServeOptions {
-  /** 0 = any free one. @defaultValue 0 */
-  readonly port?: number
-  /** Address to listen on. @defaultValue `'127.0.0.1'` with a `--dev` registry, else `'0.0.0.0'` */
-  readonly host?: string
+/** How a handler is served in the mesh. */
+export interface ServeOptions extends HttpServerOptions {
   /** Address that others are told to call. @defaultValue the host listened on, or this machine's first address */
   readonly advertise?: string
-  /**
-   * `strict`: mTLS with an identity of the mesh, nothing else. `permissive`: plaintext too, for the time of a migration.
-   * `plaintext`: no TLS. @defaultValue `'strict'`
-   */
-  readonly mode?: 'strict' | 'permissive' | 'plaintext'
-  /** More connections than this are refused. @defaultValue 10000 */
-  readonly maxConnections?: number
   /** Told to watchers besides the process's own metadata. */
   readonly metadata?: Readonly<Record<string, string>>
 }
 
 export interface ServeSettings {
-  readonly port: number
-  readonly host: string | undefined
+  readonly server: HttpServerOptions
   readonly advertise: string | undefined
-  readonly mode: 'strict' | 'permissive' | 'plaintext'
-  readonly maxConnections: number
   readonly metadata: Readonly<Record<string, string>>
 }
 
-const HOST = text('an IP address or a host name', /^[A-Za-z0-9.:-]+$/)
-
-const SERVE_FIELDS = fields({
-  port: withDefault(integer({ min: 0, max: 65_535 }), 0),
-  host: optional(HOST),
-  advertise: optional(HOST),
-  mode: withDefault(oneOf(['strict', 'permissive', 'plaintext']), 'strict'),
-  maxConnections: withDefault(integer({ min: 1, max: 1_000_000 }), 10_000),
+const ANNOUNCED = fields({
+  advertise: optional(text('an IP address or a host name', /^[A-Za-z0-9.:-]+$/)),
   metadata: withDefault(record({ maxEntries: 64, maxLength: 512 }), Object.freeze({})),
 })
 
-/** @throws OptionsError naming each wrong field */
-export function resolveServeOptions(options?: ServeOptions): ServeSettings {
-  return check(SERVE_FIELDS, options, 'mesh.serve')
+/**
+ * With a `--dev` registry the default host is loopback, otherwise every address of the machine.
+ *
+ * @throws OptionsError naming each wrong field
+ */
+export function resolveServeOptions(options: ServeOptions = {}, dev: boolean): ServeSettings {
+  const { advertise, metadata, ...server } = options
+  const announced = check(ANNOUNCED, withoutUndefined({ advertise, metadata }), 'mesh.serve')
+  const host = server.host ?? (dev ? '127.0.0.1' : '0.0.0.0')
+  const complete = { ...server, host }
+  resolveHttpServer(complete, 'mesh.serve')
+  return { server: complete, ...announced }
 }

@@ -46,11 +46,11 @@ export class Destination implements StackSource {
     this.#parts = parts
     this.state = new ServiceState(service, parts.clock, {
       onCircuit: (peer, from, to) => parts.events.emit('circuit:transition', { peer, from, to }),
-      onEjection: (endpoint, from, to, reason, forMs) => {
+      onEjection: (endpoint, _from, to, reason, forMs) => {
         const who = { peer: endpoint.service, endpoint: endpoint.label }
-        if (to === 'ejected') parts.events.emit('endpoint:ejected', { ...who, reason: reason ?? 'unknown', forMs })
+        if (to === 'ejected') parts.events.emit('endpoint:ejected', { ...who, reason, forMs })
         else if (to === 'probing') parts.events.emit('endpoint:probing', who)
-        else if (from !== 'healthy') parts.events.emit('endpoint:restored', who)
+        else parts.events.emit('endpoint:restored', who)
       },
     })
     this.#settings = resolveService()
@@ -106,7 +106,7 @@ export class Destination implements StackSource {
       peer: this.service,
       circuit: circuit?.state,
       retryBudget: Math.floor(this.state.budget.balance),
-      panic: endpoints.length > 0 && this.state.ejection.panicking(endpoints.length),
+      panic: endpoints.length > 0 && this.state.ejection.panicking,
       endpoints,
     }
   }

@@ -6,7 +6,7 @@ import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import { pinnedTlsOptions, unpinnedTlsOptions } from '../identity/first-contact.ts'
 import type { Identity } from '../identity/identity.ts'
-import { parseToken } from '../identity/join-token.ts'
+import { parseToken, rootFingerprint } from '../identity/join-token.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
 import type { Issuer } from '../identity/rotation.ts'
 import { clientTlsOptions } from '../identity/tls-options.ts'
@@ -38,6 +38,28 @@ export function registryIssuer(options: IssuerOptions): Issuer {
   }
 }
 
+/**
+ * The fingerprint of the root that a registry on loopback presents, for a process without a token: what is kept on disk of another
+ * registry, such as yesterday's development one, is then not used. `undefined`: not on loopback, or nobody answers.
+ */
+export async function presentedFingerprint(addresses: readonly string[], clock: Clock): Promise<string | undefined> {
+  for (const address of addresses) {
+    const url = new URL(address)
+    if (!LOOPBACK.has(url.hostname)) return undefined
+    try {
+      const contact = await unpinnedTlsOptions(hostAndPort(url, clock))
+      return rootFingerprint(contact.root)
+    } catch {
+      // Nobody there: then what is on disk is all there is.
+    }
+  }
+  return undefined
+}
+
+function hostAndPort(url: URL, clock: Clock): { host: string; port: number; clock: Clock } {
+  return { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 443), clock }
+}
+
 function issueFrom(
   address: string,
   options: IssuerOptions,
@@ -57,7 +79,7 @@ function issueFrom(
 async function join(address: string, options: IssuerOptions, csr: string): Promise<JoinResponse> {
   const { clock, service, joinToken } = options
   const url = new URL(address)
-  const at = { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 443), clock }
+  const at = hostAndPort(url, clock)
   if (joinToken === undefined) {
     if (!LOOPBACK.has(url.hostname)) {
       throw new MeshError(

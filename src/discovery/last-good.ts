@@ -11,6 +11,15 @@ export interface StateStore {
   writeState(name: string, bytes: Buffer): Promise<void>
 }
 
+/** What a process knows of the mesh. */
+export interface Knowledge {
+  /** By service; flagged stale when it comes from the disk. */
+  readonly views: ReadonlyMap<string, ServiceView>
+  /** Whether the registry ran with `--dev`; `undefined`: it has not said. */
+  readonly dev: boolean | undefined
+}
+
+const NOTHING: Knowledge = Object.freeze({ views: new Map(), dev: undefined })
 const NAME = 'snapshot.json'
 const FORMAT = 1
 /** Changes within this time are written once. */
@@ -18,77 +27,70 @@ const WRITE_DELAY_MS = 500
 /** An older snapshot is not believed: its certificates have long expired. */
 const LONGEST_AGE_MS = 72 * 3_600_000
 
-export interface LastGoodObserver {
-  /** The file was there and could not be used, or could not be written. */
-  failed(reason: string): void
-}
-
 export class LastGood {
   readonly #store: StateStore
-  readonly #clock: Clock
-  readonly #observer: LastGoodObserver
   readonly #trustDomain: string
+  readonly #clock: Clock
+  readonly #failed: (reason: string) => void
   #timer: Timer | undefined
   #writing: Promise<void> = Promise.resolve()
 
-  constructor(store: StateStore, trustDomain: string, clock: Clock, observer: LastGoodObserver) {
+  /** `failed` is told when the file is there and cannot be used, or cannot be written. */
+  constructor(store: StateStore, trustDomain: string, clock: Clock, failed: (reason: string) => void) {
     this.#store = store
     this.#trustDomain = trustDomain
     this.#clock = clock
-    this.#observer = observer
+    this.#failed = failed
   }
 
-  /** What the last run knew; empty if there is nothing to believe. Every view is flagged stale. */
-  async load(): Promise<ReadonlyMap<string, ServiceView>> {
-    const views = new Map<string, ServiceView>()
+  /** What the last run knew; nothing if there is nothing to believe. */
+  async load(): Promise<Knowledge> {
     try {
       const bytes = await this.#store.readState(NAME)
-      if (bytes === undefined) return views
-      const stored = JSON.parse(bytes.toString('utf8')) as Record<string, unknown> | null
-      if (stored?.format !== FORMAT || stored.trustDomain !== this.#trustDomain || !Array.isArray(stored.views)) {
-        throw new SnapshotRejected('of another format or trust domain')
-      }
-      const age = this.#clock.wallNow() - Number(stored.writtenAt)
-      if (!(age < LONGEST_AGE_MS)) throw new SnapshotRejected(`written ${Math.round(age / 3_600_000)} h ago`)
-      for (const entry of stored.views) {
-        const view = readStoredView(entry)
-        views.set(view.service, view)
-      }
-      return views
+      return bytes === undefined ? NOTHING : this.#read(JSON.parse(bytes.toString('utf8')))
     } catch (error) {
-      this.#observer.failed(`the snapshot on disk was not used: ${error instanceof Error ? error.message : 'unreadable'}`)
-      return new Map()
+      this.#failed(`the snapshot on disk was not used: ${error instanceof Error ? error.message : 'unreadable'}`)
+      return NOTHING
     }
   }
 
-  /** Writes soon; `views` is asked when it is written. */
-  changed(views: () => Iterable<ServiceView>): void {
-    this.#timer ??= this.#clock.startBackgroundTimer(WRITE_DELAY_MS, () => void this.#write(views), undefined)
+  /** Writes soon; `known` is asked when it is written. */
+  changed(known: () => Knowledge): void {
+    this.#timer ??= this.#clock.startBackgroundTimer(WRITE_DELAY_MS, () => this.#write(known), undefined)
   }
 
   /** Writes what is due and waits for it. */
-  async close(views: () => Iterable<ServiceView>): Promise<void> {
+  async close(known: () => Knowledge): Promise<void> {
     if (this.#timer !== undefined) {
       this.#clock.stopTimer(this.#timer)
-      await this.#write(views)
+      this.#write(known)
     }
     await this.#writing
   }
 
-  #write(views: () => Iterable<ServiceView>): Promise<void> {
-    this.#timer = undefined
-    const stored = {
-      format: FORMAT,
-      trustDomain: this.#trustDomain,
-      writtenAt: this.#clock.wallNow(),
-      views: [...views()],
+  #read(stored: Record<string, unknown> | null): Knowledge {
+    if (stored?.format !== FORMAT || stored.trustDomain !== this.#trustDomain || !Array.isArray(stored.views)) {
+      throw new SnapshotRejected('of another format or trust domain')
     }
+    const ageMs = this.#clock.wallNow() - Number(stored.writtenAt)
+    if (!(ageMs < LONGEST_AGE_MS)) throw new SnapshotRejected(`written ${Math.round(ageMs / 3_600_000)} h ago`)
+    const views = stored.views.map((view) => readStoredView(view))
+    return {
+      views: new Map(views.map((view) => [view.service, view])),
+      dev: typeof stored.dev === 'boolean' ? stored.dev : undefined,
+    }
+  }
+
+  #write(known: () => Knowledge): void {
+    this.#timer = undefined
+    const { views, dev } = known()
+    const writtenAt = this.#clock.wallNow()
+    const stored = { format: FORMAT, trustDomain: this.#trustDomain, writtenAt, dev, views: [...views.values()] }
     const bytes = Buffer.from(JSON.stringify(stored))
     this.#writing = this.#writing.then(() =>
       this.#store.writeState(NAME, bytes).catch((error: unknown) => {
-        this.#observer.failed(`the snapshot was not written: ${error instanceof Error ? error.message : 'unknown'}`)
+        this.#failed(`the snapshot was not written: ${error instanceof Error ? error.message : 'unknown'}`)
       }),
     )
-    return this.#writing
   }
 }

@@ -6,6 +6,7 @@
 import type { ConnectionOptions } from 'node:tls'
 import type { Clock, Timer } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
+import type { Knowledge } from './last-good.ts'
 import { RegistryConnection } from './registry-connection.ts'
 import { applyDelta, type ServiceView } from './snapshot.ts'
 import type { Instance, ServerMessage } from './wire.ts'
@@ -31,8 +32,8 @@ export interface RegistryClientOptions {
   readonly tls: () => ConnectionOptions
   readonly clock: Clock
   readonly observer: RegistryObserver
-  /** What was known at the last run, by service. */
-  readonly restored?: ReadonlyMap<string, ServiceView>
+  /** What was known at the last run. */
+  readonly restored?: Knowledge
 }
 
 const FIRST_PAUSE_MS = 100
@@ -64,11 +65,14 @@ export class RegistryClient {
   #timer: Timer | undefined
   #beatTimer: Timer | undefined
   #closed = false
+  #dev: boolean | undefined
+  #heardAt = Number.NEGATIVE_INFINITY
 
   constructor(options: RegistryClientOptions) {
     this.#options = options
     this.#clock = options.clock
-    for (const [service, view] of options.restored ?? []) this.#views.set(service, view)
+    for (const [service, view] of options.restored?.views ?? []) this.#views.set(service, view)
+    this.#dev = options.restored?.dev
   }
 
   /** Opens the first connection; returns at once. */
@@ -80,18 +84,24 @@ export class RegistryClient {
     return this.#welcome !== undefined
   }
 
-  /** Whether the registry runs with `--dev`; `undefined` until it has said so. */
+  /** What is known now, to be kept for the next run. */
+  get known(): Knowledge {
+    return { views: this.#views, dev: this.#dev }
+  }
+
+  /** Whether the registry runs with `--dev`; `undefined` until one has said so. */
   get dev(): boolean | undefined {
-    return this.#welcome?.dev
+    return this.#dev
+  }
+
+  /** When the registry last said something, on the monotonic clock. */
+  get heardAt(): number {
+    return this.#heardAt
   }
 
   /** What is known of `service`, live or from the last run. */
   view(service: string): ServiceView | undefined {
     return this.#views.get(service)
-  }
-
-  get views(): Iterable<ServiceView> {
-    return this.#views.values()
   }
 
   /** Tells of every change of `service`, and at once of what is known already. One listener a service. */
@@ -231,10 +241,12 @@ export class RegistryClient {
   }
 
   #receive(address: string, message: ServerMessage): void {
+    this.#heardAt = this.#clock.now()
     switch (message.type) {
       case 'welcome':
         this.#failures = 0
         this.#welcome = message
+        this.#dev = message.dev
         this.#checkSkew(message.wallNow)
         this.#options.observer.connected(address)
         for (const instance of this.#registered.values()) {
