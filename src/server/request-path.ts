@@ -31,7 +31,7 @@ const DOT_SEGMENT = /\/\.{1,2}(?:\/|$)/
 /**
  * The path of a request target in origin form, without its query: unreserved characters decoded, other escapes in upper case.
  * {@link AMBIGUOUS} if routers disagree about it. `undefined` if it is dangerous or no path at all: dot segments, escaped
- * slashes and backslashes, NUL and other control characters, broken escapes, `//` at the front, absolute form.
+ * slashes and backslashes, NUL and other control characters, broken escapes, escapes that are no UTF-8, `//` at the front, absolute form.
  */
 export function readPath(target: string): string | undefined {
   if (target.charCodeAt(0) !== 0x2f || target.charCodeAt(1) === 0x2f) return undefined
@@ -83,15 +83,27 @@ export function withPath(target: string, path: string): string {
 function decodeUnreserved(path: string): string | undefined {
   let decoded = ''
   let from = 0
+  let beyondAscii = false
   for (;;) {
     const at = path.indexOf('%', from)
-    if (at < 0) return decoded + path.slice(from)
+    if (at < 0) return beyondAscii && !isText(path) ? undefined : decoded + path.slice(from)
     const hex = path.slice(at + 1, at + 3)
     if (!/^[0-9A-Fa-f]{2}$/.test(hex)) return undefined
     const code = Number.parseInt(hex, 16)
     if (code < 0x20 || code === 0x7f || code === 0x2f || code === 0x5c) return undefined
+    if (code >= 0x80) beyondAscii = true
     const character = String.fromCharCode(code)
     decoded += path.slice(from, at) + (UNRESERVED.test(character) ? character : `%${hex.toUpperCase()}`)
     from = at + 3
+  }
+}
+
+/** Escapes that are no UTF-8, overlong forms among them, mean to each decoder what it likes. */
+function isText(path: string): boolean {
+  try {
+    decodeURIComponent(path)
+    return true
+  } catch {
+    return false
   }
 }

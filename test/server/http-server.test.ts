@@ -10,7 +10,7 @@ import { currentCall } from '../../src/server/current-call.ts'
 import type { HttpListener } from '../../src/server/http-handler.ts'
 import { serveHttp } from '../../src/server/http-server.ts'
 import { craftLeaf, newAuthority } from '../support/certificates.ts'
-import { ask, authority, clientOf, pause, sendRaw, serve, serverStack, tlsAttempt } from './support.ts'
+import { ask, authority, clientOf, pause, sendRaw, serve, serverStack, TRUSTING, tlsAttempt } from './support.ts'
 
 const hello: HttpListener = (_request, response) => {
   response.end('hello')
@@ -524,13 +524,7 @@ describe('going away', () => {
   it('moves connections to a new certificate under traffic without a failed request', async () => {
     const { server, identity } = await serve(hello, { mode: 'strict', rotationGrace: 50 })
     const as = clientOf('checkout')
-    const agent = new SecureAgent({
-      keepAlive: true,
-      maxSockets: 4,
-      ...as,
-      ca: authority.certificate,
-      maxCachedSessions: 0,
-    })
+    const agent = new SecureAgent({ keepAlive: true, maxSockets: 4, ...as, ...TRUSTING })
     onTestFinished(() => agent.destroy())
     let statuses = 0
     let closes = 0
@@ -546,7 +540,6 @@ describe('going away', () => {
       }
     }
     expect(statuses).toBe(480)
-    console.log(closes, server.stats)
     expect(closes).toBe(12)
     expect(server.stats.accepted).toBe(16)
   })

@@ -123,6 +123,9 @@ export interface Asked {
   readonly signal?: AbortSignal
 }
 
+/** For an agent of its own: Node reuses no connection whose request has its own check. */
+export const TRUSTING = { ca: authority.certificate, checkServerIdentity: () => undefined }
+
 export function ask(port: number, asked: Asked = {}): Promise<Answer> {
   const { as, body, agent, ...rest } = asked
   const common = { host: '127.0.0.1', port, ...rest, agent: (agent as SecureAgent | undefined) ?? false }
@@ -130,7 +133,7 @@ export function ask(port: number, asked: Asked = {}): Promise<Answer> {
     const request =
       as === undefined
         ? plainRequest(common as object)
-        : secureRequest({ ...common, ...as, ca: authority.certificate, checkServerIdentity: () => undefined })
+        : secureRequest({ ...common, ...(agent === undefined && { ...as, ...TRUSTING }) })
     request.on('error', reject)
     request.on('response', (response) => {
       const parts: Buffer[] = []
