@@ -375,7 +375,8 @@ const REFUSED_BY_TLS = /^ERR_SSL_.*ALERT.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)
 function outcomeOf(error: Error): Outcome {
   const code = (error as NodeJS.ErrnoException).code ?? ''
   if (REFUSED_BY_TLS.test(code)) return makeOutcome('refused', 'identity-rejected', error)
-  const malformed = code.startsWith('HPE_') && code !== 'HPE_INVALID_EOF_STATE'
+  // undici's parser errors come without their code; the end of the connection within a message is one of them.
+  const malformed = error.name === 'HTTPParserError' && !/\bEOF\b/.test(error.message)
   if (malformed || code === 'UND_ERR_HEADERS_OVERFLOW') return makeOutcome('failure', 'protocol-error', error)
   return makeOutcome('failure', 'connection-lost', error)
 }

@@ -55,7 +55,7 @@ export class HttpConnection {
       this.#socket = connectSecure({ ...options, ...basics } as ConnectionOptions)
       this.#socket.once('secureConnect', () => this.#succeed())
     } else {
-      this.#socket = connectPlain({ ...basics, highWaterMark: 65_536 })
+      this.#socket = connectPlain(basics)
       this.#socket.once('connect', () => this.#succeed())
     }
     this.#socket.on('error', (error) => this.#fail(error))

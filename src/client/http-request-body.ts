@@ -81,9 +81,10 @@ export class StreamedBody implements AsyncIterableIterator<Uint8Array | string> 
 
   async #dispose(): Promise<void> {
     try {
-      if (this.#iterator !== undefined) await this.#iterator.return?.(undefined)
+      // A Node stream and a web stream stop at once; a generator only when what it waits for has come.
+      if ('destroy' in this.#source && typeof this.#source.destroy === 'function') this.#source.destroy()
+      else if (this.#iterator !== undefined) await this.#iterator.return?.(undefined)
       else if (this.#source instanceof ReadableStream) await this.#source.cancel()
-      else (this.#source as { destroy?: () => void }).destroy?.()
     } catch {
       // The source's own failure to end: the call is over already, and was told why.
     }
@@ -93,6 +94,17 @@ export class StreamedBody implements AsyncIterableIterator<Uint8Array | string> 
 function iteratorOf(
   source: AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>,
 ): AsyncIterator<Uint8Array | string> | Iterator<Uint8Array | string> {
+  if (source instanceof ReadableStream) {
+    const reader = (source as ReadableStream<Uint8Array>).getReader()
+    return {
+      next: () => reader.read() as Promise<IteratorResult<Uint8Array>>,
+      // The stream's own iterator would wait for the chunk that is being read.
+      return: async () => {
+        await reader.cancel()
+        return { done: true, value: undefined }
+      },
+    }
+  }
   return Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]()
 }
 

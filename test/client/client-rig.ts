@@ -1,0 +1,219 @@
+/** An HTTP client over fixed endpoints, without registry or mesh: what the tests of the door need and nothing more. */
+import { createServer, type RequestListener, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { HttpClient, type HttpFilter } from '../../src/client/http-client.ts'
+import { type HttpFetchOptions, type MeshFetch, makeFetch } from '../../src/client/http-fetch.ts'
+import type { HttpTransportOptions } from '../../src/client/http-transport.ts'
+import { type ClientIdentity, HttpTransport, resolveHttpTransport } from '../../src/client/http-transport.ts'
+import type { StackSource } from '../../src/client/stack-source.ts'
+import type { Attempt } from '../../src/core/attempt.ts'
+import type { Call, Route } from '../../src/core/call.ts'
+import { systemClock } from '../../src/core/clock.ts'
+import { type Cluster, Endpoint } from '../../src/core/endpoint.ts'
+import type { Outcome } from '../../src/core/outcome.ts'
+import type { Policy } from '../../src/core/policy.ts'
+import { type RetryOptions, RetryPolicy, resolveRetry } from '../../src/resilience/retry.ts'
+import { RetryBudget } from '../../src/resilience/retry-budget.ts'
+import type { Stack } from '../../src/resilience/stack.ts'
+
+export class StaticCluster implements Cluster {
+  readonly service: string
+  endpoints: Endpoint[]
+  #turn = 0
+  readonly #waiters = new Set<(available: boolean) => void>()
+
+  constructor(service: string, endpoints: Endpoint[]) {
+    this.service = service
+    this.endpoints = endpoints
+  }
+
+  /** Round robin over those that this call has not tried. */
+  readonly picker = {
+    pick: (call: Call): Endpoint | undefined => {
+      const untried = this.endpoints.filter((endpoint) => call.tried?.includes(endpoint) !== true)
+      const from = untried.length > 0 ? untried : this.endpoints
+      return from.length === 0 ? undefined : from[this.#turn++ % from.length]
+    },
+  }
+
+  get waiters(): number {
+    return this.#waiters.size
+  }
+
+  add(endpoint: Endpoint): void {
+    this.endpoints = [...this.endpoints, endpoint]
+    for (const waiter of [...this.#waiters]) waiter(true)
+  }
+
+  whenAvailable(ms: number, listener: (available: boolean) => void): () => void {
+    const finish = (available: boolean): void => {
+      if (!this.#waiters.delete(finish)) return
+      clearTimeout(timer)
+      listener(available)
+    }
+    const timer = setTimeout(finish, ms, false)
+    this.#waiters.add(finish)
+    return () => {
+      clearTimeout(timer)
+      this.#waiters.delete(finish)
+    }
+  }
+}
+
+export function endpoint(port: number, options: { tls?: boolean; service?: string; address?: string } = {}): Endpoint {
+  return new Endpoint(options.service ?? 'inventory', {
+    id: `i-${port}`,
+    address: options.address ?? '127.0.0.1',
+    port,
+    protocol: 'http',
+    tls: options.tls ?? false,
+    zone: undefined,
+    version: undefined,
+    weight: 1,
+    metadata: {},
+  })
+}
+
+export interface RigOptions {
+  service?: string
+  retry?: RetryOptions
+  timeoutMs?: number
+  connections?: HttpTransportOptions
+  identity?: ClientIdentity
+  filters?: readonly HttpFilter[]
+  fetch?: HttpFetchOptions
+}
+
+/** Counts what the execution told it: every admitted attempt must be settled exactly once. */
+export class Witness implements Policy {
+  readonly name = 'witness'
+  admitted = 0
+  readonly outcomes: Outcome[] = []
+  refuseWith: 'concurrency-limited' | undefined = undefined
+
+  admit(_attempt: Attempt): 'concurrency-limited' | undefined {
+    if (this.refuseWith !== undefined) return this.refuseWith
+    this.admitted += 1
+    return undefined
+  }
+
+  settle(_attempt: Attempt, outcome: Outcome): void {
+    this.outcomes.push(outcome)
+  }
+}
+
+export class Rig implements StackSource {
+  readonly service: string
+  readonly transport: HttpTransport
+  readonly cluster: StaticCluster
+  readonly http: HttpClient
+  readonly fetch: MeshFetch
+  readonly calls = new Witness()
+  readonly attempts = new Witness()
+  readonly endedCalls: Call[] = []
+  readonly #stack: Stack
+  readonly #routes = new Map<string, Route>()
+
+  constructor(transport: HttpTransport, endpoints: Endpoint[], options: RigOptions) {
+    this.service = options.service ?? 'inventory'
+    this.transport = transport
+    this.cluster = new StaticCluster(this.service, endpoints)
+    const retry = resolveRetry({ backoff: { base: 1, max: 2 }, ...options.retry })
+    const budget = new RetryBudget({ ...retry.budget, minPerSecond: 1_000 }, systemClock)
+    this.#stack = {
+      timeoutMs: options.timeoutMs ?? 5_000,
+      service: [this.calls],
+      endpoint: [this.attempts],
+      retry: new RetryPolicy(retry, budget, systemClock),
+      budget,
+      cluster: this.cluster,
+      telemetry: {
+        callStarted() {},
+        attemptStarted() {},
+        attemptEnded() {},
+        callEnded: (call) => {
+          this.endedCalls.push(call)
+        },
+      },
+      clock: systemClock,
+    }
+    this.http = new HttpClient(this, options.filters)
+    this.fetch = makeFetch((name) => (name === this.service ? this : undefined), options.fetch)
+  }
+
+  stack(): Stack {
+    return this.#stack
+  }
+
+  route(method: string, streaming: boolean): Route {
+    const key = `${method} ${streaming}`
+    let route = this.#routes.get(key)
+    if (route === undefined) {
+      route = Object.freeze({ service: this.service, method, protocol: 'http' as const, streaming, idempotent: false })
+      this.#routes.set(key, route)
+    }
+    return route
+  }
+
+  get endpoint(): Endpoint {
+    return this.cluster.endpoints[0]!
+  }
+
+  close(): void {
+    for (const one of this.cluster.endpoints) one.transport?.close(0)
+    this.transport.close(0)
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+}
+
+export async function makeRig(endpoints: (Endpoint | number)[], options: RigOptions = {}): Promise<Rig> {
+  const transport = await HttpTransport.create({
+    clock: systemClock,
+    identity: options.identity,
+    settings: resolveHttpTransport(options.connections),
+  })
+  return new Rig(
+    transport,
+    endpoints.map((at) => (typeof at === 'number' ? endpoint(at) : at)),
+    options,
+  )
+}
+
+/** A proper server. */
+export class TestServer {
+  readonly server: Server
+  requests = 0
+
+  constructor(handler: RequestListener) {
+    this.server = createServer((req, res) => {
+      this.requests += 1
+      handler(req, res)
+    })
+  }
+
+  async listen(): Promise<this> {
+    await new Promise<void>((resolve) => this.server.listen(0, '127.0.0.1', resolve))
+    return this
+  }
+
+  get port(): number {
+    return (this.server.address() as AddressInfo).port
+  }
+
+  async close(): Promise<void> {
+    this.server.closeAllConnections()
+    await new Promise<void>((resolve) => this.server.close(() => resolve()))
+  }
+}
+
+/** Waits until `condition` holds; fails after `ms`. */
+export async function until(condition: () => boolean, ms = 5_000): Promise<void> {
+  const end = performance.now() + ms
+  while (!condition()) {
+    if (performance.now() > end) throw new Error('the condition did not come true')
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+}
