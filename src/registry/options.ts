@@ -26,7 +26,10 @@ export interface RegistryOptions {
   readonly address?: string
   /** Default 7400; 0 takes a free one. */
   readonly port?: number
-  /** Where the state is kept, made with mode 0700. Default: nowhere, the state is in memory and dies with the process. */
+  /**
+   * Where the state is kept, also the authority's key, so it is made with mode 0700 and its files with 0600. Default:
+   * nowhere, the state is in memory and dies with the process.
+   */
   readonly dataDir?: string
   /** Says that the state is meant to be in memory; not together with `dataDir`. Default: true without a `dataDir`. */
   readonly memory?: boolean

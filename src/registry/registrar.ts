@@ -1,6 +1,7 @@
 /**
  * Puts instances into the store and takes them out: what sessions ask for and what leases decide. The only writer of
- * instances; every removal says why in the same transaction.
+ * instances; every removal says why in the same transaction. Coming and going is logged, and only refusals are audited, so that
+ * a busy mesh does not push out of the audit log what matters.
  */
 import type { Clock } from '../core/clock.ts'
 import { type Instance, MOST_ENDPOINTS } from '../discovery/wire.ts'
@@ -11,7 +12,6 @@ import { Leases } from './leases.ts'
 import type { Logger } from './log.ts'
 import { type Gone, type InstanceRecord, KEYS, type ServiceRecord } from './records.ts'
 import type { RegistryState } from './state.ts'
-import type { Operation } from './storage.ts'
 import type { WatchHub } from './watch-hub.ts'
 
 /** Instances loaded from the store get this on top of a fresh lease: 1.5 leases without expiry after a start. */
@@ -75,13 +75,8 @@ export class Registrar {
       owner: who.spiffeId,
       registeredAt: known?.registeredAt ?? this.#clock.wallNow(),
     }
-    const operations: Operation[] = [{ key, value: JSON.stringify(record) }]
-    if (known === undefined) {
-      const { spiffeId, source } = who
-      const entry = { who: spiffeId, source, action: 'register', outcome: 'done', service, detail: id } as const
-      operations.push(...this.#audit.operations(entry))
-    }
-    return (await this.#state.write(operations)).revision
+    if (known === undefined) this.#log.info({ service, id, who: who.spiffeId, source: who.source }, 'registered')
+    return (await this.#state.write([{ key, value: JSON.stringify(record) }])).revision
   }
 
   /** Watchers take it out of their pickers. */
@@ -97,7 +92,7 @@ export class Registrar {
     if (this.#state.service(who.service)?.instances.has(id) !== true) {
       return this.#state.service(who.service)?.revision ?? this.#state.revision
     }
-    return await this.#remove(who.service, [id], 'left', who.spiffeId, who.source)
+    return await this.#remove(who.service, [id], 'left')
   }
 
   close(): void {
@@ -118,13 +113,7 @@ export class Registrar {
     return new ApiError(code, message)
   }
 
-  async #remove(
-    service: string,
-    ids: readonly string[],
-    why: 'left' | 'lost',
-    who: string,
-    source: string,
-  ): Promise<number> {
+  async #remove(service: string, ids: readonly string[], why: 'left' | 'lost'): Promise<number> {
     const gone: Gone[] = ids.map((id) => ({ id, why }))
     const lostAt = why === 'lost' ? this.#clock.wallNow() : (this.#state.service(service)?.lostAt ?? 0)
     const record: ServiceRecord = { gone, lostAt }
@@ -134,15 +123,8 @@ export class Registrar {
       const { revision } = await this.#state.write([
         ...keys.map((key) => ({ key, value: undefined })),
         { key: KEYS.service(service), value: JSON.stringify(record) },
-        ...this.#audit.operations({
-          who,
-          source,
-          action: why === 'left' ? 'deregister' : 'expire',
-          outcome: 'done',
-          service,
-          detail: ids.join(', '),
-        }),
       ])
+      this.#log.info({ service, ids, why }, 'removed')
       return revision
     } finally {
       for (const key of keys) this.#removing.delete(key)
@@ -152,7 +134,7 @@ export class Registrar {
   #expire(service: string, ids: readonly string[]): void {
     for (let i = 0; i < ids.length; i += MOST_REMOVALS) {
       const some = ids.slice(i, i + MOST_REMOVALS)
-      this.#remove(service, some, 'lost', 'registry', 'local').catch((error: Error) => {
+      this.#remove(service, some, 'lost').catch((error: Error) => {
         this.#log.error({ service, reason: error.message }, 'expired instances not removed')
         // They are still in the store, so they need a lease to be removed by.
         for (const id of some) this.leases.renew(service, id)

@@ -17,7 +17,7 @@ import type { Logger } from './log.ts'
 
 const MOST_CONNECTIONS = 20_000
 const MOST_STREAMS = 100
-/** A connection on which nothing happens; sessions have their heartbeat. */
+/** A connection on which nothing happens, not even a heartbeat. */
 const IDLE_MS = 120_000
 /** From the last words to the end of all connections. */
 const CLOSE_MS = 1_000
@@ -161,7 +161,8 @@ export class RegistryServer {
     this.#http2.add(session)
     session.once('close', () => this.#http2.delete(session))
     session.on('error', () => {})
-    session.setTimeout(IDLE_MS, () => session.close())
+    const idleMs = Math.max(IDLE_MS, 2 * this.#context.registrar.leases.leaseMs)
+    session.setTimeout(idleMs, () => session.close())
   }
 
   async #onRequest(request: Request, response: Response): Promise<void> {

@@ -13,6 +13,7 @@ const RETRY_AFTER_MS = 500
 export class Sessions {
   readonly #host: SessionHost
   readonly #sessions = new Set<Session>()
+  readonly #ofService = new Map<string, number>()
   readonly #sweepMs: number
   #timer: Timer
 
@@ -27,16 +28,25 @@ export class Sessions {
   }
 
   open(stream: ServerHttp2Stream, who: Registrant, notAfter: number): void {
-    const session = new Session(this.#host, stream, who, notAfter, (closed) => this.#sessions.delete(closed))
+    const { service } = who
+    const ofService = (this.#ofService.get(service) ?? 0) + 1
+    this.#ofService.set(service, ofService)
+    const session = new Session(this.#host, stream, who, notAfter, (closed) => this.#closed(closed))
     this.#sessions.add(session)
-    let ofService = 0
-    for (const one of this.#sessions) if (one.who.service === who.service) ofService += 1
     if (this.#sessions.size > MOST_SESSIONS || ofService > MOST_PER_SERVICE) session.goAway(RETRY_AFTER_MS * 20)
   }
 
   close(): void {
     this.#host.clock.stopTimer(this.#timer)
     for (const session of [...this.#sessions]) session.goAway(RETRY_AFTER_MS)
+  }
+
+  #closed(session: Session): void {
+    const { service } = session.who
+    if (!this.#sessions.delete(session)) return
+    const left = this.#ofService.get(service)! - 1
+    if (left === 0) this.#ofService.delete(service)
+    else this.#ofService.set(service, left)
   }
 
   #sweep(): void {
