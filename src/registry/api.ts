@@ -1,47 +1,13 @@
 /** The plain API: every path, who may ask it, and what it does. Sessions are apart (session.ts); watching is in script-watch.ts. */
-import type { Clock } from '../core/clock.ts'
 import { duration, type Field, fields, type Issue, integer, optional, text, withDefault } from '../core/fields.ts'
 import { serviceName } from '../core/names.ts'
 import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
 import type { Access, Caller } from './access.ts'
+import type { ApiContext, Exchange } from './api-context.ts'
 import { ApiError, invalid } from './api-error.ts'
 import type { Audit } from './audit.ts'
-import type { RegistryAuthority } from './authority.ts'
-import { type Request, type Response, readJson, sendJson, sendText } from './exchange.ts'
+import { readJson, sendJson, sendText } from './exchange.ts'
 import { metricsText } from './metrics-text.ts'
-import type { Policies } from './policies.ts'
-import type { RateLimit } from './rate-limit.ts'
-import type { Registrar } from './registrar.ts'
-import type { ScriptWatches } from './script-watch.ts'
-import type { Sessions } from './sessions.ts'
-import type { RegistryState } from './state.ts'
-import type { Tokens } from './tokens.ts'
-import type { WatchHub } from './watch-hub.ts'
-
-export interface ApiContext {
-  readonly state: RegistryState
-  readonly authority: RegistryAuthority
-  readonly tokens: Tokens
-  readonly policies: Policies
-  readonly audit: Audit
-  readonly hub: WatchHub
-  readonly registrar: Registrar
-  readonly sessions: Sessions
-  readonly watches: ScriptWatches
-  readonly joins: RateLimit
-  readonly clock: Clock
-  readonly dev: boolean
-  readonly closing: () => boolean
-}
-
-export interface Exchange {
-  readonly request: Request
-  readonly response: Response
-  readonly caller: Caller
-  readonly query: URLSearchParams
-  /** What the path's placeholders stand for. */
-  readonly parameters: readonly string[]
-}
 
 type Handler = (context: ApiContext, exchange: Exchange) => void | Promise<void>
 

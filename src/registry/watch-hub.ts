@@ -9,6 +9,8 @@
  */
 import type { Clock, Timer } from '../core/clock.ts'
 import type { ServerMessage, Since } from '../discovery/wire.ts'
+import { Acknowledgements, type Acknowledging } from './acknowledgements.ts'
+import { mergeChanges } from './merge-changes.ts'
 import { ServiceHistory } from './service-history.ts'
 import { documentOf, type RegistryState, type ServiceChange } from './state.ts'
 
@@ -33,11 +35,10 @@ export interface Watcher {
   close(reason: string): void
 }
 
-interface Subscription {
+interface Subscription extends Acknowledging {
   readonly watcher: Watcher
   readonly channel: Channel
   state: 'current' | 'queued' | 'behind'
-  acknowledged: number
 }
 
 interface Channel {
@@ -48,15 +49,7 @@ interface Channel {
   pending: Pending | undefined
   frozen: boolean
   snapshot: { line: Buffer; intended: boolean } | undefined
-  /** Who waits until `revision` has been acknowledged, and by whom it has not been yet. */
-  readonly waits: Set<Wait>
-}
-
-interface Wait {
-  readonly revision: number
-  readonly missing: Set<Subscription>
-  readonly total: number
-  readonly done: (total: number) => void
+  readonly acknowledgements: Acknowledgements
 }
 
 interface Pending {
@@ -108,7 +101,8 @@ export class WatchHub {
     this.#watchers.set(watcher, known)
     let subscription = channel.subscriptions.get(watcher)
     if (subscription === undefined) {
-      subscription = { watcher, channel, state: 'current', acknowledged: 0 }
+      const { acknowledges } = watcher
+      subscription = { watcher, channel, state: 'current', acknowledges, acknowledged: 0 }
       channel.subscriptions.set(watcher, subscription)
       known.subscriptions.add(subscription)
     }
@@ -145,26 +139,13 @@ export class WatchHub {
   acknowledge(watcher: Watcher, service: string, revision: number): void {
     const channel = this.#channels.get(service)
     const subscription = channel?.subscriptions.get(watcher)
-    if (channel === undefined || subscription === undefined) return
-    subscription.acknowledged = Math.max(subscription.acknowledged, revision)
-    for (const wait of channel.waits) if (wait.revision <= revision) this.#satisfied(channel, wait, subscription)
+    if (subscription !== undefined) channel!.acknowledgements.acknowledge(subscription, revision)
   }
 
   /** Calls `done` once everybody who watches `service` now has acknowledged `revision`, or has left. */
   whenSeen(service: string, revision: number, done: (watchers: number) => void): () => void {
     const channel = this.#channel(service)
-    const missing = new Set<Subscription>()
-    for (const one of channel.subscriptions.values()) {
-      if (one.watcher.acknowledges && one.acknowledged < revision) missing.add(one)
-    }
-    const total = [...channel.subscriptions.values()].filter((one) => one.watcher.acknowledges).length
-    if (missing.size === 0) {
-      done(total)
-      return () => {}
-    }
-    const wait = { revision, missing, total, done }
-    channel.waits.add(wait)
-    return () => channel.waits.delete(wait)
+    return channel.acknowledgements.wait(channel.subscriptions.values(), revision, done)
   }
 
   /** Whether expiry of the service's instances has stopped. No change of the store, so it has no revision of its own. */
@@ -187,7 +168,7 @@ export class WatchHub {
     this.#stopListening()
     this.#clock.stopTimer(this.#tick)
     for (const watcher of [...this.#watchers.keys()]) this.leave(watcher)
-    for (const channel of this.#channels.values()) channel.waits.clear()
+    for (const channel of this.#channels.values()) channel.acknowledgements.clear()
   }
 
   encode(message: ServerMessage): Buffer {
@@ -206,7 +187,7 @@ export class WatchHub {
         pending: undefined,
         frozen: false,
         snapshot: undefined,
-        waits: new Set(),
+        acknowledgements: new Acknowledgements(),
       }
       this.#channels.set(service, channel)
     }
@@ -234,7 +215,7 @@ export class WatchHub {
     const previous = channel.told
     channel.told = changes.at(-1)!.revision
     if (channel.subscriptions.size === 0) return
-    this.#broadcast(channel, merge(channel.service, previous, channel.told, changes))
+    this.#broadcast(channel, mergeChanges(channel.service, previous, channel.told, changes))
   }
 
   #broadcast(channel: Channel, message: ServerMessage): void {
@@ -261,7 +242,7 @@ export class WatchHub {
     const changes = this.#history.since(channel.service, revision)
     if (changes === undefined) return undefined
     const to = Math.max(revision, channel.told)
-    return this.encode({ ...merge(channel.service, revision, to, changes), frozen: channel.frozen })
+    return this.encode({ ...mergeChanges(channel.service, revision, to, changes), frozen: channel.frozen })
   }
 
   #isBlocked(watcher: Watcher): boolean {
@@ -326,21 +307,15 @@ export class WatchHub {
     subscription.state = 'behind'
     channel.subscriptions.delete(watcher)
     this.#watchers.get(watcher)?.subscriptions.delete(subscription)
-    for (const wait of channel.waits) this.#satisfied(channel, wait, subscription)
+    channel.acknowledgements.leave(subscription)
     // Names that exist only because somebody watched them must not pile up.
     if (
       channel.subscriptions.size === 0 &&
-      channel.waits.size === 0 &&
+      channel.acknowledgements.waiting === 0 &&
       this.#state.service(channel.service) === undefined
     ) {
       this.#channels.delete(channel.service)
     }
-  }
-
-  #satisfied(channel: Channel, wait: Wait, by: Subscription): void {
-    if (!wait.missing.delete(by) || wait.missing.size > 0) return
-    channel.waits.delete(wait)
-    wait.done(wait.total)
   }
 
   #onTick(): void {
@@ -367,37 +342,5 @@ export class WatchHub {
       })
       watcher.write(line)
     }
-  }
-}
-
-/** Several changes as one message: of every instance only how it is in the end. */
-export function merge(
-  service: string,
-  previous: number,
-  revision: number,
-  changes: readonly ServiceChange[],
-): Extract<ServerMessage, { type: 'delta' }> {
-  const put = new Map<string, ServiceChange['put'][number]>()
-  const gone = new Map<string, ServiceChange['gone'][number]>()
-  let policy: unknown
-  for (const change of changes) {
-    for (const one of change.gone) {
-      put.delete(one.id)
-      gone.set(one.id, one)
-    }
-    for (const instance of change.put) {
-      gone.delete(instance.id)
-      put.set(instance.id, instance)
-    }
-    if (change.policy !== undefined) policy = change.policy
-  }
-  return {
-    type: 'delta',
-    service,
-    previous,
-    revision,
-    ...(put.size > 0 ? { put: [...put.values()] } : {}),
-    ...(gone.size > 0 ? { gone: [...gone.values()] } : {}),
-    ...(policy !== undefined ? { policy } : {}),
   }
 }

@@ -1,0 +1,39 @@
+/** What the handlers of the API work with, and what they are given for one request. */
+import type { Clock } from '../core/clock.ts'
+import type { Caller } from './access.ts'
+import type { Audit } from './audit.ts'
+import type { RegistryAuthority } from './authority.ts'
+import type { Request, Response } from './exchange.ts'
+import type { Policies } from './policies.ts'
+import type { RateLimit } from './rate-limit.ts'
+import type { Registrar } from './registrar.ts'
+import type { ScriptWatches } from './script-watch.ts'
+import type { Sessions } from './sessions.ts'
+import type { RegistryState } from './state.ts'
+import type { Tokens } from './tokens.ts'
+import type { WatchHub } from './watch-hub.ts'
+
+export interface ApiContext {
+  readonly state: RegistryState
+  readonly authority: RegistryAuthority
+  readonly tokens: Tokens
+  readonly policies: Policies
+  readonly audit: Audit
+  readonly hub: WatchHub
+  readonly registrar: Registrar
+  readonly sessions: Sessions
+  readonly watches: ScriptWatches
+  readonly joins: RateLimit
+  readonly clock: Clock
+  readonly dev: boolean
+  readonly closing: () => boolean
+}
+
+export interface Exchange {
+  readonly request: Request
+  readonly response: Response
+  readonly caller: Caller
+  readonly query: URLSearchParams
+  /** What the path's placeholders stand for. */
+  readonly parameters: readonly string[]
+}
