@@ -113,7 +113,8 @@ describe('a connection that is lost', () => {
     [
       'resets within a body',
       afterRequest((c) => {
-        c.write('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf'), setTimeout(() => c.reset(), 20)
+        c.write('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf')
+        setTimeout(() => c.reset(), 20)
       }),
     ],
   ])('a GET goes elsewhere when the peer %s', async (_, script) => {

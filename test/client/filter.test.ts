@@ -1,0 +1,74 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import type { HttpFilter } from '../../src/client/http-client.ts'
+import { ScriptedServer } from '../support/scripted-server.ts'
+import { makeRig, type Rig, TestServer, until } from './client-rig.ts'
+
+const open: { close(): unknown }[] = []
+
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await one.close()
+})
+
+async function rigWith(filters: HttpFilter[]): Promise<Rig> {
+  const server = await new TestServer((req, res) =>
+    res.end(`${req.method} ${req.url} ${req.headers['x-who']}`),
+  ).listen()
+  open.push(server)
+  const rig = await makeRig([server.port], { filters })
+  open.push(rig)
+  return rig
+}
+
+describe('filters', () => {
+  it('run from the first to the last, once a call, and may change the request', async () => {
+    const seen: string[] = []
+    const outer: HttpFilter = async (request, call, next) => {
+      seen.push(`outer ${request.method} ${call.route.service}`)
+      const res = await next({ ...request, headers: { 'x-who': 'outer' }, path: '/changed' }, call)
+      seen.push(`outer ${res.status}`)
+      return res
+    }
+    const inner: HttpFilter = (request, call, next) => {
+      seen.push(`inner ${request.path}`)
+      return next(request, call)
+    }
+    const rig = await rigWith([outer, inner])
+    expect(await (await rig.http.get('/')).text()).toBe('GET /changed outer')
+    expect(seen).toEqual(['outer GET inventory', 'inner /changed', 'outer 200'])
+  })
+
+  it('may answer by themselves, fail, or call twice', async () => {
+    const rig = await rigWith([
+      async (request, call, next) => {
+        if (request.path === '/fail') throw new Error('not today')
+        await (await next(request, call)).text()
+        return next(request, call)
+      },
+    ])
+    expect(await (await rig.http.get('/a')).text()).toBe('GET /a undefined')
+    expect(rig.calls.admitted).toBe(2)
+    await expect(rig.http.get('/fail')).rejects.toThrow('not today')
+    expect(rig.calls.admitted).toBe(2)
+  })
+
+  it('can set baggage, which travels, and cancel what they have passed on', async () => {
+    let head = ''
+    const server = await new ScriptedServer(async (c) => {
+      head = await c.request()
+    }).listen()
+    open.push(server)
+    const rig = await makeRig([server.port], {
+      filters: [
+        (request, call, next) => {
+          call.baggage = new Map([['a', 'b']])
+          const res = next(request, call)
+          void until(() => head !== '').then(() => call.cancel(new Error('changed my mind')))
+          return res
+        },
+      ],
+    })
+    open.push(rig)
+    await expect(rig.http.get('/')).rejects.toMatchObject({ code: 'cancelled', sent: true })
+    expect(head).toContain('baggage: a=b')
+  })
+})

@@ -1,0 +1,149 @@
+import { createServer, type Server } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import { afterEach, describe, expect, it } from 'vitest'
+import type { ClientIdentity } from '../../src/client/http-transport.ts'
+import { systemClock } from '../../src/core/clock.ts'
+import type { Identity, IdentitySource } from '../../src/identity/identity.ts'
+import { PeerVerifier } from '../../src/identity/peer-verifier.ts'
+import { serverTlsOptions } from '../../src/identity/tls-options.ts'
+import { craftLeaf, newAuthority, newIdentity } from '../support/certificates.ts'
+import { endpoint, makeRig, TestServer, until } from './client-rig.ts'
+
+const open: { close(): unknown }[] = []
+
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await one.close()
+})
+
+class Source implements IdentitySource {
+  current: Identity
+  readonly #listeners = new Set<(identity: Identity) => void>()
+
+  constructor(identity: Identity) {
+    this.current = identity
+  }
+
+  onRotate(listener: (identity: Identity) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  rotate(identity: Identity): void {
+    this.current = identity
+    for (const listener of this.#listeners) listener(identity)
+  }
+
+  get listeners(): number {
+    return this.#listeners.size
+  }
+}
+
+async function secureServer(
+  identity: Identity,
+): Promise<{ server: Server; port: number; serials: string[]; requests: () => number }> {
+  const serials: string[] = []
+  let requests = 0
+  const server = createServer(serverTlsOptions(identity), (req, res) => {
+    requests += 1
+    serials.push((req.socket as TLSSocket).getPeerX509Certificate()!.serialNumber)
+    setTimeout(() => res.end('ok'), Number(req.url!.slice(1)) || 0)
+  })
+  server.on('tlsClientError', () => {})
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  open.push({
+    close: () =>
+      new Promise<void>((resolve) => {
+        server.closeAllConnections()
+        server.close(() => resolve())
+      }),
+  })
+  return { server, port: (server.address() as AddressInfo).port, serials, requests: () => requests }
+}
+
+const authority = newAuthority()
+
+function clientIdentity(identity = newIdentity(authority, 'checkout')): { source: Source; identity: ClientIdentity } {
+  const source = new Source(identity)
+  const verifier = new PeerVerifier(systemClock, identity)
+  return { source, identity: { source, verifier } }
+}
+
+describe('a connection with mTLS', () => {
+  it('shows our identity and carries calls', async () => {
+    const { port, serials } = await secureServer(newIdentity(authority, 'inventory'))
+    const { identity } = clientIdentity()
+    const rig = await makeRig([endpoint(port, { tls: true })], { identity })
+    open.push(rig)
+    for (let i = 0; i < 5; i++) expect(await (await rig.http.get('/')).text()).toBe('ok')
+    expect(serials.length).toBe(5)
+    expect(rig.transport.connections).toBe(1)
+  })
+
+  it('is refused before anything is sent when another service answers', async () => {
+    const { port, requests } = await secureServer(newIdentity(authority, 'prices'))
+    const { identity } = clientIdentity()
+    const rig = await makeRig([endpoint(port, { tls: true })], { identity, retry: { attempts: 1 } })
+    open.push(rig)
+    const error = await rig.http.post('/', 'x').catch((reason) => reason)
+    expect([error.code, error.sent]).toEqual(['identity-rejected', false])
+    expect(error.message).toContain('prices')
+    expect(requests()).toBe(0)
+  })
+
+  it('is refused when a stranger answers, or somebody in plaintext', async () => {
+    const stranger = craftLeaf(newAuthority())
+    const bad = { ...newIdentity(authority, 'inventory'), privateKey: stranger.key, certificate: stranger.cert }
+    const { port, requests } = await secureServer(bad)
+    const { identity } = clientIdentity()
+    const plain = await new TestServer((_req, res) => res.end('plain')).listen()
+    open.push(plain)
+    for (const [at, code] of [
+      [port, 'identity-rejected'],
+      [plain.port, 'connect-failed'],
+    ] as const) {
+      const rig = await makeRig([endpoint(at, { tls: true })], { identity, retry: { attempts: 1 } })
+      open.push(rig)
+      const error = await rig.http.post('/', 'x').catch((reason) => reason)
+      expect([error.code, error.sent]).toEqual([code, false])
+    }
+    expect(requests() + plain.requests).toBe(0)
+  })
+
+  it('is never made without an identity', async () => {
+    const { port } = await secureServer(newIdentity(authority, 'inventory'))
+    const rig = await makeRig([endpoint(port, { tls: true })], { retry: { attempts: 1 } })
+    open.push(rig)
+    await expect(rig.http.get('/')).rejects.toMatchObject({ code: 'identity-rejected', sent: false })
+  })
+
+  it('moves to a rotated identity while traffic flows, and nothing fails', async () => {
+    const { port, serials } = await secureServer(newIdentity(authority, 'inventory'))
+    const { source, identity } = clientIdentity()
+    const rig = await makeRig([endpoint(port, { tls: true })], { identity, connections: { rotationSpread: 100 } })
+    open.push(rig)
+    let stop = false
+    let calls = 0
+    const traffic = Promise.all(
+      [0, 1, 2, 3].map(async () => {
+        while (!stop) {
+          expect((await rig.http.post('/5', 'x')).status).toBe(200)
+          calls += 1
+        }
+      }),
+    )
+    await until(() => calls > 20)
+    const old = new Set(serials)
+    expect(old.size).toBe(1)
+    source.rotate({ ...newIdentity(authority, 'checkout'), generation: 2 })
+    await new Promise((resolve) => setTimeout(resolve, 150))
+    const from = serials.length
+    await until(() => serials.length > from + 40)
+    stop = true
+    await traffic
+    expect(serials.slice(from + 4).some((serial) => old.has(serial))).toBe(false)
+    expect(rig.attempts.outcomes.every((o) => o.verdict === 'success')).toBe(true)
+    rig.close()
+    expect(source.listeners).toBe(0)
+  })
+})
