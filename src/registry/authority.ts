@@ -4,7 +4,7 @@
  */
 import type { KeyObject } from 'node:crypto'
 import type { Clock } from '../core/clock.ts'
-import { MeshError } from '../core/errors.ts'
+import { OptionsError } from '../core/fields.ts'
 import type { JoinResponse } from '../discovery/wire.ts'
 import { type Authority, createAuthority, issueCertificate, loadAuthority } from '../identity/certificate.ts'
 import type { Identity } from '../identity/identity.ts'
@@ -17,13 +17,15 @@ import { RateLimit } from './rate-limit.ts'
 import { type AuthorityRecord, KEYS } from './records.ts'
 import type { RegistryState } from './state.ts'
 
+const DEFAULT_TRUST_DOMAIN = 'inmesh.local'
 /** control-plane 6.7. */
 const ROOT_LIFE_MS = 10 * 365 * 24 * 3_600_000
 /** For peers whose clock is late. */
 const BACKDATED_MS = 60_000
 
 export interface AuthorityOptions {
-  readonly trustDomain: string
+  /** `undefined`: the stored one, or the default for a new mesh. */
+  readonly trustDomain: string | undefined
   readonly certificateLifeMs: number
   readonly signingsPerSecond: number
 }
@@ -36,12 +38,12 @@ export class RegistryAuthority {
   readonly fingerprint: string
   readonly sequence: number
 
-  /** Loads the root, or makes it. Throws an `OptionsError` if the stored one is damaged, a `MeshError` if it is another mesh's. */
+  /** Loads the root, or makes it. Throws an `OptionsError` if the stored one is damaged or another mesh's. */
   static async open(state: RegistryState, options: AuthorityOptions, clock: Clock): Promise<RegistryAuthority> {
     if (state.authority === undefined) {
       const now = clock.wallNow()
       const { trustDomain, certificate, privateKey } = createAuthority({
-        trustDomain: options.trustDomain,
+        trustDomain: options.trustDomain ?? DEFAULT_TRUST_DOMAIN,
         notBefore: now - BACKDATED_MS,
         notAfter: now + ROOT_LIFE_MS,
       })
@@ -53,11 +55,9 @@ export class RegistryAuthority {
       )
     }
     const stored = state.authority!
-    if (stored.trustDomain !== options.trustDomain) {
-      throw new MeshError(
-        `The data directory belongs to trust domain '${stored.trustDomain}', not '${options.trustDomain}'.`,
-        { code: 'invalid-options' },
-      )
+    if (options.trustDomain !== undefined && stored.trustDomain !== options.trustDomain) {
+      const message = `the data directory belongs to trust domain '${stored.trustDomain}', not '${options.trustDomain}'`
+      throw new OptionsError('startRegistry', [{ path: ['trustDomain'], message }])
     }
     return new RegistryAuthority(stored, options, clock)
   }

@@ -17,7 +17,6 @@ import {
   text,
   withDefault,
 } from '../core/fields.ts'
-import { isTrustDomain } from '../identity/spiffe-id.ts'
 import { isLoopback } from './address-policy.ts'
 
 /** How to start a registry. */
@@ -33,7 +32,10 @@ export interface RegistryOptions {
   readonly dataDir?: string
   /** Says that the state is meant to be in memory; not together with `dataDir`. Default: true without a `dataDir`. */
   readonly memory?: boolean
-  /** The name of the mesh in all identities. Default `'inmesh.local'`. Fixed by the first start on a `dataDir`. */
+  /**
+   * The name of the mesh in all identities, fixed by the first start on a `dataDir`. Default: that of the `dataDir`, and
+   * `'inmesh.local'` for a new one.
+   */
   readonly trustDomain?: string
   /**
    * Development: joining needs no token, anybody on this machine is an admin, and calls are allowed unless an intention
@@ -63,7 +65,7 @@ const OPTIONS = fields({
   port: withDefault(integer({ min: 0, max: 65_535 }), 7400),
   dataDir: optional(text('a directory', /^[^\0]+$/, 4_096)),
   memory: optional(flag()),
-  trustDomain: withDefault(text("lower-case letters, digits, '.', '-' and '_'", /^[a-z0-9._-]+$/, 255), 'inmesh.local'),
+  trustDomain: optional(text("lower-case letters, digits, '.', '-' and '_'", /^[a-z0-9._-]+$/, 255)),
   dev: withDefault(flag(), false),
   // Below 300 ms the heartbeats would be timers of a few ms.
   leaseMs: withDefault(duration({ min: 300, max: 3_600_000 }), 15_000, '15s'),
@@ -90,7 +92,6 @@ export function resolveRegistryOptions(options: RegistryOptions = {}) {
   if (resolved.dataDir !== undefined && resolved.memory === true)
     refuse('memory', 'give either dataDir or memory: true')
   if (resolved.dataDir === undefined && resolved.memory === false) refuse('dataDir', 'is missing; give a directory')
-  if (!isTrustDomain(resolved.trustDomain)) refuse('trustDomain', 'expected a trust domain')
   if (resolved.dev && !isLoopback(resolved.address)) {
     refuse('dev', `is for loopback addresses only, because it lets everybody in; the address is ${resolved.address}`)
   }

@@ -101,10 +101,15 @@ async function openStorage({ dataDir }: ResolvedRegistryOptions, log: Logger): P
 }
 
 async function assemble(options: ResolvedRegistryOptions, storage: Storage, log: Logger): Promise<Registry> {
-  const { clock, dev, address, trustDomain, certificateLifeMs, signingsPerSecond, joinsPerSecond } = options
+  const { clock, dev, address, certificateLifeMs, signingsPerSecond, joinsPerSecond } = options
   const history = new ServiceHistory(storage.status().oldest)
   const state = await RegistryState.load(storage, (change) => history.keep(change))
-  const authority = await RegistryAuthority.open(state, { trustDomain, certificateLifeMs, signingsPerSecond }, clock)
+  const authority = await RegistryAuthority.open(
+    state,
+    { trustDomain: options.trustDomain, certificateLifeMs, signingsPerSecond },
+    clock,
+  )
+  const { trustDomain } = authority
   const adminToken = await ensureAdminToken(state, authority.fingerprint, options.dataDir)
   const audit = new Audit(state, clock, log)
   const hub = new WatchHub(state, clock, history)

@@ -155,5 +155,14 @@ test('files are for their owner only, a second registry on the directory is refu
   )
   const again = await startRegistry({ dataDir: directory, port: 0, log: false })
   expect(again.adminToken).toBeUndefined()
+  expect(again.trustDomain).toBe('inmesh.local')
   await again.close()
 }, 30_000)
+
+test('a mesh keeps the name it was given first', async () => {
+  const first = await startRegistry({ dataDir: directory, port: 0, log: false, trustDomain: 'shop.example' })
+  await first.close()
+  const second = await startRegistry({ dataDir: directory, port: 0, log: false })
+  expect(second.trustDomain).toBe('shop.example')
+  await second.close()
+})

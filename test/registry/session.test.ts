@@ -216,6 +216,28 @@ describe('a session', () => {
     })
   })
 
+  test('of many processes that fall silent together loses none of them; watchers are told that expiry is frozen', async () => {
+    const watcher = await open('checkout')
+    watcher.send({ type: 'watch', service: 'inventory' })
+    const owners = await Promise.all(['i1', 'i2', 'i3', 'i4'].map(() => open('inventory')))
+    for (const [i, owner] of owners.entries()) {
+      await owner.ask({ type: 'register', instance: instance('inventory', `i${i}`) })
+    }
+    for (const owner of owners.slice(0, 3)) owner.silence()
+    expect(await watcher.next('delta', (delta) => delta.frozen === true)).toMatchObject({ service: 'inventory' })
+    for (const owner of owners.slice(0, 3)) owner.close()
+    const back = await Promise.all(['i1', 'i2', 'i3'].map(() => open('inventory')))
+    for (const [i, owner] of back.entries()) {
+      await owner.ask({ type: 'register', instance: instance('inventory', `i${i}`) })
+    }
+    await watcher.next('delta', (delta) => delta.frozen === false)
+    expect(watcher.received.some((message) => message.type === 'delta' && message.gone !== undefined)).toBe(false)
+    const { audit } = (await request(registry, 'GET', '/v1/audit', { admin: true })).json
+    const actions = audit.map((one: { action: string }) => one.action)
+    expect(actions).toContain('expiry-freeze')
+    expect(actions).toContain('expiry-release')
+  })
+
   test('is told to come back later when the registry goes away, and the registry is gone soon', async () => {
     const session = await open('checkout')
     const begun = Date.now()
