@@ -8,8 +8,15 @@ export const LONGEST_TIMEOUT_MS = 300_000
  */
 export function parseTimeoutHeader(header: string | undefined): number | undefined | 'malformed' {
   if (header === undefined) return undefined
-  if (!/^\d{1,9}$/.test(header)) return 'malformed'
-  return Math.min(Number(header), LONGEST_TIMEOUT_MS)
+  if (header.length === 0 || header.length > 9) return 'malformed'
+  // By character and not by expression: every request that is served pays for it.
+  let ms = 0
+  for (let i = 0; i < header.length; i++) {
+    const digit = header.charCodeAt(i) - 0x30
+    if (digit < 0 || digit > 9) return 'malformed'
+    ms = ms * 10 + digit
+  }
+  return Math.min(ms, LONGEST_TIMEOUT_MS)
 }
 
 /** Whole ms, never more than is left, so that the callee gives up no later than the caller. */

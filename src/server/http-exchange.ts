@@ -6,7 +6,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Attempt } from '../core/attempt.ts'
 import type { Call, Route } from '../core/call.ts'
-import type { Clock, Timer } from '../core/clock.ts'
+import type { Clock } from '../core/clock.ts'
 import { serving } from '../core/context.ts'
 import { type ErrorCode, MeshError } from '../core/errors.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
@@ -16,8 +16,9 @@ import type { Stack } from '../resilience/stack.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import type { Authorizer } from './authorization.ts'
 import type { Connection } from './connection.ts'
+import type { DeadlineSweep, Watched } from './deadline-sweep.ts'
 import type { HttpListener } from './http-handler.ts'
-import { refuse, silence, watchHead } from './http-response.ts'
+import { type ResponseWatcher, refuse, silence, watchResponse } from './http-response.ts'
 import { InboundCall, readContext } from './inbound.ts'
 import { type Head, readHead } from './request-head.ts'
 
@@ -32,6 +33,7 @@ export interface ExchangeHost {
   authorizer: Authorizer
   stack: Stack
   readonly running: Set<HttpExchange>
+  readonly deadlines: DeadlineSweep
   /** Runs a handler in the span of its call. */
   readonly within: Within | undefined
   handlerFailed(error: unknown, method: string, path: string): void
@@ -39,12 +41,6 @@ export interface ExchangeHost {
 }
 
 export type Within = <T>(call: Call, work: () => T) => T
-
-const EXCHANGE = Symbol('inmesh.exchange')
-
-interface Marked {
-  [EXCHANGE]?: HttpExchange
-}
 
 /** The parser knows a few dozen methods, so this stays small. */
 const routes = new Map<string, Map<string, Route>>()
@@ -92,7 +88,7 @@ export function admitUpgrade(
   return exchange.admit(head.path) ? exchange : undefined
 }
 
-export class HttpExchange extends InboundCall {
+export class HttpExchange extends InboundCall implements ResponseWatcher, Watched {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly connection: Connection
@@ -101,7 +97,8 @@ export class HttpExchange extends InboundCall {
   readonly #attempt: Attempt
   /** The caller said how much time there is; otherwise the deadline is our default and bounds only the wait for an answer. */
   readonly #deadlineIsCallers: boolean
-  #timer: Timer | undefined
+  /** When to be told of the deadline; later than that only while a reader is watched. */
+  dueAt: number
   /** What we decided about it, if it does not end as the response says. */
   #verdict: Outcome | undefined
   #sentBytes = 0
@@ -124,6 +121,7 @@ export class HttpExchange extends InboundCall {
     this.#stack = stack
     this.#attempt = new Attempt(this)
     this.#deadlineIsCallers = timeoutMs !== undefined
+    this.dueAt = this.deadlineAt
     readContext(this, request, scan)
   }
 
@@ -176,10 +174,8 @@ export class HttpExchange extends InboundCall {
   /** Runs the handler. */
   run(): void {
     const { request, response } = this
-    ;(response as Marked)[EXCHANGE] = this
-    response.on('close', onClose)
-    watchHead(response, this)
-    this.#timer = this.clock.startTimer(roundUp(this.deadlineAt - this.startedAt), expire, this)
+    watchResponse(response, this)
+    this.#host.deadlines.watch(this, this.startedAt)
     const { listener, within } = this.#host
     try {
       const work = (): unknown => listener(request, response)
@@ -195,6 +191,7 @@ export class HttpExchange extends InboundCall {
   /** Runs an upgrade: no deadline, and it lasts as long as its connection. */
   runUpgrade(work: () => void): void {
     this.deadlineAt = Number.POSITIVE_INFINITY
+    this.dueAt = Number.POSITIVE_INFINITY
     this.connection.socket.once('close', () => this.finish())
     this.#attempt.status = 101
     try {
@@ -207,7 +204,6 @@ export class HttpExchange extends InboundCall {
   /** The response is over, well or not. */
   finish(): void {
     if (!this.#host.running.delete(this)) return
-    if (this.#timer !== undefined) this.clock.stopTimer(this.#timer)
     this.connection.inFlight -= 1
     const { response } = this
     const upgraded = this.#attempt.status === 101
@@ -241,7 +237,7 @@ export class HttpExchange extends InboundCall {
 
   /** The deadline has passed. */
   expire(): void {
-    this.#timer = undefined
+    this.dueAt = Number.POSITIVE_INFINITY
     const { response } = this
     if (response.headersSent && !this.#deadlineIsCallers) {
       this.#watchReader()
@@ -269,7 +265,9 @@ export class HttpExchange extends InboundCall {
       return
     }
     this.#sentBytes = sent
-    this.#timer = this.clock.startBackgroundTimer(READER_CHECK_MS, expire, this)
+    const now = this.clock.now()
+    this.dueAt = now + READER_CHECK_MS
+    this.#host.deadlines.watch(this, now)
   }
 
   #giveUp(status: number, code: ErrorCode, message: string, verdict: Outcome, cause: MeshError): void {
@@ -321,21 +319,3 @@ export class HttpExchange extends InboundCall {
 /** A reader that has taken less than this since the last look, while there was more for it, is cut off. */
 const SLOWEST_READER_BYTES = 1_024
 const READER_CHECK_MS = 10_000
-
-function onClose(this: ServerResponse): void {
-  ;(this as Marked)[EXCHANGE]!.finish()
-}
-
-function expire(exchange: HttpExchange): void {
-  exchange.expire()
-}
-
-/**
- * Node keeps timers in one list per duration, so 500 requests with 500 remainders would make 500 lists. Late by at most a
- * sixteenth; the caller keeps its own deadline.
- */
-function roundUp(ms: number): number {
-  if (ms <= 32) return ms
-  const step = 2 ** (Math.floor(Math.log2(ms)) - 4)
-  return Math.ceil(ms / step) * step
-}

@@ -15,21 +15,34 @@ const RETRY_AFTER_S = '1'
 type Headers = OutgoingHttpHeaders | OutgoingHttpHeader[] | undefined
 type WriteHead = (this: ServerResponse, status: number, reason?: string | Headers, headers?: Headers) => ServerResponse
 
-const WATCHED = Symbol('inmesh.response')
+const WATCHER = Symbol('inmesh.response')
+
+/** Whose response it is. */
+export interface ResponseWatcher {
+  readonly connection: Connection
+  now(): number
+  /** The response is over, well or not. */
+  finish(): void
+}
 
 interface Watched {
-  [WATCHED]?: { readonly connection: Connection; now(): number }
+  [WATCHER]?: ResponseWatcher
   writeHead: WriteHead
 }
 
 /**
- * Puts our `writeHead` before the response's own. An own property, because frameworks replace the prototype; one shared function
- * and not a closure, because it is set for every request.
+ * Puts our `writeHead` before the response's own. An own property, because frameworks replace the prototype; shared functions and
+ * not closures, because they are set for every request.
  */
-export function watchHead(response: ServerResponse, by: { readonly connection: Connection; now(): number }): void {
+export function watchResponse(response: ServerResponse, watcher: ResponseWatcher): void {
   const watched = response as unknown as Watched
-  watched[WATCHED] = by
+  watched[WATCHER] = watcher
   watched.writeHead = writeWatchedHead
+  response.on('close', onClose)
+}
+
+function onClose(this: ServerResponse): void {
+  ;(this as unknown as Watched)[WATCHER]!.finish()
 }
 
 function writeWatchedHead(
@@ -38,9 +51,10 @@ function writeWatchedHead(
   reason?: string | Headers,
   headers?: Headers,
 ): ServerResponse {
-  const by = (this as unknown as Watched)[WATCHED]!
+  const watcher = (this as unknown as Watched)[WATCHER]!
   if (this.hasHeader(NOT_EXECUTED)) this.removeHeader(NOT_EXECUTED)
-  const retire = by.connection.retireAt !== Number.POSITIVE_INFINITY && by.connection.retireAt <= by.now()
+  const { retireAt } = watcher.connection
+  const retire = retireAt !== Number.POSITIVE_INFINITY && retireAt <= watcher.now()
   if (retire) {
     this.shouldKeepAlive = false
     if (this.hasHeader('connection')) this.removeHeader('connection')
