@@ -2,10 +2,9 @@
  * One process in the mesh: starts identity and discovery, holds what is in force, hands out clients and servers, and takes all of it
  * down again in the order in which nothing is lost.
  */
-import type { Dispatcher } from 'undici'
 import { Destination } from './client/destination.ts'
 import { HttpClient, type HttpFilter } from './client/http-client.ts'
-import { type MeshDispatcherOptions, makeDispatcher } from './client/http-dispatcher.ts'
+import { type MeshDispatcher, type MeshDispatcherOptions, makeDispatcher } from './client/http-dispatcher.ts'
 import { type HttpFetchOptions, type MeshFetch, type MeshFetchInit, makeFetch } from './client/http-fetch.ts'
 import { HttpTransport } from './client/http-transport.ts'
 import { sleep } from './core/clock.ts'
@@ -205,7 +204,7 @@ export class Mesh {
    * await fetch('http://inventory.mesh/items/42')
    * ```
    */
-  dispatcher(options?: MeshDispatcherOptions): Dispatcher {
+  dispatcher(options?: MeshDispatcherOptions): MeshDispatcher {
     this.#assertOpen()
     const dispatcher = makeDispatcher((name) => this.#find(name), options)
     this.#cleanUp.push(() => dispatcher.close().catch(() => undefined))

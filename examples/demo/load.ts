@@ -2,7 +2,7 @@
  * Open-loop load: requests leave by the schedule whether or not earlier ones have come back, and latency counts from the scheduled
  * instant, so that a stall is seen as long as it was.
  */
-import { isMeshError, type HttpClient } from 'inmesh'
+import { type HttpClient, isMeshError } from 'inmesh'
 
 export interface Tally {
   requests: number

@@ -11,6 +11,7 @@ import { Load, newTally, percentile, type Tally } from './load.ts'
 import { INVENTORIES, PHASES } from './phases.ts'
 import { Processes } from './processes.ts'
 import { type Row, Screen } from './screen.ts'
+import { report } from './services/parent.ts'
 
 const PER_SECOND = 200
 const SERVICES: readonly (readonly [string, string])[] = [
@@ -36,6 +37,9 @@ if (!(seconds >= 1 && seconds <= 600)) {
   process.exit(2)
 }
 
+/** Counters of processes that were killed or restarted begin anew; what they had counted is kept here. */
+const counted = new Map<string, { before: number; last: number }>()
+
 const processes = new Processes()
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => {
@@ -49,7 +53,10 @@ try {
   const finished = await runDemo()
   const failed = finished.some(({ tally, broken }) => tally.failed > 0 || broken !== undefined)
   if (flags.json) console.log(JSON.stringify(summary(finished)))
-  else if (!failed) console.log(`\nNo request failed: ${finished.reduce((sum, { tally }) => sum + tally.requests, 0)} requests, ${PHASES.length} phases.`)
+  else if (!failed)
+    console.log(
+      `\nNo request failed: ${finished.reduce((sum, { tally }) => sum + tally.requests, 0)} requests, ${PHASES.length} phases.`,
+    )
   process.exitCode = failed ? 1 : 0
 } catch (error) {
   console.error(error)
@@ -124,20 +131,30 @@ async function runPhases(visitor: Mesh): Promise<Finished[]> {
   return finished
 }
 
+
+function retriesOf(name: string, now: number | undefined): number {
+  const known = counted.get(name) ?? { before: 0, last: 0 }
+  counted.set(name, known)
+  if (now !== undefined) {
+    if (now < known.last) known.before += known.last
+    known.last = now
+  }
+  return known.before + known.last
+}
+
 /** Retries made by all who call, and the circuits on the way. */
 async function watch(visitor: Mesh): Promise<{ retries: number; circuits: string }> {
-  const reports = await Promise.all(['storefront', ...INVENTORIES].map((name) => processes.report(name)))
-  const circuits = new Map<string, string>()
-  for (const circuit of visitor.circuits()) circuits.set(circuit.name, circuit.state)
-  for (const report of reports) {
-    for (const [name, state] of Object.entries(report?.circuits ?? {})) {
-      if (state !== 'closed' || !circuits.has(name)) circuits.set(name, state)
-    }
-  }
-  const open = [...circuits].filter(([, state]) => state !== 'closed').map(([name, state]) => `${name} ${state}`)
+  const callers = ['storefront', ...INVENTORIES]
+  const reports = await Promise.all(callers.map((name) => processes.report(name)))
+  const own = report(visitor)
+  const circuits = [own, ...reports].flatMap((seen) => Object.entries(seen?.circuits ?? {}))
+  const open = circuits.filter(([, state]) => state !== 'closed').map(([name, state]) => `${name} ${state}`)
   return {
-    retries: visitor.retries + reports.reduce((sum, report) => sum + (report?.retries ?? 0), 0),
-    circuits: open.length === 0 ? 'all closed' : open.join(', '),
+    retries: callers.reduce(
+      (sum, name, i) => sum + retriesOf(name, reports[i]?.retries),
+      retriesOf('visitor', own.retries),
+    ),
+    circuits: open.length === 0 ? 'all closed' : [...new Set(open)].join(', '),
   }
 }
 

@@ -42,7 +42,8 @@ export class Processes {
   joinToken(service: string): string {
     let token = this.#tokens.get(service)
     if (token === undefined) {
-      token = (this.inmesh('token', 'create', '--service', service, '--uses', '50', '--ttl', '1h') as { token: string }).token
+      token = (this.inmesh('token', 'create', '--service', service, '--uses', '50', '--ttl', '1h') as { token: string })
+        .token
       this.#tokens.set(service, token)
     }
     return token

@@ -1,6 +1,7 @@
 /** The live table: rewritten in place on a terminal, a line a phase elsewhere. */
-import { INVENTORIES } from './phases.ts'
+
 import { percentile, type Tally } from './load.ts'
+import { INVENTORIES } from './phases.ts'
 
 export interface Row {
   readonly name: string
@@ -42,7 +43,17 @@ export class Screen {
   }
 }
 
-const COLUMNS = ['phase', 'requests', 'failed', 'retried', 'p50 ms', 'p99 ms', 'shares of inventory 1/2/3', 'circuits', ''] as const
+const COLUMNS = [
+  'phase',
+  'requests',
+  'failed',
+  'retried',
+  'p50 ms',
+  'p99 ms',
+  'shares of inventory 1/2/3',
+  'circuits',
+  '',
+] as const
 const WIDTHS = [34, 8, 6, 7, 7, 8, 26, 16, 0]
 
 function table(rows: readonly Row[]): string[] {
@@ -55,7 +66,9 @@ function line(values: readonly string[]): string {
 
 function cells({ name, tally, retried, circuits, done, broken }: Row): string[] {
   const answers = [...tally.shares.values()].reduce((sum, count) => sum + count, 0)
-  const shares = INVENTORIES.map((instance) => Math.round((100 * (tally.shares.get(instance) ?? 0)) / Math.max(1, answers)))
+  const shares = INVENTORIES.map((instance) =>
+    Math.round((100 * (tally.shares.get(instance) ?? 0)) / Math.max(1, answers)),
+  )
   const verdict = !done ? '…' : tally.failed === 0 && broken === undefined ? 'ok' : 'FAILED'
   return [
     name,

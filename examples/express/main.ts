@@ -6,7 +6,7 @@ const mesh = await joinMesh({ service: 'inventory' })
 
 const app = express()
 app.get('/items/:sku', (req, res) => {
-  res.json({ sku: req.params.sku, stock: 7, askedBy: currentCall()?.peer })
+  res.json({ sku: req.params.sku, stock: 7, askedBy: currentCall()?.peer?.service })
 })
 await mesh.serve(app)
 

@@ -8,7 +8,7 @@ const app = fastify()
 app.get<{ Params: { sku: string } }>('/items/:sku', async (request) => ({
   sku: request.params.sku,
   stock: 7,
-  askedBy: currentCall()?.peer,
+  askedBy: currentCall()?.peer?.service,
 }))
 await mesh.serve(app)
 

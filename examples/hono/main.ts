@@ -6,7 +6,7 @@ import { currentCall, joinMesh } from 'inmesh'
 const mesh = await joinMesh({ service: 'inventory' })
 
 const app = new Hono()
-app.get('/items/:sku', (c) => c.json({ sku: c.req.param('sku'), stock: 7, askedBy: currentCall()?.peer }))
+app.get('/items/:sku', (c) => c.json({ sku: c.req.param('sku'), stock: 7, askedBy: currentCall()?.peer?.service }))
 await mesh.serve(getRequestListener(app.fetch))
 
 const response = await mesh.fetch('http://inventory/items/42')

@@ -7,7 +7,7 @@ const mesh = await joinMesh({ service: 'greeter' })
 const server = http.createServer((req, res) => {
   const call = currentCall()
   res.setHeader('content-type', 'application/json')
-  res.end(JSON.stringify({ hello: req.url, from: call?.peer, leftMs: call?.remainingMs }))
+  res.end(JSON.stringify({ hello: req.url, from: call?.peer?.service, leftMs: call?.remainingMs }))
 })
 await mesh.serve(server)
 

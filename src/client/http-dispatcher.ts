@@ -23,6 +23,9 @@ import type { HeadersInput } from './propagation.ts'
 import type { ResponseBody } from './response-body.ts'
 import type { FindService } from './stack-source.ts'
 
+/** An undici `Dispatcher`; the application needs undici itself only to hand it to `setGlobalDispatcher`. */
+export type MeshDispatcher = Dispatcher
+
 export interface MeshDispatcherOptions {
   /** For all hosts but `*.mesh`. @defaultValue an `Agent` of its own, made when first needed */
   readonly fallback?: Dispatcher
@@ -34,7 +37,7 @@ export function makeDispatcher(find: FindService, options: MeshDispatcherOptions
   let fallback = options.fallback
   let own: Dispatcher | undefined
 
-  class MeshDispatcher extends Base {
+  class ServiceDispatcher extends Base {
     override dispatch(request: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
       const host = hostOf(request.origin)
       if (!host.endsWith('.mesh')) {
@@ -62,7 +65,7 @@ export function makeDispatcher(find: FindService, options: MeshDispatcherOptions
       return settle(own?.destroy(), callback)
     }
   }
-  return new MeshDispatcher()
+  return new ServiceDispatcher()
 }
 
 function settle(ending: Promise<void> | undefined, callback: (() => void) | undefined): Promise<void> & void {

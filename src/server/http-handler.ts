@@ -1,5 +1,5 @@
 /** Whatever answers HTTP requests, as one function: `node:http` listeners and the apps of Express, Fastify, Koa-style hosts and Hono. */
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type IncomingMessage, Server, type ServerResponse } from 'node:http'
 import { OptionsError, show } from '../core/fields.ts'
 
 /** A `node:http` request listener; a promise that rejects is answered with 500. */
@@ -7,16 +7,18 @@ export type HttpListener = (request: IncomingMessage, response: ServerResponse) 
 
 /**
  * What can be served: a listener (an Express app is one, `getRequestListener(app.fetch)` of `@hono/node-server` makes one), a Fastify
- * instance, or an object with `handle(request, response)`.
+ * instance, a `node:http` server that does not listen itself, or an object with `handle(request, response)`.
  */
 export type HttpHandler =
   | HttpListener
+  | Server
   | { handle: HttpListener }
   | { ready(): PromiseLike<unknown>; routing: HttpListener }
 
 /** @throws OptionsError if it is nothing that can be served; what Fastify's `ready` throws */
 export async function listenerOf(handler: HttpHandler): Promise<HttpListener> {
   if (typeof handler === 'function') return handler
+  if (handler instanceof Server) return (request, response) => handler.emit('request', request, response)
   const given = handler as unknown
   if (typeof given === 'object' && given !== null) {
     const { ready, routing, handle, fetch } = given as Record<string, unknown>

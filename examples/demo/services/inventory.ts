@@ -1,5 +1,5 @@
 /** Knows what is in stock, and asks prices what it costs. Can be told to be slow, to see what its callers make of it. */
-import http from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as wait } from 'node:timers/promises'
 import { joinMesh } from 'inmesh'
 import { followParent } from './parent.ts'
@@ -10,7 +10,7 @@ const mesh = await joinMesh({ service: 'inventory' })
 const prices = mesh.http('prices')
 let slowness = 1
 
-const server = http.createServer(async (req, res) => {
+async function answer(req: IncomingMessage, res: ServerResponse): Promise<void> {
   const sku = (req.url ?? '').split('/').pop() ?? ''
   const [price] = await Promise.all([prices.get(`/prices/${sku}`), wait(WORK_MS * slowness)])
   if (!price.ok) {
@@ -20,9 +20,9 @@ const server = http.createServer(async (req, res) => {
   const { cents, by } = await price.json<{ cents: number; by: string }>()
   res.setHeader('content-type', 'application/json')
   res.end(JSON.stringify({ sku, stock: 7, cents, inventory: process.env.DEMO_NAME, prices: by }))
-})
+}
 
-await mesh.serve(server, { port: 0 })
+await mesh.serve(answer)
 followParent(mesh, (command) => {
   slowness = command.slowness
 })

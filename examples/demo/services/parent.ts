@@ -19,7 +19,15 @@ export function followParent(mesh: Mesh, obey?: (command: Command) => void): voi
   process.send?.('ready')
 }
 
-function report(mesh: Mesh): Report {
-  const circuits = Object.fromEntries(mesh.circuits().map((circuit) => [circuit.name, circuit.state]))
-  return { retries: mesh.retries, circuits }
+export function report(mesh: Mesh): Report {
+  const circuits = mesh
+    .circuits()
+    .map(({ name, closed, opened }) => [name, closed ? 'closed' : opened ? 'open' : 'half-open'])
+  return { retries: retriesOf(mesh.metrics()), circuits: Object.fromEntries(circuits) }
+}
+
+/** From the Prometheus text, as a scraper would read it. */
+function retriesOf(metrics: string): number {
+  const lines = metrics.split('\n').filter((line) => line.startsWith('inmesh_client_retries_total{'))
+  return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0)
 }
