@@ -83,6 +83,8 @@ class SystemClock implements Clock {
     if (late > STALL_MS) {
       this.#stalls.push({ endedAt: now, ms: late })
       if (this.#stalls.length > 64) this.#stalls.shift()
+      // Nobody could ask in that time, so it does not count as time in which nobody asked.
+      this.#askedAt += late
     }
     if (now - this.#askedAt > IDLE_MS) {
       clearInterval(this.#sampler)

@@ -108,6 +108,8 @@ export class Leases {
   #onSweep(): void {
     this.#timer = this.#clock.startBackgroundTimer(this.#sweepMs, () => this.#onSweep(), undefined)
     const now = this.#clock.now()
+    // The clock samples the event loop only while it is asked, and must have done so before a stall to know of it.
+    this.#clock.stalledMsSince(now)
     for (const [service, guarded] of [...this.#services]) this.#sweep(service, guarded, now)
   }
 

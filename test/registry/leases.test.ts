@@ -1,5 +1,6 @@
 /** Leases and their guard, on a clock that moves only when told to. */
 import { beforeEach, describe, expect, test } from 'vitest'
+import { systemClock } from '../../src/core/clock.ts'
 import { Leases } from '../../src/registry/leases.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 
@@ -176,4 +177,29 @@ test('nothing is left behind after closing', () => {
   const before = clock.timers
   leases.close()
   expect(clock.timers).toBe(before - 1)
+})
+
+test('a real stall of our own event loop, longer than a lease, expires nobody who renews before and after it', async () => {
+  const lost: string[] = []
+  const real = new Leases(600, systemClock, { expired: (_, ids) => lost.push(...ids), frozen() {}, released() {} })
+  // Heartbeats come from sockets, which are read after the timers that are due.
+  const beat = setInterval(() => {
+    setImmediate(() => {
+      real.renew('s', 'a')
+      real.renew('s', 'b')
+    })
+  }, 100)
+  try {
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    const until = performance.now() + 2_500
+    while (performance.now() < until) {
+      // Standing still is the point.
+    }
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(lost).toEqual([])
+    expect(real.size).toBe(2)
+  } finally {
+    clearInterval(beat)
+    real.close()
+  }
 })
