@@ -198,12 +198,7 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
 
   /** The timer fired, and so has everything that was already waiting in our own event loop. */
   timeUp(): void {
-    if (this.#phase === 'leftover') {
-      this.#body!.fail(this.call.failure(makeOutcome('failure', 'deadline-exceeded')))
-      this.call.finish()
-      this.#abort()
-      return
-    }
+    if (this.#phase === 'leftover') this.#breakOff(makeOutcome('failure', 'deadline-exceeded'))
     if (this.#over) return
     const unreachable = !this.sent && !this.call.transport.poolOf(this.endpoint!).reachable
     const code = !this.#ownTimeout ? 'deadline-exceeded' : unreachable ? 'connect-failed' : 'attempt-timeout'
@@ -309,6 +304,7 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
       // A failure with a long body, and no further attempt: it is the caller's to read.
       this.#phase = 'leftover'
       this.#rearm(call.deadlineAt)
+      call.leftover = () => this.#breakOff(makeOutcome('cancelled', 'cancelled'))
       this.#answer()
       return
     }
@@ -317,6 +313,14 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
       if (outcome !== this.#outcome) this.#body!.fail(call.failure(outcome))
     } else if (this.#body?.complete === true) this.#answer()
     else this.#reject(call.failure(outcome))
+  }
+
+  /** The call is settled, its body is not: the reader is told, the connection is given up. */
+  #breakOff(outcome: Outcome): void {
+    this.#stopTimer()
+    this.#body!.fail(this.call.failure(outcome))
+    this.call.finish()
+    this.#abort()
   }
 
   #endsWithConnection(): boolean {

@@ -37,6 +37,8 @@ export class HttpCall<R = unknown> extends Call {
   readonly answer: Answer<R>
   /** Set by whoever made the call: a call cancelled by the signal rejects with the signal's own reason, as `fetch` does. */
   throwsReason = false
+  /** Settled, but the caller is still reading the long body of a failure: who ends it if the signal fires now. */
+  leftover: (() => void) | undefined = undefined
   readonly #signal: AbortSignal | undefined
   #resolve!: (answer: unknown) => void
   #reject!: (error: unknown) => void
@@ -95,7 +97,8 @@ export class HttpCall<R = unknown> extends Call {
 
   /** The caller's signal fired. */
   handleEvent(): void {
-    this.cancel(this.#signal?.reason)
+    if (this.settled) this.leftover?.()
+    else this.cancel(this.#signal?.reason)
   }
 
   /** The first attempt failed and another was granted: from here on p-retry drives. */
@@ -118,6 +121,7 @@ export class HttpCall<R = unknown> extends Call {
 
   /** Nothing more will happen: lets go of what the caller gave. */
   finish(): void {
+    this.leftover = undefined
     this.#signal?.removeEventListener('abort', this)
     const content = this.request.body?.content
     if (content instanceof StreamedBody) content.stop()

@@ -11,7 +11,7 @@ import { fetchResponse } from './fetch-response.ts'
 import { HttpCall } from './http-call.ts'
 import { type BodyInput, requestBody } from './http-request-body.ts'
 import { checkMethod, checkTimeout, IDEMPOTENT_METHODS, prepareRequest } from './prepare-request.ts'
-import type { HeadersInput } from './propagation.ts'
+import { flatHeader, type HeadersInput } from './propagation.ts'
 import type { FindService } from './stack-source.ts'
 
 /** What `mesh.fetch` takes besides the standard's own; see `HttpRequestOptions` for each. */
@@ -67,6 +67,8 @@ export function makeFetch(find: FindService, options: HttpFetchOptions = {}): Me
       }
       const headers = (init?.headers ?? request?.headers) as HeadersInput | undefined
       const prepared = prepareRequest(method, to.path, headers, body)
+      // As every fetch does; some servers choose the form of their answer by it.
+      if (flatHeader(prepared.headers, 'accept') === undefined) prepared.headers.push('accept', '*/*')
       const call = new HttpCall<Response>(
         source.stack(method, to.path),
         source.transport,

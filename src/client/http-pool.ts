@@ -62,6 +62,10 @@ export class HttpPool implements EndpointTransport {
       user.refused('connect-failed', new Error(`${this.endpoint.label} has been withdrawn`))
       return
     }
+    if (this.#transport.closed) {
+      user.refused('closed', undefined)
+      return
+    }
     const connection = this.#first === undefined ? this.#popIdle() : undefined
     if (connection !== undefined) {
       user.assigned(connection)

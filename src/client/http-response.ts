@@ -40,8 +40,8 @@ export class HttpHeaders implements Iterable<[name: string, value: string]> {
 }
 
 /**
- * An answer of any status; a 4xx or 5xx is returned, not thrown. The body must be read or cancelled: an unread one longer than
- * 64 KiB keeps its connection until the deadline.
+ * An answer of any status; a 4xx or 5xx is returned, not thrown. A body longer than 64 KiB
+ * must be read or cancelled (`res.body.cancel()`): unread it keeps its connection until the deadline.
  *
  * @example
  * ```ts

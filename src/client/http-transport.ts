@@ -7,7 +7,7 @@ import { type Clock, systemClock, type Timer } from '../core/clock.ts'
 import type { Endpoint } from '../core/endpoint.ts'
 import { check, duration, fields, integer, withDefault } from '../core/fields.ts'
 import type { IdentitySource } from '../identity/identity.ts'
-import type { PeerVerifier } from '../identity/peer-verifier.ts'
+import type { PeerVerifier, RefusedPeer } from '../identity/peer-verifier.ts'
 import { HttpPool } from './http-pool.ts'
 import { loadUndici, type Undici } from './http-undici.ts'
 
@@ -71,6 +71,8 @@ export interface HttpTransportParts {
   readonly clock?: Clock
   readonly identity?: ClientIdentity | undefined
   readonly settings?: HttpTransportSettings
+  /** An endpoint showed a certificate that was not believed; nothing was sent to it. */
+  readonly onPeerRefused?: (refused: RefusedPeer, endpoint: Endpoint) => void
 }
 
 /** How often idle connections are looked at, while there are any. */
@@ -81,6 +83,7 @@ export class HttpTransport {
   readonly clock: Clock
   readonly settings: HttpTransportSettings
   readonly identity: ClientIdentity | undefined
+  closed = false
   readonly #pools = new Set<HttpPool>()
   readonly #stopListening: (() => void) | undefined
   #sweeper: Timer | undefined
@@ -90,6 +93,7 @@ export class HttpTransport {
     this.clock = parts.clock ?? systemClock
     this.settings = parts.settings ?? resolveHttpTransport()
     this.identity = parts.identity
+    this.onPeerRefused = parts.onPeerRefused
     this.#stopListening = parts.identity?.source.onRotate(() => this.#retireAll())
   }
 
@@ -120,6 +124,7 @@ export class HttpTransport {
 
   /** All endpoints at once: what runs has `graceMs` to finish. */
   close(graceMs: number): void {
+    this.closed = true
     this.#stopListening?.()
     for (const pool of [...this.#pools]) pool.close(graceMs)
     if (this.#sweeper !== undefined) this.clock.stopTimer(this.#sweeper)

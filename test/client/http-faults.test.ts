@@ -248,6 +248,28 @@ describe('an answer of 503', () => {
     await until(() => rig.transport.connections <= 1)
   })
 
+  it('with an endless body ends with the deadline or the signal, in the reader', async () => {
+    const endless = await serve(async (c) => {
+      await c.request()
+      c.write('HTTP/1.1 500 Oops\r\ntransfer-encoding: chunked\r\n\r\n')
+      const part = 'x'.repeat(20_000)
+      const timer = setInterval(() => c.write(`${part.length.toString(16)}\r\n${part}\r\n`), 2)
+      c.socket.on('close', () => clearInterval(timer))
+    })
+    const rig = await rigOver([endless.port])
+    const first = await rig.http.get('/', { timeout: 200 })
+    expect(first.status).toBe(500)
+    expect((await failure(first.text())).code).toBe('deadline-exceeded')
+    const controller = new AbortController()
+    const second = await rig.http.get('/', { signal: controller.signal })
+    const reading = failure(second.text())
+    controller.abort()
+    expect((await reading).code).toBe('cancelled')
+    const third = await rig.http.get('/')
+    await third.body.cancel()
+    await until(() => endless.open === 0)
+  })
+
   it('followed by an attempt without an answer is an error that tells both', async () => {
     const busy = await serve(always(503, 'busy'))
     const lost = await serve(
@@ -306,6 +328,24 @@ describe('time', () => {
     expect((await failure(res.text())).code).toBe('deadline-exceeded')
     expect(rig.calls.outcomes.map((o) => o.code)).toEqual(['deadline-exceeded'])
     await until(() => slow.open === 0)
+  })
+
+  it('an answer that was there while our own loop stood still is no timeout', async () => {
+    const server = await serve(always(200, 'ok'))
+    const rig = await rigOver([server.port], { retry: { perTryTimeout: 100 } })
+    await rig.http.get('/')
+    for (let i = 0; i < 3; i++) {
+      const res = rig.http.get('/', { timeout: 150 })
+      // The request goes out, the answer comes, and nobody looks.
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      const at = performance.now()
+      while (performance.now() - at < 250);
+      expect((await res).status).toBe(200)
+    }
+    const late = rig.http.get('/', { timeout: 150 })
+    await new Promise((resolve) => setImmediate(resolve))
+    expect((await late).status).toBe(200)
+    expect(rig.attempts.outcomes.every((o) => o.verdict === 'success')).toBe(true)
   })
 
   it('a streaming response may outlast the deadline', async () => {

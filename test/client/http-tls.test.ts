@@ -110,6 +110,21 @@ describe('a connection with mTLS', () => {
     expect(requests() + plain.requests).toBe(0)
   })
 
+  it('that the server refuses looks like one that is lost: a GET goes elsewhere', async () => {
+    const { port, requests } = await secureServer(newIdentity(authority, 'inventory'))
+    // Signed by somebody whom the server does not trust, while we trust the server.
+    const foreign = newIdentity(newAuthority(), 'checkout')
+    const source = new Source({ ...foreign, roots: [authority.certificate] })
+    const identity = { source, verifier: new PeerVerifier(systemClock, source.current) }
+    const plain = await new TestServer((_req, res) => res.end('elsewhere')).listen()
+    open.push(plain)
+    const rig = await makeRig([endpoint(port, { tls: true }), endpoint(plain.port)], { identity })
+    open.push(rig)
+    for (let i = 0; i < 4; i++) expect(await (await rig.http.get('/')).text()).toBe('elsewhere')
+    expect(requests()).toBe(0)
+    expect(rig.attempts.outcomes.some((o) => o.code === 'connection-lost')).toBe(true)
+  })
+
   it('is never made without an identity', async () => {
     const { port } = await secureServer(newIdentity(authority, 'inventory'))
     const rig = await makeRig([endpoint(port, { tls: true })], { retry: { attempts: 1 } })
