@@ -124,6 +124,7 @@ export class HttpConnection {
   #fail(error: Error): void {
     if (this.#connected || this.#failure !== undefined) return
     const refused = refusalOf(error)
+    if (refused !== undefined) this.#transport.onPeerRefused?.(refused, this.#pool.endpoint)
     this.#failure =
       refused === undefined
         ? { code: 'connect-failed', cause: error }

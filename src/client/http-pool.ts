@@ -131,6 +131,8 @@ export class HttpPool implements EndpointTransport {
     if (failure !== undefined) {
       this.#dialing -= 1
       this.#dequeue()?.refused(failure.code, failure.cause)
+      // Nothing stands and fewer are being made than wait: the rest would only wait to fail one after another.
+      while (!this.reachable && this.#waiting > this.#dialing) this.#dequeue()!.refused(failure.code, failure.cause)
     } else {
       const at = this.#idle.indexOf(connection)
       if (at >= 0) this.#idle.splice(at, 1)

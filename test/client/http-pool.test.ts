@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { resolveHttpTransport } from '../../src/client/http-transport.ts'
 import { always, ScriptedServer } from '../support/scripted-server.ts'
-import { makeRig, type Rig, type RigOptions, TestServer, until } from './client-rig.ts'
+import { endpoint, makeRig, type Rig, type RigOptions, TestServer, until } from './client-rig.ts'
 
 const open: { close(): unknown }[] = []
 
@@ -57,6 +57,19 @@ describe('the connections of an endpoint', () => {
     )
     expect(rig.transport.connections).toBe(2)
     expect(rig.endpoint.pending).toBe(0)
+  })
+
+  it('that cannot be made fail everybody who waits for one, not one after another', async () => {
+    const rig = await makeRig([endpoint(9, { address: '192.0.2.1' })], {
+      connections: { connectTimeout: 100, maxConnections: 2 },
+      retry: { attempts: 1 },
+    })
+    open.push(rig)
+    const at = performance.now()
+    const results = await Promise.allSettled(Array.from({ length: 40 }, () => rig.http.post('/', 'x')))
+    expect(results.every((r) => r.status === 'rejected' && r.reason.code === 'connect-failed')).toBe(true)
+    expect(performance.now() - at).toBeLessThan(1_500)
+    expect(rig.transport.poolOf(rig.endpoint).waiting).toBe(0)
   })
 
   it('that the server closes are noticed and replaced', async () => {
