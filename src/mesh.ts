@@ -15,13 +15,14 @@ import { LastGood } from './discovery/last-good.ts'
 import { MESH_DOCUMENT, type PolicyDocument, resolvePolicy, type ServicePolicy } from './discovery/policy-document.ts'
 import { RegistryClient } from './discovery/registry-client.ts'
 import type { ServiceView } from './discovery/snapshot.ts'
+import type { Instance } from './discovery/wire.ts'
 import { KeyStore } from './identity/key-store.ts'
 import { LateIdentity } from './identity/late-identity.ts'
 import { PeerVerifier } from './identity/peer-verifier.ts'
 import type { RotatingIdentity } from './identity/rotation.ts'
 import { clientTlsOptions } from './identity/tls-options.ts'
 import { obtainIdentity } from './mesh-identity.ts'
-import { type MeshOptions, type MeshSettings, resolveMeshOptions, resolveServeOptions, type ServeOptions } from './options.ts'
+import { type MeshSettings, resolveServeOptions, type ServeOptions } from './options.ts'
 import type { OpossumCircuit } from './resilience/opossum-circuit.ts'
 import { compileServerStack, ServerLimits } from './resilience/stack.ts'
 import { announcedInstance, newInstanceId } from './server/announce.ts'
@@ -32,7 +33,7 @@ import { closeOnSignal } from './signals.ts'
 import { type Admin, resolveAdmin, startAdmin } from './telemetry/admin.ts'
 import { type CallTelemetry, createTelemetry } from './telemetry/call-telemetry.ts'
 import { EventMetrics } from './telemetry/event-metrics.ts'
-import { type EventRecord, Events, type EventSink } from './telemetry/events.ts'
+import { type EventRecord, type EventSink, Events } from './telemetry/events.ts'
 import { LoopDelay } from './telemetry/loop-delay.ts'
 import { registerMeshGauges } from './telemetry/mesh-gauges.ts'
 import { Metrics } from './telemetry/metrics.ts'
@@ -47,22 +48,8 @@ const UNSEEN_LAME_DUCK_MS = 2_000
 /** How often a drain looks whether our own calls have ended. */
 const LOOK_MS = 20
 
-/**
- * Joins the mesh: resolves when this process has its identity and a first snapshot, live or from its last run.
- *
- * @param options - see {@link MeshOptions}; each can come from an `INMESH_*` variable
- * @throws OptionsError naming each wrong option
- * @throws MeshError `registry-unavailable` after `joinTimeout` when there is neither a registry nor a snapshot on disk (not with
- * `startWithout`), `join-refused` when the registry says no, `identity-rejected` when it is not the one of the token
- * @example
- * ```ts
- * const mesh = await joinMesh({ service: 'checkout' })
- * await mesh.serve(app, { port: 8080 })
- * const response = await mesh.fetch('http://inventory/items/42')
- * ```
- */
-export async function joinMesh(options?: MeshOptions): Promise<Mesh> {
-  const settings = resolveMeshOptions(options)
+/** @internal What `joinMesh` does once the options are known to be right. */
+export async function startMesh(settings: MeshSettings): Promise<Mesh> {
   const { clock } = settings
   const untilAt = clock.now() + settings.joinTimeoutMs
   const directory = settings.stateDir === 'memory' ? undefined : settings.stateDir
@@ -70,10 +57,16 @@ export async function joinMesh(options?: MeshOptions): Promise<Mesh> {
   const [tracingApi, identity] = [await loadTracingApi(), new LateIdentity()]
   const verifier = new PeerVerifier(clock, { trustDomain: '', roots: [], sequence: -1 })
   const stopVerifier = identity.onRotate((next) => verifier.setTrust(next))
-  const transport = await HttpTransport.create({ clock, identity: { source: identity, verifier } })
   const metrics = new Metrics()
   const { service } = settings
   const kept = new Events(service, clock, metrics)
+  const events = new EventMetrics(service, metrics, kept)
+  const transport = await HttpTransport.create({
+    clock,
+    identity: { source: identity, verifier },
+    onPeerRefused: ({ reason }, endpoint) =>
+      events.emit('peer:refused', { side: 'client', reason, peer: endpoint.service, address: endpoint.label }),
+  })
   const telemetry = (side: 'client' | 'server'): CallTelemetry =>
     createTelemetry({ side, service, metrics, clock, tracingApi })
   const mesh = new Mesh({
@@ -84,7 +77,7 @@ export async function joinMesh(options?: MeshOptions): Promise<Mesh> {
     transport,
     metrics,
     kept,
-    events: new EventMetrics(service, metrics, kept),
+    events,
     client: telemetry('client'),
     server: telemetry('server'),
   })
@@ -112,11 +105,11 @@ interface MeshParts {
 }
 
 interface Served {
-  readonly id: string
+  readonly instance: Instance
   readonly server: HttpServer
 }
 
-/** A process in the mesh; made by {@link joinMesh}. */
+/** A process in the mesh; made by `joinMesh`. */
 export class Mesh {
   readonly #parts: MeshParts
   readonly #settings: MeshSettings
@@ -232,10 +225,7 @@ export class Mesh {
       events: this.#parts.events,
       within: (call, work) => this.#parts.server.within(call, work),
     })
-    const id = newInstanceId(service)
-    const served = { id, server }
-    this.#served.push(served)
-    const instance = announcedInstance(id, {
+    const instance = announcedInstance(newInstanceId(service), {
       service,
       host: server.address,
       port: server.port,
@@ -247,13 +237,15 @@ export class Mesh {
       weight,
       metadata: { ...this.#settings.metadata, ...metadata },
     })
+    const served = { instance, server }
+    this.#served.push(served)
     try {
       await this.#registry?.register(instance)
     } catch (error) {
       // Without a registry it is registered later; what the registry refuses it would refuse again.
       if (error instanceof MeshError && error.code === 'registry-refused') {
         this.#served.splice(this.#served.indexOf(served), 1)
-        await Promise.all([this.#registry?.deregister(id), server.close()])
+        await Promise.all([this.#registry?.deregister(instance.id), server.close()])
         throw error
       }
     }
@@ -377,6 +369,8 @@ export class Mesh {
     registry.watch(MESH_DOCUMENT, (view) => this.#onView(view))
     registry.watch(service, (view) => this.#onView(view))
     for (const destination of this.#destinations.values()) this.#watch(destination.service)
+    // Served before there was an identity or a registry (`startWithout`); it keeps them until it is connected.
+    for (const { instance } of this.#served) void registry.register(instance).catch(() => undefined)
     registry.start()
     await first
   }
@@ -451,7 +445,8 @@ export class Mesh {
     let destination = this.#destinations.get(name)
     if (destination === undefined) {
       this.#assertOpen()
-      if (!SERVICE_NAME.test(name) || name === MESH_DOCUMENT || this.#destinations.size >= MOST_DESTINATIONS) return undefined
+      if (!SERVICE_NAME.test(name) || name === MESH_DOCUMENT || this.#destinations.size >= MOST_DESTINATIONS)
+        return undefined
       const { transport, client, events } = this.#parts
       destination = new Destination(name, { clock: this.#settings.clock, telemetry: client, events, transport })
       this.#destinations.set(name, destination)
@@ -478,7 +473,7 @@ export class Mesh {
     this.#parts.events.emit('drain:step', { step: 'leaving', running: this.#running() })
     const until = clock.now() + drainNoticeMs + drainTimeoutMs
     const left = await Promise.all(
-      this.#served.map(async ({ id, server }) => {
+      this.#served.map(async ({ instance: { id }, server }) => {
         const seen = Promise.resolve(registry?.drain(id, drainNoticeMs)).then((how) =>
           sleep(clock, how === 'seen' ? ON_THE_WIRE_MS : Math.min(UNSEEN_LAME_DUCK_MS, drainNoticeMs)),
         )

@@ -83,6 +83,7 @@ export class HttpTransport {
   readonly clock: Clock
   readonly settings: HttpTransportSettings
   readonly identity: ClientIdentity | undefined
+  readonly onPeerRefused: HttpTransportParts['onPeerRefused']
   closed = false
   readonly #pools = new Set<HttpPool>()
   readonly #stopListening: (() => void) | undefined

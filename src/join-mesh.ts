@@ -1,0 +1,26 @@
+/**
+ * The door into the mesh. The options are checked here; everything heavy (undici, TLS, HTTP/2) is loaded only then, so that
+ * `import 'inmesh'` costs an application next to nothing until it joins.
+ */
+import type { Mesh } from './mesh.ts'
+import { type MeshOptions, resolveMeshOptions } from './options.ts'
+
+/**
+ * Joins the mesh: resolves when this process has its identity and a first snapshot, live or from its last run.
+ *
+ * @param options - see {@link MeshOptions}; each can come from an `INMESH_*` variable
+ * @throws OptionsError naming each wrong option
+ * @throws MeshError `registry-unavailable` after `joinTimeout` when there is neither a registry nor a snapshot on disk (not with
+ * `startWithout`), `join-refused` when the registry says no, `identity-rejected` when it is not the one of the token
+ * @example
+ * ```ts
+ * const mesh = await joinMesh({ service: 'checkout' })
+ * await mesh.serve(app, { port: 8080 })
+ * const response = await mesh.fetch('http://inventory/items/42')
+ * ```
+ */
+export async function joinMesh(options?: MeshOptions): Promise<Mesh> {
+  const settings = resolveMeshOptions(options)
+  const { startMesh } = await import('./mesh.ts')
+  return startMesh(settings)
+}
