@@ -269,3 +269,27 @@ describe('a policy', () => {
     expect(await session.next('delta', (delta) => delta.policy === null)).toMatchObject({ service: 'inventory' })
   })
 })
+
+test('a process that reads nothing for a while gets one fresh snapshot instead of all it missed', async () => {
+  const slow = await open('checkout')
+  slow.send({ type: 'watch', service: 'inventory' })
+  await slow.next('snapshot')
+  slow.pause()
+  const paths = Array.from({ length: 60 }, (_, i) => `/${'x'.repeat(180)}/${i}/*`)
+  const allow = Array.from({ length: 15 }, () => ({ from: 'checkout', paths }))
+  for (let i = 1; i <= 30; i++) {
+    await registry.applyPolicies([{ service: 'inventory', timeout: `${i}s`, allow }])
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  const before = slow.received.length
+  slow.resume()
+  const last = await slow.next(
+    'snapshot',
+    (snapshot) => (snapshot.policy as { timeout?: string } | null)?.timeout === '30s',
+    before,
+  )
+  expect(last.revision).toBe(registry.revision)
+  expect(slow.received.filter((message) => message.type === 'delta').length).toBeLessThan(20)
+  await registry.applyPolicies([{ service: 'inventory', timeout: '31s' }])
+  expect(await slow.next('delta', (delta) => delta.previous === last.revision)).toMatchObject({ service: 'inventory' })
+})
