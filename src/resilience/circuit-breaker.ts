@@ -122,6 +122,11 @@ export class CircuitBreakerPolicy implements Policy {
     return this.#state
   }
 
+  /** A probe is on its way. */
+  get probing(): boolean {
+    return this.#probe !== undefined
+  }
+
   /** New settings; state and counts stay. */
   configure(settings: CircuitBreakerSettings): void {
     this.#resetAfterMs = settings.resetAfterMs

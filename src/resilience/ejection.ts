@@ -174,13 +174,18 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     return this.#out.length
   }
 
+  /** How many probes are on their way. */
+  get probing(): number {
+    return this.#out.reduce((count, endpoint) => count + (endpoint.state === 'probing' ? 1 : 0), 0)
+  }
+
   get panicking(): boolean {
     return this.#out.length > this.#size * this.#settings.maxShare
   }
 
   watch(endpoints: readonly Endpoint[]): void {
     this.#size = endpoints.length
-    this.#out = endpoints.filter((endpoint) => endpoint.state !== 'healthy')
+    this.#out = endpoints.filter((endpoint) => endpoint.state !== 'healthy' && endpoint.health instanceof Health)
     this.#reckon()
   }
 
@@ -291,6 +296,8 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   }
 
   #restore(endpoint: Endpoint, health: Health, now: number): void {
+    // Out of the total, too: there it would pass for what the others do.
+    this.#tally.subtract(health.tally, now)
     health.tally.clear(now)
     this.#change(endpoint, health, 'healthy', 'probe-succeeded', 0)
   }

@@ -35,6 +35,15 @@ export class Tally {
     return this.#bad
   }
 
+  /** Takes out what `part` counts, which was counted here, too. */
+  subtract(part: Tally, now: number): void {
+    this.#turn(now)
+    part.#turn(now)
+    for (let i = 0; i < this.#counts.length; i++) this.#counts[i]! -= part.#counts[i]!
+    this.#total -= part.#total
+    this.#bad -= part.#bad
+  }
+
   clear(now: number): void {
     this.#counts.fill(0)
     this.#total = 0

@@ -1,0 +1,195 @@
+import { describe, expect, it } from 'vitest'
+import { Attempt } from '../../src/core/attempt.ts'
+import type { Endpoint } from '../../src/core/endpoint.ts'
+import { type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
+import { type EjectionOptions, EjectionPolicy, resolveEjection } from '../../src/resilience/ejection.ts'
+import { FakeClock } from '../../src/testing/fake-clock.ts'
+import { callAt, endpoint, FAILURE, ROUTE } from './conformance.ts'
+
+const CONNECT_FAILED = outcome('refused', 'connect-failed')
+
+function setUp(size = 4, options: EjectionOptions = {}) {
+  const clock = new FakeClock()
+  const events: string[] = []
+  const policy = new EjectionPolicy(resolveEjection(options), clock, (at, from, to, reason) =>
+    events.push(`${at.id}: ${from} -> ${to} (${reason})`),
+  )
+  const endpoints = Array.from({ length: size }, (_, i) => endpoint(`e${i}`))
+  policy.watch(endpoints)
+  const start = (at: Endpoint): Attempt => {
+    const attempt = new Attempt(callAt(clock))
+    attempt.endpoint = at
+    attempt.startedAt = clock.now()
+    expect(policy.admit(attempt)).toBeUndefined()
+    return attempt
+  }
+  const run = (at: Endpoint, end: Outcome, times = 1): void => {
+    for (let i = 0; i < times; i++) policy.settle(start(at), end)
+  }
+  return { clock, events, policy, endpoints, first: endpoints[0]!, start, run }
+}
+
+describe('ejection', () => {
+  it('ejects after five failures in a row', () => {
+    const { first, run } = setUp()
+    run(first, FAILURE, 4)
+    run(first, SUCCESS)
+    run(first, FAILURE, 4)
+    expect(first.state).toBe('healthy')
+    run(first, FAILURE)
+    expect(first.state).toBe('ejected')
+  })
+
+  it('does not take a run for a sign that is probable at the share the others fail with', () => {
+    const { clock, endpoints, first, run } = setUp(4, { minimumCalls: 1_000 })
+    for (let i = 0; i < 100; i++) for (const other of endpoints.slice(1)) run(other, i % 2 === 0 ? FAILURE : SUCCESS)
+    clock.advance(1)
+    run(first, FAILURE, 7) // 0.5^7 = 0.8 %
+    expect(first.state).toBe('healthy')
+    run(first, FAILURE) // 0.5^8 = 0.4 %
+    expect(first.state).toBe('ejected')
+  })
+
+  it('ejects by the share of failures, 429 included, though they are never in a row', () => {
+    const { first, events, run } = setUp()
+    for (let i = 0; i < 5; i++) {
+      run(first, outcome('failure', 'overloaded', undefined, 429))
+      run(first, SUCCESS)
+    }
+    expect(first.state).toBe('healthy')
+    run(first, outcome('failure', 'overloaded', undefined, 429))
+    expect(events).toEqual(['e0: healthy -> ejected (error-share)'])
+  })
+
+  it('leaves all in when all fail alike: that is the service breaker s case', () => {
+    const { endpoints, policy, run } = setUp()
+    for (let i = 0; i < 200; i++) for (const each of endpoints) run(each, i % 5 < 3 ? FAILURE : SUCCESS)
+    expect(policy.ejected).toBe(0)
+  })
+
+  it('ejects at once when a connection is refused, but never the last healthy one for that', () => {
+    const { endpoints, run } = setUp(2)
+    run(endpoints[0]!, CONNECT_FAILED)
+    run(endpoints[1]!, CONNECT_FAILED)
+    expect(endpoints.map((each) => each.state)).toEqual(['ejected', 'healthy'])
+  })
+
+  it('ejects at once when the identity was rejected', () => {
+    const { first, run } = setUp()
+    run(first, outcome('refused', 'identity-rejected'))
+    expect(first.state).toBe('ejected')
+  })
+
+  it('probes with exactly one attempt after each hold, under five times in 30 s', () => {
+    const { clock, events, policy, first, start, run } = setUp()
+    run(first, FAILURE, 5)
+    let probes = 0
+    for (let i = 0; i < 3_000; i++) {
+      clock.advance(10)
+      const due = policy.due(callAt(clock))
+      if (due === undefined) continue
+      probes += 1
+      const probe = start(due)
+      expect(due.state).toBe('probing')
+      expect(policy.due(callAt(clock))).toBeUndefined()
+      policy.settle(probe, FAILURE)
+    }
+    expect(probes).toBeGreaterThanOrEqual(3)
+    expect(probes).toBeLessThan(5)
+    expect(events.at(-1)).toBe('e0: probing -> ejected (probe-failed)')
+  })
+
+  it('takes back an endpoint whose probe is answered, with a clean slate', () => {
+    const { clock, policy, first, run } = setUp()
+    run(first, FAILURE, 5)
+    clock.advance(1_000)
+    run(first, SUCCESS)
+    expect(first.state).toBe('healthy')
+    expect(policy.ejected).toBe(0)
+    run(first, FAILURE, 4)
+    expect(first.state).toBe('healthy')
+  })
+
+  it('lets the next attempt probe when a probe was cancelled', () => {
+    const { clock, policy, first, start, run } = setUp()
+    run(first, FAILURE, 5)
+    clock.advance(1_000)
+    policy.settle(start(first), outcome('cancelled', 'cancelled'))
+    expect(first.state).toBe('ejected')
+    expect(policy.due(callAt(clock))).toBe(first)
+  })
+
+  it('holds longer each time, and forgives after many good answers', () => {
+    const { clock, policy, first, run } = setUp()
+    const hold = (): number => {
+      run(first, FAILURE, 5)
+      let ms = 0
+      while (policy.due(callAt(clock)) === undefined && ms < 60_000) {
+        clock.advance(10)
+        ms += 10
+      }
+      run(first, SUCCESS)
+      return ms
+    }
+    const [one, two, three] = [hold(), hold(), hold()]
+    expect(one).toBeLessThanOrEqual(1_010)
+    expect(two).toBeGreaterThan(3_000)
+    expect(three).toBeGreaterThan(7_900)
+    expect(three).toBeLessThanOrEqual(10_010)
+    run(first, SUCCESS, 150)
+    clock.advance(10_000)
+    expect(hold()).toBeLessThanOrEqual(1_010)
+  })
+
+  it('ignores attempts that began before the last change', () => {
+    const { clock, first, start, policy, run } = setUp()
+    const early = Array.from({ length: 10 }, () => start(first))
+    clock.advance(1)
+    run(first, FAILURE, 5)
+    for (const attempt of early.slice(0, 5)) policy.settle(attempt, SUCCESS)
+    expect(first.state).toBe('ejected')
+    clock.advance(1_000)
+    run(first, SUCCESS)
+    for (const attempt of early.slice(5)) policy.settle(attempt, FAILURE)
+    expect(first.state).toBe('healthy')
+  })
+
+  it('learns nothing from timeouts while our own loop stood still', () => {
+    const { clock, endpoints, policy, start } = setUp()
+    const all = endpoints.flatMap((each) => Array.from({ length: 10 }, () => start(each)))
+    clock.stall(200)
+    for (const attempt of all) policy.settle(attempt, outcome('failure', 'attempt-timeout'))
+    expect(policy.ejected).toBe(0)
+  })
+
+  it('says that it panics when more than half are out', () => {
+    const { endpoints, policy, run } = setUp(4)
+    run(endpoints[3]!, SUCCESS, 1_000)
+    run(endpoints[0]!, FAILURE, 5)
+    run(endpoints[1]!, FAILURE, 5)
+    expect(policy.panicking).toBe(false)
+    run(endpoints[2]!, FAILURE, 5)
+    expect(policy.panicking).toBe(true)
+    policy.watch(endpoints.slice(1, 4).concat(endpoint('new')))
+    expect(policy.panicking).toBe(false)
+  })
+
+  it('leaves probing to calls that may be repeated, for a second', () => {
+    const { clock, policy, first, run } = setUp()
+    run(first, FAILURE, 5)
+    clock.advance(1_000)
+    const post = { ...ROUTE, idempotent: false }
+    expect(policy.due(callAt(clock, 1e4, post))).toBeUndefined()
+    expect(policy.due(callAt(clock))).toBe(first)
+    clock.advance(1_000)
+    expect(policy.due(callAt(clock, 1e4, post))).toBe(first)
+  })
+
+  it('takes all back when it is switched off', () => {
+    const { endpoints, policy, run } = setUp()
+    for (const each of endpoints.slice(0, 2)) run(each, FAILURE, 5)
+    policy.release()
+    expect(endpoints.every((each) => each.state === 'healthy')).toBe(true)
+    expect(policy.ejected).toBe(0)
+  })
+})

@@ -1,0 +1,27 @@
+import { PeakEwma } from '../../src/client/balancing/peak-ewma.ts'
+import { CircuitBreakerPolicy, resolveCircuitBreaker } from '../../src/resilience/circuit-breaker.ts'
+import { ConcurrencyLimitPolicy } from '../../src/resilience/concurrency-limit.ts'
+import { EjectionPolicy, resolveEjection } from '../../src/resilience/ejection.ts'
+import { RateLimitPolicy } from '../../src/resilience/rate-limit.ts'
+import { keepsItsPromises } from './conformance.ts'
+
+keepsItsPromises('circuit breaker', 'service', (clock) => {
+  const policy = new CircuitBreakerPolicy('inventory', resolveCircuitBreaker({ minimumCalls: 5 }), clock)
+  return { policy, held: () => (policy.probing ? 1 : 0) }
+})
+keepsItsPromises('ejection', 'endpoint', (clock) => {
+  const policy = new EjectionPolicy(resolveEjection({ consecutiveFailures: 2 }), clock)
+  return { policy, held: () => policy.probing }
+})
+keepsItsPromises('concurrency limit', 'service', () => {
+  const policy = new ConcurrencyLimitPolicy({ concurrency: 4 })
+  return { policy, held: () => policy.inFlight }
+})
+keepsItsPromises('rate limit', 'service', (clock) => {
+  const policy = new RateLimitPolicy({ ratePerSecond: 20, burst: 5 }, clock)
+  return { policy, held: () => 0 }
+})
+keepsItsPromises('peak-ewma', 'endpoint', (clock) => {
+  const policy = new PeakEwma(clock, undefined)
+  return { policy, held: () => 0 }
+})
