@@ -26,6 +26,8 @@ export const GONE: Error = Object.freeze(Object.assign(new Error('the connection
 
 export interface DialFailure {
   readonly code: ErrorCode
+  /** It was not refused, it took too long. */
+  readonly late: boolean
   readonly cause: unknown
 }
 
@@ -39,6 +41,7 @@ export class HttpConnection {
   #client: Client | undefined = undefined
   #timer: Timer | undefined
   #connected = false
+  #extended = false
   #handedOver = false
   #parked = false
   #failure: DialFailure | undefined = undefined
@@ -60,6 +63,8 @@ export class HttpConnection {
     }
     this.#socket.on('error', (error) => this.#fail(error))
     this.#socket.on('close', () => this.#closed())
+    // The clock watches the loop only while somebody asks.
+    transport.clock.stalledMsSince(transport.clock.now())
     this.#timer = transport.clock.startTimer(transport.settings.connectTimeoutMs, tooSlow, this)
   }
 
@@ -104,10 +109,18 @@ export class HttpConnection {
   }
 
   tooSlow(): void {
+    const { clock, settings } = this.#transport
+    const ms = settings.connectTimeoutMs
+    // While our own loop stood still the peer could not be heard; it gets that time back, once.
+    const stalledMs = this.#extended ? 0 : Math.round(clock.stalledMsSince(clock.now() - ms))
+    if (stalledMs > 0) {
+      this.#extended = true
+      this.#timer = clock.startTimer(stalledMs, tooSlow, this)
+      return
+    }
     this.#timer = undefined
-    const ms = this.#transport.settings.connectTimeoutMs
     const cause = new Error(`no connection to ${this.#pool.endpoint.label} within ${ms} ms`)
-    this.#failure = { code: 'connect-failed', cause }
+    this.#failure = { code: 'connect-failed', late: true, cause }
     this.#socket.destroy()
   }
 
@@ -127,16 +140,17 @@ export class HttpConnection {
     if (refused !== undefined) this.#transport.onPeerRefused?.(refused, this.#pool.endpoint)
     this.#failure =
       refused === undefined
-        ? { code: 'connect-failed', cause: error }
+        ? { code: 'connect-failed', late: false, cause: error }
         : {
             code: 'identity-rejected',
+            late: false,
             cause: rejection(refused, this.#pool.endpoint.service, this.#pool.endpoint.label),
           }
   }
 
   #closed(): void {
     this.#stopTimer()
-    const failure = this.#connected ? undefined : (this.#failure ?? { code: 'connect-failed', cause: GONE })
+    const failure = this.#connected ? undefined : (this.#failure ?? { code: 'connect-failed', late: false, cause: GONE })
     this.#pool.closed(this, failure)
   }
 

@@ -20,6 +20,12 @@ export interface ConnectionUser {
   refused(code: ErrorCode, cause: unknown): void
 }
 
+/**
+ * Handshakes with one endpoint at the same time. A full mTLS handshake costs both sides 2 ms of CPU: an endpoint that is slow
+ * because it is busy must not be asked for one by every call that waits.
+ */
+const MOST_DIALING = 4
+
 export class HttpPool implements EndpointTransport {
   readonly endpoint: Endpoint
   readonly #transport: HttpTransport
@@ -124,13 +130,15 @@ export class HttpPool implements EndpointTransport {
       connection.park(this.#transport.clock.now())
       this.#idle.push(connection)
     } else user.assigned(connection)
+    this.#dial()
   }
 
   closed(connection: HttpConnection, failure: DialFailure | undefined): void {
     this.#all.delete(connection)
     if (failure !== undefined) {
       this.#dialing -= 1
-      this.#dequeue()?.refused(failure.code, failure.cause)
+      // Too slow is no proof of absence while others stand: then those who wait go on waiting for a turn.
+      if (!failure.late || !this.reachable) this.#dequeue()?.refused(failure.code, failure.cause)
       // Nothing stands and fewer are being made than wait: the rest would only wait to fail one after another.
       while (!this.reachable && this.#waiting > this.#dialing) this.#dequeue()!.refused(failure.code, failure.cause)
     } else {
@@ -179,9 +187,10 @@ export class HttpPool implements EndpointTransport {
     this.#graceTimer = undefined
   }
 
-  /** One connection for each who waits, up to the limit; each waits for no particular one. */
+  /** One connection for each who waits, up to the limits; each waits for no particular one. */
   #dial(): void {
-    while (this.#dialing < this.#waiting && this.#all.size < this.#transport.settings.maxConnections) {
+    const most = this.#transport.settings.maxConnections
+    while (this.#dialing < Math.min(this.#waiting, MOST_DIALING) && this.#all.size < most) {
       this.#dialing += 1
       this.#all.add(new HttpConnection(this, this.#transport))
       if (this.#all.size === 1) this.#transport.opened(this)

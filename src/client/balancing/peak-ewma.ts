@@ -69,9 +69,10 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
   estimate(endpoint: Endpoint, now: number): number {
     const estimate = endpoint.estimateMs
     const idle = now - endpoint.estimatedAt
-    // Within a fiftieth of the constant the drift is below what a sample changes; this spares the exponential.
-    if (estimate === 0 || idle < DRIFT_MS / 50) return estimate
-    return this.#medianMs + (estimate - this.#medianMs) * Math.exp(-idle / DRIFT_MS)
+    if (estimate === 0) return estimate
+    // exp(-x) to the second order: no pick pays for an exponential.
+    const kept = (2 * DRIFT_MS) / (2 * DRIFT_MS + idle)
+    return this.#medianMs + (estimate - this.#medianMs) * kept * kept
   }
 
   load(endpoint: Endpoint, share: number, now: number): number {
