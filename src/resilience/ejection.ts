@@ -190,8 +190,9 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   }
 
   due(call: Call): Endpoint | undefined {
+    if (this.#nextDueAt === Number.POSITIVE_INFINITY || call.tried !== undefined) return undefined
     const now = this.#clock.now()
-    if (now < this.#nextDueAt || call.tried !== undefined) return undefined
+    if (now < this.#nextDueAt) return undefined
     for (const endpoint of this.#out) {
       const health = endpoint.health as Health
       if (now < health.dueAt || endpoint.withdrawn) continue

@@ -74,16 +74,16 @@ class LazyStatus extends Status {
 
   /** opossum keeps a latency sample of every call within the window, even with percentiles off; here none is kept. */
   override increment(property: string): void {
-    this.#turn()
     this.#current[property]! += 1
   }
 
   override get stats(): Record<string, number> {
-    this.#turn()
+    this.turn()
     return super.stats
   }
 
-  #turn(): void {
+  /** Whoever counts or reads does this first; once is enough for all that one settled call counts. */
+  turn(): void {
     const passed = Math.floor((this.#clock.now() - this.#turnedAt) / this.#bucketMs)
     if (passed <= 0) return
     for (let i = Math.min(passed, BUCKETS); i > 0; i--) this.rotateBucket()
@@ -167,15 +167,18 @@ class ClockedCircuit extends CircuitBreaker implements DrivenCircuit {
   }
 
   succeeded(latencyMs: number): void {
+    this.#status.turn()
     this.emit('fire')
     this.emit('success', undefined, latencyMs)
   }
 
   failed(cause: unknown): void {
+    this.#status.turn()
     this.fire(cause).catch(ignore)
   }
 
   rejected(): void {
+    this.#status.turn()
     // opossum builds an Error with a stack for each rejection; here only if somebody besides opossum's counter listens.
     if (this.listenerCount('reject') > 1) {
       this.emit('reject', Object.assign(new Error('Breaker is open'), { code: 'EOPENBREAKER' }))
