@@ -4,6 +4,7 @@
  *
  * waiting -> written: a connection is there, the bytes go out now (`sent`) · written -> collecting: a short answer, kept until its end
  * written -> deciding: an answer of unknown length; one that is complete in the same packet counts as short
+ * written -> limited: a failure, kept up to a bound · limited -> leftover: beyond it and final, so the caller reads the rest
  * written, deciding -> streaming: handed to the caller, no more attempts · any -> over: settled, exactly once
  */
 import type { Dispatcher } from 'undici'
@@ -15,18 +16,16 @@ import { outcome as makeOutcome, type Outcome, SUCCESS } from '../core/outcome.t
 import { httpOutcome, parseRetryAfter } from '../core/status.ts'
 import { endAttempt, startAttempt } from '../resilience/execution.ts'
 import { AttemptFailed } from '../resilience/repeat.ts'
+import { awaitEndpoint } from './await-endpoint.ts'
 import type { HttpCall, ReceivedHeaders } from './http-call.ts'
 import { GONE, type HttpConnection } from './http-connection.ts'
+import { isInvalid, outcomeOf } from './http-outcome.ts'
 import type { ConnectionUser, HttpPool } from './http-pool.ts'
 import { attemptHeaders } from './propagation.ts'
 import { type BodySource, ResponseBody } from './response-body.ts'
 
 /** Bodies up to this are collected before the caller gets the answer; it is also what is read of an answer that is dropped. */
 const SMALL_BYTES = 65_536
-/** A call to a service without endpoints waits this long for one (issue: "at most 3 s by default"). */
-const LONGEST_ENDPOINT_WAIT_MS = 3_000
-/** Between two looks, if a cluster says that it has endpoints and its picker that it has none. */
-const ENDPOINT_RECHECK_MS = 20
 
 const ABORTED = Object.freeze(new Error('the attempt is over'))
 
@@ -225,34 +224,16 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
 
   #awaitEndpoint(since: number): void {
     const { call } = this
-    const { clock, cluster } = call.stack
-    const until = Math.min(since + LONGEST_ENDPOINT_WAIT_MS, call.deadlineAt)
-    const left = until - clock.now()
-    if (left <= 0) {
-      this.#notStarted(until === call.deadlineAt ? 'deadline-exceeded' : 'no-endpoints')
-      return
-    }
-    let waiting = true
-    const proceed = (): void => {
+    awaitEndpoint(call.stack, call, since, (ended) => {
+      if (ended !== undefined) {
+        this.#notStarted(ended)
+        return
+      }
       const code = startAttempt(call.stack, this)
       if (code === undefined) this.#launch()
       else if (code === 'no-endpoints') this.#awaitEndpoint(since)
       else this.#notStarted(code)
-    }
-    const leave = cluster!.whenAvailable(left, (available) => {
-      if (!waiting) return
-      waiting = false
-      call.onCancel = undefined
-      if (available && cluster!.picker.pick(call) === undefined) {
-        clock.startTimer(Math.min(ENDPOINT_RECHECK_MS, left), proceed, undefined)
-      } else proceed()
     })
-    if (!waiting) return
-    call.onCancel = (cause) => {
-      waiting = false
-      leave()
-      this.#reject(call.endWith('cancelled', 'cancelled', cause))
-    }
   }
 
   #notStarted(code: ErrorCode): void {
@@ -365,22 +346,4 @@ function timeUpSoon(attempt: HttpAttempt): void {
 
 function timeUp(attempt: HttpAttempt): void {
   attempt.timeUp()
-}
-
-function isInvalid(error: Error): boolean {
-  const code = (error as NodeJS.ErrnoException).code
-  return code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED'
-}
-
-/** The peer's TLS refused our certificate: its HTTP never saw the request (TLS 1.3 tells us only after the handshake). */
-const REFUSED_BY_TLS = /^ERR_SSL_.*ALERT.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)/
-
-/** How an attempt ended whose request was written. */
-function outcomeOf(error: Error): Outcome {
-  const code = (error as NodeJS.ErrnoException).code ?? ''
-  if (REFUSED_BY_TLS.test(code)) return makeOutcome('refused', 'identity-rejected', error)
-  // undici's parser errors come without their code; the end of the connection within a message is one of them.
-  const malformed = error.name === 'HTTPParserError' && !/\bEOF\b/.test(error.message)
-  if (malformed || code === 'UND_ERR_HEADERS_OVERFLOW') return makeOutcome('failure', 'protocol-error', error)
-  return makeOutcome('failure', 'connection-lost', error)
 }

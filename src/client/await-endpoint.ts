@@ -1,0 +1,41 @@
+/** The wait for a first endpoint: a service that is just starting is no failure yet. Bounded by the deadline, ended by a cancel. */
+import type { Call } from '../core/call.ts'
+import type { ErrorCode } from '../core/errors.ts'
+import type { Stack } from '../resilience/stack.ts'
+
+/** A call to a service without endpoints waits this long for one, all such waits of the call together. */
+const LONGEST_WAIT_MS = 3_000
+/** Between two looks, if a cluster says that it has endpoints and its picker that it has none. */
+const RECHECK_MS = 20
+
+/** Calls `proceed` once: without a code when it is worth to start again, else with the reason why not. `since`: its begin. */
+export function awaitEndpoint(
+  stack: Stack,
+  call: Call,
+  since: number,
+  proceed: (ended: ErrorCode | undefined) => void,
+): void {
+  const { clock } = stack
+  const cluster = stack.cluster!
+  const until = Math.min(since + LONGEST_WAIT_MS, call.deadlineAt)
+  const left = until - clock.now()
+  if (left <= 0) {
+    proceed(until === call.deadlineAt ? 'deadline-exceeded' : 'no-endpoints')
+    return
+  }
+  let waiting = true
+  const leave = cluster.whenAvailable(left, (available) => {
+    if (!waiting) return
+    waiting = false
+    call.onCancel = undefined
+    if (available && cluster.picker.pick(call) === undefined) {
+      clock.startTimer(Math.min(RECHECK_MS, left), proceed, undefined)
+    } else proceed(undefined)
+  })
+  if (!waiting) return
+  call.onCancel = () => {
+    waiting = false
+    leave()
+    proceed('cancelled')
+  }
+}

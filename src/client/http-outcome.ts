@@ -1,0 +1,21 @@
+/** From undici's errors to outcomes: what a broken connection says about whether the request was executed. */
+import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
+
+/** The request itself was wrong; nothing was sent. */
+export function isInvalid(error: Error): boolean {
+  const code = (error as NodeJS.ErrnoException).code
+  return code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED'
+}
+
+/** The peer's TLS refused our certificate: its HTTP never saw the request (TLS 1.3 tells us only after the handshake). */
+const REFUSED_BY_TLS = /^ERR_SSL_.*ALERT.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)/
+
+/** How an attempt ended whose request was written. */
+export function outcomeOf(error: Error): Outcome {
+  const code = (error as NodeJS.ErrnoException).code ?? ''
+  if (REFUSED_BY_TLS.test(code)) return makeOutcome('refused', 'identity-rejected', error)
+  // undici's parser errors come without their code; the end of the connection within a message is one of them.
+  const malformed = error.name === 'HTTPParserError' && !/\bEOF\b/.test(error.message)
+  if (malformed || code === 'UND_ERR_HEADERS_OVERFLOW') return makeOutcome('failure', 'protocol-error', error)
+  return makeOutcome('failure', 'connection-lost', error)
+}
