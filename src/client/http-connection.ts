@@ -150,7 +150,9 @@ export class HttpConnection {
 
   #closed(): void {
     this.#stopTimer()
-    const failure = this.#connected ? undefined : (this.#failure ?? { code: 'connect-failed', late: false, cause: GONE })
+    const failure = this.#connected
+      ? undefined
+      : (this.#failure ?? { code: 'connect-failed', late: false, cause: GONE })
     this.#pool.closed(this, failure)
   }
 
