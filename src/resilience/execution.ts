@@ -70,7 +70,7 @@ export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): nu
       code: outcome.code,
       status: outcome.status,
     })
-    waitMs = stack.retry.next(attempt, outcome)
+    waitMs = stack.retry.next(attempt, outcome, stack.cluster?.endpoints.length ?? 0)
     if (waitMs >= 0 && attempt.endpoint !== undefined) {
       call.tried ??= []
       call.tried.push(attempt.endpoint)

@@ -107,14 +107,17 @@ export class RetryPolicy {
     return attempt.call.idempotent && attempt.number + 1 < this.settings.attempts
   }
 
-  /** The wait in ms before the next attempt, or {@link FINAL}. Withdraws from the budget. */
-  next(attempt: Attempt, outcome: Outcome): number {
+  /**
+   * The wait in ms before the next attempt, or {@link FINAL}. Withdraws from the budget. What was not executed goes on to an endpoint
+   * not yet tried at once: `retry-after` is a wish of the one that refused.
+   */
+  next(attempt: Attempt, outcome: Outcome, endpoints: number): number {
     const call = attempt.call
     if (call.committed || call.cancelled || !this.#isWorthIt(attempt, outcome)) return FINAL
     const asked = outcome.retryAfterMs
     if (asked !== undefined && asked < 0) return FINAL
-    const elsewhere = outcome.verdict === 'refused' && call.tried === undefined
-    const waitMs = Math.max(asked ?? 0, elsewhere ? 0 : fullJitter(this.settings.backoff, attempt.number, this.#clock))
+    const elsewhere = outcome.verdict === 'refused' && (call.tried?.length ?? 0) + 1 < endpoints
+    const waitMs = elsewhere ? 0 : Math.max(asked ?? 0, fullJitter(this.settings.backoff, attempt.number, this.#clock))
     if (this.#clock.now() + waitMs >= call.deadlineAt) return FINAL
     return this.#budget.tryWithdraw() ? waitMs : FINAL
   }
