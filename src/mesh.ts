@@ -61,14 +61,16 @@ export async function startMesh(settings: MeshSettings): Promise<Mesh> {
   const { service } = settings
   const kept = new Events(service, clock, metrics)
   const events = new EventMetrics(service, metrics, kept)
+  const telemetry = (side: 'client' | 'server'): CallTelemetry =>
+    createTelemetry({ side, service, metrics, clock, tracingApi })
+  const client = telemetry('client')
   const transport = await HttpTransport.create({
     clock,
+    suppressed: tracingApi === undefined ? undefined : (dispatch) => client.suppressed(dispatch),
     identity: { source: identity, verifier },
     onPeerRefused: ({ reason }, endpoint) =>
       events.emit('peer:refused', { side: 'client', reason, peer: endpoint.service, address: endpoint.label }),
   })
-  const telemetry = (side: 'client' | 'server'): CallTelemetry =>
-    createTelemetry({ side, service, metrics, clock, tracingApi })
   const mesh = new Mesh({
     settings,
     store,
@@ -78,7 +80,7 @@ export async function startMesh(settings: MeshSettings): Promise<Mesh> {
     metrics,
     kept,
     events,
-    client: telemetry('client'),
+    client,
     server: telemetry('server'),
   })
   mesh.onClosed(stopVerifier)

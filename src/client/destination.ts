@@ -67,7 +67,13 @@ export class Destination implements StackSource {
     let route = this.#routes.get(key)
     if (route === undefined) {
       const { service } = this
-      route = Object.freeze({ service, method, protocol: 'http', streaming, idempotent: IDEMPOTENT_METHODS.has(method) })
+      route = Object.freeze({
+        service,
+        method,
+        protocol: 'http',
+        streaming,
+        idempotent: IDEMPOTENT_METHODS.has(method),
+      })
       if (this.#routes.size < MOST_ROUTES) this.#routes.set(key, route)
     }
     return route

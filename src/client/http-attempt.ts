@@ -45,7 +45,6 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
   #ownTimeout = false
   #connection: HttpConnection | undefined = undefined
   #controller: Dispatcher.DispatchController | undefined = undefined
-  #status = 0
   #statusText = ''
   #headers: ReceivedHeaders | undefined = undefined
   #body: ResponseBody | undefined = undefined
@@ -74,7 +73,7 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
       {
         path: request.path,
         method: request.method,
-        headers: attemptHeaders(this.call, this.number, request.headers, this.call.stack.clock.now()),
+        headers: attemptHeaders(this, request.headers, this.call.stack.clock.now()),
         body: (body === undefined ? null : body.content) as Buffer | null,
         blocking: false,
       },
@@ -105,7 +104,7 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
     statusText = '',
   ): void {
     if (status < 200 || this.#over) return
-    this.#status = status
+    this.status = status
     this.#statusText = statusText
     this.#headers = headers
     this.#body = new ResponseBody()
@@ -147,7 +146,7 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
     if (connection?.broken === true && this.#endsWithConnection()) {
       // Without a length, a broken connection looks like the end of the body.
       this.#end(
-        makeOutcome('failure', 'connection-lost', new Error('the connection broke within the body'), this.#status),
+        makeOutcome('failure', 'connection-lost', new Error('the connection broke within the body'), this.status),
       )
       return
     }
@@ -265,7 +264,7 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
   #answer(): void {
     const body = this.#body!
     body.stream(this)
-    this.#resolve(this.call.answer(this.#status, this.#statusText, this.#headers!, body))
+    this.#resolve(this.call.answer(this.status, this.#statusText, this.#headers!, body))
   }
 
   /** Over: tells the execution, then the caller, unless another attempt follows. */

@@ -100,7 +100,10 @@ export class HttpConnection {
       }
       this.#client = this.#makeClient()
     }
-    this.#client.dispatch(options, handler)
+    const client = this.#client
+    const { suppressed } = this.#transport
+    if (suppressed === undefined) client.dispatch(options, handler)
+    else suppressed(() => client.dispatch(options, handler))
   }
 
   /** At once, whatever runs on it. */

@@ -94,6 +94,7 @@ export class HttpTransport {
     this.clock = parts.clock ?? systemClock
     this.settings = parts.settings ?? resolveHttpTransport()
     this.identity = parts.identity
+    this.suppressed = parts.suppressed
     this.onPeerRefused = parts.onPeerRefused
     this.#stopListening = parts.identity?.source.onRotate(() => this.#retireAll())
   }

@@ -3,8 +3,9 @@
  * it. Ours win; headers that belong to a single connection, and the mesh's own from elsewhere, are left out silently, so that
  * a handler may pass on the headers it received.
  */
+
+import type { Attempt } from '../core/attempt.ts'
 import { formatBaggage } from '../core/baggage.ts'
-import type { Call } from '../core/call.ts'
 import { formatTimeoutHeader } from '../core/deadline.ts'
 import { OptionsError, show } from '../core/fields.ts'
 import { FORGED_IDENTITY, PREFIX, PREVIOUS_ATTEMPTS, TIMEOUT } from '../core/headers.ts'
@@ -97,9 +98,10 @@ export function flatHeader(flat: readonly string[], name: string): string | unde
 }
 
 /** All headers of one attempt. `given` is never changed: the next attempt needs it again. */
-export function attemptHeaders(call: Call, attempt: number, given: readonly string[], now: number): string[] {
+export function attemptHeaders(attempt: Attempt, given: readonly string[], now: number): string[] {
+  const { call } = attempt
   const flat = ['host', call.route.service]
-  const trace = call.trace
+  const trace = attempt.trace ?? call.trace
   const baggage = call.baggage === undefined ? undefined : formatBaggage(call.baggage)
   for (let i = 0; i < given.length; i += 2) {
     const name = given[i]!
@@ -113,6 +115,6 @@ export function attemptHeaders(call: Call, attempt: number, given: readonly stri
     if (trace.state !== undefined) flat.push('tracestate', trace.state)
   }
   if (baggage !== undefined) flat.push('baggage', baggage)
-  if (attempt > 0) flat.push(PREVIOUS_ATTEMPTS, String(attempt))
+  if (attempt.number > 0) flat.push(PREVIOUS_ATTEMPTS, String(attempt.number))
   return flat
 }

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
 import { checkPath, withQuery } from '../../src/client/prepare-request.ts'
 import { attemptHeaders, flatHeader, flattenHeaders } from '../../src/client/propagation.ts'
+import { Attempt } from '../../src/core/attempt.ts'
 import { Call, type Route } from '../../src/core/call.ts'
 import { serving } from '../../src/core/context.ts'
 import { makeRig, type Rig, TestServer } from './client-rig.ts'
@@ -14,13 +15,27 @@ afterEach(async () => {
 
 const route: Route = { service: 'inventory', method: 'GET', protocol: 'http', streaming: false, idempotent: true }
 
+function attemptOf(call: Call, number: number): Attempt {
+  const attempt = new Attempt(call)
+  attempt.number = number
+  return attempt
+}
+
 describe('the headers of an attempt', () => {
+  it('name the span of the attempt, if it has one of its own, as the parent of what the callee does', () => {
+    const call = new Call(route, 0, Number.POSITIVE_INFINITY, undefined)
+    const attempt = attemptOf(call, 0)
+    call.trace = { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), sampled: true, state: undefined }
+    attempt.trace = { ...call.trace, spanId: 'c'.repeat(16) }
+    expect(flatHeader(attemptHeaders(attempt, [], 0), 'traceparent')).toContain('c'.repeat(16))
+  })
+
   it("hold the service, the time left, trace, baggage and what came before; ours win over the user's", () => {
     const call = new Call(route, 0, 1_000, undefined)
     call.trace = { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), sampled: true, state: 'x=1' }
     call.baggage = new Map([['user', 'ü']])
     const given = flattenHeaders({ Accept: 'text/plain', traceparent: 'lie', baggage: 'lie=1', Host: 'lie' })
-    expect(attemptHeaders(call, 2, given, 250.5)).toEqual([
+    expect(attemptHeaders(attemptOf(call, 2), given, 250.5)).toEqual([
       'host',
       'inventory',
       'accept',
@@ -44,7 +59,14 @@ describe('the headers of an attempt', () => {
       ['traceparent', 't'],
       ['baggage', 'b=1'],
     ])
-    expect(attemptHeaders(call, 0, given, 0)).toEqual(['host', 'inventory', 'traceparent', 't', 'baggage', 'b=1'])
+    expect(attemptHeaders(attemptOf(call, 0), given, 0)).toEqual([
+      'host',
+      'inventory',
+      'traceparent',
+      't',
+      'baggage',
+      'b=1',
+    ])
   })
 
   it('never contain what belongs to one connection, or to the mesh of somebody else', () => {
@@ -102,7 +124,7 @@ describe('the headers of an attempt', () => {
 
   it('of a first attempt do not say how many came before', () => {
     const call = new Call(route, 0, 100, undefined)
-    expect(flatHeader(attemptHeaders(call, 0, [], 0), 'inmesh-previous-attempts')).toBeUndefined()
+    expect(flatHeader(attemptHeaders(attemptOf(call, 0), [], 0), 'inmesh-previous-attempts')).toBeUndefined()
   })
 })
 
