@@ -67,12 +67,17 @@ export interface ClientIdentity {
   readonly verifier: PeerVerifier
 }
 
+/** Runs `dispatch` where nobody else traces it. */
+export type Suppressed = (dispatch: () => boolean) => boolean
+
 export interface HttpTransportParts {
   readonly clock?: Clock
   readonly identity?: ClientIdentity | undefined
   readonly settings?: HttpTransportSettings
   /** An endpoint showed a certificate that was not believed; nothing was sent to it. */
   readonly onPeerRefused?: (refused: RefusedPeer, endpoint: Endpoint) => void
+  /** Hides a dispatch from an instrumentation of undici: `CallTelemetry.suppressed`. */
+  readonly suppressed?: Suppressed | undefined
 }
 
 /** How often idle connections are looked at, while there are any. */
@@ -83,6 +88,7 @@ export class HttpTransport {
   readonly clock: Clock
   readonly settings: HttpTransportSettings
   readonly identity: ClientIdentity | undefined
+  readonly suppressed: Suppressed | undefined
   readonly onPeerRefused: HttpTransportParts['onPeerRefused']
   closed = false
   readonly #pools = new Set<HttpPool>()
