@@ -162,8 +162,8 @@ export class Events implements EventSink {
 
 /** Two events have one cause if they agree in what names their subject; numbers and paths may differ. */
 function causeOf(name: EventName, payload: object): string {
-  const { peer, endpoint, reason, code, to, step, on } = payload as Record<string, unknown>
-  return [name, peer, endpoint, reason, code, to, step, on].join('|').slice(0, LONGEST_TEXT)
+  const { subject, peer, endpoint, reason, code, to, step, on } = payload as Record<string, unknown>
+  return [name, subject, peer, endpoint, reason, code, to, step, on].join('|').slice(0, LONGEST_TEXT)
 }
 
 /** Only names and numbers, bounded: a path or a reason may come from outside. */
