@@ -1,0 +1,103 @@
+/** Leaving in order: a SIGTERM loses no request, a second one ends the process at once, and nothing of ours keeps a process alive. */
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { Registry } from '../../src/registry/index.ts'
+import { Load } from './load.ts'
+import { type Process, Rig, wait } from './rig.ts'
+
+let rig: Rig
+let registry: Registry
+
+beforeEach(async () => {
+  rig = new Rig()
+  registry = await rig.registry({ dev: true })
+})
+
+afterEach(async () => {
+  await rig.close()
+})
+
+function startServer(name: string): Promise<Process> {
+  return rig.start('service', { mesh: { service: 'inventory', registry: registry.url, stateDir: 'memory' }, name })
+}
+
+test('SIGTERM under load: no request fails, the process exits with 0, and the next one takes over', async () => {
+  const [a] = await Promise.all([startServer('a'), startServer('b')])
+  const client = await rig.mesh(registry, 'checkout')
+  const inventory = client.http('inventory')
+  const shares = new Map<string, number>()
+  // Long enough for some to be under way at any moment; POSTs, because these are not repeated.
+  const load = new Load(100, async (number) => {
+    const response = await (number % 2 === 0 ? inventory.get('/slow?ms=30') : inventory.post('/', 'x'))
+    const name = await response.text()
+    if (!response.ok) throw new Error(`status ${response.status}`)
+    shares.set(name, (shares.get(name) ?? 0) + 1)
+  })
+  await wait(1_500)
+  expect([...shares.keys()].sort()).toEqual(['a', 'b'])
+  a!.signal('SIGTERM')
+  const { code, signal } = await a!.exited
+  expect([code, signal]).toEqual([0, null])
+  const left = shares.get('a')
+  await startServer('c')
+  await wait(1_500)
+  await load.stop()
+  expect(load.failures).toEqual([])
+  expect(shares.get('a')).toBe(left)
+  expect(shares.get('c')).toBeGreaterThan(0)
+}, 40_000)
+
+test('a second SIGTERM ends the process at once', async () => {
+  const server = await startServer('a')
+  const client = await rig.mesh(registry, 'checkout')
+  const running = client
+    .http('inventory')
+    .get('/slow?ms=10000', { timeout: '20s', retry: false })
+    .catch((error: unknown) => error)
+  await wait(300)
+  server.signal('SIGTERM')
+  await wait(300)
+  expect(server.running).toBe(true)
+  const asked = performance.now()
+  server.signal('SIGTERM')
+  const { code, at } = await server.exited
+  expect(code).toBe(143)
+  expect(at - asked).toBeLessThan(2_000)
+  expect(await running).toMatchObject({ name: 'MeshError', sent: true })
+}, 40_000)
+
+/** From its last word to its end. */
+async function exitOf(leaver: Process): Promise<{ code: number | null; ms: number }> {
+  await leaver.message((message) => (message as unknown) === 'done')
+  const saidAt = performance.now()
+  const late = wait(5_000).then(() => undefined)
+  const exited = await Promise.race([leaver.exited, late])
+  if (exited === undefined) throw new Error(`still running: ${leaver.output}`)
+  expect(leaver.output).toBe('')
+  return { code: exited.code, ms: exited.at - saidAt }
+}
+
+test('a process that served, called and closed its mesh ends by itself', async () => {
+  await startServer('a')
+  const mesh = { service: 'leaver', registry: registry.url, stateDir: rig.path('leaver') }
+  const { code, ms } = await exitOf(rig.spawn('leaver', { mesh, calls: 'inventory', serve: true, close: true }))
+  expect(code).toBe(0)
+  expect(ms).toBeLessThan(2_000)
+}, 40_000)
+
+test('a process that only called, and closed nothing, is not kept alive by the mesh', async () => {
+  await startServer('a')
+  const mesh = { service: 'leaver', registry: registry.url, stateDir: 'memory' }
+  const { code } = await exitOf(rig.spawn('leaver', { mesh, calls: 'inventory', serve: false, close: false }))
+  expect(code).toBe(0)
+}, 40_000)
+
+test('close() resolves, also twice and at once, and calls afterwards say that the mesh was closed', async () => {
+  await startServer('a')
+  const client = await rig.mesh(registry, 'checkout')
+  const inventory = client.http('inventory')
+  await (await inventory.get('/')).text()
+  await Promise.all([client.close(), client.close(), client[Symbol.asyncDispose]()])
+  expect(() => client.http('prices')).toThrow(expect.objectContaining({ code: 'closed' }))
+  await expect(client.serve(() => {})).rejects.toMatchObject({ code: 'closed' })
+  await expect(inventory.get('/', { timeout: '1s' })).rejects.toMatchObject({ name: 'MeshError', sent: false })
+}, 40_000)

@@ -1,0 +1,67 @@
+/** POSTs without an idempotency key, while servers are killed with -9: nothing runs twice, and every error tells the truth. */
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { isMeshError } from '../../src/index.ts'
+import { Load } from './load.ts'
+import { type Process, Rig, wait } from './rig.ts'
+
+let rig: Rig
+
+beforeEach(() => {
+  rig = new Rig()
+})
+
+afterEach(async () => {
+  await rig.close()
+})
+
+test('no POST is executed twice when servers are killed, and only one that may have been executed fails', async () => {
+  const registry = await rig.registry({ dev: true, leaseMs: '5s' })
+  const start = (name: string): Promise<Process> =>
+    rig.start('service', {
+      mesh: { service: 'inventory', registry: registry.url, stateDir: 'memory' },
+      log: rig.path('executed'),
+      name,
+    })
+  const servers = await Promise.all(['a', 'b', 'c'].map((name) => start(name)))
+  const client = await rig.mesh(registry, 'checkout')
+  const inventory = client.http('inventory')
+
+  const outcomes = new Map<string, 'answered' | { sent: boolean; code: string }>()
+  const load = new Load(150, async (number) => {
+    const id = `id-${number}`
+    try {
+      const response = await inventory.post('/', id)
+      await response.text()
+      if (!response.ok) throw new Error(`${id}: status ${response.status}`)
+      outcomes.set(id, 'answered')
+    } catch (error) {
+      if (!isMeshError(error)) throw error
+      outcomes.set(id, { sent: error.sent, code: error.code })
+    }
+  })
+  await wait(1_500)
+  await servers[0]!.kill()
+  await wait(1_500)
+  servers.push(await start('d'))
+  await wait(1_000)
+  await servers[1]!.kill()
+  await wait(2_000)
+  await load.stop()
+
+  expect(load.failures).toEqual([])
+  const executed = rig.lines('executed')
+  const twice = executed.filter((id, i) => executed.indexOf(id) !== i)
+  expect(twice).toEqual([])
+  const ran = new Set(executed)
+  const answered = [...outcomes].filter(([, how]) => how === 'answered').map(([id]) => id)
+  expect(answered.filter((id) => !ran.has(id))).toEqual([])
+  const failed = [...outcomes].filter(
+    (entry): entry is [string, { sent: boolean; code: string }] => entry[1] !== 'answered',
+  )
+  // What certainly was not executed has other servers to go to, so it does not fail.
+  expect(failed.filter(([, how]) => !how.sent)).toEqual([])
+  expect(failed.map(([, how]) => how.code).filter((code) => code !== 'connection-lost')).toEqual([])
+  // Two kills at 150/s find a handful of calls in flight; more would be calls that went on to dead servers.
+  expect(failed.length).toBeLessThan(20)
+  expect(answered.length).toBeGreaterThan(400)
+}, 40_000)

@@ -1,0 +1,15 @@
+/** The thread between a test and a process it started: options in, reports out, and no life without the test. */
+import type { Serializable } from 'node:child_process'
+
+// biome-ignore lint/suspicious/noExplicitAny: each process knows its own options
+export const options: any = JSON.parse(process.argv[2] ?? '{}')
+
+export function report(message: Serializable): void {
+  process.send?.(message, () => undefined)
+}
+
+/** Obeys orders until the test goes away; then ends. */
+export function obey(order: (message: string) => void): void {
+  process.on('message', (message) => order(message as string))
+  process.on('disconnect', () => process.exit(3))
+}

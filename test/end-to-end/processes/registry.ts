@@ -1,0 +1,19 @@
+/** A registry in a process of its own, to be killed. */
+import { startRegistry } from '../../../src/registry/index.ts'
+import { obey, options, report } from './parent.ts'
+
+const { tokens = [], policies = [], ...registryOptions } = options
+const registry = await startRegistry({ log: false, joinsPerSecond: 1_000, ...registryOptions })
+obey(async (order) => {
+  if (order === 'counts') report({ ...registry.counts })
+  else {
+    // The change itself is the next one; what is written about it in the audit log comes after it.
+    const revision = registry.revision + 1
+    await registry.applyPolicies(JSON.parse(order))
+    report({ revision })
+  }
+})
+if (policies.length > 0) await registry.applyPolicies(policies)
+const made: Record<string, string> = {}
+for (const service of tokens) made[service] = await registry.createJoinToken({ service, uses: 1_000, ttl: '1h' })
+report({ url: registry.url, port: registry.port, tokens: made })
