@@ -84,7 +84,7 @@ export const PHASES: readonly Phase[] = [
       await part(scene, 0.2)
       const before = await scene.prices.get('/prices/sku-1')
       if (before.status !== 403) throw new Error(`a visitor got ${before.status} from prices before it was allowed`)
-      scene.processes.inmesh('apply', '-f', POLICY_CHANGE)
+      await scene.processes.inmesh('apply', '-f', POLICY_CHANGE)
       const applied = performance.now()
       for (;;) {
         const after = await scene.prices.get('/prices/sku-1')

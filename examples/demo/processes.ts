@@ -1,11 +1,12 @@
 /** The demo's processes: started, spoken to, killed in three ways, and never left behind. */
-import { type ChildProcess, fork, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, execFile, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import type { Command, Report } from './services/parent.ts'
 
 const COMMAND_LINE = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
@@ -39,37 +40,36 @@ export class Processes {
   }
 
   /** A token that lets up to 50 processes join as `service`. */
-  joinToken(service: string): string {
+  async joinToken(service: string): Promise<string> {
     let token = this.#tokens.get(service)
     if (token === undefined) {
-      token = (this.inmesh('token', 'create', '--service', service, '--uses', '50', '--ttl', '1h') as { token: string })
-        .token
+      const created = await this.inmesh('token', 'create', '--service', service, '--uses', '50', '--ttl', '1h')
+      token = (created as { token: string }).token
       this.#tokens.set(service, token)
     }
     return token
   }
 
   /** Runs one `inmesh` command against the registry, as an operator would. */
-  inmesh(...args: string[]): unknown {
-    const run = spawnSync(process.execPath, [COMMAND_LINE, ...args, '--json'], {
-      encoding: 'utf8',
+  async inmesh(...args: string[]): Promise<unknown> {
+    const { stdout } = await promisify(execFile)(process.execPath, [COMMAND_LINE, ...args, '--json'], {
       env: {
         ...process.env,
         INMESH_REGISTRY: this.#registryUrl,
         INMESH_ADMIN_TOKEN: readFileSync(join(this.directory, 'registry', 'admin-token'), 'utf8').trim(),
       },
     })
-    if (run.status !== 0) throw new Error(`inmesh ${args.join(' ')} failed: ${run.stderr || run.stdout}`)
-    return JSON.parse(run.stdout)
+    return JSON.parse(stdout)
   }
 
   async startService(service: string, name: string): Promise<void> {
+    const joinToken = await this.joinToken(service)
     const child = fork(fileURLToPath(new URL(`./services/${service}.ts`, import.meta.url)), {
       env: {
         ...process.env,
         DEMO_NAME: name,
         INMESH_REGISTRY: this.#registryUrl,
-        INMESH_JOIN_TOKEN: this.joinToken(service),
+        INMESH_JOIN_TOKEN: joinToken,
         INMESH_STATE_DIR: join(this.directory, name),
       },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
