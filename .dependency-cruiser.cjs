@@ -17,7 +17,12 @@ function only(name, foreign, rooms) {
 module.exports = {
   forbidden: [
     // Types may refer to each other; what runs may not.
-    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    {
+      name: 'no-cycles',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
     {
       name: 'no-unresolvable',
       severity: 'error',
@@ -39,7 +44,11 @@ module.exports = {
     {
       name: 'tls-only-in-identity-pools-and-servers',
       severity: 'error',
-      from: { path: '^src', pathNot: '^src/(identity/|client/http-connection|server/http-|registry/|discovery/(join|registry-connection|registry-client))' },
+      from: {
+        path: '^src',
+        pathNot:
+          '^src/(identity/|client/http-connection|server/http-|registry/|discovery/(join|registry-connection|registry-client))',
+      },
       to: { path: '^(node:)?tls$' },
     },
   ],

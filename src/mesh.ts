@@ -447,8 +447,9 @@ export class Mesh {
     let destination = this.#destinations.get(name)
     if (destination === undefined) {
       this.#assertOpen()
-      if (!SERVICE_NAME.test(name) || name === MESH_DOCUMENT || this.#destinations.size >= MOST_DESTINATIONS)
-        return undefined
+      // From JavaScript anything may come: 5 and null would match as '5' and 'null'.
+      if (typeof name !== 'string' || !SERVICE_NAME.test(name) || name === MESH_DOCUMENT) return undefined
+      if (this.#destinations.size >= MOST_DESTINATIONS) return undefined
       const { transport, client, events } = this.#parts
       destination = new Destination(name, { clock: this.#settings.clock, telemetry: client, events, transport })
       this.#destinations.set(name, destination)

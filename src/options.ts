@@ -13,8 +13,10 @@ import {
   instance,
   integer,
   list,
+  OptionsError,
   optional,
   record,
+  show,
   text,
   withDefault,
 } from './core/fields.ts'
@@ -76,9 +78,11 @@ export interface MeshSettings {
   readonly clock: Clock
 }
 
-const REGISTRY_URL = text(
+const REGISTRY_SHAPE = /^https:\/\/(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?\/?$/
+const REGISTRY_URL = instance<string>(
   "a registry address such as 'https://127.0.0.1:7400'",
-  /^https:\/\/(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?\/?$/,
+  // The shape alone lets port 99999 pass, and addresses of IPv6 that are none.
+  (value) => typeof value === 'string' && REGISTRY_SHAPE.test(value) && URL.canParse(value),
 )
 const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
 
@@ -109,6 +113,7 @@ function clockField(): Field<Clock> {
 
 /** Options win over variables. @throws OptionsError naming each wrong field */
 export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.ProcessEnv = process.env): MeshSettings {
+  assertObject(options, 'joinMesh')
   const given = check(MESH_FIELDS, { ...fromEnvironment(env), ...withoutUndefined(options) }, 'joinMesh')
   return Object.freeze({
     service: given.service,
@@ -127,6 +132,12 @@ export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.Proces
     drainTimeoutMs: given.drainTimeout,
     clock: given.clock,
   })
+}
+
+/** Anything else would be spread into nothing, or fail with an error about something else. */
+function assertObject(options: unknown, what: string): void {
+  if (typeof options === 'object' && options !== null && !Array.isArray(options)) return
+  throw new OptionsError(what, [{ path: [], message: `expected an object of options, got ${show(options)}` }])
 }
 
 function fromEnvironment(env: NodeJS.ProcessEnv): MeshOptions {
@@ -187,6 +198,7 @@ const ANNOUNCED = fields({
  * @throws OptionsError naming each wrong field
  */
 export function resolveServeOptions(options: ServeOptions = {}, dev: boolean): ServeSettings {
+  assertObject(options, 'mesh.serve')
   const { advertise, metadata, ...server } = options
   const announced = check(ANNOUNCED, withoutUndefined({ advertise, metadata }), 'mesh.serve')
   const host = server.host ?? (dev ? '127.0.0.1' : '0.0.0.0')

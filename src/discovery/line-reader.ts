@@ -22,7 +22,8 @@ export class LineReader {
       const end = rest.indexOf(10)
       if (end < 0) break
       this.#take(rest.subarray(0, end))
-      const line = this.#parts.length === 1 ? this.#parts[0]!.toString('utf8') : Buffer.concat(this.#parts).toString('utf8')
+      const line =
+        this.#parts.length === 1 ? this.#parts[0]!.toString('utf8') : Buffer.concat(this.#parts).toString('utf8')
       this.#parts = []
       this.#size = 0
       rest = rest.subarray(end + 1)

@@ -3,7 +3,19 @@
  * received objects survives, so no prototype, no surprise key and no absurd value gets further. A mistake refuses the
  * whole message; what was in force stays in force.
  */
-import { type Field, fields, flag, formatPath, type Issue, integer, list, oneOf, record, text, withDefault } from '../core/fields.ts'
+import {
+  type Field,
+  fields,
+  flag,
+  formatPath,
+  type Issue,
+  integer,
+  list,
+  oneOf,
+  record,
+  text,
+  withDefault,
+} from '../core/fields.ts'
 import { INSTANCE_ID, serviceName } from '../core/names.ts'
 import { checkPolicyDocument } from './policy-document.ts'
 import { type Instance, MOST_ENDPOINTS, type ServerMessage } from './wire.ts'
@@ -48,9 +60,12 @@ const INSTANCE_SHAPE = {
 const INSTANCE = fields(INSTANCE_SHAPE)
 const EPOCH = text('an epoch', /^[A-Za-z0-9_-]+$/, 64)
 const REVISION = integer({ min: 0, max: Number.MAX_SAFE_INTEGER })
-const ROOTS = list(text('a PEM certificate', /^-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*$/, 16_384), {
-  max: 32,
-})
+const ROOTS = list(
+  text('a PEM certificate', /^-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*$/, 16_384),
+  {
+    max: 32,
+  },
+)
 
 /** An instance from a document or a message; unknown keys are dropped. @throws SnapshotRejected */
 export function readInstance(value: unknown): Instance {
@@ -108,7 +123,11 @@ export function readServerMessage(line: string): ServerMessage | undefined {
         roots: read(ROOTS, message.roots, 'roots'),
       }
     case 'done':
-      return { type: 'done', ref: read(REVISION, message.ref, 'ref'), revision: read(REVISION, message.revision, 'revision') }
+      return {
+        type: 'done',
+        ref: read(REVISION, message.ref, 'ref'),
+        revision: read(REVISION, message.revision, 'revision'),
+      }
     case 'seen':
       return {
         type: 'seen',
