@@ -5,6 +5,7 @@
 import type { Call } from '../core/call.ts'
 import { inboundCall } from '../core/context.ts'
 import type { Duration } from '../core/duration.ts'
+import { checkRequestOptions } from './check-options.ts'
 import { compose, type Filter, type Service } from './filter.ts'
 import { HttpCall } from './http-call.ts'
 import { type BodyInput, jsonBody, type RequestBody, requestBody } from './http-request-body.ts'
@@ -116,6 +117,7 @@ export class HttpClient {
 
   request(method: string, path: string, options?: HttpRequestOptions): Promise<HttpResponse> {
     try {
+      if (options !== undefined) checkRequestOptions(options)
       const call = this.#makeCall(method, path, options)
       return this.#filtered === undefined ? call.send() : this.#filtered({ ...options, method, path }, call)
     } catch (error) {

@@ -7,6 +7,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Dispatcher } from 'undici'
 import { inboundCall } from '../core/context.ts'
 import { MeshError } from '../core/errors.ts'
+import { checkDispatcherOptions } from './check-options.ts'
 import { HttpCall, type ReceivedHeaders } from './http-call.ts'
 import { notInMesh, serviceOf } from './http-fetch.ts'
 import { type BodyInput, requestBody } from './http-request-body.ts'
@@ -33,8 +34,9 @@ export interface MeshDispatcherOptions {
 
 /** Needs undici, so it can be called once the mesh is joined. */
 export function makeDispatcher(find: FindService, options: MeshDispatcherOptions = {}): Dispatcher {
+  checkDispatcherOptions(options)
   const { Agent, Dispatcher: Base } = undici()
-  let fallback = options.fallback
+  let fallback = options?.fallback
   let own: Dispatcher | undefined
 
   class ServiceDispatcher extends Base {

@@ -7,6 +7,7 @@ import { inboundCall } from '../core/context.ts'
 import type { Duration } from '../core/duration.ts'
 import { MeshError } from '../core/errors.ts'
 import { OptionsError, show } from '../core/fields.ts'
+import { checkFetchOptions, checkSignal } from './check-options.ts'
 import { fetchResponse } from './fetch-response.ts'
 import { HttpCall } from './http-call.ts'
 import { type BodyInput, requestBody } from './http-request-body.ts'
@@ -49,10 +50,11 @@ interface Destination {
  * signal's own reason when the signal fires, and with `not-in-mesh` for a host that is no service's name.
  */
 export function makeFetch(find: FindService, options: HttpFetchOptions = {}): MeshFetch {
-  const { passthrough = false } = options
+  checkFetchOptions(options)
+  const passthrough = options?.passthrough === true
   return (input, init) => {
     try {
-      const request = typeof input === 'object' && 'url' in input ? input : undefined
+      const request = typeof input === 'object' && input !== null && 'url' in input ? input : undefined
       const to = destination(request === undefined ? (input as string | URL) : request.url)
       const source = serviceOf(to.host) === undefined ? undefined : find(serviceOf(to.host)!)
       if (source === undefined) {
@@ -63,8 +65,9 @@ export function makeFetch(find: FindService, options: HttpFetchOptions = {}): Me
       const given = init?.body ?? request?.body ?? undefined
       const body = requestBody(given as BodyInput | undefined)
       if (body !== undefined && (method === 'GET' || method === 'HEAD')) {
-        throw new TypeError('Request with GET/HEAD method cannot have body.')
+        throw new OptionsError('fetch', [{ path: ['body'], message: `a ${method} request cannot have body` }])
       }
+      checkSignal(init?.signal)
       const headers = (init?.headers ?? request?.headers) as HeadersInput | undefined
       const prepared = prepareRequest(method, to.path, headers, body)
       // As every fetch does; some servers choose the form of their answer by it.

@@ -1,0 +1,98 @@
+/** What callers write about a client or about one request, checked before anything is sent. Per request it is a loop, not a description of fields. */
+import {
+  check,
+  fields,
+  flag,
+  type Issue,
+  instance,
+  list,
+  OptionsError,
+  optional,
+  show,
+  withDefault,
+} from '../core/fields.ts'
+import { didYouMean } from '../core/nearest.ts'
+import type { HttpFilter, HttpRequestOptions } from './http-client.ts'
+
+const REQUEST_KEYS: ReadonlySet<string> = new Set([
+  'headers',
+  'body',
+  'json',
+  'query',
+  'signal',
+  'timeout',
+  'idempotent',
+  'retry',
+  'streaming',
+] satisfies (keyof HttpRequestOptions)[])
+
+/** Timeout, headers and body are checked where they are used. @throws OptionsError naming the first field that is wrong */
+export function checkRequestOptions(options: HttpRequestOptions): void {
+  if (typeof options !== 'object' || options === null) {
+    throw mistake([], `expected an object of options, got ${show(options)}`)
+  }
+  for (const key in options) {
+    if (REQUEST_KEYS.has(key)) continue
+    const hint = didYouMean(key, REQUEST_KEYS) || `; valid keys are ${[...REQUEST_KEYS].join(', ')}`
+    throw mistake([key], `unknown key${hint}`)
+  }
+  const { idempotent, retry, streaming, query, signal } = options
+  if (idempotent !== undefined && typeof idempotent !== 'boolean') throw notLogical('idempotent', idempotent)
+  if (streaming !== undefined && typeof streaming !== 'boolean') throw notLogical('streaming', streaming)
+  if (retry !== undefined && retry !== false) {
+    throw mistake(['retry'], `expected false for one attempt only, or nothing, got ${show(retry)}`)
+  }
+  if (query !== undefined && (typeof query !== 'object' || query === null)) {
+    throw mistake(['query'], `expected an object or URLSearchParams, got ${show(query)}`)
+  }
+  checkSignal(signal)
+}
+
+/** @throws OptionsError */
+export function checkSignal(signal: unknown): void {
+  if (signal === undefined || signal === null) return
+  if (typeof (signal as AbortSignal).addEventListener === 'function') return
+  throw mistake(['signal'], `expected an AbortSignal, got ${show(signal)}`)
+}
+
+function notLogical(field: string, value: unknown): OptionsError {
+  return mistake([field], `expected true or false, got ${show(value)}`)
+}
+
+function mistake(path: Issue['path'], message: string): OptionsError {
+  return new OptionsError('request', [{ path, message }])
+}
+
+const CLIENT_FIELDS = fields({
+  filters: withDefault(
+    list(
+      instance<HttpFilter>('a function (request, call, next)', (value) => typeof value === 'function'),
+      { max: 64 },
+    ),
+    Object.freeze([]),
+  ),
+})
+const FETCH_FIELDS = fields({ passthrough: withDefault(flag(), false) })
+const DISPATCHER_FIELDS = fields({
+  fallback: optional(
+    instance(
+      'an undici Dispatcher',
+      (value) => typeof (value as { dispatch?: unknown } | null)?.dispatch === 'function',
+    ),
+  ),
+})
+
+/** @throws OptionsError */
+export function checkClientOptions(options: unknown): readonly HttpFilter[] {
+  return check(CLIENT_FIELDS, options, 'mesh.http').filters
+}
+
+/** @throws OptionsError */
+export function checkFetchOptions(options: unknown): void {
+  check(FETCH_FIELDS, options, 'fetch')
+}
+
+/** @throws OptionsError */
+export function checkDispatcherOptions(options: unknown): void {
+  check(DISPATCHER_FIELDS, options, 'mesh.dispatcher')
+}
