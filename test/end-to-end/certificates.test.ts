@@ -5,7 +5,7 @@ import { connect as connectSecure, createServer, type Server, type TLSSocket } f
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { privateKeyPem } from '../../src/identity/key.ts'
 import type { Mesh } from '../../src/index.ts'
-import type { HttpServer } from '../../src/server/http-server.ts'
+import type { MeshServer } from '../../src/mesh/servers.ts'
 import { craftLeaf, type Leaf, newAuthority, newKey, TRUST_DOMAIN } from '../support/certificates.ts'
 import { ScriptedRegistry } from '../support/scripted-registry.ts'
 import { countOf, eventually, Rig } from './rig.ts'
@@ -14,7 +14,7 @@ let rig: Rig
 let registry: ScriptedRegistry
 let client: Mesh
 let server: Mesh
-let strict: HttpServer
+let strict: MeshServer
 let handled = 0
 
 beforeAll(async () => {

@@ -1,8 +1,8 @@
 /** What `joinMesh` and `mesh.serve` take, from code and from `INMESH_*` variables, checked whole before anything starts. */
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { type Clock, systemClock } from './core/clock.ts'
-import { type Duration, formatDuration } from './core/duration.ts'
+import { type Clock, systemClock } from '../core/clock.ts'
+import { type Duration, formatDuration } from '../core/duration.ts'
 import {
   check,
   duration,
@@ -19,9 +19,9 @@ import {
   show,
   text,
   withDefault,
-} from './core/fields.ts'
-import { serviceName } from './core/names.ts'
-import { type HttpServerOptions, resolveHttpServer } from './server/http-server-options.ts'
+} from '../core/fields.ts'
+import { serviceName } from '../core/names.ts'
+import { type HttpServerOptions, resolveHttpServer } from '../server/http-server-options.ts'
 
 /** How a process joins the mesh. Every option can also come from the environment variable named with it. */
 export interface MeshOptions {

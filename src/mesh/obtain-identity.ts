@@ -1,12 +1,12 @@
 /** How a process comes to its identity, at its start or later, and how long it waits for it. */
-import { sleep } from './core/clock.ts'
-import { MeshError } from './core/errors.ts'
-import { presentedFingerprint, registryIssuer } from './discovery/issuer.ts'
-import { parseToken } from './identity/join-token.ts'
-import type { KeyStore } from './identity/key-store.ts'
-import { RotatingIdentity, type RotationEvent } from './identity/rotation.ts'
+import { sleep } from '../core/clock.ts'
+import { MeshError } from '../core/errors.ts'
+import { presentedFingerprint, registryIssuer } from '../discovery/issuer.ts'
+import { parseToken } from '../identity/join-token.ts'
+import type { KeyStore } from '../identity/key-store.ts'
+import { RotatingIdentity, type RotationEvent } from '../identity/rotation.ts'
+import type { EventSink } from '../telemetry/events.ts'
 import type { MeshSettings } from './options.ts'
-import type { EventSink } from './telemetry/events.ts'
 
 /** Between two tries to join; a registry that starts beside us is there within this. */
 const FIRST_PAUSE_MS = 100

@@ -1,0 +1,50 @@
+/** What the admin listener shows of a mesh: the effective configuration, endpoints with their load, the last events. */
+import type { AdminPages } from '../telemetry/admin.ts'
+import type { Destinations } from './destinations.ts'
+import type { Membership } from './membership.ts'
+import type { Surroundings } from './surroundings.ts'
+
+export function adminPages(shared: Surroundings, membership: Membership, destinations: Destinations): AdminPages {
+  const { settings, metrics, recent, identity } = shared
+  const stale = (): boolean => membership.view(settings.service)?.stale !== false
+  return {
+    metrics: () => metrics.text(),
+    config: () => ({
+      service: settings.service,
+      stale: stale(),
+      registry: settings.registry,
+      connected: membership.registry?.connected === true,
+      own: membership.policyOf(settings.service),
+      services: Object.fromEntries(
+        [...destinations].map((destination) => [
+          destination.service,
+          {
+            revision: destination.view?.revision,
+            stale: destination.view?.stale,
+            frozen: destination.view?.frozen,
+            settings: destination.settings,
+          },
+        ]),
+      ),
+    }),
+    endpoints: () =>
+      Object.fromEntries(
+        [...destinations].map(({ service, cluster }) => [
+          service,
+          cluster.endpoints.map((endpoint) => ({
+            id: endpoint.id,
+            address: endpoint.label,
+            zone: endpoint.zone,
+            version: endpoint.version,
+            weight: endpoint.weight,
+            state: endpoint.state,
+            draining: cluster.isDraining(endpoint),
+            inFlight: endpoint.pending,
+            estimateMs: Math.round(endpoint.estimateMs * 1000) / 1000,
+          })),
+        ]),
+      ),
+    events: () => recent.recent(),
+    health: () => ({ ok: identity.present, stale: stale() }),
+  }
+}

@@ -1,0 +1,79 @@
+/** The services that this process calls: made when first asked for, kept as long as the mesh. */
+import { Destination } from '../client/destination.ts'
+import { MeshError } from '../core/errors.ts'
+import { SERVICE_NAME } from '../core/names.ts'
+import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
+import type { ServiceView } from '../discovery/snapshot.ts'
+import type { OpossumCircuit } from '../resilience/opossum-circuit.ts'
+import type { PeerReading } from '../telemetry/mesh-gauges.ts'
+import type { Membership } from './membership.ts'
+import type { Surroundings } from './surroundings.ts'
+
+/** Names come from URLs, which may come from strangers: more services than this are not watched. */
+const MOST_DESTINATIONS = 1_000
+
+export class Destinations {
+  readonly #shared: Surroundings
+  readonly #membership: Membership
+  readonly #byService = new Map<string, Destination>()
+  #closed = false
+
+  constructor(shared: Surroundings, membership: Membership) {
+    this.#shared = shared
+    this.#membership = membership
+  }
+
+  /** `undefined` if the name cannot be that of a service. @throws MeshError `closed` */
+  find(name: string): Destination | undefined {
+    if (this.#closed) {
+      const { service } = this.#shared.settings
+      throw new MeshError(`the mesh of ${service} was closed`, { code: 'closed', service: name })
+    }
+    const known = this.#byService.get(name)
+    if (known !== undefined) return known
+    if (!SERVICE_NAME.test(name) || name === MESH_DOCUMENT || this.#byService.size >= MOST_DESTINATIONS)
+      return undefined
+    const { settings, transport, client, events } = this.#shared
+    const made = new Destination(name, { clock: settings.clock, telemetry: client, events, transport })
+    this.#byService.set(name, made)
+    made.configure(this.#membership.policyOf(name))
+    this.#membership.watch(name)
+    return made
+  }
+
+  /** Takes over what is new of a service; a change of the mesh's document concerns all. */
+  viewChanged(view: ServiceView): void {
+    if (view.service === MESH_DOCUMENT) {
+      for (const each of this.#byService.values()) each.configure(this.#membership.policyOf(each.service))
+    }
+    const destination = this.#byService.get(view.service)
+    if (destination === undefined) return
+    destination.configure(this.#membership.policyOf(view.service))
+    destination.apply(view)
+  }
+
+  *[Symbol.iterator](): Iterator<Destination> {
+    yield* this.#byService.values()
+  }
+
+  readings(): PeerReading[] {
+    return [...this].map((destination) => destination.reading())
+  }
+
+  circuits(): OpossumCircuit[] {
+    return [...this].flatMap(({ state }) => state.circuit?.circuit ?? [])
+  }
+
+  /** Attempts that run. */
+  get running(): number {
+    let running = 0
+    for (const { cluster } of this) for (const endpoint of cluster.endpoints) running += endpoint.pending
+    return running
+  }
+
+  close(): void {
+    this.#closed = true
+    for (const destination of this) destination.close(0)
+    this.#shared.transport.close(0)
+  }
+}

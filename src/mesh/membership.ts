@@ -1,0 +1,185 @@
+/**
+ * This process as a member: its identity, its session with the registry, and what is in force, live or from the last run. States:
+ * outside → (identity) → connecting → member, and from there on member for good, whether or not a registry answers.
+ */
+import { MeshError } from '../core/errors.ts'
+import { LastGood } from '../discovery/last-good.ts'
+import { MESH_DOCUMENT, type PolicyDocument, resolvePolicy, type ServicePolicy } from '../discovery/policy-document.ts'
+import { RegistryClient } from '../discovery/registry-client.ts'
+import type { ServiceView } from '../discovery/snapshot.ts'
+import type { RotatingIdentity } from '../identity/rotation.ts'
+import { clientTlsOptions } from '../identity/tls-options.ts'
+import { newInstanceId } from '../server/announce.ts'
+import { obtainIdentity } from './obtain-identity.ts'
+import type { Surroundings } from './surroundings.ts'
+
+export interface MembershipListener {
+  /** Something about a service is new; it is in force when this returns. */
+  viewChanged(view: ServiceView): void
+  /** There is a session to register instances with; called once. */
+  begun(registry: RegistryClient): void
+}
+
+export class Membership {
+  readonly #shared: Surroundings
+  readonly #listener: MembershipListener
+  readonly #watched = new Set<string>()
+  #registry: RegistryClient | undefined
+  #rotation: RotatingIdentity | undefined
+  #lastGood: LastGood | undefined
+  #firstViews: (() => void) | undefined
+  #closed = false
+
+  constructor(shared: Surroundings, listener: MembershipListener) {
+    this.#shared = shared
+    this.#listener = listener
+    this.#watched.add(MESH_DOCUMENT).add(shared.settings.service)
+  }
+
+  /** `undefined` while there is no identity to open a session with. */
+  get registry(): RegistryClient | undefined {
+    return this.#registry
+  }
+
+  /** Whether the registry runs, or ran, with `--dev`. */
+  get dev(): boolean {
+    return this.#registry?.dev === true
+  }
+
+  /** What is known of a service. */
+  view(service: string): ServiceView | undefined {
+    return this.#registry?.view(service)
+  }
+
+  /** What is in force for a service: its document over the mesh's over the defaults. */
+  policyOf(service: string): ServicePolicy {
+    const mesh = (this.view(MESH_DOCUMENT)?.policy ?? null) as PolicyDocument | null
+    const own = (this.view(service)?.policy ?? null) as PolicyDocument | null
+    return resolvePolicy(mesh, own, { dev: this.dev })
+  }
+
+  /** From now on changes of `service` are told. */
+  watch(service: string): void {
+    this.#watched.add(service)
+    this.#registry?.watch(service, (view) => this.#onView(view))
+  }
+
+  /**
+   * Resolves with identity and a first snapshot.
+   *
+   * @throws MeshError after `untilAt` on the monotonic clock, or at once when the registry says no
+   */
+  async join(untilAt: number): Promise<void> {
+    await this.#begin(await this.#obtain(untilAt))
+    await this.#firstViewsUntil(untilAt)
+  }
+
+  /**
+   * The same without a registry: resolves by `untilAt` in any case, and goes on trying in the background.
+   *
+   * @throws MeshError at once when the registry says no
+   */
+  async joinWithout(untilAt: number): Promise<void> {
+    try {
+      await this.join(untilAt)
+    } catch (error) {
+      if (!(error instanceof MeshError) || error.code !== 'registry-unavailable') throw error
+      if (this.#registry !== undefined) return
+      void this.#obtain(Number.POSITIVE_INFINITY)
+        .then((rotation) => this.#begin(rotation))
+        .catch((later: unknown) => {
+          const reason = later instanceof Error ? later.message : String(later)
+          if (!this.#closed) this.#shared.events.emit('identity:failed', { reason })
+        })
+    }
+  }
+
+  /** Leaves without ceremony; what was drained before is gone already. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#registry?.close()
+    this.#rotation?.close()
+    this.#shared.identity.close()
+    const registry = this.#registry
+    if (registry !== undefined) await this.#lastGood?.close(() => registry.known)
+  }
+
+  #obtain(untilAt: number): Promise<RotatingIdentity> {
+    const { settings, store, events } = this.#shared
+    return obtainIdentity(settings, store, events, untilAt, () => this.#closed)
+  }
+
+  /** There is an identity: the session can begin. */
+  async #begin(rotation: RotatingIdentity): Promise<void> {
+    const { settings, identity, verifier, events, store } = this.#shared
+    const { service, clock } = settings
+    const lastGood = new LastGood(store, rotation.current.trustDomain, clock, (reason) =>
+      events.emit('snapshot:rejected', { subject: 'disk', reason }),
+    )
+    const restored = await lastGood.load()
+    if (this.#closed) {
+      rotation.close()
+      return
+    }
+    this.#rotation = rotation
+    this.#lastGood = lastGood
+    identity.arrive(rotation)
+    const registry = new RegistryClient({
+      addresses: settings.registry,
+      service,
+      process: newInstanceId(service),
+      clock,
+      restored,
+      tls: () => clientTlsOptions(identity.current, verifier, { registry: true }),
+      observer: {
+        connected: (address) => events.emit('registry:connected', { address }),
+        lost: (address, reason) => events.emit('registry:lost', { address, reason }),
+        rejected: (reason) => events.emit('snapshot:rejected', { subject: 'registry', reason }),
+        bundle: (_trustDomain, roots, sequence) => rotation.updateBundle(roots, sequence),
+        refused: (code, message) => events.emit('snapshot:rejected', { subject: code, reason: message }),
+        skew: (ms) => events.emit('identity:failed', { reason: `our clock differs from the registry's by ${ms} ms` }),
+      },
+    })
+    this.#registry = registry
+    identity.onRotate(() => registry.renew())
+    for (const watched of this.#watched) registry.watch(watched, (view) => this.#onView(view))
+    this.#listener.begun(registry)
+    registry.start()
+  }
+
+  #onView(view: ServiceView): void {
+    const registry = this.#registry
+    if (registry === undefined) return
+    this.#listener.viewChanged(view)
+    const { service: subject, revision, stale } = view
+    this.#shared.events.emit('snapshot:applied', { subject, revision, stale })
+    registry.acknowledge(view)
+    if (!stale) this.#lastGood?.changed(() => registry.known)
+    this.#firstViews?.()
+  }
+
+  /** Until the mesh's and our own service's view are there, live or stale. */
+  #firstViewsUntil(untilAt: number): Promise<void> {
+    const { clock, service, registry: addresses } = this.#shared.settings
+    const complete = (): boolean => this.view(MESH_DOCUMENT) !== undefined && this.view(service) !== undefined
+    if (complete()) return Promise.resolve()
+    return new Promise((resolve, reject) => {
+      const timer = clock.startTimer(
+        Math.max(0, untilAt - clock.now()),
+        () => {
+          this.#firstViews = undefined
+          const message = `no registry sent a snapshot in time (${addresses.join(', ')}), and there is none on disk`
+          reject(new MeshError(message, { code: 'registry-unavailable', service }))
+        },
+        undefined,
+      )
+      this.#firstViews = () => {
+        if (!complete()) return
+        clock.stopTimer(timer)
+        this.#firstViews = undefined
+        resolve()
+      }
+    })
+  }
+}

@@ -1,0 +1,232 @@
+/**
+ * One process in the mesh, as users see it. Its rooms do the work: membership (identity, registry, what is in force), destinations
+ * (whom we call), servers (what we serve).
+ */
+import { HttpClient, type HttpFilter } from '../client/http-client.ts'
+import { type MeshDispatcher, type MeshDispatcherOptions, makeDispatcher } from '../client/http-dispatcher.ts'
+import { type HttpFetchOptions, type MeshFetch, type MeshFetchInit, makeFetch } from '../client/http-fetch.ts'
+import { sleep } from '../core/clock.ts'
+import { MeshError } from '../core/errors.ts'
+import { OptionsError, show } from '../core/fields.ts'
+import type { OpossumCircuit } from '../resilience/opossum-circuit.ts'
+import type { HttpHandler } from '../server/http-handler.ts'
+import { type Admin, resolveAdmin, startAdmin } from '../telemetry/admin.ts'
+import type { EventRecord } from '../telemetry/events.ts'
+import { LoopDelay } from '../telemetry/loop-delay.ts'
+import { registerMeshGauges } from '../telemetry/mesh-gauges.ts'
+import { adminPages } from './admin-pages.ts'
+import { Destinations } from './destinations.ts'
+import { Membership } from './membership.ts'
+import type { MeshSettings, ServeOptions } from './options.ts'
+import { type MeshServer, Servers } from './servers.ts'
+import { closeOnSignal } from './signals.ts'
+import { type Surroundings, surroundingsOf } from './surroundings.ts'
+
+/** How often a drain looks whether our own calls have ended. */
+const LOOK_MS = 20
+
+/** @internal What `joinMesh` does once the options are known to be right. */
+export async function startMesh(settings: MeshSettings): Promise<Mesh> {
+  const untilAt = settings.clock.now() + settings.joinTimeoutMs
+  const mesh = new Mesh(await surroundingsOf(settings))
+  await mesh.start(untilAt)
+  return mesh
+}
+
+/** A process in the mesh; made by `joinMesh`. */
+export class Mesh {
+  readonly #shared: Surroundings
+  readonly #membership: Membership
+  readonly #destinations: Destinations
+  readonly #servers: Servers
+  readonly #fetch: MeshFetch
+  readonly #cleanUp: (() => unknown)[] = []
+  #admin: Admin | undefined
+  #closing: Promise<void> | undefined
+
+  /** @internal */
+  constructor(shared: Surroundings) {
+    this.#shared = shared
+    this.#membership = new Membership(shared, {
+      viewChanged: (view) => {
+        this.#servers.viewChanged(view)
+        this.#destinations.viewChanged(view)
+      },
+      begun: (registry) => this.#servers.begun(registry),
+    })
+    this.#destinations = new Destinations(shared, this.#membership)
+    this.#servers = new Servers(shared, this.#membership)
+    this.#fetch = makeFetch((name) => this.#destinations.find(name))
+  }
+
+  /** The name of this service. */
+  get service(): string {
+    return this.#shared.settings.service
+  }
+
+  /** Our SPIFFE id, `spiffe://<trust domain>/service/<name>`. @throws MeshError while there is none (`startWithout`) */
+  get spiffeId(): string {
+    return this.#shared.identity.current.spiffeId
+  }
+
+  /** Whether what is in force comes from the disk, because no registry has answered yet. */
+  get stale(): boolean {
+    return this.#membership.view(this.service)?.stale !== false
+  }
+
+  /** Port of the admin listener; `undefined` if there is none. */
+  get adminPort(): number | undefined {
+    return this.#admin?.port
+  }
+
+  /**
+   * The client of a service. Cheaper than {@link Mesh.fetch}; the same policies.
+   *
+   * @throws OptionsError if `service` is no service name
+   * @throws MeshError `closed`
+   * @example
+   * ```ts
+   * const inventory = mesh.http('inventory')
+   * const item = await (await inventory.get('/items/42', { timeout: '300ms' })).json()
+   * ```
+   */
+  http(service: string, options: { readonly filters?: readonly HttpFilter[] } = {}): HttpClient {
+    const found = this.#destinations.find(service)
+    if (found === undefined) throw wrongServiceName(service)
+    return new HttpClient(found, options.filters)
+  }
+
+  /**
+   * A drop-in for `fetch` whose host is a service name, such as `http://inventory/items/42`; rejects with a `MeshError` where the
+   * built-in one rejects with a `TypeError`.
+   */
+  fetch(input: string | URL | Request, init?: MeshFetchInit): Promise<Response> {
+    return this.#fetch(input, init)
+  }
+
+  /** A `fetch` with options of its own, to be handed to code that takes one. */
+  fetchWith(options: HttpFetchOptions): MeshFetch {
+    return makeFetch((name) => this.#destinations.find(name), options)
+  }
+
+  /**
+   * For code that speaks undici, or through `setGlobalDispatcher` the built-in `fetch`: hosts that end in `.mesh` go through the mesh.
+   *
+   * @example
+   * ```ts
+   * setGlobalDispatcher(mesh.dispatcher())
+   * await fetch('http://inventory.mesh/items/42')
+   * ```
+   */
+  dispatcher(options?: MeshDispatcherOptions): MeshDispatcher {
+    this.#assertOpen()
+    const dispatcher = makeDispatcher((name) => this.#destinations.find(name), options)
+    this.#cleanUp.push(() => dispatcher.close())
+    return dispatcher
+  }
+
+  /**
+   * Serves `handler` and registers it as an instance of this service. Resolves when it listens and the registry knows it; without a
+   * registry, when it listens, and it is registered as soon as there is one.
+   *
+   * @throws OptionsError naming each wrong option, MeshError `registry-refused`, or the system's error if it cannot listen
+   */
+  async serve(handler: HttpHandler, options?: ServeOptions): Promise<MeshServer> {
+    this.#assertOpen()
+    return this.#servers.serve(handler, options)
+  }
+
+  /** All metrics of this mesh as Prometheus text (content type `text/plain; version=0.0.4`). */
+  metrics(): string {
+    return this.#shared.metrics.text()
+  }
+
+  /** The circuits of the services that this process calls: real opossum objects. */
+  circuits(): readonly OpossumCircuit[] {
+    return this.#destinations.circuits()
+  }
+
+  /** The last events, oldest first; the same as on `node:diagnostics_channel`. */
+  events(): readonly EventRecord[] {
+    return this.#shared.recent.recent()
+  }
+
+  /**
+   * Leaves the mesh without losing a request: out of the pickers of all clients, then finish what runs, then close everything.
+   * Resolves when nothing is left; safe to call more than once; never rejects.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#leave()
+    return this.#closing
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  /** @internal What a failed start has opened is closed again, without ceremony. */
+  async start(untilAt: number): Promise<void> {
+    const { adminPort, handleSignals, startWithout } = this.#shared.settings
+    try {
+      this.#cleanUp.push(this.#registerGauges())
+      if (adminPort !== undefined) {
+        const pages = adminPages(this.#shared, this.#membership, this.#destinations)
+        this.#admin = await startAdmin(resolveAdmin({ port: adminPort }), pages)
+      }
+      if (handleSignals) this.#cleanUp.push(closeOnSignal(() => this.close()))
+      if (startWithout) await this.#membership.joinWithout(untilAt)
+      else await this.#membership.join(untilAt)
+    } catch (error) {
+      this.#closing ??= this.#release()
+      await this.#closing
+      throw error
+    }
+  }
+
+  #registerGauges(): () => void {
+    const { settings, metrics, identity } = this.#shared
+    const { service, clock } = settings
+    return registerMeshGauges(metrics, {
+      service,
+      peers: () => this.#destinations.readings(),
+      certificateNotAfter: () => (identity.present ? identity.current.notAfter : undefined),
+      wallNow: () => clock.wallNow(),
+      snapshotAgeMs: () => {
+        const heardAt = this.#membership.registry?.heardAt
+        return heardAt === undefined ? undefined : clock.now() - heardAt
+      },
+      configRevision: () => this.#membership.view(service)?.revision,
+      registryConnected: () => this.#membership.registry?.connected,
+      loopDelay: new LoopDelay(clock),
+    })
+  }
+
+  #assertOpen(): void {
+    if (this.#closing !== undefined) {
+      throw new MeshError(`the mesh of ${this.service} was closed`, { code: 'closed', service: this.service })
+    }
+  }
+
+  async #leave(): Promise<void> {
+    const { clock, drainNoticeMs, drainTimeoutMs } = this.#shared.settings
+    this.#shared.events.emit('drain:step', { step: 'leaving', running: this.#destinations.running })
+    const untilAt = clock.now() + drainNoticeMs + drainTimeoutMs
+    await this.#servers.leave()
+    // What we have asked others may outlive the requests that we served.
+    while (this.#destinations.running > 0 && clock.now() < untilAt) await sleep(clock, LOOK_MS)
+    await this.#release()
+  }
+
+  async #release(): Promise<void> {
+    await this.#servers.close()
+    this.#destinations.close()
+    await this.#membership.close()
+    await Promise.allSettled(this.#cleanUp.splice(0).map(async (cleanUp) => cleanUp()))
+    await this.#admin?.close()
+  }
+}
+
+function wrongServiceName(service: unknown): OptionsError {
+  const expected = "expected a service name: 1 to 63 lower-case letters, digits and '-'; 'mesh' is reserved"
+  return new OptionsError('mesh.http', [{ path: ['service'], message: `${expected}, got ${show(service)}` }])
+}

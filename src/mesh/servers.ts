@@ -1,0 +1,156 @@
+/** What this process serves: each server with the instance by which others find it, and how both go away together. */
+import { sleep } from '../core/clock.ts'
+import { MeshError } from '../core/errors.ts'
+import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
+import type { RegistryClient } from '../discovery/registry-client.ts'
+import type { ServiceView } from '../discovery/snapshot.ts'
+import type { Instance } from '../discovery/wire.ts'
+import { compileServerStack, ServerLimits, type Stack } from '../resilience/stack.ts'
+import { announcedInstance, newInstanceId } from '../server/announce.ts'
+import { type Authorizer, compileIntentions } from '../server/authorization.ts'
+import type { HttpHandler } from '../server/http-handler.ts'
+import { type HttpServer, type HttpServerStats, serveHttp } from '../server/http-server.ts'
+import type { Membership } from './membership.ts'
+import { resolveServeOptions, type ServeOptions } from './options.ts'
+import type { Surroundings } from './surroundings.ts'
+
+/** After all watchers have acknowledged, requests that left before may still be on the wire. */
+const ON_THE_WIRE_MS = 100
+/** How long to go on serving when nobody can tell whether we were seen leaving (faults-and-attacks F56). */
+const UNSEEN_LAME_DUCK_MS = 2_000
+
+/** A server in the mesh; made by `mesh.serve`. */
+export interface MeshServer {
+  /** The address listened on. */
+  readonly address: string
+  readonly port: number
+  /** Counts since the start, and what is there now. */
+  readonly stats: HttpServerStats
+  /** Takes only this server out of the mesh, without losing a request; `mesh.close()` does it for all. */
+  close(): Promise<void>
+}
+
+interface Served {
+  readonly instance: Instance
+  readonly server: HttpServer
+}
+
+export class Servers {
+  readonly #shared: Surroundings
+  readonly #membership: Membership
+  readonly #limits: ServerLimits
+  readonly #served = new Map<Served, Promise<void> | undefined>()
+  #leaving = false
+
+  constructor(shared: Surroundings, membership: Membership) {
+    this.#shared = shared
+    this.#membership = membership
+    this.#limits = new ServerLimits(shared.settings.clock)
+  }
+
+  async serve(handler: HttpHandler, options?: ServeOptions): Promise<MeshServer> {
+    const { settings, identity, verifier, events, server: telemetry } = this.#shared
+    const { clock, service, zone, version, weight } = settings
+    const { server: serverOptions, advertise, metadata } = resolveServeOptions(options, this.#membership.dev)
+    const tls = serverOptions.mode !== 'plaintext'
+    if (tls) await identity.whenPresent()
+    const server = await serveHttp(handler, serverOptions, {
+      service,
+      clock,
+      identity,
+      verifier,
+      ...this.#inForce(),
+      events,
+      within: (call, work) => telemetry.within(call, work),
+    })
+    const { address: host, port } = server
+    const all = { ...settings.metadata, ...metadata }
+    const announcement = { service, host, port, advertise, tls, zone, version, weight, metadata: all }
+    const instance = announcedInstance(newInstanceId(service), { ...announcement, protocol: 'http' })
+    const served = { instance, server }
+    this.#served.set(served, undefined)
+    try {
+      await this.#membership.registry?.register(instance)
+    } catch (error) {
+      // Without a registry it is registered later; what the registry refuses it would refuse again.
+      if (error instanceof MeshError && error.code === 'registry-refused') {
+        this.#served.delete(served)
+        await Promise.all([this.#membership.registry?.deregister(instance.id), server.close()])
+        throw error
+      }
+    }
+    if (this.#leaving) {
+      await this.#leave(served)
+      throw new MeshError(`the mesh of ${service} was closed`, { code: 'closed', service })
+    }
+    return {
+      get address() {
+        return server.address
+      },
+      get port() {
+        return server.port
+      },
+      get stats() {
+        return server.stats
+      },
+      close: () => this.#leave(served),
+    }
+  }
+
+  /** Served before there was a registry (`startWithout`): it keeps them until it is connected. */
+  begun(registry: RegistryClient): void {
+    for (const { instance } of this.#served.keys()) void registry.register(instance).catch(() => undefined)
+  }
+
+  /** New intentions and limits; requests in progress keep theirs. */
+  viewChanged(view: ServiceView): void {
+    if (view.service !== MESH_DOCUMENT && view.service !== this.#shared.settings.service) return
+    const { authorizer, stack } = this.#inForce()
+    for (const { server } of this.#served.keys()) {
+      server.authorizer = authorizer
+      server.stack = stack
+    }
+  }
+
+  /** All leave the mesh. Never rejects. */
+  async leave(): Promise<void> {
+    this.#leaving = true
+    await Promise.all([...this.#served.keys()].map((served) => this.#leave(served)))
+  }
+
+  /** All end now. */
+  async close(): Promise<void> {
+    this.#leaving = true
+    await Promise.all([...this.#served.keys()].map(({ server }) => server.close()))
+  }
+
+  #inForce(): { authorizer: Authorizer; stack: Stack } {
+    const { settings, server: telemetry } = this.#shared
+    const policy = this.#membership.policyOf(settings.service)
+    const { limits } = policy.settings
+    return {
+      authorizer: compileIntentions(policy.allow, policy.defaultIntention),
+      stack: compileServerStack({ limits, state: this.#limits, telemetry, clock: settings.clock }),
+    }
+  }
+
+  #leave(served: Served): Promise<void> {
+    let leaving = this.#served.get(served)
+    if (leaving === undefined) {
+      leaving = this.#drain(served).finally(() => this.#served.delete(served))
+      this.#served.set(served, leaving)
+    }
+    return leaving
+  }
+
+  /** Out of all pickers first, then what runs ends, then it is gone: the order matters more than retries do. */
+  async #drain({ instance: { id }, server }: Served): Promise<void> {
+    const { clock, drainNoticeMs, drainTimeoutMs } = this.#shared.settings
+    const registry = this.#membership.registry
+    const seen = Promise.resolve(registry?.drain(id, drainNoticeMs)).then((how) =>
+      sleep(clock, how === 'seen' ? ON_THE_WIRE_MS : Math.min(UNSEEN_LAME_DUCK_MS, drainNoticeMs)),
+    )
+    await server.drain({ lameDuckMs: drainNoticeMs, seen, graceMs: drainTimeoutMs })
+    await registry?.deregister(id)
+  }
+}
