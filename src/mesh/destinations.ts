@@ -31,8 +31,9 @@ export class Destinations {
     }
     const known = this.#byService.get(name)
     if (known !== undefined) return known
-    if (!SERVICE_NAME.test(name) || name === MESH_DOCUMENT || this.#byService.size >= MOST_DESTINATIONS)
-      return undefined
+    // From JavaScript anything may come: 5 and null would match as '5' and 'null'.
+    if (typeof name !== 'string' || !SERVICE_NAME.test(name) || name === MESH_DOCUMENT) return undefined
+    if (this.#byService.size >= MOST_DESTINATIONS) return undefined
     const { settings, transport, client, events } = this.#shared
     const made = new Destination(name, { clock: settings.clock, telemetry: client, events, transport })
     this.#byService.set(name, made)

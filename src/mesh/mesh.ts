@@ -2,6 +2,7 @@
  * One process in the mesh, as users see it. Its rooms do the work: membership (identity, registry, what is in force), destinations
  * (whom we call), servers (what we serve).
  */
+import { checkClientOptions } from '../client/check-options.ts'
 import { HttpClient, type HttpFilter } from '../client/http-client.ts'
 import { type MeshDispatcher, type MeshDispatcherOptions, makeDispatcher } from '../client/http-dispatcher.ts'
 import { type HttpFetchOptions, type MeshFetch, type MeshFetchInit, makeFetch } from '../client/http-fetch.ts'
@@ -90,10 +91,10 @@ export class Mesh {
    * const item = await (await inventory.get('/items/42', { timeout: '300ms' })).json()
    * ```
    */
-  http(service: string, options: { readonly filters?: readonly HttpFilter[] } = {}): HttpClient {
+  http(service: string, options?: { readonly filters?: readonly HttpFilter[] }): HttpClient {
     const found = this.#destinations.find(service)
     if (found === undefined) throw wrongServiceName(service)
-    return new HttpClient(found, options.filters)
+    return options === undefined ? new HttpClient(found) : new HttpClient(found, checkClientOptions(options))
   }
 
   /**
