@@ -200,6 +200,42 @@ const REQUESTS: readonly (readonly [what: string, field: string, valid: RegExp, 
     /header/,
     () => mesh.http('inventory').get('/', { headers: { a: 'b\r\nc: d' } }),
   ],
+  [
+    'an option with a typing error',
+    'timeuot',
+    /did you mean 'timeout'/,
+    () => mesh.http('inventory').get('/', { timeuot: 5 } as object),
+  ],
+  ['a signal that is none', 'signal', /AbortSignal/, () => mesh.http('inventory').get('/', { signal: 5 as never })],
+  [
+    'idempotent in words',
+    'idempotent',
+    /true or false/,
+    () => mesh.http('inventory').get('/', { idempotent: 'yes' as never }),
+  ],
+  ['retry as a number', 'retry', /false/, () => mesh.http('inventory').get('/', { retry: 5 as never })],
+  ['a query that is none', 'query', /URLSearchParams/, () => mesh.http('inventory').get('/', { query: 5 as never })],
+  ['headers that are none', 'headers', /an object/, () => mesh.http('inventory').get('/', { headers: 5 as never })],
+  ['a body without a form', 'body', /text, bytes/, () => mesh.http('inventory').post('/', 5 as never)],
+  ['JSON of a BigInt', 'json', /JSON/, () => mesh.http('inventory').post('/', { a: 1n })],
+  ['filters that are no list', 'filters', /list/, () => mesh.http('inventory', { filters: 5 as never })],
+  ['a filter that is no function', 'filters', /function/, () => mesh.http('inventory', { filters: [5 as never] })],
+  [
+    'an unknown option of a client',
+    'filter',
+    /did you mean 'filters'/,
+    () => mesh.http('inventory', { filter: [] } as object),
+  ],
+  ['a dispatcher with a wrong fallback', 'fallback', /Dispatcher/, () => mesh.dispatcher({ fallback: 5 as never })],
+  ['fetchWith a wrong option', 'passthrough', /true or false/, () => mesh.fetchWith({ passthrough: 5 as never })],
+  ['fetch of null', 'input', /a URL such as/, () => mesh.fetch(null as never)],
+  ['fetch of a GET with a body', 'body', /cannot have body/, () => mesh.fetch('http://inventory/', { body: 'x' })],
+  [
+    'fetch with a signal that is none',
+    'signal',
+    /AbortSignal/,
+    () => mesh.fetch('http://inventory/', { signal: 5 as never }),
+  ],
   ['fetch of no URL', 'input', /a URL such as/, () => mesh.fetch('inventory/items')],
   ['fetch of another scheme', 'input', /http URL/, () => mesh.fetch('ftp://inventory/')],
   ['fetch with a password', 'input', /without credentials/, () => mesh.fetch('http://a:b@inventory/')],
@@ -217,6 +253,11 @@ test.each(REQUESTS)('%s is refused before anything is sent', async (_what, field
   expectMistake(await errorOf(work), field, valid)
   expect(requests()).toEqual(before)
   expect(await (await mesh.http('inventory').get('/')).text()).toBe('hello')
+})
+
+test.each([null, 5, 'x'])('%j instead of the options of a request is refused', async (options) => {
+  const error = await errorOf(() => mesh.http('inventory').get('/', options as never))
+  expect(error).toBeInstanceOf(OptionsError)
 })
 
 test.each(['http://example.com/', 'http://127.0.0.1/', 'http://localhost:8080/'])(
