@@ -92,6 +92,6 @@ export function withQuery(path: string, query: QueryInput | undefined): string {
   return text === '' ? path : `${path}${path.includes('?') ? '&' : '?'}${text}`
 }
 
-type QueryValue = string | number | boolean | undefined
+export type QueryValue = string | number | boolean | undefined
 
 export type QueryInput = URLSearchParams | Readonly<Record<string, QueryValue | readonly QueryValue[]>>

@@ -40,28 +40,30 @@ export class Call {
 
   /** Attempts started so far. */
   attempts = 0
-  /** Something reached the caller: no more attempts. */
+  /** @internal Something reached the caller: no more attempts. */
   committed = false
-  /** The last endpoint tried, and the earlier ones (only after a failure). */
+  /** @internal The last endpoint tried, and the earlier ones (only after a failure). */
   endpoint: Endpoint | undefined = undefined
+  /** @internal */
   tried: Endpoint[] | undefined = undefined
-  /** Only after a failure. */
+  /** @internal Only after a failure. */
   reports: AttemptReport[] | undefined = undefined
-  /** Whether any attempt may have been acted on. */
+  /** @internal Whether any attempt may have been acted on. */
   sent = false
-  /** Set once, by the execution. */
+  /** @internal Set once, by the execution. */
   settled = false
   /** Why the call was cancelled; `undefined` while it was not. */
   cancelledBy: unknown = undefined
 
-  /** What is running for this call right now: attempts, a backoff, a wait. Told when the call is cancelled. */
+  /** @internal What is running for this call right now: attempts, a backoff, a wait. Told when the call is cancelled. */
   onCancel: ((cause: unknown) => void) | undefined = undefined
-  /** Observers' own (a span; the series it is counted in); set by the telemetry, read by it only. */
+  /** @internal Observers' own (a span; the series it is counted in); set by the telemetry, read by it only. */
   observed: unknown = undefined
+  /** @internal */
   metered: unknown = undefined
-  /** The attempt a service policy admitted, for its settling. */
+  /** @internal The attempt a service policy admitted, for its settling. */
   first: Attempt | undefined = undefined
-  /** How it ended. */
+  /** @internal How it ended. */
   outcome: Outcome | undefined = undefined
 
   #children: Set<Call> | undefined = undefined

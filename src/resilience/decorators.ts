@@ -10,7 +10,7 @@ import type { RateLimitOptions } from './rate-limit.ts'
 import type { RetryOptions } from './retry.ts'
 
 /** Any method that returns a promise. */
-type AsyncMethod = (...args: never[]) => Promise<unknown>
+export type AsyncMethod = (...args: never[]) => Promise<unknown>
 
 /** A decorator for methods that return promises, in both signatures. */
 export interface MethodGuard {

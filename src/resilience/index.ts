@@ -7,6 +7,7 @@ export { type Issue, OptionsError } from '../core/fields.ts'
 export type { BackoffOptions } from './backoff.ts'
 export type { CircuitBreakerOptions } from './circuit-breaker.ts'
 export {
+  type AsyncMethod,
   bulkhead,
   circuitBreaker,
   fallback,
@@ -24,3 +25,4 @@ export type { RateLimitOptions } from './rate-limit.ts'
 export type { RetryOptions } from './retry.ts'
 export type { RetryBudgetOptions } from './retry-budget.ts'
 export type { BalancerName, LimitsOptions, ServiceOptions } from './settings.ts'
+export { BALANCER_NAMES } from './settings.ts'
