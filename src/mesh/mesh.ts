@@ -92,9 +92,10 @@ export class Mesh {
    * ```
    */
   http(service: string, options?: { readonly filters?: readonly HttpFilter[] }): HttpClient {
+    const filters = options === undefined ? undefined : checkClientOptions(options)
     const found = this.#destinations.find(service)
     if (found === undefined) throw wrongServiceName(service)
-    return options === undefined ? new HttpClient(found) : new HttpClient(found, checkClientOptions(options))
+    return new HttpClient(found, filters)
   }
 
   /**
