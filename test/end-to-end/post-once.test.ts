@@ -20,6 +20,8 @@ test('no POST is executed twice when servers are killed, and only one that may h
     rig.start('service', {
       mesh: { service: 'inventory', registry: registry.url, stateDir: 'memory' },
       log: rig.path('executed'),
+      // So that a kill finds several that were executed and not answered.
+      workMs: 100,
       name,
     })
   const servers = await Promise.all(['a', 'b', 'c'].map((name) => start(name)))
@@ -61,7 +63,8 @@ test('no POST is executed twice when servers are killed, and only one that may h
   // What certainly was not executed has other servers to go to, so it does not fail.
   expect(failed.filter(([, how]) => !how.sent)).toEqual([])
   expect(failed.map(([, how]) => how.code).filter((code) => code !== 'connection-lost')).toEqual([])
-  // Two kills at 150/s find a handful of calls in flight; more would be calls that went on to dead servers.
-  expect(failed.length).toBeLessThan(20)
+  // Two kills, each of a third of the 15 calls in flight; more would be calls that went on to dead servers.
+  expect(failed.length).toBeGreaterThan(0)
+  expect(failed.length).toBeLessThan(40)
   expect(answered.length).toBeGreaterThan(400)
 }, 40_000)

@@ -8,7 +8,7 @@ import type { TLSSocket } from 'node:tls'
 import { joinMesh } from '../../../src/index.ts'
 import { obey, options, report } from './parent.ts'
 
-const { mesh: meshOptions, serve, log, name = String(process.pid) } = options
+const { mesh: meshOptions, serve, log, workMs = 3, name = String(process.pid) } = options
 const file = log === undefined ? undefined : openSync(log, 'a')
 const mesh = await joinMesh(meshOptions)
 
@@ -17,9 +17,8 @@ async function answer(req: IncomingMessage, res: ServerResponse): Promise<void> 
   if (req.method === 'POST') {
     let id = ''
     for await (const chunk of req) id += chunk
-    // Longer than a moment, so that a kill finds work that was executed and not answered.
     if (file !== undefined) writeSync(file, `${id}\n`)
-    await new Promise((resolve) => setTimeout(resolve, 3))
+    await new Promise((resolve) => setTimeout(resolve, workMs))
     res.end(name)
     return
   }
