@@ -150,9 +150,13 @@ export class RegistryClient {
     await this.#ask((ref) => ({ type: 'deregister', ref, id })).catch(() => undefined)
   }
 
-  /** The identity has changed: the next connection shows the new one. What is known is kept. */
+  /** The identity has changed: another connection shows the new one, at once. What is known is kept, and nobody hears of a loss. */
   renew(): void {
-    this.#connection?.close()
+    const old = this.#connection
+    if (old === undefined) return
+    this.#disconnected('the identity was renewed')
+    old.close()
+    this.#connect()
   }
 
   close(): void {
@@ -223,13 +227,17 @@ export class RegistryClient {
     })
   }
 
-  #lose(address: string, reason: string): void {
-    const wasConnected = this.#welcome !== undefined
+  #disconnected(reason: string): void {
     this.#connection = undefined
     this.#welcome = undefined
     if (this.#beatTimer !== undefined) this.#clock.stopTimer(this.#beatTimer)
     this.#beatTimer = undefined
     this.#failAll('registry-unavailable', `the registry went away: ${reason}`)
+  }
+
+  #lose(address: string, reason: string): void {
+    const wasConnected = this.#welcome !== undefined
+    this.#disconnected(reason)
     if (this.#closed) return
     if (wasConnected) this.#options.observer.lost(address, reason)
     this.#next += 1
@@ -283,10 +291,14 @@ export class RegistryClient {
       case 'error':
         this.#options.observer.refused(message.code, message.message)
         if (message.ref !== undefined) {
-          this.#settle(
-            message.ref,
-            new MeshError(message.message, { code: 'registry-refused', service: this.#options.service }),
-          )
+          const passing = message.code === 'storage-unavailable'
+          const code = passing ? 'registry-unavailable' : 'registry-refused'
+          this.#settle(message.ref, new MeshError(message.message, { code, service: this.#options.service }))
+          // A new session asks for everything again, after a pause of up to 2 s.
+          if (passing) {
+            this.#failures = Math.max(this.#failures, 4)
+            this.#connection?.close()
+          }
         }
         return
       case 'goaway':
