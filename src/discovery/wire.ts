@@ -107,3 +107,23 @@ export interface JoinResponse {
   readonly sequence: number
   readonly wallNow: number
 }
+
+/** How long a token may live, and does unless the asker says otherwise. */
+export const TOKEN_LIFE_MS = { byDefault: 300_000, least: 1_000, most: 3_600_000 } as const
+
+/** Asks for a JWT-SVID of the asker (mTLS). Body of `POST /v1/jwt`. */
+export interface JwtRequest {
+  /** Who will be shown the token: one name, usually a SPIFFE id, a service or a URL. */
+  readonly audience: string
+  /** Default 5 min, at most 1 h; the token ends no later than the certificate that was shown. */
+  readonly ttlMs?: number
+}
+
+export interface JwtResponse {
+  readonly token: string
+  readonly spiffeId: string
+  readonly audience: string
+  /** Wall clock of the registry, ms. */
+  readonly expiresAt: number
+  readonly wallNow: number
+}

@@ -10,6 +10,7 @@ import type { Registrar } from './registrar.ts'
 import type { ScriptWatches } from './script-watch.ts'
 import type { Sessions } from './sessions.ts'
 import type { RegistryState } from './state.ts'
+import type { TokenSigner } from './token-signer.ts'
 import type { Tokens } from './tokens.ts'
 import type { WatchHub } from './watch-hub.ts'
 
@@ -17,6 +18,7 @@ export interface ApiContext {
   readonly state: RegistryState
   readonly authority: RegistryAuthority
   readonly tokens: Tokens
+  readonly signer: TokenSigner
   readonly policies: Policies
   readonly audit: Audit
   readonly hub: WatchHub

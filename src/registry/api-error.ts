@@ -1,11 +1,12 @@
 /** How the registry refuses a request: a status, a stable code and a sentence. */
 import { describeIssue, type Issue } from '../core/fields.ts'
+import { StorageError } from './storage.ts'
 
 /**
  * Stable, as the API, the session and the audit log say them. Tokens: `token-missing`, `token-unknown`, `token-used`,
  * `token-expired`, `token-wrong-service`. Requests: `csr-invalid`, `invalid-request`, `invalid-policy`, `too-large`, `too-slow`,
  * `not-found`, `method-not-allowed`, `conflict`. Rights: `identity-required`, `admin-required`, `foreign-service`, `host-refused`,
- * `origin-refused`, `address-refused`. Load: `rate-limited`, `overloaded`. Ours: `internal`.
+ * `origin-refused`, `address-refused`. Load: `rate-limited`, `overloaded`. Ours: `storage-unavailable` (nothing was changed; try again), `internal`.
  */
 export type ApiCode =
   | 'token-missing'
@@ -29,6 +30,7 @@ export type ApiCode =
   | 'address-refused'
   | 'rate-limited'
   | 'overloaded'
+  | 'storage-unavailable'
   | 'internal'
 
 const STATUS: Readonly<Record<ApiCode, number>> = {
@@ -53,6 +55,7 @@ const STATUS: Readonly<Record<ApiCode, number>> = {
   'address-refused': 403,
   'rate-limited': 429,
   overloaded: 503,
+  'storage-unavailable': 503,
   internal: 500,
 }
 
@@ -80,4 +83,13 @@ export class ApiError extends Error {
 /** Wrong input, with every mistake named. */
 export function invalid(what: string, issues: readonly Issue[], code: ApiCode = 'invalid-request'): ApiError {
   return new ApiError(code, `${what}: ${issues.slice(0, 10).map(describeIssue).join('; ')}`, issues)
+}
+
+/** What a caller is told of any failure. Of our own ones only the kind: their text may name what is none of a stranger's business. */
+export function asApiError(error: unknown): ApiError {
+  if (error instanceof ApiError) return error
+  if (error instanceof StorageError) {
+    return new ApiError('storage-unavailable', 'the registry cannot write right now, so nothing was changed; try again')
+  }
+  return new ApiError('internal', 'the registry failed; its log says more')
 }

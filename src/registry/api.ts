@@ -2,6 +2,7 @@
 import { duration, type Field, fields, type Issue, integer, optional, text, withDefault } from '../core/fields.ts'
 import { serviceName } from '../core/names.ts'
 import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
+import { TOKEN_LIFE_MS } from '../discovery/wire.ts'
 import type { Access, Caller } from './access.ts'
 import type { ApiContext, Exchange } from './api-context.ts'
 import { ApiError, invalid } from './api-error.ts'
@@ -39,11 +40,18 @@ export const ROUTES: readonly ApiRoute[] = [
   }),
   route('POST', '/v1/join', 'public', join),
   route('POST', '/v1/renew', 'public', renew),
+  route('GET', '/v1/jwks', 'public', ({ signer }, { response }) =>
+    sendJson(response, 200, { keys: [signer.jwk] }, { 'cache-control': 'public, max-age=300' }),
+  ),
+  route('POST', '/v1/jwt', 'read', signToken),
   route('GET', '/v1/services', 'read', ({ watches }, { response }) => watches.list(response)),
   route('GET', '/v1/services/:service', 'read', ({ watches }, { request, response, query, parameters }) =>
     watches.get(request, response, parameters[0]!, query),
   ),
-  route('GET', '/v1/watch', 'read', ({ watches }, { response, query }) => watches.stream(response, query)),
+  route('POST', '/v1/services/:service/release', 'admin', releaseFreeze),
+  route('GET', '/v1/watch', 'read', ({ watches }, { request, response, query }) =>
+    watches.stream(request, response, query),
+  ),
   route('GET', '/v1/policies', 'admin', ({ policies }, { response }) =>
     sendJson(response, 200, { policies: policies.list() }),
   ),
@@ -82,6 +90,11 @@ const JOIN = fields({
   token: optional(text('a join token', /^[A-Za-z0-9._-]+$/, 256)),
 })
 const RENEW = fields({ csr: text('a signing request in PEM', /^[\s\S]+$/, 16_384) })
+const JWT = fields({
+  // Of visible ASCII characters: it is compared byte by byte.
+  audience: text('an audience of visible characters, such as a SPIFFE id, a service or a URL', /^[\x21-\x7e]+$/, 512),
+  ttlMs: withDefault<number>(duration({ min: TOKEN_LIFE_MS.least, max: TOKEN_LIFE_MS.most }), TOKEN_LIFE_MS.byDefault),
+})
 const TTL = duration({ min: 1_000, max: 30 * 86_400_000 })
 const DEFAULT_TTL_MS = 600_000
 
@@ -138,6 +151,26 @@ async function renew(context: ApiContext, { request, response, caller }: Exchang
     sendJson(response, 200, authority.issue(service, key))
   } catch (error) {
     throw audited(audit, 'renew', caller, service, error)
+  }
+}
+
+/** The audit tells that it happened (registrar); here, who wanted it. */
+function releaseFreeze({ registrar, audit }: ApiContext, { response, caller, parameters }: Exchange): void {
+  const service = parameters[0]!
+  const expired = registrar.leases.release(service)
+  if (expired === undefined) throw new ApiError('conflict', `expiry of '${service}' is not frozen`)
+  const { name: who, source } = caller
+  audit.record({ who, source, action: 'release', outcome: 'done', service, detail: `${expired} expired` })
+  sendJson(response, 200, { service, expired })
+}
+
+async function signToken(context: ApiContext, { request, response, caller }: Exchange): Promise<void> {
+  const { signer, audit, clock } = context
+  try {
+    const { audience, ttlMs } = read(JWT, await readJson(request, clock), 'jwt')
+    sendJson(response, 200, await signer.sign(caller, audience, ttlMs))
+  } catch (error) {
+    throw audited(audit, 'jwt', caller, caller.service, error)
   }
 }
 

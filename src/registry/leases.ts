@@ -5,7 +5,8 @@
  *
  * States of a service's guard:
  * - open → frozen: an instance is over its lease, and those that stopped renewing together are too many
- * - frozen → open: their number was small again for two leases; or 30 min are over, and then all of them expire
+ * - frozen → open: their number was small again for two leases; or 30 min are over or an operator says so, and then all of
+ *   them expire
  */
 import type { Clock, Timer } from '../core/clock.ts'
 
@@ -18,11 +19,14 @@ const STOPPED_BEATS = 1.5
 /** Beats in a lease. */
 export const BEATS = 3
 
+/** `operator`: somebody who knows that they did die. */
+export type Release = 'renewed' | 'too-long' | 'operator'
+
 export interface LeaseEvents {
   /** Over its lease and not protected: to be removed. */
   expired(service: string, ids: readonly string[]): void
   frozen(service: string, stopped: number, total: number): void
-  released(service: string, why: 'renewed' | 'too-long'): void
+  released(service: string, why: Release): void
 }
 
 interface Lease {
@@ -77,6 +81,17 @@ export class Leases {
     return this.#services.get(service)?.frozenAt !== undefined
   }
 
+  /** Ends a freeze: whoever is over its lease expires now. Returns how many, or `undefined` if there is no freeze. */
+  release(service: string): number | undefined {
+    const guarded = this.#services.get(service)
+    if (guarded?.frozenAt === undefined) return undefined
+    const now = this.#clock.now()
+    const { lapsed } = this.#silent(guarded, now)
+    this.#release(service, guarded, 'operator')
+    this.#expire(service, guarded, lapsed, now)
+    return lapsed.length
+  }
+
   get size(): number {
     let size = 0
     for (const guarded of this.#services.values()) size += guarded.leases.size
@@ -114,14 +129,7 @@ export class Leases {
   }
 
   #sweep(service: string, guarded: Guarded, now: number): void {
-    const lapsed: string[] = []
-    let silent = 0
-    for (const lease of guarded.leases.values()) {
-      if (now - lease.renewedAt <= STOPPED_BEATS * this.beatMs) continue
-      const silentMs = this.silentMs(lease.renewedAt)
-      if (silentMs > STOPPED_BEATS * this.beatMs) silent += 1
-      if (silentMs > this.leaseMs) lapsed.push(lease.id)
-    }
+    const { lapsed, silent } = this.#silent(guarded, now)
     guarded.expiredAt = guarded.expiredAt.filter((at) => now - at <= this.leaseMs)
     const stopped = silent + guarded.expiredAt.length
     const total = guarded.leases.size + guarded.expiredAt.length
@@ -145,7 +153,19 @@ export class Leases {
     this.#expire(service, guarded, lapsed, now)
   }
 
-  #release(service: string, guarded: Guarded, why: 'renewed' | 'too-long'): void {
+  #silent(guarded: Guarded, now: number): { lapsed: string[]; silent: number } {
+    const lapsed: string[] = []
+    let silent = 0
+    for (const lease of guarded.leases.values()) {
+      if (now - lease.renewedAt <= STOPPED_BEATS * this.beatMs) continue
+      const silentMs = this.silentMs(lease.renewedAt)
+      if (silentMs > STOPPED_BEATS * this.beatMs) silent += 1
+      if (silentMs > this.leaseMs) lapsed.push(lease.id)
+    }
+    return { lapsed, silent }
+  }
+
+  #release(service: string, guarded: Guarded, why: Release): void {
     guarded.frozenAt = undefined
     guarded.calmSince = undefined
     this.#events.released(service, why)

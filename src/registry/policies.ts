@@ -159,9 +159,18 @@ export class Policies {
 function compare(service: string, current: PolicyRecord | null, after: PolicyDocument | null): PolicyChange {
   const before = current?.document ?? null
   const version = current?.version ?? 0
-  if (JSON.stringify(before) === JSON.stringify(after)) return { service, change: 'unchanged', version, before, after }
+  if (canonical(before) === canonical(after)) return { service, change: 'unchanged', version, before, after }
   const change = after === null ? 'deleted' : before === null ? 'created' : 'updated'
   return { service, change, version: version + 1, before, after }
+}
+
+/** The same text for documents that differ only in the order of their keys. */
+function canonical(document: PolicyDocument | null): string {
+  return JSON.stringify(document, (_key, value: unknown) =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : value,
+  )
 }
 
 function checkAll(documents: readonly unknown[]): Map<string, PolicyDocument> {

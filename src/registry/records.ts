@@ -52,6 +52,14 @@ export interface AuthorityRecord {
   readonly sequence: number
 }
 
+/** The key that signs tokens. Its id is its thumbprint. */
+export interface SigningKeyRecord {
+  /** PEM, PKCS#8. Never logged. */
+  readonly privateKey: string
+  /** Wall clock, ms. */
+  readonly createdAt: number
+}
+
 /** One line of the audit log. */
 export interface AuditRecord {
   readonly id: string
@@ -77,6 +85,7 @@ export const KEYS = {
   token: (hash: string) => `token/${hash}`,
   audit: (id: string) => `audit/${id}`,
   authority: 'ca/root',
+  signingKey: 'jwt/key',
   admin: 'admin/token',
 }
 

@@ -8,7 +8,7 @@ import { type Instance, MOST_ENDPOINTS } from '../discovery/wire.ts'
 import { refuseAddress } from './address-policy.ts'
 import { ApiError } from './api-error.ts'
 import type { Audit } from './audit.ts'
-import { Leases } from './leases.ts'
+import { Leases, type Release } from './leases.ts'
 import type { Logger } from './log.ts'
 import { type Gone, type InstanceRecord, KEYS, type ServiceRecord } from './records.ts'
 import type { RegistryState } from './state.ts'
@@ -148,11 +148,17 @@ export class Registrar {
     this.#audit.record({ who: 'registry', source: 'local', action: 'expiry-freeze', outcome: 'done', service, detail })
   }
 
-  #release(service: string, why: 'renewed' | 'too-long'): void {
+  #release(service: string, why: Release): void {
     this.#hub.setFrozen(service, false)
-    const detail = why === 'renewed' ? 'renewals are back' : 'frozen for 30 min'
+    const detail = RELEASED[why]
     this.#audit.record({ who: 'registry', source: 'local', action: 'expiry-release', outcome: 'done', service, detail })
   }
+}
+
+const RELEASED: Readonly<Record<Release, string>> = {
+  renewed: 'renewals are back',
+  'too-long': 'frozen for 30 min',
+  operator: 'an operator said so',
 }
 
 /** Both come from `readInstance`, which builds them with the same keys in the same order. */

@@ -23,6 +23,7 @@ import { ServiceHistory } from './service-history.ts'
 import { Sessions } from './sessions.ts'
 import { RegistryState } from './state.ts'
 import type { Storage } from './storage.ts'
+import { TokenSigner } from './token-signer.ts'
 import { Tokens } from './tokens.ts'
 import { WatchHub } from './watch-hub.ts'
 
@@ -110,6 +111,7 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
     clock,
   )
   const { trustDomain } = authority
+  const signer = await TokenSigner.open(state, trustDomain, clock)
   const adminToken = await ensureAdminToken(state, authority.fingerprint, options.dataDir)
   const audit = new Audit(state, clock, log)
   const hub = new WatchHub(state, clock, history)
@@ -133,6 +135,8 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
         detail,
         ...(service === undefined ? {} : { service }),
       }),
+    failed: ({ spiffeId, source }, error) =>
+      log.error({ who: spiffeId, source, reason: error instanceof Error ? error.message : String(error) }, 'not done'),
   })
   const watches = new ScriptWatches(state, hub, registrar.leases, clock)
   let closing: Promise<void> | undefined
@@ -140,6 +144,7 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
     state,
     authority,
     tokens,
+    signer,
     policies,
     audit,
     hub,

@@ -15,7 +15,8 @@ const LONGEST_WAIT_MS = 60_000
 const MOST_WAITING = 2_000
 const MOST_SERVICES = 100
 const PREFIX = Buffer.from('data: ')
-const SUFFIX = Buffer.from('\n')
+/** The epoch, and of each service asked for, in their order, the revision up to which its watcher knows it. */
+const EVENT_ID = /^([A-Za-z0-9-]{1,64}):(\d{1,15}(?:\.\d{1,15}){0,99})$/
 
 export class ScriptWatches {
   readonly #state: RegistryState
@@ -80,26 +81,37 @@ export class ScriptWatches {
     response.once('close', () => finish(false))
   }
 
-  /** `?service=a,b`: snapshots, then deltas, as the session has them, one event a message. */
-  stream(response: Response, query: URLSearchParams): void {
-    const services = (query.get('service') ?? '').split(',')
+  /**
+   * `?service=a,b`: snapshots, then deltas, as the session has them, one event a message. With `last-event-id`, or
+   * `since=R` (and `epoch=E`), only what came after.
+   */
+  stream(request: Request, response: Response, query: URLSearchParams): void {
+    const services = [...new Set((query.get('service') ?? '').split(','))]
     if (services.length > MOST_SERVICES || !services.every((service) => SERVICE_NAME.test(service))) {
       throw invalid('watch', [
         { path: ['service'], message: `expected 1 to ${MOST_SERVICES} service names, separated by commas` },
       ])
     }
+    const from = this.#resumeAt(request, query, services)
+    const known = new Map(services.map((service) => [service, from?.get(service) ?? 0]))
     this.#admit()
     beginStream(response, 'text/event-stream')
     const writable = response as ServerResponse
     const watcher: Watcher = {
       acknowledges: false,
       backlog: () => (isHttp2(response) ? (response.stream?.writableLength ?? 0) : response.writableLength),
-      write: (line, flushed) => {
+      write: (line, flushed, position) => {
         if (response.destroyed || response.writableEnded) {
           flushed?.()
           return
         }
-        writable.write(Buffer.concat([PREFIX, line, SUFFIX]), () => flushed?.())
+        if (position !== undefined) {
+          for (const service of position.service === undefined ? services : [position.service]) {
+            known.set(service, position.revision)
+          }
+        }
+        const id = Buffer.from(`id: ${this.#state.epoch}:${[...known.values()].join('.')}\n\n`)
+        writable.write(Buffer.concat([PREFIX, line, id]), () => flushed?.())
       },
       close: () => end(),
     }
@@ -112,12 +124,30 @@ export class ScriptWatches {
     writable.on('drain', () => this.#hub.drained(watcher))
     writable.once('close', end)
     writable.once('error', end)
-    for (const service of new Set(services)) this.#hub.watch(watcher, service)
+    const { epoch } = this.#state
+    for (const service of services) {
+      const revision = from?.get(service)
+      this.#hub.watch(watcher, service, revision === undefined ? undefined : { epoch, revision })
+    }
   }
 
   /** Every wait is answered with what is, every stream ended. */
   close(): void {
     for (const end of [...this.#open]) end()
+  }
+
+  /** By service; `undefined`: from the beginning. What a browser repeats goes before the address, which it never changes. */
+  #resumeAt(request: Request, query: URLSearchParams, services: readonly string[]): Map<string, number> | undefined {
+    const header = request.headers['last-event-id']
+    const match = typeof header === 'string' ? EVENT_ID.exec(header) : null
+    if (match !== null) {
+      const revisions = match[2]!.split('.').map(Number)
+      if (match[1] !== this.#state.epoch || revisions.length !== services.length) return undefined
+      return new Map(services.map((service, i) => [service, revisions[i]!]))
+    }
+    const since = sinceOf(query.get('since'))
+    if (since < 0 || (query.get('epoch') ?? this.#state.epoch) !== this.#state.epoch) return undefined
+    return new Map(services.map((service) => [service, since]))
   }
 
   #admit(): void {

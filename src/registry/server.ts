@@ -12,7 +12,7 @@ import { judgePeer, serverTlsOptions } from '../identity/tls-options.ts'
 import { type AccessOptions, type Caller, callerOf, checkAccess, checkHost, checkOrigin, type Peer } from './access.ts'
 import { type ApiRoute, ROUTES } from './api.ts'
 import type { ApiContext } from './api-context.ts'
-import { ApiError } from './api-error.ts'
+import { ApiError, asApiError } from './api-error.ts'
 import { isHttp2, type Request, type Response, sendError, sourceOf } from './exchange.ts'
 import type { Logger } from './log.ts'
 
@@ -76,7 +76,9 @@ export class RegistryServer {
     server.prependListener('secureConnection', (socket: TLSSocket) => this.#judge(socket))
     server.on('session', (session: ServerHttp2Session) => this.#onHttp2(session))
     server.on('request', (request, response) => void this.#onRequest(request, response))
-    server.on('tlsClientError', (error: Error, socket: Socket) => {
+    server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+      // The first contact of every joiner: it has seen our chain and says no more (identity/first-contact).
+      if (error.code === 'ECONNRESET') return
       this.#log.info({ source: sourceOf(socket), reason: error.message }, 'handshake failed')
     })
     server.on('sessionError', () => {})
@@ -172,9 +174,8 @@ export class RegistryServer {
     try {
       await this.#handle(request, response)
     } catch (error) {
-      const refusal =
-        error instanceof ApiError ? error : new ApiError('internal', 'the registry failed; its log says more')
-      if (refusal.code === 'internal') {
+      const refusal = asApiError(error)
+      if (refusal !== error) {
         this.#log.error({ path: request.url?.split('?')[0], reason: (error as Error).message }, 'request failed')
       }
       try {

@@ -9,7 +9,7 @@ import { SERVICE_NAME } from '../core/names.ts'
 import { LineReader } from '../discovery/line-reader.ts'
 import { readInstance, SnapshotRejected } from '../discovery/snapshot.ts'
 import { LONGEST_LINE, PROTOCOL, type ServerMessage, type Since } from '../discovery/wire.ts'
-import { ApiError } from './api-error.ts'
+import { ApiError, asApiError } from './api-error.ts'
 import type { Registrant, Registrar } from './registrar.ts'
 import { parseSafeJson } from './safe-json.ts'
 import type { Watcher, WatchHub } from './watch-hub.ts'
@@ -33,6 +33,8 @@ export interface SessionHost {
   readonly bundle: () => Extract<ServerMessage, { type: 'bundle' }>
   /** A message or a greeting that was refused for its sender's rights. */
   refused(who: Registrant, code: string, message: string, service: string | undefined): void
+  /** Our own failure; the process was told only its kind. */
+  failed(who: Registrant, error: unknown): void
 }
 
 export class Session implements Watcher {
@@ -279,9 +281,10 @@ export class Session implements Watcher {
         const revision = await work()
         if ('ref' in known) this.send({ type: 'done', ref: known.ref, revision })
       } catch (error) {
-        const code =
-          error instanceof ApiError ? error.code : error instanceof SnapshotRejected ? 'invalid-request' : 'internal'
-        this.send({ type: 'error', ...known, code, message: (error as Error).message })
+        const { code, message } =
+          error instanceof SnapshotRejected ? { code: 'invalid-request', message: error.message } : asApiError(error)
+        if (code === 'internal' || code === 'storage-unavailable') this.#host.failed(this.who, error)
+        this.send({ type: 'error', ...known, code, message })
       } finally {
         this.#waiting -= 1
       }

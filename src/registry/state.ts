@@ -10,6 +10,7 @@ import {
   type InstanceRecord,
   type PolicyRecord,
   type ServiceRecord,
+  type SigningKeyRecord,
   splitKey,
   type TokenRecord,
 } from './records.ts'
@@ -67,6 +68,7 @@ export class RegistryState {
   /** By key, so in the order of time. */
   readonly #audit = new Map<string, AuditRecord>()
   #authority: AuthorityRecord | undefined
+  #signingKey: SigningKeyRecord | undefined
   #adminHash: string | undefined
   #revision = 0
   #oldest = 0
@@ -105,6 +107,11 @@ export class RegistryState {
 
   get authority(): AuthorityRecord | undefined {
     return this.#authority
+  }
+
+  /** Signs tokens. */
+  get signingKey(): SigningKeyRecord | undefined {
+    return this.#signingKey
   }
 
   /** SHA-256 of the admin token. */
@@ -219,6 +226,9 @@ export class RegistryState {
         break
       case 'ca':
         this.#authority = record as AuthorityRecord | undefined
+        break
+      case 'jwt':
+        this.#signingKey = record as SigningKeyRecord | undefined
         break
       case 'admin':
         this.#adminHash = record as string | undefined

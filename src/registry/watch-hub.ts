@@ -24,13 +24,19 @@ const TICK_MS = 5_000
 /** Snapshots written and not yet taken by the socket, at most (control-plane 6.5). */
 const MOST_SNAPSHOTS = 20
 
+export interface Position {
+  readonly service?: string
+  readonly revision: number
+}
+
 /** One stream to somebody who watches. */
 export interface Watcher {
   /** Whether it acknowledges what it was sent; others are not waited for. */
   readonly acknowledges: boolean
   /** Bytes written and not yet taken by the socket. */
   backlog(): number
-  write(line: Buffer, flushed?: () => void): void
+  /** `position`: up to where the watcher knows the service, or, without one, all services it watches. */
+  write(line: Buffer, flushed?: () => void, position?: Position): void
   /** It has been blocked for too long. */
   close(reason: string): void
 }
@@ -231,9 +237,9 @@ export class WatchHub {
     }
   }
 
-  #write(subscription: Subscription, line: Buffer, flushed?: () => void): void {
+  #write({ watcher, channel }: Subscription, line: Buffer, flushed?: () => void): void {
     this.delivered += 1
-    subscription.watcher.write(line, flushed)
+    watcher.write(line, flushed, { service: channel.service, revision: channel.told })
   }
 
   /** The line that brings a watcher up to date from `revision`, or `undefined` if only a snapshot can. */
@@ -340,7 +346,7 @@ export class WatchHub {
         revision: this.#state.revision,
         wallNow: this.#clock.wallNow(),
       })
-      watcher.write(line)
+      watcher.write(line, undefined, { revision: this.#state.revision })
     }
   }
 }

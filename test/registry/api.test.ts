@@ -3,11 +3,13 @@ import { X509Certificate } from 'node:crypto'
 import http2 from 'node:http2'
 import https from 'node:https'
 import { connect } from 'node:tls'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createAuthority, issueCertificate } from '../../src/identity/certificate.ts'
 import { generateIdentityKey } from '../../src/identity/key.ts'
 import { ROUTES } from '../../src/registry/api.ts'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
+import { MemoryStorage } from '../../src/registry/memory-storage.ts'
+import { StorageError } from '../../src/registry/storage.ts'
 import { csrOf, instance, join, newKey, request, TestSession } from '../support/registry-session.ts'
 
 let registry: Registry
@@ -271,6 +273,10 @@ describe('policies', () => {
   test('keep their versions, 20 of them, over changes, deletion and rollback', async () => {
     for (let i = 1; i <= 25; i++) await apply([{ service: 'a', timeout: `${i}s` }])
     expect((await apply([{ service: 'a', timeout: '25s' }])).json.changes[0].change).toBe('unchanged')
+    const other = [{ service: 'order', timeout: '1s', retry: { attempts: 3, perTryTimeout: '200ms' } }]
+    const same = [{ retry: { perTryTimeout: '200ms', attempts: 3 }, timeout: '1s', service: 'order' }]
+    expect((await apply(other)).json.changes[0].change).toBe('created')
+    expect((await apply(same)).json.changes[0].change).toBe('unchanged')
     expect((await request(registry, 'GET', '/v1/policies/a', admin)).json).toMatchObject({ version: 25, by: 'admin' })
     const { versions } = (await request(registry, 'GET', '/v1/policies/a/history', admin)).json
     expect(versions.map((one: { version: number }) => one.version)).toEqual(
@@ -340,14 +346,14 @@ describe('scripts', () => {
     session.close()
   })
 
-  test('watch several services as server-sent events', async () => {
-    const session = await TestSession.open(registry, 'inventory')
-    const events: { type: string; service: string }[] = []
-    const outgoing = https.get(new URL('/v1/watch?service=inventory,prices', registry.url), {
+  /** An event stream, with what came. */
+  function events(path: string, headers: Record<string, string> = {}) {
+    const received: { data: { type: string; service: string; put?: { id: string }[] }; id: string }[] = []
+    const outgoing = https.get(new URL(path, registry.url), {
       ca: [...registry.roots],
       servername: 'localhost',
       agent: false,
-      headers: { authorization: `Bearer ${registry.adminToken}` },
+      headers: { authorization: `Bearer ${registry.adminToken}`, ...headers },
     })
     outgoing.on('error', () => {})
     outgoing.on('response', (response) => {
@@ -358,19 +364,68 @@ describe('scripts', () => {
       response.on('data', (text: string) => {
         const parts = (rest + text).split('\n\n')
         rest = parts.pop()!
-        for (const part of parts) events.push(JSON.parse(part.replace(/^data: /, '')))
+        for (const part of parts) {
+          const [, data, id] = /^data: (.*)\nid: (.*)$/.exec(part)!
+          received.push({ data: JSON.parse(data!), id: id! })
+        }
       })
     })
-    await session.until(() => events.length >= 2)
+    return { received, close: () => outgoing.destroy() }
+  }
+
+  test('watch several services as server-sent events, and resume after the last one they have seen', async () => {
+    const session = await TestSession.open(registry, 'inventory')
+    const path = '/v1/watch?service=inventory,prices'
+    const first = events(path)
+    await session.until(() => first.received.length >= 2)
     await session.ask({ type: 'register', instance: instance('inventory', 'i1') })
-    await session.until(() => events.length >= 3)
-    expect(events.map((event) => [event.type, event.service])).toEqual([
+    await session.until(() => first.received.length >= 3)
+    expect(first.received.map(({ data }) => [data.type, data.service])).toEqual([
       ['snapshot', 'inventory'],
       ['snapshot', 'prices'],
       ['delta', 'inventory'],
     ])
-    outgoing.destroy()
+    first.close()
     await session.until(() => registry.counts.watchers === 0)
+    await session.ask({ type: 'register', instance: instance('inventory', 'i2') })
+
+    const resumed = events(path, { 'last-event-id': first.received[2]!.id })
+    await session.until(() => resumed.received.length >= 2)
+    expect(resumed.received.map(({ data }) => [data.type, data.put?.map(({ id }) => id)])).toEqual([
+      ['delta', ['i2']],
+      ['delta', undefined],
+    ])
+    const since = events(`/v1/watch?service=inventory&since=${registry.revision}&epoch=${registry.epoch}`)
+    const others = ['nonsense', `other-epoch:1.1`, `${registry.epoch}:1`, `${registry.epoch}:999999.1`].map((id) =>
+      events(path, { 'last-event-id': id }),
+    )
+    await session.until(() => since.received.length >= 1 && others.every(({ received }) => received.length >= 2))
+    expect(since.received[0]!.data.type).toBe('delta')
+    for (const { received } of others) expect(received.some(({ data }) => data.type === 'snapshot')).toBe(true)
+    for (const stream of [resumed, since, ...others]) stream.close()
+    await session.until(() => registry.counts.watchers === 0)
+    session.close()
+  })
+})
+
+describe('a store that cannot be written', () => {
+  test('is told as 503 storage-unavailable, to operators and to sessions, without its reason', async () => {
+    const session = await TestSession.open(registry, 'inventory')
+    const broken = vi
+      .spyOn(MemoryStorage.prototype, 'transact')
+      .mockRejectedValue(new StorageError('cannot write: /secret/place is full'))
+    try {
+      const answer = await request(registry, 'PUT', '/v1/policies/inventory', { ...admin, body: { timeout: '1s' } })
+      expect(answer.status).toBe(503)
+      expect(answer.headers['retry-after']).toBe('1')
+      expect(answer.json.error.code).toBe('storage-unavailable')
+      expect(answer.text).not.toContain('secret')
+      const refused = await session.ask({ type: 'register', instance: instance('inventory', 'i1') })
+      expect(refused).toMatchObject({ type: 'error', code: 'storage-unavailable' })
+    } finally {
+      broken.mockRestore()
+    }
+    expect((await session.ask({ type: 'register', instance: instance('inventory', 'i1') })).type).toBe('done')
     session.close()
   })
 })

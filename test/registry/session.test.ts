@@ -216,6 +216,25 @@ describe('a session', () => {
     })
   })
 
+  test('of many processes that died together ends when an operator says that they did', async () => {
+    const owners = await Promise.all(['i0', 'i1', 'i2', 'i3'].map(() => open('inventory')))
+    for (const [i, owner] of owners.entries()) {
+      await owner.ask({ type: 'register', instance: instance('inventory', `i${i}`) })
+    }
+    const watcher = await open('checkout')
+    watcher.send({ type: 'watch', service: 'inventory' })
+    const release = () => request(registry, 'POST', '/v1/services/inventory/release', { admin: true })
+    expect((await release()).json.error.code).toBe('conflict')
+    for (const owner of owners.slice(0, 3)) owner.silence()
+    await watcher.next('delta', (delta) => delta.frozen === true)
+    // All three are over their lease a moment later.
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    const before = watcher.received.length
+    expect((await release()).json).toEqual({ service: 'inventory', expired: 3 })
+    const gone = await watcher.next('delta', (delta) => delta.gone !== undefined, before)
+    expect(gone.gone!.map(({ id, why }) => `${id} ${why}`).sort()).toEqual(['i0 lost', 'i1 lost', 'i2 lost'])
+  })
+
   test('of many processes that fall silent together loses none of them; watchers are told that expiry is frozen', async () => {
     const watcher = await open('checkout')
     watcher.send({ type: 'watch', service: 'inventory' })
