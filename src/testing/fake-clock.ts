@@ -8,13 +8,16 @@ interface FakeTimer {
 }
 
 /**
- * A {@link Clock} for tests: `advance(ms)` fires what is due, in order, each at its own instant.
+ * A {@link Clock} for tests of guarded functions: `advance(ms)` fires what is due, in order, each at its own instant. Sockets do not
+ * follow it, so a mesh runs on the real clock.
  *
  * @example
  * ```ts
  * const clock = new FakeClock({ seed: 7 })
- * const mesh = createTestMesh({ clock })
- * clock.advance(1_000)
+ * const quote = guard(neverAnswers, { timeout: '200ms', clock })
+ * const asked = quote('sku-1')
+ * clock.advance(200)
+ * await assert.rejects(asked, { code: 'deadline-exceeded' })
  * ```
  */
 export class FakeClock implements Clock {

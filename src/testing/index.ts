@@ -1,4 +1,21 @@
-/** `inmesh/testing`: what tests of an application need. So far time and chance: a clock that moves only when told to. */
+/** `inmesh/testing`: what tests of an application need: a whole mesh in one process, faults on purpose, a clock that waits for the test. */
 
 export type { Clock, Timer } from '../core/clock.ts'
+export type { Duration } from '../core/duration.ts'
+export { type Issue, OptionsError } from '../core/fields.ts'
+export type { Mesh } from '../mesh/mesh.ts'
+export type { MeshOptions, ServeOptions } from '../mesh/options.ts'
+export type { MeshServer } from '../mesh/servers.ts'
+export type { PolicyChange, PolicyDocument } from '../registry/policies.ts'
+export type { Registry } from '../registry/registry.ts'
+export type { HttpHandler, HttpListener } from '../server/http-handler.ts'
 export { FakeClock, seededRandom } from './fake-clock.ts'
+export { type FaultOptions, Faults } from './faults.ts'
+export {
+  startTestMesh,
+  type TestInstance,
+  type TestMemberOptions,
+  type TestMesh,
+  type TestMeshOptions,
+  type TestServeOptions,
+} from './test-mesh.ts'

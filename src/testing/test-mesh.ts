@@ -1,0 +1,261 @@
+/**
+ * A whole mesh inside a test: an in-memory registry and as many members as the test needs, in this process, on real sockets with real
+ * certificates. Nothing of it is faked but the faults that the test asks for. Heavy parts are loaded when one is started.
+ */
+import { sleep, systemClock } from '../core/clock.ts'
+import { MeshError } from '../core/errors.ts'
+import { check, fields, instance, optional } from '../core/fields.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import type { MeshOptions, ServeOptions } from '../mesh/options.ts'
+import type { MeshServer } from '../mesh/servers.ts'
+import type { PolicyChange } from '../registry/policies.ts'
+import type { Registry } from '../registry/registry.ts'
+import type { HttpHandler } from '../server/http-handler.ts'
+import type { EventName, EventSink, MeshEvents } from '../telemetry/events.ts'
+import { Faults } from './faults.ts'
+
+/** How to start a mesh for a test. */
+export interface TestMeshOptions {
+  /** Policy documents in force from the start, as {@link TestMesh.apply} takes them. @defaultValue none */
+  readonly policies?: readonly unknown[]
+}
+
+/**
+ * How a member joins, as for `joinMesh`. Nothing is read from the environment, nothing is kept on disk, and `SIGTERM` stays the
+ * test runner's. Draining is quick: `drainNotice` 500 ms, `drainTimeout` 2 s; `joinTimeout` is 15 s, for busy machines.
+ */
+export type TestMemberOptions = Omit<
+  MeshOptions,
+  'service' | 'registry' | 'joinToken' | 'stateDir' | 'startWithout' | 'handleSignals' | 'clock'
+>
+
+/** How an instance is served in a test. */
+export interface TestServeOptions {
+  /** Its switch for faults; give the same to several instances to switch them together. @defaultValue one of its own */
+  readonly faults?: Faults
+  /** How it joins, such as its `version` or `zone`. */
+  readonly member?: TestMemberOptions
+  /** How it serves, as for `mesh.serve`. */
+  readonly server?: ServeOptions
+}
+
+/** One instance of a service that runs in the test; made by {@link TestMesh.serve}. */
+export interface TestInstance {
+  readonly mesh: Mesh
+  readonly server: MeshServer
+  /** Nothing is set at first. */
+  readonly faults: Faults
+  /** Drains and leaves, as a process does on SIGTERM. */
+  close(): Promise<void>
+}
+
+/** What a member's own events tell. */
+class Told implements EventSink {
+  readonly #events: EventSink
+  readonly #revisions = new Map<string, number>()
+  /** It has begun to leave, by whomever it was closed. */
+  leaving = false
+
+  constructor(events: EventSink) {
+    this.#events = events
+  }
+
+  /** True also for services that this member does not call. */
+  hasNewer(subject: string, revision: number): boolean {
+    return (this.#revisions.get(subject) ?? Number.POSITIVE_INFINITY) > revision
+  }
+
+  emit<K extends EventName>(name: K, payload: MeshEvents[K]): void {
+    if (name === 'drain:step') this.leaving = true
+    if (name === 'snapshot:applied') {
+      const { subject, revision } = payload as MeshEvents['snapshot:applied']
+      this.#revisions.set(subject, revision)
+    }
+    this.#events.emit(name, payload)
+  }
+}
+
+interface Member {
+  readonly mesh: Mesh
+  readonly told: Told
+}
+
+/** Members are told within milliseconds; a machine may be busy. */
+const IN_FORCE_BOUND_MS = 10_000
+const LOOK_MS = 2
+
+const OPTIONS = fields({
+  policies: optional(instance<readonly unknown[]>('a list of policy documents', Array.isArray)),
+})
+
+/**
+ * Starts a mesh for a test. Its registry runs in development mode: joining needs no token, and everybody may call everybody until a
+ * document says otherwise (`{ service: 'mesh', defaultIntention: 'deny' }`).
+ *
+ * @throws OptionsError naming each wrong field; ApiError `invalid-policy` if a document is wrong
+ * @example
+ * ```ts
+ * test('checkout survives an inventory that fails now and then', async () => {
+ *   const testMesh = await startTestMesh()
+ *   try {
+ *     const inventory = await testMesh.serve('inventory', (req, res) => res.end('7 left'))
+ *     const checkout = await testMesh.join('checkout')
+ *
+ *     inventory.faults.set({ status: 503, times: 2 })
+ *     const response = await checkout.fetch('http://inventory/items/42')
+ *
+ *     assert.equal(await response.text(), '7 left')
+ *     assert.equal(inventory.faults.requests, 3)
+ *   } finally {
+ *     await testMesh.close()
+ *   }
+ * })
+ * ```
+ */
+export async function startTestMesh(options: TestMeshOptions = {}): Promise<TestMesh> {
+  const { policies = [] } = check(OPTIONS, options, 'startTestMesh')
+  const { startRegistry } = await import('../registry/registry.ts')
+  // A test may start more members per second than a registry in the field would let in.
+  const rates = { joinsPerSecond: 10_000, signingsPerSecond: 10_000 }
+  const registry = await startRegistry({ port: 0, memory: true, dev: true, log: false, ...rates })
+  const testMesh = new TestMesh(registry)
+  try {
+    await testMesh.apply(policies)
+  } catch (error) {
+    await testMesh.close()
+    throw error
+  }
+  return testMesh
+}
+
+/** A mesh for a test; made by {@link startTestMesh}. */
+export class TestMesh {
+  /** To hand its `url` to code that joins by itself, or to close it: how does the application do without? */
+  readonly registry: Registry
+  readonly #members = new Set<Member>()
+  readonly #joining = new Set<Promise<unknown>>()
+  #closing: Promise<void> | undefined
+
+  /** @internal */
+  constructor(registry: Registry) {
+    this.registry = registry
+  }
+
+  /**
+   * One more process in the mesh, so to speak.
+   *
+   * @throws OptionsError naming each wrong option; MeshError `closed` after {@link TestMesh.close}
+   */
+  join(service: string, options: TestMemberOptions = {}): Promise<Mesh> {
+    const joining = this.#join(service, options)
+    this.#joining.add(joining)
+    const joined = (): unknown => this.#joining.delete(joining)
+    void joining.then(joined, joined)
+    return joining
+  }
+
+  /**
+   * One more instance of `service`, with a switch for faults before its handler. Resolves when all members that call the service know
+   * of it. Several instances of one service: several calls.
+   *
+   * @throws as {@link TestMesh.join} and `mesh.serve` do
+   */
+  async serve(service: string, handler: HttpHandler, options: TestServeOptions = {}): Promise<TestInstance> {
+    const { faults = new Faults(), member, server: serveOptions } = options
+    const { listenerOf } = await import('../server/http-handler.ts')
+    const listener = await listenerOf(handler)
+    const mesh = await this.join(service, member)
+    try {
+      const before = this.registry.revision
+      const server = await mesh.serve(faults.before(listener), serveOptions)
+      await this.#inForce([service], before)
+      return { mesh, server, faults, close: () => mesh.close() }
+    } catch (error) {
+      await mesh.close()
+      throw error
+    }
+  }
+
+  /**
+   * Applies policy documents, all or none, as `inmesh apply` does. Resolves when they are in force in every member that they concern.
+   *
+   * @throws ApiError `invalid-policy` with an issue for every mistake
+   */
+  async apply(documents: readonly unknown[]): Promise<readonly PolicyChange[]> {
+    if (documents.length === 0) return []
+    const before = this.registry.revision
+    const changes = await this.registry.applyPolicies(documents)
+    const changed = changes.filter(({ change }) => change !== 'unchanged').map(({ service }) => service)
+    await this.#inForce(changed, before)
+    return changes
+  }
+
+  /** All members leave, then the registry ends. Those closed before do no harm; safe to call more than once; never rejects. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #join(service: string, options: TestMemberOptions): Promise<Mesh> {
+    this.#assertOpen(service)
+    const [{ resolveMeshOptions }, { Mesh }, { surroundingsOf }] = await Promise.all([
+      import('../mesh/options.ts'),
+      import('../mesh/mesh.ts'),
+      import('../mesh/surroundings.ts'),
+    ])
+    const settings = resolveMeshOptions(
+      {
+        drainNotice: 500,
+        drainTimeout: 2_000,
+        joinTimeout: 15_000,
+        ...options,
+        service,
+        registry: this.registry.url,
+        stateDir: 'memory',
+        handleSignals: false,
+      },
+      {},
+    )
+    const shared = await surroundingsOf(settings)
+    const told = new Told(shared.events)
+    const mesh = new Mesh({ ...shared, events: told })
+    await mesh.start(settings.clock.now() + settings.joinTimeoutMs)
+    if (this.#closing !== undefined) {
+      await mesh.close()
+      this.#assertOpen(service)
+    }
+    this.#members.add({ mesh, told })
+    return mesh
+  }
+
+  /** Waits until every open member that knows one of `subjects` has something newer in force than revision `before`. */
+  async #inForce(subjects: readonly string[], before: number): Promise<void> {
+    const untilAt = systemClock.now() + IN_FORCE_BOUND_MS
+    const lacking = (): Member | undefined =>
+      [...this.#members].find(
+        ({ told }) => !told.leaving && !subjects.every((subject) => told.hasNewer(subject, before)),
+      )
+    for (let late = lacking(); late !== undefined; late = lacking()) {
+      if (systemClock.now() >= untilAt) {
+        const { service } = late.mesh
+        const message = `a change of ${subjects.join(', ')} did not reach ${service} within ${IN_FORCE_BOUND_MS} ms`
+        throw new MeshError(message, { code: 'registry-unavailable', service })
+      }
+      await sleep(systemClock, LOOK_MS)
+    }
+  }
+
+  async #close(): Promise<void> {
+    await Promise.allSettled(this.#joining)
+    await Promise.allSettled([...this.#members].map(({ mesh }) => mesh.close()))
+    await this.registry.close()
+  }
+
+  #assertOpen(service: string): void {
+    if (this.#closing !== undefined) throw new MeshError('the test mesh was closed', { code: 'closed', service })
+  }
+}
