@@ -22,6 +22,7 @@ import type { MeshSettings, ServeOptions } from './options.ts'
 import { type MeshServer, Servers } from './servers.ts'
 import { closeOnSignal } from './signals.ts'
 import { type Surroundings, surroundingsOf } from './surroundings.ts'
+import { type TokenIdentity, type TokenOptions, Tokens, type VerifyTokenOptions } from './tokens.ts'
 
 /** How often a drain looks whether our own calls have ended. */
 const LOOK_MS = 20
@@ -40,6 +41,7 @@ export class Mesh {
   readonly #membership: Membership
   readonly #destinations: Destinations
   readonly #servers: Servers
+  readonly #tokens: Tokens
   readonly #fetch: MeshFetch
   readonly #cleanUp: (() => unknown)[] = []
   #admin: Admin | undefined
@@ -57,6 +59,7 @@ export class Mesh {
     })
     this.#destinations = new Destinations(shared, this.#membership)
     this.#servers = new Servers(shared, this.#membership)
+    this.#tokens = new Tokens(shared)
     this.#fetch = makeFetch((name) => this.#destinations.find(name))
   }
 
@@ -136,6 +139,37 @@ export class Mesh {
   async serve(handler: HttpHandler, options?: ServeOptions): Promise<MeshServer> {
     this.#assertOpen()
     return this.#servers.serve(handler, options)
+  }
+
+  /**
+   * A token that says who we are, for a hop that carries no client certificate: a JWT-SVID, good for one audience. Kept and reused
+   * until 80 % of its life are over.
+   *
+   * @throws OptionsError naming each wrong option
+   * @throws MeshError `registry-unavailable` if no registry can be asked and there is no token at hand, `registry-refused`, `closed`
+   * @example
+   * ```ts
+   * const token = await mesh.token({ audience: 'https://partner.example' })
+   * await fetch('https://partner.example/orders', { headers: { authorization: `Bearer ${token}` } })
+   * ```
+   */
+  async token(options: TokenOptions): Promise<string> {
+    this.#assertOpen()
+    return this.#tokens.token(options)
+  }
+
+  /**
+   * Who showed a token of this mesh. By default it must be meant for our own service, by its name or its SPIFFE id.
+   *
+   * @throws MeshError `identity-rejected`, its `cause.reason` says why; `registry-unavailable` while there are no keys to verify with
+   * @example
+   * ```ts
+   * const { service } = await mesh.verifyToken(request.headers.authorization?.replace(/^Bearer /, '') ?? '')
+   * ```
+   */
+  async verifyToken(token: string, options?: VerifyTokenOptions): Promise<TokenIdentity> {
+    this.#assertOpen()
+    return this.#tokens.verify(token, options)
   }
 
   /** All metrics of this mesh as Prometheus text (content type `text/plain; version=0.0.4`). */

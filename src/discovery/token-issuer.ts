@@ -1,0 +1,51 @@
+/** Asks the registry for tokens of our own, and for the keys with which everybody's tokens are verified; over mTLS, at any of its addresses. */
+import type { Clock } from '../core/clock.ts'
+import { MeshError } from '../core/errors.ts'
+import { askRegistry, isPassing, type RegistryAnswer, type RegistryTls, refusalOf } from './ask-registry.ts'
+import type { JwtRequest, JwtResponse } from './wire.ts'
+
+export interface TokenIssuerOptions {
+  readonly addresses: readonly string[]
+  /** Asked for each request, so that a rotated certificate is used at once. */
+  readonly tls: () => RegistryTls
+  readonly clock: Clock
+}
+
+/** @throws MeshError `registry-unavailable`, `registry-refused` with the registry's reason, or `identity-rejected` */
+export async function requestToken(options: TokenIssuerOptions, request: JwtRequest): Promise<JwtResponse> {
+  const { body } = await ask(options, '/v1/jwt', request)
+  const { token, spiffeId, expiresAt, wallNow } = body
+  if (
+    typeof token !== 'string' ||
+    typeof spiffeId !== 'string' ||
+    !Number.isFinite(expiresAt) ||
+    !Number.isFinite(wallNow)
+  ) {
+    throw new MeshError('the registry sent no token', { code: 'registry-unavailable' })
+  }
+  const { audience } = request
+  return { token, spiffeId, audience, expiresAt: expiresAt as number, wallNow: wallNow as number }
+}
+
+/** The JSON Web Key Set as it came; whoever uses it checks it. @throws MeshError as {@link requestToken} */
+export async function requestKeys(options: TokenIssuerOptions): Promise<unknown> {
+  return (await ask(options, '/v1/jwks', undefined)).body
+}
+
+async function ask(options: TokenIssuerOptions, path: string, body: object | undefined): Promise<RegistryAnswer> {
+  let failure: unknown
+  for (const address of options.addresses) {
+    try {
+      const answer = await askRegistry(address, options.tls(), path, body, options.clock)
+      if (answer.status === 200) return answer
+      const code = isPassing(answer) ? 'registry-unavailable' : 'registry-refused'
+      const message = `the registry refused ${path}${refusalOf(answer)}`
+      throw new MeshError(message, { code, endpoint: address })
+    } catch (error) {
+      failure = error
+      // A registry that says no would say it again elsewhere: they share their state.
+      if (!(error instanceof MeshError) || error.code === 'registry-refused') throw error
+    }
+  }
+  throw failure
+}
