@@ -3,7 +3,7 @@
  * It hangs on the socket itself, where a request finds it for the price of one property.
  */
 import type { Socket } from 'node:net'
-import type { CallerIdentity } from './inbound.ts'
+import type { CallerIdentity } from './inbound-call.ts'
 
 const CONNECTION = Symbol('inmesh.connection')
 

@@ -1,7 +1,7 @@
 /** What a handler may know of the request that it serves, without being passed anything. */
 import { inboundCall } from '../core/context.ts'
 import type { TraceContext } from '../core/trace-context.ts'
-import { type CallerIdentity, InboundCall } from './inbound.ts'
+import { type CallerIdentity, InboundCall } from './inbound-call.ts'
 
 /**
  * The request being served. Calls made while serving it inherit deadline, trace, baggage and cancellation by themselves; this is for

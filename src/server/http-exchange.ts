@@ -19,7 +19,8 @@ import type { Connection } from './connection.ts'
 import type { DeadlineSweep, Watched } from './deadline-sweep.ts'
 import type { HttpListener } from './http-handler.ts'
 import { type ResponseWatcher, refuse, silence, watchResponse } from './http-response.ts'
-import { InboundCall, readContext } from './inbound.ts'
+import { readContext } from './inbound.ts'
+import { InboundCall } from './inbound-call.ts'
 import { type Head, readHead } from './request-head.ts'
 
 /** What a server lends to each of its exchanges. */

@@ -4,33 +4,9 @@
  */
 import { IncomingMessage } from 'node:http'
 import { parseBaggage } from '../core/baggage.ts'
-import { Call, type Route } from '../core/call.ts'
-import type { Clock } from '../core/clock.ts'
 import { FORGED_IDENTITY, PREFIX, PREVIOUS_ATTEMPTS, TIMEOUT } from '../core/headers.ts'
 import { parseTraceparent } from '../core/trace-context.ts'
-
-/** Who calls, proven by its certificate. */
-export interface CallerIdentity {
-  readonly spiffeId: string
-  /** `undefined` for an identity that is no service. */
-  readonly service: string | undefined
-}
-
-/** A call that is being served, by either door. */
-export class InboundCall extends Call {
-  readonly clock: Clock
-  /** `undefined`: the caller has shown no certificate (`permissive` and `plaintext` servers only). */
-  readonly caller: CallerIdentity | undefined
-  /** How many attempts of the same call came before this one, as the caller says. */
-  previousAttempts = 0
-
-  constructor(route: Route, clock: Clock, startedAt: number, deadlineAt: number, caller: CallerIdentity | undefined) {
-    super(route, startedAt, deadlineAt, undefined)
-    this.clock = clock
-    this.caller = caller
-    this.peer = caller?.service
-  }
-}
+import type { InboundCall } from './inbound-call.ts'
 
 /** What was found in the headers of one request. */
 export interface HeaderScan {
