@@ -1,4 +1,4 @@
-/** An Express 5 application in the mesh; nothing of it changes but the last line, which was `app.listen(8080)`. */
+/** An Express 5 application in the mesh; nothing of it changes but one line. */
 import express from 'express'
 import { currentCall, joinMesh } from 'inmesh'
 
@@ -8,8 +8,8 @@ const app = express()
 app.get('/items/:sku', (req, res) => {
   res.json({ sku: req.params.sku, stock: 7, askedBy: currentCall()?.peer?.service })
 })
-await mesh.serve(app)
+await mesh.serve(app) // was: app.listen(8080)
 
 const response = await mesh.fetch('http://inventory/items/42')
-console.log(await response.json())
+console.log(await response.text())
 await mesh.close()

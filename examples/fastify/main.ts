@@ -10,8 +10,8 @@ app.get<{ Params: { sku: string } }>('/items/:sku', async (request) => ({
   stock: 7,
   askedBy: currentCall()?.peer?.service,
 }))
-await mesh.serve(app)
+await mesh.serve(app) // was: await app.listen({ port: 8080 })
 
 const response = await mesh.fetch('http://inventory/items/42')
-console.log(await response.json())
+console.log(await response.text())
 await mesh.close()

@@ -7,8 +7,8 @@ const mesh = await joinMesh({ service: 'inventory' })
 
 const app = new Hono()
 app.get('/items/:sku', (c) => c.json({ sku: c.req.param('sku'), stock: 7, askedBy: currentCall()?.peer?.service }))
-await mesh.serve(getRequestListener(app.fetch))
+await mesh.serve(getRequestListener(app.fetch)) // was: serve({ fetch: app.fetch, port: 8080 })
 
 const response = await mesh.fetch('http://inventory/items/42')
-console.log(await response.json())
+console.log(await response.text())
 await mesh.close()

@@ -1,0 +1,8 @@
+import { expect, test } from 'vitest'
+import { runExample } from '../../test/support/run-example.ts'
+
+test('an Express application answers through the mesh, knows who asks, and the process ends by itself', async () => {
+  const { code, lines, complaints } = await runExample('examples/express/main.ts')
+  expect({ code, complaints }).toEqual({ code: 0, complaints: '' })
+  expect(lines.map((line) => JSON.parse(line))).toEqual([{ sku: '42', stock: 7, askedBy: 'inventory' }])
+})
