@@ -1,11 +1,6 @@
 /** A clock that moves only when told to, with a seeded random source: policies and simulations run on it exactly. */
 import type { Clock, Timer } from '../core/clock.ts'
-
-interface FakeTimer {
-  readonly at: number
-  readonly order: number
-  readonly fire: () => void
-}
+import { type FakeTimer, TimerHeap } from './timer-heap.ts'
 
 /**
  * A {@link Clock} for tests of guarded functions: `advance(ms)` fires what is due, in order, each at its own instant. Sockets do not
@@ -25,7 +20,7 @@ export class FakeClock implements Clock {
   #wallOffset: number
   #random: () => number
   #order = 0
-  #timers = new Set<FakeTimer>()
+  readonly #timers = new TimerHeap()
   #stalls: { endedAt: number; ms: number }[] = []
 
   constructor(options: { seed?: number; wallNow?: number } = {}) {
@@ -46,7 +41,12 @@ export class FakeClock implements Clock {
   }
 
   startTimer<T>(ms: number, fire: (context: T) => void, context: T): Timer {
-    const timer: FakeTimer = { at: this.#now + Math.max(0, ms), order: this.#order++, fire: () => fire(context) }
+    const timer: FakeTimer = {
+      at: this.#now + Math.max(0, ms),
+      order: this.#order++,
+      fire: () => fire(context),
+      index: -1,
+    }
     this.#timers.add(timer)
     return timer
   }
@@ -72,12 +72,8 @@ export class FakeClock implements Clock {
   advance(ms: number): void {
     const until = this.#now + ms
     for (;;) {
-      let next: FakeTimer | undefined
-      for (const timer of this.#timers) {
-        if (timer.at > until) continue
-        if (next === undefined || timer.at < next.at || (timer.at === next.at && timer.order < next.order)) next = timer
-      }
-      if (next === undefined) break
+      const next = this.#timers.first
+      if (next === undefined || next.at > until) break
       this.#timers.delete(next)
       this.#now = Math.max(this.#now, next.at)
       next.fire()
