@@ -99,7 +99,25 @@ function guardMethod(method: AsyncMethod, key: string | symbol, added: GuardedOp
   const { scope = 'class', ...checked } = options
   const settings = resolveGuard(checked, String(key))
   const work = (before?.work ?? method) as Anything
-  return wrap(work, options, settings, scope === 'class' ? shared(settings, key) : perInstance(settings, key))
+  const find = scope === 'class' ? shared(settings, key) : perInstance(settings, key)
+  const guarded = wrap(work, options, settings, find)
+  keepMetadata(method, guarded)
+  return guarded
+}
+
+/** The part of reflect-metadata that is needed here; there only if the application has loaded it. */
+interface ReflectMetadata {
+  getOwnMetadataKeys(of: object): unknown[]
+  getOwnMetadata(key: unknown, of: object): unknown
+  defineMetadata(key: unknown, value: unknown, of: object): void
+}
+
+/** What other decorators have noted on the method, as NestJS does with its routes, is looked for on what replaces it. */
+function keepMetadata(from: object, to: object): void {
+  const reflect = Reflect as Partial<ReflectMetadata>
+  for (const key of reflect.getOwnMetadataKeys?.(from) ?? []) {
+    reflect.defineMetadata?.(key, reflect.getOwnMetadata?.(key, from), to)
+  }
 }
 
 function shared(settings: GuardSettings, key: string | symbol): (self: unknown) => Guard {

@@ -197,6 +197,22 @@ describe('decorators', () => {
     expect([one.calls, two.calls]).toEqual([1, 1])
   })
 
+  it('keep what other decorators have noted on the method, written above or below', async () => {
+    await import('reflect-metadata')
+    const reflect = Reflect as unknown as {
+      defineMetadata(key: string, value: unknown, of: object): void
+      getMetadata(key: string, of: object): unknown
+    }
+    let method: unknown = async () => 'priced'
+    reflect.defineMetadata('path', '/prices', method as object)
+    method = standard(timeout('1s'), method)
+    reflect.defineMetadata('method', 'GET', method as object)
+    method = standard(retry(), method)
+    expect(reflect.getMetadata('path', method as object)).toBe('/prices')
+    expect(reflect.getMetadata('method', method as object)).toBe('GET')
+    expect(await (method as () => Promise<string>)()).toBe('priced')
+  })
+
   it('keep one set of policies for each object if asked to', async () => {
     const fail = async (): Promise<never> => {
       throw new Error('down')
