@@ -86,7 +86,8 @@ export class RegistryState {
     state.#revision = revision
     state.#oldest = storage.status().oldest
     state.#stop = await storage.watch('', state.#oldest, (batch) => {
-      if (batch.revision <= revision) for (const change of serviceChanges(batch)) state.#replay(change, replay)
+      if (batch.revision <= revision)
+        for (const change of serviceChanges(batch, parseInstance)) state.#replay(change, replay)
       else state.#apply(batch)
     })
     return state
@@ -169,7 +170,10 @@ export class RegistryState {
   #apply(batch: Batch): void {
     for (const { key, value } of batch.changes) this.#set(key, value, batch.revision)
     this.#revision = batch.revision
-    for (const change of serviceChanges(batch)) for (const listener of this.#listeners) listener(change)
+    // Not parsed again: what is kept in histories and what is in force are then the same objects.
+    const current = (_value: string, service: string, id: string): Instance | undefined =>
+      this.#services.get(service)?.instances.get(id)?.instance
+    for (const change of serviceChanges(batch, current)) for (const listener of this.#listeners) listener(change)
   }
 
   #replay(change: ServiceChange, replay: (change: ServiceChange) => void): void {
@@ -242,18 +246,28 @@ export function documentOf(policy: PolicyRecord | null): unknown {
   return policy?.document ?? null
 }
 
-function serviceChanges(batch: Batch): Iterable<ServiceChange> {
+function parseInstance(value: string): Instance {
+  return (JSON.parse(value) as InstanceRecord).instance
+}
+
+function serviceChanges(
+  batch: Batch,
+  read: (value: string, service: string, id: string) => Instance | undefined,
+): Iterable<ServiceChange> {
   const changes = new Map<string, { put: Instance[]; gone: Gone[]; policy: unknown }>()
   for (const { key, value } of batch.changes) {
-    const [kind, service] = splitKey(key)
+    const [kind, service, id] = splitKey(key)
     if (kind !== 'inst' && kind !== 'svc' && kind !== 'policy') continue
     let change = changes.get(service)
     if (change === undefined) {
       change = { put: [], gone: [], policy: undefined }
       changes.set(service, change)
     }
-    if (kind === 'inst' && value !== undefined) change.put.push((JSON.parse(value) as InstanceRecord).instance)
-    else if (kind === 'svc' && value !== undefined) change.gone.push(...(JSON.parse(value) as ServiceRecord).gone)
+    if (kind === 'inst' && value !== undefined) {
+      // `undefined`: put and removed by the same batch.
+      const instance = read(value, service, id)
+      if (instance !== undefined) change.put.push(instance)
+    } else if (kind === 'svc' && value !== undefined) change.gone.push(...(JSON.parse(value) as ServiceRecord).gone)
     else if (kind === 'policy')
       change.policy = value === undefined ? null : (JSON.parse(value) as PolicyRecord).document
   }
