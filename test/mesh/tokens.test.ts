@@ -128,7 +128,7 @@ describe('a token', () => {
 })
 
 describe('POST /v1/jwt', () => {
-  test('is for services with their certificate, with a short life and one audience, and is limited', async () => {
+  test('is for services with their certificate, with a short life and one audience', async () => {
     const body = { audience: 'inventory' }
     expect((await request(registry, 'POST', '/v1/jwt', { body })).json.error.code).toBe('identity-required')
     const asAdmin = await request(registry, 'POST', '/v1/jwt', { body, admin: true })
