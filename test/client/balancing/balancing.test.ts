@@ -6,7 +6,7 @@ import { Attempt } from '../../../src/core/attempt.ts'
 import type { Endpoint } from '../../../src/core/endpoint.ts'
 import { outcome, SUCCESS } from '../../../src/core/outcome.ts'
 import { EjectionPolicy, resolveEjection } from '../../../src/resilience/ejection.ts'
-import { BALANCER_NAMES } from '../../../src/resilience/settings.ts'
+import { BALANCER_NAMES } from '../../../src/resilience/balancing-settings.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
 import { callAt, endpoint, FAILURE, ROUTE } from '../../resilience/conformance.ts'
 
@@ -158,12 +158,47 @@ describe('peak-ewma', () => {
 
   it('returns to an endpoint not heard of for a second, in at most 2 % of picks', () => {
     const { clock, endpoints, feed, shares } = setUp(10)
-    for (const [i, each] of endpoints.entries()) feed(each, i === 0 ? 1_000 : 10)
+    for (const [i, each] of endpoints.entries()) feed(each, i === 0 ? 200 : 10)
     clock.advance(1_500)
     for (const each of endpoints.slice(1)) feed(each, 10)
     const [share] = shares(2_000)
     expect(share).toBeGreaterThan(0.005)
     expect(share).toBeLessThanOrEqual(0.0205)
+  })
+
+  it('returns the later to an endpoint, the slower it was', () => {
+    const { clock, endpoints, feed, shares } = setUp(10)
+    const rest = (ms: number): number => {
+      clock.advance(ms)
+      for (let i = 0; i < 30; i++) for (const each of endpoints.slice(1)) feed(each, 10)
+      return shares(2_000)[0]!
+    }
+    rest(0)
+    feed(endpoints[0]!, 1_000)
+    expect(rest(3_500)).toBe(0)
+    expect(rest(1_000)).toBeGreaterThan(0.005)
+  })
+
+  it('gives an endpoint that is slower than few answers ever are hardly a call, however many the others have in flight', () => {
+    const { endpoints, feed, shares } = setUp(2)
+    for (let i = 0; i < 200; i++) feed(endpoints[1]!, i % 2 === 0 ? 95 : 105)
+    feed(endpoints[0]!, 1_000)
+    endpoints[1]!.pending = 15
+    expect(shares(500)[0]).toBe(0)
+  })
+
+  it('counts no silence that is usual here', () => {
+    const { clock, endpoints, feed, shares } = setUp(2)
+    for (let i = 0; i < 400; i++) for (const each of endpoints) feed(each, i % 10 === 0 ? 60 : 10)
+    const attempt = new Attempt(callAt(clock))
+    attempt.startedAt = clock.now()
+    endpoints[0]!.pending = 1
+    endpoints[0]!.oldest = attempt
+    endpoints[1]!.pending = 2
+    clock.advance(50)
+    expect(shares(200)[0]).toBe(1)
+    clock.advance(30)
+    expect(shares(200)[0]).toBe(0)
   })
 
   it('lets an estimate that is not fed drift to what is usual', () => {
