@@ -37,6 +37,10 @@ export class Call {
   idempotent: boolean
   /** Carried to all descendants. */
   baggage: ReadonlyMap<string, string> | undefined
+  /** Calls with the same key go to the same endpoint, if the balancer hashes; `undefined`: to any. */
+  hashKey: string | undefined = undefined
+  /** Of a call that is being served: how many attempts of it came before this one, as the caller says. */
+  previousAttempts = 0
 
   /** Attempts started so far. */
   attempts = 0

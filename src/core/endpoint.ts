@@ -41,6 +41,9 @@ export class Endpoint {
   readonly metadata: Readonly<Record<string, string>>
   /** From discovery; may change without making another endpoint. */
   weight: number
+  /** From when until when it warms up, as instants; kept by discovery, 0 = warm from the start. */
+  discoveredAt = 0
+  warmAt = 0
   /** `host:port`, as errors and metrics name it. */
   readonly label: string
 

@@ -145,6 +145,18 @@ export function flag(): Field<boolean> {
   return field('true or false', { type: 'boolean' }, (value) => (typeof value === 'boolean' ? value : undefined))
 }
 
+/** This value and no other. */
+export function exactly<const T extends boolean>(only: T): Field<T> {
+  return {
+    optional: false,
+    schema: { const: only },
+    parse(value, path, issues) {
+      if (value !== only) issues.push({ path, message: mistake(String(only), value) })
+      return only
+    },
+  }
+}
+
 /** Text; `pattern` must be anchored and linear. `expected` says in words what is valid. */
 export function text(expected: string, pattern: RegExp, maxLength = 253): Field<string> {
   const schema = { type: 'string', pattern: pattern.source, maxLength }

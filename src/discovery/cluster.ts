@@ -20,6 +20,8 @@ export class ServiceCluster implements Cluster {
   readonly service: string
   picker: Picker = NONE
   endpoints: readonly Endpoint[] = []
+  /** How long a new endpoint warms up; 0 = not at all. In force with the next change or {@link rebalance}. */
+  slowStartMs = 0
 
   readonly #clock: Clock
   readonly #balancer: () => Balancer
@@ -55,6 +57,8 @@ export class ServiceCluster implements Cluster {
       let endpoint = known
       if (endpoint === undefined || !isSame(endpoint, instance)) {
         endpoint = new Endpoint(this.service, instance)
+        // Those found at the start have run for unknown times, and there is nobody to take their share.
+        if (this.endpoints.length > 0) endpoint.discoveredAt = this.#clock.now()
         if (known !== undefined) this.#withdraw(known)
         this.#byId.set(instance.id, endpoint)
       }
@@ -137,6 +141,9 @@ export class ServiceCluster implements Cluster {
     const all = [...this.#byId.values()]
     const ready = all.filter((endpoint) => !this.#draining.has(endpoint))
     this.endpoints = Object.freeze(ready.length > 0 ? ready : all)
+    for (const endpoint of all) {
+      endpoint.warmAt = endpoint.discoveredAt === 0 ? 0 : endpoint.discoveredAt + this.slowStartMs
+    }
     this.picker = this.endpoints.length === 0 ? NONE : this.#balancer().picker(this.endpoints)
     if (this.endpoints.length > 0) for (const waiter of [...this.#waiters]) waiter(true)
   }

@@ -2,11 +2,14 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Balancer } from '../../core/endpoint.ts'
 import type { Policy } from '../../core/policy.ts'
+import type { BalancerName } from '../../resilience/balancing-settings.ts'
 import type { ClusterHealth } from '../../resilience/ejection.ts'
-import type { BalancerName } from '../../resilience/settings.ts'
 import { LeastRequest } from './least-request.ts'
+import { maglev } from './maglev.ts'
 import { PeakEwma } from './peak-ewma.ts'
+import { ringHash } from './ring-hash.ts'
 import { RoundRobin } from './round-robin.ts'
+import { WeightedRoundRobin } from './weighted-round-robin.ts'
 
 /** A balancer and, if it learns from attempts, the policy by which it does (`stack.endpoint`). */
 export interface BalancerParts {
@@ -24,6 +27,16 @@ export function createBalancer(name: BalancerName, clock: Clock, health: Cluster
     case 'least-request':
       return { balancer: new LeastRequest(clock, health), policy: undefined }
     case 'round-robin':
-      return { balancer: new RoundRobin(health), policy: undefined }
+      return { balancer: new RoundRobin(health, clock), policy: undefined }
+    case 'weighted-round-robin':
+      return { balancer: new WeightedRoundRobin(clock, health), policy: undefined }
+    case 'ring-hash': {
+      const balancer = ringHash(clock, health)
+      return { balancer, policy: balancer }
+    }
+    case 'maglev': {
+      const balancer = maglev(clock, health)
+      return { balancer, policy: balancer }
+    }
   }
 }

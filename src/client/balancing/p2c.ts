@@ -6,6 +6,8 @@ import type { Call } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Endpoint, Picker } from '../../core/endpoint.ts'
 import type { ClusterHealth } from '../../resilience/ejection.ts'
+import { allWarmAt, warmth } from './slow-start.ts'
+import { isUsable, type Tried, withWeight } from './usable.ts'
 
 /** How good an endpoint would be for one more attempt; smaller is better. `share` is its weight over the mean weight. */
 export interface LoadMeasure {
@@ -13,8 +15,6 @@ export interface LoadMeasure {
   /** Whether the loser of a comparison should be tried all the same, because nothing has been heard of it for long. */
   forces(loser: Endpoint, now: number): boolean
 }
-
-type Tried = readonly Endpoint[] | undefined
 
 /** Draws before a scan: with half of the endpoints unusable, one pick in 2^10 scans. */
 const DRAWS = 10
@@ -29,17 +29,20 @@ export class P2cPicker implements Picker {
   readonly #measure: LoadMeasure
   readonly #health: ClusterHealth | undefined
   readonly #clock: Clock
+  /** Until then, some have a part of their share only. */
+  readonly #warmAt: number
   /** `undefined` if all weights are equal. */
   readonly #weights: AliasTable | undefined
 
   constructor(endpoints: readonly Endpoint[], measure: LoadMeasure, health: ClusterHealth | undefined, clock: Clock) {
-    const weighty = endpoints.filter((endpoint) => endpoint.weight > 0)
-    this.#endpoints = weighty.length > 0 ? weighty : endpoints
+    const weighty = withWeight(endpoints)
+    this.#endpoints = weighty
+    this.#warmAt = allWarmAt(weighty)
     this.#measure = measure
     this.#health = health
     this.#clock = clock
-    const first = this.#endpoints[0]?.weight
-    const equal = weighty.length === 0 || weighty.every((endpoint) => endpoint.weight === first)
+    const first = weighty[0]?.weight
+    const equal = weighty.every((endpoint) => endpoint.weight === first)
     this.#weights = equal ? undefined : new AliasTable(weighty.map((endpoint) => endpoint.weight))
     health?.watch(endpoints)
   }
@@ -59,8 +62,20 @@ export class P2cPicker implements Picker {
     if (b < 0) return first
     const second = this.#endpoints[b]!
     const now = this.#clock.now()
-    const firstLoad = this.#measure.load(first, this.#weights?.share(a) ?? 1, now)
-    const secondLoad = this.#measure.load(second, this.#weights?.share(b) ?? 1, now)
+    let firstShare = this.#weights?.share(a) ?? 1
+    let secondShare = this.#weights?.share(b) ?? 1
+    if (now < this.#warmAt) {
+      // Thinned out by its warmth, a new endpoint is drawn as often as one of that part of its weight would be.
+      const firstPart = warmth(first, now)
+      const secondPart = warmth(second, now)
+      const firstIn = firstPart === 1 || this.#clock.random() < firstPart
+      const secondIn = secondPart === 1 || this.#clock.random() < secondPart
+      if (firstIn !== secondIn) return firstIn ? first : second
+      firstShare *= firstPart
+      secondShare *= secondPart
+    }
+    const firstLoad = this.#measure.load(first, firstShare, now)
+    const secondLoad = this.#measure.load(second, secondShare, now)
     const handicap = this.#weights === undefined ? 1 : CLEARLY
     const better = secondLoad * handicap < firstLoad
     const loser = better ? first : second
@@ -90,11 +105,6 @@ export class P2cPicker implements Picker {
     if (at < 0) at = this.#draw(tried, true, undefined, -1)
     return this.#endpoints[at >= 0 ? at : Math.floor(this.#clock.random() * this.#endpoints.length)]
   }
-}
-
-function isUsable(endpoint: Endpoint, tried: Tried, panicking: boolean): boolean {
-  if (!panicking && endpoint.state !== 'healthy') return false
-  return tried === undefined || !tried.includes(endpoint)
 }
 
 /** Draws an index with a probability proportional to its weight, in constant time (Vose 1991). */

@@ -1,0 +1,47 @@
+/** What stands before a balancer's picker, in this order: the client's subset, then the preference for its zone. Made anew with each configuration. */
+import type { Clock } from '../../core/clock.ts'
+import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
+import type { BalancingSettings } from '../../resilience/balancing-settings.ts'
+import type { ClusterHealth } from '../../resilience/ejection.ts'
+import { subsetOf } from './subset.ts'
+import { zonePicker } from './zone.ts'
+
+/** Who we are, for what depends on it. */
+export interface Client {
+  /** Unique to this process. */
+  readonly id: string
+  readonly zone: string | undefined
+}
+
+export class ArrangedBalancer implements Balancer {
+  readonly name: string
+  readonly #balancer: Balancer
+  readonly #settings: BalancingSettings
+  readonly #client: Client
+  readonly #health: ClusterHealth | undefined
+  readonly #clock: Clock
+
+  constructor(
+    balancer: Balancer,
+    settings: BalancingSettings,
+    client: Client,
+    health: ClusterHealth | undefined,
+    clock: Clock,
+  ) {
+    this.name = balancer.name
+    this.#balancer = balancer
+    this.#settings = settings
+    this.#client = client
+    this.#health = health
+    this.#clock = clock
+  }
+
+  picker(endpoints: readonly Endpoint[]): Picker {
+    const { subsetSize, zone } = this.#settings
+    // The subset first: one of local endpoints only would have nowhere to spill over to.
+    const own = subsetSize === undefined ? endpoints : subsetOf(endpoints, subsetSize, this.#client.id)
+    const ownZone = this.#client.zone
+    if (zone === 'ignore' || ownZone === undefined) return this.#balancer.picker(own)
+    return zonePicker(own, ownZone, this.#balancer, this.#health, this.#clock)
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * Consistent hashing: calls with the same key go to the same endpoint, from every client, as long as it is there and not overloaded. What is
+ * common to ring and Maglev: the key's walk from endpoint to endpoint, and the bound on load. Calls without a key go anywhere.
+ */
+import type { Attempt } from '../../core/attempt.ts'
+import type { Call } from '../../core/call.ts'
+import type { Clock } from '../../core/clock.ts'
+import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
+import type { ErrorCode } from '../../core/errors.ts'
+import type { Outcome } from '../../core/outcome.ts'
+import type { Policy } from '../../core/policy.ts'
+import type { ClusterHealth } from '../../resilience/ejection.ts'
+import { hashText, mix } from './hash.ts'
+import { allWarmAt, warmth } from './slow-start.ts'
+import { isUsable, searchAll, withWeight } from './usable.ts'
+
+/** Where keys lie. Two processes that know the same endpoints have the same table. */
+export interface HashTable {
+  /** The place of a hash. */
+  first(hash: number): number
+  /** The place to look at if that of `place` will not do. */
+  next(place: number, hash: number): number
+  /** The index of the endpoint at a place. */
+  owner(place: number): number
+}
+
+/** Of endpoints in the order of their ids. */
+export type BuildTable = (endpoints: readonly Endpoint[]) => HashTable
+
+/** No endpoint holds more than this times its share of what is in flight (Mirrokni, Thorup, Zadimoghaddam 2018; their 1 + epsilon). */
+const BOUND = 1.25
+/** At that bound at most 4 of 5 endpoints are full, so one walk in 10^12 is longer. */
+const MOST_STEPS = 128
+/** Any constants will do, if they are the same everywhere. */
+const KEY_SEED = 0x3c6ef372
+const WARM_SALT = 0x9e3779b9
+
+/** A balancer, and a policy that counts what is in flight: the bound needs the total. */
+export class HashBalancer implements Balancer, Policy {
+  readonly name: string
+  readonly #build: BuildTable
+  readonly #clock: Clock
+  readonly #health: ClusterHealth | undefined
+  #inFlight = 0
+
+  constructor(name: string, build: BuildTable, clock: Clock, health: ClusterHealth | undefined) {
+    this.name = name
+    this.#build = build
+    this.#clock = clock
+    this.#health = health
+  }
+
+  /** Attempts in flight, over all endpoints. */
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
+  picker(endpoints: readonly Endpoint[]): Picker {
+    const ordered = [...withWeight(endpoints)].sort((a, b) => (a.id < b.id ? -1 : 1))
+    this.#health?.watch(endpoints)
+    return new HashPicker(ordered, this.#build(ordered), this, this.#health, this.#clock)
+  }
+
+  admit(): ErrorCode | undefined {
+    this.#inFlight += 1
+    return undefined
+  }
+
+  settle(_attempt: Attempt, _outcome: Outcome): void {
+    this.#inFlight -= 1
+  }
+}
+
+class HashPicker implements Picker {
+  readonly #endpoints: readonly Endpoint[]
+  readonly #table: HashTable
+  readonly #balancer: HashBalancer
+  readonly #health: ClusterHealth | undefined
+  readonly #clock: Clock
+  readonly #warmAt: number
+  /** How much of what is in flight each may hold. */
+  readonly #bounds: Float64Array
+
+  constructor(
+    endpoints: readonly Endpoint[],
+    table: HashTable,
+    balancer: HashBalancer,
+    health: ClusterHealth | undefined,
+    clock: Clock,
+  ) {
+    this.#endpoints = endpoints
+    this.#table = table
+    this.#balancer = balancer
+    this.#health = health
+    this.#clock = clock
+    this.#warmAt = allWarmAt(endpoints)
+    const total = endpoints.reduce((sum, endpoint) => sum + endpoint.weight, 0)
+    this.#bounds = Float64Array.from(endpoints, ({ weight }) =>
+      total === 0 ? BOUND / endpoints.length : (BOUND * weight) / total,
+    )
+  }
+
+  pick(call: Call): Endpoint | undefined {
+    const endpoints = this.#endpoints
+    if (endpoints.length <= 1) return endpoints[0]
+    const due = this.#health?.due(call)
+    if (due !== undefined) return due
+    const panicking = this.#health === undefined || this.#health.panicking
+    const key = call.hashKey
+    const hash = key === undefined ? Math.floor(this.#clock.random() * 2 ** 32) : hashText(key, KEY_SEED)
+    const now = this.#warmAt === 0 ? 0 : this.#clock.now()
+    const warming = now < this.#warmAt
+    const load = this.#balancer.inFlight + 1
+
+    const table = this.#table
+    let full: Endpoint | undefined
+    let at = 0
+    let place = table.first(hash)
+    for (let i = 0; i < MOST_STEPS; i++) {
+      at = table.owner(place)
+      const endpoint = endpoints[at]!
+      if (isUsable(endpoint, call.tried, panicking)) {
+        full ??= endpoint
+        const isFull = endpoint.pending >= Math.ceil(this.#bounds[at]! * load)
+        if (!isFull && (!warming || takesOver(endpoint, hash, now))) return endpoint
+      }
+      place = table.next(place, hash)
+    }
+    return full ?? searchAll(endpoints, at, call.tried, panicking)
+  }
+}
+
+/** A key moves to a new endpoint once, at an age of the endpoint that all clients agree on, and stays. */
+function takesOver(endpoint: Endpoint, hash: number, now: number): boolean {
+  const part = warmth(endpoint, now)
+  return part === 1 || mix(hash ^ WARM_SALT) < part * 2 ** 32
+}
+
+/**
+ * What counts as weight 1 in a table: the power of two nearest to the mean, because a mean that moves a little with each endpoint would
+ * move keys between the others.
+ */
+export function weightUnit(endpoints: readonly Endpoint[]): number {
+  const total = endpoints.reduce((sum, endpoint) => sum + endpoint.weight, 0)
+  return total === 0 ? 0 : 2 ** Math.round(Math.log2(total / endpoints.length))
+}

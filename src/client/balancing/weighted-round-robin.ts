@@ -1,0 +1,123 @@
+/**
+ * One after the other, each as often as its weight says, evenly spread: the static stride scheduler of gRFC A58. Each turn of the list an
+ * endpoint gains its weight, and it is picked when that fills its measure, so there is no queue and no burst.
+ */
+import type { Call } from '../../core/call.ts'
+import type { Clock } from '../../core/clock.ts'
+import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
+import type { ClusterHealth } from '../../resilience/ejection.ts'
+import { allWarmAt, warmth } from './slow-start.ts'
+import { isUsable, searchAll, withWeight } from './usable.ts'
+
+/** Begins anywhere in its order, so that clients that start together do not go in step. */
+export class WeightedRoundRobin implements Balancer {
+  readonly name = 'weighted-round-robin'
+  readonly #clock: Clock
+  readonly #health: ClusterHealth | undefined
+
+  constructor(clock: Clock, health: ClusterHealth | undefined) {
+    this.#clock = clock
+    this.#health = health
+  }
+
+  picker(endpoints: readonly Endpoint[]): Picker {
+    return new StridePicker(endpoints, this.#health, this.#clock, this.#clock.random())
+  }
+}
+
+/** The measure; A58 has 65535, we have the bits for finer weights. */
+const FULL = 2 ** 20
+/** An endpoint above this many mean weights stands in the list more than once: else one heavy endpoint costs all others a turn. */
+const MOST_MEANS = 4
+/** With half of the endpoints out and turns skipped by weight, one pick in 10^5 searches. */
+const MOST_STEPS = 128
+
+export class StridePicker implements Picker {
+  readonly #endpoints: readonly Endpoint[]
+  readonly #health: ClusterHealth | undefined
+  readonly #clock: Clock | undefined
+  readonly #warmAt: number
+  /** `undefined` if all weights are equal: every slot is picked each turn. */
+  readonly #gains: Uint32Array | undefined
+  #slot: number
+  #turn = 0
+
+  /** `start`: where in its order it begins, from 0 to 1. Without `clock` there is no slow start. */
+  constructor(
+    endpoints: readonly Endpoint[],
+    health: ClusterHealth | undefined,
+    clock: Clock | undefined,
+    start: number,
+  ) {
+    const weighty = withWeight(endpoints)
+    const slots = slotsOf(weighty)
+    this.#endpoints = slots === undefined ? weighty : slots.endpoints
+    this.#gains = slots?.gains
+    this.#health = health
+    this.#clock = clock
+    this.#warmAt = clock === undefined ? 0 : allWarmAt(weighty)
+    this.#slot = Math.floor(start * this.#endpoints.length)
+    if (this.#gains !== undefined) this.#turn = Math.floor(start * FULL)
+    health?.watch(endpoints)
+  }
+
+  pick(call: Call): Endpoint | undefined {
+    const size = this.#endpoints.length
+    if (size === 0) return undefined
+    const due = this.#health?.due(call)
+    if (due !== undefined) return due
+    const panicking = this.#health === undefined || this.#health.panicking
+    const now = this.#warmAt === 0 ? 0 : this.#clock!.now()
+    const warming = now < this.#warmAt
+    for (let i = 0; i < MOST_STEPS; i++) {
+      const slot = this.#slot
+      const endpoint = this.#endpoints[slot]!
+      const isTurn = this.#gains === undefined || this.#fills(slot, this.#gains[slot]!)
+      this.#advance(size)
+      if (!isTurn || !isUsable(endpoint, call.tried, panicking)) continue
+      if (warming && this.#clock!.random() >= warmth(endpoint, now)) continue
+      return endpoint
+    }
+    return searchAll(this.#endpoints, this.#slot, call.tried, panicking)
+  }
+
+  /** Neighbours are half a measure apart, so that equal weights do not all fill in the same turn. */
+  #fills(slot: number, gain: number): boolean {
+    return (gain * this.#turn + (slot % 2) * (FULL / 2)) % FULL >= FULL - gain
+  }
+
+  #advance(size: number): void {
+    this.#slot += 1
+    if (this.#slot < size) return
+    this.#slot = 0
+    this.#turn = (this.#turn + 1) % FULL
+  }
+}
+
+interface Slots {
+  readonly endpoints: readonly Endpoint[]
+  /** What each gains a turn; the heaviest fills the measure each time. */
+  readonly gains: Uint32Array
+}
+
+/** At most 5/4 as many slots as endpoints; those of one endpoint lie far apart. */
+function slotsOf(endpoints: readonly Endpoint[]): Slots | undefined {
+  const first = endpoints[0]?.weight
+  if (endpoints.every((endpoint) => endpoint.weight === first)) return undefined
+  const mean = endpoints.reduce((sum, endpoint) => sum + endpoint.weight, 0) / endpoints.length
+  const slots = endpoints.flatMap((endpoint, at) => {
+    const count = Math.ceil(endpoint.weight / (MOST_MEANS * mean))
+    const gain = endpoint.weight / count
+    return Array.from({ length: count }, (_, i) => ({
+      endpoint,
+      gain,
+      place: count === 1 ? at / endpoints.length : (i + at / endpoints.length) / count,
+    }))
+  })
+  slots.sort((a, b) => a.place - b.place)
+  const largest = slots.reduce((most, { gain }) => Math.max(most, gain), 0)
+  return {
+    endpoints: slots.map(({ endpoint }) => endpoint),
+    gains: Uint32Array.from(slots, ({ gain }) => Math.max(1, Math.round((gain / largest) * FULL))),
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * Zone preference: calls stay in the own zone as long as its endpoints can bear it, and the rest spills over. Each side has a picker of the
+ * same balancer; when too many endpoints are ejected, zones do not matter.
+ */
+import type { Call } from '../../core/call.ts'
+import type { Clock } from '../../core/clock.ts'
+import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
+import type { ClusterHealth } from '../../resilience/ejection.ts'
+import { warmth } from './slow-start.ts'
+import { isUsable } from './usable.ts'
+
+/**
+ * No local endpoint shall get more than this times the mean load, if callers are spread evenly over the zones: Envoy's overprovisioning factor.
+ * So a zone keeps all its calls while at least 71 % (1 / 1.4) of its fair share of the capacity is healthy.
+ */
+const OVERPROVISIONING = 1.4
+/** How often the healthy capacity is counted anew; until then, a pick that finds nobody healthy here looks elsewhere. */
+const COUNT_EVERY_MS = 100
+
+/** A picker with zone preference; the balancer's own if there is nothing to prefer, or if zones are not known of all (as in Kubernetes). */
+export function zonePicker(
+  endpoints: readonly Endpoint[],
+  zone: string,
+  balancer: Balancer,
+  health: ClusterHealth | undefined,
+  clock: Clock,
+): Picker {
+  const zones = new Set(endpoints.map((endpoint) => endpoint.zone))
+  if (zones.size < 2 || !zones.has(zone) || zones.has(undefined)) return balancer.picker(endpoints)
+  return new ZonePicker(endpoints, zone, zones.size, balancer, health, clock)
+}
+
+class ZonePicker implements Picker {
+  readonly #endpoints: readonly Endpoint[]
+  readonly #zone: string
+  readonly #zones: number
+  readonly #balancer: Balancer
+  readonly #health: ClusterHealth | undefined
+  readonly #clock: Clock
+  readonly #local: Picker
+  /** Made when first needed: a table for ten thousand endpoints is not free. */
+  #remote: Picker | undefined
+  #all: Picker | undefined
+  #localShare = 1
+  #countedAt = Number.NEGATIVE_INFINITY
+
+  constructor(
+    endpoints: readonly Endpoint[],
+    zone: string,
+    zones: number,
+    balancer: Balancer,
+    health: ClusterHealth | undefined,
+    clock: Clock,
+  ) {
+    this.#endpoints = endpoints
+    this.#zone = zone
+    this.#zones = zones
+    this.#balancer = balancer
+    this.#health = health
+    this.#clock = clock
+    this.#local = this.#pickerOf(endpoints.filter((endpoint) => endpoint.zone === zone))
+  }
+
+  pick(call: Call): Endpoint | undefined {
+    if (this.#health?.panicking === true) return this.#pickAnywhere(call)
+    const now = this.#clock.now()
+    if (now - this.#countedAt >= COUNT_EVERY_MS) this.#count(now)
+    const share = this.#localShare
+    const local = share >= 1 || this.#clock.random() < share
+    const endpoint = local ? this.#local.pick(call) : this.#pickRemote(call)
+    // Whom a picker names although it is ejected or tried, it named because it has nobody else; the other zones may have.
+    return endpoint !== undefined && isUsable(endpoint, call.tried, false) ? endpoint : this.#pickAnywhere(call)
+  }
+
+  #pickRemote(call: Call): Endpoint | undefined {
+    this.#remote ??= this.#pickerOf(this.#endpoints.filter((endpoint) => endpoint.zone !== this.#zone))
+    return this.#remote.pick(call)
+  }
+
+  #pickAnywhere(call: Call): Endpoint | undefined {
+    this.#all ??= this.#pickerOf(this.#endpoints)
+    return this.#all.pick(call)
+  }
+
+  /** Each picker has its own endpoints watched; what counts for panic and probes is all of them. */
+  #pickerOf(endpoints: readonly Endpoint[]): Picker {
+    const picker = this.#balancer.picker(endpoints)
+    this.#health?.watch(this.#endpoints)
+    return picker
+  }
+
+  #count(now: number): void {
+    this.#countedAt = now
+    let local = 0
+    let total = 0
+    for (const endpoint of this.#endpoints) {
+      if (endpoint.state !== 'healthy') continue
+      const capacity = endpoint.weight * warmth(endpoint, now)
+      total += capacity
+      if (endpoint.zone === this.#zone) local += capacity
+    }
+    this.#localShare = total === 0 ? 1 : (OVERPROVISIONING * this.#zones * local) / total
+  }
+}
