@@ -39,6 +39,7 @@ module.exports = {
     only('opentelemetry-only-in-telemetry', 'node_modules/@opentelemetry', '^src/telemetry/'),
     only('grpc-only-in-grpc-files', 'node_modules/@grpc', '^src/(client|server)/grpc-'),
     only('opossum-only-in-its-adapter', 'node_modules/opossum', '^src/resilience/opossum'),
+    only('jose-only-in-identity-and-registry', 'node_modules/jose', '^src/(identity|registry)/'),
     only('p-retry-only-in-repeat', 'node_modules/p-retry', '^src/resilience/repeat'),
     only('operators-packages-only-in-registry-and-cli', 'node_modules/(yaml|commander|pino)', '^src/(registry|cli)/'),
     {

@@ -40,6 +40,8 @@ const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 10_000
 /** What a registration, a drain or a deregistration waits for its answer. */
 const ANSWER_TIMEOUT_MS = 5_000
+/** What a registry says that is in trouble itself; asked again, it may say otherwise. */
+const PASSING: ReadonlySet<string> = new Set(['storage-unavailable', 'overloaded', 'internal', 'closing', 'rate-limited'])
 /** A clock further off than this is told (certificates are backdated by 60 s). */
 const TOLD_SKEW_MS = 30_000
 
@@ -291,7 +293,7 @@ export class RegistryClient {
       case 'error':
         this.#options.observer.refused(message.code, message.message)
         if (message.ref !== undefined) {
-          const passing = message.code === 'storage-unavailable'
+          const passing = PASSING.has(message.code)
           const code = passing ? 'registry-unavailable' : 'registry-refused'
           this.#settle(message.ref, new MeshError(message.message, { code, service: this.#options.service }))
           // A new session asks for everything again, after a pause of up to 2 s.
