@@ -233,6 +233,7 @@ export class Mesh {
       },
       configRevision: () => this.#membership.view(service)?.revision,
       registryConnected: () => this.#membership.registry?.connected,
+      concurrencyLimit: () => this.#servers.concurrencyLimit,
       loopDelay: new LoopDelay(clock),
     })
   }

@@ -45,7 +45,9 @@ export class Servers {
   constructor(shared: Surroundings, membership: Membership) {
     this.#shared = shared
     this.#membership = membership
-    this.#limits = new ServerLimits(shared.settings.clock)
+    this.#limits = new ServerLimits(shared.settings.clock, (limit, before) =>
+      shared.events.emit('limit:changed', { side: 'server', limit, before }),
+    )
   }
 
   async serve(handler: HttpHandler, options?: ServeOptions): Promise<MeshServer> {
@@ -95,6 +97,12 @@ export class Servers {
       },
       close: () => this.#leave(served),
     }
+  }
+
+  /** `undefined`: there is none. */
+  get concurrencyLimit(): number | undefined {
+    const limit = this.#limits.concurrency?.limit
+    return limit === undefined || limit >= Number.MAX_SAFE_INTEGER ? undefined : limit
   }
 
   /** Served before there was a registry (`startWithout`): it keeps them until it is connected. */

@@ -4,8 +4,18 @@ export type { Clock, Timer } from '../core/clock.ts'
 export type { Duration } from '../core/duration.ts'
 export { type AttemptReport, type ErrorCode, isMeshError, MeshError, type MeshErrorDetails } from '../core/errors.ts'
 export { type Issue, OptionsError } from '../core/fields.ts'
+export type { AdaptiveLimitOptions } from './adaptive-limit.ts'
 export type { BackoffOptions } from './backoff.ts'
+export {
+  BALANCER_NAMES,
+  type BalancerName,
+  type BalancerOptions,
+  type BalancingOptions,
+  type HashKeyOptions,
+  type SubsetOptions,
+} from './balancing-settings.ts'
 export type { CircuitBreakerOptions } from './circuit-breaker.ts'
+export type { CallerShares, Concurrency } from './concurrency-limit.ts'
 export {
   type AsyncMethod,
   bulkhead,
@@ -20,9 +30,10 @@ export {
 } from './decorators.ts'
 export type { EjectionOptions } from './ejection.ts'
 export { type GuardOptions, guard } from './guard.ts'
+export type { LimitAlgorithm } from './limit-algorithms.ts'
+export type { LimitsOptions } from './limits.ts'
 export { circuits, type OpossumCircuit } from './opossum-circuit.ts'
 export type { RateLimitOptions } from './rate-limit.ts'
 export type { RetryOptions } from './retry.ts'
 export type { RetryBudgetOptions } from './retry-budget.ts'
-export type { BalancerName, LimitsOptions, ServiceOptions } from './settings.ts'
-export { BALANCER_NAMES } from './settings.ts'
+export type { ServiceOptions } from './settings.ts'

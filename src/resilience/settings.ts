@@ -3,19 +3,14 @@
  * shape. Documents of `mesh` and of a service are merged before they are checked, because checked fields are complete.
  */
 import { type Duration, formatDuration } from '../core/duration.ts'
+import { check, duration, either, exactly, fields, optional, type Parsed, withDefault } from '../core/fields.ts'
 import {
-  check,
-  duration,
-  either,
-  type Field,
-  fields,
-  integer,
-  oneOf,
-  optional,
-  type Parsed,
-  rate,
-  withDefault,
-} from '../core/fields.ts'
+  BALANCING_DEFAULTS,
+  BALANCING_FIELDS,
+  type BalancingOptions,
+  type BalancingSettings,
+  balancingSettings,
+} from './balancing-settings.ts'
 import {
   CIRCUIT_BREAKER_DEFAULTS,
   CIRCUIT_BREAKER_FIELDS,
@@ -30,27 +25,11 @@ import {
   type EjectionSettings,
   ejectionSettings,
 } from './ejection.ts'
+import { LIMITS_FIELDS, type LimitsOptions, type LimitsSettings, limitsSettings, NO_LIMITS } from './limits.ts'
 import { RETRY_DEFAULTS, RETRY_FIELDS, type RetryOptions, type RetrySettings, retrySettings } from './retry.ts'
 
-/** The balancers that can be asked for by name. */
-export const BALANCER_NAMES = ['peak-ewma', 'least-request', 'round-robin'] as const
-export type BalancerName = (typeof BALANCER_NAMES)[number]
-
-/** What a server of the service takes on at most. */
-export interface LimitsOptions {
-  /** Requests in progress per instance; more are refused with 503. @defaultValue no limit */
-  readonly concurrency?: number
-  /** Requests per second per instance: a number or `'500/s'`; more are refused with 429. @defaultValue no limit */
-  readonly rate?: number | `${number}/${'s' | 'm' | 'h'}`
-}
-
-export interface LimitsSettings {
-  readonly concurrency: number | undefined
-  readonly ratePerSecond: number | undefined
-}
-
 /** How calls to a service are protected. */
-export interface ServiceOptions {
+export interface ServiceOptions extends BalancingOptions {
   /** Bound of a whole call, retries and waits included. @defaultValue `'10s'` */
   readonly timeout?: Duration
   readonly retry?: RetryOptions
@@ -58,17 +37,14 @@ export interface ServiceOptions {
   readonly circuitBreaker?: CircuitBreakerOptions | false
   /** `false`: failing endpoints are never taken out. */
   readonly ejection?: EjectionOptions | false
-  /** Who chooses the endpoint. @defaultValue `'peak-ewma'` */
-  readonly balancer?: BalancerName
   readonly limits?: LimitsOptions
 }
 
-export interface ServiceSettings {
+export interface ServiceSettings extends BalancingSettings {
   readonly timeoutMs: number
   readonly retry: RetrySettings
   readonly circuitBreaker: CircuitBreakerSettings | undefined
   readonly ejection: EjectionSettings | undefined
-  readonly balancer: BalancerName
   /** Enforced by the servers of the service, not by its clients. */
   readonly limits: LimitsSettings
 }
@@ -79,22 +55,8 @@ export const SERVICE_DEFAULTS: ServiceSettings = Object.freeze({
   retry: RETRY_DEFAULTS,
   circuitBreaker: CIRCUIT_BREAKER_DEFAULTS,
   ejection: EJECTION_DEFAULTS,
-  balancer: 'peak-ewma',
-  limits: Object.freeze({ concurrency: undefined, ratePerSecond: undefined }),
-})
-
-const OFF: Field<false> = {
-  optional: false,
-  schema: { const: false },
-  parse(value, path, issues) {
-    if (value !== false) issues.push({ path, message: 'expected false' })
-    return false
-  },
-}
-
-export const LIMITS_FIELDS = fields({
-  concurrency: optional(integer({ min: 1, max: 1_000_000 })),
-  rate: optional(rate({ min: 0.001, max: 1_000_000 })),
+  ...BALANCING_DEFAULTS,
+  limits: NO_LIMITS,
 })
 
 /** The keys of a service's document that concern resilience, to be spread into the description of the whole document. */
@@ -105,9 +67,9 @@ export const SERVICE_FIELDS = {
     formatDuration(SERVICE_DEFAULTS.timeoutMs),
   ),
   retry: optional(RETRY_FIELDS),
-  circuitBreaker: optional(either(OFF, CIRCUIT_BREAKER_FIELDS)),
-  ejection: optional(either(OFF, EJECTION_FIELDS)),
-  balancer: withDefault(oneOf(BALANCER_NAMES), SERVICE_DEFAULTS.balancer),
+  circuitBreaker: optional(either(exactly(false), CIRCUIT_BREAKER_FIELDS)),
+  ejection: optional(either(exactly(false), EJECTION_FIELDS)),
+  ...BALANCING_FIELDS,
   limits: optional(LIMITS_FIELDS),
 } as const
 
@@ -127,11 +89,8 @@ export function resolveServiceSettings(given: ParsedService): ServiceSettings {
           ? CIRCUIT_BREAKER_DEFAULTS
           : circuitBreakerSettings(circuitBreaker),
     ejection: ejection === false ? undefined : ejection === undefined ? EJECTION_DEFAULTS : ejectionSettings(ejection),
-    balancer: given.balancer,
-    limits:
-      limits === undefined
-        ? SERVICE_DEFAULTS.limits
-        : Object.freeze({ concurrency: limits.concurrency, ratePerSecond: limits.rate }),
+    ...balancingSettings(given),
+    limits: limitsSettings(limits),
   })
 }
 

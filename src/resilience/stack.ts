@@ -6,12 +6,15 @@ import type { Clock } from '../core/clock.ts'
 import type { Cluster } from '../core/endpoint.ts'
 import type { Policy } from '../core/policy.ts'
 import type { Telemetry } from '../core/telemetry.ts'
+import type { LimitListener } from './adaptive-limit.ts'
+import type { HashKey } from './balancing-settings.ts'
 import { ConcurrencyLimitPolicy } from './concurrency-limit.ts'
+import type { LimitsSettings } from './limits.ts'
 import { RateLimitPolicy, rateLimitSettings } from './rate-limit.ts'
 import { RETRY_DEFAULTS, RetryPolicy, type RetrySettings } from './retry.ts'
 import { RetryBudget } from './retry-budget.ts'
 import type { ServiceState } from './service-state.ts'
-import type { LimitsSettings, ServiceSettings } from './settings.ts'
+import type { ServiceSettings } from './settings.ts'
 
 export interface Stack {
   /** Bound of a whole call, attempts and waits included. */
@@ -24,6 +27,8 @@ export interface Stack {
   readonly budget: RetryBudget
   /** `undefined` for functions and servers: there is nothing to choose. */
   readonly cluster: Cluster | undefined
+  /** What the door makes a call's key of; `undefined`: the balancer asks for none. */
+  readonly hashKey?: HashKey | undefined
   readonly telemetry: Telemetry
   readonly clock: Clock
 }
@@ -61,6 +66,7 @@ export function compileStack(parts: ClientParts): Stack {
     retry: new RetryPolicy(settings.retry, state.budget, parts.clock),
     budget: state.budget,
     cluster: parts.cluster,
+    hashKey: settings.hashKey,
     telemetry: parts.telemetry,
     clock: parts.clock,
   })
@@ -69,11 +75,14 @@ export function compileStack(parts: ClientParts): Stack {
 /** What a server keeps across configurations. */
 export class ServerLimits {
   readonly #clock: Clock
+  readonly #onLimit: LimitListener | undefined
   #concurrency: ConcurrencyLimitPolicy | undefined
   #rate: RateLimitPolicy | undefined
 
-  constructor(clock: Clock) {
+  /** `onLimit`: told when an adaptive limit has moved. */
+  constructor(clock: Clock, onLimit?: LimitListener) {
     this.#clock = clock
+    this.#onLimit = onLimit
   }
 
   get concurrency(): ConcurrencyLimitPolicy | undefined {
@@ -85,12 +94,13 @@ export class ServerLimits {
   }
 
   configure(limits: LimitsSettings): void {
-    const { concurrency, ratePerSecond } = limits
+    const { concurrency, shares, ratePerSecond } = limits
     // Off is a limit that is never reached: what was admitted under the old one is still counted when it comes back.
     if (concurrency !== undefined || this.#concurrency !== undefined) {
-      const settings = { concurrency: concurrency ?? Number.MAX_SAFE_INTEGER }
-      if (this.#concurrency === undefined) this.#concurrency = new ConcurrencyLimitPolicy(settings)
-      else this.#concurrency.configure(settings)
+      const settings = { concurrency: concurrency ?? Number.MAX_SAFE_INTEGER, shares }
+      if (this.#concurrency === undefined) {
+        this.#concurrency = new ConcurrencyLimitPolicy(settings, this.#clock, this.#onLimit)
+      } else this.#concurrency.configure(settings)
     }
     if (ratePerSecond === undefined) this.#rate = undefined
     else {
@@ -139,6 +149,7 @@ export function withoutCluster(
     retry: new RetryPolicy(retry, budget, clock),
     budget,
     cluster: undefined,
+    hashKey: undefined,
     telemetry,
     clock,
   })

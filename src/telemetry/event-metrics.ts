@@ -70,6 +70,12 @@ const RULES: Rules = {
     labels: [],
     values: () => [],
   },
+  'limit:changed': {
+    metric: 'inmesh_concurrency_limit_changes_total',
+    help: 'How often an adaptive concurrency limit moved by a fifth or more.',
+    labels: ['side'],
+    values: ({ side }) => [side],
+  },
   'identity:failed': {
     metric: 'inmesh_identity_renewal_failures_total',
     help: 'Renewals of the certificate that failed.',

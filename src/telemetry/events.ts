@@ -37,6 +37,8 @@ export interface MeshEvents {
   /** Renewal is overdue: the certificate ends at `notAfter`. */
   'identity:expiring': { spiffeId: string; notAfter: number }
   'drain:step': { step: string; running?: number }
+  /** An adaptive concurrency limit has moved by a fifth or more since the last such event. */
+  'limit:changed': { side: 'client' | 'server'; limit: number; before: number }
   /** A server or a limiter refuses work. */
   'admission:refused': { side: 'client' | 'server'; code: ErrorCode; peer?: string; limit?: number }
 }
@@ -79,6 +81,7 @@ export const EVENT_NAMES: readonly EventName[] = Object.freeze([
   'identity:failed',
   'identity:expiring',
   'drain:step',
+  'limit:changed',
   'admission:refused',
 ])
 

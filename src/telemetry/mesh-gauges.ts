@@ -29,6 +29,8 @@ export interface GaugeSources {
   configRevision(): number | undefined
   /** Whether the session with the registry stands. */
   registryConnected(): boolean | undefined
+  /** Requests that the servers take on at once; absent: no limit. */
+  concurrencyLimit?(): number | undefined
   readonly loopDelay?: LoopDelay | undefined
 }
 
@@ -79,6 +81,11 @@ export function registerMeshGauges(metrics: Metrics, sources: GaugeSources): () 
         }
       }
     }),
+    metrics.gauge(
+      'inmesh_server_concurrency_limit',
+      'Requests that are taken on at once; an adaptive limit as it is now.',
+      single(() => sources.concurrencyLimit?.()),
+    ),
     metrics.gauge(
       'inmesh_identity_expiry_seconds',
       'Until the certificate of this process ends; negative: it has ended.',

@@ -1,6 +1,6 @@
 import { PeakEwma } from '../../src/client/balancing/peak-ewma.ts'
 import { CircuitBreakerPolicy, resolveCircuitBreaker } from '../../src/resilience/circuit-breaker.ts'
-import { ConcurrencyLimitPolicy } from '../../src/resilience/concurrency-limit.ts'
+import { ConcurrencyLimitPolicy, resolveConcurrencyLimit } from '../../src/resilience/concurrency-limit.ts'
 import { EjectionPolicy, resolveEjection } from '../../src/resilience/ejection.ts'
 import { RateLimitPolicy } from '../../src/resilience/rate-limit.ts'
 import { keepsItsPromises } from './conformance.ts'
@@ -15,6 +15,11 @@ keepsItsPromises('ejection', 'endpoint', (clock) => {
 })
 keepsItsPromises('concurrency limit', 'service', () => {
   const policy = new ConcurrencyLimitPolicy({ concurrency: 4 })
+  return { policy, held: () => policy.inFlight }
+})
+keepsItsPromises('adaptive concurrency limit with shares', 'service', (clock) => {
+  const settings = resolveConcurrencyLimit({ concurrency: { initial: 4, max: 6 }, shares: { checkout: '50%' } })
+  const policy = new ConcurrencyLimitPolicy(settings, clock)
   return { policy, held: () => policy.inFlight }
 })
 keepsItsPromises('rate limit', 'service', (clock) => {
