@@ -23,6 +23,7 @@ const REQUEST_KEYS: ReadonlySet<string> = new Set([
   'timeout',
   'idempotent',
   'retry',
+  'key',
   'streaming',
 ] satisfies (keyof HttpRequestOptions)[])
 
@@ -36,7 +37,7 @@ export function checkRequestOptions(options: HttpRequestOptions): void {
     const hint = didYouMean(key, REQUEST_KEYS) || `; valid keys are ${[...REQUEST_KEYS].join(', ')}`
     throw mistake([key], `unknown key${hint}`)
   }
-  const { idempotent, retry, streaming, query, signal } = options
+  const { idempotent, retry, streaming, query, signal, key } = options
   if (idempotent !== undefined && typeof idempotent !== 'boolean') throw notLogical('idempotent', idempotent)
   if (streaming !== undefined && typeof streaming !== 'boolean') throw notLogical('streaming', streaming)
   if (retry !== undefined && retry !== false) {
@@ -46,6 +47,7 @@ export function checkRequestOptions(options: HttpRequestOptions): void {
     throw mistake(['query'], `expected an object or URLSearchParams, got ${show(query)}`)
   }
   checkSignal(signal)
+  if (key !== undefined) checkKey(key)
 }
 
 /** @throws OptionsError */
@@ -53,6 +55,15 @@ export function checkSignal(signal: unknown): void {
   if (signal === undefined || signal === null) return
   if (typeof (signal as AbortSignal).addEventListener === 'function') return
   throw mistake(['signal'], `expected an AbortSignal, got ${show(signal)}`)
+}
+
+/** The key is hashed once per attempt: a long one is a mistake, such as a body. */
+const LONGEST_KEY = 4_096
+
+/** @throws OptionsError */
+export function checkKey(key: unknown): string {
+  if (typeof key === 'string' && key !== '' && key.length <= LONGEST_KEY) return key
+  throw mistake(['key'], `expected text of 1 to ${LONGEST_KEY} characters, got ${show(key)}`)
 }
 
 function notLogical(field: string, value: unknown): OptionsError {

@@ -8,11 +8,13 @@ import type { Telemetry } from '../core/telemetry.ts'
 import { ServiceCluster } from '../discovery/cluster.ts'
 import type { ServicePolicy } from '../discovery/policy-document.ts'
 import type { ServiceView } from '../discovery/snapshot.ts'
+import type { BalancerName } from '../resilience/balancing-settings.ts'
 import { ServiceState } from '../resilience/service-state.ts'
-import { type BalancerName, resolveService, type ServiceSettings } from '../resilience/settings.ts'
+import { resolveService, type ServiceSettings } from '../resilience/settings.ts'
 import { compileStack, type Stack } from '../resilience/stack.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import type { PeerReading } from '../telemetry/mesh-gauges.ts'
+import { ArrangedBalancer, type Client } from './balancing/arranged.ts'
 import { type BalancerParts, createBalancer } from './balancing/balancer.ts'
 import type { HttpTransport } from './http-transport.ts'
 import { IDEMPOTENT_METHODS } from './prepare-request.ts'
@@ -23,10 +25,14 @@ export interface DestinationParts {
   readonly telemetry: Telemetry
   readonly events: EventSink
   readonly transport: HttpTransport
+  readonly client: Client
 }
 
 /** Methods come from callers: more kinds than this share routes that are made for the call. */
 const MOST_ROUTES = 64
+
+/** What a picker depends on; a change of anything else leaves the picker as it is. */
+const BALANCING = ['balancer', 'zone', 'subsetSize', 'slowStartMs'] as const
 
 export class Destination implements StackSource {
   readonly service: string
@@ -34,9 +40,11 @@ export class Destination implements StackSource {
   readonly cluster: ServiceCluster
   readonly state: ServiceState
   readonly #parts: DestinationParts
+  /** By name, so that what one has learned is still there when it comes back. */
   readonly #balancers = new Map<BalancerName, BalancerParts>()
   readonly #routes = new Map<string, Route>()
   #settings: ServiceSettings
+  #arranged: ArrangedBalancer
   #stack: Stack
   #view: ServiceView | undefined
 
@@ -54,7 +62,8 @@ export class Destination implements StackSource {
       },
     })
     this.#settings = resolveService()
-    this.cluster = new ServiceCluster(service, () => this.#balancer().balancer, parts.clock)
+    this.#arranged = this.#arrange()
+    this.cluster = new ServiceCluster(service, () => this.#arranged, parts.clock)
     this.#stack = this.#compile()
   }
 
@@ -98,10 +107,13 @@ export class Destination implements StackSource {
   /** The policy as it is in force now. */
   configure(policy: ServicePolicy): void {
     if (policy.settings === this.#settings) return
-    const other = policy.settings.balancer !== this.#settings.balancer
+    const other = BALANCING.some((key) => policy.settings[key] !== this.#settings[key])
     this.#settings = policy.settings
     this.#stack = this.#compile()
-    if (other) this.cluster.rebalance()
+    if (!other) return
+    this.#arranged = this.#arrange()
+    this.cluster.slowStartMs = policy.settings.slowStartMs
+    this.cluster.rebalance()
   }
 
   /** For metrics and the admin page. */
@@ -130,6 +142,11 @@ export class Destination implements StackSource {
       this.#balancers.set(name, parts)
     }
     return parts
+  }
+
+  #arrange(): ArrangedBalancer {
+    const { client, clock } = this.#parts
+    return new ArrangedBalancer(this.#balancer().balancer, this.#settings, client, this.state.ejection, clock)
   }
 
   #compile(): Stack {

@@ -9,6 +9,7 @@ import { endCall, startCall } from '../resilience/execution.ts'
 import { repeat } from '../resilience/repeat.ts'
 import type { Stack } from '../resilience/stack.ts'
 import { callError } from './call-error.ts'
+import { hashKeyOf } from './hash-key.ts'
 import { HttpAttempt } from './http-attempt.ts'
 import { type RequestBody, StreamedBody } from './http-request-body.ts'
 import type { HttpTransport } from './http-transport.ts'
@@ -62,6 +63,7 @@ export class HttpCall<R = unknown> extends Call {
     this.transport = transport
     this.request = request
     this.answer = answer
+    if (stack.hashKey !== undefined) this.hashKey = hashKeyOf(stack.hashKey, request)
     this.#signal = signal
   }
 

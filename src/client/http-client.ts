@@ -46,6 +46,11 @@ export interface HttpRequestOptions {
   /** `false`: one attempt only. */
   readonly retry?: false | undefined
   /**
+   * Requests with the same key go to the same endpoint, if the service's balancer is `ring-hash` or `maglev`.
+   * @defaultValue what the service's policy makes the key of; without one, any endpoint
+   */
+  readonly key?: string | undefined
+  /**
    * The response may last (server-sent events, a long download): the deadline covers it only up to its headers.
    * @defaultValue false
    */
@@ -145,6 +150,7 @@ export class HttpClient {
     call.idempotent =
       options?.idempotent ?? (IDEMPOTENT_METHODS.has(verb) || request.headers.includes('idempotency-key'))
     if (options?.retry === false) call.once()
+    if (options?.key !== undefined) call.hashKey = options.key
     return call
   }
 

@@ -7,7 +7,7 @@ import { inboundCall } from '../core/context.ts'
 import type { Duration } from '../core/duration.ts'
 import { MeshError } from '../core/errors.ts'
 import { OptionsError, show } from '../core/fields.ts'
-import { checkFetchOptions, checkSignal } from './check-options.ts'
+import { checkFetchOptions, checkKey, checkSignal } from './check-options.ts'
 import { fetchResponse } from './fetch-response.ts'
 import { HttpCall } from './http-call.ts'
 import { type BodyInput, requestBody } from './http-request-body.ts'
@@ -21,6 +21,7 @@ export interface MeshFetchInit extends Omit<RequestInit, 'body'> {
   readonly timeout?: Duration | undefined
   readonly idempotent?: boolean | undefined
   readonly retry?: false | undefined
+  readonly key?: string | undefined
   readonly streaming?: boolean | undefined
 }
 
@@ -86,6 +87,7 @@ export function makeFetch(find: FindService, options: HttpFetchOptions = {}): Me
       call.idempotent =
         init?.idempotent ?? (IDEMPOTENT_METHODS.has(method) || prepared.headers.includes('idempotency-key'))
       if (init?.retry === false) call.once()
+      if (init?.key !== undefined) call.hashKey = checkKey(init.key)
       return call.send()
     } catch (error) {
       return Promise.reject(error)

@@ -16,6 +16,7 @@ import {
   text,
 } from '../core/fields.ts'
 import { serviceName } from '../core/names.ts'
+import { HASHING_BALANCERS } from '../resilience/balancing-settings.ts'
 import {
   resolveServiceSettings,
   SERVICE_FIELDS,
@@ -142,7 +143,7 @@ function sizeIssue(value: unknown, path: readonly (string | number)[], count: { 
 
 /** Values that are valid alone but not together. Only what is written is compared: what is not may come from `mesh`. */
 function compareFields(document: PolicyDocument, issues: Issue[]): void {
-  const { retry, ejection } = document
+  const { retry, ejection, balancer } = document
   const atMost = (path: string[], value: unknown, limitName: string, limit: unknown) => {
     const [ms, limitMs] = [parseDuration(value), parseDuration(limit)]
     if (ms !== undefined && limitMs !== undefined && ms > limitMs) {
@@ -153,6 +154,12 @@ function compareFields(document: PolicyDocument, issues: Issue[]): void {
   atMost(['retry', 'backoff', 'base'], retry?.backoff?.base, 'retry.backoff.max', retry?.backoff?.max)
   if (typeof ejection === 'object')
     atMost(['ejection', 'baseTime'], ejection.baseTime, 'ejection.maxTime', ejection.maxTime)
+  if (typeof balancer === 'object' && balancer.key !== undefined && !HASHING_BALANCERS.has(balancer.name)) {
+    issues.push({
+      path: ['balancer', 'key'],
+      message: `is not used by '${balancer.name}', only by 'ring-hash' and 'maglev'`,
+    })
+  }
   if (document.defaultIntention === undefined) return
   if (document.service !== MESH_DOCUMENT) {
     issues.push({ path: ['defaultIntention'], message: `is valid in the document of '${MESH_DOCUMENT}' only` })

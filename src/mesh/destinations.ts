@@ -1,4 +1,6 @@
 /** The services that this process calls: made when first asked for, kept as long as the mesh. */
+import { randomUUID } from 'node:crypto'
+import type { Client } from '../client/balancing/arranged.ts'
 import { Destination } from '../client/destination.ts'
 import { MeshError } from '../core/errors.ts'
 import { SERVICE_NAME } from '../core/names.ts'
@@ -16,11 +18,14 @@ export class Destinations {
   readonly #shared: Surroundings
   readonly #membership: Membership
   readonly #byService = new Map<string, Destination>()
+  readonly #client: Client
   #closed = false
 
   constructor(shared: Surroundings, membership: Membership) {
     this.#shared = shared
     this.#membership = membership
+    // A process that only calls has no instance, so its id is of its own.
+    this.#client = { id: randomUUID(), zone: shared.settings.zone }
   }
 
   /** `undefined` if the name cannot be that of a service. @throws MeshError `closed` */
@@ -35,7 +40,13 @@ export class Destinations {
     if (typeof name !== 'string' || !SERVICE_NAME.test(name) || name === MESH_DOCUMENT) return undefined
     if (this.#byService.size >= MOST_DESTINATIONS) return undefined
     const { settings, transport, client, events } = this.#shared
-    const made = new Destination(name, { clock: settings.clock, telemetry: client, events, transport })
+    const made = new Destination(name, {
+      clock: settings.clock,
+      telemetry: client,
+      events,
+      transport,
+      client: this.#client,
+    })
     this.#byService.set(name, made)
     made.configure(this.#membership.policyOf(name))
     this.#membership.watch(name)

@@ -20,7 +20,10 @@ const FULL: PolicyDocument = {
   },
   circuitBreaker: { errorThreshold: '50%', window: '10s', minimumCalls: 20, resetAfter: '5s' },
   ejection: { consecutiveFailures: 5, baseTime: '1s', maxTime: '10s', maxShare: '50%' },
-  balancer: 'peak-ewma',
+  balancer: { name: 'ring-hash', key: { header: 'x-user', cookie: 'session', path: true } },
+  zone: 'prefer',
+  subset: { size: 20 },
+  slowStart: '10s',
   limits: { concurrency: 200, rate: '500/s' },
   allow: [
     { from: 'checkout', methods: ['GET'], paths: ['/items/*', '/', '/items/*/stock', '/a%20b'] },
@@ -53,6 +56,11 @@ describe('checkPolicyDocument', () => {
     [{ limits: { concurency: 1 } }, "limits.concurency: unknown key; did you mean 'concurrency'?"],
     [{ allow: [{ from: 'a', method: ['GET'] }] }, "allow[0].method: unknown key; did you mean 'methods'?"],
     [{ balancer: 'peak-ewna' }, "did you mean 'peak-ewma'?"],
+    [{ balancer: { name: 'ring-hsh' } }, "balancer.name: expected one of 'peak-ewma'"],
+    [{ balancer: { name: 'maglev', kye: {} } }, "balancer.kye: unknown key; did you mean 'key'?"],
+    [{ balancer: { name: 'maglev', key: { heder: 'x' } } }, "balancer.key.heder: unknown key; did you mean 'header'?"],
+    [{ zone: 'prefr' }, "did you mean 'prefer'?"],
+    [{ subset: { sise: 3 } }, "subset.sise: unknown key; did you mean 'size'?"],
     [{ allow: [{ from: 'a', methods: ['get'] }] }, "allow[0].methods[0]: expected one of 'GET'"],
   ])('names the nearest valid name: %j', (change, message) => {
     expect(mistakes(change).join('\n')).toContain(message)
