@@ -14,8 +14,6 @@ export class InboundCall extends Call {
   readonly clock: Clock
   /** `undefined`: the caller has shown no certificate (`permissive` and `plaintext` servers only). */
   readonly caller: CallerIdentity | undefined
-  /** How many attempts of the same call came before this one, as the caller says. */
-  previousAttempts = 0
 
   constructor(route: Route, clock: Clock, startedAt: number, deadlineAt: number, caller: CallerIdentity | undefined) {
     super(route, startedAt, deadlineAt, undefined)
