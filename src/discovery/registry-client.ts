@@ -15,6 +15,8 @@ import type { Instance, ServerMessage } from './wire.ts'
 export interface RegistryObserver {
   connected(registry: string): void
   lost(registry: string, reason: string): void
+  /** A connection could not be made; it goes on trying. */
+  unreachable(registry: string, reason: string): void
   rejected(reason: string): void
   bundle(trustDomain: string, roots: readonly string[], sequence: number): void
   refused(code: string, message: string): void
@@ -242,6 +244,7 @@ export class RegistryClient {
     this.#disconnected(reason)
     if (this.#closed) return
     if (wasConnected) this.#options.observer.lost(address, reason)
+    else this.#options.observer.unreachable(address, reason)
     this.#next += 1
     // Full jitter, so that a thousand clients of a restarted registry do not come back in one moment.
     const bound = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.#failures, 10))

@@ -20,6 +20,9 @@ export interface MembershipListener {
   begun(registry: RegistryClient): void
 }
 
+/** So long a process with a snapshot on disk waits for a live one. */
+const FRESH_WITHIN_MS = 1_000
+
 export class Membership {
   readonly #shared: Surroundings
   readonly #listener: MembershipListener
@@ -28,6 +31,7 @@ export class Membership {
   #rotation: RotatingIdentity | undefined
   #lastGood: LastGood | undefined
   #firstViews: (() => void) | undefined
+  #acceptStale: (() => void) | undefined
   #closed = false
 
   constructor(shared: Surroundings, listener: MembershipListener) {
@@ -135,6 +139,7 @@ export class Membership {
       observer: {
         connected: (address) => events.emit('registry:connected', { address }),
         lost: (address, reason) => events.emit('registry:lost', { address, reason }),
+        unreachable: () => this.#acceptStale?.(),
         rejected: (reason) => events.emit('snapshot:rejected', { subject: 'registry', reason }),
         bundle: (_trustDomain, roots, sequence) => rotation.updateBundle(roots, sequence),
         refused: (code, message) => events.emit('snapshot:rejected', { subject: code, reason: message }),
@@ -159,27 +164,42 @@ export class Membership {
     this.#firstViews?.()
   }
 
-  /** Until the mesh's and our own service's view are there, live or stale. */
+  /**
+   * Until the mesh's and our own service's view are there: live if the registry answers soon, otherwise those from the disk, otherwise
+   * live ones until the time is over.
+   */
   #firstViewsUntil(untilAt: number): Promise<void> {
     const { clock, service, registry: addresses } = this.#shared.settings
-    const complete = (): boolean => this.view(MESH_DOCUMENT) !== undefined && this.view(service) !== undefined
-    if (complete()) return Promise.resolve()
+    const have = (stale: boolean): boolean =>
+      [MESH_DOCUMENT, service].every((name) => {
+        const view = this.view(name)
+        return view !== undefined && (stale || !view.stale)
+      })
     return new Promise((resolve, reject) => {
-      const timer = clock.startTimer(
-        Math.max(0, untilAt - clock.now()),
+      const finish = (outcome: () => void): void => {
+        clock.stopTimer(soon)
+        clock.stopTimer(late)
+        this.#firstViews = undefined
+        this.#acceptStale = undefined
+        outcome()
+      }
+      const leftMs = Math.max(0, untilAt - clock.now())
+      const late = clock.startTimer(
+        leftMs,
         () => {
-          this.#firstViews = undefined
           const message = `no registry sent a snapshot in time (${addresses.join(', ')}), and there is none on disk`
-          reject(new MeshError(message, { code: 'registry-unavailable', service }))
+          finish(() => reject(new MeshError(message, { code: 'registry-unavailable', service })))
         },
         undefined,
       )
       this.#firstViews = () => {
-        if (!complete()) return
-        clock.stopTimer(timer)
-        this.#firstViews = undefined
-        resolve()
+        if (have(false)) finish(resolve)
       }
+      this.#acceptStale = () => {
+        if (have(true)) finish(resolve)
+      }
+      const soon = clock.startTimer(Math.min(FRESH_WITHIN_MS, leftMs / 2), () => this.#acceptStale?.(), undefined)
+      this.#firstViews()
     })
   }
 }
