@@ -6,6 +6,7 @@ const order = [
   ['client', '(core|resilience|discovery|identity|telemetry|client)'],
   ['server', '(core|resilience|discovery|identity|telemetry|server)'],
   ['registry', '(core|resilience|discovery|identity|telemetry|registry)'],
+  ['mesh', '(core|resilience|discovery|identity|telemetry|client|server|mesh)'],
   ['cli', '(core|resilience|discovery|identity|telemetry|registry|cli)'],
 ]
 
