@@ -106,6 +106,23 @@ describe('a cluster', () => {
     expect(ids()).toEqual(['a'])
   })
 
+  it('lets what is found after the start warm up, and nothing else', () => {
+    const { clock, cluster } = setUp()
+    clock.advance(1_000)
+    cluster.slowStartMs = 10_000
+    const warmAt = (): Record<string, number> =>
+      Object.fromEntries(cluster.endpoints.map((each) => [each.id, each.warmAt]))
+    cluster.apply([instance('a'), instance('b')], false)
+    expect(warmAt()).toEqual({ a: 0, b: 0 })
+    clock.advance(1_000)
+    cluster.apply([instance('a'), instance('c')], true)
+    cluster.apply([instance('a'), instance('c'), instance('b')], true)
+    expect(warmAt()).toEqual({ a: 0, b: 12_000, c: 12_000 })
+    cluster.slowStartMs = 3_000
+    cluster.rebalance()
+    expect(warmAt()).toEqual({ a: 0, b: 5_000, c: 5_000 })
+  })
+
   it('wakes waiting calls when the first endpoint comes, and at their bound when none does', () => {
     const { clock, cluster } = setUp()
     const heard: string[] = []

@@ -27,6 +27,11 @@ export class WeightedRoundRobin implements Balancer {
 
 /** The measure; A58 has 65535, we have the bits for finer weights. */
 const FULL = 2 ** 20
+/**
+ * How far apart neighbours are, or all light ones would fill in the same turn and leave whole turns to the heavy. A58 takes half a
+ * measure; the golden section spreads any number of them.
+ */
+const PHASE = Math.round(FULL * (Math.sqrt(5) / 2 - 0.5))
 /** An endpoint above this many mean weights stands in the list more than once: else one heavy endpoint costs all others a turn. */
 const MOST_MEANS = 4
 /** With half of the endpoints out and turns skipped by weight, one pick in 10^5 searches. */
@@ -81,9 +86,8 @@ export class StridePicker implements Picker {
     return searchAll(this.#endpoints, this.#slot, call.tried, panicking)
   }
 
-  /** Neighbours are half a measure apart, so that equal weights do not all fill in the same turn. */
   #fills(slot: number, gain: number): boolean {
-    return (gain * this.#turn + (slot % 2) * (FULL / 2)) % FULL >= FULL - gain
+    return (gain * this.#turn + slot * PHASE) % FULL >= FULL - gain
   }
 
   #advance(size: number): void {

@@ -62,6 +62,9 @@ class ZonePicker implements Picker {
   }
 
   pick(call: Call): Endpoint | undefined {
+    // Before the sides part: a probe is due wherever its endpoint is.
+    const due = this.#health?.due(call)
+    if (due !== undefined) return due
     if (this.#health?.panicking === true) return this.#pickAnywhere(call)
     const now = this.#clock.now()
     if (now - this.#countedAt >= COUNT_EVERY_MS) this.#count(now)

@@ -1,0 +1,281 @@
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { hashText } from '../../../src/client/balancing/hash.ts'
+import type { HashBalancer, HashTable } from '../../../src/client/balancing/hash-picker.ts'
+import { MaglevTable, maglev } from '../../../src/client/balancing/maglev.ts'
+import { Ring, ringHash } from '../../../src/client/balancing/ring-hash.ts'
+import { Attempt } from '../../../src/core/attempt.ts'
+import type { Call } from '../../../src/core/call.ts'
+import type { Endpoint, Picker } from '../../../src/core/endpoint.ts'
+import { SUCCESS } from '../../../src/core/outcome.ts'
+import { EjectionPolicy, resolveEjection } from '../../../src/resilience/ejection.ts'
+import { FakeClock } from '../../../src/testing/fake-clock.ts'
+import { callAt, endpoint, keepsItsPromises } from '../../resilience/conformance.ts'
+
+const KINDS = [
+  { name: 'ring-hash', make: ringHash, table: (of: readonly Endpoint[]): HashTable => new Ring(of) },
+  { name: 'maglev', make: maglev, table: (of: readonly Endpoint[]): HashTable => new MaglevTable(of) },
+] as const
+
+function endpointsOf(ids: readonly string[], weight = 100): Endpoint[] {
+  return ids.toSorted().map((id) => endpoint(id, weight))
+}
+
+function numbered(count: number): string[] {
+  return Array.from({ length: count }, (_, i) => `inventory-${i}`)
+}
+
+function keyed(clock: FakeClock, key: string): Call {
+  const call = callAt(clock)
+  call.hashKey = key
+  return call
+}
+
+/** Evenly over all hashes, as keys are. */
+function sample<T>(count: number, of: (hash: number) => T): T[] {
+  return Array.from({ length: count }, (_, i) => of(Math.floor(((i + 0.5) / count) * 2 ** 32)))
+}
+
+function setUp(make: (typeof KINDS)[number]['make'], endpoints: readonly Endpoint[]) {
+  const clock = new FakeClock({ seed: 11 })
+  const ejection = new EjectionPolicy(resolveEjection(), clock)
+  const balancer = make(clock, ejection)
+  const picker = balancer.picker(endpoints)
+  clock.advance(1_000)
+  return { clock, balancer, picker }
+}
+
+/** Begins an attempt as the execution does. */
+function begin(picker: Picker, balancer: HashBalancer, call: Call): Attempt {
+  const attempt = new Attempt(call)
+  attempt.endpoint = picker.pick(call)
+  balancer.admit()
+  attempt.endpoint!.pending += 1
+  return attempt
+}
+
+function end(balancer: HashBalancer, attempt: Attempt): void {
+  balancer.settle(attempt, SUCCESS)
+  attempt.endpoint!.pending -= 1
+}
+
+describe('the hash of a text', () => {
+  it.each([
+    ['', 0, 0],
+    ['', 1, 0x514e28b7],
+    ['test', 0, 0xba6bd213],
+    ['aaaa', 0x9747b28c, 0x5a97808a],
+    ['aa', 0x9747b28c, 0x5d211726],
+    ['abcd', 0x9747b28c, 0xf0478627],
+  ])('is MurmurHash3 of its code units: %j with seed %i', (bytes, seed, hash) => {
+    // Two bytes of the published vectors make one code unit.
+    const units = (bytes.match(/../g) ?? []).map((pair) => pair.charCodeAt(0) | (pair.charCodeAt(1) << 8))
+    expect(hashText(String.fromCharCode(...units), seed)).toBe(hash)
+  })
+
+  it('spreads texts that differ in one place only', () => {
+    const buckets = new Uint32Array(64)
+    for (let i = 0; i < 64_000; i++) buckets[hashText(`user-${i}`, 7) >>> 26]! += 1
+    // Four standard deviations of a binomial distribution.
+    for (const count of buckets) expect(Math.abs(count - 1_000)).toBeLessThan(4 * Math.sqrt(1_000))
+  })
+})
+
+describe.each(KINDS)('$name', ({ name, make, table }) => {
+  it('sends a key to the same endpoint from every client, in whatever order it learned of the endpoints', () => {
+    const ids = numbered(20)
+    const one = setUp(make, endpointsOf(ids))
+    const other = setUp(make, endpointsOf(ids).reverse())
+    const used = new Set<string>()
+    for (let i = 0; i < 500; i++) {
+      const at = one.picker.pick(keyed(one.clock, `user-${i}`))!
+      expect(other.picker.pick(keyed(other.clock, `user-${i}`))!.id).toBe(at.id)
+      used.add(at.id)
+    }
+    expect(used.size).toBe(20)
+  })
+
+  it('sends calls without a key anywhere', () => {
+    const { clock, picker } = setUp(make, endpointsOf(numbered(5)))
+    expect(new Set(Array.from({ length: 200 }, () => picker.pick(callAt(clock)))).size).toBe(5)
+  })
+
+  it('gives each endpoint the keys that its weight entitles it to', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 20, max: 400 }), { minLength: 2, maxLength: 30 }), (weights) => {
+        const endpoints = weights.map((weight, i) => endpoint(`e${String(i).padStart(2, '0')}`, weight))
+        const built = table(endpoints)
+        const counts = new Float64Array(endpoints.length)
+        for (const owner of sample(20_000, (hash) => built.owner(built.first(hash)))) counts[owner]! += 1 / 20_000
+        const total = weights.reduce((sum, weight) => sum + weight, 0)
+        for (const [i, weight] of weights.entries()) {
+          const share = weight / total
+          // A ring's share is as uneven as its points are few: four standard deviations. Maglev's places come in turns.
+          const points = Math.max(1, (160 * weight) / (total / weights.length) / Math.SQRT2)
+          const tolerance = name === 'maglev' ? share * 0.1 + 0.002 : (4 * share) / Math.sqrt(points) + 0.002
+          expect(Math.abs(counts[i]! - share)).toBeLessThan(tolerance)
+        }
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  it('moves few keys but those of the endpoint that comes or goes', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 2, max: 250 }), fc.nat(), fc.integer({ min: 0, max: 1e6 }), (count, nth, salt) => {
+        const ids = Array.from({ length: count }, (_, i) => `${salt}-${i}`)
+        const gone = ids[nth % count]!
+        const all = endpointsOf(ids)
+        const rest = endpointsOf(ids.filter((id) => id !== gone))
+        const [before, after] = [table(all), table(rest)]
+        let moved = 0
+        sample(10_000, (hash) => {
+          const from = all[before.owner(before.first(hash))]!.id
+          const to = rest[after.owner(after.first(hash))]!.id
+          if (from !== gone && from !== to) moved += 1
+        })
+        const share = moved / 10_000
+        // A ring of up to 102 endpoints keeps all other keys; a larger one gives each a point more. Maglev's orders shift (its section 3.4).
+        if (name === 'ring-hash' && count <= 102) expect(share).toBe(0)
+        else expect(share).toBeLessThan(Math.max(0.05, 2 / count))
+      }),
+      { numRuns: 40 },
+    )
+  })
+
+  it('never gives an endpoint more than 1.25 times its share of what is in flight, however popular a key is', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 2, max: 40 }),
+        fc.array(fc.record({ key: fc.integer({ min: 0, max: 3 }), ends: fc.boolean() }), { maxLength: 300 }),
+        (count, steps) => {
+          const { clock, balancer, picker } = setUp(make, endpointsOf(numbered(count)))
+          const running: Attempt[] = []
+          for (const { key, ends } of steps) {
+            if (ends && running.length > 0) end(balancer, running.shift()!)
+            else {
+              const attempt = begin(picker, balancer, keyed(clock, `user-${key}`))
+              running.push(attempt)
+              expect(attempt.endpoint!.pending).toBeLessThanOrEqual(Math.ceil((1.25 * running.length) / count))
+            }
+          }
+          for (const attempt of running) end(balancer, attempt)
+          expect(balancer.inFlight).toBe(0)
+        },
+      ),
+      { numRuns: 60 },
+    )
+  })
+
+  it('sends the keys of an ejected endpoint to several others, and back when it is healthy', () => {
+    const endpoints = endpointsOf(numbered(10))
+    const { clock, picker } = setUp(make, endpoints)
+    const keys = Array.from({ length: 2_000 }, (_, i) => `user-${i}`)
+    const home = new Map(keys.map((key) => [key, picker.pick(keyed(clock, key))!]))
+    const out = endpoints[3]!
+    out.state = 'ejected'
+    const heirs = new Set<Endpoint>()
+    for (const key of keys) {
+      const at = picker.pick(keyed(clock, key))!
+      if (home.get(key) === out) heirs.add(at)
+      else expect(at).toBe(home.get(key))
+    }
+    expect(heirs.has(out)).toBe(false)
+    expect(heirs.size).toBeGreaterThan(5)
+    out.state = 'healthy'
+    for (const key of keys) expect(picker.pick(keyed(clock, key))).toBe(home.get(key))
+  })
+
+  it('tries another endpoint for a key whose own has failed in this call, the same for all', () => {
+    const endpoints = endpointsOf(numbered(10))
+    const { clock, picker } = setUp(make, endpoints)
+    const call = keyed(clock, 'user-1')
+    const first = picker.pick(call)!
+    call.tried = [first]
+    const second = picker.pick(call)!
+    expect(second).not.toBe(first)
+    expect(picker.pick(call)).toBe(second)
+  })
+
+  it('hands a new endpoint its keys one after the other while it warms up, and none of them twice', () => {
+    const endpoints = endpointsOf(numbered(10))
+    const fresh = endpoints[4]!
+    const { clock, balancer } = setUp(make, endpoints)
+    const keys = Array.from({ length: 3_000 }, (_, i) => `user-${i}`)
+    const settled = balancer.picker(endpoints)
+    const final = keys.filter((key) => settled.pick(keyed(clock, key)) === fresh)
+    fresh.discoveredAt = clock.now()
+    fresh.warmAt = clock.now() + 10_000
+    const picker = balancer.picker(endpoints)
+    const shares: number[] = []
+    let had = new Set<string>()
+    for (let s = 0; s <= 10; s++) {
+      const has = new Set(keys.filter((key) => picker.pick(keyed(clock, key)) === fresh))
+      for (const key of had) expect(has.has(key)).toBe(true)
+      shares.push(has.size / final.length)
+      had = has
+      clock.advance(1_000)
+    }
+    expect(shares[0]).toBeCloseTo(0.1, 1)
+    expect(shares[5]).toBeCloseTo(0.5, 1)
+    expect(had.size).toBe(final.length)
+  })
+
+  it('counts what is in flight until it ends', () => {
+    const { clock, balancer, picker } = setUp(make, endpointsOf(numbered(3)))
+    const attempts = Array.from({ length: 5 }, () => begin(picker, balancer, callAt(clock)))
+    expect(balancer.inFlight).toBe(5)
+    for (const attempt of attempts) end(balancer, attempt)
+    expect(balancer.inFlight).toBe(0)
+  })
+
+  keepsItsPromises(name, 'endpoint', (clock) => {
+    const policy = make(clock, undefined)
+    return { policy, held: () => policy.inFlight }
+  })
+})
+
+describe('a ring', () => {
+  it('leads every hash to the next point: never back, past none, and from the last to the first', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 200 }),
+        fc.array(fc.integer({ min: 0, max: 2 ** 32 - 1 }), { minLength: 2 }),
+        (count, hashes) => {
+          const ring = new Ring(endpointsOf(numbered(count)))
+          const places = hashes.toSorted((a, b) => a - b).map((hash) => ring.first(hash))
+          // Past the last point it begins again.
+          while (places.length > 1 && places.at(-1) === 0) places.pop()
+          expect(places).toEqual(places.toSorted((a, b) => a - b))
+          expect(ring.first(0)).toBe(0)
+          expect(ring.next(ring.size - 1)).toBe(0)
+        },
+      ),
+      { numRuns: 100 },
+    )
+    const ring = new Ring(endpointsOf(numbered(4)))
+    // With a look at each 2^12th hash, hardly any point goes unseen.
+    const seen = new Set(sample(2 ** 20, (hash) => ring.first(hash)))
+    expect(seen.size).toBeGreaterThan(ring.size - 5)
+  })
+})
+
+describe('a Maglev table', () => {
+  it('has a prime size above a hundred places per endpoint, the same for small changes', () => {
+    expect(new MaglevTable(endpointsOf(numbered(3))).size).toBe(65_537)
+    expect(new MaglevTable(endpointsOf(numbered(655))).size).toBe(65_537)
+    expect(new MaglevTable(endpointsOf(numbered(656))).size).toBe(131_101)
+  })
+
+  it('leads a key through every endpoint', () => {
+    const built = new MaglevTable(endpointsOf(numbered(30)))
+    const hash = 0xdeadbeef
+    const met = new Set<number>()
+    let place = built.first(hash)
+    for (let i = 0; i < 1_000; i++) {
+      met.add(built.owner(place))
+      place = built.next(place, hash)
+    }
+    expect(met.size).toBe(30)
+  })
+})

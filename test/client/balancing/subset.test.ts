@@ -1,0 +1,51 @@
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { subsetOf } from '../../../src/client/balancing/subset.ts'
+import { endpoint } from '../../resilience/conformance.ts'
+
+const ids = fc.uniqueArray(fc.string({ minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 120 })
+
+describe('a subset', () => {
+  it('has the size asked for, or all there are, and depends on nothing but who is there', () => {
+    fc.assert(
+      fc.property(ids, fc.integer({ min: 1, max: 60 }), fc.string(), (names, size, client) => {
+        const endpoints = names.map((id) => endpoint(id))
+        const chosen = subsetOf(endpoints, size, client)
+        expect(chosen).toHaveLength(Math.min(size, names.length))
+        const reversed = subsetOf(endpoints.toReversed(), size, client)
+        expect(new Set(reversed)).toEqual(new Set(chosen))
+      }),
+    )
+  })
+
+  it('changes by one endpoint at most when one comes or goes', () => {
+    fc.assert(
+      fc.property(ids, fc.integer({ min: 1, max: 60 }), fc.nat(), (names, size, nth) => {
+        const endpoints = names.map((id) => endpoint(id))
+        const gone = endpoints[nth % endpoints.length]!
+        const rest = endpoints.filter((each) => each !== gone)
+        const before = new Set(subsetOf(endpoints, size, 'client-1'))
+        const after = subsetOf(rest, size, 'client-1')
+        const fresh = after.filter((each) => !before.has(each))
+        expect(fresh.length).toBeLessThanOrEqual(1)
+        if (!before.has(gone)) expect(fresh).toEqual([])
+      }),
+    )
+  })
+
+  it('is another for each client, and together they use all endpoints about alike', () => {
+    const endpoints = Array.from({ length: 50 }, (_, i) => endpoint(`inventory-${i}`))
+    const counts = new Map(endpoints.map((each) => [each, 0]))
+    for (let client = 0; client < 1_000; client++) {
+      for (const each of subsetOf(endpoints, 20, `client-${client}`)) counts.set(each, counts.get(each)! + 1)
+    }
+    // 400 each; four standard deviations of a binomial distribution.
+    for (const count of counts.values()) expect(Math.abs(count - 400)).toBeLessThan(4 * Math.sqrt(240))
+  })
+
+  it('gives no place to an endpoint of weight 0 while there are others', () => {
+    const endpoints = Array.from({ length: 30 }, (_, i) => endpoint(`e${i}`, i < 10 ? 0 : 1))
+    expect(subsetOf(endpoints, 20, 'c').every((each) => each.weight > 0)).toBe(true)
+    expect(subsetOf(endpoints, 25, 'c')).toHaveLength(25)
+  })
+})

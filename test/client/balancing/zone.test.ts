@@ -1,0 +1,105 @@
+import { describe, expect, it } from 'vitest'
+import { ArrangedBalancer } from '../../../src/client/balancing/arranged.ts'
+import { createBalancer } from '../../../src/client/balancing/balancer.ts'
+import { Attempt } from '../../../src/core/attempt.ts'
+import type { Endpoint } from '../../../src/core/endpoint.ts'
+import { outcome } from '../../../src/core/outcome.ts'
+import { BALANCING_DEFAULTS, type BalancingSettings } from '../../../src/resilience/balancing-settings.ts'
+import { EjectionPolicy, resolveEjection } from '../../../src/resilience/ejection.ts'
+import { FakeClock } from '../../../src/testing/fake-clock.ts'
+import { callAt } from '../../resilience/conformance.ts'
+import { zoned } from './zoned.ts'
+
+function setUp(
+  zones: readonly (string | undefined)[],
+  change: Partial<BalancingSettings> = {},
+  own: string | null = 'a',
+) {
+  const clock = new FakeClock({ seed: 3 })
+  const ejection = new EjectionPolicy(resolveEjection(), clock)
+  const endpoints = zones.map((zone, i) => zoned(`e${i}`, zone))
+  const settings = { ...BALANCING_DEFAULTS, balancer: 'least-request' as const, ...change }
+  const { balancer } = createBalancer(settings.balancer, clock, ejection)
+  const client = { id: 'client-1', zone: own ?? undefined }
+  const picker = new ArrangedBalancer(balancer, settings, client, ejection, clock).picker(endpoints)
+  const localShare = (picks = 4_000): number => {
+    clock.advance(200)
+    let count = 0
+    for (let i = 0; i < picks; i++) if (picker.pick(callAt(clock))!.zone === own) count += 1
+    return count / picks
+  }
+  const fail = (at: Endpoint): void => {
+    const attempt = new Attempt(callAt(clock))
+    attempt.endpoint = at
+    attempt.startedAt = clock.now()
+    ejection.settle(attempt, outcome('refused', 'connect-failed'))
+  }
+  return { clock, ejection, endpoints, picker, localShare, fail }
+}
+
+const THREE_EACH = ['a', 'a', 'a', 'a', 'b', 'b', 'b', 'b', 'c', 'c', 'c', 'c']
+
+describe('zone preference', () => {
+  it('keeps all calls in the own zone while it can bear them', () => {
+    const { endpoints, localShare } = setUp(THREE_EACH)
+    expect(localShare()).toBe(1)
+    endpoints[0]!.state = 'ejected'
+    // 3 of 11 healthy, three zones: 82 % of the fair share, times 1.4.
+    expect(localShare()).toBe(1)
+  })
+
+  it('lets spill over what would be more than 1.4 times the mean load', () => {
+    const { endpoints, localShare } = setUp(THREE_EACH)
+    endpoints[0]!.state = 'ejected'
+    endpoints[1]!.state = 'ejected'
+    expect(localShare()).toBeCloseTo((1.4 * 3 * 2) / 10, 1)
+    endpoints[2]!.state = 'ejected'
+    expect(localShare()).toBeCloseTo((1.4 * 3 * 1) / 9, 1)
+    endpoints[3]!.state = 'ejected'
+    expect(localShare()).toBe(0)
+    for (const each of endpoints) each.state = 'healthy'
+    expect(localShare()).toBe(1)
+  })
+
+  it('does not load a zone of few endpoints with the calls of many', () => {
+    const { localShare } = setUp(['a', 'b', 'b', 'b', 'b', 'b', 'b', 'b', 'b', 'b'])
+    expect(localShare()).toBeCloseTo(0.28, 1)
+  })
+
+  it('ignores zones when most endpoints are ejected', () => {
+    const { clock, ejection, endpoints, picker, fail } = setUp(['a', 'a', 'b', 'b'])
+    for (const each of endpoints.slice(1)) fail(each)
+    expect(ejection.panicking).toBe(true)
+    expect(new Set(Array.from({ length: 300 }, () => picker.pick(callAt(clock)))).size).toBe(4)
+  })
+
+  it('leaves the zone for a retry rather than repeat an endpoint', () => {
+    const { clock, endpoints, picker } = setUp(['a', 'b', 'b'])
+    const call = callAt(clock)
+    call.tried = [endpoints[0]!]
+    for (let i = 0; i < 50; i++) expect(picker.pick(call)!.zone).toBe('b')
+  })
+
+  it('sends probes into other zones, too', () => {
+    const { clock, endpoints, picker, fail } = setUp(['a', 'a', 'b', 'b'])
+    fail(endpoints[3]!)
+    clock.advance(1_000)
+    expect(picker.pick(callAt(clock))).toBe(endpoints[3])
+  })
+
+  it.each([
+    ['the zone of one endpoint is unknown', ['a', 'b', undefined], {}, 'a'],
+    ['this process has none', ['a', 'b', 'b'], {}, null],
+    ['no endpoint is in this zone', ['b', 'c', 'c'], {}, 'a'],
+    ['the policy says so', ['a', 'b', 'b'], { zone: 'ignore' as const }, 'a'],
+  ])('does not exist if %s', (_, zones, change, own) => {
+    const { clock, picker } = setUp(zones, change, own)
+    const counts = new Map<string, number>()
+    for (let i = 0; i < 3_000; i++) {
+      const { id } = picker.pick(callAt(clock))!
+      counts.set(id, (counts.get(id) ?? 0) + 1)
+    }
+    for (const count of counts.values()) expect(count / 1_000).toBeCloseTo(1, 0)
+    expect(counts.size).toBe(3)
+  })
+})

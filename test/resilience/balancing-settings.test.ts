@@ -1,0 +1,82 @@
+import { describe, expect, it } from 'vitest'
+import { describeIssue } from '../../src/core/fields.ts'
+import { checkPolicyDocument, resolvePolicy } from '../../src/discovery/policy-document.ts'
+import { resolveService } from '../../src/resilience/settings.ts'
+
+describe('balancing settings', () => {
+  it('are the same by name alone and as an object', () => {
+    expect(resolveService({ balancer: 'maglev' })).toEqual(resolveService({ balancer: { name: 'maglev' } }))
+    expect(resolveService()).toMatchObject({
+      balancer: 'peak-ewma',
+      hashKey: undefined,
+      zone: 'prefer',
+      subsetSize: undefined,
+      slowStartMs: 0,
+    })
+  })
+
+  it('know headers in any case, and take a key only where it is used', () => {
+    const key = { header: 'X-User' }
+    expect(resolveService({ balancer: { name: 'ring-hash', key } }).hashKey).toEqual({
+      header: 'x-user',
+      cookie: undefined,
+      path: false,
+    })
+    expect(resolveService({ balancer: { name: 'peak-ewma', key } }).hashKey).toBeUndefined()
+  })
+
+  it('do not tear keys apart by zones unless told to', () => {
+    expect(resolveService({ balancer: 'ring-hash' }).zone).toBe('ignore')
+    expect(resolveService({ balancer: 'ring-hash', zone: 'prefer' }).zone).toBe('prefer')
+    expect(resolveService({ zone: 'ignore' }).zone).toBe('ignore')
+  })
+
+  it('read subsets and slow start, and false for neither', () => {
+    expect(resolveService({ subset: { size: 20 }, slowStart: '10s' })).toMatchObject({
+      subsetSize: 20,
+      slowStartMs: 10_000,
+    })
+    expect(resolveService({ subset: false, slowStart: false })).toEqual(resolveService())
+  })
+
+  it('never contradict each other after a merge of two right documents', () => {
+    const mesh = {
+      service: 'mesh',
+      balancer: { name: 'ring-hash', key: { header: 'x-user' } },
+      subset: { size: 5 },
+    } as const
+    for (const over of [
+      { balancer: 'round-robin' },
+      { balancer: { name: 'peak-ewma' } },
+      { balancer: { name: 'maglev', key: { cookie: 'sid' } } },
+      { subset: false, slowStart: '1s' },
+    ] as const) {
+      const document = { service: 'inventory', ...over }
+      expect(checkPolicyDocument(document)).toEqual([])
+      expect(() => resolvePolicy(mesh, document)).not.toThrow()
+    }
+    const merged = resolvePolicy(mesh, { service: 'inventory', balancer: { name: 'maglev', key: { cookie: 'sid' } } })
+    expect(merged.settings.hashKey).toEqual({ header: 'x-user', cookie: 'sid', path: false })
+  })
+
+  it.each([
+    [
+      { balancer: { name: 'ring-hash', key: {} } },
+      'balancer.key: is empty; expected at least one of header, cookie, path',
+    ],
+    [{ balancer: { key: { header: 'x' } } }, 'balancer.name: is missing'],
+    [{ balancer: { name: 'round-robin', key: { path: true } } }, "balancer.key: is not used by 'round-robin'"],
+    [
+      { balancer: { name: 'maglev', key: { header: 'x y' } } },
+      'balancer.key.header: expected the name of a request header',
+    ],
+    [{ balancer: { name: 'maglev', key: { path: false } } }, 'balancer.key.path: expected true'],
+    [{ balancer: 7 }, 'balancer: expected one of'],
+    [{ subset: { size: 0 } }, 'subset.size: expected a whole number from 1'],
+    [{ slowStart: '0s' }, 'slowStart: expected a duration'],
+    [{ zone: true }, "zone: expected one of 'prefer', 'ignore'"],
+  ])('name the mistake: %j', (change, message) => {
+    const issues = checkPolicyDocument({ service: 'inventory', ...change }).map(describeIssue)
+    expect(issues.join('\n')).toContain(message)
+  })
+})
