@@ -54,6 +54,8 @@ export class Destination implements StackSource {
     this.#parts = parts
     this.state = new ServiceState(service, parts.clock, {
       onCircuit: (peer, from, to) => parts.events.emit('circuit:transition', { peer, from, to }),
+      onHedge: (peer, what) => parts.events.emit('hedge:changed', { peer, what }),
+      onUnpaidRetry: (peer) => parts.events.emit('retry:budget-exhausted', { peer }),
       onEjection: (endpoint, _from, to, reason, forMs) => {
         const who = { peer: endpoint.service, endpoint: endpoint.label }
         if (to === 'ejected') parts.events.emit('endpoint:ejected', { ...who, reason, forMs })

@@ -13,13 +13,13 @@ import type { Timer } from '../core/clock.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { NOT_EXECUTED } from '../core/headers.ts'
 import { outcome as makeOutcome, type Outcome, SUCCESS } from '../core/outcome.ts'
-import { httpOutcome, parseRetryAfter } from '../core/status.ts'
-import { endAttempt, startAttempt } from '../resilience/execution.ts'
+import { endAttempt, NOT_DECISIVE, startAttempt } from '../resilience/execution.ts'
+import { LOST } from '../resilience/hedge.ts'
 import { AttemptFailed } from '../resilience/repeat.ts'
 import { awaitEndpoint } from './await-endpoint.ts'
 import type { HttpCall, ReceivedHeaders } from './http-call.ts'
 import { GONE, type HttpConnection } from './http-connection.ts'
-import { isInvalid, outcomeOf } from './http-outcome.ts'
+import { answerOutcome, isInvalid, outcomeOf } from './http-outcome.ts'
 import type { ConnectionUser, HttpPool } from './http-pool.ts'
 import { attemptHeaders } from './propagation.ts'
 import { type BodySource, ResponseBody } from './response-body.ts'
@@ -38,6 +38,8 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
   behind: ConnectionUser | undefined = undefined
   readonly #resolve: (answer: unknown) => void
   readonly #reject: (error: unknown) => void
+  /** p-retry waits for it, because another attempt was granted before. */
+  readonly #driven: boolean
   #phase: Phase = 'waiting'
   #over = false
   #timer: Timer | undefined = undefined
@@ -50,15 +52,16 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
   #body: ResponseBody | undefined = undefined
   #outcome: Outcome = SUCCESS
 
-  constructor(call: HttpCall, resolve: (answer: unknown) => void, reject: (error: unknown) => void) {
+  constructor(call: HttpCall, resolve: (answer: unknown) => void, reject: (error: unknown) => void, driven: boolean) {
     super(call)
+    this.#driven = driven
     this.#resolve = resolve
     this.#reject = reject
   }
 
   start(): void {
     const code = startAttempt(this.call.stack, this)
-    if (code === undefined) this.#launch()
+    if (code === undefined) this.launch()
     else if (code === 'no-endpoints') this.#awaitEndpoint(this.call.stack.clock.now())
     else this.#notStarted(code)
   }
@@ -108,7 +111,9 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
     this.#statusText = statusText
     this.#headers = headers
     this.#body = new ResponseBody()
-    if (status >= 429 || headers[NOT_EXECUTED] !== undefined) this.#outcome = this.#judge(status, headers)
+    if (status >= 429 || headers[NOT_EXECUTED] !== undefined) {
+      this.#outcome = answerOutcome(status, headers, this.call.stack.clock)
+    }
     const length = headers['content-length']
     if (
       (typeof length === 'string' && Number(length) <= SMALL_BYTES) ||
@@ -204,7 +209,27 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
     this.#abort()
   }
 
-  #launch(): void {
+  /** Another try of the same call, which answers for this one if it is the better. */
+  second(): HttpAttempt {
+    return new HttpAttempt(this.call, this.#resolve, this.#reject, this.#driven)
+  }
+
+  /** Our side wants no more of it. */
+  giveUp(cause: unknown): void {
+    if (this.#over) return
+    this.#end(makeOutcome('cancelled', 'cancelled', cause))
+    this.#abort()
+  }
+
+  /** The other attempt has won. */
+  #lose(): void {
+    if (this.#over) return
+    this.#end(LOST)
+    this.#abort()
+  }
+
+  /** It was let start: goes on its way. */
+  launch(): void {
     const { call } = this
     const { clock, retry } = call.stack
     let ms = call.deadlineAt - this.startedAt
@@ -213,11 +238,7 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
       this.#ownTimeout = true
     }
     if (ms !== Number.POSITIVE_INFINITY) this.#timer = clock.startTimer(ms, timeUpSoon, this)
-    call.onCancel = (cause) => {
-      if (this.#over) return
-      this.#end(makeOutcome('cancelled', 'cancelled', cause))
-      this.#abort()
-    }
+    call.attemptRuns(this)
     call.transport.poolOf(this.endpoint!).take(this)
   }
 
@@ -229,7 +250,7 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
         return
       }
       const code = startAttempt(call.stack, this)
-      if (code === undefined) this.#launch()
+      if (code === undefined) this.launch()
       else if (code === 'no-endpoints') this.#awaitEndpoint(since)
       else this.#notStarted(code)
     })
@@ -245,18 +266,14 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
     } else this.#reject(call.endWith('refused', code, undefined))
   }
 
-  #judge(status: number, headers: ReceivedHeaders): Outcome {
-    const asked = headers['retry-after']
-    const retryAfterMs = parseRetryAfter(typeof asked === 'string' ? asked : undefined, this.call.stack.clock.wallNow())
-    return httpOutcome(status, headers[NOT_EXECUTED] !== undefined, retryAfterMs)
-  }
-
   /** The caller gets the answer now and the body as it comes. */
   #handOver(controller: Dispatcher.DispatchController): void {
     const { call } = this
     this.#controller = controller
     this.#phase = 'streaming'
     call.committed = true
+    const beside = call.attemptOver(this)
+    if (beside !== undefined) beside.#lose()
     this.#rearm(call.route.streaming ? Number.POSITIVE_INFINITY : call.deadlineAt)
     this.#answer()
   }
@@ -274,12 +291,18 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
     this.#stopTimer()
     if (this.waitingIn !== undefined) this.waitingIn.leave(this)
     const waitMs = endAttempt(call.stack, this, outcome)
-    if (waitMs >= 0) {
+    if (waitMs === NOT_DECISIVE) {
       if (this.#phase === 'limited') this.#abort()
-      if (this.number === 0) call.again(waitMs)
-      else this.#reject(new AttemptFailed(waitMs))
       return
     }
+    const beside = call.attemptOver(this)
+    if (waitMs >= 0) {
+      if (this.#phase === 'limited') this.#abort()
+      if (this.#driven) this.#reject(new AttemptFailed(waitMs))
+      else call.again(waitMs)
+      return
+    }
+    if (beside !== undefined) beside.#lose()
     if (this.#phase === 'limited' && !this.#body!.complete && outcome === this.#outcome) {
       // A failure with a long body, and no further attempt: it is the caller's to read.
       this.#phase = 'leftover'

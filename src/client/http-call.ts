@@ -3,9 +3,10 @@
  * that was made in the caller's own async context (undici's callbacks run in that of whichever request opened the socket).
  */
 import { Call, type Route } from '../core/call.ts'
+import type { Timer } from '../core/clock.ts'
 import type { MeshError } from '../core/errors.ts'
 import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
-import { endCall, startCall } from '../resilience/execution.ts'
+import { endCall, hedgeDelay, startCall, startHedge } from '../resilience/execution.ts'
 import { repeat } from '../resilience/repeat.ts'
 import type { Stack } from '../resilience/stack.ts'
 import { callError } from './call-error.ts'
@@ -40,6 +41,10 @@ export class HttpCall<R = unknown> extends Call {
   throwsReason = false
   /** Settled, but the caller is still reading the long body of a failure: who ends it if the signal fires now. */
   leftover: (() => void) | undefined = undefined
+  /** The attempt that runs, and the hedge beside it, if it is late. */
+  #late: HttpAttempt | undefined = undefined
+  #hedge: HttpAttempt | undefined = undefined
+  #hedgeTimer: Timer | undefined = undefined
   readonly #signal: AbortSignal | undefined
   #resolve!: (answer: unknown) => void
   #reject!: (error: unknown) => void
@@ -93,8 +98,41 @@ export class HttpCall<R = unknown> extends Call {
         if (signal.aborted) this.cancel(signal.reason)
         else signal.addEventListener('abort', this)
       }
-      new HttpAttempt(this, this.#resolve, reject).start()
+      new HttpAttempt(this, this.#resolve, reject, false).start()
     })
+  }
+
+  /** `attempt` runs. If it has not ended in time, another may begin beside it. */
+  attemptRuns(attempt: HttpAttempt): void {
+    this.onCancel = giveUp
+    if (attempt.hedge) return
+    this.#late = attempt
+    const ms = hedgeDelay(this.stack, attempt)
+    if (ms < this.deadlineAt - attempt.startedAt) this.#hedgeTimer = this.stack.clock.startTimer(ms, hedge, this)
+  }
+
+  /** `attempt` has been decided for, or has ended. The one beside it is returned. */
+  attemptOver(attempt: HttpAttempt): HttpAttempt | undefined {
+    if (this.#hedgeTimer !== undefined) this.stack.clock.stopTimer(this.#hedgeTimer)
+    this.#hedgeTimer = undefined
+    if (this.#hedge === undefined) return undefined
+    return attempt === this.#hedge ? this.#late : this.#hedge
+  }
+
+  /** @internal */
+  hedgeNow(): void {
+    this.#hedgeTimer = undefined
+    const beside = this.#late!.second()
+    if (!startHedge(this.stack, beside)) return
+    this.#hedge = beside
+    beside.launch()
+  }
+
+  /** @internal */
+  giveUpRunning(cause: unknown): void {
+    const late = this.#late
+    this.#hedge?.giveUp(cause)
+    late?.giveUp(cause)
   }
 
   /** The caller's signal fired. */
@@ -109,7 +147,7 @@ export class HttpCall<R = unknown> extends Call {
       this.stack,
       this,
       waitMs,
-      () => new Promise<unknown>((resolve, reject) => new HttpAttempt(this, resolve, reject).start()),
+      () => new Promise<unknown>((resolve, reject) => new HttpAttempt(this, resolve, reject, true).start()),
     ).then(this.#resolve, (error) => this.#reject(this.#failure === undefined ? error : this.#failure.error))
   }
 
@@ -138,4 +176,13 @@ export class HttpCall<R = unknown> extends Call {
     this.#failure = { error }
     return error
   }
+}
+
+function hedge(call: HttpCall): void {
+  call.hedgeNow()
+}
+
+/** One function for all calls, called as their method. */
+function giveUp(this: HttpCall, cause: unknown): void {
+  this.giveUpRunning(cause)
 }

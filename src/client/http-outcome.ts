@@ -1,5 +1,16 @@
-/** From undici's errors to outcomes: what a broken connection says about whether the request was executed. */
+/** From answers and from undici's errors to outcomes: what a broken connection says about whether the request was executed. */
+import type { Clock } from '../core/clock.ts'
+import { NOT_EXECUTED } from '../core/headers.ts'
 import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
+import { httpOutcome, parseRetryAfter } from '../core/status.ts'
+import type { ReceivedHeaders } from './http-call.ts'
+
+/** What the head of an answer says. */
+export function answerOutcome(status: number, headers: ReceivedHeaders, clock: Clock): Outcome {
+  const asked = headers['retry-after']
+  const retryAfterMs = parseRetryAfter(typeof asked === 'string' ? asked : undefined, clock.wallNow())
+  return httpOutcome(status, headers[NOT_EXECUTED] !== undefined, retryAfterMs)
+}
 
 /** The request itself was wrong; nothing was sent. */
 export function isInvalid(error: Error): boolean {

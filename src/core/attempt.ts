@@ -13,6 +13,8 @@ export class Attempt {
   endpoint: Endpoint | undefined = undefined
   /** True from `begin` to `end`. */
   running = false
+  /** A second attempt beside one that is late. Set by the execution. */
+  hedge = false
   /** Bytes of the request may have reached the peer. Set by the transport. */
   sent = false
   /** HTTP or gRPC status of the answer, 0 = none. Set by the transport, for observers. */

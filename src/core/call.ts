@@ -44,6 +44,10 @@ export class Call {
 
   /** Attempts started so far. */
   attempts = 0
+  /** @internal Attempts that run now: two, while one is hedged. */
+  running = 0
+  /** @internal A call is hedged at most once. */
+  hedged = false
   /** @internal Something reached the caller: no more attempts. */
   committed = false
   /** @internal The last endpoint tried, and the earlier ones (only after a failure). */

@@ -1,16 +1,19 @@
 /**
  * Walks a call through its attempts: who is asked, who is told, in which order. Every door (HTTP and gRPC client, server,
- * plain function) calls these four functions and nothing else; they are synchronous and allocate nothing on success.
+ * plain function) calls these functions and nothing else; they are synchronous and allocate nothing on success.
  *
  * - `startCall` once, then `startAttempt` for each try; a refusal code means that nothing was started.
- * - `endAttempt` exactly once for each started attempt; says how long to wait before the next, or FINAL.
+ * - `hedgeDelay` after an attempt has started, and `startHedge` when it has passed: then two attempts run, and the first success wins.
+ * - `endAttempt` exactly once for each started attempt; says how long to wait before the next, or FINAL, or NOT_DECISIVE.
  * - `endCall` for calls that end without an attempt ending (refused before the first, cancelled during a wait).
  */
 import type { Attempt } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
+import type { Endpoint } from '../core/endpoint.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { NOT_STARTED, type Outcome } from '../core/outcome.ts'
 import type { Policy } from '../core/policy.ts'
+import { LOST } from './hedge.ts'
 import { FINAL } from './retry.ts'
 import type { Stack } from './stack.ts'
 
@@ -32,7 +35,9 @@ export function startAttempt(stack: Stack, attempt: Attempt): ErrorCode | undefi
     const refusal = admit(stack.service, attempt)
     if (refusal !== undefined) return refusal
     call.first = attempt
-    stack.budget.deposit()
+    // What serves a retry is paid for by whoever retries: tiers that all added a fifth would multiply (F43).
+    if (call.parent === undefined || call.parent.previousAttempts === 0) stack.budget.deposit()
+    if (call.idempotent) stack.hedge?.deposit()
   }
 
   if (stack.cluster !== undefined) {
@@ -43,26 +48,86 @@ export function startAttempt(stack: Stack, attempt: Attempt): ErrorCode | undefi
   }
   const refusal = admit(stack.endpoint, attempt)
   if (refusal !== undefined) return refusal
-
-  attempt.number = call.attempts++
-  attempt.startedAt = now
-  attempt.running = true
-  if (attempt.endpoint !== undefined) enter(attempt)
-  stack.telemetry.attemptStarted(attempt)
+  begin(stack, attempt, now)
   return undefined
 }
 
-/** The attempt is over. Returns the wait in ms before the next one, or FINAL: then the call is over, too. */
+/** What {@link endAttempt} returns if another attempt of the call still runs, or has decided it already. */
+export const NOT_DECISIVE = -2
+
+/** After how many ms a second attempt should be tried beside `attempt`; Infinity: none. */
+export function hedgeDelay(stack: Stack, attempt: Attempt): number {
+  const { call } = attempt
+  if (stack.hedge === undefined || !call.idempotent || call.hedged || call.committed || call.route.streaming) {
+    return Number.POSITIVE_INFINITY
+  }
+  return stack.hedge.delayMs
+}
+
+/** Lets `attempt` start beside the one that is late: on another endpoint, if there are endpoints, and paid for. At most once a call. */
+export function startHedge(stack: Stack, attempt: Attempt): boolean {
+  const { call } = attempt
+  const { hedge, clock, cluster } = stack
+  const now = clock.now()
+  if (
+    hedge === undefined ||
+    call.hedged ||
+    call.committed ||
+    call.settled ||
+    call.cancelled ||
+    now >= call.deadlineAt
+  ) {
+    return false
+  }
+  call.hedged = true
+  if (!hedge.affordable || stack.budget.balance < 1) {
+    hedge.unpaid()
+    return false
+  }
+  if (cluster !== undefined) {
+    const late = call.endpoint
+    if (late !== undefined) avoid(call, late)
+    const endpoint = cluster.picker.pick(call)
+    if (endpoint === undefined || endpoint === late) return false
+    attempt.endpoint = endpoint
+  }
+  if (admit(stack.endpoint, attempt) !== undefined) return false
+  stack.budget.tryWithdraw()
+  hedge.sent()
+  attempt.hedge = true
+  if (attempt.endpoint !== undefined) call.endpoint = attempt.endpoint
+  begin(stack, attempt, now)
+  return true
+}
+
+function begin(stack: Stack, attempt: Attempt, now: number): void {
+  const { call } = attempt
+  attempt.number = call.attempts++
+  attempt.startedAt = now
+  attempt.running = true
+  call.running += 1
+  if (attempt.endpoint !== undefined) enter(attempt)
+  stack.telemetry.attemptStarted(attempt)
+}
+
+/**
+ * The attempt is over. Returns the wait in ms before the next one, or FINAL: then the call is over, too; or NOT_DECISIVE. A failure
+ * beside an attempt that still runs waits for that one; after a success the door ends the other attempt as `LOST`.
+ */
 export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): number {
   if (!attempt.running) return FINAL
   attempt.running = false
   const call = attempt.call
+  call.running -= 1
   if (attempt.endpoint !== undefined) leave(attempt)
   settle(stack.endpoint, attempt, outcome)
   if (attempt.sent && outcome.verdict !== 'refused') call.sent = true
 
+  if (stack.hedge !== undefined) stack.hedge.ended(attempt, outcome, stack.clock.now())
+
   let waitMs = FINAL
-  if (outcome.verdict !== 'success') {
+  if (call.settled) waitMs = NOT_DECISIVE
+  else if (outcome.verdict !== 'success') {
     call.reports ??= []
     call.reports.push({
       endpoint: attempt.endpoint?.label,
@@ -70,14 +135,11 @@ export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): nu
       code: outcome.code,
       status: outcome.status,
     })
-    waitMs = stack.retry.next(attempt, outcome, stack.cluster?.endpoints.length ?? 0)
-    if (waitMs >= 0 && attempt.endpoint !== undefined) {
-      call.tried ??= []
-      call.tried.push(attempt.endpoint)
-    }
+    waitMs = call.running > 0 ? NOT_DECISIVE : stack.retry.next(attempt, outcome, stack.cluster?.endpoints.length ?? 0)
+    if (waitMs !== FINAL && outcome !== LOST && attempt.endpoint !== undefined) avoid(call, attempt.endpoint)
   }
   stack.telemetry.attemptEnded(attempt, outcome, waitMs)
-  if (waitMs < 0) endCall(stack, call, outcome)
+  if (waitMs === FINAL) endCall(stack, call, outcome)
   return waitMs
 }
 
@@ -92,6 +154,11 @@ export function endCall(stack: Stack, call: Call, outcome: Outcome): void {
   }
   call.parent?.release(call)
   stack.telemetry.callEnded(call, outcome)
+}
+
+function avoid(call: Call, endpoint: Endpoint): void {
+  if (call.tried === undefined) call.tried = [endpoint]
+  else if (!call.tried.includes(endpoint)) call.tried.push(endpoint)
 }
 
 /** All or none: if one refuses, those asked before it are told that nothing was started. */

@@ -95,16 +95,19 @@ export class RetryPolicy {
   readonly settings: RetrySettings
   readonly #budget: RetryBudget
   readonly #clock: Clock
+  readonly #onUnpaid: (() => void) | undefined
 
-  constructor(settings: RetrySettings, budget: RetryBudget, clock: Clock) {
+  /** `onUnpaid`: a retry was worth it, and the budget did not pay for it. */
+  constructor(settings: RetrySettings, budget: RetryBudget, clock: Clock, onUnpaid?: () => void) {
     this.settings = settings
     this.#budget = budget
     this.#clock = clock
+    this.#onUnpaid = onUnpaid
   }
 
   /** May another attempt follow if this one fails? Decides the attempt's timeout. */
   mayFollow(attempt: Attempt): boolean {
-    return attempt.call.idempotent && attempt.number + 1 < this.settings.attempts
+    return attempt.call.idempotent && attempt.call.attempts < this.settings.attempts
   }
 
   /**
@@ -119,11 +122,14 @@ export class RetryPolicy {
     const elsewhere = outcome.verdict === 'refused' && (call.tried?.length ?? 0) + 1 < endpoints
     const waitMs = elsewhere ? 0 : Math.max(asked ?? 0, fullJitter(this.settings.backoff, attempt.number, this.#clock))
     if (this.#clock.now() + waitMs >= call.deadlineAt) return FINAL
-    return this.#budget.tryWithdraw() ? waitMs : FINAL
+    if (this.#budget.tryWithdraw()) return waitMs
+    this.#onUnpaid?.()
+    return FINAL
   }
 
   #isWorthIt(attempt: Attempt, outcome: Outcome): boolean {
-    const used = attempt.number + 1
+    // Of the call and not of the attempt: its hedge counts, too.
+    const used = attempt.call.attempts
     if (outcome.verdict === 'refused') {
       if (outcome.code === 'permission-denied') return false
       return this.settings.attempts > 1 && used < this.settings.attempts + MOST_REFUSED

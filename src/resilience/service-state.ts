@@ -5,6 +5,7 @@
 import type { Clock } from '../core/clock.ts'
 import { CircuitBreakerPolicy, type CircuitListener } from './circuit-breaker.ts'
 import { EJECTION_DEFAULTS, type EjectionListener, EjectionPolicy } from './ejection.ts'
+import { type HedgeListener, HedgePolicy } from './hedge.ts'
 import { RetryBudget } from './retry-budget.ts'
 import { SERVICE_DEFAULTS, type ServiceSettings } from './settings.ts'
 
@@ -12,6 +13,9 @@ import { SERVICE_DEFAULTS, type ServiceSettings } from './settings.ts'
 export interface ServiceListeners {
   readonly onCircuit?: CircuitListener | undefined
   readonly onEjection?: EjectionListener | undefined
+  readonly onHedge?: HedgeListener | undefined
+  /** A retry was worth it, and the budget did not pay for it. */
+  readonly onUnpaidRetry?: ((service: string) => void) | undefined
 }
 
 export class ServiceState {
@@ -22,11 +26,16 @@ export class ServiceState {
   readonly #clock: Clock
   readonly #listeners: ServiceListeners
   #circuit: CircuitBreakerPolicy | undefined
+  #hedge: HedgePolicy | undefined
+
+  /** For the retry policy of each stack. */
+  readonly unpaidRetry: () => void
 
   constructor(service: string, clock: Clock, listeners: ServiceListeners = {}) {
     this.service = service
     this.#clock = clock
     this.#listeners = listeners
+    this.unpaidRetry = () => listeners.onUnpaidRetry?.(service)
     this.budget = new RetryBudget(SERVICE_DEFAULTS.retry.budget, clock)
     this.ejection = new EjectionPolicy(EJECTION_DEFAULTS, clock, listeners.onEjection)
   }
@@ -36,11 +45,20 @@ export class ServiceState {
     return this.#circuit
   }
 
+  /** `undefined` if calls are not hedged. */
+  get hedge(): HedgePolicy | undefined {
+    return this.#hedge
+  }
+
   /** Called by the stack's compiler. What is switched off forgets; everything else goes on with what it knows. */
   configure(settings: ServiceSettings): void {
     this.budget.configure(settings.retry.budget)
     if (settings.ejection === undefined) this.ejection.release()
     else this.ejection.configure(settings.ejection)
+    if (settings.hedge === undefined) this.#hedge = undefined
+    else if (this.#hedge === undefined) {
+      this.#hedge = new HedgePolicy(this.service, settings.hedge, this.#clock, this.#listeners.onHedge)
+    } else this.#hedge.configure(settings.hedge)
     if (settings.circuitBreaker === undefined) {
       this.#circuit?.close()
       this.#circuit = undefined

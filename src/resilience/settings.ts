@@ -25,6 +25,7 @@ import {
   type EjectionSettings,
   ejectionSettings,
 } from './ejection.ts'
+import { HEDGE_FIELDS, type HedgeOptions, type HedgeSettings, hedgeSettings } from './hedge.ts'
 import { LIMITS_FIELDS, type LimitsOptions, type LimitsSettings, limitsSettings, NO_LIMITS } from './limits.ts'
 import { RETRY_DEFAULTS, RETRY_FIELDS, type RetryOptions, type RetrySettings, retrySettings } from './retry.ts'
 
@@ -35,6 +36,8 @@ export interface ServiceOptions extends BalancingOptions {
   readonly retry?: RetryOptions
   /** `false`: none. */
   readonly circuitBreaker?: CircuitBreakerOptions | false
+  /** A second attempt when the first is late; `false` or absent: none. */
+  readonly hedge?: HedgeOptions | false
   /** `false`: failing endpoints are never taken out. */
   readonly ejection?: EjectionOptions | false
   readonly limits?: LimitsOptions
@@ -44,6 +47,7 @@ export interface ServiceSettings extends BalancingSettings {
   readonly timeoutMs: number
   readonly retry: RetrySettings
   readonly circuitBreaker: CircuitBreakerSettings | undefined
+  readonly hedge: HedgeSettings | undefined
   readonly ejection: EjectionSettings | undefined
   /** Enforced by the servers of the service, not by its clients. */
   readonly limits: LimitsSettings
@@ -54,6 +58,8 @@ export const SERVICE_DEFAULTS: ServiceSettings = Object.freeze({
   timeoutMs: 10_000,
   retry: RETRY_DEFAULTS,
   circuitBreaker: CIRCUIT_BREAKER_DEFAULTS,
+  // Off: a second execution is the service's business, and it helps only those whose latency has a long tail.
+  hedge: undefined,
   ejection: EJECTION_DEFAULTS,
   ...BALANCING_DEFAULTS,
   limits: NO_LIMITS,
@@ -68,6 +74,7 @@ export const SERVICE_FIELDS = {
   ),
   retry: optional(RETRY_FIELDS),
   circuitBreaker: optional(either(exactly(false), CIRCUIT_BREAKER_FIELDS)),
+  hedge: optional(either(exactly(false), HEDGE_FIELDS)),
   ejection: optional(either(exactly(false), EJECTION_FIELDS)),
   ...BALANCING_FIELDS,
   limits: optional(LIMITS_FIELDS),
@@ -78,7 +85,7 @@ export type ParsedService = { readonly [K in keyof typeof SERVICE_FIELDS]: Parse
 
 /** From checked fields to settings. */
 export function resolveServiceSettings(given: ParsedService): ServiceSettings {
-  const { retry, circuitBreaker, ejection, limits } = given
+  const { retry, circuitBreaker, hedge, ejection, limits } = given
   return Object.freeze({
     timeoutMs: given.timeout,
     retry: retry === undefined ? RETRY_DEFAULTS : retrySettings(retry),
@@ -88,6 +95,7 @@ export function resolveServiceSettings(given: ParsedService): ServiceSettings {
         : circuitBreaker === undefined
           ? CIRCUIT_BREAKER_DEFAULTS
           : circuitBreakerSettings(circuitBreaker),
+    hedge: hedge === undefined || hedge === false ? undefined : hedgeSettings(hedge),
     ejection: ejection === false ? undefined : ejection === undefined ? EJECTION_DEFAULTS : ejectionSettings(ejection),
     ...balancingSettings(given),
     limits: limitsSettings(limits),

@@ -9,6 +9,7 @@ import type { Telemetry } from '../core/telemetry.ts'
 import type { LimitListener } from './adaptive-limit.ts'
 import type { HashKey } from './balancing-settings.ts'
 import { ConcurrencyLimitPolicy } from './concurrency-limit.ts'
+import type { HedgePolicy } from './hedge.ts'
 import type { LimitsSettings } from './limits.ts'
 import { RateLimitPolicy, rateLimitSettings } from './rate-limit.ts'
 import { RETRY_DEFAULTS, RetryPolicy, type RetrySettings } from './retry.ts'
@@ -25,6 +26,8 @@ export interface Stack {
   readonly endpoint: readonly Policy[]
   readonly retry: RetryPolicy
   readonly budget: RetryBudget
+  /** `undefined`: no second attempt beside a late one. */
+  readonly hedge?: HedgePolicy | undefined
   /** `undefined` for functions and servers: there is nothing to choose. */
   readonly cluster: Cluster | undefined
   /** What the door makes a call's key of; `undefined`: the balancer asks for none. */
@@ -63,8 +66,10 @@ export function compileStack(parts: ClientParts): Stack {
       // Innermost: it measures what the endpoint alone took.
       parts.balancer,
     ]),
-    retry: new RetryPolicy(settings.retry, state.budget, parts.clock),
+    // Hedging stands inside retry: a hedged attempt counts and is paid for like a retry.
+    retry: new RetryPolicy(settings.retry, state.budget, parts.clock, state.unpaidRetry),
     budget: state.budget,
+    hedge: state.hedge,
     cluster: parts.cluster,
     hashKey: settings.hashKey,
     telemetry: parts.telemetry,
@@ -140,6 +145,7 @@ export function withoutCluster(
   service: readonly (Policy | undefined)[],
   endpoint: readonly (Policy | undefined)[] = [],
   retry: RetrySettings = NEVER,
+  hedge?: HedgePolicy,
 ): Stack {
   const budget = new RetryBudget(retry.budget, clock)
   return Object.freeze({
@@ -148,6 +154,7 @@ export function withoutCluster(
     endpoint: present(endpoint),
     retry: new RetryPolicy(retry, budget, clock),
     budget,
+    hedge,
     cluster: undefined,
     hashKey: undefined,
     telemetry,

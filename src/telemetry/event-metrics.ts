@@ -40,6 +40,12 @@ const RULES: Rules = {
     labels: ['peer'],
     values: ({ peer }) => [peer],
   },
+  'hedge:changed': {
+    metric: 'inmesh_client_hedges_total',
+    help: 'Second attempts beside a late one: sent, won, or due and not paid for.',
+    labels: ['peer', 'what'],
+    values: ({ peer, what }) => [peer, what],
+  },
   'peer:refused': {
     metric: 'inmesh_peers_refused_total',
     help: 'Peers whose certificate was not believed.',

@@ -23,6 +23,8 @@ export interface MeshEvents {
   'cluster:panic': { peer: string; on: boolean; healthy: number; endpoints: number }
   /** A retry was worth it but not paid for. */
   'retry:budget-exhausted': { peer: string }
+  /** A second attempt began beside a late one (`sent`), answered first (`won`), or was due and not paid for (`unpaid`). */
+  'hedge:changed': { peer: string; what: 'sent' | 'won' | 'unpaid' }
   /** A certificate was not believed, ours by them or theirs by us. */
   'peer:refused': { side: 'client' | 'server'; reason: string; peer?: string; address?: string }
   /** Audit: no intention allows this call. */
@@ -71,6 +73,7 @@ export const EVENT_NAMES: readonly EventName[] = Object.freeze([
   'endpoint:restored',
   'cluster:panic',
   'retry:budget-exhausted',
+  'hedge:changed',
   'peer:refused',
   'intention:denied',
   'snapshot:applied',
@@ -165,8 +168,8 @@ export class Events implements EventSink {
 
 /** Two events have one cause if they agree in what names their subject; numbers and paths may differ. */
 function causeOf(name: EventName, payload: object): string {
-  const { subject, peer, endpoint, reason, code, to, step, on } = payload as Record<string, unknown>
-  return [name, subject, peer, endpoint, reason, code, to, step, on].join('|').slice(0, LONGEST_TEXT)
+  const { subject, peer, endpoint, reason, code, to, step, on, what } = payload as Record<string, unknown>
+  return [name, subject, peer, endpoint, reason, code, to, step, on, what].join('|').slice(0, LONGEST_TEXT)
 }
 
 /** Only names and numbers, bounded: a path or a reason may come from outside. */

@@ -12,6 +12,7 @@ import { systemClock } from '../../src/core/clock.ts'
 import { type Cluster, Endpoint } from '../../src/core/endpoint.ts'
 import type { Outcome } from '../../src/core/outcome.ts'
 import type { Policy } from '../../src/core/policy.ts'
+import { type HedgeOptions, HedgePolicy, resolveHedge } from '../../src/resilience/hedge.ts'
 import { type RetryOptions, RetryPolicy, resolveRetry } from '../../src/resilience/retry.ts'
 import { RetryBudget } from '../../src/resilience/retry-budget.ts'
 import type { Stack } from '../../src/resilience/stack.ts'
@@ -77,6 +78,7 @@ export function endpoint(port: number, options: { tls?: boolean; service?: strin
 export interface RigOptions {
   service?: string
   retry?: RetryOptions
+  hedge?: HedgeOptions
   timeoutMs?: number
   connections?: HttpTransportOptions
   identity?: ClientIdentity
@@ -126,6 +128,7 @@ export class Rig implements StackSource {
       endpoint: [this.attempts],
       retry: new RetryPolicy(retry, budget, systemClock),
       budget,
+      hedge: options.hedge && new HedgePolicy(this.service, resolveHedge(options.hedge), systemClock),
       cluster: this.cluster,
       telemetry: {
         callStarted() {},

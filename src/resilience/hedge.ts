@@ -1,0 +1,156 @@
+/**
+ * A second attempt because the first is late: the first success wins, the other is cancelled and teaches nobody anything. Only for
+ * calls that may be executed twice; paid for twice, from the retry budget of the service and from a budget of its own.
+ */
+import type { Attempt } from '../core/attempt.ts'
+import type { Clock } from '../core/clock.ts'
+import { type Duration, parseDuration } from '../core/duration.ts'
+import { check, type Field, fields, optional, type Parsed, share, show, withDefault } from '../core/fields.ts'
+import type { Outcome } from '../core/outcome.ts'
+import { LatencyWindows } from './latency-windows.ts'
+
+/** When a second attempt is sent. */
+export interface HedgeOptions {
+  /**
+   * A fixed time, or the percentile of measured latencies after which an answer counts as late. A percentile is used once ten whole
+   * seconds have been measured. @defaultValue the percentile that `maxExtraLoad` pays for: `'p95'`
+   */
+  readonly after?: Duration | `p${number}`
+  /** Hedges as a share of calls. @defaultValue `'5%'`: 1 % (Finagle) cannot help when 2 % of calls are slow */
+  readonly maxExtraLoad?: number | `${number}%`
+}
+
+export interface HedgeSettings {
+  /** `undefined`: by percentile. */
+  readonly afterMs: number | undefined
+  /** From 0 to 1. */
+  readonly percentile: number
+  readonly maxExtraLoad: number
+}
+
+export const HEDGE_DEFAULTS: HedgeSettings = Object.freeze({ afterMs: undefined, percentile: 0.95, maxExtraLoad: 0.05 })
+
+const PERCENTILE = /^p(\d{2}(?:\.\d{1,3})?)$/
+const LONGEST_AFTER_MS = 60_000
+
+interface After {
+  readonly ms: number | undefined
+  readonly percentile: number
+}
+
+const AFTER: Field<After> = {
+  optional: false,
+  schema: {
+    description: "a duration such as '50ms', or a percentile of measured latencies such as 'p95'",
+    oneOf: [
+      { type: 'number', minimum: 1, maximum: LONGEST_AFTER_MS },
+      { type: 'string', pattern: '^(\\d+(\\.\\d+)?(ms|s|m|h|d)|p\\d{2}(\\.\\d{1,3})?)$' },
+    ],
+  },
+  parse(value, path, issues) {
+    const text = typeof value === 'string' ? PERCENTILE.exec(value) : null
+    if (text !== null && Number(text[1]) >= 50) return { ms: undefined, percentile: Number(text[1]) / 100 }
+    const ms = parseDuration(value)
+    if (ms === undefined || ms < 1 || ms > LONGEST_AFTER_MS) {
+      const message = `expected a duration from 1 ms to 60 s such as '50ms', or a percentile from 'p50' to 'p99.999', got ${show(value)}`
+      issues.push({ path, message })
+    }
+    return { ms, percentile: 0 }
+  },
+}
+
+export const HEDGE_FIELDS = fields({
+  after: optional(AFTER),
+  maxExtraLoad: withDefault(share({ min: 0.001 }), HEDGE_DEFAULTS.maxExtraLoad, '5%'),
+})
+
+/** From checked fields to settings. */
+export function hedgeSettings(given: Parsed<typeof HEDGE_FIELDS>): HedgeSettings {
+  const { after, maxExtraLoad } = given
+  // More extra load than half is asked for by those who send nearly every call twice; late is then what is slower than most.
+  const percentile = after === undefined ? Math.max(0.5, 1 - maxExtraLoad) : after.percentile
+  return Object.freeze({ afterMs: after?.ms, percentile, maxExtraLoad })
+}
+
+/** Validates and completes. @throws OptionsError naming each wrong field. */
+export function resolveHedge(options?: HedgeOptions, what = 'hedge'): HedgeSettings {
+  return hedgeSettings(check(HEDGE_FIELDS, options, what))
+}
+
+/** Finagle's `minSendBackupAfterMs`: below it the timer costs more than it gains. */
+const SHORTEST_DELAY_MS = 1
+/** Savings of quiet times that may be spent at once. */
+const MOST_SAVED = 10
+
+/** `sent`: a second attempt began; `won`: it answered first; `unpaid`: it was due and not paid for. */
+export type HedgeEvent = 'sent' | 'won' | 'unpaid'
+export type HedgeListener = (service: string, what: HedgeEvent) => void
+
+/** When, and whether it is paid for. One per service or function; the execution decides what a hedge is. */
+export class HedgePolicy {
+  readonly service: string
+  readonly #onHedge: HedgeListener | undefined
+  readonly #latencies: LatencyWindows
+  #settings: HedgeSettings
+  /** Begins empty, so hedges are never more than their share of calls. */
+  #saved = 0
+
+  constructor(service: string, settings: HedgeSettings, clock: Clock, onHedge?: HedgeListener) {
+    this.service = service
+    this.#settings = settings
+    this.#onHedge = onHedge
+    this.#latencies = new LatencyWindows(clock)
+  }
+
+  /** New settings; what was measured and saved stays. */
+  configure(settings: HedgeSettings): void {
+    this.#settings = settings
+  }
+
+  /** How long to wait for the first attempt; Infinity while that is not known. */
+  get delayMs(): number {
+    const { afterMs, percentile } = this.#settings
+    return afterMs ?? Math.max(SHORTEST_DELAY_MS, this.#latencies.percentile(percentile))
+  }
+
+  get affordable(): boolean {
+    return this.#saved >= 1 - 1e-9
+  }
+
+  /** Once per call that may be hedged. */
+  deposit(): void {
+    this.#saved = Math.min(MOST_SAVED, this.#saved + this.#settings.maxExtraLoad)
+  }
+
+  sent(): void {
+    this.#saved -= 1
+    this.#onHedge?.(this.service, 'sent')
+  }
+
+  unpaid(): void {
+    this.#onHedge?.(this.service, 'unpaid')
+  }
+
+  /**
+   * Learns how long attempts take. A loser and one that ran out of time took at least so long, and to leave them out would make the
+   * service look faster than it is.
+   */
+  ended(attempt: Attempt, outcome: Outcome, now: number): void {
+    const { verdict, code } = outcome
+    const counts =
+      verdict === 'success' || code === 'attempt-timeout' || code === 'deadline-exceeded' || outcome === LOST
+    if (counts && !attempt.call.route.streaming && this.#settings.afterMs === undefined) {
+      this.#latencies.record(now - attempt.startedAt)
+    }
+    if (attempt.hedge && verdict === 'success') this.#onHedge?.(this.service, 'won')
+  }
+}
+
+/** How an attempt ends that another one has overtaken. */
+export const LOST: Outcome = Object.freeze({
+  verdict: 'cancelled',
+  code: 'cancelled',
+  status: undefined,
+  cause: undefined,
+  retryAfterMs: undefined,
+})
