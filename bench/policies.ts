@@ -2,6 +2,7 @@
  * What the policies cost by themselves, without a transport: ns per operation and bytes per idle endpoint. No timed test: it
  * prints a table, and with `--json` all figures as its last line. Run with `node --expose-gc bench/policies.ts`.
  */
+import { createBalancer } from '../src/client/balancing/balancer.ts'
 import { PeakEwma } from '../src/client/balancing/peak-ewma.ts'
 import { Attempt } from '../src/core/attempt.ts'
 import { Call, type Route } from '../src/core/call.ts'
@@ -10,6 +11,7 @@ import { type Cluster, Endpoint } from '../src/core/endpoint.ts'
 import { SUCCESS } from '../src/core/outcome.ts'
 import type { Policy } from '../src/core/policy.ts'
 import { SILENT } from '../src/core/telemetry.ts'
+import { BALANCER_NAMES, type BalancerName } from '../src/resilience/balancing-settings.ts'
 import { ConcurrencyLimitPolicy } from '../src/resilience/concurrency-limit.ts'
 import { endAttempt, startAttempt, startCall } from '../src/resilience/execution.ts'
 import { RateLimitPolicy } from '../src/resilience/rate-limit.ts'
@@ -83,15 +85,23 @@ function callNs(): number {
   })
 }
 
-function pickNs(count: number): number {
-  const { cluster } = compile(count)
+/** With the instant at hand, as the execution has it, and with keys for those that hash. */
+function pickNs(count: number, name: BalancerName = 'peak-ewma'): number {
+  const { state, cluster } = compile(count)
+  const picker = createBalancer(name, clock, state.ejection).balancer.picker(cluster.endpoints)
   const now = clock.now()
   for (const endpoint of cluster.endpoints) {
     endpoint.estimateMs = 5 + Math.random()
     endpoint.estimatedAt = now
   }
   const call = newCall()
-  return nanoseconds(10_000, () => cluster.picker.pick(call))
+  const keys = Array.from({ length: 1_000 }, (_, i) => `customer-${i}`)
+  let next = 0
+  return nanoseconds(10_000, () => {
+    next = (next + 1) % keys.length
+    call.hashKey = keys[next]
+    picker.pick(call, now)
+  })
 }
 
 function openRejectNs(): number {
@@ -135,6 +145,7 @@ const figures = {
   callNs: Math.round(callNs()),
   pickNs10: Math.round(pickNs(10)),
   pickNs10k: Math.round(pickNs(10_000)),
+  ...Object.fromEntries(BALANCER_NAMES.map((name) => [`pickNs10k ${name}`, Math.round(pickNs(10_000, name))])),
   openRejectNs: Math.round(openRejectNs()),
   bytesPerIdleEndpoint: bytesPerIdleEndpoint(),
 }

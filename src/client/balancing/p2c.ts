@@ -47,7 +47,7 @@ export class P2cPicker implements Picker {
     health?.watch(endpoints)
   }
 
-  pick(call: Call): Endpoint | undefined {
+  pick(call: Call, now = this.#clock.now()): Endpoint | undefined {
     const size = this.#endpoints.length
     if (size === 0) return undefined
     if (size === 1) return this.#endpoints[0]
@@ -61,7 +61,6 @@ export class P2cPicker implements Picker {
     const first = this.#endpoints[a]!
     if (b < 0) return first
     const second = this.#endpoints[b]!
-    const now = this.#clock.now()
     let firstShare = this.#weights?.share(a) ?? 1
     let secondShare = this.#weights?.share(b) ?? 1
     if (now < this.#warmAt) {

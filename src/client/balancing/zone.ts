@@ -61,28 +61,27 @@ class ZonePicker implements Picker {
     this.#local = this.#pickerOf(endpoints.filter((endpoint) => endpoint.zone === zone))
   }
 
-  pick(call: Call): Endpoint | undefined {
+  pick(call: Call, now = this.#clock.now()): Endpoint | undefined {
     // Before the sides part: a probe is due wherever its endpoint is.
     const due = this.#health?.due(call)
     if (due !== undefined) return due
-    if (this.#health?.panicking === true) return this.#pickAnywhere(call)
-    const now = this.#clock.now()
+    if (this.#health?.panicking === true) return this.#pickAnywhere(call, now)
     if (now - this.#countedAt >= COUNT_EVERY_MS) this.#count(now)
     const share = this.#localShare
     const local = share >= 1 || this.#clock.random() < share
-    const endpoint = local ? this.#local.pick(call) : this.#pickRemote(call)
+    const endpoint = local ? this.#local.pick(call, now) : this.#pickRemote(call, now)
     // Whom a picker names although it is ejected or tried, it named because it has nobody else; the other zones may have.
-    return endpoint !== undefined && isUsable(endpoint, call.tried, false) ? endpoint : this.#pickAnywhere(call)
+    return endpoint !== undefined && isUsable(endpoint, call.tried, false) ? endpoint : this.#pickAnywhere(call, now)
   }
 
-  #pickRemote(call: Call): Endpoint | undefined {
+  #pickRemote(call: Call, now: number): Endpoint | undefined {
     this.#remote ??= this.#pickerOf(this.#endpoints.filter((endpoint) => endpoint.zone !== this.#zone))
-    return this.#remote.pick(call)
+    return this.#remote.pick(call, now)
   }
 
-  #pickAnywhere(call: Call): Endpoint | undefined {
+  #pickAnywhere(call: Call, now: number): Endpoint | undefined {
     this.#all ??= this.#pickerOf(this.#endpoints)
-    return this.#all.pick(call)
+    return this.#all.pick(call, now)
   }
 
   /** Each picker has its own endpoints watched; what counts for panic and probes is all of them. */
