@@ -126,7 +126,7 @@ function bytesPerIdleEndpoint(): number | undefined {
   const { stack, cluster } = compile(1)
   const before = collected(gc)
   const all = endpoints(10_000)
-  const balancer = stack.endpoint[1] as PeakEwma
+  const balancer = stack.endpoint.find((policy) => policy instanceof PeakEwma)!
   const full: Stack = { ...stack, cluster: { ...cluster, endpoints: all, picker: balancer.picker(all) } }
   let next = 0
   const each: Stack = { ...full, cluster: { ...full.cluster!, picker: { pick: () => all[next++ % all.length] } } }

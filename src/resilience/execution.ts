@@ -41,7 +41,7 @@ export function startAttempt(stack: Stack, attempt: Attempt): ErrorCode | undefi
   }
 
   if (stack.cluster !== undefined) {
-    const endpoint = stack.cluster.picker.pick(call)
+    const endpoint = stack.cluster.picker.pick(call, now)
     if (endpoint === undefined) return 'no-endpoints'
     attempt.endpoint = endpoint
     call.endpoint = endpoint
@@ -87,7 +87,7 @@ export function startHedge(stack: Stack, attempt: Attempt): boolean {
   if (cluster !== undefined) {
     const late = call.endpoint
     if (late !== undefined) avoid(call, late)
-    const endpoint = cluster.picker.pick(call)
+    const endpoint = cluster.picker.pick(call, now)
     if (endpoint === undefined || endpoint === late) return false
     attempt.endpoint = endpoint
   }
