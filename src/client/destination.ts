@@ -54,6 +54,7 @@ export class Destination implements StackSource {
     this.#parts = parts
     this.state = new ServiceState(service, parts.clock, {
       onCircuit: (peer, from, to) => parts.events.emit('circuit:transition', { peer, from, to }),
+      onThrottle: (peer, on, share) => parts.events.emit('throttle:changed', { peer, on, share }),
       onHedge: (peer, what) => parts.events.emit('hedge:changed', { peer, what }),
       onUnpaidRetry: (peer) => parts.events.emit('retry:budget-exhausted', { peer }),
       onEjection: (endpoint, _from, to, reason, forMs) => {
@@ -125,6 +126,7 @@ export class Destination implements StackSource {
     return {
       peer: this.service,
       circuit: circuit?.state,
+      throttled: this.state.throttle?.share,
       retryBudget: Math.floor(this.state.budget.balance),
       panic: endpoints.length > 0 && this.state.ejection.panicking,
       endpoints,

@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../core/clock.ts'
 import { CircuitBreakerPolicy, type CircuitListener } from './circuit-breaker.ts'
+import { ClientThrottle, type ThrottleListener } from './client-throttle.ts'
 import { EJECTION_DEFAULTS, type EjectionListener, EjectionPolicy } from './ejection.ts'
 import { type HedgeListener, HedgePolicy } from './hedge.ts'
 import { RetryBudget } from './retry-budget.ts'
@@ -13,6 +14,7 @@ import { SERVICE_DEFAULTS, type ServiceSettings } from './settings.ts'
 export interface ServiceListeners {
   readonly onCircuit?: CircuitListener | undefined
   readonly onEjection?: EjectionListener | undefined
+  readonly onThrottle?: ThrottleListener | undefined
   readonly onHedge?: HedgeListener | undefined
   /** A retry was worth it, and the budget did not pay for it. */
   readonly onUnpaidRetry?: ((service: string) => void) | undefined
@@ -27,6 +29,7 @@ export class ServiceState {
   readonly #listeners: ServiceListeners
   #circuit: CircuitBreakerPolicy | undefined
   #hedge: HedgePolicy | undefined
+  #throttle: ClientThrottle | undefined
 
   /** For the retry policy of each stack. */
   readonly unpaidRetry: () => void
@@ -50,11 +53,21 @@ export class ServiceState {
     return this.#hedge
   }
 
+  /** `undefined` if nothing is ever held back. */
+  get throttle(): ClientThrottle | undefined {
+    return this.#throttle
+  }
+
   /** Called by the stack's compiler. What is switched off forgets; everything else goes on with what it knows. */
   configure(settings: ServiceSettings): void {
     this.budget.configure(settings.retry.budget)
     if (settings.ejection === undefined) this.ejection.release()
     else this.ejection.configure(settings.ejection)
+    if (settings.throttle === undefined) this.#throttle = undefined
+    else if (this.#throttle === undefined) {
+      const { onThrottle } = this.#listeners
+      this.#throttle = new ClientThrottle(this.service, settings.throttle, this.#clock, onThrottle)
+    } else this.#throttle.configure(settings.throttle)
     if (settings.hedge === undefined) this.#hedge = undefined
     else if (this.#hedge === undefined) {
       this.#hedge = new HedgePolicy(this.service, settings.hedge, this.#clock, this.#listeners.onHedge)

@@ -18,6 +18,7 @@ import {
   type CircuitBreakerSettings,
   circuitBreakerSettings,
 } from './circuit-breaker.ts'
+import { THROTTLE_DEFAULTS, THROTTLE_FIELDS, type ThrottleOptions, type ThrottleSettings } from './client-throttle.ts'
 import {
   EJECTION_DEFAULTS,
   EJECTION_FIELDS,
@@ -38,6 +39,8 @@ export interface ServiceOptions extends BalancingOptions {
   readonly circuitBreaker?: CircuitBreakerOptions | false
   /** A second attempt when the first is late; `false` or absent: none. */
   readonly hedge?: HedgeOptions | false
+  /** Holds attempts back while the service refuses most of them as overload. `false`: never. */
+  readonly throttle?: ThrottleOptions | false
   /** `false`: failing endpoints are never taken out. */
   readonly ejection?: EjectionOptions | false
   readonly limits?: LimitsOptions
@@ -48,6 +51,7 @@ export interface ServiceSettings extends BalancingSettings {
   readonly retry: RetrySettings
   readonly circuitBreaker: CircuitBreakerSettings | undefined
   readonly hedge: HedgeSettings | undefined
+  readonly throttle: ThrottleSettings | undefined
   readonly ejection: EjectionSettings | undefined
   /** Enforced by the servers of the service, not by its clients. */
   readonly limits: LimitsSettings
@@ -60,6 +64,8 @@ export const SERVICE_DEFAULTS: ServiceSettings = Object.freeze({
   circuitBreaker: CIRCUIT_BREAKER_DEFAULTS,
   // Off: a second execution is the service's business, and it helps only those whose latency has a long tail.
   hedge: undefined,
+  // On: it does nothing until most attempts are refused as overload, and then each that is sent takes from those that are not.
+  throttle: THROTTLE_DEFAULTS,
   ejection: EJECTION_DEFAULTS,
   ...BALANCING_DEFAULTS,
   limits: NO_LIMITS,
@@ -75,6 +81,7 @@ export const SERVICE_FIELDS = {
   retry: optional(RETRY_FIELDS),
   circuitBreaker: optional(either(exactly(false), CIRCUIT_BREAKER_FIELDS)),
   hedge: optional(either(exactly(false), HEDGE_FIELDS)),
+  throttle: optional(either(exactly(false), THROTTLE_FIELDS)),
   ejection: optional(either(exactly(false), EJECTION_FIELDS)),
   ...BALANCING_FIELDS,
   limits: optional(LIMITS_FIELDS),
@@ -85,7 +92,7 @@ export type ParsedService = { readonly [K in keyof typeof SERVICE_FIELDS]: Parse
 
 /** From checked fields to settings. */
 export function resolveServiceSettings(given: ParsedService): ServiceSettings {
-  const { retry, circuitBreaker, hedge, ejection, limits } = given
+  const { retry, circuitBreaker, hedge, throttle, ejection, limits } = given
   return Object.freeze({
     timeoutMs: given.timeout,
     retry: retry === undefined ? RETRY_DEFAULTS : retrySettings(retry),
@@ -96,6 +103,7 @@ export function resolveServiceSettings(given: ParsedService): ServiceSettings {
           ? CIRCUIT_BREAKER_DEFAULTS
           : circuitBreakerSettings(circuitBreaker),
     hedge: hedge === undefined || hedge === false ? undefined : hedgeSettings(hedge),
+    throttle: throttle === false ? undefined : (throttle ?? THROTTLE_DEFAULTS),
     ejection: ejection === false ? undefined : ejection === undefined ? EJECTION_DEFAULTS : ejectionSettings(ejection),
     ...balancingSettings(given),
     limits: limitsSettings(limits),

@@ -61,7 +61,9 @@ export function compileStack(parts: ClientParts): Stack {
       state.circuit,
     ]),
     endpoint: present([
-      // First to be asked, because its probe must be released if a later one refuses; never refuses itself.
+      // Judges the service and not the endpoint; before ejection, so that what is held back takes no probe.
+      state.throttle,
+      // Before what may refuse after it, because its probe must be released if a later one refuses; never refuses itself.
       settings.ejection === undefined ? undefined : state.ejection,
       // Innermost: it measures what the endpoint alone took.
       parts.balancer,

@@ -46,6 +46,12 @@ const RULES: Rules = {
     labels: ['peer', 'what'],
     values: ({ peer, what }) => [peer, what],
   },
+  'throttle:changed': {
+    metric: 'inmesh_client_throttles_total',
+    help: 'How often attempts began to be held back because the peer refused most of them.',
+    labels: ['peer'],
+    values: ({ peer, on }) => (on ? [peer] : undefined),
+  },
   'peer:refused': {
     metric: 'inmesh_peers_refused_total',
     help: 'Peers whose certificate was not believed.',

@@ -25,6 +25,8 @@ export interface MeshEvents {
   'retry:budget-exhausted': { peer: string }
   /** A second attempt began beside a late one (`sent`), answered first (`won`), or was due and not paid for (`unpaid`). */
   'hedge:changed': { peer: string; what: 'sent' | 'won' | 'unpaid' }
+  /** The peer refuses most attempts as overload, so a share of them is held back (`on`), or no longer. */
+  'throttle:changed': { peer: string; on: boolean; share: number }
   /** A certificate was not believed, ours by them or theirs by us. */
   'peer:refused': { side: 'client' | 'server'; reason: string; peer?: string; address?: string }
   /** Audit: no intention allows this call. */
@@ -74,6 +76,7 @@ export const EVENT_NAMES: readonly EventName[] = Object.freeze([
   'cluster:panic',
   'retry:budget-exhausted',
   'hedge:changed',
+  'throttle:changed',
   'peer:refused',
   'intention:denied',
   'snapshot:applied',

@@ -13,6 +13,8 @@ export interface PeerReading {
   readonly circuit?: CircuitState | undefined
   /** How many retries the budget would pay for now. */
   readonly retryBudget?: number | undefined
+  /** Share of attempts held back, from 0 to 1. */
+  readonly throttled?: number | undefined
   readonly panic?: boolean | undefined
   readonly endpoints?: readonly { readonly state: EndpointState; readonly pending: number }[] | undefined
 }
@@ -61,6 +63,11 @@ export function registerMeshGauges(metrics: Metrics, sources: GaugeSources): () 
       'inmesh_client_retry_budget',
       'Retries that the budget would pay for now.',
       perPeer(({ retryBudget }) => retryBudget),
+    ),
+    metrics.gauge(
+      'inmesh_client_throttled_share',
+      'Share of attempts that is held back because the peer refuses most of them as overload.',
+      perPeer(({ throttled }) => throttled),
     ),
     metrics.gauge(
       'inmesh_client_panic',

@@ -20,6 +20,7 @@ const FULL: PolicyDocument = {
   },
   circuitBreaker: { errorThreshold: '50%', window: '10s', minimumCalls: 20, resetAfter: '5s' },
   hedge: { after: 'p95', maxExtraLoad: '5%' },
+  throttle: { multiplier: 2, maxShare: '75%' },
   ejection: { consecutiveFailures: 5, baseTime: '1s', maxTime: '10s', maxShare: '50%' },
   balancer: { name: 'ring-hash', key: { header: 'x-user', cookie: 'session', path: true } },
   zone: 'prefer',

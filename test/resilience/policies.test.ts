@@ -1,5 +1,6 @@
 import { PeakEwma } from '../../src/client/balancing/peak-ewma.ts'
 import { CircuitBreakerPolicy, resolveCircuitBreaker } from '../../src/resilience/circuit-breaker.ts'
+import { ClientThrottle, resolveThrottle } from '../../src/resilience/client-throttle.ts'
 import { ConcurrencyLimitPolicy, resolveConcurrencyLimit } from '../../src/resilience/concurrency-limit.ts'
 import { EjectionPolicy, resolveEjection } from '../../src/resilience/ejection.ts'
 import { RateLimitPolicy } from '../../src/resilience/rate-limit.ts'
@@ -21,6 +22,10 @@ keepsItsPromises('adaptive concurrency limit with shares', 'service', (clock) =>
   const settings = resolveConcurrencyLimit({ concurrency: { initial: 4, max: 6 }, shares: { checkout: '50%' } })
   const policy = new ConcurrencyLimitPolicy(settings, clock)
   return { policy, held: () => policy.inFlight }
+})
+keepsItsPromises('client throttle', 'endpoint', (clock) => {
+  const policy = new ClientThrottle('inventory', resolveThrottle(), clock)
+  return { policy, held: () => 0 }
 })
 keepsItsPromises('rate limit', 'service', (clock) => {
   const policy = new RateLimitPolicy({ ratePerSecond: 20, burst: 5 }, clock)

@@ -33,7 +33,7 @@ describe('the stack of a client', () => {
     const { compile } = setUp()
     const stack = compile({})
     expect(stack.service.map((policy) => policy.name)).toEqual(['circuit-breaker'])
-    expect(stack.endpoint.map((policy) => policy.name)).toEqual(['ejection', 'peak-ewma'])
+    expect(stack.endpoint.map((policy) => policy.name)).toEqual(['client-throttle', 'ejection', 'peak-ewma'])
     expect(stack.timeoutMs).toBe(10_000)
   })
 
@@ -52,7 +52,7 @@ describe('the stack of a client', () => {
     expect(after.service[0]).toBe(before.service[0])
     expect(after.budget).toBe(before.budget)
     expect(startAttempt(after, new Attempt(callAt(clock)))).toBe('circuit-open')
-    const without = compile({ circuitBreaker: false, ejection: false })
+    const without = compile({ circuitBreaker: false, ejection: false, throttle: false })
     expect(without.service).toEqual([])
     expect(without.endpoint.map((policy) => policy.name)).toEqual(['peak-ewma'])
     expect(endpoints.every((each) => each.state === 'healthy')).toBe(true)
