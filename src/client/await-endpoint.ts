@@ -8,14 +8,19 @@ const LONGEST_WAIT_MS = 3_000
 /** Between two looks, if a cluster says that it has endpoints and its picker that it has none. */
 const RECHECK_MS = 20
 
-/** Calls `proceed` once: without a code when it is worth to start again, else with the reason why not. `since`: its begin. */
+/** Calls `proceed` once: without a code when it is worth to start again, else with the reason why not. `since`: its begin. `closed`: the mesh is. */
 export function awaitEndpoint(
   stack: Stack,
   call: Call,
   since: number,
+  closed: boolean,
   proceed: (ended: ErrorCode | undefined) => void,
 ): void {
   const { clock } = stack
+  if (closed) {
+    proceed('closed')
+    return
+  }
   const cluster = stack.cluster!
   const until = Math.min(since + LONGEST_WAIT_MS, call.deadlineAt)
   const left = until - clock.now()

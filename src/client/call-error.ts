@@ -4,7 +4,7 @@ import { type ErrorCode, MeshError } from '../core/errors.ts'
 import type { Outcome } from '../core/outcome.ts'
 
 const WHY: Partial<Record<ErrorCode, string>> = {
-  'no-endpoints': 'no endpoint is available',
+  'no-endpoints': 'no instance of this service is registered and ready',
   'circuit-open': 'its circuit breaker is open',
   'concurrency-limited': 'too many calls are running',
   'rate-limited': 'the rate limit is used up',

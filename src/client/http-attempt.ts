@@ -244,7 +244,7 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
 
   #awaitEndpoint(since: number): void {
     const { call } = this
-    awaitEndpoint(call.stack, call, since, (ended) => {
+    awaitEndpoint(call.stack, call, since, call.transport.closed, (ended) => {
       if (ended !== undefined) {
         this.#notStarted(ended)
         return

@@ -88,6 +88,7 @@ export class HttpCall<R = unknown> extends Call {
       content.onTouched = () => {
         this.committed = true
       }
+      content.onFailed = (error) => this.cancel(error)
     }
     startCall(this.stack, this)
     if (this.trace === undefined && this.parent !== undefined) this.trace = this.parent.trace

@@ -33,6 +33,8 @@ export class StreamedBody implements AsyncIterableIterator<Uint8Array | string> 
   touched = false
   /** Hears of the first read. */
   onTouched: (() => void) | undefined = undefined
+  /** Hears that the source itself failed, which says nothing about the peer. */
+  onFailed: ((error: unknown) => void) | undefined = undefined
   readonly #source: AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>
   readonly #inContext = AsyncLocalStorage.snapshot()
   #iterator: AsyncIterator<Uint8Array | string> | Iterator<Uint8Array | string> | undefined = undefined
@@ -73,8 +75,14 @@ export class StreamedBody implements AsyncIterableIterator<Uint8Array | string> 
   }
 
   async #read(): Promise<IteratorResult<Uint8Array | string, undefined>> {
-    this.#iterator ??= iteratorOf(this.#source)
-    const result = await this.#iterator.next()
+    let result: IteratorResult<Uint8Array | string>
+    try {
+      this.#iterator ??= iteratorOf(this.#source)
+      result = await this.#iterator.next()
+    } catch (error) {
+      this.onFailed?.(error)
+      throw error
+    }
     if (result.done === true) this.#stopped = true
     return result.done === true ? { done: true, value: undefined } : result
   }

@@ -109,7 +109,9 @@ export function attemptHeaders(attempt: Attempt, given: readonly string[], now: 
     if (baggage !== undefined && name === 'baggage') continue
     flat.push(name, given[i + 1]!)
   }
-  if (call.deadlineAt !== Number.POSITIVE_INFINITY) flat.push(TIMEOUT, formatTimeoutHeader(call.deadlineAt - now))
+  // A streaming response may outlast the deadline, which covers only its head; the callee would end it.
+  if (call.deadlineAt !== Number.POSITIVE_INFINITY && !call.route.streaming)
+    flat.push(TIMEOUT, formatTimeoutHeader(call.deadlineAt - now))
   if (trace !== undefined) {
     flat.push('traceparent', formatTraceparent(trace))
     if (trace.state !== undefined) flat.push('tracestate', trace.state)

@@ -50,7 +50,10 @@ export function formatPath(path: readonly (string | number)[]): string {
   )
 }
 
-/** A value as an error message shows it: short, on one line, without control characters. */
+/** What must never be shown, even where it was given by mistake: tokens of the mesh. */
+const SECRET = /(inmesh-(?:join|admin))[^"]*/g
+
+/** A value as an error message shows it: short, on one line, without control characters and secrets. */
 export function show(value: unknown): string {
   let text: string
   if (typeof value === 'string') text = JSON.stringify(value)
@@ -58,6 +61,7 @@ export function show(value: unknown): string {
   else if (Array.isArray(value)) text = `a list of ${value.length}`
   else if (typeof value === 'object' && value !== null) text = 'an object'
   else text = String(value)
+  text = text.replace(SECRET, '$1.…')
   return text.length > 60 ? `${text.slice(0, 57)}...` : text
 }
 

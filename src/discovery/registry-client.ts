@@ -43,7 +43,13 @@ const LONGEST_PAUSE_MS = 10_000
 /** What a registration, a drain or a deregistration waits for its answer. */
 const ANSWER_TIMEOUT_MS = 5_000
 /** What a registry says that is in trouble itself; asked again, it may say otherwise. */
-const PASSING: ReadonlySet<string> = new Set(['storage-unavailable', 'overloaded', 'internal', 'closing', 'rate-limited'])
+const PASSING: ReadonlySet<string> = new Set([
+  'storage-unavailable',
+  'overloaded',
+  'internal',
+  'closing',
+  'rate-limited',
+])
 /** A clock further off than this is told (certificates are backdated by 60 s). */
 const TOLD_SKEW_MS = 30_000
 

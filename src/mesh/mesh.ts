@@ -42,7 +42,11 @@ export class Mesh {
   readonly #destinations: Destinations
   readonly #servers: Servers
   readonly #tokens: Tokens
-  readonly #fetch: MeshFetch
+  /**
+   * A drop-in for `fetch` whose host is a service name, such as `http://inventory/items/42`; rejects with a `MeshError` where the
+   * built-in one rejects with a `TypeError`. It may be handed on by itself.
+   */
+  readonly fetch: (input: string | URL | Request, init?: MeshFetchInit) => Promise<Response>
   readonly #cleanUp: (() => unknown)[] = []
   #admin: Admin | undefined
   #closing: Promise<void> | undefined
@@ -60,7 +64,7 @@ export class Mesh {
     this.#destinations = new Destinations(shared, this.#membership)
     this.#servers = new Servers(shared, this.#membership)
     this.#tokens = new Tokens(shared)
-    this.#fetch = makeFetch((name) => this.#destinations.find(name))
+    this.fetch = makeFetch((name) => this.#destinations.find(name))
   }
 
   /** The name of this service. */
@@ -101,14 +105,6 @@ export class Mesh {
     return new HttpClient(found, filters)
   }
 
-  /**
-   * A drop-in for `fetch` whose host is a service name, such as `http://inventory/items/42`; rejects with a `MeshError` where the
-   * built-in one rejects with a `TypeError`.
-   */
-  fetch(input: string | URL | Request, init?: MeshFetchInit): Promise<Response> {
-    return this.#fetch(input, init)
-  }
-
   /** A `fetch` with options of its own, to be handed to code that takes one. */
   fetchWith(options: HttpFetchOptions): MeshFetch {
     return makeFetch((name) => this.#destinations.find(name), options)
@@ -132,7 +128,8 @@ export class Mesh {
 
   /**
    * Serves `handler` and registers it as an instance of this service. Resolves when it listens and the registry knows it; without a
-   * registry, when it listens, and it is registered as soon as there is one.
+   * registry, when it listens, and it is registered as soon as there is one. Only a `plaintext` server can listen before this process
+   * has its first certificate (`startWithout`); the others wait for it.
    *
    * @throws OptionsError naming each wrong option, MeshError `registry-refused`, or the system's error if it cannot listen
    */

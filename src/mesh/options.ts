@@ -15,6 +15,7 @@ import {
   list,
   OptionsError,
   optional,
+  type Parsed,
   record,
   show,
   text,
@@ -22,6 +23,7 @@ import {
 } from '../core/fields.ts'
 import { serviceName } from '../core/names.ts'
 import { type HttpServerOptions, resolveHttpServer } from '../server/http-server-options.ts'
+import { fromEnvironment, namingVariables } from './environment.ts'
 
 /** How a process joins the mesh. Every option can also come from the environment variable named with it. */
 export interface MeshOptions {
@@ -50,7 +52,7 @@ export interface MeshOptions {
   readonly startWithout?: boolean
   /** Loopback port of the admin listener (metrics, endpoints, configuration, events); 0 = any; absent = none. `INMESH_ADMIN_PORT`. */
   readonly adminPort?: number
-  /** On SIGTERM: drain, then exit. Set false to call `mesh.close()` yourself. @defaultValue true */
+  /** On SIGTERM and Ctrl-C: drain, then exit; a second signal exits at once. Set false to call `mesh.close()` yourself. @defaultValue true */
   readonly handleSignals?: boolean
   /** How long a drain waits for the others to have seen that we leave. @defaultValue `'5s'` */
   readonly drainNotice?: Duration
@@ -114,7 +116,17 @@ function clockField(): Field<Clock> {
 /** Options win over variables. @throws OptionsError naming each wrong field */
 export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.ProcessEnv = process.env): MeshSettings {
   assertObject(options, 'joinMesh')
-  const given = check(MESH_FIELDS, { ...fromEnvironment(env), ...withoutUndefined(options) }, 'joinMesh')
+  const fromEnv = fromEnvironment(env)
+  const fromCode = withoutUndefined(options)
+  let given: Parsed<typeof MESH_FIELDS>
+  try {
+    given = check(MESH_FIELDS, { ...fromEnv, ...fromCode }, 'joinMesh')
+  } catch (error) {
+    throw namingVariables(
+      error,
+      Object.keys(fromEnv).filter((option) => !Object.hasOwn(fromCode, option)),
+    )
+  }
   return Object.freeze({
     service: given.service,
     registry: Object.freeze([given.registry].flat().map((address) => address.replace(/\/$/, ''))),
@@ -138,31 +150,6 @@ export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.Proces
 function assertObject(options: unknown, what: string): void {
   if (typeof options === 'object' && options !== null && !Array.isArray(options)) return
   throw new OptionsError(what, [{ path: [], message: `expected an object of options, got ${show(options)}` }])
-}
-
-function fromEnvironment(env: NodeJS.ProcessEnv): MeshOptions {
-  return withoutUndefined({
-    service: env.INMESH_SERVICE,
-    registry: env.INMESH_REGISTRY?.split(',').map((address) => address.trim()),
-    joinToken: env.INMESH_JOIN_TOKEN,
-    stateDir: env.INMESH_STATE_DIR,
-    zone: env.INMESH_ZONE,
-    version: env.INMESH_VERSION,
-    weight: numeric(env.INMESH_WEIGHT),
-    startWithout: logical(env.INMESH_START_WITHOUT),
-    adminPort: numeric(env.INMESH_ADMIN_PORT),
-  }) as MeshOptions
-}
-
-/** What is no number stays text, so that the check names it. */
-function numeric(value: string | undefined): number | undefined {
-  return (value !== undefined && /^\d+$/.test(value) ? Number(value) : value) as number | undefined
-}
-
-function logical(value: string | undefined): boolean | undefined {
-  return (value === 'true' || value === '1' ? true : value === 'false' || value === '0' ? false : value) as
-    | boolean
-    | undefined
 }
 
 function withoutUndefined(options: object): Record<string, unknown> {

@@ -41,6 +41,8 @@ export class Servers {
   readonly #limits: ServerLimits
   readonly #served = new Map<Served, Promise<void> | undefined>()
   #leaving = false
+  /** How many rules of faults are in force. */
+  #faults = 0
 
   constructor(shared: Surroundings, membership: Membership) {
     this.#shared = shared
@@ -133,12 +135,14 @@ export class Servers {
   }
 
   #inForce(): { authorizer: Authorizer; stack: Stack } {
-    const { settings, server: telemetry } = this.#shared
+    const { settings, server: telemetry, events } = this.#shared
     const policy = this.#membership.policyOf(settings.service)
-    const { limits } = policy.settings
+    const { limits, faults } = policy.settings
+    if (faults.length !== this.#faults) events.emit('fault:changed', { rules: faults.length })
+    this.#faults = faults.length
     return {
       authorizer: compileIntentions(policy.allow, policy.defaultIntention),
-      stack: compileServerStack({ limits, state: this.#limits, telemetry, clock: settings.clock }),
+      stack: compileServerStack({ limits, faults, state: this.#limits, telemetry, clock: settings.clock }),
     }
   }
 

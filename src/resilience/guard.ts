@@ -150,14 +150,15 @@ export class Guard {
 
   #late(attempt: Attempt, ms: number, end: (ended: Outcome, error: unknown) => void): void {
     const call = attempt.call
-    if (this.stack.clock.now() >= call.deadlineAt) {
+    // A timer of Node may fire a moment early.
+    if (this.stack.clock.now() + 2 >= call.deadlineAt) {
       // Ends the attempt through `onCancel`, then all that the function has started through the mesh.
       call.cancel(
         this.#error(call, 'deadline-exceeded', `did not end within ${Math.round(call.deadlineAt - call.startedAt)} ms`),
       )
       return
     }
-    const error = this.#error(call, 'attempt-timeout', `did not end within ${ms} ms`)
+    const error = this.#error(call, 'attempt-timeout', `did not end within ${Math.round(ms)} ms`)
     end(outcome('failure', 'attempt-timeout', error), error)
   }
 

@@ -1,0 +1,57 @@
+/** Options of `joinMesh` from `INMESH_*` variables. */
+import { OptionsError } from '../core/fields.ts'
+import type { MeshOptions } from './options.ts'
+
+/** Which variable each option can come from. */
+const VARIABLES: Partial<Record<keyof MeshOptions, string>> = {
+  service: 'INMESH_SERVICE',
+  registry: 'INMESH_REGISTRY',
+  joinToken: 'INMESH_JOIN_TOKEN',
+  stateDir: 'INMESH_STATE_DIR',
+  zone: 'INMESH_ZONE',
+  version: 'INMESH_VERSION',
+  weight: 'INMESH_WEIGHT',
+  startWithout: 'INMESH_START_WITHOUT',
+  adminPort: 'INMESH_ADMIN_PORT',
+}
+
+/** White space around a value is forgiven, and an empty one is as good as none: files, shells and orchestrators make both. */
+export function fromEnvironment(env: NodeJS.ProcessEnv): MeshOptions {
+  const given = (option: keyof MeshOptions): string | undefined => env[VARIABLES[option]!]?.trim() || undefined
+  const all = {
+    service: given('service'),
+    registry: given('registry')
+      ?.split(',')
+      .map((address) => address.trim()),
+    joinToken: given('joinToken'),
+    stateDir: given('stateDir'),
+    zone: given('zone'),
+    version: given('version'),
+    weight: numeric(given('weight')),
+    startWithout: logical(given('startWithout')),
+    adminPort: numeric(given('adminPort')),
+  }
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as MeshOptions
+}
+
+/** A mistake in one of `options`, which came from variables, names the variable, too. */
+export function namingVariables(error: unknown, options: readonly string[]): unknown {
+  if (!(error instanceof OptionsError)) return error
+  const issues = error.issues.map((issue) => {
+    const option = issue.path[0] as keyof MeshOptions | undefined
+    const variable = option !== undefined && options.includes(option) ? VARIABLES[option] : undefined
+    return variable === undefined ? issue : { ...issue, message: `${issue.message} (from ${variable})` }
+  })
+  return new OptionsError('joinMesh', issues)
+}
+
+/** What is no number stays text, so that the check names it. */
+function numeric(value: string | undefined): number | undefined {
+  return (value !== undefined && /^\d+$/.test(value) ? Number(value) : value) as number | undefined
+}
+
+function logical(value: string | undefined): boolean | undefined {
+  return (value === 'true' || value === '1' ? true : value === 'false' || value === '0' ? false : value) as
+    | boolean
+    | undefined
+}
