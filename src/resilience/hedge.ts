@@ -33,7 +33,7 @@ export const HEDGE_DEFAULTS: HedgeSettings = Object.freeze({ afterMs: undefined,
 const PERCENTILE = /^p(\d{2}(?:\.\d{1,3})?)$/
 const LONGEST_AFTER_MS = 60_000
 
-interface After {
+export interface After {
   readonly ms: number | undefined
   readonly percentile: number
 }
