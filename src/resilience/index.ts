@@ -15,6 +15,7 @@ export {
   type SubsetOptions,
 } from './balancing-settings.ts'
 export type { CircuitBreakerOptions } from './circuit-breaker.ts'
+export type { ThrottleOptions } from './client-throttle.ts'
 export type { CallerShares, Concurrency } from './concurrency-limit.ts'
 export {
   type AsyncMethod,
@@ -29,7 +30,9 @@ export {
   timeout,
 } from './decorators.ts'
 export type { EjectionOptions } from './ejection.ts'
+export type { FaultRuleOptions } from './fault-injection.ts'
 export { type GuardOptions, guard } from './guard.ts'
+export type { HedgeOptions } from './hedge.ts'
 export type { LimitAlgorithm } from './limit-algorithms.ts'
 export type { LimitsOptions } from './limits.ts'
 export { circuits, type OpossumCircuit } from './opossum-circuit.ts'

@@ -26,6 +26,7 @@ import {
   type EjectionSettings,
   ejectionSettings,
 } from './ejection.ts'
+import { FAULTS_FIELD, type FaultRule, type FaultRuleOptions } from './fault-injection.ts'
 import { HEDGE_FIELDS, type HedgeOptions, type HedgeSettings, hedgeSettings } from './hedge.ts'
 import { LIMITS_FIELDS, type LimitsOptions, type LimitsSettings, limitsSettings, NO_LIMITS } from './limits.ts'
 import { RETRY_DEFAULTS, RETRY_FIELDS, type RetryOptions, type RetrySettings, retrySettings } from './retry.ts'
@@ -44,6 +45,8 @@ export interface ServiceOptions extends BalancingOptions {
   /** `false`: failing endpoints are never taken out. */
   readonly ejection?: EjectionOptions | false
   readonly limits?: LimitsOptions
+  /** Faults on purpose, in its servers; the first that matches counts. @defaultValue none */
+  readonly faults?: readonly FaultRuleOptions[]
 }
 
 export interface ServiceSettings extends BalancingSettings {
@@ -55,6 +58,8 @@ export interface ServiceSettings extends BalancingSettings {
   readonly ejection: EjectionSettings | undefined
   /** Enforced by the servers of the service, not by its clients. */
   readonly limits: LimitsSettings
+  /** Carried out by the servers, too. */
+  readonly faults: readonly FaultRule[]
 }
 
 /** opossum's and Envoy's order of size: long enough for slow work, short enough that a hang is seen. */
@@ -69,6 +74,7 @@ export const SERVICE_DEFAULTS: ServiceSettings = Object.freeze({
   ejection: EJECTION_DEFAULTS,
   ...BALANCING_DEFAULTS,
   limits: NO_LIMITS,
+  faults: Object.freeze([]),
 })
 
 /** The keys of a service's document that concern resilience, to be spread into the description of the whole document. */
@@ -85,6 +91,7 @@ export const SERVICE_FIELDS = {
   ejection: optional(either(exactly(false), EJECTION_FIELDS)),
   ...BALANCING_FIELDS,
   limits: optional(LIMITS_FIELDS),
+  faults: optional(FAULTS_FIELD),
 } as const
 
 /** What {@link SERVICE_FIELDS} parse to. */
@@ -107,6 +114,7 @@ export function resolveServiceSettings(given: ParsedService): ServiceSettings {
     ejection: ejection === false ? undefined : ejection === undefined ? EJECTION_DEFAULTS : ejectionSettings(ejection),
     ...balancingSettings(given),
     limits: limitsSettings(limits),
+    faults: given.faults ?? SERVICE_DEFAULTS.faults,
   })
 }
 

@@ -7,8 +7,8 @@ import type { Cluster } from '../core/endpoint.ts'
 import type { Policy } from '../core/policy.ts'
 import type { Telemetry } from '../core/telemetry.ts'
 import type { LimitListener } from './adaptive-limit.ts'
-import type { HashKey } from './balancing-settings.ts'
 import { ConcurrencyLimitPolicy } from './concurrency-limit.ts'
+import type { FaultRule } from './fault-injection.ts'
 import type { HedgePolicy } from './hedge.ts'
 import type { LimitsSettings } from './limits.ts'
 import { RateLimitPolicy, rateLimitSettings } from './rate-limit.ts'
@@ -28,10 +28,10 @@ export interface Stack {
   readonly budget: RetryBudget
   /** `undefined`: no second attempt beside a late one. */
   readonly hedge?: HedgePolicy | undefined
+  /** Servers only: faults on purpose. */
+  readonly faults?: readonly FaultRule[] | undefined
   /** `undefined` for functions and servers: there is nothing to choose. */
   readonly cluster: Cluster | undefined
-  /** What the door makes a call's key of; `undefined`: the balancer asks for none. */
-  readonly hashKey?: HashKey | undefined
   readonly telemetry: Telemetry
   readonly clock: Clock
 }
@@ -73,7 +73,6 @@ export function compileStack(parts: ClientParts): Stack {
     budget: state.budget,
     hedge: state.hedge,
     cluster: parts.cluster,
-    hashKey: settings.hashKey,
     telemetry: parts.telemetry,
     clock: parts.clock,
   })
@@ -121,6 +120,8 @@ export class ServerLimits {
 /** What a server's stack is made of. */
 export interface ServerParts {
   readonly limits: LimitsSettings
+  /** @defaultValue none */
+  readonly faults?: readonly FaultRule[] | undefined
   readonly state: ServerLimits
   readonly telemetry: Telemetry
   readonly clock: Clock
@@ -132,11 +133,13 @@ export interface ServerParts {
 export function compileServerStack(parts: ServerParts): Stack {
   const { state, clock } = parts
   state.configure(parts.limits)
-  return withoutCluster(parts.timeoutMs ?? Number.POSITIVE_INFINITY, parts.telemetry, clock, [
+  const stack = withoutCluster(parts.timeoutMs ?? Number.POSITIVE_INFINITY, parts.telemetry, clock, [
     // First: a server that is full must not spend its rate on what it refuses.
     state.concurrency,
     state.rate,
   ])
+  const { faults } = parts
+  return faults === undefined || faults.length === 0 ? stack : Object.freeze({ ...stack, faults })
 }
 
 /** For doors without endpoints. `retry`: only functions may be tried again. */
@@ -158,7 +161,6 @@ export function withoutCluster(
     budget,
     hedge,
     cluster: undefined,
-    hashKey: undefined,
     telemetry,
     clock,
   })

@@ -12,6 +12,7 @@ import { type ErrorCode, MeshError } from '../core/errors.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
 import { httpOutcome } from '../core/status.ts'
 import { endAttempt, endCall, startAttempt, startCall } from '../resilience/execution.ts'
+import { drawFault, type Faultable, type FaultRule } from '../resilience/fault-injection.ts'
 import type { Stack } from '../resilience/stack.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import type { Authorizer } from './authorization.ts'
@@ -33,6 +34,8 @@ export interface ExchangeHost {
   /** Both may be replaced while serving. */
   authorizer: Authorizer
   stack: Stack
+  /** From code; those of the document are in the stack. */
+  readonly faults: readonly FaultRule[]
   readonly running: Set<HttpExchange>
   readonly deadlines: DeadlineSweep
   /** Runs a handler in the span of its call. */
@@ -89,7 +92,7 @@ export function admitUpgrade(
   return exchange.admit(head.path) ? exchange : undefined
 }
 
-export class HttpExchange extends InboundCall implements ResponseWatcher, Watched {
+export class HttpExchange extends InboundCall implements ResponseWatcher, Watched, Faultable {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly connection: Connection
@@ -172,11 +175,44 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
     return false
   }
 
-  /** Runs the handler. */
+  /** Runs the handler, or the fault that was drawn for this request. */
   run(): void {
-    const { request, response } = this
-    watchResponse(response, this)
+    watchResponse(this.response, this)
     this.#host.deadlines.watch(this, this.startedAt)
+    const fault = this.#drawFault()
+    if (fault === undefined) this.#handle()
+    else if (fault.delayMs === 0) this.#suffer(fault)
+    else this.clock.startBackgroundTimer(fault.delayMs, (exchange) => exchange.#suffer(fault), this)
+  }
+
+  /** For faults that match by header. */
+  header(name: string): string | undefined {
+    const value = this.request.headers[name]
+    return Array.isArray(value) ? value.join(', ') : value
+  }
+
+  #drawFault(): FaultRule | undefined {
+    const { faults, events } = this.#host
+    const documented = this.#stack.faults
+    if (faults.length === 0 && documented === undefined) return undefined
+    const fault = drawFault(faults, this, this.clock) ?? drawFault(documented ?? [], this, this.clock)
+    if (fault !== undefined) {
+      const { delayMs, status = 0 } = fault
+      events.emit('fault:injected', { ...(this.peer !== undefined && { peer: this.peer }), delayMs, status })
+    }
+    return fault
+  }
+
+  #suffer({ status }: FaultRule): void {
+    const { request, response } = this
+    // In the meantime the caller may have gone, or the deadline passed.
+    if (!this.#host.running.has(this) || response.writableEnded) return
+    if (status === undefined) this.#handle()
+    else refuse(request, response, { status, code: 'server-error', message: 'A fault on purpose.' })
+  }
+
+  #handle(): void {
+    const { request, response } = this
     const { listener, within } = this.#host
     try {
       const work = (): unknown => listener(request, response)

@@ -15,6 +15,7 @@ import {
   text,
   withDefault,
 } from '../core/fields.ts'
+import { FAULTS_FIELD, type FaultRuleOptions } from '../resilience/fault-injection.ts'
 
 /**
  * - `strict`: mTLS with an identity of the mesh, nothing else.
@@ -48,6 +49,8 @@ export interface HttpServerOptions {
   readonly maxHeaders?: number
   /** More connections are dropped at once. @defaultValue no limit */
   readonly maxConnections?: number
+  /** Faults on purpose, before those of the service's document. @defaultValue none */
+  readonly faults?: readonly FaultRuleOptions[]
   /** Without it, an upgrade is served as the ordinary request that it also is. */
   readonly onUpgrade?: UpgradeListener
 }
@@ -68,6 +71,7 @@ const FIELDS = fields({
   rotationGrace: withDefault(duration({ min: 0, max: 3_600_000 }), 10_000, formatDuration(10_000)),
   maxHeaders: withDefault(integer({ min: 16, max: 2_000 }), 128),
   maxConnections: optional(integer({ min: 1, max: 1_000_000 })),
+  faults: withDefault(FAULTS_FIELD, Object.freeze([])),
   onUpgrade: optional(
     instance<UpgradeListener>('a function (request, socket, head)', (value) => typeof value === 'function'),
   ),

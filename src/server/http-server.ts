@@ -7,6 +7,7 @@ import { type Clock, systemClock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import type { IdentitySource } from '../identity/identity.ts'
 import type { PeerVerifier } from '../identity/peer-verifier.ts'
+import type { FaultRule } from '../resilience/fault-injection.ts'
 import type { Stack } from '../resilience/stack.ts'
 import { type EventSink, NO_EVENTS } from '../telemetry/events.ts'
 import type { Authorizer } from './authorization.ts'
@@ -87,6 +88,7 @@ export class HttpServer implements ExchangeHost, AcceptorHost, Drainable {
   readonly maxHeaders: number
   readonly events: EventSink
   readonly within: Within | undefined
+  readonly faults: readonly FaultRule[]
   readonly running = new Set<HttpExchange>()
   readonly deadlines: DeadlineSweep
   /** Replace it to change who may call; requests from then on are judged by it. */
@@ -109,6 +111,7 @@ export class HttpServer implements ExchangeHost, AcceptorHost, Drainable {
     this.authorizer = dependencies.authorizer
     this.stack = dependencies.stack
     this.deadlines = new DeadlineSweep(this.clock, this.running)
+    this.faults = settings.faults
     this.#onUpgrade = settings.onUpgrade
     this.#onHandlerError = dependencies.onHandlerError
     this.#drain = new Drain(this, this.clock)

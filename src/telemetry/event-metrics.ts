@@ -88,6 +88,12 @@ const RULES: Rules = {
     labels: ['side'],
     values: ({ side }) => [side],
   },
+  'fault:injected': {
+    metric: 'inmesh_server_faults_injected_total',
+    help: 'Requests that waited or failed on purpose.',
+    labels: ['peer'],
+    values: ({ peer = 'unknown' }) => [peer],
+  },
   'identity:failed': {
     metric: 'inmesh_identity_renewal_failures_total',
     help: 'Renewals of the certificate that failed.',

@@ -43,6 +43,10 @@ export interface MeshEvents {
   'drain:step': { step: string; running?: number }
   /** An adaptive concurrency limit has moved by a fifth or more since the last such event. */
   'limit:changed': { side: 'client' | 'server'; limit: number; before: number }
+  /** So many rules of a document inject faults into our servers from now on; 0: none. */
+  'fault:changed': { rules: number }
+  /** A request waited or was failed on purpose; status 0: only waited. */
+  'fault:injected': { peer?: string; delayMs: number; status: number }
   /** A server or a limiter refuses work. */
   'admission:refused': { side: 'client' | 'server'; code: ErrorCode; peer?: string; limit?: number }
 }
@@ -88,6 +92,8 @@ export const EVENT_NAMES: readonly EventName[] = Object.freeze([
   'identity:expiring',
   'drain:step',
   'limit:changed',
+  'fault:changed',
+  'fault:injected',
   'admission:refused',
 ])
 

@@ -27,6 +27,7 @@ const FULL: PolicyDocument = {
   subset: { size: 20 },
   slowStart: '10s',
   limits: { concurrency: 200, rate: '500/s' },
+  faults: [{ delay: '100ms', status: 503, share: '5%', from: 'checkout', headers: { 'x-fault': '1' } }],
   allow: [
     { from: 'checkout', methods: ['GET'], paths: ['/items/*', '/', '/items/*/stock', '/a%20b'] },
     { from: 'audit', grpc: ['shop.Inventory/*', 'shop.Inventory/Get', 'Inventory/Get'] },
