@@ -9,8 +9,9 @@ import { compileServerStack, ServerLimits, type Stack } from '../resilience/stac
 import { announcedInstance, newInstanceId } from '../server/announce.ts'
 import { type Authorizer, compileIntentions } from '../server/authorization.ts'
 import type { HttpHandler } from '../server/http-handler.ts'
-import { type HttpServer, type HttpServerStats, serveHttp } from '../server/http-server.ts'
+import { type HttpServer, serveHttp } from '../server/http-server.ts'
 import type { Membership } from './membership.ts'
+import type { MeshServer } from './mesh-server.ts'
 import { resolveServeOptions, type ServeOptions } from './options.ts'
 import type { Surroundings } from './surroundings.ts'
 
@@ -18,17 +19,6 @@ import type { Surroundings } from './surroundings.ts'
 const ON_THE_WIRE_MS = 100
 /** How long to go on serving when nobody can tell whether we were seen leaving (faults-and-attacks F56). */
 const UNSEEN_LAME_DUCK_MS = 2_000
-
-/** A server in the mesh; made by `mesh.serve`. */
-export interface MeshServer {
-  /** The address listened on. */
-  readonly address: string
-  readonly port: number
-  /** Counts since the start, and what is there now. */
-  readonly stats: HttpServerStats
-  /** Takes only this server out of the mesh, without losing a request; `mesh.close()` does it for all. */
-  close(): Promise<void>
-}
 
 interface Served {
   readonly instance: Instance

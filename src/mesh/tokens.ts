@@ -49,6 +49,7 @@ export class Tokens {
   readonly #holder: JwtHolder
   readonly #verifier: JwtVerifier
 
+  /** @internal */
   constructor(shared: Surroundings) {
     this.#shared = shared
     const { settings, identity, verifier } = shared

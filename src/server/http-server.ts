@@ -118,7 +118,7 @@ export class HttpServer implements ExchangeHost, AcceptorHost, Drainable {
     this.#acceptor = new HttpAcceptor(this, settings, dependencies.identity, dependencies.verifier)
   }
 
-  /** @internal */
+  /** For the acceptor and the drain. */
   listen(): Promise<void> {
     return this.#acceptor.listen()
   }
@@ -206,12 +206,12 @@ export class HttpServer implements ExchangeHost, AcceptorHost, Drainable {
 
   // What an acceptor needs.
 
-  /** @internal */
+  /** For the acceptor and the drain. */
   serve(connection: Connection, request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
     serveExchange(this, connection, request, response, expectsContinue)
   }
 
-  /** @internal */
+  /** For the acceptor and the drain. */
   upgrade(connection: Connection, request: IncomingMessage, head: Buffer): void {
     const { socket } = connection
     const response = new ServerResponse(request)
@@ -226,7 +226,7 @@ export class HttpServer implements ExchangeHost, AcceptorHost, Drainable {
     exchange.runUpgrade(() => this.#onUpgrade!(request, socket, head))
   }
 
-  /** @internal */
+  /** For the acceptor and the drain. */
   connectionLost(connection: Connection): void {
     if (connection.inFlight === 0) return
     for (const exchange of [...this.running]) if (exchange.connection === connection) exchange.finish()

@@ -5,7 +5,7 @@ import { connect as connectSecure, createServer, type Server, type TLSSocket } f
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { privateKeyPem } from '../../src/identity/key.ts'
 import type { Mesh } from '../../src/index.ts'
-import type { MeshServer } from '../../src/mesh/servers.ts'
+import type { MeshServer } from '../../src/mesh/mesh-server.ts'
 import { craftLeaf, type Leaf, newAuthority, newKey, TRUST_DOMAIN } from '../support/certificates.ts'
 import { ScriptedRegistry } from '../support/scripted-registry.ts'
 import { countOf, eventually, Rig } from './rig.ts'
