@@ -31,6 +31,29 @@ describe('FakeClock', () => {
     expect(clock.timers).toBe(1)
   })
 
+  it('keeps the order when any timers are stopped in between', () => {
+    const timers = fc.array(fc.record({ ms: fc.nat(50), stopped: fc.boolean() }), { maxLength: 60 })
+    fc.assert(
+      fc.property(timers, fc.nat(30), (each, after) => {
+        const clock = new FakeClock()
+        const fired: number[] = []
+        const started = each.map(({ ms }, i) => clock.startTimer(ms, () => fired.push(i), undefined))
+        clock.advance(after)
+        each.forEach(({ stopped }, i) => {
+          if (stopped) clock.stopTimer(started[i]!)
+        })
+        const left = each.filter(({ ms, stopped }) => ms > after && !stopped)
+        expect(clock.timers).toBe(left.length)
+        clock.advance(50)
+        const expected = each
+          .map(({ ms, stopped }, i) => ({ ms, stopped, i }))
+          .filter(({ ms, stopped }) => ms <= after || !stopped)
+          .toSorted((a, b) => a.ms - b.ms || a.i - b.i)
+        expect(fired).toEqual(expected.map(({ i }) => i))
+      }),
+    )
+  })
+
   it('fires within one step what a timer starts', () => {
     const clock = new FakeClock()
     const at: number[] = []

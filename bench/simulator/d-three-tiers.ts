@@ -1,0 +1,88 @@
+/**
+ * (d) Three tiers that call each other, each with the default retries, on top of a last one that fails 100 % with 503: how much of the
+ * offered load arrives at the bottom. Breakers are off, because with them next to nothing would.
+ */
+import type { Call } from '../../src/core/call.ts'
+import { outcome } from '../../src/core/outcome.ts'
+import { FakeClock } from '../../src/testing/fake-clock.ts'
+import { Chance } from './chance.ts'
+import { SimulatedClient } from './client.ts'
+import { at, offer } from './load.ts'
+import { answersAfter, type Handler, SimulatedServer } from './server.ts'
+
+const TIERS = 3
+const ENDPOINTS = 4
+const FAILS_FROM = 5_000
+const UNTIL = 15_000
+const FAILED = outcome('failure', 'overloaded', undefined, 503)
+
+export interface ThreeTiers {
+  readonly policy: string
+  readonly perSecond: number
+  readonly amplification: number
+  readonly worstSecond: number
+}
+
+export function threeTiers(
+  seed: number,
+  perSecond: number,
+  kind: 'default' | 'no budget' | 'with breakers',
+): ThreeTiers {
+  const clock = new FakeClock({ seed })
+  const chance = new Chance(seed)
+  const bottom: number[] = []
+  const top: number[] = []
+  const count = (into: number[]): void => {
+    const second = Math.floor(clock.now() / 1_000)
+    into[second] = (into[second] ?? 0) + 1
+  }
+  let leaf: Handler = answersAfter(clock, () => chance.normal(5, 1))
+  const leaves = Array.from(
+    { length: ENDPOINTS },
+    () => new SimulatedServer({ clock, handler: (call, reply) => leaf(call, reply), onArrival: () => count(bottom) }),
+  )
+  let below = leaves
+  const clients: SimulatedClient[] = []
+  for (let tier = 0; tier < TIERS; tier++) {
+    const client = new SimulatedClient({
+      clock,
+      options: {
+        ...(kind !== 'with breakers' && { circuitBreaker: false }),
+        ...(kind === 'no budget' && { retry: { budget: { ratio: 10 } } }),
+      },
+    })
+    client.use(new Map(below.map((server, i) => [`e${i}`, server])))
+    clients.push(client)
+    // It answers as the one below answered it: the worst that an application can do.
+    const handler: Handler = (call: Call, reply) => {
+      client.send((_, ended) => reply(ended.verdict === 'success' ? ended : FAILED), call)
+    }
+    below = Array.from({ length: ENDPOINTS }, () => new SimulatedServer({ clock, handler }))
+  }
+  // The offered load enters at the first caller, whose own retries count.
+  const first = clients.at(-1)!
+  at(clock, FAILS_FROM, () => {
+    leaf = answersAfter(clock, () => chance.normal(5, 1), FAILED)
+  })
+  offer(
+    clock,
+    new Chance(seed + 1),
+    () => perSecond,
+    UNTIL,
+    () => {
+      count(top)
+      first.send(() => {})
+    },
+  )
+  clock.advance(UNTIL + 20_000)
+  for (const client of clients) client.close()
+  const from = FAILS_FROM / 1_000
+  const to = UNTIL / 1_000
+  const sum = (of: number[]): number => of.slice(from, to).reduce((a, b) => a + (b ?? 0), 0)
+  return {
+    policy: kind,
+    perSecond,
+    amplification: sum(bottom) / sum(top),
+    worstSecond: Math.max(...bottom.slice(from, to).map((each, i) => each / top[from + i]!)),
+  }
+}

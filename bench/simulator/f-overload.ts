@@ -1,0 +1,92 @@
+/**
+ * (f) One server with a queue, offered three times what it can do. Without a limit everybody waits until nobody is served in time; with an
+ * adaptive limit it refuses what it cannot do, and what it accepts stays fast.
+ */
+
+import { SILENT } from '../../src/core/telemetry.ts'
+import type { Concurrency } from '../../src/resilience/concurrency-limit.ts'
+import { resolveService } from '../../src/resilience/settings.ts'
+import { compileServerStack, ServerLimits } from '../../src/resilience/stack.ts'
+import { FakeClock } from '../../src/testing/fake-clock.ts'
+import { Chance } from './chance.ts'
+import { SimulatedClient } from './client.ts'
+import { offer } from './load.ts'
+import { SimulatedServer, Workers } from './server.ts'
+import { Summary } from './summary.ts'
+
+const WORKERS = 10
+const SERVICE_MS = 20
+const CAPACITY = (WORKERS * 1_000) / SERVICE_MS
+const OVERLOAD = 3
+/** So low a load has no queue. */
+const UNLOADED = 0.2
+const TIMEOUT_MS = 1_000
+const SETTLING_MS = 5_000
+const UNTIL = 35_000
+
+export interface Overload {
+  readonly policy: string
+  /** Calls answered in time, as a share of what the server can do. */
+  readonly goodput: number
+  readonly p50Ms: number
+  readonly p99Ms: number
+  readonly p99OverUnloaded: number
+  /** Where it stood at the end. */
+  readonly limit: number | undefined
+}
+
+export function overload(seed: number, concurrency: Concurrency | undefined): Overload {
+  const unloaded = run(seed, concurrency, UNLOADED)
+  const loaded = run(seed, concurrency, OVERLOAD)
+  const p99Ms = loaded.summary.percentile(0.99)
+  return {
+    policy:
+      concurrency === undefined
+        ? 'no limit'
+        : typeof concurrency === 'object'
+          ? `adaptive, ${concurrency.algorithm}`
+          : String(concurrency),
+    goodput: loaded.summary.good / ((CAPACITY * (UNTIL - SETTLING_MS)) / 1_000),
+    p50Ms: loaded.summary.percentile(0.5),
+    p99Ms,
+    p99OverUnloaded: p99Ms / unloaded.summary.percentile(0.99),
+    limit: loaded.limit,
+  }
+}
+
+function run(
+  seed: number,
+  concurrency: Concurrency | undefined,
+  load: number,
+): { summary: Summary; limit: number | undefined } {
+  const clock = new FakeClock({ seed })
+  const chance = new Chance(seed)
+  // The clients' own protection is off: it is the server that has to cope.
+  const client = new SimulatedClient({
+    clock,
+    options: { timeout: TIMEOUT_MS, retry: { attempts: 1 }, circuitBreaker: false, ejection: false },
+  })
+  const workers = new Workers(clock, WORKERS, () => chance.exponential(SERVICE_MS))
+  const { limits } = resolveService(concurrency === undefined ? {} : { limits: { concurrency } })
+  const state = new ServerLimits(clock)
+  const stack = compileServerStack({ limits, state, telemetry: SILENT, clock })
+  client.use(new Map([['e0', new SimulatedServer({ clock, handler: workers.handle, stack })]]))
+  const summary = new Summary()
+  offer(
+    clock,
+    new Chance(seed + 1),
+    () => CAPACITY * load,
+    UNTIL,
+    () => {
+      const counts = clock.now() >= SETTLING_MS
+      client.send((call, ended) => {
+        if (counts) summary.add(ended.verdict === 'success', clock.now() - call.startedAt, call.attempts)
+      })
+    },
+  )
+  clock.advance(UNTIL)
+  const limit = state.concurrency?.limit
+  clock.advance(10_000)
+  client.close()
+  return { summary, limit }
+}

@@ -1,0 +1,83 @@
+/** All scenarios with one seed: the figures that are promised, and the tables behind them. */
+import { SLOW_ENDPOINT_POLICIES, type SlowEndpointRow, slowEndpoint } from './a-slow-endpoint.ts'
+import { type TroubledEndpoints, troubledEndpoints } from './b-troubled-endpoints.ts'
+import { type FastFailing, fastFailing } from './c-fast-failing.ts'
+import { type ThreeTiers, threeTiers } from './d-three-tiers.ts'
+import { type Burst, burst } from './e-burst.ts'
+import { type Overload, overload } from './f-overload.ts'
+
+/** Success in percent, the rest as ratios. */
+export interface Figures {
+  readonly a: Readonly<Record<SlowEndpointKey, number>> & {
+    /** The same for a caller that abandons a call after its second; those above wait on. */
+    readonly abandoning: Readonly<Record<SlowEndpointKey, number>>
+  }
+  readonly b: Omit<TroubledEndpoints, 'success'>
+  readonly c: { readonly fastFailShare: number }
+  readonly d: { readonly amplification: number }
+  readonly e: { readonly goodputAfter10s: number; readonly goodputWithoutBudget: number }
+  readonly f: { readonly goodput: number; readonly p99OverUnloaded: number }
+}
+
+type SlowEndpointKey = (typeof SLOW_ENDPOINT_POLICIES)[number]['key']
+
+export function figuresA(seed: number): { figures: Figures['a']; rows: readonly SlowEndpointRow[] } {
+  const rows: SlowEndpointRow[] = []
+  const by = (caller: 'waits' | 'abandons'): Record<SlowEndpointKey, number> => {
+    const success = {} as Record<SlowEndpointKey, number>
+    for (const policy of SLOW_ENDPOINT_POLICIES) {
+      const row = slowEndpoint(seed, policy, caller)
+      rows.push(row)
+      success[policy.key] = row.success
+    }
+    return success
+  }
+  return { figures: { ...by('waits'), abandoning: by('abandons') }, rows }
+}
+
+export function figuresB(seed: number): { figures: Figures['b']; rows: readonly TroubledEndpoints[] } {
+  const row = troubledEndpoints(seed)
+  const { success: _, ...figures } = row
+  return { figures, rows: [row] }
+}
+
+export function figuresC(seed: number): { figures: Figures['c']; rows: readonly FastFailing[] } {
+  const own = [fastFailing(seed, 500), fastFailing(seed, 429)]
+  return {
+    figures: { fastFailShare: Math.max(...own.map(({ share }) => share)) },
+    rows: [...own, fastFailing(seed, 500, true), fastFailing(seed, 429, true)],
+  }
+}
+
+export function figuresD(seed: number): { figures: Figures['d']; rows: readonly ThreeTiers[] } {
+  const own = threeTiers(seed, 1_000, 'default')
+  return {
+    figures: { amplification: own.amplification },
+    rows: [own, threeTiers(seed, 1_000, 'with breakers'), threeTiers(seed, 200, 'no budget')],
+  }
+}
+
+export function figuresE(seed: number): { figures: Figures['e']; rows: readonly Burst[] } {
+  const [whole, budget, none] = [burst(seed, 'default'), burst(seed, 'budget'), burst(seed, 'none')] as const
+  return {
+    figures: {
+      // The breaker may not hide what the budget does, nor spoil it.
+      goodputAfter10s: Math.min(whole.after10s, budget.after10s) / 100,
+      goodputWithoutBudget: Math.max(none.after10s, none.atTheEnd) / 100,
+    },
+    rows: [whole, budget, none],
+  }
+}
+
+export function figuresF(seed: number): { figures: Figures['f']; rows: readonly Overload[] } {
+  const own = overload(seed, 'adaptive')
+  return {
+    figures: { goodput: own.goodput, p99OverUnloaded: own.p99OverUnloaded },
+    rows: [
+      own,
+      overload(seed, { algorithm: 'gradient2' }),
+      overload(seed, { algorithm: 'aimd' }),
+      overload(seed, undefined),
+    ],
+  }
+}

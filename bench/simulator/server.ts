@@ -1,0 +1,171 @@
+/**
+ * A simulated instance: its own stack as the real server has it, then a handler. What the network adds is left out; what matters is
+ * who waits for whom, and that a caller who has gone takes his work out of the queue.
+ */
+import { Attempt } from '../../src/core/attempt.ts'
+import { Call, type Route } from '../../src/core/call.ts'
+import type { Clock } from '../../src/core/clock.ts'
+import { type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
+import { SILENT } from '../../src/core/telemetry.ts'
+import { endAttempt, endCall, startAttempt, startCall } from '../../src/resilience/execution.ts'
+import { compileServerStack, ServerLimits, type Stack } from '../../src/resilience/stack.ts'
+
+/** Replies once, at some later instant; a cancelled call need not be answered. */
+export type Handler = (call: Call, reply: (outcome: Outcome) => void) => void
+
+export interface ServerParts {
+  readonly clock: Clock
+  handler: Handler
+  /** @defaultValue a stack without limits */
+  readonly stack?: Stack
+  readonly onArrival?: () => void
+}
+
+const ROUTE: Route = Object.freeze({
+  service: 'simulated',
+  method: 'GET',
+  protocol: 'http',
+  streaming: false,
+  idempotent: false,
+})
+/** A refusal takes a way to the server and back. */
+const REFUSAL_MS = 0.5
+/** As a client sees a server that turned a request away unread: marked as not executed. */
+const TURNED_AWAY = outcome('refused', 'refused-by-peer', undefined, 503)
+
+export class SimulatedServer {
+  /** May be replaced at any time: that is how an instance falls ill. */
+  handler: Handler
+  /** Requests that arrived, refused ones included. */
+  arrived = 0
+  refused = 0
+  readonly #clock: Clock
+  readonly #stack: Stack
+  readonly #onArrival: (() => void) | undefined
+
+  constructor(parts: ServerParts) {
+    this.#clock = parts.clock
+    this.handler = parts.handler
+    this.#onArrival = parts.onArrival
+    this.#stack =
+      parts.stack ??
+      compileServerStack({
+        limits: NO_LIMITS,
+        state: new ServerLimits(parts.clock),
+        telemetry: SILENT,
+        clock: parts.clock,
+      })
+  }
+
+  /** The attempt as its headers tell of it. Returns what the caller does to give up. */
+  receive(from: Attempt, answer: (outcome: Outcome) => void): () => void {
+    const stack = this.#stack
+    this.arrived += 1
+    this.#onArrival?.()
+    const call = new Call(ROUTE, this.#clock.now(), from.call.deadlineAt, undefined)
+    call.previousAttempts = from.number
+    startCall(stack, call)
+    const attempt = new Attempt(call)
+    const refusal = startAttempt(stack, attempt)
+    if (refusal !== undefined) {
+      this.refused += 1
+      endCall(stack, call, outcome('refused', refusal))
+      const timer = this.#clock.startTimer(REFUSAL_MS, answer, TURNED_AWAY)
+      return () => this.#clock.stopTimer(timer)
+    }
+    this.handler(call, (ended) => {
+      if (!attempt.running) return
+      endAttempt(stack, attempt, ended)
+      answer(ended)
+    })
+    return () => {
+      if (!attempt.running) return
+      call.cancel('the caller has gone')
+      endAttempt(stack, attempt, GONE)
+    }
+  }
+}
+
+const GONE = outcome('cancelled', 'cancelled')
+const NO_LIMITS = Object.freeze({ concurrency: undefined, ratePerSecond: undefined })
+
+/** Serves any number at once, each for as long as `durationMs` says. */
+export function answersAfter(clock: Clock, durationMs: () => number, end: Outcome = SUCCESS): Handler {
+  return (call, reply) => {
+    const timer = clock.startTimer(durationMs(), reply, end)
+    call.onCancel = () => clock.stopTimer(timer)
+  }
+}
+
+/** Takes the request and never answers. */
+export const hangs: Handler = () => {}
+
+interface Job {
+  readonly call: Call
+  readonly reply: (outcome: Outcome) => void
+  gone: boolean
+}
+
+/**
+ * So many workers and one queue, first come first served. A job whose caller has gone is not begun, but what runs, runs to its end: few
+ * handlers look at their signal.
+ */
+export class Workers {
+  readonly #clock: Clock
+  readonly #count: number
+  readonly #serviceMs: () => number
+  readonly #capacity: number
+  readonly #queue: Job[] = []
+  #head = 0
+  #busy = 0
+
+  constructor(clock: Clock, count: number, serviceMs: () => number, capacity = Number.POSITIVE_INFINITY) {
+    this.#clock = clock
+    this.#count = count
+    this.#serviceMs = serviceMs
+    this.#capacity = capacity
+  }
+
+  get waiting(): number {
+    return this.#queue.length - this.#head
+  }
+
+  get busy(): number {
+    return this.#busy
+  }
+
+  readonly handle: Handler = (call, reply) => {
+    if (this.waiting >= this.#capacity) {
+      reply(FULL)
+      return
+    }
+    const job: Job = { call, reply, gone: false }
+    call.onCancel = () => {
+      job.gone = true
+    }
+    this.#queue.push(job)
+    this.#next()
+  }
+
+  #next(): void {
+    while (this.#busy < this.#count && this.#head < this.#queue.length) {
+      const job = this.#queue[this.#head++]!
+      if (this.#head > 1_000 && this.#head * 2 > this.#queue.length) {
+        this.#queue.splice(0, this.#head)
+        this.#head = 0
+      }
+      // Expired work is not begun: the deadline travelled with the request.
+      if (job.gone || this.#clock.now() >= job.call.deadlineAt) continue
+      this.#busy += 1
+      this.#clock.startTimer(this.#serviceMs(), this.#done, job)
+    }
+  }
+
+  readonly #done = (job: Job): void => {
+    this.#busy -= 1
+    job.reply(SUCCESS)
+    this.#next()
+  }
+}
+
+const FULL = outcome('failure', 'overloaded', undefined, 503)
