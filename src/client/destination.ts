@@ -2,6 +2,7 @@
  * One service that this process calls: its endpoints, what is known of them, and the stack compiled from the policy in force. A new
  * list of instances or a new policy arrives here and is in force for the next call by one assignment.
  */
+import { isDeepStrictEqual } from 'node:util'
 import type { Route } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Telemetry } from '../core/telemetry.ts'
@@ -32,7 +33,7 @@ export interface DestinationParts {
 const MOST_ROUTES = 64
 
 /** What a picker depends on; a change of anything else leaves the picker as it is. */
-const BALANCING = ['balancer', 'zone', 'subsetSize', 'slowStartMs'] as const
+const BALANCING = ['balancer', 'hashKey', 'zone', 'subsetSize', 'slowStartMs'] as const
 
 export class Destination implements StackSource {
   readonly service: string
@@ -110,7 +111,7 @@ export class Destination implements StackSource {
   /** The policy as it is in force now. */
   configure(policy: ServicePolicy): void {
     if (policy.settings === this.#settings) return
-    const other = BALANCING.some((key) => policy.settings[key] !== this.#settings[key])
+    const other = BALANCING.some((key) => !isDeepStrictEqual(policy.settings[key], this.#settings[key]))
     this.#settings = policy.settings
     this.#stack = this.#compile()
     if (!other) return

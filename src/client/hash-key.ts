@@ -1,5 +1,5 @@
 /** The key of a request for consistent hashing, taken from the part of it that the policy names. Absent: any endpoint will do. */
-import type { HashKey } from '../resilience/balancing-settings.ts'
+import type { HashKey } from '../core/call.ts'
 import type { PreparedRequest } from './http-call.ts'
 import { flatHeader } from './propagation.ts'
 

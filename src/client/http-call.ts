@@ -2,7 +2,7 @@
  * One HTTP call: starts its attempts, waits for a first endpoint, listens to the caller's signal, and settles the one promise
  * that was made in the caller's own async context (undici's callbacks run in that of whichever request opened the socket).
  */
-import { Call, type Route } from '../core/call.ts'
+import { Call, type HashKey, type Route } from '../core/call.ts'
 import type { Timer } from '../core/clock.ts'
 import type { MeshError } from '../core/errors.ts'
 import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
@@ -68,7 +68,6 @@ export class HttpCall<R = unknown> extends Call {
     this.transport = transport
     this.request = request
     this.answer = answer
-    if (stack.hashKey !== undefined) this.hashKey = hashKeyOf(stack.hashKey, request)
     this.#signal = signal
   }
 
@@ -76,6 +75,10 @@ export class HttpCall<R = unknown> extends Call {
   once(): void {
     this.idempotent = false
     this.committed = true
+  }
+
+  override keyOf(source: HashKey): string | undefined {
+    return hashKeyOf(source, this.request)
   }
 
   /** Sends it; may be called once. */

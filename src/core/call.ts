@@ -22,6 +22,15 @@ export interface Route {
   readonly idempotent: boolean
 }
 
+/** Which part of a request is its key, for balancers that hash: the first that the request has. */
+export interface HashKey {
+  /** The name of a header, in lower case. */
+  readonly header: string | undefined
+  readonly cookie: string | undefined
+  /** The path, without its query. */
+  readonly path: boolean
+}
+
 export class Call {
   readonly route: Route
   readonly startedAt: number
@@ -108,6 +117,11 @@ export class Call {
     this.onCancel?.(cause)
     if (this.#children !== undefined) for (const child of [...this.#children]) child.cancel(cause)
     this.#abort?.abort(cause)
+  }
+
+  /** The part of the request that `source` names; doors whose requests have such parts say which. */
+  keyOf(_source: HashKey): string | undefined {
+    return undefined
   }
 
   adopt(child: Call): void {

@@ -1,4 +1,5 @@
 /** How the endpoint of an attempt is chosen, as users and documents say it. The balancers themselves are in `client/balancing`. */
+import type { HashKey } from '../core/call.ts'
 import type { Duration } from '../core/duration.ts'
 import {
   duration,
@@ -69,13 +70,6 @@ export interface BalancingOptions {
    * @defaultValue `false`: the default balancer finds out by itself who is slow
    */
   readonly slowStart?: Duration | false
-}
-
-export interface HashKey {
-  /** In lower case. */
-  readonly header: string | undefined
-  readonly cookie: string | undefined
-  readonly path: boolean
 }
 
 export interface BalancingSettings {

@@ -35,6 +35,10 @@ test('requests with one key reach one instance, through every door and from ever
   const home = await answers(10, () => ofAda(checkout))
   expect(home.size).toBe(1)
   expect(await answers(3, () => ofAda(audit))).toEqual(home)
+  // Even the first call of a process, which begins before it knows the policy.
+  for (const late of await Promise.all([1, 2, 3, 4].map((i) => testMesh.join(`late-${i}`)))) {
+    expect(await answers(1, () => ofAda(late))).toEqual(home)
+  }
   const fetched = (headers: Record<string, string>) => () => checkout.fetch('http://inventory/items', { headers })
   expect(await answers(3, fetched({ 'x-user': 'ada' }))).toEqual(home)
   expect(await answers(3, fetched({ cookie: 'lang=en; sid=ada' }))).toEqual(home)

@@ -1,4 +1,8 @@
-/** What stands before a balancer's picker, in this order: the client's subset, then the preference for its zone. Made anew with each configuration. */
+/**
+ * What stands before a balancer's picker, in this order: the call's key, the client's subset, the preference for its zone. Made anew with each
+ * configuration of them.
+ */
+import type { Call, HashKey } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
 import type { BalancingSettings } from '../../resilience/balancing-settings.ts'
@@ -37,11 +41,36 @@ export class ArrangedBalancer implements Balancer {
   }
 
   picker(endpoints: readonly Endpoint[]): Picker {
+    const { hashKey } = this.#settings
+    const picker = this.#arrange(endpoints)
+    return hashKey === undefined ? picker : new KeyedPicker(picker, hashKey)
+  }
+
+  #arrange(endpoints: readonly Endpoint[]): Picker {
     const { subsetSize, zone } = this.#settings
     // The subset first: one of local endpoints only would have nowhere to spill over to.
     const own = subsetSize === undefined ? endpoints : subsetOf(endpoints, subsetSize, this.#client.id)
     const ownZone = this.#client.zone
     if (zone === 'ignore' || ownZone === undefined) return this.#balancer.picker(own)
     return zonePicker(own, ownZone, this.#balancer, this.#health, this.#clock)
+  }
+}
+
+/**
+ * The key is taken when an endpoint is picked, not when the call is made: a first call may have begun before the policy of its service was
+ * known, and waited for both.
+ */
+class KeyedPicker implements Picker {
+  readonly #picker: Picker
+  readonly #source: HashKey
+
+  constructor(picker: Picker, source: HashKey) {
+    this.#picker = picker
+    this.#source = source
+  }
+
+  pick(call: Call, now?: number): Endpoint | undefined {
+    call.hashKey ??= call.keyOf(this.#source)
+    return this.#picker.pick(call, now)
   }
 }

@@ -58,7 +58,7 @@ export class HashBalancer implements Balancer, Policy {
   picker(endpoints: readonly Endpoint[]): Picker {
     const ordered = [...withWeight(endpoints)].sort((a, b) => (a.id < b.id ? -1 : 1))
     this.#health?.watch(endpoints)
-    return new HashPicker(ordered, this.#build(ordered), this, this.#health, this.#clock)
+    return new HashPicker(ordered, this.#build, this, this.#health, this.#clock)
   }
 
   admit(): ErrorCode | undefined {
@@ -73,7 +73,9 @@ export class HashBalancer implements Balancer, Policy {
 
 class HashPicker implements Picker {
   readonly #endpoints: readonly Endpoint[]
-  readonly #table: HashTable
+  readonly #build: BuildTable
+  /** Built for the first pick: a service that is not called, or changes many times before it is, costs nothing. */
+  #table: HashTable | undefined
   readonly #balancer: HashBalancer
   readonly #health: ClusterHealth | undefined
   readonly #clock: Clock
@@ -83,13 +85,13 @@ class HashPicker implements Picker {
 
   constructor(
     endpoints: readonly Endpoint[],
-    table: HashTable,
+    build: BuildTable,
     balancer: HashBalancer,
     health: ClusterHealth | undefined,
     clock: Clock,
   ) {
     this.#endpoints = endpoints
-    this.#table = table
+    this.#build = build
     this.#balancer = balancer
     this.#health = health
     this.#clock = clock
@@ -112,6 +114,7 @@ class HashPicker implements Picker {
     const warming = now < this.#warmAt
     const load = this.#balancer.inFlight + 1
 
+    this.#table ??= this.#build(endpoints)
     const table = this.#table
     let full: Endpoint | undefined
     let at = 0
