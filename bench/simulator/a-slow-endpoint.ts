@@ -35,7 +35,7 @@ export interface SlowEndpointRow {
   readonly p99Ms: number
 }
 
-const ALONE: ServiceOptions = { ejection: false, circuitBreaker: false, retry: { attempts: 1 } }
+const ALONE: ServiceOptions = { ejection: false, circuitBreaker: false, throttle: false, retry: { attempts: 1 } }
 
 export const SLOW_ENDPOINT_POLICIES: readonly {
   readonly key: 'roundRobin' | 'leastRequest' | 'plainEwma' | 'default' | 'defaultWithRetry'

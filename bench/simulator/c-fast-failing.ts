@@ -30,7 +30,9 @@ export function fastFailing(seed: number, status: 429 | 500, plain = false): Fas
   const balancer: BalancerMaker = (shared) => new PlainPeakEwma(shared)
   const client = new SimulatedClient({
     clock,
-    options: plain ? { retry: { attempts: 1 }, ejection: false, circuitBreaker: false } : { retry: { attempts: 1 } },
+    options: plain
+      ? { retry: { attempts: 1 }, ejection: false, circuitBreaker: false, throttle: false }
+      : { retry: { attempts: 1 } },
     ...(plain && { balancer }),
   })
   const failure = outcome('failure', status === 429 ? 'overloaded' : 'server-error', undefined, status)

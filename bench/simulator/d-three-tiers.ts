@@ -1,6 +1,6 @@
 /**
  * (d) Three tiers that call each other, each with the default retries, on top of a last one that fails 100 % with 503: how much of the
- * offered load arrives at the bottom. Breakers are off, because with them next to nothing would.
+ * offered load arrives at the bottom. Budgets have to hold it alone: breakers and throttles, which let next to nothing through, are off.
  */
 import type { Call } from '../../src/core/call.ts'
 import { outcome } from '../../src/core/outcome.ts'
@@ -26,7 +26,7 @@ export interface ThreeTiers {
 export function threeTiers(
   seed: number,
   perSecond: number,
-  kind: 'default' | 'no budget' | 'with breakers',
+  kind: 'budgets alone' | 'no budgets' | 'default',
 ): ThreeTiers {
   const clock = new FakeClock({ seed })
   const chance = new Chance(seed)
@@ -47,8 +47,8 @@ export function threeTiers(
     const client = new SimulatedClient({
       clock,
       options: {
-        ...(kind !== 'with breakers' && { circuitBreaker: false }),
-        ...(kind === 'no budget' && { retry: { budget: { ratio: 10 } } }),
+        ...(kind !== 'default' && { circuitBreaker: false, throttle: false }),
+        ...(kind === 'no budgets' && { retry: { budget: { ratio: 10 } } }),
       },
     })
     client.use(new Map(below.map((server, i) => [`e${i}`, server])))

@@ -32,13 +32,16 @@ export interface Burst {
   readonly attemptsPerCall: number
 }
 
+/** The budget has to do it without breaker and throttle. */
+const ALONE: ServiceOptions = { circuitBreaker: false, throttle: false }
+
 export const BURST_POLICIES: Readonly<
   Record<'default' | 'budget' | 'none', { name: string; options: ServiceOptions }>
 > = {
   default: { name: 'default', options: {} },
-  budget: { name: 'default, no breaker', options: { circuitBreaker: false } },
+  budget: { name: 'budget alone', options: ALONE },
   // A ratio that is never reached is no budget.
-  none: { name: 'no breaker, no budget', options: { circuitBreaker: false, retry: { budget: { ratio: 10 } } } },
+  none: { name: 'no budget', options: { ...ALONE, retry: { budget: { ratio: 10 } } } },
 }
 
 /** Bounds of callers with little patience: this is what turns a queue into lost work. */

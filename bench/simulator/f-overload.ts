@@ -64,7 +64,7 @@ function run(
   // The clients' own protection is off: it is the server that has to cope.
   const client = new SimulatedClient({
     clock,
-    options: { timeout: TIMEOUT_MS, retry: { attempts: 1 }, circuitBreaker: false, ejection: false },
+    options: { timeout: TIMEOUT_MS, retry: { attempts: 1 }, circuitBreaker: false, throttle: false, ejection: false },
   })
   const workers = new Workers(clock, WORKERS, () => chance.exponential(SERVICE_MS))
   const { limits } = resolveService(concurrency === undefined ? {} : { limits: { concurrency } })

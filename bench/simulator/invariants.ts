@@ -135,6 +135,7 @@ function randomOptions(chance: Chance): ServiceOptions {
       budget: { ratio: chance.oneOf([0, 0.1, 0.2, 1]), minPerSecond: chance.oneOf([0, 3, 10]) },
     },
     ...(chance.happens(0.3) && { hedge: { after: Math.max(1, chance.between(1, 60)), maxExtraLoad: 0.2 } }),
+    ...(chance.happens(0.5) && { throttle: false }),
     // Quick to open and to probe, so that four seconds see many of their states.
     circuitBreaker: chance.happens(0.7) && {
       errorThreshold: chance.between(0.1, 0.6),

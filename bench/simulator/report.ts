@@ -50,10 +50,10 @@ export function figuresC(seed: number): { figures: Figures['c']; rows: readonly 
 }
 
 export function figuresD(seed: number): { figures: Figures['d']; rows: readonly ThreeTiers[] } {
-  const own = threeTiers(seed, 1_000, 'default')
+  const own = threeTiers(seed, 1_000, 'budgets alone')
   return {
     figures: { amplification: own.amplification },
-    rows: [own, threeTiers(seed, 1_000, 'with breakers'), threeTiers(seed, 200, 'no budget')],
+    rows: [own, threeTiers(seed, 1_000, 'default'), threeTiers(seed, 200, 'no budgets')],
   }
 }
 
@@ -61,7 +61,7 @@ export function figuresE(seed: number): { figures: Figures['e']; rows: readonly 
   const [whole, budget, none] = [burst(seed, 'default'), burst(seed, 'budget'), burst(seed, 'none')] as const
   return {
     figures: {
-      // The breaker may not hide what the budget does, nor spoil it.
+      // Breaker and throttle may not hide what the budget does, nor spoil it.
       goodputAfter10s: Math.min(whole.after10s, budget.after10s) / 100,
       goodputWithoutBudget: Math.max(none.after10s, none.atTheEnd) / 100,
     },
