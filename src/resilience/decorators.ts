@@ -3,9 +3,11 @@
  * the method's guard, so the order in which they are written changes nothing: the stack's order holds.
  */
 import type { Duration } from '../core/duration.ts'
+import type { BulkheadOptions } from './bulkhead.ts'
 import type { CircuitBreakerOptions } from './circuit-breaker.ts'
 import { GUARDED, Guard, type Guarded, type GuardOptions, wrap } from './guard.ts'
 import { type GuardSettings, resolveGuard } from './guard-settings.ts'
+import type { HedgeOptions } from './hedge.ts'
 import type { RateLimitOptions } from './rate-limit.ts'
 import type { RetryOptions } from './retry.ts'
 
@@ -56,9 +58,14 @@ export function timeout(limit: Duration): MethodGuard {
   return decorator({ timeout: limit })
 }
 
-/** At most so many calls in progress. @example `@bulkhead(20)` */
-export function bulkhead(concurrency: number): MethodGuard {
-  return decorator({ bulkhead: concurrency })
+/** At most so many executions in progress; others may wait. @example `@bulkhead({ concurrency: 20, queue: 100 })` */
+export function bulkhead(limit: number | 'adaptive' | BulkheadOptions): MethodGuard {
+  return decorator({ bulkhead: limit })
+}
+
+/** A second execution when the first is late; to use it is to say that it does no harm. @example `@hedge({ after: '50ms' })` */
+export function hedge(options: HedgeOptions | true = true): MethodGuard {
+  return decorator({ hedge: options })
 }
 
 /** At most so many calls per second. @example `@rateLimit('500/s')` */

@@ -1,12 +1,14 @@
 /** From the options of a guarded function to its settings: the same checks as for services, but nothing is on by itself. */
 import { type Clock, systemClock } from '../core/clock.ts'
-import { check, duration, either, type Field, fields, flag, instance, integer, optional } from '../core/fields.ts'
+import { check, duration, either, type Field, fields, flag, instance, optional } from '../core/fields.ts'
+import { BULKHEAD_FIELD, type BulkheadSettings } from './bulkhead.ts'
 import {
   CIRCUIT_BREAKER_DEFAULTS,
   CIRCUIT_BREAKER_FIELDS,
   type CircuitBreakerSettings,
   circuitBreakerSettings,
 } from './circuit-breaker.ts'
+import { HEDGE_DEFAULTS, HEDGE_FIELDS, type HedgeSettings, hedgeSettings } from './hedge.ts'
 import { RATE_LIMIT_FIELDS, type RateLimitSettings, rateLimitSettings } from './rate-limit.ts'
 import { RETRY_FIELDS, type RetrySettings, retrySettings } from './retry.ts'
 
@@ -20,7 +22,8 @@ export interface GuardSettings {
    */
   readonly perTryTimeoutMs: number | undefined
   readonly circuitBreaker: CircuitBreakerSettings | undefined
-  readonly bulkhead: number | undefined
+  readonly hedge: HedgeSettings | undefined
+  readonly bulkhead: BulkheadSettings | undefined
   readonly rateLimit: RateLimitSettings | undefined
   readonly fallback: ((error: unknown, ...args: readonly unknown[]) => unknown) | undefined
   readonly isFailure: ((error: unknown) => boolean) | undefined
@@ -36,7 +39,8 @@ const GUARD_FIELDS = fields({
   timeout: optional(duration({ min: 1, max: 86_400_000 })),
   retry: optional(RETRY_FIELDS),
   circuitBreaker: optional(either(flag(), CIRCUIT_BREAKER_FIELDS)),
-  bulkhead: optional(integer({ min: 1, max: 1_000_000 })),
+  hedge: optional(either(flag(), HEDGE_FIELDS)),
+  bulkhead: optional(BULKHEAD_FIELD),
   rateLimit: optional(RATE_LIMIT_FIELDS),
   fallback: optional(callback<(error: unknown, ...args: readonly unknown[]) => unknown>()),
   isFailure: optional(callback<(error: unknown) => boolean>()),
@@ -59,8 +63,14 @@ export function resolveGuard(options: object | undefined, what = 'guard'): Guard
         : circuitBreaker === true
           ? CIRCUIT_BREAKER_DEFAULTS
           : circuitBreakerSettings(circuitBreaker),
+    hedge:
+      given.hedge === undefined || given.hedge === false
+        ? undefined
+        : given.hedge === true
+          ? HEDGE_DEFAULTS
+          : hedgeSettings(given.hedge),
     bulkhead: given.bulkhead,
-    rateLimit: rateLimit && rateLimitSettings(rateLimit.rate, rateLimit.burst),
+    rateLimit: rateLimit && rateLimitSettings(rateLimit.rate, rateLimit.burst, rateLimit.maxWait),
     fallback: given.fallback,
     isFailure: given.isFailure,
     clock: given.clock ?? systemClock,

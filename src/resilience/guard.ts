@@ -1,26 +1,28 @@
 /**
  * The policies for any asynchronous function, without a mesh. The order is the stack's, whatever order the options were written in:
- * fallback, time limit, rate limit, bulkhead, breaker, retry, function.
+ * fallback, time limit, rate limit, bulkhead, breaker, retry, hedge, function.
  */
 
-import { Attempt } from '../core/attempt.ts'
-import { Call, type Route } from '../core/call.ts'
-import type { Clock, Timer } from '../core/clock.ts'
-import { inboundCall, serving } from '../core/context.ts'
+import type { Call, Route } from '../core/call.ts'
+import type { Clock } from '../core/clock.ts'
+import { inboundCall } from '../core/context.ts'
 import type { Duration } from '../core/duration.ts'
 import { type ErrorCode, isMeshError, MeshError } from '../core/errors.ts'
 import { NOT_STARTED, type Outcome, outcome, SUCCESS } from '../core/outcome.ts'
 import { SILENT } from '../core/telemetry.ts'
+import { type BulkheadOptions, BulkheadPolicy } from './bulkhead.ts'
 import type { CircuitBreakerOptions } from './circuit-breaker.ts'
 import { CircuitBreakerPolicy } from './circuit-breaker.ts'
-import { ConcurrencyLimitPolicy } from './concurrency-limit.ts'
-import { endAttempt, endCall, startAttempt, startCall } from './execution.ts'
+import { endCall, startCall } from './execution.ts'
+import { GuardAttempt, GuardCall, type GuardRules, isLate } from './guard-call.ts'
 import { type GuardSettings, resolveGuard } from './guard-settings.ts'
+import { type HedgeOptions, HedgePolicy } from './hedge.ts'
 import type { RateLimitOptions } from './rate-limit.ts'
 import { RateLimitPolicy } from './rate-limit.ts'
 import { AttemptFailed, repeat } from './repeat.ts'
-import { FINAL, type RetryOptions } from './retry.ts'
+import type { RetryOptions } from './retry.ts'
 import { type Stack, withoutCluster } from './stack.ts'
+import { WaitingRoom } from './waiting-room.ts'
 
 /** How a function is protected. What is not given is not done. */
 export interface GuardOptions<Args extends readonly unknown[] = readonly never[], Result = unknown> {
@@ -32,9 +34,17 @@ export interface GuardOptions<Args extends readonly unknown[] = readonly never[]
   readonly retry?: RetryOptions
   /** Refuses calls while too many fail. `true`: with the defaults. */
   readonly circuitBreaker?: CircuitBreakerOptions | boolean
-  /** Calls in progress; more are refused. @defaultValue no limit */
-  readonly bulkhead?: number
-  /** @defaultValue no limit */
+  /**
+   * A second execution when the first is late; the first success counts. To give it is to say that a second execution does no harm.
+   * `true`: with the defaults.
+   */
+  readonly hedge?: HedgeOptions | boolean
+  /**
+   * Executions in progress; more are refused, or wait if there is a queue. An execution counts until it has really ended, also after
+   * its time limit. @defaultValue no limit
+   */
+  readonly bulkhead?: number | 'adaptive' | BulkheadOptions
+  /** Calls beyond it are refused, or wait for their turn up to `maxWait`. @defaultValue no limit */
   readonly rateLimit?: RateLimitOptions
   /** The last word when everything else has failed. Gets the error, then the arguments. */
   readonly fallback?: (error: unknown, ...args: Args) => Result | PromiseLike<Result>
@@ -45,20 +55,29 @@ export interface GuardOptions<Args extends readonly unknown[] = readonly never[]
 }
 
 /** The policies of one guarded function: one for all who call it. */
-export class Guard {
+export class Guard implements GuardRules {
   readonly settings: GuardSettings
   readonly stack: Stack
   readonly route: Route
+  readonly #room: WaitingRoom
 
   constructor(settings: GuardSettings, name: string) {
     this.settings = settings
-    const { clock, circuitBreaker, bulkhead, rateLimit } = settings
+    const { clock, circuitBreaker, retry, hedge } = settings
+    const rate = settings.rateLimit && {
+      policy: new RateLimitPolicy(settings.rateLimit, clock),
+      settings: settings.rateLimit,
+    }
+    const bulkhead = settings.bulkhead && {
+      policy: new BulkheadPolicy(settings.bulkhead.limit, clock),
+      settings: settings.bulkhead,
+    }
     this.route = Object.freeze({
       service: name,
       method: name,
       protocol: 'function',
       streaming: false,
-      idempotent: settings.retry !== undefined,
+      idempotent: retry !== undefined || hedge !== undefined,
     })
     this.stack = withoutCluster(
       settings.timeoutMs,
@@ -66,13 +85,15 @@ export class Guard {
       clock,
       [
         // Limits before the breaker: a refusal here must not take the breaker's only probe.
-        rateLimit && new RateLimitPolicy(rateLimit, clock),
-        bulkhead === undefined ? undefined : new ConcurrencyLimitPolicy({ concurrency: bulkhead }),
+        rate?.policy,
+        bulkhead?.policy,
         circuitBreaker && new CircuitBreakerPolicy(name, circuitBreaker, clock),
       ],
       [],
-      settings.retry,
+      retry,
+      hedge && new HedgePolicy(name, hedge, clock),
     )
+    this.#room = new WaitingRoom(this.stack, { bulkhead, rate })
   }
 
   async run<T>(work: () => T | PromiseLike<T>): Promise<T> {
@@ -80,9 +101,10 @@ export class Guard {
     const parent = inboundCall()
     const now = stack.clock.now()
     const deadlineAt = Math.min(parent?.deadlineAt ?? Number.POSITIVE_INFINITY, now + stack.timeoutMs)
-    const call = new Call(this.route, now, deadlineAt, parent)
+    const call = new GuardCall(this.route, now, deadlineAt, parent)
     call.trace = parent?.trace
     call.peer = parent?.peer
+    call.previousAttempts = parent?.previousAttempts ?? 0
     startCall(stack, call)
     try {
       return await this.#attempt(call, work)
@@ -92,90 +114,35 @@ export class Guard {
     }
   }
 
-  #attempt<T>(call: Call, work: () => T | PromiseLike<T>): Promise<T> {
-    const { stack } = this
-    const attempt = new Attempt(call)
-    const refusal = startAttempt(stack, attempt)
-    if (refusal !== undefined) {
-      const cause = call.cancelledBy
-      endCall(stack, call, refusal === 'cancelled' ? NOT_STARTED : outcome('refused', refusal))
-      return Promise.reject(refusal === 'cancelled' ? this.#cancelled(call, cause) : this.#refused(call, refusal))
-    }
-    attempt.sent = true
-    return new Promise<T>((resolve, reject) => {
-      let timer: Timer | undefined
-      const end = (ended: Outcome, error: unknown): void => {
-        if (!attempt.running) return
-        if (timer !== undefined) stack.clock.stopTimer(timer)
-        call.onCancel = undefined
-        const waitMs = endAttempt(stack, attempt, ended)
-        reject(waitMs === FINAL ? error : new AttemptFailed(waitMs))
-      }
-      const ms = this.#attemptTimeout(attempt)
-      if (ms !== Number.POSITIVE_INFINITY)
-        timer = stack.clock.startTimer(ms, () => this.#late(attempt, ms, end), undefined)
-      call.onCancel = (cause) =>
-        end(
-          isLate(cause) ? outcome('failure', 'deadline-exceeded', cause) : outcome('cancelled', 'cancelled', cause),
-          isLate(cause) ? cause : this.#cancelled(call, cause),
-        )
-
-      // Inside, the call is what is being served: the mesh's clients inherit its deadline and its cancellation.
-      let running: T | PromiseLike<T>
-      try {
-        running = serving(call, work)
-      } catch (error) {
-        end(this.#failure(error), error)
-        return
-      }
-      Promise.resolve(running).then(
-        (value) => {
-          if (!attempt.running) return
-          if (timer !== undefined) stack.clock.stopTimer(timer)
-          call.onCancel = undefined
-          endAttempt(stack, attempt, SUCCESS)
-          resolve(value)
-        },
-        (error: unknown) => end(this.#failure(error), error),
-      )
-    })
+  #attempt<T>(call: GuardCall, work: () => T | PromiseLike<T>): Promise<T> {
+    return new Promise<unknown>((resolve, reject) => {
+      const attempt = new GuardAttempt(this, call, work, resolve, reject)
+      this.#room.enter(attempt, (refusal) => {
+        if (refusal === undefined) attempt.run()
+        else reject(this.#notStarted(call, refusal))
+      })
+    }) as Promise<T>
   }
 
-  #attemptTimeout(attempt: Attempt): number {
-    const left = attempt.call.deadlineAt - this.stack.clock.now()
-    const perTryMs = this.settings.perTryTimeoutMs
-    if (perTryMs === undefined || !this.stack.retry.mayFollow(attempt)) return left
-    return Math.min(perTryMs, left)
+  #notStarted(call: GuardCall, refusal: ErrorCode): unknown {
+    const cause = call.cancelledBy
+    endCall(this.stack, call, refusal === 'cancelled' ? NOT_STARTED : outcome('refused', refusal))
+    if (refusal === 'cancelled') return isLate(cause) ? cause : this.error(call, 'cancelled', 'was cancelled', cause)
+    return this.error(call, refusal, REFUSED[refusal] ?? 'was refused')
   }
 
-  #late(attempt: Attempt, ms: number, end: (ended: Outcome, error: unknown) => void): void {
-    const call = attempt.call
-    // A timer of Node may fire a moment early.
-    if (this.stack.clock.now() + 2 >= call.deadlineAt) {
-      // Ends the attempt through `onCancel`, then all that the function has started through the mesh.
-      call.cancel(
-        this.#error(call, 'deadline-exceeded', `did not end within ${Math.round(call.deadlineAt - call.startedAt)} ms`),
-      )
-      return
-    }
-    const error = this.#error(call, 'attempt-timeout', `did not end within ${Math.round(ms)} ms`)
-    end(outcome('failure', 'attempt-timeout', error), error)
+  // What attempts need.
+
+  get perTryTimeoutMs(): number | undefined {
+    return this.settings.perTryTimeoutMs
   }
 
-  #failure(error: unknown): Outcome {
+  failure(error: unknown): Outcome {
     if (this.settings.isFailure?.(error) === false) return { ...SUCCESS, cause: error }
     return outcome('failure', isMeshError(error) ? error.code : 'function-failed', error)
   }
 
-  #refused(call: Call, code: ErrorCode): MeshError {
-    return this.#error(call, code, REFUSED[code] ?? 'was refused')
-  }
-
-  #cancelled(call: Call, cause: unknown): unknown {
-    return isLate(cause) ? cause : this.#error(call, 'cancelled', 'was cancelled', cause)
-  }
-
-  #error(call: Call, code: ErrorCode, what: string, cause?: unknown): MeshError {
+  error(call: Call, code: ErrorCode, what: string, cause?: unknown): MeshError {
     return new MeshError(`${call.route.service} ${what} (${code})`, {
       code,
       service: call.route.service,
@@ -190,13 +157,10 @@ export class Guard {
 
 const REFUSED: { readonly [C in ErrorCode]?: string } = {
   'circuit-open': 'was not called: its circuit breaker is open',
+  'queue-full': 'was not called: as many calls as its bulkhead lets wait are waiting',
   'concurrency-limited': 'was not called: as many calls as its bulkhead allows are in progress',
   'rate-limited': 'was not called: its rate limit is reached',
-  'deadline-exceeded': 'was not called again: no time is left',
-}
-
-function isLate(cause: unknown): boolean {
-  return isMeshError(cause) && cause.code === 'deadline-exceeded'
+  'deadline-exceeded': 'was not called: no time is left',
 }
 
 /** Where a guarded function keeps what it was made of, so that a further decorator adds to it. */
@@ -212,7 +176,7 @@ export interface Guarded {
  * being served it inherits deadline, trace and cancellation.
  *
  * @throws OptionsError at once, if an option is wrong. The guarded function rejects with a {@link MeshError} for what the
- * policies decide (`circuit-open`, `deadline-exceeded`, `concurrency-limited`, `rate-limited`, `cancelled`), otherwise with
+ * policies decide (`circuit-open`, `deadline-exceeded`, `concurrency-limited`, `queue-full`, `rate-limited`, `cancelled`), otherwise with
  * what the function itself threw.
  * @example
  * ```ts

@@ -14,6 +14,7 @@ export {
   type HashKeyOptions,
   type SubsetOptions,
 } from './balancing-settings.ts'
+export type { BulkheadOptions } from './bulkhead.ts'
 export type { CircuitBreakerOptions } from './circuit-breaker.ts'
 export type { ThrottleOptions } from './client-throttle.ts'
 export type { CallerShares, Concurrency } from './concurrency-limit.ts'
@@ -24,6 +25,7 @@ export {
   fallback,
   type GuardedOptions,
   guarded,
+  hedge,
   type MethodGuard,
   rateLimit,
   retry,

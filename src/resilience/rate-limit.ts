@@ -4,7 +4,8 @@
  */
 import type { Attempt } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
-import { check, fields, integer, optional, rate } from '../core/fields.ts'
+import type { Duration } from '../core/duration.ts'
+import { check, duration, fields, integer, optional, rate } from '../core/fields.ts'
 import { NOT_STARTED, type Outcome } from '../core/outcome.ts'
 import type { Policy } from '../core/policy.ts'
 
@@ -14,27 +15,32 @@ export interface RateLimitOptions {
   readonly rate: number | `${number}/${'s' | 'm' | 'h'}`
   /** So many may come at once after a pause. @defaultValue as many as one second allows, at least 1 */
   readonly burst?: number
+  /** A call that would be admitted within this time waits for its turn; others are refused at once. @defaultValue no wait */
+  readonly maxWait?: Duration
 }
 
 export interface RateLimitSettings {
   readonly ratePerSecond: number
   readonly burst: number
+  /** Kept by the door: a policy does not wait. */
+  readonly maxWaitMs?: number | undefined
 }
 
 export const RATE_LIMIT_FIELDS = fields({
   rate: rate({ min: 0.001, max: 1_000_000 }),
   burst: optional(integer({ min: 1, max: 1_000_000 })),
+  maxWait: optional(duration({ max: 3_600_000 })),
 })
 
 /** Validates and completes. @throws OptionsError naming each wrong field. */
 export function resolveRateLimit(options: RateLimitOptions, what = 'rateLimit'): RateLimitSettings {
   const given = check(RATE_LIMIT_FIELDS, options, what)
-  return rateLimitSettings(given.rate, given.burst)
+  return rateLimitSettings(given.rate, given.burst, given.maxWait)
 }
 
 /** From checked values to settings. */
-export function rateLimitSettings(ratePerSecond: number, burst?: number): RateLimitSettings {
-  return Object.freeze({ ratePerSecond, burst: burst ?? Math.max(1, Math.floor(ratePerSecond)) })
+export function rateLimitSettings(ratePerSecond: number, burst?: number, maxWaitMs?: number): RateLimitSettings {
+  return Object.freeze({ ratePerSecond, maxWaitMs, burst: burst ?? Math.max(1, Math.floor(ratePerSecond)) })
 }
 
 export class RateLimitPolicy implements Policy {
