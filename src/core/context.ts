@@ -16,3 +16,8 @@ export function inboundCall(): Call | undefined {
 export function serving<T>(call: Call, work: () => T): T {
   return storage.run(call, work)
 }
+
+/** Runs `work` as part of no call: what it begins belongs to several, and ends with none of them. */
+export function detached<T>(work: () => T): T {
+  return storage.run(undefined as unknown as Call, work)
+}

@@ -11,6 +11,7 @@ import {
 import { HEDGE_DEFAULTS, HEDGE_FIELDS, type HedgeSettings, hedgeSettings } from './hedge.ts'
 import { RATE_LIMIT_FIELDS, type RateLimitSettings, rateLimitSettings } from './rate-limit.ts'
 import { RETRY_FIELDS, type RetrySettings, retrySettings } from './retry.ts'
+import type { SharingSettings } from './shared-results.ts'
 
 export interface GuardSettings {
   readonly name: string | undefined
@@ -25,6 +26,9 @@ export interface GuardSettings {
   readonly hedge: HedgeSettings | undefined
   readonly bulkhead: BulkheadSettings | undefined
   readonly rateLimit: RateLimitSettings | undefined
+  /** `undefined`: every call is executed. */
+  readonly sharing: SharingSettings | undefined
+  readonly key: ((...args: readonly unknown[]) => string | undefined) | undefined
   readonly fallback: ((error: unknown, ...args: readonly unknown[]) => unknown) | undefined
   readonly isFailure: ((error: unknown) => boolean) | undefined
   readonly clock: Clock
@@ -42,6 +46,9 @@ const GUARD_FIELDS = fields({
   hedge: optional(either(flag(), HEDGE_FIELDS)),
   bulkhead: optional(BULKHEAD_FIELD),
   rateLimit: optional(RATE_LIMIT_FIELDS),
+  collapse: optional(flag()),
+  cache: optional(duration({ min: 1, max: 3_600_000 })),
+  key: optional(callback<(...args: readonly unknown[]) => string | undefined>()),
   fallback: optional(callback<(error: unknown, ...args: readonly unknown[]) => unknown>()),
   isFailure: optional(callback<(error: unknown) => boolean>()),
   clock: optional(instance<Clock>('a Clock', (value) => typeof (value as Clock | null)?.now === 'function')),
@@ -71,6 +78,11 @@ export function resolveGuard(options: object | undefined, what = 'guard'): Guard
           : hedgeSettings(given.hedge),
     bulkhead: given.bulkhead,
     rateLimit: rateLimit && rateLimitSettings(rateLimit.rate, rateLimit.burst, rateLimit.maxWait),
+    sharing:
+      given.collapse === true || given.cache !== undefined
+        ? Object.freeze({ collapse: given.collapse ?? true, cacheMs: given.cache ?? 0 })
+        : undefined,
+    key: given.key,
     fallback: given.fallback,
     isFailure: given.isFailure,
     clock: given.clock ?? systemClock,

@@ -1,9 +1,9 @@
 /**
  * The policies for any asynchronous function, without a mesh. The order is the stack's, whatever order the options were written in:
- * fallback, time limit, rate limit, bulkhead, breaker, retry, hedge, function.
+ * fallback, shared results, time limit, rate limit, bulkhead, breaker, retry, hedge, function.
  */
 
-import type { Call, Route } from '../core/call.ts'
+import { Call, type Route } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import { inboundCall } from '../core/context.ts'
 import type { Duration } from '../core/duration.ts'
@@ -21,6 +21,7 @@ import type { RateLimitOptions } from './rate-limit.ts'
 import { RateLimitPolicy } from './rate-limit.ts'
 import { AttemptFailed, repeat } from './repeat.ts'
 import type { RetryOptions } from './retry.ts'
+import { SharedResults } from './shared-results.ts'
 import { type Stack, withoutCluster } from './stack.ts'
 import { WaitingRoom } from './waiting-room.ts'
 
@@ -46,6 +47,15 @@ export interface GuardOptions<Args extends readonly unknown[] = readonly never[]
   readonly bulkhead?: number | 'adaptive' | BulkheadOptions
   /** Calls beyond it are refused, or wait for their turn up to `maxWait`. @defaultValue no limit */
   readonly rateLimit?: RateLimitOptions
+  /**
+   * Equal calls share one execution while it runs; they get the very same value. The execution belongs to none of them: it has the
+   * guard's own time limit, and it is cancelled when all have gone. @defaultValue `true` with `cache`, else `false`
+   */
+  readonly collapse?: boolean
+  /** How long a result is kept for equal calls; at most 1,000 of them, and no failures. @defaultValue not at all */
+  readonly cache?: Duration
+  /** Which calls are equal; `undefined` for one that is like no other. @defaultValue the arguments as JSON, and the same `this` */
+  readonly key?: (...args: Args) => string | undefined
   /** The last word when everything else has failed. Gets the error, then the arguments. */
   readonly fallback?: (error: unknown, ...args: Args) => Result | PromiseLike<Result>
   /** Which errors are failures; others are answers like any: not repeated, not counted. @defaultValue all */
@@ -60,6 +70,8 @@ export class Guard implements GuardRules {
   readonly stack: Stack
   readonly route: Route
   readonly #room: WaitingRoom
+  /** By the object whose method was called. */
+  readonly #shared = new WeakMap<object, SharedResults<unknown>>()
 
   constructor(settings: GuardSettings, name: string) {
     this.settings = settings
@@ -96,9 +108,40 @@ export class Guard implements GuardRules {
     this.#room = new WaitingRoom(this.stack, { bulkhead, rate })
   }
 
-  async run<T>(work: () => T | PromiseLike<T>): Promise<T> {
+  /** The same, shared with equal calls. */
+  share<T>(self: unknown, args: readonly unknown[], work: () => T | PromiseLike<T>): Promise<T> {
+    const { sharing, clock } = this.settings
+    const key = sharing === undefined ? undefined : this.#keyOf(args)
+    if (sharing === undefined || key === undefined) return this.run(work)
+    const owner = (typeof self === 'object' && self !== null) || typeof self === 'function' ? self : this
+    let shared = this.#shared.get(owner)
+    if (shared === undefined) {
+      shared = new SharedResults<unknown>(sharing, clock)
+      this.#shared.set(owner, shared)
+    }
+    const { route } = this
+    const left = (cause: unknown) => (isLate(cause) ? cause : this.#left(cause))
+    return shared.get(key, route, (root) => this.run(work, root), left) as Promise<T>
+  }
+
+  #left(cause: unknown): MeshError {
+    const now = this.stack.clock.now()
+    return this.error(new Call(this.route, now, now, undefined), 'cancelled', 'was cancelled', cause)
+  }
+
+  #keyOf(args: readonly unknown[]): string | undefined {
+    const { key } = this.settings
+    if (key !== undefined) return key(...args)
+    try {
+      return JSON.stringify(args)
+    } catch {
+      // Circles and BigInts: like no other call.
+      return undefined
+    }
+  }
+
+  async run<T>(work: () => T | PromiseLike<T>, parent: Call | undefined = inboundCall()): Promise<T> {
     const { stack } = this
-    const parent = inboundCall()
     const now = stack.clock.now()
     const deadlineAt = Math.min(parent?.deadlineAt ?? Number.POSITIVE_INFINITY, now + stack.timeoutMs)
     const call = new GuardCall(this.route, now, deadlineAt, parent)
@@ -203,7 +246,9 @@ export function wrap<This, Args extends readonly unknown[], Result>(
   const { fallback } = settings
   const guarded = async function (this: This, ...args: Args): Promise<Awaited<Result>> {
     try {
-      return await find(this).run(() => Reflect.apply(work, this, args) as Awaited<Result>)
+      const made = find(this)
+      const execute = () => Reflect.apply(work, this, args) as Awaited<Result>
+      return await (settings.sharing === undefined ? made.run(execute) : made.share(this, args, execute))
     } catch (error) {
       if (fallback === undefined) throw error
       return (await fallback.call(this, error, ...args)) as Awaited<Result>
