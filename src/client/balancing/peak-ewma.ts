@@ -52,7 +52,7 @@ const MEDIAN_STEP = 0.02
 const LATE_SHARE = 0.02
 const LATE_STEP = 0.1
 /** In medians: a slow first answer must not deafen it for long. */
-const LATE_AT_MOST = 10
+const LATE_AT_MOST = 20
 /** Streams older than the oldest short attempt that are looked past. */
 const LOOK_PAST = 4
 
@@ -96,9 +96,10 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
     const estimate = this.estimate(endpoint, now)
     if (estimate === 0) return pending === 0 ? 0 : UNKNOWN + pending / share
     const silence = pending === 0 ? 0 : silenceOf(endpoint, now)
-    const latency = silence > this.#lateMs && silence > estimate ? silence : estimate
-    const late = latency / this.#lateMs
-    return (late > 1 && this.#lateMs > 0 ? latency * late : latency) * (pending / share + 1)
+    const lateMs = this.#lateMs
+    const latency = silence > lateMs && silence > estimate ? silence : estimate
+    const load = latency * (pending / share + 1)
+    return latency > lateMs && lateMs > 0 ? (load * latency) / lateMs : load
   }
 
   forces(loser: Endpoint, now: number): boolean {
