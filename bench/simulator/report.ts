@@ -5,6 +5,7 @@ import { type FastFailing, fastFailing } from './c-fast-failing.ts'
 import { type ThreeTiers, threeTiers } from './d-three-tiers.ts'
 import { type Burst, burst } from './e-burst.ts'
 import { type Overload, overload } from './f-overload.ts'
+import { type MixedLoad, mixedLoad } from './g-mixed-load.ts'
 
 /** Success in percent, the rest as ratios. */
 export interface Figures {
@@ -17,6 +18,7 @@ export interface Figures {
   readonly d: { readonly amplification: number }
   readonly e: { readonly goodputAfter10s: number; readonly goodputWithoutBudget: number }
   readonly f: { readonly goodput: number; readonly p99OverUnloaded: number }
+  readonly g: { readonly p99OverLeastRequest: number }
 }
 
 type SlowEndpointKey = (typeof SLOW_ENDPOINT_POLICIES)[number]['key']
@@ -80,4 +82,10 @@ export function figuresF(seed: number): { figures: Figures['f']; rows: readonly 
       overload(seed, undefined),
     ],
   }
+}
+
+export function figuresG(seed: number): { figures: Figures['g']; rows: readonly MixedLoad[] } {
+  const rows = SLOW_ENDPOINT_POLICIES.map((policy) => mixedLoad(seed, policy))
+  const of = (key: SlowEndpointKey): MixedLoad => rows[SLOW_ENDPOINT_POLICIES.findIndex((each) => each.key === key)]!
+  return { figures: { p99OverLeastRequest: of('default').p99Ms / of('leastRequest').p99Ms }, rows }
 }

@@ -1,7 +1,7 @@
 /** What the simulator promises, for several seeds: the policies are the real ones, only transport, time and chance are made up. */
 import { describe, expect, it } from 'vitest'
 import { SLOW_ENDPOINT_POLICIES, slowEndpoint } from '../../bench/simulator/a-slow-endpoint.ts'
-import { figuresB, figuresC, figuresD, figuresE, figuresF } from '../../bench/simulator/report.ts'
+import { figuresB, figuresC, figuresD, figuresE, figuresF, figuresG } from '../../bench/simulator/report.ts'
 
 const SEEDS = [1, 2, 3, 4, 5]
 
@@ -66,6 +66,10 @@ describe.each(SEEDS.slice(0, 3))('simulation with seed %i', (seed) => {
     const { figures } = figuresE(seed)
     expect(figures.goodputAfter10s).toBeGreaterThanOrEqual(0.95)
     expect(figures.goodputWithoutBudget).toBeLessThan(0.5)
+  })
+
+  it('the default costs little where nothing is wrong', () => {
+    expect(figuresG(seed).figures.p99OverLeastRequest).toBeLessThan(1.2)
   })
 
   it('an adaptive limit keeps an overloaded server busy and fast', () => {
