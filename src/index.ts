@@ -5,7 +5,14 @@
  */
 
 export type { Filter, Service } from './client/filter.ts'
-export type { HttpBody, HttpClient, HttpFilter, HttpRequest, HttpRequestOptions } from './client/http-client.ts'
+export type {
+  HttpBody,
+  HttpClient,
+  HttpClientOptions,
+  HttpFilter,
+  HttpRequest,
+  HttpRequestOptions,
+} from './client/http-client.ts'
 export type { MeshDispatcher, MeshDispatcherOptions } from './client/http-dispatcher.ts'
 export type { HttpFetchOptions, MeshFetch, MeshFetchInit } from './client/http-fetch.ts'
 export type { BodyInput } from './client/http-request-body.ts'

@@ -1,6 +1,7 @@
 /** What callers write about a client or about one request, checked before anything is sent. Per request it is a loop, not a description of fields. */
 import {
   check,
+  duration,
   fields,
   flag,
   type Issue,
@@ -12,6 +13,7 @@ import {
   withDefault,
 } from '../core/fields.ts'
 import { didYouMean } from '../core/nearest.ts'
+import type { SharingSettings } from '../resilience/shared-results.ts'
 import type { HttpFilter, HttpRequestOptions } from './http-client.ts'
 
 const REQUEST_KEYS: ReadonlySet<string> = new Set([
@@ -82,6 +84,8 @@ const CLIENT_FIELDS = fields({
     ),
     Object.freeze([]),
   ),
+  collapse: optional(flag()),
+  cache: optional(duration({ min: 1, max: 3_600_000 })),
 })
 const FETCH_FIELDS = fields({ passthrough: withDefault(flag(), false) })
 const DISPATCHER_FIELDS = fields({
@@ -94,8 +98,13 @@ const DISPATCHER_FIELDS = fields({
 })
 
 /** @throws OptionsError */
-export function checkClientOptions(options: unknown): readonly HttpFilter[] {
-  return check(CLIENT_FIELDS, options, 'mesh.http').filters
+export function checkClientOptions(options: unknown): {
+  readonly filters: readonly HttpFilter[]
+  readonly sharing: SharingSettings | undefined
+} {
+  const { filters, collapse, cache } = check(CLIENT_FIELDS, options, 'mesh.http')
+  if (collapse !== true && cache === undefined) return { filters, sharing: undefined }
+  return { filters, sharing: Object.freeze({ collapse: collapse ?? true, cacheMs: cache ?? 0 }) }
 }
 
 /** @throws OptionsError */

@@ -5,6 +5,7 @@
 import type { Call } from '../core/call.ts'
 import { inboundCall } from '../core/context.ts'
 import type { Duration } from '../core/duration.ts'
+import type { SharingSettings } from '../resilience/shared-results.ts'
 import { checkRequestOptions } from './check-options.ts'
 import { compose, type Filter, type Service } from './filter.ts'
 import { HttpCall } from './http-call.ts'
@@ -20,6 +21,7 @@ import {
   withQuery,
 } from './prepare-request.ts'
 import type { HeadersInput } from './propagation.ts'
+import { SharedGets } from './shared-gets.ts'
 import type { StackSource } from './stack-source.ts'
 
 /** Everything about a request but its method and path. */
@@ -67,6 +69,21 @@ export interface HttpRequest extends HttpRequestOptions {
 /** See {@link Filter}. */
 export type HttpFilter = Filter<HttpRequest, HttpResponse>
 
+/** How one client behaves; given to `mesh.http`. */
+export interface HttpClientOptions {
+  readonly filters?: readonly HttpFilter[] | undefined
+  /**
+   * Equal GETs, without options but headers and query, share one exchange while it runs. It is bounded by the service's timeout and not
+   * by the callers' deadlines, and cancelled when all have gone. @defaultValue `true` with `cache`, else `false`
+   */
+  readonly collapse?: boolean | undefined
+  /**
+   * How long the answer to a GET (status 200, at most 64 KiB, not `no-store`, `no-cache` or `private`) is kept for equal ones; at most
+   * 1,000 answers. @defaultValue not at all
+   */
+  readonly cache?: Duration | undefined
+}
+
 /** The client's own body parameter: also plain objects and lists, which are sent as JSON. */
 export type HttpBody = BodyInput | Readonly<Record<string, unknown>> | readonly unknown[] | null | undefined
 
@@ -86,8 +103,11 @@ export class HttpClient {
   readonly #source: StackSource
   readonly #filtered: Service<HttpRequest, HttpResponse> | undefined
 
-  constructor(source: StackSource, filters: readonly HttpFilter[] = []) {
+  readonly #shared: SharedGets | undefined
+
+  constructor(source: StackSource, filters: readonly HttpFilter[] = [], sharing?: SharingSettings) {
     this.#source = source
+    this.#shared = sharing && new SharedGets(sharing, source.transport.clock)
     this.#filtered =
       filters.length === 0 ? undefined : compose(filters, (request, call) => this.#sendFiltered(request, call))
   }
@@ -123,6 +143,9 @@ export class HttpClient {
   request(method: string, path: string, options?: HttpRequestOptions): Promise<HttpResponse> {
     try {
       if (options !== undefined) checkRequestOptions(options)
+      if (this.#shared !== undefined && this.#filtered === undefined && mayShare(method, options)) {
+        return this.#share(path, options)
+      }
       const call = this.#makeCall(method, path, options)
       return this.#filtered === undefined ? call.send() : this.#filtered({ ...options, method, path }, call)
     } catch (error) {
@@ -154,7 +177,21 @@ export class HttpClient {
     return call
   }
 
+  #share(path: string, options: HttpRequestOptions | undefined): Promise<HttpResponse> {
+    checkPath(path)
+    const source = this.#source
+    const full = options?.query === undefined ? path : withQuery(path, options.query)
+    const request = prepareRequest('GET', full, options?.headers, undefined)
+    const route = source.route('GET', false)
+    return this.#shared!.get(request, route, (root, answer) => {
+      const stack = source.stack('GET', path)
+      const timeoutMs = Number.POSITIVE_INFINITY
+      return new HttpCall(stack, source.transport, route, request, answer, timeoutMs, root, undefined)
+    })
+  }
+
   #sendFiltered(request: HttpRequest, call: Call): Promise<HttpResponse> {
+    if (this.#shared !== undefined && mayShare(request.method, request)) return this.#share(request.path, request)
     const changed = this.#makeCall(request.method, request.path, request)
     if (!(call instanceof HttpCall)) return changed.send()
     // What the filters did to the call counts: its baggage, its deadline.
@@ -164,6 +201,15 @@ export class HttpClient {
     else call.onCancel = (cause) => changed.cancel(cause)
     return changed.send()
   }
+}
+
+/** Whoever asks for more than an answer gets an exchange of its own. */
+function mayShare(method: string, options: HttpRequestOptions | undefined): boolean {
+  if (method !== 'GET') return false
+  for (const key in options) {
+    if (key !== 'headers' && key !== 'query' && key !== 'method' && key !== 'path') return false
+  }
+  return true
 }
 
 function bodyOf(options: HttpRequestOptions): RequestBody | undefined {

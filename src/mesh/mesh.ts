@@ -3,7 +3,7 @@
  * (whom we call), servers (what we serve).
  */
 import { checkClientOptions } from '../client/check-options.ts'
-import { HttpClient, type HttpFilter } from '../client/http-client.ts'
+import { HttpClient, type HttpClientOptions } from '../client/http-client.ts'
 import { type MeshDispatcher, type MeshDispatcherOptions, makeDispatcher } from '../client/http-dispatcher.ts'
 import { type HttpFetchOptions, type MeshFetch, type MeshFetchInit, makeFetch } from '../client/http-fetch.ts'
 import { sleep } from '../core/clock.ts'
@@ -99,11 +99,11 @@ export class Mesh {
    * const item = await (await inventory.get('/items/42', { timeout: '300ms' })).json()
    * ```
    */
-  http(service: string, options?: { readonly filters?: readonly HttpFilter[] }): HttpClient {
-    const filters = options === undefined ? undefined : checkClientOptions(options)
+  http(service: string, options?: HttpClientOptions): HttpClient {
+    const checked = options === undefined ? undefined : checkClientOptions(options)
     const found = this.#destinations.find(service)
     if (found === undefined) throw wrongServiceName(service)
-    return new HttpClient(found, filters)
+    return new HttpClient(found, checked?.filters, checked?.sharing)
   }
 
   /** A `fetch` with options of its own, to be handed to code that takes one. */
