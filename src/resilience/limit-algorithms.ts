@@ -3,8 +3,8 @@
  * a single sample, because the spread of single latencies looks like a queue and throttles (goodput 0.60 instead of 0.998 of capacity).
  */
 
-export const LIMIT_ALGORITHMS = ['vegas', 'gradient2', 'aimd'] as const
-export type LimitAlgorithm = (typeof LIMIT_ALGORITHMS)[number]
+export type LimitAlgorithm = 'vegas' | 'gradient2' | 'aimd'
+export const LIMIT_ALGORITHMS: readonly LimitAlgorithm[] = Object.freeze(['vegas', 'gradient2', 'aimd'])
 
 /** What was seen between two decisions. */
 export interface LimitWindow {
