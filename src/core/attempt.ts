@@ -7,8 +7,10 @@ export class Attempt {
   readonly call: Call
   /** 0 is the first. Set by the execution. */
   number = 0
-  /** Instant at which it was let start. Set by the execution. */
+  /** Instant at which it was let start. Set by the execution before policies are asked; 0 = they look at the clock themselves. */
   startedAt = 0
+  /** Instant of its end; of a call's first attempt, at last that of the call. Set by the execution before policies are told; 0 = as above. */
+  endedAt = 0
   /** `undefined` on servers and for functions. */
   endpoint: Endpoint | undefined = undefined
   /** True from `begin` to `end`. */

@@ -141,10 +141,10 @@ export class AdaptiveLimit {
   }
 
   /** One attempt has ended. Work that failed or was given up says nothing about how long work takes. */
-  sample(startedAt: number, inFlightAtStart: number, outcome: Outcome): void {
+  sample(startedAt: number, inFlightAtStart: number, outcome: Outcome, endedAt = 0): void {
     const dropped = isDrop(outcome)
     if (!dropped && outcome.verdict !== 'success') return
-    const now = this.#clock.now()
+    const now = endedAt || this.#clock.now()
     if (this.#probeFrom !== undefined) {
       if (now < this.#probeFrom) return
       if (now > this.#probeFrom + Math.max(LONGEST_PROBE_MS, PROBE_DURATIONS * this.#usualMs)) this.#decide(now)

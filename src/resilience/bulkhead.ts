@@ -63,8 +63,13 @@ export class BulkheadPolicy extends ConcurrencyLimitPolicy {
 
   override settle(attempt: Attempt, outcome: Outcome): void {
     const { call } = attempt
-    if (call instanceof GuardCall && call.executing > 0) call.onIdle = () => this.#release(attempt, outcome)
-    else this.#release(attempt, outcome)
+    if (call instanceof GuardCall && call.executing > 0) {
+      call.onIdle = () => {
+        // The function ends only now, however long ago its caller was answered.
+        attempt.endedAt = 0
+        this.#release(attempt, outcome)
+      }
+    } else this.#release(attempt, outcome)
   }
 
   #release(attempt: Attempt, outcome: Outcome): void {

@@ -135,11 +135,11 @@ export class CircuitBreakerPolicy implements Policy {
 
   admit(attempt: Attempt): ErrorCode | undefined {
     if (this.#state === 'closed' || !this.#circuit.enabled) return undefined
-    const now = this.#clock.now()
+    const now = attempt.startedAt || this.#clock.now()
     if (this.#state === 'open') {
-      if (now < this.#changedAt + this.#resetAfterMs) return this.#refuse()
+      if (now < this.#changedAt + this.#resetAfterMs) return this.#refuse(now)
       this.#circuit.wake()
-    } else if (this.#probe !== undefined && !this.#lapsed(this.#probe, now)) return this.#refuse()
+    } else if (this.#probe !== undefined && !this.#lapsed(this.#probe, now)) return this.#refuse(now)
     this.#probe = attempt
     this.#probedAt = now
     return undefined
@@ -152,8 +152,9 @@ export class CircuitBreakerPolicy implements Policy {
     if (!probe && (this.#state !== 'closed' || attempt.call.startedAt < this.#changedAt)) return
     const verdict = blame(outcome)
     if (verdict === 'none') return
-    if (verdict === 'good') this.#circuit.succeeded(this.#clock.now() - attempt.call.startedAt)
-    else this.#circuit.failed(outcome.cause ?? outcome)
+    const now = attempt.endedAt || this.#clock.now()
+    if (verdict === 'good') this.#circuit.succeeded(now - attempt.call.startedAt, now)
+    else this.#circuit.failed(outcome.cause ?? outcome, now)
   }
 
   /** Takes it off the list of circuits. */
@@ -166,8 +167,8 @@ export class CircuitBreakerPolicy implements Policy {
     return probe.call.deadlineAt === Number.POSITIVE_INFINITY && now >= this.#probedAt + this.#resetAfterMs
   }
 
-  #refuse(): ErrorCode {
-    this.#circuit.rejected()
+  #refuse(now: number): ErrorCode {
+    this.#circuit.rejected(now)
     return 'circuit-open'
   }
 

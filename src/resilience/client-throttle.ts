@@ -5,6 +5,7 @@
  * - idle -> throttling: more than 1 - 1/K of the last ten seconds' attempts were refused as overload, at 5 a second or more
  * - throttling -> idle: the share has fallen below it; what is held back counts as refused, so it falls step by step
  */
+import type { Attempt } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
 import { check, fields, number, share, withDefault } from '../core/fields.ts'
 import { NOT_STARTED, type Outcome } from '../core/outcome.ts'
@@ -73,7 +74,10 @@ export class ClientThrottle implements Policy {
 
   /** The share of attempts that is held back now. */
   get share(): number {
-    const now = this.#clock.now()
+    return this.#shareAt(this.#clock.now())
+  }
+
+  #shareAt(now: number): number {
     const total = this.#tally.total(now)
     if (total < FEWEST) return 0
     const accepts = total - this.#tally.bad(now)
@@ -81,20 +85,21 @@ export class ClientThrottle implements Policy {
     return Math.min(maxShare, Math.max(0, (total - multiplier * accepts) / (total + 1)))
   }
 
-  admit(): 'throttled' | undefined {
-    const share = this.share
+  admit(attempt?: Attempt): 'throttled' | undefined {
+    const now = attempt?.startedAt || this.#clock.now()
+    const share = this.#shareAt(now)
     if (share > 0 !== this.#on) {
       this.#on = share > 0
       this.#onChange?.(this.service, this.#on, share)
     }
     if (share === 0 || this.#clock.random() >= share) return undefined
-    this.#tally.add(this.#clock.now(), true)
+    this.#tally.add(now, true)
     return 'throttled'
   }
 
-  settle(_attempt: unknown, outcome: Outcome): void {
+  settle(attempt: Attempt | undefined, outcome: Outcome): void {
     if (outcome === NOT_STARTED || outcome.verdict === 'cancelled') return
     const { code } = outcome
-    this.#tally.add(this.#clock.now(), code === 'overloaded' || code === 'refused-by-peer')
+    this.#tally.add(attempt?.endedAt || this.#clock.now(), code === 'overloaded' || code === 'refused-by-peer')
   }
 }

@@ -226,7 +226,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     const endpoint = attempt.endpoint
     if (endpoint === undefined || endpoint.state !== 'ejected') return undefined
     const health = endpoint.health as Health
-    if (this.#clock.now() < health.dueAt) return undefined
+    if ((attempt.startedAt || this.#clock.now()) < health.dueAt) return undefined
     health.probe = attempt
     this.#change(endpoint, health, 'probing', 'hold-over', 0)
     return undefined
@@ -236,7 +236,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     const endpoint = attempt.endpoint
     if (endpoint === undefined) return
     const verdict = blame(outcome)
-    const now = this.#clock.now()
+    const now = attempt.endedAt || this.#clock.now()
     const health = endpoint.health as Health | undefined
     if (health !== undefined && health.probe === attempt) {
       health.probe = undefined

@@ -30,13 +30,15 @@ export function startAttempt(stack: Stack, attempt: Attempt): ErrorCode | undefi
   if (call.cancelled) return 'cancelled'
   const now = stack.clock.now()
   if (now >= call.deadlineAt) return 'deadline-exceeded'
+  // Policies take the instant from the attempt: looking at the clock costs as much as a policy.
+  attempt.startedAt = now
 
   if (call.first === undefined) {
     const refusal = admit(stack.service, attempt)
     if (refusal !== undefined) return refusal
     call.first = attempt
     // What serves a retry is paid for by whoever retries: tiers that all added a fifth would multiply (F43).
-    if (call.parent === undefined || call.parent.previousAttempts === 0) stack.budget.deposit()
+    if (call.parent === undefined || call.parent.previousAttempts === 0) stack.budget.deposit(now)
     if (call.idempotent) stack.hedge?.deposit()
   }
 
@@ -48,7 +50,7 @@ export function startAttempt(stack: Stack, attempt: Attempt): ErrorCode | undefi
   }
   const refusal = admit(stack.endpoint, attempt)
   if (refusal !== undefined) return refusal
-  begin(stack, attempt, now)
+  begin(stack, attempt)
   return undefined
 }
 
@@ -80,6 +82,7 @@ export function startHedge(stack: Stack, attempt: Attempt): boolean {
     return false
   }
   call.hedged = true
+  attempt.startedAt = now
   if (!hedge.affordable || stack.budget.balance < 1) {
     hedge.unpaid()
     return false
@@ -92,18 +95,17 @@ export function startHedge(stack: Stack, attempt: Attempt): boolean {
     attempt.endpoint = endpoint
   }
   if (admit(stack.endpoint, attempt) !== undefined) return false
-  stack.budget.tryWithdraw()
+  stack.budget.tryWithdraw(now)
   hedge.sent()
   attempt.hedge = true
   if (attempt.endpoint !== undefined) call.endpoint = attempt.endpoint
-  begin(stack, attempt, now)
+  begin(stack, attempt)
   return true
 }
 
-function begin(stack: Stack, attempt: Attempt, now: number): void {
+function begin(stack: Stack, attempt: Attempt): void {
   const { call } = attempt
   attempt.number = call.attempts++
-  attempt.startedAt = now
   attempt.running = true
   call.running += 1
   if (attempt.endpoint !== undefined) enter(attempt)
@@ -117,13 +119,15 @@ function begin(stack: Stack, attempt: Attempt, now: number): void {
 export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): number {
   if (!attempt.running) return FINAL
   attempt.running = false
+  const now = stack.clock.now()
+  attempt.endedAt = now
   const call = attempt.call
   call.running -= 1
   if (attempt.endpoint !== undefined) leave(attempt)
   settle(stack.endpoint, attempt, outcome)
   if (attempt.sent && outcome.verdict !== 'refused') call.sent = true
 
-  if (stack.hedge !== undefined) stack.hedge.ended(attempt, outcome, stack.clock.now())
+  if (stack.hedge !== undefined) stack.hedge.ended(attempt, outcome, now)
 
   let waitMs = FINAL
   if (call.settled) waitMs = NOT_DECISIVE
@@ -131,7 +135,7 @@ export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): nu
     call.reports ??= []
     call.reports.push({
       endpoint: attempt.endpoint?.label,
-      durationMs: stack.clock.now() - attempt.startedAt,
+      durationMs: now - attempt.startedAt,
       code: outcome.code,
       status: outcome.status,
     })
@@ -139,18 +143,23 @@ export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): nu
     if (waitMs !== FINAL && outcome !== LOST && attempt.endpoint !== undefined) avoid(call, attempt.endpoint)
   }
   stack.telemetry.attemptEnded(attempt, outcome, waitMs)
-  if (waitMs === FINAL) endCall(stack, call, outcome)
+  if (waitMs === FINAL) finish(stack, call, outcome, now)
   return waitMs
 }
 
 /** The call is over. Only the first time counts. */
 export function endCall(stack: Stack, call: Call, outcome: Outcome): void {
-  if (call.settled) return
+  if (!call.settled) finish(stack, call, outcome, call.first === undefined ? 0 : stack.clock.now())
+}
+
+function finish(stack: Stack, call: Call, outcome: Outcome, now: number): void {
   call.settled = true
   call.outcome = outcome
   call.onCancel = undefined
-  if (call.first !== undefined) {
-    for (let i = stack.service.length - 1; i >= 0; i--) stack.service[i]!.settle(call.first, outcome)
+  const { first } = call
+  if (first !== undefined) {
+    first.endedAt = now
+    settle(stack.service, first, outcome)
   }
   call.parent?.release(call)
   stack.telemetry.callEnded(call, outcome)

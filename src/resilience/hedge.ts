@@ -140,7 +140,7 @@ export class HedgePolicy {
     const counts =
       verdict === 'success' || code === 'attempt-timeout' || code === 'deadline-exceeded' || outcome === LOST
     if (counts && !attempt.call.route.streaming && this.#settings.afterMs === undefined) {
-      this.#latencies.record(now - attempt.startedAt)
+      this.#latencies.record(now - attempt.startedAt, now)
     }
     if (attempt.hedge && verdict === 'success') this.#onHedge?.(this.service, 'won')
   }

@@ -30,8 +30,8 @@ export class LatencyWindows {
     this.#begun = this.#window
   }
 
-  record(ms: number): void {
-    this.#turn()
+  record(ms: number, now = this.#clock.now()): void {
+    this.#turn(now)
     if (this.#window === this.#begun) return
     const step = ms <= LOWEST_MS ? 0 : Math.min(COUNT - 1, Math.ceil(Math.log2(ms / LOWEST_MS) * STEPS))
     this.#counts[this.#window % (WINDOWS + 1)]![step]! += 1
@@ -39,7 +39,7 @@ export class LatencyWindows {
 
   /** The duration in ms within which the share `p` of all ended, at most a tenth too high; Infinity while too little is known. */
   percentile(p: number): number {
-    this.#turn()
+    this.#turn(this.#clock.now())
     if (p === this.#percentile) return this.#value
     this.#percentile = p
     this.#value = this.#compute(p)
@@ -60,9 +60,9 @@ export class LatencyWindows {
     return Number.POSITIVE_INFINITY
   }
 
-  #turn(): void {
-    const window = Math.floor(this.#clock.now() / WINDOW_MS)
-    if (window === this.#window) return
+  #turn(now: number): void {
+    const window = Math.floor(now / WINDOW_MS)
+    if (window <= this.#window) return
     const passed = Math.min(window - this.#window, WINDOWS + 1)
     for (let i = 0; i < passed; i++) this.#counts[(window - i) % (WINDOWS + 1)]!.fill(0)
     this.#window = window

@@ -27,10 +27,10 @@ export interface OpossumCircuit extends EventEmitter {
 export interface DrivenCircuit extends OpossumCircuit {
   /** Open, and for long enough: becomes half-open. */
   wake(): void
-  succeeded(latencyMs: number): void
+  succeeded(latencyMs: number, now: number): void
   /** Counts a failure; opossum's own rule decides whether to open. */
-  failed(cause: unknown): void
-  rejected(): void
+  failed(cause: unknown, now: number): void
+  rejected(now: number): void
   configure(settings: CircuitSettings): void
   shutdown(): void
 }
@@ -78,13 +78,13 @@ class LazyStatus extends Status {
   }
 
   override get stats(): Record<string, number> {
-    this.turn()
+    this.turn(this.#clock.now())
     return super.stats
   }
 
   /** Whoever counts or reads does this first; once is enough for all that one settled call counts. */
-  turn(): void {
-    const passed = Math.floor((this.#clock.now() - this.#turnedAt) / this.#bucketMs)
+  turn(now: number): void {
+    const passed = Math.floor((now - this.#turnedAt) / this.#bucketMs)
     if (passed <= 0) return
     for (let i = Math.min(passed, BUCKETS); i > 0; i--) this.rotateBucket()
     this.#turnedAt += passed * this.#bucketMs
@@ -166,19 +166,19 @@ class ClockedCircuit extends CircuitBreaker implements DrivenCircuit {
     this.emit('halfOpen', this.options.resetTimeout)
   }
 
-  succeeded(latencyMs: number): void {
-    this.#status.turn()
+  succeeded(latencyMs: number, now: number): void {
+    this.#status.turn(now)
     this.emit('fire')
     this.emit('success', undefined, latencyMs)
   }
 
-  failed(cause: unknown): void {
-    this.#status.turn()
+  failed(cause: unknown, now: number): void {
+    this.#status.turn(now)
     this.fire(cause).catch(ignore)
   }
 
-  rejected(): void {
-    this.#status.turn()
+  rejected(now: number): void {
+    this.#status.turn(now)
     // opossum builds an Error with a stack for each rejection; here only if somebody besides opossum's counter listens.
     if (this.listenerCount('reject') > 1) {
       this.emit('reject', Object.assign(new Error('Breaker is open'), { code: 'EOPENBREAKER' }))

@@ -66,8 +66,8 @@ export class RateLimitPolicy implements Policy {
     return Math.max(0, this.#paidAt - this.#toleranceMs - this.#clock.now())
   }
 
-  admit(): 'rate-limited' | undefined {
-    const now = this.#clock.now()
+  admit(attempt?: Attempt): 'rate-limited' | undefined {
+    const now = attempt?.startedAt || this.#clock.now()
     // A nanosecond of grace: sums of intervals are not exact.
     if (this.#paidAt - this.#toleranceMs > now + 1e-6) return 'rate-limited'
     this.#paidAt = Math.max(this.#paidAt, now) + this.#intervalMs

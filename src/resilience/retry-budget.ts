@@ -52,33 +52,37 @@ export class RetryBudget {
   }
 
   /** Once per call, before its first attempt. */
-  deposit(): void {
-    this.#add(this.#settings.ratio)
+  deposit(now = this.#clock.now()): void {
+    this.#add(this.#settings.ratio, now)
   }
 
   /** `true` if one more attempt is paid for. */
-  tryWithdraw(): boolean {
-    if (this.balance < 1) return false
-    this.#add(-1)
+  tryWithdraw(now = this.#clock.now()): boolean {
+    if (this.#balanceAt(now) < 1) return false
+    this.#add(-1, now)
     return true
   }
 
   /** How many attempts it would pay for right now. */
   get balance(): number {
-    this.#turn()
+    return this.#balanceAt(this.#clock.now())
+  }
+
+  #balanceAt(now: number): number {
+    this.#turn(now)
     return this.#sum + this.#settings.minPerSecond * (WINDOW_MS / 1_000) + 1e-9
   }
 
-  #add(amount: number): void {
-    this.#turn()
+  #add(amount: number, now: number): void {
+    this.#turn(now)
     this.#slices[this.#slice % SLICES]! += amount
     this.#sum += amount
   }
 
   /** Forgets the slices that have left the window. */
-  #turn(): void {
-    const slice = Math.floor(this.#clock.now() / SLICE_MS)
-    if (slice === this.#slice) return
+  #turn(now: number): void {
+    const slice = Math.floor(now / SLICE_MS)
+    if (slice <= this.#slice) return
     if (slice - this.#slice >= SLICES) {
       this.#slices.fill(0)
       this.#sum = 0

@@ -121,8 +121,9 @@ export class RetryPolicy {
     if (asked !== undefined && asked < 0) return FINAL
     const elsewhere = outcome.verdict === 'refused' && (call.tried?.length ?? 0) + 1 < endpoints
     const waitMs = elsewhere ? 0 : Math.max(asked ?? 0, fullJitter(this.settings.backoff, attempt.number, this.#clock))
-    if (this.#clock.now() + waitMs >= call.deadlineAt) return FINAL
-    if (this.#budget.tryWithdraw()) return waitMs
+    const now = attempt.endedAt || this.#clock.now()
+    if (now + waitMs >= call.deadlineAt) return FINAL
+    if (this.#budget.tryWithdraw(now)) return waitMs
     this.#onUnpaid?.()
     return FINAL
   }

@@ -53,7 +53,7 @@ export class Tally {
 
   #turn(now: number): void {
     const slice = Math.floor(now / SLICE_MS)
-    if (slice === this.#slice) return
+    if (slice <= this.#slice) return
     if (slice - this.#slice >= SLICES) {
       this.clear(now)
       return

@@ -67,7 +67,7 @@ class MeteredAndTraced implements CallTelemetry {
   }
 
   callEnded(call: Call, outcome: Outcome): void {
-    this.#metrics.callEnded(call, outcome, this.#clock.now())
+    this.#metrics.callEnded(call, outcome, call.first?.endedAt || this.#clock.now())
     if (call.observed !== undefined) this.#tracing?.callEnded(call, outcome)
     if (this.#observers !== undefined) this.#tell((observer) => observer.callEnded(call, outcome))
   }

@@ -118,7 +118,7 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
   settle(attempt: Attempt, outcome: Outcome): void {
     const endpoint = attempt.endpoint
     if (endpoint === undefined || outcome === NOT_STARTED || attempt.call.route.streaming) return
-    const now = this.#clock.now()
+    const now = attempt.endedAt || this.#clock.now()
     const measured = now - attempt.startedAt
     if (now - this.#askedAt > ASK_EVERY_MS || measured > 2 * this.#medianMs) {
       this.#askedAt = now
