@@ -1,20 +1,7 @@
 import { inspect } from 'node:util'
-import { afterEach, describe, expect, it } from 'vitest'
-import { makeRig, type Rig, type RigOptions, TestServer } from './client-rig.ts'
-
-const open: { close(): unknown }[] = []
-
-afterEach(async () => {
-  for (const one of open.splice(0).reverse()) await one.close()
-})
-
-async function rigWith(handler: ConstructorParameters<typeof TestServer>[0], options?: RigOptions): Promise<Rig> {
-  const server = await new TestServer(handler).listen()
-  open.push(server)
-  const rig = await makeRig([server.port], options)
-  open.push(rig)
-  return rig
-}
+import { describe, expect, it } from 'vitest'
+import { TestServer } from './client-rig.ts'
+import { opened, rigWith } from './opened.ts'
 
 /** Answers with what it was asked. */
 const mirror: ConstructorParameters<typeof TestServer>[0] = (req, res) => {
@@ -147,7 +134,7 @@ describe('mesh.fetch', () => {
       expect(error.message).toContain(new URL(url).hostname)
     }
     const server = await new TestServer((_req, res) => res.end('outside')).listen()
-    open.push(server)
+    opened(server)
     const open2 = await rigWith(mirror, { fetch: { passthrough: true } })
     expect(await (await open2.fetch(`http://127.0.0.1:${server.port}/`)).text()).toBe('outside')
   })

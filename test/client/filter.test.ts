@@ -1,21 +1,16 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { HttpFilter } from '../../src/client/http-client.ts'
 import { ScriptedServer } from '../support/scripted-server.ts'
 import { makeRig, type Rig, TestServer, until } from './client-rig.ts'
-
-const open: { close(): unknown }[] = []
-
-afterEach(async () => {
-  for (const one of open.splice(0).reverse()) await one.close()
-})
+import { opened } from './opened.ts'
 
 async function rigWith(filters: HttpFilter[]): Promise<Rig> {
   const server = await new TestServer((req, res) =>
     res.end(`${req.method} ${req.url} ${req.headers['x-who']}`),
   ).listen()
-  open.push(server)
+  opened(server)
   const rig = await makeRig([server.port], { filters })
-  open.push(rig)
+  opened(rig)
   return rig
 }
 
@@ -56,7 +51,7 @@ describe('filters', () => {
     const server = await new ScriptedServer(async (c) => {
       head = await c.request()
     }).listen()
-    open.push(server)
+    opened(server)
     const rig = await makeRig([server.port], {
       filters: [
         (request, call, next) => {
@@ -67,7 +62,7 @@ describe('filters', () => {
         },
       ],
     })
-    open.push(rig)
+    opened(rig)
     await expect(rig.http.get('/')).rejects.toMatchObject({ code: 'cancelled', sent: true })
     expect(head).toContain('baggage: a=b')
   })

@@ -1,14 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { Readable } from 'node:stream'
-import { afterEach, describe, expect, it } from 'vitest'
-import { always, type Script, ScriptedServer } from '../support/scripted-server.ts'
-import { makeRig, type Rig, type RigOptions, TestServer, until } from './client-rig.ts'
-
-const open: { close(): unknown }[] = []
-
-afterEach(async () => {
-  for (const one of open.splice(0).reverse()) await one.close()
-})
+import { describe, expect, it } from 'vitest'
+import { always, ScriptedServer } from '../support/scripted-server.ts'
+import { TestServer, until } from './client-rig.ts'
+import { opened, rigOver, serve } from './opened.ts'
 
 async function echo(): Promise<TestServer> {
   const server = await new TestServer((req, res) => {
@@ -20,19 +15,7 @@ async function echo(): Promise<TestServer> {
       res.end(Buffer.concat(parts))
     })
   }).listen()
-  open.push(server)
-  return server
-}
-
-async function rigOver(ports: number[], options?: RigOptions): Promise<Rig> {
-  const rig = await makeRig(ports, options)
-  open.push(rig)
-  return rig
-}
-
-async function serve(script: Script): Promise<ScriptedServer> {
-  const server = await new ScriptedServer(script).listen()
-  open.push(server)
+  opened(server)
   return server
 }
 
@@ -154,7 +137,7 @@ describe('a response body', () => {
       res.write(body.subarray(0, body.length >> 1))
       setImmediate(() => res.end(body.subarray(body.length >> 1)))
     }).listen()
-    open.push(server)
+    opened(server)
     const rig = await rigOver([server.port])
     for (const size of [0, 1, 1_000, 65_536, 65_537, 3_000_000]) {
       for (const framing of ['length', 'chunked']) {
@@ -182,7 +165,7 @@ describe('a response body', () => {
       }
       write()
     }).listen()
-    open.push(server)
+    opened(server)
     const rig = await rigOver([server.port], { timeoutMs: 20_000 })
     const res = await rig.http.get('/')
     const reader = res.body.getReader()
@@ -240,7 +223,7 @@ describe('a response body', () => {
       if (req.method === 'HEAD') res.setHeader('content-length', 99_999)
       res.end()
     }).listen()
-    open.push(server)
+    opened(server)
     const rig = await rigOver([server.port])
     expect(await (await rig.http.head('/200')).text()).toBe('')
     expect(await (await rig.http.get('/204')).text()).toBe('')
@@ -249,7 +232,7 @@ describe('a response body', () => {
 
   it('resolves in the async context of its caller on a shared connection', async () => {
     const server = await new TestServer((req, res) => void setTimeout(() => res.end(req.url), 2)).listen()
-    open.push(server)
+    opened(server)
     const rig = await rigOver([server.port], { connections: { maxConnections: 2 } })
     const storage = new AsyncLocalStorage<number>()
     await Promise.all(

@@ -1,37 +1,10 @@
 import { getEventListeners } from 'node:events'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { Call } from '../../src/core/call.ts'
 import { serving } from '../../src/core/context.ts'
-import { isMeshError, type MeshError } from '../../src/core/errors.ts'
-import { always, type Script, ScriptedServer } from '../support/scripted-server.ts'
-import { makeRig, type Rig, type RigOptions, TestServer, until } from './client-rig.ts'
-
-const open: { close(): unknown }[] = []
-
-afterEach(async () => {
-  for (const one of open.splice(0).reverse()) await one.close()
-})
-
-async function serve(script: Script): Promise<ScriptedServer> {
-  const server = await new ScriptedServer(script).listen()
-  open.push(server)
-  return server
-}
-
-async function rigOver(ports: number[], options?: RigOptions): Promise<Rig> {
-  const rig = await makeRig(ports, options)
-  open.push(rig)
-  return rig
-}
-
-async function failure(promise: Promise<unknown>): Promise<MeshError> {
-  const error = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  )
-  if (!isMeshError(error)) throw new Error(`expected a MeshError, got ${String(error)}`)
-  return error
-}
+import { always } from '../support/scripted-server.ts'
+import { TestServer, until } from './client-rig.ts'
+import { failure, opened, rigOver, serve } from './opened.ts'
 
 describe('cancelling', () => {
   it('a POST that is connecting is never executed', async () => {
@@ -58,7 +31,7 @@ describe('cancelling', () => {
       executed += 1
       res.end('ok')
     }).listen()
-    open.push(server)
+    opened(server)
     const rig = await rigOver([server.port])
     await (await rig.http.get('/')).text()
     await new Promise((resolve) => setTimeout(resolve, 20))
@@ -159,7 +132,7 @@ describe('cancelling', () => {
 
   it('10,000 calls on one signal leave no listener, no timer and no socket behind', async () => {
     const server = await new TestServer((_req, res) => res.end('ok')).listen()
-    open.push(server)
+    opened(server)
     const rig = await rigOver([server.port])
     const { signal } = new AbortController()
     const before = process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length

@@ -2,25 +2,20 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { type Dispatcher, request, fetch as undiciFetch } from 'undici'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { makeDispatcher } from '../../src/client/http-dispatcher.ts'
 import { makeRig, type Rig, TestServer, until } from './client-rig.ts'
-
-const open: { close(): unknown }[] = []
-
-afterEach(async () => {
-  for (const one of open.splice(0).reverse()) await one.close()
-})
+import { opened } from './opened.ts'
 
 async function setUp(
   handler: ConstructorParameters<typeof TestServer>[0],
 ): Promise<{ rig: Rig; dispatcher: Dispatcher; server: TestServer }> {
   const server = await new TestServer(handler).listen()
-  open.push(server)
+  opened(server)
   const rig = await makeRig([server.port])
-  open.push(rig)
+  opened(rig)
   const dispatcher = makeDispatcher((name) => (name === 'inventory' ? rig : undefined))
-  open.push({ close: () => dispatcher.close() })
+  opened({ close: () => dispatcher.close() })
   return { rig, dispatcher, server }
 }
 

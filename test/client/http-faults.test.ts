@@ -1,34 +1,7 @@
-import { afterEach, describe, expect, it } from 'vitest'
-import { isMeshError, type MeshError } from '../../src/core/errors.ts'
+import { describe, expect, it } from 'vitest'
 import { always, type Script, type ScriptedConnection, ScriptedServer } from '../support/scripted-server.ts'
-import { makeRig, type Rig, type RigOptions, until } from './client-rig.ts'
-
-const open: { close(): unknown }[] = []
-
-afterEach(async () => {
-  for (const one of open.splice(0).reverse()) await one.close()
-})
-
-async function serve(script: Script): Promise<ScriptedServer> {
-  const server = await new ScriptedServer(script).listen()
-  open.push(server)
-  return server
-}
-
-async function rigOver(ports: number[], options?: RigOptions): Promise<Rig> {
-  const rig = await makeRig(ports, options)
-  open.push(rig)
-  return rig
-}
-
-async function failure(promise: Promise<unknown>): Promise<MeshError> {
-  const error = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  )
-  if (!isMeshError(error)) throw new Error(`expected a MeshError, got ${String(error)}`)
-  return error
-}
+import { makeRig, until } from './client-rig.ts'
+import { failure, opened, rigOver, serve } from './opened.ts'
 
 function afterRequest(act: (connection: ScriptedConnection) => void): Script {
   return async (connection) => {
@@ -73,7 +46,7 @@ describe('a connection that cannot be made', () => {
   it('is given up after the connect timeout', async () => {
     // A server with a full backlog cannot be had portably; an address that swallows packets can (RFC 5737).
     const rig = await makeRig([], { connections: { connectTimeout: 50 }, retry: { attempts: 1 } })
-    open.push(rig)
+    opened(rig)
     const { endpoint } = await import('./client-rig.ts')
     rig.cluster.add(endpoint(9, { address: '192.0.2.1' }))
     const error = await failure(rig.http.get('/'))

@@ -1,16 +1,11 @@
 import type { RequestListener } from 'node:http'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { makeRig, type Rig, type RigOptions, TestServer, until } from './client-rig.ts'
-
-const open: { close(): unknown }[] = []
-
-afterEach(async () => {
-  for (const one of open.splice(0).reverse()) await one.close()
-})
+import { opened } from './opened.ts'
 
 async function serve(handler: RequestListener): Promise<TestServer> {
   const server = await new TestServer(handler).listen()
-  open.push(server)
+  opened(server)
   return server
 }
 
@@ -19,7 +14,7 @@ async function rigOver(servers: TestServer[], options?: RigOptions): Promise<Rig
     servers.map((server) => server.port),
     { hedge: { after: 20, maxExtraLoad: 1 }, ...options },
   )
-  open.push(rig)
+  opened(rig)
   return rig
 }
 

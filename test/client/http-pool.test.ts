@@ -1,21 +1,8 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { resolveHttpTransport } from '../../src/client/http-transport.ts'
 import { always, ScriptedServer } from '../support/scripted-server.ts'
-import { endpoint, makeRig, type Rig, type RigOptions, TestServer, until } from './client-rig.ts'
-
-const open: { close(): unknown }[] = []
-
-afterEach(async () => {
-  for (const one of open.splice(0).reverse()) await one.close()
-})
-
-async function rigWith(handler: ConstructorParameters<typeof TestServer>[0], options?: RigOptions): Promise<Rig> {
-  const server = await new TestServer(handler).listen()
-  open.push(server)
-  const rig = await makeRig([server.port], options)
-  open.push(rig)
-  return rig
-}
+import { endpoint, makeRig, until } from './client-rig.ts'
+import { opened, rigWith } from './opened.ts'
 
 describe('the connections of an endpoint', () => {
   it('are made when needed, and the last one used is used next', async () => {
@@ -64,7 +51,7 @@ describe('the connections of an endpoint', () => {
       connections: { connectTimeout: 100, maxConnections: 2 },
       retry: { attempts: 1 },
     })
-    open.push(rig)
+    opened(rig)
     const at = performance.now()
     const results = await Promise.allSettled(Array.from({ length: 40 }, () => rig.http.post('/', 'x')))
     expect(results.every((r) => r.status === 'rejected' && r.reason.code === 'connect-failed')).toBe(true)
@@ -76,7 +63,7 @@ describe('the connections of an endpoint', () => {
     const server = await new ScriptedServer(always(200, 'ok')).listen()
     const { port } = server
     const rig = await makeRig([port])
-    open.push(rig)
+    opened(rig)
     await rig.http.get('/')
     await server.close()
     await until(() => rig.transport.connections === 0)

@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { ClientIdentity } from '../../src/client/http-transport.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import type { Identity, IdentitySource } from '../../src/identity/identity.ts'
@@ -9,12 +9,7 @@ import { PeerVerifier } from '../../src/identity/peer-verifier.ts'
 import { serverTlsOptions } from '../../src/identity/tls-options.ts'
 import { craftLeaf, newAuthority, newIdentity } from '../support/certificates.ts'
 import { endpoint, makeRig, TestServer, until } from './client-rig.ts'
-
-const open: { close(): unknown }[] = []
-
-afterEach(async () => {
-  for (const one of open.splice(0).reverse()) await one.close()
-})
+import { opened } from './opened.ts'
 
 class Source implements IdentitySource {
   current: Identity
@@ -51,7 +46,7 @@ async function secureServer(
   })
   server.on('tlsClientError', () => {})
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  open.push({
+  opened({
     close: () =>
       new Promise<void>((resolve) => {
         server.closeAllConnections()
@@ -74,7 +69,7 @@ describe('a connection with mTLS', () => {
     const { port, serials } = await secureServer(newIdentity(authority, 'inventory'))
     const { identity } = clientIdentity()
     const rig = await makeRig([endpoint(port, { tls: true })], { identity })
-    open.push(rig)
+    opened(rig)
     for (let i = 0; i < 5; i++) expect(await (await rig.http.get('/')).text()).toBe('ok')
     expect(serials.length).toBe(5)
     expect(rig.transport.connections).toBe(1)
@@ -84,7 +79,7 @@ describe('a connection with mTLS', () => {
     const { port, requests } = await secureServer(newIdentity(authority, 'prices'))
     const { identity } = clientIdentity()
     const rig = await makeRig([endpoint(port, { tls: true })], { identity, retry: { attempts: 1 } })
-    open.push(rig)
+    opened(rig)
     const error = await rig.http.post('/', 'x').catch((reason) => reason)
     expect([error.code, error.sent]).toEqual(['identity-rejected', false])
     expect(error.message).toContain('prices')
@@ -97,13 +92,13 @@ describe('a connection with mTLS', () => {
     const { port, requests } = await secureServer(bad)
     const { identity } = clientIdentity()
     const plain = await new TestServer((_req, res) => res.end('plain')).listen()
-    open.push(plain)
+    opened(plain)
     for (const [at, code] of [
       [port, 'identity-rejected'],
       [plain.port, 'connect-failed'],
     ] as const) {
       const rig = await makeRig([endpoint(at, { tls: true })], { identity, retry: { attempts: 1 } })
-      open.push(rig)
+      opened(rig)
       const error = await rig.http.post('/', 'x').catch((reason) => reason)
       expect([error.code, error.sent]).toEqual([code, false])
     }
@@ -117,9 +112,9 @@ describe('a connection with mTLS', () => {
     const source = new Source({ ...foreign, roots: [authority.certificate] })
     const identity = { source, verifier: new PeerVerifier(systemClock, source.current) }
     const plain = await new TestServer((_req, res) => res.end('elsewhere')).listen()
-    open.push(plain)
+    opened(plain)
     const rig = await makeRig([endpoint(port, { tls: true }), endpoint(plain.port)], { identity })
-    open.push(rig)
+    opened(rig)
     for (let i = 0; i < 4; i++) expect(await (await rig.http.get('/')).text()).toBe('elsewhere')
     expect(requests()).toBe(0)
     expect(rig.attempts.outcomes.some((o) => o.code === 'connection-lost')).toBe(true)
@@ -128,7 +123,7 @@ describe('a connection with mTLS', () => {
   it('is never made without an identity', async () => {
     const { port } = await secureServer(newIdentity(authority, 'inventory'))
     const rig = await makeRig([endpoint(port, { tls: true })], { retry: { attempts: 1 } })
-    open.push(rig)
+    opened(rig)
     await expect(rig.http.get('/')).rejects.toMatchObject({ code: 'identity-rejected', sent: false })
   })
 
@@ -136,7 +131,7 @@ describe('a connection with mTLS', () => {
     const { port, serials } = await secureServer(newIdentity(authority, 'inventory'))
     const { source, identity } = clientIdentity()
     const rig = await makeRig([endpoint(port, { tls: true })], { identity, connections: { rotationSpread: 100 } })
-    open.push(rig)
+    opened(rig)
     let stop = false
     let calls = 0
     const traffic = Promise.all(

@@ -1,17 +1,12 @@
 import fc from 'fast-check'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { checkPath, withQuery } from '../../src/client/prepare-request.ts'
 import { attemptHeaders, flatHeader, flattenHeaders } from '../../src/client/propagation.ts'
 import { Attempt } from '../../src/core/attempt.ts'
 import { Call, type Route } from '../../src/core/call.ts'
 import { serving } from '../../src/core/context.ts'
 import { makeRig, type Rig, TestServer } from './client-rig.ts'
-
-const open: { close(): unknown }[] = []
-
-afterEach(async () => {
-  for (const one of open.splice(0).reverse()) await one.close()
-})
+import { opened } from './opened.ts'
 
 const route: Route = { service: 'inventory', method: 'GET', protocol: 'http', streaming: false, idempotent: true }
 
@@ -110,9 +105,9 @@ describe('the headers of an attempt', () => {
 
   it('inherit deadline, trace and baggage from the request being served', async () => {
     const server = await new TestServer((req, res) => res.end(JSON.stringify(req.headers))).listen()
-    open.push(server)
+    opened(server)
     const rig: Rig = await makeRig([server.port])
-    open.push(rig)
+    opened(rig)
     const now = performance.now()
     const parent = new Call(route, now, now + 2_000, undefined)
     parent.trace = { traceId: 'c'.repeat(32), spanId: 'd'.repeat(16), sampled: false, state: undefined }

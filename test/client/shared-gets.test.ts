@@ -1,21 +1,16 @@
 import type { RequestListener } from 'node:http'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { HttpClient, type HttpFilter } from '../../src/client/http-client.ts'
 import { Call } from '../../src/core/call.ts'
 import { serving } from '../../src/core/context.ts'
 import { makeRig, type Rig, TestServer, until } from './client-rig.ts'
-
-const open: { close(): unknown }[] = []
-
-afterEach(async () => {
-  for (const one of open.splice(0).reverse()) await one.close()
-})
+import { opened } from './opened.ts'
 
 async function setUp(handler: RequestListener): Promise<{ server: TestServer; rig: Rig }> {
   const server = await new TestServer(handler).listen()
-  open.push(server)
+  opened(server)
   const rig = await makeRig([server.port])
-  open.push(rig)
+  opened(rig)
   return { server, rig }
 }
 
