@@ -15,6 +15,7 @@ import type { CircuitBreakerOptions } from './circuit-breaker.ts'
 import { CircuitBreakerPolicy } from './circuit-breaker.ts'
 import { endCall, startCall } from './execution.ts'
 import { GuardAttempt, GuardCall, type GuardRules, isLate } from './guard-call.ts'
+import { guardCircuitListener } from './guard-events.ts'
 import { type GuardSettings, resolveGuard } from './guard-settings.ts'
 import { type HedgeOptions, HedgePolicy } from './hedge.ts'
 import type { RateLimitOptions } from './rate-limit.ts'
@@ -99,7 +100,7 @@ export class Guard implements GuardRules {
         // Limits before the breaker: a refusal here must not take the breaker's only probe.
         rate?.policy,
         bulkhead?.policy,
-        circuitBreaker && new CircuitBreakerPolicy(name, circuitBreaker, clock),
+        circuitBreaker && new CircuitBreakerPolicy(name, circuitBreaker, clock, guardCircuitListener(clock)),
       ],
       [],
       retry,

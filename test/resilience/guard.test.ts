@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -20,6 +21,24 @@ import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { ROUTE } from './conformance.ts'
 
 describe('guard', () => {
+  it('tells the transitions of its circuit on the channel of circuits', async () => {
+    const heard: unknown[] = []
+    const listen = (message: unknown): void => void heard.push(message)
+    subscribe('inmesh:circuit:transition', listen)
+    try {
+      const work = guard(
+        async function quote() {
+          throw new Error('down')
+        },
+        { clock: new FakeClock({ wallNow: 5 }), circuitBreaker: { minimumCalls: 1 } },
+      )
+      await work().catch(() => undefined)
+      expect(heard).toEqual([{ peer: 'quote', from: 'closed', to: 'open', service: '', at: 5 }])
+    } finally {
+      unsubscribe('inmesh:circuit:transition', listen)
+    }
+  })
+
   it('keeps this, arguments, name and length', async () => {
     const prices = {
       factor: 2,
