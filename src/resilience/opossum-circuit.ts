@@ -77,6 +77,12 @@ class LazyStatus extends Status {
     this.#current[property]! += 1
   }
 
+  succeeded(): void {
+    const current = this.#current as { fires: number; successes: number }
+    current.fires += 1
+    current.successes += 1
+  }
+
   override get stats(): Record<string, number> {
     this.turn(this.#clock.now())
     return super.stats
@@ -84,8 +90,8 @@ class LazyStatus extends Status {
 
   /** Whoever counts or reads does this first; once is enough for all that one settled call counts. */
   turn(now: number): void {
+    if (now - this.#turnedAt < this.#bucketMs) return
     const passed = Math.floor((now - this.#turnedAt) / this.#bucketMs)
-    if (passed <= 0) return
     for (let i = Math.min(passed, BUCKETS); i > 0; i--) this.rotateBucket()
     this.#turnedAt += passed * this.#bucketMs
     this.#current = this.window[0]!
@@ -97,6 +103,8 @@ class ClockedCircuit extends CircuitBreaker implements DrivenCircuit {
   #minimumCalls: number
   /** opossum itself knows only closed and open here; this is the difference between open and half-open. */
   #half = false
+  /** Somebody besides opossum wants to hear of successes. */
+  #listened = false
 
   constructor(name: string, settings: CircuitSettings, clock: Clock) {
     // An object of its own: opossum writes to it.
@@ -124,6 +132,13 @@ class ClockedCircuit extends CircuitBreaker implements DrivenCircuit {
     this.removeAllListeners('open')
     this.on('open', count!)
     this.on('close', () => status.reset())
+    this.on('newListener', (event) => {
+      if (event === 'fire' || event === 'success') this.#listened = true
+    })
+    this.on('removeListener', (event) => {
+      if (event !== 'fire' && event !== 'success') return
+      this.#listened = this.listenerCount('fire') !== 1 || this.listenerCount('success') !== 2
+    })
   }
 
   get stats(): Record<string, number> {
@@ -168,6 +183,11 @@ class ClockedCircuit extends CircuitBreaker implements DrivenCircuit {
 
   succeeded(latencyMs: number, now: number): void {
     this.#status.turn(now)
+    // The same without emitting, while nobody besides opossum itself listens: its counters, and what ends half-open.
+    if (!this.#listened && !this.#half) {
+      this.#status.succeeded()
+      return
+    }
     this.emit('fire')
     this.emit('success', undefined, latencyMs)
   }

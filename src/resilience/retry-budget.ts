@@ -39,11 +39,14 @@ export class RetryBudget {
   readonly #slices = new Float64Array(SLICES)
   #sum = 0
   #slice: number
+  /** Of the slice. */
+  #endsAt: number
 
   constructor(settings: RetryBudgetSettings, clock: Clock) {
     this.#settings = settings
     this.#clock = clock
     this.#slice = Math.floor(clock.now() / SLICE_MS)
+    this.#endsAt = (this.#slice + 1) * SLICE_MS
   }
 
   /** New settings, old balance. */
@@ -81,8 +84,8 @@ export class RetryBudget {
 
   /** Forgets the slices that have left the window. */
   #turn(now: number): void {
+    if (now < this.#endsAt) return
     const slice = Math.floor(now / SLICE_MS)
-    if (slice <= this.#slice) return
     if (slice - this.#slice >= SLICES) {
       this.#slices.fill(0)
       this.#sum = 0
@@ -93,5 +96,6 @@ export class RetryBudget {
       }
     }
     this.#slice = slice
+    this.#endsAt = (slice + 1) * SLICE_MS
   }
 }

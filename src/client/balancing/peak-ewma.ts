@@ -120,7 +120,8 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
     if (endpoint === undefined || outcome === NOT_STARTED || attempt.call.route.streaming) return
     const now = attempt.endedAt || this.#clock.now()
     const measured = now - attempt.startedAt
-    if (now - this.#askedAt > ASK_EVERY_MS || measured > 2 * this.#medianMs) {
+    // What took less than a stall contains none.
+    if (now - this.#askedAt > ASK_EVERY_MS || (measured > STALL_MS && measured > 2 * this.#medianMs)) {
       this.#askedAt = now
       if (this.#clock.stalledMsSince(attempt.startedAt) > STALL_MS) return
     }
