@@ -1,7 +1,11 @@
 /**
- * What the policies cost by themselves, without a transport: ns per operation and bytes per idle endpoint. No timed test: it
- * prints a table, and with `--json` all figures as its last line. Run with `node --expose-gc bench/policies.ts`.
+ * What the policies cost by themselves, without a transport: ns per operation, bytes per call and per idle endpoint, timers; beside
+ * what other libraries take to guard a function. No timed test: it prints tables, and with `--json` all figures as its last line.
+ * Run with `node --expose-gc bench/policies.ts`.
  */
+import { ConsecutiveBreaker, circuitBreaker, handleAll, retry, TimeoutStrategy, timeout, wrap } from 'cockatiel'
+import OpossumCircuitBreaker from 'opossum'
+import pRetry from 'p-retry'
 import { createBalancer } from '../src/client/balancing/balancer.ts'
 import { PeakEwma } from '../src/client/balancing/peak-ewma.ts'
 import { Attempt } from '../src/core/attempt.ts'
@@ -14,6 +18,7 @@ import { SILENT } from '../src/core/telemetry.ts'
 import { BALANCER_NAMES, type BalancerName } from '../src/resilience/balancing-settings.ts'
 import { ConcurrencyLimitPolicy } from '../src/resilience/concurrency-limit.ts'
 import { endAttempt, startAttempt, startCall } from '../src/resilience/execution.ts'
+import { guard } from '../src/resilience/guard.ts'
 import { RateLimitPolicy } from '../src/resilience/rate-limit.ts'
 import { ServiceState } from '../src/resilience/service-state.ts'
 import { resolveService } from '../src/resilience/settings.ts'
@@ -54,35 +59,71 @@ function newCall(): Call {
   return new Call(ROUTE, 0, Number.POSITIVE_INFINITY, undefined)
 }
 
-/** Best of many short rounds, because everything else on the machine only adds. */
-function nanoseconds(operations: number, work: () => void): number {
-  let best = Number.POSITIVE_INFINITY
-  for (let round = 0; round < 60; round++) {
-    const startedAt = performance.now()
-    for (let i = 0; i < operations; i++) work()
-    best = Math.min(best, ((performance.now() - startedAt) * 1e6) / operations)
-  }
-  return best
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1]!
 }
 
-/** Eight: breaker, two limits of the service, budget; ejection, estimate, two limits of the endpoint. */
-function callNs(): number {
+/** The median of three bests: best of many short rounds, because everything else on the machine only adds. */
+function nanoseconds(operations: number, work: () => void): number {
+  const bests = [0, 0, 0].map(() => {
+    let best = Number.POSITIVE_INFINITY
+    for (let round = 0; round < 25; round++) {
+      const startedAt = performance.now()
+      for (let i = 0; i < operations; i++) work()
+      best = Math.min(best, ((performance.now() - startedAt) * 1e6) / operations)
+    }
+    return best
+  })
+  return median(bests)
+}
+
+/** The same of what ends later, one after the other. */
+async function nanosecondsOf(operations: number, work: () => Promise<unknown>): Promise<number> {
+  const bests: number[] = []
+  for (let i = 0; i < 3; i++) {
+    let best = Number.POSITIVE_INFINITY
+    for (let round = 0; round < 15; round++) {
+      const startedAt = performance.now()
+      for (let j = 0; j < operations; j++) await work()
+      best = Math.min(best, ((performance.now() - startedAt) * 1e6) / operations)
+    }
+    bests.push(best)
+  }
+  return median(bests)
+}
+
+/** Bytes left behind by each of `operations`, few enough that nothing is collected meanwhile. */
+function bytes(operations: number, work: () => void): number | undefined {
+  const gc = globalThis.gc
+  if (gc === undefined) return undefined
+  return Math.round(
+    median(
+      [0, 0, 0, 0, 0].map(() => {
+        const before = collected(gc).heapUsed
+        for (let i = 0; i < operations; i++) work()
+        return (process.memoryUsage().heapUsed - before) / operations
+      }),
+    ),
+  )
+}
+
+/** Eight policies; besides them every call pays into the retry budget, and an endpoint is picked among ten. */
+function fullStack(): Stack {
   const { stack } = compile(10)
   const limits = (): Policy[] => [
     new ConcurrencyLimitPolicy({ concurrency: 1_000 }),
     new RateLimitPolicy({ ratePerSecond: 1e6, burst: 1e6 }, clock),
   ]
-  const full: Stack = {
-    ...stack,
-    service: [...limits(), ...stack.service],
-    endpoint: [...limits(), ...stack.endpoint],
-  }
-  return nanoseconds(10_000, () => {
+  return { ...stack, service: [...limits(), ...stack.service], endpoint: [...limits(), ...stack.endpoint] }
+}
+
+function callThrough(stack: Stack): () => void {
+  return () => {
     const call = newCall()
-    startCall(full, call)
+    startCall(stack, call)
     const attempt = new Attempt(call)
-    if (startAttempt(full, attempt) === undefined) endAttempt(full, attempt, SUCCESS)
-  })
+    if (startAttempt(stack, attempt) === undefined) endAttempt(stack, attempt, SUCCESS)
+  }
 }
 
 /** With the instant at hand, as the execution has it, and with keys for those that hash. */
@@ -141,13 +182,74 @@ function bytesPerIdleEndpoint(): number | undefined {
   return Math.round(used / all.length)
 }
 
+/**
+ * Timers started by 10,000 services with all their policies, each of which has served a call. Those that keep no process alive are
+ * not among the active resources, so starts are counted, too.
+ */
+function idleTimers(make: () => void): number {
+  const { setTimeout, setInterval } = globalThis
+  const active = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+  // The stall watch is one for the whole process.
+  clock.stalledMsSince(clock.now())
+  const before = active()
+  let started = 0
+  const counting: ProxyHandler<(...given: never[]) => unknown> = {
+    apply(start, on, given) {
+      started += 1
+      return Reflect.apply(start, on, given)
+    },
+  }
+  Object.assign(globalThis, {
+    setTimeout: new Proxy(setTimeout, counting),
+    setInterval: new Proxy(setInterval, counting),
+  })
+  for (let i = 0; i < 10_000; i++) make()
+  Object.assign(globalThis, { setTimeout, setInterval })
+  return Math.max(started, active() - before)
+}
+
+/** What others take to guard a function that resolves at once, and what our door for functions takes with the same policies. */
+async function others(): Promise<Record<string, number>> {
+  const work = async (): Promise<number> => 1
+  const opossum = new OpossumCircuitBreaker(work, { timeout: 1_000, errorThresholdPercentage: 50 })
+  const cockatiel = wrap(
+    retry(handleAll, { maxAttempts: 3 }),
+    circuitBreaker(handleAll, { halfOpenAfter: 5_000, breaker: new ConsecutiveBreaker(5) }),
+    timeout(1_000, TimeoutStrategy.Cooperative),
+  )
+  const guarded = guard(work, { name: 'bench', timeout: '1s', retry: { attempts: 3 }, circuitBreaker: {} })
+  const rows: Record<string, () => Promise<unknown>> = {
+    'bare function': work,
+    'guard: retry, breaker, timeout': () => guarded(),
+    'opossum: breaker, timeout': () => opossum.fire(),
+    'p-retry: retry': () => pRetry(work, { retries: 2 }),
+    'cockatiel: retry, breaker, timeout': () => cockatiel.execute(work),
+  }
+  const figures: Record<string, number> = {}
+  for (const [name, row] of Object.entries(rows)) figures[name] = Math.round(await nanosecondsOf(1_000, row))
+  opossum.shutdown()
+  return figures
+}
+
+const full = fullStack()
+const policies = [...full.service, ...full.endpoint].map((policy) => policy.name)
+const through = callThrough(full)
+const circuits: OpossumCircuitBreaker[] = []
 const figures = {
-  callNs: Math.round(callNs()),
+  callNs: Math.round(nanoseconds(10_000, through)),
+  callBytes: bytes(5_000, through),
   pickNs10: Math.round(pickNs(10)),
   pickNs10k: Math.round(pickNs(10_000)),
   ...Object.fromEntries(BALANCER_NAMES.map((name) => [`pickNs10k ${name}`, Math.round(pickNs(10_000, name))])),
   openRejectNs: Math.round(openRejectNs()),
   bytesPerIdleEndpoint: bytesPerIdleEndpoint(),
+  idleTimersPer10kCircuits: idleTimers(() => callThrough(compile(1).stack)()),
+  idleTimersPer10kOpossumCircuits: idleTimers(() => circuits.push(new OpossumCircuitBreaker(async () => 1, {}))),
 }
+for (const circuit of circuits) circuit.shutdown()
+console.log(`callNs is one call through ${policies.length} policies: ${policies.join(', ')}`)
 console.table(figures)
-if (process.argv.includes('--json')) console.log(JSON.stringify(figures))
+const guardingNs = await others()
+console.log('ns to guard a function that resolves at once, each library alone')
+console.table(guardingNs)
+if (process.argv.includes('--json')) console.log(JSON.stringify({ ...figures, policies, guardingNs }))
