@@ -18,6 +18,8 @@ export interface LoadMeasure {
 
 /** Draws before a scan: with half of the endpoints unusable, one pick in 2^10 scans. */
 const DRAWS = 10
+/** Up to so many, the digits of one random number are enough for two draws: even of 32 bits, 16 are left for the second. */
+const ONE_NUMBER_UP_TO = 65_536
 /**
  * With unequal weights the first is drawn by weight and the second evenly; the second must be this much better, or small
  * differences would even out the weights.
@@ -55,14 +57,29 @@ export class P2cPicker implements Picker {
     if (due !== undefined) return due
     const panicking = this.#health === undefined || this.#health.panicking
 
-    const a = this.#draw(call.tried, panicking, this.#weights, -1)
+    const weights = this.#weights
+    if (weights === undefined && size <= ONE_NUMBER_UP_TO) {
+      const drawn = this.#clock.random() * size
+      const one = Math.floor(drawn)
+      const other = Math.floor((drawn - one) * (size - 1))
+      const first = this.#endpoints[one]!
+      const second = this.#endpoints[other < one ? other : other + 1]!
+      const { tried } = call
+      if (isUsable(first, tried, panicking) && isUsable(second, tried, panicking)) {
+        return this.#better(first, second, 1, 1, now)
+      }
+    }
+    const a = this.#draw(call.tried, panicking, weights, -1)
     if (a < 0) return this.#lastResort(call.tried)
     const b = this.#draw(call.tried, panicking, undefined, a)
-    const first = this.#endpoints[a]!
-    if (b < 0) return first
-    const second = this.#endpoints[b]!
-    let firstShare = this.#weights?.share(a) ?? 1
-    let secondShare = this.#weights?.share(b) ?? 1
+    if (b < 0) return this.#endpoints[a]!
+    return this.#better(this.#endpoints[a]!, this.#endpoints[b]!, weights?.share(a) ?? 1, weights?.share(b) ?? 1, now)
+  }
+
+  /** `first` was drawn by weight, `second` evenly. */
+  #better(first: Endpoint, second: Endpoint, ofFirst: number, ofSecond: number, now: number): Endpoint {
+    let firstShare = ofFirst
+    let secondShare = ofSecond
     if (now < this.#warmAt) {
       // Thinned out by its warmth, a new endpoint is drawn as often as one of that part of its weight would be.
       const firstPart = warmth(first, now)

@@ -78,8 +78,8 @@ describe.each(BALANCER_NAMES)('%s, whatever is arranged before it', (name) => {
       }
       const picker = balancer.picker(endpoints)
       let count = 0
-      for (let i = 0; i < 20_000; i++) if (picker.pick(callAt(clock)) === fresh) count += 1
-      return count / 20_000
+      for (let i = 0; i < 50_000; i++) if (picker.pick(callAt(clock)) === fresh) count += 1
+      return count / 50_000
     }
     const full = share()
     fresh.discoveredAt = clock.now()
