@@ -48,6 +48,7 @@ export class Destination implements StackSource {
   #arranged: ArrangedBalancer
   #stack: Stack
   #view: ServiceView | undefined
+  #panicking = false
 
   constructor(service: string, parts: DestinationParts) {
     this.service = service
@@ -59,6 +60,7 @@ export class Destination implements StackSource {
       onHedge: (peer, what) => parts.events.emit('hedge:changed', { peer, what }),
       onUnpaidRetry: (peer) => parts.events.emit('retry:budget-exhausted', { peer }),
       onEjection: (endpoint, _from, to, reason, forMs) => {
+        this.#tellPanic()
         const who = { peer: endpoint.service, endpoint: endpoint.label }
         if (to === 'ejected') parts.events.emit('endpoint:ejected', { ...who, reason, forMs })
         else if (to === 'probing') parts.events.emit('endpoint:probing', who)
@@ -106,6 +108,7 @@ export class Destination implements StackSource {
   apply(view: ServiceView): void {
     this.#view = view
     this.cluster.apply(view.instances, view.intended)
+    this.#tellPanic()
   }
 
   /** The policy as it is in force now. */
@@ -132,6 +135,16 @@ export class Destination implements StackSource {
       panic: endpoints.length > 0 && this.state.ejection.panicking,
       endpoints,
     }
+  }
+
+  /** Whether too few endpoints are healthy; told when it changes. */
+  #tellPanic(): void {
+    const { endpoints } = this.cluster
+    const on = endpoints.length > 0 && this.state.ejection.panicking
+    if (on === this.#panicking) return
+    this.#panicking = on
+    const healthy = endpoints.filter(({ state }) => state === 'healthy').length
+    this.#parts.events.emit('cluster:panic', { peer: this.service, on, healthy, endpoints: endpoints.length })
   }
 
   close(graceMs: number): void {

@@ -65,6 +65,8 @@ export class Call {
   tried: Endpoint[] | undefined = undefined
   /** @internal Only after a failure. */
   reports: AttemptReport[] | undefined = undefined
+  /** @internal The last backoff in ms. */
+  waitedMs = 0
   /** @internal Whether any attempt may have been acted on. */
   sent = false
   /** @internal Set once, by the execution. */

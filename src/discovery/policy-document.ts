@@ -203,9 +203,9 @@ export function resolvePolicy(
 /** Values from two documents may not fit each other: the total wins over its parts, a first wait over the longest. */
 function fitTogether(settings: ServiceSettings): ServiceSettings {
   const { retry, timeoutMs } = settings
-  const { baseMs, maxMs } = retry.backoff
+  const { baseMs, maxMs, jitter } = retry.backoff
   if (retry.perTryTimeoutMs <= timeoutMs && baseMs <= maxMs) return settings
-  const backoff = Object.freeze({ baseMs, maxMs: Math.max(baseMs, maxMs) })
+  const backoff = Object.freeze({ baseMs, maxMs: Math.max(baseMs, maxMs), jitter })
   const perTryTimeoutMs = Math.min(retry.perTryTimeoutMs, timeoutMs)
   return Object.freeze({ ...settings, retry: Object.freeze({ ...retry, perTryTimeoutMs, backoff }) })
 }

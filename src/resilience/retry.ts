@@ -8,7 +8,14 @@ import { type Duration, formatDuration } from '../core/duration.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { check, duration, fields, integer, list, withDefault } from '../core/fields.ts'
 import type { Outcome } from '../core/outcome.ts'
-import { BACKOFF_FIELDS, type Backoff, type BackoffOptions, fullJitter } from './backoff.ts'
+import {
+  BACKOFF_DEFAULTS,
+  BACKOFF_FIELDS,
+  type Backoff,
+  type BackoffOptions,
+  backoffMs,
+  type Jitter,
+} from './backoff.ts'
 import {
   RETRY_BUDGET_DEFAULTS,
   RETRY_BUDGET_FIELDS,
@@ -45,7 +52,7 @@ export interface RetrySettings {
 export const RETRY_DEFAULTS: RetrySettings = Object.freeze({
   attempts: 3,
   perTryTimeoutMs: 2_000,
-  backoff: Object.freeze({ baseMs: 25, maxMs: 250 }),
+  backoff: BACKOFF_DEFAULTS,
   statuses: Object.freeze([429, 502, 503, 504]),
   budget: RETRY_BUDGET_DEFAULTS,
 })
@@ -53,7 +60,7 @@ export const RETRY_DEFAULTS: RetrySettings = Object.freeze({
 export const RETRY_FIELDS = fields({
   attempts: withDefault(integer({ min: 1, max: 10 }), RETRY_DEFAULTS.attempts),
   perTryTimeout: withDefault(duration({ min: 1, max: 300_000 }), RETRY_DEFAULTS.perTryTimeoutMs, formatDuration(2_000)),
-  backoff: withDefault(BACKOFF_FIELDS, { base: 25, max: 250 }, {}),
+  backoff: withDefault(BACKOFF_FIELDS, { base: 25, max: 250, jitter: 'full' as Jitter }, {}),
   statuses: withDefault(list(integer({ min: 400, max: 599 }), { max: 50 }), RETRY_DEFAULTS.statuses),
   budget: withDefault(RETRY_BUDGET_FIELDS, RETRY_BUDGET_DEFAULTS, {}),
 })
@@ -68,7 +75,11 @@ export function retrySettings(given: ReturnType<(typeof RETRY_FIELDS)['parse']>)
   return Object.freeze({
     attempts: given.attempts,
     perTryTimeoutMs: given.perTryTimeout,
-    backoff: Object.freeze({ baseMs: given.backoff.base, maxMs: given.backoff.max }),
+    backoff: Object.freeze({
+      baseMs: given.backoff.base,
+      maxMs: given.backoff.max,
+      jitter: given.backoff.jitter,
+    }),
     statuses: given.statuses,
     budget: given.budget,
   })
@@ -120,10 +131,14 @@ export class RetryPolicy {
     const asked = outcome.retryAfterMs
     if (asked !== undefined && asked < 0) return FINAL
     const elsewhere = outcome.verdict === 'refused' && (call.tried?.length ?? 0) + 1 < endpoints
-    const waitMs = elsewhere ? 0 : Math.max(asked ?? 0, fullJitter(this.settings.backoff, attempt.number, this.#clock))
+    const ownMs = elsewhere ? 0 : backoffMs(this.settings.backoff, attempt.number, call.waitedMs, this.#clock)
+    const waitMs = elsewhere ? 0 : Math.max(asked ?? 0, ownMs)
     const now = attempt.endedAt || this.#clock.now()
     if (now + waitMs >= call.deadlineAt) return FINAL
-    if (this.#budget.tryWithdraw(now)) return waitMs
+    if (this.#budget.tryWithdraw(now)) {
+      call.waitedMs = ownMs
+      return waitMs
+    }
     this.#onUnpaid?.()
     return FINAL
   }

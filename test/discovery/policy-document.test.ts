@@ -243,7 +243,7 @@ describe('resolvePolicy', () => {
       { service: 'a', timeout: '500ms', retry: { backoff: { base: '100ms' } } },
     )
     expect(settings.retry.perTryTimeoutMs).toBe(500)
-    expect(settings.retry.backoff).toEqual({ baseMs: 100, maxMs: 100 })
+    expect(settings.retry.backoff).toEqual({ baseMs: 100, maxMs: 100, jitter: 'full' })
   })
 
   it('is frozen to the last level and leaves the documents as they were', () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { fullJitter } from '../../src/resilience/backoff.ts'
+import { backoffMs } from '../../src/resilience/backoff.ts'
 import { RateLimitPolicy, resolveRateLimit } from '../../src/resilience/rate-limit.ts'
 import { RetryBudget } from '../../src/resilience/retry-budget.ts'
 import { Tally } from '../../src/resilience/tally.ts'
@@ -124,10 +124,40 @@ describe('backoff', () => {
   it('is uniform below a bound that doubles up to the maximum', () => {
     const clock = new FakeClock()
     for (const [retry, bound] of [25, 50, 100, 200, 250, 250].entries()) {
-      const waits = Array.from({ length: 500 }, () => fullJitter({ baseMs: 25, maxMs: 250 }, retry, clock))
+      const waits = Array.from({ length: 500 }, () =>
+        backoffMs({ baseMs: 25, maxMs: 250, jitter: 'full' }, retry, 0, clock),
+      )
       expect(Math.max(...waits)).toBeLessThan(bound)
       expect(Math.max(...waits)).toBeGreaterThan(bound * 0.9)
       expect(Math.min(...waits)).toBeLessThan(bound * 0.1)
+    }
+  })
+
+  it('of the equal family is between half of that bound and the bound', () => {
+    const clock = new FakeClock()
+    for (const [retry, bound] of [25, 50, 100, 200, 250].entries()) {
+      const waits = Array.from({ length: 500 }, () =>
+        backoffMs({ baseMs: 25, maxMs: 250, jitter: 'equal' }, retry, 0, clock),
+      )
+      expect(Math.min(...waits)).toBeGreaterThanOrEqual(bound / 2)
+      expect(Math.min(...waits)).toBeLessThan(bound * 0.6)
+      expect(Math.max(...waits)).toBeLessThan(bound)
+    }
+  })
+
+  it('of the decorrelated family is between the base and three times the last wait, up to the maximum', () => {
+    const clock = new FakeClock()
+    for (const [last, bound] of [
+      [0, 75],
+      [40, 120],
+      [200, 250],
+    ] as const) {
+      const waits = Array.from({ length: 500 }, () =>
+        backoffMs({ baseMs: 25, maxMs: 250, jitter: 'decorrelated' }, 3, last, clock),
+      )
+      expect(Math.min(...waits)).toBeGreaterThanOrEqual(25)
+      expect(Math.max(...waits)).toBeLessThanOrEqual(bound)
+      expect(Math.max(...waits)).toBeGreaterThan(bound * 0.9)
     }
   })
 })
