@@ -237,7 +237,7 @@ const through = callThrough(full)
 const circuits: OpossumCircuitBreaker[] = []
 const figures = {
   callNs: Math.round(nanoseconds(10_000, through)),
-  callBytes: bytes(5_000, through),
+  callBytes: bytes(500, through),
   pickNs10: Math.round(pickNs(10)),
   pickNs10k: Math.round(pickNs(10_000)),
   ...Object.fromEntries(BALANCER_NAMES.map((name) => [`pickNs10k ${name}`, Math.round(pickNs(10_000, name))])),
