@@ -63,6 +63,8 @@ export class Servers {
     const instance = announcedInstance(newInstanceId(service), { ...announcement, protocol: 'http' })
     const served = { instance, server }
     this.#served.set(served, undefined)
+    // While it began to listen, something may have come into force.
+    Object.assign(server, this.#inForce())
     try {
       await this.#membership.registry?.register(instance)
     } catch (error) {
@@ -105,11 +107,8 @@ export class Servers {
   /** New intentions and limits; requests in progress keep theirs. */
   viewChanged(view: ServiceView): void {
     if (view.service !== MESH_DOCUMENT && view.service !== this.#shared.settings.service) return
-    const { authorizer, stack } = this.#inForce()
-    for (const { server } of this.#served.keys()) {
-      server.authorizer = authorizer
-      server.stack = stack
-    }
+    const inForce = this.#inForce()
+    for (const { server } of this.#served.keys()) Object.assign(server, inForce)
   }
 
   /** All leave the mesh. Never rejects. */
