@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import { resolveHttpTransport } from '../../src/client/http-transport.ts'
 import { always, ScriptedServer } from '../support/scripted-server.ts'
@@ -85,19 +86,20 @@ describe('the connections of an endpoint', () => {
   })
 
   it('of a withdrawn endpoint finish what runs, within the grace; who waits goes elsewhere', async () => {
-    const rig = await rigWith((req, res) => void setTimeout(() => res.end('ok'), req.url === '/slow' ? 5_000 : 100), {
+    const held: ServerResponse[] = []
+    const rig = await rigWith((req, res) => void (req.url === '/quick' ? held.unshift(res) : held.push(res)), {
       connections: { maxConnections: 2 },
       retry: { attempts: 1 },
     })
     const quick = rig.http.get('/quick')
     const slow = rig.http.get('/slow')
     const pool = rig.transport.poolOf(rig.endpoint)
-    await until(() => pool.reachable && rig.endpoint.pending === 2)
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    await until(() => held.length === 2)
     const waiting = rig.http.post('/waiting', 'x')
-    pool.close(200)
+    pool.close(1_000)
     await expect(waiting).rejects.toMatchObject({ code: 'connect-failed', sent: false })
     await expect(rig.http.post('/late', 'x')).rejects.toMatchObject({ code: 'connect-failed', sent: false })
+    held[0]!.end('ok')
     expect((await quick).status).toBe(200)
     await expect(slow).rejects.toMatchObject({ code: 'connection-lost', sent: true })
     await until(() => rig.transport.connections === 0)
