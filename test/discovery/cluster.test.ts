@@ -1,27 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import type { Balancer, Endpoint } from '../../src/core/endpoint.ts'
 import { ServiceCluster } from '../../src/discovery/cluster.ts'
-import type { Instance } from '../../src/discovery/wire.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
+import { instance } from '../support/instance.ts'
 
 const first: Balancer = { name: 'first', picker: (endpoints) => ({ pick: () => endpoints[0] }) }
-
-function instance(id: string, change: Partial<Instance> = {}): Instance {
-  return {
-    service: 'inventory',
-    id,
-    address: '127.0.0.1',
-    port: 8080,
-    protocol: 'http',
-    tls: true,
-    zone: undefined,
-    version: undefined,
-    weight: 100,
-    metadata: {},
-    state: 'ready',
-    ...change,
-  }
-}
 
 function setUp(): { clock: FakeClock; cluster: ServiceCluster; ids: () => string[] } {
   const clock = new FakeClock()
@@ -32,21 +15,21 @@ function setUp(): { clock: FakeClock; cluster: ServiceCluster; ids: () => string
 describe('a cluster', () => {
   it('keeps the endpoint objects that survive a change, with all that is known of them', () => {
     const { cluster } = setUp()
-    cluster.apply([instance('a'), instance('b')], false)
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b')], false)
     const a = cluster.endpoints.find((endpoint) => endpoint.id === 'a') as Endpoint
     a.estimateMs = 12
-    cluster.apply([instance('a', { weight: 10 }), instance('c')], false)
+    cluster.apply([instance('inventory', 'a', { weight: 10 }), instance('inventory', 'c')], false)
     expect(cluster.endpoints.find((endpoint) => endpoint.id === 'a')).toBe(a)
     expect(a.weight).toBe(10)
   })
 
   it('makes another endpoint of an instance that has moved, and withdraws the old one', () => {
     const { cluster } = setUp()
-    cluster.apply([instance('a')], false)
+    cluster.apply([instance('inventory', 'a')], false)
     const old = cluster.endpoints[0] as Endpoint
     let closed = 0
     old.transport = { close: () => void closed++ }
-    cluster.apply([instance('a', { port: 9090 })], false)
+    cluster.apply([instance('inventory', 'a', { port: 9090 })], false)
     expect(cluster.endpoints.map((endpoint) => endpoint.port)).toEqual([9090])
     expect(old.withdrawn).toBe(true)
     expect(closed).toBe(1)
@@ -54,14 +37,14 @@ describe('a cluster', () => {
 
   it('removes a single endpoint that has vanished, at once', () => {
     const { cluster, ids } = setUp()
-    cluster.apply([instance('a'), instance('b'), instance('c')], false)
-    cluster.apply([instance('a'), instance('b')], false)
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b'), instance('inventory', 'c')], false)
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b')], false)
     expect(ids()).toEqual(['a', 'b'])
   })
 
   it('does not believe an empty answer: what still works goes on being called', () => {
     const { clock, cluster, ids } = setUp()
-    cluster.apply([instance('a'), instance('b')], false)
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b')], false)
     cluster.apply([], false)
     expect(ids()).toEqual(['a', 'b'])
     clock.advance(31_000)
@@ -73,15 +56,15 @@ describe('a cluster', () => {
 
   it('believes an empty answer that is meant', () => {
     const { cluster, ids } = setUp()
-    cluster.apply([instance('a'), instance('b')], false)
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b')], false)
     cluster.apply([], true)
     expect(ids()).toEqual([])
   })
 
   it('keeps a vanished majority for 30 s, then lets it go for those that are listed', () => {
     const { clock, cluster, ids } = setUp()
-    cluster.apply([instance('a'), instance('b'), instance('c')], false)
-    cluster.apply([instance('a')], false)
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b'), instance('inventory', 'c')], false)
+    cluster.apply([instance('inventory', 'a')], false)
     expect(ids()).toEqual(['a', 'b', 'c'])
     expect(cluster.inLimbo).toBe(2)
     clock.advance(30_001)
@@ -91,18 +74,18 @@ describe('a cluster', () => {
 
   it('takes a vanished endpoint back that is listed again', () => {
     const { clock, cluster, ids } = setUp()
-    cluster.apply([instance('a'), instance('b'), instance('c')], false)
-    cluster.apply([instance('a')], false)
-    cluster.apply([instance('a'), instance('b')], false)
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b'), instance('inventory', 'c')], false)
+    cluster.apply([instance('inventory', 'a')], false)
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b')], false)
     clock.advance(30_001)
     expect(ids()).toEqual(['a', 'b'])
   })
 
   it('calls draining endpoints only when no other is left', () => {
     const { cluster, ids } = setUp()
-    cluster.apply([instance('a', { state: 'draining' }), instance('b')], false)
+    cluster.apply([instance('inventory', 'a', { state: 'draining' }), instance('inventory', 'b')], false)
     expect(ids()).toEqual(['b'])
-    cluster.apply([instance('a', { state: 'draining' })], true)
+    cluster.apply([instance('inventory', 'a', { state: 'draining' })], true)
     expect(ids()).toEqual(['a'])
   })
 
@@ -112,11 +95,11 @@ describe('a cluster', () => {
     cluster.slowStartMs = 10_000
     const warmAt = (): Record<string, number> =>
       Object.fromEntries(cluster.endpoints.map((each) => [each.id, each.warmAt]))
-    cluster.apply([instance('a'), instance('b')], false)
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b')], false)
     expect(warmAt()).toEqual({ a: 0, b: 0 })
     clock.advance(1_000)
-    cluster.apply([instance('a'), instance('c')], true)
-    cluster.apply([instance('a'), instance('c'), instance('b')], true)
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'c')], true)
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'c'), instance('inventory', 'b')], true)
     expect(warmAt()).toEqual({ a: 0, b: 12_000, c: 12_000 })
     cluster.slowStartMs = 3_000
     cluster.rebalance()
@@ -131,7 +114,7 @@ describe('a cluster', () => {
     const leave = cluster.whenAvailable(3_000, () => heard.push('left'))
     leave()
     clock.advance(100)
-    cluster.apply([instance('a')], false)
+    cluster.apply([instance('inventory', 'a')], false)
     expect(heard).toEqual(['bounded false', 'early true'])
     expect(clock.timers).toBe(0)
   })

@@ -10,7 +10,8 @@ import { ROUTES } from '../../src/registry/api.ts'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
 import { MemoryStorage } from '../../src/registry/memory-storage.ts'
 import { StorageError } from '../../src/registry/storage.ts'
-import { csrOf, instance, join, newKey, request, TestSession } from '../support/registry-session.ts'
+import { instance } from '../support/instance.ts'
+import { csrOf, join, newKey, request, TestSession } from '../support/registry-session.ts'
 
 let registry: Registry
 const OPTIONS = { port: 0, memory: true, log: false, joinsPerSecond: 1_000, signingsPerSecond: 1_000 } as const

@@ -7,7 +7,7 @@ import { ServiceHistory } from '../../src/registry/service-history.ts'
 import { RegistryState } from '../../src/registry/state.ts'
 import { type Watcher, WatchHub } from '../../src/registry/watch-hub.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { instance } from '../support/registry-session.ts'
+import { instance } from '../support/instance.ts'
 
 class PaperWatcher implements Watcher {
   readonly acknowledges = true

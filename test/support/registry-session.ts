@@ -89,23 +89,6 @@ export async function join(registry: Registry, service: string, token?: string):
   return { key, cert: (answer.json as JoinResponse).certificate }
 }
 
-export function instance(service: string, id: string, more: Partial<Instance> = {}): Instance {
-  return {
-    service,
-    id,
-    address: '127.0.0.1',
-    port: 8080,
-    protocol: 'http',
-    tls: true,
-    zone: undefined,
-    version: undefined,
-    weight: 100,
-    metadata: {},
-    state: 'ready',
-    ...more,
-  }
-}
-
 type OfType<T extends ServerMessage['type']> = Extract<ServerMessage, { type: T }>
 
 /** A session, with everything it received. */
