@@ -8,15 +8,10 @@
  * written, deciding -> streaming: handed to the caller, no more attempts · any -> over: settled, exactly once
  */
 import type { Dispatcher } from 'undici'
-import { Attempt } from '../core/attempt.ts'
-import type { Timer } from '../core/clock.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { NOT_EXECUTED } from '../core/headers.ts'
 import { outcome as makeOutcome, type Outcome, SUCCESS } from '../core/outcome.ts'
-import { endAttempt, NOT_DECISIVE, startAttempt } from '../resilience/execution.ts'
-import { LOST } from '../resilience/hedge.ts'
-import { AttemptFailed } from '../resilience/repeat.ts'
-import { awaitEndpoint } from './await-endpoint.ts'
+import { ClientAttempt } from './client-attempt.ts'
 import type { HttpCall, ReceivedHeaders } from './http-call.ts'
 import { GONE, type HttpConnection } from './http-connection.ts'
 import { answerOutcome, isInvalid, outcomeOf } from './http-outcome.ts'
@@ -31,20 +26,12 @@ const ABORTED = Object.freeze(new Error('the attempt is over'))
 
 type Phase = 'waiting' | 'written' | 'collecting' | 'deciding' | 'limited' | 'streaming' | 'leftover'
 
-export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, ConnectionUser, BodySource {
+export class HttpAttempt extends ClientAttempt implements Dispatcher.DispatchHandler, ConnectionUser, BodySource {
   declare readonly call: HttpCall
   waitingIn: HttpPool | undefined = undefined
   ahead: ConnectionUser | undefined = undefined
   behind: ConnectionUser | undefined = undefined
-  readonly #resolve: (answer: unknown) => void
-  readonly #reject: (error: unknown) => void
-  /** p-retry waits for it, because another attempt was granted before. */
-  readonly #driven: boolean
   #phase: Phase = 'waiting'
-  #over = false
-  #timer: Timer | undefined = undefined
-  /** The timer is the attempt's own, not the call's deadline. */
-  #ownTimeout = false
   #connection: HttpConnection | undefined = undefined
   #controller: Dispatcher.DispatchController | undefined = undefined
   #statusText = ''
@@ -52,18 +39,8 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
   #body: ResponseBody | undefined = undefined
   #outcome: Outcome = SUCCESS
 
-  constructor(call: HttpCall, resolve: (answer: unknown) => void, reject: (error: unknown) => void, driven: boolean) {
-    super(call)
-    this.#driven = driven
-    this.#resolve = resolve
-    this.#reject = reject
-  }
-
-  start(): void {
-    const code = startAttempt(this.call.stack, this)
-    if (code === undefined) this.launch()
-    else if (code === 'no-endpoints') this.#awaitEndpoint(this.call.stack.clock.now())
-    else this.#notStarted(code)
+  second(): HttpAttempt {
+    return new HttpAttempt(this.call, this.resolve, this.reject, this.driven)
   }
 
   // The pool's answers.
@@ -85,13 +62,13 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
   }
 
   refused(code: ErrorCode, cause: unknown): void {
-    if (!this.#over) this.#end(makeOutcome('refused', code, cause))
+    if (!this.over) this.end(makeOutcome('refused', code, cause))
   }
 
   // undici's callbacks.
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    if (this.#over) {
+    if (this.over) {
       controller.abort(ABORTED)
       return
     }
@@ -106,7 +83,7 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
     headers: ReceivedHeaders,
     statusText = '',
   ): void {
-    if (status < 200 || this.#over) return
+    if (status < 200 || this.over) return
     this.status = status
     this.#statusText = statusText
     this.#headers = headers
@@ -127,53 +104,53 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
     else {
       this.#phase = 'deciding'
       queueMicrotask(() => {
-        if (this.#phase === 'deciding' && !this.#over) this.#handOver(controller)
+        if (this.#phase === 'deciding' && !this.over) this.#handOver(controller)
       })
     }
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
     const body = this.#body
-    if (body === undefined || (this.#over && this.#phase !== 'leftover')) return
+    if (body === undefined || (this.over && this.#phase !== 'leftover')) return
     body.push(chunk)
-    if (this.#phase === 'limited' && body.buffered > SMALL_BYTES) this.#end(this.#outcome)
+    if (this.#phase === 'limited' && body.buffered > SMALL_BYTES) this.end(this.#outcome)
   }
 
   onResponseEnd(): void {
     const connection = this.#letGo()
     if (this.#phase === 'leftover') {
-      this.#stopTimer()
+      this.stopTimer()
       this.#body!.end()
       this.call.finish()
       return
     }
-    if (this.#over || this.#body === undefined) return
+    if (this.over || this.#body === undefined) return
     if (connection?.broken === true && this.#endsWithConnection()) {
       // Without a length, a broken connection looks like the end of the body.
-      this.#end(
+      this.end(
         makeOutcome('failure', 'connection-lost', new Error('the connection broke within the body'), this.status),
       )
       return
     }
     this.#body.end()
-    this.#end(this.#outcome)
+    this.end(this.#outcome)
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
     const connection = this.#letGo()
     if (this.#phase === 'leftover') {
-      this.#stopTimer()
+      this.stopTimer()
       this.#body!.fail(this.call.failure(makeOutcome('failure', 'connection-lost', error)))
       this.call.finish()
       return
     }
-    if (this.#over) return
-    if (this.#phase !== 'waiting') this.#end(outcomeOf(error))
-    else if (isInvalid(error)) this.#end(makeOutcome('cancelled', 'invalid-options', error))
+    if (this.over) return
+    if (this.#phase !== 'waiting') this.end(outcomeOf(error))
+    else if (isInvalid(error)) this.end(makeOutcome('cancelled', 'invalid-options', error))
     else if (error === GONE || connection?.usable !== true) {
       // It closed before a byte was written. The next one is looked for within the same attempt and its time.
       this.call.transport.poolOf(this.endpoint!).take(this)
-    } else this.#end(makeOutcome('refused', 'connect-failed', error))
+    } else this.end(makeOutcome('refused', 'connect-failed', error))
   }
 
   onRequestUpgrade(controller: Dispatcher.DispatchController): void {
@@ -191,79 +168,29 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
   }
 
   cancelBody(reason: unknown): void {
-    if (!this.#over) this.#end(makeOutcome('cancelled', 'cancelled', reason))
+    if (!this.over) this.end(makeOutcome('cancelled', 'cancelled', reason))
     else if (this.#phase === 'leftover') {
-      this.#stopTimer()
+      this.stopTimer()
       this.call.finish()
     }
-    this.#abort()
+    this.abort()
   }
 
-  /** The timer fired, and so has everything that was already waiting in our own event loop. */
-  timeUp(): void {
+  override timeUp(): void {
     if (this.#phase === 'leftover') this.#breakOff(makeOutcome('failure', 'deadline-exceeded'))
-    if (this.#over) return
-    const unreachable = !this.sent && !this.call.transport.poolOf(this.endpoint!).reachable
-    const code = !this.#ownTimeout ? 'deadline-exceeded' : unreachable ? 'connect-failed' : 'attempt-timeout'
-    this.#end(makeOutcome(this.sent ? 'failure' : 'refused', code))
-    this.#abort()
+    super.timeUp()
   }
 
-  /** Another try of the same call, which answers for this one if it is the better. */
-  second(): HttpAttempt {
-    return new HttpAttempt(this.call, this.#resolve, this.#reject, this.#driven)
+  protected connect(): void {
+    this.call.transport.poolOf(this.endpoint!).take(this)
   }
 
-  /** Our side wants no more of it. */
-  giveUp(cause: unknown): void {
-    if (this.#over) return
-    this.#end(makeOutcome('cancelled', 'cancelled', cause))
-    this.#abort()
+  protected leaveQueue(): void {
+    if (this.waitingIn !== undefined) this.waitingIn.leave(this)
   }
 
-  /** The other attempt has won. */
-  #lose(): void {
-    if (this.#over) return
-    this.#end(LOST)
-    this.#abort()
-  }
-
-  /** It was let start: goes on its way. */
-  launch(): void {
-    const { call } = this
-    const { clock, retry } = call.stack
-    let ms = call.deadlineAt - this.startedAt
-    if (retry.settings.perTryTimeoutMs < ms && retry.mayFollow(this)) {
-      ms = retry.settings.perTryTimeoutMs
-      this.#ownTimeout = true
-    }
-    if (ms !== Number.POSITIVE_INFINITY) this.#timer = clock.startTimer(ms, timeUpSoon, this)
-    call.attemptRuns(this)
-    call.transport.poolOf(this.endpoint!).take(this)
-  }
-
-  #awaitEndpoint(since: number): void {
-    const { call } = this
-    awaitEndpoint(call.stack, call, since, call.transport.closed, (ended) => {
-      if (ended !== undefined) {
-        this.#notStarted(ended)
-        return
-      }
-      const code = startAttempt(call.stack, this)
-      if (code === undefined) this.launch()
-      else if (code === 'no-endpoints') this.#awaitEndpoint(since)
-      else this.#notStarted(code)
-    })
-  }
-
-  #notStarted(code: ErrorCode): void {
-    const { call } = this
-    this.#over = true
-    const failedBefore = call.reports !== undefined
-    if (code === 'cancelled') this.#reject(call.endWith('cancelled', code, call.cancelledBy))
-    else if (code === 'deadline-exceeded') {
-      this.#reject(call.endWith(failedBefore ? 'failure' : 'cancelled', code, undefined))
-    } else this.#reject(call.endWith('refused', code, undefined))
+  protected get reachable(): boolean {
+    return this.call.transport.poolOf(this.endpoint!).reachable
   }
 
   /** The caller gets the answer now and the body as it comes. */
@@ -271,42 +198,26 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
     const { call } = this
     this.#controller = controller
     this.#phase = 'streaming'
-    call.committed = true
-    const beside = call.attemptOver(this)
-    if (beside !== undefined) beside.#lose()
-    this.#rearm(call.route.streaming ? Number.POSITIVE_INFINITY : call.deadlineAt)
+    this.commit(call.route.streaming ? Number.POSITIVE_INFINITY : call.deadlineAt)
     this.#answer()
   }
 
   #answer(): void {
     const body = this.#body!
     body.stream(this)
-    this.#resolve(this.call.answer(this.status, this.#statusText, this.#headers!, body))
+    this.resolve(this.call.answer(this.status, this.#statusText, this.#headers!, body))
   }
 
-  /** Over: tells the execution, then the caller, unless another attempt follows. */
-  #end(outcome: Outcome): void {
+  protected superseded(): void {
+    if (this.#phase === 'limited') this.abort()
+  }
+
+  protected conclude(outcome: Outcome): void {
     const { call } = this
-    this.#over = true
-    this.#stopTimer()
-    if (this.waitingIn !== undefined) this.waitingIn.leave(this)
-    const waitMs = endAttempt(call.stack, this, outcome)
-    if (waitMs === NOT_DECISIVE) {
-      if (this.#phase === 'limited') this.#abort()
-      return
-    }
-    const beside = call.attemptOver(this)
-    if (waitMs >= 0) {
-      if (this.#phase === 'limited') this.#abort()
-      if (this.#driven) this.#reject(new AttemptFailed(waitMs))
-      else call.again(waitMs)
-      return
-    }
-    if (beside !== undefined) beside.#lose()
     if (this.#phase === 'limited' && !this.#body!.complete && outcome === this.#outcome) {
       // A failure with a long body, and no further attempt: it is the caller's to read.
       this.#phase = 'leftover'
-      this.#rearm(call.deadlineAt)
+      this.rearm(call.deadlineAt)
       call.leftover = () => this.#breakOff(makeOutcome('cancelled', 'cancelled'))
       this.#answer()
       return
@@ -315,15 +226,15 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
     if (this.#phase === 'streaming') {
       if (outcome !== this.#outcome) this.#body!.fail(call.failure(outcome))
     } else if (this.#body?.complete === true) this.#answer()
-    else this.#reject(call.failure(outcome))
+    else this.reject(call.failure(outcome))
   }
 
   /** The call is settled, its body is not: the reader is told, the connection is given up. */
   #breakOff(outcome: Outcome): void {
-    this.#stopTimer()
+    this.stopTimer()
     this.#body!.fail(this.call.failure(outcome))
     this.call.finish()
-    this.#abort()
+    this.abort()
   }
 
   #endsWithConnection(): boolean {
@@ -334,8 +245,8 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
     )
   }
 
-  /** Stops the transport. Costs the connection, if the request is on it. */
-  #abort(): void {
+  /** Costs the connection, if the request is on it. */
+  protected abort(): void {
     this.#controller?.abort(ABORTED)
   }
 
@@ -346,26 +257,4 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
     if (connection !== undefined) this.call.transport.poolOf(this.endpoint!).release(connection)
     return connection
   }
-
-  #rearm(until: number): void {
-    const { clock } = this.call.stack
-    if (this.#timer !== undefined && !this.#ownTimeout && until === this.call.deadlineAt) return
-    this.#stopTimer()
-    this.#ownTimeout = false
-    if (until !== Number.POSITIVE_INFINITY) this.#timer = clock.startTimer(until - clock.now(), timeUpSoon, this)
-  }
-
-  #stopTimer(): void {
-    if (this.#timer !== undefined) this.call.stack.clock.stopTimer(this.#timer)
-    this.#timer = undefined
-  }
-}
-
-/** After a stall of our own loop the answer may be in the socket already: one turn of the loop lets it win. */
-function timeUpSoon(attempt: HttpAttempt): void {
-  setImmediate(timeUp, attempt)
-}
-
-function timeUp(attempt: HttpAttempt): void {
-  attempt.timeUp()
 }

@@ -2,14 +2,12 @@
  * One HTTP call: starts its attempts, waits for a first endpoint, listens to the caller's signal, and settles the one promise
  * that was made in the caller's own async context (undici's callbacks run in that of whichever request opened the socket).
  */
-import { Call, type HashKey, type Route } from '../core/call.ts'
-import type { Timer } from '../core/clock.ts'
+import type { Call, HashKey, Route } from '../core/call.ts'
 import type { MeshError } from '../core/errors.ts'
-import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
-import { endCall, hedgeDelay, startCall, startHedge } from '../resilience/execution.ts'
-import { repeat } from '../resilience/repeat.ts'
+import type { Outcome } from '../core/outcome.ts'
 import type { Stack } from '../resilience/stack.ts'
 import { callError } from './call-error.ts'
+import { ClientCall } from './client-call.ts'
 import { hashKeyOf } from './hash-key.ts'
 import { HttpAttempt } from './http-attempt.ts'
 import { type RequestBody, StreamedBody } from './http-request-body.ts'
@@ -31,8 +29,7 @@ export type ReceivedHeaders = Readonly<Record<string, string | string[] | undefi
 /** Makes what the caller gets from what arrived. */
 export type Answer<R> = (status: number, statusText: string, headers: ReceivedHeaders, body: ResponseBody) => R
 
-export class HttpCall<R = unknown> extends Call {
-  readonly stack: Stack
+export class HttpCall<R = unknown> extends ClientCall {
   readonly transport: HttpTransport
   /** Set anew by filters, before it is sent. */
   request: PreparedRequest
@@ -41,13 +38,7 @@ export class HttpCall<R = unknown> extends Call {
   throwsReason = false
   /** Settled, but the caller is still reading the long body of a failure: who ends it if the signal fires now. */
   leftover: (() => void) | undefined = undefined
-  /** The attempt that runs, and the hedge beside it, if it is late. */
-  #late: HttpAttempt | undefined = undefined
-  #hedge: HttpAttempt | undefined = undefined
-  #hedgeTimer: Timer | undefined = undefined
   readonly #signal: AbortSignal | undefined
-  #resolve!: (answer: unknown) => void
-  #reject!: (error: unknown) => void
   /** What the caller is told; kept, because p-retry passes only errors on and a signal's reason may be anything. */
   #failure: { readonly error: unknown } | undefined = undefined
 
@@ -61,20 +52,15 @@ export class HttpCall<R = unknown> extends Call {
     parent: Call | undefined,
     signal: AbortSignal | undefined,
   ) {
-    const now = stack.clock.now()
-    const own = now + Math.min(timeoutMs, stack.timeoutMs)
-    super(route, now, parent === undefined ? own : Math.min(own, parent.deadlineAt), parent)
-    this.stack = stack
+    super(stack, route, timeoutMs, parent)
     this.transport = transport
     this.request = request
     this.answer = answer
     this.#signal = signal
   }
 
-  /** No further attempts, whatever happens to the first. */
-  once(): void {
-    this.idempotent = false
-    this.committed = true
+  get closed(): boolean {
+    return this.transport.closed
   }
 
   override keyOf(source: HashKey): string | undefined {
@@ -93,50 +79,16 @@ export class HttpCall<R = unknown> extends Call {
       }
       content.onFailed = (error) => this.cancel(error)
     }
-    startCall(this.stack, this)
-    if (this.trace === undefined && this.parent !== undefined) this.trace = this.parent.trace
+    this.begin()
     return new Promise<R>((resolve, reject) => {
-      this.#resolve = resolve as (answer: unknown) => void
-      this.#reject = reject
+      this.resolve = resolve as (answer: unknown) => void
+      this.reject = reject
       if (signal !== undefined) {
         if (signal.aborted) this.cancel(signal.reason)
         else signal.addEventListener('abort', this)
       }
-      new HttpAttempt(this, this.#resolve, reject, false).start()
+      this.startFirst()
     })
-  }
-
-  /** `attempt` runs. If it has not ended in time, another may begin beside it. */
-  attemptRuns(attempt: HttpAttempt): void {
-    this.onCancel = giveUp
-    if (attempt.hedge) return
-    this.#late = attempt
-    const ms = hedgeDelay(this.stack, attempt)
-    if (ms < this.deadlineAt - attempt.startedAt) this.#hedgeTimer = this.stack.clock.startTimer(ms, hedge, this)
-  }
-
-  /** `attempt` has been decided for, or has ended. The one beside it is returned. */
-  attemptOver(attempt: HttpAttempt): HttpAttempt | undefined {
-    if (this.#hedgeTimer !== undefined) this.stack.clock.stopTimer(this.#hedgeTimer)
-    this.#hedgeTimer = undefined
-    if (this.#hedge === undefined) return undefined
-    return attempt === this.#hedge ? this.#late : this.#hedge
-  }
-
-  /** @internal */
-  hedgeNow(): void {
-    this.#hedgeTimer = undefined
-    const beside = this.#late!.second()
-    if (!startHedge(this.stack, beside)) return
-    this.#hedge = beside
-    beside.launch()
-  }
-
-  /** @internal */
-  giveUpRunning(cause: unknown): void {
-    const late = this.#late
-    this.#hedge?.giveUp(cause)
-    late?.giveUp(cause)
   }
 
   /** The caller's signal fired. */
@@ -145,25 +97,6 @@ export class HttpCall<R = unknown> extends Call {
     else this.cancel(this.#signal?.reason)
   }
 
-  /** The first attempt failed and another was granted: from here on p-retry drives. */
-  again(waitMs: number): void {
-    repeat(
-      this.stack,
-      this,
-      waitMs,
-      () => new Promise<unknown>((resolve, reject) => new HttpAttempt(this, resolve, reject, true).start()),
-    ).then(this.#resolve, (error) => this.#reject(this.#failure === undefined ? error : this.#failure.error))
-  }
-
-  /** It ended without an attempt ending. */
-  endWith(verdict: Outcome['verdict'], code: NonNullable<Outcome['code']>, cause: unknown): unknown {
-    const outcome = makeOutcome(verdict, code, cause)
-    endCall(this.stack, this, outcome)
-    this.finish()
-    return this.failure(outcome)
-  }
-
-  /** Nothing more will happen: lets go of what the caller gave. */
   finish(): void {
     this.leftover = undefined
     this.#signal?.removeEventListener('abort', this)
@@ -171,7 +104,6 @@ export class HttpCall<R = unknown> extends Call {
     if (content instanceof StreamedBody) content.stop()
   }
 
-  /** What the caller is told about `outcome`. */
   failure(outcome: Outcome): unknown {
     const error: unknown | MeshError =
       this.throwsReason && outcome.code === 'cancelled' && this.#signal?.aborted === true
@@ -180,13 +112,16 @@ export class HttpCall<R = unknown> extends Call {
     this.#failure = { error }
     return error
   }
-}
 
-function hedge(call: HttpCall): void {
-  call.hedgeNow()
-}
+  protected attempt(
+    resolve: (answer: unknown) => void,
+    reject: (error: unknown) => void,
+    driven: boolean,
+  ): HttpAttempt {
+    return new HttpAttempt(this, resolve, reject, driven)
+  }
 
-/** One function for all calls, called as their method. */
-function giveUp(this: HttpCall, cause: unknown): void {
-  this.giveUpRunning(cause)
+  protected passedOn(error: unknown): unknown {
+    return this.#failure === undefined ? error : this.#failure.error
+  }
 }

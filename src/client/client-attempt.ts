@@ -1,0 +1,168 @@
+/**
+ * One attempt of a client's call, as far as it is the same for every protocol: it is let start, waits for a first endpoint, has one timer,
+ * may be one of two (hedged), and ends exactly once. What it says on the wire is the business of its two heirs.
+ */
+import { Attempt } from '../core/attempt.ts'
+import type { Timer } from '../core/clock.ts'
+import type { ErrorCode } from '../core/errors.ts'
+import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
+import { endAttempt, NOT_DECISIVE, startAttempt } from '../resilience/execution.ts'
+import { LOST } from '../resilience/hedge.ts'
+import { AttemptFailed } from '../resilience/repeat.ts'
+import { awaitEndpoint } from './await-endpoint.ts'
+import type { ClientCall } from './client-call.ts'
+
+export abstract class ClientAttempt extends Attempt {
+  declare readonly call: ClientCall
+  /** Settled by the attempt that decides the call. */
+  protected readonly resolve: (answer: unknown) => void
+  protected readonly reject: (error: unknown) => void
+  /** p-retry waits for it, because another attempt was granted before. */
+  protected readonly driven: boolean
+  protected over = false
+  #timer: Timer | undefined = undefined
+  /** The timer is the attempt's own, not the call's deadline. */
+  #ownTimeout = false
+
+  constructor(call: ClientCall, resolve: (answer: unknown) => void, reject: (error: unknown) => void, driven: boolean) {
+    super(call)
+    this.driven = driven
+    this.resolve = resolve
+    this.reject = reject
+  }
+
+  /** Another try of the same call, which answers for this one if it is the better. */
+  abstract second(): ClientAttempt
+  /** Asks the endpoint's pool for a connection. */
+  protected abstract connect(): void
+  /** It waits for a connection no more. */
+  protected abstract leaveQueue(): void
+  /** Stops the transport. */
+  protected abstract abort(): void
+  /** Whether any connection stands to its endpoint; if not, whoever waits is waiting for the way, not for a turn. */
+  protected abstract get reachable(): boolean
+  /** Another attempt will answer in its place. */
+  protected abstract superseded(): void
+  /** It decided the call, which is over. */
+  protected abstract conclude(outcome: Outcome): void
+
+  start(): void {
+    const code = startAttempt(this.call.stack, this)
+    if (code === undefined) this.launch()
+    else if (code === 'no-endpoints') this.#awaitEndpoint(this.call.stack.clock.now())
+    else this.#notStarted(code)
+  }
+
+  /** It was let start: goes on its way. */
+  launch(): void {
+    const { call } = this
+    const { clock, retry } = call.stack
+    let ms = call.deadlineAt - this.startedAt
+    if (retry.settings.perTryTimeoutMs < ms && retry.mayFollow(this)) {
+      ms = retry.settings.perTryTimeoutMs
+      this.#ownTimeout = true
+    }
+    if (ms !== Number.POSITIVE_INFINITY) this.#timer = clock.startTimer(ms, timeUpSoon, this)
+    call.attemptRuns(this)
+    this.connect()
+  }
+
+  /** The timer fired, and so has everything that was already waiting in our own event loop. */
+  timeUp(): void {
+    if (this.over) return
+    const unreachable = !this.sent && !this.reachable
+    const code = !this.#ownTimeout ? 'deadline-exceeded' : unreachable ? 'connect-failed' : 'attempt-timeout'
+    this.end(makeOutcome(this.sent ? 'failure' : 'refused', code))
+    this.abort()
+  }
+
+  /** Our side wants no more of it. */
+  giveUp(cause: unknown): void {
+    if (this.over) return
+    this.end(makeOutcome('cancelled', 'cancelled', cause))
+    this.abort()
+  }
+
+  /** The other attempt has won. */
+  protected lose(): void {
+    if (this.over) return
+    this.end(LOST)
+    this.abort()
+  }
+
+  /** Something of it has reached the caller: there will be no other, and its time is `until` from here on. */
+  protected commit(until: number): void {
+    const { call } = this
+    call.committed = true
+    call.attemptOver(this)?.lose()
+    this.rearm(until)
+  }
+
+  /** Over: tells the execution, then the caller, unless another attempt follows. */
+  protected end(outcome: Outcome): void {
+    const { call } = this
+    this.over = true
+    this.stopTimer()
+    this.leaveQueue()
+    const waitMs = endAttempt(call.stack, this, outcome)
+    if (waitMs === NOT_DECISIVE) {
+      this.superseded()
+      return
+    }
+    const beside = call.attemptOver(this)
+    if (waitMs >= 0) {
+      this.superseded()
+      if (this.driven) this.reject(new AttemptFailed(waitMs))
+      else call.again(waitMs)
+      return
+    }
+    beside?.lose()
+    this.conclude(outcome)
+  }
+
+  protected rearm(until: number): void {
+    const { clock } = this.call.stack
+    if (this.#timer !== undefined && !this.#ownTimeout && until === this.call.deadlineAt) return
+    this.stopTimer()
+    this.#ownTimeout = false
+    if (until !== Number.POSITIVE_INFINITY) this.#timer = clock.startTimer(until - clock.now(), timeUpSoon, this)
+  }
+
+  protected stopTimer(): void {
+    if (this.#timer !== undefined) this.call.stack.clock.stopTimer(this.#timer)
+    this.#timer = undefined
+  }
+
+  #awaitEndpoint(since: number): void {
+    const { call } = this
+    awaitEndpoint(call.stack, call, since, call.closed, (ended) => {
+      if (ended !== undefined) {
+        this.#notStarted(ended)
+        return
+      }
+      const code = startAttempt(call.stack, this)
+      if (code === undefined) this.launch()
+      else if (code === 'no-endpoints') this.#awaitEndpoint(since)
+      else this.#notStarted(code)
+    })
+  }
+
+  #notStarted(code: ErrorCode): void {
+    const { call } = this
+    this.over = true
+    const failedBefore = call.reports !== undefined
+    if (code === 'cancelled') this.reject(call.endWith('cancelled', code, call.cancelledBy))
+    else if (code === 'deadline-exceeded') {
+      this.reject(call.endWith(failedBefore ? 'failure' : 'cancelled', code, undefined))
+    } else this.reject(call.endWith('refused', code, undefined))
+  }
+}
+
+/** After a stall of our own loop the answer may be in the socket already: one turn of the loop lets it win. */
+function timeUpSoon(attempt: ClientAttempt): void {
+  setImmediate(timeUp, attempt)
+}
+
+function timeUp(attempt: ClientAttempt): void {
+  attempt.timeUp()
+}
