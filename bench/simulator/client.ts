@@ -176,7 +176,7 @@ class SimulatedCall extends Call {
 
   /** `attempt` runs. If it has not ended in time, another may begin beside it. */
   attemptRuns(attempt: SimulatedAttempt): void {
-    this.onCancel = () => {
+    this.whenCancelled = () => {
       const late = this.#late
       this.#beside?.giveUp()
       late?.giveUp()
@@ -295,7 +295,7 @@ class SimulatedAttempt extends Attempt {
       return
     }
     const timer = clock.startTimer(waitMs, () => next.start(), undefined)
-    call.onCancel = () => {
+    call.whenCancelled = () => {
       clock.stopTimer(timer)
       next.start()
     }

@@ -93,7 +93,7 @@ const NO_LIMITS = Object.freeze({ concurrency: undefined, ratePerSecond: undefin
 export function answersAfter(clock: Clock, durationMs: () => number, end: Outcome = SUCCESS): Handler {
   return (call, reply) => {
     const timer = clock.startTimer(durationMs(), reply, end)
-    call.onCancel = () => clock.stopTimer(timer)
+    call.whenCancelled = () => clock.stopTimer(timer)
   }
 }
 
@@ -140,7 +140,7 @@ export class Workers {
       return
     }
     const job: Job = { call, reply, gone: false }
-    call.onCancel = () => {
+    call.whenCancelled = () => {
       job.gone = true
     }
     this.#queue.push(job)

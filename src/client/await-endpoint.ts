@@ -32,13 +32,13 @@ export function awaitEndpoint(
   const leave = cluster.whenAvailable(left, (available) => {
     if (!waiting) return
     waiting = false
-    call.onCancel = undefined
+    call.whenCancelled = undefined
     if (available && cluster.picker.pick(call) === undefined) {
       clock.startTimer(Math.min(RECHECK_MS, left), proceed, undefined)
     } else proceed(undefined)
   })
   if (!waiting) return
-  call.onCancel = () => {
+  call.whenCancelled = () => {
     waiting = false
     leave()
     proceed('cancelled')

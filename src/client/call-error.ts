@@ -16,7 +16,7 @@ const WHY: Partial<Record<ErrorCode, string>> = {
   'connect-failed': 'no connection could be made',
   'identity-rejected': 'the identity was rejected',
   'connection-lost': 'the connection was lost',
-  'protocol-error': 'the answer was no valid HTTP',
+  'protocol-error': 'the answer was malformed',
   'refused-by-peer': 'it refused to execute the call',
   overloaded: 'it is overloaded',
   'server-error': 'it failed',

@@ -60,7 +60,7 @@ export abstract class ClientCall extends Call {
 
   /** `attempt` runs. If it has not ended in time, another may begin beside it. */
   attemptRuns(attempt: ClientAttempt): void {
-    this.onCancel = giveUp
+    this.whenCancelled = giveUp
     if (attempt.hedge) return
     this.#late = attempt
     const ms = hedgeDelay(this.stack, attempt)

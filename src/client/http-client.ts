@@ -198,7 +198,7 @@ export class HttpClient {
     changed.baggage = call.baggage
     changed.deadlineAt = Math.min(changed.deadlineAt, call.deadlineAt)
     if (call.cancelled) changed.cancel(call.cancelledBy)
-    else call.onCancel = (cause) => changed.cancel(cause)
+    else call.whenCancelled = (cause) => changed.cancel(cause)
     return changed.send()
   }
 }

@@ -53,6 +53,8 @@ export class Call {
 
   /** Attempts started so far. */
   attempts = 0
+  /** @internal Of those, the ones that certainly were not executed; they do not count against the limit. */
+  refusals = 0
   /** @internal Attempts that run now: two, while one is hedged. */
   running = 0
   /** @internal A call is hedged at most once. */
@@ -75,7 +77,7 @@ export class Call {
   cancelledBy: unknown = undefined
 
   /** @internal What is running for this call right now: attempts, a backoff, a wait. Told when the call is cancelled. */
-  onCancel: ((cause: unknown) => void) | undefined = undefined
+  whenCancelled: ((cause: unknown) => void) | undefined = undefined
   /** @internal Observers' own (a span; the series it is counted in); set by the telemetry, read by it only. */
   observed: unknown = undefined
   /** @internal */
@@ -116,7 +118,7 @@ export class Call {
   cancel(cause: unknown): void {
     if (this.settled || this.cancelledBy !== undefined) return
     this.cancelledBy = cause ?? 'cancelled'
-    this.onCancel?.(cause)
+    this.whenCancelled?.(cause)
     if (this.#children !== undefined) for (const child of [...this.#children]) child.cancel(cause)
     this.#abort?.abort(cause)
   }

@@ -12,3 +12,8 @@ export const PREVIOUS_ATTEMPTS = 'inmesh-previous-attempts'
 export const NOT_EXECUTED = 'inmesh-not-executed'
 /** Identity headers that other proxies believe in; from outside they are lies. */
 export const FORGED_IDENTITY = ['x-forwarded-client-cert']
+
+/** gRPC's own words for the same things. */
+export const GRPC_TIMEOUT = 'grpc-timeout'
+export const GRPC_PREVIOUS_ATTEMPTS = 'grpc-previous-rpc-attempts'
+export const GRPC_PUSHBACK = 'grpc-retry-pushback-ms'

@@ -12,3 +12,19 @@ export function serviceName(): Field<string> {
     63,
   )
 }
+
+/** A gRPC method, `shop.Inventory/Get`, or all of a gRPC service, `shop.Inventory/*`. */
+export function grpcMethod(): Field<string> {
+  return text("a gRPC method such as 'shop.Inventory/Get', or 'shop.Inventory/*' for all", GRPC_METHOD, 512)
+}
+
+const GRPC_METHOD = /^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\/(?:\*|[A-Za-z_]\w*)$/
+
+/** Whether `path`, `/shop.Inventory/Get`, is one of `methods` as {@link grpcMethod} takes them. */
+export function isGrpcMethod(methods: readonly string[], path: string): boolean {
+  return methods.some((method) =>
+    method.endsWith('/*')
+      ? path.startsWith(method.slice(0, -1), 1)
+      : path.length === method.length + 1 && path.endsWith(method),
+  )
+}

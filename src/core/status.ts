@@ -1,4 +1,5 @@
-/** From what a peer answered to an outcome: the only such table. The gRPC half belongs here too. */
+/** From what a peer answered to an outcome, and from an error's code to a gRPC status: the only such tables. */
+import type { ErrorCode } from './errors.ts'
 import { type Outcome, outcome, SUCCESS } from './outcome.ts'
 
 /** A peer's wish beyond this is not believed (linkerd2-proxy's cap). */
@@ -25,4 +26,122 @@ export function httpOutcome(status: number, notExecuted: boolean, retryAfterMs: 
   }
   const code = status === 429 || status === 503 ? 'overloaded' : 'server-error'
   return outcome('failure', code, undefined, status, retryAfterMs)
+}
+
+/** The codes of gRPC (https://grpc.io/docs/guides/status-codes/), by the names that documents and code use. */
+export const GRPC_STATUS = Object.freeze({
+  OK: 0,
+  CANCELLED: 1,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  OUT_OF_RANGE: 11,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  DATA_LOSS: 15,
+  UNAUTHENTICATED: 16,
+})
+
+export type GrpcStatusName = Exclude<keyof typeof GRPC_STATUS, 'OK'>
+
+/** All but OK. */
+export const GRPC_STATUS_NAMES = Object.freeze(Object.keys(GRPC_STATUS).slice(1)) as readonly GrpcStatusName[]
+
+/** What a client of gRPC makes of an answer without a gRPC status (https://grpc.github.io/grpc/core/md_doc_http-grpc-status-mapping.html). */
+export function grpcStatusOfHttp(status: number): number {
+  switch (status) {
+    case 400:
+      return GRPC_STATUS.INTERNAL
+    case 401:
+      return GRPC_STATUS.UNAUTHENTICATED
+    case 403:
+      return GRPC_STATUS.PERMISSION_DENIED
+    case 404:
+      return GRPC_STATUS.UNIMPLEMENTED
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+      return GRPC_STATUS.UNAVAILABLE
+    default:
+      return GRPC_STATUS.UNKNOWN
+  }
+}
+
+/**
+ * Statuses that say something bad of the peer; the rest are answers to what the caller asked, like 4xx. ABORTED is one of those: the
+ * transaction lost, and is to be begun again from above, not sent again as it is.
+ */
+export const GRPC_FAILURES = Object.freeze([
+  'UNKNOWN',
+  'DEADLINE_EXCEEDED',
+  'RESOURCE_EXHAUSTED',
+  'INTERNAL',
+  'UNAVAILABLE',
+  'DATA_LOSS',
+] as const)
+
+export type GrpcFailure = (typeof GRPC_FAILURES)[number]
+
+const FAILED: ReadonlySet<number> = new Set(GRPC_FAILURES.map((name) => GRPC_STATUS[name]))
+const BUSY: ReadonlySet<number> = new Set([GRPC_STATUS.RESOURCE_EXHAUSTED, GRPC_STATUS.UNAVAILABLE])
+
+/** The same for a gRPC status that the peer sent. `notExecuted` as for {@link httpOutcome}. */
+export function grpcOutcome(
+  status: number,
+  notExecuted: boolean,
+  retryAfterMs: number | undefined,
+  cause?: unknown,
+): Outcome {
+  if (status === GRPC_STATUS.OK) return SUCCESS
+  if (notExecuted) {
+    const denied = status === GRPC_STATUS.PERMISSION_DENIED
+    return outcome('refused', denied ? 'permission-denied' : 'refused-by-peer', cause, status, retryAfterMs)
+  }
+  // What is not in the table (17 and up) comes from a broken peer: gRPC reads it as UNKNOWN.
+  if (!FAILED.has(status) && status <= GRPC_STATUS.UNAUTHENTICATED) return SUCCESS
+  return outcome('failure', BUSY.has(status) ? 'overloaded' : 'server-error', cause, status, retryAfterMs)
+}
+
+/**
+ * `grpc-retry-pushback-ms` (gRFC A6): the wait in ms; -1, do not retry, if it is negative or unreadable; `undefined` if absent.
+ */
+export function parsePushback(value: string | undefined): number | undefined {
+  if (value === undefined) return undefined
+  return /^\d{1,10}$/.test(value) ? Math.min(Number(value), LONGEST_RETRY_AFTER_MS) : -1
+}
+
+/** With which status a call ends that never got one from its peer. */
+export function grpcStatusOf(code: ErrorCode): number {
+  switch (code) {
+    case 'deadline-exceeded':
+    case 'attempt-timeout':
+      return GRPC_STATUS.DEADLINE_EXCEEDED
+    case 'cancelled':
+      return GRPC_STATUS.CANCELLED
+    case 'concurrency-limited':
+    case 'rate-limited':
+    case 'throttled':
+    case 'queue-full':
+    case 'response-too-large':
+      return GRPC_STATUS.RESOURCE_EXHAUSTED
+    case 'permission-denied':
+      return GRPC_STATUS.PERMISSION_DENIED
+    case 'protocol-error':
+      return GRPC_STATUS.INTERNAL
+    case 'invalid-options':
+      return GRPC_STATUS.INVALID_ARGUMENT
+    case 'server-error':
+    case 'function-failed':
+      return GRPC_STATUS.UNKNOWN
+    default:
+      return GRPC_STATUS.UNAVAILABLE
+  }
 }

@@ -15,7 +15,7 @@ import {
   show,
   text,
 } from '../core/fields.ts'
-import { serviceName } from '../core/names.ts'
+import { grpcMethod, serviceName } from '../core/names.ts'
 import { HASHING_BALANCERS } from '../resilience/balancing-settings.ts'
 import {
   resolveServiceSettings,
@@ -63,7 +63,6 @@ export interface ServicePolicy {
 
 const FROM = /^(?:\*|[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)$/
 const PATH = /^(?=\/)(?:\/(?!\.{1,2}(?:\/|$))(?:\*|(?:[A-Za-z0-9._~!$&'()+,;=:@-]|%[0-9A-Fa-f]{2})+))*\/?$/
-const GRPC = /^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\/(?:\*|[A-Za-z_]\w*)$/
 
 const INTENTION = fields({
   from: text("the name of a calling service, or '*' for any", FROM, 63),
@@ -78,12 +77,7 @@ const INTENTION = fields({
       { min: 1, max: 200 },
     ),
   ),
-  grpc: optional(
-    list(text("a gRPC method such as 'shop.Inventory/Get', or 'shop.Inventory/*' for all", GRPC, 512), {
-      min: 1,
-      max: 200,
-    }),
-  ),
+  grpc: optional(list(grpcMethod(), { min: 1, max: 200 })),
 })
 
 const DOCUMENT = fields({

@@ -125,7 +125,8 @@ export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): nu
   call.running -= 1
   if (attempt.endpoint !== undefined) leave(attempt)
   settle(stack.endpoint, attempt, outcome)
-  if (attempt.sent && outcome.verdict !== 'refused') call.sent = true
+  if (outcome.verdict === 'refused') call.refusals += 1
+  else if (attempt.sent) call.sent = true
 
   if (stack.hedge !== undefined) stack.hedge.ended(attempt, outcome, now)
 
@@ -155,7 +156,7 @@ export function endCall(stack: Stack, call: Call, outcome: Outcome): void {
 function finish(stack: Stack, call: Call, outcome: Outcome, now: number): void {
   call.settled = true
   call.outcome = outcome
-  call.onCancel = undefined
+  call.whenCancelled = undefined
   const { first } = call
   if (first !== undefined) {
     first.endedAt = now

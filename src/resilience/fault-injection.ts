@@ -11,12 +11,14 @@ import {
   fields,
   integer,
   list,
+  oneOf,
   optional,
   record,
   share,
   text,
   withDefault,
 } from '../core/fields.ts'
+import { GRPC_STATUS, GRPC_STATUS_NAMES, type GrpcStatusName, grpcStatusOfHttp } from '../core/status.ts'
 
 /** What goes wrong, and for whom. Everything given must match. */
 export interface FaultRuleOptions {
@@ -24,6 +26,8 @@ export interface FaultRuleOptions {
   readonly delay?: Duration
   /** Answer with this status, 400 to 599, instead of asking the handler. */
   readonly status?: number
+  /** The same for gRPC, such as `'UNAVAILABLE'`. @defaultValue what gRPC makes of `status` */
+  readonly grpcStatus?: GrpcStatusName
   /** Share of the matching requests that are hit: `'5%'` or 0.05. @defaultValue `'100%'` */
   readonly share?: number | `${number}%`
   /** Only calls of this service. */
@@ -34,7 +38,9 @@ export interface FaultRuleOptions {
 
 export interface FaultRule {
   readonly delayMs: number
+  /** HTTP. */
   readonly status: number | undefined
+  readonly grpcStatus: number | undefined
   readonly share: number
   readonly from: string | undefined
   /** Names in lower case. */
@@ -44,6 +50,7 @@ export interface FaultRule {
 const FIELDS = fields({
   delay: optional(duration({ min: 1, max: 300_000 })),
   status: optional(integer({ min: 400, max: 599 })),
+  grpcStatus: optional(oneOf(GRPC_STATUS_NAMES)),
   share: withDefault(share(), 1, '100%'),
   from: optional(text('the name of a calling service', /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 63)),
   headers: optional(record({ maxEntries: 16, maxLength: 256 })),
@@ -51,18 +58,33 @@ const FIELDS = fields({
 
 const RULE: Field<FaultRule> = {
   optional: false,
-  schema: { ...FIELDS.schema, anyOf: [{ required: ['delay'] }, { required: ['status'] }] },
+  schema: {
+    ...FIELDS.schema,
+    anyOf: [{ required: ['delay'] }, { required: ['status'] }, { required: ['grpcStatus'] }],
+  },
   parse(value, path, issues) {
     const before = issues.length
     const given = FIELDS.parse(value, path, issues)
-    if (issues.length === before && given.delay === undefined && given.status === undefined) {
-      issues.push({ path, message: 'is no fault: expected delay, status or both' })
+    const { delay, status, grpcStatus, share: hit, from } = given
+    if (issues.length === before && delay === undefined && status === undefined && grpcStatus === undefined) {
+      issues.push({ path, message: 'is no fault: expected delay, status or both, or grpcStatus' })
     }
     const headers = Object.entries(given.headers ?? {}).map(([name, text]) =>
       Object.freeze([name.toLowerCase(), text] as const),
     )
-    const { delay = 0, status, share: hit, from } = given
-    return Object.freeze({ delayMs: delay, status, share: hit, from, headers: Object.freeze(headers) })
+    return Object.freeze({
+      delayMs: delay ?? 0,
+      status,
+      grpcStatus:
+        grpcStatus === undefined
+          ? status === undefined
+            ? undefined
+            : grpcStatusOfHttp(status)
+          : GRPC_STATUS[grpcStatus],
+      share: hit,
+      from,
+      headers: Object.freeze(headers),
+    })
   },
 }
 

@@ -77,7 +77,7 @@ export class GuardAttempt extends Attempt {
     if (this.#limitMs !== Number.POSITIVE_INFINITY) {
       this.#timer = stack.clock.startTimer(this.#limitMs, timeUp, this)
     }
-    call.onCancel = giveUp
+    call.whenCancelled = giveUp
     if (!this.hedge) {
       call.late = this
       const ms = hedgeDelay(stack, this)
@@ -132,7 +132,7 @@ export class GuardAttempt extends Attempt {
     if (waitMs === NOT_DECISIVE) return
     if (call.hedgeTimer !== undefined) stack.clock.stopTimer(call.hedgeTimer)
     call.hedgeTimer = undefined
-    call.onCancel = undefined
+    call.whenCancelled = undefined
     const other = this === call.beside ? call.late : call.beside
     other?.end(LOST, undefined)
     if (waitMs >= 0) this.#reject(new AttemptFailed(waitMs))
@@ -153,7 +153,7 @@ export class GuardAttempt extends Attempt {
     // A timer of Node may fire a moment early.
     if (stack.clock.now() + 2 >= call.deadlineAt) {
       const ms = Math.round(call.deadlineAt - call.startedAt)
-      // Ends the attempts through `onCancel`, then all that the function has started through the mesh.
+      // Ends the attempts through `whenCancelled`, then all that the function has started through the mesh.
       call.cancel(this.#rules.error(call, 'deadline-exceeded', `did not end within ${ms} ms`))
       return
     }

@@ -53,10 +53,10 @@ function pause(stack: Stack, call: Call, ms: number): Promise<void> | undefined 
   return new Promise((resolve) => {
     const done = (): void => {
       stack.clock.stopTimer(timer)
-      call.onCancel = undefined
+      call.whenCancelled = undefined
       resolve()
     }
     const timer: Timer = stack.clock.startTimer(ms, done, undefined)
-    call.onCancel = done
+    call.whenCancelled = done
   })
 }

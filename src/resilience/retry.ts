@@ -3,11 +3,14 @@
  * repeated only if it is idempotent; one that certainly was not executed may always be tried elsewhere.
  */
 import type { Attempt } from '../core/attempt.ts'
+import type { Call } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import { type Duration, formatDuration } from '../core/duration.ts'
 import type { ErrorCode } from '../core/errors.ts'
-import { check, duration, fields, integer, list, withDefault } from '../core/fields.ts'
+import { check, duration, fields, integer, list, oneOf, withDefault } from '../core/fields.ts'
+import { grpcMethod } from '../core/names.ts'
 import type { Outcome } from '../core/outcome.ts'
+import { GRPC_FAILURES, GRPC_STATUS, type GrpcFailure } from '../core/status.ts'
 import {
   BACKOFF_DEFAULTS,
   BACKOFF_FIELDS,
@@ -37,6 +40,16 @@ export interface RetryOptions {
   readonly backoff?: BackoffOptions
   /** HTTP statuses worth another attempt of an idempotent call. @defaultValue `[429, 502, 503, 504]` */
   readonly statuses?: readonly number[]
+  /**
+   * gRPC statuses worth another attempt of an idempotent call, whether they come at once or in the trailers behind headers.
+   * @defaultValue `['UNAVAILABLE', 'RESOURCE_EXHAUSTED']`
+   */
+  readonly grpcStatuses?: readonly GrpcFailure[]
+  /**
+   * gRPC methods of which a second execution does no harm, `shop.Inventory/Get` or `shop.Inventory/*`, besides those that say so in
+   * their `.proto` (`idempotency_level`). @defaultValue none
+   */
+  readonly idempotent?: readonly string[]
   /** Bounds the retries of the whole service. */
   readonly budget?: RetryBudgetOptions
 }
@@ -46,14 +59,21 @@ export interface RetrySettings {
   readonly perTryTimeoutMs: number
   readonly backoff: Backoff
   readonly statuses: readonly number[]
+  /** By their numbers. */
+  readonly grpcStatuses: readonly number[]
+  readonly idempotent: readonly string[]
   readonly budget: RetryBudgetSettings
 }
+
+const GRPC_STATUSES: readonly GrpcFailure[] = Object.freeze(['UNAVAILABLE', 'RESOURCE_EXHAUSTED'])
 
 export const RETRY_DEFAULTS: RetrySettings = Object.freeze({
   attempts: 3,
   perTryTimeoutMs: 2_000,
   backoff: BACKOFF_DEFAULTS,
   statuses: Object.freeze([429, 502, 503, 504]),
+  grpcStatuses: numbersOf(GRPC_STATUSES),
+  idempotent: Object.freeze([]),
   budget: RETRY_BUDGET_DEFAULTS,
 })
 
@@ -62,6 +82,8 @@ export const RETRY_FIELDS = fields({
   perTryTimeout: withDefault(duration({ min: 1, max: 300_000 }), RETRY_DEFAULTS.perTryTimeoutMs, formatDuration(2_000)),
   backoff: withDefault(BACKOFF_FIELDS, { base: 25, max: 250, jitter: 'full' as Jitter }, {}),
   statuses: withDefault(list(integer({ min: 400, max: 599 }), { max: 50 }), RETRY_DEFAULTS.statuses),
+  grpcStatuses: withDefault(list(oneOf(GRPC_FAILURES), { max: GRPC_FAILURES.length }), GRPC_STATUSES),
+  idempotent: withDefault(list(grpcMethod(), { max: 200 }), RETRY_DEFAULTS.idempotent),
   budget: withDefault(RETRY_BUDGET_FIELDS, RETRY_BUDGET_DEFAULTS, {}),
 })
 
@@ -81,8 +103,14 @@ export function retrySettings(given: ReturnType<(typeof RETRY_FIELDS)['parse']>)
       jitter: given.backoff.jitter,
     }),
     statuses: given.statuses,
+    grpcStatuses: numbersOf(given.grpcStatuses),
+    idempotent: given.idempotent,
     budget: given.budget,
   })
+}
+
+function numbersOf(names: readonly GrpcFailure[]): readonly number[] {
+  return Object.freeze(names.map((name) => GRPC_STATUS[name]))
 }
 
 /** No further attempt. */
@@ -118,7 +146,7 @@ export class RetryPolicy {
 
   /** May another attempt follow if this one fails? Decides the attempt's timeout. */
   mayFollow(attempt: Attempt): boolean {
-    return attempt.call.idempotent && attempt.call.attempts < this.settings.attempts
+    return attempt.call.idempotent && spent(attempt.call) < this.settings.attempts
   }
 
   /**
@@ -145,13 +173,22 @@ export class RetryPolicy {
 
   #isWorthIt(attempt: Attempt, outcome: Outcome): boolean {
     // Of the call and not of the attempt: its hedge counts, too.
-    const used = attempt.call.attempts
+    const { call } = attempt
     if (outcome.verdict === 'refused') {
       if (outcome.code === 'permission-denied') return false
-      return this.settings.attempts > 1 && used < this.settings.attempts + MOST_REFUSED
+      return this.settings.attempts > 1 && call.attempts < this.settings.attempts + MOST_REFUSED
     }
-    if (outcome.verdict !== 'failure' || !attempt.call.idempotent || used >= this.settings.attempts) return false
-    if (outcome.status !== undefined) return this.settings.statuses.includes(outcome.status)
+    if (outcome.verdict !== 'failure' || !call.idempotent || spent(call) >= this.settings.attempts) return false
+    const { status } = outcome
+    if (status !== undefined) {
+      const { statuses, grpcStatuses } = this.settings
+      return call.route.protocol === 'grpc' ? grpcStatuses.includes(status) : statuses.includes(status)
+    }
     return outcome.code !== undefined && RETRYABLE.has(outcome.code)
   }
+}
+
+/** Attempts that count against the limit. */
+function spent(call: Call): number {
+  return call.attempts - call.refusals
 }

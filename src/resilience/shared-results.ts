@@ -110,7 +110,7 @@ export class SharedResults<T> {
         }
         reject(left(cause))
       }
-      waiter.onCancel = leave
+      waiter.whenCancelled = leave
       parent.adopt(waiter)
       shared.promise.then(
         (value) => {

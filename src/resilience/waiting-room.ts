@@ -83,7 +83,7 @@ export class WaitingRoom {
     const ms = Math.min(left, (longest ?? 0) + 1)
     const code = left <= ms ? 'deadline-exceeded' : missing
     waiter.timer = clock.startTimer(ms, () => this.#leave(waiter, code), undefined)
-    call.onCancel = () => this.#leave(waiter, 'cancelled')
+    call.whenCancelled = () => this.#leave(waiter, 'cancelled')
     this.#waiting.add(waiter)
     if (this.#waiting.size === 1) this.#await(missing)
   }
@@ -91,7 +91,7 @@ export class WaitingRoom {
   #leave(waiter: Waiter, code: ErrorCode | undefined): void {
     if (!this.#waiting.delete(waiter)) return
     if (waiter.timer !== undefined) this.#stack.clock.stopTimer(waiter.timer)
-    waiter.attempt.call.onCancel = undefined
+    waiter.attempt.call.whenCancelled = undefined
     if (this.#waiting.size === 0) this.#stopTurn()
     waiter.told(code)
   }

@@ -1,0 +1,43 @@
+/**
+ * Loads a package that the application may or may not have installed, when it is first needed and at once: what needs it is asked for
+ * synchronously (`mesh.grpc`), and nobody else should pay for it.
+ */
+import { createRequire } from 'node:module'
+import { OptionsError } from './fields.ts'
+
+const require = createRequire(import.meta.url)
+const loaded = new Map<string, unknown>()
+
+/**
+ * The package `name`, at least of version `oldest` of the same major. `what` is what needs it.
+ *
+ * @throws OptionsError if it is not installed, or is another version
+ */
+export function requirePeer<T>(name: string, oldest: string, what: string): T {
+  const known = loaded.get(name)
+  if (known !== undefined) return known as T
+  let version: string
+  try {
+    version = (require(`${name}/package.json`) as { version: string }).version
+  } catch (cause) {
+    const message = `needs the package ${name}, which is not installed: npm install ${name}@^${oldest}`
+    throw Object.assign(new OptionsError(what, [{ path: [], message }]), { cause })
+  }
+  if (!isAtLeast(version, oldest)) {
+    const message = `needs ${name} ^${oldest}, found ${version}: npm install ${name}@^${oldest}`
+    throw new OptionsError(what, [{ path: [], message }])
+  }
+  const module = require(name) as T
+  loaded.set(name, module)
+  return module
+}
+
+function isAtLeast(version: string, oldest: string): boolean {
+  const [have, want] = [version, oldest].map((text) => text.split('-', 1)[0]!.split('.').map(Number)) as [
+    number[],
+    number[],
+  ]
+  if (have[0] !== want[0]) return false
+  for (let i = 1; i < 3; i++) if (have[i] !== want[i]) return have[i]! > want[i]!
+  return true
+}
