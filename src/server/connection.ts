@@ -35,6 +35,11 @@ export class Connection {
   }
 }
 
+/** `carrier` belongs to the connection and will be asked for it: an HTTP/2 session, whose socket is behind a proxy. */
+export function mark(carrier: object, connection: Connection): void {
+  ;(carrier as Marked)[CONNECTION] = connection
+}
+
 export function connectionOf(socket: object): Connection | undefined {
   return (socket as Marked)[CONNECTION]
 }

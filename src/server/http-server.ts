@@ -14,7 +14,7 @@ import type { Authorizer } from './authorization.ts'
 import type { Connection } from './connection.ts'
 import { DeadlineSweep } from './deadline-sweep.ts'
 import { Drain, type Drainable, type DrainOptions, type DrainReport, type DrainState } from './drain.ts'
-import { type AcceptorHost, HttpAcceptor } from './http-acceptor.ts'
+import { HttpAcceptor, type HttpAcceptorHost } from './http-acceptor.ts'
 import { admitUpgrade, type ExchangeHost, type HttpExchange, serveExchange, type Within } from './http-exchange.ts'
 import { type HttpHandler, type HttpListener, listenerOf } from './http-handler.ts'
 import {
@@ -81,7 +81,7 @@ export async function serveHttp(
 }
 
 /** A listening server; made by {@link serveHttp}. */
-export class HttpServer implements ExchangeHost, AcceptorHost, Drainable {
+export class HttpServer implements ExchangeHost, HttpAcceptorHost, Drainable {
   readonly service: string
   readonly clock: Clock
   readonly listener: HttpListener
