@@ -49,7 +49,7 @@ module.exports = {
       from: {
         path: '^src',
         pathNot:
-          '^src/(identity/|client/http-connection|server/http-|registry/|discovery/(join|registry-connection|registry-client))',
+          '^src/(identity/|client/http-connection|server/(http-|grpc-|acceptor)|registry/|discovery/(join|registry-connection|registry-client))',
       },
       to: { path: '^(node:)?tls$' },
     },

@@ -5,6 +5,8 @@
  */
 
 export type { Filter, Service } from './client/filter.ts'
+export type { GrpcClient, GrpcClientClass, GrpcClientOptions } from './client/grpc-client.ts'
+export type { GrpcCallOptions, GrpcPromises } from './client/grpc-promises.ts'
 export type {
   HttpBody,
   HttpClient,
@@ -27,11 +29,12 @@ export { type Issue, OptionsError } from './core/fields.ts'
 export type { TraceContext } from './core/trace-context.ts'
 export { joinMesh } from './mesh/join-mesh.ts'
 export type { Mesh } from './mesh/mesh.ts'
-export type { MeshServer } from './mesh/mesh-server.ts'
-export type { MeshOptions, ServeOptions } from './mesh/options.ts'
+export type { GrpcServing, MeshServer } from './mesh/mesh-server.ts'
+export type { MeshOptions, ServeGrpcOptions, ServeOptions } from './mesh/options.ts'
 export type { TokenIdentity, TokenOptions, VerifyTokenOptions } from './mesh/tokens.ts'
 export type { OpossumCircuit } from './resilience/opossum-circuit.ts'
 export { type CurrentCall, currentCall } from './server/current-call.ts'
+export type { GrpcServerOptions } from './server/grpc-server-options.ts'
 export type { HttpHandler, HttpListener } from './server/http-handler.ts'
 export type { HttpServerStats } from './server/http-server.ts'
 export type { HttpServerOptions, ServerMode, UpgradeListener } from './server/http-server-options.ts'

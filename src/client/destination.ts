@@ -1,5 +1,5 @@
 /**
- * One service that this process calls: its endpoints, what is known of them, and the stack compiled from the policy in force. A new
+ * One service that this process calls by one protocol: its endpoints, what is known of them, and the stack compiled from the policy in force. A new
  * list of instances or a new policy arrives here and is in force for the next call by one assignment.
  */
 import { isDeepStrictEqual } from 'node:util'
@@ -17,6 +17,7 @@ import type { EventSink } from '../telemetry/events.ts'
 import type { PeerReading } from '../telemetry/mesh-gauges.ts'
 import { ArrangedBalancer, type Client } from './balancing/arranged.ts'
 import { type BalancerParts, createBalancer } from './balancing/balancer.ts'
+import type { GrpcTransport } from './grpc-transport.ts'
 import type { HttpTransport } from './http-transport.ts'
 import { IDEMPOTENT_METHODS } from './prepare-request.ts'
 import type { StackSource } from './stack-source.ts'
@@ -26,6 +27,8 @@ export interface DestinationParts {
   readonly telemetry: Telemetry
   readonly events: EventSink
   readonly transport: HttpTransport
+  /** Made when first asked for. @throws OptionsError if there is no grpc-js */
+  readonly grpc: () => GrpcTransport
   readonly client: Client
 }
 
@@ -37,6 +40,7 @@ const BALANCING = ['balancer', 'hashKey', 'zone', 'subsetSize', 'slowStartMs'] a
 
 export class Destination implements StackSource {
   readonly service: string
+  readonly protocol: 'http' | 'grpc'
   readonly transport: HttpTransport
   readonly cluster: ServiceCluster
   readonly state: ServiceState
@@ -50,15 +54,17 @@ export class Destination implements StackSource {
   #view: ServiceView | undefined
   #panicking = false
 
-  constructor(service: string, parts: DestinationParts) {
+  constructor(service: string, protocol: 'http' | 'grpc', parts: DestinationParts) {
     this.service = service
+    this.protocol = protocol
     this.transport = parts.transport
     this.#parts = parts
+    const peer = this.#peer
     this.state = new ServiceState(service, parts.clock, {
-      onCircuit: (peer, from, to) => parts.events.emit('circuit:transition', { peer, from, to }),
-      onThrottle: (peer, on, share) => parts.events.emit('throttle:changed', { peer, on, share }),
-      onHedge: (peer, what) => parts.events.emit('hedge:changed', { peer, what }),
-      onUnpaidRetry: (peer) => parts.events.emit('retry:budget-exhausted', { peer }),
+      onCircuit: (_service, from, to) => parts.events.emit('circuit:transition', { ...peer, from, to }),
+      onThrottle: (_service, on, share) => parts.events.emit('throttle:changed', { ...peer, on, share }),
+      onHedge: (_service, what) => parts.events.emit('hedge:changed', { ...peer, what }),
+      onUnpaidRetry: () => parts.events.emit('retry:budget-exhausted', peer),
       onEjection: (endpoint, _from, to, reason, forMs) => {
         this.#tellPanic()
         const who = { peer: endpoint.service, endpoint: endpoint.label }
@@ -71,6 +77,15 @@ export class Destination implements StackSource {
     this.#arranged = this.#arrange()
     this.cluster = new ServiceCluster(service, () => this.#arranged, parts.clock)
     this.#stack = this.#compile()
+  }
+
+  get clock(): Clock {
+    return this.#parts.clock
+  }
+
+  /** @throws OptionsError if there is no grpc-js */
+  get grpc(): GrpcTransport {
+    return this.#parts.grpc()
   }
 
   stack(): Stack {
@@ -107,7 +122,11 @@ export class Destination implements StackSource {
   /** The endpoints as they are known now. */
   apply(view: ServiceView): void {
     this.#view = view
-    this.cluster.apply(view.instances, view.intended)
+    const { protocol } = this
+    this.cluster.apply(
+      view.instances.filter((instance) => instance.protocol === protocol),
+      view.intended,
+    )
     this.#tellPanic()
   }
 
@@ -128,7 +147,7 @@ export class Destination implements StackSource {
     const circuit = this.state.circuit
     const endpoints = this.cluster.endpoints
     return {
-      peer: this.service,
+      ...this.#peer,
       circuit: circuit?.state,
       throttled: this.state.throttle?.share,
       retryBudget: Math.floor(this.state.budget.balance),
@@ -144,12 +163,17 @@ export class Destination implements StackSource {
     if (on === this.#panicking) return
     this.#panicking = on
     const healthy = endpoints.filter(({ state }) => state === 'healthy').length
-    this.#parts.events.emit('cluster:panic', { peer: this.service, on, healthy, endpoints: endpoints.length })
+    this.#parts.events.emit('cluster:panic', { ...this.#peer, on, healthy, endpoints: endpoints.length })
   }
 
   close(graceMs: number): void {
     this.cluster.close(graceMs)
     this.state.close()
+  }
+
+  /** How events and gauges name it. */
+  get #peer(): { peer: string; protocol?: 'grpc' } {
+    return this.protocol === 'grpc' ? { peer: this.service, protocol: 'grpc' } : { peer: this.service }
   }
 
   #balancer(): BalancerParts {

@@ -146,6 +146,24 @@ export function refusalOf(error: unknown, socket?: TLSSocket): RefusedPeer | und
   )
 }
 
+/** OpenSSL's words for the same (X509_verify_cert_error_string), where only the text of an error is passed on, as by grpc-js. */
+const TEXTS: readonly (readonly [RegExp, PeerRefusal])[] = [
+  [/certificate has expired/, 'expired'],
+  [/certificate is not yet valid/, 'not-yet-valid'],
+  [/unsuitable certificate purpose/, 'wrong-extended-key-usage'],
+  [/ee key too small|md too weak/, 'weak-key'],
+  [
+    /unable to (?:verify the first certificate|get (?:local )?issuer certificate)|self[- ]signed certificate|certificate signature failure|invalid CA certificate|path length constraint/,
+    'untrusted-issuer',
+  ],
+]
+
+/** {@link refusalOf} for an error of which only the text is left. */
+export function refusalOfText(text: string): RefusedPeer | undefined {
+  const found = TEXTS.find(([pattern]) => pattern.test(text))
+  return found === undefined ? undefined : refusePeer(found[1], `TLS refused the certificate: ${text}.`)
+}
+
 function reasonOfTlsError(error: unknown): RefusedPeer | undefined {
   // The typings say Error; at run time it is the code.
   const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : error

@@ -17,7 +17,7 @@ const MOST_DESTINATIONS = 1_000
 export class Destinations {
   readonly #shared: Surroundings
   readonly #membership: Membership
-  readonly #byService = new Map<string, Destination>()
+  readonly #byName = { http: new Map<string, Destination>(), grpc: new Map<string, Destination>() }
   readonly #client: Client
   #closed = false
 
@@ -29,43 +29,47 @@ export class Destinations {
   }
 
   /** `undefined` if the name cannot be that of a service. @throws MeshError `closed` */
-  find(name: string): Destination | undefined {
+  find(name: string, protocol: 'http' | 'grpc' = 'http'): Destination | undefined {
     if (this.#closed) {
       const { service } = this.#shared.settings
       throw new MeshError(`the mesh of ${service} was closed`, { code: 'closed', service: name })
     }
-    const known = this.#byService.get(name)
+    const byName = this.#byName[protocol]
+    const known = byName.get(name)
     if (known !== undefined) return known
     // From JavaScript anything may come: 5 and null would match as '5' and 'null'.
     if (typeof name !== 'string' || !SERVICE_NAME.test(name) || name === MESH_DOCUMENT) return undefined
-    if (this.#byService.size >= MOST_DESTINATIONS) return undefined
-    const { settings, transport, client, events } = this.#shared
-    const made = new Destination(name, {
+    if (byName.size >= MOST_DESTINATIONS) return undefined
+    const { settings, transport, grpc, client, events } = this.#shared
+    const made = new Destination(name, protocol, {
       clock: settings.clock,
       telemetry: client,
       events,
       transport,
+      grpc,
       client: this.#client,
     })
-    this.#byService.set(name, made)
+    byName.set(name, made)
     made.configure(this.#membership.policyOf(name))
     this.#membership.watch(name)
+    // Watched before, by the other protocol or because it is our own.
+    const view = this.#membership.view(name)
+    if (view !== undefined && made.view !== view) made.apply(view)
     return made
   }
 
   /** Takes over what is new of a service; a change of the mesh's document concerns all. */
   viewChanged(view: ServiceView): void {
-    if (view.service === MESH_DOCUMENT) {
-      for (const each of this.#byService.values()) each.configure(this.#membership.policyOf(each.service))
+    for (const destination of this) {
+      const own = destination.service === view.service
+      if (own || view.service === MESH_DOCUMENT) destination.configure(this.#membership.policyOf(destination.service))
+      if (own) destination.apply(view)
     }
-    const destination = this.#byService.get(view.service)
-    if (destination === undefined) return
-    destination.configure(this.#membership.policyOf(view.service))
-    destination.apply(view)
   }
 
   *[Symbol.iterator](): Iterator<Destination> {
-    yield* this.#byService.values()
+    yield* this.#byName.http.values()
+    yield* this.#byName.grpc.values()
   }
 
   readings(): PeerReading[] {
@@ -87,5 +91,6 @@ export class Destinations {
     this.#closed = true
     for (const destination of this) destination.close(0)
     this.#shared.transport.close(0)
+    this.#shared.closeGrpc()
   }
 }

@@ -64,6 +64,7 @@ export class Membership {
 
   /** From now on changes of `service` are told. */
   watch(service: string): void {
+    if (this.#watched.has(service)) return
     this.#watched.add(service)
     this.#registry?.watch(service, (view) => this.#onView(view))
   }

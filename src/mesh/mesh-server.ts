@@ -1,7 +1,7 @@
-/** What `mesh.serve` gives to its caller; apart from what makes it, so that the public types stay small. */
+/** What `mesh.serve` and `mesh.serveGrpc` take and give; apart from what makes it, so that the public types stay small. */
 import type { HttpServerStats } from '../server/http-server.ts'
 
-/** A server in the mesh; made by `mesh.serve`. */
+/** A server in the mesh; made by `mesh.serve` or `mesh.serveGrpc`. */
 export interface MeshServer {
   /** The address listened on. */
   readonly address: string
@@ -10,4 +10,10 @@ export interface MeshServer {
   readonly stats: HttpServerStats
   /** Takes only this server out of the mesh, without losing a request; `mesh.close()` does it for all. */
   close(): Promise<void>
+}
+
+/** A `Server` of `@grpc/grpc-js`, as far as the mesh's types need to know it: they must do without its package. */
+export interface GrpcServing {
+  addService(service: never, implementation: never): void
+  createConnectionInjector(credentials: never): object
 }

@@ -22,6 +22,7 @@ import {
   withDefault,
 } from '../core/fields.ts'
 import { serviceName } from '../core/names.ts'
+import { type GrpcServerOptions, resolveGrpcServer } from '../server/grpc-server-options.ts'
 import { type HttpServerOptions, resolveHttpServer } from '../server/http-server-options.ts'
 import { fromEnvironment, namingVariables } from './environment.ts'
 
@@ -160,16 +161,22 @@ function stateHome(env: NodeJS.ProcessEnv): string {
   return env.XDG_STATE_HOME ?? join(homedir(), '.local', 'state')
 }
 
-/** How a handler is served in the mesh. */
-export interface ServeOptions extends HttpServerOptions {
+/** Where others find a server. */
+interface AnnounceOptions {
   /** Address that others are told to call. @defaultValue the host listened on, or this machine's first address */
   readonly advertise?: string
   /** Told to watchers besides the process's own metadata. */
   readonly metadata?: Readonly<Record<string, string>>
 }
 
-export interface ServeSettings {
-  readonly server: HttpServerOptions
+/** How a handler is served in the mesh. */
+export interface ServeOptions extends HttpServerOptions, AnnounceOptions {}
+
+/** How a gRPC server is served in the mesh. */
+export interface ServeGrpcOptions extends GrpcServerOptions, AnnounceOptions {}
+
+export interface ServeSettings<Options> {
+  readonly server: Options
   readonly advertise: string | undefined
   readonly metadata: Readonly<Record<string, string>>
 }
@@ -184,12 +191,29 @@ const ANNOUNCED = fields({
  *
  * @throws OptionsError naming each wrong field
  */
-export function resolveServeOptions(options: ServeOptions = {}, dev: boolean): ServeSettings {
-  assertObject(options, 'mesh.serve')
+export function resolveServeOptions(options: ServeOptions = {}, dev: boolean): ServeSettings<HttpServerOptions> {
+  return resolveServing(options, dev, 'mesh.serve', resolveHttpServer)
+}
+
+/** The same for gRPC. @throws OptionsError naming each wrong field */
+export function resolveServeGrpcOptions(
+  options: ServeGrpcOptions = {},
+  dev: boolean,
+): ServeSettings<GrpcServerOptions> {
+  return resolveServing(options, dev, 'mesh.serveGrpc', resolveGrpcServer)
+}
+
+function resolveServing<Options extends { readonly host?: string }>(
+  options: Options & AnnounceOptions,
+  dev: boolean,
+  what: string,
+  resolve: (server: Options, what: string) => unknown,
+): ServeSettings<Options> {
+  assertObject(options, what)
   const { advertise, metadata, ...server } = options
-  const announced = check(ANNOUNCED, withoutUndefined({ advertise, metadata }), 'mesh.serve')
+  const announced = check(ANNOUNCED, withoutUndefined({ advertise, metadata }), what)
   const host = server.host ?? (dev ? '127.0.0.1' : '0.0.0.0')
-  const complete = { ...server, host }
-  resolveHttpServer(complete, 'mesh.serve')
+  const complete = { ...server, host } as unknown as Options
+  resolve(complete, what)
   return { server: complete, ...announced }
 }

@@ -1,4 +1,5 @@
 /** What this process serves: each server with the instance by which others find it, and how both go away together. */
+import type { Call } from '../core/call.ts'
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
@@ -8,11 +9,19 @@ import type { Instance } from '../discovery/wire.ts'
 import { compileServerStack, ServerLimits, type Stack } from '../resilience/stack.ts'
 import { announcedInstance, newInstanceId } from '../server/announce.ts'
 import { type Authorizer, compileIntentions } from '../server/authorization.ts'
+import type { DrainOptions } from '../server/drain.ts'
+import { serveGrpc } from '../server/grpc-server.ts'
 import type { HttpHandler } from '../server/http-handler.ts'
-import { type HttpServer, serveHttp } from '../server/http-server.ts'
+import { type HttpServerStats, serveHttp } from '../server/http-server.ts'
 import type { Membership } from './membership.ts'
-import type { MeshServer } from './mesh-server.ts'
-import { resolveServeOptions, type ServeOptions } from './options.ts'
+import type { GrpcServing, MeshServer } from './mesh-server.ts'
+import {
+  resolveServeGrpcOptions,
+  resolveServeOptions,
+  type ServeGrpcOptions,
+  type ServeOptions,
+  type ServeSettings,
+} from './options.ts'
 import type { Surroundings } from './surroundings.ts'
 
 /** After all watchers have acknowledged, requests that left before may still be on the wire. */
@@ -20,9 +29,20 @@ const ON_THE_WIRE_MS = 100
 /** How long to go on serving when nobody can tell whether we were seen leaving (faults-and-attacks F56). */
 const UNSEEN_LAME_DUCK_MS = 2_000
 
+/** What both doors are to those who open and close them. */
+interface Door {
+  readonly address: string
+  readonly port: number
+  readonly stats: HttpServerStats
+  authorizer: Authorizer
+  stack: Stack
+  drain(options: DrainOptions): Promise<unknown>
+  close(): Promise<unknown>
+}
+
 interface Served {
   readonly instance: Instance
-  readonly server: HttpServer
+  readonly server: Door
 }
 
 export class Servers {
@@ -43,24 +63,46 @@ export class Servers {
   }
 
   async serve(handler: HttpHandler, options?: ServeOptions): Promise<MeshServer> {
+    const settings = resolveServeOptions(options, this.#membership.dev)
+    await this.#identityFor(settings.server)
+    return this.#open('http', settings, await serveHttp(handler, settings.server, this.#dependencies()))
+  }
+
+  async serveGrpc(server: GrpcServing, options?: ServeGrpcOptions): Promise<MeshServer> {
+    const settings = resolveServeGrpcOptions(options, this.#membership.dev)
+    await this.#identityFor(settings.server)
+    return this.#open('grpc', settings, await serveGrpc(server as never, settings.server, this.#dependencies()))
+  }
+
+  async #identityFor({ mode }: { readonly mode?: string }): Promise<void> {
+    if (mode !== 'plaintext') await this.#shared.identity.whenPresent()
+  }
+
+  #dependencies() {
     const { settings, identity, verifier, events, server: telemetry } = this.#shared
-    const { clock, service, zone, version, weight } = settings
-    const { server: serverOptions, advertise, metadata } = resolveServeOptions(options, this.#membership.dev)
-    const tls = serverOptions.mode !== 'plaintext'
-    if (tls) await identity.whenPresent()
-    const server = await serveHttp(handler, serverOptions, {
-      service,
-      clock,
+    return {
+      service: settings.service,
+      clock: settings.clock,
       identity,
       verifier,
       ...this.#inForce(),
       events,
-      within: (call, work) => telemetry.within(call, work),
-    })
+      within: <T>(call: Call, work: () => T) => telemetry.within(call, work),
+    }
+  }
+
+  /** It listens: others are told. */
+  async #open(
+    protocol: 'http' | 'grpc',
+    { advertise, metadata, server: { mode } }: ServeSettings<{ readonly mode?: string }>,
+    server: Door,
+  ): Promise<MeshServer> {
+    const { settings } = this.#shared
+    const { service, zone, version, weight } = settings
     const { address: host, port } = server
     const all = { ...settings.metadata, ...metadata }
-    const announcement = { service, host, port, advertise, tls, zone, version, weight, metadata: all }
-    const instance = announcedInstance(newInstanceId(service), { ...announcement, protocol: 'http' })
+    const announcement = { service, host, port, advertise, zone, version, weight, metadata: all }
+    const instance = announcedInstance(newInstanceId(service), { ...announcement, protocol, tls: mode !== 'plaintext' })
     const served = { instance, server }
     this.#served.set(served, undefined)
     // While it began to listen, something may have come into force.

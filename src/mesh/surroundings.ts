@@ -1,8 +1,10 @@
 /** What all rooms of one mesh share: made once when a process joins, before there is an identity or a registry. */
+import { GrpcTransport, loadGrpc } from '../client/grpc-transport.ts'
 import { HttpTransport } from '../client/http-transport.ts'
+import type { Endpoint } from '../core/endpoint.ts'
 import { KeyStore } from '../identity/key-store.ts'
 import { LateIdentity } from '../identity/late-identity.ts'
-import { PeerVerifier } from '../identity/peer-verifier.ts'
+import { PeerVerifier, type RefusedPeer } from '../identity/peer-verifier.ts'
 import { type CallTelemetry, createTelemetry } from '../telemetry/call-telemetry.ts'
 import { EventMetrics } from '../telemetry/event-metrics.ts'
 import { type EventSink, Events } from '../telemetry/events.ts'
@@ -16,6 +18,9 @@ export interface Surroundings {
   readonly identity: LateIdentity
   readonly verifier: PeerVerifier
   readonly transport: HttpTransport
+  /** Made with the first gRPC client. @throws OptionsError if the application has no grpc-js, or an old one */
+  readonly grpc: () => GrpcTransport
+  readonly closeGrpc: () => void
   readonly metrics: Metrics
   /** The last events; parts tell theirs to `events`. */
   readonly recent: Events
@@ -37,13 +42,22 @@ export async function surroundingsOf(settings: MeshSettings): Promise<Surroundin
   const telemetry = (side: 'client' | 'server'): CallTelemetry =>
     createTelemetry({ side, service, metrics, clock, tracingApi })
   const client = telemetry('client')
-  const transport = await HttpTransport.create({
+  const connecting = {
     clock,
-    suppressed: tracingApi === undefined ? undefined : (dispatch) => client.suppressed(dispatch),
     identity: { source: identity, verifier },
-    onPeerRefused: ({ reason }, endpoint) =>
+    onPeerRefused: ({ reason }: RefusedPeer, endpoint: Endpoint) =>
       events.emit('peer:refused', { side: 'client', reason, peer: endpoint.service, address: endpoint.label }),
+  }
+  const transport = await HttpTransport.create({
+    ...connecting,
+    suppressed: tracingApi === undefined ? undefined : (dispatch) => client.suppressed(dispatch),
   })
+  let made: GrpcTransport | undefined
+  const grpc = (): GrpcTransport => {
+    made ??= new GrpcTransport({ grpc: loadGrpc('mesh.grpc'), ...connecting })
+    return made
+  }
   const server = telemetry('server')
-  return { settings, store, identity, verifier, transport, metrics, recent, events, client, server }
+  const closeGrpc = (): void => made?.close(0)
+  return { settings, store, identity, verifier, transport, grpc, closeGrpc, metrics, recent, events, client, server }
 }

@@ -9,10 +9,10 @@ import type { ErrorCode } from '../core/errors.ts'
 import type { Counter, Family, Metrics } from './metrics.ts'
 import { redactText } from './redact.ts'
 
-/** Every event and its payload. `peer` is the service on the other side, `endpoint` is `address:port`. */
+/** Every event and its payload. `peer` is the service on the other side, `protocol` how it is called unless by HTTP, `endpoint` is `address:port`. */
 export interface MeshEvents {
   /** The breaker of a called service changed. */
-  'circuit:transition': { peer: string; from: CircuitState; to: CircuitState }
+  'circuit:transition': { peer: string; protocol?: 'grpc'; from: CircuitState; to: CircuitState }
   /** An endpoint gets no calls for `forMs`. */
   'endpoint:ejected': { peer: string; endpoint: string; reason: string; forMs: number }
   /** One attempt finds out whether it is well again. */
@@ -20,13 +20,13 @@ export interface MeshEvents {
   /** It gets calls again. */
   'endpoint:restored': { peer: string; endpoint: string }
   /** Too few endpoints were healthy, so all are used (`on`), or no longer (`off`). */
-  'cluster:panic': { peer: string; on: boolean; healthy: number; endpoints: number }
+  'cluster:panic': { peer: string; protocol?: 'grpc'; on: boolean; healthy: number; endpoints: number }
   /** A retry was worth it but not paid for. */
-  'retry:budget-exhausted': { peer: string }
+  'retry:budget-exhausted': { peer: string; protocol?: 'grpc' }
   /** A second attempt began beside a late one (`sent`), answered first (`won`), or was due and not paid for (`unpaid`). */
-  'hedge:changed': { peer: string; what: 'sent' | 'won' | 'unpaid' }
+  'hedge:changed': { peer: string; protocol?: 'grpc'; what: 'sent' | 'won' | 'unpaid' }
   /** The peer refuses most attempts as overload, so a share of them is held back (`on`), or no longer. */
-  'throttle:changed': { peer: string; on: boolean; share: number }
+  'throttle:changed': { peer: string; protocol?: 'grpc'; on: boolean; share: number }
   /** A certificate was not believed, ours by them or theirs by us. */
   'peer:refused': { side: 'client' | 'server'; reason: string; peer?: string; address?: string }
   /** Audit: no intention allows this call. */

@@ -10,6 +10,8 @@ import type { Metrics, Observation } from './metrics.ts'
 /** What is known of one called service. */
 export interface PeerReading {
   readonly peer: string
+  /** By which it is called, unless by HTTP: such a service has a breaker, a budget and endpoints for each. */
+  readonly protocol?: 'grpc' | undefined
   readonly circuit?: CircuitState | undefined
   /** How many retries the budget would pay for now. */
   readonly retryBudget?: number | undefined
@@ -46,7 +48,7 @@ export function registerMeshGauges(metrics: Metrics, sources: GaugeSources): () 
     function* (): Iterable<Observation> {
       for (const reading of sources.peers()) {
         const read = value(reading)
-        if (read !== undefined) yield { labels: { service, peer: reading.peer }, value: read }
+        if (read !== undefined) yield { labels: labelsOf(service, reading), value: read }
       }
     }
   const single = (value: () => number | undefined) => (): Observation[] => {
@@ -80,11 +82,12 @@ export function registerMeshGauges(metrics: Metrics, sources: GaugeSources): () 
       perPeer(({ endpoints }) => endpoints?.reduce((sum, { pending }) => sum + pending, 0)),
     ),
     metrics.gauge('inmesh_client_endpoints', 'Known endpoints of the peer, by state.', function* () {
-      for (const { peer, endpoints } of sources.peers()) {
+      for (const reading of sources.peers()) {
+        const { endpoints } = reading
         if (endpoints === undefined) continue
         for (const state of STATES) {
           const value = endpoints.filter((endpoint) => endpoint.state === state).length
-          yield { labels: { service, peer, state }, value }
+          yield { labels: { ...labelsOf(service, reading), state }, value }
         }
       }
     }),
@@ -137,4 +140,8 @@ export function registerMeshGauges(metrics: Metrics, sources: GaugeSources): () 
     for (const stop of undo) stop()
     sources.loopDelay?.stop()
   }
+}
+
+function labelsOf(service: string, { peer, protocol }: PeerReading): Record<string, string> {
+  return protocol === undefined ? { service, peer } : { service, peer, protocol }
 }

@@ -1,0 +1,213 @@
+/**
+ * One attempt of a gRPC call, and grpc-js's listener for it. It sends what the call has collected, one message after another, and holds
+ * the answer back as long as another attempt could still give a better one.
+ *
+ * waiting -> open: a connection stands, the stream begins (`sent`)
+ * open -> held: headers or the one answer are here, the status is not · open, held -> handed over: the caller gets them, no more attempts
+ * any -> over: settled, exactly once
+ */
+import type * as grpc from '@grpc/grpc-js'
+import type { ErrorCode } from '../core/errors.ts'
+import { NOT_EXECUTED } from '../core/headers.ts'
+import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
+import { GRPC_STATUS } from '../core/status.ts'
+import { ClientAttempt } from './client-attempt.ts'
+import type { GrpcCall, GrpcJsCall } from './grpc-call.ts'
+import type { GrpcConnection } from './grpc-connection.ts'
+import { attemptMetadata } from './grpc-metadata.ts'
+import type { Entry, MessageContext } from './grpc-outbox.ts'
+import { outcomeOfStatus } from './grpc-outcome.ts'
+import type { GrpcConnectionUser } from './grpc-pool.ts'
+
+export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, grpc.InterceptingListener {
+  declare readonly call: GrpcCall
+  #connection: GrpcConnection | undefined = undefined
+  #inner: GrpcJsCall | undefined = undefined
+  /** Index of the next message to send; one is on its way at a time. */
+  #next = 0
+  #sending = false
+  #halfClosed = false
+  #headers: grpc.Metadata | undefined = undefined
+  #message: Buffer | undefined = undefined
+  #status: grpc.StatusObject | undefined = undefined
+  #handedOver = false
+
+  second(): GrpcAttempt {
+    return new GrpcAttempt(this.call, this.resolve, this.reject, this.driven)
+  }
+
+  get authContext(): ReturnType<GrpcJsCall['getAuthContext']> {
+    return this.#inner?.getAuthContext() ?? null
+  }
+
+  // The pool's answers.
+
+  assigned(connection: GrpcConnection): void {
+    const { call } = this
+    this.#connection = connection
+    this.sent = connection.ready
+    let inner: GrpcJsCall
+    try {
+      inner = connection.channel.createCall(call.path, Number.POSITIVE_INFINITY, call.host, null, 0)
+    } catch (error) {
+      this.#connection = undefined
+      this.end(makeOutcome('refused', 'connect-failed', error))
+      return
+    }
+    connection.running += 1
+    this.#inner = inner
+    call.open.push(this)
+    if (call.credentials !== undefined) inner.setCredentials(call.credentials)
+    inner.start(attemptMetadata(this, call.metadata, call.stack.clock.now()), this)
+    if (call.reading) inner.startRead()
+    this.pump()
+  }
+
+  refused(code: ErrorCode, cause: unknown): void {
+    if (!this.over) this.end(makeOutcome('refused', code, cause))
+  }
+
+  // The caller's side.
+
+  /** Sends what there is to send. */
+  pump(): void {
+    const inner = this.#inner
+    if (inner === undefined || this.over) return
+    const { outbox } = this.call
+    const entry = this.#sending ? undefined : outbox.at(this.#next)
+    if (entry !== undefined) {
+      this.#sending = true
+      this.#next += 1
+      const context: MessageContext = { callback: () => this.#written(entry) }
+      if (entry.flags !== undefined) context.flags = entry.flags
+      inner.sendMessageWithContext(context, entry.message)
+    }
+    if (outbox.closed && this.#next === outbox.end && !this.#halfClosed) {
+      this.#halfClosed = true
+      inner.halfClose()
+    }
+  }
+
+  /** The caller is ready for one more message. */
+  read(): void {
+    if (!this.over) this.#inner?.startRead()
+  }
+
+  // grpc-js's callbacks.
+
+  onReceiveMetadata(metadata: grpc.Metadata): void {
+    if (this.over) return
+    this.#heard()
+    metadata.remove(NOT_EXECUTED)
+    this.#headers = metadata
+    // An answer in one piece is held until its status. Before a stream, a status in the same packet is waited for.
+    if (!this.call.answersOnce) setImmediate(handOver, this)
+  }
+
+  onReceiveMessage(message: Buffer): void {
+    if (this.over) return
+    this.#heard()
+    const { call } = this
+    if (message.length > call.largestMessage) {
+      const cause = new Error(`a message of ${message.length} bytes, more than ${call.largestMessage}`)
+      this.end(makeOutcome('failure', 'response-too-large', cause))
+      this.abort()
+    } else if (!call.answersOnce) {
+      this.handOver()
+      call.deliverMessage(message)
+    } else if (this.#message === undefined) {
+      this.#message = message
+      // Whoever answers twice would otherwise never be heard out.
+      this.#inner!.startRead()
+    } else {
+      this.end(makeOutcome('failure', 'protocol-error', new Error('several messages for a method with one')))
+      this.abort()
+    }
+  }
+
+  onReceiveStatus(status: grpc.StatusObject): void {
+    if (this.over) return
+    const { call } = this
+    this.status = status.code
+    let outcome = outcomeOfStatus(status, this.#connection!)
+    const now = call.stack.clock.now()
+    // At the deadline the callee may be the first to give up.
+    if (outcome.code === 'connection-lost' && now >= call.deadlineAt)
+      outcome = makeOutcome('failure', 'deadline-exceeded')
+    if (outcome.verdict !== 'refused') this.sent = true
+    // What the peer said, not what grpc-js said in its place.
+    if (outcome.verdict === 'success' || outcome.status !== undefined) {
+      this.#status = status
+      this.#connection!.heard(now)
+    }
+    this.end(outcome)
+  }
+
+  /** The caller gets the headers now, and the rest as it comes. */
+  handOver(): void {
+    if (this.over || this.#handedOver) return
+    this.#handedOver = true
+    this.commit(this.call.lastDeadlineAt)
+    this.call.answered(this.#headers)
+  }
+
+  override timeUp(): void {
+    if (!this.over && this.#connection !== undefined) {
+      this.call.transport.poolOf(this.endpoint!).silent(this.#connection, this.startedAt)
+    }
+    super.timeUp()
+  }
+
+  protected connect(): void {
+    this.call.transport.poolOf(this.endpoint!).take(this)
+  }
+
+  protected leaveQueue(): void {
+    const connection = this.#connection
+    if (connection === undefined) this.call.transport.poolOf(this.endpoint!).leave(this)
+    else {
+      this.call.open.splice(this.call.open.indexOf(this), 1)
+      connection.release()
+    }
+  }
+
+  protected abort(): void {
+    this.#inner?.cancelWithStatus(GRPC_STATUS.CANCELLED, 'the attempt is over')
+  }
+
+  protected get reachable(): boolean {
+    return this.call.transport.poolOf(this.endpoint!).reachable
+  }
+
+  protected superseded(): void {}
+
+  protected conclude(outcome: Outcome): void {
+    const { call } = this
+    call.finish()
+    const status = this.#status
+    if (status === undefined) {
+      this.reject(call.failure(outcome))
+      return
+    }
+    const headers = this.#handedOver ? undefined : this.#headers
+    this.resolve({ headers, message: this.#message, status: call.explained(status, outcome) })
+  }
+
+  #written(entry: Entry): void {
+    this.#sending = false
+    const { call } = this
+    if (!this.over && !call.committed && call.outbox.outgrown) this.commit(call.deadlineAt)
+    if (call.committed && call.open[0] === this) call.outbox.release(this.#next)
+    entry.written()
+    this.pump()
+  }
+
+  #heard(): void {
+    this.sent = true
+    this.#connection!.heard(this.call.stack.clock.now())
+  }
+}
+
+function handOver(attempt: GrpcAttempt): void {
+  attempt.handOver()
+}

@@ -1,0 +1,245 @@
+/**
+ * One gRPC call of a client: grpc-js's `Call` to the generated client above it, and the mesh's call to the attempts below. It stands under
+ * serialization, so that a retry sends the same bytes; the answer reaches the client once, from the attempt that decided the call.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type * as grpc from '@grpc/grpc-js'
+import type { Call, HashKey, Route } from '../core/call.ts'
+import type { MeshError } from '../core/errors.ts'
+import { NOT_EXECUTED } from '../core/headers.ts'
+import type { Outcome } from '../core/outcome.ts'
+import { GRPC_STATUS, grpcStatusOf } from '../core/status.ts'
+import type { Stack } from '../resilience/stack.ts'
+import { callError } from './call-error.ts'
+import { ClientCall } from './client-call.ts'
+import { GrpcAttempt } from './grpc-attempt.ts'
+import { GrpcOutbox, type MessageContext } from './grpc-outbox.ts'
+import type { GrpcTransport } from './grpc-transport.ts'
+
+/** What grpc-js calls `Call`; it is not exported by that name. */
+export type GrpcJsCall = ReturnType<grpc.Channel['createCall']>
+type AuthContext = ReturnType<GrpcJsCall['getAuthContext']>
+
+/** What never changes between calls of one method of one client. */
+export interface GrpcMethod {
+  /** `/shop.Inventory/Get`. */
+  readonly path: string
+  readonly route: Route
+  /** The answer is one message. */
+  readonly answersOnce: boolean
+  /** Of an answer; larger ones fail. */
+  readonly largestMessage: number
+}
+
+/** What the caller may add to one call. */
+export interface GrpcCallSettings {
+  readonly timeoutMs?: number | undefined
+  readonly signal?: AbortSignal | undefined
+  readonly idempotent?: boolean | undefined
+  readonly once?: boolean | undefined
+  readonly key?: string | undefined
+}
+
+/** All at once that the caller has not been given yet. */
+interface Answer {
+  readonly headers?: grpc.Metadata | undefined
+  readonly message?: Buffer | undefined
+  readonly status: grpc.StatusObject
+}
+
+let lastNumber = 0
+
+export class GrpcCall extends ClientCall implements GrpcJsCall {
+  readonly transport: GrpcTransport
+  readonly path: string
+  readonly host: string | null | undefined
+  readonly answersOnce: boolean
+  readonly largestMessage: number
+  /** The caller's own and the inherited deadline: what bounds a stream once it has been answered. */
+  readonly lastDeadlineAt: number
+  metadata!: grpc.Metadata
+  credentials: grpc.CallCredentials | undefined = undefined
+  readonly outbox = new GrpcOutbox()
+  /** Attempts whose stream has begun and not ended. */
+  readonly open: GrpcAttempt[] = []
+  /** The caller has asked for a message that it has not been given. */
+  reading = false
+  readonly #number = ++lastNumber
+  readonly #signal: AbortSignal | undefined
+  #listener!: grpc.InterceptingListener
+  /** The caller's async context, unless everything happens in it anyway. */
+  #within: ((work: () => void) => void) | undefined = undefined
+  /** With which status the caller cancelled it. */
+  #cancelledWith: { readonly code: number; readonly details: string } | undefined = undefined
+
+  constructor(
+    stack: Stack,
+    transport: GrpcTransport,
+    method: GrpcMethod,
+    host: string | null | undefined,
+    settings: GrpcCallSettings,
+    parent: Call | undefined,
+  ) {
+    const timeoutMs = settings.timeoutMs ?? Number.POSITIVE_INFINITY
+    super(stack, method.route, timeoutMs, parent)
+    this.lastDeadlineAt = Math.min(this.startedAt + timeoutMs, parent?.deadlineAt ?? Number.POSITIVE_INFINITY)
+    this.transport = transport
+    this.path = method.path
+    this.host = host
+    this.answersOnce = method.answersOnce
+    this.largestMessage = method.largestMessage
+    this.#signal = settings.signal
+    if (settings.idempotent !== undefined) this.idempotent = settings.idempotent
+    if (settings.key !== undefined) this.hashKey = settings.key
+    if (settings.once === true) this.once()
+  }
+
+  get closed(): boolean {
+    return this.transport.closed
+  }
+
+  /** What the callee is told: the service's own timeout ends no stream that has been answered. */
+  get sentDeadlineAt(): number {
+    return this.answersOnce ? this.deadlineAt : this.lastDeadlineAt
+  }
+
+  override keyOf(source: HashKey): string | undefined {
+    if (source.header !== undefined) {
+      const value = this.metadata.get(source.header)[0]
+      if (value !== undefined && value !== '') return String(value)
+    }
+    return source.path ? this.path : undefined
+  }
+
+  // grpc-js's Call.
+
+  start(metadata: grpc.Metadata, listener: grpc.InterceptingListener): void {
+    this.metadata = metadata
+    this.#listener = listener
+    this.resolve = this.reject = (answer) => this.#deliver(answer as Answer)
+    this.begin()
+    const signal = this.#signal
+    if (signal !== undefined) {
+      if (signal.aborted) this.cancel(signal.reason)
+      else signal.addEventListener('abort', this)
+    }
+    this.startFirst()
+    // Whoever makes it go on later, an endpoint or a connection that has come, does so in a context of its own.
+    if (this.open.length === 0 && !this.settled) this.#within = AsyncLocalStorage.snapshot()
+  }
+
+  sendMessageWithContext(context: MessageContext, message: Buffer): void {
+    if (this.settled) {
+      context.callback?.()
+      return
+    }
+    this.outbox.add(context, message)
+    this.#pump()
+  }
+
+  halfClose(): void {
+    this.outbox.closed = true
+    this.#pump()
+  }
+
+  startRead(): void {
+    this.reading = true
+    for (let i = 0; i < this.open.length; i++) this.open[i]!.read()
+  }
+
+  cancelWithStatus(code: number, details: string): void {
+    this.#cancelledWith ??= { code, details }
+    this.cancel(details)
+  }
+
+  setCredentials(credentials: grpc.CallCredentials): void {
+    this.credentials = credentials
+  }
+
+  getPeer(): string {
+    return this.endpoint?.label ?? 'unknown'
+  }
+
+  getCallNumber(): number {
+    return this.#number
+  }
+
+  getAuthContext(): AuthContext {
+    return this.open[0]?.authContext ?? null
+  }
+
+  // The attempts' side.
+
+  /** The caller's signal fired. */
+  handleEvent(): void {
+    this.cancel(this.#signal?.reason)
+  }
+
+  /** A stream has begun to be answered. */
+  answered(headers: grpc.Metadata | undefined): void {
+    this.deadlineAt = this.lastDeadlineAt
+    if (headers !== undefined) this.#run(() => this.#listener.onReceiveMetadata(headers))
+  }
+
+  deliverMessage(message: Buffer): void {
+    this.reading = false
+    this.#run(() => this.#listener.onReceiveMessage(message))
+  }
+
+  finish(): void {
+    this.#signal?.removeEventListener('abort', this)
+    this.outbox.clear()
+  }
+
+  failure(outcome: Outcome): Answer {
+    const error = callError(this, outcome, this.stack.clock.now())
+    const cancelled = outcome.code === 'cancelled' ? this.#cancelledWith : undefined
+    const code = cancelled?.code ?? grpcStatusOf(outcome.code ?? 'connection-lost')
+    const metadata = new this.transport.grpc.Metadata()
+    return { status: withCause({ code, details: cancelled?.details ?? error.message, metadata }, error) }
+  }
+
+  /** The peer's own status, and with a failure what the mesh knows of it. */
+  explained(status: grpc.StatusObject, outcome: Outcome): grpc.StatusObject {
+    status.metadata.remove(NOT_EXECUTED)
+    if (outcome.verdict === 'success') return status
+    return withCause(status, callError(this, outcome, this.stack.clock.now()))
+  }
+
+  protected attempt(
+    resolve: (answer: unknown) => void,
+    reject: (error: unknown) => void,
+    driven: boolean,
+  ): GrpcAttempt {
+    return new GrpcAttempt(this, resolve, reject, driven)
+  }
+
+  protected passedOn(error: unknown): unknown {
+    return error
+  }
+
+  #pump(): void {
+    for (let i = 0; i < this.open.length; i++) this.open[i]!.pump()
+  }
+
+  #deliver({ headers, message, status }: Answer): void {
+    this.#run(() => {
+      const listener = this.#listener
+      if (status.code === GRPC_STATUS.OK || headers !== undefined) {
+        if (headers !== undefined) listener.onReceiveMetadata(headers)
+        if (message !== undefined) listener.onReceiveMessage(message)
+      }
+      listener.onReceiveStatus(status)
+    })
+  }
+
+  #run(work: () => void): void {
+    if (this.#within === undefined) work()
+    else this.#within(work)
+  }
+}
+
+/** grpc-js copies all of a status to the error that the caller gets, so this is its `cause`. */
+function withCause(status: grpc.StatusObject, cause: MeshError): grpc.StatusObject {
+  return Object.assign(status, { cause })
+}

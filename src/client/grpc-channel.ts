@@ -1,0 +1,186 @@
+/**
+ * A grpc-js channel over the endpoints of one service: what `mesh.grpc` gives to a generated client as `channelOverride`. Every call picks
+ * its endpoint by itself; nothing here connects.
+ */
+import type * as grpc from '@grpc/grpc-js'
+import type { Call, Route } from '../core/call.ts'
+import { inboundCall } from '../core/context.ts'
+import { isGrpcMethod } from '../core/names.ts'
+import type { Destination } from './destination.ts'
+import { GrpcCall, type GrpcCallSettings, type GrpcJsCall, type GrpcMethod } from './grpc-call.ts'
+import { LARGEST_MESSAGE } from './grpc-transport.ts'
+
+/** What a generated client knows of one of its methods. */
+export type MethodDefinition = Pick<
+  grpc.MethodDefinition<unknown, unknown>,
+  'path' | 'requestStream' | 'responseStream'
+> & { readonly options?: { readonly idempotency_level?: string | undefined } | undefined }
+
+export interface MeshChannelOptions {
+  /** By path. */
+  readonly methods: ReadonlyMap<string, MethodDefinition>
+  /** Paths that the code says are idempotent. */
+  readonly idempotent: ReadonlySet<string>
+  /** Paths of streams that are short enough to tell something of latency. */
+  readonly shortStreams: ReadonlySet<string>
+  readonly largestMessage?: number | undefined
+}
+
+/** Paths come from the client's code; more than so many are made up. */
+const MOST_METHODS = 4_096
+/** What grpc-js uses for `propagate_flags` (`grpc.propagate`). */
+const PROPAGATE_DEADLINE = 1
+const PROPAGATE_CANCELLATION = 8
+const PROPAGATE_DEFAULTS = 0xffff
+
+/** What the next call is given besides what grpc-js passes on; set and read within one synchronous stretch. */
+let added: GrpcCallSettings | undefined
+
+/** Makes a call of a client of ours with `settings` besides its own options. */
+export function withCallSettings<T>(settings: GrpcCallSettings, call: () => T): T {
+  added = settings
+  try {
+    return call()
+  } finally {
+    added = undefined
+  }
+}
+
+/** All of it but what is private to grpc-js's own. */
+type ChannelShape = Pick<grpc.Channel, keyof grpc.Channel>
+
+export class MeshChannel implements ChannelShape {
+  readonly #destination: Destination
+  readonly #options: MeshChannelOptions
+  readonly #methods = new Map<string, GrpcMethod>()
+  /** The list that the methods were made with. */
+  #declared: readonly string[] | undefined
+  #closed = false
+
+  constructor(destination: Destination, options: MeshChannelOptions) {
+    this.#destination = destination
+    this.#options = options
+    if (options.largestMessage !== undefined) {
+      destination.grpc.takeMessages(destination.service, options.largestMessage)
+    }
+  }
+
+  createCall(
+    path: string,
+    deadline: grpc.Deadline,
+    host: string | null | undefined,
+    parentCall: grpc.ServerUnaryCall<unknown, unknown> | null,
+    propagateFlags: number | null | undefined,
+  ): GrpcJsCall {
+    if (this.#closed) throw new Error('Channel has been shut down')
+    const destination = this.#destination
+    const stack = destination.stack()
+    const settings = added
+    added = undefined
+    const timeoutMs = Math.min(
+      settings?.timeoutMs ?? Number.POSITIVE_INFINITY,
+      this.#leftOf(deadline, stack.clock.wallNow()),
+    )
+    const call = new GrpcCall(
+      stack,
+      destination.grpc,
+      this.#method(path),
+      host,
+      { ...settings, timeoutMs },
+      inboundCall(),
+    )
+    if (parentCall !== null && parentCall !== undefined) {
+      this.#inherit(call, parentCall, propagateFlags ?? PROPAGATE_DEFAULTS)
+    }
+    return call
+  }
+
+  close(): void {
+    this.#closed = true
+  }
+
+  getTarget(): string {
+    return `mesh:///${this.#destination.service}`
+  }
+
+  /** READY while there is an endpoint: calls find out whether it can be reached. */
+  getConnectivityState(_tryToConnect: boolean): grpc.connectivityState {
+    const { connectivityState } = this.#destination.grpc.grpc
+    if (this.#closed) return connectivityState.SHUTDOWN
+    return this.#destination.cluster.endpoints.length > 0 ? connectivityState.READY : connectivityState.CONNECTING
+  }
+
+  watchConnectivityState(
+    current: grpc.connectivityState,
+    deadline: Date | number,
+    callback: (error?: Error) => void,
+  ): void {
+    if (this.#closed) throw new Error('Channel has been shut down')
+    if (this.getConnectivityState(false) !== current) {
+      process.nextTick(callback)
+      return
+    }
+    const { cluster, clock } = this.#destination
+    const ms = this.#leftOf(deadline, clock.wallNow())
+    cluster.whenAvailable(ms, (available) => {
+      if (available) callback()
+      else callback(new Error('Deadline passed without connectivity state change'))
+    })
+  }
+
+  /** Channelz is off. */
+  getChannelzRef(): ReturnType<grpc.Channel['getChannelzRef']> {
+    return { kind: 'channel' as never, id: -1, name: this.getTarget() }
+  }
+
+  #leftOf(deadline: grpc.Deadline, wallNow: number): number {
+    if (deadline === Number.POSITIVE_INFINITY) return deadline
+    const at = typeof deadline === 'number' ? deadline : deadline.getTime()
+    return Number.isNaN(at) ? Number.POSITIVE_INFINITY : at - wallNow
+  }
+
+  /** What `parent: call` asks for; without it, a call made within a handler inherits all the same. */
+  #inherit(call: Call, parent: grpc.ServerUnaryCall<unknown, unknown>, flags: number): void {
+    if ((flags & PROPAGATE_DEADLINE) !== 0) {
+      const leftMs = this.#leftOf(parent.getDeadline(), this.#destination.clock.wallNow())
+      call.deadlineAt = Math.min(call.deadlineAt, call.startedAt + leftMs)
+    }
+    if ((flags & PROPAGATE_CANCELLATION) !== 0) {
+      if (parent.cancelled) call.cancel('Cancelled by parent call')
+      else parent.once('cancelled', () => call.cancel('Cancelled by parent call'))
+    }
+  }
+
+  #method(path: string): GrpcMethod {
+    const { idempotent } = this.#destination.settings.retry
+    if (idempotent !== this.#declared) {
+      // The document has changed.
+      this.#declared = idempotent
+      this.#methods.clear()
+    }
+    let method = this.#methods.get(path)
+    if (method === undefined) {
+      method = this.#makeMethod(path, idempotent)
+      if (this.#methods.size < MOST_METHODS) this.#methods.set(path, method)
+    }
+    return method
+  }
+
+  #makeMethod(path: string, declared: readonly string[]): GrpcMethod {
+    const { methods, idempotent, shortStreams, largestMessage = LARGEST_MESSAGE } = this.#options
+    const definition = methods.get(path)
+    // Of what is not known the answer may be a stream: held back, it would never come.
+    const answersOnce = definition?.responseStream === false
+    const streaming = !answersOnce || definition.requestStream
+    const level = definition?.options?.idempotency_level
+    const route: Route = Object.freeze({
+      service: this.#destination.service,
+      method: path,
+      protocol: 'grpc',
+      streaming: streaming && !shortStreams.has(path),
+      idempotent:
+        level === 'NO_SIDE_EFFECTS' || level === 'IDEMPOTENT' || idempotent.has(path) || isGrpcMethod(declared, path),
+    })
+    return Object.freeze({ path, route, answersOnce, largestMessage })
+  }
+}

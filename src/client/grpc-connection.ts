@@ -1,0 +1,168 @@
+/**
+ * One HTTP/2 connection to a gRPC endpoint: a grpc-js channel whose own retries, balancing and metrics are off, with the mesh's identity.
+ * A channel would dial again by itself and answer from its own backoff meanwhile, so a broken one is thrown away and the next is dialed when
+ * there is a call for it. Calls are handed over only once it stands: before, they were certainly not sent.
+ *
+ * dialing -> ready: it stands · dialing -> failed: refused or too slow
+ * ready -> retired: replaced (rotation, silence, drain) · ready -> idle: the peer closed it; the next call dials again
+ */
+import type * as grpc from '@grpc/grpc-js'
+import type { Timer } from '../core/clock.ts'
+import type { ErrorCode } from '../core/errors.ts'
+import type { RefusedPeer } from '../identity/peer-verifier.ts'
+import { clientTlsOptions, refusalOf, refusalOfText, rejection } from '../identity/tls-options.ts'
+import type { GrpcPool } from './grpc-pool.ts'
+import type { GrpcTransport } from './grpc-transport.ts'
+
+/** grpc-js's numbers (`connectivityState`). */
+const READY = 2
+const TRANSIENT_FAILURE = 3
+const SHUTDOWN = 4
+
+export class GrpcConnection {
+  readonly channel: grpc.Channel
+  /** Instant from which it takes no more calls; `Infinity` until it is to be replaced. */
+  retireAt = Number.POSITIVE_INFINITY
+  /** Of a received message. */
+  readonly largestMessage: number
+  /** Calls on it. */
+  running = 0
+  /** Instant at which something last came from the peer. */
+  heardAt = 0
+  /** Attempts in a row that ran out of time while nothing at all was heard. */
+  silences = 0
+  readonly #pool: GrpcPool
+  readonly #transport: GrpcTransport
+  #dialing = false
+  #timer: Timer | undefined
+  #extended = false
+  #refused: RefusedPeer | undefined
+  #closed = false
+
+  constructor(pool: GrpcPool, transport: GrpcTransport) {
+    this.#pool = pool
+    this.#transport = transport
+    const { address, port, tls, service } = pool.endpoint
+    const target = address.includes(':')
+      ? `ipv6:[${address}]:${port}`
+      : `${IPV4.test(address) ? 'ipv4' : 'dns'}:${address}:${port}`
+    this.largestMessage = transport.largestMessage(service)
+    this.channel = new transport.grpc.Channel(target, tls ? this.#credentials() : transport.insecure, {
+      ...transport.channelOptions,
+      'grpc.max_receive_message_length': this.largestMessage,
+      'grpc.default_authority': service,
+      'grpc.ssl_target_name_override': service,
+    })
+  }
+
+  get ready(): boolean {
+    return this.channel.getConnectivityState(false) === READY
+  }
+
+  /** Sees to it that it stands, or has failed, within the time for connecting; the pool hears of it. */
+  dial(): void {
+    if (this.#dialing) return
+    this.#dialing = true
+    const { clock, settings } = this.#transport
+    // The clock watches the loop only while somebody asks.
+    clock.stalledMsSince(clock.now())
+    this.#timer = clock.startTimer(settings.connectTimeoutMs, tooSlow, this)
+    this.channel.getConnectivityState(true)
+    this.#watch()
+  }
+
+  /** Something came from the peer. */
+  heard(now: number): void {
+    this.heardAt = now
+    this.silences = 0
+  }
+
+  /** Why a call on it was not sent. */
+  failure(details: string): { readonly code: ErrorCode; readonly cause: Error } {
+    const { endpoint } = this.#pool
+    const refused = this.#refused ?? refusalOfText(details)
+    if (refused === undefined) return { code: 'connect-failed', cause: new Error(`${endpoint.label}: ${details}`) }
+    if (this.#refused === undefined) {
+      this.#refused = refused
+      this.#transport.onPeerRefused?.(refused, endpoint)
+    }
+    return { code: 'identity-rejected', cause: rejection(refused, endpoint.service, endpoint.label) }
+  }
+
+  /** Takes no more calls; ends with the last that runs. */
+  retire(): void {
+    this.retireAt = 0
+    if (this.running === 0) this.close()
+  }
+
+  /** A call on it has ended. */
+  release(): void {
+    this.running -= 1
+    if (this.running === 0 && this.retireAt === 0) this.close()
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#stopTimer()
+    this.channel.close()
+    this.#pool.closed(this)
+  }
+
+  tooSlow(): void {
+    const { clock, settings } = this.#transport
+    const ms = settings.connectTimeoutMs
+    // While our own loop stood still the peer could not be heard; it gets that time back, once.
+    const stalledMs = this.#extended ? 0 : Math.round(clock.stalledMsSince(clock.now() - ms))
+    if (stalledMs > 0) {
+      this.#extended = true
+      this.#timer = clock.startTimer(stalledMs, tooSlow, this)
+      return
+    }
+    this.#dialing = false
+    this.#timer = undefined
+    this.#pool.tooSlow(this, new Error(`no connection to ${this.#pool.endpoint.label} within ${ms} ms`))
+  }
+
+  #watch(): void {
+    if (this.#closed || !this.#dialing) return
+    const state = this.channel.getConnectivityState(false)
+    if (state === READY || state === TRANSIENT_FAILURE || state === SHUTDOWN) {
+      this.#dialing = false
+      this.#stopTimer()
+      if (state === READY) this.heardAt = this.#transport.clock.now()
+      this.#pool.dialed(this, state === READY)
+    } else this.channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, () => this.#watch())
+  }
+
+  #credentials(): grpc.ChannelCredentials {
+    const { grpc, identity } = this.#transport
+    const { endpoint } = this.#pool
+    const { source, verifier } = identity!
+    const { secureContext, checkServerIdentity } = clientTlsOptions(source.current, verifier, {
+      service: endpoint.service,
+    })
+    return grpc.credentials.createFromSecureContext(secureContext!, {
+      checkServerIdentity: (host, certificate) => {
+        const error = checkServerIdentity!(host, certificate)
+        const refused = refusalOf(error)
+        if (refused !== undefined) {
+          this.#refused = refused
+          this.#transport.onPeerRefused?.(refused, endpoint)
+        }
+        return error
+      },
+    })
+  }
+
+  #stopTimer(): void {
+    if (this.#timer !== undefined) this.#transport.clock.stopTimer(this.#timer)
+    this.#timer = undefined
+  }
+}
+
+const IPV4 = /^\d{1,3}(?:\.\d{1,3}){3}$/
+
+function tooSlow(connection: GrpcConnection): void {
+  connection.tooSlow()
+}

@@ -1,0 +1,39 @@
+/**
+ * What an attempt of a gRPC call carries to the next process: the caller's metadata, and then ours. Ours win; the mesh's own from elsewhere,
+ * and identities that other proxies would believe, are left out silently, so that a handler may pass on the metadata it received.
+ */
+import type * as grpc from '@grpc/grpc-js'
+import { formatBaggage } from '../core/baggage.ts'
+import { formatGrpcTimeout } from '../core/deadline.ts'
+import { FORGED_IDENTITY, GRPC_PREVIOUS_ATTEMPTS, GRPC_TIMEOUT, PREFIX } from '../core/headers.ts'
+import { formatTraceparent } from '../core/trace-context.ts'
+import type { GrpcAttempt } from './grpc-attempt.ts'
+
+/** All metadata of one attempt. `given` is never changed: the next attempt needs it again, and the caller may. */
+export function attemptMetadata(attempt: GrpcAttempt, given: grpc.Metadata, now: number): grpc.Metadata {
+  const { call } = attempt
+  const metadata = given.clone()
+  removeOurs(metadata)
+  const trace = attempt.trace ?? call.trace
+  if (trace !== undefined) {
+    metadata.set('traceparent', formatTraceparent(trace))
+    // grpc-js throws for what is no printable ASCII; without its state a trace goes on.
+    if (trace.state === undefined || !PRINTABLE.test(trace.state)) metadata.remove('tracestate')
+    else metadata.set('tracestate', trace.state)
+  }
+  const baggage = call.baggage === undefined ? undefined : formatBaggage(call.baggage)
+  if (baggage !== undefined) metadata.set('baggage', baggage)
+  const { sentDeadlineAt } = call
+  if (sentDeadlineAt === Number.POSITIVE_INFINITY) metadata.remove(GRPC_TIMEOUT)
+  else metadata.set(GRPC_TIMEOUT, formatGrpcTimeout(sentDeadlineAt - now))
+  if (attempt.number > 0) metadata.set(GRPC_PREVIOUS_ATTEMPTS, String(attempt.number))
+  return metadata
+}
+
+const PRINTABLE = /^[ -~]*$/
+
+/** Takes out what only neighbours in the mesh may say to each other. */
+function removeOurs(metadata: grpc.Metadata): void {
+  const entries = metadata.getMap()
+  for (const key in entries) if (key.startsWith(PREFIX) || FORGED_IDENTITY.includes(key)) metadata.remove(key)
+}

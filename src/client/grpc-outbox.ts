@@ -1,0 +1,72 @@
+/**
+ * The messages of one gRPC call, serialized, kept so that another attempt can send them again. Once the call is committed to one attempt,
+ * what that one has sent is let go; beyond a bound of bytes the first attempt that has sent all of them is the one (gRFC A6, "Memory").
+ */
+import type * as grpc from '@grpc/grpc-js'
+
+/** How grpc-js passes a message on: with whom to tell when it has left. */
+export type MessageContext = Parameters<ReturnType<grpc.Channel['createCall']>['sendMessageWithContext']>[0]
+
+/** Kept for one call; beyond it the call is committed. */
+export const MOST_BUFFERED_BYTES = 262_144
+
+export class GrpcOutbox {
+  /** The caller has no more messages. */
+  closed = false
+  readonly #entries: Entry[] = []
+  /** Index of the first that is still kept. */
+  #first = 0
+  #bytes = 0
+
+  /** Index behind the last. */
+  get end(): number {
+    return this.#first + this.#entries.length
+  }
+
+  /** More is kept than may be. */
+  get outgrown(): boolean {
+    return this.#bytes > MOST_BUFFERED_BYTES
+  }
+
+  add(context: MessageContext, message: Buffer): void {
+    this.#bytes += message.length
+    this.#entries.push(new Entry(context, message))
+  }
+
+  at(index: number): Entry | undefined {
+    return this.#entries[index - this.#first]
+  }
+
+  /** Nobody will need those before `index` again. */
+  release(index: number): void {
+    while (this.#first < index && this.#entries.length > 0) {
+      this.#bytes -= this.#entries.shift()!.message.length
+      this.#first += 1
+    }
+  }
+
+  /** The call is over: whoever still waits for a message to leave waits no more. */
+  clear(): void {
+    for (const entry of this.#entries) entry.written()
+    this.release(this.end)
+  }
+}
+
+export class Entry {
+  readonly message: Buffer
+  readonly flags: number | undefined
+  #callback: MessageContext['callback']
+
+  constructor({ callback, flags }: MessageContext, message: Buffer) {
+    this.message = message
+    this.flags = flags
+    this.#callback = callback
+  }
+
+  /** An attempt has sent it; the caller is told the first time. */
+  written(): void {
+    const callback = this.#callback
+    this.#callback = undefined
+    callback?.()
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * From grpc-js's statuses to outcomes: what the peer said, and what grpc-js says in its place when a stream or a connection broke. grpc-js
+ * tells the second kind by its text only, so each text is pinned by a test against the oldest and the newest version that we take.
+ */
+import type * as grpc from '@grpc/grpc-js'
+import { GRPC_PUSHBACK, NOT_EXECUTED } from '../core/headers.ts'
+import { outcome as makeOutcome, type Outcome, SUCCESS } from '../core/outcome.ts'
+import { GRPC_STATUS, grpcOutcome, parsePushback } from '../core/status.ts'
+import type { GrpcConnection } from './grpc-connection.ts'
+
+/** The stream never came to be, or the peer's HTTP/2 says that it has not looked at it (REFUSED_STREAM, GOAWAY below it). */
+const NOT_SENT =
+  /^(?:No connection established|Failed to connect|Failed to start HTTP\/2 stream|Channel closed before call started|Name resolution failed|Connection closed before starting|Waiting for LB pick|.*: connect E)/
+const REFUSED = 'Stream refused by server'
+/** What else grpc-js says by itself: the stream or its connection broke after it had begun. */
+const BROKEN =
+  /^(?:Connection dropped|Call cancelled$|Received RST_STREAM with code|Write error: |read ECONNRESET|write E|The pending stream has been canceled|Keepalive timeout)/
+const MALFORMED =
+  /^(?:Received message larger than max|No status information received|Received HTTP status code|Failed to decompress|Received message compressed with unsupported)/
+const CALM_DOWN = 'Bandwidth exhausted or memory limit exceeded'
+
+/** How an attempt on `connection` ended. */
+export function outcomeOfStatus(status: grpc.StatusObject, connection: GrpcConnection): Outcome {
+  const { code, details, metadata } = status
+  if (code === GRPC_STATUS.OK) return SUCCESS
+  const marked = metadata.get(NOT_EXECUTED).length > 0
+  if (marked) return grpcOutcome(code, true, pushback(metadata))
+  if (code === GRPC_STATUS.UNAVAILABLE && details === REFUSED) {
+    return makeOutcome('refused', 'refused-by-peer', new Error(details), code)
+  }
+  if (NOT_SENT.test(details) && (code === GRPC_STATUS.UNAVAILABLE || code === GRPC_STATUS.INTERNAL)) {
+    const failure = connection.failure(details)
+    return makeOutcome('refused', failure.code, failure.cause)
+  }
+  if (BROKEN.test(details)) return makeOutcome('failure', 'connection-lost', new Error(details))
+  if (details === CALM_DOWN) return makeOutcome('failure', 'overloaded', new Error(details), code)
+  if (MALFORMED.test(details)) return malformed(code, details, metadata)
+  return grpcOutcome(code, false, pushback(metadata), details === '' ? undefined : new Error(details))
+}
+
+function malformed(code: number, details: string, metadata: grpc.Metadata): Outcome {
+  if (code === GRPC_STATUS.RESOURCE_EXHAUSTED) {
+    return makeOutcome('failure', 'response-too-large', new Error(details), code)
+  }
+  // Something that is no gRPC server answered; if it said that it is busy (429, 502, 503, 504), that is what grpc-js made of it.
+  if (code === GRPC_STATUS.UNAVAILABLE) return grpcOutcome(code, false, pushback(metadata), new Error(details))
+  return makeOutcome('failure', 'protocol-error', new Error(details))
+}
+
+function pushback(metadata: grpc.Metadata): number | undefined {
+  const values = metadata.get(GRPC_PUSHBACK)
+  if (values.length === 0) return undefined
+  return parsePushback(values.length === 1 ? String(values[0]) : '')
+}

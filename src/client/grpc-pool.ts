@@ -1,0 +1,162 @@
+/**
+ * The connection of one gRPC endpoint, made when needed and shared by all its calls, and those that wait for it. A waiting attempt that
+ * is cancelled leaves at once and was certainly never sent.
+ */
+import type { Endpoint, EndpointTransport } from '../core/endpoint.ts'
+import type { ErrorCode } from '../core/errors.ts'
+import { GrpcConnection } from './grpc-connection.ts'
+import type { GrpcTransport } from './grpc-transport.ts'
+
+/** Who wants a connection. */
+export interface GrpcConnectionUser {
+  /** It calls {@link GrpcConnection.release} when it has ended. */
+  assigned(connection: GrpcConnection): void
+  /** It gets none. Nothing was sent. */
+  refused(code: ErrorCode, cause: unknown): void
+}
+
+/** So many attempts that ran out of time, with not one byte from the peer, and it gets a new connection (faults-and-attacks F9). */
+const MOST_SILENCES = 2
+
+export class GrpcPool implements EndpointTransport {
+  readonly endpoint: Endpoint
+  readonly #transport: GrpcTransport
+  readonly #waiting = new Set<GrpcConnectionUser>()
+  /** All that have not been closed. */
+  readonly #all = new Set<GrpcConnection>()
+  #current: GrpcConnection | undefined
+  #closing = false
+
+  constructor(transport: GrpcTransport, endpoint: Endpoint) {
+    this.#transport = transport
+    this.endpoint = endpoint
+  }
+
+  get connections(): number {
+    return this.#all.size
+  }
+
+  get waiting(): number {
+    return this.#waiting.size
+  }
+
+  /** Whether its connection stands. */
+  get reachable(): boolean {
+    return this.#current?.ready === true
+  }
+
+  /** Gives `user` the connection, now or later, or refuses. */
+  take(user: GrpcConnectionUser): void {
+    if (this.#closing) {
+      user.refused('connect-failed', this.#withdrawn())
+      return
+    }
+    if (this.#transport.closed) {
+      user.refused('closed', undefined)
+      return
+    }
+    if (this.endpoint.tls && this.#transport.identity?.source === undefined) {
+      user.refused('identity-rejected', new Error(`${this.endpoint.label} wants mTLS, and we have no identity`))
+      return
+    }
+    const connection = this.#usable()
+    if (connection.ready) {
+      user.assigned(connection)
+      return
+    }
+    if (this.#waiting.size >= this.#transport.settings.maxWaiting) {
+      user.refused('queue-full', undefined)
+      return
+    }
+    this.#waiting.add(user)
+    connection.dial()
+  }
+
+  /** A waiting user gives up. */
+  leave(user: GrpcConnectionUser): void {
+    this.#waiting.delete(user)
+  }
+
+  /** It stands; or it has failed, and calls on it say why. */
+  dialed(connection: GrpcConnection, ready: boolean): void {
+    if (connection !== this.#current) return
+    if (!ready) this.#current = undefined
+    this.#wake((user) => user.assigned(connection))
+    if (!ready) connection.retire()
+  }
+
+  tooSlow(connection: GrpcConnection, cause: Error): void {
+    if (connection === this.#current) {
+      this.#current = undefined
+      this.#wake((user) => user.refused('connect-failed', cause))
+    }
+    connection.retire()
+  }
+
+  closed(connection: GrpcConnection): void {
+    this.#all.delete(connection)
+    if (this.#current === connection) this.#current = undefined
+    if (this.#all.size === 0) this.#transport.emptied(this)
+  }
+
+  /** An attempt on `connection` that began at `startedAt` has run out of time. */
+  silent(connection: GrpcConnection, startedAt: number): void {
+    if (connection.heardAt > startedAt || connection.retireAt === 0) return
+    connection.silences += 1
+    if (connection.silences < MOST_SILENCES) return
+    if (this.#current === connection) this.#current = undefined
+    connection.retire()
+  }
+
+  /** After a rotation: the connection of today takes no more calls from a time within `spreadMs` on. */
+  retire(now: number, spreadMs: number): void {
+    for (const connection of this.#all) {
+      connection.retireAt = Math.min(connection.retireAt, now + this.#transport.clock.random() * spreadMs)
+    }
+  }
+
+  close(graceMs: number): void {
+    if (this.#closing) return
+    this.#closing = true
+    const cause = this.#withdrawn()
+    this.#wake((user) => user.refused('connect-failed', cause))
+    this.#current = undefined
+    for (const connection of [...this.#all]) connection.retire()
+    if (this.#all.size === 0) return
+    this.#transport.clock.startBackgroundTimer(graceMs, closeAll, this.#all)
+  }
+
+  #usable(): GrpcConnection {
+    let connection = this.#current
+    if (connection !== undefined && this.#isOutdated(connection)) {
+      connection.retire()
+      connection = undefined
+    }
+    if (connection === undefined) {
+      connection = new GrpcConnection(this, this.#transport)
+      this.#current = connection
+      this.#all.add(connection)
+      this.#transport.opened(this)
+    }
+    return connection
+  }
+
+  #isOutdated(connection: GrpcConnection): boolean {
+    if (connection.largestMessage < this.#transport.largestMessage(this.endpoint.service)) return true
+    return connection.retireAt !== Number.POSITIVE_INFINITY && this.#transport.clock.now() >= connection.retireAt
+  }
+
+  #wake(tell: (user: GrpcConnectionUser) => void): void {
+    const waiting = [...this.#waiting]
+    this.#waiting.clear()
+    for (const user of waiting) tell(user)
+  }
+
+  #withdrawn(): Error {
+    return new Error(`${this.endpoint.label} has been withdrawn`)
+  }
+}
+
+function closeAll(connections: ReadonlySet<GrpcConnection>): void {
+  for (const connection of [...connections]) connection.close()
+}

@@ -1,0 +1,212 @@
+/**
+ * The methods of a gRPC client for `await` and `for await`, with a signal and a timeout for each call. They call the client's own methods,
+ * so interceptors, credentials and errors are the same.
+ */
+import type * as grpc from '@grpc/grpc-js'
+import type { Duration } from '../core/duration.ts'
+import { OptionsError, show } from '../core/fields.ts'
+import { checkKey, checkSignal } from './check-options.ts'
+import type { GrpcCallSettings } from './grpc-call.ts'
+import { type MethodDefinition, withCallSettings } from './grpc-channel.ts'
+import type { ServiceDefinition } from './grpc-client.ts'
+import { checkTimeout } from './prepare-request.ts'
+
+/** Everything about a call but its request. */
+export interface GrpcCallOptions {
+  /** grpc-js's `Metadata`, or pairs for one. Ours (deadline, trace, baggage) are added; `inmesh-*` is left out. */
+  readonly metadata?: object | undefined
+  /** Cancels the call, wherever it is: waiting, connecting, running, or within a stream. */
+  readonly signal?: AbortSignal | undefined
+  /**
+   * Bound of the whole call, retries and streams included; the service's own timeout (until a stream of answers begins) and the deadline of
+   * the request being served hold as well, whichever is first. @defaultValue the service's timeout
+   */
+  readonly timeout?: Duration | undefined
+  /** A second execution does no harm. @defaultValue what is known of the method, see `mesh.grpc` */
+  readonly idempotent?: boolean | undefined
+  /** `false`: one attempt only. */
+  readonly retry?: false | undefined
+  /** Calls with the same key go to the same endpoint, if the service's balancer is `ring-hash` or `maglev`. */
+  readonly key?: string | undefined
+}
+
+type Requests<T> = Iterable<T> | AsyncIterable<T>
+
+/** One method as a promise. The last overload of a generated method tells what kind it is. */
+type Promised<M> = M extends (
+  request: infer Request,
+  metadata: infer _Metadata,
+  options: infer _Options,
+  callback: (error: infer _Error, value?: infer Response) => void,
+) => unknown
+  ? (request: Request, options?: GrpcCallOptions) => Promise<NonNullable<Response>>
+  : M extends (
+        metadata: infer _Metadata,
+        options: infer _Options,
+        callback: (error: infer _Error, value?: infer Response) => void,
+      ) => { write(chunk: infer Request, ...rest: never[]): boolean }
+    ? (requests: Requests<Request>, options?: GrpcCallOptions) => Promise<NonNullable<Response>>
+    : M extends (...args: never[]) => infer Stream
+      ? Stream extends { write(chunk: infer Request, ...rest: never[]): boolean; read(size?: number): unknown }
+        ? (requests: Requests<Request>, options?: GrpcCallOptions) => AsyncGenerator<Answered<Stream>, void, void>
+        : M extends (request: infer Request, ...rest: never[]) => unknown
+          ? (request: Request, options?: GrpcCallOptions) => AsyncGenerator<Answered<Stream>, void, void>
+          : never
+      : never
+
+type Answered<Stream> = Stream extends { deserialize: (chunk: never) => infer Response } ? Response : unknown
+
+/** The methods of `C` that call the service, as promises and async iterables. */
+export type GrpcPromises<C> = {
+  readonly [K in keyof C as K extends keyof grpcClient
+    ? never
+    : C[K] extends (...args: never[]) => unknown
+      ? K
+      : never]: Promised<C[K]>
+}
+
+/** The methods that every client of grpc-js has; written out, because the types must do without its package. */
+interface grpcClient {
+  close: unknown
+  getChannel: unknown
+  waitForReady: unknown
+  makeUnaryRequest: unknown
+  makeClientStreamRequest: unknown
+  makeServerStreamRequest: unknown
+  makeBidiStreamRequest: unknown
+}
+
+/** @internal */
+export function makePromises<C extends object>(client: C, service: ServiceDefinition): GrpcPromises<C> {
+  const promises: Record<string, unknown> = {}
+  for (const [name, definition] of Object.entries(service)) {
+    const own = [name, name.charAt(0).toLowerCase() + name.slice(1)].filter(
+      (key) => typeof (client as Record<string, unknown>)[key] === 'function',
+    )
+    const method = own[0] === undefined ? undefined : (client as Record<string, Method>)[own[0]]
+    if (method === undefined) continue
+    const promised = promisedOf(client, method, definition)
+    for (const key of own) promises[key] = promised
+  }
+  return Object.freeze(promises) as GrpcPromises<C>
+}
+
+type Method = (...args: unknown[]) => unknown
+type Sink = grpc.ClientWritableStream<unknown>
+type Duplex = grpc.ClientDuplexStream<unknown, unknown>
+
+function promisedOf(client: object, method: Method, { requestStream, responseStream }: MethodDefinition): unknown {
+  const begin = (options: GrpcCallOptions | undefined, ...args: unknown[]): unknown => {
+    const settings = settingsOf(options)
+    const at = typeof args.at(-1) === 'function' ? args.length - 1 : args.length
+    // grpc-js takes the metadata in front of the callback; none at all for none.
+    if (options?.metadata !== undefined) args.splice(at, 0, options.metadata)
+    return withCallSettings(settings, () => method.apply(client, args))
+  }
+  if (responseStream) {
+    return requestStream
+      ? (requests: Requests<unknown>, options?: GrpcCallOptions) =>
+          answers(() => {
+            const call = begin(options) as Duplex
+            return { call, sent: send(requests, call) }
+          })
+      : (request: unknown, options?: GrpcCallOptions) =>
+          answers(() => ({ call: begin(options, request) as Duplex, sent: undefined }))
+  }
+  return async (request: unknown, options?: GrpcCallOptions) => {
+    let sent: Promise<void> | undefined
+    const answer = await new Promise<unknown>((resolve, reject) => {
+      const done = (error: unknown, value: unknown): void => (error === null ? resolve(value) : reject(error))
+      if (!requestStream) begin(options, request, done)
+      else {
+        sent = send(request as Requests<unknown>, begin(options, done) as Sink)
+        sent.catch(reject)
+      }
+    })
+    return answer
+  }
+}
+
+async function* answers(begin: () => { call: Duplex; sent: Promise<void> | undefined }): AsyncGenerator<unknown> {
+  const { call, sent } = begin()
+  let failed: { readonly error: unknown } | undefined
+  sent?.catch((error: unknown) => {
+    failed = { error }
+  })
+  try {
+    yield* call
+  } catch (error) {
+    throw failed === undefined ? error : failed.error
+  } finally {
+    // Also when the loop was left early; after the end it does nothing.
+    call.cancel()
+  }
+}
+
+/** Writes all requests as fast as they are taken. What the source throws cancels the call, and is what the caller gets. */
+async function send(requests: Requests<unknown>, call: Sink): Promise<void> {
+  let over = false
+  const ended = new Promise<void>((resolve) => {
+    const end = (): void => {
+      over = true
+      resolve()
+    }
+    // A failure is told by the answer.
+    call.once('error', end)
+    call.once('status', end)
+    call.once('close', end)
+  })
+  try {
+    for await (const request of requests) {
+      if (over) return
+      if (!call.write(request)) await Promise.race([ended, new Promise((resolve) => call.once('drain', resolve))])
+      if (over) return
+    }
+    call.end()
+  } catch (error) {
+    call.cancel()
+    throw error
+  }
+}
+
+const KEYS: ReadonlySet<string> = new Set([
+  'metadata',
+  'signal',
+  'timeout',
+  'idempotent',
+  'retry',
+  'key',
+] satisfies (keyof GrpcCallOptions)[])
+
+/** @throws OptionsError naming the first option that is wrong */
+function settingsOf(options: GrpcCallOptions | undefined): GrpcCallSettings {
+  if (options === undefined) return {}
+  if (typeof options !== 'object' || options === null)
+    throw wrong([], `expected an object of options, got ${show(options)}`)
+  for (const key in options) {
+    if (!KEYS.has(key)) throw wrong([key], `unknown key; valid keys are ${[...KEYS].join(', ')}`)
+  }
+  const { signal, timeout, idempotent, retry, key, metadata } = options
+  checkSignal(signal)
+  if (idempotent !== undefined && typeof idempotent !== 'boolean') {
+    throw wrong(['idempotent'], `expected true or false, got ${show(idempotent)}`)
+  }
+  if (retry !== undefined && retry !== false) {
+    throw wrong(['retry'], `expected false for one attempt only, or nothing, got ${show(retry)}`)
+  }
+  if (metadata !== undefined && typeof (metadata as { getMap?: unknown } | null)?.getMap !== 'function') {
+    throw wrong(['metadata'], `expected grpc-js's Metadata, got ${show(metadata)}`)
+  }
+  const timeoutMs = checkTimeout(timeout)
+  return {
+    signal,
+    idempotent,
+    once: retry === false,
+    key: key === undefined ? undefined : checkKey(key),
+    ...(timeoutMs === Number.POSITIVE_INFINITY ? {} : { timeoutMs }),
+  }
+}
+
+function wrong(path: readonly string[], message: string): OptionsError {
+  return new OptionsError('request', [{ path: [...path], message }])
+}

@@ -1,0 +1,137 @@
+/**
+ * What all gRPC connections of a mesh share: grpc-js, our identity, the limits. A rotated identity is a new generation: new connections
+ * use it at once, old ones take no more calls within a short time, spread so that they do not all shake hands again in the same instant.
+ */
+import type * as grpc from '@grpc/grpc-js'
+import { type Clock, systemClock } from '../core/clock.ts'
+import type { Endpoint } from '../core/endpoint.ts'
+import { requirePeer } from '../core/optional-peer.ts'
+import type { RefusedPeer } from '../identity/peer-verifier.ts'
+import { GrpcPool } from './grpc-pool.ts'
+import type { ClientIdentity } from './http-transport.ts'
+
+export type Grpc = typeof grpc
+
+/** Before it, one malformed message ends the process (GHSA-5375-pq7m-f5r2, GHSA-99f4-grh7-6pcq). */
+export const OLDEST_GRPC = '1.14.4'
+
+/** The application's own copy of grpc-js. @throws OptionsError if there is none, or one that is too old */
+export function loadGrpc(what: string): Grpc {
+  return requirePeer<Grpc>('@grpc/grpc-js', OLDEST_GRPC, what)
+}
+
+export interface GrpcTransportSettings {
+  readonly connectTimeoutMs: number
+  readonly maxWaiting: number
+  readonly rotationSpreadMs: number
+}
+
+/** As for HTTP (http-transport): a second to connect (F5); so many may wait for it; a rotation within two seconds. */
+const SETTINGS: GrpcTransportSettings = Object.freeze({
+  connectTimeoutMs: 1_000,
+  maxWaiting: 1_024,
+  rotationSpreadMs: 2_000,
+})
+
+/** A peer that vanished without a word is found within 15 s while a call runs; grpc-js sends no pings by default (F9, 0.27). */
+const KEEPALIVE_MS = 10_000
+const KEEPALIVE_TIMEOUT_MS = 5_000
+/** Of a received message, as grpc-js itself has it. */
+export const LARGEST_MESSAGE = 4_194_304
+/** After so long without a call, the connection is closed. */
+const IDLE_MS = 300_000
+
+export interface GrpcTransportParts {
+  readonly grpc: Grpc
+  readonly clock?: Clock
+  readonly identity?: ClientIdentity | undefined
+  readonly settings?: Partial<GrpcTransportSettings>
+  /** An endpoint showed a certificate that was not believed; nothing was sent to it. */
+  readonly onPeerRefused?: ((refused: RefusedPeer, endpoint: Endpoint) => void) | undefined
+}
+
+export class GrpcTransport {
+  readonly grpc: Grpc
+  readonly clock: Clock
+  readonly identity: ClientIdentity | undefined
+  readonly settings: GrpcTransportSettings
+  readonly onPeerRefused: GrpcTransportParts['onPeerRefused']
+  readonly insecure: grpc.ChannelCredentials
+  readonly channelOptions: grpc.ChannelOptions
+  closed = false
+  /** Per service, what its clients take at most. */
+  readonly #largest = new Map<string, number>()
+  readonly #pools = new Set<GrpcPool>()
+  readonly #stopListening: (() => void) | undefined
+
+  constructor(parts: GrpcTransportParts) {
+    this.grpc = parts.grpc
+    this.clock = parts.clock ?? systemClock
+    this.identity = parts.identity
+    this.settings = { ...SETTINGS, ...parts.settings }
+    this.onPeerRefused = parts.onPeerRefused
+    this.insecure = this.grpc.credentials.createInsecure()
+    this.channelOptions = Object.freeze({
+      // What the mesh does itself.
+      'grpc.enable_retries': 0,
+      'grpc.service_config_disable_resolution': 1,
+      'grpc.enable_http_proxy': 0,
+      // A connection belongs to one endpoint and one identity.
+      'grpc.use_local_subchannel_pool': 1,
+      // 8 kB a channel; whoever wants channelz has it for the channels of their own.
+      'grpc.enable_channelz': 0,
+      'grpc.keepalive_time_ms': KEEPALIVE_MS,
+      'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+      'grpc.client_idle_timeout_ms': IDLE_MS,
+    })
+    this.#stopListening = parts.identity?.source.onRotate(() => this.#retireAll())
+  }
+
+  /** The connection of `endpoint`, which keeps it from now on. */
+  poolOf(endpoint: Endpoint): GrpcPool {
+    let pool = endpoint.transport as GrpcPool | undefined
+    if (pool === undefined) {
+      pool = new GrpcPool(this, endpoint)
+      endpoint.transport = pool
+    }
+    return pool
+  }
+
+  /** The largest message that a connection to `service` takes. */
+  largestMessage(service: string): number {
+    return this.#largest.get(service) ?? LARGEST_MESSAGE
+  }
+
+  /** A client of `service` takes messages of up to `bytes`; connections made for less are replaced. */
+  takeMessages(service: string, bytes: number): void {
+    if (bytes > this.largestMessage(service)) this.#largest.set(service, bytes)
+  }
+
+  /** Has connections from now on; until {@link GrpcTransport.emptied}. */
+  opened(pool: GrpcPool): void {
+    this.#pools.add(pool)
+  }
+
+  emptied(pool: GrpcPool): void {
+    this.#pools.delete(pool)
+  }
+
+  /** How many connections there are. */
+  get connections(): number {
+    let sum = 0
+    for (const pool of this.#pools) sum += pool.connections
+    return sum
+  }
+
+  /** All endpoints at once: what runs has `graceMs` to finish. */
+  close(graceMs: number): void {
+    this.closed = true
+    this.#stopListening?.()
+    for (const pool of [...this.#pools]) pool.close(graceMs)
+  }
+
+  #retireAll(): void {
+    const now = this.clock.now()
+    for (const pool of this.#pools) pool.retire(now, this.settings.rotationSpreadMs)
+  }
+}

@@ -1,0 +1,362 @@
+/**
+ * One gRPC call being served, from its headers to its last byte: who calls, may it, is there time, is there room, then grpc-js and the
+ * handler. The object is the mesh's call, and for grpc-js the interceptor around its own; everything that may happen to it ends in
+ * {@link GrpcExchange.finish}, exactly once.
+ */
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
+import type * as grpc from '@grpc/grpc-js'
+import { Attempt } from '../core/attempt.ts'
+import type { Route } from '../core/call.ts'
+import type { Clock } from '../core/clock.ts'
+import { serving } from '../core/context.ts'
+import { type ErrorCode, MeshError } from '../core/errors.ts'
+import { GRPC_PUSHBACK, NOT_EXECUTED } from '../core/headers.ts'
+import { type Outcome, outcome } from '../core/outcome.ts'
+import { GRPC_STATUS, grpcOutcome } from '../core/status.ts'
+import { endAttempt, endCall, startAttempt, startCall } from '../resilience/execution.ts'
+import { drawFault, type Faultable, type FaultRule } from '../resilience/fault-injection.ts'
+import type { Stack } from '../resilience/stack.ts'
+import type { EventSink } from '../telemetry/events.ts'
+import type { Authorizer } from './authorization.ts'
+import type { Connection } from './connection.ts'
+import type { DeadlineSweep, Watched } from './deadline-sweep.ts'
+import type { GrpcHead } from './grpc-head.ts'
+import type { Within } from './http-exchange.ts'
+import { InboundCall } from './inbound-call.ts'
+
+/** What a server lends to each of its exchanges. */
+export interface GrpcExchangeHost {
+  readonly service: string
+  readonly clock: Clock
+  readonly events: EventSink
+  /** Both may be replaced while serving. */
+  authorizer: Authorizer
+  stack: Stack
+  /** From code; those of the document are in the stack. */
+  readonly faults: readonly FaultRule[]
+  readonly running: Set<GrpcExchange>
+  readonly deadlines: DeadlineSweep
+  /** Runs a handler in the span of its call. */
+  readonly within: Within | undefined
+  /** Hands the stream on to grpc-js, which asks for the exchange as its interceptor. */
+  pass(exchange: GrpcExchange): void
+  exchangeEnded(): void
+}
+
+type Inner = Parameters<grpc.ServerInterceptor>[1]
+type Listener = Parameters<Inner['start']>[0]
+type Status = Parameters<Inner['sendStatus']>[0]
+
+/** After the deadline an answer that nobody takes is cut off. */
+const UNREAD_MS = 5_000
+/** A refusal for want of room; other clients of gRPC that retry wait so long (gRFC A6). */
+const PUSHBACK_MS = '1000'
+
+export class GrpcExchange extends InboundCall implements Watched, Faultable, Inner {
+  readonly stream: ServerHttp2Stream
+  readonly headers: IncomingHttpHeaders
+  readonly connection: Connection
+  readonly #host: GrpcExchangeHost
+  readonly #stack: Stack
+  readonly #attempt: Attempt
+  /** When to be told of the deadline. */
+  dueAt: number
+  #inner: Inner | undefined = undefined
+  #listener: Listener | undefined = undefined
+  /** The handler begins with the metadata, not with the end of the request. */
+  #early = false
+  /** What we decided about it, if it does not end as its status says. */
+  #verdict: Outcome | undefined = undefined
+
+  constructor(
+    host: GrpcExchangeHost,
+    connection: Connection,
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    route: Route,
+    head: GrpcHead,
+  ) {
+    const { clock, stack } = host
+    const now = clock.now()
+    super(route, clock, now, now + (head.timeoutMs ?? stack.timeoutMs), connection.caller)
+    this.stream = stream
+    this.headers = headers
+    this.connection = connection
+    this.#host = host
+    this.#stack = stack
+    this.#attempt = new Attempt(this)
+    this.dueAt = this.deadlineAt
+    this.trace = head.trace
+    this.baggage = head.baggage
+    this.previousAttempts = head.previousAttempts
+  }
+
+  /** Everything that is asked before grpc-js hears of it. `false`: it has been answered. `open`: to every proven peer. */
+  admit(open: boolean): boolean {
+    const host = this.#host
+    startCall(this.#stack, this)
+    if (this.startedAt >= this.connection.expiresAt) {
+      this.#refuse(GRPC_STATUS.UNAUTHENTICATED, 'identity-rejected', 'The certificate of this connection has expired.')
+      return false
+    }
+    const decision = open ? undefined : host.authorizer.grpc(this.peer, this.route.method)
+    if (decision?.allowed === false) {
+      const peer = this.caller?.spiffeId ?? 'unknown'
+      const { method } = this.route
+      host.events.emit('intention:denied', { peer, method, path: this.headers[':path']!, reason: decision.rule })
+      this.#refuse(
+        GRPC_STATUS.PERMISSION_DENIED,
+        'permission-denied',
+        `No intention allows this call to '${host.service}'.`,
+      )
+      return false
+    }
+    const refusal = startAttempt(this.#stack, this.#attempt)
+    if (refusal === undefined) {
+      this.connection.inFlight += 1
+      host.running.add(this)
+      return true
+    }
+    if (refusal === 'deadline-exceeded') {
+      this.#refuse(
+        GRPC_STATUS.DEADLINE_EXCEEDED,
+        refusal,
+        'The deadline of this call had passed before it could begin.',
+      )
+      return false
+    }
+    host.events.emit('admission:refused', {
+      side: 'server',
+      code: refusal,
+      ...(this.peer !== undefined && { peer: this.peer }),
+    })
+    const status = refusal === 'rate-limited' ? GRPC_STATUS.RESOURCE_EXHAUSTED : GRPC_STATUS.UNAVAILABLE
+    this.#refuse(status, refusal, `'${host.service}' takes no more calls right now (${refusal}).`)
+    return false
+  }
+
+  /** Runs the handler, or the fault that was drawn for this call. */
+  run(): void {
+    this.stream.on('close', () => this.finish())
+    this.#host.deadlines.watch(this, this.startedAt)
+    const fault = this.#drawFault()
+    if (fault === undefined) this.#host.pass(this)
+    else if (fault.delayMs === 0) this.#suffer(fault)
+    else this.clock.startBackgroundTimer(fault.delayMs, (exchange) => exchange.#suffer(fault), this)
+  }
+
+  /** For faults that match by header. */
+  header(name: string): string | undefined {
+    const value = this.headers[name]
+    return Array.isArray(value) ? value.join(', ') : value
+  }
+
+  // grpc-js's interceptor: around its own call, which is attached when it has found the handler.
+
+  attach(inner: Inner, early: boolean): this {
+    this.#inner = inner
+    this.#early = early
+    return this
+  }
+
+  start(listener: Listener): void {
+    this.#listener = listener
+    this.#inner!.start(this as unknown as Listener)
+  }
+
+  onReceiveMetadata(metadata: grpc.Metadata): void {
+    if (this.#early) this.#inContext(() => this.#listener!.onReceiveMetadata(metadata))
+    else this.#listener!.onReceiveMetadata(metadata)
+  }
+
+  onReceiveMessage(message: unknown): void {
+    if (this.#early) this.#inContext(() => this.#listener!.onReceiveMessage(message))
+    else this.#listener!.onReceiveMessage(message)
+  }
+
+  onReceiveHalfClose(): void {
+    this.#inContext(() => this.#listener!.onReceiveHalfClose())
+  }
+
+  onCancel(): void {
+    this.#inContext(() => this.#listener!.onCancel())
+  }
+
+  sendMetadata(metadata: grpc.Metadata): void {
+    metadata?.remove(NOT_EXECUTED)
+    this.#inner!.sendMetadata(metadata)
+  }
+
+  sendMessage(message: unknown, callback: () => void): void {
+    this.#inner!.sendMessage(message, callback)
+  }
+
+  /** What is certain here is not certain above: a handler's own status never says that nothing was executed. */
+  sendStatus(status: Status): void {
+    status.metadata?.remove(NOT_EXECUTED)
+    this.#inner!.sendStatus(status)
+  }
+
+  startRead(): void {
+    this.#inner!.startRead()
+  }
+
+  getPeer(): string {
+    return this.#inner!.getPeer()
+  }
+
+  /** grpc-js has not been told of it, so that only one of us watches it. */
+  getDeadline(): Date | number {
+    if (this.deadlineAt === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY
+    return this.clock.wallNow() + this.deadlineAt - this.clock.now()
+  }
+
+  getHost(): string {
+    return this.#inner!.getHost()
+  }
+
+  getAuthContext(): ReturnType<Inner['getAuthContext']> {
+    return this.#inner!.getAuthContext()
+  }
+
+  getConnectionInfo(): ReturnType<Inner['getConnectionInfo']> {
+    return this.#inner!.getConnectionInfo()
+  }
+
+  getMetricsRecorder(): ReturnType<Inner['getMetricsRecorder']> {
+    return this.#inner!.getMetricsRecorder()
+  }
+
+  // How it ends.
+
+  /** The stream is over, well or not. */
+  finish(): void {
+    if (!this.#host.running.delete(this)) return
+    this.connection.inFlight -= 1
+    const status = this.#sentStatus()
+    let ended = this.#verdict
+    if (status !== undefined) {
+      this.#attempt.status = status
+      ended ??= grpcOutcome(status, false, undefined)
+    }
+    if (ended === undefined) {
+      const cause = new MeshError('The caller went away before the answer was complete.', {
+        code: 'cancelled',
+        service: this.route.service,
+        method: this.route.method,
+        elapsedMs: this.clock.now() - this.startedAt,
+      })
+      this.cancel(cause)
+      ended = outcome('cancelled', 'cancelled', cause)
+    }
+    endAttempt(this.#stack, this.#attempt, ended)
+    this.#host.exchangeEnded()
+  }
+
+  /** The server has no more time for it. */
+  abandon(): void {
+    this.#giveUp(
+      GRPC_STATUS.UNAVAILABLE,
+      'closed',
+      `'${this.route.service}' is going away and its drain has run out of time.`,
+    )
+  }
+
+  /** The deadline has passed. */
+  expire(): void {
+    this.dueAt = Number.POSITIVE_INFINITY
+    const elapsedMs = this.clock.now() - this.startedAt
+    this.#giveUp(
+      GRPC_STATUS.DEADLINE_EXCEEDED,
+      'deadline-exceeded',
+      `The deadline of this call passed after ${Math.round(elapsedMs)} ms.`,
+    )
+  }
+
+  #giveUp(status: number, code: ErrorCode, message: string): void {
+    if (this.#verdict !== undefined || this.#sentStatus() !== undefined) {
+      // All is said, but the caller does not take it.
+      this.stream.close(CANCEL)
+      return
+    }
+    const { service, method } = this.route
+    const elapsedMs = this.clock.now() - this.startedAt
+    const cause = new MeshError(message, { code, service, method, elapsedMs })
+    this.#verdict = outcome('failure', code, cause)
+    const now = this.clock.now()
+    this.dueAt = now + UNREAD_MS
+    this.#host.deadlines.watch(this, now)
+    if (this.#inner === undefined) respond(this.stream, status, message)
+    else this.#inner.sendStatus({ code: status, details: message })
+    this.cancel(cause)
+  }
+
+  #sentStatus(): number | undefined {
+    const { sentTrailers, sentHeaders } = this.stream
+    const status = sentTrailers?.['grpc-status'] ?? sentHeaders?.['grpc-status']
+    return status === undefined ? undefined : Number(status)
+  }
+
+  #refuse(status: number, code: ErrorCode, message: string): void {
+    const room = code === 'concurrency-limited' || code === 'rate-limited'
+    respond(this.stream, status, message, { [NOT_EXECUTED]: code, ...(room && { [GRPC_PUSHBACK]: PUSHBACK_MS }) })
+    this.#attempt.status = status
+    endCall(this.#stack, this, outcome('refused', code, undefined, status))
+  }
+
+  #inContext(work: () => void): void {
+    const { within } = this.#host
+    if (within === undefined) serving(this, work)
+    else within(this, () => serving(this, work))
+  }
+
+  #drawFault(): FaultRule | undefined {
+    const { faults, events } = this.#host
+    const documented = this.#stack.faults
+    if (faults.length === 0 && documented === undefined) return undefined
+    const fault = drawFault(faults, this, this.clock) ?? drawFault(documented ?? [], this, this.clock)
+    if (fault !== undefined) {
+      const { delayMs, grpcStatus = 0 } = fault
+      events.emit('fault:injected', {
+        ...(this.peer !== undefined && { peer: this.peer }),
+        delayMs,
+        status: grpcStatus,
+      })
+    }
+    return fault
+  }
+
+  #suffer({ grpcStatus }: FaultRule): void {
+    // In the meantime the caller may have gone, or the deadline passed.
+    if (!this.#host.running.has(this) || this.#verdict !== undefined || this.stream.destroyed) return
+    if (grpcStatus === undefined) this.#host.pass(this)
+    else respond(this.stream, grpcStatus, 'A fault on purpose.')
+  }
+}
+
+/** RFC 9113, 7. */
+const CANCEL = 8
+
+/** Answers instead of grpc-js, with trailers only. */
+export function respond(
+  stream: ServerHttp2Stream,
+  status: number,
+  message: string,
+  more: Readonly<Record<string, string>> = {},
+): void {
+  if (stream.destroyed || stream.closed || stream.headersSent) return
+  // Without a listener, a caller that breaks off would end the process.
+  stream.on('error', () => {})
+  stream.respond(
+    {
+      ':status': 200,
+      'content-type': 'application/grpc+proto',
+      'grpc-status': String(status),
+      'grpc-message': encodeURIComponent(message),
+      ...more,
+    },
+    { endStream: true },
+  )
+  // What the caller still sends is not wanted, and must not hold its window.
+  stream.resume()
+}

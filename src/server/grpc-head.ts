@@ -1,0 +1,42 @@
+/**
+ * The headers of a gRPC call before anybody else sees them: what only neighbours in the mesh may say is taken out, the deadline is read
+ * exactly (grpc-js reads `-1S` as a second and `1.5S` as five), and what was found is handed on.
+ */
+import type { IncomingHttpHeaders } from 'node:http2'
+import { parseBaggage } from '../core/baggage.ts'
+import { parseGrpcTimeout } from '../core/deadline.ts'
+import { FORGED_IDENTITY, GRPC_PREVIOUS_ATTEMPTS, GRPC_TIMEOUT, PREFIX } from '../core/headers.ts'
+import { parseTraceparent, type TraceContext } from '../core/trace-context.ts'
+
+export interface GrpcHead {
+  readonly timeoutMs: number | undefined
+  readonly trace: TraceContext | undefined
+  readonly baggage: ReadonlyMap<string, string> | undefined
+  readonly previousAttempts: number
+}
+
+/** `undefined`: the deadline is malformed. Changes `headers`. */
+export function readGrpcHead(headers: IncomingHttpHeaders): GrpcHead | undefined {
+  const timeoutMs = parseGrpcTimeout(first(headers[GRPC_TIMEOUT]))
+  if (timeoutMs === 'malformed') return undefined
+  // grpc-js would start a timer of its own.
+  if (timeoutMs !== undefined) delete headers[GRPC_TIMEOUT]
+  for (const name in headers) {
+    // 'i' of our prefix, 'x' of all that is forged.
+    const code = name.charCodeAt(0)
+    if ((code === 0x69 && name.startsWith(PREFIX)) || (code === 0x78 && FORGED_IDENTITY.includes(name)))
+      delete headers[name]
+  }
+  const { traceparent, tracestate, baggage } = headers
+  const attempts = first(headers[GRPC_PREVIOUS_ATTEMPTS])
+  return {
+    timeoutMs,
+    trace: traceparent === undefined ? undefined : parseTraceparent(first(traceparent), first(tracestate)),
+    baggage: baggage === undefined ? undefined : parseBaggage(first(baggage)),
+    previousAttempts: attempts !== undefined && /^\d{1,3}$/.test(attempts) ? Number(attempts) : 0,
+  }
+}
+
+function first(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value.join(',') : value
+}
