@@ -150,7 +150,7 @@ describe('a scripted gRPC server', () => {
     })
     const { error } = await ask(clientOf(server), 'hello', 100)
     expect(error?.code).toBe(status.DEADLINE_EXCEEDED)
-    await expect.poll(() => code).toBe(8)
+    await expect.poll(() => code, { timeout: 10_000 }).toBe(8)
   })
 
   it('trickles a message byte by byte', async () => {
