@@ -115,6 +115,19 @@ describe('a connection whose streams are reset', () => {
     expect(streams.length - late).toBeLessThanOrEqual(101)
   })
 
+  it('is cut when it makes the server reset them', async () => {
+    serve = () => {}
+    const raw = await attacker()
+    for (let i = 0; i < 200 && !raw.closed; i++) {
+      const id = 2 * i + 1
+      raw.write(frames.headers(id, REQUEST, FLAG.endHeaders), frames.headers(id, { ':path': '/' }))
+      await raw.frame(({ type, streamId }) => type === FRAME.reset && streamId === id)
+    }
+    expect(await raw.ends()).toBe(true)
+    expect(floods).toEqual(['rapid-reset'])
+    expect(streams).toHaveLength(101)
+  })
+
   it('is not cut for a hundred in each window', async () => {
     serve = () => {}
     const raw = await attacker()
