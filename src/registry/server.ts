@@ -7,6 +7,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { type Clock, LONGEST_TIMER_MS, type Timer } from '../core/clock.ts'
 import { OptionsError } from '../core/fields.ts'
+import { GUARDED_SERVER, guardSession } from '../core/http2-flood-guard.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
 import { judgePeer, serverTlsOptions } from '../identity/tls-options.ts'
 import { type AccessOptions, type Caller, callerOf, checkAccess, checkHost, checkOrigin, type Peer } from './access.ts'
@@ -65,6 +66,7 @@ export class RegistryServer {
       ...(await this.#tls()),
       allowHTTP1: true,
       settings: { maxConcurrentStreams: MOST_STREAMS },
+      ...GUARDED_SERVER,
     })
     this.#server = server
     server.maxConnections = MOST_CONNECTIONS
@@ -166,11 +168,22 @@ export class RegistryServer {
     session.on('error', () => {})
     const idleMs = Math.max(IDLE_MS, 2 * this.#context.registrar.leases.leaseMs)
     session.setTimeout(idleMs, () => session.close())
+    const peer = (session.socket as JudgedSocket)[PEER]
+    guardSession(session, this.#clock, (reason) => {
+      const who = peer?.spiffeId ?? 'anonymous'
+      const source = peer?.source ?? 'unknown'
+      this.#context.audit.record({ who, source, action: 'connection', outcome: 'refused', reason })
+    })
   }
 
   async #onRequest(request: Request, response: Response): Promise<void> {
     request.on('error', () => {})
     response.on('error', () => {})
+    if (isHttp2(response)) {
+      // One turn later what a flood resets has been reset, and costs no more.
+      await new Promise((resolve) => setImmediate(resolve))
+      if (response.stream.destroyed) return
+    }
     try {
       await this.#handle(request, response)
     } catch (error) {
