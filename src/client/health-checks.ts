@@ -117,14 +117,14 @@ export class HealthChecks {
     if (this.#ring.length === 0) this.#roundAt = clock.now()
     const last = this.#next === 0 ? -1 : this.#ring[this.#next - 1]!.phase
     const gone = this.#checks
-    const ring = this.#ring
+    const added: Check[] = []
     const kept = new Map<Endpoint, Check>()
     for (const endpoint of endpoints) {
       if (endpoint.protocol === 'grpc' && grpc === undefined) continue
       let check = gone.get(endpoint)
       if (check === undefined) {
         check = new Check(endpoint, clock.random())
-        ring.push(check)
+        added.push(check)
       } else gone.delete(endpoint)
       kept.set(endpoint, check)
     }
@@ -134,7 +134,8 @@ export class HealthChecks {
       // It may come back, and nobody would take back what is not checked.
       if (!check.endpoint.withdrawn) ejection.letGo(check.endpoint, 'switched-off')
     }
-    this.#ring = ring.filter(({ endpoint }) => kept.has(endpoint)).sort((a, b) => a.phase - b.phase)
+    const ring = gone.size === 0 ? this.#ring : this.#ring.filter(({ endpoint }) => kept.has(endpoint))
+    this.#ring = added.length === 0 ? ring : [...ring, ...added].sort((a, b) => a.phase - b.phase)
     this.#next = this.#ring.findIndex(({ phase }) => phase > last)
     if (this.#next < 0) this.#next = this.#ring.length
     this.#go()
