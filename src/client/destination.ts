@@ -17,7 +17,10 @@ import type { EventSink } from '../telemetry/events.ts'
 import type { PeerReading } from '../telemetry/mesh-gauges.ts'
 import { ArrangedBalancer, type Client } from './balancing/arranged.ts'
 import { type BalancerParts, createBalancer } from './balancing/balancer.ts'
+import { grpcHealth } from './grpc-health.ts'
 import type { GrpcTransport } from './grpc-transport.ts'
+import { HealthChecks } from './health-checks.ts'
+import { httpHealth } from './http-health.ts'
 import type { HttpTransport } from './http-transport.ts'
 import { IDEMPOTENT_METHODS } from './prepare-request.ts'
 import type { StackSource } from './stack-source.ts'
@@ -48,6 +51,7 @@ export class Destination implements StackSource {
   /** By name, so that what one has learned is still there when it comes back. */
   readonly #balancers = new Map<BalancerName, BalancerParts>()
   readonly #routes = new Map<string, Route>()
+  readonly #checks: HealthChecks
   #settings: ServiceSettings
   #arranged: ArrangedBalancer
   #stack: Stack
@@ -68,10 +72,23 @@ export class Destination implements StackSource {
       onEjection: (endpoint, _from, to, reason, forMs) => {
         this.#tellPanic()
         const who = { peer: endpoint.service, endpoint: endpoint.label }
-        if (to === 'ejected') parts.events.emit('endpoint:ejected', { ...who, reason, forMs })
-        else if (to === 'probing') parts.events.emit('endpoint:probing', who)
+        if (to === 'ejected') {
+          const detail = reason === 'health-check' ? this.#checks.failureOf(endpoint) : undefined
+          parts.events.emit('endpoint:ejected', {
+            ...who,
+            reason,
+            ...(forMs !== Number.POSITIVE_INFINITY && { forMs }),
+            ...(detail !== undefined && { detail }),
+          })
+        } else if (to === 'probing') parts.events.emit('endpoint:probing', who)
         else parts.events.emit('endpoint:restored', who)
       },
+    })
+    this.#checks = new HealthChecks({
+      clock: parts.clock,
+      ejection: this.state.ejection,
+      http: (path) => httpHealth(parts.transport, path),
+      grpc: protocol === 'grpc' ? grpcHealth(() => parts.grpc()) : undefined,
     })
     this.#settings = resolveService()
     this.#arranged = this.#arrange()
@@ -134,8 +151,12 @@ export class Destination implements StackSource {
   configure(policy: ServicePolicy): void {
     if (policy.settings === this.#settings) return
     const other = BALANCING.some((key) => !isDeepStrictEqual(policy.settings[key], this.#settings[key]))
+    const before = this.#settings
     this.#settings = policy.settings
     this.#stack = this.#compile()
+    if (!isDeepStrictEqual(before.healthCheck, policy.settings.healthCheck)) {
+      this.#checks.configure(policy.settings.healthCheck)
+    }
     if (!other) return
     this.#arranged = this.#arrange()
     this.cluster.slowStartMs = policy.settings.slowStartMs
@@ -167,6 +188,7 @@ export class Destination implements StackSource {
   }
 
   close(graceMs: number): void {
+    this.#checks.close()
     this.cluster.close(graceMs)
     this.state.close()
   }
@@ -188,7 +210,10 @@ export class Destination implements StackSource {
 
   #arrange(): ArrangedBalancer {
     const { client, clock } = this.#parts
-    return new ArrangedBalancer(this.#balancer().balancer, this.#settings, client, this.state.ejection, clock)
+    const { ejection } = this.state
+    return new ArrangedBalancer(this.#balancer().balancer, this.#settings, client, ejection, clock, (own) =>
+      this.#checks.update(own),
+    )
   }
 
   #compile(): Stack {

@@ -23,6 +23,8 @@ const CALM_DOWN = 'Bandwidth exhausted or memory limit exceeded'
 export function outcomeOfStatus(status: grpc.StatusObject, connection: GrpcConnection): Outcome {
   const { code, details, metadata } = status
   if (code === GRPC_STATUS.OK) return SUCCESS
+  // grpc-js's status for a message that is compressed in no way it was told of.
+  if (code === undefined) return makeOutcome('failure', 'protocol-error', new Error('a malformed message'))
   const marked = metadata.get(NOT_EXECUTED).length > 0
   if (marked) return grpcOutcome(code, true, pushback(metadata))
   if (code === GRPC_STATUS.UNAVAILABLE && details === REFUSED) {

@@ -59,7 +59,14 @@ export class GrpcPool implements EndpointTransport {
       user.refused('identity-rejected', new Error(`${this.endpoint.label} wants mTLS, and we have no identity`))
       return
     }
-    const connection = this.#usable()
+    let connection: GrpcConnection
+    try {
+      connection = this.#usable()
+    } catch (error) {
+      // There is no certificate yet (`startWithout`).
+      user.refused('identity-rejected', error)
+      return
+    }
     if (connection.ready) {
       user.assigned(connection)
       return

@@ -137,7 +137,7 @@ function sizeIssue(value: unknown, path: readonly (string | number)[], count: { 
 
 /** Values that are valid alone but not together. Only what is written is compared: what is not may come from `mesh`. */
 function compareFields(document: PolicyDocument, issues: Issue[]): void {
-  const { retry, ejection, balancer } = document
+  const { retry, ejection, healthCheck, balancer } = document
   const atMost = (path: string[], value: unknown, limitName: string, limit: unknown) => {
     const [ms, limitMs] = [parseDuration(value), parseDuration(limit)]
     if (ms !== undefined && limitMs !== undefined && ms > limitMs) {
@@ -148,6 +148,8 @@ function compareFields(document: PolicyDocument, issues: Issue[]): void {
   atMost(['retry', 'backoff', 'base'], retry?.backoff?.base, 'retry.backoff.max', retry?.backoff?.max)
   if (typeof ejection === 'object')
     atMost(['ejection', 'baseTime'], ejection.baseTime, 'ejection.maxTime', ejection.maxTime)
+  if (typeof healthCheck === 'object')
+    atMost(['healthCheck', 'timeout'], healthCheck.timeout, 'healthCheck.interval', healthCheck.interval)
   if (typeof balancer === 'object' && balancer.key !== undefined && !HASHING_BALANCERS.has(balancer.name)) {
     issues.push({
       path: ['balancer', 'key'],

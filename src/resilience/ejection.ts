@@ -7,6 +7,7 @@
  * - ejected -> probing: the hold is over and an attempt starts
  * - probing -> healthy: it was answered; counts start anew, strikes stay until many good answers forgive them
  * - probing -> ejected: it failed (a longer hold), or it was cancelled (the next attempt probes)
+ * - any -> held (ejected, without end): health checks fail · held -> healthy: they pass again, or are no longer made; no attempt probes
  */
 import type { Attempt } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
@@ -91,7 +92,7 @@ export function resolveEjection(options?: EjectionOptions, what = 'ejection'): E
   return ejectionSettings(check(EJECTION_FIELDS, options, what))
 }
 
-/** Told of each change of an endpoint's state; `holdMs` when it is ejected. */
+/** Told of each change of an endpoint's state; `holdMs` when it is ejected, `Infinity` until health checks pass. */
 export type EjectionListener = (
   endpoint: Endpoint,
   from: EndpointState,
@@ -109,6 +110,8 @@ export type EjectionReason =
   | 'probe-succeeded'
   | 'probe-failed'
   | 'probe-cancelled'
+  | 'health-check'
+  | 'health-check-passed'
   | 'switched-off'
 
 /** What a balancer needs to know beyond the state of each endpoint. */
@@ -148,6 +151,11 @@ class Health {
 
   constructor(now: number) {
     this.tally = new Tally(now)
+  }
+
+  /** Out until health checks say otherwise. */
+  get held(): boolean {
+    return this.dueAt === Number.POSITIVE_INFINITY
   }
 }
 
@@ -205,7 +213,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
         // A stream that has run for so long answers the question before it ends.
         if (isOpenEnded(health.probe) && now >= health.changedAt + this.#settings.maxTimeMs) {
           health.probe = undefined
-          this.#restore(endpoint, health, now)
+          this.#restore(endpoint, health, now, 'probe-succeeded')
           return endpoint
         }
       } else if (isRepeatable(call) || now >= health.dueAt + RELUCTANCE_MS) return endpoint
@@ -213,10 +221,39 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     return undefined
   }
 
-  /** Takes everything back: ejection has been switched off. */
+  /** Takes an endpoint out until {@link letGo}, because health checks fail: a hold without end, which no attempt probes. */
+  hold(endpoint: Endpoint): void {
+    if (this.isHeld(endpoint)) return
+    const now = this.#clock.now()
+    const health = (endpoint.health as Health | undefined) ?? new Health(now)
+    endpoint.health = health
+    health.consecutive = 0
+    health.goodRun = 0
+    // One that is finding out has no say any more.
+    health.probe = undefined
+    health.dueAt = Number.POSITIVE_INFINITY
+    this.#change(endpoint, health, 'ejected', 'health-check', Number.POSITIVE_INFINITY)
+  }
+
+  /** Takes it back: health checks pass, or it is no longer checked. Nothing happens to one that is out for another reason. */
+  letGo(endpoint: Endpoint, reason: 'health-check-passed' | 'switched-off'): void {
+    if (!this.isHeld(endpoint)) return
+    const health = endpoint.health as Health
+    health.dueAt = 0
+    if (this.#out.includes(endpoint)) this.#restore(endpoint, health, this.#clock.now(), reason)
+    // It has left the picker meanwhile: nobody is to be told that it gets calls again.
+    else endpoint.state = 'healthy'
+  }
+
+  isHeld(endpoint: Endpoint): boolean {
+    return endpoint.state === 'ejected' && endpoint.health instanceof Health && endpoint.health.held
+  }
+
+  /** Takes back what attempts took out: ejection has been switched off. */
   release(): void {
     for (const endpoint of [...this.#out]) {
       const health = endpoint.health as Health
+      if (health.held) continue
       health.probe = undefined
       this.#change(endpoint, health, 'healthy', 'switched-off', 0)
     }
@@ -243,7 +280,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
       if (endpoint.state !== 'probing') return
       if (verdict === 'none' || this.#stalled(attempt, outcome)) {
         this.#change(endpoint, health, 'ejected', 'probe-cancelled', 0)
-      } else if (verdict === 'good') this.#restore(endpoint, health, now)
+      } else if (verdict === 'good') this.#restore(endpoint, health, now, 'probe-succeeded')
       else this.#eject(endpoint, health, 'probe-failed', now)
       return
     }
@@ -300,11 +337,11 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     this.#change(endpoint, health, 'ejected', reason, holdMs)
   }
 
-  #restore(endpoint: Endpoint, health: Health, now: number): void {
+  #restore(endpoint: Endpoint, health: Health, now: number, reason: EjectionReason): void {
     // Out of the total, too: there it would pass for what the others do.
     this.#tally.subtract(health.tally, now)
     health.tally.clear(now)
-    this.#change(endpoint, health, 'healthy', 'probe-succeeded', 0)
+    this.#change(endpoint, health, 'healthy', reason, 0)
   }
 
   #change(endpoint: Endpoint, health: Health, to: EndpointState, reason: EjectionReason, holdMs: number): void {

@@ -34,6 +34,7 @@ export {
 export type { EjectionOptions } from './ejection.ts'
 export type { FaultRuleOptions } from './fault-injection.ts'
 export { type GuardOptions, guard } from './guard.ts'
+export type { HealthCheckOptions } from './health-check.ts'
 export type { HedgeOptions } from './hedge.ts'
 export type { LimitAlgorithm } from './limit-algorithms.ts'
 export type { LimitsOptions } from './limits.ts'

@@ -27,6 +27,12 @@ import {
   ejectionSettings,
 } from './ejection.ts'
 import { FAULTS_FIELD, type FaultRule, type FaultRuleOptions } from './fault-injection.ts'
+import {
+  HEALTH_CHECK_FIELDS,
+  type HealthCheckOptions,
+  type HealthCheckSettings,
+  healthCheckSettings,
+} from './health-check.ts'
 import { HEDGE_FIELDS, type HedgeOptions, type HedgeSettings, hedgeSettings } from './hedge.ts'
 import { LIMITS_FIELDS, type LimitsOptions, type LimitsSettings, limitsSettings, NO_LIMITS } from './limits.ts'
 import { RETRY_DEFAULTS, RETRY_FIELDS, type RetryOptions, type RetrySettings, retrySettings } from './retry.ts'
@@ -44,6 +50,8 @@ export interface ServiceOptions extends BalancingOptions {
   readonly throttle?: ThrottleOptions | false
   /** `false`: failing endpoints are never taken out. */
   readonly ejection?: EjectionOptions | false
+  /** Asks endpoints whether they are well, besides the calls; `false` or absent: none. */
+  readonly healthCheck?: HealthCheckOptions | false
   readonly limits?: LimitsOptions
   /** Faults on purpose, in its servers; the first that matches counts. @defaultValue none */
   readonly faults?: readonly FaultRuleOptions[]
@@ -56,6 +64,7 @@ export interface ServiceSettings extends BalancingSettings {
   readonly hedge: HedgeSettings | undefined
   readonly throttle: ThrottleSettings | undefined
   readonly ejection: EjectionSettings | undefined
+  readonly healthCheck: HealthCheckSettings | undefined
   /** Enforced by the servers of the service, not by its clients. */
   readonly limits: LimitsSettings
   /** Carried out by the servers, too. */
@@ -72,6 +81,8 @@ export const SERVICE_DEFAULTS: ServiceSettings = Object.freeze({
   // On: it does nothing until most attempts are refused as overload, and then each that is sent takes from those that are not.
   throttle: THROTTLE_DEFAULTS,
   ejection: EJECTION_DEFAULTS,
+  // Off: every client would ask every endpoint, while leases and ejection find what is dead without a request more.
+  healthCheck: undefined,
   ...BALANCING_DEFAULTS,
   limits: NO_LIMITS,
   faults: Object.freeze([]),
@@ -89,6 +100,7 @@ export const SERVICE_FIELDS = {
   hedge: optional(either(exactly(false), HEDGE_FIELDS)),
   throttle: optional(either(exactly(false), THROTTLE_FIELDS)),
   ejection: optional(either(exactly(false), EJECTION_FIELDS)),
+  healthCheck: optional(either(exactly(false), HEALTH_CHECK_FIELDS)),
   ...BALANCING_FIELDS,
   limits: optional(LIMITS_FIELDS),
   faults: optional(FAULTS_FIELD),
@@ -99,7 +111,7 @@ export type ParsedService = { readonly [K in keyof typeof SERVICE_FIELDS]: Parse
 
 /** From checked fields to settings. */
 export function resolveServiceSettings(given: ParsedService): ServiceSettings {
-  const { retry, circuitBreaker, hedge, throttle, ejection, limits } = given
+  const { retry, circuitBreaker, hedge, throttle, ejection, healthCheck, limits } = given
   return Object.freeze({
     timeoutMs: given.timeout,
     retry: retry === undefined ? RETRY_DEFAULTS : retrySettings(retry),
@@ -112,6 +124,7 @@ export function resolveServiceSettings(given: ParsedService): ServiceSettings {
     hedge: hedge === undefined || hedge === false ? undefined : hedgeSettings(hedge),
     throttle: throttle === false ? undefined : (throttle ?? THROTTLE_DEFAULTS),
     ejection: ejection === false ? undefined : ejection === undefined ? EJECTION_DEFAULTS : ejectionSettings(ejection),
+    healthCheck: healthCheck === undefined || healthCheck === false ? undefined : healthCheckSettings(healthCheck),
     ...balancingSettings(given),
     limits: limitsSettings(limits),
     faults: given.faults ?? SERVICE_DEFAULTS.faults,

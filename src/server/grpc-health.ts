@@ -1,16 +1,14 @@
-/**
- * The standard health service (grpc.health.v1), which follows the drain: serving until it begins, not serving from then on. Its two messages
- * have one field each and never change, so they are written here, without the packages that could read their `.proto`.
- */
+/** The standard health service (grpc.health.v1), which follows the drain: serving until it begins, not serving from then on. */
 import type * as grpc from '@grpc/grpc-js'
+import {
+  decodeName,
+  encodeState,
+  HEALTH_SERVICE,
+  NOT_SERVING,
+  SERVICE_UNKNOWN,
+  SERVING,
+} from '../core/grpc-health-message.ts'
 import { GRPC_STATUS } from '../core/status.ts'
-
-const SERVICE = '/grpc.health.v1.Health/'
-const SERVING = 1
-const NOT_SERVING = 2
-const SERVICE_UNKNOWN = 3
-/** Of a name of a service; longer ones are nobody's. */
-const LONGEST_NAME = 512
 
 type Watcher = grpc.ServerWritableStream<string, number>
 
@@ -24,7 +22,7 @@ export class GrpcHealth {
   constructor(server: grpc.Server) {
     this.#server = server
     this.#own = server.register(
-      `${SERVICE}Check`,
+      `${HEALTH_SERVICE}Check`,
       (call: grpc.ServerUnaryCall<string, number>, callback: grpc.sendUnaryData<number>) => {
         const state = this.#stateOf(call.request)
         if (state === SERVICE_UNKNOWN) {
@@ -37,7 +35,7 @@ export class GrpcHealth {
     )
     if (!this.#own) return
     server.register(
-      `${SERVICE}Watch`,
+      `${HEALTH_SERVICE}Watch`,
       ((call: Watcher) => this.#watch(call)) as never,
       encodeState as never,
       decodeName as never,
@@ -47,7 +45,7 @@ export class GrpcHealth {
 
   /** Whether calls of `path` are answered here: for everybody who may connect at all. */
   owns(path: string): boolean {
-    return this.#own && path.startsWith(SERVICE)
+    return this.#own && path.startsWith(HEALTH_SERVICE)
   }
 
   /** The drain has begun. */
@@ -82,27 +80,4 @@ export class GrpcHealth {
     for (const path of handlers.keys()) if (path.startsWith(`/${name}/`)) return true
     return false
   }
-}
-
-/** `HealthCheckResponse { ServingStatus status = 1 }`. */
-export function encodeState(state: number): Buffer {
-  return Buffer.from([0x08, state])
-}
-
-export function decodeState(bytes: Buffer): number {
-  return bytes.length >= 2 && bytes[0] === 0x08 ? bytes[1]! : 0
-}
-
-/** `HealthCheckRequest { string service = 1 }`. */
-export function decodeName(bytes: Buffer): string {
-  if (bytes.length === 0) return ''
-  let length = 0
-  let at = 1
-  for (let shift = 0; at < bytes.length && shift < 28; shift += 7) {
-    const byte = bytes[at++]!
-    length |= (byte & 0x7f) << shift
-    if (byte < 0x80) break
-  }
-  if (bytes[0] !== 0x0a || length > LONGEST_NAME || at + length > bytes.length) throw new Error('no HealthCheckRequest')
-  return bytes.toString('utf8', at, at + length)
 }

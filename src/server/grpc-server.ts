@@ -2,7 +2,7 @@
  * The gRPC server door: an ordinary grpc-js `Server` behind mutual TLS, authorization, deadlines and limits, with certificates that rotate
  * under traffic and a drain that loses nothing. Connections are in `grpc-acceptor.ts`, one call in `grpc-exchange.ts`.
  */
-import type { Http2Server, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
+import type { Http2Server, IncomingHttpHeaders, ServerHttp2Stream, Settings } from 'node:http2'
 import type { Socket } from 'node:net'
 import type * as grpc from '@grpc/grpc-js'
 import type { Route } from '../core/call.ts'
@@ -10,6 +10,7 @@ import { type Clock, systemClock } from '../core/clock.ts'
 import { LONGEST_TIMEOUT_MS } from '../core/deadline.ts'
 import { MeshError } from '../core/errors.ts'
 import { OptionsError, show } from '../core/fields.ts'
+import { GUARDED_SERVER } from '../core/http2-flood-guard.ts'
 import { requirePeer } from '../core/optional-peer.ts'
 import { GRPC_STATUS } from '../core/status.ts'
 import type { IdentitySource } from '../identity/identity.ts'
@@ -47,9 +48,14 @@ export interface GrpcServerDependencies {
 /** Before it, one malformed message ends the process (GHSA-5375-pq7m-f5r2, GHSA-99f4-grh7-6pcq). */
 const OLDEST_GRPC = '1.14.4'
 
+/** Of one connection at once, unless the `Server` says otherwise (`grpc.max_concurrent_streams`); more wait in the client. */
+const MOST_STREAMS = 1_000
+
 /** What grpc-js keeps for itself, and its adapter needs: pinned by tests against the oldest and the newest version that we take. */
 interface Internals {
   readonly http2Servers: ReadonlyMap<Http2Server, unknown>
+  /** Options of the HTTP/2 servers that it makes. */
+  readonly commonServerOptions: { settings?: Settings }
   readonly handlers: ReadonlyMap<string, { readonly type: 'unary' | 'clientStream' | 'serverStream' | 'bidi' }>
 }
 
@@ -262,6 +268,9 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
       module.ServerCredentials.createInsecure(),
       [interceptor],
     )
+    const options = this.#internals.commonServerOptions
+    Object.assign(options, GUARDED_SERVER)
+    options.settings = { maxConcurrentStreams: MOST_STREAMS, ...options.settings }
     const before = new Set(this.#internals.http2Servers.keys())
     const injector = server.createConnectionInjector(credentials)
     const http2Server = [...this.#internals.http2Servers.keys()].find((each) => !before.has(each))

@@ -13,8 +13,8 @@ import { redactText } from './redact.ts'
 export interface MeshEvents {
   /** The breaker of a called service changed. */
   'circuit:transition': { peer: string; protocol?: 'grpc'; from: CircuitState; to: CircuitState }
-  /** An endpoint gets no calls for `forMs`. */
-  'endpoint:ejected': { peer: string; endpoint: string; reason: string; forMs: number }
+  /** An endpoint gets no calls for `forMs`; without it, until health checks pass (`detail`: what the last one found). */
+  'endpoint:ejected': { peer: string; endpoint: string; reason: string; forMs?: number; detail?: string }
   /** One attempt finds out whether it is well again. */
   'endpoint:probing': { peer: string; endpoint: string }
   /** It gets calls again. */

@@ -22,6 +22,7 @@ const FULL: PolicyDocument = {
   hedge: { after: 'p95', maxExtraLoad: '5%' },
   throttle: { multiplier: 2, maxShare: '75%' },
   ejection: { consecutiveFailures: 5, baseTime: '1s', maxTime: '10s', maxShare: '50%' },
+  healthCheck: { interval: '5s', timeout: '1s', path: '/healthz', unhealthyAfter: 3, healthyAfter: 2 },
   balancer: { name: 'ring-hash', key: { header: 'x-user', cookie: 'session', path: true } },
   zone: 'prefer',
   subset: { size: 20 },
@@ -56,6 +57,7 @@ describe('checkPolicyDocument', () => {
       "circuitBreaker.errorTreshold: unknown key; did you mean 'errorThreshold'?",
     ],
     [{ ejection: { maxTme: 1 } }, "ejection.maxTme: unknown key; did you mean 'maxTime'?"],
+    [{ healthCheck: { intervall: 1 } }, "healthCheck.intervall: unknown key; did you mean 'interval'?"],
     [{ limits: { concurency: 1 } }, "limits.concurency: unknown key; did you mean 'concurrency'?"],
     [{ allow: [{ from: 'a', method: ['GET'] }] }, "allow[0].method: unknown key; did you mean 'methods'?"],
     [{ balancer: 'peak-ewna' }, "did you mean 'peak-ewma'?"],
@@ -81,6 +83,11 @@ describe('checkPolicyDocument', () => {
     [{ circuitBreaker: true }, 'circuitBreaker'],
     [{ circuitBreaker: { errorThreshold: '150%' } }, 'circuitBreaker.errorThreshold'],
     [{ ejection: { maxShare: 2 } }, 'ejection.maxShare'],
+    [{ healthCheck: true }, 'healthCheck'],
+    [{ healthCheck: { path: 'healthz' } }, "healthCheck.path: expected a path that begins with '/'"],
+    [{ healthCheck: { path: '/a b' } }, 'healthCheck.path'],
+    [{ healthCheck: { interval: 0 } }, 'healthCheck.interval: expected a duration from 100 ms'],
+    [{ healthCheck: { unhealthyAfter: 0 } }, 'healthCheck.unhealthyAfter'],
     [{ limits: { concurrency: 0 } }, 'limits.concurrency'],
     [{ limits: { rate: 'fast' } }, 'limits.rate'],
     [{ allow: {} }, 'allow: expected a list'],
@@ -111,6 +118,9 @@ describe('checkPolicyDocument', () => {
     ])
     expect(mistakes({ ejection: { baseTime: '20s', maxTime: '10s' } })).toEqual([
       'ejection.baseTime: expected at most ejection.maxTime (10s), got 20s',
+    ])
+    expect(mistakes({ healthCheck: { interval: '1s', timeout: '2s' } })).toEqual([
+      'healthCheck.timeout: expected at most healthCheck.interval (1s), got 2s',
     ])
   })
 

@@ -24,13 +24,16 @@ export class ArrangedBalancer implements Balancer {
   readonly #client: Client
   readonly #health: ClusterHealth | undefined
   readonly #clock: Clock
+  readonly #onOwn: ((own: readonly Endpoint[]) => void) | undefined
 
+  /** `onOwn`: told which endpoints there are to choose from, each time that they are arranged. */
   constructor(
     balancer: Balancer,
     settings: BalancingSettings,
     client: Client,
     health: ClusterHealth | undefined,
     clock: Clock,
+    onOwn?: (own: readonly Endpoint[]) => void,
   ) {
     this.name = balancer.name
     this.#balancer = balancer
@@ -38,6 +41,7 @@ export class ArrangedBalancer implements Balancer {
     this.#client = client
     this.#health = health
     this.#clock = clock
+    this.#onOwn = onOwn
   }
 
   picker(endpoints: readonly Endpoint[]): Picker {
@@ -51,8 +55,12 @@ export class ArrangedBalancer implements Balancer {
     // The subset first: one of local endpoints only would have nowhere to spill over to.
     const own = subsetSize === undefined ? endpoints : subsetOf(endpoints, subsetSize, this.#client.id)
     const ownZone = this.#client.zone
-    if (zone === 'ignore' || ownZone === undefined) return this.#balancer.picker(own)
-    return zonePicker(own, ownZone, this.#balancer, this.#health, this.#clock)
+    const picker =
+      zone === 'ignore' || ownZone === undefined
+        ? this.#balancer.picker(own)
+        : zonePicker(own, ownZone, this.#balancer, this.#health, this.#clock)
+    this.#onOwn?.(own)
+    return picker
   }
 }
 

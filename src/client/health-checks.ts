@@ -1,0 +1,255 @@
+/**
+ * Asks each endpoint of one destination whether it is well, beside the calls and outside of their stack, and has ejection take out those
+ * that are not. Each has its own place within the interval, drawn once, so that neither endpoints nor clients are in step; in that order they
+ * stand in a ring, and one timer waits for whose turn is next.
+ *
+ * - passing -> held: `unhealthyAfter` failures in a row · held -> passing: `healthyAfter` successes in a row, or no longer checked
+ */
+import type { Clock, Timer } from '../core/clock.ts'
+import { detached } from '../core/context.ts'
+import type { Endpoint } from '../core/endpoint.ts'
+import type { EjectionPolicy } from '../resilience/ejection.ts'
+import type { HealthCheckSettings } from '../resilience/health-check.ts'
+
+/**
+ * Asks one endpoint, and calls `done` once, by `timeoutMs` after at the latest; not after it was cancelled by the function that it returns.
+ * `undefined`: the endpoint could not be asked, through no fault of its own. `reason` is for people; {@link TIMED_OUT} is for us, too.
+ */
+export type Probe = (endpoint: Endpoint, timeoutMs: number, done: ProbeListener) => () => void
+export type ProbeListener = (healthy: boolean | undefined, reason: string) => void
+
+/** The reason of a probe that was not answered in time: it does not count if our own loop stood still meanwhile. */
+export const TIMED_OUT = 'no answer in time'
+
+export interface HealthChecksParts {
+  readonly clock: Clock
+  readonly ejection: EjectionPolicy
+  readonly http: (path: string) => Probe
+  /** @defaultValue gRPC endpoints are not checked */
+  readonly grpc?: Probe | undefined
+}
+
+/**
+ * Checks of one destination at the same time. Answers in 10 ms make 12,800 a second of it; what hangs takes a place for its whole timeout,
+ * and then the rest comes later, not more at once.
+ */
+export const MOST_RUNNING = 128
+/** Wake-ups are at least so far apart: of thousands of endpoints, a few are asked at each. */
+const TICK_MS = 10
+/** A time that overlaps a longer stall of our own loop says nothing (SystemClock counts stalls from 20 ms). */
+const STALL_MS = 20
+
+/** Whoever is later than this part of the interval is not caught up with: from there on all come later, or a stall would bring them together. */
+const SLACK = 0.1
+
+class Check {
+  readonly endpoint: Endpoint
+  /** Its place within the interval, from 0 to 1. */
+  readonly phase: number
+  /** Counts its probes; the answer of an older one is not heard. */
+  number = 0
+  running = false
+  cancel: (() => void) | undefined = undefined
+  startedAt = 0
+  failures = 0
+  successes = 0
+  failure: string | undefined = undefined
+
+  constructor(endpoint: Endpoint, phase: number) {
+    this.endpoint = endpoint
+    this.phase = phase
+  }
+}
+
+export class HealthChecks {
+  readonly #parts: HealthChecksParts
+  #settings: HealthCheckSettings | undefined
+  #http: Probe | undefined
+  #endpoints: readonly Endpoint[] = []
+  #checks = new Map<Endpoint, Check>()
+  /** By phase. */
+  #ring: Check[] = []
+  /** Whose turn is next, in the round that began at `#roundAt`. */
+  #next = 0
+  #roundAt = 0
+  #running = 0
+  #timer: Timer | undefined
+  #starting = false
+
+  constructor(parts: HealthChecksParts) {
+    this.#parts = parts
+  }
+
+  /** How many probes are on their way. */
+  get running(): number {
+    return this.#running
+  }
+
+  /** What was wrong when `endpoint` was last asked; `undefined` if nothing was. */
+  failureOf(endpoint: Endpoint): string | undefined {
+    return this.#checks.get(endpoint)?.failure
+  }
+
+  /** New settings; what was counted stays. `undefined`: off, and whoever was taken out is back at once. */
+  configure(settings: HealthCheckSettings | undefined): void {
+    const before = this.#settings
+    this.#settings = settings
+    if (settings === undefined) {
+      this.#endAll()
+      for (const { endpoint } of this.#checks.values()) this.#parts.ejection.letGo(endpoint, 'switched-off')
+      this.#checks.clear()
+      this.#ring = []
+      return
+    }
+    if (settings.path !== before?.path) this.#http = this.#parts.http(settings.path)
+    if (settings.intervalMs !== before?.intervalMs) {
+      this.#roundAt = this.#parts.clock.now()
+      this.#next = 0
+    }
+    this.update(this.#endpoints)
+  }
+
+  /** The endpoints that may be picked, as they are now. */
+  update(endpoints: readonly Endpoint[]): void {
+    this.#endpoints = endpoints
+    if (this.#settings === undefined) return
+    const { clock, ejection, grpc } = this.#parts
+    if (this.#ring.length === 0) this.#roundAt = clock.now()
+    const last = this.#next === 0 ? -1 : this.#ring[this.#next - 1]!.phase
+    const gone = this.#checks
+    const added: Check[] = []
+    const kept = new Map<Endpoint, Check>()
+    for (const endpoint of endpoints) {
+      if (endpoint.protocol === 'grpc' && grpc === undefined) continue
+      let check = gone.get(endpoint)
+      if (check === undefined) {
+        check = new Check(endpoint, clock.random())
+        added.push(check)
+      } else gone.delete(endpoint)
+      kept.set(endpoint, check)
+    }
+    this.#checks = kept
+    for (const check of gone.values()) {
+      this.#end(check)
+      // It may come back, and nobody would take back what is not checked.
+      if (!check.endpoint.withdrawn) ejection.letGo(check.endpoint, 'switched-off')
+    }
+    const ring = gone.size === 0 ? this.#ring : this.#ring.filter(({ endpoint }) => kept.has(endpoint))
+    this.#ring = added.length === 0 ? ring : [...ring, ...added].sort((a, b) => a.phase - b.phase)
+    this.#next = this.#ring.findIndex(({ phase }) => phase > last)
+    if (this.#next < 0) this.#next = this.#ring.length
+    this.#go()
+  }
+
+  /** Nothing is left of it: no timer, no probe. */
+  close(): void {
+    this.#endAll()
+    this.#settings = undefined
+    this.#checks.clear()
+    this.#ring = []
+  }
+
+  /** Starts whoever is due and may, then waits for the next. */
+  #go(): void {
+    const settings = this.#settings
+    if (settings === undefined || this.#starting) return
+    this.#stopTimer()
+    const { clock } = this.#parts
+    const { intervalMs } = settings
+    const now = clock.now()
+    this.#starting = true
+    while (this.#running < MOST_RUNNING && this.#ring.length > 0) {
+      if (this.#next >= this.#ring.length) {
+        this.#next = 0
+        this.#roundAt += intervalMs
+      }
+      const check = this.#ring[this.#next]!
+      if (check.endpoint.withdrawn) {
+        this.#ring.splice(this.#next, 1)
+        this.#checks.delete(check.endpoint)
+        this.#end(check)
+        continue
+      }
+      const dueAt = this.#roundAt + check.phase * intervalMs
+      if (dueAt > now) {
+        // The chain of timers must not keep the call alive in which it began.
+        this.#timer = detached(() => clock.startBackgroundTimer(Math.max(TICK_MS, dueAt - now), goOn, this))
+        break
+      }
+      if (now - dueAt > SLACK * intervalMs) this.#roundAt += now - dueAt
+      this.#next += 1
+      if (!check.running) this.#start(check, settings, now)
+    }
+    this.#starting = false
+  }
+
+  goOn(): void {
+    this.#timer = undefined
+    this.#go()
+  }
+
+  #start(check: Check, settings: HealthCheckSettings, now: number): void {
+    const { clock, grpc } = this.#parts
+    const { endpoint } = check
+    // The clock watches the loop only while somebody asks.
+    clock.stalledMsSince(now)
+    check.number += 1
+    check.running = true
+    check.startedAt = now
+    this.#running += 1
+    const { number } = check
+    const probe = endpoint.protocol === 'grpc' ? grpc! : this.#http!
+    const cancel = probe(endpoint, settings.timeoutMs, (healthy, reason) => {
+      if (!check.running || check.number !== number) return
+      check.running = false
+      check.cancel = undefined
+      this.#running -= 1
+      this.#judge(check, healthy, reason)
+      // The timer runs unless there was no room.
+      if (this.#timer === undefined) this.#go()
+    })
+    if (check.running && check.number === number) check.cancel = cancel
+  }
+
+  #judge(check: Check, healthy: boolean | undefined, reason: string): void {
+    const { clock, ejection } = this.#parts
+    const { endpoint } = check
+    const settings = this.#settings
+    if (settings === undefined || healthy === undefined || endpoint.withdrawn) return
+    if (healthy) {
+      check.failures = 0
+      check.failure = undefined
+      if (!ejection.isHeld(endpoint)) return
+      check.successes += 1
+      if (check.successes >= settings.healthyAfter) ejection.letGo(endpoint, 'health-check-passed')
+      return
+    }
+    if (reason === TIMED_OUT && clock.stalledMsSince(check.startedAt) > STALL_MS) return
+    check.successes = 0
+    check.failures += 1
+    check.failure = reason
+    if (check.failures >= settings.unhealthyAfter) ejection.hold(endpoint)
+  }
+
+  #end(check: Check): void {
+    if (!check.running) return
+    check.running = false
+    this.#running -= 1
+    check.cancel?.()
+    check.cancel = undefined
+  }
+
+  #endAll(): void {
+    this.#stopTimer()
+    for (const check of this.#checks.values()) this.#end(check)
+  }
+
+  #stopTimer(): void {
+    if (this.#timer !== undefined) this.#parts.clock.stopTimer(this.#timer)
+    this.#timer = undefined
+  }
+}
+
+function goOn(checks: HealthChecks): void {
+  checks.goOn()
+}
