@@ -15,6 +15,7 @@ import { judgePeer, refusalOf, serverTlsOptions } from '../identity/tls-options.
 import type { EventSink } from '../telemetry/events.ts'
 import { Connection, connectionOf } from './connection.ts'
 import { splitByFirstByte } from './first-byte.ts'
+import { WatchedResponse } from './http-response.ts'
 import type { HttpServerSettings } from './http-server-options.ts'
 import { InboundMessage } from './inbound.ts'
 
@@ -183,6 +184,8 @@ export class HttpAcceptor {
     const { headersTimeout, requestTimeout, keepAliveTimeout } = this.#settings
     return {
       IncomingMessage: InboundMessage,
+      // The typings want a class over requests of every kind.
+      ServerResponse: WatchedResponse as unknown as typeof ServerResponse<InboundMessage>,
       headersTimeout: Math.min(headersTimeout, requestTimeout),
       requestTimeout,
       keepAliveTimeout,

@@ -7,7 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Attempt } from '../core/attempt.ts'
 import type { Call, Route } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
-import { serving } from '../core/context.ts'
+import { detached, servingFromHere } from '../core/context.ts'
 import { type ErrorCode, MeshError } from '../core/errors.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
 import { httpOutcome } from '../core/status.ts'
@@ -65,6 +65,18 @@ function routeOf(service: string, method: string): Route {
 
 /** Serves one request. `expectsContinue`: the client waits to be told to send the body. */
 export function serveExchange(
+  host: ExchangeHost,
+  connection: Connection,
+  request: IncomingMessage,
+  response: ServerResponse,
+  expectsContinue: boolean,
+): void {
+  // Requests of one packet are read in one turn, whose context is that of the first by now.
+  if (connection.inFlight > 0) detached(() => serve(host, connection, request, response, expectsContinue))
+  else serve(host, connection, request, response, expectsContinue)
+}
+
+function serve(
   host: ExchangeHost,
   connection: Connection,
   request: IncomingMessage,
@@ -216,7 +228,8 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
     const { listener, within } = this.#host
     try {
       const work = (): unknown => listener(request, response)
-      const returned = within === undefined ? serving(this, work) : within(this, () => serving(this, work))
+      const returned =
+        within === undefined ? servingFromHere(this, work) : within(this, () => servingFromHere(this, work))
       if (typeof (returned as PromiseLike<unknown> | undefined)?.then === 'function') {
         ;(returned as PromiseLike<unknown>).then(undefined, (error: unknown) => this.#failed(error))
       }
@@ -232,7 +245,7 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
     this.connection.socket.once('close', () => this.finish())
     this.#attempt.status = 101
     try {
-      serving(this, work)
+      servingFromHere(this, work)
     } catch (error) {
       this.#failed(error)
     }
