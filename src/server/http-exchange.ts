@@ -23,6 +23,7 @@ import { type ResponseWatcher, refuse, silence, watchResponse } from './http-res
 import { readContext } from './inbound.ts'
 import { InboundCall } from './inbound-call.ts'
 import { type Head, readHead } from './request-head.ts'
+import type { Linked, Running } from './running.ts'
 
 /** What a server lends to each of its exchanges. */
 export interface ExchangeHost {
@@ -36,7 +37,7 @@ export interface ExchangeHost {
   stack: Stack
   /** From code; those of the document are in the stack. */
   readonly faults: readonly FaultRule[]
-  readonly running: Set<HttpExchange>
+  readonly running: Running<HttpExchange>
   readonly deadlines: DeadlineSweep
   /** Runs a handler in the span of its call. */
   readonly within: Within | undefined
@@ -104,7 +105,7 @@ export function admitUpgrade(
   return exchange.admit(head.path) ? exchange : undefined
 }
 
-export class HttpExchange extends InboundCall implements ResponseWatcher, Watched, Faultable {
+export class HttpExchange extends InboundCall implements ResponseWatcher, Watched, Faultable, Linked<HttpExchange> {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly connection: Connection
@@ -115,6 +116,9 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   readonly #deadlineIsCallers: boolean
   /** When to be told of the deadline; later than that only while a reader is watched. */
   dueAt: number
+  listed = false
+  ahead: HttpExchange | undefined = undefined
+  behind: HttpExchange | undefined = undefined
   /** What we decided about it, if it does not end as the response says. */
   #verdict: Outcome | undefined
   #sentBytes = 0
@@ -218,7 +222,7 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   #suffer({ status }: FaultRule): void {
     const { request, response } = this
     // In the meantime the caller may have gone, or the deadline passed.
-    if (!this.#host.running.has(this) || response.writableEnded) return
+    if (!this.listed || response.writableEnded) return
     if (status === undefined) this.#handle()
     else refuse(request, response, { status, code: 'server-error', message: 'A fault on purpose.' })
   }
