@@ -29,6 +29,7 @@ import { GrpcHealth } from './grpc-health.ts'
 import { type GrpcServerOptions, type GrpcServerSettings, resolveGrpcServer } from './grpc-server-options.ts'
 import type { Within } from './http-exchange.ts'
 import type { HttpServerStats } from './http-server.ts'
+import { Running } from './running.ts'
 
 /** What a server needs from the mesh around it; plain values, so that a test needs no mesh. */
 export interface GrpcServerDependencies {
@@ -60,6 +61,13 @@ interface Internals {
 }
 
 type StreamListener = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number) => void
+
+/** A stream that has just begun. */
+interface Begun {
+  readonly stream: ServerHttp2Stream
+  readonly headers: IncomingHttpHeaders
+  readonly raw: readonly string[]
+}
 
 /**
  * Listens, and resolves with the running server.
@@ -95,7 +103,7 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
   readonly events: EventSink
   readonly within: Within | undefined
   readonly faults: readonly FaultRule[]
-  readonly running = new Set<GrpcExchange>()
+  readonly running = new Running<GrpcExchange>()
   readonly deadlines: DeadlineSweep
   /** Replace it to change who may call; calls from then on are judged by it. */
   authorizer: Authorizer
@@ -109,6 +117,8 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
   readonly #routes = new Map<string, Route>()
   readonly #injector: ReturnType<grpc.Server['createConnectionInjector']>
   readonly #passOn: StreamListener
+  /** Of this turn of the loop. */
+  #begun: Begun[] = []
   /** The one that is being handed to grpc-js right now. */
   #passing: GrpcExchange | undefined = undefined
 
@@ -133,8 +143,7 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
     const [listener] = http2Server.listeners('stream') as StreamListener[]
     this.#passOn = listener!
     http2Server.removeAllListeners('stream')
-    // One turn of the loop late: the streams of a flood are reset, or their session is gone, before a handler hears of them.
-    http2Server.on('stream', (stream, headers) => setImmediate(open, this, stream, headers))
+    http2Server.on('stream', (stream, headers, _flags, raw) => this.#begin({ stream, headers, raw }))
     this.#acceptor = new GrpcAcceptor(this, settings, dependencies.identity, dependencies.verifier)
     this.#acceptor.attend(http2Server)
   }
@@ -230,16 +239,28 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
     this.#injector.injectConnection(socket)
   }
 
+  /** One turn of the loop late: the streams of a flood are reset, or their session is gone, before a handler hears of them. */
+  #begin(begun: Begun): void {
+    begun.stream.on('error', ignore)
+    if (this.#begun.push(begun) === 1) setImmediate(openAll, this)
+  }
+
   /** @internal */
-  open(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
-    const connection = stream.session === undefined ? undefined : connectionOf(stream.session)
+  openAll(): void {
+    const begun = this.#begun
+    this.#begun = []
+    for (let i = 0; i < begun.length; i++) this.#open(begun[i]!)
+  }
+
+  #open({ stream, headers, raw }: Begun): void {
     // Gone already, or of a session that nobody has judged.
-    if (stream.destroyed || stream.closed || connection === undefined) {
-      if (!stream.destroyed) stream.close()
+    if (stream.destroyed || stream.closed) return
+    const connection = stream.session === undefined ? undefined : connectionOf(stream.session)
+    if (connection === undefined) {
+      stream.close()
       return
     }
-    stream.on('error', ignore)
-    const head = readGrpcHead(headers)
+    const head = readGrpcHead(headers, raw)
     if (head === undefined) {
       this.events.emit('admission:refused', { side: 'server', code: 'protocol-error' })
       respond(
@@ -250,9 +271,10 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
       return
     }
     const route = this.#routeOf(headers[':path'] ?? '')
-    const timeoutMs =
-      route.streaming || head.timeoutMs === undefined ? head.timeoutMs : Math.min(head.timeoutMs, LONGEST_TIMEOUT_MS)
-    const exchange = new GrpcExchange(this, connection, stream, headers, route, { ...head, timeoutMs })
+    if (!route.streaming && head.timeoutMs !== undefined && head.timeoutMs > LONGEST_TIMEOUT_MS) {
+      head.timeoutMs = LONGEST_TIMEOUT_MS
+    }
+    const exchange = new GrpcExchange(this, connection, stream, headers, route, head)
     if (exchange.admit(this.#health.owns(route.method))) exchange.run()
   }
 
@@ -300,8 +322,8 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
 /** As the semantic conventions have it for methods that are not known. */
 const UNKNOWN_METHOD = '_OTHER'
 
-function open(server: GrpcServer, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
-  server.open(stream, headers)
+function openAll(server: GrpcServer): void {
+  server.openAll()
 }
 
 function ignore(): void {}
