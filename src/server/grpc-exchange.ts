@@ -147,7 +147,10 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     const fault = this.#drawFault()
     if (fault === undefined) this.#pass()
     else if (fault.delayMs === 0) this.#suffer(fault)
-    else this.clock.startBackgroundTimer(fault.delayMs, (exchange) => exchange.#suffer(fault), this)
+    else {
+      this.stream.on('error', ignore)
+      this.clock.startBackgroundTimer(fault.delayMs, (exchange) => exchange.#suffer(fault), this)
+    }
   }
 
   /** For faults that match by header. */
@@ -355,6 +358,8 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   }
 }
 
+function ignore(): void {}
+
 /** RFC 9113, 7. */
 const CANCEL = 8
 
@@ -366,6 +371,8 @@ export function respond(
   more: Readonly<Record<string, string>> = {},
 ): void {
   if (stream.destroyed || stream.closed || stream.headersSent) return
+  // Without a listener, a caller that breaks off would end the process.
+  stream.on('error', ignore)
   stream.respond(
     {
       ':status': 200,

@@ -55,6 +55,9 @@ const MOST_STREAMS = 1_000
 /** What grpc-js keeps for itself, and its adapter needs: pinned by tests against the oldest and the newest version that we take. */
 interface Internals {
   readonly http2Servers: ReadonlyMap<Http2Server, unknown>
+  readonly options: Readonly<Record<string, unknown>>
+  /** Whether what it makes from now on is counted for channelz. */
+  channelzEnabled: boolean
   /** Options of the HTTP/2 servers that it makes. */
   readonly commonServerOptions: { settings?: Settings }
   readonly handlers: ReadonlyMap<string, { readonly type: 'unary' | 'clientStream' | 'serverStream' | 'bidi' }>
@@ -239,8 +242,16 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
     this.#injector.injectConnection(socket)
   }
 
-  /** One turn of the loop late: the streams of a flood are reset, or their session is gone, before a handler hears of them. */
+  /**
+   * A handler that begins with the stream, not with the end of its request, hears of it one turn of the loop late: the streams of a flood
+   * are reset by then, or their session is gone.
+   */
   #begin(begun: Begun): void {
+    const type = this.#internals.handlers.get(begun.headers[':path'] ?? '')?.type
+    if (type === 'unary' || type === 'serverStream') {
+      this.#open(begun)
+      return
+    }
     begun.stream.on('error', ignore)
     if (this.#begun.push(begun) === 1) setImmediate(openAll, this)
   }
@@ -255,11 +266,14 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
   #open({ stream, headers, raw }: Begun): void {
     // Gone already, or of a session that nobody has judged.
     if (stream.destroyed || stream.closed) return
-    const connection = stream.session === undefined ? undefined : connectionOf(stream.session)
+    const session = stream.session
+    const connection = session === undefined ? undefined : connectionOf(session)
     if (connection === undefined) {
+      stream.on('error', ignore)
       stream.close()
       return
     }
+    if (connection.flooded) return
     const head = readGrpcHead(headers, raw)
     if (head === undefined) {
       this.events.emit('admission:refused', { side: 'server', code: 'protocol-error' })
@@ -294,7 +308,11 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
     Object.assign(options, GUARDED_SERVER)
     options.settings = { maxConcurrentStreams: MOST_STREAMS, ...options.settings }
     const before = new Set(this.#internals.http2Servers.keys())
+    // A twentieth of what a call costs, for those who have asked for it only; the mesh counts by itself.
+    const { channelzEnabled } = this.#internals
+    this.#internals.channelzEnabled = this.#internals.options['grpc.enable_channelz'] === 1
     const injector = server.createConnectionInjector(credentials)
+    this.#internals.channelzEnabled = channelzEnabled
     const http2Server = [...this.#internals.http2Servers.keys()].find((each) => !before.has(each))
     if (http2Server === undefined) {
       throw new MeshError('This version of @grpc/grpc-js is built otherwise than those that inmesh knows.', {
