@@ -79,7 +79,9 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
         headers: attemptHeaders(this, request.headers, this.call.stack.clock.now()),
         body: (body === undefined ? null : body.content) as Buffer | null,
         blocking: false,
-      },
+        // The socket is open already; without a name undici would look for one in the host header, with two expressions.
+        servername: this.call.route.service,
+      } as Dispatcher.DispatchOptions,
       this,
     )
   }
