@@ -5,7 +5,8 @@ import { MemoryStorage } from '../../src/registry/memory-storage.ts'
 import { KEYS } from '../../src/registry/records.ts'
 import { ServiceHistory } from '../../src/registry/service-history.ts'
 import { RegistryState } from '../../src/registry/state.ts'
-import { type Watcher, WatchHub } from '../../src/registry/watch-hub.ts'
+import { WatchHub } from '../../src/registry/watch-hub.ts'
+import type { Watcher } from '../../src/registry/watcher.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { instance } from '../support/instance.ts'
 
@@ -17,7 +18,6 @@ class PaperWatcher implements Watcher {
   /** Keeps what was written from being flushed. */
   stuck = false
   flush: (() => void)[] = []
-
   backlog(): number {
     return this.size
   }
@@ -106,6 +106,19 @@ describe('the hub', () => {
         gone: [{ id: 'b', why: 'left' }],
       },
     ])
+  })
+
+  test('tells a change at once when nothing was told just before, and what follows once a window', async () => {
+    const watcher = watching()
+    await put('a')
+    clock.advance(0)
+    expect(watcher.types).toEqual(['snapshot', 'delta'])
+    await put('b')
+    await put('c')
+    clock.advance(9)
+    expect(watcher.types).toEqual(['snapshot', 'delta'])
+    clock.advance(1)
+    expect(watcher.messages[2].put).toHaveLength(2)
   })
 
   test('chains deltas, also for who came in the middle of a window', async () => {
