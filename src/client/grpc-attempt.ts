@@ -143,11 +143,11 @@ export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, gr
     // At the deadline the callee may be the first to give up.
     if (outcome.code === 'connection-lost' && now >= call.deadlineAt)
       outcome = makeOutcome('failure', 'deadline-exceeded')
-    if (outcome.verdict !== 'refused') this.sent = true
+    this.sent = outcome.verdict === 'success' || outcome.verdict === 'failure'
     // What the peer said, not what grpc-js said in its place.
     if (outcome.verdict === 'success' || outcome.status !== undefined) {
       this.#status = status
-      this.#connection!.heard(now)
+      if (this.sent) this.#connection!.heard(now)
     }
     this.end(outcome)
   }

@@ -15,6 +15,8 @@ const REFUSED = 'Stream refused by server'
 /** What else grpc-js says by itself: the stream or its connection broke after it had begun. */
 const BROKEN =
   /^(?:Connection dropped|Call cancelled$|Received RST_STREAM with code|Write error: |read ECONNRESET|write E|The pending stream has been canceled|Keepalive timeout|Protocol not secure enough$)/
+/** The caller's own credentials gave none, so nothing was sent. */
+const NO_CREDENTIALS = /^(?:Getting metadata from plugin failed|"authorization" metadata cannot have multiple values)/
 const MALFORMED =
   /^(?:Received message larger than max|No status information received|Received HTTP status code|Failed to decompress|Received message compressed with unsupported)/
 const CALM_DOWN = 'Bandwidth exhausted or memory limit exceeded'
@@ -41,6 +43,7 @@ export function outcomeOfStatus(
         const failure = connection.failure(details)
         return makeOutcome('refused', failure.code, failure.cause)
       }
+      if (NO_CREDENTIALS.test(details)) return makeOutcome('cancelled', 'cancelled', new Error(details), code)
     }
     if (BROKEN.test(details)) return makeOutcome('failure', 'connection-lost', new Error(details))
     if (details === CALM_DOWN) return makeOutcome('failure', 'overloaded', new Error(details), code)
