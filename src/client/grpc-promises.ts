@@ -32,29 +32,25 @@ export interface GrpcCallOptions {
 
 type Requests<T> = Iterable<T> | AsyncIterable<T>
 
-/** One method as a promise. The last overload of a generated method tells what kind it is. */
-type Promised<M> = M extends (
-  request: infer Request,
-  metadata: infer _Metadata,
-  options: infer _Options,
-  callback: (error: infer _Error, value?: infer Response) => void,
-) => unknown
-  ? (request: Request, options?: GrpcCallOptions) => Promise<NonNullable<Response>>
-  : M extends (
-        metadata: infer _Metadata,
-        options: infer _Options,
-        callback: (error: infer _Error, value?: infer Response) => void,
-      ) => { write(chunk: infer Request, ...rest: never[]): boolean }
-    ? (requests: Requests<Request>, options?: GrpcCallOptions) => Promise<NonNullable<Response>>
-    : M extends (...args: never[]) => infer Stream
-      ? Stream extends { write(chunk: infer Request, ...rest: never[]): boolean; read(size?: number): unknown }
-        ? (requests: Requests<Request>, options?: GrpcCallOptions) => AsyncGenerator<Answered<Stream>, void, void>
-        : M extends (request: infer Request, ...rest: never[]) => unknown
-          ? (request: Request, options?: GrpcCallOptions) => AsyncGenerator<Answered<Stream>, void, void>
+/**
+ * One method as a promise. Of its overloads TypeScript shows the last one: the longest in what ts-proto and grpc-tools generate, the shortest
+ * in what proto-loader does. Either way a callback comes last, and a stream tells what it takes and gives.
+ */
+type Promised<M> = M extends (...args: infer Args) => infer Returned
+  ? Args extends [...infer Before, (error: never, value: infer Response) => void]
+    ? Returned extends { serialize: (value: infer Request) => unknown }
+      ? (requests: Requests<Request>, options?: GrpcCallOptions) => Promise<NonNullable<Response>>
+      : Before extends [infer Request, ...unknown[]]
+        ? (request: Request, options?: GrpcCallOptions) => Promise<NonNullable<Response>>
+        : never
+    : Returned extends { deserialize: (chunk: never) => infer Response }
+      ? Returned extends { serialize: (value: infer Request) => unknown }
+        ? (requests: Requests<Request>, options?: GrpcCallOptions) => AsyncGenerator<Response, void, void>
+        : Args extends [infer Request, ...unknown[]]
+          ? (request: Request, options?: GrpcCallOptions) => AsyncGenerator<Response, void, void>
           : never
       : never
-
-type Answered<Stream> = Stream extends { deserialize: (chunk: never) => infer Response } ? Response : unknown
+  : never
 
 /** The methods of `C` that call the service, as promises and async iterables. */
 export type GrpcPromises<C> = {
@@ -95,13 +91,14 @@ type Method = (...args: unknown[]) => unknown
 type Sink = grpc.ClientWritableStream<unknown>
 type Duplex = grpc.ClientDuplexStream<unknown, unknown>
 
-function promisedOf(client: object, method: Method, { requestStream, responseStream }: MethodDefinition): unknown {
+function promisedOf(client: object, method: Method, definition: MethodDefinition): unknown {
+  const { path, requestStream, responseStream } = definition
   const begin = (options: GrpcCallOptions | undefined, ...args: unknown[]): unknown => {
     const settings = settingsOf(options)
     const at = typeof args.at(-1) === 'function' ? args.length - 1 : args.length
     // grpc-js takes the metadata in front of the callback; none at all for none.
     if (options?.metadata !== undefined) args.splice(at, 0, options.metadata)
-    return withCallSettings(settings, () => method.apply(client, args))
+    return withCallSettings(path, settings, () => method.apply(client, args))
   }
   if (responseStream) {
     return requestStream
