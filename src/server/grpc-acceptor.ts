@@ -86,7 +86,14 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
 
   protected createSecure(tls: object): TlsServer {
     const server = createTlsServer({ ...tls, noDelay: true, keepAlive: true } as object)
-    server.on('secureConnection', (socket) => this.#inject(socket))
+    server.on('secureConnection', (socket) => {
+      // Node would answer it as HTTP/1.0 and keep it.
+      if (socket.alpnProtocol !== 'h2' && !socket.destroyed) {
+        this.refusePeer('handshake-failed', socket)
+        socket.destroy()
+      }
+      this.#inject(socket)
+    })
     return server
   }
 

@@ -99,11 +99,13 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
       this.#refuse(GRPC_STATUS.UNAUTHENTICATED, 'identity-rejected', 'The certificate of this connection has expired.')
       return false
     }
-    const decision = open ? undefined : host.authorizer.grpc(this.peer, this.route.method)
+    // By what was asked for, also if nobody serves it: whoever may call all methods of a service learns that this one is not there.
+    const path = this.headers[':path'] ?? ''
+    const decision = open ? undefined : host.authorizer.grpc(this.peer, path)
     if (decision?.allowed === false) {
       const peer = this.caller?.spiffeId ?? 'unknown'
       const { method } = this.route
-      host.events.emit('intention:denied', { peer, method, path: this.headers[':path']!, reason: decision.rule })
+      host.events.emit('intention:denied', { peer, method, path, reason: decision.rule })
       this.#refuse(
         GRPC_STATUS.PERMISSION_DENIED,
         'permission-denied',
