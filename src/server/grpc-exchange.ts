@@ -65,6 +65,8 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   #listener: Listener | undefined = undefined
   /** The handler begins with the metadata, not with the end of the request. */
   #early = false
+  /** The handler has heard that it is over. */
+  #told = false
   /** What we decided about it, if it does not end as its status says. */
   #verdict: Outcome | undefined = undefined
 
@@ -176,12 +178,18 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     else this.#listener!.onReceiveMessage(message)
   }
 
+  /** A reset ends the body too, and grpc-js takes that for the end of the requests: a handler would begin, or believe that it has all. */
   onReceiveHalfClose(): void {
+    const { stream } = this
+    if (this.#verdict !== undefined || stream.closed || stream.destroyed || stream.aborted) return
     this.#inContext(() => this.#listener!.onReceiveHalfClose())
   }
 
+  /** grpc-js tells of every end, and of ours only when the caller has taken all that was sent before. */
   onCancel(): void {
-    this.#inContext(() => this.#listener!.onCancel())
+    if (this.#told) return
+    this.#told = true
+    this.#inContext(() => this.#listener?.onCancel())
   }
 
   sendMetadata(metadata: grpc.Metadata): void {
@@ -190,7 +198,8 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   }
 
   sendMessage(message: unknown, callback: () => void): void {
-    this.#inner!.sendMessage(message, callback)
+    // After the status that we have sent it would be a reset.
+    if (this.#verdict === undefined) this.#inner!.sendMessage(message, callback)
   }
 
   /** What is certain here is not certain above: a handler's own status never says that nothing was executed. */
@@ -291,6 +300,7 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     if (this.#inner === undefined) respond(this.stream, status, message)
     else this.#inner.sendStatus({ code: status, details: message })
     this.cancel(cause)
+    process.nextTick(tell, this)
   }
 
   #sentStatus(): number | undefined {
@@ -334,6 +344,10 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     if (grpcStatus === undefined) this.#host.pass(this)
     else respond(this.stream, grpcStatus, 'A fault on purpose.')
   }
+}
+
+function tell(exchange: GrpcExchange): void {
+  exchange.onCancel()
 }
 
 /** RFC 9113, 7. */

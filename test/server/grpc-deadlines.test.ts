@@ -24,7 +24,6 @@ function wholeCall(id: number, path: string, more: Readonly<Record<string, strin
   ])
 }
 
-
 describe('the header grpc-timeout', () => {
   it.each(['-1S', '1.5S', '123456789S', '', '1', 'abc', '1s', '1 S', 'S', '1S, 2S'])(
     'as %j is answered with INTERNAL, and no handler runs',
