@@ -7,7 +7,7 @@ import { FLAG, FRAME, frames } from '../support/raw-http2.ts'
 import { grpcFrame } from '../support/scripted-grpc-server.ts'
 import { begin, itemBytes, KINDS, type Kind } from '../support/shop.ts'
 import { callHeaders, rawClient, serveShop, shopClient, Witness } from './grpc-support.ts'
-import { pause } from './support.ts'
+import { pause, serverStack } from './support.ts'
 
 const PATHS: Readonly<Record<Kind, string>> = {
   get: '/shop.Inventory/Get',
@@ -178,7 +178,6 @@ describe('a deadline that passes', () => {
   })
 
   it('of the service bounds a unary call that has none of its own', async () => {
-    const { serverStack } = await import('./support.ts')
     const witness = new Witness()
     const { server } = await serveShop(witness.handlers, {}, { stack: serverStack([], 60) })
     expect((await begin(shopClient(server.port), 'get').ended).code).toBe(grpc.status.DEADLINE_EXCEEDED)
