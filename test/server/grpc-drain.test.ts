@@ -1,18 +1,20 @@
 /** How a gRPC server goes away and how it changes its certificate: without a lost call. */
 import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
-import { currentCall } from '../../src/server/current-call.ts'
+import { craftLeaf } from '../support/certificates.ts'
 import { FLAG, FRAME, frames } from '../support/raw-http2.ts'
 import { grpcFrame } from '../support/scripted-grpc-server.ts'
 import { begin, type Ended, itemBytes, KINDS, type ShopHandlers } from '../support/shop.ts'
 import { callHeaders, meshClient, rawClient, serveShop, shopClient, Witness } from './grpc-support.ts'
-import { clientOf, pause } from './support.ts'
+import { authority, clientOf, pause } from './support.ts'
 
 /** Streams last as long as the test says; unary calls a moment. */
 function shop() {
   const ends: (() => void)[] = []
+  const counts = { begun: 0 }
   const handlers: ShopHandlers = {
     Get: async (_call, answer) => {
+      counts.begun += 1
       await pause(20)
       answer(null, { sku: 'done' })
     },
@@ -27,12 +29,15 @@ function shop() {
     },
     Chat: (call) => call.on('data', ({ sku }) => call.write({ sku })).on('end', () => call.end()),
   }
-  return { handlers, endStreams: () => ends.splice(0).forEach((end) => end()) }
+  const endStreams = (): void => {
+    for (const end of ends.splice(0)) end()
+  }
+  return { handlers, endStreams, counts }
 }
 
 describe('a drain', () => {
   it('loses no unary call, lets streams end, and leaves no connection', async () => {
-    const { handlers, endStreams } = shop()
+    const { handlers, endStreams, counts } = shop()
     const { server, events } = await serveShop(handlers)
     const clients = [1, 2, 3].map(() => shopClient(server.port))
     for (const client of clients) expect((await begin(client, 'get').ended).code).toBe(0)
@@ -40,45 +45,53 @@ describe('a drain', () => {
     const chat = begin(clients[0]!, 'chat', { open: true })
     await expect.poll(() => server.stats.inFlight).toBe(4)
     const calls: Promise<Ended>[] = []
-    const report = server.drain({ lameDuckMs: 300, graceMs: 5_000 })
-    for (let i = 0; i < 30; i++) {
-      if (i < 25) for (const client of clients) calls.push(begin(client, 'get').ended)
+    const seen = Promise.withResolvers<void>()
+    const report = server.drain({ lameDuckMs: 10_000, seen: seen.promise, graceMs: 5_000 })
+    for (let i = 0; i < 25; i++) {
+      for (const client of clients) calls.push(begin(client, 'get').ended)
       await pause(10)
     }
+    await expect.poll(() => counts.begun).toBe(78)
+    seen.resolve()
     await expect.poll(() => server.state).toBe('finishing')
     endStreams()
     ;(chat.call as grpc.ClientDuplexStream<unknown, unknown>).end()
-    for (const call of await Promise.all(calls)) expect([call.code, call.answers[0]?.sku]).toEqual([0, 'done'])
+    for (const { code, details } of await Promise.all(calls)) expect([code, details]).toEqual([0, 'OK'])
     for (const stream of [...streams, chat]) expect((await stream.ended).code).toBe(0)
     expect(await report).toEqual({ finished: 79, cancelled: 0 })
     expect(server.stats).toMatchObject({ connections: 0, inFlight: 0 })
     expect(events.of('drain:step').map(({ step }) => step)).toEqual(['lame-duck', 'finishing', 'closed'])
   })
 
-  it('says GOAWAY first for all that may come, and then for what has come', async () => {
-    const { handlers } = shop()
+  it('says GOAWAY at once with the last stream that it serves, so that what is on its way goes elsewhere', async () => {
+    const { handlers, endStreams } = shop()
     const { server } = await serveShop(handlers)
     const raw = await rawClient(server.port)
-    const call = (id: number): void =>
+    const call = (id: number, method: string): void =>
       raw.write(
-        frames.headers(id, callHeaders('/shop.Inventory/Get'), FLAG.endHeaders),
+        frames.headers(id, callHeaders(`/shop.Inventory/${method}`), FLAG.endHeaders),
         frames.data(id, grpcFrame(itemBytes('a')), FLAG.endStream),
       )
     const goAways = (): number[] =>
       raw.received.filter(({ type }) => type === FRAME.goAway).map(({ payload }) => payload.readUInt32BE(0))
-    call(1)
-    const report = server.drain({ lameDuckMs: 150, graceMs: 2_000 })
-    await expect.poll(goAways).toEqual([2 ** 31 - 1])
-    // It was on its way, or the client has not looked yet: it is served.
-    call(3)
+    call(1, 'Watch')
+    call(3, 'Get')
+    expect(await raw.frame(({ type, streamId }) => type === FRAME.data && streamId === 3)).toBeDefined()
+    const seen = Promise.withResolvers<void>()
+    const report = server.drain({ lameDuckMs: 10_000, seen: seen.promise, graceMs: 5_000 })
+    await expect.poll(goAways).toEqual([3])
+    call(5, 'Get')
+    // Whoever has not heard yet is still served on a new connection.
+    expect((await begin(shopClient(server.port), 'get').ended).code).toBe(0)
+    seen.resolve()
     await expect.poll(() => server.state).toBe('finishing')
-    await report
-    expect(goAways()[1]).toBe(3)
-    const answered = raw.received.filter(({ type }) => type === FRAME.data).map(({ streamId }) => streamId)
-    expect(new Set(answered)).toEqual(new Set([1, 3]))
-    for (const { payload } of raw.received.filter(({ type }) => type === FRAME.goAway)) {
-      expect(payload.readUInt32BE(4)).toBe(0)
-    }
+    endStreams()
+    expect(await report).toEqual({ finished: 2, cancelled: 0 })
+    expect(new Set(goAways())).toEqual(new Set([3]))
+    expect(raw.received.filter(({ streamId }) => streamId === 5)).toEqual([])
+    const goodbye = raw.received.find(({ type }) => type === FRAME.goAway)
+    expect(goodbye!.payload.readUInt32BE(4)).toBe(0)
+    expect(await raw.ends()).toBe(true)
   })
 
   it('cancels what does not finish within the grace, for all four kinds', async () => {
@@ -89,7 +102,10 @@ describe('a drain', () => {
     await expect.poll(() => server.stats.inFlight).toBe(4)
     expect(await server.drain({ lameDuckMs: 0, graceMs: 50 })).toEqual({ finished: 0, cancelled: 4 })
     for (const { ended } of running) {
-      expect(await ended).toMatchObject({ code: grpc.status.UNAVAILABLE, details: expect.stringContaining('going away') })
+      expect(await ended).toMatchObject({
+        code: grpc.status.UNAVAILABLE,
+        details: expect.stringContaining('going away'),
+      })
     }
     expect(witness.aborted.map((reason) => (reason as { code: string }).code)).toEqual(Array(4).fill('closed'))
     expect([...witness.cancelled].sort()).toEqual([...KINDS].sort())
@@ -105,12 +121,13 @@ describe('a drain', () => {
     const other = (await serveShop(handlers)).server
     const stream = begin(shopClient(other.port), 'watch')
     await expect.poll(() => other.stats.inFlight).toBe(1)
+    const { port } = other
     const draining = other.drain({ lameDuckMs: 10_000 })
     await other.close()
     expect(await draining).toEqual({ finished: 0, cancelled: 1 })
     expect(performance.now() - begun).toBeLessThan(8_000)
     expect((await stream.ended).code).toBe(grpc.status.UNAVAILABLE)
-    await expect(rawClient(other.port)).rejects.toThrow()
+    await expect(rawClient(port)).rejects.toThrow()
   })
 
   it('ends also when a client neither reads nor closes', async () => {
@@ -127,7 +144,7 @@ describe('a drain', () => {
     await raw.frame(({ type }) => type === FRAME.data)
     raw.socket.pause()
     expect(await server.drain({ lameDuckMs: 0, graceMs: 50 })).toEqual({ finished: 0, cancelled: 1 })
-    expect(server.stats).toMatchObject({ connections: 0, inFlight: 0 })
+    await expect.poll(() => server.stats).toMatchObject({ connections: 0, inFlight: 0 })
   })
 })
 
@@ -182,9 +199,7 @@ describe('a new certificate', () => {
     expect(await serial()).not.toBe(before)
   })
 
-  it('of the caller that expires ends its calls before they begin', async () => {
-    const { craftLeaf } = await import('../support/certificates.ts')
-    const { authority } = await import('./support.ts')
+  it('of the caller makes its connection leave before it expires', async () => {
     const { handlers } = shop()
     const { server } = await serveShop(handlers, { mode: 'strict', streamGrace: 60_000 })
     const short = craftLeaf(authority, {
@@ -192,16 +207,11 @@ describe('a new certificate', () => {
       notAfter: Date.now() + 2_500,
     })
     const raw = await rawClient(server.port, short)
-    await pause(1_500)
-    // Long before, it is asked to leave; this one does not.
-    const call = (id: number): void =>
-      raw.write(
-        frames.headers(id, callHeaders('/shop.Inventory/Chat'), FLAG.endHeaders),
-        frames.data(id, grpcFrame(itemBytes('a'))),
-      )
-    call(1)
+    raw.write(
+      frames.headers(1, callHeaders('/shop.Inventory/Chat'), FLAG.endHeaders),
+      frames.data(1, grpcFrame(itemBytes('a'))),
+    )
     expect(await raw.frame(({ type, streamId }) => type === FRAME.data && streamId === 1)).toBeDefined()
-    expect(currentCall()).toBeUndefined()
     expect(await raw.frame(({ type }) => type === FRAME.goAway)).toBeDefined()
   })
 })

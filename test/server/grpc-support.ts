@@ -55,7 +55,6 @@ export function shopClient(
           checkServerIdentity: () => undefined,
         })
   const client = new Shop(`127.0.0.1:${port}`, credentials, {
-    'grpc.enable_retries': 0,
     'grpc.use_local_subchannel_pool': 1,
     ...options,
   })
