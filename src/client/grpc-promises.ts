@@ -32,32 +32,33 @@ export interface GrpcCallOptions {
 
 type Requests<T> = Iterable<T> | AsyncIterable<T>
 
-/** One method as a promise. The last overload of a generated method tells what kind it is. */
-type Promised<M> = M extends (
-  request: infer Request,
-  metadata: infer _Metadata,
-  options: infer _Options,
-  callback: (error: infer _Error, value?: infer Response) => void,
-) => unknown
-  ? (request: Request, options?: GrpcCallOptions) => Promise<NonNullable<Response>>
-  : M extends (
-        metadata: infer _Metadata,
-        options: infer _Options,
-        callback: (error: infer _Error, value?: infer Response) => void,
-      ) => { write(chunk: infer Request, ...rest: never[]): boolean }
-    ? (requests: Requests<Request>, options?: GrpcCallOptions) => Promise<NonNullable<Response>>
-    : M extends (...args: never[]) => infer Stream
-      ? Stream extends { write(chunk: infer Request, ...rest: never[]): boolean; read(size?: number): unknown }
-        ? (requests: Requests<Request>, options?: GrpcCallOptions) => AsyncGenerator<Answered<Stream>, void, void>
-        : M extends (request: infer Request, ...rest: never[]) => unknown
-          ? (request: Request, options?: GrpcCallOptions) => AsyncGenerator<Answered<Stream>, void, void>
-          : never
-      : never
+/**
+ * One method as a promise. Generators put its overloads in different orders, so only what is the same in all of them is read: what they return
+ * tells the kind, the first argument is the request, and the last is the callback.
+ */
+type Promised<M> = M extends (...args: infer Args) => infer Made
+  ? Made extends { serialize: (request: infer Request) => unknown }
+    ? Made extends { deserialize: (bytes: never) => infer Response }
+      ? (requests: Requests<Request>, options?: GrpcCallOptions) => AsyncGenerator<Response, void, void>
+      : (requests: Requests<Request>, options?: GrpcCallOptions) => Promise<Answered<Args>>
+    : Made extends { deserialize: (bytes: never) => infer Response }
+      ? (request: Args[0], options?: GrpcCallOptions) => AsyncGenerator<Response, void, void>
+      : (request: Args[0], options?: GrpcCallOptions) => Promise<Answered<Args>>
+  : never
 
-type Answered<Stream> = Stream extends { deserialize: (chunk: never) => infer Response } ? Response : unknown
+/** What the callback, the last argument, is called with. */
+type Answered<Args extends unknown[]> = Args extends [...unknown[], (...args: infer Told) => unknown]
+  ? NonNullable<Told[1]>
+  : unknown
 
-/** The methods of `C` that call the service, as promises and async iterables. */
-export type GrpcPromises<C> = {
+/**
+ * The methods of `C` that call the service, as promises and async iterables. Of a client that was loaded without types nothing is known but
+ * that any name may be a method.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: as grpc-js itself has it for clients that were loaded
+export type GrpcPromises<C> = string extends keyof C ? any : Typed<C>
+
+type Typed<C> = {
   readonly [K in keyof C as K extends keyof grpcClient
     ? never
     : C[K] extends (...args: never[]) => unknown
