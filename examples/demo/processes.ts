@@ -12,7 +12,11 @@ import type { Command, Report } from './services/parent.ts'
 const COMMAND_LINE = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const READY_BOUND_MS = 30_000
 
+/** Those that come in two kinds; prices speaks both. */
+const BY_GRPC: ReadonlySet<string> = new Set(['storefront', 'inventory'])
+
 export class Processes {
+  readonly #grpc: boolean
   readonly directory = mkdtempSync(join(tmpdir(), 'inmesh-demo-'))
   readonly #children = new Map<string, ChildProcess>()
   readonly #tokens = new Map<string, string>()
@@ -20,7 +24,9 @@ export class Processes {
   #registryPort = 0
   readonly log: string[] = []
 
-  constructor() {
+  /** `grpc`: between the services. */
+  constructor(grpc: boolean) {
+    this.#grpc = grpc
     chmodSync(this.directory, 0o700)
     process.once('exit', () => this.killAll())
   }
@@ -64,7 +70,8 @@ export class Processes {
 
   async startService(service: string, name: string): Promise<void> {
     const joinToken = await this.joinToken(service)
-    const child = fork(fileURLToPath(new URL(`./services/${service}.ts`, import.meta.url)), {
+    const program = this.#grpc && BY_GRPC.has(service) ? `${service}-grpc` : service
+    const child = fork(fileURLToPath(new URL(`./services/${program}.ts`, import.meta.url)), {
       env: {
         ...process.env,
         DEMO_NAME: name,
