@@ -23,6 +23,7 @@ import type { DeadlineSweep, Watched } from './deadline-sweep.ts'
 import type { GrpcHead } from './grpc-head.ts'
 import type { Within } from './http-exchange.ts'
 import { InboundCall } from './inbound-call.ts'
+import type { Linked, Running } from './running.ts'
 
 /** What a server lends to each of its exchanges. */
 export interface GrpcExchangeHost {
@@ -34,7 +35,7 @@ export interface GrpcExchangeHost {
   stack: Stack
   /** From code; those of the document are in the stack. */
   readonly faults: readonly FaultRule[]
-  readonly running: Set<GrpcExchange>
+  readonly running: Running<GrpcExchange>
   readonly deadlines: DeadlineSweep
   /** Runs a handler in the span of its call. */
   readonly within: Within | undefined
@@ -52,7 +53,7 @@ const UNREAD_MS = 5_000
 /** A refusal for want of room; other clients of gRPC that retry wait so long (gRFC A6). */
 const PUSHBACK_MS = '1000'
 
-export class GrpcExchange extends InboundCall implements Watched, Faultable, Inner {
+export class GrpcExchange extends InboundCall implements Watched, Faultable, Inner, Linked<GrpcExchange> {
   readonly stream: ServerHttp2Stream
   readonly headers: IncomingHttpHeaders
   readonly connection: Connection
@@ -61,10 +62,15 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   readonly #attempt: Attempt
   /** When to be told of the deadline. */
   dueAt: number
+  listed = false
+  ahead: GrpcExchange | undefined = undefined
+  behind: GrpcExchange | undefined = undefined
   #inner: Inner | undefined = undefined
   #listener: Listener | undefined = undefined
   /** The handler begins with the metadata, not with the end of the request. */
   #early = false
+  /** What the caller has been told, or will be. */
+  #status: number | undefined = undefined
   /** What we decided about it, if it does not end as its status says. */
   #verdict: Outcome | undefined = undefined
 
@@ -137,12 +143,14 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
 
   /** Runs the handler, or the fault that was drawn for this call. */
   run(): void {
-    this.stream.on('close', () => this.finish())
     this.#host.deadlines.watch(this, this.startedAt)
     const fault = this.#drawFault()
-    if (fault === undefined) this.#host.pass(this)
+    if (fault === undefined) this.#pass()
     else if (fault.delayMs === 0) this.#suffer(fault)
-    else this.clock.startBackgroundTimer(fault.delayMs, (exchange) => exchange.#suffer(fault), this)
+    else {
+      this.stream.on('error', ignore)
+      this.clock.startBackgroundTimer(fault.delayMs, (exchange) => exchange.#suffer(fault), this)
+    }
   }
 
   /** For faults that match by header. */
@@ -178,8 +186,13 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     this.#inContext(() => this.#listener!.onReceiveHalfClose())
   }
 
+  /** grpc-js says so at the end of every call: the status has left, or the stream has closed without one. */
   onCancel(): void {
-    this.#inContext(() => this.#listener!.onCancel())
+    const answered = this.#status !== undefined
+    this.finish()
+    // Who has answered is told out of habit only.
+    if (answered) this.#listener!.onCancel()
+    else this.#inContext(() => this.#listener!.onCancel())
   }
 
   sendMetadata(metadata: grpc.Metadata): void {
@@ -194,6 +207,7 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   /** What is certain here is not certain above: a handler's own status never says that nothing was executed. */
   sendStatus(status: Status): void {
     status.metadata?.remove(NOT_EXECUTED)
+    this.#status ??= status.code
     this.#inner!.sendStatus(status)
   }
 
@@ -229,11 +243,11 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
 
   // How it ends.
 
-  /** The stream is over, well or not. */
+  /** The call is over, well or not. */
   finish(): void {
     if (!this.#host.running.delete(this)) return
     this.connection.inFlight -= 1
-    const status = this.#sentStatus()
+    const status = this.#status
     let ended = this.#verdict
     if (status !== undefined) {
       this.#attempt.status = status
@@ -274,7 +288,7 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   }
 
   #giveUp(status: number, code: ErrorCode, message: string): void {
-    if (this.#verdict !== undefined || this.#sentStatus() !== undefined) {
+    if (this.#verdict !== undefined || this.#status !== undefined) {
       // All is said, but the caller does not take it.
       this.stream.close(CANCEL)
       return
@@ -286,15 +300,23 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     const now = this.clock.now()
     this.dueAt = now + UNREAD_MS
     this.#host.deadlines.watch(this, now)
-    if (this.#inner === undefined) respond(this.stream, status, message)
-    else this.#inner.sendStatus({ code: status, details: message })
+    if (this.#inner === undefined) this.#respond(status, message)
+    else this.sendStatus({ code: status, details: message })
     this.cancel(cause)
   }
 
-  #sentStatus(): number | undefined {
-    const { sentTrailers, sentHeaders } = this.stream
-    const status = sentTrailers?.['grpc-status'] ?? sentHeaders?.['grpc-status']
-    return status === undefined ? undefined : Number(status)
+  #pass(): void {
+    this.#host.pass(this)
+    // Answered by grpc-js itself: there is no such method, or it is no call of gRPC.
+    if (this.#inner === undefined) this.#respond(GRPC_STATUS.UNIMPLEMENTED, 'There is no such method.')
+  }
+
+  /** Answers instead of a handler; it is over when the stream is. */
+  #respond(status: number, message: string): void {
+    this.#status = status
+    if (this.stream.destroyed) this.finish()
+    else this.stream.on('close', () => this.finish())
+    respond(this.stream, status, message)
   }
 
   #refuse(status: number, code: ErrorCode, message: string): void {
@@ -306,7 +328,8 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
 
   #inContext(work: () => void): void {
     const { within } = this.#host
-    if (within === undefined) serving(this, work)
+    // Only a call that is recorded has a span to be within.
+    if (within === undefined || this.observed === undefined) serving(this, work)
     else within(this, () => serving(this, work))
   }
 
@@ -328,11 +351,14 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
 
   #suffer({ grpcStatus }: FaultRule): void {
     // In the meantime the caller may have gone, or the deadline passed.
-    if (!this.#host.running.has(this) || this.#verdict !== undefined || this.stream.destroyed) return
-    if (grpcStatus === undefined) this.#host.pass(this)
-    else respond(this.stream, grpcStatus, 'A fault on purpose.')
+    if (!this.listed || this.#verdict !== undefined) return
+    if (this.stream.destroyed) this.finish()
+    else if (grpcStatus === undefined) this.#pass()
+    else this.#respond(grpcStatus, 'A fault on purpose.')
   }
 }
+
+function ignore(): void {}
 
 /** RFC 9113, 7. */
 const CANCEL = 8
@@ -346,7 +372,7 @@ export function respond(
 ): void {
   if (stream.destroyed || stream.closed || stream.headersSent) return
   // Without a listener, a caller that breaks off would end the process.
-  stream.on('error', () => {})
+  stream.on('error', ignore)
   stream.respond(
     {
       ':status': 200,

@@ -7,6 +7,7 @@ import { createServer as createTlsServer, type Server as SecureHttpServer } from
 import type { Duplex } from 'node:stream'
 import { Acceptor, type AcceptorHost } from './acceptor.ts'
 import { type Connection, connectionOf } from './connection.ts'
+import { WatchedResponse } from './http-response.ts'
 import type { HttpServerSettings } from './http-server-options.ts'
 import { InboundMessage } from './inbound.ts'
 
@@ -65,6 +66,8 @@ export class HttpAcceptor extends Acceptor<HttpAcceptorHost, HttpServerSettings>
     const { headersTimeout, requestTimeout, keepAliveTimeout } = this.settings
     return {
       IncomingMessage: InboundMessage,
+      // The typings want a class over requests of every kind.
+      ServerResponse: WatchedResponse as unknown as typeof ServerResponse<InboundMessage>,
       headersTimeout: Math.min(headersTimeout, requestTimeout),
       requestTimeout,
       keepAliveTimeout,
