@@ -14,7 +14,11 @@ const READY_BOUND_MS = 30_000
 /** Of util-linux: has the kernel kill a process when the one that started it ends, however that happens. */
 const SETPRIV = '/usr/bin/setpriv'
 
+/** Those that come in two kinds; prices speaks both. */
+const BY_GRPC: ReadonlySet<string> = new Set(['storefront', 'inventory'])
+
 export class Processes {
+  readonly #grpc: boolean
   readonly directory = mkdtempSync(join(tmpdir(), 'inmesh-demo-'))
   readonly #children = new Map<string, ChildProcess>()
   readonly #tokens = new Map<string, string>()
@@ -22,7 +26,9 @@ export class Processes {
   #registryPort = 0
   readonly log: string[] = []
 
-  constructor() {
+  /** `grpc`: between the services. */
+  constructor(grpc: boolean) {
+    this.#grpc = grpc
     chmodSync(this.directory, 0o700)
     process.once('exit', () => this.killAll())
   }
@@ -65,7 +71,8 @@ export class Processes {
 
   async startService(service: string, name: string): Promise<void> {
     const env = { DEMO_NAME: name, ...(await this.joining(service, name)) }
-    await this.fork(name, new URL(`./services/${service}.ts`, import.meta.url), env)
+    const program = this.#grpc && BY_GRPC.has(service) ? `${service}-grpc` : service
+    await this.fork(name, new URL(`./services/${program}.ts`, import.meta.url), env)
   }
 
   /** What a process needs in its environment to join as `service`. */

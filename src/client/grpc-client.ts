@@ -54,14 +54,19 @@ const OPTIONS = fields({
 /** A generated or loaded client class of grpc-js: made by grpc-tools, ts-proto (`outputServices=grpc-js`) or `@grpc/proto-loader`. */
 export type GrpcClientClass<C> = new (address: string, credentials: never, options?: never) => C
 
+/** Of a client that was loaded without types, any name may be a method. */
+// biome-ignore lint/suspicious/noExplicitAny: as grpc-js itself has it, but for `Function`, which may be `undefined`
+type Untyped<C> = string extends keyof C ? Readonly<Record<string, any>> : unknown
+
 /** A client of class `C`, with its methods also as promises. */
-export type GrpcClient<C> = C & {
-  /**
-   * The methods once more, for `await` and `for await`. An answer comes as a promise, a stream of answers as an async iterable whose call begins
-   * with the first `next()` and is cancelled when the loop is left; a stream of requests is any iterable.
-   */
-  readonly promises: GrpcPromises<C>
-}
+export type GrpcClient<C> = C &
+  Untyped<C> & {
+    /**
+     * The methods once more, for `await` and `for await`. An answer comes as a promise, a stream of answers as an async iterable whose call begins
+     * with the first `next()` and is cancelled when the loop is left; a stream of requests is any iterable.
+     */
+    readonly promises: GrpcPromises<C>
+  }
 
 /** @internal @throws OptionsError naming each wrong argument */
 export function makeGrpcClient<C extends object>(

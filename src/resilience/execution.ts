@@ -193,6 +193,8 @@ function settle(policies: readonly Policy[], attempt: Attempt, outcome: Outcome)
 function enter(attempt: Attempt): void {
   const endpoint = attempt.endpoint!
   endpoint.pending += 1
+  // How long a stream is open says nothing of how soon it was answered.
+  if (attempt.call.route.streaming) return
   attempt.older = endpoint.newest
   if (endpoint.newest === undefined) endpoint.oldest = attempt
   else endpoint.newest.newer = attempt
@@ -202,6 +204,7 @@ function enter(attempt: Attempt): void {
 function leave(attempt: Attempt): void {
   const endpoint = attempt.endpoint!
   endpoint.pending -= 1
+  if (attempt.call.route.streaming) return
   if (attempt.older === undefined) endpoint.oldest = attempt.newer
   else attempt.older.newer = attempt.newer
   if (attempt.newer === undefined) endpoint.newest = attempt.older
