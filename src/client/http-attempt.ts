@@ -42,6 +42,8 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
   readonly #driven: boolean
   #phase: Phase = 'waiting'
   #over = false
+  /** It has just started: no need to look at the clock again. */
+  #launching = false
   #timer: Timer | undefined = undefined
   /** The timer is the attempt's own, not the call's deadline. */
   #ownTimeout = false
@@ -60,9 +62,11 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
   }
 
   start(): void {
-    const code = startAttempt(this.call.stack, this)
+    const { call } = this
+    // The first starts in the turn that made the call.
+    const code = this.#driven ? startAttempt(call.stack, this) : startAttempt(call.stack, this, call.startedAt)
     if (code === undefined) this.launch()
-    else if (code === 'no-endpoints') this.#awaitEndpoint(this.call.stack.clock.now())
+    else if (code === 'no-endpoints') this.#awaitEndpoint(call.stack.clock.now())
     else this.#notStarted(code)
   }
 
@@ -76,7 +80,7 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
       {
         path: request.path,
         method: request.method,
-        headers: attemptHeaders(this, request.headers, this.call.stack.clock.now()),
+        headers: attemptHeaders(this, request.headers, this.#launching ? this.startedAt : this.call.stack.clock.now()),
         body: (body === undefined ? null : body.content) as Buffer | null,
         blocking: false,
         // The socket is open already; without a name undici would look for one in the host header, with two expressions.
@@ -241,7 +245,9 @@ export class HttpAttempt extends Attempt implements Dispatcher.DispatchHandler, 
     }
     if (ms !== Number.POSITIVE_INFINITY) this.#timer = clock.startTimer(ms, timeUpSoon, this)
     call.attemptRuns(this)
+    this.#launching = true
     call.transport.poolOf(this.endpoint!).take(this)
+    this.#launching = false
   }
 
   #awaitEndpoint(since: number): void {
