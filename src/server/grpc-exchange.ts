@@ -21,6 +21,7 @@ import type { Authorizer } from './authorization.ts'
 import type { Connection } from './connection.ts'
 import type { DeadlineSweep, Watched } from './deadline-sweep.ts'
 import type { GrpcHead } from './grpc-head.ts'
+import type { GrpcHealth } from './grpc-health.ts'
 import type { Within } from './http-exchange.ts'
 import { InboundCall } from './inbound-call.ts'
 
@@ -32,6 +33,7 @@ export interface GrpcExchangeHost {
   /** Both may be replaced while serving. */
   authorizer: Authorizer
   stack: Stack
+  readonly health: GrpcHealth
   /** From code; those of the document are in the stack. */
   readonly faults: readonly FaultRule[]
   readonly running: Set<GrpcExchange>
@@ -57,7 +59,7 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   readonly headers: IncomingHttpHeaders
   readonly connection: Connection
   readonly #host: GrpcExchangeHost
-  readonly #stack: Stack
+  #stack: Stack
   readonly #attempt: Attempt
   /** When to be told of the deadline. */
   dueAt: number
@@ -93,9 +95,10 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     this.previousAttempts = head.previousAttempts
   }
 
-  /** Everything that is asked before grpc-js hears of it. `false`: it has been answered. `open`: to every proven peer. */
+  /** Everything that is asked before grpc-js hears of it. `false`: it has been answered. `open`: to every proven peer, and at all times. */
   admit(open: boolean): boolean {
     const host = this.#host
+    if (open) this.#stack = withoutLimits(this.#stack)
     startCall(this.#stack, this)
     if (this.startedAt >= this.connection.expiresAt) {
       this.#refuse(GRPC_STATUS.UNAUTHENTICATED, 'identity-rejected', 'The certificate of this connection has expired.')
@@ -147,6 +150,10 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     if (fault === undefined) this.#host.pass(this)
     else if (fault.delayMs === 0) this.#suffer(fault)
     else this.clock.startBackgroundTimer(fault.delayMs, (exchange) => exchange.#suffer(fault), this)
+  }
+
+  get health(): GrpcHealth {
+    return this.#host.health
   }
 
   /** For faults that match by header. */
@@ -344,6 +351,19 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     if (grpcStatus === undefined) this.#host.pass(this)
     else respond(this.stream, grpcStatus, 'A fault on purpose.')
   }
+}
+
+/** Kept with the stack that they were made from. */
+const unlimited = new WeakMap<Stack, Stack>()
+
+/** Whoever may ask without an intention must not take the room of those who have one, and a full server is not ill. */
+function withoutLimits(stack: Stack): Stack {
+  let made = unlimited.get(stack)
+  if (made === undefined) {
+    made = { ...stack, service: [], endpoint: [] }
+    unlimited.set(stack, made)
+  }
+  return made
 }
 
 function tell(exchange: GrpcExchange): void {

@@ -97,6 +97,7 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
   readonly faults: readonly FaultRule[]
   readonly running = new Set<GrpcExchange>()
   readonly deadlines: DeadlineSweep
+  readonly health: GrpcHealth
   /** Replace it to change who may call; calls from then on are judged by it. */
   authorizer: Authorizer
   /** Replace it to change limits; calls in progress keep theirs. */
@@ -104,7 +105,6 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
 
   readonly #acceptor: GrpcAcceptor
   readonly #drain: Drain
-  readonly #health: GrpcHealth
   readonly #internals: Internals
   readonly #routes = new Map<string, Route>()
   readonly #injector: ReturnType<grpc.Server['createConnectionInjector']>
@@ -127,7 +127,7 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
       throw new OptionsError('serveGrpc', [{ path: ['server'], message }])
     }
     this.#internals = server as unknown as Internals
-    this.#health = new GrpcHealth(server)
+    this.health = new GrpcHealth(server)
     const { injector, http2Server } = this.#adopt(server)
     this.#injector = injector
     const [listener] = http2Server.listeners('stream') as StreamListener[]
@@ -201,13 +201,13 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
 
   retire(): void {
     this.events.emit('drain:step', { step: 'lame-duck', running: this.running.size })
-    this.#health.leave()
+    this.health.leave()
     this.#acceptor.retire()
   }
 
   stopAccepting(): void {
     this.events.emit('drain:step', { step: 'finishing', running: this.running.size })
-    this.#health.end()
+    this.health.end()
     this.#acceptor.stopAccepting()
   }
 
@@ -253,7 +253,7 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
     const timeoutMs =
       route.streaming || head.timeoutMs === undefined ? head.timeoutMs : Math.min(head.timeoutMs, LONGEST_TIMEOUT_MS)
     const exchange = new GrpcExchange(this, connection, stream, headers, route, { ...head, timeoutMs })
-    if (exchange.admit(this.#health.owns(route.method))) exchange.run()
+    if (exchange.admit(this.health.owns(route.method))) exchange.run()
   }
 
   /** grpc-js's server behind our listener: one that never listens itself and gives each call to the exchange that is its own. */
