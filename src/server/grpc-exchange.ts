@@ -381,8 +381,6 @@ export function respond(
   more: Readonly<Record<string, string>> = {},
 ): void {
   if (stream.destroyed || stream.closed || stream.headersSent) return
-  // Without a listener, a caller that breaks off would end the process.
-  stream.on('error', () => {})
   stream.respond(
     {
       ':status': 200,

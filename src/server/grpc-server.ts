@@ -134,7 +134,11 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
     this.#passOn = listener!
     http2Server.removeAllListeners('stream')
     // One turn of the loop late: the streams of a flood are reset, or their session is gone, before a handler hears of them.
-    http2Server.on('stream', (stream, headers) => setImmediate(open, this, stream, headers))
+    http2Server.on('stream', (stream, headers) => {
+      // Before that turn its session may fail, and an error that nobody hears ends the process.
+      stream.on('error', ignore)
+      setImmediate(open, this, stream, headers)
+    })
     this.#acceptor = new GrpcAcceptor(this, settings, dependencies.identity, dependencies.verifier)
     this.#acceptor.attend(http2Server)
   }
@@ -238,7 +242,6 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
       if (!stream.destroyed) stream.close()
       return
     }
-    stream.on('error', ignore)
     const head = readGrpcHead(headers)
     if (head === undefined) {
       this.events.emit('admission:refused', { side: 'server', code: 'protocol-error' })
