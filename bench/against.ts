@@ -6,13 +6,13 @@ import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { ClientJob } from './client-process.ts'
 import { credentialsFor, startRegistryProcess, startServer } from './ground.ts'
-import { figure, measure, type Plan, print, rowsOf, Subject, type Variant, withSubjects } from './harness.ts'
+import { measure, type Pair, type Plan, print, ratio, rowsOf, Subject, variantOf, withSubjects } from './harness.ts'
 import type { ServerJob, ServerReady } from './server-process.ts'
 
 const args = process.argv.slice(2).filter((each) => !each.startsWith('--'))
 const [other = '.', ...sides] = args
 const wanted = (side: string): boolean => sides.length === 0 || sides.includes(side)
-const rounds = process.argv.includes('--quick') ? 11 : 31
+const rounds = process.argv.includes('--quick') ? 25 : 75
 const BASE = 'before'
 const HERE = new URL('../', import.meta.url)
 const CHECKOUTS = [
@@ -24,25 +24,15 @@ function startIn(checkout: URL, file: string, job: ClientJob | ServerJob): Promi
   return Subject.start(new URL(`bench/${file}.ts`, checkout), job)
 }
 
-/** What one process costs differs from its twin by some percent for all of its life, so there are several of each. */
-const TWINS = 3
-
-type Start = (checkout: URL) => Promise<Omit<Variant, 'name'>>
+type Start = (checkout: URL) => Promise<Pair>
 
 async function compare(title: string, startOne: Start, plan: Plan): Promise<void> {
-  const starts = Array.from({ length: TWINS }, (_, i) =>
-    CHECKOUTS.map(async ([name, checkout]) => ({ name: `${name} ${i}`, ...(await startOne(checkout)) })),
-  )
-  const measured = await measure(await Promise.all(starts.flat()), plan)
-  const perRound = (name: string): number[] =>
-    Array.from({ length: plan.rounds }, (_, round) =>
-      Array.from({ length: TWINS }, (_, i) => measured.get(`${name} ${i}`)!.cpuUs[round]!).reduce((a, b) => a + b),
-    )
-  const before = perRound(BASE)
-  const found = figure(perRound('now').map((cpuUs, round) => cpuUs / before[round]!))
+  const variants = CHECKOUTS.map(([name, checkout]) => variantOf(name, 5, () => startOne(checkout)))
+  const measured = await measure(await Promise.all(variants), plan)
+  const found = ratio(measured, 'now', BASE)
   print({
     title,
-    rows: rowsOf(measured, `${BASE} 0`),
+    rows: rowsOf(measured, BASE),
     targets: [{ what: 'now over before', found, wanted: { atMost: 1 } }],
     figures: {},
   })

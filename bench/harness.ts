@@ -1,7 +1,8 @@
 /**
- * How everything here is measured: each variant is a process of its own, so that none lives off what another has warmed up or spoilt;
- * all take turns in short rounds, so that what else the machine does meets all of them; a figure is the median over the rounds, a ratio
- * the median of the ratios within each round, and its spread the two quartiles. `under-test.ts` is the other end of it.
+ * How everything here is measured: each variant runs in processes of its own, so that none lives off what another has warmed up or
+ * spoilt, and in several, because twins differ by some percent for all of their lives; all take turns in short rounds, so that what
+ * else the machine does meets all of them. A figure is the median over the rounds, a ratio the median of the ratios within each round,
+ * and its spread the two quartiles. `under-test.ts` is the other end of it.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -85,18 +86,28 @@ export async function withSubjects<T>(work: (keep: <S extends Subject>(subject: 
   }
 }
 
-/** One way of doing it: `subject` is measured while `driver` makes the calls; a client is both. */
-export interface Variant {
-  readonly name: string
+/** One process of a variant: `subject` is measured while `driver` makes the calls; a client is both. */
+export interface Pair {
   readonly subject: Subject
   readonly driver?: Subject
+}
+
+/** One way of doing it, in several processes that take turns. */
+export interface Variant {
+  readonly name: string
+  readonly twins: readonly Pair[]
+}
+
+/** Starts the twins of a variant. */
+export async function variantOf(name: string, twins: number, start: () => Promise<Pair>): Promise<Variant> {
+  return { name, twins: await Promise.all(Array.from({ length: twins }, start)) }
 }
 
 export interface Plan {
   readonly calls: number
   readonly rounds: number
   readonly concurrency: number
-  /** Calls of each variant before the first round. Below some thousands, the rounds show the compiler at work. */
+  /** Calls of each process before the first round. Below some thousands, the rounds show the compiler at work. */
   readonly warmUp: number
 }
 
@@ -117,11 +128,13 @@ export async function measure(variants: readonly Variant[], plan: Plan): Promise
     variants.map(({ name }) => [name, { cpuUs: [], perSecond: [], p50Ms: [], p99Ms: [], bytes: 0 }]),
   )
   const warmUp: RunJob = { calls: plan.warmUp, concurrency: plan.concurrency }
-  await Promise.all(variants.map(({ subject, driver = subject }) => driver.ask('run', warmUp)))
+  for (const { twins } of variants) {
+    await Promise.all(twins.map(({ subject, driver = subject }) => driver.ask('run', warmUp)))
+  }
   for (let round = 0; round < plan.rounds; round++) {
-    for (const variant of round % 2 === 0 ? variants : [...variants].reverse()) {
-      const { cpuUs, run } = await oneRound(variant, plan)
-      const samples = measured.get(variant.name)!
+    for (const { name, twins } of round % 2 === 0 ? variants : [...variants].reverse()) {
+      const { cpuUs, run } = await oneRound(twins[round % twins.length]!, plan)
+      const samples = measured.get(name)!
       samples.cpuUs.push(cpuUs)
       samples.perSecond.push((plan.calls * 1_000) / run.elapsedMs)
       samples.p50Ms.push(run.p50Ms)
@@ -129,7 +142,8 @@ export async function measure(variants: readonly Variant[], plan: Plan): Promise
     }
   }
   // By itself: counting bytes costs time at each collection.
-  for (const { name, subject, driver = subject } of variants) {
+  for (const { name, twins } of variants) {
+    const { subject, driver = subject } = twins[0]!
     await subject.ask('countBytes')
     await driver.ask('run', jobOf(plan))
     measured.get(name)!.bytes = (await subject.ask<number>('bytes')) / plan.calls
@@ -137,7 +151,7 @@ export async function measure(variants: readonly Variant[], plan: Plan): Promise
   return measured
 }
 
-async function oneRound({ subject, driver = subject }: Variant, plan: Plan): Promise<{ cpuUs: number; run: Run }> {
+async function oneRound({ subject, driver = subject }: Pair, plan: Plan): Promise<{ cpuUs: number; run: Run }> {
   const before = await subject.ask<number>('cpu')
   const run = await driver.ask<Run>('run', jobOf(plan))
   return { cpuUs: ((await subject.ask<number>('cpu')) - before) / plan.calls, run }

@@ -16,6 +16,7 @@ import {
   Subject,
   type Target,
   type Variant,
+  variantOf,
   withSubjects,
 } from './harness.ts'
 import type { Door } from './server-process.ts'
@@ -51,25 +52,25 @@ export async function httpClient({ quick }: Options): Promise<Report> {
       [1, 2, 3].map(async () => keep(await startServer({ registry: registry.ready.url, doors: DOORS }))),
     )
     const credentials = await credentialsFor(registry.ready, 'checkout')
-    const variant = async (way: ClientJob['way'], secure: boolean): Promise<Variant> => {
-      const subject = await startClient({
+    const variant = (way: ClientJob['way'], secure: boolean): Promise<Variant> => {
+      const job: ClientJob = {
         way,
         ports: servers.map(({ ready }) => ready.ports[secure ? 1 : 0]!),
         ...(secure && { credentials }),
         registry: registry.ready.url,
         service: secure ? SECURE : PLAINTEXT,
-      })
-      return { name: at(way, secure), subject: keep(subject) }
+      }
+      return variantOf(at(way, secure), quick ? 2 : 3, async () => ({ subject: keep(await startClient(job)) }))
     }
     const plain = await Promise.all((quick ? ALWAYS : [...ALWAYS, ...BESIDES]).map((way) => variant(way, false)))
-    const secure = await Promise.all(MTLS.map((way) => variant(way, true)))
+    const secure = await Promise.all((quick ? MTLS.slice(0, 2) : MTLS).map((way) => variant(way, true)))
 
     const rows: Report['rows'][number][] = []
     let decisive: readonly [Measured, Measured] | undefined
     for (const concurrency of quick ? [16] : [1, 64, 16]) {
       const plan: Plan = quick
-        ? { calls: 4_000, rounds: 9, warmUp: 10_000, concurrency }
-        : { calls: 5_000, rounds: 15, warmUp: 12_000, concurrency }
+        ? { calls: 2_500, rounds: 10, warmUp: 6_000, concurrency }
+        : { calls: 5_000, rounds: 24, warmUp: 12_000, concurrency }
       const measured = [await measure(plain, plan), await measure(secure, plan)] as const
       rows.push(...rowsOf(measured[0], BASE).map((row) => ({ 'at once': concurrency, ...row })))
       rows.push(

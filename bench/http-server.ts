@@ -14,6 +14,7 @@ import {
   runQuestions,
   type Target,
   type Variant,
+  variantOf,
   withSubjects,
 } from './harness.ts'
 import { startClient } from './http-client.ts'
@@ -27,15 +28,16 @@ export async function httpServer({ quick }: Options): Promise<Report> {
     const registry = keep(await startRegistryProcess({ dev: true }))
     const own = await credentialsFor(registry.ready, 'inventory')
     const caller = await credentialsFor(registry.ready, 'checkout')
-    const variant = async (name: string, door: Door, secure: boolean): Promise<Variant> => {
-      const subject = keep(await startServer({ registry: registry.ready.url, doors: [door] }))
-      const driver = await startClient({
-        way: 'undici dispatch',
-        ports: subject.ready.ports,
-        ...(secure && { credentials: caller }),
+    const variant = (name: string, door: Door, secure: boolean): Promise<Variant> =>
+      variantOf(name, quick ? 2 : 3, async () => {
+        const subject = keep(await startServer({ registry: registry.ready.url, doors: [door] }))
+        const driver = await startClient({
+          way: 'undici dispatch',
+          ports: subject.ready.ports,
+          ...(secure && { credentials: caller }),
+        })
+        return { subject, driver: keep(driver) }
       })
-      return { name, subject, driver: keep(driver) }
-    }
     const mesh = (mode: 'plaintext' | 'strict'): Door => ({ kind: 'mesh', service: 'inventory', mode })
     const plain = [
       await variant(BARE, { kind: 'bare' }, false),
@@ -50,8 +52,8 @@ export async function httpServer({ quick }: Options): Promise<Report> {
     let decisive: readonly [Measured, Measured] | undefined
     for (const concurrency of quick ? [16] : [1, 64, 16]) {
       const plan: Plan = quick
-        ? { calls: 6_000, rounds: 9, warmUp: 20_000, concurrency }
-        : { calls: 8_000, rounds: 21, warmUp: 30_000, concurrency }
+        ? { calls: 4_000, rounds: 10, warmUp: 10_000, concurrency }
+        : { calls: 8_000, rounds: 30, warmUp: 25_000, concurrency }
       const measured = [await measure(plain, plan), await measure(secure, plan)] as const
       for (const [i, base] of [BARE, BARE_TLS].entries()) {
         rows.push(

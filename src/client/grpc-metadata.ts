@@ -41,6 +41,10 @@ export function attemptMetadata(attempt: GrpcAttempt, given: grpc.Metadata, now:
   if (sentDeadlineAt === Number.POSITIVE_INFINITY) metadata.remove(GRPC_TIMEOUT)
   else metadata.set(GRPC_TIMEOUT, formatGrpcTimeout(sentDeadlineAt - now))
   if (attempt.number > 0) metadata.set(GRPC_PREVIOUS_ATTEMPTS, String(attempt.number))
+  else metadata.remove(GRPC_PREVIOUS_ATTEMPTS)
+  // It would wait for this one endpoint, while another is there.
+  const options = metadata.getOptions()
+  if (options.waitForReady === true) metadata.setOptions({ ...options, waitForReady: false })
   return metadata
 }
 

@@ -96,13 +96,14 @@ type Method = (...args: unknown[]) => unknown
 type Sink = grpc.ClientWritableStream<unknown>
 type Duplex = grpc.ClientDuplexStream<unknown, unknown>
 
-function promisedOf(client: object, method: Method, { requestStream, responseStream }: MethodDefinition): unknown {
+function promisedOf(client: object, method: Method, definition: MethodDefinition): unknown {
+  const { path, requestStream, responseStream } = definition
   const begin = (options: GrpcCallOptions | undefined, ...args: unknown[]): unknown => {
     const settings = settingsOf(options)
     const at = typeof args.at(-1) === 'function' ? args.length - 1 : args.length
     // grpc-js takes the metadata in front of the callback; none at all for none.
     if (options?.metadata !== undefined) args.splice(at, 0, options.metadata)
-    return withCallSettings(settings, () => method.apply(client, args))
+    return withCallSettings(path, settings, () => method.apply(client, args))
   }
   if (responseStream) {
     return requestStream

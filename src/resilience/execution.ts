@@ -24,11 +24,13 @@ export function startCall(stack: Stack, call: Call): void {
   stack.telemetry.callStarted(call)
 }
 
-/** Lets the next attempt start, or says why not. After `no-endpoints` the same attempt may be started again. */
-export function startAttempt(stack: Stack, attempt: Attempt): ErrorCode | undefined {
+/**
+ * Lets the next attempt start, or says why not. After `no-endpoints` the same attempt may be started again. `now`: a door that has
+ * just made the call knows the time.
+ */
+export function startAttempt(stack: Stack, attempt: Attempt, now = stack.clock.now()): ErrorCode | undefined {
   const call = attempt.call
   if (call.cancelled) return 'cancelled'
-  const now = stack.clock.now()
   if (now >= call.deadlineAt) return 'deadline-exceeded'
   // Policies take the instant from the attempt: looking at the clock costs as much as a policy.
   attempt.startedAt = now

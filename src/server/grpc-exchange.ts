@@ -71,6 +71,8 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   #early = false
   /** What the caller has been told, or will be. */
   #status: number | undefined = undefined
+  /** The handler has heard that it is over. */
+  #told = false
   /** What we decided about it, if it does not end as its status says. */
   #verdict: Outcome | undefined = undefined
 
@@ -105,11 +107,13 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
       this.#refuse(GRPC_STATUS.UNAUTHENTICATED, 'identity-rejected', 'The certificate of this connection has expired.')
       return false
     }
-    const decision = open ? undefined : host.authorizer.grpc(this.peer, this.route.method)
+    // By what was asked for, also if nobody serves it: whoever may call all methods of a service learns that this one is not there.
+    const path = this.headers[':path'] ?? ''
+    const decision = open ? undefined : host.authorizer.grpc(this.peer, path)
     if (decision?.allowed === false) {
       const peer = this.caller?.spiffeId ?? 'unknown'
       const { method } = this.route
-      host.events.emit('intention:denied', { peer, method, path: this.headers[':path']!, reason: decision.rule })
+      host.events.emit('intention:denied', { peer, method, path, reason: decision.rule })
       this.#refuse(
         GRPC_STATUS.PERMISSION_DENIED,
         'permission-denied',
@@ -182,7 +186,10 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     else this.#listener!.onReceiveMessage(message)
   }
 
+  /** A reset ends the body too, and grpc-js takes that for the end of the requests: a handler would begin, or believe that it has all. */
   onReceiveHalfClose(): void {
+    const { stream } = this
+    if (this.#verdict !== undefined || stream.closed || stream.destroyed || stream.aborted) return
     this.#inContext(() => this.#listener!.onReceiveHalfClose())
   }
 
@@ -190,9 +197,16 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   onCancel(): void {
     const answered = this.#status !== undefined
     this.finish()
+    this.hear(answered)
+  }
+
+  /** The handler hears that it is over: of our own end at once, not only when the caller has taken all that was sent before. */
+  hear(answered: boolean): void {
+    if (this.#told) return
+    this.#told = true
     // Who has answered is told out of habit only.
-    if (answered) this.#listener!.onCancel()
-    else this.#inContext(() => this.#listener!.onCancel())
+    if (answered) this.#listener?.onCancel()
+    else this.#inContext(() => this.#listener?.onCancel())
   }
 
   sendMetadata(metadata: grpc.Metadata): void {
@@ -201,7 +215,8 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   }
 
   sendMessage(message: unknown, callback: () => void): void {
-    this.#inner!.sendMessage(message, callback)
+    // After the status that we have sent it would be a reset.
+    if (this.#verdict === undefined) this.#inner!.sendMessage(message, callback)
   }
 
   /** What is certain here is not certain above: a handler's own status never says that nothing was executed. */
@@ -303,6 +318,7 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     if (this.#inner === undefined) this.#respond(status, message)
     else this.sendStatus({ code: status, details: message })
     this.cancel(cause)
+    process.nextTick(hear, this)
   }
 
   #pass(): void {
@@ -359,6 +375,10 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
 }
 
 function ignore(): void {}
+
+function hear(exchange: GrpcExchange): void {
+  exchange.hear(false)
+}
 
 /** RFC 9113, 7. */
 const CANCEL = 8

@@ -171,7 +171,7 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
       this.#refuse(403, 'permission-denied', `No intention allows this call to '${host.service}'.`, false)
       return false
     }
-    const refusal = startAttempt(this.#stack, this.#attempt)
+    const refusal = startAttempt(this.#stack, this.#attempt, this.startedAt)
     if (refusal === undefined) {
       this.connection.inFlight += 1
       host.running.add(this)
