@@ -27,7 +27,7 @@ export class Processes {
   readonly log: string[] = []
 
   /** `grpc`: between the services. */
-  constructor(grpc: boolean) {
+  constructor(grpc = false) {
     this.#grpc = grpc
     chmodSync(this.directory, 0o700)
     process.once('exit', () => this.killAll())
@@ -70,20 +70,9 @@ export class Processes {
   }
 
   async startService(service: string, name: string): Promise<void> {
-<<<<<<< HEAD
-    const joinToken = await this.joinToken(service)
-    const program = this.#grpc && BY_GRPC.has(service) ? `${service}-grpc` : service
-    const child = fork(fileURLToPath(new URL(`./services/${program}.ts`, import.meta.url)), {
-      env: {
-        ...process.env,
-        DEMO_NAME: name,
-        INMESH_REGISTRY: this.#registryUrl,
-        INMESH_JOIN_TOKEN: joinToken,
-        INMESH_STATE_DIR: join(this.directory, name),
-      },
-=======
     const env = { DEMO_NAME: name, ...(await this.joining(service, name)) }
-    await this.fork(name, new URL(`./services/${service}.ts`, import.meta.url), env)
+    const program = this.#grpc && BY_GRPC.has(service) ? `${service}-grpc` : service
+    await this.fork(name, new URL(`./services/${program}.ts`, import.meta.url), env)
   }
 
   /** What a process needs in its environment to join as `service`. */
@@ -99,7 +88,6 @@ export class Processes {
   async fork(name: string, module: URL, env: Readonly<Record<string, string>> = {}): Promise<unknown> {
     const child = fork(fileURLToPath(module), {
       env: { ...process.env, ...env },
->>>>>>> e6b3d74a5b0146078ed377e131e8e34cddbe26da
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
     this.#keep(name, child)
