@@ -15,6 +15,7 @@ import {
   runQuestions,
   Subject,
   type Variant,
+  variantOf,
   withSubjects,
 } from './harness.ts'
 
@@ -31,6 +32,7 @@ export async function grpc({ quick }: Options): Promise<Report> {
     const plan: Plan = quick
       ? { calls: 3_000, rounds: 9, warmUp: 8_000, concurrency: 16 }
       : { calls: 4_000, rounds: 21, warmUp: 12_000, concurrency: 16 }
+    const twins = quick ? 2 : 3
     const rows: Report['rows'][number][] = []
 
     // The client's side: three servers in the mesh, which plain clients may call as well.
@@ -41,17 +43,18 @@ export async function grpc({ quick }: Options): Promise<Report> {
     const servers = await Promise.all([1, 2, 3].map(() => start({ role: 'server', registry: url, doors })))
     const portsOf = (servers: readonly Subject[], door: number): number[] =>
       servers.map(({ ready }) => (ready as { ports: number[] }).ports[door]!)
-    const client = async (way: Extract<GrpcJob, { role: 'client' }>['way'], secure: boolean): Promise<Variant> => {
-      const subject = await start({
-        role: 'client',
-        way,
-        ports: portsOf(servers, secure ? 1 : 0),
-        registry: url,
-        service: secure ? 'inventory-mtls' : 'inventory',
-        ...(secure && { credentials }),
+    const client = (way: Extract<GrpcJob, { role: 'client' }>['way'], secure: boolean): Promise<Variant> =>
+      variantOf(way, twins, async () => {
+        const subject = await start({
+          role: 'client',
+          way,
+          ports: portsOf(servers, secure ? 1 : 0),
+          registry: url,
+          service: secure ? 'inventory-mtls' : 'inventory',
+          ...(secure && { credentials }),
+        })
+        return { subject }
       })
-      return { name: way, subject }
-    }
     const clients = await Promise.all([
       client(PLAIN, false),
       client(MESH, false),
@@ -63,19 +66,20 @@ export async function grpc({ quick }: Options): Promise<Report> {
     rows.push(...rowsOf(secureClients, PLAIN).map((row) => ({ side: 'client, mTLS', ...row })))
 
     // The server's side: each in a process of its own, called by a plain client.
-    const server = async (door: GrpcDoor): Promise<Variant> => {
-      const subject = await start({ role: 'server', registry: url, doors: [door] })
-      const secure = door.kind === 'mesh' ? door.mode === 'strict' : door.credentials !== undefined
-      const driver = await start({
-        role: 'client',
-        way: 'plain, with deadline and trace',
-        ports: portsOf([subject], 0),
-        registry: url,
-        service: 'none',
-        ...(secure && { credentials }),
+    const server = (door: GrpcDoor): Promise<Variant> =>
+      variantOf(door.kind === 'mesh' ? MESH : PLAIN, twins, async () => {
+        const subject = await start({ role: 'server', registry: url, doors: [door] })
+        const secure = door.kind === 'mesh' ? door.mode === 'strict' : door.credentials !== undefined
+        const driver = await start({
+          role: 'client',
+          way: 'plain, with deadline and trace',
+          ports: portsOf([subject], 0),
+          registry: url,
+          service: 'none',
+          ...(secure && { credentials }),
+        })
+        return { subject, driver }
       })
-      return { name: door.kind === 'mesh' ? MESH : PLAIN, subject, driver }
-    }
     const own = await credentialsFor(registry.ready, 'inventory')
     const measuredServers = await measure(
       [await server({ kind: 'bare' }), await server({ kind: 'mesh', service: 'served', mode: 'plaintext' })],
