@@ -49,6 +49,7 @@ export const GRPC_STATUS = Object.freeze({
   UNAUTHENTICATED: 16,
 })
 
+/** The name of a status of gRPC other than OK. */
 export type GrpcStatusName = Exclude<keyof typeof GRPC_STATUS, 'OK'>
 
 /** All but OK. */
@@ -88,6 +89,7 @@ export const GRPC_FAILURES = Object.freeze([
   'DATA_LOSS',
 ] as const)
 
+/** The name of a status that says something bad of the peer. */
 export type GrpcFailure = (typeof GRPC_FAILURES)[number]
 
 const FAILED: ReadonlySet<number> = new Set(GRPC_FAILURES.map((name) => GRPC_STATUS[name]))
