@@ -184,7 +184,13 @@ async function agent() {
 
 async function joined() {
   const { joinMesh } = await import('inmesh')
-  return joinMesh({ service: 'checkout', registry: job.registry!, stateDir: 'memory', handleSignals: false })
+  return joinMesh({
+    service: 'checkout',
+    registry: job.registry!,
+    stateDir: 'memory',
+    handleSignals: false,
+    joinTimeout: '30s',
+  })
 }
 
 /** Runs work inside the handler of a request to ourselves. */

@@ -31,7 +31,13 @@ const handler: RequestListener = (_request, response) => {
 
 async function open(door: Door, registry: string): Promise<number> {
   if (door.kind === 'mesh') {
-    const mesh = await joinMesh({ service: door.service, registry, stateDir: 'memory', handleSignals: false })
+    const mesh = await joinMesh({
+      service: door.service,
+      registry,
+      stateDir: 'memory',
+      handleSignals: false,
+      joinTimeout: '30s',
+    })
     return (await mesh.serve(handler, { host: '127.0.0.1', mode: door.mode })).port
   }
   const { credentials } = door

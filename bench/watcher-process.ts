@@ -8,7 +8,13 @@ export interface WatcherJob {
 }
 
 const { registry, called } = givenJob<WatcherJob>()
-const mesh = await joinMesh({ service: 'watcher', registry, stateDir: 'memory', handleSignals: false })
+const mesh = await joinMesh({
+  service: 'watcher',
+  registry,
+  stateDir: 'memory',
+  handleSignals: false,
+  joinTimeout: '30s',
+})
 const client = mesh.http(called)
 await (await client.get('/')).text()
 

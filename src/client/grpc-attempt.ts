@@ -17,9 +17,12 @@ import type { GrpcConnection } from './grpc-connection.ts'
 import { attemptMetadata } from './grpc-metadata.ts'
 import type { Entry, MessageContext } from './grpc-outbox.ts'
 import { outcomeOfStatus } from './grpc-outcome.ts'
-import type { GrpcConnectionUser } from './grpc-pool.ts'
+import type { GrpcConnectionHolder, GrpcConnectionUser } from './grpc-pool.ts'
 
-export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, grpc.InterceptingListener {
+export class GrpcAttempt
+  extends ClientAttempt
+  implements GrpcConnectionUser, GrpcConnectionHolder, grpc.InterceptingListener
+{
   declare readonly call: GrpcCall
   #connection: GrpcConnection | undefined = undefined
   #inner: GrpcJsCall | undefined = undefined
@@ -65,6 +68,12 @@ export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, gr
 
   refused(code: ErrorCode, cause: unknown): void {
     if (!this.over) this.end(makeOutcome('refused', code, cause))
+  }
+
+  cut(cause: Error): void {
+    if (this.over) return
+    this.end(makeOutcome('failure', 'connection-lost', cause))
+    this.abort()
   }
 
   // The caller's side.

@@ -21,6 +21,7 @@ import type { Authorizer } from './authorization.ts'
 import type { Connection } from './connection.ts'
 import type { DeadlineSweep, Watched } from './deadline-sweep.ts'
 import type { GrpcHead } from './grpc-head.ts'
+import type { GrpcHealth } from './grpc-health.ts'
 import type { Within } from './http-exchange.ts'
 import { InboundCall } from './inbound-call.ts'
 import type { Linked, Running } from './running.ts'
@@ -33,6 +34,7 @@ export interface GrpcExchangeHost {
   /** Both may be replaced while serving. */
   authorizer: Authorizer
   stack: Stack
+  readonly health: GrpcHealth
   /** From code; those of the document are in the stack. */
   readonly faults: readonly FaultRule[]
   readonly running: Running<GrpcExchange>
@@ -58,7 +60,7 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   readonly headers: IncomingHttpHeaders
   readonly connection: Connection
   readonly #host: GrpcExchangeHost
-  readonly #stack: Stack
+  #stack: Stack
   readonly #attempt: Attempt
   /** When to be told of the deadline. */
   dueAt: number
@@ -99,9 +101,10 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     this.previousAttempts = head.previousAttempts
   }
 
-  /** Everything that is asked before grpc-js hears of it. `false`: it has been answered. `open`: to every proven peer. */
+  /** Everything that is asked before grpc-js hears of it. `false`: it has been answered. `open`: to every proven peer, and at all times. */
   admit(open: boolean): boolean {
     const host = this.#host
+    if (open) this.#stack = withoutLimits(this.#stack)
     startCall(this.#stack, this)
     if (this.startedAt >= this.connection.expiresAt) {
       this.#refuse(GRPC_STATUS.UNAUTHENTICATED, 'identity-rejected', 'The certificate of this connection has expired.')
@@ -155,6 +158,10 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
       this.stream.on('error', ignore)
       this.clock.startBackgroundTimer(fault.delayMs, (exchange) => exchange.#suffer(fault), this)
     }
+  }
+
+  get health(): GrpcHealth {
+    return this.#host.health
   }
 
   /** For faults that match by header. */
@@ -372,6 +379,19 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     else if (grpcStatus === undefined) this.#pass()
     else this.#respond(grpcStatus, 'A fault on purpose.')
   }
+}
+
+/** Kept with the stack that they were made from. */
+const unlimited = new WeakMap<Stack, Stack>()
+
+/** Whoever may ask without an intention must not take the room of those who have one, and a full server is not ill. */
+function withoutLimits(stack: Stack): Stack {
+  let made = unlimited.get(stack)
+  if (made === undefined) {
+    made = { ...stack, service: [], endpoint: [] }
+    unlimited.set(stack, made)
+  }
+  return made
 }
 
 function ignore(): void {}

@@ -108,6 +108,7 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
   readonly faults: readonly FaultRule[]
   readonly running = new Running<GrpcExchange>()
   readonly deadlines: DeadlineSweep
+  readonly health: GrpcHealth
   /** Replace it to change who may call; calls from then on are judged by it. */
   authorizer: Authorizer
   /** Replace it to change limits; calls in progress keep theirs. */
@@ -115,7 +116,6 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
 
   readonly #acceptor: GrpcAcceptor
   readonly #drain: Drain
-  readonly #health: GrpcHealth
   readonly #internals: Internals
   readonly #routes = new Map<string, Route>()
   readonly #injector: ReturnType<grpc.Server['createConnectionInjector']>
@@ -140,7 +140,7 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
       throw new OptionsError('serveGrpc', [{ path: ['server'], message }])
     }
     this.#internals = server as unknown as Internals
-    this.#health = new GrpcHealth(server)
+    this.health = new GrpcHealth(server)
     const { injector, http2Server } = this.#adopt(server)
     this.#injector = injector
     const [listener] = http2Server.listeners('stream') as StreamListener[]
@@ -213,13 +213,13 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
 
   retire(): void {
     this.events.emit('drain:step', { step: 'lame-duck', running: this.running.size })
-    this.#health.leave()
+    this.health.leave()
     this.#acceptor.retire()
   }
 
   stopAccepting(): void {
     this.events.emit('drain:step', { step: 'finishing', running: this.running.size })
-    this.#health.end()
+    this.health.end()
     this.#acceptor.stopAccepting()
   }
 
@@ -252,6 +252,7 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
       this.#open(begun)
       return
     }
+    // Before that turn its session may fail.
     begun.stream.on('error', ignore)
     if (this.#begun.push(begun) === 1) setImmediate(openAll, this)
   }
@@ -264,8 +265,11 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
   }
 
   #open({ stream, headers, raw }: Begun): void {
-    // Gone already, or of a session that nobody has judged.
-    if (stream.destroyed || stream.closed) return
+    // Gone already, or of a session that nobody has judged; an error that nobody hears ends the process.
+    if (stream.destroyed || stream.closed) {
+      stream.on('error', ignore)
+      return
+    }
     const session = stream.session
     const connection = session === undefined ? undefined : connectionOf(session)
     if (connection === undefined) {
@@ -273,6 +277,7 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
       stream.close()
       return
     }
+    // Then its guard hears the errors of its streams.
     if (connection.flooded) return
     const head = readGrpcHead(headers, raw)
     if (head === undefined) {
@@ -289,7 +294,7 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
       head.timeoutMs = LONGEST_TIMEOUT_MS
     }
     const exchange = new GrpcExchange(this, connection, stream, headers, route, head)
-    if (exchange.admit(this.#health.owns(route.method))) exchange.run()
+    if (exchange.admit(this.health.owns(route.method))) exchange.run()
   }
 
   /** grpc-js's server behind our listener: one that never listens itself and gives each call to the exchange that is its own. */

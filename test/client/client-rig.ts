@@ -85,6 +85,8 @@ export interface StackOptions {
   timeoutMs?: number
   /** Retries that are paid for without any calls. @defaultValue 1000 */
   paidRetries?: number
+  /** Besides the witness. */
+  policies?: readonly Policy[]
 }
 
 export interface RigOptions extends StackOptions {
@@ -130,7 +132,7 @@ export class WatchedStack {
     this.#stack = {
       timeoutMs: options.timeoutMs ?? 5_000,
       service: [this.calls],
-      endpoint: [this.attempts],
+      endpoint: [this.attempts, ...(options.policies ?? [])],
       retry: new RetryPolicy(retry, this.budget, systemClock),
       budget: this.budget,
       hedge: options.hedge && new HedgePolicy(this.service, resolveHedge(options.hedge), systemClock),
