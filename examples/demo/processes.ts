@@ -27,7 +27,7 @@ export class Processes {
   readonly log: string[] = []
 
   /** `grpc`: between the services. */
-  constructor(grpc: boolean) {
+  constructor(grpc = false) {
     this.#grpc = grpc
     chmodSync(this.directory, 0o700)
     process.once('exit', () => this.killAll())

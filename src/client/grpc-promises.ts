@@ -55,16 +55,16 @@ type Answered<Args extends unknown[]> = Args extends [...unknown[], (...args: in
  * The methods of `C` that call the service, as promises and async iterables. Of a client that was loaded without types nothing is known but
  * that any name may be a method.
  */
-// biome-ignore lint/suspicious/noExplicitAny: as grpc-js itself has it for clients that were loaded
-export type GrpcPromises<C> = string extends keyof C ? any : Typed<C>
-
-type Typed<C> = {
-  readonly [K in keyof C as K extends keyof grpcClient
-    ? never
-    : C[K] extends (...args: never[]) => unknown
-      ? K
-      : never]: Promised<C[K]>
-}
+export type GrpcPromises<C> = string extends keyof C
+  ? // biome-ignore lint/suspicious/noExplicitAny: as grpc-js itself has it for clients that were loaded
+    any
+  : {
+      readonly [K in keyof C as K extends keyof grpcClient
+        ? never
+        : C[K] extends (...args: never[]) => unknown
+          ? K
+          : never]: Promised<C[K]>
+    }
 
 /** The methods that every client of grpc-js has; written out, because the types must do without its package. */
 interface grpcClient {
