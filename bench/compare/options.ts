@@ -44,7 +44,7 @@ export function planOf(args: readonly string[]): Plan {
   if (!(rate >= 10 && rate <= 5_000)) throw new Error(`--rate: expected a number from 10 to 5000, got '${values.rate}'`)
   const { quick, json, out } = values
   const lengths = quick
-    ? { rounds: 4, secondsPerRound: 2, warmUpSeconds: 2, faultSeconds: 4 }
-    : { rounds: 11, secondsPerRound: 4, warmUpSeconds: 5, faultSeconds: 10 }
+    ? { rounds: 4, secondsPerRound: 2, warmUpSeconds: 1, faultSeconds: 3 }
+    : { rounds: 20, secondsPerRound: 2, warmUpSeconds: 5, faultSeconds: 10 }
   return { quick, json, out, rate, faultRate: 100, postShare: 0.1, ...lengths }
 }
