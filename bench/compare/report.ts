@@ -55,13 +55,14 @@ export function charts({ figures, faults, plan }: Comparison): Record<'cpu' | 'l
     },
     latency: {
       title: `Latency added over direct plaintext at ${plan.rate} requests/s`,
-      unit: 'ms, counted from when a request was due (median of rounds)',
+      unit: 'ms, counted from when a request was due (median; whiskers: the middle half of the rounds)',
       names: WAYS,
       groups: (['p50', 'p90', 'p99'] as const).map((name) => ({
         label: name,
         bars: WAYS.slice(1).map((way) => ({
           label: way,
           parts: [{ name: way, value: figures.ways[way][added[name]].median }],
+          whisker: figures.ways[way][added[name]],
         })),
       })),
     },
@@ -143,7 +144,7 @@ ${grid(['way', 'CPU s per 1,000', 'added', 'memory MB', 'p50 ms', 'p50 added', '
 
 ![CPU](compare-cpu.svg)
 
-CPU seconds per 1,000 requests by who used them:
+CPU seconds per 1,000 requests by who used them, each a median of its own, so they do not add up exactly:
 
 ${grid(['way', ...ROLES], roles)}
 
