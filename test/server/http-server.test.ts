@@ -340,6 +340,34 @@ describe('deadlines and cancellation', () => {
     expect(server.stats.inFlight).toBe(0)
   })
 
+  it('keeps requests that came in one packet apart, also after a wait, and leaves nothing behind', async () => {
+    const seen: unknown[] = []
+    const { server } = await serve(async (request, response) => {
+      await pause(20 / (seen.length + 1))
+      seen.push([request.url, currentCall()?.trace?.spanId])
+      response.end()
+    })
+    const traced = (path: string, span: string): string =>
+      `GET ${path} HTTP/1.1\r\nhost: a\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-${span}-01\r\n\r\n`
+    const [first, second] = ['b7ad6b7169203331', 'c7ad6b7169203332']
+    const socket = connect(server.port, '127.0.0.1', () => {
+      socket.write(traced('/1', first) + traced('/2', second))
+    })
+    await expect.poll(() => seen.length).toBe(2)
+    expect(seen).toEqual(
+      expect.arrayContaining([
+        ['/1', first],
+        ['/2', second],
+      ]),
+    )
+    // The next one on the same connection tells of no trace, so it has none.
+    socket.write('GET /3 HTTP/1.1\r\nhost: a\r\n\r\n')
+    await expect.poll(() => seen.length).toBe(3)
+    expect(seen[2]).toEqual(['/3', undefined])
+    expect(inboundCall()).toBeUndefined()
+    socket.destroy()
+  })
+
   it('ends pipelined requests that never had their turn', async () => {
     const aborted: unknown[] = []
     const { server } = await serve(() => {
