@@ -17,6 +17,9 @@ const INSTALLED = [
   '@types/node',
 ]
 
+/** With what the registry of a test mesh needs. */
+const RUNNING = [...INSTALLED, 'pino', 'yaml', 'commander']
+
 const PROGRAM = `
 import {
   currentCall,
@@ -157,6 +160,19 @@ export async function use(mesh: Mesh): Promise<void> {
 }
 `
 
+/** Asks for a gRPC client in an application that has no grpc-js, or one of the version that it says. */
+const ASKING = `
+import { startTestMesh } from 'inmesh/testing'
+const testMesh = await startTestMesh()
+const mesh = await testMesh.join('checkout')
+try {
+  mesh.grpc(class { static service = {} }, 'inventory')
+} catch (error) {
+  console.log(error instanceof TypeError, error.message)
+}
+await testMesh.close()
+`
+
 /** What grpc-js brings with it. */
 const GRPC = ['@grpc/grpc-js', '@grpc/proto-loader', '@js-sdsl/ordered-map', 'protobufjs', '@protobufjs', 'long']
 
@@ -218,4 +234,27 @@ describe("an application's type check, without skipLibCheck", () => {
       expect(check(makeProject(GRPC_PROGRAM, [...INSTALLED, ...GRPC]), module)).toBe('')
     },
   )
+})
+
+describe('an application that asks for a gRPC client', () => {
+  function run(project: string): string {
+    writeFileSync(join(project, 'asking.mjs'), ASKING)
+    return execFileSync(process.execPath, [join(project, 'asking.mjs')], { encoding: 'utf8', timeout: 15_000 })
+  }
+
+  it('without grpc-js is told to install it, and runs on', () => {
+    const said = run(makeProject(PROGRAM, RUNNING))
+    expect(said).toMatch(
+      /^true .*mesh\.grpc.*@grpc\/grpc-js, which is not installed: npm install @grpc\/grpc-js@\^1\.14\.4/,
+    )
+  })
+
+  it('with one that is too old is told which it has', () => {
+    const project = makeProject(PROGRAM, RUNNING)
+    const directory = join(project, 'node_modules/@grpc/grpc-js')
+    mkdirSync(directory, { recursive: true })
+    writeFileSync(join(directory, 'package.json'), '{"name":"@grpc/grpc-js","version":"1.14.3","main":"index.js"}')
+    writeFileSync(join(directory, 'index.js'), 'throw new Error("it was loaded")')
+    expect(run(project)).toMatch(/^true .*needs @grpc\/grpc-js \^1\.14\.4, found 1\.14\.3/)
+  })
 })
