@@ -61,7 +61,7 @@ export class GrpcAttempt
     this.#inner = inner
     call.open.push(this)
     if (call.credentials !== undefined) inner.setCredentials(call.credentials)
-    inner.start(attemptMetadata(this, call.metadata, call.stack.clock.now()), this)
+    inner.start(attemptMetadata(this, call.metadata, this.launching ? this.startedAt : call.stack.clock.now()), this)
     if (call.reading) inner.startRead()
     this.pump()
   }

@@ -33,33 +33,38 @@ export interface GrpcCallOptions {
 type Requests<T> = Iterable<T> | AsyncIterable<T>
 
 /**
- * One method as a promise. Of its overloads TypeScript shows the last one: the longest in what ts-proto and grpc-tools generate, the shortest
- * in what proto-loader does. Either way a callback comes last, and a stream tells what it takes and gives.
+ * One method as a promise. Generators put its overloads in different orders, so only what is the same in all of them is read: what they return
+ * tells the kind, the first argument is the request, and the last is the callback.
  */
-type Promised<M> = M extends (...args: infer Args) => infer Returned
-  ? Args extends [...infer Before, (error: never, value: infer Response) => void]
-    ? Returned extends { serialize: (value: infer Request) => unknown }
-      ? (requests: Requests<Request>, options?: GrpcCallOptions) => Promise<NonNullable<Response>>
-      : Before extends [infer Request, ...unknown[]]
-        ? (request: Request, options?: GrpcCallOptions) => Promise<NonNullable<Response>>
-        : never
-    : Returned extends { deserialize: (chunk: never) => infer Response }
-      ? Returned extends { serialize: (value: infer Request) => unknown }
-        ? (requests: Requests<Request>, options?: GrpcCallOptions) => AsyncGenerator<Response, void, void>
-        : Args extends [infer Request, ...unknown[]]
-          ? (request: Request, options?: GrpcCallOptions) => AsyncGenerator<Response, void, void>
-          : never
-      : never
+type Promised<M> = M extends (...args: infer Args) => infer Made
+  ? Made extends { serialize: (request: infer Request) => unknown }
+    ? Made extends { deserialize: (bytes: never) => infer Response }
+      ? (requests: Requests<Request>, options?: GrpcCallOptions) => AsyncGenerator<Response, void, void>
+      : (requests: Requests<Request>, options?: GrpcCallOptions) => Promise<Answered<Args>>
+    : Made extends { deserialize: (bytes: never) => infer Response }
+      ? (request: Args[0], options?: GrpcCallOptions) => AsyncGenerator<Response, void, void>
+      : (request: Args[0], options?: GrpcCallOptions) => Promise<Answered<Args>>
   : never
 
-/** The methods of `C` that call the service, as promises and async iterables. */
-export type GrpcPromises<C> = {
-  readonly [K in keyof C as K extends keyof grpcClient
-    ? never
-    : C[K] extends (...args: never[]) => unknown
-      ? K
-      : never]: Promised<C[K]>
-}
+/** What the callback, the last argument, is called with. */
+type Answered<Args extends unknown[]> = Args extends [...unknown[], (...args: infer Told) => unknown]
+  ? NonNullable<Told[1]>
+  : unknown
+
+/**
+ * The methods of `C` that call the service, as promises and async iterables. Of a client that was loaded without types nothing is known but
+ * that any name may be a method.
+ */
+export type GrpcPromises<C> = string extends keyof C
+  ? // biome-ignore lint/suspicious/noExplicitAny: as grpc-js itself has it for clients that were loaded
+    any
+  : {
+      readonly [K in keyof C as K extends keyof grpcClient
+        ? never
+        : C[K] extends (...args: never[]) => unknown
+          ? K
+          : never]: Promised<C[K]>
+    }
 
 /** The methods that every client of grpc-js has; written out, because the types must do without its package. */
 interface grpcClient {

@@ -8,7 +8,7 @@ import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import type { Identity, IdentitySource } from '../identity/identity.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
-import { judgePeer, refusalOf, serverTlsOptions } from '../identity/tls-options.ts'
+import { HANDSHAKE_TIMEOUT_MS, judgePeer, refusalOf, serverTlsOptions } from '../identity/tls-options.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import { Connection } from './connection.ts'
 import { splitByFirstByte } from './first-byte.ts'
@@ -145,7 +145,7 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
     if (mode !== 'strict') this.#plain = this.#attendPlain(this.createPlain())
     if (mode !== 'plaintext' && identity !== undefined) {
       this.#verifier ??= new PeerVerifier(clock, identity.current)
-      this.#secure = this.#attendSecure(this.createSecure(this.#tls(identity.current)))
+      this.#secure = this.#attendSecure(this.createSecure(this.#handshake(identity.current)))
       this.#stopRotation = identity.onRotate((next) => this.#rotate(next))
     }
     const listening = mode === 'permissive' ? this.#createSplitter() : (this.#secure ?? this.#plain)!
@@ -159,11 +159,17 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
     return serverTlsOptions(identity, { alpnProtocols: [this.alpn] })
   }
 
+  /** What only a new server can be told; its certificate changes by {@link #rotate}. */
+  #handshake(identity: Identity): object {
+    const handshakeTimeout = Math.min(this.settings.headersTimeout, HANDSHAKE_TIMEOUT_MS)
+    return { ...this.#tls(identity), handshakeTimeout }
+  }
+
   #attendSecure(server: SecureServer): SecureServer {
     // Before the protocol hears of it, so that not one byte of a refused peer is parsed.
     server.prependListener('secureConnection', (socket: TLSSocket) => this.#judge(socket))
     server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
-      this.#refusePeer(refusalOf(error, socket)?.reason ?? 'handshake-failed', socket)
+      this.refusePeer(refusalOf(error, socket)?.reason ?? 'handshake-failed', socket)
       socket.destroy()
     })
     return server
@@ -203,7 +209,7 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
   #judge(socket: TLSSocket): void {
     const verdict = judgePeer(socket, this.#verifier!)
     if (!verdict.ok) {
-      this.#refusePeer(verdict.reason, socket)
+      this.refusePeer(verdict.reason, socket)
       socket.destroy()
       return
     }
@@ -222,7 +228,7 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
     this.admitted(connection)
   }
 
-  #refusePeer(reason: string, socket: TLSSocket): void {
+  protected refusePeer(reason: string, socket: TLSSocket): void {
     this.refused += 1
     const address = socket.remoteAddress
     this.host.events.emit('peer:refused', { side: 'server', reason, ...(address !== undefined && { address }) })

@@ -2,8 +2,8 @@
  * The HTTP/2 half of accepting: connections that have been judged become sessions of the application's grpc-js server. A session is asked to
  * leave by GOAWAY and then has time for its streams; one that has gone silent is asked for a sign of life.
  *
- * serving -> leaving: its time has come (GOAWAY, streams still begin) · leaving -> closing: a moment later (no new streams)
- * closing -> closed: its streams have ended, or their grace is over
+ * serving -> leaving: its time has come (GOAWAY with the last stream that came; what comes later is not served, and its client knows)
+ * leaving -> closed: its streams have ended, or their grace is over
  */
 import type { Http2Server, ServerHttp2Session } from 'node:http2'
 import { createServer, type Server as NetServer, type Socket } from 'node:net'
@@ -21,15 +21,11 @@ export interface GrpcAcceptorHost extends AcceptorHost {
 
 /** How often sessions are looked at, while there are any. */
 const SWEEP_MS = 500
-/** Between "I am leaving" and "I take no more": streams that were on their way are still served (RFC 9113, 6.8). */
-const ON_THE_WIRE_MS = 1_000
-/** The highest stream id: everything that has been begun is served. */
-const ALL_STREAMS = 2 ** 31 - 1
 
 interface Session {
   readonly session: ServerHttp2Session
+  /** `Infinity`: it is not. */
   leavingSince: number
-  closing: boolean
   /** What had been received when something last came, and when that was. */
   bytes: number
   heardAt: number
@@ -54,7 +50,8 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
 
   override stopAccepting(): void {
     super.stopAccepting()
-    for (const each of this.#sessions.values()) this.#close(each)
+    const now = this.host.clock.now()
+    for (const each of this.#sessions.values()) this.#leave(each, now)
   }
 
   override async close(): Promise<void> {
@@ -67,10 +64,8 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
   sweep(): void {
     const now = this.host.clock.now()
     for (const [connection, each] of this.#sessions) {
-      if (each.leavingSince === 0) {
+      if (each.leavingSince === Number.POSITIVE_INFINITY) {
         if (now >= connection.retireAt) this.#leave(each, now)
-      } else if (!each.closing) {
-        if (now >= each.leavingSince + ON_THE_WIRE_MS) this.#close(each)
       } else if (now >= each.leavingSince + this.settings.streamGrace) connection.socket.destroy()
       this.#keepAlive(connection, each, now)
     }
@@ -86,7 +81,14 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
 
   protected createSecure(tls: object): TlsServer {
     const server = createTlsServer({ ...tls, noDelay: true, keepAlive: true } as object)
-    server.on('secureConnection', (socket) => this.#inject(socket))
+    server.on('secureConnection', (socket) => {
+      // Node would answer it as HTTP/1.0 and keep it.
+      if (socket.alpnProtocol !== 'h2' && !socket.destroyed) {
+        this.refusePeer('handshake-failed', socket)
+        socket.destroy()
+      }
+      this.#inject(socket)
+    })
     return server
   }
 
@@ -123,7 +125,7 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
     }
     mark(session, connection)
     const { clock, events } = this.host
-    guardSession(session, clock, (reason) => {
+    connection.guard = guardSession(session, clock, (reason) => {
       const address = connection.socket.remoteAddress
       events.emit('peer:refused', {
         side: 'server',
@@ -133,7 +135,13 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
       })
     })
     const heardAt = this.host.clock.now()
-    this.#sessions.set(connection, { session, leavingSince: 0, closing: false, bytes: 0, heardAt, asked: false })
+    this.#sessions.set(connection, {
+      session,
+      leavingSince: Number.POSITIVE_INFINITY,
+      bytes: 0,
+      heardAt,
+      asked: false,
+    })
     this.#sweeper ??= this.host.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
   }
 
@@ -144,14 +152,13 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
     if (this.#sessions.size > 0) this.#sweeper = this.host.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
   }
 
+  /**
+   * Not the two steps of RFC 9113, 6.8, with a first GOAWAY that promises to serve all that is still on its way: after any GOAWAY that Node
+   * can send, nghttp2 ignores new streams without a word, and the promise would leave them hanging. So the first GOAWAY tells the truth, and
+   * what was on its way is a refusal to its client, which goes elsewhere.
+   */
   #leave(each: Session, now: number): void {
-    each.leavingSince = now
-    if (!each.session.destroyed && !each.session.closed) each.session.goaway(0, ALL_STREAMS)
-  }
-
-  #close(each: Session): void {
-    if (each.leavingSince === 0) each.leavingSince = this.host.clock.now()
-    each.closing = true
+    each.leavingSince = Math.min(each.leavingSince, now)
     if (!each.session.destroyed && !each.session.closed) each.session.close()
   }
 

@@ -21,8 +21,10 @@ import type { Authorizer } from './authorization.ts'
 import type { Connection } from './connection.ts'
 import type { DeadlineSweep, Watched } from './deadline-sweep.ts'
 import type { GrpcHead } from './grpc-head.ts'
+import type { GrpcHealth } from './grpc-health.ts'
 import type { Within } from './http-exchange.ts'
 import { InboundCall } from './inbound-call.ts'
+import type { Linked, Running } from './running.ts'
 
 /** What a server lends to each of its exchanges. */
 export interface GrpcExchangeHost {
@@ -32,9 +34,10 @@ export interface GrpcExchangeHost {
   /** Both may be replaced while serving. */
   authorizer: Authorizer
   stack: Stack
+  readonly health: GrpcHealth
   /** From code; those of the document are in the stack. */
   readonly faults: readonly FaultRule[]
-  readonly running: Set<GrpcExchange>
+  readonly running: Running<GrpcExchange>
   readonly deadlines: DeadlineSweep
   /** Runs a handler in the span of its call. */
   readonly within: Within | undefined
@@ -52,19 +55,26 @@ const UNREAD_MS = 5_000
 /** A refusal for want of room; other clients of gRPC that retry wait so long (gRFC A6). */
 const PUSHBACK_MS = '1000'
 
-export class GrpcExchange extends InboundCall implements Watched, Faultable, Inner {
+export class GrpcExchange extends InboundCall implements Watched, Faultable, Inner, Linked<GrpcExchange> {
   readonly stream: ServerHttp2Stream
   readonly headers: IncomingHttpHeaders
   readonly connection: Connection
   readonly #host: GrpcExchangeHost
-  readonly #stack: Stack
+  #stack: Stack
   readonly #attempt: Attempt
   /** When to be told of the deadline. */
   dueAt: number
+  listed = false
+  ahead: GrpcExchange | undefined = undefined
+  behind: GrpcExchange | undefined = undefined
   #inner: Inner | undefined = undefined
   #listener: Listener | undefined = undefined
   /** The handler begins with the metadata, not with the end of the request. */
   #early = false
+  /** What the caller has been told, or will be. */
+  #status: number | undefined = undefined
+  /** The handler has heard that it is over. */
+  #told = false
   /** What we decided about it, if it does not end as its status says. */
   #verdict: Outcome | undefined = undefined
 
@@ -91,19 +101,22 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     this.previousAttempts = head.previousAttempts
   }
 
-  /** Everything that is asked before grpc-js hears of it. `false`: it has been answered. `open`: to every proven peer. */
+  /** Everything that is asked before grpc-js hears of it. `false`: it has been answered. `open`: to every proven peer, and at all times. */
   admit(open: boolean): boolean {
     const host = this.#host
+    if (open) this.#stack = withoutLimits(this.#stack)
     startCall(this.#stack, this)
     if (this.startedAt >= this.connection.expiresAt) {
       this.#refuse(GRPC_STATUS.UNAUTHENTICATED, 'identity-rejected', 'The certificate of this connection has expired.')
       return false
     }
-    const decision = open ? undefined : host.authorizer.grpc(this.peer, this.route.method)
+    // By what was asked for, also if nobody serves it: whoever may call all methods of a service learns that this one is not there.
+    const path = this.headers[':path'] ?? ''
+    const decision = open ? undefined : host.authorizer.grpc(this.peer, path)
     if (decision?.allowed === false) {
       const peer = this.caller?.spiffeId ?? 'unknown'
       const { method } = this.route
-      host.events.emit('intention:denied', { peer, method, path: this.headers[':path']!, reason: decision.rule })
+      host.events.emit('intention:denied', { peer, method, path, reason: decision.rule })
       this.#refuse(
         GRPC_STATUS.PERMISSION_DENIED,
         'permission-denied',
@@ -137,12 +150,15 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
 
   /** Runs the handler, or the fault that was drawn for this call. */
   run(): void {
-    this.stream.on('close', () => this.finish())
     this.#host.deadlines.watch(this, this.startedAt)
     const fault = this.#drawFault()
-    if (fault === undefined) this.#host.pass(this)
+    if (fault === undefined) this.#pass()
     else if (fault.delayMs === 0) this.#suffer(fault)
     else this.clock.startBackgroundTimer(fault.delayMs, (exchange) => exchange.#suffer(fault), this)
+  }
+
+  get health(): GrpcHealth {
+    return this.#host.health
   }
 
   /** For faults that match by header. */
@@ -174,12 +190,27 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     else this.#listener!.onReceiveMessage(message)
   }
 
+  /** A reset ends the body too, and grpc-js takes that for the end of the requests: a handler would begin, or believe that it has all. */
   onReceiveHalfClose(): void {
+    const { stream } = this
+    if (this.#verdict !== undefined || stream.closed || stream.destroyed || stream.aborted) return
     this.#inContext(() => this.#listener!.onReceiveHalfClose())
   }
 
+  /** grpc-js says so at the end of every call: the status has left, or the stream has closed without one. */
   onCancel(): void {
-    this.#inContext(() => this.#listener!.onCancel())
+    const answered = this.#status !== undefined
+    this.finish()
+    this.hear(answered)
+  }
+
+  /** The handler hears that it is over: of our own end at once, not only when the caller has taken all that was sent before. */
+  hear(answered: boolean): void {
+    if (this.#told) return
+    this.#told = true
+    // Who has answered is told out of habit only.
+    if (answered) this.#listener?.onCancel()
+    else this.#inContext(() => this.#listener?.onCancel())
   }
 
   sendMetadata(metadata: grpc.Metadata): void {
@@ -188,13 +219,17 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   }
 
   sendMessage(message: unknown, callback: () => void): void {
-    this.#inner!.sendMessage(message, callback)
+    // After the status that we have sent it would be a reset.
+    if (this.#verdict === undefined) this.#inner!.sendMessage(message, callback)
   }
 
   /** What is certain here is not certain above: a handler's own status never says that nothing was executed. */
   sendStatus(status: Status): void {
     status.metadata?.remove(NOT_EXECUTED)
-    this.#inner!.sendStatus(status)
+    this.#status ??= status.code
+    // What a handler threw is not for the caller; grpc-js told it up to 1.14.6.
+    const threw = status.code === GRPC_STATUS.UNKNOWN && status.details.startsWith('Server method handler threw error')
+    this.#inner!.sendStatus(threw ? { ...status, details: 'Unknown error' } : status)
   }
 
   startRead(): void {
@@ -229,11 +264,11 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
 
   // How it ends.
 
-  /** The stream is over, well or not. */
+  /** The call is over, well or not. */
   finish(): void {
     if (!this.#host.running.delete(this)) return
     this.connection.inFlight -= 1
-    const status = this.#sentStatus()
+    const status = this.#status
     let ended = this.#verdict
     if (status !== undefined) {
       this.#attempt.status = status
@@ -274,7 +309,7 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   }
 
   #giveUp(status: number, code: ErrorCode, message: string): void {
-    if (this.#verdict !== undefined || this.#sentStatus() !== undefined) {
+    if (this.#verdict !== undefined || this.#status !== undefined) {
       // All is said, but the caller does not take it.
       this.stream.close(CANCEL)
       return
@@ -286,15 +321,24 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     const now = this.clock.now()
     this.dueAt = now + UNREAD_MS
     this.#host.deadlines.watch(this, now)
-    if (this.#inner === undefined) respond(this.stream, status, message)
-    else this.#inner.sendStatus({ code: status, details: message })
+    if (this.#inner === undefined) this.#respond(status, message)
+    else this.sendStatus({ code: status, details: message })
     this.cancel(cause)
+    process.nextTick(hear, this)
   }
 
-  #sentStatus(): number | undefined {
-    const { sentTrailers, sentHeaders } = this.stream
-    const status = sentTrailers?.['grpc-status'] ?? sentHeaders?.['grpc-status']
-    return status === undefined ? undefined : Number(status)
+  #pass(): void {
+    this.#host.pass(this)
+    // Answered by grpc-js itself: there is no such method, or it is no call of gRPC.
+    if (this.#inner === undefined) this.#respond(GRPC_STATUS.UNIMPLEMENTED, 'There is no such method.')
+  }
+
+  /** Answers instead of a handler; it is over when the stream is. */
+  #respond(status: number, message: string): void {
+    this.#status = status
+    if (this.stream.destroyed) this.finish()
+    else this.stream.on('close', () => this.finish())
+    respond(this.stream, status, message)
   }
 
   #refuse(status: number, code: ErrorCode, message: string): void {
@@ -306,7 +350,8 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
 
   #inContext(work: () => void): void {
     const { within } = this.#host
-    if (within === undefined) serving(this, work)
+    // Only a call that is recorded has a span to be within.
+    if (within === undefined || this.observed === undefined) serving(this, work)
     else within(this, () => serving(this, work))
   }
 
@@ -328,10 +373,28 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
 
   #suffer({ grpcStatus }: FaultRule): void {
     // In the meantime the caller may have gone, or the deadline passed.
-    if (!this.#host.running.has(this) || this.#verdict !== undefined || this.stream.destroyed) return
-    if (grpcStatus === undefined) this.#host.pass(this)
-    else respond(this.stream, grpcStatus, 'A fault on purpose.')
+    if (!this.listed || this.#verdict !== undefined) return
+    if (this.stream.destroyed) this.finish()
+    else if (grpcStatus === undefined) this.#pass()
+    else this.#respond(grpcStatus, 'A fault on purpose.')
   }
+}
+
+/** Kept with the stack that they were made from. */
+const unlimited = new WeakMap<Stack, Stack>()
+
+/** Whoever may ask without an intention must not take the room of those who have one, and a full server is not ill. */
+function withoutLimits(stack: Stack): Stack {
+  let made = unlimited.get(stack)
+  if (made === undefined) {
+    made = { ...stack, service: [], endpoint: [] }
+    unlimited.set(stack, made)
+  }
+  return made
+}
+
+function hear(exchange: GrpcExchange): void {
+  exchange.hear(false)
 }
 
 /** RFC 9113, 7. */
@@ -345,8 +408,6 @@ export function respond(
   more: Readonly<Record<string, string>> = {},
 ): void {
   if (stream.destroyed || stream.closed || stream.headersSent) return
-  // Without a listener, a caller that breaks off would end the process.
-  stream.on('error', () => {})
   stream.respond(
     {
       ':status': 200,

@@ -29,6 +29,7 @@ import { GrpcHealth } from './grpc-health.ts'
 import { type GrpcServerOptions, type GrpcServerSettings, resolveGrpcServer } from './grpc-server-options.ts'
 import type { Within } from './http-exchange.ts'
 import type { HttpServerStats } from './http-server.ts'
+import { Running } from './running.ts'
 
 /** What a server needs from the mesh around it; plain values, so that a test needs no mesh. */
 export interface GrpcServerDependencies {
@@ -54,12 +55,22 @@ const MOST_STREAMS = 1_000
 /** What grpc-js keeps for itself, and its adapter needs: pinned by tests against the oldest and the newest version that we take. */
 interface Internals {
   readonly http2Servers: ReadonlyMap<Http2Server, unknown>
+  readonly options: Readonly<Record<string, unknown>>
+  /** Whether what it makes from now on is counted for channelz. */
+  channelzEnabled: boolean
   /** Options of the HTTP/2 servers that it makes. */
   readonly commonServerOptions: { settings?: Settings }
   readonly handlers: ReadonlyMap<string, { readonly type: 'unary' | 'clientStream' | 'serverStream' | 'bidi' }>
 }
 
 type StreamListener = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number) => void
+
+/** A stream that has just begun. */
+interface Begun {
+  readonly stream: ServerHttp2Stream
+  readonly headers: IncomingHttpHeaders
+  readonly raw: readonly string[]
+}
 
 /**
  * Listens, and resolves with the running server.
@@ -95,8 +106,9 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
   readonly events: EventSink
   readonly within: Within | undefined
   readonly faults: readonly FaultRule[]
-  readonly running = new Set<GrpcExchange>()
+  readonly running = new Running<GrpcExchange>()
   readonly deadlines: DeadlineSweep
+  readonly health: GrpcHealth
   /** Replace it to change who may call; calls from then on are judged by it. */
   authorizer: Authorizer
   /** Replace it to change limits; calls in progress keep theirs. */
@@ -104,11 +116,12 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
 
   readonly #acceptor: GrpcAcceptor
   readonly #drain: Drain
-  readonly #health: GrpcHealth
   readonly #internals: Internals
   readonly #routes = new Map<string, Route>()
   readonly #injector: ReturnType<grpc.Server['createConnectionInjector']>
   readonly #passOn: StreamListener
+  /** Of this turn of the loop. */
+  #begun: Begun[] = []
   /** The one that is being handed to grpc-js right now. */
   #passing: GrpcExchange | undefined = undefined
 
@@ -127,14 +140,13 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
       throw new OptionsError('serveGrpc', [{ path: ['server'], message }])
     }
     this.#internals = server as unknown as Internals
-    this.#health = new GrpcHealth(server)
+    this.health = new GrpcHealth(server)
     const { injector, http2Server } = this.#adopt(server)
     this.#injector = injector
     const [listener] = http2Server.listeners('stream') as StreamListener[]
     this.#passOn = listener!
     http2Server.removeAllListeners('stream')
-    // One turn of the loop late: the streams of a flood are reset, or their session is gone, before a handler hears of them.
-    http2Server.on('stream', (stream, headers) => setImmediate(open, this, stream, headers))
+    http2Server.on('stream', (stream, headers, _flags, raw) => this.#begin({ stream, headers, raw }))
     this.#acceptor = new GrpcAcceptor(this, settings, dependencies.identity, dependencies.verifier)
     this.#acceptor.attend(http2Server)
   }
@@ -201,13 +213,13 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
 
   retire(): void {
     this.events.emit('drain:step', { step: 'lame-duck', running: this.running.size })
-    this.#health.leave()
+    this.health.leave()
     this.#acceptor.retire()
   }
 
   stopAccepting(): void {
     this.events.emit('drain:step', { step: 'finishing', running: this.running.size })
-    this.#health.end()
+    this.health.end()
     this.#acceptor.stopAccepting()
   }
 
@@ -230,16 +242,31 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
     this.#injector.injectConnection(socket)
   }
 
+  /** One turn of the loop late: the streams of a flood are reset, or their session is gone, before a handler hears of them. */
+  #begin(begun: Begun): void {
+    // Before that turn its session may fail, and an error that nobody hears ends the process.
+    begun.stream.on('error', ignore)
+    if (this.#begun.push(begun) === 1) setImmediate(openAll, this)
+  }
+
   /** @internal */
-  open(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
-    const connection = stream.session === undefined ? undefined : connectionOf(stream.session)
+  openAll(): void {
+    const begun = this.#begun
+    this.#begun = []
+    for (let i = 0; i < begun.length; i++) this.#open(begun[i]!)
+  }
+
+  #open({ stream, headers, raw }: Begun): void {
     // Gone already, or of a session that nobody has judged.
-    if (stream.destroyed || stream.closed || connection === undefined) {
-      if (!stream.destroyed) stream.close()
+    if (stream.destroyed || stream.closed) return
+    const session = stream.session
+    const connection = session === undefined ? undefined : connectionOf(session)
+    if (connection === undefined) {
+      stream.close()
       return
     }
-    stream.on('error', ignore)
-    const head = readGrpcHead(headers)
+    if (connection.flooded) return
+    const head = readGrpcHead(headers, raw)
     if (head === undefined) {
       this.events.emit('admission:refused', { side: 'server', code: 'protocol-error' })
       respond(
@@ -250,10 +277,11 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
       return
     }
     const route = this.#routeOf(headers[':path'] ?? '')
-    const timeoutMs =
-      route.streaming || head.timeoutMs === undefined ? head.timeoutMs : Math.min(head.timeoutMs, LONGEST_TIMEOUT_MS)
-    const exchange = new GrpcExchange(this, connection, stream, headers, route, { ...head, timeoutMs })
-    if (exchange.admit(this.#health.owns(route.method))) exchange.run()
+    if (!route.streaming && head.timeoutMs !== undefined && head.timeoutMs > LONGEST_TIMEOUT_MS) {
+      head.timeoutMs = LONGEST_TIMEOUT_MS
+    }
+    const exchange = new GrpcExchange(this, connection, stream, headers, route, head)
+    if (exchange.admit(this.health.owns(route.method))) exchange.run()
   }
 
   /** grpc-js's server behind our listener: one that never listens itself and gives each call to the exchange that is its own. */
@@ -272,7 +300,11 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
     Object.assign(options, GUARDED_SERVER)
     options.settings = { maxConcurrentStreams: MOST_STREAMS, ...options.settings }
     const before = new Set(this.#internals.http2Servers.keys())
+    // A twentieth of what a call costs, for those who have asked for it only; the mesh counts by itself.
+    const { channelzEnabled } = this.#internals
+    this.#internals.channelzEnabled = this.#internals.options['grpc.enable_channelz'] === 1
     const injector = server.createConnectionInjector(credentials)
+    this.#internals.channelzEnabled = channelzEnabled
     const http2Server = [...this.#internals.http2Servers.keys()].find((each) => !before.has(each))
     if (http2Server === undefined) {
       throw new MeshError('This version of @grpc/grpc-js is built otherwise than those that inmesh knows.', {
@@ -300,8 +332,8 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
 /** As the semantic conventions have it for methods that are not known. */
 const UNKNOWN_METHOD = '_OTHER'
 
-function open(server: GrpcServer, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
-  server.open(stream, headers)
+function openAll(server: GrpcServer): void {
+  server.openAll()
 }
 
 function ignore(): void {}

@@ -4,19 +4,16 @@ import { type Agent as SecureAgent, request as secureRequest } from 'node:https'
 import { connect, type Socket } from 'node:net'
 import { connect as tlsConnect } from 'node:tls'
 import { onTestFinished } from 'vitest'
-import { systemClock } from '../../src/core/clock.ts'
-import type { Policy } from '../../src/core/policy.ts'
-import { SILENT } from '../../src/core/telemetry.ts'
 import type { Identity, IdentitySource } from '../../src/identity/identity.ts'
-import { RETRY_DEFAULTS, RetryPolicy } from '../../src/resilience/retry.ts'
-import { RetryBudget } from '../../src/resilience/retry-budget.ts'
-import type { Stack } from '../../src/resilience/stack.ts'
 import { compileIntentions } from '../../src/server/authorization.ts'
 import type { HttpHandler } from '../../src/server/http-handler.ts'
 import { type HttpServer, type HttpServerDependencies, serveHttp } from '../../src/server/http-server.ts'
 import type { HttpServerOptions } from '../../src/server/http-server-options.ts'
 import type { EventSink, MeshEvents } from '../../src/telemetry/events.ts'
 import { newAuthority, newIdentity } from '../support/certificates.ts'
+import { serverStack } from './server-stack.ts'
+
+export { serverStack } from './server-stack.ts'
 
 export const authority = newAuthority()
 
@@ -38,20 +35,6 @@ export class FakeIdentitySource implements IdentitySource {
     this.current = { ...next, generation: this.current.generation + 1 }
     for (const listener of this.#listeners) listener(this.current)
   }
-}
-
-export function serverStack(policies: readonly Policy[] = [], timeoutMs = 10_000): Stack {
-  const budget = new RetryBudget(RETRY_DEFAULTS.budget, systemClock)
-  return {
-    timeoutMs,
-    service: policies,
-    endpoint: [],
-    retry: new RetryPolicy({ ...RETRY_DEFAULTS, attempts: 1 }, budget, systemClock),
-    budget,
-    cluster: undefined,
-    telemetry: SILENT,
-    clock: systemClock,
-  } as Stack
 }
 
 export interface RecordedEvent {
