@@ -78,6 +78,9 @@ export class GrpcTransport {
     this.channelOptions = Object.freeze({
       // What the mesh does itself.
       'grpc.enable_retries': 0,
+      // It keeps the first MiB of a call even so, and says of each message in it at once that it has left: a source that has always more would
+      // stop our loop until then.
+      'grpc.per_rpc_retry_buffer_size': 0,
       'grpc.service_config_disable_resolution': 1,
       'grpc.enable_http_proxy': 0,
       // A connection belongs to one endpoint and one identity.

@@ -6,6 +6,7 @@ import { isMeshError, joinMesh, type Mesh, type MeshOptions, OptionsError, type 
 import type { Registry } from '../../src/registry/index.ts'
 import { Rig } from '../end-to-end/rig.ts'
 import { request } from '../support/registry-session.ts'
+import { errorOf, expectMistake } from './mistakes.ts'
 
 let rig: Rig
 let registry: Registry
@@ -30,26 +31,6 @@ afterEach(() => {
 })
 
 type Wrong = readonly [field: string, value: unknown, valid: RegExp]
-
-/** The one error, and that it says where and what. */
-function expectMistake(error: unknown, field: string, valid: RegExp): void {
-  expect(error).toBeInstanceOf(OptionsError)
-  const { issues, message } = error as OptionsError
-  expect(issues).toHaveLength(1)
-  expect(issues[0]!.path[0]).toBe(field)
-  expect(message).toContain(field)
-  expect(message).toMatch(valid)
-  expect(message.length).toBeLessThan(600)
-}
-
-async function errorOf(work: () => unknown): Promise<unknown> {
-  try {
-    await work()
-  } catch (error) {
-    return error
-  }
-  throw new Error('it was taken')
-}
 
 const JOIN: readonly Wrong[] = [
   ['service', undefined, /is missing.*a service name/],
