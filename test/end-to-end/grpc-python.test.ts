@@ -124,7 +124,7 @@ describe.skipIf(missing !== undefined)(title, () => {
     async function call(port: number, calls: readonly PythonCall[]): Promise<PythonEnded[]> {
       const directory = await identityFiles('python')
       const name = `spiffe://${registry.trustDomain}/service/inventory`
-      const asked = { target: `127.0.0.1:${port}`, directory, name, calls }
+      const asked = { port, directory, name, calls }
       const { stdout } = await promisify(execFile)(PYTHON, [script('client'), JSON.stringify(asked)], {
         timeout: 60_000,
       })
@@ -191,7 +191,8 @@ describe.skipIf(missing !== undefined)(title, () => {
       expect(seen).toHaveLength(4)
       for (const each of seen) {
         expect(each).toMatchObject({ peer: 'python', traceId: '0af7651916cd43dd8448eb211c80319c', kept: 'yes' })
-        expect(each.remainingMs).toBeLessThanOrEqual(20_000)
+        // It rounds up.
+        expect(each.remainingMs).toBeLessThanOrEqual(21_000)
         expect(each.remainingMs).toBeGreaterThan(10_000)
       }
     })
@@ -252,7 +253,7 @@ describe.skipIf(missing !== undefined)(title, () => {
       metadata.set('x-kept', 'yes')
       const answers: unknown[] = []
       for (const kind of KINDS) {
-        const options = { items: [{ sku: 'a' }, { sku: 'b' }], metadata, deadline: Date.now() + 20_000 }
+        const options = { items: [{ sku: 'a' }, { sku: 'b' }], metadata, deadline: Date.now() + 9_000 }
         const ended = await begin(shop, kind, options).ended
         answers.push([ended.code, ended.details, ended.answers.map(({ sku }) => sku)])
       }
@@ -264,8 +265,8 @@ describe.skipIf(missing !== undefined)(title, () => {
       ])
       expect(server.arrivals.map(({ kind }) => kind)).toEqual(KINDS)
       for (const { remaining, metadata: seen, peers } of server.arrivals) {
-        expect(remaining).toBeLessThanOrEqual(20)
-        expect(remaining).toBeGreaterThan(10)
+        expect(remaining).toBeLessThanOrEqual(9)
+        expect(remaining).toBeGreaterThan(4)
         expect(seen['x-kept']).toBe('yes')
         expect(peers).toEqual([`spiffe://${registry.trustDomain}/service/checkout`])
       }
