@@ -1,11 +1,31 @@
 import { defineConfig } from 'vitest/config'
 
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** Whether this run is against the oldest grpc-js that we take. */
+    oldestGrpc: boolean
+  }
+}
+
+const ALL = ['test/**/*.test.ts', 'examples/**/*.test.ts']
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts', 'examples/**/*.test.ts'],
     testTimeout: 20_000,
     hookTimeout: 30_000,
     pool: 'forks',
     maxWorkers: 2,
+    projects: [
+      { extends: true, test: { name: 'inmesh', include: ALL, provide: { oldestGrpc: false } } },
+      {
+        extends: true,
+        test: {
+          name: 'oldest grpc-js',
+          include: ['test/**/grpc-*.test.ts'],
+          provide: { oldestGrpc: true },
+          setupFiles: ['test/support/oldest-grpc-js.ts'],
+        },
+      },
+    ],
   },
 })

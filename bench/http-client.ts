@@ -1,88 +1,112 @@
 /**
- * What one call costs the client: CPU time (user + system) per call of `undici.request` + body, `http()`, built-in `fetch` and
- * `mesh.fetch`, against a plain HTTP server in another process. Variants are interleaved in rounds; the figure is the median.
- *
- * node bench/http-client.ts [--quick] [--json] [--concurrency 16]
+ * What does a call cost its client, against what one would use or write instead? `node bench/http-client.ts [--quick] [--json]`, after
+ * `npm run build`.
  */
-import { fork } from 'node:child_process'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { ClientJob } from './client-process.ts'
+import { credentialsFor, startRegistryProcess, startServer } from './ground.ts'
+import {
+  type Measured,
+  measure,
+  type Options,
+  type Plan,
+  type Report,
+  ratio,
+  rowsOf,
+  runQuestions,
+  Subject,
+  type Target,
+  type Variant,
+  variantOf,
+  withSubjects,
+} from './harness.ts'
+import type { Door } from './server-process.ts'
 
-if (process.argv.includes('--server')) {
-  const body = JSON.stringify({
-    items: Array.from({ length: 20 }, (_, id) => ({ id, name: `item ${id}`, price: id * 10 })),
-  })
-  const server = createServer((_req, res) => {
-    res.setHeader('content-type', 'application/json')
-    res.end(body)
-  })
-  server.listen(0, '127.0.0.1', () => process.send!((server.address() as AddressInfo).port))
-  process.on('disconnect', () => process.exit())
-} else await main()
+const PLAINTEXT = 'inventory'
+const SECURE = 'inventory-mtls'
+const DOORS: readonly Door[] = [
+  { kind: 'mesh', service: PLAINTEXT, mode: 'plaintext' },
+  { kind: 'mesh', service: SECURE, mode: 'strict' },
+]
+/** Those whose ratios have targets stand beside each other, so that as little time as possible lies between them. */
+const ALWAYS: readonly ClientJob['way'][] = [
+  'undici.request',
+  'inmesh http()',
+  'hand-assembled',
+  'built-in fetch',
+  'inmesh fetch()',
+]
+const BESIDES: readonly ClientJob['way'][] = ['undici dispatch', 'undici fetch', 'cockatiel', 'got', 'axios']
+const MTLS: readonly ClientJob['way'][] = ['undici.request', 'inmesh http()', 'inmesh fetch()']
+const BASE = 'undici.request'
 
-async function main(): Promise<void> {
-  const quick = process.argv.includes('--quick')
-  const at = process.argv.indexOf('--concurrency')
-  const concurrency = at < 0 ? 16 : Number(process.argv[at + 1])
-  const calls = quick ? 1_500 : 5_000
-  const rounds = quick ? 5 : 9
+const at = (name: string, secure: boolean): string => (secure ? `${name}, mTLS` : name)
 
-  const servers = Array.from({ length: 3 }, () => fork(import.meta.filename, ['--server']))
-  const ports = await Promise.all(
-    servers.map((server) => new Promise<number>((resolve) => server.once('message', (port) => resolve(Number(port))))),
-  )
-  const { makeRig } = await import('../test/client/client-rig.ts')
-  const rig = await makeRig(ports)
-  const { Agent, request } = await import('undici')
-  const agent = new Agent({ pipelining: 1 })
-  const origins = ports.map((port) => `http://127.0.0.1:${port}`)
-  let turn = 0
-  const origin = (): string => origins[turn++ % origins.length]!
+export function startClient(job: ClientJob): Promise<Subject> {
+  return Subject.start(new URL('./client-process.ts', import.meta.url), job)
+}
 
-  const variants: Record<string, () => Promise<unknown>> = {
-    'undici.request': async () => (await request(`${origin()}/items/42`, { dispatcher: agent })).body.json(),
-    'http()': async () => (await rig.http.get('/items/42')).json(),
-    'built-in fetch': async () => (await fetch(`${origin()}/items/42`)).json(),
-    'mesh.fetch': async () => (await rig.fetch('http://inventory/items/42')).json(),
-  }
-  const costs = new Map<string, number[]>(Object.keys(variants).map((name) => [name, []]))
-  for (let round = -2; round < rounds; round++) {
-    for (const [name, call] of Object.entries(variants)) {
-      const before = process.cpuUsage()
-      await run(call, calls, concurrency)
-      const { user, system } = process.cpuUsage(before)
-      // The first rounds warm up.
-      if (round >= 0) costs.get(name)!.push((user + system) / calls)
-    }
-  }
-  rig.close()
-  await agent.close()
-  for (const server of servers) server.disconnect()
-
-  const us = Object.fromEntries([...costs].map(([name, samples]) => [name, median(samples)]))
-  const ratios = {
-    httpOverUndiciRequest: us['http()']! / us['undici.request']!,
-    fetchOverBuiltInFetch: us['mesh.fetch']! / us['built-in fetch']!,
-  }
-  for (const [name, samples] of costs) {
-    const sorted = [...samples].sort((a, b) => a - b)
-    console.log(
-      `${name.padEnd(16)} ${median(samples).toFixed(1).padStart(7)} µs/call  (${sorted[0]!.toFixed(1)} to ${sorted.at(-1)!.toFixed(1)})`,
+export async function httpClient({ quick }: Options): Promise<Report> {
+  return withSubjects(async (keep) => {
+    const registry = keep(await startRegistryProcess({ dev: true }))
+    const servers = await Promise.all(
+      [1, 2, 3].map(async () => keep(await startServer({ registry: registry.ready.url, doors: DOORS }))),
     )
-  }
-  if (process.argv.includes('--json')) console.log(JSON.stringify({ concurrency, us, ratios }))
-  else for (const [name, ratio] of Object.entries(ratios)) console.log(`${name} ${ratio.toFixed(2)}`)
+    const credentials = await credentialsFor(registry.ready, 'checkout')
+    const variant = (way: ClientJob['way'], secure: boolean): Promise<Variant> => {
+      const job: ClientJob = {
+        way,
+        ports: servers.map(({ ready }) => ready.ports[secure ? 1 : 0]!),
+        ...(secure && { credentials }),
+        registry: registry.ready.url,
+        service: secure ? SECURE : PLAINTEXT,
+      }
+      return variantOf(at(way, secure), quick ? 2 : 3, async () => ({ subject: keep(await startClient(job)) }))
+    }
+    const plain = await Promise.all((quick ? ALWAYS : [...ALWAYS, ...BESIDES]).map((way) => variant(way, false)))
+    const secure = await Promise.all((quick ? MTLS.slice(0, 2) : MTLS).map((way) => variant(way, true)))
+
+    const rows: Report['rows'][number][] = []
+    let decisive: readonly [Measured, Measured] | undefined
+    for (const concurrency of quick ? [16] : [1, 64, 16]) {
+      const plan: Plan = quick
+        ? { calls: 2_500, rounds: 10, warmUp: 6_000, concurrency }
+        : { calls: 3_000, rounds: 15, warmUp: 8_000, concurrency }
+      const measured = [await measure(plain, plan), await measure(secure, plan)] as const
+      rows.push(...rowsOf(measured[0], BASE).map((row) => ({ 'at once': concurrency, ...row })))
+      rows.push(
+        ...rowsOf(measured[1], at(BASE, true)).map(({ [`over ${at(BASE, true)}`]: over, ...row }) => ({
+          'at once': concurrency,
+          ...row,
+          [`over ${BASE}`]: over!,
+        })),
+      )
+      if (concurrency === 16) decisive = measured
+    }
+    const [open, closed] = decisive!
+    const http = ratio(open, 'inmesh http()', BASE)
+    const httpMtls = ratio(closed, at('inmesh http()', true), at(BASE, true))
+    const fetched = ratio(open, 'inmesh fetch()', 'built-in fetch')
+    const assembled = ratio(open, 'hand-assembled', 'inmesh http()')
+    const targets: Target[] = [
+      { what: 'http() over undici.request + body', found: http, wanted: { atMost: 1 } },
+      { what: 'http() over undici.request + body, mTLS', found: httpMtls, wanted: { atMost: 1 } },
+      { what: 'fetch() over built-in fetch', found: fetched, wanted: { atMost: 0.35 } },
+      { what: 'hand-assembled over http()', found: assembled, wanted: { atLeast: 1.5 } },
+    ]
+    return {
+      title: 'What a call costs its client (16 at once decide)',
+      rows,
+      targets,
+      figures: {
+        ratios: {
+          httpOverUndiciRequest: http.median,
+          httpOverUndiciRequestMtls: httpMtls.median,
+          fetchOverBuiltInFetch: fetched.median,
+          handAssembledOverHttp: assembled.median,
+        },
+      },
+    }
+  })
 }
 
-async function run(call: () => Promise<unknown>, calls: number, concurrency: number): Promise<void> {
-  let left = calls
-  const worker = async (): Promise<void> => {
-    while (left-- > 0) await call()
-  }
-  await Promise.all(Array.from({ length: concurrency }, worker))
-}
-
-function median(samples: readonly number[]): number {
-  const sorted = [...samples].sort((a, b) => a - b)
-  return sorted[sorted.length >> 1]!
-}
+if (import.meta.main) await runQuestions([httpClient])

@@ -1,13 +1,13 @@
 /**
- * What the policies cost by themselves, without a transport: ns per operation, bytes per call and per idle endpoint, timers; beside
- * what other libraries take to guard a function. No timed test: it prints tables, and with `--json` all figures as its last line.
- * Run with `node --expose-gc bench/policies.ts`.
+ * What does each feature of a call cost by itself, without a transport: ns per call, bytes per call and per endpoint that was called,
+ * timers; beside what other libraries take to guard a function? `node --expose-gc bench/policies.ts [--quick] [--json]`.
  */
 import { ConsecutiveBreaker, circuitBreaker, handleAll, retry, TimeoutStrategy, timeout, wrap } from 'cockatiel'
 import OpossumCircuitBreaker from 'opossum'
 import pRetry from 'p-retry'
 import { createBalancer } from '../src/client/balancing/balancer.ts'
 import { PeakEwma } from '../src/client/balancing/peak-ewma.ts'
+import { attemptHeaders } from '../src/client/propagation.ts'
 import { Attempt } from '../src/core/attempt.ts'
 import { Call, type Route } from '../src/core/call.ts'
 import { systemClock } from '../src/core/clock.ts'
@@ -15,6 +15,7 @@ import { type Cluster, Endpoint } from '../src/core/endpoint.ts'
 import { SUCCESS } from '../src/core/outcome.ts'
 import type { Policy } from '../src/core/policy.ts'
 import { SILENT } from '../src/core/telemetry.ts'
+import { parseTraceparent } from '../src/core/trace-context.ts'
 import { BALANCER_NAMES, type BalancerName } from '../src/resilience/balancing-settings.ts'
 import { ConcurrencyLimitPolicy } from '../src/resilience/concurrency-limit.ts'
 import { endAttempt, startAttempt, startCall } from '../src/resilience/execution.ts'
@@ -23,6 +24,9 @@ import { RateLimitPolicy } from '../src/resilience/rate-limit.ts'
 import { ServiceState } from '../src/resilience/service-state.ts'
 import { resolveService } from '../src/resilience/settings.ts'
 import { compileStack, type Stack } from '../src/resilience/stack.ts'
+import { createTelemetry } from '../src/telemetry/call-telemetry.ts'
+import { Metrics } from '../src/telemetry/metrics.ts'
+import { type Options, type Report, runQuestions } from './harness.ts'
 
 const clock = systemClock
 const ROUTE: Route = { service: 'inventory', method: 'GET', protocol: 'http', streaming: false, idempotent: true }
@@ -161,7 +165,7 @@ function collected(gc: () => void): NodeJS.MemoryUsage {
   return process.memoryUsage()
 }
 
-function bytesPerIdleEndpoint(): number | undefined {
+function bytesPerCalledEndpoint(): number | undefined {
   const gc = globalThis.gc
   if (gc === undefined) return undefined
   const { stack, cluster } = compile(1)
@@ -231,25 +235,96 @@ async function others(): Promise<Record<string, number>> {
   return figures
 }
 
-const full = fullStack()
-const policies = [...full.service, ...full.endpoint].map((policy) => policy.name)
-const through = callThrough(full)
-const circuits: OpossumCircuitBreaker[] = []
-const figures = {
-  callNs: Math.round(nanoseconds(10_000, through)),
-  callBytes: bytes(500, through),
-  pickNs10: Math.round(pickNs(10)),
-  pickNs10k: Math.round(pickNs(10_000)),
-  ...Object.fromEntries(BALANCER_NAMES.map((name) => [`pickNs10k ${name}`, Math.round(pickNs(10_000, name))])),
-  openRejectNs: Math.round(openRejectNs()),
-  bytesPerIdleEndpoint: bytesPerIdleEndpoint(),
-  idleTimersPer10kCircuits: idleTimers(() => callThrough(compile(1).stack)()),
-  idleTimersPer10kOpossumCircuits: idleTimers(() => circuits.push(new OpossumCircuitBreaker(async () => 1, {}))),
+/** Of several works by turns, so that what the compiler learns of one counts for all: the best round of each. */
+function nanosecondsByTurns(works: readonly (() => void)[]): number[] {
+  const bests = works.map(() => Number.POSITIVE_INFINITY)
+  for (let round = 0; round < 200; round++) {
+    for (const [i, work] of works.entries()) {
+      const startedAt = performance.now()
+      for (let n = 0; n < 1_000; n++) work()
+      bests[i] = Math.min(bests[i]!, (performance.now() - startedAt) * 1e3)
+    }
+  }
+  return bests
 }
-for (const circuit of circuits) circuit.shutdown()
-console.log(`callNs is one call through ${policies.length} policies: ${policies.join(', ')}`)
-console.table(figures)
-const guardingNs = await others()
-console.log('ns to guard a function that resolves at once, each library alone')
-console.table(guardingNs)
-if (process.argv.includes('--json')) console.log(JSON.stringify({ ...figures, policies, guardingNs }))
+
+/** What a call costs with everything, and how much less without each part. */
+function shares(full: Stack): Record<string, string | number>[] {
+  const metered = createTelemetry({ side: 'client', service: 'bench', metrics: new Metrics(), clock })
+  const all: Stack = { ...full, telemetry: metered }
+  const parts = [...full.service, ...full.endpoint]
+  const without = parts.map((policy) => ({
+    ...all,
+    service: full.service.filter((each) => each !== policy),
+    endpoint: full.endpoint.filter((each) => each !== policy),
+  }))
+  const stacks = [all, { ...full, service: [], endpoint: [] }, full, ...without]
+  const [allNs, noneNs, unmeteredNs, ...withoutNs] = nanosecondsByTurns(stacks.map(callThrough))
+  return [
+    { feature: 'all of the rest', 'ns/call': Math.round(allNs!) },
+    { feature: 'call, attempt, choice among ten, budget', 'ns/call': Math.round(noneNs!) },
+    ...parts.map((policy, i) => ({
+      feature: `${policy.name}, of the ${full.service.includes(policy) ? 'service' : 'endpoint'}`,
+      'ns/call': Math.round(allNs! - withoutNs[i]!),
+    })),
+    { feature: 'metrics', 'ns/call': Math.round(allNs! - unmeteredNs!) },
+    ...transportShares(),
+  ]
+}
+
+/** What goes on the wire, and the timer of a deadline. */
+function transportShares(): Record<string, string | number>[] {
+  const headers = (deadlineAt: number, traced: boolean): (() => void) => {
+    const call = new Call(ROUTE, 0, deadlineAt, undefined)
+    if (traced) call.trace = parseTraceparent('00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01')
+    const attempt = new Attempt(call)
+    return () => {
+      attemptHeaders(attempt, [], 0)
+    }
+  }
+  const [bareNs, deadlineNs, traceNs, timerNs] = nanosecondsByTurns([
+    headers(Number.POSITIVE_INFINITY, false),
+    headers(10_000, false),
+    headers(Number.POSITIVE_INFINITY, true),
+    () => clock.stopTimer(clock.startTimer(10_000, () => {}, undefined)),
+  ])
+  return [
+    { feature: 'deadline: its header', 'ns/call': Math.round(deadlineNs! - bareNs!) },
+    { feature: 'deadline: its timer', 'ns/call': Math.round(timerNs!) },
+    { feature: 'trace context: its header', 'ns/call': Math.round(traceNs! - bareNs!) },
+  ]
+}
+
+export async function policies({ quick }: Options): Promise<Report> {
+  const full = fullStack()
+  const through = callThrough(full)
+  const rows = shares(full)
+  const figures: Record<string, unknown> = {
+    callNs: rows[0]!['ns/call'],
+    callBytes: bytes(500, through),
+    bytesPerCalledEndpoint: bytesPerCalledEndpoint(),
+    openRejectNs: Math.round(openRejectNs()),
+    idleTimersPer10kCircuits: idleTimers(() => callThrough(compile(1).stack)()),
+  }
+  if (!quick) {
+    const circuits: OpossumCircuitBreaker[] = []
+    figures.pickNs10 = Math.round(pickNs(10))
+    for (const name of BALANCER_NAMES) figures[`pickNs10k ${name}`] = Math.round(pickNs(10_000, name))
+    figures.idleTimersPer10kOpossumCircuits = idleTimers(() =>
+      circuits.push(new OpossumCircuitBreaker(async () => 1, {})),
+    )
+    for (const circuit of circuits) circuit.shutdown()
+    for (const [library, ns] of Object.entries(await others())) figures[`guardNs ${library}`] = ns
+  }
+  return {
+    title: 'What each feature of a call costs, without a transport',
+    rows: [
+      ...rows,
+      ...Object.entries(figures).map(([feature, value]) => ({ feature, 'ns/call': '', other: String(value ?? '') })),
+    ],
+    targets: [],
+    figures: { policies: { ...figures, shares: Object.fromEntries(rows.map((row) => [row.feature, row['ns/call']])) } },
+  }
+}
+
+if (import.meta.main) await runQuestions([policies])

@@ -1,16 +1,16 @@
 /**
- * The registry's process of registry.ts: tells where it is, and its memory when asked. JavaScript, because running TypeScript
- * costs a process 40 MB, which are none of the registry's. Arguments: the module to start it from, its data directory.
+ * The registry's process of all benches: speaks as `under-test.ts` does. JavaScript, because running TypeScript costs a process 40 MB,
+ * which are none of the registry's. Argument: the options of `startRegistry`, as JSON.
  */
 import { existsSync, readFileSync } from 'node:fs'
+import { startRegistry } from 'inmesh/registry'
 
-const [module, dataDir] = process.argv.slice(2)
-const { startRegistry } = await import(module)
-const limits = { joinsPerSecond: 1_000, signingsPerSecond: 1_000 }
-const { url, roots, revision } = await startRegistry({ dataDir, port: 0, log: false, leaseMs: '10m', ...limits })
-process.on('message', () => process.send({ rss: residentMb() }))
+const given = JSON.parse(process.argv[2])
+const limits = { joinsPerSecond: 10_000, signingsPerSecond: 10_000 }
+const { url, roots, revision, dev } = await startRegistry({ port: 0, log: false, ...limits, ...given })
+process.on('message', ({ id }) => process.send({ id, told: residentMb() }))
 process.on('disconnect', () => process.exit())
-process.send({ url, roots, revision })
+process.send({ id: 0, told: { url, roots, revision, dev } })
 
 /** As the kernel sees it; elsewhere as Node does. */
 function residentMb() {

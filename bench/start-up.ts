@@ -1,20 +1,27 @@
 /**
- * What it costs to start, each in a process of its own, over an empty process: importing the library, and joining a mesh. Median of
- * `--runs` (default 7). Run after `npm run build`; `--json` prints the figures as the last line.
+ * What does it cost to start: importing the library, and joining a mesh, each in a process of its own, over an empty process?
+ * `node bench/start-up.ts [--quick] [--json]`, after `npm run build`.
  */
 import { execFile } from 'node:child_process'
-import { parseArgs, promisify } from 'node:util'
-import { startRegistry } from 'inmesh/registry'
-
-const { values } = parseArgs({ options: { json: { type: 'boolean' }, runs: { type: 'string', default: '7' } } })
+import { promisify } from 'node:util'
+import { startRegistryProcess } from './ground.ts'
+import { figure, type Options, type Report, round, runQuestions, type Target, withSubjects } from './harness.ts'
 
 interface Cost {
   readonly ms: number
   readonly mb: number
 }
 
+/** What is started, in turn. */
+const CODE: Readonly<Record<string, string>> = {
+  "import 'inmesh'": `await import('inmesh')`,
+  "import 'inmesh/resilience'": `await import('inmesh/resilience')`,
+  "import 'undici'": `await import('undici')`,
+  'await joinMesh()': `await (await import('inmesh')).joinMesh({ service: 'bench' })`,
+}
+
 /** Runs `code` in a fresh process and measures it from inside. */
-async function cost(code: string, env: NodeJS.ProcessEnv): Promise<Cost> {
+async function costOf(code: string, env: NodeJS.ProcessEnv): Promise<Cost> {
   const script = `
     const at = performance.now(), rss = process.memoryUsage().rss
     ${code}
@@ -24,23 +31,36 @@ async function cost(code: string, env: NodeJS.ProcessEnv): Promise<Cost> {
   return JSON.parse(stdout) as Cost
 }
 
-async function median(code: string, env: NodeJS.ProcessEnv = process.env): Promise<Cost> {
-  const costs: Cost[] = []
-  for (let run = 0; run < Number(values.runs); run++) costs.push(await cost(code, env))
-  const middle = (of: (each: Cost) => number): number =>
-    costs.map(of).sort((a, b) => a - b)[Math.floor(costs.length / 2)]!
-  return { ms: Math.round(middle(({ ms }) => ms)), mb: Math.round(middle(({ mb }) => mb) * 10) / 10 }
+export async function startUp({ quick }: Options): Promise<Report> {
+  return withSubjects(async (keep) => {
+    const registry = keep(await startRegistryProcess({ dev: true }))
+    const env = { ...process.env, INMESH_REGISTRY: registry.ready.url, INMESH_STATE_DIR: 'memory' }
+    const costs = new Map<string, Cost[]>(Object.keys(CODE).map((what) => [what, []]))
+    for (let run = 0; run < (quick ? 5 : 15); run++) {
+      for (const [what, code] of Object.entries(CODE)) costs.get(what)!.push(await costOf(code, env))
+    }
+    const found = [...costs].map(([what, each]) => ({
+      what,
+      ms: figure(each.map(({ ms }) => ms)),
+      mb: figure(each.map(({ mb }) => mb)),
+    }))
+    const { ms, mb } = found[0]!
+    const targets: Target[] = [
+      { what: "import 'inmesh', ms", found: ms, wanted: { atMost: 120 } },
+      { what: "import 'inmesh', MB over an empty process", found: mb, wanted: { atMost: 30 } },
+    ]
+    return {
+      title: 'What it costs to start',
+      rows: found.map((one) => ({
+        what: one.what,
+        ms: round(one.ms.median, 1),
+        'half within ms': `${round(one.ms.low, 1)} to ${round(one.ms.high, 1)}`,
+        MB: round(one.mb.median, 1),
+      })),
+      targets,
+      figures: { import: { ms: round(ms.median, 1), mb: round(mb.median, 1) } },
+    }
+  })
 }
 
-const registry = await startRegistry({ port: 0, dev: true, log: false })
-const env = { ...process.env, INMESH_REGISTRY: registry.url, INMESH_STATE_DIR: 'memory' }
-const join = `const { joinMesh } = await import('inmesh'); await joinMesh({ service: 'bench' })`
-const figures = {
-  import: await median(`await import('inmesh')`),
-  resilience: await median(`await import('inmesh/resilience')`),
-  undici: await median(`await import('undici')`),
-  join: await median(join, env),
-}
-await registry.close()
-for (const [what, { ms, mb }] of Object.entries(figures)) console.log(`${what.padEnd(12)} ${ms} ms  ${mb} MB`)
-if (values.json) console.log(JSON.stringify(figures))
+if (import.meta.main) await runQuestions([startUp])

@@ -3,15 +3,19 @@
  * requests per second through all three tiers, and everything that goes wrong in a week within a minute. Ends with a verdict
  * per phase; exit code 1 if any request failed.
  *
- *     npm run demo -- [--seconds N] [--json]
+ *     npm run demo -- [--seconds N] [--json] [--grpc]
+ *
+ * With `--grpc` the services speak gRPC with each other, and one stream is kept open from the first phase to the last.
  */
 import { parseArgs } from 'node:util'
+import { type ServiceError, status } from '@grpc/grpc-js'
 import { joinMesh, type Mesh } from 'inmesh'
+import { PricesClient } from '../grpc/shop.ts'
 import { Load, newTally, percentile, type Tally } from './load.ts'
 import { INVENTORIES, PHASES } from './phases.ts'
 import { Processes } from './processes.ts'
 import { type Row, Screen } from './screen.ts'
-import { report } from './services/parent.ts'
+import { report, type Stream } from './services/parent.ts'
 
 const PER_SECOND = 200
 /** Requests before the clock starts: connections are made, code is compiled. */
@@ -27,11 +31,23 @@ interface Finished {
   readonly name: string
   readonly tally: Tally
   readonly retried: number
+  /** Of the phase; only with `--grpc`. */
+  readonly stream: Stream | undefined
   readonly broken: string | undefined
 }
 
+interface Seen {
+  readonly retries: number
+  readonly circuits: string
+  readonly stream: Stream | undefined
+}
+
 const { values: flags } = parseArgs({
-  options: { json: { type: 'boolean', default: false }, seconds: { type: 'string', default: '6' } },
+  options: {
+    json: { type: 'boolean', default: false },
+    seconds: { type: 'string', default: '6' },
+    grpc: { type: 'boolean', default: false },
+  },
 })
 const seconds = Number(flags.seconds)
 if (!(seconds >= 1 && seconds <= 600)) {
@@ -42,22 +58,24 @@ if (!(seconds >= 1 && seconds <= 600)) {
 /** Counters of processes that were killed or restarted begin anew; what they had counted is kept here. */
 const counted = new Map<string, { before: number; last: number }>()
 
-const processes = new Processes()
+const processes = new Processes(flags.grpc)
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => {
     processes.killAll()
     process.exit(130)
   })
 }
-const screen = new Screen(flags.json)
+const screen = new Screen(flags.json, flags.grpc)
 
 try {
   const finished = await runDemo()
   const failed = finished.some(({ tally, broken }) => tally.failed > 0 || broken !== undefined)
+  const asked = finished.reduce((sum, { tally }) => sum + tally.requests, 0)
+  const opened = finished.reduce((sum, { stream }) => sum + (stream?.begun ?? 0), 0)
   if (flags.json) console.log(JSON.stringify(summary(finished)))
   else if (!failed)
     console.log(
-      `\nNo request failed: ${finished.reduce((sum, { tally }) => sum + tally.requests, 0)} requests, ${PHASES.length} phases.`,
+      `\nNo request failed: ${asked} requests, ${PHASES.length} phases${flags.grpc ? `; the stream was opened again ${opened} times` : ''}.`,
     )
   process.exitCode = failed ? 1 : 0
 } catch (error) {
@@ -104,6 +122,7 @@ async function runPhases(visitor: Mesh): Promise<Finished[]> {
       tally,
       retried: latest.retries - before.retries,
       circuits: latest.circuits,
+      stream: difference(latest.stream, before.stream),
       done,
       broken,
     })
@@ -116,7 +135,7 @@ async function runPhases(visitor: Mesh): Promise<Finished[]> {
     }, 250)
     let broken: string | undefined
     try {
-      await phase.run({ processes, seconds, prices: visitor.http('prices'), say: (line) => screen.say(line) })
+      await phase.run({ processes, seconds, askPrices: () => askPrices(visitor), say: (line) => screen.say(line) })
     } catch (error) {
       broken = error instanceof Error ? error.message : String(error)
       screen.say(`${phase.name}: ${broken}`)
@@ -126,7 +145,9 @@ async function runPhases(visitor: Mesh): Promise<Finished[]> {
     await load.settled()
     latest = await watch(visitor)
     for (const [failure, count] of tally.failures) screen.say(`${phase.name}: ${count} × ${failure}`)
-    finished.push({ name: phase.name, tally, retried: latest.retries - before.retries, broken })
+    const stream = difference(latest.stream, before.stream)
+    if (flags.grpc) broken ??= brokenStream(stream)
+    finished.push({ name: phase.name, tally, retried: latest.retries - before.retries, stream, broken })
     screen.draw([...earlier, row(true, broken)])
   }
   await load.stop()
@@ -144,8 +165,39 @@ function retriesOf(name: string, now: number | undefined): number {
   return known.before + known.last
 }
 
-/** Retries made by all who call, and the circuits on the way. */
-async function watch(visitor: Mesh): Promise<{ retries: number; circuits: string }> {
+/** Whether prices answers the visitor itself. What is no plain yes or no is thrown. */
+async function askPrices(visitor: Mesh): Promise<boolean> {
+  if (!flags.grpc) {
+    const { ok, status } = await visitor.http('prices').get('/prices/sku-1')
+    if (!ok && status !== 403) throw new Error(`prices answered a visitor with ${status}`)
+    return ok
+  }
+  try {
+    await visitor.grpc(PricesClient, 'prices').promises.quote({ sku: 'sku-1' })
+    return true
+  } catch (error) {
+    if ((error as ServiceError).code !== status.PERMISSION_DENIED) throw error
+    return false
+  }
+}
+
+function difference(now: Stream | undefined, before: Stream | undefined): Stream | undefined {
+  if (now === undefined || before === undefined) return undefined
+  return {
+    begun: now.begun - before.begun,
+    messages: now.messages - before.messages,
+    failed: now.failed - before.failed,
+  }
+}
+
+function brokenStream(stream: Stream | undefined): string | undefined {
+  if (stream === undefined) return 'the storefront did not report'
+  if (stream.failed > 0) return `${stream.failed} × the stream was opened again and said nothing`
+  return stream.messages === 0 ? 'the stream said nothing' : undefined
+}
+
+/** Retries made by all who call, the circuits on the way, and the stream that is kept open. */
+async function watch(visitor: Mesh): Promise<Seen> {
   const callers = ['storefront', ...INVENTORIES]
   const reports = await Promise.all(callers.map((name) => processes.report(name)))
   const own = report(visitor)
@@ -157,6 +209,7 @@ async function watch(visitor: Mesh): Promise<{ retries: number; circuits: string
       retriesOf('visitor', own.retries),
     ),
     circuits: open.length === 0 ? 'all closed' : [...new Set(open)].join(', '),
+    stream: reports[0]?.stream,
   }
 }
 
@@ -170,13 +223,17 @@ function summary(finished: readonly Finished[]): object {
     p50Ms: percentile(all, 0.5),
     p99Ms: percentile(all, 0.99),
     mtls: true,
-    phases: finished.map(({ name, tally, retried, broken }) => ({
+    protocol: flags.grpc ? 'grpc' : 'http',
+    phases: finished.map(({ name, tally, retried, stream, broken }) => ({
       name,
       requests: tally.requests,
       failed: tally.failed,
       retried,
       p50Ms: percentile(tally.latenciesMs, 0.5),
       p99Ms: percentile(tally.latenciesMs, 0.99),
+      ...(stream === undefined
+        ? {}
+        : { stream: { messages: stream.messages, reopened: stream.begun, failed: stream.failed } }),
       ...(broken === undefined ? {} : { broken }),
     })),
   }

@@ -1,18 +1,24 @@
-/** The demo's processes: started, spoken to, killed in three ways, and never left behind. */
-import { type ChildProcess, execFile, fork, spawn } from 'node:child_process'
+/** Processes of the demo and of `npm run compare`: started, spoken to, killed in three ways, and never left behind. */
+import { type ChildProcess, execFile, fork, type Serializable, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import type { Command, Report } from './services/parent.ts'
+import type { Report } from './services/parent.ts'
 
 const COMMAND_LINE = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const READY_BOUND_MS = 30_000
+/** Of util-linux: has the kernel kill a process when the one that started it ends, however that happens. */
+const SETPRIV = '/usr/bin/setpriv'
+
+/** Those that come in two kinds; prices speaks both. */
+const BY_GRPC: ReadonlySet<string> = new Set(['storefront', 'inventory'])
 
 export class Processes {
+  readonly #grpc: boolean
   readonly directory = mkdtempSync(join(tmpdir(), 'inmesh-demo-'))
   readonly #children = new Map<string, ChildProcess>()
   readonly #tokens = new Map<string, string>()
@@ -20,7 +26,9 @@ export class Processes {
   #registryPort = 0
   readonly log: string[] = []
 
-  constructor() {
+  /** `grpc`: between the services. */
+  constructor(grpc = false) {
+    this.#grpc = grpc
     chmodSync(this.directory, 0o700)
     process.once('exit', () => this.killAll())
   }
@@ -34,8 +42,7 @@ export class Processes {
     if (this.#registryPort === 0) this.#registryPort = await freePort()
     this.#registryUrl = `https://127.0.0.1:${this.#registryPort}`
     const args = ['registry', '--port', String(this.#registryPort), '--data-dir', join(this.directory, 'registry')]
-    const child = spawn(process.execPath, [COMMAND_LINE, ...args, '--json'], { stdio: ['ignore', 'pipe', 'pipe'] })
-    this.#keep('registry', child)
+    const child = this.spawn('registry', process.execPath, [COMMAND_LINE, ...args, '--json'])
     await within(READY_BOUND_MS, 'the registry', firstLine(child))
   }
 
@@ -63,22 +70,49 @@ export class Processes {
   }
 
   async startService(service: string, name: string): Promise<void> {
-    const joinToken = await this.joinToken(service)
-    const child = fork(fileURLToPath(new URL(`./services/${service}.ts`, import.meta.url)), {
-      env: {
-        ...process.env,
-        DEMO_NAME: name,
-        INMESH_REGISTRY: this.#registryUrl,
-        INMESH_JOIN_TOKEN: joinToken,
-        INMESH_STATE_DIR: join(this.directory, name),
-      },
+    const env = { DEMO_NAME: name, ...(await this.joining(service, name)) }
+    const program = this.#grpc && BY_GRPC.has(service) ? `${service}-grpc` : service
+    await this.fork(name, new URL(`./services/${program}.ts`, import.meta.url), env)
+  }
+
+  /** What a process needs in its environment to join as `service`. */
+  async joining(service: string, name: string): Promise<Record<string, string>> {
+    return {
+      INMESH_REGISTRY: this.#registryUrl,
+      INMESH_JOIN_TOKEN: await this.joinToken(service),
+      INMESH_STATE_DIR: join(this.directory, name),
+    }
+  }
+
+  /** Starts a module of ours, which must follow its parent; resolves with the first message it sends. */
+  async fork(name: string, module: URL, env: Readonly<Record<string, string>> = {}): Promise<unknown> {
+    const child = fork(fileURLToPath(module), {
+      env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
     this.#keep(name, child)
-    await within(READY_BOUND_MS, name, once(child, 'message'))
+    const ended = once(child, 'exit').then(([code]) => {
+      throw new Error(`${name} exited with code ${code} before it was ready`)
+    })
+    const [message] = await within(READY_BOUND_MS, name, Promise.race([once(child, 'message'), ended]))
+    return message
   }
 
-  tell(name: string, command: Command): void {
+  /** Starts a program that knows nothing of us. */
+  spawn(name: string, command: string, args: readonly string[]): ChildProcess {
+    const [file, ...all] = existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'KILL', command, ...args] : [command, ...args]
+    const child = spawn(file!, all, { stdio: ['ignore', 'pipe', 'pipe'] })
+    this.#keep(name, child)
+    return child
+  }
+
+  /** The process that runs under this name; `undefined` if none does. */
+  find(name: string): ChildProcess | undefined {
+    const child = this.#children.get(name)
+    return child === undefined || child.exitCode !== null || child.signalCode !== null ? undefined : child
+  }
+
+  tell(name: string, command: Serializable): void {
     this.#children.get(name)?.send(command)
   }
 
@@ -108,8 +142,8 @@ export class Processes {
   }
 
   async #stop(name: string, signal: NodeJS.Signals): Promise<void> {
-    const child = this.#children.get(name)
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    const child = this.find(name)
+    if (child === undefined) return
     const exited = once(child, 'exit')
     child.kill(signal)
     await within(60_000, `${name} to exit`, exited)
@@ -138,7 +172,8 @@ async function firstLine(child: ChildProcess): Promise<void> {
   ])
 }
 
-async function within<T>(ms: number, what: string, work: Promise<T>): Promise<T> {
+/** Rejects if `work` takes longer. */
+export async function within<T>(ms: number, what: string, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`${what} took more than ${ms / 1000} s`)), ms)
@@ -150,7 +185,7 @@ async function within<T>(ms: number, what: string, work: Promise<T>): Promise<T>
   }
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = net.createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as net.AddressInfo

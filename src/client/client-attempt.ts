@@ -20,6 +20,8 @@ export abstract class ClientAttempt extends Attempt {
   /** p-retry waits for it, because another attempt was granted before. */
   protected readonly driven: boolean
   protected over = false
+  /** It has just started: no need to look at the clock again. */
+  protected launching = false
   #timer: Timer | undefined = undefined
   /** The timer is the attempt's own, not the call's deadline. */
   #ownTimeout = false
@@ -46,8 +48,9 @@ export abstract class ClientAttempt extends Attempt {
   /** It decided the call, which is over. */
   protected abstract conclude(outcome: Outcome): void
 
-  start(): void {
-    const code = startAttempt(this.call.stack, this)
+  /** `now`, if it is known. */
+  start(now?: number): void {
+    const code = startAttempt(this.call.stack, this, now)
     if (code === undefined) this.launch()
     else if (code === 'no-endpoints') this.#awaitEndpoint(this.call.stack.clock.now())
     else this.#notStarted(code)
@@ -64,7 +67,9 @@ export abstract class ClientAttempt extends Attempt {
     }
     if (ms !== Number.POSITIVE_INFINITY) this.#timer = clock.startTimer(ms, timeUpSoon, this)
     call.attemptRuns(this)
+    this.launching = true
     this.connect()
+    this.launching = false
   }
 
   /** The timer fired, and so has everything that was already waiting in our own event loop. */

@@ -54,8 +54,9 @@ export abstract class ClientCall extends Call {
     if (this.trace === undefined && this.parent !== undefined) this.trace = this.parent.trace
   }
 
-  protected startFirst(): void {
-    this.attempt(this.resolve, this.reject, false).start()
+  /** `now`, if it is known. */
+  protected startFirst(now?: number): void {
+    this.attempt(this.resolve, this.reject, false).start(now)
   }
 
   /** `attempt` runs. If it has not ended in time, another may begin beside it. */

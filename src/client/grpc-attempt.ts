@@ -17,9 +17,12 @@ import type { GrpcConnection } from './grpc-connection.ts'
 import { attemptMetadata } from './grpc-metadata.ts'
 import type { Entry, MessageContext } from './grpc-outbox.ts'
 import { outcomeOfStatus } from './grpc-outcome.ts'
-import type { GrpcConnectionUser } from './grpc-pool.ts'
+import type { GrpcConnectionHolder, GrpcConnectionUser } from './grpc-pool.ts'
 
-export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, grpc.InterceptingListener {
+export class GrpcAttempt
+  extends ClientAttempt
+  implements GrpcConnectionUser, GrpcConnectionHolder, grpc.InterceptingListener
+{
   declare readonly call: GrpcCall
   #connection: GrpcConnection | undefined = undefined
   #inner: GrpcJsCall | undefined = undefined
@@ -58,13 +61,19 @@ export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, gr
     this.#inner = inner
     call.open.push(this)
     if (call.credentials !== undefined) inner.setCredentials(call.credentials)
-    inner.start(attemptMetadata(this, call.metadata, call.stack.clock.now()), this)
+    inner.start(attemptMetadata(this, call.metadata, this.launching ? this.startedAt : call.stack.clock.now()), this)
     if (call.reading) inner.startRead()
     this.pump()
   }
 
   refused(code: ErrorCode, cause: unknown): void {
     if (!this.over) this.end(makeOutcome('refused', code, cause))
+  }
+
+  cut(cause: Error): void {
+    if (this.over) return
+    this.end(makeOutcome('failure', 'connection-lost', cause))
+    this.abort()
   }
 
   // The caller's side.
@@ -128,17 +137,26 @@ export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, gr
   onReceiveStatus(status: grpc.StatusObject): void {
     if (this.over) return
     const { call } = this
+    // What is not in the table comes from a broken peer: gRPC reads it as UNKNOWN.
+    if (status.code > GRPC_STATUS.UNAUTHENTICATED || Number.isNaN(status.code)) status.code = GRPC_STATUS.UNKNOWN
     this.status = status.code
-    let outcome = outcomeOfStatus(status, this.#connection!)
+    let outcome = outcomeOfStatus(status, this.#connection!, this.#headers)
+    if (
+      outcome.verdict === 'success' &&
+      status.code === GRPC_STATUS.OK &&
+      call.answersOnce &&
+      this.#message === undefined
+    )
+      outcome = makeOutcome('failure', 'protocol-error', new Error('no message for a method with one'))
     const now = call.stack.clock.now()
     // At the deadline the callee may be the first to give up.
     if (outcome.code === 'connection-lost' && now >= call.deadlineAt)
       outcome = makeOutcome('failure', 'deadline-exceeded')
-    if (outcome.verdict !== 'refused') this.sent = true
+    this.sent = outcome.verdict === 'success' || outcome.verdict === 'failure'
     // What the peer said, not what grpc-js said in its place.
     if (outcome.verdict === 'success' || outcome.status !== undefined) {
       this.#status = status
-      this.#connection!.heard(now)
+      if (this.sent) this.#connection!.heard(now)
     }
     this.end(outcome)
   }

@@ -2,12 +2,12 @@
  * One gRPC call of a client: grpc-js's `Call` to the generated client above it, and the mesh's call to the attempts below. It stands under
  * serialization, so that a retry sends the same bytes; the answer reaches the client once, from the attempt that decided the call.
  */
-import { AsyncLocalStorage } from 'node:async_hooks'
+import { AsyncResource } from 'node:async_hooks'
 import type * as grpc from '@grpc/grpc-js'
 import type { Call, HashKey, Route } from '../core/call.ts'
 import type { MeshError } from '../core/errors.ts'
 import { NOT_EXECUTED } from '../core/headers.ts'
-import type { Outcome } from '../core/outcome.ts'
+import { type Outcome, SUCCESS } from '../core/outcome.ts'
 import { GRPC_STATUS, grpcStatusOf } from '../core/status.ts'
 import type { Stack } from '../resilience/stack.ts'
 import { callError } from './call-error.ts'
@@ -56,7 +56,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   readonly answersOnce: boolean
   readonly largestMessage: number
   /** The caller's own and the inherited deadline: what bounds a stream once it has been answered. */
-  readonly lastDeadlineAt: number
+  lastDeadlineAt: number
   metadata!: grpc.Metadata
   credentials: grpc.CallCredentials | undefined = undefined
   readonly outbox = new GrpcOutbox()
@@ -67,8 +67,14 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   readonly #number = ++lastNumber
   readonly #signal: AbortSignal | undefined
   #listener!: grpc.InterceptingListener
-  /** The caller's async context, unless everything happens in it anyway. */
-  #within: ((work: () => void) => void) | undefined = undefined
+  /** The caller's async context. */
+  readonly #context = new AsyncResource('inmesh.grpc')
+  /** Whoever made it go on, an endpoint or a connection that has come, did so in a context of its own. */
+  #waited = false
+  /** The caller is within one of our methods, and expects to be called back after it. */
+  #calling = false
+  /** What `parent: call` names is a call that will outlive this one. */
+  #leaveParent: (() => void) | undefined = undefined
   /** With which status the caller cancelled it. */
   #cancelledWith: { readonly code: number; readonly details: string } | undefined = undefined
 
@@ -117,6 +123,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     this.metadata = metadata
     this.#listener = listener
     this.resolve = this.reject = (answer) => this.#deliver(answer as Answer)
+    this.#calling = true
     this.begin()
     const signal = this.#signal
     if (signal !== undefined) {
@@ -124,8 +131,8 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
       else signal.addEventListener('abort', this)
     }
     this.startFirst()
-    // Whoever makes it go on later, an endpoint or a connection that has come, does so in a context of its own.
-    if (this.open.length === 0 && !this.settled) this.#within = AsyncLocalStorage.snapshot()
+    this.#calling = false
+    this.#waited = this.open.length === 0
   }
 
   sendMessageWithContext(context: MessageContext, message: Buffer): void {
@@ -149,7 +156,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
 
   cancelWithStatus(code: number, details: string): void {
     this.#cancelledWith ??= { code, details }
-    this.cancel(details)
+    this.#cancelLater(details)
   }
 
   setCredentials(credentials: grpc.CallCredentials): void {
@@ -168,11 +175,25 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     return this.open[0]?.authContext ?? null
   }
 
+  /** Takes over what grpc-js's `parent` and `propagate_flags` ask for: its deadline, if it is sooner, and its cancellation. */
+  inherit(parent: grpc.ServerUnaryCall<unknown, unknown>, leftMs: number, cancellation: boolean): void {
+    this.lastDeadlineAt = Math.min(this.lastDeadlineAt, this.startedAt + leftMs)
+    this.deadlineAt = Math.min(this.deadlineAt, this.lastDeadlineAt)
+    if (!cancellation) return
+    const cancelled = (): void => this.#cancelLater('Cancelled by parent call')
+    if (parent.cancelled) {
+      cancelled()
+      return
+    }
+    parent.once('cancelled', cancelled)
+    this.#leaveParent = () => parent.removeListener('cancelled', cancelled)
+  }
+
   // The attempts' side.
 
   /** The caller's signal fired. */
   handleEvent(): void {
-    this.cancel(this.#signal?.reason)
+    this.#cancelLater(this.#signal?.reason)
   }
 
   /** A stream has begun to be answered. */
@@ -187,6 +208,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   }
 
   finish(): void {
+    this.#leaveParent?.()
     this.#signal?.removeEventListener('abort', this)
     this.outbox.clear()
   }
@@ -222,7 +244,20 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     for (let i = 0; i < this.open.length; i++) this.open[i]!.pump()
   }
 
-  #deliver({ headers, message, status }: Answer): void {
+  /** Ends at once; the caller hears of it after this call of theirs, as grpc-js has it. */
+  #cancelLater(cause: unknown): void {
+    const before = this.#calling
+    this.#calling = true
+    this.cancel(cause)
+    this.#calling = before
+  }
+
+  #deliver(answer: Answer): void {
+    if (this.#calling) process.nextTick(() => this.#tell(answer))
+    else this.#tell(answer)
+  }
+
+  #tell({ headers, message, status }: Answer): void {
     this.#run(() => {
       const listener = this.#listener
       if (status.code === GRPC_STATUS.OK || headers !== undefined) {
@@ -233,9 +268,11 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     })
   }
 
+  /** A stream calls back in the context in which it was begun; a broken connection, or a timer, in that of anybody. */
   #run(work: () => void): void {
-    if (this.#within === undefined) work()
-    else this.#within(work)
+    const own = !this.#waited && this.attempts <= 1 && (this.outcome === undefined || this.outcome === SUCCESS)
+    if (own) work()
+    else this.#context.runInAsyncScope(work)
   }
 }
 

@@ -3,7 +3,7 @@
  * its endpoint by itself; nothing here connects.
  */
 import type * as grpc from '@grpc/grpc-js'
-import type { Call, Route } from '../core/call.ts'
+import type { Route } from '../core/call.ts'
 import { inboundCall } from '../core/context.ts'
 import { isGrpcMethod } from '../core/names.ts'
 import type { Destination } from './destination.ts'
@@ -33,12 +33,15 @@ const PROPAGATE_DEADLINE = 1
 const PROPAGATE_CANCELLATION = 8
 const PROPAGATE_DEFAULTS = 0xffff
 
-/** What the next call is given besides what grpc-js passes on; set and read within one synchronous stretch. */
-let added: GrpcCallSettings | undefined
+/**
+ * What the next call of a method is given besides what grpc-js passes on; set and read within one synchronous stretch, in which an
+ * interceptor may begin a call of another method first.
+ */
+let added: { readonly path: string; readonly settings: GrpcCallSettings } | undefined
 
-/** Makes a call of a client of ours with `settings` besides its own options. */
-export function withCallSettings<T>(settings: GrpcCallSettings, call: () => T): T {
-  added = settings
+/** Makes a call of `path` with `settings` besides its own options. */
+export function withCallSettings<T>(path: string, settings: GrpcCallSettings, call: () => T): T {
+  added = { path, settings }
   try {
     return call()
   } finally {
@@ -75,8 +78,8 @@ export class MeshChannel implements ChannelShape {
     if (this.#closed) throw new Error('Channel has been shut down')
     const destination = this.#destination
     const stack = destination.stack()
-    const settings = added
-    added = undefined
+    const settings = added?.path === path ? added.settings : undefined
+    if (settings !== undefined) added = undefined
     const timeoutMs = Math.min(
       settings?.timeoutMs ?? Number.POSITIVE_INFINITY,
       this.#leftOf(deadline, stack.clock.wallNow()),
@@ -140,15 +143,12 @@ export class MeshChannel implements ChannelShape {
   }
 
   /** What `parent: call` asks for; without it, a call made within a handler inherits all the same. */
-  #inherit(call: Call, parent: grpc.ServerUnaryCall<unknown, unknown>, flags: number): void {
-    if ((flags & PROPAGATE_DEADLINE) !== 0) {
-      const leftMs = this.#leftOf(parent.getDeadline(), this.#destination.clock.wallNow())
-      call.deadlineAt = Math.min(call.deadlineAt, call.startedAt + leftMs)
-    }
-    if ((flags & PROPAGATE_CANCELLATION) !== 0) {
-      if (parent.cancelled) call.cancel('Cancelled by parent call')
-      else parent.once('cancelled', () => call.cancel('Cancelled by parent call'))
-    }
+  #inherit(call: GrpcCall, parent: grpc.ServerUnaryCall<unknown, unknown>, flags: number): void {
+    const leftMs =
+      (flags & PROPAGATE_DEADLINE) === 0
+        ? Number.POSITIVE_INFINITY
+        : this.#leftOf(parent.getDeadline(), this.#destination.clock.wallNow())
+    call.inherit(parent, leftMs, (flags & PROPAGATE_CANCELLATION) !== 0)
   }
 
   #method(path: string): GrpcMethod {

@@ -54,14 +54,15 @@ const OPTIONS = fields({
 /** A generated or loaded client class of grpc-js: made by grpc-tools, ts-proto (`outputServices=grpc-js`) or `@grpc/proto-loader`. */
 export type GrpcClientClass<C> = new (address: string, credentials: never, options?: never) => C
 
-/** A client of class `C`, with its methods also as promises. */
+/** A client of class `C`, with its methods also as promises. Of one that was loaded without types, any name may be a method. */
 export type GrpcClient<C> = C & {
   /**
    * The methods once more, for `await` and `for await`. An answer comes as a promise, a stream of answers as an async iterable whose call begins
    * with the first `next()` and is cancelled when the loop is left; a stream of requests is any iterable.
    */
   readonly promises: GrpcPromises<C>
-}
+  // biome-ignore lint/suspicious/noExplicitAny: as grpc-js itself has it, but for its `Function`, which may be `undefined`
+} & (string extends keyof C ? Readonly<Record<string, any>> : unknown)
 
 /** @internal @throws OptionsError naming each wrong argument */
 export function makeGrpcClient<C extends object>(

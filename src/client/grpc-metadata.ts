@@ -8,12 +8,26 @@ import { formatGrpcTimeout } from '../core/deadline.ts'
 import { FORGED_IDENTITY, GRPC_PREVIOUS_ATTEMPTS, GRPC_TIMEOUT, PREFIX } from '../core/headers.ts'
 import { formatTraceparent } from '../core/trace-context.ts'
 import type { GrpcAttempt } from './grpc-attempt.ts'
+import type { Grpc } from './grpc-transport.ts'
+
+/**
+ * A kind of metadata that its call alone has, so that it need not be copied: grpc-js copies what it is given twice on the way, lest the
+ * caller change it meanwhile.
+ */
+export function ownMetadata({ Metadata }: Grpc): new () => grpc.Metadata {
+  return class extends Metadata {
+    override clone(): this {
+      return this
+    }
+  }
+}
 
 /** All metadata of one attempt. `given` is never changed: the next attempt needs it again, and the caller may. */
 export function attemptMetadata(attempt: GrpcAttempt, given: grpc.Metadata, now: number): grpc.Metadata {
   const { call } = attempt
-  const metadata = given.clone()
-  removeOurs(metadata)
+  const metadata = new call.transport.OwnMetadata()
+  metadata.merge(given)
+  removeOurs(metadata, given)
   const trace = attempt.trace ?? call.trace
   if (trace !== undefined) {
     metadata.set('traceparent', formatTraceparent(trace))
@@ -27,13 +41,17 @@ export function attemptMetadata(attempt: GrpcAttempt, given: grpc.Metadata, now:
   if (sentDeadlineAt === Number.POSITIVE_INFINITY) metadata.remove(GRPC_TIMEOUT)
   else metadata.set(GRPC_TIMEOUT, formatGrpcTimeout(sentDeadlineAt - now))
   if (attempt.number > 0) metadata.set(GRPC_PREVIOUS_ATTEMPTS, String(attempt.number))
+  else metadata.remove(GRPC_PREVIOUS_ATTEMPTS)
+  // It would wait for this one endpoint, while another is there.
+  const options = metadata.getOptions()
+  if (options.waitForReady === true) metadata.setOptions({ ...options, waitForReady: false })
   return metadata
 }
 
 const PRINTABLE = /^[ -~]*$/
 
 /** Takes out what only neighbours in the mesh may say to each other. */
-function removeOurs(metadata: grpc.Metadata): void {
-  const entries = metadata.getMap()
+function removeOurs(metadata: grpc.Metadata, given: grpc.Metadata): void {
+  const entries = given.getMap()
   for (const key in entries) if (key.startsWith(PREFIX) || FORGED_IDENTITY.includes(key)) metadata.remove(key)
 }

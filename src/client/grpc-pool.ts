@@ -2,6 +2,7 @@
  * The connection of one gRPC endpoint, made when needed and shared by all its calls, and those that wait for it. A waiting attempt that
  * is cancelled leaves at once and was certainly never sent.
  */
+import type { Attempt } from '../core/attempt.ts'
 import type { Endpoint, EndpointTransport } from '../core/endpoint.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { GrpcConnection } from './grpc-connection.ts'
@@ -13,6 +14,12 @@ export interface GrpcConnectionUser {
   assigned(connection: GrpcConnection): void
   /** It gets none. Nothing was sent. */
   refused(code: ErrorCode, cause: unknown): void
+}
+
+/** Who runs on a connection. */
+export interface GrpcConnectionHolder {
+  /** It is closed under it. */
+  cut(cause: Error): void
 }
 
 /** So many attempts that ran out of time, with not one byte from the peer, and it gets a new connection (faults-and-attacks F9). */
@@ -130,7 +137,18 @@ export class GrpcPool implements EndpointTransport {
     this.#current = undefined
     for (const connection of [...this.#all]) connection.retire()
     if (this.#all.size === 0) return
-    this.#transport.clock.startBackgroundTimer(graceMs, closeAll, this.#all)
+    this.#transport.clock.startBackgroundTimer(graceMs, closeAll, this)
+  }
+
+  /** Whatever still runs has had its time; grpc-js closes a channel only once its calls have ended. */
+  closeNow(): void {
+    const cause = this.#withdrawn()
+    const running: GrpcConnectionHolder[] = []
+    for (let { oldest } = this.endpoint; oldest !== undefined; oldest = oldest.newer) {
+      running.push(oldest as Attempt & GrpcConnectionHolder)
+    }
+    for (const holder of running) holder.cut(cause)
+    for (const connection of [...this.#all]) connection.close()
   }
 
   #usable(): GrpcConnection {
@@ -164,6 +182,6 @@ export class GrpcPool implements EndpointTransport {
   }
 }
 
-function closeAll(connections: ReadonlySet<GrpcConnection>): void {
-  for (const connection of [...connections]) connection.close()
+function closeAll(pool: GrpcPool): void {
+  pool.closeNow()
 }

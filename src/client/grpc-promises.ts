@@ -32,38 +32,39 @@ export interface GrpcCallOptions {
 
 type Requests<T> = Iterable<T> | AsyncIterable<T>
 
-/** One method as a promise. The last overload of a generated method tells what kind it is. */
-type Promised<M> = M extends (
-  request: infer Request,
-  metadata: infer _Metadata,
-  options: infer _Options,
-  callback: (error: infer _Error, value?: infer Response) => void,
-) => unknown
-  ? (request: Request, options?: GrpcCallOptions) => Promise<NonNullable<Response>>
-  : M extends (
-        metadata: infer _Metadata,
-        options: infer _Options,
-        callback: (error: infer _Error, value?: infer Response) => void,
-      ) => { write(chunk: infer Request, ...rest: never[]): boolean }
-    ? (requests: Requests<Request>, options?: GrpcCallOptions) => Promise<NonNullable<Response>>
-    : M extends (...args: never[]) => infer Stream
-      ? Stream extends { write(chunk: infer Request, ...rest: never[]): boolean; read(size?: number): unknown }
-        ? (requests: Requests<Request>, options?: GrpcCallOptions) => AsyncGenerator<Answered<Stream>, void, void>
-        : M extends (request: infer Request, ...rest: never[]) => unknown
-          ? (request: Request, options?: GrpcCallOptions) => AsyncGenerator<Answered<Stream>, void, void>
-          : never
-      : never
+/**
+ * One method as a promise. Generators put its overloads in different orders, so only what is the same in all of them is read: what they return
+ * tells the kind, the first argument is the request, and the last is the callback.
+ */
+type Promised<M> = M extends (...args: infer Args) => infer Made
+  ? Made extends { serialize: (request: infer Request) => unknown }
+    ? Made extends { deserialize: (bytes: never) => infer Response }
+      ? (requests: Requests<Request>, options?: GrpcCallOptions) => AsyncGenerator<Response, void, void>
+      : (requests: Requests<Request>, options?: GrpcCallOptions) => Promise<Answered<Args>>
+    : Made extends { deserialize: (bytes: never) => infer Response }
+      ? (request: Args[0], options?: GrpcCallOptions) => AsyncGenerator<Response, void, void>
+      : (request: Args[0], options?: GrpcCallOptions) => Promise<Answered<Args>>
+  : never
 
-type Answered<Stream> = Stream extends { deserialize: (chunk: never) => infer Response } ? Response : unknown
+/** What the callback, the last argument, is called with. */
+type Answered<Args extends unknown[]> = Args extends [...unknown[], (...args: infer Told) => unknown]
+  ? NonNullable<Told[1]>
+  : unknown
 
-/** The methods of `C` that call the service, as promises and async iterables. */
-export type GrpcPromises<C> = {
-  readonly [K in keyof C as K extends keyof grpcClient
-    ? never
-    : C[K] extends (...args: never[]) => unknown
-      ? K
-      : never]: Promised<C[K]>
-}
+/**
+ * The methods of `C` that call the service, as promises and async iterables. Of a client that was loaded without types nothing is known but
+ * that any name may be a method.
+ */
+export type GrpcPromises<C> = string extends keyof C
+  ? // biome-ignore lint/suspicious/noExplicitAny: as grpc-js itself has it for clients that were loaded
+    any
+  : {
+      readonly [K in keyof C as K extends keyof grpcClient
+        ? never
+        : C[K] extends (...args: never[]) => unknown
+          ? K
+          : never]: Promised<C[K]>
+    }
 
 /** The methods that every client of grpc-js has; written out, because the types must do without its package. */
 interface grpcClient {
@@ -95,13 +96,14 @@ type Method = (...args: unknown[]) => unknown
 type Sink = grpc.ClientWritableStream<unknown>
 type Duplex = grpc.ClientDuplexStream<unknown, unknown>
 
-function promisedOf(client: object, method: Method, { requestStream, responseStream }: MethodDefinition): unknown {
+function promisedOf(client: object, method: Method, definition: MethodDefinition): unknown {
+  const { path, requestStream, responseStream } = definition
   const begin = (options: GrpcCallOptions | undefined, ...args: unknown[]): unknown => {
     const settings = settingsOf(options)
     const at = typeof args.at(-1) === 'function' ? args.length - 1 : args.length
     // grpc-js takes the metadata in front of the callback; none at all for none.
     if (options?.metadata !== undefined) args.splice(at, 0, options.metadata)
-    return withCallSettings(settings, () => method.apply(client, args))
+    return withCallSettings(path, settings, () => method.apply(client, args))
   }
   if (responseStream) {
     return requestStream

@@ -7,6 +7,7 @@ import { type Clock, systemClock } from '../core/clock.ts'
 import type { Endpoint } from '../core/endpoint.ts'
 import { requirePeer } from '../core/optional-peer.ts'
 import type { RefusedPeer } from '../identity/peer-verifier.ts'
+import { ownMetadata } from './grpc-metadata.ts'
 import { GrpcPool } from './grpc-pool.ts'
 import type { ClientIdentity } from './http-transport.ts'
 
@@ -56,6 +57,8 @@ export class GrpcTransport {
   readonly identity: ClientIdentity | undefined
   readonly settings: GrpcTransportSettings
   readonly onPeerRefused: GrpcTransportParts['onPeerRefused']
+  /** See {@link ownMetadata}. */
+  readonly OwnMetadata: new () => grpc.Metadata
   readonly insecure: grpc.ChannelCredentials
   readonly channelOptions: grpc.ChannelOptions
   closed = false
@@ -70,6 +73,7 @@ export class GrpcTransport {
     this.identity = parts.identity
     this.settings = { ...SETTINGS, ...parts.settings }
     this.onPeerRefused = parts.onPeerRefused
+    this.OwnMetadata = ownMetadata(this.grpc)
     this.insecure = this.grpc.credentials.createInsecure()
     this.channelOptions = Object.freeze({
       // What the mesh does itself.

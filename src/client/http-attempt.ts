@@ -53,10 +53,12 @@ export class HttpAttempt extends ClientAttempt implements Dispatcher.DispatchHan
       {
         path: request.path,
         method: request.method,
-        headers: attemptHeaders(this, request.headers, this.call.stack.clock.now()),
+        headers: attemptHeaders(this, request.headers, this.launching ? this.startedAt : this.call.stack.clock.now()),
         body: (body === undefined ? null : body.content) as Buffer | null,
         blocking: false,
-      },
+        // The socket is open already; without a name undici would look for one in the host header, with two expressions.
+        servername: this.call.route.service,
+      } as Dispatcher.DispatchOptions,
       this,
     )
   }

@@ -87,7 +87,8 @@ export class HttpCall<R = unknown> extends ClientCall {
         if (signal.aborted) this.cancel(signal.reason)
         else signal.addEventListener('abort', this)
       }
-      this.startFirst()
+      // In the turn that made the call.
+      this.startFirst(this.startedAt)
     })
   }
 

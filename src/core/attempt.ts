@@ -23,7 +23,7 @@ export class Attempt {
   status = 0
   /** What the transport sends as `traceparent`; `undefined`: that of the call. Set by the telemetry, if it records. */
   trace: TraceContext | undefined = undefined
-  /** Next younger and next older attempt in flight on the same endpoint; kept by the execution. */
+  /** Next younger and next older attempt in flight on the same endpoint, streams left out; kept by the execution. */
   newer: Attempt | undefined = undefined
   older: Attempt | undefined = undefined
   /** Attempts in flight on the same limiter when this one started; kept by concurrency limits. */

@@ -47,9 +47,9 @@ export class Endpoint {
   /** `host:port`, as errors and metrics name it. */
   readonly label: string
 
-  /** Attempts in flight, kept by the execution. */
+  /** Attempts in flight, streams included; kept by the execution. */
   pending = 0
-  /** The oldest attempt in flight and the newest: a linked list through {@link Attempt.newer}, kept by the execution. */
+  /** The oldest attempt in flight that is no stream, and the newest: a linked list through {@link Attempt.newer}, kept by the execution. */
   oldest: Attempt | undefined = undefined
   newest: Attempt | undefined = undefined
 

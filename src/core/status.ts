@@ -47,9 +47,26 @@ export const GRPC_STATUS = Object.freeze({
   UNAVAILABLE: 14,
   DATA_LOSS: 15,
   UNAUTHENTICATED: 16,
-})
+} satisfies Record<GrpcStatusName | 'OK', number>)
 
-export type GrpcStatusName = Exclude<keyof typeof GRPC_STATUS, 'OK'>
+/** The name of a status of gRPC other than OK. */
+export type GrpcStatusName =
+  | 'CANCELLED'
+  | 'UNKNOWN'
+  | 'INVALID_ARGUMENT'
+  | 'DEADLINE_EXCEEDED'
+  | 'NOT_FOUND'
+  | 'ALREADY_EXISTS'
+  | 'PERMISSION_DENIED'
+  | 'RESOURCE_EXHAUSTED'
+  | 'FAILED_PRECONDITION'
+  | 'ABORTED'
+  | 'OUT_OF_RANGE'
+  | 'UNIMPLEMENTED'
+  | 'INTERNAL'
+  | 'UNAVAILABLE'
+  | 'DATA_LOSS'
+  | 'UNAUTHENTICATED'
 
 /** All but OK. */
 export const GRPC_STATUS_NAMES = Object.freeze(Object.keys(GRPC_STATUS).slice(1)) as readonly GrpcStatusName[]
@@ -79,16 +96,23 @@ export function grpcStatusOfHttp(status: number): number {
  * Statuses that say something bad of the peer; the rest are answers to what the caller asked, like 4xx. ABORTED is one of those: the
  * transaction lost, and is to be begun again from above, not sent again as it is.
  */
-export const GRPC_FAILURES = Object.freeze([
+export const GRPC_FAILURES: readonly GrpcFailure[] = Object.freeze([
   'UNKNOWN',
   'DEADLINE_EXCEEDED',
   'RESOURCE_EXHAUSTED',
   'INTERNAL',
   'UNAVAILABLE',
   'DATA_LOSS',
-] as const)
+])
 
-export type GrpcFailure = (typeof GRPC_FAILURES)[number]
+/** The name of a status that says something bad of the peer. */
+export type GrpcFailure =
+  | 'UNKNOWN'
+  | 'DEADLINE_EXCEEDED'
+  | 'RESOURCE_EXHAUSTED'
+  | 'INTERNAL'
+  | 'UNAVAILABLE'
+  | 'DATA_LOSS'
 
 const FAILED: ReadonlySet<number> = new Set(GRPC_FAILURES.map((name) => GRPC_STATUS[name]))
 const BUSY: ReadonlySet<number> = new Set([GRPC_STATUS.RESOURCE_EXHAUSTED, GRPC_STATUS.UNAVAILABLE])

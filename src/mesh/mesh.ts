@@ -122,7 +122,12 @@ export class Mesh {
    * for await (const change of inventory.promises.watch({ sku: 'a' })) { … }
    * ```
    */
-  grpc<C extends object>(client: GrpcClientClass<C>, service: string, options?: GrpcClientOptions): GrpcClient<C> {
+  // biome-ignore lint/suspicious/noExplicitAny: of a class of type `any`, the client is `any` as well
+  grpc<C extends object = any>(
+    client: GrpcClientClass<C>,
+    service: string,
+    options?: GrpcClientOptions,
+  ): GrpcClient<C> {
     const found = this.#destinations.find(service, 'grpc')
     if (found === undefined) throw wrongServiceName('mesh.grpc', service)
     return makeGrpcClient(client, found, options)

@@ -1,6 +1,7 @@
 /** The engine for tests and for registries whose state may die with them. */
 import { randomUUID } from 'node:crypto'
-import { ChangeLog, LocalElections } from './change-log.ts'
+import { ChangeLog } from './change-log.ts'
+import { LocalElections } from './local-elections.ts'
 import {
   type Batch,
   type Compare,
@@ -14,18 +15,20 @@ import {
   type StorageStatus,
   type TransactionResult,
 } from './storage.ts'
+import { StorageWatches } from './storage-watches.ts'
 
 export class MemoryStorage implements Storage {
   readonly #epoch = randomUUID()
   readonly #items = new Map<string, Item>()
   readonly #log: ChangeLog
+  readonly #watches = new StorageWatches()
   readonly #elections = new LocalElections()
   #revision = 0
   #closed = false
 
   /** `history`: how many batches a watch may go back; default 10,000. */
   constructor(options: { history?: number } = {}) {
-    this.#log = new ChangeLog(options.history ?? HISTORY, 0)
+    this.#log = new ChangeLog(options.history ?? HISTORY)
   }
 
   async transact(compares: readonly Compare[], operations: readonly Operation[]): Promise<TransactionResult> {
@@ -43,7 +46,9 @@ export class MemoryStorage implements Storage {
       if (value === undefined) this.#items.delete(key)
       else this.#items.set(key, { key, value, revision })
     }
-    this.#log.append({ revision, changes })
+    const batch = { revision, changes }
+    this.#log.append(batch)
+    this.#watches.tell(batch)
     return { ok: true, revision }
   }
 
@@ -56,7 +61,7 @@ export class MemoryStorage implements Storage {
 
   async watch(prefix: string, afterRevision: number, listener: (batch: Batch) => void): Promise<() => void> {
     this.#checkOpen()
-    return this.#log.watch(prefix, afterRevision, listener)
+    return this.#watches.add(prefix, listener, this.#log.after(afterRevision))
   }
 
   campaign(name: string): Promise<Leadership> {
@@ -69,7 +74,7 @@ export class MemoryStorage implements Storage {
 
   async close(): Promise<void> {
     this.#closed = true
-    this.#log.close()
+    this.#watches.clear()
   }
 
   #checkOpen(): void {

@@ -91,6 +91,9 @@ export const KEYS = {
 
 /** `[kind, service, rest]` of a key. */
 export function splitKey(key: string): [string, string, string] {
-  const [kind = '', service = '', ...rest] = key.split('/')
-  return [kind, service, rest.join('/')]
+  const first = key.indexOf('/')
+  if (first < 0) return [key, '', '']
+  const second = key.indexOf('/', first + 1)
+  if (second < 0) return [key.slice(0, first), key.slice(first + 1), '']
+  return [key.slice(0, first), key.slice(first + 1, second), key.slice(second + 1)]
 }

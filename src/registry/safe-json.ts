@@ -1,9 +1,15 @@
 /** JSON from outside, without the keys that reach into prototypes (faults-and-attacks A31). */
 
 const UNSAFE = new Set(['__proto__', 'constructor', 'prototype'])
+/** Without any of these in the text there is no such key, also not in disguise. */
+const SUSPICIOUS = /__proto__|constructor|prototype|\\u/
+/** Cannot be nested deeper than any stack. */
+const SHORT = 4_096
 
 /** Throws a `SyntaxError` for what is no JSON, and for JSON with one of those keys anywhere. */
 export function parseSafeJson(text: string): unknown {
+  // A reviver makes parsing five times as dear, and nearly all texts are short and harmless.
+  if (text.length <= SHORT && !SUSPICIOUS.test(text)) return JSON.parse(text)
   try {
     return JSON.parse(text, (key, value: unknown) => {
       if (UNSAFE.has(key)) throw new SyntaxError(`the key '${key}' is not allowed`)

@@ -7,7 +7,8 @@ import { ApiError, invalid } from './api-error.ts'
 import { beginStream, isHttp2, type Request, type Response, sendJson } from './exchange.ts'
 import type { Leases } from './leases.ts'
 import { documentOf, type RegistryState } from './state.ts'
-import type { Watcher, WatchHub } from './watch-hub.ts'
+import type { WatchHub } from './watch-hub.ts'
+import type { Watcher } from './watcher.ts'
 
 /** control-plane 6.4. */
 const LONGEST_WAIT_MS = 60_000

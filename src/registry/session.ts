@@ -12,7 +12,8 @@ import { LONGEST_LINE, PROTOCOL, type ServerMessage, type Since } from '../disco
 import { ApiError, asApiError } from './api-error.ts'
 import type { Registrant, Registrar } from './registrar.ts'
 import { parseSafeJson } from './safe-json.ts'
-import type { Watcher, WatchHub } from './watch-hub.ts'
+import type { WatchHub } from './watch-hub.ts'
+import type { Watcher } from './watcher.ts'
 
 /** control-plane 6.7. */
 const MOST_INSTANCES = 100

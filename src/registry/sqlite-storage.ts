@@ -1,15 +1,17 @@
 /**
  * The embedded engine: one SQLite file, written through (WAL, synchronous=FULL), so that what was acknowledged survives
- * kill -9. All transactions of one turn of the event loop share one commit, because the disk's sync is what costs. Needs no
- * package; `node:sqlite` is loaded only when a file is opened (Node 22 prints its ExperimentalWarning then).
+ * kill -9. All transactions of one turn of the event loop share one commit, because the disk's sync is what costs. The history
+ * is in the file only: it is read when a watch begins, and would cost more memory than what it is about. Needs no package;
+ * `node:sqlite` is loaded only when a file is opened (Node 22 prints its ExperimentalWarning then).
  */
 import { randomUUID } from 'node:crypto'
 import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { ChangeLog, LocalElections } from './change-log.ts'
+import { LocalElections } from './local-elections.ts'
 import {
   type Batch,
+  CompactedError,
   type Compare,
   HISTORY,
   type Item,
@@ -21,8 +23,11 @@ import {
   type StorageStatus,
   type TransactionResult,
 } from './storage.ts'
+import { StorageWatches } from './storage-watches.ts'
 
 const SCHEMA_VERSION = 1
+/** Revisions by which the stored history may be longer than asked for, so that not every write has to cut it. */
+const TRIM_EVERY = 256
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -46,6 +51,7 @@ interface Statements {
   readonly remove: StatementSync
   readonly list: StatementSync
   readonly log: StatementSync
+  readonly logAfter: StatementSync
   readonly trim: StatementSync
   readonly setMeta: StatementSync
 }
@@ -61,10 +67,12 @@ export class SqliteStorage implements Storage {
   readonly #database: DatabaseSync
   readonly #epoch: string
   readonly #history: number
-  readonly #log: ChangeLog
+  readonly #watches = new StorageWatches()
   readonly #elections = new LocalElections()
   readonly #statements: Statements
   #revision: number
+  /** The stored history begins after this revision. */
+  #floor: number
   #waiting: Waiting[] = []
   #scheduled: NodeJS.Immediate | undefined
   #closed = false
@@ -110,7 +118,9 @@ export class SqliteStorage implements Storage {
     }
     this.#epoch = meta.get('epoch')!
     this.#revision = Number(meta.get('revision'))
-    this.#log = readLog(database, history, this.#revision)
+    // Revisions have no gaps, so the first one kept tells what the history begins after.
+    const first = database.prepare('SELECT min(revision) AS revision FROM log').get()?.revision as number | null
+    this.#floor = first === null ? this.#revision : first - 1
     this.#statements = {
       revisionOf: database.prepare('SELECT revision FROM items WHERE key = ?'),
       put: database.prepare(
@@ -120,6 +130,7 @@ export class SqliteStorage implements Storage {
       remove: database.prepare('DELETE FROM items WHERE key = ?'),
       list: database.prepare('SELECT key, value, revision FROM items WHERE substr(key, 1, ?) = ? ORDER BY key'),
       log: database.prepare('INSERT INTO log (revision, position, key, value) VALUES (?, ?, ?, ?)'),
+      logAfter: database.prepare('SELECT revision, key, value FROM log WHERE revision > ? ORDER BY revision, position'),
       trim: database.prepare('DELETE FROM log WHERE revision <= ?'),
       setMeta: database.prepare('UPDATE meta SET value = ? WHERE name = ?'),
     }
@@ -144,7 +155,8 @@ export class SqliteStorage implements Storage {
 
   async watch(prefix: string, afterRevision: number, listener: (batch: Batch) => void): Promise<() => void> {
     if (this.#closed) throw new StorageError('the store is closed')
-    return this.#log.watch(prefix, afterRevision, listener)
+    if (afterRevision < this.#oldest) throw new CompactedError(afterRevision, this.#oldest)
+    return this.#watches.add(prefix, listener, this.#batchesAfter(afterRevision))
   }
 
   campaign(name: string): Promise<Leadership> {
@@ -152,7 +164,7 @@ export class SqliteStorage implements Storage {
   }
 
   status(): StorageStatus {
-    return { engine: 'sqlite', epoch: this.#epoch, revision: this.#revision, oldest: this.#log.oldest }
+    return { engine: 'sqlite', epoch: this.#epoch, revision: this.#revision, oldest: this.#oldest }
   }
 
   async close(): Promise<void> {
@@ -160,7 +172,7 @@ export class SqliteStorage implements Storage {
     this.#closed = true
     if (this.#scheduled !== undefined) clearImmediate(this.#scheduled)
     this.#commit()
-    this.#log.close()
+    this.#watches.clear()
     this.#database.close()
   }
 
@@ -172,6 +184,7 @@ export class SqliteStorage implements Storage {
     const results: TransactionResult[] = []
     const batches: Batch[] = []
     let revision = this.#revision
+    let floor = this.#floor
     try {
       this.#database.exec('BEGIN IMMEDIATE')
       for (const one of group) {
@@ -181,7 +194,7 @@ export class SqliteStorage implements Storage {
       }
       if (revision !== this.#revision) {
         this.#statements.setMeta.run(String(revision), 'revision')
-        if (revision % 256 === 0 || batches.length > 256) this.#statements.trim.run(revision - this.#history)
+        floor = this.#trim(revision)
       }
       this.#database.exec('COMMIT')
     } catch (error) {
@@ -194,7 +207,8 @@ export class SqliteStorage implements Storage {
       return
     }
     this.#revision = revision
-    for (const batch of batches) this.#log.append(batch)
+    this.#floor = floor
+    for (const batch of batches) this.#watches.tell(batch)
     for (const [i, one] of group.entries()) one.resolve(results[i]!)
   }
 
@@ -214,19 +228,30 @@ export class SqliteStorage implements Storage {
     }
     return changes
   }
-}
 
-function readLog(database: DatabaseSync, history: number, revision: number): ChangeLog {
-  const batches: { revision: number; changes: Operation[] }[] = []
-  const rows = database
-    .prepare('SELECT revision, key, value FROM log WHERE revision > ? ORDER BY revision, position')
-    .iterate(revision - history)
-  for (const row of rows) {
-    const last = batches.at(-1)
-    const change = { key: row.key as string, value: (row.value as string | null) ?? undefined }
-    if (last !== undefined && last.revision === row.revision) last.changes.push(change)
-    else batches.push({ revision: row.revision as number, changes: [change] })
+  get #oldest(): number {
+    return Math.max(this.#floor, this.#revision - this.#history)
   }
-  // Revisions have no gaps, so the first one kept tells what the history begins after.
-  return new ChangeLog(history, (batches[0]?.revision ?? revision + 1) - 1, batches)
+
+  /** Returns what the history begins after now. */
+  #trim(revision: number): number {
+    const floor = revision - this.#history
+    if (floor - this.#floor < TRIM_EVERY) return this.#floor
+    this.#statements.trim.run(floor)
+    return floor
+  }
+
+  *#batchesAfter(after: number): Generator<Batch> {
+    let revision = 0
+    let changes: Operation[] = []
+    for (const row of this.#statements.logAfter.iterate(after)) {
+      if (row.revision !== revision) {
+        if (changes.length > 0) yield { revision, changes }
+        revision = row.revision as number
+        changes = []
+      }
+      changes.push({ key: row.key as string, value: (row.value as string | null) ?? undefined })
+    }
+    if (changes.length > 0) yield { revision, changes }
+  }
 }

@@ -198,7 +198,11 @@ export class RegistryState {
       case 'inst': {
         const service = this.#service(name)
         if (record === undefined) service.instances.delete(rest)
-        else service.instances.set(rest, record as InstanceRecord)
+        else {
+          const known = record as InstanceRecord
+          // Not `rest`, which would keep the whole key.
+          service.instances.set(known.instance.id, known)
+        }
         service.revision = Math.max(service.revision, revision)
         break
       }
@@ -250,6 +254,9 @@ function parseInstance(value: string): Instance {
   return (JSON.parse(value) as InstanceRecord).instance
 }
 
+/** Shared by all changes without: histories keep thousands, and an array that grew by `push` has room for 16 more. */
+const NONE: never[] = []
+
 function serviceChanges(
   batch: Batch,
   read: (value: string, service: string, id: string) => Instance | undefined,
@@ -260,15 +267,19 @@ function serviceChanges(
     if (kind !== 'inst' && kind !== 'svc' && kind !== 'policy') continue
     let change = changes.get(service)
     if (change === undefined) {
-      change = { put: [], gone: [], policy: undefined }
+      change = { put: NONE, gone: NONE, policy: undefined }
       changes.set(service, change)
     }
     if (kind === 'inst' && value !== undefined) {
       // `undefined`: put and removed by the same batch.
       const instance = read(value, service, id)
-      if (instance !== undefined) change.put.push(instance)
-    } else if (kind === 'svc' && value !== undefined) change.gone.push(...(JSON.parse(value) as ServiceRecord).gone)
-    else if (kind === 'policy')
+      if (instance === undefined) continue
+      if (change.put === NONE) change.put = [instance]
+      else change.put.push(instance)
+    } else if (kind === 'svc' && value !== undefined) {
+      const { gone } = JSON.parse(value) as ServiceRecord
+      change.gone = [...change.gone, ...gone]
+    } else if (kind === 'policy')
       change.policy = value === undefined ? null : (JSON.parse(value) as PolicyRecord).document
   }
   return [...changes].map(([service, change]) => ({ service, revision: batch.revision, ...change }))

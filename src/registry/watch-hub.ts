@@ -1,21 +1,16 @@
 /**
- * Who watches which service, and what they are sent. A change is encoded once and the same bytes go to every watcher; a
- * watcher that cannot keep up loses deltas and gets one fresh snapshot later, so no watcher costs more than its backlog.
- *
- * A subscription is `current` (gets every delta), `queued` (waits for its snapshot) or `behind` (waits until its watcher
- * has drained, then is queued):
- * - watch → current (resumed by delta) or queued;  queued → current when its snapshot is written
- * - current → behind when the watcher's backlog is over the limit;  behind → queued when the watcher has drained
+ * Who watches which service, and what they are sent. A change is encoded once and the same bytes go to every watcher
+ * (channel.ts); a watcher that cannot keep up loses deltas and gets one fresh snapshot later, so no watcher costs more than
+ * its backlog.
  */
 import type { Clock, Timer } from '../core/clock.ts'
 import type { ServerMessage, Since } from '../discovery/wire.ts'
-import { Acknowledgements, type Acknowledging } from './acknowledgements.ts'
+import { Channel, type ChannelHost, type Subscription } from './channel.ts'
 import { mergeChanges } from './merge-changes.ts'
 import { ServiceHistory } from './service-history.ts'
 import { documentOf, type RegistryState, type ServiceChange } from './state.ts'
+import type { Watcher } from './watcher.ts'
 
-/** Changes of one service within this time are one message: far below the second in which they must be in force. */
-const WINDOW_MS = 10
 /** Unsent bytes above which deltas are dropped, and how long a watcher may stay there (control-plane 6.4). */
 const BACKLOG_LIMIT = 1024 * 1024
 const BLOCKED_MS = 30_000
@@ -23,45 +18,6 @@ const BLOCKED_MS = 30_000
 const TICK_MS = 5_000
 /** Snapshots written and not yet taken by the socket, at most (control-plane 6.5). */
 const MOST_SNAPSHOTS = 20
-
-export interface Position {
-  readonly service?: string
-  readonly revision: number
-}
-
-/** One stream to somebody who watches. */
-export interface Watcher {
-  /** Whether it acknowledges what it was sent; others are not waited for. */
-  readonly acknowledges: boolean
-  /** Bytes written and not yet taken by the socket. */
-  backlog(): number
-  /** `position`: up to where the watcher knows the service, or, without one, all services it watches. */
-  write(line: Buffer, flushed?: () => void, position?: Position): void
-  /** It has been blocked for too long. */
-  close(reason: string): void
-}
-
-interface Subscription extends Acknowledging {
-  readonly watcher: Watcher
-  readonly channel: Channel
-  state: 'current' | 'queued' | 'behind'
-}
-
-interface Channel {
-  readonly service: string
-  readonly subscriptions: Map<Watcher, Subscription>
-  /** Revision of the last message about the service. */
-  told: number
-  pending: Pending | undefined
-  frozen: boolean
-  snapshot: { line: Buffer; intended: boolean } | undefined
-  readonly acknowledgements: Acknowledgements
-}
-
-interface Pending {
-  readonly changes: ServiceChange[]
-  readonly timer: Timer
-}
 
 interface WatcherState {
   readonly subscriptions: Set<Subscription>
@@ -78,6 +34,7 @@ export class WatchHub {
   readonly #state: RegistryState
   readonly #clock: Clock
   readonly #history: ServiceHistory
+  readonly #host: ChannelHost
   readonly #channels = new Map<string, Channel>()
   readonly #watchers = new Map<Watcher, WatcherState>()
   readonly #stopListening: () => void
@@ -90,6 +47,12 @@ export class WatchHub {
     this.#state = state
     this.#clock = clock
     this.#history = history
+    this.#host = {
+      clock,
+      encode: (message) => this.encode(message),
+      deliver: (subscription, line) => this.#write(subscription, line),
+      isBlocked: (watcher) => this.#isBlocked(watcher),
+    }
     this.#stopListening = state.onChange((change) => this.#changed(change))
     this.#tick = clock.startBackgroundTimer(TICK_MS, () => this.#onTick(), undefined)
   }
@@ -102,7 +65,7 @@ export class WatchHub {
   watch(watcher: Watcher, service: string, since?: Since): void {
     const channel = this.#channel(service)
     // What is pending goes to those who watch already; the newcomer begins after it.
-    this.#flush(channel)
+    channel.flush()
     const known = this.#watchers.get(watcher) ?? { subscriptions: new Set(), blockedAt: undefined, inFlight: new Set() }
     this.#watchers.set(watcher, known)
     let subscription = channel.subscriptions.get(watcher)
@@ -154,19 +117,14 @@ export class WatchHub {
     return channel.acknowledgements.wait(channel.subscriptions.values(), revision, done)
   }
 
-  /** Whether expiry of the service's instances has stopped. No change of the store, so it has no revision of its own. */
+  /** Whether expiry of the service's instances has stopped. */
   setFrozen(service: string, frozen: boolean): void {
-    const channel = this.#channel(service)
-    if (channel.frozen === frozen) return
-    this.#flush(channel)
-    channel.frozen = frozen
-    channel.snapshot = undefined
-    this.#broadcast(channel, { type: 'delta', service, previous: channel.told, revision: channel.told, frozen })
+    this.#channel(service).setFrozen(frozen)
   }
 
   /** Sends what is pending. */
   flush(): void {
-    for (const channel of this.#channels.values()) this.#flush(channel)
+    for (const channel of this.#channels.values()) channel.flush()
   }
 
   close(): void {
@@ -186,15 +144,7 @@ export class WatchHub {
     let channel = this.#channels.get(service)
     if (channel === undefined) {
       const told = this.#state.service(service)?.revision ?? 0
-      channel = {
-        service,
-        subscriptions: new Map(),
-        told,
-        pending: undefined,
-        frozen: false,
-        snapshot: undefined,
-        acknowledgements: new Acknowledgements(),
-      }
+      channel = new Channel(service, told, this.#host)
       this.#channels.set(service, channel)
     }
     return channel
@@ -202,44 +152,13 @@ export class WatchHub {
 
   #changed(change: ServiceChange): void {
     this.#history.keep(change)
-    const channel = this.#channels.get(change.service)
-    // Nobody has watched it yet: the first who does gets a snapshot.
-    if (channel === undefined) return
-    channel.snapshot = undefined
-    if (channel.pending !== undefined) channel.pending.changes.push(change)
-    else {
-      const timer = this.#clock.startBackgroundTimer(WINDOW_MS, () => this.#flush(channel), undefined)
-      channel.pending = { changes: [change], timer }
-    }
-  }
-
-  #flush(channel: Channel): void {
-    if (channel.pending === undefined) return
-    const { changes, timer } = channel.pending
-    channel.pending = undefined
-    this.#clock.stopTimer(timer)
-    const previous = channel.told
-    channel.told = changes.at(-1)!.revision
-    if (channel.subscriptions.size === 0) return
-    this.#broadcast(channel, mergeChanges(channel.service, previous, channel.told, changes))
-  }
-
-  #broadcast(channel: Channel, message: ServerMessage): void {
-    let line: Buffer | undefined
-    for (const subscription of channel.subscriptions.values()) {
-      if (subscription.state !== 'current') continue
-      if (this.#isBlocked(subscription.watcher)) {
-        subscription.state = 'behind'
-        continue
-      }
-      line ??= this.encode(message)
-      this.#write(subscription, line)
-    }
+    // Without a channel nobody has watched it yet: the first who does gets a snapshot.
+    this.#channels.get(change.service)?.changed(change)
   }
 
   #write({ watcher, channel }: Subscription, line: Buffer, flushed?: () => void): void {
     this.delivered += 1
-    watcher.write(line, flushed, { service: channel.service, revision: channel.told })
+    watcher.write(line, flushed, channel.position)
   }
 
   /** The line that brings a watcher up to date from `revision`, or `undefined` if only a snapshot can. */
@@ -247,7 +166,7 @@ export class WatchHub {
     if (revision > this.#state.revision) return undefined
     const changes = this.#history.since(channel.service, revision)
     if (changes === undefined) return undefined
-    const to = Math.max(revision, channel.told)
+    const to = Math.max(revision, channel.position.revision)
     return this.encode({ ...mergeChanges(channel.service, revision, to, changes), frozen: channel.frozen })
   }
 
@@ -276,7 +195,7 @@ export class WatchHub {
         subscription.state = 'behind'
         continue
       }
-      this.#flush(channel)
+      channel.flush()
       subscription.state = 'current'
       this.#inFlight += 1
       const release = (): void => {
@@ -297,7 +216,7 @@ export class WatchHub {
       type: 'snapshot',
       service: channel.service,
       epoch: this.#state.epoch,
-      revision: channel.told,
+      revision: channel.position.revision,
       instances: service === undefined ? [] : [...service.instances.values()].map((record) => record.instance),
       policy: documentOf(service?.policy ?? null),
       intended,
@@ -320,6 +239,7 @@ export class WatchHub {
       channel.acknowledgements.waiting === 0 &&
       this.#state.service(channel.service) === undefined
     ) {
+      channel.flush()
       this.#channels.delete(channel.service)
     }
   }

@@ -24,11 +24,13 @@ export function startCall(stack: Stack, call: Call): void {
   stack.telemetry.callStarted(call)
 }
 
-/** Lets the next attempt start, or says why not. After `no-endpoints` the same attempt may be started again. */
-export function startAttempt(stack: Stack, attempt: Attempt): ErrorCode | undefined {
+/**
+ * Lets the next attempt start, or says why not. After `no-endpoints` the same attempt may be started again. `now`: a door that has
+ * just made the call knows the time.
+ */
+export function startAttempt(stack: Stack, attempt: Attempt, now = stack.clock.now()): ErrorCode | undefined {
   const call = attempt.call
   if (call.cancelled) return 'cancelled'
-  const now = stack.clock.now()
   if (now >= call.deadlineAt) return 'deadline-exceeded'
   // Policies take the instant from the attempt: looking at the clock costs as much as a policy.
   attempt.startedAt = now
@@ -191,6 +193,8 @@ function settle(policies: readonly Policy[], attempt: Attempt, outcome: Outcome)
 function enter(attempt: Attempt): void {
   const endpoint = attempt.endpoint!
   endpoint.pending += 1
+  // How long a stream is open says nothing of how soon it was answered.
+  if (attempt.call.route.streaming) return
   attempt.older = endpoint.newest
   if (endpoint.newest === undefined) endpoint.oldest = attempt
   else endpoint.newest.newer = attempt
@@ -200,6 +204,7 @@ function enter(attempt: Attempt): void {
 function leave(attempt: Attempt): void {
   const endpoint = attempt.endpoint!
   endpoint.pending -= 1
+  if (attempt.call.route.streaming) return
   if (attempt.older === undefined) endpoint.oldest = attempt.newer
   else attempt.older.newer = attempt.newer
   if (attempt.newer === undefined) endpoint.newest = attempt.older

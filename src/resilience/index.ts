@@ -4,6 +4,7 @@ export type { Clock, Timer } from '../core/clock.ts'
 export type { Duration } from '../core/duration.ts'
 export { type AttemptReport, type ErrorCode, isMeshError, MeshError, type MeshErrorDetails } from '../core/errors.ts'
 export { type Issue, OptionsError } from '../core/fields.ts'
+export type { GrpcFailure, GrpcStatusName } from '../core/status.ts'
 export type { AdaptiveLimitOptions } from './adaptive-limit.ts'
 export type { BackoffOptions } from './backoff.ts'
 export {

@@ -18,6 +18,8 @@ export class Connection {
   readonly expiresAt: number
   /** Instant from which on answers carry `connection: close`. */
   retireAt: number
+  /** HTTP/2: who watches for floods. */
+  guard: { readonly flooded: boolean } | undefined = undefined
   /** Requests in progress; more than one if the client pipelines. */
   inFlight = 0
 
@@ -27,6 +29,11 @@ export class Connection {
     this.expiresAt = expiresAt
     this.retireAt = retireAt
     ;(socket as Marked)[CONNECTION] = this
+  }
+
+  /** It floods us, and will be cut when this turn of the loop is over. */
+  get flooded(): boolean {
+    return this.guard?.flooded === true
   }
 
   /** Asks to leave no later than at `at`. */

@@ -125,7 +125,7 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
     }
     mark(session, connection)
     const { clock, events } = this.host
-    guardSession(session, clock, (reason) => {
+    connection.guard = guardSession(session, clock, (reason) => {
       const address = connection.socket.remoteAddress
       events.emit('peer:refused', {
         side: 'server',

@@ -24,6 +24,7 @@ import type { GrpcHead } from './grpc-head.ts'
 import type { GrpcHealth } from './grpc-health.ts'
 import type { Within } from './http-exchange.ts'
 import { InboundCall } from './inbound-call.ts'
+import type { Linked, Running } from './running.ts'
 
 /** What a server lends to each of its exchanges. */
 export interface GrpcExchangeHost {
@@ -36,7 +37,7 @@ export interface GrpcExchangeHost {
   readonly health: GrpcHealth
   /** From code; those of the document are in the stack. */
   readonly faults: readonly FaultRule[]
-  readonly running: Set<GrpcExchange>
+  readonly running: Running<GrpcExchange>
   readonly deadlines: DeadlineSweep
   /** Runs a handler in the span of its call. */
   readonly within: Within | undefined
@@ -54,7 +55,7 @@ const UNREAD_MS = 5_000
 /** A refusal for want of room; other clients of gRPC that retry wait so long (gRFC A6). */
 const PUSHBACK_MS = '1000'
 
-export class GrpcExchange extends InboundCall implements Watched, Faultable, Inner {
+export class GrpcExchange extends InboundCall implements Watched, Faultable, Inner, Linked<GrpcExchange> {
   readonly stream: ServerHttp2Stream
   readonly headers: IncomingHttpHeaders
   readonly connection: Connection
@@ -63,10 +64,15 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   readonly #attempt: Attempt
   /** When to be told of the deadline. */
   dueAt: number
+  listed = false
+  ahead: GrpcExchange | undefined = undefined
+  behind: GrpcExchange | undefined = undefined
   #inner: Inner | undefined = undefined
   #listener: Listener | undefined = undefined
   /** The handler begins with the metadata, not with the end of the request. */
   #early = false
+  /** What the caller has been told, or will be. */
+  #status: number | undefined = undefined
   /** The handler has heard that it is over. */
   #told = false
   /** What we decided about it, if it does not end as its status says. */
@@ -144,10 +150,9 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
 
   /** Runs the handler, or the fault that was drawn for this call. */
   run(): void {
-    this.stream.on('close', () => this.finish())
     this.#host.deadlines.watch(this, this.startedAt)
     const fault = this.#drawFault()
-    if (fault === undefined) this.#host.pass(this)
+    if (fault === undefined) this.#pass()
     else if (fault.delayMs === 0) this.#suffer(fault)
     else this.clock.startBackgroundTimer(fault.delayMs, (exchange) => exchange.#suffer(fault), this)
   }
@@ -192,11 +197,20 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     this.#inContext(() => this.#listener!.onReceiveHalfClose())
   }
 
-  /** grpc-js tells of every end, and of ours only when the caller has taken all that was sent before. */
+  /** grpc-js says so at the end of every call: the status has left, or the stream has closed without one. */
   onCancel(): void {
+    const answered = this.#status !== undefined
+    this.finish()
+    this.hear(answered)
+  }
+
+  /** The handler hears that it is over: of our own end at once, not only when the caller has taken all that was sent before. */
+  hear(answered: boolean): void {
     if (this.#told) return
     this.#told = true
-    this.#inContext(() => this.#listener?.onCancel())
+    // Who has answered is told out of habit only.
+    if (answered) this.#listener?.onCancel()
+    else this.#inContext(() => this.#listener?.onCancel())
   }
 
   sendMetadata(metadata: grpc.Metadata): void {
@@ -212,7 +226,10 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   /** What is certain here is not certain above: a handler's own status never says that nothing was executed. */
   sendStatus(status: Status): void {
     status.metadata?.remove(NOT_EXECUTED)
-    this.#inner!.sendStatus(status)
+    this.#status ??= status.code
+    // What a handler threw is not for the caller; grpc-js told it up to 1.14.6.
+    const threw = status.code === GRPC_STATUS.UNKNOWN && status.details.startsWith('Server method handler threw error')
+    this.#inner!.sendStatus(threw ? { ...status, details: 'Unknown error' } : status)
   }
 
   startRead(): void {
@@ -247,11 +264,11 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
 
   // How it ends.
 
-  /** The stream is over, well or not. */
+  /** The call is over, well or not. */
   finish(): void {
     if (!this.#host.running.delete(this)) return
     this.connection.inFlight -= 1
-    const status = this.#sentStatus()
+    const status = this.#status
     let ended = this.#verdict
     if (status !== undefined) {
       this.#attempt.status = status
@@ -292,7 +309,7 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   }
 
   #giveUp(status: number, code: ErrorCode, message: string): void {
-    if (this.#verdict !== undefined || this.#sentStatus() !== undefined) {
+    if (this.#verdict !== undefined || this.#status !== undefined) {
       // All is said, but the caller does not take it.
       this.stream.close(CANCEL)
       return
@@ -304,16 +321,24 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     const now = this.clock.now()
     this.dueAt = now + UNREAD_MS
     this.#host.deadlines.watch(this, now)
-    if (this.#inner === undefined) respond(this.stream, status, message)
-    else this.#inner.sendStatus({ code: status, details: message })
+    if (this.#inner === undefined) this.#respond(status, message)
+    else this.sendStatus({ code: status, details: message })
     this.cancel(cause)
-    process.nextTick(tell, this)
+    process.nextTick(hear, this)
   }
 
-  #sentStatus(): number | undefined {
-    const { sentTrailers, sentHeaders } = this.stream
-    const status = sentTrailers?.['grpc-status'] ?? sentHeaders?.['grpc-status']
-    return status === undefined ? undefined : Number(status)
+  #pass(): void {
+    this.#host.pass(this)
+    // Answered by grpc-js itself: there is no such method, or it is no call of gRPC.
+    if (this.#inner === undefined) this.#respond(GRPC_STATUS.UNIMPLEMENTED, 'There is no such method.')
+  }
+
+  /** Answers instead of a handler; it is over when the stream is. */
+  #respond(status: number, message: string): void {
+    this.#status = status
+    if (this.stream.destroyed) this.finish()
+    else this.stream.on('close', () => this.finish())
+    respond(this.stream, status, message)
   }
 
   #refuse(status: number, code: ErrorCode, message: string): void {
@@ -325,7 +350,8 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
 
   #inContext(work: () => void): void {
     const { within } = this.#host
-    if (within === undefined) serving(this, work)
+    // Only a call that is recorded has a span to be within.
+    if (within === undefined || this.observed === undefined) serving(this, work)
     else within(this, () => serving(this, work))
   }
 
@@ -347,9 +373,10 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
 
   #suffer({ grpcStatus }: FaultRule): void {
     // In the meantime the caller may have gone, or the deadline passed.
-    if (!this.#host.running.has(this) || this.#verdict !== undefined || this.stream.destroyed) return
-    if (grpcStatus === undefined) this.#host.pass(this)
-    else respond(this.stream, grpcStatus, 'A fault on purpose.')
+    if (!this.listed || this.#verdict !== undefined) return
+    if (this.stream.destroyed) this.finish()
+    else if (grpcStatus === undefined) this.#pass()
+    else this.#respond(grpcStatus, 'A fault on purpose.')
   }
 }
 
@@ -366,8 +393,8 @@ function withoutLimits(stack: Stack): Stack {
   return made
 }
 
-function tell(exchange: GrpcExchange): void {
-  exchange.onCancel()
+function hear(exchange: GrpcExchange): void {
+  exchange.hear(false)
 }
 
 /** RFC 9113, 7. */

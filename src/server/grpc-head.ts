@@ -9,24 +9,28 @@ import { FORGED_IDENTITY, GRPC_PREVIOUS_ATTEMPTS, GRPC_TIMEOUT, PREFIX } from '.
 import { parseTraceparent, type TraceContext } from '../core/trace-context.ts'
 
 export interface GrpcHead {
-  readonly timeoutMs: number | undefined
+  timeoutMs: number | undefined
   readonly trace: TraceContext | undefined
   readonly baggage: ReadonlyMap<string, string> | undefined
   readonly previousAttempts: number
 }
 
-/** `undefined`: the deadline is malformed. Changes `headers`. */
-export function readGrpcHead(headers: IncomingHttpHeaders): GrpcHead | undefined {
+/** `undefined`: the deadline is malformed. Changes `headers`, of which `raw` are the names and values as they came. */
+export function readGrpcHead(headers: IncomingHttpHeaders, raw: readonly string[]): GrpcHead | undefined {
   const timeoutMs = parseGrpcTimeout(first(headers[GRPC_TIMEOUT]))
   if (timeoutMs === 'malformed') return undefined
   // grpc-js would start a timer of its own.
   if (timeoutMs !== undefined) delete headers[GRPC_TIMEOUT]
-  for (const name in headers) {
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = raw[i]!
     // 'i' of our prefix, 'x' of all that is forged.
     const code = name.charCodeAt(0)
-    if ((code === 0x69 && name.startsWith(PREFIX)) || (code === 0x78 && FORGED_IDENTITY.includes(name)))
+    if ((code === 0x69 && name.startsWith(PREFIX)) || (code === 0x78 && FORGED_IDENTITY.includes(name))) {
       delete headers[name]
+    }
   }
+  // What grpc-js would check, copy and then take out of the metadata itself.
+  for (let i = 0; i < OF_THE_TRANSPORT.length; i++) delete headers[OF_THE_TRANSPORT[i]!]
   const { traceparent, tracestate, baggage } = headers
   const attempts = first(headers[GRPC_PREVIOUS_ATTEMPTS])
   return {
@@ -36,6 +40,8 @@ export function readGrpcHead(headers: IncomingHttpHeaders): GrpcHead | undefined
     previousAttempts: attempts !== undefined && /^\d{1,3}$/.test(attempts) ? Number(attempts) : 0,
   }
 }
+
+const OF_THE_TRANSPORT = ['te', 'accept-encoding', 'grpc-accept-encoding'] as const
 
 function first(value: string | string[] | undefined): string | undefined {
   return Array.isArray(value) ? value.join(',') : value

@@ -29,6 +29,7 @@ import { GrpcHealth } from './grpc-health.ts'
 import { type GrpcServerOptions, type GrpcServerSettings, resolveGrpcServer } from './grpc-server-options.ts'
 import type { Within } from './http-exchange.ts'
 import type { HttpServerStats } from './http-server.ts'
+import { Running } from './running.ts'
 
 /** What a server needs from the mesh around it; plain values, so that a test needs no mesh. */
 export interface GrpcServerDependencies {
@@ -54,12 +55,22 @@ const MOST_STREAMS = 1_000
 /** What grpc-js keeps for itself, and its adapter needs: pinned by tests against the oldest and the newest version that we take. */
 interface Internals {
   readonly http2Servers: ReadonlyMap<Http2Server, unknown>
+  readonly options: Readonly<Record<string, unknown>>
+  /** Whether what it makes from now on is counted for channelz. */
+  channelzEnabled: boolean
   /** Options of the HTTP/2 servers that it makes. */
   readonly commonServerOptions: { settings?: Settings }
   readonly handlers: ReadonlyMap<string, { readonly type: 'unary' | 'clientStream' | 'serverStream' | 'bidi' }>
 }
 
 type StreamListener = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number) => void
+
+/** A stream that has just begun. */
+interface Begun {
+  readonly stream: ServerHttp2Stream
+  readonly headers: IncomingHttpHeaders
+  readonly raw: readonly string[]
+}
 
 /**
  * Listens, and resolves with the running server.
@@ -95,7 +106,7 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
   readonly events: EventSink
   readonly within: Within | undefined
   readonly faults: readonly FaultRule[]
-  readonly running = new Set<GrpcExchange>()
+  readonly running = new Running<GrpcExchange>()
   readonly deadlines: DeadlineSweep
   readonly health: GrpcHealth
   /** Replace it to change who may call; calls from then on are judged by it. */
@@ -109,6 +120,8 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
   readonly #routes = new Map<string, Route>()
   readonly #injector: ReturnType<grpc.Server['createConnectionInjector']>
   readonly #passOn: StreamListener
+  /** Of this turn of the loop. */
+  #begun: Begun[] = []
   /** The one that is being handed to grpc-js right now. */
   #passing: GrpcExchange | undefined = undefined
 
@@ -133,12 +146,7 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
     const [listener] = http2Server.listeners('stream') as StreamListener[]
     this.#passOn = listener!
     http2Server.removeAllListeners('stream')
-    // One turn of the loop late: the streams of a flood are reset, or their session is gone, before a handler hears of them.
-    http2Server.on('stream', (stream, headers) => {
-      // Before that turn its session may fail, and an error that nobody hears ends the process.
-      stream.on('error', ignore)
-      setImmediate(open, this, stream, headers)
-    })
+    http2Server.on('stream', (stream, headers, _flags, raw) => this.#begin({ stream, headers, raw }))
     this.#acceptor = new GrpcAcceptor(this, settings, dependencies.identity, dependencies.verifier)
     this.#acceptor.attend(http2Server)
   }
@@ -234,15 +242,31 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
     this.#injector.injectConnection(socket)
   }
 
+  /** One turn of the loop late: the streams of a flood are reset, or their session is gone, before a handler hears of them. */
+  #begin(begun: Begun): void {
+    // Before that turn its session may fail, and an error that nobody hears ends the process.
+    begun.stream.on('error', ignore)
+    if (this.#begun.push(begun) === 1) setImmediate(openAll, this)
+  }
+
   /** @internal */
-  open(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
-    const connection = stream.session === undefined ? undefined : connectionOf(stream.session)
+  openAll(): void {
+    const begun = this.#begun
+    this.#begun = []
+    for (let i = 0; i < begun.length; i++) this.#open(begun[i]!)
+  }
+
+  #open({ stream, headers, raw }: Begun): void {
     // Gone already, or of a session that nobody has judged.
-    if (stream.destroyed || stream.closed || connection === undefined) {
-      if (!stream.destroyed) stream.close()
+    if (stream.destroyed || stream.closed) return
+    const session = stream.session
+    const connection = session === undefined ? undefined : connectionOf(session)
+    if (connection === undefined) {
+      stream.close()
       return
     }
-    const head = readGrpcHead(headers)
+    if (connection.flooded) return
+    const head = readGrpcHead(headers, raw)
     if (head === undefined) {
       this.events.emit('admission:refused', { side: 'server', code: 'protocol-error' })
       respond(
@@ -253,9 +277,10 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
       return
     }
     const route = this.#routeOf(headers[':path'] ?? '')
-    const timeoutMs =
-      route.streaming || head.timeoutMs === undefined ? head.timeoutMs : Math.min(head.timeoutMs, LONGEST_TIMEOUT_MS)
-    const exchange = new GrpcExchange(this, connection, stream, headers, route, { ...head, timeoutMs })
+    if (!route.streaming && head.timeoutMs !== undefined && head.timeoutMs > LONGEST_TIMEOUT_MS) {
+      head.timeoutMs = LONGEST_TIMEOUT_MS
+    }
+    const exchange = new GrpcExchange(this, connection, stream, headers, route, head)
     if (exchange.admit(this.health.owns(route.method))) exchange.run()
   }
 
@@ -275,7 +300,11 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
     Object.assign(options, GUARDED_SERVER)
     options.settings = { maxConcurrentStreams: MOST_STREAMS, ...options.settings }
     const before = new Set(this.#internals.http2Servers.keys())
+    // A twentieth of what a call costs, for those who have asked for it only; the mesh counts by itself.
+    const { channelzEnabled } = this.#internals
+    this.#internals.channelzEnabled = this.#internals.options['grpc.enable_channelz'] === 1
     const injector = server.createConnectionInjector(credentials)
+    this.#internals.channelzEnabled = channelzEnabled
     const http2Server = [...this.#internals.http2Servers.keys()].find((each) => !before.has(each))
     if (http2Server === undefined) {
       throw new MeshError('This version of @grpc/grpc-js is built otherwise than those that inmesh knows.', {
@@ -303,8 +332,8 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
 /** As the semantic conventions have it for methods that are not known. */
 const UNKNOWN_METHOD = '_OTHER'
 
-function open(server: GrpcServer, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
-  server.open(stream, headers)
+function openAll(server: GrpcServer): void {
+  server.openAll()
 }
 
 function ignore(): void {}

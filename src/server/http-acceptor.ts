@@ -5,8 +5,10 @@
 import { createServer, type IncomingMessage, type Server as PlainServer, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer, type Server as SecureHttpServer } from 'node:https'
 import type { Duplex } from 'node:stream'
+import { NOT_EXECUTED } from '../core/headers.ts'
 import { Acceptor, type AcceptorHost } from './acceptor.ts'
 import { type Connection, connectionOf } from './connection.ts'
+import { WatchedResponse } from './http-response.ts'
 import type { HttpServerSettings } from './http-server-options.ts'
 import { InboundMessage } from './inbound.ts'
 
@@ -65,6 +67,8 @@ export class HttpAcceptor extends Acceptor<HttpAcceptorHost, HttpServerSettings>
     const { headersTimeout, requestTimeout, keepAliveTimeout } = this.settings
     return {
       IncomingMessage: InboundMessage,
+      // The typings want a class over requests of every kind.
+      ServerResponse: WatchedResponse as unknown as typeof ServerResponse<InboundMessage>,
       headersTimeout: Math.min(headersTimeout, requestTimeout),
       requestTimeout,
       keepAliveTimeout,
@@ -108,12 +112,15 @@ export class HttpAcceptor extends Acceptor<HttpAcceptorHost, HttpServerSettings>
       return
     }
     const status = GARBAGE_STATUS[error.code ?? ''] ?? '400 Bad Request'
-    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, () => socket.destroy())
+    // A connection may have been opened in advance, and its first request be on its way just now.
+    const late = error.code === LATE ? `${NOT_EXECUTED}: protocol-error\r\n` : ''
+    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n${late}Content-Length: 0\r\n\r\n`, () => socket.destroy())
   }
 }
 
+const LATE = 'ERR_HTTP_REQUEST_TIMEOUT'
 const GARBAGE_STATUS: Readonly<Record<string, string>> = Object.freeze({
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
   HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
-  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+  [LATE]: '408 Request Timeout',
 })

@@ -7,7 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Attempt } from '../core/attempt.ts'
 import type { Call, Route } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
-import { serving } from '../core/context.ts'
+import { detached, servingFromHere } from '../core/context.ts'
 import { type ErrorCode, MeshError } from '../core/errors.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
 import { httpOutcome } from '../core/status.ts'
@@ -23,6 +23,7 @@ import { type ResponseWatcher, refuse, silence, watchResponse } from './http-res
 import { readContext } from './inbound.ts'
 import { InboundCall } from './inbound-call.ts'
 import { type Head, readHead } from './request-head.ts'
+import type { Linked, Running } from './running.ts'
 
 /** What a server lends to each of its exchanges. */
 export interface ExchangeHost {
@@ -36,7 +37,7 @@ export interface ExchangeHost {
   stack: Stack
   /** From code; those of the document are in the stack. */
   readonly faults: readonly FaultRule[]
-  readonly running: Set<HttpExchange>
+  readonly running: Running<HttpExchange>
   readonly deadlines: DeadlineSweep
   /** Runs a handler in the span of its call. */
   readonly within: Within | undefined
@@ -71,6 +72,18 @@ export function serveExchange(
   response: ServerResponse,
   expectsContinue: boolean,
 ): void {
+  // Requests of one packet are read in one turn, whose context is that of the first by now.
+  if (connection.inFlight > 0) detached(() => serve(host, connection, request, response, expectsContinue))
+  else serve(host, connection, request, response, expectsContinue)
+}
+
+function serve(
+  host: ExchangeHost,
+  connection: Connection,
+  request: IncomingMessage,
+  response: ServerResponse,
+  expectsContinue: boolean,
+): void {
   const head = readHead(host.maxHeaders, host.events, request, response)
   if (head === undefined) return
   const exchange = new HttpExchange(host, connection, request, response, head)
@@ -92,7 +105,7 @@ export function admitUpgrade(
   return exchange.admit(head.path) ? exchange : undefined
 }
 
-export class HttpExchange extends InboundCall implements ResponseWatcher, Watched, Faultable {
+export class HttpExchange extends InboundCall implements ResponseWatcher, Watched, Faultable, Linked<HttpExchange> {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly connection: Connection
@@ -103,6 +116,9 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   readonly #deadlineIsCallers: boolean
   /** When to be told of the deadline; later than that only while a reader is watched. */
   dueAt: number
+  listed = false
+  ahead: HttpExchange | undefined = undefined
+  behind: HttpExchange | undefined = undefined
   /** What we decided about it, if it does not end as the response says. */
   #verdict: Outcome | undefined
   #sentBytes = 0
@@ -155,7 +171,7 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
       this.#refuse(403, 'permission-denied', `No intention allows this call to '${host.service}'.`, false)
       return false
     }
-    const refusal = startAttempt(this.#stack, this.#attempt)
+    const refusal = startAttempt(this.#stack, this.#attempt, this.startedAt)
     if (refusal === undefined) {
       this.connection.inFlight += 1
       host.running.add(this)
@@ -206,7 +222,7 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   #suffer({ status }: FaultRule): void {
     const { request, response } = this
     // In the meantime the caller may have gone, or the deadline passed.
-    if (!this.#host.running.has(this) || response.writableEnded) return
+    if (!this.listed || response.writableEnded) return
     if (status === undefined) this.#handle()
     else refuse(request, response, { status, code: 'server-error', message: 'A fault on purpose.' })
   }
@@ -216,7 +232,8 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
     const { listener, within } = this.#host
     try {
       const work = (): unknown => listener(request, response)
-      const returned = within === undefined ? serving(this, work) : within(this, () => serving(this, work))
+      const returned =
+        within === undefined ? servingFromHere(this, work) : within(this, () => servingFromHere(this, work))
       if (typeof (returned as PromiseLike<unknown> | undefined)?.then === 'function') {
         ;(returned as PromiseLike<unknown>).then(undefined, (error: unknown) => this.#failed(error))
       }
@@ -232,7 +249,7 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
     this.connection.socket.once('close', () => this.finish())
     this.#attempt.status = 101
     try {
-      serving(this, work)
+      servingFromHere(this, work)
     } catch (error) {
       this.#failed(error)
     }

@@ -26,18 +26,26 @@ export interface ResponseWatcher {
 }
 
 interface Watched {
-  [WATCHER]?: ResponseWatcher
+  [WATCHER]?: ResponseWatcher | undefined
   writeHead: WriteHead
 }
 
 /**
- * Puts our `writeHead` before the response's own. An own property, because frameworks replace the prototype; shared functions and
- * not closures, because they are set for every request.
+ * A response with our `writeHead` before its own. An own property, because frameworks replace the prototype; from the beginning, because
+ * an object that gets properties later has another shape than the one for which `node:http` was compiled.
  */
+export class WatchedResponse extends ServerResponse {
+  [WATCHER]: ResponseWatcher | undefined = undefined
+
+  constructor(...given: ConstructorParameters<typeof ServerResponse>) {
+    super(...given)
+    ;(this as unknown as Watched).writeHead = writeWatchedHead
+  }
+}
+
+/** Tells `watcher` of the end of the response, which was made as a {@link WatchedResponse}. */
 export function watchResponse(response: ServerResponse, watcher: ResponseWatcher): void {
-  const watched = response as unknown as Watched
-  watched[WATCHER] = watcher
-  watched.writeHead = writeWatchedHead
+  ;(response as unknown as Watched)[WATCHER] = watcher
   response.on('close', onClose)
 }
 
@@ -51,10 +59,10 @@ function writeWatchedHead(
   reason?: string | Headers,
   headers?: Headers,
 ): ServerResponse {
-  const watcher = (this as unknown as Watched)[WATCHER]!
+  const watcher = (this as unknown as Watched)[WATCHER]
   if (this.hasHeader(NOT_EXECUTED)) this.removeHeader(NOT_EXECUTED)
-  const { retireAt } = watcher.connection
-  const retire = retireAt !== Number.POSITIVE_INFINITY && retireAt <= watcher.now()
+  const retireAt = watcher === undefined ? Number.POSITIVE_INFINITY : watcher.connection.retireAt
+  const retire = retireAt !== Number.POSITIVE_INFINITY && retireAt <= watcher!.now()
   if (retire) {
     this.shouldKeepAlive = false
     if (this.hasHeader('connection')) this.removeHeader('connection')

@@ -23,6 +23,7 @@ import {
   resolveHttpServer,
   type UpgradeListener,
 } from './http-server-options.ts'
+import { Running } from './running.ts'
 
 /** What a server needs from the mesh around it; plain values, so that a test needs no mesh. */
 export interface HttpServerDependencies {
@@ -89,7 +90,7 @@ export class HttpServer implements ExchangeHost, HttpAcceptorHost, Drainable {
   readonly events: EventSink
   readonly within: Within | undefined
   readonly faults: readonly FaultRule[]
-  readonly running = new Set<HttpExchange>()
+  readonly running = new Running<HttpExchange>()
   readonly deadlines: DeadlineSweep
   /** Replace it to change who may call; requests from then on are judged by it. */
   authorizer: Authorizer

@@ -15,8 +15,8 @@ export interface HeaderScan {
   hosts: number
   timeout: string | undefined
   previousAttempts: string | undefined
-  /** Lower-case names of what was taken out. */
-  dropped: string[] | undefined
+  /** Lower-case names of what was taken out; collected only for whoever has to mend something by them. */
+  readonly dropped: string[] | undefined
 }
 
 type AddHeaderLines = (headers: string[] | undefined, count: number) => void
@@ -37,7 +37,7 @@ export class InboundMessage extends IncomingMessage {
   _addHeaderLines(headers: string[] | undefined, count: number): void {
     const inherited = (IncomingMessage.prototype as unknown as { _addHeaderLines: AddHeaderLines })._addHeaderLines
     if (headers === undefined) return
-    const scan = emptyScan()
+    const scan = emptyScan(undefined)
     takeOut(headers, scan)
     // The second time it is trailers.
     this.#scan ??= scan
@@ -45,21 +45,22 @@ export class InboundMessage extends IncomingMessage {
   }
 }
 
-function emptyScan(): HeaderScan {
-  return { count: 0, hosts: 0, timeout: undefined, previousAttempts: undefined, dropped: undefined }
+function emptyScan(dropped: string[] | undefined): HeaderScan {
+  return { count: 0, hosts: 0, timeout: undefined, previousAttempts: undefined, dropped }
 }
 
 /** What the headers of `request` say; our own and forged ones are gone afterwards. Once per request, before anybody else. */
 export function scanHeaders(request: IncomingMessage): HeaderScan {
   const done = InboundMessage.scanOf(request)
   if (done !== undefined) return done
-  const scan = emptyScan()
+  const dropped: string[] = []
+  const scan = emptyScan(dropped)
   const { headers, headersDistinct } = request
   const kept = [...request.rawHeaders]
   takeOut(kept, scan)
-  if (scan.dropped !== undefined) {
+  if (dropped.length > 0) {
     request.rawHeaders = kept
-    for (const name of scan.dropped) {
+    for (const name of dropped) {
       delete headers[name]
       delete headersDistinct[name]
     }
@@ -97,8 +98,7 @@ function isOurs(name: string, value: string, scan: HeaderScan): boolean {
   // A repeated header is joined as Node does, which no number survives.
   if (lower === TIMEOUT) scan.timeout = scan.timeout === undefined ? value : `${scan.timeout}, ${value}`
   else if (lower === PREVIOUS_ATTEMPTS) scan.previousAttempts ??= value
-  scan.dropped ??= []
-  scan.dropped.push(lower)
+  scan.dropped?.push(lower)
   return true
 }
 

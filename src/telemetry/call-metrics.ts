@@ -94,6 +94,9 @@ export class CallMetrics {
   readonly #series = new Map<string, Map<string, CallSeries>>()
   readonly #byRoute = new Map<Route, CallSeries>()
   #size = 0
+  #foundRoute: Route | undefined
+  #foundPeer: string | undefined
+  #found: CallSeries | undefined
   #overflow: CallSeries | undefined
 
   constructor(metrics: Metrics, side: Side, service: string) {
@@ -156,9 +159,17 @@ export class CallMetrics {
   }
 
   #find(peer: string | undefined, call: Call): CallSeries {
+    // A server's route is made once per method, and most requests come from the same peer as the one before.
+    if (call.route === this.#foundRoute && peer === this.#foundPeer) return this.#found!
     const method = methodClass(call)
-    peer ??= UNKNOWN_PEER
-    return this.#series.get(peer)?.get(method) ?? this.#add(peer, method)
+    const series = this.#series.get(peer ?? UNKNOWN_PEER)?.get(method) ?? this.#add(peer ?? UNKNOWN_PEER, method)
+    // Each overflow counts.
+    if (series !== this.#overflow) {
+      this.#foundRoute = call.route
+      this.#foundPeer = peer
+      this.#found = series
+    }
+    return series
   }
 
   #add(peer: string, method: string): CallSeries {

@@ -61,12 +61,15 @@ export class StaticCluster implements Cluster {
   }
 }
 
-export function endpoint(port: number, options: { tls?: boolean; service?: string; address?: string } = {}): Endpoint {
+export function endpoint(
+  port: number,
+  options: { tls?: boolean; service?: string; address?: string; protocol?: 'http' | 'grpc' } = {},
+): Endpoint {
   return new Endpoint(options.service ?? 'inventory', {
     id: `i-${port}`,
     address: options.address ?? '127.0.0.1',
     port,
-    protocol: 'http',
+    protocol: options.protocol ?? 'http',
     tls: options.tls ?? false,
     zone: undefined,
     version: undefined,
@@ -75,11 +78,18 @@ export function endpoint(port: number, options: { tls?: boolean; service?: strin
   })
 }
 
-export interface RigOptions {
+export interface StackOptions {
   service?: string
   retry?: RetryOptions
   hedge?: HedgeOptions
   timeoutMs?: number
+  /** Retries that are paid for without any calls. @defaultValue 1000 */
+  paidRetries?: number
+  /** Besides the witness. */
+  policies?: readonly Policy[]
+}
+
+export interface RigOptions extends StackOptions {
   connections?: HttpTransportOptions
   identity?: ClientIdentity
   filters?: readonly HttpFilter[]
@@ -104,30 +114,27 @@ export class Witness implements Policy {
   }
 }
 
-export class Rig implements StackSource {
+/** A stack over fixed endpoints, and those who watch it: what the rigs of both protocols have in common. */
+export class WatchedStack {
   readonly service: string
-  readonly transport: HttpTransport
   readonly cluster: StaticCluster
-  readonly http: HttpClient
-  readonly fetch: MeshFetch
   readonly calls = new Witness()
   readonly attempts = new Witness()
   readonly endedCalls: Call[] = []
+  readonly budget: RetryBudget
   readonly #stack: Stack
-  readonly #routes = new Map<string, Route>()
 
-  constructor(transport: HttpTransport, endpoints: Endpoint[], options: RigOptions) {
+  constructor(endpoints: Endpoint[], options: StackOptions) {
     this.service = options.service ?? 'inventory'
-    this.transport = transport
     this.cluster = new StaticCluster(this.service, endpoints)
     const retry = resolveRetry({ backoff: { base: 1, max: 2 }, ...options.retry })
-    const budget = new RetryBudget({ ...retry.budget, minPerSecond: 1_000 }, systemClock)
+    this.budget = new RetryBudget({ ...retry.budget, minPerSecond: options.paidRetries ?? 1_000 }, systemClock)
     this.#stack = {
       timeoutMs: options.timeoutMs ?? 5_000,
       service: [this.calls],
-      endpoint: [this.attempts],
-      retry: new RetryPolicy(retry, budget, systemClock),
-      budget,
+      endpoint: [this.attempts, ...(options.policies ?? [])],
+      retry: new RetryPolicy(retry, this.budget, systemClock),
+      budget: this.budget,
       hedge: options.hedge && new HedgePolicy(this.service, resolveHedge(options.hedge), systemClock),
       cluster: this.cluster,
       telemetry: {
@@ -140,12 +147,28 @@ export class Rig implements StackSource {
       },
       clock: systemClock,
     }
-    this.http = new HttpClient(this, options.filters)
-    this.fetch = makeFetch((name) => (name === this.service ? this : undefined), options.fetch)
   }
 
   stack(): Stack {
     return this.#stack
+  }
+
+  get endpoint(): Endpoint {
+    return this.cluster.endpoints[0]!
+  }
+}
+
+export class Rig extends WatchedStack implements StackSource {
+  readonly transport: HttpTransport
+  readonly http: HttpClient
+  readonly fetch: MeshFetch
+  readonly #routes = new Map<string, Route>()
+
+  constructor(transport: HttpTransport, endpoints: Endpoint[], options: RigOptions) {
+    super(endpoints, options)
+    this.transport = transport
+    this.http = new HttpClient(this, options.filters)
+    this.fetch = makeFetch((name) => (name === this.service ? this : undefined), options.fetch)
   }
 
   route(method: string, streaming: boolean): Route {
@@ -156,10 +179,6 @@ export class Rig implements StackSource {
       this.#routes.set(key, route)
     }
     return route
-  }
-
-  get endpoint(): Endpoint {
-    return this.cluster.endpoints[0]!
   }
 
   close(): void {

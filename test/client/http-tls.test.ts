@@ -2,37 +2,14 @@ import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { describe, expect, it } from 'vitest'
-import type { ClientIdentity } from '../../src/client/http-transport.ts'
 import { systemClock } from '../../src/core/clock.ts'
-import type { Identity, IdentitySource } from '../../src/identity/identity.ts'
+import type { Identity } from '../../src/identity/identity.ts'
 import { PeerVerifier } from '../../src/identity/peer-verifier.ts'
 import { serverTlsOptions } from '../../src/identity/tls-options.ts'
 import { craftLeaf, newAuthority, newIdentity } from '../support/certificates.ts'
+import { ChangingIdentity, clientIdentity } from './client-identity.ts'
 import { endpoint, makeRig, TestServer, until } from './client-rig.ts'
 import { opened } from './opened.ts'
-
-class Source implements IdentitySource {
-  current: Identity
-  readonly #listeners = new Set<(identity: Identity) => void>()
-
-  constructor(identity: Identity) {
-    this.current = identity
-  }
-
-  onRotate(listener: (identity: Identity) => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
-  }
-
-  rotate(identity: Identity): void {
-    this.current = identity
-    for (const listener of this.#listeners) listener(identity)
-  }
-
-  get listeners(): number {
-    return this.#listeners.size
-  }
-}
 
 async function secureServer(
   identity: Identity,
@@ -58,16 +35,10 @@ async function secureServer(
 
 const authority = newAuthority()
 
-function clientIdentity(identity = newIdentity(authority, 'checkout')): { source: Source; identity: ClientIdentity } {
-  const source = new Source(identity)
-  const verifier = new PeerVerifier(systemClock, identity)
-  return { source, identity: { source, verifier } }
-}
-
 describe('a connection with mTLS', () => {
   it('shows our identity and carries calls', async () => {
     const { port, serials } = await secureServer(newIdentity(authority, 'inventory'))
-    const { identity } = clientIdentity()
+    const { identity } = clientIdentity(newIdentity(authority, 'checkout'))
     const rig = await makeRig([endpoint(port, { tls: true })], { identity })
     opened(rig)
     for (let i = 0; i < 5; i++) expect(await (await rig.http.get('/')).text()).toBe('ok')
@@ -77,7 +48,7 @@ describe('a connection with mTLS', () => {
 
   it('is refused before anything is sent when another service answers', async () => {
     const { port, requests } = await secureServer(newIdentity(authority, 'prices'))
-    const { identity } = clientIdentity()
+    const { identity } = clientIdentity(newIdentity(authority, 'checkout'))
     const rig = await makeRig([endpoint(port, { tls: true })], { identity, retry: { attempts: 1 } })
     opened(rig)
     const error = await rig.http.post('/', 'x').catch((reason) => reason)
@@ -90,7 +61,7 @@ describe('a connection with mTLS', () => {
     const stranger = craftLeaf(newAuthority())
     const bad = { ...newIdentity(authority, 'inventory'), privateKey: stranger.key, certificate: stranger.cert }
     const { port, requests } = await secureServer(bad)
-    const { identity } = clientIdentity()
+    const { identity } = clientIdentity(newIdentity(authority, 'checkout'))
     const plain = await new TestServer((_req, res) => res.end('plain')).listen()
     opened(plain)
     for (const [at, code] of [
@@ -109,7 +80,7 @@ describe('a connection with mTLS', () => {
     const { port, requests } = await secureServer(newIdentity(authority, 'inventory'))
     // Signed by somebody whom the server does not trust, while we trust the server.
     const foreign = newIdentity(newAuthority(), 'checkout')
-    const source = new Source({ ...foreign, roots: [authority.certificate] })
+    const source = new ChangingIdentity({ ...foreign, roots: [authority.certificate] })
     const identity = { source, verifier: new PeerVerifier(systemClock, source.current) }
     const plain = await new TestServer((_req, res) => res.end('elsewhere')).listen()
     opened(plain)
@@ -129,7 +100,7 @@ describe('a connection with mTLS', () => {
 
   it('moves to a rotated identity while traffic flows, and nothing fails', async () => {
     const { port, serials } = await secureServer(newIdentity(authority, 'inventory'))
-    const { source, identity } = clientIdentity()
+    const { source, identity } = clientIdentity(newIdentity(authority, 'checkout'))
     const rig = await makeRig([endpoint(port, { tls: true })], { identity, connections: { rotationSpread: 100 } })
     opened(rig)
     let stop = false

@@ -5,7 +5,8 @@ import { MemoryStorage } from '../../src/registry/memory-storage.ts'
 import { KEYS } from '../../src/registry/records.ts'
 import { ServiceHistory } from '../../src/registry/service-history.ts'
 import { RegistryState } from '../../src/registry/state.ts'
-import { type Watcher, WatchHub } from '../../src/registry/watch-hub.ts'
+import { WatchHub } from '../../src/registry/watch-hub.ts'
+import type { Watcher } from '../../src/registry/watcher.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { instance } from '../support/instance.ts'
 
@@ -17,7 +18,6 @@ class PaperWatcher implements Watcher {
   /** Keeps what was written from being flushed. */
   stuck = false
   flush: (() => void)[] = []
-
   backlog(): number {
     return this.size
   }
@@ -77,12 +77,21 @@ function watching(since?: { epoch: string; revision: number }): PaperWatcher {
   return watcher
 }
 
+/** Lets the event loop turn and time pass until each has so many messages, at most a thousand times. */
+async function allTold(watchers: readonly PaperWatcher[], messages: number): Promise<void> {
+  for (let i = 0; i < 1_000 && watchers.some(({ lines }) => lines.length < messages); i++) {
+    await new Promise((resolve) => setImmediate(resolve))
+    clock.advance(1)
+  }
+}
+
 describe('the hub', () => {
   test('encodes a change once for 200 watchers, who get the same bytes', async () => {
     const watchers = Array.from({ length: 200 }, () => watching())
     expect(hub.encoded).toBe(1)
     await put('a')
     clock.advance(20)
+    await allTold(watchers, 2)
     expect(hub.encoded).toBe(2)
     expect(hub.delivered).toBe(400)
     const bytes = watchers[0]!.lines[1]
@@ -106,6 +115,53 @@ describe('the hub', () => {
         gone: [{ id: 'b', why: 'left' }],
       },
     ])
+  })
+
+  test('tells a change at once when nothing was told just before, and what follows once a window', async () => {
+    const watcher = watching()
+    await put('a')
+    clock.advance(0)
+    expect(watcher.types).toEqual(['snapshot', 'delta'])
+    await put('b')
+    await put('c')
+    clock.advance(9)
+    expect(watcher.types).toEqual(['snapshot', 'delta'])
+    clock.advance(1)
+    expect(watcher.messages[2].put).toHaveLength(2)
+  })
+
+  test('writes to many watchers in portions; changes in the meantime are one delta after them', async () => {
+    const watchers = Array.from({ length: 250 }, () => watching())
+    const reached = (): number => watchers.filter(({ lines }) => lines.length === 2).length
+    await put('a')
+    clock.advance(0)
+    expect(reached()).toBeGreaterThan(0)
+    expect(reached()).toBeLessThan(250)
+    await put('b')
+    await put('c')
+    await allTold(watchers, 3)
+    for (const watcher of watchers) expect(watcher.types).toEqual(['snapshot', 'delta', 'delta'])
+    expect(hub.encoded).toBe(3)
+  })
+
+  test('tells everybody else before somebody comes or is sent a snapshot between two portions', async () => {
+    const watchers = Array.from({ length: 250 }, () => watching())
+    const slow = watchers[240]!
+    slow.size = 2 * 1024 * 1024
+    await put('a')
+    clock.advance(0)
+    hub.flush()
+    slow.size = 0
+    await put('b')
+    clock.advance(20)
+    expect(watchers[200]!.types).toEqual(['snapshot', 'delta'])
+    hub.drained(slow)
+    expect(slow.messages[1]).toMatchObject({ type: 'snapshot', revision: state.revision })
+    const late = watching()
+    for (const watcher of watchers) {
+      expect(watcher.types).toEqual(watcher === slow ? ['snapshot', 'snapshot'] : ['snapshot', 'delta', 'delta'])
+    }
+    expect(late.messages).toEqual([expect.objectContaining({ type: 'snapshot', revision: state.revision })])
   })
 
   test('chains deltas, also for who came in the middle of a window', async () => {

@@ -164,6 +164,19 @@ describe('execution', () => {
     expect(at.newest).toBeUndefined()
   })
 
+  it('counts open streams of an endpoint, and does not take them for attempts that wait for an answer', () => {
+    const at = endpoint('only')
+    const { clock, stack } = setUp({ endpoints: [at] })
+    const stream = begin(stack, callAt(clock, 1e6, { ...ROUTE, streaming: true }))
+    expect([at.pending, at.oldest]).toEqual([1, undefined])
+    const short = begin(stack, callAt(clock))
+    expect([at.pending, at.oldest, at.newest]).toEqual([2, short, short])
+    endAttempt(stack, stream, SUCCESS)
+    expect([at.pending, at.oldest]).toEqual([1, short])
+    endAttempt(stack, short, SUCCESS)
+    expect([at.pending, at.oldest, at.newest]).toEqual([0, undefined, undefined])
+  })
+
   it('starts nothing for a cancelled call, an expired one, or one whose parent was cancelled', () => {
     const { clock, stack } = setUp()
     const call = callAt(clock)

@@ -408,6 +408,15 @@ describe('limits', () => {
     for (const text of await Promise.all(slow)) expect(text).toMatch(/^HTTP\/1.1 408 /)
   })
 
+  it('tells a client whose request crosses the end of a silent connection that it was not executed', async () => {
+    const { server } = await serve(hello, { headersTimeout: 200 })
+    expect(await sendRaw(server.port, '')).toMatch(/^HTTP\/1.1 408 .*\r\ninmesh-not-executed: /s)
+    // What makes no sense is not worth another attempt.
+    const garbage = await sendRaw(server.port, 'nonsense\r\n\r\n')
+    expect(garbage).toMatch(/^HTTP\/1.1 400 /)
+    expect(garbage).not.toContain('inmesh-')
+  })
+
   it('does not let a slow sender outlive its deadline', async () => {
     const { server } = await serve((request, response) => {
       request.resume().on('end', () => response.end())

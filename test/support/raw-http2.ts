@@ -1,4 +1,4 @@
-/** An HTTP/2 client that sends whatever frames a test says, in any order and number: for attacks that no proper client can make. */
+/** One side of HTTP/2, mostly a client, that sends whatever frames a test says, in any order and number: for attacks that no proper client can make. */
 import { connect as connectTcp, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
@@ -78,14 +78,20 @@ function setting(id: number, value: number): Buffer {
   return Buffer.concat([Buffer.of(0, id), uint32(value)])
 }
 
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+
 export class RawHttp2 {
   readonly socket: Socket
   /** All that the server has sent. */
   readonly received: Frame[] = []
   #rest: Buffer = Buffer.alloc(0)
+  /** Bytes of a client's preface that are still to come. */
+  #preface = 0
+  readonly #heard: ((frame: Frame) => void) | undefined
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, heard?: (frame: Frame) => void) {
     this.socket = socket
+    this.#heard = heard
     socket.on('error', () => {})
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
   }
@@ -99,8 +105,16 @@ export class RawHttp2 {
       socket.once('error', reject)
     })
     const client = new RawHttp2(socket)
-    client.write(Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frames.settings())
+    client.write(PREFACE, frames.settings())
     return client
+  }
+
+  /** The other side of `socket`, which a server has accepted; `heard` is told of each frame. */
+  static serve(socket: Socket, heard: (frame: Frame) => void): RawHttp2 {
+    const server = new RawHttp2(socket, heard)
+    server.#preface = PREFACE.length
+    server.write(frames.settings())
+    return server
   }
 
   /** Sends all in one write; after the end of the connection it does nothing. */
@@ -131,13 +145,18 @@ export class RawHttp2 {
 
   #read(chunk: Buffer): void {
     this.#rest = Buffer.concat([this.#rest, chunk])
+    if (this.#rest.length < this.#preface) return
+    this.#rest = this.#rest.subarray(this.#preface)
+    this.#preface = 0
     while (this.#rest.length >= 9 && this.#rest.length >= 9 + this.#rest.readUIntBE(0, 3)) {
       const end = 9 + this.#rest.readUIntBE(0, 3)
       const [type, flags] = [this.#rest[3]!, this.#rest[4]!]
       const streamId = this.#rest.readUInt32BE(5) & 0x7fffffff
-      this.received.push({ type, flags, streamId, payload: this.#rest.subarray(9, end) })
+      const frame = { type, flags, streamId, payload: this.#rest.subarray(9, end) }
+      this.received.push(frame)
       this.#rest = this.#rest.subarray(end)
       if (type === FRAME.settings && (flags & FLAG.ack) === 0) this.write(frames.settingsAck())
+      this.#heard?.(frame)
     }
   }
 

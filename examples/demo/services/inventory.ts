@@ -23,6 +23,8 @@ async function answer(req: IncomingMessage, res: ServerResponse): Promise<void> 
 }
 
 await mesh.serve(answer)
-followParent(mesh, (command) => {
-  slowness = command.slowness
+followParent(mesh, {
+  obey(command) {
+    slowness = command.slowness
+  },
 })

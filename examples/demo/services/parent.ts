@@ -5,14 +5,28 @@ export interface Command {
   readonly slowness: number
 }
 
+/** What one kept-open stream has seen since the process began. */
+export interface Stream {
+  begun: number
+  messages: number
+  /** Those that ended without a message. */
+  failed: number
+}
+
 export interface Report {
   readonly retries: number
   readonly circuits: Readonly<Record<string, string>>
+  readonly stream?: Stream | undefined
 }
 
-export function followParent(mesh: Mesh, obey?: (command: Command) => void): void {
+interface Follower {
+  obey?(command: Command): void
+  readonly stream?: Stream
+}
+
+export function followParent(mesh: Mesh, { obey, stream }: Follower = {}): void {
   process.on('message', (message: Command | 'report') => {
-    if (message === 'report') process.send?.(report(mesh))
+    if (message === 'report') process.send?.({ ...report(mesh), stream })
     else obey?.(message)
   })
   process.on('disconnect', () => process.exit(0))

@@ -20,6 +20,8 @@ import { type LoadMeasure, P2cPicker } from './p2c.ts'
 const MEAN_MS = 1_000
 /** Time constant with which an estimate that is not fed drifts to the cluster's median (Finagle's decay time). */
 const DRIFT_MS = 10_000
+/** No latency is taken for less: 0 means that it is not known. */
+const SHORTEST_MS = 0.001
 /** The load of an endpoint that has not answered yet while it is being asked: one probe, not a flood (Finagle's penalty). */
 const UNKNOWN = 1e12
 /**
@@ -53,8 +55,6 @@ const LATE_SHARE = 0.02
 const LATE_STEP = 0.1
 /** In medians: a slow first answer must not deafen it for long. */
 const LATE_AT_MOST = 20
-/** Streams older than the oldest short attempt that are looked past. */
-const LOOK_PAST = 4
 
 export class PeakEwma implements Balancer, Policy, LoadMeasure {
   readonly name = 'peak-ewma'
@@ -94,8 +94,15 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
   load(endpoint: Endpoint, share: number, now: number): number {
     const pending = endpoint.pending
     const estimate = this.estimate(endpoint, now)
-    if (estimate === 0) return pending === 0 ? 0 : UNKNOWN + pending / share
-    const silence = pending === 0 ? 0 : silenceOf(endpoint, now)
+    const { oldest } = endpoint
+    if (estimate === 0) {
+      if (pending === 0) return 0
+      // Streams alone ask nothing: where they came first, an answer would be waited for as long as they are open.
+      return oldest === undefined
+        ? Math.max(SHORTEST_MS, this.#medianMs) * (pending / share + 1)
+        : UNKNOWN + pending / share
+    }
+    const silence = oldest === undefined ? 0 : now - oldest.startedAt
     const lateMs = this.#lateMs
     const latency = silence > lateMs && silence > estimate ? silence : estimate
     const load = latency * (pending / share + 1)
@@ -104,7 +111,7 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
 
   forces(loser: Endpoint, now: number): boolean {
     if (this.#forceCredit < 1) this.#forceCredit += FORCED_SHARE
-    if (this.#forceCredit < 1 || loser.pending > 0 || loser.estimateMs === 0) return false
+    if (this.#forceCredit < 1 || loser.oldest !== undefined || loser.estimateMs === 0) return false
     const patience = Math.min(UNHEARD_AT_MOST_MS, Math.max(UNHEARD_MS, UNHEARD_FACTOR * loser.estimateMs))
     if (now - loser.estimatedAt < patience) return false
     this.#forceCredit = 0
@@ -147,14 +154,14 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
   #learn(endpoint: Endpoint, sample: number, now: number): void {
     const known = this.estimate(endpoint, now)
     const kept = known === 0 ? 0 : Math.exp(-(now - endpoint.estimatedAt) / MEAN_MS)
-    endpoint.estimateMs = Math.max(0.001, known * kept + sample * (1 - kept))
+    endpoint.estimateMs = Math.max(SHORTEST_MS, known * kept + sample * (1 - kept))
     endpoint.estimatedAt = now
   }
 
   /** Running quantiles: up or down a step with each good answer, so that one slow endpoint does not move them far. */
   #follow(sample: number): void {
     if (this.#medianMs === 0) {
-      this.#medianMs = Math.max(0.001, sample)
+      this.#medianMs = Math.max(SHORTEST_MS, sample)
       this.#lateMs = this.#medianMs
       return
     }
@@ -162,10 +169,4 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
     const late = this.#lateMs * (sample > this.#lateMs ? 1 + LATE_STEP * (1 - LATE_SHARE) : 1 - LATE_STEP * LATE_SHARE)
     this.#lateMs = Math.min(Math.max(late, this.#medianMs), LATE_AT_MOST * this.#medianMs)
   }
-}
-
-function silenceOf(endpoint: Endpoint, now: number): number {
-  let oldest = endpoint.oldest
-  for (let i = 0; oldest?.call.route.streaming && i < LOOK_PAST; i++) oldest = oldest.newer
-  return oldest === undefined || oldest.call.route.streaming ? 0 : now - oldest.startedAt
 }

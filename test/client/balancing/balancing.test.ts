@@ -156,6 +156,33 @@ describe('peak-ewma', () => {
     expect(endpoints[1]!.estimateMs).toBeLessThan(200)
   })
 
+  it('prefers where fewer streams are open, and asks an endpoint of which it knows nothing but its streams', () => {
+    const { clock, endpoints, feed, shares } = setUp(3)
+    // As the execution counts streams: load, and not among those that wait for an answer.
+    endpoints[0]!.pending = 1
+    endpoints[1]!.pending = 2
+    endpoints[2]!.pending = 3
+    expect(shares(600)[2]).toBe(0)
+    for (const each of endpoints) each.pending = 1
+    for (const each of endpoints.slice(1)) feed(each, 10)
+    expect(shares(600)[0]).toBeGreaterThan(0.2)
+    // Once it is being asked, that is enough.
+    const attempt = new Attempt(callAt(clock))
+    attempt.startedAt = clock.now()
+    endpoints[0]!.pending = 2
+    endpoints[0]!.oldest = attempt
+    expect(shares(600)[0]).toBe(0)
+  })
+
+  it('returns to an endpoint not heard of for a second on which nothing but a stream is open', () => {
+    const { clock, endpoints, feed, shares } = setUp(10)
+    for (const [i, each] of endpoints.entries()) feed(each, i === 0 ? 200 : 10)
+    endpoints[0]!.pending = 1
+    clock.advance(1_500)
+    for (const each of endpoints.slice(1)) feed(each, 10)
+    expect(shares(2_000)[0]).toBeGreaterThan(0.005)
+  })
+
   it('returns to an endpoint not heard of for a second, in at most 2 % of picks', () => {
     const { clock, endpoints, feed, shares } = setUp(10)
     for (const [i, each] of endpoints.entries()) feed(each, i === 0 ? 200 : 10)

@@ -1,0 +1,218 @@
+/**
+ * A process that calls a service in one way: through the mesh, or as a user would without it. All send the same headers and parse the
+ * same JSON. Each loads only what its own way needs, so that no other library is in its process.
+ */
+import type { MeshCredentials } from './ground.ts'
+import { answer, driver, givenJob } from './under-test.ts'
+
+export interface ClientJob {
+  readonly way: keyof typeof WAYS
+  /** Where the service's instances are; the mesh finds them by itself. */
+  readonly ports: readonly number[]
+  /** For ways without a mesh: who we are. Without it they speak plaintext. */
+  readonly credentials?: MeshCredentials
+  /** For ways through the mesh. */
+  readonly registry?: string
+  readonly service?: string
+  /** Share of calls that are recorded by an OpenTelemetry SDK; without it there is no SDK. */
+  readonly recorded?: number
+}
+
+type Call = () => Promise<unknown>
+type Around = <T>(work: () => Promise<T>) => Promise<T>
+interface Way {
+  readonly call: Call
+  readonly around?: Around
+}
+
+const PATH = '/items/42'
+/** What the mesh sends of itself: a trace context, and how much time is left. */
+const HEADERS = {
+  traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+  'inmesh-timeout-ms': '9999',
+}
+const TIMEOUT_MS = 10_000
+
+const job = givenJob<ClientJob>()
+const scheme = job.credentials === undefined ? 'http' : 'https'
+const origins = job.ports.map((port) => `${scheme}://127.0.0.1:${port}`)
+let turn = 0
+const origin = (): string => origins[turn++ % origins.length]!
+
+const WAYS = {
+  'undici dispatch': async (): Promise<Way> => {
+    const dispatcher = await agent()
+    const call = (): Promise<unknown> =>
+      new Promise((resolve, reject) => {
+        const chunks: Buffer[] = []
+        dispatcher.dispatch(
+          { origin: origin(), path: PATH, method: 'GET', headers: HEADERS },
+          {
+            onRequestStart() {},
+            onResponseStart() {},
+            onResponseData(_controller, chunk) {
+              chunks.push(chunk)
+            },
+            onResponseEnd() {
+              resolve(JSON.parse(Buffer.concat(chunks).toString()))
+            },
+            onResponseError(_controller, error) {
+              reject(error)
+            },
+          },
+        )
+      })
+    return { call }
+  },
+
+  'undici.request': async () => ({ call: await requestByUndici() }),
+
+  'built-in fetch': async () => ({
+    call: async () => (await fetch(origin() + PATH, { headers: HEADERS })).json(),
+  }),
+
+  'undici fetch': async () => {
+    const { fetch: undiciFetch } = await import('undici')
+    const dispatcher = await agent()
+    return { call: async () => (await undiciFetch(origin() + PATH, { headers: HEADERS, dispatcher })).json() }
+  },
+
+  got: async () => {
+    const [{ default: got }, { Agent }] = await Promise.all([import('got'), import('node:http')])
+    const http = new Agent({ keepAlive: true })
+    const client = got.extend({ agent: { http }, headers: HEADERS, timeout: { request: TIMEOUT_MS } })
+    return { call: () => client(origin() + PATH).json() }
+  },
+
+  axios: async () => {
+    const [{ default: axios }, { Agent }] = await Promise.all([import('axios'), import('node:http')])
+    const client = axios.create({ httpAgent: new Agent({ keepAlive: true }), headers: HEADERS, timeout: TIMEOUT_MS })
+    return { call: async () => (await client.get(origin() + PATH)).data }
+  },
+
+  /** What one would put together of well-known parts: breaker and timeout, retries, trace context, undici. */
+  'hand-assembled': async () => {
+    const { default: CircuitBreaker } = await import('opossum')
+    const { default: pRetry } = await import('p-retry')
+    const { context, propagation, trace, ROOT_CONTEXT } = await import('@opentelemetry/api')
+    const { NodeTracerProvider } = await import('@opentelemetry/sdk-trace-node')
+    const { request } = await import('undici')
+    const dispatcher = await agent()
+    new NodeTracerProvider().register()
+    const send = async (path: string, signal: AbortSignal): Promise<unknown> => {
+      const headers: Record<string, string> = { 'inmesh-timeout-ms': HEADERS['inmesh-timeout-ms'] }
+      propagation.inject(context.active(), headers)
+      const { statusCode, body } = await request(origin() + path, { headers, dispatcher, signal })
+      if (statusCode < 500) return body.json()
+      await body.dump()
+      throw new Error(`status ${statusCode}`)
+    }
+    const breaker = new CircuitBreaker(
+      (path: string) => {
+        const deadline = AbortSignal.timeout(TIMEOUT_MS)
+        return pRetry(() => send(path, deadline), { retries: 2, signal: deadline })
+      },
+      { timeout: TIMEOUT_MS, errorThresholdPercentage: 50, volumeThreshold: 20 },
+    )
+    const [, traceId, spanId] = HEADERS.traceparent.split('-')
+    const served = trace.setSpanContext(ROOT_CONTEXT, { traceId: traceId!, spanId: spanId!, traceFlags: 1 })
+    return { call: () => breaker.fire(PATH), around: (work) => context.with(served, work) }
+  },
+
+  cockatiel: async () => {
+    const { ConsecutiveBreaker, circuitBreaker, handleAll, retry, TimeoutStrategy, timeout, wrap } = await import(
+      'cockatiel'
+    )
+    const { request } = await import('undici')
+    const dispatcher = await agent()
+    const policy = wrap(
+      retry(handleAll, { maxAttempts: 2 }),
+      circuitBreaker(handleAll, { halfOpenAfter: 5_000, breaker: new ConsecutiveBreaker(20) }),
+      timeout(TIMEOUT_MS, TimeoutStrategy.Cooperative),
+    )
+    const call: Call = () =>
+      policy.execute(async ({ signal }) =>
+        (await request(origin() + PATH, { headers: HEADERS, dispatcher, signal })).body.json(),
+      )
+    return { call }
+  },
+
+  /** Everything on, inside a request that is being served: deadline, trace and cancellation are inherited from it. */
+  'inmesh http()': async () => {
+    const mesh = await joined()
+    const client = mesh.http(job.service!)
+    return { call: async () => (await client.get(PATH)).json(), around: await whileServing(mesh) }
+  },
+
+  'inmesh fetch()': async () => {
+    const mesh = await joined()
+    const url = `http://${job.service}${PATH}`
+    return { call: async () => (await mesh.fetch(url)).json(), around: await whileServing(mesh) }
+  },
+
+  /** A call that nothing inherits from: it begins a trace of its own. */
+  'inmesh http(), own trace': async () => {
+    if (job.recorded !== undefined) {
+      const { startTracing } = await import('inmesh/tracing')
+      const exporter = { export: (_spans: unknown, done: (result: { code: number }) => void) => done({ code: 0 }) }
+      await startTracing({
+        serviceName: 'checkout',
+        exporter: { ...exporter, shutdown: async () => {} },
+        sampleRatio: job.recorded,
+      })
+    }
+    const client = (await joined()).http(job.service!)
+    return { call: async () => (await client.get(PATH)).json() }
+  },
+} satisfies Record<string, () => Promise<Way>>
+
+async function requestByUndici(): Promise<Call> {
+  const { request } = await import('undici')
+  const dispatcher = await agent()
+  return async () => (await request(origin() + PATH, { headers: HEADERS, dispatcher })).body.json()
+}
+
+async function agent() {
+  const { Agent } = await import('undici')
+  const { credentials } = job
+  if (credentials === undefined) return new Agent()
+  const { key, cert, ca } = credentials
+  // The servers' certificates name a service and no host.
+  const checkServerIdentity = (): undefined => undefined
+  return new Agent({ connect: { key, cert, ca: [...ca], minVersion: 'TLSv1.3', checkServerIdentity } })
+}
+
+async function joined() {
+  const { joinMesh } = await import('inmesh')
+  return joinMesh({
+    service: 'checkout',
+    registry: job.registry!,
+    stateDir: 'memory',
+    handleSignals: false,
+    joinTimeout: '30s',
+  })
+}
+
+/** Runs work inside the handler of a request to ourselves. */
+async function whileServing(mesh: Awaited<ReturnType<typeof joined>>): Promise<Around> {
+  const { request } = await import('node:http')
+  let work: (() => Promise<void>) | undefined
+  const server = await mesh.serve(
+    async (_request, response) => {
+      await work!()
+      response.end()
+    },
+    { mode: 'plaintext', host: '127.0.0.1' },
+  )
+  return <T>(wanted: () => Promise<T>): Promise<T> =>
+    new Promise((resolve, reject) => {
+      work = () => wanted().then(resolve, reject)
+      const headers = { ...HEADERS, 'inmesh-timeout-ms': '60000' }
+      request({ port: server.port, host: '127.0.0.1', headers }, (response) => response.resume())
+        .on('error', reject)
+        .end()
+    })
+}
+
+const way: Way = await WAYS[job.way]()
+answer(driver(way.call, way.around))

@@ -1,0 +1,133 @@
+/**
+ * `npm run compare`: the same two services under the same open-loop load, called in four ways: directly in plain text, directly with
+ * mutual TLS, through a pair of sidecar proxies, and with inmesh. What each costs while nothing is wrong, and what becomes of the
+ * requests when something is. Linux only: CPU time and memory come from /proc.
+ */
+import { availableParallelism, loadavg } from 'node:os'
+import { Processes } from '../../examples/demo/processes.ts'
+import { FAULTS, type FaultResult, measureFault } from './faults.ts'
+import { figuresOf } from './figures.ts'
+import { Load } from './load/load.ts'
+import { describeMachine } from './machine.ts'
+import { type Plan, planOf, USAGE } from './options.ts'
+import { type Comparison, writeReport } from './report.ts'
+import { print } from './screen.ts'
+import { measureSteady } from './steady.ts'
+import { makeCertificates } from './ways/certificates.ts'
+import { Direct } from './ways/direct.ts'
+import { findEnvoy } from './ways/envoy.ts'
+import { findHaproxy } from './ways/haproxy.ts'
+import { Inmesh } from './ways/inmesh.ts'
+import { Sidecar } from './ways/sidecar.ts'
+import { WAYS } from './ways/way.ts'
+
+const NO_PROXY = `There is no sidecar to compare with: neither envoy nor haproxy is on the PATH.
+Debian, Ubuntu: apt-get install haproxy`
+
+async function compare(plan: Plan, processes: Processes): Promise<Comparison> {
+  const say = (line: string): void => console.log(`  · ${line}`)
+  const proxy = findEnvoy() ?? findHaproxy()
+  if (proxy === undefined) throw new Error(NO_PROXY)
+  const certificates = makeCertificates(processes.directory)
+  const ways = [
+    new Direct(processes),
+    new Direct(processes, certificates),
+    new Sidecar(processes, proxy, certificates),
+    new Inmesh(processes),
+  ]
+  const startedAt = new Date()
+  const busyBefore = loadavg()[0]!
+  say(`starting ${WAYS.length} ways: ${WAYS.join(', ')}; the sidecar is ${proxy.version}`)
+  const load = new Load(processes)
+  await load.start()
+  for (const way of ways) await way.start()
+  const rounds = await measureSteady(
+    ways,
+    load,
+    {
+      rounds: plan.rounds,
+      seconds: plan.secondsPerRound,
+      warmUpSeconds: plan.warmUpSeconds,
+      perSecond: plan.rate,
+      postShare: plan.postShare,
+    },
+    say,
+  )
+  const faults = new Map<string, ReadonlyMap<string, FaultResult>>()
+  const faultPlan = { seconds: plan.faultSeconds, perSecond: plan.faultRate, postShare: plan.postShare }
+  for (const fault of FAULTS) {
+    say(`${fault.name}: all ways at once, ${plan.faultRate} requests/s each`)
+    faults.set(fault.key, await measureFault(fault, ways, load, faultPlan))
+  }
+  return {
+    plan,
+    proxy: { program: proxy.program, version: proxy.version },
+    startedAt,
+    machine: describeMachine(),
+    busy: { before: busyBefore, after: loadavg()[0]!, cores: availableParallelism() },
+    shapes: new Map(ways.map((way) => [way.name, { hops: way.hops, processes: way.running().length }])),
+    rounds,
+    faults,
+    figures: figuresOf(rounds, faults),
+  }
+}
+
+async function main(): Promise<number> {
+  let plan: Plan
+  try {
+    plan = planOf(process.argv.slice(2))
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${USAGE}`)
+    return 2
+  }
+  const processes = new Processes(false)
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      processes.killAll()
+      process.exit(130)
+    })
+  }
+  try {
+    const comparison = await compare(plan, processes)
+    const path = writeReport(comparison, plan.out)
+    print(comparison)
+    console.log(`\nReport and charts: ${path}`)
+    if (plan.json) console.log(JSON.stringify(summary(comparison)))
+    return 0
+  } catch (error) {
+    console.error((error as Error).message)
+    if (processes.log.length > 0) console.error(processes.log.slice(-40).join('\n'))
+    return 1
+  } finally {
+    processes.killAll()
+  }
+}
+
+function summary({ figures, proxy, plan, faults }: Comparison): object {
+  const { cpuAddedOverSidecar, p50AddedOverSidecar, failed, failedPosts, duplicated, repeatedGets, ways } = figures
+  return {
+    cpuAddedOverSidecar: round(cpuAddedOverSidecar.median),
+    p50AddedOverSidecar: round(p50AddedOverSidecar.median),
+    failed,
+    duplicated,
+    failedPosts,
+    repeatedGets,
+    sidecar: proxy.version,
+    rate: plan.rate,
+    cpuPer1000: Object.fromEntries(WAYS.map((way) => [way, round(ways[way].cpu.median)])),
+    p50Ms: Object.fromEntries(WAYS.map((way) => [way, round(ways[way].p50Ms.median)])),
+    memoryMb: Object.fromEntries(WAYS.map((way) => [way, Math.round(ways[way].memoryMb)])),
+    failedByFault: Object.fromEntries(
+      [...faults].map(([key, results]) => [
+        key,
+        Object.fromEntries(WAYS.map((way) => [way, results.get(way)!.load.gets.failed])),
+      ]),
+    ),
+  }
+}
+
+function round(value: number): number {
+  return Math.round(value * 1000) / 1000
+}
+
+process.exitCode = await main()

@@ -1,0 +1,47 @@
+/**
+ * Ports that stay ours while nothing listens on them: below the range from which the kernel takes the ports of outgoing connections
+ * (32768 and up on Linux), or a killed instance could find its port taken when it comes back.
+ */
+import { once } from 'node:events'
+import net from 'node:net'
+import { setTimeout as wait } from 'node:timers/promises'
+
+const FIRST = 15_000
+const COUNT = 15_000
+const OPEN_BOUND_MS = 10_000
+
+const taken = new Set<number>()
+
+export async function freePort(): Promise<number> {
+  for (let tries = 0; tries < 1_000; tries++) {
+    const port = FIRST + Math.floor(Math.random() * COUNT)
+    if (taken.has(port)) continue
+    const server = net.createServer().listen(port, '127.0.0.1')
+    const listening = await once(server, 'listening').then(
+      () => true,
+      () => false,
+    )
+    if (!listening) continue
+    server.close()
+    await once(server, 'close')
+    taken.add(port)
+    return port
+  }
+  throw new Error(`no free port from ${FIRST} to ${FIRST + COUNT - 1}`)
+}
+
+/** Resolves when somebody listens there. */
+export async function listening(port: number): Promise<void> {
+  const untilAt = performance.now() + OPEN_BOUND_MS
+  for (;;) {
+    const socket = net.connect(port, '127.0.0.1')
+    const open = await once(socket, 'connect').then(
+      () => true,
+      () => false,
+    )
+    socket.destroy()
+    if (open) return
+    if (performance.now() > untilAt) throw new Error(`nobody listens on port ${port} after ${OPEN_BOUND_MS / 1000} s`)
+    await wait(20)
+  }
+}

@@ -1,0 +1,13 @@
+/** All questions one after the other: `npm run bench -- [--quick] [--json]`. Each file also runs by itself, after `npm run build`. */
+import { endpoints } from './endpoints.ts'
+import { runQuestions } from './harness.ts'
+import { httpClient } from './http-client.ts'
+import { httpServer } from './http-server.ts'
+import { policies } from './policies.ts'
+import { registry } from './registry.ts'
+import { spans } from './spans.ts'
+import { startUp } from './start-up.ts'
+
+const quick = process.argv.includes('--quick')
+// Spans have no target.
+await runQuestions([httpClient, httpServer, ...(quick ? [] : [spans]), policies, startUp, endpoints, registry])

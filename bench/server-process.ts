@@ -1,0 +1,62 @@
+/** A process that serves 1 KB of JSON: bare, or inside a mesh, or as several services at once. */
+import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { joinMesh } from 'inmesh'
+import type { MeshCredentials } from './ground.ts'
+import { answer, givenJob } from './under-test.ts'
+
+export interface ServerJob {
+  readonly registry: string
+  /** One port each, in this order. */
+  readonly doors: readonly Door[]
+}
+
+export type Door =
+  | { readonly kind: 'mesh'; readonly service: string; readonly mode: 'plaintext' | 'strict' }
+  | { readonly kind: 'bare'; readonly credentials?: MeshCredentials }
+
+export interface ServerReady {
+  readonly ports: readonly number[]
+}
+
+const BODY = JSON.stringify({
+  items: Array.from({ length: 20 }, (_, id) => ({ id: 1_000 + id, name: `item number ${id % 10}`, price: 100 + id })),
+})
+
+const handler: RequestListener = (_request, response) => {
+  response.writeHead(200, { 'content-type': 'application/json', 'content-length': BODY.length })
+  response.end(BODY)
+}
+
+async function open(door: Door, registry: string): Promise<number> {
+  if (door.kind === 'mesh') {
+    const mesh = await joinMesh({
+      service: door.service,
+      registry,
+      stateDir: 'memory',
+      handleSignals: false,
+      joinTimeout: '30s',
+    })
+    return (await mesh.serve(handler, { host: '127.0.0.1', mode: door.mode })).port
+  }
+  const { credentials } = door
+  const server: Server =
+    credentials === undefined
+      ? createServer(handler)
+      : createTlsServer({ ...tlsOf(credentials), requestCert: true, rejectUnauthorized: true }, handler)
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve)
+  })
+  // As long as ours, so that no connection is made anew between rounds.
+  server.keepAliveTimeout = 65_000
+  return (server.address() as AddressInfo).port
+}
+
+function tlsOf({ key, cert, ca }: MeshCredentials) {
+  return { key, cert, ca: [...ca], minVersion: 'TLSv1.3' as const }
+}
+
+const { registry, doors } = givenJob<ServerJob>()
+const ports = await Promise.all(doors.map((door) => open(door, registry)))
+answer({}, { ports } satisfies ServerReady)

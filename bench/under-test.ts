@@ -1,0 +1,99 @@
+/**
+ * The other end of `harness.ts`, for a process that is measured or that drives one: it answers what it is asked, one question at a
+ * time, and tells its CPU time and how much it has allocated. Nothing here runs while calls are measured but the driver's own loop.
+ */
+import { GCProfiler } from 'node:v8'
+
+/** What a process does for whoever asks, by name. */
+export type Answers = Readonly<Record<string, (given: never) => unknown>>
+
+export interface RunJob {
+  readonly calls: number
+  readonly concurrency: number
+}
+
+/** One run of a driver. */
+export interface Run {
+  readonly elapsedMs: number
+  readonly p50Ms: number
+  readonly p99Ms: number
+}
+
+/** What this process was started with; see `Subject.start`. */
+export function givenJob<T>(): T {
+  return JSON.parse(process.argv[2] ?? 'null') as T
+}
+
+/** Answers from now on, until the parent goes away. `ready` is what the parent hears first. */
+export function answer(answers: Answers, ready: unknown = {}): void {
+  const all: Answers = { ...accounts(), ...answers }
+  process.on('message', async ({ id, ask, given }: { id: number; ask: string; given: never }) => {
+    try {
+      process.send!({ id, told: (await all[ask]!(given)) ?? null })
+    } catch (error) {
+      process.send!({ id, failed: error instanceof Error ? error.stack : String(error) })
+    }
+  })
+  process.on('disconnect', () => process.exit())
+  process.send!({ id: 0, told: ready })
+}
+
+/** For a process that makes the calls: `call` is one, its answer read to the end. `around` runs each run of them. */
+export function driver(
+  call: () => Promise<unknown>,
+  around: <T>(work: () => Promise<T>) => Promise<T> = (work) => work(),
+): Answers {
+  return { run: (job: RunJob) => around(() => drive(call, job)) }
+}
+
+async function drive(call: () => Promise<unknown>, { calls, concurrency }: RunJob): Promise<Run> {
+  const latencies = new Float64Array(calls)
+  let next = 0
+  const worker = async (): Promise<void> => {
+    for (let i = next++; i < calls; i = next++) {
+      const before = performance.now()
+      await call()
+      latencies[i] = performance.now() - before
+    }
+  }
+  const before = performance.now()
+  await Promise.all(Array.from({ length: concurrency }, worker))
+  const elapsedMs = performance.now() - before
+  latencies.sort()
+  return { elapsedMs, p50Ms: latencies[calls >> 1]!, p99Ms: latencies[Math.floor(calls * 0.99)]! }
+}
+
+function accounts(): Answers {
+  let profiler: GCProfiler | undefined
+  let usedBefore = 0
+  return {
+    cpu: () => {
+      const { user, system } = process.cpuUsage()
+      return user + system
+    },
+    memory: () => process.memoryUsage(),
+    /** What is reachable, after everything else was collected; needs `--expose-gc`. */
+    heap: async () => {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      globalThis.gc!()
+      globalThis.gc!()
+      const { heapUsed, arrayBuffers } = process.memoryUsage()
+      return heapUsed + arrayBuffers
+    },
+    countBytes: () => {
+      profiler = new GCProfiler()
+      usedBefore = process.memoryUsage().heapUsed
+      profiler.start()
+    },
+    /** Bytes put on the heap since `countBytes`: what is there, and what each collection took away. */
+    bytes: () => {
+      const used = process.memoryUsage().heapUsed
+      const collected = profiler!
+        .stop()!
+        .statistics.map(
+          ({ beforeGC, afterGC }) => beforeGC.heapStatistics.usedHeapSize - afterGC.heapStatistics.usedHeapSize,
+        )
+      return collected.reduce((sum, bytes) => sum + bytes, used - usedBefore)
+    },
+  }
+}

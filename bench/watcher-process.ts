@@ -1,0 +1,31 @@
+/** A process in the mesh that watches a service, tells what it knows of it, and calls another one meanwhile. */
+import { joinMesh } from 'inmesh'
+import { answer, driver, givenJob } from './under-test.ts'
+
+export interface WatcherJob {
+  readonly registry: string
+  readonly called: string
+}
+
+const { registry, called } = givenJob<WatcherJob>()
+const mesh = await joinMesh({
+  service: 'watcher',
+  registry,
+  stateDir: 'memory',
+  handleSignals: false,
+  joinTimeout: '30s',
+})
+const client = mesh.http(called)
+await (await client.get('/')).text()
+
+answer({
+  ...driver(async () => (await client.get('/items/42')).json()),
+  watch: (service: string) => {
+    mesh.http(service)
+  },
+  /** How many endpoints of a service are known. */
+  known: (service: string) => {
+    const gauge = new RegExp(`^inmesh_client_endpoints\\{[^}]*peer="${service}"[^}]*\\} (\\d+)$`, 'gm')
+    return [...mesh.metrics().matchAll(gauge)].reduce((sum, [, count]) => sum + Number(count), 0)
+  },
+})
