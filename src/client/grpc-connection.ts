@@ -6,6 +6,7 @@
  * dialing -> ready: it stands · dialing -> failed: refused or too slow
  * ready -> retired: replaced (rotation, silence, drain) · ready -> idle: the peer closed it; the next call dials again
  */
+import type { ClientHttp2Session } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
 import type { Timer } from '../core/clock.ts'
 import type { ErrorCode } from '../core/errors.ts'
@@ -38,6 +39,7 @@ export class GrpcConnection {
   #extended = false
   #refused: RefusedPeer | undefined
   #closed = false
+  #session: ClientHttp2Session | undefined
 
   constructor(pool: GrpcPool, transport: GrpcTransport) {
     this.#pool = pool
@@ -106,7 +108,25 @@ export class GrpcConnection {
     this.#closed = true
     this.#stopTimer()
     this.channel.close()
+    // A stream that was cut while nobody read it would keep it open for ever. What was written leaves first.
+    if (this.#session !== undefined) setImmediate(destroy, this.#session)
     this.#pool.closed(this)
+  }
+
+  /**
+   * After a GOAWAY, streams that had begun may still end on the connection, and its session is closed for all else: Node lets no PING out, and
+   * grpc-js takes that for a peer that has gone and cuts them. So nobody asks any more; that the peer bounds their time is on its side.
+   */
+  attend(): void {
+    const { pool } = (this.channel as unknown as Internals).internalChannel.subchannelPool
+    for (const { subchannel } of Object.values(pool).flat()) {
+      const { transport } = subchannel
+      if (transport === null) continue
+      this.#session = transport.session
+      transport.session.once('goaway', () => {
+        transport.keepaliveTimeMs = -1
+      })
+    }
   }
 
   tooSlow(): void {
@@ -130,7 +150,11 @@ export class GrpcConnection {
     if (state === READY || state === TRANSIENT_FAILURE || state === SHUTDOWN) {
       this.#dialing = false
       this.#stopTimer()
-      if (state === READY) this.heardAt = this.#transport.clock.now()
+      if (state === READY) {
+        this.heardAt = this.#transport.clock.now()
+        // grpc-js tells first, and then notes what it told of.
+        process.nextTick(attend, this)
+      }
       this.#pool.dialed(this, state === READY)
     } else this.channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, () => this.#watch())
   }
@@ -159,6 +183,25 @@ export class GrpcConnection {
     if (this.#timer !== undefined) this.#transport.clock.stopTimer(this.#timer)
     this.#timer = undefined
   }
+}
+
+/** What grpc-js keeps for itself: pinned by tests against the oldest and the newest version that we take. */
+interface Internals {
+  readonly internalChannel: {
+    readonly subchannelPool: { readonly pool: Readonly<Record<string, readonly { readonly subchannel: Subchannel }[]>> }
+  }
+}
+
+interface Subchannel {
+  readonly transport: { keepaliveTimeMs: number; readonly session: ClientHttp2Session } | null
+}
+
+function attend(connection: GrpcConnection): void {
+  connection.attend()
+}
+
+function destroy(session: ClientHttp2Session): void {
+  session.destroy()
 }
 
 const IPV4 = /^\d{1,3}(?:\.\d{1,3}){3}$/

@@ -25,17 +25,20 @@ export interface GrpcTransportSettings {
   readonly connectTimeoutMs: number
   readonly maxWaiting: number
   readonly rotationSpreadMs: number
+  readonly keepaliveMs: number
 }
 
-/** As for HTTP (http-transport): a second to connect (F5); so many may wait for it; a rotation within two seconds. */
+/**
+ * As for HTTP (http-transport): a second to connect (F5); so many may wait for it; a rotation within two seconds. A peer that vanished without a
+ * word is found within 15 s while a call runs; grpc-js sends no pings by default (F9, 0.27).
+ */
 const SETTINGS: GrpcTransportSettings = Object.freeze({
   connectTimeoutMs: 1_000,
   maxWaiting: 1_024,
   rotationSpreadMs: 2_000,
+  keepaliveMs: 10_000,
 })
 
-/** A peer that vanished without a word is found within 15 s while a call runs; grpc-js sends no pings by default (F9, 0.27). */
-const KEEPALIVE_MS = 10_000
 const KEEPALIVE_TIMEOUT_MS = 5_000
 /** Of a received message, as grpc-js itself has it. */
 export const LARGEST_MESSAGE = 4_194_304
@@ -87,7 +90,7 @@ export class GrpcTransport {
       'grpc.use_local_subchannel_pool': 1,
       // 8 kB a channel; whoever wants channelz has it for the channels of their own.
       'grpc.enable_channelz': 0,
-      'grpc.keepalive_time_ms': KEEPALIVE_MS,
+      'grpc.keepalive_time_ms': this.settings.keepaliveMs,
       'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
       'grpc.client_idle_timeout_ms': IDLE_MS,
     })

@@ -30,6 +30,26 @@ describe('the connection of an endpoint', () => {
     expect(rig.cluster.endpoints.filter(({ transport }) => transport !== undefined)).toHaveLength(1)
   })
 
+  it('lets streams end that had begun before a GOAWAY, however long they take', async () => {
+    const rest = Promise.withResolvers<void>()
+    const server = await serveGrpc(async (call) => {
+      await call.message()
+      call.send(stock('first'))
+      call.goAway()
+      await rest.promise
+      call.send(stock('last'))
+      call.finish()
+    })
+    const rig = grpcRigOver([server.port], { settings: { keepaliveMs: 50 } })
+    const answers: string[] = []
+    for await (const { sku } of rig.client.promises.watch({ sku: 'a' })) {
+      answers.push(sku)
+      // Several pings would have been due.
+      if (sku === 'first') setTimeout(rest.resolve, 400)
+    }
+    expect(answers).toEqual(['first', 'last'])
+  })
+
   it('is one, for calls of all kinds at once and of all clients', async () => {
     const server = await serveGrpc(answerWell)
     const rig = grpcRigOver([server.port])
