@@ -65,8 +65,8 @@ function added(rounds: Rounds, of: (sample: Sample) => number): Record<WayName, 
 
 /** The median is that of the differences, which a round in which the machine was busy with something else moves less than ratios. */
 function overSidecar(added: Record<WayName, number[]>): Spread {
-  const { min, max } = spread(added.inmesh.map((value, round) => value / added.sidecar[round]!))
-  return { median: spread(added.inmesh).median / spread(added.sidecar).median, min, max }
+  const { low, high } = spread(added.inmesh.map((value, round) => value / added.sidecar[round]!))
+  return { median: spread(added.inmesh).median / spread(added.sidecar).median, low, high }
 }
 
 function wayFigures(rounds: Rounds, way: WayName): WayFigures {

@@ -8,7 +8,7 @@ export const DEFAULT_RATE = 1_000
 
 export const USAGE = `npm run compare -- [--quick] [--json] [--out DIR] [--rate N]
 
-  --quick     fewer and shorter rounds: about 90 s instead of about 6 min
+  --quick     fewer and shorter rounds: about 85 s instead of about 5 min
   --json      the figures as the last line
   --out DIR   where report and charts go (default bench/results)
   --rate N    requests per second while nothing is wrong, 10 to 5000 (default 1000)`
@@ -44,7 +44,7 @@ export function planOf(args: readonly string[]): Plan {
   if (!(rate >= 10 && rate <= 5_000)) throw new Error(`--rate: expected a number from 10 to 5000, got '${values.rate}'`)
   const { quick, json, out } = values
   const lengths = quick
-    ? { rounds: 4, secondsPerRound: 2, warmUpSeconds: 2, faultSeconds: 4 }
-    : { rounds: 11, secondsPerRound: 4, warmUpSeconds: 5, faultSeconds: 10 }
+    ? { rounds: 4, secondsPerRound: 1.5, warmUpSeconds: 1, faultSeconds: 3 }
+    : { rounds: 20, secondsPerRound: 2, warmUpSeconds: 5, faultSeconds: 10 }
   return { quick, json, out, rate, faultRate: 100, postShare: 0.1, ...lengths }
 }

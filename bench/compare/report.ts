@@ -43,7 +43,7 @@ export function charts({ figures, faults, plan }: Comparison): Record<'cpu' | 'l
   return {
     cpu: {
       title: `CPU of all processes at ${plan.rate} requests/s`,
-      unit: 'CPU seconds per 1,000 requests (median; whiskers: least and most of all rounds)',
+      unit: 'CPU seconds per 1,000 requests (median; whiskers: the middle half of the rounds)',
       groups: bars(
         (way) => way,
         (way) => ({
@@ -55,13 +55,14 @@ export function charts({ figures, faults, plan }: Comparison): Record<'cpu' | 'l
     },
     latency: {
       title: `Latency added over direct plaintext at ${plan.rate} requests/s`,
-      unit: 'ms, counted from when a request was due (median of rounds)',
+      unit: 'ms, counted from when a request was due (median; whiskers: the middle half of the rounds)',
       names: WAYS,
       groups: (['p50', 'p90', 'p99'] as const).map((name) => ({
         label: name,
         bars: WAYS.slice(1).map((way) => ({
           label: way,
           parts: [{ name: way, value: figures.ways[way][added[name]].median }],
+          whisker: figures.ways[way][added[name]],
         })),
       })),
     },
@@ -134,8 +135,8 @@ ${verdicts(comparison)
 ## While nothing is wrong
 
 ${plan.rate} requests/s, open loop, latency from when a request was due; ${plan.rounds} rounds of ${plan.secondsPerRound} s each, the ways taking turns, each after half
-a second that is not counted, in which connections are made. Medians (least to most
-of all rounds). CPU: all processes of a way together, children and kernel included, without the load generator. Added: over direct
+a second that is not counted, in which connections are made. Medians (and
+between which values the middle half of the rounds lies). CPU: all processes of a way together, children and kernel included, without the load generator. Added: over direct
 plaintext in the same round. Memory: resident, summed over the processes, so code that processes share counts in each.
 Hops: connections from checkout to inventory.
 
@@ -143,7 +144,7 @@ ${grid(['way', 'CPU s per 1,000', 'added', 'memory MB', 'p50 ms', 'p50 added', '
 
 ![CPU](compare-cpu.svg)
 
-CPU seconds per 1,000 requests by who used them:
+CPU seconds per 1,000 requests by who used them, each a median of its own, so they do not add up exactly:
 
 ${grid(['way', ...ROLES], roles)}
 

@@ -26,7 +26,10 @@ export function print(comparison: Comparison): void {
   })
   console.log()
   console.log(
-    table(`Nothing is wrong, ${plan.rate} requests/s: medians of ${plan.rounds} rounds (least to most)`, costs),
+    table(
+      `Nothing is wrong, ${plan.rate} requests/s: medians of ${plan.rounds} rounds (between which the middle half lies)`,
+      costs,
+    ),
   )
   const failures = FAULTS.map(({ key, name }) => {
     const cells = WAYS.map((way) => {
@@ -75,6 +78,6 @@ export function verdicts({ figures }: Comparison): string[] {
   ]
 }
 
-export function ranged({ median, min, max }: Spread, digits: number): string {
-  return `${median.toFixed(digits)} (${min.toFixed(digits)} to ${max.toFixed(digits)})`
+export function ranged({ median, low, high }: Spread, digits: number): string {
+  return `${median.toFixed(digits)} (${low.toFixed(digits)} to ${high.toFixed(digits)})`
 }

@@ -6,10 +6,11 @@ export function percentile(values: readonly number[], share: number): number {
   return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN
 }
 
+/** The median, and between which values the middle half lies: one round that was disturbed moves neither. */
 export interface Spread {
   readonly median: number
-  readonly min: number
-  readonly max: number
+  readonly low: number
+  readonly high: number
 }
 
 /** Of an even number of values, the mean of the two in the middle. */
@@ -17,5 +18,5 @@ export function spread(values: readonly number[]): Spread {
   const sorted = Float64Array.from(values).sort()
   const half = sorted.length >> 1
   const median = sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2
-  return { median, min: sorted[0]!, max: sorted.at(-1)! }
+  return { median, low: percentile(values, 0.25), high: percentile(values, 0.75) }
 }

@@ -4,7 +4,7 @@ export interface Bar {
   readonly label: string
   /** From the bottom up; parts with the same name have the same colour. */
   readonly parts: readonly { readonly name: string; readonly value: number }[]
-  readonly whisker?: { readonly min: number; readonly max: number }
+  readonly whisker?: { readonly low: number; readonly high: number }
 }
 
 export interface Chart {
@@ -29,8 +29,8 @@ const FONT = 'font-family="system-ui, sans-serif"'
 export function barChart({ title, unit, groups, ...chart }: Chart): string {
   const bars = groups.flatMap((group) => group.bars)
   const names = chart.names ?? [...new Set(bars.flatMap((bar) => bar.parts.map(({ name }) => name)))]
-  const top = niceTop(Math.max(0, ...bars.map((bar) => Math.max(heightOf(bar), bar.whisker?.max ?? 0))))
-  const bottom = -niceTop(Math.max(0, ...bars.map((bar) => -Math.min(heightOf(bar), bar.whisker?.min ?? 0))))
+  const top = niceTop(Math.max(0, ...bars.map((bar) => Math.max(heightOf(bar), bar.whisker?.high ?? 0))))
+  const bottom = -niceTop(Math.max(0, ...bars.map((bar) => -Math.min(heightOf(bar), bar.whisker?.low ?? 0))))
   const plot = HEIGHT - TOP - BOTTOM
   const y = (value: number): number => TOP + (plot * (top - value)) / (top - bottom || 1)
   const lines = [
@@ -70,12 +70,12 @@ function drawBar(bar: Bar, x: number, width: number, y: (value: number) => numbe
   }
   const middle = x + width / 2
   if (bar.whisker !== undefined) {
-    const { min, max } = bar.whisker
+    const { low, high } = bar.whisker
     lines.push(
-      `<path d="M${fix(middle)} ${fix(y(min))}V${fix(y(max))}M${fix(middle - 4)} ${fix(y(min))}h8M${fix(middle - 4)} ${fix(y(max))}h8" stroke="#333" fill="none"/>`,
+      `<path d="M${fix(middle)} ${fix(y(low))}V${fix(y(high))}M${fix(middle - 4)} ${fix(y(low))}h8M${fix(middle - 4)} ${fix(y(high))}h8" stroke="#333" fill="none"/>`,
     )
   }
-  const tip = y(Math.max(level, bar.whisker?.max ?? 0, 0)) - 5
+  const tip = y(Math.max(level, bar.whisker?.high ?? 0, 0)) - 5
   lines.push(text(middle, tip, short(level), { anchor: 'middle', size: 11 }))
   lines.push(text(middle, HEIGHT - BOTTOM + 16, bar.label, { anchor: 'middle', size: 11 }))
   return lines

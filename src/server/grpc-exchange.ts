@@ -154,10 +154,7 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     const fault = this.#drawFault()
     if (fault === undefined) this.#pass()
     else if (fault.delayMs === 0) this.#suffer(fault)
-    else {
-      this.stream.on('error', ignore)
-      this.clock.startBackgroundTimer(fault.delayMs, (exchange) => exchange.#suffer(fault), this)
-    }
+    else this.clock.startBackgroundTimer(fault.delayMs, (exchange) => exchange.#suffer(fault), this)
   }
 
   get health(): GrpcHealth {
@@ -230,7 +227,9 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   sendStatus(status: Status): void {
     status.metadata?.remove(NOT_EXECUTED)
     this.#status ??= status.code
-    this.#inner!.sendStatus(status)
+    // What a handler threw is not for the caller; grpc-js told it up to 1.14.6.
+    const threw = status.code === GRPC_STATUS.UNKNOWN && status.details.startsWith('Server method handler threw error')
+    this.#inner!.sendStatus(threw ? { ...status, details: 'Unknown error' } : status)
   }
 
   startRead(): void {
@@ -394,8 +393,6 @@ function withoutLimits(stack: Stack): Stack {
   return made
 }
 
-function ignore(): void {}
-
 function hear(exchange: GrpcExchange): void {
   exchange.hear(false)
 }
@@ -411,8 +408,6 @@ export function respond(
   more: Readonly<Record<string, string>> = {},
 ): void {
   if (stream.destroyed || stream.closed || stream.headersSent) return
-  // Without a listener, a caller that breaks off would end the process.
-  stream.on('error', ignore)
   stream.respond(
     {
       ':status': 200,

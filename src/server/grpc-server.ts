@@ -242,17 +242,9 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
     this.#injector.injectConnection(socket)
   }
 
-  /**
-   * A handler that begins with the stream, not with the end of its request, hears of it one turn of the loop late: the streams of a flood
-   * are reset by then, or their session is gone.
-   */
+  /** One turn of the loop late: the streams of a flood are reset, or their session is gone, before a handler hears of them. */
   #begin(begun: Begun): void {
-    const type = this.#internals.handlers.get(begun.headers[':path'] ?? '')?.type
-    if (type === 'unary' || type === 'serverStream') {
-      this.#open(begun)
-      return
-    }
-    // Before that turn its session may fail.
+    // Before that turn its session may fail, and an error that nobody hears ends the process.
     begun.stream.on('error', ignore)
     if (this.#begun.push(begun) === 1) setImmediate(openAll, this)
   }
@@ -265,19 +257,14 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
   }
 
   #open({ stream, headers, raw }: Begun): void {
-    // Gone already, or of a session that nobody has judged; an error that nobody hears ends the process.
-    if (stream.destroyed || stream.closed) {
-      stream.on('error', ignore)
-      return
-    }
+    // Gone already, or of a session that nobody has judged.
+    if (stream.destroyed || stream.closed) return
     const session = stream.session
     const connection = session === undefined ? undefined : connectionOf(session)
     if (connection === undefined) {
-      stream.on('error', ignore)
       stream.close()
       return
     }
-    // Then its guard hears the errors of its streams.
     if (connection.flooded) return
     const head = readGrpcHead(headers, raw)
     if (head === undefined) {
