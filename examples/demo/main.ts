@@ -135,7 +135,13 @@ async function runPhases(visitor: Mesh): Promise<Finished[]> {
     }, 250)
     let broken: string | undefined
     try {
-      await phase.run({ processes, seconds, askPrices: () => askPrices(visitor), say: (line) => screen.say(line) })
+      await phase.run({
+        processes,
+        seconds,
+        askPrices: () => askPrices(visitor),
+        victim: async () => (await processes.report('storefront'))?.stream?.from ?? INVENTORIES[0],
+        say: (line) => screen.say(line),
+      })
     } catch (error) {
       broken = error instanceof Error ? error.message : String(error)
       screen.say(`${phase.name}: ${broken}`)

@@ -10,6 +10,8 @@ export interface Scene {
   readonly seconds: number
   /** The visitor asks prices by itself, which only the last phase's policy allows: was it? */
   askPrices(): Promise<boolean>
+  /** Whom it hurts most to lose: who sends the stream, if there is one. */
+  victim(): Promise<string>
   /** A line under the table. */
   say(line: string): void
 }
@@ -33,11 +35,12 @@ export const PHASES: readonly Phase[] = [
     name: 'kill -9 of one inventory',
     async run(scene) {
       await part(scene, 0.2)
-      await scene.processes.kill('inventory-1')
-      scene.say('inventory-1 was killed with -9')
+      const victim = await scene.victim()
+      await scene.processes.kill(victim)
+      scene.say(`${victim} was killed with -9`)
       await part(scene, 0.4)
-      await scene.processes.startService('inventory', 'inventory-1')
-      scene.say('inventory-1 is back')
+      await scene.processes.startService('inventory', victim)
+      scene.say(`${victim} is back`)
       await part(scene, 0.4)
     },
   },

@@ -11,6 +11,8 @@ export interface Stream {
   messages: number
   /** Those that ended without a message. */
   failed: number
+  /** Who sent the last message. */
+  from?: string
 }
 
 export interface Report {

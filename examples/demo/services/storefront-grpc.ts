@@ -29,7 +29,10 @@ async function keepWatching(): Promise<never> {
     const before = stream.messages
     let reason: unknown = 'ended'
     try {
-      for await (const _stock of inventory.promises.watch({ sku: 'sku-1' })) stream.messages += 1
+      for await (const stock of inventory.promises.watch({ sku: 'sku-1' })) {
+        stream.messages += 1
+        stream.from = stock.inventory
+      }
     } catch (error) {
       reason = error
     }
