@@ -25,8 +25,9 @@ export function ownMetadata({ Metadata }: Grpc): new () => grpc.Metadata {
 /** All metadata of one attempt. `given` is never changed: the next attempt needs it again, and the caller may. */
 export function attemptMetadata(attempt: GrpcAttempt, given: grpc.Metadata, now: number): grpc.Metadata {
   const { call } = attempt
-  const metadata = new call.transport.OwnMetadata()
-  metadata.merge(given)
+  // Call credentials are added to the copy, once more if the connection breaks meanwhile.
+  const metadata = call.credentials === undefined ? new call.transport.OwnMetadata() : given.clone()
+  if (call.credentials === undefined) metadata.merge(given)
   removeOurs(metadata, given)
   const trace = attempt.trace ?? call.trace
   if (trace !== undefined) {

@@ -296,6 +296,29 @@ describe('what grpc-js offers its users', () => {
     expect(rig.attempts.outcomes.at(-1)?.verdict).not.toBe('failure')
   })
 
+  it('call credentials that come when the connection has broken are asked for again, and go out once', async () => {
+    let session!: { destroy(): void }
+    const server = await serveGrpc((call, headers, nth) => {
+      session = call.stream.session!
+      return answerWell(call, headers, nth)
+    })
+    const rig = grpcRigOver([server.port], { timeoutMs: 60_000 })
+    await rig.client.promises.get({ sku: 'a' })
+    let asked = 0
+    const credentials = grpc.credentials.createFromMetadataGenerator((_options, done) => {
+      const metadata = new grpc.Metadata()
+      metadata.set('authorization', `token ${++asked}`)
+      if (asked > 1) {
+        done(null, metadata)
+        return
+      }
+      session.destroy()
+      void until(() => !rig.transport.poolOf(rig.endpoint).reachable).then(() => done(null, metadata))
+    })
+    expect((await KINDS[0]!.begin(rig.client, { credentials }).ended).error).toBeUndefined()
+    expect(server.calls.slice(1).map(({ headers }) => headers.authorization)).toEqual(['token 2'])
+  })
+
   it('a deadline goes out as grpc-timeout, and shrinks with each attempt', async () => {
     const server = await serveGrpc(async (call, headers, nth) => {
       await call.message()
