@@ -70,9 +70,9 @@ async function threeHops(work: 'long' | 'short'): Promise<{ client: Mesh; shop: 
     arrivals.push(arrival)
   }
   const third: ShopHandlers = {
-    Get: (_call, answer) => {
+    Get: (call, answer) => {
       arrive('third', 'get')
-      if (work === 'short') answer(null, { sku: 'third' })
+      if (work === 'short' || call.request.sku === 'warm-up') answer(null, { sku: 'third' })
     },
     Upload: (call, answer) => {
       arrive('third', 'upload')
@@ -130,7 +130,11 @@ async function threeHops(work: 'long' | 'short'): Promise<{ client: Mesh; shop: 
     )
   }
   const client = await test.join('client')
-  return { client, shop: client.grpc(Shop, 'first'), arrivals }
+  const shop = client.grpc(Shop, 'first')
+  // The first call of each hop finds its service and connects; the tests are about the later ones.
+  expect((await begin(shop, 'get', { items: [{ sku: 'warm-up' }] }).ended).code).toBe(0)
+  arrivals.length = 0
+  return { client, shop, arrivals }
 }
 
 describe('three hops', () => {
@@ -153,6 +157,8 @@ describe('three hops', () => {
   })
 
   it.each(KINDS)('share the deadline of a %s call, and all end when it passes', async (kind) => {
+    // Reads would be tried again elsewhere after a part of the time.
+    await test.apply([{ service: 'mesh', retry: { attempts: 1 } }])
     const { shop, arrivals } = await threeHops('long')
     const open = kind === 'chat' || kind === 'upload'
     const running = begin(shop, kind, { open, deadline: Date.now() + 5_000 })
