@@ -1,6 +1,7 @@
 /**
  * Processes of the gRPC bench: a server, bare or inside a mesh, and a client, plain or through the mesh. All send and answer the same bytes
- * with the same generated-style client; a plain client has one channel to each server and takes turns, as one would write it.
+ * with the same generated-style client; a plain client has one channel to each server and takes turns, as one would write it, and gives each
+ * call a deadline, as every call through the mesh has one. `bare` is the same without.
  */
 import * as grpc from '@grpc/grpc-js'
 import { joinMesh } from 'inmesh'
@@ -11,7 +12,7 @@ export type GrpcJob =
   | { readonly role: 'server'; readonly registry: string; readonly doors: readonly GrpcDoor[] }
   | {
       readonly role: 'client'
-      readonly way: 'plain' | 'plain, with deadline and trace' | 'mesh'
+      readonly way: 'plain' | 'bare' | 'mesh'
       readonly ports: readonly number[]
       readonly registry: string
       readonly service: string
@@ -38,6 +39,8 @@ const InventoryClient = grpc.makeClientConstructor(METHODS, 'shop.Inventory') as
   ...given: ConstructorParameters<typeof grpc.Client>
 ) => grpc.Client & { get(request: Buffer, ...rest: unknown[]): unknown }
 
+/** The mesh's own default. */
+const TIMEOUT_MS = 10_000
 const REQUEST = Buffer.alloc(64, 1)
 const ANSWER = Buffer.alloc(1_024, 2)
 
@@ -101,17 +104,11 @@ function plainly(way: string): () => Promise<unknown> {
         )
   const clients = ports.map((port) => new InventoryClient(`127.0.0.1:${port}`, own))
   let turn = 0
-  const full = way !== 'plain'
   return () =>
     new Promise((resolve, reject) => {
       const client = clients[turn++ % clients.length]!
       const done = (error: Error | null, value: Buffer): void => (error === null ? resolve(value) : reject(error))
-      if (!full) {
-        client.get(REQUEST, done)
-        return
-      }
-      const metadata = new grpc.Metadata()
-      metadata.set('traceparent', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01')
-      client.get(REQUEST, metadata, { deadline: Date.now() + 10_000 }, done)
+      if (way === 'bare') client.get(REQUEST, done)
+      else client.get(REQUEST, new grpc.Metadata(), { deadline: Date.now() + TIMEOUT_MS }, done)
     })
 }
