@@ -118,10 +118,11 @@ export class GrpcConnection {
    * grpc-js takes that for a peer that has gone and cuts them. So nobody asks any more; that the peer bounds their time is on its side.
    */
   attend(): void {
-    const { pool } = (this.channel as unknown as Internals).internalChannel.subchannelPool
+    // A later version may keep it elsewhere; then its pings go on as it has them.
+    const pool = (this.channel as unknown as Internals).internalChannel?.subchannelPool?.pool ?? {}
     for (const { subchannel } of Object.values(pool).flat()) {
-      const { transport } = subchannel
-      if (transport === null) continue
+      const transport = subchannel?.transport
+      if (transport?.session === undefined) continue
       this.#session = transport.session
       transport.session.once('goaway', () => {
         transport.keepaliveTimeMs = -1
@@ -187,8 +188,10 @@ export class GrpcConnection {
 
 /** What grpc-js keeps for itself: pinned by tests against the oldest and the newest version that we take. */
 interface Internals {
-  readonly internalChannel: {
-    readonly subchannelPool: { readonly pool: Readonly<Record<string, readonly { readonly subchannel: Subchannel }[]>> }
+  readonly internalChannel?: {
+    readonly subchannelPool?: {
+      readonly pool?: Readonly<Record<string, readonly { readonly subchannel: Subchannel }[]>>
+    }
   }
 }
 
