@@ -59,7 +59,7 @@ export class GrpcAttempt
     }
     connection.running += 1
     this.#inner = inner
-    call.open.push(this)
+    call.opened(this)
     if (call.credentials !== undefined) inner.setCredentials(call.credentials)
     inner.start(attemptMetadata(this, call.metadata, this.launching ? this.startedAt : call.stack.clock.now()), this)
     if (call.reading) inner.startRead()
@@ -184,7 +184,7 @@ export class GrpcAttempt
     const connection = this.#connection
     if (connection === undefined) this.call.transport.poolOf(this.endpoint!).leave(this)
     else {
-      this.call.open.splice(this.call.open.indexOf(this), 1)
+      this.call.ended(this)
       connection.release()
     }
   }

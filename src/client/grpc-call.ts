@@ -47,6 +47,8 @@ interface Answer {
   readonly status: grpc.StatusObject
 }
 
+const NONE: readonly GrpcAttempt[] = Object.freeze([])
+
 let lastNumber = 0
 
 export class GrpcCall extends ClientCall implements GrpcJsCall {
@@ -61,7 +63,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   credentials: grpc.CallCredentials | undefined = undefined
   readonly outbox = new GrpcOutbox()
   /** Attempts whose stream has begun and not ended. */
-  readonly open: GrpcAttempt[] = []
+  open: readonly GrpcAttempt[] = NONE
   /** The caller has asked for a message that it has not been given. */
   reading = false
   readonly #number = ++lastNumber
@@ -83,10 +85,10 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     transport: GrpcTransport,
     method: GrpcMethod,
     host: string | null | undefined,
-    settings: GrpcCallSettings,
+    timeoutMs: number,
+    settings: GrpcCallSettings | undefined,
     parent: Call | undefined,
   ) {
-    const timeoutMs = settings.timeoutMs ?? Number.POSITIVE_INFINITY
     super(stack, method.route, timeoutMs, parent)
     this.lastDeadlineAt = Math.min(this.startedAt + timeoutMs, parent?.deadlineAt ?? Number.POSITIVE_INFINITY)
     this.transport = transport
@@ -94,7 +96,8 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     this.host = host
     this.answersOnce = method.answersOnce
     this.largestMessage = method.largestMessage
-    this.#signal = settings.signal
+    this.#signal = settings?.signal
+    if (settings === undefined) return
     if (settings.idempotent !== undefined) this.idempotent = settings.idempotent
     if (settings.key !== undefined) this.hashKey = settings.key
     if (settings.once === true) this.once()
@@ -190,6 +193,16 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   }
 
   // The attempts' side.
+
+  /** The stream of `attempt` has begun. */
+  opened(attempt: GrpcAttempt): void {
+    this.open = this.open.length === 0 ? [attempt] : [...this.open, attempt]
+  }
+
+  /** It has ended. */
+  ended(attempt: GrpcAttempt): void {
+    this.open = this.open.length === 1 ? NONE : this.open.filter((each) => each !== attempt)
+  }
 
   /** The caller's signal fired. */
   handleEvent(): void {

@@ -80,18 +80,10 @@ export class MeshChannel implements ChannelShape {
     const stack = destination.stack()
     const settings = added?.path === path ? added.settings : undefined
     if (settings !== undefined) added = undefined
-    const timeoutMs = Math.min(
-      settings?.timeoutMs ?? Number.POSITIVE_INFINITY,
-      this.#leftOf(deadline, stack.clock.wallNow()),
-    )
-    const call = new GrpcCall(
-      stack,
-      destination.grpc,
-      this.#method(path),
-      host,
-      { ...settings, timeoutMs },
-      inboundCall(),
-    )
+    const given = this.#leftOf(deadline)
+    const timeoutMs = settings?.timeoutMs === undefined ? given : Math.min(settings.timeoutMs, given)
+    const method = this.#method(path)
+    const call = new GrpcCall(stack, destination.grpc, method, host, timeoutMs, settings, inboundCall())
     if (parentCall !== null && parentCall !== undefined) {
       this.#inherit(call, parentCall, propagateFlags ?? PROPAGATE_DEFAULTS)
     }
@@ -123,8 +115,8 @@ export class MeshChannel implements ChannelShape {
       process.nextTick(callback)
       return
     }
-    const { cluster, clock } = this.#destination
-    const ms = this.#leftOf(deadline, clock.wallNow())
+    const { cluster } = this.#destination
+    const ms = this.#leftOf(deadline)
     cluster.whenAvailable(ms, (available) => {
       if (available) callback()
       else callback(new Error('Deadline passed without connectivity state change'))
@@ -136,18 +128,15 @@ export class MeshChannel implements ChannelShape {
     return { kind: 'channel' as never, id: -1, name: this.getTarget() }
   }
 
-  #leftOf(deadline: grpc.Deadline, wallNow: number): number {
+  #leftOf(deadline: grpc.Deadline): number {
     if (deadline === Number.POSITIVE_INFINITY) return deadline
     const at = typeof deadline === 'number' ? deadline : deadline.getTime()
-    return Number.isNaN(at) ? Number.POSITIVE_INFINITY : at - wallNow
+    return Number.isNaN(at) ? Number.POSITIVE_INFINITY : at - this.#destination.clock.wallNow()
   }
 
   /** What `parent: call` asks for; without it, a call made within a handler inherits all the same. */
   #inherit(call: GrpcCall, parent: grpc.ServerUnaryCall<unknown, unknown>, flags: number): void {
-    const leftMs =
-      (flags & PROPAGATE_DEADLINE) === 0
-        ? Number.POSITIVE_INFINITY
-        : this.#leftOf(parent.getDeadline(), this.#destination.clock.wallNow())
+    const leftMs = (flags & PROPAGATE_DEADLINE) === 0 ? Number.POSITIVE_INFINITY : this.#leftOf(parent.getDeadline())
     call.inherit(parent, leftMs, (flags & PROPAGATE_CANCELLATION) !== 0)
   }
 

@@ -10,10 +10,12 @@ export type MessageContext = Parameters<ReturnType<grpc.Channel['createCall']>['
 /** Kept for one call; beyond it the call is committed. */
 export const MOST_BUFFERED_BYTES = 262_144
 
+const NONE: Entry[] = []
+
 export class GrpcOutbox {
   /** The caller has no more messages. */
   closed = false
-  readonly #entries: Entry[] = []
+  #entries: Entry[] = NONE
   /** Index of the first that is still kept. */
   #first = 0
   #bytes = 0
@@ -30,7 +32,10 @@ export class GrpcOutbox {
 
   add(context: MessageContext, message: Buffer): void {
     this.#bytes += message.length
-    this.#entries.push(new Entry(context, message))
+    const entry = new Entry(context, message)
+    // A list that begins with its first is made for one, and most calls have no more; an empty one would be given room for 17.
+    if (this.#entries === NONE) this.#entries = [entry]
+    else this.#entries.push(entry)
   }
 
   at(index: number): Entry | undefined {
