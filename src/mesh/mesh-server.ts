@@ -1,5 +1,5 @@
 /** What `mesh.serve` and `mesh.serveGrpc` take and give; apart from what makes it, so that the public types stay small. */
-import type { HttpServerStats } from '../server/http-server.ts'
+import type { ServerStats } from '../server/door.ts'
 
 /** A server in the mesh; made by `mesh.serve` or `mesh.serveGrpc`. */
 export interface MeshServer {
@@ -7,7 +7,7 @@ export interface MeshServer {
   readonly address: string
   readonly port: number
   /** Counts since the start, and what is there now. */
-  readonly stats: HttpServerStats
+  readonly stats: ServerStats
   /** Takes only this server out of the mesh, without losing a request; `mesh.close()` does it for all. */
   close(): Promise<void>
 }

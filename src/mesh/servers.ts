@@ -9,10 +9,9 @@ import type { Instance } from '../discovery/wire.ts'
 import { compileServerStack, ServerLimits, type Stack } from '../resilience/stack.ts'
 import { announcedInstance, newInstanceId } from '../server/announce.ts'
 import { type Authorizer, compileIntentions } from '../server/authorization.ts'
-import type { DrainOptions } from '../server/drain.ts'
-import { serveGrpc } from '../server/grpc-server.ts'
+import { type GrpcServer, serveGrpc } from '../server/grpc-server.ts'
 import type { HttpHandler } from '../server/http-handler.ts'
-import { type HttpServerStats, serveHttp } from '../server/http-server.ts'
+import { type HttpServer, serveHttp } from '../server/http-server.ts'
 import type { Membership } from './membership.ts'
 import type { GrpcServing, MeshServer } from './mesh-server.ts'
 import {
@@ -29,20 +28,11 @@ const ON_THE_WIRE_MS = 100
 /** How long to go on serving when nobody can tell whether we were seen leaving (faults-and-attacks F56). */
 const UNSEEN_LAME_DUCK_MS = 2_000
 
-/** What both doors are to those who open and close them. */
-interface Door {
-  readonly address: string
-  readonly port: number
-  readonly stats: HttpServerStats
-  authorizer: Authorizer
-  stack: Stack
-  drain(options: DrainOptions): Promise<unknown>
-  close(): Promise<unknown>
-}
+type AnyDoor = HttpServer | GrpcServer
 
 interface Served {
   readonly instance: Instance
-  readonly server: Door
+  readonly server: AnyDoor
 }
 
 export class Servers {
@@ -95,7 +85,7 @@ export class Servers {
   async #open(
     protocol: 'http' | 'grpc',
     { advertise, metadata, server: { mode } }: ServeSettings<{ readonly mode?: string }>,
-    server: Door,
+    server: AnyDoor,
   ): Promise<MeshServer> {
     const { settings } = this.#shared
     const { service, zone, version, weight } = settings

@@ -9,7 +9,7 @@ import { Attempt } from '../core/attempt.ts'
 import type { Route } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import { serving } from '../core/context.ts'
-import { type ErrorCode, MeshError } from '../core/errors.ts'
+import type { ErrorCode, MeshError } from '../core/errors.ts'
 import { GRPC_PUSHBACK, NOT_EXECUTED } from '../core/headers.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
 import { GRPC_STATUS, grpcOutcome } from '../core/status.ts'
@@ -22,8 +22,8 @@ import type { Connection } from './connection.ts'
 import type { DeadlineSweep, Watched } from './deadline-sweep.ts'
 import type { GrpcHead } from './grpc-head.ts'
 import type { GrpcHealth } from './grpc-health.ts'
-import type { Within } from './http-exchange.ts'
-import { InboundCall } from './inbound-call.ts'
+import { respond } from './grpc-response.ts'
+import { InboundCall, type Within } from './inbound-call.ts'
 import type { Linked, Running } from './running.ts'
 
 /** What a server lends to each of its exchanges. */
@@ -275,12 +275,7 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
       ended ??= grpcOutcome(status, false, undefined)
     }
     if (ended === undefined) {
-      const cause = new MeshError('The caller went away before the answer was complete.', {
-        code: 'cancelled',
-        service: this.route.service,
-        method: this.route.method,
-        elapsedMs: this.clock.now() - this.startedAt,
-      })
+      const cause = this.callerGone()
       this.cancel(cause)
       ended = outcome('cancelled', 'cancelled', cause)
     }
@@ -290,39 +285,27 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
 
   /** The server has no more time for it. */
   abandon(): void {
-    this.#giveUp(
-      GRPC_STATUS.UNAVAILABLE,
-      'closed',
-      `'${this.route.service}' is going away and its drain has run out of time.`,
-    )
+    this.#giveUp(GRPC_STATUS.UNAVAILABLE, this.drainOver())
   }
 
   /** The deadline has passed. */
   expire(): void {
     this.dueAt = Number.POSITIVE_INFINITY
-    const elapsedMs = this.clock.now() - this.startedAt
-    this.#giveUp(
-      GRPC_STATUS.DEADLINE_EXCEEDED,
-      'deadline-exceeded',
-      `The deadline of this call passed after ${Math.round(elapsedMs)} ms.`,
-    )
+    this.#giveUp(GRPC_STATUS.DEADLINE_EXCEEDED, this.deadlinePassed())
   }
 
-  #giveUp(status: number, code: ErrorCode, message: string): void {
+  #giveUp(status: number, cause: MeshError): void {
     if (this.#verdict !== undefined || this.#status !== undefined) {
       // All is said, but the caller does not take it.
       this.stream.close(CANCEL)
       return
     }
-    const { service, method } = this.route
-    const elapsedMs = this.clock.now() - this.startedAt
-    const cause = new MeshError(message, { code, service, method, elapsedMs })
-    this.#verdict = outcome('failure', code, cause)
+    this.#verdict = outcome('failure', cause.code, cause)
     const now = this.clock.now()
     this.dueAt = now + UNREAD_MS
     this.#host.deadlines.watch(this, now)
-    if (this.#inner === undefined) this.#respond(status, message)
-    else this.sendStatus({ code: status, details: message })
+    if (this.#inner === undefined) this.#respond(status, cause.message)
+    else this.sendStatus({ code: status, details: cause.message })
     this.cancel(cause)
     process.nextTick(hear, this)
   }
@@ -399,25 +382,3 @@ function hear(exchange: GrpcExchange): void {
 
 /** RFC 9113, 7. */
 const CANCEL = 8
-
-/** Answers instead of grpc-js, with trailers only. */
-export function respond(
-  stream: ServerHttp2Stream,
-  status: number,
-  message: string,
-  more: Readonly<Record<string, string>> = {},
-): void {
-  if (stream.destroyed || stream.closed || stream.headersSent) return
-  stream.respond(
-    {
-      ':status': 200,
-      'content-type': 'application/grpc+proto',
-      'grpc-status': String(status),
-      'grpc-message': encodeURIComponent(message),
-      ...more,
-    },
-    { endStream: true },
-  )
-  // What the caller still sends is not wanted, and must not hold its window.
-  stream.resume()
-}

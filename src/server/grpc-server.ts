@@ -6,45 +6,20 @@ import type { Http2Server, IncomingHttpHeaders, ServerHttp2Stream, Settings } fr
 import type { Socket } from 'node:net'
 import type * as grpc from '@grpc/grpc-js'
 import type { Route } from '../core/call.ts'
-import { type Clock, systemClock } from '../core/clock.ts'
 import { LONGEST_TIMEOUT_MS } from '../core/deadline.ts'
 import { MeshError } from '../core/errors.ts'
 import { OptionsError, show } from '../core/fields.ts'
 import { GUARDED_SERVER } from '../core/http2-flood-guard.ts'
 import { requirePeer } from '../core/optional-peer.ts'
 import { GRPC_STATUS } from '../core/status.ts'
-import type { IdentitySource } from '../identity/identity.ts'
-import type { PeerVerifier } from '../identity/peer-verifier.ts'
-import type { FaultRule } from '../resilience/fault-injection.ts'
-import type { Stack } from '../resilience/stack.ts'
-import { type EventSink, NO_EVENTS } from '../telemetry/events.ts'
-import type { Authorizer } from './authorization.ts'
 import { connectionOf } from './connection.ts'
-import { DeadlineSweep } from './deadline-sweep.ts'
-import { Drain, type Drainable, type DrainOptions, type DrainReport, type DrainState } from './drain.ts'
+import { assertIdentity, Door, type DoorDependencies } from './door.ts'
 import { GrpcAcceptor, type GrpcAcceptorHost } from './grpc-acceptor.ts'
-import { GrpcExchange, type GrpcExchangeHost, respond } from './grpc-exchange.ts'
+import { GrpcExchange, type GrpcExchangeHost } from './grpc-exchange.ts'
 import { readGrpcHead } from './grpc-head.ts'
 import { GrpcHealth } from './grpc-health.ts'
+import { respond } from './grpc-response.ts'
 import { type GrpcServerOptions, type GrpcServerSettings, resolveGrpcServer } from './grpc-server-options.ts'
-import type { Within } from './http-exchange.ts'
-import type { HttpServerStats } from './http-server.ts'
-import { Running } from './running.ts'
-
-/** What a server needs from the mesh around it; plain values, so that a test needs no mesh. */
-export interface GrpcServerDependencies {
-  readonly service: string
-  /** Needed unless `plaintext`. */
-  readonly identity?: IdentitySource | undefined
-  /** Shared with the rest of the mesh; made from the identity if absent. */
-  readonly verifier?: PeerVerifier | undefined
-  readonly authorizer: Authorizer
-  readonly stack: Stack
-  readonly clock?: Clock | undefined
-  readonly events?: EventSink | undefined
-  /** Runs a handler inside the span of its call: `CallTelemetry.within`. */
-  readonly within?: Within | undefined
-}
 
 /** Before it, one malformed message ends the process (GHSA-5375-pq7m-f5r2, GHSA-99f4-grh7-6pcq). */
 const OLDEST_GRPC = '1.14.4'
@@ -85,37 +60,19 @@ interface Begun {
 export async function serveGrpc(
   server: grpc.Server,
   options: GrpcServerOptions,
-  dependencies: GrpcServerDependencies,
+  dependencies: DoorDependencies,
 ): Promise<GrpcServer> {
   const settings = resolveGrpcServer(options)
-  if (settings.mode !== 'plaintext' && dependencies.identity === undefined) {
-    throw new MeshError(`A '${settings.mode}' server needs an identity, and this process has none.`, {
-      code: 'not-in-mesh',
-      service: dependencies.service,
-    })
-  }
+  assertIdentity(settings.mode, dependencies)
   const served = new GrpcServer(server, settings, dependencies)
   await served.listen()
   return served
 }
 
 /** A listening server; made by {@link serveGrpc}. */
-export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable {
-  readonly service: string
-  readonly clock: Clock
-  readonly events: EventSink
-  readonly within: Within | undefined
-  readonly faults: readonly FaultRule[]
-  readonly running = new Running<GrpcExchange>()
-  readonly deadlines: DeadlineSweep
+export class GrpcServer extends Door<GrpcExchange> implements GrpcExchangeHost, GrpcAcceptorHost {
   readonly health: GrpcHealth
-  /** Replace it to change who may call; calls from then on are judged by it. */
-  authorizer: Authorizer
-  /** Replace it to change limits; calls in progress keep theirs. */
-  stack: Stack
-
-  readonly #acceptor: GrpcAcceptor
-  readonly #drain: Drain
+  protected readonly acceptor: GrpcAcceptor
   readonly #internals: Internals
   readonly #routes = new Map<string, Route>()
   readonly #injector: ReturnType<grpc.Server['createConnectionInjector']>
@@ -125,16 +82,8 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
   /** The one that is being handed to grpc-js right now. */
   #passing: GrpcExchange | undefined = undefined
 
-  constructor(server: grpc.Server, settings: GrpcServerSettings, dependencies: GrpcServerDependencies) {
-    this.service = dependencies.service
-    this.clock = dependencies.clock ?? systemClock
-    this.events = dependencies.events ?? NO_EVENTS
-    this.within = dependencies.within
-    this.authorizer = dependencies.authorizer
-    this.stack = dependencies.stack
-    this.deadlines = new DeadlineSweep(this.clock, this.running)
-    this.faults = settings.faults
-    this.#drain = new Drain(this, this.clock)
+  constructor(server: grpc.Server, settings: GrpcServerSettings, dependencies: DoorDependencies) {
+    super(settings.faults, dependencies)
     if (typeof (server as Partial<grpc.Server> | null)?.createConnectionInjector !== 'function') {
       const message = `expected a Server of @grpc/grpc-js, got ${show(server)}`
       throw new OptionsError('serveGrpc', [{ path: ['server'], message }])
@@ -147,47 +96,8 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
     this.#passOn = listener!
     http2Server.removeAllListeners('stream')
     http2Server.on('stream', (stream, headers, _flags, raw) => this.#begin({ stream, headers, raw }))
-    this.#acceptor = new GrpcAcceptor(this, settings, dependencies.identity, dependencies.verifier)
-    this.#acceptor.attend(http2Server)
-  }
-
-  /** For the acceptor and the drain. */
-  listen(): Promise<void> {
-    return this.#acceptor.listen()
-  }
-
-  /** Where it listens. */
-  get address(): string {
-    return this.#acceptor.address.address
-  }
-
-  get port(): number {
-    return this.#acceptor.address.port
-  }
-
-  get state(): DrainState {
-    return this.#drain.state
-  }
-
-  get stats(): HttpServerStats {
-    return {
-      connections: this.#acceptor.open,
-      inFlight: this.running.size,
-      accepted: this.#acceptor.accepted,
-      plaintext: this.#acceptor.plaintext,
-      refused: this.#acceptor.refused,
-    }
-  }
-
-  /** Stops without losing a call; call it after the instance has been withdrawn from discovery. Never rejects. */
-  drain(options?: DrainOptions): Promise<DrainReport> {
-    return this.#drain.start(options)
-  }
-
-  /** Stops at once: cancels what runs. Also ends a drain that is under way. */
-  close(): Promise<DrainReport> {
-    this.#drain.hasten()
-    return this.#drain.start({ lameDuckMs: 0, graceMs: 0 })
+    this.acceptor = new GrpcAcceptor(this, settings, dependencies.identity, dependencies.verifier)
+    this.acceptor.attend(http2Server)
   }
 
   // What an exchange needs.
@@ -201,39 +111,21 @@ export class GrpcServer implements GrpcExchangeHost, GrpcAcceptorHost, Drainable
     }
   }
 
-  exchangeEnded(): void {
-    this.#drain.callEnded()
-  }
+  // The drain, of which the health service tells.
 
-  // What a drain needs.
-
-  get inFlight(): number {
-    return this.running.size
-  }
-
-  retire(): void {
-    this.events.emit('drain:step', { step: 'lame-duck', running: this.running.size })
+  override retire(): void {
     this.health.leave()
-    this.#acceptor.retire()
+    super.retire()
   }
 
-  stopAccepting(): void {
-    this.events.emit('drain:step', { step: 'finishing', running: this.running.size })
+  override stopAccepting(): void {
     this.health.end()
-    this.#acceptor.stopAccepting()
+    super.stopAccepting()
   }
 
-  cancelAll(): number {
-    const left = [...this.running]
-    for (const exchange of left) exchange.abandon()
-    return left.length
-  }
-
-  async closeConnections(): Promise<void> {
-    this.deadlines.stop()
-    await this.#acceptor.close()
+  override async closeConnections(): Promise<void> {
+    await super.closeConnections()
     this.#injector.destroy()
-    this.events.emit('drain:step', { step: 'closed', running: 0 })
   }
 
   // What an acceptor needs.

@@ -5,10 +5,10 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Attempt } from '../core/attempt.ts'
-import type { Call, Route } from '../core/call.ts'
+import type { Route } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import { detached, servingFromHere } from '../core/context.ts'
-import { type ErrorCode, MeshError } from '../core/errors.ts'
+import type { ErrorCode, MeshError } from '../core/errors.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
 import { httpOutcome } from '../core/status.ts'
 import { endAttempt, endCall, startAttempt, startCall } from '../resilience/execution.ts'
@@ -21,7 +21,7 @@ import type { DeadlineSweep, Watched } from './deadline-sweep.ts'
 import type { HttpListener } from './http-handler.ts'
 import { type ResponseWatcher, refuse, silence, watchResponse } from './http-response.ts'
 import { readContext } from './inbound.ts'
-import { InboundCall } from './inbound-call.ts'
+import { InboundCall, type Within } from './inbound-call.ts'
 import { type Head, readHead } from './request-head.ts'
 import type { Linked, Running } from './running.ts'
 
@@ -44,8 +44,6 @@ export interface ExchangeHost {
   handlerFailed(error: unknown, method: string, path: string): void
   exchangeEnded(): void
 }
-
-export type Within = <T>(call: Call, work: () => T) => T
 
 /** The parser knows a few dozen methods, so this stays small. */
 const routes = new Map<string, Map<string, Route>>()
@@ -266,12 +264,7 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
       ended = httpOutcome(upgraded ? 101 : response.statusCode, false, undefined)
     }
     if (ended === undefined) {
-      const cause = new MeshError('The caller went away before the answer was complete.', {
-        code: 'cancelled',
-        service: this.route.service,
-        method: this.route.method,
-        elapsedMs: this.clock.now() - this.startedAt,
-      })
+      const cause = this.callerGone()
       this.cancel(cause)
       ended = outcome('cancelled', 'cancelled', cause)
     } else if (response.headersSent) this.#attempt.status = response.statusCode
@@ -281,11 +274,7 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
 
   /** The server has no more time for it. */
   abandon(): void {
-    const cause = new MeshError(`'${this.route.service}' is going away and its drain has run out of time.`, {
-      code: 'closed',
-      service: this.route.service,
-      method: this.route.method,
-    })
+    const cause = this.drainOver()
     this.#giveUp(503, 'closed', 'The server is going away.', outcome('failure', 'closed', cause), cause)
   }
 
@@ -297,16 +286,8 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
       this.#watchReader()
       return
     }
-    const elapsedMs = this.clock.now() - this.startedAt
-    const message = `The deadline of this call passed after ${Math.round(elapsedMs)} ms.`
-    const details = {
-      code: 'deadline-exceeded',
-      service: this.route.service,
-      method: this.route.method,
-      elapsedMs,
-    } as const
-    const cause = new MeshError(message, details)
-    this.#giveUp(504, 'deadline-exceeded', message, outcome('failure', 'deadline-exceeded', cause), cause)
+    const cause = this.deadlinePassed()
+    this.#giveUp(504, 'deadline-exceeded', cause.message, outcome('failure', 'deadline-exceeded', cause), cause)
   }
 
   /** A long answer may take its time, but a reader that takes nothing for so long is gone or an attacker. */

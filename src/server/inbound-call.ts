@@ -1,6 +1,7 @@
 /** A call as its server sees it: who asks, proven, and how often it was tried before. Both doors make it; `currentCall` shows it. */
 import { Call, type Route } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
+import { type ErrorCode, MeshError } from '../core/errors.ts'
 
 /** Who calls, proven by its certificate. */
 export interface CallerIdentity {
@@ -8,6 +9,9 @@ export interface CallerIdentity {
   /** `undefined` for an identity that is no service. */
   readonly service: string | undefined
 }
+
+/** Runs a handler in the span of its call. */
+export type Within = <T>(call: Call, work: () => T) => T
 
 /** A call that is being served, by either door. */
 export class InboundCall extends Call {
@@ -20,5 +24,24 @@ export class InboundCall extends Call {
     this.clock = clock
     this.caller = caller
     this.peer = caller?.service
+  }
+
+  /** Why it ends, as its handler and observers are told. */
+  protected reason(code: ErrorCode, message: string): MeshError {
+    const { service, method } = this.route
+    return new MeshError(message, { code, service, method, elapsedMs: this.clock.now() - this.startedAt })
+  }
+
+  protected callerGone(): MeshError {
+    return this.reason('cancelled', 'The caller went away before the answer was complete.')
+  }
+
+  protected drainOver(): MeshError {
+    return this.reason('closed', `'${this.route.service}' is going away and its drain has run out of time.`)
+  }
+
+  protected deadlinePassed(): MeshError {
+    const elapsedMs = Math.round(this.clock.now() - this.startedAt)
+    return this.reason('deadline-exceeded', `The deadline of this call passed after ${elapsedMs} ms.`)
   }
 }

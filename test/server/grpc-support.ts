@@ -3,7 +3,8 @@ import * as grpc from '@grpc/grpc-js'
 import { onTestFinished } from 'vitest'
 import { compileIntentions } from '../../src/server/authorization.ts'
 import { currentCall } from '../../src/server/current-call.ts'
-import { type GrpcServer, type GrpcServerDependencies, serveGrpc } from '../../src/server/grpc-server.ts'
+import type { DoorDependencies } from '../../src/server/door.ts'
+import { type GrpcServer, serveGrpc } from '../../src/server/grpc-server.ts'
 import type { GrpcServerOptions } from '../../src/server/grpc-server-options.ts'
 import { newIdentity } from '../support/certificates.ts'
 import { FRAME, RawHttp2 } from '../support/raw-http2.ts'
@@ -20,7 +21,7 @@ export interface ServedGrpc {
 export async function serveShop(
   handlers: ShopHandlers | grpc.Server,
   options: GrpcServerOptions = {},
-  dependencies: Partial<GrpcServerDependencies> = {},
+  dependencies: Partial<DoorDependencies> = {},
 ): Promise<ServedGrpc> {
   const events = new RecordedEvents()
   const identity = new FakeIdentitySource(newIdentity(authority, 'inventory'))
