@@ -60,6 +60,8 @@ export class Endpoint {
   /** Kept by ejection. */
   state: EndpointState = 'healthy'
   health: unknown = undefined
+  /** The last attempt that says anything could not connect. */
+  unreachable = false
 
   /** Kept by the client; made on first use. */
   transport: EndpointTransport | undefined = undefined

@@ -1,9 +1,11 @@
 /**
  * Takes an endpoint that fails out of the picker for a while, then lets one attempt find out. It never refuses an attempt: an
- * ejected endpoint changes the pick, not the call, and when too many are ejected the balancer uses all.
+ * ejected endpoint changes the pick, not the call. When too many of those that can be connected to are ejected, the balancer uses
+ * all of these (panic): they may be less ill than they look, and the rest could not bear the load. One that refuses connections
+ * bears none, so it counts as if it were not there, until an attempt gets through or nobody else is left.
  *
  * - healthy -> ejected: failures in a row, improbable at the share the others fail with; or too large a share of failures
- *   within 10 s while the others do better; or one refused connection while others are healthy; or a rejected identity
+ *   within 10 s while the others do better; or one refused connection, unless it is the only one; or a rejected identity
  * - ejected -> probing: the hold is over and an attempt starts
  * - probing -> healthy: it was answered; counts start anew, strikes stay until many good answers forgive them
  * - probing -> ejected: it failed (a longer hold), or it was cancelled (the next attempt probes)
@@ -33,7 +35,7 @@ export interface EjectionOptions {
   readonly baseTime?: Duration
   /** Longest ejection. @defaultValue `'10s'` */
   readonly maxTime?: Duration
-  /** Share of the endpoints of a service beyond which ejections are ignored: `'50%'` or 0.5. @defaultValue `'50%'` */
+  /** Share, of the endpoints that can be connected to, beyond which ejections are ignored: `'50%'` or 0.5. @defaultValue `'50%'` */
   readonly maxShare?: number | `${number}%`
 }
 
@@ -116,7 +118,7 @@ export type EjectionReason =
 
 /** What a balancer needs to know beyond the state of each endpoint. */
 export interface ClusterHealth {
-  /** So many endpoints are ejected that ejections are ignored. */
+  /** So many endpoints are ejected that ejections are ignored, except of those that refuse connections. */
   readonly panicking: boolean
   /** Called when the endpoints change. */
   watch(endpoints: readonly Endpoint[]): void
@@ -170,6 +172,8 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   #size = 0
   /** Those not healthy, among the endpoints watched. */
   #out: Endpoint[] = []
+  /** How many of these could not be connected to. */
+  #unreachable = 0
   #nextDueAt = Number.POSITIVE_INFINITY
 
   constructor(settings: EjectionSettings, clock: Clock, onTransition?: EjectionListener) {
@@ -193,7 +197,9 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   }
 
   get panicking(): boolean {
-    return this.#out.length > this.#size * this.#settings.maxShare
+    // Nobody can be connected to: then that tells nobody apart.
+    const unreachable = this.#unreachable < this.#size ? this.#unreachable : 0
+    return this.#out.length - unreachable > (this.#size - unreachable) * this.#settings.maxShare
   }
 
   watch(endpoints: readonly Endpoint[]): void {
@@ -275,6 +281,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     const verdict = blame(outcome)
     const now = attempt.endedAt || this.#clock.now()
     const health = endpoint.health as Health | undefined
+    if (verdict !== 'none' && outcome !== NOT_STARTED) this.#noteReach(endpoint, outcome.code !== 'connect-failed')
     if (health !== undefined && health.probe === attempt) {
       health.probe = undefined
       if (endpoint.state !== 'probing') return
@@ -307,7 +314,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
 
   #reason(own: Health, outcome: Outcome, now: number): EjectionReason | undefined {
     if (outcome.code === 'identity-rejected') return 'identity-rejected'
-    if (outcome.code === 'connect-failed' && this.#size - this.#out.length > 1) return 'connect-failed'
+    if (outcome.code === 'connect-failed' && this.#size > 1) return 'connect-failed'
     const { consecutiveFailures, minimumCalls, errorThreshold } = this.#settings
     const run = own.consecutive >= consecutiveFailures
     const total = own.tally.total(now)
@@ -319,6 +326,12 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     if (run && usual ** own.consecutive < IMPROBABLE) return 'consecutive-failures'
     // If the others fail as often, another choice helps nobody: that is the service breaker's case.
     return many && usual < errorThreshold ? 'error-share' : undefined
+  }
+
+  #noteReach(endpoint: Endpoint, reachable: boolean): void {
+    if (endpoint.unreachable !== reachable) return
+    endpoint.unreachable = !reachable
+    if (endpoint.state !== 'healthy') this.#reckon()
   }
 
   #stalled(attempt: Attempt, outcome: Outcome): boolean {
@@ -347,6 +360,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   #change(endpoint: Endpoint, health: Health, to: EndpointState, reason: EjectionReason, holdMs: number): void {
     const from = endpoint.state
     endpoint.state = to
+    if (to === 'healthy') endpoint.unreachable = false
     health.changedAt = this.#clock.now()
     if (!endpoint.withdrawn) {
       const at = this.#out.indexOf(endpoint)
@@ -359,12 +373,15 @@ export class EjectionPolicy implements Policy, ClusterHealth {
 
   #reckon(): void {
     let next = Number.POSITIVE_INFINITY
+    let unreachable = 0
     for (const endpoint of this.#out) {
       const health = endpoint.health as Health
+      if (endpoint.unreachable) unreachable += 1
       if (endpoint.state === 'ejected') next = Math.min(next, health.dueAt)
       else if (isOpenEnded(health.probe)) next = Math.min(next, health.changedAt + this.#settings.maxTimeMs)
     }
     this.#nextDueAt = next
+    this.#unreachable = unreachable
   }
 }
 

@@ -8,7 +8,7 @@ import { SILENT } from '../../src/core/telemetry.ts'
 import { type PolicyDocument, resolvePolicy } from '../../src/discovery/policy-document.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { instance } from '../support/instance.ts'
-import type { Script, ScriptedServer } from '../support/scripted-server.ts'
+import { type Script, ScriptedServer } from '../support/scripted-server.ts'
 import { until } from './client-rig.ts'
 import { serve } from './opened.ts'
 
@@ -261,5 +261,36 @@ describe('health checks of a destination', () => {
     world.clock.advance(60_000)
     await new Promise((resolve) => setTimeout(resolve, 20))
     expect(patients.map(({ checks }) => checks)).toEqual(before)
+  })
+})
+
+describe('a destination most of whose endpoints are dead for good', () => {
+  it('fails no call that may be repeated, however often it finds the dead ones out again', async () => {
+    const patients = await setUp(5, { balancer: 'peak-ewma' })
+    for (const { server } of patients.slice(1)) await server!.close()
+    for (let i = 0; i < 6_000; i++) {
+      world.clock.advance(5)
+      expect((await world.http.get('/items')).status).toBe(200)
+    }
+    expect(world.states).toEqual(['healthy', 'ejected', 'ejected', 'ejected', 'ejected'])
+    expect(world.events.filter((event) => event.startsWith('cluster:panic'))).toEqual([])
+  })
+
+  it('finds one of them soon that listens again, when all were dead', async () => {
+    const patients = await setUp(3, { balancer: 'peak-ewma', circuitBreaker: false, retry: { attempts: 1 } })
+    const { port } = patients[2]!.server!
+    for (const { server } of patients) await server!.close()
+    for (let i = 0; i < 50; i++) {
+      world.clock.advance(5)
+      await expect(world.http.get('/items')).rejects.toMatchObject({ code: 'connect-failed' })
+    }
+    const again = await new ScriptedServer(patients[2]!.script).listen(port)
+    let failed = 0
+    for (let i = 0; i < 100; i++) {
+      world.clock.advance(5)
+      await world.http.get('/items').catch(() => (failed += 1))
+    }
+    expect(failed).toBeLessThan(10)
+    await again.close()
   })
 })

@@ -67,11 +67,44 @@ describe('ejection', () => {
     expect(policy.ejected).toBe(0)
   })
 
-  it('ejects at once when a connection is refused, but never the last healthy one for that', () => {
+  it('ejects at once when a connection is refused, unless it is the only endpoint', () => {
     const { endpoints, run } = setUp(2)
+    for (const each of endpoints) run(each, CONNECT_FAILED)
+    expect(endpoints.map((each) => each.state)).toEqual(['ejected', 'ejected'])
+    const only = setUp(1)
+    only.run(only.first, CONNECT_FAILED)
+    expect(only.first.state).toBe('healthy')
+  })
+
+  it('does not panic over endpoints that refuse connections, while one can be connected to', () => {
+    const { clock, endpoints, policy, run } = setUp(4)
+    for (const each of endpoints.slice(1)) run(each, CONNECT_FAILED)
+    expect(policy.panicking).toBe(false)
+    clock.advance(1_000)
+    run(endpoints[1]!, FAILURE) // The probe: it listens again, but is ill. One of two is not more than half.
+    expect(policy.panicking).toBe(false)
+    clock.advance(1)
+    run(endpoints[0]!, outcome('refused', 'identity-rejected'))
+    expect(policy.panicking).toBe(true)
+  })
+
+  it('panics when all refuse connections, until one is connected to', () => {
+    const { clock, endpoints, policy, run } = setUp(3)
+    for (const each of endpoints) run(each, CONNECT_FAILED)
+    expect(policy.panicking).toBe(true)
+    run(endpoints[0]!, SUCCESS)
+    expect(endpoints.map((each) => each.unreachable)).toEqual([false, true, true])
+    clock.advance(1_000)
+    run(endpoints[0]!, SUCCESS)
+    expect(endpoints[0]!.state).toBe('healthy')
+    expect(policy.panicking).toBe(false)
+  })
+
+  it('learns nothing of whether an endpoint can be connected to from an attempt that was cancelled', () => {
+    const { endpoints, run } = setUp(3)
     run(endpoints[0]!, CONNECT_FAILED)
-    run(endpoints[1]!, CONNECT_FAILED)
-    expect(endpoints.map((each) => each.state)).toEqual(['ejected', 'healthy'])
+    run(endpoints[0]!, outcome('cancelled', 'cancelled'))
+    expect(endpoints[0]!.unreachable).toBe(true)
   })
 
   it('ejects at once when the identity was rejected', () => {

@@ -12,7 +12,7 @@ import type { Policy } from '../../core/policy.ts'
 import type { ClusterHealth } from '../../resilience/ejection.ts'
 import { hashText, mix } from './hash.ts'
 import { allWarmAt, warmth } from './slow-start.ts'
-import { isUsable, searchAll, withWeight } from './usable.ts'
+import { amongWhom, isUsable, searchAll, withWeight } from './usable.ts'
 
 /** Where keys lie. Two processes that know the same endpoints have the same table. */
 export interface HashTable {
@@ -107,7 +107,7 @@ class HashPicker implements Picker {
     if (endpoints.length <= 1) return endpoints[0]
     const due = this.#health?.due(call)
     if (due !== undefined) return due
-    const panicking = this.#health === undefined || this.#health.panicking
+    const among = amongWhom(this.#health)
     const key = call.hashKey
     const hash = key === undefined ? Math.floor(this.#clock.random() * 2 ** 32) : hashText(key, KEY_SEED)
     const now = this.#warmAt === 0 ? 0 : this.#clock.now()
@@ -122,14 +122,14 @@ class HashPicker implements Picker {
     for (let i = 0; i < MOST_STEPS; i++) {
       at = table.owner(place)
       const endpoint = endpoints[at]!
-      if (isUsable(endpoint, call.tried, panicking)) {
+      if (isUsable(endpoint, call.tried, among)) {
         full ??= endpoint
         const isFull = endpoint.pending >= Math.ceil(this.#bounds[at]! * load)
         if (!isFull && (!warming || takesOver(endpoint, hash, now))) return endpoint
       }
       place = table.next(place, hash)
     }
-    return full ?? searchAll(endpoints, at, call.tried, panicking)
+    return full ?? searchAll(endpoints, at, call.tried, among)
   }
 }
 

@@ -7,7 +7,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { Endpoint, Picker } from '../../core/endpoint.ts'
 import type { ClusterHealth } from '../../resilience/ejection.ts'
 import { allWarmAt, warmth } from './slow-start.ts'
-import { isUsable, type Tried, withWeight } from './usable.ts'
+import { ALL, type Among, amongWhom, HEALTHY, isUsable, REACHABLE, type Tried, withWeight } from './usable.ts'
 
 /** How good an endpoint would be for one more attempt; smaller is better. `share` is its weight over the mean weight. */
 export interface LoadMeasure {
@@ -55,7 +55,7 @@ export class P2cPicker implements Picker {
     if (size === 1) return this.#endpoints[0]
     const due = this.#health?.due(call)
     if (due !== undefined) return due
-    const panicking = this.#health === undefined || this.#health.panicking
+    const among = amongWhom(this.#health)
 
     const weights = this.#weights
     if (weights === undefined && size <= ONE_NUMBER_UP_TO) {
@@ -65,13 +65,13 @@ export class P2cPicker implements Picker {
       const first = this.#endpoints[one]!
       const second = this.#endpoints[other < one ? other : other + 1]!
       const { tried } = call
-      if (isUsable(first, tried, panicking) && isUsable(second, tried, panicking)) {
+      if (isUsable(first, tried, among) && isUsable(second, tried, among)) {
         return this.#better(first, second, 1, 1, now)
       }
     }
-    const a = this.#draw(call.tried, panicking, weights, -1)
+    const a = this.#draw(call.tried, among, weights, -1)
     if (a < 0) return this.#lastResort(call.tried)
-    const b = this.#draw(call.tried, panicking, undefined, a)
+    const b = this.#draw(call.tried, among, undefined, a)
     if (b < 0) return this.#endpoints[a]!
     return this.#better(this.#endpoints[a]!, this.#endpoints[b]!, weights?.share(a) ?? 1, weights?.share(b) ?? 1, now)
   }
@@ -100,25 +100,26 @@ export class P2cPicker implements Picker {
   }
 
   /** The index of a usable endpoint other than `not`; -1 if there is none. */
-  #draw(tried: Tried, panicking: boolean, weights: AliasTable | undefined, not: number): number {
+  #draw(tried: Tried, among: Among, weights: AliasTable | undefined, not: number): number {
     const size = this.#endpoints.length
     const draws = size === 2 ? 0 : DRAWS
     for (let i = 0; i < draws; i++) {
       const at = weights === undefined ? Math.floor(this.#clock.random() * size) : weights.draw(this.#clock.random())
-      if (at !== not && isUsable(this.#endpoints[at]!, tried, panicking)) return at
+      if (at !== not && isUsable(this.#endpoints[at]!, tried, among)) return at
     }
     const from = weights === undefined ? Math.floor(this.#clock.random() * size) : weights.draw(this.#clock.random())
     for (let i = 0; i < size; i++) {
       const at = (from + i) % size
-      if (at !== not && isUsable(this.#endpoints[at]!, tried, panicking)) return at
+      if (at !== not && isUsable(this.#endpoints[at]!, tried, among)) return at
     }
     return -1
   }
 
   /** Nothing is left that is both healthy and untried. A healthy one that failed once is a better bet than an ejected one. */
   #lastResort(tried: Tried): Endpoint | undefined {
-    let at = this.#draw(undefined, false, undefined, -1)
-    if (at < 0) at = this.#draw(tried, true, undefined, -1)
+    let at = this.#draw(undefined, HEALTHY, undefined, -1)
+    if (at < 0) at = this.#draw(tried, REACHABLE, undefined, -1)
+    if (at < 0) at = this.#draw(tried, ALL, undefined, -1)
     return this.#endpoints[at >= 0 ? at : Math.floor(this.#clock.random() * this.#endpoints.length)]
   }
 }

@@ -1,11 +1,23 @@
 /** Whom a picker may choose, and whom it takes when nobody is left: the same rules for every balancer. */
 import type { Endpoint } from '../../core/endpoint.ts'
+import type { ClusterHealth } from '../../resilience/ejection.ts'
 
 export type Tried = readonly Endpoint[] | undefined
 
-/** In panic, ejections are ignored. */
-export function isUsable(endpoint: Endpoint, tried: Tried, panicking: boolean): boolean {
-  if (!panicking && endpoint.state !== 'healthy') return false
+/** Among whom a pick is made: the healthy, all who can be connected to, or everybody. */
+export type Among = typeof HEALTHY | typeof REACHABLE | typeof ALL
+export const HEALTHY = 0
+export const REACHABLE = 1
+export const ALL = 2
+
+/** In panic, ejections are ignored, except of those that refuse connections: they take no load off the others. */
+export function amongWhom(health: ClusterHealth | undefined): Among {
+  if (health === undefined) return ALL
+  return health.panicking ? REACHABLE : HEALTHY
+}
+
+export function isUsable(endpoint: Endpoint, tried: Tried, among: Among): boolean {
+  if (endpoint.state !== 'healthy' && (among === HEALTHY || (among === REACHABLE && endpoint.unreachable))) return false
   return tried === undefined || !tried.includes(endpoint)
 }
 
@@ -19,20 +31,21 @@ export function withWeight(endpoints: readonly Endpoint[]): readonly Endpoint[] 
  * The best that a search from `from` finds when ordinary picking found nothing. A healthy one that failed once in this call is
  * a better bet than an ejected one.
  */
-export function searchAll(endpoints: readonly Endpoint[], from: number, tried: Tried, panicking: boolean): Endpoint {
+export function searchAll(endpoints: readonly Endpoint[], from: number, tried: Tried, among: Among): Endpoint {
   return (
-    search(endpoints, from, tried, panicking) ??
-    search(endpoints, from, undefined, false) ??
-    search(endpoints, from, tried, true) ??
+    search(endpoints, from, tried, among) ??
+    search(endpoints, from, undefined, HEALTHY) ??
+    search(endpoints, from, tried, REACHABLE) ??
+    search(endpoints, from, tried, ALL) ??
     endpoints[from]!
   )
 }
 
-function search(endpoints: readonly Endpoint[], from: number, tried: Tried, panicking: boolean): Endpoint | undefined {
+function search(endpoints: readonly Endpoint[], from: number, tried: Tried, among: Among): Endpoint | undefined {
   const size = endpoints.length
   for (let i = 0; i < size; i++) {
     const endpoint = endpoints[(from + i) % size]!
-    if (isUsable(endpoint, tried, panicking)) return endpoint
+    if (isUsable(endpoint, tried, among)) return endpoint
   }
   return undefined
 }

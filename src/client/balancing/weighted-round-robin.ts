@@ -7,7 +7,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
 import type { ClusterHealth } from '../../resilience/ejection.ts'
 import { allWarmAt, warmth } from './slow-start.ts'
-import { isUsable, searchAll, withWeight } from './usable.ts'
+import { amongWhom, isUsable, searchAll, withWeight } from './usable.ts'
 
 /** Begins anywhere in its order, so that clients that start together do not go in step. */
 export class WeightedRoundRobin implements Balancer {
@@ -71,7 +71,7 @@ export class StridePicker implements Picker {
     if (size === 0) return undefined
     const due = this.#health?.due(call)
     if (due !== undefined) return due
-    const panicking = this.#health === undefined || this.#health.panicking
+    const among = amongWhom(this.#health)
     const now = this.#warmAt === 0 ? 0 : this.#clock!.now()
     const warming = now < this.#warmAt
     for (let i = 0; i < MOST_STEPS; i++) {
@@ -79,11 +79,11 @@ export class StridePicker implements Picker {
       const endpoint = this.#endpoints[slot]!
       const isTurn = this.#gains === undefined || this.#fills(slot, this.#gains[slot]!)
       this.#advance(size)
-      if (!isTurn || !isUsable(endpoint, call.tried, panicking)) continue
+      if (!isTurn || !isUsable(endpoint, call.tried, among)) continue
       if (warming && this.#clock!.random() >= warmth(endpoint, now)) continue
       return endpoint
     }
-    return searchAll(this.#endpoints, this.#slot, call.tried, panicking)
+    return searchAll(this.#endpoints, this.#slot, call.tried, among)
   }
 
   #fills(slot: number, gain: number): boolean {

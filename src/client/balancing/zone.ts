@@ -7,7 +7,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
 import type { ClusterHealth } from '../../resilience/ejection.ts'
 import { warmth } from './slow-start.ts'
-import { isUsable } from './usable.ts'
+import { HEALTHY, isUsable } from './usable.ts'
 
 /**
  * No local endpoint shall get more than this times the mean load, if callers are spread evenly over the zones: Envoy's overprovisioning factor.
@@ -71,7 +71,7 @@ class ZonePicker implements Picker {
     const local = share >= 1 || this.#clock.random() < share
     const endpoint = local ? this.#local.pick(call, now) : this.#pickRemote(call, now)
     // Whom a picker names although it is ejected or tried, it named because it has nobody else; the other zones may have.
-    return endpoint !== undefined && isUsable(endpoint, call.tried, false) ? endpoint : this.#pickAnywhere(call, now)
+    return endpoint !== undefined && isUsable(endpoint, call.tried, HEALTHY) ? endpoint : this.#pickAnywhere(call, now)
   }
 
   #pickRemote(call: Call, now: number): Endpoint | undefined {

@@ -4,7 +4,7 @@ import { AliasTable } from '../../../src/client/balancing/p2c.ts'
 import { PeakEwma } from '../../../src/client/balancing/peak-ewma.ts'
 import { Attempt } from '../../../src/core/attempt.ts'
 import type { Endpoint } from '../../../src/core/endpoint.ts'
-import { outcome, SUCCESS } from '../../../src/core/outcome.ts'
+import { type Outcome, outcome, SUCCESS } from '../../../src/core/outcome.ts'
 import { BALANCER_NAMES } from '../../../src/resilience/balancing-settings.ts'
 import { EjectionPolicy, resolveEjection } from '../../../src/resilience/ejection.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
@@ -89,6 +89,30 @@ describe('every balancer', () => {
       ejection.settle(attempt, good ? SUCCESS : FAILURE)
       policy?.settle(attempt, good ? SUCCESS : FAILURE)
     }
+  })
+
+  it.each(BALANCER_NAMES)('%s skips those that refuse connections, in panic too, and uses them when all do', (name) => {
+    const { clock, ejection, endpoints } = setUp(5)
+    const picker = createBalancer(name, clock, ejection).balancer.picker(endpoints)
+    const settle = (at: Endpoint, end: Outcome): void => {
+      const attempt = new Attempt(callAt(clock))
+      attempt.endpoint = at
+      attempt.startedAt = clock.now()
+      ejection.settle(attempt, end)
+    }
+    const picked = (tried?: Endpoint[]): string[] => {
+      const call = callAt(clock)
+      call.tried = tried
+      return [...new Set(Array.from({ length: 500 }, () => picker.pick(call)!.id))].sort()
+    }
+    for (const each of endpoints.slice(2)) settle(each, outcome('refused', 'connect-failed'))
+    expect(picked()).toEqual(['e0', 'e1'])
+    for (const each of endpoints.slice(0, 2)) settle(each, outcome('refused', 'identity-rejected'))
+    expect(ejection.panicking).toBe(true)
+    expect(picked()).toEqual(['e0', 'e1'])
+    for (const each of endpoints.slice(0, 2)) settle(each, outcome('refused', 'connect-failed'))
+    expect(picked()).toEqual(['e0', 'e1', 'e2', 'e3', 'e4'])
+    expect(picked(endpoints.slice(0, 3))).not.toContain('e0')
   })
 
   it.each(BALANCER_NAMES)('%s sends a call to an endpoint whose hold is over', (name) => {

@@ -32,7 +32,7 @@ function setUp(
     const attempt = new Attempt(callAt(clock))
     attempt.endpoint = at
     attempt.startedAt = clock.now()
-    ejection.settle(attempt, outcome('refused', 'connect-failed'))
+    ejection.settle(attempt, outcome('refused', 'identity-rejected'))
   }
   return { clock, ejection, endpoints, picker, localShare, fail }
 }
