@@ -36,7 +36,8 @@ export function callError(call: Call, outcome: Outcome, now: number): MeshError 
   const tries = call.attempts > 1 ? ` after ${call.attempts} attempts` : ''
   const status = outcome.status === undefined ? '' : ` (status ${outcome.status})`
   const detail = outcome.cause instanceof Error && outcome.cause.message !== '' ? `: ${outcome.cause.message}` : ''
-  const message = `${method} to '${service}'${at} failed${tries}, ${elapsedMs} ms: ${WHY[code] ?? code}${status}${detail}`
+  const unpaid = call.unpaid ? '; not tried again: the retry budget is used up' : ''
+  const message = `${method} to '${service}'${at} failed${tries}, ${elapsedMs} ms: ${WHY[code] ?? code}${status}${detail}${unpaid}`
   return new MeshError(message, {
     code,
     service,

@@ -69,6 +69,8 @@ export class Call {
   reports: AttemptReport[] | undefined = undefined
   /** @internal The last backoff in ms. */
   waitedMs = 0
+  /** @internal Another attempt was worth it, and the budget did not pay for it. */
+  unpaid = false
   /** @internal Whether any attempt may have been acted on. */
   sent = false
   /** @internal Set once, by the execution. */

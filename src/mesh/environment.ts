@@ -20,9 +20,7 @@ export function fromEnvironment(env: NodeJS.ProcessEnv): MeshOptions {
   const given = (option: keyof MeshOptions): string | undefined => env[VARIABLES[option]!]?.trim() || undefined
   const all = {
     service: given('service'),
-    registry: given('registry')
-      ?.split(',')
-      .map((address) => address.trim()),
+    registry: addresses(given('registry')),
     joinToken: given('joinToken'),
     stateDir: given('stateDir'),
     zone: given('zone'),
@@ -43,6 +41,11 @@ export function namingVariables(error: unknown, options: readonly string[]): unk
     return variable === undefined ? issue : { ...issue, message: `${issue.message} (from ${variable})` }
   })
   return new OptionsError('joinMesh', issues)
+}
+
+/** One stays text, so that a mistake in it is shown as it was given. */
+function addresses(value: string | undefined): string | string[] | undefined {
+  return value?.includes(',') === true ? value.split(',').map((address) => address.trim()) : value
 }
 
 /** What is no number stays text, so that the check names it. */

@@ -167,6 +167,7 @@ export class RetryPolicy {
       call.waitedMs = ownMs
       return waitMs
     }
+    call.unpaid = true
     this.#onUnpaid?.()
     return FINAL
   }

@@ -63,6 +63,13 @@ describe('another attempt', () => {
     }
   })
 
+  it('that the budget did not pay for is named in the error', async () => {
+    const server = await serveGrpc((call) => call.refuse())
+    const rig = grpcRigOver([server.port], { paidRetries: 0, retry: { budget: { ratio: 0.1 } } })
+    const { message } = causeOf(await grpcFailure(rig.client.promises.get({ sku: 'a' })))
+    expect(message).toMatch(/; not tried again: the retry budget is used up$/)
+  })
+
   it('follows the statuses that the policy names, and no others', async () => {
     const options: GrpcRigOptions = { retry: { attempts: 2, grpcStatuses: ['UNKNOWN'] } }
     for (const [code, streams] of [

@@ -21,6 +21,14 @@ describe('options from variables', () => {
     expect(resolve).not.toThrow(/sssss/)
   })
 
+  it('hold one address of a registry or several, and show a wrong one as it is', () => {
+    const registries = (value: string): unknown =>
+      resolveMeshOptions({ service: 'inventory' }, { INMESH_REGISTRY: value }).registry
+    expect(registries('https://a:1')).toEqual(['https://a:1'])
+    expect(registries('https://a:1, https://b:2')).toEqual(['https://a:1', 'https://b:2'])
+    expect(() => registries('http://a:1')).toThrow(/registry: .*got "http:\/\/a:1" \(from INMESH_REGISTRY\)/)
+  })
+
   it('give way to options from code, which are named without a variable', () => {
     expect(() => resolveMeshOptions({ service: 'NO', weight: -1 }, { INMESH_SERVICE: 'yes' })).toThrow(
       /^joinMesh: service: expected .*got "NO"; weight: expected a whole number from 0 to 1000, got -1$/,
