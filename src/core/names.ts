@@ -13,12 +13,19 @@ export function serviceName(): Field<string> {
   )
 }
 
-/** A gRPC method, `shop.Inventory/Get`, or all of a gRPC service, `shop.Inventory/*`. */
+/** A gRPC method, `shop.Inventory/Get`, or all of a gRPC service, `shop.Inventory/*`; without the `/` before it that errors and metrics have. */
 export function grpcMethod(): Field<string> {
-  return text("a gRPC method such as 'shop.Inventory/Get', or 'shop.Inventory/*' for all", GRPC_METHOD, 512)
+  const given = text("a gRPC method such as 'shop.Inventory/Get', or 'shop.Inventory/*' for all", GRPC_METHOD, 512)
+  return {
+    ...given,
+    parse(value, path, issues) {
+      const method = given.parse(value, path, issues) as string | undefined
+      return method?.startsWith('/') ? method.slice(1) : method!
+    },
+  }
 }
 
-const GRPC_METHOD = /^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\/(?:\*|[A-Za-z_]\w*)$/
+const GRPC_METHOD = /^\/?[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\/(?:\*|[A-Za-z_]\w*)$/
 
 /** Whether `path`, `/shop.Inventory/Get`, is one of `methods` as {@link grpcMethod} takes them. */
 export function isGrpcMethod(methods: readonly string[], path: string): boolean {

@@ -96,6 +96,7 @@ describe('checkPolicyDocument', () => {
     [{ allow: [{ from: 'a', methods: [] }] }, 'allow[0].methods: expected a list of 1'],
     [{ allow: [{ from: 'a', grpc: ['shop.Inventory'] }] }, 'allow[0].grpc[0]'],
     [{ allow: [{ from: 'a', grpc: ['shop.*/Get'] }] }, 'allow[0].grpc[0]'],
+    [{ allow: [{ from: 'a', grpc: ['//shop.Inventory/Get'] }] }, 'allow[0].grpc[0]'],
   ])('refuses what is out of range or of the wrong kind: %j', (change, message) => {
     const found = mistakes(change)
     expect(found).toHaveLength(1)
@@ -213,6 +214,15 @@ describe('resolvePolicy', () => {
     expect(settings.retry).toMatchObject({ attempts: 5, budget: { ratio: 0.1, minPerSecond: 3 } })
     expect(settings.retry.statuses).toEqual([429, 502, 503, 504])
     expect(settings.balancer).toBe('least-request')
+  })
+
+  it('takes the names of gRPC methods also as errors and metrics have them', () => {
+    const allow = [{ from: 'b', grpc: ['/shop.Inventory/Get', '/shop.Inventory/*', 'shop.Inventory/Take'] }]
+    const given: PolicyDocument = { service: 'a', allow, retry: { idempotent: ['/shop.Inventory/Get'] } }
+    expect(checkPolicyDocument(given)).toEqual([])
+    const policy = resolvePolicy(null, given)
+    expect(policy.allow[0]!.grpc).toEqual(['shop.Inventory/Get', 'shop.Inventory/*', 'shop.Inventory/Take'])
+    expect(policy.settings.retry.idempotent).toEqual(['shop.Inventory/Get'])
   })
 
   it('replaces lists', () => {
