@@ -13,7 +13,7 @@ import { checkTimeout } from './prepare-request.ts'
 
 /** Everything about a call but its request. */
 export interface GrpcCallOptions {
-  /** grpc-js's `Metadata`, or pairs for one. Ours (deadline, trace, baggage) are added; `inmesh-*` is left out. */
+  /** grpc-js's `Metadata`. Ours (deadline, trace, baggage) are added; `inmesh-*` is left out. */
   readonly metadata?: object | undefined
   /** Cancels the call, wherever it is: waiting, connecting, running, or within a stream. */
   readonly signal?: AbortSignal | undefined

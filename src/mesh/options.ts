@@ -22,8 +22,8 @@ import {
   withDefault,
 } from '../core/fields.ts'
 import { serviceName } from '../core/names.ts'
-import { type GrpcServerOptions, resolveGrpcServer } from '../server/grpc-server-options.ts'
-import { type HttpServerOptions, resolveHttpServer } from '../server/http-server-options.ts'
+import { GRPC_SERVER_FIELDS, type GrpcServerOptions } from '../server/grpc-server-options.ts'
+import { HTTP_SERVER_FIELDS, type HttpServerOptions } from '../server/http-server-options.ts'
 import { fromEnvironment, namingVariables } from './environment.ts'
 
 /** How a process joins the mesh. Every option can also come from the environment variable named with it. */
@@ -181,10 +181,12 @@ export interface ServeSettings<Options> {
   readonly metadata: Readonly<Record<string, string>>
 }
 
-const ANNOUNCED = fields({
+const ANNOUNCED = {
   advertise: optional(text('an IP address or a host name', /^[A-Za-z0-9.:-]+$/)),
   metadata: withDefault(record({ maxEntries: 64, maxLength: 512 }), Object.freeze({})),
-})
+}
+const SERVE = fields({ ...HTTP_SERVER_FIELDS.shape, ...ANNOUNCED })
+const SERVE_GRPC = fields({ ...GRPC_SERVER_FIELDS.shape, ...ANNOUNCED })
 
 /**
  * With a `--dev` registry the default host is loopback, otherwise every address of the machine.
@@ -192,7 +194,7 @@ const ANNOUNCED = fields({
  * @throws OptionsError naming each wrong field
  */
 export function resolveServeOptions(options: ServeOptions = {}, dev: boolean): ServeSettings<HttpServerOptions> {
-  return resolveServing(options, dev, 'mesh.serve', resolveHttpServer)
+  return resolveServing(options, dev, 'mesh.serve', SERVE)
 }
 
 /** The same for gRPC. @throws OptionsError naming each wrong field */
@@ -200,20 +202,18 @@ export function resolveServeGrpcOptions(
   options: ServeGrpcOptions = {},
   dev: boolean,
 ): ServeSettings<GrpcServerOptions> {
-  return resolveServing(options, dev, 'mesh.serveGrpc', resolveGrpcServer)
+  return resolveServing(options, dev, 'mesh.serveGrpc', SERVE_GRPC)
 }
 
 function resolveServing<Options extends { readonly host?: string }>(
   options: Options & AnnounceOptions,
   dev: boolean,
   what: string,
-  resolve: (server: Options, what: string) => unknown,
+  description: Field<Parsed<typeof SERVE> | Parsed<typeof SERVE_GRPC>>,
 ): ServeSettings<Options> {
   assertObject(options, what)
   const { advertise, metadata, ...server } = options
-  const announced = check(ANNOUNCED, withoutUndefined({ advertise, metadata }), what)
   const host = server.host ?? (dev ? '127.0.0.1' : '0.0.0.0')
-  const complete = { ...server, host } as unknown as Options
-  resolve(complete, what)
-  return { server: complete, ...announced }
+  const checked = check(description, { ...options, host }, what)
+  return { server: { ...server, host } as unknown as Options, advertise: checked.advertise, metadata: checked.metadata }
 }

@@ -28,7 +28,7 @@ export interface GrpcServerOptions {
   readonly faults?: readonly FaultRuleOptions[]
 }
 
-const FIELDS = fields({
+export const GRPC_SERVER_FIELDS = fields({
   port: withDefault(integer({ min: 0, max: 65_535 }), 0),
   host: withDefault(text('an IP address or a host name', /^[A-Za-z0-9.:_-]+$/), '127.0.0.1'),
   mode: withDefault(oneOf(['strict', 'permissive', 'plaintext']), 'strict'),
@@ -40,9 +40,9 @@ const FIELDS = fields({
   faults: withDefault(FAULTS_FIELD, Object.freeze([])),
 })
 
-export type GrpcServerSettings = Parsed<typeof FIELDS>
+export type GrpcServerSettings = Parsed<typeof GRPC_SERVER_FIELDS>
 
 /** Validates and completes. @throws OptionsError naming each wrong field */
-export function resolveGrpcServer(options?: GrpcServerOptions, what = 'serveGrpc'): GrpcServerSettings {
-  return check(FIELDS, options, what)
+export function resolveGrpcServer(options?: GrpcServerOptions): GrpcServerSettings {
+  return check(GRPC_SERVER_FIELDS, options, 'serveGrpc')
 }

@@ -55,7 +55,7 @@ export interface HttpServerOptions {
   readonly onUpgrade?: UpgradeListener
 }
 
-const FIELDS = fields({
+export const HTTP_SERVER_FIELDS = fields({
   port: withDefault(integer({ min: 0, max: 65_535 }), 0),
   host: withDefault(text('an IP address or a host name', /^[A-Za-z0-9.:_-]+$/), '127.0.0.1'),
   mode: withDefault(oneOf(['strict', 'permissive', 'plaintext']), 'strict'),
@@ -77,9 +77,9 @@ const FIELDS = fields({
   ),
 })
 
-export type HttpServerSettings = Parsed<typeof FIELDS>
+export type HttpServerSettings = Parsed<typeof HTTP_SERVER_FIELDS>
 
 /** Validates and completes. @throws OptionsError naming each wrong field */
-export function resolveHttpServer(options?: HttpServerOptions, what = 'serve'): HttpServerSettings {
-  return check(FIELDS, options, what)
+export function resolveHttpServer(options?: HttpServerOptions): HttpServerSettings {
+  return check(HTTP_SERVER_FIELDS, options, 'serve')
 }

@@ -108,6 +108,7 @@ const SERVE: readonly Wrong[] = [
   ['advertise', 'http://x', /IP address or a host name/],
   ['metadata', { key: 'x'.repeat(513) }, /512/],
   ['prot', 80, /did you mean 'port'/],
+  ['tls', true, /valid keys are port,.*advertise, metadata/],
 ]
 
 test.each(SERVE)('mesh.serve refuses %s: %s', async (field, value, valid) => {
