@@ -53,27 +53,27 @@ export function checkRequestOptions(options: HttpRequestOptions): void {
 }
 
 /** @throws OptionsError */
-export function checkSignal(signal: unknown): void {
+export function checkSignal(signal: unknown, what?: string): void {
   if (signal === undefined || signal === null) return
   if (typeof (signal as AbortSignal).addEventListener === 'function') return
-  throw mistake(['signal'], `expected an AbortSignal, got ${show(signal)}`)
+  throw mistake(['signal'], `expected an AbortSignal, got ${show(signal)}`, what)
 }
 
 /** The key is hashed once per attempt: a long one is a mistake, such as a body. */
 const LONGEST_KEY = 4_096
 
 /** @throws OptionsError */
-export function checkKey(key: unknown): string {
+export function checkKey(key: unknown, what?: string): string {
   if (typeof key === 'string' && key !== '' && key.length <= LONGEST_KEY) return key
-  throw mistake(['key'], `expected text of 1 to ${LONGEST_KEY} characters, got ${show(key)}`)
+  throw mistake(['key'], `expected text of 1 to ${LONGEST_KEY} characters, got ${show(key)}`, what)
 }
 
 function notLogical(field: string, value: unknown): OptionsError {
   return mistake([field], `expected true or false, got ${show(value)}`)
 }
 
-function mistake(path: Issue['path'], message: string): OptionsError {
-  return new OptionsError('request', [{ path, message }])
+function mistake(path: Issue['path'], message: string, what = 'request'): OptionsError {
+  return new OptionsError(what, [{ path, message }])
 }
 
 const CLIENT_FIELDS = fields({

@@ -86,7 +86,7 @@ export function makePromises<C extends object>(client: C, service: ServiceDefini
     )
     const method = own[0] === undefined ? undefined : (client as Record<string, Method>)[own[0]]
     if (method === undefined) continue
-    const promised = promisedOf(client, method, definition)
+    const promised = promisedOf(client, method, definition, `promises.${own.at(-1)}`)
     for (const key of own) promises[key] = promised
   }
   return Object.freeze(promises) as GrpcPromises<C>
@@ -96,10 +96,11 @@ type Method = (...args: unknown[]) => unknown
 type Sink = grpc.ClientWritableStream<unknown>
 type Duplex = grpc.ClientDuplexStream<unknown, unknown>
 
-function promisedOf(client: object, method: Method, definition: MethodDefinition): unknown {
+/** `what` is how errors call it. */
+function promisedOf(client: object, method: Method, definition: MethodDefinition, what: string): unknown {
   const { path, requestStream, responseStream } = definition
   const begin = (options: GrpcCallOptions | undefined, ...args: unknown[]): unknown => {
-    const settings = settingsOf(options)
+    const settings = settingsOf(options, what)
     const at = typeof args.at(-1) === 'function' ? args.length - 1 : args.length
     // grpc-js takes the metadata in front of the callback; none at all for none.
     if (options?.metadata !== undefined) args.splice(at, 0, options.metadata)
@@ -109,6 +110,7 @@ function promisedOf(client: object, method: Method, definition: MethodDefinition
     return requestStream
       ? (requests: Requests<unknown>, options?: GrpcCallOptions) =>
           answers(() => {
+            assertRequests(requests, what)
             const call = begin(options) as Duplex
             return { call, sent: send(requests, call) }
           })
@@ -121,6 +123,7 @@ function promisedOf(client: object, method: Method, definition: MethodDefinition
       const done = (error: unknown, value: unknown): void => (error === null ? resolve(value) : reject(error))
       if (!requestStream) begin(options, request, done)
       else {
+        assertRequests(request, what)
         sent = send(request as Requests<unknown>, begin(options, done) as Sink)
         sent.catch(reject)
       }
@@ -181,34 +184,43 @@ const KEYS: ReadonlySet<string> = new Set([
 ] satisfies (keyof GrpcCallOptions)[])
 
 /** @throws OptionsError naming the first option that is wrong */
-function settingsOf(options: GrpcCallOptions | undefined): GrpcCallSettings {
+function settingsOf(options: GrpcCallOptions | undefined, what: string): GrpcCallSettings {
   if (options === undefined) return {}
   if (typeof options !== 'object' || options === null)
-    throw wrong([], `expected an object of options, got ${show(options)}`)
+    throw wrong(what, [], `expected an object of options, got ${show(options)}`)
   for (const key in options) {
-    if (!KEYS.has(key)) throw wrong([key], `unknown key; valid keys are ${[...KEYS].join(', ')}`)
+    if (KEYS.has(key)) continue
+    const hint = key === 'deadline' ? '; calls with a callback have it, promises have timeout' : ''
+    throw wrong(what, [key], `unknown key${hint}; valid keys are ${[...KEYS].join(', ')}`)
   }
   const { signal, timeout, idempotent, retry, key, metadata } = options
-  checkSignal(signal)
+  checkSignal(signal, what)
   if (idempotent !== undefined && typeof idempotent !== 'boolean') {
-    throw wrong(['idempotent'], `expected true or false, got ${show(idempotent)}`)
+    throw wrong(what, ['idempotent'], `expected true or false, got ${show(idempotent)}`)
   }
   if (retry !== undefined && retry !== false) {
-    throw wrong(['retry'], `expected false for one attempt only, or nothing, got ${show(retry)}`)
+    throw wrong(what, ['retry'], `expected false for one attempt only, or nothing, got ${show(retry)}`)
   }
   if (metadata !== undefined && typeof (metadata as { getMap?: unknown } | null)?.getMap !== 'function') {
-    throw wrong(['metadata'], `expected grpc-js's Metadata, got ${show(metadata)}`)
+    throw wrong(what, ['metadata'], `expected grpc-js's Metadata, got ${show(metadata)}`)
   }
-  const timeoutMs = checkTimeout(timeout)
+  const timeoutMs = checkTimeout(timeout, what)
   return {
     signal,
     idempotent,
     once: retry === false,
-    key: key === undefined ? undefined : checkKey(key),
+    key: key === undefined ? undefined : checkKey(key, what),
     ...(timeoutMs === Number.POSITIVE_INFINITY ? {} : { timeoutMs }),
   }
 }
 
-function wrong(path: readonly string[], message: string): OptionsError {
-  return new OptionsError('request', [{ path: [...path], message }])
+/** Without it, the error would name neither the method nor what it takes. @throws OptionsError */
+function assertRequests(requests: unknown, what: string): void {
+  const given = requests as Partial<Record<symbol, unknown>> | null | undefined
+  if (typeof (given?.[Symbol.asyncIterator] ?? given?.[Symbol.iterator]) === 'function') return
+  throw wrong(what, ['requests'], `expected an iterable or async iterable of requests, got ${show(requests)}`)
+}
+
+function wrong(what: string, path: readonly string[], message: string): OptionsError {
+  return new OptionsError(what, [{ path: [...path], message }])
 }

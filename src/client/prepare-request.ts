@@ -38,11 +38,11 @@ export function checkPath(path: string): string {
 }
 
 /** A per-call timeout in ms; `Infinity` if none is given. @throws OptionsError */
-export function checkTimeout(timeout: unknown): number {
+export function checkTimeout(timeout: unknown, what = 'request'): number {
   if (timeout === undefined) return Number.POSITIVE_INFINITY
   const ms = parseDuration(timeout)
   if (ms === undefined || ms <= 0 || ms > LONGEST_TIMEOUT_MS) {
-    throw new OptionsError('request', [
+    throw new OptionsError(what, [
       {
         path: ['timeout'],
         message: `expected a duration up to 5 minutes, as milliseconds or as text such as '200ms', got ${show(timeout)}`,

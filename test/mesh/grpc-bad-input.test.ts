@@ -80,6 +80,7 @@ const CALLS: readonly (readonly [what: string, field: string, valid: RegExp, opt
   ['an empty key', 'key', /text/, { key: '' }],
   ['metadata as an object', 'metadata', /Metadata/, { metadata: { 'x-user': 'ada' } }],
   ['a typing error', 'timeuot', /did you mean 'timeout'|valid keys are/, { timeuot: 5 }],
+  ['the deadline of a callback', 'deadline', /promises have timeout/, { deadline: Date.now() }],
 ]
 
 test.each(CALLS)('a call with %s is refused before anything is sent', async (_what, field, valid, options) => {
@@ -91,15 +92,24 @@ test.each(CALLS)('a call with %s is refused before anything is sent', async (_wh
       .filter((line) => line.startsWith('inmesh_client_requests'))
   await promises.get({ sku: 'a' })
   const before = requests()
-  for (const work of [
-    () => promises.get({ sku: 'a' }, options),
-    () => promises.upload([], options),
-    () => promises.watch({ sku: 'a' }, options).next(),
-    () => promises.chat([], options).next(),
-  ]) {
-    expectMistake(await errorOf(work), field, valid)
+  for (const [name, work] of [
+    ['get', () => promises.get({ sku: 'a' }, options)],
+    ['upload', () => promises.upload([], options)],
+    ['watch', () => promises.watch({ sku: 'a' }, options).next()],
+    ['chat', () => promises.chat([], options).next()],
+  ] as const) {
+    const error = await errorOf(work)
+    expectMistake(error, field, valid)
+    expect((error as Error).message).toMatch(`promises.${name}: `)
   }
   expect(requests()).toEqual(before)
+})
+
+test.each([{ sku: 'a' }, undefined, null, 5])('%j is no stream of requests', async (requests) => {
+  const { promises } = mesh.grpc<Shop>(SHOP, 'inventory')
+  for (const work of [() => promises.upload(requests as never), () => promises.chat(requests as never).next()]) {
+    expectMistake(await errorOf(work), 'requests', /promises\.(?:upload|chat): .*an iterable or async iterable/)
+  }
 })
 
 test('a request that cannot be serialized fails the call of each kind, not the process', async () => {
