@@ -296,7 +296,15 @@ export function either<A, B>(first: Field<A>, second: Field<B>): Field<A | B> {
     parse(value, path, issues) {
       const tried: Issue[] = []
       const parsed = first.parse(value, path, tried)
-      return tried.length === 0 ? parsed : second.parse(value, path, issues)
+      if (tried.length === 0) return parsed
+      const otherwise: Issue[] = []
+      const other = second.parse(value, path, otherwise)
+      for (const issue of otherwise) {
+        // Of another kind altogether: the one value that is valid besides belongs to the answer.
+        const only = issue.path.length === path.length ? first.schema.const : undefined
+        issues.push(only === undefined ? issue : { path, message: `${issue.message}; ${only} is valid, too` })
+      }
+      return other
     },
   }
 }

@@ -129,7 +129,13 @@ export class Mesh {
     options?: GrpcClientOptions,
   ): GrpcClient<C> {
     const found = this.#destinations.find(service, 'grpc')
-    if (found === undefined) throw wrongServiceName('mesh.grpc', service)
+    if (found === undefined) {
+      throw wrongServiceName(
+        'mesh.grpc',
+        service,
+        typeof service === 'function' ? '; the order is (Client, service)' : '',
+      )
+    }
     return makeGrpcClient(client, found, options)
   }
 
@@ -305,7 +311,7 @@ export class Mesh {
   }
 }
 
-function wrongServiceName(what: string, service: unknown): OptionsError {
+function wrongServiceName(what: string, service: unknown, hint = ''): OptionsError {
   const expected = "expected a service name: 1 to 63 lower-case letters, digits and '-'; 'mesh' is reserved"
-  return new OptionsError(what, [{ path: ['service'], message: `${expected}, got ${show(service)}` }])
+  return new OptionsError(what, [{ path: ['service'], message: `${expected}, got ${show(service)}${hint}` }])
 }

@@ -84,13 +84,11 @@ export class GrpcServer extends Door<GrpcExchange> implements GrpcExchangeHost, 
 
   constructor(server: grpc.Server, settings: GrpcServerSettings, dependencies: DoorDependencies) {
     super(settings.faults, dependencies)
-    if (typeof (server as Partial<grpc.Server> | null)?.createConnectionInjector !== 'function') {
-      const message = `expected a Server of @grpc/grpc-js, got ${show(server)}`
-      throw new OptionsError('serveGrpc', [{ path: ['server'], message }])
-    }
+    const module = requirePeer<typeof grpc>('@grpc/grpc-js', OLDEST_GRPC, 'serveGrpc')
+    assertServer(server, module)
     this.#internals = server as unknown as Internals
     this.health = new GrpcHealth(server)
-    const { injector, http2Server } = this.#adopt(server)
+    const { injector, http2Server } = this.#adopt(server, module)
     this.#injector = injector
     const [listener] = http2Server.listeners('stream') as StreamListener[]
     this.#passOn = listener!
@@ -177,11 +175,13 @@ export class GrpcServer extends Door<GrpcExchange> implements GrpcExchangeHost, 
   }
 
   /** grpc-js's server behind our listener: one that never listens itself and gives each call to the exchange that is its own. */
-  #adopt(server: grpc.Server): {
+  #adopt(
+    server: grpc.Server,
+    module: typeof grpc,
+  ): {
     injector: ReturnType<grpc.Server['createConnectionInjector']>
     http2Server: Http2Server
   } {
-    const module = requirePeer<typeof grpc>('@grpc/grpc-js', OLDEST_GRPC, 'serveGrpc')
     const interceptor: grpc.ServerInterceptor = ({ requestStream }, call) =>
       (this.#passing?.attach(call, requestStream) ?? call) as unknown as grpc.ServerInterceptingCall
     const credentials = module.experimental.createServerCredentialsWithInterceptors(
@@ -218,6 +218,17 @@ export class GrpcServer extends Door<GrpcExchange> implements GrpcExchangeHost, 
       this.#routes.set(method, route)
     }
     return route
+  }
+}
+
+/** @throws OptionsError */
+function assertServer(server: grpc.Server, { Server }: typeof grpc): void {
+  const wrong = (message: string): OptionsError => new OptionsError('serveGrpc', [{ path: ['server'], message }])
+  if (typeof (server as Partial<grpc.Server> | null)?.createConnectionInjector !== 'function') {
+    throw wrong(`expected a Server of @grpc/grpc-js, got ${show(server)}`)
+  }
+  if (!(server instanceof Server)) {
+    throw wrong('comes from another copy of @grpc/grpc-js than the one that inmesh found: npm ls @grpc/grpc-js')
   }
 }
 

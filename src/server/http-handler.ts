@@ -21,13 +21,16 @@ export async function listenerOf(handler: HttpHandler): Promise<HttpListener> {
   if (handler instanceof Server) return (request, response) => handler.emit('request', request, response)
   const given = handler as unknown
   if (typeof given === 'object' && given !== null) {
-    const { ready, routing, handle, fetch } = given as Record<string, unknown>
+    const { ready, routing, handle, fetch, createConnectionInjector } = given as Record<string, unknown>
     if (typeof ready === 'function' && typeof routing === 'function') {
       await (handler as { ready(): PromiseLike<unknown> }).ready()
       return (request, response) => (handler as { routing: HttpListener }).routing(request, response)
     }
     if (typeof handle === 'function') {
       return (request, response) => (handler as { handle: HttpListener }).handle(request, response)
+    }
+    if (typeof createConnectionInjector === 'function') {
+      throw new OptionsError('serve', [{ path: ['handler'], message: 'is a Server of gRPC, for mesh.serveGrpc' }])
     }
     if (typeof fetch === 'function') {
       const hint = "is an app of fetch style; wrap it: getRequestListener(app.fetch) from '@hono/node-server'"

@@ -1,6 +1,7 @@
 /** Wrong input to `mesh.grpc` and to the calls of its clients: named before anything is sent. */
+import { createRequire } from 'node:module'
 import * as grpc from '@grpc/grpc-js'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { isMeshError, type Mesh, OptionsError } from '../../src/index.ts'
 import { startTestMesh, type TestMesh } from '../../src/testing/index.ts'
 import { SHOP, type Shop } from '../client/grpc-rig.ts'
@@ -46,7 +47,7 @@ test.each(['', 'Inventory', 'a/b', 'inventory:80', '../x', 'mesh', 'a'.repeat(64
 )
 
 const OPTIONS: readonly (readonly [field: string, value: unknown, valid: RegExp])[] = [
-  ['idempotent', 'get', /list/],
+  ['idempotent', 'get', /list.*; true is valid, too$/],
   ['idempotent', false, /true|list/],
   ['idempotent', ['got'], /they are get, take, upload, watch, chat/],
   ['idempotent', ['get', ''], /name of a method/],
@@ -64,6 +65,24 @@ const OPTIONS: readonly (readonly [field: string, value: unknown, valid: RegExp]
 
 test.each(OPTIONS)('mesh.grpc refuses %s: %j', async (field, value, valid) => {
   expectMistake(await errorOf(() => mesh.grpc(SHOP, 'inventory', { [field]: value } as object)), field, valid)
+})
+
+test('the arguments the other way round are named as such', async () => {
+  expectMistake(await errorOf(() => mesh.grpc('inventory' as never, SHOP as never)), 'service', /\(Client, service\)/)
+})
+
+test('mesh.serve refuses a Server of gRPC and says what serves it', async () => {
+  expectMistake(await errorOf(() => mesh.serve(new grpc.Server() as never)), 'handler', /mesh\.serveGrpc/)
+})
+
+test('an unknown option of mesh.serveGrpc is answered with all that are valid', async () => {
+  const error = await errorOf(() => mesh.serveGrpc(new grpc.Server(), { tls: true } as object))
+  expectMistake(error, 'tls', /valid keys are port,.*keepalive,.*advertise, metadata/)
+})
+
+test.skipIf(inject('oldestGrpc'))('mesh.serveGrpc refuses a Server of another copy of grpc-js', async () => {
+  const { Server } = createRequire(import.meta.url)('grpc-js-oldest') as typeof grpc
+  expectMistake(await errorOf(() => mesh.serveGrpc(new Server())), 'server', /another copy of @grpc\/grpc-js/)
 })
 
 test.each([5, 'x', []])('%j instead of options is refused', async (options) => {
