@@ -83,7 +83,7 @@ export class GrpcConnection {
   failure(details: string): { readonly code: ErrorCode; readonly cause: Error } {
     const { endpoint } = this.#pool
     const refused = this.#refused ?? refusalOfText(details)
-    if (refused === undefined) return { code: 'connect-failed', cause: new Error(`${endpoint.label}: ${details}`) }
+    if (refused === undefined) return { code: 'connect-failed', cause: new Error(lastError(details)) }
     if (this.#refused === undefined) {
       this.#refused = refused
       this.#transport.onPeerRefused?.(refused, endpoint)
@@ -205,6 +205,11 @@ function attend(connection: GrpcConnection): void {
 
 function destroy(session: ClientHttp2Session): void {
   session.destroy()
+}
+
+/** What happened, out of what grpc-js's balancer says around it. */
+function lastError(details: string): string {
+  return /Last error: (?:Error: )?(?!null\b)(.+?)\.? Resolution note:/.exec(details)?.[1] ?? details
 }
 
 const IPV4 = /^\d{1,3}(?:\.\d{1,3}){3}$/

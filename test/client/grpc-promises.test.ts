@@ -82,6 +82,7 @@ describe('a stream of requests', () => {
     const { state, items } = source()
     const error = await grpcFailure(rig.client.promises.upload(items))
     expect([causeOf(error).code, causeOf(error).sent]).toEqual(['connect-failed', false])
+    expect(causeOf(error).message).toMatch(/ ms: no connection could be made: connect ECONNREFUSED 127\.0\.0\.1:\d+$/)
     await until(() => state.ended)
   })
 })
