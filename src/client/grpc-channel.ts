@@ -5,7 +5,9 @@
 import type * as grpc from '@grpc/grpc-js'
 import type { Route } from '../core/call.ts'
 import { inboundCall } from '../core/context.ts'
+import { MeshError } from '../core/errors.ts'
 import { isGrpcMethod } from '../core/names.ts'
+import { grpcStatusOf } from '../core/status.ts'
 import type { Destination } from './destination.ts'
 import { GrpcCall, type GrpcCallSettings, type GrpcJsCall, type GrpcMethod } from './grpc-call.ts'
 import { LARGEST_MESSAGE } from './grpc-transport.ts'
@@ -75,7 +77,7 @@ export class MeshChannel implements ChannelShape {
     parentCall: grpc.ServerUnaryCall<unknown, unknown> | null,
     propagateFlags: number | null | undefined,
   ): GrpcJsCall {
-    if (this.#closed) throw new Error('Channel has been shut down')
+    if (this.#closed) throw this.#shutDown(path)
     const destination = this.#destination
     const stack = destination.stack()
     const settings = added?.path === path ? added.settings : undefined
@@ -126,6 +128,16 @@ export class MeshChannel implements ChannelShape {
   /** Channelz is off. */
   getChannelzRef(): ReturnType<grpc.Channel['getChannelzRef']> {
     return { kind: 'channel' as never, id: -1, name: this.getTarget() }
+  }
+
+  /** As calls fail, and thrown as by a channel of grpc-js. */
+  #shutDown(method: string): grpc.ServiceError {
+    const { service, grpc } = this.#destination
+    const details = `${method} to '${service}' failed: the client was closed`
+    const cause = new MeshError(details, { code: 'closed', service, method })
+    const code = grpcStatusOf('closed')
+    const metadata = new grpc.grpc.Metadata()
+    return Object.assign(new Error(`${code} UNAVAILABLE: ${details}`, { cause }), { code, details, metadata })
   }
 
   #leftOf(deadline: grpc.Deadline): number {

@@ -398,8 +398,10 @@ describe('what grpc-js offers its users', () => {
     const rig = grpcRigOver([server.port])
     const other = rig.another()
     other.close()
-    expect(() => other.get({ sku: 'a' }, () => {})).toThrow(/shut down/)
-    await expect(other.promises.get({ sku: 'a' })).rejects.toThrow(/shut down/)
+    const closed = { code: 14, details: expect.stringMatching(/closed/), cause: { code: 'closed', sent: false } }
+    expect(() => other.get({ sku: 'a' }, () => {})).toThrow(expect.objectContaining({ code: 14 }))
+    await expect(other.promises.get({ sku: 'a' })).rejects.toMatchObject(closed)
+    await expect(other.promises.watch({ sku: 'a' }).next()).rejects.toMatchObject(closed)
     expect((await rig.client.promises.get({ sku: 'a' })).sku).toBe('a')
   })
 })
