@@ -159,7 +159,8 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
 
   cancelWithStatus(code: number, details: string): void {
     this.#cancelledWith ??= { code, details }
-    this.#cancelLater(details)
+    // Most cancel because they have enough; whoever has another status has a reason, such as a request that cannot be serialized.
+    this.#cancelLater(code === GRPC_STATUS.CANCELLED ? details : new Error(details))
   }
 
   setCredentials(credentials: grpc.CallCredentials): void {

@@ -145,11 +145,15 @@ test('a request that cannot be serialized fails the call of each kind, not the p
     () => client.promises.watch(broken).next(),
     () => client.promises.chat([broken]).next(),
   ]) {
-    const error = (await errorOf(work)) as grpc.ServiceError
+    const error = (await errorOf(work)) as grpc.ServiceError & { cause: unknown }
     expect([error.code, error.details]).toEqual([
       grpc.status.INTERNAL,
       expect.stringContaining('serialization failure: no sku'),
     ])
+    expect(error.cause).toMatchObject({
+      code: 'cancelled',
+      message: expect.stringMatching(/the call was cancelled: .*serialization failure: no sku$/),
+    })
   }
   expect((await client.promises.get({ sku: 'a' })).left).toBe(3)
 })
