@@ -8,10 +8,10 @@
  */
 import type { ClientHttp2Session } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
-import type { Timer } from '../core/clock.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import type { RefusedPeer } from '../identity/peer-verifier.ts'
 import { clientTlsOptions, refusalOf, refusalOfText, rejection } from '../identity/tls-options.ts'
+import { ConnectTimer } from './connect-timer.ts'
 import type { GrpcPool } from './grpc-pool.ts'
 import type { GrpcTransport } from './grpc-transport.ts'
 
@@ -34,9 +34,8 @@ export class GrpcConnection {
   silences = 0
   readonly #pool: GrpcPool
   readonly #transport: GrpcTransport
+  readonly #timer: ConnectTimer
   #dialing = false
-  #timer: Timer | undefined
-  #extended = false
   #refused: RefusedPeer | undefined
   #closed = false
   #session: ClientHttp2Session | undefined
@@ -44,7 +43,8 @@ export class GrpcConnection {
   constructor(pool: GrpcPool, transport: GrpcTransport) {
     this.#pool = pool
     this.#transport = transport
-    const { address, port, tls, service } = pool.endpoint
+    const { address, port, tls, service, label } = pool.endpoint
+    this.#timer = new ConnectTimer(transport.clock, transport.settings.connectTimeoutMs, label, this)
     const target = address.includes(':')
       ? `ipv6:[${address}]:${port}`
       : `${IPV4.test(address) ? 'ipv4' : 'dns'}:${address}:${port}`
@@ -65,10 +65,7 @@ export class GrpcConnection {
   dial(): void {
     if (this.#dialing) return
     this.#dialing = true
-    const { clock, settings } = this.#transport
-    // The clock watches the loop only while somebody asks.
-    clock.stalledMsSince(clock.now())
-    this.#timer = clock.startTimer(settings.connectTimeoutMs, tooSlow, this)
+    this.#timer.start()
     this.channel.getConnectivityState(true)
     this.#watch()
   }
@@ -106,7 +103,7 @@ export class GrpcConnection {
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    this.#stopTimer()
+    this.#timer.stop()
     this.channel.close()
     // A stream that was cut while nobody read it would keep it open for ever. What was written leaves first.
     if (this.#session !== undefined) setImmediate(destroy, this.#session)
@@ -130,19 +127,9 @@ export class GrpcConnection {
     }
   }
 
-  tooSlow(): void {
-    const { clock, settings } = this.#transport
-    const ms = settings.connectTimeoutMs
-    // While our own loop stood still the peer could not be heard; it gets that time back, once.
-    const stalledMs = this.#extended ? 0 : Math.round(clock.stalledMsSince(clock.now() - ms))
-    if (stalledMs > 0) {
-      this.#extended = true
-      this.#timer = clock.startTimer(stalledMs, tooSlow, this)
-      return
-    }
+  tooSlow(error: Error): void {
     this.#dialing = false
-    this.#timer = undefined
-    this.#pool.tooSlow(this, new Error(`no connection to ${this.#pool.endpoint.label} within ${ms} ms`))
+    this.#pool.tooSlow(this, error)
   }
 
   #watch(): void {
@@ -150,7 +137,7 @@ export class GrpcConnection {
     const state = this.channel.getConnectivityState(false)
     if (state === READY || state === TRANSIENT_FAILURE || state === SHUTDOWN) {
       this.#dialing = false
-      this.#stopTimer()
+      this.#timer.stop()
       if (state === READY) {
         this.heardAt = this.#transport.clock.now()
         // grpc-js tells first, and then notes what it told of.
@@ -178,11 +165,6 @@ export class GrpcConnection {
         return error
       },
     })
-  }
-
-  #stopTimer(): void {
-    if (this.#timer !== undefined) this.#transport.clock.stopTimer(this.#timer)
-    this.#timer = undefined
   }
 }
 
@@ -213,7 +195,3 @@ function lastError(details: string): string {
 }
 
 const IPV4 = /^\d{1,3}(?:\.\d{1,3}){3}$/
-
-function tooSlow(connection: GrpcConnection): void {
-  connection.tooSlow()
-}

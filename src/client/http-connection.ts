@@ -8,9 +8,9 @@
 import { connect as connectPlain, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectSecure } from 'node:tls'
 import type { Client, Dispatcher } from 'undici'
-import type { Timer } from '../core/clock.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { clientTlsOptions, refusalOf, rejection } from '../identity/tls-options.ts'
+import { ConnectTimer } from './connect-timer.ts'
 import type { HttpPool } from './http-pool.ts'
 import type { HttpTransport } from './http-transport.ts'
 
@@ -38,10 +38,9 @@ export class HttpConnection {
   readonly #pool: HttpPool
   readonly #transport: HttpTransport
   readonly #socket: Socket
+  readonly #timer: ConnectTimer
   #client: Client | undefined = undefined
-  #timer: Timer | undefined
   #connected = false
-  #extended = false
   #handedOver = false
   #parked = false
   #failure: DialFailure | undefined = undefined
@@ -63,9 +62,8 @@ export class HttpConnection {
     }
     this.#socket.on('error', (error) => this.#fail(error))
     this.#socket.on('close', () => this.#closed())
-    // The clock watches the loop only while somebody asks.
-    transport.clock.stalledMsSince(transport.clock.now())
-    this.#timer = transport.clock.startTimer(transport.settings.connectTimeoutMs, tooSlow, this)
+    this.#timer = new ConnectTimer(transport.clock, transport.settings.connectTimeoutMs, pool.endpoint.label, this)
+    this.#timer.start()
   }
 
   /** Whether a request may be written on it. */
@@ -111,18 +109,7 @@ export class HttpConnection {
     this.#socket.destroy()
   }
 
-  tooSlow(): void {
-    const { clock, settings } = this.#transport
-    const ms = settings.connectTimeoutMs
-    // While our own loop stood still the peer could not be heard; it gets that time back, once.
-    const stalledMs = this.#extended ? 0 : Math.round(clock.stalledMsSince(clock.now() - ms))
-    if (stalledMs > 0) {
-      this.#extended = true
-      this.#timer = clock.startTimer(stalledMs, tooSlow, this)
-      return
-    }
-    this.#timer = undefined
-    const cause = new Error(`no connection to ${this.#pool.endpoint.label} within ${ms} ms`)
+  tooSlow(cause: Error): void {
     this.#failure = { code: 'connect-failed', late: true, cause }
     this.#socket.destroy()
   }
@@ -132,7 +119,7 @@ export class HttpConnection {
   }
 
   #succeed(): void {
-    this.#stopTimer()
+    this.#timer.stop()
     this.#connected = true
     this.#pool.connected(this)
   }
@@ -152,16 +139,11 @@ export class HttpConnection {
   }
 
   #closed(): void {
-    this.#stopTimer()
+    this.#timer.stop()
     const failure = this.#connected
       ? undefined
       : (this.#failure ?? { code: 'connect-failed', late: false, cause: GONE })
     this.#pool.closed(this, failure)
-  }
-
-  #stopTimer(): void {
-    if (this.#timer !== undefined) this.#transport.clock.stopTimer(this.#timer)
-    this.#timer = undefined
   }
 
   #makeClient(): Client {
@@ -187,8 +169,4 @@ export class HttpConnection {
       },
     })
   }
-}
-
-function tooSlow(connection: HttpConnection): void {
-  connection.tooSlow()
 }
