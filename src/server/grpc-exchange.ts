@@ -14,7 +14,7 @@ import { GRPC_PUSHBACK, NOT_EXECUTED } from '../core/headers.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
 import { GRPC_STATUS, grpcOutcome } from '../core/status.ts'
 import { endAttempt, endCall, startAttempt, startCall } from '../resilience/execution.ts'
-import { drawFault, type Faultable, type FaultRule } from '../resilience/fault-injection.ts'
+import type { Faultable, FaultRule } from '../resilience/fault-injection.ts'
 import type { Stack } from '../resilience/stack.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import type { Authorizer } from './authorization.ts'
@@ -24,6 +24,7 @@ import type { GrpcHead } from './grpc-head.ts'
 import type { GrpcHealth } from './grpc-health.ts'
 import { respond } from './grpc-response.ts'
 import { InboundCall, type Within } from './inbound-call.ts'
+import { inboundFault } from './inbound-fault.ts'
 import type { Linked, Running } from './running.ts'
 
 /** What a server lends to each of its exchanges. */
@@ -151,7 +152,7 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   /** Runs the handler, or the fault that was drawn for this call. */
   run(): void {
     this.#host.deadlines.watch(this, this.startedAt)
-    const fault = this.#drawFault()
+    const fault = inboundFault(this, this.#host, this.#stack.faults, 'grpcStatus')
     if (fault === undefined) this.#pass()
     else if (fault.delayMs === 0) this.#suffer(fault)
     else this.clock.startBackgroundTimer(fault.delayMs, (exchange) => exchange.#suffer(fault), this)
@@ -336,22 +337,6 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     // Only a call that is recorded has a span to be within.
     if (within === undefined || this.observed === undefined) serving(this, work)
     else within(this, () => serving(this, work))
-  }
-
-  #drawFault(): FaultRule | undefined {
-    const { faults, events } = this.#host
-    const documented = this.#stack.faults
-    if (faults.length === 0 && documented === undefined) return undefined
-    const fault = drawFault(faults, this, this.clock) ?? drawFault(documented ?? [], this, this.clock)
-    if (fault !== undefined) {
-      const { delayMs, grpcStatus = 0 } = fault
-      events.emit('fault:injected', {
-        ...(this.peer !== undefined && { peer: this.peer }),
-        delayMs,
-        status: grpcStatus,
-      })
-    }
-    return fault
   }
 
   #suffer({ grpcStatus }: FaultRule): void {

@@ -12,7 +12,7 @@ import type { ErrorCode, MeshError } from '../core/errors.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
 import { httpOutcome } from '../core/status.ts'
 import { endAttempt, endCall, startAttempt, startCall } from '../resilience/execution.ts'
-import { drawFault, type Faultable, type FaultRule } from '../resilience/fault-injection.ts'
+import type { Faultable, FaultRule } from '../resilience/fault-injection.ts'
 import type { Stack } from '../resilience/stack.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import type { Authorizer } from './authorization.ts'
@@ -22,6 +22,7 @@ import type { HttpListener } from './http-handler.ts'
 import { type ResponseWatcher, refuse, silence, watchResponse } from './http-response.ts'
 import { readContext } from './inbound.ts'
 import { InboundCall, type Within } from './inbound-call.ts'
+import { inboundFault } from './inbound-fault.ts'
 import { type Head, readHead } from './request-head.ts'
 import type { Linked, Running } from './running.ts'
 
@@ -193,7 +194,7 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   run(): void {
     watchResponse(this.response, this)
     this.#host.deadlines.watch(this, this.startedAt)
-    const fault = this.#drawFault()
+    const fault = inboundFault(this, this.#host, this.#stack.faults, 'status')
     if (fault === undefined) this.#handle()
     else if (fault.delayMs === 0) this.#suffer(fault)
     else this.clock.startBackgroundTimer(fault.delayMs, (exchange) => exchange.#suffer(fault), this)
@@ -203,18 +204,6 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   header(name: string): string | undefined {
     const value = this.request.headers[name]
     return Array.isArray(value) ? value.join(', ') : value
-  }
-
-  #drawFault(): FaultRule | undefined {
-    const { faults, events } = this.#host
-    const documented = this.#stack.faults
-    if (faults.length === 0 && documented === undefined) return undefined
-    const fault = drawFault(faults, this, this.clock) ?? drawFault(documented ?? [], this, this.clock)
-    if (fault !== undefined) {
-      const { delayMs, status = 0 } = fault
-      events.emit('fault:injected', { ...(this.peer !== undefined && { peer: this.peer }), delayMs, status })
-    }
-    return fault
   }
 
   #suffer({ status }: FaultRule): void {
