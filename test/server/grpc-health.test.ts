@@ -1,13 +1,12 @@
 /** The standard health service, by which gRPC clients of any kind ask whether a server is well. */
 import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
-import type { Policy } from '../../src/core/policy.ts'
 import { resolveFaults } from '../../src/resilience/fault-injection.ts'
 import { compileIntentions } from '../../src/server/authorization.ts'
 import { currentCall } from '../../src/server/current-call.ts'
 import { begin, type ShopClient, type ShopHandlers, shopServer } from '../support/shop.ts'
 import { meshClient, serveShop, shopClient } from './grpc-support.ts'
-import { serverStack } from './support.ts'
+import { OneAtATime, serverStack } from './support.ts'
 
 const hello: ShopHandlers = { Get: (_call, answer) => answer(null, { sku: currentCall()?.service ?? '' }) }
 const [UNKNOWN, SERVING, NOT_SERVING] = [3, 1, 2]
@@ -81,18 +80,7 @@ describe('health', () => {
   })
 
   it('is told also when the server is full, and takes no room from others', async () => {
-    let running = 0
-    const limit: Policy = {
-      name: 'limit',
-      admit: () => {
-        if (running >= 1) return 'concurrency-limited'
-        running += 1
-        return undefined
-      },
-      settle: () => {
-        running -= 1
-      },
-    }
+    const limit = new OneAtATime()
     const stack = {
       ...serverStack([limit]),
       faults: resolveFaults([{ grpcStatus: 'INTERNAL', headers: { never: '1' } }]),
@@ -103,11 +91,11 @@ describe('health', () => {
     await expect.poll(() => watching.map(({ states }) => states)).toEqual(Array(5).fill([SERVING]))
     expect((await begin(client, 'get').ended).code).toBe(grpc.status.OK)
     const held = begin(client, 'take')
-    await expect.poll(() => running).toBe(1)
+    await expect.poll(() => limit.running).toBe(1)
     expect((await begin(client, 'get').ended).code).toBe(grpc.status.UNAVAILABLE)
     expect(await check(client)).toBe(SERVING)
     held.cancel()
-    await expect.poll(() => running).toBe(0)
+    await expect.poll(() => limit.running).toBe(0)
   })
 
   it('is left to the application if it has a health service of its own', async () => {

@@ -8,32 +8,19 @@ import { FLAG, FRAME, frames } from '../support/raw-http2.ts'
 import { grpcFrame } from '../support/scripted-grpc-server.ts'
 import { begin, itemBytes, KINDS, type ShopHandlers, shopServer } from '../support/shop.ts'
 import { callHeaders, metadata, rawClient, serveShop, shopClient, Witness } from './grpc-support.ts'
-import { pause, serverStack } from './support.ts'
+import { OneAtATime, pause, serverStack } from './support.ts'
 
 const hello: ShopHandlers = { Get: (_call, answer) => answer(null, { sku: 'hello' }) }
 
 describe('limits', () => {
   it('answer UNAVAILABLE with a wait and the mark of not being executed, and admit again afterwards', async () => {
-    let running = 0
-    const settled: string[] = []
-    const limit: Policy = {
-      name: 'limit',
-      admit: () => {
-        if (running >= 1) return 'concurrency-limited'
-        running += 1
-        return undefined
-      },
-      settle: (_attempt, outcome) => {
-        running -= 1
-        settled.push(outcome.verdict)
-      },
-    }
+    const limit = new OneAtATime()
     const witness = new Witness()
     const { server, events } = await serveShop(witness.handlers, {}, { stack: serverStack([limit]) })
     const client = shopClient(server.port)
     for (const holder of KINDS) {
       const held = begin(client, holder, { open: holder === 'upload' || holder === 'chat' })
-      await expect.poll(() => running).toBe(1)
+      await expect.poll(() => limit.running).toBe(1)
       for (const kind of KINDS) {
         const items = [{ sku: 'a', filler: Buffer.alloc(100_000) }]
         const refused = await begin(client, kind, { items, open: kind === 'chat' }).ended
@@ -42,10 +29,10 @@ describe('limits', () => {
         expect(refused.metadata.get('grpc-retry-pushback-ms')).toEqual(['1000'])
       }
       held.cancel()
-      await expect.poll(() => [running, server.stats.inFlight]).toEqual([0, 0])
+      await expect.poll(() => [limit.running, server.stats.inFlight]).toEqual([0, 0])
     }
     expect(witness.begun).toEqual(KINDS)
-    expect(settled).toEqual(['cancelled', 'cancelled', 'cancelled', 'cancelled'])
+    expect(limit.settled).toEqual(['cancelled', 'cancelled', 'cancelled', 'cancelled'])
     expect(events.of('admission:refused')).toHaveLength(16)
   })
 

@@ -10,7 +10,18 @@ import { currentCall } from '../../src/server/current-call.ts'
 import type { HttpListener } from '../../src/server/http-handler.ts'
 import { serveHttp } from '../../src/server/http-server.ts'
 import { craftLeaf, newAuthority } from '../support/certificates.ts'
-import { ask, authority, clientOf, pause, sendRaw, serve, serverStack, TRUSTING, tlsAttempt } from './support.ts'
+import {
+  ask,
+  authority,
+  clientOf,
+  OneAtATime,
+  pause,
+  sendRaw,
+  serve,
+  serverStack,
+  TRUSTING,
+  tlsAttempt,
+} from './support.ts'
 
 const hello: HttpListener = (_request, response) => {
   response.end('hello')
@@ -386,20 +397,7 @@ describe('deadlines and cancellation', () => {
 
 describe('limits', () => {
   it('answers 503 with retry-after and the mark of not being executed, and admits again afterwards', async () => {
-    let running = 0
-    const settled: string[] = []
-    const limit: Policy = {
-      name: 'limit',
-      admit: () => {
-        if (running >= 1) return 'concurrency-limited'
-        running += 1
-        return undefined
-      },
-      settle: (_attempt, outcome) => {
-        running -= 1
-        settled.push(outcome.verdict)
-      },
-    }
+    const limit = new OneAtATime()
     const release = Promise.withResolvers<void>()
     const { server } = await serve(
       async (_request, response) => {
@@ -410,14 +408,14 @@ describe('limits', () => {
       { stack: serverStack([limit]) },
     )
     const first = ask(server.port)
-    await expect.poll(() => running).toBe(1)
+    await expect.poll(() => limit.running).toBe(1)
     const refused = await ask(server.port, { method: 'POST', body: 'x'.repeat(200_000) })
     expect(refused.status).toBe(503)
     expect(refused.headers).toMatchObject({ 'retry-after': '1', 'inmesh-not-executed': 'concurrency-limited' })
     release.resolve()
     expect((await first).body).toBe('done')
     expect((await ask(server.port)).status).toBe(200)
-    expect(settled).toEqual(['success', 'success'])
+    expect(limit.settled).toEqual(['success', 'success'])
   })
 
   it('answers 429 when the rate is exceeded', async () => {

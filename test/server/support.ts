@@ -13,7 +13,7 @@ import type { EventSink, MeshEvents } from '../../src/telemetry/events.ts'
 import { newAuthority, newIdentity } from '../support/certificates.ts'
 import { serverStack } from './server-stack.ts'
 
-export { serverStack } from './server-stack.ts'
+export { OneAtATime, serverStack } from './server-stack.ts'
 
 export const authority = newAuthority()
 
