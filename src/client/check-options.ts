@@ -12,7 +12,7 @@ import {
   show,
   withDefault,
 } from '../core/fields.ts'
-import { didYouMean } from '../core/nearest.ts'
+import { didYouMean, nearest } from '../core/nearest.ts'
 import type { SharingSettings } from '../resilience/shared-results.ts'
 import type { HttpFilter, HttpRequestOptions } from './http-client.ts'
 
@@ -40,6 +40,9 @@ export function checkRequestOptions(options: HttpRequestOptions): void {
     throw mistake([key], `unknown key${hint}`)
   }
   const { idempotent, retry, streaming, query, signal, key } = options
+  if (options.json !== undefined && options.body !== undefined && options.body !== null) {
+    throw mistake(['json'], 'stands instead of body; expected only one of the two')
+  }
   if (idempotent !== undefined && typeof idempotent !== 'boolean') throw notLogical('idempotent', idempotent)
   if (streaming !== undefined && typeof streaming !== 'boolean') throw notLogical('streaming', streaming)
   if (retry !== undefined && retry !== false) {
@@ -50,6 +53,46 @@ export function checkRequestOptions(options: HttpRequestOptions): void {
   }
   checkSignal(signal)
   if (key !== undefined) checkKey(key)
+}
+
+/** Options that no document is made of; `body`, `query` and `key` are fields of many. */
+const TELLTALES: ReadonlySet<string> = new Set([
+  'json',
+  'headers',
+  'signal',
+  'timeout',
+  'idempotent',
+  'retry',
+  'streaming',
+] satisfies (keyof HttpRequestOptions)[])
+
+/**
+ * Refuses options in the place of the body of `post`, `put` and `patch`, where they would be sent as JSON, and a second body
+ * among the options. An object is taken for a body if any options follow it, or if a field is no option.
+ * @throws OptionsError
+ */
+export function checkBody(body: unknown, options: HttpRequestOptions | undefined): void {
+  if (options !== undefined && options !== null && typeof options === 'object') {
+    const second =
+      options.json !== undefined ? 'json' : options.body !== undefined && options.body !== null ? 'body' : undefined
+    if (second !== undefined) throw mistake([second], 'the body was given already, as the second argument')
+  } else if (isOptions(body)) {
+    const hint = 'the order is (path, body, options): pass undefined as the body, or {} after a body of these fields'
+    throw mistake(['body'], `expected a body, got what looks like options (${Object.keys(body).join(', ')}); ${hint}`)
+  }
+}
+
+/** Short names are near to too many others. */
+function isMistyped(key: string): boolean {
+  return key.length > 4 && nearest(key, REQUEST_KEYS) !== undefined
+}
+
+function isOptions(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== null) return false
+  const keys = Object.keys(value)
+  return keys.some((key) => TELLTALES.has(key)) && keys.every((key) => REQUEST_KEYS.has(key) || isMistyped(key))
 }
 
 /** @throws OptionsError */

@@ -6,7 +6,7 @@ import type { Call } from '../core/call.ts'
 import { inboundCall } from '../core/context.ts'
 import type { Duration } from '../core/duration.ts'
 import type { SharingSettings } from '../resilience/shared-results.ts'
-import { checkRequestOptions } from './check-options.ts'
+import { checkBody, checkRequestOptions } from './check-options.ts'
 import { compose, type Filter, type Service } from './filter.ts'
 import { HttpCall } from './http-call.ts'
 import { type BodyInput, jsonBody, type RequestBody, requestBody } from './http-request-body.ts'
@@ -15,7 +15,7 @@ import {
   checkMethod,
   checkPath,
   checkTimeout,
-  IDEMPOTENT_METHODS,
+  isIdempotent,
   prepareRequest,
   type QueryInput,
   withQuery,
@@ -42,7 +42,7 @@ export interface HttpRequestOptions {
   readonly timeout?: Duration | undefined
   /**
    * A second execution does no harm, so the call may be repeated after it was sent. @defaultValue `true` for GET, HEAD,
-   * OPTIONS, TRACE, PUT and DELETE, and with an `idempotency-key` header
+   * OPTIONS, TRACE, PUT and DELETE, and with an `idempotency-key` header that is not empty
    */
   readonly idempotent?: boolean | undefined
   /** `false`: one attempt only. */
@@ -128,16 +128,32 @@ export class HttpClient {
     return this.request('DELETE', path, options)
   }
 
+  /** `body`: a plain object or a list is sent as JSON; `undefined` or `null` is none. */
   post(path: string, body?: HttpBody, options?: HttpRequestOptions): Promise<HttpResponse> {
-    return this.request('POST', path, withBody(body, options))
+    return this.#requestWith('POST', path, body, options)
   }
 
   put(path: string, body?: HttpBody, options?: HttpRequestOptions): Promise<HttpResponse> {
-    return this.request('PUT', path, withBody(body, options))
+    return this.#requestWith('PUT', path, body, options)
   }
 
   patch(path: string, body?: HttpBody, options?: HttpRequestOptions): Promise<HttpResponse> {
-    return this.request('PATCH', path, withBody(body, options))
+    return this.#requestWith('PATCH', path, body, options)
+  }
+
+  #requestWith(
+    method: string,
+    path: string,
+    body: HttpBody,
+    options: HttpRequestOptions | undefined,
+  ): Promise<HttpResponse> {
+    let given: HttpRequestOptions | undefined
+    try {
+      given = withBody(body, options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    return this.request(method, path, given)
   }
 
   request(method: string, path: string, options?: HttpRequestOptions): Promise<HttpResponse> {
@@ -170,8 +186,7 @@ export class HttpClient {
       inboundCall(),
       options?.signal,
     )
-    call.idempotent =
-      options?.idempotent ?? (IDEMPOTENT_METHODS.has(verb) || request.headers.includes('idempotency-key'))
+    call.idempotent = options?.idempotent ?? isIdempotent(verb, request.headers)
     if (options?.retry === false) call.once()
     if (options?.key !== undefined) call.hashKey = options.key
     return call
@@ -218,6 +233,7 @@ function bodyOf(options: HttpRequestOptions): RequestBody | undefined {
 
 function withBody(body: HttpBody, options: HttpRequestOptions | undefined): HttpRequestOptions | undefined {
   if (body === undefined || body === null) return options
+  checkBody(body, options)
   if (isPlain(body)) return { ...options, json: body }
   return { ...options, body: body as BodyInput }
 }

@@ -12,14 +12,7 @@ import { HttpCall, type ReceivedHeaders } from './http-call.ts'
 import { notInMesh, serviceOf } from './http-fetch.ts'
 import { type BodyInput, requestBody } from './http-request-body.ts'
 import { undici } from './http-undici.ts'
-import {
-  checkMethod,
-  checkPath,
-  IDEMPOTENT_METHODS,
-  prepareRequest,
-  type QueryInput,
-  withQuery,
-} from './prepare-request.ts'
+import { checkMethod, checkPath, isIdempotent, prepareRequest, type QueryInput, withQuery } from './prepare-request.ts'
 import type { HeadersInput } from './propagation.ts'
 import type { ResponseBody } from './response-body.ts'
 import type { FindService } from './stack-source.ts'
@@ -124,8 +117,7 @@ class MeshExchange implements Dispatcher.DispatchController {
       undefined,
     )
     // undici calls only GET and HEAD idempotent unless told otherwise; a POST never is without being declared.
-    this.#call.idempotent =
-      request.idempotent ?? (IDEMPOTENT_METHODS.has(method) || prepared.headers.includes('idempotency-key'))
+    this.#call.idempotent = request.idempotent ?? isIdempotent(method, prepared.headers)
   }
 
   start(): void {

@@ -11,7 +11,7 @@ import { checkFetchOptions, checkKey, checkSignal } from './check-options.ts'
 import { fetchResponse } from './fetch-response.ts'
 import { HttpCall } from './http-call.ts'
 import { type BodyInput, requestBody } from './http-request-body.ts'
-import { checkMethod, checkTimeout, IDEMPOTENT_METHODS, prepareRequest } from './prepare-request.ts'
+import { checkMethod, checkTimeout, isIdempotent, prepareRequest } from './prepare-request.ts'
 import { flatHeader, type HeadersInput } from './propagation.ts'
 import type { FindService } from './stack-source.ts'
 
@@ -84,8 +84,7 @@ export function makeFetch(find: FindService, options: HttpFetchOptions = {}): Me
         init?.signal ?? request?.signal ?? undefined,
       )
       call.throwsReason = true
-      call.idempotent =
-        init?.idempotent ?? (IDEMPOTENT_METHODS.has(method) || prepared.headers.includes('idempotency-key'))
+      call.idempotent = init?.idempotent ?? isIdempotent(method, prepared.headers)
       if (init?.retry === false) call.once()
       if (init?.key !== undefined) call.hashKey = checkKey(init.key)
       return call.send()

@@ -78,6 +78,19 @@ function removeHeader(flat: string[], name: string): void {
   for (let i = flat.length - 2; i >= 0; i -= 2) if (flat[i] === name) flat.splice(i, 2)
 }
 
+/** Whether a second execution does no harm, by the method or by a key that lets the service tell. `headers`: flat, in lower case. */
+export function isIdempotent(method: string, headers: readonly string[]): boolean {
+  return IDEMPOTENT_METHODS.has(method) || hasIdempotencyKey(headers)
+}
+
+/** A value that only reads like the name is none, and an empty key tells two executions apart from nothing. */
+function hasIdempotencyKey(headers: readonly string[]): boolean {
+  for (let i = 0; i < headers.length; i += 2) {
+    if (headers[i] === 'idempotency-key' && headers[i + 1]!.trim() !== '') return true
+  }
+  return false
+}
+
 /** `?a=1&a=2` from `{ a: [1, 2] }`; `undefined` values are left out. */
 export function withQuery(path: string, query: QueryInput | undefined): string {
   if (query === undefined) return path

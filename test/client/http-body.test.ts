@@ -63,6 +63,45 @@ describe('a request body', () => {
     expect(await (await rig.http.put('/', [1, 2])).json()).toEqual([1, 2])
   })
 
+  it.each<[string, object]>([
+    ['JSON and a timeout', { json: { a: 1 }, timeout: '1s' }],
+    ['JSON alone', { json: { a: 1 } }],
+    ['a body and headers', { body: 'a', headers: { 'x-a': '1' } }],
+    ['a timeout', { timeout: 500 }],
+    ['a signal', { signal: new AbortController().signal }],
+    ['an option and a mistyped one', { timeuot: '1s', json: { a: 1 } }],
+  ])('is not taken from what looks like options: %s', async (_, options) => {
+    const rig = await rigOver([(await echo()).port])
+    for (const method of ['post', 'put', 'patch'] as const) {
+      await expect(rig.http[method]('/', options as never)).rejects.toThrow(/what looks like options.*pass undefined/)
+      expect(await (await rig.http[method]('/', options as never, {})).json()).toEqual(
+        JSON.parse(JSON.stringify(options)),
+      )
+    }
+    expect(rig.attempts.admitted).toBe(3)
+  })
+
+  it.each<[string, object]>([
+    ['a query', { query: { match: 'a' } }],
+    ['a query as text', { query: '{ me }', variables: {} }],
+    ['a comment', { body: 'well done' }],
+    ['a key', { key: 'a' }],
+    ['nothing', {}],
+    ['a job', { timeout: 5, name: 'a' }],
+  ])('may have fields that are named like options: %s', async (_, body) => {
+    const rig = await rigOver([(await echo()).port])
+    expect(await (await rig.http.post('/', body as never)).json()).toEqual(body)
+  })
+
+  it('is given once', async () => {
+    const rig = await rigOver([(await echo()).port])
+    await expect(rig.http.request('POST', '/', { body: 'a', json: 1 })).rejects.toThrow('json')
+    await expect(rig.http.post('/', 'a', { body: 'b' })).rejects.toThrow('given already')
+    await expect(rig.http.post('/', { a: 1 }, { json: 2 })).rejects.toThrow('given already')
+    expect(await (await rig.http.post('/', undefined, { json: { a: 1 } })).json()).toEqual({ a: 1 })
+    expect(rig.attempts.admitted).toBe(1)
+  })
+
   it('that was begun to be read is never sent again, whatever the verdict', async () => {
     const busy = await serve(async (c) => {
       await c.request()
