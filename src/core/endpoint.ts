@@ -79,8 +79,18 @@ export class Endpoint {
     this.version = at.version
     this.metadata = at.metadata
     this.weight = at.weight
-    this.label = at.address.includes(':') ? `[${at.address}]:${at.port}` : `${at.address}:${at.port}`
+    this.label = labelOf(at)
   }
+}
+
+/** `host:port`, as errors, events and metrics name an endpoint. */
+export function labelOf({ address, port }: { readonly address: string; readonly port: number }): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+}
+
+/** The same for all instances behind one listener, whatever their ids: one address is one endpoint. */
+export function addressKey(at: { readonly address: string; readonly port: number; readonly protocol: string }): string {
+  return `${at.protocol}://${labelOf(at).toLowerCase()}`
 }
 
 /** Chooses an endpoint, synchronously; replaced whole when the endpoints change. */

@@ -20,6 +20,8 @@ export interface RegistryObserver {
   rejected(reason: string): void
   bundle(trustDomain: string, roots: readonly string[], sequence: number): void
   refused(code: string, message: string): void
+  /** The registry took an instance of ours off the list. It is listed again as long as the session lasts, unless `replaced`. */
+  unlisted(instance: Instance, why: string): void
   /** Our wall clock differs from the registry's. */
   skew(ms: number): void
 }
@@ -40,6 +42,9 @@ export interface RegistryClientOptions {
 
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 10_000
+/** Of the lease: the pause that leaves time for a second attempt before the lease ends. */
+const LONGEST_PAUSE_SHARE = 0.4
+const LEAST_LONGEST_PAUSE_MS = 200
 /** What a registration, a drain or a deregistration waits for its answer. */
 const ANSWER_TIMEOUT_MS = 5_000
 /** What a registry says that is in trouble itself; asked again, it may say otherwise. */
@@ -72,6 +77,9 @@ export class RegistryClient {
   #next = 0
   #ref = 0
   #failures = 0
+  #longestPauseMs = LONGEST_PAUSE_MS
+  /** What the registry asked for, once. */
+  #retryAfterMs = 0
   #timer: Timer | undefined
   #beatTimer: Timer | undefined
   #closed = false
@@ -253,9 +261,10 @@ export class RegistryClient {
     else this.#options.observer.unreachable(address, reason)
     this.#next += 1
     // Full jitter, so that a thousand clients of a restarted registry do not come back in one moment.
-    const bound = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.#failures, 10))
+    const bound = Math.min(this.#longestPauseMs, FIRST_PAUSE_MS * 2 ** Math.min(this.#failures, 10))
     this.#failures += 1
-    const pause = FIRST_PAUSE_MS / 2 + this.#clock.random() * bound
+    const pause = FIRST_PAUSE_MS / 2 + this.#clock.random() * Math.max(bound, this.#retryAfterMs)
+    this.#retryAfterMs = 0
     this.#timer = this.#clock.startBackgroundTimer(pause, () => this.#connect(), undefined)
   }
 
@@ -265,6 +274,10 @@ export class RegistryClient {
       case 'welcome':
         this.#failures = 0
         this.#welcome = message
+        this.#longestPauseMs = Math.min(
+          LONGEST_PAUSE_MS,
+          Math.max(LEAST_LONGEST_PAUSE_MS, message.leaseMs * LONGEST_PAUSE_SHARE),
+        )
         this.#dev = message.dev
         this.#checkSkew(message.wallNow)
         this.#options.observer.connected(address)
@@ -299,6 +312,11 @@ export class RegistryClient {
       case 'seen':
         this.#seen.get(message.id)?.(message.watchers)
         return
+      case 'unlisted': {
+        const instance = this.#registered.get(message.id)
+        if (instance !== undefined) this.#options.observer.unlisted(instance, message.why)
+        return
+      }
       case 'error':
         this.#options.observer.refused(message.code, message.message)
         if (message.ref !== undefined) {
@@ -313,7 +331,7 @@ export class RegistryClient {
         }
         return
       case 'goaway':
-        this.#failures = Math.max(this.#failures, Math.ceil(Math.log2(1 + message.retryAfterMs / FIRST_PAUSE_MS)))
+        this.#retryAfterMs = message.retryAfterMs
         this.#connection?.close()
     }
   }

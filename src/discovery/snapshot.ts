@@ -134,6 +134,12 @@ export function readServerMessage(line: string): ServerMessage | undefined {
         id: read(INSTANCE_SHAPE.id, message.id, 'id'),
         watchers: read(REVISION, message.watchers, 'watchers'),
       }
+    case 'unlisted':
+      return {
+        type: 'unlisted',
+        id: read(INSTANCE_SHAPE.id, message.id, 'id'),
+        why: read(oneOf(['expired', 'released', 'replaced']), message.why, 'why'),
+      }
     case 'error':
       return {
         type: 'error',

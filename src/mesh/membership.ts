@@ -2,6 +2,7 @@
  * This process as a member: its identity, its session with the registry, and what is in force, live or from the last run. States:
  * outside → (identity) → connecting → member, and from there on member for good, whether or not a registry answers.
  */
+import { labelOf } from '../core/endpoint.ts'
 import { MeshError } from '../core/errors.ts'
 import { LastGood } from '../discovery/last-good.ts'
 import { MESH_DOCUMENT, type PolicyDocument, resolvePolicy, type ServicePolicy } from '../discovery/policy-document.ts'
@@ -144,6 +145,8 @@ export class Membership {
         rejected: (reason) => events.emit('snapshot:rejected', { subject: 'registry', reason }),
         bundle: (_trustDomain, roots, sequence) => rotation.updateBundle(roots, sequence),
         refused: (code, message) => events.emit('snapshot:rejected', { subject: code, reason: message }),
+        unlisted: ({ address, port }, reason) =>
+          events.emit('instance:unlisted', { endpoint: labelOf({ address, port }), reason }),
         skew: (ms) => events.emit('identity:failed', { reason: `our clock differs from the registry's by ${ms} ms` }),
       },
     })

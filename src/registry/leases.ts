@@ -16,15 +16,20 @@ const COUNT = 2
 const LONGEST_FREEZE_MS = 30 * 60_000
 /** Silent for longer than this many beats counts as stopped; a lease is three. */
 const STOPPED_BEATS = 1.5
+/** After a start, and after we stood still, each lease lasts this share longer: processes need time to come back. */
+export const GRACE_SHARE = 0.5
 /** Beats in a lease. */
 export const BEATS = 3
 
 /** `operator`: somebody who knows that they did die. */
 export type Release = 'renewed' | 'too-long' | 'operator'
 
+/** Why an instance is taken off the list: its lease ended, an operator ended a freeze, or another took its address. */
+export type Unlisted = 'expired' | 'released' | 'replaced'
+
 export interface LeaseEvents {
   /** Over its lease and not protected: to be removed. */
-  expired(service: string, ids: readonly string[]): void
+  expired(service: string, ids: readonly string[], why: 'expired' | 'released'): void
   frozen(service: string, stopped: number, total: number): void
   released(service: string, why: Release): void
 }
@@ -51,6 +56,7 @@ export class Leases {
   readonly #services = new Map<string, Guarded>()
   readonly #sweepMs: number
   #timer: Timer
+  #sweptAt: number
 
   constructor(leaseMs: number, clock: Clock, events: LeaseEvents) {
     this.leaseMs = leaseMs
@@ -58,6 +64,7 @@ export class Leases {
     this.#clock = clock
     this.#events = events
     this.#sweepMs = Math.min(1_000, Math.max(20, leaseMs / 15))
+    this.#sweptAt = clock.now()
     this.#timer = clock.startBackgroundTimer(this.#sweepMs, () => this.#onSweep(), undefined)
   }
 
@@ -88,7 +95,7 @@ export class Leases {
     const now = this.#clock.now()
     const { lapsed } = this.#silent(guarded, now)
     this.#release(service, guarded, 'operator')
-    this.#expire(service, guarded, lapsed, now)
+    this.#expire(service, guarded, lapsed, now, 'released')
     return lapsed.length
   }
 
@@ -124,8 +131,17 @@ export class Leases {
     this.#timer = this.#clock.startBackgroundTimer(this.#sweepMs, () => this.#onSweep(), undefined)
     const now = this.#clock.now()
     // The clock samples the event loop only while it is asked, and must have done so before a stall to know of it.
-    this.#clock.stalledMsSince(now)
+    // Processes take a registry that stood still for some beats for dead, and come back on another connection.
+    if (this.#clock.stalledMsSince(this.#sweptAt) > this.beatMs) this.#renewAll(now)
+    this.#sweptAt = now
     for (const [service, guarded] of [...this.#services]) this.#sweep(service, guarded, now)
+  }
+
+  #renewAll(now: number): void {
+    const renewedAt = now + GRACE_SHARE * this.leaseMs
+    for (const { leases } of this.#services.values()) {
+      for (const lease of leases.values()) lease.renewedAt = Math.max(lease.renewedAt, renewedAt)
+    }
   }
 
   #sweep(service: string, guarded: Guarded, now: number): void {
@@ -150,7 +166,7 @@ export class Leases {
       if (guarded.calmSince === undefined || now - guarded.calmSince < 2 * this.leaseMs) return
       this.#release(service, guarded, 'renewed')
     }
-    this.#expire(service, guarded, lapsed, now)
+    this.#expire(service, guarded, lapsed, now, 'expired')
   }
 
   #silent(guarded: Guarded, now: number): { lapsed: string[]; silent: number } {
@@ -171,12 +187,12 @@ export class Leases {
     this.#events.released(service, why)
   }
 
-  #expire(service: string, guarded: Guarded, ids: readonly string[], now: number): void {
+  #expire(service: string, guarded: Guarded, ids: readonly string[], now: number, why: 'expired' | 'released'): void {
     for (const id of ids) {
       guarded.leases.delete(id)
       guarded.expiredAt.push(now)
     }
-    if (ids.length > 0) this.#events.expired(service, ids)
+    if (ids.length > 0) this.#events.expired(service, ids, why)
     if (guarded.leases.size === 0) this.#services.delete(service)
   }
 }

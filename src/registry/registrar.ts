@@ -4,18 +4,18 @@
  * a busy mesh does not push out of the audit log what matters.
  */
 import type { Clock } from '../core/clock.ts'
+import { addressKey } from '../core/endpoint.ts'
 import { type Instance, MOST_ENDPOINTS } from '../discovery/wire.ts'
 import { refuseAddress } from './address-policy.ts'
 import { ApiError } from './api-error.ts'
 import type { Audit } from './audit.ts'
-import { Leases, type Release } from './leases.ts'
+import { GRACE_SHARE, Leases, type Release, type Unlisted } from './leases.ts'
 import type { Logger } from './log.ts'
 import { type Gone, type InstanceRecord, KEYS, type ServiceRecord } from './records.ts'
 import type { RegistryState } from './state.ts'
+import type { Operation } from './storage.ts'
 import type { WatchHub } from './watch-hub.ts'
 
-/** Instances loaded from the store get this on top of a fresh lease: 1.5 leases without expiry after a start. */
-const START_GRACE = 0.5
 /** Removals in one transaction. */
 const MOST_REMOVALS = 500
 
@@ -24,6 +24,14 @@ export interface Registrant {
   readonly service: string
   /** The address it connects from. */
   readonly source: string
+}
+
+/** The session that registered an instance last. It alone keeps the instance listed. */
+export interface InstanceOwner {
+  /** The registry removed the instance, which the process did not ask for. */
+  unlisted(instance: Instance, why: Unlisted): void
+  /** Another session has registered the same instance. */
+  disowned(id: string): void
 }
 
 export class Registrar {
@@ -35,6 +43,8 @@ export class Registrar {
   readonly #log: Logger
   /** Keys whose removal is under way: writing them again must not be skipped as unchanged. */
   readonly #removing = new Set<string>()
+  /** By key; without those whose session has ended. */
+  readonly #owners = new Map<string, InstanceOwner>()
 
   constructor(state: RegistryState, hub: WatchHub, audit: Audit, leaseMs: number, clock: Clock, log: Logger) {
     this.#state = state
@@ -43,17 +53,20 @@ export class Registrar {
     this.#clock = clock
     this.#log = log
     this.leases = new Leases(leaseMs, clock, {
-      expired: (service, ids) => this.#expire(service, ids),
+      expired: (service, ids, why) => this.#expire(service, ids, why),
       frozen: (service, stopped, total) => this.#freeze(service, stopped, total),
       released: (service, why) => this.#release(service, why),
     })
     for (const service of state.services.values()) {
-      for (const id of service.instances.keys()) this.leases.renew(service.name, id, leaseMs * START_GRACE)
+      for (const id of service.instances.keys()) this.leases.renew(service.name, id, leaseMs * GRACE_SHARE)
     }
   }
 
-  /** Upsert. Returns the revision as of which every new watcher sees it. An unchanged instance writes nothing. */
-  async register(who: Registrant, instance: Instance): Promise<number> {
+  /**
+   * Upsert. Returns the revision as of which every new watcher sees it. An unchanged instance writes nothing. From now on
+   * `owner` is told when the registry removes the instance.
+   */
+  async register(who: Registrant, instance: Instance, owner?: InstanceOwner): Promise<number> {
     const { service, id } = instance
     if (service !== who.service) {
       throw this.#refuse(who, 'foreign-service', `${who.spiffeId} may not register instances of '${service}'`, service)
@@ -68,6 +81,7 @@ export class Registrar {
     }
     // From now on, so that it cannot expire while it is being written.
     this.leases.renew(service, id)
+    if (owner !== undefined) this.#own(key, id, owner)
     const unchanged = known !== undefined && known.owner === who.spiffeId && same(known.instance, instance)
     if (unchanged && !this.#removing.has(key)) return state!.revision
     const record: InstanceRecord = {
@@ -76,7 +90,22 @@ export class Registrar {
       registeredAt: known?.registeredAt ?? this.#clock.wallNow(),
     }
     if (known === undefined) this.#log.info({ service, id, who: who.spiffeId, source: who.source }, 'registered')
-    return (await this.#state.write([{ key, value: JSON.stringify(record) }])).revision
+    const replaced = this.#occupant(who, instance)
+    const { revision } = await this.#state.write([
+      { key, value: JSON.stringify(record) },
+      ...(replaced === undefined ? [] : this.#removal(service, [replaced.id], 'left')),
+    ])
+    if (replaced !== undefined) {
+      this.leases.end(service, replaced.id)
+      this.#log.info({ service, id: replaced.id, by: id }, 'replaced at its address')
+      this.#tellOwner(replaced, 'replaced')
+    }
+    return revision
+  }
+
+  /** Lists an instance again whose process is heard, unless another has its address. `undefined`: it has. */
+  async relist(who: Registrant, instance: Instance, owner: InstanceOwner): Promise<number | undefined> {
+    return this.#occupant(who, instance) === undefined ? await this.register(who, instance, owner) : undefined
   }
 
   /** Watchers take it out of their pickers. */
@@ -89,14 +118,32 @@ export class Registrar {
   /** Removes at once. What is not there is removed already. */
   async deregister(who: Registrant, id: string): Promise<number> {
     this.leases.end(who.service, id)
+    const key = KEYS.instance(who.service, id)
+    this.#owners.get(key)?.disowned(id)
+    this.#owners.delete(key)
     if (this.#state.service(who.service)?.instances.has(id) !== true) {
       return this.#state.service(who.service)?.revision ?? this.#state.revision
     }
     return await this.#remove(who.service, [id], 'left')
   }
 
+  /** The session has ended. Its instances stay until their leases are over. */
+  abandon(service: string, ids: Iterable<string>, owner: InstanceOwner): void {
+    for (const id of ids) {
+      const key = KEYS.instance(service, id)
+      if (this.#owners.get(key) === owner) this.#owners.delete(key)
+    }
+  }
+
   close(): void {
     this.leases.close()
+  }
+
+  #own(key: string, id: string, owner: InstanceOwner): void {
+    const before = this.#owners.get(key)
+    if (before === owner) return
+    before?.disowned(id)
+    this.#owners.set(key, owner)
   }
 
   #refuse(who: Registrant, code: 'foreign-service' | 'address-refused', message: string, service: string): ApiError {
@@ -113,17 +160,29 @@ export class Registrar {
     return new ApiError(code, message)
   }
 
-  async #remove(service: string, ids: readonly string[], why: 'left' | 'lost'): Promise<number> {
+  /** Another instance of the same identity at the same address: a listener has one process, so it is gone. */
+  #occupant(who: Registrant, { service, id, ...at }: Instance): Instance | undefined {
+    const state = this.#state.service(service)
+    const other = state?.addresses.get(addressKey(at))
+    const record = other === undefined || other === id ? undefined : state!.instances.get(other)
+    return record?.owner === who.spiffeId ? record.instance : undefined
+  }
+
+  #removal(service: string, ids: readonly string[], why: 'left' | 'lost'): Operation[] {
     const gone: Gone[] = ids.map((id) => ({ id, why }))
     const lostAt = why === 'lost' ? this.#clock.wallNow() : (this.#state.service(service)?.lostAt ?? 0)
     const record: ServiceRecord = { gone, lostAt }
+    return [
+      ...ids.map((id) => ({ key: KEYS.instance(service, id), value: undefined })),
+      { key: KEYS.service(service), value: JSON.stringify(record) },
+    ]
+  }
+
+  async #remove(service: string, ids: readonly string[], why: 'left' | 'lost'): Promise<number> {
     const keys = ids.map((id) => KEYS.instance(service, id))
     for (const key of keys) this.#removing.add(key)
     try {
-      const { revision } = await this.#state.write([
-        ...keys.map((key) => ({ key, value: undefined })),
-        { key: KEYS.service(service), value: JSON.stringify(record) },
-      ])
+      const { revision } = await this.#state.write(this.#removal(service, ids, why))
       this.#log.info({ service, ids, why }, 'removed')
       return revision
     } finally {
@@ -131,15 +190,29 @@ export class Registrar {
     }
   }
 
-  #expire(service: string, ids: readonly string[]): void {
+  #expire(service: string, ids: readonly string[], why: 'expired' | 'released'): void {
+    const { instances } = this.#state.service(service) ?? {}
     for (let i = 0; i < ids.length; i += MOST_REMOVALS) {
-      const some = ids.slice(i, i + MOST_REMOVALS)
-      this.#remove(service, some, 'lost').catch((error: Error) => {
-        this.#log.error({ service, reason: error.message }, 'expired instances not removed')
-        // They are still in the store, so they need a lease to be removed by.
-        for (const id of some) this.leases.renew(service, id)
-      })
+      const records = ids.slice(i, i + MOST_REMOVALS).flatMap((id) => instances?.get(id) ?? [])
+      if (records.length === 0) continue
+      const some = records.map(({ instance }) => instance.id)
+      this.#remove(service, some, 'lost').then(
+        () => {
+          for (const { instance } of records) this.#tellOwner(instance, why)
+        },
+        (error: Error) => {
+          this.#log.error({ service, reason: error.message }, 'expired instances not removed')
+          // They are still in the store, so they need a lease to be removed by.
+          for (const id of some) this.leases.renew(service, id)
+        },
+      )
     }
+  }
+
+  #tellOwner(instance: Instance, why: Unlisted): void {
+    const owner = this.#owners.get(KEYS.instance(instance.service, instance.id))
+    // Since then it may have been written again.
+    if (this.#state.service(instance.service)?.instances.has(instance.id) !== true) owner?.unlisted(instance, why)
   }
 
   #freeze(service: string, stopped: number, total: number): void {

@@ -1,16 +1,17 @@
 /**
- * One process's session: its stream of messages in, and ours out. Messages that write are handled one after another, so that a
- * process may send register, drain and deregister without waiting. When the stream ends, its instances stay until their
- * leases are over: the process may be back before that.
+ * One process's session: its stream of messages in, and ours out. A session owns the instances it registers: as long as the
+ * process is heard they are listed, also when the registry has removed them in between. When the stream ends, its instances
+ * stay until their leases are over: the process may be back before that.
  */
 import type { ServerHttp2Stream } from 'node:http2'
 import type { Clock, Timer } from '../core/clock.ts'
 import { SERVICE_NAME } from '../core/names.ts'
 import { LineReader } from '../discovery/line-reader.ts'
 import { readInstance, SnapshotRejected } from '../discovery/snapshot.ts'
-import { LONGEST_LINE, PROTOCOL, type ServerMessage, type Since } from '../discovery/wire.ts'
+import { type Instance, LONGEST_LINE, PROTOCOL, type ServerMessage, type Since } from '../discovery/wire.ts'
 import { ApiError, asApiError } from './api-error.ts'
-import type { Registrant, Registrar } from './registrar.ts'
+import type { Unlisted } from './leases.ts'
+import type { InstanceOwner, Registrant, Registrar } from './registrar.ts'
 import { parseSafeJson } from './safe-json.ts'
 import type { WatchHub } from './watch-hub.ts'
 import type { Watcher } from './watcher.ts'
@@ -38,7 +39,7 @@ export interface SessionHost {
   failed(who: Registrant, error: unknown): void
 }
 
-export class Session implements Watcher {
+export class Session implements Watcher, InstanceOwner {
   readonly acknowledges = true
   readonly who: Registrant
   /** Wall clock, ms: its certificate's end. */
@@ -48,6 +49,8 @@ export class Session implements Watcher {
   readonly #stream: ServerHttp2Stream
   readonly #onClosed: (session: Session) => void
   readonly #instances = new Set<string>()
+  /** Those of them that the registry removed: listed again at the next sign of life. */
+  readonly #unlisted = new Map<string, Instance>()
   readonly #watches = new Set<string>()
   readonly #waits = new Map<string, () => void>()
   #greeted = false
@@ -103,6 +106,17 @@ export class Session implements Watcher {
     this.end('overloaded', `the session is closed: ${reason}`)
   }
 
+  unlisted(instance: Instance, why: Unlisted): void {
+    if (this.#ended) return
+    this.#unlisted.set(instance.id, instance)
+    this.send({ type: 'unlisted', id: instance.id, why })
+  }
+
+  disowned(id: string): void {
+    this.#instances.delete(id)
+    this.#unlisted.delete(id)
+  }
+
   send(message: ServerMessage): void {
     this.write(Buffer.from(`${JSON.stringify(message)}\n`))
   }
@@ -142,6 +156,7 @@ export class Session implements Watcher {
     if (this.#timer !== undefined) this.#host.clock.stopTimer(this.#timer)
     this.#timer = undefined
     this.#host.hub.leave(this)
+    this.#host.registrar.abandon(this.who.service, this.#instances, this)
     for (const stop of this.#waits.values()) stop()
     this.#waits.clear()
   }
@@ -158,9 +173,29 @@ export class Session implements Watcher {
       return
     }
     this.heardAt = this.#host.clock.now()
-    for (const id of this.#instances) this.#host.registrar.leases.renew(this.who.service, id)
+    for (const id of this.#instances) {
+      if (!this.#unlisted.has(id)) this.#host.registrar.leases.renew(this.who.service, id)
+    }
+    if (this.#unlisted.size > 0) this.#listAgain()
     if (!this.#greeted) this.#greet(message)
     else this.#handle(message)
+  }
+
+  /** What cannot be listed now is tried again at the next sign of life. */
+  #listAgain(): void {
+    for (const instance of [...this.#unlisted.values()]) {
+      const { id } = instance
+      this.#unlisted.delete(id)
+      this.#inTurn(undefined, async () => {
+        if (!this.#instances.has(id)) return 0
+        const revision = await this.#host.registrar.relist(this.who, instance, this).catch((error: unknown) => {
+          if (!(error instanceof ApiError)) this.#host.failed(this.who, error)
+          return undefined
+        })
+        if (revision === undefined && this.#instances.has(id)) this.#unlisted.set(id, instance)
+        return revision ?? 0
+      })
+    }
   }
 
   #greet(message: Record<string, unknown>): void {
@@ -205,8 +240,11 @@ export class Session implements Watcher {
           if (!this.#instances.has(instance.id) && this.#instances.size >= MOST_INSTANCES) {
             throw new ApiError('overloaded', `a session may register ${MOST_INSTANCES} instances`)
           }
-          const revision = await this.#host.registrar.register(this.who, instance)
-          this.#instances.add(instance.id)
+          const { registrar } = this.#host
+          const revision = await registrar.register(this.who, instance, this)
+          if (this.#ended) registrar.abandon(this.who.service, [instance.id], this)
+          else this.#instances.add(instance.id)
+          this.#unlisted.delete(instance.id)
           return revision
         })
         return

@@ -2,6 +2,7 @@
  * Everything the registry knows, in memory, fed by list and watch of the engine: reads and watches never touch the engine.
  * Written only by {@link RegistryState.write}; when it resolves, the change is in the state and listeners were told.
  */
+import { addressKey } from '../core/endpoint.ts'
 import type { Instance } from '../discovery/wire.ts'
 import {
   type AuditRecord,
@@ -27,6 +28,8 @@ const DOUBT_MS = 600_000
 export interface ServiceState {
   readonly name: string
   readonly instances: ReadonlyMap<string, InstanceRecord>
+  /** By `addressKey`, the id of the instance that registered there last. */
+  readonly addresses: ReadonlyMap<string, string>
   /** As applied, or `null`. */
   readonly policy: PolicyRecord | null
   /** Oldest first. */
@@ -39,6 +42,7 @@ export interface ServiceState {
 interface MutableService {
   name: string
   instances: Map<string, InstanceRecord>
+  addresses: Map<string, string>
   policy: PolicyRecord | null
   versions: PolicyRecord[]
   revision: number
@@ -185,7 +189,7 @@ export class RegistryState {
   #service(name: string): MutableService {
     let service = this.#services.get(name)
     if (service === undefined) {
-      service = { name, instances: new Map(), policy: null, versions: [], revision: 0, lostAt: 0 }
+      service = { name, instances: new Map(), addresses: new Map(), policy: null, versions: [], revision: 0, lostAt: 0 }
       this.#services.set(name, service)
     }
     return service
@@ -197,12 +201,7 @@ export class RegistryState {
     switch (kind) {
       case 'inst': {
         const service = this.#service(name)
-        if (record === undefined) service.instances.delete(rest)
-        else {
-          const known = record as InstanceRecord
-          // Not `rest`, which would keep the whole key.
-          service.instances.set(known.instance.id, known)
-        }
+        setInstance(service, rest, record as InstanceRecord | undefined)
         service.revision = Math.max(service.revision, revision)
         break
       }
@@ -243,6 +242,20 @@ export class RegistryState {
         break
     }
   }
+}
+
+function setInstance({ instances, addresses }: MutableService, id: string, record: InstanceRecord | undefined): void {
+  const before = instances.get(id)?.instance
+  const address = before && addressKey(before)
+  if (address !== undefined && addresses.get(address) === id) addresses.delete(address)
+  if (record === undefined) {
+    instances.delete(id)
+    return
+  }
+  // Not the key's own part, which would keep the whole key.
+  const { instance } = record
+  instances.set(instance.id, record)
+  addresses.set(addressKey(instance), instance.id)
 }
 
 /** The document in force, or `null`. */

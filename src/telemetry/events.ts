@@ -36,6 +36,8 @@ export interface MeshEvents {
   'snapshot:rejected': { subject: string; reason: string; revision?: number }
   'registry:connected': { address: string }
   'registry:lost': { address: string; reason: string }
+  /** The registry took an instance of ours off the list: `expired`, `released` by an operator, or `replaced` at its address. */
+  'instance:unlisted': { endpoint: string; reason: string }
   'identity:renewed': { spiffeId: string; notAfter: number; generation: number }
   'identity:failed': { reason: string; notAfter?: number }
   /** Renewal is overdue: the certificate ends at `notAfter`. */
@@ -87,6 +89,7 @@ export const EVENT_NAMES: readonly EventName[] = Object.freeze([
   'snapshot:rejected',
   'registry:connected',
   'registry:lost',
+  'instance:unlisted',
   'identity:renewed',
   'identity:failed',
   'identity:expiring',

@@ -66,10 +66,20 @@ describe('a lease', () => {
   test('does not run while our own event loop stands still', () => {
     leases.renew('s', 'a')
     clock.advance(10_000)
-    clock.stall(60_000)
+    clock.stall(3_000)
     clock.advance(4_000)
     expect(expired).toEqual([])
     clock.advance(2_000)
+    expect(expired).toEqual(['a'])
+  })
+
+  test('begins anew with grace when our own event loop stood still for longer than processes wait', () => {
+    leases.renew('s', 'a')
+    clock.advance(10_000)
+    clock.stall(60_000)
+    clock.advance(1.4 * LEASE)
+    expect(expired).toEqual([])
+    clock.advance(0.3 * LEASE)
     expect(expired).toEqual(['a'])
   })
 

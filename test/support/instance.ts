@@ -6,7 +6,7 @@ export function instance(service: string, id: string, more: Partial<Instance> = 
     service,
     id,
     address: '127.0.0.1',
-    port: 8080,
+    port: portOf(id),
     protocol: 'http',
     tls: true,
     zone: undefined,
@@ -16,4 +16,11 @@ export function instance(service: string, id: string, more: Partial<Instance> = 
     state: 'ready',
     ...more,
   }
+}
+
+/** Another for another id, as processes on one machine have it. */
+function portOf(id: string): number {
+  let port = 0
+  for (const char of id) port = (port * 31 + char.charCodeAt(0)) % 50_000
+  return 10_000 + port
 }
