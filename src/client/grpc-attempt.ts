@@ -6,6 +6,7 @@
  * open -> held: headers or the one answer are here, the status is not · open, held -> handed over: the caller gets them, no more attempts
  * any -> over: settled, exactly once
  */
+import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
 import type { ErrorCode } from '../core/errors.ts'
 import { NOT_EXECUTED } from '../core/headers.ts'
@@ -16,12 +17,12 @@ import type { GrpcCall, GrpcJsCall } from './grpc-call.ts'
 import type { GrpcConnection } from './grpc-connection.ts'
 import { attemptMetadata } from './grpc-metadata.ts'
 import type { Entry, MessageContext } from './grpc-outbox.ts'
-import { outcomeOfStatus } from './grpc-outcome.ts'
+import { outcomeOfStatus, type StatusSource } from './grpc-outcome.ts'
 import type { GrpcConnectionHolder, GrpcConnectionUser } from './grpc-pool.ts'
 
 export class GrpcAttempt
   extends ClientAttempt
-  implements GrpcConnectionUser, GrpcConnectionHolder, grpc.InterceptingListener
+  implements GrpcConnectionUser, GrpcConnectionHolder, StatusSource, grpc.InterceptingListener
 {
   declare readonly call: GrpcCall
   #connection: GrpcConnection | undefined = undefined
@@ -30,9 +31,16 @@ export class GrpcAttempt
   #next = 0
   #sending = false
   #halfClosed = false
-  #headers: grpc.Metadata | undefined = undefined
+  headers: grpc.Metadata | undefined = undefined
+  leaving = false
+  stream: ClientHttp2Stream | undefined = undefined
+  session: ClientHttp2Session | undefined = undefined
+  httpStatus = 0
+  trailers: IncomingHttpHeaders | undefined = undefined
   #message: Buffer | undefined = undefined
   #status: grpc.StatusObject | undefined = undefined
+  /** The status of an answer that was broken. */
+  #brokenWith: number | undefined = undefined
   #handedOver = false
 
   second(): GrpcAttempt {
@@ -41,6 +49,15 @@ export class GrpcAttempt
 
   get authContext(): ReturnType<GrpcJsCall['getAuthContext']> {
     return this.#inner?.getAuthContext() ?? null
+  }
+
+  get answered(): boolean {
+    return this.#message !== undefined
+  }
+
+  /** Its stream begins now, on whatever session the connection has. */
+  attend(): void {
+    this.#connection?.attend()
   }
 
   // The pool's answers.
@@ -108,7 +125,7 @@ export class GrpcAttempt
     if (this.over) return
     this.#heard()
     metadata.remove(NOT_EXECUTED)
-    this.#headers = metadata
+    this.headers = metadata
     // An answer in one piece is held until its status. Before a stream, a status in the same packet is waited for.
     if (!this.call.answersOnce) setImmediate(handOver, this)
   }
@@ -137,10 +154,8 @@ export class GrpcAttempt
   onReceiveStatus(status: grpc.StatusObject): void {
     if (this.over) return
     const { call } = this
-    // What is not in the table comes from a broken peer: gRPC reads it as UNKNOWN.
-    if (status.code > GRPC_STATUS.UNAUTHENTICATED || Number.isNaN(status.code)) status.code = GRPC_STATUS.UNKNOWN
+    let outcome = outcomeOfStatus(status, this.#connection!, this)
     this.status = status.code
-    let outcome = outcomeOfStatus(status, this.#connection!, this.#headers)
     if (
       outcome.verdict === 'success' &&
       status.code === GRPC_STATUS.OK &&
@@ -150,8 +165,9 @@ export class GrpcAttempt
       outcome = makeOutcome('failure', 'protocol-error', new Error('no message for a method with one'))
     const now = call.stack.clock.now()
     // At the deadline the callee may be the first to give up.
-    if (outcome.code === 'connection-lost' && now >= call.deadlineAt)
+    if (outcome.verdict === 'failure' && outcome.status === undefined && now >= call.deadlineAt)
       outcome = makeOutcome('failure', 'deadline-exceeded')
+    else if (outcome.code === 'protocol-error' && status.code !== GRPC_STATUS.OK) this.#brokenWith = status.code
     this.sent = outcome.verdict === 'success' || outcome.verdict === 'failure'
     // What the peer said, not what grpc-js said in its place.
     if (outcome.verdict === 'success' || outcome.status !== undefined) {
@@ -166,7 +182,7 @@ export class GrpcAttempt
     if (this.over || this.#handedOver) return
     this.#handedOver = true
     this.commit(this.call.lastDeadlineAt)
-    this.call.answered(this.#headers)
+    this.call.answered(this.headers)
   }
 
   override timeUp(): void {
@@ -204,10 +220,10 @@ export class GrpcAttempt
     call.finish()
     const status = this.#status
     if (status === undefined) {
-      this.reject(call.failure(outcome))
+      this.reject(call.failure(outcome, this.#brokenWith))
       return
     }
-    const headers = this.#handedOver ? undefined : this.#headers
+    const headers = this.#handedOver ? undefined : this.headers
     this.resolve({ headers, message: this.#message, status: call.explained(status, outcome) })
   }
 

@@ -227,10 +227,11 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     this.outbox.clear()
   }
 
-  failure(outcome: Outcome): Answer {
+  /** `brokenWith`: what gRPC makes of an answer that was none of its own. */
+  failure(outcome: Outcome, brokenWith?: number): Answer {
     const error = callError(this, outcome, this.stack.clock.now())
     const cancelled = outcome.code === 'cancelled' ? this.#cancelledWith : undefined
-    const code = cancelled?.code ?? grpcStatusOf(outcome.code ?? 'connection-lost')
+    const code = cancelled?.code ?? brokenWith ?? grpcStatusOf(outcome.code ?? 'connection-lost')
     const metadata = new this.transport.grpc.Metadata()
     return { status: withCause({ code, details: cancelled?.details ?? error.message, metadata }, error) }
   }

@@ -13,6 +13,7 @@ import type { RefusedPeer } from '../identity/peer-verifier.ts'
 import { clientTlsOptions, refusalOf, refusalOfText, rejection } from '../identity/tls-options.ts'
 import { ConnectTimer } from './connect-timer.ts'
 import type { GrpcPool } from './grpc-pool.ts'
+import { watchStreams } from './grpc-stream.ts'
 import type { GrpcTransport } from './grpc-transport.ts'
 
 /** grpc-js's numbers (`connectivityState`). */
@@ -39,6 +40,7 @@ export class GrpcConnection {
   #refused: RefusedPeer | undefined
   #closed = false
   #session: ClientHttp2Session | undefined
+  #subchannel: Subchannel | undefined
 
   constructor(pool: GrpcPool, transport: GrpcTransport) {
     this.#pool = pool
@@ -111,16 +113,20 @@ export class GrpcConnection {
   }
 
   /**
-   * After a GOAWAY, streams that had begun may still end on the connection, and its session is closed for all else: Node lets no PING out, and
-   * grpc-js takes that for a peer that has gone and cuts them. So nobody asks any more; that the peer bounds their time is on its side.
+   * Watches the streams of today's session; cheap if it does already. After a GOAWAY, streams that had begun may still end on the connection, and
+   * its session is closed for all else: Node lets no PING out, and grpc-js takes that for a peer that has gone and cuts them. So nobody asks any
+   * more; that the peer bounds their time is on its side.
    */
   attend(): void {
-    // A later version may keep it elsewhere; then its pings go on as it has them.
+    if (this.#session !== undefined && this.#subchannel?.transport?.session === this.#session) return
+    // A later version may keep it elsewhere; then its pings go on as it has them, and no stream is known.
     const pool = (this.channel as unknown as Internals).internalChannel?.subchannelPool?.pool ?? {}
     for (const { subchannel } of Object.values(pool).flat()) {
       const transport = subchannel?.transport
-      if (transport?.session === undefined) continue
+      if (transport?.session === undefined || transport.session === this.#session) continue
+      this.#subchannel = subchannel
       this.#session = transport.session
+      watchStreams(transport.session)
       transport.session.once('goaway', () => {
         transport.keepaliveTimeMs = -1
       })

@@ -2,22 +2,47 @@
  * What an attempt of a gRPC call carries to the next process: the caller's metadata, and then ours. Ours win; the mesh's own from elsewhere,
  * and identities that other proxies would believe, are left out silently, so that a handler may pass on the metadata it received.
  */
+import type * as http2 from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
 import { formatBaggage } from '../core/baggage.ts'
 import { formatGrpcTimeout } from '../core/deadline.ts'
 import { FORGED_IDENTITY, GRPC_PREVIOUS_ATTEMPTS, GRPC_TIMEOUT, PREFIX } from '../core/headers.ts'
 import { formatTraceparent } from '../core/trace-context.ts'
 import type { GrpcAttempt } from './grpc-attempt.ts'
+import { mark } from './grpc-stream.ts'
 import type { Grpc } from './grpc-transport.ts'
 
+/** The metadata of one attempt, which knows when it leaves. */
+export interface OwnMetadata extends grpc.Metadata {
+  owner: GrpcAttempt | undefined
+}
+
 /**
- * A kind of metadata that its call alone has, so that it need not be copied: grpc-js copies what it is given twice on the way, lest the
- * caller change it meanwhile.
+ * A kind of metadata that its attempt alone has, so that it need not be copied: grpc-js copies what it is given twice
+ * on the way, lest the caller change it meanwhile.
  */
-export function ownMetadata({ Metadata }: Grpc): new () => grpc.Metadata {
-  return class extends Metadata {
+export function ownMetadata({ Metadata }: Grpc): new () => OwnMetadata {
+  return class Own extends Metadata implements OwnMetadata {
+    owner: GrpcAttempt | undefined = undefined
+
     override clone(): this {
-      return this
+      // Credentials are added to a copy, once more if the connection breaks meanwhile.
+      if (this.owner?.call.credentials === undefined) return this
+      const copy = new Own()
+      copy.owner = this.owner
+      copy.setOptions(this.getOptions())
+      copy.merge(this)
+      return copy as this
+    }
+
+    /** grpc-js begins the stream with the result in the same breath. */
+    override toHttp2Headers(): http2.OutgoingHttpHeaders {
+      const headers = super.toHttp2Headers()
+      if (this.owner !== undefined) {
+        this.owner.attend()
+        mark(headers, this.owner)
+      }
+      return headers
     }
   }
 }
@@ -25,9 +50,10 @@ export function ownMetadata({ Metadata }: Grpc): new () => grpc.Metadata {
 /** All metadata of one attempt. `given` is never changed: the next attempt needs it again, and the caller may. */
 export function attemptMetadata(attempt: GrpcAttempt, given: grpc.Metadata, now: number): grpc.Metadata {
   const { call } = attempt
-  // Call credentials are added to the copy, once more if the connection breaks meanwhile.
-  const metadata = call.credentials === undefined ? new call.transport.OwnMetadata() : given.clone()
-  if (call.credentials === undefined) metadata.merge(given)
+  const metadata = new call.transport.OwnMetadata()
+  metadata.owner = attempt
+  metadata.merge(given)
+  metadata.setOptions(given.getOptions())
   removeOurs(metadata, given)
   const trace = attempt.trace ?? call.trace
   if (trace !== undefined) {

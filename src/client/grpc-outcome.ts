@@ -1,78 +1,133 @@
 /**
- * From grpc-js's statuses to outcomes: what the peer said, and what grpc-js says in its place when a stream or a connection broke. grpc-js
- * tells the second kind by its text only, so each text is pinned by a test against the oldest and the newest version that we take.
+ * From grpc-js's statuses to outcomes. Where a status came from decides, by what HTTP/2 heard (see grpc-stream): the
+ * words of its details are read only once it is certain that grpc-js itself made them.
  */
+import { type ClientHttp2Stream, constants } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
 import { GRPC_PUSHBACK, NOT_EXECUTED } from '../core/headers.ts'
 import { outcome as makeOutcome, type Outcome, SUCCESS } from '../core/outcome.ts'
-import { GRPC_STATUS, grpcOutcome, parsePushback } from '../core/status.ts'
+import { GRPC_STATUS, grpcOutcome, grpcStatusOfHttp, parsePushback } from '../core/status.ts'
 import type { GrpcConnection } from './grpc-connection.ts'
+import type { StreamOwner } from './grpc-stream.ts'
 
-/** The stream never came to be, or the peer's HTTP/2 says that it has not looked at it (REFUSED_STREAM, GOAWAY below it). */
-const NOT_SENT =
-  /^(?:No connection established|Failed to connect|Failed to start HTTP\/2 stream|Channel closed before call started|Name resolution failed|Connection closed before starting|Waiting for LB pick|.*: connect E)/
-const REFUSED = 'Stream refused by server'
-/** What else grpc-js says by itself: the stream or its connection broke after it had begun. */
-const BROKEN =
-  /^(?:Connection dropped|Call cancelled$|Received RST_STREAM with code|Write error: |read ECONNRESET|write E|The pending stream has been canceled|Keepalive timeout|Protocol not secure enough$)/
-/** The caller's own credentials gave none, so nothing was sent. */
-const NO_CREDENTIALS = /^(?:Getting metadata from plugin failed|"authorization" metadata cannot have multiple values)/
-const MALFORMED =
-  /^(?:Received message larger than max|No status information received|Received HTTP status code|Failed to decompress|Received message compressed with unsupported)/
-const CALM_DOWN = 'Bandwidth exhausted or memory limit exceeded'
+const GRPC_TYPE = 'application/grpc'
 
-/** How an attempt on `connection` ended, after `headers` of an answer or without any. */
-export function outcomeOfStatus(
-  status: grpc.StatusObject,
-  connection: GrpcConnection,
-  headers: grpc.Metadata | undefined,
-): Outcome {
-  const { code, details, metadata } = status
-  if (code === GRPC_STATUS.OK) return SUCCESS
-  // grpc-js's status for a message that is compressed in no way it was told of.
-  if (code === undefined) return makeOutcome('failure', 'protocol-error', new Error('a malformed message'))
-  const marked = metadata.get(NOT_EXECUTED).length > 0
-  if (marked) return grpcOutcome(code, true, pushback(metadata))
-  if (isOwn(metadata)) {
-    // Behind headers the same words are the peer's: a handler that passes on how its own call failed has been executed.
-    if (headers === undefined) {
-      if (code === GRPC_STATUS.UNAVAILABLE && details === REFUSED) {
-        return makeOutcome('refused', 'refused-by-peer', new Error(details), code)
-      }
-      if (NOT_SENT.test(details) && (code === GRPC_STATUS.UNAVAILABLE || code === GRPC_STATUS.INTERNAL)) {
-        const failure = connection.failure(details)
-        return makeOutcome('refused', failure.code, failure.cause)
-      }
-      if (NO_CREDENTIALS.test(details)) return makeOutcome('cancelled', 'cancelled', new Error(details), code)
-    }
-    if (BROKEN.test(details)) return makeOutcome('failure', 'connection-lost', new Error(details))
-    if (details === CALM_DOWN) return makeOutcome('failure', 'overloaded', new Error(details), code)
-  }
-  if (MALFORMED.test(details)) return malformed(code, details, metadata, headers)
-  return grpcOutcome(code, false, pushback(metadata), details === '' ? undefined : new Error(details))
+const KNOWN: ReadonlySet<number> = new Set(Object.values(GRPC_STATUS))
+
+/** What an attempt knows of its end besides the status. */
+export interface StatusSource extends StreamOwner {
+  /** Of the answer; `undefined` without any, or if they are all of it. */
+  readonly headers: grpc.Metadata | undefined
+  /** There is the one message that a method with one answers with. */
+  readonly answered: boolean
 }
 
-/** What grpc-js says by itself has no metadata, while trailers that are all of an answer have at least a content type. */
-function isOwn(metadata: grpc.Metadata): boolean {
-  for (const _ in metadata.getMap()) return false
+/** The caller's own credentials gave none, so nothing was sent. */
+const NO_CREDENTIALS = /^(?:Getting metadata from plugin failed|"authorization" metadata cannot have multiple values)/
+/** grpc-js could not read a message. */
+const UNREADABLE = /^(?:Received message larger than max|Failed to decompress|Received message compressed with)/
+/** The connection went away below the stream; its session may be destroyed a moment later. */
+const LOST = /^(?:Connection dropped|Keepalive timeout)/
+/** The two ways in which grpc-js tells of a stream that the peer has reset with CANCEL. */
+const CANCELLED_BY_PEER = /^(?:Call cancelled$|Write error: )/
+
+/** How an attempt on `connection` ended. Corrects `status` where grpc-js lost what the peer had said. */
+export function outcomeOfStatus(status: grpc.StatusObject, connection: GrpcConnection, source: StatusSource): Outcome {
+  const { trailers, leaving, stream } = source
+  if (isOfPeer(status, source)) return ofPeer(status, trailers?.['grpc-message'])
+  // grpc-js has no code for a message that is compressed in no way it was told of.
+  if (status.code === undefined) return makeOutcome('failure', 'protocol-error', new Error('a malformed message'))
+  if (!leaving) return ofUnsent(status, connection)
+  // A stream that could not be watched may have been executed: what is said of it is taken for the peer's.
+  return stream === undefined ? ofPeer(status, undefined) : ofBroken(status, stream, source)
+}
+
+/** The end that the peer gave is the one that `status` tells of. */
+function isOfPeer(status: grpc.StatusObject, { trailers, answered }: StatusSource): boolean {
+  const said = trailers?.['grpc-status']
+  if (said === undefined) return false
+  // grpc-js reads an empty one as OK.
+  if (said === '') status.code = Number.NaN
+  if (said === '' || Object.is(Number(said), status.code)) return true
+  // The answer is complete, and what broke behind it takes nothing away.
+  if (said !== '0' || !answered || UNREADABLE.test(status.details)) return false
+  status.code = GRPC_STATUS.OK
+  status.details = ''
   return true
 }
 
-function malformed(
-  code: number,
-  details: string,
-  metadata: grpc.Metadata,
-  headers: grpc.Metadata | undefined,
-): Outcome {
-  if (code === GRPC_STATUS.RESOURCE_EXHAUSTED) {
-    // The first bytes of a page of HTML, read as the length of a message, are many.
-    const type = headers?.get('content-type')[0]
-    const isGrpc = type === undefined || String(type).startsWith('application/grpc')
-    return makeOutcome('failure', isGrpc ? 'response-too-large' : 'protocol-error', new Error(details))
+function ofPeer(status: grpc.StatusObject, message: unknown): Outcome {
+  if (status.code === GRPC_STATUS.OK) return SUCCESS
+  // What is not in the table comes from a broken peer: gRPC reads it as UNKNOWN.
+  if (!KNOWN.has(status.code)) status.code = GRPC_STATUS.UNKNOWN
+  if (typeof message === 'string') status.details = decodeMessage(message)
+  const { code, details, metadata } = status
+  const marked = metadata.get(NOT_EXECUTED).length > 0
+  return grpcOutcome(code, marked, pushback(metadata), marked || details === '' ? undefined : new Error(details))
+}
+
+/** The request never left us. */
+function ofUnsent({ code, details }: grpc.StatusObject, connection: GrpcConnection): Outcome {
+  if (NO_CREDENTIALS.test(details)) return makeOutcome('cancelled', 'cancelled', new Error(details), code)
+  const failure = connection.failure(details)
+  return makeOutcome('refused', failure.code, failure.cause)
+}
+
+/** The stream ended without a status of gRPC. */
+function ofBroken(status: grpc.StatusObject, stream: ClientHttp2Stream, source: StatusSource): Outcome {
+  const { session, httpStatus, trailers, headers } = source
+  const { details } = status
+  const type = headers?.get('content-type')[0] ?? trailers?.['content-type'] ?? GRPC_TYPE
+  const isOther = httpStatus !== 0 && (httpStatus !== 200 || !String(type).startsWith(GRPC_TYPE))
+  if (!isOther && UNREADABLE.test(details)) {
+    const isTooLarge = status.code === GRPC_STATUS.RESOURCE_EXHAUSTED
+    return makeOutcome('failure', isTooLarge ? 'response-too-large' : 'protocol-error', new Error(details))
   }
-  // Something that is no gRPC server answered; if it said that it is busy (429, 502, 503, 504), that is what grpc-js made of it.
-  if (code === GRPC_STATUS.UNAVAILABLE) return grpcOutcome(code, false, pushback(metadata), new Error(details))
-  return makeOutcome('failure', 'protocol-error', new Error(details))
+  if (isOther || (trailers !== undefined && trailers['grpc-status'] === undefined)) {
+    status.code = grpcStatusOfHttp(httpStatus)
+    const cause = new Error(`no status of gRPC, but HTTP ${httpStatus} with content type ${type}`)
+    return status.code === GRPC_STATUS.UNAVAILABLE
+      ? makeOutcome('failure', 'overloaded', cause, status.code, pushback(status.metadata))
+      : makeOutcome('failure', 'protocol-error', cause)
+  }
+  const { rstCode } = stream
+  const cause = new Error(details)
+  if (rstCode === constants.NGHTTP2_REFUSED_STREAM && headers === undefined) {
+    return makeOutcome('refused', 'refused-by-peer', cause, status.code)
+  }
+  if (session!.destroyed || LOST.test(details)) return makeOutcome('failure', 'connection-lost', cause)
+  // Whatever grpc-js cannot go on with, it resets with CANCEL by itself.
+  if (rstCode !== constants.NGHTTP2_CANCEL || CANCELLED_BY_PEER.test(details)) status.code = grpcStatusOfReset(rstCode)
+  return rstCode === constants.NGHTTP2_ENHANCE_YOUR_CALM
+    ? makeOutcome('failure', 'overloaded', cause, status.code)
+    : makeOutcome('failure', 'protocol-error', cause)
+}
+
+/** PROTOCOL-HTTP2, "Errors". */
+function grpcStatusOfReset(code: number | undefined): number {
+  switch (code) {
+    case constants.NGHTTP2_REFUSED_STREAM:
+      return GRPC_STATUS.UNAVAILABLE
+    case constants.NGHTTP2_CANCEL:
+      return GRPC_STATUS.CANCELLED
+    case constants.NGHTTP2_ENHANCE_YOUR_CALM:
+      return GRPC_STATUS.RESOURCE_EXHAUSTED
+    case constants.NGHTTP2_INADEQUATE_SECURITY:
+      return GRPC_STATUS.PERMISSION_DENIED
+    default:
+      return GRPC_STATUS.INTERNAL
+  }
+}
+
+/** `grpc-message`; what is no encoded UTF-8 in it stays as it came (PROTOCOL-HTTP2, "Percent-Encoded"). */
+function decodeMessage(message: string): string {
+  return message.replace(/(?:%[0-9a-f]{2})+/gi, (encoded) => {
+    try {
+      return decodeURIComponent(encoded)
+    } catch {
+      return encoded
+    }
+  })
 }
 
 function pushback(metadata: grpc.Metadata): number | undefined {

@@ -7,7 +7,7 @@ import { type Clock, systemClock } from '../core/clock.ts'
 import type { Endpoint } from '../core/endpoint.ts'
 import { requirePeer } from '../core/optional-peer.ts'
 import type { RefusedPeer } from '../identity/peer-verifier.ts'
-import { ownMetadata } from './grpc-metadata.ts'
+import { type OwnMetadata, ownMetadata } from './grpc-metadata.ts'
 import { GrpcPool } from './grpc-pool.ts'
 import type { ClientIdentity } from './http-transport.ts'
 
@@ -61,7 +61,7 @@ export class GrpcTransport {
   readonly settings: GrpcTransportSettings
   readonly onPeerRefused: GrpcTransportParts['onPeerRefused']
   /** See {@link ownMetadata}. */
-  readonly OwnMetadata: new () => grpc.Metadata
+  readonly OwnMetadata: new () => OwnMetadata
   readonly insecure: grpc.ChannelCredentials
   readonly channelOptions: grpc.ChannelOptions
   closed = false

@@ -50,8 +50,22 @@ function heard(call: ScriptedGrpcCall): Promise<void> {
 const { UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL, RESOURCE_EXHAUSTED, UNKNOWN } = status
 const busy = (metadata?: Record<string, string | string[]>) => (call: ScriptedGrpcCall) =>
   call.finish(UNAVAILABLE, 'busy', metadata)
-/** REFUSED_STREAM and ENHANCE_YOUR_CALM mean something of their own. */
-const RESETS = [0, 1, 2, 3, 5, 6, 8, 9, 10, 12, 13]
+/** PROTOCOL-HTTP2, "Errors"; REFUSED_STREAM and ENHANCE_YOUR_CALM say more than a status. */
+const RESETS: readonly (readonly [number, number])[] = [
+  ...[0, 1, 2, 3, 5, 6, 9, 10, 13].map((code) => [code, INTERNAL] as const),
+  [8, status.CANCELLED],
+  [12, status.PERMISSION_DENIED],
+]
+/** What an HTTP answer means to gRPC (http-grpc-status-mapping); the busy ones are below. */
+const HTTP: readonly (readonly [number, number])[] = [
+  [200, UNKNOWN],
+  [400, INTERNAL],
+  [401, status.UNAUTHENTICATED],
+  [403, status.PERMISSION_DENIED],
+  [404, status.UNIMPLEMENTED],
+  [415, UNKNOWN],
+  [500, UNKNOWN],
+]
 
 const FAULTS: readonly Fault[] = [
   refused('refuses the stream (REFUSED_STREAM)', (call) => call.refuse(), 'refused-by-peer'),
@@ -107,8 +121,8 @@ const FAULTS: readonly Fault[] = [
     UNAVAILABLE,
     { again: 'single', delivered: 1 },
   ),
-  ...RESETS.map((code) =>
-    failure(`resets the stream with ${code}`, (call) => call.reset(code), 'connection-lost', UNAVAILABLE),
+  ...RESETS.map(([code, means]) =>
+    failure(`resets the stream with ${code}`, (call) => call.reset(code), 'protocol-error', means),
   ),
   failure('resets the stream with ENHANCE_YOUR_CALM', (call) => call.reset(11), 'overloaded', RESOURCE_EXHAUSTED),
   failure(
@@ -118,8 +132,8 @@ const FAULTS: readonly Fault[] = [
       await heard(call)
       call.reset(2)
     },
-    'connection-lost',
-    UNAVAILABLE,
+    'protocol-error',
+    INTERNAL,
     { again: 'single', delivered: 1 },
   ),
   failure(
@@ -128,8 +142,8 @@ const FAULTS: readonly Fault[] = [
       call.send(stock('a'))
       call.endWithoutTrailers()
     },
-    'connection-lost',
-    UNAVAILABLE,
+    'protocol-error',
+    INTERNAL,
     { again: 'single', delivered: 1 },
   ),
   failure('answers UNAVAILABLE at once', busy(), 'overloaded', UNAVAILABLE),
@@ -148,12 +162,14 @@ const FAULTS: readonly Fault[] = [
   failure('answers with a status that there is not', (call) => call.finish(99, 'what'), 'server-error', UNKNOWN, {
     again: 'never',
   }),
-  failure(
-    'answers with a status that is no number',
-    (call) => call.finish(0, 'what', { 'grpc-status': 'ok' }),
-    'server-error',
-    UNKNOWN,
-    { again: 'never' },
+  ...['ok', '', '-1', '3.5'].map((said) =>
+    failure(
+      `answers with '${said}' as its status`,
+      (call) => call.finish(0, 'what', { 'grpc-status': said }),
+      'server-error',
+      UNKNOWN,
+      { again: 'never' },
+    ),
   ),
   failure('asks to come back after 3 ms', busy({ 'grpc-retry-pushback-ms': '3' }), 'overloaded', UNAVAILABLE),
   failure('asks to come back at once', busy({ 'grpc-retry-pushback-ms': '0' }), 'overloaded', UNAVAILABLE),
@@ -178,18 +194,20 @@ const FAULTS: readonly Fault[] = [
     'overloaded',
     UNAVAILABLE,
   ),
-  failure(
-    'answers 404 with HTML',
-    (call) => call.answerHttp(404, HTML, { 'content-type': 'text/html' }),
-    'protocol-error',
-    INTERNAL,
-  ),
-  failure(
-    'answers 200 with HTML',
-    (call) => call.answerHttp(200, HTML, { 'content-type': 'text/html' }),
-    'protocol-error',
-    INTERNAL,
-  ),
+  ...HTTP.flatMap(([code, means]) => [
+    failure(
+      `answers ${code} with HTML`,
+      (call) => call.answerHttp(code, HTML, { 'content-type': 'text/html' }),
+      'protocol-error',
+      means,
+    ),
+    failure(
+      `answers ${code} without a body`,
+      (call) => call.stream.respond({ ':status': code }, { endStream: true }),
+      'protocol-error',
+      means,
+    ),
+  ]),
   failure(
     'promises a longer message than it sends',
     (call) => {
