@@ -1,9 +1,10 @@
 /**
- * (d) Three tiers that call each other, each with the default retries, on top of a last one that fails 100 % with 503: how much of the
- * offered load arrives at the bottom. Budgets have to hold it alone: breakers and throttles, which let next to nothing through, are off.
+ * (d) Three tiers that call each other, each with the default retries, on top of a last one that fails 100 % with 503, or of which all
+ * instances refuse connections: how much of the offered load arrives at the bottom. Budgets have to hold it alone: breakers and throttles, which let next to nothing through, are off.
  */
 import type { Call } from '../../src/core/call.ts'
 import { outcome } from '../../src/core/outcome.ts'
+import { SILENT } from '../../src/core/telemetry.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { Chance } from './chance.ts'
 import { SimulatedClient } from './client.ts'
@@ -26,7 +27,7 @@ export interface ThreeTiers {
 export function threeTiers(
   seed: number,
   perSecond: number,
-  kind: 'budgets alone' | 'no budgets' | 'default',
+  kind: 'budgets alone' | 'no budgets' | 'default' | 'nobody listens',
 ): ThreeTiers {
   const clock = new FakeClock({ seed })
   const chance = new Chance(seed)
@@ -46,6 +47,8 @@ export function threeTiers(
   for (let tier = 0; tier < TIERS; tier++) {
     const client = new SimulatedClient({
       clock,
+      // A connection that is refused is load only for those who make it.
+      ...(kind === 'nobody listens' && tier === 0 && { telemetry: { ...SILENT, attemptStarted: () => count(bottom) } }),
       options: {
         ...(kind !== 'default' && { circuitBreaker: false, throttle: false }),
         ...(kind === 'no budgets' && { retry: { budget: { ratio: 10 } } }),
@@ -63,6 +66,10 @@ export function threeTiers(
   const first = clients.at(-1)!
   at(clock, FAILS_FROM, () => {
     leaf = answersAfter(clock, () => chance.normal(5, 1), FAILED)
+    if (kind === 'nobody listens') {
+      const last = clients[0]!
+      last.instances = new Map([...last.instances.keys()].map((id) => [id, undefined]))
+    }
   })
   offer(
     clock,

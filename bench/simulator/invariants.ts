@@ -200,6 +200,7 @@ function fault({ clock, chance }: World): Handler {
     soon(outcome('failure', 'connection-lost')),
     soon(outcome('refused', 'refused-by-peer', undefined, 503)),
     soon(outcome('refused', 'identity-rejected')),
+    soon(outcome('refused', 'refused-by-peer')),
     (call, reply) => soon(chance.happens(0.3) ? SERVER_ERROR : SUCCESS)(call, reply),
   ])
 }

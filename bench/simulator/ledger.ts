@@ -2,9 +2,11 @@
 import type { Attempt } from '../../src/core/attempt.ts'
 import type { Call } from '../../src/core/call.ts'
 import type { Clock } from '../../src/core/clock.ts'
+import type { Endpoint } from '../../src/core/endpoint.ts'
 import type { Outcome } from '../../src/core/outcome.ts'
 import type { Policy } from '../../src/core/policy.ts'
 import { SILENT, type Telemetry } from '../../src/core/telemetry.ts'
+import { isRerouted, MOST_REFUSED } from '../../src/resilience/retry.ts'
 import type { RetryBudgetSettings } from '../../src/resilience/retry-budget.ts'
 import type { Stack } from '../../src/resilience/stack.ts'
 
@@ -42,8 +44,10 @@ export class Ledger {
   readonly #balances: Balance[] = []
   readonly #deposits: number[] = []
   readonly #withdrawals: number[] = []
+  #endpoints: () => readonly Endpoint[] = () => []
   #ratio = 0
   #minPerSecond = 0
+  readonly #reroutes = new WeakMap<Call, number>()
   readonly telemetry: Telemetry
 
   constructor(clock: Clock, breaches: Set<string>) {
@@ -54,8 +58,10 @@ export class Ledger {
       attemptStarted: (attempt) => {
         if (attempt.hedge) this.#withdrawn()
       },
-      attemptEnded: (_attempt, _outcome, waitMs) => {
-        if (waitMs >= 0) this.#withdrawn()
+      attemptEnded: (attempt, outcome, waitMs) => {
+        if (waitMs < 0) return
+        if (isRerouted(attempt, outcome, this.#endpoints())) this.#rerouted(attempt.call)
+        else this.#withdrawn()
       },
     }
   }
@@ -63,6 +69,7 @@ export class Ledger {
   /** The same stack with a balance before and behind its policies, so that refusals by any of them are seen. */
   watch(stack: Stack, budget: RetryBudgetSettings): Stack {
     // After a change of configuration the larger of the two bounds holds.
+    this.#endpoints = () => stack.cluster?.endpoints ?? []
     this.#ratio = Math.max(this.#ratio, budget.ratio)
     this.#minPerSecond = Math.max(this.#minPerSecond, budget.minPerSecond)
     const balance = (onAdmit?: (attempt: Attempt) => void): Balance => {
@@ -84,6 +91,13 @@ export class Ledger {
 
   #deposited(call: Call): void {
     if (call.parent === undefined || call.parent.previousAttempts === 0) this.#deposits.push(this.#clock.now())
+  }
+
+  /** Without the budget, but only so often in one call. */
+  #rerouted(call: Call): void {
+    const before = (this.#reroutes.get(call) ?? 0) + 1
+    this.#reroutes.set(call, before)
+    if (before > MOST_REFUSED) this.breaches.add('a call was re-routed too often')
   }
 
   #withdrawn(): void {

@@ -1,13 +1,13 @@
 /**
- * `npm run simulate`: the real policies on a fake clock, in scenarios (a) to (g), and worlds full of random faults. No timed
+ * `npm run simulate`: the real policies on a fake clock, in scenarios (a) to (h), and worlds full of random faults. No timed
  * test: a seed repeats a run exactly. `--json` prints all figures as the last line instead of the tables.
  */
 import { parseArgs } from 'node:util'
 import { invariants } from './invariants.ts'
-import { figuresA, figuresB, figuresC, figuresD, figuresE, figuresF, figuresG } from './report.ts'
+import { figuresA, figuresB, figuresC, figuresD, figuresE, figuresF, figuresG, figuresH } from './report.ts'
 import { table } from './table.ts'
 
-const USAGE = `npm run simulate -- [--seed N] [--seeds N] [--only abcdefg] [--json]
+const USAGE = `npm run simulate -- [--seed N] [--seeds N] [--only abcdefgh] [--json]
 
   --seed N     repeats a run exactly (default 1)
   --seeds N    how many random worlds are checked for broken invariants (default 2000; 0: none)
@@ -22,9 +22,19 @@ const TITLES = {
   e: '(e) 70 % of capacity, 3 s of 250 %, 70 %. Goodput in percent',
   f: '(f) three times what the server can do. Goodput over capacity',
   g: '(g) nothing is wrong: 10 instances at 80 %, one call in ten takes 60 ms, the others 5',
+  h: '(h) three instances, one is dead or leaves in order. Calls lost of a burst',
 } as const
 
-const SCENARIOS = { a: figuresA, b: figuresB, c: figuresC, d: figuresD, e: figuresE, f: figuresF, g: figuresG } as const
+const SCENARIOS = {
+  a: figuresA,
+  b: figuresB,
+  c: figuresC,
+  d: figuresD,
+  e: figuresE,
+  f: figuresF,
+  g: figuresG,
+  h: figuresH,
+} as const
 
 function whole(value: string, option: string): number {
   const number = Number(value)
@@ -49,10 +59,10 @@ function main(): void {
   }
   const seed = whole(values.seed, 'seed')
   const seeds = whole(values.seeds ?? (values.only === undefined ? '2000' : '0'), 'seeds')
-  const wanted = values.only ?? 'abcdefg'
-  if (!/^[a-g]+$/.test(wanted)) throw new Error(`--only: expected letters from a to g, got '${wanted}'`)
+  const wanted = values.only ?? 'abcdefgh'
+  if (!/^[a-h]+$/.test(wanted)) throw new Error(`--only: expected letters from a to h, got '${wanted}'`)
   const figures: Record<string, unknown> = {}
-  for (const key of ['a', 'b', 'c', 'd', 'e', 'f', 'g'] as const) {
+  for (const key of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'] as const) {
     if (!wanted.includes(key)) continue
     const result = SCENARIOS[key](seed)
     figures[key] = result.figures

@@ -6,6 +6,7 @@ import { type ThreeTiers, threeTiers } from './d-three-tiers.ts'
 import { type Burst, burst } from './e-burst.ts'
 import { type Overload, overload } from './f-overload.ts'
 import { type MixedLoad, mixedLoad } from './g-mixed-load.ts'
+import { type Leaving, oneDead, oneLeaves } from './h-leaving.ts'
 
 /** Success in percent, the rest as ratios. */
 export interface Figures {
@@ -15,10 +16,11 @@ export interface Figures {
   }
   readonly b: Omit<TroubledEndpoints, 'success'>
   readonly c: { readonly fastFailShare: number }
-  readonly d: { readonly amplification: number }
+  readonly d: { readonly amplification: number; readonly amplificationWhereNobodyListens: number }
   readonly e: { readonly goodputAfter10s: number; readonly goodputWithoutBudget: number }
   readonly f: { readonly goodput: number; readonly p99OverUnloaded: number }
   readonly g: { readonly p99OverLeastRequest: number }
+  readonly h: { readonly lostToTheDead: number; readonly lostToTheLeaving: number }
 }
 
 type SlowEndpointKey = (typeof SLOW_ENDPOINT_POLICIES)[number]['key']
@@ -53,9 +55,10 @@ export function figuresC(seed: number): { figures: Figures['c']; rows: readonly 
 
 export function figuresD(seed: number): { figures: Figures['d']; rows: readonly ThreeTiers[] } {
   const own = threeTiers(seed, 1_000, 'budgets alone')
+  const nobody = threeTiers(seed, 1_000, 'nobody listens')
   return {
-    figures: { amplification: own.amplification },
-    rows: [own, threeTiers(seed, 1_000, 'default'), threeTiers(seed, 200, 'no budgets')],
+    figures: { amplification: own.amplification, amplificationWhereNobodyListens: nobody.amplification },
+    rows: [own, nobody, threeTiers(seed, 1_000, 'default'), threeTiers(seed, 200, 'no budgets')],
   }
 }
 
@@ -88,4 +91,10 @@ export function figuresG(seed: number): { figures: Figures['g']; rows: readonly 
   const rows = SLOW_ENDPOINT_POLICIES.map((policy) => mixedLoad(seed, policy))
   const of = (key: SlowEndpointKey): MixedLoad => rows[SLOW_ENDPOINT_POLICIES.findIndex((each) => each.key === key)]!
   return { figures: { p99OverLeastRequest: of('default').p99Ms / of('leastRequest').p99Ms }, rows }
+}
+
+export function figuresH(seed: number): { figures: Figures['h']; rows: readonly Leaving[] } {
+  const dead = oneDead(seed)
+  const leaving = oneLeaves(seed)
+  return { figures: { lostToTheDead: dead.lost, lostToTheLeaving: leaving.lost }, rows: [dead, leaving] }
 }

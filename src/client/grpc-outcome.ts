@@ -93,7 +93,8 @@ function ofBroken(status: grpc.StatusObject, stream: ClientHttp2Stream, source: 
   const { rstCode } = stream
   const cause = new Error(details)
   if (rstCode === constants.NGHTTP2_REFUSED_STREAM && headers === undefined) {
-    return makeOutcome('refused', 'refused-by-peer', cause, status.code)
+    // A GOAWAY closes the session. Refused while it goes on, a stream is one that the peer has no room for.
+    return makeOutcome('refused', 'refused-by-peer', cause, session!.closed ? undefined : status.code)
   }
   if (session!.destroyed || LOST.test(details)) return makeOutcome('failure', 'connection-lost', cause)
   // Whatever grpc-js cannot go on with, it resets with CANCEL by itself.

@@ -14,7 +14,7 @@ export interface Outcome {
   readonly verdict: Verdict
   /** Why, unless it is a success. */
   readonly code: ErrorCode | undefined
-  /** HTTP or gRPC status, when the peer sent one. */
+  /** HTTP or gRPC status, when the peer sent one; none if it only ended its connection. */
   readonly status: number | undefined
   /** The original error; wrapped only if it reaches the caller. */
   readonly cause: unknown

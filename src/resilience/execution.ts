@@ -56,6 +56,8 @@ export function startAttempt(stack: Stack, attempt: Attempt, now = stack.clock.n
   return undefined
 }
 
+const NONE: readonly Endpoint[] = Object.freeze([])
+
 /** What {@link endAttempt} returns if another attempt of the call still runs, or has decided it already. */
 export const NOT_DECISIVE = -2
 
@@ -142,7 +144,7 @@ export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): nu
       code: outcome.code,
       status: outcome.status,
     })
-    waitMs = call.running > 0 ? NOT_DECISIVE : stack.retry.next(attempt, outcome, stack.cluster?.endpoints.length ?? 0)
+    waitMs = call.running > 0 ? NOT_DECISIVE : stack.retry.next(attempt, outcome, stack.cluster?.endpoints ?? NONE)
     if (waitMs !== FINAL && outcome !== LOST && attempt.endpoint !== undefined) avoid(call, attempt.endpoint)
   }
   stack.telemetry.attemptEnded(attempt, outcome, waitMs)

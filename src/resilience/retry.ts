@@ -6,6 +6,7 @@ import type { Attempt } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import { type Duration, formatDuration } from '../core/duration.ts'
+import type { Endpoint } from '../core/endpoint.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { check, duration, fields, integer, list, oneOf, withDefault } from '../core/fields.ts'
 import { grpcMethod } from '../core/names.ts'
@@ -118,9 +119,12 @@ export const FINAL = -1
 
 /**
  * Attempts that certainly were not executed do not count against the limit (gRFC A6), but something must bound them when
- * every endpoint refuses.
+ * every endpoint refuses. As many go on to another endpoint without the budget.
  */
-const MOST_REFUSED = 5
+export const MOST_REFUSED = 5
+
+/** No request reached the peer, so it cannot have turned one away to save itself. */
+const UNREACHED: ReadonlySet<ErrorCode> = new Set(['connect-failed', 'identity-rejected'])
 
 /** Failures of the way, not of the answer: worth another attempt of an idempotent call. */
 const RETRYABLE: ReadonlySet<ErrorCode> = new Set([
@@ -150,20 +154,20 @@ export class RetryPolicy {
   }
 
   /**
-   * The wait in ms before the next attempt, or {@link FINAL}. Withdraws from the budget. What was not executed goes on to an endpoint
-   * not yet tried at once: `retry-after` is a wish of the one that refused.
+   * The wait in ms before the next attempt, or {@link FINAL}. What was not executed goes on to an endpoint not yet tried at
+   * once: `retry-after` is a wish of the one that refused. Withdraws from the budget, unless the attempt is re-routed.
    */
-  next(attempt: Attempt, outcome: Outcome, endpoints: number): number {
+  next(attempt: Attempt, outcome: Outcome, endpoints: readonly Endpoint[]): number {
     const call = attempt.call
     if (call.committed || call.cancelled || !this.#isWorthIt(attempt, outcome)) return FINAL
     const asked = outcome.retryAfterMs
     if (asked !== undefined && asked < 0) return FINAL
-    const elsewhere = outcome.verdict === 'refused' && (call.tried?.length ?? 0) + 1 < endpoints
+    const elsewhere = outcome.verdict === 'refused' && endpoints.some((other) => isUntried(other, attempt))
     const ownMs = elsewhere ? 0 : backoffMs(this.settings.backoff, attempt.number, call.waitedMs, this.#clock)
     const waitMs = elsewhere ? 0 : Math.max(asked ?? 0, ownMs)
     const now = attempt.endedAt || this.#clock.now()
     if (now + waitMs >= call.deadlineAt) return FINAL
-    if (this.#budget.tryWithdraw(now)) {
+    if (isRerouted(attempt, outcome, endpoints) || this.#budget.tryWithdraw(now)) {
       call.waitedMs = ownMs
       return waitMs
     }
@@ -187,6 +191,27 @@ export class RetryPolicy {
     }
     return outcome.code !== undefined && RETRYABLE.has(outcome.code)
   }
+}
+
+/**
+ * Whether the next attempt only takes another way: this one reached no peer, and an endpoint that is in use has not been tried. It adds
+ * no load to the service, so the budget does not pay for it. What bounds it is the count of a call, and that each endpoint
+ * that fails so is ejected: once none is left in use, every further attempt is a retry.
+ */
+export function isRerouted(attempt: Attempt, outcome: Outcome, endpoints: readonly Endpoint[]): boolean {
+  const { call, endpoint } = attempt
+  const { verdict, code, status } = outcome
+  if (verdict !== 'refused' || code === undefined || call.refusals > MOST_REFUSED) return false
+  if (UNREACHED.has(code)) return endpoints.some((other) => other.state === 'healthy' && isUntried(other, attempt))
+  // A peer that turns calls away by an answer is alive and may be overloaded; one that only ended its connection sends no status.
+  if (code !== 'refused-by-peer' || status !== undefined) return false
+  if (endpoints.some((other) => other.state === 'healthy' && isUntried(other, attempt))) return true
+  // The endpoint itself may go on; once, a new connection to it is another way.
+  return call.refusals <= 1 && endpoint?.state === 'healthy' && !endpoint.withdrawn
+}
+
+function isUntried(endpoint: Endpoint, { call, endpoint: own }: Attempt): boolean {
+  return endpoint !== own && call.tried?.includes(endpoint) !== true
 }
 
 /** Attempts that count against the limit. */

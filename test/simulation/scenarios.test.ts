@@ -1,7 +1,7 @@
 /** What the simulator promises, for several seeds: the policies are the real ones, only transport, time and chance are made up. */
 import { describe, expect, it } from 'vitest'
 import { SLOW_ENDPOINT_POLICIES, slowEndpoint } from '../../bench/simulator/a-slow-endpoint.ts'
-import { figuresB, figuresC, figuresD, figuresE, figuresF, figuresG } from '../../bench/simulator/report.ts'
+import { figuresB, figuresC, figuresD, figuresE, figuresF, figuresG, figuresH } from '../../bench/simulator/report.ts'
 
 const SEEDS = [1, 2, 3, 4, 5]
 
@@ -59,7 +59,14 @@ describe.each(SEEDS.slice(0, 3))('simulation with seed %i', (seed) => {
   })
 
   it('three tiers of retries stay below 1.75 times the offered load', () => {
-    expect(figuresD(seed).figures.amplification).toBeLessThanOrEqual(1.75)
+    const { figures } = figuresD(seed)
+    expect(figures.amplification).toBeLessThanOrEqual(1.75)
+    // What took another way without the budget is bounded by ejection.
+    expect(figures.amplificationWhereNobodyListens).toBeLessThanOrEqual(1.75)
+  })
+
+  it('an instance that is dead or leaves in order costs no call, in a burst far beyond the retry budget', () => {
+    expect(figuresH(seed).figures).toEqual({ lostToTheDead: 0, lostToTheLeaving: 0 })
   })
 
   it('a burst is over when it is over, because retries have a budget', () => {
