@@ -5,7 +5,8 @@
  *
  * A watch resumes from (epoch, revision). The registry answers it with one `snapshot`, or, if it still knows everything since
  * that revision, with the missing `delta`s. Deltas of a service chain: `previous` is the revision of the last message about
- * that service; on a gap the process asks for the service again without `since`. Revisions are never compared across epochs.
+ * that service; on a gap the process asks for the service again without `since`. Revisions are never compared across epochs: a
+ * registry has a new one at each start on data that may not be the last, such as a restored backup.
  */
 import type { EndpointAddress } from '../core/endpoint.ts'
 

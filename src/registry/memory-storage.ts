@@ -69,7 +69,13 @@ export class MemoryStorage implements Storage {
   }
 
   status(): StorageStatus {
-    return { engine: 'memory', epoch: this.#epoch, revision: this.#revision, oldest: this.#log.oldest }
+    return {
+      engine: 'memory',
+      epoch: this.#epoch,
+      continues: false,
+      revision: this.#revision,
+      oldest: this.#log.oldest,
+    }
   }
 
   async close(): Promise<void> {

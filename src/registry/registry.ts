@@ -1,5 +1,5 @@
 /** Puts a registry together: store, state, authority, leases, hub, API and socket, and takes them apart in the right order. */
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import type { Duration } from '../core/duration.ts'
@@ -10,6 +10,7 @@ import { NEW_TOKEN } from './api.ts'
 import type { ApiContext } from './api-context.ts'
 import { Audit } from './audit.ts'
 import { RegistryAuthority } from './authority.ts'
+import { partial } from './incarnation.ts'
 import { type Logger, openLog, SILENT_LOG } from './log.ts'
 import { MemoryStorage } from './memory-storage.ts'
 import { ownNames, type RegistryOptions, type ResolvedRegistryOptions, resolveRegistryOptions } from './options.ts'
@@ -21,11 +22,14 @@ import { ScriptWatches } from './script-watch.ts'
 import { RegistryServer } from './server.ts'
 import { ServiceHistory } from './service-history.ts'
 import { Sessions } from './sessions.ts'
-import { RegistryState } from './state.ts'
-import type { Storage } from './storage.ts'
+import { RegistryState, type ServiceChange } from './state.ts'
+import { type Storage, StorageError } from './storage.ts'
 import { TokenSigner } from './token-signer.ts'
 import { Tokens } from './tokens.ts'
 import { WatchHub } from './watch-hub.ts'
+
+/** For so many leases after a start on a store whose past is unknown, a short list may be one that is still filling. */
+const LEASES_OF_DOUBT = 2
 
 /** A running registry. */
 export interface Registry {
@@ -103,8 +107,15 @@ async function openStorage({ dataDir }: ResolvedRegistryOptions, log: Logger): P
 
 async function assemble(options: ResolvedRegistryOptions, storage: Storage, log: Logger): Promise<Registry> {
   const { clock, dev, address, certificateLifeMs, signingsPerSecond, joinsPerSecond } = options
-  const history = new ServiceHistory(storage.status().oldest)
-  const state = await RegistryState.load(storage, (change) => history.keep(change))
+  const replayed: ServiceChange[] = []
+  const state = await RegistryState.load(storage, (change) => replayed.push(change))
+  const history = new ServiceHistory(state.oldest)
+  for (const change of replayed) history.keep(change)
+  checkWhole(state, options.dataDir)
+  if (!storage.status().continues) state.doubtUntil(clock.wallNow() + LEASES_OF_DOUBT * options.leaseMs)
+  if (state.unreadable.length > 0) {
+    log.warn({ keys: state.unreadable.slice(0, 20) }, 'damaged instances left out; their processes register again')
+  }
   const authority = await RegistryAuthority.open(
     state,
     { trustDomain: options.trustDomain, certificateLifeMs, signingsPerSecond },
@@ -216,6 +227,13 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
     close,
     [Symbol.asyncDispose]: close,
   }
+}
+
+/** An admin token beside a store without a root: the store is a part of one, such as a copy without its log. */
+function checkWhole(state: RegistryState, dataDir: string | undefined): void {
+  if (dataDir === undefined || state.authority !== undefined) return
+  const token = join(dataDir, 'admin-token')
+  if (existsSync(token)) throw new StorageError(partial(join(dataDir, 'registry.db'), `${token} is there`))
 }
 
 /** Made once; the text goes to the caller and to a file that only the owner reads, the store keeps its hash. */

@@ -57,7 +57,8 @@ export class ScriptWatches {
     const waitMs = waitOf(query.get('wait'))
     const since = sinceOf(query.get('since'))
     const epoch = query.get('epoch')
-    const stale = epoch !== null && epoch !== this.#state.epoch
+    // A revision that has not been belongs to another history, also when the caller names no epoch.
+    const stale = (epoch !== null && epoch !== this.#state.epoch) || since > this.#state.revision
     if (waitMs === 0 || stale || (this.#revisionOf(service) > since && this.#state.service(service) !== undefined)) {
       this.#answer(response, service)
       return

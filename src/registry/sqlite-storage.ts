@@ -8,6 +8,7 @@ import { randomUUID } from 'node:crypto'
 import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { Incarnation } from './incarnation.ts'
 import { LocalElections } from './local-elections.ts'
 import {
   type Batch,
@@ -28,6 +29,8 @@ import { StorageWatches } from './storage-watches.ts'
 const SCHEMA_VERSION = 1
 /** Revisions by which the stored history may be longer than asked for, so that not every write has to cut it. */
 const TRIM_EVERY = 256
+
+const RESTORE = 'Restore the data directory from a backup'
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -69,6 +72,7 @@ export class SqliteStorage implements Storage {
   readonly #history: number
   readonly #watches = new StorageWatches()
   readonly #elections = new LocalElections()
+  readonly #incarnation: Incarnation
   readonly #statements: Statements
   #revision: number
   /** The stored history begins after this revision. */
@@ -77,35 +81,47 @@ export class SqliteStorage implements Storage {
   #scheduled: NodeJS.Immediate | undefined
   #closed = false
 
-  /** Rejects with a {@link StorageError} if the file is in use by another registry, damaged, or of a newer version. */
+  /**
+   * Rejects with a {@link StorageError} if the file is in use by another registry, damaged, a part of a store, or of a newer
+   * version. Unless it goes on where its last run ended, its epoch is new.
+   */
   static async open(options: SqliteStorageOptions): Promise<SqliteStorage> {
     const { DatabaseSync } = await import('node:sqlite')
     mkdirSync(dirname(options.path), { recursive: true, mode: 0o700 })
+    const incarnation = new Incarnation(options.path)
     // SQLite gives its side files the mode of the main one, so that one must be right before it is opened.
     closeSync(openSync(options.path, 'a', 0o600))
     chmodSync(options.path, 0o600)
     const database = new DatabaseSync(options.path)
     try {
-      return new SqliteStorage(database, options.history ?? HISTORY)
+      return new SqliteStorage(database, options.history ?? HISTORY, incarnation)
     } catch (error) {
       database.close()
       if (error instanceof StorageError) throw error
       const reason = error instanceof Error ? error.message : String(error)
-      const hint = /locked|busy/i.test(reason) ? 'another registry is running on it' : reason
+      const hint = /locked|busy/i.test(reason) ? 'another registry is running on it' : `${reason}. ${RESTORE}`
       throw new StorageError(`cannot open ${options.path}: ${hint}`, { cause: error })
     }
   }
 
-  private constructor(database: DatabaseSync, history: number) {
+  private constructor(database: DatabaseSync, history: number, incarnation: Incarnation) {
     this.#database = database
     this.#history = history
+    this.#incarnation = incarnation
     // One registry a file: the lock is held until the process ends, however it ends.
     database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;')
     database.exec(`BEGIN IMMEDIATE; ${SCHEMA}`)
     database
       .prepare('INSERT INTO meta (name, value) VALUES (?, ?), (?, ?), (?, ?) ON CONFLICT DO NOTHING')
       .run('schema', String(SCHEMA_VERSION), 'epoch', randomUUID(), 'revision', '0')
+    if (!incarnation.continues) {
+      // Pages of a copy that was made while a registry wrote need not fit each other.
+      const found = database.prepare('PRAGMA quick_check(1)').get()?.quick_check
+      if (found !== 'ok') throw new StorageError(`the store is damaged: ${found}. ${RESTORE}`)
+      database.prepare("UPDATE meta SET value = ? WHERE name = 'epoch'").run(randomUUID())
+    }
     database.exec('COMMIT')
+    incarnation.begin()
     const meta = new Map(
       database
         .prepare('SELECT name, value FROM meta')
@@ -149,8 +165,12 @@ export class SqliteStorage implements Storage {
 
   async list(prefix: string): Promise<{ items: readonly Item[]; revision: number }> {
     if (this.#closed) throw new StorageError('the store is closed')
-    const rows = this.#statements.list.all([...prefix].length, prefix)
-    return { items: rows as unknown as Item[], revision: this.#revision }
+    try {
+      const rows = this.#statements.list.all([...prefix].length, prefix)
+      return { items: rows as unknown as Item[], revision: this.#revision }
+    } catch (error) {
+      throw new StorageError(`cannot read the store: ${(error as Error).message}. ${RESTORE}`, { cause: error })
+    }
   }
 
   async watch(prefix: string, afterRevision: number, listener: (batch: Batch) => void): Promise<() => void> {
@@ -164,7 +184,8 @@ export class SqliteStorage implements Storage {
   }
 
   status(): StorageStatus {
-    return { engine: 'sqlite', epoch: this.#epoch, revision: this.#revision, oldest: this.#oldest }
+    const { continues } = this.#incarnation
+    return { engine: 'sqlite', epoch: this.#epoch, continues, revision: this.#revision, oldest: this.#oldest }
   }
 
   async close(): Promise<void> {
@@ -174,6 +195,7 @@ export class SqliteStorage implements Storage {
     this.#commit()
     this.#watches.clear()
     this.#database.close()
+    this.#incarnation.end()
   }
 
   #commit(): void {

@@ -16,6 +16,7 @@ import {
   type TokenRecord,
 } from './records.ts'
 import type { Batch, Compare, Operation, Storage, TransactionResult } from './storage.ts'
+import { readRecord } from './stored-record.ts'
 
 /** Policy versions kept per service (control-plane 6.2). */
 export const VERSIONS_KEPT = 20
@@ -76,25 +77,55 @@ export class RegistryState {
   #adminHash: string | undefined
   #revision = 0
   #oldest = 0
+  #doubtUntil = 0
+  readonly #unreadable: string[] = []
   #stop: (() => void) | undefined
 
   private constructor(storage: Storage) {
     this.#storage = storage
   }
 
-  /** Loads all, then follows the engine. `replay` is told the changes that the engine's history still holds. */
+  /**
+   * Loads all, then follows the engine. `replay` is told the changes that the engine's history still holds; after a damaged one,
+   * those that follow it.
+   *
+   * @throws StorageError naming a damaged record, and what to do about it
+   */
   static async load(storage: Storage, replay: (change: ServiceChange) => void): Promise<RegistryState> {
     const state = new RegistryState(storage)
     const { items, revision } = await storage.list('')
-    for (const item of items) state.#set(item.key, item.value, item.revision)
+    for (const { key, value, revision: at } of items) {
+      const record = readRecord(key, value)
+      if (record === undefined) state.#unreadable.push(key)
+      else state.#set(key, record, at)
+    }
     state.#revision = revision
     state.#oldest = storage.status().oldest
+    let replayed: ServiceChange[] = []
     state.#stop = await storage.watch('', state.#oldest, (batch) => {
-      if (batch.revision <= revision)
-        for (const change of serviceChanges(batch, parseInstance)) state.#replay(change, replay)
-      else state.#apply(batch)
+      if (batch.revision > revision) {
+        state.#apply(batch)
+        return
+      }
+      try {
+        replayed.push(...serviceChanges(batch, parseInstance))
+      } catch {
+        replayed = []
+        state.#oldest = batch.revision
+      }
     })
+    for (const change of replayed) state.#replay(change, replay)
     return state
+  }
+
+  /** Keys of instances that could not be read and were left out. */
+  get unreadable(): readonly string[] {
+    return this.#unreadable
+  }
+
+  /** Until `wallNow` no short list is said to be meant: what this store does not know of may be about to come back. */
+  doubtUntil(wallNow: number): void {
+    this.#doubtUntil = wallNow
   }
 
   get epoch(): string {
@@ -152,6 +183,7 @@ export class RegistryState {
   /** Whether an empty or short list of instances is meant: the service is known, and lost none of late. */
   intended(name: string, wallNow: number): boolean {
     const service = this.#services.get(name)
+    if (wallNow < this.#doubtUntil) return false
     return service !== undefined && (service.lostAt === 0 || Math.abs(wallNow - service.lostAt) > DOUBT_MS)
   }
 
@@ -172,7 +204,9 @@ export class RegistryState {
   }
 
   #apply(batch: Batch): void {
-    for (const { key, value } of batch.changes) this.#set(key, value, batch.revision)
+    for (const { key, value } of batch.changes) {
+      this.#set(key, value === undefined ? undefined : JSON.parse(value), batch.revision)
+    }
     this.#revision = batch.revision
     // Not parsed again: what is kept in histories and what is in force are then the same objects.
     const current = (_value: string, service: string, id: string): Instance | undefined =>
@@ -195,9 +229,8 @@ export class RegistryState {
     return service
   }
 
-  #set(key: string, value: string | undefined, revision: number): void {
+  #set(key: string, record: unknown, revision: number): void {
     const [kind, name, rest] = splitKey(key)
-    const record: unknown = value === undefined ? undefined : JSON.parse(value)
     switch (kind) {
       case 'inst': {
         const service = this.#service(name)

@@ -37,8 +37,10 @@ export interface TransactionResult {
 
 export interface StorageStatus {
   readonly engine: string
-  /** Random, made with the store: revisions of different epochs are never compared. */
+  /** Random; new at each start that does not go on where the last run ended. Revisions of two epochs are never compared. */
   readonly epoch: string
+  /** Whether this run goes on where the last one ended. */
+  readonly continues: boolean
   readonly revision: number
   /** The least revision after which a watch may begin. */
   readonly oldest: number
