@@ -1,4 +1,5 @@
 /** The wait for a first endpoint: a service that is just starting is no failure yet. Bounded by the deadline, ended by a cancel. */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Call } from '../core/call.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import type { Stack } from '../resilience/stack.ts'
@@ -28,19 +29,21 @@ export function awaitEndpoint(
     proceed(until === call.deadlineAt ? 'deadline-exceeded' : 'no-endpoints')
     return
   }
+  // The answer comes with a push of the resolver; what follows is this caller's.
+  const goOn = AsyncLocalStorage.bind(proceed)
   let waiting = true
   const leave = cluster.whenAvailable(left, (available) => {
     if (!waiting) return
     waiting = false
     call.whenCancelled = undefined
     if (available && cluster.picker.pick(call) === undefined) {
-      clock.startTimer(Math.min(RECHECK_MS, left), proceed, undefined)
-    } else proceed(undefined)
+      clock.startTimer(Math.min(RECHECK_MS, left), goOn, undefined)
+    } else goOn(undefined)
   })
   if (!waiting) return
   call.whenCancelled = () => {
     waiting = false
     leave()
-    proceed('cancelled')
+    goOn('cancelled')
   }
 }

@@ -24,7 +24,7 @@ export abstract class ClientCall extends Call {
   constructor(stack: Stack, route: Route, timeoutMs: number, parent: Call | undefined) {
     const now = stack.clock.now()
     const own = now + Math.min(timeoutMs, stack.timeoutMs)
-    super(route, now, parent === undefined ? own : Math.min(own, parent.deadlineAt), parent)
+    super(route, now, parent === undefined ? own : Math.min(own, parent.bindsUntil), parent)
     this.stack = stack
   }
 

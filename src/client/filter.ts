@@ -29,7 +29,8 @@ export function compose<Request, Response>(
   service: Service<Request, Response>,
 ): Service<Request, Response> {
   return filters.reduceRight<Service<Request, Response>>(
-    (next, filter) => (request, call) => filter(request, call, next),
+    // Async, because a filter may throw at once or forget its promise, and whoever calls was promised one.
+    (next, filter) => async (request, call) => filter(request, call, next),
     service,
   )
 }

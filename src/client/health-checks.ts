@@ -6,7 +6,7 @@
  * - passing -> held: `unhealthyAfter` failures in a row · held -> passing: `healthyAfter` successes in a row, or no longer checked
  */
 import type { Clock, Timer } from '../core/clock.ts'
-import { detached } from '../core/context.ts'
+import { outsideCalls } from '../core/context.ts'
 import type { Endpoint } from '../core/endpoint.ts'
 import type { EjectionPolicy } from '../resilience/ejection.ts'
 import type { HealthCheckSettings } from '../resilience/health-check.ts'
@@ -173,7 +173,7 @@ export class HealthChecks {
       const dueAt = this.#roundAt + check.phase * intervalMs
       if (dueAt > now) {
         // The chain of timers must not keep the call alive in which it began.
-        this.#timer = detached(() => clock.startBackgroundTimer(Math.max(TICK_MS, dueAt - now), goOn, this))
+        this.#timer = outsideCalls(() => clock.startBackgroundTimer(Math.max(TICK_MS, dueAt - now), goOn, this))
         break
       }
       if (now - dueAt > SLACK * intervalMs) this.#roundAt += now - dueAt

@@ -2,6 +2,7 @@
  * A call is one logical request. It holds what must outlive its attempts: deadline, trace, what has been tried, and the
  * chain of cancellation from the request that caused it.
  */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Attempt } from './attempt.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { AttemptReport } from './errors.ts'
@@ -91,6 +92,8 @@ export class Call {
 
   #children: Set<Call> | undefined = undefined
   #abort: AbortController | undefined = undefined
+  /** Runs the listeners of the signal in the context of the code that asked for it first. */
+  #asReader: ReturnType<typeof AsyncLocalStorage.snapshot> | undefined = undefined
 
   constructor(route: Route, startedAt: number, deadlineAt: number, parent: Call | undefined) {
     this.route = route
@@ -107,10 +110,21 @@ export class Call {
     return this.cancelledBy !== undefined
   }
 
+  /** @internal It has ended, and so has its work: what begins from here on is not bound by it. */
+  get over(): boolean {
+    return this.settled
+  }
+
+  /** @internal The latest end of a call that begins now as a part of it. */
+  get bindsUntil(): number {
+    return this.over ? Number.POSITIVE_INFINITY : this.deadlineAt
+  }
+
   /** For code that speaks AbortSignal; made only if somebody reads it. */
   get signal(): AbortSignal {
     if (this.#abort === undefined) {
       this.#abort = new AbortController()
+      this.#asReader = AsyncLocalStorage.snapshot()
       if (this.cancelledBy !== undefined) this.#abort.abort(this.cancelledBy)
     }
     return this.#abort.signal
@@ -122,7 +136,8 @@ export class Call {
     this.cancelledBy = cause ?? 'cancelled'
     this.whenCancelled?.(cause)
     if (this.#children !== undefined) for (const child of [...this.#children]) child.cancel(cause)
-    this.#abort?.abort(cause)
+    const abort = this.#abort
+    if (abort !== undefined) this.#asReader!(() => abort.abort(cause))
   }
 
   /** The part of the request that `source` names; doors whose requests have such parts say which. */

@@ -43,10 +43,21 @@ const MANY = 4
 const IDLE_MS = 2_000
 
 class SystemClock implements Clock {
-  readonly now = (): number => performance.now()
+  /** Never back: who fakes `performance.now` in a test begins at 0, and every breaker would stay open until it has caught up. */
+  readonly now = (): number => {
+    const now = performance.now() + this.#ahead
+    if (now >= this.#last) {
+      this.#last = now
+      return now
+    }
+    this.#ahead += this.#last - now
+    return this.#last
+  }
   readonly wallNow = (): number => Date.now()
   readonly random = (): number => Math.random()
 
+  #last = 0
+  #ahead = 0
   #sampler: NodeJS.Timeout | undefined
   #sampledAt = 0
   /** Until the sample after that. */
@@ -69,7 +80,7 @@ class SystemClock implements Clock {
   }
 
   stalledMsSince(at: number): number {
-    const now = performance.now()
+    const now = this.now()
     this.#askedAt = now
     this.#asked += 1
     if (this.#sampler === undefined) {
@@ -98,7 +109,7 @@ class SystemClock implements Clock {
   }
 
   #sample(): void {
-    const now = performance.now()
+    const now = this.now()
     this.#note(now)
     if (now - this.#askedAt > IDLE_MS) {
       this.#sampler = undefined

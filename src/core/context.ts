@@ -3,13 +3,18 @@
  * made inside inherit deadline, trace, baggage and cancellation from it without the user passing anything.
  */
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks'
-import type { Call } from './call.ts'
+import { Call } from './call.ts'
 
 const storage = new AsyncLocalStorage<Call>()
 
-/** The call being served, or `undefined` outside one. */
+/**
+ * The call that the running code is a part of: the innermost that still runs. If all have ended, the outermost, which passes
+ * its trace and baggage on and binds nothing. `undefined` outside of calls.
+ */
 export function inboundCall(): Call | undefined {
-  return storage.getStore()
+  let call = storage.getStore()
+  while (call?.over && call.parent !== undefined) call = call.parent
+  return call
 }
 
 /** Runs `work` as part of serving `call`. */
@@ -42,6 +47,32 @@ function forgets(): boolean {
 }
 
 /** Runs `work` as part of no call: what it begins belongs to several, and ends with none of them. */
-export function detached<T>(work: () => T): T {
+export function outsideCalls<T>(work: () => T): T {
   return storage.run(undefined as unknown as Call, work)
+}
+
+/**
+ * Runs `work` outside of the request being served, for what outlives it on purpose. Calls made inside have neither the
+ * request's deadline nor its cancellation; its trace and baggage travel on. `currentCall()` is `undefined` inside.
+ * Other AsyncLocalStorages keep their stores.
+ *
+ * @returns what `work` returns.
+ * @throws TypeError if `work` is no function; otherwise what `work` throws.
+ * @example
+ * ```ts
+ * app.post('/orders', async (req, res) => {
+ *   const order = await save(req.body)
+ *   res.status(202).json(order)
+ *   detached(() => notify(order)).catch(log.error)   // goes on if the caller hangs up
+ * })
+ * ```
+ */
+export function detached<T>(work: () => T): T {
+  if (typeof work !== 'function') throw new TypeError('detached: expected a function')
+  const cause = storage.getStore()
+  if (cause === undefined) return work()
+  const root = new Call(cause.route, cause.startedAt, Number.POSITIVE_INFINITY, undefined)
+  root.trace = cause.trace
+  root.baggage = cause.baggage
+  return storage.run(root, work)
 }

@@ -125,5 +125,11 @@ export class MeshError extends Error {
 
 /** True for a {@link MeshError} of any copy of this library. */
 export function isMeshError(value: unknown): value is MeshError {
-  return typeof value === 'object' && value !== null && BRAND in value
+  if (typeof value !== 'object' || value === null) return false
+  try {
+    return BRAND in value
+  } catch {
+    // A revoked Proxy, as sandboxes and immer leave behind.
+    return false
+  }
 }

@@ -80,6 +80,8 @@ export function resolveCircuitBreaker(
   return circuitBreakerSettings(check(CIRCUIT_BREAKER_FIELDS, options, what))
 }
 
+const STATES = Object.freeze({ open: 'open', halfOpen: 'half-open', close: 'closed' } as const)
+
 export type CircuitState = 'closed' | 'open' | 'half-open'
 
 /** Told of each change of a breaker's state. */
@@ -107,11 +109,8 @@ export class CircuitBreakerPolicy implements Policy {
     this.#clock = clock
     this.#onTransition = onTransition
     this.#resetAfterMs = settings.resetAfterMs
-    this.#circuit = createCircuit(service, settings, clock)
     // By events, not by return values, because operators may open and close a circuit by hand.
-    this.#circuit.on('open', () => this.#changed('open'))
-    this.#circuit.on('halfOpen', () => this.#changed('half-open'))
-    this.#circuit.on('close', () => this.#changed('closed'))
+    this.#circuit = createCircuit(service, settings, clock, (event) => this.#changed(STATES[event]))
   }
 
   get circuit(): OpossumCircuit {

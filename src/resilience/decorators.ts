@@ -7,6 +7,7 @@ import type { BulkheadOptions } from './bulkhead.ts'
 import type { CircuitBreakerOptions } from './circuit-breaker.ts'
 import { GUARDED, Guard, type Guarded, type GuardOptions, wrap } from './guard.ts'
 import { type GuardSettings, resolveGuard } from './guard-settings.ts'
+import { classOf, isObject, NO_CLASS, nameOf } from './guarded-class.ts'
 import type { HedgeOptions } from './hedge.ts'
 import type { RateLimitOptions } from './rate-limit.ts'
 import type { RetryOptions } from './retry.ts'
@@ -83,9 +84,10 @@ function decorator(added: GuardedOptions): MethodGuard {
   resolveGuard(checked, 'decorator')
   const decorate = (first: unknown, second: unknown, third?: PropertyDescriptor): unknown => {
     if (typeof second === 'object' && second !== null && 'kind' in second) {
-      const { kind, name } = second as ClassMethodDecoratorContext
+      const context = second as ClassMethodDecoratorContext
+      const { kind, name } = context
       if (kind !== 'method') throw new TypeError(`only methods can be guarded, ${String(name)} is a ${kind}`)
-      return guardMethod(first as AsyncMethod, name, added)
+      return guardMethod(first as AsyncMethod, name, added, context)
     }
     const method: unknown = third?.value
     if (third === undefined || typeof method !== 'function') {
@@ -97,18 +99,35 @@ function decorator(added: GuardedOptions): MethodGuard {
   return decorate as MethodGuard
 }
 
+type NameOf = (self: unknown) => string
+
 type Anything = (this: unknown, ...args: readonly unknown[]) => unknown
 
-/** Adds to what an earlier decorator has begun. The policies are made at the first call, when the class is known. */
-function guardMethod(method: AsyncMethod, key: string | symbol, added: GuardedOptions): Anything {
+/**
+ * Adds to what an earlier decorator has begun. The policies are made when the class is known: with the first object, so that
+ * exporters find its circuit; where the decorator does not hear of objects, at the first call.
+ */
+function guardMethod(
+  method: AsyncMethod,
+  key: string | symbol,
+  added: GuardedOptions,
+  context?: ClassMethodDecoratorContext,
+): Anything {
   const before = (method as { [GUARDED]?: Guarded })[GUARDED]
   const options: GuardedOptions = { ...before?.options, ...added }
   const { scope = 'class', ...checked } = options
   const settings = resolveGuard(checked, String(key))
   const work = (before?.work ?? method) as Anything
-  const find = scope === 'class' ? shared(settings, key) : perInstance(settings, key)
+  const name: NameOf = (self) => nameOf(self, key, guarded)
+  const find = scope === 'class' ? perClass(settings, name) : perInstance(settings, name)
   const guarded = wrap(work, options, settings, find)
   keepMetadata(method, guarded)
+  if (scope === 'class' && context?.private === false) {
+    context.addInitializer(function () {
+      // Not for one that a further decorator replaces or a subclass overrides.
+      if ((this as Record<string | symbol, unknown>)[key] === guarded) find(this)
+    })
+  }
   return guarded
 }
 
@@ -127,29 +146,24 @@ function keepMetadata(from: object, to: object): void {
   }
 }
 
-function shared(settings: GuardSettings, key: string | symbol): (self: unknown) => Guard {
-  let made: Guard | undefined
-  return (self) => {
-    made ??= new Guard(settings, settings.name ?? nameOf(self, key))
-    return made
-  }
+/** Each class has its own, also for the methods that it inherits: what one subclass talks to says nothing of the others. */
+function perClass(settings: GuardSettings, name: NameOf): (self: unknown) => Guard {
+  return kept(settings, name, (self) => classOf(self) ?? NO_CLASS)
 }
 
-function perInstance(settings: GuardSettings, key: string | symbol): (self: unknown) => Guard {
+function perInstance(settings: GuardSettings, name: NameOf): (self: unknown) => Guard {
+  return kept(settings, name, (self) => (isObject(self) ? self : NO_CLASS))
+}
+
+function kept(settings: GuardSettings, name: NameOf, ownerOf: (self: unknown) => object): (self: unknown) => Guard {
   const all = new WeakMap<object, Guard>()
   return (self) => {
-    const owner = self as object
+    const owner = ownerOf(self)
     let made = all.get(owner)
     if (made === undefined) {
-      made = new Guard(settings, settings.name ?? nameOf(self, key))
+      made = new Guard(settings, settings.name ?? name(self))
       all.set(owner, made)
     }
     return made
   }
-}
-
-/** `Prices.quote`, for static methods too. */
-function nameOf(self: unknown, key: string | symbol): string {
-  const owner = typeof self === 'function' ? self.name : (self as object | undefined)?.constructor?.name
-  return owner === undefined || owner === '' ? String(key) : `${owner}.${String(key)}`
 }

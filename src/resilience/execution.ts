@@ -19,8 +19,11 @@ import type { Stack } from './stack.ts'
 
 export function startCall(stack: Stack, call: Call): void {
   const parent = call.parent
-  if (parent?.cancelled) call.cancel(parent.cancelledBy)
-  else parent?.adopt(call)
+  // One that is over has no say in what begins after it.
+  if (parent !== undefined && !parent.over) {
+    if (parent.cancelled) call.cancel(parent.cancelledBy)
+    else parent.adopt(call)
+  }
   stack.telemetry.callStarted(call)
 }
 

@@ -31,12 +31,25 @@ export class GuardCall extends Call {
   beside: GuardAttempt | undefined = undefined
   hedgeTimer: Timer | undefined = undefined
 
+  override get over(): boolean {
+    return this.settled && this.executing === 0
+  }
+
   executionEnded(): void {
     this.executing -= 1
     if (this.executing > 0) return
     const { onIdle } = this
     this.onIdle = undefined
     onIdle?.()
+  }
+}
+
+/** What one execution does through the mesh, where a call may have several: it belongs to this one, and ends with it. */
+class Execution extends Call {
+  executing = true
+
+  override get over(): boolean {
+    return !this.executing
   }
 }
 
@@ -48,8 +61,9 @@ export class GuardAttempt extends Attempt {
   readonly #reject: (error: unknown) => void
   #timer: Timer | undefined = undefined
   #limitMs = Number.POSITIVE_INFINITY
-  /** What the function calls through the mesh belongs to this one execution, and ends with it. */
-  #inner: Call | undefined = undefined
+  /** Its limit is its own and not the call's. By the timer alone: tests fake timers, and not the clock beside them. */
+  #ownLimit = false
+  #inner: Execution | undefined = undefined
 
   constructor(
     rules: GuardRules,
@@ -65,14 +79,23 @@ export class GuardAttempt extends Attempt {
     this.#reject = reject
   }
 
-  /** It was let start. */
+  /** It was let start. Must not throw: it may be another call's end that lets it. */
   run(): void {
+    try {
+      this.#begin()
+    } catch (error) {
+      this.end(outcome('cancelled', 'function-failed', error), error)
+    }
+  }
+
+  #begin(): void {
     const { call } = this
     const { stack, perTryTimeoutMs } = this.#rules
     this.sent = true
     this.#limitMs = call.deadlineAt - stack.clock.now()
-    if (perTryTimeoutMs !== undefined && stack.retry.mayFollow(this)) {
-      this.#limitMs = Math.min(perTryTimeoutMs, this.#limitMs)
+    if (perTryTimeoutMs !== undefined && perTryTimeoutMs < this.#limitMs && stack.retry.mayFollow(this)) {
+      this.#limitMs = perTryTimeoutMs
+      this.#ownLimit = true
     }
     if (this.#limitMs !== Number.POSITIVE_INFINITY) {
       this.#timer = stack.clock.startTimer(this.#limitMs, timeUp, this)
@@ -89,7 +112,7 @@ export class GuardAttempt extends Attempt {
   #execute(): void {
     const { call } = this
     if (this.#rules.stack.hedge !== undefined || this.#rules.perTryTimeoutMs !== undefined) {
-      this.#inner = new Call(call.route, this.startedAt, call.deadlineAt, call)
+      this.#inner = new Execution(call.route, this.startedAt, call.deadlineAt, call)
       this.#inner.trace = call.trace
       this.#inner.peer = call.peer
       this.#inner.previousAttempts = call.previousAttempts
@@ -97,24 +120,41 @@ export class GuardAttempt extends Attempt {
     }
     call.executing += 1
     // Inside, the call is what is being served: the mesh's clients inherit its deadline and its cancellation.
-    let running: unknown
+    void this.#watch()
+  }
+
+  /**
+   * Waits for the function as `await` does, which believes nothing: a promise may have a `then` of its own, settle twice, or
+   * throw when it is looked at. Ends one turn later even if it throws at once, because others may be waiting for its permit.
+   */
+  async #watch(): Promise<void> {
+    let value: unknown
+    let ended: Outcome = SUCCESS
     try {
-      running = serving(this.#inner ?? call, this.#work)
+      value = await serving(this.#inner ?? this.call, this.#work)
     } catch (error) {
-      call.executionEnded()
-      this.end(this.#rules.failure(error), error)
-      return
+      value = error
+      if (this.running) [ended, value] = this.#judge(error)
+      else ended = LOST
     }
-    Promise.resolve(running).then(
-      (value) => {
-        call.executionEnded()
-        this.end(SUCCESS, value)
-      },
-      (error: unknown) => {
-        call.executionEnded()
-        this.end(this.#rules.failure(error), error)
-      },
-    )
+    if (this.#inner !== undefined) this.#inner.executing = false
+    try {
+      this.call.executionEnded()
+      this.end(ended, value)
+    } catch (error) {
+      // Only what the user gave can throw here: a clock.
+      this.#reject(error)
+    }
+  }
+
+  /** What `error` means, and what the caller is told. If that cannot be found out it teaches nothing and is not repeated. */
+  #judge(error: unknown): [Outcome, unknown] {
+    try {
+      return [this.#rules.failure(error), error]
+    } catch (thrown) {
+      const told = this.#rules.error(this.call, 'function-failed', 'failed, and so did its isFailure', thrown)
+      return [outcome('cancelled', 'function-failed', thrown), told]
+    }
   }
 
   /** `result`: the value of a success, otherwise the error. */
@@ -149,9 +189,7 @@ export class GuardAttempt extends Attempt {
 
   timeUp(): void {
     const { call } = this
-    const { stack } = this.#rules
-    // A timer of Node may fire a moment early.
-    if (stack.clock.now() + 2 >= call.deadlineAt) {
+    if (!this.#ownLimit) {
       const ms = Math.round(call.deadlineAt - call.startedAt)
       // Ends the attempts through `whenCancelled`, then all that the function has started through the mesh.
       call.cancel(this.#rules.error(call, 'deadline-exceeded', `did not end within ${ms} ms`))

@@ -38,6 +38,13 @@ function callback<T>(): Field<T> {
   return instance<T>('a function', (value) => typeof value === 'function')
 }
 
+const CLOCK_METHODS = ['now', 'wallNow', 'random', 'startTimer', 'startBackgroundTimer', 'stopTimer', 'stalledMsSince']
+
+function isClock(value: unknown): boolean {
+  const clock = value as Record<string, unknown> | null | undefined
+  return CLOCK_METHODS.every((method) => typeof clock?.[method] === 'function')
+}
+
 const GUARD_FIELDS = fields({
   name: optional(instance<string>('a text that is not empty', (value) => typeof value === 'string' && value !== '')),
   timeout: optional(duration({ min: 1, max: 86_400_000 })),
@@ -51,7 +58,7 @@ const GUARD_FIELDS = fields({
   key: optional(callback<(...args: readonly unknown[]) => string | undefined>()),
   fallback: optional(callback<(error: unknown, ...args: readonly unknown[]) => unknown>()),
   isFailure: optional(callback<(error: unknown) => boolean>()),
-  clock: optional(instance<Clock>('a Clock', (value) => typeof (value as Clock | null)?.now === 'function')),
+  clock: optional(instance<Clock>('a Clock', isClock)),
 })
 
 /** Validates and completes. @throws OptionsError naming each wrong field. */

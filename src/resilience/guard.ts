@@ -8,15 +8,18 @@ import type { Clock } from '../core/clock.ts'
 import { inboundCall } from '../core/context.ts'
 import type { Duration } from '../core/duration.ts'
 import { type ErrorCode, isMeshError, MeshError } from '../core/errors.ts'
+import { show } from '../core/fields.ts'
 import { NOT_STARTED, type Outcome, outcome, SUCCESS } from '../core/outcome.ts'
 import { SILENT } from '../core/telemetry.ts'
 import { type BulkheadOptions, BulkheadPolicy } from './bulkhead.ts'
+import { callKey } from './call-key.ts'
 import type { CircuitBreakerOptions } from './circuit-breaker.ts'
 import { CircuitBreakerPolicy } from './circuit-breaker.ts'
 import { endCall, startCall } from './execution.ts'
 import { GuardAttempt, GuardCall, type GuardRules, isLate } from './guard-call.ts'
 import { guardCircuitListener } from './guard-events.ts'
 import { type GuardSettings, resolveGuard } from './guard-settings.ts'
+import { isObject } from './guarded-class.ts'
 import { type HedgeOptions, HedgePolicy } from './hedge.ts'
 import type { RateLimitOptions } from './rate-limit.ts'
 import { RateLimitPolicy } from './rate-limit.ts'
@@ -24,6 +27,7 @@ import { AttemptFailed, repeat } from './repeat.ts'
 import type { RetryOptions } from './retry.ts'
 import { SharedResults } from './shared-results.ts'
 import { type Stack, withoutCluster } from './stack.ts'
+import { synchronous } from './synchronous.ts'
 import { WaitingRoom } from './waiting-room.ts'
 
 /** How a function is protected. What is not given is not done. */
@@ -55,7 +59,7 @@ export interface GuardOptions<Args extends readonly unknown[] = readonly never[]
   readonly collapse?: boolean
   /** How long a result is kept for equal calls; at most 1,000 of them, and no failures. @defaultValue not at all */
   readonly cache?: Duration
-  /** Which calls are equal; `undefined` for one that is like no other. @defaultValue the arguments as JSON, and the same `this` */
+  /** Which calls are equal; `undefined` for one that is like no other. @defaultValue the same `this`, and arguments of the same contents; what has no contents to compare is like no other */
   readonly key?: (...args: Args) => string | undefined
   /** The last word when everything else has failed. Gets the error, then the arguments. */
   readonly fallback?: (error: unknown, ...args: Args) => Result | PromiseLike<Result>
@@ -112,9 +116,9 @@ export class Guard implements GuardRules {
   /** The same, shared with equal calls. */
   share<T>(self: unknown, args: readonly unknown[], work: () => T | PromiseLike<T>): Promise<T> {
     const { sharing, clock } = this.settings
-    const key = sharing === undefined ? undefined : this.#keyOf(args)
+    const key = sharing === undefined ? undefined : this.#keyOf(self, args)
     if (sharing === undefined || key === undefined) return this.run(work)
-    const owner = (typeof self === 'object' && self !== null) || typeof self === 'function' ? self : this
+    const owner = isObject(self) ? self : this
     let shared = this.#shared.get(owner)
     if (shared === undefined) {
       shared = new SharedResults<unknown>(sharing, clock)
@@ -130,21 +134,29 @@ export class Guard implements GuardRules {
     return this.error(new Call(this.route, now, now, undefined), 'cancelled', 'was cancelled', cause)
   }
 
-  #keyOf(args: readonly unknown[]): string | undefined {
-    const { key } = this.settings
-    if (key !== undefined) return key(...args)
+  #keyOf(self: unknown, args: readonly unknown[]): string | undefined {
+    const given = this.settings.key
+    if (given === undefined) return callKey(self, args)
+    let key: unknown
     try {
-      return JSON.stringify(args)
-    } catch {
-      // Circles and BigInts: like no other call.
-      return undefined
+      key = synchronous(given(...args), 'key')
+      if (key === undefined) return undefined
+      if (typeof key !== 'string') throw new TypeError(`key: expected a text or undefined, got ${show(key)}`)
+    } catch (error) {
+      const now = this.stack.clock.now()
+      const call = new Call(this.route, now, now, undefined)
+      throw this.error(call, 'function-failed', 'was not called: its key failed', error)
     }
+    // Objects are kept apart by what they are, other values of `this` by what they say.
+    if (isObject(self) || self === undefined) return key
+    const own = callKey(self, [])
+    return own === undefined ? undefined : `${own}${key}`
   }
 
   async run<T>(work: () => T | PromiseLike<T>, parent: Call | undefined = inboundCall()): Promise<T> {
     const { stack } = this
     const now = stack.clock.now()
-    const deadlineAt = Math.min(parent?.deadlineAt ?? Number.POSITIVE_INFINITY, now + stack.timeoutMs)
+    const deadlineAt = Math.min(parent?.bindsUntil ?? Number.POSITIVE_INFINITY, now + stack.timeoutMs)
     const call = new GuardCall(this.route, now, deadlineAt, parent)
     call.trace = parent?.trace
     call.peer = parent?.peer
@@ -153,7 +165,7 @@ export class Guard implements GuardRules {
     try {
       return await this.#attempt(call, work)
     } catch (error) {
-      if (!(error instanceof AttemptFailed)) throw error
+      if (!AttemptFailed.is(error)) throw error
       return repeat(stack, call, error.waitMs, () => this.#attempt(call, work))
     }
   }
@@ -182,7 +194,9 @@ export class Guard implements GuardRules {
   }
 
   failure(error: unknown): Outcome {
-    if (this.settings.isFailure?.(error) === false) return { ...SUCCESS, cause: error }
+    const { isFailure } = this.settings
+    if (isFailure !== undefined && synchronous(isFailure(error), 'isFailure') === false)
+      return { ...SUCCESS, cause: error }
     return outcome('failure', isMeshError(error) ? error.code : 'function-failed', error)
   }
 

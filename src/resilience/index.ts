@@ -1,6 +1,7 @@
 /** `inmesh/resilience`: the policies for functions and methods, usable without any mesh. */
 
 export type { Clock, Timer } from '../core/clock.ts'
+export { detached } from '../core/context.ts'
 export type { Duration } from '../core/duration.ts'
 export { type AttemptReport, type ErrorCode, isMeshError, MeshError, type MeshErrorDetails } from '../core/errors.ts'
 export { type Issue, OptionsError } from '../core/fields.ts'

@@ -6,6 +6,7 @@ import type { EventEmitter } from 'node:events'
 import CircuitBreaker from 'opossum'
 import Status from 'opossum/lib/status.js'
 import type { Clock } from '../core/clock.ts'
+import { tell } from './tell-listener.ts'
 
 /** An opossum `CircuitBreaker`, as exporters for opossum expect it. */
 export interface OpossumCircuit extends EventEmitter {
@@ -41,6 +42,9 @@ export interface CircuitSettings {
   readonly minimumCalls: number
   readonly resetAfterMs: number
 }
+
+/** The states that opossum tells, by its own words. */
+export type StateListener = (state: 'open' | 'halfOpen' | 'close') => void
 
 const BUCKETS = 10
 
@@ -105,8 +109,9 @@ class ClockedCircuit extends CircuitBreaker implements DrivenCircuit {
   #half = false
   /** Somebody besides opossum wants to hear of successes. */
   #listened = false
+  readonly #onState: StateListener
 
-  constructor(name: string, settings: CircuitSettings, clock: Clock) {
+  constructor(name: string, settings: CircuitSettings, clock: Clock, onState: StateListener) {
     // An object of its own: opossum writes to it.
     const options: Record<string, unknown> = {
       name,
@@ -127,6 +132,7 @@ class ClockedCircuit extends CircuitBreaker implements DrivenCircuit {
     }, options)
     this.#status = status
     this.#minimumCalls = settings.minimumCalls
+    this.#onState = onState
     // Of opossum's two listeners, the second starts the timer that half-opens by the wall clock.
     const [count] = this.listeners('open') as (() => void)[]
     this.removeAllListeners('open')
@@ -175,6 +181,17 @@ class ClockedCircuit extends CircuitBreaker implements DrivenCircuit {
     super.close()
   }
 
+  /**
+   * Tells each listener, whatever the one before it throws: listeners are an exporter's or the application's, and stand in
+   * the middle of the settling of a call. The breaker itself hears first, and not as a listener that others could remove.
+   */
+  override emit(event: string | symbol, ...args: unknown[]): boolean {
+    if (event === 'open' || event === 'halfOpen' || event === 'close') this.#onState(event)
+    const listeners = this.rawListeners(event)
+    for (const listener of listeners) tell(this, event, listener, args)
+    return listeners.length > 0
+  }
+
   wake(): void {
     if (!this.opened) return
     this.#half = true
@@ -221,8 +238,14 @@ function ignore(): void {}
 const listed = new Set<WeakRef<OpossumCircuit>>()
 const gone = new FinalizationRegistry<WeakRef<OpossumCircuit>>((reference) => listed.delete(reference))
 
-export function createCircuit(name: string, settings: CircuitSettings, clock: Clock): DrivenCircuit {
-  const circuit = new ClockedCircuit(name, settings, clock)
+/** `onState`: told of each change before all listeners. */
+export function createCircuit(
+  name: string,
+  settings: CircuitSettings,
+  clock: Clock,
+  onState: StateListener,
+): DrivenCircuit {
+  const circuit = new ClockedCircuit(name, settings, clock, onState)
   const reference = new WeakRef<OpossumCircuit>(circuit)
   listed.add(reference)
   gone.register(circuit, reference, circuit)

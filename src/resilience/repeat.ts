@@ -10,6 +10,12 @@ import type { Stack } from './stack.ts'
 /** Rejection of one attempt after which another was granted. Carries no stack: it never reaches a caller. */
 export class AttemptFailed extends Error {
   readonly waitMs: number
+  readonly #granted = true
+
+  /** By its brand: `instanceof` asks the error, which may be a Proxy of the user's that throws. */
+  static is(error: unknown): error is AttemptFailed {
+    return typeof error === 'object' && error !== null && #granted in error
+  }
 
   constructor(waitMs: number) {
     const limit = Error.stackTraceLimit
@@ -32,7 +38,7 @@ export async function repeat<T>(stack: Stack, call: Call, waitMs: number, attemp
       try {
         return await attempt()
       } catch (error) {
-        if (error instanceof AttemptFailed) throw error
+        if (AttemptFailed.is(error)) throw error
         // p-retry would unwrap an AbortError and lose what is not an Error; what an attempt ends with is the caller's.
         failure = { error }
         return undefined

@@ -7,7 +7,7 @@
  */
 import { Call, type Route } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
-import { detached, inboundCall } from '../core/context.ts'
+import { inboundCall, outsideCalls } from '../core/context.ts'
 
 export interface SharingSettings {
   /** Whether calls join one that runs. */
@@ -75,7 +75,7 @@ export class SharedResults<T> {
     const parent = inboundCall()
     root.trace = parent?.trace
     root.peer = parent?.peer
-    const promise = detached(() => start(root))
+    const promise = outsideCalls(() => start(root))
     const shared: Shared<T> = { root, promise, waiting: 0 }
     const over = (): void => {
       root.settled = true
@@ -94,7 +94,7 @@ export class SharedResults<T> {
   #join(key: string, shared: Shared<T>, left: (cause: unknown) => unknown): Promise<T> {
     const parent = inboundCall()
     shared.waiting += 1
-    if (parent === undefined) return shared.promise
+    if (parent === undefined || parent.over) return shared.promise
     return new Promise<T>((resolve, reject) => {
       const waiter = new Call(parent.route, this.#clock.now(), parent.deadlineAt, parent)
       const done = (): void => {

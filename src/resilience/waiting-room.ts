@@ -6,6 +6,7 @@
  * - enter -> waiting: a permit or the rate is missing, or others wait already
  * - waiting -> running: first in line, and admitted · waiting -> refused: time is up, cancelled, or another policy refuses
  */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Attempt } from '../core/attempt.ts'
 import type { Timer } from '../core/clock.ts'
 import type { ErrorCode } from '../core/errors.ts'
@@ -75,7 +76,8 @@ export class WaitingRoom {
   #wait(attempt: Attempt, told: Told, missing: ErrorCode): void {
     const { clock } = this.#stack
     const { call } = attempt
-    const waiter: Waiter = { attempt, told, timer: undefined }
+    // It is another call's end that lets this one start, but the function is this caller's.
+    const waiter: Waiter = { attempt, told: AsyncLocalStorage.bind(told), timer: undefined }
     const { bulkhead, rate } = this.#for
     const longest = missing === 'rate-limited' ? rate?.settings.maxWaitMs : bulkhead?.settings.maxWaitMs
     const left = call.deadlineAt - clock.now()

@@ -29,12 +29,15 @@ export class CurrentCall {
     return this.#call.route.method
   }
 
-  /** What is left of the deadline in ms; at least 0. */
+  /** What is left of the deadline in ms, at least 0; `Infinity` without one, and after the end of the request. */
   get remainingMs(): number {
-    return Math.max(0, this.#call.deadlineAt - this.#call.clock.now())
+    return Math.max(0, this.#call.bindsUntil - this.#call.clock.now())
   }
 
-  /** Aborted when the deadline has passed, the caller has gone away, or the server's drain has run out of time. */
+  /**
+   * Aborted when the deadline has passed, the caller has gone away, or the server's drain has run out of time. Not aborted
+   * by an answer. Its listeners run in the async context of the code that read it first.
+   */
   get signal(): AbortSignal {
     return this.#call.signal
   }
@@ -44,7 +47,7 @@ export class CurrentCall {
     return this.#call.baggage ?? NO_BAGGAGE
   }
 
-  /** Adds a member for all calls made from now on while serving this one. */
+  /** Adds a member for all calls made from now on while serving this one, and by what it leaves behind. */
   setBaggage(name: string, value: string): void {
     this.#call.baggage = new Map(this.#call.baggage).set(name, value)
   }
@@ -63,7 +66,9 @@ export class CurrentCall {
 const NO_BAGGAGE: ReadonlyMap<string, string> = new Map()
 
 /**
- * The request that the running code is serving, or `undefined` outside of one.
+ * The request that the running code is serving, also within guarded functions; `undefined` outside of one, within
+ * `detached`, and within an execution that several callers share. What a request leaves behind (a timer, work after a 202)
+ * still gets it after its end; then it binds no call any more.
  *
  * @example
  * ```ts
@@ -74,6 +79,7 @@ const NO_BAGGAGE: ReadonlyMap<string, string> = new Map()
  * ```
  */
 export function currentCall(): CurrentCall | undefined {
-  const call = inboundCall()
+  let call = inboundCall()
+  while (call?.parent !== undefined) call = call.parent
   return call instanceof InboundCall ? new CurrentCall(call) : undefined
 }

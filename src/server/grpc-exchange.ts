@@ -227,6 +227,8 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   /** What is certain here is not certain above: a handler's own status never says that nothing was executed. */
   sendStatus(status: Status): void {
     status.metadata?.remove(NOT_EXECUTED)
+    // Ours is the first status after a verdict; every other one is the handler's last word.
+    if (this.#verdict === undefined || this.#status !== undefined) this.handled = true
     this.#status ??= status.code
     // What a handler threw is not for the caller; grpc-js told it up to 1.14.6.
     const threw = status.code === GRPC_STATUS.UNKNOWN && status.details.startsWith('Server method handler threw error')

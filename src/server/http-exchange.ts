@@ -7,7 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Attempt } from '../core/attempt.ts'
 import type { Route } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
-import { detached, servingFromHere } from '../core/context.ts'
+import { outsideCalls, servingFromHere } from '../core/context.ts'
 import type { ErrorCode, MeshError } from '../core/errors.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
 import { httpOutcome } from '../core/status.ts'
@@ -72,7 +72,7 @@ export function serveExchange(
   expectsContinue: boolean,
 ): void {
   // Requests of one packet are read in one turn, whose context is that of the first by now.
-  if (connection.inFlight > 0) detached(() => serve(host, connection, request, response, expectsContinue))
+  if (connection.inFlight > 0) outsideCalls(() => serve(host, connection, request, response, expectsContinue))
   else serve(host, connection, request, response, expectsContinue)
 }
 
@@ -121,6 +121,8 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   /** What we decided about it, if it does not end as the response says. */
   #verdict: Outcome | undefined
   #sentBytes = 0
+  /** The handler has returned a promise. */
+  #promised = false
 
   constructor(
     host: ExchangeHost,
@@ -222,11 +224,27 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
       const returned =
         within === undefined ? servingFromHere(this, work) : within(this, () => servingFromHere(this, work))
       if (typeof (returned as PromiseLike<unknown> | undefined)?.then === 'function') {
-        ;(returned as PromiseLike<unknown>).then(undefined, (error: unknown) => this.#failed(error))
+        this.#promised = true
+        ;(returned as PromiseLike<unknown>).then(
+          () => {
+            this.handled = true
+          },
+          (error: unknown) => this.#failed(error),
+        )
       }
     } catch (error) {
       this.#failed(error)
     }
+  }
+
+  /** A handler without a promise has ended when it has ended the response. */
+  override get over(): boolean {
+    return super.over || (this.settled && !this.#promised && this.#verdict === undefined && this.response.writableEnded)
+  }
+
+  /** Once the answer has begun, only the caller's own deadline holds. */
+  override get bindsUntil(): number {
+    return this.#deadlineIsCallers || !this.response.headersSent ? super.bindsUntil : Number.POSITIVE_INFINITY
   }
 
   /** Runs an upgrade: no deadline, and it lasts as long as its connection. */
@@ -314,6 +332,7 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   }
 
   #failed(error: unknown): void {
+    this.handled = true
     const { request, response } = this
     // A handler that throws because we told it to stop is doing what it should.
     if (this.cancelled) return

@@ -13,17 +13,34 @@ export interface CallerIdentity {
 /** Runs a handler in the span of its call. */
 export type Within = <T>(call: Call, work: () => T) => T
 
+/** A handler that was given up and never says that it has ended counts as ended after this time. */
+const LETS_GO_MS = 5_000
+
 /** A call that is being served, by either door. */
 export class InboundCall extends Call {
   readonly clock: Clock
   /** `undefined`: the caller has shown no certificate (`permissive` and `plaintext` servers only). */
   readonly caller: CallerIdentity | undefined
+  /** The handler has done what it had to do, as far as the door can tell. */
+  protected handled = false
+  #letsGoAt = Number.POSITIVE_INFINITY
 
   constructor(route: Route, clock: Clock, startedAt: number, deadlineAt: number, caller: CallerIdentity | undefined) {
     super(route, startedAt, deadlineAt, undefined)
     this.clock = clock
     this.caller = caller
     this.peer = caller?.service
+  }
+
+  /** An answered request binds nothing more. One that was given up binds its handler, which must not go on in vain. */
+  override get over(): boolean {
+    if (!this.settled) return false
+    return !this.cancelled || this.handled || this.clock.now() >= this.#letsGoAt
+  }
+
+  override cancel(cause: unknown): void {
+    if (!this.cancelled) this.#letsGoAt = this.clock.now() + LETS_GO_MS
+    super.cancel(cause)
   }
 
   /** Why it ends, as its handler and observers are told. */

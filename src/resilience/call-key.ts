@@ -1,0 +1,120 @@
+/**
+ * The default key of collapse and cache: a text that is the same only for arguments that no function could tell apart by
+ * their contents. What cannot be compared by value has no key, so that nobody is given what was made for another.
+ */
+import { types } from 'node:util'
+
+/** Values in all. Comparing more costs more than most calls that it could save, and a graph could be unfolded for ever. */
+const MOST_VALUES = 10_000
+
+/**
+ * The key of a call, by its `this` if that is a primitive, and its arguments. `undefined`: like no other, because something
+ * in it has no contents to compare (a class's instance, a Map, a function, a getter, a circle) or because there is too much.
+ */
+export function callKey(self: unknown, args: readonly unknown[]): string | undefined {
+  const writer = new KeyWriter()
+  try {
+    if (isPrimitive(self) && !writer.write(self)) return undefined
+    return writer.write(args) ? writer.text : undefined
+  } catch {
+    // A symbol's description or a trap of the user's that throws.
+    return undefined
+  }
+}
+
+function isPrimitive(value: unknown): boolean {
+  return (typeof value !== 'object' && typeof value !== 'function') || value === null
+}
+
+class KeyWriter {
+  text = ''
+  #values = 0
+  /** What encloses the value being written. */
+  readonly #within = new Set<object>()
+
+  /** `false`: it has no key. */
+  write(value: unknown): boolean {
+    this.#values += 1
+    if (this.#values > MOST_VALUES) return false
+    switch (typeof value) {
+      case 'string':
+        this.text += JSON.stringify(value)
+        return true
+      case 'number':
+        this.text += Object.is(value, -0) ? '-0' : String(value)
+        return true
+      case 'bigint':
+        this.text += `${value}n`
+        return true
+      case 'boolean':
+      case 'undefined':
+        this.text += String(value)
+        return true
+      case 'object':
+        return value === null ? this.#add('null') : this.#object(value)
+      default:
+        return false
+    }
+  }
+
+  #add(text: string): boolean {
+    this.text += text
+    return true
+  }
+
+  #object(value: object): boolean {
+    if (types.isProxy(value) || this.#within.has(value)) return false
+    const prototype: unknown = Object.getPrototypeOf(value)
+    if (types.isDate(value)) return this.#date(value, prototype)
+    this.#within.add(value)
+    const written =
+      Array.isArray(value) && prototype === Array.prototype
+        ? this.#list(value)
+        : (prototype === Object.prototype || prototype === null) && this.#record(value, prototype)
+    this.#within.delete(value)
+    return written
+  }
+
+  #date(value: Date, prototype: unknown): boolean {
+    if (prototype !== Date.prototype || Reflect.ownKeys(value).length > 0) return false
+    return this.#add(`date(${Date.prototype.getTime.call(value)})`)
+  }
+
+  #list(list: readonly unknown[]): boolean {
+    // Besides its length it may have its items only; holes are told from `undefined`.
+    let items = 0
+    this.text += '['
+    for (let i = 0; i < list.length; i++) {
+      if (i > 0) this.text += ','
+      const item = Object.getOwnPropertyDescriptor(list, i)
+      if (item === undefined) {
+        this.#values += 1
+        if (this.#values > MOST_VALUES) return false
+        continue
+      }
+      items += 1
+      if (!this.#property(item)) return false
+    }
+    this.text += ']'
+    return Reflect.ownKeys(list).length === items + 1
+  }
+
+  #record(record: object, prototype: unknown): boolean {
+    // What only looks plain keeps something inside: boxed values, `arguments`, a module.
+    if (Object.prototype.toString.call(record) !== '[object Object]') return false
+    this.text += prototype === null ? 'null{' : '{'
+    for (const key of Reflect.ownKeys(record)) {
+      if (typeof key === 'symbol') return false
+      this.text += `${JSON.stringify(key)}:`
+      if (!this.#property(Object.getOwnPropertyDescriptor(record, key)!)) return false
+      this.text += ','
+    }
+    this.text += '}'
+    return true
+  }
+
+  /** Getters are not asked: what they say may be another thing the next time. */
+  #property(property: PropertyDescriptor): boolean {
+    return property.enumerable === true && 'value' in property && this.write(property.value)
+  }
+}
