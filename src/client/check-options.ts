@@ -29,7 +29,7 @@ const REQUEST_KEYS: ReadonlySet<string> = new Set([
   'streaming',
 ] satisfies (keyof HttpRequestOptions)[])
 
-/** Timeout, headers and body are checked where they are used. @throws OptionsError naming the first field that is wrong */
+/** Timeout, headers, query and body are checked where they are used. @throws OptionsError naming the first field that is wrong */
 export function checkRequestOptions(options: HttpRequestOptions): void {
   if (typeof options !== 'object' || options === null) {
     throw mistake([], `expected an object of options, got ${show(options)}`)
@@ -39,7 +39,7 @@ export function checkRequestOptions(options: HttpRequestOptions): void {
     const hint = didYouMean(key, REQUEST_KEYS) || `; valid keys are ${[...REQUEST_KEYS].join(', ')}`
     throw mistake([key], `unknown key${hint}`)
   }
-  const { idempotent, retry, streaming, query, signal, key } = options
+  const { idempotent, retry, streaming, signal, key } = options
   if (options.json !== undefined && options.body !== undefined && options.body !== null) {
     throw mistake(['json'], 'stands instead of body; expected only one of the two')
   }
@@ -47,9 +47,6 @@ export function checkRequestOptions(options: HttpRequestOptions): void {
   if (streaming !== undefined && typeof streaming !== 'boolean') throw notLogical('streaming', streaming)
   if (retry !== undefined && retry !== false) {
     throw mistake(['retry'], `expected false for one attempt only, or nothing, got ${show(retry)}`)
-  }
-  if (query !== undefined && (typeof query !== 'object' || query === null)) {
-    throw mistake(['query'], `expected an object or URLSearchParams, got ${show(query)}`)
   }
   checkSignal(signal)
   if (key !== undefined) checkKey(key)
@@ -98,7 +95,9 @@ function isOptions(value: unknown): value is object {
 /** @throws OptionsError */
 export function checkSignal(signal: unknown, what?: string): void {
   if (signal === undefined || signal === null) return
-  if (typeof (signal as AbortSignal).addEventListener === 'function') return
+  const given = signal as Partial<AbortSignal>
+  // Of any realm and implementation.
+  if (typeof given.aborted === 'boolean' && typeof given.addEventListener === 'function') return
   throw mistake(['signal'], `expected an AbortSignal, got ${show(signal)}`, what)
 }
 

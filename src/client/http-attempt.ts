@@ -56,6 +56,7 @@ export class HttpAttempt extends ClientAttempt implements Dispatcher.DispatchHan
         headers: attemptHeaders(this, request.headers, this.launching ? this.startedAt : this.call.stack.clock.now()),
         body: (body === undefined ? null : body.content) as Buffer | null,
         blocking: false,
+        reset: request.reset,
         // The socket is open already; without a name undici would look for one in the host header, with two expressions.
         servername: this.call.route.service,
       } as Dispatcher.DispatchOptions,
@@ -85,6 +86,9 @@ export class HttpAttempt extends ClientAttempt implements Dispatcher.DispatchHan
     headers: ReceivedHeaders,
     statusText = '',
   ): void {
+    if (this.over) return
+    this.call.observer?.headArrived(status, headers, statusText, controller.rawHeaders)
+    // What the observer does may end the attempt.
     if (status < 200 || this.over) return
     this.status = status
     this.#statusText = statusText
@@ -118,7 +122,20 @@ export class HttpAttempt extends ClientAttempt implements Dispatcher.DispatchHan
     if (this.#phase === 'limited' && body.buffered > SMALL_BYTES) this.end(this.#outcome)
   }
 
-  onResponseEnd(): void {
+  onBodySent(chunk: Buffer): void {
+    this.call.observer?.bodySent(chunk)
+  }
+
+  onRequestSent(): void {
+    this.call.observer?.requestSent()
+  }
+
+  onResponseStarted(): void {
+    this.call.observer?.responseStarted()
+  }
+
+  onResponseEnd(_controller: Dispatcher.DispatchController, trailers?: ReceivedHeaders): void {
+    if (this.#body !== undefined) this.#body.trailers = trailers
     const connection = this.#letGo()
     if (this.#phase === 'leftover') {
       this.stopTimer()

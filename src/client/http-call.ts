@@ -21,10 +21,21 @@ export interface PreparedRequest {
   /** `[name, value, ...]`, names in lower case. */
   readonly headers: string[]
   readonly body: RequestBody | undefined
+  /** The connection is to end with the exchange. */
+  readonly reset?: boolean
 }
 
 /** Response headers as undici reads them: names in lower case. */
 export type ReceivedHeaders = Readonly<Record<string, string | string[] | undefined>>
+
+/** Sees what the exchanges of a call do besides their answer. It must not throw. */
+export interface ExchangeObserver {
+  /** A head: informational (1xx), or one that may become the answer. `raw`: as undici read it. */
+  headArrived(status: number, headers: ReceivedHeaders, statusText: string, raw: unknown): void
+  bodySent(chunk: Buffer): void
+  requestSent(): void
+  responseStarted(): void
+}
 
 /** Makes what the caller gets from what arrived. */
 export type Answer<R> = (status: number, statusText: string, headers: ReceivedHeaders, body: ResponseBody) => R
@@ -36,6 +47,7 @@ export class HttpCall<R = unknown> extends ClientCall {
   readonly answer: Answer<R>
   /** Set by whoever made the call: a call cancelled by the signal rejects with the signal's own reason, as `fetch` does. */
   throwsReason = false
+  observer: ExchangeObserver | undefined = undefined
   /** Settled, but the caller is still reading the long body of a failure: who ends it if the signal fires now. */
   leftover: (() => void) | undefined = undefined
   readonly #signal: AbortSignal | undefined

@@ -242,6 +242,13 @@ function withBody(body: HttpBody, options: HttpRequestOptions | undefined): Http
 function isPlain(body: unknown): boolean {
   if (Array.isArray(body)) return true
   if (typeof body !== 'object' || body === null) return false
-  const prototype: unknown = Object.getPrototypeOf(body)
-  return (prototype === Object.prototype || prototype === null) && !(Symbol.asyncIterator in body)
+  const prototype: object | null = Object.getPrototypeOf(body)
+  if (prototype !== null && !isObjectPrototype(prototype)) return false
+  return !(Symbol.asyncIterator in body || Symbol.iterator in body || Symbol.toStringTag in body)
+}
+
+/** Of any realm. */
+function isObjectPrototype(prototype: object): boolean {
+  if (prototype === Object.prototype) return true
+  return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'isPrototypeOf')
 }

@@ -1,220 +1,215 @@
 /**
  * The mesh as an undici dispatcher: for code that already speaks undici or the built-in `fetch`, which then reaches
- * `http://<service>.mesh/` through the mesh and everything else as before. Handlers are called in the async context of their
- * own request, which undici itself does not promise.
+ * `http://<service>.mesh/` through the mesh and everything else as before.
  */
-import { AsyncLocalStorage } from 'node:async_hooks'
+import type { EventEmitter } from 'node:events'
 import type { Dispatcher } from 'undici'
-import { inboundCall } from '../core/context.ts'
-import { MeshError } from '../core/errors.ts'
 import { checkDispatcherOptions } from './check-options.ts'
-import { HttpCall, type ReceivedHeaders } from './http-call.ts'
+import { DispatchExchange, type ExchangeKeeper } from './http-dispatch-exchange.ts'
+import { isLegacy, LegacyAdapter } from './http-dispatch-legacy.ts'
+import { prepareDispatch } from './http-dispatch-request.ts'
 import { notInMesh, serviceOf } from './http-fetch.ts'
-import { type BodyInput, requestBody } from './http-request-body.ts'
 import { undici } from './http-undici.ts'
-import { checkMethod, checkPath, isIdempotent, prepareRequest, type QueryInput, withQuery } from './prepare-request.ts'
-import type { HeadersInput } from './propagation.ts'
-import type { ResponseBody } from './response-body.ts'
 import type { FindService } from './stack-source.ts'
 
 /** An undici `Dispatcher`; the application needs undici itself only to hand it to `setGlobalDispatcher`. */
 export type MeshDispatcher = Dispatcher
 
 export interface MeshDispatcherOptions {
-  /** For all hosts but `*.mesh`. @defaultValue an `Agent` of its own, made when first needed */
+  /** For all hosts but `*.mesh`. Not closed by us. @defaultValue an `Agent` of its own, made when first needed */
   readonly fallback?: Dispatcher
 }
 
-/** Needs undici, so it can be called once the mesh is joined. */
+/** What a dispatcher reports of its connections. */
+const EVENTS = ['connect', 'disconnect', 'connectionError', 'drain'] as const
+
+/**
+ * Needs undici, so it can be called once the mesh is joined. Its state is in variables, because `compose` makes a proxy, and
+ * a method called on a proxy sees no private fields.
+ */
 export function makeDispatcher(find: FindService, options: MeshDispatcherOptions = {}): Dispatcher {
   checkDispatcherOptions(options)
-  const { Agent, Dispatcher: Base } = undici()
+  const { Agent, Dispatcher: Base, errors } = undici()
+  const running = new Set<DispatchExchange>()
+  const forwards: [event: string, listener: (...args: unknown[]) => void][] = []
   let fallback = options?.fallback
   let own: Dispatcher | undefined
+  let closing: Promise<void> | undefined
+  let destroying: Promise<void> | undefined
+  let idle: (() => void) | undefined
+
+  // undici's types know no other events than its own.
+  const emit = (event: string, ...args: unknown[]): boolean => (dispatcher as EventEmitter).emit(event, ...args)
+
+  const keeper: ExchangeKeeper = {
+    ended(exchange) {
+      running.delete(exchange)
+      if (running.size === 0) idle?.()
+    },
+    threw(error) {
+      if ((dispatcher as EventEmitter).listenerCount('error') > 0) emit('error', error)
+      else process.emitWarning(`a dispatch handler threw in onResponseError: ${String(error)}`, 'InmeshWarning')
+    },
+  }
 
   class ServiceDispatcher extends Base {
-    override dispatch(request: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-      const host = hostOf(request.origin)
-      if (!host.endsWith('.mesh')) {
-        if (fallback === undefined) {
-          own = new Agent()
-          fallback = own
-        }
-        return fallback.dispatch(request, handler)
-      }
+    get closed(): boolean {
+      return closing !== undefined
+    }
+
+    get destroyed(): boolean {
+      return destroying !== undefined
+    }
+
+    override dispatch(request: Dispatcher.DispatchOptions, given: Dispatcher.DispatchHandler): boolean {
+      const handler = checkHandler(given)
+      let exchange: DispatchExchange
       try {
-        new MeshExchange(find, host, request, handler).start()
+        if (typeof request !== 'object' || request === null) {
+          throw new errors.InvalidArgumentError('opts must be an object.')
+        }
+        if ((request as { dispatcher?: unknown }).dispatcher) {
+          throw new errors.InvalidArgumentError('opts.dispatcher is not supported by instance methods.')
+        }
+        if (destroying !== undefined) throw new errors.ClientDestroyedError()
+        if (closing !== undefined) throw new errors.ClientClosedError()
+        const host = hostOf(request.origin)
+        if (!host.endsWith('.mesh')) return leave(request, given, handler)
+        const service = serviceOf(host)
+        const source = service === undefined ? undefined : find(service)
+        if (source === undefined) throw notInMesh(host)
+        const prepared = prepareDispatch(request)
+        checkAnswers(handler)
+        exchange = new DispatchExchange(source, prepared, handler, keeper)
       } catch (error) {
         handler.onResponseError?.(null as unknown as Dispatcher.DispatchController, error as Error)
+        return false
       }
+      running.add(exchange)
+      exchange.start()
       return true
     }
 
-    // The calls belong to the mesh, which ends them itself; only our own fallback is ours to end.
-    override close(callback?: () => void): Promise<void> & void {
-      return settle(own?.close(), callback)
+    /** Takes no more; ends when all that runs has ended. */
+    override close(callback?: (...args: unknown[]) => void): Promise<void> & void {
+      checkCallback(callback)
+      if (destroying !== undefined && closing === undefined) {
+        return notify(Promise.reject(new errors.ClientDestroyedError()), callback)
+      }
+      closing ??= close()
+      return notify(closing, callback)
     }
 
+    /** What runs fails at once. The calls of other doors go on. */
     override destroy(...args: unknown[]): Promise<void> & void {
-      const callback = args.find((arg) => typeof arg === 'function') as (() => void) | undefined
-      return settle(own?.destroy(), callback)
+      const error = typeof args[0] === 'function' ? undefined : (args[0] as Error | null | undefined)
+      const callback = typeof args[0] === 'function' ? args[0] : args[1]
+      checkCallback(callback)
+      destroying ??= destroy(error ?? new errors.ClientDestroyedError())
+      return notify(destroying, callback)
     }
   }
-  return new ServiceDispatcher()
-}
 
-function settle(ending: Promise<void> | undefined, callback: (() => void) | undefined): Promise<void> & void {
-  const ended = ending ?? Promise.resolve()
-  if (callback !== undefined) void ended.then(callback, callback)
-  return ended as Promise<void> & void
-}
-
-function hostOf(origin: string | URL | undefined): string {
-  if (origin === undefined) return ''
-  return typeof origin === 'string' ? new URL(origin).hostname : origin.hostname
-}
-
-/** One request of a foreign caller: the controller that its handler holds, over a call of ours. */
-class MeshExchange implements Dispatcher.DispatchController {
-  aborted = false
-  paused = false
-  reason: Error | null = null
-  rawHeaders: Buffer[] | string[] | null = null
-  rawTrailers: Buffer[] | string[] | null = null
-  readonly #handler: Dispatcher.DispatchHandler
-  readonly #inContext = AsyncLocalStorage.snapshot()
-  readonly #call: HttpCall<ResponseBody>
-  #resume: (() => void) | undefined = undefined
-
-  constructor(
-    find: FindService,
-    host: string,
+  function leave(
     request: Dispatcher.DispatchOptions,
+    given: Dispatcher.DispatchHandler,
     handler: Dispatcher.DispatchHandler,
-  ) {
-    const service = serviceOf(host)
-    const source = service === undefined ? undefined : find(service)
-    if (source === undefined) throw notInMesh(host)
-    if (request.upgrade) {
-      throw new MeshError(`Upgrades such as WebSocket do not go through the mesh.`, {
-        code: 'invalid-options',
-        service: source.service,
+  ): boolean {
+    if (fallback === undefined) {
+      own = new Agent()
+      fallback = own
+    }
+    if (forwards.length === 0) forward(fallback)
+    // Another generation of undici knows its own handlers, ours knows only the new ones.
+    const ours = (fallback as object) instanceof Base
+    if (!ours || given === handler) return fallback.dispatch(request, given)
+    // As undici's own adapter: old handlers know nothing of HTTP/2.
+    const plain = { ...request, allowH2: false }
+    return fallback.dispatch(plain, handler)
+  }
+
+  /** A caller that was told to wait by the fallback waits for the `drain` of the dispatcher that it knows. */
+  function forward(from: Dispatcher): void {
+    for (const event of EVENTS) {
+      const listener = (...args: unknown[]): void => void emit(event, ...args)
+      forwards.push([event, listener])
+      from.on?.(event as 'drain', listener)
+    }
+  }
+
+  async function close(): Promise<void> {
+    if (running.size > 0) {
+      await new Promise<void>((resolve) => {
+        idle = resolve
       })
     }
-    const method = checkMethod(request.method)
-    const path = checkPath(withQuery(request.path, request.query as QueryInput | undefined))
-    const body = requestBody((request.body ?? undefined) as BodyInput | undefined)
-    const prepared = prepareRequest(method, path, pairsOf(request.headers), body)
-    this.#handler = handler
-    this.#call = new HttpCall(
-      source.stack(method, path),
-      source.transport,
-      source.route(method, false),
-      prepared,
-      (status, statusText, headers, arrived) => this.#head(status, statusText, headers, arrived),
-      Number.POSITIVE_INFINITY,
-      inboundCall(),
-      undefined,
-    )
-    // undici calls only GET and HEAD idempotent unless told otherwise; a POST never is without being declared.
-    this.#call.idempotent = request.idempotent ?? isIdempotent(method, prepared.headers)
+    await own?.close()
+    stopForwarding()
   }
 
-  start(): void {
-    this.#handler.onRequestStart?.(this, null)
-    if (this.aborted) return
-    this.#call.send().then(
-      (body) => this.#pump(body),
-      (error) => this.#fail(error),
-    )
+  async function destroy(error: Error): Promise<void> {
+    for (const exchange of [...running]) exchange.destroy(error)
+    await own?.destroy(error)
+    stopForwarding()
   }
 
-  abort(reason: Error): void {
-    if (this.aborted) return
-    this.aborted = true
-    this.reason = reason ?? new Error('aborted')
-    this.#call.cancel(this.reason)
-    this.#wake()
-    this.#inContext(() => this.#handler.onResponseError?.(this, this.reason!))
+  function stopForwarding(): void {
+    for (const [event, listener] of forwards.splice(0)) fallback?.off?.(event as 'drain', listener)
   }
 
-  pause(): void {
-    this.paused = true
-  }
+  const dispatcher = new ServiceDispatcher()
+  return dispatcher
+}
 
-  resume(): void {
-    this.paused = false
-    this.#wake()
+/**
+ * A handler of undici 8, or an adapter for an older one.
+ * @throws undici's InvalidArgumentError if it is neither
+ */
+function checkHandler(handler: unknown): Dispatcher.DispatchHandler {
+  const { InvalidArgumentError } = undici().errors
+  if (typeof handler !== 'object' || handler === null) throw new InvalidArgumentError('handler must be an object')
+  if (isLegacy(handler)) return new LegacyAdapter(handler)
+  const given = handler as Dispatcher.DispatchHandler
+  for (const method of ['onResponseError', 'onRequestStart'] as const) {
+    if (typeof given[method] !== 'function') throw new InvalidArgumentError(`invalid ${method} method`)
   }
+  return given
+}
 
-  #head(status: number, statusText: string, headers: ReceivedHeaders, body: ResponseBody): ResponseBody {
-    if (this.aborted) return body
-    this.rawHeaders = flatten(headers)
-    this.#guard(() => this.#handler.onResponseStart?.(this, status, { ...headers }, statusText))
-    return body
-  }
-
-  async #pump(body: ResponseBody): Promise<void> {
-    try {
-      for (;;) {
-        while (this.paused && !this.aborted) {
-          await new Promise<void>((resolve) => {
-            this.#resume = resolve
-          })
-        }
-        if (this.aborted) {
-          body.cancel(this.reason)
-          return
-        }
-        const chunk = await body.read()
-        if (this.aborted) return
-        if (chunk === undefined) break
-        this.#guard(() => this.#handler.onResponseData?.(this, chunk))
-      }
-      this.#guard(() => this.#handler.onResponseEnd?.(this, {}))
-    } catch (error) {
-      this.#fail(error)
-    }
-  }
-
-  #fail(error: unknown): void {
-    if (this.aborted) return
-    this.aborted = true
-    this.reason = error as Error
-    this.#inContext(() => this.#handler.onResponseError?.(this, error as Error))
-  }
-
-  /** What a handler throws aborts its request, as in undici. */
-  #guard(step: () => void): void {
-    try {
-      this.#inContext(step)
-    } catch (error) {
-      this.abort(error as Error)
-    }
-  }
-
-  #wake(): void {
-    const resume = this.#resume
-    this.#resume = undefined
-    resume?.()
+/** A handler of upgrades need not take answers; of those it is not asked. */
+function checkAnswers(handler: Dispatcher.DispatchHandler): void {
+  for (const method of ['onResponseStart', 'onResponseData', 'onResponseEnd'] as const) {
+    if (typeof handler[method] === 'function') continue
+    throw new (undici().errors.InvalidArgumentError)(`invalid ${method} method`)
   }
 }
 
-/** undici's flat arrays as pairs; everything else is taken as it is. */
-function pairsOf(headers: Dispatcher.DispatchOptions['headers']): HeadersInput | undefined {
-  if (headers === undefined || headers === null) return undefined
-  if (!Array.isArray(headers) || typeof headers[0] !== 'string') return headers as HeadersInput
-  const pairs: [string, string][] = []
-  for (let i = 0; i + 1 < headers.length; i += 2) pairs.push([String(headers[i]), String(headers[i + 1])])
-  return pairs
+function checkCallback(callback: unknown): asserts callback is ((...args: unknown[]) => void) | undefined {
+  if (callback === undefined || typeof callback === 'function') return
+  throw new (undici().errors.InvalidArgumentError)('invalid callback')
 }
 
-function flatten(headers: ReceivedHeaders): Buffer[] {
-  const flat: Buffer[] = []
-  for (const name of Object.keys(headers)) {
-    const value = headers[name]
-    for (const one of Array.isArray(value) ? value : [value ?? ''])
-      flat.push(Buffer.from(name), Buffer.from(one, 'latin1'))
+/** As undici tells: with a callback, nothing is returned. */
+function notify(ending: Promise<void>, callback: ((...args: unknown[]) => void) | undefined): Promise<void> & void {
+  if (callback === undefined) return ending as Promise<void> & void
+  ending.then(
+    () => queueMicrotask(() => callback(null, null)),
+    (error) => queueMicrotask(() => callback(error, null)),
+  )
+  return undefined as unknown as Promise<void> & void
+}
+
+/** In lower case, without the dot of a fully qualified name. */
+function hostOf(origin: string | URL | undefined): string {
+  if (origin === undefined || origin === null || origin === '') return ''
+  const url = typeof origin === 'string' ? new URL(origin) : origin
+  const host = url.hostname ?? ''
+  const bare = host.endsWith('.') ? host.slice(0, -1) : host
+  if (
+    bare.endsWith('.mesh') &&
+    ((url.protocol !== 'http:' && url.protocol !== 'https:') || url.username || url.password)
+  ) {
+    throw new (undici().errors.InvalidArgumentError)('origin: expected http or https, without credentials')
   }
-  return flat
+  return bare
 }

@@ -5,6 +5,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { isUint8Array } from 'node:util/types'
 import { OptionsError, show } from '../core/fields.ts'
+import { adoptBody, isSized } from './http-foreign-body.ts'
 
 /** Bodies as users give them: those of `fetch`, Node's streams, and any iterable of bytes or text. */
 export type BodyInput =
@@ -142,6 +143,12 @@ export function requestBody(body: BodyInput | null | undefined): RequestBody | u
       contentType: body.type === '' ? undefined : body.type,
       length: body.size,
     }
+  }
+  const adopted = typeof body === 'object' && !(body instanceof ReadableStream) ? adoptBody(body) : undefined
+  if (adopted !== undefined) {
+    if (!isSized(adopted)) return requestBody(adopted)
+    const contentType = adopted.type === '' ? undefined : adopted.type
+    return { content: new StreamedBody(adopted.source), contentType, length: adopted.size }
   }
   if (typeof body === 'object' && (Symbol.asyncIterator in body || Symbol.iterator in body)) {
     return { content: new StreamedBody(body), contentType: undefined }

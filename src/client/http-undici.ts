@@ -4,7 +4,7 @@
  */
 import type undiciModule from 'undici'
 
-export type Undici = Pick<typeof undiciModule, 'Client' | 'Dispatcher' | 'Agent'>
+export type Undici = Pick<typeof undiciModule, 'Client' | 'Dispatcher' | 'Agent' | 'errors'>
 
 /** Where the two generations of undici look for the global dispatcher. */
 const OLD_PLACE = Symbol.for('undici.globalDispatcher.1')
@@ -34,7 +34,8 @@ async function load(): Promise<Undici> {
   try {
     const module = await import('undici')
     // In CommonJS-to-ESM interop the named exports are all there; the default export is the whole module.
-    loaded = { Client: module.Client, Dispatcher: module.Dispatcher, Agent: module.Agent }
+    const { Client, Dispatcher, Agent, errors } = module
+    loaded = { Client, Dispatcher, Agent, errors }
   } finally {
     for (const [place, descriptor] of before) {
       // A place that was empty (the new one, on Node 22) stays as undici left it: undici made it permanent, Node's own fetch

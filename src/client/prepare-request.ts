@@ -91,18 +91,38 @@ function hasIdempotencyKey(headers: readonly string[]): boolean {
   return false
 }
 
-/** `?a=1&a=2` from `{ a: [1, 2] }`; `undefined` values are left out. */
+/** `?a=1&a=2` from `{ a: [1, 2] }`; `undefined` values are left out. @throws OptionsError */
 export function withQuery(path: string, query: QueryInput | undefined): string {
   if (query === undefined) return path
-  const search = query instanceof URLSearchParams ? query : new URLSearchParams()
-  if (search !== query) {
+  if (typeof query !== 'object' || query === null) throw wrongQuery([], 'an object or URLSearchParams', query)
+  const search = new URLSearchParams()
+  if (Symbol.iterator in query) {
+    // URLSearchParams, also of another realm, and lists of pairs.
+    for (const pair of query as Iterable<unknown>) {
+      if (!Array.isArray(pair) || pair.length !== 2) throw wrongQuery([], '[name, value] pairs', pair)
+      search.append(String(pair[0]), queryText(String(pair[0]), pair[1]))
+    }
+  } else {
     for (const [name, value] of Object.entries(query)) {
-      if (value === undefined) continue
-      for (const one of Array.isArray(value) ? value : [value]) search.append(name, String(one))
+      for (const one of Array.isArray(value) ? value : [value]) {
+        if (one !== undefined) search.append(name, queryText(name, one))
+      }
     }
   }
   const text = search.toString()
   return text === '' ? path : `${path}${path.includes('?') ? '&' : '?'}${text}`
+}
+
+function queryText(name: string, value: unknown): string {
+  const type = typeof value
+  if (type === 'string' || type === 'number' || type === 'boolean' || type === 'bigint') return String(value)
+  throw wrongQuery([name], 'text, a number, true, false or a list of them', value)
+}
+
+function wrongQuery(path: string[], expected: string, value: unknown): OptionsError {
+  return new OptionsError('request', [
+    { path: ['query', ...path], message: `expected ${expected}, got ${show(value)}` },
+  ])
 }
 
 export type QueryValue = string | number | boolean | undefined

@@ -20,6 +20,8 @@ export class ResponseBody {
   used = false
   /** Somebody has begun to read. */
   touched = false
+  /** What followed the body, once it is complete. */
+  trailers: Readonly<Record<string, string | string[] | undefined>> | undefined = undefined
   #chunks: Buffer[] | undefined = undefined
   /** The only chunk, as long as there is only one. */
   #chunk: Buffer | undefined = undefined

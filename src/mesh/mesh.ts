@@ -156,7 +156,8 @@ export class Mesh {
   dispatcher(options?: MeshDispatcherOptions): MeshDispatcher {
     this.#assertOpen()
     const dispatcher = makeDispatcher((name) => this.#destinations.find(name), options)
-    this.#cleanUp.push(() => dispatcher.close())
+    // A caller that has stopped reading must not keep the mesh from closing.
+    this.#cleanUp.push(() => dispatcher.destroy())
     return dispatcher
   }
 
