@@ -27,6 +27,7 @@ const REQUEST_KEYS: ReadonlySet<string> = new Set([
   'retry',
   'key',
   'streaming',
+  'idleTimeout',
 ] satisfies (keyof HttpRequestOptions)[])
 
 /** Timeout, headers, query and body are checked where they are used. @throws OptionsError naming the first field that is wrong */

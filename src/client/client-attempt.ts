@@ -9,22 +9,31 @@ import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
 import { endAttempt, NOT_DECISIVE, startAttempt } from '../resilience/execution.ts'
 import { LOST } from '../resilience/hedge.ts'
 import { AttemptFailed } from '../resilience/repeat.ts'
+import { hadEnoughTime } from '../resilience/time-given.ts'
 import { awaitEndpoint } from './await-endpoint.ts'
 import type { ClientCall } from './client-call.ts'
+
+/** A shorter stall is what any busy process has. */
+const STALL_MS = 20
+/** The callee is told whole milliseconds, and its timers are no better than ours. */
+const CLOCKS_DIFFER_MS = 5
 
 export abstract class ClientAttempt extends Attempt {
   declare readonly call: ClientCall
   /** Settled by the attempt that decides the call. */
-  protected readonly resolve: (answer: unknown) => void
-  protected readonly reject: (error: unknown) => void
+  protected resolve: (answer: unknown) => void
+  protected reject: (error: unknown) => void
   /** p-retry waits for it, because another attempt was granted before. */
   protected readonly driven: boolean
   protected over = false
   /** It has just started: no need to look at the clock again. */
   protected launching = false
   #timer: Timer | undefined = undefined
+  #timerAt = 0
   /** The timer is the attempt's own, not the call's deadline. */
   #ownTimeout = false
+  /** Made up for a stall of our own loop, once. */
+  #givenBackMs = 0
 
   constructor(call: ClientCall, resolve: (answer: unknown) => void, reject: (error: unknown) => void, driven: boolean) {
     super(call)
@@ -47,6 +56,8 @@ export abstract class ClientAttempt extends Attempt {
   protected abstract superseded(): void
   /** It decided the call, which is over. */
   protected abstract conclude(outcome: Outcome): void
+  /** What the peer waits for on our side, as a sentence. */
+  protected abstract get holdUp(): string
 
   /** `now`, if it is known. */
   start(now?: number): void {
@@ -65,7 +76,10 @@ export abstract class ClientAttempt extends Attempt {
       ms = retry.settings.perTryTimeoutMs
       this.#ownTimeout = true
     }
-    if (ms !== Number.POSITIVE_INFINITY) this.#timer = clock.startTimer(ms, timeUpSoon, this)
+    if (ms !== Number.POSITIVE_INFINITY) {
+      this.#timerAt = this.startedAt + ms
+      this.#timer = clock.startTimer(ms, timeUpSoon, this)
+    }
     call.attemptRuns(this)
     this.launching = true
     this.connect()
@@ -75,9 +89,19 @@ export abstract class ClientAttempt extends Attempt {
   /** The timer fired, and so has everything that was already waiting in our own event loop. */
   timeUp(): void {
     if (this.over) return
-    const unreachable = !this.sent && !this.reachable
-    const code = !this.#ownTimeout ? 'deadline-exceeded' : unreachable ? 'connect-failed' : 'attempt-timeout'
-    this.end(makeOutcome(this.sent ? 'failure' : 'refused', code))
+    const { stack, deadlineAt } = this.call
+    const now = stack.clock.now()
+    if (this.#givesBack(now)) return
+    if (this.#ownTimeout && (this.ownSince > 0 || this.ownMs > this.#givenBackMs)) {
+      // The time of a try is the peer's; our side has used a part of it.
+      this.rearm(deadlineAt)
+      return
+    }
+    const queued = !this.sent && this.reachable
+    const code = !this.#ownTimeout ? 'deadline-exceeded' : !this.sent && !queued ? 'connect-failed' : 'attempt-timeout'
+    const late = !queued && hadEnoughTime(stack, this, now)
+    const verdict = !late && code === 'deadline-exceeded' ? 'cancelled' : this.sent ? 'failure' : 'refused'
+    this.end(makeOutcome(verdict, code, this.ownSince > 0 ? new Error(this.holdUp) : undefined))
     this.abort()
   }
 
@@ -93,6 +117,31 @@ export abstract class ClientAttempt extends Attempt {
     if (this.over) return
     this.end(LOST)
     this.abort()
+  }
+
+  /** Who waits for whom now. A time in which the peer waits for our side is not the peer's. */
+  protected peerWaits(waits: boolean): void {
+    if (waits === this.ownSince > 0 || this.over) return
+    const now = this.call.stack.clock.now()
+    if (!waits) this.ownMs += now - this.ownSince
+    this.ownSince = waits ? now : 0
+  }
+
+  /** The peer has told us that the time is over. It is not to blame for a bound that was too short. */
+  protected told(outcome: Outcome): Outcome {
+    const { stack, startedAt, deadlineAt } = this.call
+    const now = stack.clock.now()
+    const leftMs = deadlineAt - now
+    if (leftMs > Math.max(CLOCKS_DIFFER_MS, (deadlineAt - startedAt) / 10) || hadEnoughTime(stack, this, now)) {
+      return outcome
+    }
+    return { ...outcome, verdict: 'cancelled', code: 'deadline-exceeded' }
+  }
+
+  /** The caller has its answer. A promise that is kept would keep the answer, and nobody would see that it was dropped. */
+  protected forgetCaller(): void {
+    this.resolve = this.reject = ignore
+    this.call.forgetCaller()
   }
 
   /** Something of it has reached the caller: there will be no other, and its time is `until` from here on. */
@@ -130,12 +179,28 @@ export abstract class ClientAttempt extends Attempt {
     if (this.#timer !== undefined && !this.#ownTimeout && until === this.call.deadlineAt) return
     this.stopTimer()
     this.#ownTimeout = false
+    this.#timerAt = until
     if (until !== Number.POSITIVE_INFINITY) this.#timer = clock.startTimer(until - clock.now(), timeUpSoon, this)
   }
 
   protected stopTimer(): void {
     if (this.#timer !== undefined) this.call.stack.clock.stopTimer(this.#timer)
     this.#timer = undefined
+  }
+
+  /** While our own loop stood still the peer could not be heard: it gets that time back, once, and no more than it had. */
+  #givesBack(now: number): boolean {
+    if (this.#givenBackMs > 0) return false
+    const { clock } = this.call.stack
+    const stalledMs = Math.max(now - this.#timerAt, clock.stalledMsSince(this.startedAt))
+    if (stalledMs <= STALL_MS) return false
+    const backMs = Math.min(stalledMs, Math.max(0, this.#timerAt - this.startedAt))
+    if (backMs === 0) return false
+    this.#givenBackMs = backMs
+    this.ownMs += backMs
+    this.#timerAt = now + backMs
+    this.#timer = clock.startTimer(backMs, timeUpSoon, this)
+    return true
   }
 
   #awaitEndpoint(since: number): void {
@@ -162,6 +227,8 @@ export abstract class ClientAttempt extends Attempt {
     } else this.reject(call.endWith('refused', code, undefined))
   }
 }
+
+function ignore(): void {}
 
 /** After a stall of our own loop the answer may be in the socket already: one turn of the loop lets it win. */
 function timeUpSoon(attempt: ClientAttempt): void {

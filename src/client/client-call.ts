@@ -77,6 +77,11 @@ export abstract class ClientCall extends Call {
   }
 
   /** @internal */
+  forgetCaller(): void {
+    this.resolve = this.reject = ignore
+  }
+
+  /** @internal */
   hedgeNow(): void {
     this.#hedgeTimer = undefined
     const beside = this.#late!.second()
@@ -110,6 +115,8 @@ export abstract class ClientCall extends Call {
     return this.failure(outcome)
   }
 }
+
+function ignore(): void {}
 
 function hedge(call: ClientCall): void {
   call.hedgeNow()

@@ -149,8 +149,11 @@ function defineResponse(): MakeResponse {
   }
   Object.setPrototypeOf(MeshResponse.prototype, Response.prototype)
   Object.defineProperty(MeshResponse, 'name', { value: 'Response' })
-  return (url, status, statusText, received, body) =>
-    new MeshResponse(url, status, statusText, received, body) as unknown as Response
+  return (url, status, statusText, received, body) => {
+    const response = new MeshResponse(url, status, statusText, received, body)
+    body.heldBy(response)
+    return response as unknown as Response
+  }
 }
 
 function toHeaders(received: ReceivedHeaders): Headers {

@@ -12,6 +12,7 @@ import type { ErrorCode } from '../core/errors.ts'
 import { NOT_EXECUTED } from '../core/headers.ts'
 import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
 import { GRPC_STATUS } from '../core/status.ts'
+import { answerBegins } from '../resilience/execution.ts'
 import { ClientAttempt } from './client-attempt.ts'
 import type { GrpcCall, GrpcJsCall } from './grpc-call.ts'
 import type { GrpcConnection } from './grpc-connection.ts'
@@ -112,10 +113,12 @@ export class GrpcAttempt
       this.#halfClosed = true
       inner.halfClose()
     }
+    if (this.call.route.streaming && !this.#handedOver) this.peerWaits(this.#awaitsCaller())
   }
 
   /** The caller is ready for one more message. */
   read(): void {
+    if (this.#handedOver) this.peerWaits(false)
     if (!this.over) this.#inner?.startRead()
   }
 
@@ -141,6 +144,7 @@ export class GrpcAttempt
     } else if (!call.answersOnce) {
       this.handOver()
       call.deliverMessage(message)
+      this.peerWaits(!call.reading)
     } else if (this.#message === undefined) {
       this.#message = message
       // Whoever answers twice would otherwise never be heard out.
@@ -169,6 +173,7 @@ export class GrpcAttempt
       outcome = makeOutcome('failure', 'deadline-exceeded')
     else if (outcome.code === 'protocol-error' && status.code !== GRPC_STATUS.OK) this.#brokenWith = status.code
     this.sent = outcome.verdict === 'success' || outcome.verdict === 'failure'
+    if (outcome.code === 'deadline-exceeded') outcome = this.told(outcome)
     // What the peer said, not what grpc-js said in its place.
     if (outcome.verdict === 'success' || outcome.status !== undefined) {
       this.#status = status
@@ -181,6 +186,8 @@ export class GrpcAttempt
   handOver(): void {
     if (this.over || this.#handedOver) return
     this.#handedOver = true
+    this.peerWaits(false)
+    if (this.call.route.streaming) answerBegins(this.call.stack, this)
     this.commit(this.call.lastDeadlineAt)
     this.call.answered(this.headers)
   }
@@ -205,6 +212,12 @@ export class GrpcAttempt
     }
   }
 
+  protected get holdUp(): string {
+    return this.#handedOver && !this.call.reading
+      ? 'the caller did not read the next message'
+      : 'the caller had no further message to send'
+  }
+
   protected abort(): void {
     this.#inner?.cancelWithStatus(GRPC_STATUS.CANCELLED, 'the attempt is over')
   }
@@ -225,6 +238,13 @@ export class GrpcAttempt
     }
     const headers = this.#handedOver ? undefined : this.headers
     this.resolve({ headers, message: this.#message, status: call.explained(status, outcome) })
+  }
+
+  /** A stream of requests with one answer has it when the requests end; in both directions, who speaks next is known at first only. */
+  #awaitsCaller(): boolean {
+    const { answersOnce, outbox } = this.call
+    const idle = !outbox.closed && !this.#sending && this.#next === outbox.end
+    return idle && (answersOnce || this.#next === 0)
   }
 
   #written(entry: Entry): void {

@@ -11,22 +11,31 @@ import type { Dispatcher } from 'undici'
 import type { ErrorCode } from '../core/errors.ts'
 import { NOT_EXECUTED } from '../core/headers.ts'
 import { outcome as makeOutcome, type Outcome, SUCCESS } from '../core/outcome.ts'
+import { answerBegins } from '../resilience/execution.ts'
 import { ClientAttempt } from './client-attempt.ts'
 import type { HttpCall, ReceivedHeaders } from './http-call.ts'
 import { GONE, type HttpConnection } from './http-connection.ts'
-import { answerOutcome, isInvalid, outcomeOf } from './http-outcome.ts'
+import { answerOutcome, isEventStream, isInvalid, outcomeOf } from './http-outcome.ts'
 import type { ConnectionUser, HttpPool } from './http-pool.ts'
+import { type BodyWriter, StreamedBody } from './http-request-body.ts'
+import { IdleReader } from './idle-reader.ts'
 import { attemptHeaders } from './propagation.ts'
 import { type BodySource, ResponseBody } from './response-body.ts'
 
 /** Bodies up to this are collected before the caller gets the answer; it is also what is read of an answer that is dropped. */
 const SMALL_BYTES = 65_536
 
+/** For so long an answer that nobody has begun to read keeps a connection that others wait for. */
+const UNREAD_MS = 5_000
+
 const ABORTED = Object.freeze(new Error('the attempt is over'))
 
 type Phase = 'waiting' | 'written' | 'collecting' | 'deciding' | 'limited' | 'streaming' | 'leftover'
 
-export class HttpAttempt extends ClientAttempt implements Dispatcher.DispatchHandler, ConnectionUser, BodySource {
+export class HttpAttempt
+  extends ClientAttempt
+  implements Dispatcher.DispatchHandler, ConnectionUser, BodySource, BodyWriter
+{
   declare readonly call: HttpCall
   waitingIn: HttpPool | undefined = undefined
   ahead: ConnectionUser | undefined = undefined
@@ -38,6 +47,12 @@ export class HttpAttempt extends ClientAttempt implements Dispatcher.DispatchHan
   #headers: ReceivedHeaders | undefined = undefined
   #body: ResponseBody | undefined = undefined
   #outcome: Outcome = SUCCESS
+  /** The caller's source of the request has nothing to send. */
+  #sourceWaits = false
+  /** The caller reads the answer more slowly than it comes. */
+  #readerWaits = false
+  #idleReader: IdleReader | undefined = undefined
+  #handedOverAt = 0
 
   second(): HttpAttempt {
     return new HttpAttempt(this.call, this.resolve, this.reject, this.driven)
@@ -49,6 +64,8 @@ export class HttpAttempt extends ClientAttempt implements Dispatcher.DispatchHan
     const { request } = this.call
     const body = request.body
     this.#connection = connection
+    connection.user = this
+    if (body?.content instanceof StreamedBody) body.content.writer = this
     connection.dispatch(
       {
         path: request.path,
@@ -95,11 +112,12 @@ export class HttpAttempt extends ClientAttempt implements Dispatcher.DispatchHan
     this.#headers = headers
     this.#body = new ResponseBody()
     if (status >= 429 || headers[NOT_EXECUTED] !== undefined) {
-      this.#outcome = answerOutcome(status, headers, this.call.stack.clock)
+      const said = answerOutcome(status, headers, this.call.stack.clock)
+      this.#outcome = status === 504 ? this.told(said) : said
     }
     const length = headers['content-length']
     if (
-      (typeof length === 'string' && Number(length) <= SMALL_BYTES) ||
+      (typeof length === 'string' && Number(length) <= (this.call.route.streaming ? 0 : SMALL_BYTES)) ||
       status === 204 ||
       status === 304 ||
       this.call.request.method === 'HEAD'
@@ -164,8 +182,8 @@ export class HttpAttempt extends ClientAttempt implements Dispatcher.DispatchHan
       return
     }
     if (this.over) return
-    if (this.#phase !== 'waiting') this.end(outcomeOf(error))
-    else if (isInvalid(error)) this.end(makeOutcome('cancelled', 'invalid-options', error))
+    if (isInvalid(error)) this.end(makeOutcome('cancelled', 'invalid-options', error))
+    else if (this.#phase !== 'waiting') this.end(outcomeOf(error))
     else if (error === GONE || connection?.usable !== true) {
       // It closed before a byte was written. The next one is looked for within the same attempt and its time.
       this.call.transport.poolOf(this.endpoint!).take(this)
@@ -176,22 +194,37 @@ export class HttpAttempt extends ClientAttempt implements Dispatcher.DispatchHan
     controller.abort(ABORTED)
   }
 
+  // The source of a streamed request.
+
+  sourceWaits(waits: boolean): void {
+    this.#sourceWaits = waits
+    this.peerWaits(waits || this.#readerWaits)
+  }
+
   // The reader of a streaming body.
 
   pauseBody(): void {
+    this.#readerWaits = true
+    this.peerWaits(true)
     this.#controller?.pause()
   }
 
   resumeBody(): void {
+    this.#readerWaits = false
+    this.peerWaits(this.#sourceWaits)
     this.#controller?.resume()
+  }
+
+  /** Its answer keeps a connection that others wait for, and nobody has begun to read it. */
+  giveBackUnread(now: number): boolean {
+    if (!this.#readerWaits || this.#body!.touched || now - this.#handedOverAt < UNREAD_MS) return false
+    this.#body!.abandon(new Error('the answer was not read, and others waited for its connection'))
+    return true
   }
 
   cancelBody(reason: unknown): void {
     if (!this.over) this.end(makeOutcome('cancelled', 'cancelled', reason))
-    else if (this.#phase === 'leftover') {
-      this.stopTimer()
-      this.call.finish()
-    }
+    else if (this.#phase === 'leftover') this.#breakOff(makeOutcome('cancelled', 'cancelled', reason))
     this.abort()
   }
 
@@ -215,16 +248,28 @@ export class HttpAttempt extends ClientAttempt implements Dispatcher.DispatchHan
   /** The caller gets the answer now and the body as it comes. */
   #handOver(controller: Dispatcher.DispatchController): void {
     const { call } = this
+    const { clock } = call.stack
+    const until = call.route.streaming ? Number.POSITIVE_INFINITY : call.deadlineAt
     this.#controller = controller
     this.#phase = 'streaming'
-    this.commit(call.route.streaming ? Number.POSITIVE_INFINITY : call.deadlineAt)
+    this.#handedOverAt = clock.now()
+    if (call.route.streaming || isEventStream(this.#headers!)) answerBegins(call.stack, this)
+    this.commit(until)
+    if (until - this.#handedOverAt > call.idleMs) this.#idleReader = new IdleReader(clock, this.#body!, call.idleMs)
     this.#answer()
+  }
+
+  protected get holdUp(): string {
+    return this.#readerWaits
+      ? 'nobody read the answer as fast as it came'
+      : 'the source of the request body had nothing to send'
   }
 
   #answer(): void {
     const body = this.#body!
     body.stream(this)
     this.resolve(this.call.answer(this.status, this.#statusText, this.#headers!, body))
+    if (!body.complete) this.forgetCaller()
   }
 
   protected superseded(): void {
@@ -233,6 +278,7 @@ export class HttpAttempt extends ClientAttempt implements Dispatcher.DispatchHan
 
   protected conclude(outcome: Outcome): void {
     const { call } = this
+    this.#idleReader?.stop()
     if (this.#phase === 'limited' && !this.#body!.complete && outcome === this.#outcome) {
       // A failure with a long body, and no further attempt: it is the caller's to read.
       this.#phase = 'leftover'
@@ -273,6 +319,7 @@ export class HttpAttempt extends ClientAttempt implements Dispatcher.DispatchHan
     const connection = this.#connection
     this.#connection = undefined
     this.#controller = undefined
+    if (connection !== undefined) connection.user = undefined
     if (connection !== undefined) this.call.transport.poolOf(this.endpoint!).release(connection)
     return connection
   }

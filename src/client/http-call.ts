@@ -50,6 +50,8 @@ export class HttpCall<R = unknown> extends ClientCall {
   observer: ExchangeObserver | undefined = undefined
   /** Settled, but the caller is still reading the long body of a failure: who ends it if the signal fires now. */
   leftover: (() => void) | undefined = undefined
+  /** How long a reader may take nothing of what has arrived. */
+  idleMs: number
   readonly #signal: AbortSignal | undefined
   /** What the caller is told; kept, because p-retry passes only errors on and a signal's reason may be anything. */
   #failure: { readonly error: unknown } | undefined = undefined
@@ -68,6 +70,7 @@ export class HttpCall<R = unknown> extends ClientCall {
     this.transport = transport
     this.request = request
     this.answer = answer
+    this.idleMs = stack.idleMs ?? Number.POSITIVE_INFINITY
     this.#signal = signal
   }
 
@@ -86,6 +89,7 @@ export class HttpCall<R = unknown> extends ClientCall {
     if (content instanceof StreamedBody) {
       // What was read from a stream cannot be sent again.
       this.idempotent = false
+      this.uploads = true
       content.onTouched = () => {
         this.committed = true
       }

@@ -12,6 +12,7 @@ import { HttpCall } from './http-call.ts'
 import { type BodyInput, jsonBody, type RequestBody, requestBody } from './http-request-body.ts'
 import { type HttpResponse, httpResponse } from './http-response.ts'
 import {
+  checkIdleTimeout,
   checkMethod,
   checkPath,
   checkTimeout,
@@ -57,6 +58,11 @@ export interface HttpRequestOptions {
    * @defaultValue false
    */
   readonly streaming?: boolean | undefined
+  /**
+   * How long the caller may take nothing of a long answer that has arrived; then its body fails and its connection goes back. A slow
+   * reader and a silent peer may go on. @defaultValue the policy's `idleTimeout` (60 s)
+   */
+  readonly idleTimeout?: Duration | undefined
 }
 
 /** A request as filters see it. */
@@ -187,6 +193,7 @@ export class HttpClient {
       options?.signal,
     )
     call.idempotent = options?.idempotent ?? isIdempotent(verb, request.headers)
+    if (options?.idleTimeout !== undefined) call.idleMs = checkIdleTimeout(options.idleTimeout)
     if (options?.retry === false) call.once()
     if (options?.key !== undefined) call.hashKey = options.key
     return call

@@ -11,7 +11,7 @@ import type { Client, Dispatcher } from 'undici'
 import type { ErrorCode } from '../core/errors.ts'
 import { clientTlsOptions, refusalOf, rejection } from '../identity/tls-options.ts'
 import { ConnectTimer } from './connect-timer.ts'
-import type { HttpPool } from './http-pool.ts'
+import type { ConnectionUser, HttpPool } from './http-pool.ts'
 import type { HttpTransport } from './http-transport.ts'
 
 /** Without a hint of the server: below Node's own 5 s, so that we close first. With a hint, undici stays 2 s below it. */
@@ -35,6 +35,8 @@ export class HttpConnection {
   /** Instant from which it is no longer used; `Infinity` until its identity was replaced. */
   retireAt = Number.POSITIVE_INFINITY
   idleSince = 0
+  /** Whose request is on it. */
+  user: ConnectionUser | undefined = undefined
   readonly #pool: HttpPool
   readonly #transport: HttpTransport
   readonly #socket: Socket

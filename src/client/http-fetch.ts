@@ -11,7 +11,7 @@ import { checkFetchOptions, checkKey, checkSignal } from './check-options.ts'
 import { fetchResponse } from './fetch-response.ts'
 import { HttpCall } from './http-call.ts'
 import { type BodyInput, requestBody } from './http-request-body.ts'
-import { checkMethod, checkTimeout, isIdempotent, prepareRequest } from './prepare-request.ts'
+import { checkIdleTimeout, checkMethod, checkTimeout, isIdempotent, prepareRequest } from './prepare-request.ts'
 import { flatHeader, type HeadersInput } from './propagation.ts'
 import type { FindService } from './stack-source.ts'
 
@@ -23,6 +23,7 @@ export interface MeshFetchInit extends Omit<RequestInit, 'body'> {
   readonly retry?: false | undefined
   readonly key?: string | undefined
   readonly streaming?: boolean | undefined
+  readonly idleTimeout?: Duration | undefined
 }
 
 export type MeshFetch = (input: string | URL | Request, init?: MeshFetchInit) => Promise<Response>
@@ -85,6 +86,7 @@ export function makeFetch(find: FindService, options: HttpFetchOptions = {}): Me
       )
       call.throwsReason = true
       call.idempotent = init?.idempotent ?? isIdempotent(method, prepared.headers)
+      if (init?.idleTimeout !== undefined) call.idleMs = checkIdleTimeout(init.idleTimeout)
       if (init?.retry === false) call.once()
       if (init?.key !== undefined) call.hashKey = checkKey(init.key)
       return call.send()

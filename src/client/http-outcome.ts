@@ -12,11 +12,22 @@ export function answerOutcome(status: number, headers: ReceivedHeaders, clock: C
   return httpOutcome(status, headers[NOT_EXECUTED] !== undefined, retryAfterMs)
 }
 
-/** The request itself was wrong; nothing was sent. */
+/** An answer that lasts by its nature. */
+export function isEventStream(headers: ReceivedHeaders): boolean {
+  const type = headers['content-type']
+  return typeof type === 'string' && EVENT_STREAM.test(type)
+}
+
+const EVENT_STREAM = /^(?:text\/event-stream|multipart\/x-mixed-replace)\b/i
+
+/** The request itself was wrong. */
 export function isInvalid(error: Error): boolean {
   const code = (error as NodeJS.ErrnoException).code
-  return code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED'
+  return code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED' || code === MISMATCH
 }
+
+/** The body has another length than its header says. */
+const MISMATCH = 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH'
 
 /** The peer's TLS refused our certificate: its HTTP never saw the request (TLS 1.3 tells us only after the handshake). */
 const REFUSED_BY_TLS = /^ERR_SSL_.*ALERT.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)/

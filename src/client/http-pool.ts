@@ -18,6 +18,8 @@ export interface ConnectionUser {
   assigned(connection: HttpConnection): void
   /** It gets none. Nothing was sent. */
   refused(code: ErrorCode, cause: unknown): void
+  /** Others wait: gives the connection back if its answer is only kept and not read. Whether it did. */
+  giveBackUnread?(now: number): boolean
 }
 
 /**
@@ -158,6 +160,7 @@ export class HttpPool implements EndpointTransport {
 
   /** Closes what has retired or has been idle for long, the least recently used first. */
   sweep(now: number): void {
+    if (this.#waiting > 0 && this.#all.size >= this.#transport.settings.maxConnections) this.#reclaim(now)
     const { idleTimeoutMs, spareConnections } = this.#transport.settings
     for (let i = this.#idle.length - 1; i >= 0; i--) {
       const connection = this.#idle[i]!
@@ -178,6 +181,14 @@ export class HttpPool implements EndpointTransport {
     }
     if (this.#all.size > 0) {
       this.#graceTimer = this.#transport.clock.startBackgroundTimer(graceMs, closeAll, this.#all)
+    }
+  }
+
+  /** Those who look at the status only must not use up the connections of those who read. */
+  #reclaim(now: number): void {
+    let wanted = this.#waiting
+    for (const connection of [...this.#all]) {
+      if (wanted > 0 && connection.user?.giveBackUnread?.(now) === true) wanted -= 1
     }
   }
 

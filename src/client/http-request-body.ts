@@ -3,7 +3,7 @@
  * it can send. As long as nobody has read from a stream, another attempt may still take it.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { isUint8Array } from 'node:util/types'
+import { isAnyArrayBuffer, isUint8Array } from 'node:util/types'
 import { OptionsError, show } from '../core/fields.ts'
 import { adoptBody, isSized } from './http-foreign-body.ts'
 
@@ -28,6 +28,12 @@ export interface RequestBody {
   readonly length?: number
 }
 
+/** The attempt that sends a stream. */
+export interface BodyWriter {
+  /** The peer waits for the source, or no longer. */
+  sourceWaits(waits: boolean): void
+}
+
 /** A stream that can be stopped from outside and is read in its owner's async context, not in that of the socket. */
 export class StreamedBody implements AsyncIterableIterator<Uint8Array | string> {
   /** Something was read: no other attempt can send it from the start. */
@@ -36,6 +42,7 @@ export class StreamedBody implements AsyncIterableIterator<Uint8Array | string> 
   onTouched: (() => void) | undefined = undefined
   /** Hears that the source itself failed, which says nothing about the peer. */
   onFailed: ((error: unknown) => void) | undefined = undefined
+  writer: BodyWriter | undefined = undefined
   readonly #source: AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>
   readonly #inContext = AsyncLocalStorage.snapshot()
   #iterator: AsyncIterator<Uint8Array | string> | Iterator<Uint8Array | string> | undefined = undefined
@@ -56,6 +63,7 @@ export class StreamedBody implements AsyncIterableIterator<Uint8Array | string> 
       this.touched = true
       this.onTouched?.()
     }
+    this.writer?.sourceWaits(true)
     return new Promise((resolve, reject) => {
       this.#stop = () => resolve({ done: true, value: undefined })
       this.#inContext(() => this.#read()).then(resolve, reject)
@@ -80,10 +88,12 @@ export class StreamedBody implements AsyncIterableIterator<Uint8Array | string> 
     try {
       this.#iterator ??= iteratorOf(this.#source)
       result = await this.#iterator.next()
+      if (result.done !== true && !isChunk(result.value)) throw notBytes(result.value)
     } catch (error) {
       this.onFailed?.(error)
       throw error
     }
+    this.writer?.sourceWaits(false)
     if (result.done === true) this.#stopped = true
     return result.done === true ? { done: true, value: undefined } : result
   }
@@ -98,6 +108,14 @@ export class StreamedBody implements AsyncIterableIterator<Uint8Array | string> 
       // The source's own failure to end: the call is over already, and was told why.
     }
   }
+}
+
+function isChunk(value: unknown): boolean {
+  return typeof value === 'string' || isUint8Array(value)
+}
+
+function notBytes(value: unknown): TypeError {
+  return new TypeError(`a body gives text or bytes (string, Uint8Array), and this one gave ${show(value)}`)
 }
 
 function iteratorOf(
@@ -125,7 +143,7 @@ export function requestBody(body: BodyInput | null | undefined): RequestBody | u
   if (body === undefined || body === null) return undefined
   if (typeof body === 'string') return { content: Buffer.from(body), contentType: 'text/plain;charset=UTF-8' }
   if (isUint8Array(body)) return { content: body, contentType: undefined }
-  if (body instanceof ArrayBuffer) return { content: new Uint8Array(body), contentType: undefined }
+  if (isAnyArrayBuffer(body)) return { content: new Uint8Array(body), contentType: undefined }
   if (ArrayBuffer.isView(body)) {
     return { content: new Uint8Array(body.buffer, body.byteOffset, body.byteLength), contentType: undefined }
   }

@@ -41,7 +41,7 @@ export class HttpHeaders implements Iterable<[name: string, value: string]> {
 
 /**
  * An answer of any status; a 4xx or 5xx is returned, not thrown. A body longer than 64 KiB
- * must be read or cancelled (`res.body.cancel()`): unread it keeps its connection until the deadline.
+ * must be read or cancelled (`res.body.cancel()`): unread it keeps its connection until the deadline or `idleTimeout`.
  *
  * @example
  * ```ts
@@ -107,5 +107,7 @@ export function httpResponse(
   received: ReceivedHeaders,
   body: ResponseBody,
 ): HttpResponse {
-  return new HttpResponse(status, statusText, received, body)
+  const response = new HttpResponse(status, statusText, received, body)
+  body.heldBy(response)
+  return response
 }

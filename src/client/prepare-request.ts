@@ -52,6 +52,16 @@ export function checkTimeout(timeout: unknown, what = 'request'): number {
   return ms
 }
 
+/** How long a reader may take nothing, in ms. @throws OptionsError */
+export function checkIdleTimeout(idleTimeout: unknown): number {
+  const ms = parseDuration(idleTimeout)
+  if (ms !== undefined && ms >= 10 && ms <= LONGEST_IDLE_MS) return ms
+  const message = `expected a duration from 10 ms to 24 h, as milliseconds or as text such as '60s', got ${show(idleTimeout)}`
+  throw new OptionsError('request', [{ path: ['idleTimeout'], message }])
+}
+
+const LONGEST_IDLE_MS = 86_400_000
+
 /** @throws OptionsError naming the header that is wrong. */
 export function prepareRequest(
   method: string,
@@ -63,6 +73,7 @@ export function prepareRequest(
   const streamed = body?.content instanceof StreamedBody
   // The length of bytes is known better here; a stream's declared length is kept, and undici holds the stream to it.
   if (!streamed) removeHeader(flat, 'content-length')
+  else checkLength(flatHeader(flat, 'content-length'))
   if (body !== undefined) {
     if (body.contentType !== undefined && flatHeader(flat, 'content-type') === undefined) {
       flat.push('content-type', body.contentType)
@@ -72,6 +83,13 @@ export function prepareRequest(
     }
   }
   return { method, path, headers: flat, body }
+}
+
+function checkLength(length: string | undefined): void {
+  if (length === undefined || /^\d{1,15}$/.test(length)) return
+  throw new OptionsError('request', [
+    { path: ['headers', 'content-length'], message: `expected a number of bytes, got ${show(length)}` },
+  ])
 }
 
 function removeHeader(flat: string[], name: string): void {

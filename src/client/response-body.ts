@@ -15,6 +15,8 @@ export interface BodySource {
 const HIGH_WATER_BYTES = 65_536
 const NOTHING = Buffer.alloc(0)
 
+const collected = new FinalizationRegistry<ResponseBody>((body) => body.dropped())
+
 export class ResponseBody {
   /** Handed to somebody: nobody else may read it. */
   used = false
@@ -34,6 +36,29 @@ export class ResponseBody {
   /** Collecting everything: no back-pressure, the reader wants it all. */
   #wantsAll = false
   #wake: (() => void) | undefined = undefined
+  /** What the caller holds to read from: an answer, a stream. */
+  #holders = 0
+  /** Times that the reader has taken something. */
+  taken = 0
+
+  /** The reader waits for the peer, or has taken all that has come. */
+  get keepsUp(): boolean {
+    return this.#bytes === 0 || this.#wantsAll || this.#wake !== undefined
+  }
+
+  /** Once all holders have been collected nobody can read on, and the connection goes back. */
+  heldBy(holder: object): void {
+    if (this.#source === undefined) return
+    this.#holders += 1
+    collected.register(holder, this)
+  }
+
+  /** @internal */
+  dropped(): void {
+    this.#holders -= 1
+    const reading = this.#wantsAll || this.#wake !== undefined
+    if (this.#holders === 0 && !this.#ended && !reading) this.abandon(new Error('nobody holds the answer any more'))
+  }
 
   /** Bytes received and not yet read. */
   get buffered(): number {
@@ -147,10 +172,15 @@ export class ResponseBody {
     source?.cancelBody(reason)
   }
 
+  /** The reader has given up without a word; if it reads on after all, it finds out. */
+  abandon(reason: Error): void {
+    this.#source?.cancelBody(reason)
+  }
+
   /** As a stream, made when somebody asks for it. */
   readable(): ReadableStream<Uint8Array> {
     this.#use()
-    return new ReadableStream<Uint8Array>(
+    const stream = new ReadableStream<Uint8Array>(
       {
         pull: async (controller) => {
           const part = await this.read()
@@ -161,6 +191,8 @@ export class ResponseBody {
       },
       { highWaterMark: 0 },
     )
+    this.heldBy(stream)
+    return stream
   }
 
   #use(): void {
@@ -169,6 +201,7 @@ export class ResponseBody {
   }
 
   #takeAll(): Buffer {
+    this.taken += 1
     const all = this.#chunk ?? (this.#chunks === undefined ? NOTHING : Buffer.concat(this.#chunks, this.#bytes))
     this.#chunk = undefined
     this.#chunks = undefined

@@ -49,6 +49,8 @@ export class Call {
   baggage: ReadonlyMap<string, string> | undefined
   /** Calls with the same key go to the same endpoint, if the balancer hashes; `undefined`: to any. */
   hashKey: string | undefined = undefined
+  /** The caller writes the request while the call runs, so when its answer is due is up to the caller. */
+  uploads = false
   /** Of a call that is being served: how many attempts of it came before this one, as the caller says. */
   previousAttempts = 0
 

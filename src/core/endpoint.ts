@@ -49,7 +49,7 @@ export class Endpoint {
 
   /** Attempts in flight, streams included; kept by the execution. */
   pending = 0
-  /** The oldest attempt in flight that is no stream, and the newest: a linked list through {@link Attempt.newer}, kept by the execution. */
+  /** The oldest attempt in flight that is not open-ended, and the newest: a linked list through {@link Attempt.newer}. */
   oldest: Attempt | undefined = undefined
   newest: Attempt | undefined = undefined
 

@@ -15,4 +15,6 @@ export interface Policy {
   admit(attempt: Attempt): ErrorCode | undefined
   /** Called exactly once for each admitted attempt, when it is truly over (a stream: when it has ended). */
   settle(attempt: Attempt, outcome: Outcome): void
+  /** The answer has begun, and well, and need not end: what a probe asks is answered. It is settled later all the same. */
+  answered?(attempt: Attempt): void
 }

@@ -35,6 +35,8 @@ export function blame(outcome: Outcome): Blame {
   if (outcome.verdict === 'cancelled') return 'none'
   const code = outcome.code
   if (code === undefined) return 'hard'
+  // It waited for its turn on our own connections; those who have them say how the peer is.
+  if (outcome.verdict === 'refused' && code === 'attempt-timeout') return 'none'
   if (NOBODY.has(code)) return 'none'
   if (WELL.has(code)) return 'good'
   return BUSY.has(code) ? 'soft' : 'hard'

@@ -4,7 +4,7 @@
  *
  * - closed -> open: `minimumCalls` within the window, more than `errorThreshold` of them failed, and one more fails
  * - open -> half-open: a call asks after `resetAfter`; it becomes the probe, all others are refused
- * - half-open -> closed: the probe succeeds; the window starts empty
+ * - half-open -> closed: the probe succeeds, a stream with the head of its answer; the window starts empty
  * - half-open -> open: the probe fails
  * - half-open -> half-open: the probe was cancelled or refused here, which teaches nothing; the next call probes
  */
@@ -142,6 +142,14 @@ export class CircuitBreakerPolicy implements Policy {
     this.#probe = attempt
     this.#probedAt = now
     return undefined
+  }
+
+  /** A probe that is a stream has found out with the head of its answer. */
+  answered(attempt: Attempt): void {
+    if (attempt !== this.#probe) return
+    this.#probe = undefined
+    const now = this.#clock.now()
+    if (this.#circuit.enabled) this.#circuit.succeeded(now - attempt.call.startedAt, now)
   }
 
   settle(attempt: Attempt, outcome: Outcome): void {

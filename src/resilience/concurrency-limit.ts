@@ -178,7 +178,7 @@ export class ConcurrencyLimitPolicy implements Policy {
     this.#inFlight -= 1
     const own = this.#partitions?.get(attempt.call.peer ?? '')
     if (own !== undefined && own.inFlight > 0) own.inFlight -= 1
-    if (this.#adaptive === undefined || attempt.call.route.streaming || attempt.status === 101) return
+    if (this.#adaptive === undefined || attempt.openEnded || attempt.status === 101) return
     this.#adaptive.sample(attempt.startedAt, attempt.inFlightAtStart, outcome, attempt.endedAt)
   }
 }

@@ -275,6 +275,16 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     return undefined
   }
 
+  /** A probe that is a stream has found out with the head of its answer. */
+  answered(attempt: Attempt): void {
+    const { endpoint } = attempt
+    const health = endpoint?.health as Health | undefined
+    if (endpoint === undefined || health === undefined || health.probe !== attempt) return
+    health.probe = undefined
+    this.#noteReach(endpoint, true)
+    if (endpoint.state === 'probing') this.#restore(endpoint, health, this.#clock.now(), 'probe-succeeded')
+  }
+
   settle(attempt: Attempt, outcome: Outcome): void {
     const endpoint = attempt.endpoint
     if (endpoint === undefined) return

@@ -4,6 +4,7 @@
  *
  * - `startCall` once, then `startAttempt` for each try; a refusal code means that nothing was started.
  * - `hedgeDelay` after an attempt has started, and `startHedge` when it has passed: then two attempts run, and the first success wins.
+ * - `answerBegins` when an answer has begun that need not end.
  * - `endAttempt` exactly once for each started attempt; says how long to wait before the next, or FINAL, or NOT_DECISIVE.
  * - `endCall` for calls that end without an attempt ending (refused before the first, cancelled during a wait).
  */
@@ -16,6 +17,7 @@ import type { Policy } from '../core/policy.ts'
 import { LOST } from './hedge.ts'
 import { FINAL } from './retry.ts'
 import type { Stack } from './stack.ts'
+import { timeGiven } from './time-given.ts'
 
 export function startCall(stack: Stack, call: Call): void {
   const parent = call.parent
@@ -115,8 +117,22 @@ function begin(stack: Stack, attempt: Attempt): void {
   attempt.number = call.attempts++
   attempt.running = true
   call.running += 1
+  attempt.openEnded = call.route.streaming || call.uploads
   if (attempt.endpoint !== undefined) enter(attempt)
   stack.telemetry.attemptStarted(attempt)
+}
+
+/** The peer has begun to answer, and well, and may go on for as long as it likes. What waits for an answer has it now. */
+export function answerBegins(stack: Stack, attempt: Attempt): void {
+  if (!attempt.running || attempt.begun) return
+  attempt.begun = true
+  if (!attempt.openEnded) {
+    if (attempt.endpoint !== undefined) unlink(attempt, attempt.endpoint)
+    attempt.openEnded = true
+  }
+  for (const policy of stack.endpoint) policy.answered?.(attempt)
+  const { first } = attempt.call
+  if (first !== undefined) for (const policy of stack.service) policy.answered?.(first)
 }
 
 /**
@@ -131,7 +147,12 @@ export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): nu
   const call = attempt.call
   call.running -= 1
   if (attempt.endpoint !== undefined) leave(attempt)
+  if (attempt.ownSince > 0) {
+    attempt.ownMs += now - attempt.ownSince
+    attempt.ownSince = 0
+  }
   settle(stack.endpoint, attempt, outcome)
+  if (outcome.verdict === 'success' && !attempt.begun) stack.usual?.learn(timeGiven(attempt, now))
   if (outcome.verdict === 'refused') call.refusals += 1
   else if (attempt.sent) call.sent = true
 
@@ -151,8 +172,15 @@ export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): nu
     if (waitMs !== FINAL && outcome !== LOST && attempt.endpoint !== undefined) avoid(call, attempt.endpoint)
   }
   stack.telemetry.attemptEnded(attempt, outcome, waitMs)
-  if (waitMs === FINAL) finish(stack, call, outcome, now)
+  if (waitMs === FINAL) finish(stack, call, ofCall(call, outcome), now)
   return waitMs
+}
+
+/** The last attempt had little time, which teaches nothing; but if others failed before it, the call has failed. */
+function ofCall(call: Call, outcome: Outcome): Outcome {
+  if (outcome.verdict !== 'cancelled' || outcome.code !== 'deadline-exceeded') return outcome
+  const failed = call.reports?.some(({ code }) => code !== 'deadline-exceeded' && code !== 'cancelled') === true
+  return failed ? { ...outcome, verdict: 'failure' } : outcome
 }
 
 /** The call is over. Only the first time counts. */
@@ -199,7 +227,7 @@ function enter(attempt: Attempt): void {
   const endpoint = attempt.endpoint!
   endpoint.pending += 1
   // How long a stream is open says nothing of how soon it was answered.
-  if (attempt.call.route.streaming) return
+  if (attempt.openEnded) return
   attempt.older = endpoint.newest
   if (endpoint.newest === undefined) endpoint.oldest = attempt
   else endpoint.newest.newer = attempt
@@ -209,7 +237,10 @@ function enter(attempt: Attempt): void {
 function leave(attempt: Attempt): void {
   const endpoint = attempt.endpoint!
   endpoint.pending -= 1
-  if (attempt.call.route.streaming) return
+  if (!attempt.openEnded) unlink(attempt, endpoint)
+}
+
+function unlink(attempt: Attempt, endpoint: Endpoint): void {
   if (attempt.older === undefined) endpoint.oldest = attempt.newer
   else attempt.older.newer = attempt.newer
   if (attempt.newer === undefined) endpoint.newest = attempt.older

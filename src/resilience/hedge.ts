@@ -8,6 +8,7 @@ import { type Duration, parseDuration } from '../core/duration.ts'
 import { check, type Field, fields, optional, type Parsed, share, show, withDefault } from '../core/fields.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { LatencyWindows } from './latency-windows.ts'
+import { timeGiven } from './time-given.ts'
 
 /** When a second attempt is sent. */
 export interface HedgeOptions {
@@ -137,10 +138,11 @@ export class HedgePolicy {
    */
   ended(attempt: Attempt, outcome: Outcome, now: number): void {
     const { verdict, code } = outcome
-    const counts =
-      verdict === 'success' || code === 'attempt-timeout' || code === 'deadline-exceeded' || outcome === LOST
-    if (counts && !attempt.call.route.streaming && this.#settings.afterMs === undefined) {
-      this.#latencies.record(now - attempt.startedAt, now)
+    // An attempt that had little time took at least so little, which is no latency of anything.
+    const late = verdict !== 'cancelled' && (code === 'attempt-timeout' || code === 'deadline-exceeded')
+    const counts = verdict === 'success' || late || outcome === LOST
+    if (counts && !attempt.openEnded && this.#settings.afterMs === undefined) {
+      this.#latencies.record(timeGiven(attempt, now), now)
     }
     if (attempt.hedge && verdict === 'success') this.#onHedge?.(this.service, 'won')
   }

@@ -9,6 +9,7 @@ import { EJECTION_DEFAULTS, type EjectionListener, EjectionPolicy } from './ejec
 import { type HedgeListener, HedgePolicy } from './hedge.ts'
 import { RetryBudget } from './retry-budget.ts'
 import { SERVICE_DEFAULTS, type ServiceSettings } from './settings.ts'
+import { UsualTime } from './time-given.ts'
 
 /** Told of each change of state, on the hot path: must not throw. */
 export interface ServiceListeners {
@@ -25,6 +26,8 @@ export class ServiceState {
   readonly budget: RetryBudget
   /** Also the balancer's `ClusterHealth`. It exists even if ejection is off: then it ejects nothing. */
   readonly ejection: EjectionPolicy
+  /** How long its answers take. */
+  readonly usual = new UsualTime()
   readonly #clock: Clock
   readonly #listeners: ServiceListeners
   #circuit: CircuitBreakerPolicy | undefined

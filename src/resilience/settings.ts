@@ -41,6 +41,8 @@ import { RETRY_DEFAULTS, RETRY_FIELDS, type RetryOptions, type RetrySettings, re
 export interface ServiceOptions extends BalancingOptions {
   /** Bound of a whole call, retries and waits included. @defaultValue `'10s'` */
   readonly timeout?: Duration
+  /** How long the caller may take nothing of a long answer that has arrived; then it is broken off. @defaultValue `'60s'` */
+  readonly idleTimeout?: Duration
   readonly retry?: RetryOptions
   /** `false`: none. */
   readonly circuitBreaker?: CircuitBreakerOptions | false
@@ -59,6 +61,7 @@ export interface ServiceOptions extends BalancingOptions {
 
 export interface ServiceSettings extends BalancingSettings {
   readonly timeoutMs: number
+  readonly idleTimeoutMs: number
   readonly retry: RetrySettings
   readonly circuitBreaker: CircuitBreakerSettings | undefined
   readonly hedge: HedgeSettings | undefined
@@ -74,6 +77,8 @@ export interface ServiceSettings extends BalancingSettings {
 /** opossum's and Envoy's order of size: long enough for slow work, short enough that a hang is seen. */
 export const SERVICE_DEFAULTS: ServiceSettings = Object.freeze({
   timeoutMs: 10_000,
+  // As nginx's send_timeout and HAProxy's example: no program that reads at all is so slow.
+  idleTimeoutMs: 60_000,
   retry: RETRY_DEFAULTS,
   circuitBreaker: CIRCUIT_BREAKER_DEFAULTS,
   // Off: a second execution is the service's business, and it helps only those whose latency has a long tail.
@@ -95,6 +100,11 @@ export const SERVICE_FIELDS = {
     SERVICE_DEFAULTS.timeoutMs,
     formatDuration(SERVICE_DEFAULTS.timeoutMs),
   ),
+  idleTimeout: withDefault(
+    duration({ min: 10, max: 86_400_000 }),
+    SERVICE_DEFAULTS.idleTimeoutMs,
+    formatDuration(SERVICE_DEFAULTS.idleTimeoutMs),
+  ),
   retry: optional(RETRY_FIELDS),
   circuitBreaker: optional(either(exactly(false), CIRCUIT_BREAKER_FIELDS)),
   hedge: optional(either(exactly(false), HEDGE_FIELDS)),
@@ -114,6 +124,7 @@ export function resolveServiceSettings(given: ParsedService): ServiceSettings {
   const { retry, circuitBreaker, hedge, throttle, ejection, healthCheck, limits } = given
   return Object.freeze({
     timeoutMs: given.timeout,
+    idleTimeoutMs: given.idleTimeout,
     retry: retry === undefined ? RETRY_DEFAULTS : retrySettings(retry),
     circuitBreaker:
       circuitBreaker === false

@@ -16,10 +16,13 @@ import { RETRY_DEFAULTS, RetryPolicy, type RetrySettings } from './retry.ts'
 import { RetryBudget } from './retry-budget.ts'
 import type { ServiceState } from './service-state.ts'
 import type { ServiceSettings } from './settings.ts'
+import type { UsualTime } from './time-given.ts'
 
 export interface Stack {
   /** Bound of a whole call, attempts and waits included. */
   readonly timeoutMs: number
+  /** How long a reader of a long answer may take nothing; clients only. */
+  readonly idleMs?: number
   /** Asked once per call, before an endpoint is chosen. */
   readonly service: readonly Policy[]
   /** Asked for every attempt, with its endpoint. */
@@ -28,6 +31,8 @@ export interface Stack {
   readonly budget: RetryBudget
   /** `undefined`: no second attempt beside a late one. */
   readonly hedge?: HedgePolicy | undefined
+  /** How long the service takes; `undefined` for functions and servers. */
+  readonly usual?: UsualTime | undefined
   /** Servers only: faults on purpose. */
   readonly faults?: readonly FaultRule[] | undefined
   /** `undefined` for functions and servers: there is nothing to choose. */
@@ -56,6 +61,7 @@ export function compileStack(parts: ClientParts): Stack {
   state.configure(settings)
   return Object.freeze({
     timeoutMs: settings.timeoutMs,
+    idleMs: settings.idleTimeoutMs,
     service: present([
       // Outside retry: a call counts once, and while the service is down no attempt costs anything.
       state.circuit,
@@ -72,6 +78,7 @@ export function compileStack(parts: ClientParts): Stack {
     retry: new RetryPolicy(settings.retry, state.budget, parts.clock, state.unpaidRetry),
     budget: state.budget,
     hedge: state.hedge,
+    usual: state.usual,
     cluster: parts.cluster,
     telemetry: parts.telemetry,
     clock: parts.clock,

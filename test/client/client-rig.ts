@@ -16,6 +16,7 @@ import { type HedgeOptions, HedgePolicy, resolveHedge } from '../../src/resilien
 import { type RetryOptions, RetryPolicy, resolveRetry } from '../../src/resilience/retry.ts'
 import { RetryBudget } from '../../src/resilience/retry-budget.ts'
 import type { Stack } from '../../src/resilience/stack.ts'
+import type { UsualTime } from '../../src/resilience/time-given.ts'
 
 export class StaticCluster implements Cluster {
   readonly service: string
@@ -83,6 +84,10 @@ export interface StackOptions {
   retry?: RetryOptions
   hedge?: HedgeOptions
   timeoutMs?: number
+  /** @defaultValue as long as it likes */
+  idleMs?: number
+  /** What the service is known to take. */
+  usual?: UsualTime
   /** Retries that are paid for without any calls. @defaultValue 1000 */
   paidRetries?: number
   /** Besides the witness. */
@@ -131,6 +136,8 @@ export class WatchedStack {
     this.budget = new RetryBudget({ ...retry.budget, minPerSecond: options.paidRetries ?? 1_000 }, systemClock)
     this.#stack = {
       timeoutMs: options.timeoutMs ?? 5_000,
+      ...(options.idleMs !== undefined && { idleMs: options.idleMs }),
+      usual: options.usual,
       service: [this.calls],
       endpoint: [this.attempts, ...(options.policies ?? [])],
       retry: new RetryPolicy(retry, this.budget, systemClock),

@@ -26,6 +26,8 @@ interface Fault {
   /** Messages that a stream had delivered before. */
   readonly delivered?: number
   readonly timeoutMs?: number
+  /** The answer has begun: from then on a stream ends when its caller wants, which says nothing of the server. */
+  readonly begun?: boolean
 }
 
 function failure(
@@ -89,14 +91,14 @@ const FAULTS: readonly Fault[] = [
     },
     'deadline-exceeded',
     DEADLINE_EXCEEDED,
-    { again: 'never', timeoutMs: 600 },
+    { again: 'never', timeoutMs: 600, begun: true },
   ),
   failure(
     'trickles past the deadline',
     (call) => call.trickle(stock('a', 1, Buffer.alloc(4_000)), 5),
     'deadline-exceeded',
     DEADLINE_EXCEEDED,
-    { again: 'never', timeoutMs: 600 },
+    { again: 'never', timeoutMs: 600, begun: true },
   ),
   failure('breaks the connection before an answer', (call) => call.break(), 'connection-lost', UNAVAILABLE),
   failure(
@@ -308,6 +310,7 @@ async function alone(fault: Fault, kind: Kind, idempotent: boolean): Promise<voi
   const rig = grpcRigOver([port], {
     retry: { attempts: ATTEMPTS },
     settings: fault.server === 'mute' ? SETTINGS : {},
+    ...(fault.timeoutMs === undefined ? {} : { timeoutMs: fault.timeoutMs }),
   })
   if (warm === 1) await GET.run(rig.client)
   const { error, answers } = await kind.run(rig.client, {
@@ -318,6 +321,7 @@ async function alone(fault: Fault, kind: Kind, idempotent: boolean): Promise<voi
   const attempts =
     fault.verdict === 'refused' ? ATTEMPTS + MOST_REFUSED : triedAgain(fault, kind, idempotent) ? ATTEMPTS : 1
   const sent = fault.verdict !== 'refused'
+  const verdict = fault.begun === true && !kind.answersOnce ? 'cancelled' : fault.verdict
   const settled = rig.attempts.outcomes.slice(warm)
   expect({
     fault: fault.name,
@@ -343,9 +347,9 @@ async function alone(fault: Fault, kind: Kind, idempotent: boolean): Promise<voi
     code: fault.code,
     sent,
     tried: Array(attempts).fill(fault.code),
-    settled: Array(attempts).fill([fault.verdict, fault.code]),
+    settled: Array(attempts).fill([verdict, fault.code]),
     admitted: attempts,
-    call: [[fault.verdict, fault.code]],
+    call: [[verdict, fault.code]],
     calls: 1,
     ended: 1,
     executed: sent ? attempts : 0,

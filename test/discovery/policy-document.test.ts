@@ -11,6 +11,7 @@ import {
 const FULL: PolicyDocument = {
   service: 'inventory',
   timeout: '800ms',
+  idleTimeout: '30s',
   retry: {
     attempts: 3,
     perTryTimeout: '250ms',

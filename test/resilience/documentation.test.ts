@@ -36,6 +36,7 @@ const COMPOSED: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   SERVICE_FIELDS: {
     timeout: 'deadline-and-timeout.md',
+    idleTimeout: 'deadline-and-timeout.md',
     retry: 'retry.md',
     circuitBreaker: 'circuit-breaker.md',
     hedge: 'hedge.md',

@@ -11,6 +11,7 @@ import { NOT_STARTED, type Outcome } from '../../core/outcome.ts'
 import type { Policy } from '../../core/policy.ts'
 import { blame } from '../../resilience/blame.ts'
 import type { ClusterHealth } from '../../resilience/ejection.ts'
+import { timeGiven } from '../../resilience/time-given.ts'
 import { type LoadMeasure, P2cPicker } from './p2c.ts'
 
 /**
@@ -124,9 +125,9 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
 
   settle(attempt: Attempt, outcome: Outcome): void {
     const endpoint = attempt.endpoint
-    if (endpoint === undefined || outcome === NOT_STARTED || attempt.call.route.streaming) return
+    if (endpoint === undefined || outcome === NOT_STARTED || attempt.openEnded) return
     const now = attempt.endedAt || this.#clock.now()
-    const measured = now - attempt.startedAt
+    const measured = timeGiven(attempt, now)
     // What took less than a stall contains none.
     if (now - this.#askedAt > ASK_EVERY_MS || (measured > STALL_MS && measured > 2 * this.#medianMs)) {
       this.#askedAt = now

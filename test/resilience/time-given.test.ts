@@ -1,0 +1,96 @@
+import { describe, expect, it } from 'vitest'
+import { Attempt } from '../../src/core/attempt.ts'
+import { SILENT } from '../../src/core/telemetry.ts'
+import { RetryPolicy, resolveRetry } from '../../src/resilience/retry.ts'
+import { RetryBudget } from '../../src/resilience/retry-budget.ts'
+import { type Stack, withoutCluster } from '../../src/resilience/stack.ts'
+import { hadEnoughTime, timeGiven, UsualTime } from '../../src/resilience/time-given.ts'
+import { FakeClock } from '../../src/testing/fake-clock.ts'
+import { callAt, ROUTE } from './conformance.ts'
+
+function stackOf(clock: FakeClock, usual?: UsualTime, attempts = 1, timeoutMs = 5_000): Stack {
+  const retry = resolveRetry({ attempts, perTryTimeout: 1_000 })
+  const stack = withoutCluster(timeoutMs, SILENT, clock, [], [], retry)
+  const policy = new RetryPolicy(retry, new RetryBudget(retry.budget, clock), clock)
+  return { ...stack, retry: policy, ...(usual !== undefined && { usual }) }
+}
+
+function usually(...answers: number[]): UsualTime {
+  const usual = new UsualTime()
+  for (const ms of answers) usual.learn(ms)
+  return usual
+}
+
+/** An attempt of a call bounded by `boundMs` that has run for `ms`. */
+function attemptOf(clock: FakeClock, boundMs: number, ms: number, idempotent = true): Attempt {
+  const call = callAt(clock, boundMs, { ...ROUTE, idempotent })
+  const attempt = new Attempt(call)
+  attempt.startedAt = clock.now()
+  clock.advance(ms)
+  return attempt
+}
+
+function blamed(boundMs: number, usual: UsualTime | undefined, options: { attempts?: number; own?: number } = {}) {
+  const clock = new FakeClock()
+  clock.advance(1)
+  const attempt = attemptOf(clock, boundMs, boundMs)
+  attempt.ownMs = options.own ?? 0
+  return hadEnoughTime(stackOf(clock, usual, options.attempts), attempt, clock.now())
+}
+
+describe('a timeout', () => {
+  it('says nothing below the policy’s bound as long as no answer is known', () => {
+    expect(blamed(10, undefined)).toBe(false)
+    expect(blamed(4_000, undefined)).toBe(false)
+    expect(blamed(10, new UsualTime())).toBe(false)
+  })
+
+  it('is the peer’s at the policy’s bound, and at an inherited one that is a little shorter', () => {
+    expect(blamed(5_000, undefined)).toBe(true)
+    expect(blamed(4_600, undefined)).toBe(true)
+  })
+
+  it('is the peer’s after the time of a try, if the call may be tried again', () => {
+    expect(blamed(1_000, undefined, { attempts: 3 })).toBe(true)
+    expect(blamed(1_000, undefined, { attempts: 1 })).toBe(false)
+  })
+
+  it('is the peer’s after twice its slowest recent answer, and not sooner', () => {
+    expect(blamed(399, usually(30, 200, 30))).toBe(true)
+    expect(blamed(300, usually(30, 200, 30))).toBe(false)
+    expect(blamed(10, usually(30))).toBe(false)
+  })
+
+  it('is nobody’s within the tens of ms that a pause takes, however fast the service is', () => {
+    expect(blamed(40, usually(0.5))).toBe(false)
+    expect(blamed(50, usually(0.5))).toBe(true)
+  })
+
+  it('is not the peer’s while the peer waits for our side, nor if most of the time was ours', () => {
+    expect(blamed(5_000, undefined, { own: 4_900 })).toBe(false)
+    expect(blamed(5_000, undefined, { own: 1_000 })).toBe(true)
+    const clock = new FakeClock()
+    clock.advance(1)
+    const attempt = attemptOf(clock, 5_000, 5_000)
+    attempt.ownSince = clock.now() - 1
+    expect(hadEnoughTime(stackOf(clock, usually(1)), attempt, clock.now())).toBe(false)
+    expect(timeGiven(attempt, clock.now())).toBe(4_999)
+  })
+
+  it('is not the peer’s once its answer has begun to stream', () => {
+    const clock = new FakeClock()
+    clock.advance(1)
+    const attempt = attemptOf(clock, 5_000, 5_000)
+    attempt.begun = true
+    expect(hadEnoughTime(stackOf(clock, usually(1)), attempt, clock.now())).toBe(false)
+  })
+})
+
+describe('what is usual', () => {
+  it('is the slowest of the last hundred or so answers, and stays while there are none', () => {
+    const usual = usually(400, ...Array<number>(10).fill(10))
+    expect(usual.enoughMs).toBeGreaterThan(500)
+    for (let i = 0; i < 200; i++) usual.learn(10)
+    expect(usual.enoughMs).toBe(50)
+  })
+})
