@@ -282,9 +282,10 @@ export class RegistryClient {
         this.#checkSkew(message.wallNow)
         this.#options.observer.connected(address)
         for (const instance of this.#registered.values()) {
-          this.#ask((ref) => ({ type: 'register', ref, instance })).catch((error: MeshError) =>
-            this.#options.observer.refused(error.code, error.message),
-          )
+          // Told as refused already; it is tried again with the next connection only.
+          this.#ask((ref) => ({ type: 'register', ref, instance })).catch((error: MeshError) => {
+            if (error.code === 'registry-refused') this.#options.observer.unlisted(instance, 'refused')
+          })
         }
         for (const service of this.#listeners.keys()) this.#sendWatch(service)
         this.#beat(message.beatMs)
@@ -305,6 +306,7 @@ export class RegistryClient {
         this.#options.observer.bundle(message.trustDomain, message.roots, message.sequence)
         return
       case 'mark':
+      case 'part':
         return
       case 'done':
         this.#settle(message.ref, message.revision)

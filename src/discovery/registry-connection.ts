@@ -5,9 +5,11 @@
 import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2'
 import type { ConnectionOptions } from 'node:tls'
 import type { Clock, Timer } from '../core/clock.ts'
+import { LIMITS } from './limits.ts'
 import { LineReader } from './line-reader.ts'
 import { readServerMessage, SnapshotRejected } from './snapshot.ts'
-import { type ClientMessage, LONGEST_LINE, type ServerMessage } from './wire.ts'
+import { SnapshotParts } from './snapshot-parts.ts'
+import type { ClientMessage, ServerMessage } from './wire.ts'
 
 export interface ConnectionListener {
   message(message: ServerMessage): void
@@ -27,6 +29,7 @@ export class RegistryConnection {
   readonly #stream: ClientHttp2Stream
   readonly #clock: Clock
   readonly #listener: ConnectionListener
+  readonly #parts = new SnapshotParts()
   #timer: Timer | undefined
   #unanswered = 0
   #rejected = 0
@@ -48,7 +51,7 @@ export class RegistryConnection {
       this.#stopTimer()
       if (headers[':status'] !== 200) this.#end(`the registry answered with status ${headers[':status']}`)
     })
-    const reader = new LineReader(LONGEST_LINE, (line) => this.#read(line))
+    const reader = new LineReader(LIMITS.lineBytes, (line) => this.#read(line))
     this.#stream.on('data', (chunk: Buffer) => {
       try {
         reader.push(chunk)
@@ -91,6 +94,7 @@ export class RegistryConnection {
     let message: ServerMessage | undefined
     try {
       message = readServerMessage(line)
+      if (message?.type === 'snapshot' || message?.type === 'part') message = this.#parts.take(message)
     } catch (error) {
       if (!(error instanceof SnapshotRejected)) throw error
       this.#listener.rejected(error.message)

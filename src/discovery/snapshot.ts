@@ -17,8 +17,9 @@ import {
   withDefault,
 } from '../core/fields.ts'
 import { INSTANCE_ID, serviceName } from '../core/names.ts'
+import { LIMITS } from './limits.ts'
 import { checkPolicyDocument } from './policy-document.ts'
-import { type Instance, MOST_ENDPOINTS, type ServerMessage } from './wire.ts'
+import type { Instance, ServerMessage } from './wire.ts'
 
 /** What is in force about one service in this process. Immutable. */
 export interface ServiceView {
@@ -46,7 +47,7 @@ const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
 
 const INSTANCE_SHAPE = {
   service: serviceName(),
-  id: text("an instance id: letters, digits, '.', '_' and '-'", INSTANCE_ID, 128),
+  id: text("an instance id: letters, digits, '.', '_' and '-'", INSTANCE_ID, LIMITS.instanceId),
   address: text('an IP address or a host name', HOST),
   port: integer({ min: 1, max: 65_535 }),
   protocol: oneOf(['http', 'grpc']),
@@ -54,12 +55,16 @@ const INSTANCE_SHAPE = {
   zone: withDefault<string | undefined>(text('a zone name', WORD, 63), undefined),
   version: withDefault<string | undefined>(text('a version', WORD, 63), undefined),
   weight: withDefault(integer({ min: 0, max: 1_000 }), 100),
-  metadata: withDefault(record({ maxEntries: 64, maxLength: 512 }), Object.freeze({})),
+  metadata: withDefault(
+    record({ maxEntries: LIMITS.metadataEntries, maxLength: LIMITS.metadataText }),
+    Object.freeze({}),
+  ),
   state: oneOf(['ready', 'draining']),
 } as const
 const INSTANCE = fields(INSTANCE_SHAPE)
 const EPOCH = text('an epoch', /^[A-Za-z0-9_-]+$/, 64)
 const REVISION = integer({ min: 0, max: Number.MAX_SAFE_INTEGER })
+const PARTS = integer({ min: 0, max: LIMITS.instancesPerService })
 const ROOTS = list(
   text('a PEM certificate', /^-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*$/, 16_384),
   {
@@ -96,6 +101,15 @@ export function readServerMessage(line: string): ServerMessage | undefined {
         policy: readPolicy(message.policy),
         intended: message.intended === true,
         frozen: message.frozen === true,
+        ...(message.parts === undefined ? {} : { parts: read(PARTS, message.parts, 'parts') }),
+      }
+    case 'part':
+      return {
+        type: 'part',
+        service: read(serviceName(), message.service, 'service'),
+        revision: read(REVISION, message.revision, 'revision'),
+        part: read(PARTS, message.part, 'part'),
+        instances: readInstances(message.instances, message.service as string),
       }
     case 'delta':
       return {
@@ -224,7 +238,8 @@ function pick(value: unknown, shape: Readonly<Record<string, unknown>>): Record<
 
 function readInstances(value: unknown, service: string): readonly Instance[] {
   if (!Array.isArray(value)) throw new SnapshotRejected('instances: no list')
-  if (value.length > MOST_ENDPOINTS) throw new SnapshotRejected(`instances: ${value.length}, at most ${MOST_ENDPOINTS}`)
+  const most = LIMITS.instancesPerService
+  if (value.length > most) throw new SnapshotRejected(`instances: ${value.length}, at most ${most}`)
   const ids = new Set<string>()
   const instances = value.map((entry) => {
     const instance = readInstance(entry)
@@ -237,7 +252,7 @@ function readInstances(value: unknown, service: string): readonly Instance[] {
 }
 
 function readGone(value: unknown): readonly { id: string; why: 'left' | 'lost' }[] {
-  if (!Array.isArray(value) || value.length > MOST_ENDPOINTS) throw new SnapshotRejected('gone: no list')
+  if (!Array.isArray(value) || value.length > LIMITS.instancesPerService) throw new SnapshotRejected('gone: no list')
   return value.map((entry) => {
     const gone = object(entry, 'gone')
     return {

@@ -1,6 +1,6 @@
 /**
  * What a process and a registry say to each other: newline-delimited JSON in both directions on one HTTP/2 stream,
- * `POST /v1/session`. Every message is one line of at most {@link LONGEST_LINE} bytes with a `type`. Unknown types and unknown
+ * `POST /v1/session`. Every message is one line of at most `LIMITS.lineBytes` with a `type`. Unknown types and unknown
  * keys are ignored in both directions, so that either side may be newer; wrong values of known keys are mistakes.
  *
  * A watch resumes from (epoch, revision). The registry answers it with one `snapshot`, or, if it still knows everything since
@@ -11,10 +11,6 @@
 import type { EndpointAddress } from '../core/endpoint.ts'
 
 export const PROTOCOL = 1
-/** A longer line ends the session. */
-export const LONGEST_LINE = 4 * 1024 * 1024
-/** More endpoints than this in one service are refused whole (faults-and-attacks F26). */
-export const MOST_ENDPOINTS = 10_000
 
 /** `draining`: serves what runs, wants nothing new. Only `ready` instances get calls; `draining` ones if no other is left. */
 export type InstanceState = 'ready' | 'draining'
@@ -61,7 +57,10 @@ export type ServerMessage =
       intended: boolean
       /** The registry has stopped expiring instances of this service (self-preservation). */
       frozen: boolean
+      /** So many `part`s follow with further instances; absent: none. */
+      parts?: number
     }
+  | { type: 'part'; service: string; revision: number; part: number; instances: readonly Instance[] }
   | {
       type: 'delta'
       service: string

@@ -6,7 +6,8 @@ import { StorageError } from './storage.ts'
  * Stable, as the API, the session and the audit log say them. Tokens: `token-missing`, `token-unknown`, `token-used`,
  * `token-expired`, `token-wrong-service`. Requests: `csr-invalid`, `invalid-request`, `invalid-policy`, `too-large`, `too-slow`,
  * `not-found`, `method-not-allowed`, `conflict`. Rights: `identity-required`, `admin-required`, `foreign-service`, `host-refused`,
- * `origin-refused`, `address-refused`. Load: `rate-limited`, `overloaded`. Ours: `storage-unavailable` (nothing was changed; try again), `internal`.
+ * `origin-refused`, `address-refused`. Load: `rate-limited`,
+ * `overloaded`; `limit-exceeded` when asking again gives the same answer. Ours: `storage-unavailable` (nothing was changed; try again), `internal`.
  */
 export type ApiCode =
   | 'token-missing'
@@ -30,6 +31,7 @@ export type ApiCode =
   | 'address-refused'
   | 'rate-limited'
   | 'overloaded'
+  | 'limit-exceeded'
   | 'storage-unavailable'
   | 'internal'
 
@@ -55,6 +57,7 @@ const STATUS: Readonly<Record<ApiCode, number>> = {
   'address-refused': 403,
   'rate-limited': 429,
   overloaded: 503,
+  'limit-exceeded': 409,
   'storage-unavailable': 503,
   internal: 500,
 }

@@ -6,9 +6,10 @@
  * A subscription is `current` (gets every delta), `queued` (waits for its snapshot) or `behind` (waits until its watcher
  * has drained, then is queued):
  * - watch → current (resumed by delta) or queued;  queued → current when its snapshot is written
- * - current → behind when the watcher's backlog is over the limit;  behind → queued when the watcher has drained
+ * - current → behind when the watcher's backlog or the delta is over its limit;  behind → queued when the watcher has drained
  */
 import type { Clock, Timer } from '../core/clock.ts'
+import { LIMITS } from '../discovery/limits.ts'
 import type { ServerMessage } from '../discovery/wire.ts'
 import { Acknowledgements, type Acknowledging } from './acknowledgements.ts'
 import { mergeChanges } from './merge-changes.ts'
@@ -31,6 +32,8 @@ export interface ChannelHost {
   readonly clock: Clock
   encode(message: ServerMessage): Buffer
   deliver(subscription: Subscription, line: Buffer): void
+  /** It is behind, and gets a snapshot soon. */
+  resync(subscription: Subscription): void
   /** Whether its backlog is over the limit. */
   isBlocked(watcher: Watcher): boolean
 }
@@ -48,7 +51,7 @@ export class Channel {
   readonly subscriptions = new Map<Watcher, Subscription>()
   readonly acknowledgements = new Acknowledgements()
   /** The last snapshot, while it is what is. */
-  snapshot: { line: Buffer; intended: boolean } | undefined
+  snapshot: { lines: readonly Buffer[]; intended: boolean } | undefined
   readonly #host: ChannelHost
   #position: Position & { readonly service: string }
   #frozen = false
@@ -153,6 +156,11 @@ export class Channel {
         continue
       }
       fanOut.line ??= this.#host.encode(fanOut.message)
+      if (fanOut.line.length > LIMITS.lineBytes) {
+        subscription.state = 'behind'
+        this.#host.resync(subscription)
+        continue
+      }
       this.#host.deliver(subscription, fanOut.line)
     }
   }

@@ -2,6 +2,7 @@
 import type { Clock } from '../core/clock.ts'
 import { type Issue, show } from '../core/fields.ts'
 import { SERVICE_NAME } from '../core/names.ts'
+import { LIMITS } from '../discovery/limits.ts'
 import { checkPolicyDocument } from '../discovery/policy-document.ts'
 import { ApiError, invalid } from './api-error.ts'
 import type { Audit } from './audit.ts'
@@ -9,8 +10,6 @@ import { KEYS, type PolicyRecord } from './records.ts'
 import { type RegistryState, VERSIONS_KEPT } from './state.ts'
 import type { Operation } from './storage.ts'
 
-/** control-plane 6.2. */
-const LONGEST_DOCUMENT = 256 * 1024
 /** So that one apply stays one transaction. */
 export const MOST_DOCUMENTS = 300
 
@@ -188,8 +187,8 @@ function checkAll(documents: readonly unknown[]): Map<string, PolicyDocument> {
     const { service } = document as { service: string }
     if (!SERVICE_NAME.test(service)) issues.push({ path: [i, 'service'], message: 'expected a service name' })
     if (checked.has(service)) issues.push({ path: [i, 'service'], message: `'${service}' has two documents` })
-    if (Buffer.byteLength(JSON.stringify(document)) > LONGEST_DOCUMENT) {
-      issues.push({ path: [i], message: `longer than ${LONGEST_DOCUMENT} bytes` })
+    if (Buffer.byteLength(JSON.stringify(document)) > LIMITS.documentBytes) {
+      issues.push({ path: [i], message: `longer than ${LIMITS.documentBytes} bytes` })
     }
     checked.set(service, document as PolicyDocument)
   }

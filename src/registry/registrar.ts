@@ -5,8 +5,9 @@
  */
 import type { Clock } from '../core/clock.ts'
 import { addressKey } from '../core/endpoint.ts'
-import { type Instance, MOST_ENDPOINTS } from '../discovery/wire.ts'
+import type { Instance } from '../discovery/wire.ts'
 import { refuseAddress } from './address-policy.ts'
+import { Admission } from './admission.ts'
 import { ApiError } from './api-error.ts'
 import type { Audit } from './audit.ts'
 import { GRACE_SHARE, Leases, type Release, type Unlisted } from './leases.ts'
@@ -41,6 +42,7 @@ export class Registrar {
   readonly #audit: Audit
   readonly #clock: Clock
   readonly #log: Logger
+  readonly #admission: Admission
   /** Keys whose removal is under way: writing them again must not be skipped as unchanged. */
   readonly #removing = new Set<string>()
   /** By key; without those whose session has ended. */
@@ -48,6 +50,7 @@ export class Registrar {
 
   constructor(state: RegistryState, hub: WatchHub, audit: Audit, leaseMs: number, clock: Clock, log: Logger) {
     this.#state = state
+    this.#admission = new Admission(state)
     this.#hub = hub
     this.#audit = audit
     this.#clock = clock
@@ -74,16 +77,25 @@ export class Registrar {
     const wrong = refuseAddress(instance.address, who.source)
     if (wrong !== undefined) throw this.#refuse(who, 'address-refused', wrong, service)
     const key = KEYS.instance(service, id)
-    const state = this.#state.service(service)
-    const known = state?.instances.get(id)
-    if (known === undefined && (state?.instances.size ?? 0) >= MOST_ENDPOINTS) {
-      throw new ApiError('overloaded', `'${service}' has ${MOST_ENDPOINTS} instances already`)
-    }
+    const known = this.#state.service(service)?.instances.get(id)
+    const release = this.#admission.reserve(instance)
     // From now on, so that it cannot expire while it is being written.
     this.leases.renew(service, id)
     if (owner !== undefined) this.#own(key, id, owner)
+    try {
+      return await this.#write(who, instance, known)
+    } finally {
+      release()
+    }
+  }
+
+  async #write(who: Registrant, instance: Instance, known: InstanceRecord | undefined): Promise<number> {
+    const { service, id } = instance
+    const key = KEYS.instance(service, id)
     const unchanged = known !== undefined && known.owner === who.spiffeId && same(known.instance, instance)
-    if (unchanged && !this.#removing.has(key)) return state!.revision
+    if (unchanged && !this.#removing.has(key)) {
+      return this.#state.service(service)!.revision
+    }
     const record: InstanceRecord = {
       instance,
       owner: who.spiffeId,

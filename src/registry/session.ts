@@ -6,9 +6,10 @@
 import type { ServerHttp2Stream } from 'node:http2'
 import type { Clock, Timer } from '../core/clock.ts'
 import { SERVICE_NAME } from '../core/names.ts'
+import { LIMITS } from '../discovery/limits.ts'
 import { LineReader } from '../discovery/line-reader.ts'
 import { readInstance, SnapshotRejected } from '../discovery/snapshot.ts'
-import { type Instance, LONGEST_LINE, PROTOCOL, type ServerMessage, type Since } from '../discovery/wire.ts'
+import { type Instance, PROTOCOL, type ServerMessage, type Since } from '../discovery/wire.ts'
 import { ApiError, asApiError } from './api-error.ts'
 import type { Unlisted } from './leases.ts'
 import type { InstanceOwner, Registrant, Registrar } from './registrar.ts'
@@ -16,9 +17,6 @@ import { parseSafeJson } from './safe-json.ts'
 import type { WatchHub } from './watch-hub.ts'
 import type { Watcher } from './watcher.ts'
 
-/** control-plane 6.7. */
-const MOST_INSTANCES = 100
-const MOST_WATCHES = 1_000
 /** Writes asked for and not yet done. */
 const MOST_WAITING = 1_000
 const HELLO_TIMEOUT_MS = 5_000
@@ -78,13 +76,13 @@ export class Session implements Watcher, InstanceOwner {
       () => this.end('hello-expected', 'no hello in time'),
       undefined,
     )
-    const reader = new LineReader(LONGEST_LINE, (line) => this.#onLine(line))
+    const reader = new LineReader(LIMITS.lineBytes, (line) => this.#onLine(line))
     stream.on('data', (chunk: Buffer) => {
       if (this.#ended) return
       try {
         reader.push(chunk)
       } catch {
-        this.end('too-large', `a line of more than ${LONGEST_LINE} bytes`)
+        this.end('too-large', `a line of more than ${LIMITS.lineBytes} bytes`)
       }
     })
     stream.on('drain', () => host.hub.drained(this))
@@ -237,8 +235,9 @@ export class Session implements Watcher, InstanceOwner {
       case 'register':
         this.#inTurn(message.ref, async () => {
           const instance = readInstance(message.instance)
-          if (!this.#instances.has(instance.id) && this.#instances.size >= MOST_INSTANCES) {
-            throw new ApiError('overloaded', `a session may register ${MOST_INSTANCES} instances`)
+          const most = LIMITS.instancesPerSession
+          if (!this.#instances.has(instance.id) && this.#instances.size >= most) {
+            throw new ApiError('limit-exceeded', `a process may register ${most} instances`)
           }
           const { registrar } = this.#host
           const revision = await registrar.register(this.who, instance, this)
@@ -261,8 +260,9 @@ export class Session implements Watcher, InstanceOwner {
       case 'watch':
         if (service === undefined)
           this.send({ type: 'error', code: 'invalid-request', message: 'watch: no service name' })
-        else if (!this.#watches.has(service) && this.#watches.size >= MOST_WATCHES) {
-          this.send({ type: 'error', code: 'overloaded', message: `a session may watch ${MOST_WATCHES} services` })
+        else if (!this.#watches.has(service) && this.#watches.size >= LIMITS.watchesPerSession) {
+          const message = `${service}: a process may watch ${LIMITS.watchesPerSession} services`
+          this.send({ type: 'error', code: 'limit-exceeded', message })
         } else {
           this.#watches.add(service)
           hub.watch(this, service, sinceOf(message.since))

@@ -38,6 +38,8 @@ export interface ServiceState {
   /** Of the last change that watchers are told. */
   readonly revision: number
   readonly lostAt: number
+  /** Of its instances as JSON. */
+  readonly bytes: number
 }
 
 interface MutableService {
@@ -48,6 +50,7 @@ interface MutableService {
   versions: PolicyRecord[]
   revision: number
   lostAt: number
+  bytes: number
 }
 
 /** What one revision changed about one service, as watchers are told. */
@@ -223,7 +226,16 @@ export class RegistryState {
   #service(name: string): MutableService {
     let service = this.#services.get(name)
     if (service === undefined) {
-      service = { name, instances: new Map(), addresses: new Map(), policy: null, versions: [], revision: 0, lostAt: 0 }
+      service = {
+        name,
+        instances: new Map(),
+        addresses: new Map(),
+        policy: null,
+        versions: [],
+        revision: 0,
+        lostAt: 0,
+        bytes: 0,
+      }
       this.#services.set(name, service)
     }
     return service
@@ -277,10 +289,19 @@ export class RegistryState {
   }
 }
 
-function setInstance({ instances, addresses }: MutableService, id: string, record: InstanceRecord | undefined): void {
+/** Its size as JSON, in bytes. */
+export function instanceBytes(instance: Instance): number {
+  return Buffer.byteLength(JSON.stringify(instance))
+}
+
+function setInstance(service: MutableService, id: string, record: InstanceRecord | undefined): void {
+  const { instances, addresses } = service
   const before = instances.get(id)?.instance
-  const address = before && addressKey(before)
-  if (address !== undefined && addresses.get(address) === id) addresses.delete(address)
+  if (before !== undefined) {
+    service.bytes -= instanceBytes(before)
+    const address = addressKey(before)
+    if (addresses.get(address) === id) addresses.delete(address)
+  }
   if (record === undefined) {
     instances.delete(id)
     return
@@ -289,6 +310,7 @@ function setInstance({ instances, addresses }: MutableService, id: string, recor
   const { instance } = record
   instances.set(instance.id, record)
   addresses.set(addressKey(instance), instance.id)
+  service.bytes += instanceBytes(instance)
 }
 
 /** The document in force, or `null`. */

@@ -4,11 +4,13 @@
  * its backlog.
  */
 import type { Clock, Timer } from '../core/clock.ts'
+import { LIMITS } from '../discovery/limits.ts'
+import { splitSnapshot } from '../discovery/snapshot-parts.ts'
 import type { ServerMessage, Since } from '../discovery/wire.ts'
 import { Channel, type ChannelHost, type Subscription } from './channel.ts'
 import { mergeChanges } from './merge-changes.ts'
 import { ServiceHistory } from './service-history.ts'
-import { documentOf, type RegistryState, type ServiceChange } from './state.ts'
+import { documentOf, instanceBytes, type RegistryState, type ServiceChange } from './state.ts'
 import type { Watcher } from './watcher.ts'
 
 /** Unsent bytes above which deltas are dropped, and how long a watcher may stay there (control-plane 6.4). */
@@ -22,6 +24,8 @@ const MOST_SNAPSHOTS = 20
 interface WatcherState {
   readonly subscriptions: Set<Subscription>
   blockedAt: number | undefined
+  /** When it was last looked at. */
+  backlog: number
   /** Snapshots of it that count as in flight. */
   readonly inFlight: Set<() => void>
 }
@@ -50,7 +54,8 @@ export class WatchHub {
     this.#host = {
       clock,
       encode: (message) => this.encode(message),
-      deliver: (subscription, line) => this.#write(subscription, line),
+      deliver: (subscription, line) => this.#write(subscription, [line]),
+      resync: ({ watcher }) => clock.startBackgroundTimer(0, () => this.drained(watcher), undefined),
       isBlocked: (watcher) => this.#isBlocked(watcher),
     }
     this.#stopListening = state.onChange((change) => this.#changed(change))
@@ -66,7 +71,12 @@ export class WatchHub {
     const channel = this.#channel(service)
     // What is pending goes to those who watch already; the newcomer begins after it.
     channel.flush()
-    const known = this.#watchers.get(watcher) ?? { subscriptions: new Set(), blockedAt: undefined, inFlight: new Set() }
+    const known = this.#watchers.get(watcher) ?? {
+      subscriptions: new Set(),
+      blockedAt: undefined,
+      backlog: 0,
+      inFlight: new Set(),
+    }
     this.#watchers.set(watcher, known)
     let subscription = channel.subscriptions.get(watcher)
     if (subscription === undefined) {
@@ -79,7 +89,7 @@ export class WatchHub {
     if (missed === undefined) this.#enqueue(subscription)
     else {
       subscription.state = 'current'
-      this.#write(subscription, missed)
+      this.#write(subscription, [missed])
     }
   }
 
@@ -156,9 +166,13 @@ export class WatchHub {
     this.#channels.get(change.service)?.changed(change)
   }
 
-  #write({ watcher, channel }: Subscription, line: Buffer, flushed?: () => void): void {
+  #write({ watcher, channel }: Subscription, lines: readonly Buffer[], flushed?: () => void): void {
     this.delivered += 1
-    watcher.write(line, flushed, channel.position)
+    const last = lines.length - 1
+    // Whoever resumes after a part knows nothing of the service.
+    const begun = { service: channel.service, revision: 0 }
+    for (let i = 0; i < last; i++) watcher.write(lines[i]!, undefined, begun)
+    watcher.write(lines[last]!, flushed, channel.position)
   }
 
   /** The line that brings a watcher up to date from `revision`, or `undefined` if only a snapshot can. */
@@ -167,13 +181,18 @@ export class WatchHub {
     const changes = this.#history.since(channel.service, revision)
     if (changes === undefined) return undefined
     const to = Math.max(revision, channel.position.revision)
-    return this.encode({ ...mergeChanges(channel.service, revision, to, changes), frozen: channel.frozen })
+    const line = this.encode({ ...mergeChanges(channel.service, revision, to, changes), frozen: channel.frozen })
+    return line.length > LIMITS.lineBytes ? undefined : line
   }
 
   #isBlocked(watcher: Watcher): boolean {
-    if (watcher.backlog() <= BACKLOG_LIMIT) return false
+    const backlog = watcher.backlog()
+    if (backlog <= BACKLOG_LIMIT) return false
     const known = this.#watchers.get(watcher)
-    if (known !== undefined) known.blockedAt ??= this.#clock.now()
+    if (known === undefined) return true
+    // A large snapshot on a slow line takes its time; only one that takes nothing is blocked.
+    if (known.blockedAt === undefined || backlog < known.backlog) known.blockedAt = this.#clock.now()
+    known.backlog = backlog
     return true
   }
 
@@ -208,11 +227,11 @@ export class WatchHub {
     }
   }
 
-  #snapshot(channel: Channel): Buffer {
+  #snapshot(channel: Channel): readonly Buffer[] {
     const intended = this.#state.intended(channel.service, this.#clock.wallNow())
-    if (channel.snapshot?.intended === intended) return channel.snapshot.line
+    if (channel.snapshot?.intended === intended) return channel.snapshot.lines
     const service = this.#state.service(channel.service)
-    const line = this.encode({
+    const snapshot: Extract<ServerMessage, { type: 'snapshot' }> = {
       type: 'snapshot',
       service: channel.service,
       epoch: this.#state.epoch,
@@ -221,9 +240,12 @@ export class WatchHub {
       policy: documentOf(service?.policy ?? null),
       intended,
       frozen: channel.frozen,
-    })
-    channel.snapshot = { line, intended }
-    return line
+    }
+    const fits = (service?.bytes ?? 0) < LIMITS.partBytes
+    const messages = fits ? [snapshot] : splitSnapshot(snapshot, instanceBytes)
+    const lines = messages.map((message) => this.encode(message))
+    channel.snapshot = { lines, intended }
+    return lines
   }
 
   #drop(subscription: Subscription): void {

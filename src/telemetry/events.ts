@@ -36,7 +36,7 @@ export interface MeshEvents {
   'snapshot:rejected': { subject: string; reason: string; revision?: number }
   'registry:connected': { address: string }
   'registry:lost': { address: string; reason: string }
-  /** The registry took an instance of ours off the list: `expired`, `released` by an operator, or `replaced` at its address. */
+  /** The registry took an instance of ours off the list: `expired`, `released`, `replaced` or `refused`. */
   'instance:unlisted': { endpoint: string; reason: string }
   'identity:renewed': { spiffeId: string; notAfter: number; generation: number }
   'identity:failed': { reason: string; notAfter?: number }
