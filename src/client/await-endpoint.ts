@@ -5,7 +5,7 @@ import type { ErrorCode } from '../core/errors.ts'
 import type { Stack } from '../resilience/stack.ts'
 
 /** A call to a service without endpoints waits this long for one, all such waits of the call together. */
-const LONGEST_WAIT_MS = 3_000
+export const LONGEST_WAIT_MS = 3_000
 /** Between two looks, if a cluster says that it has endpoints and its picker that it has none. */
 const RECHECK_MS = 20
 

@@ -59,11 +59,11 @@ export abstract class ClientAttempt extends Attempt {
   /** What the peer waits for on our side, as a sentence. */
   protected abstract get holdUp(): string
 
-  /** `now`, if it is known. */
-  start(now?: number): void {
+  /** `now`, if it is known. `since`: the call has waited from then on. */
+  start(now?: number, since?: number): void {
     const code = startAttempt(this.call.stack, this, now)
     if (code === undefined) this.launch()
-    else if (code === 'no-endpoints') this.#awaitEndpoint(this.call.stack.clock.now())
+    else if (code === 'no-endpoints') this.#awaitEndpoint(since ?? this.call.stack.clock.now())
     else this.#notStarted(code)
   }
 

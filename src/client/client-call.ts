@@ -7,11 +7,12 @@ import type { Timer } from '../core/clock.ts'
 import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
 import { endCall, hedgeDelay, startCall, startHedge } from '../resilience/execution.ts'
 import { repeat } from '../resilience/repeat.ts'
-import type { Stack } from '../resilience/stack.ts'
+import type { Provisional, Stack } from '../resilience/stack.ts'
 import type { ClientAttempt } from './client-attempt.ts'
 
 export abstract class ClientCall extends Call {
-  readonly stack: Stack
+  /** Set anew once, if the call was made before the policy of its service was known. */
+  stack: Stack
   /** Told how it ended; set before the first attempt. */
   protected resolve!: (answer: unknown) => void
   protected reject!: (error: unknown) => void
@@ -56,7 +57,32 @@ export abstract class ClientCall extends Call {
 
   /** `now`, if it is known. */
   protected startFirst(now?: number): void {
-    this.attempt(this.resolve, this.reject, false).start(now)
+    const { provisional } = this.stack
+    if (provisional === undefined) this.attempt(this.resolve, this.reject, false).start(now)
+    else this.#awaitPolicy(provisional)
+  }
+
+  /** The policy of its service is known, and in force for it as if it always had been. */
+  protected policyArrived({ stack }: Provisional): void {
+    this.stack = stack
+    this.deadlineAt = Math.min(this.deadlineAt, this.startedAt + stack.timeoutMs)
+  }
+
+  #awaitPolicy(provisional: Provisional): void {
+    if (this.cancelled) {
+      this.reject(this.endWith('cancelled', 'cancelled', this.cancelledBy))
+      return
+    }
+    const since = this.stack.clock.now()
+    provisional.await(this, since, (ended) => {
+      if (ended === undefined) {
+        this.policyArrived(provisional)
+        this.attempt(this.resolve, this.reject, false).start(undefined, since)
+      } else {
+        const isOurs = ended === 'cancelled' || ended === 'deadline-exceeded'
+        this.reject(this.endWith(isOurs ? 'cancelled' : 'refused', ended, this.cancelledBy))
+      }
+    })
   }
 
   /** `attempt` runs. If it has not ended in time, another may begin beside it. */

@@ -5,6 +5,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Route } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
+import { isGrpcMethod } from '../core/names.ts'
 import type { Telemetry } from '../core/telemetry.ts'
 import { ServiceCluster } from '../discovery/cluster.ts'
 import type { ServicePolicy } from '../discovery/policy-document.ts'
@@ -17,6 +18,7 @@ import type { EventSink } from '../telemetry/events.ts'
 import type { PeerReading } from '../telemetry/mesh-gauges.ts'
 import { ArrangedBalancer, type Client } from './balancing/arranged.ts'
 import { type BalancerParts, createBalancer } from './balancing/balancer.ts'
+import { FirstPolicy } from './first-policy.ts'
 import { grpcHealth } from './grpc-health.ts'
 import type { GrpcTransport } from './grpc-transport.ts'
 import { HealthChecks } from './health-checks.ts'
@@ -55,6 +57,8 @@ export class Destination implements StackSource {
   #settings: ServiceSettings
   #arranged: ArrangedBalancer
   #stack: Stack
+  /** Of calls made before anything is known; `undefined` from then on. */
+  #first: FirstPolicy | undefined
   #view: ServiceView | undefined
   #panicking = false
 
@@ -93,6 +97,10 @@ export class Destination implements StackSource {
     this.#settings = resolveService()
     this.#arranged = this.#arrange()
     this.cluster = new ServiceCluster(service, () => this.#arranged, parts.clock)
+    this.#first = new FirstPolicy(
+      () => this.#stack,
+      (method) => isGrpcMethod(this.#settings.retry.idempotent, method),
+    )
     this.#stack = this.#compile()
   }
 
@@ -136,15 +144,21 @@ export class Destination implements StackSource {
     return this.#view
   }
 
-  /** The endpoints as they are known now. */
+  /** The endpoints as they are known now. The policy comes first: with the first view, calls that wait for both go on. */
   apply(view: ServiceView): void {
     this.#view = view
+    const first = this.#first
+    if (first !== undefined) {
+      this.#first = undefined
+      this.#stack = this.#compile()
+    }
     const { protocol } = this
     this.cluster.apply(
       view.instances.filter((instance) => instance.protocol === protocol),
       view.intended,
     )
     this.#tellPanic()
+    first?.end(true)
   }
 
   /** The policy as it is in force now. */
@@ -188,6 +202,7 @@ export class Destination implements StackSource {
   }
 
   close(graceMs: number): void {
+    this.#first?.end(false)
     this.#checks.close()
     this.cluster.close(graceMs)
     this.state.close()
@@ -224,6 +239,7 @@ export class Destination implements StackSource {
       balancer: this.#balancer().policy,
       telemetry: this.#parts.telemetry,
       clock: this.#parts.clock,
+      provisional: this.#first,
     })
   }
 }

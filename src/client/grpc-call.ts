@@ -9,7 +9,7 @@ import type { MeshError } from '../core/errors.ts'
 import { NOT_EXECUTED } from '../core/headers.ts'
 import { type Outcome, SUCCESS } from '../core/outcome.ts'
 import { GRPC_STATUS, grpcStatusOf } from '../core/status.ts'
-import type { Stack } from '../resilience/stack.ts'
+import type { Provisional, Stack } from '../resilience/stack.ts'
 import { callError } from './call-error.ts'
 import { ClientCall } from './client-call.ts'
 import { GrpcAttempt } from './grpc-attempt.ts'
@@ -77,6 +77,8 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   #calling = false
   /** What `parent: call` names is a call that will outlive this one. */
   #leaveParent: (() => void) | undefined = undefined
+  /** The caller has said whether it is idempotent. */
+  #saidIdempotent = false
   /** With which status the caller cancelled it. */
   #cancelledWith: { readonly code: number; readonly details: string } | undefined = undefined
 
@@ -98,7 +100,10 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     this.largestMessage = method.largestMessage
     this.#signal = settings?.signal
     if (settings === undefined) return
-    if (settings.idempotent !== undefined) this.idempotent = settings.idempotent
+    if (settings.idempotent !== undefined) {
+      this.idempotent = settings.idempotent
+      this.#saidIdempotent = true
+    }
     if (settings.key !== undefined) this.hashKey = settings.key
     if (settings.once === true) this.once()
   }
@@ -241,6 +246,11 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     status.metadata.remove(NOT_EXECUTED)
     if (outcome.verdict === 'success') return status
     return withCause(status, callError(this, outcome, this.stack.clock.now()))
+  }
+
+  protected override policyArrived(provisional: Provisional): void {
+    super.policyArrived(provisional)
+    if (!this.#saidIdempotent && !this.committed && provisional.isDeclared(this.path)) this.idempotent = true
   }
 
   protected attempt(

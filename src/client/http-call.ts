@@ -5,7 +5,7 @@
 import type { Call, HashKey, Route } from '../core/call.ts'
 import type { MeshError } from '../core/errors.ts'
 import type { Outcome } from '../core/outcome.ts'
-import type { Stack } from '../resilience/stack.ts'
+import type { Provisional, Stack } from '../resilience/stack.ts'
 import { callError } from './call-error.ts'
 import { ClientCall } from './client-call.ts'
 import { hashKeyOf } from './hash-key.ts'
@@ -128,6 +128,11 @@ export class HttpCall<R = unknown> extends ClientCall {
         : callError(this, outcome, this.stack.clock.now())
     this.#failure = { error }
     return error
+  }
+
+  protected override policyArrived(provisional: Provisional): void {
+    super.policyArrived(provisional)
+    if (this.idleMs === Number.POSITIVE_INFINITY) this.idleMs = this.stack.idleMs ?? this.idleMs
   }
 
   protected attempt(

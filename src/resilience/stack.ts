@@ -2,8 +2,10 @@
  * The compiled policies of one service, and the one place that says in which order they stand and why. Compiled once per
  * configuration, immutable, replaced whole; calls in flight keep the stack they began with.
  */
+import type { Call } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Cluster } from '../core/endpoint.ts'
+import type { ErrorCode } from '../core/errors.ts'
 import type { Policy } from '../core/policy.ts'
 import type { Telemetry } from '../core/telemetry.ts'
 import type { LimitListener } from './adaptive-limit.ts'
@@ -18,11 +20,23 @@ import type { ServiceState } from './service-state.ts'
 import type { ServiceSettings } from './settings.ts'
 import type { UsualTime } from './time-given.ts'
 
+/** What a call waits for before it may use a stack. */
+export interface Provisional {
+  /** The one in force. */
+  readonly stack: Stack
+  /** Whether the policy in force calls a gRPC method idempotent. */
+  isDeclared(method: string): boolean
+  /** Calls `proceed` once: without a code when the policy is in force, else with the reason why not. `since`: now. */
+  await(call: Call, since: number, proceed: (ended: ErrorCode | undefined) => void): void
+}
+
 export interface Stack {
-  /** Bound of a whole call, attempts and waits included. */
+  /** Bound of a whole call, attempts and waits included; `Infinity` while the policy is not known. */
   readonly timeoutMs: number
   /** How long a reader of a long answer may take nothing; clients only. */
   readonly idleMs?: number
+  /** The service's policy is not known yet: what stands here are the defaults. @defaultValue it is known */
+  readonly provisional?: Provisional | undefined
   /** Asked once per call, before an endpoint is chosen. */
   readonly service: readonly Policy[]
   /** Asked for every attempt, with its endpoint. */
@@ -50,6 +64,8 @@ export interface ClientParts {
   readonly balancer: Policy | undefined
   readonly telemetry: Telemetry
   readonly clock: Clock
+  /** @defaultValue the settings are those of the service */
+  readonly provisional?: Provisional | undefined
 }
 
 /**
@@ -60,8 +76,9 @@ export function compileStack(parts: ClientParts): Stack {
   const { settings, state } = parts
   state.configure(settings)
   return Object.freeze({
-    timeoutMs: settings.timeoutMs,
-    idleMs: settings.idleTimeoutMs,
+    timeoutMs: parts.provisional === undefined ? settings.timeoutMs : Number.POSITIVE_INFINITY,
+    idleMs: parts.provisional === undefined ? settings.idleTimeoutMs : Number.POSITIVE_INFINITY,
+    provisional: parts.provisional,
     service: present([
       // Outside retry: a call counts once, and while the service is down no attempt costs anything.
       state.circuit,

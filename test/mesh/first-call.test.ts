@@ -1,0 +1,119 @@
+/** The first call of a process to a service: made before anything is known of it, and bound by its policy all the same. */
+import { request } from 'undici'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { currentCall, joinMesh, type Mesh, type MeshError } from '../../src/index.ts'
+import { startTestMesh, type TestMesh } from '../../src/testing/index.ts'
+import { Shop, shopServer } from '../support/shop.ts'
+
+let test: TestMesh
+
+beforeEach(async () => {
+  test = await startTestMesh()
+})
+
+afterEach(async () => {
+  await test.close()
+})
+
+const quick = { backoff: { base: 1, max: 2 } }
+
+/** Each makes the first call of `mesh` to `service`, and says how it ended. */
+const DOORS: Record<string, (mesh: Mesh, service: string) => Promise<unknown>> = {
+  http: async (mesh, service) => (await mesh.http(service).get('/')).status,
+  'http with collapse': async (mesh, service) => (await mesh.http(service, { collapse: true }).get('/')).status,
+  'http with a filter': async (mesh, service) =>
+    (await mesh.http(service, { filters: [(asked, call, next) => next(asked, call)] }).get('/')).status,
+  fetch: async (mesh, service) => (await mesh.fetch(`http://${service}/`)).status,
+  dispatcher: async (mesh, service) =>
+    (await request(`http://${service}.mesh/`, { dispatcher: mesh.dispatcher() })).statusCode,
+}
+
+describe.each(Object.entries(DOORS))('the first call, by %s', (_, call) => {
+  it('ends at the timeout of its policy', async () => {
+    await test.apply([{ service: 'inventory', timeout: '300ms' }])
+    const left: number[] = []
+    await test.serve('inventory', () => {
+      left.push(currentCall()!.remainingMs)
+    })
+    // Either side may be the first to give up.
+    const end = await call(await test.join('checkout'), 'inventory').catch((error: MeshError) => error.code)
+    expect([504, 'deadline-exceeded']).toContain(end)
+    expect(left.length).toBe(1)
+    expect(left[0]).toBeLessThanOrEqual(300)
+  })
+
+  it('has the time that its policy gives, and is tried again as it says', async () => {
+    await test.apply([{ service: 'inventory', timeout: '60s', retry: { ...quick, attempts: 4, statuses: [500] } }])
+    let served = 0
+    await test.serve('inventory', (_req, res) => {
+      served += 1
+      res.writeHead(served < 4 ? 500 : 200).end()
+    })
+    expect(await call(await test.join('checkout'), 'inventory')).toBe(200)
+    expect(served).toBe(4)
+  })
+})
+
+describe('the first call by gRPC', () => {
+  const get = (mesh: Mesh, service: string, options = {}) =>
+    mesh.grpc(Shop, service).promises.take({ sku: 'a' }, options)
+
+  it('ends at the timeout of its policy', async () => {
+    await test.apply([{ service: 'inventory', timeout: '300ms' }])
+    const left: number[] = []
+    await (await test.join('inventory')).serveGrpc(
+      shopServer({ Take: () => void left.push(currentCall()!.remainingMs) }),
+    )
+    await expect(get(await test.join('checkout'), 'inventory')).rejects.toMatchObject({ code: 4 })
+    expect(left.length).toBe(1)
+    expect(left[0]).toBeLessThanOrEqual(300)
+  })
+
+  it('is tried again by the statuses and methods of its policy, unless the call says otherwise', async () => {
+    const retry = { ...quick, attempts: 4, grpcStatuses: ['INTERNAL'], idempotent: ['shop.Inventory/Take'] }
+    await test.apply([{ service: 'inventory', retry }])
+    let served = 0
+    await (await test.join('inventory')).serveGrpc(
+      shopServer({
+        Take: (_call, answer) => {
+          served += 1
+          if (served % 4 === 0) answer(null, { sku: 'a' })
+          else answer({ code: 13, details: 'again' })
+        },
+      }),
+    )
+    expect(await get(await test.join('a'), 'inventory')).toMatchObject({ sku: 'a' })
+    expect(served).toBe(4)
+    for (const options of [{ idempotent: false }, { retry: false }]) {
+      served = 0
+      await expect(get(await test.join('b'), 'inventory', options)).rejects.toMatchObject({ code: 13 })
+      expect(served).toBe(1)
+    }
+  })
+})
+
+describe('a call to a service of which nothing becomes known', () => {
+  it('ends by its own timeout, when it is cancelled, and when the mesh is closed', async () => {
+    const mesh = await joinMesh({
+      service: 'checkout',
+      registry: 'https://127.0.0.1:1',
+      startWithout: true,
+      joinTimeout: 100,
+      stateDir: 'memory',
+      handleSignals: false,
+    })
+    const signal = AbortSignal.abort('enough')
+    const later = new AbortController()
+    const ends = [
+      mesh.http('nobody').get('/', { timeout: '50ms' }),
+      mesh.http('nobody').get('/', { signal }),
+      mesh.fetch('http://nobody/', { signal: later.signal }),
+      mesh.http('nobody').get('/'),
+      mesh.grpc(Shop, 'nobody').promises.get({ sku: 'a' }),
+    ].map((call) => call.then(String, (error: { code?: unknown }) => error.code ?? error))
+    setTimeout(() => later.abort('enough'), 20)
+    expect(await Promise.all(ends.slice(0, 3))).toEqual(['deadline-exceeded', 'cancelled', 'enough'])
+    await mesh.close()
+    expect(await Promise.all(ends.slice(3))).toEqual(['closed', 14])
+  })
+})
