@@ -29,6 +29,8 @@ export interface DoorDependencies {
   readonly events?: EventSink | undefined
   /** Runs a handler inside the span of its call: `CallTelemetry.within`. */
   readonly within?: Within | undefined
+  /** What a handler threw or rejected with. @defaultValue a process warning */
+  readonly onHandlerError?: ((error: unknown, method: string, path: string) => void) | undefined
 }
 
 /** Counts since the start, and what is there now. */
@@ -69,6 +71,7 @@ export abstract class Door<E extends Exchange<E>> implements AcceptorHost, Drain
   authorizer: Authorizer
   /** Replace it to change limits and the default timeout; requests in progress keep theirs. */
   stack: Stack
+  readonly #onHandlerError: DoorDependencies['onHandlerError']
   readonly #drain: Drain
 
   constructor(faults: readonly FaultRule[], dependencies: DoorDependencies) {
@@ -78,6 +81,7 @@ export abstract class Door<E extends Exchange<E>> implements AcceptorHost, Drain
     this.within = dependencies.within
     this.authorizer = dependencies.authorizer
     this.stack = dependencies.stack
+    this.#onHandlerError = dependencies.onHandlerError
     this.deadlines = new DeadlineSweep(this.clock, this.running)
     this.faults = faults
     this.#drain = new Drain(this, this.clock)
@@ -117,6 +121,22 @@ export abstract class Door<E extends Exchange<E>> implements AcceptorHost, Drain
   close(): Promise<DrainReport> {
     this.#drain.hasten()
     return this.#drain.start({ lameDuckMs: 0, graceMs: 0 })
+  }
+
+  /** For an exchange: user code threw, or its promise rejected. */
+  handlerFailed(error: unknown, method: string, path = ''): void {
+    try {
+      if (this.#onHandlerError !== undefined) this.#onHandlerError(error, method, path)
+      else {
+        const what = error instanceof Error ? error.stack : String(error)
+        process.emitWarning(
+          `The handler of ${path === '' ? method : `${method} ${path}`} failed: ${what}`,
+          'InmeshWarning',
+        )
+      }
+    } catch {
+      // A listener that hears of a failure must not cause another.
+    }
   }
 
   /** For an exchange. */

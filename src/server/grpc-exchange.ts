@@ -8,7 +8,6 @@ import type * as grpc from '@grpc/grpc-js'
 import { Attempt } from '../core/attempt.ts'
 import type { Route } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
-import { serving } from '../core/context.ts'
 import type { ErrorCode, MeshError } from '../core/errors.ts'
 import { GRPC_PUSHBACK, NOT_EXECUTED } from '../core/headers.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
@@ -20,10 +19,20 @@ import type { EventSink } from '../telemetry/events.ts'
 import type { Authorizer } from './authorization.ts'
 import type { Connection } from './connection.ts'
 import type { DeadlineSweep, Watched } from './deadline-sweep.ts'
+import type { Answering, HandlerOwner } from './grpc-handler.ts'
 import type { GrpcHead } from './grpc-head.ts'
 import type { GrpcHealth } from './grpc-health.ts'
+import { type Inner, InterceptedCall } from './grpc-inner-call.ts'
 import { respond } from './grpc-response.ts'
-import { InboundCall, type Within } from './inbound-call.ts'
+import {
+  guardHeaders,
+  type HeadersOwner,
+  type PartialStatusObject,
+  sendableStatus,
+  UNKNOWN_ERROR,
+} from './grpc-status.ts'
+import type { Within } from './inbound-call.ts'
+import { runGuarded } from './guarded-emitter.ts'
 import { inboundFault } from './inbound-fault.ts'
 import type { Linked, Running } from './running.ts'
 
@@ -42,21 +51,25 @@ export interface GrpcExchangeHost {
   readonly deadlines: DeadlineSweep
   /** Runs a handler in the span of its call. */
   readonly within: Within | undefined
+  handlerFailed(error: unknown, method: string, path?: string): void
+  /** The application has interceptors: user code runs with everything that comes. */
+  readonly intercepted: boolean
   /** Hands the stream on to grpc-js, which asks for the exchange as its interceptor. */
   pass(exchange: GrpcExchange): void
   exchangeEnded(): void
 }
 
-type Inner = Parameters<grpc.ServerInterceptor>[1]
 type Listener = Parameters<Inner['start']>[0]
-type Status = Parameters<Inner['sendStatus']>[0]
 
 /** After the deadline an answer that nobody takes is cut off. */
 const UNREAD_MS = 5_000
 /** A refusal for want of room; other clients of gRPC that retry wait so long (gRFC A6). */
 const PUSHBACK_MS = '1000'
 
-export class GrpcExchange extends InboundCall implements Watched, Faultable, Inner, Linked<GrpcExchange> {
+export class GrpcExchange
+  extends InterceptedCall
+  implements Watched, Faultable, Inner, HandlerOwner, HeadersOwner, Linked<GrpcExchange>
+{
   readonly stream: ServerHttp2Stream
   readonly headers: IncomingHttpHeaders
   readonly connection: Connection
@@ -68,10 +81,16 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   listed = false
   ahead: GrpcExchange | undefined = undefined
   behind: GrpcExchange | undefined = undefined
-  #inner: Inner | undefined = undefined
   #listener: Listener | undefined = undefined
   /** The handler begins with the metadata, not with the end of the request. */
   #early = false
+  /** How the handler answers: through the interceptors of the application. */
+  #answering: Answering | undefined = undefined
+  /** Messages received, the end of the requests counted. */
+  #received = 0
+  /** Messages that wait for the caller to take them, and those that were taken. */
+  #sending = 0
+  #taken = 0
   /** What the caller has been told, or will be. */
   #status: number | undefined = undefined
   /** The handler has heard that it is over. */
@@ -170,15 +189,21 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
 
   // grpc-js's interceptor: around its own call, which is attached when it has found the handler.
 
+  /** `early`: user code runs before the request has ended. */
   attach(inner: Inner, early: boolean): this {
-    this.#inner = inner
+    this.inner = inner
     this.#early = early
+    guardHeaders(this.stream, this)
     return this
+  }
+
+  attachHandler(answering: Answering): void {
+    this.#answering = answering
   }
 
   start(listener: Listener): void {
     this.#listener = listener
-    this.#inner!.start(this as unknown as Listener)
+    this.inner!.start(this as unknown as Listener)
   }
 
   onReceiveMetadata(metadata: grpc.Metadata): void {
@@ -187,6 +212,7 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   }
 
   onReceiveMessage(message: unknown): void {
+    this.#received += 1
     if (this.#early) this.#inContext(() => this.#listener!.onReceiveMessage(message))
     else this.#listener!.onReceiveMessage(message)
   }
@@ -195,6 +221,7 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   onReceiveHalfClose(): void {
     const { stream } = this
     if (this.#verdict !== undefined || stream.closed || stream.destroyed || stream.aborted) return
+    this.#received += 1
     this.#inContext(() => this.#listener!.onReceiveHalfClose())
   }
 
@@ -209,60 +236,78 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   hear(answered: boolean): void {
     if (this.#told) return
     this.#told = true
-    // Who has answered is told out of habit only.
-    if (answered) this.#listener?.onCancel()
-    else this.#inContext(() => this.#listener?.onCancel())
+    const told = (): void => this.#listener?.onCancel()
+    // A handler that has answered hears it out of habit only.
+    if (answered) runGuarded(this, told)
+    else this.#inContext(told)
   }
 
   sendMetadata(metadata: grpc.Metadata): void {
-    metadata?.remove(NOT_EXECUTED)
-    this.#inner!.sendMetadata(metadata)
+    metadata?.remove?.(NOT_EXECUTED)
+    this.inner!.sendMetadata(metadata)
   }
 
   sendMessage(message: unknown, callback: () => void): void {
-    // After the status that we have sent it would be a reset.
-    if (this.#verdict === undefined) this.#inner!.sendMessage(message, callback)
+    // After a status that was sent it would be a reset.
+    if (this.#verdict !== undefined || this.#status !== undefined) return
+    this.#sending += 1
+    this.inner!.sendMessage(message, () => {
+      this.#sending -= 1
+      this.#taken += 1
+      runGuarded(this, callback)
+    })
   }
 
   /** What is certain here is not certain above: a handler's own status never says that nothing was executed. */
-  sendStatus(status: Status): void {
-    status.metadata?.remove(NOT_EXECUTED)
+  sendStatus(given: PartialStatusObject): void {
     // Ours is the first status after a verdict; every other one is the handler's last word.
     if (this.#verdict === undefined || this.#status !== undefined) this.handled = true
-    this.#status ??= status.code
-    // What a handler threw is not for the caller; grpc-js told it up to 1.14.6.
-    const threw = status.code === GRPC_STATUS.UNKNOWN && status.details.startsWith('Server method handler threw error')
-    this.#inner!.sendStatus(threw ? { ...status, details: 'Unknown error' } : status)
+    if (this.#status !== undefined) return
+    const status = sendableStatus(given)
+    status.metadata?.remove(NOT_EXECUTED)
+    this.#status = status.code
+    this.inner!.sendStatus(status)
   }
 
-  startRead(): void {
-    this.#inner!.startRead()
+  // What goes wrong in user code.
+
+  userCodeFailed(error: unknown): void {
+    this.handled = true
+    // A handler that throws because it was asked to stop does what it should.
+    if (this.cancelled) return
+    this.#host.handlerFailed(error, this.route.method)
+    if (this.#verdict !== undefined || this.#status !== undefined || !this.listed) return
+    const status = { code: GRPC_STATUS.UNKNOWN, details: UNKNOWN_ERROR, metadata: null }
+    try {
+      // Through the interceptors of the application, which may hold it back.
+      this.#answering?.sendStatus(status)
+    } catch {
+      // They failed, too.
+    }
+    if (this.#status === undefined) this.#answer(status)
+    process.nextTick(hear, this)
   }
 
-  getPeer(): string {
-    return this.#inner!.getPeer()
+  headersFailed(error: unknown): void {
+    this.#status = GRPC_STATUS.UNKNOWN
+    this.#host.handlerFailed(error, this.route.method)
   }
 
-  /** grpc-js has not been told of it, so that only one of us watches it. */
-  getDeadline(): Date | number {
-    if (this.deadlineAt === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY
-    return this.clock.wallNow() + this.deadlineAt - this.clock.now()
+  /** A handler that destroys its stream, or ends the loop that does, has no other way to answer. */
+  handlerClosed(pending: PartialStatusObject | undefined): void {
+    if (this.#status !== undefined || this.cancelled || !this.listed) return
+    if (pending !== undefined && pending.code !== GRPC_STATUS.OK) this.sendStatus(pending)
+    else this.userCodeFailed(new Error('The handler destroyed its stream before it had ended.'))
   }
 
-  getHost(): string {
-    return this.#inner!.getHost()
-  }
-
-  getAuthContext(): ReturnType<Inner['getAuthContext']> {
-    return this.#inner!.getAuthContext()
-  }
-
-  getConnectionInfo(): ReturnType<Inner['getConnectionInfo']> {
-    return this.#inner!.getConnectionInfo()
-  }
-
-  getMetricsRecorder(): ReturnType<Inner['getMetricsRecorder']> {
-    return this.#inner!.getMetricsRecorder()
+  #answer(status: { code: number; details: string; metadata: null }): void {
+    if (this.inner === undefined) {
+      this.#respond(status.code, status.details)
+      return
+    }
+    // Not started: grpc-js does not say when it is over.
+    if (this.#listener === undefined) this.#finishWithStream()
+    this.sendStatus(status)
   }
 
   // How it ends.
@@ -307,24 +352,30 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
     const now = this.clock.now()
     this.dueAt = now + UNREAD_MS
     this.#host.deadlines.watch(this, now)
-    if (this.#inner === undefined) this.#respond(status, cause.message)
+    if (this.inner === undefined) this.#respond(status, cause.message)
     else this.sendStatus({ code: status, details: cause.message })
     this.cancel(cause)
     process.nextTick(hear, this)
   }
 
   #pass(): void {
-    this.#host.pass(this)
+    if (this.#host.intercepted) runGuarded(this, () => this.#host.pass(this))
+    else this.#host.pass(this)
     // Answered by grpc-js itself: there is no such method, or it is no call of gRPC.
-    if (this.#inner === undefined) this.#respond(GRPC_STATUS.UNIMPLEMENTED, 'There is no such method.')
+    if (this.inner === undefined && this.#status === undefined)
+      this.#respond(GRPC_STATUS.UNIMPLEMENTED, 'There is no such method.')
   }
 
   /** Answers instead of a handler; it is over when the stream is. */
   #respond(status: number, message: string): void {
     this.#status = status
+    this.#finishWithStream()
+    respond(this.stream, status, message)
+  }
+
+  #finishWithStream(): void {
     if (this.stream.destroyed) this.finish()
     else this.stream.on('close', () => this.finish())
-    respond(this.stream, status, message)
   }
 
   #refuse(status: number, code: ErrorCode, message: string): void {
@@ -337,8 +388,8 @@ export class GrpcExchange extends InboundCall implements Watched, Faultable, Inn
   #inContext(work: () => void): void {
     const { within } = this.#host
     // Only a call that is recorded has a span to be within.
-    if (within === undefined || this.observed === undefined) serving(this, work)
-    else within(this, () => serving(this, work))
+    if (within === undefined || this.observed === undefined) runGuarded(this, work)
+    else within(this, () => runGuarded(this, work))
   }
 
   #suffer({ grpcStatus }: FaultRule): void {

@@ -6,6 +6,7 @@ import type { Http2Server, IncomingHttpHeaders, ServerHttp2Stream, Settings } fr
 import type { Socket } from 'node:net'
 import type * as grpc from '@grpc/grpc-js'
 import type { Route } from '../core/call.ts'
+import { inboundCall } from '../core/context.ts'
 import { LONGEST_TIMEOUT_MS } from '../core/deadline.ts'
 import { MeshError } from '../core/errors.ts'
 import { OptionsError, show } from '../core/fields.ts'
@@ -16,10 +17,12 @@ import { connectionOf } from './connection.ts'
 import { assertIdentity, Door, type DoorDependencies } from './door.ts'
 import { GrpcAcceptor, type GrpcAcceptorHost } from './grpc-acceptor.ts'
 import { GrpcExchange, type GrpcExchangeHost } from './grpc-exchange.ts'
+import { guardHandler, type Handler } from './grpc-handler.ts'
 import { readGrpcHead } from './grpc-head.ts'
 import { GrpcHealth } from './grpc-health.ts'
 import { respond } from './grpc-response.ts'
 import { type GrpcServerOptions, type GrpcServerSettings, resolveGrpcServer } from './grpc-server-options.ts'
+import { runGuarded } from './guarded-emitter.ts'
 
 /** Before it, one malformed message ends the process (GHSA-5375-pq7m-f5r2, GHSA-99f4-grh7-6pcq). */
 const OLDEST_GRPC = '1.14.4'
@@ -31,11 +34,13 @@ const MOST_STREAMS = 1_000
 interface Internals {
   readonly http2Servers: ReadonlyMap<Http2Server, unknown>
   readonly options: Readonly<Record<string, unknown>>
+  /** Of the application; the last is the outermost. */
+  interceptors?: readonly grpc.ServerInterceptor[]
   /** Whether what it makes from now on is counted for channelz. */
   channelzEnabled: boolean
   /** Options of the HTTP/2 servers that it makes. */
   readonly commonServerOptions: { settings?: Settings }
-  readonly handlers: ReadonlyMap<string, { readonly type: 'unary' | 'clientStream' | 'serverStream' | 'bidi' }>
+  readonly handlers: ReadonlyMap<string, Handler>
 }
 
 type StreamListener = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number) => void
@@ -77,6 +82,7 @@ export class GrpcServer extends Door<GrpcExchange> implements GrpcExchangeHost, 
   readonly #routes = new Map<string, Route>()
   readonly #injector: ReturnType<grpc.Server['createConnectionInjector']>
   readonly #passOn: StreamListener
+  readonly #intercepted: boolean
   /** Of this turn of the loop. */
   #begun: Begun[] = []
   /** The one that is being handed to grpc-js right now. */
@@ -87,6 +93,9 @@ export class GrpcServer extends Door<GrpcExchange> implements GrpcExchangeHost, 
     const module = requirePeer<typeof grpc>('@grpc/grpc-js', OLDEST_GRPC, 'serveGrpc')
     assertServer(server, module)
     this.#internals = server as unknown as Internals
+    const interceptors = this.#internals.interceptors ?? []
+    this.#intercepted = interceptors.length > 0
+    if (this.#intercepted) this.#internals.interceptors = [...interceptors, this.#guardStart]
     this.health = new GrpcHealth(server)
     const { injector, http2Server } = this.#adopt(server, module)
     this.#injector = injector
@@ -99,6 +108,10 @@ export class GrpcServer extends Door<GrpcExchange> implements GrpcExchangeHost, 
   }
 
   // What an exchange needs.
+
+  get intercepted(): boolean {
+    return this.#intercepted
+  }
 
   pass(exchange: GrpcExchange): void {
     this.#passing = exchange
@@ -183,7 +196,7 @@ export class GrpcServer extends Door<GrpcExchange> implements GrpcExchangeHost, 
     http2Server: Http2Server
   } {
     const interceptor: grpc.ServerInterceptor = ({ requestStream }, call) =>
-      (this.#passing?.attach(call, requestStream) ?? call) as unknown as grpc.ServerInterceptingCall
+      (this.#passing?.attach(call, requestStream || this.intercepted) ?? call) as unknown as grpc.ServerInterceptingCall
     const credentials = module.experimental.createServerCredentialsWithInterceptors(
       module.ServerCredentials.createInsecure(),
       [interceptor],
@@ -207,12 +220,23 @@ export class GrpcServer extends Door<GrpcExchange> implements GrpcExchangeHost, 
     return { injector, http2Server }
   }
 
+  /** Outside of all others: grpc-js would let what they throw end the process. */
+  readonly #guardStart: grpc.ServerInterceptor = (_method, call) => {
+    const exchange = this.#passing
+    if (exchange !== undefined) {
+      const { start } = call
+      call.start = (listener) => runGuarded(exchange, () => start.call(call, listener))
+    }
+    return call as grpc.ServerInterceptingCall
+  }
+
   /** Paths that nobody serves share one, because they come from strangers. */
   #routeOf(path: string): Route {
     const handler = this.#internals.handlers.get(path)
     const method = handler === undefined ? UNKNOWN_METHOD : path
     let route = this.#routes.get(method)
     if (route === undefined) {
+      if (handler !== undefined) guardHandler(handler, exchangeOf)
       const streaming = handler !== undefined && handler.type !== 'unary'
       route = Object.freeze({ service: this.service, method, protocol: 'grpc', streaming, idempotent: false })
       this.#routes.set(method, route)
@@ -234,6 +258,17 @@ function assertServer(server: grpc.Server, { Server }: typeof grpc): void {
 
 /** As the semantic conventions have it for methods that are not known. */
 const UNKNOWN_METHOD = '_OTHER'
+
+/** The exchange at the end of a chain of interceptors, or that of the running code where a link hides what is behind it. */
+function exchangeOf(call: unknown): GrpcExchange | undefined {
+  let each = call as { readonly nextCall?: unknown } | undefined
+  while (each !== undefined && each !== null) {
+    if (each instanceof GrpcExchange) return each
+    each = each.nextCall as typeof each
+  }
+  const running = inboundCall()
+  return running instanceof GrpcExchange ? running : undefined
+}
 
 function openAll(server: GrpcServer): void {
   server.openAll()

@@ -15,10 +15,7 @@ import {
   type UpgradeListener,
 } from './http-server-options.ts'
 
-export interface HttpServerDependencies extends DoorDependencies {
-  /** What a handler threw or rejected with. @defaultValue a process warning */
-  readonly onHandlerError?: ((error: unknown, method: string, path: string) => void) | undefined
-}
+export type HttpServerDependencies = DoorDependencies
 
 /**
  * Listens, and resolves with the running server.
@@ -49,30 +46,13 @@ export class HttpServer extends Door<HttpExchange> implements ExchangeHost, Http
   readonly maxHeaders: number
   protected readonly acceptor: HttpAcceptor
   readonly #onUpgrade: UpgradeListener | undefined
-  readonly #onHandlerError: HttpServerDependencies['onHandlerError']
 
   constructor(listener: HttpListener, settings: HttpServerSettings, dependencies: HttpServerDependencies) {
     super(settings.faults, dependencies)
     this.listener = listener
     this.maxHeaders = settings.maxHeaders
     this.#onUpgrade = settings.onUpgrade
-    this.#onHandlerError = dependencies.onHandlerError
     this.acceptor = new HttpAcceptor(this, settings, dependencies.identity, dependencies.verifier)
-  }
-
-  // What an exchange needs.
-
-  handlerFailed(error: unknown, method: string, path: string): void {
-    try {
-      if (this.#onHandlerError !== undefined) this.#onHandlerError(error, method, path)
-      else
-        process.emitWarning(
-          `The handler of ${method} ${path} failed: ${error instanceof Error ? error.stack : String(error)}`,
-          'InmeshWarning',
-        )
-    } catch {
-      // Whoever is told of a failure must not cause another.
-    }
   }
 
   // What an acceptor needs.

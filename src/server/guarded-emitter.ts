@@ -1,0 +1,84 @@
+/**
+ * An emitter that belongs to one request: its listeners run in the context of that request, and what they throw or reject with
+ * fails that request instead of the process.
+ */
+import { captureRejectionSymbol, EventEmitter } from 'node:events'
+import type { Call } from '../core/call.ts'
+import { inboundCall, serving } from '../core/context.ts'
+
+/** The request that an emitter belongs to. */
+export interface Owner extends Call {
+  /** A listener or callback threw, or its promise rejected. */
+  userCodeFailed(error: unknown): void
+}
+
+const OWNER = Symbol('inmesh.owner')
+
+interface Guarded extends EventEmitter {
+  [OWNER]?: Owner | undefined
+}
+
+/** Node's own mark of emitters whose listeners may be async functions; only constructors set it. */
+const CAPTURES = Object.getOwnPropertySymbols(new EventEmitter({ captureRejections: true })).find(
+  (symbol) => symbol.description === 'kCapture',
+)
+
+/**
+ * Makes `emitter` ready for an owner. Own properties, because frameworks replace the prototype; early, because an object that
+ * gets properties late has another shape.
+ */
+export function prepareGuard(emitter: EventEmitter): void {
+  const guarded = emitter as Guarded & Record<symbol, unknown>
+  guarded[OWNER] = undefined
+  guarded.emit = emitGuarded
+  guarded[captureRejectionSymbol] = rejected
+  if (CAPTURES !== undefined) guarded[CAPTURES] = true
+}
+
+/** From now on the listeners of `emitter` run for `owner`. The emitter was prepared. */
+export function own(emitter: EventEmitter, owner: Owner): void {
+  ;(emitter as Guarded)[OWNER] = owner
+}
+
+/** Prepares and owns at once. */
+export function guard(emitter: EventEmitter, owner: Owner): void {
+  prepareGuard(emitter)
+  own(emitter, owner)
+}
+
+/** `callback` as part of serving `owner`; what it throws fails the request. */
+export function guardedCallback<A extends unknown[]>(owner: Owner, callback: (...given: A) => unknown) {
+  return (...given: A): void => runGuarded(owner, () => callback(...given))
+}
+
+/** Runs user code in the context of `owner`. */
+export function runGuarded(owner: Owner, work: () => unknown): void {
+  try {
+    const returned = inboundCall() === owner ? work() : serving(owner, work)
+    if (typeof (returned as PromiseLike<unknown> | undefined)?.then === 'function') {
+      ;(returned as PromiseLike<unknown>).then(undefined, (error: unknown) => owner.userCodeFailed(error))
+    }
+  } catch (error) {
+    owner.userCodeFailed(error)
+  }
+}
+
+function emitGuarded(this: Guarded, name: string | symbol, ...given: unknown[]): boolean {
+  const owner = this[OWNER]
+  // The prototype's, not our own property: whatever a framework put there is called.
+  const { emit } = Object.getPrototypeOf(this) as EventEmitter
+  if (owner === undefined || (name !== 'error' && this.listenerCount(name) === 0)) {
+    return emit.call(this, name, ...given)
+  }
+  try {
+    if (inboundCall() === owner) return emit.call(this, name, ...given)
+    return serving(owner, () => emit.call(this, name, ...given))
+  } catch (error) {
+    owner.userCodeFailed(error)
+    return true
+  }
+}
+
+function rejected(this: Guarded, error: unknown): void {
+  this[OWNER]?.userCodeFailed(error)
+}
