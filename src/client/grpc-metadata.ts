@@ -6,7 +6,7 @@ import type * as http2 from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
 import { formatBaggage } from '../core/baggage.ts'
 import { formatGrpcTimeout } from '../core/deadline.ts'
-import { FORGED_IDENTITY, GRPC_PREVIOUS_ATTEMPTS, GRPC_TIMEOUT, PREFIX } from '../core/headers.ts'
+import { claimsIdentity, GRPC_PREVIOUS_ATTEMPTS, GRPC_TIMEOUT, PREFIX } from '../core/headers.ts'
 import { formatTraceparent } from '../core/trace-context.ts'
 import type { GrpcAttempt } from './grpc-attempt.ts'
 import { mark } from './grpc-stream.ts'
@@ -80,5 +80,5 @@ const PRINTABLE = /^[ -~]*$/
 /** Takes out what only neighbours in the mesh may say to each other. */
 function removeOurs(metadata: grpc.Metadata, given: grpc.Metadata): void {
   const entries = given.getMap()
-  for (const key in entries) if (key.startsWith(PREFIX) || FORGED_IDENTITY.includes(key)) metadata.remove(key)
+  for (const key in entries) if (key.startsWith(PREFIX) || claimsIdentity(key)) metadata.remove(key)
 }

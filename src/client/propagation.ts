@@ -8,7 +8,7 @@ import type { Attempt } from '../core/attempt.ts'
 import { formatBaggage } from '../core/baggage.ts'
 import { formatTimeoutHeader } from '../core/deadline.ts'
 import { OptionsError, show } from '../core/fields.ts'
-import { FORGED_IDENTITY, PREFIX, PREVIOUS_ATTEMPTS, TIMEOUT } from '../core/headers.ts'
+import { claimsIdentity, PREFIX, PREVIOUS_ATTEMPTS, TIMEOUT } from '../core/headers.ts'
 import { formatTraceparent } from '../core/trace-context.ts'
 
 /** Headers as users give them: a `Headers`, pairs, or an object. */
@@ -27,7 +27,6 @@ const NEVER_SENT = new Set([
   'te',
   'trailer',
   'expect',
-  ...FORGED_IDENTITY,
 ])
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 /** Anything else splits or truncates a message (RFC 9110, 5.5). */
@@ -44,7 +43,7 @@ function lowerName(name: string): string {
     throw new OptionsError('request', [{ path: ['headers'], message: `${show(name)} is no valid header name` }])
   }
   let lower = name.toLowerCase()
-  if (NEVER_SENT.has(lower) || lower.startsWith(PREFIX)) lower = ''
+  if (NEVER_SENT.has(lower) || lower.startsWith(PREFIX) || claimsIdentity(lower)) lower = ''
   if (known.size < MOST_KNOWN) known.set(name, lower)
   return lower
 }

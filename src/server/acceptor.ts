@@ -32,6 +32,9 @@ export interface AcceptorSettings {
 /** A TLS server of any kind: node:https has one, and so has node:tls. */
 export type SecureServer = NetServer & { setSecureContext(options: object): void }
 
+/** TCP's own question whether a peer that is silent is still there: after 15 s, where the system's default is two hours. */
+export const SOCKET_OPTIONS = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 } as const
+
 /** Connections that do not end by themselves at the end of a drain are destroyed after so long. */
 const CLOSE_MS = 500
 /** A connection is asked to leave when so much of its caller's certificate is left, so that it never expires in use. */
@@ -188,9 +191,8 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
     const plain = this.#plain!
     const tls = (socket: Socket): boolean => secure.emit('connection', socket)
     const text = (socket: Socket): boolean => plain.emit('connection', socket)
-    const server = createNetServer(
-      { allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: false },
-      (socket) => splitByFirstByte(socket, this.host.clock, this.settings.headersTimeout, tls, text),
+    const server = createNetServer({ allowHalfOpen: true, pauseOnConnect: false, ...SOCKET_OPTIONS }, (socket) =>
+      splitByFirstByte(socket, this.host.clock, this.settings.headersTimeout, tls, text),
     )
     // They watch for slow connections from when they hear this on, and they never listen themselves.
     server.on('listening', () => {
@@ -203,6 +205,8 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
   #track(socket: Socket): void {
     this.accepted += 1
     this.#sockets.add(socket)
+    // From here to its close: node:http takes its own listener away when it hands a socket over.
+    socket.on('error', ignore)
     socket.once('close', () => this.#sockets.delete(socket))
   }
 
@@ -221,6 +225,7 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
 
   #admitConnection(connection: Connection): void {
     this.connections.add(connection)
+    connection.socket.on('error', ignore)
     connection.socket.once('close', () => {
       this.connections.delete(connection)
       this.lost(connection)
@@ -245,3 +250,5 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
     }
   }
 }
+
+function ignore(): void {}

@@ -2,6 +2,7 @@
  * What a server keeps about one connection: who is on the other side, judged once, and from when on answers ask to leave.
  * It hangs on the socket itself, where a request finds it for the price of one property.
  */
+import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { CallerIdentity } from './inbound-call.ts'
 
@@ -22,6 +23,12 @@ export class Connection {
   guard: { readonly flooded: boolean } | undefined = undefined
   /** Requests in progress; more than one if the client pipelines. */
   inFlight = 0
+  /** An answer said that it is the last: nothing that follows is served (RFC 9112, 9.6). */
+  closing = false
+  /** HTTP/1.1: the newest response that may still be on its way. */
+  last: ServerResponse | undefined = undefined
+  /** HTTP/1.1: whether the application listens for upgrades now. */
+  upgrades: (() => boolean) | undefined = undefined
 
   constructor(socket: Socket, caller: CallerIdentity | undefined, expiresAt: number, retireAt: number) {
     this.socket = socket

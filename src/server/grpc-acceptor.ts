@@ -10,7 +10,7 @@ import { createServer, type Server as NetServer, type Socket } from 'node:net'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls'
 import type { Timer } from '../core/clock.ts'
 import { guardSession } from '../core/http2-flood-guard.ts'
-import { Acceptor, type AcceptorHost } from './acceptor.ts'
+import { Acceptor, type AcceptorHost, SOCKET_OPTIONS } from './acceptor.ts'
 import { type Connection, connectionOf, mark } from './connection.ts'
 import type { GrpcServerSettings } from './grpc-server-options.ts'
 
@@ -80,7 +80,7 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
   }
 
   protected createSecure(tls: object): TlsServer {
-    const server = createTlsServer({ ...tls, noDelay: true, keepAlive: true } as object)
+    const server = createTlsServer({ ...tls, ...SOCKET_OPTIONS } as object)
     server.on('secureConnection', (socket) => {
       // Node would answer it as HTTP/1.0 and keep it.
       if (socket.alpnProtocol !== 'h2' && !socket.destroyed) {
@@ -93,14 +93,12 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
   }
 
   protected createPlain(): NetServer {
-    const server = createServer({ noDelay: true, keepAlive: true })
+    const server = createServer(SOCKET_OPTIONS)
     server.on('connection', (socket) => this.#inject(socket))
     return server
   }
 
-  protected admitted(connection: Connection): void {
-    connection.socket.on('error', () => {})
-  }
+  protected admitted(): void {}
 
   protected lost(connection: Connection): void {
     this.#sessions.delete(connection)

@@ -31,8 +31,8 @@ import {
   sendableStatus,
   UNKNOWN_ERROR,
 } from './grpc-status.ts'
-import type { Within } from './inbound-call.ts'
 import { runGuarded } from './guarded-emitter.ts'
+import type { Within } from './inbound-call.ts'
 import { inboundFault } from './inbound-fault.ts'
 import type { Linked, Running } from './running.ts'
 

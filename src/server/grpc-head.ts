@@ -5,7 +5,7 @@
 import type { IncomingHttpHeaders } from 'node:http2'
 import { parseBaggage } from '../core/baggage.ts'
 import { parseGrpcTimeout } from '../core/deadline.ts'
-import { FORGED_IDENTITY, GRPC_PREVIOUS_ATTEMPTS, GRPC_TIMEOUT, PREFIX } from '../core/headers.ts'
+import { claimsIdentity, GRPC_PREVIOUS_ATTEMPTS, GRPC_TIMEOUT, PREFIX } from '../core/headers.ts'
 import { parseTraceparent, type TraceContext } from '../core/trace-context.ts'
 
 export interface GrpcHead {
@@ -23,11 +23,7 @@ export function readGrpcHead(headers: IncomingHttpHeaders, raw: readonly string[
   if (timeoutMs !== undefined) delete headers[GRPC_TIMEOUT]
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i]!
-    // 'i' of our prefix, 'x' of all that is forged.
-    const code = name.charCodeAt(0)
-    if ((code === 0x69 && name.startsWith(PREFIX)) || (code === 0x78 && FORGED_IDENTITY.includes(name))) {
-      delete headers[name]
-    }
+    if ((name.charCodeAt(0) === 0x69 && name.startsWith(PREFIX)) || claimsIdentity(name)) delete headers[name]
   }
   // What grpc-js would check, copy and then take out of the metadata itself.
   for (let i = 0; i < OF_THE_TRANSPORT.length; i++) delete headers[OF_THE_TRANSPORT[i]!]

@@ -6,16 +6,19 @@ import { createServer, type IncomingMessage, type Server as PlainServer, type Se
 import { createServer as createTlsServer, type Server as SecureHttpServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import { NOT_EXECUTED } from '../core/headers.ts'
-import { Acceptor, type AcceptorHost } from './acceptor.ts'
+import { Acceptor, type AcceptorHost, SOCKET_OPTIONS } from './acceptor.ts'
 import { type Connection, connectionOf } from './connection.ts'
+import type { Expectation } from './http-exchange.ts'
 import { WatchedResponse } from './http-response.ts'
 import type { HttpServerSettings } from './http-server-options.ts'
 import { InboundMessage } from './inbound.ts'
 
 /** What the acceptor works with and for. */
 export interface HttpAcceptorHost extends AcceptorHost {
-  serve(connection: Connection, request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void
+  serve(connection: Connection, request: IncomingMessage, response: ServerResponse, expectation: Expectation): void
   upgrade(connection: Connection, request: IncomingMessage, head: Buffer): void
+  /** Whether the application listens for upgrades now. */
+  upgrades(): boolean
   /** It has closed while requests of it were in progress. */
   connectionLost(connection: Connection): void
 }
@@ -52,7 +55,9 @@ export class HttpAcceptor extends Acceptor<HttpAcceptorHost, HttpServerSettings>
     return server
   }
 
-  protected admitted(): void {}
+  protected admitted(connection: Connection): void {
+    connection.upgrades = this.host.upgrades
+  }
 
   protected lost(connection: Connection): void {
     // Pipelined requests that had no turn to answer are told by nobody else.
@@ -73,21 +78,22 @@ export class HttpAcceptor extends Acceptor<HttpAcceptorHost, HttpServerSettings>
       requestTimeout,
       keepAliveTimeout,
       connectionsCheckingInterval: CHECK_INTERVAL_MS,
-      noDelay: true,
-      keepAlive: true,
+      // A request without Host is refused by us, so that nothing behind it is served.
+      requireHostHeader: false,
+      ...SOCKET_OPTIONS,
     }
   }
 
   #attend(server: PlainServer | SecureHttpServer): void {
     // Node would drop silently what exceeds its own limit; ours is answered.
     server.maxHeadersCount = 0
-    server.on('request', (request: IncomingMessage, response: ServerResponse) => this.#pass(request, response, false))
-    server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
-      this.#pass(request, response, true),
-    )
+    const pass = (expectation: Expectation) => (request: IncomingMessage, response: ServerResponse) =>
+      this.#pass(request, response, expectation)
+    server.on('request', pass('none'))
+    server.on('checkContinue', pass('checkContinue'))
+    server.on('checkExpectation', pass('checkExpectation'))
     server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => this.#answerGarbage(error, socket))
-    // Without a listener, node:http serves an upgrade as the ordinary request that it also is.
-    if (this.settings.onUpgrade === undefined) return
+    // What is no upgrade for the application, the message itself has taken back (`InboundMessage`).
     server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       const connection = connectionOf(socket)
       if (connection === undefined) socket.destroy()
@@ -95,11 +101,14 @@ export class HttpAcceptor extends Acceptor<HttpAcceptorHost, HttpServerSettings>
     })
   }
 
-  #pass(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+  #pass(request: IncomingMessage, response: ServerResponse, expectation: Expectation): void {
     const connection = connectionOf(request.socket)
-    // Nobody has judged a connection that we do not know.
+    // A connection that was not judged.
     if (connection === undefined) request.socket.destroy()
-    else this.host.serve(connection, request, response, expectsContinue)
+    else if (!connection.closing) {
+      connection.last = response
+      this.host.serve(connection, request, response, expectation)
+    }
   }
 
   /** What the parser could not read, or what did not come in time. */
@@ -107,7 +116,13 @@ export class HttpAcceptor extends Acceptor<HttpAcceptorHost, HttpServerSettings>
     const connection = connectionOf(socket)
     // A broken handshake, which node:https reports here too.
     if (connection === undefined) return
-    if (error.code === 'ECONNRESET' || !socket.writable || connection.inFlight > 0) {
+    const { last } = connection
+    if (connection.closing && connection.inFlight === 0) {
+      // The last answer is on its way.
+      connection.socket.destroySoon()
+      return
+    }
+    if (error.code === 'ECONNRESET' || !socket.writable || connection.inFlight > 0 || last?.destroyed === false) {
       socket.destroy()
       return
     }

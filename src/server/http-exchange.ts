@@ -18,7 +18,8 @@ import type { EventSink } from '../telemetry/events.ts'
 import type { Authorizer } from './authorization.ts'
 import type { Connection } from './connection.ts'
 import type { DeadlineSweep, Watched } from './deadline-sweep.ts'
-import type { HttpListener } from './http-handler.ts'
+import { guard, own } from './guarded-emitter.ts'
+import type { Application } from './http-handler.ts'
 import { type ResponseWatcher, refuse, silence, watchResponse } from './http-response.ts'
 import { readContext } from './inbound.ts'
 import { InboundCall, type Within } from './inbound-call.ts'
@@ -30,7 +31,7 @@ import type { Linked, Running } from './running.ts'
 export interface ExchangeHost {
   readonly service: string
   readonly clock: Clock
-  readonly listener: HttpListener
+  readonly application: Application
   readonly maxHeaders: number
   readonly events: EventSink
   /** Both may be replaced while serving. */
@@ -42,7 +43,7 @@ export interface ExchangeHost {
   readonly deadlines: DeadlineSweep
   /** Runs a handler in the span of its call. */
   readonly within: Within | undefined
-  handlerFailed(error: unknown, method: string, path: string): void
+  handlerFailed(error: unknown, method: string, path?: string): void
   exchangeEnded(): void
 }
 
@@ -63,17 +64,20 @@ function routeOf(service: string, method: string): Route {
   return route
 }
 
-/** Serves one request. `expectsContinue`: the client waits to be told to send the body. */
+/** What a client waits for before it sends the body: `100-continue`, or something that only the application may know. */
+export type Expectation = 'none' | 'checkContinue' | 'checkExpectation'
+
+/** Serves one request. */
 export function serveExchange(
   host: ExchangeHost,
   connection: Connection,
   request: IncomingMessage,
   response: ServerResponse,
-  expectsContinue: boolean,
+  expectation: Expectation,
 ): void {
   // Requests of one packet are read in one turn, whose context is that of the first by now.
-  if (connection.inFlight > 0) outsideCalls(() => serve(host, connection, request, response, expectsContinue))
-  else serve(host, connection, request, response, expectsContinue)
+  if (connection.inFlight > 0) outsideCalls(() => serve(host, connection, request, response, expectation))
+  else serve(host, connection, request, response, expectation)
 }
 
 function serve(
@@ -81,14 +85,13 @@ function serve(
   connection: Connection,
   request: IncomingMessage,
   response: ServerResponse,
-  expectsContinue: boolean,
+  expectation: Expectation,
 ): void {
   const head = readHead(host.maxHeaders, host.events, request, response)
   if (head === undefined) return
   const exchange = new HttpExchange(host, connection, request, response, head)
   if (!exchange.admit(head.path)) return
-  if (expectsContinue) response.writeContinue()
-  exchange.run()
+  exchange.run(expectation)
 }
 
 /** Judges a request to upgrade: a running exchange, or `undefined` after it has been answered. */
@@ -123,6 +126,9 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   #sentBytes = 0
   /** The handler has returned a promise. */
   #promised = false
+  #expectation: Expectation = 'none'
+  /** What had been written on the connection when the application took it over. */
+  #upgradedAt = 0
 
   constructor(
     host: ExchangeHost,
@@ -193,8 +199,10 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   }
 
   /** Runs the handler, or the fault that was drawn for this request. */
-  run(): void {
+  run(expectation: Expectation): void {
     watchResponse(this.response, this)
+    own(this.request, this)
+    this.#expectation = expectation
     this.#host.deadlines.watch(this, this.startedAt)
     const fault = inboundFault(this, this.#host, this.#stack.faults, 'status')
     if (fault === undefined) this.#handle()
@@ -218,22 +226,38 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
 
   #handle(): void {
     const { request, response } = this
-    const { listener, within } = this.#host
+    const { within } = this.#host
+    const { listener, kept } = this.#host.application
+    this.#runUserCode(() => {
+      const work = (): unknown => {
+        if (this.#expectation === 'none') return listener(request, response)
+        const asked = kept?.expecting(this.#expectation, request, response)
+        if (asked !== undefined) return asked
+        if (this.#expectation === 'checkContinue') {
+          response.writeContinue()
+          return listener(request, response)
+        }
+        refuse(request, response, { status: 417, code: 'protocol-error', message: 'Expect is not 100-continue.' })
+        return undefined
+      }
+      return within === undefined ? servingFromHere(this, work) : within(this, () => servingFromHere(this, work))
+    })
+  }
+
+  #runUserCode(work: () => unknown): void {
     try {
-      const work = (): unknown => listener(request, response)
-      const returned =
-        within === undefined ? servingFromHere(this, work) : within(this, () => servingFromHere(this, work))
+      const returned = work()
       if (typeof (returned as PromiseLike<unknown> | undefined)?.then === 'function') {
         this.#promised = true
         ;(returned as PromiseLike<unknown>).then(
           () => {
             this.handled = true
           },
-          (error: unknown) => this.#failed(error),
+          (error: unknown) => this.userCodeFailed(error),
         )
       }
     } catch (error) {
-      this.#failed(error)
+      this.userCodeFailed(error)
     }
   }
 
@@ -248,16 +272,16 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   }
 
   /** Runs an upgrade: no deadline, and it lasts as long as its connection. */
-  runUpgrade(work: () => void): void {
+  runUpgrade(work: () => unknown): void {
+    const { socket } = this.connection
     this.deadlineAt = Number.POSITIVE_INFINITY
     this.dueAt = Number.POSITIVE_INFINITY
-    this.connection.socket.once('close', () => this.finish())
+    socket.once('close', () => this.finish())
     this.#attempt.status = 101
-    try {
-      servingFromHere(this, work)
-    } catch (error) {
-      this.#failed(error)
-    }
+    this.#upgradedAt = socket.bytesWritten
+    own(this.request, this)
+    guard(socket, this)
+    this.#runUserCode(() => servingFromHere(this, work))
   }
 
   /** The response is over, well or not. */
@@ -265,6 +289,7 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
     if (!this.#host.running.delete(this)) return
     this.connection.inFlight -= 1
     const { response } = this
+    if (this.connection.last === response) this.connection.last = undefined
     const upgraded = this.#attempt.status === 101
     let ended = this.#verdict
     if (ended === undefined && (response.writableFinished || upgraded)) {
@@ -331,17 +356,22 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
     this.cancel(cause)
   }
 
-  #failed(error: unknown): void {
+  userCodeFailed(error: unknown): void {
     this.handled = true
     const { request, response } = this
-    // A handler that throws because we told it to stop is doing what it should.
+    const { socket } = this.connection
+    // A handler that throws because it was asked to stop does what it should.
     if (this.cancelled) return
     const path = (request.url ?? '').split('?', 1)[0]!
     this.#host.handlerFailed(error, this.route.method, path)
-    if (this.#verdict !== undefined || response.writableEnded) return
+    if (this.#verdict !== undefined || response.writableEnded || !this.listed) return
     if (response.headersSent || this.#attempt.status === 101) {
       this.#verdict = outcome('failure', 'server-error', error)
-      this.connection.socket.destroy()
+      if (response.headersSent || socket.bytesWritten > this.#upgradedAt) socket.destroy()
+      else {
+        socket.write(UPGRADE_FAILED)
+        socket.destroySoon()
+      }
       return
     }
     this.#verdict = outcome('failure', 'server-error', error, 500)
@@ -358,6 +388,8 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
     endCall(this.#stack, this, outcome(notExecuted ? 'refused' : 'failure', code, undefined, status))
   }
 }
+
+const UPGRADE_FAILED = 'HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
 
 /** A reader that has taken less than this since the last look, while there was more for it, is cut off. */
 const SLOWEST_READER_BYTES = 1_024

@@ -5,7 +5,8 @@
 import { type IncomingMessage, type OutgoingHttpHeader, type OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { ErrorCode } from '../core/errors.ts'
 import { NOT_EXECUTED } from '../core/headers.ts'
-import type { Connection } from './connection.ts'
+import { type Connection, connectionOf } from './connection.ts'
+import { guardedCallback, type Owner, own, prepareGuard } from './guarded-emitter.ts'
 
 /** After an answer that did not wait for the request's body, the rest of it is read for so long, so that the answer arrives. */
 const LINGER_MS = 5_000
@@ -18,7 +19,7 @@ type WriteHead = (this: ServerResponse, status: number, reason?: string | Header
 const WATCHER = Symbol('inmesh.response')
 
 /** Whose response it is. */
-export interface ResponseWatcher {
+export interface ResponseWatcher extends Owner {
   readonly connection: Connection
   now(): number
   /** The response is over, well or not. */
@@ -28,6 +29,8 @@ export interface ResponseWatcher {
 interface Watched {
   [WATCHER]?: ResponseWatcher | undefined
   writeHead: WriteHead
+  write: (...given: unknown[]) => boolean
+  end: (...given: unknown[]) => ServerResponse
 }
 
 /**
@@ -39,7 +42,10 @@ export class WatchedResponse extends ServerResponse {
 
   constructor(...given: ConstructorParameters<typeof ServerResponse>) {
     super(...given)
+    prepareGuard(this)
     ;(this as unknown as Watched).writeHead = writeWatchedHead
+    ;(this as unknown as Watched).write = writeWatched
+    ;(this as unknown as Watched).end = endWatched
   }
 }
 
@@ -47,10 +53,29 @@ export class WatchedResponse extends ServerResponse {
 export function watchResponse(response: ServerResponse, watcher: ResponseWatcher): void {
   ;(response as unknown as Watched)[WATCHER] = watcher
   response.on('close', onClose)
+  own(response, watcher)
 }
 
 function onClose(this: ServerResponse): void {
   ;(this as unknown as Watched)[WATCHER]!.finish()
+}
+
+function writeWatched(this: ServerResponse, ...given: unknown[]): boolean {
+  guardLast(this, given)
+  return (Object.getPrototypeOf(this) as Watched).write.apply(this, given)
+}
+
+function endWatched(this: ServerResponse, ...given: unknown[]): ServerResponse {
+  guardLast(this, given)
+  return (Object.getPrototypeOf(this) as Watched).end.apply(this, given)
+}
+
+/** The callback of a write is user code, too. */
+function guardLast(response: ServerResponse, given: unknown[]): void {
+  const last = given.length - 1
+  if (typeof given[last] !== 'function') return
+  const watcher = (response as unknown as Watched)[WATCHER]
+  if (watcher !== undefined) given[last] = guardedCallback(watcher, given[last] as () => void)
 }
 
 function writeWatchedHead(
@@ -69,9 +94,10 @@ function writeWatchedHead(
   }
   // The prototype's, not our own property: whatever else is there to wrap it is called.
   const inherited = (Object.getPrototypeOf(this) as Watched).writeHead
-  return typeof reason === 'string'
-    ? inherited.call(this, status, reason, without(headers, retire))
-    : inherited.call(this, status, without(reason ?? headers, retire))
+  if (typeof reason === 'string') inherited.call(this, status, reason, without(headers, retire))
+  else inherited.call(this, status, without(reason ?? headers, retire))
+  if ((this as { _last?: boolean })._last === true && watcher !== undefined) watcher.connection.closing = true
+  return this
 }
 
 function without(headers: Headers, connection: boolean): Headers {
@@ -120,7 +146,11 @@ export function refuse(request: IncomingMessage, response: ServerResponse, refus
   const headers = ['content-type', 'application/json', 'content-length', String(Buffer.byteLength(body))]
   if (refusal.notExecuted === true) headers.push(NOT_EXECUTED, code)
   if (refusal.retryAfter === true) headers.push('retry-after', RETRY_AFTER_S)
-  if (refusal.close === true) response.shouldKeepAlive = false
+  if (refusal.close === true) {
+    response.shouldKeepAlive = false
+    const connection = connectionOf(request.socket)
+    if (connection !== undefined) connection.closing = true
+  }
   ServerResponse.prototype.writeHead.call(response, status, headers)
   ServerResponse.prototype.end.call(response, body, 'utf8')
   linger(request)

@@ -25,7 +25,7 @@ import { FAULTS_FIELD, type FaultRuleOptions } from '../resilience/fault-injecti
 export type ServerMode = 'strict' | 'permissive' | 'plaintext'
 
 /** Called for an authorized upgrade (WebSocket). The socket is the application's from then on; a drain destroys it at its end. */
-export type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => void
+export type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => unknown
 
 export interface HttpServerOptions {
   /** 0: any free port. @defaultValue 0 */

@@ -2,18 +2,22 @@
  * The HTTP server door: any request handler behind mutual TLS, authorization, deadlines and limits, with certificates that rotate
  * under traffic and a drain that loses nothing. HTTP/1.1; connections are in `http-acceptor.ts`, one request in `http-exchange.ts`.
  */
-import { type IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Timer } from '../core/clock.ts'
+import { outsideCalls } from '../core/context.ts'
+import { OptionsError } from '../core/fields.ts'
 import type { Connection } from './connection.ts'
 import { assertIdentity, Door, type DoorDependencies } from './door.ts'
 import { HttpAcceptor, type HttpAcceptorHost } from './http-acceptor.ts'
-import { admitUpgrade, type ExchangeHost, type HttpExchange, serveExchange } from './http-exchange.ts'
-import { type HttpHandler, type HttpListener, listenerOf } from './http-handler.ts'
+import { type ExchangeHost, type Expectation, type HttpExchange, serveExchange } from './http-exchange.ts'
+import { type Application, applicationOf, type HttpHandler } from './http-handler.ts'
 import {
   type HttpServerOptions,
   type HttpServerSettings,
   resolveHttpServer,
   type UpgradeListener,
 } from './http-server-options.ts'
+import { serveUpgrade } from './http-upgrade.ts'
 
 export type HttpServerDependencies = DoorDependencies
 
@@ -28,28 +32,33 @@ export type HttpServerDependencies = DoorDependencies
  * ```
  */
 export async function serveHttp(
-  handler: HttpHandler,
+  handler: HttpHandler | Application,
   options: HttpServerOptions,
   dependencies: HttpServerDependencies,
 ): Promise<HttpServer> {
   const settings = resolveHttpServer(options)
   assertIdentity(settings.mode, dependencies)
-  const listener = await listenerOf(handler)
-  const server = new HttpServer(listener, settings, dependencies)
+  const application = await applicationOf(handler)
+  if (settings.onUpgrade !== undefined && application.kept?.upgrades === true) {
+    const message = "is not taken, because the server has listeners for 'upgrade' of its own; use one of both"
+    throw new OptionsError('serve', [{ path: ['onUpgrade'], message }])
+  }
+  const server = new HttpServer(application, settings, dependencies)
   await server.listen()
+  server.listening()
   return server
 }
 
 /** A listening server; made by {@link serveHttp}. */
 export class HttpServer extends Door<HttpExchange> implements ExchangeHost, HttpAcceptorHost {
-  readonly listener: HttpListener
+  readonly application: Application
   readonly maxHeaders: number
   protected readonly acceptor: HttpAcceptor
   readonly #onUpgrade: UpgradeListener | undefined
 
-  constructor(listener: HttpListener, settings: HttpServerSettings, dependencies: HttpServerDependencies) {
+  constructor(application: Application, settings: HttpServerSettings, dependencies: HttpServerDependencies) {
     super(settings.faults, dependencies)
-    this.listener = listener
+    this.application = application
     this.maxHeaders = settings.maxHeaders
     this.#onUpgrade = settings.onUpgrade
     this.acceptor = new HttpAcceptor(this, settings, dependencies.identity, dependencies.verifier)
@@ -58,23 +67,18 @@ export class HttpServer extends Door<HttpExchange> implements ExchangeHost, Http
   // What an acceptor needs.
 
   /** For the acceptor and the drain. */
-  serve(connection: Connection, request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
-    serveExchange(this, connection, request, response, expectsContinue)
+  serve(connection: Connection, request: IncomingMessage, response: ServerResponse, expectation: Expectation): void {
+    serveExchange(this, connection, request, response, expectation)
   }
+
+  /** For the acceptor: whether the application listens for upgrades now. */
+  readonly upgrades = (): boolean => this.#onUpgrade !== undefined || this.application.kept?.upgrades === true
 
   /** For the acceptor and the drain. */
   upgrade(connection: Connection, request: IncomingMessage, head: Buffer): void {
-    const { socket } = connection
-    const response = new ServerResponse(request)
-    response.assignSocket(socket)
-    response.shouldKeepAlive = false
-    const exchange = admitUpgrade(this, connection, request, response)
-    if (exchange === undefined) {
-      socket.destroySoon()
-      return
-    }
-    response.detachSocket(socket)
-    exchange.runUpgrade(() => this.#onUpgrade!(request, socket, head))
+    const upgrade = this.#onUpgrade ?? this.application.kept?.upgrade
+    if (upgrade === undefined) connection.socket.destroy()
+    else serveUpgrade(this, connection, request, head, upgrade)
   }
 
   /** For the acceptor and the drain. */
@@ -82,4 +86,32 @@ export class HttpServer extends Door<HttpExchange> implements ExchangeHost, Http
     if (connection.inFlight === 0) return
     for (const exchange of [...this.running]) if (exchange.connection === connection) exchange.finish()
   }
+
+  /** For the one that makes it: the application hears that it is served. */
+  listening(): void {
+    this.#told(() => this.application.kept?.listening(), 'listening')
+  }
+
+  override async closeConnections(): Promise<void> {
+    await super.closeConnections()
+    await this.#told(() => this.application.kept?.closed(), 'close')
+  }
+
+  /** What the application does then is bounded, and its failure is no failure of ours. */
+  async #told(work: () => unknown, event: string): Promise<void> {
+    let timer: Timer | undefined
+    const bound = new Promise<void>((resolve) => {
+      timer = this.clock.startBackgroundTimer(CLOSE_HOOKS_MS, resolve, undefined)
+    })
+    try {
+      await Promise.race([outsideCalls(work), bound])
+    } catch (error) {
+      this.handlerFailed(error, event)
+    } finally {
+      if (timer !== undefined) this.clock.stopTimer(timer)
+    }
+  }
 }
+
+/** How long the application's own end (Fastify's `onClose` hooks) may take. */
+const CLOSE_HOOKS_MS = 5_000

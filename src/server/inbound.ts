@@ -3,9 +3,13 @@
  * claims an identity is taken out before user code can see it; who the caller is comes from its certificate only.
  */
 import { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import { parseBaggage } from '../core/baggage.ts'
-import { FORGED_IDENTITY, PREFIX, PREVIOUS_ATTEMPTS, TIMEOUT } from '../core/headers.ts'
+import { claimsIdentity, PREFIX, PREVIOUS_ATTEMPTS, TIMEOUT } from '../core/headers.ts'
 import { parseTraceparent } from '../core/trace-context.ts'
+import { connectionOf } from './connection.ts'
+import { prepareGuard } from './guarded-emitter.ts'
+import { wantsUpgrade } from './http-upgrade-head.ts'
 import type { InboundCall } from './inbound-call.ts'
 
 /** What was found in the headers of one request. */
@@ -13,6 +17,10 @@ export interface HeaderScan {
   /** All of them, ours included. */
   count: number
   hosts: number
+  host: string | undefined
+  /** Lines that are repeated are joined as Node does. */
+  transferEncoding: string | undefined
+  contentLength: boolean
   timeout: string | undefined
   previousAttempts: string | undefined
   /** Lower-case names of what was taken out; collected only for whoever has to mend something by them. */
@@ -29,6 +37,11 @@ type AddHeaderLines = (headers: string[] | undefined, count: number) => void
 export class InboundMessage extends IncomingMessage {
   #scan: HeaderScan | undefined
 
+  constructor(socket: Socket) {
+    super(socket)
+    prepareGuard(this)
+  }
+
   // Private fields stay with an object whose prototype a framework replaces (Express does), so this is no method.
   static scanOf(request: IncomingMessage): HeaderScan | undefined {
     return #scan in request ? request.#scan : undefined
@@ -37,16 +50,33 @@ export class InboundMessage extends IncomingMessage {
   _addHeaderLines(headers: string[] | undefined, count: number): void {
     const inherited = (IncomingMessage.prototype as unknown as { _addHeaderLines: AddHeaderLines })._addHeaderLines
     if (headers === undefined) return
+    // node:http asks next, and takes an upgrade that is none of the application's for an ordinary request.
+    const message = this as { upgrade?: boolean }
+    if (message.upgrade === true && !this.#isUpgrade(headers)) message.upgrade = false
     const scan = emptyScan(undefined)
     takeOut(headers, scan)
     // The second time it is trailers.
     this.#scan ??= scan
     inherited.call(this, headers, Math.min(count, headers.length))
   }
+
+  #isUpgrade(headers: readonly string[]): boolean {
+    const upgrades = connectionOf(this.socket)?.upgrades
+    return wantsUpgrade(this.httpVersionMinor, headers, upgrades === undefined || upgrades())
+  }
 }
 
 function emptyScan(dropped: string[] | undefined): HeaderScan {
-  return { count: 0, hosts: 0, timeout: undefined, previousAttempts: undefined, dropped }
+  return {
+    count: 0,
+    hosts: 0,
+    host: undefined,
+    transferEncoding: undefined,
+    contentLength: false,
+    timeout: undefined,
+    previousAttempts: undefined,
+    dropped,
+  }
 }
 
 /** What the headers of `request` say; our own and forged ones are gone afterwards. Once per request, before anybody else. */
@@ -87,19 +117,45 @@ function takeOut(headers: string[], scan: HeaderScan): void {
 
 function isOurs(name: string, value: string, scan: HeaderScan): boolean {
   const first = name.charCodeAt(0) | 0x20
-  if (first === 0x68 && name.length === 4) {
-    if (name.toLowerCase() === 'host') scan.hosts += 1
+  // The first letters of our prefix, of what claims an identity, and of what two readers could read differently.
+  if (
+    first !== 0x68 &&
+    first !== 0x69 &&
+    first !== 0x78 &&
+    first !== 0x63 &&
+    first !== 0x73 &&
+    first !== 0x6c &&
+    first !== 0x74
+  )
+    return false
+  if (first === 0x68 || first === 0x74) {
+    if (first === 0x68 ? name.length !== 4 : name.length !== TRANSFER_ENCODING.length) return false
+    readForm(name.toLowerCase(), value, scan)
     return false
   }
-  // 'i' of our prefix, 'x' of all that is forged.
-  if (first !== 0x69 && first !== 0x78) return false
   const lower = name.toLowerCase()
-  if (!lower.startsWith(PREFIX) && !FORGED_IDENTITY.includes(lower)) return false
+  if (lower === 'content-length') {
+    scan.contentLength = true
+    return false
+  }
+  if (!lower.startsWith(PREFIX) && !claimsIdentity(lower)) return false
   // A repeated header is joined as Node does, which no number survives.
   if (lower === TIMEOUT) scan.timeout = scan.timeout === undefined ? value : `${scan.timeout}, ${value}`
   else if (lower === PREVIOUS_ATTEMPTS) scan.previousAttempts ??= value
   scan.dropped?.push(lower)
   return true
+}
+
+const TRANSFER_ENCODING = 'transfer-encoding'
+
+/** What says where a request ends, and whom it is for. */
+function readForm(lower: string, value: string, scan: HeaderScan): void {
+  if (lower === 'host') {
+    scan.hosts += 1
+    scan.host = value
+  } else if (lower === TRANSFER_ENCODING) {
+    scan.transferEncoding = scan.transferEncoding === undefined ? value : `${scan.transferEncoding}, ${value}`
+  }
 }
 
 /** Trace, baggage and what the caller says of itself. None of it can make a request fail: what is malformed is as if absent. */

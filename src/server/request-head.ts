@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { parseTimeoutHeader } from '../core/deadline.ts'
 import type { EventSink } from '../telemetry/events.ts'
+import { isHost } from './host-header.ts'
 import { refuse } from './http-response.ts'
 import { type HeaderScan, scanHeaders } from './inbound.ts'
 import { AMBIGUOUS, readPath, withPath } from './request-path.ts'
@@ -11,6 +12,10 @@ export interface Head {
   readonly path: string
   readonly timeoutMs: number | undefined
   readonly scan: HeaderScan
+}
+
+function isChunked({ transferEncoding, contentLength }: HeaderScan, request: IncomingMessage): boolean {
+  return transferEncoding!.trim().toLowerCase() === 'chunked' && !contentLength && request.httpVersionMinor > 0
 }
 
 /** Reads the head of a request; answers it and returns `undefined` if it is malformed. */
@@ -30,7 +35,12 @@ export function readHead(
     status = 431
     mistake = `The request has ${scan.count} header lines; at most ${maxHeaders} are allowed.`
   } else if (scan.hosts > 1) mistake = 'The request has several Host headers.'
-  else if (path === undefined) {
+  else if (scan.host === undefined ? request.httpVersionMinor > 0 : !isHost(scan.host)) {
+    mistake = 'The header Host is missing or names no host: a name or an IP address, and a port if it has one.'
+  } else if (scan.transferEncoding !== undefined && !isChunked(scan, request)) {
+    status = request.httpVersionMinor === 0 || scan.contentLength ? 400 : 501
+    mistake = "The body is 'chunked' once, by HTTP/1.1 and without Content-Length, or it has a length."
+  } else if (path === undefined) {
     mistake =
       'The request target is no plain path: dot segments, escaped slashes, control characters and full URLs are refused.'
   } else if (timeoutMs === 'malformed') mistake = 'The header inmesh-timeout-ms is no number of milliseconds.'

@@ -162,12 +162,12 @@ export class TestMesh {
    */
   async serve(service: string, handler: HttpHandler, options: TestServeOptions = {}): Promise<TestInstance> {
     const { faults = new Faults(), member, server: serveOptions } = options
-    const { listenerOf } = await import('../server/http-handler.ts')
-    const listener = await listenerOf(handler)
+    const { Application, applicationOf } = await import('../server/http-handler.ts')
+    const { listener, kept } = await applicationOf(handler)
     const mesh = await this.join(service, member)
     try {
       const before = this.registry.revision
-      const server = await mesh.serve(faults.before(listener), serveOptions)
+      const server = await mesh.serve(new Application(faults.before(listener), kept) as never, serveOptions)
       await this.#inForce([service], before)
       return { mesh, server, faults, close: () => mesh.close() }
     } catch (error) {
