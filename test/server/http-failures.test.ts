@@ -25,7 +25,11 @@ describe.each(['throws', 'rejects'])('user code of a request that %s', (how) => 
     '%s: is answered with 500 without the message, and the permit comes back',
     async (_where, handler) => {
       const limit = new OneAtATime()
-      const { server, failures } = await serve(handler, {}, { stack: serverStack([limit]) })
+      const { server, failures } = await serve(
+        handler === 'server' ? createServer(fail) : handler,
+        {},
+        { stack: serverStack([limit]) },
+      )
       const { status, body } = await ask(server.port, { method: 'POST', body: 'text' })
       expect(status).toBe(500)
       expect(body).not.toContain('secret')
