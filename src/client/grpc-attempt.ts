@@ -113,12 +113,13 @@ export class GrpcAttempt
       this.#halfClosed = true
       inner.halfClose()
     }
-    if (this.call.route.streaming && !this.#handedOver) this.peerWaits(this.#awaitsCaller())
+    const { answersOnce, route } = this.call
+    if (route.streaming && (answersOnce || !this.#handedOver)) this.peerWaits(this.#awaitsCaller())
   }
 
   /** The caller is ready for one more message. */
   read(): void {
-    if (this.#handedOver) this.peerWaits(false)
+    if (this.#handedOver && !this.call.answersOnce) this.peerWaits(false)
     if (!this.over) this.#inner?.startRead()
   }
 
@@ -129,8 +130,10 @@ export class GrpcAttempt
     this.#heard()
     metadata.remove(NOT_EXECUTED)
     this.headers = metadata
-    // An answer in one piece is held until its status. Before a stream, a status in the same packet is waited for.
-    if (!this.call.answersOnce) setImmediate(handOver, this)
+    // An answer in one piece is held until its status, unless the caller may wait for headers before it sends the
+    // rest. Before a stream, a status in the same packet is waited for.
+    const { call } = this
+    if (!call.answersOnce || !call.outbox.closed) setImmediate(handOver, this)
   }
 
   onReceiveMessage(message: Buffer): void {
@@ -185,11 +188,15 @@ export class GrpcAttempt
   /** The caller gets the headers now, and the rest as it comes. */
   handOver(): void {
     if (this.over || this.#handedOver) return
+    const { call } = this
+    // The requests have ended meanwhile.
+    if (call.answersOnce && call.outbox.closed) return
     this.#handedOver = true
-    this.peerWaits(false)
-    if (this.call.route.streaming) answerBegins(this.call.stack, this)
-    this.commit(this.call.lastDeadlineAt)
-    this.call.answered(this.headers)
+    // An answer in one piece goes on waiting for its requests.
+    if (!call.answersOnce) this.peerWaits(false)
+    if (call.route.streaming) answerBegins(call.stack, this)
+    this.commit(call.answersOnce ? call.deadlineAt : call.lastDeadlineAt)
+    call.answered(this.headers)
   }
 
   override timeUp(): void {

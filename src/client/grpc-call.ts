@@ -13,6 +13,7 @@ import type { Provisional, Stack } from '../resilience/stack.ts'
 import { callError } from './call-error.ts'
 import { ClientCall } from './client-call.ts'
 import { GrpcAttempt } from './grpc-attempt.ts'
+import type { GrpcCallSettings } from './grpc-call-settings.ts'
 import { GrpcOutbox, type MessageContext } from './grpc-outbox.ts'
 import type { GrpcTransport } from './grpc-transport.ts'
 
@@ -29,15 +30,6 @@ export interface GrpcMethod {
   readonly answersOnce: boolean
   /** Of an answer; larger ones fail. */
   readonly largestMessage: number
-}
-
-/** What the caller may add to one call. */
-export interface GrpcCallSettings {
-  readonly timeoutMs?: number | undefined
-  readonly signal?: AbortSignal | undefined
-  readonly idempotent?: boolean | undefined
-  readonly once?: boolean | undefined
-  readonly key?: string | undefined
 }
 
 /** All at once that the caller has not been given yet. */
@@ -105,7 +97,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
       this.#saidIdempotent = true
     }
     if (settings.key !== undefined) this.hashKey = settings.key
-    if (settings.once === true) this.once()
+    if (settings.once) this.once()
   }
 
   get closed(): boolean {
@@ -215,9 +207,9 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     this.#cancelLater(this.#signal?.reason)
   }
 
-  /** A stream has begun to be answered. */
+  /** The answer has begun, and its headers are the caller's; only a stream of answers outlasts the service's timeout. */
   answered(headers: grpc.Metadata | undefined): void {
-    this.deadlineAt = this.lastDeadlineAt
+    if (!this.answersOnce) this.deadlineAt = this.lastDeadlineAt
     if (headers !== undefined) this.#run(() => this.#listener.onReceiveMetadata(headers))
   }
 

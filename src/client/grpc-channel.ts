@@ -9,18 +9,22 @@ import { MeshError } from '../core/errors.ts'
 import { isGrpcMethod } from '../core/names.ts'
 import { grpcStatusOf } from '../core/status.ts'
 import type { Destination } from './destination.ts'
-import { GrpcCall, type GrpcCallSettings, type GrpcJsCall, type GrpcMethod } from './grpc-call.ts'
+import { GrpcCall, type GrpcJsCall, type GrpcMethod } from './grpc-call.ts'
+import { GrpcCallSettings, PROPAGATE_DEFAULTS } from './grpc-call-settings.ts'
+import type { MethodNames } from './grpc-method-names.ts'
 import { LARGEST_MESSAGE } from './grpc-transport.ts'
 
 /** What a generated client knows of one of its methods. */
 export type MethodDefinition = Pick<
   grpc.MethodDefinition<unknown, unknown>,
-  'path' | 'requestStream' | 'responseStream'
+  'path' | 'requestStream' | 'responseStream' | 'originalName'
 > & { readonly options?: { readonly idempotency_level?: string | undefined } | undefined }
 
 export interface MeshChannelOptions {
   /** By path. */
   readonly methods: ReadonlyMap<string, MethodDefinition>
+  /** By all names that the client has for them. */
+  readonly names: MethodNames
   /** Paths that the code says are idempotent. */
   readonly idempotent: ReadonlySet<string>
   /** Paths of streams that are short enough to tell something of latency. */
@@ -33,23 +37,6 @@ const MOST_METHODS = 4_096
 /** What grpc-js uses for `propagate_flags` (`grpc.propagate`). */
 const PROPAGATE_DEADLINE = 1
 const PROPAGATE_CANCELLATION = 8
-const PROPAGATE_DEFAULTS = 0xffff
-
-/**
- * What the next call of a method is given besides what grpc-js passes on; set and read within one synchronous stretch, in which an
- * interceptor may begin a call of another method first.
- */
-let added: { readonly path: string; readonly settings: GrpcCallSettings } | undefined
-
-/** Makes a call of `path` with `settings` besides its own options. */
-export function withCallSettings<T>(path: string, settings: GrpcCallSettings, call: () => T): T {
-  added = { path, settings }
-  try {
-    return call()
-  } finally {
-    added = undefined
-  }
-}
 
 /** All of it but what is private to grpc-js's own. */
 type ChannelShape = Pick<grpc.Channel, keyof grpc.Channel>
@@ -80,14 +67,14 @@ export class MeshChannel implements ChannelShape {
     if (this.#closed) throw this.#shutDown(path)
     const destination = this.#destination
     const stack = destination.stack()
-    const settings = added?.path === path ? added.settings : undefined
-    if (settings !== undefined) added = undefined
+    const flags: unknown = propagateFlags
+    const settings = flags instanceof GrpcCallSettings ? flags : undefined
     const given = this.#leftOf(deadline)
-    const timeoutMs = settings?.timeoutMs === undefined ? given : Math.min(settings.timeoutMs, given)
+    const timeoutMs = settings === undefined ? given : Math.min(settings.leftMs(destination.clock.now()), given)
     const method = this.#method(path)
     const call = new GrpcCall(stack, destination.grpc, method, host, timeoutMs, settings, inboundCall())
     if (parentCall !== null && parentCall !== undefined) {
-      this.#inherit(call, parentCall, propagateFlags ?? PROPAGATE_DEFAULTS)
+      this.#inherit(call, parentCall, Number(propagateFlags ?? PROPAGATE_DEFAULTS))
     }
     return call
   }
@@ -180,8 +167,21 @@ export class MeshChannel implements ChannelShape {
       protocol: 'grpc',
       streaming: streaming && !shortStreams.has(path),
       idempotent:
-        level === 'NO_SIDE_EFFECTS' || level === 'IDEMPOTENT' || idempotent.has(path) || isGrpcMethod(declared, path),
+        level === 'NO_SIDE_EFFECTS' ||
+        level === 'IDEMPOTENT' ||
+        idempotent.has(path) ||
+        this.#isDeclared(declared, path),
     })
     return Object.freeze({ path, route, answersOnce, largestMessage })
+  }
+
+  /** Documents, too, may name a method as the client has it. */
+  #isDeclared(declared: readonly string[], path: string): boolean {
+    if (isGrpcMethod(declared, path)) return true
+    const prefix = path.slice(0, path.lastIndexOf('/') + 1)
+    for (const [name, definition] of this.#options.names) {
+      if (definition.path === path && isGrpcMethod(declared, prefix + name)) return true
+    }
+    return false
   }
 }

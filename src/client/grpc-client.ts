@@ -17,12 +17,13 @@ import {
 } from '../core/fields.ts'
 import type { Destination } from './destination.ts'
 import { MeshChannel, type MethodDefinition } from './grpc-channel.ts'
+import { type MethodNames, methodNames, type ServiceDefinition, spellings } from './grpc-method-names.ts'
 import { type GrpcPromises, makePromises } from './grpc-promises.ts'
 
 /** How one gRPC client behaves; given to `mesh.grpc`. */
 export interface GrpcClientOptions {
   /**
-   * Methods of which a second execution does no harm, by the names that the client has for them, or `true` for all: their calls may be
+   * Methods of which a second execution does no harm, by any of the names that the client has for them, or `true` for all: their calls may be
    * repeated after they were sent, and hedged. Those that say so in their `.proto` (`idempotency_level`) and in the service's document
    * (`retry.idempotent`) need not be named. @defaultValue none
    */
@@ -78,23 +79,34 @@ export function makeGrpcClient<C extends object>(
   }
   const { idempotent, shortStreams, maxReceiveMessageBytes, interceptors } = check(OPTIONS, options, 'mesh.grpc')
   const service = serviceOf(Client)
+  const base = destination.grpc.grpc.Client.prototype
+  const names = methodNames(Object(Client.prototype), base, service)
   const channel = new MeshChannel(destination, {
     methods: new Map(Object.values(service).map((method) => [method.path, method])),
+    names,
     idempotent:
       idempotent === true
         ? new Set(Object.values(service).map(({ path }) => path))
-        : pathsOf(service, 'idempotent', idempotent),
-    shortStreams: pathsOf(service, 'shortStreams', shortStreams),
+        : pathsOf(service, names, 'idempotent', idempotent),
+    shortStreams: pathsOf(service, names, 'shortStreams', shortStreams),
     largestMessage: maxReceiveMessageBytes,
   })
   const given = { channelOverride: channel, ...(interceptors === undefined ? {} : { interceptors: [...interceptors] }) }
   const client = new (Client as unknown as new (...args: unknown[]) => C)(channel.getTarget(), insecure, given)
-  Object.defineProperty(client, 'promises', { value: makePromises(client, service) })
+  const promises = makePromises(client, methodNames(client, base, service))
+  Object.defineProperty(client, 'promises', { value: besideMethod(client, promises) })
   return client as GrpcClient<C>
 }
 
-/** @internal */
-export type ServiceDefinition = Readonly<Record<string, MethodDefinition>>
+/** A method that is called `promises` can still be called; the others are found on it. */
+function besideMethod<C extends object>(client: C, promises: GrpcPromises<C>): GrpcPromises<C> {
+  const { promises: method } = client as { promises?: unknown }
+  if (typeof method !== 'function') return promises
+  const both = (...args: unknown[]): unknown => method.apply(client, args)
+  return Object.freeze(
+    Object.defineProperties(both, Object.getOwnPropertyDescriptors(promises)),
+  ) as unknown as GrpcPromises<C>
+}
 
 /** Every kind of generated class carries its definition as a static property. */
 function serviceOf(Client: unknown): ServiceDefinition {
@@ -107,23 +119,26 @@ function serviceOf(Client: unknown): ServiceDefinition {
 
 function pathsOf(
   service: ServiceDefinition,
+  names: MethodNames,
   option: string,
-  names: readonly string[] | undefined,
+  given: readonly string[] | undefined,
 ): ReadonlySet<string> {
   const paths = new Set<string>()
-  for (const [i, name] of (names ?? []).entries()) {
-    const found = Object.entries(service).find(([key]) => key === name || lowerFirst(key) === name)
+  for (const [i, name] of (given ?? []).entries()) {
+    // What is no method of the class may be one that its instances have.
+    const found = names.get(name) ?? Object.entries(service).find(([key, each]) => spellings(key, each).has(name))?.[1]
     if (found === undefined) {
-      const known = Object.keys(service).map(lowerFirst).join(', ')
+      const known = [...new Set([...names.values()])].map((each) => camelCase(names, each)).join(', ')
       throw new OptionsError('mesh.grpc', [
         { path: [option, i], message: `is no method of the client; they are ${known}` },
       ])
     }
-    paths.add(found[1].path)
+    paths.add(found.path)
   }
   return paths
 }
 
-function lowerFirst(name: string): string {
-  return name.charAt(0).toLowerCase() + name.slice(1)
+/** The name that code in TypeScript would use. */
+function camelCase(names: MethodNames, definition: MethodDefinition): string | undefined {
+  return [...names].findLast(([, each]) => each === definition)?.[0]
 }

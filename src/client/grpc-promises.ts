@@ -6,9 +6,10 @@ import type * as grpc from '@grpc/grpc-js'
 import type { Duration } from '../core/duration.ts'
 import { OptionsError, show } from '../core/fields.ts'
 import { checkKey, checkSignal } from './check-options.ts'
-import type { GrpcCallSettings } from './grpc-call.ts'
-import { type MethodDefinition, withCallSettings } from './grpc-channel.ts'
-import type { ServiceDefinition } from './grpc-client.ts'
+import { GrpcCallSettings } from './grpc-call-settings.ts'
+import type { MethodDefinition } from './grpc-channel.ts'
+import type { MethodNames } from './grpc-method-names.ts'
+import { isSource, openSource, type Requests, RequestWriter, type Source } from './grpc-requests.ts'
 import { checkTimeout } from './prepare-request.ts'
 
 /** Everything about a call but its request. */
@@ -29,8 +30,6 @@ export interface GrpcCallOptions {
   /** Calls with the same key go to the same endpoint, if the service's balancer is `ring-hash` or `maglev`. */
   readonly key?: string | undefined
 }
-
-type Requests<T> = Iterable<T> | AsyncIterable<T>
 
 /**
  * One method as a promise. Generators put its overloads in different orders, so only what is the same in all of them is read: what they return
@@ -77,17 +76,18 @@ interface grpcClient {
   makeBidiStreamRequest: unknown
 }
 
-/** @internal */
-export function makePromises<C extends object>(client: C, service: ServiceDefinition): GrpcPromises<C> {
-  const promises: Record<string, unknown> = {}
-  for (const [name, definition] of Object.entries(service)) {
-    const own = [name, name.charAt(0).toLowerCase() + name.slice(1)].filter(
-      (key) => typeof (client as Record<string, unknown>)[key] === 'function',
-    )
-    const method = own[0] === undefined ? undefined : (client as Record<string, Method>)[own[0]]
-    if (method === undefined) continue
-    const promised = promisedOf(client, method, definition, `promises.${own.at(-1)}`)
-    for (const key of own) promises[key] = promised
+/** @internal `names`: the methods of `client`, by each name that it has for them. */
+export function makePromises<C extends object>(client: C, names: MethodNames): GrpcPromises<C> {
+  // Without a prototype: no method of objects answers in place of one that the service lacks.
+  const promises: Record<string, unknown> = Object.create(null)
+  const made = new Map<MethodDefinition, unknown>()
+  for (const [name, definition] of names) {
+    let promised = made.get(definition)
+    if (promised === undefined) {
+      promised = promisedOf(client, (client as Record<string, Method>)[name]!, definition, `promises.${name}`)
+      made.set(definition, promised)
+    }
+    promises[name] = promised
   }
   return Object.freeze(promises) as GrpcPromises<C>
 }
@@ -98,80 +98,68 @@ type Duplex = grpc.ClientDuplexStream<unknown, unknown>
 
 /** `what` is how errors call it. */
 function promisedOf(client: object, method: Method, definition: MethodDefinition, what: string): unknown {
-  const { path, requestStream, responseStream } = definition
-  const begin = (options: GrpcCallOptions | undefined, ...args: unknown[]): unknown => {
+  const { requestStream, responseStream } = definition
+  const begin = (options: GrpcCallOptions | undefined, request: unknown[], done: unknown[]): unknown => {
     const settings = settingsOf(options, what)
-    const at = typeof args.at(-1) === 'function' ? args.length - 1 : args.length
-    // grpc-js takes the metadata in front of the callback; none at all for none.
-    if (options?.metadata !== undefined) args.splice(at, 0, options.metadata)
-    return withCallSettings(path, settings, () => method.apply(client, args))
+    const metadata = options?.metadata === undefined ? [] : [options.metadata]
+    const carried = settings === undefined ? [] : [{ propagate_flags: settings }]
+    return method.call(client, ...request, ...metadata, ...carried, ...done)
   }
   if (responseStream) {
     return requestStream
       ? (requests: Requests<unknown>, options?: GrpcCallOptions) =>
-          answers(() => {
-            assertRequests(requests, what)
-            const call = begin(options) as Duplex
-            return { call, sent: send(requests, call) }
+          answers((failed) => {
+            const source = sourceOf(requests, what)
+            const call = begin(options, [], []) as Duplex
+            new RequestWriter(source, call, failed)
+            return call
           })
-      : (request: unknown, options?: GrpcCallOptions) =>
-          answers(() => ({ call: begin(options, request) as Duplex, sent: undefined }))
+      : (request: unknown, options?: GrpcCallOptions) => answers(() => begin(options, [request], []) as Duplex)
   }
-  return async (request: unknown, options?: GrpcCallOptions) => {
-    let sent: Promise<void> | undefined
-    const answer = await new Promise<unknown>((resolve, reject) => {
+  return (request: unknown, options?: GrpcCallOptions) =>
+    new Promise<unknown>((resolve, reject) => {
       const done = (error: unknown, value: unknown): void => (error === null ? resolve(value) : reject(error))
-      if (!requestStream) begin(options, request, done)
-      else {
-        assertRequests(request, what)
-        sent = send(request as Requests<unknown>, begin(options, done) as Sink)
-        sent.catch(reject)
-      }
+      if (requestStream) {
+        const source = sourceOf(request, what)
+        new RequestWriter(source, begin(options, [], [done]) as Sink, reject)
+      } else begin(options, [request], [done])
     })
-    return answer
-  }
 }
 
-async function* answers(begin: () => { call: Duplex; sent: Promise<void> | undefined }): AsyncGenerator<unknown> {
-  const { call, sent } = begin()
+/** `begin` makes the call, and hears of the first failure that is not the call's. */
+function answers(begin: (failed: (error: unknown) => void) => Duplex): AsyncGenerator<unknown, void, void> {
+  let call: Duplex | undefined
+  let left = false
   let failed: { readonly error: unknown } | undefined
-  sent?.catch((error: unknown) => {
-    failed = { error }
-  })
-  try {
-    yield* call
-  } catch (error) {
-    throw failed === undefined ? error : failed.error
-  } finally {
-    // Also when the loop was left early; after the end it does nothing.
-    call.cancel()
-  }
-}
-
-/** Writes all requests as fast as they are taken. What the source throws cancels the call, and is what the caller gets. */
-async function send(requests: Requests<unknown>, call: Sink): Promise<void> {
-  let over = false
-  const ended = new Promise<void>((resolve) => {
-    const end = (): void => {
-      over = true
-      resolve()
+  const generate = async function* (): AsyncGenerator<unknown, void, void> {
+    call = begin((error) => {
+      failed ??= { error }
+    })
+    try {
+      yield* call
+    } catch (error) {
+      if (!left) throw failed === undefined ? error : failed.error
+    } finally {
+      // Also when the loop was left early; after the end it does nothing.
+      call.cancel()
     }
-    // A failure is told by the answer.
-    call.once('error', end)
-    call.once('status', end)
-    call.once('close', end)
-  })
-  try {
-    for await (const request of requests) {
-      if (over) return
-      if (!call.write(request)) await Promise.race([ended, new Promise((resolve) => call.once('drain', resolve))])
-      if (over) return
-    }
-    call.end()
-  } catch (error) {
-    call.cancel()
-    throw error
   }
+  const generator = generate()
+  const { return: leave, throw: fail } = generator
+  // A generator would be left only behind the answer that it waits for.
+  const cancel = (): void => {
+    left = true
+    call?.cancel()
+  }
+  generator.return = (value) => {
+    cancel()
+    return leave.call(generator, value)
+  }
+  generator.throw = (error) => {
+    cancel()
+    return fail.call(generator, error)
+  }
+  return generator
 }
 
 const KEYS: ReadonlySet<string> = new Set([
@@ -183,9 +171,9 @@ const KEYS: ReadonlySet<string> = new Set([
   'key',
 ] satisfies (keyof GrpcCallOptions)[])
 
-/** @throws OptionsError naming the first option that is wrong */
-function settingsOf(options: GrpcCallOptions | undefined, what: string): GrpcCallSettings {
-  if (options === undefined) return {}
+/** `undefined` for a call without any. @throws OptionsError naming the first option that is wrong */
+function settingsOf(options: GrpcCallOptions | undefined, what: string): GrpcCallSettings | undefined {
+  if (options === undefined) return undefined
   if (typeof options !== 'object' || options === null)
     throw wrong(what, [], `expected an object of options, got ${show(options)}`)
   for (const key in options) {
@@ -204,20 +192,18 @@ function settingsOf(options: GrpcCallOptions | undefined, what: string): GrpcCal
   if (metadata !== undefined && typeof (metadata as { getMap?: unknown } | null)?.getMap !== 'function') {
     throw wrong(what, ['metadata'], `expected grpc-js's Metadata, got ${show(metadata)}`)
   }
-  const timeoutMs = checkTimeout(timeout, what)
-  return {
-    signal,
-    idempotent,
-    once: retry === false,
-    key: key === undefined ? undefined : checkKey(key, what),
-    ...(timeoutMs === Number.POSITIVE_INFINITY ? {} : { timeoutMs }),
-  }
+  const settings = new GrpcCallSettings()
+  settings.signal = signal
+  settings.idempotent = idempotent
+  settings.once = retry === false
+  if (key !== undefined) settings.key = checkKey(key, what)
+  settings.timeoutMs = checkTimeout(timeout, what)
+  return settings
 }
 
-/** Without it, the error would name neither the method nor what it takes. @throws OptionsError */
-function assertRequests(requests: unknown, what: string): void {
-  const given = requests as Partial<Record<symbol, unknown>> | null | undefined
-  if (typeof (given?.[Symbol.asyncIterator] ?? given?.[Symbol.iterator]) === 'function') return
+/** Without the check, the error would name neither the method nor what it takes. @throws OptionsError */
+function sourceOf(requests: unknown, what: string): Source {
+  if (isSource(requests)) return openSource(requests)
   throw wrong(what, ['requests'], `expected an iterable or async iterable of requests, got ${show(requests)}`)
 }
 
