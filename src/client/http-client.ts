@@ -166,7 +166,7 @@ export class HttpClient {
     try {
       if (options !== undefined) checkRequestOptions(options)
       if (this.#shared !== undefined && this.#filtered === undefined && mayShare(method, options)) {
-        return this.#share(path, options)
+        return this.#share(path, options, inboundCall()?.baggage)
       }
       const call = this.#makeCall(method, path, options)
       return this.#filtered === undefined ? call.send() : this.#filtered({ ...options, method, path }, call)
@@ -199,13 +199,13 @@ export class HttpClient {
     return call
   }
 
-  #share(path: string, options: HttpRequestOptions | undefined): Promise<HttpResponse> {
+  #share(path: string, options: HttpRequestOptions | undefined, baggage: Call['baggage']): Promise<HttpResponse> {
     checkPath(path)
     const source = this.#source
     const full = options?.query === undefined ? path : withQuery(path, options.query)
     const request = prepareRequest('GET', full, options?.headers, undefined)
     const route = source.route('GET', false)
-    return this.#shared!.get(request, route, (root, answer) => {
+    return this.#shared!.get(request, route, baggage, (root, answer) => {
       const stack = source.stack('GET', path)
       const timeoutMs = Number.POSITIVE_INFINITY
       return new HttpCall(stack, source.transport, route, request, answer, timeoutMs, root, undefined)
@@ -213,7 +213,8 @@ export class HttpClient {
   }
 
   #sendFiltered(request: HttpRequest, call: Call): Promise<HttpResponse> {
-    if (this.#shared !== undefined && mayShare(request.method, request)) return this.#share(request.path, request)
+    if (this.#shared !== undefined && mayShare(request.method, request))
+      return this.#share(request.path, request, call.baggage)
     const changed = this.#makeCall(request.method, request.path, request)
     if (!(call instanceof HttpCall)) return changed.send()
     // What the filters did to the call counts: its baggage, its deadline.

@@ -1,6 +1,6 @@
 /**
  * GETs of one client that share an exchange while it runs, and its answer for a short time after. Requests are equal if path and all
- * headers are, filters' included, so nobody gets what was made for another's credentials.
+ * headers are, filters' included, and the baggage, so nobody gets what was made for another's credentials.
  */
 import type { Call } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
@@ -35,17 +35,20 @@ export class SharedGets {
     this.#results = new SharedResults(settings, clock)
   }
 
-  /** `make` prepares the call that answers all, as part of `root`. */
+  /** `make` prepares the call that answers all, as part of `root`, which carries `baggage`. */
   async get(
     request: PreparedRequest,
     route: Call['route'],
+    baggage: Call['baggage'],
     make: (root: Call, answer: Answer<Head>) => HttpCall<Head>,
   ): Promise<HttpResponse> {
-    const key = `${request.path}\n${request.headers.join('\n')}`
+    // As JSON, because no text within it can look like the border between two.
+    const key = JSON.stringify([request.path, request.headers, baggage === undefined ? [] : [...baggage]])
     const whole = await this.#results.get(
       key,
       route,
       async (root) => {
+        root.baggage = baggage
         const { body, ...rest } = await make(root, head).send()
         return { ...rest, bytes: await body.bytes() }
       },
@@ -68,6 +71,8 @@ export class SharedGets {
 
 function mayKeep({ status, received, bytes }: Whole): boolean {
   if (status !== 200 || bytes.length > MOST_KEPT_BYTES || received['set-cookie'] !== undefined) return false
+  // RFC 9111, 4.1: depends on more than the request.
+  if (String(received.vary ?? '').includes('*')) return false
   const control = received['cache-control']
   return control === undefined || !NOT_KEPT.test(String(control))
 }

@@ -43,6 +43,27 @@ describe('equal GETs', () => {
     expect(server.requests).toBe(5)
   })
 
+  it('do not share what was asked with other baggage, which travels', async () => {
+    const { server, rig } = await setUp((req, res) =>
+      setTimeout(() => res.end(String(req.headers.baggage ?? 'none')), 20),
+    )
+    const http = new HttpClient(rig, [], CACHE)
+    const as = (tenant: string | undefined): Promise<string> => {
+      const parent = new Call(rig.route('GET', false), 0, Number.POSITIVE_INFINITY, undefined)
+      if (tenant !== undefined) parent.baggage = new Map([['tenant', tenant]])
+      return serving(parent, async () => (await http.get('/me')).text())
+    }
+    for (let round = 0; round < 2; round++) {
+      expect(await Promise.all([as('a'), as('b'), as('a'), as(undefined)])).toEqual([
+        'tenant=a',
+        'tenant=b',
+        'tenant=a',
+        'none',
+      ])
+    }
+    expect(server.requests).toBe(3)
+  })
+
   it('go on when one caller leaves; the exchange ends when all have', async () => {
     let gone = 0
     const { rig } = await setUp((_req, res) => {
