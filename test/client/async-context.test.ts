@@ -157,6 +157,10 @@ const USES: Record<string, Use> = {
       dispatcher.dispatch(
         { origin: 'http://inventory.mesh', path: '/reset', method: 'POST' },
         {
+          onRequestStart: () => note('onRequestStart'),
+          onResponseStart: () => note('onResponseStart'),
+          onResponseData: () => note('onResponseData'),
+          onResponseEnd: () => note('onResponseEnd'),
           onResponseError: () => {
             note('onResponseError')
             resolve()
