@@ -176,7 +176,9 @@ export class GrpcAttempt
       outcome = makeOutcome('failure', 'deadline-exceeded')
     else if (outcome.code === 'protocol-error' && status.code !== GRPC_STATUS.OK) this.#brokenWith = status.code
     this.sent = outcome.verdict === 'success' || outcome.verdict === 'failure'
-    if (outcome.code === 'deadline-exceeded') outcome = this.told(outcome)
+    if (outcome.code === 'deadline-exceeded' || outcome.status === GRPC_STATUS.DEADLINE_EXCEEDED) {
+      outcome = this.told(outcome)
+    }
     // What the peer said, not what grpc-js said in its place.
     if (outcome.verdict === 'success' || outcome.status !== undefined) {
       this.#status = status
@@ -200,10 +202,11 @@ export class GrpcAttempt
   }
 
   override timeUp(): void {
-    if (!this.over && this.#connection !== undefined) {
-      this.call.transport.poolOf(this.endpoint!).silent(this.#connection, this.startedAt)
-    }
+    const connection = this.over ? undefined : this.#connection
     super.timeUp()
+    if (this.over && connection !== undefined) {
+      this.call.transport.poolOf(this.endpoint!).silent(connection, this.startedAt)
+    }
   }
 
   protected connect(): void {

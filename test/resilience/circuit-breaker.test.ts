@@ -55,6 +55,36 @@ describe('circuit breaker', () => {
     expect(policy.circuit.stats.failures).toBe(19)
   })
 
+  it('closes with the head of a stream that probes, and counts it once', () => {
+    const { clock, policy, admit, run } = setUp({ resetAfter: '5s', minimumCalls: 3 })
+    run(FAILURE, 3)
+    clock.advance(5_001)
+    const probe = admit()!
+    expect(admit()).toBeUndefined()
+    clock.advance(1)
+    policy.answered(probe)
+    expect(policy.state).toBe('closed')
+    clock.advance(60_000)
+    policy.settle(probe, FAILURE)
+    expect([policy.state, policy.circuit.stats.failures]).toEqual(['closed', 0])
+    run(SUCCESS)
+    expect(policy.circuit.stats.successes).toBe(1)
+  })
+
+  it('is not moved by the head of a stream that does not probe', () => {
+    const { clock, policy, admit, run } = setUp({ resetAfter: '5s', minimumCalls: 3 })
+    const stream = admit()!
+    run(FAILURE, 3)
+    policy.answered(stream)
+    expect(policy.state).toBe('open')
+    clock.advance(5_001)
+    const probe = admit()!
+    policy.answered(stream)
+    expect(policy.state).toBe('half-open')
+    policy.settle(probe, SUCCESS)
+    expect(policy.state).toBe('closed')
+  })
+
   it('lets exactly one call probe after the pause, and closes with an empty window if it succeeds', () => {
     const { clock, changes, policy, admit, run } = setUp({ resetAfter: '5s' })
     run(FAILURE, 20)

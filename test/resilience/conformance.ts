@@ -10,7 +10,7 @@ import type { ErrorCode } from '../../src/core/errors.ts'
 import { NOT_STARTED, type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
 import type { Policy } from '../../src/core/policy.ts'
 import { SILENT } from '../../src/core/telemetry.ts'
-import { endAttempt, endCall, startAttempt, startCall } from '../../src/resilience/execution.ts'
+import { answerBegins, endAttempt, endCall, startAttempt, startCall } from '../../src/resilience/execution.ts'
 import { RETRY_DEFAULTS } from '../../src/resilience/retry.ts'
 import { type Stack, withoutCluster } from '../../src/resilience/stack.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
@@ -101,6 +101,23 @@ export function keepsItsPromises(
       expect(held()).toBe(0)
     })
 
+    it.each(ENDS)('settles once what has begun to answer and then ends with %j', (end) => {
+      const clock = new FakeClock()
+      const { policy, held } = make(clock)
+      const at = endpoint('a')
+      for (let i = 0; i < 50; i++) {
+        const attempt = new Attempt(callAt(clock))
+        attempt.endpoint = at
+        attempt.startedAt = clock.now()
+        if (policy.admit(attempt) !== undefined) continue
+        clock.advance(5)
+        policy.answered?.(attempt)
+        clock.advance(500)
+        policy.settle(attempt, end)
+      }
+      expect(held()).toBe(0)
+    })
+
     it('is in balance after random ends, overlapping, with a later policy that refuses', () => {
       const clock = new FakeClock({ seed: 3 })
       const { policy, held } = make(clock)
@@ -119,6 +136,7 @@ export function keepsItsPromises(
           else endCall(stack, call, outcome('refused', refusal))
         } else if (running.length > 0) {
           const [attempt] = running.splice(Math.floor(clock.random() * running.length), 1)
+          if (clock.random() < 0.3) answerBegins(stack, attempt!)
           const wait = endAttempt(stack, attempt!, ENDS[Math.floor(clock.random() * ENDS.length)]!)
           if (wait >= 0) endCall(stack, attempt!.call, outcome('cancelled', 'cancelled'))
         }

@@ -40,6 +40,20 @@ describe('ejection', () => {
     expect(first.state).toBe('ejected')
   })
 
+  it('takes an endpoint back with the head of a stream that probes it, however the stream ends', () => {
+    const { clock, events, policy, first, start, run } = setUp()
+    run(first, FAILURE, 5)
+    clock.advance(1_001)
+    const probe = start(first)
+    expect(first.state).toBe('probing')
+    policy.answered(probe)
+    expect([first.state, policy.probing]).toEqual(['healthy', 0])
+    clock.advance(60_000)
+    policy.settle(probe, FAILURE)
+    expect(first.state).toBe('healthy')
+    expect(events.at(-1)).toBe('e0: probing -> healthy (probe-succeeded)')
+  })
+
   it('does not take a run for a sign that is probable at the share the others fail with', () => {
     const { clock, endpoints, first, run } = setUp(4, { minimumCalls: 1_000 })
     for (let i = 0; i < 100; i++) for (const other of endpoints.slice(1)) run(other, i % 2 === 0 ? FAILURE : SUCCESS)

@@ -6,7 +6,7 @@ import type { ErrorCode } from '../../src/core/errors.ts'
 import { NOT_STARTED, type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
 import type { Policy } from '../../src/core/policy.ts'
 import { SILENT, type Telemetry } from '../../src/core/telemetry.ts'
-import { endAttempt, endCall, startAttempt, startCall } from '../../src/resilience/execution.ts'
+import { answerBegins, endAttempt, endCall, startAttempt, startCall } from '../../src/resilience/execution.ts'
 import { AttemptFailed, repeat } from '../../src/resilience/repeat.ts'
 import { FINAL, RETRY_DEFAULTS, RetryPolicy, resolveRetry } from '../../src/resilience/retry.ts'
 import { RetryBudget } from '../../src/resilience/retry-budget.ts'
@@ -18,6 +18,7 @@ class Recorder implements Policy {
   readonly name: string
   readonly log: string[]
   refusal: ErrorCode | undefined
+  answered?: () => void
   constructor(name: string, log: string[], refusal?: ErrorCode) {
     this.name = name
     this.log = log
@@ -175,6 +176,37 @@ describe('execution', () => {
     expect([at.pending, at.oldest]).toEqual([1, short])
     endAttempt(stack, short, SUCCESS)
     expect([at.pending, at.oldest, at.newest]).toEqual([0, undefined, undefined])
+  })
+
+  it('takes an attempt for a stream once its answer has begun, and tells policies once', () => {
+    const at = endpoint('only')
+    const { clock, log, part, stack } = setUp({ endpoints: [at] })
+    part[0]!.answered = () => void log.push('answered')
+    const older = begin(stack, callAt(clock))
+    const younger = begin(stack, callAt(clock))
+    answerBegins(stack, older)
+    answerBegins(stack, older)
+    expect([at.pending, at.oldest, at.newest]).toEqual([2, younger, younger])
+    expect(log.filter((line) => line === 'answered')).toHaveLength(1)
+    endAttempt(stack, older, SUCCESS)
+    answerBegins(stack, older)
+    expect([at.pending, at.oldest, at.newest]).toEqual([1, younger, younger])
+    expect(log.filter((line) => line === 'answered')).toHaveLength(1)
+    endAttempt(stack, younger, SUCCESS)
+    expect([at.pending, at.oldest, at.newest]).toEqual([0, undefined, undefined])
+  })
+
+  it('settles a call as failed of which an earlier attempt failed, although the last one had little time', () => {
+    const { clock, log, stack } = setUp()
+    const call = callAt(clock)
+    startCall(stack, call)
+    expect(endAttempt(stack, begin(stack, call), outcome('failure', 'overloaded', undefined, 503))).toBeGreaterThan(0)
+    endAttempt(stack, begin(stack, call), outcome('cancelled', 'deadline-exceeded'))
+    expect(log.slice(-4)).toEqual(['e2:cancelled', 'e1:cancelled', 's2:failure', 's1:failure'])
+    const alone = callAt(clock)
+    startCall(stack, alone)
+    endAttempt(stack, begin(stack, alone), outcome('cancelled', 'deadline-exceeded'))
+    expect(log.slice(-2)).toEqual(['s2:cancelled', 's1:cancelled'])
   })
 
   it('starts nothing for a cancelled call, an expired one, or one whose parent was cancelled', () => {
