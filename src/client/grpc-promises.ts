@@ -80,12 +80,13 @@ interface grpcClient {
 export function makePromises<C extends object>(client: C, names: MethodNames): GrpcPromises<C> {
   // Without a prototype: no method of objects answers in place of one that the service lacks.
   const promises: Record<string, unknown> = Object.create(null)
-  const made = new Map<MethodDefinition, unknown>()
+  const made = new Map<Method, unknown>()
   for (const [name, definition] of names) {
-    let promised = made.get(definition)
+    const method = (client as Record<string, Method>)[name]!
+    let promised = made.get(method)
     if (promised === undefined) {
-      promised = promisedOf(client, (client as Record<string, Method>)[name]!, definition, `promises.${name}`)
-      made.set(definition, promised)
+      promised = promisedOf(client, method, definition, `promises.${name}`)
+      made.set(method, promised)
     }
     promises[name] = promised
   }
