@@ -87,7 +87,7 @@ export class SimulatedClient {
     this.instances = instances
     this.cluster.apply(
       [...instances.keys()].map((id) => ({ ...addressOf(id), service: 'simulated', state: 'ready' as const })),
-      intended,
+      { intended },
     )
   }
 
@@ -131,7 +131,7 @@ export class SimulatedClient {
 function addressOf(id: string): EndpointAddress {
   return {
     id,
-    address: '127.0.0.1',
+    address: id,
     port: 8080,
     protocol: 'http',
     tls: true,

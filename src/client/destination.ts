@@ -155,7 +155,7 @@ export class Destination implements StackSource {
     const { protocol } = this
     this.cluster.apply(
       view.instances.filter((instance) => instance.protocol === protocol),
-      view.intended,
+      view,
     )
     this.#tellPanic()
     first?.end(true)

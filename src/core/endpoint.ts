@@ -46,6 +46,8 @@ export class Endpoint {
   warmAt = 0
   /** `host:port`, as errors and metrics name it. */
   readonly label: string
+  /** What consistent hashing goes by: the metadata entry `hash-key`, else the address. It outlives a restart. */
+  readonly hashKey: string
 
   /** Attempts in flight, streams included; kept by the execution. */
   pending = 0
@@ -80,6 +82,7 @@ export class Endpoint {
     this.metadata = at.metadata
     this.weight = at.weight
     this.label = labelOf(at)
+    this.hashKey = at.metadata['hash-key'] ?? this.label
   }
 }
 

@@ -4,7 +4,7 @@
  * halved answer is more often a broken registry than a broken service (Finagle's Stabilizer, Envoy's panic threshold).
  */
 import type { Clock, Timer } from '../core/clock.ts'
-import { type Balancer, type Cluster, Endpoint, type Picker } from '../core/endpoint.ts'
+import { addressKey, type Balancer, type Cluster, Endpoint, type Picker } from '../core/endpoint.ts'
 import type { Instance } from './wire.ts'
 
 /** How long a vanished endpoint is kept when too many vanished at once. */
@@ -16,6 +16,16 @@ const WITHDRAWN_GRACE_MS = 30_000
 
 const NONE: Picker = Object.freeze({ pick: () => undefined })
 
+/** What is known of the instances that a list lacks. */
+export interface ListNews {
+  /** All of them left on purpose. */
+  readonly intended?: boolean
+  /** The ids of those that did. */
+  readonly left?: ReadonlySet<string>
+  /** The list is from the last run, and a live one that is not empty replaces it. */
+  readonly stale?: boolean
+}
+
 export class ServiceCluster implements Cluster {
   readonly service: string
   picker: Picker = NONE
@@ -25,7 +35,12 @@ export class ServiceCluster implements Cluster {
 
   readonly #clock: Clock
   readonly #balancer: () => Balancer
-  readonly #byId = new Map<string, Endpoint>()
+  /** By `addressKey`. */
+  readonly #byAddress = new Map<string, Endpoint>()
+  /** Known from the last run only. */
+  readonly #fromDisk = new Set<Endpoint>()
+  /** When endpoints were removed as lost, so that losses one after another count together. */
+  #lostAt: number[] = []
   #draining = new Set<Endpoint>()
   #limbo = new Set<Endpoint>()
   #limboTimer: Timer | undefined
@@ -47,34 +62,54 @@ export class ServiceCluster implements Cluster {
     return this.#draining.has(endpoint)
   }
 
-  /** Takes over a list whole. `intended`: what is missing left on purpose. */
-  apply(instances: readonly Instance[], intended: boolean): void {
-    const listed = new Set<string>()
+  /** Takes over a list whole. Instances at one address are one endpoint, that of the last of them. */
+  apply(instances: readonly Instance[], news: ListNews): void {
+    const listed = new Map(instances.map((instance) => [addressKey(instance), instance]))
     const draining = new Set<Endpoint>()
-    for (const instance of instances) {
-      listed.add(instance.id)
-      const known = this.#byId.get(instance.id)
+    for (const [key, instance] of listed) {
+      const known = this.#byAddress.get(key)
       let endpoint = known
       if (endpoint === undefined || !isSame(endpoint, instance)) {
         endpoint = new Endpoint(this.service, instance)
         // Those found at the start have run for unknown times, and there is nobody to take their share.
         if (this.endpoints.length > 0) endpoint.discoveredAt = this.#clock.now()
         if (known !== undefined) this.#withdraw(known)
-        this.#byId.set(instance.id, endpoint)
+        this.#byAddress.set(key, endpoint)
       }
       endpoint.weight = instance.weight
       this.#limbo.delete(endpoint)
+      if (news.stale === true) this.#fromDisk.add(endpoint)
+      else this.#fromDisk.delete(endpoint)
       if (instance.state === 'draining') draining.add(endpoint)
     }
-    const missing = [...this.#byId.values()].filter((endpoint) => !listed.has(endpoint.id))
-    const doubted = !intended && missing.length > 0 && missing.length > this.#byId.size * DOUBTED_SHARE
-    for (const endpoint of missing) {
-      if (doubted) this.#limbo.add(endpoint)
-      else if (intended || !this.#limbo.has(endpoint)) this.#remove(endpoint)
-    }
+    this.#miss(listed, news)
     if (this.#limbo.size > 0) this.#limboTimer ??= this.#startLimbo()
     this.#draining = draining
     this.#publish()
+  }
+
+  /** What left on purpose goes at once. What was lost goes too, unless most are lost: then the news is doubted. */
+  #miss(listed: ReadonlyMap<string, Instance>, { intended, left, stale }: ListNews): void {
+    const replacesDisk = stale !== true && listed.size > 0
+    const lost: [string, Endpoint][] = []
+    for (const [key, endpoint] of [...this.#byAddress]) {
+      if (listed.has(key)) continue
+      const meant = intended === true || left?.has(endpoint.id) === true
+      if (meant || (replacesDisk && this.#fromDisk.has(endpoint))) this.#remove(key, endpoint)
+      else if (!this.#limbo.has(endpoint)) lost.push([key, endpoint])
+    }
+    if (lost.length === 0) return
+    const now = this.#clock.now()
+    this.#lostAt = this.#lostAt.filter((at) => now - at < LIMBO_MS)
+    const before = this.#lostAt.length
+    const doubted = lost.length + this.#limbo.size + before > (this.#byAddress.size + before) * DOUBTED_SHARE
+    for (const [key, endpoint] of lost) {
+      if (doubted) this.#limbo.add(endpoint)
+      else {
+        this.#remove(key, endpoint)
+        this.#lostAt.push(now)
+      }
+    }
   }
 
   /** A new configuration may have brought another balancer. */
@@ -100,11 +135,12 @@ export class ServiceCluster implements Cluster {
   close(graceMs: number): void {
     if (this.#limboTimer !== undefined) this.#clock.stopTimer(this.#limboTimer)
     this.#limboTimer = undefined
-    for (const endpoint of this.#byId.values()) {
+    for (const endpoint of this.#byAddress.values()) {
       endpoint.withdrawn = true
       endpoint.transport?.close(graceMs)
     }
-    this.#byId.clear()
+    this.#byAddress.clear()
+    this.#fromDisk.clear()
     this.#limbo.clear()
     this.endpoints = []
     this.picker = NONE
@@ -118,27 +154,29 @@ export class ServiceCluster implements Cluster {
   /** After the wait, what still answers stays: only a vanished endpoint that also fails, or that others can replace, goes. */
   #endLimbo(): void {
     this.#limboTimer = undefined
-    const others = this.#byId.size - this.#limbo.size
-    for (const endpoint of [...this.#limbo]) {
-      if (others > 0 || endpoint.state !== 'healthy') this.#remove(endpoint)
+    const others = this.#byAddress.size - this.#limbo.size
+    for (const [key, endpoint] of [...this.#byAddress]) {
+      if (!this.#limbo.has(endpoint)) continue
+      if (others > 0 || endpoint.state !== 'healthy') this.#remove(key, endpoint)
     }
     if (this.#limbo.size > 0) this.#limboTimer = this.#startLimbo()
     this.#publish()
   }
 
-  #remove(endpoint: Endpoint): void {
-    this.#byId.delete(endpoint.id)
+  #remove(key: string, endpoint: Endpoint): void {
+    this.#byAddress.delete(key)
     this.#withdraw(endpoint)
   }
 
   #withdraw(endpoint: Endpoint): void {
     this.#limbo.delete(endpoint)
+    this.#fromDisk.delete(endpoint)
     endpoint.withdrawn = true
     endpoint.transport?.close(WITHDRAWN_GRACE_MS)
   }
 
   #publish(): void {
-    const all = [...this.#byId.values()]
+    const all = [...this.#byAddress.values()]
     const ready = all.filter((endpoint) => !this.#draining.has(endpoint))
     this.endpoints = Object.freeze(ready.length > 0 ? ready : all)
     for (const endpoint of all) {
@@ -149,11 +187,10 @@ export class ServiceCluster implements Cluster {
   }
 }
 
+/** Another id at the same address is another process, about which nothing is known yet. */
 function isSame(endpoint: Endpoint, instance: Instance): boolean {
   return (
-    endpoint.address === instance.address &&
-    endpoint.port === instance.port &&
-    endpoint.protocol === instance.protocol &&
+    endpoint.id === instance.id &&
     endpoint.tls === instance.tls &&
     endpoint.zone === instance.zone &&
     endpoint.version === instance.version

@@ -8,7 +8,7 @@ import type { Clock, Timer } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import type { Knowledge } from './last-good.ts'
 import { RegistryConnection } from './registry-connection.ts'
-import { applyDelta, type ServiceView } from './snapshot.ts'
+import { applyDelta, type ServiceView, viewOf } from './snapshot.ts'
 import type { Instance, ServerMessage } from './wire.ts'
 
 /** What happens between us and the registry, for events and metrics. */
@@ -291,7 +291,7 @@ export class RegistryClient {
         this.#beat(message.beatMs)
         return
       case 'snapshot':
-        this.#update({ ...message, stale: false })
+        this.#update(viewOf(message))
         return
       case 'delta': {
         const known = this.#views.get(message.service)

@@ -29,8 +29,10 @@ export interface ServiceView {
   readonly instances: readonly Instance[]
   /** The document as applied, or `null`. */
   readonly policy: unknown
-  /** An empty or shrunken list is meant. */
+  /** An empty or shrunken list is meant: all that it lacks left on purpose. */
   readonly intended: boolean
+  /** Ids of instances that left on purpose, as far as the last message told. */
+  readonly left: ReadonlySet<string>
   /** The registry has stopped expiring. */
   readonly frozen: boolean
   /** From the disk, not from a live registry. */
@@ -101,6 +103,7 @@ export function readServerMessage(line: string): ServerMessage | undefined {
         policy: readPolicy(message.policy),
         intended: message.intended === true,
         frozen: message.frozen === true,
+        ...(message.gone === undefined ? {} : { gone: readGone(message.gone) }),
         ...(message.parts === undefined ? {} : { parts: read(PARTS, message.parts, 'parts') }),
       }
     case 'part':
@@ -183,8 +186,15 @@ export function readStoredView(value: unknown): ServiceView {
     policy: readPolicy(view.policy),
     intended: view.intended === true,
     frozen: view.frozen === true,
+    left: NOBODY,
     stale: true,
   }
+}
+
+/** What is in force after a whole snapshot. */
+export function viewOf(snapshot: Extract<ServerMessage, { type: 'snapshot' }>): ServiceView {
+  const { service, epoch, revision, instances, policy, intended, frozen, gone } = snapshot
+  return { service, epoch, revision, instances, policy, intended, frozen, left: leftOf(gone), stale: false }
 }
 
 /** `view` after `delta`; the caller has checked that it chains. */
@@ -197,10 +207,19 @@ export function applyDelta(view: ServiceView, delta: Extract<ServerMessage, { ty
     revision: delta.revision,
     instances: Object.freeze([...instances.values()]),
     policy: delta.policy === undefined ? view.policy : delta.policy,
-    intended: delta.gone?.every((gone) => gone.why === 'left') ?? false,
+    // Of what the list lacks since before this says nothing.
+    intended: false,
+    left: leftOf(delta.gone),
     frozen: delta.frozen ?? view.frozen,
     stale: false,
   }
+}
+
+const NOBODY: ReadonlySet<string> = new Set()
+
+/** The ids of those that left on purpose. */
+export function leftOf(gone: readonly { id: string; why: 'left' | 'lost' }[] | undefined): ReadonlySet<string> {
+  return gone === undefined ? NOBODY : new Set(gone.filter(({ why }) => why === 'left').map(({ id }) => id))
 }
 
 function parseJson(line: string): unknown {

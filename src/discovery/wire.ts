@@ -57,6 +57,8 @@ export type ServerMessage =
       intended: boolean
       /** The registry has stopped expiring instances of this service (self-preservation). */
       frozen: boolean
+      /** Of late, the same as in a `delta`: so that a list which lacks some says of each why. */
+      gone?: readonly { id: string; why: 'left' | 'lost' }[]
       /** So many `part`s follow with further instances; absent: none. */
       parts?: number
     }

@@ -43,6 +43,11 @@ export class ServiceHistory {
     return history.changes.filter((change) => change.revision > revision)
   }
 
+  /** All that is kept of a service. */
+  recent(service: string): readonly ServiceChange[] {
+    return this.#services.get(service)?.changes ?? []
+  }
+
   #dropOldest(): void {
     const history = this.#services.get(this.#order[this.#head]!)!
     history.floor = history.changes.shift()!.revision

@@ -9,6 +9,7 @@ import { splitSnapshot } from '../discovery/snapshot-parts.ts'
 import type { ServerMessage, Since } from '../discovery/wire.ts'
 import { Channel, type ChannelHost, type Subscription } from './channel.ts'
 import { mergeChanges } from './merge-changes.ts'
+import type { Gone } from './records.ts'
 import { ServiceHistory } from './service-history.ts'
 import { documentOf, instanceBytes, type RegistryState, type ServiceChange } from './state.ts'
 import type { Watcher } from './watcher.ts'
@@ -20,6 +21,9 @@ const BLOCKED_MS = 30_000
 const TICK_MS = 5_000
 /** Snapshots written and not yet taken by the socket, at most (control-plane 6.5). */
 const MOST_SNAPSHOTS = 20
+
+/** Of the instances gone, as many are told with a snapshot: one deployment of a large service. */
+const MOST_GONE = 2_000
 
 interface WatcherState {
   readonly subscriptions: Set<Subscription>
@@ -240,12 +244,20 @@ export class WatchHub {
       policy: documentOf(service?.policy ?? null),
       intended,
       frozen: channel.frozen,
+      ...this.#goneOf(channel.service),
     }
     const fits = (service?.bytes ?? 0) < LIMITS.partBytes
     const messages = fits ? [snapshot] : splitSnapshot(snapshot, instanceBytes)
     const lines = messages.map((message) => this.encode(message))
     channel.snapshot = { lines, intended }
     return lines
+  }
+
+  /** Who is gone of late, for watchers that knew them. */
+  #goneOf(service: string): { gone?: readonly Gone[] } {
+    const changes = this.#history.recent(service)
+    const { gone } = mergeChanges(service, 0, 0, changes)
+    return gone === undefined ? {} : { gone: gone.slice(-MOST_GONE) }
   }
 
   #drop(subscription: Subscription): void {

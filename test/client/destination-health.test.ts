@@ -85,8 +85,8 @@ class World {
     const instances = this.patients.map(({ server }, i) =>
       instance('inventory', `i-${i}`, { port: server!.port, tls: false }),
     )
-    const none = { epoch: 'e', revision: 1, policy: null, intended: true, frozen: false, stale: false }
-    this.destination.apply({ ...none, service: 'inventory', instances })
+    const none = { epoch: 'e', revision: 1, policy: null, intended: true, left: new Set<string>() }
+    this.destination.apply({ ...none, frozen: false, stale: false, service: 'inventory', instances })
   }
 
   get endpoints(): readonly Endpoint[] {

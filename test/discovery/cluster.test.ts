@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Balancer, Endpoint } from '../../src/core/endpoint.ts'
 import { ServiceCluster } from '../../src/discovery/cluster.ts'
+import type { Instance } from '../../src/discovery/wire.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { instance } from '../support/instance.ts'
 
@@ -15,21 +16,21 @@ function setUp(): { clock: FakeClock; cluster: ServiceCluster; ids: () => string
 describe('a cluster', () => {
   it('keeps the endpoint objects that survive a change, with all that is known of them', () => {
     const { cluster } = setUp()
-    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b')], false)
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b')], {})
     const a = cluster.endpoints.find((endpoint) => endpoint.id === 'a') as Endpoint
     a.estimateMs = 12
-    cluster.apply([instance('inventory', 'a', { weight: 10 }), instance('inventory', 'c')], false)
+    cluster.apply([instance('inventory', 'a', { weight: 10 }), instance('inventory', 'c')], {})
     expect(cluster.endpoints.find((endpoint) => endpoint.id === 'a')).toBe(a)
     expect(a.weight).toBe(10)
   })
 
   it('makes another endpoint of an instance that has moved, and withdraws the old one', () => {
     const { cluster } = setUp()
-    cluster.apply([instance('inventory', 'a')], false)
+    cluster.apply([instance('inventory', 'a')], {})
     const old = cluster.endpoints[0] as Endpoint
     let closed = 0
     old.transport = { close: () => void closed++ }
-    cluster.apply([instance('inventory', 'a', { port: 9090 })], false)
+    cluster.apply([instance('inventory', 'a', { port: 9090 })], {})
     expect(cluster.endpoints.map((endpoint) => endpoint.port)).toEqual([9090])
     expect(old.withdrawn).toBe(true)
     expect(closed).toBe(1)
@@ -37,15 +38,15 @@ describe('a cluster', () => {
 
   it('removes a single endpoint that has vanished, at once', () => {
     const { cluster, ids } = setUp()
-    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b'), instance('inventory', 'c')], false)
-    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b')], false)
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b'), instance('inventory', 'c')], {})
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b')], {})
     expect(ids()).toEqual(['a', 'b'])
   })
 
   it('does not believe an empty answer: what still works goes on being called', () => {
     const { clock, cluster, ids } = setUp()
-    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b')], false)
-    cluster.apply([], false)
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b')], {})
+    cluster.apply([], {})
     expect(ids()).toEqual(['a', 'b'])
     clock.advance(31_000)
     expect(ids()).toEqual(['a', 'b'])
@@ -56,15 +57,15 @@ describe('a cluster', () => {
 
   it('believes an empty answer that is meant', () => {
     const { cluster, ids } = setUp()
-    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b')], false)
-    cluster.apply([], true)
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b')], {})
+    cluster.apply([], { intended: true })
     expect(ids()).toEqual([])
   })
 
   it('keeps a vanished majority for 30 s, then lets it go for those that are listed', () => {
     const { clock, cluster, ids } = setUp()
-    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b'), instance('inventory', 'c')], false)
-    cluster.apply([instance('inventory', 'a')], false)
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b'), instance('inventory', 'c')], {})
+    cluster.apply([instance('inventory', 'a')], {})
     expect(ids()).toEqual(['a', 'b', 'c'])
     expect(cluster.inLimbo).toBe(2)
     clock.advance(30_001)
@@ -74,18 +75,18 @@ describe('a cluster', () => {
 
   it('takes a vanished endpoint back that is listed again', () => {
     const { clock, cluster, ids } = setUp()
-    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b'), instance('inventory', 'c')], false)
-    cluster.apply([instance('inventory', 'a')], false)
-    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b')], false)
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b'), instance('inventory', 'c')], {})
+    cluster.apply([instance('inventory', 'a')], {})
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b')], {})
     clock.advance(30_001)
     expect(ids()).toEqual(['a', 'b'])
   })
 
   it('calls draining endpoints only when no other is left', () => {
     const { cluster, ids } = setUp()
-    cluster.apply([instance('inventory', 'a', { state: 'draining' }), instance('inventory', 'b')], false)
+    cluster.apply([instance('inventory', 'a', { state: 'draining' }), instance('inventory', 'b')], {})
     expect(ids()).toEqual(['b'])
-    cluster.apply([instance('inventory', 'a', { state: 'draining' })], true)
+    cluster.apply([instance('inventory', 'a', { state: 'draining' })], { intended: true })
     expect(ids()).toEqual(['a'])
   })
 
@@ -95,11 +96,13 @@ describe('a cluster', () => {
     cluster.slowStartMs = 10_000
     const warmAt = (): Record<string, number> =>
       Object.fromEntries(cluster.endpoints.map((each) => [each.id, each.warmAt]))
-    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b')], false)
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'b')], {})
     expect(warmAt()).toEqual({ a: 0, b: 0 })
     clock.advance(1_000)
-    cluster.apply([instance('inventory', 'a'), instance('inventory', 'c')], true)
-    cluster.apply([instance('inventory', 'a'), instance('inventory', 'c'), instance('inventory', 'b')], true)
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'c')], { intended: true })
+    cluster.apply([instance('inventory', 'a'), instance('inventory', 'c'), instance('inventory', 'b')], {
+      intended: true,
+    })
     expect(warmAt()).toEqual({ a: 0, b: 12_000, c: 12_000 })
     cluster.slowStartMs = 3_000
     cluster.rebalance()
@@ -114,7 +117,7 @@ describe('a cluster', () => {
     const leave = cluster.whenAvailable(3_000, () => heard.push('left'))
     leave()
     clock.advance(100)
-    cluster.apply([instance('inventory', 'a')], false)
+    cluster.apply([instance('inventory', 'a')], {})
     expect(heard).toEqual(['bounded false', 'early true'])
     expect(clock.timers).toBe(0)
   })
@@ -126,5 +129,100 @@ describe('a cluster', () => {
     cluster.close(0)
     expect(heard).toEqual([false])
     expect(clock.timers).toBe(0)
+  })
+
+  describe('says of each vanished endpoint why it is gone:', () => {
+    const [a, b, c] = ['a', 'b', 'c'].map((id) => instance('inventory', id)) as [Instance, Instance, Instance]
+
+    it('one that leaves on purpose takes nobody along who was lost', () => {
+      const { cluster, ids } = setUp()
+      cluster.apply([a, b, c], {})
+      cluster.apply([c], {})
+      expect(ids()).toEqual(['a', 'b', 'c'])
+      cluster.apply([], { left: new Set(['c']) })
+      expect(ids()).toEqual(['a', 'b'])
+      expect(cluster.inLimbo).toBe(2)
+    })
+
+    it('of those that are lost and those that leave with one change, only the lost are kept', () => {
+      const { cluster, ids } = setUp()
+      cluster.apply([a, b, c], {})
+      cluster.apply([], { left: new Set(['a']) })
+      expect(ids()).toEqual(['b', 'c'])
+    })
+
+    it('one in doubt that turns out to have left goes at once', () => {
+      const { cluster, ids } = setUp()
+      cluster.apply([a, b], {})
+      cluster.apply([], {})
+      cluster.apply([], { left: new Set(['a']) })
+      expect(ids()).toEqual(['b'])
+    })
+
+    it('losses one after another count together', () => {
+      const { clock, cluster, ids } = setUp()
+      cluster.apply([a, b, c], {})
+      cluster.apply([b, c], {})
+      clock.advance(1_000)
+      cluster.apply([c], {})
+      expect(ids()).toEqual(['b', 'c'])
+    })
+  })
+
+  describe('known from the disk', () => {
+    const [a, b, c] = ['a', 'b', 'c'].map((id) => instance('inventory', id)) as [Instance, Instance, Instance]
+
+    it('is replaced by the first live list', () => {
+      const { cluster, ids } = setUp()
+      cluster.apply([a, b], { stale: true })
+      cluster.apply([c], {})
+      expect(ids()).toEqual(['c'])
+    })
+
+    it('is kept while the live list is empty', () => {
+      const { cluster, ids } = setUp()
+      cluster.apply([a, b], { stale: true })
+      cluster.apply([], {})
+      expect(ids()).toEqual(['a', 'b'])
+      cluster.apply([c], {})
+      expect(ids()).toEqual(['c'])
+    })
+
+    it('and listed by a live registry, is doubted like any other afterwards', () => {
+      const { cluster, ids } = setUp()
+      cluster.apply([a, b, c], { stale: true })
+      cluster.apply([a, b, c], {})
+      cluster.apply([a], {})
+      expect(ids()).toEqual(['a', 'b', 'c'])
+    })
+  })
+
+  describe('at one address', () => {
+    const at = (id: string, more: Partial<Instance> = {}) => instance('inventory', id, { port: 9_000, ...more })
+
+    it('is one endpoint, that of the instance which came last', () => {
+      const { cluster, ids } = setUp()
+      cluster.apply([at('old'), instance('inventory', 'other'), at('new', { weight: 7 })], {})
+      expect(ids()).toEqual(['new', 'other'])
+      expect(cluster.endpoints.find(({ id }) => id === 'new')!.weight).toBe(7)
+    })
+
+    it('stays one when stale ids go, and starts anew when its process does', () => {
+      const { cluster } = setUp()
+      cluster.apply([at('old'), at('new')], {})
+      const [before] = cluster.endpoints
+      cluster.apply([at('new')], {})
+      expect(cluster.endpoints).toEqual([before])
+      expect(before!.withdrawn).toBe(false)
+      cluster.apply([at('new'), at('newest')], { left: new Set(['new']) })
+      expect(cluster.endpoints.map(({ id }) => id)).toEqual(['newest'])
+      expect(before!.withdrawn).toBe(true)
+    })
+
+    it('is draining when its last instance is', () => {
+      const { cluster, ids } = setUp()
+      cluster.apply([at('old'), at('new', { state: 'draining' }), instance('inventory', 'other')], {})
+      expect(ids()).toEqual(['other'])
+    })
   })
 })

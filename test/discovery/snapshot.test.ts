@@ -109,7 +109,8 @@ describe('a delta', () => {
     ) as Extract<ServerMessage, { type: 'delta' }>
     const next = applyDelta(view, delta)
     expect(next.instances.map(({ id }) => id)).toEqual(['inventory-2'])
-    expect(next).toMatchObject({ revision: 9, intended: true, stale: false, policy: null })
+    expect(next).toMatchObject({ revision: 9, intended: false, stale: false, policy: null })
+    expect([...next.left]).toEqual(['inventory-1'])
   })
 
   it('that loses an instance without its saying goodbye is not meant', () => {
@@ -121,6 +122,7 @@ describe('a delta', () => {
       gone: [{ id: 'inventory-1', why: 'lost' }],
     })
     expect(next.intended).toBe(false)
+    expect(next.left.size).toBe(0)
   })
 })
 

@@ -186,6 +186,19 @@ describe('the hub', () => {
     }
   })
 
+  test('a snapshot says of those that are gone why, so that one who leaves takes no lost one along', async () => {
+    for (const id of ['a', 'b', 'c']) await put(id)
+    await remove('a', 'lost')
+    await remove('b')
+    const gone = [
+      { id: 'a', why: 'lost' },
+      { id: 'b', why: 'left' },
+    ]
+    expect(watching().messages[0]).toMatchObject({ instances: [{ id: 'c' }], gone })
+    await put('a')
+    expect(watching().messages[0]).toMatchObject({ gone: [{ id: 'b', why: 'left' }] })
+  })
+
   test('says whether an empty list is meant', async () => {
     expect(watching().messages[0]).toMatchObject({ instances: [], intended: false })
     await put('a')

@@ -33,7 +33,7 @@ export function endpoint(id: string, weight = 1): Endpoint {
     zone: undefined,
     version: undefined,
     weight,
-    metadata: {},
+    metadata: { 'hash-key': id },
   })
 }
 

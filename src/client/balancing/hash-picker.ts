@@ -24,7 +24,7 @@ export interface HashTable {
   owner(place: number): number
 }
 
-/** Of endpoints in the order of their ids. */
+/** Of endpoints in the order of their hash keys. */
 export type BuildTable = (endpoints: readonly Endpoint[]) => HashTable
 
 /** No endpoint holds more than this times its share of what is in flight (Mirrokni, Thorup, Zadimoghaddam 2018; their 1 + epsilon). */
@@ -56,7 +56,9 @@ export class HashBalancer implements Balancer, Policy {
   }
 
   picker(endpoints: readonly Endpoint[]): Picker {
-    const ordered = [...withWeight(endpoints)].sort((a, b) => (a.id < b.id ? -1 : 1))
+    const ordered = [...withWeight(endpoints)].sort((a, b) =>
+      a.hashKey === b.hashKey ? (a.label < b.label ? -1 : 1) : a.hashKey < b.hashKey ? -1 : 1,
+    )
     this.#health?.watch(endpoints)
     return new HashPicker(ordered, this.#build, this, this.#health, this.#clock)
   }

@@ -53,8 +53,8 @@ export class MaglevTable implements HashTable {
   #fill(endpoints: readonly Endpoint[]): void {
     const owners = this.#owners
     const size = owners.length
-    const places = Uint32Array.from(endpoints, ({ id }) => hashText(id, SEEDS[0]) % size)
-    const skips = Uint32Array.from(endpoints, ({ id }) => 1 + (hashText(id, SEEDS[1]) % (size - 1)))
+    const places = Uint32Array.from(endpoints, ({ hashKey }) => hashText(hashKey, SEEDS[0]) % size)
+    const skips = Uint32Array.from(endpoints, ({ hashKey }) => 1 + (hashText(hashKey, SEEDS[1]) % (size - 1)))
     const unit = weightUnit(endpoints)
     const gains = Float64Array.from(endpoints, ({ weight }) => (unit === 0 ? 1 : weight / unit))
     const credits = new Float64Array(endpoints.length)

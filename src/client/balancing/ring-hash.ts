@@ -58,7 +58,7 @@ export class Ring implements HashTable {
     return this.#owners[place]!
   }
 
-  /** A counting sort by bucket, then by insertion within each. It is stable, so equal points lie in the order of ids for everybody. */
+  /** A counting sort by bucket, then by insertion within each. It is stable, so equal points lie in the order of keys for everybody. */
   #fill(endpoints: readonly Endpoint[], counts: Uint32Array): void {
     const size = this.size
     const points = new Uint32Array(size)
@@ -67,9 +67,9 @@ export class Ring implements HashTable {
     const shift = this.#shift
     let made = 0
     for (let i = 0; i < endpoints.length; i++) {
-      const { id } = endpoints[i]!
-      const base = hashText(id, SEEDS[0])
-      const step = hashText(id, SEEDS[1]) | 1
+      const { hashKey } = endpoints[i]!
+      const base = hashText(hashKey, SEEDS[0])
+      const step = hashText(hashKey, SEEDS[1]) | 1
       for (let j = 0; j < counts[i]!; j++) {
         const point = mix(base + Math.imul(j, step))
         points[made] = point

@@ -13,12 +13,12 @@ export function subsetOf(endpoints: readonly Endpoint[], size: number, clientId:
   const candidates = weighty.length >= size ? weighty : endpoints
   if (candidates.length === size) return candidates
   const seeds = [hashText(clientId, 1), hashText(clientId, 2)] as const
-  const ranks = Float64Array.from(candidates, ({ id }) => rank(id, seeds))
+  const ranks = Float64Array.from(candidates, ({ hashKey }) => rank(hashKey, seeds))
   const least = ranks.toSorted()[ranks.length - size]!
   return candidates.filter((_, i) => ranks[i]! >= least)
 }
 
 /** 53 bits, all that a number holds: among 10,000 endpoints two are equal once in 10^8 times. */
-function rank(id: string, seeds: readonly [number, number]): number {
-  return mix(hashText(id, seeds[0])) * 2 ** 21 + (hashText(id, seeds[1]) >>> 11)
+function rank(key: string, seeds: readonly [number, number]): number {
+  return mix(hashText(key, seeds[0])) * 2 ** 21 + (hashText(key, seeds[1]) >>> 11)
 }

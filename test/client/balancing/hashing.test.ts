@@ -6,7 +6,7 @@ import { MaglevTable, maglev } from '../../../src/client/balancing/maglev.ts'
 import { Ring, ringHash } from '../../../src/client/balancing/ring-hash.ts'
 import { Attempt } from '../../../src/core/attempt.ts'
 import type { Call } from '../../../src/core/call.ts'
-import type { Endpoint, Picker } from '../../../src/core/endpoint.ts'
+import { Endpoint, type Picker } from '../../../src/core/endpoint.ts'
 import { SUCCESS } from '../../../src/core/outcome.ts'
 import { EjectionPolicy, resolveEjection } from '../../../src/resilience/ejection.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
@@ -93,6 +93,22 @@ describe.each(KINDS)('$name', ({ name, make, table }) => {
       used.add(at.id)
     }
     expect(used.size).toBe(20)
+  })
+
+  it('goes by the hash key of an endpoint, else by its address, so a restart moves no key', () => {
+    const at = (id: string, port: number, metadata: Record<string, string> = {}): Endpoint =>
+      new Endpoint('inventory', { ...endpoint(id), id, port, metadata })
+    const owners = (endpoints: readonly Endpoint[]): number[] => {
+      const { picker, clock } = setUp(make, endpoints)
+      return sample(200, (hash) => picker.pick(keyed(clock, `key-${hash}`))!.port)
+    }
+    const before = owners([at('a', 1), at('b', 2), at('c', 3)])
+    expect(owners([at('restarted', 1), at('b', 2), at('c', 3)])).toEqual(before)
+    const named = owners([at('a', 1, { 'hash-key': 'x' }), at('b', 2, { 'hash-key': 'y' })])
+    // Moved to another address, with the same key.
+    expect(owners([at('a', 9, { 'hash-key': 'x' }), at('b', 2, { 'hash-key': 'y' })])).toEqual(
+      named.map((port) => (port === 1 ? 9 : port)),
+    )
   })
 
   it('sends calls without a key anywhere', () => {

@@ -11,6 +11,6 @@ export function zoned(id: string, zone: string | undefined, weight = 100): Endpo
     zone,
     version: undefined,
     weight,
-    metadata: {},
+    metadata: { 'hash-key': id },
   })
 }
