@@ -8,7 +8,7 @@
  * `connect-failed` (nothing was sent), `identity-rejected` (the peer's certificate was refused; nothing was sent),
  * `connection-lost`, `protocol-error`. The peer said so: `refused-by-peer` (not executed), `overloaded` (429, 503),
  * `server-error` (other 5xx), `permission-denied` (403 by an intention), `response-too-large`.
- * A guarded function threw: `function-failed`.
+ * A guarded function threw, or its `isFailure` or `key` did: `function-failed`.
  * Around calls: `invalid-options`, `registry-unavailable`, `registry-refused`, `join-refused`, `not-in-mesh`, `closed`.
  */
 export type ErrorCode =

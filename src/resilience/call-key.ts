@@ -14,8 +14,11 @@ const MOST_VALUES = 10_000
 export function callKey(self: unknown, args: readonly unknown[]): string | undefined {
   const writer = new KeyWriter()
   try {
-    if (isPrimitive(self) && !writer.write(self)) return undefined
-    return writer.write(args) ? writer.text : undefined
+    if (self !== undefined && isPrimitive(self) && !writer.item(self)) return undefined
+    writer.text += '('
+    // The list itself is ours: only what is in it has to be looked at.
+    for (const arg of args) if (!writer.item(arg)) return undefined
+    return writer.text
   } catch {
     // A symbol's description or a trap of the user's that throws.
     return undefined
@@ -30,7 +33,16 @@ class KeyWriter {
   text = ''
   #values = 0
   /** What encloses the value being written. */
-  readonly #within = new Set<object>()
+  #within: Set<object> | undefined = undefined
+
+  /** One of several. `false`: it has no key. */
+  item(value: unknown): boolean {
+    if (typeof value === 'string') {
+      this.text += `${JSON.stringify(value)},`
+      return true
+    }
+    return this.write(value) && this.#add(',')
+  }
 
   /** `false`: it has no key. */
   write(value: unknown): boolean {
@@ -63,6 +75,7 @@ class KeyWriter {
   }
 
   #object(value: object): boolean {
+    this.#within ??= new Set()
     if (types.isProxy(value) || this.#within.has(value)) return false
     const prototype: unknown = Object.getPrototypeOf(value)
     if (types.isDate(value)) return this.#date(value, prototype)

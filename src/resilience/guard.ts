@@ -59,11 +59,18 @@ export interface GuardOptions<Args extends readonly unknown[] = readonly never[]
   readonly collapse?: boolean
   /** How long a result is kept for equal calls; at most 1,000 of them, and no failures. @defaultValue not at all */
   readonly cache?: Duration
-  /** Which calls are equal; `undefined` for one that is like no other. @defaultValue the same `this`, and arguments of the same contents; what has no contents to compare is like no other */
+  /**
+   * Which calls are equal; `undefined` for one that is like no other. Answers at once; what it throws ends the call with
+   * `function-failed`. @defaultValue the same `this`, and arguments of the same contents; what has no contents to compare
+   * is like no other
+   */
   readonly key?: (...args: Args) => string | undefined
   /** The last word when everything else has failed. Gets the error, then the arguments. */
   readonly fallback?: (error: unknown, ...args: Args) => Result | PromiseLike<Result>
-  /** Which errors are failures; others are answers like any: not repeated, not counted. @defaultValue all */
+  /**
+   * Which errors are failures; others are answers like any: not repeated, not counted. Answers at once; what it throws ends the
+   * call with `function-failed`. @defaultValue all
+   */
   readonly isFailure?: (error: unknown) => boolean
   /** Where time and chance come from. @defaultValue the system's */
   readonly clock?: Clock
