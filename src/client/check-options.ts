@@ -62,6 +62,7 @@ const TELLTALES: ReadonlySet<string> = new Set([
   'idempotent',
   'retry',
   'streaming',
+  'idleTimeout',
 ] satisfies (keyof HttpRequestOptions)[])
 
 /**

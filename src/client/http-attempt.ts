@@ -17,7 +17,8 @@ import type { HttpCall, ReceivedHeaders } from './http-call.ts'
 import { GONE, type HttpConnection } from './http-connection.ts'
 import { answerOutcome, isEventStream, isInvalid, outcomeOf } from './http-outcome.ts'
 import type { ConnectionUser, HttpPool } from './http-pool.ts'
-import { type BodyWriter, StreamedBody } from './http-request-body.ts'
+import { RepeatableBody } from './http-repeatable-body.ts'
+import { type BodyWriter, StreamedBody } from './http-streamed-body.ts'
 import { IdleReader } from './idle-reader.ts'
 import { attemptHeaders } from './propagation.ts'
 import { type BodySource, ResponseBody } from './response-body.ts'
@@ -51,6 +52,8 @@ export class HttpAttempt
   #sourceWaits = false
   /** The caller reads the answer more slowly than it comes. */
   #readerWaits = false
+  /** What this attempt reads of a body that others may send, too. */
+  #upload: StreamedBody | undefined = undefined
   #idleReader: IdleReader | undefined = undefined
   #handedOverAt = 0
 
@@ -65,13 +68,19 @@ export class HttpAttempt
     const body = request.body
     this.#connection = connection
     connection.user = this
-    if (body?.content instanceof StreamedBody) body.content.writer = this
+    let content = body?.content
+    if (content instanceof RepeatableBody) {
+      content.onOutgrown = () => this.#outgrown()
+      content = content.open()
+      this.#upload = content
+    }
+    if (content instanceof StreamedBody) content.writer = this
     connection.dispatch(
       {
         path: request.path,
         method: request.method,
         headers: attemptHeaders(this, request.headers, this.launching ? this.startedAt : this.call.stack.clock.now()),
-        body: (body === undefined ? null : body.content) as Buffer | null,
+        body: (content ?? null) as Buffer | null,
         blocking: false,
         reset: request.reset,
         // The socket is open already; without a name undici would look for one in the host header, with two expressions.
@@ -194,7 +203,18 @@ export class HttpAttempt
     controller.abort(ABORTED)
   }
 
+  protected override end(outcome: Outcome): void {
+    super.end(outcome)
+    // Another attempt sends it from the start; what is left of this one would only keep the network busy.
+    this.#upload?.abandon(ABORTED)
+  }
+
   // The source of a streamed request.
+
+  /** No other attempt can send it. */
+  #outgrown(): void {
+    if (!this.over && !this.call.committed) this.commit(this.call.deadlineAt)
+  }
 
   sourceWaits(waits: boolean): void {
     this.#sourceWaits = waits

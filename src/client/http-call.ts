@@ -10,9 +10,14 @@ import { callError } from './call-error.ts'
 import { ClientCall } from './client-call.ts'
 import { hashKeyOf } from './hash-key.ts'
 import { HttpAttempt } from './http-attempt.ts'
-import { type RequestBody, StreamedBody } from './http-request-body.ts'
+import { KeptBody, RepeatableBody } from './http-repeatable-body.ts'
+import type { RequestBody } from './http-request-body.ts'
+import { StreamedBody } from './http-streamed-body.ts'
 import type { HttpTransport } from './http-transport.ts'
 import type { ResponseBody } from './response-body.ts'
+
+/** The time that an attempt with a body up to this takes is not that of the upload. */
+const SHORT_UPLOAD_BYTES = 65_536
 
 /** Checked and ready to be written. */
 export interface PreparedRequest {
@@ -84,8 +89,18 @@ export class HttpCall<R = unknown> extends ClientCall {
 
   /** Sends it; may be called once. */
   send(): Promise<R> {
-    const signal = this.#signal
     const content = this.request.body?.content
+    if (!(content instanceof KeptBody)) return this.#send(content)
+    content.begin()
+    return content.short().then((bytes) => {
+      if (bytes === undefined) return this.#send(content)
+      this.request = { ...this.request, body: { content: bytes, contentType: undefined } }
+      return this.#send(bytes)
+    })
+  }
+
+  #send(content: RequestBody['content'] | undefined): Promise<R> {
+    const signal = this.#signal
     if (content instanceof StreamedBody) {
       // What was read from a stream cannot be sent again.
       this.idempotent = false
@@ -93,6 +108,10 @@ export class HttpCall<R = unknown> extends ClientCall {
       content.onTouched = () => {
         this.committed = true
       }
+      content.onFailed = (error) => this.cancel(error)
+    } else if (content instanceof RepeatableBody) {
+      this.uploads = (this.request.body!.length ?? Number.POSITIVE_INFINITY) > SHORT_UPLOAD_BYTES
+      if (!content.shareable) this.hedged = true
       content.onFailed = (error) => this.cancel(error)
     }
     this.begin()
@@ -119,6 +138,7 @@ export class HttpCall<R = unknown> extends ClientCall {
     this.#signal?.removeEventListener('abort', this)
     const content = this.request.body?.content
     if (content instanceof StreamedBody) content.stop()
+    else if (content instanceof RepeatableBody) content.close()
   }
 
   failure(outcome: Outcome): unknown {

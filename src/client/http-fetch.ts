@@ -10,7 +10,9 @@ import { OptionsError, show } from '../core/fields.ts'
 import { checkFetchOptions, checkKey, checkSignal } from './check-options.ts'
 import { fetchResponse } from './fetch-response.ts'
 import { HttpCall } from './http-call.ts'
-import { type BodyInput, requestBody } from './http-request-body.ts'
+import { KeptBody } from './http-repeatable-body.ts'
+import { type BodyInput, type RequestBody, requestBody } from './http-request-body.ts'
+import { unusable } from './http-streamed-body.ts'
 import { checkIdleTimeout, checkMethod, checkTimeout, isIdempotent, prepareRequest } from './prepare-request.ts'
 import { flatHeader, type HeadersInput } from './propagation.ts'
 import type { FindService } from './stack-source.ts'
@@ -64,8 +66,8 @@ export function makeFetch(find: FindService, options: HttpFetchOptions = {}): Me
         throw notInMesh(to.host)
       }
       const method = checkMethod(init?.method ?? request?.method ?? 'GET')
-      const given = init?.body ?? request?.body ?? undefined
-      const body = requestBody(given as BodyInput | undefined)
+      const given = (init?.body ?? undefined) as BodyInput | undefined
+      const body = given === undefined ? bodyOfRequest(request) : requestBody(given)
       if (body !== undefined && (method === 'GET' || method === 'HEAD')) {
         throw new OptionsError('fetch', [{ path: ['body'], message: `a ${method} request cannot have body` }])
       }
@@ -94,6 +96,14 @@ export function makeFetch(find: FindService, options: HttpFetchOptions = {}): Me
       return Promise.reject(error)
     }
   }
+}
+
+/** A Request does not say what its body was made of. @throws OptionsError, a `TypeError`, if it has been used */
+function bodyOfRequest(request: Request | undefined): RequestBody | undefined {
+  const stream = request?.body ?? undefined
+  if (stream === undefined) return undefined
+  if (request!.bodyUsed || stream.locked) throw unusable('input', 'the body of this Request has been used', 'fetch')
+  return { content: new KeptBody(stream), contentType: undefined }
 }
 
 /** The service that a host name means, or `undefined`. */

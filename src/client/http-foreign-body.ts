@@ -26,7 +26,7 @@ interface ForeignStream {
 
 /** Bytes whose number is known although they are read one part after the other. */
 export interface SizedBody {
-  readonly source: AsyncIterable<Uint8Array | string>
+  open(): AsyncIterable<Uint8Array | string>
   readonly type: string
   readonly size: number
 }
@@ -47,7 +47,7 @@ export function adoptBody(body: object): BodyInput | SizedBody | undefined {
 }
 
 export function isSized(body: BodyInput | SizedBody): body is SizedBody {
-  return typeof body === 'object' && 'source' in body && 'size' in body
+  return typeof body === 'object' && 'open' in body && 'size' in body
 }
 
 function adoptForm(form: Form): FormData {
@@ -67,7 +67,7 @@ function adoptBlob(blob: ForeignBlob): SizedBody {
   async function* bytes(): AsyncGenerator<Uint8Array> {
     yield new Uint8Array(await blob.arrayBuffer!())
   }
-  return { source: bytes(), type, size: blob.size }
+  return { open: bytes, type, size: blob.size }
 }
 
 function isReadable(body: object): body is ForeignStream {

@@ -1,9 +1,10 @@
 /** From what a user wrote to what can be sent: checked once per call, whichever of the HTTP doors it came through. */
+import { isUint8Array } from 'node:util/types'
 import { LONGEST_TIMEOUT_MS } from '../core/deadline.ts'
 import { parseDuration } from '../core/duration.ts'
 import { OptionsError, show } from '../core/fields.ts'
 import type { PreparedRequest } from './http-call.ts'
-import { type RequestBody, StreamedBody } from './http-request-body.ts'
+import type { RequestBody } from './http-request-body.ts'
 import { flatHeader, flattenHeaders, type HeadersInput } from './propagation.ts'
 
 export const IDEMPOTENT_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
@@ -70,9 +71,9 @@ export function prepareRequest(
   body: RequestBody | undefined,
 ): PreparedRequest {
   const flat = flattenHeaders(headers)
-  const streamed = body?.content instanceof StreamedBody
-  // The length of bytes is known better here; a stream's declared length is kept, and undici holds the stream to it.
-  if (!streamed) removeHeader(flat, 'content-length')
+  const unknown = body !== undefined && body.length === undefined && !isUint8Array(body.content)
+  // A known length is known better here; a stream's declared length is kept, and undici holds the stream to it.
+  if (!unknown) removeHeader(flat, 'content-length')
   else checkLength(flatHeader(flat, 'content-length'))
   if (body !== undefined) {
     if (body.contentType !== undefined && flatHeader(flat, 'content-type') === undefined) {

@@ -150,7 +150,9 @@ export class RetryPolicy {
 
   /** May another attempt follow if this one fails? Decides the attempt's timeout. */
   mayFollow(attempt: Attempt): boolean {
-    return attempt.call.idempotent && spent(attempt.call) < this.settings.attempts
+    const { call } = attempt
+    // A long upload takes the time that it takes.
+    return call.idempotent && !call.uploads && spent(call) < this.settings.attempts
   }
 
   /**
