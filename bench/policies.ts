@@ -54,7 +54,13 @@ function compile(count: number): { stack: Stack; state: ServiceState; cluster: C
   const state = new ServiceState('inventory', clock)
   const balancer = new PeakEwma(clock, state.ejection)
   const all = endpoints(count)
-  const cluster = { service: 'inventory', endpoints: all, picker: balancer.picker(all), whenAvailable: () => () => {} }
+  const cluster = {
+    service: 'inventory',
+    endpoints: all,
+    picker: balancer.picker(all),
+    whenAvailable: () => () => {},
+    onChange: () => () => {},
+  }
   const stack = compileStack({ settings: resolveService(), state, cluster, balancer, telemetry: SILENT, clock })
   return { stack, state, cluster }
 }

@@ -16,6 +16,7 @@ import { answerBegins } from '../resilience/execution.ts'
 import { ClientAttempt } from './client-attempt.ts'
 import type { GrpcCall, GrpcJsCall } from './grpc-call.ts'
 import type { GrpcConnection } from './grpc-connection.ts'
+import { askCredentials, credentialsFailure } from './grpc-credentials.ts'
 import { attemptMetadata } from './grpc-metadata.ts'
 import type { Entry, MessageContext } from './grpc-outbox.ts'
 import { outcomeOfStatus, type StatusSource } from './grpc-outcome.ts'
@@ -43,6 +44,10 @@ export class GrpcAttempt
   /** The status of an answer that was broken. */
   #brokenWith: number | undefined = undefined
   #handedOver = false
+  /** The caller's credentials have not answered yet. */
+  #asking = false
+  /** The caller's metadata with what the credentials gave for this attempt. */
+  #authorized: grpc.Metadata | undefined = undefined
 
   second(): GrpcAttempt {
     return new GrpcAttempt(this.call, this.resolve, this.reject, this.driven)
@@ -56,6 +61,10 @@ export class GrpcAttempt
     return this.#message !== undefined
   }
 
+  get ended(): boolean {
+    return this.over
+  }
+
   /** Its stream begins now, on whatever session the connection has. */
   attend(): void {
     this.#connection?.attend()
@@ -64,22 +73,26 @@ export class GrpcAttempt
   // The pool's answers.
 
   assigned(connection: GrpcConnection): void {
-    const { call } = this
     this.#connection = connection
     this.sent = connection.ready
+    this.call.enter(open, this, connection)
+  }
+
+  /** @internal */
+  open(connection: GrpcConnection): void {
+    const { call } = this
     let inner: GrpcJsCall
     try {
       inner = connection.channel.createCall(call.path, Number.POSITIVE_INFINITY, call.host, null, 0)
     } catch (error) {
-      this.#connection = undefined
+      this.sent = false
       this.end(makeOutcome('refused', 'connect-failed', error))
       return
     }
-    connection.running += 1
     this.#inner = inner
     call.opened(this)
-    if (call.credentials !== undefined) inner.setCredentials(call.credentials)
-    inner.start(attemptMetadata(this, call.metadata, this.launching ? this.startedAt : call.stack.clock.now()), this)
+    const now = this.launching ? this.startedAt : call.stack.clock.now()
+    inner.start(attemptMetadata(this, this.#authorized ?? call.metadata, now), this)
     if (call.reading) inner.startRead()
     this.pump()
   }
@@ -209,20 +222,67 @@ export class GrpcAttempt
     }
   }
 
+  override giveUp(cause: unknown): void {
+    // Between the start and the stream there are some microtasks, in which it is given up unsent.
+    if (!this.leaving) this.sent = false
+    super.giveUp(cause)
+  }
+
   protected connect(): void {
-    this.call.transport.poolOf(this.endpoint!).take(this)
+    if (this.call.credentials === undefined) this.call.transport.poolOf(this.endpoint!).take(this)
+    else this.call.enter(authorize, this, this.call.credentials)
+  }
+
+  /** @internal */
+  authorize(credentials: grpc.CallCredentials): void {
+    const { path, host, route } = this.call
+    this.#asking = true
+    this.peerWaits(true)
+    askCredentials(credentials, path, host ?? route.service).then(
+      (given) => this.#take(given),
+      (error) => this.#unauthorized(error),
+    )
+  }
+
+  /** The credentials have answered. */
+  #take(given: grpc.Metadata): void {
+    if (this.over) return
+    this.#asking = false
+    this.peerWaits(false)
+    const { call } = this
+    const metadata = call.metadata.clone()
+    metadata.merge(given)
+    if (metadata.get('authorization').length > 1) {
+      this.#unauthorized({
+        code: GRPC_STATUS.INTERNAL,
+        message: '"authorization" metadata cannot have multiple values',
+      })
+      return
+    }
+    this.#authorized = metadata
+    call.transport.poolOf(this.endpoint!).take(this)
+  }
+
+  /** They have failed. It is on our own side and says nothing of the endpoint. */
+  #unauthorized(error: unknown): void {
+    if (this.over) return
+    const { code, details } = credentialsFailure(error)
+    this.#status = { code, details, metadata: new this.call.transport.grpc.Metadata() }
+    this.end(makeOutcome('cancelled', 'cancelled', error, code))
   }
 
   protected leaveQueue(): void {
     const connection = this.#connection
-    if (connection === undefined) this.call.transport.poolOf(this.endpoint!).leave(this)
-    else {
-      this.call.ended(this)
-      connection.release()
+    if (connection === undefined) {
+      if (!this.#asking) this.call.transport.poolOf(this.endpoint!).leave(this)
+      return
     }
+    if (this.#inner !== undefined) this.call.ended(this)
+    connection.release(this.leaving && this.trailers === undefined)
   }
 
   protected get holdUp(): string {
+    if (this.#asking) return 'the call credentials did not answer'
     return this.#handedOver && !this.call.reading
       ? 'the caller did not read the next message'
       : 'the caller had no further message to send'
@@ -274,4 +334,12 @@ export class GrpcAttempt
 
 function handOver(attempt: GrpcAttempt): void {
   attempt.handOver()
+}
+
+function open(attempt: GrpcAttempt, connection: GrpcConnection): void {
+  attempt.open(connection)
+}
+
+function authorize(attempt: GrpcAttempt, credentials: grpc.CallCredentials): void {
+  attempt.authorize(credentials)
 }

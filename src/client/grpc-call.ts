@@ -2,18 +2,18 @@
  * One gRPC call of a client: grpc-js's `Call` to the generated client above it, and the mesh's call to the attempts below. It stands under
  * serialization, so that a retry sends the same bytes; the answer reaches the client once, from the attempt that decided the call.
  */
-import { AsyncResource } from 'node:async_hooks'
 import type * as grpc from '@grpc/grpc-js'
 import type { Call, HashKey, Route } from '../core/call.ts'
 import type { MeshError } from '../core/errors.ts'
 import { NOT_EXECUTED } from '../core/headers.ts'
-import { type Outcome, SUCCESS } from '../core/outcome.ts'
+import type { Outcome } from '../core/outcome.ts'
 import { GRPC_STATUS, grpcStatusOf } from '../core/status.ts'
 import type { Provisional, Stack } from '../resilience/stack.ts'
 import { callError } from './call-error.ts'
 import { ClientCall } from './client-call.ts'
 import { GrpcAttempt } from './grpc-attempt.ts'
 import type { GrpcCallSettings } from './grpc-call-settings.ts'
+import { GrpcCaller } from './grpc-caller.ts'
 import { GrpcOutbox, type MessageContext } from './grpc-outbox.ts'
 import type { GrpcTransport } from './grpc-transport.ts'
 
@@ -26,6 +26,8 @@ export interface GrpcMethod {
   /** `/shop.Inventory/Get`. */
   readonly path: string
   readonly route: Route
+  /** The request is one message. */
+  readonly asksOnce: boolean
   /** The answer is one message. */
   readonly answersOnce: boolean
   /** Of an answer; larger ones fail. */
@@ -60,11 +62,9 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   reading = false
   readonly #number = ++lastNumber
   readonly #signal: AbortSignal | undefined
-  #listener!: grpc.InterceptingListener
-  /** The caller's async context. */
-  readonly #context = new AsyncResource('inmesh.grpc')
-  /** Whoever made it go on, an endpoint or a connection that has come, did so in a context of its own. */
-  #waited = false
+  /** The method takes exactly one message. */
+  readonly #asksOnce: boolean
+  readonly #caller = new GrpcCaller()
   /** The caller is within one of our methods, and expects to be called back after it. */
   #calling = false
   /** What `parent: call` names is a call that will outlive this one. */
@@ -90,6 +90,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     this.host = host
     this.answersOnce = method.answersOnce
     this.largestMessage = method.largestMessage
+    this.#asksOnce = method.asksOnce
     this.#signal = settings?.signal
     if (settings === undefined) return
     if (settings.idempotent !== undefined) {
@@ -120,8 +121,9 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   // grpc-js's Call.
 
   start(metadata: grpc.Metadata, listener: grpc.InterceptingListener): void {
-    this.metadata = metadata
-    this.#listener = listener
+    // The caller may change theirs for the next call while an attempt of this one is still to come.
+    this.metadata = metadata.clone()
+    this.#caller.listener = listener
     this.resolve = this.reject = (answer) => this.#deliver(answer as Answer)
     this.#calling = true
     this.begin()
@@ -132,7 +134,6 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     }
     this.startFirst()
     this.#calling = false
-    this.#waited = this.open.length === 0
   }
 
   sendMessageWithContext(context: MessageContext, message: Buffer): void {
@@ -145,6 +146,13 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   }
 
   halfClose(): void {
+    if (this.#asksOnce && this.outbox.end === 0 && !this.settled) {
+      this.cancelWithStatus(
+        GRPC_STATUS.INTERNAL,
+        `${this.path} takes one message, and the call was half-closed without`,
+      )
+      return
+    }
     this.outbox.closed = true
     this.#pump()
   }
@@ -210,18 +218,25 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   /** The answer has begun, and its headers are the caller's; only a stream of answers outlasts the service's timeout. */
   answered(headers: grpc.Metadata | undefined): void {
     if (!this.answersOnce) this.deadlineAt = this.lastDeadlineAt
-    if (headers !== undefined) this.#run(() => this.#listener.onReceiveMetadata(headers))
+    if (headers !== undefined) this.#caller.headers(headers)
   }
 
   deliverMessage(message: Buffer): void {
     this.reading = false
-    this.#run(() => this.#listener.onReceiveMessage(message))
+    // A reader that throws does not come to ask for the rest, and without it the call would not end.
+    if (!this.#caller.message(message)) this.startRead()
+  }
+
+  /** Runs `work` of ours in the caller's context, because it may lead to code of the user. */
+  enter<A, B>(work: (a: A, b: B) => void, a: A, b: B): void {
+    if (this.#calling) work(a, b)
+    else this.#caller.runInAsyncScope(work, undefined, a, b)
   }
 
   finish(): void {
     this.#leaveParent?.()
     this.#signal?.removeEventListener('abort', this)
-    this.outbox.clear()
+    for (const entry of this.outbox.clear()) entry.written()
   }
 
   /** `brokenWith`: what gRPC makes of an answer that was none of its own. */
@@ -270,27 +285,21 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   }
 
   #deliver(answer: Answer): void {
-    if (this.#calling) process.nextTick(() => this.#tell(answer))
-    else this.#tell(answer)
+    if (this.#calling) process.nextTick(tell, this, answer)
+    else this.tell(answer)
   }
 
-  #tell({ headers, message, status }: Answer): void {
-    this.#run(() => {
-      const listener = this.#listener
-      if (status.code === GRPC_STATUS.OK || headers !== undefined) {
-        if (headers !== undefined) listener.onReceiveMetadata(headers)
-        if (message !== undefined) listener.onReceiveMessage(message)
-      }
-      listener.onReceiveStatus(status)
-    })
+  /** @internal */
+  tell({ headers, message, status }: Answer): void {
+    const caller = this.#caller
+    if (headers !== undefined) caller.headers(headers)
+    if (message !== undefined && (status.code === GRPC_STATUS.OK || headers !== undefined)) caller.message(message)
+    caller.status(status)
   }
+}
 
-  /** A stream calls back in the context in which it was begun; a broken connection, or a timer, in that of anybody. */
-  #run(work: () => void): void {
-    const own = !this.#waited && this.attempts <= 1 && (this.outcome === undefined || this.outcome === SUCCESS)
-    if (own) work()
-    else this.#context.runInAsyncScope(work)
-  }
+function tell(call: GrpcCall, answer: Answer): void {
+  call.tell(answer)
 }
 
 /** grpc-js copies all of a status to the error that the caller gets, so this is its `cause`. */

@@ -6,12 +6,14 @@ import type * as grpc from '@grpc/grpc-js'
 import type { Route } from '../core/call.ts'
 import { inboundCall } from '../core/context.ts'
 import { MeshError } from '../core/errors.ts'
+import { OptionsError, show } from '../core/fields.ts'
 import { isGrpcMethod } from '../core/names.ts'
 import { grpcStatusOf } from '../core/status.ts'
 import type { Destination } from './destination.ts'
 import { GrpcCall, type GrpcJsCall, type GrpcMethod } from './grpc-call.ts'
 import { GrpcCallSettings, PROPAGATE_DEFAULTS } from './grpc-call-settings.ts'
 import type { MethodNames } from './grpc-method-names.ts'
+import { StateWatchers } from './grpc-state-watch.ts'
 import { LARGEST_MESSAGE } from './grpc-transport.ts'
 
 /** What a generated client knows of one of its methods. */
@@ -47,11 +49,14 @@ export class MeshChannel implements ChannelShape {
   readonly #methods = new Map<string, GrpcMethod>()
   /** The list that the methods were made with. */
   #declared: readonly string[] | undefined
+  readonly #watchers: StateWatchers
   #closed = false
 
   constructor(destination: Destination, options: MeshChannelOptions) {
     this.#destination = destination
     this.#options = options
+    const { clock, cluster } = destination
+    this.#watchers = new StateWatchers(clock, cluster, () => this.getConnectivityState(false))
     if (options.largestMessage !== undefined) {
       destination.grpc.takeMessages(destination.service, options.largestMessage)
     }
@@ -81,6 +86,7 @@ export class MeshChannel implements ChannelShape {
 
   close(): void {
     this.#closed = true
+    this.#watchers.check()
   }
 
   getTarget(): string {
@@ -90,7 +96,7 @@ export class MeshChannel implements ChannelShape {
   /** READY while there is an endpoint: calls find out whether it can be reached. */
   getConnectivityState(_tryToConnect: boolean): grpc.connectivityState {
     const { connectivityState } = this.#destination.grpc.grpc
-    if (this.#closed) return connectivityState.SHUTDOWN
+    if (this.#closed || this.#destination.grpc.closed) return connectivityState.SHUTDOWN
     return this.#destination.cluster.endpoints.length > 0 ? connectivityState.READY : connectivityState.CONNECTING
   }
 
@@ -99,17 +105,8 @@ export class MeshChannel implements ChannelShape {
     deadline: Date | number,
     callback: (error?: Error) => void,
   ): void {
-    if (this.#closed) throw new Error('Channel has been shut down')
-    if (this.getConnectivityState(false) !== current) {
-      process.nextTick(callback)
-      return
-    }
-    const { cluster } = this.#destination
-    const ms = this.#leftOf(deadline)
-    cluster.whenAvailable(ms, (available) => {
-      if (available) callback()
-      else callback(new Error('Deadline passed without connectivity state change'))
-    })
+    if (this.#closed || this.#destination.grpc.closed) throw new Error('Channel has been shut down')
+    this.#watchers.add(current, this.#leftOf(deadline), callback)
   }
 
   /** Channelz is off. */
@@ -127,10 +124,14 @@ export class MeshChannel implements ChannelShape {
     return Object.assign(new Error(`${code} UNAVAILABLE: ${details}`, { cause }), { code, details, metadata })
   }
 
+  /** @throws OptionsError for what is no instant */
   #leftOf(deadline: grpc.Deadline): number {
-    if (deadline === Number.POSITIVE_INFINITY) return deadline
-    const at = typeof deadline === 'number' ? deadline : deadline.getTime()
-    return Number.isNaN(at) ? Number.POSITIVE_INFINITY : at - this.#destination.clock.wallNow()
+    const at = typeof deadline === 'number' ? deadline : deadline?.getTime?.()
+    if (typeof at !== 'number' || Number.isNaN(at)) {
+      const expected = 'expected a Date or milliseconds since 1970; Infinity for none'
+      throw new OptionsError('grpc', [{ path: ['deadline'], message: `${expected}, got ${show(deadline)}` }])
+    }
+    return at === Number.POSITIVE_INFINITY ? at : at - this.#destination.clock.wallNow()
   }
 
   /** What `parent: call` asks for; without it, a call made within a handler inherits all the same. */
@@ -172,7 +173,7 @@ export class MeshChannel implements ChannelShape {
         idempotent.has(path) ||
         this.#isDeclared(declared, path),
     })
-    return Object.freeze({ path, route, answersOnce, largestMessage })
+    return Object.freeze({ path, route, asksOnce: definition?.requestStream === false, answersOnce, largestMessage })
   }
 
   /** Documents, too, may name a method as the client has it. */

@@ -4,7 +4,7 @@
  * there is a call for it. Calls are handed over only once it stands: before, they were certainly not sent.
  *
  * dialing -> ready: it stands · dialing -> failed: refused or too slow
- * ready -> retired: replaced (rotation, silence, drain) · ready -> idle: the peer closed it; the next call dials again
+ * ready -> retired: replaced (rotation, silence, drain), or lost (GOAWAY, closed)
  */
 import type { ClientHttp2Session } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
@@ -14,6 +14,7 @@ import { clientTlsOptions, refusalOf, refusalOfText, rejection } from '../identi
 import { ConnectTimer } from './connect-timer.ts'
 import type { GrpcPool } from './grpc-pool.ts'
 import { watchStreams } from './grpc-stream.ts'
+import { GrpcStreams } from './grpc-streams.ts'
 import type { GrpcTransport } from './grpc-transport.ts'
 
 /** grpc-js's numbers (`connectivityState`). */
@@ -27,7 +28,7 @@ export class GrpcConnection {
   retireAt = Number.POSITIVE_INFINITY
   /** Of a received message. */
   readonly largestMessage: number
-  /** Calls on it. */
+  /** Calls on it, health checks included. */
   running = 0
   /** Instant at which something last came from the peer. */
   heardAt = 0
@@ -41,10 +42,14 @@ export class GrpcConnection {
   #closed = false
   #session: ClientHttp2Session | undefined
   #subchannel: Subchannel | undefined
+  /** It stands, or did. */
+  #stood = false
+  readonly #streams: GrpcStreams
 
   constructor(pool: GrpcPool, transport: GrpcTransport) {
     this.#pool = pool
     this.#transport = transport
+    this.#streams = new GrpcStreams(() => pool.freed(this))
     const { address, port, tls, service, label } = pool.endpoint
     this.#timer = new ConnectTimer(transport.clock, transport.settings.connectTimeoutMs, label, this)
     const target = address.includes(':')
@@ -60,7 +65,28 @@ export class GrpcConnection {
   }
 
   get ready(): boolean {
-    return this.channel.getConnectivityState(false) === READY
+    return this.#stood && this.channel.getConnectivityState(false) === READY
+  }
+
+  /** The peer takes one more stream. Beyond its limit Node would hold it back, and nobody could tell that it was not sent. */
+  get hasRoom(): boolean {
+    return this.#streams.hasRoom
+  }
+
+  /** A call waits for room. */
+  wantRoom(): void {
+    this.#streams.want()
+  }
+
+  /** A call begins on it. */
+  take(): void {
+    this.running += 1
+    this.#streams.begun()
+  }
+
+  /** It stood once, and does not any more. */
+  get lost(): boolean {
+    return this.#stood && !this.ready
   }
 
   /** Sees to it that it stands, or has failed, within the time for connecting; the pool hears of it. */
@@ -68,6 +94,12 @@ export class GrpcConnection {
     if (this.#dialing) return
     this.#dialing = true
     this.#timer.start()
+    // What it begins outlives the call that asked for it first, and serves others.
+    this.#transport.context.runInAsyncScope(connect, undefined, this)
+  }
+
+  /** @internal */
+  connect(): void {
     this.channel.getConnectivityState(true)
     this.#watch()
   }
@@ -96,10 +128,12 @@ export class GrpcConnection {
     if (this.running === 0) this.close()
   }
 
-  /** A call on it has ended. */
-  release(): void {
+  /** A call on it has ended. `reset`: by us, before the peer had answered. */
+  release(reset: boolean): void {
     this.running -= 1
+    this.#streams.ended(reset)
     if (this.running === 0 && this.retireAt === 0) this.close()
+    else if (this.#pool.waiting > 0) this.#pool.freed(this)
   }
 
   close(): void {
@@ -112,25 +146,41 @@ export class GrpcConnection {
     this.#pool.closed(this)
   }
 
-  /**
-   * Watches the streams of today's session; cheap if it does already. After a GOAWAY, streams that had begun may still end on the connection, and
-   * its session is closed for all else: Node lets no PING out, and grpc-js takes that for a peer that has gone and cuts them. So nobody asks any
-   * more; that the peer bounds their time is on its side.
-   */
+  /** It stands, and its session is known, with the peer's limits. */
+  stands(): void {
+    if (this.#closed) return
+    this.#dialing = false
+    this.#stood = true
+    this.attend()
+    if (this.ready) this.#pool.dialed(this, true)
+    else this.#pool.lost(this, 'connect-failed', 'the connection was lost')
+  }
+
+  /** Watches the session of today and its streams; cheap if it does already. */
   attend(): void {
     if (this.#session !== undefined && this.#subchannel?.transport?.session === this.#session) return
-    // A later version may keep it elsewhere; then its pings go on as it has them, and no stream is known.
+    // A later version may keep it elsewhere: then pings and streams beyond the peer's limit go on as
+    // grpc-js has them, and no stream is known.
     const pool = (this.channel as unknown as Internals).internalChannel?.subchannelPool?.pool ?? {}
     for (const { subchannel } of Object.values(pool).flat()) {
       const transport = subchannel?.transport
       if (transport?.session === undefined || transport.session === this.#session) continue
       this.#subchannel = subchannel
       this.#session = transport.session
-      watchStreams(transport.session)
-      transport.session.once('goaway', () => {
-        transport.keepaliveTimeMs = -1
-      })
+      this.#watchSession(transport, transport.session)
     }
+  }
+
+  #watchSession(transport: Http2Transport, session: ClientHttp2Session): void {
+    watchStreams(session)
+    this.#streams.watch(session)
+    session.once('goaway', () => {
+      // Streams that had begun may still end on it, and its session is closed for all else: Node lets no PING out, and grpc-js takes
+      // that for a peer that has gone and cuts them. So nobody asks any more; that the peer bounds their time is on its side.
+      transport.keepaliveTimeMs = -1
+      this.#pool.lost(this, 'refused-by-peer', 'the peer takes no more calls on this connection (GOAWAY)')
+    })
+    session.once('close', () => this.#pool.lost(this, 'connect-failed', 'the connection was lost'))
   }
 
   tooSlow(error: Error): void {
@@ -142,14 +192,15 @@ export class GrpcConnection {
     if (this.#closed || !this.#dialing) return
     const state = this.channel.getConnectivityState(false)
     if (state === READY || state === TRANSIENT_FAILURE || state === SHUTDOWN) {
-      this.#dialing = false
       this.#timer.stop()
       if (state === READY) {
         this.heardAt = this.#transport.clock.now()
         // grpc-js tells first, and then notes what it told of.
-        process.nextTick(attend, this)
+        process.nextTick(stands, this)
+        return
       }
-      this.#pool.dialed(this, state === READY)
+      this.#dialing = false
+      this.#pool.dialed(this, false)
     } else this.channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, () => this.#watch())
   }
 
@@ -184,11 +235,20 @@ interface Internals {
 }
 
 interface Subchannel {
-  readonly transport: { keepaliveTimeMs: number; readonly session: ClientHttp2Session } | null
+  readonly transport: Http2Transport | null
 }
 
-function attend(connection: GrpcConnection): void {
-  connection.attend()
+interface Http2Transport {
+  keepaliveTimeMs: number
+  readonly session: ClientHttp2Session
+}
+
+function connect(connection: GrpcConnection): void {
+  connection.connect()
+}
+
+function stands(connection: GrpcConnection): void {
+  connection.stands()
 }
 
 function destroy(session: ClientHttp2Session): void {

@@ -25,6 +25,7 @@ export function grpcHealth(transport: () => GrpcTransport): Probe {
 }
 
 class HealthProbe implements GrpcConnectionUser, grpc.InterceptingListener {
+  readonly ahead = true
   readonly #transport: GrpcTransport
   readonly #done: ProbeListener
   #pool: GrpcPool | undefined
@@ -32,6 +33,7 @@ class HealthProbe implements GrpcConnectionUser, grpc.InterceptingListener {
   #inner: GrpcJsCall | undefined
   #timer: object | undefined
   #state = 0
+  #answered = false
   #over = false
 
   constructor(transport: GrpcTransport, done: ProbeListener) {
@@ -41,11 +43,7 @@ class HealthProbe implements GrpcConnectionUser, grpc.InterceptingListener {
 
   begin(pool: GrpcPool, timeoutMs: number): void {
     this.#pool = pool
-    this.#timer = this.#transport.clock.startBackgroundTimer(
-      timeoutMs,
-      (probe: HealthProbe) => probe.#end(false, TIMED_OUT),
-      this,
-    )
+    this.#timer = this.#transport.clock.startBackgroundTimer(timeoutMs, (probe: HealthProbe) => probe.#timeUp(), this)
     pool.take(this)
   }
 
@@ -56,7 +54,6 @@ class HealthProbe implements GrpcConnectionUser, grpc.InterceptingListener {
   assigned(connection: GrpcConnection): void {
     const { grpc } = this.#transport
     this.#connection = connection
-    connection.running += 1
     this.#inner = connection.channel.createCall(`${HEALTH_SERVICE}Check`, Number.POSITIVE_INFINITY, undefined, null, 0)
     this.#inner.start(new grpc.Metadata(), this)
     this.#inner.startRead()
@@ -75,11 +72,18 @@ class HealthProbe implements GrpcConnectionUser, grpc.InterceptingListener {
   }
 
   onReceiveStatus({ code, details, metadata }: grpc.StatusObject): void {
+    this.#answered = true
     if (code === GRPC_STATUS.OK) this.#end(this.#state === SERVING, `state ${this.#state}`)
     // It is well, and has too much to do to say so.
     else if (code !== GRPC_STATUS.PERMISSION_DENIED && metadata.get(NOT_EXECUTED).length > 0)
       this.#end(undefined, details)
     else this.#end(false, `status ${code}: ${details}`)
+  }
+
+  #timeUp(): void {
+    // It takes as many streams as it said it would, and all are in use: that is no illness.
+    const full = this.#connection === undefined && this.#pool!.reachable
+    this.#end(full ? undefined : false, TIMED_OUT)
   }
 
   #end(healthy: boolean | undefined, reason: string): void {
@@ -92,7 +96,7 @@ class HealthProbe implements GrpcConnectionUser, grpc.InterceptingListener {
     this.#over = true
     if (this.#timer !== undefined) this.#transport.clock.stopTimer(this.#timer)
     if (this.#connection === undefined) this.#pool?.leave(this)
-    else this.#connection.release()
+    else this.#connection.release(!this.#answered)
     this.#inner?.cancelWithStatus(GRPC_STATUS.CANCELLED, 'the probe is over')
   }
 }

@@ -26,19 +26,15 @@ export function ownMetadata({ Metadata }: Grpc): new () => OwnMetadata {
     owner: GrpcAttempt | undefined = undefined
 
     override clone(): this {
-      // Credentials are added to a copy, once more if the connection breaks meanwhile.
-      if (this.owner?.call.credentials === undefined) return this
-      const copy = new Own()
-      copy.owner = this.owner
-      copy.setOptions(this.getOptions())
-      copy.merge(this)
-      return copy as this
+      return this
     }
 
     /** grpc-js begins the stream with the result in the same breath. */
     override toHttp2Headers(): http2.OutgoingHttpHeaders {
       const headers = super.toHttp2Headers()
       if (this.owner !== undefined) {
+        // Its start takes some microtasks, and does not look whether the call was cancelled meanwhile.
+        if (this.owner.ended) throw new Error('the attempt is over')
         this.owner.attend()
         mark(headers, this.owner)
       }
@@ -47,13 +43,12 @@ export function ownMetadata({ Metadata }: Grpc): new () => OwnMetadata {
   }
 }
 
-/** All metadata of one attempt. `given` is never changed: the next attempt needs it again, and the caller may. */
+/** All metadata of one attempt. `given` is never changed: the next attempt needs it again. */
 export function attemptMetadata(attempt: GrpcAttempt, given: grpc.Metadata, now: number): grpc.Metadata {
   const { call } = attempt
   const metadata = new call.transport.OwnMetadata()
   metadata.owner = attempt
   metadata.merge(given)
-  metadata.setOptions(given.getOptions())
   removeOurs(metadata, given)
   const trace = attempt.trace ?? call.trace
   if (trace !== undefined) {
@@ -69,9 +64,7 @@ export function attemptMetadata(attempt: GrpcAttempt, given: grpc.Metadata, now:
   else metadata.set(GRPC_TIMEOUT, formatGrpcTimeout(sentDeadlineAt - now))
   if (attempt.number > 0) metadata.set(GRPC_PREVIOUS_ATTEMPTS, String(attempt.number))
   else metadata.remove(GRPC_PREVIOUS_ATTEMPTS)
-  // It would wait for this one endpoint, while another is there.
-  const options = metadata.getOptions()
-  if (options.waitForReady === true) metadata.setOptions({ ...options, waitForReady: false })
+  // The options stay behind: `waitForReady` would wait for this one endpoint, while another is there.
   return metadata
 }
 

@@ -2,7 +2,9 @@
  * The messages of one gRPC call, serialized, kept so that another attempt can send them again. Once the call is committed to one attempt,
  * what that one has sent is let go; beyond a bound of bytes the first attempt that has sent all of them is the one (gRFC A6, "Memory").
  */
+import { AsyncResource } from 'node:async_hooks'
 import type * as grpc from '@grpc/grpc-js'
+import { runUserCode } from './grpc-caller.ts'
 
 /** How grpc-js passes a message on: with whom to tell when it has left. */
 export type MessageContext = Parameters<ReturnType<grpc.Channel['createCall']>['sendMessageWithContext']>[0]
@@ -50,28 +52,35 @@ export class GrpcOutbox {
     }
   }
 
-  /** The call is over: whoever still waits for a message to leave waits no more. */
-  clear(): void {
-    for (const entry of this.#entries) entry.written()
-    this.release(this.end)
+  /** The call is over. Those that were kept, so that who waits for them to leave waits no more. */
+  clear(): readonly Entry[] {
+    const entries = this.#entries
+    this.#first = this.end
+    this.#entries = NONE
+    this.#bytes = 0
+    return entries
   }
 }
 
 export class Entry {
   readonly message: Buffer
   readonly flags: number | undefined
+  /** Of who waits for it to leave; several may write to one stream. */
+  readonly #context: AsyncResource | undefined
   #callback: MessageContext['callback']
 
   constructor({ callback, flags }: MessageContext, message: Buffer) {
     this.message = message
     this.flags = flags
     this.#callback = callback
+    this.#context = callback === undefined ? undefined : new AsyncResource('inmesh.grpc.message')
   }
 
   /** An attempt has sent it; the caller is told the first time. */
   written(): void {
     const callback = this.#callback
+    if (callback === undefined) return
     this.#callback = undefined
-    callback?.()
+    runUserCode(this.#context!, callback, undefined, undefined)
   }
 }

@@ -22,8 +22,6 @@ export interface StatusSource extends StreamOwner {
   readonly answered: boolean
 }
 
-/** The caller's own credentials gave none, so nothing was sent. */
-const NO_CREDENTIALS = /^(?:Getting metadata from plugin failed|"authorization" metadata cannot have multiple values)/
 /** grpc-js could not read a message. */
 const UNREADABLE = /^(?:Received message larger than max|Failed to decompress|Received message compressed with)/
 /** The connection went away below the stream; its session may be destroyed a moment later. */
@@ -67,8 +65,7 @@ function ofPeer(status: grpc.StatusObject, message: unknown): Outcome {
 }
 
 /** The request never left us. */
-function ofUnsent({ code, details }: grpc.StatusObject, connection: GrpcConnection): Outcome {
-  if (NO_CREDENTIALS.test(details)) return makeOutcome('cancelled', 'cancelled', new Error(details), code)
+function ofUnsent({ details }: grpc.StatusObject, connection: GrpcConnection): Outcome {
   const failure = connection.failure(details)
   return makeOutcome('refused', failure.code, failure.cause)
 }

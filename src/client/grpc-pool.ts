@@ -1,6 +1,6 @@
 /**
- * The connection of one gRPC endpoint, made when needed and shared by all its calls, and those that wait for it. A waiting attempt that
- * is cancelled leaves at once and was certainly never sent.
+ * The connection of one gRPC endpoint, made when needed and shared by all its calls, and those that
+ * wait for it or for a stream on it. A waiting attempt that is cancelled was certainly never sent.
  */
 import type { Attempt } from '../core/attempt.ts'
 import type { Endpoint, EndpointTransport } from '../core/endpoint.ts'
@@ -10,6 +10,8 @@ import type { GrpcTransport } from './grpc-transport.ts'
 
 /** Who wants a connection. */
 export interface GrpcConnectionUser {
+  /** It goes before those that wait, and takes no place of theirs. */
+  readonly ahead?: boolean
   /** It calls {@link GrpcConnection.release} when it has ended. */
   assigned(connection: GrpcConnection): void
   /** It gets none. Nothing was sent. */
@@ -29,6 +31,8 @@ export class GrpcPool implements EndpointTransport {
   readonly endpoint: Endpoint
   readonly #transport: GrpcTransport
   readonly #waiting = new Set<GrpcConnectionUser>()
+  /** Those that go before. */
+  readonly #ahead = new Set<GrpcConnectionUser>()
   /** All that have not been closed. */
   readonly #all = new Set<GrpcConnection>()
   #current: GrpcConnection | undefined
@@ -44,7 +48,7 @@ export class GrpcPool implements EndpointTransport {
   }
 
   get waiting(): number {
-    return this.#waiting.size
+    return this.#waiting.size + this.#ahead.size
   }
 
   /** Whether its connection stands. */
@@ -74,29 +78,61 @@ export class GrpcPool implements EndpointTransport {
       user.refused('identity-rejected', error)
       return
     }
-    if (connection.ready) {
-      user.assigned(connection)
+    const { ready } = connection
+    if (ready && connection.hasRoom && (user.ahead === true || this.#waiting.size === 0)) {
+      assign(user, connection)
       return
     }
-    if (this.#waiting.size >= this.#transport.settings.maxWaiting) {
+    if (user.ahead === true) this.#ahead.add(user)
+    else if (this.#waiting.size < this.#transport.settings.maxWaiting) this.#waiting.add(user)
+    else {
       user.refused('queue-full', undefined)
       return
     }
-    this.#waiting.add(user)
-    connection.dial()
+    if (ready) connection.wantRoom()
+    else connection.dial()
   }
 
   /** A waiting user gives up. */
   leave(user: GrpcConnectionUser): void {
-    this.#waiting.delete(user)
+    if (!this.#waiting.delete(user)) this.#ahead.delete(user)
+  }
+
+  /** It takes one more stream than it did. */
+  freed(connection: GrpcConnection): void {
+    if (connection !== this.#current || !connection.ready) return
+    for (const queue of [this.#ahead, this.#waiting]) {
+      for (const user of queue) {
+        if (!connection.hasRoom) {
+          connection.wantRoom()
+          return
+        }
+        queue.delete(user)
+        assign(user, connection)
+      }
+    }
+  }
+
+  /** It takes no more calls, or is gone. Those that waited for a stream on it were not sent. */
+  lost(connection: GrpcConnection, code: ErrorCode, reason: string): void {
+    if (connection === this.#current) {
+      this.#current = undefined
+      const cause = new Error(`${this.endpoint.label}: ${reason}`)
+      this.#wake((user) => user.refused(code, cause))
+    }
+    connection.retire()
   }
 
   /** It stands; or it has failed, and calls on it say why. */
   dialed(connection: GrpcConnection, ready: boolean): void {
     if (connection !== this.#current) return
-    if (!ready) this.#current = undefined
-    this.#wake((user) => user.assigned(connection))
-    if (!ready) connection.retire()
+    if (ready) {
+      this.freed(connection)
+      return
+    }
+    this.#current = undefined
+    this.#wake((user) => assign(user, connection))
+    connection.retire()
   }
 
   tooSlow(connection: GrpcConnection, cause: Error): void {
@@ -118,7 +154,10 @@ export class GrpcPool implements EndpointTransport {
     if (connection.heardAt > startedAt || connection.retireAt === 0) return
     connection.silences += 1
     if (connection.silences < MOST_SILENCES) return
-    if (this.#current === connection) this.#current = undefined
+    if (this.#current === connection) {
+      this.#current = undefined
+      this.#replace()
+    }
     connection.retire()
   }
 
@@ -153,7 +192,7 @@ export class GrpcPool implements EndpointTransport {
 
   #usable(): GrpcConnection {
     let connection = this.#current
-    if (connection !== undefined && this.#isOutdated(connection)) {
+    if (connection !== undefined && (connection.lost || this.#isOutdated(connection))) {
       connection.retire()
       connection = undefined
     }
@@ -171,8 +210,19 @@ export class GrpcPool implements EndpointTransport {
     return connection.retireAt !== Number.POSITIVE_INFINITY && this.#transport.clock.now() >= connection.retireAt
   }
 
+  /** Those that waited for a stream wait for the next connection. */
+  #replace(): void {
+    if (this.waiting === 0) return
+    try {
+      this.#usable().dial()
+    } catch (error) {
+      this.#wake((user) => user.refused('identity-rejected', error))
+    }
+  }
+
   #wake(tell: (user: GrpcConnectionUser) => void): void {
-    const waiting = [...this.#waiting]
+    const waiting = [...this.#ahead, ...this.#waiting]
+    this.#ahead.clear()
     this.#waiting.clear()
     for (const user of waiting) tell(user)
   }
@@ -180,6 +230,11 @@ export class GrpcPool implements EndpointTransport {
   #withdrawn(): Error {
     return new Error(`${this.endpoint.label} has been withdrawn`)
   }
+}
+
+function assign(user: GrpcConnectionUser, connection: GrpcConnection): void {
+  connection.take()
+  user.assigned(connection)
 }
 
 function closeAll(pool: GrpcPool): void {

@@ -2,6 +2,7 @@
  * What all gRPC connections of a mesh share: grpc-js, our identity, the limits. A rotated identity is a new generation: new connections
  * use it at once, old ones take no more calls within a short time, spread so that they do not all shake hands again in the same instant.
  */
+import { AsyncResource } from 'node:async_hooks'
 import type * as grpc from '@grpc/grpc-js'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Endpoint } from '../core/endpoint.ts'
@@ -64,6 +65,8 @@ export class GrpcTransport {
   readonly OwnMetadata: new () => OwnMetadata
   readonly insecure: grpc.ChannelCredentials
   readonly channelOptions: grpc.ChannelOptions
+  /** The async context of connections, which are nobody's: that of who joined. */
+  readonly context = new AsyncResource('inmesh.grpc.connections')
   closed = false
   /** Per service, what its clients take at most. */
   readonly #largest = new Map<string, number>()

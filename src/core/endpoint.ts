@@ -122,4 +122,6 @@ export interface Cluster {
    * out at once (the caller cancelled).
    */
   whenAvailable(ms: number, listener: (available: boolean) => void): () => void
+  /** Calls `listener` whenever endpoints may have come or gone, until the returned function is called. */
+  onChange(listener: () => void): () => void
 }

@@ -45,6 +45,7 @@ export class ServiceCluster implements Cluster {
   #limbo = new Set<Endpoint>()
   #limboTimer: Timer | undefined
   #waiters = new Set<(available: boolean) => void>()
+  readonly #listeners = new Set<() => void>()
 
   /** `balancer` is asked at each change, so that a new configuration may bring another. */
   constructor(service: string, balancer: () => Balancer, clock: Clock) {
@@ -131,6 +132,11 @@ export class ServiceCluster implements Cluster {
     }
   }
 
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
   /** Withdraws everything; whoever still waits is told that there is nothing. */
   close(graceMs: number): void {
     if (this.#limboTimer !== undefined) this.#clock.stopTimer(this.#limboTimer)
@@ -145,6 +151,7 @@ export class ServiceCluster implements Cluster {
     this.endpoints = []
     this.picker = NONE
     for (const waiter of [...this.#waiters]) waiter(false)
+    for (const listener of [...this.#listeners]) listener()
   }
 
   #startLimbo(): Timer {
@@ -184,6 +191,7 @@ export class ServiceCluster implements Cluster {
     }
     this.picker = this.endpoints.length === 0 ? NONE : this.#balancer().picker(this.endpoints)
     if (this.endpoints.length > 0) for (const waiter of [...this.#waiters]) waiter(true)
+    for (const listener of [...this.#listeners]) listener()
   }
 }
 

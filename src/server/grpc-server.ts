@@ -15,6 +15,7 @@ import { requirePeer } from '../core/optional-peer.ts'
 import { GRPC_STATUS } from '../core/status.ts'
 import { connectionOf } from './connection.ts'
 import { assertIdentity, Door, type DoorDependencies } from './door.ts'
+import { afterTheEnd, type StreamListener } from './ended-stream.ts'
 import { GrpcAcceptor, type GrpcAcceptorHost } from './grpc-acceptor.ts'
 import { GrpcExchange, type GrpcExchangeHost } from './grpc-exchange.ts'
 import { guardHandler, type Handler } from './grpc-handler.ts'
@@ -42,8 +43,6 @@ interface Internals {
   readonly commonServerOptions: { settings?: Settings }
   readonly handlers: ReadonlyMap<string, Handler>
 }
-
-type StreamListener = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number) => void
 
 /** A stream that has just begun. */
 interface Begun {
@@ -100,7 +99,7 @@ export class GrpcServer extends Door<GrpcExchange> implements GrpcExchangeHost, 
     const { injector, http2Server } = this.#adopt(server, module)
     this.#injector = injector
     const [listener] = http2Server.listeners('stream') as StreamListener[]
-    this.#passOn = listener!
+    this.#passOn = afterTheEnd(listener!)
     http2Server.removeAllListeners('stream')
     http2Server.on('stream', (stream, headers, _flags, raw) => this.#begin({ stream, headers, raw }))
     this.acceptor = new GrpcAcceptor(this, settings, dependencies.identity, dependencies.verifier)

@@ -23,6 +23,7 @@ export class StaticCluster implements Cluster {
   endpoints: Endpoint[]
   #turn = 0
   readonly #waiters = new Set<(available: boolean) => void>()
+  readonly #listeners = new Set<() => void>()
 
   constructor(service: string, endpoints: Endpoint[]) {
     this.service = service
@@ -42,9 +43,24 @@ export class StaticCluster implements Cluster {
     return this.#waiters.size
   }
 
+  get watchers(): number {
+    return this.#listeners.size
+  }
+
   add(endpoint: Endpoint): void {
     this.endpoints = [...this.endpoints, endpoint]
     for (const waiter of [...this.#waiters]) waiter(true)
+    for (const listener of [...this.#listeners]) listener()
+  }
+
+  remove(endpoint: Endpoint): void {
+    this.endpoints = this.endpoints.filter((each) => each !== endpoint)
+    for (const listener of [...this.#listeners]) listener()
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
   }
 
   whenAvailable(ms: number, listener: (available: boolean) => void): () => void {

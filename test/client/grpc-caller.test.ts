@@ -296,7 +296,7 @@ describe('what grpc-js offers its users', () => {
     expect(rig.attempts.outcomes.at(-1)?.verdict).not.toBe('failure')
   })
 
-  it('call credentials that come when the connection has broken are asked for again, and go out once', async () => {
+  it('call credentials that come when the connection has broken go out once, on the next one', async () => {
     let session!: { destroy(): void }
     const server = await serveGrpc((call, headers, nth) => {
       session = call.stream.session!
@@ -308,15 +308,11 @@ describe('what grpc-js offers its users', () => {
     const credentials = grpc.credentials.createFromMetadataGenerator((_options, done) => {
       const metadata = new grpc.Metadata()
       metadata.set('authorization', `token ${++asked}`)
-      if (asked > 1) {
-        done(null, metadata)
-        return
-      }
       session.destroy()
       void until(() => !rig.transport.poolOf(rig.endpoint).reachable).then(() => done(null, metadata))
     })
     expect((await KINDS[0]!.begin(rig.client, { credentials }).ended).error).toBeUndefined()
-    expect(server.calls.slice(1).map(({ headers }) => headers.authorization)).toEqual(['token 2'])
+    expect(server.calls.slice(1).map(({ headers }) => headers.authorization)).toEqual(['token 1'])
   })
 
   it('a deadline goes out as grpc-timeout, and shrinks with each attempt', async () => {
@@ -381,16 +377,6 @@ describe('what grpc-js offers its users', () => {
       expect((await kind.begin(rig.client, {}, metadata).ended).error).toBeUndefined()
       expect(rig.attempts.outcomes.map(({ code }) => code)).toEqual(['connect-failed', undefined])
     }
-  })
-
-  it('client.waitForReady comes back when there is an endpoint, or with the deadline', async () => {
-    const rig = grpcRigOver([])
-    const early = new Promise<Error | undefined>((resolve) => rig.client.waitForReady(Date.now() + 30, resolve))
-    expect((await early)?.message).toContain('Failed to connect before the deadline')
-    const late = new Promise<Error | undefined>((resolve) => rig.client.waitForReady(Date.now() + 20_000, resolve))
-    await until(() => rig.cluster.waiters === 1)
-    rig.cluster.add(endpoint(await deadPort(), { protocol: 'grpc' }))
-    expect(await late).toBeUndefined()
   })
 
   it('a client that was closed begins no call, and others of its service go on', async () => {

@@ -43,6 +43,7 @@ function setUp(options: { endpoints?: Endpoint[]; telemetry?: Telemetry } = {}) 
     endpoints,
     picker: { pick: () => endpoints[next++ % endpoints.length] },
     whenAvailable: () => () => {},
+    onChange: () => () => {},
   }
   const budget = new RetryBudget(RETRY_DEFAULTS.budget, clock)
   const service = [new Recorder('s1', log), new Recorder('s2', log)]

@@ -33,6 +33,7 @@ function setUp(options: { seed?: number; minPerSecond?: number; endpoints?: numb
       pick: (call) => endpoints.find((each) => call.tried?.includes(each) !== true) ?? endpoints[0],
     },
     whenAvailable: () => () => {},
+    onChange: () => () => {},
   }
   const retry = resolveRetry({ budget: { ratio: 0.2, minPerSecond: options.minPerSecond ?? 10 } })
   const budget = new RetryBudget(retry.budget, clock)

@@ -56,6 +56,7 @@ function followed(end: Outcome, options: { endpoints?: number; healthy?: number;
         pick: (call: Call) => list.find((each) => call.tried?.includes(each) !== true) ?? list[turn++ % endpoints],
       },
       whenAvailable: () => () => {},
+      onChange: () => () => {},
     },
   }
   const call = new Call({ ...ROUTE, idempotent: false }, clock.now(), clock.now() + 10_000, undefined)

@@ -22,6 +22,7 @@ function setUp() {
     endpoints,
     picker: balancer.picker(endpoints),
     whenAvailable: () => () => {},
+    onChange: () => () => {},
   }
   const compile = (options: Parameters<typeof resolveService>[0]) =>
     compileStack({ settings: resolveService(options), state, cluster, balancer, telemetry: SILENT, clock })
