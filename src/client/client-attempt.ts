@@ -9,12 +9,14 @@ import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
 import { endAttempt, NOT_DECISIVE, startAttempt } from '../resilience/execution.ts'
 import { LOST } from '../resilience/hedge.ts'
 import { AttemptFailed } from '../resilience/repeat.ts'
-import { hadEnoughTime } from '../resilience/time-given.ts'
+import { hadEnoughTime, timeGiven } from '../resilience/time-given.ts'
 import { awaitEndpoint } from './await-endpoint.ts'
 import type { ClientCall } from './client-call.ts'
 
 /** A shorter stall is what any busy process has. */
 const STALL_MS = 20
+/** Whoever closes sooner on a caller that pauses has another reason. */
+const PATIENCE_MS = 500
 /** The callee is told whole milliseconds, and its timers are no better than ours. */
 const CLOCKS_DIFFER_MS = 5
 
@@ -131,7 +133,7 @@ export abstract class ClientAttempt extends Attempt {
   protected told(outcome: Outcome): Outcome {
     const { stack, startedAt, deadlineAt } = this.call
     const now = stack.clock.now()
-    const leftMs = deadlineAt - now
+    const leftMs = this.ownSince > 0 ? 0 : deadlineAt - now
     if (leftMs > Math.max(CLOCKS_DIFFER_MS, (deadlineAt - startedAt) / 10) || hadEnoughTime(stack, this, now)) {
       return outcome
     }
@@ -142,6 +144,14 @@ export abstract class ClientAttempt extends Attempt {
   protected forgetCaller(): void {
     this.resolve = this.reject = ignore
     this.call.forgetCaller()
+  }
+
+  /** The connection broke. A peer that had waited for our side most of the time has run out of patience. */
+  protected lost(outcome: Outcome): Outcome {
+    const now = this.call.stack.clock.now()
+    const totalMs = now - this.startedAt
+    const ownMs = totalMs - timeGiven(this, now)
+    return ownMs > PATIENCE_MS && 2 * ownMs > totalMs ? { ...outcome, verdict: 'cancelled' } : outcome
   }
 
   /** Something of it has reached the caller: there will be no other, and its time is `until` from here on. */

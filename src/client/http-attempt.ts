@@ -192,7 +192,7 @@ export class HttpAttempt
     }
     if (this.over) return
     if (isInvalid(error)) this.end(makeOutcome('cancelled', 'invalid-options', error))
-    else if (this.#phase !== 'waiting') this.end(outcomeOf(error))
+    else if (this.#phase !== 'waiting') this.end(this.lost(outcomeOf(error)))
     else if (error === GONE || connection?.usable !== true) {
       // It closed before a byte was written. The next one is looked for within the same attempt and its time.
       this.call.transport.poolOf(this.endpoint!).take(this)

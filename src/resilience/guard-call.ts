@@ -12,6 +12,7 @@ import { endAttempt, hedgeDelay, NOT_DECISIVE, startHedge } from './execution.ts
 import { LOST } from './hedge.ts'
 import { AttemptFailed } from './repeat.ts'
 import type { Stack } from './stack.ts'
+import { hadEnoughTime } from './time-given.ts'
 
 /** What attempts need from the guard that made them. */
 export interface GuardRules {
@@ -182,8 +183,11 @@ export class GuardAttempt extends Attempt {
 
   giveUp(cause: unknown): void {
     const { call } = this
-    if (isLate(cause)) this.end(outcome('failure', 'deadline-exceeded', cause), cause)
-    else
+    if (isLate(cause)) {
+      const { stack } = this.#rules
+      const enough = hadEnoughTime(stack, this, stack.clock.now())
+      this.end(outcome(enough ? 'failure' : 'cancelled', 'deadline-exceeded', cause), cause)
+    } else
       this.end(outcome('cancelled', 'cancelled', cause), this.#rules.error(call, 'cancelled', 'was cancelled', cause))
   }
 

@@ -69,7 +69,7 @@ export function resolveGuard(options: object | undefined, what = 'guard'): Guard
   return Object.freeze({
     name: given.name,
     timeoutMs: given.timeout ?? Number.POSITIVE_INFINITY,
-    retry: given.retry && retrySettings(given.retry),
+    retry: given.retry && retryOf(given.retry, asked !== undefined),
     perTryTimeoutMs: asked === undefined ? undefined : given.retry?.perTryTimeout,
     circuitBreaker:
       circuitBreaker === undefined || circuitBreaker === false
@@ -94,4 +94,10 @@ export function resolveGuard(options: object | undefined, what = 'guard'): Guard
     isFailure: given.isFailure,
     clock: given.clock ?? systemClock,
   })
+}
+
+/** The default bound of a try is for calls of services: a function has none. */
+function retryOf(given: Parameters<typeof retrySettings>[0], bounded: boolean): RetrySettings {
+  const settings = retrySettings(given)
+  return bounded ? settings : Object.freeze({ ...settings, perTryTimeoutMs: Number.POSITIVE_INFINITY })
 }

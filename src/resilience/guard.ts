@@ -28,6 +28,7 @@ import type { RetryOptions } from './retry.ts'
 import { SharedResults } from './shared-results.ts'
 import { type Stack, withoutCluster } from './stack.ts'
 import { synchronous } from './synchronous.ts'
+import { UsualTime } from './time-given.ts'
 import { WaitingRoom } from './waiting-room.ts'
 
 /** How a function is protected. What is not given is not done. */
@@ -103,7 +104,7 @@ export class Guard implements GuardRules {
       streaming: false,
       idempotent: retry !== undefined || hedge !== undefined,
     })
-    this.stack = withoutCluster(
+    const stack = withoutCluster(
       settings.timeoutMs,
       SILENT,
       clock,
@@ -117,6 +118,7 @@ export class Guard implements GuardRules {
       retry,
       hedge && new HedgePolicy(name, hedge, clock),
     )
+    this.stack = Object.freeze({ ...stack, usual: new UsualTime() })
     this.#room = new WaitingRoom(this.stack, { bulkhead, rate })
   }
 

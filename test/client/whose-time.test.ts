@@ -1,10 +1,14 @@
 import { once } from 'node:events'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { request } from 'undici'
 import { afterEach, describe, expect, it } from 'vitest'
+import { Call } from '../../src/core/call.ts'
+import { serving } from '../../src/core/context.ts'
 import { isMeshError, type MeshError } from '../../src/core/errors.ts'
 import { blame } from '../../src/resilience/blame.ts'
 import { UsualTime } from '../../src/resilience/time-given.ts'
+import { type Mesh, startTestMesh } from '../../src/testing/index.ts'
 import { makeRig, type Rig, type RigOptions } from './client-rig.ts'
 
 let server: Server | undefined
@@ -123,6 +127,79 @@ describe('a call that runs out of time', () => {
     expect(blamed(rig!).at(-1)).toBe('hard')
   })
 })
+
+describe('a peer that has waited for the caller', () => {
+  it('may say so (408, 504) or hang up without being blamed', async () => {
+    const { http } = await serve((req, res) => {
+      if (req.url === '/hang-up') setTimeout(() => req.socket.destroy(), 1_000)
+      else setTimeout(() => res.writeHead(Number(req.url!.slice(1))).end(), 100)
+    })
+    expect((await http.post('/408', stalls())).status).toBe(408)
+    expect((await http.post('/504', stalls())).status).toBe(504)
+    expect((await failure(http.post('/hang-up', stalls()))).code).toBe('connection-lost')
+    expect(blamed(rig!)).not.toContain('hard')
+  })
+
+  it('is blamed for hanging up in the midst of a quick upload', async () => {
+    const { http } = await serve((req) => req.once('data', () => req.socket.destroy()))
+    expect((await failure(http.post('/', stalls()))).code).toBe('connection-lost')
+    expect(blamed(rig!)).toEqual(['hard', 'hard'])
+  })
+})
+
+describe('a stream of events', () => {
+  it('that its caller did not declare ends at the deadline, which says nothing of the service', async () => {
+    const { http } = await serve(
+      (_req, res) => void res.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n'),
+      { timeoutMs: 200, usual: quick() },
+    )
+    const answer = await http.get('/')
+    expect((await failure(answer.text())).code).toBe('deadline-exceeded')
+    expect(blamed(rig!)).toEqual(['none', 'none'])
+    expect(rig!.endpoint.oldest).toBeUndefined()
+  })
+})
+
+describe('the breaker that all share', () => {
+  const doors: Record<string, (caller: Mesh, timeout: number) => Promise<unknown>> = {
+    http: (caller, timeout) => caller.http('inventory').get('/', { timeout }),
+    fetch: (caller, timeout) => caller.fetch('http://inventory/', { timeout }),
+    'an inherited deadline': (caller, timeout) => within(timeout, () => caller.http('inventory').get('/')),
+    'a dispatcher with an inherited deadline': (caller, timeout) =>
+      within(timeout, () => request('http://inventory.mesh/', { dispatcher: caller.dispatcher() })),
+  }
+  const policies = [
+    { service: 'inventory', timeout: '5s', retry: { attempts: 1 }, circuitBreaker: { minimumCalls: 8 } },
+  ]
+
+  it.each(Object.entries(doors))('is not opened by an impatient caller, and is by a hang: %s', async (_, call) => {
+    const test = await startTestMesh({ policies })
+    try {
+      let answer = true
+      await test.serve('inventory', (req, res) => {
+        req.resume()
+        setTimeout(() => answer && res.end('fine'), 60)
+      })
+      const caller = await test.join('checkout')
+      const patient = () => caller.http('inventory').get('/')
+      for (let i = 0; i < 3; i++) await patient()
+      await Promise.all(Array.from({ length: 25 }, () => call(caller, 15).catch(() => undefined)))
+      expect((await patient()).status).toBe(200)
+      answer = false
+      await Promise.all(Array.from({ length: 12 }, () => call(caller, 1_500).catch(() => undefined)))
+      expect((await failure(patient())).code).toBe('circuit-open')
+    } finally {
+      await test.close()
+    }
+  })
+})
+
+/** As a request that is being served and whose caller waits for `ms`. */
+function within<T>(ms: number, work: () => Promise<T>): Promise<T> {
+  const route = { service: 'checkout', method: 'GET', protocol: 'http', streaming: false, idempotent: true } as const
+  const now = performance.now()
+  return serving(new Call(route, now, now + ms, undefined), work)
+}
 
 describe('the caller’s own mistake', () => {
   const mistakes: Record<string, () => [body: AsyncIterable<never>, headers?: Record<string, string>]> = {
