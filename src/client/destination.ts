@@ -49,6 +49,12 @@ export class Destination implements StackSource {
   readonly transport: HttpTransport
   readonly cluster: ServiceCluster
   readonly state: ServiceState
+  /** Counts up with each use. */
+  uses = 0
+  /** Somebody keeps it who does not ask for it again. */
+  held = false
+  /** Closed; who calls it again gets another. */
+  forgotten = false
   readonly #parts: DestinationParts
   /** By name, so that what one has learned is still there when it comes back. */
   readonly #balancers = new Map<BalancerName, BalancerParts>()
@@ -134,6 +140,11 @@ export class Destination implements StackSource {
     return route
   }
 
+  /** Whether a call runs, or waits for an endpoint. */
+  get busy(): boolean {
+    return this.cluster.waiting > 0 || this.cluster.endpoints.some(({ pending }) => pending > 0)
+  }
+
   /** The settings in force, for people. */
   get settings(): ServiceSettings {
     return this.#settings
@@ -202,6 +213,7 @@ export class Destination implements StackSource {
   }
 
   close(graceMs: number): void {
+    this.forgotten = true
     this.#first?.end(false)
     this.#checks.close()
     this.cluster.close(graceMs)

@@ -59,6 +59,11 @@ export class ServiceCluster implements Cluster {
     return this.#limbo.size
   }
 
+  /** Calls that wait for an endpoint. */
+  get waiting(): number {
+    return this.#waiters.size
+  }
+
   isDraining(endpoint: Endpoint): boolean {
     return this.#draining.has(endpoint)
   }

@@ -7,9 +7,10 @@ import type { ConnectionOptions } from 'node:tls'
 import type { Clock, Timer } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import type { Knowledge } from './last-good.ts'
+import { PendingAnswers } from './pending-answers.ts'
 import { RegistryConnection } from './registry-connection.ts'
 import { applyDelta, type ServiceView, viewOf } from './snapshot.ts'
-import type { Instance, ServerMessage } from './wire.ts'
+import type { ClientMessage, Instance, ServerMessage } from './wire.ts'
 
 /** What happens between us and the registry, for events and metrics. */
 export interface RegistryObserver {
@@ -45,8 +46,6 @@ const LONGEST_PAUSE_MS = 10_000
 /** Of the lease: the pause that leaves time for a second attempt before the lease ends. */
 const LONGEST_PAUSE_SHARE = 0.4
 const LEAST_LONGEST_PAUSE_MS = 200
-/** What a registration, a drain or a deregistration waits for its answer. */
-const ANSWER_TIMEOUT_MS = 5_000
 /** What a registry says that is in trouble itself; asked again, it may say otherwise. */
 const PASSING: ReadonlySet<string> = new Set([
   'storage-unavailable',
@@ -58,24 +57,17 @@ const PASSING: ReadonlySet<string> = new Set([
 /** A clock further off than this is told (certificates are backdated by 60 s). */
 const TOLD_SKEW_MS = 30_000
 
-interface Pending {
-  readonly resolve: (revision: number) => void
-  readonly reject: (error: MeshError) => void
-  readonly timer: Timer
-}
-
 export class RegistryClient {
   readonly #options: RegistryClientOptions
   readonly #clock: Clock
   readonly #views = new Map<string, ServiceView>()
   readonly #listeners = new Map<string, (view: ServiceView) => void>()
   readonly #registered = new Map<string, Instance>()
-  readonly #pending = new Map<number, Pending>()
+  readonly #answers: PendingAnswers
   readonly #seen = new Map<string, (watchers: number) => void>()
   #connection: RegistryConnection | undefined
   #welcome: Extract<ServerMessage, { type: 'welcome' }> | undefined
   #next = 0
-  #ref = 0
   #failures = 0
   #longestPauseMs = LONGEST_PAUSE_MS
   /** What the registry asked for, once. */
@@ -89,6 +81,7 @@ export class RegistryClient {
   constructor(options: RegistryClientOptions) {
     this.#options = options
     this.#clock = options.clock
+    this.#answers = new PendingAnswers(options.clock)
     for (const [service, view] of options.restored?.views ?? []) this.#views.set(service, view)
     this.#dev = options.restored?.dev
   }
@@ -128,6 +121,13 @@ export class RegistryClient {
     const known = this.#views.get(service)
     if (known !== undefined) listener(known)
     if (this.#welcome !== undefined) this.#sendWatch(service)
+  }
+
+  /** Nothing is known of `service` from now on. */
+  unwatch(service: string): void {
+    this.#listeners.delete(service)
+    this.#views.delete(service)
+    if (this.#welcome !== undefined) this.#connection?.send({ type: 'unwatch', service })
   }
 
   /** Everything about `service` up to `revision` is in force here: lets a draining instance go. */
@@ -185,34 +185,13 @@ export class RegistryClient {
     this.#failAll('closed', 'the mesh was closed')
   }
 
-  #ask(message: (ref: number) => Parameters<RegistryConnection['send']>[0]): Promise<void> {
-    return new Promise<void>((resolve, reject) => {
-      const ref = ++this.#ref
-      const timer = this.#clock.startTimer(
-        ANSWER_TIMEOUT_MS,
-        () => {
-          this.#pending.delete(ref)
-          reject(new MeshError('the registry did not answer within 5 s', { code: 'registry-unavailable' }))
-        },
-        undefined,
-      )
-      this.#pending.set(ref, { resolve: () => resolve(), reject, timer })
-      if (this.#welcome !== undefined) this.#connection?.send(message(ref))
-      else this.#settle(ref, new MeshError('there is no registry right now', { code: 'registry-unavailable' }))
-    })
-  }
-
-  #settle(ref: number, result: number | MeshError): void {
-    const pending = this.#pending.get(ref)
-    if (pending === undefined) return
-    this.#pending.delete(ref)
-    this.#clock.stopTimer(pending.timer)
-    if (typeof result === 'number') pending.resolve(result)
-    else pending.reject(result)
+  #ask(message: (ref: number) => ClientMessage): Promise<void> {
+    const connection = this.#welcome === undefined ? undefined : this.#connection
+    return this.#answers.ask((ref) => connection?.send(message(ref)), connection !== undefined)
   }
 
   #failAll(code: 'closed' | 'registry-unavailable', message: string): void {
-    for (const ref of [...this.#pending.keys()]) this.#settle(ref, new MeshError(message, { code }))
+    this.#answers.failAll(() => new MeshError(message, { code }))
     for (const finish of [...this.#seen.values()]) finish(0)
   }
 
@@ -291,9 +270,11 @@ export class RegistryClient {
         this.#beat(message.beatMs)
         return
       case 'snapshot':
-        this.#update(viewOf(message))
+        if (this.#listeners.has(message.service)) this.#update(viewOf(message))
         return
       case 'delta': {
+        // On its way when the watch ended.
+        if (!this.#listeners.has(message.service)) return
         const known = this.#views.get(message.service)
         if (known === undefined || known.revision !== message.previous || known.epoch !== this.#welcome?.epoch) {
           this.#connection?.send({ type: 'watch', service: message.service })
@@ -309,7 +290,7 @@ export class RegistryClient {
       case 'part':
         return
       case 'done':
-        this.#settle(message.ref, message.revision)
+        this.#answers.settle(message.ref, message.revision)
         return
       case 'seen':
         this.#seen.get(message.id)?.(message.watchers)
@@ -324,7 +305,7 @@ export class RegistryClient {
         if (message.ref !== undefined) {
           const passing = PASSING.has(message.code)
           const code = passing ? 'registry-unavailable' : 'registry-refused'
-          this.#settle(message.ref, new MeshError(message.message, { code, service: this.#options.service }))
+          this.#answers.settle(message.ref, new MeshError(message.message, { code, service: this.#options.service }))
           // A new session asks for everything again, after a pause of up to 2 s.
           if (passing) {
             this.#failures = Math.max(this.#failures, 4)

@@ -1,24 +1,28 @@
-/** The services that this process calls: made when first asked for, kept as long as the mesh. */
+/** The services that this process calls: made when first asked for, forgotten when they are not used any more. */
 import { randomUUID } from 'node:crypto'
 import type { Client } from '../client/balancing/arranged.ts'
 import { Destination } from '../client/destination.ts'
+import type { StackSource } from '../client/stack-source.ts'
+import type { Timer } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import { SERVICE_NAME } from '../core/names.ts'
+import { LIMITS } from '../discovery/limits.ts'
 import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
 import type { ServiceView } from '../discovery/snapshot.ts'
 import type { OpossumCircuit } from '../resilience/opossum-circuit.ts'
 import type { PeerReading } from '../telemetry/mesh-gauges.ts'
+import { IdleDestinations, LOOK_MS } from './idle-destinations.ts'
+import { LiveSource } from './live-source.ts'
 import type { Membership } from './membership.ts'
 import type { Surroundings } from './surroundings.ts'
-
-/** Names come from URLs, which may come from strangers: more services than this are not watched. */
-const MOST_DESTINATIONS = 1_000
 
 export class Destinations {
   readonly #shared: Surroundings
   readonly #membership: Membership
   readonly #byName = { http: new Map<string, Destination>(), grpc: new Map<string, Destination>() }
   readonly #client: Client
+  readonly #idle = new IdleDestinations()
+  #look: Timer
   #closed = false
 
   constructor(shared: Surroundings, membership: Membership) {
@@ -26,9 +30,14 @@ export class Destinations {
     this.#membership = membership
     // A process that only calls has no instance, so its id is of its own.
     this.#client = { id: randomUUID(), zone: shared.settings.zone }
+    this.#look = this.#nextLook()
   }
 
-  /** `undefined` if the name cannot be that of a service. @throws MeshError `closed` */
+  /**
+   * `undefined` if the name cannot be that of a service.
+   *
+   * @throws MeshError `closed`; `no-endpoints` if this process calls as many services as it can
+   */
   find(name: string, protocol: 'http' | 'grpc' = 'http'): Destination | undefined {
     if (this.#closed) {
       const { service } = this.#shared.settings
@@ -36,10 +45,13 @@ export class Destinations {
     }
     const byName = this.#byName[protocol]
     const known = byName.get(name)
-    if (known !== undefined) return known
+    if (known !== undefined) {
+      known.uses += 1
+      return known
+    }
     // From JavaScript anything may come: 5 and null would match as '5' and 'null'.
     if (typeof name !== 'string' || !SERVICE_NAME.test(name) || name === MESH_DOCUMENT) return undefined
-    if (byName.size >= MOST_DESTINATIONS) return undefined
+    if (byName.size >= LIMITS.destinations) this.#makeRoom(byName, name)
     const { settings, transport, grpc, client, events } = this.#shared
     const made = new Destination(name, protocol, {
       clock: settings.clock,
@@ -56,6 +68,12 @@ export class Destinations {
     const view = this.#membership.view(name)
     if (view !== undefined && made.view !== view) made.apply(view)
     return made
+  }
+
+  /** The service as a client keeps it. */
+  source(name: string): StackSource | undefined {
+    const found = this.find(name)
+    return found && new LiveSource(found, (service) => this.find(service)!)
   }
 
   /** Takes over what is new of a service; a change of the mesh's document concerns all. */
@@ -87,8 +105,34 @@ export class Destinations {
     return running
   }
 
+  /** Names come from URLs, which may come from strangers: one that nobody serves must not keep out a service. */
+  #makeRoom(byName: ReadonlyMap<string, Destination>, service: string): void {
+    const idle = this.#idle.first(byName.values())
+    if (idle === undefined) {
+      const message = `this process calls ${LIMITS.destinations} services, and '${service}' would be one more`
+      throw new MeshError(message, { code: 'no-endpoints', service })
+    }
+    this.#forget(idle)
+  }
+
+  #forget(destination: Destination): void {
+    const { service, protocol } = destination
+    this.#byName[protocol].delete(service)
+    destination.close(0)
+    if (!this.#byName.http.has(service) && !this.#byName.grpc.has(service)) this.#membership.unwatch(service)
+  }
+
+  #nextLook(): Timer {
+    const look = (): void => {
+      for (const idle of this.#idle.look(this)) this.#forget(idle)
+      this.#look = this.#nextLook()
+    }
+    return this.#shared.settings.clock.startBackgroundTimer(LOOK_MS, look, undefined)
+  }
+
   close(): void {
     this.#closed = true
+    this.#shared.settings.clock.stopTimer(this.#look)
     for (const destination of this) destination.close(0)
     this.#shared.transport.close(0)
     this.#shared.closeGrpc()

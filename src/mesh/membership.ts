@@ -70,6 +70,13 @@ export class Membership {
     this.#registry?.watch(service, (view) => this.#onView(view))
   }
 
+  /** What is known of `service` is forgotten, unless it is what this process needs by itself. */
+  unwatch(service: string): void {
+    if (service === MESH_DOCUMENT || service === this.#shared.settings.service) return
+    this.#watched.delete(service)
+    this.#registry?.unwatch(service)
+  }
+
   /**
    * Resolves with identity and a first snapshot.
    *

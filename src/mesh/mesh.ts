@@ -102,7 +102,7 @@ export class Mesh {
    */
   http(service: string, options?: HttpClientOptions): HttpClient {
     const checked = options === undefined ? undefined : checkClientOptions(options)
-    const found = this.#destinations.find(service)
+    const found = this.#destinations.source(service)
     if (found === undefined) throw wrongServiceName('mesh.http', service)
     return new HttpClient(found, checked?.filters, checked?.sharing)
   }
@@ -136,6 +136,7 @@ export class Mesh {
         typeof service === 'function' ? '; the order is (Client, service)' : '',
       )
     }
+    found.held = true
     return makeGrpcClient(client, found, options)
   }
 
