@@ -3,52 +3,61 @@
  * methods), but headers and body stream are made only if somebody asks. The class is made on first use, because touching
  * `Response` makes Node load its whole fetch machinery.
  */
-import { inspect } from 'node:util'
+import { Readable } from 'node:stream'
+import { type InspectOptions, inspect } from 'node:util'
 import { PREFIX } from '../core/headers.ts'
-import type { ReceivedHeaders } from './http-call.ts'
-import type { ResponseBody } from './response-body.ts'
+import { type ReceivedHeaders, reasonOf } from './http-call.ts'
+import { ResponseBody } from './response-body.ts'
 
-type MakeResponse = (
-  url: string,
-  status: number,
-  statusText: string,
-  received: ReceivedHeaders,
-  body: ResponseBody,
-) => Response
+/** What is known when the head has arrived. */
+export interface ResponseHead {
+  readonly url: string
+  readonly status: number
+  readonly statusText: string
+  readonly received: ReceivedHeaders
+  /** Of a HEAD request. */
+  readonly head: boolean
+  readonly signal: AbortSignal | undefined
+}
+
+type MakeResponse = (head: ResponseHead, body: ResponseBody) => Response
 
 /** Responses with these never have a body (Fetch standard, "null body status"). */
-const NULL_BODY = new Set([204, 205, 304])
+const NULL_BODY = new Set([101, 103, 204, 205, 304])
 
 let make: MakeResponse | undefined
 
 /** A `Response` over what arrived. */
-export function fetchResponse(
-  url: string,
-  status: number,
-  statusText: string,
-  received: ReceivedHeaders,
-  body: ResponseBody,
-): Response {
-  make ??= defineResponse()
-  return make(url, status, statusText, received, body)
+export function fetchResponse(head: ResponseHead, body: ResponseBody): Response {
+  make ??= defineResponse(builtInResponse())
+  return make(head, body)
 }
 
-function defineResponse(): MakeResponse {
+/** Node's own class, also where a framework has put a subclass into its place, whose private fields are not ours. */
+function builtInResponse(): typeof Response {
+  let found: typeof Response = Response
+  for (;;) {
+    const parent: unknown = Object.getPrototypeOf(found)
+    if (typeof parent !== 'function' || parent === Function.prototype) return found
+    found = parent as typeof Response
+  }
+}
+
+function defineResponse(BuiltIn: typeof Response): MakeResponse {
   class MeshResponse {
-    readonly #url: string
-    readonly #status: number
-    readonly #statusText: string
-    readonly #received: ReceivedHeaders
+    readonly #head: ResponseHead
     readonly #body: ResponseBody
+    /** There is no body, whatever the headers say of one. */
+    readonly #empty: boolean
     #headers: Headers | undefined = undefined
     #readable: ReadableStream<Uint8Array> | undefined = undefined
 
-    constructor(url: string, status: number, statusText: string, received: ReceivedHeaders, body: ResponseBody) {
-      this.#url = url
-      this.#status = status
-      this.#statusText = statusText
-      this.#received = received
+    constructor(head: ResponseHead, body: ResponseBody) {
+      this.#head = head
       this.#body = body
+      this.#empty = head.head || NULL_BODY.has(head.status)
+      // A server may send one after all (with 205): nobody can read it.
+      if (this.#empty && !body.complete) body.cancel(undefined)
     }
 
     get type(): Response['type'] {
@@ -56,7 +65,7 @@ function defineResponse(): MakeResponse {
     }
 
     get url(): string {
-      return this.#url
+      return this.#head.url
     }
 
     get redirected(): boolean {
@@ -64,44 +73,45 @@ function defineResponse(): MakeResponse {
     }
 
     get status(): number {
-      return this.#status
+      return this.#head.status
     }
 
     get ok(): boolean {
-      return this.#status >= 200 && this.#status <= 299
+      const { status } = this.#head
+      return status >= 200 && status <= 299
     }
 
     get statusText(): string {
-      return this.#statusText
+      return this.#head.statusText
     }
 
     get headers(): Headers {
-      this.#headers ??= toHeaders(this.#received)
+      this.#headers ??= toHeaders(this.#head.received)
       return this.#headers
     }
 
     get body(): ReadableStream<Uint8Array> | null {
-      if (NULL_BODY.has(this.#status)) return null
-      this.#readable ??= this.#body.readable()
+      if (this.#empty) return null
+      this.#readable ??= this.#aborted ? errored(reasonOf(this.#head.signal!)) : this.#body.readable()
       return this.#readable
     }
 
     get bodyUsed(): boolean {
       // Asking for the stream is no use of it; reading it is.
-      return this.#readable === undefined ? this.#body.used : this.#readable.locked || this.#body.touched
+      return this.#readable === undefined ? this.#body.used : Readable.isDisturbed(this.#readable as never)
     }
 
     async text(): Promise<string> {
-      return this.#readable === undefined ? this.#body.text() : this.#standIn().text()
+      return this.#readable === undefined ? this.#unread().text() : this.#standIn().text()
     }
 
     async json(): Promise<unknown> {
-      return this.#readable === undefined ? this.#body.json() : this.#standIn().json()
+      return this.#readable === undefined ? this.#unread().json() : this.#standIn().json()
     }
 
     async bytes(): Promise<Uint8Array> {
       if (this.#readable !== undefined) return new Uint8Array(await this.#standIn().arrayBuffer())
-      return new Uint8Array(await this.#body.bytes())
+      return new Uint8Array(await this.#unread().bytes())
     }
 
     async arrayBuffer(): Promise<ArrayBuffer> {
@@ -109,51 +119,81 @@ function defineResponse(): MakeResponse {
     }
 
     async blob(): Promise<Blob> {
-      return new Blob([await this.arrayBuffer()], { type: this.headers.get('content-type') ?? '' })
+      // The built-in one knows how the type is written.
+      return new BuiltIn(await this.bytes(), { headers: this.headers }).blob()
     }
 
     async formData(): Promise<FormData> {
-      return this.#standIn().formData()
+      return new BuiltIn(await this.bytes(), { headers: this.headers }).formData()
     }
 
     clone(): Response {
-      if (this.bodyUsed) throw new TypeError('Response.clone: the body has already been read')
-      if (this.#readable !== undefined) {
-        const [mine, theirs] = this.#readable.tee()
-        this.#readable = mine
-        return this.#standIn(theirs)
+      if (this.bodyUsed || this.#readable?.locked === true) {
+        throw new TypeError('Response.clone: the body has already been read, or is being read')
       }
-      const copy = this.#body.fork()
-      if (copy !== undefined) {
-        return new MeshResponse(this.#url, this.#status, this.#statusText, this.#received, copy) as unknown as Response
+      if (this.#empty) return new MeshResponse(this.#copiedHead(), new ResponseBody()) as unknown as Response
+      if (this.#readable === undefined && !this.#aborted) {
+        const copy = this.#body.fork()
+        if (copy !== undefined) return new MeshResponse(this.#copiedHead(), copy) as unknown as Response
       }
-      const [mine, theirs] = this.#body.readable().tee()
+      const [mine, theirs] = this.body!.tee()
       this.#readable = mine
       return this.#standIn(theirs)
     }
 
-    /** The real thing, for what is rare: a body that was asked for as a stream, forms. */
+    /** After the signal has fired, nothing more can be read, as with every fetch. */
+    get #aborted(): boolean {
+      return this.#head.signal?.aborted === true
+    }
+
+    /** The body, if no stream was made of it. */
+    #unread(): ResponseBody {
+      if (this.#empty) return new ResponseBody().ended()
+      if (this.#aborted && !this.#body.used) throw reasonOf(this.#head.signal!)
+      return this.#body
+    }
+
+    /** With the headers as they are now. */
+    #copiedHead(): ResponseHead {
+      if (this.#headers === undefined) return this.#head
+      const received: Record<string, string | string[]> = Object.fromEntries(this.#headers)
+      const cookies = this.#headers.getSetCookie()
+      if (cookies.length > 0) received['set-cookie'] = cookies
+      return { ...this.#head, received }
+    }
+
+    /** The real thing, for what is rare: a body that was asked for as a stream. */
     #standIn(body: ReadableStream<Uint8Array> | null = this.body): Response {
-      const response = new Response(body, {
-        status: this.#status,
-        statusText: this.#statusText,
-        headers: this.headers,
-      })
-      Object.defineProperty(response, 'url', { value: this.#url, configurable: true })
+      const response = new BuiltIn(body, { headers: this.headers })
+      const { url, type, status, statusText, ok } = this
+      for (const [name, value] of Object.entries({ url, type, status, statusText, ok })) {
+        Object.defineProperty(response, name, { value, configurable: true })
+      }
       return response
     }
 
-    [inspect.custom](): string {
-      return `Response { status: ${this.#status}, url: ${inspect(this.#url)}, bodyUsed: ${this.bodyUsed} }`
+    [inspect.custom](_depth: number, options: InspectOptions): string {
+      const { status, statusText, headers, body, bodyUsed, ok, redirected, type, url } = this
+      return `Response ${inspect({ status, statusText, headers, body, bodyUsed, ok, redirected, type, url }, options)}`
     }
   }
-  Object.setPrototypeOf(MeshResponse.prototype, Response.prototype)
-  Object.defineProperty(MeshResponse, 'name', { value: 'Response' })
-  return (url, status, statusText, received, body) => {
-    const response = new MeshResponse(url, status, statusText, received, body)
+  Object.setPrototypeOf(MeshResponse.prototype, BuiltIn.prototype)
+  // To code that makes another one of the same class, it is the built-in class.
+  Object.defineProperty(MeshResponse.prototype, 'constructor', { value: BuiltIn, configurable: true, writable: true })
+  return (head, body) => {
+    const response = new MeshResponse(head, body)
     body.heldBy(response)
     return response as unknown as Response
   }
+}
+
+function errored(reason: unknown): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    type: 'bytes',
+    start(controller) {
+      controller.error(reason)
+    },
+  })
 }
 
 function toHeaders(received: ReceivedHeaders): Headers {

@@ -144,7 +144,7 @@ export class HttpCall<R = unknown> extends ClientCall {
   failure(outcome: Outcome): unknown {
     const error: unknown | MeshError =
       this.throwsReason && outcome.code === 'cancelled' && this.#signal?.aborted === true
-        ? this.#signal.reason
+        ? reasonOf(this.#signal)
         : callError(this, outcome, this.stack.clock.now())
     this.#failure = { error }
     return error
@@ -166,4 +166,9 @@ export class HttpCall<R = unknown> extends ClientCall {
   protected passedOn(error: unknown): unknown {
     return this.#failure === undefined ? error : this.#failure.error
   }
+}
+
+/** Signals of older implementations have no reason. */
+export function reasonOf(signal: AbortSignal): unknown {
+  return signal.reason ?? new DOMException('This operation was aborted', 'AbortError')
 }

@@ -27,7 +27,10 @@ import type { StackSource } from './stack-source.ts'
 
 /** Everything about a request but its method and path. */
 export interface HttpRequestOptions {
-  /** Headers of your own. Ours (deadline, trace, baggage) are added; connection headers and `inmesh-*` are left out. */
+  /**
+   * Headers of your own; `undefined` is left out. Ours (deadline, trace, baggage) are added. Headers of a single connection and
+   * `inmesh-*` are left out as well, so that a handler may pass on what it received.
+   */
   readonly headers?: HeadersInput | undefined
   readonly body?: BodyInput | null | undefined
   /** Sent as JSON, with the content type for it. Instead of `body`. */
@@ -35,7 +38,7 @@ export interface HttpRequestOptions {
   /** Added to the path. */
   readonly query?: QueryInput | undefined
   /** Cancels the call, wherever it is: waiting, connecting, running, or within the body. */
-  readonly signal?: AbortSignal | undefined
+  readonly signal?: AbortSignal | null | undefined
   /**
    * Bound of the whole call, retries and body included; the service's own timeout and the deadline of the request being
    * served hold as well, whichever is first. @defaultValue the service's timeout
@@ -190,7 +193,7 @@ export class HttpClient {
       httpResponse,
       checkTimeout(options?.timeout),
       inboundCall(),
-      options?.signal,
+      options?.signal ?? undefined,
     )
     call.idempotent = options?.idempotent ?? isIdempotent(verb, request.headers)
     if (options?.idleTimeout !== undefined) call.idleMs = checkIdleTimeout(options.idleTimeout)
@@ -213,6 +216,8 @@ export class HttpClient {
   }
 
   #sendFiltered(request: HttpRequest, call: Call): Promise<HttpResponse> {
+    const { method: _, path: __, ...options } = request
+    checkRequestOptions(options)
     if (this.#shared !== undefined && mayShare(request.method, request))
       return this.#share(request.path, request, call.baggage)
     const changed = this.#makeCall(request.method, request.path, request)

@@ -1,13 +1,14 @@
 /**
- * `mesh.fetch`: takes what `fetch` takes, the host being the name of a service, and answers with a `Response`. It differs from
- * `fetch` where a mesh must: redirects are returned and never followed (they could carry credentials to another service), bodies are
- * not decompressed, the URL's port and scheme are ignored (discovery and mTLS decide), and failures are `MeshError`s.
+ * `mesh.fetch`: takes what `fetch` takes, the host being the name of a service, and answers with a `Response`. Every option is honoured
+ * or refused; where it differs from `fetch`, because a mesh must, is in docs/options.md and in the test of the table of `fetch`.
  */
 import { inboundCall } from '../core/context.ts'
 import type { Duration } from '../core/duration.ts'
 import { MeshError } from '../core/errors.ts'
 import { OptionsError, show } from '../core/fields.ts'
-import { checkFetchOptions, checkKey, checkSignal } from './check-options.ts'
+import { checkFetchOptions } from './check-options.ts'
+import { checkInit, type FetchWishes, isRequest, refuseOwn } from './fetch-init.ts'
+import { withIntegrity } from './fetch-integrity.ts'
 import { fetchResponse } from './fetch-response.ts'
 import { HttpCall } from './http-call.ts'
 import { KeptBody } from './http-repeatable-body.ts'
@@ -18,7 +19,7 @@ import { flatHeader, type HeadersInput } from './propagation.ts'
 import type { FindService } from './stack-source.ts'
 
 /** What `mesh.fetch` takes besides the standard's own; see `HttpRequestOptions` for each. */
-export interface MeshFetchInit extends Omit<RequestInit, 'body'> {
+export interface MeshFetchInit extends Omit<RequestInit, 'body' | 'redirect'> {
   readonly body?: RequestInit['body'] | BodyInput | null
   readonly timeout?: Duration | undefined
   readonly idempotent?: boolean | undefined
@@ -26,6 +27,10 @@ export interface MeshFetchInit extends Omit<RequestInit, 'body'> {
   readonly key?: string | undefined
   readonly streaming?: boolean | undefined
   readonly idleTimeout?: Duration | undefined
+  /** `'manual'` is the default; `'follow'` is refused. */
+  readonly redirect?: RequestInit['redirect']
+  /** Calls of a mesh have none. */
+  readonly priority?: 'auto' | undefined
 }
 
 export type MeshFetch = (input: string | URL | Request, init?: MeshFetchInit) => Promise<Response>
@@ -58,40 +63,54 @@ export function makeFetch(find: FindService, options: HttpFetchOptions = {}): Me
   const passthrough = options?.passthrough === true
   return (input, init) => {
     try {
-      const request = typeof input === 'object' && input !== null && 'url' in input ? input : undefined
+      const request = isRequest(input) ? input : undefined
       const to = destination(request === undefined ? (input as string | URL) : request.url)
-      const source = serviceOf(to.host) === undefined ? undefined : find(serviceOf(to.host)!)
-      if (source === undefined) {
-        if (passthrough) return fetch(input, init as RequestInit)
-        throw notInMesh(to.host)
+      const service = to === undefined ? undefined : serviceOf(to.host)
+      const source = service === undefined ? undefined : find(service)
+      if (to === undefined || source === undefined) {
+        if (passthrough) {
+          refuseOwn(init)
+          return fetch(input, init as RequestInit)
+        }
+        throw to === undefined ? wrongInput(input, 'an http URL without credentials') : notInMesh(to.host)
       }
-      const method = checkMethod(init?.method ?? request?.method ?? 'GET')
+      const wishes = checkInit(init, request)
+      const method = checkMethod(init?.method !== undefined ? init.method : (request?.method ?? 'GET'))
+      if (method === 'TRACE') {
+        throw new OptionsError('fetch', [
+          { path: ['method'], message: "fetch sends no TRACE; mesh.http's request does" },
+        ])
+      }
       const given = (init?.body ?? undefined) as BodyInput | undefined
       const body = given === undefined ? bodyOfRequest(request) : requestBody(given)
       if (body !== undefined && (method === 'GET' || method === 'HEAD')) {
         throw new OptionsError('fetch', [{ path: ['body'], message: `a ${method} request cannot have body` }])
       }
-      checkSignal(init?.signal)
       const headers = (init?.headers ?? request?.headers) as HeadersInput | undefined
       const prepared = prepareRequest(method, to.path, headers, body)
       // As every fetch does; some servers choose the form of their answer by it.
       if (flatHeader(prepared.headers, 'accept') === undefined) prepared.headers.push('accept', '*/*')
+      addMissing(prepared.headers, wishes.cacheHeaders)
+      // `null` takes the signal of a Request away.
+      const signal = (init?.signal !== undefined ? init.signal : request?.signal) ?? undefined
       const call = new HttpCall<Response>(
         source.stack(method, to.path),
         source.transport,
         source.route(method, init?.streaming === true),
         prepared,
-        (status, statusText, received, arrived) => fetchResponse(to.url, status, statusText, received, arrived),
-        checkTimeout(init?.timeout),
+        (status, statusText, received, arrived) =>
+          fetchResponse({ url: to.url, status, statusText, received, head: method === 'HEAD', signal }, arrived),
+        checkTimeout(init?.timeout, 'fetch'),
         inboundCall(),
-        init?.signal ?? request?.signal ?? undefined,
+        signal,
       )
       call.throwsReason = true
       call.idempotent = init?.idempotent ?? isIdempotent(method, prepared.headers)
       if (init?.idleTimeout !== undefined) call.idleMs = checkIdleTimeout(init.idleTimeout)
       if (init?.retry === false) call.once()
-      if (init?.key !== undefined) call.hashKey = checkKey(init.key)
-      return call.send()
+      if (init?.key !== undefined) call.hashKey = init.key
+      const answer = call.send()
+      return wishes.noRedirect || wishes.integrity !== undefined ? answer.then((res) => grant(res, wishes)) : answer
     } catch (error) {
       return Promise.reject(error)
     }
@@ -104,6 +123,23 @@ function bodyOfRequest(request: Request | undefined): RequestBody | undefined {
   if (stream === undefined) return undefined
   if (request!.bodyUsed || stream.locked) throw unusable('input', 'the body of this Request has been used', 'fetch')
   return { content: new KeptBody(stream), contentType: undefined }
+}
+
+function addMissing(flat: string[], headers: readonly string[]): void {
+  for (let i = 0; i < headers.length; i += 2) {
+    if (flatHeader(flat, headers[i]!) === undefined) flat.push(headers[i]!, headers[i + 1]!)
+  }
+}
+
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
+
+/** @throws TypeError, as every fetch, if the answer is not as it was wished */
+async function grant(response: Response, wishes: FetchWishes): Promise<Response> {
+  if (wishes.noRedirect && REDIRECTS.has(response.status)) {
+    await response.body?.cancel()
+    throw new TypeError(`fetch of ${response.url}: a redirect (status ${response.status}), and redirect is 'error'`)
+  }
+  return wishes.integrity === undefined ? response : withIntegrity(response, wishes.integrity)
 }
 
 /** The service that a host name means, or `undefined`. */
@@ -120,7 +156,8 @@ export function notInMesh(host: string): MeshError {
   return new MeshError(message, { code: 'not-in-mesh', service: host })
 }
 
-function destination(input: string | URL): Destination {
+/** `undefined`: another scheme, or credentials. */
+function destination(input: string | URL): Destination | undefined {
   if (typeof input === 'string') {
     const match = PLAIN.exec(input)
     if (match !== null) {
@@ -132,9 +169,7 @@ function destination(input: string | URL): Destination {
   }
   const url = parse(input)
   if ((url.protocol !== 'http:' && url.protocol !== 'https:') || url.username !== '' || url.password !== '') {
-    throw new OptionsError('fetch', [
-      { path: ['input'], message: `expected an http URL without credentials, got ${show(String(input))}` },
-    ])
+    return undefined
   }
   const fragment = url.hash.length
   return {
@@ -148,8 +183,11 @@ function parse(input: string | URL): URL {
   try {
     return new URL(input)
   } catch {
-    throw new OptionsError('fetch', [
-      { path: ['input'], message: `expected a URL such as 'http://inventory/items/42', got ${show(String(input))}` },
-    ])
+    throw wrongInput(input, "a URL such as 'http://inventory/items/42'")
   }
+}
+
+function wrongInput(input: unknown, expected: string): OptionsError {
+  const text = typeof input === 'string' ? input : input instanceof URL ? input.href : input
+  return new OptionsError('fetch', [{ path: ['input'], message: `expected ${expected}, got ${show(text)}` }])
 }

@@ -31,6 +31,7 @@ const NEVER_SENT = new Set([
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 /** Anything else splits or truncates a message (RFC 9110, 5.5). */
 const BAD_VALUE = /[^\t\x20-\x7e\x80-\xff]/
+const OUTER_SPACE = /^[\t\n\r ]+|[\t\n\r ]+$/g
 
 /** Lower-case form of the names seen, `''` for those never sent: names are few, checking and lowering them is not free. */
 const known = new Map<string, string>()
@@ -51,13 +52,28 @@ function lowerName(name: string): string {
 function add(flat: string[], name: string, value: unknown): void {
   const lower = lowerName(name)
   if (lower === '') return
-  const text = typeof value === 'string' ? value : String(value)
+  let text = typeof value === 'string' ? value : textOf(lower, value)
   if (BAD_VALUE.test(text)) {
-    throw new OptionsError('request', [
-      { path: ['headers', lower], message: `expected text without control characters, got ${show(value)}` },
-    ])
+    // A line end behind a value, as of a file that was read, means nothing (Fetch standard, "normalize").
+    text = text.replace(OUTER_SPACE, '')
+    if (BAD_VALUE.test(text)) throw wrongValue(lower, 'text without control characters', value)
   }
   flat.push(lower, text)
+}
+
+function textOf(name: string, value: unknown): string {
+  const type = typeof value
+  if (type === 'number' || type === 'boolean' || type === 'bigint') return String(value)
+  throw wrongValue(name, 'text, a number or a list of them', value)
+}
+
+function wrongValue(name: string, expected: string, value: unknown): OptionsError {
+  return new OptionsError('request', [{ path: ['headers', name], message: `expected ${expected}, got ${show(value)}` }])
+}
+
+function addAll(flat: string[], name: string, value: unknown): void {
+  if (Array.isArray(value)) for (const one of value) add(flat, name, one)
+  else if (value !== undefined) add(flat, name, value)
 }
 
 /**
@@ -66,8 +82,8 @@ function add(flat: string[], name: string, value: unknown): void {
  */
 export function flattenHeaders(headers: HeadersInput | undefined): string[] {
   const flat: string[] = []
-  if (headers === undefined || headers === null) return flat
-  if (typeof headers !== 'object') {
+  if (headers === undefined) return flat
+  if (typeof headers !== 'object' || headers === null) {
     throw new OptionsError('request', [{ path: ['headers'], message: `expected an object, got ${show(headers)}` }])
   }
   if (Symbol.iterator in headers) {
@@ -77,16 +93,11 @@ export function flattenHeaders(headers: HeadersInput | undefined): string[] {
           { path: ['headers'], message: `expected [name, value] pairs, got ${show(pair)}` },
         ])
       }
-      add(flat, pair[0], pair[1])
+      addAll(flat, pair[0], pair[1])
     }
     return flat
   }
-  for (const name in headers) {
-    const value = (headers as Record<string, unknown>)[name]
-    if (value === undefined || value === null) continue
-    if (Array.isArray(value)) for (const one of value) add(flat, name, one)
-    else add(flat, name, value)
-  }
+  for (const name in headers) addAll(flat, name, (headers as Record<string, unknown>)[name])
   return flat
 }
 

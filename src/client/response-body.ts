@@ -86,6 +86,12 @@ export class ResponseBody {
     if (!this.#wantsAll) this.#wakeUp()
   }
 
+  /** One that has nothing in it. */
+  ended(): this {
+    this.end()
+    return this
+  }
+
   end(): void {
     this.#ended = true
     this.#source = undefined
@@ -180,17 +186,21 @@ export class ResponseBody {
   /** As a stream, made when somebody asks for it. */
   readable(): ReadableStream<Uint8Array> {
     this.#use()
-    const stream = new ReadableStream<Uint8Array>(
-      {
-        pull: async (controller) => {
-          const part = await this.read()
-          if (part === undefined) controller.close()
-          else controller.enqueue(part)
-        },
-        cancel: (reason) => this.cancel(reason),
+    const stream: ReadableStream<Uint8Array> = new ReadableStream({
+      type: 'bytes',
+      pull: async (controller) => {
+        const part = await this.read()
+        if (part === undefined) {
+          controller.close()
+          // A reader that brought its own buffer is told by it.
+          controller.byobRequest?.respond(0)
+        } else {
+          // A copy: the stream takes the whole memory away of which the part is a piece.
+          controller.enqueue(new Uint8Array(part))
+        }
       },
-      { highWaterMark: 0 },
-    )
+      cancel: (reason) => this.cancel(reason),
+    })
     this.heldBy(stream)
     return stream
   }
