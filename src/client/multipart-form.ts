@@ -8,11 +8,11 @@ export function encodeForm(form: FormData): { readonly blob: Blob; readonly cont
   const boundary = `----inmesh-form-${randomUUID()}`
   const parts: (string | Blob)[] = []
   for (const [name, value] of form) {
-    const head = `--${boundary}\r\ncontent-disposition: form-data; name="${quoted(lines(name))}"`
+    const head = `--${boundary}\r\nContent-Disposition: form-data; name="${quoted(lines(name))}"`
     if (typeof value === 'string') parts.push(`${head}\r\n\r\n${lines(value)}\r\n`)
     else {
       const type = value.type === '' ? 'application/octet-stream' : value.type
-      parts.push(`${head}; filename="${quoted(value.name)}"\r\ncontent-type: ${type}\r\n\r\n`, value, '\r\n')
+      parts.push(`${head}; filename="${quoted(value.name)}"\r\nContent-Type: ${type}\r\n\r\n`, value, '\r\n')
     }
   }
   parts.push(`--${boundary}--\r\n`)
