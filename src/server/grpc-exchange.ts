@@ -260,13 +260,15 @@ export class GrpcExchange
 
   /** What is certain here is not certain above: a handler's own status never says that nothing was executed. */
   sendStatus(given: PartialStatusObject): void {
-    // Ours is the first status after a verdict; every other one is the handler's last word.
-    if (this.#verdict === undefined || this.#status !== undefined) this.handled = true
     if (this.#status !== undefined) return
     const status = sendableStatus(given)
     status.metadata?.remove(NOT_EXECUTED)
     this.#status = status.code
     this.inner!.sendStatus(status)
+  }
+
+  handlerEnded(): void {
+    this.handled = true
   }
 
   // What goes wrong in user code.

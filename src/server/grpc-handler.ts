@@ -17,6 +17,8 @@ export interface Handler {
 export interface HandlerOwner extends Owner {
   /** The far end of grpc-js's interceptors, by which a handler answers. */
   attachHandler(answering: Answering): void
+  /** The handler has said its last word, whether or not anybody hears it. */
+  handlerEnded(): void
   /** The handler's stream has closed, with the status that it was to end with: no answer can follow. */
   handlerClosed(pending: PartialStatusObject | undefined): void
 }
@@ -81,7 +83,13 @@ function guardStream(stream: Duplex, owner: HandlerOwner, answers: boolean): voi
     if (name === 'error' && !isObject(given[0])) given[0] = new Error(String(given[0]))
     return emit.call(this, name as never, ...(given as []))
   }
-  if (answers) stream.once('close', () => owner.handlerClosed((stream as Answered).pendingStatus))
+  if (!answers) return
+  const end = stream.end as (...given: unknown[]) => Duplex
+  ;(stream as { end: unknown }).end = function (this: Duplex, ...given: unknown[]): Duplex {
+    owner.handlerEnded()
+    return end.apply(this, given)
+  }
+  stream.once('close', () => owner.handlerClosed((stream as Answered).pendingStatus))
 }
 
 /** The first answer counts. What is no error that grpc-js can read becomes one. */
@@ -90,6 +98,7 @@ function once(owner: HandlerOwner, answer: (...given: unknown[]) => void): (...g
   return (error, ...rest) => {
     if (answered) return
     answered = true
+    owner.handlerEnded()
     runGuarded(owner, () => answer(error && !isObject(error) ? new Error(String(error)) : error, ...rest))
   }
 }
