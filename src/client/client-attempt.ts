@@ -133,6 +133,7 @@ export abstract class ClientAttempt extends Attempt {
   protected told(outcome: Outcome): Outcome {
     const { stack, startedAt, deadlineAt } = this.call
     const now = stack.clock.now()
+    if (deadlineAt === Number.POSITIVE_INFINITY) return outcome
     const leftMs = this.ownSince > 0 ? 0 : deadlineAt - now
     if (leftMs > Math.max(CLOCKS_DIFFER_MS, (deadlineAt - startedAt) / 10) || hadEnoughTime(stack, this, now)) {
       return outcome

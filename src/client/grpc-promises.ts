@@ -80,15 +80,14 @@ interface grpcClient {
 export function makePromises<C extends object>(client: C, names: MethodNames): GrpcPromises<C> {
   // Without a prototype: no method of objects answers in place of one that the service lacks.
   const promises: Record<string, unknown> = Object.create(null)
+  const methods = client as Record<string, Method>
+  // Errors call a method by the last of its names: camelCase, if it has one.
+  const called = new Map([...names.keys()].map((name) => [methods[name]!, name]))
   const made = new Map<Method, unknown>()
   for (const [name, definition] of names) {
-    const method = (client as Record<string, Method>)[name]!
-    let promised = made.get(method)
-    if (promised === undefined) {
-      promised = promisedOf(client, method, definition, `promises.${name}`)
-      made.set(method, promised)
-    }
-    promises[name] = promised
+    const method = methods[name]!
+    if (!made.has(method)) made.set(method, promisedOf(client, method, definition, `promises.${called.get(method)}`))
+    promises[name] = made.get(method)
   }
   return Object.freeze(promises) as GrpcPromises<C>
 }

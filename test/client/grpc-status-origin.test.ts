@@ -6,7 +6,7 @@ import { outcomeOfStatus } from '../../src/client/grpc-outcome.ts'
 import type { ScriptedGrpcCall } from '../support/scripted-grpc-server.ts'
 import { until } from './client-rig.ts'
 import { KINDS } from './grpc-kinds.ts'
-import { causeOf, grpcFailure, grpcRigOver, type Item, serveGrpc, stock } from './grpc-rig.ts'
+import { answerWell, causeOf, grpcFailure, grpcRigOver, type Item, serveGrpc, stock } from './grpc-rig.ts'
 
 const { status } = grpc
 /** Statuses that say something bad of the peer; all others are answers. */
@@ -131,6 +131,38 @@ describe('a status of the peer', () => {
     const source = { ...unseen, headers: undefined, answered: false }
     const words = { code: status.UNAVAILABLE, details: 'Stream refused by server', metadata: new grpc.Metadata() }
     expect(outcomeOfStatus(words, undefined as never, source)).toMatchObject({ verdict: 'failure', code: 'overloaded' })
+  })
+})
+
+describe('credentials of a call', () => {
+  it.each([
+    ['that fail with a status of their own', status.UNAUTHENTICATED, status.UNAUTHENTICATED],
+    ["that fail with a status that is no one's to give but the peer's (gRFC A54)", status.NOT_FOUND, status.INTERNAL],
+    ['that give a second authorization', 0, status.INTERNAL],
+  ])('%s end the call, which no peer is to blame for', async (_name, given, code) => {
+    const server = await serveGrpc(answerWell)
+    const rig = grpcRigOver([server.port])
+    const credentials = grpc.credentials.createFromMetadataGenerator((_options, done) => {
+      const metadata = new grpc.Metadata()
+      metadata.set('authorization', 'Bearer two')
+      if (given === 0) done(null, metadata)
+      else done(Object.assign(new Error('no key'), { code: given }))
+    })
+    const metadata = new grpc.Metadata()
+    metadata.set('authorization', 'Bearer one')
+    for (const kind of KINDS) {
+      const { error } = await kind.begin(rig.client, { credentials }, metadata).ended
+      expect([kind.name, error?.code, causeOf(error).code, causeOf(error).sent]).toEqual([
+        kind.name,
+        code,
+        'cancelled',
+        false,
+      ])
+    }
+    expect(rig.attempts.outcomes.map(({ verdict }) => verdict)).toEqual(Array(4).fill('cancelled'))
+    // Nothing is left of them: the connection is as it was.
+    expect((await rig.client.promises.get({ sku: 'a' })).sku).toBe('a')
+    await until(() => server.calls.every(({ gone }) => gone) && rig.endpoint.pending === 0)
   })
 })
 
