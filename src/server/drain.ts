@@ -4,7 +4,7 @@
  * The order matters more than retries do (faults-and-attacks 0.32, F56).
  *
  * - `serving` → `lame-duck`: start
- * - `lame-duck` → `finishing`: all clients have seen it, or the bound has passed, or hasten
+ * - `lame-duck` → `finishing`: all clients have seen it a while ago, or the bound has passed, or hasten
  * - `finishing` → `closed`: nothing runs any more, or the grace has passed (the rest is cancelled), or hasten
  */
 import type { Clock, Timer } from '../core/clock.ts'
@@ -14,7 +14,10 @@ export type DrainState = 'serving' | 'lame-duck' | 'finishing' | 'closed'
 export interface DrainOptions {
   /** How long to go on serving at most, so that clients see the withdrawal. @defaultValue 2000 (F56) */
   readonly lameDuckMs?: number
-  /** Ends the lame duck early: all watchers have seen the withdrawal. A rejection counts as resolved. */
+  /**
+   * Ends the lame duck early: all watchers have seen the withdrawal. What they sent before may still be on its way, so it goes on for
+   * a tenth of the bound, 500 ms at most. A rejection counts as resolved.
+   */
   readonly seen?: Promise<unknown>
   /** How long requests in progress may take to finish. @defaultValue 25000 (F56: less than the 30 s of Kubernetes) */
   readonly graceMs?: number
@@ -42,6 +45,8 @@ export interface Drainable {
 
 const LAME_DUCK_MS = 2_000
 const GRACE_MS = 25_000
+/** Enough for a handshake and a request over a distance of 120 ms there and back. */
+const LONGEST_WAY_MS = 500
 
 export class Drain {
   state: DrainState = 'serving'
@@ -81,9 +86,17 @@ export class Drain {
     this.state = 'lame-duck'
     this.#door.retire()
     if (lameDuckMs > 0) {
-      const next = (): void => this.#next?.()
+      // Later it would end another wait, and what runs with it.
+      let waiting = true
+      const next = (): void => {
+        if (waiting) this.#next?.()
+      }
       seen?.then(next, next)
+      const until = this.#clock.now() + lameDuckMs
       await this.#wait(lameDuckMs)
+      waiting = false
+      const leftMs = Math.min(lameDuckMs / 10, LONGEST_WAY_MS, until - this.#clock.now())
+      if (leftMs > 0) await this.#wait(leftMs)
     }
 
     this.state = 'finishing'

@@ -42,12 +42,34 @@ describe('a drain', () => {
     expect(clock.timers).toBe(0)
   })
 
-  it('ends the lame duck as soon as all clients have seen it, also if nobody can tell any more', async () => {
-    for (const seen of [Promise.resolve(), Promise.reject(new Error('registry is gone'))]) {
-      const [clock, door] = [new FakeClock(), new Door()]
-      expect(await new Drain(door, clock).start({ seen })).toEqual({ finished: 0, cancelled: 0 })
-      expect([clock.now(), clock.timers]).toEqual([0, 0])
-    }
+  it.each([
+    ['all clients have seen it', () => Promise.resolve()],
+    ['nobody can tell any more', () => Promise.reject(new Error('registry is gone'))],
+  ])('ends the lame duck when %s, and what they had sent by then has had time to arrive', async (_, seen) => {
+    const [clock, door] = [new FakeClock(), new Door()]
+    const drain = new Drain(door, clock)
+    const report = drain.start({ lameDuckMs: 1_000, seen: seen() })
+    await clock.settle(99)
+    expect([drain.state, door.steps]).toEqual(['lame-duck', ['retire']])
+    await clock.settle(1)
+    expect(await report).toEqual({ finished: 0, cancelled: 0 })
+    expect([clock.now(), clock.timers]).toEqual([100, 0])
+  })
+
+  it('gives what runs its whole grace, though clients have seen it only after the lame duck', async () => {
+    const [clock, door] = [new FakeClock(), new Door()]
+    const seen = Promise.withResolvers<void>()
+    door.inFlight = 1
+    const drain = new Drain(door, clock)
+    const report = drain.start({ lameDuckMs: 1_000, graceMs: 5_000, seen: seen.promise })
+    await clock.settle(1_000)
+    expect(drain.state).toBe('finishing')
+    seen.resolve()
+    await clock.settle(1_000)
+    expect(door.steps).toEqual(['retire', 'stop'])
+    door.inFlight = 0
+    drain.callEnded()
+    expect(await report).toEqual({ finished: 1, cancelled: 0 })
   })
 
   it('cancels what is left after the grace', async () => {
