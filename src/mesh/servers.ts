@@ -158,12 +158,12 @@ export class Servers {
   #inForce(): { authorizer: Authorizer; stack: Stack } {
     const { settings, server: telemetry, events } = this.#shared
     const policy = this.#membership.policyOf(settings.service)
-    const { limits, faults } = policy.settings
+    const { limits, faults, timeoutMs } = policy.settings
     if (faults.length !== this.#faults) events.emit('fault:changed', { rules: faults.length })
     this.#faults = faults.length
     return {
       authorizer: compileIntentions(policy.allow, policy.defaultIntention),
-      stack: compileServerStack({ limits, faults, state: this.#limits, telemetry, clock: settings.clock }),
+      stack: compileServerStack({ limits, faults, timeoutMs, state: this.#limits, telemetry, clock: settings.clock }),
     }
   }
 

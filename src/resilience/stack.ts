@@ -149,7 +149,7 @@ export interface ServerParts {
   readonly state: ServerLimits
   readonly telemetry: Telemetry
   readonly clock: Clock
-  /** Bound of a request. @defaultValue no bound but the caller's */
+  /** Bound of a request whose caller gave no deadline. @defaultValue none */
   readonly timeoutMs?: number
 }
 

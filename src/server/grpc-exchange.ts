@@ -12,14 +12,15 @@ import type { ErrorCode, MeshError } from '../core/errors.ts'
 import { GRPC_PUSHBACK, NOT_EXECUTED } from '../core/headers.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
 import { GRPC_STATUS, grpcOutcome } from '../core/status.ts'
-import { endAttempt, endCall, startAttempt, startCall } from '../resilience/execution.ts'
+import { endAttempt, endCall } from '../resilience/execution.ts'
 import type { Faultable, FaultRule } from '../resilience/fault-injection.ts'
 import type { Stack } from '../resilience/stack.ts'
 import type { EventSink } from '../telemetry/events.ts'
+import { admit } from './admission.ts'
 import type { Authorizer } from './authorization.ts'
 import type { Connection } from './connection.ts'
 import type { DeadlineSweep, Watched } from './deadline-sweep.ts'
-import type { Answering, HandlerOwner } from './grpc-handler.ts'
+import type { Answering, HandlerOwner, Kind } from './grpc-handler.ts'
 import type { GrpcHead } from './grpc-head.ts'
 import type { GrpcHealth } from './grpc-health.ts'
 import { type Inner, InterceptedCall } from './grpc-inner-call.ts'
@@ -35,6 +36,7 @@ import { runGuarded } from './guarded-emitter.ts'
 import type { Within } from './inbound-call.ts'
 import { inboundFault } from './inbound-fault.ts'
 import type { Linked, Running } from './running.ts'
+import { IdleSender, LOOK_MS, SlowPeer, takenBytes } from './slow-peer.ts'
 
 /** What a server lends to each of its exchanges. */
 export interface GrpcExchangeHost {
@@ -61,6 +63,13 @@ export interface GrpcExchangeHost {
 
 type Listener = Parameters<Inner['start']>[0]
 
+const REFUSAL_STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
+  'identity-rejected': GRPC_STATUS.UNAUTHENTICATED,
+  'permission-denied': GRPC_STATUS.PERMISSION_DENIED,
+  'deadline-exceeded': GRPC_STATUS.DEADLINE_EXCEEDED,
+  'rate-limited': GRPC_STATUS.RESOURCE_EXHAUSTED,
+}
+
 /** After the deadline an answer that nobody takes is cut off. */
 const UNREAD_MS = 5_000
 /** A refusal for want of room; other clients of gRPC that retry wait so long (gRFC A6). */
@@ -86,6 +95,10 @@ export class GrpcExchange
   #early = false
   /** How the handler answers: through the interceptors of the application. */
   #answering: Answering | undefined = undefined
+  #kind: Kind | undefined = undefined
+  #reader: SlowPeer | undefined = undefined
+  #sender: IdleSender | undefined = undefined
+  #halfClosed = false
   /** Messages received, the end of the requests counted. */
   #received = 0
   /** Messages that wait for the caller to take them, and those that were taken. */
@@ -108,14 +121,17 @@ export class GrpcExchange
   ) {
     const { clock, stack } = host
     const now = clock.now()
-    super(route, clock, now, now + (head.timeoutMs ?? stack.timeoutMs), connection.caller)
+    const dueAt = now + (head.timeoutMs ?? stack.timeoutMs)
+    // A stream without a deadline has none: its peers are bounded, and its life is not.
+    const endless = route.streaming && head.timeoutMs === undefined
+    super(route, clock, now, endless ? Number.POSITIVE_INFINITY : dueAt, connection.caller)
     this.stream = stream
     this.headers = headers
     this.connection = connection
     this.#host = host
     this.#stack = stack
     this.#attempt = new Attempt(this)
-    this.dueAt = this.deadlineAt
+    this.dueAt = route.streaming ? Math.min(dueAt, now + stack.timeoutMs) : dueAt
     this.trace = head.trace
     this.baggage = head.baggage
     this.previousAttempts = head.previousAttempts
@@ -125,46 +141,15 @@ export class GrpcExchange
   admit(open: boolean): boolean {
     const host = this.#host
     if (open) this.#stack = withoutLimits(this.#stack)
-    startCall(this.#stack, this)
-    if (this.startedAt >= this.connection.expiresAt) {
-      this.#refuse(GRPC_STATUS.UNAUTHENTICATED, 'identity-rejected', 'The certificate of this connection has expired.')
-      return false
-    }
-    // By what was asked for, also if nobody serves it: whoever may call all methods of a service learns that this one is not there.
+    // By what was asked for, also if nobody serves it: a caller of all methods of a service may learn that this one is not there.
     const path = this.headers[':path'] ?? ''
     const decision = open ? undefined : host.authorizer.grpc(this.peer, path)
-    if (decision?.allowed === false) {
-      const peer = this.caller?.spiffeId ?? 'unknown'
-      const { method } = this.route
-      host.events.emit('intention:denied', { peer, method, path, reason: decision.rule })
-      this.#refuse(
-        GRPC_STATUS.PERMISSION_DENIED,
-        'permission-denied',
-        `No intention allows this call to '${host.service}'.`,
-      )
-      return false
-    }
-    const refusal = startAttempt(this.#stack, this.#attempt)
-    if (refusal === undefined) {
-      this.connection.inFlight += 1
+    const refused = admit(host, this.#stack, this, this.#attempt, this.connection, decision, () => path)
+    if (refused === undefined) {
       host.running.add(this)
       return true
     }
-    if (refusal === 'deadline-exceeded') {
-      this.#refuse(
-        GRPC_STATUS.DEADLINE_EXCEEDED,
-        refusal,
-        'The deadline of this call had passed before it could begin.',
-      )
-      return false
-    }
-    host.events.emit('admission:refused', {
-      side: 'server',
-      code: refusal,
-      ...(this.peer !== undefined && { peer: this.peer }),
-    })
-    const status = refusal === 'rate-limited' ? GRPC_STATUS.RESOURCE_EXHAUSTED : GRPC_STATUS.UNAVAILABLE
-    this.#refuse(status, refusal, `'${host.service}' takes no more calls right now (${refusal}).`)
+    this.#refuse(REFUSAL_STATUS[refused.code] ?? GRPC_STATUS.UNAVAILABLE, refused.code, refused.message)
     return false
   }
 
@@ -190,8 +175,9 @@ export class GrpcExchange
   // grpc-js's interceptor: around its own call, which is attached when it has found the handler.
 
   /** `early`: user code runs before the request has ended. */
-  attach(inner: Inner, early: boolean): this {
+  attach(inner: Inner, kind: Kind, early: boolean): this {
     this.inner = inner
+    this.#kind = kind
     this.#early = early
     guardHeaders(this.stream, this)
     return this
@@ -222,6 +208,7 @@ export class GrpcExchange
     const { stream } = this
     if (this.#verdict !== undefined || stream.closed || stream.destroyed || stream.aborted) return
     this.#received += 1
+    this.#halfClosed = true
     this.#inContext(() => this.#listener!.onReceiveHalfClose())
   }
 
@@ -338,10 +325,29 @@ export class GrpcExchange
     this.#giveUp(GRPC_STATUS.UNAVAILABLE, this.drainOver())
   }
 
-  /** The deadline has passed. */
+  /** The deadline has passed, or it is time to look at the peer of a stream again. */
   expire(): void {
     this.dueAt = Number.POSITIVE_INFINITY
-    this.#giveUp(GRPC_STATUS.DEADLINE_EXCEEDED, this.deadlinePassed())
+    const now = this.clock.now()
+    if (this.#verdict === undefined && this.#status === undefined && now + 1 < this.deadlineAt && !this.#stopped(now)) {
+      this.dueAt = Math.min(this.deadlineAt, now + LOOK_MS)
+      this.#host.deadlines.watch(this, now)
+    } else this.#giveUp(GRPC_STATUS.DEADLINE_EXCEEDED, this.deadlinePassed())
+  }
+
+  /** Whether the peer of a stream neither takes what waits for it nor sends what the handler needs. */
+  #stopped(now: number): boolean {
+    const { socket } = this.connection
+    if (this.#sending > 0) {
+      this.#reader ??= new SlowPeer()
+      return this.#reader.streamStopped(this.#taken, takenBytes(socket), now)
+    }
+    this.#reader = undefined
+    // In both directions, silence may be meant.
+    if (this.#kind === 'bidi') return false
+    if (this.#kind === 'serverStream') return !this.#halfClosed
+    this.#sender ??= new IdleSender()
+    return this.#sender.idle(this.#received, now)
   }
 
   #giveUp(status: number, cause: MeshError): void {

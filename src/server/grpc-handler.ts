@@ -7,10 +7,13 @@ import type { Duplex, Writable } from 'node:stream'
 import type { PartialStatusObject } from './grpc-status.ts'
 import { guard, guardedCallback, type Owner, runGuarded } from './guarded-emitter.ts'
 
+/** grpc-js's words for the four. */
+export type Kind = 'unary' | 'clientStream' | 'serverStream' | 'bidi'
+
 /** What grpc-js keeps of a method. */
 export interface Handler {
   func: (...given: unknown[]) => unknown
-  readonly type: 'unary' | 'clientStream' | 'serverStream' | 'bidi'
+  readonly type: Kind
 }
 
 /** What a guarded handler needs of the call that it serves. */

@@ -18,7 +18,7 @@ import { assertIdentity, Door, type DoorDependencies } from './door.ts'
 import { afterTheEnd, type StreamListener } from './ended-stream.ts'
 import { GrpcAcceptor, type GrpcAcceptorHost } from './grpc-acceptor.ts'
 import { GrpcExchange, type GrpcExchangeHost } from './grpc-exchange.ts'
-import { guardHandler, type Handler } from './grpc-handler.ts'
+import { guardHandler, type Handler, type Kind } from './grpc-handler.ts'
 import { readGrpcHead } from './grpc-head.ts'
 import { GrpcHealth } from './grpc-health.ts'
 import { respond } from './grpc-response.ts'
@@ -194,8 +194,9 @@ export class GrpcServer extends Door<GrpcExchange> implements GrpcExchangeHost, 
     injector: ReturnType<grpc.Server['createConnectionInjector']>
     http2Server: Http2Server
   } {
-    const interceptor: grpc.ServerInterceptor = ({ requestStream }, call) =>
-      (this.#passing?.attach(call, requestStream || this.intercepted) ?? call) as unknown as grpc.ServerInterceptingCall
+    const interceptor: grpc.ServerInterceptor = (method, call) =>
+      (this.#passing?.attach(call, kindOf(method), method.requestStream || this.intercepted) ??
+        call) as unknown as grpc.ServerInterceptingCall
     const credentials = module.experimental.createServerCredentialsWithInterceptors(
       module.ServerCredentials.createInsecure(),
       [interceptor],
@@ -257,6 +258,11 @@ function assertServer(server: grpc.Server, { Server }: typeof grpc): void {
 
 /** As the semantic conventions have it for methods that are not known. */
 const UNKNOWN_METHOD = '_OTHER'
+
+function kindOf({ requestStream, responseStream }: { requestStream: boolean; responseStream: boolean }): Kind {
+  if (requestStream) return responseStream ? 'bidi' : 'clientStream'
+  return responseStream ? 'serverStream' : 'unary'
+}
 
 /** The exchange at the end of a chain of interceptors, or that of the running code where a link hides what is behind it. */
 function exchangeOf(call: unknown): GrpcExchange | undefined {

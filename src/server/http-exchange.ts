@@ -11,10 +11,11 @@ import { outsideCalls, servingFromHere } from '../core/context.ts'
 import type { ErrorCode, MeshError } from '../core/errors.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
 import { httpOutcome } from '../core/status.ts'
-import { endAttempt, endCall, startAttempt, startCall } from '../resilience/execution.ts'
+import { endAttempt, endCall } from '../resilience/execution.ts'
 import type { Faultable, FaultRule } from '../resilience/fault-injection.ts'
 import type { Stack } from '../resilience/stack.ts'
 import type { EventSink } from '../telemetry/events.ts'
+import { admit } from './admission.ts'
 import type { Authorizer } from './authorization.ts'
 import type { Connection } from './connection.ts'
 import type { DeadlineSweep, Watched } from './deadline-sweep.ts'
@@ -26,6 +27,7 @@ import { InboundCall, type Within } from './inbound-call.ts'
 import { inboundFault } from './inbound-fault.ts'
 import { type Head, readHead } from './request-head.ts'
 import type { Linked, Running } from './running.ts'
+import { LOOK_MS, SlowPeer, takenBytes } from './slow-peer.ts'
 
 /** What a server lends to each of its exchanges. */
 export interface ExchangeHost {
@@ -123,7 +125,9 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   behind: HttpExchange | undefined = undefined
   /** What we decided about it, if it does not end as the response says. */
   #verdict: Outcome | undefined
-  #sentBytes = 0
+  /** Made when the deadline has passed and bodies still move. */
+  #peer: SlowPeer | undefined = undefined
+  #uploaded = false
   /** The handler has returned a promise. */
   #promised = false
   #expectation: Expectation = 'none'
@@ -160,41 +164,15 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   /** Everything that is asked before the handler runs. `false`: the request has been answered. */
   admit(path: string): boolean {
     const host = this.#host
-    startCall(this.#stack, this)
-    if (this.startedAt >= this.connection.expiresAt) {
-      this.#refuse(403, 'identity-rejected', 'The certificate of this connection has expired.', true)
-      return false
-    }
     const decision = host.authorizer.http(this.peer, this.route.method, path)
-    if (!decision.allowed) {
-      const peer = this.caller?.spiffeId ?? 'unknown'
-      const { url = '' } = this.request
-      host.events.emit('intention:denied', {
-        peer,
-        method: this.route.method,
-        path: url.split('?', 1)[0]!,
-        reason: decision.rule,
-      })
-      this.#refuse(403, 'permission-denied', `No intention allows this call to '${host.service}'.`, false)
-      return false
-    }
-    const refusal = startAttempt(this.#stack, this.#attempt, this.startedAt)
-    if (refusal === undefined) {
-      this.connection.inFlight += 1
+    const shown = (): string => (this.request.url ?? '').split('?', 1)[0]!
+    const refused = admit(host, this.#stack, this, this.#attempt, this.connection, decision, shown)
+    if (refused === undefined) {
       host.running.add(this)
       return true
     }
-    if (refusal === 'deadline-exceeded') {
-      this.#refuse(504, refusal, 'The deadline of this call had passed before it could begin.', true)
-      return false
-    }
-    host.events.emit('admission:refused', {
-      side: 'server',
-      code: refusal,
-      ...(this.peer !== undefined && { peer: this.peer }),
-    })
-    const status = refusal === 'rate-limited' ? 429 : 503
-    this.#refuse(status, refusal, `'${host.service}' takes no more requests right now (${refusal}).`, true)
+    const { code, message } = refused
+    this.#refuse(REFUSAL_STATUS[code] ?? 503, code, message, code !== 'permission-denied')
     return false
   }
 
@@ -310,31 +288,41 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
     this.#giveUp(503, 'closed', 'The server is going away.', outcome('failure', 'closed', cause), cause)
   }
 
-  /** The deadline has passed. */
+  /** The deadline has passed, or it is time to look at the peer again. */
   expire(): void {
     this.dueAt = Number.POSITIVE_INFINITY
-    const { response } = this
-    if (response.headersSent && !this.#deadlineIsCallers) {
-      this.#watchReader()
+    const now = this.clock.now()
+    if (!this.#deadlineIsCallers && this.#goesOn(now)) {
+      this.#host.deadlines.watch(this, now)
       return
     }
     const cause = this.deadlinePassed()
     this.#giveUp(504, 'deadline-exceeded', cause.message, outcome('failure', 'deadline-exceeded', cause), cause)
   }
 
-  /** A long answer may take its time, but a reader that takes nothing for so long is gone or an attacker. */
-  #watchReader(): void {
+  /**
+   * A deadline of ours bounds the wait for the head of the answer. Bodies may take their time as long as they move: what the
+   * caller still sends before the head, and what it takes after it.
+   */
+  #goesOn(now: number): boolean {
+    const { request, response } = this
     const { socket } = this.connection
-    const sent = socket.bytesWritten
-    const pending = socket.writableLength > 0 || this.response.writableNeedDrain
-    if (pending && sent - this.#sentBytes < SLOWEST_READER_BYTES && this.#sentBytes > 0) {
-      this.response.destroy()
-      return
+    const peer = this.#peer ?? new SlowPeer()
+    if (response.headersSent) {
+      const waits = socket.writableLength > 0 || response.writableNeedDrain
+      if (!waits) peer.rest()
+      else if (peer.stopped(takenBytes(socket), now)) return false
+      this.dueAt = now + LOOK_MS
+    } else {
+      // The answer was due, or it is after an upload that took its time.
+      if (request.complete && (this.#peer === undefined || this.#uploaded)) return false
+      if (request.complete) this.#uploaded = true
+      else if (peer.stopped(socket.bytesRead, now, LOOK_MS)) return false
+      this.dueAt = now + (request.complete ? this.#stack.timeoutMs : LOOK_MS)
+      this.deadlineAt = this.dueAt
     }
-    this.#sentBytes = sent
-    const now = this.clock.now()
-    this.dueAt = now + READER_CHECK_MS
-    this.#host.deadlines.watch(this, now)
+    this.#peer = peer
+    return true
   }
 
   #giveUp(status: number, code: ErrorCode, message: string, verdict: Outcome, cause: MeshError): void {
@@ -389,8 +377,11 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   }
 }
 
-const UPGRADE_FAILED = 'HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
+const REFUSAL_STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
+  'identity-rejected': 403,
+  'permission-denied': 403,
+  'deadline-exceeded': 504,
+  'rate-limited': 429,
+}
 
-/** A reader that has taken less than this since the last look, while there was more for it, is cut off. */
-const SLOWEST_READER_BYTES = 1_024
-const READER_CHECK_MS = 10_000
+const UPGRADE_FAILED = 'HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'

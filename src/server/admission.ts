@@ -1,0 +1,51 @@
+/** What both doors ask of every request before its handler runs: is its identity alive, may it, is there time, is there room. */
+import type { Attempt } from '../core/attempt.ts'
+import type { ErrorCode } from '../core/errors.ts'
+import { startAttempt, startCall } from '../resilience/execution.ts'
+import type { Stack } from '../resilience/stack.ts'
+import type { EventSink } from '../telemetry/events.ts'
+import type { Decision } from './authorization.ts'
+import type { Connection } from './connection.ts'
+import type { InboundCall } from './inbound-call.ts'
+
+/** Why a request is not served; it has been counted as begun. */
+export interface Refused {
+  readonly code: ErrorCode
+  readonly message: string
+}
+
+interface AdmissionHost {
+  readonly service: string
+  readonly events: EventSink
+}
+
+/** `decision`: of the intentions; `undefined` for what needs none. `path` as audit is to show it. */
+export function admit(
+  { service, events }: AdmissionHost,
+  stack: Stack,
+  call: InboundCall,
+  attempt: Attempt,
+  connection: Connection,
+  decision: Decision | undefined,
+  path: () => string,
+): Refused | undefined {
+  startCall(stack, call)
+  if (call.startedAt >= connection.expiresAt) {
+    return { code: 'identity-rejected', message: 'The certificate of this connection has expired.' }
+  }
+  if (decision?.allowed === false) {
+    const peer = call.peer ?? call.caller?.spiffeId ?? 'unknown'
+    events.emit('intention:denied', { peer, method: call.route.method, path: path(), reason: decision.rule })
+    return { code: 'permission-denied', message: `No intention allows this call to '${service}'.` }
+  }
+  const code = startAttempt(stack, attempt, call.startedAt)
+  if (code === undefined) {
+    connection.inFlight += 1
+    return undefined
+  }
+  if (code === 'deadline-exceeded') {
+    return { code, message: 'The deadline of this call had passed before it could begin.' }
+  }
+  events.emit('admission:refused', { side: 'server', code, ...(call.peer !== undefined && { peer: call.peer }) })
+  return { code, message: `'${service}' takes no more calls right now (${code}).` }
+}
