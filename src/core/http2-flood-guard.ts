@@ -21,15 +21,37 @@ export interface FloodLimits {
    * connection may have at once. Default 1,000 ms, as Envoy has it.
    */
   readonly youngMs: number
+  /** A stream that was reset sooner counts against {@link resets}, a young one that lived longer against {@link lateResets}. */
+  readonly instantMs: number
+  /** Default 0: with `instantMs` as long as `youngMs`, all are instant. */
+  readonly lateResets: number
 }
 
-const LIMITS: FloodLimits = { resets: 100, controlFrames: 1_000, windowMs: 10_000, youngMs: 1_000 }
+const LIMITS: FloodLimits = {
+  resets: 100,
+  controlFrames: 1_000,
+  windowMs: 10_000,
+  youngMs: 1_000,
+  instantMs: 1_000,
+  lateResets: 0,
+}
+
+/**
+ * Limits for servers whose clients give attempts up as a matter of policy (per-try timeouts, hedges, callers that change their
+ * mind): tens or hundreds a second are ordinary. A flood comes by thousands, and resets a stream as soon as it has opened it.
+ */
+export const PATIENT: Partial<FloodLimits> = Object.freeze({ resets: 1_000, instantMs: 100, lateResets: 10_000 })
 
 /**
  * Options of a server whose sessions are all guarded. Node cuts every connection that cancels more than 1,000 streams at once or 33 a
  * second, whatever else is served on it; that is a busy client whose hedges lose. This puts its limit out of the guard's way.
  */
-export const GUARDED_SERVER = { streamResetBurst: 1_000_000, streamResetRate: 1_000_000 } as const
+export const GUARDED_SERVER = {
+  streamResetBurst: 1_000_000,
+  streamResetRate: 1_000_000,
+  // It refuses a stream also while one that was reset is not destroyed yet, and would end the session after a hundred.
+  maxSessionRejectedStreams: 1_000_000,
+} as const
 
 /**
  * grpc-go pings once a round trip while it is sent data, to learn the bandwidth, thousands of times in a window on a short way. Then
@@ -45,6 +67,7 @@ type TimedStream = ServerHttp2Stream & { [OPENED_AT]?: number }
 /** What happened in half a window. */
 class Tally {
   resets = 0
+  lateResets = 0
   served = 0
   pings = 0
   settings = 0
@@ -53,6 +76,7 @@ class Tally {
 
   begin(bytes: number): void {
     this.resets = 0
+    this.lateResets = 0
     this.served = 0
     this.pings = 0
     this.settings = 0
@@ -121,11 +145,16 @@ export class FloodGuard {
       return
     }
     const now = this.#clock.now()
-    if (now - stream[OPENED_AT]! >= this.#limits.youngMs) return
+    const livedMs = now - stream[OPENED_AT]!
+    const { youngMs, instantMs, resets, lateResets } = this.#limits
+    if (livedMs >= youngMs) return
     this.#turn(now)
-    this.#now.resets += 1
-    const unpaid = this.#now.resets + this.#before.resets - this.#now.served - this.#before.served
-    if (unpaid > this.#limits.resets) this.#flood('rapid-reset')
+    const served = this.#now.served + this.#before.served
+    if (livedMs < instantMs) this.#now.resets += 1
+    else this.#now.lateResets += 1
+    const instant = this.#now.resets + this.#before.resets - served
+    const late = this.#now.lateResets + this.#before.lateResets - served
+    if (instant > resets || late > lateResets) this.#flood('rapid-reset')
   }
 
   readonly #pinged = (): void => {

@@ -9,7 +9,7 @@ import type { Http2Server, ServerHttp2Session } from 'node:http2'
 import { createServer, type Server as NetServer, type Socket } from 'node:net'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls'
 import type { Timer } from '../core/clock.ts'
-import { guardSession } from '../core/http2-flood-guard.ts'
+import { guardSession, PATIENT } from '../core/http2-flood-guard.ts'
 import { Acceptor, type AcceptorHost, SOCKET_OPTIONS } from './acceptor.ts'
 import { type Connection, connectionOf, mark } from './connection.ts'
 import type { GrpcServerSettings } from './grpc-server-options.ts'
@@ -123,15 +123,20 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
     }
     mark(session, connection)
     const { clock, events } = this.host
-    connection.guard = guardSession(session, clock, (reason) => {
-      const address = connection.socket.remoteAddress
-      events.emit('peer:refused', {
-        side: 'server',
-        reason,
-        ...(connection.caller?.service !== undefined && { peer: connection.caller.service }),
-        ...(address !== undefined && { address }),
-      })
-    })
+    connection.guard = guardSession(
+      session,
+      clock,
+      (reason) => {
+        const address = connection.socket.remoteAddress
+        events.emit('peer:refused', {
+          side: 'server',
+          reason,
+          ...(connection.caller?.service !== undefined && { peer: connection.caller.service }),
+          ...(address !== undefined && { address }),
+        })
+      },
+      PATIENT,
+    )
     const heardAt = this.host.clock.now()
     this.#sessions.set(connection, {
       session,

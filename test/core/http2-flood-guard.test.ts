@@ -7,7 +7,14 @@ import http2, {
 } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type FloodGuard, type FloodReason, GUARDED_SERVER, guardSession } from '../../src/core/http2-flood-guard.ts'
+import {
+  type FloodGuard,
+  type FloodLimits,
+  type FloodReason,
+  GUARDED_SERVER,
+  guardSession,
+  PATIENT,
+} from '../../src/core/http2-flood-guard.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { FLAG, FRAME, frames, RawHttp2 } from '../support/raw-http2.ts'
 
@@ -18,6 +25,7 @@ let clock: FakeClock
 let session: ServerHttp2Session
 let guard: FloodGuard
 let floods: FloodReason[]
+let limits: Partial<FloodLimits> | undefined
 /** What is done for each stream; it may wait for the test. */
 let serve: (stream: ServerHttp2Stream) => void
 let streams: ServerHttp2Stream[]
@@ -26,6 +34,7 @@ const clients: { close(): unknown }[] = []
 beforeEach(async () => {
   clock = new FakeClock()
   floods = []
+  limits = undefined
   streams = []
   serve = (stream) => {
     stream.respond({ ':status': 200 })
@@ -34,7 +43,7 @@ beforeEach(async () => {
   server = http2.createServer({ ...GUARDED_SERVER, settings: { maxConcurrentStreams: 1_000 } })
   server.on('session', (one) => {
     session = one
-    guard = guardSession(one, clock, (reason) => floods.push(reason))
+    guard = guardSession(one, clock, (reason) => floods.push(reason), limits)
   })
   server.on('stream', (stream) => {
     stream.on('error', () => {})
@@ -149,6 +158,49 @@ describe('a connection whose streams are reset', () => {
     resets(raw, 60, next)
     expect(await raw.ends()).toBe(true)
     expect(floods).toEqual(['rapid-reset'])
+  })
+
+  describe('where clients give attempts up as a matter of policy', () => {
+    beforeEach(() => {
+      limits = PATIENT
+      serve = () => {}
+    })
+
+    it.each([20, 250])('is not cut for 75 a second that lived %i ms', async (livedMs) => {
+      const raw = await attacker()
+      let next = 1
+      for (let second = 0; second < 10; second++) {
+        const first = next
+        for (let i = 0; i < 75; i++, next += 2) raw.write(frames.headers(next, REQUEST))
+        await settled(raw)
+        clock.advance(livedMs)
+        for (let id = first; id < next; id += 2) raw.write(frames.reset(id))
+        await settled(raw)
+        clock.advance(1_000 - livedMs)
+      }
+      expect([raw.closed, floods]).toEqual([false, []])
+    })
+
+    it('is cut for more than a thousand at once that no other was served for', async () => {
+      const raw = await attacker()
+      resets(raw, 3_000)
+      expect(await raw.ends()).toBe(true)
+      expect(floods).toEqual(['rapid-reset'])
+    })
+
+    it('is cut for thousands a second that live a little', async () => {
+      const raw = await attacker()
+      let next = 1
+      for (let round = 0; round < 40 && !guard.flooded; round++) {
+        const first = next
+        for (let i = 0; i < 500; i++, next += 2) raw.write(frames.headers(next, REQUEST))
+        await settled(raw)
+        clock.advance(110)
+        for (let id = first; id < next; id += 2) raw.write(frames.reset(id))
+        await Promise.race([settled(raw), raw.ends()])
+      }
+      expect(floods).toEqual(['rapid-reset'])
+    })
   })
 
   it('is not cut for calls that were given up after a second', async () => {

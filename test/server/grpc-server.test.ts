@@ -219,7 +219,7 @@ describe('intentions', () => {
     expect((await begin(audit, 'get').ended).code).toBe(grpc.status.PERMISSION_DENIED)
     expect(ran).toBe(1)
     expect(events.of('intention:denied')[0]).toEqual({
-      peer: 'spiffe://mesh.test/service/checkout',
+      peer: 'checkout',
       method: '/shop.Inventory/Take',
       path: '/shop.Inventory/Take',
       reason: 'default',

@@ -212,7 +212,7 @@ describe('intentions', () => {
     expect((await ask(server.port, { as: clientOf('audit'), path: '/items/42' })).status).toBe(403)
     expect(ran).toBe(1)
     expect(events.of('intention:denied')[0]).toEqual({
-      peer: 'spiffe://mesh.test/service/checkout',
+      peer: 'checkout',
       method: 'DELETE',
       path: '/items/42',
       reason: 'default',
