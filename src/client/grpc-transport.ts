@@ -6,16 +6,13 @@ import { AsyncResource } from 'node:async_hooks'
 import type * as grpc from '@grpc/grpc-js'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Endpoint } from '../core/endpoint.ts'
-import { requirePeer } from '../core/optional-peer.ts'
+import { OLDEST_GRPC, requirePeer } from '../core/optional-peer.ts'
 import type { RefusedPeer } from '../identity/peer-verifier.ts'
 import { type OwnMetadata, ownMetadata } from './grpc-metadata.ts'
 import { GrpcPool } from './grpc-pool.ts'
 import type { ClientIdentity } from './http-transport.ts'
 
 export type Grpc = typeof grpc
-
-/** Before it, one malformed message ends the process (GHSA-5375-pq7m-f5r2, GHSA-99f4-grh7-6pcq). */
-export const OLDEST_GRPC = '1.14.4'
 
 /** The application's own copy of grpc-js. @throws OptionsError if there is none, or one that is too old */
 export function loadGrpc(what: string): Grpc {

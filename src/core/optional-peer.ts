@@ -5,6 +5,9 @@
 import { createRequire } from 'node:module'
 import { OptionsError } from './fields.ts'
 
+/** The oldest grpc-js: before it, one malformed message ends the process (GHSA-5375-pq7m-f5r2, GHSA-99f4-grh7-6pcq). */
+export const OLDEST_GRPC = '1.14.4'
+
 const require = createRequire(import.meta.url)
 const loaded = new Map<string, unknown>()
 

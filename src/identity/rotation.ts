@@ -23,7 +23,7 @@ export type RotationEvent =
   | { readonly type: 'bundle-refused'; readonly detail: string }
   | { readonly type: 'renewal-failed'; readonly error: unknown; readonly failures: number; readonly retryInMs: number }
   /** 90 % of the life is over, and nothing new has come. */
-  | { readonly type: 'expiring'; readonly remainingMs: number }
+  | { readonly type: 'expiring'; readonly remainingMs: number; readonly identity: Identity }
   | { readonly type: 'expired' }
   | { readonly type: 'clock-skew'; readonly offsetMs: number }
   | { readonly type: 'store-failed' | 'listener-failed'; readonly error: unknown }
@@ -191,7 +191,7 @@ export class RotatingIdentity implements IdentitySource {
     const remainingMs = lifeMs * (1 - ALARM)
     const alarm = (): void => {
       this.#alarmTimer = clock.startBackgroundTimer(remainingMs, () => this.#tell({ type: 'expired' }), undefined)
-      this.#tell({ type: 'expiring', remainingMs })
+      this.#tell({ type: 'expiring', remainingMs, identity: this.current })
     }
     this.#alarmTimer = clock.startBackgroundTimer(Math.max(0, lifeMs * ALARM - agedMs), alarm, undefined)
   }

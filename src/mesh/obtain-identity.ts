@@ -49,8 +49,9 @@ function tell(event: RotationEvent, events: EventSink): void {
   switch (event.type) {
     case 'loaded':
     case 'issued':
-    case 'renewed':
-    case 'bundle': {
+    case 'bundle':
+      return
+    case 'renewed': {
       const { spiffeId, notAfter, generation } = event.identity
       events.emit('identity:renewed', { spiffeId, notAfter, generation })
       return
@@ -63,9 +64,11 @@ function tell(event: RotationEvent, events: EventSink): void {
     case 'listener-failed':
       events.emit('identity:failed', { reason: `${event.type}: ${textOf(event.error)}` })
       return
-    case 'expiring':
-      events.emit('identity:failed', { reason: `the certificate ends in ${Math.round(event.remainingMs / 1000)} s` })
+    case 'expiring': {
+      const { spiffeId, notAfter } = event.identity
+      events.emit('identity:expiring', { spiffeId, notAfter })
       return
+    }
     case 'expired':
       events.emit('identity:failed', { reason: 'the certificate has ended' })
       return

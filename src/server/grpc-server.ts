@@ -11,7 +11,7 @@ import { LONGEST_TIMEOUT_MS } from '../core/deadline.ts'
 import { MeshError } from '../core/errors.ts'
 import { OptionsError, show } from '../core/fields.ts'
 import { GUARDED_SERVER } from '../core/http2-flood-guard.ts'
-import { requirePeer } from '../core/optional-peer.ts'
+import { OLDEST_GRPC, requirePeer } from '../core/optional-peer.ts'
 import { GRPC_STATUS } from '../core/status.ts'
 import { connectionOf } from './connection.ts'
 import { assertIdentity, Door, type DoorDependencies } from './door.ts'
@@ -24,9 +24,6 @@ import { GrpcHealth } from './grpc-health.ts'
 import { respond } from './grpc-response.ts'
 import { type GrpcServerOptions, type GrpcServerSettings, resolveGrpcServer } from './grpc-server-options.ts'
 import { runGuarded } from './guarded-emitter.ts'
-
-/** Before it, one malformed message ends the process (GHSA-5375-pq7m-f5r2, GHSA-99f4-grh7-6pcq). */
-const OLDEST_GRPC = '1.14.4'
 
 /** Of one connection at once, unless the `Server` says otherwise (`grpc.max_concurrent_streams`); more wait in the client. */
 const MOST_STREAMS = 1_000

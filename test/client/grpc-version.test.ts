@@ -4,7 +4,8 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import * as grpc from '@grpc/grpc-js'
 import { expect, inject, it } from 'vitest'
-import { loadGrpc, OLDEST_GRPC } from '../../src/client/grpc-transport.ts'
+import { loadGrpc } from '../../src/client/grpc-transport.ts'
+import { OLDEST_GRPC } from '../../src/core/optional-peer.ts'
 import { answerWell, grpcRigOver, serveGrpc } from './grpc-rig.ts'
 
 const modules = join(import.meta.dirname, '../../node_modules')

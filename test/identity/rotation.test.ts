@@ -102,7 +102,7 @@ describe('a rotating identity', () => {
     await scene.pass(20_500, 100)
     expect(scene.asked.filter(({ at }) => at > 0 && at < 20_000).length).toBeGreaterThanOrEqual(5)
     expect(scene.types().filter((type) => type !== 'renewal-failed')).toEqual(['issued', 'expiring', 'expired'])
-    expect(scene.events.find((event) => event.type === 'expiring')).toEqual({
+    expect(scene.events.find((event) => event.type === 'expiring')).toMatchObject({
       type: 'expiring',
       remainingMs: expect.closeTo(2_000, 3),
     })
