@@ -1,6 +1,6 @@
 /** From the outcome that decided a call to the error that its caller sees: built here, at the door, and nowhere deeper. */
 import type { Call } from '../core/call.ts'
-import { type ErrorCode, MeshError } from '../core/errors.ts'
+import { type ErrorCode, MeshError, messageOf } from '../core/errors.ts'
 import type { Outcome } from '../core/outcome.ts'
 
 const WHY: Partial<Record<ErrorCode, string>> = {
@@ -35,7 +35,8 @@ export function callError(call: Call, outcome: Outcome, now: number): MeshError 
   const at = endpoint === undefined ? '' : ` at ${endpoint}`
   const tries = call.attempts > 1 ? ` after ${call.attempts} attempts` : ''
   const status = outcome.status === undefined ? '' : ` (status ${outcome.status})`
-  const detail = outcome.cause instanceof Error && outcome.cause.message !== '' ? `: ${outcome.cause.message}` : ''
+  const said = messageOf(outcome.cause)
+  const detail = said === undefined || said === '' ? '' : `: ${said}`
   const unpaid = call.unpaid ? '; not tried again: the retry budget is used up' : ''
   const message = `${method} to '${service}'${at} failed${tries}, ${elapsedMs} ms: ${WHY[code] ?? code}${status}${detail}${unpaid}`
   return new MeshError(message, {

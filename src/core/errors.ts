@@ -118,8 +118,17 @@ export class MeshError extends Error {
       attempts: this.attempts,
       elapsedMs: this.elapsedMs,
       sent: this.sent,
-      cause: this.cause instanceof Error ? this.cause.message : undefined,
+      cause: messageOf(this.cause),
     }
+  }
+}
+
+/** What an error says; `undefined` for what is no error. A cause may be anything, also what throws when it is looked at. */
+export function messageOf(cause: unknown): string | undefined {
+  try {
+    return cause instanceof Error ? String(cause.message) : undefined
+  } catch {
+    return undefined
   }
 }
 

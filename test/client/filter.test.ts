@@ -46,6 +46,25 @@ describe('filters', () => {
     expect(rig.calls.admitted).toBe(2)
   })
 
+  it('may throw at once, reject with anything and forget their promise: the client gets a promise in any case', async () => {
+    const odd: Record<string, HttpFilter> = {
+      throws: () => {
+        throw new Error('at once')
+      },
+      rejects: () => Promise.reject(undefined),
+      answers: (() => 'no promise') as never,
+    }
+    const ends: unknown[] = []
+    for (const filter of Object.values(odd)) {
+      const rig = await rigWith([filter])
+      const asked = rig.http.get('/')
+      expect(asked).toBeInstanceOf(Promise)
+      ends.push(await asked.catch((error: unknown) => ['rejected', error]))
+      expect(rig.calls.admitted).toBe(0)
+    }
+    expect(ends).toEqual([['rejected', new Error('at once')], ['rejected', undefined], 'no promise'])
+  })
+
   it('can set baggage, which travels, and cancel what they have passed on', async () => {
     let head = ''
     const server = await new ScriptedServer(async (c) => {

@@ -7,6 +7,30 @@ import { TestServer, until } from './client-rig.ts'
 import { failure, opened, rigOver, serve } from './opened.ts'
 
 describe('cancelling', () => {
+  it('takes any reason, also one that throws when it is looked at, and any failure of a body', async () => {
+    const server = await serve(always(200, 'ok'))
+    const rig = await rigOver([server.port])
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    revoke()
+    for (const reason of [proxy, Symbol('enough'), 'enough', 0, Object.create(null)] as unknown[]) {
+      const controller = new AbortController()
+      const asked = failure(rig.http.post('/orders', 'x', { signal: controller.signal }))
+      controller.abort(reason)
+      const error = await asked
+      expect(error.code).toBe('cancelled')
+      expect(Object.is(error.cause, reason)).toBe(true)
+
+      // biome-ignore lint/correctness/useYield: it fails before
+      const body = (async function* (): AsyncGenerator<string> {
+        throw reason
+      })()
+      const broken = await failure(rig.http.post('/orders', body))
+      expect(Object.is(broken.cause, reason)).toBe(true)
+      expect(JSON.stringify(broken)).toContain('"code"')
+    }
+    expect(rig.endpoint.pending).toBe(0)
+  })
+
   it('a POST that is connecting is never executed', async () => {
     const server = await serve(always(200, 'ok'))
     const rig = await rigOver([server.port])
