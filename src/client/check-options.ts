@@ -99,7 +99,8 @@ export function checkSignal(signal: unknown, what?: string): void {
   if (signal === undefined || signal === null) return
   const given = signal as Partial<AbortSignal>
   // Of any realm and implementation.
-  if (typeof given.aborted === 'boolean' && typeof given.addEventListener === 'function') return
+  const heard = typeof given.addEventListener === 'function' && typeof given.removeEventListener === 'function'
+  if (typeof given.aborted === 'boolean' && heard) return
   throw mistake(['signal'], `expected an AbortSignal, got ${show(signal)}`, what)
 }
 
