@@ -74,10 +74,24 @@ export class LastGood {
     }
     const ageMs = this.#clock.wallNow() - Number(stored.writtenAt)
     if (!(ageMs < LONGEST_AGE_MS)) throw new SnapshotRejected(`written ${Math.round(ageMs / 3_600_000)} h ago`)
-    const views = stored.views.map((view) => readStoredView(view))
+    const views = stored.views.flatMap((view) => this.#readView(view))
     return {
       views: new Map(views.map((view) => [view.service, view])),
       dev: typeof stored.dev === 'boolean' ? stored.dev : undefined,
+    }
+  }
+
+  /** One that cannot be read takes no other along. */
+  #readView(stored: unknown): ServiceView[] {
+    try {
+      const view = readStoredView(stored)
+      if (view.policyIssue !== undefined) {
+        this.#failed(`of the policy of ${view.service} on disk only a part was used: ${view.policyIssue}`)
+      }
+      return [view]
+    } catch (error) {
+      this.#failed(`a service of the snapshot on disk was not used: ${(error as Error).message}`)
+      return []
     }
   }
 

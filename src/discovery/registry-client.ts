@@ -9,7 +9,7 @@ import { MeshError } from '../core/errors.ts'
 import type { Knowledge } from './last-good.ts'
 import { PendingAnswers } from './pending-answers.ts'
 import { RegistryConnection } from './registry-connection.ts'
-import { applyDelta, type ServiceView, viewOf } from './snapshot.ts'
+import { applyDelta, keepGoodPolicy, type ServiceView, viewOf } from './snapshot.ts'
 import type { ClientMessage, Instance, ServerMessage } from './wire.ts'
 
 /** What happens between us and the registry, for events and metrics. */
@@ -19,6 +19,8 @@ export interface RegistryObserver {
   /** A connection could not be made; it goes on trying. */
   unreachable(registry: string, reason: string): void
   rejected(reason: string): void
+  /** A document cannot be read whole. The last good one stays in force (`kept`), or the part that can be read comes into force. */
+  policyRefused(service: string, reason: string, kept: boolean): void
   bundle(trustDomain: string, roots: readonly string[], sequence: number): void
   refused(code: string, message: string): void
   /** The registry took an instance of ours off the list. It is listed again as long as the session lasts, unless `replaced`. */
@@ -319,7 +321,12 @@ export class RegistryClient {
     }
   }
 
-  #update(view: ServiceView): void {
+  #update(next: ServiceView): void {
+    const known = this.#views.get(next.service)
+    const view = keepGoodPolicy(next, known)
+    if (next.policyIssue !== undefined && next.policyIssue !== known?.policyIssue) {
+      this.#options.observer.policyRefused(next.service, next.policyIssue, view.policy !== next.policy)
+    }
     this.#views.set(view.service, view)
     this.#listeners.get(view.service)?.(view)
   }

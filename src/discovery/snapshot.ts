@@ -19,6 +19,7 @@ import {
 import { INSTANCE_ID, serviceName } from '../core/names.ts'
 import { LIMITS } from './limits.ts'
 import { checkPolicyDocument } from './policy-document.ts'
+import { readPolicyDocument } from './readable-policy.ts'
 import type { Instance, ServerMessage } from './wire.ts'
 
 /** What is in force about one service in this process. Immutable. */
@@ -29,6 +30,10 @@ export interface ServiceView {
   readonly instances: readonly Instance[]
   /** The document as applied, or `null`. */
   readonly policy: unknown
+  /** Why the document that the registry sent is not in force as it is. */
+  readonly policyIssue?: string | undefined
+  /** `policy` is the part of it that could be read, because there was no good one before. */
+  readonly partial?: boolean
   /** An empty or shrunken list is meant: all that it lacks left on purpose. */
   readonly intended: boolean
   /** Ids of instances that left on purpose, as far as the last message told. */
@@ -100,7 +105,7 @@ export function readServerMessage(line: string): ServerMessage | undefined {
         epoch: read(EPOCH, message.epoch, 'epoch'),
         revision: read(REVISION, message.revision, 'revision'),
         instances: readInstances(message.instances, message.service as string),
-        policy: readPolicy(message.policy),
+        ...readPolicy(message.policy),
         intended: message.intended === true,
         frozen: message.frozen === true,
         ...(message.gone === undefined ? {} : { gone: readGone(message.gone) }),
@@ -122,7 +127,7 @@ export function readServerMessage(line: string): ServerMessage | undefined {
         revision: read(REVISION, message.revision, 'revision'),
         ...(message.put === undefined ? {} : { put: readInstances(message.put, message.service as string) }),
         ...(message.gone === undefined ? {} : { gone: readGone(message.gone) }),
-        ...(message.policy === undefined ? {} : { policy: readPolicy(message.policy) }),
+        ...(message.policy === undefined ? {} : readPolicy(message.policy)),
         ...(typeof message.frozen === 'boolean' ? { frozen: message.frozen } : {}),
       }
     case 'mark':
@@ -183,7 +188,7 @@ export function readStoredView(value: unknown): ServiceView {
     epoch: read(EPOCH, view.epoch, 'epoch'),
     revision: read(REVISION, view.revision, 'revision'),
     instances: readInstances(view.instances, view.service as string),
-    policy: readPolicy(view.policy),
+    ...readPolicy(view.policy),
     intended: view.intended === true,
     frozen: view.frozen === true,
     left: NOBODY,
@@ -193,8 +198,18 @@ export function readStoredView(value: unknown): ServiceView {
 
 /** What is in force after a whole snapshot. */
 export function viewOf(snapshot: Extract<ServerMessage, { type: 'snapshot' }>): ServiceView {
-  const { service, epoch, revision, instances, policy, intended, frozen, gone } = snapshot
-  return { service, epoch, revision, instances, policy, intended, frozen, left: leftOf(gone), stale: false }
+  const { type: _type, gone, parts: _parts, ...view } = snapshot
+  return { ...view, left: leftOf(gone), stale: false }
+}
+
+/**
+ * `next` with the policy that is in force after `known`: of a document that cannot be read whole the last good one stays, and
+ * without one what can be read.
+ */
+export function keepGoodPolicy(next: ServiceView, known: ServiceView | undefined): ServiceView {
+  if (next.policyIssue === undefined) return { ...next, partial: false }
+  if (known === undefined || known.partial === true) return { ...next, partial: true }
+  return { ...next, policy: known.policy, partial: false }
 }
 
 /** `view` after `delta`; the caller has checked that it chains. */
@@ -206,7 +221,7 @@ export function applyDelta(view: ServiceView, delta: Extract<ServerMessage, { ty
     ...view,
     revision: delta.revision,
     instances: Object.freeze([...instances.values()]),
-    policy: delta.policy === undefined ? view.policy : delta.policy,
+    ...(delta.policy === undefined ? {} : { policy: delta.policy, policyIssue: delta.policyIssue }),
     // Of what the list lacks since before this says nothing.
     intended: false,
     left: leftOf(delta.gone),
@@ -260,7 +275,10 @@ function readInstances(value: unknown, service: string): readonly Instance[] {
   const most = LIMITS.instancesPerService
   if (value.length > most) throw new SnapshotRejected(`instances: ${value.length}, at most ${most}`)
   const ids = new Set<string>()
-  const instances = value.map((entry) => {
+  const known = value.filter(isKnownKind)
+  if (known.length === 0 && value.length > 0)
+    throw new SnapshotRejected('instances: none of a known protocol and state')
+  const instances = known.map((entry) => {
     const instance = readInstance(entry)
     if (instance.service !== service) throw new SnapshotRejected(`instances: one of service ${instance.service}`)
     if (ids.has(instance.id)) throw new SnapshotRejected(`instances: id ${instance.id} twice`)
@@ -268,6 +286,13 @@ function readInstances(value: unknown, service: string): readonly Instance[] {
     return instance
   })
   return Object.freeze(instances)
+}
+
+/** An instance of a protocol or in a state of a newer version is none that this one could call. */
+function isKnownKind(entry: unknown): boolean {
+  const { protocol, state } = (entry ?? {}) as Record<string, unknown>
+  const known = (value: unknown, ...kinds: string[]) => typeof value !== 'string' || kinds.includes(value)
+  return known(protocol, 'http', 'grpc') && known(state, 'ready', 'draining')
 }
 
 function readGone(value: unknown): readonly { id: string; why: 'left' | 'lost' }[] {
@@ -281,9 +306,13 @@ function readGone(value: unknown): readonly { id: string; why: 'left' | 'lost' }
   })
 }
 
-function readPolicy(value: unknown): unknown {
-  if (value === null || value === undefined) return null
-  const issue = checkPolicyDocument(value)[0]
-  if (issue !== undefined) throw new SnapshotRejected(`policy: ${formatPath(issue.path)}: ${issue.message}`)
-  return value
+/** Judged apart from the instances: a key of a newer registry must hide no endpoint. */
+function readPolicy(value: unknown): { policy: unknown; policyIssue?: string } {
+  if (value === null || value === undefined) return { policy: null }
+  const read = readPolicyDocument(value)
+  if (read === undefined) {
+    const issue = checkPolicyDocument(value)[0]!
+    throw new SnapshotRejected(`policy: ${formatPath(issue.path)}: ${issue.message}`)
+  }
+  return read.issue === undefined ? { policy: read.policy } : { policy: read.policy, policyIssue: read.issue }
 }

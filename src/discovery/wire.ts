@@ -53,6 +53,8 @@ export type ServerMessage =
       instances: readonly Instance[]
       /** The policy document as applied, or `null`; `mesh` is a service name here too. */
       policy: unknown
+      /** Not sent; the reader's: why `policy` is only a part of what was. */
+      policyIssue?: string
       /** Set when the registry knows that an empty or shrunken list is meant: everything left by deregistration. */
       intended: boolean
       /** The registry has stopped expiring instances of this service (self-preservation). */
@@ -73,6 +75,8 @@ export type ServerMessage =
       gone?: readonly { id: string; why: 'left' | 'lost' }[]
       /** Absent: unchanged. `null`: deleted. */
       policy?: unknown
+      /** As in a snapshot. */
+      policyIssue?: string
       frozen?: boolean
     }
   /** Bookmark, every 10 s while nothing changes: everything up to `revision` has been sent. */

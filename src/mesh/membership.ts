@@ -150,6 +150,10 @@ export class Membership {
         lost: (address, reason) => events.emit('registry:lost', { address, reason }),
         unreachable: () => this.#acceptStale?.(),
         rejected: (reason) => events.emit('snapshot:rejected', { subject: 'registry', reason }),
+        policyRefused: (subject, issue, kept) => {
+          const instead = kept ? 'the last good policy stays in force' : 'what can be read of it is in force'
+          events.emit('snapshot:rejected', { subject, reason: `policy: ${issue}; ${instead}` })
+        },
         bundle: (_trustDomain, roots, sequence) => rotation.updateBundle(roots, sequence),
         refused: (code, message) => events.emit('snapshot:rejected', { subject: code, reason: message }),
         unlisted: ({ address, port }, reason) =>

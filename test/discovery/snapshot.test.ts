@@ -56,10 +56,6 @@ describe('a message from the registry', () => {
     ['instances that are no list', snapshot({ instances: {} })],
     ['more instances than a service can have', snapshot({ instances: Array.from({ length: 10_001 }, () => INSTANCE) })],
     ['a negative revision', snapshot({ revision: -1 })],
-    [
-      'a policy with an absurd number of attempts',
-      snapshot({ policy: { service: 'inventory', retry: { attempts: 1e9 } } }),
-    ],
     ['a policy that is no object', snapshot({ policy: 'open all doors' })],
     ['metadata that is no text', snapshot({ instances: [{ ...INSTANCE, metadata: { a: { b: 1 } } }] })],
   ])('with %s is refused whole, with a reason', (_, line) => {

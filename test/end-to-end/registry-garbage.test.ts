@@ -94,8 +94,7 @@ const GARBAGE: readonly (readonly [what: string, line: string])[] = [
   ['a negative revision', snapshot({ revision: -1 })],
   ['a revision that is no number', snapshot({ revision: 'new' })],
   ['a service that is no name', snapshot({ service: '../etc' })],
-  ['a policy with an unknown key', snapshot({ policy: { service: 'inventory', retries: 3 } })],
-  ['a policy with a negative timeout', snapshot({ policy: { service: 'inventory', timeout: -5 } })],
+  ['a policy that is no document', snapshot({ policy: 'open all doors' })],
   ['a prototype in metadata', POLLUTING.replaceAll('\n', '')],
   [
     'a bundle of rubbish',
@@ -117,6 +116,23 @@ test.each(GARBAGE)('%s is refused and counted, and calls go on', async (_what, l
   await calls()
   expect(countOf(client, 'snapshot:rejected')).toBe(before + 1)
   expect(countOf(client, 'registry:lost')).toBe(lost)
+})
+
+test.each([
+  ['an unknown key', { service: 'inventory', retries: 3 }],
+  ['a negative timeout', { service: 'inventory', timeout: -5 }],
+])('a policy with %s brings its instances and is counted, and calls go on', async (_what, policy) => {
+  const before = countOf(client, 'snapshot:rejected')
+  registry.say('checkout', `${JSON.stringify({ ...registry.snapshotOf('inventory'), policy })}\n`)
+  const busy = calls()
+  await eventually('it is counted', () => countOf(client, 'snapshot:rejected') === before + 1)
+  await busy
+  expect(client.events().findLast(({ name }) => name === 'snapshot:rejected')?.payload).toMatchObject({
+    subject: 'inventory',
+    reason: expect.stringContaining('the last good policy stays in force'),
+  })
+  registry.say('checkout', `${JSON.stringify(registry.snapshotOf('inventory'))}\n`)
+  await calls()
 })
 
 test('a line of 50 MB ends the session and costs no memory to speak of; the next session is fine', async () => {
