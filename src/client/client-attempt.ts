@@ -4,7 +4,7 @@
  */
 import { Attempt } from '../core/attempt.ts'
 import type { Timer } from '../core/clock.ts'
-import type { ErrorCode } from '../core/errors.ts'
+import { type ErrorCode, isLate } from '../core/errors.ts'
 import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
 import { endAttempt, NOT_DECISIVE, startAttempt } from '../resilience/execution.ts'
 import { LOST } from '../resilience/hedge.ts'
@@ -110,7 +110,7 @@ export abstract class ClientAttempt extends Attempt {
   /** Our side wants no more of it. */
   giveUp(cause: unknown): void {
     if (this.over) return
-    this.end(makeOutcome('cancelled', 'cancelled', cause))
+    this.end(this.#gaveUp(cause))
     this.abort()
   }
 
@@ -131,13 +131,9 @@ export abstract class ClientAttempt extends Attempt {
 
   /** The peer has told us that the time is over. It is not to blame for a bound that was too short. */
   protected told(outcome: Outcome): Outcome {
-    const { stack, startedAt, deadlineAt } = this.call
+    const { stack } = this.call
     const now = stack.clock.now()
-    if (deadlineAt === Number.POSITIVE_INFINITY) return outcome
-    const leftMs = this.ownSince > 0 ? 0 : deadlineAt - now
-    if (leftMs > Math.max(CLOCKS_DIFFER_MS, (deadlineAt - startedAt) / 10) || hadEnoughTime(stack, this, now)) {
-      return outcome
-    }
+    if ((this.ownSince === 0 && !this.#isAtDeadline(now)) || hadEnoughTime(stack, this, now)) return outcome
     return { ...outcome, verdict: 'cancelled', code: 'deadline-exceeded' }
   }
 
@@ -197,6 +193,22 @@ export abstract class ClientAttempt extends Attempt {
   protected stopTimer(): void {
     if (this.#timer !== undefined) this.call.stack.clock.stopTimer(this.#timer)
     this.#timer = undefined
+  }
+
+  /** Whether the call's deadline is now, as far as the clocks of two processes agree. */
+  #isAtDeadline(now: number): boolean {
+    const { startedAt, deadlineAt } = this.call
+    if (deadlineAt === Number.POSITIVE_INFINITY) return false
+    return deadlineAt - now <= Math.max(CLOCKS_DIFFER_MS, (deadlineAt - startedAt) / 10)
+  }
+
+  /** The request that caused the call is told of their common deadline, perhaps a moment before our timer fires. */
+  #gaveUp(cause: unknown): Outcome {
+    const { stack } = this.call
+    const now = stack.clock.now()
+    if (!isLate(cause) || !this.#isAtDeadline(now)) return makeOutcome('cancelled', 'cancelled', cause)
+    const late = this.sent && hadEnoughTime(stack, this, now)
+    return makeOutcome(late ? 'failure' : 'cancelled', 'deadline-exceeded', cause)
   }
 
   /** While our own loop stood still the peer could not be heard: it gets that time back, once, and no more than it had. */

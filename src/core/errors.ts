@@ -142,3 +142,8 @@ export function isMeshError(value: unknown): value is MeshError {
     return false
   }
 }
+
+/** Whether a call was cancelled because its time, or that of the call around it, is up. */
+export function isLate(cause: unknown): boolean {
+  return isMeshError(cause) && cause.code === 'deadline-exceeded'
+}

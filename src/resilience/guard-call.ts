@@ -6,7 +6,7 @@ import { Attempt } from '../core/attempt.ts'
 import { Call } from '../core/call.ts'
 import type { Timer } from '../core/clock.ts'
 import { serving } from '../core/context.ts'
-import { type ErrorCode, isMeshError } from '../core/errors.ts'
+import { type ErrorCode, isLate } from '../core/errors.ts'
 import { type Outcome, outcome, SUCCESS } from '../core/outcome.ts'
 import { endAttempt, hedgeDelay, NOT_DECISIVE, startHedge } from './execution.ts'
 import { LOST } from './hedge.ts'
@@ -226,9 +226,4 @@ function giveUp(this: GuardCall, cause: unknown): void {
   const { late, beside } = this
   beside?.giveUp(cause)
   late?.giveUp(cause)
-}
-
-/** Whether a call was cancelled because its time is up. */
-export function isLate(cause: unknown): boolean {
-  return isMeshError(cause) && cause.code === 'deadline-exceeded'
 }

@@ -39,7 +39,9 @@ export function timeGiven(attempt: Attempt, now: number): number {
 export function hadEnoughTime(stack: Stack, attempt: Attempt, now: number): boolean {
   // A stream that has begun may be cut by its caller's bound at any time, and while the peer waits for us it is not late.
   if (attempt.begun || attempt.ownSince > 0) return false
-  const givenMs = timeGiven(attempt, now)
+  // What has been given back for a stall is in `ownMs` already.
+  const stalledMs = stack.clock.stalledMsSince(attempt.startedAt)
+  const givenMs = timeGiven(attempt, now) - Math.max(0, stalledMs - attempt.ownMs)
   if (stack.usual !== undefined && givenMs >= stack.usual.enoughMs) return true
   const { call } = attempt
   const { attempts, perTryTimeoutMs } = stack.retry.settings

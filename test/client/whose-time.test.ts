@@ -3,9 +3,9 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { request } from 'undici'
 import { afterEach, describe, expect, it } from 'vitest'
-import { Call } from '../../src/core/call.ts'
+import { Call, type Route } from '../../src/core/call.ts'
 import { serving } from '../../src/core/context.ts'
-import { isMeshError, type MeshError } from '../../src/core/errors.ts'
+import { isMeshError, MeshError } from '../../src/core/errors.ts'
 import { blame } from '../../src/resilience/blame.ts'
 import { UsualTime } from '../../src/resilience/time-given.ts'
 import { type Mesh, startTestMesh } from '../../src/testing/index.ts'
@@ -50,6 +50,7 @@ async function* stalls(): AsyncGenerator<string> {
   await new Promise<never>(() => undefined)
 }
 
+const SERVED: Route = { service: 'checkout', method: 'GET', protocol: 'http', streaming: false, idempotent: true }
 const silent: RequestListener = (req) => req.resume()
 const big = Buffer.alloc(8_000_000, 'x')
 
@@ -112,6 +113,26 @@ describe('a call that runs out of time', () => {
     rig!.attempts.outcomes.length = rig!.calls.outcomes.length = 0
     expect((await failure(http.get('/', { timeout: 700 }))).code).toBe('deadline-exceeded')
     expect(blamed(rig!)).toEqual(['hard', 'hard'])
+  })
+
+  it('is judged alike when the request that it serves is told first', async () => {
+    const { http } = await serve(silent, { usual: usually(150) })
+    // Opens the connection.
+    await http.get('/', { timeout: 200 }).catch(() => undefined)
+    for (const [ms, whom] of [
+      [20, 'none'],
+      [900, 'hard'],
+    ] as const) {
+      const inbound = new Call(SERVED, performance.now(), performance.now() + ms, undefined)
+      const passed = new MeshError('the deadline of this call passed', { code: 'deadline-exceeded' })
+      setTimeout(() => inbound.cancel(passed), ms - 4)
+      await failure(serving(inbound, () => http.get('/')))
+      expect([ms, rig!.attempts.outcomes.map(blame).at(-1)]).toEqual([ms, whom])
+    }
+    const early = new Call(SERVED, performance.now(), performance.now() + 5_000, undefined)
+    setTimeout(() => early.cancel(new MeshError('a bound of its own', { code: 'deadline-exceeded' })), 300)
+    expect((await failure(serving(early, () => http.get('/')))).code).toBe('cancelled')
+    expect(rig!.attempts.outcomes.map(blame).at(-1)).toBe('none')
   })
 
   it('is judged alike when the callee is the first to say so (504)', async () => {
@@ -196,9 +217,8 @@ describe('the breaker that all share', () => {
 
 /** As a request that is being served and whose caller waits for `ms`. */
 function within<T>(ms: number, work: () => Promise<T>): Promise<T> {
-  const route = { service: 'checkout', method: 'GET', protocol: 'http', streaming: false, idempotent: true } as const
   const now = performance.now()
-  return serving(new Call(route, now, now + ms, undefined), work)
+  return serving(new Call(SERVED, now, now + ms, undefined), work)
 }
 
 describe('the caller’s own mistake', () => {

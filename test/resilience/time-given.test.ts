@@ -77,6 +77,15 @@ describe('a timeout', () => {
     expect(timeGiven(attempt, clock.now())).toBe(4_999)
   })
 
+  it('is not the peer’s if our own loop stood still for most of it', () => {
+    const clock = new FakeClock()
+    clock.advance(1)
+    const attempt = attemptOf(clock, 1_000, 1_000)
+    expect(hadEnoughTime(stackOf(clock, usually(100)), attempt, clock.now())).toBe(true)
+    clock.stalledMsSince = () => 900
+    expect(hadEnoughTime(stackOf(clock, usually(100)), attempt, clock.now())).toBe(false)
+  })
+
   it('is not the peer’s once its answer has begun to stream', () => {
     const clock = new FakeClock()
     clock.advance(1)
