@@ -31,11 +31,10 @@ export class RepeatableBody {
   close(): void {}
 }
 
-/** A body that ends within this is sent as bytes. */
-const SHORT_BYTES = 65_536
-
 /** As much as is kept of a gRPC call: beyond it, a body is sent once. */
 const MOST_KEPT_BYTES = 262_144
+/** What is in memory already comes within so many turns of the event loop. */
+const MOST_TURNS = 4
 
 /** A stream that can be read once, of which what was read is kept so that another attempt can send it again. */
 export class KeptBody extends RepeatableBody {
@@ -63,18 +62,25 @@ export class KeptBody extends RepeatableBody {
   }
 
   /**
-   * The whole, if it is short and there at once, as that of a Request made from text: then its length is known, too. A stream that
-   * takes longer is not waited for.
+   * The whole, if it is there at once and fits the bound or one chunk, as that of a Request made from text: then its length is known, too.
+   * A stream that takes longer is not waited for.
    */
   short(): Promise<Uint8Array | undefined> {
     return new Promise((resolve) => {
       let late = false
-      const timer = setImmediate(() => {
+      let turns = 0
+      const turn = (): void => {
+        turns += 1
+        if (turns < MOST_TURNS) {
+          timer = setImmediate(turn)
+          return
+        }
         late = true
         resolve(undefined)
-      })
+      }
+      let timer = setImmediate(turn)
       const read = async (): Promise<void> => {
-        while (!late && !this.#ended && this.#bytes <= SHORT_BYTES) {
+        while (!late && !this.#ended && (this.#bytes <= MOST_KEPT_BYTES || this.#chunks.length === 1)) {
           this.#reading ??= this.#pull()
           await this.#reading
         }
@@ -82,6 +88,7 @@ export class KeptBody extends RepeatableBody {
         resolve(this.#ended ? Buffer.concat(this.#chunks as Uint8Array[]) : undefined)
       }
       read().catch(() => {
+        clearImmediate(timer)
         // Whoever sends it meets the same error.
         resolve(undefined)
       })
