@@ -49,3 +49,16 @@ export function admit(
   events.emit('admission:refused', { side: 'server', code, ...(call.peer !== undefined && { peer: call.peer }) })
   return { code, message: `'${service}' takes no more calls right now (${code}).` }
 }
+
+/** Kept with the stack that they were made from. */
+const unlimited = new WeakMap<Stack, Stack>()
+
+/** For what needs no intention: it must not take the room of those who have one, and a full server is not ill. */
+export function withoutLimits(stack: Stack): Stack {
+  let made = unlimited.get(stack)
+  if (made === undefined) {
+    made = { ...stack, service: [], endpoint: [] }
+    unlimited.set(stack, made)
+  }
+  return made
+}

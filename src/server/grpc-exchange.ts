@@ -4,7 +4,6 @@
  * {@link GrpcExchange.finish}, exactly once.
  */
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
-import type * as grpc from '@grpc/grpc-js'
 import { Attempt } from '../core/attempt.ts'
 import type { Route } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
@@ -16,27 +15,21 @@ import { endAttempt, endCall } from '../resilience/execution.ts'
 import type { Faultable, FaultRule } from '../resilience/fault-injection.ts'
 import type { Stack } from '../resilience/stack.ts'
 import type { EventSink } from '../telemetry/events.ts'
-import { admit } from './admission.ts'
+import { admit, withoutLimits } from './admission.ts'
 import type { Authorizer } from './authorization.ts'
 import type { Connection } from './connection.ts'
 import type { DeadlineSweep, Watched } from './deadline-sweep.ts'
-import type { Answering, HandlerOwner, Kind } from './grpc-handler.ts'
+import type { HandlerOwner } from './grpc-handler.ts'
 import type { GrpcHead } from './grpc-head.ts'
 import type { GrpcHealth } from './grpc-health.ts'
 import { type Inner, InterceptedCall } from './grpc-inner-call.ts'
 import { respond } from './grpc-response.ts'
-import {
-  guardHeaders,
-  type HeadersOwner,
-  type PartialStatusObject,
-  sendableStatus,
-  UNKNOWN_ERROR,
-} from './grpc-status.ts'
+import { type HeadersOwner, type PartialStatusObject, sendableStatus, UNKNOWN_ERROR } from './grpc-status.ts'
 import { runGuarded } from './guarded-emitter.ts'
 import type { Within } from './inbound-call.ts'
 import { inboundFault } from './inbound-fault.ts'
 import type { Linked, Running } from './running.ts'
-import { IdleSender, LOOK_MS, SlowPeer, takenBytes } from './slow-peer.ts'
+import { LOOK_MS } from './slow-peer.ts'
 
 /** What a server lends to each of its exchanges. */
 export interface GrpcExchangeHost {
@@ -60,8 +53,6 @@ export interface GrpcExchangeHost {
   pass(exchange: GrpcExchange): void
   exchangeEnded(): void
 }
-
-type Listener = Parameters<Inner['start']>[0]
 
 const REFUSAL_STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
   'identity-rejected': GRPC_STATUS.UNAUTHENTICATED,
@@ -90,20 +81,6 @@ export class GrpcExchange
   listed = false
   ahead: GrpcExchange | undefined = undefined
   behind: GrpcExchange | undefined = undefined
-  #listener: Listener | undefined = undefined
-  /** The handler begins with the metadata, not with the end of the request. */
-  #early = false
-  /** How the handler answers: through the interceptors of the application. */
-  #answering: Answering | undefined = undefined
-  #kind: Kind | undefined = undefined
-  #reader: SlowPeer | undefined = undefined
-  #sender: IdleSender | undefined = undefined
-  #halfClosed = false
-  /** Messages received, the end of the requests counted. */
-  #received = 0
-  /** Messages that wait for the caller to take them, and those that were taken. */
-  #sending = 0
-  #taken = 0
   /** What the caller has been told, or will be. */
   #status: number | undefined = undefined
   /** The handler has heard that it is over. */
@@ -172,44 +149,15 @@ export class GrpcExchange
     return Array.isArray(value) ? value.join(', ') : value
   }
 
-  // grpc-js's interceptor: around its own call, which is attached when it has found the handler.
-
-  /** `early`: user code runs before the request has ended. */
-  attach(inner: Inner, kind: Kind, early: boolean): this {
-    this.inner = inner
-    this.#kind = kind
-    this.#early = early
-    guardHeaders(this.stream, this)
-    return this
-  }
-
-  attachHandler(answering: Answering): void {
-    this.#answering = answering
-  }
-
-  start(listener: Listener): void {
-    this.#listener = listener
-    this.inner!.start(this as unknown as Listener)
-  }
-
-  onReceiveMetadata(metadata: grpc.Metadata): void {
-    if (this.#early) this.#inContext(() => this.#listener!.onReceiveMetadata(metadata))
-    else this.#listener!.onReceiveMetadata(metadata)
-  }
-
-  onReceiveMessage(message: unknown): void {
-    this.#received += 1
-    if (this.#early) this.#inContext(() => this.#listener!.onReceiveMessage(message))
-    else this.#listener!.onReceiveMessage(message)
-  }
+  // grpc-js's interceptor.
 
   /** A reset ends the body too, and grpc-js takes that for the end of the requests: a handler would begin, or believe that it has all. */
   onReceiveHalfClose(): void {
     const { stream } = this
     if (this.#verdict !== undefined || stream.closed || stream.destroyed || stream.aborted) return
-    this.#received += 1
-    this.#halfClosed = true
-    this.#inContext(() => this.#listener!.onReceiveHalfClose())
+    this.progress.received += 1
+    this.progress.halfClosed = true
+    this.inContext(() => this.listener!.onReceiveHalfClose())
   }
 
   /** grpc-js says so at the end of every call: the status has left, or the stream has closed without one. */
@@ -223,24 +171,20 @@ export class GrpcExchange
   hear(answered: boolean): void {
     if (this.#told) return
     this.#told = true
-    const told = (): void => this.#listener?.onCancel()
+    const told = (): void => this.listener?.onCancel()
     // A handler that has answered hears it out of habit only.
     if (answered) runGuarded(this, told)
-    else this.#inContext(told)
-  }
-
-  sendMetadata(metadata: grpc.Metadata): void {
-    metadata?.remove?.(NOT_EXECUTED)
-    this.inner!.sendMetadata(metadata)
+    else this.inContext(told)
   }
 
   sendMessage(message: unknown, callback: () => void): void {
     // After a status that was sent it would be a reset.
     if (this.#verdict !== undefined || this.#status !== undefined) return
-    this.#sending += 1
+    const { progress } = this
+    progress.sending += 1
     this.inner!.sendMessage(message, () => {
-      this.#sending -= 1
-      this.#taken += 1
+      progress.sending -= 1
+      progress.taken += 1
       runGuarded(this, callback)
     })
   }
@@ -269,7 +213,7 @@ export class GrpcExchange
     const status = { code: GRPC_STATUS.UNKNOWN, details: UNKNOWN_ERROR, metadata: null }
     try {
       // Through the interceptors of the application, which may hold it back.
-      this.#answering?.sendStatus(status)
+      this.answering?.sendStatus(status)
     } catch {
       // They failed, too.
     }
@@ -295,7 +239,7 @@ export class GrpcExchange
       return
     }
     // Not started: grpc-js does not say when it is over.
-    if (this.#listener === undefined) this.#finishWithStream()
+    if (this.listener === undefined) this.#finishWithStream()
     this.sendStatus(status)
   }
 
@@ -329,25 +273,15 @@ export class GrpcExchange
   expire(): void {
     this.dueAt = Number.POSITIVE_INFINITY
     const now = this.clock.now()
-    if (this.#verdict === undefined && this.#status === undefined && now + 1 < this.deadlineAt && !this.#stopped(now)) {
+    if (
+      this.#verdict === undefined &&
+      this.#status === undefined &&
+      now + 1 < this.deadlineAt &&
+      !this.progress.stopped(this.connection.socket, now)
+    ) {
       this.dueAt = Math.min(this.deadlineAt, now + LOOK_MS)
       this.#host.deadlines.watch(this, now)
     } else this.#giveUp(GRPC_STATUS.DEADLINE_EXCEEDED, this.deadlinePassed())
-  }
-
-  /** Whether the peer of a stream neither takes what waits for it nor sends what the handler needs. */
-  #stopped(now: number): boolean {
-    const { socket } = this.connection
-    if (this.#sending > 0) {
-      this.#reader ??= new SlowPeer()
-      return this.#reader.streamStopped(this.#taken, takenBytes(socket), now)
-    }
-    this.#reader = undefined
-    // In both directions, silence may be meant.
-    if (this.#kind === 'bidi') return false
-    if (this.#kind === 'serverStream') return !this.#halfClosed
-    this.#sender ??= new IdleSender()
-    return this.#sender.idle(this.#received, now)
   }
 
   #giveUp(status: number, cause: MeshError): void {
@@ -393,7 +327,7 @@ export class GrpcExchange
     endCall(this.#stack, this, outcome('refused', code, undefined, status))
   }
 
-  #inContext(work: () => void): void {
+  protected inContext(work: () => void): void {
     const { within } = this.#host
     // Only a call that is recorded has a span to be within.
     if (within === undefined || this.observed === undefined) runGuarded(this, work)
@@ -409,22 +343,8 @@ export class GrpcExchange
   }
 }
 
-/** Kept with the stack that they were made from. */
-const unlimited = new WeakMap<Stack, Stack>()
-
-/** Whoever may ask without an intention must not take the room of those who have one, and a full server is not ill. */
-function withoutLimits(stack: Stack): Stack {
-  let made = unlimited.get(stack)
-  if (made === undefined) {
-    made = { ...stack, service: [], endpoint: [] }
-    unlimited.set(stack, made)
-  }
-  return made
-}
-
 function hear(exchange: GrpcExchange): void {
   exchange.hear(false)
 }
 
-/** RFC 9113, 7. */
-const CANCEL = 8
+const CANCEL = 8 // RFC 9113, 7

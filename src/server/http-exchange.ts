@@ -5,9 +5,8 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Attempt } from '../core/attempt.ts'
-import type { Route } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
-import { outsideCalls, servingFromHere } from '../core/context.ts'
+import { servingFromHere } from '../core/context.ts'
 import type { ErrorCode, MeshError } from '../core/errors.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
 import { httpOutcome } from '../core/status.ts'
@@ -22,10 +21,11 @@ import type { DeadlineSweep, Watched } from './deadline-sweep.ts'
 import { guard, own } from './guarded-emitter.ts'
 import type { Application } from './http-handler.ts'
 import { type ResponseWatcher, refuse, silence, watchResponse } from './http-response.ts'
+import { routeOf } from './http-route.ts'
 import { readContext } from './inbound.ts'
 import { InboundCall, type Within } from './inbound-call.ts'
 import { inboundFault } from './inbound-fault.ts'
-import { type Head, readHead } from './request-head.ts'
+import type { Head } from './request-head.ts'
 import type { Linked, Running } from './running.ts'
 import { LOOK_MS, SlowPeer, takenBytes } from './slow-peer.ts'
 
@@ -49,65 +49,8 @@ export interface ExchangeHost {
   exchangeEnded(): void
 }
 
-/** The parser knows a few dozen methods, so this stays small. */
-const routes = new Map<string, Map<string, Route>>()
-
-function routeOf(service: string, method: string): Route {
-  let ofService = routes.get(service)
-  if (ofService === undefined) {
-    ofService = new Map()
-    routes.set(service, ofService)
-  }
-  let route = ofService.get(method)
-  if (route === undefined) {
-    route = Object.freeze({ service, method, protocol: 'http', streaming: false, idempotent: false })
-    ofService.set(method, route)
-  }
-  return route
-}
-
 /** What a client waits for before it sends the body: `100-continue`, or something that only the application may know. */
 export type Expectation = 'none' | 'checkContinue' | 'checkExpectation'
-
-/** Serves one request. */
-export function serveExchange(
-  host: ExchangeHost,
-  connection: Connection,
-  request: IncomingMessage,
-  response: ServerResponse,
-  expectation: Expectation,
-): void {
-  // Requests of one packet are read in one turn, whose context is that of the first by now.
-  if (connection.inFlight > 0) outsideCalls(() => serve(host, connection, request, response, expectation))
-  else serve(host, connection, request, response, expectation)
-}
-
-function serve(
-  host: ExchangeHost,
-  connection: Connection,
-  request: IncomingMessage,
-  response: ServerResponse,
-  expectation: Expectation,
-): void {
-  const head = readHead(host.maxHeaders, host.events, request, response)
-  if (head === undefined) return
-  const exchange = new HttpExchange(host, connection, request, response, head)
-  if (!exchange.admit(head.path)) return
-  exchange.run(expectation)
-}
-
-/** Judges a request to upgrade: a running exchange, or `undefined` after it has been answered. */
-export function admitUpgrade(
-  host: ExchangeHost,
-  connection: Connection,
-  request: IncomingMessage,
-  response: ServerResponse,
-): HttpExchange | undefined {
-  const head = readHead(host.maxHeaders, host.events, request, response)
-  if (head === undefined) return undefined
-  const exchange = new HttpExchange(host, connection, request, response, head)
-  return exchange.admit(head.path) ? exchange : undefined
-}
 
 export class HttpExchange extends InboundCall implements ResponseWatcher, Watched, Faultable, Linked<HttpExchange> {
   readonly request: IncomingMessage

@@ -9,7 +9,7 @@ import { OptionsError } from '../core/fields.ts'
 import type { Connection } from './connection.ts'
 import { assertIdentity, Door, type DoorDependencies } from './door.ts'
 import { HttpAcceptor, type HttpAcceptorHost } from './http-acceptor.ts'
-import { type ExchangeHost, type Expectation, type HttpExchange, serveExchange } from './http-exchange.ts'
+import type { ExchangeHost, Expectation, HttpExchange } from './http-exchange.ts'
 import { type Application, applicationOf, type HttpHandler } from './http-handler.ts'
 import {
   type HttpServerOptions,
@@ -18,6 +18,7 @@ import {
   type UpgradeListener,
 } from './http-server-options.ts'
 import { serveUpgrade } from './http-upgrade.ts'
+import { serveExchange } from './serve-http.ts'
 
 export type HttpServerDependencies = DoorDependencies
 

@@ -5,7 +5,8 @@
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Connection } from './connection.ts'
-import { admitUpgrade, type ExchangeHost } from './http-exchange.ts'
+import type { ExchangeHost } from './http-exchange.ts'
+import { admitUpgrade } from './serve-http.ts'
 
 /** Hands over the socket of an authorized request. */
 export type Upgrading = (request: IncomingMessage, socket: Duplex, head: Buffer) => unknown
