@@ -119,7 +119,7 @@ export function checkInit(init: MeshFetchInit | null | undefined, request: Reque
 
 /** Of any implementation. */
 export function isRequest(input: unknown): input is Request {
-  return typeof input === 'object' && input !== null && 'url' in input && 'headers' in input && 'method' in input
+  return typeof input === 'object' && input !== null && 'url' in input && 'headers' in input && 'bodyUsed' in input
 }
 
 /** @throws OptionsError if `init` asks the mesh for what leaves it */

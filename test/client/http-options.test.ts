@@ -80,6 +80,13 @@ describe('an option of a call', () => {
     expect(await (await rig.http.get('/', { headers: [['x-a', ['1', '2']]] as never })).text()).toBe('1, 2')
   })
 
+  it('is not taken for a Request because it names a URL', async () => {
+    const rig = await rigWith((_req, res) => res.end())
+    const config = { url: '/other', method: 'GET', headers: {}, idempotent: 'false' }
+    await expect(rig.fetch('http://inventory/', config as never)).rejects.toThrow(/url: unknown key/)
+    await expect(rig.fetch(config as never)).rejects.toThrow(/expected a URL/)
+  })
+
   it('of the mesh is refused for a host that is passed on', async () => {
     const rig = await rigWith((_req, res) => res.end(), { fetch: { passthrough: true } })
     for (const init of [
