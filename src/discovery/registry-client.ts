@@ -8,6 +8,7 @@ import type { Clock, Timer } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import type { Knowledge } from './last-good.ts'
 import { PendingAnswers } from './pending-answers.ts'
+import { ReconnectPause } from './reconnect-pause.ts'
 import { RegistryConnection } from './registry-connection.ts'
 import { applyDelta, keepGoodPolicy, type ServiceView, viewOf } from './snapshot.ts'
 import type { ClientMessage, Instance, ServerMessage } from './wire.ts'
@@ -43,11 +44,6 @@ export interface RegistryClientOptions {
   readonly restored?: Knowledge
 }
 
-const FIRST_PAUSE_MS = 100
-const LONGEST_PAUSE_MS = 10_000
-/** Of the lease: the pause that leaves time for a second attempt before the lease ends. */
-const LONGEST_PAUSE_SHARE = 0.4
-const LEAST_LONGEST_PAUSE_MS = 200
 /** What a registry says that is in trouble itself; asked again, it may say otherwise. */
 const PASSING: ReadonlySet<string> = new Set([
   'storage-unavailable',
@@ -70,10 +66,7 @@ export class RegistryClient {
   #connection: RegistryConnection | undefined
   #welcome: Extract<ServerMessage, { type: 'welcome' }> | undefined
   #next = 0
-  #failures = 0
-  #longestPauseMs = LONGEST_PAUSE_MS
-  /** What the registry asked for, once. */
-  #retryAfterMs = 0
+  readonly #pause = new ReconnectPause()
   #timer: Timer | undefined
   #beatTimer: Timer | undefined
   #closed = false
@@ -241,11 +234,7 @@ export class RegistryClient {
     if (wasConnected) this.#options.observer.lost(address, reason)
     else this.#options.observer.unreachable(address, reason)
     this.#next += 1
-    // Full jitter, so that a thousand clients of a restarted registry do not come back in one moment.
-    const bound = Math.min(this.#longestPauseMs, FIRST_PAUSE_MS * 2 ** Math.min(this.#failures, 10))
-    this.#failures += 1
-    const pause = FIRST_PAUSE_MS / 2 + this.#clock.random() * Math.max(bound, this.#retryAfterMs)
-    this.#retryAfterMs = 0
+    const pause = this.#pause.next(this.#clock.random())
     this.#timer = this.#clock.startBackgroundTimer(pause, () => this.#connect(), undefined)
   }
 
@@ -253,12 +242,8 @@ export class RegistryClient {
     this.#heardAt = this.#clock.now()
     switch (message.type) {
       case 'welcome':
-        this.#failures = 0
+        this.#pause.answered(message.leaseMs)
         this.#welcome = message
-        this.#longestPauseMs = Math.min(
-          LONGEST_PAUSE_MS,
-          Math.max(LEAST_LONGEST_PAUSE_MS, message.leaseMs * LONGEST_PAUSE_SHARE),
-        )
         this.#dev = message.dev
         this.#checkSkew(message.wallNow)
         this.#options.observer.connected(address)
@@ -310,13 +295,13 @@ export class RegistryClient {
           this.#answers.settle(message.ref, new MeshError(message.message, { code, service: this.#options.service }))
           // A new session asks for everything again, after a pause of up to 2 s.
           if (passing) {
-            this.#failures = Math.max(this.#failures, 4)
+            this.#pause.troubled()
             this.#connection?.close()
           }
         }
         return
       case 'goaway':
-        this.#retryAfterMs = message.retryAfterMs
+        this.#pause.asked(message.retryAfterMs)
         this.#connection?.close()
     }
   }

@@ -10,6 +10,7 @@ import { NEW_TOKEN } from './api.ts'
 import type { ApiContext } from './api-context.ts'
 import { Audit } from './audit.ts'
 import { RegistryAuthority } from './authority.ts'
+import { Housekeeping } from './housekeeping.ts'
 import { partial } from './incarnation.ts'
 import { type Logger, openLog, SILENT_LOG } from './log.ts'
 import { MemoryStorage } from './memory-storage.ts'
@@ -149,6 +150,9 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
     failed: ({ spiffeId, source }, error) =>
       log.error({ who: spiffeId, source, reason: error instanceof Error ? error.message : String(error) }, 'not done'),
   })
+  const housekeeping = new Housekeeping({ state, hub, tokens, clock }, options.leaseMs, (error) =>
+    log.error({ reason: error instanceof Error ? error.message : String(error) }, 'nothing forgotten'),
+  )
   const watches = new ScriptWatches(state, hub, registrar.leases, clock)
   let closing: Promise<void> | undefined
   const context: ApiContext = {
@@ -172,6 +176,7 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
   const server = new RegistryServer(context, access, { address, port: options.port, names }, log)
   const stop = async (): Promise<void> => {
     registrar.close()
+    housekeeping.close()
     watches.close()
     sessions.close()
     hub.close()

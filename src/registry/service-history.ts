@@ -12,7 +12,9 @@ interface History {
 
 export class ServiceHistory {
   readonly #most: number
-  readonly #oldest: number
+  #oldest: number
+  /** By service: the revision at which it was forgotten. */
+  readonly #forgotten = new Map<string, number>()
   readonly #services = new Map<string, History>()
   /** The services of all changes kept, oldest first; before `#head` they are dropped. */
   #order: string[] = []
@@ -27,7 +29,8 @@ export class ServiceHistory {
   keep(change: ServiceChange): void {
     let history = this.#services.get(change.service)
     if (history === undefined) {
-      history = { floor: this.#oldest, changes: [] }
+      history = { floor: Math.max(this.#oldest, this.#forgotten.get(change.service) ?? 0), changes: [] }
+      this.#forgotten.delete(change.service)
       this.#services.set(change.service, history)
     }
     history.changes.push(change)
@@ -38,9 +41,22 @@ export class ServiceHistory {
   /** What changed after `revision`, or `undefined` if that is no longer known. */
   since(service: string, revision: number): readonly ServiceChange[] | undefined {
     const history = this.#services.get(service)
-    if (history === undefined) return revision >= this.#oldest ? [] : undefined
+    if (history === undefined) {
+      return revision >= Math.max(this.#oldest, this.#forgotten.get(service) ?? 0) ? [] : undefined
+    }
     if (revision < history.floor) return undefined
     return history.changes.filter((change) => change.revision > revision)
+  }
+
+  /** The service was forgotten at this revision: what was before it is known no more. */
+  forget(service: string, revision: number): void {
+    this.#services.delete(service)
+    this.#forgotten.delete(service)
+    this.#forgotten.set(service, revision)
+    if (this.#forgotten.size <= this.#most) return
+    const [oldest, at] = this.#forgotten.entries().next().value!
+    this.#forgotten.delete(oldest)
+    this.#oldest = Math.max(this.#oldest, at)
   }
 
   /** All that is kept of a service. */
@@ -49,8 +65,10 @@ export class ServiceHistory {
   }
 
   #dropOldest(): void {
-    const history = this.#services.get(this.#order[this.#head]!)!
-    history.floor = history.changes.shift()!.revision
+    // `undefined`: the service was forgotten since.
+    const history = this.#services.get(this.#order[this.#head]!)
+    const dropped = history?.changes.shift()
+    if (dropped !== undefined) history!.floor = dropped.revision
     this.#head += 1
     if (this.#head < this.#most) return
     this.#order = this.#order.slice(this.#head)

@@ -7,7 +7,6 @@ import type { Instance } from '../discovery/wire.ts'
 import {
   type AuditRecord,
   type AuthorityRecord,
-  type Gone,
   type InstanceRecord,
   type PolicyRecord,
   type ServiceRecord,
@@ -15,6 +14,7 @@ import {
   splitKey,
   type TokenRecord,
 } from './records.ts'
+import { parseInstance, type ServiceChange, serviceChanges } from './service-change.ts'
 import type { Batch, Compare, Operation, Storage, TransactionResult } from './storage.ts'
 import { readRecord } from './stored-record.ts'
 
@@ -23,7 +23,7 @@ export const VERSIONS_KEPT = 20
 /** Audit records kept. */
 export const AUDIT_KEPT = 1_000
 /** A service that lost an instance within this time may not say that its short list is meant. */
-const DOUBT_MS = 600_000
+export const DOUBT_MS = 600_000
 
 /** One service, as reads see it. */
 export interface ServiceState {
@@ -53,15 +53,7 @@ interface MutableService {
   bytes: number
 }
 
-/** What one revision changed about one service, as watchers are told. */
-export interface ServiceChange {
-  readonly service: string
-  readonly revision: number
-  readonly put: readonly Instance[]
-  readonly gone: readonly Gone[]
-  /** `undefined`: unchanged; `null`: deleted. */
-  readonly policy: unknown
-}
+export type { ServiceChange }
 
 export interface StoredToken extends TokenRecord {
   readonly hash: string
@@ -241,6 +233,11 @@ export class RegistryState {
     return service
   }
 
+  /** Its last record was deleted. */
+  #dropEmpty({ name, instances, policy, versions }: MutableService): void {
+    if (instances.size === 0 && policy === null && versions.length === 0) this.#services.delete(name)
+  }
+
   #set(key: string, record: unknown, revision: number): void {
     const [kind, name, rest] = splitKey(key)
     switch (kind) {
@@ -254,12 +251,14 @@ export class RegistryState {
         const service = this.#service(name)
         service.lostAt = (record as ServiceRecord | undefined)?.lostAt ?? 0
         service.revision = Math.max(service.revision, revision)
+        if (record === undefined) this.#dropEmpty(service)
         break
       }
       case 'policy': {
         const service = this.#service(name)
         service.policy = (record as PolicyRecord | undefined) ?? null
         service.revision = Math.max(service.revision, revision)
+        if (record === undefined) this.#dropEmpty(service)
         break
       }
       case 'version': {
@@ -316,39 +315,4 @@ function setInstance(service: MutableService, id: string, record: InstanceRecord
 /** The document in force, or `null`. */
 export function documentOf(policy: PolicyRecord | null): unknown {
   return policy?.document ?? null
-}
-
-function parseInstance(value: string): Instance {
-  return (JSON.parse(value) as InstanceRecord).instance
-}
-
-/** Shared by all changes without: histories keep thousands, and an array that grew by `push` has room for 16 more. */
-const NONE: never[] = []
-
-function serviceChanges(
-  batch: Batch,
-  read: (value: string, service: string, id: string) => Instance | undefined,
-): Iterable<ServiceChange> {
-  const changes = new Map<string, { put: Instance[]; gone: Gone[]; policy: unknown }>()
-  for (const { key, value } of batch.changes) {
-    const [kind, service, id] = splitKey(key)
-    if (kind !== 'inst' && kind !== 'svc' && kind !== 'policy') continue
-    let change = changes.get(service)
-    if (change === undefined) {
-      change = { put: NONE, gone: NONE, policy: undefined }
-      changes.set(service, change)
-    }
-    if (kind === 'inst' && value !== undefined) {
-      // `undefined`: put and removed by the same batch.
-      const instance = read(value, service, id)
-      if (instance === undefined) continue
-      if (change.put === NONE) change.put = [instance]
-      else change.put.push(instance)
-    } else if (kind === 'svc' && value !== undefined) {
-      const { gone } = JSON.parse(value) as ServiceRecord
-      change.gone = [...change.gone, ...gone]
-    } else if (kind === 'policy')
-      change.policy = value === undefined ? null : (JSON.parse(value) as PolicyRecord).document
-  }
-  return [...changes].map(([service, change]) => ({ service, revision: batch.revision, ...change }))
 }

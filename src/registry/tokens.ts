@@ -72,6 +72,12 @@ export class Tokens {
     await this.#state.write([{ key: KEYS.token(found.hash), value: undefined }, ...this.#audit.operations(entry)])
   }
 
+  /** Deletes some that are over or spent, for long enough. */
+  async forget(): Promise<void> {
+    const operations = this.#forgettable(this.#clock.wallNow())
+    if (operations.length > 0) await this.#state.write(operations)
+  }
+
   /** Takes one use, or throws. A use is never given twice, whoever asks at the same time. `text`: the token or its secret. */
   redeem(text: string, service: string): Promise<void> {
     // One after another: the state must show the last use before the next is judged.
@@ -97,7 +103,9 @@ export class Tokens {
 
   #forgettable(now: number): { key: string; value: undefined }[] {
     return [...this.#state.tokens.values()]
-      .filter((token) => token.expiresAt + REMEMBERED_MS < now)
+      .filter(({ expiresAt, createdAt, usesLeft }) => {
+        return (usesLeft > 0 ? expiresAt : Math.min(expiresAt, createdAt)) + REMEMBERED_MS < now
+      })
       .slice(0, 100)
       .map((token) => ({ key: KEYS.token(token.hash), value: undefined }))
   }

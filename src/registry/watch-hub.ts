@@ -102,6 +102,18 @@ export class WatchHub {
     if (subscription !== undefined) this.#drop(subscription)
   }
 
+  isWatched(service: string): boolean {
+    return (this.#channels.get(service)?.subscriptions.size ?? 0) > 0
+  }
+
+  /** The service exists no more, as of this revision. */
+  forget(service: string, revision: number): void {
+    this.#history.forget(service, revision)
+    if (this.isWatched(service)) return
+    this.#channels.get(service)?.flush()
+    this.#channels.delete(service)
+  }
+
   /** The watcher is gone. */
   leave(watcher: Watcher): void {
     const known = this.#watchers.get(watcher)

@@ -1,0 +1,41 @@
+/**
+ * How long to wait before the next connection to a registry: it grows until a registry has answered, never beyond a share of the lease,
+ * and with full jitter, so that a thousand clients of a restarted registry do not come back in one moment.
+ */
+const FIRST_MS = 100
+const LONGEST_MS = 10_000
+/** Of the lease: leaves time for a second attempt before the lease ends. */
+const LONGEST_SHARE = 0.4
+const LEAST_LONGEST_MS = 200
+/** Pauses of up to 1.6 s for a registry that answers and is in trouble. */
+const TROUBLED = 4
+
+export class ReconnectPause {
+  #failures = 0
+  #longestMs = LONGEST_MS
+  /** What the registry asked for, once. */
+  #askedMs = 0
+
+  /** A registry has answered. */
+  answered(leaseMs: number): void {
+    this.#failures = 0
+    this.#longestMs = Math.min(LONGEST_MS, Math.max(LEAST_LONGEST_MS, leaseMs * LONGEST_SHARE))
+  }
+
+  troubled(): void {
+    this.#failures = Math.max(this.#failures, TROUBLED)
+  }
+
+  asked(ms: number): void {
+    this.#askedMs = ms
+  }
+
+  /** In ms. `random`: from 0 to 1. */
+  next(random: number): number {
+    const bound = Math.min(this.#longestMs, FIRST_MS * 2 ** Math.min(this.#failures, 10))
+    const pause = FIRST_MS / 2 + random * Math.max(bound, this.#askedMs)
+    this.#failures += 1
+    this.#askedMs = 0
+    return pause
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * Forgets what nobody needs any more: services whose instances all left, such as those of preview environments, and join tokens
+ * that are spent. What has a policy, a watcher or a recent loss stays.
+ */
+import type { Clock, Timer } from '../core/clock.ts'
+import { KEYS } from './records.ts'
+import { DOUBT_MS, type RegistryState, type ServiceState } from './state.ts'
+import type { Operation } from './storage.ts'
+import type { Tokens } from './tokens.ts'
+import type { WatchHub } from './watch-hub.ts'
+
+/** A deleted policy's history is kept for so long, for a rollback. */
+const HISTORY_MS = 7 * 86_400_000
+/** A service goes at the second look that finds it empty and unchanged. */
+const LONGEST_PAUSE_MS = 60_000
+/** Services forgotten in one transaction: with all versions of their policies far below what one may change. */
+const MOST_AT_ONCE = 30
+
+export class Housekeeping {
+  readonly #state: RegistryState
+  readonly #hub: WatchHub
+  readonly #tokens: Tokens
+  readonly #clock: Clock
+  readonly #everyMs: number
+  readonly #failed: (error: unknown) => void
+  /** Empty at the last look, with their revisions then. */
+  #empty = new Map<string, number>()
+  #timer: Timer
+
+  /** `failed` is told when the store cannot be written; the next look tries again. */
+  constructor(
+    parts: { state: RegistryState; hub: WatchHub; tokens: Tokens; clock: Clock },
+    leaseMs: number,
+    failed: (error: unknown) => void,
+  ) {
+    this.#state = parts.state
+    this.#hub = parts.hub
+    this.#tokens = parts.tokens
+    this.#clock = parts.clock
+    this.#everyMs = Math.min(leaseMs, LONGEST_PAUSE_MS)
+    this.#failed = failed
+    this.#timer = this.#next()
+  }
+
+  close(): void {
+    this.#clock.stopTimer(this.#timer)
+  }
+
+  #next(): Timer {
+    const look = (): void => {
+      this.#timer = this.#next()
+      this.#look().catch(this.#failed)
+    }
+    return this.#clock.startBackgroundTimer(this.#everyMs, look, undefined)
+  }
+
+  async #look(): Promise<void> {
+    const before = this.#empty
+    const empty = [...this.#state.services.values()].filter((service) => this.#isEmpty(service))
+    this.#empty = new Map(empty.map(({ name, revision }) => [name, revision]))
+    const over = empty.filter(({ name, revision }) => before.get(name) === revision)
+    for (let i = 0; i < over.length; i += MOST_AT_ONCE) {
+      const some = over.slice(i, i + MOST_AT_ONCE)
+      const { revision } = await this.#state.write(some.flatMap(operationsOf))
+      for (const { name } of some) if (this.#state.service(name) === undefined) this.#hub.forget(name, revision)
+    }
+    await this.#tokens.forget()
+  }
+
+  #isEmpty({ name, instances, policy, lostAt }: ServiceState): boolean {
+    const now = this.#clock.wallNow()
+    if (instances.size > 0 || this.#hub.isWatched(name)) return false
+    if (policy !== null && (policy.document !== null || now - policy.at < HISTORY_MS)) return false
+    return lostAt === 0 || Math.abs(now - lostAt) > DOUBT_MS
+  }
+}
+
+function operationsOf({ name, versions }: ServiceState): Operation[] {
+  const keys = [...versions.map(({ version }) => KEYS.version(name, version)), KEYS.policy(name), KEYS.service(name)]
+  return keys.map((key) => ({ key, value: undefined }))
+}
