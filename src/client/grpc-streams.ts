@@ -2,7 +2,8 @@
  * How many more streams one connection takes, by the peer's SETTINGS_MAX_CONCURRENT_STREAMS. A
  * stream that we reset is free for us at once, and for the peer only when it has heard of it.
  */
-import type { ClientHttp2Session, Settings } from 'node:http2'
+import { type ClientHttp2Session, connect, type Settings } from 'node:http2'
+import { Duplex } from 'node:stream'
 
 export class GrpcStreams {
   readonly #onRoom: () => void
@@ -29,6 +30,7 @@ export class GrpcStreams {
   watch(session: ClientHttp2Session): void {
     this.#session = session
     this.#limit(session.remoteSettings)
+    hearAgain(session)
     session.on('remoteSettings', (settings) => {
       this.#limit(settings)
       this.#onRoom()
@@ -67,4 +69,21 @@ export class GrpcStreams {
   #limit({ maxConcurrentStreams }: Settings): void {
     this.#most = maxConcurrentStreams ?? Number.POSITIVE_INFINITY
   }
+}
+
+/** `undefined` until it was asked for, `null` if this Node has none. */
+let hook: ((name: string) => void) | null | undefined
+
+/**
+ * Node passes SETTINGS on only while its own hook has seen a listener come. grpc-js removes all
+ * listeners of a session when it stands, and the hook with them; a session without a socket has one.
+ */
+function hearAgain(session: ClientHttp2Session): void {
+  if (hook === undefined) {
+    const other = connect('http://localhost', { createConnection: () => new Duplex({ read() {} }) })
+    other.on('error', () => {})
+    hook = (other.listeners('newListener')[0] as typeof hook) ?? null
+    other.destroy()
+  }
+  if (hook !== null && session.listenerCount('newListener') === 0) session.on('newListener', hook)
 }
