@@ -80,10 +80,14 @@ let hook: ((name: string) => void) | null | undefined
  */
 function hearAgain(session: ClientHttp2Session): void {
   if (hook === undefined) {
-    const other = connect('http://localhost', { createConnection: () => new Duplex({ read() {} }) })
-    other.on('error', () => {})
+    const nowhere = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() })
+    const other = connect('http://localhost', { createConnection: () => nowhere })
+    nowhere.on('error', ignore)
+    other.on('error', ignore)
     hook = (other.listeners('newListener')[0] as typeof hook) ?? null
     other.destroy()
   }
   if (hook !== null && session.listenerCount('newListener') === 0) session.on('newListener', hook)
 }
+
+function ignore(): void {}
