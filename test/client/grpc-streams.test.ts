@@ -114,23 +114,6 @@ describe('a call beyond the streams that the peer takes', () => {
     expect((await late).sku).toBe('a')
   })
 
-  it('waits for the next connection when a silent one is replaced', async () => {
-    const server = await serveGrpc(
-      (call, headers, nth) => (call.connection === 0 && nth > 0 ? stall(call) : answerWell(call, headers, nth)),
-      {
-        settings: { maxConcurrentStreams: 2 },
-      },
-    )
-    const rig = grpcRigOver([server.port], { timeoutMs: 60_000 })
-    await rig.client.promises.take({ sku: 'first' })
-    const silent = [0, 1].map(() => grpcFailure(rig.client.promises.take({ sku: 'silent' }, { timeout: 300 })))
-    await until(() => server.streams === 3)
-    const late = rig.client.promises.take({ sku: 'late' })
-    await until(() => waiting(rig) === 1)
-    await Promise.all(silent)
-    expect((await late).sku).toBe('late')
-  })
-
   it('finds room for each stream that we reset, and the connection stands however often it happens', async () => {
     const LIMIT = 10
     const server = await serveGrpc(
