@@ -116,6 +116,8 @@ export class Tracing {
     if (!(recorded instanceof Recorded)) return
     try {
       if (call.attempts > 1) recorded.span.setAttribute(names.HTTP_REQUEST_RESEND_COUNT, call.attempts - 1)
+      // A call that was refused had no attempt to say it.
+      if (outcome.status !== undefined) recorded.span.setAttribute(statusName(call), outcome.status)
       this.#end(recorded.span, outcome, outcome.status)
     } catch {
       // As above.

@@ -215,6 +215,14 @@ describe('with an SDK', () => {
     expect(cancelled!.status.code).toBe(api.SpanStatusCode.UNSET)
   })
 
+  it('shows the status of a request that was refused before it had an attempt', () => {
+    const exporter = register()
+    const { server, startServer } = setUp()
+    server.callEnded(startServer(), outcome('refused', 'concurrency-limited', undefined, 503))
+    const [span] = exporter.getFinishedSpans()
+    expect(span?.attributes).toMatchObject({ 'http.response.status_code': 503, 'error.type': '503' })
+  })
+
   it('makes an internal span and no attempt spans for a plain function', () => {
     const exporter = register()
     const { startClient, attempt } = setUp()
