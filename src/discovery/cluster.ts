@@ -39,8 +39,8 @@ export class ServiceCluster implements Cluster {
   readonly #byAddress = new Map<string, Endpoint>()
   /** Known from the last run only. */
   readonly #fromDisk = new Set<Endpoint>()
-  /** When endpoints were removed as lost, so that losses one after another count together. */
-  #lostAt: number[] = []
+  /** Those removed as lost of late, so that losses one after another count together. */
+  #lost: { readonly at: number; readonly key: string; readonly endpoint: Endpoint }[] = []
   #draining = new Set<Endpoint>()
   #limbo = new Set<Endpoint>()
   #limboTimer: Timer | undefined
@@ -106,16 +106,21 @@ export class ServiceCluster implements Cluster {
     }
     if (lost.length === 0) return
     const now = this.#clock.now()
-    this.#lostAt = this.#lostAt.filter((at) => now - at < LIMBO_MS)
-    const before = this.#lostAt.length
-    const doubted = lost.length + this.#limbo.size + before > (this.#byAddress.size + before) * DOUBTED_SHARE
-    for (const [key, endpoint] of lost) {
-      if (doubted) this.#limbo.add(endpoint)
-      else {
-        this.#remove(key, endpoint)
-        this.#lostAt.push(now)
-      }
+    const before = this.#lost.filter(({ at, key }) => now - at < LIMBO_MS && !this.#byAddress.has(key))
+    const gone = lost.length + this.#limbo.size + before.length
+    if (gone <= (this.#byAddress.size + before.length) * DOUBTED_SHARE) {
+      for (const [key, endpoint] of lost) this.#remove(key, endpoint)
+      this.#lost = [...before, ...lost.map(([key, endpoint]) => ({ at: now, key, endpoint }))]
+      return
     }
+    // The first of them were believed too soon.
+    for (const { key, endpoint } of before) {
+      const again = new Endpoint(this.service, endpoint)
+      this.#byAddress.set(key, again)
+      this.#limbo.add(again)
+    }
+    this.#lost = []
+    for (const [, endpoint] of lost) this.#limbo.add(endpoint)
   }
 
   /** A new configuration may have brought another balancer. */
@@ -152,6 +157,7 @@ export class ServiceCluster implements Cluster {
     }
     this.#byAddress.clear()
     this.#fromDisk.clear()
+    this.#lost = []
     this.#limbo.clear()
     this.endpoints = []
     this.picker = NONE

@@ -164,8 +164,13 @@ describe('a cluster', () => {
       cluster.apply([a, b, c], {})
       cluster.apply([b, c], {})
       clock.advance(1_000)
-      cluster.apply([c], {})
       expect(ids()).toEqual(['b', 'c'])
+      cluster.apply([c], {})
+      // The first was believed too soon, so it is asked again.
+      expect(ids()).toEqual(['a', 'b', 'c'])
+      expect(cluster.inLimbo).toBe(2)
+      clock.advance(30_000)
+      expect(ids()).toEqual(['c'])
     })
   })
 
