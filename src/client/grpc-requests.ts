@@ -2,7 +2,7 @@
  * The requests of a stream, taken from an iterable as fast as the peer takes them. The source is let go once, as soon
  * as the call is over, even while it waits for its next item.
  */
-import type * as grpc from '@grpc/grpc-js'
+import type { Writable } from 'node:stream'
 
 /** What a stream of requests may come from; a web or Node stream is one, too. */
 export type Requests<T> = Iterable<T> | AsyncIterable<T>
@@ -14,7 +14,8 @@ export interface Source {
   letGo(): void
 }
 
-type Sink = grpc.ClientWritableStream<unknown>
+/** grpc-js's call, by the type of Node's: the public types reach this file, and grpc-js is optional. */
+type Sink = Writable & { cancel(): void }
 
 /** Whether `value` can be given to {@link openSource}. */
 export function isSource(value: unknown): value is Requests<unknown> {
