@@ -127,8 +127,8 @@ export class FloodGuard {
   }
 
   readonly #opened = (stream: TimedStream): void => {
-    // The flooder may make it fail, and then nobody else listens.
-    if (this.#flooded) stream.on('error', ignore)
+    // From its head to its close: the peer may make it fail while no one else listens, which would end the process.
+    stream.on('error', ignore)
     const now = this.#clock.now()
     this.#turn(now)
     stream[OPENED_AT] = now

@@ -24,6 +24,17 @@ export function plainAddress(address: string): string {
   return mapped === null ? address : mapped[1]!
 }
 
+/** Whom a limit per source counts together: an IPv4 address, or the /64 network that one holder of IPv6 has. */
+export function sourceGroup(source: string): string {
+  const address = plainAddress(source).split('%', 1)[0]!
+  if (isIP(address) !== 6) return address
+  const [head = '', tail] = address.toLowerCase().split('::')
+  const before = head === '' ? [] : head.split(':')
+  const after = tail === undefined || tail === '' ? [] : tail.split(':')
+  const zeros = tail === undefined ? [] : Array.from({ length: 8 - before.length - after.length }, () => '0')
+  return `${[...before, ...zeros, ...after].slice(0, 4).join(':')}::/64`
+}
+
 function contains(list: BlockList, address: string): boolean {
   const family = isIP(address)
   return family !== 0 && list.check(address, family === 4 ? 'ipv4' : 'ipv6')

@@ -5,7 +5,7 @@ import { StorageError } from './storage.ts'
 /**
  * Stable, as the API, the session and the audit log say them. Tokens: `token-missing`, `token-unknown`, `token-used`,
  * `token-expired`, `token-wrong-service`. Requests: `csr-invalid`, `invalid-request`, `invalid-policy`, `too-large`, `too-slow`,
- * `not-found`, `method-not-allowed`, `conflict`. Rights: `identity-required`, `admin-required`, `foreign-service`, `host-refused`,
+ * `not-found`, `method-not-allowed`, `conflict`, `expectation-failed`. Rights: `identity-required`, `admin-required`, `foreign-service`, `host-refused`,
  * `origin-refused`, `address-refused`. Load: `rate-limited`,
  * `overloaded`; `limit-exceeded` when asking again gives the same answer. Ours: `storage-unavailable` (nothing was changed; try again), `internal`.
  */
@@ -23,6 +23,7 @@ export type ApiCode =
   | 'not-found'
   | 'method-not-allowed'
   | 'conflict'
+  | 'expectation-failed'
   | 'identity-required'
   | 'admin-required'
   | 'foreign-service'
@@ -49,6 +50,7 @@ const STATUS: Readonly<Record<ApiCode, number>> = {
   'not-found': 404,
   'method-not-allowed': 405,
   conflict: 409,
+  'expectation-failed': 417,
   'identity-required': 401,
   'admin-required': 403,
   'foreign-service': 403,

@@ -1,14 +1,27 @@
 /** The plain API: every path, who may ask it, and what it does. Sessions are apart (session.ts); watching is in script-watch.ts. */
-import { duration, type Field, fields, type Issue, integer, optional, text, withDefault } from '../core/fields.ts'
+import {
+  duration,
+  type Field,
+  fields,
+  type Issue,
+  instance,
+  integer,
+  optional,
+  text,
+  withDefault,
+} from '../core/fields.ts'
 import { serviceName } from '../core/names.ts'
 import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
 import { TOKEN_LIFE_MS } from '../discovery/wire.ts'
 import type { Access, Caller } from './access.ts'
+import { sourceGroup } from './address-policy.ts'
 import type { ApiContext, Exchange } from './api-context.ts'
-import { ApiError, invalid } from './api-error.ts'
+import { type ApiCode, ApiError, invalid } from './api-error.ts'
 import type { Audit } from './audit.ts'
 import { readJson, sendJson, sendText } from './exchange.ts'
 import { metricsText } from './metrics-text.ts'
+import { type Precondition, readPrecondition, refusePreconditions } from './precondition.ts'
+import type { Tokens } from './tokens.ts'
 
 type Handler = (context: ApiContext, exchange: Exchange) => void | Promise<void>
 
@@ -16,6 +29,8 @@ export interface ApiRoute {
   readonly method: string
   readonly path: RegExp
   readonly access: Access
+  /** It judges preconditions itself, or reads only. */
+  readonly versioned: boolean
   readonly handle: Handler
 }
 
@@ -23,7 +38,8 @@ const SERVICE = '([a-z0-9-]{1,63})'
 
 function route(method: string, path: string, access: Access, handle: Handler): ApiRoute {
   const pattern = path.replace(':service', SERVICE).replace(':id', '([A-Za-z0-9-]{1,64})')
-  return { method, path: new RegExp(`^${pattern}$`), access, handle }
+  const versioned = method === 'GET' || path.startsWith('/v1/policies')
+  return { method, path: new RegExp(`^${pattern}$`), access, versioned, handle }
 }
 
 export const ROUTES: readonly ApiRoute[] = [
@@ -61,15 +77,17 @@ export const ROUTES: readonly ApiRoute[] = [
     sendJson(response, 200, info, { etag: `"${info.version}"` })
   }),
   route('PUT', '/v1/policies/:service', 'admin', putPolicy),
-  route('DELETE', '/v1/policies/:service', 'admin', async ({ policies }, { response, caller, parameters }) =>
-    sendJson(response, 200, await policies.remove(parameters[0]!, by(caller))),
-  ),
+  route('DELETE', '/v1/policies/:service', 'admin', async ({ policies }, exchange) => {
+    const condition = readPrecondition(exchange.request.headers)
+    sendJson(exchange.response, 200, await policies.remove(exchange.parameters[0]!, by(exchange.caller), condition))
+  }),
   route('GET', '/v1/policies/:service/history', 'admin', ({ policies }, { response, parameters }) =>
     sendJson(response, 200, { versions: policies.history(parameters[0]!) }),
   ),
   route('POST', '/v1/policies/:service/rollback', 'admin', async ({ policies, clock }, exchange) => {
+    const condition = readPrecondition(exchange.request.headers)
     const { version } = read(ROLLBACK, await readJson(exchange.request, clock), 'rollback')
-    const change = await policies.rollback(exchange.parameters[0]!, version, by(exchange.caller))
+    const change = await policies.rollback(exchange.parameters[0]!, version, by(exchange.caller), condition)
     sendJson(exchange.response, 200, change)
   }),
   route('GET', '/v1/tokens', 'admin', ({ tokens }, { response }) => sendJson(response, 200, { tokens: tokens.list() })),
@@ -90,6 +108,19 @@ const JOIN = fields({
   token: optional(text('a join token', /^[A-Za-z0-9._-]+$/, 256)),
 })
 const RENEW = fields({ csr: text('a signing request in PEM', /^[\s\S]+$/, 16_384) })
+/** A signing request in JSON, and a token. */
+const LONGEST_JOIN = 32_768
+/** What is refused to those who try one token after the other. */
+const GUESSES: ReadonlySet<ApiCode> = new Set([
+  'token-missing',
+  'token-unknown',
+  'token-used',
+  'token-expired',
+  'token-wrong-service',
+  'csr-invalid',
+  'invalid-request',
+])
+const TOO_MANY_GUESSES = 'too many joins from this address were refused; try again later'
 const JWT = fields({
   // Of visible ASCII characters: it is compared byte by byte.
   audience: text('an audience of visible characters, such as a SPIFFE id, a service or a URL', /^[\x21-\x7e]+$/, 512),
@@ -97,6 +128,17 @@ const JWT = fields({
 })
 const TTL = duration({ min: 1_000, max: 30 * 86_400_000 })
 const DEFAULT_TTL_MS = 600_000
+
+const APPLY = fields({
+  documents: instance<readonly unknown[]>('a list of policy documents', Array.isArray),
+  /** By service, the version in force that the change is meant for; 0: none. */
+  expected: optional(instance<Readonly<Record<string, number>>>('versions by service', areVersions)),
+})
+
+function areVersions(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  return Object.values(value).every((version) => Number.isSafeInteger(version) && (version as number) >= 0)
+}
 
 /** What a new token may be; the same from code and from the API. */
 export const NEW_TOKEN = {
@@ -120,24 +162,31 @@ function by(caller: Caller): { by: string; source: string } {
 async function join(context: ApiContext, { request, response, caller }: Exchange): Promise<void> {
   const { authority, audit, tokens, joins, clock, dev } = context
   let service: string | undefined
+  const group = sourceGroup(caller.source)
   try {
-    if (!joins.take(caller.source))
-      throw new ApiError('rate-limited', 'too many joins from this address; try again later')
-    const body = read(JOIN, await readJson(request, clock), 'join')
+    const body = read(JOIN, await readJson(request, clock, LONGEST_JOIN), 'join')
     service = body.service
     if (service === MESH_DOCUMENT) throw new ApiError('invalid-request', `'${MESH_DOCUMENT}' is not a service`)
-    // Before the token, so that a bad request or a full registry does not cost one of its uses.
+    // Before everything that costs: who has a valid token pays with its uses, and no stranger takes a place in the queue.
+    checkToken(tokens, body.token, service, dev)
     const key = authority.readRequest(body.csr)
-    if (body.token === undefined && !dev)
-      throw new ApiError('token-missing', 'joining needs a join token: inmesh token create')
-    authority.admitSigning()
+    await authority.admitSigning(service)
+    // At the end, so that a bad request or a busy registry does not cost a use.
     if (body.token !== undefined) await tokens.redeem(body.token, service)
     const answer = authority.issue(service, key)
     audit.record({ who: caller.name, source: caller.source, action: 'join', outcome: 'done', service })
     sendJson(response, 200, answer)
   } catch (error) {
-    throw audited(audit, 'join', caller, service, error)
+    // Guesses are counted by source; one more while they are too many is not worth an answer of its own.
+    const guess = error instanceof ApiError && GUESSES.has(error.code)
+    const refusal = guess && !joins.take(group) ? new ApiError('rate-limited', TOO_MANY_GUESSES) : error
+    throw audited(audit, 'join', caller, service, refusal)
   }
+}
+
+function checkToken(tokens: Tokens, token: string | undefined, service: string, dev: boolean): void {
+  if (token !== undefined) tokens.check(token, service)
+  else if (!dev) throw new ApiError('token-missing', 'joining needs a join token: inmesh token create')
 }
 
 async function renew(context: ApiContext, { request, response, caller }: Exchange): Promise<void> {
@@ -145,9 +194,9 @@ async function renew(context: ApiContext, { request, response, caller }: Exchang
   const { service } = caller
   try {
     if (service === undefined) throw new ApiError('identity-required', 'renewing needs the certificate in force')
-    const body = read(RENEW, await readJson(request, clock), 'renew')
+    const body = read(RENEW, await readJson(request, clock, LONGEST_JOIN), 'renew')
     const key = authority.readRequest(body.csr)
-    authority.admitSigning()
+    await authority.admitSigning(service)
     sendJson(response, 200, authority.issue(service, key))
   } catch (error) {
     throw audited(audit, 'renew', caller, service, error)
@@ -186,12 +235,21 @@ async function applyPolicies(
   { policies, clock }: ApiContext,
   { request, response, caller, query }: Exchange,
 ): Promise<void> {
+  const hint = "is about one document; say which versions you expect as 'expected' in the body"
+  refusePreconditions(request.headers, hint)
   const body = await readJson(request, clock)
-  const documents = Array.isArray(body) ? body : (body as { documents?: unknown } | null | undefined)?.documents
-  if (!Array.isArray(documents)) {
-    throw invalid('policies', [{ path: ['documents'], message: 'expected a list of policy documents' }])
+  const { documents, expected = {} } = read(APPLY, Array.isArray(body) ? { documents: body } : body, 'policies')
+  const wanted = Object.entries(expected).map(([service, version]): [string, Precondition] => [
+    service,
+    (current) => (current ?? 0) === version,
+  ])
+  const services = new Set(documents.map((one) => (one as { service?: unknown } | null)?.service))
+  const without = wanted.find(([service]) => !services.has(service))
+  if (without !== undefined) {
+    throw invalid('policies', [{ path: ['expected', without[0]], message: 'there is no document of this service' }])
   }
-  const changes = await policies.apply(documents, by(caller), { dryRun: isOn(query.get('dryRun')) })
+  const options = { dryRun: isOn(query.get('dryRun')), condition: new Map(wanted) }
+  const changes = await policies.apply(documents, by(caller), options)
   sendJson(response, 200, { changes })
 }
 
@@ -206,14 +264,10 @@ async function putPolicy({ policies, clock }: ApiContext, exchange: Exchange): P
   if (document.service !== service) {
     throw invalid('policy', [{ path: ['service'], message: `expected '${service}', as in the path` }])
   }
-  const match = request.headers['if-match']
-  const version = match === undefined ? undefined : Number(match.replaceAll('"', ''))
-  if (version !== undefined && !Number.isSafeInteger(version)) {
-    throw invalid('if-match', [{ path: [], message: 'expected a version number' }])
-  }
+  const condition = readPrecondition(request.headers)
   const [change] = await policies.apply([document], by(caller), {
     dryRun: isOn(query.get('dryRun')),
-    ...(version === undefined ? {} : { expected: new Map([[service, version]]) }),
+    ...(condition === undefined ? {} : { condition: new Map([[service, condition]]) }),
   })
   sendJson(response, 200, change)
 }

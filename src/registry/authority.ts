@@ -23,6 +23,10 @@ const ROOT_LIFE_MS = 10 * 365 * 24 * 3_600_000
 /** For peers whose clock is late. */
 const BACKDATED_MS = 60_000
 
+/** A joiner has 5 s by default. */
+const SIGNING_WAIT_MS = 3_000
+const SHARE_OF_SERVICE = 0.8
+
 export interface AuthorityOptions {
   /** `undefined`: the stored one, or the default for a new mesh. */
   readonly trustDomain: string | undefined
@@ -35,6 +39,7 @@ export class RegistryAuthority {
   readonly #options: AuthorityOptions
   readonly #clock: Clock
   readonly #signings: RateLimit
+  readonly #ofService: RateLimit
   readonly fingerprint: string
   readonly sequence: number
 
@@ -67,6 +72,8 @@ export class RegistryAuthority {
     this.#options = options
     this.#clock = clock
     this.#signings = new RateLimit(options.signingsPerSecond, options.signingsPerSecond, clock)
+    const ofService = Math.ceil(options.signingsPerSecond * SHARE_OF_SERVICE)
+    this.#ofService = new RateLimit(ofService, ofService, clock)
     this.fingerprint = rootFingerprint(stored.certificate)
     this.sequence = stored.sequence
   }
@@ -92,14 +99,15 @@ export class RegistryAuthority {
     }
   }
 
-  /** Takes one signing from the limit, or throws. */
-  admitSigning(): void {
-    if (!this.#signings.take()) {
-      throw new ApiError(
-        'rate-limited',
-        `more than ${this.#options.signingsPerSecond} certificates a second; try again later`,
-      )
-    }
+  /**
+   * Takes one signing from the limit, or throws. Processes that start together wait for their turn; one service cannot take all
+   * of it. Ask only for those who have proved who they are.
+   */
+  async admitSigning(service: string): Promise<void> {
+    const own = await this.#ofService.takeInTurn(SIGNING_WAIT_MS, service)
+    if (own && (await this.#signings.takeInTurn(SIGNING_WAIT_MS))) return
+    const { signingsPerSecond } = this.#options
+    throw new ApiError('rate-limited', `more than ${signingsPerSecond} certificates a second; try again later`)
   }
 
   /** A certificate for `service`. Whether the asker is that service has been decided before. */

@@ -12,6 +12,7 @@ export type Response = ServerResponse | Http2ServerResponse
 
 const LONGEST_BODY = 1024 * 1024
 const BODY_TIMEOUT_MS = 10_000
+const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 export function isHttp2(response: Response): response is Http2ServerResponse {
   return 'stream' in response
@@ -28,8 +29,8 @@ export function sourceOf(socket: Pick<TLSSocket, 'remoteAddress'>): string {
 }
 
 /** The body as JSON; `undefined` if there is none. Throws `too-large`, `too-slow`, `invalid-request`. */
-export async function readJson(request: Request, clock: Clock): Promise<unknown> {
-  const text = await readText(request, clock)
+export async function readJson(request: Request, clock: Clock, longest = LONGEST_BODY): Promise<unknown> {
+  const text = decode(await readBody(request, clock, longest))
   if (text === '') return undefined
   try {
     return parseSafeJson(text)
@@ -38,19 +39,37 @@ export async function readJson(request: Request, clock: Clock): Promise<unknown>
   }
 }
 
-function readText(request: Request, clock: Clock): Promise<string> {
+/** Lets a client send its body that waits for this. A stream that is gone by now says nothing. */
+export function continueBody(response: Response): void {
+  try {
+    response.writeContinue()
+  } catch {
+    // Reset since.
+  }
+}
+
+function decode(body: Buffer): string {
+  try {
+    return STRICT_UTF8.decode(body)
+  } catch {
+    // Replaced characters would make one text of two.
+    throw new ApiError('invalid-request', 'the body is not UTF-8')
+  }
+}
+
+function readBody(request: Request, clock: Clock, longest: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
     const finish = (error?: ApiError): void => {
       clock.stopTimer(timer)
       request.off('data', onData)
-      if (error === undefined) resolve(Buffer.concat(chunks).toString('utf8'))
+      if (error === undefined) resolve(Buffer.concat(chunks))
       else reject(error)
     }
     const onData = (chunk: Buffer): void => {
       size += chunk.length
-      if (size > LONGEST_BODY) finish(new ApiError('too-large', `a body may have ${LONGEST_BODY} bytes`))
+      if (size > longest) finish(new ApiError('too-large', `a body may have ${longest} bytes here`))
       else chunks.push(chunk)
     }
     const timer = clock.startBackgroundTimer(

@@ -48,9 +48,12 @@ export interface RegistryOptions {
   readonly certificateLifeMs?: Duration
   /** DNS names and addresses under which it is reached besides those it listens on. Default none. */
   readonly names?: readonly string[]
-  /** Joins per second and source address, with a burst of four times as many. Default 5. */
+  /**
+   * Refused joins per second and source address before it is told to wait, with a burst of four times as many. A join with a
+   * valid token is not counted. Default 5.
+   */
   readonly joinsPerSecond?: number
-  /** Certificates per second. Default 50. */
+  /** Certificates per second. More wait up to 3 s; a single service gets at most 80 %. Default 50. */
   readonly signingsPerSecond?: number
   /** JSON lines on stderr. Default true. */
   readonly log?: boolean

@@ -6,6 +6,7 @@ import { LIMITS } from '../discovery/limits.ts'
 import { checkPolicyDocument } from '../discovery/policy-document.ts'
 import { ApiError, invalid } from './api-error.ts'
 import type { Audit } from './audit.ts'
+import type { Precondition } from './precondition.ts'
 import { KEYS, type PolicyRecord } from './records.ts'
 import { type RegistryState, VERSIONS_KEPT } from './state.ts'
 import type { Operation } from './storage.ts'
@@ -33,6 +34,11 @@ export interface PolicyInfo {
   readonly at: number
   readonly by: string
   readonly document: PolicyDocument
+}
+
+interface WriteOptions {
+  readonly dryRun?: boolean
+  readonly condition?: ReadonlyMap<string, Precondition>
 }
 
 export class Policies {
@@ -68,35 +74,40 @@ export class Policies {
   }
 
   /**
-   * Applies all documents or none. `dryRun` only tells what would change. `expected`: by service, the version that must be in
-   * force. Throws `invalid-policy` with every mistake, its path beginning with the document's index.
+   * Applies all documents or none. `dryRun` only tells what would change. `condition`: by service, of the version in force. Throws `invalid-policy` with every mistake, its path beginning with the document's index.
    */
   async apply(
     documents: readonly unknown[],
     who: { by: string; source: string },
-    options: { dryRun?: boolean; expected?: ReadonlyMap<string, number> } = {},
+    options: WriteOptions = {},
   ): Promise<PolicyChange[]> {
     const checked = checkAll(documents)
     return await this.#inTurn(() => this.#write(checked, 'policy-apply', who, options))
   }
 
-  async remove(service: string, who: { by: string; source: string }): Promise<PolicyChange> {
+  async remove(service: string, who: { by: string; source: string }, condition?: Precondition): Promise<PolicyChange> {
     return await this.#inTurn(async () => {
       this.get(service)
-      const [change] = await this.#write(new Map([[service, null]]), 'policy-delete', who, {})
+      const [change] = await this.#write(new Map([[service, null]]), 'policy-delete', who, only(service, condition))
       return change!
     })
   }
 
   /** Makes a new version that is like `version`. */
-  async rollback(service: string, version: number, who: { by: string; source: string }): Promise<PolicyChange> {
+  async rollback(
+    service: string,
+    version: number,
+    who: { by: string; source: string },
+    condition?: Precondition,
+  ): Promise<PolicyChange> {
     return await this.#inTurn(async () => {
       const found = this.history(service).find((one) => one.version === version)
       if (found === undefined) {
         const kept = this.history(service).map((one) => one.version)
         throw new ApiError('not-found', `version ${version} of '${service}' is not kept; there are ${kept.join(', ')}`)
       }
-      const [change] = await this.#write(new Map([[service, found.document]]), 'policy-rollback', who, {})
+      const documents = new Map([[service, found.document]])
+      const [change] = await this.#write(documents, 'policy-rollback', who, only(service, condition))
       return change!
     })
   }
@@ -119,19 +130,17 @@ export class Policies {
     documents: ReadonlyMap<string, PolicyDocument | null>,
     action: string,
     { by, source }: { by: string; source: string },
-    options: { dryRun?: boolean; expected?: ReadonlyMap<string, number> },
+    options: WriteOptions,
   ): Promise<PolicyChange[]> {
     const changes: PolicyChange[] = []
     const operations: Operation[] = []
     for (const [service, document] of documents) {
       const state = this.#state.service(service)
       const current = state?.policy ?? null
-      const expected = options.expected?.get(service)
-      if (expected !== undefined && expected !== (current?.version ?? 0)) {
-        throw new ApiError(
-          'conflict',
-          `the policy of '${service}' is at version ${current?.version ?? 0}, not ${expected}`,
-        )
+      const version = current?.document ? current.version : undefined
+      if (options.condition?.get(service)?.(version) === false) {
+        const is = version === undefined ? 'does not exist' : `is at version ${version}`
+        throw new ApiError('conflict', `the policy of '${service}' ${is}, which the precondition excludes`)
       }
       const change = compare(service, current, document)
       changes.push(change)
@@ -153,6 +162,10 @@ export class Policies {
     await this.#state.write(operations)
     return changes
   }
+}
+
+function only(service: string, condition: Precondition | undefined): WriteOptions {
+  return condition === undefined ? {} : { condition: new Map([[service, condition]]) }
 }
 
 function compare(service: string, current: PolicyRecord | null, after: PolicyDocument | null): PolicyChange {

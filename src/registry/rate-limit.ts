@@ -1,14 +1,19 @@
 /** Token buckets: so many a second, and a burst; one, or one per source with a bounded number of sources. */
-import type { Clock } from '../core/clock.ts'
+import { type Clock, sleep } from '../core/clock.ts'
 
 /** Sources remembered; beyond it the one longest unseen is forgotten. */
 const MOST_SOURCES = 10_000
+
+interface Bucket {
+  level: number
+  at: number
+}
 
 export class RateLimit {
   readonly #perSecond: number
   readonly #burst: number
   readonly #clock: Clock
-  readonly #buckets = new Map<string, { level: number; at: number }>()
+  readonly #buckets = new Map<string, Bucket>()
 
   constructor(perSecond: number, burst: number, clock: Clock) {
     this.#perSecond = perSecond
@@ -16,8 +21,25 @@ export class RateLimit {
     this.#clock = clock
   }
 
+  /** Takes one, and waits for its turn, in the order of asking. False at once if that is more than `mostMs` away. */
+  async takeInTurn(mostMs: number, source = ''): Promise<boolean> {
+    const bucket = this.#refilled(source)
+    const inMs = Math.max(0, ((1 - bucket.level) / this.#perSecond) * 1_000)
+    if (inMs > mostMs) return false
+    bucket.level -= 1
+    if (inMs > 0) await sleep(this.#clock, inMs)
+    return true
+  }
+
   /** Takes one, or returns false. */
   take(source = ''): boolean {
+    const bucket = this.#refilled(source)
+    if (bucket.level < 1) return false
+    bucket.level -= 1
+    return true
+  }
+
+  #refilled(source: string): Bucket {
     const now = this.#clock.now()
     const bucket = this.#buckets.get(source) ?? { level: this.#burst, at: now }
     this.#buckets.delete(source)
@@ -25,8 +47,6 @@ export class RateLimit {
     if (this.#buckets.size > MOST_SOURCES) this.#buckets.delete(this.#buckets.keys().next().value!)
     bucket.level = Math.min(this.#burst, bucket.level + ((now - bucket.at) / 1000) * this.#perSecond)
     bucket.at = now
-    if (bucket.level < 1) return false
-    bucket.level -= 1
-    return true
+    return bucket
   }
 }

@@ -14,10 +14,11 @@ import { type AccessOptions, type Caller, callerOf, checkAccess, checkHost, chec
 import { type ApiRoute, ROUTES } from './api.ts'
 import type { ApiContext } from './api-context.ts'
 import { ApiError, asApiError } from './api-error.ts'
-import { isHttp2, type Request, type Response, sendError, sourceOf } from './exchange.ts'
+import { MOST_CONNECTIONS, type RegistryConnection, RegistryConnections } from './connections.ts'
+import { continueBody, isHttp2, type Request, type Response, sendError, sourceOf } from './exchange.ts'
 import type { Logger } from './log.ts'
+import { refusePreconditions } from './precondition.ts'
 
-const MOST_CONNECTIONS = 20_000
 const MOST_STREAMS = 100
 /** A connection on which nothing happens, not even a heartbeat. */
 const IDLE_MS = 120_000
@@ -29,7 +30,11 @@ const RENEW_RETRY_MS = 30_000
 
 /** Where the verdict on a connection is kept; HTTP/2 hands out proxies of the socket, so a map by socket would miss. */
 const PEER = Symbol('peer')
-type JudgedSocket = TLSSocket & { [PEER]?: Peer }
+const CONNECTION = Symbol('connection')
+type JudgedSocket = TLSSocket & { [PEER]?: Peer; [CONNECTION]?: RegistryConnection }
+
+/** What a request asks to be told before it sends its body. */
+type Expectation = 'none' | 'continue' | 'unknown'
 
 export interface ServerOptions {
   readonly address: string
@@ -44,7 +49,7 @@ export class RegistryServer {
   readonly #clock: Clock
   readonly #log: Logger
   readonly #verifier: PeerVerifier
-  readonly #sockets = new Set<Socket>()
+  readonly #connections: RegistryConnections
   readonly #http2 = new Set<ServerHttp2Session>()
   #server: Http2SecureServer | undefined
   #timer: Timer | undefined
@@ -55,6 +60,7 @@ export class RegistryServer {
     this.#access = access
     this.#options = options
     this.#clock = context.clock
+    this.#connections = new RegistryConnections(context.clock)
     this.#log = log
     const { trustDomain, roots, sequence } = context.authority
     this.#verifier = new PeerVerifier(this.#clock, { trustDomain, roots, sequence })
@@ -70,21 +76,7 @@ export class RegistryServer {
     })
     this.#server = server
     server.maxConnections = MOST_CONNECTIONS
-    server.on('connection', (socket: Socket) => {
-      this.#sockets.add(socket)
-      socket.once('close', () => this.#sockets.delete(socket))
-    })
-    // Before HTTP/2's own listener, so that no request comes from a peer that has not been judged.
-    server.prependListener('secureConnection', (socket: TLSSocket) => this.#judge(socket))
-    server.on('session', (session: ServerHttp2Session) => this.#onHttp2(session))
-    server.on('request', (request, response) => void this.#onRequest(request, response))
-    server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: Socket) => {
-      // The first contact of every joiner: it has seen our chain and says no more (identity/first-contact).
-      if (error.code === 'ECONNRESET') return
-      this.#log.info({ source: sourceOf(socket), reason: error.message }, 'handshake failed')
-    })
-    server.on('sessionError', () => {})
-    server.on('clientError', (_error: Error, socket: Socket) => socket.destroy())
+    this.#attend(server)
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
       server.listen({ host: this.#options.address, port: this.#options.port }, () => {
@@ -102,6 +94,38 @@ export class RegistryServer {
     return (server.address() as AddressInfo).port
   }
 
+  /** Every event that bytes from outside can cause, also those that Node would answer by itself. */
+  #attend(server: Http2SecureServer): void {
+    // Before TLS hears of it.
+    server.prependListener('connection', (socket: Socket) => this.#connections.accept(socket))
+    // Before HTTP/2's own listener, so that no request comes from a peer that has not been judged.
+    server.prependListener('secureConnection', (socket: TLSSocket) => this.#judge(socket))
+    server.on('session', (session: ServerHttp2Session) => this.#onHttp2(session))
+    const serve = (expectation: Expectation) => (request: Request, response: Response) =>
+      void this.#onRequest(request, response, expectation)
+    server.on('request', serve('none'))
+    // Node's own answer throws in a later turn when the stream has been reset in between.
+    server.on('checkContinue', serve('continue'))
+    server.on('checkExpectation', serve('unknown'))
+    // Of HTTP/1.1 with a socket, of HTTP/2 with a response.
+    server.on('connect', (request: Request, to: Socket | Response) => {
+      if ('writeHead' in to) void this.#onRequest(request, to, 'none')
+      else to.destroy()
+    })
+    server.on('unknownProtocol', (socket: Socket) => socket.destroy())
+    server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+      socket.destroy()
+      // The first contact of every joiner: it has seen our chain and says no more (identity/first-contact).
+      if (error.code === 'ECONNRESET') return
+      const source = sourceOf(socket)
+      if (this.#context.audit.admits('anonymous', source)) {
+        this.#log.info({ source, reason: error.message }, 'handshake failed')
+      }
+    })
+    server.on('sessionError', () => {})
+    server.on('clientError', (_error: Error, socket: Socket) => socket.destroy())
+  }
+
   /** Sessions have said goodbye already; whatever is still open after a moment is cut. */
   async close(): Promise<void> {
     if (this.#timer !== undefined) this.#clock.stopTimer(this.#timer)
@@ -112,10 +136,11 @@ export class RegistryServer {
     // A real timer, whatever clock the rest runs on: the sockets are real.
     const cut = setTimeout(() => {
       for (const session of this.#http2) session.destroy()
-      for (const socket of this.#sockets) socket.destroy()
+      this.#connections.destroy()
     }, CLOSE_MS)
     await closed
     clearTimeout(cut)
+    this.#connections.close()
   }
 
   async #tls(): Promise<http2.SecureServerOptions> {
@@ -145,6 +170,12 @@ export class RegistryServer {
   #judge(socket: JudgedSocket): void {
     const source = sourceOf(socket)
     socket.on('error', () => {})
+    const connection = this.#connections.of(socket)
+    if (connection === undefined) {
+      socket.destroy()
+      return
+    }
+    socket[CONNECTION] = connection
     const certificate = socket.getPeerX509Certificate()
     if (certificate === undefined) {
       socket[PEER] = { spiffeId: undefined, service: undefined, notAfter: Number.POSITIVE_INFINITY, source }
@@ -157,6 +188,7 @@ export class RegistryServer {
         return
       }
       const { spiffeId, service } = verdict
+      this.#connections.admit(connection)
       socket[PEER] = { spiffeId, service, notAfter: Date.parse(certificate.validTo), source }
     }
     if (socket.alpnProtocol !== 'h2') socket.setTimeout(IDLE_MS, () => socket.destroy())
@@ -167,7 +199,8 @@ export class RegistryServer {
     session.once('close', () => this.#http2.delete(session))
     session.on('error', () => {})
     const idleMs = Math.max(IDLE_MS, 2 * this.#context.registrar.leases.leaseMs)
-    session.setTimeout(idleMs, () => session.close())
+    // Not by close(), which would wait for the end of what has only half begun.
+    session.setTimeout(idleMs, () => session.destroy())
     const peer = (session.socket as JudgedSocket)[PEER]
     guardSession(session, this.#clock, (reason) => {
       const who = peer?.spiffeId ?? 'anonymous'
@@ -176,16 +209,19 @@ export class RegistryServer {
     })
   }
 
-  async #onRequest(request: Request, response: Response): Promise<void> {
+  async #onRequest(request: Request, response: Response, expectation: Expectation): Promise<void> {
     request.on('error', () => {})
     response.on('error', () => {})
+    const socket = socketOf(request, response)
+    const ended = socket?.[CONNECTION]?.begin()
+    if (ended !== undefined) response.once('close', ended)
     if (isHttp2(response)) {
       // One turn later what a flood resets has been reset, and costs no more.
       await new Promise((resolve) => setImmediate(resolve))
       if (response.stream.destroyed) return
     }
     try {
-      await this.#handle(request, response)
+      await this.#handle(request, response, socket, expectation)
     } catch (error) {
       const refusal = asApiError(error)
       if (refusal !== error) {
@@ -199,10 +235,17 @@ export class RegistryServer {
     }
   }
 
-  async #handle(request: Request, response: Response): Promise<void> {
-    const socket = (isHttp2(response) ? response.stream?.session?.socket : request.socket) as JudgedSocket | undefined
+  async #handle(
+    request: Request,
+    response: Response,
+    socket: JudgedSocket | undefined,
+    expectation: Expectation,
+  ): Promise<void> {
     const peer = socket?.[PEER]
-    if (peer === undefined) throw new ApiError('identity-required', 'the connection is gone')
+    if (socket === undefined || peer === undefined) throw new ApiError('identity-required', 'the connection is gone')
+    if (expectation === 'unknown') {
+      throw new ApiError('expectation-failed', 'the only expectation that is met is 100-continue')
+    }
     const { pathname, searchParams } = urlOf(request)
     if (pathname === '/v1/session') {
       this.#openSession(request, response, peer)
@@ -216,7 +259,10 @@ export class RegistryServer {
       throw new ApiError('method-not-allowed', `${pathname} knows ${routes.map((one) => one.method).join(', ')}`)
     }
     if (found.method !== 'GET') checkOrigin(request)
+    if (!found.versioned) refusePreconditions(request.headers, 'what is changed here has no versions')
     const caller = this.#admit(request, peer, found)
+    if (caller.admin && socket[CONNECTION] !== undefined) this.#connections.admit(socket[CONNECTION])
+    if (expectation === 'continue') continueBody(response)
     const parameters = found.path.exec(pathname)!.slice(1)
     await found.handle(this.#context, { request, response, caller, query: searchParams, parameters })
   }
@@ -248,6 +294,10 @@ export class RegistryServer {
     stream.respond({ ':status': 200, 'content-type': 'application/x-ndjson' })
     this.#context.sessions.open(stream, { spiffeId, service, source }, notAfter)
   }
+}
+
+function socketOf(request: Request, response: Response): JudgedSocket | undefined {
+  return (isHttp2(response) ? response.stream?.session?.socket : request.socket) as JudgedSocket | undefined
 }
 
 function urlOf(request: Request): URL {

@@ -78,6 +78,11 @@ export class Tokens {
     if (operations.length > 0) await this.#state.write(operations)
   }
 
+  /** Throws unless the token has a use left for `service`; takes none. */
+  check(text: string, service: string): void {
+    judge(this.#state.tokens.get(hashOf(text)), service, this.#clock.wallNow())
+  }
+
   /** Takes one use, or throws. A use is never given twice, whoever asks at the same time. `text`: the token or its secret. */
   redeem(text: string, service: string): Promise<void> {
     // One after another: the state must show the last use before the next is judged.
@@ -87,7 +92,7 @@ export class Tokens {
   }
 
   async #redeem(text: string, service: string): Promise<void> {
-    const hash = tokenHash(parseToken(text)?.secret ?? text)
+    const hash = hashOf(text)
     for (let i = 0; i < MOST_CONFLICTS; i++) {
       const token = this.#state.tokens.get(hash)
       const { hash: _hash, revision, ...record } = judge(token, service, this.#clock.wallNow())
@@ -109,6 +114,10 @@ export class Tokens {
       .slice(0, 100)
       .map((token) => ({ key: KEYS.token(token.hash), value: undefined }))
   }
+}
+
+function hashOf(text: string): string {
+  return tokenHash(parseToken(text)?.secret ?? text)
 }
 
 function judge(token: StoredToken | undefined, service: string, now: number): StoredToken {

@@ -3,15 +3,49 @@
 export const REDACTED = '[redacted]'
 
 const SECRET_NAME = /private_?key|^key$|^pfx$|^token$|_token$|Token$|secret|passw|passphrase|authorization|cookie/i
-const SECRET_TEXT = /-----BEGIN [A-Z ]*PRIVATE KEY-----|\bBearer\s+\S|\beyJ[\w-]+\.[\w-]+\.[\w-]*/
+/** Linear in the text, as everything that reads outside text: no two parts of it may take the same characters. */
+const SECRET_TEXT =
+  /-----BEGIN [A-Z ]{0,32}PRIVATE KEY|\bBearer\s|\binmesh-(?:join|admin)\.|:\/\/[^\s/?#@:]{0,128}:[^\s/?#@]{1,128}@/i
+const JWT_BEGIN = 'eyJ'
 
 /** Deeper than any configuration; a cycle ends here. */
 const DEEPEST = 12
 
-/** Text without secrets, at most `longest` characters. */
+/** Text without secrets, at most `longest` characters. Cut first: a stranger chooses how long it is. */
 export function redactText(text: string, longest = 10_000): string {
-  if (SECRET_TEXT.test(text)) return REDACTED
-  return text.length > longest ? `${text.slice(0, longest - 3)}...` : text
+  const cut = text.length > longest
+  const kept = cut ? text.slice(0, longest) : text
+  if (SECRET_TEXT.test(kept) || holdsToken(kept, cut)) return REDACTED
+  return cut ? `${kept.slice(0, longest - 3)}...` : kept
+}
+
+/** Whether a JWT (or the beginning of one, if the text was cut) is in it: `eyJ….….`, found in one pass. */
+function holdsToken(text: string, cut: boolean): boolean {
+  for (let at = text.indexOf(JWT_BEGIN); at >= 0; ) {
+    const header = endOfWord(text, at)
+    const payload = text[header] === '.' ? endOfWord(text, header + 1) : header
+    const whole = text[payload] === '.' && payload > header + 1
+    if (header > at + JWT_BEGIN.length && (whole || (cut && payload === text.length))) return true
+    at = text.indexOf(JWT_BEGIN, header)
+  }
+  return false
+}
+
+function endOfWord(text: string, from: number): number {
+  let end = from
+  while (end < text.length && isWord(text.charCodeAt(end))) end += 1
+  return end
+}
+
+/** A character of base64url. */
+function isWord(code: number): boolean {
+  return (
+    (code >= 97 && code <= 122) ||
+    (code >= 65 && code <= 90) ||
+    (code >= 48 && code <= 57) ||
+    code === 45 ||
+    code === 95
+  )
 }
 
 /** A copy that is safe to show as JSON: secrets replaced, functions left out, maps as objects, instants without value as null. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { redact } from '../../src/telemetry/redact.ts'
+import { redact, redactText } from '../../src/telemetry/redact.ts'
 
 describe('redact', () => {
   it('replaces secrets by name and by look, at any depth', () => {
@@ -40,5 +40,27 @@ describe('redact', () => {
     const cycle: Record<string, unknown> = {}
     cycle.self = cycle
     expect(JSON.stringify(redact(cycle))).toContain('[too deep]')
+  })
+})
+
+describe('redactText', () => {
+  it.each([
+    'x eyJhbGciOi.eyJzdWIi.sig',
+    '/a-eyJhbGciOi.eyJzdWIi.',
+    'inmesh-admin.AAAA.BBBB',
+    'https://user:pass@registry:7400',
+    '-----BEGIN EC PRIVATE KEY-----',
+    `${'a'.repeat(200)} eyJhbGciOi.${'b'.repeat(200)}.${'c'.repeat(200)}`,
+    `${'a'.repeat(200)} eyJ${'b'.repeat(200)}.c.d`,
+  ])('does not show %s, also when it is cut within it', (text) => {
+    expect(redactText(text, 256)).toBe('[redacted]')
+  })
+
+  it.each(['/eyJ', 'eyJabc.', 'eyJabc..', '/v1/eyJ-abc/x.y', 'http://a:80/b@c'])('shows %s', (text) => {
+    expect(redactText(text, 256)).toBe(text)
+  })
+
+  it('cuts what is too long', () => {
+    expect(redactText('a'.repeat(300), 256)).toBe(`${'a'.repeat(253)}...`)
   })
 })

@@ -1,0 +1,42 @@
+/** Joining under load: who has a valid token waits for a moment at most, and guesses cost the guesser only. */
+import { afterEach, expect, test } from 'vitest'
+import { type Registry, startRegistry } from '../../src/registry/index.ts'
+import { csrOf, newKey, request } from '../support/registry-session.ts'
+
+let registry: Registry
+afterEach(() => registry.close())
+
+const join = (service: string, token?: string) =>
+  request(registry, 'POST', '/v1/join', { body: { service, csr: csrOf(newKey()), token } })
+
+test('processes with valid tokens that start together from one address all get in', async () => {
+  registry = await startRegistry({ port: 0, memory: true, log: false, signingsPerSecond: 20 })
+  const token = await registry.createJoinToken({ service: 'stock', uses: 60 })
+  const answers = await Promise.all(Array.from({ length: 60 }, () => join('stock', token)))
+  expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200))
+})
+
+test('guesses from the same address take nothing from those with a valid token', async () => {
+  registry = await startRegistry({ port: 0, memory: true, log: false, joinsPerSecond: 1, signingsPerSecond: 1 })
+  const guesses = await Promise.all(Array.from({ length: 30 }, () => join('stock', `inmesh-join.${'A'.repeat(43)}`)))
+  expect(new Set(guesses.map(({ json }) => json.error.code))).toEqual(new Set(['token-unknown', 'rate-limited']))
+  const token = await registry.createJoinToken({ service: 'stock' })
+  expect((await join('stock', token)).status).toBe(200)
+})
+
+test('a join that waits in vain for its turn does not cost a use of its token', async () => {
+  registry = await startRegistry({ port: 0, memory: true, log: false, signingsPerSecond: 1 })
+  const token = await registry.createJoinToken({ service: 'stock', uses: 40 })
+  const answers = await Promise.all(Array.from({ length: 20 }, () => join('stock', token)))
+  const joined = answers.filter(({ status }) => status === 200).length
+  expect(joined).toBeLessThan(20)
+  expect(answers.filter(({ status }) => status === 429)).toHaveLength(20 - joined)
+  const { tokens } = (await request(registry, 'GET', '/v1/tokens', { admin: true })).json
+  expect(tokens[0].usesLeft).toBe(40 - joined)
+})
+
+test('a body that is larger than any join is refused before it is read', async () => {
+  registry = await startRegistry({ port: 0, memory: true, log: false })
+  const { status } = await request(registry, 'POST', '/v1/join', { body: { service: 'a', csr: 'x'.repeat(100_000) } })
+  expect(status).toBe(413)
+})
