@@ -140,12 +140,3 @@ function takesOver(endpoint: Endpoint, hash: number, now: number): boolean {
   const part = warmth(endpoint, now)
   return part === 1 || mix(hash ^ WARM_SALT) < part * 2 ** 32
 }
-
-/**
- * What counts as weight 1 in a table: the power of two nearest to the mean, because a mean that moves a little with each endpoint would
- * move keys between the others.
- */
-export function weightUnit(endpoints: readonly Endpoint[]): number {
-  const total = endpoints.reduce((sum, endpoint) => sum + endpoint.weight, 0)
-  return total === 0 ? 0 : 2 ** Math.round(Math.log2(total / endpoints.length))
-}

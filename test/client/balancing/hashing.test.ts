@@ -1,8 +1,9 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { hashText } from '../../../src/client/balancing/hash.ts'
-import type { HashBalancer, HashTable } from '../../../src/client/balancing/hash-picker.ts'
+import type { HashBalancer } from '../../../src/client/balancing/hash-picker.ts'
 import { MaglevTable, maglev } from '../../../src/client/balancing/maglev.ts'
+import type { PlaceTable } from '../../../src/client/balancing/place-table.ts'
 import { Ring, ringHash } from '../../../src/client/balancing/ring-hash.ts'
 import { Attempt } from '../../../src/core/attempt.ts'
 import type { Call } from '../../../src/core/call.ts'
@@ -13,8 +14,8 @@ import { FakeClock } from '../../../src/testing/fake-clock.ts'
 import { callAt, endpoint, keepsItsPromises } from '../../resilience/conformance.ts'
 
 const KINDS = [
-  { name: 'ring-hash', make: ringHash, table: (of: readonly Endpoint[]): HashTable => new Ring(of) },
-  { name: 'maglev', make: maglev, table: (of: readonly Endpoint[]): HashTable => new MaglevTable(of) },
+  { name: 'ring-hash', make: ringHash, table: (of: readonly Endpoint[]): PlaceTable => new Ring(of) },
+  { name: 'maglev', make: maglev, table: (of: readonly Endpoint[]): PlaceTable => new MaglevTable(of) },
 ] as const
 
 function endpointsOf(ids: readonly string[], weight = 100): Endpoint[] {
@@ -126,37 +127,78 @@ describe.each(KINDS)('$name', ({ name, make, table }) => {
         const total = weights.reduce((sum, weight) => sum + weight, 0)
         for (const [i, weight] of weights.entries()) {
           const share = weight / total
-          // A ring's share is as uneven as its points are few: four standard deviations. Maglev's places come in turns.
-          const points = Math.max(1, (160 * weight) / (total / weights.length) / Math.SQRT2)
-          const tolerance = name === 'maglev' ? share * 0.1 + 0.002 : (4 * share) / Math.sqrt(points) + 0.002
-          expect(Math.abs(counts[i]! - share)).toBeLessThan(tolerance)
+          // Four standard deviations of a binomial distribution over the places, and over the keys of the sample.
+          const tolerance = 4 * Math.sqrt(share / built.size) + 4 * Math.sqrt(share / 20_000)
+          expect(Math.abs(counts[i]! - share), name).toBeLessThan(tolerance)
         }
       }),
       { numRuns: 60 },
     )
   })
 
-  it('moves few keys but those of the endpoint that comes or goes', () => {
+  it('moves no keys but those of the endpoint that comes, goes or changes its weight', () => {
     fc.assert(
-      fc.property(fc.integer({ min: 2, max: 250 }), fc.nat(), fc.integer({ min: 0, max: 1e6 }), (count, nth, salt) => {
-        const ids = Array.from({ length: count }, (_, i) => `${salt}-${i}`)
-        const gone = ids[nth % count]!
-        const all = endpointsOf(ids)
-        const rest = endpointsOf(ids.filter((id) => id !== gone))
-        const [before, after] = [table(all), table(rest)]
-        let moved = 0
-        sample(10_000, (hash) => {
-          const from = all[before.owner(before.first(hash))]!.id
-          const to = rest[after.owner(after.first(hash))]!.id
-          if (from !== gone && from !== to) moved += 1
-        })
-        const share = moved / 10_000
-        // A ring of up to 102 endpoints keeps all other keys; a larger one gives each a point more. Maglev's orders shift (its section 3.4).
-        if (name === 'ring-hash' && count <= 102) expect(share).toBe(0)
-        else expect(share).toBeLessThan(Math.max(0.05, 2 / count))
-      }),
+      fc.property(
+        fc.array(fc.integer({ min: 1, max: 1_000 }), { minLength: 2, maxLength: 250 }),
+        fc.nat(),
+        fc.integer({ min: 0, max: 1_000 }),
+        fc.integer({ min: 0, max: 1e6 }),
+        (weights, nth, becomes, salt) => {
+          const at = nth % weights.length
+          const ids = weights.map((_, i) => `${salt}-${String(i).padStart(3, '0')}`)
+          const before = weights.map((weight, i) => endpoint(ids[i]!, weight))
+          const after = before.flatMap((each, i) =>
+            i !== at ? [each] : becomes === 0 ? [] : [endpoint(ids[i]!, becomes)],
+          )
+          const [one, other] = [table(before), table(after)]
+          let itsOwn = 0
+          sample(10_000, (hash) => {
+            const from = before[one.owner(one.first(hash))]!.id
+            const to = after[other.owner(other.first(hash))]!.id
+            if (from === to) return
+            expect(becomes === 0 ? from : becomes > weights[at]! ? to : from).toBe(ids[at])
+            itsOwn += 1
+          })
+          const total = weights.reduce((sum, weight) => sum + weight, 0)
+          const largest = Math.max(weights[at]!, becomes) / (total - weights[at]! + Math.max(weights[at]!, becomes))
+          expect(itsOwn / 10_000).toBeLessThan(largest + 4 * Math.sqrt(largest / 10_000) + 0.003)
+        },
+      ),
       { numRuns: 40 },
     )
+  })
+
+  it('moves a few keys only with each endpoint by which a large service grows, also into a larger table', () => {
+    const largest = name === 'maglev' ? 8_300 : 2_100
+    const ids = numbered(largest)
+    let before: string[] | undefined
+    let endpointsBefore = 0
+    for (const count of [largest / 2 - 60, largest / 2 - 20, largest / 2, largest / 2 + 40, largest - 60, largest]) {
+      const endpoints = endpointsOf(ids.slice(0, count))
+      const built = table(endpoints)
+      const now = sample(10_000, (hash) => endpoints[built.owner(built.first(hash))]!.id)
+      if (before !== undefined && count - endpointsBefore <= 60) {
+        const moved = now.filter((id, i) => id !== before![i]).length / 10_000
+        // Each moves its own share, and as much into the larger table.
+        expect(moved).toBeLessThan((3 * (count - endpointsBefore)) / count + 0.01)
+      }
+      before = now
+      endpointsBefore = count
+    }
+  })
+
+  it('gives keys to each of several endpoints with the same hash key, and moves only those of the one that leaves', () => {
+    const at = (port: number, key: string): Endpoint =>
+      new Endpoint('inventory', { ...endpoint('e'), id: `e${port}`, port, metadata: { 'hash-key': key } })
+    const endpoints = [at(1, 'x'), at(2, 'x'), at(3, 'x'), at(4, 'y')]
+    const owners = (of: readonly Endpoint[]): number[] => {
+      const { picker, clock } = setUp(make, of)
+      return sample(1_000, (hash) => picker.pick(keyed(clock, `key-${hash}`))!.port)
+    }
+    const before = owners(endpoints)
+    for (const port of [1, 2, 3, 4]) expect(before.filter((each) => each === port).length).toBeGreaterThan(150)
+    const after = owners(endpoints.filter(({ port }) => port !== 2))
+    for (const [i, port] of before.entries()) if (port !== 2) expect(after[i]).toBe(port)
   })
 
   it('never gives an endpoint more than 1.25 times its share of what is in flight, however popular a key is', () => {
@@ -251,47 +293,37 @@ describe.each(KINDS)('$name', ({ name, make, table }) => {
   })
 })
 
-describe('a ring', () => {
-  it('leads every hash to the next point: never back, past none, and from the last to the first', () => {
-    fc.assert(
-      fc.property(
-        fc.integer({ min: 1, max: 200 }),
-        fc.array(fc.integer({ min: 0, max: 2 ** 32 - 1 }), { minLength: 2 }),
-        (count, hashes) => {
-          const ring = new Ring(endpointsOf(numbered(count)))
-          const places = hashes.toSorted((a, b) => a - b).map((hash) => ring.first(hash))
-          // Past the last point it begins again.
-          while (places.length > 1 && places.at(-1) === 0) places.pop()
-          expect(places).toEqual(places.toSorted((a, b) => a - b))
-          expect(ring.first(0)).toBe(0)
-          expect(ring.next(ring.size - 1)).toBe(0)
-        },
-      ),
-      { numRuns: 100 },
-    )
-    const ring = new Ring(endpointsOf(numbered(4)))
-    // With a look at each 2^12th hash, hardly any point goes unseen.
-    const seen = new Set(sample(2 ** 20, (hash) => ring.first(hash)))
-    expect(seen.size).toBeGreaterThan(ring.size - 5)
-  })
-})
-
-describe('a Maglev table', () => {
-  it('has a prime size above a hundred places per endpoint, the same for small changes', () => {
-    expect(new MaglevTable(endpointsOf(numbered(3))).size).toBe(65_537)
-    expect(new MaglevTable(endpointsOf(numbered(655))).size).toBe(65_537)
-    expect(new MaglevTable(endpointsOf(numbered(656))).size).toBe(131_101)
-  })
-
+describe.each(KINDS)('the table of $name', ({ name, table }) => {
   it('leads a key through every endpoint', () => {
-    const built = new MaglevTable(endpointsOf(numbered(30)))
-    const hash = 0xdeadbeef
-    const met = new Set<number>()
-    let place = built.first(hash)
-    for (let i = 0; i < 1_000; i++) {
-      met.add(built.owner(place))
-      place = built.next(place, hash)
+    for (const count of [30, 1_500]) {
+      const built = table(endpointsOf(numbered(count)))
+      for (const hash of [0, 0xdeadbeef, 0xffffffff, 0x80000000]) {
+        const met = new Set<number>()
+        let place = built.first(hash)
+        for (let i = 0; i < 600 * count && met.size < count; i++) {
+          met.add(built.owner(place))
+          place = built.next(place, hash)
+        }
+        expect(met.size, name).toBe(count)
+      }
     }
-    expect(met.size).toBe(30)
+  })
+
+  it('stays small and whole for ten thousand endpoints', () => {
+    const endpoints = endpointsOf(numbered(10_000))
+    const built = table(endpoints)
+    expect(built.size).toBeLessThanOrEqual(2 ** 19)
+    const counts = new Uint32Array(10_000)
+    for (let place = 0; place < built.size; place++) counts[built.owner(place)]! += 1
+    expect(Math.min(...counts)).toBeGreaterThan(0)
+  })
+
+  it('takes weights a thousand times as large as others', () => {
+    const endpoints = [endpoint('a', 1_000), endpoint('b', 1), ...endpointsOf(numbered(8), 1_000)]
+    const built = table(endpoints)
+    const owned = sample(100_000, (hash) => built.owner(built.first(hash)))
+    const light = owned.filter((at) => at === 1).length
+    expect(light).toBeLessThan(40)
+    expect(light).toBeGreaterThan(0)
   })
 })
