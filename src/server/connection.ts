@@ -5,6 +5,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { CallerIdentity } from './inbound-call.ts'
+import { Pipeline } from './pipeline.ts'
 
 const CONNECTION = Symbol('inmesh.connection')
 
@@ -21,7 +22,7 @@ export class Connection {
   retireAt: number
   /** HTTP/2: who watches for floods. */
   guard: { readonly flooded: boolean } | undefined = undefined
-  /** Requests in progress; more than one if the client pipelines. */
+  /** Requests in progress; HTTP/1.1 has one at most. */
   inFlight = 0
   /** An answer said that it is the last: nothing that follows is served (RFC 9112, 9.6). */
   closing = false
@@ -29,6 +30,8 @@ export class Connection {
   last: ServerResponse | undefined = undefined
   /** HTTP/1.1: whether the application listens for upgrades now. */
   upgrades: (() => boolean) | undefined = undefined
+  /** HTTP/1.1: made when the client first sends a request ahead of an answer. */
+  pipeline: Pipeline | undefined = undefined
 
   constructor(socket: Socket, caller: CallerIdentity | undefined, expiresAt: number, retireAt: number) {
     this.socket = socket
@@ -41,6 +44,17 @@ export class Connection {
   /** It floods us, and will be cut when this turn of the loop is over. */
   get flooded(): boolean {
     return this.guard?.flooded === true
+  }
+
+  /** HTTP/1.1: serves a request, after the answers to those before it. */
+  inTurn(serve: () => void): void {
+    this.pipeline ??= new Pipeline(this)
+    this.pipeline.wait(serve)
+  }
+
+  /** Whether a request would have to wait for the answers to others. */
+  get busy(): boolean {
+    return this.inFlight > 0 || this.pipeline?.empty === false
   }
 
   /** Asks to leave no later than at `at`. */

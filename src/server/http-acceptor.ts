@@ -15,7 +15,14 @@ import { InboundMessage } from './inbound.ts'
 
 /** What the acceptor works with and for. */
 export interface HttpAcceptorHost extends AcceptorHost {
-  serve(connection: Connection, request: IncomingMessage, response: ServerResponse, expectation: Expectation): void
+  /** `cameAt`: it has waited for its turn since then. */
+  serve(
+    connection: Connection,
+    request: IncomingMessage,
+    response: ServerResponse,
+    expectation: Expectation,
+    cameAt?: number,
+  ): void
   upgrade(connection: Connection, request: IncomingMessage, head: Buffer): void
   /** Whether the application listens for upgrades now. */
   upgrades(): boolean
@@ -107,7 +114,13 @@ export class HttpAcceptor extends Acceptor<HttpAcceptorHost, HttpServerSettings>
     if (connection === undefined) request.socket.destroy()
     else if (!connection.closing) {
       connection.last = response
-      this.host.serve(connection, request, response, expectation)
+      const { host } = this
+      if (!connection.busy) {
+        host.serve(connection, request, response, expectation)
+        return
+      }
+      const cameAt = host.clock.now()
+      connection.inTurn(() => host.serve(connection, request, response, expectation, cameAt))
     }
   }
 
@@ -117,6 +130,9 @@ export class HttpAcceptor extends Acceptor<HttpAcceptorHost, HttpServerSettings>
     // A broken handshake, which node:https reports here too.
     if (connection === undefined) return
     const { last } = connection
+    if (error.code === LATE && connection.pipeline?.excuses() === true) return
+    // What follows a request that was to be the last is passed over (RFC 9112, 9.6).
+    if (error.code === AFTER_LAST && connection.busy) return
     if (connection.closing && connection.inFlight === 0) {
       // The last answer is on its way.
       connection.socket.destroySoon()
@@ -134,6 +150,7 @@ export class HttpAcceptor extends Acceptor<HttpAcceptorHost, HttpServerSettings>
 }
 
 const LATE = 'ERR_HTTP_REQUEST_TIMEOUT'
+const AFTER_LAST = 'HPE_CLOSED_CONNECTION'
 const GARBAGE_STATUS: Readonly<Record<string, string>> = Object.freeze({
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
   HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',

@@ -83,11 +83,14 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
     request: IncomingMessage,
     response: ServerResponse,
     { timeoutMs, scan }: Head,
+    cameAt?: number,
   ) {
     const { clock, stack } = host
     const now = clock.now()
     const route = routeOf(host.service, request.method ?? 'GET')
-    super(route, clock, now, now + (timeoutMs ?? stack.timeoutMs), connection.caller)
+    // What the caller allows has run while the request waited for its turn.
+    const deadlineAt = timeoutMs === undefined ? now + stack.timeoutMs : (cameAt ?? now) + timeoutMs
+    super(route, clock, now, deadlineAt, connection.caller)
     this.request = request
     this.response = response
     this.connection = connection
@@ -223,6 +226,7 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
     } else if (response.headersSent) this.#attempt.status = response.statusCode
     endAttempt(this.#stack, this.#attempt, ended)
     this.#host.exchangeEnded()
+    this.connection.pipeline?.next()
   }
 
   /** The server has no more time for it. */

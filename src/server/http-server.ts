@@ -68,8 +68,14 @@ export class HttpServer extends Door<HttpExchange> implements ExchangeHost, Http
   // What an acceptor needs.
 
   /** For the acceptor and the drain. */
-  serve(connection: Connection, request: IncomingMessage, response: ServerResponse, expectation: Expectation): void {
-    serveExchange(this, connection, request, response, expectation)
+  serve(
+    connection: Connection,
+    request: IncomingMessage,
+    response: ServerResponse,
+    expectation: Expectation,
+    cameAt?: number,
+  ): void {
+    serveExchange(this, connection, request, response, expectation, cameAt)
   }
 
   /** For the acceptor: whether the application listens for upgrades now. */

@@ -378,21 +378,6 @@ describe('deadlines and cancellation', () => {
     expect(inboundCall()).toBeUndefined()
     socket.destroy()
   })
-
-  it('ends pipelined requests that never had their turn', async () => {
-    const aborted: unknown[] = []
-    const { server } = await serve(() => {
-      const { signal } = currentCall()!
-      signal.addEventListener('abort', () => aborted.push(signal.reason))
-    })
-    const socket = connect(server.port, '127.0.0.1', () =>
-      socket.write('GET /1 HTTP/1.1\r\nhost: a\r\n\r\nGET /2 HTTP/1.1\r\nhost: a\r\n\r\n'),
-    )
-    await expect.poll(() => server.stats.inFlight).toBe(2)
-    socket.destroy()
-    await expect.poll(() => server.stats.inFlight).toBe(0)
-    expect(aborted).toHaveLength(2)
-  })
 })
 
 describe('limits', () => {
