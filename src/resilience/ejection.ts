@@ -120,6 +120,8 @@ export type EjectionReason =
 export interface ClusterHealth {
   /** So many endpoints are ejected that ejections are ignored, except of those that refuse connections. */
   readonly panicking: boolean
+  /** How many of the endpoints watched are out. */
+  readonly ejected: number
   /** Called when the endpoints change. */
   watch(endpoints: readonly Endpoint[]): void
   /** An endpoint whose hold is over, for this call to find out; `undefined`: none is due. */

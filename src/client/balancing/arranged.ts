@@ -7,7 +7,8 @@ import type { Clock } from '../../core/clock.ts'
 import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
 import type { BalancingSettings } from '../../resilience/balancing-settings.ts'
 import type { ClusterHealth } from '../../resilience/ejection.ts'
-import { subsetOf } from './subset.ts'
+import { Ranking } from './subset.ts'
+import { SubsetPicker } from './subset-picker.ts'
 import { zonePicker } from './zone.ts'
 
 /** Who we are, for what depends on it. */
@@ -51,12 +52,17 @@ export class ArrangedBalancer implements Balancer {
   }
 
   #arrange(endpoints: readonly Endpoint[]): Picker {
-    const { subsetSize, zone } = this.#settings
+    const { subsetSize } = this.#settings
+    if (subsetSize === undefined || endpoints.length <= subsetSize) return this.#over(endpoints)
     // The subset first: one of local endpoints only would have nowhere to spill over to.
-    const own = subsetSize === undefined ? endpoints : subsetOf(endpoints, subsetSize, this.#client.id)
+    const ranking = new Ranking(endpoints, subsetSize, this.#client.id)
+    return new SubsetPicker(ranking, subsetSize, (own) => this.#over(own), this.#health, this.#clock)
+  }
+
+  #over(own: readonly Endpoint[]): Picker {
     const ownZone = this.#client.zone
     const picker =
-      zone === 'ignore' || ownZone === undefined
+      this.#settings.zone === 'ignore' || ownZone === undefined
         ? this.#balancer.picker(own)
         : zonePicker(own, ownZone, this.#balancer, this.#health, this.#clock)
     this.#onOwn?.(own)

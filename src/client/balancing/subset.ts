@@ -7,15 +7,38 @@ import { hashText, mix } from './hash.ts'
 
 /** The `size` endpoints that rank first for this client, in their order; all, if there are no more. */
 export function subsetOf(endpoints: readonly Endpoint[], size: number, clientId: string): readonly Endpoint[] {
-  if (endpoints.length <= size) return endpoints
-  // One of weight 0 would take a place and no calls.
-  const weighty = endpoints.filter((endpoint) => endpoint.weight > 0)
-  const candidates = weighty.length >= size ? weighty : endpoints
-  if (candidates.length === size) return candidates
-  const seeds = [hashText(clientId, 1), hashText(clientId, 2)] as const
-  const ranks = Float64Array.from(candidates, ({ hashKey }) => rank(hashKey, seeds))
-  const least = ranks.toSorted()[ranks.length - size]!
-  return candidates.filter((_, i) => ranks[i]! >= least)
+  return new Ranking(endpoints, size, clientId).first(size)
+}
+
+/** The order in which one client prefers the endpoints. */
+export class Ranking {
+  readonly #candidates: readonly Endpoint[]
+  readonly #ranks: Float64Array
+  /** Ascending. */
+  readonly #sorted: Float64Array
+
+  /** For subsets of at least `size`. */
+  constructor(endpoints: readonly Endpoint[], size: number, clientId: string) {
+    // One of weight 0 would take a place and no calls.
+    const weighty = endpoints.filter((endpoint) => endpoint.weight > 0)
+    this.#candidates = weighty.length >= size ? weighty : endpoints
+    const seeds = [hashText(clientId, 1), hashText(clientId, 2)] as const
+    this.#ranks = Float64Array.from(this.#candidates, ({ hashKey }) => rank(hashKey, seeds))
+    this.#sorted = this.#ranks.toSorted()
+  }
+
+  /** How many there are to choose from. */
+  get size(): number {
+    return this.#candidates.length
+  }
+
+  /** The first `count` of them, in the order of the list. */
+  first(count: number): readonly Endpoint[] {
+    const candidates = this.#candidates
+    if (candidates.length <= count) return candidates
+    const least = this.#sorted[candidates.length - count]!
+    return candidates.filter((_, i) => this.#ranks[i]! >= least)
+  }
 }
 
 /** 53 bits, all that a number holds: among 10,000 endpoints two are equal once in 10^8 times. */

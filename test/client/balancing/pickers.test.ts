@@ -33,7 +33,7 @@ describe.each(BALANCER_NAMES)('%s, whatever is arranged before it', (name) => {
         (specs, zones, key, seed) => {
           const clock = new FakeClock({ seed })
           clock.advance(5_000)
-          const health = { panicking: false, watch: () => undefined, due: () => undefined }
+          const health = { panicking: false, ejected: 0, watch: () => undefined, due: () => undefined }
           const endpoints = specs.map((spec, i) => {
             const made = zones ? zoned(`e${i}`, spec.zone, spec.weight) : endpoint(`e${i}`, spec.weight)
             made.state = spec.state

@@ -18,7 +18,7 @@ describe('weighted round robin', () => {
   it('takes equal endpoints in turns, leaving out who is out without giving its turn to the next', () => {
     expect(order([7, 7, 7], 7)).toEqual([0, 1, 2, 0, 1, 2, 0])
     const endpoints = [0, 1, 2, 3].map((i) => endpoint(`e${i}`))
-    const health = { panicking: false, watch: () => undefined, due: () => undefined }
+    const health = { panicking: false, ejected: 0, watch: () => undefined, due: () => undefined }
     const picker = new RoundRobin(health).picker(endpoints)
     endpoints[1]!.state = 'ejected'
     const counts = new Map<string, number>()
@@ -82,7 +82,7 @@ describe('weighted round robin', () => {
         },
       })
     }
-    const health = { panicking: false, watch: () => undefined, due: () => undefined }
+    const health = { panicking: false, ejected: 0, watch: () => undefined, due: () => undefined }
     const picker = new StridePicker(endpoints, health, clock, 0)
     const isHeavy = Array.from({ length: 6_000 }, () => picker.pick(callAt(clock)) === endpoints[0])
     const heavy = isHeavy.filter(Boolean).length

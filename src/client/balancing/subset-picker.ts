@@ -1,0 +1,78 @@
+/**
+ * Picks from the client's subset. While more than half of the subset is out, twice as many endpoints of the client's ranking
+ * are used, and so on; the subset alone again when it has recovered.
+ */
+import type { Call } from '../../core/call.ts'
+import type { Clock } from '../../core/clock.ts'
+import type { Endpoint, Picker } from '../../core/endpoint.ts'
+import type { ClusterHealth } from '../../resilience/ejection.ts'
+import type { Ranking } from './subset.ts'
+
+/** The share of endpoints in use that may be out. */
+const MOST_OUT = 0.5
+/** How often a subset that has been extended looks whether it needs the others still. */
+const LOOK_EVERY_MS = 100
+
+export class SubsetPicker implements Picker {
+  readonly #ranking: Ranking
+  readonly #own: readonly Endpoint[]
+  readonly #pickerOf: (endpoints: readonly Endpoint[]) => Picker
+  readonly #health: ClusterHealth | undefined
+  readonly #clock: Clock
+  #used: readonly Endpoint[]
+  #picker: Picker
+  #lookedAt = 0
+
+  /** `pickerOf` makes the picker of the endpoints in use, and has them watched. */
+  constructor(
+    ranking: Ranking,
+    size: number,
+    pickerOf: (endpoints: readonly Endpoint[]) => Picker,
+    health: ClusterHealth | undefined,
+    clock: Clock,
+  ) {
+    this.#ranking = ranking
+    this.#own = ranking.first(size)
+    this.#pickerOf = pickerOf
+    this.#health = health
+    this.#clock = clock
+    // The endpoints may have changed in the middle of an outage.
+    this.#used = this.#needed()
+    this.#picker = pickerOf(this.#used)
+  }
+
+  pick(call: Call, now?: number): Endpoint | undefined {
+    const used = this.#used
+    const out = this.#health?.ejected ?? 0
+    if (out > used.length * MOST_OUT && used.length < this.#ranking.size) this.#fit()
+    else if (used !== this.#own) this.#lookAgain(now)
+    return this.#picker.pick(call, now)
+  }
+
+  #lookAgain(now = this.#clock.now()): void {
+    if (now - this.#lookedAt < LOOK_EVERY_MS) return
+    this.#lookedAt = now
+    this.#fit()
+  }
+
+  #fit(): void {
+    const needed = this.#needed()
+    if (needed.length === this.#used.length) return
+    this.#used = needed
+    this.#lookedAt = this.#clock.now()
+    this.#picker = this.#pickerOf(needed)
+  }
+
+  #needed(): readonly Endpoint[] {
+    let endpoints = this.#own
+    while (endpoints.length < this.#ranking.size && isMostlyOut(endpoints)) {
+      endpoints = this.#ranking.first(2 * endpoints.length)
+    }
+    return endpoints
+  }
+}
+
+function isMostlyOut(endpoints: readonly Endpoint[]): boolean {
+  const out = endpoints.reduce((count, { state }) => count + (state === 'healthy' ? 0 : 1), 0)
+  return out > endpoints.length * MOST_OUT
+}
