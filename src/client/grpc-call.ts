@@ -141,7 +141,8 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
       context.callback?.()
       return
     }
-    this.outbox.add(context, message)
+    // A serializer may hand on the caller's own buffer, which is used again once it was written.
+    this.outbox.add(context, Buffer.from(message))
     this.#pump()
   }
 

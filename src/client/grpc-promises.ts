@@ -107,14 +107,20 @@ function promisedOf(client: object, method: Method, definition: MethodDefinition
   }
   if (responseStream) {
     return requestStream
-      ? (requests: Requests<unknown>, options?: GrpcCallOptions) =>
-          answers((failed) => {
-            const source = sourceOf(requests, what)
+      ? (requests: Requests<unknown>, given?: GrpcCallOptions) => {
+          const options = asMade(given)
+          const own = Array.isArray(requests) ? [...requests] : requests
+          return answers((failed) => {
+            const source = sourceOf(own, what)
             const call = begin(options, [], []) as Duplex
             new RequestWriter(source, call, failed)
             return call
           })
-      : (request: unknown, options?: GrpcCallOptions) => answers(() => begin(options, [request], []) as Duplex)
+        }
+      : (request: unknown, given?: GrpcCallOptions) => {
+          const options = asMade(given)
+          return answers(() => begin(options, [request], []) as Duplex)
+        }
   }
   return (request: unknown, options?: GrpcCallOptions) =>
     new Promise<unknown>((resolve, reject) => {
@@ -124,6 +130,17 @@ function promisedOf(client: object, method: Method, definition: MethodDefinition
         new RequestWriter(source, begin(options, [], [done]) as Sink, reject)
       } else begin(options, [request], [done])
     })
+}
+
+/** A stream of answers begins later, and its caller may change options and metadata before that. */
+function asMade(options: GrpcCallOptions | undefined): GrpcCallOptions | undefined {
+  // What is wrong is refused when the stream begins.
+  if (typeof options !== 'object' || options === null) return options
+  // Inherited ones count as well.
+  const own: { metadata?: Partial<grpc.Metadata> | null | undefined } = {}
+  for (const key in options) Object.assign(own, { [key]: options[key as keyof GrpcCallOptions] })
+  if (typeof own.metadata?.clone === 'function') own.metadata = own.metadata.clone()
+  return own as GrpcCallOptions
 }
 
 /** `begin` makes the call, and hears of the first failure that is not the call's. */

@@ -26,7 +26,10 @@ export function isSource(value: unknown): value is Requests<unknown> {
 /** @throws what the source throws when it is asked for an iterator */
 export function openSource(requests: Requests<unknown>): Source {
   if (requests instanceof ReadableStream) return ofWebStream(requests)
-  const given = requests as Partial<AsyncIterable<unknown> & Iterable<unknown>>
+  // A list is a value: its owner may fill it anew for the next call.
+  const given = (Array.isArray(requests) ? [...requests] : requests) as Partial<
+    AsyncIterable<unknown> & Iterable<unknown>
+  >
   const iterator = given[Symbol.asyncIterator]?.() ?? ofSync(given[Symbol.iterator]!())
   // The iterator of a Node stream lets go only behind its next chunk.
   const { destroy } = requests as { destroy?: () => void }

@@ -22,6 +22,7 @@ import {
   withQuery,
 } from './prepare-request.ts'
 import type { HeadersInput } from './propagation.ts'
+import { requestAsMade } from './request-as-made.ts'
 import { SharedGets } from './shared-gets.ts'
 import type { StackSource } from './stack-source.ts'
 
@@ -172,7 +173,9 @@ export class HttpClient {
         return this.#share(path, options, inboundCall()?.baggage)
       }
       const call = this.#makeCall(method, path, options)
-      return this.#filtered === undefined ? call.send() : this.#filtered({ ...options, method, path }, call)
+      return this.#filtered === undefined
+        ? call.send()
+        : this.#filtered(requestAsMade(method, path, options, call.request.body), call)
     } catch (error) {
       return Promise.reject(error)
     }

@@ -31,16 +31,18 @@ export interface RequestBody {
 }
 
 /**
- * Any body as `fetch` and undici know them; `undefined` and `null`: none.
+ * Any body as `fetch` and undici know them; `undefined` and `null`: none. Bytes are copied, because
+ * their owner may use the buffer again while a retry is still to come.
  * @throws OptionsError for anything else.
  */
 export function requestBody(body: BodyInput | null | undefined): RequestBody | undefined {
   if (body === undefined || body === null) return undefined
   if (typeof body === 'string') return { content: Buffer.from(body), contentType: 'text/plain;charset=UTF-8' }
-  if (isUint8Array(body)) return { content: body, contentType: undefined }
-  if (isAnyArrayBuffer(body)) return { content: new Uint8Array(body), contentType: undefined }
+  if (isUint8Array(body)) return { content: Buffer.from(body), contentType: undefined }
+  if (isAnyArrayBuffer(body)) return { content: Buffer.from(new Uint8Array(body)), contentType: undefined }
   if (ArrayBuffer.isView(body)) {
-    return { content: new Uint8Array(body.buffer, body.byteOffset, body.byteLength), contentType: undefined }
+    const bytes = new Uint8Array(body.buffer, body.byteOffset, body.byteLength)
+    return { content: Buffer.from(bytes), contentType: undefined }
   }
   if (body instanceof URLSearchParams) {
     return { content: Buffer.from(body.toString()), contentType: 'application/x-www-form-urlencoded;charset=UTF-8' }
@@ -71,16 +73,17 @@ export function requestBody(body: BodyInput | null | undefined): RequestBody | u
 
 /** Its parts are all there: their length is known, and they can be sent again. */
 function listBody(given: readonly unknown[]): RequestBody {
-  const parts = [...given] as (Uint8Array | string)[]
   let length = 0
-  for (const [i, part] of parts.entries()) {
+  const parts = Array.from(given, (part, i) => {
     if (!isChunk(part)) {
       throw new OptionsError('request', [
         { path: ['body', i], message: `expected text or bytes (string, Uint8Array), got ${show(part)}` },
       ])
     }
-    length += Buffer.byteLength(part)
-  }
+    const bytes = Buffer.from(part as string)
+    length += bytes.length
+    return bytes
+  })
   return { content: new RepeatableBody(() => parts), contentType: undefined, length }
 }
 

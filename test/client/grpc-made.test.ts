@@ -1,9 +1,21 @@
 /** A call is what it was when it was made, and one that was given up in that turn never runs. */
 import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
+import type { Duration } from '../../src/core/duration.ts'
 import { until } from './client-rig.ts'
 import { KINDS, type Kind } from './grpc-kinds.ts'
-import { answerWell, causeOf, type GrpcRig, grpcEndpoint, grpcFailure, grpcRigOver, serveGrpc } from './grpc-rig.ts'
+import {
+  answerWell,
+  causeOf,
+  type GrpcRig,
+  grpcEndpoint,
+  grpcFailure,
+  grpcRigOver,
+  itemOf,
+  SHOP,
+  serveGrpc,
+  stock,
+} from './grpc-rig.ts'
 
 const ALL: readonly (readonly [string, Kind])[] = KINDS.map((kind) => [kind.name, kind] as const)
 
@@ -53,6 +65,66 @@ describe('the metadata of a call', () => {
     await carried(grpcRigOver([server.port], { retry: { attempts: 4 } }), undefined, { credentials })
     expectOwn(server.calls, 8)
     expect(new Set(server.calls.map(({ headers }) => headers.authorization))).toEqual(new Set(['token']))
+  })
+})
+
+describe('a stream of answers', () => {
+  it('that is read later has the options and the metadata of when it was asked for', async () => {
+    const server = await serveGrpc(answerWell)
+    const rig = grpcRigOver([server.port])
+    const metadata = metadataOf('kind', 'asked')
+    const options: { metadata: grpc.Metadata; timeout: Duration } = { metadata, timeout: '5s' }
+    const streams = [
+      rig.client.promises.watch({ sku: 'a' }, options),
+      rig.client.promises.chat([{ sku: 'a' }], options),
+    ]
+    metadata.set('kind', 'changed')
+    options.timeout = 1
+    for (const stream of streams) for await (const { sku } of stream) expect(sku).toBe('a')
+    expect(server.calls.map(({ headers }) => headers.kind)).toEqual(['asked', 'asked'])
+  })
+
+  it('whose options are wrong fails when it is read', async () => {
+    const rig = grpcRigOver([])
+    const stream = rig.client.promises.watch({ sku: 'a' }, { timeout: -1, metadata: {} })
+    await expect(stream.next()).rejects.toThrow(/promises\.watch/)
+  })
+})
+
+describe('a buffer that is written', () => {
+  const same = (bytes: Buffer): Buffer => bytes
+
+  it('may be filled anew at once: every attempt sends what it held', async () => {
+    const seen: string[] = []
+    const server = await serveGrpc(async (call) => {
+      seen.push(itemOf(await call.message()).sku)
+      if (seen.length % 2 === 1) call.finish(14, 'again')
+      else call.answer(stock('a'))
+    })
+    const rig = grpcRigOver([server.port, server.port])
+    const item = SHOP.service.Get.requestSerialize({ sku: 'hello' })
+    const unary = new Promise((resolve) => {
+      const bytes = Buffer.from(item)
+      rig.client.makeUnaryRequest('/shop.Inventory/Get', same, same, bytes, resolve)
+      bytes.fill(0)
+    })
+    expect([await unary, seen]).toEqual([null, ['hello', 'hello']])
+  })
+})
+
+describe('a list of requests', () => {
+  it('is that of when the call was made', async () => {
+    const seen: string[] = []
+    const server = await serveGrpc(async (call) => {
+      seen.push((await call.messages()).map((bytes) => itemOf(bytes).sku).join())
+      call.answer(stock('a'))
+    })
+    const rig = grpcRigOver([server.port])
+    const items = [{ sku: 'a' }, { sku: 'b' }]
+    const sent = rig.client.promises.upload(items)
+    items.length = 0
+    await sent
+    expect(seen).toEqual(['a,b'])
   })
 })
 
