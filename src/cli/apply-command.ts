@@ -1,5 +1,5 @@
 /** `inmesh apply`: all documents of a file in one transaction, or none. */
-import type { Command } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import type { PolicyChange } from './differences.ts'
 import { withExample } from './examples.ts'
@@ -11,6 +11,7 @@ import type { Surroundings } from './terminal.ts'
 interface ApplyFlags extends ConnectionFlags {
   readonly file: string
   readonly dryRun?: boolean
+  readonly ifVersion?: Readonly<Record<string, number>>
 }
 
 export function addApplyCommand(program: Command, surroundings: Surroundings): void {
@@ -19,13 +20,23 @@ export function addApplyCommand(program: Command, surroundings: Surroundings): v
     .description('Put the policy documents of a file in force, all or none.')
     .requiredOption('-f, --file <file>', "YAML or JSON, one or more documents; '-' reads standard input")
     .option('--dry-run', 'let the registry check and compare, but change nothing')
+    .option(
+      '--if-version <service=version>',
+      'only if this version is in force, 0 for none (from `inmesh history`); may be repeated',
+      readVersion,
+    )
   withConnection(command)
-  withExample(command, 'inmesh apply -f policies.yaml', 'cat policies.yaml | inmesh apply -f - --dry-run')
+  withExample(
+    command,
+    'inmesh apply -f policies.yaml',
+    'inmesh apply -f policies.yaml --if-version inventory=3',
+    'cat policies.yaml | inmesh apply -f - --dry-run',
+  )
   command.action(async (flags: ApplyFlags) => {
     const { api, terminal } = await connect(surroundings, flags)
     const file = await readPolicyFile(flags.file, surroundings.stdin)
     const dryRun = flags.dryRun === true
-    const changes = await sendDocuments(api, file, dryRun)
+    const changes = await sendDocuments(api, file, dryRun, flags.ifVersion)
     terminal.result({ dryRun, changes }, () =>
       changes.map(({ service, change }) => {
         const word = change === 'created' ? terminal.paint('green', change) : change
@@ -35,15 +46,25 @@ export function addApplyCommand(program: Command, surroundings: Surroundings): v
   })
 }
 
+const VERSION = /^([a-z0-9-]{1,63})=(0|[1-9]\d{0,14})$/
+
+function readVersion(text: string, before: Readonly<Record<string, number>> = {}): Readonly<Record<string, number>> {
+  const found = VERSION.exec(text)
+  if (found === null) throw new InvalidArgumentError("Expected a service and a version, such as 'inventory=3'.")
+  return { ...before, [found[1]!]: Number(found[2]) }
+}
+
 /** Mistakes that only the registry knows of are shown in the file too. */
 export async function sendDocuments(
   api: RegistryApi,
   file: PolicyFile,
   dryRun: boolean,
+  expected?: Readonly<Record<string, number>>,
 ): Promise<readonly PolicyChange[]> {
   try {
     const path = `/v1/policies${dryRun ? '?dryRun=1' : ''}`
-    const { changes } = await api.call<{ changes: PolicyChange[] }>('POST', path, { documents: file.documents })
+    const body = { documents: file.documents, ...(expected !== undefined && { expected }) }
+    const { changes } = await api.call<{ changes: PolicyChange[] }>('POST', path, body)
     return changes
   } catch (error) {
     if (!(error instanceof RegistryRefusal) || error.remoteIssues.length === 0) throw error

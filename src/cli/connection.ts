@@ -5,6 +5,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Command, Option } from 'commander'
+import { withoutPassword } from '../core/fields.ts'
 import { parseToken } from '../identity/join-token.ts'
 import { ADMIN_TOKEN_FILE, defaultDataDirectory } from './data-directory.ts'
 import { EXIT, Failure } from './failure.ts'
@@ -60,7 +61,11 @@ function findUrl(env: Surroundings['env'], flags: ConnectionFlags): URL {
   const url = URL.parse(first)
   if (url === null || !/^https?:$/.test(url.protocol) || url.pathname !== '/' || url.username !== '') {
     const wanted = `an address such as ${DEFAULT_REGISTRY}`
-    throw new Failure(EXIT.invalid, 'invalid-usage', `${name}: expected ${wanted}, got ${JSON.stringify(first)}`)
+    throw new Failure(
+      EXIT.invalid,
+      'invalid-usage',
+      `${name}: expected ${wanted}, got ${JSON.stringify(withoutPassword(first))}`,
+    )
   }
   return url
 }

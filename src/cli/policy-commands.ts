@@ -26,6 +26,24 @@ interface PolicyVersion {
   readonly document: unknown
 }
 
+interface VersionFlag {
+  readonly ifVersion?: number
+}
+
+interface RollbackFlags extends ConnectionFlags, VersionFlag {
+  readonly to: number
+}
+
+/** What somebody else has changed since it was read is not lost. */
+function withVersion(command: Command): Command {
+  const version = parsed(integer({ min: 1, max: Number.MAX_SAFE_INTEGER }), numeric)
+  return command.option(
+    '--if-version <version>',
+    'only if this version is still in force (from `inmesh history`)',
+    version,
+  )
+}
+
 export function addPolicyCommands(program: Command, surroundings: Surroundings): void {
   addGet(program, surroundings)
   addDelete(program, surroundings)
@@ -74,11 +92,11 @@ function addDelete(program: Command, surroundings: Surroundings): void {
       "Delete a service's policy; the defaults of 'mesh' then hold. Its history stays, `rollback` undoes it.",
     )
     .argument('<service>', "a service, or 'mesh'", parsed(serviceName()))
-  withConnection(command)
-  withExample(command, 'inmesh delete inventory')
-  command.action(async (service: string, flags: ConnectionFlags) => {
+  withConnection(withVersion(command))
+  withExample(command, 'inmesh delete inventory', 'inmesh delete inventory --if-version 3')
+  command.action(async (service: string, { ifVersion, ...flags }: ConnectionFlags & VersionFlag) => {
     const { api, terminal } = await connect(surroundings, flags)
-    const change = await api.call<PolicyChange>('DELETE', policyPath(service))
+    const change = await api.call<PolicyChange>('DELETE', policyPath(service), undefined, ifVersion)
     terminal.result(change, () => [`${service}: deleted`])
   })
 }
@@ -125,11 +143,11 @@ function addRollback(program: Command, surroundings: Surroundings): void {
       'from `inmesh history`',
       parsed(integer({ min: 1, max: Number.MAX_SAFE_INTEGER }), numeric),
     )
-  withConnection(command)
-  withExample(command, 'inmesh rollback inventory --to 3')
-  command.action(async (service: string, { to, ...flags }: ConnectionFlags & { readonly to: number }) => {
+  withConnection(withVersion(command))
+  withExample(command, 'inmesh rollback inventory --to 3', 'inmesh rollback inventory --to 3 --if-version 5')
+  command.action(async (service: string, { to, ifVersion, ...flags }: RollbackFlags) => {
     const { api, terminal } = await connect(surroundings, flags)
-    const change = await api.call<PolicyChange>('POST', policyPath(service, '/rollback'), { version: to })
+    const change = await api.call<PolicyChange>('POST', policyPath(service, '/rollback'), { version: to }, ifVersion)
     terminal.result({ ...change, rolledBackTo: to }, () => [
       `${service}: ${change.change === 'unchanged' ? 'already' : 'now'} as in version ${to}`,
       ...differences(change.before, change.after).map((one) => `  ${printable(formatDifference(one))}`),

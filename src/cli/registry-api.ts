@@ -74,9 +74,9 @@ export class RegistryApi {
    * @throws Failure with exit code 3 if there is no answer
    * @throws RegistryRefusal if the answer is an error
    */
-  async call<T>(method: ApiMethod, path: string, body?: unknown): Promise<T> {
+  async call<T>(method: ApiMethod, path: string, body?: unknown, ifVersion?: number): Promise<T> {
     const { url } = this.#address
-    const { status, text } = await send(this.#address, method, path, body)
+    const { status, text } = await send(this.#address, method, path, body, preconditionOf(ifVersion))
     const answer = parse(text)
     if (status >= 200 && status < 300) {
       if (typeof answer !== 'object' || answer === null) throw unreadable(url)
@@ -93,11 +93,18 @@ export class RegistryApi {
   }
 }
 
+/** 0: there must be none. */
+function preconditionOf(version: number | undefined): Readonly<Record<string, string>> {
+  if (version === undefined) return {}
+  return version === 0 ? { 'if-none-match': '*' } : { 'if-match': `"${version}"` }
+}
+
 async function send(
   address: RegistryAddress,
   method: ApiMethod,
   path: string,
   body: unknown,
+  precondition: Readonly<Record<string, string>> = {},
 ): Promise<{ status: number; text: string }> {
   const url = new URL(path, address.url)
   const payload = body === undefined ? undefined : Buffer.from(JSON.stringify(body))
@@ -110,6 +117,7 @@ async function send(
     signal,
     headers: {
       accept: 'application/json',
+      ...precondition,
       ...(token !== undefined && { authorization: `Bearer ${token.trim()}` }),
       ...(payload !== undefined && { 'content-type': 'application/json', 'content-length': payload.length }),
     },

@@ -7,6 +7,7 @@
  * ready -> retired: replaced (rotation, silence, drain), or lost (GOAWAY, closed)
  */
 import type { ClientHttp2Session } from 'node:http2'
+import { isIP } from 'node:net'
 import type * as grpc from '@grpc/grpc-js'
 import type { ErrorCode } from '../core/errors.ts'
 import type { RefusedPeer } from '../identity/peer-verifier.ts'
@@ -16,6 +17,7 @@ import type { GrpcPool } from './grpc-pool.ts'
 import { watchStreams } from './grpc-stream.ts'
 import { GrpcStreams } from './grpc-streams.ts'
 import type { GrpcTransport } from './grpc-transport.ts'
+import { judgeName, refuseEndpoint } from './judged-lookup.ts'
 
 /** grpc-js's numbers (`connectivityState`). */
 const READY = 2
@@ -38,6 +40,7 @@ export class GrpcConnection {
   readonly #transport: GrpcTransport
   readonly #timer: ConnectTimer
   #dialing = false
+  readonly #named: boolean
   #refused: RefusedPeer | undefined
   #closed = false
   #session: ClientHttp2Session | undefined
@@ -52,9 +55,9 @@ export class GrpcConnection {
     this.#streams = new GrpcStreams(() => pool.freed(this))
     const { address, port, tls, service, label } = pool.endpoint
     this.#timer = new ConnectTimer(transport.clock, transport.settings.connectTimeoutMs, label, this)
-    const target = address.includes(':')
-      ? `ipv6:[${address}]:${port}`
-      : `${IPV4.test(address) ? 'ipv4' : 'dns'}:${address}:${port}`
+    this.#named = isIP(address) === 0
+    const scheme = this.#named ? 'dns' : address.includes(':') ? 'ipv6' : 'ipv4'
+    const target = `${scheme}:${scheme === 'ipv6' ? `[${address}]` : address}:${port}`
     this.largestMessage = transport.largestMessage(service)
     this.channel = new transport.grpc.Channel(target, tls ? this.#credentials() : transport.insecure, {
       ...transport.channelOptions,
@@ -100,8 +103,32 @@ export class GrpcConnection {
 
   /** @internal */
   connect(): void {
+    const { address } = this.#pool.endpoint
+    const { loopbackAllowed } = this.#transport
+    if (this.#named) {
+      judgeName(address, loopbackAllowed).then(
+        () => this.#connect(),
+        (error: Error) => this.#stray(error),
+      )
+      return
+    }
+    const refused = refuseEndpoint(address, address, loopbackAllowed)
+    if (refused === undefined) this.#connect()
+    else process.nextTick(() => this.#stray(refused))
+  }
+
+  #connect(): void {
+    if (this.#closed || !this.#dialing) return
     this.channel.getConnectivityState(true)
     this.#watch()
+  }
+
+  /** It would lead, or has led, to where no call may go. */
+  #stray(cause: Error): void {
+    if (this.#closed || !this.#dialing) return
+    this.#dialing = false
+    this.#timer.stop()
+    this.#pool.tooSlow(this, cause)
   }
 
   /** Something came from the peer. */
@@ -149,9 +176,18 @@ export class GrpcConnection {
   /** It stands, and its session is known, with the peer's limits. */
   stands(): void {
     if (this.#closed) return
+    this.attend()
+    // Since it was judged, the name may have come to mean something else.
+    const { address } = this.#pool.endpoint
+    const reached = this.#named ? this.#session?.socket?.remoteAddress : undefined
+    const refused =
+      reached === undefined ? undefined : refuseEndpoint(address, reached, this.#transport.loopbackAllowed)
+    if (refused !== undefined) {
+      this.#stray(refused)
+      return
+    }
     this.#dialing = false
     this.#stood = true
-    this.attend()
     if (this.ready) this.#pool.dialed(this, true)
     else this.#pool.lost(this, 'connect-failed', 'the connection was lost')
   }
@@ -259,5 +295,3 @@ function destroy(session: ClientHttp2Session): void {
 function lastError(details: string): string {
   return /Last error: (?:Error: )?(?!null\b)(.+?)\.? Resolution note:/.exec(details)?.[1] ?? details
 }
-
-const IPV4 = /^\d{1,3}(?:\.\d{1,3}){3}$/

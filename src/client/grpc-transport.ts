@@ -50,6 +50,8 @@ export interface GrpcTransportParts {
   readonly settings?: Partial<GrpcTransportSettings>
   /** An endpoint showed a certificate that was not believed; nothing was sent to it. */
   readonly onPeerRefused?: ((refused: RefusedPeer, endpoint: Endpoint) => void) | undefined
+  /** Whether a name may resolve to loopback: all of the mesh is on this machine. @defaultValue true */
+  readonly loopbackAllowed?: boolean
 }
 
 export class GrpcTransport {
@@ -58,6 +60,7 @@ export class GrpcTransport {
   readonly identity: ClientIdentity | undefined
   readonly settings: GrpcTransportSettings
   readonly onPeerRefused: GrpcTransportParts['onPeerRefused']
+  readonly loopbackAllowed: boolean
   /** See {@link ownMetadata}. */
   readonly OwnMetadata: new () => OwnMetadata
   readonly insecure: grpc.ChannelCredentials
@@ -76,6 +79,7 @@ export class GrpcTransport {
     this.identity = parts.identity
     this.settings = { ...SETTINGS, ...parts.settings }
     this.onPeerRefused = parts.onPeerRefused
+    this.loopbackAllowed = parts.loopbackAllowed ?? true
     this.OwnMetadata = ownMetadata(this.grpc)
     this.insecure = this.grpc.credentials.createInsecure()
     this.channelOptions = Object.freeze({

@@ -13,6 +13,7 @@ import { clientTlsOptions, refusalOf, rejection } from '../identity/tls-options.
 import { ConnectTimer } from './connect-timer.ts'
 import type { ConnectionUser, HttpPool } from './http-pool.ts'
 import type { HttpTransport } from './http-transport.ts'
+import { refuseEndpoint } from './judged-lookup.ts'
 
 /** Without a hint of the server: below Node's own 5 s, so that we close first. With a hint, undici stays 2 s below it. */
 const KEEP_ALIVE_MS = 4_000
@@ -52,7 +53,8 @@ export class HttpConnection {
     this.#pool = pool
     this.#transport = transport
     const { address: host, port, tls, service } = pool.endpoint
-    const basics = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE_MS }
+    const { lookup, loopbackAllowed } = transport
+    const basics = { host, port, lookup, noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE_MS }
     const identity = transport.identity
     if (tls && identity !== undefined) {
       const options = clientTlsOptions(identity.source.current, identity.verifier, { service }, ['http/1.1'])
@@ -66,6 +68,9 @@ export class HttpConnection {
     this.#socket.on('close', () => this.#closed())
     this.#timer = new ConnectTimer(transport.clock, transport.settings.connectTimeoutMs, pool.endpoint.label, this)
     this.#timer.start()
+    // A literal is not looked up.
+    const refused = refuseEndpoint(host, host, loopbackAllowed)
+    if (refused !== undefined) this.#socket.destroy(refused)
   }
 
   /** Whether a request may be written on it. */

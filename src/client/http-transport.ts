@@ -3,6 +3,7 @@
  * is a new generation: new connections use it at once, old ones retire within a short time, spread so that they do not all
  * shake hands again in the same instant.
  */
+import type { LookupFunction } from 'node:net'
 import { type Clock, systemClock, type Timer } from '../core/clock.ts'
 import type { Endpoint } from '../core/endpoint.ts'
 import { check, duration, fields, integer, withDefault } from '../core/fields.ts'
@@ -10,6 +11,7 @@ import type { IdentitySource } from '../identity/identity.ts'
 import type { PeerVerifier, RefusedPeer } from '../identity/peer-verifier.ts'
 import { HttpPool } from './http-pool.ts'
 import { loadUndici, type Undici } from './http-undici.ts'
+import { judgedLookup } from './judged-lookup.ts'
 
 /** Connections of one endpoint. */
 export interface HttpTransportOptions {
@@ -76,6 +78,8 @@ export interface HttpTransportParts {
   readonly settings?: HttpTransportSettings
   /** An endpoint showed a certificate that was not believed; nothing was sent to it. */
   readonly onPeerRefused?: (refused: RefusedPeer, endpoint: Endpoint) => void
+  /** Whether a name may resolve to loopback: all of the mesh is on this machine. @defaultValue true */
+  readonly loopbackAllowed?: boolean
   /** Hides a dispatch from an instrumentation of undici: `CallTelemetry.suppressed`. */
   readonly suppressed?: Suppressed | undefined
 }
@@ -90,6 +94,8 @@ export class HttpTransport {
   readonly identity: ClientIdentity | undefined
   readonly suppressed: Suppressed | undefined
   readonly onPeerRefused: HttpTransportParts['onPeerRefused']
+  readonly loopbackAllowed: boolean
+  readonly lookup: LookupFunction
   closed = false
   readonly #pools = new Set<HttpPool>()
   readonly #stopListening: (() => void) | undefined
@@ -101,6 +107,8 @@ export class HttpTransport {
     this.settings = parts.settings ?? resolveHttpTransport()
     this.identity = parts.identity
     this.suppressed = parts.suppressed
+    this.loopbackAllowed = parts.loopbackAllowed ?? true
+    this.lookup = judgedLookup(this.loopbackAllowed)
     this.onPeerRefused = parts.onPeerRefused
     this.#stopListening = parts.identity?.source.onRotate(() => this.#retireAll())
   }

@@ -50,13 +50,26 @@ export function formatPath(path: readonly (string | number)[]): string {
   )
 }
 
+/** What stands before an `@` may be a password, also in what is no URL. */
+export function withoutPassword(text: string): string {
+  const end = text.lastIndexOf('@')
+  if (end < 0) return text
+  const begin = text.indexOf('//')
+  return `${begin >= 0 && begin < end ? text.slice(0, begin + 2) : ''}...${text.slice(end)}`
+}
+
 /** What must never be shown, even where it was given by mistake: tokens of the mesh. */
 const SECRET = /(inmesh-(?:join|admin))[^"]*/g
+
+function publicPart(text: string): string {
+  return text.includes('://') ? withoutPassword(text) : text
+}
 
 /** A value as an error message shows it: short, on one line, without control characters and secrets. */
 export function show(value: unknown): string {
   let text: string
-  if (typeof value === 'string') text = JSON.stringify(value)
+  // Cut first: it may come from outside, and only 60 characters of it are shown.
+  if (typeof value === 'string') text = JSON.stringify(publicPart(value).slice(0, 200))
   else if (typeof value === 'function') text = 'a function'
   else if (Array.isArray(value)) text = `a list of ${value.length}`
   else if (typeof value === 'object' && value !== null) text = 'an object'

@@ -11,6 +11,7 @@ import { OptionsError } from '../core/fields.ts'
 import type { Identity } from './identity.ts'
 import { makeIdentity } from './identity-check.ts'
 import { rootFingerprint } from './join-token.ts'
+import { exposureOf } from './private-files.ts'
 
 export interface KeyStoreOptions {
   /** Made with 0700 if it is not there. `undefined`: everything is kept in memory only. */
@@ -25,9 +26,6 @@ const TEMPORARY = /^\.[a-z0-9._-]+\.tmp$/
 const STALE_MS = 600_000
 /** A snapshot of 10,000 endpoints has about 4 MB. */
 const LONGEST_FILE = 64 * 1024 * 1024
-const OTHERS = 0o077
-/** Windows has no such bits. */
-const CHECK_MODE = process.platform !== 'win32'
 
 export class KeyStore {
   readonly directory: string | undefined
@@ -143,19 +141,9 @@ function refuse(message: string): never {
   throw new OptionsError('state directory', [{ path: ['stateDirectory'], message }])
 }
 
-function refuseOthers(path: string, found: Stats, mode: string): void {
-  if (!CHECK_MODE) return
-  if ((found.mode & OTHERS) !== 0) {
-    const is = (found.mode & 0o777).toString(8).padStart(3, '0')
-    refuse(
-      `${path} has mode ${is}, so others may read our private key; run 'chmod ${mode} ${path}' or choose another directory`,
-    )
-  }
-  if (process.getuid !== undefined && found.uid !== process.getuid()) {
-    refuse(
-      `${path} belongs to user ${found.uid}, this process runs as ${process.getuid()}; choose a directory of its own`,
-    )
-  }
+function refuseOthers(path: string, found: Stats, mode: '600' | '700'): void {
+  const exposed = exposureOf(path, found, mode)
+  if (exposed !== undefined) refuse(exposed)
 }
 
 async function prepareDirectory(directory: string): Promise<void> {

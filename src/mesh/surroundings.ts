@@ -2,6 +2,7 @@
 import { GrpcTransport, loadGrpc } from '../client/grpc-transport.ts'
 import { HttpTransport } from '../client/http-transport.ts'
 import type { Endpoint } from '../core/endpoint.ts'
+import { kindOfAddress } from '../core/network-address.ts'
 import { KeyStore } from '../identity/key-store.ts'
 import { LateIdentity } from '../identity/late-identity.ts'
 import { PeerVerifier, type RefusedPeer } from '../identity/peer-verifier.ts'
@@ -45,6 +46,7 @@ export async function surroundingsOf(settings: MeshSettings): Promise<Surroundin
   const connecting = {
     clock,
     identity: { source: identity, verifier },
+    loopbackAllowed: settings.registry.every((address) => kindOfAddress(new URL(address).hostname) === 'loopback'),
     onPeerRefused: ({ reason }: RefusedPeer, endpoint: Endpoint) =>
       events.emit('peer:refused', { side: 'client', reason, peer: endpoint.service, address: endpoint.label }),
   }

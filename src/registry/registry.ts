@@ -1,5 +1,5 @@
 /** Puts a registry together: store, state, authority, leases, hub, API and socket, and takes them apart in the right order. */
-import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import type { Duration } from '../core/duration.ts'
@@ -10,6 +10,7 @@ import { NEW_TOKEN } from './api.ts'
 import type { ApiContext } from './api-context.ts'
 import { Audit } from './audit.ts'
 import { RegistryAuthority } from './authority.ts'
+import { ADMIN_TOKEN_FILE, prepareDataDirectory, STORE_FILE, writeAdminToken } from './data-directory.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { partial } from './incarnation.ts'
 import { type Logger, openLog, SILENT_LOG } from './log.ts'
@@ -100,10 +101,9 @@ async function openStorage({ dataDir }: ResolvedRegistryOptions, log: Logger): P
     log.warn({}, 'no data directory: everything, also the certificate authority, is lost when this process ends')
     return new MemoryStorage()
   }
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-  chmodSync(dataDir, 0o700)
+  prepareDataDirectory(dataDir)
   const { SqliteStorage } = await import('./sqlite-storage.ts')
-  return await SqliteStorage.open({ path: join(dataDir, 'registry.db') })
+  return await SqliteStorage.open({ path: join(dataDir, STORE_FILE) })
 }
 
 async function assemble(options: ResolvedRegistryOptions, storage: Storage, log: Logger): Promise<Registry> {
@@ -237,8 +237,8 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
 /** An admin token beside a store without a root: the store is a part of one, such as a copy without its log. */
 function checkWhole(state: RegistryState, dataDir: string | undefined): void {
   if (dataDir === undefined || state.authority !== undefined) return
-  const token = join(dataDir, 'admin-token')
-  if (existsSync(token)) throw new StorageError(partial(join(dataDir, 'registry.db'), `${token} is there`))
+  const token = join(dataDir, ADMIN_TOKEN_FILE)
+  if (existsSync(token)) throw new StorageError(partial(join(dataDir, STORE_FILE), `${token} is there`))
 }
 
 /** Made once; the text goes to the caller and to a file that only the owner reads, the store keeps its hash. */
@@ -251,7 +251,7 @@ async function ensureAdminToken(
   const token = createToken('admin', fingerprint)
   const text = formatToken(token)
   // The file first: if this process dies in between, the next start makes another token and overwrites it.
-  if (dataDir !== undefined) writeFileSync(join(dataDir, 'admin-token'), `${text}\n`, { mode: 0o600 })
+  if (dataDir !== undefined) writeAdminToken(dataDir, `${text}\n`)
   await state.write(
     [{ key: KEYS.admin, value: JSON.stringify(tokenHash(token.secret)) }],
     [{ key: KEYS.admin, revision: 0 }],

@@ -5,7 +5,7 @@
  * `node:sqlite` is loaded only when a file is opened (Node 22 prints its ExperimentalWarning then).
  */
 import { randomUUID } from 'node:crypto'
-import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs'
+import { chmodSync, closeSync, constants, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { Incarnation } from './incarnation.ts'
@@ -29,6 +29,9 @@ import { StorageWatches } from './storage-watches.ts'
 const SCHEMA_VERSION = 1
 /** Revisions by which the stored history may be longer than asked for, so that not every write has to cut it. */
 const TRIM_EVERY = 256
+
+/** Made if it is not there; never what a link leads to. */
+const OPEN_OWN = constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0)
 
 const RESTORE = 'Restore the data directory from a backup'
 
@@ -90,7 +93,7 @@ export class SqliteStorage implements Storage {
     mkdirSync(dirname(options.path), { recursive: true, mode: 0o700 })
     const incarnation = new Incarnation(options.path)
     // SQLite gives its side files the mode of the main one, so that one must be right before it is opened.
-    closeSync(openSync(options.path, 'a', 0o600))
+    closeSync(openSync(options.path, OPEN_OWN, 0o600))
     chmodSync(options.path, 0o600)
     const database = new DatabaseSync(options.path)
     try {

@@ -114,9 +114,10 @@ export class GrpcExchange
     this.previousAttempts = head.previousAttempts
   }
 
-  /** Everything that is asked before grpc-js hears of it. `false`: it has been answered. `open`: to every proven peer, and at all times. */
-  admit(open: boolean): boolean {
+  /** Everything that is asked before grpc-js hears of it. `false`: it has been answered. `forProven`: open to every proven peer, at all times. */
+  admit(forProven: boolean): boolean {
     const host = this.#host
+    const open = forProven && this.connection.caller !== undefined
     if (open) this.#stack = withoutLimits(this.#stack)
     // By what was asked for, also if nobody serves it: a caller of all methods of a service may learn that this one is not there.
     const path = this.headers[':path'] ?? ''

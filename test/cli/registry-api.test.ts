@@ -92,6 +92,47 @@ describe('answers of a registry', () => {
     expect(JSON.parse(stderr).error).toEqual({ code: 'some-code', message: 'why', exitCode })
   })
 
+  it.each([
+    [['delete', 'a', '--if-version', '3'], { 'if-match': '"3"' }],
+    [['rollback', 'a', '--to', '1', '--if-version', '3'], { 'if-match': '"3"' }],
+  ])('sends the version that %j expects', async (args, headers) => {
+    let seen: IncomingMessage | undefined
+    const { code, stderr } = await against((request, response) => {
+      seen = request
+      body(409, { error: { code: 'conflict', message: 'is at version 4' } })(request, response)
+    }, args)
+    expect(seen!.headers).toMatchObject(headers)
+    expect([code, stderr]).toEqual([1, expect.stringContaining('is at version 4')])
+  })
+
+  it('sends the versions that apply expects, and refuses what is none', async () => {
+    let sent = ''
+    const args = ['apply', '-f', '-', '--if-version', 'a=3', '--if-version', 'b=0']
+    await against(
+      async (request, response) => {
+        for await (const chunk of request) sent += chunk
+        body(200, { changes: [] })(request, response)
+      },
+      args,
+      'service: a\n---\nservice: b\n',
+    )
+    expect(JSON.parse(sent).expected).toEqual({ a: 3, b: 0 })
+    const wrong = await run(['apply', '-f', '-', '--if-version', 'a'], { env: {}, stdin: 'service: a\n' })
+    expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining("'inventory=3'")])
+  })
+
+  it.each([
+    'https://admin:hunter2@registry:7400',
+    'ftp://hunter2@registry',
+    'hunter2@registry',
+    'https://a:hunter2@b@c/x',
+  ])('shows no password of %s', async (url) => {
+    const { code, stdout, stderr } = await run(['services', '--registry', url], { env: { HOME: '/nonexistent' } })
+    expect(code).toBe(2)
+    expect(stdout + stderr).toContain('an address such as')
+    expect(stdout + stderr).not.toContain('hunter2')
+  })
+
   it('ends with 3 when the connection breaks', async () => {
     const { code } = await against((request) => request.socket.destroy(), ['services'])
     expect(code).toBe(3)

@@ -111,6 +111,7 @@ export interface StackOptions {
 }
 
 export interface RigOptions extends StackOptions {
+  loopbackAllowed?: boolean
   connections?: HttpTransportOptions
   identity?: ClientIdentity
   filters?: readonly HttpFilter[]
@@ -219,6 +220,7 @@ export async function makeRig(endpoints: (Endpoint | number)[], options: RigOpti
     clock: systemClock,
     identity: options.identity,
     settings: resolveHttpTransport(options.connections),
+    ...(options.loopbackAllowed !== undefined && { loopbackAllowed: options.loopbackAllowed }),
   })
   return new Rig(
     transport,

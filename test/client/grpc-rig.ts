@@ -80,6 +80,7 @@ export interface GrpcRigOptions extends StackOptions {
   identity?: ClientIdentity
   client?: GrpcClientOptions
   onPeerRefused?: GrpcTransportParts['onPeerRefused']
+  loopbackAllowed?: boolean
 }
 
 export class GrpcRig extends WatchedStack {
@@ -94,6 +95,7 @@ export class GrpcRig extends WatchedStack {
       identity: options.identity,
       settings: options.settings ?? {},
       onPeerRefused: options.onPeerRefused,
+      ...(options.loopbackAllowed !== undefined && { loopbackAllowed: options.loopbackAllowed }),
     })
     this.client = this.another(options.client)
   }

@@ -65,6 +65,17 @@ describe('health', () => {
     for (const { ended } of [...watched, lateWatch]) expect((await ended).code).toBe(grpc.status.OK)
   })
 
+  it.each(['plaintext', 'permissive'] as const)(
+    'is told to those who prove nothing only if they may call (%s)',
+    async (mode) => {
+      const denied = { authorizer: compileIntentions([], 'deny'), service: 'inventory' }
+      const closed = await serveShop(hello, { mode }, denied)
+      expect(await check(shopClient(closed.server.port))).toBe(-grpc.status.PERMISSION_DENIED)
+      const open = await serveShop(hello, { mode }, { ...denied, authorizer: compileIntentions([], 'allow') })
+      expect(await check(shopClient(open.server.port))).toBe(SERVING)
+    },
+  )
+
   it('is told to every proven peer, whatever the intentions say, and to nobody else', async () => {
     const { server } = await serveShop(hello, { mode: 'strict' }, { authorizer: compileIntentions([], 'deny') })
     const client = meshClient(server.port)

@@ -1,0 +1,112 @@
+/**
+ * What an address leads to, however it is written. Text is read as the system's resolver reads it (`0x7f.1`, `2130706433`,
+ * `::ffff:7f00:1`, `LOCALHOST.`), because a filter that knows fewer spellings than the resolver filters nothing.
+ */
+import { BlockList, isIP, isIPv4 } from 'node:net'
+
+/**
+ * `loopback`: the machine that connects. `forbidden`: never one process (unspecified, multicast, broadcast), or the metadata service of a
+ * cloud. `link-local`: one network only. `name`: what it leads to is known when it is resolved.
+ */
+export type AddressKind = 'loopback' | 'forbidden' | 'link-local' | 'ordinary' | 'name'
+
+const LOOPBACK = new BlockList()
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4')
+LOOPBACK.addAddress('::1', 'ipv6')
+
+const FORBIDDEN = new BlockList()
+FORBIDDEN.addSubnet('0.0.0.0', 8, 'ipv4')
+FORBIDDEN.addSubnet('224.0.0.0', 3, 'ipv4')
+// What clouds serve from link-local addresses: metadata, credentials, DNS, time.
+for (const end of ['169.254', '169.253', '169.123', '170.2', '170.23']) FORBIDDEN.addAddress(`169.254.${end}`, 'ipv4')
+FORBIDDEN.addAddress('fe80::a9fe:a9fe', 'ipv6')
+// Metadata services elsewhere: Alibaba, Azure, Oracle; Amazon's and Google's on IPv6.
+FORBIDDEN.addAddress('100.100.100.200', 'ipv4')
+FORBIDDEN.addAddress('168.63.129.16', 'ipv4')
+FORBIDDEN.addAddress('192.0.0.192', 'ipv4')
+FORBIDDEN.addAddress('fd00:ec2::254', 'ipv6')
+FORBIDDEN.addAddress('fd00:ec2::23', 'ipv6')
+FORBIDDEN.addAddress('fd20:ce::254', 'ipv6')
+FORBIDDEN.addAddress('::', 'ipv6')
+FORBIDDEN.addSubnet('ff00::', 8, 'ipv6')
+
+const LINK_LOCAL = new BlockList()
+LINK_LOCAL.addSubnet('169.254.0.0', 16, 'ipv4')
+LINK_LOCAL.addSubnet('fe80::', 10, 'ipv6')
+
+const LOOPBACK_NAME =
+  /^(?:localhost|[a-z0-9.-]{1,253}\.localhost|localhost\.localdomain|(?:ip6-)?(?:localhost|loopback))$/
+const METADATA_NAMES = new Set(['metadata', 'metadata.google.internal', 'metadata.goog', 'instance-data'])
+
+/** Networks that carry an IPv4 address in their last 32 bits: compatible, mapped, translated (RFC 2765), NAT64. */
+const EMBEDDING = ['0:0:0:0:0:0', '0:0:0:0:0:ffff', '0:0:0:0:ffff:0', '64:ff9b:0:0:0:0']
+
+/** Judges an address or a name, in any spelling that the resolver takes. */
+export function kindOfAddress(text: string): AddressKind {
+  const address = literalOf(text)
+  if (address === undefined) {
+    const name = bare(text)
+    if (LOOPBACK_NAME.test(name)) return 'loopback'
+    return METADATA_NAMES.has(name) ? 'forbidden' : 'name'
+  }
+  const family = isIPv4(address) ? 'ipv4' : 'ipv6'
+  if (LOOPBACK.check(address, family)) return 'loopback'
+  if (FORBIDDEN.check(address, family)) return 'forbidden'
+  return LINK_LOCAL.check(address, family) ? 'link-local' : 'ordinary'
+}
+
+/** The address in its usual spelling, an embedded IPv4 address as such; `undefined`: it is a name. */
+export function literalOf(text: string): string | undefined {
+  const address = bare(text)
+  if (isIP(address) === 6) return embedded(groupsOf(address)) ?? address
+  return readIPv4(address)
+}
+
+/** The eight groups of an IPv6 address, without leading zeros. */
+export function groupsOf(address: string): string[] {
+  const dotted = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(address)
+  const hex = (high: number): string => (Number(dotted![high]) * 256 + Number(dotted![high + 1])).toString(16)
+  const text = dotted === null ? address : `${dotted[1]}${hex(2)}:${hex(4)}`
+  const [head = '', tail] = text.split('::')
+  const before = head === '' ? [] : head.split(':')
+  const after = tail === undefined || tail === '' ? [] : tail.split(':')
+  const zeros = tail === undefined ? [] : Array.from({ length: 8 - before.length - after.length }, () => '0')
+  return [...before, ...zeros, ...after].map((group) => group.replace(/^0{1,3}(?=.)/, ''))
+}
+
+/** Without brackets, zone and a trailing dot, in lower case. */
+function bare(text: string): string {
+  const inner = text.startsWith('[') && text.endsWith(']') ? text.slice(1, -1) : text
+  const address = inner.split('%', 1)[0]!.toLowerCase()
+  return address.endsWith('.') ? address.slice(0, -1) : address
+}
+
+function embedded(groups: readonly string[]): string | undefined {
+  const network = groups.slice(0, 6).join(':')
+  const [high, low] = groups[0] === '2002' ? groups.slice(1, 3) : groups.slice(6)
+  if (groups[0] !== '2002' && !EMBEDDING.includes(network)) return undefined
+  // `::` and `::1` are addresses in their own right.
+  if (network === EMBEDDING[0] && high === '0' && (low === '0' || low === '1')) return undefined
+  const bytes = (group: string): string => `${Number.parseInt(group, 16) >> 8}.${Number.parseInt(group, 16) & 255}`
+  return `${bytes(high!)}.${bytes(low!)}`
+}
+
+/** As `inet_aton` reads it: one to four numbers, decimal, octal or hexadecimal, the last one for all bytes that are left. */
+function readIPv4(text: string): string | undefined {
+  const parts = text.split('.')
+  if (parts.length > 4) return undefined
+  const numbers = parts.map(readNumber)
+  const last = numbers.pop()
+  if (last === undefined || last >= 256 ** (4 - numbers.length)) return undefined
+  if (numbers.some((one) => one === undefined || one > 255)) return undefined
+  let value = last
+  for (const [i, one] of numbers.entries()) value += one! * 256 ** (3 - i)
+  return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.')
+}
+
+function readNumber(text: string): number | undefined {
+  if (text.length > 32) return undefined
+  if (/^0x[0-9a-f]+$/.test(text)) return Number.parseInt(text.slice(2), 16)
+  if (/^0[0-7]*$/.test(text)) return Number.parseInt(text, 8)
+  return /^[1-9]\d*$/.test(text) ? Number(text) : undefined
+}

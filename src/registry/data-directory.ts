@@ -1,0 +1,61 @@
+/**
+ * The directory of a registry, judged before anything in it is opened: it holds the authority's key. What others can read or replace,
+ * what belongs to another user, and links are refused, as in a member's state directory.
+ */
+import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { OptionsError } from '../core/fields.ts'
+import { exposureOf } from '../identity/private-files.ts'
+
+export const STORE_FILE = 'registry.db'
+export const ADMIN_TOKEN_FILE = 'admin-token'
+/** What SQLite and the store keep beside the file. */
+const BESIDE_STORE = ['', '-wal', '-shm', '-journal', '-run']
+
+/** Makes the directory if it is not there. @throws OptionsError that says what to do */
+export function prepareDataDirectory(directory: string): void {
+  try {
+    // What is made is subject to the umask, so the mode is set again.
+    if (mkdirSync(directory, { recursive: true, mode: 0o700 }) !== undefined) chmodSync(directory, 0o700)
+    judgeDirectory(directory)
+    for (const end of BESIDE_STORE) judgeFile(join(directory, `${STORE_FILE}${end}`))
+    judgeFile(join(directory, ADMIN_TOKEN_FILE))
+  } catch (error) {
+    if (error instanceof OptionsError) throw error
+    refuse(`${directory} cannot be used: ${(error as Error).message}`)
+  }
+}
+
+/** Written whole or not at all, never through a link. */
+export function writeAdminToken(directory: string, text: string): void {
+  const path = join(directory, ADMIN_TOKEN_FILE)
+  const temporary = `${path}.tmp`
+  rmSync(temporary, { force: true })
+  writeFileSync(temporary, text, { mode: 0o600, flag: 'wx' })
+  renameSync(temporary, path)
+}
+
+function judgeDirectory(directory: string): void {
+  let found = statSync(directory)
+  if (!found.isDirectory()) refuse(`${directory} is not a directory`)
+  const own = process.getuid?.()
+  // A new volume, or a directory that the operator has just made: nothing can have been planted in it.
+  if ((own === undefined || found.uid === own) && readdirSync(directory).length === 0) {
+    chmodSync(directory, 0o700)
+    if (readdirSync(directory).length === 0) found = statSync(directory)
+  }
+  const exposed = exposureOf(directory, found, '700')
+  if (exposed !== undefined) refuse(exposed)
+}
+
+function judgeFile(path: string): void {
+  const found = lstatSync(path, { throwIfNoEntry: false })
+  if (found === undefined) return
+  if (!found.isFile()) refuse(`${path} is ${found.isSymbolicLink() ? 'a link' : 'no file'}; remove it`)
+  const exposed = exposureOf(path, found, '600')
+  if (exposed !== undefined) refuse(exposed)
+}
+
+function refuse(message: string): never {
+  throw new OptionsError('startRegistry', [{ path: ['dataDir'], message }])
+}
