@@ -26,10 +26,10 @@ export function serving<T>(call: Call, work: () => T): T {
  * The rest of this turn of the event loop is part of serving `call`, and `work` is run: for doors that are told of a request by the
  * socket and of nothing else after it. Where Node forgets at the end of the turn anyway, restoring costs as much as entering.
  */
-export function servingFromHere<T>(call: Call, work: () => T): T {
-  if (!forgets()) return storage.run(call, work)
+export function servingFromHere<C extends Call, T>(call: C, work: (call: C) => T): T {
+  if (!forgets()) return storage.run(call, work, call)
   storage.enterWith(call)
-  return work()
+  return work(call)
 }
 
 let knownToForget: boolean | undefined

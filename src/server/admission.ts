@@ -19,7 +19,7 @@ interface AdmissionHost {
   readonly events: EventSink
 }
 
-/** `decision`: of the intentions; `undefined` for what needs none. `path` as audit is to show it. */
+/** `decision`: of the intentions; `undefined` for what needs none. `target`: path and query. */
 export function admit(
   { service, events }: AdmissionHost,
   stack: Stack,
@@ -27,7 +27,7 @@ export function admit(
   attempt: Attempt,
   connection: Connection,
   decision: Decision | undefined,
-  path: () => string,
+  target: string,
 ): Refused | undefined {
   startCall(stack, call)
   if (call.startedAt >= connection.expiresAt) {
@@ -35,7 +35,8 @@ export function admit(
   }
   if (decision?.allowed === false) {
     const peer = call.peer ?? call.caller?.spiffeId ?? 'unknown'
-    events.emit('intention:denied', { peer, method: call.route.method, path: path(), reason: decision.rule })
+    const path = target.split('?', 1)[0]!
+    events.emit('intention:denied', { peer, method: call.route.method, path, reason: decision.rule })
     return { code: 'permission-denied', message: `No intention allows this call to '${service}'.` }
   }
   const code = startAttempt(stack, attempt, call.startedAt)

@@ -122,7 +122,7 @@ export class GrpcExchange
     // By what was asked for, also if nobody serves it: a caller of all methods of a service may learn that this one is not there.
     const path = this.headers[':path'] ?? ''
     const decision = open ? undefined : host.authorizer.grpc(this.peer, path)
-    const refused = admit(host, this.#stack, this, this.#attempt, this.connection, decision, () => path)
+    const refused = admit(host, this.#stack, this, this.#attempt, this.connection, decision, path)
     if (refused === undefined) {
       host.running.add(this)
       return true

@@ -63,20 +63,33 @@ export function runGuarded(owner: Owner, work: () => unknown): void {
   }
 }
 
-function emitGuarded(this: Guarded, name: string | symbol, ...given: unknown[]): boolean {
+type Emitted = [name: string | symbol, ...unknown[]]
+
+/** Each request has many events without a listener. No closure and no list in here may outlive it, or it is on the heap. */
+function emitGuarded(this: Guarded, ...given: Emitted): boolean {
   const owner = this[OWNER]
   // The prototype's, not our own property: whatever a framework put there is called.
   const { emit } = Object.getPrototypeOf(this) as EventEmitter
-  if (owner === undefined || (name !== 'error' && this.listenerCount(name) === 0)) {
-    return emit.call(this, name, ...given)
+  if (owner === undefined) return emit.apply(this, given)
+  if (given[0] !== 'error' && this.listenerCount(given[0]) === 0) {
+    return emit === EventEmitter.prototype.emit ? false : emit.apply(this, given)
   }
   try {
-    if (inboundCall() === owner) return emit.call(this, name, ...given)
-    return serving(owner, () => emit.call(this, name, ...given))
+    if (inboundCall() === owner || isNodesOnly(this, given[0])) return emit.apply(this, given)
+    return emitServing(this, owner, emit, ...given)
   } catch (error) {
     owner.userCodeFailed(error)
     return true
   }
+}
+
+function emitServing(emitter: Guarded, owner: Owner, emit: EventEmitter['emit'], ...given: Emitted): boolean {
+  return serving(owner, () => emit.apply(emitter, given))
+}
+
+/** To enter a context copies a map: not for the listener with which `node:http` itself waits for the end of a request. */
+function isNodesOnly(emitter: Guarded, name: string | symbol): boolean {
+  return name === 'end' && emitter.listenerCount(name) === 1 && emitter.listeners(name)[0]!.name === 'clearIncoming'
 }
 
 function rejected(this: Guarded, error: unknown): void {

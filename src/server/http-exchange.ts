@@ -111,8 +111,7 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   admit(path: string): boolean {
     const host = this.#host
     const decision = host.authorizer.http(this.peer, this.route.method, path)
-    const shown = (): string => (this.request.url ?? '').split('?', 1)[0]!
-    const refused = admit(host, this.#stack, this, this.#attempt, this.connection, decision, shown)
+    const refused = admit(host, this.#stack, this, this.#attempt, this.connection, decision, this.request.url ?? '')
     if (refused === undefined) {
       host.running.add(this)
       return true
@@ -149,28 +148,30 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   }
 
   #handle(): void {
-    const { request, response } = this
     const { within } = this.#host
-    const { listener, kept } = this.#host.application
-    this.#runUserCode(() => {
-      const work = (): unknown => {
-        if (this.#expectation === 'none') return listener(request, response)
-        const asked = kept?.expecting(this.#expectation, request, response)
-        if (asked !== undefined) return asked
-        if (this.#expectation === 'checkContinue') {
-          response.writeContinue()
-          return listener(request, response)
-        }
-        refuse(request, response, { status: 417, code: 'protocol-error', message: 'Expect is not 100-continue.' })
-        return undefined
-      }
-      return within === undefined ? servingFromHere(this, work) : within(this, () => servingFromHere(this, work))
-    })
+    // Only a call that is recorded has a span to be within.
+    if (within === undefined || this.observed === undefined) this.#runUserCode(callApplication)
+    else this.#runUserCode(() => within(this, () => callApplication(this)))
   }
 
-  #runUserCode(work: () => unknown): void {
+  /** For {@link callApplication}. */
+  callApplication(): unknown {
+    const { request, response } = this
+    const { listener, kept } = this.#host.application
+    if (this.#expectation === 'none') return listener(request, response)
+    const asked = kept?.expecting(this.#expectation, request, response)
+    if (asked !== undefined) return asked
+    if (this.#expectation === 'checkContinue') {
+      response.writeContinue()
+      return listener(request, response)
+    }
+    refuse(request, response, { status: 417, code: 'protocol-error', message: 'Expect is not 100-continue.' })
+    return undefined
+  }
+
+  #runUserCode(work: (exchange: HttpExchange) => unknown): void {
     try {
-      const returned = work()
+      const returned = servingFromHere(this, work)
       if (typeof (returned as PromiseLike<unknown> | undefined)?.then === 'function') {
         this.#promised = true
         ;(returned as PromiseLike<unknown>).then(
@@ -205,7 +206,7 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
     this.#upgradedAt = socket.bytesWritten
     own(this.request, this)
     guard(socket, this)
-    this.#runUserCode(() => servingFromHere(this, work))
+    this.#runUserCode(work)
   }
 
   /** The response is over, well or not. */
@@ -322,6 +323,10 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
     this.#attempt.status = status
     endCall(this.#stack, this, outcome(notExecuted ? 'refused' : 'failure', code, undefined, status))
   }
+}
+
+function callApplication(exchange: HttpExchange): unknown {
+  return exchange.callApplication()
 }
 
 const REFUSAL_STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {

@@ -61,21 +61,24 @@ function onClose(this: ServerResponse): void {
 }
 
 function writeWatched(this: ServerResponse, ...given: unknown[]): boolean {
-  guardLast(this, given)
-  return (Object.getPrototypeOf(this) as Watched).write.apply(this, given)
+  const { write } = Object.getPrototypeOf(this) as Watched
+  return endsInCallback(given) ? write.apply(this, guardLast(this, ...given)) : write.apply(this, given)
 }
 
 function endWatched(this: ServerResponse, ...given: unknown[]): ServerResponse {
-  guardLast(this, given)
-  return (Object.getPrototypeOf(this) as Watched).end.apply(this, given)
+  const { end } = Object.getPrototypeOf(this) as Watched
+  return endsInCallback(given) ? end.apply(this, guardLast(this, ...given)) : end.apply(this, given)
+}
+
+function endsInCallback(given: readonly unknown[]): boolean {
+  return typeof given[given.length - 1] === 'function'
 }
 
 /** The callback of a write is user code, too. */
-function guardLast(response: ServerResponse, given: unknown[]): void {
-  const last = given.length - 1
-  if (typeof given[last] !== 'function') return
+function guardLast(response: ServerResponse, ...given: unknown[]): unknown[] {
   const watcher = (response as unknown as Watched)[WATCHER]
-  if (watcher !== undefined) given[last] = guardedCallback(watcher, given[last] as () => void)
+  if (watcher !== undefined) given.push(guardedCallback(watcher, given.pop() as () => void))
+  return given
 }
 
 function writeWatchedHead(
