@@ -1,9 +1,12 @@
 /** Whatever answers HTTP requests, as one application: `node:http` listeners and servers, Express, Fastify, Koa-style hosts and Hono. */
 import { type IncomingMessage, Server, type ServerResponse } from 'node:http'
 import { Server as SecureServer } from 'node:https'
+import { Server as NetServer } from 'node:net'
 import { OptionsError, show } from '../core/fields.ts'
+import { assertServable } from './assert-servable.ts'
+import { fastifyApplication, isFastify } from './fastify-application.ts'
 import type { UpgradeListener } from './http-server-options.ts'
-import { assertServable, callListeners, keptListeners } from './kept-listeners.ts'
+import { keptListeners, requestListeners } from './kept-listeners.ts'
 
 /** A `node:http` request listener; a promise that rejects is answered with 500. */
 export type HttpListener = (request: IncomingMessage, response: ServerResponse) => unknown
@@ -25,7 +28,7 @@ export interface KeptListeners {
   /** Whether an upgrade would be heard. */
   readonly upgrades: boolean
   readonly upgrade: UpgradeListener
-  listening(): void
+  listening(): unknown
   /** The server is gone. */
   closed(): unknown
 }
@@ -41,28 +44,21 @@ export class Application {
   }
 }
 
-interface FastifyLike {
-  ready(): PromiseLike<unknown>
-  readonly routing: HttpListener
-  readonly server?: unknown
-  close?(): PromiseLike<unknown>
-}
-
 /** @throws OptionsError if it is nothing that can be served, or has settings that would be lost; what Fastify's `ready` throws */
 export async function applicationOf(handler: HttpHandler | Application): Promise<Application> {
   if (handler instanceof Application) return handler
   if (typeof handler === 'function') return new Application(handler)
   if (handler instanceof Server) {
     assertServable(handler)
-    return new Application(
-      (request, response) => callListeners(handler, 'request', request, response),
-      keptListeners(handler),
-    )
+    return new Application(requestListeners(handler), keptListeners(handler))
   }
   const given = handler as unknown
   if (typeof given === 'object' && given !== null) {
-    const { ready, routing, handle, fetch, createConnectionInjector } = given as Record<string, unknown>
-    if (typeof ready === 'function' && typeof routing === 'function') return fastify(given as FastifyLike)
+    const { handle, fetch, callback, createConnectionInjector } = given as Record<string, unknown>
+    if (isFastify(given)) {
+      const { listener, kept } = await fastifyApplication(given)
+      return new Application(listener, kept)
+    }
     if (typeof handle === 'function') {
       return new Application((request, response) => (handler as { handle: HttpListener }).handle(request, response))
     }
@@ -73,19 +69,15 @@ export async function applicationOf(handler: HttpHandler | Application): Promise
       const hint = "is an app of fetch style; wrap it: getRequestListener(app.fetch) from '@hono/node-server'"
       throw new OptionsError('serve', [{ path: ['handler'], message: hint }])
     }
-    if (given instanceof SecureServer) {
-      const hint = 'is a server of node:https; give one of node:http, and the mesh does TLS with its own identity'
+    if (given instanceof SecureServer || given instanceof NetServer) {
+      const kind = given instanceof SecureServer ? 'node:https' : 'node:http2, node:net or node:tls'
+      const hint = `is a server of ${kind}; give one of node:http, and the mesh does TLS with its own identity`
       throw new OptionsError('serve', [{ path: ['handler'], message: hint }])
+    }
+    if (typeof callback === 'function') {
+      throw new OptionsError('serve', [{ path: ['handler'], message: 'is an app of Koa style; give app.callback()' }])
     }
   }
   const message = `expected a function (request, response), an Express app, a Fastify instance or an object with handle(), got ${show(given)}`
   throw new OptionsError('serve', [{ path: ['handler'], message }])
-}
-
-/** Its plugins may listen for upgrades on its server, and its `onClose` hooks run when ours is gone. */
-async function fastify(app: FastifyLike): Promise<Application> {
-  await app.ready()
-  const server = app.server instanceof Server ? app.server : new Server()
-  const kept = keptListeners(server, () => app.close?.())
-  return new Application((request, response) => app.routing(request, response), kept)
 }

@@ -1,11 +1,14 @@
-import { createServer } from 'node:http'
+import { createServer, IncomingMessage, ServerResponse } from 'node:http'
+import { createServer as createHttp2Server } from 'node:http2'
 import { createServer as createSecureServer } from 'node:https'
+import { createServer as createNetServer } from 'node:net'
 import fastify from 'fastify'
 import { describe, expect, it } from 'vitest'
 import { compileIntentions } from '../../src/server/authorization.ts'
 import { sendRaw, serve } from './support.ts'
 
 const statuses = (text: string): string[] => [...text.matchAll(/HTTP\/1\.1 (\d{3})/g)].map(([, status]) => status!)
+const GET = 'GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n'
 const expecting = (what: string): string =>
   `POST / HTTP/1.1\r\nhost: a\r\nexpect: ${what}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`
 
@@ -67,7 +70,94 @@ describe('settings of a node:http server', () => {
   })
 })
 
+describe('what a node:http server was made with', () => {
+  it.each([
+    [{ IncomingMessage: class extends IncomingMessage {} }, /IncomingMessage.*add to them in the handler/],
+    [{ ServerResponse: class extends ServerResponse {} }, /ServerResponse.*add to them in the handler/],
+    [{ uniqueHeaders: ['x-a'] }, /uniqueHeaders/],
+    [{ optimizeEmptyRequests: true }, /optimizeEmptyRequests/],
+    [{ shouldUpgradeCallback: () => false }, /shouldUpgradeCallback.*answer in the listener/],
+    [{ noDelay: false }, /noDelay/],
+    [{ keepAliveInitialDelay: 1_000 }, /keepAliveInitialDelay/],
+    [{ highWaterMark: 1_000 }, /highWaterMark/],
+  ])('%o is refused', async (options, hint) => {
+    await expect(serve(createServer(options as object))).rejects.toThrow(hint)
+  })
+
+  it('and is satisfied by the mesh is taken', async () => {
+    const { server } = await serve(createServer({ keepAlive: true, noDelay: true }, (_, response) => response.end()))
+    expect(statuses(await sendRaw(server.port, GET))).toEqual(['200'])
+  })
+})
+
+it('a server without a listener for requests answers 500 at once, and later asks the one that it has by then', async () => {
+  const app = createServer()
+  const { server, failures } = await serve(app)
+  expect(statuses(await sendRaw(server.port, GET))).toEqual(['500'])
+  expect(String(failures)).toMatch(/no listener for 'request'/)
+  app.once('request', (_request, response) => response.end())
+  expect(statuses(await sendRaw(server.port, GET))).toEqual(['200'])
+  expect(statuses(await sendRaw(server.port, GET))).toEqual(['500'])
+})
+
+it.each([
+  ['node:http2', createHttp2Server(), /node:http2.*give one of node:http/],
+  ['node:net', createNetServer(), /node:net.*give one of node:http/],
+  ['Koa style', { callback: () => () => {} }, /app\.callback\(\)/],
+])('what is of %s is refused with what to give instead', async (_, handler, hint) => {
+  await expect(serve(handler as never)).rejects.toThrow(hint)
+})
+
 describe('a Fastify instance', () => {
+  it.each([
+    [{ requestTimeout: 1_000 }, /requestTimeout.*option `requestTimeout`/],
+    [{ keepAliveTimeout: 1_000 }, /option `keepAliveTimeout`/],
+    [{ connectionTimeout: 1_000 }, /timeout/],
+    [{ maxRequestsPerSocket: 5 }, /maxRequestsPerSocket/],
+    [{ http: { maxHeaderSize: 20_000 } }, /maxHeaderSize/],
+    [{ clientErrorHandler: () => {} }, /'clientError'/],
+    [{ https: {} }, /leave out/],
+    [{ http2: true }, /leave out/],
+  ])('with %o is refused', async (options, hint) => {
+    await expect(serve(fastify(options as object) as never)).rejects.toThrow(hint)
+  })
+
+  it('that listens already is refused', async () => {
+    const app = fastify()
+    await app.listen({ port: 0 })
+    await expect(serve(app as never)).rejects.toThrow(/listens already/)
+    await app.close()
+  })
+
+  it('runs the onListen hooks of all its plugins', async () => {
+    const heard: string[] = []
+    const app = fastify()
+    app.addHook('onListen', (done) => {
+      heard.push('first')
+      done(new Error('mine'))
+    })
+    app.addHook('onListen', async () => void heard.push('second'))
+    app.register(async (plugin) => void plugin.addHook('onListen', async () => void heard.push('plugin')))
+    const { failures } = await serve(app as never)
+    await expect.poll(() => heard).toEqual(['first', 'second', 'plugin'])
+    await expect.poll(() => String(failures)).toMatch(/mine/)
+  })
+
+  it('asks the listeners that stand before its own', async () => {
+    const app = fastify()
+    app.get('/', () => 'fastify')
+    await app.ready()
+    const own = app.server.listeners('request') as ((...given: unknown[]) => void)[]
+    app.server.removeAllListeners('request')
+    app.server.on('request', (request, response) => {
+      if (request.url === '/socket') response.writeHead(202).end()
+      else for (const listener of own) listener.call(app.server, request, response)
+    })
+    const { server } = await serve(app as never)
+    expect(statuses(await sendRaw(server.port, GET.replace('/', '/socket')))).toEqual(['202'])
+    expect(statuses(await sendRaw(server.port, GET))).toEqual(['200'])
+  })
+
   it('runs its onClose hooks when the server is gone, and is not kept waiting by them', async () => {
     const heard: string[] = []
     const app = fastify()
