@@ -15,6 +15,7 @@ import {
 import { didYouMean, nearest } from '../core/nearest.ts'
 import type { SharingSettings } from '../resilience/shared-results.ts'
 import type { HttpFilter, HttpRequestOptions } from './http-client.ts'
+import { LONGEST_IDLE_MS } from './prepare-request.ts'
 
 const REQUEST_KEYS: ReadonlySet<string> = new Set([
   'headers',
@@ -131,6 +132,7 @@ const CLIENT_FIELDS = fields({
   ),
   collapse: optional(flag()),
   cache: optional(duration({ min: 1, max: 3_600_000 })),
+  idleTimeout: optional(duration({ min: 10, max: LONGEST_IDLE_MS })),
 })
 const FETCH_FIELDS = fields({ passthrough: withDefault(flag(), false) })
 const DISPATCHER_FIELDS = fields({
@@ -146,10 +148,11 @@ const DISPATCHER_FIELDS = fields({
 export function checkClientOptions(options: unknown): {
   readonly filters: readonly HttpFilter[]
   readonly sharing: SharingSettings | undefined
+  readonly idleMs: number | undefined
 } {
-  const { filters, collapse, cache } = check(CLIENT_FIELDS, options, 'mesh.http')
-  if (collapse !== true && cache === undefined) return { filters, sharing: undefined }
-  return { filters, sharing: Object.freeze({ collapse: collapse ?? true, cacheMs: cache ?? 0 }) }
+  const { filters, collapse, cache, idleTimeout: idleMs } = check(CLIENT_FIELDS, options, 'mesh.http')
+  if (collapse !== true && cache === undefined) return { filters, sharing: undefined, idleMs }
+  return { filters, sharing: Object.freeze({ collapse: collapse ?? true, cacheMs: cache ?? 0 }), idleMs }
 }
 
 /** @throws OptionsError */

@@ -126,8 +126,7 @@ export class GrpcAttempt
       this.#halfClosed = true
       inner.halfClose()
     }
-    const { answersOnce, route } = this.call
-    if (route.streaming && (answersOnce || !this.#handedOver)) this.peerWaits(this.#awaitsCaller())
+    if (this.call.answersOnce || !this.#handedOver) this.peerWaits(this.#awaitsCaller())
   }
 
   /** The caller is ready for one more message. */
@@ -191,6 +190,12 @@ export class GrpcAttempt
     this.sent = outcome.verdict === 'success' || outcome.verdict === 'failure'
     if (outcome.code === 'deadline-exceeded' || outcome.status === GRPC_STATUS.DEADLINE_EXCEEDED) {
       outcome = this.told(outcome)
+    } else if (
+      outcome.code === 'connection-lost' ||
+      (outcome.code === 'protocol-error' && outcome.status === undefined)
+    ) {
+      // Broken off by a peer without a word of gRPC.
+      outcome = this.lost(outcome)
     }
     // What the peer said, not what grpc-js said in its place.
     if (outcome.verdict === 'success' || outcome.status !== undefined) {

@@ -92,6 +92,8 @@ export interface HttpClientOptions {
    * 1,000 answers. @defaultValue not at all
    */
   readonly cache?: Duration | undefined
+  /** For calls that give none of their own: see {@link HttpRequestOptions.idleTimeout}. @defaultValue the policy's (60 s) */
+  readonly idleTimeout?: Duration | undefined
 }
 
 /** The client's own body parameter: also plain objects and lists, which are sent as JSON. */
@@ -115,8 +117,16 @@ export class HttpClient {
 
   readonly #shared: SharedGets | undefined
 
-  constructor(source: StackSource, filters: readonly HttpFilter[] = [], sharing?: SharingSettings) {
+  readonly #idleMs: number | undefined
+
+  constructor(
+    source: StackSource,
+    filters: readonly HttpFilter[] = [],
+    sharing?: SharingSettings,
+    idleMs?: number | undefined,
+  ) {
     this.#source = source
+    this.#idleMs = idleMs
     this.#shared = sharing && new SharedGets(sharing, source.transport.clock)
     this.#filtered =
       filters.length === 0 ? undefined : compose(filters, (request, call) => this.#sendFiltered(request, call))
@@ -200,6 +210,7 @@ export class HttpClient {
     )
     call.idempotent = options?.idempotent ?? isIdempotent(verb, request.headers)
     if (options?.idleTimeout !== undefined) call.idleMs = checkIdleTimeout(options.idleTimeout)
+    else if (this.#idleMs !== undefined) call.idleMs = this.#idleMs
     if (options?.retry === false) call.once()
     if (options?.key !== undefined) call.hashKey = options.key
     return call
@@ -214,7 +225,9 @@ export class HttpClient {
     return this.#shared!.get(request, route, baggage, (root, answer) => {
       const stack = source.stack('GET', path)
       const timeoutMs = Number.POSITIVE_INFINITY
-      return new HttpCall(stack, source.transport, route, request, answer, timeoutMs, root, undefined)
+      const call = new HttpCall(stack, source.transport, route, request, answer, timeoutMs, root, undefined)
+      if (this.#idleMs !== undefined) call.idleMs = this.#idleMs
+      return call
     })
   }
 

@@ -61,7 +61,7 @@ export function checkIdleTimeout(idleTimeout: unknown): number {
   throw new OptionsError('request', [{ path: ['idleTimeout'], message }])
 }
 
-const LONGEST_IDLE_MS = 86_400_000
+export const LONGEST_IDLE_MS = 86_400_000
 
 /** @throws OptionsError naming the header that is wrong. */
 export function prepareRequest(

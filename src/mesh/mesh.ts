@@ -104,7 +104,7 @@ export class Mesh {
     const checked = options === undefined ? undefined : checkClientOptions(options)
     const found = this.#destinations.source(service)
     if (found === undefined) throw wrongServiceName('mesh.http', service)
-    return new HttpClient(found, checked?.filters, checked?.sharing)
+    return new HttpClient(found, checked?.filters, checked?.sharing, checked?.idleMs)
   }
 
   /**

@@ -6,7 +6,8 @@
  * - open -> half-open: a call asks after `resetAfter`; it becomes the probe, all others are refused
  * - half-open -> closed: the probe succeeds, a stream with the head of its answer; the window starts empty
  * - half-open -> open: the probe fails
- * - half-open -> half-open: the probe was cancelled or refused here, which teaches nothing; the next call probes
+ * - half-open -> half-open: the probe was cancelled or refused here, which teaches nothing; the next call probes. So it does
+ *   beside a probe that has lasted for `resetAfter`; the first of them to end decides
  */
 import type { Attempt } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
@@ -101,14 +102,17 @@ export class CircuitBreakerPolicy implements Policy {
   #state: CircuitState = 'closed'
   /** Of the last change. What was admitted before it has no say after it. */
   #changedAt = Number.NEGATIVE_INFINITY
-  #probe: Attempt | undefined
+  /** One, unless it takes long. */
+  readonly #probes = new Set<Attempt>()
   #probedAt = 0
+  #windowMs: number
 
   constructor(service: string, settings: CircuitBreakerSettings, clock: Clock, onTransition?: CircuitListener) {
     this.service = service
     this.#clock = clock
     this.#onTransition = onTransition
     this.#resetAfterMs = settings.resetAfterMs
+    this.#windowMs = settings.windowMs
     // By events, not by return values, because operators may open and close a circuit by hand.
     this.#circuit = createCircuit(service, settings, clock, (event) => this.#changed(STATES[event]))
   }
@@ -123,12 +127,13 @@ export class CircuitBreakerPolicy implements Policy {
 
   /** A probe is on its way. */
   get probing(): boolean {
-    return this.#probe !== undefined
+    return this.#probes.size > 0
   }
 
   /** New settings; state and counts stay. */
   configure(settings: CircuitBreakerSettings): void {
     this.#resetAfterMs = settings.resetAfterMs
+    this.#windowMs = settings.windowMs
     this.#circuit.configure(settings)
   }
 
@@ -138,28 +143,28 @@ export class CircuitBreakerPolicy implements Policy {
     if (this.#state === 'open') {
       if (now < this.#changedAt + this.#resetAfterMs) return this.#refuse(now)
       this.#circuit.wake()
-    } else if (this.#probe !== undefined && !this.#lapsed(this.#probe, now)) return this.#refuse(now)
-    this.#probe = attempt
+    } else if (this.#probes.size > 0 && now < this.#probedAt + this.#resetAfterMs) return this.#refuse(now)
+    this.#probes.add(attempt)
     this.#probedAt = now
     return undefined
   }
 
   /** A probe that is a stream has found out with the head of its answer. */
   answered(attempt: Attempt): void {
-    if (attempt !== this.#probe) return
-    this.#probe = undefined
+    if (!this.#probes.delete(attempt)) return
     const now = this.#clock.now()
     if (this.#circuit.enabled) this.#circuit.succeeded(now - attempt.call.startedAt, now)
   }
 
   settle(attempt: Attempt, outcome: Outcome): void {
-    const probe = attempt === this.#probe
-    if (probe) this.#probe = undefined
+    const probe = this.#probes.delete(attempt)
     if (!this.#circuit.enabled) return
     if (!probe && (this.#state !== 'closed' || attempt.call.startedAt < this.#changedAt)) return
     const verdict = blame(outcome)
     if (verdict === 'none') return
     const now = attempt.endedAt || this.#clock.now()
+    // It was served well for longer than the window looks back; its endpoint answers for how it ended.
+    if (verdict !== 'good' && attempt.begun && now >= attempt.startedAt + this.#windowMs) return
     if (verdict === 'good') this.#circuit.succeeded(now - attempt.call.startedAt, now)
     else this.#circuit.failed(outcome.cause ?? outcome, now)
   }
@@ -167,11 +172,6 @@ export class CircuitBreakerPolicy implements Policy {
   /** Takes it off the list of circuits. */
   close(): void {
     this.#circuit.shutdown()
-  }
-
-  /** A stream without a deadline may probe for hours; it must not keep everybody else out. */
-  #lapsed(probe: Attempt, now: number): boolean {
-    return probe.call.deadlineAt === Number.POSITIVE_INFINITY && now >= this.#probedAt + this.#resetAfterMs
   }
 
   #refuse(now: number): ErrorCode {
@@ -182,7 +182,7 @@ export class CircuitBreakerPolicy implements Policy {
   #changed(to: CircuitState): void {
     const from = this.#state
     this.#state = to
-    if (to !== 'half-open') this.#probe = undefined
+    if (to !== 'half-open') this.#probes.clear()
     this.#changedAt = this.#clock.now()
     if (from !== to) this.#onTransition?.(this.service, from, to)
   }

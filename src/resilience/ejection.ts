@@ -138,8 +138,8 @@ const IMPROBABLE = 0.005
 const SPREAD = 0.1
 /** Answers in a row that forgive one strike. */
 const FORGIVING = 50
-/** A duration that overlaps a longer stall of our own loop says nothing (SystemClock counts stalls from 20 ms). */
-const STALL_MS = 20
+/** A duration of which our own loop stood still for a larger share says nothing: a busy process has some stall in any second. */
+const STALLED_SHARE = 0.5
 /** For so long a probe is left to calls that may be repeated; then any call will do. */
 const RELUCTANCE_MS = 1_000
 
@@ -348,7 +348,9 @@ export class EjectionPolicy implements Policy, ClusterHealth {
 
   #stalled(attempt: Attempt, outcome: Outcome): boolean {
     const late = outcome.code === 'attempt-timeout' || outcome.code === 'deadline-exceeded'
-    return late && this.#clock.stalledMsSince(attempt.startedAt) > STALL_MS
+    if (!late) return false
+    const ranMs = (attempt.endedAt || this.#clock.now()) - attempt.startedAt
+    return this.#clock.stalledMsSince(attempt.startedAt) > STALLED_SHARE * ranMs
   }
 
   #eject(endpoint: Endpoint, health: Health, reason: EjectionReason, now: number): void {

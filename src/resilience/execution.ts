@@ -132,7 +132,10 @@ export function answerBegins(stack: Stack, attempt: Attempt): void {
   }
   for (const policy of stack.endpoint) policy.answered?.(attempt)
   const { first } = attempt.call
-  if (first !== undefined) for (const policy of stack.service) policy.answered?.(first)
+  if (first === undefined) return
+  // Service policies are told of a call by its first attempt.
+  first.begun = true
+  for (const policy of stack.service) policy.answered?.(first)
 }
 
 /**

@@ -41,9 +41,11 @@ export function hadEnoughTime(stack: Stack, attempt: Attempt, now: number): bool
   if (attempt.begun || attempt.ownSince > 0) return false
   // What has been given back for a stall is in `ownMs` already.
   const stalledMs = stack.clock.stalledMsSince(attempt.startedAt)
-  const givenMs = timeGiven(attempt, now) - Math.max(0, stalledMs - attempt.ownMs)
-  if (stack.usual !== undefined && givenMs >= stack.usual.enoughMs) return true
+  const waitedMs = timeGiven(attempt, now) - Math.max(0, stalledMs - attempt.ownMs)
   const { call } = attempt
+  // Past its deadline the peer is not waited for: then only our own timer is late.
+  const givenMs = Math.min(waitedMs, call.deadlineAt - attempt.startedAt)
+  if (stack.usual !== undefined && givenMs >= stack.usual.enoughMs) return true
   const { attempts, perTryTimeoutMs } = stack.retry.settings
   const perTry = call.idempotent && attempts > 1 ? perTryTimeoutMs : Number.POSITIVE_INFINITY
   if (givenMs >= NEARLY * Math.min(perTry, stack.timeoutMs)) return true

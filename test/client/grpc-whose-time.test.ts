@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { blame } from '../../src/resilience/blame.ts'
 import { UsualTime } from '../../src/resilience/time-given.ts'
-import type { GrpcScript } from '../support/scripted-grpc-server.ts'
+import type { GrpcScript, ScriptedGrpcCall } from '../support/scripted-grpc-server.ts'
 import { answerWell, type GrpcRig, type GrpcRigOptions, grpcRigOver, type Item, serveGrpc, stock } from './grpc-rig.ts'
 
 const silent: GrpcScript = (call) => call.stall()
@@ -66,6 +66,15 @@ describe('a gRPC call that runs out of time', () => {
     expect(blamed(rig)).toEqual(['hard', 'hard'])
   })
 
+  it('while a method of shortStreams waits for its requests is the caller’s, too', async () => {
+    const rig = await rigOf(silent, { usual: usually(1), client: { shortStreams: ['upload'] } })
+    const never = (async function* (): AsyncGenerator<Item> {
+      await new Promise<never>(() => undefined)
+    })()
+    expect(await codeOf(rig.client.promises.upload(never, { timeout: 300 }))).toBe(EXCEEDED)
+    expect(blamed(rig)).toEqual(['none', 'none'])
+  })
+
   it('after its stream has been answered is the caller’s', async () => {
     const begins: GrpcScript = (call) => {
       call.send(stock('a'))
@@ -91,5 +100,34 @@ describe('a gRPC call that runs out of time', () => {
     const end = performance.now() + 1_200
     while (performance.now() < end);
     expect((await Promise.all(calls)).map(({ sku }) => sku)).toEqual(Array(20).fill('a'))
+  })
+})
+
+describe('a gRPC peer that breaks a call off', () => {
+  const waits = async function* (): AsyncGenerator<Item> {
+    yield { sku: 'a' }
+    await new Promise<never>(() => undefined)
+  }
+  const ways: [string, (call: ScriptedGrpcCall) => void][] = [
+    ['by the end of its connection', (call) => void call.break()],
+    ['by a reset', (call) => call.reset(8)],
+  ]
+
+  it.each(ways)('%s, after it has waited for the caller, is not blamed', async (_, breakOff) => {
+    const rig = await rigOf(async (call) => {
+      await call.message()
+      setTimeout(breakOff, 1_000, call)
+    })
+    expect(await codeOf(rig.client.promises.upload(waits()))).not.toBe(0)
+    expect(blamed(rig)).toEqual(['none', 'none'])
+  })
+
+  it.each(ways)('%s, in the midst of a quick upload, is', async (_, breakOff) => {
+    const rig = await rigOf(async (call) => {
+      await call.message()
+      breakOff(call)
+    })
+    expect(await codeOf(rig.client.promises.upload(waits()))).not.toBe(0)
+    expect(blamed(rig)).toEqual(['hard', 'hard'])
   })
 })

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { afterEach, describe, expect, it } from 'vitest'
+import { HttpClient } from '../../src/client/http-client.ts'
 import type { MeshError } from '../../src/core/errors.ts'
 import { blame } from '../../src/resilience/blame.ts'
 import { makeRig, type Rig, type RigOptions } from './client-rig.ts'
@@ -54,12 +55,20 @@ describe('a long answer', () => {
     expect([...calls.outcomes, ...attempts.outcomes].map(blame)).not.toContain('hard')
   })
 
-  it('may have an idleTimeout of its own, with the client and with fetch', async () => {
+  it('may have an idleTimeout of its own or of its client, and with fetch', async () => {
     const { http, fetch, calls } = await serve((_req, res) => res.end(big))
     await http.get('/', { ...STREAMING, idleTimeout: '50ms' })
     await fetch('http://inventory/', { ...STREAMING, idleTimeout: 50 })
     await until(() => calls.outcomes.length === 2)
     expect(calls.outcomes.map(({ code }) => code)).toEqual(['cancelled', 'cancelled'])
+    const client = new HttpClient(rig!, [], undefined, 50)
+    await client.get('/', STREAMING)
+    await until(() => calls.outcomes.length === 3)
+    expect(calls.outcomes[2]!.code).toBe('cancelled')
+    // A call's own goes before that of its client.
+    const patient = await client.get('/', { ...STREAMING, idleTimeout: '1m' })
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    expect((await patient.bytes()).length).toBe(big.length)
     await expect(http.get('/', { idleTimeout: 'soon' as never })).rejects.toThrow(/idleTimeout.*10 ms to 24 h.*soon/)
     await expect(fetch('http://inventory/', { idleTimeout: 0 })).rejects.toThrow(/idleTimeout.*10 ms to 24 h/)
   })

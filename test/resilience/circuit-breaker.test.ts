@@ -129,6 +129,53 @@ describe('circuit breaker', () => {
     expect(admit()).toBeUndefined()
   })
 
+  it('lets one more call probe each time that a probe has lasted for resetAfter, whatever its deadline', () => {
+    const { clock, policy, admit, run } = setUp({ resetAfter: '1s' })
+    run(FAILURE, 20)
+    clock.advance(1_000)
+    const slow = admit()!
+    clock.advance(999)
+    expect(admit()).toBeUndefined()
+    clock.advance(1)
+    const second = admit()!
+    expect(admit()).toBeUndefined()
+    // The older one decides, too: a service that answers in more than resetAfter is not kept out for ever.
+    clock.advance(1)
+    policy.settle(slow, SUCCESS)
+    expect(policy.state).toBe('closed')
+    policy.settle(second, FAILURE)
+    expect([policy.state, policy.circuit.stats.failures]).toEqual(['closed', 0])
+  })
+
+  it('opens again with the first of several probes that fails', () => {
+    const { clock, policy, admit, run } = setUp({ resetAfter: '1s' })
+    run(FAILURE, 20)
+    clock.advance(1_000)
+    const stalled = admit()!
+    clock.advance(1_000)
+    policy.settle(admit()!, FAILURE)
+    expect([policy.state, policy.probing]).toEqual(['open', false])
+    policy.settle(stalled, SUCCESS)
+    expect(policy.state).toBe('open')
+  })
+
+  it('hears nothing of how a stream ends that was served for longer than the window', () => {
+    const { clock, policy, admit } = setUp({ minimumCalls: 5, window: '10s' })
+    const streams = Array.from({ length: 20 }, () => admit()!)
+    for (const stream of streams) {
+      policy.answered(stream)
+      stream.begun = true
+    }
+    const early = streams.splice(0, 4)
+    clock.advance(9_000)
+    for (const stream of early) policy.settle(stream, FAILURE)
+    expect(policy.circuit.stats.failures).toBe(4)
+    clock.advance(1_000)
+    for (const stream of streams) policy.settle(stream, FAILURE)
+    expect(policy.state).toBe('closed')
+    expect(policy.circuit.stats.failures).toBe(4)
+  })
+
   it('is not moved by calls that were admitted before its last change', () => {
     const { clock, policy, admit, run } = setUp({ minimumCalls: 1 })
     const early = [admit()!, admit()!, admit()!]

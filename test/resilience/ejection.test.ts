@@ -209,6 +209,19 @@ describe('ejection', () => {
     expect(policy.ejected).toBe(0)
   })
 
+  it('learns from a timeout of which our own loop stood still for a small part only', () => {
+    const { clock, endpoints, policy, start } = setUp()
+    for (let i = 0; i < 5; i++) {
+      const attempts = endpoints.map((each) => start(each))
+      clock.stall(50)
+      clock.advance(1_000)
+      const [hung, ...well] = attempts
+      policy.settle(hung!, outcome('failure', 'deadline-exceeded'))
+      for (const attempt of well) policy.settle(attempt, SUCCESS)
+    }
+    expect(endpoints[0]!.state).toBe('ejected')
+  })
+
   it('says that it panics when more than half are out', () => {
     const { endpoints, policy, run } = setUp(4)
     run(endpoints[3]!, SUCCESS, 1_000)

@@ -86,6 +86,13 @@ describe('a timeout', () => {
     expect(hadEnoughTime(stackOf(clock, usually(100)), attempt, clock.now())).toBe(false)
   })
 
+  it('that is noticed late, on a busy machine, gave no more time than it was', () => {
+    const clock = new FakeClock()
+    clock.advance(1)
+    const attempt = attemptOf(clock, 20, 200)
+    expect(hadEnoughTime(stackOf(clock, usually(1)), attempt, clock.now())).toBe(false)
+  })
+
   it('is not the peer’s once its answer has begun to stream', () => {
     const clock = new FakeClock()
     clock.advance(1)
