@@ -24,10 +24,12 @@ export function askRegistry(
   body: object | undefined,
   clock: Clock,
   timeoutMs = 5_000,
+  signal?: AbortSignal,
 ): Promise<RegistryAnswer> {
   return new Promise((resolve, reject) => {
     const fail = (reason: string, cause?: unknown): void => {
       clock.stopTimer(timer)
+      signal?.removeEventListener('abort', abandon)
       request.destroy()
       // A refused identity is not a registry that is away: it must not be tried again and again as if it were.
       reject(
@@ -40,7 +42,8 @@ export function askRegistry(
             }),
       )
     }
-    const timer = clock.startTimer(timeoutMs, () => fail(`nothing within ${timeoutMs} ms`), undefined)
+    const abandon = (): void => fail('it is not needed any more')
+    const timer = clock.startTimer(timeoutMs, () => fail(`nothing within ${Math.round(timeoutMs)} ms`), undefined)
     const text = body === undefined ? undefined : JSON.stringify(body)
     const request = https.request(new URL(path, address), {
       ...(tls as https.RequestOptions),
@@ -51,6 +54,7 @@ export function askRegistry(
           ? {}
           : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(text)) },
     })
+    signal?.addEventListener('abort', abandon, { once: true })
     request.on('error', (error) => fail(error.message, error))
     request.on('response', (response) => {
       const parts: Buffer[] = []
@@ -63,6 +67,7 @@ export function askRegistry(
       response.on('error', (error) => fail(error.message, error))
       response.on('end', () => {
         clock.stopTimer(timer)
+        signal?.removeEventListener('abort', abandon)
         resolve({ status: response.statusCode ?? 0, body: parse(Buffer.concat(parts).toString('utf8')) })
       })
     })
@@ -74,8 +79,14 @@ export function askRegistry(
 export function refusalOf({ status, body }: RegistryAnswer): string {
   const error = (typeof body.error === 'object' && body.error !== null ? body.error : {}) as Record<string, unknown>
   const said = typeof error.message === 'string' ? error.message.slice(0, 500) : `status ${status}`
-  const code = typeof error.code === 'string' ? ` (${error.code.slice(0, 64)})` : ''
-  return `${code}: ${said}`
+  const code = refusalCodeOf({ status, body })
+  return `${code === undefined ? '' : ` (${code})`}: ${said}`
+}
+
+/** The code of a refusal, if the registry gave one. */
+export function refusalCodeOf({ body }: RegistryAnswer): string | undefined {
+  const { code } = (typeof body.error === 'object' && body.error !== null ? body.error : {}) as { code?: unknown }
+  return typeof code === 'string' ? code.slice(0, 64) : undefined
 }
 
 /** Whether the same question may be answered a little later. */

@@ -1,100 +1,148 @@
 /**
- * Where this process's certificates come from: the registry, asked over first contact while there is no identity, and over mTLS with
- * the current one afterwards. Several addresses are tried in order.
+ * Where this process's certificates come from: the registry, asked over mTLS with the certificate in force, or over first contact
+ * with a join token while there is none that is valid. Several addresses are asked side by side.
  */
 import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
-import { pinnedTlsOptions, unpinnedTlsOptions } from '../identity/first-contact.ts'
+import { type FirstContact, pinnedTlsOptions, unpinnedTlsOptions } from '../identity/first-contact.ts'
 import type { Identity } from '../identity/identity.ts'
-import { parseToken, rootFingerprint } from '../identity/join-token.ts'
+import { rootFingerprint, type Token } from '../identity/join-token.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
 import type { Issuer } from '../identity/rotation.ts'
 import { clientTlsOptions } from '../identity/tls-options.ts'
+import { clockMistake, isValidAt } from '../identity/validity.ts'
+import { askRegistry, type RegistryTls } from './ask-registry.ts'
+import { firstAddress, type RegistryAddresses } from './first-address.ts'
 import { requestCertificate } from './join.ts'
 import type { JoinResponse } from './wire.ts'
 
 export interface IssuerOptions {
-  readonly addresses: readonly string[]
+  readonly addresses: RegistryAddresses
   readonly service: string
-  readonly joinToken: string | undefined
+  /** Asked each time this process joins. @throws MeshError `join-refused` with what to do */
+  readonly joinToken: () => Promise<Token | undefined>
   readonly clock: Clock
 }
 
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
 
+/** A registry that says no would say it again elsewhere: they share their state. */
+const isFinal = (error: unknown): boolean => !(error instanceof MeshError) || error.code === 'join-refused'
+
 export function registryIssuer(options: IssuerOptions): Issuer {
-  return async (csr, current) => {
-    let failure: unknown
-    for (const address of options.addresses) {
+  return async (csr, current, timeoutMs) => {
+    const untilAt = options.clock.now() + timeoutMs
+    if (current !== undefined && isValidAt(current, options.clock.wallNow())) {
       try {
-        return await issueFrom(address, options, csr, current)
+        return await renew(options, csr, current, timeoutMs)
       } catch (error) {
-        failure = error
-        // A registry that says no would say it again elsewhere: they share their state.
-        if (!(error instanceof MeshError) || error.code === 'join-refused') throw error
+        // By the registry's clock it has ended.
+        if (!(error instanceof MeshError) || error.cause !== 'identity-required') throw error
       }
     }
-    throw failure
+    return { ...(await join(options, csr, untilAt)), joined: current !== undefined }
   }
 }
 
 /**
  * The fingerprint of the root that a registry on loopback presents, for a process without a token: what is kept on disk of another
- * registry, such as yesterday's development one, is then not used. `undefined`: not on loopback, or nobody answers.
+ * registry, such as yesterday's development one, is then not used. `undefined`: not on loopback, or no registry answers in time.
  */
-export async function presentedFingerprint(addresses: readonly string[], clock: Clock): Promise<string | undefined> {
-  for (const address of addresses) {
-    const url = new URL(address)
-    if (!LOOPBACK.has(url.hostname)) return undefined
-    try {
-      const contact = await unpinnedTlsOptions(hostAndPort(url, clock))
-      return rootFingerprint(contact.root)
-    } catch {
-      // Nobody there: then what is on disk is all there is.
-    }
+export async function presentedFingerprint(
+  addresses: RegistryAddresses,
+  clock: Clock,
+  timeoutMs: number,
+): Promise<string | undefined> {
+  const local = addresses.inOrder.filter(isLoopback)
+  if (local.length === 0) return undefined
+  try {
+    const { address, answer } = await firstContact(local, undefined, clock, timeoutMs)
+    addresses.answered(address)
+    return rootFingerprint(answer.root)
+  } catch {
+    // Then what is on disk is all there is.
+    return undefined
   }
-  return undefined
 }
 
-function hostAndPort(url: URL, clock: Clock): { host: string; port: number; clock: Clock } {
-  return { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 443), clock }
+function isLoopback(address: string): boolean {
+  return LOOPBACK.has(new URL(address).hostname)
 }
 
-function issueFrom(
-  address: string,
-  options: IssuerOptions,
-  csr: string,
-  current: Identity | undefined,
-): Promise<JoinResponse> {
-  const { clock, joinToken } = options
-  const usable = current !== undefined && current.notAfter > clock.wallNow()
-  if (current !== undefined && (usable || joinToken === undefined)) {
-    const verifier = new PeerVerifier(clock, current)
-    const tls = clientTlsOptions(current, verifier, { registry: true })
-    return requestCertificate(address, tls, { path: '/v1/renew', body: { csr } }, clock)
-  }
-  return join(address, options, csr)
-}
-
-async function join(address: string, options: IssuerOptions, csr: string): Promise<JoinResponse> {
-  const { clock, service, joinToken } = options
+function hostAndPort(address: string): { host: string; port: number } {
   const url = new URL(address)
-  const at = hostAndPort(url, clock)
-  if (joinToken === undefined) {
-    if (!LOOPBACK.has(url.hostname)) {
-      throw new MeshError(
-        `joining ${address} needs a join token (option joinToken, variable INMESH_JOIN_TOKEN; made by 'inmesh token create --service ${service}'); only a registry on loopback started with --dev does without`,
-        { code: 'join-refused', service, endpoint: address },
-      )
+  return { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 443) }
+}
+
+async function renew(
+  { addresses, clock }: IssuerOptions,
+  csr: string,
+  current: Identity,
+  timeoutMs: number,
+): Promise<JoinResponse> {
+  const tls = clientTlsOptions(current, new PeerVerifier(clock, current), { registry: true })
+  const { address, answer } = await firstAddress(
+    addresses.inOrder,
+    (at, signal, leftMs) => requestCertificate(at, tls, { path: '/v1/renew', body: { csr } }, clock, leftMs, signal),
+    { clock, timeoutMs, isFinal },
+  )
+  addresses.answered(address)
+  return answer
+}
+
+/** Only the first contact is side by side: two requests with one token would spend two of its uses. */
+async function join(options: IssuerOptions, csr: string, untilAt: number): Promise<JoinResponse> {
+  const { clock, service, addresses } = options
+  const token = await options.joinToken()
+  let left = addresses.inOrder
+  if (token === undefined) left = left.filter(isLoopback)
+  if (left.length === 0) throw tokenMissing(addresses.all, service)
+  const body = token === undefined ? { service, csr } : { service, csr, token: token.secret }
+  for (;;) {
+    const { address, answer } = await firstContact(left, token?.fingerprint, clock, Math.max(1, untilAt - clock.now()))
+    left = left.filter((one) => one !== address)
+    const leftMs = Math.max(1, untilAt - clock.now()) / (left.length === 0 ? 1 : 2)
+    try {
+      if (token !== undefined) await checkClock(address, answer.tls, options, leftMs)
+      const response = await requestCertificate(address, answer.tls, { path: '/v1/join', body }, clock, leftMs)
+      addresses.answered(address)
+      return response
+    } catch (error) {
+      if (isFinal(error) || left.length === 0) throw error
     }
-    const contact = await unpinnedTlsOptions(at)
-    return requestCertificate(address, contact.tls, { path: '/v1/join', body: { service, csr } }, clock)
   }
-  const token = parseToken(joinToken)
-  if (token?.kind !== 'join') {
-    throw new MeshError('the join token is not valid', { code: 'join-refused', service, endpoint: address })
-  }
-  const contact = await pinnedTlsOptions({ ...at, fingerprint: token.fingerprint })
-  const body = { service, csr, token: token.secret }
-  return requestCertificate(address, contact.tls, { path: '/v1/join', body }, clock)
+}
+
+/** Before a use of the token is spent on a certificate that would not be accepted. */
+async function checkClock(
+  address: string,
+  tls: RegistryTls,
+  { clock, service }: IssuerOptions,
+  timeoutMs: number,
+): Promise<void> {
+  const { body } = await askRegistry(address, tls, '/v1/bundle', undefined, clock, timeoutMs)
+  if (!Number.isSafeInteger(body.wallNow)) return
+  const mistake = clockMistake(clock.wallNow(), body.wallNow as number)
+  if (mistake !== undefined) throw new MeshError(mistake, { code: 'join-refused', service, endpoint: address })
+}
+
+function firstContact(
+  addresses: readonly string[],
+  fingerprint: string | undefined,
+  clock: Clock,
+  timeoutMs: number,
+): Promise<{ readonly address: string; readonly answer: FirstContact }> {
+  return firstAddress(
+    addresses,
+    (address, signal, leftMs) => {
+      const at = { ...hostAndPort(address), clock, timeoutMs: leftMs, signal }
+      return fingerprint === undefined ? unpinnedTlsOptions(at) : pinnedTlsOptions({ ...at, fingerprint })
+    },
+    { clock, timeoutMs, isFinal: () => false },
+  )
+}
+
+function tokenMissing(addresses: readonly string[], service: string): MeshError {
+  const message = `joining ${addresses.join(', ')} needs a join token (option joinToken or joinTokenFile, variable INMESH_JOIN_TOKEN or INMESH_JOIN_TOKEN_FILE; made by 'inmesh token create --service ${service}'); only a registry on loopback started with --dev does without`
+  return new MeshError(message, { code: 'join-refused', service })
 }

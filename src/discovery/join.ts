@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
-import { askRegistry, isPassing, type RegistryTls, refusalOf } from './ask-registry.ts'
+import { askRegistry, isPassing, type RegistryTls, refusalCodeOf, refusalOf } from './ask-registry.ts'
 import type { JoinRequest, JoinResponse, RenewRequest } from './wire.ts'
 
 /** A request of {@link requestCertificate}, with the TLS that fits it. */
@@ -14,7 +14,7 @@ export type CertificateRequest =
 
 /**
  * @throws MeshError `registry-unavailable` when there is no answer in time, `join-refused` with the registry's own reason
- * when it says no.
+ * when it says no (`cause`: its code).
  */
 export async function requestCertificate(
   address: string,
@@ -22,12 +22,14 @@ export async function requestCertificate(
   { path, body }: CertificateRequest,
   clock: Clock,
   timeoutMs?: number,
+  signal?: AbortSignal,
 ): Promise<JoinResponse> {
-  const said = await askRegistry(address, tls, path, body, clock, timeoutMs)
+  const said = await askRegistry(address, tls, path, body, clock, timeoutMs, signal)
   if (said.status !== 200) {
     throw new MeshError(`the registry refused a certificate${refusalOf(said)}`, {
       code: isPassing(said) ? 'registry-unavailable' : 'join-refused',
       endpoint: address,
+      cause: refusalCodeOf(said),
     })
   }
   const answer = said.body

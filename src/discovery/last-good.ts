@@ -3,6 +3,7 @@
  * moment after a change, never on the way of a call; read once, and believed no more than a message from the network.
  */
 import type { Clock, Timer } from '../core/clock.ts'
+import { rootFingerprint } from '../identity/join-token.ts'
 import { readStoredView, type ServiceView, SnapshotRejected } from './snapshot.ts'
 
 /** Where the bytes go: a state directory, or memory. */
@@ -21,7 +22,7 @@ export interface Knowledge {
 
 const NOTHING: Knowledge = Object.freeze({ views: new Map(), dev: undefined })
 const NAME = 'snapshot.json'
-const FORMAT = 1
+const FORMAT = 2
 /** Changes within this time are written once. */
 const WRITE_DELAY_MS = 500
 /** An older snapshot is not believed: its certificates have long expired. */
@@ -29,16 +30,19 @@ const LONGEST_AGE_MS = 72 * 3_600_000
 
 export class LastGood {
   readonly #store: StateStore
-  readonly #trustDomain: string
+  readonly #roots: () => readonly string[]
   readonly #clock: Clock
   readonly #failed: (reason: string) => void
   #timer: Timer | undefined
   #writing: Promise<void> = Promise.resolve()
 
-  /** `failed` is told when the file is there and cannot be used, or cannot be written. */
-  constructor(store: StateStore, trustDomain: string, clock: Clock, failed: (reason: string) => void) {
+  /**
+   * A snapshot belongs to the authority whose root is among `roots` (PEM), whatever its trust domain is called. `failed` is told
+   * when the file is there and cannot be used, or cannot be written.
+   */
+  constructor(store: StateStore, roots: () => readonly string[], clock: Clock, failed: (reason: string) => void) {
     this.#store = store
-    this.#trustDomain = trustDomain
+    this.#roots = roots
     this.#clock = clock
     this.#failed = failed
   }
@@ -69,9 +73,11 @@ export class LastGood {
   }
 
   #read(stored: Record<string, unknown> | null): Knowledge {
-    if (stored?.format !== FORMAT || stored.trustDomain !== this.#trustDomain || !Array.isArray(stored.views)) {
-      throw new SnapshotRejected('of another format or trust domain')
+    if (stored?.format !== FORMAT || !Array.isArray(stored.roots) || !Array.isArray(stored.views)) {
+      throw new SnapshotRejected('of another format')
     }
+    const ours = new Set<unknown>(this.#fingerprints())
+    if (!stored.roots.some((root) => ours.has(root))) throw new SnapshotRejected('of another registry')
     const ageMs = this.#clock.wallNow() - Number(stored.writtenAt)
     if (!(ageMs < LONGEST_AGE_MS)) throw new SnapshotRejected(`written ${Math.round(ageMs / 3_600_000)} h ago`)
     const views = stored.views.flatMap((view) => this.#readView(view))
@@ -95,11 +101,15 @@ export class LastGood {
     }
   }
 
+  #fingerprints(): string[] {
+    return this.#roots().map((root) => rootFingerprint(root))
+  }
+
   #write(known: () => Knowledge): void {
     this.#timer = undefined
     const { views, dev } = known()
     const writtenAt = this.#clock.wallNow()
-    const stored = { format: FORMAT, trustDomain: this.#trustDomain, writtenAt, dev, views: [...views.values()] }
+    const stored = { format: FORMAT, roots: this.#fingerprints(), writtenAt, dev, views: [...views.values()] }
     const bytes = Buffer.from(JSON.stringify(stored))
     this.#writing = this.#writing.then(() =>
       this.#store.writeState(NAME, bytes).catch((error: unknown) => {

@@ -6,10 +6,13 @@
 import type { ConnectionOptions } from 'node:tls'
 import type { Clock, Timer } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
+import { SKEW_TOLD_MS } from '../identity/validity.ts'
+import type { RegistryAddresses } from './first-address.ts'
 import type { Knowledge } from './last-good.ts'
 import { PendingAnswers } from './pending-answers.ts'
 import { ReconnectPause } from './reconnect-pause.ts'
 import { RegistryConnection } from './registry-connection.ts'
+import { RegistryDial } from './registry-dial.ts'
 import { applyDelta, keepGoodPolicy, type ServiceView, viewOf } from './snapshot.ts'
 import type { ClientMessage, Instance, ServerMessage } from './wire.ts'
 
@@ -31,8 +34,7 @@ export interface RegistryObserver {
 }
 
 export interface RegistryClientOptions {
-  /** `https://host:port`, one or several; the next is tried when one fails. */
-  readonly addresses: readonly string[]
+  readonly addresses: RegistryAddresses
   readonly service: string
   /** Unique to this start of the process. */
   readonly process: string
@@ -52,8 +54,6 @@ const PASSING: ReadonlySet<string> = new Set([
   'closing',
   'rate-limited',
 ])
-/** A clock further off than this is told (certificates are backdated by 60 s). */
-const TOLD_SKEW_MS = 30_000
 
 export class RegistryClient {
   readonly #options: RegistryClientOptions
@@ -62,10 +62,11 @@ export class RegistryClient {
   readonly #listeners = new Map<string, (view: ServiceView) => void>()
   readonly #registered = new Map<string, Instance>()
   readonly #answers: PendingAnswers
-  readonly #seen = new Map<string, (watchers: number) => void>()
+  /** Drains that wait to be seen. */
+  readonly #seen = new Map<string, (how: 'seen' | 'unknown') => void>()
+  #dial: RegistryDial | undefined
   #connection: RegistryConnection | undefined
   #welcome: Extract<ServerMessage, { type: 'welcome' }> | undefined
-  #next = 0
   readonly #pause = new ReconnectPause()
   #timer: Timer | undefined
   #beatTimer: Timer | undefined
@@ -143,7 +144,6 @@ export class RegistryClient {
     const instance = this.#registered.get(id)
     if (instance === undefined) return 'unknown'
     this.#registered.set(id, { ...instance, state: 'draining' })
-    if (this.#welcome === undefined) return 'unknown'
     const seen = new Promise<'seen' | 'unknown'>((resolve) => {
       const timer = this.#clock.startTimer(boundMs, () => finish('unknown'), undefined)
       const finish = (how: 'seen' | 'unknown'): void => {
@@ -151,9 +151,9 @@ export class RegistryClient {
         this.#seen.delete(id)
         resolve(how)
       }
-      this.#seen.set(id, () => finish('seen'))
+      this.#seen.set(id, finish)
     })
-    this.#ask((ref) => ({ type: 'drain', ref, id })).catch(() => this.#seen.get(id)?.(0))
+    if (this.#welcome !== undefined) this.#askDrain(id)
     return seen
   }
 
@@ -165,10 +165,9 @@ export class RegistryClient {
 
   /** The identity has changed: another connection shows the new one, at once. What is known is kept, and nobody hears of a loss. */
   renew(): void {
-    const old = this.#connection
-    if (old === undefined) return
+    if (this.#closed || this.#dial === undefined) return
+    if (this.#timer !== undefined) this.#clock.stopTimer(this.#timer)
     this.#disconnected('the identity was renewed')
-    old.close()
     this.#connect()
   }
 
@@ -176,8 +175,9 @@ export class RegistryClient {
     if (this.#closed) return
     this.#closed = true
     if (this.#timer !== undefined) this.#clock.stopTimer(this.#timer)
-    this.#connection?.close()
+    this.#dial?.close()
     this.#failAll('closed', 'the mesh was closed')
+    for (const finish of [...this.#seen.values()]) finish('unknown')
   }
 
   #ask(message: (ref: number) => ClientMessage): Promise<void> {
@@ -187,39 +187,43 @@ export class RegistryClient {
 
   #failAll(code: 'closed' | 'registry-unavailable', message: string): void {
     this.#answers.failAll(() => new MeshError(message, { code }))
-    for (const finish of [...this.#seen.values()]) finish(0)
+  }
+
+  /** A drain that the registry does not answer waits for its bound; the next session asks again. */
+  #askDrain(id: string): void {
+    this.#ask((ref) => ({ type: 'drain', ref, id })).catch(() => undefined)
   }
 
   #connect(): void {
     this.#timer = undefined
     if (this.#closed) return
-    const { addresses } = this.#options
-    const address = addresses[this.#next % addresses.length]!
-    let connection: RegistryConnection | undefined
-    try {
-      connection = new RegistryConnection(address, this.#options.tls(), this.#clock, {
-        message: (message) => {
-          if (connection === this.#connection) this.#receive(address, message)
-        },
-        rejected: (reason) => this.#options.observer.rejected(reason),
-        closed: (reason) => {
-          if (connection === this.#connection) this.#lose(address, reason)
-        },
-      })
-    } catch (error) {
-      this.#lose(address, error instanceof Error ? error.message : 'cannot connect')
-      return
-    }
-    this.#connection = connection
-    connection.send({
-      type: 'hello',
-      protocol: 1,
-      service: this.#options.service,
-      process: this.#options.process,
+    const { addresses, tls, observer, service, process } = this.#options
+    this.#dial = new RegistryDial(addresses.inOrder, this.#clock, {
+      open: (address, listener) => {
+        const connection = new RegistryConnection(address, tls(), this.#clock, listener)
+        connection.send({ type: 'hello', protocol: 1, service, process })
+        return connection
+      },
+      connected: (address, connection) => {
+        addresses.answered(address)
+        this.#connection = connection
+      },
+      message: (address, message) => this.#receive(address, message),
+      rejected: (reason) => observer.rejected(reason),
+      unreachable: (address, reason) => observer.unreachable(address, reason),
+      failed: () => this.#reconnect('no address answers'),
+      lost: (address, reason) => {
+        addresses.failed(address)
+        this.#disconnected(reason)
+        observer.lost(address, reason)
+        this.#reconnect(reason)
+      },
     })
+    this.#dial.start()
   }
 
   #disconnected(reason: string): void {
+    this.#dial?.close()
     this.#connection = undefined
     this.#welcome = undefined
     if (this.#beatTimer !== undefined) this.#clock.stopTimer(this.#beatTimer)
@@ -227,13 +231,9 @@ export class RegistryClient {
     this.#failAll('registry-unavailable', `the registry went away: ${reason}`)
   }
 
-  #lose(address: string, reason: string): void {
-    const wasConnected = this.#welcome !== undefined
-    this.#disconnected(reason)
+  #reconnect(reason: string): void {
     if (this.#closed) return
-    if (wasConnected) this.#options.observer.lost(address, reason)
-    else this.#options.observer.unreachable(address, reason)
-    this.#next += 1
+    this.#disconnected(reason)
     const pause = this.#pause.next(this.#clock.random())
     this.#timer = this.#clock.startBackgroundTimer(pause, () => this.#connect(), undefined)
   }
@@ -253,6 +253,7 @@ export class RegistryClient {
             if (error.code === 'registry-refused') this.#options.observer.unlisted(instance, 'refused')
           })
         }
+        for (const id of this.#seen.keys()) this.#askDrain(id)
         for (const service of this.#listeners.keys()) this.#sendWatch(service)
         this.#beat(message.beatMs)
         return
@@ -280,7 +281,7 @@ export class RegistryClient {
         this.#answers.settle(message.ref, message.revision)
         return
       case 'seen':
-        this.#seen.get(message.id)?.(message.watchers)
+        this.#seen.get(message.id)?.('seen')
         return
       case 'unlisted': {
         const instance = this.#registered.get(message.id)
@@ -302,7 +303,6 @@ export class RegistryClient {
         return
       case 'goaway':
         this.#pause.asked(message.retryAfterMs)
-        this.#connection?.close()
     }
   }
 
@@ -334,6 +334,6 @@ export class RegistryClient {
 
   #checkSkew(registryNow: number): void {
     const skew = this.#clock.wallNow() - registryNow
-    if (Math.abs(skew) > TOLD_SKEW_MS) this.#options.observer.skew(skew)
+    if (Math.abs(skew) > SKEW_TOLD_MS) this.#options.observer.skew(skew)
   }
 }

@@ -2,14 +2,18 @@
 import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import { askRegistry, isPassing, type RegistryAnswer, type RegistryTls, refusalOf } from './ask-registry.ts'
+import { firstAddress, type RegistryAddresses } from './first-address.ts'
 import type { JwtRequest, JwtResponse } from './wire.ts'
 
 export interface TokenIssuerOptions {
-  readonly addresses: readonly string[]
+  readonly addresses: RegistryAddresses
   /** Asked for each request, so that a rotated certificate is used at once. */
   readonly tls: () => RegistryTls
   readonly clock: Clock
 }
+
+/** Of the whole search. */
+const TIMEOUT_MS = 5_000
 
 /** @throws MeshError `registry-unavailable`, `registry-refused` with the registry's reason, or `identity-rejected` */
 export async function requestToken(options: TokenIssuerOptions, request: JwtRequest): Promise<JwtResponse> {
@@ -33,19 +37,19 @@ export async function requestKeys(options: TokenIssuerOptions): Promise<unknown>
 }
 
 async function ask(options: TokenIssuerOptions, path: string, body: object | undefined): Promise<RegistryAnswer> {
-  let failure: unknown
-  for (const address of options.addresses) {
-    try {
-      const answer = await askRegistry(address, options.tls(), path, body, options.clock)
-      if (answer.status === 200) return answer
-      const code = isPassing(answer) ? 'registry-unavailable' : 'registry-refused'
-      const message = `the registry refused ${path}${refusalOf(answer)}`
-      throw new MeshError(message, { code, endpoint: address })
-    } catch (error) {
-      failure = error
-      // A registry that says no would say it again elsewhere: they share their state.
-      if (!(error instanceof MeshError) || error.code === 'registry-refused') throw error
-    }
-  }
-  throw failure
+  const { addresses, clock, tls } = options
+  // A registry that says no would say it again elsewhere: they share their state.
+  const isFinal = (error: unknown): boolean => !(error instanceof MeshError) || error.code === 'registry-refused'
+  const { address, answer } = await firstAddress(
+    addresses.inOrder,
+    async (at, signal, timeoutMs) => {
+      const said = await askRegistry(at, tls(), path, body, clock, timeoutMs, signal)
+      if (said.status === 200) return said
+      const code = isPassing(said) ? 'registry-unavailable' : 'registry-refused'
+      throw new MeshError(`the registry refused ${path}${refusalOf(said)}`, { code, endpoint: at })
+    },
+    { clock, timeoutMs: TIMEOUT_MS, isFinal },
+  )
+  addresses.answered(address)
+  return answer
 }

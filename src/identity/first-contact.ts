@@ -9,7 +9,7 @@ import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import { trustDomainOf } from './certificate-reader.ts'
 import { rootFingerprint, verifyPinnedRoot } from './join-token.ts'
-import { PeerVerifier, refusePeer } from './peer-verifier.ts'
+import { PeerVerifier, type RefusedPeer, refusePeer } from './peer-verifier.ts'
 import { registryId } from './spiffe-id.ts'
 import { rejection, verifyingOptions } from './tls-options.ts'
 
@@ -21,6 +21,8 @@ export interface FirstContactOptions {
   readonly clock: Clock
   /** Default 5 s, of the whole exchange. */
   readonly timeoutMs?: number
+  /** Aborted when the answer is not needed any more. */
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface FirstContact {
@@ -53,8 +55,15 @@ export async function pinnedTlsOptions(options: FirstContactOptions): Promise<Fi
   }
   const verifier = new PeerVerifier(clock, { trustDomain, roots: [root], sequence: 0 })
   const verdict = verifier.verifyId(chain[0]?.raw, registryId(trustDomain))
-  if (!verdict.ok) throw rejection(verdict, undefined, endpoint)
+  if (!verdict.ok) throw endedByClock(verdict, endpoint) ?? rejection(verdict, undefined, endpoint)
   return { trustDomain, root, tls: { ...verifyingOptions(verifier, { registry: true }, trustDomain), ca: [root] } }
+}
+
+/** The right registry, whose certificate is not valid at the time that our clock shows. */
+function endedByClock(refused: RefusedPeer, endpoint: string): MeshError | undefined {
+  if (refused.reason !== 'expired' && refused.reason !== 'not-yet-valid') return undefined
+  const message = `The clock of this machine and the registry's at ${endpoint} differ by more than 5 min. ${refused.detail} Set the clock that is wrong.`
+  return new MeshError(message, { code: 'join-refused', endpoint, cause: refused })
 }
 
 /**
@@ -72,12 +81,13 @@ function fetchChain(
   options: Omit<FirstContactOptions, 'fingerprint'>,
   endpoint: string,
 ): Promise<readonly X509Certificate[]> {
-  const { host, port, clock, timeoutMs = 5_000 } = options
+  const { host, port, clock, timeoutMs = 5_000, signal } = options
   return new Promise((resolve, reject) => {
     // Nothing is sent and nothing but the chain is read here, which is checked by its fingerprint.
     const socket = connect({ host, port, servername: 'registry', minVersion: 'TLSv1.3', rejectUnauthorized: false })
     const finish = (outcome: () => void): void => {
       clock.stopTimer(timer)
+      signal?.removeEventListener('abort', abandon)
       socket.destroy()
       outcome()
     }
@@ -86,7 +96,13 @@ function fetchChain(
         const message = `The registry at ${endpoint} could not be reached: ${why}.`
         reject(new MeshError(message, { code: 'registry-unavailable', endpoint, cause }))
       })
-    const timer = clock.startTimer(timeoutMs, () => fail(`no TLS handshake within ${timeoutMs} ms`), undefined)
+    const abandon = (): void => fail('it is not needed any more')
+    signal?.addEventListener('abort', abandon, { once: true })
+    const timer = clock.startTimer(
+      timeoutMs,
+      () => fail(`no TLS handshake within ${Math.round(timeoutMs)} ms`),
+      undefined,
+    )
     socket.on('error', (error) => fail(error.message, error))
     socket.once('close', () => fail('the connection was closed'))
     socket.once('secureConnect', () => {

@@ -122,13 +122,13 @@ export class PeerVerifier {
     if (now < verified.notBefore) {
       return refusePeer(
         'not-yet-valid',
-        `The certificate of ${verified.peer.spiffeId} is valid from ${iso(verified.notBefore)}.`,
+        `The certificate of ${verified.peer.spiffeId} is valid from ${iso(verified.notBefore)}; our clock shows ${iso(now)}.`,
       )
     }
     if (now > verified.notAfter) {
       return refusePeer(
         'expired',
-        `The certificate of ${verified.peer.spiffeId} was valid until ${iso(verified.notAfter)}.`,
+        `The certificate of ${verified.peer.spiffeId} was valid until ${iso(verified.notAfter)}; our clock shows ${iso(now)}.`,
       )
     }
     return verified.peer

@@ -1,11 +1,15 @@
 /**
- * Keeps this process's identity valid: a new key and certificate at a random point of the last one's life, long before its end,
- * in the background. A good identity is never given up for a bad one: what the issuer sends is checked like a stranger's.
+ * Keeps this process's identity valid: a new key and certificate at a random point of the last one's life, by the monotonic or
+ * the wall clock. A good identity is never given up for a bad one: what the issuer sends is checked like a stranger's.
  *
- * States: `fresh` → (60–75 % of the life) `renewing` → `fresh`; `renewing` → (failed) `waiting` → `renewing`; any → `closed`.
+ * - `fresh` → `renewing`: 60 to 75 % of the life are over, or the wall clock was put back before its beginning
+ * - `renewing` → `fresh` | `waiting`: a certificate came, or none did
+ * - `waiting` → `renewing`: the pause is over
+ * - any → `closed`
  */
-import type { Clock, Timer } from '../core/clock.ts'
+import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
+import { WallTimer } from '../core/wall-timer.ts'
 import type { JoinResponse } from '../discovery/wire.ts'
 import type { Identity, IdentitySource } from './identity.ts'
 import { makeIdentity, rootsMistake } from './identity-check.ts'
@@ -13,18 +17,24 @@ import { rootFingerprint } from './join-token.ts'
 import { generateIdentityKey, privateKeyPem } from './key.ts'
 import type { KeyStore } from './key-store.ts'
 import { createSigningRequest } from './signing-request.ts'
+import { clockMistake, issuedAt, SKEW_TOLD_MS } from './validity.ts'
 
-/** Answers a signing request. `current` is the identity to ask with; `undefined` for the first, which needs a join token. */
-export type Issuer = (csr: string, current: Identity | undefined) => Promise<JoinResponse>
+/** Answers a signing request within `timeoutMs`. `current` is the identity to ask with; `undefined` for the first. */
+export type Issuer = (csr: string, current: Identity | undefined, timeoutMs: number) => Promise<Issued>
+
+export interface Issued extends JoinResponse {
+  /** By joining, as a new process does: its roots are those in force now. */
+  readonly joined?: boolean
+}
 
 export type RotationEvent =
-  | { readonly type: 'loaded' | 'issued' | 'renewed'; readonly identity: Identity }
+  | { readonly type: 'loaded' | 'issued' | 'renewed' | 'rejoined'; readonly identity: Identity }
   | { readonly type: 'bundle'; readonly identity: Identity }
   | { readonly type: 'bundle-refused'; readonly detail: string }
   | { readonly type: 'renewal-failed'; readonly error: unknown; readonly failures: number; readonly retryInMs: number }
   /** 90 % of the life is over, and nothing new has come. */
   | { readonly type: 'expiring'; readonly remainingMs: number; readonly identity: Identity }
-  | { readonly type: 'expired' }
+  | { readonly type: 'expired'; readonly identity: Identity }
   | { readonly type: 'clock-skew'; readonly offsetMs: number }
   | { readonly type: 'store-failed' | 'listener-failed'; readonly error: unknown }
 
@@ -47,25 +57,31 @@ const FIRST_RETRY_MS = 1_000
 const LONGEST_RETRY_MS = 30_000
 const FIRST_RETRY_SHARE = 0.025
 const LONGEST_RETRY_SHARE = 0.05
+/** After the end a registry that says no is asked on: an operator may give another token, or set a clock. */
+const LONGEST_REFUSED_RETRY_MS = 300_000
 /** However little life is left, the issuer is not asked more often. */
 const SOONEST_MS = 200
 const ISSUE_TIMEOUT_MS = 10_000
 const ISSUE_TIMEOUT_SHARE = 0.2
-/** Told, and refused on joining (control-plane 3.7). */
-const SKEW_TOLD_MS = 30_000
-const SKEW_REFUSED_MS = 300_000
 
 export class RotatingIdentity implements IdentitySource {
   readonly #options: RotationOptions
   readonly #listeners = new Set<(identity: Identity) => void>()
   #current: Identity
-  /** From receipt to the end, on the monotonic clock. */
+  /** From receipt to the end. */
   #lifeMs = 0
+  /** Age at which it is renewed. */
+  #renewMs = 0
+  #receivedAt = 0
+  #receivedWallAt = 0
+  /** After a failure. */
+  #retryAt: number | undefined
+  /** Already told of the present identity. */
+  #told: 'nothing' | 'expiring' | 'expired' = 'nothing'
   #failures = 0
   #renewing = false
   #closed = false
-  #renewTimer: Timer | undefined
-  #alarmTimer: Timer | undefined
+  #timer: WallTimer | undefined
 
   private constructor(options: RotationOptions, identity: Identity) {
     this.#options = options
@@ -76,17 +92,17 @@ export class RotatingIdentity implements IdentitySource {
    * From the store if it holds a valid identity, otherwise from the issuer, asked once: the caller decides about trying
    * again. Rejects with the issuer's error, or with a `MeshError` (`identity-rejected`) if what it sent cannot be used.
    */
-  static async start(options: RotationOptions): Promise<RotatingIdentity> {
+  static async start(options: RotationOptions, timeoutMs = ISSUE_TIMEOUT_MS): Promise<RotatingIdentity> {
     const { service, store, clock, fingerprint } = options
     const stored = await store.loadIdentity(service, fingerprint)
     if (stored !== undefined) {
       const rotation = new RotatingIdentity(options, stored)
-      const lifeMs = stored.notAfter - stored.notBefore
-      rotation.#schedule(lifeMs, clock.wallNow() - stored.notBefore)
+      const from = issuedAt(stored)
+      rotation.#schedule(stored.notAfter - from, Math.max(0, clock.wallNow() - from))
       rotation.#tell({ type: 'loaded', identity: stored })
       return rotation
     }
-    const answer = await ask(options, undefined, ISSUE_TIMEOUT_MS)
+    const answer = await ask(options, undefined, Math.min(ISSUE_TIMEOUT_MS, timeoutMs))
     const { identity, lifeMs, offsetMs } = accept(options, answer, undefined)
     if (fingerprint !== undefined && !identity.roots.some((root) => rootFingerprint(root) === fingerprint)) {
       const message = `The registry answered with roots among which the pinned one, ${fingerprint}, is missing.`
@@ -146,7 +162,6 @@ export class RotatingIdentity implements IdentitySource {
   async renew(): Promise<void> {
     if (this.#closed || this.#renewing) return
     this.#renewing = true
-    this.#stop('renew')
     const { clock } = this.#options
     try {
       const timeoutMs = Math.max(SOONEST_MS, Math.min(ISSUE_TIMEOUT_MS, this.#lifeMs * ISSUE_TIMEOUT_SHARE))
@@ -157,53 +172,85 @@ export class RotatingIdentity implements IdentitySource {
       this.#failures = 0
       this.#schedule(lifeMs, 0)
       this.#noteSkew(offsetMs)
-      this.#swap(identity, 'renewed')
+      this.#swap(identity, answer.joined === true ? 'rejoined' : 'renewed')
       await this.#save()
     } catch (error) {
       if (this.#closed) return
-      const first = Math.min(FIRST_RETRY_MS, this.#lifeMs * FIRST_RETRY_SHARE)
-      const longest = Math.min(LONGEST_RETRY_MS, this.#lifeMs * LONGEST_RETRY_SHARE)
-      const fullMs = Math.min(longest, first * 2 ** Math.min(this.#failures, 16))
-      const retryInMs = Math.max(SOONEST_MS, fullMs * (0.5 + 0.5 * clock.random()))
+      const retryInMs = this.#pauseMs(error)
       this.#failures += 1
-      this.#renewTimer = clock.startBackgroundTimer(retryInMs, () => void this.renew(), undefined)
+      this.#retryAt = clock.now() + retryInMs
       this.#tell({ type: 'renewal-failed', error, failures: this.#failures, retryInMs })
     } finally {
       this.#renewing = false
+      this.#wait()
     }
   }
 
   /** Stops renewing. The current identity stays readable. Safe to call more than once. */
   close(): void {
     this.#closed = true
-    this.#stop('renew')
-    this.#stop('alarm')
+    this.#timer?.stop()
     this.#listeners.clear()
+  }
+
+  #pauseMs(error: unknown): number {
+    const refused = this.#told === 'expired' && error instanceof MeshError && error.code === 'join-refused'
+    const first = Math.min(FIRST_RETRY_MS, this.#lifeMs * FIRST_RETRY_SHARE)
+    const longest = Math.min(LONGEST_RETRY_MS, this.#lifeMs * LONGEST_RETRY_SHARE)
+    const boundMs = refused ? LONGEST_REFUSED_RETRY_MS : longest
+    const fullMs = Math.min(boundMs, first * 2 ** Math.min(this.#failures, 16))
+    return Math.max(SOONEST_MS, fullMs * (0.5 + 0.5 * this.#options.clock.random()))
   }
 
   #schedule(lifeMs: number, agedMs: number): void {
     const { clock } = this.#options
     this.#lifeMs = lifeMs
-    this.#stop('renew')
-    this.#stop('alarm')
-    const renewInMs = Math.max(SOONEST_MS, lifeMs * (RENEW_FROM + RENEW_SPREAD * clock.random()) - agedMs)
-    this.#renewTimer = clock.startBackgroundTimer(renewInMs, () => void this.renew(), undefined)
-    const remainingMs = lifeMs * (1 - ALARM)
-    const alarm = (): void => {
-      this.#alarmTimer = clock.startBackgroundTimer(remainingMs, () => this.#tell({ type: 'expired' }), undefined)
-      this.#tell({ type: 'expiring', remainingMs, identity: this.current })
+    this.#renewMs = Math.max(agedMs + SOONEST_MS, lifeMs * (RENEW_FROM + RENEW_SPREAD * clock.random()))
+    this.#receivedAt = clock.now() - agedMs
+    this.#receivedWallAt = clock.wallNow() - agedMs
+    this.#retryAt = undefined
+    this.#told = 'nothing'
+    this.#wait()
+  }
+
+  /** By the clock that has gone further: one stands still in a machine that sleeps, the other may be put back. */
+  get #ageMs(): number {
+    const { clock } = this.#options
+    return Math.max(clock.now() - this.#receivedAt, clock.wallNow() - this.#receivedWallAt)
+  }
+
+  /** Until the next thing that is due. */
+  #wait(): void {
+    this.#timer?.stop()
+    this.#timer = undefined
+    if (this.#closed) return
+    const { clock } = this.#options
+    const ageMs = this.#ageMs
+    const due: number[] = []
+    if (this.#told !== 'expired') due.push(this.#lifeMs * (this.#told === 'nothing' ? ALARM : 1) - ageMs)
+    if (!this.#renewing) due.push(this.#retryAt === undefined ? this.#renewMs - ageMs : this.#retryAt - clock.now())
+    if (due.length > 0) this.#timer = new WallTimer(clock, Math.max(0, Math.min(...due)), () => this.#look())
+  }
+
+  #look(): void {
+    const { clock } = this.#options
+    const identity = this.#current
+    const ageMs = this.#ageMs
+    if (this.#told === 'nothing' && ageMs >= this.#lifeMs * ALARM) {
+      this.#told = 'expiring'
+      this.#tell({ type: 'expiring', remainingMs: Math.max(0, this.#lifeMs - ageMs), identity })
     }
-    this.#alarmTimer = clock.startBackgroundTimer(Math.max(0, lifeMs * ALARM - agedMs), alarm, undefined)
+    if (this.#told === 'expiring' && ageMs >= this.#lifeMs) {
+      this.#told = 'expired'
+      this.#tell({ type: 'expired', identity })
+    }
+    const early = clock.wallNow() < identity.notBefore
+    const due = this.#retryAt === undefined ? early || ageMs >= this.#renewMs : clock.now() >= this.#retryAt
+    if (due) void this.renew()
+    this.#wait()
   }
 
-  #stop(which: 'renew' | 'alarm'): void {
-    const timer = which === 'renew' ? this.#renewTimer : this.#alarmTimer
-    if (timer !== undefined) this.#options.clock.stopTimer(timer)
-    if (which === 'renew') this.#renewTimer = undefined
-    else this.#alarmTimer = undefined
-  }
-
-  #swap(identity: Identity, type: 'renewed' | 'bundle'): void {
+  #swap(identity: Identity, type: 'renewed' | 'rejoined' | 'bundle'): void {
     this.#current = identity
     for (const listener of [...this.#listeners]) {
       try {
@@ -236,7 +283,7 @@ export class RotatingIdentity implements IdentitySource {
   }
 }
 
-interface Answer extends JoinResponse {
+interface Answer extends Issued {
   /** PEM; what the request was signed with. */
   readonly privateKey: string
 }
@@ -244,7 +291,11 @@ interface Answer extends JoinResponse {
 /** A new key and a request for it. */
 async function ask(options: RotationOptions, current: Identity | undefined, timeoutMs: number): Promise<Answer> {
   const { privateKey } = await generateIdentityKey()
-  const response = await within(options.clock, timeoutMs, options.issue(createSigningRequest(privateKey), current))
+  const response = await within(
+    options.clock,
+    timeoutMs,
+    options.issue(createSigningRequest(privateKey), current, timeoutMs),
+  )
   return { ...response, privateKey: privateKeyPem(privateKey) }
 }
 
@@ -256,14 +307,14 @@ function accept(
 ): { identity: Identity; lifeMs: number; offsetMs: number } {
   const { trustDomain, certificate, privateKey } = answer
   const offsetMs = answer.wallNow - clock.wallNow()
-  if (before === undefined && !(Math.abs(offsetMs) <= SKEW_REFUSED_MS)) {
-    const message = `The clock of this machine differs by ${Math.round(offsetMs / 1000)} s from the registry's; at most ${SKEW_REFUSED_MS / 1000} s are accepted.`
-    throw new MeshError(message, { code: 'join-refused', service })
-  }
-  if (before !== undefined && trustDomain !== before.trustDomain) {
+  const joining = before === undefined || answer.joined === true
+  const mistake = joining ? clockMistake(clock.wallNow(), answer.wallNow) : undefined
+  if (mistake !== undefined) throw new MeshError(mistake, { code: 'join-refused', service })
+  if (before !== undefined && answer.joined !== true && trustDomain !== before.trustDomain) {
     throw new MeshError('The registry answered for another trust domain.', { code: 'identity-rejected', service })
   }
-  const { roots, sequence } = before === undefined || answer.sequence >= before.sequence ? answer : before
+  const newer = before === undefined || answer.joined === true || answer.sequence >= before.sequence
+  const { roots, sequence } = newer ? answer : before
   const parts = { service, trustDomain, certificate, privateKey, roots, sequence }
   const identity = makeIdentity(parts, (before?.generation ?? 0) + 1, clock)
   // By the clock that wrote the end into the certificate, unless what it says cannot be.

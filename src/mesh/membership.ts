@@ -119,16 +119,19 @@ export class Membership {
   }
 
   #obtain(untilAt: number): Promise<RotatingIdentity> {
-    const { settings, store, events } = this.#shared
-    return obtainIdentity(settings, store, events, untilAt, () => this.#closed)
+    const { settings, addresses, store, events } = this.#shared
+    return obtainIdentity(settings, addresses, store, events, untilAt, () => this.#closed)
   }
 
   /** There is an identity: the session can begin. */
   async #begin(rotation: RotatingIdentity): Promise<void> {
-    const { settings, identity, verifier, events, store } = this.#shared
+    const { settings, addresses, identity, verifier, events, store } = this.#shared
     const { service, clock } = settings
-    const lastGood = new LastGood(store, rotation.current.trustDomain, clock, (reason) =>
-      events.emit('snapshot:rejected', { subject: 'disk', reason }),
+    const lastGood = new LastGood(
+      store,
+      () => rotation.current.roots,
+      clock,
+      (reason) => events.emit('snapshot:rejected', { subject: 'disk', reason }),
     )
     const restored = await lastGood.load()
     if (this.#closed) {
@@ -139,7 +142,7 @@ export class Membership {
     this.#lastGood = lastGood
     identity.arrive(rotation)
     const registry = new RegistryClient({
-      addresses: settings.registry,
+      addresses,
       service,
       process: newInstanceId(service),
       clock,

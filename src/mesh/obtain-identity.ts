@@ -1,16 +1,21 @@
 /** How a process comes to its identity, at its start or later, and how long it waits for it. */
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
+import type { RegistryAddresses } from '../discovery/first-address.ts'
 import { presentedFingerprint, registryIssuer } from '../discovery/issuer.ts'
-import { parseToken } from '../identity/join-token.ts'
+import type { Token } from '../identity/join-token.ts'
 import type { KeyStore } from '../identity/key-store.ts'
+import type { RefusedPeer } from '../identity/peer-verifier.ts'
 import { RotatingIdentity, type RotationEvent } from '../identity/rotation.ts'
 import type { EventSink } from '../telemetry/events.ts'
+import { joinTokenOf, TokenAwaited } from './join-token.ts'
 import type { MeshSettings } from './options.ts'
 
 /** Between two tries to join; a registry that starts beside us is there within this. */
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 2_000
+/** How long a registry on loopback has to show its root, before what is on disk is believed without. */
+const ROOT_TIMEOUT_MS = 1_000
 
 /**
  * The identity, from the state directory or from the registry, tried until `untilAt` on the monotonic clock.
@@ -19,30 +24,44 @@ const LONGEST_PAUSE_MS = 2_000
  */
 export async function obtainIdentity(
   settings: MeshSettings,
+  addresses: RegistryAddresses,
   store: KeyStore,
   events: EventSink,
   untilAt: number,
   stopped: () => boolean,
 ): Promise<RotatingIdentity> {
-  const { clock, service, joinToken } = settings
-  const token = joinToken === undefined ? undefined : parseToken(joinToken)
+  const { clock, service } = settings
+  const joinToken = (): Promise<Token | undefined> => joinTokenOf(settings)
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2)) {
     try {
-      return await RotatingIdentity.start({
+      // Without a token that can be read now, what is on disk may do.
+      const token = await joinToken().catch(() => undefined)
+      const rootMs = Math.min(ROOT_TIMEOUT_MS, (untilAt - clock.now()) / 3)
+      const options = {
         service,
         store,
         clock,
-        issue: registryIssuer({ addresses: settings.registry, service, joinToken, clock }),
-        fingerprint: token?.fingerprint ?? (await presentedFingerprint(settings.registry, clock)),
-        onEvent: (event) => tell(event, events),
-      })
+        issue: registryIssuer({ addresses, service, joinToken, clock }),
+        fingerprint: token?.fingerprint ?? (await presentedFingerprint(addresses, clock, rootMs)),
+        onEvent: (event: RotationEvent) => tell(event, events),
+      }
+      return await RotatingIdentity.start(options, Math.max(1, untilAt - clock.now()))
     } catch (error) {
-      const passing = error instanceof MeshError && error.code === 'registry-unavailable'
-      if (!passing || stopped() || clock.now() + pauseMs >= untilAt) throw error
+      if (!isPassing(error) || stopped() || clock.now() + pauseMs >= untilAt) throw error
       events.emit('identity:failed', { reason: error.message })
     }
     await sleep(clock, pauseMs * (0.5 + 0.5 * clock.random()))
   }
+}
+
+/** A registry that is away, one that has just woken up with a certificate that ended while it slept, and a token to come. */
+function isPassing(error: unknown): error is MeshError {
+  if (!(error instanceof MeshError)) return false
+  if (error.code === 'registry-unavailable') return true
+  const { cause } = error
+  return (
+    error.code === 'join-refused' && (cause instanceof TokenAwaited || (cause as RefusedPeer)?.reason === 'expired')
+  )
 }
 
 function tell(event: RotationEvent, events: EventSink): void {
@@ -51,9 +70,11 @@ function tell(event: RotationEvent, events: EventSink): void {
     case 'issued':
     case 'bundle':
       return
-    case 'renewed': {
+    case 'renewed':
+    case 'rejoined': {
       const { spiffeId, notAfter, generation } = event.identity
-      events.emit('identity:renewed', { spiffeId, notAfter, generation })
+      const rejoined = event.type === 'rejoined'
+      events.emit('identity:renewed', { spiffeId, notAfter, generation, ...(rejoined && { rejoined }) })
       return
     }
     case 'bundle-refused':
@@ -69,9 +90,11 @@ function tell(event: RotationEvent, events: EventSink): void {
       events.emit('identity:expiring', { spiffeId, notAfter })
       return
     }
-    case 'expired':
-      events.emit('identity:failed', { reason: 'the certificate has ended' })
+    case 'expired': {
+      const { spiffeId, notAfter } = event.identity
+      events.emit('identity:expired', { spiffeId, notAfter })
       return
+    }
     case 'clock-skew':
       events.emit('identity:failed', { reason: `our clock differs from the registry's by ${event.offsetMs} ms` })
   }

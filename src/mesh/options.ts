@@ -32,8 +32,13 @@ export interface MeshOptions {
   readonly service?: string
   /** `https://host:port` of the registry, or several. `INMESH_REGISTRY`, separated by commas. @defaultValue `'https://127.0.0.1:7400'` */
   readonly registry?: string | readonly string[]
-  /** From `inmesh token create`; not needed with a `--dev` registry or with a valid certificate in the state directory. `INMESH_JOIN_TOKEN`. */
-  readonly joinToken?: string
+  /**
+   * From `inmesh token create`, or a function that gives it; asked each time this process joins: at its start without a valid
+   * certificate, and after its certificate has ended. Not needed with a `--dev` registry. `INMESH_JOIN_TOKEN`.
+   */
+  readonly joinToken?: string | (() => string | Promise<string>)
+  /** A file with the join token, read each time this process joins. Instead of `joinToken`. `INMESH_JOIN_TOKEN_FILE`. */
+  readonly joinTokenFile?: string
   /**
    * Where key, certificate and last snapshot are kept (0700), or `'memory'`: then a restart needs a token and a registry.
    * `INMESH_STATE_DIR`. @defaultValue `~/.local/state/inmesh/<service>`
@@ -66,7 +71,8 @@ export interface MeshOptions {
 export interface MeshSettings {
   readonly service: string
   readonly registry: readonly string[]
-  readonly joinToken: string | undefined
+  readonly joinToken: string | (() => string | Promise<string>) | undefined
+  readonly joinTokenFile: string | undefined
   readonly stateDir: string
   readonly zone: string | undefined
   readonly version: string | undefined
@@ -87,6 +93,7 @@ const REGISTRY_URL = instance<string>(
   // The shape alone lets port 99999 pass, and addresses of IPv6 that are none.
   (value) => typeof value === 'string' && REGISTRY_SHAPE.test(value) && URL.canParse(value),
 )
+const JOIN_TOKEN = /^inmesh-join\.[A-Za-z0-9_-]{1,100}\.[A-Za-z0-9_-]{1,100}$/
 const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
 
 const MESH_FIELDS = fields({
@@ -95,7 +102,13 @@ const MESH_FIELDS = fields({
     either<readonly string[], string>(list(REGISTRY_URL, { min: 1, max: 16 }), REGISTRY_URL),
     'https://127.0.0.1:7400',
   ),
-  joinToken: optional(text("a join token ('inmesh-join.…')", /^inmesh-join\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/, 256)),
+  joinToken: optional(
+    instance<string | (() => string | Promise<string>)>(
+      "a join token ('inmesh-join.…') or a function that gives one",
+      (value) => typeof value === 'function' || (typeof value === 'string' && JOIN_TOKEN.test(value)),
+    ),
+  ),
+  joinTokenFile: optional(text('the path of a file', /^[^\0]+$/, 4_096)),
   stateDir: optional(text("a directory, or 'memory'", /^[^\0]+$/, 4_096)),
   zone: optional(text("a zone name of letters, digits, '.', '_', '-'", WORD, 63)),
   version: optional(text("a version of letters, digits, '.', '_', '-'", WORD, 63)),
@@ -117,8 +130,11 @@ function clockField(): Field<Clock> {
 /** Options win over variables. @throws OptionsError naming each wrong field */
 export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.ProcessEnv = process.env): MeshSettings {
   assertObject(options, 'joinMesh')
-  const fromEnv = fromEnvironment(env)
   const fromCode = withoutUndefined(options)
+  const { joinToken, joinTokenFile, ...others } = fromEnvironment(env)
+  // One of them in code stands for both.
+  const tokenInCode = Object.hasOwn(fromCode, 'joinToken') || Object.hasOwn(fromCode, 'joinTokenFile')
+  const fromEnv = withoutUndefined(tokenInCode ? others : { joinToken, joinTokenFile, ...others })
   let given: Parsed<typeof MESH_FIELDS>
   try {
     given = check(MESH_FIELDS, { ...fromEnv, ...fromCode }, 'joinMesh')
@@ -128,10 +144,15 @@ export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.Proces
       Object.keys(fromEnv).filter((option) => !Object.hasOwn(fromCode, option)),
     )
   }
+  if (given.joinToken !== undefined && given.joinTokenFile !== undefined) {
+    const message = "is not taken beside 'joinToken'; give one of both"
+    throw new OptionsError('joinMesh', [{ path: ['joinTokenFile'], message }])
+  }
   return Object.freeze({
     service: given.service,
     registry: Object.freeze([given.registry].flat().map((address) => address.replace(/\/$/, ''))),
     joinToken: given.joinToken,
+    joinTokenFile: given.joinTokenFile,
     stateDir: given.stateDir ?? join(stateHome(env), 'inmesh', given.service),
     zone: given.zone,
     version: given.version,

@@ -3,6 +3,7 @@ import { GrpcTransport, loadGrpc } from '../client/grpc-transport.ts'
 import { HttpTransport } from '../client/http-transport.ts'
 import type { Endpoint } from '../core/endpoint.ts'
 import { kindOfAddress } from '../core/network-address.ts'
+import { RegistryAddresses } from '../discovery/first-address.ts'
 import { KeyStore } from '../identity/key-store.ts'
 import { LateIdentity } from '../identity/late-identity.ts'
 import { PeerVerifier, type RefusedPeer } from '../identity/peer-verifier.ts'
@@ -16,6 +17,8 @@ import type { MeshSettings } from './options.ts'
 export interface Surroundings {
   readonly settings: MeshSettings
   readonly store: KeyStore
+  /** Of the registry. */
+  readonly addresses: RegistryAddresses
   readonly identity: LateIdentity
   readonly verifier: PeerVerifier
   readonly transport: HttpTransport
@@ -61,5 +64,20 @@ export async function surroundingsOf(settings: MeshSettings): Promise<Surroundin
   }
   const server = telemetry('server')
   const closeGrpc = (): void => made?.close(0)
-  return { settings, store, identity, verifier, transport, grpc, closeGrpc, metrics, recent, events, client, server }
+  const addresses = new RegistryAddresses(settings.registry)
+  return {
+    settings,
+    store,
+    addresses,
+    identity,
+    verifier,
+    transport,
+    grpc,
+    closeGrpc,
+    metrics,
+    recent,
+    events,
+    client,
+    server,
+  }
 }

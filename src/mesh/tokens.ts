@@ -52,10 +52,10 @@ export class Tokens {
   /** @internal */
   constructor(shared: Surroundings) {
     this.#shared = shared
-    const { settings, identity, verifier } = shared
+    const { settings, identity, verifier, addresses } = shared
     const { clock } = settings
     const issuer = {
-      addresses: settings.registry,
+      addresses,
       tls: () => clientTlsOptions(identity.current, verifier, { registry: true }),
       clock,
     }

@@ -15,6 +15,8 @@ export interface Peer {
   readonly service: string | undefined
   /** The certificate's end, wall clock in ms. */
   readonly notAfter: number
+  /** Why the certificate that was shown is not accepted; whatever is asked is answered with that. */
+  readonly refused?: string
   readonly source: string
 }
 
@@ -46,6 +48,14 @@ export function callerOf(request: Request, peer: Peer, options: AccessOptions): 
   }
   const admin = options.dev && isLoopback(peer.source)
   return { ...peer, admin, name: peer.spiffeId ?? (admin ? 'dev' : 'anonymous') }
+}
+
+/** @throws ApiError `identity-required`, because the certificate of this connection is not valid, or no longer */
+export function checkCertificate({ refused, notAfter }: Peer, wallNow: number): void {
+  if (refused !== undefined) throw new ApiError('identity-required', `the certificate is not accepted: ${refused}`)
+  if (wallNow < notAfter) return
+  const end = new Date(notAfter).toISOString()
+  throw new ApiError('identity-required', `the certificate of this connection has ended, at ${end}`)
 }
 
 export function checkAccess(caller: Caller, access: Access): void {

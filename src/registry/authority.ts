@@ -12,6 +12,7 @@ import { rootFingerprint } from '../identity/join-token.ts'
 import { generateIdentityKey } from '../identity/key.ts'
 import { readSigningRequest } from '../identity/signing-request.ts'
 import { registryId, serviceId } from '../identity/spiffe-id.ts'
+import { BACKDATED_MS } from '../identity/validity.ts'
 import { ApiError } from './api-error.ts'
 import { RateLimit } from './rate-limit.ts'
 import { type AuthorityRecord, KEYS } from './records.ts'
@@ -20,8 +21,6 @@ import type { RegistryState } from './state.ts'
 const DEFAULT_TRUST_DOMAIN = 'inmesh.local'
 /** control-plane 6.7. */
 const ROOT_LIFE_MS = 10 * 365 * 24 * 3_600_000
-/** For peers whose clock is late. */
-const BACKDATED_MS = 60_000
 
 /** A joiner has 5 s by default. */
 const SIGNING_WAIT_MS = 3_000

@@ -5,12 +5,22 @@
 import http2, { type Http2SecureServer, type ServerHttp2Session } from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import { type Clock, LONGEST_TIMER_MS, type Timer } from '../core/clock.ts'
+import type { Clock, Timer } from '../core/clock.ts'
 import { OptionsError } from '../core/fields.ts'
 import { GUARDED_SERVER, guardSession } from '../core/http2-flood-guard.ts'
+import { WallTimer } from '../core/wall-timer.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
 import { judgePeer, serverTlsOptions } from '../identity/tls-options.ts'
-import { type AccessOptions, type Caller, callerOf, checkAccess, checkHost, checkOrigin, type Peer } from './access.ts'
+import {
+  type AccessOptions,
+  type Caller,
+  callerOf,
+  checkAccess,
+  checkCertificate,
+  checkHost,
+  checkOrigin,
+  type Peer,
+} from './access.ts'
 import { type ApiRoute, ROUTES } from './api.ts'
 import type { ApiContext } from './api-context.ts'
 import { ApiError, asApiError } from './api-error.ts'
@@ -27,6 +37,8 @@ const CLOSE_MS = 1_000
 /** Of its certificate's life; the clients' random point is between 60 and 75 %. */
 const RENEW_AT = 0.66
 const RENEW_RETRY_MS = 30_000
+/** How often ended certificates are looked for. */
+const SWEEP_MS = 1_000
 
 /** Where the verdict on a connection is kept; HTTP/2 hands out proxies of the socket, so a map by socket would miss. */
 const PEER = Symbol('peer')
@@ -52,7 +64,10 @@ export class RegistryServer {
   readonly #connections: RegistryConnections
   readonly #http2 = new Set<ServerHttp2Session>()
   #server: Http2SecureServer | undefined
-  #timer: Timer | undefined
+  /** Requests in progress of peers with a certificate. */
+  readonly #running = new Map<Response, Peer>()
+  #renewal: WallTimer | undefined
+  #sweeper: Timer | undefined
   #generation = 0
 
   constructor(context: ApiContext, access: AccessOptions, options: ServerOptions, log: Logger) {
@@ -77,6 +92,7 @@ export class RegistryServer {
     this.#server = server
     server.maxConnections = MOST_CONNECTIONS
     this.#attend(server)
+    this.#sweep()
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
       server.listen({ host: this.#options.address, port: this.#options.port }, () => {
@@ -128,7 +144,9 @@ export class RegistryServer {
 
   /** Sessions have said goodbye already; whatever is still open after a moment is cut. */
   async close(): Promise<void> {
-    if (this.#timer !== undefined) this.#clock.stopTimer(this.#timer)
+    this.#renewal?.stop()
+    if (this.#sweeper !== undefined) this.#clock.stopTimer(this.#sweeper)
+    this.#sweeper = undefined
     const server = this.#server
     if (server === undefined) return
     const closed = new Promise<void>((resolve) => server.close(() => resolve()))
@@ -146,25 +164,28 @@ export class RegistryServer {
   async #tls(): Promise<http2.SecureServerOptions> {
     this.#generation += 1
     const identity = await this.#context.authority.issueOwn(this.#options.names, this.#generation)
-    const inMs = Math.min((identity.notAfter - this.#clock.wallNow()) * RENEW_AT, LONGEST_TIMER_MS)
-    this.#renewIn(Math.max(inMs, 500))
+    this.#renewIn(Math.max((identity.notAfter - this.#clock.wallNow()) * RENEW_AT, 500))
     // Joiners and operators have no certificate; those who show one are judged below.
     return { ...serverTlsOptions(identity, { sendRoots: true }), rejectUnauthorized: false }
   }
 
   #renewIn(ms: number): void {
-    this.#timer = this.#clock.startBackgroundTimer(
-      ms,
-      () => {
-        this.#tls()
-          .then((tls) => this.#server?.setSecureContext(tls))
-          .catch((error: Error) => {
-            this.#log.error({ reason: error.message }, 'own certificate not renewed')
-            this.#renewIn(RENEW_RETRY_MS)
-          })
-      },
-      undefined,
-    )
+    this.#renewal?.stop()
+    this.#renewal = new WallTimer(this.#clock, ms, () => {
+      this.#tls()
+        .then((tls) => this.#server?.setSecureContext(tls))
+        .catch((error: Error) => {
+          this.#log.error({ reason: error.message }, 'own certificate not renewed')
+          this.#renewIn(RENEW_RETRY_MS)
+        })
+    })
+  }
+
+  /** An answer that goes on, such as a watch, ends with the certificate of the one who asked. */
+  #sweep(): void {
+    this.#sweeper = this.#clock.startBackgroundTimer(SWEEP_MS, () => this.#sweep(), undefined)
+    const now = this.#clock.wallNow()
+    for (const [response, { notAfter }] of this.#running) if (now >= notAfter) response.destroy()
   }
 
   #judge(socket: JudgedSocket): void {
@@ -184,12 +205,14 @@ export class RegistryServer {
       if (!verdict.ok) {
         const { reason, detail } = verdict
         this.#context.audit.record({ who: 'anonymous', source, action: 'connect', outcome: 'refused', reason, detail })
-        socket.destroy()
-        return
+        const refused = `${reason}: ${detail}`
+        // Answered, not cut: it would take that for a registry that is away, and go on asking.
+        socket[PEER] = { spiffeId: undefined, service: undefined, notAfter: Number.POSITIVE_INFINITY, source, refused }
+      } else {
+        const { spiffeId, service } = verdict
+        this.#connections.admit(connection)
+        socket[PEER] = { spiffeId, service, notAfter: Date.parse(certificate.validTo), source }
       }
-      const { spiffeId, service } = verdict
-      this.#connections.admit(connection)
-      socket[PEER] = { spiffeId, service, notAfter: Date.parse(certificate.validTo), source }
     }
     if (socket.alpnProtocol !== 'h2') socket.setTimeout(IDLE_MS, () => socket.destroy())
   }
@@ -246,10 +269,20 @@ export class RegistryServer {
     if (expectation === 'unknown') {
       throw new ApiError('expectation-failed', 'the only expectation that is met is 100-continue')
     }
+    try {
+      checkCertificate(peer, this.#clock.wallNow())
+    } catch (error) {
+      endAfter(response)
+      throw error
+    }
     const { pathname, searchParams } = urlOf(request)
     if (pathname === '/v1/session') {
       this.#openSession(request, response, peer)
       return
+    }
+    if (peer.spiffeId !== undefined) {
+      this.#running.set(response, peer)
+      response.once('close', () => this.#running.delete(response))
     }
     const routes = ROUTES.filter((one) => one.path.test(pathname))
     const found = routes.find((one) => one.method === request.method)
@@ -298,6 +331,12 @@ export class RegistryServer {
 
 function socketOf(request: Request, response: Response): JudgedSocket | undefined {
   return (isHttp2(response) ? response.stream?.session?.socket : request.socket) as JudgedSocket | undefined
+}
+
+/** This answer is the last on its connection. */
+function endAfter(response: Response): void {
+  if (isHttp2(response)) response.once('close', () => response.stream?.session?.close())
+  else response.setHeader('connection', 'close')
 }
 
 function urlOf(request: Request): URL {

@@ -38,10 +38,13 @@ export interface MeshEvents {
   'registry:lost': { address: string; reason: string }
   /** The registry took an instance of ours off the list: `expired`, `released`, `replaced` or `refused`. */
   'instance:unlisted': { endpoint: string; reason: string }
-  'identity:renewed': { spiffeId: string; notAfter: number; generation: number }
+  /** `rejoined`: by joining again, because the last certificate had ended. */
+  'identity:renewed': { spiffeId: string; notAfter: number; generation: number; rejoined?: true }
   'identity:failed': { reason: string; notAfter?: number }
   /** Renewal is overdue: the certificate ends at `notAfter`. */
   'identity:expiring': { spiffeId: string; notAfter: number }
+  /** The certificate has ended; this process goes on trying to join again. */
+  'identity:expired': { spiffeId: string; notAfter: number }
   'drain:step': { step: string; running?: number }
   /** An adaptive concurrency limit has moved by a fifth or more since the last such event. */
   'limit:changed': { side: 'client' | 'server'; limit: number; before: number }
@@ -93,6 +96,7 @@ export const EVENT_NAMES: readonly EventName[] = Object.freeze([
   'identity:renewed',
   'identity:failed',
   'identity:expiring',
+  'identity:expired',
   'drain:step',
   'limit:changed',
   'fault:changed',
@@ -180,8 +184,10 @@ export class Events implements EventSink {
 
 /** Two events have one cause if they agree in what names their subject; numbers and paths may differ. */
 function causeOf(name: EventName, payload: object): string {
-  const { subject, peer, endpoint, reason, code, to, step, on, what } = payload as Record<string, unknown>
-  return [name, subject, peer, endpoint, reason, code, to, step, on, what].join('|').slice(0, LONGEST_TEXT)
+  const { subject, peer, endpoint, reason, code, to, step, on, what, address } = payload as Record<string, unknown>
+  // Which registry; a stranger's address is no cause.
+  const registry = name.startsWith('registry:') ? address : undefined
+  return [name, registry, subject, peer, endpoint, reason, code, to, step, on, what].join('|').slice(0, LONGEST_TEXT)
 }
 
 /** Only names and numbers, bounded: a path or a reason may come from outside. */

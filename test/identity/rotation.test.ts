@@ -1,11 +1,11 @@
 import { X509Certificate } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import type { JoinResponse } from '../../src/discovery/wire.ts'
+import { MeshError } from '../../src/core/errors.ts'
 import { type Authority, issueCertificate } from '../../src/identity/certificate.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import { rootFingerprint } from '../../src/identity/join-token.ts'
 import { KeyStore } from '../../src/identity/key-store.ts'
-import { type Issuer, RotatingIdentity, type RotationEvent } from '../../src/identity/rotation.ts'
+import { type Issued, type Issuer, RotatingIdentity, type RotationEvent } from '../../src/identity/rotation.ts'
 import { readSigningRequest } from '../../src/identity/signing-request.ts'
 import { serviceId } from '../../src/identity/spiffe-id.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
@@ -14,6 +14,7 @@ import { newAuthority, TRUST_DOMAIN } from '../support/certificates.ts'
 // Whole seconds, so that the lives below are exact.
 const START = Math.floor(Date.now() / 1000) * 1000
 const DAY_MS = 86_400_000
+const HOUR_MS = 3_600_000
 
 class Scene {
   readonly clock = new FakeClock({ wallNow: START })
@@ -24,7 +25,7 @@ class Scene {
   service = 'checkout'
   sequence = 1
   /** Answers instead of the registry, if set. */
-  answer: ((response: JoinResponse) => JoinResponse | Promise<JoinResponse>) | undefined
+  answer: ((response: Issued) => Issued | Promise<Issued>) | undefined
   signer: Authority = this.authority
   roots: readonly string[] = [this.authority.certificate]
   holding = false
@@ -148,7 +149,7 @@ describe('a rotating identity', () => {
     ['that is no certificate', (scene) => (scene.answer = (r) => ({ ...r, certificate: '<html>' }))],
     ['with garbage for roots', (scene) => (scene.answer = (r) => ({ ...r, roots: [null] as unknown as string[] }))],
     ['that has expired', (scene) => (scene.lifeMs = -5_000)],
-    ['that is null', (scene) => (scene.answer = () => null as unknown as JoinResponse)],
+    ['that is null', (scene) => (scene.answer = () => null as unknown as Issued)],
   ]
   test.each(bad)('never gives up a good identity for one %s', async (_what, spoil) => {
     const scene = new Scene()
@@ -283,6 +284,73 @@ describe('a rotating identity', () => {
     expect(scene.types()).toEqual(['issued'])
     expect(rotation.current.generation).toBe(1)
     expect(scene.clock.timers).toBe(0)
+  })
+})
+
+describe('an identity on a machine that sleeps, and whose clock is set', () => {
+  test('is renewed within seconds of waking up, and its end is told', async () => {
+    const scene = new Scene()
+    scene.lifeMs = 4 * HOUR_MS
+    const rotation = await scene.start()
+    const first = rotation.current
+    await scene.pass(10_000, 1_000)
+    scene.clock.jumpWall(5 * HOUR_MS)
+    scene.answer = (response) => ({ ...response, joined: true })
+    await scene.pass(3_000, 500)
+    expect(scene.types()).toEqual(['issued', 'expiring', 'expired', 'rejoined'])
+    expect(scene.events[2]).toMatchObject({ identity: first })
+    expect(rotation.current.notAfter).toBeGreaterThan(scene.clock.wallNow())
+    await scene.pass(60_000, 1_000)
+    expect(scene.asked).toHaveLength(2)
+    rotation.close()
+    expect(scene.clock.timers).toBe(0)
+  })
+
+  test('is renewed when it slept past the time for that, though not past the end', async () => {
+    const scene = new Scene()
+    scene.lifeMs = 4 * HOUR_MS
+    const rotation = await scene.start()
+    scene.clock.jumpWall(3.2 * HOUR_MS)
+    await scene.pass(3_000, 500)
+    expect(scene.types()).toEqual(['issued', 'renewed'])
+    rotation.close()
+  })
+
+  test('is renewed when the clock is put back before its beginning', async () => {
+    const scene = new Scene()
+    scene.lifeMs = 4 * HOUR_MS
+    const rotation = await scene.start()
+    scene.clock.jumpWall(-HOUR_MS)
+    await scene.pass(3_000, 500)
+    expect(scene.types()).toEqual(['issued', 'renewed'])
+    expect(rotation.current.notBefore).toBeLessThan(scene.clock.wallNow())
+    rotation.close()
+  })
+
+  test('joins again under the roots of the registry of now, which may be another one', async () => {
+    const scene = new Scene()
+    const rotation = await scene.start()
+    rotation.updateBundle([scene.authority.certificate, newAuthority(START).certificate], 7)
+    scene.signer = newAuthority(START)
+    scene.roots = [scene.signer.certificate]
+    scene.answer = (response) => ({ ...response, joined: true })
+    await rotation.renew()
+    expect(rotation.current).toMatchObject({ roots: scene.roots, sequence: 1 })
+    rotation.close()
+  })
+
+  test('asks a registry that refuses it less and less often, up to every 5 min, once it has ended', async () => {
+    const scene = new Scene()
+    scene.lifeMs = 4 * HOUR_MS
+    const rotation = await scene.start()
+    scene.clock.jumpWall(5 * HOUR_MS)
+    scene.answer = () => Promise.reject(new MeshError('all uses are spent', { code: 'join-refused' }))
+    await scene.pass(HOUR_MS, 1_000)
+    const waits = scene.events.flatMap((event) => (event.type === 'renewal-failed' ? [event.retryInMs] : []))
+    expect(Math.max(...waits)).toBeGreaterThan(150_000)
+    expect(Math.max(...waits)).toBeLessThanOrEqual(300_000)
+    expect(waits.length).toBeLessThan(40)
+    rotation.close()
   })
 })
 

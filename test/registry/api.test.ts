@@ -144,7 +144,7 @@ describe('the registry itself', () => {
     socket.destroy()
   })
 
-  test('destroys connections with a certificate it does not trust, and audits why', async () => {
+  test('answers whoever shows a certificate that it does not trust with why, and audits it', async () => {
     const now = Date.now()
     const foreign = createAuthority({ trustDomain: 'inmesh.local', notBefore: now, notAfter: now + 3_600_000 })
     const { privateKey, publicKey } = await generateIdentityKey()
@@ -155,7 +155,13 @@ describe('the registry itself', () => {
       notAfter: now + 60_000,
     })
     const credentials = { key: privateKey.export({ type: 'pkcs8', format: 'pem' }) as string, cert }
-    await expect(request(registry, 'GET', '/v1/services', { credentials })).rejects.toThrow()
+    for (const path of ['/v1/services', '/healthz']) {
+      expect(await request(registry, 'GET', path, { credentials })).toMatchObject({
+        status: 401,
+        headers: { connection: 'close' },
+        json: { error: { code: 'identity-required', message: expect.stringContaining('untrusted-issuer') } },
+      })
+    }
     expect((await audit())[0]).toMatchObject({ action: 'connect', outcome: 'refused', reason: 'untrusted-issuer' })
   })
 
@@ -191,6 +197,7 @@ describe('the registry itself', () => {
       trustDomain: 'inmesh.local',
       sequence: 1,
       roots: registry.roots,
+      wallNow: expect.any(Number),
     })
     const metrics = await request(registry, 'GET', '/metrics', admin)
     expect(metrics.text).toMatch(/^inmesh_registry_instances 0$/m)

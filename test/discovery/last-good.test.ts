@@ -1,0 +1,48 @@
+import { describe, expect, test } from 'vitest'
+import { type Knowledge, LastGood } from '../../src/discovery/last-good.ts'
+import { KeyStore } from '../../src/identity/key-store.ts'
+import { FakeClock } from '../../src/testing/fake-clock.ts'
+import { newAuthority } from '../support/certificates.ts'
+
+const DEVELOPMENT: Knowledge = { views: new Map(), dev: true }
+
+describe('the last good snapshot', () => {
+  test('is believed under the root it was written under, and under no other of the same trust domain', async () => {
+    const clock = new FakeClock({ wallNow: Date.now() })
+    const store = await KeyStore.open({ directory: undefined, clock })
+    const [ours, theirs] = [newAuthority(clock.wallNow()).certificate, newAuthority(clock.wallNow()).certificate]
+    const failures: string[] = []
+    const under = (...roots: string[]) =>
+      new LastGood(
+        store,
+        () => roots,
+        clock,
+        (reason) => failures.push(reason),
+      )
+
+    const written = under(ours)
+    written.changed(() => DEVELOPMENT)
+    await written.close(() => DEVELOPMENT)
+    expect((await under(ours).load()).dev).toBe(true)
+    expect((await under(theirs, ours).load()).dev).toBe(true)
+    expect(failures).toEqual([])
+    expect((await under(theirs).load()).dev).toBeUndefined()
+    expect(failures).toEqual(['the snapshot on disk was not used: of another registry'])
+  })
+
+  test('of an older format, which names no root, is not believed', async () => {
+    const clock = new FakeClock()
+    const store = await KeyStore.open({ directory: undefined, clock })
+    const old = { format: 1, trustDomain: 'inmesh.local', writtenAt: clock.wallNow(), dev: true, views: [] }
+    await store.writeState('snapshot.json', Buffer.from(JSON.stringify(old)))
+    const root = newAuthority(Date.now()).certificate
+    expect(
+      await new LastGood(
+        store,
+        () => [root],
+        clock,
+        () => {},
+      ).load(),
+    ).toEqual({ views: new Map(), dev: undefined })
+  })
+})
