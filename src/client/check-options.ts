@@ -105,6 +105,15 @@ export function checkSignal(signal: unknown, what?: string): void {
   throw mistake(['signal'], `expected an AbortSignal, got ${show(signal)}`, what)
 }
 
+/** Of another implementation, it may throw; the call must end all the same. */
+export function leaveSignal(signal: AbortSignal | undefined, listener: { handleEvent(): void }): void {
+  try {
+    signal?.removeEventListener('abort', listener)
+  } catch {
+    // Its listener stays where it is, and does nothing for a call that has ended.
+  }
+}
+
 /** The key is hashed once per attempt: a long one is a mistake, such as a body. */
 const LONGEST_KEY = 4_096
 

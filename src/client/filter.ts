@@ -9,7 +9,11 @@ export type Service<Request, Response> = (request: Request, call: Call) => Promi
 
 /**
  * Sees a request on its way out and its response on the way back; may change, replace or refuse either. It stands outside of
- * deadline, retry and balancing: it runs once a call, not once an attempt. Calling `next` again makes another call.
+ * deadline, retry and balancing: it runs once a call, not once an attempt.
+ *
+ * `call` is the call that the first `next` sends: its baggage, deadline, `idempotent` and `hashKey` may be set before, and
+ * `attempts`, `endpoint` and `trace` are known after. Calling `next` again makes another call with the same baggage and
+ * deadline; `call.cancel(cause)` ends them all. A shared exchange (`collapse`, `cache`) belongs to no caller's `call`.
  *
  * @example
  * ```ts

@@ -10,6 +10,7 @@ import type { Outcome } from '../core/outcome.ts'
 import { GRPC_STATUS, grpcStatusOf } from '../core/status.ts'
 import type { Provisional, Stack } from '../resilience/stack.ts'
 import { callError } from './call-error.ts'
+import { leaveSignal } from './check-options.ts'
 import { ClientCall } from './client-call.ts'
 import { GrpcAttempt } from './grpc-attempt.ts'
 import type { GrpcCallSettings } from './grpc-call-settings.ts'
@@ -236,7 +237,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
 
   finish(): void {
     this.#leaveParent?.()
-    this.#signal?.removeEventListener('abort', this)
+    leaveSignal(this.#signal, this)
     for (const entry of this.outbox.clear()) entry.written()
   }
 

@@ -7,6 +7,7 @@ import type { MeshError } from '../core/errors.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { Provisional, Stack } from '../resilience/stack.ts'
 import { callError } from './call-error.ts'
+import { leaveSignal } from './check-options.ts'
 import { ClientCall } from './client-call.ts'
 import { hashKeyOf } from './hash-key.ts'
 import { HttpAttempt } from './http-attempt.ts'
@@ -47,7 +48,7 @@ export type Answer<R> = (status: number, statusText: string, headers: ReceivedHe
 
 export class HttpCall<R = unknown> extends ClientCall {
   readonly transport: HttpTransport
-  /** Set anew by filters, before it is sent. */
+  /** Set anew before it is sent: by filters, or once a kept body has turned out to be short. */
   request: PreparedRequest
   readonly answer: Answer<R>
   /** Set by whoever made the call: a call cancelled by the signal rejects with the signal's own reason, as `fetch` does. */
@@ -57,7 +58,7 @@ export class HttpCall<R = unknown> extends ClientCall {
   leftover: (() => void) | undefined = undefined
   /** How long a reader may take nothing of what has arrived. */
   idleMs: number
-  readonly #signal: AbortSignal | undefined
+  #signal: AbortSignal | undefined
   /** What the caller is told; kept, because p-retry passes only errors on and a signal's reason may be anything. */
   #failure: { readonly error: unknown } | undefined = undefined
 
@@ -127,6 +128,14 @@ export class HttpCall<R = unknown> extends ClientCall {
     })
   }
 
+  /** Sends what `made` was to send. */
+  protected takeOver(made: HttpCall<R>): void {
+    this.stack = made.stack
+    this.request = made.request
+    this.idleMs = made.idleMs
+    this.#signal = made.#signal
+  }
+
   /** The caller's signal fired. */
   handleEvent(): void {
     if (this.settled) this.leftover?.()
@@ -135,7 +144,7 @@ export class HttpCall<R = unknown> extends ClientCall {
 
   finish(): void {
     this.leftover = undefined
-    this.#signal?.removeEventListener('abort', this)
+    leaveSignal(this.#signal, this)
     const content = this.request.body?.content
     if (content instanceof StreamedBody) content.stop()
     else if (content instanceof RepeatableBody) content.close()

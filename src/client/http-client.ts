@@ -8,6 +8,7 @@ import type { Duration } from '../core/duration.ts'
 import type { SharingSettings } from '../resilience/shared-results.ts'
 import { checkBody, checkRequestOptions } from './check-options.ts'
 import { compose, type Filter, type Service } from './filter.ts'
+import { FilteredCall } from './filtered-call.ts'
 import { HttpCall } from './http-call.ts'
 import { type BodyInput, jsonBody, type RequestBody, requestBody } from './http-request-body.ts'
 import { type HttpResponse, httpResponse } from './http-response.ts'
@@ -22,7 +23,7 @@ import {
   withQuery,
 } from './prepare-request.ts'
 import type { HeadersInput } from './propagation.ts'
-import { requestAsMade } from './request-as-made.ts'
+import { readOnce, requestAsMade } from './request-as-made.ts'
 import { SharedGets } from './shared-gets.ts'
 import type { StackSource } from './stack-source.ts'
 
@@ -69,7 +70,7 @@ export interface HttpRequestOptions {
   readonly idleTimeout?: Duration | undefined
 }
 
-/** A request as filters see it. */
+/** A request as filters see it: `headers` are an object, in lower case if they were given as a list. */
 export interface HttpRequest extends HttpRequestOptions {
   readonly method: string
   /** Begins with `/`. */
@@ -182,23 +183,33 @@ export class HttpClient {
       if (this.#shared !== undefined && this.#filtered === undefined && mayShare(method, options)) {
         return this.#share(path, options, inboundCall()?.baggage)
       }
-      const call = this.#makeCall(method, path, options)
-      return this.#filtered === undefined
-        ? call.send()
-        : this.#filtered(requestAsMade(method, path, options, call.request.body), call)
+      if (this.#filtered === undefined) return this.#makeCall(HttpCall<HttpResponse>, method, path, options).send()
+      return this.#filtered(...this.#draft(method, path, options))
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
-  #makeCall(method: string, path: string, options: HttpRequestOptions | undefined): HttpCall<HttpResponse> {
+  /** What filters get. */
+  #draft(method: string, path: string, options?: HttpRequestOptions): [HttpRequest, FilteredCall<HttpResponse>] {
+    const given = options && readOnce(options)
+    const call = this.#makeCall(FilteredCall<HttpResponse>, method, path, given).handOver()
+    return [requestAsMade(method, path, given, call.request.body), call]
+  }
+
+  #makeCall<C extends HttpCall<HttpResponse>>(
+    Made: new (...given: ConstructorParameters<typeof HttpCall<HttpResponse>>) => C,
+    method: string,
+    path: string,
+    options: HttpRequestOptions | undefined,
+  ): C {
     const verb = checkMethod(method)
     checkPath(path)
     const source = this.#source
     const body = options === undefined ? undefined : bodyOf(options)
     const full = options?.query === undefined ? path : withQuery(path, options.query)
     const request = prepareRequest(verb, full, options?.headers, body)
-    const call = new HttpCall(
+    const call = new Made(
       source.stack(verb, path),
       source.transport,
       source.route(verb, options?.streaming === true),
@@ -236,14 +247,8 @@ export class HttpClient {
     checkRequestOptions(options)
     if (this.#shared !== undefined && mayShare(request.method, request))
       return this.#share(request.path, request, call.baggage)
-    const changed = this.#makeCall(request.method, request.path, request)
-    if (!(call instanceof HttpCall)) return changed.send()
-    // What the filters did to the call counts: its baggage, its deadline.
-    changed.baggage = call.baggage
-    changed.deadlineAt = Math.min(changed.deadlineAt, call.deadlineAt)
-    if (call.cancelled) changed.cancel(call.cancelledBy)
-    else call.whenCancelled = (cause) => changed.cancel(cause)
-    return changed.send()
+    const made = this.#makeCall(HttpCall<HttpResponse>, request.method, request.path, request)
+    return call instanceof FilteredCall ? call.sendAs(made) : made.send()
   }
 }
 

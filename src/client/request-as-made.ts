@@ -6,7 +6,7 @@ import { isUint8Array } from 'node:util/types'
 import type { HttpRequest, HttpRequestOptions } from './http-client.ts'
 import type { BodyInput, RequestBody } from './http-request-body.ts'
 import type { QueryInput } from './prepare-request.ts'
-import type { HeadersInput } from './propagation.ts'
+import { flattenHeaders } from './propagation.ts'
 
 /** `body`: what was made of the body in `options`. */
 export function requestAsMade(
@@ -17,17 +17,40 @@ export function requestAsMade(
 ): HttpRequest {
   if (options === undefined) return { method, path }
   const own: { -readonly [K in keyof HttpRequest]: HttpRequest[K] } = { ...options, method, path }
-  if (own.headers !== undefined) own.headers = ownHeaders(own.headers)
+  if (own.headers !== undefined) own.headers = ownLists(own.headers as Readonly<Record<string, string>>)
   if (own.query !== undefined) own.query = ownQuery(own.query)
   if (own.json !== undefined) own.json = ownJson(own.json, body)
   else if (own.body !== undefined && own.body !== null) own.body = ownBody(own.body, body)
   return own
 }
 
-function ownHeaders(headers: HeadersInput): HeadersInput {
-  if (headers instanceof Headers) return new Headers(headers)
-  if (Symbol.iterator in headers) return Array.from(headers as Iterable<readonly [string, string]>, ownPair)
-  return ownLists(headers)
+/** Headers that filters can spread, and lists that can be read again: an iterator is read but once. @throws OptionsError */
+export function readOnce(options: HttpRequestOptions): HttpRequestOptions {
+  const { headers, query } = options
+  const listed = isList(query) && !(query instanceof URLSearchParams)
+  if (!isList(headers) && !listed) return options
+  return {
+    ...options,
+    ...(isList(headers) && { headers: headersObject(headers as Iterable<readonly [string, string]>) }),
+    ...(listed && { query: Array.from(query as Iterable<unknown>) as unknown as QueryInput }),
+  }
+}
+
+function isList(value: unknown): value is Iterable<unknown> {
+  return typeof value === 'object' && value !== null && Symbol.iterator in value
+}
+
+/** In lower case; a name that comes several times has a list. */
+function headersObject(headers: Iterable<readonly [string, string]>): Record<string, string | string[]> {
+  const flat = flattenHeaders(headers)
+  const values = new Map<string, string[]>()
+  for (let i = 0; i < flat.length; i += 2) {
+    const listed = values.get(flat[i]!)
+    if (listed === undefined) values.set(flat[i]!, [flat[i + 1]!])
+    else listed.push(flat[i + 1]!)
+  }
+  // Defines what it makes: a header may be called `__proto__`.
+  return Object.fromEntries([...values].map(([name, all]) => [name, all.length === 1 ? all[0]! : all]))
 }
 
 function ownQuery(query: QueryInput): QueryInput {

@@ -31,6 +31,9 @@ interface Watched {
   writeHead: WriteHead
   write: (...given: unknown[]) => boolean
   end: (...given: unknown[]) => ServerResponse
+  writeContinue: (...given: unknown[]) => void
+  writeProcessing: (...given: unknown[]) => void
+  writeEarlyHints: (...given: unknown[]) => void
 }
 
 /**
@@ -46,6 +49,9 @@ export class WatchedResponse extends ServerResponse {
     ;(this as unknown as Watched).writeHead = writeWatchedHead
     ;(this as unknown as Watched).write = writeWatched
     ;(this as unknown as Watched).end = endWatched
+    ;(this as unknown as Watched).writeContinue = writeContinueWatched
+    ;(this as unknown as Watched).writeProcessing = writeProcessingWatched
+    ;(this as unknown as Watched).writeEarlyHints = writeEarlyHintsWatched
   }
 }
 
@@ -73,6 +79,18 @@ function endWatched(this: ServerResponse, ...given: unknown[]): ServerResponse {
 function endsInCallback(given: readonly unknown[]): boolean {
   return typeof given[given.length - 1] === 'function'
 }
+
+/** The same for what comes before the head of the answer. */
+function guardedMethod(name: 'writeContinue' | 'writeProcessing' | 'writeEarlyHints') {
+  return function (this: ServerResponse, ...given: unknown[]): void {
+    const inherited = (Object.getPrototypeOf(this) as Watched)[name]
+    inherited.apply(this, endsInCallback(given) ? guardLast(this, ...given) : given)
+  }
+}
+
+const writeContinueWatched = guardedMethod('writeContinue')
+const writeProcessingWatched = guardedMethod('writeProcessing')
+const writeEarlyHintsWatched = guardedMethod('writeEarlyHints')
 
 /** The callback of a write is user code, too. */
 function guardLast(response: ServerResponse, ...given: unknown[]): unknown[] {
@@ -170,10 +188,9 @@ function linger(request: IncomingMessage): void {
   request.once('close', () => clearTimeout(timer))
 }
 
-function ended(this: ServerResponse, ...given: unknown[]): ServerResponse {
-  const done = given.find((argument) => typeof argument === 'function') as (() => void) | undefined
-  if (done !== undefined) process.nextTick(done)
-  return this
+/** Nothing is written any more; whoever waits for its callback goes on. */
+function swallow(this: ServerResponse, ...given: unknown[]): void {
+  if (endsInCallback(given)) process.nextTick(guardLast(this, given.pop()).pop() as () => void)
 }
 
 const INERT = {
@@ -183,16 +200,18 @@ const INERT = {
   setHeaders: returnThis,
   removeHeader() {},
   flushHeaders() {},
-  writeContinue() {},
-  writeProcessing() {},
-  writeEarlyHints() {},
+  writeContinue: swallow,
+  writeProcessing: swallow,
+  writeEarlyHints: swallow,
   addTrailers() {},
-  write(...given: unknown[]): boolean {
-    const done = given.find((argument) => typeof argument === 'function') as (() => void) | undefined
-    if (done !== undefined) process.nextTick(done)
+  write(this: ServerResponse, ...given: unknown[]): boolean {
+    swallow.apply(this, given)
     return true
   },
-  end: ended,
+  end(this: ServerResponse, ...given: unknown[]): ServerResponse {
+    swallow.apply(this, given)
+    return this
+  },
 }
 
 function returnThis<T>(this: T): T {

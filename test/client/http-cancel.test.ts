@@ -172,4 +172,19 @@ describe('cancelling', () => {
     rig.close()
     await until(() => rig.transport.connections === 0)
   })
+
+  it('by a signal that cannot be left again ends all the same', async () => {
+    const server = await new TestServer((_req, res) => res.end('ok')).listen()
+    opened(server)
+    const rig = await rigOver([server.port])
+    const signal = {
+      aborted: false,
+      addEventListener() {},
+      removeEventListener() {
+        throw new Error('of another implementation')
+      },
+    }
+    const res = await rig.http.get('/', { signal: signal as unknown as AbortSignal })
+    expect([await res.text(), rig.endpoint.pending]).toEqual(['ok', 0])
+  })
 })

@@ -57,6 +57,45 @@ describe.each(['throws', 'rejects'])('user code of a request that %s', (how) => 
     expect(failures).toEqual([secret])
   })
 
+  it.each(['writeContinue', 'writeProcessing', 'writeEarlyHints'] as const)(
+    'the callback of %s: is answered with 500, and knows its request',
+    async (name) => {
+      let known = false
+      const { server, failures } = await serve((_request, response) => {
+        const call = currentCall()!.signal
+        const done = (): unknown => {
+          known = currentCall()?.signal === call
+          return fail()
+        }
+        if (name === 'writeEarlyHints') response.writeEarlyHints({ link: '</a>; rel=preload' }, done as () => void)
+        else response[name](done as never)
+      })
+      expect(await ask(server.port)).toMatchObject({ status: 500 })
+      expect([failures, known]).toEqual([[secret], true])
+    },
+  )
+
+  it('the callback of an end that came too late: harms nothing', async () => {
+    let called = 0
+    const late = (): unknown => {
+      called += 1
+      return fail()
+    }
+    const { server } = await serve(
+      (_request, response) => {
+        currentCall()!.signal.addEventListener('abort', () => {
+          response.write('late', late as () => void)
+          response.end(late as () => void)
+        })
+      },
+      {},
+      { stack: serverStack([], 30) },
+    )
+    expect(await ask(server.port)).toMatchObject({ status: 504 })
+    await expect.poll(() => called).toBe(2)
+    expect((await ask(server.port)).status).toBe(504)
+  })
+
   it("a listener of 'aborted' or 'close' of a caller that has gone: harms nothing", async () => {
     const limit = new OneAtATime()
     const { server } = await serve(
