@@ -10,6 +10,7 @@ import type { Telemetry } from '../core/telemetry.ts'
 import { ServiceCluster } from '../discovery/cluster.ts'
 import type { ServicePolicy } from '../discovery/policy-document.ts'
 import type { ServiceView } from '../discovery/snapshot.ts'
+import type { Instance } from '../discovery/wire.ts'
 import type { BalancerName } from '../resilience/balancing-settings.ts'
 import { ServiceState } from '../resilience/service-state.ts'
 import { resolveService, type ServiceSettings } from '../resilience/settings.ts'
@@ -164,10 +165,8 @@ export class Destination implements StackSource {
       this.#stack = this.#compile()
     }
     const { protocol } = this
-    this.cluster.apply(
-      view.instances.filter((instance) => instance.protocol === protocol),
-      view,
-    )
+    const isOurs = (instance: Instance): boolean => instance.protocol === protocol
+    this.cluster.apply(view.instances.every(isOurs) ? view.instances : view.instances.filter(isOurs), view)
     this.#tellPanic()
     first?.end(true)
   }

@@ -5,6 +5,7 @@
  */
 import type { Clock, Timer } from '../core/clock.ts'
 import { addressKey, type Balancer, type Cluster, Endpoint, type Picker } from '../core/endpoint.ts'
+import { ListedInstances } from './listed-instances.ts'
 import type { Instance } from './wire.ts'
 
 /** How long a vanished endpoint is kept when too many vanished at once. */
@@ -30,18 +31,19 @@ export class ServiceCluster implements Cluster {
   readonly service: string
   picker: Picker = NONE
   endpoints: readonly Endpoint[] = []
-  /** How long a new endpoint warms up; 0 = not at all. In force with the next change or {@link rebalance}. */
+  /** How long a new endpoint warms up; 0 = not at all. Of endpoints that are there already, in force with {@link rebalance}. */
   slowStartMs = 0
 
   readonly #clock: Clock
   readonly #balancer: () => Balancer
   /** By `addressKey`. */
   readonly #byAddress = new Map<string, Endpoint>()
+  #listed = new ListedInstances()
   /** Known from the last run only. */
   readonly #fromDisk = new Set<Endpoint>()
   /** Those removed as lost of late, so that losses one after another count together. */
   #lost: { readonly at: number; readonly key: string; readonly endpoint: Endpoint }[] = []
-  #draining = new Set<Endpoint>()
+  readonly #draining = new Set<Endpoint>()
   #limbo = new Set<Endpoint>()
   #limboTimer: Timer | undefined
   #waiters = new Set<(available: boolean) => void>()
@@ -70,45 +72,53 @@ export class ServiceCluster implements Cluster {
 
   /** Takes over a list whole. Instances at one address are one endpoint, that of the last of them. */
   apply(instances: readonly Instance[], news: ListNews): void {
-    const listed = new Map(instances.map((instance) => [addressKey(instance), instance]))
-    const draining = new Set<Endpoint>()
-    for (const [key, instance] of listed) {
+    const { put, gone } = this.#listed.take(instances)
+    for (const [key, instance] of put) {
       const known = this.#byAddress.get(key)
       let endpoint = known
       if (endpoint === undefined || !isSame(endpoint, instance)) {
         endpoint = new Endpoint(this.service, instance)
         // Those found at the start have run for unknown times, and there is nobody to take their share.
         if (this.endpoints.length > 0) endpoint.discoveredAt = this.#clock.now()
+        this.#warm(endpoint)
         if (known !== undefined) this.#withdraw(known)
         this.#byAddress.set(key, endpoint)
       }
       endpoint.weight = instance.weight
       this.#limbo.delete(endpoint)
       if (news.stale === true) this.#fromDisk.add(endpoint)
-      else this.#fromDisk.delete(endpoint)
-      if (instance.state === 'draining') draining.add(endpoint)
+      if (instance.state === 'draining') this.#draining.add(endpoint)
+      else this.#draining.delete(endpoint)
     }
-    this.#miss(listed, news)
+    if (news.stale !== true && this.#fromDisk.size > 0) {
+      for (const key of this.#listed.addresses()) this.#fromDisk.delete(this.#byAddress.get(key)!)
+    }
+    this.#miss(gone, instances.length, news)
     if (this.#limbo.size > 0) this.#limboTimer ??= this.#startLimbo()
-    this.#draining = draining
     this.#publish()
   }
 
-  /** What left on purpose goes at once. What was lost goes too, unless most are lost: then the news is doubted. */
-  #miss(listed: ReadonlyMap<string, Instance>, { intended, left, stale }: ListNews): void {
-    const replacesDisk = stale !== true && listed.size > 0
+  /**
+   * What left on purpose goes at once. What was lost goes too, unless most are lost: then the news is doubted. `gone`: the
+   * addresses that the last list had; those in limbo are missed already.
+   */
+  #miss(gone: readonly string[], listed: number, { intended, left, stale }: ListNews): void {
+    const replacesDisk = stale !== true && listed > 0
+    const isMeant = (endpoint: Endpoint): boolean =>
+      intended === true || left?.has(endpoint.id) === true || (replacesDisk && this.#fromDisk.has(endpoint))
+    for (const endpoint of [...this.#limbo]) if (isMeant(endpoint)) this.#remove(addressKey(endpoint), endpoint)
     const lost: [string, Endpoint][] = []
-    for (const [key, endpoint] of [...this.#byAddress]) {
-      if (listed.has(key)) continue
-      const meant = intended === true || left?.has(endpoint.id) === true
-      if (meant || (replacesDisk && this.#fromDisk.has(endpoint))) this.#remove(key, endpoint)
-      else if (!this.#limbo.has(endpoint)) lost.push([key, endpoint])
+    for (const key of gone) {
+      const endpoint = this.#byAddress.get(key)!
+      this.#draining.delete(endpoint)
+      if (isMeant(endpoint)) this.#remove(key, endpoint)
+      else lost.push([key, endpoint])
     }
     if (lost.length === 0) return
     const now = this.#clock.now()
     const before = this.#lost.filter(({ at, key }) => now - at < LIMBO_MS && !this.#byAddress.has(key))
-    const gone = lost.length + this.#limbo.size + before.length
-    if (gone <= (this.#byAddress.size + before.length) * DOUBTED_SHARE) {
+    const missing = lost.length + this.#limbo.size + before.length
+    if (missing <= (this.#byAddress.size + before.length) * DOUBTED_SHARE) {
       for (const [key, endpoint] of lost) this.#remove(key, endpoint)
       this.#lost = [...before, ...lost.map(([key, endpoint]) => ({ at: now, key, endpoint }))]
       return
@@ -123,8 +133,9 @@ export class ServiceCluster implements Cluster {
     for (const [, endpoint] of lost) this.#limbo.add(endpoint)
   }
 
-  /** A new configuration may have brought another balancer. */
+  /** A new configuration may have brought another balancer, and another {@link slowStartMs}. */
   rebalance(): void {
+    for (const endpoint of this.#byAddress.values()) this.#warm(endpoint)
     this.#publish()
   }
 
@@ -159,6 +170,8 @@ export class ServiceCluster implements Cluster {
     this.#fromDisk.clear()
     this.#lost = []
     this.#limbo.clear()
+    this.#draining.clear()
+    this.#listed = new ListedInstances()
     this.endpoints = []
     this.picker = NONE
     for (const waiter of [...this.#waiters]) waiter(false)
@@ -189,17 +202,19 @@ export class ServiceCluster implements Cluster {
   #withdraw(endpoint: Endpoint): void {
     this.#limbo.delete(endpoint)
     this.#fromDisk.delete(endpoint)
+    this.#draining.delete(endpoint)
     endpoint.withdrawn = true
     endpoint.transport?.close(WITHDRAWN_GRACE_MS)
   }
 
+  #warm(endpoint: Endpoint): void {
+    endpoint.warmAt = endpoint.discoveredAt === 0 ? 0 : endpoint.discoveredAt + this.slowStartMs
+  }
+
   #publish(): void {
     const all = [...this.#byAddress.values()]
-    const ready = all.filter((endpoint) => !this.#draining.has(endpoint))
+    const ready = this.#draining.size === 0 ? all : all.filter((endpoint) => !this.#draining.has(endpoint))
     this.endpoints = Object.freeze(ready.length > 0 ? ready : all)
-    for (const endpoint of all) {
-      endpoint.warmAt = endpoint.discoveredAt === 0 ? 0 : endpoint.discoveredAt + this.slowStartMs
-    }
     this.picker = this.endpoints.length === 0 ? NONE : this.#balancer().picker(this.endpoints)
     if (this.endpoints.length > 0) for (const waiter of [...this.#waiters]) waiter(true)
     for (const listener of [...this.#listeners]) listener()

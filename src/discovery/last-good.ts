@@ -25,6 +25,9 @@ const NAME = 'snapshot.json'
 const FORMAT = 2
 /** Changes within this time are written once. */
 const WRITE_DELAY_MS = 500
+/** A large mesh takes milliseconds to write down: so many times as long passes before the next, and at most 10 s. */
+const WRITE_SHARE = 100
+const LONGEST_DELAY_MS = 10_000
 /** An older snapshot is not believed: its certificates have long expired. */
 const LONGEST_AGE_MS = 72 * 3_600_000
 
@@ -34,6 +37,7 @@ export class LastGood {
   readonly #clock: Clock
   readonly #failed: (reason: string) => void
   #timer: Timer | undefined
+  #delayMs = WRITE_DELAY_MS
   #writing: Promise<void> = Promise.resolve()
 
   /**
@@ -60,7 +64,7 @@ export class LastGood {
 
   /** Writes soon; `known` is asked when it is written. */
   changed(known: () => Knowledge): void {
-    this.#timer ??= this.#clock.startBackgroundTimer(WRITE_DELAY_MS, () => this.#write(known), undefined)
+    this.#timer ??= this.#clock.startBackgroundTimer(this.#delayMs, () => this.#write(known), undefined)
   }
 
   /** Writes what is due and waits for it. */
@@ -108,9 +112,12 @@ export class LastGood {
   #write(known: () => Knowledge): void {
     this.#timer = undefined
     const { views, dev } = known()
+    const begunAt = this.#clock.now()
     const writtenAt = this.#clock.wallNow()
     const stored = { format: FORMAT, roots: this.#fingerprints(), writtenAt, dev, views: [...views.values()] }
     const bytes = Buffer.from(JSON.stringify(stored))
+    const tookMs = this.#clock.now() - begunAt
+    this.#delayMs = Math.min(LONGEST_DELAY_MS, Math.max(WRITE_DELAY_MS, WRITE_SHARE * tookMs))
     this.#writing = this.#writing.then(() =>
       this.#store.writeState(NAME, bytes).catch((error: unknown) => {
         this.#failed(`the snapshot was not written: ${error instanceof Error ? error.message : 'unknown'}`)

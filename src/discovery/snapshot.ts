@@ -214,13 +214,22 @@ export function keepGoodPolicy(next: ServiceView, known: ServiceView | undefined
 
 /** `view` after `delta`; the caller has checked that it chains. */
 export function applyDelta(view: ServiceView, delta: Extract<ServerMessage, { type: 'delta' }>): ServiceView {
-  const instances = new Map(view.instances.map((instance) => [instance.id, instance]))
-  for (const { id } of delta.gone ?? []) instances.delete(id)
-  for (const instance of delta.put ?? []) instances.set(instance.id, instance)
+  const gone = new Set(delta.gone?.map(({ id }) => id))
+  const put = new Map(delta.put?.map((instance) => [instance.id, instance]))
+  const instances: Instance[] = []
+  for (const instance of view.instances) {
+    const { id } = instance
+    const next = put.get(id)
+    if (next !== undefined) {
+      instances.push(next)
+      put.delete(id)
+    } else if (!gone.has(id)) instances.push(instance)
+  }
+  instances.push(...put.values())
   return {
     ...view,
     revision: delta.revision,
-    instances: Object.freeze([...instances.values()]),
+    instances: Object.freeze(instances),
     ...(delta.policy === undefined ? {} : { policy: delta.policy, policyIssue: delta.policyIssue }),
     // Of what the list lacks since before this says nothing.
     intended: false,

@@ -206,7 +206,12 @@ export class EjectionPolicy implements Policy, ClusterHealth {
 
   watch(endpoints: readonly Endpoint[]): void {
     this.#size = endpoints.length
-    this.#out = endpoints.filter((endpoint) => endpoint.state !== 'healthy' && endpoint.health instanceof Health)
+    const out: Endpoint[] = []
+    // A plain loop: at each change of a service it looks at all endpoints, and hardly any is out.
+    for (const endpoint of endpoints) {
+      if (endpoint.state !== 'healthy' && endpoint.health instanceof Health) out.push(endpoint)
+    }
+    this.#out = out
     this.#reckon()
   }
 

@@ -11,8 +11,9 @@ import type { Outcome } from '../../core/outcome.ts'
 import type { Policy } from '../../core/policy.ts'
 import type { ClusterHealth } from '../../resilience/ejection.ts'
 import { hashText, mix } from './hash.ts'
-import { allWarmAt, warmth } from './slow-start.ts'
-import { amongWhom, isUsable, searchAll, withWeight } from './usable.ts'
+import { warmth } from './slow-start.ts'
+import { survey } from './survey.ts'
+import { amongWhom, isUsable, searchAll } from './usable.ts'
 
 /** Where keys lie. Two processes that know the same endpoints have the same table. */
 export interface HashTable {
@@ -56,11 +57,12 @@ export class HashBalancer implements Balancer, Policy {
   }
 
   picker(endpoints: readonly Endpoint[]): Picker {
-    const ordered = [...withWeight(endpoints)].sort((a, b) =>
+    const { endpoints: weighty, warmAt } = survey(endpoints)
+    const ordered = [...weighty].sort((a, b) =>
       a.hashKey === b.hashKey ? (a.label < b.label ? -1 : 1) : a.hashKey < b.hashKey ? -1 : 1,
     )
     this.#health?.watch(endpoints)
-    return new HashPicker(ordered, this.#build, this, this.#health, this.#clock)
+    return new HashPicker(ordered, this.#build, this, this.#health, this.#clock, warmAt)
   }
 
   admit(): ErrorCode | undefined {
@@ -91,13 +93,14 @@ class HashPicker implements Picker {
     balancer: HashBalancer,
     health: ClusterHealth | undefined,
     clock: Clock,
+    warmAt: number,
   ) {
     this.#endpoints = endpoints
     this.#build = build
     this.#balancer = balancer
     this.#health = health
     this.#clock = clock
-    this.#warmAt = allWarmAt(endpoints)
+    this.#warmAt = warmAt
     const total = endpoints.reduce((sum, endpoint) => sum + endpoint.weight, 0)
     this.#bounds = Float64Array.from(endpoints, ({ weight }) =>
       total === 0 ? BOUND / endpoints.length : (BOUND * weight) / total,

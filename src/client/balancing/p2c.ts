@@ -6,8 +6,9 @@ import type { Call } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Endpoint, Picker } from '../../core/endpoint.ts'
 import type { ClusterHealth } from '../../resilience/ejection.ts'
-import { allWarmAt, warmth } from './slow-start.ts'
-import { ALL, type Among, amongWhom, HEALTHY, isUsable, REACHABLE, type Tried, withWeight } from './usable.ts'
+import { warmth } from './slow-start.ts'
+import { survey } from './survey.ts'
+import { ALL, type Among, amongWhom, HEALTHY, isUsable, REACHABLE, type Tried } from './usable.ts'
 
 /** How good an endpoint would be for one more attempt; smaller is better. `share` is its weight over the mean weight. */
 export interface LoadMeasure {
@@ -37,14 +38,12 @@ export class P2cPicker implements Picker {
   readonly #weights: AliasTable | undefined
 
   constructor(endpoints: readonly Endpoint[], measure: LoadMeasure, health: ClusterHealth | undefined, clock: Clock) {
-    const weighty = withWeight(endpoints)
+    const { endpoints: weighty, equal, warmAt } = survey(endpoints)
     this.#endpoints = weighty
-    this.#warmAt = allWarmAt(weighty)
+    this.#warmAt = warmAt
     this.#measure = measure
     this.#health = health
     this.#clock = clock
-    const first = weighty[0]?.weight
-    const equal = weighty.every((endpoint) => endpoint.weight === first)
     this.#weights = equal ? undefined : new AliasTable(weighty.map((endpoint) => endpoint.weight))
     health?.watch(endpoints)
   }

@@ -13,8 +13,3 @@ export function warmth(endpoint: Endpoint, now: number): number {
   const { discoveredAt, warmAt } = endpoint
   return Math.max(AT_LEAST, (now - discoveredAt) / (warmAt - discoveredAt))
 }
-
-/** When all of them will be warm: until then pickers look closer. */
-export function allWarmAt(endpoints: readonly Endpoint[]): number {
-  return endpoints.reduce((latest, endpoint) => Math.max(latest, endpoint.warmAt), 0)
-}

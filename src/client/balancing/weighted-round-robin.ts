@@ -6,8 +6,9 @@ import type { Call } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
 import type { ClusterHealth } from '../../resilience/ejection.ts'
-import { allWarmAt, warmth } from './slow-start.ts'
-import { amongWhom, isUsable, searchAll, withWeight } from './usable.ts'
+import { warmth } from './slow-start.ts'
+import { survey } from './survey.ts'
+import { amongWhom, isUsable, searchAll } from './usable.ts'
 
 /** Begins anywhere in its order, so that clients that start together do not go in step. */
 export class WeightedRoundRobin implements Balancer {
@@ -54,13 +55,13 @@ export class StridePicker implements Picker {
     clock: Clock | undefined,
     start: number,
   ) {
-    const weighty = withWeight(endpoints)
-    const slots = slotsOf(weighty)
+    const { endpoints: weighty, equal, warmAt } = survey(endpoints)
+    const slots = equal ? undefined : slotsOf(weighty)
     this.#endpoints = slots === undefined ? weighty : slots.endpoints
     this.#gains = slots?.gains
     this.#health = health
     this.#clock = clock
-    this.#warmAt = clock === undefined ? 0 : allWarmAt(weighty)
+    this.#warmAt = clock === undefined ? 0 : warmAt
     this.#slot = Math.floor(start * this.#endpoints.length)
     if (this.#gains !== undefined) this.#turn = Math.floor(start * FULL)
     health?.watch(endpoints)
@@ -105,9 +106,7 @@ interface Slots {
 }
 
 /** At most 5/4 as many slots as endpoints; those of one endpoint lie far apart. */
-function slotsOf(endpoints: readonly Endpoint[]): Slots | undefined {
-  const first = endpoints[0]?.weight
-  if (endpoints.every((endpoint) => endpoint.weight === first)) return undefined
+function slotsOf(endpoints: readonly Endpoint[]): Slots {
   const mean = endpoints.reduce((sum, endpoint) => sum + endpoint.weight, 0) / endpoints.length
   const slots = endpoints.flatMap((endpoint, at) => {
     const count = Math.ceil(endpoint.weight / (MOST_MEANS * mean))
