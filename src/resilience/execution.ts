@@ -126,6 +126,7 @@ function begin(stack: Stack, attempt: Attempt): void {
 export function answerBegins(stack: Stack, attempt: Attempt): void {
   if (!attempt.running || attempt.begun) return
   attempt.begun = true
+  stack.usual?.learnHead(timeGiven(attempt, stack.clock.now()))
   if (!attempt.openEnded) {
     if (attempt.endpoint !== undefined) unlink(attempt, attempt.endpoint)
     attempt.openEnded = true

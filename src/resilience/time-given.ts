@@ -14,18 +14,43 @@ const FORGETTING = 1 / 32
 /** An inherited deadline is a little shorter than the policy it came from. */
 const NEARLY = 0.9
 
-/** How long recent answers of a service took: the slowest, forgotten answer by answer and never by time, so that a hang does not erase it. */
-export class UsualTime {
-  #slowestMs = 0
+/** The slowest recent time, forgotten answer by answer and never by time, so that a hang does not erase it. */
+class Slowest {
+  #ms = 0
 
   learn(ms: number): void {
-    if (ms > this.#slowestMs) this.#slowestMs = ms
-    else this.#slowestMs -= (this.#slowestMs - ms) * FORGETTING
+    if (ms > this.#ms) this.#ms = ms
+    else this.#ms -= (this.#ms - ms) * FORGETTING
+  }
+
+  get enoughMs(): number {
+    return this.#ms === 0 ? Number.POSITIVE_INFINITY : Math.max(ENOUGH_AT_LEAST_MS, CLEARLY * this.#ms)
+  }
+}
+
+/** How long recent answers of a service took, and the heads of its streams. */
+export class UsualTime {
+  readonly #answers = new Slowest()
+  readonly #heads = new Slowest()
+
+  learn(ms: number): void {
+    this.#answers.learn(ms)
+  }
+
+  /** A stream began after `ms`. */
+  learnHead(ms: number): void {
+    this.#heads.learn(ms)
   }
 
   /** After so long without an answer something is wrong with the peer; Infinity before the first answer. */
   get enoughMs(): number {
-    return this.#slowestMs === 0 ? Number.POSITIVE_INFINITY : Math.max(ENOUGH_AT_LEAST_MS, CLEARLY * this.#slowestMs)
+    return this.#answers.enoughMs
+  }
+
+  /** The same for the head of a stream; before the first, streams are expected to begin as soon as others end. */
+  get enoughForHeadMs(): number {
+    const ms = this.#heads.enoughMs
+    return ms === Number.POSITIVE_INFINITY ? this.enoughMs : ms
   }
 }
 
@@ -45,7 +70,8 @@ export function hadEnoughTime(stack: Stack, attempt: Attempt, now: number): bool
   const { call } = attempt
   // Past its deadline the peer is not waited for: then only our own timer is late.
   const givenMs = Math.min(waitedMs, call.deadlineAt - attempt.startedAt)
-  if (stack.usual !== undefined && givenMs >= stack.usual.enoughMs) return true
+  const { usual } = stack
+  if (usual !== undefined && givenMs >= (call.route.streaming ? usual.enoughForHeadMs : usual.enoughMs)) return true
   const { attempts, perTryTimeoutMs } = stack.retry.settings
   const perTry = call.idempotent && attempts > 1 ? perTryTimeoutMs : Number.POSITIVE_INFINITY
   if (givenMs >= NEARLY * Math.min(perTry, stack.timeoutMs)) return true

@@ -75,6 +75,25 @@ describe('a gRPC call that runs out of time', () => {
     expect(blamed(rig)).toEqual(['none', 'none'])
   })
 
+  it('before a stream that usually begins at once is the peer’s, also where all are streams', async () => {
+    let silentNow = false
+    const answers: GrpcScript = async (call) => {
+      if (silentNow) return call.stall()
+      call.send(stock('a'))
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      call.finish()
+    }
+    const rig = await rigOf(answers, { usual: new UsualTime() })
+    for await (const _ of rig.client.promises.watch({ sku: 'a' }));
+    silentNow = true
+    rig.attempts.outcomes.length = rig.calls.outcomes.length = 0
+    const reads = (async () => {
+      for await (const _ of rig.client.promises.watch({ sku: 'a' }, { timeout: 1_000 }));
+    })()
+    expect(await codeOf(reads)).toBe(EXCEEDED)
+    expect(blamed(rig)).toEqual(['hard', 'hard'])
+  })
+
   it('after its stream has been answered is the caller’s', async () => {
     const begins: GrpcScript = (call) => {
       call.send(stock('a'))

@@ -102,6 +102,31 @@ describe('a timeout', () => {
   })
 })
 
+describe('the head of a stream', () => {
+  const waited = (usual: UsualTime, ms: number): boolean => {
+    const clock = new FakeClock()
+    clock.advance(1)
+    const attempt = new Attempt(callAt(clock, ms, { ...ROUTE, streaming: true }))
+    attempt.startedAt = clock.now()
+    clock.advance(ms)
+    return hadEnoughTime(stackOf(clock, usual), attempt, clock.now())
+  }
+
+  it('is late after twice the slowest recent one, also where nothing but streams is called', () => {
+    const usual = new UsualTime()
+    usual.learnHead(100)
+    expect([waited(usual, 190), waited(usual, 210)]).toEqual([false, true])
+    // Heads that come when there is news say nothing of answers, and the other way round.
+    usual.learnHead(2_000)
+    usual.learn(10)
+    expect([waited(usual, 210), blamed(60, usual)]).toEqual([false, true])
+  })
+
+  it('is expected as soon as answers are, before any was seen', () => {
+    expect([waited(usually(10), 60), waited(new UsualTime(), 60)]).toEqual([true, false])
+  })
+})
+
 describe('what is usual', () => {
   it('is the slowest of the last hundred or so answers, and stays while there are none', () => {
     const usual = usually(400, ...Array<number>(10).fill(10))
