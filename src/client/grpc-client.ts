@@ -16,6 +16,7 @@ import {
   text,
 } from '../core/fields.ts'
 import type { Destination } from './destination.ts'
+import { cancelAbandoned } from './grpc-abandoned.ts'
 import { MeshChannel, type MethodDefinition } from './grpc-channel.ts'
 import { type MethodNames, methodNames, type ServiceDefinition, spellings } from './grpc-method-names.ts'
 import { type GrpcPromises, makePromises } from './grpc-promises.ts'
@@ -91,7 +92,11 @@ export function makeGrpcClient<C extends object>(
     shortStreams: pathsOf(service, names, 'shortStreams', shortStreams),
     largestMessage: maxReceiveMessageBytes,
   })
-  const given = { channelOverride: channel, ...(interceptors === undefined ? {} : { interceptors: [...interceptors] }) }
+  const given = {
+    channelOverride: channel,
+    callInvocationTransformer: cancelAbandoned,
+    ...(interceptors === undefined ? {} : { interceptors: [...interceptors] }),
+  }
   const client = new (Client as unknown as new (...args: unknown[]) => C)(channel.getTarget(), insecure, given)
   const promises = makePromises(client, methodNames(client, base, service))
   Object.defineProperty(client, 'promises', { value: besideMethod(client, promises) })

@@ -4,7 +4,17 @@ import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
 import { until } from './client-rig.ts'
 import { GET, KINDS, type Kind } from './grpc-kinds.ts'
-import { answerWell, causeOf, type GrpcRig, grpcRigOver, muteServer, serveGrpc, stock } from './grpc-rig.ts'
+import {
+  answerWell,
+  causeOf,
+  type GrpcRig,
+  grpcRigOver,
+  type Item,
+  muteServer,
+  type Stock,
+  serveGrpc,
+  stock,
+} from './grpc-rig.ts'
 
 interface Phase {
   readonly name: string
@@ -146,4 +156,60 @@ it('4,000 calls on one signal leave no listener, no timer and no stream behind',
   expect(getEventListeners(signal, 'abort')).toEqual([])
   expect([rig.endpoint.pending, rig.attempts.outcomes.length, server.connections]).toEqual([0, 4_001, 1])
   await until(() => server.calls.every(({ gone }) => gone) && timers() <= before)
+})
+
+describe('a stream that is destroyed', () => {
+  const STREAMS: Readonly<
+    Record<string, (rig: GrpcRig) => grpc.ClientReadableStream<Stock> | grpc.ClientWritableStream<Item>>
+  > = {
+    'of answers': ({ client }) => client.watch({ sku: 'a' }),
+    'of requests': ({ client }) => {
+      const call = client.upload(() => {})
+      call.write({ sku: 'a' })
+      return call
+    },
+    'both ways': ({ client }) => {
+      const call = client.chat()
+      call.write({ sku: 'a' })
+      return call
+    },
+  }
+
+  it.each(Object.entries(STREAMS))('%s ends for the peer', async (_name, begin) => {
+    const server = await serveGrpc((call) => call.stall())
+    const rig = grpcRigOver([server.port])
+    for (const n of [1, 2]) {
+      const call = begin(rig)
+      await until(() => server.streams === n)
+      call.destroy()
+      await until(() => server.calls[n - 1]!.stream.rstCode === 8)
+    }
+    expect(rig.attempts.outcomes.map(({ verdict }) => verdict)).toEqual(['cancelled', 'cancelled'])
+    expect(rig.endpoint.pending).toBe(0)
+  })
+
+  it('by leaving a loop over it ends for the peer', async () => {
+    const server = await serveGrpc(async (call) => {
+      call.send(stock('a'))
+      await call.stall()
+    })
+    const rig = grpcRigOver([server.port])
+    for await (const { sku } of rig.client.watch({ sku: 'a' })) {
+      expect(sku).toBe('a')
+      break
+    }
+    await until(() => server.calls[0]!.stream.rstCode === 8)
+  })
+
+  it('of requests that have all been written waits for its answer', async () => {
+    const server = await serveGrpc(answerWell)
+    const rig = grpcRigOver([server.port])
+    let closed = false
+    const answer = await new Promise<Stock | undefined>((resolve, reject) => {
+      const call = rig.client.upload((error, value) => (error === null ? resolve(value) : reject(error)))
+      call.on('close', () => (closed = true))
+      call.end({ sku: 'a' })
+    })
+    expect([answer?.sku, closed]).toEqual(['a', true])
+  })
 })

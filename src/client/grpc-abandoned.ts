@@ -1,0 +1,30 @@
+/**
+ * A stream that its reader or writer destroys, as leaving a loop over it does, is a call given up. grpc-js
+ * ends it only when `cancel()` is called, and its handler would go on for nothing.
+ */
+import type * as grpc from '@grpc/grpc-js'
+
+type Transform = NonNullable<grpc.ClientOptions['callInvocationTransformer']>
+type Started = ReturnType<Transform>
+
+/** For grpc-js's `callInvocationTransformer`, which sees each call before it starts. */
+export const cancelAbandoned: Transform = (properties: Started): Started => {
+  const { requestStream, responseStream } = properties.methodDefinition
+  if (responseStream) properties.call.once('close', cancel)
+  else if (requestStream) properties.call.once('close', cancelUnfinished)
+  return properties
+}
+
+/** A call that has ended stays as it is. */
+function cancel(this: Started['call']): void {
+  // After `destroy()` no listener is expected, and without one the status would be uncaught.
+  this.on('error', ignore)
+  this.cancel()
+}
+
+/** A writer is closed by itself once all is written, and then waits for the answer. */
+function cancelUnfinished(this: Started['call']): void {
+  if (!(this as grpc.ClientWritableStream<unknown>).writableFinished) cancel.call(this)
+}
+
+function ignore(): void {}
