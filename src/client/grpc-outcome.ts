@@ -8,7 +8,7 @@ import { GRPC_PUSHBACK, NOT_EXECUTED } from '../core/headers.ts'
 import { outcome as makeOutcome, type Outcome, SUCCESS } from '../core/outcome.ts'
 import { GRPC_STATUS, grpcOutcome, grpcStatusOfHttp, parsePushback } from '../core/status.ts'
 import type { GrpcConnection } from './grpc-connection.ts'
-import type { StreamOwner } from './grpc-stream.ts'
+import { leftBehindBy, type StreamOwner } from './grpc-stream.ts'
 
 const GRPC_TYPE = 'application/grpc'
 
@@ -32,12 +32,12 @@ const CANCELLED_BY_PEER = /^(?:Call cancelled$|Write error: )/
 /** How an attempt on `connection` ended. Corrects `status` where grpc-js lost what the peer had said. */
 export function outcomeOfStatus(status: grpc.StatusObject, connection: GrpcConnection, source: StatusSource): Outcome {
   const { trailers, leaving, stream } = source
-  if (isOfPeer(status, source)) return ofPeer(status, trailers?.['grpc-message'])
+  if (isOfPeer(status, source)) return ofPeer(status, trailers?.['grpc-message'], source)
   // grpc-js has no code for a message that is compressed in no way it was told of.
   if (status.code === undefined) return makeOutcome('failure', 'protocol-error', new Error('a malformed message'))
   if (!leaving) return ofUnsent(status, connection)
   // A stream that could not be watched may have been executed: what is said of it is taken for the peer's.
-  return stream === undefined ? ofPeer(status, undefined) : ofBroken(status, stream, source)
+  return stream === undefined ? ofPeer(status, undefined, source) : ofBroken(status, stream, source)
 }
 
 /** The end that the peer gave is the one that `status` tells of. */
@@ -54,13 +54,14 @@ function isOfPeer(status: grpc.StatusObject, { trailers, answered }: StatusSourc
   return true
 }
 
-function ofPeer(status: grpc.StatusObject, message: unknown): Outcome {
+function ofPeer(status: grpc.StatusObject, message: unknown, { headers }: StatusSource): Outcome {
   if (status.code === GRPC_STATUS.OK) return SUCCESS
   // What is not in the table comes from a broken peer: gRPC reads it as UNKNOWN.
   if (!KNOWN.has(status.code)) status.code = GRPC_STATUS.UNKNOWN
   if (typeof message === 'string') status.details = decodeMessage(message)
   const { code, details, metadata } = status
-  const marked = metadata.get(NOT_EXECUTED).length > 0
+  // An answer that had begun came from an execution.
+  const marked = headers === undefined && metadata.get(NOT_EXECUTED).length > 0
   return grpcOutcome(code, marked, pushback(metadata), marked || details === '' ? undefined : new Error(details))
 }
 
@@ -89,6 +90,13 @@ function ofBroken(status: grpc.StatusObject, stream: ClientHttp2Stream, source: 
   }
   const { rstCode } = stream
   const cause = new Error(details)
+  const goaway = headers === undefined ? leftBehindBy(session!, stream) : undefined
+  if (goaway !== undefined) {
+    status.code = GRPC_STATUS.UNAVAILABLE
+    // A peer that asks for calm is alive and turns calls away.
+    const isAlive = goaway.code === constants.NGHTTP2_ENHANCE_YOUR_CALM
+    return makeOutcome('refused', 'refused-by-peer', cause, isAlive ? status.code : undefined)
+  }
   if (rstCode === constants.NGHTTP2_REFUSED_STREAM && headers === undefined) {
     // A GOAWAY closes the session. Refused while it goes on, a stream is one that the peer has no room for.
     return makeOutcome('refused', 'refused-by-peer', cause, session!.closed ? undefined : status.code)

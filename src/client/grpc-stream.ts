@@ -36,8 +36,24 @@ export function mark(headers: object, owner: StreamOwner): void {
   owned[OWNER] = owner
 }
 
+/** A peer's GOAWAY: the last stream that it may have executed, and why. */
+export interface Goaway {
+  readonly lastStreamId: number
+  readonly code: number
+}
+
+const goaways = new WeakMap<ClientHttp2Session, Goaway>()
+
+/** The GOAWAY that left `stream` behind: the peer certainly does not execute it, whatever the code (RFC 9113, 6.8). */
+export function leftBehindBy(session: ClientHttp2Session, stream: ClientHttp2Stream): Goaway | undefined {
+  const goaway = goaways.get(session)
+  return goaway !== undefined && stream.id !== undefined && stream.id > goaway.lastStreamId ? goaway : undefined
+}
+
 /** Tells the owners of streams that begin on `session`. */
 export function watchStreams(session: ClientHttp2Session): void {
+  // A graceful one is followed by another, with a lower stream.
+  session.on('goaway', (code, lastStreamId) => goaways.set(session, { lastStreamId, code }))
   const { request } = session
   session.request = (headers, options) => {
     const owner = (headers as Owned | undefined)?.[OWNER]

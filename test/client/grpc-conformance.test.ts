@@ -72,6 +72,23 @@ const HTTP: readonly (readonly [number, number])[] = [
 const FAULTS: readonly Fault[] = [
   refused('refuses the stream (REFUSED_STREAM)', (call) => call.refuse(), 'refused-by-peer'),
   refused('says GOAWAY below the stream', (call) => call.goAway({ lastStreamId: 0 }), 'refused-by-peer'),
+  // INTERNAL_ERROR, ENHANCE_YOUR_CALM
+  ...[2, 11].map((code) =>
+    refused(
+      `says GOAWAY below the stream with code ${code}`,
+      (call) => call.goAway({ lastStreamId: 0, code }),
+      'refused-by-peer',
+    ),
+  ),
+  failure(
+    'says GOAWAY with an error code and may have executed the stream',
+    async (call) => {
+      call.goAway({ code: 2 })
+      await call.break()
+    },
+    'connection-lost',
+    UNAVAILABLE,
+  ),
   refused(
     'says that it was not executed',
     (call) => call.finish(14, 'full', { 'inmesh-not-executed': 'overloaded' }),
@@ -155,6 +172,17 @@ const FAULTS: readonly Fault[] = [
       call.respond()
       await heard(call)
       call.finish(UNAVAILABLE, 'busy')
+    },
+    'overloaded',
+    UNAVAILABLE,
+    { again: 'single' },
+  ),
+  failure(
+    'says that it was not executed behind an answer that had begun',
+    async (call) => {
+      call.respond()
+      await heard(call)
+      call.finish(UNAVAILABLE, 'busy', { 'inmesh-not-executed': 'overloaded' })
     },
     'overloaded',
     UNAVAILABLE,
