@@ -25,8 +25,6 @@ import type { Surroundings } from './surroundings.ts'
 
 /** After all watchers have acknowledged, requests that left before may still be on the wire. */
 const ON_THE_WIRE_MS = 100
-/** How long to go on serving when nobody can tell whether we were seen leaving (faults-and-attacks F56). */
-const UNSEEN_LAME_DUCK_MS = 2_000
 
 type AnyDoor = HttpServer | GrpcServer
 
@@ -180,10 +178,12 @@ export class Servers {
   async #drain({ instance: { id }, server }: Served): Promise<void> {
     const { clock, drainNoticeMs, drainTimeoutMs } = this.#shared.settings
     const registry = this.#membership.registry
-    const seen = Promise.resolve(registry?.drain(id, drainNoticeMs)).then((how) =>
-      sleep(clock, how === 'seen' ? ON_THE_WIRE_MS : Math.min(UNSEEN_LAME_DUCK_MS, drainNoticeMs)),
-    )
-    await server.drain({ lameDuckMs: drainNoticeMs, seen, graceMs: drainTimeoutMs })
+    // Unless all watchers have seen it, the whole notice passes; without a registry no one was ever told of us.
+    const seen = registry
+      ?.drain(id, drainNoticeMs)
+      .then((how) => (how === 'seen' ? sleep(clock, ON_THE_WIRE_MS) : new Promise<never>(() => {})))
+    const lameDuckMs = registry === undefined ? 0 : drainNoticeMs
+    await server.drain({ lameDuckMs, ...(seen !== undefined && { seen }), graceMs: drainTimeoutMs })
     await registry?.deregister(id)
   }
 }

@@ -4,7 +4,7 @@
  */
 import { type AddressInfo, createServer as createNetServer, Server as NetServer, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import type { Clock } from '../core/clock.ts'
+import type { Clock, Timer } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import type { Identity, IdentitySource } from '../identity/identity.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
@@ -39,6 +39,9 @@ export const SOCKET_OPTIONS = { noDelay: true, keepAlive: true, keepAliveInitial
 const CLOSE_MS = 500
 /** A connection is asked to leave when so much of its caller's certificate is left, so that it never expires in use. */
 const RETIRE_AT_SHARE_LEFT = 0.1
+/** How often ended certificates are looked for, and how long an answer may take after the end. */
+const EXPIRY_LOOK_MS = 1_000
+const EXPIRED_GRACE_MS = 1_000
 
 export abstract class Acceptor<Host extends AcceptorHost, Settings extends AcceptorSettings> {
   protected readonly host: Host
@@ -53,6 +56,7 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
   /** Everything accepted, also what is still shaking hands. */
   readonly #sockets = new Set<Socket>()
   #stopRotation: (() => void) | undefined
+  #expiry: Timer | undefined
   accepted = 0
   plaintext = 0
   refused = 0
@@ -125,6 +129,7 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
   /** Ends every connection after what has been answered has left. */
   async close(): Promise<void> {
     this.#stopRotation?.()
+    if (this.#expiry !== undefined) this.host.clock.stopTimer(this.#expiry)
     for (const connection of this.connections) this.end(connection)
     await new Promise<void>((resolve) => {
       const timer = this.host.clock.startTimer(CLOSE_MS, resolve, undefined)
@@ -218,19 +223,40 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
       return
     }
     const now = this.host.clock.now()
-    const leftMs = Date.parse(socket.getPeerX509Certificate()!.validTo) - this.host.clock.wallNow()
+    const expiresAt = Date.parse(socket.getPeerX509Certificate()!.validTo)
+    const leftMs = expiresAt - this.host.clock.wallNow()
     const retireAt = Math.min(this.newRetireAt, now + leftMs * (1 - RETIRE_AT_SHARE_LEFT))
-    this.#admitConnection(new Connection(socket, verdict, now + leftMs, retireAt))
+    this.#admitConnection(new Connection(socket, verdict, expiresAt, retireAt))
   }
 
   #admitConnection(connection: Connection): void {
     this.connections.add(connection)
+    if (connection.caller !== undefined) this.#expiry ??= this.#lookLater()
     connection.socket.on('error', ignore)
     connection.socket.once('close', () => {
       this.connections.delete(connection)
       this.lost(connection)
     })
     this.admitted(connection)
+  }
+
+  /**
+   * What still runs when its caller's certificate has ended gets nothing more. An idle connection stays, so that its next
+   * request is answered as not executed.
+   */
+  #endExpired(): void {
+    const wallNow = this.host.clock.wallNow()
+    let certified = false
+    for (const { caller, expiresAt, inFlight, socket } of this.connections) {
+      if (caller === undefined) continue
+      certified = true
+      if (inFlight > 0 && wallNow >= expiresAt + EXPIRED_GRACE_MS) socket.destroy()
+    }
+    this.#expiry = certified ? this.#lookLater() : undefined
+  }
+
+  #lookLater(): Timer {
+    return this.host.clock.startBackgroundTimer(EXPIRY_LOOK_MS, () => this.#endExpired(), undefined)
   }
 
   protected refusePeer(reason: string, socket: TLSSocket): void {

@@ -1,5 +1,6 @@
 /** What both doors ask of every request before its handler runs: is its identity alive, may it, is there time, is there room. */
 import type { Attempt } from '../core/attempt.ts'
+import type { Clock } from '../core/clock.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { startAttempt, startCall } from '../resilience/execution.ts'
 import type { Stack } from '../resilience/stack.ts'
@@ -16,12 +17,13 @@ export interface Refused {
 
 interface AdmissionHost {
   readonly service: string
+  readonly clock: Clock
   readonly events: EventSink
 }
 
 /** `decision`: of the intentions; `undefined` for what needs none. `target`: path and query. */
 export function admit(
-  { service, events }: AdmissionHost,
+  { service, clock, events }: AdmissionHost,
   stack: Stack,
   call: InboundCall,
   attempt: Attempt,
@@ -30,7 +32,7 @@ export function admit(
   target: string,
 ): Refused | undefined {
   startCall(stack, call)
-  if (call.startedAt >= connection.expiresAt) {
+  if (clock.wallNow() >= connection.expiresAt) {
     return { code: 'identity-rejected', message: 'The certificate of this connection has expired.' }
   }
   if (decision?.allowed === false) {

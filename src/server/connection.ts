@@ -16,7 +16,7 @@ interface Marked {
 export class Connection {
   readonly socket: Socket
   readonly caller: CallerIdentity | undefined
-  /** Instant at which the caller's certificate ends; `Infinity` without one. */
+  /** When the caller's certificate ends, by the wall clock; `Infinity` without one. */
   readonly expiresAt: number
   /** Instant from which on answers carry `connection: close`. */
   retireAt: number

@@ -28,6 +28,7 @@ import { inboundFault } from './inbound-fault.ts'
 import type { Head } from './request-head.ts'
 import type { Linked, Running } from './running.ts'
 import { LOOK_MS, SlowPeer, takenBytes } from './slow-peer.ts'
+import { askToClose } from './websocket-close.ts'
 
 /** What a server lends to each of its exchanges. */
 export interface ExchangeHost {
@@ -207,6 +208,11 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
     own(this.request, this)
     guard(socket, this)
     this.#runUserCode(work)
+  }
+
+  /** The server goes away: what may last for ever is asked to end. */
+  goAway(): void {
+    if (this.#attempt.status === 101) askToClose(this.request, this.connection.socket, this.#upgradedAt)
   }
 
   /** The response is over, well or not. */

@@ -99,6 +99,11 @@ export class HttpServer extends Door<HttpExchange> implements ExchangeHost, Http
     this.#told(() => this.application.kept?.listening(), 'listening')
   }
 
+  override stopAccepting(): void {
+    super.stopAccepting()
+    for (const exchange of this.running) exchange.goAway()
+  }
+
   override async closeConnections(): Promise<void> {
     await super.closeConnections()
     await this.#told(() => this.application.kept?.closed(), 'close')
