@@ -1,5 +1,15 @@
 /** Which history a store holds: one that goes on, another, or only a part of one. */
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -34,6 +44,12 @@ async function run(work: (registry: Registry) => unknown = () => {}, dataDir = d
   return registry.epoch
 }
 
+/** As `cp -a` does it; node's own copy of a directory may be one that others can read. */
+function copy(from: string, to: string): void {
+  cpSync(from, to, { recursive: true, preserveTimestamps: true })
+  chmodSync(to, 0o700)
+}
+
 const applied = (timeout: string) => (registry: Registry) => registry.applyPolicies([{ service: 'stock', timeout }])
 
 describe('a start', () => {
@@ -46,15 +62,15 @@ describe('a start', () => {
   test('on a restored backup is another incarnation, however it was restored', async () => {
     const backup = join(home, 'backup')
     const first = await run(applied('3s'))
-    cpSync(data, backup, { recursive: true, preserveTimestamps: true })
+    copy(data, backup)
     await run(applied('7s'))
     // Over the files that are there.
-    cpSync(backup, data, { recursive: true, preserveTimestamps: true })
+    copy(backup, data)
     const second = await run()
     expect(second).not.toBe(first)
     // In their place.
     rmSync(data, { recursive: true })
-    cpSync(backup, data, { recursive: true, preserveTimestamps: true })
+    copy(backup, data)
     const third = await run()
     expect([first, second]).not.toContain(third)
     // Only the store.
@@ -67,7 +83,7 @@ describe('a start', () => {
 
   test('believes no short list of a restored store to be meant', async () => {
     await run(applied('3s'))
-    cpSync(data, join(home, 'copy'), { recursive: true })
+    copy(data, join(home, 'copy'))
     const registry = await start(join(home, 'copy'))
     const { json } = await request(registry, 'GET', '/v1/services/stock')
     expect(json).toMatchObject({ intended: false, instances: [] })
@@ -110,7 +126,7 @@ describe('a part of a store', () => {
     await registry.close()
     data = copy
     expect(await refusal()).toMatch(/registry\.db-wal is there without it/)
-    writeFileSync(join(data, 'registry.db'), '')
+    writeFileSync(join(data, 'registry.db'), '', { mode: 0o600 })
     expect(await refusal()).toMatch(/registry\.db-wal is there without it/)
     expect(existsSync(join(data, 'registry.db-wal'))).toBe(true)
   })
@@ -132,7 +148,7 @@ describe('a part of a store', () => {
   test('copied whole is the same mesh', async () => {
     const first = await start()
     await first.close()
-    cpSync(data, join(home, 'copy'), { recursive: true })
+    copy(data, join(home, 'copy'))
     const second = await start(join(home, 'copy'))
     expect(second.rootFingerprint).toBe(first.rootFingerprint)
     expect(readdirSync(join(home, 'copy'))).toContain('admin-token')
