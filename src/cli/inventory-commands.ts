@@ -5,6 +5,7 @@ import type { Instance } from '../discovery/wire.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { parsed } from './flag-values.ts'
+import { addInstanceCommands } from './instance-commands.ts'
 import { type Surroundings, table } from './terminal.ts'
 
 interface ServiceInfo {
@@ -17,7 +18,14 @@ interface ServiceInfo {
 
 interface ServiceDetail {
   readonly service: string
-  readonly instances: readonly Instance[]
+  readonly instances: readonly ListedInstance[]
+}
+
+interface ListedInstance extends Instance {
+  /** What an operator decided. */
+  readonly override?: { readonly disabled: boolean; readonly weight: number | null }
+  /** What the process itself says. */
+  readonly own?: { readonly weight: number }
 }
 
 export function addInventoryCommands(program: Command, surroundings: Surroundings): void {
@@ -49,6 +57,7 @@ export function addInventoryCommands(program: Command, surroundings: Surrounding
     .description('List the instances of one service, or of all.')
     .argument('[service]', 'only this service', parsed(serviceName()))
   withConnection(instances)
+  addInstanceCommands(instances, surroundings)
   withExample(instances, 'inmesh instances inventory')
   instances.action(async (service: string | undefined, flags: ConnectionFlags) => {
     const { api, terminal } = await connect(surroundings, flags)
@@ -56,7 +65,7 @@ export function addInventoryCommands(program: Command, surroundings: Surrounding
       service !== undefined
         ? [service]
         : (await api.get<{ services: ServiceInfo[] }>('/v1/services')).services.map((one) => one.service)
-    const found: Instance[] = []
+    const found: ListedInstance[] = []
     for (const name of names) {
       found.push(...(await api.get<ServiceDetail>(`/v1/services/${encodeURIComponent(name)}`)).instances)
     }
@@ -71,12 +80,16 @@ export function addInventoryCommands(program: Command, surroundings: Surrounding
               `${one.address.includes(':') ? `[${one.address}]` : one.address}:${one.port}`,
               one.protocol,
               one.tls ? 'mTLS' : 'none',
-              one.state,
+              one.override?.disabled === true ? 'disabled' : one.state,
               one.zone,
               one.version,
-              one.weight,
+              weightOf(one),
             ]),
           ),
     )
   })
+}
+
+function weightOf({ weight, override, own }: ListedInstance): string {
+  return override === undefined || override.weight === null ? String(weight) : `${weight} (own ${own?.weight})`
 }

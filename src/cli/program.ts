@@ -7,6 +7,7 @@ import { addCheckCommand } from './check-command.ts'
 import { addDiffCommand } from './diff-command.ts'
 import { withExample } from './examples.ts'
 import { asFailure, EXIT, Failure } from './failure.ts'
+import { addReleaseCommand } from './instance-commands.ts'
 import { addInventoryCommands } from './inventory-commands.ts'
 import { addPolicyCommands } from './policy-commands.ts'
 import { addRegistryCommand } from './registry-command.ts'
@@ -42,6 +43,7 @@ export function buildProgram(surroundings: Surroundings): Command {
   addDiffCommand(program, surroundings)
   addPolicyCommands(program, surroundings)
   addInventoryCommands(program, surroundings)
+  addReleaseCommand(program, surroundings)
   addStatusCommand(program, surroundings)
   addAuditCommand(program, surroundings)
   return program

@@ -19,6 +19,7 @@ import type { ApiContext, Exchange } from './api-context.ts'
 import { type ApiCode, ApiError, invalid } from './api-error.ts'
 import type { Audit } from './audit.ts'
 import { readJson, sendJson, sendText } from './exchange.ts'
+import { overrideInstance } from './instance-api.ts'
 import { metricsText } from './metrics-text.ts'
 import { type Precondition, readPrecondition, refusePreconditions } from './precondition.ts'
 import type { Tokens } from './tokens.ts'
@@ -37,7 +38,10 @@ export interface ApiRoute {
 const SERVICE = '([a-z0-9-]{1,63})'
 
 function route(method: string, path: string, access: Access, handle: Handler): ApiRoute {
-  const pattern = path.replace(':service', SERVICE).replace(':id', '([A-Za-z0-9-]{1,64})')
+  const pattern = path
+    .replace(':service', SERVICE)
+    .replace(':id', '([A-Za-z0-9-]{1,64})')
+    .replace(':instance', '([A-Za-z0-9._-]{1,128})')
   const versioned = method === 'GET' || path.startsWith('/v1/policies')
   return { method, path: new RegExp(`^${pattern}$`), access, versioned, handle }
 }
@@ -65,6 +69,7 @@ export const ROUTES: readonly ApiRoute[] = [
     watches.get(request, response, parameters[0]!, query),
   ),
   route('POST', '/v1/services/:service/release', 'admin', releaseFreeze),
+  route('PUT', '/v1/services/:service/instances/:instance', 'admin', overrideInstance),
   route('GET', '/v1/watch', 'read', ({ watches }, { request, response, query }) =>
     watches.stream(request, response, query),
   ),
@@ -204,8 +209,9 @@ async function renew(context: ApiContext, { request, response, caller }: Exchang
 }
 
 /** The audit tells that it happened (registrar); here, who wanted it. */
-function releaseFreeze({ registrar, audit }: ApiContext, { response, caller, parameters }: Exchange): void {
+function releaseFreeze({ state, registrar, audit }: ApiContext, { response, caller, parameters }: Exchange): void {
   const service = parameters[0]!
+  if (state.service(service) === undefined) throw new ApiError('not-found', `there is no service '${service}'`)
   const expired = registrar.leases.release(service)
   if (expired === undefined) throw new ApiError('conflict', `expiry of '${service}' is not frozen`)
   const { name: who, source } = caller

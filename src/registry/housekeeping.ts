@@ -11,10 +11,14 @@ import type { WatchHub } from './watch-hub.ts'
 
 /** A deleted policy's history is kept for so long, for a rollback. */
 const HISTORY_MS = 7 * 86_400_000
+/** What an operator decided about an instance outlives the last instance of its service for so long. */
+const OVERRIDE_MS = 86_400_000
 /** A service goes at the second look that finds it empty and unchanged. */
 const LONGEST_PAUSE_MS = 60_000
 /** Services forgotten in one transaction: with all versions of their policies far below what one may change. */
 const MOST_AT_ONCE = 30
+/** Overrides deleted in one transaction. */
+const MOST_OVERRIDES_AT_ONCE = 500
 
 export class Housekeeping {
   readonly #state: RegistryState
@@ -59,6 +63,13 @@ export class Housekeeping {
     const empty = [...this.#state.services.values()].filter((service) => this.#isEmpty(service))
     this.#empty = new Map(empty.map(({ name, revision }) => [name, revision]))
     const over = empty.filter(({ name, revision }) => before.get(name) === revision)
+    const overrides = over.flatMap((service) =>
+      [...service.overrides.keys()].map((address) => KEYS.override(service.name, address)),
+    )
+    for (let i = 0; i < overrides.length; i += MOST_OVERRIDES_AT_ONCE) {
+      const some = overrides.slice(i, i + MOST_OVERRIDES_AT_ONCE)
+      await this.#state.write(some.map((key) => ({ key, value: undefined })))
+    }
     for (let i = 0; i < over.length; i += MOST_AT_ONCE) {
       const some = over.slice(i, i + MOST_AT_ONCE)
       const { revision } = await this.#state.write(some.flatMap(operationsOf))
@@ -67,10 +78,11 @@ export class Housekeeping {
     await this.#tokens.forget()
   }
 
-  #isEmpty({ name, instances, policy, lostAt }: ServiceState): boolean {
+  #isEmpty({ name, instances, overrides, policy, lostAt }: ServiceState): boolean {
     const now = this.#clock.wallNow()
     if (instances.size > 0 || this.#hub.isWatched(name)) return false
     if (policy !== null && (policy.document !== null || now - policy.at < HISTORY_MS)) return false
+    for (const { at } of overrides.values()) if (now - at < OVERRIDE_MS) return false
     return lostAt === 0 || Math.abs(now - lostAt) > DOUBT_MS
   }
 }

@@ -1,13 +1,25 @@
 /** What is stored, under which key, as JSON. The only file that knows the keys. */
-import type { Instance } from '../discovery/wire.ts'
+import type { Instance, InstanceState } from '../discovery/wire.ts'
 
 /** An instance, with what the registry keeps about it and does not tell watchers. */
 export interface InstanceRecord {
+  /** As watchers see it. */
   readonly instance: Instance
+  /** What its process registered instead, while an operator's override is in force. */
+  readonly own?: { readonly weight: number; readonly state: InstanceState }
   /** SPIFFE id of who registered it. */
   readonly owner: string
   /** Wall clock, ms. */
   readonly registeredAt: number
+}
+
+/** What an operator decided about the instance at an address. */
+export interface OverrideRecord {
+  readonly disabled: boolean
+  /** `null`: its own. */
+  readonly weight: number | null
+  /** Wall clock, ms. */
+  readonly at: number
 }
 
 /** Why instances are gone: `left` by deregistration, `lost` because their lease was over. */
@@ -80,6 +92,7 @@ export interface AuditRecord {
 export const KEYS = {
   instance: (service: string, id: string) => `inst/${service}/${id}`,
   service: (service: string) => `svc/${service}`,
+  override: (service: string, address: string) => `override/${service}/${address}`,
   policy: (service: string) => `policy/${service}`,
   version: (service: string, version: number) => `version/${service}/${String(version).padStart(12, '0')}`,
   token: (hash: string) => `token/${hash}`,

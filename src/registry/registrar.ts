@@ -12,7 +12,8 @@ import { ApiError } from './api-error.ts'
 import type { Audit } from './audit.ts'
 import { GRACE_SHARE, Leases, type Release, type Unlisted } from './leases.ts'
 import type { Logger } from './log.ts'
-import { type Gone, type InstanceRecord, KEYS, type ServiceRecord } from './records.ts'
+import { changed, MOST_OVERRIDES, type OverrideChange, overridden, ownOf, registered } from './overrides.ts'
+import { type Gone, type InstanceRecord, KEYS, type OverrideRecord, type ServiceRecord } from './records.ts'
 import type { RegistryState } from './state.ts'
 import type { Operation } from './storage.ts'
 import type { WatchHub } from './watch-hub.ts'
@@ -25,6 +26,19 @@ export interface Registrant {
   readonly service: string
   /** The address it connects from. */
   readonly source: string
+}
+
+/** Who commands. */
+export interface Operator {
+  readonly by: string
+  readonly source: string
+}
+
+export interface Overridden {
+  readonly record: InstanceRecord
+  /** `undefined`: the instance is as its process says. */
+  readonly override: OverrideRecord | undefined
+  readonly isNew: boolean
 }
 
 /** The session that registered an instance last. It alone keeps the instance listed. */
@@ -45,6 +59,8 @@ export class Registrar {
   readonly #admission: Admission
   /** Keys whose removal is under way: writing them again must not be skipped as unchanged. */
   readonly #removing = new Set<string>()
+  /** By service and address: the last write that is under way. */
+  readonly #turns = new Map<string, Promise<unknown>>()
   /** By key; without those whose session has ended. */
   readonly #owners = new Map<string, InstanceOwner>()
 
@@ -77,27 +93,34 @@ export class Registrar {
     const wrong = refuseAddress(instance.address, who.source)
     if (wrong !== undefined) throw this.#refuse(who, 'address-refused', wrong, service)
     const key = KEYS.instance(service, id)
-    const known = this.#state.service(service)?.instances.get(id)
     const release = this.#admission.reserve(instance)
     // From now on, so that it cannot expire while it is being written.
     this.leases.renew(service, id)
     if (owner !== undefined) this.#own(key, id, owner)
     try {
-      return await this.#write(who, instance, known)
+      return await this.#inTurn(instance, () => this.#write(who, instance))
     } finally {
       release()
     }
   }
 
-  async #write(who: Registrant, instance: Instance, known: InstanceRecord | undefined): Promise<number> {
+  async #write(who: Registrant, instance: Instance): Promise<number> {
     const { service, id } = instance
     const key = KEYS.instance(service, id)
-    const unchanged = known !== undefined && known.owner === who.spiffeId && same(known.instance, instance)
+    const known = this.#state.service(service)?.instances.get(id)
+    const override = this.#state.service(service)?.overrides.get(addressKey(instance))
+    const listed = overridden(instance, override)
+    const unchanged =
+      known !== undefined &&
+      known.owner === who.spiffeId &&
+      same(known.instance, listed) &&
+      same(registered(known), instance)
     if (unchanged && !this.#removing.has(key)) {
       return this.#state.service(service)!.revision
     }
     const record: InstanceRecord = {
-      instance,
+      instance: listed,
+      ...ownOf(instance, override),
       owner: who.spiffeId,
       registeredAt: known?.registeredAt ?? this.#clock.wallNow(),
     }
@@ -124,7 +147,65 @@ export class Registrar {
   async drain(who: Registrant, id: string): Promise<number> {
     const known = this.#state.service(who.service)?.instances.get(id)
     if (known === undefined) throw new ApiError('not-found', `'${who.service}' has no instance '${id}'`)
-    return await this.register(who, { ...known.instance, state: 'draining' })
+    return await this.register(who, { ...registered(known), state: 'draining' })
+  }
+
+  /**
+   * What an operator decides about an instance, for whatever registers at its address from now on. Returns the record as it is
+   * then, and whether that is new.
+   */
+  async override(service: string, id: string, change: OverrideChange, who: Operator): Promise<Overridden> {
+    const find = (): InstanceRecord => {
+      const record = this.#state.service(service)?.instances.get(id)
+      if (record !== undefined && !this.#removing.has(KEYS.instance(service, id))) return record
+      throw new ApiError('not-found', `'${service}' has no instance '${id}'`)
+    }
+    return await this.#inTurn(find().instance, async () => {
+      const record = find()
+      const { overrides } = this.#state.service(service)!
+      const address = addressKey(record.instance)
+      const before = overrides.get(address)
+      const override = changed(before, change, this.#clock.wallNow())
+      if (override === before) return { record, override, isNew: false }
+      if (before === undefined && overrides.size >= MOST_OVERRIDES) {
+        throw new ApiError(
+          'limit-exceeded',
+          `'${service}' has ${MOST_OVERRIDES} overrides already; take some back first`,
+        )
+      }
+      const own = registered(record)
+      const { owner, registeredAt } = record
+      const after: InstanceRecord = {
+        instance: overridden(own, override),
+        ...ownOf(own, override),
+        owner,
+        registeredAt,
+      }
+      const entry = { who: who.by, source: who.source, outcome: 'done', service } as const
+      const detail = `${id} at ${address}: ${override?.disabled === true ? 'disabled' : 'enabled'}, weight ${after.instance.weight}`
+      await this.#state.write([
+        {
+          key: KEYS.override(service, address),
+          value: override === undefined ? undefined : JSON.stringify(override),
+        },
+        { key: KEYS.instance(service, id), value: JSON.stringify(after) },
+        ...this.#audit.operations({ ...entry, action: actionOf(change), detail }),
+      ])
+      return { record: after, override, isNew: true }
+    })
+  }
+
+  /** One write after the other at an address, because each depends on what the one before left there. */
+  #inTurn<T>(at: Instance, write: () => Promise<T>): Promise<T> {
+    const key = `${at.service} ${addressKey(at)}`
+    const before = this.#turns.get(key)
+    const result = before === undefined ? write() : before.then(write, write)
+    this.#turns.set(key, result)
+    const end = (): void => {
+      if (this.#turns.get(key) === result) this.#turns.delete(key)
+    }
+    result.then(end, end)
+    return result
   }
 
   /** Removes at once. What is not there is removed already. */
@@ -238,6 +319,10 @@ export class Registrar {
     const detail = RELEASED[why]
     this.#audit.record({ who: 'registry', source: 'local', action: 'expiry-release', outcome: 'done', service, detail })
   }
+}
+
+function actionOf({ disabled }: OverrideChange): string {
+  return disabled === undefined ? 'instance-weight' : disabled ? 'instance-disable' : 'instance-enable'
 }
 
 const RELEASED: Readonly<Record<Release, string>> = {

@@ -2,11 +2,13 @@
 import type { ServerResponse } from 'node:http'
 import type { Clock } from '../core/clock.ts'
 import { parseDuration } from '../core/duration.ts'
+import { addressKey } from '../core/endpoint.ts'
 import { SERVICE_NAME } from '../core/names.ts'
 import { ApiError, invalid } from './api-error.ts'
 import { beginStream, isHttp2, type Request, type Response, sendJson } from './exchange.ts'
 import type { Leases } from './leases.ts'
-import { documentOf, type RegistryState } from './state.ts'
+import type { InstanceRecord } from './records.ts'
+import { documentOf, type RegistryState, type ServiceState } from './state.ts'
 import type { WatchHub } from './watch-hub.ts'
 import type { Watcher } from './watcher.ts'
 
@@ -173,6 +175,7 @@ export class ScriptWatches {
       instances: [...service.instances.values()].map((record) => ({
         ...record.instance,
         registeredAt: record.registeredAt,
+        ...overrideOf(service, record),
       })),
       policy: documentOf(service.policy),
       intended: this.#state.intended(name, this.#clock.wallNow()),
@@ -197,4 +200,10 @@ function sinceOf(text: string | null): number {
   if (text === null) return -1
   if (!/^\d{1,15}$/.test(text)) throw invalid('since', [{ path: ['since'], message: 'expected a revision' }])
   return Number(text)
+}
+
+/** What an operator decided, and what the process itself says. */
+function overrideOf({ overrides }: ServiceState, { instance, own }: InstanceRecord): object {
+  const override = overrides.get(addressKey(instance))
+  return override === undefined || own === undefined ? {} : { override, own }
 }

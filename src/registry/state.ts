@@ -8,6 +8,7 @@ import {
   type AuditRecord,
   type AuthorityRecord,
   type InstanceRecord,
+  type OverrideRecord,
   type PolicyRecord,
   type ServiceRecord,
   type SigningKeyRecord,
@@ -31,6 +32,8 @@ export interface ServiceState {
   readonly instances: ReadonlyMap<string, InstanceRecord>
   /** By `addressKey`, the id of the instance that registered there last. */
   readonly addresses: ReadonlyMap<string, string>
+  /** By `addressKey`; also of addresses where nothing runs just now. */
+  readonly overrides: ReadonlyMap<string, OverrideRecord>
   /** As applied, or `null`. */
   readonly policy: PolicyRecord | null
   /** Oldest first. */
@@ -46,6 +49,7 @@ interface MutableService {
   name: string
   instances: Map<string, InstanceRecord>
   addresses: Map<string, string>
+  overrides: Map<string, OverrideRecord>
   policy: PolicyRecord | null
   versions: PolicyRecord[]
   revision: number
@@ -222,6 +226,7 @@ export class RegistryState {
         name,
         instances: new Map(),
         addresses: new Map(),
+        overrides: new Map(),
         policy: null,
         versions: [],
         revision: 0,
@@ -234,8 +239,9 @@ export class RegistryState {
   }
 
   /** Its last record was deleted. */
-  #dropEmpty({ name, instances, policy, versions }: MutableService): void {
-    if (instances.size === 0 && policy === null && versions.length === 0) this.#services.delete(name)
+  #dropEmpty({ name, instances, overrides, policy, versions }: MutableService): void {
+    const used = instances.size > 0 || overrides.size > 0
+    if (!used && policy === null && versions.length === 0) this.#services.delete(name)
   }
 
   #set(key: string, record: unknown, revision: number): void {
@@ -245,6 +251,12 @@ export class RegistryState {
         const service = this.#service(name)
         setInstance(service, rest, record as InstanceRecord | undefined)
         service.revision = Math.max(service.revision, revision)
+        break
+      }
+      case 'override': {
+        const { overrides } = this.#service(name)
+        if (record === undefined) overrides.delete(rest)
+        else overrides.set(rest, record as OverrideRecord)
         break
       }
       case 'svc': {

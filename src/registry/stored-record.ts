@@ -15,6 +15,8 @@ const policy: Check = ({ document, version }) => number(version) && (document ==
 
 const CHECKS: Readonly<Record<string, Check>> = {
   inst: ({ instance, owner }) => text(owner) && readInstance(instance) !== undefined,
+  override: ({ disabled, weight, at }) =>
+    typeof disabled === 'boolean' && (weight === null || number(weight)) && number(at),
   svc: ({ gone, lostAt }) => Array.isArray(gone) && number(lostAt),
   policy,
   version: policy,
@@ -26,6 +28,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
 
 /** What is lost with a record, and how it comes back. */
 const LOSS: Readonly<Record<string, string>> = {
+  override: 'and disable the instance or set its weight again',
   svc: 'which is written anew',
   policy: 'and apply the policy again',
   version: 'which loses this version of the history only',
