@@ -16,7 +16,7 @@ import { answerBegins } from '../resilience/execution.ts'
 import { ClientAttempt } from './client-attempt.ts'
 import type { GrpcCall, GrpcJsCall } from './grpc-call.ts'
 import type { GrpcConnection } from './grpc-connection.ts'
-import { askCredentials, credentialsFailure } from './grpc-credentials.ts'
+import { authorized, credentialsFailure } from './grpc-credentials.ts'
 import { attemptMetadata } from './grpc-metadata.ts'
 import type { Entry, MessageContext } from './grpc-outbox.ts'
 import { outcomeOfStatus, type StatusSource } from './grpc-outcome.ts'
@@ -240,32 +240,22 @@ export class GrpcAttempt
 
   /** @internal */
   authorize(credentials: grpc.CallCredentials): void {
-    const { path, host, route } = this.call
+    const { metadata, path, host, route } = this.call
     this.#asking = true
     this.peerWaits(true)
-    askCredentials(credentials, path, host ?? route.service).then(
+    authorized(metadata, credentials, path, host ?? route.service).then(
       (given) => this.#take(given),
       (error) => this.#unauthorized(error),
     )
   }
 
   /** The credentials have answered. */
-  #take(given: grpc.Metadata): void {
+  #take(metadata: grpc.Metadata): void {
     if (this.over) return
     this.#asking = false
     this.peerWaits(false)
-    const { call } = this
-    const metadata = call.metadata.clone()
-    metadata.merge(given)
-    if (metadata.get('authorization').length > 1) {
-      this.#unauthorized({
-        code: GRPC_STATUS.INTERNAL,
-        message: '"authorization" metadata cannot have multiple values',
-      })
-      return
-    }
     this.#authorized = metadata
-    call.transport.poolOf(this.endpoint!).take(this)
+    this.call.transport.poolOf(this.endpoint!).take(this)
   }
 
   /** They have failed. It is on our own side and says nothing of the endpoint. */

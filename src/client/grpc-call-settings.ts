@@ -14,6 +14,10 @@ export class GrpcCallSettings extends Number {
   /** One attempt only. */
   once = false
   key: string | undefined = undefined
+  /** Calls made for it that have not ended. */
+  running = 0
+  /** Whether a peer may have acted on any of them. */
+  sent = false
   #deadlineAt: number | undefined = undefined
 
   constructor() {

@@ -63,6 +63,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   reading = false
   readonly #number = ++lastNumber
   readonly #signal: AbortSignal | undefined
+  readonly #settings: GrpcCallSettings | undefined
   /** The method takes exactly one message. */
   readonly #asksOnce: boolean
   readonly #caller = new GrpcCaller()
@@ -93,7 +94,9 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     this.largestMessage = method.largestMessage
     this.#asksOnce = method.asksOnce
     this.#signal = settings?.signal
+    this.#settings = settings
     if (settings === undefined) return
+    settings.running += 1
     if (settings.idempotent !== undefined) {
       this.idempotent = settings.idempotent
       this.#saidIdempotent = true
@@ -237,6 +240,11 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
 
   finish(): void {
     this.#leaveParent?.()
+    const settings = this.#settings
+    if (settings !== undefined) {
+      settings.running -= 1
+      settings.sent ||= this.sent
+    }
     leaveSignal(this.#signal, this)
     for (const entry of this.outbox.clear()) entry.written()
   }

@@ -98,7 +98,14 @@ export function makeGrpcClient<C extends object>(
     ...(interceptors === undefined ? {} : { interceptors: [...interceptors] }),
   }
   const client = new (Client as unknown as new (...args: unknown[]) => C)(channel.getTarget(), insecure, given)
-  const promises = makePromises(client, methodNames(client, base, service))
+  const { grpc } = destination.grpc
+  const host = interceptors && {
+    service: destination.service,
+    clock: destination.clock,
+    status: grpc.status,
+    Metadata: grpc.Metadata,
+  }
+  const promises = makePromises(client, methodNames(client, base, service), host)
   Object.defineProperty(client, 'promises', { value: besideMethod(client, promises) })
   return client as GrpcClient<C>
 }

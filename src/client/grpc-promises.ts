@@ -9,6 +9,7 @@ import { checkKey, checkSignal } from './check-options.ts'
 import { GrpcCallSettings } from './grpc-call-settings.ts'
 import type { MethodDefinition } from './grpc-channel.ts'
 import type { MethodNames } from './grpc-method-names.ts'
+import { type BoundHost, PromiseBound } from './grpc-promise-bound.ts'
 import { isSource, openSource, type Requests, RequestWriter, type Source } from './grpc-requests.ts'
 import { checkTimeout } from './prepare-request.ts'
 
@@ -76,8 +77,11 @@ interface grpcClient {
   makeBidiStreamRequest: unknown
 }
 
-/** @internal `names`: the methods of `client`, by each name that it has for them. */
-export function makePromises<C extends object>(client: C, names: MethodNames): GrpcPromises<C> {
+/**
+ * @internal `names`: the methods of `client`, by each name that it has for them. `host`: of a client with interceptors,
+ * which may hold a call longer than its promise lasts.
+ */
+export function makePromises<C extends object>(client: C, names: MethodNames, host?: BoundHost): GrpcPromises<C> {
   // Without a prototype: no method of objects answers in place of one that the service lacks.
   const promises: Record<string, unknown> = Object.create(null)
   const methods = client as Record<string, Method>
@@ -86,7 +90,8 @@ export function makePromises<C extends object>(client: C, names: MethodNames): G
   const made = new Map<Method, unknown>()
   for (const [name, definition] of names) {
     const method = methods[name]!
-    if (!made.has(method)) made.set(method, promisedOf(client, method, definition, `promises.${called.get(method)}`))
+    if (!made.has(method))
+      made.set(method, promisedOf(client, method, definition, `promises.${called.get(method)}`, host))
     promises[name] = made.get(method)
   }
   return Object.freeze(promises) as GrpcPromises<C>
@@ -97,38 +102,60 @@ type Sink = grpc.ClientWritableStream<unknown>
 type Duplex = grpc.ClientDuplexStream<unknown, unknown>
 
 /** `what` is how errors call it. */
-function promisedOf(client: object, method: Method, definition: MethodDefinition, what: string): unknown {
-  const { requestStream, responseStream } = definition
-  const begin = (options: GrpcCallOptions | undefined, request: unknown[], done: unknown[]): unknown => {
-    const settings = settingsOf(options, what)
-    const metadata = options?.metadata === undefined ? [] : [options.metadata]
+function promisedOf(
+  client: object,
+  method: Method,
+  definition: MethodDefinition,
+  what: string,
+  host: BoundHost | undefined,
+): unknown {
+  const { requestStream, responseStream, path } = definition
+  const begin = (settings: GrpcCallSettings | undefined, metadata: unknown, request: unknown[], done: unknown[]) => {
     const carried = settings === undefined ? [] : [{ propagate_flags: settings }]
-    return method.call(client, ...request, ...metadata, ...carried, ...done)
+    return method.call(client, ...request, ...(metadata === undefined ? [] : [metadata]), ...carried, ...done)
   }
   if (responseStream) {
-    return requestStream
-      ? (requests: Requests<unknown>, given?: GrpcCallOptions) => {
-          const options = asMade(given)
-          const own = Array.isArray(requests) ? [...requests] : requests
-          return answers((failed) => {
-            const source = sourceOf(own, what)
-            const call = begin(options, [], []) as Duplex
-            new RequestWriter(source, call, failed)
-            return call
+    return (given: unknown, givenOptions?: GrpcCallOptions) => {
+      const options = asMade(givenOptions)
+      const request = requestStream && Array.isArray(given) ? [...given] : given
+      return answers((failed) => {
+        const source = requestStream ? sourceOf(request, what) : undefined
+        const settings = settingsOf(options, what)
+        const call = begin(settings, options?.metadata, requestStream ? [] : [request], []) as Duplex
+        if (source !== undefined) new RequestWriter(source, call, failed)
+        if (host !== undefined && isBounded(settings)) {
+          const bound = new PromiseBound(host, settings, path, (error) => {
+            failed(error)
+            call.cancel()
+            call.destroy(error)
           })
+          call.on('close', () => bound.settled())
         }
-      : (request: unknown, given?: GrpcCallOptions) => {
-          const options = asMade(given)
-          return answers(() => begin(options, [request], []) as Duplex)
-        }
+        return call
+      })
+    }
   }
   return (request: unknown, options?: GrpcCallOptions) =>
     new Promise<unknown>((resolve, reject) => {
-      const done = (error: unknown, value: unknown): void => (error === null ? resolve(value) : reject(error))
-      if (requestStream) {
-        const source = sourceOf(request, what)
-        new RequestWriter(source, begin(options, [], [done]) as Sink, reject)
-      } else begin(options, [request], [done])
+      let bound: PromiseBound | undefined
+      let over = false
+      const done = (error: unknown, value: unknown): void => {
+        over = true
+        bound?.settled()
+        if (error === null) resolve(value)
+        else reject(error)
+      }
+      const source = requestStream ? sourceOf(request, what) : undefined
+      const settings = settingsOf(options, what)
+      const call = begin(settings, options?.metadata, requestStream ? [] : [request], [done]) as Sink
+      if (source !== undefined) new RequestWriter(source, call, reject)
+      if (host === undefined || over || !isBounded(settings)) return
+      bound = new PromiseBound(host, settings, path, (error) => {
+        reject(error)
+        call.cancel()
+        // Only streams of requests have it: it lets their source go.
+        call.destroy?.(error)
+      })
     })
 }
 
@@ -141,6 +168,10 @@ function asMade(options: GrpcCallOptions | undefined): GrpcCallOptions | undefin
   for (const key in options) Object.assign(own, { [key]: options[key as keyof GrpcCallOptions] })
   if (typeof own.metadata?.clone === 'function') own.metadata = own.metadata.clone()
   return own as GrpcCallOptions
+}
+
+function isBounded(settings: GrpcCallSettings | undefined): settings is GrpcCallSettings {
+  return settings !== undefined && (settings.signal !== undefined || settings.timeoutMs !== Number.POSITIVE_INFINITY)
 }
 
 /** `begin` makes the call, and hears of the first failure that is not the call's. */

@@ -42,6 +42,30 @@ const MANY = 4
 /** Sampling stops when nobody has asked for this long, so that an idle process has no timers. */
 const IDLE_MS = 2_000
 
+/** A timer of more than {@link LONGEST_TIMER_MS}, of several of Node's in turn: a stream may run for longer. */
+class LongTimer<T> {
+  handle!: NodeJS.Timeout
+  readonly #fire: (context: T) => void
+  readonly #context: T
+  readonly #background: boolean
+  #leftMs: number
+
+  constructor(ms: number, fire: (context: T) => void, context: T, background: boolean) {
+    this.#leftMs = ms
+    this.#fire = fire
+    this.#context = context
+    this.#background = background
+    this.#next()
+  }
+
+  #next(): void {
+    const ms = Math.min(this.#leftMs, LONGEST_TIMER_MS)
+    this.#leftMs -= ms
+    this.handle = setTimeout(() => (this.#leftMs > 0 ? this.#next() : this.#fire(this.#context)), ms)
+    if (this.#background) this.handle.unref()
+  }
+}
+
 class SystemClock implements Clock {
   /** Never back: who fakes `performance.now` in a test begins at 0, and every breaker would stay open until it has caught up. */
   readonly now = (): number => {
@@ -68,15 +92,15 @@ class SystemClock implements Clock {
   #stalls: { endedAt: number; ms: number }[] = []
 
   startTimer<T>(ms: number, fire: (context: T) => void, context: T): Timer {
-    return setTimeout(fire, Math.min(ms, LONGEST_TIMER_MS), context)
+    return ms > LONGEST_TIMER_MS ? new LongTimer(ms, fire, context, false) : setTimeout(fire, ms, context)
   }
 
   startBackgroundTimer<T>(ms: number, fire: (context: T) => void, context: T): Timer {
-    return setTimeout(fire, Math.min(ms, LONGEST_TIMER_MS), context).unref()
+    return ms > LONGEST_TIMER_MS ? new LongTimer(ms, fire, context, true) : setTimeout(fire, ms, context).unref()
   }
 
   stopTimer(timer: Timer): void {
-    clearTimeout(timer as NodeJS.Timeout)
+    clearTimeout(timer instanceof LongTimer ? timer.handle : (timer as NodeJS.Timeout))
   }
 
   stalledMsSince(at: number): number {

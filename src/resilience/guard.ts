@@ -69,8 +69,8 @@ export interface GuardOptions<Args extends readonly unknown[] = readonly never[]
   /** The last word when everything else has failed. Gets the error, then the arguments. */
   readonly fallback?: (error: unknown, ...args: Args) => Result | PromiseLike<Result>
   /**
-   * Which errors are failures; others are answers like any: not repeated, not counted. Answers at once; what it throws ends the
-   * call with `function-failed`. @defaultValue all
+   * Which errors are failures; others are answers like any: not repeated, not counted. Answers at once: what is falsy says no,
+   * and `undefined` is no answer, so the default holds. What it throws ends the call with `function-failed`. @defaultValue all
    */
   readonly isFailure?: (error: unknown) => boolean
   /** Where time and chance come from. @defaultValue the system's */
@@ -204,8 +204,9 @@ export class Guard implements GuardRules {
 
   failure(error: unknown): Outcome {
     const { isFailure } = this.settings
-    if (isFailure !== undefined && synchronous(isFailure(error), 'isFailure') === false)
-      return { ...SUCCESS, cause: error }
+    const answer: unknown = isFailure === undefined ? true : synchronous(isFailure(error), 'isFailure')
+    // A forgotten `return` must not switch the breaker off.
+    if (answer !== undefined && !answer) return { ...SUCCESS, cause: error }
     return outcome('failure', isMeshError(error) ? error.code : 'function-failed', error)
   }
 

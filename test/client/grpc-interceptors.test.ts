@@ -89,6 +89,54 @@ describe('a call that an interceptor makes anew', () => {
     expect(server.streams).toBe(waitMs === 0 ? 2 : 1)
   })
 
+  it.each(['timeout', 'abort'] as const)('ends at its %s while the interceptor sleeps, in all kinds', async (why) => {
+    const server = await abortsThenStalls()
+    let passed = 0
+    const sleeper: grpc.Interceptor = (options, next) =>
+      new grpc.InterceptingCall(next(options), {
+        start: (metadata, _listener, go) =>
+          go(metadata, {
+            onReceiveStatus() {
+              passed += 1
+            },
+          }),
+      })
+    const rig = grpcRigOver([server.port], { client: { interceptors: [sleeper] } })
+    const { promises } = rig.client
+    const abort = new AbortController()
+    const options = why === 'timeout' ? { timeout: 400 } : { signal: abort.signal }
+    let letGo = 0
+    const source = async function* () {
+      try {
+        yield { sku: 'a' }
+        await new Promise((resolve) => abort.signal.addEventListener('abort', resolve))
+      } finally {
+        letGo += 1
+      }
+    }
+    const first = async (answers: AsyncIterable<unknown>): Promise<unknown> => {
+      for await (const answer of answers) return answer
+    }
+    const running = [
+      promises.take({ sku: 'a' }, options),
+      first(promises.watch({ sku: 'a' }, options)),
+      promises.upload(source(), options),
+      first(promises.chat(source(), options)),
+    ].map((promise) => grpcFailure(promise))
+    if (why === 'abort') {
+      await until(() => server.streams === 4 && passed >= 2)
+      abort.abort(new Error('enough'))
+    }
+    const errors = await Promise.all(running)
+    if (why === 'timeout') abort.abort()
+    const code = why === 'timeout' ? status.DEADLINE_EXCEEDED : status.CANCELLED
+    expect(errors.map((error) => error.code)).toEqual([code, code, code, code])
+    expect(new Set(errors.map((error) => causeOf(error).code))).toEqual(
+      new Set([why === 'timeout' ? 'deadline-exceeded' : 'cancelled']),
+    )
+    await until(() => letGo === 2 && rig.endpoint.pending === 0)
+  })
+
   it('is idempotent, tried once, and goes to the endpoint of its key as the promise said', async () => {
     const server = await serveGrpc(async (call, _headers, nth) => {
       await call.message()

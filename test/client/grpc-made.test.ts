@@ -226,6 +226,23 @@ describe('call credentials', () => {
     expect((await rig.client.promises.take({ sku: 'a' })).sku).toBe('a')
   })
 
+  it.each<[string, (done: (error: unknown, metadata?: unknown) => void) => unknown, number]>([
+    ['reject', async () => Promise.reject(Object.assign(new Error('no token'), { code: 14 })), 14],
+    ['give what is no Metadata', (done) => done(null, { authorization: 'me' }), 2],
+    ['fail with what throws when it is looked at', (done) => done(hostile()), 2],
+    ['have several of one that may come once', (done) => done(null, twice()), 13],
+  ])('that %s end their call at once, and never the process', async (_how, generate, code) => {
+    const server = await serveGrpc(answerWell)
+    const rig = grpcRigOver([server.port])
+    const alone = grpc.credentials.createFromMetadataGenerator((_options, done) => generate(done as never) as never)
+    const fine = grpc.credentials.createFromMetadataGenerator((_options, done) => done(null, new grpc.Metadata()))
+    for (const credentials of [alone, fine.compose(alone), alone.compose(fine)]) {
+      const { error } = await KINDS[0]!.begin(rig.client, { credentials }).ended
+      expect([error?.code, causeOf(error).sent]).toEqual([code, false])
+    }
+    expect([server.streams, rig.endpoint.pending]).toEqual([0, 0])
+  })
+
   it('that never answer are bounded by the deadline and by a cancel, and blame no endpoint', async () => {
     const server = await serveGrpc(answerWell)
     const rig = grpcRigOver([server.port], { timeoutMs: 60_000, retry: { attempts: 3, perTryTimeout: 10 } })
@@ -271,5 +288,19 @@ describe('call credentials', () => {
 function metadataOf(key: string, value: string): grpc.Metadata {
   const metadata = new grpc.Metadata()
   metadata.set(key, value)
+  return metadata
+}
+
+function hostile(): unknown {
+  const refuse = (): never => {
+    throw new Error('do not look')
+  }
+  return new Proxy({}, { get: refuse, getPrototypeOf: refuse, has: refuse })
+}
+
+function twice(): grpc.Metadata {
+  const metadata = new grpc.Metadata()
+  metadata.add('authorization', 'one')
+  metadata.add('authorization', 'two')
   return metadata
 }

@@ -66,6 +66,29 @@ describe('an isFailure that throws', () => {
   })
 })
 
+describe('an isFailure that answers with something else', () => {
+  const tries = async (answer: unknown): Promise<number> => {
+    let ran = 0
+    const guarded = guard(
+      async () => {
+        ran += 1
+        throw new Error('down')
+      },
+      { retry: { attempts: 2, backoff: { base: 1, max: 1 } }, isFailure: (() => answer) as () => boolean },
+    )
+    await expect(guarded()).rejects.toThrow('down')
+    return ran
+  }
+
+  it('says no by what is falsy', async () => {
+    for (const answer of [false, null, 0, '', Number.NaN]) expect([answer, await tries(answer)]).toEqual([answer, 1])
+  })
+
+  it('says yes by anything else, and by a forgotten return', async () => {
+    for (const answer of [true, 1, 'yes', {}, undefined]) expect([answer, await tries(answer)]).toEqual([answer, 2])
+  })
+})
+
 describe('a key that throws', () => {
   it('ends its call, and the function does not run', async () => {
     const thrown = new Error('no sku')
