@@ -179,6 +179,11 @@ export class Events implements EventSink {
     }
     if (this.#causes.size >= MOST_CAUSES) this.#causes.clear()
     this.#causes.set(cause, { record, since: now })
+    // A connection behind a loss is news, however soon it comes.
+    if (name === 'registry:lost') {
+      const { address } = payload as MeshEvents['registry:lost']
+      this.#causes.delete(causeOf('registry:connected', { address }))
+    }
   }
 }
 

@@ -52,6 +52,24 @@ describe('Events', () => {
     expect(sampleOf(parseMetrics(metrics.text()), 'inmesh_events_total', counted)).toBe(1_501)
   })
 
+  it('keeps a connection to a registry that follows a loss within the same second', () => {
+    const clock = new FakeClock({ wallNow: 0 })
+    const events = new Events('checkout', clock)
+    const address = 'https://registry:7420'
+    for (let i = 0; i < 3; i++) {
+      events.emit('registry:connected', { address })
+      clock.advance(100)
+      events.emit('registry:lost', { address, reason: 'the connection ended' })
+      clock.advance(100)
+    }
+    // The second loss repeats the first, so the third connection repeats the second.
+    expect(events.recent().map(({ name, repeated }) => [name, repeated])).toEqual([
+      ['registry:connected', 0],
+      ['registry:lost', 2],
+      ['registry:connected', 1],
+    ])
+  })
+
   it('keeps no secret and no long text', () => {
     const events = new Events('checkout', new FakeClock())
     const reason = `-----BEGIN PRIVATE KEY-----\nMIGH\n-----END PRIVATE KEY-----`
