@@ -5,6 +5,7 @@ import { serviceName } from '../core/names.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { numeric, parsed } from './flag-values.ts'
+import { addOperatorCommands } from './operator-commands.ts'
 import { type Surroundings, table } from './terminal.ts'
 import { ago, instant } from './times.ts'
 
@@ -29,6 +30,7 @@ export function addTokenCommands(program: Command, surroundings: Surroundings): 
   const group = program.command('token').description('Make, list and revoke the join tokens with which processes join.')
   withExample(group, 'inmesh token create --service checkout --ttl 10m --uses 3')
   addCreate(group, surroundings)
+  addOperatorCommands(group, surroundings)
 
   const list = withConnection(
     group.command('list').description('List the join tokens; their secrets are known to nobody.'),

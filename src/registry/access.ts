@@ -3,10 +3,10 @@
  * this machine. And the two checks that keep web pages out: the Host that was asked for, and the Origin of who changes something.
  */
 import { isIP } from 'node:net'
-import { parseToken, sameHash, tokenHash } from '../identity/join-token.ts'
 import { isLoopback } from './address-policy.ts'
 import { ApiError } from './api-error.ts'
 import { authorityOf, type Request } from './exchange.ts'
+import type { Proven } from './operators.ts'
 
 /** Decided once per connection. */
 export interface Peer {
@@ -22,32 +22,38 @@ export interface Peer {
 
 export interface Caller extends Peer {
   readonly admin: boolean
+  /** An operator, also one that may only read. */
+  readonly operator: boolean
   /** For the audit log. */
   readonly name: string
 }
 
-/** What a request needs: nothing, any identity of the mesh, or the admin's rights. */
-export type Access = 'public' | 'read' | 'admin'
+/** What a request needs: nothing; any identity of the mesh; an operator, who may only read; an operator who may change something. */
+export type Access = 'public' | 'read' | 'operator' | 'admin'
 
 export interface AccessOptions {
   readonly dev: boolean
   /** Lower-case names, besides literal addresses and `localhost`, under which the registry is reached. */
   readonly names: ReadonlySet<string>
-  readonly adminHash: () => string | undefined
+  /** The operator of a token. */
+  readonly prove: (token: string) => Proven | undefined
 }
 
 export function callerOf(request: Request, peer: Peer, options: AccessOptions): Caller {
   const { authorization } = request.headers
   if (authorization !== undefined) {
     const text = /^Bearer +(\S+) *$/i.exec(authorization)?.[1] ?? ''
-    const token = parseToken(text)
-    const expected = options.adminHash()
-    const known = token?.kind === 'admin' && expected !== undefined && sameHash(tokenHash(token.secret), expected)
-    if (!known) throw new ApiError('admin-required', 'the admin token is not the one of this registry')
-    return { ...peer, admin: true, name: 'admin' }
+    const proven = options.prove(text)
+    if (proven === undefined) {
+      throw new ApiError(
+        'admin-required',
+        'the admin token is not one of this registry, or it was revoked or has expired',
+      )
+    }
+    return { ...peer, admin: proven.access === 'admin', operator: true, name: proven.name }
   }
   const admin = options.dev && isLoopback(peer.source)
-  return { ...peer, admin, name: peer.spiffeId ?? (admin ? 'dev' : 'anonymous') }
+  return { ...peer, admin, operator: admin, name: peer.spiffeId ?? (admin ? 'dev' : 'anonymous') }
 }
 
 /** @throws ApiError `identity-required`, because the certificate of this connection is not valid, or no longer */
@@ -59,14 +65,15 @@ export function checkCertificate({ refused, notAfter }: Peer, wallNow: number): 
 }
 
 export function checkAccess(caller: Caller, access: Access): void {
-  if (access === 'public' || caller.admin) return
+  if (access === 'public' || caller.admin || (caller.operator && access !== 'admin')) return
   if (access === 'read') {
     if (caller.spiffeId === undefined) {
       throw new ApiError('identity-required', 'this needs a certificate of the mesh or the admin token')
     }
     return
   }
-  throw new ApiError('admin-required', 'this needs the admin token, as authorization: Bearer')
+  if (caller.operator) throw new ApiError('admin-required', `${caller.name} may read and not change anything`)
+  throw new ApiError('admin-required', 'this needs an admin token, as authorization: Bearer')
 }
 
 /** Refuses names that somebody else's DNS made point here (DNS rebinding). A caller with a certificate is no web page. */

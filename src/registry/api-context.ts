@@ -4,6 +4,7 @@ import type { Caller } from './access.ts'
 import type { Audit } from './audit.ts'
 import type { RegistryAuthority } from './authority.ts'
 import type { Request, Response } from './exchange.ts'
+import type { Operators } from './operators.ts'
 import type { Policies } from './policies.ts'
 import type { RateLimit } from './rate-limit.ts'
 import type { Registrar } from './registrar.ts'
@@ -18,6 +19,7 @@ export interface ApiContext {
   readonly state: RegistryState
   readonly authority: RegistryAuthority
   readonly tokens: Tokens
+  readonly operators: Operators
   readonly signer: TokenSigner
   readonly policies: Policies
   readonly audit: Audit

@@ -13,7 +13,7 @@ import {
 import { serviceName } from '../core/names.ts'
 import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
 import { TOKEN_LIFE_MS } from '../discovery/wire.ts'
-import type { Access, Caller } from './access.ts'
+import { type Access, type Caller, checkAccess } from './access.ts'
 import { sourceGroup } from './address-policy.ts'
 import type { ApiContext, Exchange } from './api-context.ts'
 import { type ApiCode, ApiError, invalid } from './api-error.ts'
@@ -21,6 +21,7 @@ import type { Audit } from './audit.ts'
 import { readJson, sendJson, sendText } from './exchange.ts'
 import { overrideInstance } from './instance-api.ts'
 import { metricsText } from './metrics-text.ts'
+import { createOperator, revokeOperator } from './operator-api.ts'
 import { type Precondition, readPrecondition, refusePreconditions } from './precondition.ts'
 import type { Tokens } from './tokens.ts'
 
@@ -73,11 +74,12 @@ export const ROUTES: readonly ApiRoute[] = [
   route('GET', '/v1/watch', 'read', ({ watches }, { request, response, query }) =>
     watches.stream(request, response, query),
   ),
-  route('GET', '/v1/policies', 'admin', ({ policies }, { response }) =>
+  route('GET', '/v1/policies', 'operator', ({ policies }, { response }) =>
     sendJson(response, 200, { policies: policies.list() }),
   ),
-  route('POST', '/v1/policies', 'admin', applyPolicies),
-  route('GET', '/v1/policies/:service', 'admin', ({ policies }, { response, parameters }) => {
+  // `dryRun` changes nothing, so whoever may read may ask.
+  route('POST', '/v1/policies', 'operator', applyPolicies),
+  route('GET', '/v1/policies/:service', 'operator', ({ policies }, { response, parameters }) => {
     const info = policies.get(parameters[0]!)
     sendJson(response, 200, info, { etag: `"${info.version}"` })
   }),
@@ -86,7 +88,7 @@ export const ROUTES: readonly ApiRoute[] = [
     const condition = readPrecondition(exchange.request.headers)
     sendJson(exchange.response, 200, await policies.remove(exchange.parameters[0]!, by(exchange.caller), condition))
   }),
-  route('GET', '/v1/policies/:service/history', 'admin', ({ policies }, { response, parameters }) =>
+  route('GET', '/v1/policies/:service/history', 'operator', ({ policies }, { response, parameters }) =>
     sendJson(response, 200, { versions: policies.history(parameters[0]!) }),
   ),
   route('POST', '/v1/policies/:service/rollback', 'admin', async ({ policies, clock }, exchange) => {
@@ -95,13 +97,20 @@ export const ROUTES: readonly ApiRoute[] = [
     const change = await policies.rollback(exchange.parameters[0]!, version, by(exchange.caller), condition)
     sendJson(exchange.response, 200, change)
   }),
-  route('GET', '/v1/tokens', 'admin', ({ tokens }, { response }) => sendJson(response, 200, { tokens: tokens.list() })),
+  route('GET', '/v1/tokens', 'operator', ({ tokens }, { response }) =>
+    sendJson(response, 200, { tokens: tokens.list() }),
+  ),
   route('POST', '/v1/tokens', 'admin', createToken),
   route('DELETE', '/v1/tokens/:id', 'admin', async ({ tokens }, { response, caller, parameters }) => {
     await tokens.remove(parameters[0]!, caller.name, caller.source)
     sendJson(response, 200, { id: parameters[0]!, deleted: true })
   }),
-  route('GET', '/v1/audit', 'admin', ({ state, audit }, { response }) =>
+  route('GET', '/v1/operators', 'operator', ({ operators }, { response }) =>
+    sendJson(response, 200, { operators: operators.list() }),
+  ),
+  route('POST', '/v1/operators', 'admin', createOperator),
+  route('DELETE', '/v1/operators/:id', 'admin', revokeOperator),
+  route('GET', '/v1/audit', 'operator', ({ state, audit }, { response }) =>
     sendJson(response, 200, { audit: [...state.audit].reverse(), suppressed: audit.suppressed }),
   ),
 ]
@@ -241,6 +250,8 @@ async function applyPolicies(
   { policies, clock }: ApiContext,
   { request, response, caller, query }: Exchange,
 ): Promise<void> {
+  const dryRun = isOn(query.get('dryRun'))
+  if (!dryRun) checkAccess(caller, 'admin')
   const hint = "is about one document; say which versions you expect as 'expected' in the body"
   refusePreconditions(request.headers, hint)
   const body = await readJson(request, clock)
@@ -254,7 +265,7 @@ async function applyPolicies(
   if (without !== undefined) {
     throw invalid('policies', [{ path: ['expected', without[0]], message: 'there is no document of this service' }])
   }
-  const options = { dryRun: isOn(query.get('dryRun')), condition: new Map(wanted) }
+  const options = { dryRun, condition: new Map(wanted) }
   const changes = await policies.apply(documents, by(caller), options)
   sendJson(response, 200, { changes })
 }

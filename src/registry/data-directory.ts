@@ -35,6 +35,11 @@ export function writeAdminToken(directory: string, text: string): void {
   renameSync(temporary, path)
 }
 
+/** It opens nothing any more. */
+export function removeAdminToken(directory: string): void {
+  rmSync(join(directory, ADMIN_TOKEN_FILE), { force: true })
+}
+
 function judgeDirectory(directory: string): void {
   let found = statSync(directory)
   if (!found.isDirectory()) refuse(`${directory} is not a directory`)

@@ -55,6 +55,18 @@ export interface TokenRecord {
   readonly by: string
 }
 
+/** An operator's token at rest: the secret is the key's hash and is not here. */
+export interface OperatorRecord {
+  readonly id: string
+  readonly name: string
+  /** `read`: everything, and change nothing. */
+  readonly access: 'admin' | 'read'
+  readonly createdAt: number
+  /** Wall clock, ms; `null`: without end. */
+  readonly expiresAt: number | null
+  readonly by: string
+}
+
 export interface AuthorityRecord {
   readonly trustDomain: string
   /** PEM. */
@@ -77,7 +89,7 @@ export interface AuditRecord {
   readonly id: string
   /** Wall clock, ms. */
   readonly at: number
-  /** SPIFFE id, `admin`, `anonymous`, or `registry` for what it did by itself. */
+  /** SPIFFE id, `operator:<name>`, `admin` for the first admin token, `anonymous`, or `registry` for what it did by itself. */
   readonly who: string
   readonly source: string
   /** Such as `join`, `register`, `policy-apply`, `token-create`. */
@@ -100,6 +112,7 @@ export const KEYS = {
   authority: 'ca/root',
   signingKey: 'jwt/key',
   admin: 'admin/token',
+  operator: (hash: string) => `operator/${hash}`,
 }
 
 /** `[kind, service, rest]` of a key. */

@@ -10,11 +10,18 @@ import { NEW_TOKEN } from './api.ts'
 import type { ApiContext } from './api-context.ts'
 import { Audit } from './audit.ts'
 import { RegistryAuthority } from './authority.ts'
-import { ADMIN_TOKEN_FILE, prepareDataDirectory, STORE_FILE, writeAdminToken } from './data-directory.ts'
+import {
+  ADMIN_TOKEN_FILE,
+  prepareDataDirectory,
+  removeAdminToken,
+  STORE_FILE,
+  writeAdminToken,
+} from './data-directory.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { partial } from './incarnation.ts'
 import { type Logger, openLog, SILENT_LOG } from './log.ts'
 import { MemoryStorage } from './memory-storage.ts'
+import { Operators } from './operators.ts'
 import { ownNames, type RegistryOptions, type ResolvedRegistryOptions, resolveRegistryOptions } from './options.ts'
 import { Policies, type PolicyChange } from './policies.ts'
 import { RateLimit } from './rate-limit.ts'
@@ -129,6 +136,10 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
   const hub = new WatchHub(state, clock, history)
   const registrar = new Registrar(state, hub, audit, options.leaseMs, clock, log)
   const tokens = new Tokens(state, audit, clock, authority.fingerprint)
+  const { dataDir } = options
+  const operators = new Operators(state, audit, clock, authority.fingerprint, () => {
+    if (dataDir !== undefined) removeAdminToken(dataDir)
+  })
   const policies = new Policies(state, audit, clock)
   const sessions = new Sessions({
     hub,
@@ -159,6 +170,7 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
     state,
     authority,
     tokens,
+    operators,
     signer,
     policies,
     audit,
@@ -172,7 +184,7 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
     closing: () => closing !== undefined,
   }
   const names = ownNames(address, options.names)
-  const access: AccessOptions = { dev, names: new Set(names.dnsNames), adminHash: () => state.adminHash }
+  const access: AccessOptions = { dev, names: new Set(names.dnsNames), prove: (token) => operators.prove(token) }
   const server = new RegistryServer(context, access, { address, port: options.port, names }, log)
   const stop = async (): Promise<void> => {
     registrar.close()

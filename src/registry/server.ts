@@ -301,14 +301,15 @@ export class RegistryServer {
   }
 
   #admit(request: Request, peer: Peer, route: ApiRoute): Caller {
+    let caller: Caller | undefined
     try {
-      const caller = callerOf(request, peer, this.#access)
+      caller = callerOf(request, peer, this.#access)
       checkAccess(caller, route.access)
       return caller
     } catch (error) {
       const { code, message } = error as ApiError
       const action = `${route.method} ${urlOf(request).pathname}`.slice(0, 100)
-      const who = peer.spiffeId ?? 'anonymous'
+      const who = caller?.name ?? peer.spiffeId ?? 'anonymous'
       const { source } = peer
       this.#context.audit.record({ who, source, action, outcome: 'refused', reason: code, detail: message })
       throw error

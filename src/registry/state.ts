@@ -8,6 +8,7 @@ import {
   type AuditRecord,
   type AuthorityRecord,
   type InstanceRecord,
+  type OperatorRecord,
   type OverrideRecord,
   type PolicyRecord,
   type ServiceRecord,
@@ -73,6 +74,7 @@ export class RegistryState {
   readonly #audit = new Map<string, AuditRecord>()
   #authority: AuthorityRecord | undefined
   #signingKey: SigningKeyRecord | undefined
+  readonly #operators = new Map<string, OperatorRecord>()
   #adminHash: string | undefined
   #revision = 0
   #oldest = 0
@@ -149,7 +151,12 @@ export class RegistryState {
     return this.#signingKey
   }
 
-  /** SHA-256 of the admin token. */
+  /** By the hash of the token. */
+  get operators(): ReadonlyMap<string, OperatorRecord> {
+    return this.#operators
+  }
+
+  /** SHA-256 of the first admin token; empty when it was revoked. */
   get adminHash(): string | undefined {
     return this.#adminHash
   }
@@ -292,6 +299,10 @@ export class RegistryState {
         break
       case 'jwt':
         this.#signingKey = record as SigningKeyRecord | undefined
+        break
+      case 'operator':
+        if (record === undefined) this.#operators.delete(name)
+        else this.#operators.set(name, record as OperatorRecord)
         break
       case 'admin':
         this.#adminHash = record as string | undefined

@@ -21,6 +21,8 @@ const CHECKS: Readonly<Record<string, Check>> = {
   policy,
   version: policy,
   token: ({ id, service, usesLeft, expiresAt }) => [id, service].every(text) && [usesLeft, expiresAt].every(number),
+  operator: ({ id, name, access, expiresAt }) =>
+    [id, name].every(text) && (access === 'admin' || access === 'read') && (expiresAt === null || number(expiresAt)),
   audit: ({ at, action }) => number(at) && text(action),
   ca: ({ trustDomain, certificate, privateKey }) => [trustDomain, certificate, privateKey].every(text),
   jwt: ({ privateKey }) => text(privateKey),
@@ -33,6 +35,7 @@ const LOSS: Readonly<Record<string, string>> = {
   policy: 'and apply the policy again',
   version: 'which loses this version of the history only',
   token: 'and create the token again',
+  operator: 'and create the token of the operator again',
   audit: 'which loses this line of the audit log only',
   jwt: 'which makes a new key and ends all tokens that it signed',
   admin: 'which makes a new admin token',

@@ -1,0 +1,145 @@
+/** Operators' tokens: names in the audit log, reading only, rotation. Over real sockets. */
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { ROUTES } from '../../src/registry/api.ts'
+import { type Registry, startRegistry } from '../../src/registry/index.ts'
+import { FakeClock } from '../../src/testing/fake-clock.ts'
+import { request } from '../support/registry-session.ts'
+
+const OPTIONS = { port: 0, log: false } as const
+let registry: Registry
+let directory: string
+let first: string
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'inmesh-operators-'))
+  registry = await startRegistry({ ...OPTIONS, dataDir: directory })
+  first = registry.adminToken!
+})
+
+afterEach(async () => {
+  await registry.close()
+  await rm(directory, { recursive: true })
+})
+
+function as(token: string, method: string, path: string, body?: unknown) {
+  return request(registry, method, path, {
+    headers: { authorization: `Bearer ${token}` },
+    ...(body === undefined ? {} : { body }),
+  })
+}
+
+async function create(name: string, more: object = {}): Promise<{ id: string; token: string }> {
+  const { status, json } = await as(first, 'POST', '/v1/operators', { name, ...more })
+  expect(status).toBe(201)
+  return json
+}
+
+test('an operator commands by a token of their own, and the audit log names them', async () => {
+  const alice = await create('alice')
+  expect((await as(alice.token, 'PUT', '/v1/policies/stock', { timeout: '1s' })).status).toBe(200)
+  const { audit } = (await as(alice.token, 'GET', '/v1/audit')).json
+  expect(audit).toEqual(
+    expect.arrayContaining([
+      expect.objectContaining({ action: 'policy-apply', who: 'operator:alice' }),
+      expect.objectContaining({ action: 'operator-create', who: 'admin', detail: expect.stringContaining('alice') }),
+    ]),
+  )
+  expect((await as(alice.token, 'GET', '/v1/policies/stock')).json.by).toBe('operator:alice')
+})
+
+test('a read-only token reads everything, compares, and changes nothing', async () => {
+  const { token } = await create('dashboard', { access: 'read' })
+  for (const { method, path } of ROUTES) {
+    if (path.source.includes('watch') || path.source.includes('ready')) continue
+    const url = path.source
+      .slice(1, -1)
+      .replaceAll('\\/', '/')
+      .replaceAll(/\([^)]*\)/g, 'stock')
+    const { json } = await as(token, method, url, method === 'GET' ? undefined : { documents: [] })
+    const { code, message } = json?.error ?? {}
+    if (method === 'GET') expect([url, code ?? 'ok']).toEqual([url, expect.stringMatching(/^(ok|not-found)$/)])
+    else if (!/join|renew|jwt/.test(url)) {
+      expect([method, url, code]).toEqual([method, url, 'admin-required'])
+      expect(message).toBe('operator:dashboard may read and not change anything')
+    }
+  }
+  const dry = await as(token, 'POST', '/v1/policies?dryRun=1', { documents: [{ service: 'stock', timeout: '1s' }] })
+  expect(dry.json.changes).toMatchObject([{ change: 'created' }])
+  expect((await as(first, 'GET', '/v1/policies')).json.policies).toEqual([])
+  const { audit } = (await as(first, 'GET', '/v1/audit')).json
+  expect(audit).toContainEqual(expect.objectContaining({ outcome: 'refused', who: 'operator:dashboard' }))
+})
+
+test('a token is rotated by another before it is revoked, the first one too, and stays so over a restart', async () => {
+  const [old, next] = [await create('alice'), await create('alice')]
+  expect((await as(next.token, 'DELETE', `/v1/operators/${old.id}`)).json).toMatchObject({ revoked: true })
+  expect((await as(old.token, 'GET', '/v1/policies')).json.error.code).toBe('admin-required')
+  expect((await as(first, 'GET', '/v1/policies')).status).toBe(200)
+  expect((await as(next.token, 'DELETE', '/v1/operators/admin')).status).toBe(200)
+  expect((await as(first, 'GET', '/v1/policies')).json.error.code).toBe('admin-required')
+  expect(existsSync(join(directory, 'admin-token'))).toBe(false)
+  await registry.close()
+  registry = await startRegistry({ ...OPTIONS, dataDir: directory })
+  expect(registry.adminToken).toBeUndefined()
+  expect((await as(first, 'GET', '/v1/policies')).json.error.code).toBe('admin-required')
+  const { operators } = (await as(next.token, 'GET', '/v1/operators')).json
+  expect(operators).toMatchObject([{ name: 'alice', access: 'admin', expiresAt: null }])
+})
+
+test('the last token that may change anything for good cannot be revoked, also by two at the same time', async () => {
+  await create('reader', { access: 'read' })
+  await create('soon', { ttlMs: 60_000 })
+  expect((await as(first, 'DELETE', '/v1/operators/admin')).json.error.code).toBe('conflict')
+  const alice = await create('alice')
+  const answers = await Promise.all([
+    as(first, 'DELETE', `/v1/operators/${alice.id}`),
+    as(alice.token, 'DELETE', '/v1/operators/admin'),
+  ])
+  expect(answers.filter(({ status }) => status === 200)).toHaveLength(1)
+  expect((await as(first, 'DELETE', '/v1/operators/none')).status).not.toBe(200)
+})
+
+test('a token ends with its time', async () => {
+  const clock = new FakeClock({ seed: 1 })
+  const { Operators } = await import('../../src/registry/operators.ts')
+  const records = new Map<string, unknown>()
+  const state = {
+    operators: records,
+    adminHash: undefined,
+    write: async ([{ key, value }]: [{ key: string; value: string }]) => {
+      records.set(key.split('/')[1]!, JSON.parse(value))
+      return { ok: true, revision: 1 }
+    },
+  }
+  const operators = new Operators(state as never, { operations: () => [] } as never, clock, 'F'.repeat(43), () => {})
+  const { token } = await operators.create({ name: 'a', access: 'admin', ttlMs: 1_000 }, 'admin', 'local')
+  expect(operators.prove(token)).toEqual({ name: 'operator:a', access: 'admin' })
+  clock.advance(1_001)
+  expect(operators.prove(token)).toBeUndefined()
+})
+
+test('no secret is in the store, and wrong requests name their field', async () => {
+  const { token } = await create('alice')
+  await registry.close()
+  for (const end of ['', '-wal']) {
+    const path = join(directory, `registry.db${end}`)
+    if (existsSync(path)) expect((await readFile(path)).includes(token.split('.')[1]!)).toBe(false)
+  }
+  registry = await startRegistry({ ...OPTIONS, dataDir: directory })
+  expect((await as(token, 'GET', '/v1/policies')).status).toBe(200)
+  for (const [body, field] of [
+    [{}, 'name'],
+    [{ name: 'a b' }, 'name'],
+    [{ name: 'a', access: 'write' }, 'access'],
+    [{ name: 'a', ttlMs: 5 }, 'ttlMs'],
+    [{ name: 'a', acces: 'read' }, 'acces'],
+  ] as const) {
+    const { status, json } = await as(first, 'POST', '/v1/operators', body)
+    expect(status).toBe(400)
+    expect(json.error.message).toContain(field)
+  }
+})
