@@ -121,23 +121,28 @@ export class GuardAttempt extends Attempt {
     }
     call.executing += 1
     // Inside, the call is what is being served: the mesh's clients inherit its deadline and its cancellation.
-    void this.#watch()
+    this.#watch()
   }
 
   /**
    * Waits for the function as `await` does, which believes nothing: a promise may have a `then` of its own, settle twice, or
    * throw when it is looked at. Ends one turn later even if it throws at once, because others may be waiting for its permit.
    */
-  async #watch(): Promise<void> {
-    let value: unknown
-    let ended: Outcome = SUCCESS
-    try {
-      value = await serving(this.#inner ?? this.call, this.#work)
-    } catch (error) {
-      value = error
-      if (this.running) [ended, value] = this.#judge(error)
-      else ended = LOST
+  #watch(): void {
+    const returned = (value: unknown): void => this.#executed(SUCCESS, value)
+    const threw = (error: unknown): void => {
+      if (!this.running) this.#executed(LOST, error)
+      else this.#executed(...this.#judge(error))
     }
+    try {
+      // An async function would do the same, and costs each execution more.
+      Reflect.apply(then, Promise.resolve(serving(this.#inner ?? this.call, this.#work)), [returned, threw])
+    } catch (error) {
+      void Promise.reject(error).catch(threw)
+    }
+  }
+
+  #executed(ended: Outcome, value: unknown): void {
     if (this.#inner !== undefined) this.#inner.executing = false
     try {
       this.call.executionEnded()
@@ -213,6 +218,8 @@ export class GuardAttempt extends Attempt {
     second.run()
   }
 }
+
+const { then } = Promise.prototype
 
 function timeUp(attempt: GuardAttempt): void {
   attempt.timeUp()

@@ -114,14 +114,21 @@ export class HttpAcceptor extends Acceptor<HttpAcceptorHost, HttpServerSettings>
     if (connection === undefined) request.socket.destroy()
     else if (!connection.closing) {
       connection.last = response
-      const { host } = this
-      if (!connection.busy) {
-        host.serve(connection, request, response, expectation)
-        return
-      }
-      const cameAt = host.clock.now()
-      connection.inTurn(() => host.serve(connection, request, response, expectation, cameAt))
+      if (connection.busy) this.#passInTurn(connection, request, response, expectation)
+      else this.host.serve(connection, request, response, expectation)
     }
+  }
+
+  /** By itself, because what a closure would hold is put on the heap even if the closure is never made. */
+  #passInTurn(
+    connection: Connection,
+    request: IncomingMessage,
+    response: ServerResponse,
+    expectation: Expectation,
+  ): void {
+    const { host } = this
+    const cameAt = host.clock.now()
+    connection.inTurn(() => host.serve(connection, request, response, expectation, cameAt))
   }
 
   /** What the parser could not read, or what did not come in time. */
