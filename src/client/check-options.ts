@@ -95,6 +95,12 @@ function isOptions(value: unknown): value is object {
   return keys.some((key) => TELLTALES.has(key)) && keys.every((key) => REQUEST_KEYS.has(key) || isMistyped(key))
 }
 
+/** @throws OptionsError for an argument behind the last one, such as `delete(path, undefined, options)` */
+export function refuseMore(): never {
+  const message = 'expected no argument behind the options: only post, put and patch take a body before them'
+  throw mistake([], message)
+}
+
 /** @throws OptionsError */
 export function checkSignal(signal: unknown, what?: string): void {
   if (signal === undefined || signal === null) return

@@ -39,6 +39,8 @@ const CHECKS: Readonly<Record<keyof MeshFetchInit, Check>> = {
   body: noCheck,
   headers(value) {
     if (typeof value !== 'object' || value === null) throw wrong('headers', 'Headers, pairs or an object', value)
+    const [symbol] = Symbol.iterator in value ? [] : Object.getOwnPropertySymbols(value)
+    if (symbol !== undefined) throw wrong('headers', 'names of headers that are text', symbol)
   },
   signal: (value) => checkSignal(value, 'fetch'),
   mode: oneOf('mode', ['cors'], 'a mesh has no origins'),
@@ -87,7 +89,7 @@ const CHECKS: Readonly<Record<keyof MeshFetchInit, Check>> = {
 
 /** Ours: the built-in `fetch` would pass over them. */
 const OWN = ['timeout', 'idempotent', 'retry', 'streaming', 'key', 'idleTimeout'] as const
-const KEYS: ReadonlySet<string> = new Set(Object.keys(CHECKS))
+const KEYS: ReadonlySet<keyof MeshFetchInit> = new Set(Object.keys(CHECKS) as (keyof MeshFetchInit)[])
 
 /** @throws OptionsError naming the first option that is wrong */
 export function checkInit(init: MeshFetchInit | null | undefined, request: Request | undefined): FetchWishes {
@@ -98,14 +100,15 @@ export function checkInit(init: MeshFetchInit | null | undefined, request: Reque
   // A Request may stand for an init; what it was not given it has by default.
   if (isRequest(init)) return wishes(undefined, init)
   for (const key in init) {
-    const value: unknown = init[key as keyof MeshFetchInit]
-    if (value === undefined) continue
+    if (init[key as keyof MeshFetchInit] === undefined) continue
     if (!Object.hasOwn(CHECKS, key)) {
       const hint = didYouMean(key, KEYS) || `; valid keys are ${[...KEYS].join(', ')}`
       throw new OptionsError('fetch', [{ path: [key], message: `unknown key${hint}` }])
     }
-    CHECKS[key as keyof MeshFetchInit](value)
+    checkOption(init, key as keyof MeshFetchInit)
   }
+  // Getters of a class are not enumerated, and are read all the same.
+  if (Object.getPrototypeOf(init) !== Object.prototype) for (const key of KEYS) checkOption(init, key)
   if (
     request === undefined &&
     init.redirect === undefined &&
@@ -115,6 +118,11 @@ export function checkInit(init: MeshFetchInit | null | undefined, request: Reque
     return NO_WISHES
   }
   return wishes(init, request)
+}
+
+function checkOption(init: MeshFetchInit, key: keyof MeshFetchInit): void {
+  const value = init[key]
+  if (value !== undefined) CHECKS[key](value)
 }
 
 /** Of any implementation. */

@@ -6,7 +6,7 @@ import type { Call } from '../core/call.ts'
 import { inboundCall } from '../core/context.ts'
 import type { Duration } from '../core/duration.ts'
 import type { SharingSettings } from '../resilience/shared-results.ts'
-import { checkBody, checkRequestOptions } from './check-options.ts'
+import { checkBody, checkRequestOptions, refuseMore } from './check-options.ts'
 import { compose, type Filter, type Service } from './filter.ts'
 import { FilteredCall } from './filtered-call.ts'
 import { HttpCall } from './http-call.ts'
@@ -137,29 +137,29 @@ export class HttpClient {
     return this.#source.service
   }
 
-  get(path: string, options?: HttpRequestOptions): Promise<HttpResponse> {
-    return this.request('GET', path, options)
+  get(path: string, options?: HttpRequestOptions, beyond?: undefined): Promise<HttpResponse> {
+    return this.request('GET', path, options, beyond)
   }
 
-  head(path: string, options?: HttpRequestOptions): Promise<HttpResponse> {
-    return this.request('HEAD', path, options)
+  head(path: string, options?: HttpRequestOptions, beyond?: undefined): Promise<HttpResponse> {
+    return this.request('HEAD', path, options, beyond)
   }
 
-  delete(path: string, options?: HttpRequestOptions): Promise<HttpResponse> {
-    return this.request('DELETE', path, options)
+  delete(path: string, options?: HttpRequestOptions, beyond?: undefined): Promise<HttpResponse> {
+    return this.request('DELETE', path, options, beyond)
   }
 
   /** `body`: a plain object or a list is sent as JSON; `undefined` or `null` is none. */
-  post(path: string, body?: HttpBody, options?: HttpRequestOptions): Promise<HttpResponse> {
-    return this.#requestWith('POST', path, body, options)
+  post(path: string, body?: HttpBody, options?: HttpRequestOptions, beyond?: undefined): Promise<HttpResponse> {
+    return this.#requestWith('POST', path, body, options, beyond)
   }
 
-  put(path: string, body?: HttpBody, options?: HttpRequestOptions): Promise<HttpResponse> {
-    return this.#requestWith('PUT', path, body, options)
+  put(path: string, body?: HttpBody, options?: HttpRequestOptions, beyond?: undefined): Promise<HttpResponse> {
+    return this.#requestWith('PUT', path, body, options, beyond)
   }
 
-  patch(path: string, body?: HttpBody, options?: HttpRequestOptions): Promise<HttpResponse> {
-    return this.#requestWith('PATCH', path, body, options)
+  patch(path: string, body?: HttpBody, options?: HttpRequestOptions, beyond?: undefined): Promise<HttpResponse> {
+    return this.#requestWith('PATCH', path, body, options, beyond)
   }
 
   #requestWith(
@@ -167,6 +167,7 @@ export class HttpClient {
     path: string,
     body: HttpBody,
     options: HttpRequestOptions | undefined,
+    beyond: undefined,
   ): Promise<HttpResponse> {
     let given: HttpRequestOptions | undefined
     try {
@@ -174,11 +175,13 @@ export class HttpClient {
     } catch (error) {
       return Promise.reject(error)
     }
-    return this.request(method, path, given)
+    return this.request(method, path, given, beyond)
   }
 
-  request(method: string, path: string, options?: HttpRequestOptions): Promise<HttpResponse> {
+  /** `beyond`: nothing; options in a place where they would not be read are refused. */
+  request(method: string, path: string, options?: HttpRequestOptions, beyond?: undefined): Promise<HttpResponse> {
     try {
+      if (beyond !== undefined) refuseMore()
       if (options !== undefined) checkRequestOptions(options)
       if (this.#shared !== undefined && this.#filtered === undefined && mayShare(method, options)) {
         return this.#share(path, options, inboundCall()?.baggage)

@@ -205,11 +205,15 @@ function hostOf(origin: string | URL | undefined): string {
   const url = typeof origin === 'string' ? new URL(origin) : origin
   const host = url.hostname ?? ''
   const bare = host.endsWith('.') ? host.slice(0, -1) : host
-  if (
-    bare.endsWith('.mesh') &&
-    ((url.protocol !== 'http:' && url.protocol !== 'https:') || url.username || url.password)
-  ) {
-    throw new (undici().errors.InvalidArgumentError)('origin: expected http or https, without credentials')
+  if (bare.endsWith('.mesh')) {
+    const { InvalidArgumentError } = undici().errors
+    if ((url.protocol !== 'http:' && url.protocol !== 'https:') || url.username || url.password) {
+      throw new InvalidArgumentError('origin: expected http or https, without credentials')
+    }
+    // It would not be sent: the path is an option of its own.
+    if ((url.pathname ?? '/') !== '/' || url.search || url.hash) {
+      throw new InvalidArgumentError('origin: expected no path, query or fragment')
+    }
   }
   return bare
 }

@@ -76,9 +76,9 @@ export function makeFetch(find: FindService, options: HttpFetchOptions = {}): Me
       }
       const wishes = checkInit(init, request)
       const method = checkMethod(init?.method !== undefined ? init.method : (request?.method ?? 'GET'))
-      if (method === 'TRACE') {
+      if (method === 'TRACE' || method === 'TRACK') {
         throw new OptionsError('fetch', [
-          { path: ['method'], message: "fetch sends no TRACE; mesh.http's request does" },
+          { path: ['method'], message: `fetch sends no ${method}; mesh.http's request does` },
         ])
       }
       const given = (init?.body ?? undefined) as BodyInput | undefined
@@ -144,8 +144,9 @@ async function grant(response: Response, wishes: FetchWishes): Promise<Response>
 
 /** The service that a host name means, or `undefined`. */
 export function serviceOf(host: string): string | undefined {
-  if (host.endsWith(MESH_SUFFIX)) {
-    const name = host.slice(0, -MESH_SUFFIX.length)
+  const bare = host.endsWith('.mesh.') ? host.slice(0, -1) : host
+  if (bare.endsWith(MESH_SUFFIX)) {
+    const name = bare.slice(0, -MESH_SUFFIX.length)
     return name.includes('.') ? undefined : name
   }
   return host === 'localhost' || host.includes('.') || host.includes(':') ? undefined : host

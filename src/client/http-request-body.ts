@@ -2,7 +2,7 @@
  * What a request carries, from what a user gave: bytes and repeatable bodies, which every attempt can send again, or a stream, which
  * can be sent once.
  */
-import { isAnyArrayBuffer, isUint8Array } from 'node:util/types'
+import { isAnyArrayBuffer, isStringObject, isUint8Array } from 'node:util/types'
 import { OptionsError, show } from '../core/fields.ts'
 import { adoptBody, isSized } from './http-foreign-body.ts'
 import { RepeatableBody } from './http-repeatable-body.ts'
@@ -38,6 +38,7 @@ export interface RequestBody {
 export function requestBody(body: BodyInput | null | undefined): RequestBody | undefined {
   if (body === undefined || body === null) return undefined
   if (typeof body === 'string') return { content: Buffer.from(body), contentType: 'text/plain;charset=UTF-8' }
+  checkAttached(body)
   if (isUint8Array(body)) return { content: Buffer.from(body), contentType: undefined }
   if (isAnyArrayBuffer(body)) return { content: Buffer.from(new Uint8Array(body)), contentType: undefined }
   if (ArrayBuffer.isView(body)) {
@@ -56,6 +57,8 @@ export function requestBody(body: BodyInput | null | undefined): RequestBody | u
     return { content: new RepeatableBody(() => body.stream()), contentType, length: body.size }
   }
   if (Array.isArray(body)) return listBody(body)
+  // By its characters it would be sent in as many chunks.
+  if (isStringObject(body)) return requestBody(body.valueOf())
   const adopted = typeof body === 'object' && !(body instanceof ReadableStream) ? adoptBody(body) : undefined
   if (adopted !== undefined) {
     if (!isSized(adopted)) return requestBody(adopted)
@@ -69,6 +72,14 @@ export function requestBody(body: BodyInput | null | undefined): RequestBody | u
   throw new OptionsError('request', [
     { path: ['body'], message: `expected text, bytes, a Blob, a form, a stream or an iterable, got ${show(body)}` },
   ])
+}
+
+/** @throws OptionsError for bytes that were transferred to somebody else, and would be sent as none */
+function checkAttached(body: object): void {
+  const { byteLength, buffer = body } = body as Partial<ArrayBufferView>
+  if (byteLength === 0 && (buffer as { detached?: unknown }).detached === true) {
+    throw new OptionsError('request', [{ path: ['body'], message: 'its bytes were transferred elsewhere' }])
+  }
 }
 
 /** Its parts are all there: their length is known, and they can be sent again. */

@@ -97,7 +97,10 @@ export function flattenHeaders(headers: HeadersInput | undefined): string[] {
     }
     return flat
   }
-  for (const name in headers) addAll(flat, name, (headers as Record<string, unknown>)[name])
+  for (const name in headers) {
+    // As in fetch and undici: what somebody adds to all objects is no header.
+    if (Object.hasOwn(headers, name)) addAll(flat, name, (headers as Record<string, unknown>)[name])
+  }
   return flat
 }
 

@@ -36,6 +36,10 @@ export class ResponseBody {
   /** Collecting everything: no back-pressure, the reader wants it all. */
   #wantsAll = false
   #wake: (() => void) | undefined = undefined
+  /** Hears of the end, also while nobody reads. */
+  #whenEnded: (() => void) | undefined = undefined
+  /** The stream whose reader has taken all that came, and may wait for the end. */
+  #waiting: ReadableByteStreamController | undefined = undefined
   /** What the caller holds to read from: an answer, a stream. */
   #holders = 0
   /** Times that the reader has taken something. */
@@ -72,6 +76,7 @@ export class ResponseBody {
   // For whoever delivers.
 
   push(chunk: Buffer): void {
+    this.#waiting = undefined
     this.#bytes += chunk.length
     if (this.#chunks !== undefined) this.#chunks.push(chunk)
     else if (this.#chunk === undefined) this.#chunk = chunk
@@ -96,6 +101,7 @@ export class ResponseBody {
     this.#ended = true
     this.#source = undefined
     this.#wakeUp()
+    this.#whenEnded?.()
   }
 
   fail(error: unknown): void {
@@ -105,6 +111,7 @@ export class ResponseBody {
     this.#error = error
     this.#source = undefined
     this.#wakeUp()
+    this.#whenEnded?.()
   }
 
   /** It is handed over before it is complete. */
@@ -174,6 +181,8 @@ export class ResponseBody {
     this.touched = true
     const source = this.#source
     this.#takeAll()
+    this.#whenEnded = undefined
+    this.#waiting = undefined
     this.end()
     source?.cancelBody(reason)
   }
@@ -186,23 +195,45 @@ export class ResponseBody {
   /** As a stream, made when somebody asks for it. */
   readable(): ReadableStream<Uint8Array> {
     this.#use()
+    let pulling = false
     const stream: ReadableStream<Uint8Array> = new ReadableStream({
       type: 'bytes',
-      pull: async (controller) => {
-        const part = await this.read()
-        if (part === undefined) {
-          controller.close()
-          // A reader that brought its own buffer is told by it.
-          controller.byobRequest?.respond(0)
-        } else {
-          // A copy: the stream takes the whole memory away of which the part is a piece.
-          controller.enqueue(new Uint8Array(part))
+      start: (controller) => {
+        // A stream with something unread that the program has dropped is to be collected.
+        const held = new WeakRef(controller)
+        this.#whenEnded = () => {
+          const found = this.#waiting ?? held.deref()
+          // A part that is on its way comes first.
+          if (found !== undefined && (!pulling || this.#failed)) this.#finish(found)
         }
+      },
+      pull: async (controller) => {
+        pulling = true
+        const part = await this.read()
+        pulling = false
+        // A copy: the stream takes the whole memory away of which the part is a piece.
+        if (part !== undefined) controller.enqueue(new Uint8Array(part))
+        if (this.#ended) this.#finish(controller)
+        // All that now holds one who waits for `closed`.
+        else if (this.#bytes === 0) this.#waiting = controller
       },
       cancel: (reason) => this.cancel(reason),
     })
     this.heldBy(stream)
     return stream
+  }
+
+  /** Ends the stream once all that came has been taken; a failure ends it at once, as in every fetch. */
+  #finish(controller: ReadableByteStreamController): void {
+    if (this.#whenEnded === undefined || (this.#bytes > 0 && !this.#failed)) return
+    this.#whenEnded = undefined
+    this.#waiting = undefined
+    if (this.#failed) controller.error(this.#error)
+    else {
+      controller.close()
+      // A reader that brought its own buffer is told by it.
+      controller.byobRequest?.respond(0)
+    }
   }
 
   #use(): void {

@@ -1,5 +1,6 @@
 /** Options of `joinMesh` from `INMESH_*` variables. */
 import { OptionsError } from '../core/fields.ts'
+import { nearest } from '../core/nearest.ts'
 import type { MeshOptions } from './options.ts'
 
 /** Which variable each option can come from. */
@@ -32,6 +33,34 @@ export function fromEnvironment(env: NodeJS.ProcessEnv): MeshOptions {
     adminPort: numeric(given('adminPort')),
   }
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as MeshOptions
+}
+
+const PREFIX = 'INMESH_'
+/** Kubernetes makes them for every service, also for one whose name begins with `inmesh`. */
+const OF_KUBERNETES = /_(?:SERVICE_(?:HOST|PORT\w*)|PORT(?:_\d+_\w+)?)$/
+const told = new Set<string>()
+
+/**
+ * A variable that reads like one of ours, or like an option that has none, is a warning of the process, once. Others may be
+ * somebody else's. `options`: all of joinMesh.
+ */
+export function warnOfStrangers(env: NodeJS.ProcessEnv, options: readonly string[]): void {
+  const names = Object.values(VARIABLES)
+  const words = [...names, 'INMESH_ADMIN_TOKEN'].map((name) => name.slice(PREFIX.length))
+  for (const name of Object.keys(env)) {
+    if (!name.startsWith(PREFIX) || told.has(name)) continue
+    const word = name.slice(PREFIX.length)
+    if (words.includes(word) || OF_KUBERNETES.test(name)) continue
+    const option = options.find((each) => each.replace(/[A-Z]/g, '_$&').toUpperCase() === word)
+    const meant = nearest(word, words)
+    if (option === undefined && meant === undefined) continue
+    told.add(name)
+    const hint = option === undefined ? `did you mean ${PREFIX}${meant}?` : `give joinMesh the option ${option}`
+    process.emitWarning(`the variable ${name} has no effect; ${hint}`, {
+      type: 'InmeshWarning',
+      code: 'INMESH_VARIABLE',
+    })
+  }
 }
 
 /** A mistake in one of `options`, which came from variables, names the variable, too. */

@@ -24,7 +24,7 @@ import {
 import { serviceName } from '../core/names.ts'
 import { GRPC_SERVER_FIELDS, type GrpcServerOptions } from '../server/grpc-server-options.ts'
 import { HTTP_SERVER_FIELDS, type HttpServerOptions } from '../server/http-server-options.ts'
-import { fromEnvironment, namingVariables } from './environment.ts'
+import { fromEnvironment, namingVariables, warnOfStrangers } from './environment.ts'
 
 /** How a process joins the mesh. Every option can also come from the environment variable named with it. */
 export interface MeshOptions {
@@ -130,11 +130,12 @@ function clockField(): Field<Clock> {
 /** Options win over variables. @throws OptionsError naming each wrong field */
 export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.ProcessEnv = process.env): MeshSettings {
   assertObject(options, 'joinMesh')
-  const fromCode = withoutUndefined(options)
+  const fromCode = optionsGiven(options, MESH_FIELDS.shape)
+  warnOfStrangers(env, Object.keys(MESH_FIELDS.shape))
   const { joinToken, joinTokenFile, ...others } = fromEnvironment(env)
   // One of them in code stands for both.
   const tokenInCode = Object.hasOwn(fromCode, 'joinToken') || Object.hasOwn(fromCode, 'joinTokenFile')
-  const fromEnv = withoutUndefined(tokenInCode ? others : { joinToken, joinTokenFile, ...others })
+  const fromEnv = optionsGiven(tokenInCode ? others : { joinToken, joinTokenFile, ...others })
   let given: Parsed<typeof MESH_FIELDS>
   try {
     given = check(MESH_FIELDS, { ...fromEnv, ...fromCode }, 'joinMesh')
@@ -174,8 +175,16 @@ function assertObject(options: unknown, what: string): void {
   throw new OptionsError(what, [{ path: [], message: `expected an object of options, got ${show(options)}` }])
 }
 
-function withoutUndefined(options: object): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+/** Those that are not `undefined`, also inherited ones and getters of a class. */
+function optionsGiven(options: object, shape: object = {}): Record<string, unknown> {
+  const given: Record<string, unknown> = {}
+  const take = (key: string): void => {
+    const value = (options as Record<string, unknown>)[key]
+    if (value !== undefined) given[key] = value
+  }
+  for (const key in options) take(key)
+  for (const key in shape) take(key)
+  return given
 }
 
 function stateHome(env: NodeJS.ProcessEnv): string {
@@ -230,11 +239,12 @@ function resolveServing<Options extends { readonly host?: string }>(
   options: Options & AnnounceOptions,
   dev: boolean,
   what: string,
-  description: Field<Parsed<typeof SERVE> | Parsed<typeof SERVE_GRPC>>,
+  description: Field<Parsed<typeof SERVE> | Parsed<typeof SERVE_GRPC>> & { readonly shape: object },
 ): ServeSettings<Options> {
   assertObject(options, what)
-  const { advertise, metadata, ...server } = options
+  const given = optionsGiven(options, description.shape) as unknown as typeof options
+  const { advertise: _, metadata: __, ...server } = given
   const host = server.host ?? (dev ? '127.0.0.1' : '0.0.0.0')
-  const checked = check(description, { ...options, host }, what)
+  const checked = check(description, { ...given, host }, what)
   return { server: { ...server, host } as unknown as Options, advertise: checked.advertise, metadata: checked.metadata }
 }

@@ -3,11 +3,12 @@
  * the method's guard, so the order in which they are written changes nothing: the stack's order holds.
  */
 import type { Duration } from '../core/duration.ts'
+import { OptionsError, show } from '../core/fields.ts'
 import type { BulkheadOptions } from './bulkhead.ts'
 import type { CircuitBreakerOptions } from './circuit-breaker.ts'
 import { GUARDED, Guard, type Guarded, type GuardOptions, wrap } from './guard.ts'
 import { type GuardSettings, resolveGuard } from './guard-settings.ts'
-import { classOf, isObject, NO_CLASS, nameOf } from './guarded-class.ts'
+import { classOf, isGenerator, isObject, NO_CLASS, nameOf } from './guarded-class.ts'
 import type { HedgeOptions } from './hedge.ts'
 import type { RateLimitOptions } from './rate-limit.ts'
 import type { RetryOptions } from './retry.ts'
@@ -56,12 +57,12 @@ export function circuitBreaker(options: CircuitBreakerOptions | true = true): Me
 
 /** Bound of a whole call, retries included. @example `@timeout('200ms')` */
 export function timeout(limit: Duration): MethodGuard {
-  return decorator({ timeout: limit })
+  return decorator({ timeout: needed('timeout', "a duration such as '200ms'", limit) })
 }
 
 /** At most so many executions in progress; others may wait. @example `@bulkhead({ concurrency: 20, queue: 100 })` */
 export function bulkhead(limit: number | 'adaptive' | BulkheadOptions): MethodGuard {
-  return decorator({ bulkhead: limit })
+  return decorator({ bulkhead: needed('bulkhead', "a number of executions, 'adaptive' or an object", limit) })
 }
 
 /** A second execution when the first is late; to use it is to say that it does no harm. @example `@hedge({ after: '50ms' })` */
@@ -76,11 +77,25 @@ export function rateLimit(limit: RateLimitOptions['rate'] | RateLimitOptions): M
 
 /** The last word when everything else has failed; gets the error, then the arguments. @example `@fallback(() => 0)` */
 export function fallback(answer: (error: unknown, ...args: never[]) => unknown): MethodGuard {
-  return decorator({ fallback: answer as GuardOptions<never, unknown>['fallback'] & {} })
+  const given = needed('fallback', 'a function', answer)
+  return decorator({ fallback: given as GuardOptions<never, unknown>['fallback'] & {} })
+}
+
+/** A decorator that adds nothing would be there for nothing. */
+function needed<T>(option: string, expected: string, value: T): T {
+  if (value !== undefined) return value
+  throw new OptionsError('decorator', [{ path: [option], message: `is missing; expected ${expected}` }])
 }
 
 function decorator(added: GuardedOptions): MethodGuard {
-  const { scope: _, ...checked } = added
+  if (typeof added !== 'object' || added === null) {
+    throw new OptionsError('decorator', [{ path: [], message: `expected an object of options, got ${show(added)}` }])
+  }
+  const { scope, ...checked } = added
+  if (scope !== undefined && scope !== 'class' && scope !== 'instance') {
+    const message = `expected 'class' or 'instance', got ${show(scope)}`
+    throw new OptionsError('decorator', [{ path: ['scope'], message }])
+  }
   resolveGuard(checked, 'decorator')
   const decorate = (first: unknown, second: unknown, third?: PropertyDescriptor): unknown => {
     if (typeof second === 'object' && second !== null && 'kind' in second) {
@@ -113,6 +128,8 @@ function guardMethod(
   added: GuardedOptions,
   context?: ClassMethodDecoratorContext,
 ): Anything {
+  if (isGenerator(method))
+    throw new TypeError(`only methods that return promises can be guarded, ${String(key)} is a generator`)
   const before = (method as { [GUARDED]?: Guarded })[GUARDED]
   const options: GuardedOptions = { ...before?.options, ...added }
   const { scope = 'class', ...checked } = options

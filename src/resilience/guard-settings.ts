@@ -1,6 +1,6 @@
 /** From the options of a guarded function to its settings: the same checks as for services, but nothing is on by itself. */
 import { type Clock, systemClock } from '../core/clock.ts'
-import { check, duration, either, type Field, fields, flag, instance, optional } from '../core/fields.ts'
+import { check, duration, either, type Field, fields, flag, instance, OptionsError, optional } from '../core/fields.ts'
 import { BULKHEAD_FIELD, type BulkheadSettings } from './bulkhead.ts'
 import {
   CIRCUIT_BREAKER_DEFAULTS,
@@ -65,6 +65,10 @@ const GUARD_FIELDS = fields({
 export function resolveGuard(options: object | undefined, what = 'guard'): GuardSettings {
   const given = check(GUARD_FIELDS, options as never, what)
   const { circuitBreaker, rateLimit } = given
+  if (given.key !== undefined && given.collapse === undefined && given.cache === undefined) {
+    const message = 'says which calls are equal, and has no effect without `collapse` or `cache`'
+    throw new OptionsError(what, [{ path: ['key'], message }])
+  }
   const asked = (options as { retry?: { perTryTimeout?: unknown } } | undefined)?.retry?.perTryTimeout
   return Object.freeze({
     name: given.name,

@@ -8,7 +8,7 @@ import type { Clock } from '../core/clock.ts'
 import { inboundCall } from '../core/context.ts'
 import type { Duration } from '../core/duration.ts'
 import { type ErrorCode, isLate, isMeshError, MeshError } from '../core/errors.ts'
-import { show } from '../core/fields.ts'
+import { OptionsError, show } from '../core/fields.ts'
 import { NOT_STARTED, type Outcome, outcome, SUCCESS } from '../core/outcome.ts'
 import { SILENT } from '../core/telemetry.ts'
 import { type BulkheadOptions, BulkheadPolicy } from './bulkhead.ts'
@@ -19,7 +19,7 @@ import { endCall, startCall } from './execution.ts'
 import { GuardAttempt, GuardCall, type GuardRules } from './guard-call.ts'
 import { guardCircuitListener } from './guard-events.ts'
 import { type GuardSettings, resolveGuard } from './guard-settings.ts'
-import { isObject } from './guarded-class.ts'
+import { isClass, isGenerator, isObject } from './guarded-class.ts'
 import { type HedgeOptions, HedgePolicy } from './hedge.ts'
 import type { RateLimitOptions } from './rate-limit.ts'
 import { RateLimitPolicy } from './rate-limit.ts'
@@ -256,9 +256,19 @@ export function guard<This, Args extends readonly unknown[], Result>(
   work: (this: This, ...args: Args) => Result,
   options: GuardOptions<Args, Awaited<Result>> = {},
 ): (this: This, ...args: Args) => Promise<Awaited<Result>> {
+  checkWork(work)
   const settings = resolveGuard(options)
   const made = new Guard(settings, settings.name ?? (work.name || 'anonymous function'))
   return wrap(work, options as unknown as GuardOptions<never, unknown>, settings, () => made)
+}
+
+/** @throws OptionsError for what has no result to wait for */
+function checkWork(work: unknown): void {
+  let problem: string | undefined
+  if (typeof work !== 'function') problem = `expected a function, got ${show(work)}`
+  else if (isClass(work)) problem = 'is a class; guard its methods, with decorators or one by one'
+  else if (isGenerator(work)) problem = 'is a generator, whose result is no promise; guard what it awaits'
+  if (problem !== undefined) throw new OptionsError('guard', [{ path: ['function'], message: problem }])
 }
 
 /** `find` gives the policies for one call, by its `this`. */

@@ -9,6 +9,15 @@ export function isObject(value: unknown): value is object {
   return (typeof value === 'object' && value !== null) || typeof value === 'function'
 }
 
+export function isClass(work: object): boolean {
+  return typeof work === 'function' && /^class\b/.test(Function.prototype.toString.call(work))
+}
+
+/** One whose result is a sequence, not a promise. */
+export function isGenerator(work: object): boolean {
+  return /GeneratorFunction\]$/.test(Object.prototype.toString.call(work))
+}
+
 /** The class of an object by its prototypes, because a field of its own may be named `constructor`. A class is its own. */
 export function classOf(self: unknown): Class | undefined {
   if (typeof self === 'function') return self as unknown as Class

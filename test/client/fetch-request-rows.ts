@@ -18,12 +18,13 @@ export const REQUEST_ROWS: Row[] = [
   ...['GET', 'get', 'DELETE', 'OPTIONS', 'PUT', 'put', 'POST', 'PATCH'].map((method): Row => {
     return [`method ${method}`, (door) => seen(door.fetch('/mirror', { method }))]
   }),
-  ...['CONNECT', 'TRACE', 'G E T', ''].map((method): Row => {
+  ...['CONNECT', 'TRACE', 'track', 'G E T', ''].map((method): Row => {
     return [`method '${method}' is refused`, (door) => observe(() => door.fetch('/mirror', { method }))]
   }),
   ...Object.entries<() => unknown>({
     text: () => 'hello ü',
     'no text': () => '',
+    'a String': () => new String('hello ü'),
     bytes: () => new Uint8Array([0, 255]),
     'an ArrayBuffer': () => new Uint8Array([1, 2]).buffer,
     'a view': () => new DataView(new Uint8Array([1, 2, 3]).buffer, 1),
@@ -57,6 +58,8 @@ export const REQUEST_ROWS: Row[] = [
       ['X-A', '2'],
     ],
     'a number': () => ({ 'x-a': 1 }),
+    inherited: () => Object.create({ 'x-a': '1' }),
+    'a symbol': () => ({ [Symbol('x-a')]: '1' }),
     'spaces around': () => ({ 'x-a': '  1  ' }),
     'a line end behind': () => ({ 'x-a': '1\r\n' }),
     'a line end within': () => ({ 'x-a': '1\r\n2' }),
@@ -152,6 +155,20 @@ export const INIT_ROWS: Row[] = [
       return [`${key}: ${inspect(value)}`, (door) => observe(async () => (await door.fetch('/hello', init)).status)]
     })
   }),
+  [
+    'init of a class with getters',
+    (door) => {
+      class Init {
+        get method(): string {
+          return 'PUT'
+        }
+        get credentials(): string {
+          return 'nonsense'
+        }
+      }
+      return observe(() => door.fetch('/mirror', new Init() as never))
+    },
+  ],
   ['init null', async (door) => (await door.fetch('/hello', null as never)).status],
   ['init as text', (door) => observe(() => door.fetch('/hello', 'POST' as never))],
   [

@@ -56,9 +56,27 @@ describe('a Response of mesh.fetch', () => {
     expect([res.status, res.body, await res.text()]).toEqual([205, null, ''])
     await expect.poll(() => rig.endpoint.pending).toBe(0)
   })
+
+  it.each(['complete', 'arriving'])('tells a reader that has all of a %s body of the end', async (how) => {
+    const rig = await rigWith((_req, res) => {
+      res.write('x'.repeat(100_000))
+      if (how === 'complete') res.end()
+      else setTimeout(() => res.end(), 20)
+    })
+    const reader = (await rig.fetch('http://inventory/')).body!.getReader()
+    for (let length = 0; length < 100_000; ) length += (await reader.read()).value!.length
+    expect(await reader.closed).toBeUndefined()
+    expect(await reader.read()).toEqual({ done: true, value: undefined })
+  })
 })
 
 describe('mesh.fetch', () => {
+  it('takes a fully qualified name', async () => {
+    const rig = await rigWith((_req, res) => res.end('hello'))
+    expect(await (await rig.fetch('http://inventory.mesh./')).text()).toBe('hello')
+    await expect(rig.fetch('http://inventory.example./')).rejects.toMatchObject({ code: 'not-in-mesh' })
+  })
+
   it('takes a Request and Headers of another copy of undici', async () => {
     const rig = await rigWith(async (req, res) => {
       let body = ''

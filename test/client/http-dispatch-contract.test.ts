@@ -280,6 +280,16 @@ describe("the mesh's dispatcher keeps undici's contract", () => {
     await until(() => rig.transport.connections === 0)
   })
 
+  it("refuses a path in the origin, which undici's clients refuse as well", async () => {
+    const { dispatcher, server } = await setUp(mirror)
+    for (const origin of [`${ORIGIN}/base`, `${ORIGIN}/?a=1`, `${ORIGIN}/#a`]) {
+      await expect(dispatcher.request({ ...get, origin })).rejects.toThrow(/origin: expected no path/)
+    }
+    expect(server.requests).toBe(0)
+    const { body } = await dispatcher.request({ ...get, origin: `${ORIGIN}/` })
+    await body.dump()
+  })
+
   it('takes a host in any case, fully qualified, by either scheme', async () => {
     const { dispatcher, rig } = await setUp(mirror)
     for (const origin of ['http://Inventory.MESH', 'http://inventory.mesh.', 'https://inventory.mesh:8443']) {

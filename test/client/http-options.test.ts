@@ -1,7 +1,7 @@
 /** Nothing that a caller passes is dropped in silence: each option of the HTTP doors is honoured or refused. */
 import { describe, expect, it } from 'vitest'
 import { checkClientOptions, checkDispatcherOptions, checkFetchOptions } from '../../src/client/check-options.ts'
-import type { HttpFilter } from '../../src/client/http-client.ts'
+import type { HttpClient, HttpFilter } from '../../src/client/http-client.ts'
 import type { MeshFetchInit } from '../../src/client/http-fetch.ts'
 import { rigWith } from './opened.ts'
 
@@ -78,6 +78,27 @@ describe('an option of a call', () => {
     expect((await rig.http.get('/', { body: null, signal: null })).status).toBe(200)
     expect(await (await rig.http.get('/', { headers: { 'x-a': 5, none: undefined } })).text()).toBe('5')
     expect(await (await rig.http.get('/', { headers: [['x-a', ['1', '2']]] as never })).text()).toBe('1, 2')
+  })
+
+  it.each<[string, (http: HttpClient) => Promise<unknown>]>([
+    ['get', (http) => http.get('/', undefined, { timeout: '1s' } as never)],
+    ['delete', (http) => http.delete('/', undefined, { timeout: '1s' } as never)],
+    ['post', (http) => http.post('/', 'a', undefined, { timeout: '1s' } as never)],
+    ['request', (http) => http.request('PUT', '/', undefined, { timeout: '1s' } as never)],
+  ])('behind the last argument of %s is refused', async (_, call) => {
+    const rig = await rigWith((_req, res) => res.end())
+    await expect(call(rig.http)).rejects.toThrow(/no argument behind the options/)
+    expect(rig.attempts.admitted).toBe(0)
+  })
+
+  it('is of bytes that are still there', async () => {
+    const rig = await rigWith((_req, res) => res.end())
+    const bytes = new Uint8Array([1, 2])
+    structuredClone(bytes.buffer, { transfer: [bytes.buffer] })
+    for (const body of [bytes, bytes.buffer]) {
+      await expect(rig.http.post('/', body as Uint8Array)).rejects.toThrow(/body: its bytes were transferred/)
+    }
+    expect(rig.attempts.admitted).toBe(0)
   })
 
   it('is not taken for a Request because it names a URL', async () => {

@@ -1,7 +1,30 @@
 import { describe, expect, it } from 'vitest'
-import { resolveMeshOptions } from '../../src/mesh/options.ts'
+import { resolveMeshOptions, resolveServeOptions } from '../../src/mesh/options.ts'
 
 const TOKEN = `inmesh-join.${'s'.repeat(27)}.${'f'.repeat(43)}`
+
+describe('options from code', () => {
+  it('may be inherited, or getters of a class', () => {
+    const defaults = { zone: 'a', weight: 50 }
+    expect(resolveMeshOptions(Object.assign(Object.create(defaults), { service: 'inventory' }), {})).toMatchObject(
+      defaults,
+    )
+    class Configuration {
+      readonly service = 'inventory'
+      get zone(): string {
+        return 'not a zone'
+      }
+    }
+    expect(() => resolveMeshOptions(new Configuration(), {})).toThrow(/zone: expected a zone name/)
+  })
+
+  it('of a server as well', () => {
+    const options = Object.create({ advertise: 'example.org', port: 8080 }) as object
+    const { server, advertise } = resolveServeOptions(options, true)
+    expect({ ...server, advertise }).toMatchObject({ port: 8080, advertise: 'example.org' })
+    expect(() => resolveServeOptions(Object.create({ prot: 1 }) as object, true)).toThrow(/prot: unknown key/)
+  })
+})
 
 describe('options from variables', () => {
   it('forgive white space, and take an empty variable for none', () => {
@@ -27,6 +50,27 @@ describe('options from variables', () => {
     expect(registries('https://a:1')).toEqual(['https://a:1'])
     expect(registries('https://a:1, https://b:2')).toEqual(['https://a:1', 'https://b:2'])
     expect(() => registries('http://a:1')).toThrow(/registry: .*got "http:\/\/a:1" \(from INMESH_REGISTRY\)/)
+  })
+
+  it('that have no effect are warnings, once, if they read like one of ours', async () => {
+    const warnings: string[] = []
+    const hear = (warning: Error): void => void (warning.name === 'InmeshWarning' && warnings.push(warning.message))
+    process.on('warning', hear)
+    const env = {
+      INMESH_DRAIN_TIMEOUT: '1s',
+      INMESH_ADMINPORT: '1',
+      INMESH_ADMIN_TOKEN: 'a',
+      INMESH_REGISTRY_PORT: 'tcp://10.0.0.1:7400',
+      INMESH_REGISTRY_SERVICE_HOST: '10.0.0.1',
+      INMESH_SHELL_PROMPT: 'of somebody else',
+    }
+    for (let i = 0; i < 2; i++) resolveMeshOptions({ service: 'inventory' }, env)
+    await new Promise(setImmediate)
+    process.off('warning', hear)
+    expect(warnings).toEqual([
+      'the variable INMESH_DRAIN_TIMEOUT has no effect; give joinMesh the option drainTimeout',
+      'the variable INMESH_ADMINPORT has no effect; did you mean INMESH_ADMIN_PORT?',
+    ])
   })
 
   it('give way to options from code, which are named without a variable', () => {
