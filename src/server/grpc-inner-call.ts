@@ -3,7 +3,7 @@ import type { ServerHttp2Stream } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
 import { NOT_EXECUTED } from '../core/headers.ts'
 import type { Answering, Kind } from './grpc-handler.ts'
-import { guardHeaders, type HeadersOwner } from './grpc-status.ts'
+import { guardHeaders, type HeadersOwner, isMetadata } from './grpc-status.ts'
 import { StreamProgress } from './grpc-stream-progress.ts'
 import { InboundCall } from './inbound-call.ts'
 
@@ -56,6 +56,8 @@ export abstract class InterceptedCall extends InboundCall implements HeadersOwne
   }
 
   sendMetadata(metadata: grpc.Metadata): void {
+    // grpc-js would note them as sent before it fails, and no status could follow.
+    if (!isMetadata(metadata)) throw new TypeError('sendMetadata: expected a Metadata of grpc-js')
     metadata?.remove?.(NOT_EXECUTED)
     this.inner!.sendMetadata(metadata)
   }

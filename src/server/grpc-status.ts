@@ -30,7 +30,8 @@ function isCode(code: unknown): boolean {
   return Number.isInteger(code) && (code as number) >= 0 && (code as number) <= 16
 }
 
-function isMetadata(metadata: unknown): boolean {
+/** Or none. */
+export function isMetadata(metadata: unknown): boolean {
   return metadata === undefined || metadata === null || typeof (metadata as grpc.Metadata).toHttp2Headers === 'function'
 }
 

@@ -171,6 +171,17 @@ describe('what a handler answers with', () => {
     }
   })
 
+  it('becomes UNKNOWN if its head is no Metadata', async () => {
+    for (const head of [5, 'text', { authorization: 'me' }, new Map()]) {
+      const { ended } = await outcomes((call, answer) => {
+        call.sendMetadata(head as never)
+        if (answer === undefined) call.end()
+        else answer(null, {})
+      })
+      expect(ended).toEqual([UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN])
+    }
+  })
+
   it('becomes UNKNOWN if its head cannot be sent', async () => {
     const hop = new grpc.Metadata()
     hop.set('transfer-encoding', 'chunked')
