@@ -49,5 +49,7 @@ export async function withIntegrity(response: Response, integrity: Integrity): P
 
 /** Padding and alphabet do not matter. */
 function bare(base64: string): string {
-  return base64.replace(/=+$/, '').replaceAll('-', '+').replaceAll('_', '/')
+  let end = base64.length
+  while (base64[end - 1] === '=') end -= 1
+  return base64.slice(0, end).replaceAll('-', '+').replaceAll('_', '/')
 }

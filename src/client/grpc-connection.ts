@@ -291,7 +291,15 @@ function destroy(session: ClientHttp2Session): void {
   session.destroy()
 }
 
+const BEFORE_ERROR = 'Last error: '
+const AFTER_ERROR = ' Resolution note:'
+
 /** What happened, out of what grpc-js's balancer says around it. */
 function lastError(details: string): string {
-  return /Last error: (?:Error: )?(?!null\b)(.+?)\.? Resolution note:/.exec(details)?.[1] ?? details
+  const begin = details.indexOf(BEFORE_ERROR)
+  const end = details.indexOf(AFTER_ERROR, begin)
+  if (begin < 0 || end < 0) return details
+  const error = details.slice(begin + BEFORE_ERROR.length, end).replace(/^Error: /, '')
+  if (error === '' || /^null\b/.test(error)) return details
+  return error.length > 1 && error.endsWith('.') ? error.slice(0, -1) : error
 }

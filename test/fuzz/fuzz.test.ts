@@ -1,0 +1,18 @@
+/** The quick form of `npm run fuzz`: some thousands of mutated exchanges with real listeners, the same ones each time. */
+import { expect, test } from 'vitest'
+import { Fuzzer, type FuzzResult } from './fuzz.ts'
+import { LISTENERS } from './listeners.ts'
+
+test('no bytes end a process, go uncaught, or block its loop', { timeout: 120_000 }, async () => {
+  const fuzzer = await Fuzzer.start()
+  const results: FuzzResult[] = []
+  try {
+    for (const [i, listener] of LISTENERS.entries()) results.push(await fuzzer.run(listener, 600, 42 + i))
+  } finally {
+    fuzzer.close()
+  }
+  expect(results.flatMap(({ uncaught, exit, listener }) => (exit ? [`${listener}: ${exit}`] : uncaught))).toEqual([])
+  expect(results.every(({ exchanges }) => exchanges >= 600)).toBe(true)
+  // Of its own CPU time; the first use of each door compiles it.
+  for (const { listener, blockedMs } of results) expect(`${listener} ${blockedMs < 250}`).toBe(`${listener} true`)
+})

@@ -1,0 +1,190 @@
+/** Sends mutated exchanges to the listeners of a process of its own, and tells what they did to it. */
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { connect as connectPlain, type Socket } from 'node:net'
+import { connect as connectSecure } from 'node:tls'
+import { fileURLToPath } from 'node:url'
+import type { Registry } from '../../src/registry/index.ts'
+import { frames } from '../support/raw-http2.ts'
+import { type Credentials, join } from '../support/registry-session.ts'
+import { EXCHANGES, isHttp2, LISTENERS, type ListenerName, speaksTls, type TargetReport } from './listeners.ts'
+import { Chance, mutate } from './mutate.ts'
+
+const TARGET = fileURLToPath(new URL('target.ts', import.meta.url))
+const PREFACE = Buffer.concat([
+  Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+  frames.settings(),
+  frames.settingsAck(),
+])
+/** Connections at the same time. */
+const AT_ONCE = 16
+const MOST_PER_CONNECTION = 20
+const CONNECT_MS = 5_000
+/** What a TLS socket is on. */
+const RAW = new WeakMap<Socket, Socket>()
+
+export interface FuzzResult extends TargetReport {
+  readonly listener: ListenerName
+  readonly seed: number
+  readonly exchanges: number
+  readonly connections: number
+  /** The process ended, and how. */
+  readonly exit: string | undefined
+}
+
+interface Started {
+  readonly ports: Readonly<Record<ListenerName, number>>
+  readonly registry: Registry
+  readonly token: string
+}
+
+/** One process under test. */
+export class Fuzzer {
+  readonly #child: ChildProcess
+  readonly #started: Started
+  readonly #credentials: Credentials
+  #exit: string | undefined
+
+  private constructor(child: ChildProcess, started: Started, credentials: Credentials) {
+    this.#child = child
+    this.#started = started
+    this.#credentials = credentials
+    child.on('exit', (code, signal) => {
+      this.#exit = `exit ${code ?? signal}`
+    })
+  }
+
+  static async start(): Promise<Fuzzer> {
+    const child = fork(TARGET, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    const [started] = (await Promise.race([
+      once(child, 'message'),
+      once(child, 'exit').then(() => Promise.reject(new Error('the process under test did not start'))),
+    ])) as [Started]
+    return new Fuzzer(child, started, await join(started.registry, 'checkout', started.token))
+  }
+
+  /** `count` exchanges, or until the process ends. */
+  async run(listener: ListenerName, count: number, seed: number): Promise<FuzzResult> {
+    // What starting costs is not the listener's.
+    await this.#report()
+    const tally = { exchanges: 0, connections: 0 }
+    const worker = async (number: number): Promise<void> => {
+      const chance = new Chance(seed + number * 7_919)
+      while (tally.exchanges < count && this.#exit === undefined) await this.#connection(listener, chance, tally, count)
+    }
+    await Promise.all(Array.from({ length: AT_ONCE }, (_, number) => worker(number)))
+    const report = await this.#report()
+    return { listener, seed, ...tally, ...report, exit: this.#exit }
+  }
+
+  close(): void {
+    this.#child.kill('SIGKILL')
+  }
+
+  async #connection(
+    listener: ListenerName,
+    chance: Chance,
+    tally: { exchanges: number; connections: number },
+    count: number,
+  ): Promise<void> {
+    const socket = await this.#open(listener, chance)
+    tally.connections += 1
+    if (socket === undefined) return
+    socket.on('error', () => {})
+    socket.resume()
+    const http2 = isHttp2(listener)
+    if (http2) socket.write(PREFACE)
+    const exchanges = EXCHANGES[listener]
+    for (let i = 0; i < MOST_PER_CONNECTION && tally.exchanges < count && socket.writable; i++) {
+      tally.exchanges += 1
+      const exchange = chance.of(exchanges)
+      await send(socket, mutate(http2 ? onStream(exchange, 2 * i + 1) : exchange, exchanges, chance), chance)
+    }
+    end(socket, chance)
+  }
+
+  /** `undefined`: refused, or cut while shaking hands. */
+  #open(listener: ListenerName, chance: Chance): Promise<Socket | undefined> {
+    const { ports, registry } = this.#started
+    const to = { port: ports[listener], host: '127.0.0.1' }
+    const secure = speaksTls(listener) || (listener === 'http-permissive' && chance.next(2) === 0)
+    const who = chance.next(4) === 0 ? {} : this.#credentials
+    const raw = connectPlain(to)
+    const socket = secure
+      ? connectSecure({
+          socket: raw,
+          ...who,
+          ca: [...registry.roots],
+          checkServerIdentity: () => undefined,
+          ALPNProtocols: [isHttp2(listener) ? 'h2' : 'http/1.1'],
+        })
+      : raw
+    raw.on('error', () => {})
+    RAW.set(socket, raw)
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => socket.destroy(), CONNECT_MS)
+      const settle = (result: Socket | undefined) => (): void => {
+        clearTimeout(timer)
+        resolve(result)
+      }
+      socket.once(secure ? 'secureConnect' : 'connect', settle(socket))
+      socket.on('error', settle(undefined))
+      socket.once('close', settle(undefined))
+    })
+  }
+
+  async #report(): Promise<TargetReport> {
+    if (this.#exit !== undefined || !this.#child.connected) return { uncaught: [], blockedMs: 0 }
+    this.#child.send('report')
+    const [report] = (await Promise.race([
+      once(this.#child, 'message'),
+      once(this.#child, 'exit').then(() => [{ uncaught: [], blockedMs: 0 }]),
+    ])) as [TargetReport]
+    return report
+  }
+}
+
+/** Every listener in turn, each with a seed made of `seed`. */
+export async function fuzzAll(
+  count: number,
+  seed: number,
+  told: (result: FuzzResult) => void,
+  only: readonly ListenerName[] = LISTENERS,
+): Promise<void> {
+  for (const listener of only) {
+    const fuzzer = await Fuzzer.start()
+    try {
+      told(await fuzzer.run(listener, count, seed + LISTENERS.indexOf(listener) * 1_000_003))
+    } finally {
+      fuzzer.close()
+    }
+  }
+}
+
+/** Whole, or in pieces with a turn of the loop between them. */
+async function send(socket: Socket, bytes: Buffer, chance: Chance): Promise<void> {
+  const at = chance.next(3) === 0 ? chance.next(bytes.length + 1) : bytes.length
+  for (const piece of [bytes.subarray(0, at), bytes.subarray(at)]) {
+    if (piece.length > 0 && socket.writable) socket.write(piece)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+function end(socket: Socket, chance: Chance): void {
+  const how = chance.next(4)
+  // TLS cannot be reset, what is below it can.
+  if (how === 0) RAW.get(socket)?.resetAndDestroy()
+  else if (how === 1) socket.destroy()
+  else socket.end()
+  // What the other side leaves open is its own business; the next connection does not wait for it.
+  setTimeout(() => socket.destroy(), chance.next(200)).unref()
+}
+
+/** The same frames on another stream. */
+function onStream(exchange: Buffer, id: number): Buffer {
+  const bytes = Buffer.from(exchange)
+  for (let at = 0; at + 9 <= bytes.length; at += 9 + bytes.readUIntBE(at, 3)) {
+    if (bytes.readUInt32BE(at + 5) !== 0) bytes.writeUInt32BE(id, at + 5)
+  }
+  return bytes
+}

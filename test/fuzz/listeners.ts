@@ -1,0 +1,166 @@
+/** The listeners that are fuzzed, and what an honest client says to each: the exchanges that are mutated. */
+import { FLAG, frames } from '../support/raw-http2.ts'
+
+export const LISTENERS = [
+  'http-strict',
+  'http-permissive',
+  'http-plaintext',
+  'grpc-strict',
+  'grpc-plaintext',
+  'registry-h1',
+  'registry-h2',
+  'admin',
+] as const
+export type ListenerName = (typeof LISTENERS)[number]
+
+/** What the process under test tells. */
+export interface TargetReport {
+  /** Errors that no one caught. */
+  readonly uncaught: readonly string[]
+  /** The longest turn of its loop, in CPU time of its main thread, since the last report. */
+  readonly blockedMs: number
+}
+
+export function isHttp2(name: ListenerName): boolean {
+  return name.startsWith('grpc') || name === 'registry-h2'
+}
+
+/** Tried with the certificate of a service half of the time. */
+export function speaksTls(name: ListenerName): boolean {
+  return name.endsWith('strict') || name.startsWith('registry')
+}
+
+const text = (...lines: string[]): Buffer => Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
+
+const HTTP1: readonly Buffer[] = [
+  text('GET /open/a HTTP/1.1', 'Host: inventory'),
+  text(
+    'GET /closed HTTP/1.1',
+    'Host: inventory',
+    'traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+  ),
+  Buffer.concat([text('POST /open/a HTTP/1.1', 'Host: inventory', 'Content-Length: 5'), Buffer.from('hello')]),
+  Buffer.concat([
+    text('POST /open/a HTTP/1.1', 'Host: inventory', 'Transfer-Encoding: chunked', 'Trailer: x-end'),
+    Buffer.from('5\r\nhello\r\n3;a=b\r\nabc\r\n0\r\nx-end: 1\r\n\r\n'),
+  ]),
+  Buffer.concat([
+    text('PUT /open/a HTTP/1.1', 'Host: inventory', 'Expect: 100-continue', 'Content-Length: 2'),
+    Buffer.from('{}'),
+  ]),
+  text(
+    'GET /open/ws HTTP/1.1',
+    'Host: inventory',
+    'Connection: Upgrade',
+    'Upgrade: websocket',
+    'Sec-WebSocket-Version: 13',
+  ),
+  text('CONNECT inventory:80 HTTP/1.1', 'Host: inventory:80'),
+  text('OPTIONS * HTTP/1.1', 'Host: inventory', 'Connection: close'),
+  text('GET /open/%2e%2e/x?a=b&eyJ-eyJ- HTTP/1.1', 'Host: inventory', 'inmesh-deadline: 1000', 'baggage: a=b,c=d;e'),
+  text('GET / HTTP/1.0'),
+]
+
+const REGISTRY_H1: readonly Buffer[] = [
+  text('GET /healthz HTTP/1.1', 'Host: localhost'),
+  text('GET /v1/services?x=1 HTTP/1.1', 'Host: localhost', 'Authorization: Bearer inmesh-admin.a.b'),
+  text('GET /v1/watch?service=a HTTP/1.1', 'Host: localhost', 'Accept: text/event-stream'),
+  Buffer.concat([
+    text('POST /v1/join HTTP/1.1', 'Host: localhost', 'Content-Type: application/json', 'Content-Length: 29'),
+    Buffer.from('{"service":"a","csr":"-----"}'),
+  ]),
+  Buffer.concat([
+    text(
+      'PUT /v1/policies/a HTTP/1.1',
+      'Host: localhost',
+      'If-Match: "1"',
+      'Expect: 100-continue',
+      'Content-Length: 2',
+    ),
+    Buffer.from('{}'),
+  ]),
+  text('DELETE /v1/tokens/abc HTTP/1.1', 'Host: localhost', 'Origin: https://localhost'),
+  text('CONNECT localhost:1 HTTP/1.1', 'Host: localhost:1'),
+  text('GET /v1/session HTTP/1.1', 'Host: localhost', 'Connection: Upgrade', 'Upgrade: h2c'),
+]
+
+const ADMIN: readonly Buffer[] = [
+  ...['/metrics', '/config', '/endpoints', '/events', '/healthz', '/x'].map((path) =>
+    text(`GET ${path} HTTP/1.1`, 'Host: localhost'),
+  ),
+  Buffer.concat([
+    text('POST /config HTTP/1.1', 'Host: 127.0.0.1', 'Expect: 100-continue', 'Content-Length: 1'),
+    Buffer.from('x'),
+  ]),
+  text('GET /metrics HTTP/1.1', 'Host: localhost', 'Connection: Upgrade', 'Upgrade: x'),
+]
+
+const head = (method: string, path: string, more: Readonly<Record<string, string>> = {}) => ({
+  ':method': method,
+  ':scheme': 'https',
+  ':path': path,
+  ':authority': 'localhost',
+  ...more,
+})
+const OPEN = FLAG.endHeaders
+const GRPC_HEAD = { 'content-type': 'application/grpc', te: 'trailers', 'grpc-timeout': '1S' }
+const MESSAGE = Buffer.from([0, 0, 0, 0, 3, 10, 1, 97])
+
+/** Frames of one exchange on stream 1; stream ids are moved when it is sent. */
+const GRPC: readonly Buffer[] = [
+  ...['Get', 'Upload', 'Watch', 'Chat', 'None'].map((method) =>
+    Buffer.concat([
+      frames.headers(1, head('POST', `/shop.Inventory/${method}`, GRPC_HEAD), OPEN),
+      frames.data(1, MESSAGE, FLAG.endStream),
+    ]),
+  ),
+  Buffer.concat([
+    frames.headers(1, head('POST', '/grpc.health.v1.Health/Watch', GRPC_HEAD), OPEN),
+    frames.data(1, Buffer.alloc(5), FLAG.endStream),
+    frames.reset(1),
+  ]),
+  Buffer.concat([
+    frames.headers(1, head('POST', '/shop.Inventory/Chat', { ...GRPC_HEAD, expect: '100-continue' }), OPEN),
+    frames.windowUpdate(1, 1_000),
+    frames.data(1, MESSAGE),
+    frames.headers(1, { 'x-trailer': 'a' }),
+  ]),
+  Buffer.concat([
+    frames.headers(1, head('GET', '/x', { 'content-type': 'text/plain' })),
+    frames.ping(),
+    frames.priority(1),
+  ]),
+]
+
+const REGISTRY_H2: readonly Buffer[] = [
+  frames.headers(1, head('GET', '/v1/services')),
+  frames.headers(1, head('GET', '/healthz', { expect: 'tea' })),
+  Buffer.concat([
+    frames.headers(1, head('POST', '/v1/join', { expect: '100-continue' }), OPEN),
+    frames.data(1, Buffer.from('{"service":"a","csr":"-"}'), FLAG.endStream),
+    frames.reset(1, 5),
+  ]),
+  Buffer.concat([
+    frames.headers(1, head('POST', '/v1/session'), OPEN),
+    frames.data(1, Buffer.from('{"type":"hello","protocol":1,"service":"checkout","process":"p"}\n')),
+    frames.data(1, Buffer.from('{"type":"watch","service":"inventory"}\n{"type":"beat"}\n')),
+    frames.data(
+      1,
+      Buffer.from('{"type":"register","ref":1,"instance":{"service":"checkout","id":"c","address":"127.1"}}\n'),
+    ),
+    frames.reset(1),
+  ]),
+  Buffer.concat([frames.headers(1, { ':method': 'CONNECT', ':authority': 'localhost' }, OPEN), frames.reset(1, 2)]),
+  Buffer.concat([frames.settings({ 4: 0 }), frames.headers(1, head('GET', '/v1/bundle')), frames.goAway(0, 2)]),
+]
+
+export const EXCHANGES: Readonly<Record<ListenerName, readonly Buffer[]>> = {
+  'http-strict': HTTP1,
+  'http-permissive': HTTP1,
+  'http-plaintext': HTTP1,
+  'grpc-strict': GRPC,
+  'grpc-plaintext': GRPC,
+  'registry-h1': REGISTRY_H1,
+  'registry-h2': REGISTRY_H2,
+  admin: ADMIN,
+}

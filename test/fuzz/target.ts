@@ -1,0 +1,108 @@
+/** All listeners of a mesh in one process, which tells what was not caught and for how long its loop was blocked. Started by fuzz.ts. */
+
+import { joinMesh } from '../../src/index.ts'
+import { startRegistry } from '../../src/registry/index.ts'
+import { type ShopHandlers, shopServer } from '../support/shop.ts'
+import type { ListenerName, TargetReport } from './listeners.ts'
+
+const TICK_MS = 5
+
+const uncaught: string[] = []
+let started = false
+const note = (error: unknown): void => {
+  if (!started) {
+    console.error(error)
+    process.exit(1)
+  }
+  if (uncaught.length < 20) uncaught.push(error instanceof Error ? (error.stack ?? error.message) : String(error))
+}
+process.on('uncaughtException', note)
+process.on('unhandledRejection', note)
+
+let blockedMs = 0
+let at = performance.now()
+let used = process.threadCpuUsage()
+// The machine may stop us, too: only what this thread spent itself counts.
+setInterval(() => {
+  const now = performance.now()
+  const spent = process.threadCpuUsage(used)
+  used = process.threadCpuUsage()
+  blockedMs = Math.max(blockedMs, Math.min(now - at, (spent.user + spent.system) / 1_000))
+  at = now
+}, TICK_MS)
+
+const registry = await startRegistry({ port: 0, memory: true, log: false, signingsPerSecond: 1_000 })
+await registry.applyPolicies([
+  { service: 'mesh', defaultIntention: 'deny' },
+  {
+    service: 'inventory',
+    allow: [
+      { from: 'checkout', paths: ['/open/*'] },
+      { from: 'checkout', grpc: ['shop.Inventory/*'] },
+    ],
+  },
+])
+const mesh = await joinMesh({
+  service: 'inventory',
+  registry: registry.url,
+  joinToken: await registry.createJoinToken({ service: 'inventory' }),
+  stateDir: 'memory',
+  handleSignals: false,
+  adminPort: 0,
+  joinTimeout: '20s',
+})
+const shop: ShopHandlers = {
+  Get: (call, answer) => answer(null, { sku: call.request.sku, left: 1 } as never),
+  Watch: (call) => {
+    call.write({ sku: call.request.sku, left: 1 } as never)
+    call.end()
+  },
+  Upload: (call, answer) => {
+    call.on('data', () => {}).on('error', () => {})
+    call.on('end', () => answer(null, { sku: 'a', left: 1 } as never))
+  },
+  Chat: (call) => {
+    call.on('data', (item) => call.write(item as never)).on('error', () => {})
+    call.on('end', () => call.end())
+  },
+}
+const http = (mode: 'strict' | 'permissive' | 'plaintext') =>
+  mesh.serve(
+    (request, response) => {
+      let size = 0
+      request.on('data', (chunk: Buffer) => {
+        size += chunk.length
+      })
+      request.on('error', () => {})
+      request.on('end', () => response.end(String(size)))
+    },
+    {
+      host: '127.0.0.1',
+      port: 0,
+      mode,
+      onUpgrade: (_request, socket) => {
+        socket.end('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n')
+      },
+    },
+  )
+const grpc = (mode: 'strict' | 'plaintext') => mesh.serveGrpc(shopServer(shop), { host: '127.0.0.1', port: 0, mode })
+const ports: Record<ListenerName, number> = {
+  'http-strict': (await http('strict')).port,
+  'http-permissive': (await http('permissive')).port,
+  'http-plaintext': (await http('plaintext')).port,
+  'grpc-strict': (await grpc('strict')).port,
+  'grpc-plaintext': (await grpc('plaintext')).port,
+  'registry-h1': registry.port,
+  'registry-h2': registry.port,
+  admin: mesh.adminPort!,
+}
+const { url, roots, adminToken } = registry
+const token = await registry.createJoinToken({ service: 'checkout', uses: 10 })
+started = true
+process.send!({ ports, registry: { url, port: registry.port, roots, adminToken, dev: false }, token })
+process.on('message', () => {
+  const report: TargetReport = { uncaught, blockedMs }
+  process.send!(report)
+  blockedMs = 0
+})
+process.on('disconnect', () => process.exit(0))
