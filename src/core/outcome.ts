@@ -44,3 +44,8 @@ export function outcome(
 
 /** What policies are told that had already admitted an attempt which a later one refused. */
 export const NOT_STARTED: Outcome = Object.freeze(outcome('cancelled', 'cancelled'))
+
+/** The peer ended its connection (GOAWAY) and left this attempt behind. It says nothing of load, unlike a refusal with a status. */
+export function wasLeftBehind({ code, status }: Outcome): boolean {
+  return code === 'refused-by-peer' && status === undefined
+}

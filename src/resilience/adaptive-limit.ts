@@ -8,7 +8,7 @@
  */
 import type { Clock } from '../core/clock.ts'
 import { check, fields, integer, oneOf, withDefault } from '../core/fields.ts'
-import type { Outcome } from '../core/outcome.ts'
+import { type Outcome, wasLeftBehind } from '../core/outcome.ts'
 import {
   aimd,
   gradient2,
@@ -242,7 +242,7 @@ export class AdaptiveLimit {
 
 /** It took too long, or was turned away as too much. */
 function isDrop(outcome: Outcome): boolean {
-  if (outcome.verdict === 'success' || outcome.verdict === 'cancelled') return false
+  if (outcome.verdict === 'success' || outcome.verdict === 'cancelled' || wasLeftBehind(outcome)) return false
   const { code } = outcome
   return (
     code === 'deadline-exceeded' || code === 'attempt-timeout' || code === 'overloaded' || code === 'refused-by-peer'

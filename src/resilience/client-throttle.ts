@@ -8,7 +8,7 @@
 import type { Attempt } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
 import { check, fields, number, share, withDefault } from '../core/fields.ts'
-import { NOT_STARTED, type Outcome } from '../core/outcome.ts'
+import { NOT_STARTED, type Outcome, wasLeftBehind } from '../core/outcome.ts'
 import type { Policy } from '../core/policy.ts'
 import { Tally } from './tally.ts'
 
@@ -98,7 +98,7 @@ export class ClientThrottle implements Policy {
   }
 
   settle(attempt: Attempt | undefined, outcome: Outcome): void {
-    if (outcome === NOT_STARTED || outcome.verdict === 'cancelled') return
+    if (outcome === NOT_STARTED || outcome.verdict === 'cancelled' || wasLeftBehind(outcome)) return
     const { code } = outcome
     this.#tally.add(attempt?.endedAt || this.#clock.now(), code === 'overloaded' || code === 'refused-by-peer')
   }

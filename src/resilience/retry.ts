@@ -10,7 +10,7 @@ import type { Endpoint } from '../core/endpoint.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { check, duration, fields, integer, list, oneOf, withDefault } from '../core/fields.ts'
 import { grpcMethod } from '../core/names.ts'
-import type { Outcome } from '../core/outcome.ts'
+import { type Outcome, wasLeftBehind } from '../core/outcome.ts'
 import { GRPC_FAILURES, GRPC_STATUS, type GrpcFailure } from '../core/status.ts'
 import {
   BACKOFF_DEFAULTS,
@@ -202,11 +202,11 @@ export class RetryPolicy {
  */
 export function isRerouted(attempt: Attempt, outcome: Outcome, endpoints: readonly Endpoint[]): boolean {
   const { call, endpoint } = attempt
-  const { verdict, code, status } = outcome
+  const { verdict, code } = outcome
   if (verdict !== 'refused' || code === undefined || call.refusals > MOST_REFUSED) return false
   if (UNREACHED.has(code)) return endpoints.some((other) => other.state === 'healthy' && isUntried(other, attempt))
   // A peer that turns calls away by an answer is alive and may be overloaded; one that only ended its connection sends no status.
-  if (code !== 'refused-by-peer' || status !== undefined) return false
+  if (!wasLeftBehind(outcome)) return false
   if (endpoints.some((other) => other.state === 'healthy' && isUntried(other, attempt))) return true
   // The endpoint itself may go on; once, a new connection to it is another way.
   return call.refusals <= 1 && endpoint?.state === 'healthy' && !endpoint.withdrawn

@@ -26,6 +26,14 @@ function setUp(options?: ThrottleOptions) {
 }
 
 describe('client throttling', () => {
+  it('does not take the leaving of an instance for overload, however many calls it leaves behind', () => {
+    const { offer, throttle } = setUp()
+    expect(offer(10, 100, () => outcome('refused', 'refused-by-peer'))).toBe(1_000)
+    expect(throttle.share).toBe(0)
+    offer(10, 100, () => outcome('refused', 'refused-by-peer', undefined, 503))
+    expect(throttle.share).toBeGreaterThan(0.5)
+  })
+
   it('holds nothing back while at least half is accepted', () => {
     const { offer, throttle } = setUp()
     expect(offer(20, 100, (i) => (i % 5 < 2 ? OVERLOADED : SUCCESS))).toBe(2_000)
