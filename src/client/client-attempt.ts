@@ -91,14 +91,10 @@ export abstract class ClientAttempt extends Attempt {
   /** The timer fired, and so has everything that was already waiting in our own event loop. */
   timeUp(): void {
     if (this.over) return
-    const { stack, deadlineAt } = this.call
+    const { stack } = this.call
     const now = stack.clock.now()
     if (this.#givesBack(now)) return
-    if (this.#ownTimeout && (this.ownSince > 0 || this.ownMs > this.#givenBackMs)) {
-      // The time of a try is the peer's; our side has used a part of it.
-      this.rearm(deadlineAt)
-      return
-    }
+    if (this.#ownTimeout && this.#leavesThePeerItsTime(now)) return
     const queued = !this.sent && this.reachable
     const code = !this.#ownTimeout ? 'deadline-exceeded' : !this.sent && !queued ? 'connect-failed' : 'attempt-timeout'
     const late = !queued && hadEnoughTime(stack, this, now)
@@ -209,6 +205,19 @@ export abstract class ClientAttempt extends Attempt {
     if (!isLate(cause) || !this.#isAtDeadline(now)) return makeOutcome('cancelled', 'cancelled', cause)
     const late = this.sent && hadEnoughTime(stack, this, now)
     return makeOutcome(late ? 'failure' : 'cancelled', 'deadline-exceeded', cause)
+  }
+
+  /** The time of a try is the peer's: what our side used of it is added, up to the deadline. */
+  #leavesThePeerItsTime(now: number): boolean {
+    const { stack, deadlineAt } = this.call
+    const perTryMs = stack.retry.settings.perTryTimeoutMs
+    const leftMs = this.ownSince > 0 ? perTryMs : perTryMs - timeGiven(this, now)
+    // Timers are no finer.
+    if (leftMs < 1) return false
+    this.#timerAt = Math.min(now + leftMs, deadlineAt)
+    this.#ownTimeout = this.#timerAt < deadlineAt
+    this.#timer = stack.clock.startTimer(this.#timerAt - now, timeUpSoon, this)
+    return true
   }
 
   /** While our own loop stood still the peer could not be heard: it gets that time back, once, and no more than it had. */
