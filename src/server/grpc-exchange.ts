@@ -25,7 +25,7 @@ import type { GrpcHealth } from './grpc-health.ts'
 import { type Inner, InterceptedCall } from './grpc-inner-call.ts'
 import { respond } from './grpc-response.ts'
 import { type HeadersOwner, type PartialStatusObject, sendableStatus, UNKNOWN_ERROR } from './grpc-status.ts'
-import { runGuarded } from './guarded-emitter.ts'
+import { runCaught, runGuarded } from './guarded-emitter.ts'
 import type { Within } from './inbound-call.ts'
 import { inboundFault } from './inbound-fault.ts'
 import type { Linked, Running } from './running.ts'
@@ -173,9 +173,9 @@ export class GrpcExchange
     if (this.#told) return
     this.#told = true
     const told = (): void => this.listener?.onCancel()
-    // A handler that has answered hears it out of habit only.
-    if (answered) runGuarded(this, told)
-    else this.inContext(told)
+    if (!answered) this.inContext(told)
+    else if (this.#host.intercepted) runGuarded(this, told)
+    else runCaught(this, told)
   }
 
   sendMessage(message: unknown, callback: () => void): void {
@@ -219,7 +219,7 @@ export class GrpcExchange
       // They failed, too.
     }
     if (this.#status === undefined) this.#answer(status)
-    process.nextTick(hear, this)
+    process.nextTick(() => this.hear(false))
   }
 
   headersFailed(error: unknown): void {
@@ -298,7 +298,7 @@ export class GrpcExchange
     if (this.inner === undefined) this.#respond(status, cause.message)
     else this.sendStatus({ code: status, details: cause.message })
     this.cancel(cause)
-    process.nextTick(hear, this)
+    process.nextTick(() => this.hear(false))
   }
 
   #pass(): void {
@@ -342,10 +342,6 @@ export class GrpcExchange
     else if (grpcStatus === undefined) this.#pass()
     else this.#respond(grpcStatus, 'A fault on purpose.')
   }
-}
-
-function hear(exchange: GrpcExchange): void {
-  exchange.hear(false)
 }
 
 const CANCEL = 8 // RFC 9113, 7

@@ -2,7 +2,7 @@
  * The status of a call as it can be sent: text that a header can carry, a code that gRPC knows, trailers that HTTP/2 takes. What
  * cannot be sent as it is ends the call with UNKNOWN instead of the process.
  */
-import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2'
+import type { OutgoingHttpHeaders, ServerHttp2Stream, ServerStreamResponseOptions } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
 import { GRPC_STATUS } from '../core/status.ts'
 
@@ -73,16 +73,16 @@ export function guardHeaders(stream: ServerHttp2Stream, owner: HeadersOwner): vo
   stream.sendTrailers = sendTrailersGuarded
 }
 
-function respondGuarded(this: Guarded, headers?: unknown, options?: unknown): void {
-  const respond = (given: unknown, how: unknown): void =>
-    inherited(this).respond.call(this, given as never, how as never)
+function respondGuarded(this: Guarded, headers?: OutgoingHttpHeaders, options?: ServerStreamResponseOptions): void {
+  const { respond } = inherited(this)
   try {
-    assertSize(headers as OutgoingHttpHeaders)
-    respond(headers, options)
+    assertSize(headers ?? {})
+    respond.call(this, headers, options)
   } catch (error) {
     this[OWNER]?.headersFailed(error)
     if (!this.destroyed && !this.closed && !this.headersSent) {
-      respond({ ':status': 200, 'content-type': 'application/grpc+proto', ...UNKNOWN }, { endStream: true })
+      const head = { ':status': 200, 'content-type': 'application/grpc+proto', ...UNKNOWN }
+      respond.call(this, head, { endStream: true })
       this.resume()
     }
   }

@@ -63,6 +63,15 @@ export function runGuarded(owner: Owner, work: () => unknown): void {
   }
 }
 
+/** Runs what tells only guarded emitters, which enter the context of `owner` by themselves if anyone listens. */
+export function runCaught(owner: Owner, work: () => void): void {
+  try {
+    work()
+  } catch (error) {
+    owner.userCodeFailed(error)
+  }
+}
+
 type Emitted = [name: string | symbol, ...unknown[]]
 
 /** Each request has many events without a listener. No closure and no list in here may outlive it, or it is on the heap. */
