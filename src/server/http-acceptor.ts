@@ -142,7 +142,7 @@ export class HttpAcceptor extends Acceptor<HttpAcceptorHost, HttpServerSettings>
     if (error.code === AFTER_LAST && connection.busy) return
     if (connection.closing && connection.inFlight === 0) {
       // The last answer is on its way.
-      connection.socket.destroySoon()
+      if (!connection.socket.writableEnded) connection.socket.destroySoon()
       return
     }
     if (error.code === 'ECONNRESET' || !socket.writable || connection.inFlight > 0 || last?.destroyed === false) {

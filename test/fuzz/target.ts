@@ -18,6 +18,10 @@ const note = (error: unknown): void => {
 }
 process.on('uncaughtException', note)
 process.on('unhandledRejection', note)
+// Listeners that outside bytes add without end.
+process.on('warning', (warning) => {
+  if (warning.name === 'MaxListenersExceededWarning') note(warning)
+})
 
 let blockedMs = 0
 let at = performance.now()
