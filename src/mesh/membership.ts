@@ -120,7 +120,7 @@ export class Membership {
 
   #obtain(untilAt: number): Promise<RotatingIdentity> {
     const { settings, addresses, store, events } = this.#shared
-    return obtainIdentity(settings, addresses, store, events, untilAt, () => this.#closed)
+    return obtainIdentity(settings, store, events, untilAt, () => this.#closed, addresses)
   }
 
   /** There is an identity: the session can begin. */

@@ -1,7 +1,7 @@
 /** How a process comes to its identity, at its start or later, and how long it waits for it. */
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
-import type { RegistryAddresses } from '../discovery/first-address.ts'
+import { RegistryAddresses } from '../discovery/first-address.ts'
 import { presentedFingerprint, registryIssuer } from '../discovery/issuer.ts'
 import type { Token } from '../identity/join-token.ts'
 import type { KeyStore } from '../identity/key-store.ts'
@@ -18,17 +18,18 @@ const LONGEST_PAUSE_MS = 2_000
 const ROOT_TIMEOUT_MS = 1_000
 
 /**
- * The identity, from the state directory or from the registry, tried until `untilAt` on the monotonic clock.
+ * The identity, from the state directory or from the registry, tried until `untilAt` on the monotonic clock. `addresses`
+ * remember which registry answered; by default they are those of the settings.
  *
  * @throws MeshError `join-refused` or `identity-rejected` at once, `registry-unavailable` when the time is over
  */
 export async function obtainIdentity(
   settings: MeshSettings,
-  addresses: RegistryAddresses,
   store: KeyStore,
   events: EventSink,
   untilAt: number,
   stopped: () => boolean,
+  addresses = new RegistryAddresses(settings.registry),
 ): Promise<RotatingIdentity> {
   const { clock, service } = settings
   const joinToken = (): Promise<Token | undefined> => joinTokenOf(settings)
