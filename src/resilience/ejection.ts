@@ -14,119 +14,15 @@
 import type { Attempt } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
-import { type Duration, formatDuration } from '../core/duration.ts'
 import type { Endpoint, EndpointState } from '../core/endpoint.ts'
 import type { ErrorCode } from '../core/errors.ts'
-import { check, duration, fields, integer, share, withDefault } from '../core/fields.ts'
 import { NOT_STARTED, type Outcome } from '../core/outcome.ts'
 import type { Policy } from '../core/policy.ts'
 import { blame } from './blame.ts'
+import type { ClusterHealth, EjectionListener, EjectionReason } from './cluster-health.ts'
+import type { EjectionSettings } from './ejection-settings.ts'
+import { EndpointHealth } from './endpoint-health.ts'
 import { Tally } from './tally.ts'
-
-/** When an endpoint is ejected and for how long. */
-export interface EjectionOptions {
-  /** Failures in a row that eject. @defaultValue 5 (Finagle) */
-  readonly consecutiveFailures?: number
-  /** Share of failed attempts within 10 s at which it is ejected: `'50%'` or 0.5. @defaultValue `'50%'` */
-  readonly errorThreshold?: number | `${number}%`
-  /** Attempts within 10 s below which the share says nothing. @defaultValue 10 */
-  readonly minimumCalls?: number
-  /** Length of the first ejection; each further one is four times as long. @defaultValue `'1s'` */
-  readonly baseTime?: Duration
-  /** Longest ejection. @defaultValue `'10s'` */
-  readonly maxTime?: Duration
-  /** Share, of the endpoints that can be connected to, beyond which ejections are ignored: `'50%'` or 0.5. @defaultValue `'50%'` */
-  readonly maxShare?: number | `${number}%`
-}
-
-export interface EjectionSettings {
-  readonly consecutiveFailures: number
-  readonly errorThreshold: number
-  readonly minimumCalls: number
-  readonly baseTimeMs: number
-  readonly maxTimeMs: number
-  readonly maxShare: number
-}
-
-/** Finagle's consecutiveFailures(5); the share of opossum's and linkerd2's window; holds measured in algorithms.md, 5b. */
-export const EJECTION_DEFAULTS: EjectionSettings = Object.freeze({
-  consecutiveFailures: 5,
-  errorThreshold: 0.5,
-  minimumCalls: 10,
-  baseTimeMs: 1_000,
-  maxTimeMs: 10_000,
-  maxShare: 0.5,
-})
-
-export const EJECTION_FIELDS = fields({
-  consecutiveFailures: withDefault(integer({ min: 1, max: 1_000 }), EJECTION_DEFAULTS.consecutiveFailures),
-  errorThreshold: withDefault(share({ min: 0.01 }), EJECTION_DEFAULTS.errorThreshold, '50%'),
-  minimumCalls: withDefault(integer({ min: 1, max: 100_000 }), EJECTION_DEFAULTS.minimumCalls),
-  baseTime: withDefault(
-    duration({ min: 1, max: 600_000 }),
-    EJECTION_DEFAULTS.baseTimeMs,
-    formatDuration(EJECTION_DEFAULTS.baseTimeMs),
-  ),
-  maxTime: withDefault(
-    duration({ min: 1, max: 3_600_000 }),
-    EJECTION_DEFAULTS.maxTimeMs,
-    formatDuration(EJECTION_DEFAULTS.maxTimeMs),
-  ),
-  maxShare: withDefault(share(), EJECTION_DEFAULTS.maxShare, '50%'),
-})
-
-type Given = ReturnType<(typeof EJECTION_FIELDS)['parse']>
-
-/** From checked fields to settings. */
-export function ejectionSettings(given: Given): EjectionSettings {
-  return Object.freeze({
-    consecutiveFailures: given.consecutiveFailures,
-    errorThreshold: given.errorThreshold,
-    minimumCalls: given.minimumCalls,
-    baseTimeMs: given.baseTime,
-    maxTimeMs: Math.max(given.baseTime, given.maxTime),
-    maxShare: given.maxShare,
-  })
-}
-
-/** Validates and completes. @throws OptionsError naming each wrong field. */
-export function resolveEjection(options?: EjectionOptions, what = 'ejection'): EjectionSettings {
-  return ejectionSettings(check(EJECTION_FIELDS, options, what))
-}
-
-/** Told of each change of an endpoint's state; `holdMs` when it is ejected, `Infinity` until health checks pass. */
-export type EjectionListener = (
-  endpoint: Endpoint,
-  from: EndpointState,
-  to: EndpointState,
-  reason: EjectionReason,
-  holdMs: number,
-) => void
-
-export type EjectionReason =
-  | 'consecutive-failures'
-  | 'error-share'
-  | 'connect-failed'
-  | 'identity-rejected'
-  | 'hold-over'
-  | 'probe-succeeded'
-  | 'probe-failed'
-  | 'probe-cancelled'
-  | 'health-check'
-  | 'health-check-passed'
-  | 'switched-off'
-
-/** What a balancer needs to know beyond the state of each endpoint. */
-export interface ClusterHealth {
-  /** So many endpoints are ejected that ejections are ignored, except of those that refuse connections. */
-  readonly panicking: boolean
-  /** How many of the endpoints watched are out. */
-  readonly ejected: number
-  /** Called when the endpoints change. */
-  watch(endpoints: readonly Endpoint[]): void
-  /** An endpoint whose hold is over, for this call to find out; `undefined`: none is due. */
-  due(call: Call): Endpoint | undefined
-}
 
 /** Each further hold is this much longer, and a run must be less probable than this to be a sign (algorithms.md, 5b). */
 const GROWTH = 4
@@ -142,26 +38,6 @@ const FORGIVING = 50
 const STALLED_SHARE = 0.5
 /** For so long a probe is left to calls that may be repeated; then any call will do. */
 const RELUCTANCE_MS = 1_000
-
-/** Made for an endpoint when its first attempt ends. */
-class Health {
-  readonly tally: Tally
-  consecutive = 0
-  goodRun = 0
-  strikes = 0
-  changedAt = Number.NEGATIVE_INFINITY
-  dueAt = 0
-  probe: Attempt | undefined = undefined
-
-  constructor(now: number) {
-    this.tally = new Tally(now)
-  }
-
-  /** Out until health checks say otherwise. */
-  get held(): boolean {
-    return this.dueAt === Number.POSITIVE_INFINITY
-  }
-}
 
 /** Stands in the `endpoint` part of a stack; one for each service, shared by its stacks. */
 export class EjectionPolicy implements Policy, ClusterHealth {
@@ -209,7 +85,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     const out: Endpoint[] = []
     // A plain loop: at each change of a service it looks at all endpoints, and hardly any is out.
     for (const endpoint of endpoints) {
-      if (endpoint.state !== 'healthy' && endpoint.health instanceof Health) out.push(endpoint)
+      if (endpoint.state !== 'healthy' && endpoint.health instanceof EndpointHealth) out.push(endpoint)
     }
     this.#out = out
     this.#reckon()
@@ -220,7 +96,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     const now = this.#clock.now()
     if (now < this.#nextDueAt) return undefined
     for (const endpoint of this.#out) {
-      const health = endpoint.health as Health
+      const health = endpoint.health as EndpointHealth
       if (now < health.dueAt || endpoint.withdrawn) continue
       if (endpoint.state === 'probing') {
         // A stream that has run for so long answers the question before it ends.
@@ -238,7 +114,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   hold(endpoint: Endpoint): void {
     if (this.isHeld(endpoint)) return
     const now = this.#clock.now()
-    const health = (endpoint.health as Health | undefined) ?? new Health(now)
+    const health = (endpoint.health as EndpointHealth | undefined) ?? new EndpointHealth(now)
     endpoint.health = health
     health.consecutive = 0
     health.goodRun = 0
@@ -251,7 +127,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   /** Takes it back: health checks pass, or it is no longer checked. Nothing happens to one that is out for another reason. */
   letGo(endpoint: Endpoint, reason: 'health-check-passed' | 'switched-off'): void {
     if (!this.isHeld(endpoint)) return
-    const health = endpoint.health as Health
+    const health = endpoint.health as EndpointHealth
     health.dueAt = 0
     if (this.#out.includes(endpoint)) this.#restore(endpoint, health, this.#clock.now(), reason)
     // It has left the picker meanwhile: nobody is to be told that it gets calls again.
@@ -259,13 +135,13 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   }
 
   isHeld(endpoint: Endpoint): boolean {
-    return endpoint.state === 'ejected' && endpoint.health instanceof Health && endpoint.health.held
+    return endpoint.state === 'ejected' && endpoint.health instanceof EndpointHealth && endpoint.health.held
   }
 
   /** Takes back what attempts took out: ejection has been switched off. */
   release(): void {
     for (const endpoint of [...this.#out]) {
-      const health = endpoint.health as Health
+      const health = endpoint.health as EndpointHealth
       if (health.held) continue
       health.probe = undefined
       this.#change(endpoint, health, 'healthy', 'switched-off', 0)
@@ -275,7 +151,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   admit(attempt: Attempt): ErrorCode | undefined {
     const endpoint = attempt.endpoint
     if (endpoint === undefined || endpoint.state !== 'ejected') return undefined
-    const health = endpoint.health as Health
+    const health = endpoint.health as EndpointHealth
     if ((attempt.startedAt || this.#clock.now()) < health.dueAt) return undefined
     health.probe = attempt
     this.#change(endpoint, health, 'probing', 'hold-over', 0)
@@ -285,7 +161,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   /** A probe that is a stream has found out with the head of its answer. */
   answered(attempt: Attempt): void {
     const { endpoint } = attempt
-    const health = endpoint?.health as Health | undefined
+    const health = endpoint?.health as EndpointHealth | undefined
     if (endpoint === undefined || health === undefined || health.probe !== attempt) return
     health.probe = undefined
     this.#noteReach(endpoint, true)
@@ -297,7 +173,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     if (endpoint === undefined) return
     const verdict = blame(outcome)
     const now = attempt.endedAt || this.#clock.now()
-    const health = endpoint.health as Health | undefined
+    const health = endpoint.health as EndpointHealth | undefined
     if (verdict !== 'none' && outcome !== NOT_STARTED) this.#noteReach(endpoint, outcome.code !== 'connect-failed')
     if (health !== undefined && health.probe === attempt) {
       health.probe = undefined
@@ -310,7 +186,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     }
     if (verdict === 'none' || outcome === NOT_STARTED || this.#stalled(attempt, outcome)) return
     this.#tally.add(now, verdict !== 'good')
-    const own = health ?? new Health(now)
+    const own = health ?? new EndpointHealth(now)
     if (health === undefined) endpoint.health = own
     own.tally.add(now, verdict !== 'good')
     // What started before the last change of state has no say in the present one.
@@ -329,7 +205,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     if (reason !== undefined) this.#eject(endpoint, own, reason, now)
   }
 
-  #reason(own: Health, outcome: Outcome, now: number): EjectionReason | undefined {
+  #reason(own: EndpointHealth, outcome: Outcome, now: number): EjectionReason | undefined {
     if (outcome.code === 'identity-rejected') return 'identity-rejected'
     if (outcome.code === 'connect-failed' && this.#size > 1) return 'connect-failed'
     const { consecutiveFailures, minimumCalls, errorThreshold } = this.#settings
@@ -358,7 +234,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     return this.#clock.stalledMsSince(attempt.startedAt) > STALLED_SHARE * ranMs
   }
 
-  #eject(endpoint: Endpoint, health: Health, reason: EjectionReason, now: number): void {
+  #eject(endpoint: Endpoint, health: EndpointHealth, reason: EjectionReason, now: number): void {
     const { baseTimeMs, maxTimeMs } = this.#settings
     const hold = Math.min(maxTimeMs, baseTimeMs * GROWTH ** health.strikes)
     const holdMs = hold * (1 - SPREAD * this.#clock.random())
@@ -369,14 +245,14 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     this.#change(endpoint, health, 'ejected', reason, holdMs)
   }
 
-  #restore(endpoint: Endpoint, health: Health, now: number, reason: EjectionReason): void {
+  #restore(endpoint: Endpoint, health: EndpointHealth, now: number, reason: EjectionReason): void {
     // Out of the total, too: there it would pass for what the others do.
     this.#tally.subtract(health.tally, now)
     health.tally.clear(now)
     this.#change(endpoint, health, 'healthy', reason, 0)
   }
 
-  #change(endpoint: Endpoint, health: Health, to: EndpointState, reason: EjectionReason, holdMs: number): void {
+  #change(endpoint: Endpoint, health: EndpointHealth, to: EndpointState, reason: EjectionReason, holdMs: number): void {
     const from = endpoint.state
     endpoint.state = to
     if (to === 'healthy') endpoint.unreachable = false
@@ -394,7 +270,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     let next = Number.POSITIVE_INFINITY
     let unreachable = 0
     for (const endpoint of this.#out) {
-      const health = endpoint.health as Health
+      const health = endpoint.health as EndpointHealth
       if (endpoint.unreachable) unreachable += 1
       if (endpoint.state === 'ejected') next = Math.min(next, health.dueAt)
       else if (isOpenEnded(health.probe)) next = Math.min(next, health.changedAt + this.#settings.maxTimeMs)

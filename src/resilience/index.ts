@@ -33,7 +33,7 @@ export {
   retry,
   timeout,
 } from './decorators.ts'
-export type { EjectionOptions } from './ejection.ts'
+export type { EjectionOptions } from './ejection-settings.ts'
 export type { FaultRuleOptions } from './fault-injection.ts'
 export { type GuardOptions, guard } from './guard.ts'
 export type { HealthCheckOptions } from './health-check.ts'

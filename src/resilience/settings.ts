@@ -25,7 +25,7 @@ import {
   type EjectionOptions,
   type EjectionSettings,
   ejectionSettings,
-} from './ejection.ts'
+} from './ejection-settings.ts'
 import { FAULTS_FIELD, type FaultRule, type FaultRuleOptions } from './fault-injection.ts'
 import {
   HEALTH_CHECK_FIELDS,

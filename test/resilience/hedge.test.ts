@@ -5,7 +5,8 @@ import type { Cluster } from '../../src/core/endpoint.ts'
 import { type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
 import { SILENT } from '../../src/core/telemetry.ts'
 import { ConcurrencyLimitPolicy } from '../../src/resilience/concurrency-limit.ts'
-import { EjectionPolicy, resolveEjection } from '../../src/resilience/ejection.ts'
+import { EjectionPolicy } from '../../src/resilience/ejection.ts'
+import { resolveEjection } from '../../src/resilience/ejection-settings.ts'
 import {
   endAttempt,
   endCall,

@@ -1,7 +1,7 @@
 /** The fewest attempts in flight, of two choices (gRFC A48). It knows nothing of latency: for peers whose requests differ a lot. */
 import type { Clock } from '../../core/clock.ts'
 import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
-import type { ClusterHealth } from '../../resilience/ejection.ts'
+import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 import { type LoadMeasure, P2cPicker } from './p2c.ts'
 
 export class LeastRequest implements Balancer, LoadMeasure {

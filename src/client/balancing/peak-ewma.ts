@@ -10,7 +10,7 @@ import type { ErrorCode } from '../../core/errors.ts'
 import { NOT_STARTED, type Outcome } from '../../core/outcome.ts'
 import type { Policy } from '../../core/policy.ts'
 import { blame } from '../../resilience/blame.ts'
-import type { ClusterHealth } from '../../resilience/ejection.ts'
+import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 import { timeGiven } from '../../resilience/time-given.ts'
 import { type LoadMeasure, P2cPicker } from './p2c.ts'
 

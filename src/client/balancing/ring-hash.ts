@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
-import type { ClusterHealth } from '../../resilience/ejection.ts'
+import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 import { HashBalancer } from './hash-picker.ts'
 import { PlaceTable } from './place-table.ts'
 

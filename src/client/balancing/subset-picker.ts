@@ -5,7 +5,7 @@
 import type { Call } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Endpoint, Picker } from '../../core/endpoint.ts'
-import type { ClusterHealth } from '../../resilience/ejection.ts'
+import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 import type { Ranking } from './subset.ts'
 
 /** The share of endpoints in use that may be out. */

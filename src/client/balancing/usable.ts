@@ -1,6 +1,6 @@
 /** Whom a picker may choose, and whom it takes when nobody is left: the same rules for every balancer. */
 import type { Endpoint } from '../../core/endpoint.ts'
-import type { ClusterHealth } from '../../resilience/ejection.ts'
+import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 
 export type Tried = readonly Endpoint[] | undefined
 

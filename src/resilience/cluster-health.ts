@@ -1,0 +1,37 @@
+/** What a balancer and the events learn of the endpoints that a service has ejected. */
+import type { Call } from '../core/call.ts'
+import type { Endpoint, EndpointState } from '../core/endpoint.ts'
+
+/** What a balancer needs to know beyond the state of each endpoint. */
+export interface ClusterHealth {
+  /** So many endpoints are ejected that ejections are ignored, except of those that refuse connections. */
+  readonly panicking: boolean
+  /** How many of the endpoints watched are out. */
+  readonly ejected: number
+  /** Called when the endpoints change. */
+  watch(endpoints: readonly Endpoint[]): void
+  /** An endpoint whose hold is over, for this call to find out; `undefined`: none is due. */
+  due(call: Call): Endpoint | undefined
+}
+
+/** Told of each change of an endpoint's state; `holdMs` when it is ejected, `Infinity` until health checks pass. */
+export type EjectionListener = (
+  endpoint: Endpoint,
+  from: EndpointState,
+  to: EndpointState,
+  reason: EjectionReason,
+  holdMs: number,
+) => void
+
+export type EjectionReason =
+  | 'consecutive-failures'
+  | 'error-share'
+  | 'connect-failed'
+  | 'identity-rejected'
+  | 'hold-over'
+  | 'probe-succeeded'
+  | 'probe-failed'
+  | 'probe-cancelled'
+  | 'health-check'
+  | 'health-check-passed'
+  | 'switched-off'

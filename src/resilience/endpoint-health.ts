@@ -1,0 +1,23 @@
+/** What ejection knows of one endpoint: its counts, its strikes, and the probe that finds out. */
+import type { Attempt } from '../core/attempt.ts'
+import { Tally } from './tally.ts'
+
+/** Made for an endpoint when its first attempt ends. */
+export class EndpointHealth {
+  readonly tally: Tally
+  consecutive = 0
+  goodRun = 0
+  strikes = 0
+  changedAt = Number.NEGATIVE_INFINITY
+  dueAt = 0
+  probe: Attempt | undefined = undefined
+
+  constructor(now: number) {
+    this.tally = new Tally(now)
+  }
+
+  /** Out until health checks say otherwise. */
+  get held(): boolean {
+    return this.dueAt === Number.POSITIVE_INFINITY
+  }
+}
