@@ -2,17 +2,60 @@
 import { LIMITS } from '../discovery/limits.ts'
 import type { Instance } from '../discovery/wire.ts'
 import { ApiError } from './api-error.ts'
-import { instanceBytes, type RegistryState } from './state.ts'
+import { instanceBytes, type RegistryState, type ServiceState } from './state.ts'
 
-interface Arriving {
-  instances: number
-  bytes: number
+interface Size {
+  readonly instances: number
+  readonly bytes: number
+}
+
+/** What has been admitted to one service and is being written. */
+class Arrivals {
+  /** With their sizes in bytes. */
+  readonly #instances = new Map<Instance, number>()
+  #bytes = 0
+
+  get empty(): boolean {
+    return this.#instances.size === 0
+  }
+
+  add(instance: Instance): void {
+    const bytes = instanceBytes(instance)
+    this.#instances.set(instance, bytes)
+    this.#bytes += bytes
+  }
+
+  remove(instance: Instance): void {
+    this.#bytes -= this.#instances.get(instance) ?? 0
+    this.#instances.delete(instance)
+  }
+
+  /** The service with all of them; too much while one of them is in `state` already. */
+  atMost(state: ServiceState | undefined): Size {
+    return {
+      instances: (state?.instances.size ?? 0) + this.#instances.size,
+      bytes: (state?.bytes ?? 0) + this.#bytes,
+    }
+  }
+
+  /** The service with all of them, each counted once. */
+  exactly(state: ServiceState | undefined): Size {
+    const bytesById = new Map<string, number>()
+    for (const [{ id }, bytes] of this.#instances) bytesById.set(id, Math.max(bytesById.get(id) ?? 0, bytes))
+    let instances = state?.instances.size ?? 0
+    let bytes = state?.bytes ?? 0
+    for (const [id, arriving] of bytesById) {
+      const known = state?.instances.get(id)
+      if (known === undefined) instances += 1
+      bytes += Math.max(0, arriving - (known === undefined ? 0 : instanceBytes(known.instance)))
+    }
+    return { instances, bytes }
+  }
 }
 
 export class Admission {
   readonly #state: RegistryState
-  /** By service: admitted and not yet written. */
-  readonly #arriving = new Map<string, Arriving>()
+  readonly #arriving = new Map<string, Arrivals>()
 
   constructor(state: RegistryState) {
     this.#state = state
@@ -20,29 +63,39 @@ export class Admission {
 
   /** Reserves the place of an instance until the returned function is called. @throws ApiError `limit-exceeded` */
   reserve(instance: Instance): () => void {
-    const { service, id } = instance
-    const state = this.#state.service(service)
-    const known = state?.instances.get(id)
-    const added = {
-      instances: known === undefined ? 1 : 0,
-      bytes: instanceBytes(instance) - (known === undefined ? 0 : instanceBytes(known.instance)),
+    const { service } = instance
+    const arrivals = this.#arriving.get(service) ?? new Arrivals()
+    arrivals.add(instance)
+    const refusal = this.#refusal(instance, arrivals)
+    if (refusal !== undefined) {
+      arrivals.remove(instance)
+      throw new ApiError('limit-exceeded', refusal)
     }
-    const arriving = this.#arriving.get(service) ?? { instances: 0, bytes: 0 }
-    const { instancesPerService, bytesPerService } = LIMITS
-    if (added.instances + (state?.instances.size ?? 0) + arriving.instances > instancesPerService) {
-      throw new ApiError('limit-exceeded', `'${service}' has ${instancesPerService} instances already`)
-    }
-    if (added.bytes > 0 && added.bytes + (state?.bytes ?? 0) + arriving.bytes > bytesPerService) {
-      const hint = 'give its instances less metadata'
-      throw new ApiError('limit-exceeded', `the instances of '${service}' exceed ${bytesPerService} bytes: ${hint}`)
-    }
-    arriving.instances += added.instances
-    arriving.bytes += added.bytes
-    this.#arriving.set(service, arriving)
+    this.#arriving.set(service, arrivals)
     return () => {
-      arriving.instances -= added.instances
-      arriving.bytes -= added.bytes
-      if (arriving.instances === 0 && arriving.bytes === 0) this.#arriving.delete(service)
+      arrivals.remove(instance)
+      if (arrivals.empty && this.#arriving.get(service) === arrivals) this.#arriving.delete(service)
     }
   }
+
+  #refusal(instance: Instance, arrivals: Arrivals): string | undefined {
+    const { service, id } = instance
+    const state = this.#state.service(service)
+    if (fits(arrivals.atMost(state))) return undefined
+    const size = arrivals.exactly(state)
+    if (fits(size)) return undefined
+    const known = state?.instances.get(id)
+    const { instancesPerService, bytesPerService } = LIMITS
+    if (known === undefined && size.instances > instancesPerService) {
+      return `'${service}' has ${instancesPerService} instances already`
+    }
+    // What grows nothing may always be written: a service over the limit can still change.
+    const grows = known === undefined || instanceBytes(instance) > instanceBytes(known.instance)
+    if (!grows || size.bytes <= bytesPerService) return undefined
+    return `the instances of '${service}' exceed ${bytesPerService} bytes: give its instances less metadata`
+  }
+}
+
+function fits({ instances, bytes }: Size): boolean {
+  return instances <= LIMITS.instancesPerService && bytes <= LIMITS.bytesPerService
 }
