@@ -19,7 +19,7 @@ import type { GrpcConnection } from './grpc-connection.ts'
 import { authorized, credentialsFailure } from './grpc-credentials.ts'
 import { attemptMetadata } from './grpc-metadata.ts'
 import type { Entry, MessageContext } from './grpc-outbox.ts'
-import { outcomeOfStatus, type StatusSource } from './grpc-outcome.ts'
+import { isCutShort, outcomeOfStatus, type StatusSource } from './grpc-outcome.ts'
 import type { GrpcConnectionHolder, GrpcConnectionUser } from './grpc-pool.ts'
 
 export class GrpcAttempt
@@ -198,7 +198,7 @@ export class GrpcAttempt
       outcome = this.lost(outcome)
     }
     // What the peer said, not what grpc-js said in its place.
-    if (outcome.verdict === 'success' || outcome.status !== undefined) {
+    if (outcome.verdict === 'success' || outcome.status !== undefined || isCutShort(status.code, this)) {
       this.#status = status
       if (this.sent) this.#connection!.heard(now)
     }

@@ -7,8 +7,9 @@
  * ready -> retired: replaced (rotation, silence, drain), or lost (GOAWAY, closed)
  */
 import type { ClientHttp2Session } from 'node:http2'
-import { isIP } from 'node:net'
+import { isIP, type Socket } from 'node:net'
 import type * as grpc from '@grpc/grpc-js'
+import type { Timer } from '../core/clock.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import type { RefusedPeer } from '../identity/peer-verifier.ts'
 import { clientTlsOptions, refusalOf, refusalOfText, rejection } from '../identity/tls-options.ts'
@@ -23,6 +24,8 @@ import { judgeName, refuseEndpoint } from './judged-lookup.ts'
 const READY = 2
 const TRANSIENT_FAILURE = 3
 const SHUTDOWN = 4
+/** The longest wait for the peer to close its half: some round trips. */
+const LAST_HALF_MS = 1_000
 
 export class GrpcConnection {
   readonly channel: grpc.Channel
@@ -44,6 +47,9 @@ export class GrpcConnection {
   #refused: RefusedPeer | undefined
   #closed = false
   #session: ClientHttp2Session | undefined
+  /** Under the session, which hides it. */
+  #socket: Socket | undefined
+  #lastHalf: Timer | undefined
   #subchannel: Subchannel | undefined
   /** It stands, or did. */
   #stood = false
@@ -169,8 +175,17 @@ export class GrpcConnection {
     this.#timer.stop()
     this.channel.close()
     // A stream that was cut while nobody read it would keep it open for ever. What was written leaves first.
-    if (this.#session !== undefined) setImmediate(destroy, this.#session)
+    if (this.#session !== undefined) setImmediate(destroy, this)
     this.#pool.closed(this)
+  }
+
+  /** @internal */
+  destroy(): void {
+    this.#session!.destroy()
+    // Behind a GOAWAY, Node only ends our half; a peer that keeps its own would hold the socket for ever.
+    const socket = this.#socket!
+    if (socket.destroyed) return
+    this.#lastHalf = this.#transport.clock.startBackgroundTimer(LAST_HALF_MS, destroySocket, socket)
   }
 
   /** It stands, and its session is known, with the peer's limits. */
@@ -209,6 +224,10 @@ export class GrpcConnection {
 
   #watchSession(transport: Http2Transport, session: ClientHttp2Session): void {
     watchStreams(session)
+    // This returns the socket itself, which can be destroyed, unlike the session's stand-in for it.
+    this.#socket = session.socket.once('close', () => {
+      if (this.#lastHalf !== undefined) this.#transport.clock.stopTimer(this.#lastHalf)
+    })
     this.#streams.watch(session)
     session.once('goaway', () => {
       // Streams that had begun may still end on it, and its session is closed for all else: Node lets no PING out, and grpc-js takes
@@ -287,8 +306,12 @@ function stands(connection: GrpcConnection): void {
   connection.stands()
 }
 
-function destroy(session: ClientHttp2Session): void {
-  session.destroy()
+function destroy(connection: GrpcConnection): void {
+  connection.destroy()
+}
+
+function destroySocket(socket: Socket): void {
+  socket.destroy()
 }
 
 const BEFORE_ERROR = 'Last error: '

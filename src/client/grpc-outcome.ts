@@ -8,7 +8,7 @@ import { GRPC_PUSHBACK, NOT_EXECUTED } from '../core/headers.ts'
 import { outcome as makeOutcome, type Outcome, SUCCESS } from '../core/outcome.ts'
 import { GRPC_STATUS, grpcOutcome, grpcStatusOfHttp, parsePushback } from '../core/status.ts'
 import type { GrpcConnection } from './grpc-connection.ts'
-import { leftBehindBy, type StreamOwner } from './grpc-stream.ts'
+import { isLeft, leftBehindBy, type StreamOwner } from './grpc-stream.ts'
 
 const GRPC_TYPE = 'application/grpc'
 
@@ -54,15 +54,26 @@ function isOfPeer(status: grpc.StatusObject, { trailers, answered }: StatusSourc
   return true
 }
 
-function ofPeer(status: grpc.StatusObject, message: unknown, { headers }: StatusSource): Outcome {
+function ofPeer(status: grpc.StatusObject, message: unknown, source: StatusSource): Outcome {
   if (status.code === GRPC_STATUS.OK) return SUCCESS
   // What is not in the table comes from a broken peer: gRPC reads it as UNKNOWN.
   if (!KNOWN.has(status.code)) status.code = GRPC_STATUS.UNKNOWN
   if (typeof message === 'string') status.details = decodeMessage(message)
   const { code, details, metadata } = status
+  if (isCutShort(code, source)) return makeOutcome('failure', 'connection-lost', new Error(details))
+  const { headers } = source
   // An answer that had begun came from an execution.
   const marked = headers === undefined && metadata.get(NOT_EXECUTED).length > 0
   return grpcOutcome(code, marked, pushback(metadata), marked || details === '' ? undefined : new Error(details))
+}
+
+/**
+ * gRPC C core answers CANCELLED to what arrives between its shutdown and our receipt of its GOAWAY. Its handlers can
+ * say the same, so the call may have been executed: it is repeated only where that does no harm.
+ */
+export function isCutShort(code: number, { headers, session, trailers }: StatusSource): boolean {
+  if (code !== GRPC_STATUS.CANCELLED || headers !== undefined) return false
+  return trailers !== undefined && session !== undefined && isLeft(session)
 }
 
 /** The request never left us. */

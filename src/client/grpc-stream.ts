@@ -50,6 +50,11 @@ export function leftBehindBy(session: ClientHttp2Session, stream: ClientHttp2Str
   return goaway !== undefined && stream.id !== undefined && stream.id > goaway.lastStreamId ? goaway : undefined
 }
 
+/** Whether the peer has said GOAWAY on `session`. */
+export function isLeft(session: ClientHttp2Session): boolean {
+  return goaways.has(session)
+}
+
 /** Tells the owners of streams that begin on `session`. */
 export function watchStreams(session: ClientHttp2Session): void {
   // A graceful one is followed by another, with a lower stream.

@@ -4,13 +4,13 @@ import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
 import { Call } from '../../src/core/call.ts'
 import { serving } from '../../src/core/context.ts'
+import { deadPort } from '../support/dead-port.ts'
 import type { GrpcScript } from '../support/scripted-grpc-server.ts'
 import { endpoint, until } from './client-rig.ts'
 import { GET, KINDS, type Kind } from './grpc-kinds.ts'
 import {
   answerWell,
   causeOf,
-  deadPort,
   type GrpcRig,
   grpcFailure,
   grpcRigOver,

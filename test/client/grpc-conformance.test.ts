@@ -3,14 +3,17 @@ import { status } from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
 import type { ErrorCode } from '../../src/core/errors.ts'
 import type { Verdict } from '../../src/core/outcome.ts'
+import { deadPort } from '../support/dead-port.ts'
 import type { GrpcScript, ScriptedGrpcCall } from '../support/scripted-grpc-server.ts'
 import { until } from './client-rig.ts'
 import { GET, KINDS, type Kind } from './grpc-kinds.ts'
-import { answerWell, causeOf, deadPort, grpcRigOver, muteServer, serveGrpc, stock } from './grpc-rig.ts'
+import { answerWell, causeOf, grpcRigOver, muteServer, serveGrpc, stock } from './grpc-rig.ts'
 
 const ATTEMPTS = 2
 /** Attempts that were refused do not count against the limit, but are bounded all the same. */
 const MOST_REFUSED = 5
+/** A first GOAWAY names it: the peer has not decided yet which stream is the last (RFC 9113, 6.8). */
+const MOST_STREAMS = 2 ** 31 - 1
 const HTML = `<html><body>${'sorry '.repeat(400)}</body></html>`
 
 interface Fault {
@@ -139,6 +142,27 @@ const FAULTS: readonly Fault[] = [
     'connection-lost',
     UNAVAILABLE,
     { again: 'single', delivered: 1 },
+  ),
+  // As gRPC C core answers to what arrives once it stops; see grpc-outcome.
+  failure(
+    'answers CANCELLED behind a GOAWAY that still counts the stream',
+    async (call) => {
+      call.goAway({ lastStreamId: MOST_STREAMS })
+      await heard(call)
+      call.finish(status.CANCELLED, 'CANCELLED')
+    },
+    'connection-lost',
+    status.CANCELLED,
+  ),
+  failure(
+    'resets the stream with CANCEL behind a GOAWAY that still counts it',
+    async (call) => {
+      call.goAway({ lastStreamId: MOST_STREAMS })
+      await heard(call)
+      call.reset(8)
+    },
+    'protocol-error',
+    status.CANCELLED,
   ),
   ...RESETS.map(([code, means]) =>
     failure(`resets the stream with ${code}`, (call) => call.reset(code), 'protocol-error', means),

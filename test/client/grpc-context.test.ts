@@ -3,8 +3,9 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Writable } from 'node:stream'
 import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
+import { deadPort } from '../support/dead-port.ts'
 import { until } from './client-rig.ts'
-import { answerWell, deadPort, type GrpcRig, grpcEndpoint, grpcRigOver, itemOf, serveGrpc, stock } from './grpc-rig.ts'
+import { answerWell, type GrpcRig, grpcEndpoint, grpcRigOver, itemOf, serveGrpc, stock } from './grpc-rig.ts'
 
 const user = new AsyncLocalStorage<string>()
 

@@ -1,8 +1,10 @@
 /** The one connection of each gRPC endpoint: when it is made, replaced and closed, and what its streams count as. */
+import { type AddressInfo, createServer } from 'node:net'
 import * as grpc from '@grpc/grpc-js'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { PeakEwma } from '../../src/client/balancing/peak-ewma.ts'
 import { systemClock } from '../../src/core/clock.ts'
+import { frames } from '../support/raw-http2.ts'
 import { endpoint, until } from './client-rig.ts'
 import { GET, KINDS, type Kind } from './grpc-kinds.ts'
 import {
@@ -18,6 +20,9 @@ import {
   stock,
 } from './grpc-rig.ts'
 
+/** Of a first GOAWAY (RFC 9113, 6.8). */
+const MOST_STREAMS = 2 ** 31 - 1
+
 describe('the connection of an endpoint', () => {
   it('is made with its first call: 10,000 endpoints cost nothing until then', async () => {
     const server = await serveGrpc(answerWell)
@@ -28,6 +33,29 @@ describe('the connection of an endpoint', () => {
     expect((await rig.client.promises.take({ sku: 'a' })).sku).toBe('a')
     expect([rig.transport.connections, server.connections]).toEqual([1, 1])
     expect(rig.cluster.endpoints.filter(({ transport }) => transport !== undefined)).toHaveLength(1)
+  })
+
+  it('is closed also for a peer that says GOAWAY and then never closes its half', async () => {
+    let cut = false
+    const peer = createServer({ allowHalfOpen: true }, (socket) => {
+      socket.write(Buffer.concat([frames.settings(), frames.settingsAck()]))
+      // HEADERS of the first stream come in a packet with or behind the preface.
+      const goAway = setInterval(() => {
+        socket.write(Buffer.concat([frames.goAway(MOST_STREAMS), frames.reset(1)]))
+      }, 20)
+      // A socket that is gone answers what still comes with RST.
+      socket.on('error', () => {
+        cut = true
+      })
+      socket.on('close', () => clearInterval(goAway))
+      socket.resume()
+    })
+    await new Promise<void>((resolve) => peer.listen(0, '127.0.0.1', resolve))
+    onTestFinished(() => void peer.close())
+    const rig = grpcRigOver([(peer.address() as AddressInfo).port], { retry: { attempts: 1 } })
+    await grpcFailure(rig.client.promises.take({ sku: 'a' }))
+    rig.close()
+    await until(() => rig.transport.connections === 0 && cut)
   })
 
   it('lets streams end that had begun before a GOAWAY, however long they take', async () => {

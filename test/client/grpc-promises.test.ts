@@ -1,18 +1,9 @@
 /** The methods of a client as promises and async iterables: sources that fail or never end, loops that are left, calls that never begin. */
 import * as grpc from '@grpc/grpc-js'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { deadPort } from '../support/dead-port.ts'
 import { until } from './client-rig.ts'
-import {
-  answerWell,
-  causeOf,
-  deadPort,
-  grpcFailure,
-  grpcRigOver,
-  type Item,
-  itemOf,
-  serveGrpc,
-  stock,
-} from './grpc-rig.ts'
+import { answerWell, causeOf, grpcFailure, grpcRigOver, type Item, itemOf, serveGrpc, stock } from './grpc-rig.ts'
 
 const unhandled: unknown[] = []
 const note = (reason: unknown): void => void unhandled.push(reason)

@@ -158,14 +158,6 @@ export async function muteServer(): Promise<{ readonly port: number; close(): Pr
   return opened({ port, close })
 }
 
-/** A port where nobody listens. */
-export async function deadPort(): Promise<number> {
-  const server = await new ScriptedGrpcServer(() => {}).listen()
-  const { port } = server
-  await server.close()
-  return port
-}
-
 /** The mesh's own part of what a caller of a gRPC client gets. */
 export function causeOf(error: unknown): MeshError {
   const { cause } = error as { cause?: unknown }

@@ -2,8 +2,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
+import { deadPort } from '../support/dead-port.ts'
 import { until } from './client-rig.ts'
-import { deadPort, type GrpcRig, grpcEndpoint, grpcRigOver } from './grpc-rig.ts'
+import { type GrpcRig, grpcEndpoint, grpcRigOver } from './grpc-rig.ts'
 
 const { READY, IDLE } = grpc.connectivityState
 const DAY = 86_400_000

@@ -1,10 +1,10 @@
 /** What a caller's callback throws is an uncaught exception of the process, as in grpc-js, and harms no other call. */
 import * as grpc from '@grpc/grpc-js'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { deadPort } from '../support/dead-port.ts'
 import { until } from './client-rig.ts'
 import {
   answerWell,
-  deadPort,
   type GrpcRig,
   grpcEndpoint,
   grpcFailure,

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { always, type Script, type ScriptedConnection, ScriptedServer } from '../support/scripted-server.ts'
+import { deadPort } from '../support/dead-port.ts'
+import { always, type Script, type ScriptedConnection } from '../support/scripted-server.ts'
 import { makeRig, until } from './client-rig.ts'
 import { failure, opened, rigOver, serve } from './opened.ts'
 
@@ -8,14 +9,6 @@ function afterRequest(act: (connection: ScriptedConnection) => void): Script {
     await connection.request()
     act(connection)
   }
-}
-
-/** A port where nobody listens. */
-async function deadPort(): Promise<number> {
-  const server = await new ScriptedServer(() => {}).listen()
-  const { port } = server
-  await server.close()
-  return port
 }
 
 describe('a connection that cannot be made', () => {

@@ -1,20 +1,14 @@
 /** Bursts that meet an endpoint which is not there any more: with no retry budget at all, nothing may be lost. */
 import { createServer, type Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
+import { deadPort } from '../support/dead-port.ts'
 import { FRAME, RawHttp2 } from '../support/raw-http2.ts'
-import { always, ScriptedServer } from '../support/scripted-server.ts'
+import { always } from '../support/scripted-server.ts'
 import { TestServer } from './client-rig.ts'
 import { answerWell, grpcFailure, grpcRigOver, serveGrpc } from './grpc-rig.ts'
 import { opened, rigOver, serve } from './opened.ts'
 
 const NO_BUDGET = { paidRetries: 0, retry: { budget: { ratio: 0 } } }
-
-async function deadPort(): Promise<number> {
-  const server = await new ScriptedServer(() => {}).listen()
-  const { port } = server
-  await server.close()
-  return port
-}
 
 async function alive(): Promise<TestServer> {
   const server = await new TestServer((req, res) => {
