@@ -16,8 +16,9 @@ import {
   text,
 } from '../core/fields.ts'
 import type { Destination } from './destination.ts'
-import { cancelAbandoned } from './grpc-abandoned.ts'
+import { asGiven } from './grpc-call-options.ts'
 import { MeshChannel, type MethodDefinition } from './grpc-channel.ts'
+import { guardInterceptors } from './grpc-interceptors.ts'
 import { type MethodNames, methodNames, type ServiceDefinition, spellings } from './grpc-method-names.ts'
 import { type GrpcPromises, makePromises } from './grpc-promises.ts'
 
@@ -92,20 +93,20 @@ export function makeGrpcClient<C extends object>(
     shortStreams: pathsOf(service, names, 'shortStreams', shortStreams),
     largestMessage: maxReceiveMessageBytes,
   })
-  const given = {
-    channelOverride: channel,
-    callInvocationTransformer: cancelAbandoned,
-    ...(interceptors === undefined ? {} : { interceptors: [...interceptors] }),
-  }
-  const client = new (Client as unknown as new (...args: unknown[]) => C)(channel.getTarget(), insecure, given)
   const { grpc } = destination.grpc
-  const host = interceptors && {
+  const host = {
     service: destination.service,
     clock: destination.clock,
     status: grpc.status,
     Metadata: grpc.Metadata,
   }
-  const promises = makePromises(client, methodNames(client, base, service), host)
+  const given = {
+    channelOverride: channel,
+    callInvocationTransformer: asGiven(host, interceptors !== undefined && interceptors.length > 0),
+    ...(interceptors === undefined ? {} : { interceptors: guardInterceptors(host, interceptors) }),
+  }
+  const client = new (Client as unknown as new (...args: unknown[]) => C)(channel.getTarget(), insecure, given)
+  const promises = makePromises(client, methodNames(client, base, service), interceptors && host)
   Object.defineProperty(client, 'promises', { value: besideMethod(client, promises) })
   return client as GrpcClient<C>
 }

@@ -2,9 +2,8 @@
  * The messages of one gRPC call, serialized, kept so that another attempt can send them again. Once the call is committed to one attempt,
  * what that one has sent is let go; beyond a bound of bytes the first attempt that has sent all of them is the one (gRFC A6, "Memory").
  */
-import { AsyncResource } from 'node:async_hooks'
 import type * as grpc from '@grpc/grpc-js'
-import { runUserCode } from './grpc-caller.ts'
+import { GrpcWrite } from './grpc-write.ts'
 
 /** How grpc-js passes a message on: with whom to tell when it has left. */
 export type MessageContext = Parameters<ReturnType<grpc.Channel['createCall']>['sendMessageWithContext']>[0]
@@ -66,21 +65,16 @@ export class Entry {
   readonly message: Buffer
   readonly flags: number | undefined
   /** Of who waits for it to leave; several may write to one stream. */
-  readonly #context: AsyncResource | undefined
-  #callback: MessageContext['callback']
+  readonly #write: GrpcWrite | undefined
 
   constructor({ callback, flags }: MessageContext, message: Buffer) {
     this.message = message
     this.flags = flags
-    this.#callback = callback
-    this.#context = callback === undefined ? undefined : new AsyncResource('inmesh.grpc.message')
+    this.#write = callback === undefined ? undefined : new GrpcWrite(callback)
   }
 
   /** An attempt has sent it; the caller is told the first time. */
   written(): void {
-    const callback = this.#callback
-    if (callback === undefined) return
-    this.#callback = undefined
-    runUserCode(this.#context!, callback, undefined, undefined)
+    this.#write?.done()
   }
 }

@@ -115,7 +115,8 @@ function promisedOf(
     return method.call(client, ...request, ...(metadata === undefined ? [] : [metadata]), ...carried, ...done)
   }
   if (responseStream) {
-    return (given: unknown, givenOptions?: GrpcCallOptions) => {
+    return (given: unknown, givenOptions?: GrpcCallOptions, more?: unknown) => {
+      if (more !== undefined) throw tooMany(what, more)
       const options = asMade(givenOptions)
       const request = requestStream && Array.isArray(given) ? [...given] : given
       return answers((failed) => {
@@ -135,8 +136,9 @@ function promisedOf(
       })
     }
   }
-  return (request: unknown, options?: GrpcCallOptions) =>
+  return (request: unknown, options?: GrpcCallOptions, more?: unknown) =>
     new Promise<unknown>((resolve, reject) => {
+      if (more !== undefined) throw tooMany(what, more)
       let bound: PromiseBound | undefined
       let over = false
       const done = (error: unknown, value: unknown): void => {
@@ -162,12 +164,16 @@ function promisedOf(
 /** A stream of answers begins later, and its caller may change options and metadata before that. */
 function asMade(options: GrpcCallOptions | undefined): GrpcCallOptions | undefined {
   // What is wrong is refused when the stream begins.
-  if (typeof options !== 'object' || options === null) return options
+  if (typeof options !== 'object' || options === null || isMetadata(options)) return options
   // Inherited ones count as well.
   const own: { metadata?: Partial<grpc.Metadata> | null | undefined } = {}
   for (const key in options) Object.assign(own, { [key]: options[key as keyof GrpcCallOptions] })
   if (typeof own.metadata?.clone === 'function') own.metadata = own.metadata.clone()
   return own as GrpcCallOptions
+}
+
+function isMetadata(value: unknown): boolean {
+  return typeof (value as { getMap?: unknown } | null)?.getMap === 'function'
 }
 
 function isBounded(settings: GrpcCallSettings | undefined): settings is GrpcCallSettings {
@@ -224,6 +230,9 @@ function settingsOf(options: GrpcCallOptions | undefined, what: string): GrpcCal
   if (options === undefined) return undefined
   if (typeof options !== 'object' || options === null)
     throw wrong(what, [], `expected an object of options, got ${show(options)}`)
+  if (isMetadata(options)) {
+    throw wrong(what, [], 'expected an object of options, got Metadata; it is given as { metadata }')
+  }
   for (const key in options) {
     if (KEYS.has(key)) continue
     const hint = key === 'deadline' ? '; calls with a callback have it, promises have timeout' : ''
@@ -237,7 +246,7 @@ function settingsOf(options: GrpcCallOptions | undefined, what: string): GrpcCal
   if (retry !== undefined && retry !== false) {
     throw wrong(what, ['retry'], `expected false for one attempt only, or nothing, got ${show(retry)}`)
   }
-  if (metadata !== undefined && typeof (metadata as { getMap?: unknown } | null)?.getMap !== 'function') {
+  if (metadata !== undefined && !isMetadata(metadata)) {
     throw wrong(what, ['metadata'], `expected grpc-js's Metadata, got ${show(metadata)}`)
   }
   const settings = new GrpcCallSettings()
@@ -247,6 +256,11 @@ function settingsOf(options: GrpcCallOptions | undefined, what: string): GrpcCal
   if (key !== undefined) settings.key = checkKey(key, what)
   settings.timeoutMs = checkTimeout(timeout, what)
   return settings
+}
+
+function tooMany(what: string, given: unknown): OptionsError {
+  const hint = typeof given === 'function' ? 'it has no callback' : 'metadata is one of the options'
+  return wrong(what, [], `takes a request and options, got a third argument, ${show(given)}; ${hint}`)
 }
 
 /** Without the check, the error would name neither the method nor what it takes. @throws OptionsError */

@@ -62,24 +62,27 @@ const WAYS: Readonly<Record<string, (rig: GrpcRig, what: () => never) => unknown
     call.resume().write({ sku: 'a' }, what)
     call.end()
   },
-  "an interceptor's listener for the status": (rig, what) =>
-    rig.client.take(
-      { sku: 'a' },
-      new grpc.Metadata(),
-      {
-        interceptors: [
-          (options, next) =>
-            new grpc.InterceptingCall(next(options), {
-              start: (metadata, _listener, go) => go(metadata, { onReceiveStatus: what }),
-            }),
-        ],
-      },
-      () => {},
-    ),
 }
 
+/** Hands on all that it is given. */
+const passing: grpc.Interceptor = (options, next) =>
+  new grpc.InterceptingCall(next(options), {
+    start: (metadata, _listener, go) =>
+      go(metadata, {
+        onReceiveMetadata: (headers, pass) => pass(headers),
+        onReceiveMessage: (message, pass) => pass(message),
+        onReceiveStatus: (status, pass) => pass(status),
+      }),
+  })
+
+const CLIENTS: Readonly<Record<string, grpc.Interceptor[]>> = {
+  'without interceptors': [],
+  'behind two interceptors': [passing, passing],
+}
+const TABLE = Object.keys(CLIENTS).flatMap((client) => Object.keys(WAYS).map((way) => [way, client] as const))
+
 describe('what a callback throws', () => {
-  it.each(Object.keys(WAYS))('is uncaught, once, and the mesh goes on: %s', async (name) => {
+  it.each(TABLE)('is uncaught, once, and the mesh goes on: %s, of a client %s', async (name, client) => {
     const seen = new Set<string>()
     const server = await serveGrpc(async (call) => {
       const { sku } = itemOf(await call.message())
@@ -92,7 +95,8 @@ describe('what a callback throws', () => {
       } else call.answer(stock(sku))
       seen.add(sku)
     })
-    const rig = grpcRigOver([server.port], { timeoutMs: 60_000 })
+    const interceptors = CLIENTS[client]!
+    const rig = grpcRigOver([server.port], { timeoutMs: 60_000, client: { interceptors } })
     await rig.client.promises.take({ sku: 'first' })
     WAYS[name]!(rig, boom(name))
     await until(() => uncaught.length > 0)
