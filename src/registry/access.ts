@@ -24,6 +24,8 @@ export interface Caller extends Peer {
   readonly admin: boolean
   /** An operator, also one that may only read. */
   readonly operator: boolean
+  /** Whether the token that was shown is good still; `undefined`: none was shown. */
+  readonly holds: (() => boolean) | undefined
   /** For the audit log. */
   readonly name: string
 }
@@ -50,10 +52,11 @@ export function callerOf(request: Request, peer: Peer, options: AccessOptions): 
         'the admin token is not one of this registry, or it was revoked or has expired',
       )
     }
-    return { ...peer, admin: proven.access === 'admin', operator: true, name: proven.name }
+    const { name, access, holds } = proven
+    return { ...peer, admin: access === 'admin', operator: true, holds, name }
   }
   const admin = options.dev && isLoopback(peer.source)
-  return { ...peer, admin, operator: admin, name: peer.spiffeId ?? (admin ? 'dev' : 'anonymous') }
+  return { ...peer, admin, operator: admin, holds: undefined, name: peer.spiffeId ?? (admin ? 'dev' : 'anonymous') }
 }
 
 /** @throws ApiError `identity-required`, because the certificate of this connection is not valid, or no longer */

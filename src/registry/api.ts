@@ -33,18 +33,20 @@ export interface ApiRoute {
   readonly access: Access
   /** It judges preconditions itself, or reads only. */
   readonly versioned: boolean
+  /** The parameters that a change takes in its query. */
+  readonly query: readonly string[]
   readonly handle: Handler
 }
 
 const SERVICE = '([a-z0-9-]{1,63})'
 
-function route(method: string, path: string, access: Access, handle: Handler): ApiRoute {
+function route(method: string, path: string, access: Access, handle: Handler, query: string[] = []): ApiRoute {
   const pattern = path
     .replace(':service', SERVICE)
     .replace(':id', '([A-Za-z0-9-]{1,64})')
     .replace(':instance', '([A-Za-z0-9._-]{1,128})')
   const versioned = method === 'GET' || path.startsWith('/v1/policies')
-  return { method, path: new RegExp(`^${pattern}$`), access, versioned, handle }
+  return { method, path: new RegExp(`^${pattern}$`), access, versioned, query, handle }
 }
 
 export const ROUTES: readonly ApiRoute[] = [
@@ -78,12 +80,12 @@ export const ROUTES: readonly ApiRoute[] = [
     sendJson(response, 200, { policies: policies.list() }),
   ),
   // `dryRun` changes nothing, so whoever may read may ask.
-  route('POST', '/v1/policies', 'operator', applyPolicies),
+  route('POST', '/v1/policies', 'operator', applyPolicies, ['dryRun']),
   route('GET', '/v1/policies/:service', 'operator', ({ policies }, { response, parameters }) => {
     const info = policies.get(parameters[0]!)
     sendJson(response, 200, info, { etag: `"${info.version}"` })
   }),
-  route('PUT', '/v1/policies/:service', 'admin', putPolicy),
+  route('PUT', '/v1/policies/:service', 'admin', putPolicy, ['dryRun']),
   route('DELETE', '/v1/policies/:service', 'admin', async ({ policies }, exchange) => {
     const condition = readPrecondition(exchange.request.headers)
     sendJson(exchange.response, 200, await policies.remove(exchange.parameters[0]!, by(exchange.caller), condition))
@@ -114,6 +116,15 @@ export const ROUTES: readonly ApiRoute[] = [
     sendJson(response, 200, { audit: [...state.audit].reverse(), suppressed: audit.suppressed }),
   ),
 ]
+
+/** A change that does not know `dry-run`, or no dry run at all, must not be made instead. @throws ApiError `invalid-request` */
+export function refuseUnknownQuery(given: URLSearchParams, { method, query }: ApiRoute): void {
+  if (method === 'GET') return
+  const unknown = [...given.keys()].find((key) => !query.includes(key))
+  if (unknown === undefined) return
+  const known = query.length === 0 ? 'this change takes no parameters' : `there is ${query.join(', ')}`
+  throw invalid('query', [{ path: [unknown.slice(0, 100)], message: `unknown; ${known}` }])
+}
 
 const ROLLBACK = fields({ version: integer({ min: 1, max: Number.MAX_SAFE_INTEGER }) })
 const JOIN = fields({

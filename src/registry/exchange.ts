@@ -127,3 +127,12 @@ export function sendError(request: Request, response: Response, error: ApiError)
   if (!isHttp2(response) && !request.complete) headers.connection = 'close'
   sendJson(response, error.status, error, headers)
 }
+
+/** The path and the query that were asked for. @throws ApiError `invalid-request` */
+export function urlOf(request: Request): URL {
+  try {
+    return new URL(request.url ?? '/', 'https://registry')
+  } catch {
+    throw new ApiError('invalid-request', 'the path cannot be read')
+  }
+}

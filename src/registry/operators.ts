@@ -27,6 +27,8 @@ export interface Proven {
   /** For the audit log. */
   readonly name: string
   readonly access: OperatorRecord['access']
+  /** Whether the token is good still: an answer that goes on ends with it. */
+  readonly holds: () => boolean
 }
 
 export class Operators {
@@ -52,14 +54,22 @@ export class Operators {
     if (token?.kind !== 'admin') return undefined
     const hash = tokenHash(token.secret)
     let proven: Proven | undefined
-    if (sameHash(hash, this.#state.adminHash ?? NO_TOKEN)) proven = { name: FIRST, access: 'admin' }
+    if (sameHash(hash, this.#state.adminHash ?? NO_TOKEN)) {
+      proven = { name: FIRST, access: 'admin', holds: () => this.#state.adminHash === hash }
+    }
     // All of them are compared, so that the time says nothing of which.
-    for (const [stored, { name, access, expiresAt }] of this.#state.operators) {
+    for (const [stored, { name, access }] of this.#state.operators) {
       const isIt = sameHash(hash, stored)
-      if (isIt && (expiresAt === null || this.#clock.wallNow() < expiresAt))
-        proven = { name: `operator:${name}`, access }
+      if (isIt && this.#isIn(stored)) {
+        proven = { name: `operator:${name}`, access, holds: () => this.#isIn(stored) }
+      }
     }
     return proven
+  }
+
+  #isIn(hash: string): boolean {
+    const record = this.#state.operators.get(hash)
+    return record !== undefined && (record.expiresAt === null || this.#clock.wallNow() < record.expiresAt)
   }
 
   /** The text is not kept and cannot be shown again. Names may repeat: a token is followed by another before it is revoked. */

@@ -3,7 +3,9 @@
  * survives reconnects and a restart of the process there. Watchers see the outcome only: `draining`, or the weight.
  */
 import type { Instance } from '../discovery/wire.ts'
+import { ApiError } from './api-error.ts'
 import type { InstanceRecord, OverrideRecord } from './records.ts'
+import type { ServiceState } from './state.ts'
 
 /** Overrides of one service. */
 export const MOST_OVERRIDES = 1_000
@@ -44,4 +46,17 @@ export function changed(
   const weight = change.weight === undefined ? (before?.weight ?? null) : change.weight
   if (!disabled && weight === null) return undefined
   return before?.disabled === disabled && before.weight === weight ? before : { disabled, weight, at }
+}
+
+/**
+ * The address whose override makes room for another when a service has {@link MOST_OVERRIDES}: the oldest one where nothing
+ * runs, which no operator could name any more. `undefined`: there is room.
+ *
+ * @throws ApiError `limit-exceeded`, because all of them are in use
+ */
+export function displaced({ name, overrides, addresses }: ServiceState): string | undefined {
+  if (overrides.size < MOST_OVERRIDES) return undefined
+  const unused = [...overrides].filter(([address]) => !addresses.has(address))
+  if (unused.length > 0) return unused.reduce((oldest, one) => (one[1].at < oldest[1].at ? one : oldest))[0]
+  throw new ApiError('limit-exceeded', `'${name}' has ${MOST_OVERRIDES} overrides already; take some back first`)
 }

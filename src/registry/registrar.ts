@@ -12,7 +12,7 @@ import { ApiError } from './api-error.ts'
 import type { Audit } from './audit.ts'
 import { GRACE_SHARE, Leases, type Release, type Unlisted } from './leases.ts'
 import type { Logger } from './log.ts'
-import { changed, MOST_OVERRIDES, type OverrideChange, overridden, ownOf, registered } from './overrides.ts'
+import { changed, displaced, type OverrideChange, overridden, ownOf, registered } from './overrides.ts'
 import { type Gone, type InstanceRecord, KEYS, type OverrideRecord, type ServiceRecord } from './records.ts'
 import type { RegistryState } from './state.ts'
 import type { Operation } from './storage.ts'
@@ -167,12 +167,7 @@ export class Registrar {
       const before = overrides.get(address)
       const override = changed(before, change, this.#clock.wallNow())
       if (override === before) return { record, override, isNew: false }
-      if (before === undefined && overrides.size >= MOST_OVERRIDES) {
-        throw new ApiError(
-          'limit-exceeded',
-          `'${service}' has ${MOST_OVERRIDES} overrides already; take some back first`,
-        )
-      }
+      const unused = before === undefined ? displaced(this.#state.service(service)!) : undefined
       const own = registered(record)
       const { owner, registeredAt } = record
       const after: InstanceRecord = {
@@ -188,6 +183,7 @@ export class Registrar {
           key: KEYS.override(service, address),
           value: override === undefined ? undefined : JSON.stringify(override),
         },
+        ...(unused === undefined ? [] : [{ key: KEYS.override(service, unused), value: undefined }]),
         { key: KEYS.instance(service, id), value: JSON.stringify(after) },
         ...this.#audit.operations({ ...entry, action: actionOf(change), detail }),
       ])
@@ -217,7 +213,13 @@ export class Registrar {
     if (this.#state.service(who.service)?.instances.has(id) !== true) {
       return this.#state.service(who.service)?.revision ?? this.#state.revision
     }
-    return await this.#remove(who.service, [id], 'left')
+    try {
+      return await this.#remove(who.service, [id], 'left')
+    } catch (error) {
+      // It is still in the store, so it needs a lease to be removed by.
+      this.leases.renew(who.service, id)
+      throw error
+    }
   }
 
   /** The session has ended. Its instances stay until their leases are over. */
@@ -253,12 +255,12 @@ export class Registrar {
     return new ApiError(code, message)
   }
 
-  /** Another instance of the same identity at the same address: a listener has one process, so it is gone. */
+  /** Another instance of the same identity at the same address, as it registered: a listener has one process, so it is gone. */
   #occupant(who: Registrant, { service, id, ...at }: Instance): Instance | undefined {
     const state = this.#state.service(service)
     const other = state?.addresses.get(addressKey(at))
     const record = other === undefined || other === id ? undefined : state!.instances.get(other)
-    return record?.owner === who.spiffeId ? record.instance : undefined
+    return record?.owner === who.spiffeId ? registered(record) : undefined
   }
 
   #removal(service: string, ids: readonly string[], why: 'left' | 'lost'): Operation[] {
@@ -291,7 +293,7 @@ export class Registrar {
       const some = records.map(({ instance }) => instance.id)
       this.#remove(service, some, 'lost').then(
         () => {
-          for (const { instance } of records) this.#tellOwner(instance, why)
+          for (const record of records) this.#tellOwner(registered(record), why)
         },
         (error: Error) => {
           this.#log.error({ service, reason: error.message }, 'expired instances not removed')
@@ -302,6 +304,7 @@ export class Registrar {
     }
   }
 
+  /** `instance`: as its process registered it, because it is listed again so. */
   #tellOwner(instance: Instance, why: Unlisted): void {
     const owner = this.#owners.get(KEYS.instance(instance.service, instance.id))
     // Since then it may have been written again.

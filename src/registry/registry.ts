@@ -138,7 +138,12 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
   const tokens = new Tokens(state, audit, clock, authority.fingerprint)
   const { dataDir } = options
   const operators = new Operators(state, audit, clock, authority.fingerprint, () => {
-    if (dataDir !== undefined) removeAdminToken(dataDir)
+    try {
+      if (dataDir !== undefined) removeAdminToken(dataDir)
+    } catch (error) {
+      // The token is worthless all the same.
+      log.warn({ dataDir, reason: (error as Error).message }, 'the file of the revoked admin token is not removed')
+    }
   })
   const policies = new Policies(state, audit, clock)
   const sessions = new Sessions({

@@ -21,11 +21,11 @@ import {
   checkOrigin,
   type Peer,
 } from './access.ts'
-import { type ApiRoute, ROUTES } from './api.ts'
+import { type ApiRoute, ROUTES, refuseUnknownQuery } from './api.ts'
 import type { ApiContext } from './api-context.ts'
 import { ApiError, asApiError } from './api-error.ts'
 import { MOST_CONNECTIONS, type RegistryConnection, RegistryConnections } from './connections.ts'
-import { continueBody, isHttp2, type Request, type Response, sendError, sourceOf } from './exchange.ts'
+import { continueBody, isHttp2, type Request, type Response, sendError, sourceOf, urlOf } from './exchange.ts'
 import type { Logger } from './log.ts'
 import { refusePreconditions } from './precondition.ts'
 
@@ -64,8 +64,8 @@ export class RegistryServer {
   readonly #connections: RegistryConnections
   readonly #http2 = new Set<ServerHttp2Session>()
   #server: Http2SecureServer | undefined
-  /** Requests in progress of peers with a certificate. */
-  readonly #running = new Map<Response, Peer>()
+  /** Requests in progress, and whether the certificate or token of who asked is good still. */
+  readonly #running = new Map<Response, () => boolean>()
   #renewal: WallTimer | undefined
   #sweeper: Timer | undefined
   #generation = 0
@@ -181,11 +181,10 @@ export class RegistryServer {
     })
   }
 
-  /** An answer that goes on, such as a watch, ends with the certificate of the one who asked. */
+  /** A request that goes on, such as a watch, ends with the certificate or the token of the one who asked. */
   #sweep(): void {
     this.#sweeper = this.#clock.startBackgroundTimer(SWEEP_MS, () => this.#sweep(), undefined)
-    const now = this.#clock.wallNow()
-    for (const [response, { notAfter }] of this.#running) if (now >= notAfter) response.destroy()
+    for (const [response, holds] of this.#running) if (!holds()) response.destroy()
   }
 
   #judge(socket: JudgedSocket): void {
@@ -280,10 +279,6 @@ export class RegistryServer {
       this.#openSession(request, response, peer)
       return
     }
-    if (peer.spiffeId !== undefined) {
-      this.#running.set(response, peer)
-      response.once('close', () => this.#running.delete(response))
-    }
     const routes = ROUTES.filter((one) => one.path.test(pathname))
     const found = routes.find((one) => one.method === request.method)
     if (routes[0] === undefined) throw new ApiError('not-found', `there is nothing at ${pathname.slice(0, 100)}`)
@@ -293,11 +288,19 @@ export class RegistryServer {
     }
     if (found.method !== 'GET') checkOrigin(request)
     if (!found.versioned) refusePreconditions(request.headers, 'what is changed here has no versions')
+    refuseUnknownQuery(searchParams, found)
     const caller = this.#admit(request, peer, found)
     if (caller.admin && socket[CONNECTION] !== undefined) this.#connections.admit(socket[CONNECTION])
+    this.#attach(response, caller)
     if (expectation === 'continue') continueBody(response)
     const parameters = found.path.exec(pathname)!.slice(1)
     await found.handle(this.#context, { request, response, caller, query: searchParams, parameters })
+  }
+
+  #attach(response: Response, { notAfter, holds }: Caller): void {
+    if (holds === undefined && notAfter === Number.POSITIVE_INFINITY) return
+    this.#running.set(response, () => this.#clock.wallNow() < notAfter && holds?.() !== false)
+    response.once('close', () => this.#running.delete(response))
   }
 
   #admit(request: Request, peer: Peer, route: ApiRoute): Caller {
@@ -338,12 +341,4 @@ function socketOf(request: Request, response: Response): JudgedSocket | undefine
 function endAfter(response: Response): void {
   if (isHttp2(response)) response.once('close', () => response.stream?.session?.close())
   else response.setHeader('connection', 'close')
-}
-
-function urlOf(request: Request): URL {
-  try {
-    return new URL(request.url ?? '/', 'https://registry')
-  } catch {
-    throw new ApiError('invalid-request', 'the path cannot be read')
-  }
 }

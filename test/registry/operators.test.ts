@@ -1,6 +1,9 @@
 /** Operators' tokens: names in the audit log, reading only, rotation. Over real sockets. */
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import type { IncomingMessage } from 'node:http'
+import https from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -117,7 +120,7 @@ test('a token ends with its time', async () => {
   }
   const operators = new Operators(state as never, { operations: () => [] } as never, clock, 'F'.repeat(43), () => {})
   const { token } = await operators.create({ name: 'a', access: 'admin', ttlMs: 1_000 }, 'admin', 'local')
-  expect(operators.prove(token)).toEqual({ name: 'operator:a', access: 'admin' })
+  expect(operators.prove(token)).toMatchObject({ name: 'operator:a', access: 'admin' })
   clock.advance(1_001)
   expect(operators.prove(token)).toBeUndefined()
 })
@@ -142,4 +145,33 @@ test('no secret is in the store, and wrong requests name their field', async () 
     expect(status).toBe(400)
     expect(json.error.message).toContain(field)
   }
+})
+
+function begin(token: string, method: string, path: string, headers: Record<string, string> = {}) {
+  const outgoing = https.request(new URL(path, registry.url), {
+    method,
+    agent: false,
+    ca: [...registry.roots],
+    servername: 'localhost',
+    headers: { authorization: `Bearer ${token}`, ...headers },
+  })
+  const closed = new Promise<void>((resolve) => outgoing.on('close', () => resolve()))
+  outgoing.on('error', () => undefined)
+  return { outgoing, closed }
+}
+
+test('what an operator began ends with the token: a stream, a long poll, a change that is half sent', async () => {
+  const { id, token } = await create('alice')
+  await as(first, 'PUT', '/v1/policies/stock', { timeout: '1s' })
+  const stream = begin(token, 'GET', '/v1/watch?service=stock')
+  stream.outgoing.end()
+  const [events] = (await once(stream.outgoing, 'response')) as [IncomingMessage]
+  events.on('error', () => undefined).resume()
+  const poll = begin(token, 'GET', `/v1/services/stock?since=${registry.revision}&wait=60s`)
+  poll.outgoing.end()
+  const change = begin(token, 'PUT', '/v1/policies/stock', { 'content-length': '16' })
+  change.outgoing.write('{"timeout":')
+  expect((await as(first, 'DELETE', `/v1/operators/${id}`)).status).toBe(200)
+  await Promise.all([stream.closed, poll.closed, change.closed])
+  expect((await as(first, 'GET', '/v1/policies/stock')).json.document).toMatchObject({ timeout: '1s' })
 })

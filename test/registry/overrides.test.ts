@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join as pathOf } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
+import { displaced, MOST_OVERRIDES } from '../../src/registry/overrides.ts'
 import { instance } from '../support/instance.ts'
 import { join, request, TestSession } from '../support/registry-session.ts'
 
@@ -141,4 +142,22 @@ test('a wrong change is refused with its field, and nobody but an operator may m
   expect(refused.json.error.code).toBe('admin-required')
   await owner.ask({ type: 'deregister', id: 'a' })
   expect((await put('a', { disabled: true })).json.error.code).toBe('not-found')
+})
+
+test('an override of an address where nothing runs makes room for another, the oldest first', () => {
+  const at = (i: number): string => `http://10.0.0.1:${i}`
+  const many = Array.from(
+    { length: MOST_OVERRIDES },
+    (_, i) => [at(i), { disabled: true, weight: null, at: -i }] as const,
+  )
+  const overrides = new Map(many)
+  const state = (running: number[]) => ({
+    name: 'stock',
+    overrides,
+    addresses: new Map(running.map((i) => [at(i), 'a'])),
+  })
+  expect(displaced(state([MOST_OVERRIDES - 1, 0]) as never)).toBe(at(MOST_OVERRIDES - 2))
+  expect(() => displaced(state(many.map((_, i) => i)) as never)).toThrow(/has 1000 overrides already/)
+  overrides.delete(at(5))
+  expect(displaced(state([]) as never)).toBeUndefined()
 })

@@ -1,6 +1,8 @@
 /** Whose an instance is: it is listed while its process is heard, and an address has one instance. Over real sockets. */
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
+import { MemoryStorage } from '../../src/registry/memory-storage.ts'
+import { StorageError } from '../../src/registry/storage.ts'
 import { instance } from '../support/instance.ts'
 import { join, request, TestSession } from '../support/registry-session.ts'
 
@@ -118,4 +120,50 @@ test('another protocol, port or service at the same address is another listener'
   await checkout.ask({ type: 'register', instance: instance('checkout', 'c1', { port: 9_000 }) })
   expect((await listed('inventory')).map(({ id }) => id).sort()).toEqual(['i1', 'i2', 'i3'])
   expect(await listed('checkout')).toHaveLength(1)
+})
+
+async function decide(id: string, body: object): Promise<unknown> {
+  const path = `/v1/services/inventory/instances/${id}`
+  return (await request(registry, 'PUT', path, { admin: true, body })).json
+}
+
+test('an instance that an operator took out comes back as its process registered it, and still out', async () => {
+  const owner = await open('inventory')
+  await owner.ask({ type: 'register', instance: instance('inventory', 'i1') })
+  await decide('i1', { disabled: true, weight: 5 })
+  owner.silence()
+  await owner.next('unlisted')
+  owner.send({ type: 'beat' })
+  await untilListed('inventory', ['i1'])
+  expect((await listed('inventory'))[0]).toMatchObject({
+    state: 'draining',
+    weight: 5,
+    own: { weight: 100, state: 'ready' },
+  })
+  expect(await decide('i1', { disabled: false, reset: 'weight' })).toMatchObject({ weight: 100, ownWeight: 100 })
+  expect((await listed('inventory'))[0]).toMatchObject({ state: 'ready', weight: 100 })
+})
+
+test('an instance that was replaced at a shared address comes back as its process registered it', async () => {
+  const [first, second] = [await open('inventory'), await open('inventory')]
+  await first.ask({ type: 'register', instance: instance('inventory', 'i1', { port: 9_000 }) })
+  await decide('i1', { disabled: true })
+  await second.ask({ type: 'register', instance: instance('inventory', 'i2', { port: 9_000 }) })
+  await first.next('unlisted')
+  await decide('i2', { disabled: false })
+  await second.ask({ type: 'deregister', id: 'i2' })
+  await untilListed('inventory', ['i1'])
+  expect((await listed('inventory'))[0]!.state).toBe('ready')
+})
+
+test('an instance that left while the store could not be written goes when its lease is over', async () => {
+  const owner = await open('inventory')
+  await owner.ask({ type: 'register', instance: instance('inventory', 'i1') })
+  const broken = vi.spyOn(MemoryStorage.prototype, 'transact')
+  broken.mockImplementationOnce(() => Promise.reject(new StorageError('the disk is full')))
+  owner.send({ type: 'deregister', ref: 77, id: 'i1' })
+  expect(await owner.next('error', ({ ref }) => ref === 77)).toMatchObject({ code: 'storage-unavailable' })
+  broken.mockRestore()
+  expect(await listed('inventory')).toHaveLength(1)
+  await untilListed('inventory', [])
 })

@@ -80,3 +80,14 @@ test('what has no versions refuses a precondition', async () => {
   expect((await change('DELETE', `/v1/tokens/${id}`, undefined, { 'if-match': '"1"' })).status).toBe(400)
   expect((await change('DELETE', `/v1/tokens/${id}`)).status).toBe(200)
 })
+
+test.each([
+  ['DELETE', '/v1/policies/stock?dryRun=1', undefined, 'this change takes no parameters'],
+  ['POST', '/v1/policies/stock/rollback?dryRun=1', { version: 1 }, 'this change takes no parameters'],
+  ['POST', '/v1/policies?dry-run=1', { documents: [{ service: 'stock', timeout: '9s' }] }, 'there is dryRun'],
+  ['PUT', '/v1/policies/stock?dryrun', { timeout: '9s' }, 'there is dryRun'],
+])('%s %s is refused, because it would change what its sender meant to try', async (method, path, body, hint) => {
+  const { status, json } = await change(method, path, body)
+  expect([status, json.error.message]).toEqual([400, expect.stringContaining(hint)])
+  expect((await change('GET', '/v1/policies/stock')).json).toMatchObject({ version: 2, document: { timeout: '2s' } })
+})
