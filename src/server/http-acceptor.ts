@@ -133,6 +133,8 @@ export class HttpAcceptor extends Acceptor<HttpAcceptorHost, HttpServerSettings>
 
   /** What the parser could not read, or what did not come in time. */
   #answerGarbage(error: NodeJS.ErrnoException, socket: Duplex): void {
+    // The parser reports each piece of garbage, also behind the end of its socket.
+    if (socket.destroyed) return
     const connection = connectionOf(socket)
     // A broken handshake, which node:https reports here too.
     if (connection === undefined) return

@@ -17,6 +17,10 @@ const note = (error: unknown): void => {
   if (uncaught.length < 20) uncaught.push(error instanceof Error ? (error.stack ?? error.message) : String(error))
 }
 process.on('uncaughtException', note)
+// Listeners that pile up on one socket are memory that a peer takes.
+process.on('warning', (warning) => {
+  if (warning.name === 'MaxListenersExceededWarning') note(warning)
+})
 process.on('unhandledRejection', note)
 // Listeners that outside bytes add without end.
 process.on('warning', (warning) => {
