@@ -327,10 +327,10 @@ export function instance<T>(expected: string, accept: (value: unknown) => boolea
   return field(expected, {}, (value) => (accept(value) ? (value as T) : undefined))
 }
 
-/** Checks `value` whole, or throws one {@link OptionsError} that names every mistake. `what` begins the message. */
+/** Checks `value` whole (`undefined` is an empty object), or throws one {@link OptionsError} that names every mistake. `what` begins the message. */
 export function check<T>(description: Field<T>, value: unknown, what: string): T {
   const issues: Issue[] = []
-  const parsed = description.parse(value ?? {}, [], issues)
+  const parsed = description.parse(value === undefined ? {} : value, [], issues)
   if (issues.length > 0) throw new OptionsError(what, issues)
   return parsed
 }

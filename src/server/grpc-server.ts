@@ -32,6 +32,7 @@ const MOST_STREAMS = 1_000
 interface Internals {
   readonly http2Servers: ReadonlyMap<Http2Server, unknown>
   readonly options: Readonly<Record<string, unknown>>
+  readonly shutdown: boolean
   /** Of the application; the last is the outermost. */
   interceptors?: readonly grpc.ServerInterceptor[]
   /** Whether what it makes from now on is counted for channelz. */
@@ -242,6 +243,11 @@ export class GrpcServer extends Door<GrpcExchange> implements GrpcExchangeHost, 
   }
 }
 
+/** Channel options of a `Server` that its own connections would need, and what to do instead. */
+const REFUSED_OPTIONS: Readonly<Record<string, string>> = {
+  'grpc-node.tls_enable_trace': "TLS is the mesh's; NODE_DEBUG=tls traces it",
+}
+
 /** @throws OptionsError */
 function assertServer(server: grpc.Server, { Server }: typeof grpc): void {
   const wrong = (message: string): OptionsError => new OptionsError('serveGrpc', [{ path: ['server'], message }])
@@ -250,6 +256,14 @@ function assertServer(server: grpc.Server, { Server }: typeof grpc): void {
   }
   if (!(server instanceof Server)) {
     throw wrong('comes from another copy of @grpc/grpc-js than the one that inmesh found: npm ls @grpc/grpc-js')
+  }
+  // As `bindAsync` has it.
+  if ((server as unknown as Internals).shutdown) {
+    throw wrong('was shut down by tryShutdown() or forceShutdown(); serve a new Server')
+  }
+  for (const [name, hint] of Object.entries(REFUSED_OPTIONS)) {
+    if ((server as unknown as Internals).options[name] === undefined) continue
+    throw new OptionsError('serveGrpc', [{ path: ['server', name], message: `would have no effect: ${hint}` }])
   }
 }
 

@@ -3,7 +3,9 @@ import { readdirSync } from 'node:fs'
 import { Server } from 'node:net'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { isMeshError, joinMesh, type Mesh, type MeshOptions, OptionsError, type ServeOptions } from '../../src/index.ts'
-import type { Registry } from '../../src/registry/index.ts'
+import { type Registry, startRegistry } from '../../src/registry/index.ts'
+import { guard } from '../../src/resilience/index.ts'
+import { startTestMesh } from '../../src/testing/index.ts'
 import { Rig } from '../end-to-end/rig.ts'
 import { request } from '../support/registry-session.ts'
 import { errorOf, expectMistake } from './mistakes.ts'
@@ -235,6 +237,25 @@ test.each(REQUESTS)('%s is refused before anything is sent', async (_what, field
   expectMistake(await errorOf(work), field, valid)
   expect(requests()).toEqual(before)
   expect(await (await mesh.http('inventory').get('/')).text()).toBe('hello')
+})
+
+const WITHOUT_OPTIONS: Readonly<Record<string, (options: never) => unknown>> = {
+  joinMesh: (options) => joinMesh(options),
+  startRegistry: (options) => startRegistry(options),
+  startTestMesh: (options) => startTestMesh(options),
+  'mesh.http': (options) => mesh.http('inventory', options),
+  'mesh.fetchWith': (options) => mesh.fetchWith(options),
+  'mesh.dispatcher': (options) => mesh.dispatcher(options),
+  'mesh.serve': (options) => mesh.serve(() => {}, options),
+  'mesh.token': (options) => mesh.token(options),
+  'mesh.verifyToken': (options) => mesh.verifyToken('a.b.c', options),
+  guard: (options) => guard(() => {}, options),
+}
+
+test.each(Object.keys(WITHOUT_OPTIONS))('null in place of all options of %s is refused', async (name) => {
+  const error = await errorOf(() => WITHOUT_OPTIONS[name]!(null as never))
+  expect(error).toBeInstanceOf(OptionsError)
+  expect((error as Error).message).toMatch(/expected an object.*got null/)
 })
 
 test.each([null, 5, 'x'])('%j instead of the options of a request is refused', async (options) => {

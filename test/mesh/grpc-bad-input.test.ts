@@ -85,7 +85,22 @@ test.skipIf(inject('oldestGrpc'))('mesh.serveGrpc refuses a Server of another co
   expectMistake(await errorOf(() => mesh.serveGrpc(new Server())), 'server', /another copy of @grpc\/grpc-js/)
 })
 
-test.each([5, 'x', []])('%j instead of options is refused', async (options) => {
+test.each(['tryShutdown', 'forceShutdown'] as const)(
+  'mesh.serveGrpc refuses a Server after its %s()',
+  async (method) => {
+    const server = new grpc.Server()
+    server[method](() => {})
+    expectMistake(await errorOf(() => mesh.serveGrpc(server)), 'server', /was shut down.*a new Server/)
+  },
+)
+
+test('mesh.serveGrpc refuses a channel option of its Server that would have no effect', async () => {
+  const server = new grpc.Server({ 'grpc-node.tls_enable_trace': 1 })
+  const error = await errorOf(() => mesh.serveGrpc(server))
+  expectMistake(error, 'server', /tls_enable_trace.*would have no effect: TLS is the mesh's/)
+})
+
+test.each([null, 5, 'x', []])('%j instead of options is refused', async (options) => {
   expect(await errorOf(() => mesh.grpc(SHOP, 'inventory', options as never))).toBeInstanceOf(OptionsError)
 })
 

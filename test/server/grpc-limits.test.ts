@@ -70,6 +70,35 @@ describe('limits', () => {
   })
 })
 
+describe('the channel options of a Server', () => {
+  it.each([
+    ['grpc.max_connection_age_ms', { 'grpc.max_connection_age_ms': 50, 'grpc.max_connection_age_grace_ms': 50 }],
+    ['grpc.max_connection_idle_ms', { 'grpc.max_connection_idle_ms': 50 }],
+  ])('keep their effect: %s asks a connection to leave', async (_name, options) => {
+    const { server } = await serveShop(shopServer(hello, options))
+    const raw = await rawClient(server.port)
+    await expect.poll(() => raw.received.some(({ type }) => type === FRAME.goAway)).toBe(true)
+  })
+
+  it('keep their effect: grpc.keepalive_time_ms asks a silent connection for a sign of life', async () => {
+    const { server } = await serveShop(shopServer(hello, { 'grpc.keepalive_time_ms': 50 }))
+    const raw = await rawClient(server.port)
+    await expect.poll(() => raw.received.some(({ type, flags }) => type === FRAME.ping && flags === 0)).toBe(true)
+  })
+
+  it.each([
+    ['grpc.max_receive_message_length', grpc.status.RESOURCE_EXHAUSTED],
+    ['grpc.max_send_message_length', grpc.status.RESOURCE_EXHAUSTED],
+  ])('keep their effect: %s', async (name, code) => {
+    const handlers: ShopHandlers = {
+      Get: (_call, answer) => answer(null, { sku: 'a', filler: Buffer.alloc(2_000) }),
+    }
+    const { server } = await serveShop(shopServer(handlers, { [name]: 1_000 }))
+    const items = [{ sku: 'a', filler: Buffer.alloc(2_000) }]
+    expect((await begin(shopClient(server.port), 'get', { items }).ended).code).toBe(code)
+  })
+})
+
 describe('faults on purpose', () => {
   it('fail, delay or serve as the rules say, and tell each', async () => {
     let served = 0
