@@ -49,14 +49,15 @@ describe('the connections of an endpoint', () => {
 
   it('that cannot be made fail everybody who waits for one, not one after another', async () => {
     const rig = await makeRig([endpoint(9, { address: '192.0.2.1' })], {
-      connections: { connectTimeout: 100, maxConnections: 2 },
+      connections: { connectTimeout: 500, maxConnections: 2 },
       retry: { attempts: 1 },
     })
     opened(rig)
     const at = performance.now()
     const results = await Promise.allSettled(Array.from({ length: 40 }, () => rig.http.post('/', 'x')))
     expect(results.every((r) => r.status === 'rejected' && r.reason.code === 'connect-failed')).toBe(true)
-    expect(performance.now() - at).toBeLessThan(1_500)
+    // One after another it would be ten.
+    expect(performance.now() - at).toBeLessThan(5_000)
     expect(rig.transport.poolOf(rig.endpoint).waiting).toBe(0)
   })
 

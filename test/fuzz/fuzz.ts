@@ -43,10 +43,13 @@ export class Fuzzer {
   readonly #child: ChildProcess
   readonly #started: Started
   readonly #credentials: Credentials
+  /** By itself or by a signal; one listener for all exchanges. */
+  readonly #exited: Promise<unknown>
   #exit: string | undefined
 
-  private constructor(child: ChildProcess, started: Started, credentials: Credentials) {
+  private constructor(child: ChildProcess, exited: Promise<unknown>, started: Started, credentials: Credentials) {
     this.#child = child
+    this.#exited = exited
     this.#started = started
     this.#credentials = credentials
     child.on('exit', (code, signal) => {
@@ -56,11 +59,12 @@ export class Fuzzer {
 
   static async start(): Promise<Fuzzer> {
     const child = fork(TARGET, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    const exited = new Promise((resolve) => child.once('exit', resolve))
     const [started] = (await Promise.race([
       once(child, 'message'),
-      once(child, 'exit').then(() => Promise.reject(new Error('the process under test did not start'))),
+      exited.then(() => Promise.reject(new Error('the process under test did not start'))),
     ])) as [Started]
-    return new Fuzzer(child, started, await join(started.registry, 'checkout', started.token))
+    return new Fuzzer(child, exited, started, await join(started.registry, 'checkout', started.token))
   }
 
   /** `count` exchanges, or until the process ends. */
@@ -138,7 +142,7 @@ export class Fuzzer {
     this.#child.send('report')
     const [report] = (await Promise.race([
       once(this.#child, 'message'),
-      once(this.#child, 'exit').then(() => [{ uncaught: [], blockedMs: 0 }]),
+      this.#exited.then(() => [{ uncaught: [], blockedMs: 0 }]),
     ])) as [TargetReport]
     return report
   }
