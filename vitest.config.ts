@@ -11,9 +11,9 @@ const ALL = ['test/**/*.test.ts', 'examples/**/*.test.ts']
 
 export default defineConfig({
   test: {
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
-    // Only a failing test comes to the end of it, so it may be long enough for a busy machine.
+    // Only a failing test comes to the end of these, so they are long enough for a machine with other work to do.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     expect: { poll: { timeout: 15_000 } },
     pool: 'forks',
     maxWorkers: 2,

@@ -100,7 +100,7 @@ test('a dead registry costs no request, a process starts from its disk, and a hu
     async () => {
       return Number((await back.process.ask('counts')).sessions) === 105
     },
-    25_000,
+    60_000,
   )
   // A change that only a client which is in touch has heard of.
   const { revision } = await back.process.ask(JSON.stringify([{ service: 'crowd', timeout: '900ms' }]))
@@ -109,7 +109,7 @@ test('a dead registry costs no request, a process starts from its disk, and a hu
   await load.stop()
   expect(load.failures).toEqual([])
   expect(load.succeeded).toBeGreaterThan(800)
-}, 90_000)
+}, 240_000)
 
 test('without a registry and a disk a process fails clearly; told to start without, it serves and calls when there is one', async () => {
   const first = await startRegistry(0, ['inventory', 'checkout'], ALLOWED)
@@ -149,4 +149,4 @@ test('without a registry and a disk a process fails clearly; told to start witho
     }
   })
   expect(client.stale).toBe(false)
-}, 60_000)
+}, 120_000)
