@@ -44,7 +44,7 @@ test('SIGTERM under load: no request fails, the process exits with 0, and the ne
   expect(load.failures).toEqual([])
   expect(shares.get('a')).toBe(left)
   expect(shares.get('c')).toBeGreaterThan(0)
-}, 40_000)
+})
 
 test('a second SIGTERM ends the process at once', async () => {
   const server = await startServer('a')
@@ -63,7 +63,7 @@ test('a second SIGTERM ends the process at once', async () => {
   expect(code).toBe(143)
   expect(at - asked).toBeLessThan(2_000)
   expect(await running).toMatchObject({ name: 'MeshError', sent: true })
-}, 40_000)
+})
 
 /** From its last word to its end. */
 async function exitOf(leaver: Process): Promise<{ code: number | null; ms: number }> {
@@ -82,14 +82,14 @@ test('a process that served, called and closed its mesh ends by itself', async (
   const { code, ms } = await exitOf(rig.spawn('leaver', { mesh, calls: 'inventory', serve: true, close: true }))
   expect(code).toBe(0)
   expect(ms).toBeLessThan(2_000)
-}, 40_000)
+})
 
 test('a process that only called, and closed nothing, is not kept alive by the mesh', async () => {
   await startServer('a')
   const mesh = { service: 'leaver', registry: registry.url, stateDir: 'memory' }
   const { code } = await exitOf(rig.spawn('leaver', { mesh, calls: 'inventory', serve: false, close: false }))
   expect(code).toBe(0)
-}, 40_000)
+})
 
 test('close() resolves, also twice and at once, and calls afterwards say that the mesh was closed', async () => {
   await startServer('a')
@@ -100,4 +100,4 @@ test('close() resolves, also twice and at once, and calls afterwards say that th
   expect(() => client.http('prices')).toThrow(expect.objectContaining({ code: 'closed' }))
   await expect(client.serve(() => {})).rejects.toMatchObject({ code: 'closed' })
   await expect(inventory.get('/', { timeout: '1s' })).rejects.toMatchObject({ name: 'MeshError', sent: false })
-}, 40_000)
+})

@@ -42,7 +42,7 @@ it('names that nobody serves keep no service out, by fetch or by clients', async
   await callMadeUp(0, LIMITS.destinations, (name) => gateway.fetch(`http://${name}/`, { timeout: '5ms' }))
   await callMadeUp(2_000, 2_050, (name) => gateway.http(name).get('/', { timeout: '5ms' }))
   expect((await gateway.fetch('http://stock/', { timeout: '5s' })).status).toBe(200)
-}, 30_000)
+})
 
 it('a service in use is not forgotten for names that are made up, and a client of a forgotten one finds it again', async () => {
   const gateway = await join('gateway')
@@ -57,7 +57,7 @@ it('a service in use is not forgotten for names that are made up, and a client o
   expect((await stock.get('/')).status).toBe(200)
   await (await join('later')).serve((_request, response) => response.end('ok'), { host: '127.0.0.1', port: 0 })
   expect((await later.get('/', { timeout: '5s' })).status).toBe(200)
-}, 30_000)
+})
 
 it('what is forgotten is not watched any more', async () => {
   const gateway = await join('gateway')
@@ -65,4 +65,4 @@ it('what is forgotten is not watched any more', async () => {
   // With own service and mesh document, the session is at its limits and was refused nothing.
   expect(gateway.events().filter(({ name }) => name === 'snapshot:rejected')).toEqual([])
   expect(gateway.events().filter(({ name }) => name === 'registry:lost')).toEqual([])
-}, 30_000)
+})

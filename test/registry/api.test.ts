@@ -233,7 +233,7 @@ describe('rights', () => {
     const wrong = { headers: { authorization: `Bearer inmesh-admin.${'A'.repeat(27)}.${'B'.repeat(43)}` } }
     expect((await request(registry, 'GET', '/v1/audit', wrong)).json.error.code).toBe('admin-required')
     expect((await audit()).some((entry) => entry.reason === 'admin-required')).toBe(true)
-  }, 30_000)
+  })
 
   test('no page of another origin or another name may do anything', async () => {
     const body = { service: 'inventory', timeout: '1s' }
@@ -482,7 +482,7 @@ describe('nonsense', () => {
     }
     expect(await fingerprint()).toBe(before)
     expect(({} as { polluted?: number }).polluted).toBeUndefined()
-  }, 30_000)
+  })
 
   test.each([
     ['GET', '/nothing', 404],

@@ -127,7 +127,7 @@ describe('a service', () => {
     await untilInForce(caller, 'caller')
     await untilInForce(caller, 'wide')
     expect(caller.events().filter(({ name }) => name === 'snapshot:rejected')).toEqual([])
-  }, 30_000)
+  })
 
   it('may have so many bytes, and one byte more is refused for good', async () => {
     const entry = padded('i10000', LIMITS.metadataText, LIMITS.metadataEntries)
@@ -165,7 +165,7 @@ describe('a service', () => {
       .catch(() => {})
     await untilInForce(caller, 'wide')
     expect(lost(caller)).toBe(0)
-  }, 60_000)
+  })
 
   it('may have so many instances, and one more is refused for good', async () => {
     const all = Array.from({ length: LIMITS.instancesPerService }, (_, i) => padded(`i${i}`, 1))
@@ -182,7 +182,7 @@ describe('a service', () => {
       .get('/', { timeout: '3s', retry: false })
       .catch(() => {})
     await untilInForce(caller, 'wide')
-  }, 60_000)
+  })
 })
 
 describe('a process', () => {
@@ -201,7 +201,7 @@ describe('a process', () => {
     expect(lost(many)).toBe(0)
     const listed = await request(registry, 'GET', '/v1/services/many')
     expect(listed.json.instances).toHaveLength(LIMITS.instancesPerSession)
-  }, 60_000)
+  })
 
   it('watches so many services; one more is refused, and the session stays', async () => {
     const session = await open('many')
@@ -212,7 +212,7 @@ describe('a process', () => {
     session.send({ type: 'unwatch', service: 's0' })
     session.send({ type: 'watch', service: 'one-more' })
     expect(await session.next('snapshot', ({ service }) => service === 'one-more')).toMatchObject({ instances: [] })
-  }, 30_000)
+  })
 })
 
 describe('a policy document', () => {

@@ -111,7 +111,7 @@ test('after kill -9 registrations, policies, tokens and the authority are there,
     revision: number
   }
   expect(changed.revision).toBeGreaterThan(leaving.revision)
-}, 30_000)
+})
 
 test('a watch resumes over an orderly restart, from the history on the disk', async () => {
   const first = await start()
@@ -134,7 +134,7 @@ test('a watch resumes over an orderly restart, from the history on the disk', as
   const delta = await again.next('delta')
   expect(delta).toMatchObject({ previous: seen.revision, gone: [{ id: 'i0', why: 'left' }] })
   expect(delta.put).toBeUndefined()
-}, 30_000)
+})
 
 test('nothing expires for one and a half leases after a start; what did not come back by then is lost', async () => {
   const first = await start(1_500)
@@ -156,7 +156,7 @@ test('nothing expires for one and a half leases after a start; what did not come
   })
   // Well above one lease, even though the clock began before we were connected.
   expect(performance.now() - begun).toBeGreaterThan(1_000)
-}, 30_000)
+})
 
 test('files are for their owner only, a second registry on the directory is refused, and the trust domain stays', async () => {
   const { child } = await start()
@@ -177,7 +177,7 @@ test('files are for their owner only, a second registry on the directory is refu
   expect(again.adminToken).toBeUndefined()
   expect(again.trustDomain).toBe('inmesh.local')
   await again.close()
-}, 30_000)
+})
 
 test('a mesh keeps the name it was given first', async () => {
   const first = await startRegistry({ dataDir: directory, port: 0, log: false, trustDomain: 'shop.example' })
