@@ -121,7 +121,7 @@ test('without a registry and a disk a process fails clearly; told to start witho
     name: 'MeshError',
     code: 'registry-unavailable',
   })
-  expect(performance.now() - begun).toBeLessThan(5_000)
+  expect(performance.now() - begun).toBeLessThan(30_000)
 
   const server = rig.spawn('service', {
     mesh: {

@@ -127,7 +127,7 @@ export class Process {
   async message(
     fits: (message: Record<string, unknown>) => boolean,
     from = 0,
-    timeoutMs = 30_000,
+    timeoutMs = 120_000,
   ): Promise<Record<string, unknown>> {
     const until = performance.now() + timeoutMs
     for (;;) {
@@ -166,7 +166,7 @@ export class Process {
 export async function eventually(
   what: string,
   holds: () => boolean | Promise<boolean>,
-  timeoutMs = 15_000,
+  timeoutMs = 40_000,
 ): Promise<void> {
   const until = performance.now() + timeoutMs
   while (!(await holds())) {
