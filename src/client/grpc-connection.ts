@@ -15,7 +15,7 @@ import type { RefusedPeer } from '../identity/peer-verifier.ts'
 import { clientTlsOptions, refusalOf, refusalOfText, rejection } from '../identity/tls-options.ts'
 import { ConnectTimer } from './connect-timer.ts'
 import type { GrpcPool } from './grpc-pool.ts'
-import { watchStreams } from './grpc-stream.ts'
+import { refusalIn, watchStreams } from './grpc-stream.ts'
 import { GrpcStreams } from './grpc-streams.ts'
 import type { GrpcTransport } from './grpc-transport.ts'
 import { judgeName, refuseEndpoint } from './judged-lookup.ts'
@@ -229,11 +229,17 @@ export class GrpcConnection {
       if (this.#lastHalf !== undefined) this.#transport.clock.stopTimer(this.#lastHalf)
     })
     this.#streams.watch(session)
-    session.once('goaway', () => {
+    session.once('goaway', (_code, _lastStreamId, data) => {
       // Streams that had begun may still end on it, and its session is closed for all else: Node lets no PING out, and grpc-js takes
       // that for a peer that has gone and cuts them. So nobody asks any more; that the peer bounds their time is on its side.
       transport.keepaliveTimeMs = -1
-      this.#pool.lost(this, 'refused-by-peer', 'the peer takes no more calls on this connection (GOAWAY)')
+      const refusal = refusalIn(data)
+      if (refusal === undefined) {
+        this.#pool.lost(this, 'refused-by-peer', 'the peer takes no more calls on this connection (GOAWAY)')
+        return
+      }
+      this.#transport.onRefusedByPeer?.(refusal, this.#pool.endpoint)
+      this.#pool.lost(this, 'identity-rejected', `it refused our certificate (${refusal})`)
     })
     session.once('close', () => this.#pool.lost(this, 'connect-failed', 'the connection was lost'))
   }

@@ -5,6 +5,7 @@
 import { type ClientHttp2Stream, constants } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
 import { GRPC_PUSHBACK, NOT_EXECUTED } from '../core/headers.ts'
+import { reasonOfRefusal, refusedByServer } from '../core/identity-refusal.ts'
 import { outcome as makeOutcome, type Outcome, SUCCESS } from '../core/outcome.ts'
 import { GRPC_STATUS, grpcOutcome, grpcStatusOfHttp, parsePushback } from '../core/status.ts'
 import type { GrpcConnection } from './grpc-connection.ts'
@@ -63,7 +64,13 @@ function ofPeer(status: grpc.StatusObject, message: unknown, source: StatusSourc
   if (isCutShort(code, source)) return makeOutcome('failure', 'connection-lost', new Error(details))
   const { headers } = source
   // An answer that had begun came from an execution.
-  const marked = headers === undefined && metadata.get(NOT_EXECUTED).length > 0
+  const [marker] = headers === undefined ? metadata.get(NOT_EXECUTED) : []
+  const marked = marker !== undefined
+  const refusal = reasonOfRefusal(marker)
+  if (refusal !== undefined) {
+    status.code = GRPC_STATUS.UNAVAILABLE
+    return makeOutcome('refused', 'identity-rejected', refusedByServer(refusal))
+  }
   return grpcOutcome(code, marked, pushback(metadata), marked || details === '' ? undefined : new Error(details))
 }
 
@@ -104,6 +111,9 @@ function ofBroken(status: grpc.StatusObject, stream: ClientHttp2Stream, source: 
   const goaway = headers === undefined ? leftBehindBy(session!, stream) : undefined
   if (goaway !== undefined) {
     status.code = GRPC_STATUS.UNAVAILABLE
+    if (goaway.refusal !== undefined) {
+      return makeOutcome('refused', 'identity-rejected', refusedByServer(goaway.refusal))
+    }
     // A peer that asks for calm is alive and turns calls away.
     const isAlive = goaway.code === constants.NGHTTP2_ENHANCE_YOUR_CALM
     return makeOutcome('refused', 'refused-by-peer', cause, isAlive ? status.code : undefined)

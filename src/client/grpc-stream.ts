@@ -9,6 +9,7 @@ import {
   type IncomingHttpHeaders,
   type IncomingHttpStatusHeader,
 } from 'node:http2'
+import { reasonOfRefusal } from '../core/identity-refusal.ts'
 
 /** The HTTP/2 half of one attempt. */
 export interface StreamOwner {
@@ -40,6 +41,13 @@ export function mark(headers: object, owner: StreamOwner): void {
 export interface Goaway {
   readonly lastStreamId: number
   readonly code: number
+  /** Why the peer refuses our certificate, if it does. */
+  readonly refusal: string | undefined
+}
+
+/** `data`: of a GOAWAY. */
+export function refusalIn(data: Uint8Array | undefined): string | undefined {
+  return data === undefined ? undefined : reasonOfRefusal(Buffer.from(data.subarray(0, 128)).toString('latin1'))
 }
 
 const goaways = new WeakMap<ClientHttp2Session, Goaway>()
@@ -58,7 +66,9 @@ export function isLeft(session: ClientHttp2Session): boolean {
 /** Tells the owners of streams that begin on `session`. */
 export function watchStreams(session: ClientHttp2Session): void {
   // A graceful one is followed by another, with a lower stream.
-  session.on('goaway', (code, lastStreamId) => goaways.set(session, { lastStreamId, code }))
+  session.on('goaway', (code, lastStreamId, data) => {
+    goaways.set(session, { lastStreamId, code, refusal: refusalIn(data) })
+  })
   const { request } = session
   session.request = (headers, options) => {
     const owner = (headers as Owned | undefined)?.[OWNER]

@@ -50,6 +50,8 @@ export interface GrpcTransportParts {
   readonly settings?: Partial<GrpcTransportSettings>
   /** An endpoint showed a certificate that was not believed; nothing was sent to it. */
   readonly onPeerRefused?: ((refused: RefusedPeer, endpoint: Endpoint) => void) | undefined
+  /** An endpoint does not believe our certificate; it executed nothing. */
+  readonly onRefusedByPeer?: ((reason: string, endpoint: Endpoint) => void) | undefined
   /** Whether a name may resolve to loopback: all of the mesh is on this machine. @defaultValue true */
   readonly loopbackAllowed?: boolean
 }
@@ -60,6 +62,7 @@ export class GrpcTransport {
   readonly identity: ClientIdentity | undefined
   readonly settings: GrpcTransportSettings
   readonly onPeerRefused: GrpcTransportParts['onPeerRefused']
+  readonly onRefusedByPeer: GrpcTransportParts['onRefusedByPeer']
   readonly loopbackAllowed: boolean
   /** See {@link ownMetadata}. */
   readonly OwnMetadata: new () => OwnMetadata
@@ -79,6 +82,7 @@ export class GrpcTransport {
     this.identity = parts.identity
     this.settings = { ...SETTINGS, ...parts.settings }
     this.onPeerRefused = parts.onPeerRefused
+    this.onRefusedByPeer = parts.onRefusedByPeer
     this.loopbackAllowed = parts.loopbackAllowed ?? true
     this.OwnMetadata = ownMetadata(this.grpc)
     this.insecure = this.grpc.credentials.createInsecure()

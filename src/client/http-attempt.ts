@@ -15,7 +15,7 @@ import { answerBegins } from '../resilience/execution.ts'
 import { ClientAttempt } from './client-attempt.ts'
 import type { HttpCall, ReceivedHeaders } from './http-call.ts'
 import { GONE, type HttpConnection } from './http-connection.ts'
-import { answerOutcome, isEventStream, isInvalid, outcomeOf } from './http-outcome.ts'
+import { answerOutcome, endsWithConnection, isEventStream, isInvalid, outcomeOf } from './http-outcome.ts'
 import type { ConnectionUser, HttpPool } from './http-pool.ts'
 import { RepeatableBody } from './http-repeatable-body.ts'
 import { type BodyWriter, StreamedBody } from './http-streamed-body.ts'
@@ -123,6 +123,12 @@ export class HttpAttempt
     if (status >= 429 || headers[NOT_EXECUTED] !== undefined) {
       const said = answerOutcome(status, headers, this.call.stack.clock)
       this.#outcome = status === 504 ? this.told(said) : said
+      if (said.code === 'identity-rejected') {
+        this.#connection?.refusedUs(said.cause)
+        this.end(said)
+        this.abort()
+        return
+      }
     }
     const length = headers['content-length']
     if (
@@ -171,7 +177,7 @@ export class HttpAttempt
       return
     }
     if (this.over || this.#body === undefined) return
-    if (connection?.broken === true && this.#endsWithConnection()) {
+    if (connection?.broken === true && this.#phase !== 'collecting' && endsWithConnection(this.#headers!)) {
       // Without a length, a broken connection looks like the end of the body.
       this.end(
         makeOutcome('failure', 'connection-lost', new Error('the connection broke within the body'), this.status),
@@ -320,14 +326,6 @@ export class HttpAttempt
     this.#body!.fail(this.call.failure(outcome))
     this.call.finish()
     this.abort()
-  }
-
-  #endsWithConnection(): boolean {
-    return (
-      this.#phase !== 'collecting' &&
-      this.#headers!['content-length'] === undefined &&
-      this.#headers!['transfer-encoding'] === undefined
-    )
   }
 
   /** Costs the connection, if the request is on it. */

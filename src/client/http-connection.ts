@@ -9,8 +9,10 @@ import { connect as connectPlain, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectSecure } from 'node:tls'
 import type { Client, Dispatcher } from 'undici'
 import type { ErrorCode } from '../core/errors.ts'
+import type { IdentityRefusal } from '../core/identity-refusal.ts'
 import { clientTlsOptions, refusalOf, rejection } from '../identity/tls-options.ts'
 import { ConnectTimer } from './connect-timer.ts'
+import { refusedByAlert } from './http-outcome.ts'
 import type { ConnectionUser, HttpPool } from './http-pool.ts'
 import type { HttpTransport } from './http-transport.ts'
 import { refuseEndpoint } from './judged-lookup.ts'
@@ -131,8 +133,18 @@ export class HttpConnection {
     this.#pool.connected(this)
   }
 
+  /** The server does not believe our certificate. */
+  refusedUs(cause: unknown): void {
+    this.#transport.onRefusedByPeer?.((cause as IdentityRefusal).reason, this.#pool.endpoint)
+  }
+
   #fail(error: Error): void {
-    if (this.#connected || this.#failure !== undefined) return
+    if (this.#connected) {
+      const refusal = refusedByAlert(error)
+      if (refusal !== undefined) this.refusedUs(refusal)
+      return
+    }
+    if (this.#failure !== undefined) return
     const refused = refusalOf(error)
     if (refused !== undefined) this.#transport.onPeerRefused?.(refused, this.#pool.endpoint)
     this.#failure =

@@ -78,6 +78,8 @@ export interface HttpTransportParts {
   readonly settings?: HttpTransportSettings
   /** An endpoint showed a certificate that was not believed; nothing was sent to it. */
   readonly onPeerRefused?: (refused: RefusedPeer, endpoint: Endpoint) => void
+  /** An endpoint does not believe our certificate; it executed nothing. */
+  readonly onRefusedByPeer?: (reason: string, endpoint: Endpoint) => void
   /** Whether a name may resolve to loopback: all of the mesh is on this machine. @defaultValue true */
   readonly loopbackAllowed?: boolean
   /** Hides a dispatch from an instrumentation of undici: `CallTelemetry.suppressed`. */
@@ -94,6 +96,7 @@ export class HttpTransport {
   readonly identity: ClientIdentity | undefined
   readonly suppressed: Suppressed | undefined
   readonly onPeerRefused: HttpTransportParts['onPeerRefused']
+  readonly onRefusedByPeer: HttpTransportParts['onRefusedByPeer']
   readonly loopbackAllowed: boolean
   readonly lookup: LookupFunction
   closed = false
@@ -110,6 +113,7 @@ export class HttpTransport {
     this.loopbackAllowed = parts.loopbackAllowed ?? true
     this.lookup = judgedLookup(this.loopbackAllowed)
     this.onPeerRefused = parts.onPeerRefused
+    this.onRefusedByPeer = parts.onRefusedByPeer
     this.#stopListening = parts.identity?.source.onRotate(() => this.#retireAll())
   }
 

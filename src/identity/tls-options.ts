@@ -41,7 +41,7 @@ export interface ServerTlsChoices {
   readonly alpnProtocols?: readonly string[]
   /** Adds the roots to the chain: the registry does, so that a joiner who knows only the root's fingerprint can see it. */
   readonly sendRoots?: boolean
-  /** Lets peers in that TLS did not accept, also those without a certificate; {@link judgePeer} tells. For joining and `permissive`. */
+  /** Lets peers in that TLS did not accept, also those without a certificate; {@link judgePeer} tells. For joining, and to answer them. */
   readonly admitStrangers?: boolean
 }
 

@@ -52,6 +52,14 @@ export async function surroundingsOf(settings: MeshSettings): Promise<Surroundin
     loopbackAllowed: settings.registry.every((address) => kindOfAddress(new URL(address).hostname) === 'loopback'),
     onPeerRefused: ({ reason }: RefusedPeer, endpoint: Endpoint) =>
       events.emit('peer:refused', { side: 'client', reason, peer: endpoint.service, address: endpoint.label }),
+    onRefusedByPeer: (reason: string, endpoint: Endpoint) =>
+      events.emit('peer:refused', {
+        side: 'client',
+        reason,
+        ours: true,
+        peer: endpoint.service,
+        address: endpoint.label,
+      }),
   }
   const transport = await HttpTransport.create({
     ...connecting,

@@ -165,6 +165,8 @@ export class RetryPolicy {
     const asked = outcome.retryAfterMs
     if (asked !== undefined && asked < 0) return FINAL
     const elsewhere = outcome.verdict === 'refused' && endpoints.some((other) => isUntried(other, attempt))
+    // The same endpoint would refuse the same certificate again.
+    if (outcome.code === 'identity-rejected' && !elsewhere) return FINAL
     const ownMs = elsewhere ? 0 : backoffMs(this.settings.backoff, attempt.number, call.waitedMs, this.#clock)
     const waitMs = elsewhere ? 0 : Math.max(asked ?? 0, ownMs)
     const now = attempt.endedAt || this.#clock.now()

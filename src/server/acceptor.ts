@@ -11,6 +11,7 @@ import { PeerVerifier } from '../identity/peer-verifier.ts'
 import { HANDSHAKE_TIMEOUT_MS, judgePeer, refusalOf, serverTlsOptions } from '../identity/tls-options.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import { Connection } from './connection.ts'
+import { type Answer, Farewells } from './farewell.ts'
 import { splitByFirstByte } from './first-byte.ts'
 import type { ServerMode } from './http-server-options.ts'
 
@@ -55,6 +56,7 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
   #plain: NetServer | undefined
   /** Everything accepted, also what is still shaking hands. */
   readonly #sockets = new Set<Socket>()
+  readonly #farewells: Farewells
   #stopRotation: (() => void) | undefined
   #expiry: Timer | undefined
   accepted = 0
@@ -72,6 +74,7 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
     this.settings = settings
     this.#identity = identity
     this.#verifier = verifier
+    this.#farewells = new Farewells(host.clock)
   }
 
   /** What is spoken over TLS. */
@@ -79,6 +82,8 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
   /** Servers of the protocol; they are never asked to listen where another does. */
   protected abstract createSecure(tls: object): SecureServer
   protected abstract createPlain(): NetServer
+  /** Tells a peer that its certificate was refused and none of its requests executed. */
+  protected abstract farewell(reason: string): Answer
   /** A new connection, judged. */
   protected abstract admitted(connection: Connection): void
   /** It has closed. */
@@ -164,7 +169,8 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
   }
 
   #tls(identity: Identity): object {
-    return serverTlsOptions(identity, { alpnProtocols: [this.alpn] })
+    // A certificate that TLS refuses comes to the judge, so that its owner gets an answer.
+    return serverTlsOptions(identity, { alpnProtocols: [this.alpn], admitStrangers: true })
   }
 
   /** What only a new server can be told; its certificate changes by {@link #rotate}. */
@@ -174,8 +180,12 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
   }
 
   #attendSecure(server: SecureServer): SecureServer {
-    // Before the protocol hears of it, so that not one byte of a refused peer is parsed.
-    server.prependListener('secureConnection', (socket: TLSSocket) => this.#judge(socket))
+    // The protocol hears of accepted peers only: it parses not one byte of a refused one.
+    const speak = server.listeners('secureConnection')
+    server.removeAllListeners('secureConnection')
+    server.on('secureConnection', (socket: TLSSocket) => {
+      if (this.#judge(socket)) for (const listener of speak) listener.call(server, socket)
+    })
     server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
       this.refusePeer(refusalOf(error, socket)?.reason ?? 'handshake-failed', socket)
       socket.destroy()
@@ -215,18 +225,19 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
     socket.once('close', () => this.#sockets.delete(socket))
   }
 
-  #judge(socket: TLSSocket): void {
+  #judge(socket: TLSSocket): boolean {
     const verdict = judgePeer(socket, this.#verifier!)
     if (!verdict.ok) {
       this.refusePeer(verdict.reason, socket)
-      socket.destroy()
-      return
+      this.#farewells.say(socket, this.farewell(verdict.reason))
+      return false
     }
     const now = this.host.clock.now()
     const expiresAt = Date.parse(socket.getPeerX509Certificate()!.validTo)
     const leftMs = expiresAt - this.host.clock.wallNow()
     const retireAt = Math.min(this.newRetireAt, now + leftMs * (1 - RETIRE_AT_SHARE_LEFT))
     this.#admitConnection(new Connection(socket, verdict, expiresAt, retireAt))
+    return true
   }
 
   #admitConnection(connection: Connection): void {

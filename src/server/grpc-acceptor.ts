@@ -12,6 +12,8 @@ import type { Timer } from '../core/clock.ts'
 import { guardSession, PATIENT } from '../core/http2-flood-guard.ts'
 import { Acceptor, type AcceptorHost, SOCKET_OPTIONS } from './acceptor.ts'
 import { type Connection, connectionOf, mark } from './connection.ts'
+import type { Answer } from './farewell.ts'
+import { grpcFarewell } from './grpc-farewell.ts'
 import type { GrpcServerSettings } from './grpc-server-options.ts'
 
 export interface GrpcAcceptorHost extends AcceptorHost {
@@ -96,6 +98,10 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
     const server = createServer(SOCKET_OPTIONS)
     server.on('connection', (socket) => this.#inject(socket))
     return server
+  }
+
+  protected farewell(reason: string): Answer {
+    return grpcFarewell(reason)
   }
 
   protected admitted(): void {}

@@ -6,8 +6,10 @@ import { createServer, type IncomingMessage, type Server as PlainServer, type Se
 import { createServer as createTlsServer, type Server as SecureHttpServer } from 'node:https'
 import type { Duplex } from 'node:stream'
 import { NOT_EXECUTED } from '../core/headers.ts'
+import { identityRefusal } from '../core/identity-refusal.ts'
 import { Acceptor, type AcceptorHost, SOCKET_OPTIONS } from './acceptor.ts'
 import { type Connection, connectionOf } from './connection.ts'
+import type { Answer } from './farewell.ts'
 import type { Expectation } from './http-exchange.ts'
 import { WatchedResponse } from './http-response.ts'
 import type { HttpServerSettings } from './http-server-options.ts'
@@ -60,6 +62,12 @@ export class HttpAcceptor extends Acceptor<HttpAcceptorHost, HttpServerSettings>
     const server = createServer(this.#httpOptions())
     this.#attend(server)
     return server
+  }
+
+  /** Sent before any request is read: it answers the first, which may be on its way. */
+  protected farewell(reason: string): Answer {
+    const marker = `${NOT_EXECUTED}: ${identityRefusal(reason)}`
+    return { last: `HTTP/1.1 403 Forbidden\r\nConnection: close\r\n${marker}\r\nContent-Length: 0\r\n\r\n` }
   }
 
   protected admitted(connection: Connection): void {

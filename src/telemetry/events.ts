@@ -27,8 +27,8 @@ export interface MeshEvents {
   'hedge:changed': { peer: string; protocol?: 'grpc'; what: 'sent' | 'won' | 'unpaid' }
   /** The peer refuses most attempts as overload, so a share of them is held back (`on`), or no longer. */
   'throttle:changed': { peer: string; protocol?: 'grpc'; on: boolean; share: number }
-  /** A certificate was not believed, ours by them or theirs by us. */
-  'peer:refused': { side: 'client' | 'server'; reason: string; peer?: string; address?: string }
+  /** A certificate was not believed: theirs by us, or ours by them (`ours`). */
+  'peer:refused': { side: 'client' | 'server'; reason: string; ours?: true; peer?: string; address?: string }
   /** Audit: no intention allows this call. */
   'intention:denied': { peer: string; method: string; path: string; reason?: string }
   'snapshot:applied': { subject: string; revision: number; stale?: boolean }

@@ -3,7 +3,7 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { HttpClient, type HttpFilter } from '../../src/client/http-client.ts'
 import { type HttpFetchOptions, type MeshFetch, makeFetch } from '../../src/client/http-fetch.ts'
-import type { HttpTransportOptions } from '../../src/client/http-transport.ts'
+import type { HttpTransportOptions, HttpTransportParts } from '../../src/client/http-transport.ts'
 import { type ClientIdentity, HttpTransport, resolveHttpTransport } from '../../src/client/http-transport.ts'
 import type { StackSource } from '../../src/client/stack-source.ts'
 import type { Attempt } from '../../src/core/attempt.ts'
@@ -112,6 +112,7 @@ export interface StackOptions {
 
 export interface RigOptions extends StackOptions {
   loopbackAllowed?: boolean
+  onRefusedByPeer?: NonNullable<HttpTransportParts['onRefusedByPeer']>
   connections?: HttpTransportOptions
   identity?: ClientIdentity
   filters?: readonly HttpFilter[]
@@ -220,6 +221,7 @@ export async function makeRig(endpoints: (Endpoint | number)[], options: RigOpti
     clock: systemClock,
     identity: options.identity,
     settings: resolveHttpTransport(options.connections),
+    ...(options.onRefusedByPeer !== undefined && { onRefusedByPeer: options.onRefusedByPeer }),
     ...(options.loopbackAllowed !== undefined && { loopbackAllowed: options.loopbackAllowed }),
   })
   return new Rig(

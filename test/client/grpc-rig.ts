@@ -80,6 +80,7 @@ export interface GrpcRigOptions extends StackOptions {
   identity?: ClientIdentity
   client?: GrpcClientOptions
   onPeerRefused?: GrpcTransportParts['onPeerRefused']
+  onRefusedByPeer?: GrpcTransportParts['onRefusedByPeer']
   loopbackAllowed?: boolean
 }
 
@@ -95,6 +96,7 @@ export class GrpcRig extends WatchedStack {
       identity: options.identity,
       settings: options.settings ?? {},
       onPeerRefused: options.onPeerRefused,
+      onRefusedByPeer: options.onRefusedByPeer,
       ...(options.loopbackAllowed !== undefined && { loopbackAllowed: options.loopbackAllowed }),
     })
     this.client = this.another(options.client)

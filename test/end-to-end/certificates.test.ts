@@ -187,7 +187,9 @@ test.each([...WRONG, ['no certificate', 'no-certificate', () => undefined] as co
   'a strict server refuses a client with %s (%s) before its handler runs',
   async (_what, reason, leaf) => {
     const [before, ran] = [countOf(server, 'peer:refused'), handled]
-    expect(await knock(leaf('checkout'))).toBe('')
+    const answer = await knock(leaf('checkout'))
+    expect(answer).toMatch(/^HTTP\/1\.1 403 /)
+    expect(answer).toContain(`inmesh-not-executed: identity-rejected; reason=${reason}\r\n`)
     await eventually('it is told', () => countOf(server, 'peer:refused') === before + 1)
     expect(reasonsOf(server)).toContain(reason)
     expect(handled).toBe(ran)
@@ -208,5 +210,5 @@ test('plaintext to a strict server is refused; a permissive one takes both', asy
   const permissive = await server.serve((_req, res) => res.end('either'), { host: '127.0.0.1', mode: 'permissive' })
   expect(await answerOn(connectPlain(permissive.port, '127.0.0.1'), 'connect')).toMatch(/either$/)
   expect(await knock(leafOf({ uris: [ID('checkout')] }), permissive.port)).toMatch(/either$/)
-  expect(await knock(leafOf({ uris: [ID('checkout'), ID('other')] }), permissive.port)).toBe('')
+  expect(await knock(leafOf({ uris: [ID('checkout'), ID('other')] }), permissive.port)).toMatch(/^HTTP\/1\.1 403 /)
 })

@@ -30,8 +30,7 @@ export class FakeIdentitySource implements IdentitySource {
     return () => this.#listeners.delete(listener)
   }
 
-  rotate(): void {
-    const next = newIdentity(authority, this.current.service)
+  rotate(next = newIdentity(authority, this.current.service)): void {
     this.current = { ...next, generation: this.current.generation + 1 }
     for (const listener of this.#listeners) listener(this.current)
   }
