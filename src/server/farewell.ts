@@ -2,7 +2,7 @@
  * Answers a refused peer before its connection ends, and discards what the peer sends for one more second. A connection that
  * closes with unread input is reset, and the reset takes the answer away from the peer.
  */
-import type { TLSSocket } from 'node:tls'
+import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../core/clock.ts'
 
 export interface Answer {
@@ -33,7 +33,7 @@ export class Farewells {
     return this.#lingering.size
   }
 
-  say(socket: TLSSocket, answer: Answer): void {
+  say(socket: Socket, answer: Answer): void {
     if (this.#lingering.size >= MOST_LINGERING) {
       const [oldest] = this.#lingering
       this.#lingering.delete(oldest!)
@@ -47,13 +47,13 @@ export class Farewells {
 
 class Farewell {
   readonly #clock: Clock
-  readonly #socket: TLSSocket
+  readonly #socket: Socket
   readonly #answer: Answer
   readonly #end: Timer
   #patience: Timer | undefined
   #input = 0
 
-  constructor(clock: Clock, socket: TLSSocket, answer: Answer) {
+  constructor(clock: Clock, socket: Socket, answer: Answer) {
     this.#clock = clock
     this.#socket = socket
     this.#answer = answer
