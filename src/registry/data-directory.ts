@@ -12,18 +12,35 @@ export const ADMIN_TOKEN_FILE = 'admin-token'
 /** What SQLite and the store keep beside the file. */
 const BESIDE_STORE = ['', '-wal', '-shm', '-journal', '-run']
 
-/** Makes the directory if it is not there. @throws OptionsError that says what to do */
-export function prepareDataDirectory(directory: string): void {
+/**
+ * Makes the directory if it is not there. Returns why others may know the admin token, `undefined` if they cannot: a token, unlike the
+ * authority's key, can be replaced.
+ * @throws OptionsError that says what to do
+ */
+export function prepareDataDirectory(directory: string): string | undefined {
   try {
     // What is made is subject to the umask, so the mode is set again.
     if (mkdirSync(directory, { recursive: true, mode: 0o700 }) !== undefined) chmodSync(directory, 0o700)
     judgeDirectory(directory)
     for (const end of BESIDE_STORE) judgeFile(join(directory, `${STORE_FILE}${end}`))
-    judgeFile(join(directory, ADMIN_TOKEN_FILE))
+    return exposureOfFile(join(directory, ADMIN_TOKEN_FILE))
   } catch (error) {
     if (error instanceof OptionsError) throw error
-    refuse(`${directory} cannot be used: ${(error as Error).message}`)
+    return refuse(`${directory} cannot be used: ${(error as Error).message}`)
   }
+}
+
+/**
+ * An empty file, for the owner alone. It stands for a first admin token that is to be replaced, so that a start that
+ * ends before it has replaced the token leaves that to the next.
+ */
+export function emptyAdminToken(directory: string): void {
+  writeAdminToken(directory, '')
+}
+
+/** Also after a machine stopped before the text of a new file was on its disk. */
+export function isAdminTokenEmpty(directory: string): boolean {
+  return lstatSync(join(directory, ADMIN_TOKEN_FILE), { throwIfNoEntry: false })?.size === 0
 }
 
 /** Written whole or not at all, never through a link. */
@@ -54,11 +71,18 @@ function judgeDirectory(directory: string): void {
 }
 
 function judgeFile(path: string): void {
+  const exposed = exposureOfFile(path)
+  if (exposed !== undefined) refuse(exposed)
+}
+
+/** Why others may read a file of ours. What is no file of ours is refused. */
+function exposureOfFile(path: string): string | undefined {
   const found = lstatSync(path, { throwIfNoEntry: false })
-  if (found === undefined) return
+  if (found === undefined) return undefined
   if (!found.isFile()) refuse(`${path} is ${found.isSymbolicLink() ? 'a link' : 'no file'}; remove it`)
   const exposed = exposureOf(path, found, '600')
-  if (exposed !== undefined) refuse(exposed)
+  if (exposed !== undefined && found.uid !== (process.getuid?.() ?? found.uid)) refuse(exposed)
+  return exposed
 }
 
 function refuse(message: string): never {

@@ -13,7 +13,7 @@ import type { RegistryState } from './state.ts'
 export const FIRST = 'admin'
 const MOST_OPERATORS = 1_000
 /** Revoked: no hash is like it, and the next start makes no other token. */
-const NO_TOKEN = ''
+export const NO_TOKEN = ''
 
 export interface NewOperator {
   readonly name: string

@@ -12,6 +12,8 @@ import { Audit } from './audit.ts'
 import { RegistryAuthority } from './authority.ts'
 import {
   ADMIN_TOKEN_FILE,
+  emptyAdminToken,
+  isAdminTokenEmpty,
   prepareDataDirectory,
   removeAdminToken,
   STORE_FILE,
@@ -21,7 +23,7 @@ import { Housekeeping } from './housekeeping.ts'
 import { partial } from './incarnation.ts'
 import { type Logger, openLog, SILENT_LOG } from './log.ts'
 import { MemoryStorage } from './memory-storage.ts'
-import { Operators } from './operators.ts'
+import { NO_TOKEN, Operators } from './operators.ts'
 import { ownNames, type RegistryOptions, type ResolvedRegistryOptions, resolveRegistryOptions } from './options.ts'
 import { Policies, type PolicyChange } from './policies.ts'
 import { RateLimit } from './rate-limit.ts'
@@ -108,9 +110,15 @@ async function openStorage({ dataDir }: ResolvedRegistryOptions, log: Logger): P
     log.warn({}, 'no data directory: everything, also the certificate authority, is lost when this process ends')
     return new MemoryStorage()
   }
-  prepareDataDirectory(dataDir)
+  const exposed = prepareDataDirectory(dataDir)
   const { SqliteStorage } = await import('./sqlite-storage.ts')
-  return await SqliteStorage.open({ path: join(dataDir, STORE_FILE) })
+  const storage = await SqliteStorage.open({ path: join(dataDir, STORE_FILE) })
+  // Not before the store is ours: another registry may run on it.
+  if (exposed !== undefined) {
+    log.warn({ reason: exposed }, 'others may know the admin token; it is replaced')
+    emptyAdminToken(dataDir)
+  }
+  return storage
 }
 
 async function assemble(options: ResolvedRegistryOptions, storage: Storage, log: Logger): Promise<Registry> {
@@ -131,8 +139,8 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
   )
   const { trustDomain } = authority
   const signer = await TokenSigner.open(state, trustDomain, clock)
-  const adminToken = await ensureAdminToken(state, authority.fingerprint, options.dataDir)
   const audit = new Audit(state, clock, log)
+  const adminToken = await ensureAdminToken(state, audit, authority.fingerprint, options.dataDir)
   const hub = new WatchHub(state, clock, history)
   const registrar = new Registrar(state, hub, audit, options.leaseMs, clock, log)
   const tokens = new Tokens(state, audit, clock, authority.fingerprint)
@@ -261,10 +269,16 @@ function checkWhole(state: RegistryState, dataDir: string | undefined): void {
 /** Made once; the text goes to the caller and to a file that only the owner reads, the store keeps its hash. */
 async function ensureAdminToken(
   state: RegistryState,
+  audit: Audit,
   fingerprint: string,
   dataDir: string | undefined,
 ): Promise<string | undefined> {
-  if (state.adminHash !== undefined) return undefined
+  if (state.adminHash !== undefined) {
+    if (dataDir === undefined || !isAdminTokenEmpty(dataDir)) return undefined
+    if (state.adminHash !== NO_TOKEN) return await replaceAdminToken(state, audit, fingerprint, dataDir)
+    removeAdminToken(dataDir)
+    return undefined
+  }
   const token = createToken('admin', fingerprint)
   const text = formatToken(token)
   // The file first: if this process dies in between, the next start makes another token and overwrites it.
@@ -273,5 +287,23 @@ async function ensureAdminToken(
     [{ key: KEYS.admin, value: JSON.stringify(tokenHash(token.secret)) }],
     [{ key: KEYS.admin, revision: 0 }],
   )
+  return text
+}
+
+/** The first admin token proves nothing from now on; the file has another one. */
+async function replaceAdminToken(
+  state: RegistryState,
+  audit: Audit,
+  fingerprint: string,
+  dataDir: string,
+): Promise<string> {
+  const token = createToken('admin', fingerprint)
+  const text = formatToken(token)
+  // The store first: if this process dies in between, the file is still empty and the next start makes another token.
+  await state.write([
+    { key: KEYS.admin, value: JSON.stringify(tokenHash(token.secret)) },
+    ...audit.operations({ who: 'registry', source: 'local', action: 'admin-token-replace', outcome: 'done' }),
+  ])
+  writeAdminToken(dataDir, `${text}\n`)
   return text
 }

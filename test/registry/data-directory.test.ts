@@ -1,7 +1,20 @@
 /** The directory with the authority's key is refused when others can read or replace what is in it. */
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { connect } from 'node:http2'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { startRegistry } from '../../src/registry/index.ts'
 
@@ -43,8 +56,10 @@ test('one that others can reach and that holds something is refused, and left as
   }
 })
 
-test.each(['registry.db', 'registry.db-wal', 'registry.db-shm', 'registry.db-run', 'admin-token'])(
-  'a %s that is a link, a directory or readable for others is refused, and nothing behind it changes',
+const FILES = ['registry.db', 'registry.db-wal', 'registry.db-shm', 'registry.db-run']
+
+test.each([...FILES, 'admin-token'])(
+  'a %s that is a link or a directory is refused, and nothing behind it changes',
   async (name) => {
     mkdirSync(directory, { mode: 0o700 })
     const victim = join(home, 'victim')
@@ -56,12 +71,77 @@ test.each(['registry.db', 'registry.db-wal', 'registry.db-shm', 'registry.db-run
     rmSync(path)
     mkdirSync(path)
     expect(await start()).toContain('is no file')
-    rmSync(path, { recursive: true })
-    writeFileSync(path, '')
-    chmodSync(path, 0o640)
-    expect(await start()).toContain('has mode 640')
   },
 )
+
+test.each(FILES)('a %s that others can read is refused', async (name) => {
+  mkdirSync(directory, { mode: 0o700 })
+  writeFileSync(join(directory, name), '')
+  chmodSync(join(directory, name), 0o640)
+  expect(await start()).toContain('has mode 640')
+})
+
+/** Starts once more; what each token may do, and what the audit log says. */
+async function tried(...tokens: string[]): Promise<{ answers: number[]; actions: string[] }> {
+  const registry = await startRegistry({ port: 0, dataDir: directory, log: false })
+  const session = connect(registry.url, { ca: registry.roots.map((root) => root.toString()) })
+  try {
+    const ask = async (token: string): Promise<{ status: number; text: string }> => {
+      const stream = session.request({ ':path': '/v1/audit', authorization: `Bearer ${token}` })
+      const [head] = (await once(stream, 'response')) as [{ ':status': number }]
+      return { status: head[':status'], text: await text(stream) }
+    }
+    const all = []
+    for (const token of tokens) all.push(await ask(token))
+    const actions = all.flatMap((one) => [...one.text.matchAll(/"action":"([^"]+)"/g)].map((match) => match[1]!))
+    return { answers: all.map(({ status }) => status), actions }
+  } finally {
+    session.destroy()
+    await registry.close()
+  }
+}
+
+const tokenIn = (): string => readFileSync(join(directory, 'admin-token'), 'utf8').trim()
+
+test.each([0o644, 0o640, 0o666, 0o602])('an admin token with mode %o is replaced by another one', async (mode) => {
+  expect(await start()).toBe('started')
+  const known = tokenIn()
+  chmodSync(join(directory, 'admin-token'), mode)
+  expect(await start()).toBe('started')
+  const fresh = tokenIn()
+  expect([fresh === known, modeOf('admin-token')]).toEqual([false, 0o600])
+  const { answers, actions } = await tried(known, fresh)
+  expect(answers).toEqual([403, 200])
+  expect(actions).toContain('admin-token-replace')
+  expect(tokenIn()).toBe(fresh)
+})
+
+test('a start that fails takes an exposed token from others, and the next replaces it', async () => {
+  expect(await start()).toBe('started')
+  const known = tokenIn()
+  chmodSync(join(directory, 'admin-token'), 0o644)
+  const store = join(directory, 'registry.db')
+  renameSync(store, join(home, 'away'))
+  rmSync(`${store}-run`, { force: true })
+  expect(await start()).toContain('Restore the whole data directory')
+  expect([tokenIn(), modeOf('admin-token')]).toEqual(['', 0o600])
+  for (const end of ['', '-wal', '-shm']) rmSync(`${store}${end}`, { force: true })
+  renameSync(join(home, 'away'), store)
+  expect(await start()).toBe('started')
+  expect((await tried(known, tokenIn())).answers).toEqual([403, 200])
+})
+
+test('a start beside a registry that runs leaves an exposed token to that one', async () => {
+  const running = await startRegistry({ port: 0, dataDir: directory, log: false })
+  try {
+    const known = tokenIn()
+    chmodSync(join(directory, 'admin-token'), 0o644)
+    expect(await start()).not.toBe('started')
+    expect(tokenIn()).toBe(known)
+  } finally {
+    await running.close()
+  }
+})
 
 test.runIf(process.getuid?.() === 0)('what belongs to another user is refused', async () => {
   const { chownSync } = await import('node:fs')
