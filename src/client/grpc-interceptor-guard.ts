@@ -203,6 +203,10 @@ export class InterceptorGuard extends AsyncResource implements InterceptedCall, 
 
   onReceiveStatus(status: grpc.StatusObject): void {
     if (this.#over) return
+    if (typeof (status as Partial<grpc.StatusObject> | undefined)?.code !== 'number') {
+      this.fail(new TypeError('it handed on no status'))
+      return
+    }
     this.#over = true
     this.#tell(() => this.#listener?.onReceiveStatus?.(status))
     this.#write?.done()

@@ -71,11 +71,19 @@ export function show(value: unknown): string {
   // Cut first: it may come from outside, and only 60 characters of it are shown.
   if (typeof value === 'string') text = JSON.stringify(publicPart(value).slice(0, 200))
   else if (typeof value === 'function') text = 'a function'
-  else if (Array.isArray(value)) text = `a list of ${value.length}`
-  else if (typeof value === 'object' && value !== null) text = 'an object'
+  else if (typeof value === 'object' && value !== null) text = showObject(value)
   else text = String(value)
   text = text.replace(SECRET, '$1.…')
   return text.length > 60 ? `${text.slice(0, 57)}...` : text
+}
+
+function showObject(value: object): string {
+  try {
+    return Array.isArray(value) ? `a list of ${value.length}` : 'an object'
+  } catch {
+    // A revoked Proxy.
+    return 'an object'
+  }
 }
 
 function mistake(expected: string, value: unknown): string {

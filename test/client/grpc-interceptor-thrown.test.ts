@@ -204,6 +204,38 @@ describe('an interceptor that fails', () => {
     expect(escaped).toEqual([])
   })
 
+  it('with what cannot be shown, or hands on no status, ends its call as well', async () => {
+    const server = await serveGrpc(answerWell)
+    const rig = grpcRigOver([server.port])
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    revoke()
+    const odd = [
+      ...[proxy, null, undefined, 'text'].flatMap((thrown) => [
+        made({
+          start() {
+            throw thrown
+          },
+        }),
+        made({
+          async start() {
+            await Promise.resolve()
+            throw thrown
+          },
+        }),
+      ]),
+      made({}, { onReceiveStatus: (_status, pass) => pass(undefined as never) }),
+      made({}, { onReceiveStatus: (_status, pass) => pass({} as never) }),
+    ]
+    for (const kind of KINDS) {
+      for (const interceptor of odd) {
+        const { error } = await kind.begin(rig.client, { interceptors: [interceptor] }).ended
+        expect([error?.code, causeOf(error).code]).toEqual([grpc.status.INTERNAL, 'cancelled'])
+      }
+    }
+    await until(() => rig.endpoint.pending === 0)
+    expect(escaped).toEqual([])
+  })
+
   it('hears no more of its call', async () => {
     const server = await serveGrpc(async (call) => {
       const { sku } = itemOf(await call.message())
