@@ -1,0 +1,31 @@
+/** A connection gets nothing more from a server after its client's certificate has ended. */
+import { expect, it } from 'vitest'
+import type { Identity } from '../../src/identity/identity.ts'
+import { clientIdentity } from '../client/client-identity.ts'
+import { endpoint, makeRig } from '../client/client-rig.ts'
+import { opened } from '../client/opened.ts'
+import { craftLeaf, newIdentity } from '../support/certificates.ts'
+import { authority, serve } from './support.ts'
+
+it('refuses what comes after the end as not executed, and cuts what still runs', async () => {
+  const executed: string[] = []
+  const { server } = await serve(
+    (request, response) => {
+      executed.push(request.url!)
+      if (request.url !== '/endless') response.end('done')
+    },
+    { mode: 'strict' },
+  )
+  // A certificate ends with a whole second.
+  const notAfter = Math.ceil(Date.now() / 1_000) * 1_000 + 2_000
+  const { key, cert } = craftLeaf(authority, { uris: ['spiffe://mesh.test/service/checkout'], notAfter })
+  const ours: Identity = { ...newIdentity(authority, 'checkout'), privateKey: key, certificate: cert }
+  const rig = opened(await makeRig([endpoint(server.port, { tls: true })], { identity: clientIdentity(ours).identity }))
+  const endless = rig.http.post('/endless', 'x').catch((error) => error)
+  expect(await (await rig.http.post('/before', 'x')).text()).toBe('done')
+  await expect.poll(() => Date.now() > notAfter, { timeout: 10_000 }).toBe(true)
+  const refused = await rig.http.post('/after', 'x').catch((error) => error)
+  expect(refused).toMatchObject({ code: 'identity-rejected', sent: false, cause: { reason: 'expired' } })
+  expect(await endless).toMatchObject({ code: 'connection-lost', sent: true })
+  expect(executed.toSorted()).toEqual(['/before', '/endless'])
+}, 20_000)
