@@ -32,7 +32,7 @@ export class Rig {
   }
 
   async join(options: MeshOptions): Promise<Mesh> {
-    const mesh = await joinMesh({ stateDir: 'memory', handleSignals: false, joinTimeout: '15s', ...QUICK, ...options })
+    const mesh = await joinMesh({ stateDir: 'memory', handleSignals: false, joinTimeout: '30s', ...QUICK, ...options })
     this.onClose(() => mesh.close())
     return mesh
   }

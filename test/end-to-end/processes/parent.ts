@@ -3,6 +3,8 @@ import type { Serializable } from 'node:child_process'
 
 // biome-ignore lint/suspicious/noExplicitAny: each process knows its own options
 export const options: any = JSON.parse(process.argv[2] ?? '{}')
+// Several that begin at once on a busy machine take longer than a service would wait.
+if (options.mesh !== undefined) options.mesh.joinTimeout ??= '30s'
 
 export function report(message: Serializable): void {
   process.send?.(message, () => undefined)
