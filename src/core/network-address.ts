@@ -58,8 +58,20 @@ export function kindOfAddress(text: string): AddressKind {
 /** The address in its usual spelling, an embedded IPv4 address as such; `undefined`: it is a name. */
 export function literalOf(text: string): string | undefined {
   const address = bare(text)
-  if (isIP(address) === 6) return embedded(groupsOf(address)) ?? address
+  if (isIP(address) === 6) return embedded(groupsOf(address)) ?? usualSpelling(address)
   return readIPv4(address)
+}
+
+const USUAL = /^(?:0|[1-9]\d{0,2})(?:\.(?:0|[1-9]\d{0,2})){3}$/
+
+/** One spelling for each address (RFC 5952), so that a listener has one name; a host name as it is. */
+export function usualSpelling(address: string): string {
+  if (USUAL.test(address)) return address
+  if (isIP(address) !== 6) return readIPv4(address) ?? address
+  const groups = groupsOf(address.toLowerCase())
+  // Mapped: the same socket as the IPv4 address. What is translated or tunnelled is reached on another way.
+  if (groups.slice(0, 6).join(':') === EMBEDDING[1]) return embedded(groups)!
+  return new URL(`http://[${address}]`).hostname.slice(1, -1)
 }
 
 /** The eight groups of an IPv6 address, without leading zeros. */

@@ -36,6 +36,8 @@ export class LastGood {
   readonly #roots: () => readonly string[]
   readonly #clock: Clock
   readonly #failed: (reason: string) => void
+  /** Of services that this run has not asked for, when a registry last told of them; wall clock. */
+  readonly #knownAt = new Map<string, number>()
   #timer: Timer | undefined
   #delayMs = WRITE_DELAY_MS
   #writing: Promise<void> = Promise.resolve()
@@ -82,19 +84,23 @@ export class LastGood {
     }
     const ours = new Set<unknown>(this.#fingerprints())
     if (!stored.roots.some((root) => ours.has(root))) throw new SnapshotRejected('of another registry')
-    const ageMs = this.#clock.wallNow() - Number(stored.writtenAt)
+    const writtenAt = Number(stored.writtenAt)
+    const ageMs = this.#clock.wallNow() - writtenAt
     if (!(ageMs < LONGEST_AGE_MS)) throw new SnapshotRejected(`written ${Math.round(ageMs / 3_600_000)} h ago`)
-    const views = stored.views.flatMap((view) => this.#readView(view))
+    const views = stored.views.flatMap((view) => this.#readView(view, writtenAt))
     return {
       views: new Map(views.map((view) => [view.service, view])),
       dev: typeof stored.dev === 'boolean' ? stored.dev : undefined,
     }
   }
 
-  /** One that cannot be read takes no other along. */
-  #readView(stored: unknown): ServiceView[] {
+  /** One that cannot be read takes no other along, and one that is too old is forgotten. */
+  #readView(stored: unknown, writtenAt: number): ServiceView[] {
     try {
       const view = readStoredView(stored)
+      const { knownAt = writtenAt } = stored as { knownAt?: unknown }
+      if (typeof knownAt !== 'number' || !this.#isFresh(knownAt)) return []
+      this.#knownAt.set(view.service, knownAt)
       if (view.policyIssue !== undefined) {
         this.#failed(`of the policy of ${view.service} on disk only a part was used: ${view.policyIssue}`)
       }
@@ -102,6 +108,18 @@ export class LastGood {
     } catch (error) {
       this.#failed(`a service of the snapshot on disk was not used: ${(error as Error).message}`)
       return []
+    }
+  }
+
+  #isFresh(at: number): boolean {
+    return this.#clock.wallNow() - at < LONGEST_AGE_MS
+  }
+
+  /** With the time by which each is judged. Without it one that is not asked for would be as new as the rest, for ever. */
+  *#storable(views: Iterable<ServiceView>, writtenAt: number): Generator<object> {
+    for (const view of views) {
+      const knownAt = view.stale ? (this.#knownAt.get(view.service) ?? writtenAt) : writtenAt
+      if (this.#isFresh(knownAt)) yield { ...view, knownAt }
     }
   }
 
@@ -114,7 +132,8 @@ export class LastGood {
     const { views, dev } = known()
     const begunAt = this.#clock.now()
     const writtenAt = this.#clock.wallNow()
-    const stored = { format: FORMAT, roots: this.#fingerprints(), writtenAt, dev, views: [...views.values()] }
+    const storable = [...this.#storable(views.values(), writtenAt)]
+    const stored = { format: FORMAT, roots: this.#fingerprints(), writtenAt, dev, views: storable }
     const bytes = Buffer.from(JSON.stringify(stored))
     const tookMs = this.#clock.now() - begunAt
     this.#delayMs = Math.min(LONGEST_DELAY_MS, Math.max(WRITE_DELAY_MS, WRITE_SHARE * tookMs))

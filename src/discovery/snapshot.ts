@@ -17,6 +17,7 @@ import {
   withDefault,
 } from '../core/fields.ts'
 import { INSTANCE_ID, serviceName } from '../core/names.ts'
+import { usualSpelling } from '../core/network-address.ts'
 import { LIMITS } from './limits.ts'
 import { checkPolicyDocument } from './policy-document.ts'
 import { readPolicyDocument } from './readable-policy.ts'
@@ -79,9 +80,11 @@ const ROOTS = list(
   },
 )
 
-/** An instance from a document or a message; unknown keys are dropped. @throws SnapshotRejected */
+/** An instance from a document or a message; unknown keys are dropped, its address has one spelling. @throws SnapshotRejected */
 export function readInstance(value: unknown): Instance {
-  return read(INSTANCE, pick(value, INSTANCE_SHAPE), 'instance')
+  const instance = read(INSTANCE, pick(value, INSTANCE_SHAPE), 'instance')
+  const address = usualSpelling(instance.address)
+  return address === instance.address ? instance : { ...instance, address }
 }
 
 /** One line of the session. `undefined`: a type this version does not know. @throws SnapshotRejected */

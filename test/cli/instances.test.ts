@@ -60,6 +60,31 @@ describe('inmesh release', () => {
     })
   })
 
+  it('removes at once what a freeze keeps', async () => {
+    await registry.close()
+    registry = await startRegistry({ port: 0, memory: true, log: false, leaseMs: 300 })
+    const silent = await Promise.all(['a', 'b', 'c', 'd'].map(() => TestSession.open(registry, 'stock')))
+    for (const [i, one] of silent.entries()) {
+      await one.ask({ type: 'register', instance: instance('stock', `i${i}`, { port: 1_001 + i }) })
+    }
+    for (const one of silent) one.silence()
+    const frozen = async () => JSON.parse((await command('services', '--json')).stdout).services[0].frozen
+    await expect.poll(frozen, { timeout: 8_000 }).toBe(true)
+    expect(await command('release', 'stock')).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/released, [1-4] removed/),
+    })
+    // Those whose leases end a moment later may freeze it again.
+    const left = async (): Promise<string> => {
+      await command('release', 'stock')
+      return (await command('instances', 'stock')).stdout
+    }
+    await expect.poll(left, { timeout: 8_000 }).not.toMatch(/ i[0-3] /)
+    expect(await frozen()).toBe(false)
+    expect((await command('audit')).stdout).toMatch(/admin .*release .*stock .*[1-4] expired/)
+    for (const one of silent) one.close()
+  })
+
   it('says that no registry answers', async () => {
     const { url } = registry
     session.close()

@@ -1,7 +1,7 @@
 /** The judgement is compared with what the system's own resolver makes of the same text. */
 import { lookup } from 'node:dns/promises'
 import { describe, expect, it } from 'vitest'
-import { kindOfAddress, literalOf } from '../../src/core/network-address.ts'
+import { kindOfAddress, literalOf, usualSpelling } from '../../src/core/network-address.ts'
 
 const METADATA = [
   '169.254.169.254', '2852039166', '0xa9fea9fe', '0XA9FEA9FE', '0251.0376.0251.0376', '169.254.43518', '169.16689662',
@@ -93,5 +93,26 @@ describe('an address', () => {
       const found = await lookup(text, { family: 4 }).catch(() => undefined)
       if (found !== undefined) expect(`${text} ${literalOf(text)}`).toBe(`${text} ${found.address}`)
     }
+  })
+})
+
+describe('one spelling for each address', () => {
+  it.each([
+    ['0:0:0:0:0:0:0:1', '::1'],
+    ['2001:DB8::0:00a', '2001:db8::a'],
+    ['2001:db8:0:0:1:0:0:1', '2001:db8::1:0:0:1'],
+    ['::ffff:10.1.2.3', '10.1.2.3'],
+    ['0:0:0:0:0:FFFF:a01:203', '10.1.2.3'],
+    ['010.1.0x2.3', '8.1.2.3'],
+    ['10.515', '10.0.2.3'],
+    // Other ways, though they lead to the same machine.
+    ['64:ff9b::a01:203', '64:ff9b::a01:203'],
+    ['2002:a01:203::', '2002:a01:203::'],
+    ['Host.example', 'Host.example'],
+    ['10.0.0.1', '10.0.0.1'],
+    ['::::', '::::'],
+  ])('%s is %s', (text, usual) => {
+    expect(usualSpelling(text)).toBe(usual)
+    expect(usualSpelling(usual)).toBe(usual)
   })
 })

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type Knowledge, LastGood } from '../../src/discovery/last-good.ts'
+import type { ServiceView } from '../../src/discovery/snapshot.ts'
 import { KeyStore } from '../../src/identity/key-store.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { newAuthority } from '../support/certificates.ts'
@@ -44,5 +45,52 @@ describe('the last good snapshot', () => {
         () => {},
       ).load(),
     ).toEqual({ views: new Map(), dev: undefined })
+  })
+
+  test('of a service that is asked for no more is forgotten by its own age', async () => {
+    const clock = new FakeClock({ wallNow: Date.now() })
+    const store = await KeyStore.open({ directory: undefined, clock })
+    const root = newAuthority(clock.wallNow()).certificate
+    const run = () =>
+      new LastGood(
+        store,
+        () => [root],
+        clock,
+        () => {},
+      )
+    const live = (service: string): ServiceView => ({
+      service,
+      epoch: 'e',
+      revision: 1,
+      instances: [],
+      policy: null,
+      intended: false,
+      left: new Set(),
+      frozen: false,
+      stale: false,
+    })
+    const write = async (views: ReadonlyMap<string, ServiceView>): Promise<void> => {
+      const written = run()
+      const before = (await written.load()).views
+      const known = (): Knowledge => ({ views: new Map([...before, ...views]), dev: false })
+      written.changed(known)
+      await written.close(known)
+    }
+    const names = async (): Promise<string[]> => [...(await run().load()).views.keys()].sort()
+
+    await write(
+      new Map([
+        ['once', live('once')],
+        ['always', live('always')],
+      ]),
+    )
+    clock.advance(40 * 3_600_000)
+    await write(new Map([['always', live('always')]]))
+    expect(await names()).toEqual(['always', 'once'])
+    clock.advance(40 * 3_600_000)
+    expect(await names()).toEqual(['always'])
+    await write(new Map([['always', live('always')]]))
+    const stored = JSON.parse((await store.readState('snapshot.json'))!.toString())
+    expect(stored.views.map((view: ServiceView) => view.service)).toEqual(['always'])
   })
 })

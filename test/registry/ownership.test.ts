@@ -122,6 +122,17 @@ test('another protocol, port or service at the same address is another listener'
   expect(await listed('checkout')).toHaveLength(1)
 })
 
+test('an address written another way is the same address', async () => {
+  const session = await open('inventory')
+  for (const [i, address] of ['::1', '0:0:0:0:0:0:0:1', '127.0.0.1', '::ffff:127.0.0.1', '127.1'].entries()) {
+    await session.ask({ type: 'register', instance: instance('inventory', `i${i}`, { port: 9_000, address }) })
+  }
+  expect(await listed('inventory')).toMatchObject([
+    { id: 'i1', address: '::1' },
+    { id: 'i4', address: '127.0.0.1' },
+  ])
+})
+
 async function decide(id: string, body: object): Promise<unknown> {
   const path = `/v1/services/inventory/instances/${id}`
   return (await request(registry, 'PUT', path, { admin: true, body })).json
