@@ -55,7 +55,7 @@ export class ArrangedBalancer implements Balancer {
     const { subsetSize } = this.#settings
     if (subsetSize === undefined || endpoints.length <= subsetSize) return this.#over(endpoints)
     // The subset first: one of local endpoints only would have nowhere to spill over to.
-    const ranking = new Ranking(endpoints, subsetSize, this.#client.id)
+    const ranking = new Ranking(endpoints, this.#client.id)
     return new SubsetPicker(ranking, subsetSize, (own) => this.#over(own), this.#health, this.#clock)
   }
 

@@ -4,10 +4,11 @@
  */
 import type { Endpoint } from '../../core/endpoint.ts'
 import { hashText, mix } from './hash.ts'
+import { withWeight } from './usable.ts'
 
-/** The `size` endpoints that rank first for this client, in their order; all, if there are no more. */
+/** The `size` endpoints that rank first for this client, in their order; all that take calls, if there are no more. */
 export function subsetOf(endpoints: readonly Endpoint[], size: number, clientId: string): readonly Endpoint[] {
-  return new Ranking(endpoints, size, clientId).first(size)
+  return new Ranking(endpoints, clientId).first(size)
 }
 
 /** The order in which one client prefers the endpoints. */
@@ -17,11 +18,9 @@ export class Ranking {
   /** Ascending. */
   readonly #sorted: Float64Array
 
-  /** For subsets of at least `size`. */
-  constructor(endpoints: readonly Endpoint[], size: number, clientId: string) {
-    // One of weight 0 would take a place and no calls.
-    const weighty = endpoints.filter((endpoint) => endpoint.weight > 0)
-    this.#candidates = weighty.length >= size ? weighty : endpoints
+  constructor(endpoints: readonly Endpoint[], clientId: string) {
+    // One of weight 0 would take a place and no calls; where they had all places, they would have the calls, too.
+    this.#candidates = withWeight(endpoints)
     const seeds = [hashText(clientId, 1), hashText(clientId, 2)] as const
     this.#ranks = Float64Array.from(this.#candidates, ({ hashKey }) => rank(hashKey, seeds))
     this.#sorted = this.#ranks.toSorted()

@@ -1,7 +1,11 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { ArrangedBalancer } from '../../../src/client/balancing/arranged.ts'
+import { createBalancer } from '../../../src/client/balancing/balancer.ts'
 import { subsetOf } from '../../../src/client/balancing/subset.ts'
-import { endpoint } from '../../resilience/conformance.ts'
+import { BALANCER_NAMES, BALANCING_DEFAULTS } from '../../../src/resilience/balancing-settings.ts'
+import { FakeClock } from '../../../src/testing/fake-clock.ts'
+import { callAt, endpoint } from '../../resilience/conformance.ts'
 
 const ids = fc.uniqueArray(fc.string({ minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 120 })
 
@@ -46,6 +50,27 @@ describe('a subset', () => {
   it('gives no place to an endpoint of weight 0 while there are others', () => {
     const endpoints = Array.from({ length: 30 }, (_, i) => endpoint(`e${i}`, i < 10 ? 0 : 1))
     expect(subsetOf(endpoints, 20, 'c').every((each) => each.weight > 0)).toBe(true)
-    expect(subsetOf(endpoints, 25, 'c')).toHaveLength(25)
+    for (let client = 0; client < 100; client++) {
+      expect(subsetOf(endpoints, 25, `client-${client}`).every((each) => each.weight > 0)).toBe(true)
+    }
+  })
+
+  it('is not made of endpoints of weight 0 alone while another takes calls', () => {
+    const clock = new FakeClock()
+    const endpoints = [endpoint('heavy', 5), endpoint('a', 0), endpoint('b', 0), endpoint('c', 0)]
+    for (const name of BALANCER_NAMES) {
+      for (let client = 0; client < 20; client++) {
+        const { balancer } = createBalancer(name, clock, undefined)
+        const settings = { ...BALANCING_DEFAULTS, subsetSize: 2 }
+        const arranged = new ArrangedBalancer(
+          balancer,
+          settings,
+          { id: `client-${client}`, zone: undefined },
+          undefined,
+          clock,
+        )
+        expect([name, arranged.picker(endpoints).pick(callAt(clock))?.id]).toEqual([name, 'heavy'])
+      }
+    }
   })
 })
