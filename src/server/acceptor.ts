@@ -252,15 +252,21 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
   }
 
   /**
-   * What still runs when its caller's certificate has ended gets nothing more. An idle connection stays, so that its next
-   * request is answered as not executed.
+   * What still runs when its caller's certificate has ended gets nothing more, unless the same identity has a connection
+   * with a newer one: then it was renewed, and a long stream goes on. An idle connection stays, so that its next request is
+   * answered as not executed.
    */
   #endExpired(): void {
     const wallNow = this.host.clock.wallNow()
+    const valid = new Set<string>()
     let certified = false
-    for (const { caller, expiresAt, inFlight, socket } of this.connections) {
+    for (const { caller, expiresAt } of this.connections) {
       if (caller === undefined) continue
       certified = true
+      if (wallNow < expiresAt) valid.add(caller.spiffeId)
+    }
+    for (const { caller, expiresAt, inFlight, socket } of this.connections) {
+      if (caller === undefined || valid.has(caller.spiffeId)) continue
       if (inFlight > 0 && wallNow >= expiresAt + EXPIRED_GRACE_MS) socket.destroy()
     }
     this.#expiry = certified ? this.#lookLater() : undefined

@@ -29,3 +29,24 @@ it('refuses what comes after the end as not executed, and cuts what still runs',
   expect(await endless).toMatchObject({ code: 'connection-lost', sent: true })
   expect(executed.toSorted()).toEqual(['/before', '/endless'])
 }, 20_000)
+
+it('leaves what runs alone while the same identity shows a newer certificate', async () => {
+  const { server } = await serve(
+    async (request, response) => {
+      if (request.url === '/long') await new Promise((done) => setTimeout(done, 6_000))
+      response.end('done')
+    },
+    { mode: 'strict' },
+  )
+  const notAfter = Math.ceil(Date.now() / 1_000) * 1_000 + 2_000
+  const { key, cert } = craftLeaf(authority, { uris: ['spiffe://mesh.test/service/checkout'], notAfter })
+  const old: Identity = { ...newIdentity(authority, 'checkout'), privateKey: key, certificate: cert }
+  const at = endpoint(server.port, { tls: true })
+  const before = opened(await makeRig([at], { identity: clientIdentity(old).identity, timeoutMs: 20_000 }))
+  const running = before.http.post('/long', 'x')
+  const renewed = clientIdentity(newIdentity(authority, 'checkout')).identity
+  const after = opened(await makeRig([endpoint(server.port, { tls: true })], { identity: renewed }))
+  expect(await (await after.http.get('/')).text()).toBe('done')
+  expect(await (await running).text()).toBe('done')
+  expect(Date.now()).toBeGreaterThan(notAfter + 2_000)
+}, 30_000)
