@@ -2,6 +2,15 @@
 import type { Clock, Timer } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 
+/** What a registry says that is in trouble itself; asked again, it may say otherwise. */
+export const PASSING: ReadonlySet<string> = new Set([
+  'storage-unavailable',
+  'overloaded',
+  'internal',
+  'closing',
+  'rate-limited',
+])
+
 /** What a registration, a drain or a deregistration waits for its answer. */
 const ANSWER_TIMEOUT_MS = 5_000
 

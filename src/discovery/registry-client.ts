@@ -9,7 +9,7 @@ import { MeshError } from '../core/errors.ts'
 import { SKEW_TOLD_MS } from '../identity/validity.ts'
 import type { RegistryAddresses } from './first-address.ts'
 import type { Knowledge } from './last-good.ts'
-import { PendingAnswers } from './pending-answers.ts'
+import { PASSING, PendingAnswers } from './pending-answers.ts'
 import { ReconnectPause } from './reconnect-pause.ts'
 import { RegistryConnection } from './registry-connection.ts'
 import { RegistryDial } from './registry-dial.ts'
@@ -46,14 +46,8 @@ export interface RegistryClientOptions {
   readonly restored?: Knowledge
 }
 
-/** What a registry says that is in trouble itself; asked again, it may say otherwise. */
-const PASSING: ReadonlySet<string> = new Set([
-  'storage-unavailable',
-  'overloaded',
-  'internal',
-  'closing',
-  'rate-limited',
-])
+/** A whole list that was asked for and refused is not asked for with each further change. */
+const ASK_AGAIN_MS = 5_000
 
 export class RegistryClient {
   readonly #options: RegistryClientOptions
@@ -62,6 +56,8 @@ export class RegistryClient {
   readonly #listeners = new Map<string, (view: ServiceView) => void>()
   readonly #registered = new Map<string, Instance>()
   readonly #answers: PendingAnswers
+  /** By service, when a whole list was asked for that has not come yet. */
+  readonly #asked = new Map<string, number>()
   /** Drains that wait to be seen. */
   readonly #seen = new Map<string, (how: 'seen' | 'unknown') => void>()
   #dial: RegistryDial | undefined
@@ -123,6 +119,7 @@ export class RegistryClient {
   unwatch(service: string): void {
     this.#listeners.delete(service)
     this.#views.delete(service)
+    this.#asked.delete(service)
     if (this.#welcome !== undefined) this.#connection?.send({ type: 'unwatch', service })
   }
 
@@ -226,6 +223,7 @@ export class RegistryClient {
     this.#dial?.close()
     this.#connection = undefined
     this.#welcome = undefined
+    this.#asked.clear()
     if (this.#beatTimer !== undefined) this.#clock.stopTimer(this.#beatTimer)
     this.#beatTimer = undefined
     this.#failAll('registry-unavailable', `the registry went away: ${reason}`)
@@ -258,6 +256,7 @@ export class RegistryClient {
         this.#beat(message.beatMs)
         return
       case 'snapshot':
+        this.#asked.delete(message.service)
         if (this.#listeners.has(message.service)) this.#update(viewOf(message))
         return
       case 'delta': {
@@ -265,7 +264,7 @@ export class RegistryClient {
         if (!this.#listeners.has(message.service)) return
         const known = this.#views.get(message.service)
         if (known === undefined || known.revision !== message.previous || known.epoch !== this.#welcome?.epoch) {
-          this.#connection?.send({ type: 'watch', service: message.service })
+          this.#askWhole(message.service)
           return
         }
         this.#update(applyDelta(known, message))
@@ -314,6 +313,13 @@ export class RegistryClient {
     }
     this.#views.set(view.service, view)
     this.#listeners.get(view.service)?.(view)
+  }
+
+  #askWhole(service: string): void {
+    const now = this.#clock.now()
+    if (now - (this.#asked.get(service) ?? Number.NEGATIVE_INFINITY) < ASK_AGAIN_MS) return
+    this.#asked.set(service, now)
+    this.#connection?.send({ type: 'watch', service })
   }
 
   #sendWatch(service: string): void {

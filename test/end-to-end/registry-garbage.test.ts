@@ -166,3 +166,18 @@ test('an empty list is not believed at once', async () => {
   await calls()
   registry.say('checkout', `${JSON.stringify(registry.snapshotOf('inventory'))}\n`)
 })
+
+test('a whole list that is refused is not asked for again with each change that follows', async () => {
+  const [asked, before] = [registry.asked.length, countOf(client, 'snapshot:rejected')]
+  registry.instances.set('bad', { ...registry.snapshotOf('inventory').instances[0]!, id: 'bad', port: 0 })
+  for (let revision = 700; revision < 720; revision++) {
+    const delta = { type: 'delta', service: 'inventory', previous: revision, revision: revision + 1 }
+    registry.say('checkout', `${JSON.stringify(delta)}\n`)
+  }
+  await eventually('one is refused', () => countOf(client, 'snapshot:rejected') > before)
+  registry.instances.delete('bad')
+  registry.say('checkout', `${JSON.stringify({ ...registry.snapshotOf('inventory'), revision: 800 })}\n`)
+  await applied.after(800)
+  expect(registry.asked.length).toBe(asked + 1)
+  await calls()
+})

@@ -25,6 +25,8 @@ export class ScriptedRegistry {
   readonly sessions = new Set<ScriptedSession>()
   readonly instances = new Map<string, Instance>()
   readonly policies = new Map<string, unknown>([['mesh', { service: 'mesh', defaultIntention: 'allow' }]])
+  /** The services of all watches, as they were asked for. */
+  readonly asked: string[] = []
   readonly #server: http2.Http2SecureServer
   readonly #open = new Set<http2.ServerHttp2Session>()
   #revision = 1
@@ -132,6 +134,7 @@ export class ScriptedRegistry {
   #answer(session: ScriptedSession, message: ClientMessage): void {
     if (message.type === 'watch') {
       session.watched.add(message.service)
+      this.asked.push(message.service)
       this.#tell(session, message.service)
     }
     if (message.type === 'register') this.put(message.instance)
