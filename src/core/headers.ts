@@ -12,10 +12,10 @@ export const PREVIOUS_ATTEMPTS = 'inmesh-previous-attempts'
 export const NOT_EXECUTED = 'inmesh-not-executed'
 /**
  * Headers by which proxies tell who the peer is: RFC 9440, Envoy, nginx and Apache, Traefik, HAProxy, AWS, Azure, Google,
- * Cloudflare, Linkerd. From outside they are lies. Names in lower case.
+ * Cloudflare, Linkerd, WebLogic. From outside they are lies. Names in lower case.
  */
 const CLAIMED_IDENTITY =
-  /^(?:client-cert(?:-chain)?|x-forwarded-(?:client-cert|tls-client-cert)(?:-.+)?|(?:x-)?ssl[-_](?:client|cert).*|x-client-(?:cert|verify|dn|ssl|tls|subject|issuer).*|x-(?:amzn-mtls|arr-clientcert|goog-client-cert|envoy-peer|spiffe|tls-client|forwarded-ssl-client).*|cf-client-cert.*|l5d-client-id)$/
+  /^(?:client-cert(?:-chain)?|x-forwarded-(?:client-cert|tls-client-cert)(?:-.+)?|(?:x-)?ssl[-_](?:client|cert|issuer|subject|verif|dn).*|(?:wl-)?proxy-client-cert|x-client-(?:cert|verify|dn|ssl|tls|subject|issuer).*|x-(?:amzn-mtls|arr-clientcert|goog-client-cert|envoy-(?:peer|downstream-service)|spiffe|tls-client|forwarded-ssl-client).*|cf-client-cert.*|l5d-client-id)$/
 
 /** Whether a header claims who the peer is. Quick for those that do not. */
 export function claimsIdentity(name: string): boolean {
@@ -26,7 +26,9 @@ export function claimsIdentity(name: string): boolean {
       return (second === 0x6c || second === 0x66) && CLAIMED_IDENTITY.test(name)
     }
     case 0x6c:
+    case 0x70:
     case 0x73:
+    case 0x77:
     case 0x78:
       return CLAIMED_IDENTITY.test(name)
     default:

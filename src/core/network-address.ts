@@ -35,11 +35,13 @@ LINK_LOCAL.addSubnet('169.254.0.0', 16, 'ipv4')
 LINK_LOCAL.addSubnet('fe80::', 10, 'ipv6')
 
 const LOOPBACK_NAME =
-  /^(?:localhost|[a-z0-9.-]{1,253}\.localhost|localhost\.localdomain|(?:ip6-)?(?:localhost|loopback))$/
+  /^(?:localhost|[a-z0-9.-]{1,253}\.localhost|localhost[46]?(?:\.localdomain[46]?)?|(?:ip6-)?(?:localhost|loopback))$/
 const METADATA_NAMES = new Set(['metadata', 'metadata.google.internal', 'metadata.goog', 'instance-data'])
 
-/** Networks that carry an IPv4 address in their last 32 bits: compatible, mapped, translated (RFC 2765), NAT64. */
-const EMBEDDING = ['0:0:0:0:0:0', '0:0:0:0:0:ffff', '0:0:0:0:ffff:0', '64:ff9b:0:0:0:0']
+/** Networks that carry an IPv4 address in their last 32 bits: compatible, mapped, translated (RFC 2765), NAT64, local NAT64. */
+const EMBEDDING = ['0:0:0:0:0:0', '0:0:0:0:0:ffff', '0:0:0:0:ffff:0', '64:ff9b:0:0:0:0', '64:ff9b:1:0:0:0']
+/** Teredo (RFC 4380) has the address with all bits inverted there. */
+const TEREDO = ['2001', '0'] as const
 
 /** Judges an address or a name, in any spelling that the resolver takes. */
 export function kindOfAddress(text: string): AddressKind {
@@ -96,10 +98,14 @@ function bare(text: string): string {
 function embedded(groups: readonly string[]): string | undefined {
   const network = groups.slice(0, 6).join(':')
   const [high, low] = groups[0] === '2002' ? groups.slice(1, 3) : groups.slice(6)
-  if (groups[0] !== '2002' && !EMBEDDING.includes(network)) return undefined
+  const inverted = groups[0] === TEREDO[0] && groups[1] === TEREDO[1] ? 0xffff : 0
+  if (groups[0] !== '2002' && inverted === 0 && !EMBEDDING.includes(network)) return undefined
   // `::` and `::1` are addresses in their own right.
   if (network === EMBEDDING[0] && high === '0' && (low === '0' || low === '1')) return undefined
-  const bytes = (group: string): string => `${Number.parseInt(group, 16) >> 8}.${Number.parseInt(group, 16) & 255}`
+  const bytes = (group: string): string => {
+    const value = Number.parseInt(group, 16) ^ inverted
+    return `${value >> 8}.${value & 255}`
+  }
   return `${bytes(high!)}.${bytes(low!)}`
 }
 

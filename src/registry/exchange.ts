@@ -5,6 +5,7 @@ import type { TLSSocket } from 'node:tls'
 import type { Clock } from '../core/clock.ts'
 import { plainAddress } from './address-policy.ts'
 import { ApiError } from './api-error.ts'
+import { duplicateKey } from './duplicate-key.ts'
 import { parseSafeJson } from './safe-json.ts'
 
 export type Request = IncomingMessage | Http2ServerRequest
@@ -30,13 +31,21 @@ export function sourceOf(socket: Pick<TLSSocket, 'remoteAddress'>): string {
 
 /** The body as JSON; `undefined` if there is none. Throws `too-large`, `too-slow`, `invalid-request`. */
 export async function readJson(request: Request, clock: Clock, longest = LONGEST_BODY): Promise<unknown> {
+  const encoding = request.headers['content-encoding']
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+    throw new ApiError('invalid-request', `a body is read as it is, without Content-Encoding ${encoding.slice(0, 40)}`)
+  }
   const text = decode(await readBody(request, clock, longest))
   if (text === '') return undefined
+  let value: unknown
   try {
-    return parseSafeJson(text)
+    value = parseSafeJson(text)
   } catch (error) {
     throw new ApiError('invalid-request', `the body is not JSON: ${(error as Error).message.slice(0, 200)}`)
   }
+  const twice = duplicateKey(text)
+  if (twice === undefined) return value
+  throw new ApiError('invalid-request', `the body has the key '${twice.slice(0, 100)}' twice in one object`)
 }
 
 /** Lets a client send its body that waits for this. A stream that is gone by now says nothing. */
@@ -128,11 +137,18 @@ export function sendError(request: Request, response: Response, error: ApiError)
   sendJson(response, error.status, error, headers)
 }
 
-/** The path and the query that were asked for. @throws ApiError `invalid-request` */
+/**
+ * The path and the query that were asked for, as they were sent: a path that is made plain first is another one to a proxy on the way.
+ * @throws ApiError `invalid-request`
+ */
 export function urlOf(request: Request): URL {
+  const target = request.url ?? '/'
+  const path = target.split('?', 1)[0]!
   try {
-    return new URL(request.url ?? '/', 'https://registry')
+    const url = new URL(`https://registry${target}`)
+    if (path.startsWith('/') && !path.startsWith('//') && url.pathname === path && url.hash === '') return url
   } catch {
-    throw new ApiError('invalid-request', 'the path cannot be read')
+    // Refused as what is no plain path.
   }
+  throw new ApiError('invalid-request', 'the request target is no plain path')
 }

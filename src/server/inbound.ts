@@ -125,7 +125,9 @@ function isOurs(name: string, value: string, scan: HeaderScan): boolean {
     first !== 0x63 &&
     first !== 0x73 &&
     first !== 0x6c &&
-    first !== 0x74
+    first !== 0x70 &&
+    first !== 0x74 &&
+    first !== 0x77
   )
     return false
   if (first === 0x68 || first === 0x74) {

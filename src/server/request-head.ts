@@ -31,7 +31,11 @@ export function readHead(
   const timeoutMs = parseTimeoutHeader(scan.timeout)
   let status = 400
   let mistake: string | undefined
-  if (scan.count > maxHeaders) {
+  if (request.httpVersionMajor !== 1) {
+    // Node's parser reads HTTP/0.9 and HTTP/2.0 by the rules of HTTP/1.0.
+    status = 505
+    mistake = 'The version is HTTP/1.1 or HTTP/1.0 here.'
+  } else if (scan.count > maxHeaders) {
     status = 431
     mistake = `The request has ${scan.count} header lines; at most ${maxHeaders} are allowed.`
   } else if (scan.hosts > 1) mistake = 'The request has several Host headers.'

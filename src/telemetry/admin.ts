@@ -70,6 +70,8 @@ export interface Admin {
 
 const MOST_CONNECTIONS = 32
 const CLOSE_MS = 500
+/** A connection on which not one byte moves. */
+const STALLED_MS = 5_000
 const LOOPBACK_HOST = /^(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/i
 
 /** Binds and answers. Never keeps the process alive. @throws the bind error, e.g. `EADDRINUSE`. */
@@ -82,6 +84,8 @@ export async function startAdmin(settings: AdminSettings, pages: AdminPages): Pr
     keepAliveTimeout: 2_000,
   })
   server.maxConnections = MOST_CONNECTIONS
+  // Who asks again and again and reads nothing would keep the place.
+  server.setTimeout(STALLED_MS, (socket) => socket.destroy())
   server.on('connection', (socket: Socket) => socket.unref())
   server.on('request', (request, response) => answer(settings, pages, request, response))
   server.on('clientError', (_error, socket) => socket.destroy())

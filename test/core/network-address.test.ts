@@ -47,6 +47,11 @@ const LOOPBACK = [
   '::ffff:127.0.0.1',
   '::ffff:7f00:1',
   '::7f00:1',
+  '64:ff9b:1::7f00:1',
+  '2001:0:0:0:0:0:80ff:fffe',
+  '2001::80ff:fffe',
+  'localhost6',
+  'localhost4.localdomain4',
   'ip6-localhost',
   'localhost.localdomain',
 ]

@@ -438,6 +438,34 @@ describe('a store that cannot be written', () => {
   })
 })
 
+describe('what two readers would read differently is refused', () => {
+  test.each([
+    '/v1/x/../tokens',
+    '/v1/./tokens',
+    '/v1/%2e/tokens',
+    '//evil/v1/tokens',
+    '/v1\\tokens',
+    'https://evil/v1/tokens',
+    '/v1/tokens#x',
+  ])('the target %s', async (target) => {
+    expect((await request(registry, 'GET', target, admin)).status).toBe(400)
+  })
+
+  test('a key that is there twice, and a body in another encoding', async () => {
+    const twice = await request(registry, 'POST', '/v1/tokens', {
+      ...admin,
+      raw: '{"service":"a","\\u0073ervice":"b"}',
+    })
+    expect([twice.status, twice.json.error.message]).toEqual([
+      400,
+      "the body has the key 'service' twice in one object",
+    ])
+    const headers = { 'content-encoding': 'gzip' }
+    const packed = await request(registry, 'POST', '/v1/tokens', { ...admin, headers, raw: '{"service":"a"}' })
+    expect([packed.status, packed.json.error.message]).toEqual([400, expect.stringContaining('Content-Encoding gzip')])
+  })
+})
+
 describe('nonsense', () => {
   const bodies = [
     '',
@@ -487,7 +515,7 @@ describe('nonsense', () => {
   test.each([
     ['GET', '/nothing', 404],
     ['GET', '/v1/services/UPPER', 404],
-    ['GET', '/v1/services/%2e%2e', 404],
+    ['GET', '/v1/services/%2e%2e', 400],
     ['PATCH', '/v1/policies', 405],
     ['GET', '/v1/services/a?wait=soon', 400],
     ['GET', '/v1/services/a?since=-1', 400],

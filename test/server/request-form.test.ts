@@ -81,6 +81,14 @@ describe('Host', () => {
   })
 })
 
+describe('the version of a request', () => {
+  it.each(['0.9', '2.0'])('%s is refused before the handler, with what follows', async (version) => {
+    const { served, ask } = await serving()
+    expect(status(await ask(`GET / HTTP/${version}\r\nHost: a\r\n\r\n${NEXT}`))).toBe(505)
+    expect(served).toEqual([])
+  })
+})
+
 describe('the body of a request', () => {
   it.each([
     ['xchunked', '1.1', '', 501],
@@ -119,6 +127,11 @@ describe('headers that claim who the peer is', () => {
     'x-envoy-peer-metadata-id',
     'l5d-client-id',
     'cf-client-cert-sha256',
+    'x-ssl-issuer',
+    'X-SSL-Subject-DN',
+    'wl-proxy-client-cert',
+    'Proxy-Client-Cert',
+    'x-envoy-downstream-service-cluster',
   ])('%s never reaches a handler', async (name) => {
     let seen: string[] = []
     const { server } = await serve((request, response) => {

@@ -38,9 +38,11 @@ export function request(
   const payload = raw ?? (body === undefined ? undefined : JSON.stringify(body))
   return new Promise((resolve, reject) => {
     const outgoing = https.request(
-      new URL(path, registry.url),
+      new URL(registry.url),
       {
         method,
+        // As it is; a URL would make it plain.
+        path,
         agent: false,
         ca: [...registry.roots],
         servername: 'localhost',

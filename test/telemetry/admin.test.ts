@@ -135,6 +135,23 @@ describe('the admin listener', () => {
     await expect(startAdmin(resolveAdmin({ port }), pages)).rejects.toThrow('EADDRINUSE')
   })
 
+  it('ends a connection whose client reads nothing', { timeout: 60_000 }, async () => {
+    const bytes = 16 * 1024 * 1024
+    const admin = await start({}, { metrics: () => 'x'.repeat(bytes) })
+    const socket = connect(admin.port, admin.host)
+    socket.on('error', () => {})
+    await once(socket, 'connect')
+    socket.write('GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n')
+    // Twice the bound: Node looks first whether anything was written since it looked last.
+    await new Promise((resolve) => setTimeout(resolve, 12_000))
+    let received = 0
+    socket.on('data', (chunk: Buffer) => {
+      received += chunk.length
+    })
+    await once(socket, 'close')
+    expect(received).toBeLessThan(bytes)
+  })
+
   it('closes although a client holds an unfinished request open', async () => {
     const admin = await start()
     const socket = connect(admin.port, admin.host)

@@ -1,0 +1,37 @@
+/** JSON with one key twice means the first to one reader and the last to another (RFC 8259, 4). */
+
+/** The first key that an object has twice, `undefined` if none has. `text` is valid JSON. Linear, and not recursive. */
+export function duplicateKey(text: string): string | undefined {
+  /** The keys of each object that is open; `undefined` for a list. */
+  const open: (Set<string> | undefined)[] = []
+  for (let i = 0; i < text.length; i++) {
+    const character = text[i]
+    if (character === '{') open.push(new Set())
+    else if (character === '[') open.push(undefined)
+    else if (character === '}' || character === ']') open.pop()
+    else if (character === '"') {
+      const end = endOfString(text, i)
+      const keys = open.at(-1)
+      if (keys !== undefined && isFollowedByColon(text, end)) {
+        const key = JSON.parse(text.slice(i, end)) as string
+        if (keys.has(key)) return key
+        keys.add(key)
+      }
+      i = end - 1
+    }
+  }
+  return undefined
+}
+
+/** Behind the closing quote. */
+function endOfString(text: string, start: number): number {
+  let i = start + 1
+  while (text[i] !== '"') i += text[i] === '\\' ? 2 : 1
+  return i + 1
+}
+
+function isFollowedByColon(text: string, end: number): boolean {
+  let i = end
+  while (text[i] === ' ' || text[i] === '\n' || text[i] === '\r' || text[i] === '\t') i += 1
+  return text[i] === ':'
+}
