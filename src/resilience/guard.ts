@@ -21,7 +21,6 @@ import { guardCircuitListener } from './guard-events.ts'
 import { type GuardSettings, resolveGuard } from './guard-settings.ts'
 import { isClass, isGenerator, isObject } from './guarded-class.ts'
 import { type HedgeOptions, HedgePolicy } from './hedge.ts'
-import { ownArguments } from './own-arguments.ts'
 import type { RateLimitOptions } from './rate-limit.ts'
 import { RateLimitPolicy } from './rate-limit.ts'
 import { AttemptFailed, repeat } from './repeat.ts'
@@ -124,14 +123,10 @@ export class Guard implements GuardRules {
   }
 
   /** The same, shared with equal calls. */
-  share<T, Args extends readonly unknown[]>(
-    self: unknown,
-    args: Args,
-    work: (args: Args) => T | PromiseLike<T>,
-  ): Promise<T> {
-    const { sharing, clock, key: keyed } = this.settings
+  share<T>(self: unknown, args: readonly unknown[], work: () => T | PromiseLike<T>): Promise<T> {
+    const { sharing, clock } = this.settings
     const key = sharing === undefined ? undefined : this.#keyOf(self, args)
-    if (sharing === undefined || key === undefined) return this.run(() => work(args))
+    if (sharing === undefined || key === undefined) return this.run(work)
     const owner = isObject(self) ? self : this
     let shared = this.#shared.get(owner)
     if (shared === undefined) {
@@ -140,11 +135,7 @@ export class Guard implements GuardRules {
     }
     const { route } = this
     const left = (cause: unknown) => (isLate(cause) ? cause : this.#left(cause))
-    const start = (root: Call): Promise<T> => {
-      const given = keyed === undefined ? ownArguments(args) : args
-      return this.run(() => work(given), root)
-    }
-    return shared.get(key, route, start, left) as Promise<T>
+    return shared.get(key, route, (root) => this.run(work, root), left) as Promise<T>
   }
 
   #left(cause: unknown): MeshError {
@@ -291,8 +282,8 @@ export function wrap<This, Args extends readonly unknown[], Result>(
   const guarded = async function (this: This, ...args: Args): Promise<Awaited<Result>> {
     try {
       const made = find(this)
-      const execute = (given: Args) => Reflect.apply(work, this, given) as Awaited<Result>
-      return await (settings.sharing === undefined ? made.run(() => execute(args)) : made.share(this, args, execute))
+      const execute = () => Reflect.apply(work, this, args) as Awaited<Result>
+      return await (settings.sharing === undefined ? made.run(execute) : made.share(this, args, execute))
     } catch (error) {
       if (fallback === undefined) throw error
       return (await fallback.call(this, error, ...args)) as Awaited<Result>
