@@ -1,6 +1,6 @@
 /**
- * What a call with a callback or a stream was given, seen before it starts by grpc-js's `callInvocationTransformer`. Options
- * that grpc-js would ignore are refused, unless an interceptor may read them.
+ * What a call with a callback or a stream was given, seen before it starts by grpc-js's `callInvocationTransformer`. An
+ * option of promises is refused, any other that grpc-js would ignore causes a warning, unless an interceptor may read it.
  */
 import type * as grpc from '@grpc/grpc-js'
 import { OptionsError, show } from '../core/fields.ts'
@@ -50,12 +50,25 @@ function checkShape(options: unknown, definition: Definition): void {
   }
 }
 
-/** @throws OptionsError naming the first that grpc-js does not know */
+/** @throws OptionsError for an option of promises, and for what reads like an option of grpc-js and is none */
 function checkKeys(options: grpc.CallOptions): void {
   for (const key in options) {
     if (KEYS.has(key) || (options as Record<string, unknown>)[key] === undefined) continue
-    throw wrong([key], `unknown key${hintFor(key)}`)
+    const hint = hintFor(key)
+    if (hint !== '') throw wrong([key], `unknown key${hint}`)
+    warnOnce(key)
   }
+}
+
+const MOST_WARNED = 100
+const warned = new Set<string>()
+
+/** grpc-js passes it over, and so may an application that keeps things of its own beside the options. */
+function warnOnce(key: string): void {
+  if (warned.has(key) || warned.size >= MOST_WARNED) return
+  warned.add(key)
+  const message = `grpc: ${show(key)} is no option of a call and has no effect; metadata is given as grpc-js's Metadata`
+  process.emitWarning(message, { type: 'InmeshWarning', code: 'INMESH_GRPC_OPTION' })
 }
 
 function noOptions(given: unknown, { path, responseStream }: Definition): string {
@@ -67,8 +80,7 @@ function hintFor(key: string): string {
   if (key === 'timeout') return '; calls with a callback have deadline, promises have timeout'
   if (key === 'signal') return '; calls with a callback have cancel(), promises have signal'
   if (OF_PROMISES.has(key)) return '; it is an option of promises'
-  const near = didYouMean(key, KEYS)
-  return near || `; valid keys are ${[...KEYS].join(', ')}, and metadata is given as grpc-js's Metadata`
+  return didYouMean(key, KEYS)
 }
 
 function wrong(path: readonly string[], message: string): OptionsError {

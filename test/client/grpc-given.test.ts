@@ -22,7 +22,6 @@ describe('the options of a call with a callback', () => {
     ['idempotent', { idempotent: true }, 'grpc: idempotent: unknown key; it is an option of promises'],
     ['metadata', { metadata }, 'grpc: metadata: unknown key; it is an option of promises'],
     ['deadlien', { deadlien: 1 }, 'deadline'],
-    ['plain metadata', { authorization: 'token' }, "metadata is given as grpc-js's Metadata"],
   ])('that grpc-js would ignore are refused at the call: %s', async (_name, options, message) => {
     const { client } = await rig()
     const loose = client as unknown as Loose
@@ -36,6 +35,20 @@ describe('the options of a call with a callback', () => {
     ]) {
       expect(call).toThrow(message)
     }
+  })
+
+  it('that have no effect are told once in a warning, and the call goes on', async () => {
+    const { client } = await rig()
+    const loose = client as unknown as Loose
+    const warnings: string[] = []
+    const hear = (warning: Error): void => {
+      if (warning.message.includes('authorization')) warnings.push(warning.message)
+    }
+    process.on('warning', hear)
+    for (let i = 0; i < 2; i++) await new Promise((done) => loose.take({ sku: 'a' }, { authorization: 'token' }, done))
+    await new Promise(setImmediate)
+    process.off('warning', hear)
+    expect(warnings).toEqual([expect.stringContaining("metadata is given as grpc-js's Metadata")])
   })
 
   it('are no callback and no Metadata of another copy of grpc-js', async () => {

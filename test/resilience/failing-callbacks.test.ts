@@ -233,7 +233,7 @@ describe('listeners of a circuit', () => {
           if (failing) throw new Error('down')
           return 'fine'
         },
-        { name, bulkhead: 1, circuitBreaker: { minimumCalls: 2, resetAfter: '10ms', window: '1s' } },
+        { name, bulkhead: 1, circuitBreaker: { minimumCalls: 2, resetAfter: '500ms', window: '1s' } },
       )
       const heard = vi.fn()
       const circuit = circuitOf(name)
