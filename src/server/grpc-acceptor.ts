@@ -32,6 +32,8 @@ interface Session {
   bytes: number
   heardAt: number
   asked: boolean
+  /** Until it says its first word, which is its SETTINGS, it must do that by then; `Infinity`: it has. */
+  greetsBy: number
 }
 
 export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings> {
@@ -69,7 +71,8 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
       if (each.leavingSince === Number.POSITIVE_INFINITY) {
         if (now >= connection.retireAt) this.#leave(each, now)
       } else if (now >= each.leavingSince + this.settings.streamGrace) connection.socket.destroy()
-      this.#keepAlive(connection, each, now)
+      if (now >= each.greetsBy) connection.socket.destroy()
+      else this.#keepAlive(connection, each, now)
     }
   }
 
@@ -144,12 +147,17 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
       PATIENT,
     )
     const heardAt = this.host.clock.now()
-    this.#sessions.set(connection, {
+    const each: Session = {
       session,
       leavingSince: Number.POSITIVE_INFINITY,
       bytes: 0,
       heardAt,
       asked: false,
+      greetsBy: heardAt + this.settings.headersTimeout,
+    }
+    this.#sessions.set(connection, each)
+    session.once('remoteSettings', () => {
+      each.greetsBy = Number.POSITIVE_INFINITY
     })
     this.#sweeper ??= this.host.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
   }

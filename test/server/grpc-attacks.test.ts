@@ -1,6 +1,7 @@
 /** Clients that flood, fall silent or hang: what they cost, while an honest client goes on. */
 import { execFile } from 'node:child_process'
 import { connect, createServer, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 import { promisify } from 'node:util'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { currentCall } from '../../src/server/current-call.ts'
@@ -9,7 +10,7 @@ import { FLAG, FRAME, frames, type RawHttp2 } from '../support/raw-http2.ts'
 import { grpcFrame } from '../support/scripted-grpc-server.ts'
 import { begin, itemBytes, type ShopHandlers } from '../support/shop.ts'
 import { callHeaders, meshClient, rawClient, serveShop } from './grpc-support.ts'
-import { clientOf, pause } from './support.ts'
+import { clientOf, pause, TRUSTING } from './support.ts'
 
 const GET = callHeaders('/shop.Inventory/Get')
 
@@ -199,12 +200,28 @@ describe('a connection that has gone silent', () => {
     for (const { cancel } of streams) cancel()
   })
 
-  it('or has said nothing at all is closed too', async () => {
-    const { server } = await serveShop({}, { mode: 'plaintext', keepalive: '1s' })
+  it.each([
+    ['nothing at all', ''],
+    ['a part of the preface', 'PRI * HT'],
+    ['the preface alone', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
+  ])('or has said %s within headersTimeout is closed; a client that only waits stays', async (_what, said) => {
+    const { server } = await serveShop({}, { mode: 'plaintext', headersTimeout: '1s' })
+    const waiting = await rawClient(server.port)
     const socket = connect(server.port, '127.0.0.1')
     socket.resume().on('error', () => {})
     const closed = new Promise<boolean>((resolve) => socket.on('close', () => resolve(true)))
+    socket.write(said)
     expect(await closed).toBe(true)
+    await expect.poll(() => server.stats.connections).toBe(1)
+    waiting.close()
+  })
+
+  it('or is silent behind a TLS handshake is closed, too', async () => {
+    const { server } = await serveShop({}, { mode: 'strict', headersTimeout: '1s' })
+    const tls = { ...TRUSTING, ...clientOf('checkout'), ALPNProtocols: ['h2'] }
+    const socket = connectTls({ host: '127.0.0.1', port: server.port, ...tls })
+    socket.resume().on('error', () => {})
+    await new Promise((resolve) => socket.on('close', resolve))
     await expect.poll(() => server.stats.connections).toBe(0)
   })
 })
