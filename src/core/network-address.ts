@@ -18,15 +18,17 @@ const FORBIDDEN = new BlockList()
 FORBIDDEN.addSubnet('0.0.0.0', 8, 'ipv4')
 FORBIDDEN.addSubnet('224.0.0.0', 3, 'ipv4')
 // What clouds serve from link-local addresses: metadata, credentials, DNS, time.
-for (const end of ['169.254', '169.253', '169.123', '170.2', '170.23']) FORBIDDEN.addAddress(`169.254.${end}`, 'ipv4')
+for (const end of ['169.254', '169.253', '169.123', '170.2', '170.23', '0.23', '42.42'])
+  FORBIDDEN.addAddress(`169.254.${end}`, 'ipv4')
 FORBIDDEN.addAddress('fe80::a9fe:a9fe', 'ipv6')
-// Metadata services elsewhere: Alibaba, Azure, Oracle; Amazon's and Google's on IPv6.
+// Metadata services elsewhere: Alibaba, Azure, Oracle; on IPv6 those of Amazon, Google and Scaleway.
 FORBIDDEN.addAddress('100.100.100.200', 'ipv4')
 FORBIDDEN.addAddress('168.63.129.16', 'ipv4')
 FORBIDDEN.addAddress('192.0.0.192', 'ipv4')
 FORBIDDEN.addAddress('fd00:ec2::254', 'ipv6')
 FORBIDDEN.addAddress('fd00:ec2::23', 'ipv6')
 FORBIDDEN.addAddress('fd20:ce::254', 'ipv6')
+FORBIDDEN.addAddress('fd00:42::42', 'ipv6')
 FORBIDDEN.addAddress('::', 'ipv6')
 FORBIDDEN.addSubnet('ff00::', 8, 'ipv6')
 
@@ -38,8 +40,12 @@ const LOOPBACK_NAME =
   /^(?:localhost|[a-z0-9.-]{1,253}\.localhost|localhost[46]?(?:\.localdomain[46]?)?|(?:ip6-)?(?:localhost|loopback))$/
 const METADATA_NAMES = new Set(['metadata', 'metadata.google.internal', 'metadata.goog', 'instance-data'])
 
-/** Networks that carry an IPv4 address in their last 32 bits: compatible, mapped, translated (RFC 2765), NAT64, local NAT64. */
-const EMBEDDING = ['0:0:0:0:0:0', '0:0:0:0:0:ffff', '0:0:0:0:ffff:0', '64:ff9b:0:0:0:0', '64:ff9b:1:0:0:0']
+/** Networks that carry an IPv4 address in their last 32 bits: compatible, mapped, translated (RFC 2765), NAT64. */
+const EMBEDDING = ['0:0:0:0:0:0', '0:0:0:0:0:ffff', '0:0:0:0:ffff:0', '64:ff9b:0:0:0:0']
+/** NAT64 of an operator (RFC 8215): any network in here, of 96 bits as a rule. */
+const LOCAL_NAT64 = '64:ff9b:1:'
+/** The end of any network makes an ISATAP address (RFC 5214, 6.1), with an IPv4 address behind it. */
+const ISATAP = /:(?:0|200):5efe$/
 /** Teredo (RFC 4380) has the address with all bits inverted there. */
 const TEREDO = ['2001', '0'] as const
 
@@ -70,6 +76,8 @@ const USUAL = /^(?:0|[1-9]\d{0,2})(?:\.(?:0|[1-9]\d{0,2})){3}$/
 export function usualSpelling(address: string): string {
   if (USUAL.test(address)) return address
   if (isIP(address) !== 6) return readIPv4(address) ?? address
+  // A zone is no part of the address, and no URL takes one.
+  if (address.includes('%')) return address
   const groups = groupsOf(address.toLowerCase())
   // Mapped: the same socket as the IPv4 address. What is translated or tunnelled is reached on another way.
   if (groups.slice(0, 6).join(':') === EMBEDDING[1]) return embedded(groups)!
@@ -99,7 +107,7 @@ function embedded(groups: readonly string[]): string | undefined {
   const network = groups.slice(0, 6).join(':')
   const [high, low] = groups[0] === '2002' ? groups.slice(1, 3) : groups.slice(6)
   const inverted = groups[0] === TEREDO[0] && groups[1] === TEREDO[1] ? 0xffff : 0
-  if (groups[0] !== '2002' && inverted === 0 && !EMBEDDING.includes(network)) return undefined
+  if (groups[0] !== '2002' && inverted === 0 && !embeds(network)) return undefined
   // `::` and `::1` are addresses in their own right.
   if (network === EMBEDDING[0] && high === '0' && (low === '0' || low === '1')) return undefined
   const bytes = (group: string): string => {
@@ -107,6 +115,10 @@ function embedded(groups: readonly string[]): string | undefined {
     return `${value >> 8}.${value & 255}`
   }
   return `${bytes(high!)}.${bytes(low!)}`
+}
+
+function embeds(network: string): boolean {
+  return EMBEDDING.includes(network) || network.startsWith(LOCAL_NAT64) || ISATAP.test(network)
 }
 
 /** As `inet_aton` reads it: one to four numbers, decimal, octal or hexadecimal, the last one for all bytes that are left. */
@@ -122,7 +134,9 @@ function readIPv4(text: string): string | undefined {
   return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join('.')
 }
 
-function readNumber(text: string): number | undefined {
+function readNumber(given: string): number | undefined {
+  // As many zeros as one likes.
+  const text = given.replace(/^(0x)?0+(?=[0-9a-f])/, (_, prefix: string | undefined) => prefix ?? '0')
   if (text.length > 32) return undefined
   if (/^0x[0-9a-f]+$/.test(text)) return Number.parseInt(text.slice(2), 16)
   if (/^0[0-7]*$/.test(text)) return Number.parseInt(text, 8)

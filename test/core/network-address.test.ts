@@ -8,7 +8,8 @@ const METADATA = [
   '0xa9.0xfe.0xa9.0xfe', '169.254.169.254.', '::ffff:169.254.169.254', '::ffff:a9fe:a9fe', '::FFFF:A9FE:A9FE',
   '0:0:0:0:0:ffff:a9fe:a9fe', '::a9fe:a9fe', '64:ff9b::a9fe:a9fe', '64:ff9b::169.254.169.254', '2002:a9fe:a9fe::',
   '[::ffff:a9fe:a9fe]', 'fd00:ec2::254', 'FD00:0EC2::0254', '100.100.100.200', '168.63.129.16', 'metadata',
-  'METADATA.google.internal.', '169.254.170.2',
+  'METADATA.google.internal.', '169.254.170.2', `0x${'0'.repeat(40)}a9fea9fe`, '64:ff9b:1:1::a9fe:a9fe',
+  '64:ff9b:1:ffff:0:0:169.254.169.254', '2001:db8::5efe:a9fe:a9fe', '2001:db8::200:5efe:169.254.169.254', 'fd00:42::42',
 ] // biome-ignore format: a table
 const EVERYBODY = [
   '0',
@@ -54,6 +55,8 @@ const LOOPBACK = [
   'localhost4.localdomain4',
   'ip6-localhost',
   'localhost.localdomain',
+  `${'0'.repeat(40)}177.0.0.1`,
+  `0x${'0'.repeat(40)}7f.1`,
 ]
 const LINK_LOCAL = ['169.254.1.1', '169.254.257', 'fe80::1', 'FE80::1', 'fe80::1%eth0', '::ffff:169.254.1.1']
 const ORDINARY = [
@@ -116,6 +119,7 @@ describe('one spelling for each address', () => {
     ['Host.example', 'Host.example'],
     ['10.0.0.1', '10.0.0.1'],
     ['::::', '::::'],
+    ['fe80::1%eth0', 'fe80::1%eth0'],
   ])('%s is %s', (text, usual) => {
     expect(usualSpelling(text)).toBe(usual)
     expect(usualSpelling(usual)).toBe(usual)
