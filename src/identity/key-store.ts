@@ -4,14 +4,14 @@
  */
 import { randomBytes } from 'node:crypto'
 import { constants, type Stats } from 'node:fs'
-import { chmod, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises'
+import { chmod, lstat, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Clock } from '../core/clock.ts'
 import { OptionsError } from '../core/fields.ts'
 import type { Identity } from './identity.ts'
 import { makeIdentity } from './identity-check.ts'
 import { rootFingerprint } from './join-token.ts'
-import { exposureOf } from './private-files.ts'
+import { exposureOf, turnedByOthers } from './private-files.ts'
 
 export interface KeyStoreOptions {
   /** Made with 0700 if it is not there. `undefined`: everything is kept in memory only. */
@@ -26,6 +26,8 @@ const TEMPORARY = /^\.[a-z0-9._-]+\.tmp$/
 const STALE_MS = 600_000
 /** A snapshot of 10,000 endpoints has about 4 MB. */
 const LONGEST_FILE = 64 * 1024 * 1024
+/** No link is followed, and a FIFO is not waited for. Windows has neither flag. */
+const READ_OWN_FILE = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0)
 
 export class KeyStore {
   readonly directory: string | undefined
@@ -81,10 +83,10 @@ export class KeyStore {
     if (this.directory === undefined) return this.#memory.get(name)
     const path = join(this.directory, name)
     try {
-      const file = await open(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0))
+      const file = await open(path, READ_OWN_FILE)
       try {
         const found = await file.stat()
-        if (!found.isFile() || found.size > LONGEST_FILE) throw new Error('no file that we wrote')
+        if (!found.isFile() || found.nlink > 1 || found.size > LONGEST_FILE) throw new Error('no file that we wrote')
         refuseOthers(path, found, '600')
         return await file.readFile()
       } finally {
@@ -151,6 +153,9 @@ async function prepareDirectory(directory: string): Promise<void> {
     // What `mkdir` makes is subject to the umask, so the mode is set again; an existing directory is not touched.
     const made = await mkdir(directory, { recursive: true, mode: 0o700 })
     if (made !== undefined) await chmod(directory, 0o700)
+    const link = await lstat(directory)
+    const turned = link.isSymbolicLink() ? turnedByOthers(directory, link) : undefined
+    if (turned !== undefined) refuse(turned)
     const found = await stat(directory)
     if (!found.isDirectory()) refuse(`${directory} is not a directory`)
     refuseOthers(directory, found, '700')

@@ -16,3 +16,10 @@ export function exposureOf(path: string, found: Stats, mode: '600' | '700'): str
   const is = (found.mode & 0o777).toString(8).padStart(3, '0')
   return `${path} has mode ${is}, so others may read our private key; run 'chmod ${mode} ${path}' or choose another directory`
 }
+
+/** Why the link at `path` may lead elsewhere tomorrow; `undefined` if only we, or the administrator, can turn it. */
+export function turnedByOthers(path: string, link: Stats): string | undefined {
+  const own = process.getuid?.()
+  if (own === undefined || link.uid === own || link.uid === 0) return undefined
+  return `${path} is a link of user ${link.uid}, who may turn it elsewhere; give the directory that it leads to`
+}

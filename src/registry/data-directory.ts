@@ -5,7 +5,7 @@
 import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { OptionsError } from '../core/fields.ts'
-import { exposureOf } from '../identity/private-files.ts'
+import { exposureOf, turnedByOthers } from '../identity/private-files.ts'
 
 export const STORE_FILE = 'registry.db'
 export const ADMIN_TOKEN_FILE = 'admin-token'
@@ -47,7 +47,7 @@ export function isAdminTokenEmpty(directory: string): boolean {
 export function writeAdminToken(directory: string, text: string): void {
   const path = join(directory, ADMIN_TOKEN_FILE)
   const temporary = `${path}.tmp`
-  rmSync(temporary, { force: true })
+  rmSync(temporary, { force: true, recursive: true })
   writeFileSync(temporary, text, { mode: 0o600, flag: 'wx' })
   renameSync(temporary, path)
 }
@@ -58,6 +58,9 @@ export function removeAdminToken(directory: string): void {
 }
 
 function judgeDirectory(directory: string): void {
+  const link = lstatSync(directory)
+  const turned = link.isSymbolicLink() ? turnedByOthers(directory, link) : undefined
+  if (turned !== undefined) refuse(turned)
   let found = statSync(directory)
   if (!found.isDirectory()) refuse(`${directory} is not a directory`)
   const own = process.getuid?.()
@@ -80,6 +83,7 @@ function exposureOfFile(path: string): string | undefined {
   const found = lstatSync(path, { throwIfNoEntry: false })
   if (found === undefined) return undefined
   if (!found.isFile()) refuse(`${path} is ${found.isSymbolicLink() ? 'a link' : 'no file'}; remove it`)
+  if (found.nlink > 1) refuse(`${path} is a hard link, so the file has another name elsewhere; put a copy in its place`)
   const exposed = exposureOf(path, found, '600')
   if (exposed !== undefined && found.uid !== (process.getuid?.() ?? found.uid)) refuse(exposed)
   return exposed

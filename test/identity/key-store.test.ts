@@ -1,4 +1,5 @@
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { chmod, link, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -104,6 +105,16 @@ describe('the key store', () => {
     await symlink(join(parent, 'elsewhere'), join(directory, 'snapshot.json'))
     expect(await store.readState('snapshot.json')).toBeUndefined()
     expect(store.ignored).toBe(1)
+  })
+
+  test.runIf(process.platform !== 'win32')('waits for no FIFO, and takes no file with another name', async () => {
+    const store = await open()
+    execFileSync('mkfifo', ['-m', '600', join(directory, 'fifo.json')])
+    expect(await store.readState('fifo.json')).toBeUndefined()
+    await writeFile(join(parent, 'other'), '{}', { mode: 0o600 })
+    await link(join(parent, 'other'), join(directory, 'linked.json'))
+    expect(await store.readState('linked.json')).toBeUndefined()
+    expect(store.ignored).toBe(2)
   })
 
   test('keeps the last of many writes, whole', async () => {

@@ -2,6 +2,8 @@
 import { once } from 'node:events'
 import {
   chmodSync,
+  lchownSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -73,6 +75,32 @@ test.each([...FILES, 'admin-token'])(
     expect(await start()).toContain('is no file')
   },
 )
+
+test.each([...FILES, 'admin-token'])('a %s with another name elsewhere is refused', async (name) => {
+  mkdirSync(directory, { mode: 0o700 })
+  const victim = join(home, 'victim')
+  writeFileSync(victim, 'precious', { mode: 0o600 })
+  linkSync(victim, join(directory, name))
+  expect(await start()).toContain('is a hard link')
+  expect(readFileSync(victim, 'utf8')).toBe('precious')
+})
+
+test.runIf(process.getuid?.() === 0)(
+  'a link of another user to it is refused, one of our own is followed',
+  async () => {
+    mkdirSync(join(home, 'real'), { mode: 0o700 })
+    symlinkSync(join(home, 'real'), directory)
+    expect(await start()).toBe('started')
+    lchownSync(directory, 1234, 1234)
+    expect(await start()).toContain('is a link of user 1234')
+  },
+)
+
+test('whatever stands in the place of a half-written admin token gives way', async () => {
+  mkdirSync(join(directory, 'admin-token.tmp', 'x'), { recursive: true, mode: 0o700 })
+  chmodSync(directory, 0o700)
+  expect(await start()).toBe('started')
+})
 
 test.each(FILES)('a %s that others can read is refused', async (name) => {
   mkdirSync(directory, { mode: 0o700 })
