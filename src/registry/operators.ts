@@ -51,7 +51,7 @@ export class Operators {
   /** The operator of a token; `undefined` for one that is unknown, revoked or expired. */
   prove(text: string): Proven | undefined {
     const token = parseToken(text)
-    if (token?.kind !== 'admin') return undefined
+    if (token?.kind !== 'admin' || token.fingerprint !== this.#fingerprint) return undefined
     const hash = tokenHash(token.secret)
     let proven: Proven | undefined
     if (sameHash(hash, this.#state.adminHash ?? NO_TOKEN)) {

@@ -80,7 +80,7 @@ export class Tokens {
 
   /** Throws unless the token has a use left for `service`; takes none. */
   check(text: string, service: string): void {
-    judge(this.#state.tokens.get(hashOf(text)), service, this.#clock.wallNow())
+    judge(this.#state.tokens.get(this.#hashOf(text)), service, this.#clock.wallNow())
   }
 
   /** Takes one use, or throws. A use is never given twice, whoever asks at the same time. `text`: the token or its secret. */
@@ -92,7 +92,7 @@ export class Tokens {
   }
 
   async #redeem(text: string, service: string): Promise<void> {
-    const hash = hashOf(text)
+    const hash = this.#hashOf(text)
     for (let i = 0; i < MOST_CONFLICTS; i++) {
       const token = this.#state.tokens.get(hash)
       const { hash: _hash, revision, ...record } = judge(token, service, this.#clock.wallNow())
@@ -106,6 +106,13 @@ export class Tokens {
     throw new ApiError('overloaded', 'too many joins with this token at the same time; try again')
   }
 
+  /** A whole token must be one of ours: for joining, and for this root. */
+  #hashOf(text: string): string {
+    const token = parseToken(text)
+    const isForeign = token !== undefined && (token.kind !== 'join' || token.fingerprint !== this.#fingerprint)
+    return tokenHash(token === undefined || isForeign ? text : token.secret)
+  }
+
   #forgettable(now: number): { key: string; value: undefined }[] {
     return [...this.#state.tokens.values()]
       .filter(({ expiresAt, createdAt, usesLeft }) => {
@@ -114,10 +121,6 @@ export class Tokens {
       .slice(0, 100)
       .map((token) => ({ key: KEYS.token(token.hash), value: undefined }))
   }
-}
-
-function hashOf(text: string): string {
-  return tokenHash(parseToken(text)?.secret ?? text)
 }
 
 function judge(token: StoredToken | undefined, service: string, now: number): StoredToken {

@@ -40,3 +40,19 @@ test('a body that is larger than any join is refused before it is read', async (
   const { status } = await request(registry, 'POST', '/v1/join', { body: { service: 'a', csr: 'x'.repeat(100_000) } })
   expect(status).toBe(413)
 })
+
+test('a token of another root or kind proves nothing, whatever its secret', async () => {
+  registry = await startRegistry({ port: 0, memory: true, log: false })
+  const token = await registry.createJoinToken({ service: 'stock' })
+  const admin = registry.adminToken!
+  const elsewhere = (text: string): string => text.slice(0, -43) + 'A'.repeat(43)
+  for (const foreign of [elsewhere(token), token.replace('-join', '-admin'), admin, admin.replace('-admin', '-join')]) {
+    expect((await join('stock', foreign)).json.error.code).toBe('token-unknown')
+  }
+  const authorized = (text: string) =>
+    request(registry, 'GET', '/v1/audit', { headers: { authorization: `Bearer ${text}` } })
+  expect((await authorized(elsewhere(admin))).status).toBe(403)
+  expect((await authorized(token.replace('-join', '-admin'))).status).toBe(403)
+  expect((await authorized(admin)).status).toBe(200)
+  expect((await join('stock', token)).status).toBe(200)
+})
