@@ -21,10 +21,26 @@ export type Colour = 'red' | 'green' | 'yellow'
 
 const SGR: Record<Colour, number> = { red: 31, green: 32, yellow: 33 }
 
+/**
+ * Control characters, and the formats (Unicode's Cf) that turn, join or hide what stands beside them, as the bidirectional ones
+ * and the tags do; line and paragraph separators.
+ */
+const OBEYED = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
+/** Of those, what `JSON.stringify` leaves as it is. */
+const escaped = (character: string): string =>
+  Array.from(
+    { length: character.length },
+    (_, i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, '0')}`,
+  ).join('')
+
+/** JSON that no terminal obeys; the same value to a parser. */
+function jsonLine(value: unknown): string {
+  return `${JSON.stringify(value).replace(OBEYED, escaped)}\n`
+}
+
 /** One line without control characters. */
 export function printable(value: unknown): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must go.
-  return String(value ?? '-').replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e]/g, '?')
+  return String(value ?? '-').replace(OBEYED, '?')
 }
 
 export class Terminal {
@@ -39,7 +55,7 @@ export class Terminal {
   /** The result: as JSON on one line with `--json`, otherwise as `lines`. */
   result(value: unknown, lines: () => readonly string[]): void {
     const { stdout } = this.#surroundings
-    if (this.json) stdout.write(`${JSON.stringify(value)}\n`)
+    if (this.json) stdout.write(jsonLine(value))
     else for (const line of lines()) stdout.write(`${line}\n`)
   }
 
@@ -52,7 +68,7 @@ export class Terminal {
     const { stderr } = this.#surroundings
     if (this.json) {
       const { code, message, exitCode, issues } = failure
-      stderr.write(`${JSON.stringify({ error: { code, message, exitCode, ...(issues.length > 0 && { issues }) } })}\n`)
+      stderr.write(jsonLine({ error: { code, message, exitCode, ...(issues.length > 0 && { issues }) } }))
       return
     }
     for (const issue of failure.issues) stderr.write(`${printable(formatLocated(issue))}\n`)
