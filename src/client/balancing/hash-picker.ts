@@ -84,6 +84,8 @@ class HashPicker implements Picker {
   readonly #health: ClusterHealth | undefined
   readonly #clock: Clock
   readonly #warmAt: number
+  /** While some are warming up: the one that will be warm first. */
+  readonly #warmest: Endpoint | undefined
   /** How much of what is in flight each may hold. */
   readonly #bounds: Float64Array
 
@@ -101,6 +103,7 @@ class HashPicker implements Picker {
     this.#health = health
     this.#clock = clock
     this.#warmAt = warmAt
+    if (warmAt > clock.now()) this.#warmest = endpoints.reduce((a, b) => (b.warmAt < a.warmAt ? b : a))
     const total = endpoints.reduce((sum, endpoint) => sum + endpoint.weight, 0)
     this.#bounds = Float64Array.from(endpoints, ({ weight }) =>
       total === 0 ? BOUND / endpoints.length : (BOUND * weight) / total,
@@ -116,30 +119,33 @@ class HashPicker implements Picker {
     const key = call.hashKey
     const hash = key === undefined ? Math.floor(this.#clock.random() * 2 ** 32) : hashText(key, KEY_SEED)
     const now = this.#warmAt === 0 ? 0 : this.#clock.now()
-    const warming = now < this.#warmAt
+    // Only what others take over can be left to them: where all are new, they keep their keys.
+    const most = now < this.#warmAt ? warmth(this.#warmest!, now) : 0
     const load = this.#balancer.inFlight + 1
 
     this.#table ??= this.#build(endpoints)
     const table = this.#table
     let full: Endpoint | undefined
-    let at = 0
     let place = table.first(hash)
     for (let i = 0; i < MOST_STEPS; i++) {
-      at = table.owner(place)
+      const at = table.owner(place)
       const endpoint = endpoints[at]!
       if (isUsable(endpoint, call.tried, among)) {
         full ??= endpoint
         const isFull = endpoint.pending >= Math.ceil(this.#bounds[at]! * load)
-        if (!isFull && (!warming || takesOver(endpoint, hash, now))) return endpoint
+        if (!isFull && (most === 0 || takesOver(endpoint, hash, warmth(endpoint, now) / most))) return endpoint
       }
       place = table.next(place, hash)
     }
-    return full ?? searchAll(endpoints, at, call.tried, among)
+    // One that owns nearly all places hides the others; its keys go to several of them all the same.
+    return full ?? searchAll(endpoints, hash % endpoints.length, call.tried, among)
   }
 }
 
-/** A key moves to a new endpoint once, at an age of the endpoint that all clients agree on, and stays. */
-function takesOver(endpoint: Endpoint, hash: number, now: number): boolean {
-  const part = warmth(endpoint, now)
-  return part === 1 || mix(hash ^ WARM_SALT) < part * 2 ** 32
+/**
+ * A key moves to a new endpoint once, at an age of the endpoint that all clients agree on, and stays. Each endpoint draws by itself,
+ * so what several new ones do not take yet is spread over all.
+ */
+function takesOver({ hashKey }: Endpoint, hash: number, part: number): boolean {
+  return part >= 1 || mix(hash ^ hashText(hashKey, WARM_SALT)) < part * 2 ** 32
 }

@@ -260,7 +260,7 @@ describe.each(KINDS)('$name', ({ name, make, table }) => {
     const endpoints = endpointsOf(numbered(10))
     const fresh = endpoints[4]!
     const { clock, balancer } = setUp(make, endpoints)
-    const keys = Array.from({ length: 3_000 }, (_, i) => `user-${i}`)
+    const keys = Array.from({ length: 10_000 }, (_, i) => `user-${i}`)
     const settled = balancer.picker(endpoints)
     const final = keys.filter((key) => settled.pick(keyed(clock, key)) === fresh)
     fresh.discoveredAt = clock.now()
@@ -278,6 +278,52 @@ describe.each(KINDS)('$name', ({ name, make, table }) => {
     expect(shares[0]).toBeCloseTo(0.1, 1)
     expect(shares[5]).toBeCloseTo(0.5, 1)
     expect(had.size).toBe(final.length)
+  })
+
+  it('spreads the keys that several new endpoints do not take yet over all, by their warmth', () => {
+    const endpoints = endpointsOf(numbered(20))
+    const { clock, balancer } = setUp(make, endpoints)
+    for (const fresh of endpoints.slice(1)) {
+      fresh.discoveredAt = clock.now()
+      fresh.warmAt = clock.now() + 10_000
+    }
+    const picker = balancer.picker(endpoints)
+    const picks = Array.from({ length: 5_000 }, (_, i) => picker.pick(keyed(clock, `user-${i}`))!)
+    const warm = picks.filter((one) => one === endpoints[0]).length / picks.length
+    // Its share is 1 of 1 + 19 x 0.1.
+    expect(warm).toBeGreaterThan(0.2)
+    expect(warm).toBeLessThan(0.5)
+    for (const fresh of endpoints.slice(1)) expect(picks).toContain(fresh)
+  })
+
+  it('leaves each key where it is when all endpoints are new', () => {
+    const endpoints = endpointsOf(numbered(10))
+    const { clock, balancer } = setUp(make, endpoints)
+    const settled = balancer.picker(endpoints)
+    const keys = Array.from({ length: 500 }, (_, i) => `user-${i}`)
+    const home = keys.map((key) => settled.pick(keyed(clock, key)))
+    for (const fresh of endpoints) {
+      fresh.discoveredAt = clock.now()
+      fresh.warmAt = clock.now() + 10_000
+    }
+    const picker = balancer.picker(endpoints)
+    for (let s = 0; s <= 10; s++) {
+      expect(keys.map((key) => picker.pick(keyed(clock, key)))).toEqual(home)
+      clock.advance(1_000)
+    }
+  })
+
+  it('sends the keys of an ejected endpoint to all others alike, though it owned nearly all of them', () => {
+    const endpoints = ['heavy', ...numbered(8)].map((id) => endpoint(id, id === 'heavy' ? 1_000 : 1))
+    const { clock, picker } = setUp(make, endpoints)
+    const keys = Array.from({ length: 400 }, (_, i) => `user-${i}`)
+    const heavy = endpoints[0]!
+    heavy.state = 'ejected'
+    const picks = keys.map((key) => picker.pick(keyed(clock, key)))
+    const counts = endpoints.map((one) => picks.filter((picked) => picked === one).length)
+    expect(counts[0]).toBe(0)
+    expect(Math.min(...counts.slice(1))).toBeGreaterThan(20)
+    expect(Math.max(...counts)).toBeLessThan(100)
   })
 
   it('counts what is in flight until it ends', () => {
