@@ -19,10 +19,20 @@ import type { JoinResponse } from './wire.ts'
 export interface IssuerOptions {
   readonly addresses: RegistryAddresses
   readonly service: string
-  /** Asked each time this process joins. @throws MeshError `join-refused` with what to do */
-  readonly joinToken: () => Promise<Token | undefined>
+  readonly joinToken: JoinTokenSource
   readonly clock: Clock
 }
+
+/** Gives a join token each time this process joins. */
+export interface JoinTokenSource {
+  /** `undefined`: there is none. @throws MeshError `join-refused` with what to do, after `timeoutMs` at the latest */
+  ask(timeoutMs: number): Promise<Token | undefined>
+  /** The token is about to be shown to a registry, which may take one of its uses. */
+  spent(): void
+}
+
+/** Of the time left for joining, what the token may take. */
+export const TOKEN_SHARE = 0.8
 
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
 
@@ -45,19 +55,20 @@ export function registryIssuer(options: IssuerOptions): Issuer {
 }
 
 /**
- * The fingerprint of the root that a registry on loopback presents, for a process without a token: what is kept on disk of another
- * registry, such as yesterday's development one, is then not used. `undefined`: not on loopback, or no registry answers in time.
+ * The fingerprint of the root that a registry presents, on loopback or `anywhere`: a hint that what is kept on disk is of another
+ * registry, such as yesterday's development one. `undefined`: no such registry answers in time. Off loopback it proves nothing.
  */
 export async function presentedFingerprint(
   addresses: RegistryAddresses,
   clock: Clock,
   timeoutMs: number,
+  anywhere = false,
 ): Promise<string | undefined> {
-  const local = addresses.inOrder.filter(isLoopback)
-  if (local.length === 0) return undefined
+  const asked = anywhere ? addresses.inOrder : addresses.inOrder.filter(isLoopback)
+  if (asked.length === 0) return undefined
   try {
-    const { address, answer } = await firstContact(local, undefined, clock, timeoutMs)
-    addresses.answered(address)
+    const { address, answer } = await firstContact(asked, undefined, clock, timeoutMs)
+    if (isLoopback(address)) addresses.answered(address)
     return rootFingerprint(answer.root)
   } catch {
     // Then what is on disk is all there is.
@@ -93,7 +104,7 @@ async function renew(
 /** Only the first contact is side by side: two requests with one token would spend two of its uses. */
 async function join(options: IssuerOptions, csr: string, untilAt: number): Promise<JoinResponse> {
   const { clock, service, addresses } = options
-  const token = await options.joinToken()
+  const token = await options.joinToken.ask(Math.max(1, (untilAt - clock.now()) * TOKEN_SHARE))
   let left = addresses.inOrder
   if (token === undefined) left = left.filter(isLoopback)
   if (left.length === 0) throw tokenMissing(addresses.all, service)
@@ -104,6 +115,7 @@ async function join(options: IssuerOptions, csr: string, untilAt: number): Promi
     const leftMs = Math.max(1, untilAt - clock.now()) / (left.length === 0 ? 1 : 2)
     try {
       if (token !== undefined) await checkClock(address, answer.tls, options, leftMs)
+      options.joinToken.spent()
       const response = await requestCertificate(address, answer.tls, { path: '/v1/join', body }, clock, leftMs)
       addresses.answered(address)
       return response

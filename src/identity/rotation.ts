@@ -65,6 +65,8 @@ const ISSUE_TIMEOUT_MS = 10_000
 const ISSUE_TIMEOUT_SHARE = 0.2
 
 export class RotatingIdentity implements IdentitySource {
+  /** Whether it came from the store: this process was a member before. */
+  readonly restored: boolean
   readonly #options: RotationOptions
   readonly #listeners = new Set<(identity: Identity) => void>()
   #current: Identity
@@ -83,7 +85,8 @@ export class RotatingIdentity implements IdentitySource {
   #closed = false
   #timer: WallTimer | undefined
 
-  private constructor(options: RotationOptions, identity: Identity) {
+  private constructor(options: RotationOptions, identity: Identity, restored: boolean) {
+    this.restored = restored
     this.#options = options
     this.#current = identity
   }
@@ -96,7 +99,7 @@ export class RotatingIdentity implements IdentitySource {
     const { service, store, clock, fingerprint } = options
     const stored = await store.loadIdentity(service, fingerprint)
     if (stored !== undefined) {
-      const rotation = new RotatingIdentity(options, stored)
+      const rotation = new RotatingIdentity(options, stored, true)
       const from = issuedAt(stored)
       rotation.#schedule(stored.notAfter - from, Math.max(0, clock.wallNow() - from))
       rotation.#tell({ type: 'loaded', identity: stored })
@@ -108,7 +111,7 @@ export class RotatingIdentity implements IdentitySource {
       const message = `The registry answered with roots among which the pinned one, ${fingerprint}, is missing.`
       throw new MeshError(message, { code: 'identity-rejected', service })
     }
-    const rotation = new RotatingIdentity(options, identity)
+    const rotation = new RotatingIdentity(options, identity, false)
     rotation.#schedule(lifeMs, 0)
     rotation.#noteSkew(offsetMs)
     rotation.#tell({ type: 'issued', identity })

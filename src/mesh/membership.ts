@@ -78,7 +78,8 @@ export class Membership {
   }
 
   /**
-   * Resolves with identity and a first snapshot.
+   * Resolves with identity and a first snapshot; with an identity from the disk by `untilAt` in any case, because this process was
+   * a member before. Without a snapshot it denies every caller.
    *
    * @throws MeshError after `untilAt` on the monotonic clock, or at once when the registry says no
    */
@@ -184,7 +185,7 @@ export class Membership {
 
   /**
    * Until the mesh's and our own service's view are there: live if the registry answers soon, otherwise those from the disk, otherwise
-   * live ones until the time is over.
+   * live ones until the time is over. Rejects if none came and the identity is new.
    */
   #firstViewsUntil(untilAt: number): Promise<void> {
     const { clock, service, registry: addresses } = this.#shared.settings
@@ -206,7 +207,13 @@ export class Membership {
         leftMs,
         () => {
           const message = `no registry sent a snapshot in time (${addresses.join(', ')}), and there is none on disk`
-          finish(() => reject(new MeshError(message, { code: 'registry-unavailable', service })))
+          if (this.#rotation?.restored !== true) {
+            finish(() => reject(new MeshError(message, { code: 'registry-unavailable', service })))
+            return
+          }
+          const reason = `${message}: every caller is denied, and calls wait, until one comes`
+          this.#shared.events.emit('snapshot:rejected', { subject: 'registry', reason })
+          finish(resolve)
         },
         undefined,
       )

@@ -2,19 +2,19 @@
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import { RegistryAddresses } from '../discovery/first-address.ts'
-import { presentedFingerprint, registryIssuer } from '../discovery/issuer.ts'
-import type { Token } from '../identity/join-token.ts'
+import { presentedFingerprint, registryIssuer, TOKEN_SHARE } from '../discovery/issuer.ts'
+import { rootFingerprint } from '../identity/join-token.ts'
 import type { KeyStore } from '../identity/key-store.ts'
 import type { RefusedPeer } from '../identity/peer-verifier.ts'
 import { RotatingIdentity, type RotationEvent } from '../identity/rotation.ts'
 import type { EventSink } from '../telemetry/events.ts'
-import { joinTokenOf, TokenAwaited } from './join-token.ts'
+import { JoinTokens, TokenAwaited } from './join-token.ts'
 import type { MeshSettings } from './options.ts'
 
 /** Between two tries to join; a registry that starts beside us is there within this. */
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 2_000
-/** How long a registry on loopback has to show its root, before what is on disk is believed without. */
+/** How long a registry has to show its root, before what is on disk is believed without. */
 const ROOT_TIMEOUT_MS = 1_000
 
 /**
@@ -32,18 +32,15 @@ export async function obtainIdentity(
   addresses = new RegistryAddresses(settings.registry),
 ): Promise<RotatingIdentity> {
   const { clock, service } = settings
-  const joinToken = (): Promise<Token | undefined> => joinTokenOf(settings)
+  const joinToken = new JoinTokens(settings)
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2)) {
     try {
-      // Without a token that can be read now, what is on disk may do.
-      const token = await joinToken().catch(() => undefined)
-      const rootMs = Math.min(ROOT_TIMEOUT_MS, (untilAt - clock.now()) / 3)
       const options = {
         service,
         store,
         clock,
         issue: registryIssuer({ addresses, service, joinToken, clock }),
-        fingerprint: token?.fingerprint ?? (await presentedFingerprint(addresses, clock, rootMs)),
+        fingerprint: await pinOf(settings, store, joinToken, addresses, untilAt),
         onEvent: (event: RotationEvent) => tell(event, events),
       }
       return await RotatingIdentity.start(options, Math.max(1, untilAt - clock.now()))
@@ -52,6 +49,37 @@ export async function obtainIdentity(
       events.emit('identity:failed', { reason: error.message })
     }
     await sleep(clock, pauseMs * (0.5 + 0.5 * clock.random()))
+  }
+}
+
+/**
+ * The fingerprint that a stored identity must have among its roots. A function is asked for a token only if nothing valid is
+ * stored, or a registry shows another root: a token may be good for one use.
+ */
+async function pinOf(
+  { service, clock }: MeshSettings,
+  store: KeyStore,
+  joinToken: JoinTokens,
+  addresses: RegistryAddresses,
+  untilAt: number,
+): Promise<string | undefined> {
+  const leftMs = (): number => Math.max(1, untilAt - clock.now())
+  const presented = (anywhere: boolean): Promise<string | undefined> =>
+    presentedFingerprint(addresses, clock, Math.min(ROOT_TIMEOUT_MS, leftMs() / 3), anywhere)
+  const stored = joinToken.costly ? await store.loadIdentity(service) : undefined
+  if (stored !== undefined) {
+    const shown = await presented(true)
+    if (shown === undefined || stored.roots.some((root) => rootFingerprint(root) === shown)) return undefined
+  }
+  try {
+    const token = await joinToken.ask(leftMs() * TOKEN_SHARE)
+    return token?.fingerprint ?? (await presented(false))
+  } catch (error) {
+    const shown = await presented(false)
+    // Joining would only ask the function again.
+    if (joinToken.costly && (stored === undefined || shown !== undefined)) throw error
+    // Without a token that can be had now, what is on disk may do.
+    return shown
   }
 }
 

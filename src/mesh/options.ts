@@ -33,11 +33,15 @@ export interface MeshOptions {
   /** `https://host:port` of the registry, or several. `INMESH_REGISTRY`, separated by commas. @defaultValue `'https://127.0.0.1:7400'` */
   readonly registry?: string | readonly string[]
   /**
-   * From `inmesh token create`, or a function that gives it; asked each time this process joins: at its start without a valid
-   * certificate, and after its certificate has ended. Not needed with a `--dev` registry. `INMESH_JOIN_TOKEN`.
+   * From `inmesh token create`, or a function that gives it. A function is asked once for each join, for 10 s at most: at a start
+   * without a valid certificate of this registry, and after the certificate has ended. What it gives is kept for a minute until
+   * a registry was shown it. Not needed with a `--dev` registry. `INMESH_JOIN_TOKEN`.
    */
   readonly joinToken?: string | (() => string | Promise<string>)
-  /** A file with the join token, read each time this process joins. Instead of `joinToken`. `INMESH_JOIN_TOKEN_FILE`. */
+  /**
+   * A file with the join token, read each time this process joins; refused if every user may write it. Instead of `joinToken`.
+   * `INMESH_JOIN_TOKEN_FILE`.
+   */
   readonly joinTokenFile?: string
   /**
    * Where key, certificate and last snapshot are kept (0700), or `'memory'`: then a restart needs a token and a registry.
@@ -54,7 +58,7 @@ export interface MeshOptions {
   readonly metadata?: Readonly<Record<string, string>>
   /** Bound of joining: identity and first snapshot. @defaultValue `'5s'` */
   readonly joinTimeout?: Duration
-  /** Do not fail when there is no registry and no snapshot on disk, but keep trying. `INMESH_START_WITHOUT`. @defaultValue false */
+  /** Do not fail when there is no registry and no certificate on disk, but keep trying. `INMESH_START_WITHOUT`. @defaultValue false */
   readonly startWithout?: boolean
   /** Loopback port of the admin listener (metrics, endpoints, configuration, events); 0 = any; absent = none. `INMESH_ADMIN_PORT`. */
   readonly adminPort?: number

@@ -1,0 +1,238 @@
+/** How processes join: with a token from a function or a file, with what is on disk, and over several addresses of which most are wrong. */
+import { once } from 'node:events'
+import { renameSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { createServer as createSecureServer } from 'node:tls'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import type { Registry } from '../../src/registry/index.ts'
+import type { TokenRecord } from '../../src/registry/records.ts'
+import { craftLeaf, newAuthority } from '../support/certificates.ts'
+import { request } from '../support/registry-session.ts'
+import { countOf, eventually, Rig, wait } from './rig.ts'
+
+let rig: Rig
+
+beforeEach(() => {
+  rig = new Rig()
+})
+
+afterEach(async () => {
+  await rig.close()
+})
+
+const inventoryOf = (registry: Registry, name = 'state') => ({
+  service: 'inventory',
+  registry: registry.url,
+  stateDir: rig.path(name),
+})
+
+test('a function is asked for one token when a process joins, and for none when its certificate is on disk', async () => {
+  const registry = await rig.registry()
+  const joinToken = vi.fn(() => registry.createJoinToken({ service: 'inventory', uses: 1 }))
+  const first = await rig.join({ ...inventoryOf(registry), joinToken })
+  expect(joinToken).toHaveBeenCalledTimes(1)
+  await first.close()
+  const second = await rig.join({ ...inventoryOf(registry), joinToken })
+  expect(second.stale).toBe(false)
+  expect(joinToken).toHaveBeenCalledTimes(1)
+  await second.close()
+  // Another registry at the same address: what is on disk is of no use there.
+  await registry.close()
+  const next = await rig.registry({ port: registry.port })
+  const other = vi.fn(() => next.createJoinToken({ service: 'inventory', uses: 1 }))
+  const third = await rig.join({ ...inventoryOf(next), joinToken: other })
+  expect(third.stale).toBe(false)
+  expect(other).toHaveBeenCalledTimes(1)
+}, 60_000)
+
+test('a function is asked once while no registry can be reached, however often joining is tried', async () => {
+  const registry = await rig.registry({ dataDir: rig.path('registry') })
+  const token = await registry.createJoinToken({ service: 'inventory', uses: 1 })
+  await registry.close()
+  const joinToken = vi.fn(() => token)
+  const joining = rig.join({ ...inventoryOf(registry), joinToken })
+  await eventually('the function was asked', () => joinToken.mock.calls.length === 1)
+  // Long enough for several tries.
+  await wait(1_500)
+  await rig.registry({ dataDir: rig.path('registry'), port: registry.port })
+  expect((await joining).stale).toBe(false)
+  expect(joinToken).toHaveBeenCalledTimes(1)
+}, 60_000)
+
+test('a function that never answers ends the join at its time, with an error that names it', async () => {
+  const registry = await rig.registry()
+  const joinToken = (): Promise<string> => new Promise(() => {})
+  await expect(rig.join({ ...inventoryOf(registry), joinToken, joinTimeout: '500ms' })).rejects.toMatchObject({
+    code: 'join-refused',
+    message: expect.stringMatching(/function 'joinToken' cannot be had: it gave none within \d+ ms/),
+  })
+})
+
+test('a token file that comes late, and half written at first, is waited for', async () => {
+  const registry = await rig.registry()
+  const joinTokenFile = rig.path('token')
+  const process = rig.spawn('service', {
+    mesh: { ...inventoryOf(registry), joinTokenFile, joinTimeout: '60s' },
+    name: 'late',
+  })
+  const token = await registry.createJoinToken({ service: 'inventory', uses: 1 })
+  await wait(500)
+  writeFileSync(joinTokenFile, token.slice(0, 20))
+  await wait(500)
+  expect(process.messages).toEqual([])
+  writeFileSync(joinTokenFile, token)
+  expect(await process.message(() => true)).toMatchObject({ name: 'late', stale: false })
+}, 120_000)
+
+test('a process that stood still until its certificate had ended joins again with the token that its file has by then', async () => {
+  const registry = await rig.registry({ certificateLifeMs: 6_000, leaseMs: 1_000 })
+  await registry.applyPolicies([{ service: 'mesh', defaultIntention: 'allow' }])
+  const joinTokenFile = rig.path('token')
+  const renew = async (): Promise<void> => {
+    const token = await registry.createJoinToken({ service: 'inventory', uses: 1 })
+    writeFileSync(`${joinTokenFile}.new`, token, { mode: 0o600 })
+    renameSync(`${joinTokenFile}.new`, joinTokenFile)
+  }
+  await renew()
+  const process = await rig.start('service', { mesh: { ...inventoryOf(registry), joinTokenFile }, name: 'sleeper' })
+  const client = await rig.mesh(registry, 'checkout')
+  const answer = (): Promise<string> =>
+    client
+      .http('inventory')
+      .get('/', { timeout: '1s' })
+      .then(
+        (response) => response.text(),
+        () => 'nothing',
+      )
+  await eventually('it serves', async () => (await answer()) === 'sleeper')
+  process.signal('SIGSTOP')
+  await wait(7_000)
+  await renew()
+  process.signal('SIGCONT')
+  await eventually('it serves again', async () => (await answer()) === 'sleeper')
+  const { tokens } = (await request(registry, 'GET', '/v1/tokens', { admin: true })).json
+  const left = tokens.flatMap((one: TokenRecord) => (one.service === 'inventory' ? [one.usesLeft] : []))
+  expect(left).toEqual([0, 0])
+}, 120_000)
+
+test('a process with a certificate on disk and no snapshot starts while the registry is away, and denies every caller', async () => {
+  const registry = await rig.registry({ dataDir: rig.path('registry') })
+  await registry.applyPolicies([{ service: 'mesh', defaultIntention: 'allow' }])
+  const joinToken = await registry.createJoinToken({ service: 'inventory' })
+  const killed = await rig.start('service', { mesh: { ...inventoryOf(registry), joinToken }, name: 'ok' })
+  const port = Number(killed.messages[0]!.port)
+  const client = await rig.mesh(registry, 'checkout')
+  expect(await (await client.http('inventory').get('/')).text()).toBe('ok')
+  await killed.kill()
+  await registry.close()
+  writeFileSync(rig.path('state/snapshot.json'), '{"format":2,"roots":["of another registry"],"views":[]}')
+
+  const mesh = await rig.join({ ...inventoryOf(registry), joinTimeout: '500ms' })
+  expect(mesh.stale).toBe(true)
+  expect(mesh.events().find(({ name }) => name === 'snapshot:rejected')).toBeDefined()
+  await mesh.serve((_req, res) => res.end('ok'), { host: '127.0.0.1', port })
+  const denied = await client.http('inventory').get('/')
+  expect(denied.status).toBe(403)
+  await denied.text()
+  await expect(mesh.http('checkout').get('/', { timeout: '300ms' })).rejects.toMatchObject({ sent: false })
+
+  await rig.registry({ dataDir: rig.path('registry'), port: registry.port })
+  await eventually('it is a member again', () => !mesh.stale)
+  await eventually('the caller is let in', async () => {
+    const response = await client.http('inventory').get('/')
+    await response.text()
+    return response.ok
+  })
+}, 120_000)
+
+interface Wrong {
+  readonly url: string
+  connections: number
+}
+
+async function wrong(server: Server, onConnection: (socket: Socket) => void = () => {}): Promise<Wrong> {
+  const held = new Set<Socket>()
+  const found = { url: '', connections: 0 }
+  server.on('connection', (socket: Socket) => {
+    found.connections += 1
+    held.add(socket)
+    socket.on('error', () => {})
+    onConnection(socket)
+  })
+  server.on('tlsClientError', () => {})
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  rig.onClose(() => {
+    for (const socket of held) socket.destroy()
+    server.close()
+  })
+  found.url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`
+  return found
+}
+
+async function wrongAddresses(): Promise<Record<'silent' | 'refusing' | 'plain' | 'stranger', Wrong>> {
+  const refusing = await wrong(createServer())
+  const freed = createServer()
+  freed.listen(0, '127.0.0.1')
+  await once(freed, 'listening')
+  const url = `https://127.0.0.1:${(freed.address() as AddressInfo).port}`
+  freed.close()
+  await once(freed, 'close')
+  return {
+    silent: await wrong(createServer()),
+    refusing: { ...refusing, url },
+    plain: await wrong(createServer(), (socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')),
+    // Speaks TLS, with a certificate of another authority, and no HTTP.
+    stranger: await wrong(
+      createSecureServer(craftLeaf(newAuthority(), { uris: ['spiffe://evil.test/inmesh/registry'] }), (socket) =>
+        socket.on('error', () => {}),
+      ),
+    ),
+  }
+}
+
+test('among a silent, a refusing, a plaintext and a foreign address the registry is found, and asked first from then on', async () => {
+  const registry = await rig.registry()
+  const { silent, refusing, plain, stranger } = await wrongAddresses()
+  const joinToken = vi.fn(() => registry.createJoinToken({ service: 'inventory', uses: 1 }))
+  const mesh = await rig.join({
+    ...inventoryOf(registry),
+    registry: [silent.url, refusing.url, plain.url, stranger.url, registry.url],
+    joinToken,
+  })
+  expect(mesh.stale).toBe(false)
+  expect(joinToken).toHaveBeenCalledTimes(1)
+  expect([silent, plain, stranger].every(({ connections }) => connections > 0)).toBe(true)
+  const asked = (): number => silent.connections + plain.connections + stranger.connections
+  const before = asked()
+  await mesh.token({ audience: 'partner' })
+  expect(asked()).toBe(before)
+}, 60_000)
+
+test('a session that was lost is found again beside an address that is silent', async () => {
+  const registry = await rig.registry({ dataDir: rig.path('registry') })
+  const { silent } = await wrongAddresses()
+  const joinToken = await registry.createJoinToken({ service: 'inventory' })
+  const mesh = await rig.join({ ...inventoryOf(registry), registry: [silent.url, registry.url], joinToken })
+  await registry.close()
+  await eventually('the loss is told', () => countOf(mesh, 'registry:lost') > 0)
+  await rig.registry({ dataDir: rig.path('registry'), port: registry.port })
+  await eventually('there is a session again', () => countOf(mesh, 'registry:connected') === 2)
+}, 60_000)
+
+test('joinTimeout bounds the search over all addresses, of which none is a registry', async () => {
+  const registry = await rig.registry()
+  const { silent, refusing, plain, stranger } = await wrongAddresses()
+  const joinToken = await registry.createJoinToken({ service: 'inventory' })
+  const begun = performance.now()
+  await expect(
+    rig.join({
+      ...inventoryOf(registry),
+      registry: [silent.url, refusing.url, plain.url, stranger.url, silent.url, silent.url],
+      joinToken,
+      joinTimeout: '1s',
+    }),
+  ).rejects.toMatchObject({ name: 'MeshError', code: 'registry-unavailable' })
+  // Five seconds for each of three silent ones would be 15.
+  expect(performance.now() - begun).toBeLessThan(12_000)
+}, 60_000)
