@@ -54,6 +54,7 @@ function compile(count: number): { stack: Stack; state: ServiceState; cluster: C
   const state = new ServiceState('inventory', clock)
   const balancer = new PeakEwma(clock, state.ejection)
   const all = endpoints(count)
+  state.ejection.watch(all)
   const cluster = {
     service: 'inventory',
     endpoints: all,
@@ -61,7 +62,9 @@ function compile(count: number): { stack: Stack; state: ServiceState; cluster: C
     whenAvailable: () => () => {},
     onChange: () => () => {},
   }
-  const stack = compileStack({ settings: resolveService(), state, cluster, balancer, telemetry: SILENT, clock })
+  const settings = resolveService()
+  state.configure(settings)
+  const stack = compileStack({ settings, state, cluster, balancer, telemetry: SILENT, clock })
   return { stack, state, cluster }
 }
 
@@ -174,9 +177,10 @@ function collected(gc: () => void): NodeJS.MemoryUsage {
 function bytesPerCalledEndpoint(): number | undefined {
   const gc = globalThis.gc
   if (gc === undefined) return undefined
-  const { stack, cluster } = compile(1)
+  const { stack, state, cluster } = compile(1)
   const before = collected(gc)
   const all = endpoints(10_000)
+  state.ejection.watch(all)
   const balancer = stack.endpoint.find((policy) => policy instanceof PeakEwma)!
   const full: Stack = { ...stack, cluster: { ...cluster, endpoints: all, picker: balancer.picker(all) } }
   let next = 0

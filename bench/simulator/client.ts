@@ -64,7 +64,12 @@ export class SimulatedClient {
     this.#parts = parts
     this.#settings = resolveService(parts.options)
     this.state = new ServiceState('simulated', clock, parts.listeners)
-    this.cluster = new ServiceCluster('simulated', () => this.#balancer().balancer, clock)
+    this.cluster = new ServiceCluster(
+      'simulated',
+      () => this.#balancer().balancer,
+      clock,
+      (inUse) => this.state.ejection.watch(inUse),
+    )
     this.stack = this.#compile()
     this.route = Object.freeze({
       service: 'simulated',
@@ -111,6 +116,7 @@ export class SimulatedClient {
   }
 
   #compile(): Stack {
+    this.state.configure(this.#settings)
     const stack = compileStack({
       settings: this.#settings,
       state: this.state,

@@ -69,7 +69,8 @@ function run(
   const workers = new Workers(clock, WORKERS, () => chance.exponential(SERVICE_MS))
   const { limits } = resolveService(concurrency === undefined ? {} : { limits: { concurrency } })
   const state = new ServerLimits(clock)
-  const stack = compileServerStack({ limits, state, telemetry: SILENT, clock })
+  state.configure(limits)
+  const stack = compileServerStack({ state, telemetry: SILENT, clock })
   client.use(new Map([['e0', new SimulatedServer({ clock, handler: workers.handle, stack })]]))
   const summary = new Summary()
   offer(

@@ -163,10 +163,11 @@ function serverStack(world: World) {
     },
   })
   const state = new ServerLimits(clock)
+  state.configure(limits)
   world.limits.push(state)
   const ledger = new Ledger(clock, world.breaches)
   world.ledgers.push(ledger)
-  return ledger.watch(compileServerStack({ limits, state, telemetry: ledger.telemetry, clock }), {
+  return ledger.watch(compileServerStack({ state, telemetry: ledger.telemetry, clock }), {
     ratio: 0,
     minPerSecond: 0,
   })

@@ -50,7 +50,6 @@ export class SimulatedServer {
     this.#stack =
       parts.stack ??
       compileServerStack({
-        limits: NO_LIMITS,
         state: new ServerLimits(parts.clock),
         telemetry: SILENT,
         clock: parts.clock,
@@ -87,8 +86,6 @@ export class SimulatedServer {
 }
 
 const GONE = outcome('cancelled', 'cancelled')
-const NO_LIMITS = Object.freeze({ concurrency: undefined, ratePerSecond: undefined })
-
 /** Serves any number at once, each for as long as `durationMs` says. */
 export function answersAfter(clock: Clock, durationMs: () => number, end: Outcome = SUCCESS): Handler {
   return (call, reply) => {

@@ -5,6 +5,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Route } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
+import type { Endpoint } from '../core/endpoint.ts'
 import { isGrpcMethod } from '../core/names.ts'
 import type { Telemetry } from '../core/telemetry.ts'
 import { ServiceCluster } from '../discovery/cluster.ts'
@@ -68,6 +69,11 @@ export class Destination implements StackSource {
   #first: FirstPolicy | undefined
   #view: ServiceView | undefined
   #panicking = false
+  /** The endpoints in use, after each publication of the cluster and each pick that changed them. */
+  readonly #watch = (inUse: readonly Endpoint[]): void => {
+    this.state.ejection.watch(inUse)
+    this.#checks.update(inUse)
+  }
 
   constructor(service: string, protocol: 'http' | 'grpc', parts: DestinationParts) {
     this.service = service
@@ -103,11 +109,12 @@ export class Destination implements StackSource {
     })
     this.#settings = resolveService()
     this.#arranged = this.#arrange()
-    this.cluster = new ServiceCluster(service, () => this.#arranged, parts.clock)
+    this.cluster = new ServiceCluster(service, () => this.#arranged, parts.clock, this.#watch)
     this.#first = new FirstPolicy(
       () => this.#stack,
       (method) => isGrpcMethod(this.#settings.retry.idempotent, method),
     )
+    this.state.configure(this.#settings)
     this.#stack = this.#compile()
   }
 
@@ -177,6 +184,7 @@ export class Destination implements StackSource {
     const other = BALANCING.some((key) => !isDeepStrictEqual(policy.settings[key], this.#settings[key]))
     const before = this.#settings
     this.#settings = policy.settings
+    this.state.configure(policy.settings)
     this.#stack = this.#compile()
     if (!isDeepStrictEqual(before.healthCheck, policy.settings.healthCheck)) {
       this.#checks.configure(policy.settings.healthCheck)
@@ -237,9 +245,7 @@ export class Destination implements StackSource {
   #arrange(): ArrangedBalancer {
     const { client, clock } = this.#parts
     const { ejection } = this.state
-    return new ArrangedBalancer(this.#balancer().balancer, this.#settings, client, ejection, clock, (own) =>
-      this.#checks.update(own),
-    )
+    return new ArrangedBalancer(this.#balancer().balancer, this.#settings, client, ejection, clock, this.#watch)
   }
 
   #compile(): Stack {

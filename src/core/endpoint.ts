@@ -98,6 +98,8 @@ export function addressKey(at: { readonly address: string; readonly port: number
 
 /** Chooses an endpoint, synchronously; replaced whole when the endpoints change. */
 export interface Picker {
+  /** The endpoints that it chooses among. @defaultValue all that it was made of */
+  readonly inUse?: readonly Endpoint[] | undefined
   /**
    * Skips ejected endpoints and those this call has tried, while others are left. `undefined`: there is none at all. `now` is for
    * callers who have just looked at the clock, which costs as much as half a pick.
@@ -105,7 +107,10 @@ export interface Picker {
   pick(call: Call, now?: number): Endpoint | undefined
 }
 
-/** Makes pickers; made once per service, so that what it learned survives changes of the endpoints. */
+/**
+ * Makes pickers; made once per service, so that what it learned survives changes of the endpoints. To make one is pure: it
+ * starts nothing and notifies no one.
+ */
 export interface Balancer {
   readonly name: string
   /** `endpoints` is never changed by the caller afterwards. */

@@ -36,6 +36,7 @@ export class ServiceCluster implements Cluster {
 
   readonly #clock: Clock
   readonly #balancer: () => Balancer
+  readonly #watch: ((inUse: readonly Endpoint[]) => void) | undefined
   /** By `addressKey`. */
   readonly #byAddress = new Map<string, Endpoint>()
   #listed = new ListedInstances()
@@ -49,11 +50,15 @@ export class ServiceCluster implements Cluster {
   #waiters = new Set<(available: boolean) => void>()
   readonly #listeners = new Set<() => void>()
 
-  /** `balancer` is asked at each change, so that a new configuration may bring another. */
-  constructor(service: string, balancer: () => Balancer, clock: Clock) {
+  /**
+   * `balancer` is asked at each change, so that a new configuration may bring another. `watch` gets the endpoints in use,
+   * for ejection and health checks.
+   */
+  constructor(service: string, balancer: () => Balancer, clock: Clock, watch?: (inUse: readonly Endpoint[]) => void) {
     this.service = service
     this.#balancer = balancer
     this.#clock = clock
+    this.#watch = watch
   }
 
   /** Endpoints kept although the registry no longer lists them. */
@@ -216,6 +221,7 @@ export class ServiceCluster implements Cluster {
     const ready = this.#draining.size === 0 ? all : all.filter((endpoint) => !this.#draining.has(endpoint))
     this.endpoints = Object.freeze(ready.length > 0 ? ready : all)
     this.picker = this.endpoints.length === 0 ? NONE : this.#balancer().picker(this.endpoints)
+    this.#watch?.(this.picker.inUse ?? this.endpoints)
     if (this.endpoints.length > 0) for (const waiter of [...this.#waiters]) waiter(true)
     for (const listener of [...this.#listeners]) listener()
   }

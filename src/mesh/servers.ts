@@ -159,9 +159,10 @@ export class Servers {
     const { limits, faults, timeoutMs } = policy.settings
     if (faults.length !== this.#faults) events.emit('fault:changed', { rules: faults.length })
     this.#faults = faults.length
+    this.#limits.configure(limits)
     return {
       authorizer: compileIntentions(policy.allow, policy.defaultIntention),
-      stack: compileServerStack({ limits, faults, timeoutMs, state: this.#limits, telemetry, clock: settings.clock }),
+      stack: compileServerStack({ faults, timeoutMs, state: this.#limits, telemetry, clock: settings.clock }),
     }
   }
 

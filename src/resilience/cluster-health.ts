@@ -8,8 +8,6 @@ export interface ClusterHealth {
   readonly panicking: boolean
   /** How many of the endpoints watched are out. */
   readonly ejected: number
-  /** Called when the endpoints change. */
-  watch(endpoints: readonly Endpoint[]): void
   /** An endpoint whose hold is over, for this call to find out; `undefined`: none is due. */
   due(call: Call): Endpoint | undefined
 }

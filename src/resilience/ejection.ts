@@ -80,6 +80,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     return this.#out.length - unreachable > (this.#size - unreachable) * this.#settings.maxShare
   }
 
+  /** The endpoints in use, as they are now: they alone count for panic and probes. */
   watch(endpoints: readonly Endpoint[]): void {
     this.#size = endpoints.length
     const out: Endpoint[] = []

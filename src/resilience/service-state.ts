@@ -63,7 +63,7 @@ export class ServiceState {
     return this.#throttle
   }
 
-  /** Called by the stack's compiler. What is switched off forgets; everything else goes on with what it knows. */
+  /** Called before a stack of these settings is in force. What is switched off forgets; all else keeps what it knows. */
   configure(settings: ServiceSettings): void {
     this.budget.configure(settings.retry.budget)
     if (settings.ejection === undefined) this.ejection.release()

@@ -70,11 +70,11 @@ export interface ClientParts {
 
 /**
  * The client's stack, outermost first. What is not in the lists has a fixed place in the execution: call metrics and deadline
- * before everything, retry between service and endpoint, the pick right before the endpoint's policies.
+ * before everything, retry between service and endpoint, the pick right before the endpoint's policies. Pure: `state` is
+ * configured with the same settings by the owner that takes the stack over.
  */
 export function compileStack(parts: ClientParts): Stack {
   const { settings, state } = parts
-  state.configure(settings)
   return Object.freeze({
     timeoutMs: parts.provisional === undefined ? settings.timeoutMs : Number.POSITIVE_INFINITY,
     idleMs: parts.provisional === undefined ? settings.idleTimeoutMs : Number.POSITIVE_INFINITY,
@@ -143,7 +143,6 @@ export class ServerLimits {
 
 /** What a server's stack is made of. */
 export interface ServerParts {
-  readonly limits: LimitsSettings
   /** @defaultValue none */
   readonly faults?: readonly FaultRule[] | undefined
   readonly state: ServerLimits
@@ -153,10 +152,9 @@ export interface ServerParts {
   readonly timeoutMs?: number
 }
 
-/** The server's stack: a request is a call with one attempt and no endpoint, never tried again. */
+/** The server's stack: a request is a call with one attempt and no endpoint, never tried again. Pure, as {@link compileStack}. */
 export function compileServerStack(parts: ServerParts): Stack {
   const { state, clock } = parts
-  state.configure(parts.limits)
   const stack = withoutCluster(parts.timeoutMs ?? Number.POSITIVE_INFINITY, parts.telemetry, clock, [
     // First: a server that is full must not spend its rate on what it refuses.
     state.concurrency,

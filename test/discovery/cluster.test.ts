@@ -14,6 +14,29 @@ function setUp(): { clock: FakeClock; cluster: ServiceCluster; ids: () => string
 }
 
 describe('a cluster', () => {
+  it('tells the endpoints in use with each publication, and none once the last has left', () => {
+    const watched: (readonly string[])[] = []
+    const some: Balancer = {
+      name: 'some',
+      picker: (endpoints) => ({
+        pick: () => endpoints[0],
+        inUse: endpoints.length > 2 ? endpoints.slice(0, 2) : undefined,
+      }),
+    }
+    const cluster = new ServiceCluster(
+      'inventory',
+      () => some,
+      new FakeClock(),
+      (inUse) => watched.push(inUse.map(({ id }) => id)),
+    )
+    const all = ['a', 'b', 'c'].map((id) => instance('inventory', id))
+    cluster.apply(all, {})
+    cluster.apply(all.slice(1), { left: new Set(['a']) })
+    cluster.rebalance()
+    cluster.apply([], { intended: true })
+    expect(watched).toEqual([['a', 'b'], ['b', 'c'], ['b', 'c'], []])
+  })
+
   it('keeps the endpoint objects that survive a change, with all that is known of them', () => {
     const { cluster } = setUp()
     cluster.apply([instance('inventory', 'a'), instance('inventory', 'b')], {})

@@ -24,8 +24,11 @@ function setUp() {
     whenAvailable: () => () => {},
     onChange: () => () => {},
   }
-  const compile = (options: Parameters<typeof resolveService>[0]) =>
-    compileStack({ settings: resolveService(options), state, cluster, balancer, telemetry: SILENT, clock })
+  const compile = (options: Parameters<typeof resolveService>[0]) => {
+    const settings = resolveService(options)
+    state.configure(settings)
+    return compileStack({ settings, state, cluster, balancer, telemetry: SILENT, clock })
+  }
   return { clock, state, compile, endpoints }
 }
 
@@ -60,12 +63,35 @@ describe('the stack of a client', () => {
   })
 })
 
+describe('compiling', () => {
+  it('configures nothing: what is in force stays so until the stack is taken over', () => {
+    const { clock, state, endpoints } = setUp()
+    const settings = resolveService({ circuitBreaker: { minimumCalls: 2 } })
+    state.configure(settings)
+    const { circuit, throttle } = state
+    state.ejection.watch(endpoints)
+    state.ejection.hold(endpoints[0]!)
+    const other = resolveService({ circuitBreaker: false, throttle: false, ejection: false, hedge: {} })
+    const parts = { state, cluster: undefined as never, balancer: undefined, telemetry: SILENT, clock }
+    compileStack({ ...parts, settings: other })
+    expect([state.circuit, state.throttle, state.hedge]).toEqual([circuit, throttle, undefined])
+    expect(endpoints[0]!.state).toBe('ejected')
+    const limits = new ServerLimits(clock)
+    limits.configure({ concurrency: 7, ratePerSecond: undefined })
+    const { concurrency } = limits
+    const stack = compileServerStack({ state: limits, telemetry: SILENT, clock })
+    expect(stack.service).toEqual([concurrency])
+    expect(limits.concurrency!.limit).toBe(7)
+  })
+})
+
 describe('the stack of a server', () => {
   it('refuses beyond its limits and never repeats', () => {
     const clock = new FakeClock()
     const state = new ServerLimits(clock)
     const limits = { concurrency: 1, ratePerSecond: 1 }
-    const stack = compileServerStack({ limits, state, telemetry: SILENT, clock })
+    state.configure(limits)
+    const stack = compileServerStack({ state, telemetry: SILENT, clock })
     const first = new Attempt(callAt(clock))
     startCall(stack, first.call)
     expect(startAttempt(stack, first)).toBeUndefined()
@@ -79,8 +105,10 @@ describe('the stack of a server', () => {
   it('still counts what runs when its limits change', () => {
     const clock = new FakeClock()
     const state = new ServerLimits(clock)
-    const compile = (concurrency: number | undefined) =>
-      compileServerStack({ limits: { concurrency, ratePerSecond: undefined }, state, telemetry: SILENT, clock })
+    const compile = (concurrency: number | undefined) => {
+      state.configure({ concurrency, ratePerSecond: undefined })
+      return compileServerStack({ state, telemetry: SILENT, clock })
+    }
     const first = new Attempt(callAt(clock))
     const before = compile(5)
     startAttempt(before, first)

@@ -8,7 +8,7 @@ import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
 import type { BalancingSettings } from '../../resilience/balancing-settings.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 import { Ranking } from './subset.ts'
-import { SubsetPicker } from './subset-picker.ts'
+import { type InUseListener, SubsetPicker } from './subset-picker.ts'
 import { zonePicker } from './zone.ts'
 
 /** Who we are, for what depends on it. */
@@ -25,16 +25,16 @@ export class ArrangedBalancer implements Balancer {
   readonly #client: Client
   readonly #health: ClusterHealth | undefined
   readonly #clock: Clock
-  readonly #onOwn: ((own: readonly Endpoint[]) => void) | undefined
+  readonly #onInUse: InUseListener | undefined
 
-  /** `onOwn`: told which endpoints there are to choose from, each time that they are arranged. */
+  /** `onInUse`: notified when a pick has changed the endpoints in use; those of a new picker are its `inUse`. */
   constructor(
     balancer: Balancer,
     settings: BalancingSettings,
     client: Client,
     health: ClusterHealth | undefined,
     clock: Clock,
-    onOwn?: (own: readonly Endpoint[]) => void,
+    onInUse?: InUseListener,
   ) {
     this.name = balancer.name
     this.#balancer = balancer
@@ -42,7 +42,7 @@ export class ArrangedBalancer implements Balancer {
     this.#client = client
     this.#health = health
     this.#clock = clock
-    this.#onOwn = onOwn
+    this.#onInUse = onInUse
   }
 
   picker(endpoints: readonly Endpoint[]): Picker {
@@ -56,17 +56,14 @@ export class ArrangedBalancer implements Balancer {
     if (subsetSize === undefined || endpoints.length <= subsetSize) return this.#over(endpoints)
     // The subset first: one of local endpoints only would have nowhere to spill over to.
     const ranking = new Ranking(endpoints, this.#client.id)
-    return new SubsetPicker(ranking, subsetSize, (own) => this.#over(own), this.#health, this.#clock)
+    return new SubsetPicker(ranking, subsetSize, (own) => this.#over(own), this.#health, this.#clock, this.#onInUse)
   }
 
   #over(own: readonly Endpoint[]): Picker {
     const ownZone = this.#client.zone
-    const picker =
-      this.#settings.zone === 'ignore' || ownZone === undefined
-        ? this.#balancer.picker(own)
-        : zonePicker(own, ownZone, this.#balancer, this.#health, this.#clock)
-    this.#onOwn?.(own)
-    return picker
+    return this.#settings.zone === 'ignore' || ownZone === undefined
+      ? this.#balancer.picker(own)
+      : zonePicker(own, ownZone, this.#balancer, this.#health, this.#clock)
   }
 }
 
@@ -81,6 +78,10 @@ class KeyedPicker implements Picker {
   constructor(picker: Picker, source: HashKey) {
     this.#picker = picker
     this.#source = source
+  }
+
+  get inUse(): readonly Endpoint[] | undefined {
+    return this.#picker.inUse
   }
 
   pick(call: Call, now?: number): Endpoint | undefined {

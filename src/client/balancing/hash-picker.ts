@@ -61,7 +61,6 @@ export class HashBalancer implements Balancer, Policy {
     const ordered = [...weighty].sort((a, b) =>
       a.hashKey === b.hashKey ? (a.label < b.label ? -1 : 1) : a.hashKey < b.hashKey ? -1 : 1,
     )
-    this.#health?.watch(endpoints)
     return new HashPicker(ordered, this.#build, this, this.#health, this.#clock, warmAt)
   }
 

@@ -45,7 +45,6 @@ export class P2cPicker implements Picker {
     this.#health = health
     this.#clock = clock
     this.#weights = equal ? undefined : new AliasTable(weighty.map((endpoint) => endpoint.weight))
-    health?.watch(endpoints)
   }
 
   pick(call: Call, now = this.#clock.now()): Endpoint | undefined {

@@ -13,32 +13,41 @@ const MOST_OUT = 0.5
 /** How often a subset that has been extended looks whether it needs the others still. */
 const LOOK_EVERY_MS = 100
 
+export type InUseListener = (inUse: readonly Endpoint[]) => void
+
 export class SubsetPicker implements Picker {
   readonly #ranking: Ranking
   readonly #own: readonly Endpoint[]
   readonly #pickerOf: (endpoints: readonly Endpoint[]) => Picker
   readonly #health: ClusterHealth | undefined
   readonly #clock: Clock
+  readonly #onInUse: InUseListener | undefined
   #used: readonly Endpoint[]
   #picker: Picker
   #lookedAt = 0
 
-  /** `pickerOf` makes the picker of the endpoints in use, and has them watched. */
+  /** `onInUse`: notified when a pick has changed the endpoints in use. */
   constructor(
     ranking: Ranking,
     size: number,
     pickerOf: (endpoints: readonly Endpoint[]) => Picker,
     health: ClusterHealth | undefined,
     clock: Clock,
+    onInUse: InUseListener | undefined,
   ) {
     this.#ranking = ranking
     this.#own = ranking.first(size)
     this.#pickerOf = pickerOf
     this.#health = health
     this.#clock = clock
+    this.#onInUse = onInUse
     // The endpoints may have changed in the middle of an outage.
     this.#used = this.#needed()
     this.#picker = pickerOf(this.#used)
+  }
+
+  get inUse(): readonly Endpoint[] {
+    return this.#used
   }
 
   pick(call: Call, now?: number): Endpoint | undefined {
@@ -61,6 +70,7 @@ export class SubsetPicker implements Picker {
     this.#used = needed
     this.#lookedAt = this.#clock.now()
     this.#picker = this.#pickerOf(needed)
+    this.#onInUse?.(needed)
   }
 
   #needed(): readonly Endpoint[] {

@@ -64,7 +64,6 @@ export class StridePicker implements Picker {
     this.#warmAt = clock === undefined ? 0 : warmAt
     this.#slot = Math.floor(start * this.#endpoints.length)
     if (this.#gains !== undefined) this.#turn = Math.floor(start * FULL)
-    health?.watch(endpoints)
   }
 
   pick(call: Call): Endpoint | undefined {

@@ -58,7 +58,7 @@ class ZonePicker implements Picker {
     this.#balancer = balancer
     this.#health = health
     this.#clock = clock
-    this.#local = this.#pickerOf(endpoints.filter((endpoint) => endpoint.zone === zone))
+    this.#local = balancer.picker(endpoints.filter((endpoint) => endpoint.zone === zone))
   }
 
   pick(call: Call, now = this.#clock.now()): Endpoint | undefined {
@@ -75,20 +75,13 @@ class ZonePicker implements Picker {
   }
 
   #pickRemote(call: Call, now: number): Endpoint | undefined {
-    this.#remote ??= this.#pickerOf(this.#endpoints.filter((endpoint) => endpoint.zone !== this.#zone))
+    this.#remote ??= this.#balancer.picker(this.#endpoints.filter((endpoint) => endpoint.zone !== this.#zone))
     return this.#remote.pick(call, now)
   }
 
   #pickAnywhere(call: Call, now: number): Endpoint | undefined {
-    this.#all ??= this.#pickerOf(this.#endpoints)
+    this.#all ??= this.#balancer.picker(this.#endpoints)
     return this.#all.pick(call, now)
-  }
-
-  /** Each picker has its own endpoints watched; what counts for panic and probes is all of them. */
-  #pickerOf(endpoints: readonly Endpoint[]): Picker {
-    const picker = this.#balancer.picker(endpoints)
-    this.#health?.watch(this.#endpoints)
-    return picker
   }
 
   #count(now: number): void {

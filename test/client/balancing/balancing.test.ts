@@ -17,6 +17,7 @@ function setUp(size: number, weights: readonly number[] = []) {
   const endpoints = Array.from({ length: size }, (_, i) => endpoint(`e${i}`, weights[i] ?? 1))
   const balancer = new PeakEwma(clock, ejection)
   const picker = balancer.picker(endpoints)
+  ejection.watch(endpoints)
   const feed = (at: Endpoint, ms: number, end = SUCCESS): void => {
     const attempt = new Attempt(callAt(clock))
     attempt.endpoint = at
@@ -48,6 +49,15 @@ describe('every balancer', () => {
     call.tried = [...endpoints]
     expect(picker.pick(call)).toBeDefined()
     expect(picker.pick(call)!.state).toBe('healthy')
+  })
+
+  it.each(BALANCER_NAMES)('%s makes pickers without a word to ejection, which goes on with what it watches', (name) => {
+    const { clock, ejection, endpoints } = setUp(4)
+    for (const each of endpoints) ejection.hold(each)
+    const { balancer } = createBalancer(name, clock, ejection)
+    balancer.picker(endpoints.slice(0, 1)).pick(callAt(clock))
+    balancer.picker([])
+    expect(ejection.ejected).toBe(4)
   })
 
   it.each(BALANCER_NAMES)('%s has nothing to say about no endpoints, and one choice about one', (name) => {

@@ -27,18 +27,21 @@ function setUp(name: BalancerName, count: number, subsetSize: number, zone?: str
   const endpoints = Array.from({ length: count }, (_, i) => zoned(`e${i}`, i % 2 === 0 ? 'a' : 'b'))
   const settings = { ...BALANCING_DEFAULTS, balancer: name, subsetSize }
   let used: readonly Endpoint[] = []
+  const use = (own: readonly Endpoint[]): void => {
+    used = own
+    ejection.watch(own)
+  }
   const arranged = new ArrangedBalancer(
     createBalancer(name, clock, ejection).balancer,
     settings,
     { id: 'client-1', zone },
     ejection,
     clock,
-    (own) => {
-      used = own
-    },
+    (own) => use(own),
   )
   const down = new Set<Endpoint>()
   const picker = arranged.picker(endpoints)
+  use(picker.inUse ?? endpoints)
   /** Attempts as the execution makes them; whom they reached. */
   const calls = (many: number): Endpoint[] => {
     const reached: Endpoint[] = []
@@ -106,19 +109,16 @@ describe('a subset of which none is left', () => {
     const own = used()
     for (const endpoint of own) down.add(endpoint)
     calls(100)
-    let again: readonly Endpoint[] = []
     const arranged = new ArrangedBalancer(
       createBalancer('peak-ewma', clock, ejection).balancer,
       { ...BALANCING_DEFAULTS, subsetSize: 4 },
       { id: 'client-1', zone: undefined },
       ejection,
       clock,
-      (chosen) => {
-        again = chosen
-      },
     )
     const picker = arranged.picker([...endpoints, zoned('new', 'a')])
-    expect(again.length).toBeGreaterThan(4)
+    expect(picker.inUse!.length).toBeGreaterThan(4)
+    ejection.watch(picker.inUse!)
     const call = callAt(clock)
     // Once the probes that are due have been given.
     call.tried = [...own]

@@ -23,6 +23,7 @@ function setUp(
   const { balancer } = createBalancer(settings.balancer, clock, ejection)
   const client = { id: 'client-1', zone: own ?? undefined }
   const picker = new ArrangedBalancer(balancer, settings, client, ejection, clock).picker(endpoints)
+  ejection.watch(endpoints)
   const localShare = (picks = 4_000): number => {
     clock.advance(200)
     let count = 0
@@ -86,6 +87,14 @@ describe('zone preference', () => {
     fail(endpoints[3]!)
     clock.advance(1_000)
     expect(picker.pick(callAt(clock))).toBe(endpoints[3])
+  })
+
+  it('leaves alone what is watched, also when a pick needs another zone', () => {
+    const { clock, ejection, endpoints, picker, fail } = setUp(['a', 'b', 'b', 'b'])
+    fail(endpoints[3]!)
+    fail(endpoints[0]!)
+    for (let i = 0; i < 100; i++) expect(picker.pick(callAt(clock))!.zone).toBe('b')
+    expect(ejection.ejected).toBe(2)
   })
 
   it.each([
