@@ -28,6 +28,7 @@ import { MOST_CONNECTIONS, type RegistryConnection, RegistryConnections } from '
 import { continueBody, isHttp2, type Request, type Response, sendError, sourceOf, urlOf } from './exchange.ts'
 import type { Logger } from './log.ts'
 import { refusePreconditions } from './precondition.ts'
+import { checkForm } from './request-form.ts'
 
 const MOST_STREAMS = 100
 /** A connection on which nothing happens, not even a heartbeat. */
@@ -269,6 +270,7 @@ export class RegistryServer {
       throw new ApiError('expectation-failed', 'the only expectation that is met is 100-continue')
     }
     try {
+      checkForm(request)
       checkCertificate(peer, this.#clock.wallNow())
     } catch (error) {
       endAfter(response)

@@ -15,10 +15,17 @@ export interface GrpcHead {
   readonly previousAttempts: number
 }
 
-/** `undefined`: the deadline is malformed. Changes `headers`, of which `raw` are the names and values as they came. */
-export function readGrpcHead(headers: IncomingHttpHeaders, raw: readonly string[]): GrpcHead | undefined {
+/** A text says why the head is malformed. Changes `headers`, of which `raw` are the names and values as they came. */
+export function readGrpcHead(headers: IncomingHttpHeaders, raw: readonly string[]): GrpcHead | string {
+  // An intermediary may store the answer to a GET, or send it twice (PROTOCOL-HTTP2: Method is POST).
+  if (headers[':method'] !== 'POST') return 'A gRPC call is a POST.'
+  const { host } = headers
+  // RFC 9113, 8.3.1: whoever read the other one would read another request.
+  if (host !== undefined && host !== headers[':authority']) return 'The headers host and :authority differ.'
   const timeoutMs = parseGrpcTimeout(first(headers[GRPC_TIMEOUT]))
-  if (timeoutMs === 'malformed') return undefined
+  if (timeoutMs === 'malformed') {
+    return 'The header grpc-timeout is no timeout: 1 to 8 digits and one of H, M, S, m, u, n.'
+  }
   // grpc-js would start a timer of its own.
   if (timeoutMs !== undefined) delete headers[GRPC_TIMEOUT]
   for (let i = 0; i < raw.length; i += 2) {

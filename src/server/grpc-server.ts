@@ -167,13 +167,9 @@ export class GrpcServer extends Door<GrpcExchange> implements GrpcExchangeHost, 
     }
     if (connection.flooded) return
     const head = readGrpcHead(headers, raw)
-    if (head === undefined) {
+    if (typeof head === 'string') {
       this.events.emit('admission:refused', { side: 'server', code: 'protocol-error' })
-      respond(
-        stream,
-        GRPC_STATUS.INTERNAL,
-        'The header grpc-timeout is no timeout: 1 to 8 digits and one of H, M, S, m, u, n.',
-      )
+      respond(stream, GRPC_STATUS.INTERNAL, head)
       return
     }
     const route = this.#routeOf(headers[':path'] ?? '')
