@@ -18,6 +18,7 @@ import { admit } from './admission.ts'
 import type { Authorizer } from './authorization.ts'
 import type { Connection } from './connection.ts'
 import type { DeadlineSweep, Watched } from './deadline-sweep.ts'
+import type { DrainState } from './drain.ts'
 import { guard, own } from './guarded-emitter.ts'
 import type { Application } from './http-handler.ts'
 import { type ResponseWatcher, refuse, silence, watchResponse } from './http-response.ts'
@@ -28,7 +29,7 @@ import { inboundFault } from './inbound-fault.ts'
 import type { Head } from './request-head.ts'
 import type { Linked, Running } from './running.ts'
 import { LOOK_MS, SlowPeer, takenBytes } from './slow-peer.ts'
-import { askToClose } from './websocket-close.ts'
+import { isWebSocket, WebSocketClose } from './websocket-close.ts'
 
 /** What a server lends to each of its exchanges. */
 export interface ExchangeHost {
@@ -43,6 +44,7 @@ export interface ExchangeHost {
   /** From code; those of the document are in the stack. */
   readonly faults: readonly FaultRule[]
   readonly running: Running<HttpExchange>
+  readonly state: DrainState
   readonly deadlines: DeadlineSweep
   /** Runs a handler in the span of its call. */
   readonly within: Within | undefined
@@ -77,6 +79,7 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   #expectation: Expectation = 'none'
   /** What had been written on the connection when the application took it over. */
   #upgradedAt = 0
+  #webSocket: WebSocketClose | undefined = undefined
 
   constructor(
     host: ExchangeHost,
@@ -207,12 +210,14 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
     this.#upgradedAt = socket.bytesWritten
     own(this.request, this)
     guard(socket, this)
+    if (isWebSocket(this.request)) this.#webSocket = new WebSocketClose(socket)
     this.#runUserCode(work)
+    if (this.#host.state === 'finishing') this.goAway()
   }
 
   /** The server goes away: what may last for ever is asked to end. */
   goAway(): void {
-    if (this.#attempt.status === 101) askToClose(this.request, this.connection.socket, this.#upgradedAt)
+    this.#webSocket?.ask()
   }
 
   /** The response is over, well or not. */
