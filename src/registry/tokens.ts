@@ -4,14 +4,12 @@ import { createToken, formatToken, parseToken, tokenHash } from '../identity/joi
 import { ApiError } from './api-error.ts'
 import type { Audit } from './audit.ts'
 import { KEYS, type TokenRecord } from './records.ts'
-import type { RegistryState, StoredToken } from './state.ts'
+import { judgeToken, Redemptions } from './redemptions.ts'
+import type { RegistryState } from './state.ts'
 
 /** Over or used up tokens are remembered for so long, so that a late user is told which it was. */
 const REMEMBERED_MS = 24 * 3_600_000
 const MOST_TOKENS = 10_000
-/** Other registries on the same store may take uses at the same time; more conflicts than this in a row do not happen. */
-const MOST_CONFLICTS = 20
-
 export interface NewToken {
   readonly service: string
   readonly ttlMs: number
@@ -23,13 +21,14 @@ export class Tokens {
   readonly #audit: Audit
   readonly #clock: Clock
   readonly #fingerprint: string
-  #last: Promise<unknown> = Promise.resolve()
+  readonly #redemptions: Redemptions
 
   constructor(state: RegistryState, audit: Audit, clock: Clock, fingerprint: string) {
     this.#state = state
     this.#audit = audit
     this.#clock = clock
     this.#fingerprint = fingerprint
+    this.#redemptions = new Redemptions(state, clock)
   }
 
   /** The text is not kept and cannot be shown again. */
@@ -80,30 +79,12 @@ export class Tokens {
 
   /** Throws unless the token has a use left for `service`; takes none. */
   check(text: string, service: string): void {
-    judge(this.#state.tokens.get(this.#hashOf(text)), service, this.#clock.wallNow())
+    judgeToken(this.#state.tokens.get(this.#hashOf(text)), service, this.#clock.wallNow())
   }
 
   /** Takes one use, or throws. A use is never given twice, whoever asks at the same time. `text`: the token or its secret. */
   redeem(text: string, service: string): Promise<void> {
-    // One after another: the state must show the last use before the next is judged.
-    const result = this.#last.then(() => this.#redeem(text, service))
-    this.#last = result.catch(() => undefined)
-    return result
-  }
-
-  async #redeem(text: string, service: string): Promise<void> {
-    const hash = this.#hashOf(text)
-    for (let i = 0; i < MOST_CONFLICTS; i++) {
-      const token = this.#state.tokens.get(hash)
-      const { hash: _hash, revision, ...record } = judge(token, service, this.#clock.wallNow())
-      const used: TokenRecord = { ...record, usesLeft: record.usesLeft - 1 }
-      const { ok } = await this.#state.write(
-        [{ key: KEYS.token(hash), value: JSON.stringify(used) }],
-        [{ key: KEYS.token(hash), revision }],
-      )
-      if (ok) return
-    }
-    throw new ApiError('overloaded', 'too many joins with this token at the same time; try again')
+    return this.#redemptions.redeem(this.#hashOf(text), service)
   }
 
   /** A whole token must be one of ours: for joining, and for this root. */
@@ -121,16 +102,4 @@ export class Tokens {
       .slice(0, 100)
       .map((token) => ({ key: KEYS.token(token.hash), value: undefined }))
   }
-}
-
-function judge(token: StoredToken | undefined, service: string, now: number): StoredToken {
-  if (token === undefined)
-    throw new ApiError('token-unknown', 'this registry did not issue the token, or it was deleted')
-  if (token.service !== service) {
-    throw new ApiError('token-wrong-service', `the token is not for service '${service}'`)
-  }
-  if (token.expiresAt <= now)
-    throw new ApiError('token-expired', `the token expired at ${new Date(token.expiresAt).toISOString()}`)
-  if (token.usesLeft <= 0) throw new ApiError('token-used', `all ${token.uses} uses of the token are spent`)
-  return token
 }
