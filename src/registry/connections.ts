@@ -113,7 +113,9 @@ export class RegistryConnections {
     const now = this.#clock.now()
     for (const { member, inProgress, at, socket } of this.#all.values()) {
       const mostMs = inProgress > 0 ? LONGEST_REQUEST_MS : SILENT_MS
-      if (!member && now - at > mostMs) socket.destroy()
+      if (member || now - at <= mostMs) continue
+      // While hundreds shake hands at once, it is we who are late: to cut them would bring them all back.
+      if (now - at - this.#clock.stalledMsSince(at) > mostMs) socket.destroy()
     }
     if (this.#all.size > 0) this.#timer = this.#clock.startBackgroundTimer(SWEEP_MS, sweep, this)
   }
