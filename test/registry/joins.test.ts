@@ -1,7 +1,7 @@
 /** Joining under load: who has a valid token waits for a moment at most, and guesses cost the guesser only. */
 import { afterEach, expect, test } from 'vitest'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
-import { csrOf, newKey, request } from '../support/registry-session.ts'
+import { type Answer, csrOf, newKey, request } from '../support/registry-session.ts'
 
 let registry: Registry
 afterEach(() => registry.close())
@@ -15,6 +15,19 @@ test('processes with valid tokens that start together from one address all get i
   const answers = await Promise.all(Array.from({ length: 60 }, () => join('stock', token)))
   expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200))
 })
+
+test('500 processes of one service that start together get in by the default limits, and can all renew together', async () => {
+  registry = await startRegistry({ port: 0, memory: true, log: false })
+  const token = await registry.createJoinToken({ service: 'stock', uses: 500 })
+  const key = newKey()
+  const csr = csrOf(key)
+  const crowd = (ask: () => Promise<Answer>): Promise<Answer[]> => Promise.all(Array.from({ length: 500 }, ask))
+  const joined = await crowd(() => request(registry, 'POST', '/v1/join', { body: { service: 'stock', csr, token } }))
+  expect(new Set(joined.map(({ status }) => status))).toEqual(new Set([200]))
+  const credentials = { key, cert: joined[0]!.json.certificate }
+  const renewed = await crowd(() => request(registry, 'POST', '/v1/renew', { credentials, body: { csr } }))
+  expect(new Set(renewed.map(({ status }) => status))).toEqual(new Set([200]))
+}, 180_000)
 
 test('guesses from the same address take nothing from those with a valid token', async () => {
   registry = await startRegistry({ port: 0, memory: true, log: false, joinsPerSecond: 1, signingsPerSecond: 1 })
