@@ -4,7 +4,9 @@
  */
 import type { Clock, Timer } from '../core/clock.ts'
 import { rootFingerprint } from '../identity/join-token.ts'
-import { readStoredView, type ServiceView, SnapshotRejected } from './snapshot.ts'
+import { SnapshotRejected } from './read-field.ts'
+import { unreadIssue } from './readable-instances.ts'
+import { readStoredView, type ServiceView } from './snapshot.ts'
 
 /** Where the bytes go: a state directory, or memory. */
 export interface StateStore {
@@ -104,6 +106,8 @@ export class LastGood {
       if (view.policyIssue !== undefined) {
         this.#failed(`of the policy of ${view.service} on disk only a part was used: ${view.policyIssue}`)
       }
+      const unread = unreadIssue(view)
+      if (unread !== undefined) this.#failed(`of ${view.service} on disk, an instance was left out: ${unread}`)
       return [view]
     } catch (error) {
       this.#failed(`a service of the snapshot on disk was not used: ${(error as Error).message}`)

@@ -10,28 +10,13 @@ import { SKEW_TOLD_MS } from '../identity/validity.ts'
 import type { RegistryAddresses } from './first-address.ts'
 import type { Knowledge } from './last-good.ts'
 import { PASSING, PendingAnswers } from './pending-answers.ts'
+import { unreadIssue } from './readable-instances.ts'
 import { ReconnectPause } from './reconnect-pause.ts'
 import { RegistryConnection } from './registry-connection.ts'
 import { RegistryDial } from './registry-dial.ts'
-import { applyDelta, keepGoodPolicy, type ServiceView, viewOf } from './snapshot.ts'
+import type { RegistryObserver } from './registry-observer.ts'
+import { applyDelta, keepGood, type ServiceView, viewOf } from './snapshot.ts'
 import type { ClientMessage, Instance, ServerMessage } from './wire.ts'
-
-/** What happens between us and the registry, for events and metrics. */
-export interface RegistryObserver {
-  connected(registry: string): void
-  lost(registry: string, reason: string): void
-  /** A connection could not be made; it goes on trying. */
-  unreachable(registry: string, reason: string): void
-  rejected(reason: string): void
-  /** A document cannot be read whole. The last good one stays in force (`kept`), or the part that can be read comes into force. */
-  policyRefused(service: string, reason: string, kept: boolean): void
-  bundle(trustDomain: string, roots: readonly string[], sequence: number): void
-  refused(code: string, message: string): void
-  /** The registry took an instance of ours off the list. It is listed again as long as the session lasts, unless `replaced`. */
-  unlisted(instance: Instance, why: string): void
-  /** Our wall clock differs from the registry's. */
-  skew(ms: number): void
-}
 
 export interface RegistryClientOptions {
   readonly addresses: RegistryAddresses
@@ -55,6 +40,8 @@ export class RegistryClient {
   readonly #views = new Map<string, ServiceView>()
   readonly #listeners = new Map<string, (view: ServiceView) => void>()
   readonly #registered = new Map<string, Instance>()
+  /** Deregistered here, and maybe listed still. */
+  readonly #leaving = new Set<string>()
   readonly #answers: PendingAnswers
   /** By service, when a whole list was asked for that has not come yet. */
   readonly #asked = new Map<string, number>()
@@ -156,8 +143,8 @@ export class RegistryClient {
 
   async deregister(id: string): Promise<void> {
     this.#registered.delete(id)
-    if (this.#welcome === undefined) return
-    await this.#ask((ref) => ({ type: 'deregister', ref, id })).catch(() => undefined)
+    this.#leaving.add(id)
+    await this.#askToLeave(id)
   }
 
   /** The identity has changed: another connection shows the new one, at once. What is known is kept, and nobody hears of a loss. */
@@ -189,6 +176,16 @@ export class RegistryClient {
   /** A drain that the registry does not answer waits for its bound; the next session asks again. */
   #askDrain(id: string): void {
     this.#ask((ref) => ({ type: 'drain', ref, id })).catch(() => undefined)
+  }
+
+  /** Until a registry has said that it is gone; the next session asks again. */
+  async #askToLeave(id: string): Promise<void> {
+    try {
+      await this.#ask((ref) => ({ type: 'deregister', ref, id }))
+    } catch (error) {
+      if ((error as MeshError).code !== 'registry-refused') return
+    }
+    this.#leaving.delete(id)
   }
 
   #connect(): void {
@@ -245,6 +242,7 @@ export class RegistryClient {
         this.#dev = message.dev
         this.#checkSkew(message.wallNow)
         this.#options.observer.connected(address)
+        for (const id of this.#leaving) void this.#askToLeave(id)
         for (const instance of this.#registered.values()) {
           // Told as refused already; it is tried again with the next connection only.
           this.#ask((ref) => ({ type: 'register', ref, instance })).catch((error: MeshError) => {
@@ -307,9 +305,13 @@ export class RegistryClient {
 
   #update(next: ServiceView): void {
     const known = this.#views.get(next.service)
-    const view = keepGoodPolicy(next, known)
+    const view = keepGood(next, known)
     if (next.policyIssue !== undefined && next.policyIssue !== known?.policyIssue) {
       this.#options.observer.policyRefused(next.service, next.policyIssue, view.policy !== next.policy)
+    }
+    const unread = unreadIssue(next)
+    if (unread !== undefined && unread !== (known && unreadIssue(known))) {
+      this.#options.observer.instanceRefused(next.service, unread)
     }
     this.#views.set(view.service, view)
     this.#listeners.get(view.service)?.(view)

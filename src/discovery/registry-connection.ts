@@ -7,7 +7,8 @@ import type { ConnectionOptions } from 'node:tls'
 import type { Clock, Timer } from '../core/clock.ts'
 import { LIMITS } from './limits.ts'
 import { LineReader } from './line-reader.ts'
-import { readServerMessage, SnapshotRejected } from './snapshot.ts'
+import { SnapshotRejected } from './read-field.ts'
+import { readServerMessage } from './snapshot.ts'
 import { SnapshotParts } from './snapshot-parts.ts'
 import type { ClientMessage, ServerMessage } from './wire.ts'
 
@@ -19,7 +20,7 @@ export interface ConnectionListener {
   closed(reason: string): void
 }
 
-/** From the first packet to the answer's head. */
+/** From the first packet to the greeting. */
 const CONNECT_TIMEOUT_MS = 5_000
 /** So many messages in a row that cannot be read, and the other side is no registry. */
 const MOST_REJECTED = 100
@@ -46,9 +47,8 @@ export class RegistryConnection {
     this.#stream = this.#session.request({ ':method': 'POST', ':path': '/v1/session' }, { endStream: false })
     this.#stream.on('error', (error) => this.#end(error.message))
     this.#stream.on('close', () => this.#end('the registry ended the session'))
-    this.#timer = clock.startBackgroundTimer(CONNECT_TIMEOUT_MS, () => this.#end('no answer in time'), undefined)
+    this.#timer = clock.startBackgroundTimer(CONNECT_TIMEOUT_MS, () => this.#end('no greeting in time'), undefined)
     this.#stream.on('response', (headers) => {
-      this.#stopTimer()
       if (headers[':status'] !== 200) this.#end(`the registry answered with status ${headers[':status']}`)
     })
     const reader = new LineReader(LIMITS.lineBytes, (line) => this.#read(line))
@@ -103,6 +103,7 @@ export class RegistryConnection {
       return
     }
     this.#rejected = 0
+    if (message?.type === 'welcome') this.#stopTimer()
     if (message !== undefined) this.#listener.message(message)
   }
 

@@ -3,8 +3,8 @@
  * then each `part`. A reader has the snapshot when the last part is there; one that lacks a part is refused whole.
  */
 import { LIMITS } from './limits.ts'
-import { SnapshotRejected } from './snapshot.ts'
-import type { Instance, ServerMessage } from './wire.ts'
+import { SnapshotRejected } from './read-field.ts'
+import type { Instance, ServerMessage, Unread } from './wire.ts'
 
 type Snapshot = Extract<ServerMessage, { type: 'snapshot' }>
 type Part = Extract<ServerMessage, { type: 'part' }>
@@ -38,6 +38,7 @@ export class SnapshotParts {
   #first: Snapshot | undefined
   readonly #ids = new Set<string>()
   #instances: Instance[] = []
+  #unread: Unread[] = []
   #part = 0
 
   /** The whole snapshot, or `undefined` while parts are missing. @throws SnapshotRejected */
@@ -61,12 +62,14 @@ export class SnapshotParts {
     }
     if (this.#ids.size > LIMITS.instancesPerService) throw this.#refuse(`more than ${LIMITS.instancesPerService}`)
     this.#instances.push(...message.instances)
+    this.#unread.push(...(message.unread ?? []))
     const first = this.#first!
     if (this.#part < first.parts!) return undefined
     const { parts: _parts, ...whole } = first
     const instances = Object.freeze(this.#instances)
+    const unread = this.#unread
     this.#forget()
-    return { ...whole, instances }
+    return { ...whole, instances, ...(unread.length > 0 && { unread }) }
   }
 
   #refuse(reason: string): SnapshotRejected {
@@ -77,6 +80,7 @@ export class SnapshotParts {
   #forget(): void {
     this.#first = undefined
     this.#instances = []
+    this.#unread = []
     this.#ids.clear()
     this.#part = 0
   }

@@ -21,6 +21,18 @@ export interface Instance extends EndpointAddress {
   readonly state: InstanceState
 }
 
+/** An instance that is listed no more: `left` (deregistered) or `lost` (lease over). */
+export interface Gone {
+  readonly id: string
+  readonly why: 'left' | 'lost'
+}
+
+/** Never sent; the reader's: an instance that it cannot read. */
+export interface Unread {
+  readonly id: string | undefined
+  readonly issue: string
+}
+
 export interface Since {
   readonly epoch: string
   readonly revision: number
@@ -55,28 +67,36 @@ export type ServerMessage =
       policy: unknown
       /** Not sent; the reader's: why `policy` is only a part of what was. */
       policyIssue?: string
+      unread?: readonly Unread[]
       /** Set when the registry knows that an empty or shrunken list is meant: everything left by deregistration. */
       intended: boolean
       /** The registry has stopped expiring instances of this service (self-preservation). */
       frozen: boolean
       /** Of late, the same as in a `delta`: so that a list which lacks some says of each why. */
-      gone?: readonly { id: string; why: 'left' | 'lost' }[]
+      gone?: readonly Gone[]
       /** So many `part`s follow with further instances; absent: none. */
       parts?: number
     }
-  | { type: 'part'; service: string; revision: number; part: number; instances: readonly Instance[] }
+  | {
+      type: 'part'
+      service: string
+      revision: number
+      part: number
+      instances: readonly Instance[]
+      unread?: readonly Unread[]
+    }
   | {
       type: 'delta'
       service: string
       previous: number
       revision: number
       put?: readonly Instance[]
-      /** Ids, each with why: `left` (deregistered) or `lost` (lease over). */
-      gone?: readonly { id: string; why: 'left' | 'lost' }[]
+      gone?: readonly Gone[]
       /** Absent: unchanged. `null`: deleted. */
       policy?: unknown
       /** As in a snapshot. */
       policyIssue?: string
+      unread?: readonly Unread[]
       frozen?: boolean
     }
   /** Bookmark, every 10 s while nothing changes: everything up to `revision` has been sent. */

@@ -158,6 +158,12 @@ export class Membership {
           const instead = kept ? 'the last good policy stays in force' : 'what can be read of it is in force'
           events.emit('snapshot:rejected', { subject, reason: `policy: ${issue}; ${instead}` })
         },
+        instanceRefused: (subject, issue) => {
+          events.emit('snapshot:rejected', {
+            subject,
+            reason: `${issue}; it stays as it was read last, or is left out`,
+          })
+        },
         bundle: (_trustDomain, roots, sequence) => rotation.updateBundle(roots, sequence),
         refused: (code, message) => events.emit('snapshot:rejected', { subject: code, reason: message }),
         unlisted: ({ address, port }, reason) =>

@@ -16,12 +16,13 @@ import {
   OptionsError,
   optional,
   type Parsed,
-  record,
   show,
   text,
   withDefault,
 } from '../core/fields.ts'
 import { serviceName } from '../core/names.ts'
+import { LIMITS } from '../discovery/limits.ts'
+import { HOST, METADATA } from '../discovery/readable-instances.ts'
 import { GRPC_SERVER_FIELDS, type GrpcServerOptions } from '../server/grpc-server-options.ts'
 import { HTTP_SERVER_FIELDS, type HttpServerOptions } from '../server/http-server-options.ts'
 import { fromEnvironment, namingVariables, warnOfStrangers } from './environment.ts'
@@ -117,7 +118,7 @@ const MESH_FIELDS = fields({
   zone: optional(text("a zone name of letters, digits, '.', '_', '-'", WORD, 63)),
   version: optional(text("a version of letters, digits, '.', '_', '-'", WORD, 63)),
   weight: withDefault(integer({ min: 0, max: 1_000 }), 100),
-  metadata: withDefault(record({ maxEntries: 64, maxLength: 512 }), Object.freeze({})),
+  metadata: withDefault(METADATA, Object.freeze({})),
   joinTimeout: withDefault(duration({ min: 100, max: 600_000 }), 5_000, formatDuration(5_000)),
   startWithout: withDefault(flag(), false),
   adminPort: optional(integer({ min: 0, max: 65_535 })),
@@ -199,7 +200,7 @@ function stateHome(env: NodeJS.ProcessEnv): string {
 interface AnnounceOptions {
   /** Address that others are told to call. @defaultValue the host listened on, or this machine's first address */
   readonly advertise?: string
-  /** Told to watchers besides the process's own metadata. */
+  /** Told to watchers besides the process's own metadata; at most 64 entries together. */
   readonly metadata?: Readonly<Record<string, string>>
 }
 
@@ -212,12 +213,15 @@ export interface ServeGrpcOptions extends GrpcServerOptions, AnnounceOptions {}
 export interface ServeSettings<Options> {
   readonly server: Options
   readonly advertise: string | undefined
-  readonly metadata: Readonly<Record<string, string>>
+  /** With the process's own. */
+  readonly metadata: Metadata
 }
 
+type Metadata = Readonly<Record<string, string>>
+
 const ANNOUNCED = {
-  advertise: optional(text('an IP address or a host name', /^[A-Za-z0-9.:-]+$/)),
-  metadata: withDefault(record({ maxEntries: 64, maxLength: 512 }), Object.freeze({})),
+  advertise: optional(text('an IP address or a host name', HOST)),
+  metadata: withDefault(METADATA, Object.freeze({})),
 }
 const SERVE = fields({ ...HTTP_SERVER_FIELDS.shape, ...ANNOUNCED })
 const SERVE_GRPC = fields({ ...GRPC_SERVER_FIELDS.shape, ...ANNOUNCED })
@@ -227,16 +231,21 @@ const SERVE_GRPC = fields({ ...GRPC_SERVER_FIELDS.shape, ...ANNOUNCED })
  *
  * @throws OptionsError naming each wrong field
  */
-export function resolveServeOptions(options: ServeOptions = {}, dev: boolean): ServeSettings<HttpServerOptions> {
-  return resolveServing(options, dev, 'mesh.serve', SERVE)
+export function resolveServeOptions(
+  options: ServeOptions = {},
+  dev: boolean,
+  processMetadata: Metadata = {},
+): ServeSettings<HttpServerOptions> {
+  return resolveServing(options, dev, 'mesh.serve', SERVE, processMetadata)
 }
 
 /** The same for gRPC. @throws OptionsError naming each wrong field */
 export function resolveServeGrpcOptions(
   options: ServeGrpcOptions = {},
   dev: boolean,
+  processMetadata: Metadata = {},
 ): ServeSettings<GrpcServerOptions> {
-  return resolveServing(options, dev, 'mesh.serveGrpc', SERVE_GRPC)
+  return resolveServing(options, dev, 'mesh.serveGrpc', SERVE_GRPC, processMetadata)
 }
 
 function resolveServing<Options extends { readonly host?: string }>(
@@ -244,11 +253,18 @@ function resolveServing<Options extends { readonly host?: string }>(
   dev: boolean,
   what: string,
   description: Field<Parsed<typeof SERVE> | Parsed<typeof SERVE_GRPC>> & { readonly shape: object },
+  processMetadata: Metadata,
 ): ServeSettings<Options> {
   assertObject(options, what)
   const given = optionsGiven(options, description.shape) as unknown as typeof options
   const { advertise: _, metadata: __, ...server } = given
   const host = server.host ?? (dev ? '127.0.0.1' : '0.0.0.0')
   const checked = check(description, { ...given, host }, what)
-  return { server: { ...server, host } as unknown as Options, advertise: checked.advertise, metadata: checked.metadata }
+  const metadata = { ...processMetadata, ...checked.metadata }
+  const entries = Object.keys(metadata).length
+  if (entries > LIMITS.metadataEntries) {
+    const message = `expected at most ${LIMITS.metadataEntries} entries together with those of joinMesh, got ${entries}`
+    throw new OptionsError(what, [{ path: ['metadata'], message }])
+  }
+  return { server: { ...server, host } as unknown as Options, advertise: checked.advertise, metadata }
 }

@@ -51,13 +51,13 @@ export class Servers {
   }
 
   async serve(handler: HttpHandler, options?: ServeOptions): Promise<MeshServer> {
-    const settings = resolveServeOptions(options, this.#membership.dev)
+    const settings = resolveServeOptions(options, this.#membership.dev, this.#shared.settings.metadata)
     await this.#identityFor(settings.server)
     return this.#open('http', settings, await serveHttp(handler, settings.server, this.#dependencies()))
   }
 
   async serveGrpc(server: GrpcServing, options?: ServeGrpcOptions): Promise<MeshServer> {
-    const settings = resolveServeGrpcOptions(options, this.#membership.dev)
+    const settings = resolveServeGrpcOptions(options, this.#membership.dev, this.#shared.settings.metadata)
     await this.#identityFor(settings.server)
     return this.#open('grpc', settings, await serveGrpc(server as never, settings.server, this.#dependencies()))
   }
@@ -88,8 +88,7 @@ export class Servers {
     const { settings } = this.#shared
     const { service, zone, version, weight } = settings
     const { address: host, port } = server
-    const all = { ...settings.metadata, ...metadata }
-    const announcement = { service, host, port, advertise, zone, version, weight, metadata: all }
+    const announcement = { service, host, port, advertise, zone, version, weight, metadata }
     const instance = announcedInstance(newInstanceId(service), { ...announcement, protocol, tls: mode !== 'plaintext' })
     const served = { instance, server }
     this.#served.set(served, undefined)

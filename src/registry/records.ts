@@ -1,5 +1,7 @@
 /** What is stored, under which key, as JSON. The only file that knows the keys. */
-import type { Instance, InstanceState } from '../discovery/wire.ts'
+import type { Gone, Instance, InstanceState } from '../discovery/wire.ts'
+
+export type { Gone } from '../discovery/wire.ts'
 
 /** An instance, with what the registry keeps about it and does not tell watchers. */
 export interface InstanceRecord {
@@ -20,12 +22,6 @@ export interface OverrideRecord {
   readonly weight: number | null
   /** Wall clock, ms. */
   readonly at: number
-}
-
-/** Why instances are gone: `left` by deregistration, `lost` because their lease was over. */
-export interface Gone {
-  readonly id: string
-  readonly why: 'left' | 'lost'
 }
 
 /** Written in the same transaction as every removal, so that watchers and later starts know why. */

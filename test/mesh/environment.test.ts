@@ -24,6 +24,16 @@ describe('options from code', () => {
     expect({ ...server, advertise }).toMatchObject({ port: 8080, advertise: 'example.org' })
     expect(() => resolveServeOptions(Object.create({ prot: 1 }) as object, true)).toThrow(/prot: unknown key/)
   })
+
+  it('of a server and its process fit into one instance together', () => {
+    const metadata = (first: number, length: number) =>
+      Object.fromEntries(Array.from({ length }, (_, i) => [`key-${first + i}`, 'x']))
+    expect(() => resolveServeOptions({ metadata: metadata(0, 32) }, true, metadata(32, 33))).toThrow(
+      /metadata: expected at most 64 entries together with those of joinMesh, got 65/,
+    )
+    const { metadata: all } = resolveServeOptions({ metadata: metadata(0, 64) }, true, metadata(32, 32))
+    expect(Object.keys(all)).toHaveLength(64)
+  })
 })
 
 describe('options from variables', () => {
