@@ -10,8 +10,14 @@ export function report(message: Serializable): void {
   process.send?.(message, () => undefined)
 }
 
-/** Obeys orders until the test goes away; then ends. */
+/** Obeys orders until the test goes away; then ends. `clock:<ms>` puts the wall clock so far ahead of the system's. */
 export function obey(order: (message: string) => void): void {
-  process.on('message', (message) => order(message as string))
+  const { now } = Date
+  process.on('message', (message: string) => {
+    if (!message.startsWith('clock:')) return order(message)
+    const aheadMs = Number(message.slice('clock:'.length))
+    Date.now = () => now() + aheadMs
+    report({ aheadMs })
+  })
   process.on('disconnect', () => process.exit(3))
 }

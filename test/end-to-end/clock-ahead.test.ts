@@ -1,0 +1,32 @@
+/** The wall clock jumps by 25 h, past the end of all certificates, for one process. OpenSSL's own clock stays: decision 0018. */
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { Fleet } from './fleet.ts'
+import { eventually, type Process, Rig } from './rig.ts'
+
+/** A certificate lives for 24 h. */
+const AHEAD_MS = 25 * 3_600_000
+
+let rig: Rig
+
+beforeEach(() => {
+  rig = new Rig()
+})
+
+afterEach(async () => {
+  await rig.close()
+})
+
+const setClock = (process: Process, aheadMs: number): Promise<unknown> => process.ask(`clock:${aheadMs}`)
+
+test('an instance whose clock is 25 h ahead costs no request, and serves again when the clock is right', async () => {
+  const fleet = await Fleet.start(rig, ['a', 'b', 'wrong'])
+  const wrong = fleet.servers.get('wrong')!
+  await setClock(wrong, AHEAD_MS)
+  // It refuses its callers, whose certificates have ended by its clock, until nobody calls it.
+  await eventually('a caller is refused', () => fleet.refused('expired') > 0)
+  for (const name of ['a', 'b']) await fleet.answers(name, 50)
+  await setClock(wrong, 0)
+  await fleet.answers('wrong')
+  const { lost } = await fleet.settle()
+  expect(lost).toEqual([])
+})

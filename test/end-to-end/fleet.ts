@@ -1,0 +1,124 @@
+/** A registry, servers and a caller over mTLS, most in processes of their own. The caller sends 100 GETs a second, and a ledger says who answered. */
+import type { Mesh, MeshOptions } from '../../src/index.ts'
+import { Load } from './load.ts'
+import { eventually, type Process, type Rig } from './rig.ts'
+
+const PER_SECOND = 100
+/** For a test: starting a process takes ten seconds where many are at work. */
+export const FLEET_TEST_MS = 240_000
+/** Round robin, because it avoids no instance by itself: each fault is met by calls. */
+const POLICIES = [
+  { service: 'mesh', defaultIntention: 'allow' },
+  { service: 'inventory', balancer: 'round-robin' },
+]
+
+export interface FleetOptions {
+  readonly leaseMs?: number
+  /** Further services that get a join token; `inventory` and `checkout` always do. */
+  readonly services?: readonly string[]
+  readonly policies?: readonly object[]
+}
+
+export class Fleet {
+  readonly #rig: Rig
+  readonly #options: FleetOptions
+  readonly #answers = new Map<string, number>()
+  readonly servers = new Map<string, Process>()
+  tokens: Readonly<Record<string, string>> = {}
+  url = ''
+  port = 0
+  registry!: Process
+  client!: Mesh
+  load!: Load
+
+  constructor(rig: Rig, options: FleetOptions = {}) {
+    this.#rig = rig
+    this.#options = options
+  }
+
+  static async start(rig: Rig, servers: readonly string[], options: FleetOptions = {}): Promise<Fleet> {
+    const fleet = new Fleet(rig, options)
+    const { services = [], policies = [] } = options
+    await fleet.startRegistry({
+      tokens: ['inventory', 'checkout', ...services],
+      policies: [...POLICIES, ...policies],
+    })
+    await Promise.all(servers.map((name) => fleet.serve(name)))
+    fleet.client = await rig.join({ service: 'checkout', ...fleet.mesh('checkout') })
+    const inventory = fleet.client.http('inventory')
+    fleet.load = new Load(PER_SECOND, async () => {
+      const response = await inventory.get('/')
+      const name = await response.text()
+      if (!response.ok) throw new Error(`status ${response.status}`)
+      fleet.#answers.set(name, fleet.answered(name) + 1)
+    })
+    rig.onClose(() => fleet.load.stop())
+    for (const name of servers) await fleet.answers(name)
+    return fleet
+  }
+
+  /** On the same data and the same port, once there is one. */
+  async startRegistry(options: { tokens?: readonly string[]; policies?: readonly object[] } = {}): Promise<void> {
+    const { leaseMs = 15_000 } = this.#options
+    const given = { dataDir: this.#rig.path('registry'), port: this.port, leaseMs }
+    this.registry = await this.#rig.start('registry', JSON.parse(JSON.stringify({ ...given, ...options })))
+    const { url, port, tokens } = this.registry.messages[0] as unknown as Pick<Fleet, 'url' | 'port' | 'tokens'>
+    this.url = url
+    this.port = port
+    if (options.tokens !== undefined) this.tokens = tokens
+  }
+
+  /** How a process of `service` joins. */
+  mesh(service: string): Pick<MeshOptions, 'registry' | 'joinToken'> {
+    return { registry: this.url, joinToken: this.tokens[service]! }
+  }
+
+  /** Another instance of the service that is called; `state` names its directory, which a restart may share. */
+  async serve(name: string, port = 0, state = name): Promise<Process> {
+    const mesh = { service: 'inventory', ...this.mesh('inventory'), stateDir: this.#rig.path(state) }
+    const server = await this.#rig.start('service', { mesh, name, serve: { port } })
+    this.servers.set(name, server)
+    return server
+  }
+
+  answered(name: string): number {
+    return this.#answers.get(name) ?? 0
+  }
+
+  /** How many instances the caller knows, whatever their state. */
+  get listed(): number {
+    const counts = this.client.metrics().matchAll(/^inmesh_client_endpoints\{.*peer="inventory".*\} (\d+)$/gm)
+    return [...counts].reduce((sum, [, count]) => sum + Number(count), 0)
+  }
+
+  /** How often the caller was refused for this reason, as its events tell. */
+  refused(reason: string): number {
+    return this.client.events().filter(({ name, payload }) => name === 'peer:refused' && payload.reason === reason)
+      .length
+  }
+
+  get renewals(): number {
+    return this.client.events().filter(({ name }) => name === 'identity:renewed').length
+  }
+
+  /** Waits for `more` answers of one instance, which says that it gets calls now. */
+  async answers(name: string, more = 10): Promise<void> {
+    const from = this.answered(name)
+    await eventually(`${name} answers ${more} requests`, () => this.answered(name) >= from + more)
+  }
+
+  /** Waits until so many sessions are in touch with the registry. */
+  async inTouch(sessions: number): Promise<void> {
+    await eventually(`${sessions} processes are in touch`, async () => (await this.counts()).sessions === sessions)
+  }
+
+  async counts(): Promise<{ sessions: number; cpuMs: number }> {
+    return (await this.registry.ask('counts')) as never
+  }
+
+  /** Ends the load; the ledger must show an answer for each request. */
+  async settle(): Promise<{ lost: unknown[]; answered: number }> {
+    await this.load.stop()
+    return { lost: this.load.failures, answered: this.load.succeeded }
+  }
+}

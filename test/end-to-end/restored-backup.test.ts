@@ -1,0 +1,68 @@
+/** The registry goes back to a backup under load: the intentions and policies of the backup are in force, and no request is lost. */
+import { chmodSync, cpSync, rmSync } from 'node:fs'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { FLEET_TEST_MS, Fleet } from './fleet.ts'
+import { eventually, Rig } from './rig.ts'
+
+let rig: Rig
+
+beforeEach(() => {
+  rig = new Rig()
+})
+
+afterEach(async () => {
+  await rig.close()
+})
+
+async function stopRegistry(fleet: Fleet): Promise<void> {
+  fleet.registry.signal('SIGTERM')
+  await fleet.registry.exited
+}
+
+/** As `cp -a` does it. */
+function copy(from: string, to: string): void {
+  cpSync(rig.path(from), rig.path(to), { recursive: true, preserveTimestamps: true })
+  chmodSync(rig.path(to), 0o700)
+}
+
+test(
+  'a restored backup costs no request, and what it says of callers is in force',
+  async () => {
+    // Only what a backup keeps tells this caller that it may not.
+    const denied = { service: 'private', allow: [{ from: 'nobody' }] }
+    const fleet = await Fleet.start(rig, ['a', 'b', 'old'], {
+      leaseMs: 2_000,
+      services: ['private'],
+      policies: [denied],
+    })
+    const closed = await rig.join({ service: 'private', ...fleet.mesh('private') })
+    await closed.serve((_req, res) => res.end('open'), { host: '127.0.0.1' })
+    const call = async (): Promise<number> => (await fleet.client.http('private').get('/', { timeout: '5s' })).status
+    await eventually('the intention is in force', async () => (await call()) === 403)
+
+    await stopRegistry(fleet)
+    copy('registry', 'backup')
+    await fleet.startRegistry()
+    await fleet.inTouch(5)
+    // The backup knows nothing of what comes now: a policy that opens, an instance more, one less.
+    await fleet.registry.ask(JSON.stringify([{ service: 'private', allow: [{ from: '*' }] }]))
+    await eventually('the newer intention is in force', async () => (await call()) === 200)
+    await fleet.serve('new')
+    await fleet.answers('new')
+    const old = fleet.servers.get('old')!
+    old.signal('SIGTERM')
+    await old.exited
+
+    await stopRegistry(fleet)
+    rmSync(rig.path('registry'), { recursive: true })
+    copy('backup', 'registry')
+    await fleet.startRegistry()
+    await eventually('the intention of the backup is in force again', async () => (await call()) === 403)
+    await fleet.inTouch(5)
+    for (const name of ['a', 'b', 'new']) await fleet.answers(name)
+    await eventually('three are listed, the one that left is not', () => fleet.listed === 3)
+    const { lost } = await fleet.settle()
+    expect(lost).toEqual([])
+  },
+  FLEET_TEST_MS,
+)
