@@ -161,10 +161,10 @@ export class GrpcPool implements EndpointTransport {
     connection.retire()
   }
 
-  /** After a rotation: the connection of today takes no more calls from a time within `spreadMs` on. */
-  retire(now: number, spreadMs: number): void {
+  /** After a rotation: the connection of today takes no more calls from a time within `spreadMs` of `from` on. */
+  retire(from: number, spreadMs: number): void {
     for (const connection of this.#all) {
-      connection.retireAt = Math.min(connection.retireAt, now + this.#transport.clock.random() * spreadMs)
+      connection.retireAt = Math.min(connection.retireAt, from + this.#transport.clock.random() * spreadMs)
     }
   }
 

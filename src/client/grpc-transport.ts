@@ -11,6 +11,7 @@ import type { RefusedPeer } from '../identity/peer-verifier.ts'
 import { type OwnMetadata, ownMetadata } from './grpc-metadata.ts'
 import { GrpcPool } from './grpc-pool.ts'
 import type { ClientIdentity } from './http-transport.ts'
+import { retirement } from './retirement.ts'
 
 export type Grpc = typeof grpc
 
@@ -149,7 +150,7 @@ export class GrpcTransport {
   }
 
   #retireAll(): void {
-    const now = this.clock.now()
-    for (const pool of this.#pools) pool.retire(now, this.settings.rotationSpreadMs)
+    const { from, spreadMs } = retirement(this.clock, this.settings.rotationSpreadMs)
+    for (const pool of this.#pools) pool.retire(from, spreadMs)
   }
 }

@@ -10,7 +10,7 @@ import { type ConnectionOptions, connect as connectSecure } from 'node:tls'
 import type { Client, Dispatcher } from 'undici'
 import type { ErrorCode } from '../core/errors.ts'
 import type { IdentityRefusal } from '../core/identity-refusal.ts'
-import { clientTlsOptions, refusalOf, rejection } from '../identity/tls-options.ts'
+import { clientTlsOptions, judgeServer, refusalOf, rejection } from '../identity/tls-options.ts'
 import { ConnectTimer } from './connect-timer.ts'
 import { refusedByAlert } from './http-outcome.ts'
 import type { ConnectionUser, HttpPool } from './http-pool.ts'
@@ -60,8 +60,15 @@ export class HttpConnection {
     const identity = transport.identity
     if (tls && identity !== undefined) {
       const options = clientTlsOptions(identity.source.current, identity.verifier, { service }, ['http/1.1'])
-      this.#socket = connectSecure({ ...options, ...basics } as ConnectionOptions)
-      this.#socket.once('secureConnect', () => this.#succeed())
+      const { leapt } = identity.verifier
+      if (leapt) options.rejectUnauthorized = false
+      const socket = connectSecure({ ...options, ...basics } as ConnectionOptions)
+      this.#socket = socket
+      socket.once('secureConnect', () => {
+        const verdict = leapt ? judgeServer(socket, identity.verifier, service) : undefined
+        if (verdict?.ok === false) socket.destroy(rejection(verdict, service, pool.endpoint.label))
+        else this.#succeed()
+      })
     } else {
       this.#socket = connectPlain(basics)
       this.#socket.once('connect', () => this.#succeed())

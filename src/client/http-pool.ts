@@ -151,10 +151,10 @@ export class HttpPool implements EndpointTransport {
     if (this.#all.size === 0) this.#emptied()
   }
 
-  /** After a rotation: every connection of today ends within `spreadMs`, at its own time. */
-  retire(now: number, spreadMs: number): void {
+  /** After a rotation: every connection of today ends within `spreadMs` of `from`, at its own time. */
+  retire(from: number, spreadMs: number): void {
     for (const connection of this.#all) {
-      connection.retireAt = Math.min(connection.retireAt, now + this.#transport.clock.random() * spreadMs)
+      connection.retireAt = Math.min(connection.retireAt, from + this.#transport.clock.random() * spreadMs)
     }
   }
 

@@ -12,6 +12,7 @@ import type { PeerVerifier, RefusedPeer } from '../identity/peer-verifier.ts'
 import { HttpPool } from './http-pool.ts'
 import { loadUndici, type Undici } from './http-undici.ts'
 import { judgedLookup } from './judged-lookup.ts'
+import { retirement } from './retirement.ts'
 
 /** Connections of one endpoint. */
 export interface HttpTransportOptions {
@@ -166,8 +167,8 @@ export class HttpTransport {
   }
 
   #retireAll(): void {
-    const now = this.clock.now()
-    for (const pool of this.#pools) pool.retire(now, this.settings.rotationSpreadMs)
+    const { from, spreadMs } = retirement(this.clock, this.settings.rotationSpreadMs)
+    for (const pool of this.#pools) pool.retire(from, spreadMs)
   }
 }
 

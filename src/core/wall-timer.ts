@@ -2,6 +2,7 @@
  * A timer for what ends by the calendar, such as a certificate. The monotonic clock stands still while a machine sleeps, and
  * the wall clock is put back and forth, so it looks at both.
  */
+import { certificateTimeOf } from './certificate-time.ts'
 import type { Clock, Timer } from './clock.ts'
 
 /** How long after waking up a timer is late at most. A look costs 75 µs of CPU when the process sleeps otherwise. */
@@ -24,6 +25,7 @@ export class WallTimer {
    */
   constructor(clock: Clock, ms: number, fire: () => void) {
     this.#clock = clock
+    certificateTimeOf(clock).now()
     this.#fire = fire
     this.#dueAt = clock.now() + ms
     this.#wallAt = clock.wallNow()
@@ -42,6 +44,8 @@ export class WallTimer {
   }
 
   #look(): void {
+    // So that no leap goes unnoticed for longer, and slow drift is never taken for one.
+    certificateTimeOf(this.#clock).now()
     const wallNow = this.#clock.wallNow()
     const putBack = wallNow < this.#wallAt - STEP_MS
     this.#wallAt = wallNow

@@ -10,7 +10,7 @@ import { rootFingerprint, type Token } from '../identity/join-token.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
 import type { Issuer } from '../identity/rotation.ts'
 import { clientTlsOptions } from '../identity/tls-options.ts'
-import { clockMistake, isValidAt } from '../identity/validity.ts'
+import { clockMistake, isValidNow } from '../identity/validity.ts'
 import { askRegistry, type RegistryTls } from './ask-registry.ts'
 import { firstAddress, type RegistryAddresses } from './first-address.ts'
 import { requestCertificate } from './join.ts'
@@ -42,7 +42,7 @@ const isFinal = (error: unknown): boolean => !(error instanceof MeshError) || er
 export function registryIssuer(options: IssuerOptions): Issuer {
   return async (csr, current, timeoutMs) => {
     const untilAt = options.clock.now() + timeoutMs
-    if (current !== undefined && isValidAt(current, options.clock.wallNow())) {
+    if (current !== undefined && isValidNow(current, options.clock)) {
       try {
         return await renew(options, csr, current, timeoutMs)
       } catch (error) {

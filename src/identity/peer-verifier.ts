@@ -4,6 +4,7 @@
  * leaf only: Node 24.21 hides the presented chain from servers.
  */
 import { hash, X509Certificate } from 'node:crypto'
+import { type CertificateTime, certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'
 import { show } from '../core/fields.ts'
 import { KEY_USAGE, OID } from './certificate-builder.ts'
@@ -80,6 +81,7 @@ export function refusePeer(reason: PeerRefusal, detail: string): RefusedPeer {
 
 export class PeerVerifier {
   readonly #clock: Clock
+  readonly #time: CertificateTime
   #trustDomain = ''
   #sequence = -1
   #rootTexts: readonly string[] = []
@@ -89,6 +91,7 @@ export class PeerVerifier {
 
   constructor(clock: Clock, trust: Trust) {
     this.#clock = clock
+    this.#time = certificateTimeOf(clock)
     this.setTrust(trust)
   }
 
@@ -105,6 +108,11 @@ export class PeerVerifier {
     this.#verified.clear()
   }
 
+  /** The wall clock leapt ahead a moment ago, and OpenSSL may call certificates expired that are valid here. */
+  get leapt(): boolean {
+    return this.#time.leaptAt !== undefined
+  }
+
   /** Judges a leaf in DER. Never throws. */
   verify(raw: Uint8Array | undefined): PeerVerdict {
     if (raw === undefined || raw.length === 0) return refusePeer('no-certificate', 'The peer presented no certificate.')
@@ -118,17 +126,17 @@ export class PeerVerifier {
     } else this.#verified.delete(key)
     this.#verified.set(key, verified)
 
-    const now = this.#clock.wallNow()
-    if (now < verified.notBefore) {
+    const wallNow = this.#clock.wallNow()
+    if (wallNow < verified.notBefore) {
       return refusePeer(
         'not-yet-valid',
-        `The certificate of ${verified.peer.spiffeId} is valid from ${iso(verified.notBefore)}; our clock shows ${iso(now)}.`,
+        `The certificate of ${verified.peer.spiffeId} is valid from ${iso(verified.notBefore)}; our clock shows ${iso(wallNow)}.`,
       )
     }
-    if (now > verified.notAfter) {
+    if (this.#time.now() > verified.notAfter) {
       return refusePeer(
         'expired',
-        `The certificate of ${verified.peer.spiffeId} was valid until ${iso(verified.notAfter)}; our clock shows ${iso(now)}.`,
+        `The certificate of ${verified.peer.spiffeId} was valid until ${iso(verified.notAfter)}; our clock shows ${iso(wallNow)}.`,
       )
     }
     return verified.peer

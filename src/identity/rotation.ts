@@ -7,6 +7,7 @@
  * - `waiting` → `renewing`: the pause is over
  * - any → `closed`
  */
+import { certificateTimeOf, LEAP_SPREAD_MS } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import { WallTimer } from '../core/wall-timer.ts'
@@ -249,7 +250,10 @@ export class RotatingIdentity implements IdentitySource {
     }
     const early = clock.wallNow() < identity.notBefore
     const due = this.#retryAt === undefined ? early || ageMs >= this.#renewMs : clock.now() >= this.#retryAt
-    if (due) void this.renew()
+    // Every process of the mesh may be due at this moment.
+    if (due && this.#retryAt === undefined && certificateTimeOf(clock).leaptAt !== undefined) {
+      this.#retryAt = clock.now() + clock.random() * LEAP_SPREAD_MS
+    } else if (due) void this.renew()
     this.#wait()
   }
 

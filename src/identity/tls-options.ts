@@ -110,15 +110,30 @@ export function rejection(refused: RefusedPeer, service?: string, endpoint?: str
 
 /** A server's verdict on an accepted connection; once per connection, before anything of it is believed. */
 export function judgePeer(socket: TLSSocket, verifier: PeerVerifier): PeerVerdict {
-  const verdict = verifier.verify(socket.getPeerX509Certificate()?.raw)
+  return confirm(verifier.verify(socket.getPeerX509Certificate()?.raw), socket, verifier)
+}
+
+/**
+ * A client's verdict at `secureConnect`, before it says anything, on a connection that was opened with
+ * `rejectUnauthorized: false` because the clock had leapt.
+ */
+export function judgeServer(socket: TLSSocket, verifier: PeerVerifier, service: string): PeerVerdict {
+  return confirm(verifier.verifyService(socket.getPeerX509Certificate()?.raw, service), socket, verifier)
+}
+
+/** What OpenSSL found counts, too, except that it knows no leap: all else about an expired leaf the verifier has judged. */
+function confirm(verdict: PeerVerdict, socket: TLSSocket, verifier: PeerVerifier): PeerVerdict {
   if (!verdict.ok || socket.authorized) return verdict
+  if (codeOf(socket.authorizationError) === EXPIRED && verifier.leapt) return verdict
   const detail = `TLS refused the certificate of ${verdict.spiffeId}: ${String(socket.authorizationError)}.`
   return reasonOfTlsError(socket.authorizationError) ?? refusePeer('untrusted-issuer', detail)
 }
 
+const EXPIRED = 'CERT_HAS_EXPIRED'
+
 /** OpenSSL's refusals (X509_V_ERR_*, as Node names them) in our words. */
 const REASONS: Readonly<Record<string, PeerRefusal>> = Object.freeze({
-  CERT_HAS_EXPIRED: 'expired',
+  [EXPIRED]: 'expired',
   CERT_NOT_YET_VALID: 'not-yet-valid',
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'untrusted-issuer',
   UNABLE_TO_GET_ISSUER_CERT: 'untrusted-issuer',
@@ -165,8 +180,12 @@ export function refusalOfText(text: string): RefusedPeer | undefined {
 }
 
 function reasonOfTlsError(error: unknown): RefusedPeer | undefined {
-  // The typings say Error; at run time it is the code.
-  const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : error
+  const code = codeOf(error)
   if (typeof code !== 'string' || !Object.hasOwn(REASONS, code)) return undefined
   return refusePeer(REASONS[code]!, `TLS refused the certificate: ${code}.`)
+}
+
+/** The typings say Error; at run time it is the code. */
+function codeOf(error: unknown): unknown {
+  return error instanceof Error ? (error as NodeJS.ErrnoException).code : error
 }

@@ -1,4 +1,6 @@
 /** How far clocks may differ, and what that means for the times in certificates. */
+import { certificateTimeOf } from '../core/certificate-time.ts'
+import type { Clock } from '../core/clock.ts'
 
 /** A joiner whose clock differs by more is refused (control-plane 3.7). */
 export const SKEW_REFUSED_MS = 300_000
@@ -23,9 +25,9 @@ interface Period {
   readonly notAfter: number
 }
 
-/** Whether a certificate is valid at `wallNow`. */
-export function isValidAt({ notBefore, notAfter }: Period, wallNow: number): boolean {
-  return wallNow >= notBefore && wallNow < notAfter
+/** Whether a certificate of ours is good to show. */
+export function isValidNow({ notBefore, notAfter }: Period, clock: Clock): boolean {
+  return clock.wallNow() >= notBefore && certificateTimeOf(clock).now() < notAfter
 }
 
 /** When a certificate was issued, as far as its times tell. An older registry backdates less than its life. */

@@ -60,9 +60,9 @@ export function callerOf(request: Request, peer: Peer, options: AccessOptions): 
 }
 
 /** @throws ApiError `identity-required`, because the certificate of this connection is not valid, or no longer */
-export function checkCertificate({ refused, notAfter }: Peer, wallNow: number): void {
+export function checkCertificate({ refused, notAfter }: Peer, now: number): void {
   if (refused !== undefined) throw new ApiError('identity-required', `the certificate is not accepted: ${refused}`)
-  if (wallNow < notAfter) return
+  if (now < notAfter) return
   const end = new Date(notAfter).toISOString()
   throw new ApiError('identity-required', `the certificate of this connection has ended, at ${end}`)
 }

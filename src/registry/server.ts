@@ -5,6 +5,7 @@
 import http2, { type Http2SecureServer, type ServerHttp2Session } from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import { type CertificateTime, certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock, Timer } from '../core/clock.ts'
 import { OptionsError } from '../core/fields.ts'
 import { GUARDED_SERVER, guardSession } from '../core/http2-flood-guard.ts'
@@ -60,6 +61,7 @@ export class RegistryServer {
   readonly #access: AccessOptions
   readonly #options: ServerOptions
   readonly #clock: Clock
+  readonly #certificateTime: CertificateTime
   readonly #log: Logger
   readonly #verifier: PeerVerifier
   readonly #connections: RegistryConnections
@@ -76,6 +78,7 @@ export class RegistryServer {
     this.#access = access
     this.#options = options
     this.#clock = context.clock
+    this.#certificateTime = certificateTimeOf(context.clock)
     this.#connections = new RegistryConnections(context.clock)
     this.#log = log
     const { trustDomain, roots, sequence } = context.authority
@@ -271,7 +274,7 @@ export class RegistryServer {
     }
     try {
       checkForm(request)
-      checkCertificate(peer, this.#clock.wallNow())
+      checkCertificate(peer, this.#certificateTime.now())
     } catch (error) {
       endAfter(response)
       throw error
@@ -301,7 +304,7 @@ export class RegistryServer {
 
   #attach(response: Response, { notAfter, holds }: Caller): void {
     if (holds === undefined && notAfter === Number.POSITIVE_INFINITY) return
-    this.#running.set(response, () => this.#clock.wallNow() < notAfter && holds?.() !== false)
+    this.#running.set(response, () => this.#certificateTime.now() < notAfter && holds?.() !== false)
     response.once('close', () => this.#running.delete(response))
   }
 

@@ -1,5 +1,6 @@
 /** All sessions: how many there may be, which of them are silent for too long, and their common end. */
 import type { ServerHttp2Stream } from 'node:http2'
+import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Timer } from '../core/clock.ts'
 import type { Registrant } from './registrar.ts'
 import { Session, type SessionHost } from './session.ts'
@@ -52,7 +53,7 @@ export class Sessions {
   #sweep(): void {
     this.#timer = this.#host.clock.startBackgroundTimer(this.#sweepMs, () => this.#sweep(), undefined)
     const { leases } = this.#host.registrar
-    const now = this.#host.clock.wallNow()
+    const now = certificateTimeOf(this.#host.clock).now()
     for (const session of [...this.#sessions]) {
       // Twice the lease: its instances were given up long before.
       if (leases.silentMs(session.heardAt) > 2 * leases.leaseMs) session.end('too-slow', 'no heartbeat in time')

@@ -4,6 +4,7 @@
  */
 import { type AddressInfo, createServer as createNetServer, Server as NetServer, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock, Timer } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import type { Identity, IdentitySource } from '../identity/identity.ts'
@@ -234,7 +235,7 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
     }
     const now = this.host.clock.now()
     const expiresAt = Date.parse(socket.getPeerX509Certificate()!.validTo)
-    const leftMs = expiresAt - this.host.clock.wallNow()
+    const leftMs = expiresAt - certificateTimeOf(this.host.clock).now()
     const retireAt = Math.min(this.newRetireAt, now + leftMs * (1 - RETIRE_AT_SHARE_LEFT))
     this.#admitConnection(new Connection(socket, verdict, expiresAt, retireAt))
     return true
@@ -257,17 +258,17 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
    * answered as not executed.
    */
   #endExpired(): void {
-    const wallNow = this.host.clock.wallNow()
+    const now = certificateTimeOf(this.host.clock).now()
     const valid = new Set<string>()
     let certified = false
     for (const { caller, expiresAt } of this.connections) {
       if (caller === undefined) continue
       certified = true
-      if (wallNow < expiresAt) valid.add(caller.spiffeId)
+      if (now < expiresAt) valid.add(caller.spiffeId)
     }
     for (const { caller, expiresAt, inFlight, socket } of this.connections) {
       if (caller === undefined || valid.has(caller.spiffeId)) continue
-      if (inFlight > 0 && wallNow >= expiresAt + EXPIRED_GRACE_MS) socket.destroy()
+      if (inFlight > 0 && now >= expiresAt + EXPIRED_GRACE_MS) socket.destroy()
     }
     this.#expiry = certified ? this.#lookLater() : undefined
   }

@@ -1,5 +1,6 @@
 /** What both doors ask of every request before its handler runs: is its identity alive, may it, is there time, is there room. */
 import type { Attempt } from '../core/attempt.ts'
+import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { startAttempt, startCall } from '../resilience/execution.ts'
@@ -32,7 +33,9 @@ export function admit(
   target: string,
 ): Refused | undefined {
   startCall(stack, call)
-  if (clock.wallNow() >= connection.expiresAt) {
+  const { expiresAt } = connection
+  // The second question is for a wall clock that has leapt, and costs too much for every call.
+  if (clock.wallNow() >= expiresAt && certificateTimeOf(clock).now() >= expiresAt) {
     return { code: 'identity-rejected', message: 'The certificate of this connection has expired.' }
   }
   if (decision?.allowed === false) {
