@@ -1,4 +1,5 @@
 /** A registry, servers and a caller over mTLS, most in processes of their own. The caller sends 100 GETs a second, and a ledger says who answered. */
+import type { Serializable } from 'node:child_process'
 import type { Mesh, MeshOptions } from '../../src/index.ts'
 import { Load } from './load.ts'
 import { eventually, type Process, type Rig } from './rig.ts'
@@ -7,7 +8,7 @@ const PER_SECOND = 100
 /** For a test: starting a process takes ten seconds where many are at work. */
 export const FLEET_TEST_MS = 240_000
 /** Round robin, because it avoids no instance by itself: each fault is met by calls. */
-const POLICIES = [
+export const OPEN = [
   { service: 'mesh', defaultIntention: 'allow' },
   { service: 'inventory', balancer: 'round-robin' },
 ]
@@ -17,6 +18,8 @@ export interface FleetOptions {
   /** Further services that get a join token; `inventory` and `checkout` always do. */
   readonly services?: readonly string[]
   readonly policies?: readonly object[]
+  /** Of the processes. */
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 export class Fleet {
@@ -41,7 +44,7 @@ export class Fleet {
     const { services = [], policies = [] } = options
     await fleet.startRegistry({
       tokens: ['inventory', 'checkout', ...services],
-      policies: [...POLICIES, ...policies],
+      policies: [...OPEN, ...policies],
     })
     await Promise.all(servers.map((name) => fleet.serve(name)))
     fleet.client = await rig.join({ service: 'checkout', ...fleet.mesh('checkout') })
@@ -61,7 +64,7 @@ export class Fleet {
   async startRegistry(options: { tokens?: readonly string[]; policies?: readonly object[] } = {}): Promise<void> {
     const { leaseMs = 15_000 } = this.#options
     const given = { dataDir: this.#rig.path('registry'), port: this.port, leaseMs }
-    this.registry = await this.#rig.start('registry', JSON.parse(JSON.stringify({ ...given, ...options })))
+    this.registry = await this.#start('registry', JSON.parse(JSON.stringify({ ...given, ...options })))
     const { url, port, tokens } = this.registry.messages[0] as unknown as Pick<Fleet, 'url' | 'port' | 'tokens'>
     this.url = url
     this.port = port
@@ -76,9 +79,13 @@ export class Fleet {
   /** Another instance of the service that is called; `state` names its directory, which a restart may share. */
   async serve(name: string, port = 0, state = name): Promise<Process> {
     const mesh = { service: 'inventory', ...this.mesh('inventory'), stateDir: this.#rig.path(state) }
-    const server = await this.#rig.start('service', { mesh, name, serve: { port } })
+    const server = await this.#start('service', { mesh, name, serve: { port } })
     this.servers.set(name, server)
     return server
+  }
+
+  #start(file: string, options: Serializable): Promise<Process> {
+    return this.#rig.start(file, options, this.#options.environment)
   }
 
   answered(name: string): number {
