@@ -1,19 +1,24 @@
 /**
- * Cuts an HTTP/2 connection that floods its server: streams opened and reset at once (by the client, or by us because it provoked
- * that), PING, SETTINGS. Node bounds these only after thousands of frames or not at all. It sees what sessions and streams tell in
- * public: PRIORITY, WINDOW_UPDATE and unknown frames are told to nobody, so their floods cost their decoding and go on. CONTINUATION,
- * empty DATA, acknowledgements that nobody asked for and bytes that are no HTTP/2 end the connection in Node itself.
+ * Cuts an HTTP/2 connection that floods its server: streams opened and reset at once (by the client, or by us because it
+ * provoked that), PING, SETTINGS, and bytes of any frames that carry no request. Node bounds these late or not at all.
  */
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
+import type { Socket } from 'node:net'
 import type { Clock } from './clock.ts'
+import { Overhead } from './http2-overhead.ts'
 
-export type FloodReason = 'rapid-reset' | 'ping-flood' | 'settings-flood'
+export type FloodReason = 'rapid-reset' | 'ping-flood' | 'settings-flood' | 'frame-flood'
 
 export interface FloodLimits {
   /** This many more streams reset than served in one window are not a flood yet. Default 100. */
   readonly resets: number
   /** This many PING with nothing else said, or SETTINGS, in one window are not a flood yet. Default 1,000. */
   readonly controlFrames: number
+  /**
+   * Bytes in one window that explain no request, beyond what the peer answers to ours. Default 131,072: some 10,000
+   * WINDOW_UPDATE, and 2 ms of decoding.
+   */
+  readonly overheadBytes: number
   /** Default 10,000 ms; a window is between half and all of it. */
   readonly windowMs: number
   /**
@@ -30,6 +35,7 @@ export interface FloodLimits {
 const LIMITS: FloodLimits = {
   resets: 100,
   controlFrames: 1_000,
+  overheadBytes: 131_072,
   windowMs: 10_000,
   youngMs: 1_000,
   instantMs: 1_000,
@@ -91,10 +97,12 @@ export class FloodGuard {
   readonly #onFlood: (reason: FloodReason) => void
   readonly #limits: FloodLimits
   readonly #onStreamClose: (this: ServerHttp2Stream) => void
+  readonly #overhead: Overhead
   #now = new Tally()
   #before = new Tally()
   #beganAt: number
   #flooded = false
+  #heard = 0
 
   constructor(
     session: ServerHttp2Session,
@@ -107,6 +115,8 @@ export class FloodGuard {
     this.#onFlood = onFlood
     this.#limits = { ...LIMITS, ...limits }
     this.#beganAt = clock.now()
+    const { overheadBytes, windowMs } = this.#limits
+    this.#overhead = new Overhead(session, socketOf(session), overheadBytes, windowMs, this.#beganAt)
     // One function for all streams of a session, which come as `this`: no closure for each.
     const guard = this
     this.#onStreamClose = function () {
@@ -126,18 +136,32 @@ export class FloodGuard {
     return this.#flooded
   }
 
-  readonly #opened = (stream: TimedStream): void => {
+  /** Call it about twice a second: frames that carry nothing are seen by their bytes only. */
+  look(): void {
+    if (this.#flooded || this.#session.destroyed) return
+    if (this.#overhead.exceeded(this.#clock.now())) this.#flood('frame-flood')
+  }
+
+  /** Grows with each stream, piece of a body, PING and SETTINGS: with all that the peer has said to an end. */
+  get heard(): number {
+    return this.#heard + this.#overhead.pieces
+  }
+
+  readonly #opened = (stream: TimedStream, _headers: unknown, flags: number, rawHeaders: readonly string[]): void => {
     // From its head to its close: the peer may make it fail while no one else listens, which would end the process.
     stream.on('error', ignore)
     const now = this.#clock.now()
     this.#turn(now)
     stream[OPENED_AT] = now
+    this.#heard += 1
+    this.#overhead.opened(stream, flags, rawHeaders)
     stream.on('close', this.#onStreamClose)
   }
 
   #closed(stream: TimedStream): void {
     // When the connection ends, all its streams do.
     if (this.#flooded || this.#session.destroyed) return
+    this.#overhead.closed(stream)
     // Whoever waits for the response pays a round trip for each; taking the first of a stream and leaving is an honest habit.
     // `aborted` would not do: it is never set for HEAD, and the code is the flooder's choice.
     if (stream.headersSent) {
@@ -160,6 +184,7 @@ export class FloodGuard {
   readonly #pinged = (): void => {
     this.#turn(this.#clock.now())
     this.#now.pings += 1
+    this.#heard += 1
     const pings = this.#now.pings + this.#before.pings
     if (pings <= this.#limits.controlFrames) return
     if (this.#written() - this.#before.bytes < pings * BYTES_OF_HONEST_PING) this.#flood('ping-flood')
@@ -168,6 +193,7 @@ export class FloodGuard {
   readonly #set = (): void => {
     this.#turn(this.#clock.now())
     this.#now.settings += 1
+    this.#heard += 1
     if (this.#now.settings + this.#before.settings > this.#limits.controlFrames) this.#flood('settings-flood')
   }
 
@@ -199,8 +225,7 @@ export class FloodGuard {
     if (this.#flooded) return
     this.#flooded = true
     const session = this.#session
-    // What a session shows is a proxy that cannot be destroyed; its `off` returns the socket itself.
-    const socket = session.socket.off('close', ignore)
+    const socket = socketOf(session)
     // All this runs within a read of the session, where destroying it can abort the process.
     setImmediate(() => {
       // A session that was closing already would wait for the flooder to hang up.
@@ -217,6 +242,11 @@ export class FloodGuard {
   }
 }
 
+/** What a session shows is a proxy that cannot be destroyed; its `off` returns the socket itself. */
+function socketOf(session: ServerHttp2Session): Socket {
+  return session.socket.off('close', ignore)
+}
+
 function ignore(): void {}
 
 /**
@@ -224,7 +254,7 @@ function ignore(): void {}
  *
  * A connection on which 10,000 calls are cancelled is not cut as long as about as many are served; the server needs
  * {@link GUARDED_SERVER} for that, because Node would cut it. A listener behind the guard refuses with an answer, not with RST_STREAM:
- * the two sides' resets cannot be told apart, and a client may provoke ours.
+ * the two sides' resets cannot be told apart, and a client may provoke ours. The server calls {@link FloodGuard.look} regularly.
  *
  * @example
  * server.on('session', (session) => guardSession(session, systemClock, (reason) => log.warn({ reason }, 'flood')))

@@ -8,7 +8,7 @@ import type { TLSSocket } from 'node:tls'
 import { type CertificateTime, certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock, Timer } from '../core/clock.ts'
 import { OptionsError } from '../core/fields.ts'
-import { GUARDED_SERVER, guardSession } from '../core/http2-flood-guard.ts'
+import { type FloodGuard, GUARDED_SERVER, guardSession } from '../core/http2-flood-guard.ts'
 import { WallTimer } from '../core/wall-timer.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
 import { judgePeer, serverTlsOptions } from '../identity/tls-options.ts'
@@ -39,8 +39,8 @@ const CLOSE_MS = 1_000
 /** Of its certificate's life; the clients' random point is between 60 and 75 %. */
 const RENEW_AT = 0.66
 const RENEW_RETRY_MS = 30_000
-/** How often ended certificates are looked for. */
-const SWEEP_MS = 1_000
+/** How often ended certificates and floods are looked for. */
+const SWEEP_MS = 500
 
 /** Where the verdict on a connection is kept; HTTP/2 hands out proxies of the socket, so a map by socket would miss. */
 const PEER = Symbol('peer')
@@ -65,7 +65,7 @@ export class RegistryServer {
   readonly #log: Logger
   readonly #verifier: PeerVerifier
   readonly #connections: RegistryConnections
-  readonly #http2 = new Set<ServerHttp2Session>()
+  readonly #http2 = new Map<ServerHttp2Session, FloodGuard>()
   #server: Http2SecureServer | undefined
   /** Requests in progress, and whether the certificate or token of who asked is good still. */
   readonly #running = new Map<Response, () => boolean>()
@@ -154,10 +154,10 @@ export class RegistryServer {
     const server = this.#server
     if (server === undefined) return
     const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-    for (const session of this.#http2) session.close()
+    for (const session of this.#http2.keys()) session.close()
     // A real timer, whatever clock the rest runs on: the sockets are real.
     const cut = setTimeout(() => {
-      for (const session of this.#http2) session.destroy()
+      for (const session of this.#http2.keys()) session.destroy()
       this.#connections.destroy()
     }, CLOSE_MS)
     await closed
@@ -188,6 +188,7 @@ export class RegistryServer {
   /** A request that goes on, such as a watch, ends with the certificate or the token of the one who asked. */
   #sweep(): void {
     this.#sweeper = this.#clock.startBackgroundTimer(SWEEP_MS, () => this.#sweep(), undefined)
+    for (const guard of this.#http2.values()) guard.look()
     for (const [response, holds] of this.#running) if (!holds()) response.destroy()
   }
 
@@ -221,18 +222,18 @@ export class RegistryServer {
   }
 
   #onHttp2(session: ServerHttp2Session): void {
-    this.#http2.add(session)
     session.once('close', () => this.#http2.delete(session))
     session.on('error', () => {})
     const idleMs = Math.max(IDLE_MS, 2 * this.#context.registrar.leases.leaseMs)
     // Not by close(), which would wait for the end of what has only half begun.
     session.setTimeout(idleMs, () => session.destroy())
     const peer = (session.socket as JudgedSocket)[PEER]
-    guardSession(session, this.#clock, (reason) => {
+    const guard = guardSession(session, this.#clock, (reason) => {
       const who = peer?.spiffeId ?? 'anonymous'
       const source = peer?.source ?? 'unknown'
       this.#context.audit.record({ who, source, action: 'connection', outcome: 'refused', reason })
     })
+    this.#http2.set(session, guard)
   }
 
   async #onRequest(request: Request, response: Response, expectation: Expectation): Promise<void> {

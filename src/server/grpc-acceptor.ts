@@ -9,7 +9,7 @@ import type { Http2Server, ServerHttp2Session } from 'node:http2'
 import { createServer, type Server as NetServer, type Socket } from 'node:net'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls'
 import type { Timer } from '../core/clock.ts'
-import { guardSession, PATIENT } from '../core/http2-flood-guard.ts'
+import { type FloodGuard, guardSession, PATIENT } from '../core/http2-flood-guard.ts'
 import { Acceptor, type AcceptorHost, SOCKET_OPTIONS } from './acceptor.ts'
 import { type Connection, connectionOf, mark } from './connection.ts'
 import type { Answer } from './farewell.ts'
@@ -26,14 +26,18 @@ const SWEEP_MS = 500
 
 interface Session {
   readonly session: ServerHttp2Session
+  readonly guard: FloodGuard
   /** `Infinity`: it is not. */
   leavingSince: number
-  /** What had been received when something last came, and when that was. */
-  bytes: number
+  /** What the guard had heard when something last came whole, and when that was. */
+  heard: number
   heardAt: number
-  asked: boolean
-  /** Until it says its first word, which is its SETTINGS, it must do that by then; `Infinity`: it has. */
-  greetsBy: number
+  /** Bytes that had come when it last answered a PING: what came since may end in a head that never does. */
+  bytes: number
+  /** When it was asked for a sign of life, an acknowledged PING; `Infinity`: it was not. */
+  askedAt: number
+  /** When it is destroyed, unless it has said its first word by then, which is its SETTINGS. */
+  cutAt: number
 }
 
 export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings> {
@@ -71,8 +75,9 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
       if (each.leavingSince === Number.POSITIVE_INFINITY) {
         if (now >= connection.retireAt) this.#leave(each, now)
       } else if (now >= each.leavingSince + this.settings.streamGrace) connection.socket.destroy()
-      if (now >= each.greetsBy) connection.socket.destroy()
+      if (now >= each.cutAt) connection.socket.destroy()
       else this.#keepAlive(connection, each, now)
+      each.guard.look()
     }
   }
 
@@ -132,7 +137,7 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
     }
     mark(session, connection)
     const { clock, events } = this.host
-    connection.guard = guardSession(
+    const guard = guardSession(
       session,
       clock,
       (reason) => {
@@ -146,18 +151,21 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
       },
       PATIENT,
     )
+    connection.guard = guard
     const heardAt = this.host.clock.now()
     const each: Session = {
       session,
+      guard,
       leavingSince: Number.POSITIVE_INFINITY,
-      bytes: 0,
+      heard: 0,
       heardAt,
-      asked: false,
-      greetsBy: heardAt + this.settings.headersTimeout,
+      bytes: 0,
+      askedAt: Number.POSITIVE_INFINITY,
+      cutAt: heardAt + this.settings.headersTimeout,
     }
     this.#sessions.set(connection, each)
     session.once('remoteSettings', () => {
-      each.greetsBy = Number.POSITIVE_INFINITY
+      each.cutAt = Number.POSITIVE_INFINITY
     })
     this.#sweeper ??= this.host.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
   }
@@ -179,20 +187,35 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
     if (!each.session.destroyed && !each.session.closed) each.session.close()
   }
 
+  /**
+   * Only what came whole is a sign of life. A peer within a head cannot acknowledge a PING, so bytes that may be a part of
+   * one are asked about sooner. Without a call in progress the cut costs none.
+   */
   #keepAlive(connection: Connection, each: Session, now: number): void {
-    const { bytesRead } = connection.socket
-    if (bytesRead !== each.bytes) {
-      each.bytes = bytesRead
+    const { heard } = each.guard
+    if (heard !== each.heard) {
+      each.heard = heard
       each.heardAt = now
-      each.asked = false
+      each.askedAt = Number.POSITIVE_INFINITY
       return
     }
-    const silentMs = now - each.heardAt
-    if (silentMs < this.settings.keepalive) return
-    if (!each.asked) {
-      each.asked = true
-      if (!each.session.destroyed) each.session.ping(() => {})
-    } else if (silentMs >= 2 * this.settings.keepalive) connection.socket.destroy()
+    const { headersTimeout, keepalive } = this.settings
+    const proven = connection.socket.bytesRead === each.bytes
+    const waitMs = proven ? keepalive : Math.min(headersTimeout, keepalive)
+    if (each.askedAt === Number.POSITIVE_INFINITY) {
+      if (now - each.heardAt < waitMs || each.session.destroyed) return
+      each.askedAt = now
+      each.session.ping((error) => {
+        if (error !== null) return
+        each.bytes = connection.socket.bytesRead
+        each.heardAt = this.host.clock.now()
+        each.askedAt = Number.POSITIVE_INFINITY
+      })
+    } else if (now - each.askedAt >= keepalive) connection.socket.destroy()
+    else if (connection.inFlight === 0 && now - each.askedAt >= waitMs) {
+      this.#leave(each, now)
+      each.cutAt = now
+    }
   }
 }
 

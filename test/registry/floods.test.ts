@@ -11,7 +11,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { Registry } from '../../src/registry/index.ts'
 import type { AuditRecord } from '../../src/registry/records.ts'
 import { instance } from '../support/instance.ts'
-import { FLAG, FRAME, frames, RawHttp2 } from '../support/raw-http2.ts'
+import { FLAG, FRAME, frameOf, frames, RawHttp2 } from '../support/raw-http2.ts'
 import { csrOf, newKey, request, TestSession } from '../support/registry-session.ts'
 
 const PROGRAM = fileURLToPath(new URL('../support/registry-process.ts', import.meta.url))
@@ -19,6 +19,9 @@ const MANY = 5_000
 const TRAILERS = 'reset by the registry because of their trailers'
 /** Refused and audited if it reaches its handler. */
 const REQUEST = { ':method': 'GET', ':scheme': 'https', ':authority': 'localhost', ':path': '/v1/audit' }
+const UPLOAD = { ...REQUEST, ':method': 'POST', ':path': '/v1/join' }
+/** Its length, and so many bytes. */
+const PADDING = Buffer.concat([Buffer.of(20), Buffer.alloc(20)])
 
 let directory: string
 let child: ChildProcess
@@ -149,13 +152,20 @@ test.each<[string, (attacker: RawHttp2) => void]>([
   await memberIsServed()
 })
 
-test('a connection that sends PRIORITY and WINDOW_UPDATE without end keeps nobody from being served', async () => {
+test.each<[string, Buffer, Buffer?]>([
+  ['WINDOW_UPDATE of the connection', frames.windowUpdate(0, 1)],
+  ['WINDOW_UPDATE of a stream', frames.windowUpdate(1, 1), frames.headers(1, REQUEST, FLAG.endHeaders)],
+  ['PRIORITY', frames.priority(3)],
+  ['frames of an unknown type', frameOf(0x77, 0, 0)],
+  ['DATA of nothing but padding', frameOf(FRAME.data, 8, 1, PADDING), frames.headers(1, UPLOAD, FLAG.endHeaders)],
+])('a connection that sends %s without end is cut, and members are served', async (_name, frame, first) => {
   const attacker = await attack((one) => {
-    repeat(one, frames.priority(3))
-    repeat(one, frames.windowUpdate(0, 1))
-    one.write(frames.ping())
+    if (first !== undefined) one.write(first)
+    // As much as the socket takes, in portions: never more than a hundred thousand frames.
+    const portion = Buffer.concat(Array.from({ length: 1_000 }, () => frame))
+    for (let i = 0; i < 100; i++) one.write(portion)
   })
-  expect(await attacker.frame(({ type }) => type === FRAME.ping)).toBeDefined()
+  expect(await attacker.ends(10_000)).toBe(true)
   await memberIsServed()
 })
 

@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { currentCall } from '../../src/server/current-call.ts'
 import type { GrpcServer } from '../../src/server/grpc-server.ts'
-import { FLAG, FRAME, frames, type RawHttp2 } from '../support/raw-http2.ts'
+import { FLAG, FRAME, frameOf, frames, type RawHttp2 } from '../support/raw-http2.ts'
 import { grpcFrame } from '../support/scripted-grpc-server.ts'
 import { begin, itemBytes, type ShopHandlers } from '../support/shop.ts'
 import { callHeaders, meshClient, rawClient, serveShop } from './grpc-support.ts'
@@ -52,6 +52,11 @@ async function attacked() {
   return { ...served, ran, stop, attacker }
 }
 
+function many(raw: RawHttp2, frame: Buffer): void {
+  const portion = Buffer.concat(Array.from({ length: 1_000 }, () => frame))
+  for (let i = 0; i < 50; i++) raw.write(portion)
+}
+
 const FLOODS: Readonly<Record<string, { flood: (raw: RawHttp2) => void; reason?: string }>> = {
   'rapid reset': {
     flood: (raw) => {
@@ -86,6 +91,16 @@ const FLOODS: Readonly<Record<string, { flood: (raw: RawHttp2) => void; reason?:
       for (let i = 0; i < 20; i++) raw.write(...Array.from({ length: 500 }, () => frames.settings({ 4: 65_535 })))
     },
     reason: 'settings-flood',
+  },
+  WINDOW_UPDATE: { flood: (raw) => many(raw, frames.windowUpdate(0, 1)), reason: 'frame-flood' },
+  PRIORITY: { flood: (raw) => many(raw, frames.priority(3)) },
+  'an unknown frame': { flood: (raw) => many(raw, frameOf(0x77, 0, 0)) },
+  'DATA of nothing but padding': {
+    flood: (raw) => {
+      raw.write(frames.headers(1, callHeaders('/shop.Inventory/Upload'), FLAG.endHeaders))
+      many(raw, frameOf(FRAME.data, 8, 1, Buffer.concat([Buffer.of(20), Buffer.alloc(20)])))
+    },
+    reason: 'frame-flood',
   },
   CONTINUATION: {
     flood: (raw) => {
@@ -223,6 +238,48 @@ describe('a connection that has gone silent', () => {
     socket.resume().on('error', () => {})
     await new Promise((resolve) => socket.on('close', resolve))
     await expect.poll(() => server.stats.connections).toBe(0)
+  })
+})
+
+describe('a head that is never sent to its end', () => {
+  const HALF = frames.headers(1, GET).subarray(0, 30)
+
+  it.each<[string, Buffer, Buffer]>([
+    ['in one frame, byte by byte', HALF, Buffer.of(0)],
+    ['in one frame, and then nothing', HALF, Buffer.alloc(0)],
+    ['in CONTINUATION without end', frames.headers(1, GET, FLAG.endStream), frames.continuation(1, { x: 'y' })],
+    ['as a part of SETTINGS', frames.settings({ 4: 65_535 }).subarray(0, 11), Buffer.alloc(0)],
+  ])('%s, ends its connection by twice headersTimeout', async (_name, begin, more) => {
+    const { server } = await serveShop({}, { mode: 'plaintext', headersTimeout: '1s', keepalive: '1h' })
+    const raw = await rawClient(server.port)
+    raw.write(begin)
+    const drip = setInterval(() => raw.write(more), 400)
+    onTestFinished(() => clearInterval(drip))
+    expect(await raw.ends(20_000)).toBe(true)
+  })
+
+  it('ends it by twice the keepalive if a call is in progress', async () => {
+    const { server } = await serveShop(
+      { Watch: (call) => void call.write({}) },
+      { mode: 'plaintext', headersTimeout: '1s', keepalive: '2s' },
+    )
+    const raw = await rawClient(server.port)
+    raw.write(frames.headers(1, callHeaders('/shop.Inventory/Watch'), FLAG.endHeaders))
+    raw.write(frames.data(1, grpcFrame(itemBytes('a')), FLAG.endStream))
+    await raw.frame(({ type, streamId }) => type === FRAME.data && streamId === 1)
+    raw.write(frames.headers(3, GET).subarray(0, 30))
+    const drip = setInterval(() => raw.write(Buffer.of(0)), 400)
+    onTestFinished(() => clearInterval(drip))
+    expect(await raw.ends(20_000)).toBe(true)
+  })
+
+  it('is not what an idle client sends, whose SETTINGS were acknowledged and who answers PING', async () => {
+    const { server } = await serveShop({}, { mode: 'plaintext', headersTimeout: '1s', keepalive: '1h' })
+    const raw = await rawClient(server.port)
+    raw.write(frames.windowUpdate(0, 1))
+    expect(await raw.frame(({ type, flags }) => type === FRAME.ping && flags === 0, 10_000)).toBeDefined()
+    await pause(3_000)
+    expect(raw.closed).toBe(false)
   })
 })
 

@@ -96,7 +96,7 @@ export class RawHttp2 {
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
   }
 
-  /** Connected, preface and an empty SETTINGS sent; the server's SETTINGS are acknowledged as they come. */
+  /** Connected, preface and an empty SETTINGS sent; the server's SETTINGS and PING are acknowledged as they come. */
   static async connect(port: number, tls?: ConnectionOptions): Promise<RawHttp2> {
     const to = { port, host: '127.0.0.1' }
     const socket = tls === undefined ? connectTcp(to) : connectTls({ ...to, ALPNProtocols: ['h2'], ...tls })
@@ -156,6 +156,9 @@ export class RawHttp2 {
       this.received.push(frame)
       this.#rest = this.#rest.subarray(end)
       if (type === FRAME.settings && (flags & FLAG.ack) === 0) this.write(frames.settingsAck())
+      if (type === FRAME.ping && (flags & FLAG.ack) === 0 && this.#heard === undefined) {
+        this.write(frames.ping(frame.payload, FLAG.ack))
+      }
       this.#heard?.(frame)
     }
   }
