@@ -2,7 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { connect as connectPlain, type Socket } from 'node:net'
-import { connect as connectSecure } from 'node:tls'
+import { connect as connectSecure, createSecureContext, type SecureContext } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import type { Registry } from '../../src/registry/index.ts'
 import { frames } from '../support/raw-http2.ts'
@@ -28,6 +28,7 @@ export interface FuzzResult extends TargetReport {
   readonly seed: number
   readonly exchanges: number
   readonly connections: number
+  readonly seconds: number
   /** The process ended, and how. */
   readonly exit: string | undefined
 }
@@ -42,7 +43,8 @@ interface Started {
 export class Fuzzer {
   readonly #child: ChildProcess
   readonly #started: Started
-  readonly #credentials: Credentials
+  /** Without a certificate, and with one: made once, because one for each connection costs more than its handshake. */
+  readonly #contexts: readonly [SecureContext, SecureContext]
   /** By itself or by a signal; one listener for all exchanges. */
   readonly #exited: Promise<unknown>
   #exit: string | undefined
@@ -51,7 +53,8 @@ export class Fuzzer {
     this.#child = child
     this.#exited = exited
     this.#started = started
-    this.#credentials = credentials
+    const ca = [...started.registry.roots]
+    this.#contexts = [createSecureContext({ ca }), createSecureContext({ ca, ...credentials })]
     child.on('exit', (code, signal) => {
       this.#exit = `exit ${code ?? signal}`
     })
@@ -72,13 +75,15 @@ export class Fuzzer {
     // What starting costs is not the listener's.
     await this.#report()
     const tally = { exchanges: 0, connections: 0 }
+    const beganAt = performance.now()
     const worker = async (number: number): Promise<void> => {
       const chance = new Chance(seed + number * 7_919)
       while (tally.exchanges < count && this.#exit === undefined) await this.#connection(listener, chance, tally, count)
     }
     await Promise.all(Array.from({ length: AT_ONCE }, (_, number) => worker(number)))
     const report = await this.#report()
-    return { listener, seed, ...tally, ...report, exit: this.#exit }
+    const seconds = Math.round((performance.now() - beganAt) / 1_000)
+    return { listener, seed, ...tally, seconds, ...report, exit: this.#exit }
   }
 
   close(): void {
@@ -109,16 +114,15 @@ export class Fuzzer {
 
   /** `undefined`: refused, or cut while shaking hands. */
   #open(listener: ListenerName, chance: Chance): Promise<Socket | undefined> {
-    const { ports, registry } = this.#started
+    const { ports } = this.#started
     const to = { port: ports[listener], host: '127.0.0.1' }
     const secure = speaksTls(listener) || (listener === 'http-permissive' && chance.next(2) === 0)
-    const who = chance.next(4) === 0 ? {} : this.#credentials
+    const secureContext = this.#contexts[chance.next(4) === 0 ? 0 : 1]
     const raw = connectPlain(to)
     const socket = secure
       ? connectSecure({
           socket: raw,
-          ...who,
-          ca: [...registry.roots],
+          secureContext,
           checkServerIdentity: () => undefined,
           ALPNProtocols: [isHttp2(listener) ? 'h2' : 'http/1.1'],
         })
@@ -181,7 +185,10 @@ function end(socket: Socket, chance: Chance): void {
   else if (how === 1) socket.destroy()
   else socket.end()
   // What the other side leaves open is its own business; the next connection does not wait for it.
-  setTimeout(() => socket.destroy(), chance.next(200)).unref()
+  setTimeout(() => {
+    socket.destroy()
+    RAW.get(socket)?.destroy()
+  }, chance.next(200)).unref()
 }
 
 /** The same frames on another stream. */

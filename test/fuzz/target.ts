@@ -22,10 +22,6 @@ process.on('warning', (warning) => {
   if (warning.name === 'MaxListenersExceededWarning') note(warning)
 })
 process.on('unhandledRejection', note)
-// Listeners that outside bytes add without end.
-process.on('warning', (warning) => {
-  if (warning.name === 'MaxListenersExceededWarning') note(warning)
-})
 
 let blockedMs = 0
 let at = performance.now()
