@@ -14,8 +14,15 @@ export const PASSING: ReadonlySet<string> = new Set([
 /** What a registration, a drain or a deregistration waits for its answer. */
 const ANSWER_TIMEOUT_MS = 5_000
 
+/** It was done. */
+export interface Done {
+  readonly revision: number
+  /** Of a registration: the instance was not in the list. */
+  readonly isNew?: boolean
+}
+
 interface Pending {
-  readonly resolve: () => void
+  readonly resolve: (done: Done) => void
   readonly reject: (error: MeshError) => void
   readonly timer: Timer
 }
@@ -30,12 +37,12 @@ export class PendingAnswers {
   }
 
   /** Resolves with the answer; rejects with what was settled, or `registry-unavailable` when none comes or nobody is there. */
-  ask(send: (ref: number) => void, reachable: boolean): Promise<void> {
+  ask(send: (ref: number) => void, reachable: boolean): Promise<Done> {
     if (!reachable) {
       const message = 'there is no registry right now'
       return Promise.reject(new MeshError(message, { code: 'registry-unavailable' }))
     }
-    return new Promise<void>((resolve, reject) => {
+    return new Promise<Done>((resolve, reject) => {
       const ref = ++this.#ref
       const late = (): void => {
         this.#pending.delete(ref)
@@ -46,14 +53,13 @@ export class PendingAnswers {
     })
   }
 
-  /** A number: it was done, at this revision. */
-  settle(ref: number, result: number | MeshError): void {
+  settle(ref: number, result: Done | MeshError): void {
     const pending = this.#pending.get(ref)
     if (pending === undefined) return
     this.#pending.delete(ref)
     this.#clock.stopTimer(pending.timer)
-    if (typeof result === 'number') pending.resolve()
-    else pending.reject(result)
+    if (result instanceof MeshError) pending.reject(result)
+    else pending.resolve(result)
   }
 
   failAll(error: () => MeshError): void {

@@ -7,8 +7,6 @@ const LONGEST_MS = 10_000
 /** Of the lease: leaves time for a second attempt before the lease ends. */
 const LONGEST_SHARE = 0.4
 const LEAST_LONGEST_MS = 200
-/** Pauses of up to 1.6 s for a registry that answers and is in trouble. */
-const TROUBLED = 4
 
 export class ReconnectPause {
   #failures = 0
@@ -20,10 +18,6 @@ export class ReconnectPause {
   answered(leaseMs: number): void {
     this.#failures = 0
     this.#longestMs = Math.min(LONGEST_MS, Math.max(LEAST_LONGEST_MS, leaseMs * LONGEST_SHARE))
-  }
-
-  troubled(): void {
-    this.#failures = Math.max(this.#failures, TROUBLED)
   }
 
   asked(ms: number): void {

@@ -9,9 +9,10 @@ import { MeshError } from '../core/errors.ts'
 import { SKEW_TOLD_MS } from '../identity/validity.ts'
 import type { RegistryAddresses } from './first-address.ts'
 import type { Knowledge } from './last-good.ts'
-import { PASSING, PendingAnswers } from './pending-answers.ts'
+import { type Done, PASSING, PendingAnswers } from './pending-answers.ts'
 import { unreadIssue } from './readable-instances.ts'
 import { ReconnectPause } from './reconnect-pause.ts'
+import { Registrations } from './registrations.ts'
 import { RegistryConnection } from './registry-connection.ts'
 import { RegistryDial } from './registry-dial.ts'
 import type { RegistryObserver } from './registry-observer.ts'
@@ -39,14 +40,10 @@ export class RegistryClient {
   readonly #clock: Clock
   readonly #views = new Map<string, ServiceView>()
   readonly #listeners = new Map<string, (view: ServiceView) => void>()
-  readonly #registered = new Map<string, Instance>()
-  /** Deregistered here, and maybe listed still. */
-  readonly #leaving = new Set<string>()
+  readonly #registrations: Registrations
   readonly #answers: PendingAnswers
   /** By service, when a whole list was asked for that has not come yet. */
   readonly #asked = new Map<string, number>()
-  /** Drains that wait to be seen. */
-  readonly #seen = new Map<string, (how: 'seen' | 'unknown') => void>()
   #dial: RegistryDial | undefined
   #connection: RegistryConnection | undefined
   #welcome: Extract<ServerMessage, { type: 'welcome' }> | undefined
@@ -61,6 +58,14 @@ export class RegistryClient {
     this.#options = options
     this.#clock = options.clock
     this.#answers = new PendingAnswers(options.clock)
+    const connected = (): boolean => this.connected
+    this.#registrations = new Registrations(options.clock, {
+      ask: (message) => this.#ask(message),
+      get connected() {
+        return connected()
+      },
+      unlisted: (instance, why) => options.observer.unlisted(instance, why),
+    })
     for (const [service, view] of options.restored?.views ?? []) this.#views.set(service, view)
     this.#dev = options.restored?.dev
   }
@@ -119,32 +124,16 @@ export class RegistryClient {
 
   /** Resolves when the registry has stored it. It is kept registered over reconnections from now on, whatever happens. */
   register(instance: Instance): Promise<void> {
-    this.#registered.set(instance.id, instance)
-    return this.#ask((ref) => ({ type: 'register', ref, instance }))
+    return this.#registrations.register(instance)
   }
 
   /** Takes the instance out of every picker; resolves when all watchers have said so, or after `boundMs`. */
-  async drain(id: string, boundMs: number): Promise<'seen' | 'unknown'> {
-    const instance = this.#registered.get(id)
-    if (instance === undefined) return 'unknown'
-    this.#registered.set(id, { ...instance, state: 'draining' })
-    const seen = new Promise<'seen' | 'unknown'>((resolve) => {
-      const timer = this.#clock.startTimer(boundMs, () => finish('unknown'), undefined)
-      const finish = (how: 'seen' | 'unknown'): void => {
-        this.#clock.stopTimer(timer)
-        this.#seen.delete(id)
-        resolve(how)
-      }
-      this.#seen.set(id, finish)
-    })
-    if (this.#welcome !== undefined) this.#askDrain(id)
-    return seen
+  drain(id: string, boundMs: number): Promise<'seen' | 'unknown'> {
+    return this.#registrations.drain(id, boundMs)
   }
 
-  async deregister(id: string): Promise<void> {
-    this.#registered.delete(id)
-    this.#leaving.add(id)
-    await this.#askToLeave(id)
+  deregister(id: string): Promise<void> {
+    return this.#registrations.deregister(id)
   }
 
   /** The identity has changed: another connection shows the new one, at once. What is known is kept, and nobody hears of a loss. */
@@ -161,31 +150,16 @@ export class RegistryClient {
     if (this.#timer !== undefined) this.#clock.stopTimer(this.#timer)
     this.#dial?.close()
     this.#failAll('closed', 'the mesh was closed')
-    for (const finish of [...this.#seen.values()]) finish('unknown')
+    this.#registrations.close()
   }
 
-  #ask(message: (ref: number) => ClientMessage): Promise<void> {
+  #ask(message: (ref: number) => ClientMessage): Promise<Done> {
     const connection = this.#welcome === undefined ? undefined : this.#connection
     return this.#answers.ask((ref) => connection?.send(message(ref)), connection !== undefined)
   }
 
   #failAll(code: 'closed' | 'registry-unavailable', message: string): void {
     this.#answers.failAll(() => new MeshError(message, { code }))
-  }
-
-  /** A drain that the registry does not answer waits for its bound; the next session asks again. */
-  #askDrain(id: string): void {
-    this.#ask((ref) => ({ type: 'drain', ref, id })).catch(() => undefined)
-  }
-
-  /** Until a registry has said that it is gone; the next session asks again. */
-  async #askToLeave(id: string): Promise<void> {
-    try {
-      await this.#ask((ref) => ({ type: 'deregister', ref, id }))
-    } catch (error) {
-      if ((error as MeshError).code !== 'registry-refused') return
-    }
-    this.#leaving.delete(id)
   }
 
   #connect(): void {
@@ -223,6 +197,7 @@ export class RegistryClient {
     this.#asked.clear()
     if (this.#beatTimer !== undefined) this.#clock.stopTimer(this.#beatTimer)
     this.#beatTimer = undefined
+    this.#registrations.end()
     this.#failAll('registry-unavailable', `the registry went away: ${reason}`)
   }
 
@@ -242,14 +217,7 @@ export class RegistryClient {
         this.#dev = message.dev
         this.#checkSkew(message.wallNow)
         this.#options.observer.connected(address)
-        for (const id of this.#leaving) void this.#askToLeave(id)
-        for (const instance of this.#registered.values()) {
-          // Told as refused already; it is tried again with the next connection only.
-          this.#ask((ref) => ({ type: 'register', ref, instance })).catch((error: MeshError) => {
-            if (error.code === 'registry-refused') this.#options.observer.unlisted(instance, 'refused')
-          })
-        }
-        for (const id of this.#seen.keys()) this.#askDrain(id)
+        this.#registrations.begin()
         for (const service of this.#listeners.keys()) this.#sendWatch(service)
         this.#beat(message.beatMs)
         return
@@ -275,27 +243,19 @@ export class RegistryClient {
       case 'part':
         return
       case 'done':
-        this.#answers.settle(message.ref, message.revision)
+        this.#answers.settle(message.ref, message)
         return
       case 'seen':
-        this.#seen.get(message.id)?.('seen')
+        this.#registrations.seen(message.id)
         return
-      case 'unlisted': {
-        const instance = this.#registered.get(message.id)
-        if (instance !== undefined) this.#options.observer.unlisted(instance, message.why)
+      case 'unlisted':
+        this.#registrations.unlisted(message.id, message.why)
         return
-      }
       case 'error':
         this.#options.observer.refused(message.code, message.message)
         if (message.ref !== undefined) {
-          const passing = PASSING.has(message.code)
-          const code = passing ? 'registry-unavailable' : 'registry-refused'
+          const code = PASSING.has(message.code) ? 'registry-unavailable' : 'registry-refused'
           this.#answers.settle(message.ref, new MeshError(message.message, { code, service: this.#options.service }))
-          // A new session asks for everything again, after a pause of up to 2 s.
-          if (passing) {
-            this.#pause.troubled()
-            this.#connection?.close()
-          }
         }
         return
       case 'goaway':
@@ -337,6 +297,7 @@ export class RegistryClient {
 
   #beat(everyMs: number): void {
     this.#connection?.beat()
+    this.#registrations.beat()
     this.#beatTimer = this.#clock.startBackgroundTimer(everyMs, () => this.#beat(everyMs), undefined)
   }
 

@@ -13,7 +13,10 @@ export interface RegistryObserver {
   instanceRefused(service: string, reason: string): void
   bundle(trustDomain: string, roots: readonly string[], sequence: number): void
   refused(code: string, message: string): void
-  /** The registry took an instance of ours off the list. It is listed again as long as the session lasts, unless `replaced`. */
+  /**
+   * The registry took an instance of ours off the list. It is listed again as long as the session lasts, unless `replaced`; `lost`:
+   * it happened while there was no session, and is mended already.
+   */
   unlisted(instance: Instance, why: string): void
   /** Our wall clock differs from the registry's. */
   skew(ms: number): void

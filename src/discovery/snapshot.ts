@@ -111,6 +111,7 @@ export function readServerMessage(line: string): ServerMessage | undefined {
         type: 'done',
         ref: readField(REVISION, message.ref, 'ref'),
         revision: readField(REVISION, message.revision, 'revision'),
+        ...(message.isNew === true && { isNew: true }),
       }
     case 'seen':
       return {

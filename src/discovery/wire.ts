@@ -103,7 +103,8 @@ export type ServerMessage =
   | { type: 'mark'; epoch: string; revision: number; wallNow: number }
   /** The trust bundle, on start and on change: PEM certificates; an empty list means that nothing is trusted. */
   | { type: 'bundle'; trustDomain: string; sequence: number; roots: readonly string[] }
-  | { type: 'done'; ref: number; revision: number }
+  /** `isNew`: the instance that was registered was not in the list. */
+  | { type: 'done'; ref: number; revision: number; isNew?: boolean }
   /** Every watcher of the draining instance's service has acknowledged its leaving. */
   | { type: 'seen'; id: string; watchers: number }
   /** Removed without being asked: the lease ended, an operator released it, or another process has its address. */

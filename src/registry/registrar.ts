@@ -138,6 +138,11 @@ export class Registrar {
     return revision
   }
 
+  /** Whether an instance is listed, and not about to be removed. */
+  lists(service: string, id: string): boolean {
+    return this.#state.service(service)?.instances.has(id) === true && !this.#removing.has(KEYS.instance(service, id))
+  }
+
   /** Lists an instance again whose process is heard, unless another has its address. `undefined`: it has. */
   async relist(who: Registrant, instance: Instance, owner: InstanceOwner): Promise<number | undefined> {
     return this.#occupant(who, instance) === undefined ? await this.register(who, instance, owner) : undefined

@@ -8,6 +8,7 @@ import type { Clock, Timer } from '../core/clock.ts'
 import { SERVICE_NAME } from '../core/names.ts'
 import { LIMITS } from '../discovery/limits.ts'
 import { LineReader } from '../discovery/line-reader.ts'
+import type { Done } from '../discovery/pending-answers.ts'
 import { SnapshotRejected } from '../discovery/read-field.ts'
 import { readInstance } from '../discovery/readable-instances.ts'
 import { type Instance, PROTOCOL, type ServerMessage, type Since } from '../discovery/wire.ts'
@@ -186,13 +187,13 @@ export class Session implements Watcher, InstanceOwner {
       const { id } = instance
       this.#unlisted.delete(id)
       this.#inTurn(undefined, async () => {
-        if (!this.#instances.has(id)) return 0
+        if (!this.#instances.has(id)) return { revision: 0 }
         const revision = await this.#host.registrar.relist(this.who, instance, this).catch((error: unknown) => {
           if (!(error instanceof ApiError)) this.#host.failed(this.who, error)
           return undefined
         })
         if (revision === undefined && this.#instances.has(id)) this.#unlisted.set(id, instance)
-        return revision ?? 0
+        return { revision: revision ?? 0 }
       })
     }
   }
@@ -241,11 +242,12 @@ export class Session implements Watcher, InstanceOwner {
             throw new ApiError('limit-exceeded', `a process may register ${most} instances`)
           }
           const { registrar } = this.#host
+          const isNew = !registrar.lists(this.who.service, instance.id)
           const revision = await registrar.register(this.who, instance, this)
           if (this.#ended) registrar.abandon(this.who.service, [instance.id], this)
           else this.#instances.add(instance.id)
           this.#unlisted.delete(instance.id)
-          return revision
+          return { revision, ...(isNew && { isNew }) }
         })
         return
       case 'drain':
@@ -254,7 +256,7 @@ export class Session implements Watcher, InstanceOwner {
         this.#inTurn(message.ref, async () => {
           if (typeof id !== 'string' || id.length > 128)
             throw new ApiError('invalid-request', 'id: expected an instance id')
-          return await (type === 'drain' ? this.#drain(id) : this.#deregister(id))
+          return { revision: await (type === 'drain' ? this.#drain(id) : this.#deregister(id)) }
         })
         return
       }
@@ -309,7 +311,7 @@ export class Session implements Watcher, InstanceOwner {
     if (!told) this.#waits.set(id, stop)
   }
 
-  #inTurn(ref: unknown, work: () => Promise<number>): void {
+  #inTurn(ref: unknown, work: () => Promise<Done>): void {
     const known = Number.isSafeInteger(ref) ? { ref: ref as number } : {}
     if (this.#waiting >= MOST_WAITING) {
       this.end('overloaded', `more than ${MOST_WAITING} requests are waiting`)
@@ -318,8 +320,8 @@ export class Session implements Watcher, InstanceOwner {
     this.#waiting += 1
     this.#last = this.#last.then(async () => {
       try {
-        const revision = await work()
-        if ('ref' in known) this.send({ type: 'done', ref: known.ref, revision })
+        const done = await work()
+        if ('ref' in known) this.send({ type: 'done', ref: known.ref, ...done })
       } catch (error) {
         const { code, message } =
           error instanceof SnapshotRejected ? { code: 'invalid-request', message: error.message } : asApiError(error)
