@@ -10,7 +10,7 @@ import { isGrpcMethod } from '../core/names.ts'
 import type { Telemetry } from '../core/telemetry.ts'
 import { ServiceCluster } from '../discovery/cluster.ts'
 import type { ServicePolicy } from '../discovery/policy-document.ts'
-import type { ServiceView } from '../discovery/snapshot.ts'
+import type { ServiceView } from '../discovery/service-view.ts'
 import type { Instance } from '../discovery/wire.ts'
 import type { BalancerName } from '../resilience/balancing-settings.ts'
 import { ServiceState } from '../resilience/service-state.ts'
@@ -165,20 +165,23 @@ export class Destination implements StackSource {
 
   /** The endpoints as they are known now. The policy comes first: with the first view, calls that wait for both go on. */
   apply(view: ServiceView): void {
+    const before = this.#view
     this.#view = view
     const first = this.#first
     if (first !== undefined) {
       this.#first = undefined
       this.#stack = this.#compile()
     }
-    const { protocol } = this
-    const isOurs = (instance: Instance): boolean => instance.protocol === protocol
-    this.cluster.apply(view.instances.every(isOurs) ? view.instances : view.instances.filter(isOurs), view)
+    const { endpoints, stale } = view
+    if (before?.endpoints !== endpoints || before.stale !== stale) {
+      const { instances, intended, left } = endpoints
+      this.cluster.apply(ofProtocol(instances, this.protocol), { intended, left, stale })
+    }
     this.#tellPanic()
     first?.end(true)
   }
 
-  /** The policy as it is in force now. */
+  /** The policy as it is in force now; the same object changes nothing. */
   configure(policy: ServicePolicy): void {
     if (policy.settings === this.#settings) return
     const other = BALANCING.some((key) => !isDeepStrictEqual(policy.settings[key], this.#settings[key]))
@@ -259,4 +262,13 @@ export class Destination implements StackSource {
       provisional: this.#first,
     })
   }
+}
+
+/** Often all of them: a list that is the same object as before is compared in no time. */
+function ofProtocol(instances: readonly Instance[], protocol: 'http' | 'grpc'): readonly Instance[] {
+  // A plain loop: of a frozen array, `every` costs four times as much.
+  for (const instance of instances) {
+    if (instance.protocol !== protocol) return instances.filter((each) => each.protocol === protocol)
+  }
+  return instances
 }

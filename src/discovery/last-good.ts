@@ -6,7 +6,8 @@ import type { Clock, Timer } from '../core/clock.ts'
 import { rootFingerprint } from '../identity/join-token.ts'
 import { SnapshotRejected } from './read-field.ts'
 import { unreadIssue } from './readable-instances.ts'
-import { readStoredView, type ServiceView } from './snapshot.ts'
+import type { ServiceView } from './service-view.ts'
+import { readStoredView } from './snapshot.ts'
 
 /** Where the bytes go: a state directory, or memory. */
 export interface StateStore {
@@ -103,10 +104,11 @@ export class LastGood {
       const { knownAt = writtenAt } = stored as { knownAt?: unknown }
       if (typeof knownAt !== 'number' || !this.#isFresh(knownAt)) return []
       this.#knownAt.set(view.service, knownAt)
-      if (view.policyIssue !== undefined) {
-        this.#failed(`of the policy of ${view.service} on disk only a part was used: ${view.policyIssue}`)
+      const { policyIssue } = view.document
+      if (policyIssue !== undefined) {
+        this.#failed(`of the policy of ${view.service} on disk only a part was used: ${policyIssue}`)
       }
-      const unread = unreadIssue(view)
+      const unread = unreadIssue(view.endpoints)
       if (unread !== undefined) this.#failed(`of ${view.service} on disk, an instance was left out: ${unread}`)
       return [view]
     } catch (error) {
@@ -123,7 +125,8 @@ export class LastGood {
   *#storable(views: Iterable<ServiceView>, writtenAt: number): Generator<object> {
     for (const view of views) {
       const knownAt = view.stale ? (this.#knownAt.get(view.service) ?? writtenAt) : writtenAt
-      if (this.#isFresh(knownAt)) yield { ...view, knownAt }
+      const { endpoints, document, ...head } = view
+      if (this.#isFresh(knownAt)) yield { ...head, ...endpoints, ...document, knownAt }
     }
   }
 

@@ -16,7 +16,7 @@ import { Registrations } from './registrations.ts'
 import { RegistryConnection } from './registry-connection.ts'
 import { RegistryDial } from './registry-dial.ts'
 import type { RegistryObserver } from './registry-observer.ts'
-import { applyDelta, keepGood, type ServiceView, viewOf } from './snapshot.ts'
+import { applyDelta, keepGood, type ServiceView, viewOf } from './service-view.ts'
 import type { ClientMessage, Instance, ServerMessage } from './wire.ts'
 
 export interface RegistryClientOptions {
@@ -266,11 +266,12 @@ export class RegistryClient {
   #update(next: ServiceView): void {
     const known = this.#views.get(next.service)
     const view = keepGood(next, known)
-    if (next.policyIssue !== undefined && next.policyIssue !== known?.policyIssue) {
-      this.#options.observer.policyRefused(next.service, next.policyIssue, view.policy !== next.policy)
+    const { policy, policyIssue } = next.document
+    if (policyIssue !== undefined && policyIssue !== known?.document.policyIssue) {
+      this.#options.observer.policyRefused(next.service, policyIssue, view.document.policy !== policy)
     }
-    const unread = unreadIssue(next)
-    if (unread !== undefined && unread !== (known && unreadIssue(known))) {
+    const unread = unreadIssue(next.endpoints)
+    if (unread !== undefined && unread !== (known && unreadIssue(known.endpoints))) {
       this.#options.observer.instanceRefused(next.service, unread)
     }
     this.#views.set(view.service, view)

@@ -10,31 +10,8 @@ import { checkPolicyDocument, MESH_DOCUMENT } from './policy-document.ts'
 import { readField, readObject, SnapshotRejected } from './read-field.ts'
 import { INSTANCE_SHAPE, readInstances } from './readable-instances.ts'
 import { readPolicyDocument } from './readable-policy.ts'
+import { NONE_LEFT, type ServiceView } from './service-view.ts'
 import type { Gone, Instance, ServerMessage, Unread } from './wire.ts'
-
-/** What is in force about one service in this process. Immutable. */
-export interface ServiceView {
-  readonly service: string
-  readonly epoch: string
-  readonly revision: number
-  readonly instances: readonly Instance[]
-  /** The document as applied, or `null`. */
-  readonly policy: unknown
-  /** Why the document that the registry sent is not in force as it is. */
-  readonly policyIssue?: string | undefined
-  /** `policy` is the part of it that could be read, because there was no good one before. */
-  readonly partial?: boolean
-  /** Instances that the registry sent and that could not be read: in force as they last could. */
-  readonly unread?: readonly Unread[] | undefined
-  /** An empty or shrunken list is meant: all that it lacks left on purpose. */
-  readonly intended: boolean
-  /** Ids of instances that left on purpose, as far as the last message told. */
-  readonly left: ReadonlySet<string>
-  /** The registry has stopped expiring. */
-  readonly frozen: boolean
-  /** From the disk, not from a live registry. */
-  readonly stale: boolean
-}
 
 const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
 const EPOCH = text('an epoch', /^[A-Za-z0-9_-]+$/, 64)
@@ -150,73 +127,15 @@ export function readStoredView(value: unknown): ServiceView {
     service: readField(serviceName(), view.service, 'service'),
     epoch: readField(EPOCH, view.epoch, 'epoch'),
     revision: readField(REVISION, view.revision, 'revision'),
-    ...readList(view.instances, view.service as string, true),
-    ...readPolicy(view.policy, view.service as string),
-    intended: view.intended === true,
-    frozen: view.frozen === true,
-    left: NOBODY,
     stale: true,
+    endpoints: {
+      ...readList(view.instances, view.service as string, true),
+      intended: view.intended === true,
+      left: NONE_LEFT,
+      frozen: view.frozen === true,
+    },
+    document: readPolicy(view.policy, view.service as string),
   }
-}
-
-/** What is in force after a whole snapshot. */
-export function viewOf(snapshot: Extract<ServerMessage, { type: 'snapshot' }>): ServiceView {
-  const { type: _type, gone, parts: _parts, ...view } = snapshot
-  // What this version cannot read has not left.
-  const intended = view.intended && view.unread === undefined
-  return { ...view, intended, left: leftOf(gone), stale: false }
-}
-
-/**
- * `next` with what is in force after `known`: of a document that cannot be read whole the last good one stays, and without one
- * what can be read. An instance that cannot be read stays as it last could.
- */
-export function keepGood(next: ServiceView, known: ServiceView | undefined): ServiceView {
-  const view = next.unread === undefined ? next : { ...next, instances: withKnown(next, known) }
-  if (view.policyIssue === undefined) return { ...view, partial: false }
-  if (known === undefined || known.partial === true) return { ...view, partial: true }
-  return { ...view, policy: known.policy, partial: false }
-}
-
-function withKnown({ instances, unread }: ServiceView, known: ServiceView | undefined): readonly Instance[] {
-  const missing = new Set(unread!.map(({ id }) => id))
-  for (const { id } of instances) missing.delete(id)
-  return Object.freeze([...instances, ...(known?.instances ?? []).filter(({ id }) => missing.has(id))])
-}
-
-/** `view` after `delta`; the caller has checked that it chains. */
-export function applyDelta(view: ServiceView, delta: Extract<ServerMessage, { type: 'delta' }>): ServiceView {
-  const gone = new Set(delta.gone?.map(({ id }) => id))
-  const put = new Map(delta.put?.map((instance) => [instance.id, instance]))
-  const instances: Instance[] = []
-  for (const instance of view.instances) {
-    const { id } = instance
-    const next = put.get(id)
-    if (next !== undefined) {
-      instances.push(next)
-      put.delete(id)
-    } else if (!gone.has(id)) instances.push(instance)
-  }
-  instances.push(...put.values())
-  return {
-    ...view,
-    revision: delta.revision,
-    instances: Object.freeze(instances),
-    ...(delta.policy === undefined ? {} : { policy: delta.policy, policyIssue: delta.policyIssue }),
-    // Of what the list lacks since before this says nothing.
-    intended: false,
-    left: leftOf(delta.gone),
-    unread: delta.unread,
-    frozen: delta.frozen ?? view.frozen,
-    stale: false,
-  }
-}
-
-const NOBODY: ReadonlySet<string> = new Set()
-
-/** The ids of those that left on purpose. */
-export function leftOf(gone: readonly Gone[] | undefined): ReadonlySet<string> {
-  return gone === undefined ? NOBODY : new Set(gone.filter(({ why }) => why === 'left').map(({ id }) => id))
 }
 
 function parseJson(line: string): unknown {

@@ -21,7 +21,7 @@ export function adminPages(shared: Surroundings, membership: Membership, destina
           {
             revision: destination.view?.revision,
             stale: destination.view?.stale,
-            frozen: destination.view?.frozen,
+            frozen: destination.view?.endpoints.frozen,
             settings: destination.settings,
           },
         ]),

@@ -5,13 +5,14 @@
 import { labelOf } from '../core/endpoint.ts'
 import { MeshError } from '../core/errors.ts'
 import { LastGood } from '../discovery/last-good.ts'
-import { MESH_DOCUMENT, type PolicyDocument, resolvePolicy, type ServicePolicy } from '../discovery/policy-document.ts'
+import { MESH_DOCUMENT, type ServicePolicy } from '../discovery/policy-document.ts'
 import { RegistryClient } from '../discovery/registry-client.ts'
-import type { ServiceView } from '../discovery/snapshot.ts'
+import type { ServiceView } from '../discovery/service-view.ts'
 import type { RotatingIdentity } from '../identity/rotation.ts'
 import { clientTlsOptions } from '../identity/tls-options.ts'
 import { newInstanceId } from '../server/announce.ts'
 import { obtainIdentity } from './obtain-identity.ts'
+import { Policies } from './policies.ts'
 import type { Surroundings } from './surroundings.ts'
 
 export interface MembershipListener {
@@ -28,6 +29,7 @@ export class Membership {
   readonly #shared: Surroundings
   readonly #listener: MembershipListener
   readonly #watched = new Set<string>()
+  readonly #policies = new Policies((service) => this.view(service)?.document.policy ?? null)
   #registry: RegistryClient | undefined
   #rotation: RotatingIdentity | undefined
   #lastGood: LastGood | undefined
@@ -58,9 +60,7 @@ export class Membership {
 
   /** What is in force for a service: its document over the mesh's over the defaults. */
   policyOf(service: string): ServicePolicy {
-    const mesh = (this.view(MESH_DOCUMENT)?.policy ?? null) as PolicyDocument | null
-    const own = (this.view(service)?.policy ?? null) as PolicyDocument | null
-    return resolvePolicy(mesh, own, { dev: this.dev })
+    return this.#policies.of(service, this.dev)
   }
 
   /** From now on changes of `service` are told. */
@@ -75,6 +75,7 @@ export class Membership {
     if (service === MESH_DOCUMENT || service === this.#shared.settings.service) return
     this.#watched.delete(service)
     this.#registry?.unwatch(service)
+    this.#policies.forget(service)
   }
 
   /**

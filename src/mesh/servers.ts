@@ -2,9 +2,9 @@
 import type { Call } from '../core/call.ts'
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
-import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
+import { MESH_DOCUMENT, type ServicePolicy } from '../discovery/policy-document.ts'
 import type { RegistryClient } from '../discovery/registry-client.ts'
-import type { ServiceView } from '../discovery/snapshot.ts'
+import type { ServiceView } from '../discovery/service-view.ts'
 import type { Instance } from '../discovery/wire.ts'
 import { compileServerStack, ServerLimits, type Stack } from '../resilience/stack.ts'
 import { announcedInstance, newInstanceId } from '../server/announce.ts'
@@ -33,11 +33,18 @@ interface Served {
   readonly server: AnyDoor
 }
 
+/** What all servers of this process share. */
+interface InForce {
+  readonly authorizer: Authorizer
+  readonly stack: Stack
+}
+
 export class Servers {
   readonly #shared: Surroundings
   readonly #membership: Membership
   readonly #limits: ServerLimits
   readonly #served = new Map<Served, Promise<void> | undefined>()
+  #compiled: { readonly policy: ServicePolicy; readonly inForce: InForce } | undefined
   #leaving = false
   /** How many rules of faults are in force. */
   #faults = 0
@@ -136,7 +143,9 @@ export class Servers {
   /** New intentions and limits; requests in progress keep theirs. */
   viewChanged(view: ServiceView): void {
     if (view.service !== MESH_DOCUMENT && view.service !== this.#shared.settings.service) return
+    const before = this.#compiled
     const inForce = this.#inForce()
+    if (inForce === before?.inForce) return
     for (const { server } of this.#served.keys()) Object.assign(server, inForce)
   }
 
@@ -152,17 +161,20 @@ export class Servers {
     await Promise.all([...this.#served.keys()].map(({ server }) => server.close()))
   }
 
-  #inForce(): { authorizer: Authorizer; stack: Stack } {
+  #inForce(): InForce {
     const { settings, server: telemetry, events } = this.#shared
     const policy = this.#membership.policyOf(settings.service)
+    if (this.#compiled?.policy === policy) return this.#compiled.inForce
     const { limits, faults, timeoutMs } = policy.settings
     if (faults.length !== this.#faults) events.emit('fault:changed', { rules: faults.length })
     this.#faults = faults.length
     this.#limits.configure(limits)
-    return {
+    const inForce = {
       authorizer: compileIntentions(policy.allow, policy.defaultIntention),
       stack: compileServerStack({ faults, timeoutMs, state: this.#limits, telemetry, clock: settings.clock }),
     }
+    this.#compiled = { policy, inForce }
+    return inForce
   }
 
   #leave(served: Served): Promise<void> {

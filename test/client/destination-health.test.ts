@@ -85,8 +85,14 @@ class World {
     const instances = this.patients.map(({ server }, i) =>
       instance('inventory', `i-${i}`, { port: server!.port, tls: false }),
     )
-    const none = { epoch: 'e', revision: 1, policy: null, intended: true, left: new Set<string>() }
-    this.destination.apply({ ...none, frozen: false, stale: false, service: 'inventory', instances })
+    this.destination.apply({
+      service: 'inventory',
+      epoch: 'e',
+      revision: 1,
+      stale: false,
+      endpoints: { instances, intended: true, left: new Set(), frozen: false },
+      document: { policy: null },
+    })
   }
 
   get endpoints(): readonly Endpoint[] {

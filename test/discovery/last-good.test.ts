@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type Knowledge, LastGood } from '../../src/discovery/last-good.ts'
-import type { ServiceView } from '../../src/discovery/snapshot.ts'
+import type { ServiceView } from '../../src/discovery/service-view.ts'
 import { KeyStore } from '../../src/identity/key-store.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { newAuthority } from '../support/certificates.ts'
@@ -62,12 +62,9 @@ describe('the last good snapshot', () => {
       service,
       epoch: 'e',
       revision: 1,
-      instances: [],
-      policy: null,
-      intended: false,
-      left: new Set(),
-      frozen: false,
       stale: false,
+      endpoints: { instances: [], intended: false, left: new Set(), frozen: false },
+      document: { policy: null },
     })
     const write = async (views: ReadonlyMap<string, ServiceView>): Promise<void> => {
       const written = run()

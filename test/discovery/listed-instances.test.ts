@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { addressKey } from '../../src/core/endpoint.ts'
 import { ListedInstances } from '../../src/discovery/listed-instances.ts'
-import { applyDelta, type ServiceView } from '../../src/discovery/snapshot.ts'
+import { applyDelta, type ServiceView } from '../../src/discovery/service-view.ts'
 import type { Instance } from '../../src/discovery/wire.ts'
 
 function instance(id: number, port: number, weight: number): Instance {
@@ -29,12 +29,9 @@ function view(instances: readonly Instance[]): ServiceView {
     service: 's',
     epoch: 'x',
     revision: 1,
-    instances,
-    policy: null,
-    intended: true,
-    left: new Set(),
-    frozen: false,
     stale: false,
+    endpoints: { instances, intended: true, left: new Set(), frozen: false },
+    document: { policy: null },
   }
 }
 
@@ -61,11 +58,11 @@ describe('listed instances', () => {
             gone: gone.filter((id) => !unique.has(id)).map((id) => ({ id: `e${id}`, why: 'left' as const })),
           })
           // As from another snapshot: other objects.
-          if (whole[nth] === true) now = view(now.instances.map((each) => ({ ...each })).reverse())
-          const change = listed.take(now.instances)
+          if (whole[nth] === true) now = view(now.endpoints.instances.map((each) => ({ ...each })).reverse())
+          const change = listed.take(now.endpoints.instances)
           for (const [key, each] of change.put) known.set(key, each)
           for (const key of change.gone) known.delete(key)
-          expect(new Map([...known].sort())).toEqual(new Map([...byAddress(now.instances)].sort()))
+          expect(new Map([...known].sort())).toEqual(new Map([...byAddress(now.endpoints.instances)].sort()))
           expect([...listed.addresses()].sort()).toEqual([...known.keys()].sort())
         }
       }),

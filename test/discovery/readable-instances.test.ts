@@ -1,13 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { unreadIssue } from '../../src/discovery/readable-instances.ts'
-import {
-  applyDelta,
-  keepGood,
-  readServerMessage,
-  readStoredView,
-  type ServiceView,
-  viewOf,
-} from '../../src/discovery/snapshot.ts'
+import { applyDelta, keepGood, type ServiceView, viewOf } from '../../src/discovery/service-view.ts'
+import { readServerMessage, readStoredView } from '../../src/discovery/snapshot.ts'
 import { SnapshotParts } from '../../src/discovery/snapshot-parts.ts'
 import type { ServerMessage } from '../../src/discovery/wire.ts'
 import { instance } from '../support/instance.ts'
@@ -21,7 +15,7 @@ const snapshot = (instances: unknown[], more: object = {}): ServiceView =>
   viewOf(message({ type: 'snapshot', ...HEAD, instances, ...more }) as Snapshot)
 const delta = (more: object): Delta =>
   message({ type: 'delta', service: 'stock', previous: 1, revision: 2, ...more }) as Delta
-const ids = ({ instances }: Pick<ServiceView, 'instances'>) => instances.map(({ id }) => id)
+const ids = ({ endpoints }: Pick<ServiceView, 'endpoints'>) => endpoints.instances.map(({ id }) => id)
 
 const good = instance('stock', 's1')
 const WRONG: readonly (readonly [what: string, instance: unknown])[] = [
@@ -37,7 +31,7 @@ describe('an instance that cannot be read', () => {
   it.each(WRONG)('with %s takes no other along, and is told', (_, wrong) => {
     const view = snapshot([wrong, good])
     expect(ids(view)).toEqual(['s1'])
-    expect(unreadIssue(view)).toMatch(/^(instance s2: )?instance/)
+    expect(unreadIssue(view.endpoints)).toMatch(/^(instance s2: )?instance/)
     const change = delta({ put: [good, wrong] })
     expect(change.put!.map(({ id }) => id)).toEqual(['s1'])
     expect(change.unread).toHaveLength(1)
@@ -48,15 +42,17 @@ describe('an instance that cannot be read', () => {
     const wrong = { ...instance('stock', 's2'), weight: 5_000 }
     const again = keepGood(snapshot([good, wrong]), both)
     expect(ids(again)).toEqual(['s1', 's2'])
-    expect(again.instances[1]!.weight).toBe(100)
+    expect(again.endpoints.instances[1]!.weight).toBe(100)
     expect(ids(keepGood(applyDelta(again, delta({ put: [wrong] })), again))).toEqual(['s1', 's2'])
     expect(ids(keepGood(snapshot([good]), again))).toEqual(['s1'])
   })
 
   it('is named once, however often it comes, and the rest are counted', () => {
     const wrong = (id: string) => ({ ...instance('stock', id), weight: 5_000 })
-    expect(unreadIssue(snapshot([good, wrong('s2'), wrong('s3')]))).toMatch(/^instance s2: .*weight.*, and 1 more$/)
-    expect(unreadIssue(snapshot([good]))).toBeUndefined()
+    expect(unreadIssue(snapshot([good, wrong('s2'), wrong('s3')]).endpoints)).toMatch(
+      /^instance s2: .*weight.*, and 1 more$/,
+    )
+    expect(unreadIssue(snapshot([good]).endpoints)).toBeUndefined()
   })
 
   it('on the disk keeps its service', () => {
@@ -70,7 +66,7 @@ describe('an instance that cannot be read', () => {
     const part = { type: 'part', service: 'stock', revision: 1, part: 1, instances: [wrong] }
     expect(parts.take(message({ type: 'snapshot', ...HEAD, instances: [good], parts: 1 }) as Snapshot)).toBeUndefined()
     const whole = parts.take(message(part) as Extract<ServerMessage, { type: 'part' }>)!
-    expect(ids(whole)).toEqual(['s1'])
+    expect(whole.instances.map(({ id }) => id)).toEqual(['s1'])
     expect(whole.unread).toHaveLength(1)
   })
 })
@@ -81,9 +77,9 @@ describe('an instance of a kind that is not known', () => {
   it('is no endpoint, and a list of nothing else is an empty one that is not meant, and told', () => {
     const view = snapshot([newer], { intended: true })
     expect(ids(view)).toEqual([])
-    expect(view.intended).toBe(false)
-    expect(unreadIssue(view)).toMatch(/protocol/)
-    expect(snapshot([newer, good]).unread).toBeUndefined()
+    expect(view.endpoints.intended).toBe(false)
+    expect(unreadIssue(view.endpoints)).toMatch(/protocol/)
+    expect(snapshot([newer, good]).endpoints.unread).toBeUndefined()
   })
 
   it('that was of a known kind before is listed no more, by a change as by a list', () => {
@@ -104,14 +100,14 @@ describe('a document that is none', () => {
   it.each(['open all doors', 7, [], { service: 'Stock!' }])('(%j) hides no endpoint, and opens no door', (policy) => {
     const view = keepGood(snapshot([good], { policy }), undefined)
     expect(ids(view)).toEqual(['s1'])
-    expect(view.policy).toEqual({ service: 'stock', allow: [] })
-    expect(view.policyIssue).toBeDefined()
+    expect(view.document.policy).toEqual({ service: 'stock', allow: [] })
+    expect(view.document.policyIssue).toBeDefined()
     const before = keepGood(snapshot([good], { policy: { service: 'stock', timeout: '3s' } }), undefined)
-    expect(keepGood(snapshot([good], { policy }), before).policy).toEqual({ service: 'stock', timeout: '3s' })
+    expect(keepGood(snapshot([good], { policy }), before).document.policy).toEqual({ service: 'stock', timeout: '3s' })
   })
 
   it('of the mesh denies by default', () => {
     const view = viewOf(message({ type: 'snapshot', ...HEAD, service: 'mesh', instances: [], policy: 7 }) as Snapshot)
-    expect(view.policy).toEqual({ service: 'mesh', defaultIntention: 'deny' })
+    expect(view.document.policy).toEqual({ service: 'mesh', defaultIntention: 'deny' })
   })
 })

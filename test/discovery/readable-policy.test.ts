@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import { checkPolicyDocument } from '../../src/discovery/policy-document.ts'
 import { readPolicyDocument } from '../../src/discovery/readable-policy.ts'
-import { keepGood, readServerMessage, type ServiceView, viewOf } from '../../src/discovery/snapshot.ts'
+import { keepGood, type ServiceView, viewOf } from '../../src/discovery/service-view.ts'
+import { readServerMessage } from '../../src/discovery/snapshot.ts'
 import type { ServerMessage } from '../../src/discovery/wire.ts'
 import { instance } from '../support/instance.ts'
 
@@ -65,10 +66,10 @@ describe('a snapshot with such a document', () => {
     let view = keepGood(good, undefined)
     for (let i = 0; i < 3; i++) {
       view = keepGood(newer, view)
-      expect(view.policy).toEqual({ service: 'stock', timeout: '3s' })
-      expect(view.instances).toHaveLength(1)
+      expect(view.document.policy).toEqual({ service: 'stock', timeout: '3s' })
+      expect(view.endpoints.instances).toHaveLength(1)
     }
-    expect(keepGood(read({ service: 'stock', timeout: '5s' }), view).policy).toEqual({
+    expect(keepGood(read({ service: 'stock', timeout: '5s' }), view).document.policy).toEqual({
       service: 'stock',
       timeout: '5s',
     })
@@ -76,14 +77,14 @@ describe('a snapshot with such a document', () => {
 
   it('brings the part that can be read when there was no good one, and each newer part', () => {
     const first = keepGood(newer, undefined)
-    expect(first.policy).toEqual({ service: 'stock', timeout: '9s' })
+    expect(first.document.policy).toEqual({ service: 'stock', timeout: '9s' })
     const next = keepGood(read({ service: 'stock', timeout: '8s', mirror: 1 }), first)
-    expect(next.policy).toEqual({ service: 'stock', timeout: '8s' })
+    expect(next.document.policy).toEqual({ service: 'stock', timeout: '8s' })
   })
 
   it('leaves out instances of a protocol that is not known, and refuses a list of nonsense whole', () => {
     const instances = [instance('stock', 's1'), { ...instance('stock', 's2'), protocol: 'tcp' }]
-    expect(read(null, { instances }).instances.map(({ id }) => id)).toEqual(['s1'])
+    expect(read(null, { instances }).endpoints.instances.map(({ id }) => id)).toEqual(['s1'])
     expect(() => read(null, { instances: [{ ...instance('stock', 's2'), protocol: 7 }] })).toThrow(/protocol/)
   })
 })

@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LineReader, LineTooLong } from '../../src/discovery/line-reader.ts'
 import { SnapshotRejected } from '../../src/discovery/read-field.ts'
-import { applyDelta, readServerMessage, readStoredView } from '../../src/discovery/snapshot.ts'
+import { applyDelta, keepGood } from '../../src/discovery/service-view.ts'
+import { readServerMessage, readStoredView } from '../../src/discovery/snapshot.ts'
 import type { ServerMessage } from '../../src/discovery/wire.ts'
 
 const INSTANCE = {
@@ -104,9 +105,14 @@ describe('a delta', () => {
       }),
     ) as Extract<ServerMessage, { type: 'delta' }>
     const next = applyDelta(view, delta)
-    expect(next.instances.map(({ id }) => id)).toEqual(['inventory-2'])
-    expect(next).toMatchObject({ revision: 9, intended: false, stale: false, policy: null })
-    expect([...next.left]).toEqual(['inventory-1'])
+    expect(next.endpoints.instances.map(({ id }) => id)).toEqual(['inventory-2'])
+    expect(next).toMatchObject({
+      revision: 9,
+      stale: false,
+      endpoints: { intended: false },
+      document: { policy: null },
+    })
+    expect([...next.endpoints.left]).toEqual(['inventory-1'])
   })
 
   it('that loses an instance without its saying goodbye is not meant', () => {
@@ -117,8 +123,31 @@ describe('a delta', () => {
       revision: 8,
       gone: [{ id: 'inventory-1', why: 'lost' }],
     })
-    expect(next.intended).toBe(false)
-    expect(next.left.size).toBe(0)
+    expect(next.endpoints.intended).toBe(false)
+    expect(next.endpoints.left.size).toBe(0)
+  })
+})
+
+describe('endpoints and policy', () => {
+  const view = readStoredView(JSON.parse(snapshot()))
+  const delta = { type: 'delta', service: 'inventory', previous: 7, revision: 8 } as const
+
+  it('change apart: the one keeps its object when the other changes', () => {
+    const moved = applyDelta(view, { ...delta, gone: [{ id: 'inventory-1', why: 'left' }] })
+    expect(moved.document).toBe(view.document)
+    expect(moved.endpoints).not.toBe(view.endpoints)
+    const governed = applyDelta(view, { ...delta, policy: { service: 'inventory', timeout: '1s' } })
+    expect(governed.endpoints).toBe(view.endpoints)
+    expect(governed.document.policy).toEqual({ service: 'inventory', timeout: '1s' })
+  })
+
+  it('keep the document that a whole snapshot only repeats', () => {
+    const policy = { service: 'inventory', timeout: '1s' }
+    const known = applyDelta(view, { ...delta, policy })
+    const again = keepGood(applyDelta(view, { ...delta, policy: { ...policy } }), known)
+    expect(again.document.policy).toBe(policy)
+    const other = keepGood(applyDelta(view, { ...delta, policy: { ...policy, timeout: '2s' } }), known)
+    expect(other.document.policy).toEqual({ ...policy, timeout: '2s' })
   })
 })
 
