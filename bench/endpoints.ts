@@ -54,9 +54,15 @@ export async function endpoints({ quick }: Options): Promise<Report> {
       const storm = startStorm(sessions)
       const changing = await watch(watcher, seconds)
       const perSecond = await storm()
-      const cpuUsPerChange = (changing.cpuUs - calm.cpuUs) / perSecond
+      const cpuUs = changing.cpuUs - calm.cpuUs
+      const cpuUsPerChange = cpuUs / perSecond
       const targets: Target[] = [
         { what: `bytes of each of ${ENDPOINTS} idle endpoints`, found: single(bytesIdle), wanted: { atMost: 2_048 } },
+        {
+          what: `CPU for ${CHANGES_PER_SECOND} changes a second, % of a core`,
+          found: single(round(cpuUs / 10_000, 1)),
+          wanted: { atMost: 15 },
+        },
       ]
       return {
         title: `What ${ENDPOINTS} endpoints cost a process that knows them`,

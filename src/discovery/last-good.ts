@@ -126,7 +126,8 @@ export class LastGood {
     for (const view of views) {
       const knownAt = view.stale ? (this.#knownAt.get(view.service) ?? writtenAt) : writtenAt
       const { endpoints, document, ...head } = view
-      if (this.#isFresh(knownAt)) yield { ...head, ...endpoints, ...document, knownAt }
+      // Of the protocol the instances tell.
+      if (this.#isFresh(knownAt)) yield { ...head, ...endpoints, protocol: undefined, ...document, knownAt }
     }
   }
 

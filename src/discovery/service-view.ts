@@ -7,10 +7,13 @@ import type { Instance, ServerMessage, Unread } from './wire.ts'
 
 type Snapshot = Extract<ServerMessage, { type: 'snapshot' }>
 type Delta = Extract<ServerMessage, { type: 'delta' }>
+type Protocol = Instance['protocol']
 
 /** Where a service is. Immutable. */
 export interface ServiceEndpoints {
   readonly instances: readonly Instance[]
+  /** The protocol of all instances, if they share one: with it, a change of ten thousand needs no look at each. */
+  readonly protocol?: Protocol | undefined
   /** Instances that the registry sent and that could not be read: in force as they last could. */
   readonly unread?: readonly Unread[] | undefined
   /** An empty or shrunken list is meant: all that it lacks left on purpose. */
@@ -54,7 +57,7 @@ export function viewOf(snapshot: Snapshot): ServiceView {
     epoch,
     revision,
     stale: false,
-    endpoints: { instances, unread, intended, left: leftOf(gone), frozen },
+    endpoints: { instances, protocol: sharedProtocol(instances), unread, intended, left: leftOf(gone), frozen },
     document: { policy, policyIssue },
   }
 }
@@ -87,7 +90,9 @@ function goodEndpoints(next: ServiceEndpoints, known: ServiceEndpoints | undefin
   const missing = new Set(unread.map(({ id }) => id))
   for (const { id } of instances) missing.delete(id)
   const kept = (known?.instances ?? []).filter(({ id }) => missing.has(id))
-  return kept.length === 0 ? next : { ...next, instances: Object.freeze([...instances, ...kept]) }
+  if (kept.length === 0) return next
+  const all = Object.freeze([...instances, ...kept])
+  return { ...next, instances: all, protocol: sharedProtocol(all) }
 }
 
 function goodDocument(next: ServiceDocument, known: ServiceDocument | undefined): ServiceDocument {
@@ -120,12 +125,25 @@ function afterDelta(endpoints: ServiceEndpoints, delta: Delta): ServiceEndpoints
   instances.push(...put.values())
   return {
     instances: Object.freeze(instances),
+    protocol: protocolAfter(endpoints, delta.put ?? []),
     // Of what the list lacks since before this says nothing.
     intended: false,
     left: leftOf(delta.gone),
     unread: delta.unread,
     frozen: delta.frozen ?? endpoints.frozen,
   }
+}
+
+/** Of two protocols it is taken for mixed until the next whole list. */
+function protocolAfter({ instances, protocol }: ServiceEndpoints, put: readonly Instance[]): Protocol | undefined {
+  if (instances.length === 0) return sharedProtocol(put)
+  return put.every((instance) => instance.protocol === protocol) ? protocol : undefined
+}
+
+function sharedProtocol(instances: readonly Instance[]): Protocol | undefined {
+  const first = instances[0]?.protocol
+  for (const { protocol } of instances) if (protocol !== first) return undefined
+  return first
 }
 
 /** The ids of those that left on purpose. */

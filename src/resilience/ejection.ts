@@ -52,6 +52,8 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   #out: Endpoint[] = []
   /** How many of these could not be connected to. */
   #unreachable = 0
+  /** Those not healthy, watched or not. Mostly none: then a change of ten thousand endpoints needs no look at each. */
+  readonly #unhealthy = new Set<Endpoint>()
   #nextDueAt = Number.POSITIVE_INFINITY
 
   constructor(settings: EjectionSettings, clock: Clock, onTransition?: EjectionListener) {
@@ -83,10 +85,10 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   /** The endpoints in use, as they are now: they alone count for panic and probes. */
   watch(endpoints: readonly Endpoint[]): void {
     this.#size = endpoints.length
+    for (const endpoint of this.#unhealthy) if (endpoint.withdrawn) this.#unhealthy.delete(endpoint)
     const out: Endpoint[] = []
-    // A plain loop: at each change of a service it looks at all endpoints, and hardly any is out.
-    for (const endpoint of endpoints) {
-      if (endpoint.state !== 'healthy' && endpoint.health instanceof EndpointHealth) out.push(endpoint)
+    if (this.#unhealthy.size > 0) {
+      for (const endpoint of endpoints) if (this.#unhealthy.has(endpoint)) out.push(endpoint)
     }
     this.#out = out
     this.#reckon()
@@ -132,7 +134,10 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     health.dueAt = 0
     if (this.#out.includes(endpoint)) this.#restore(endpoint, health, this.#clock.now(), reason)
     // It has left the picker meanwhile: nobody is to be told that it gets calls again.
-    else endpoint.state = 'healthy'
+    else {
+      endpoint.state = 'healthy'
+      this.#unhealthy.delete(endpoint)
+    }
   }
 
   isHeld(endpoint: Endpoint): boolean {
@@ -256,7 +261,11 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   #change(endpoint: Endpoint, health: EndpointHealth, to: EndpointState, reason: EjectionReason, holdMs: number): void {
     const from = endpoint.state
     endpoint.state = to
-    if (to === 'healthy') endpoint.unreachable = false
+    if (to !== 'healthy') this.#unhealthy.add(endpoint)
+    else {
+      this.#unhealthy.delete(endpoint)
+      endpoint.unreachable = false
+    }
     health.changedAt = this.#clock.now()
     if (!endpoint.withdrawn) {
       const at = this.#out.indexOf(endpoint)

@@ -141,6 +141,22 @@ describe('endpoints and policy', () => {
     expect(governed.document.policy).toEqual({ service: 'inventory', timeout: '1s' })
   })
 
+  it('know the protocol that all instances share, through every change', () => {
+    const put = (...protocols: ('http' | 'grpc')[]) => ({
+      ...delta,
+      put: protocols.map((protocol, i) => ({ ...view.endpoints.instances[0]!, id: `${protocol}-${i}`, protocol })),
+    })
+    const empty = applyDelta(view, { ...delta, gone: [{ id: 'inventory-1', why: 'left' }] })
+    const http = applyDelta(empty, put('http', 'http'))
+    expect(http.endpoints.protocol).toBe('http')
+    expect(applyDelta(http, put('http')).endpoints.protocol).toBe('http')
+    expect(applyDelta(http, { ...delta, gone: [{ id: 'http-0', why: 'lost' }] }).endpoints.protocol).toBe('http')
+    const both = applyDelta(http, put('grpc'))
+    expect(both.endpoints.protocol).toBeUndefined()
+    expect(applyDelta(both, put('http')).endpoints.protocol).toBeUndefined()
+    expect(applyDelta(empty, put('grpc', 'http')).endpoints.protocol).toBeUndefined()
+  })
+
   it('keep the document that a whole snapshot only repeats', () => {
     const policy = { service: 'inventory', timeout: '1s' }
     const known = applyDelta(view, { ...delta, policy })

@@ -235,6 +235,20 @@ describe('ejection', () => {
     expect(policy.panicking).toBe(false)
   })
 
+  it('still counts those out that were not watched for a while, but not who recovered or left meanwhile', () => {
+    const { endpoints, policy, run } = setUp(4)
+    run(endpoints[0]!, FAILURE, 5)
+    for (const held of endpoints.slice(1, 3)) policy.hold(held)
+    policy.watch(endpoints.slice(3))
+    expect(policy.ejected).toBe(0)
+    policy.letGo(endpoints[1]!, 'health-check-passed')
+    endpoints[2]!.withdrawn = true
+    policy.watch([endpoints[0]!, endpoints[1]!, endpoints[3]!])
+    expect(policy.ejected).toBe(1)
+    policy.watch([])
+    expect(policy.panicking).toBe(false)
+  })
+
   it('leaves probing to calls that may be repeated, for a second', () => {
     const { clock, policy, first, run } = setUp()
     run(first, FAILURE, 5)

@@ -7,6 +7,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
 import type { BalancingSettings } from '../../resilience/balancing-settings.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
+import { LazyPicker } from './lazy-picker.ts'
 import { Ranking } from './subset.ts'
 import { type InUseListener, SubsetPicker } from './subset-picker.ts'
 import { zonePicker } from './zone.ts'
@@ -61,9 +62,9 @@ export class ArrangedBalancer implements Balancer {
 
   #over(own: readonly Endpoint[]): Picker {
     const ownZone = this.#client.zone
-    return this.#settings.zone === 'ignore' || ownZone === undefined
-      ? this.#balancer.picker(own)
-      : zonePicker(own, ownZone, this.#balancer, this.#health, this.#clock)
+    if (this.#settings.zone === 'ignore' || ownZone === undefined) return new LazyPicker(this.#balancer, own)
+    const picker = () => zonePicker(own, ownZone, this.#balancer, this.#health, this.#clock)
+    return new LazyPicker({ picker }, own)
   }
 }
 

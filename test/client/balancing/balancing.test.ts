@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest'
+import { ArrangedBalancer } from '../../../src/client/balancing/arranged.ts'
 import { createBalancer } from '../../../src/client/balancing/balancer.ts'
 import { AliasTable } from '../../../src/client/balancing/p2c.ts'
 import { PeakEwma } from '../../../src/client/balancing/peak-ewma.ts'
 import { Attempt } from '../../../src/core/attempt.ts'
 import type { Endpoint } from '../../../src/core/endpoint.ts'
 import { type Outcome, outcome, SUCCESS } from '../../../src/core/outcome.ts'
-import { BALANCER_NAMES } from '../../../src/resilience/balancing-settings.ts'
+import { BALANCER_NAMES, BALANCING_DEFAULTS } from '../../../src/resilience/balancing-settings.ts'
 import { EjectionPolicy } from '../../../src/resilience/ejection.ts'
 import { resolveEjection } from '../../../src/resilience/ejection-settings.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
@@ -58,6 +59,27 @@ describe('every balancer', () => {
     balancer.picker(endpoints.slice(0, 1)).pick(callAt(clock))
     balancer.picker([])
     expect(ejection.ejected).toBe(4)
+  })
+
+  it.each(BALANCER_NAMES)('%s looks at no endpoint until the first pick', (name) => {
+    const { clock, ejection } = setUp(1)
+    const { balancer } = createBalancer(name, clock, ejection)
+    const looked: Endpoint[] = []
+    const all = ['a', 'b', 'c'].map((id) => {
+      const plain = endpoint(id)
+      return Object.defineProperty(plain, 'weight', {
+        get: () => {
+          looked.push(plain)
+          return 1
+        },
+      })
+    })
+    const settings = { ...BALANCING_DEFAULTS, balancer: name }
+    const arranged = new ArrangedBalancer(balancer, settings, { id: 'client', zone: 'a' }, ejection, clock)
+    const picker = arranged.picker(all)
+    expect(looked).toEqual([])
+    expect(all).toContain(picker.pick(callAt(clock)))
+    expect(looked).not.toEqual([])
   })
 
   it.each(BALANCER_NAMES)('%s has nothing to say about no endpoints, and one choice about one', (name) => {

@@ -1,0 +1,22 @@
+/**
+ * Makes its picker for the first pick: the tables of ten thousand endpoints cost nothing while the service is not called, or
+ * when its endpoints change several times between two calls.
+ */
+import type { Call } from '../../core/call.ts'
+import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
+
+export class LazyPicker implements Picker {
+  readonly #balancer: Pick<Balancer, 'picker'>
+  readonly #endpoints: readonly Endpoint[]
+  #picker: Picker | undefined
+
+  constructor(balancer: Pick<Balancer, 'picker'>, endpoints: readonly Endpoint[]) {
+    this.#balancer = balancer
+    this.#endpoints = endpoints
+  }
+
+  pick(call: Call, now?: number): Endpoint | undefined {
+    this.#picker ??= this.#balancer.picker(this.#endpoints)
+    return this.#picker.pick(call, now)
+  }
+}
