@@ -94,7 +94,12 @@ export class Fleet {
 
   /** How many instances the caller knows, whatever their state. */
   get listed(): number {
-    const counts = this.client.metrics().matchAll(/^inmesh_client_endpoints\{.*peer="inventory".*\} (\d+)$/gm)
+    return this.listedOf('inventory')
+  }
+
+  listedOf(service: string): number {
+    const line = new RegExp(`^inmesh_client_endpoints\\{.*peer="${service}".*\\} (\\d+)$`, 'gm')
+    const counts = this.client.metrics().matchAll(line)
     return [...counts].reduce((sum, [, count]) => sum + Number(count), 0)
   }
 
@@ -115,8 +120,9 @@ export class Fleet {
   }
 
   /** Waits until so many sessions are in touch with the registry. */
-  async inTouch(sessions: number): Promise<void> {
-    await eventually(`${sessions} processes are in touch`, async () => (await this.counts()).sessions === sessions)
+  async inTouch(sessions: number, timeoutMs?: number): Promise<void> {
+    const all = async (): Promise<boolean> => (await this.counts()).sessions === sessions
+    await eventually(`${sessions} processes are in touch`, all, timeoutMs)
   }
 
   async counts(): Promise<{ sessions: number; cpuMs: number }> {

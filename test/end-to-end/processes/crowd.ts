@@ -1,27 +1,38 @@
-/** Many clients of one service in one process, each with an identity and a session of its own. */
+/** Many members of a mesh in one process, each with an identity and a session of its own; with `serve`, each is an instance too. */
 import { joinMesh, type Mesh } from '../../../src/index.ts'
 import { obey, options, report } from './parent.ts'
 
-const { size, service, mesh: meshOptions } = options
+const { size, service, serve = false, mesh: meshOptions } = options
 const crowd: Mesh[] = []
-for (let i = 0; i < size; i += 10) {
-  const joining = Array.from({ length: Math.min(10, size - i) }, () => joinMesh(meshOptions))
-  crowd.push(...(await Promise.all(joining)))
+
+async function join(): Promise<Mesh> {
+  const mesh = await joinMesh(meshOptions)
+  if (serve) await mesh.serve((_req, res) => res.end('crowd'), { host: '127.0.0.1' })
+  return mesh
 }
 
-/** How many calls were answered with success. */
+for (let i = 0; i < size; i += 10) {
+  crowd.push(...(await Promise.all(Array.from({ length: Math.min(10, size - i) }, join))))
+}
+
+async function isAnswered(mesh: Mesh): Promise<boolean> {
+  try {
+    const response = await mesh.http(service).get('/', { timeout: '30s' })
+    await response.text()
+    return response.ok
+  } catch {
+    return false
+  }
+}
+
+/** How many calls were answered with success; a few at a time, because each begins with handshakes. */
 async function callAll(): Promise<number> {
-  const calls = crowd.map((mesh) =>
-    mesh
-      .http(service)
-      .get('/')
-      .then(async (response) => {
-        await response.text()
-        return response.ok
-      })
-      .catch(() => false),
-  )
-  return (await Promise.all(calls)).filter(Boolean).length
+  let answered = 0
+  for (let i = 0; i < crowd.length; i += 10) {
+    const answers = await Promise.all(crowd.slice(i, i + 10).map(isAnswered))
+    answered += answers.filter(Boolean).length
+  }
+  return answered
 }
 
 /** How many have the policy of their own service of this revision, or a later one. */
@@ -30,13 +41,26 @@ function upTo(revision: number): number {
   return crowd.filter((mesh) => known(mesh) >= revision).length
 }
 
+/** How many were told such a thing at all. */
+function told(name: string): number {
+  return crowd.filter((mesh) => mesh.events().some((event) => event.name === name)).length
+}
+
+/** How many lost their instance for good: what a busy machine made late is listed again. */
+function refused(): number {
+  const reasons = ['refused', 'replaced']
+  return crowd.filter((mesh) =>
+    mesh.events().some(({ name, payload }) => name === 'instance:unlisted' && reasons.includes(String(payload.reason))),
+  ).length
+}
+
 obey(async (order) => {
   if (order === 'call') report({ answered: await callAll() })
   else if (order === 'close') {
     await Promise.all(crowd.map((mesh) => mesh.close()))
     process.exit(0)
-  } else if (order === 'lost') {
-    report({ lost: crowd.filter((mesh) => mesh.events().some(({ name }) => name === 'registry:lost')).length })
-  } else report({ upTo: upTo(Number(order)) })
+  } else if (order === 'lost') report({ lost: told('registry:lost') })
+  else if (order === 'refused') report({ refused: refused() })
+  else report({ upTo: upTo(Number(order)) })
 })
 report({ joined: crowd.length, stale: crowd[0]!.stale })
