@@ -1,6 +1,7 @@
 /** All questions one after the other: `npm run bench -- [--quick] [--json]`. Each file also runs by itself, after `npm run build`. */
 import { endpoints } from './endpoints.ts'
 import { runQuestions } from './harness.ts'
+import { herd } from './herd.ts'
 import { httpClient } from './http-client.ts'
 import { httpServer } from './http-server.ts'
 import { policies } from './policies.ts'
@@ -10,4 +11,4 @@ import { startUp } from './start-up.ts'
 
 const quick = process.argv.includes('--quick')
 // Spans have no target.
-await runQuestions([httpClient, httpServer, ...(quick ? [] : [spans]), policies, startUp, endpoints, registry])
+await runQuestions([httpClient, httpServer, ...(quick ? [] : [spans]), policies, startUp, endpoints, registry, herd])
