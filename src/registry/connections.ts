@@ -12,6 +12,8 @@ export const MOST_CONNECTIONS = 20_000
 const MOST_STRANGERS = 10_000
 /** Processes behind one NAT that join at the same time are many; a flood is more. */
 const MOST_STRANGERS_PER_SOURCE = 1_000
+/** From TCP's handshake to the end of TLS's. Processes that start together on a busy machine shake hands late; they wait as long. */
+const HANDSHAKE_MS = 10_000
 /** Without a request in progress, since the handshake or the last request. PINGs and parts of a head do not count. */
 const SILENT_MS = 5_000
 /** One request of a stranger, from its head to the last byte of its answer. A body alone may take 10 s. */
@@ -23,9 +25,11 @@ export class RegistryConnection {
   readonly group: string
   /** It has shown who it is, or that it may do everything. */
   member = false
+  /** TLS is done. */
+  secured = false
   /** Requests in progress. */
   inProgress = 0
-  /** When it was accepted, or its last request began or ended. */
+  /** When it was accepted or secured, or its last request began or ended. */
   at: number
   readonly socket: Socket
   readonly #clock: Clock
@@ -35,6 +39,11 @@ export class RegistryConnection {
     this.group = group
     this.#clock = clock
     this.at = clock.now()
+  }
+
+  secure(): void {
+    this.secured = true
+    this.at = this.#clock.now()
   }
 
   /** A request has come whole up to its body. Call the result when its answer has ended. */
@@ -111,8 +120,8 @@ export class RegistryConnections {
   sweep(): void {
     this.#timer = undefined
     const now = this.#clock.now()
-    for (const { member, inProgress, at, socket } of this.#all.values()) {
-      const mostMs = inProgress > 0 ? LONGEST_REQUEST_MS : SILENT_MS
+    for (const { member, secured, inProgress, at, socket } of this.#all.values()) {
+      const mostMs = !secured ? HANDSHAKE_MS : inProgress > 0 ? LONGEST_REQUEST_MS : SILENT_MS
       if (member || now - at <= mostMs) continue
       // While hundreds shake hands at once, it is we who are late: to cut them would bring them all back.
       if (now - at - this.#clock.stalledMsSince(at) > mostMs) socket.destroy()

@@ -200,6 +200,7 @@ export class RegistryServer {
       socket.destroy()
       return
     }
+    connection.secure()
     socket[CONNECTION] = connection
     const certificate = socket.getPeerX509Certificate()
     if (certificate === undefined) {
