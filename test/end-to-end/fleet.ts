@@ -18,6 +18,8 @@ export interface FleetOptions {
   /** Further services that get a join token; `inventory` and `checkout` always do. */
   readonly services?: readonly string[]
   readonly policies?: readonly object[]
+  /** Of servers. @defaultValue `service` */
+  readonly program?: 'service' | 'grpc-service'
   /** Of the processes. */
   readonly environment?: Readonly<Record<string, string>>
 }
@@ -79,7 +81,7 @@ export class Fleet {
   /** Another instance of the service that is called; `state` names its directory, which a restart may share. */
   async serve(name: string, port = 0, state = name): Promise<Process> {
     const mesh = { service: 'inventory', ...this.mesh('inventory'), stateDir: this.#rig.path(state) }
-    const server = await this.#start('service', { mesh, name, serve: { port } })
+    const server = await this.#start(this.#options.program ?? 'service', { mesh, name, serve: { port } })
     this.servers.set(name, server)
     return server
   }

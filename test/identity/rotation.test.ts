@@ -17,7 +17,7 @@ const DAY_MS = 86_400_000
 const HOUR_MS = 3_600_000
 
 class Scene {
-  readonly clock = new FakeClock({ wallNow: START })
+  readonly clock: FakeClock
   readonly authority: Authority = newAuthority(START)
   readonly events: RotationEvent[] = []
   readonly asked: { at: number; current: Identity | undefined }[] = []
@@ -30,6 +30,10 @@ class Scene {
   roots: readonly string[] = [this.authority.certificate]
   holding = false
   rotation: RotatingIdentity | undefined
+
+  constructor(seed = 1) {
+    this.clock = new FakeClock({ wallNow: START, seed })
+  }
 
   readonly issue: Issuer = async (csr, current) => {
     this.asked.push({ at: this.clock.now(), current })
@@ -314,6 +318,24 @@ describe('an identity on a machine that sleeps, and whose clock is set', () => {
     await scene.pass(3_000, 500)
     expect(scene.types()).toEqual(['issued', 'renewed'])
     rotation.close()
+  })
+
+  test('is renewed at a time of its own within 4 s, because a leap of the clock makes all due', async () => {
+    const waits = await Promise.all(
+      Array.from({ length: 12 }, async (_, seed) => {
+        const scene = new Scene(seed)
+        scene.lifeMs = 4 * HOUR_MS
+        const rotation = await scene.start()
+        scene.clock.jumpWall(25 * HOUR_MS)
+        const from = scene.clock.now()
+        await scene.pass(4_100, 100)
+        rotation.close()
+        // It shows the certificate that it has.
+        expect(scene.asked[1]).toMatchObject({ current: { generation: 1 } })
+        return scene.asked[1]!.at - from
+      }),
+    )
+    expect(new Set(waits).size).toBeGreaterThan(6)
   })
 
   test('is renewed when the clock is put back before its beginning', async () => {

@@ -1,5 +1,6 @@
-/** A caller of `inventory`, 100 GETs a second, whose ledger is told on request: for what must happen to the caller's own process. */
+/** A caller of `inventory`, 100 requests a second by HTTP or gRPC, whose ledger is told on request: for what must happen to the caller's own process. */
 import { joinMesh } from '../../../src/index.ts'
+import { Shop } from '../../support/shop.ts'
 import { Load } from '../load.ts'
 import { obey, options, report } from './parent.ts'
 
@@ -7,6 +8,8 @@ const mesh = await joinMesh(options.mesh)
 const inventory = mesh.http('inventory')
 const answers: Record<string, number> = {}
 const failures: string[] = []
+const shop = options.grpc === true ? mesh.grpc(Shop, 'inventory').promises : undefined
+
 async function get(path: string): Promise<void> {
   const response = await inventory.get(path)
   const name = await response.text()
@@ -14,7 +17,13 @@ async function get(path: string): Promise<void> {
   answers[name] = (answers[name] ?? 0) + 1
 }
 
-const load = new Load(100, () => get('/'))
+async function ask(): Promise<void> {
+  if (shop === undefined) return get('/')
+  const { sku = '' } = await shop.get({ sku: 'x' })
+  answers[sku] = (answers[sku] ?? 0) + 1
+}
+
+const load = new Load(100, ask)
 let burst: Promise<unknown> = Promise.resolve()
 obey((order) => {
   if (order === 'burst') {
