@@ -3,7 +3,7 @@
  * received objects survives, so no prototype, no surprise key and no absurd value gets further. What cannot be read of an
  * instance or a policy takes nothing else along; any other mistake refuses the whole message.
  */
-import { formatPath, integer, list, oneOf, text } from '../core/fields.ts'
+import { formatPath, integer, list, text } from '../core/fields.ts'
 import { serviceName } from '../core/names.ts'
 import { LIMITS } from './limits.ts'
 import { checkPolicyDocument, MESH_DOCUMENT } from './policy-document.ts'
@@ -100,7 +100,8 @@ export function readServerMessage(line: string): ServerMessage | undefined {
       return {
         type: 'unlisted',
         id: readField(INSTANCE_SHAPE.id, message.id, 'id'),
-        why: readField(oneOf(['expired', 'released', 'replaced']), message.why, 'why'),
+        // Told to the user, and decides nothing: a newer registry may have more.
+        why: readField(text('a reason', WORD, 64), message.why, 'why'),
       }
     case 'error':
       return {

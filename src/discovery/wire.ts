@@ -107,8 +107,8 @@ export type ServerMessage =
   | { type: 'done'; ref: number; revision: number; isNew?: boolean }
   /** Every watcher of the draining instance's service has acknowledged its leaving. */
   | { type: 'seen'; id: string; watchers: number }
-  /** Removed without being asked: the lease ended, an operator released it, or another process has its address. */
-  | { type: 'unlisted'; id: string; why: 'expired' | 'released' | 'replaced' }
+  /** Removed without being asked; `expired`: the lease ended, `released`: by an operator, `replaced`: another has its address. */
+  | { type: 'unlisted'; id: string; why: string }
   | { type: 'error'; ref?: number; code: string; message: string }
   /** The registry goes away or is overloaded: reconnect after a jittered `retryAfterMs`. */
   | { type: 'goaway'; retryAfterMs: number }

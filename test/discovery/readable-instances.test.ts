@@ -94,6 +94,14 @@ describe('a reason that is not known', () => {
   it('of an instance that is gone does not count as leaving on purpose', () => {
     expect(delta({ gone: [{ id: 's1', why: 'moved' }] }).gone).toEqual([{ id: 's1', why: 'lost' }])
   })
+
+  it('of an instance of ours that was taken off the list is told as it is', () => {
+    expect(message({ type: 'unlisted', id: 's1', why: 'superseded' })).toEqual({
+      type: 'unlisted',
+      id: 's1',
+      why: 'superseded',
+    })
+  })
 })
 
 describe('a document that is none', () => {
