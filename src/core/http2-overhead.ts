@@ -13,15 +13,15 @@ const BYTES_PER_TEXT = 4
 const BYTES_PER_STREAM = 256
 /** A peer answers each DATA frame (at least 10 bytes) with two WINDOW_UPDATE (13 each) at most, and each PING with one. */
 const BYTES_PER_WRITTEN = 3
-/** Answers come after what they answer, so unused credit is kept, up to this many budgets. */
-const BUDGETS_OF_CREDIT = 8
+/** Answers come after what they answer, so unused credit is kept for a while, up to this many budgets. */
+const BUDGETS_OF_CREDIT = 2
 const END_STREAM = 1
 
 const OVERHEAD = Symbol('overhead')
 const BODY_ENDED = Symbol('bodyEnded')
 type CountedStream = ServerHttp2Stream & { [OVERHEAD]?: Overhead; [BODY_ENDED]?: boolean }
 
-/** One per session; a leaky bucket that drains one budget in each window. */
+/** One per session; a leaky bucket that drains one budget in each window, and loses unused credit as fast. */
 export class Overhead {
   readonly #session: ServerHttp2Session
   readonly #socket: Socket
@@ -73,7 +73,7 @@ export class Overhead {
     const { bytesRead, bytesWritten } = this.#socket
     const written = (bytesWritten - this.#seenWritten) * BYTES_PER_WRITTEN
     const leaked = (this.#budget * (now - this.#at)) / this.#windowMs
-    const level = Math.max(0, this.#level - leaked) + Math.min(0, this.#level)
+    const level = Math.sign(this.#level) * Math.max(0, Math.abs(this.#level) - leaked)
     const next = level + bytesRead - this.#seenRead - this.#explained - written
     this.#level = Math.max(next, -BUDGETS_OF_CREDIT * this.#budget)
     this.#explained = 0

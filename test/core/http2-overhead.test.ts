@@ -84,6 +84,18 @@ describe('a connection that sends', () => {
     expect([raw.closed, floods]).toEqual([false, []])
   })
 
+  it('useless frames is cut although it has had a large answer', async () => {
+    serve = (stream) => {
+      stream.respond({ ':status': 200 })
+      stream.end(Buffer.alloc(1_000_000))
+    }
+    raw.write(frames.windowUpdate(0, 1_000_000), frames.settings({ 4: 1_000_000 }), frames.headers(1, POST))
+    await raw.frame(({ type, flags }) => type === FRAME.data && flags === FLAG.endStream)
+    guard.look()
+    for (let i = 0; i < 50 && floods.length === 0; i++) await send(frames.windowUpdate(0, 1), 10_000)
+    expect(floods).toEqual(['frame-flood'])
+  })
+
   it.each([
     ['PRIORITY', frames.priority(3)],
     ['frames of an unknown type', frameOf(0x77, 0, 0)],

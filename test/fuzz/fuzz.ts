@@ -17,9 +17,11 @@ const PREFACE = Buffer.concat([
   frames.settingsAck(),
 ])
 /** Connections at the same time. */
-const AT_ONCE = 16
+const AT_ONCE = 32
 const MOST_PER_CONNECTION = 20
 const CONNECT_MS = 5_000
+/** Much gets no answer, so no exchange waits longer for one. */
+const ANSWER_MS = 20
 /** What a TLS socket is on. */
 const RAW = new WeakMap<Socket, Socket>()
 
@@ -108,6 +110,8 @@ export class Fuzzer {
       tally.exchanges += 1
       const exchange = chance.of(exchanges)
       await send(socket, mutate(http2 ? onStream(exchange, 2 * i + 1) : exchange, exchanges, chance), chance)
+      // The others are sent on top of what is still being read, or to a server that has just had enough.
+      if (chance.next(2) === 0) await answered(socket)
     }
     end(socket, chance)
   }
@@ -176,6 +180,20 @@ async function send(socket: Socket, bytes: Buffer, chance: Chance): Promise<void
     if (piece.length > 0 && socket.writable) socket.write(piece)
     await new Promise((resolve) => setImmediate(resolve))
   }
+}
+
+/** Until the server has said something or closed, or not for {@link ANSWER_MS}. */
+function answered(socket: Socket): Promise<void> {
+  if (socket.destroyed) return Promise.resolve()
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer)
+      socket.off('data', done).off('close', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ANSWER_MS)
+    socket.on('data', done).on('close', done)
+  })
 }
 
 function end(socket: Socket, chance: Chance): void {

@@ -231,6 +231,20 @@ describe('a connection that has gone silent', () => {
     waiting.close()
   })
 
+  it.each([
+    ['nothing', ''],
+    ['one byte of text', 'P'],
+    ['one byte of TLS', '\x16'],
+    ['a part of a handshake', '\x16\x03\x01'],
+  ])('or has said %s on a port for both is closed, too', async (_what, said) => {
+    const { server } = await serveShop({}, { mode: 'permissive', headersTimeout: '1s' })
+    const socket = connect(server.port, '127.0.0.1')
+    socket.resume().on('error', () => {})
+    if (said !== '') socket.write(said, 'latin1')
+    await new Promise((resolve) => socket.on('close', resolve))
+    await expect.poll(() => server.stats.connections).toBe(0)
+  })
+
   it('or is silent behind a TLS handshake is closed, too', async () => {
     const { server } = await serveShop({}, { mode: 'strict', headersTimeout: '1s' })
     const tls = { ...TRUSTING, ...clientOf('checkout'), ALPNProtocols: ['h2'] }
