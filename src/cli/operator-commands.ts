@@ -1,20 +1,12 @@
 /** `inmesh token operator`: the tokens with which people and pipelines command the registry. */
 import type { Command } from 'commander'
 import { duration, text } from '../core/fields.ts'
+import type { OperatorRecord } from '../registry/records.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { numeric, parsed } from './flag-values.ts'
 import { type Surroundings, table } from './terminal.ts'
 import { ago, instant } from './times.ts'
-
-interface OperatorInfo {
-  readonly id: string
-  readonly name: string
-  readonly access: 'admin' | 'read'
-  readonly createdAt: number
-  readonly expiresAt: number | null
-  readonly by: string
-}
 
 interface CreateFlags extends ConnectionFlags {
   readonly readOnly?: boolean
@@ -54,7 +46,7 @@ export function addOperatorCommands(token: Command, surroundings: Surroundings):
   create.action(async (name: string, { readOnly, ttl, ...flags }: CreateFlags) => {
     const { api, terminal } = await connect(surroundings, flags)
     const body = { name, access: readOnly === true ? 'read' : 'admin', ...(ttl !== undefined && { ttlMs: ttl }) }
-    const answer = await api.call<OperatorInfo & { token: string }>('POST', '/v1/operators', body)
+    const answer = await api.call<OperatorRecord & { token: string }>('POST', '/v1/operators', body)
     terminal.result(answer, () => [answer.token])
   })
 
@@ -64,7 +56,7 @@ export function addOperatorCommands(token: Command, surroundings: Surroundings):
   withExample(list, 'inmesh token operator list')
   list.action(async (flags: ConnectionFlags) => {
     const { api, terminal } = await connect(surroundings, flags)
-    const answer = await api.get<{ operators: OperatorInfo[] }>('/v1/operators')
+    const answer = await api.get<{ operators: OperatorRecord[] }>('/v1/operators')
     terminal.result(answer, () =>
       table(
         ['ID', 'NAME', 'MAY', 'MADE', 'BY', 'EXPIRES'],

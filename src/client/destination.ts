@@ -53,8 +53,6 @@ export class Destination implements StackSource {
   readonly state: ServiceState
   /** Counts up with each use. */
   uses = 0
-  /** Somebody keeps it who does not ask for it again. */
-  held = false
   /** Closed; who calls it again gets another. */
   forgotten = false
   readonly #parts: DestinationParts
@@ -148,9 +146,11 @@ export class Destination implements StackSource {
     return route
   }
 
-  /** Whether a call runs, or waits for an endpoint. */
+  /** Whether a call runs, or it or a gRPC client (`waitForReady`) waits for an endpoint. */
   get busy(): boolean {
-    return this.cluster.waiting > 0 || this.cluster.endpoints.some(({ pending }) => pending > 0)
+    return (
+      this.cluster.waiting > 0 || this.cluster.observed || this.cluster.endpoints.some(({ pending }) => pending > 0)
+    )
   }
 
   /** The settings in force, for people. */

@@ -44,19 +44,21 @@ const PROPAGATE_CANCELLATION = 8
 type ChannelShape = Pick<grpc.Channel, keyof grpc.Channel>
 
 export class MeshChannel implements ChannelShape {
-  readonly #destination: Destination
+  #destination: Destination
+  readonly #find: (service: string) => Destination
   readonly #options: MeshChannelOptions
   readonly #methods = new Map<string, GrpcMethod>()
   /** The list that the methods were made with. */
   #declared: readonly string[] | undefined
-  readonly #watchers: StateWatchers
+  #watchers: StateWatchers
   #closed = false
 
-  constructor(destination: Destination, options: MeshChannelOptions) {
+  /** `find` is asked again after the destination was forgotten, because a client may be kept without a call for long. */
+  constructor(destination: Destination, options: MeshChannelOptions, find: (service: string) => Destination) {
     this.#destination = destination
+    this.#find = find
     this.#options = options
-    const { clock, cluster } = destination
-    this.#watchers = new StateWatchers(clock, cluster, () => this.getConnectivityState(false))
+    this.#watchers = this.#watchersOf(destination)
     if (options.largestMessage !== undefined) {
       destination.grpc.takeMessages(destination.service, options.largestMessage)
     }
@@ -70,7 +72,8 @@ export class MeshChannel implements ChannelShape {
     propagateFlags: number | null | undefined,
   ): GrpcJsCall {
     if (this.#closed) throw this.#shutDown(path)
-    const destination = this.#destination
+    const destination = this.#live()
+    destination.uses += 1
     const stack = destination.stack()
     const flags: unknown = propagateFlags
     const settings = flags instanceof GrpcCallSettings ? flags : undefined
@@ -94,10 +97,12 @@ export class MeshChannel implements ChannelShape {
   }
 
   /** READY while there is an endpoint: calls find out whether it can be reached. */
-  getConnectivityState(_tryToConnect: boolean): grpc.connectivityState {
+  getConnectivityState(tryToConnect: boolean): grpc.connectivityState {
     const { connectivityState } = this.#destination.grpc.grpc
     if (this.#closed || this.#destination.grpc.closed) return connectivityState.SHUTDOWN
-    return this.#destination.cluster.endpoints.length > 0 ? connectivityState.READY : connectivityState.CONNECTING
+    return (tryToConnect ? this.#live() : this.#destination).cluster.endpoints.length > 0
+      ? connectivityState.READY
+      : connectivityState.CONNECTING
   }
 
   watchConnectivityState(
@@ -106,12 +111,25 @@ export class MeshChannel implements ChannelShape {
     callback: (error?: Error) => void,
   ): void {
     if (this.#closed || this.#destination.grpc.closed) throw new Error('Channel has been shut down')
+    this.#live().uses += 1
     this.#watchers.add(current, this.#leftOf(deadline), callback)
   }
 
   /** Channelz is off. */
   getChannelzRef(): ReturnType<grpc.Channel['getChannelzRef']> {
     return { kind: 'channel' as never, id: -1, name: this.getTarget() }
+  }
+
+  #live(): Destination {
+    if (this.#destination.forgotten) {
+      this.#destination = this.#find(this.#destination.service)
+      this.#watchers = this.#watchersOf(this.#destination)
+    }
+    return this.#destination
+  }
+
+  #watchersOf({ clock, cluster }: Destination): StateWatchers {
+    return new StateWatchers(clock, cluster, () => this.getConnectivityState(false))
   }
 
   /** As calls fail, and thrown as by a channel of grpc-js. */

@@ -72,6 +72,7 @@ export function makeGrpcClient<C extends object>(
   Client: GrpcClientClass<C>,
   destination: Destination,
   options: GrpcClientOptions | undefined,
+  find: (service: string) => Destination,
 ): GrpcClient<C> {
   // First: without grpc-js there can be no class of it.
   const { insecure } = destination.grpc
@@ -83,16 +84,20 @@ export function makeGrpcClient<C extends object>(
   const service = serviceOf(Client)
   const base = destination.grpc.grpc.Client.prototype
   const names = methodNames(Object(Client.prototype), base, service)
-  const channel = new MeshChannel(destination, {
-    methods: new Map(Object.values(service).map((method) => [method.path, method])),
-    names,
-    idempotent:
-      idempotent === true
-        ? new Set(Object.values(service).map(({ path }) => path))
-        : pathsOf(service, names, 'idempotent', idempotent),
-    shortStreams: pathsOf(service, names, 'shortStreams', shortStreams),
-    largestMessage: maxReceiveMessageBytes,
-  })
+  const channel = new MeshChannel(
+    destination,
+    {
+      methods: new Map(Object.values(service).map((method) => [method.path, method])),
+      names,
+      idempotent:
+        idempotent === true
+          ? new Set(Object.values(service).map(({ path }) => path))
+          : pathsOf(service, names, 'idempotent', idempotent),
+      shortStreams: pathsOf(service, names, 'shortStreams', shortStreams),
+      largestMessage: maxReceiveMessageBytes,
+    },
+    find,
+  )
   const { grpc } = destination.grpc
   const host = {
     service: destination.service,

@@ -71,6 +71,11 @@ export class ServiceCluster implements Cluster {
     return this.#waiters.size
   }
 
+  /** Whether somebody listens for changes. */
+  get observed(): boolean {
+    return this.#listeners.size > 0
+  }
+
   isDraining(endpoint: Endpoint): boolean {
     return this.#draining.has(endpoint)
   }

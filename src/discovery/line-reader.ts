@@ -1,4 +1,5 @@
 /** Cuts a byte stream into lines, with a bound: a peer that never ends its line is cut off, not buffered. */
+import { isUtf8 } from 'node:buffer'
 
 export class LineTooLong extends Error {
   override readonly name = 'LineTooLong'
@@ -6,11 +7,12 @@ export class LineTooLong extends Error {
 
 export class LineReader {
   readonly #longest: number
-  readonly #onLine: (line: string) => void
+  readonly #onLine: (line: string | undefined) => void
   #parts: Buffer[] = []
   #size = 0
 
-  constructor(longest: number, onLine: (line: string) => void) {
+  /** `onLine` gets `undefined` for a line that is not UTF-8, which two readers would repair differently. */
+  constructor(longest: number, onLine: (line: string | undefined) => void) {
     this.#longest = longest
     this.#onLine = onLine
   }
@@ -22,12 +24,11 @@ export class LineReader {
       const end = rest.indexOf(10)
       if (end < 0) break
       this.#take(rest.subarray(0, end))
-      const line =
-        this.#parts.length === 1 ? this.#parts[0]!.toString('utf8') : Buffer.concat(this.#parts).toString('utf8')
+      const line = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts)
       this.#parts = []
       this.#size = 0
       rest = rest.subarray(end + 1)
-      if (line.length > 0) this.#onLine(line)
+      if (line.length > 0) this.#onLine(isUtf8(line) ? line.toString('utf8') : undefined)
     }
     if (rest.length > 0) this.#take(rest)
   }

@@ -89,10 +89,11 @@ export class RegistryConnection {
     this.#end('closed by us')
   }
 
-  #read(line: string): void {
+  #read(line: string | undefined): void {
     if (this.#closed) return
     let message: ServerMessage | undefined
     try {
+      if (line === undefined) throw new SnapshotRejected('not UTF-8')
       message = readServerMessage(line)
       if (message?.type === 'snapshot' || message?.type === 'part') message = this.#parts.take(message)
     } catch (error) {

@@ -5,6 +5,7 @@
  */
 import { formatPath, integer, list, text } from '../core/fields.ts'
 import { serviceName } from '../core/names.ts'
+import { duplicateKey } from './duplicate-key.ts'
 import { LIMITS } from './limits.ts'
 import { checkPolicyDocument, MESH_DOCUMENT } from './policy-document.ts'
 import { readField, readObject, SnapshotRejected } from './read-field.ts'
@@ -140,11 +141,15 @@ export function readStoredView(value: unknown): ServiceView {
 }
 
 function parseJson(line: string): unknown {
+  let value: unknown
   try {
-    return JSON.parse(line)
+    value = JSON.parse(line)
   } catch (error) {
     throw new SnapshotRejected(`not JSON: ${error instanceof Error ? error.message.slice(0, 100) : 'unreadable'}`)
   }
+  const twice = duplicateKey(line)
+  if (twice !== undefined) throw new SnapshotRejected(`the key '${twice.slice(0, 40)}' is there twice`)
+  return value
 }
 
 /** A whole list of which nothing at all can be read is no news. `some`: there is more of it, or nothing better. */

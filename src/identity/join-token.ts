@@ -39,6 +39,13 @@ export function tokenHash(secret: string): string {
   return createHash('sha256').update(secret).digest('hex')
 }
 
+/** A new token as the registry issues it: the text is shown once, the hash is stored, the id names it to operators. */
+export function issueToken(kind: TokenKind, fingerprint: string): { text: string; hash: string; id: string } {
+  const token = createToken(kind, fingerprint)
+  const hash = tokenHash(token.secret)
+  return { text: formatToken(token), hash, id: hash.slice(0, 12) }
+}
+
 /** Compares two hashes in constant time. */
 export function sameHash(a: string, b: string): boolean {
   const [left, right] = [Buffer.from(a), Buffer.from(b)]

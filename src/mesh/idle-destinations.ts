@@ -29,7 +29,7 @@ export class IdleDestinations {
       this.#seen.set(destination, seen)
       seen.idle = seen.uses === uses && !destination.busy ? seen.idle + 1 : 0
       seen.uses = uses
-      if (destination.held || destination.busy) return false
+      if (destination.busy) return false
       return seen.idle >= (isServed(destination) ? LOOKS_WITH_ENDPOINTS : LOOKS_WITHOUT_ENDPOINTS)
     })
   }
@@ -38,7 +38,7 @@ export class IdleDestinations {
   first(destinations: Iterable<Destination>): Destination | undefined {
     let served: Destination | undefined
     for (const destination of destinations) {
-      if (destination.held || destination.busy) continue
+      if (destination.busy) continue
       if (!isServed(destination)) return destination
       if ((this.#seen.get(destination)?.idle ?? 0) >= LOOKS_TO_MAKE_ROOM) served ??= destination
     }

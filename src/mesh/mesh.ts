@@ -136,8 +136,7 @@ export class Mesh {
         typeof service === 'function' ? '; the order is (Client, service)' : '',
       )
     }
-    found.held = true
-    return makeGrpcClient(client, found, options)
+    return makeGrpcClient(client, found, options, (name) => this.#destinations.find(name, 'grpc')!)
   }
 
   /** A `fetch` with options of its own, to be handed to code that takes one. */

@@ -3,9 +3,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
 import type { Clock } from '../core/clock.ts'
+import { duplicateKey } from '../discovery/duplicate-key.ts'
 import { plainAddress } from './address-policy.ts'
 import { ApiError } from './api-error.ts'
-import { duplicateKey } from './duplicate-key.ts'
 import { parseSafeJson } from './safe-json.ts'
 
 export type Request = IncomingMessage | Http2ServerRequest

@@ -3,7 +3,7 @@
  * which the first start makes, is one of them until it is revoked.
  */
 import type { Clock } from '../core/clock.ts'
-import { createToken, formatToken, parseToken, sameHash, tokenHash } from '../identity/join-token.ts'
+import { issueToken, parseToken, sameHash, tokenHash } from '../identity/join-token.ts'
 import { ApiError } from './api-error.ts'
 import type { Audit } from './audit.ts'
 import { KEYS, type OperatorRecord } from './records.ts'
@@ -78,10 +78,9 @@ export class Operators {
       throw new ApiError('limit-exceeded', `there are ${MOST_OPERATORS} operator tokens already; revoke some first`)
     }
     const now = this.#clock.wallNow()
-    const token = createToken('admin', this.#fingerprint)
-    const hash = tokenHash(token.secret)
+    const { text, hash, id } = issueToken('admin', this.#fingerprint)
     const record: OperatorRecord = {
-      id: hash.slice(0, 12),
+      id,
       name: wanted.name,
       access: wanted.access,
       createdAt: now,
@@ -93,7 +92,7 @@ export class Operators {
       { key: KEYS.operator(hash), value: JSON.stringify(record) },
       ...this.#audit.operations({ who: by, source, action: 'operator-create', outcome: 'done', detail }),
     ])
-    return { token: formatToken(token), record }
+    return { token: text, record }
   }
 
   /** Without hashes; the first admin token first. */

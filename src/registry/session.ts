@@ -6,6 +6,7 @@
 import type { ServerHttp2Stream } from 'node:http2'
 import type { Clock, Timer } from '../core/clock.ts'
 import { SERVICE_NAME } from '../core/names.ts'
+import { duplicateKey } from '../discovery/duplicate-key.ts'
 import { LIMITS } from '../discovery/limits.ts'
 import { LineReader } from '../discovery/line-reader.ts'
 import type { Done } from '../discovery/pending-answers.ts'
@@ -161,12 +162,15 @@ export class Session implements Watcher, InstanceOwner {
     this.#waits.clear()
   }
 
-  #onLine(line: string): void {
+  #onLine(line: string | undefined): void {
     if (this.#ended) return
     let message: Record<string, unknown>
     try {
+      if (line === undefined) throw new SyntaxError('no UTF-8')
       const parsed = parseSafeJson(line)
       if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw new SyntaxError('no object')
+      const twice = duplicateKey(line)
+      if (twice !== undefined) throw new SyntaxError(`the key '${twice.slice(0, 40)}' is there twice`)
       message = parsed as Record<string, unknown>
     } catch (error) {
       this.end('invalid-request', `a line is not JSON: ${(error as Error).message.slice(0, 100)}`)

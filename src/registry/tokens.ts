@@ -1,6 +1,6 @@
 /** Join tokens: made here, shown once, stored as hashes, good for one service, so many uses and so long. */
 import type { Clock } from '../core/clock.ts'
-import { createToken, formatToken, parseToken, tokenHash } from '../identity/join-token.ts'
+import { issueToken, parseToken, tokenHash } from '../identity/join-token.ts'
 import { ApiError } from './api-error.ts'
 import type { Audit } from './audit.ts'
 import { KEYS, type TokenRecord } from './records.ts'
@@ -38,10 +38,9 @@ export class Tokens {
     if (this.#state.tokens.size - operations.length >= MOST_TOKENS) {
       throw new ApiError('overloaded', `there are ${MOST_TOKENS} tokens already; delete some first`)
     }
-    const token = createToken('join', this.#fingerprint)
-    const hash = tokenHash(token.secret)
+    const { text, hash, id } = issueToken('join', this.#fingerprint)
     const record: TokenRecord = {
-      id: hash.slice(0, 12),
+      id,
       service: wanted.service,
       uses: wanted.uses,
       usesLeft: wanted.uses,
@@ -55,7 +54,7 @@ export class Tokens {
       [{ key: KEYS.token(hash), value: JSON.stringify(record) }, ...operations, ...this.#audit.operations(entry)],
       [{ key: KEYS.token(hash), revision: 0 }],
     )
-    return { token: formatToken(token), record }
+    return { token: text, record }
   }
 
   /** Without the hashes. */

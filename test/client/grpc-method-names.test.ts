@@ -44,7 +44,12 @@ async function rigOf(Client: GrpcClientClass<grpc.Client>, client?: GrpcClientOp
     settings: { retry: stack.stack().retry.settings },
     stack: () => stack.stack(),
   }
-  const made = makeGrpcClient(Client, destination as unknown as Destination, client) as unknown as Words
+  const made = makeGrpcClient(
+    Client,
+    destination as unknown as Destination,
+    client,
+    () => destination as unknown as Destination,
+  ) as unknown as Words
   return {
     client: made,
     paths: () => server.calls.map(({ headers }) => headers[':path']!.slice('/test.Words/'.length)),

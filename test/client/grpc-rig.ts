@@ -114,7 +114,12 @@ export class GrpcRig extends WatchedStack {
       settings: { retry: this.stack().retry.settings },
       stack: () => this.stack(),
     }
-    return makeGrpcClient(SHOP, destination as unknown as Destination, options)
+    return makeGrpcClient(
+      SHOP,
+      destination as unknown as Destination,
+      options,
+      () => destination as unknown as Destination,
+    )
   }
 
   close(): void {

@@ -17,14 +17,15 @@ async function open(answer: (stream: http2.ServerHttp2Stream) => void) {
   await once(server, 'listening')
   const clock = new FakeClock()
   const messages: string[] = []
+  const rejected: string[] = []
   const closed = Promise.withResolvers<string>()
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const connection = new RegistryConnection(url, {}, clock, {
     message: ({ type }) => messages.push(type),
-    rejected: () => {},
+    rejected: (reason) => rejected.push(reason),
     closed: closed.resolve,
   })
-  return { clock, connection, messages, closed: closed.promise }
+  return { clock, connection, messages, rejected, closed: closed.promise }
 }
 
 const WELCOME = { type: 'welcome', protocol: 1, epoch: 'e', leaseMs: 15_000, beatMs: 5_000, wallNow: 1, dev: true }
@@ -52,4 +53,18 @@ test('one that has greeted is not, however little it says', async () => {
   expect(connection.open).toBe(true)
   connection.close()
   expect(await closed).toBe('closed by us')
+})
+
+test('a line with a key twice, or that is no UTF-8, is refused; the session goes on', async () => {
+  const { connection, messages, rejected } = await open((stream) => {
+    stream.respond({ ':status': 200 })
+    stream.on('error', () => {})
+    stream.write(`${JSON.stringify(WELCOME)}\n`)
+    stream.write('{"type":"goaway","retryAfterMs":1,"retryAfterMs":2}\n')
+    stream.write(Buffer.from('{"type":"goaway","retryAfterMs":1,"why":"\xff"}\n', 'latin1'))
+    stream.write('{"type":"done","ref":1,"revision":1}\n')
+  })
+  await expect.poll(() => messages).toEqual(['welcome', 'done'])
+  expect(rejected).toEqual(["the key 'retryAfterMs' is there twice", 'not UTF-8'])
+  connection.close()
 })

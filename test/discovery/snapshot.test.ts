@@ -175,7 +175,7 @@ describe('a line reader', () => {
         fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1 }),
         (lines, cuts) => {
           const bytes = Buffer.from(lines.map((line) => `${line}\n`).join(''))
-          const got: string[] = []
+          const got: (string | undefined)[] = []
           const reader = new LineReader(1_000_000, (line) => got.push(line))
           for (let at = 0, i = 0; at < bytes.length; i++) {
             const size = cuts[i % cuts.length]!

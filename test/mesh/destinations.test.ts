@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { LIMITS } from '../../src/discovery/limits.ts'
 import { joinMesh, type Mesh } from '../../src/index.ts'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
+import { Shop, shopServer } from '../support/shop.ts'
 
 let registry: Registry
 const meshes: Mesh[] = []
@@ -66,3 +67,20 @@ it('what is forgotten is not watched any more', async () => {
   expect(gateway.events().filter(({ name }) => name === 'snapshot:rejected')).toEqual([])
   expect(gateway.events().filter(({ name }) => name === 'registry:lost')).toEqual([])
 })
+
+it('a gRPC client that is not used makes room for another, and finds its service again', async () => {
+  const gateway = await join('gateway')
+  const later = gateway.grpc(Shop, 'later')
+  const awaited = gateway.grpc(Shop, 'awaited')
+  const ready = new Promise<void>((resolve, reject) =>
+    awaited.waitForReady(Date.now() + 60_000, (error) => (error ? reject(error) : resolve())),
+  )
+  for (let i = 0; i < LIMITS.destinations + 50; i++) gateway.grpc(Shop, `nobody-${i}`)
+  const handlers = {
+    Get: (_call: unknown, answer: (error: null, stock: { sku: string }) => void) => answer(null, { sku: 'a' }),
+  }
+  await (await join('later')).serveGrpc(shopServer(handlers as never), { host: '127.0.0.1', port: 0 })
+  expect(await later.promises.get({ sku: 'a' }, { timeout: '10s' })).toMatchObject({ sku: 'a' })
+  await (await join('awaited')).serveGrpc(shopServer(handlers as never), { host: '127.0.0.1', port: 0 })
+  await ready
+}, 90_000)

@@ -313,3 +313,18 @@ test('a process that reads nothing for a while gets one fresh snapshot instead o
   await registry.applyPolicies([{ service: 'inventory', timeout: '31s' }])
   expect(await slow.next('delta', (delta) => delta.previous === last.revision)).toMatchObject({ service: 'inventory' })
 })
+
+test.each([
+  ['a key that is there twice', '{"type":"beat","type":"hello"}\n', "the key 'type' is there twice"],
+  ['a key that is there twice, once in disguise', '{"type":"beat","\\u0074ype":"beat"}\n', "'type' is there twice"],
+  ['a key that is there twice further in', '{"type":"beat","x":[{"a":1,"a":1}]}\n', "'a' is there twice"],
+  ['bytes that are no UTF-8', Buffer.from('{"type":"beat","x":"\xff"}\n', 'latin1'), 'no UTF-8'],
+  ['half a surrogate', Buffer.from('{"x":"\xed\xa0\x80"}\n', 'latin1'), 'no UTF-8'],
+  ['an overlong character', Buffer.from('{"x":"\xc0\xaf"}\n', 'latin1'), 'no UTF-8'],
+])('a line with %s ends the session and says why', async (_what, line, message) => {
+  const session = await open('inventory')
+  session.sendRaw(line)
+  const refused = await session.next('error')
+  expect(refused).toMatchObject({ code: 'invalid-request', message: expect.stringContaining(message) })
+  await session.until(() => session.closed)
+})

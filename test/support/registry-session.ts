@@ -141,7 +141,7 @@ export class TestSession {
     this.sendRaw(`${JSON.stringify(message)}\n`)
   }
 
-  sendRaw(text: string): void {
+  sendRaw(text: string | Buffer): void {
     this.#stream.write(text)
   }
 

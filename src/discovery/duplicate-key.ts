@@ -25,9 +25,12 @@ export function duplicateKey(text: string): string | undefined {
 
 /** Behind the closing quote. */
 function endOfString(text: string, start: number): number {
-  let i = start + 1
-  while (text[i] !== '"') i += text[i] === '\\' ? 2 : 1
-  return i + 1
+  for (let end = text.indexOf('"', start + 1); ; end = text.indexOf('"', end + 1)) {
+    let escapes = 0
+    while (text[end - 1 - escapes] === '\\') escapes += 1
+    // An odd number of them: the quote belongs to the text.
+    if (escapes % 2 === 0) return end + 1
+  }
 }
 
 function isFollowedByColon(text: string, end: number): boolean {

@@ -1,6 +1,6 @@
 /** Keys that one reader of JSON would take from their first place and another from their last. */
 import { expect, test } from 'vitest'
-import { duplicateKey } from '../../src/registry/duplicate-key.ts'
+import { duplicateKey } from '../../src/discovery/duplicate-key.ts'
 
 test.each([
   ['{"a":1,"a":2}', 'a'],
@@ -17,6 +17,7 @@ test.each([
   '{"a":1,"b":{"a":2},"c":[{"a":3},{"a":4}]}',
   '{"a":"a","b":"a\\":\\"a","c":["a","a"]}',
   '{"a":"\\\\","b":"{\\"a\\":1}"}',
+  '{"a":"","b":"\\\\\\"","c":"\\"a\\":"}',
   '"a"',
   'null',
   '{}',
