@@ -19,6 +19,7 @@ import { refusalIn, watchStreams } from './grpc-stream.ts'
 import { GrpcStreams } from './grpc-streams.ts'
 import type { GrpcTransport } from './grpc-transport.ts'
 import { judgeName, refuseEndpoint } from './judged-lookup.ts'
+import { endOfPeer, retirementOf } from './peer-end.ts'
 
 /** grpc-js's numbers (`connectivityState`). */
 const READY = 2
@@ -31,6 +32,8 @@ export class GrpcConnection {
   readonly channel: grpc.Channel
   /** Instant from which it takes no more calls; `Infinity` until it is to be replaced. */
   retireAt = Number.POSITIVE_INFINITY
+  /** Of the peer's certificate, wall clock. */
+  endsAt = Number.POSITIVE_INFINITY
   /** Of a received message. */
   readonly largestMessage: number
   /** Calls on it, health checks included. */
@@ -179,6 +182,11 @@ export class GrpcConnection {
     this.#pool.closed(this)
   }
 
+  /** At once, because of its peer: what runs on it has lost its connection. */
+  cut(cause: Error): void {
+    this.#socket?.destroy(cause)
+  }
+
   /** @internal */
   destroy(): void {
     this.#session!.destroy()
@@ -201,6 +209,8 @@ export class GrpcConnection {
       this.#stray(refused)
       return
     }
+    this.endsAt = endOfPeer(this.#socket)
+    this.retireAt = Math.min(this.retireAt, retirementOf(this.endsAt, this.#transport.clock))
     this.#dialing = false
     this.#stood = true
     if (this.ready) this.#pool.dialed(this, true)

@@ -7,6 +7,7 @@ import type { Endpoint, EndpointTransport } from '../core/endpoint.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { GrpcConnection } from './grpc-connection.ts'
 import type { GrpcTransport } from './grpc-transport.ts'
+import { hasEnded, PeerProof } from './peer-end.ts'
 
 /** Who wants a connection. */
 export interface GrpcConnectionUser {
@@ -35,6 +36,7 @@ export class GrpcPool implements EndpointTransport {
   readonly #ahead = new Set<GrpcConnectionUser>()
   /** All that have not been closed. */
   readonly #all = new Set<GrpcConnection>()
+  readonly #proof = new PeerProof()
   #current: GrpcConnection | undefined
   #closing = false
 
@@ -125,6 +127,7 @@ export class GrpcPool implements EndpointTransport {
 
   /** It stands; or it has failed, and calls on it say why. */
   dialed(connection: GrpcConnection, ready: boolean): void {
+    if (ready) this.#proof.add(connection)
     if (connection !== this.#current) return
     if (ready) {
       this.freed(connection)
@@ -159,6 +162,11 @@ export class GrpcPool implements EndpointTransport {
       this.#replace()
     }
     connection.retire()
+  }
+
+  /** Cuts what runs on connections whose peer's certificate has ended. */
+  sweep(): void {
+    this.#proof.cutEnded(this.#all, this.#transport.clock)
   }
 
   /** After a rotation: the connection of today takes no more calls from a time within `spreadMs` of `from` on. */
@@ -207,7 +215,9 @@ export class GrpcPool implements EndpointTransport {
 
   #isOutdated(connection: GrpcConnection): boolean {
     if (connection.largestMessage < this.#transport.largestMessage(this.endpoint.service)) return true
-    return connection.retireAt !== Number.POSITIVE_INFINITY && this.#transport.clock.now() >= connection.retireAt
+    const { clock } = this.#transport
+    if (connection.retireAt !== Number.POSITIVE_INFINITY && clock.now() >= connection.retireAt) return true
+    return hasEnded(connection.endsAt, clock)
   }
 
   /** Those that waited for a stream wait for the next connection. */

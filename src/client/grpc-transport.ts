@@ -4,7 +4,7 @@
  */
 import { AsyncResource } from 'node:async_hooks'
 import type * as grpc from '@grpc/grpc-js'
-import { type Clock, systemClock } from '../core/clock.ts'
+import { type Clock, systemClock, type Timer } from '../core/clock.ts'
 import type { Endpoint } from '../core/endpoint.ts'
 import { OLDEST_GRPC, requirePeer } from '../core/optional-peer.ts'
 import type { RefusedPeer } from '../identity/peer-verifier.ts'
@@ -41,6 +41,8 @@ const SETTINGS: GrpcTransportSettings = Object.freeze({
 const KEEPALIVE_TIMEOUT_MS = 5_000
 /** Of a received message, as grpc-js itself has it. */
 export const LARGEST_MESSAGE = 4_194_304
+/** How often ended certificates are looked for, while there are connections. */
+const SWEEP_MS = 1_000
 /** After so long without a call, the connection is closed. */
 const IDLE_MS = 300_000
 
@@ -76,6 +78,7 @@ export class GrpcTransport {
   readonly #largest = new Map<string, number>()
   readonly #pools = new Set<GrpcPool>()
   readonly #stopListening: (() => void) | undefined
+  #sweeper: Timer | undefined
 
   constructor(parts: GrpcTransportParts) {
     this.grpc = parts.grpc
@@ -129,6 +132,7 @@ export class GrpcTransport {
   /** Has connections from now on; until {@link GrpcTransport.emptied}. */
   opened(pool: GrpcPool): void {
     this.#pools.add(pool)
+    if (this.identity !== undefined) this.#sweeper ??= this.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
   }
 
   emptied(pool: GrpcPool): void {
@@ -147,10 +151,23 @@ export class GrpcTransport {
     this.closed = true
     this.#stopListening?.()
     for (const pool of [...this.#pools]) pool.close(graceMs)
+    if (this.#sweeper !== undefined) this.clock.stopTimer(this.#sweeper)
+    this.#sweeper = undefined
+  }
+
+  /** @internal */
+  sweep(): void {
+    this.#sweeper = undefined
+    for (const pool of this.#pools) pool.sweep()
+    if (this.#pools.size > 0) this.#sweeper = this.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
   }
 
   #retireAll(): void {
     const { from, spreadMs } = retirement(this.clock, this.settings.rotationSpreadMs)
     for (const pool of this.#pools) pool.retire(from, spreadMs)
   }
+}
+
+function sweep(transport: GrpcTransport): void {
+  transport.sweep()
 }

@@ -16,6 +16,7 @@ import { refusedByAlert } from './http-outcome.ts'
 import type { ConnectionUser, HttpPool } from './http-pool.ts'
 import type { HttpTransport } from './http-transport.ts'
 import { refuseEndpoint } from './judged-lookup.ts'
+import { endOfPeer, retirementOf } from './peer-end.ts'
 
 /** Without a hint of the server: below Node's own 5 s, so that we close first. With a hint, undici stays 2 s below it. */
 const KEEP_ALIVE_MS = 4_000
@@ -37,6 +38,8 @@ export interface DialFailure {
 export class HttpConnection {
   /** Instant from which it is no longer used; `Infinity` until its identity was replaced. */
   retireAt = Number.POSITIVE_INFINITY
+  /** Of the peer's certificate, wall clock. */
+  endsAt = Number.POSITIVE_INFINITY
   idleSince = 0
   /** Whose request is on it. */
   user: ConnectionUser | undefined = undefined
@@ -134,9 +137,16 @@ export class HttpConnection {
     this.#socket.destroy()
   }
 
+  /** At once, because of its peer. */
+  cut(cause: Error): void {
+    this.#socket.destroy(cause)
+  }
+
   #succeed(): void {
     this.#timer.stop()
     this.#connected = true
+    this.endsAt = endOfPeer(this.#socket)
+    this.retireAt = Math.min(this.retireAt, retirementOf(this.endsAt, this.#transport.clock))
     this.#pool.connected(this)
   }
 

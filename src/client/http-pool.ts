@@ -8,6 +8,7 @@ import type { Endpoint, EndpointTransport } from '../core/endpoint.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { type DialFailure, HttpConnection } from './http-connection.ts'
 import type { HttpTransport } from './http-transport.ts'
+import { hasEnded, PeerProof } from './peer-end.ts'
 
 /** Who wants a connection. The links are kept by the pool. */
 export interface ConnectionUser {
@@ -34,6 +35,7 @@ export class HttpPool implements EndpointTransport {
   readonly #all = new Set<HttpConnection>()
   /** The last one is used next. */
   readonly #idle: HttpConnection[] = []
+  readonly #proof = new PeerProof()
   #dialing = 0
   #waiting = 0
   #first: ConnectionUser | undefined = undefined
@@ -123,6 +125,7 @@ export class HttpPool implements EndpointTransport {
 
   connected(connection: HttpConnection): void {
     this.#dialing -= 1
+    this.#proof.add(connection)
     if (this.#closing) {
       connection.close()
       return
@@ -158,8 +161,9 @@ export class HttpPool implements EndpointTransport {
     }
   }
 
-  /** Closes what has retired or has been idle for long, the least recently used first. */
+  /** Closes what has ended, has retired or has been idle for long, the least recently used first. */
   sweep(now: number): void {
+    this.#proof.cutEnded(this.#all, this.#transport.clock)
     if (this.#waiting > 0 && this.#all.size >= this.#transport.settings.maxConnections) this.#reclaim(now)
     const { idleTimeoutMs, spareConnections } = this.#transport.settings
     for (let i = this.#idle.length - 1; i >= 0; i--) {
@@ -212,10 +216,15 @@ export class HttpPool implements EndpointTransport {
     for (;;) {
       const connection = this.#idle.pop()
       if (connection === undefined) return undefined
-      if (connection.retireAt !== Number.POSITIVE_INFINITY && this.#transport.clock.now() >= connection.retireAt) {
-        connection.close()
-      } else if (connection.usable) return connection
+      if (this.#isOver(connection)) connection.close()
+      else if (connection.usable) return connection
     }
+  }
+
+  #isOver({ retireAt, endsAt }: HttpConnection): boolean {
+    const { clock } = this.#transport
+    if (retireAt !== Number.POSITIVE_INFINITY && clock.now() >= retireAt) return true
+    return hasEnded(endsAt, clock)
   }
 
   /** Not at once: undici is still at work on the response that has just ended. */

@@ -1,0 +1,56 @@
+/**
+ * A peer has proved who it is by a certificate that ends. From then on its connection is given nothing more, and what still
+ * runs on it is cut, unless the same endpoint has meanwhile shown a certificate that ends later: then it was renewed.
+ */
+import { certificateTimeOf } from '../core/certificate-time.ts'
+import type { Clock } from '../core/clock.ts'
+
+/** A connection is replaced when so much of its peer's certificate is left, so that a renewed one is seen in time. */
+const RETIRE_AT_SHARE_LEFT = 0.1
+/** How long an answer may take after the end. */
+const ENDED_GRACE_MS = 1_000
+
+/** A socket, with or without TLS. */
+interface Connected {
+  getPeerX509Certificate?(): { readonly validTo: string } | undefined
+}
+
+/** The end of the certificate that the peer has shown, wall clock in ms; `Infinity` without one. */
+export function endOfPeer(socket: object | undefined): number {
+  const certificate = (socket as Connected | undefined)?.getPeerX509Certificate?.()
+  return certificate === undefined ? Number.POSITIVE_INFINITY : Date.parse(certificate.validTo)
+}
+
+/** The instant from which a connection whose peer's certificate ends at `endsAt` takes no more calls. */
+export function retirementOf(endsAt: number, clock: Clock): number {
+  return clock.now() + (endsAt - certificateTimeOf(clock).now()) * (1 - RETIRE_AT_SHARE_LEFT)
+}
+
+/** By the calendar: the monotonic clock stands still while a machine sleeps. */
+export function hasEnded(endsAt: number, clock: Clock, graceMs = 0): boolean {
+  return clock.wallNow() >= endsAt + graceMs && certificateTimeOf(clock).now() >= endsAt + graceMs
+}
+
+/** A connection, as far as its end is concerned. */
+interface Ending {
+  readonly endsAt: number
+  cut(cause: Error): void
+}
+
+/** Until when the peer at an endpoint has proved who it is, by any of its connections. */
+export class PeerProof {
+  #until = Number.NEGATIVE_INFINITY
+
+  add({ endsAt }: Ending): void {
+    if (endsAt > this.#until) this.#until = endsAt
+  }
+
+  /** Cuts those of `connections` whose peer has proved nothing that is still good. */
+  cutEnded(connections: ReadonlySet<Ending>, clock: Clock): void {
+    if (!hasEnded(this.#until, clock, ENDED_GRACE_MS)) return
+    for (const connection of [...connections]) {
+      if (!hasEnded(connection.endsAt, clock, ENDED_GRACE_MS)) continue
+      connection.cut(new Error(`the certificate of the peer ended at ${new Date(connection.endsAt).toISOString()}`))
+    }
+  }
+}
