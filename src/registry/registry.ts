@@ -142,6 +142,7 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
   const audit = new Audit(state, clock, log)
   const adminToken = await ensureAdminToken(state, audit, authority.fingerprint, options.dataDir)
   const hub = new WatchHub(state, clock, history)
+  if ([...state.services.values()].some(({ instances }) => instances.size > 0)) hub.expectWatchers(options.leaseMs)
   const registrar = new Registrar(state, hub, audit, options.leaseMs, clock, log)
   const tokens = new Tokens(state, audit, clock, authority.fingerprint)
   const { dataDir } = options

@@ -43,6 +43,7 @@ export interface SessionHost {
 export class Session implements Watcher, InstanceOwner {
   readonly acknowledges = true
   readonly who: Registrant
+  process: string | undefined = undefined
   /** Wall clock, ms: its certificate's end. */
   readonly notAfter: number
   heardAt: number
@@ -89,7 +90,8 @@ export class Session implements Watcher, InstanceOwner {
       }
     })
     stream.on('drain', () => host.hub.drained(this))
-    stream.on('end', () => this.#finish())
+    // Also at the end of a broken connection, which aborts it before.
+    stream.on('end', () => this.#finish(!stream.aborted))
     stream.on('error', () => this.#finish())
     stream.on('close', () => this.#finish())
   }
@@ -138,26 +140,28 @@ export class Session implements Watcher, InstanceOwner {
 
   #end(): void {
     this.#ended = true
-    this.#leave()
+    this.#leave(true)
     // Its half is closed by us once ours has been sent: there is nothing more to be heard.
     this.#stream.end(() => this.#stream.close())
     this.#host.clock.startBackgroundTimer(CLOSE_MS, (stream) => stream.destroy(), this.#stream)
   }
 
-  #finish(): void {
+  /** `left`: by itself, at the end of its half of the stream. */
+  #finish(left = false): void {
     if (this.#closed) return
     this.#closed = true
     this.#ended = true
-    this.#leave()
+    this.#leave(!left)
     if (!this.#stream.writableEnded && !this.#stream.destroyed) this.#stream.end()
     this.#onClosed(this)
   }
 
-  #leave(): void {
+  #leave(lost: boolean): void {
     if (this.#timer !== undefined) this.#host.clock.stopTimer(this.#timer)
     this.#timer = undefined
-    this.#host.hub.leave(this)
-    this.#host.registrar.abandon(this.who.service, this.#instances, this)
+    const { hub, registrar, clock } = this.#host
+    hub.leave(this, lost ? clock.now() + registrar.leases.leaseMs : undefined)
+    registrar.abandon(this.who.service, this.#instances, this)
     for (const stop of this.#waits.values()) stop()
     this.#waits.clear()
   }
@@ -219,6 +223,7 @@ export class Session implements Watcher, InstanceOwner {
       return
     }
     this.#greeted = true
+    if (typeof message.process === 'string') this.process = `${service} ${message.process.slice(0, LIMITS.instanceId)}`
     if (this.#timer !== undefined) this.#host.clock.stopTimer(this.#timer)
     this.#timer = undefined
     const { leaseMs, beatMs } = this.#host.registrar.leases

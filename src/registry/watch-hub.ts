@@ -50,6 +50,7 @@ export class WatchHub {
   #inFlight = 0
   #tick: Timer
   #ticks = 0
+  #unknownUntilAt = Number.NEGATIVE_INFINITY
 
   constructor(state: RegistryState, clock: Clock, history: ServiceHistory = new ServiceHistory(state.oldest)) {
     this.#state = state
@@ -84,8 +85,8 @@ export class WatchHub {
     this.#watchers.set(watcher, known)
     let subscription = channel.subscriptions.get(watcher)
     if (subscription === undefined) {
-      const { acknowledges } = watcher
-      subscription = { watcher, channel, state: 'current', acknowledges, acknowledged: 0 }
+      const { acknowledges, process } = watcher
+      subscription = { watcher, channel, state: 'current', acknowledges, process, acknowledged: 0 }
       channel.subscriptions.set(watcher, subscription)
       known.subscriptions.add(subscription)
     }
@@ -114,11 +115,14 @@ export class WatchHub {
     this.#channels.delete(service)
   }
 
-  /** The watcher is gone. */
-  leave(watcher: Watcher): void {
+  /** The watcher is gone. `lostUntilAt`: it did not say so, and is waited for until then, on the monotonic clock. */
+  leave(watcher: Watcher, lostUntilAt?: number): void {
     const known = this.#watchers.get(watcher)
     if (known === undefined) return
-    for (const subscription of known.subscriptions) this.#drop(subscription)
+    for (const subscription of known.subscriptions) {
+      if (lostUntilAt !== undefined) subscription.channel.acknowledgements.lose(subscription, lostUntilAt)
+      this.#drop(subscription, lostUntilAt !== undefined)
+    }
     this.#watchers.delete(watcher)
     for (const release of known.inFlight) release()
   }
@@ -137,10 +141,17 @@ export class WatchHub {
     if (subscription !== undefined) channel!.acknowledgements.acknowledge(subscription, revision)
   }
 
-  /** Calls `done` once everybody who watches `service` now has acknowledged `revision`, or has left. */
+  /** Calls `done` once everybody who watches `service` now, or was lost of late, has acknowledged `revision`, or has left. */
   whenSeen(service: string, revision: number, done: (watchers: number) => void): () => void {
     const channel = this.#channel(service)
-    return channel.acknowledgements.wait(channel.subscriptions.values(), revision, done)
+    const now = this.#clock.now()
+    if (now < this.#unknownUntilAt) return () => {}
+    return channel.acknowledgements.wait(channel.subscriptions.values(), revision, now, done)
+  }
+
+  /** So long it is not known who watches: watchers of the last run have to come back first. */
+  expectWatchers(forMs: number): void {
+    this.#unknownUntilAt = this.#clock.now() + forMs
   }
 
   /** Whether expiry of the service's instances has stopped. */
@@ -272,13 +283,13 @@ export class WatchHub {
     return gone === undefined ? {} : { gone: gone.slice(-MOST_GONE) }
   }
 
-  #drop(subscription: Subscription): void {
+  #drop(subscription: Subscription, lost = false): void {
     const { channel, watcher } = subscription
     // Takes it out of the queue too: only queued subscriptions are sent a snapshot.
     subscription.state = 'behind'
     channel.subscriptions.delete(watcher)
     this.#watchers.get(watcher)?.subscriptions.delete(subscription)
-    channel.acknowledgements.leave(subscription)
+    if (!lost) channel.acknowledgements.leave(subscription)
     // Names that exist only because somebody watched them must not pile up.
     if (
       channel.subscriptions.size === 0 &&

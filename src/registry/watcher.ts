@@ -9,6 +9,8 @@ export interface Position {
 export interface Watcher {
   /** Whether it acknowledges what it was sent; others are not waited for. */
   readonly acknowledges: boolean
+  /** Unique to this start of its process, over connections; `undefined`: not known. */
+  readonly process?: string | undefined
   /** Bytes written and not yet taken by the socket. */
   backlog(): number
   write(line: Buffer, flushed?: () => void, position?: Position): void

@@ -326,6 +326,19 @@ describe('the hub', () => {
     expect(seen).toEqual([2, 1, 0])
   })
 
+  test('says nothing while watchers of the last run may not be back yet', async () => {
+    hub.expectWatchers(15_000)
+    const a = watching()
+    const revision = await put('a')
+    const seen: number[] = []
+    hub.acknowledge(a, 's', revision)
+    hub.whenSeen('s', revision, (watchers) => seen.push(watchers))
+    expect(seen).toEqual([])
+    clock.advance(15_000)
+    hub.whenSeen('s', revision, (watchers) => seen.push(watchers))
+    expect(seen).toEqual([1])
+  })
+
   test('tells that expiry is frozen without breaking the chain, and newcomers too', async () => {
     const revision = await put('a')
     const watcher = watching()
