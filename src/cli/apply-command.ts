@@ -51,7 +51,11 @@ const VERSION = /^([a-z0-9-]{1,63})=(0|[1-9]\d{0,14})$/
 function readVersion(text: string, before: Readonly<Record<string, number>> = {}): Readonly<Record<string, number>> {
   const found = VERSION.exec(text)
   if (found === null) throw new InvalidArgumentError("Expected a service and a version, such as 'inventory=3'.")
-  return { ...before, [found[1]!]: Number(found[2]) }
+  const [service, version] = [found[1]!, Number(found[2])]
+  if (Object.hasOwn(before, service) && before[service] !== version) {
+    throw new InvalidArgumentError(`'${service}' cannot be at version ${before[service]} and at version ${version}.`)
+  }
+  return { ...before, [service]: version }
 }
 
 /** Mistakes that only the registry knows of are shown in the file too. */

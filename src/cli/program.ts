@@ -1,6 +1,7 @@
 /** The `inmesh` command, put together; and how whatever goes wrong becomes one message and an exit code. */
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
+import { didYouMean } from '../core/nearest.ts'
 import { addApplyCommand } from './apply-command.ts'
 import { addAuditCommand } from './audit-command.ts'
 import { addCheckCommand } from './check-command.ts'
@@ -55,8 +56,9 @@ export function buildProgram(surroundings: Surroundings): Command {
  * @param args - without the names of node and the script
  */
 export async function runCli(args: readonly string[], surroundings: Surroundings): Promise<number> {
+  const program = buildProgram(surroundings)
   try {
-    await buildProgram(surroundings).parseAsync(args as string[], { from: 'user' })
+    await program.parseAsync(args as string[], { from: 'user' })
     return EXIT.ok
   } catch (error) {
     const end = args.indexOf('--')
@@ -70,7 +72,16 @@ export async function runCli(args: readonly string[], surroundings: Surroundings
     if (error.exitCode === 0) return EXIT.ok
     // A group without its command, such as `inmesh token`: its help was printed.
     if (error.code === 'commander.help') return EXIT.invalid
-    terminal.fail(new Failure(EXIT.invalid, 'invalid-usage', error.message.replace(/^error: /, '')))
+    const hint = error.code === 'commander.excessArguments' ? mistyped(program, args) : ''
+    const message = error.message.replace(/^error: /, '')
+    terminal.fail(new Failure(EXIT.invalid, 'invalid-usage', hint === '' ? message : message.replace(/\.?$/, hint)))
     return EXIT.invalid
   }
+}
+
+/** `inmesh instances disabel …`: a command with commands of its own takes the mistyped one for an argument. */
+function mistyped(program: Command, args: readonly string[]): string {
+  const [name, given = ''] = args.filter((arg) => !arg.startsWith('-'))
+  const names = program.commands.find((command) => command.name() === name)?.commands.map((one) => one.name()) ?? []
+  return didYouMean(given, names)
 }

@@ -60,3 +60,9 @@ export function displaced({ name, overrides, addresses }: ServiceState): string 
   if (unused.length > 0) return unused.reduce((oldest, one) => (one[1].at < oldest[1].at ? one : oldest))[0]
   throw new ApiError('limit-exceeded', `'${name}' has ${MOST_OVERRIDES} overrides already; take some back first`)
 }
+
+/** For a message: the one id that begins with `part`. */
+export function wholeId(part: string, ids: Iterable<string>): string {
+  const [only, another] = [...ids].filter((id) => id.startsWith(part))
+  return only === undefined || another !== undefined ? '' : `; did you mean '${only}'?`
+}

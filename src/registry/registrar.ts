@@ -12,7 +12,7 @@ import { ApiError } from './api-error.ts'
 import type { Audit } from './audit.ts'
 import { GRACE_SHARE, Leases, type Release, type Unlisted } from './leases.ts'
 import type { Logger } from './log.ts'
-import { changed, displaced, type OverrideChange, overridden, ownOf, registered } from './overrides.ts'
+import { changed, displaced, type OverrideChange, overridden, ownOf, registered, wholeId } from './overrides.ts'
 import { type Gone, type InstanceRecord, KEYS, type OverrideRecord, type ServiceRecord } from './records.ts'
 import type { RegistryState } from './state.ts'
 import type { Operation } from './storage.ts'
@@ -163,7 +163,8 @@ export class Registrar {
     const find = (): InstanceRecord => {
       const record = this.#state.service(service)?.instances.get(id)
       if (record !== undefined && !this.#removing.has(KEYS.instance(service, id))) return record
-      throw new ApiError('not-found', `'${service}' has no instance '${id}'`)
+      const ids = this.#state.service(service)?.instances.keys() ?? [].values()
+      throw new ApiError('not-found', `'${service}' has no instance '${id}'${wholeId(id, ids)}`)
     }
     return await this.#inTurn(find().instance, async () => {
       const record = find()

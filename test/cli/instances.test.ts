@@ -44,6 +44,14 @@ describe('inmesh instances', () => {
     expect((await command('instances', 'disable', 'stock')).code).toBe(2)
     const unknown = await command('instances', 'disable', 'stock', 'b')
     expect([unknown.code, unknown.stderr]).toEqual([1, "error: 'stock' has no instance 'b'\n"])
+    await session.ask({ type: 'register', instance: instance('stock', 'stock-1f2e', { port: 1002 }) })
+    const part = await command('instances', 'disable', 'stock', 'stock-1')
+    expect([part.code, part.stderr]).toEqual([
+      1,
+      "error: 'stock' has no instance 'stock-1'; did you mean 'stock-1f2e'?\n",
+    ])
+    const typo = await command('instances', 'disabel', 'stock', 'a')
+    expect([typo.code, typo.stderr]).toEqual([2, expect.stringMatching(/; did you mean 'disable'\?\n$/)])
     const bad = `inmesh-admin.${'A'.repeat(27)}.${registry.rootFingerprint}`
     const refused = await command('instances', 'disable', 'stock', 'a', '--token', bad, '--json')
     expect(refused.code).toBe(1)

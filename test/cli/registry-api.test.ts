@@ -117,6 +117,12 @@ describe('answers of a registry', () => {
       'service: a\n---\nservice: b\n',
     )
     expect(JSON.parse(sent).expected).toEqual({ a: 3, b: 0 })
+    const twice = ['apply', '-f', '-', '--if-version', 'a=3', '--if-version', 'a=4']
+    const both = await run(twice, { env: {}, stdin: 'service: a\n' })
+    expect([both.code, both.stderr]).toEqual([
+      2,
+      expect.stringContaining("'a' cannot be at version 3 and at version 4"),
+    ])
     const wrong = await run(['apply', '-f', '-', '--if-version', 'a'], { env: {}, stdin: 'service: a\n' })
     expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining("'inventory=3'")])
   })
