@@ -42,7 +42,12 @@ function read(headers: IncomingHttpHeaders, name: (typeof CHECKED)[number]): '*'
   if (value === '*') return '*'
   const strong = new Set<number>()
   const all = new Set<number>()
-  for (const item of value.slice(0, LONGEST + 1).split(',')) {
+  // Empty items of a list are passed over (RFC 9110, 5.6.1.2).
+  const items = value
+    .slice(0, LONGEST + 1)
+    .split(',')
+    .filter((item, _, all) => all.length === 1 || item.trim() !== '')
+  for (const item of items) {
     const text = item.trim()
     const tag = VERSION.test(text) ? ['', undefined, text] : ETAG.exec(text)
     if (tag === null || value.length > LONGEST) {
@@ -53,6 +58,7 @@ function read(headers: IncomingHttpHeaders, name: (typeof CHECKED)[number]): '*'
     all.add(version)
     if (tag[1] === undefined) strong.add(version)
   }
+  if (all.size === 0) throw invalid(name, [{ path: [], message: 'expected a version' }])
   return { strong, all }
 }
 

@@ -31,6 +31,7 @@ describe.each(CHANGES)('%s', (_name, method, path, body) => {
     ['if-none-match', '*', 409],
     ['if-none-match', 'W/"2"', 409],
     ['if-match', '', 400],
+    ['if-match', ' , ,', 400],
     ['if-match', '"2', 400],
     ['if-match', '2.0', 400],
     ['if-unmodified-since', 'Sat, 01 Jan 2000 00:00:00 GMT', 400],
@@ -42,6 +43,7 @@ describe.each(CHANGES)('%s', (_name, method, path, body) => {
   test.each([
     ['if-match', '"2"'],
     ['if-match', '"7", W/"3", "2"'],
+    ['if-match', ', "2" ,, '],
     ['if-match', '*'],
     ['if-none-match', '"1"'],
   ])('with %s: %s is made', async (name, value) => {
