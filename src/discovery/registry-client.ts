@@ -144,13 +144,15 @@ export class RegistryClient {
     this.#connect()
   }
 
-  close(): void {
+  /** Resolves when the registry has been told that this process leaves, within 500 ms. Never rejects. */
+  async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     if (this.#timer !== undefined) this.#clock.stopTimer(this.#timer)
-    this.#dial?.close()
+    const told = this.#dial?.leave()
     this.#failAll('closed', 'the mesh was closed')
     this.#registrations.close()
+    await told
   }
 
   #ask(message: (ref: number) => ClientMessage): Promise<Done> {

@@ -24,6 +24,7 @@ export interface ConnectionListener {
 const CONNECT_TIMEOUT_MS = 5_000
 /** So many messages in a row that cannot be read, and the other side is no registry. */
 const MOST_REJECTED = 100
+const GOODBYE_MS = 500
 
 export class RegistryConnection {
   readonly #session: ClientHttp2Session
@@ -89,6 +90,19 @@ export class RegistryConnection {
     this.#end('closed by us')
   }
 
+  /** Resolves when the registry has been told of `close`, within 500 ms: a process that exits before is one that was lost. */
+  told(): Promise<void> {
+    if (this.#session.destroyed) return Promise.resolve()
+    return new Promise((resolve) => {
+      // Not in the background: nothing else may keep the process until then.
+      const timer = this.#clock.startTimer(GOODBYE_MS, resolve, undefined)
+      this.#session.once('close', () => {
+        this.#clock.stopTimer(timer)
+        resolve()
+      })
+    })
+  }
+
   #read(line: string | undefined): void {
     if (this.#closed) return
     let message: ServerMessage | undefined
@@ -120,7 +134,7 @@ export class RegistryConnection {
     this.#stream.close()
     this.#session.close()
     // close() waits for the stream; a peer that is gone would keep it for ever.
-    this.#clock.startBackgroundTimer(500, (session) => session.destroy(), this.#session)
+    this.#clock.startBackgroundTimer(GOODBYE_MS, (session) => session.destroy(), this.#session)
     this.#listener.closed(reason)
   }
 }

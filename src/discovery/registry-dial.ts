@@ -48,6 +48,12 @@ export class RegistryDial {
     this.#winner?.close()
   }
 
+  /** The same; resolves when the registry has been told, within 500 ms. */
+  async leave(): Promise<void> {
+    this.close()
+    await this.#winner?.told()
+  }
+
   #next(): void {
     this.#stop()
     const address = this.#queue.shift()

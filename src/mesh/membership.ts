@@ -113,11 +113,12 @@ export class Membership {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    this.#registry?.close()
+    const registry = this.#registry
+    const left = registry?.close()
     this.#rotation?.close()
     this.#shared.identity.close()
-    const registry = this.#registry
     if (registry !== undefined) await this.#lastGood?.close(() => registry.known)
+    await left
   }
 
   #obtain(untilAt: number): Promise<RotatingIdentity> {

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { expect, it } from 'vitest'
@@ -49,4 +50,24 @@ it('a drain waits its whole notice for a caller whose connection to the registry
   await mesh.close()
   expect(performance.now() - at).toBeGreaterThan(2_900)
   await Promise.all([caller.close(), registry.close()])
+})
+
+it('a drain does not wait for a caller that SIGTERM has ended in order', async () => {
+  const registry = await startRegistry({ port: 0, memory: true, dev: true, log: false })
+  const options = { registry: registry.url, stateDir: 'memory', handleSignals: false, drainNotice: '30s' } as const
+  const mesh = await joinMesh({ ...options, service: 'inventory' })
+  await mesh.serve((_request, response) => response.end('ok'), { host: '127.0.0.1' })
+  const program = `
+    import { joinMesh } from ${JSON.stringify(new URL('../../src/index.ts', import.meta.url).href)}
+    const mesh = await joinMesh(${JSON.stringify({ ...options, service: 'checkout', handleSignals: true })})
+    await mesh.serve((request, response) => response.end('ok'), { host: '127.0.0.1' })
+    await mesh.http('inventory').get('/')
+    process.kill(process.pid, 'SIGTERM')`
+  const caller = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: 'inherit' })
+  expect((await once(caller, 'exit'))[0]).toBe(0)
+  await expect.poll(() => registry.counts.sessions).toBe(1)
+  const at = performance.now()
+  await mesh.close()
+  expect(performance.now() - at).toBeLessThan(20_000)
+  await registry.close()
 })
