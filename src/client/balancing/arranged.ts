@@ -8,7 +8,7 @@ import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
 import type { BalancingSettings } from '../../resilience/balancing-settings.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 import { LazyPicker } from './lazy-picker.ts'
-import { Ranking } from './subset.ts'
+import { Ranking, Ranks } from './subset.ts'
 import { type InUseListener, SubsetPicker } from './subset-picker.ts'
 import { zonePicker } from './zone.ts'
 
@@ -24,6 +24,7 @@ export class ArrangedBalancer implements Balancer {
   readonly #balancer: Balancer
   readonly #settings: BalancingSettings
   readonly #client: Client
+  readonly #ranks: Ranks
   readonly #health: ClusterHealth | undefined
   readonly #clock: Clock
   readonly #onInUse: InUseListener | undefined
@@ -41,6 +42,7 @@ export class ArrangedBalancer implements Balancer {
     this.#balancer = balancer
     this.#settings = settings
     this.#client = client
+    this.#ranks = new Ranks(client.id)
     this.#health = health
     this.#clock = clock
     this.#onInUse = onInUse
@@ -56,7 +58,7 @@ export class ArrangedBalancer implements Balancer {
     const { subsetSize } = this.#settings
     if (subsetSize === undefined || endpoints.length <= subsetSize) return this.#over(endpoints)
     // The subset first: one of local endpoints only would have nowhere to spill over to.
-    const ranking = new Ranking(endpoints, this.#client.id)
+    const ranking = new Ranking(endpoints, this.#ranks)
     return new SubsetPicker(ranking, subsetSize, (own) => this.#over(own), this.#health, this.#clock, this.#onInUse)
   }
 

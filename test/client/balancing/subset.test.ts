@@ -55,6 +55,29 @@ describe('a subset', () => {
     }
   })
 
+  it('has each endpoint ranked once, however often the list changes', () => {
+    const clock = new FakeClock()
+    const endpoints = Array.from({ length: 100 }, (_, i) => endpoint(`e${i}`))
+    let ranked = 0
+    for (const one of endpoints) {
+      const { hashKey } = one
+      Object.defineProperty(one, 'hashKey', {
+        get: () => {
+          ranked += 1
+          return hashKey
+        },
+      })
+    }
+    const settings = { ...BALANCING_DEFAULTS, subsetSize: 10 }
+    const { balancer } = createBalancer('round-robin', clock, undefined)
+    const client = { id: 'client-1', zone: undefined }
+    const arranged = new ArrangedBalancer(balancer, settings, client, undefined, clock)
+    arranged.picker(endpoints)
+    const before = ranked
+    for (let i = 1; i < 20; i++) arranged.picker(endpoints.slice(i))
+    expect([before > 0, ranked]).toEqual([true, before])
+  })
+
   it('is not made of endpoints of weight 0 alone while another takes calls', () => {
     const clock = new FakeClock()
     const endpoints = [endpoint('heavy', 5), endpoint('a', 0), endpoint('b', 0), endpoint('c', 0)]
