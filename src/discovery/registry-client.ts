@@ -149,7 +149,7 @@ export class RegistryClient {
     if (this.#closed) return
     this.#closed = true
     if (this.#timer !== undefined) this.#clock.stopTimer(this.#timer)
-    const told = this.#dial?.leave()
+    const told = this.#dial?.leave(this.#listeners.keys())
     this.#failAll('closed', 'the mesh was closed')
     this.#registrations.close()
     await told

@@ -90,8 +90,13 @@ export class RegistryConnection {
     this.#end('closed by us')
   }
 
-  /** Resolves when the registry has been told of `close`, within 500 ms: a process that exits before is one that was lost. */
-  told(): Promise<void> {
+  /**
+   * Closes for good: the registry waits no longer for what this process has seen. Resolves when it has been told, within 500 ms;
+   * a process that exits before is one that was lost.
+   */
+  leave(watched: Iterable<string>): Promise<void> {
+    for (const service of watched) this.send({ type: 'unwatch', service })
+    this.#end('closed by us')
     if (this.#session.destroyed) return Promise.resolve()
     return new Promise((resolve) => {
       // Not in the background: nothing else may keep the process until then.
@@ -131,7 +136,8 @@ export class RegistryConnection {
     if (this.#closed) return
     this.#closed = true
     this.#stopTimer()
-    this.#stream.close()
+    // At once it would drop what has not been sent yet.
+    this.#stream.end(() => this.#stream.close())
     this.#session.close()
     // close() waits for the stream; a peer that is gone would keep it for ever.
     this.#clock.startBackgroundTimer(GOODBYE_MS, (session) => session.destroy(), this.#session)

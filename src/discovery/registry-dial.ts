@@ -48,10 +48,11 @@ export class RegistryDial {
     this.#winner?.close()
   }
 
-  /** The same; resolves when the registry has been told, within 500 ms. */
-  async leave(): Promise<void> {
+  /** The same, for good; resolves when the registry has been told, within 500 ms. */
+  async leave(watched: Iterable<string>): Promise<void> {
+    const told = this.#winner?.leave(watched)
     this.close()
-    await this.#winner?.told()
+    await told
   }
 
   #next(): void {

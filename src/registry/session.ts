@@ -90,8 +90,7 @@ export class Session implements Watcher, InstanceOwner {
       }
     })
     stream.on('drain', () => host.hub.drained(this))
-    // Also at the end of a broken connection, which aborts it before.
-    stream.on('end', () => this.#finish(!stream.aborted))
+    stream.on('end', () => this.#finish())
     stream.on('error', () => this.#finish())
     stream.on('close', () => this.#finish())
   }
@@ -140,27 +139,27 @@ export class Session implements Watcher, InstanceOwner {
 
   #end(): void {
     this.#ended = true
-    this.#leave(true)
+    this.#leave()
     // Its half is closed by us once ours has been sent: there is nothing more to be heard.
     this.#stream.end(() => this.#stream.close())
     this.#host.clock.startBackgroundTimer(CLOSE_MS, (stream) => stream.destroy(), this.#stream)
   }
 
-  /** `left`: by itself, at the end of its half of the stream. */
-  #finish(left = false): void {
+  #finish(): void {
     if (this.#closed) return
     this.#closed = true
     this.#ended = true
-    this.#leave(!left)
+    this.#leave()
     if (!this.#stream.writableEnded && !this.#stream.destroyed) this.#stream.end()
     this.#onClosed(this)
   }
 
-  #leave(lost: boolean): void {
+  #leave(): void {
     if (this.#timer !== undefined) this.#host.clock.stopTimer(this.#timer)
     this.#timer = undefined
     const { hub, registrar, clock } = this.#host
-    hub.leave(this, lost ? clock.now() + registrar.leases.leaseMs : undefined)
+    // One that leaves for good has ended its watches before.
+    hub.leave(this, clock.now() + registrar.leases.leaseMs)
     registrar.abandon(this.who.service, this.#instances, this)
     for (const stop of this.#waits.values()) stop()
     this.#waits.clear()

@@ -77,8 +77,8 @@ describe('a session', () => {
     await a.ask({ type: 'deregister', id: 'none' })
     await owner.ask({ type: 'deregister', id: 'none' })
     expect(owner.received.some((message) => message.type === 'seen' && message.id === 'i1')).toBe(false)
-    // A watcher that leaves is waited for no longer.
-    b.close()
+    // A watcher that ends its watch is waited for no longer.
+    b.send({ type: 'unwatch', service: 'inventory' })
     expect(await owner.next('seen', (seen) => seen.id === 'i1')).toMatchObject({ watchers: 2 })
   })
 
