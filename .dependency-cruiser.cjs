@@ -1,18 +1,33 @@
 /** The house's rules (docs/architecture.md): imports run downwards, and each foreign package has its rooms. */
+const BASE = 'core|options|net'
 const order = [
   ['core', 'core'],
-  ['resilience', '(core|resilience)'],
-  ['(discovery|identity|telemetry)', '(core|resilience|discovery|identity|telemetry)'],
-  ['client', '(core|resilience|discovery|identity|telemetry|client)'],
-  ['server', '(core|resilience|discovery|identity|telemetry|server)'],
-  ['registry', '(core|resilience|discovery|identity|telemetry|registry)'],
-  ['mesh', '(core|resilience|discovery|identity|telemetry|client|server|mesh)'],
-  ['cli', '(core|resilience|discovery|identity|telemetry|registry|cli)'],
+  ['options', '(core|options)'],
+  ['net', '(core|options|net)'],
+  ['resilience', `(${BASE}|resilience)`],
+  ['identity', `(${BASE}|identity)`],
+  ['telemetry', `(${BASE}|resilience|telemetry)`],
+  ['discovery', `(${BASE}|resilience|discovery|identity|telemetry)`],
+  ['client', `(${BASE}|resilience|discovery|identity|telemetry|client)`],
+  ['server', `(${BASE}|resilience|discovery|identity|telemetry|server)`],
+  ['registry', `(${BASE}|resilience|discovery|identity|telemetry|registry)`],
+  ['mesh', `(${BASE}|resilience|discovery|identity|telemetry|client|server|mesh)`],
+  ['cli', `(${BASE}|resilience|discovery|identity|telemetry|registry|cli)`],
 ]
 
 /** `foreign` may be imported in `rooms` only. */
 function only(name, foreign, rooms) {
   return { name, severity: 'error', from: { path: '^src', pathNot: rooms }, to: { path: foreign } }
+}
+
+/** Neither protocol's room imports the other's: what both need stands one level up. */
+function apart(side, one, other) {
+  return {
+    name: `${side}-${one}-imports-no-${other}`,
+    severity: 'error',
+    from: { path: `^src/${side}/${one}/` },
+    to: { path: `^src/${side}/${other}/` },
+  }
 }
 
 module.exports = {
@@ -36,20 +51,23 @@ module.exports = {
       from: { path: `^src/${from}/` },
       to: { path: '^src', pathNot: `^src/${to}/` },
     })),
-    only('undici-only-in-http-client', 'node_modules/undici', '^src/client/http-'),
+    apart('client', 'http', 'grpc'),
+    apart('client', 'grpc', 'http'),
+    apart('server', 'http', 'grpc'),
+    apart('server', 'grpc', 'http'),
+    only('undici-only-in-http-client', 'node_modules/undici', '^src/client/http/'),
     only('opentelemetry-only-in-telemetry', 'node_modules/@opentelemetry', '^src/telemetry/'),
-    only('grpc-only-in-grpc-files', 'node_modules/@grpc', '^src/(client|server)/grpc-'),
+    only('grpc-only-in-grpc-rooms', 'node_modules/@grpc', '^src/(client|server)/grpc/'),
     only('opossum-only-in-its-adapter', 'node_modules/opossum', '^src/resilience/opossum'),
     only('jose-only-in-identity-and-registry', 'node_modules/jose', '^src/(identity|registry)/'),
-    only('p-retry-only-in-repeat', 'node_modules/p-retry', '^src/resilience/repeat'),
+    only('p-retry-only-in-retry-loop', 'node_modules/p-retry', '^src/resilience/retry-loop'),
     only('operators-packages-only-in-registry-and-cli', 'node_modules/(yaml|commander|pino)', '^src/(registry|cli)/'),
     {
       name: 'tls-only-in-identity-pools-and-servers',
       severity: 'error',
       from: {
         path: '^src',
-        pathNot:
-          '^src/(identity/|client/http-connection|server/(http-|grpc-|acceptor)|registry/|discovery/(join|registry-connection|registry-client))',
+        pathNot: '^src/(identity/|client/http/connection|server/(http/|grpc/|acceptor)|registry/|discovery/registry/)',
       },
       to: { path: '^(node:)?tls$' },
     },

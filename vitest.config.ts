@@ -23,9 +23,9 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'oldest grpc-js',
-          include: ['test/**/grpc-*.test.ts'],
+          include: ['test/**/grpc/**/*.test.ts', 'test/**/grpc*.test.ts'],
           provide: { oldestGrpc: true },
-          setupFiles: ['test/support/oldest-grpc-js.ts'],
+          setupFiles: ['test/rigs/oldest-grpc-js.ts'],
         },
       },
     ],

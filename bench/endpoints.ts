@@ -2,7 +2,7 @@
  * What do many endpoints cost a process that knows them: memory of each of 10,000 while idle, and CPU time and latency of its calls
  * while 1,000 of them change every second? `node bench/endpoints.ts [--quick] [--json]`, after `npm run build`.
  */
-import { instance } from '../test/support/instance.ts'
+import { instance } from '../test/rigs/instance.ts'
 import { credentialsFor, startRegistryProcess, startServer } from './ground.ts'
 import {
   type Options,

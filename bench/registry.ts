@@ -7,8 +7,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
 import type { Registry } from '../src/registry/index.ts'
-import { instance } from '../test/support/instance.ts'
-import { type Credentials, join, request } from '../test/support/registry-session.ts'
+import { instance } from '../test/rigs/instance.ts'
+import { type Credentials, join, request } from '../test/rigs/registry-session.ts'
 import { type RegistryReady, startRegistryProcess } from './ground.ts'
 import {
   type Options,

@@ -1,6 +1,6 @@
 /**
  * The simulated door: real stack, real cluster, real execution; only the transport is made up. It does what the HTTP client
- * does, in the same order: see src/client/http-attempt.ts.
+ * does, in the same order: see src/client/http/attempt.ts.
  */
 import { awaitEndpoint } from '../../src/client/await-endpoint.ts'
 import { type BalancerParts, createBalancer } from '../../src/client/balancing/balancer.ts'

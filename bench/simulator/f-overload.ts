@@ -4,7 +4,7 @@
  */
 
 import { SILENT } from '../../src/core/telemetry.ts'
-import type { Concurrency } from '../../src/resilience/concurrency-limit.ts'
+import type { Concurrency } from '../../src/resilience/limits/concurrency-limit.ts'
 import { resolveService } from '../../src/resilience/settings.ts'
 import { compileServerStack, ServerLimits } from '../../src/resilience/stack.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { runExample } from '../../test/support/run-example.ts'
+import { runExample } from '../../test/rigs/run-example.ts'
 
 test('a Fastify application answers through the mesh, knows who asks, and the process ends by itself', async () => {
   const { code, lines, complaints } = await runExample('examples/fastify/main.ts')

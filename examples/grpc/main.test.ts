@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, expect, test } from 'vitest'
-import { run, runExample } from '../../test/support/run-example.ts'
+import { run, runExample } from '../../test/rigs/run-example.ts'
 
 const COMPILER = fileURLToPath(new URL('../../node_modules/typescript/bin/tsc', import.meta.url))
 // Inside the package, because that is where 'inmesh' is found.

@@ -1,5 +1,5 @@
 /** What changes between two documents, one line per value: `~ retry.attempts: 3 -> 5`. */
-import { formatPath } from '../core/fields.ts'
+import { formatPath } from '../options/fields.ts'
 
 /** What applying did or would do to one service's document; as the registry answers. */
 export interface PolicyChange {

@@ -1,7 +1,7 @@
 /** How a command fails: an exit code for scripts, a stable code, a sentence, and the mistakes one by one. */
 
 import { isMeshError } from '../core/errors.ts'
-import { OptionsError } from '../core/fields.ts'
+import { OptionsError } from '../options/fields.ts'
 
 /** What a shell sees. Documented in docs/cli.md; scripts are written against these numbers. */
 export const EXIT = Object.freeze({

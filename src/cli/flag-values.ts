@@ -1,6 +1,6 @@
 /** Turns the text of a flag into a value, or fails naming the flag and what is valid. */
 import { InvalidArgumentError } from 'commander'
-import type { Field, Issue } from '../core/fields.ts'
+import type { Field, Issue } from '../options/fields.ts'
 
 /** For commander's `argParser`: the same descriptions as options and documents use. `prepare` turns text into what it means. */
 export function parsed<T>(

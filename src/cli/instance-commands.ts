@@ -1,8 +1,8 @@
 /** What operators do at run time: `instances disable|enable|weight`, and `release`. */
 import type { Command } from 'commander'
-import { integer, text } from '../core/fields.ts'
-import { INSTANCE_ID, serviceName } from '../core/names.ts'
-import { LIMITS } from '../discovery/limits.ts'
+import { LIMITS } from '../discovery/registry/limits.ts'
+import { integer, text } from '../options/fields.ts'
+import { INSTANCE_ID, serviceName } from '../options/names.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { numeric, parsed } from './flag-values.ts'

@@ -1,7 +1,7 @@
 /** Who is in the mesh right now: `services` and `instances`. */
 import type { Command } from 'commander'
-import { serviceName } from '../core/names.ts'
-import type { Instance } from '../discovery/wire.ts'
+import type { Instance } from '../discovery/registry/wire.ts'
+import { serviceName } from '../options/names.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { parsed } from './flag-values.ts'

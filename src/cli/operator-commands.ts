@@ -1,6 +1,6 @@
 /** `inmesh token operator`: the tokens with which people and pipelines command the registry. */
 import type { Command } from 'commander'
-import { duration, text } from '../core/fields.ts'
+import { duration, text } from '../options/fields.ts'
 import type { OperatorRecord } from '../registry/records.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'

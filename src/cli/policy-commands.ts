@@ -1,9 +1,9 @@
 /** What is done with policies that are in the registry already: `get`, `delete`, `history`, `rollback`. */
 import type { Command } from 'commander'
 import { stringify } from 'yaml'
-import { integer } from '../core/fields.ts'
-import { serviceName } from '../core/names.ts'
 import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
+import { integer } from '../options/fields.ts'
+import { serviceName } from '../options/names.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { differences, formatDifference, type PolicyChange } from './differences.ts'
 import { withExample } from './examples.ts'

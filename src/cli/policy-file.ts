@@ -4,8 +4,8 @@
  */
 import { createReadStream } from 'node:fs'
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, type Pair, parseAllDocuments } from 'yaml'
-import { formatPath, type Issue } from '../core/fields.ts'
 import { checkPolicyDocument, type PolicyDocument } from '../discovery/policy-document.ts'
+import { formatPath, type Issue } from '../options/fields.ts'
 import { EXIT, Failure, type LocatedIssue } from './failure.ts'
 import type { Surroundings } from './terminal.ts'
 

@@ -1,7 +1,7 @@
 /** The `inmesh` command, put together; and how whatever goes wrong becomes one message and an exit code. */
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
-import { didYouMean } from '../core/nearest.ts'
+import { didYouMean } from '../options/nearest.ts'
 import { addApplyCommand } from './apply-command.ts'
 import { addAuditCommand } from './audit-command.ts'
 import { addCheckCommand } from './check-command.ts'

@@ -6,9 +6,9 @@ import { request as requestPlain } from 'node:http'
 import { type RequestOptions, request as requestTls } from 'node:https'
 import { systemClock } from '../core/clock.ts'
 import { isMeshError } from '../core/errors.ts'
-import type { Issue } from '../core/fields.ts'
 import { pinnedTlsOptions, unpinnedTlsOptions } from '../identity/first-contact.ts'
 import { parseToken } from '../identity/join-token.ts'
+import type { Issue } from '../options/fields.ts'
 import { EXIT, Failure } from './failure.ts'
 
 export const REQUEST_TIMEOUT_MS = 10_000

@@ -1,6 +1,6 @@
 /** `inmesh registry`: runs a registry until it is told to stop, with its state on the local disk. */
 import { type Command, Option } from 'commander'
-import { describeIssue, OptionsError } from '../core/fields.ts'
+import { describeIssue, OptionsError } from '../options/fields.ts'
 import { type Registry, type RegistryOptions, startRegistry } from '../registry/index.ts'
 import { type CommonFlags, jsonOption } from './connection.ts'
 import { defaultDataDirectory } from './data-directory.ts'

@@ -6,7 +6,7 @@
 import type { Clock, Timer } from '../core/clock.ts'
 import { addressKey, type Balancer, type Cluster, Endpoint, type Picker } from '../core/endpoint.ts'
 import { ListedInstances } from './listed-instances.ts'
-import type { Instance } from './wire.ts'
+import type { Instance } from './registry/wire.ts'
 
 /** How long a vanished endpoint is kept when too many vanished at once. */
 const LIMBO_MS = 30_000

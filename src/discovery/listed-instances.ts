@@ -3,7 +3,7 @@
  * shares most objects with the one before costs a comparison each: one change of 10,000 instances is no new list.
  */
 import { addressKey } from '../core/endpoint.ts'
-import type { Instance } from './wire.ts'
+import type { Instance } from './registry/wire.ts'
 
 /** What another list changes. */
 export interface ListChange {

@@ -2,7 +2,7 @@
  * One document of policy per service, and `mesh` for the defaults of all. A document says only what it says: defaults are
  * filled in when the documents of `mesh` and of a service have been merged, so that a later change of either counts.
  */
-import { parseDuration } from '../core/duration.ts'
+import { parseDuration } from '../options/duration.ts'
 import {
   check,
   fields,
@@ -14,8 +14,8 @@ import {
   type Parsed,
   show,
   text,
-} from '../core/fields.ts'
-import { grpcMethod, serviceName } from '../core/names.ts'
+} from '../options/fields.ts'
+import { grpcMethod, serviceName } from '../options/names.ts'
 import { HASHING_BALANCERS } from '../resilience/balancing-settings.ts'
 import {
   resolveServiceSettings,

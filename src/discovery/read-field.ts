@@ -1,5 +1,5 @@
 /** Values from outside, read field by field: the first mistake refuses the whole value, with its path. */
-import { type Field, formatPath, type Issue } from '../core/fields.ts'
+import { type Field, formatPath, type Issue } from '../options/fields.ts'
 
 /** A message that was refused, and why, for the event and the counter. */
 export class SnapshotRejected extends Error {

@@ -2,12 +2,13 @@
  * The instances of a list that this version can read. Each is judged apart, so that one that a newer registry describes in
  * another way, or wrongly, takes no other along.
  */
-import { fields, flag, integer, oneOf, record, text, withDefault } from '../core/fields.ts'
-import { INSTANCE_ID, serviceName } from '../core/names.ts'
-import { usualSpelling } from '../core/network-address.ts'
-import { LIMITS } from './limits.ts'
+
+import { usualSpelling } from '../net/network-address.ts'
+import { fields, flag, integer, oneOf, record, text, withDefault } from '../options/fields.ts'
+import { INSTANCE_ID, serviceName } from '../options/names.ts'
 import { readField, readObject, SnapshotRejected } from './read-field.ts'
-import type { Instance, Unread } from './wire.ts'
+import { LIMITS } from './registry/limits.ts'
+import type { Instance, Unread } from './registry/wire.ts'
 
 export const HOST = /^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F:]{2,45}|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)$/
 const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]*$/

@@ -3,7 +3,7 @@
  * object of the other, so that identity tells what is new.
  */
 import { isDeepStrictEqual } from 'node:util'
-import type { Instance, ServerMessage, Unread } from './wire.ts'
+import type { Instance, ServerMessage, Unread } from './registry/wire.ts'
 
 type Snapshot = Extract<ServerMessage, { type: 'snapshot' }>
 type Delta = Extract<ServerMessage, { type: 'delta' }>

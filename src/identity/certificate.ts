@@ -4,11 +4,11 @@
  */
 import { createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
-import { type Issue, OptionsError, show } from '../core/fields.ts'
-import * as builder from './certificate-builder.ts'
-import { readCertificate } from './certificate-reader.ts'
+import { type Issue, OptionsError, show } from '../options/fields.ts'
 import { isP256, privateKeyPem, readP256PrivateKey } from './key.ts'
 import { authorityId, isTrustDomain, parseSpiffeId } from './spiffe-id.ts'
+import * as builder from './x509/certificate-builder.ts'
+import { readCertificate } from './x509/certificate-reader.ts'
 
 /** A root with its key. The texts are what is stored; the rest is derived from them. */
 export interface Authority {

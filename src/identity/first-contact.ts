@@ -7,11 +7,11 @@ import type { X509Certificate } from 'node:crypto'
 import { type ConnectionOptions, connect } from 'node:tls'
 import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
-import { trustDomainOf } from './certificate-reader.ts'
 import { rootFingerprint, verifyPinnedRoot } from './join-token.ts'
 import { PeerVerifier, type RefusedPeer, refusePeer } from './peer-verifier.ts'
 import { registryId } from './spiffe-id.ts'
 import { rejection, verifyingOptions } from './tls-options.ts'
+import { trustDomainOf } from './x509/certificate-reader.ts'
 
 export interface FirstContactOptions {
   readonly host: string

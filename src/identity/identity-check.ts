@@ -2,11 +2,11 @@
 import { X509Certificate } from 'node:crypto'
 import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
-import { trustDomainOf } from './certificate-reader.ts'
 import type { Identity } from './identity.ts'
 import { readP256PrivateKey } from './key.ts'
 import { PeerVerifier } from './peer-verifier.ts'
 import { isTrustDomain, serviceId } from './spiffe-id.ts'
+import { trustDomainOf } from './x509/certificate-reader.ts'
 
 export interface IdentityParts {
   readonly service: string

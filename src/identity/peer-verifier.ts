@@ -6,10 +6,10 @@
 import { hash, X509Certificate } from 'node:crypto'
 import { type CertificateTime, certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'
-import { show } from '../core/fields.ts'
-import { KEY_USAGE, OID } from './certificate-builder.ts'
-import { type CertificateFacts, readCertificate } from './certificate-reader.ts'
+import { show } from '../options/fields.ts'
 import { parseSpiffeId, serviceOf } from './spiffe-id.ts'
+import { KEY_USAGE, OID } from './x509/certificate-builder.ts'
+import { type CertificateFacts, readCertificate } from './x509/certificate-reader.ts'
 
 /** Why a peer was refused. Stable: events and metrics carry these words. */
 export type PeerRefusal =

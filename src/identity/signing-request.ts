@@ -4,10 +4,17 @@
  */
 import { createPublicKey, type KeyObject, verify } from 'node:crypto'
 import { MeshError } from '../core/errors.ts'
-import { EMPTY_NAME, OID, signed, toPem } from './certificate-builder.ts'
-import { DerError, readBitString, readChildren, readDer, readObjectIdentifier, readSmallInteger } from './der-reader.ts'
-import * as der from './der-writer.ts'
 import { readP256PublicKey } from './key.ts'
+import { EMPTY_NAME, OID, signed, toPem } from './x509/certificate-builder.ts'
+import {
+  DerError,
+  readBitString,
+  readChildren,
+  readDer,
+  readObjectIdentifier,
+  readSmallInteger,
+} from './x509/der-reader.ts'
+import * as der from './x509/der-writer.ts'
 
 /** A request of ours has 350 bytes. */
 const LONGEST_REQUEST = 16 * 1024

@@ -2,8 +2,8 @@
  * SPIFFE IDs, `spiffe://<trust domain>/<path>`, by the rules of SPIFFE-ID.md. Upper case in scheme or trust domain is
  * refused instead of folded, so that two texts are the same identity only if they are the same text.
  */
-import { OptionsError, show } from '../core/fields.ts'
-import { SERVICE_NAME } from '../core/names.ts'
+import { OptionsError, show } from '../options/fields.ts'
+import { SERVICE_NAME } from '../options/names.ts'
 
 export interface SpiffeId {
   readonly trustDomain: string

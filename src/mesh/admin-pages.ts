@@ -1,8 +1,8 @@
 /** What the admin listener shows of a mesh: the effective configuration, endpoints with their load, the last events. */
 import type { AdminPages } from '../telemetry/admin.ts'
+import type { Surroundings } from './context.ts'
 import type { Destinations } from './destinations.ts'
 import type { Membership } from './membership.ts'
-import type { Surroundings } from './surroundings.ts'
 
 export function adminPages(shared: Surroundings, membership: Membership, destinations: Destinations): AdminPages {
   const { settings, metrics, recent, identity } = shared

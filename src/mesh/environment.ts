@@ -1,6 +1,6 @@
 /** Options of `joinMesh` from `INMESH_*` variables. */
-import { OptionsError } from '../core/fields.ts'
-import { nearest } from '../core/nearest.ts'
+import { OptionsError } from '../options/fields.ts'
+import { nearest } from '../options/nearest.ts'
 import type { MeshOptions } from './options.ts'
 
 /** Which variable each option can come from. */

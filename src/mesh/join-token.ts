@@ -3,7 +3,7 @@ import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { outsideCalls } from '../core/context.ts'
 import { MeshError } from '../core/errors.ts'
-import type { JoinTokenSource } from '../discovery/issuer.ts'
+import type { JoinTokenSource } from '../discovery/registry/issuer.ts'
 import { parseToken, type Token } from '../identity/join-token.ts'
 import type { MeshSettings } from './options.ts'
 

@@ -4,16 +4,16 @@
  */
 import { labelOf } from '../core/endpoint.ts'
 import { MeshError } from '../core/errors.ts'
-import { LastGood } from '../discovery/last-good.ts'
 import { MESH_DOCUMENT, type ServicePolicy } from '../discovery/policy-document.ts'
-import { RegistryClient } from '../discovery/registry-client.ts'
+import { RegistryClient } from '../discovery/registry/client.ts'
 import type { ServiceView } from '../discovery/service-view.ts'
+import { LastGood } from '../discovery/snapshot-cache.ts'
 import type { RotatingIdentity } from '../identity/rotation.ts'
 import { clientTlsOptions } from '../identity/tls-options.ts'
 import { newInstanceId } from '../server/announce.ts'
+import type { Surroundings } from './context.ts'
 import { obtainIdentity } from './obtain-identity.ts'
 import { Policies } from './policies.ts'
-import type { Surroundings } from './surroundings.ts'
 
 export interface MembershipListener {
   /** Something about a service is new; it is in force when this returns. */

@@ -1,5 +1,5 @@
 /** What `mesh.serve` and `mesh.serveGrpc` take and give; apart from what makes it, so that the public types stay small. */
-import type { ServerStats } from '../server/door.ts'
+import type { ServerStats } from '../server/server-base.ts'
 
 /** A server in the mesh; made by `mesh.serve` or `mesh.serveGrpc`. */
 export interface MeshServer {

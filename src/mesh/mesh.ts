@@ -2,28 +2,33 @@
  * One process in the mesh, as users see it. Its rooms do the work: membership (identity, registry, what is in force), destinations
  * (whom we call), servers (what we serve).
  */
-import { checkClientOptions } from '../client/check-options.ts'
-import { type GrpcClient, type GrpcClientClass, type GrpcClientOptions, makeGrpcClient } from '../client/grpc-client.ts'
-import { HttpClient, type HttpClientOptions } from '../client/http-client.ts'
-import { type MeshDispatcher, type MeshDispatcherOptions, makeDispatcher } from '../client/http-dispatcher.ts'
-import { type HttpFetchOptions, type MeshFetch, type MeshFetchInit, makeFetch } from '../client/http-fetch.ts'
+
+import { type GrpcClient, type GrpcClientClass, type GrpcClientOptions, makeGrpcClient } from '../client/grpc/client.ts'
+import { HttpClient, type HttpClientOptions } from '../client/http/client.ts'
+import {
+  type MeshDispatcher,
+  type MeshDispatcherOptions,
+  makeDispatcher,
+} from '../client/http/dispatcher/dispatcher.ts'
+import { type HttpFetchOptions, type MeshFetch, type MeshFetchInit, makeFetch } from '../client/http/fetch/fetch.ts'
+import { checkClientOptions } from '../client/http/options.ts'
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
-import { OptionsError, show } from '../core/fields.ts'
+import { OptionsError, show } from '../options/fields.ts'
 import type { OpossumCircuit } from '../resilience/opossum-circuit.ts'
-import type { HttpHandler } from '../server/http-handler.ts'
+import type { HttpHandler } from '../server/http/handler.ts'
 import { type Admin, resolveAdmin, startAdmin } from '../telemetry/admin.ts'
 import type { EventRecord } from '../telemetry/events.ts'
 import { LoopDelay } from '../telemetry/loop-delay.ts'
 import { registerMeshGauges } from '../telemetry/mesh-gauges.ts'
 import { adminPages } from './admin-pages.ts'
+import { type Surroundings, surroundingsOf } from './context.ts'
 import { Destinations } from './destinations.ts'
 import { Membership } from './membership.ts'
 import type { GrpcServing, MeshServer } from './mesh-server.ts'
 import type { MeshSettings, ServeGrpcOptions, ServeOptions } from './options.ts'
 import { Servers } from './servers.ts'
 import { closeOnSignal } from './signals.ts'
-import { type Surroundings, surroundingsOf } from './surroundings.ts'
 import { type TokenIdentity, type TokenOptions, Tokens, type VerifyTokenOptions } from './tokens.ts'
 
 /** How often a drain looks whether our own calls have ended. */

@@ -1,8 +1,8 @@
 /** How a process comes to its identity, at its start or later, and how long it waits for it. */
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
-import { RegistryAddresses } from '../discovery/first-address.ts'
-import { presentedFingerprint, registryIssuer, TOKEN_SHARE } from '../discovery/issuer.ts'
+import { RegistryAddresses } from '../discovery/registry/first-address.ts'
+import { presentedFingerprint, registryIssuer, TOKEN_SHARE } from '../discovery/registry/issuer.ts'
 import { rootFingerprint } from '../identity/join-token.ts'
 import type { KeyStore } from '../identity/key-store.ts'
 import type { RefusedPeer } from '../identity/peer-verifier.ts'

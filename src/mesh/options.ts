@@ -2,7 +2,9 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { type Clock, systemClock } from '../core/clock.ts'
-import { type Duration, formatDuration } from '../core/duration.ts'
+import { HOST, METADATA } from '../discovery/readable-instances.ts'
+import { LIMITS } from '../discovery/registry/limits.ts'
+import { type Duration, formatDuration } from '../options/duration.ts'
 import {
   check,
   duration,
@@ -19,12 +21,10 @@ import {
   show,
   text,
   withDefault,
-} from '../core/fields.ts'
-import { serviceName } from '../core/names.ts'
-import { LIMITS } from '../discovery/limits.ts'
-import { HOST, METADATA } from '../discovery/readable-instances.ts'
-import { GRPC_SERVER_FIELDS, type GrpcServerOptions } from '../server/grpc-server-options.ts'
-import { HTTP_SERVER_FIELDS, type HttpServerOptions } from '../server/http-server-options.ts'
+} from '../options/fields.ts'
+import { serviceName } from '../options/names.ts'
+import { GRPC_SERVER_FIELDS, type GrpcServerOptions } from '../server/grpc/options.ts'
+import { HTTP_SERVER_FIELDS, type HttpServerOptions } from '../server/http/options.ts'
 import { fromEnvironment, namingVariables, warnOfStrangers } from './environment.ts'
 
 /** How a process joins the mesh. Every option can also come from the environment variable named with it. */

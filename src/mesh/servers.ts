@@ -3,15 +3,16 @@ import type { Call } from '../core/call.ts'
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import { MESH_DOCUMENT, type ServicePolicy } from '../discovery/policy-document.ts'
-import type { RegistryClient } from '../discovery/registry-client.ts'
+import type { RegistryClient } from '../discovery/registry/client.ts'
+import type { Instance } from '../discovery/registry/wire.ts'
 import type { ServiceView } from '../discovery/service-view.ts'
-import type { Instance } from '../discovery/wire.ts'
 import { compileServerStack, ServerLimits, type Stack } from '../resilience/stack.ts'
 import { announcedInstance, newInstanceId } from '../server/announce.ts'
 import { type Authorizer, compileIntentions } from '../server/authorization.ts'
-import { type GrpcServer, serveGrpc } from '../server/grpc-server.ts'
-import type { HttpHandler } from '../server/http-handler.ts'
-import { type HttpServer, serveHttp } from '../server/http-server.ts'
+import { type GrpcServer, serveGrpc } from '../server/grpc/server.ts'
+import type { HttpHandler } from '../server/http/handler.ts'
+import { type HttpServer, serveHttp } from '../server/http/server.ts'
+import type { Surroundings } from './context.ts'
 import type { Membership } from './membership.ts'
 import type { GrpcServing, MeshServer } from './mesh-server.ts'
 import {
@@ -21,7 +22,6 @@ import {
   type ServeOptions,
   type ServeSettings,
 } from './options.ts'
-import type { Surroundings } from './surroundings.ts'
 
 /** After all watchers have acknowledged, requests that left before may still be on the wire. */
 const ON_THE_WIRE_MS = 100

@@ -1,14 +1,15 @@
 /** Tokens of this process and of others, for hops that carry no client certificate; `jose` is loaded with the first one. */
-import type { Duration } from '../core/duration.ts'
+
 import { MeshError } from '../core/errors.ts'
-import { check, duration, fields, optional, text, withDefault } from '../core/fields.ts'
-import { requestKeys, requestToken } from '../discovery/token-issuer.ts'
-import { TOKEN_LIFE_MS } from '../discovery/wire.ts'
-import { JwtHolder } from '../identity/jwt-holder.ts'
-import { JwtKeys } from '../identity/jwt-keys.ts'
-import { JwtVerifier } from '../identity/jwt-verifier.ts'
+import { requestKeys, requestToken } from '../discovery/registry/token-issuer.ts'
+import { TOKEN_LIFE_MS } from '../discovery/registry/wire.ts'
+import { JwtHolder } from '../identity/jwt/holder.ts'
+import { JwtKeys } from '../identity/jwt/keys.ts'
+import { JwtVerifier } from '../identity/jwt/verifier.ts'
 import { clientTlsOptions } from '../identity/tls-options.ts'
-import type { Surroundings } from './surroundings.ts'
+import type { Duration } from '../options/duration.ts'
+import { check, duration, fields, optional, text, withDefault } from '../options/fields.ts'
+import type { Surroundings } from './context.ts'
 
 /** What a token is to be. */
 export interface TokenOptions {

@@ -4,7 +4,7 @@
  * those who connect.
  */
 import { isIP } from 'node:net'
-import { groupsOf, kindOfAddress, literalOf } from '../core/network-address.ts'
+import { groupsOf, kindOfAddress, literalOf } from '../net/network-address.ts'
 
 /** `::ffff:10.0.0.1` as `10.0.0.1`. */
 export function plainAddress(address: string): string {

@@ -3,11 +3,11 @@
  * that are spent. What has a policy, a watcher or a recent loss stays.
  */
 import type { Clock, Timer } from '../core/clock.ts'
+import type { Tokens } from './access/tokens.ts'
 import { KEYS } from './records.ts'
 import { DOUBT_MS, type RegistryState, type ServiceState } from './state.ts'
-import type { Operation } from './storage.ts'
-import type { Tokens } from './tokens.ts'
-import type { WatchHub } from './watch-hub.ts'
+import type { Operation } from './storage/storage.ts'
+import type { WatchHub } from './watch/hub.ts'
 
 /** A deleted policy's history is kept for so long, for a rollback. */
 const HISTORY_MS = 7 * 86_400_000

@@ -1,5 +1,5 @@
 /** The registry's own gauges, as Prometheus text. */
-import type { ApiContext } from './api-context.ts'
+import type { ApiContext } from './api/context.ts'
 
 export function metricsText({ state, hub, registrar, sessions, authority, audit, clock }: ApiContext): string {
   let instances = 0

@@ -3,7 +3,7 @@
 import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { type Clock, systemClock } from '../core/clock.ts'
-import type { Duration } from '../core/duration.ts'
+import type { Duration } from '../options/duration.ts'
 import {
   check,
   duration,
@@ -16,7 +16,7 @@ import {
   optional,
   text,
   withDefault,
-} from '../core/fields.ts'
+} from '../options/fields.ts'
 import { isLoopback } from './address-policy.ts'
 
 /** How to start a registry. */

@@ -2,8 +2,8 @@
  * What operators decide about an instance at run time: no calls, or another weight. It is kept by service and address, so it
  * survives reconnects and a restart of the process there. Watchers see the outcome only: `draining`, or the weight.
  */
-import type { Instance } from '../discovery/wire.ts'
-import { ApiError } from './api-error.ts'
+import type { Instance } from '../discovery/registry/wire.ts'
+import { ApiError } from './api/error.ts'
 import type { InstanceRecord, OverrideRecord } from './records.ts'
 import type { ServiceState } from './state.ts'
 

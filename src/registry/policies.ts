@@ -1,15 +1,15 @@
 /** Policy documents: checked whole, stored with their history, applied all or none; every watcher is told by the state. */
 import type { Clock } from '../core/clock.ts'
-import { type Issue, show } from '../core/fields.ts'
-import { SERVICE_NAME } from '../core/names.ts'
-import { LIMITS } from '../discovery/limits.ts'
 import { checkPolicyDocument } from '../discovery/policy-document.ts'
-import { ApiError, invalid } from './api-error.ts'
-import type { Audit } from './audit.ts'
-import type { Precondition } from './precondition.ts'
+import { LIMITS } from '../discovery/registry/limits.ts'
+import { type Issue, show } from '../options/fields.ts'
+import { SERVICE_NAME } from '../options/names.ts'
+import type { Audit } from './access/audit.ts'
+import { ApiError, invalid } from './api/error.ts'
+import type { Precondition } from './api/precondition.ts'
 import { KEYS, type PolicyRecord } from './records.ts'
 import { type RegistryState, VERSIONS_KEPT } from './state.ts'
-import type { Operation } from './storage.ts'
+import type { Operation } from './storage/storage.ts'
 
 /** So that one apply stays one transaction. */
 export const MOST_DOCUMENTS = 300

@@ -1,7 +1,7 @@
 /** What is stored, under which key, as JSON. The only file that knows the keys. */
-import type { Gone, Instance, InstanceState } from '../discovery/wire.ts'
+import type { Gone, Instance, InstanceState } from '../discovery/registry/wire.ts'
 
-export type { Gone } from '../discovery/wire.ts'
+export type { Gone } from '../discovery/registry/wire.ts'
 
 /** An instance, with what the registry keeps about it and does not tell watchers. */
 export interface InstanceRecord {

@@ -5,18 +5,18 @@
  */
 import type { Clock } from '../core/clock.ts'
 import { addressKey } from '../core/endpoint.ts'
-import type { Instance } from '../discovery/wire.ts'
+import type { Instance } from '../discovery/registry/wire.ts'
+import type { Audit } from './access/audit.ts'
 import { refuseAddress } from './address-policy.ts'
 import { Admission } from './admission.ts'
-import { ApiError } from './api-error.ts'
-import type { Audit } from './audit.ts'
+import { ApiError } from './api/error.ts'
 import { GRACE_SHARE, Leases, type Release, type Unlisted } from './leases.ts'
 import type { Logger } from './log.ts'
 import { changed, displaced, type OverrideChange, overridden, ownOf, registered, wholeId } from './overrides.ts'
 import { type Gone, type InstanceRecord, KEYS, type OverrideRecord, type ServiceRecord } from './records.ts'
 import type { RegistryState } from './state.ts'
-import type { Operation } from './storage.ts'
-import type { WatchHub } from './watch-hub.ts'
+import type { Operation } from './storage/storage.ts'
+import type { WatchHub } from './watch/hub.ts'
 
 /** Removals in one transaction. */
 const MOST_REMOVALS = 500

@@ -2,14 +2,27 @@
 import { existsSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
-import type { Duration } from '../core/duration.ts'
-import { check, fields } from '../core/fields.ts'
 import { createToken, formatToken, tokenHash } from '../identity/join-token.ts'
-import type { AccessOptions } from './access.ts'
-import { NEW_TOKEN } from './api.ts'
-import type { ApiContext } from './api-context.ts'
-import { Audit } from './audit.ts'
-import { RegistryAuthority } from './authority.ts'
+import type { Duration } from '../options/duration.ts'
+import { check, fields } from '../options/fields.ts'
+import type { AccessOptions } from './access/access.ts'
+import { Audit } from './access/audit.ts'
+import { NO_TOKEN, Operators } from './access/operators.ts'
+import { RateLimit } from './access/rate-limit.ts'
+import { Tokens } from './access/tokens.ts'
+import type { ApiContext } from './api/context.ts'
+import { NEW_TOKEN } from './api/routes.ts'
+import { RegistryAuthority } from './ca/authority.ts'
+import { TokenSigner } from './ca/token-signer.ts'
+import { Housekeeping } from './housekeeping.ts'
+import { type Logger, openLog, SILENT_LOG } from './log.ts'
+import { ownNames, type RegistryOptions, type ResolvedRegistryOptions, resolveRegistryOptions } from './options.ts'
+import { Policies, type PolicyChange } from './policies.ts'
+import { KEYS } from './records.ts'
+import { Registrar } from './registrar.ts'
+import { RegistryServer } from './server.ts'
+import { Sessions } from './sessions.ts'
+import { RegistryState, type ServiceChange } from './state.ts'
 import {
   ADMIN_TOKEN_FILE,
   emptyAdminToken,
@@ -18,26 +31,13 @@ import {
   removeAdminToken,
   STORE_FILE,
   writeAdminToken,
-} from './data-directory.ts'
-import { Housekeeping } from './housekeeping.ts'
-import { partial } from './incarnation.ts'
-import { type Logger, openLog, SILENT_LOG } from './log.ts'
-import { MemoryStorage } from './memory-storage.ts'
-import { NO_TOKEN, Operators } from './operators.ts'
-import { ownNames, type RegistryOptions, type ResolvedRegistryOptions, resolveRegistryOptions } from './options.ts'
-import { Policies, type PolicyChange } from './policies.ts'
-import { RateLimit } from './rate-limit.ts'
-import { KEYS } from './records.ts'
-import { Registrar } from './registrar.ts'
-import { ScriptWatches } from './script-watch.ts'
-import { RegistryServer } from './server.ts'
-import { ServiceHistory } from './service-history.ts'
-import { Sessions } from './sessions.ts'
-import { RegistryState, type ServiceChange } from './state.ts'
-import { type Storage, StorageError } from './storage.ts'
-import { TokenSigner } from './token-signer.ts'
-import { Tokens } from './tokens.ts'
-import { WatchHub } from './watch-hub.ts'
+} from './storage/data-directory.ts'
+import { partial } from './storage/incarnation.ts'
+import { MemoryStorage } from './storage/memory.ts'
+import { type Storage, StorageError } from './storage/storage.ts'
+import { WatchHub } from './watch/hub.ts'
+import { ScriptWatches } from './watch/script-watch.ts'
+import { ServiceHistory } from './watch/service-history.ts'
 
 /** For so many leases after a start on a store whose past is unknown, a short list may be one that is still filling. */
 const LEASES_OF_DOUBT = 2
@@ -111,7 +111,7 @@ async function openStorage({ dataDir }: ResolvedRegistryOptions, log: Logger): P
     return new MemoryStorage()
   }
   const exposed = prepareDataDirectory(dataDir)
-  const { SqliteStorage } = await import('./sqlite-storage.ts')
+  const { SqliteStorage } = await import('./storage/sqlite.ts')
   const storage = await SqliteStorage.open({ path: join(dataDir, STORE_FILE) })
   // Not before the store is ours: another registry may run on it.
   if (exposed !== undefined) {

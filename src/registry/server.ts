@@ -7,11 +7,11 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { type CertificateTime, certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock, Timer } from '../core/clock.ts'
-import { OptionsError } from '../core/fields.ts'
-import { type FloodGuard, GUARDED_SERVER, guardSession } from '../core/http2-flood-guard.ts'
 import { WallTimer } from '../core/wall-timer.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
 import { judgePeer, serverTlsOptions } from '../identity/tls-options.ts'
+import { type FloodGuard, GUARDED_SERVER, guardSession } from '../net/http2-flood-guard.ts'
+import { OptionsError } from '../options/fields.ts'
 import {
   type AccessOptions,
   type Caller,
@@ -21,15 +21,15 @@ import {
   checkHost,
   checkOrigin,
   type Peer,
-} from './access.ts'
-import { type ApiRoute, ROUTES, refuseUnknownQuery } from './api.ts'
-import type { ApiContext } from './api-context.ts'
-import { ApiError, asApiError } from './api-error.ts'
+} from './access/access.ts'
+import type { ApiContext } from './api/context.ts'
+import { ApiError, asApiError } from './api/error.ts'
+import { refusePreconditions } from './api/precondition.ts'
+import { continueBody, isHttp2, type Request, type Response, sendError, sourceOf, urlOf } from './api/request.ts'
+import { checkForm } from './api/request-form.ts'
+import { type ApiRoute, ROUTES, refuseUnknownQuery } from './api/routes.ts'
 import { MOST_CONNECTIONS, type RegistryConnection, RegistryConnections } from './connections.ts'
-import { continueBody, isHttp2, type Request, type Response, sendError, sourceOf, urlOf } from './exchange.ts'
 import type { Logger } from './log.ts'
-import { refusePreconditions } from './precondition.ts'
-import { checkForm } from './request-form.ts'
 
 const MOST_STREAMS = 100
 /** A connection on which nothing happens, not even a heartbeat. */

@@ -3,7 +3,7 @@
  * Written only by {@link RegistryState.write}; when it resolves, the change is in the state and listeners were told.
  */
 import { addressKey } from '../core/endpoint.ts'
-import type { Instance } from '../discovery/wire.ts'
+import type { Instance } from '../discovery/registry/wire.ts'
 import {
   type AuditRecord,
   type AuthorityRecord,
@@ -16,9 +16,9 @@ import {
   splitKey,
   type TokenRecord,
 } from './records.ts'
-import { parseInstance, type ServiceChange, serviceChanges } from './service-change.ts'
-import type { Batch, Compare, Operation, Storage, TransactionResult } from './storage.ts'
-import { readRecord } from './stored-record.ts'
+import type { Batch, Compare, Operation, Storage, TransactionResult } from './storage/storage.ts'
+import { readRecord } from './storage/stored-record.ts'
+import { parseInstance, type ServiceChange, serviceChanges } from './watch/service-change.ts'
 
 /** Policy versions kept per service (control-plane 6.2). */
 export const VERSIONS_KEPT = 20

@@ -3,8 +3,8 @@
  * (Marc Brooker, "Exponential Backoff And Jitter", AWS 2015: the three families and their formulas).
  */
 import type { Clock } from '../core/clock.ts'
-import { type Duration, formatDuration } from '../core/duration.ts'
-import { duration, fields, oneOf, withDefault } from '../core/fields.ts'
+import { type Duration, formatDuration } from '../options/duration.ts'
+import { duration, fields, oneOf, withDefault } from '../options/fields.ts'
 
 /**
  * - `full`: anything from nothing to the exponential bound. Spreads best, costs the least work.

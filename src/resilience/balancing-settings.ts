@@ -1,6 +1,6 @@
 /** How the endpoint of an attempt is chosen, as users and documents say it. The balancers themselves are in `client/balancing`. */
 import type { HashKey } from '../core/call.ts'
-import type { Duration } from '../core/duration.ts'
+import type { Duration } from '../options/duration.ts'
 import {
   duration,
   either,
@@ -12,7 +12,7 @@ import {
   optional,
   type Parsed,
   text,
-} from '../core/fields.ts'
+} from '../options/fields.ts'
 
 /** The balancers that can be asked for by name. */
 export const BALANCER_NAMES = [

@@ -11,12 +11,12 @@
  */
 import type { Attempt } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
-import { type Duration, formatDuration } from '../core/duration.ts'
 import type { ErrorCode } from '../core/errors.ts'
-import { check, duration, fields, integer, share, withDefault } from '../core/fields.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { Policy } from '../core/policy.ts'
-import { blame } from './blame.ts'
+import { type Duration, formatDuration } from '../options/duration.ts'
+import { check, duration, fields, integer, share, withDefault } from '../options/fields.ts'
+import { blame } from './classification.ts'
 import { createCircuit, type DrivenCircuit, type OpossumCircuit } from './opossum-circuit.ts'
 
 /** When a service's breaker opens and for how long. */

@@ -1,6 +1,6 @@
 /** When an endpoint is ejected, for how long, and how much of a service at once. */
-import { type Duration, formatDuration } from '../core/duration.ts'
-import { check, duration, fields, integer, share, withDefault } from '../core/fields.ts'
+import { type Duration, formatDuration } from '../options/duration.ts'
+import { check, duration, fields, integer, share, withDefault } from '../options/fields.ts'
 
 /** When an endpoint is ejected and for how long. */
 export interface EjectionOptions {

@@ -18,11 +18,11 @@ import type { Endpoint, EndpointState } from '../core/endpoint.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { NOT_STARTED, type Outcome } from '../core/outcome.ts'
 import type { Policy } from '../core/policy.ts'
-import { blame } from './blame.ts'
+import { blame } from './classification.ts'
 import type { ClusterHealth, EjectionListener, EjectionReason } from './cluster-health.ts'
 import type { EjectionSettings } from './ejection-settings.ts'
 import { EndpointHealth } from './endpoint-health.ts'
-import { Tally } from './tally.ts'
+import { Tally } from './windowed-counts.ts'
 
 /** Each further hold is this much longer, and a run must be less probable than this to be a sign (algorithms.md, 5b). */
 const GROWTH = 4

@@ -1,6 +1,6 @@
 /** What ejection knows of one endpoint: its counts, its strikes, and the probe that finds out. */
 import type { Attempt } from '../core/attempt.ts'
-import { Tally } from './tally.ts'
+import { Tally } from './windowed-counts.ts'
 
 /** Made for an endpoint when its first attempt ends. */
 export class EndpointHealth {

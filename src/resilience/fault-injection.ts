@@ -3,7 +3,8 @@
  * only; the server doors carry them out, behind authorization and limits, as if the service itself were slow or broken.
  */
 import type { Clock } from '../core/clock.ts'
-import type { Duration } from '../core/duration.ts'
+import { GRPC_STATUS, GRPC_STATUS_NAMES, type GrpcStatusName, grpcStatusOfHttp } from '../core/status.ts'
+import type { Duration } from '../options/duration.ts'
 import {
   check,
   duration,
@@ -17,8 +18,7 @@ import {
   share,
   text,
   withDefault,
-} from '../core/fields.ts'
-import { GRPC_STATUS, GRPC_STATUS_NAMES, type GrpcStatusName, grpcStatusOfHttp } from '../core/status.ts'
+} from '../options/fields.ts'
 
 /** What goes wrong, and for whom. Everything given must match. */
 export interface FaultRuleOptions {

@@ -2,8 +2,8 @@
  * What it means that an endpoint is well, beyond what calls show: how often it is asked, what, and how many answers in a row are believed.
  * The asking itself is the client's (`client/health-checks`); what fails is taken out by the ejection of the service.
  */
-import { type Duration, formatDuration } from '../core/duration.ts'
-import { check, duration, fields, integer, type Parsed, text, withDefault } from '../core/fields.ts'
+import { type Duration, formatDuration } from '../options/duration.ts'
+import { check, duration, fields, integer, type Parsed, text, withDefault } from '../options/fields.ts'
 
 /** How endpoints are asked whether they are well. */
 export interface HealthCheckOptions {

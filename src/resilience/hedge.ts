@@ -4,9 +4,9 @@
  */
 import type { Attempt } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
-import { type Duration, parseDuration } from '../core/duration.ts'
-import { check, type Field, fields, optional, type Parsed, share, show, withDefault } from '../core/fields.ts'
 import type { Outcome } from '../core/outcome.ts'
+import { type Duration, parseDuration } from '../options/duration.ts'
+import { check, type Field, fields, optional, type Parsed, share, show, withDefault } from '../options/fields.ts'
 import { LatencyWindows } from './latency-windows.ts'
 import { timeGiven } from './time-given.ts'
 

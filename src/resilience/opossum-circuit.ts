@@ -6,7 +6,7 @@ import type { EventEmitter } from 'node:events'
 import CircuitBreaker from 'opossum'
 import Status from 'opossum/lib/status.js'
 import type { Clock } from '../core/clock.ts'
-import { tell } from './tell-listener.ts'
+import { tell } from './notify-listener.ts'
 
 /** An opossum `CircuitBreaker`, as exporters for opossum expect it. */
 export interface OpossumCircuit extends EventEmitter {

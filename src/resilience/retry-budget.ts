@@ -3,7 +3,7 @@
  * on a failing service is the budget, not the attempt limit: tiers of three attempts multiply, budgets of 20 % do not.
  */
 import type { Clock } from '../core/clock.ts'
-import { fields, number, withDefault } from '../core/fields.ts'
+import { fields, number, withDefault } from '../options/fields.ts'
 
 /** How many retries the traffic of a service may cause. */
 export interface RetryBudgetOptions {

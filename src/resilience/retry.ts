@@ -5,13 +5,13 @@
 import type { Attempt } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
-import { type Duration, formatDuration } from '../core/duration.ts'
 import type { Endpoint } from '../core/endpoint.ts'
 import type { ErrorCode } from '../core/errors.ts'
-import { check, duration, fields, integer, list, oneOf, withDefault } from '../core/fields.ts'
-import { grpcMethod } from '../core/names.ts'
 import { type Outcome, wasLeftBehind } from '../core/outcome.ts'
 import { GRPC_FAILURES, GRPC_STATUS, type GrpcFailure } from '../core/status.ts'
+import { type Duration, formatDuration } from '../options/duration.ts'
+import { check, duration, fields, integer, list, oneOf, withDefault } from '../options/fields.ts'
+import { grpcMethod } from '../options/names.ts'
 import {
   BACKOFF_DEFAULTS,
   BACKOFF_FIELDS,

@@ -4,11 +4,11 @@
  */
 import type { Clock } from '../core/clock.ts'
 import { CircuitBreakerPolicy, type CircuitListener } from './circuit-breaker.ts'
-import { ClientThrottle, type ThrottleListener } from './client-throttle.ts'
 import type { EjectionListener } from './cluster-health.ts'
 import { EjectionPolicy } from './ejection.ts'
 import { EJECTION_DEFAULTS } from './ejection-settings.ts'
 import { type HedgeListener, HedgePolicy } from './hedge.ts'
+import { ClientThrottle, type ThrottleListener } from './limits/client-throttle.ts'
 import { RetryBudget } from './retry-budget.ts'
 import { SERVICE_DEFAULTS, type ServiceSettings } from './settings.ts'
 import { UsualTime } from './time-given.ts'

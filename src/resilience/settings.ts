@@ -2,8 +2,8 @@
  * The resilience of one service, described once for code and for documents of the registry: user's shape, fields, resolved
  * shape. Documents of `mesh` and of a service are merged before they are checked, because checked fields are complete.
  */
-import { type Duration, formatDuration } from '../core/duration.ts'
-import { check, duration, either, exactly, fields, optional, type Parsed, withDefault } from '../core/fields.ts'
+import { type Duration, formatDuration } from '../options/duration.ts'
+import { check, duration, either, exactly, fields, optional, type Parsed, withDefault } from '../options/fields.ts'
 import {
   BALANCING_DEFAULTS,
   BALANCING_FIELDS,
@@ -18,7 +18,6 @@ import {
   type CircuitBreakerSettings,
   circuitBreakerSettings,
 } from './circuit-breaker.ts'
-import { THROTTLE_DEFAULTS, THROTTLE_FIELDS, type ThrottleOptions, type ThrottleSettings } from './client-throttle.ts'
 import {
   EJECTION_DEFAULTS,
   EJECTION_FIELDS,
@@ -34,7 +33,13 @@ import {
   healthCheckSettings,
 } from './health-check.ts'
 import { HEDGE_FIELDS, type HedgeOptions, type HedgeSettings, hedgeSettings } from './hedge.ts'
-import { LIMITS_FIELDS, type LimitsOptions, type LimitsSettings, limitsSettings, NO_LIMITS } from './limits.ts'
+import {
+  THROTTLE_DEFAULTS,
+  THROTTLE_FIELDS,
+  type ThrottleOptions,
+  type ThrottleSettings,
+} from './limits/client-throttle.ts'
+import { LIMITS_FIELDS, type LimitsOptions, type LimitsSettings, limitsSettings, NO_LIMITS } from './limits/settings.ts'
 import { RETRY_DEFAULTS, RETRY_FIELDS, type RetryOptions, type RetrySettings, retrySettings } from './retry.ts'
 
 /** How calls to a service are protected. */

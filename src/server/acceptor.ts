@@ -12,9 +12,9 @@ import { PeerVerifier } from '../identity/peer-verifier.ts'
 import { HANDSHAKE_TIMEOUT_MS, judgePeer, refusalOf, serverTlsOptions } from '../identity/tls-options.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import { Connection } from './connection.ts'
-import { type Answer, Farewells } from './farewell.ts'
 import { splitByFirstByte } from './first-byte.ts'
-import type { ServerMode } from './http-server-options.ts'
+import type { ServerMode } from './http/options.ts'
+import { type Answer, Farewells } from './lingering-close.ts'
 
 /** What every acceptor works with and for. */
 export interface AcceptorHost {

@@ -1,7 +1,7 @@
 /** Where others reach what this process serves: the instance it registers, and the address it tells. */
 import { randomBytes } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
-import type { Instance } from '../discovery/wire.ts'
+import type { Instance } from '../discovery/registry/wire.ts'
 
 export interface Announcement {
   readonly service: string

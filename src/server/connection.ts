@@ -4,8 +4,8 @@
  */
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { Pipeline } from './http/pipeline.ts'
 import type { CallerIdentity } from './inbound-call.ts'
-import { Pipeline } from './pipeline.ts'
 
 const CONNECTION = Symbol('inmesh.connection')
 

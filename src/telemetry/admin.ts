@@ -6,7 +6,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type AddressInfo, isIP, type Socket } from 'node:net'
-import { check, fields, integer, optional, text, withDefault } from '../core/fields.ts'
+import { check, fields, integer, optional, text, withDefault } from '../options/fields.ts'
 import type { EventRecord } from './events.ts'
 import { METRICS_CONTENT_TYPE } from './prometheus.ts'
 import { redact } from './redact.ts'

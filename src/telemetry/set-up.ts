@@ -4,7 +4,7 @@
  */
 import type { Attributes, AttributeValue } from '@opentelemetry/api'
 import type { SpanExporter } from '@opentelemetry/sdk-trace-node'
-import { check, fields, instance, optional, share, text, withDefault } from '../core/fields.ts'
+import { check, fields, instance, optional, share, text, withDefault } from '../options/fields.ts'
 import { SERVICE_NAME } from './semantic-conventions.ts'
 
 export type { SpanExporter } from '@opentelemetry/sdk-trace-node'

@@ -4,9 +4,19 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { systemClock } from '../core/clock.ts'
-import type { Duration } from '../core/duration.ts'
-import { check, duration, fields, integer, OptionsError, oneOf, optional, share, withDefault } from '../core/fields.ts'
-import type { HttpListener } from '../server/http-handler.ts'
+import type { Duration } from '../options/duration.ts'
+import {
+  check,
+  duration,
+  fields,
+  integer,
+  OptionsError,
+  oneOf,
+  optional,
+  share,
+  withDefault,
+} from '../options/fields.ts'
+import type { HttpListener } from '../server/http/handler.ts'
 import { seededRandom } from './fake-clock.ts'
 
 /** What goes wrong, and how often. */

@@ -1,14 +1,14 @@
 /** `inmesh/testing`: what tests of an application need: a whole mesh in one process, faults on purpose, a clock that waits for the test. */
 
 export type { Clock, Timer } from '../core/clock.ts'
-export type { Duration } from '../core/duration.ts'
-export { type Issue, OptionsError } from '../core/fields.ts'
 export type { Mesh } from '../mesh/mesh.ts'
 export type { MeshServer } from '../mesh/mesh-server.ts'
 export type { MeshOptions, ServeOptions } from '../mesh/options.ts'
+export type { Duration } from '../options/duration.ts'
+export { type Issue, OptionsError } from '../options/fields.ts'
 export type { PolicyChange, PolicyDocument } from '../registry/policies.ts'
 export type { Registry } from '../registry/registry.ts'
-export type { HttpHandler, HttpListener } from '../server/http-handler.ts'
+export type { HttpHandler, HttpListener } from '../server/http/handler.ts'
 export { FakeClock, seededRandom } from './fake-clock.ts'
 export { type FaultOptions, Faults } from './faults.ts'
 export {

@@ -4,13 +4,13 @@
  */
 import { sleep, systemClock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
-import { check, fields, instance, optional } from '../core/fields.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { MeshServer } from '../mesh/mesh-server.ts'
 import type { MeshOptions, ServeOptions } from '../mesh/options.ts'
+import { check, fields, instance, optional } from '../options/fields.ts'
 import type { PolicyChange } from '../registry/policies.ts'
 import type { Registry } from '../registry/registry.ts'
-import type { HttpHandler } from '../server/http-handler.ts'
+import type { HttpHandler } from '../server/http/handler.ts'
 import type { EventName, EventSink, MeshEvents } from '../telemetry/events.ts'
 import { Faults } from './faults.ts'
 
@@ -162,7 +162,7 @@ export class TestMesh {
    */
   async serve(service: string, handler: HttpHandler, options: TestServeOptions = {}): Promise<TestInstance> {
     const { faults = new Faults(), member, server: serveOptions } = options
-    const { Application, applicationOf } = await import('../server/http-handler.ts')
+    const { Application, applicationOf } = await import('../server/http/handler.ts')
     const { listener, kept } = await applicationOf(handler)
     const mesh = await this.join(service, member)
     try {
@@ -205,7 +205,7 @@ export class TestMesh {
     const [{ resolveMeshOptions }, { Mesh }, { surroundingsOf }] = await Promise.all([
       import('../mesh/options.ts'),
       import('../mesh/mesh.ts'),
-      import('../mesh/surroundings.ts'),
+      import('../mesh/context.ts'),
     ])
     const settings = resolveMeshOptions(
       {

@@ -1,8 +1,8 @@
 /** What operators do with instances by the command, against a registry over TLS. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
-import { instance } from '../support/instance.ts'
-import { TestSession } from '../support/registry-session.ts'
+import { instance } from '../rigs/instance.ts'
+import { TestSession } from '../rigs/registry-session.ts'
 import { type Run, run } from './run-command.ts'
 
 let registry: Registry

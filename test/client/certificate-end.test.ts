@@ -4,12 +4,12 @@ import { createSecureServer, type ServerHttp2Stream } from 'node:http2'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { expect, it, onTestFinished } from 'vitest'
-import { authority } from '../server/support.ts'
-import { craftLeaf, newIdentity } from '../support/certificates.ts'
-import { clientIdentity } from './client-identity.ts'
-import { endpoint, makeRig } from './client-rig.ts'
-import { causeOf, grpcRigOver, stock } from './grpc-rig.ts'
-import { opened } from './opened.ts'
+import { craftLeaf, newIdentity } from '../rigs/certificates.ts'
+import { authority } from '../server/rig.ts'
+import { causeOf, grpcRigOver, stock } from './grpc/rig.ts'
+import { opened } from './http/opened.ts'
+import { endpoint, makeRig } from './http/rig.ts'
+import { clientIdentity } from './identity-rig.ts'
 
 /** A certificate ends with a whole second. */
 const soon = (): number => Math.ceil(Date.now() / 1_000) * 1_000 + 2_000

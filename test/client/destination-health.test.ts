@@ -1,16 +1,16 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { Destination } from '../../src/client/destination.ts'
-import { HttpClient } from '../../src/client/http-client.ts'
-import type { HttpPool } from '../../src/client/http-pool.ts'
-import { HttpTransport } from '../../src/client/http-transport.ts'
+import { HttpClient } from '../../src/client/http/client.ts'
+import type { HttpPool } from '../../src/client/http/pool.ts'
+import { HttpTransport } from '../../src/client/http/transport.ts'
 import type { Endpoint } from '../../src/core/endpoint.ts'
 import { SILENT } from '../../src/core/telemetry.ts'
 import { type PolicyDocument, resolvePolicy } from '../../src/discovery/policy-document.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { instance } from '../support/instance.ts'
-import { type Script, ScriptedServer } from '../support/scripted-server.ts'
-import { until } from './client-rig.ts'
-import { serve } from './opened.ts'
+import { instance } from '../rigs/instance.ts'
+import { type Script, ScriptedServer } from '../rigs/scripted-server.ts'
+import { serve } from './http/opened.ts'
+import { until } from './http/rig.ts'
 
 type Policy = Omit<PolicyDocument, 'service'>
 

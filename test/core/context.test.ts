@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { Call } from '../../src/core/call.ts'
 import { detached, inboundCall, serving } from '../../src/core/context.ts'
 import { detached as exported } from '../../src/index.ts'
-import { guard } from '../../src/resilience/guard.ts'
+import { guard } from '../../src/resilience/guard/guard.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { ROUTE } from '../resilience/conformance.ts'
 

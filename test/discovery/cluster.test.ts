@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import type { Balancer, Endpoint } from '../../src/core/endpoint.ts'
 import { ServiceCluster } from '../../src/discovery/cluster.ts'
-import type { Instance } from '../../src/discovery/wire.ts'
+import type { Instance } from '../../src/discovery/registry/wire.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { instance } from '../support/instance.ts'
+import { instance } from '../rigs/instance.ts'
 
 const first: Balancer = { name: 'first', picker: (endpoints) => ({ pick: () => endpoints[0] }) }
 

@@ -2,8 +2,8 @@ import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { addressKey } from '../../src/core/endpoint.ts'
 import { ListedInstances } from '../../src/discovery/listed-instances.ts'
+import type { Instance } from '../../src/discovery/registry/wire.ts'
 import { applyDelta, type ServiceView } from '../../src/discovery/service-view.ts'
-import type { Instance } from '../../src/discovery/wire.ts'
 
 function instance(id: number, port: number, weight: number): Instance {
   return {

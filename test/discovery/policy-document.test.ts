@@ -1,12 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { describeIssue } from '../../src/core/fields.ts'
 import {
   checkPolicyDocument,
   type PolicyDocument,
   policyJsonSchema,
   resolvePolicy,
 } from '../../src/discovery/policy-document.ts'
+import { describeIssue } from '../../src/options/fields.ts'
 
 const FULL: PolicyDocument = {
   service: 'inventory',

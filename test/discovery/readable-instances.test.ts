@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import { readServerMessage, readStoredView } from '../../src/discovery/parse-message.ts'
 import { unreadIssue } from '../../src/discovery/readable-instances.ts'
+import { SnapshotParts } from '../../src/discovery/registry/snapshot-parts.ts'
+import type { ServerMessage } from '../../src/discovery/registry/wire.ts'
 import { applyDelta, keepGood, type ServiceView, viewOf } from '../../src/discovery/service-view.ts'
-import { readServerMessage, readStoredView } from '../../src/discovery/snapshot.ts'
-import { SnapshotParts } from '../../src/discovery/snapshot-parts.ts'
-import type { ServerMessage } from '../../src/discovery/wire.ts'
-import { instance } from '../support/instance.ts'
+import { instance } from '../rigs/instance.ts'
 
 const HEAD = { service: 'stock', epoch: 'e', revision: 1, policy: null, intended: false, frozen: false }
 type Snapshot = Extract<ServerMessage, { type: 'snapshot' }>

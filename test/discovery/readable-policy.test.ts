@@ -1,11 +1,11 @@
 /** What is taken of a document that a newer registry has: never more than it allows. */
 import { describe, expect, it } from 'vitest'
+import { readServerMessage } from '../../src/discovery/parse-message.ts'
 import { checkPolicyDocument } from '../../src/discovery/policy-document.ts'
 import { readPolicyDocument } from '../../src/discovery/readable-policy.ts'
+import type { ServerMessage } from '../../src/discovery/registry/wire.ts'
 import { keepGood, type ServiceView, viewOf } from '../../src/discovery/service-view.ts'
-import { readServerMessage } from '../../src/discovery/snapshot.ts'
-import type { ServerMessage } from '../../src/discovery/wire.ts'
-import { instance } from '../support/instance.ts'
+import { instance } from '../rigs/instance.ts'
 
 describe('of a document that is not wholly known', () => {
   it.each([

@@ -6,8 +6,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { privateKeyPem } from '../../src/identity/key.ts'
 import type { Mesh } from '../../src/index.ts'
 import type { MeshServer } from '../../src/mesh/mesh-server.ts'
-import { craftLeaf, type Leaf, newAuthority, newKey, TRUST_DOMAIN } from '../support/certificates.ts'
-import { ScriptedRegistry } from '../support/scripted-registry.ts'
+import { craftLeaf, type Leaf, newAuthority, newKey, TRUST_DOMAIN } from '../rigs/certificates.ts'
+import { ScriptedRegistry } from '../rigs/scripted-registry.ts'
 import { countOf, eventually, Rig } from './rig.ts'
 
 let rig: Rig

@@ -10,9 +10,9 @@ import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { currentCall, type Mesh } from '../../src/index.ts'
 import type { Registry } from '../../src/registry/index.ts'
-import { instance } from '../support/instance.ts'
-import { join, TestSession } from '../support/registry-session.ts'
-import { begin, KINDS, Shop, type ShopHandlers, shopServer } from '../support/shop.ts'
+import { instance } from '../rigs/instance.ts'
+import { join, TestSession } from '../rigs/registry-session.ts'
+import { begin, KINDS, Shop, type ShopHandlers, shopServer } from '../rigs/shop.ts'
 import { eventually, Rig, wait } from './rig.ts'
 
 /** Not the first python of the PATH: Debian's own is the one that its package is for. */

@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { isMeshError, type Mesh } from '../../src/index.ts'
 import type { Registry } from '../../src/registry/index.ts'
-import { begin, type Ended, Shop } from '../support/shop.ts'
+import { begin, type Ended, Shop } from '../rigs/shop.ts'
 import { Load } from './load.ts'
 import { eventually, type Process, Rig, wait } from './rig.ts'
 

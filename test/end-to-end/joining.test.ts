@@ -6,8 +6,8 @@ import { createServer as createSecureServer } from 'node:tls'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { Registry } from '../../src/registry/index.ts'
 import type { TokenRecord } from '../../src/registry/records.ts'
-import { craftLeaf, newAuthority } from '../support/certificates.ts'
-import { request } from '../support/registry-session.ts'
+import { craftLeaf, newAuthority } from '../rigs/certificates.ts'
+import { request } from '../rigs/registry-session.ts'
 import { countOf, eventually, Rig, wait } from './rig.ts'
 
 let rig: Rig

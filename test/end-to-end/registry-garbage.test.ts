@@ -2,7 +2,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Mesh } from '../../src/index.ts'
-import { ScriptedRegistry } from '../support/scripted-registry.ts'
+import { ScriptedRegistry } from '../rigs/scripted-registry.ts'
 import { countOf, eventually, Rig } from './rig.ts'
 
 let rig: Rig

@@ -1,5 +1,5 @@
 /** The listeners that are fuzzed, and what an honest client says to each: the exchanges that are mutated. */
-import { FLAG, frames } from '../support/raw-http2.ts'
+import { FLAG, frames } from '../rigs/raw-http2.ts'
 
 export const LISTENERS = [
   'http-strict',

@@ -2,7 +2,7 @@
 
 import { joinMesh } from '../../src/index.ts'
 import { startRegistry } from '../../src/registry/index.ts'
-import { type ShopHandlers, shopServer } from '../support/shop.ts'
+import { type ShopHandlers, shopServer } from '../rigs/shop.ts'
 import type { ListenerName, TargetReport } from './listeners.ts'
 
 const TICK_MS = 5

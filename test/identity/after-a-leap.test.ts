@@ -6,12 +6,12 @@ import { describe, expect, it } from 'vitest'
 import { LEAP_GRACE_MS } from '../../src/core/certificate-time.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import { PeerVerifier } from '../../src/identity/peer-verifier.ts'
-import { ChangingIdentity } from '../client/client-identity.ts'
-import { endpoint, makeRig } from '../client/client-rig.ts'
-import { failure, opened } from '../client/opened.ts'
-import { authority, FakeIdentitySource, serve } from '../server/support.ts'
-import { craftLeaf, newAuthority, newIdentity } from '../support/certificates.ts'
-import { LeapingClock } from '../support/leaping-clock.ts'
+import { failure, opened } from '../client/http/opened.ts'
+import { endpoint, makeRig } from '../client/http/rig.ts'
+import { ChangingIdentity } from '../client/identity-rig.ts'
+import { craftLeaf, newAuthority, newIdentity } from '../rigs/certificates.ts'
+import { LeapingClock } from '../rigs/leaping-clock.ts'
+import { authority, FakeIdentitySource, serve } from '../server/rig.ts'
 
 const HOUR_MS = 3_600_000
 

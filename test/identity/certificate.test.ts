@@ -7,10 +7,10 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import * as oracle from '@peculiar/x509'
 import { describe, expect, test } from 'vitest'
-import { OptionsError } from '../../src/core/fields.ts'
 import { createAuthority, issueCertificate, loadAuthority } from '../../src/identity/certificate.ts'
-import { readCertificate, trustDomainOf } from '../../src/identity/certificate-reader.ts'
-import { newAuthority, newIdentity, newKey, TRUST_DOMAIN } from '../support/certificates.ts'
+import { readCertificate, trustDomainOf } from '../../src/identity/x509/certificate-reader.ts'
+import { OptionsError } from '../../src/options/fields.ts'
+import { newAuthority, newIdentity, newKey, TRUST_DOMAIN } from '../rigs/certificates.ts'
 
 const openssl = spawnSync('openssl', ['version']).status === 0
 const ID = `spiffe://${TRUST_DOMAIN}/service/checkout`

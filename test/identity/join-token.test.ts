@@ -15,7 +15,7 @@ import {
   verifyPinnedRoot,
 } from '../../src/identity/join-token.ts'
 import { serverTlsOptions } from '../../src/identity/tls-options.ts'
-import { craftLeaf, newAuthority, newIdentity, TRUST_DOMAIN } from '../support/certificates.ts'
+import { craftLeaf, newAuthority, newIdentity, TRUST_DOMAIN } from '../rigs/certificates.ts'
 
 const authority = newAuthority()
 const fingerprint = rootFingerprint(authority.certificate)

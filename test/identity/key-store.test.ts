@@ -3,11 +3,11 @@ import { chmod, link, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, utim
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { OptionsError } from '../../src/core/fields.ts'
 import { rootFingerprint } from '../../src/identity/join-token.ts'
 import { KeyStore } from '../../src/identity/key-store.ts'
+import { OptionsError } from '../../src/options/fields.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { newAuthority, newIdentity } from '../support/certificates.ts'
+import { newAuthority, newIdentity } from '../rigs/certificates.ts'
 
 const now = Date.now()
 let parent: string

@@ -2,13 +2,13 @@ import { generateKeyPairSync, X509Certificate } from 'node:crypto'
 import { connect, createServer, type TLSSocket } from 'node:tls'
 import { afterEach, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/core/clock.ts'
-import { KEY_USAGE, OID } from '../../src/identity/certificate-builder.ts'
-import * as der from '../../src/identity/der-writer.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import { type PeerRefusal, type PeerVerdict, PeerVerifier } from '../../src/identity/peer-verifier.ts'
 import { clientTlsOptions, judgePeer, refusalOf, serverTlsOptions } from '../../src/identity/tls-options.ts'
+import { KEY_USAGE, OID } from '../../src/identity/x509/certificate-builder.ts'
+import * as der from '../../src/identity/x509/der-writer.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { craftLeaf, type Leaf, newAuthority, newIdentity, TRUST_DOMAIN } from '../support/certificates.ts'
+import { craftLeaf, type Leaf, newAuthority, newIdentity, TRUST_DOMAIN } from '../rigs/certificates.ts'
 
 const authority = newAuthority()
 const stranger = newAuthority()

@@ -9,7 +9,7 @@ import { type Issued, type Issuer, RotatingIdentity, type RotationEvent } from '
 import { readSigningRequest } from '../../src/identity/signing-request.ts'
 import { serviceId } from '../../src/identity/spiffe-id.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { newAuthority, TRUST_DOMAIN } from '../support/certificates.ts'
+import { newAuthority, TRUST_DOMAIN } from '../rigs/certificates.ts'
 
 // Whole seconds, so that the lives below are exact.
 const START = Math.floor(Date.now() / 1000) * 1000

@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { MeshError } from '../../src/core/errors.ts'
 import { createSigningRequest, readSigningRequest } from '../../src/identity/signing-request.ts'
-import { newKey } from '../support/certificates.ts'
+import { newKey } from '../rigs/certificates.ts'
 
 const P256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
 

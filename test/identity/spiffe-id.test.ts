@@ -1,6 +1,5 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { OptionsError } from '../../src/core/fields.ts'
 import {
   authorityId,
   formatSpiffeId,
@@ -9,6 +8,7 @@ import {
   serviceId,
   serviceOf,
 } from '../../src/identity/spiffe-id.ts'
+import { OptionsError } from '../../src/options/fields.ts'
 
 describe('a SPIFFE ID', () => {
   test('is read into trust domain and path', () => {

@@ -7,7 +7,7 @@ import { type Registry, startRegistry } from '../../src/registry/index.ts'
 import { guard } from '../../src/resilience/index.ts'
 import { startTestMesh } from '../../src/testing/index.ts'
 import { Rig } from '../end-to-end/rig.ts'
-import { request } from '../support/registry-session.ts'
+import { request } from '../rigs/registry-session.ts'
 import { errorOf, expectMistake } from './mistakes.ts'
 
 let rig: Rig

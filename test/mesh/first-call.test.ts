@@ -3,7 +3,7 @@ import { request } from 'undici'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { currentCall, joinMesh, type Mesh, type MeshError } from '../../src/index.ts'
 import { startTestMesh, type TestMesh } from '../../src/testing/index.ts'
-import { Shop, shopServer } from '../support/shop.ts'
+import { Shop, shopServer } from '../rigs/shop.ts'
 
 let test: TestMesh
 

@@ -4,7 +4,7 @@ import * as grpc from '@grpc/grpc-js'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { isMeshError, type Mesh, OptionsError } from '../../src/index.ts'
 import { startTestMesh, type TestMesh } from '../../src/testing/index.ts'
-import { SHOP, type Shop } from '../client/grpc-rig.ts'
+import { SHOP, type Shop } from '../client/grpc/rig.ts'
 import { errorOf, expectMistake } from './mistakes.ts'
 
 let testMesh: TestMesh

@@ -3,8 +3,8 @@ import type * as grpc from '@grpc/grpc-js'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { currentCall, isMeshError, type Mesh } from '../../src/index.ts'
 import { startTestMesh, type TestMesh } from '../../src/testing/index.ts'
-import { until } from '../client/client-rig.ts'
-import { begin, KINDS, type Kind, Shop, type ShopClient, type ShopHandlers, shopServer } from '../support/shop.ts'
+import { until } from '../client/http/rig.ts'
+import { begin, KINDS, type Kind, Shop, type ShopClient, type ShopHandlers, shopServer } from '../rigs/shop.ts'
 
 let test: TestMesh
 

@@ -3,7 +3,7 @@ import { promisify } from 'node:util'
 import { afterEach, expect, it } from 'vitest'
 import type { Mesh } from '../../src/mesh/mesh.ts'
 import { startTestMesh, type TestMesh } from '../../src/testing/index.ts'
-import { until } from '../client/client-rig.ts'
+import { until } from '../client/http/rig.ts'
 
 let test: TestMesh | undefined
 
@@ -80,8 +80,8 @@ it('a process that has nothing else to do ends, whatever is checked', async () =
   const source = (path: string): string => JSON.stringify(new URL(`../../src/${path}`, import.meta.url).href)
   const script = `
     const { HealthChecks } = await import(${source('client/health-checks.ts')})
-    const { httpHealth } = await import(${source('client/http-health.ts')})
-    const { HttpTransport } = await import(${source('client/http-transport.ts')})
+    const { httpHealth } = await import(${source('client/http/health.ts')})
+    const { HttpTransport } = await import(${source('client/http/transport.ts')})
     const { systemClock: clock } = await import(${source('core/clock.ts')})
     const { Endpoint } = await import(${source('core/endpoint.ts')})
     const { EJECTION_DEFAULTS, EjectionPolicy } = await import(${source('resilience/ejection.ts')})

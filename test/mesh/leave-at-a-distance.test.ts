@@ -3,7 +3,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import type { Mesh } from '../../src/index.ts'
 import { startTestMesh, type TestMesh } from '../../src/testing/index.ts'
-import { Shop, shopServer } from '../support/shop.ts'
+import { Shop, shopServer } from '../rigs/shop.ts'
 
 const WAY_MS = 60
 /** Connections to it are passed on to the same port of 127.0.0.1. */

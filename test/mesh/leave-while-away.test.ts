@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Registry } from '../../src/registry/index.ts'
 import { Rig } from '../end-to-end/rig.ts'
-import { request } from '../support/registry-session.ts'
+import { request } from '../rigs/registry-session.ts'
 
 let rig: Rig
 let registry: Registry

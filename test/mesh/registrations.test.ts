@@ -4,10 +4,10 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { Mesh } from '../../src/index.ts'
 import type { Registry } from '../../src/registry/index.ts'
-import { MemoryStorage } from '../../src/registry/memory-storage.ts'
-import { StorageError } from '../../src/registry/storage.ts'
+import { MemoryStorage } from '../../src/registry/storage/memory.ts'
+import { StorageError } from '../../src/registry/storage/storage.ts'
 import { countOf, eventually, Rig } from '../end-to-end/rig.ts'
-import { request } from '../support/registry-session.ts'
+import { request } from '../rigs/registry-session.ts'
 
 let rig: Rig
 

@@ -6,7 +6,7 @@ import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from '
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { joinMesh, type Mesh, type MeshOptions } from '../../src/index.ts'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
-import { join, request } from '../support/registry-session.ts'
+import { join, request } from '../rigs/registry-session.ts'
 
 const OPTIONS = { port: 0, log: false, joinsPerSecond: 1_000 } as const
 let directory: string

@@ -2,7 +2,7 @@
 import https from 'node:https'
 import { afterEach, expect, test } from 'vitest'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
-import { type Credentials, csrOf, join, newKey } from '../support/registry-session.ts'
+import { type Credentials, csrOf, join, newKey } from '../rigs/registry-session.ts'
 
 let registry: Registry
 

@@ -10,11 +10,11 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { Registry } from '../../src/registry/index.ts'
 import type { AuditRecord } from '../../src/registry/records.ts'
-import { instance } from '../support/instance.ts'
-import { FLAG, FRAME, frameOf, frames, RawHttp2 } from '../support/raw-http2.ts'
-import { csrOf, newKey, request, TestSession } from '../support/registry-session.ts'
+import { instance } from '../rigs/instance.ts'
+import { FLAG, FRAME, frameOf, frames, RawHttp2 } from '../rigs/raw-http2.ts'
+import { csrOf, newKey, request, TestSession } from '../rigs/registry-session.ts'
 
-const PROGRAM = fileURLToPath(new URL('../support/registry-process.ts', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../rigs/registry-process.ts', import.meta.url))
 const MANY = 5_000
 const TRAILERS = 'reset by the registry because of their trailers'
 /** Refused and audited if it reaches its handler. */

@@ -1,9 +1,9 @@
 /** What the registry forgets by itself, and what it keeps. */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
-import { ServiceHistory } from '../../src/registry/service-history.ts'
-import { instance } from '../support/instance.ts'
-import { request, TestSession } from '../support/registry-session.ts'
+import { ServiceHistory } from '../../src/registry/watch/service-history.ts'
+import { instance } from '../rigs/instance.ts'
+import { request, TestSession } from '../rigs/registry-session.ts'
 
 let registry: Registry
 const sessions: TestSession[] = []

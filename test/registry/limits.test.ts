@@ -1,12 +1,12 @@
 /** Each limit of the table that registry and process share: met exactly it works from end to end, one beyond is refused for good. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { LIMITS } from '../../src/discovery/limits.ts'
-import type { Instance } from '../../src/discovery/wire.ts'
+import { LIMITS } from '../../src/discovery/registry/limits.ts'
+import type { Instance } from '../../src/discovery/registry/wire.ts'
 import { joinMesh, type Mesh } from '../../src/index.ts'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
-import { instance } from '../support/instance.ts'
-import { request, TestSession } from '../support/registry-session.ts'
+import { instance } from '../rigs/instance.ts'
+import { request, TestSession } from '../rigs/registry-session.ts'
 
 let registry: Registry
 const sessions: TestSession[] = []

@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type TLSSocket } from 'node:tls'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
-import { FLAG, FRAME, frames, RawHttp2 } from '../support/raw-http2.ts'
-import { request } from '../support/registry-session.ts'
+import { FLAG, FRAME, frames, RawHttp2 } from '../rigs/raw-http2.ts'
+import { request } from '../rigs/registry-session.ts'
 
 let registry: Registry
 const uncaught = vi.fn()

@@ -5,8 +5,8 @@ import { join as pathOf } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
 import { displaced, MOST_OVERRIDES } from '../../src/registry/overrides.ts'
-import { instance } from '../support/instance.ts'
-import { join, request, TestSession } from '../support/registry-session.ts'
+import { instance } from '../rigs/instance.ts'
+import { join, request, TestSession } from '../rigs/registry-session.ts'
 
 const OPTIONS = { port: 0, log: false, joinsPerSecond: 1_000 } as const
 let registry: Registry

@@ -1,10 +1,10 @@
 /** Whose an instance is: it is listed while its process is heard, and an address has one instance. Over real sockets. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
-import { MemoryStorage } from '../../src/registry/memory-storage.ts'
-import { StorageError } from '../../src/registry/storage.ts'
-import { instance } from '../support/instance.ts'
-import { join, request, TestSession } from '../support/registry-session.ts'
+import { MemoryStorage } from '../../src/registry/storage/memory.ts'
+import { StorageError } from '../../src/registry/storage/storage.ts'
+import { instance } from '../rigs/instance.ts'
+import { join, request, TestSession } from '../rigs/registry-session.ts'
 
 let registry: Registry
 const sessions: TestSession[] = []

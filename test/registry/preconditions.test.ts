@@ -1,7 +1,7 @@
 /** A change says which version it means to change; what it has not seen is not lost. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
-import { request } from '../support/registry-session.ts'
+import { request } from '../rigs/registry-session.ts'
 
 let registry: Registry
 beforeEach(async () => {

@@ -8,10 +8,10 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
-import { instance } from '../support/instance.ts'
-import { type Credentials, csrOf, newKey, request, TestSession } from '../support/registry-session.ts'
+import { instance } from '../rigs/instance.ts'
+import { type Credentials, csrOf, newKey, request, TestSession } from '../rigs/registry-session.ts'
 
-const PROGRAM = fileURLToPath(new URL('../support/registry-process.ts', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../rigs/registry-process.ts', import.meta.url))
 const children: ChildProcess[] = []
 const sessions: TestSession[] = []
 let directory: string

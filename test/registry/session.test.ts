@@ -1,8 +1,8 @@
 /** Sessions over real sockets: who may register what, and what watchers see. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
-import { instance } from '../support/instance.ts'
-import { join, request, TestSession } from '../support/registry-session.ts'
+import { instance } from '../rigs/instance.ts'
+import { join, request, TestSession } from '../rigs/registry-session.ts'
 
 let registry: Registry
 const sessions: TestSession[] = []

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { describeIssue } from '../../src/core/fields.ts'
 import { checkPolicyDocument, resolvePolicy } from '../../src/discovery/policy-document.ts'
+import { describeIssue } from '../../src/options/fields.ts'
 import { resolveService } from '../../src/resilience/settings.ts'
 
 describe('balancing settings', () => {

@@ -1,10 +1,10 @@
 import { PeakEwma } from '../../src/client/balancing/peak-ewma.ts'
 import { CircuitBreakerPolicy, resolveCircuitBreaker } from '../../src/resilience/circuit-breaker.ts'
-import { ClientThrottle, resolveThrottle } from '../../src/resilience/client-throttle.ts'
-import { ConcurrencyLimitPolicy, resolveConcurrencyLimit } from '../../src/resilience/concurrency-limit.ts'
 import { EjectionPolicy } from '../../src/resilience/ejection.ts'
 import { resolveEjection } from '../../src/resilience/ejection-settings.ts'
-import { RateLimitPolicy } from '../../src/resilience/rate-limit.ts'
+import { ClientThrottle, resolveThrottle } from '../../src/resilience/limits/client-throttle.ts'
+import { ConcurrencyLimitPolicy, resolveConcurrencyLimit } from '../../src/resilience/limits/concurrency-limit.ts'
+import { RateLimitPolicy } from '../../src/resilience/limits/rate-limit.ts'
 import { keepsItsPromises } from './conformance.ts'
 
 keepsItsPromises('circuit breaker', 'service', (clock) => {

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { backoffMs } from '../../src/resilience/backoff.ts'
-import { RateLimitPolicy, resolveRateLimit } from '../../src/resilience/rate-limit.ts'
+import { RateLimitPolicy, resolveRateLimit } from '../../src/resilience/limits/rate-limit.ts'
 import { RetryBudget } from '../../src/resilience/retry-budget.ts'
-import { Tally } from '../../src/resilience/tally.ts'
+import { Tally } from '../../src/resilience/windowed-counts.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 
 const steps = fc.array(

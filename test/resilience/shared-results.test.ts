@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Call } from '../../src/core/call.ts'
 import { inboundCall, serving } from '../../src/core/context.ts'
-import { guard } from '../../src/resilience/guard.ts'
+import { guard } from '../../src/resilience/guard/guard.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { ROUTE } from './conformance.ts'
 

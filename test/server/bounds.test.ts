@@ -4,10 +4,10 @@ import { connect as tlsConnect } from 'node:tls'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { takenBytes } from '../../src/server/slow-peer.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { FLAG, FRAME, frames } from '../support/raw-http2.ts'
-import { begin, itemBytes, type Kind, type ShopHandlers } from '../support/shop.ts'
-import { callHeaders, rawClient, serveShop, shopClient } from './grpc-support.ts'
-import { authority, clientOf, OneAtATime, pause, serve, serverStack } from './support.ts'
+import { FLAG, FRAME, frames } from '../rigs/raw-http2.ts'
+import { begin, itemBytes, type Kind, type ShopHandlers } from '../rigs/shop.ts'
+import { callHeaders, rawClient, serveShop, shopClient } from './grpc/rig.ts'
+import { authority, clientOf, OneAtATime, pause, serve, serverStack } from './rig.ts'
 
 const TIMEOUT_MS = 3_000
 

@@ -1,11 +1,11 @@
 /** A connection gets nothing more from a server after its client's certificate has ended. */
 import { expect, it } from 'vitest'
 import type { Identity } from '../../src/identity/identity.ts'
-import { clientIdentity } from '../client/client-identity.ts'
-import { endpoint, makeRig } from '../client/client-rig.ts'
-import { opened } from '../client/opened.ts'
-import { craftLeaf, newIdentity } from '../support/certificates.ts'
-import { authority, serve } from './support.ts'
+import { opened } from '../client/http/opened.ts'
+import { endpoint, makeRig } from '../client/http/rig.ts'
+import { clientIdentity } from '../client/identity-rig.ts'
+import { craftLeaf, newIdentity } from '../rigs/certificates.ts'
+import { authority, serve } from './rig.ts'
 
 it('refuses what comes after the end as not executed, and cuts what still runs', async () => {
   const executed: string[] = []

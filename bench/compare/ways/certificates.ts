@@ -4,7 +4,7 @@
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { craftLeaf, type Leaf, newAuthority } from '../../../test/support/certificates.ts'
+import { craftLeaf, type Leaf, newAuthority } from '../../../test/rigs/certificates.ts'
 
 /** As files for proxies, as text for Node. */
 export interface Certificates {

@@ -5,7 +5,7 @@
 import { openSync, writeSync } from 'node:fs'
 import type * as grpc from '@grpc/grpc-js'
 import { joinMesh } from '../../../src/index.ts'
-import { type ShopHandlers, shopServer } from '../../support/shop.ts'
+import { type ShopHandlers, shopServer } from '../../rigs/shop.ts'
 import { obey, options, report } from './parent.ts'
 
 const { mesh: meshOptions, serve, log, workMs = 3, name = String(process.pid) } = options

@@ -1,0 +1,272 @@
+/**
+ * One attempt of a client's call, as far as it is the same for every protocol: it is let start, waits for a first endpoint, has one timer,
+ * may be one of two (hedged), and ends exactly once. What it says on the wire is the business of its two heirs.
+ */
+import { Attempt } from '../core/attempt.ts'
+import type { Timer } from '../core/clock.ts'
+import { type ErrorCode, isLate } from '../core/errors.ts'
+import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
+import { endAttempt, NOT_DECISIVE, startAttempt } from '../resilience/execution.ts'
+import { LOST } from '../resilience/hedge.ts'
+import { AttemptFailed } from '../resilience/retry-loop.ts'
+import { hadEnoughTime, timeGiven } from '../resilience/time-given.ts'
+import { awaitEndpoint } from './await-endpoint.ts'
+import type { ClientCall } from './call.ts'
+
+/** A shorter stall is what any busy process has. */
+const STALL_MS = 20
+/** Whoever closes sooner on a caller that pauses has another reason. */
+const PATIENCE_MS = 500
+/** The callee is told whole milliseconds, and its timers are no better than ours. */
+const CLOCKS_DIFFER_MS = 5
+
+export abstract class ClientAttempt extends Attempt {
+  declare readonly call: ClientCall
+  /** Settled by the attempt that decides the call. */
+  protected resolve: (answer: unknown) => void
+  protected reject: (error: unknown) => void
+  /** p-retry waits for it, because another attempt was granted before. */
+  protected readonly driven: boolean
+  protected over = false
+  /** It has just started: no need to look at the clock again. */
+  protected launching = false
+  #timer: Timer | undefined = undefined
+  #timerAt = 0
+  /** The timer is the attempt's own, not the call's deadline. */
+  #ownTimeout = false
+  /** Made up for a stall of our own loop, once. */
+  #givenBackMs = 0
+
+  constructor(call: ClientCall, resolve: (answer: unknown) => void, reject: (error: unknown) => void, driven: boolean) {
+    super(call)
+    this.driven = driven
+    this.resolve = resolve
+    this.reject = reject
+  }
+
+  /** Another try of the same call, which answers for this one if it is the better. */
+  abstract second(): ClientAttempt
+  /** Asks the endpoint's pool for a connection. */
+  protected abstract connect(): void
+  /** It waits for a connection no more. */
+  protected abstract leaveQueue(): void
+  /** Stops the transport. */
+  protected abstract abort(): void
+  /** Whether any connection stands to its endpoint; if not, whoever waits is waiting for the way, not for a turn. */
+  protected abstract get reachable(): boolean
+  /** Another attempt will answer in its place. */
+  protected abstract superseded(): void
+  /** It decided the call, which is over. */
+  protected abstract conclude(outcome: Outcome): void
+  /** What the peer waits for on our side, as a sentence. */
+  protected abstract get holdUp(): string
+
+  /** `now`, if it is known. `since`: the call has waited from then on. */
+  start(now?: number, since?: number): void {
+    const code = startAttempt(this.call.stack, this, now)
+    if (code === undefined) this.launch()
+    else if (code === 'no-endpoints') this.#awaitEndpoint(since ?? this.call.stack.clock.now())
+    else this.#notStarted(code)
+  }
+
+  /** It was let start: goes on its way. */
+  launch(): void {
+    const { call } = this
+    const { clock, retry } = call.stack
+    let ms = call.deadlineAt - this.startedAt
+    if (retry.settings.perTryTimeoutMs < ms && retry.mayFollow(this)) {
+      ms = retry.settings.perTryTimeoutMs
+      this.#ownTimeout = true
+    }
+    if (ms !== Number.POSITIVE_INFINITY) {
+      this.#timerAt = this.startedAt + ms
+      this.#timer = clock.startTimer(ms, timeUpSoon, this)
+    }
+    call.attemptRuns(this)
+    this.launching = true
+    this.connect()
+    this.launching = false
+  }
+
+  /** The timer fired, and so has everything that was already waiting in our own event loop. */
+  timeUp(): void {
+    if (this.over) return
+    const { stack } = this.call
+    const now = stack.clock.now()
+    if (this.#givesBack(now)) return
+    if (this.#ownTimeout && this.#leavesThePeerItsTime(now)) return
+    const queued = !this.sent && this.reachable
+    const code = !this.#ownTimeout ? 'deadline-exceeded' : !this.sent && !queued ? 'connect-failed' : 'attempt-timeout'
+    const late = !queued && hadEnoughTime(stack, this, now)
+    const verdict = !late && code === 'deadline-exceeded' ? 'cancelled' : this.sent ? 'failure' : 'refused'
+    this.end(makeOutcome(verdict, code, this.ownSince > 0 ? new Error(this.holdUp) : undefined))
+    this.abort()
+  }
+
+  /** Our side wants no more of it. */
+  giveUp(cause: unknown): void {
+    if (this.over) return
+    this.end(this.#gaveUp(cause))
+    this.abort()
+  }
+
+  /** The other attempt has won. */
+  protected lose(): void {
+    if (this.over) return
+    this.end(LOST)
+    this.abort()
+  }
+
+  /** Who waits for whom now. A time in which the peer waits for our side is not the peer's. */
+  protected peerWaits(waits: boolean): void {
+    if (waits === this.ownSince > 0 || this.over) return
+    const now = this.call.stack.clock.now()
+    if (!waits) this.ownMs += now - this.ownSince
+    this.ownSince = waits ? now : 0
+  }
+
+  /** The peer has told us that the time is over. It is not to blame for a bound that was too short. */
+  protected told(outcome: Outcome): Outcome {
+    const { stack } = this.call
+    const now = stack.clock.now()
+    if ((this.ownSince === 0 && !this.#isAtDeadline(now)) || hadEnoughTime(stack, this, now)) return outcome
+    return { ...outcome, verdict: 'cancelled', code: 'deadline-exceeded' }
+  }
+
+  /** The caller has its answer. A promise that is kept would keep the answer, and nobody would see that it was dropped. */
+  protected forgetCaller(): void {
+    this.resolve = this.reject = ignore
+    this.call.forgetCaller()
+  }
+
+  /** The connection broke. A peer that had waited for our side most of the time has run out of patience. */
+  protected lost(outcome: Outcome): Outcome {
+    const now = this.call.stack.clock.now()
+    const totalMs = now - this.startedAt
+    const ownMs = totalMs - timeGiven(this, now)
+    return ownMs > PATIENCE_MS && 2 * ownMs > totalMs ? { ...outcome, verdict: 'cancelled' } : outcome
+  }
+
+  /** Something of it has reached the caller: there will be no other, and its time is `until` from here on. */
+  protected commit(until: number): void {
+    const { call } = this
+    call.committed = true
+    call.attemptOver(this)?.lose()
+    this.rearm(until)
+  }
+
+  /** Over: tells the execution, then the caller, unless another attempt follows. */
+  protected end(outcome: Outcome): void {
+    const { call } = this
+    this.over = true
+    this.stopTimer()
+    this.leaveQueue()
+    const waitMs = endAttempt(call.stack, this, outcome)
+    if (waitMs === NOT_DECISIVE) {
+      this.superseded()
+      return
+    }
+    const beside = call.attemptOver(this)
+    if (waitMs >= 0) {
+      this.superseded()
+      if (this.driven) this.reject(new AttemptFailed(waitMs))
+      else call.again(waitMs)
+      return
+    }
+    beside?.lose()
+    this.conclude(outcome)
+  }
+
+  protected rearm(until: number): void {
+    const { clock } = this.call.stack
+    if (this.#timer !== undefined && !this.#ownTimeout && until === this.call.deadlineAt) return
+    this.stopTimer()
+    this.#ownTimeout = false
+    this.#timerAt = until
+    if (until !== Number.POSITIVE_INFINITY) this.#timer = clock.startTimer(until - clock.now(), timeUpSoon, this)
+  }
+
+  protected stopTimer(): void {
+    if (this.#timer !== undefined) this.call.stack.clock.stopTimer(this.#timer)
+    this.#timer = undefined
+  }
+
+  /** Whether the call's deadline is now, as far as the clocks of two processes agree. */
+  #isAtDeadline(now: number): boolean {
+    const { startedAt, deadlineAt } = this.call
+    if (deadlineAt === Number.POSITIVE_INFINITY) return false
+    return deadlineAt - now <= Math.max(CLOCKS_DIFFER_MS, (deadlineAt - startedAt) / 10)
+  }
+
+  /** The request that caused the call is told of their common deadline, perhaps a moment before our timer fires. */
+  #gaveUp(cause: unknown): Outcome {
+    const { stack } = this.call
+    const now = stack.clock.now()
+    if (!isLate(cause) || !this.#isAtDeadline(now)) return makeOutcome('cancelled', 'cancelled', cause)
+    const late = this.sent && hadEnoughTime(stack, this, now)
+    return makeOutcome(late ? 'failure' : 'cancelled', 'deadline-exceeded', cause)
+  }
+
+  /** The time of a try is the peer's: what our side used of it is added, up to the deadline. */
+  #leavesThePeerItsTime(now: number): boolean {
+    const { stack, deadlineAt } = this.call
+    const perTryMs = stack.retry.settings.perTryTimeoutMs
+    const leftMs = this.ownSince > 0 ? perTryMs : perTryMs - timeGiven(this, now)
+    // Timers are no finer.
+    if (leftMs < 1) return false
+    this.#timerAt = Math.min(now + leftMs, deadlineAt)
+    this.#ownTimeout = this.#timerAt < deadlineAt
+    this.#timer = stack.clock.startTimer(this.#timerAt - now, timeUpSoon, this)
+    return true
+  }
+
+  /** While our own loop stood still the peer could not be heard: it gets that time back, once, and no more than it had. */
+  #givesBack(now: number): boolean {
+    if (this.#givenBackMs > 0) return false
+    const { clock } = this.call.stack
+    const stalledMs = Math.max(now - this.#timerAt, clock.stalledMsSince(this.startedAt))
+    if (stalledMs <= STALL_MS) return false
+    const backMs = Math.min(stalledMs, Math.max(0, this.#timerAt - this.startedAt))
+    if (backMs === 0) return false
+    this.#givenBackMs = backMs
+    this.ownMs += backMs
+    this.#timerAt = now + backMs
+    this.#timer = clock.startTimer(backMs, timeUpSoon, this)
+    return true
+  }
+
+  #awaitEndpoint(since: number): void {
+    const { call } = this
+    awaitEndpoint(call.stack, call, since, call.closed, (ended) => {
+      if (ended !== undefined) {
+        this.#notStarted(ended)
+        return
+      }
+      const code = startAttempt(call.stack, this)
+      if (code === undefined) this.launch()
+      else if (code === 'no-endpoints') this.#awaitEndpoint(since)
+      else this.#notStarted(code)
+    })
+  }
+
+  #notStarted(code: ErrorCode): void {
+    const { call } = this
+    this.over = true
+    const failedBefore = call.reports !== undefined
+    if (code === 'cancelled') this.reject(call.endWith('cancelled', code, call.cancelledBy))
+    else if (code === 'deadline-exceeded') {
+      this.reject(call.endWith(failedBefore ? 'failure' : 'cancelled', code, undefined))
+    } else this.reject(call.endWith('refused', code, undefined))
+  }
+}
+
+function ignore(): void {}
+
+/** After a stall of our own loop the answer may be in the socket already: one turn of the loop lets it win. */
+function timeUpSoon(attempt: ClientAttempt): void {
+  setImmediate(timeUp, attempt)
+}
+
+function timeUp(attempt: ClientAttempt): void {
+  attempt.timeUp()
+}

@@ -1,0 +1,154 @@
+/**
+ * One call of a client, as far as it is the same for every protocol: which attempts run, when a second one begins beside a late
+ * one, who drives further attempts, and how it ends without one.
+ */
+import { Call, type Route } from '../core/call.ts'
+import type { Timer } from '../core/clock.ts'
+import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
+import { endCall, hedgeDelay, startCall, startHedge } from '../resilience/execution.ts'
+import { repeat } from '../resilience/retry-loop.ts'
+import type { Provisional, Stack } from '../resilience/stack.ts'
+import type { ClientAttempt } from './attempt.ts'
+
+export abstract class ClientCall extends Call {
+  /** Set anew once, if the call was made before the policy of its service was known. */
+  stack: Stack
+  /** Told how it ended; set before the first attempt. */
+  protected resolve!: (answer: unknown) => void
+  protected reject!: (error: unknown) => void
+  /** The attempt that runs, and the hedge beside it, if it is late. */
+  #late: ClientAttempt | undefined = undefined
+  #hedge: ClientAttempt | undefined = undefined
+  #hedgeTimer: Timer | undefined = undefined
+
+  /** `timeoutMs`: the caller's own bound. */
+  constructor(stack: Stack, route: Route, timeoutMs: number, parent: Call | undefined) {
+    const now = stack.clock.now()
+    const own = now + Math.min(timeoutMs, stack.timeoutMs)
+    super(route, now, parent === undefined ? own : Math.min(own, parent.bindsUntil), parent)
+    this.stack = stack
+  }
+
+  /** Whether the mesh has been closed. */
+  abstract get closed(): boolean
+  /** Nothing more will happen: lets go of what the caller gave. */
+  abstract finish(): void
+  /** What the caller is told about `outcome`. */
+  abstract failure(outcome: Outcome): unknown
+  protected abstract attempt(
+    resolve: (answer: unknown) => void,
+    reject: (error: unknown) => void,
+    driven: boolean,
+  ): ClientAttempt
+  /** What `reject` is given when p-retry has passed it on. */
+  protected abstract passedOn(error: unknown): unknown
+
+  /** No further attempts, whatever happens to the first. */
+  once(): void {
+    this.idempotent = false
+    this.committed = true
+  }
+
+  /** It begins: observers and parent are told. */
+  protected begin(): void {
+    startCall(this.stack, this)
+    if (this.trace === undefined && this.parent !== undefined) this.trace = this.parent.trace
+  }
+
+  /** `now`, if it is known. */
+  protected startFirst(now?: number): void {
+    const { provisional } = this.stack
+    if (provisional === undefined) this.attempt(this.resolve, this.reject, false).start(now)
+    else this.#awaitPolicy(provisional)
+  }
+
+  /** The policy of its service is known, and in force for it as if it always had been. */
+  protected policyArrived({ stack }: Provisional): void {
+    this.stack = stack
+    this.deadlineAt = Math.min(this.deadlineAt, this.startedAt + stack.timeoutMs)
+  }
+
+  #awaitPolicy(provisional: Provisional): void {
+    if (this.cancelled) {
+      this.reject(this.endWith('cancelled', 'cancelled', this.cancelledBy))
+      return
+    }
+    const since = this.stack.clock.now()
+    provisional.await(this, since, (ended) => {
+      if (ended === undefined) {
+        this.policyArrived(provisional)
+        this.attempt(this.resolve, this.reject, false).start(undefined, since)
+      } else {
+        const isOurs = ended === 'cancelled' || ended === 'deadline-exceeded'
+        this.reject(this.endWith(isOurs ? 'cancelled' : 'refused', ended, this.cancelledBy))
+      }
+    })
+  }
+
+  /** `attempt` runs. If it has not ended in time, another may begin beside it. */
+  attemptRuns(attempt: ClientAttempt): void {
+    this.whenCancelled = giveUp
+    if (attempt.hedge) return
+    this.#late = attempt
+    const ms = hedgeDelay(this.stack, attempt)
+    if (ms < this.deadlineAt - attempt.startedAt) this.#hedgeTimer = this.stack.clock.startTimer(ms, hedge, this)
+  }
+
+  /** `attempt` has been decided for, or has ended. The one beside it is returned. */
+  attemptOver(attempt: ClientAttempt): ClientAttempt | undefined {
+    if (this.#hedgeTimer !== undefined) this.stack.clock.stopTimer(this.#hedgeTimer)
+    this.#hedgeTimer = undefined
+    if (this.#hedge === undefined) return undefined
+    return attempt === this.#hedge ? this.#late : this.#hedge
+  }
+
+  /** @internal */
+  forgetCaller(): void {
+    this.resolve = this.reject = ignore
+  }
+
+  /** @internal */
+  hedgeNow(): void {
+    this.#hedgeTimer = undefined
+    const beside = this.#late!.second()
+    if (!startHedge(this.stack, beside)) return
+    this.#hedge = beside
+    beside.launch()
+  }
+
+  /** @internal */
+  giveUpRunning(cause: unknown): void {
+    const late = this.#late
+    this.#hedge?.giveUp(cause)
+    late?.giveUp(cause)
+  }
+
+  /** The first attempt failed and another was granted: from here on p-retry drives. */
+  again(waitMs: number): void {
+    repeat(
+      this.stack,
+      this,
+      waitMs,
+      () => new Promise<unknown>((resolve, reject) => this.attempt(resolve, reject, true).start()),
+    ).then(this.resolve, (error) => this.reject(this.passedOn(error)))
+  }
+
+  /** It ended without an attempt ending. */
+  endWith(verdict: Outcome['verdict'], code: NonNullable<Outcome['code']>, cause: unknown): unknown {
+    const outcome = makeOutcome(verdict, code, cause)
+    endCall(this.stack, this, outcome)
+    this.finish()
+    return this.failure(outcome)
+  }
+}
+
+function ignore(): void {}
+
+function hedge(call: ClientCall): void {
+  call.hedgeNow()
+}
+
+/** One function for all calls, called as their method. */
+function giveUp(this: ClientCall, cause: unknown): void {
+  this.giveUpRunning(cause)
+}

@@ -1,0 +1,55 @@
+/**
+ * The last look before a connection: an endpoint's address, or what its name resolves to now, must not be a cloud's metadata service,
+ * everybody, or (for a name of another machine) our own loopback. The registry judges too, but it cannot know what a name means here.
+ */
+import { type LookupAddress, type LookupOptions, lookup } from 'node:dns'
+import type { LookupFunction } from 'node:net'
+import { hostname } from 'node:os'
+import { kindOfAddress } from '../net/network-address.ts'
+
+/** Why `address`, which `host` stands for, is not connected to; `undefined` if it may be. */
+export function refuseEndpoint(host: string, address: string, loopbackAllowed: boolean): Error | undefined {
+  const kind = kindOfAddress(address)
+  // A literal one was proved to the registry.
+  if (kind === 'forbidden' || (kind === 'link-local' && host !== address))
+    return refusal(host, address, 'which is not the address of one process')
+  if (kind !== 'loopback' || loopbackAllowed || kindOfAddress(host) === 'loopback') return undefined
+  // Debian's /etc/hosts has 127.0.1.1 for it.
+  return host === hostname() ? undefined : refusal(host, address, 'which is this machine itself')
+}
+
+/** For `net.connect` and `tls.connect`: resolves a name as they do, and fails if any address of it is refused. */
+export function judgedLookup(loopbackAllowed: boolean): LookupFunction {
+  return (host: string, options: LookupOptions, done: Parameters<LookupFunction>[2]) => {
+    lookup(host, { ...options, all: true }, (error, addresses: LookupAddress[]) => {
+      const refused = error ?? refusedAmong(host, addresses, loopbackAllowed)
+      if (refused !== undefined) done(refused as NodeJS.ErrnoException, '', 0)
+      else if (options.all === true) done(null, addresses)
+      else done(null, addresses[0]!.address, addresses[0]!.family)
+    })
+  }
+}
+
+/** Resolves once the name has been judged; rejects if it leads astray. What cannot be resolved fails when it is connected to. */
+export function judgeName(host: string, loopbackAllowed: boolean): Promise<void> {
+  return new Promise((resolve, reject) => {
+    lookup(host, { all: true }, (error, addresses) => {
+      const refused = error === null ? refusedAmong(host, addresses, loopbackAllowed) : undefined
+      if (refused === undefined) resolve()
+      else reject(refused)
+    })
+  })
+}
+
+function refusedAmong(host: string, addresses: readonly LookupAddress[], loopbackAllowed: boolean): Error | undefined {
+  for (const { address } of addresses) {
+    const refused = refuseEndpoint(host, address, loopbackAllowed)
+    if (refused !== undefined) return refused
+  }
+  return undefined
+}
+
+function refusal(host: string, address: string, why: string): Error {
+  const leads = host === address ? `${host},` : `${host} leads to ${address},`
+  return Object.assign(new Error(`${leads} ${why}; it is not connected to`), { code: 'ADDRESS_REFUSED' })
+}

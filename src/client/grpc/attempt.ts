@@ -1,0 +1,340 @@
+/**
+ * One attempt of a gRPC call, and grpc-js's listener for it. It sends what the call has collected, one message after another, and holds
+ * the answer back as long as another attempt could still give a better one.
+ *
+ * waiting -> open: a connection stands, the stream begins (`sent`)
+ * open -> held: headers or the one answer are here, the status is not · open, held -> handed over: the caller gets them, no more attempts
+ * any -> over: settled, exactly once
+ */
+import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
+import type * as grpc from '@grpc/grpc-js'
+import type { ErrorCode } from '../../core/errors.ts'
+import { NOT_EXECUTED } from '../../core/headers.ts'
+import { outcome as makeOutcome, type Outcome } from '../../core/outcome.ts'
+import { GRPC_STATUS } from '../../core/status.ts'
+import { answerBegins } from '../../resilience/execution.ts'
+import { ClientAttempt } from '../attempt.ts'
+import type { GrpcCall, GrpcJsCall } from './call.ts'
+import type { GrpcConnection } from './connection.ts'
+import { authorized, credentialsFailure } from './credentials.ts'
+import { attemptMetadata } from './headers.ts'
+import { isCutShort, outcomeOfStatus, type StatusSource } from './outcome.ts'
+import type { GrpcConnectionHolder, GrpcConnectionUser } from './pool.ts'
+import type { Entry, MessageContext } from './replay-buffer.ts'
+
+export class GrpcAttempt
+  extends ClientAttempt
+  implements GrpcConnectionUser, GrpcConnectionHolder, StatusSource, grpc.InterceptingListener
+{
+  declare readonly call: GrpcCall
+  #connection: GrpcConnection | undefined = undefined
+  #inner: GrpcJsCall | undefined = undefined
+  /** Index of the next message to send; one is on its way at a time. */
+  #next = 0
+  #sending = false
+  #halfClosed = false
+  headers: grpc.Metadata | undefined = undefined
+  leaving = false
+  stream: ClientHttp2Stream | undefined = undefined
+  session: ClientHttp2Session | undefined = undefined
+  httpStatus = 0
+  trailers: IncomingHttpHeaders | undefined = undefined
+  #message: Buffer | undefined = undefined
+  #status: grpc.StatusObject | undefined = undefined
+  /** The status of an answer that was broken. */
+  #brokenWith: number | undefined = undefined
+  #handedOver = false
+  /** The caller's credentials have not answered yet. */
+  #asking = false
+  /** The caller's metadata with what the credentials gave for this attempt. */
+  #authorized: grpc.Metadata | undefined = undefined
+
+  second(): GrpcAttempt {
+    return new GrpcAttempt(this.call, this.resolve, this.reject, this.driven)
+  }
+
+  get authContext(): ReturnType<GrpcJsCall['getAuthContext']> {
+    return this.#inner?.getAuthContext() ?? null
+  }
+
+  get answered(): boolean {
+    return this.#message !== undefined
+  }
+
+  get ended(): boolean {
+    return this.over
+  }
+
+  /** Its stream begins now, on whatever session the connection has. */
+  attend(): void {
+    this.#connection?.attend()
+  }
+
+  // The pool's answers.
+
+  assigned(connection: GrpcConnection): void {
+    this.#connection = connection
+    this.sent = connection.ready
+    this.call.enter(open, this, connection)
+  }
+
+  /** @internal */
+  open(connection: GrpcConnection): void {
+    const { call } = this
+    let inner: GrpcJsCall
+    try {
+      inner = connection.channel.createCall(call.path, Number.POSITIVE_INFINITY, call.host, null, 0)
+    } catch (error) {
+      this.sent = false
+      this.end(makeOutcome('refused', 'connect-failed', error))
+      return
+    }
+    this.#inner = inner
+    call.opened(this)
+    const now = this.launching ? this.startedAt : call.stack.clock.now()
+    inner.start(attemptMetadata(this, this.#authorized ?? call.metadata, now), this)
+    if (call.reading) inner.startRead()
+    this.pump()
+  }
+
+  refused(code: ErrorCode, cause: unknown): void {
+    if (!this.over) this.end(makeOutcome('refused', code, cause))
+  }
+
+  cut(cause: Error): void {
+    if (this.over) return
+    this.end(makeOutcome('failure', 'connection-lost', cause))
+    this.abort()
+  }
+
+  // The caller's side.
+
+  /** Sends what there is to send. */
+  pump(): void {
+    const inner = this.#inner
+    if (inner === undefined || this.over) return
+    const { outbox } = this.call
+    const entry = this.#sending ? undefined : outbox.at(this.#next)
+    if (entry !== undefined) {
+      this.#sending = true
+      this.#next += 1
+      const context: MessageContext = { callback: () => this.#written(entry) }
+      if (entry.flags !== undefined) context.flags = entry.flags
+      inner.sendMessageWithContext(context, entry.message)
+    }
+    if (outbox.closed && this.#next === outbox.end && !this.#halfClosed) {
+      this.#halfClosed = true
+      inner.halfClose()
+    }
+    if (this.call.answersOnce || !this.#handedOver) this.peerWaits(this.#awaitsCaller())
+  }
+
+  /** The caller is ready for one more message. */
+  read(): void {
+    if (this.#handedOver && !this.call.answersOnce) this.peerWaits(false)
+    if (!this.over) this.#inner?.startRead()
+  }
+
+  // grpc-js's callbacks.
+
+  onReceiveMetadata(metadata: grpc.Metadata): void {
+    if (this.over) return
+    this.#heard()
+    metadata.remove(NOT_EXECUTED)
+    this.headers = metadata
+    // An answer in one piece is held until its status, unless the caller may wait for headers before it sends the
+    // rest. Before a stream, a status in the same packet is waited for.
+    const { call } = this
+    if (!call.answersOnce || !call.outbox.closed) setImmediate(handOver, this)
+  }
+
+  onReceiveMessage(message: Buffer): void {
+    if (this.over) return
+    this.#heard()
+    const { call } = this
+    if (message.length > call.largestMessage) {
+      const cause = new Error(`a message of ${message.length} bytes, more than ${call.largestMessage}`)
+      this.end(makeOutcome('failure', 'response-too-large', cause))
+      this.abort()
+    } else if (!call.answersOnce) {
+      this.handOver()
+      call.deliverMessage(message)
+      this.peerWaits(!call.reading)
+    } else if (this.#message === undefined) {
+      this.#message = message
+      // Whoever answers twice would otherwise never be heard out.
+      this.#inner!.startRead()
+    } else {
+      this.end(makeOutcome('failure', 'protocol-error', new Error('several messages for a method with one')))
+      this.abort()
+    }
+  }
+
+  onReceiveStatus(status: grpc.StatusObject): void {
+    if (this.over) return
+    const { call } = this
+    let outcome = outcomeOfStatus(status, this.#connection!, this)
+    this.status = status.code
+    if (
+      outcome.verdict === 'success' &&
+      status.code === GRPC_STATUS.OK &&
+      call.answersOnce &&
+      this.#message === undefined
+    )
+      outcome = makeOutcome('failure', 'protocol-error', new Error('no message for a method with one'))
+    const now = call.stack.clock.now()
+    // At the deadline the callee may be the first to give up.
+    if (outcome.verdict === 'failure' && outcome.status === undefined && now >= call.deadlineAt)
+      outcome = makeOutcome('failure', 'deadline-exceeded')
+    else if (outcome.code === 'protocol-error' && status.code !== GRPC_STATUS.OK) this.#brokenWith = status.code
+    this.sent = outcome.verdict === 'success' || outcome.verdict === 'failure'
+    if (outcome.code === 'deadline-exceeded' || outcome.status === GRPC_STATUS.DEADLINE_EXCEEDED) {
+      outcome = this.told(outcome)
+    } else if (
+      outcome.code === 'connection-lost' ||
+      (outcome.code === 'protocol-error' && outcome.status === undefined)
+    ) {
+      // Broken off by a peer without a word of gRPC.
+      outcome = this.lost(outcome)
+    }
+    // What the peer said, not what grpc-js said in its place.
+    if (outcome.verdict === 'success' || outcome.status !== undefined || isCutShort(status.code, this)) {
+      this.#status = status
+      if (this.sent) this.#connection!.heard(now)
+    }
+    this.end(outcome)
+  }
+
+  /** The caller gets the headers now, and the rest as it comes. */
+  handOver(): void {
+    if (this.over || this.#handedOver) return
+    const { call } = this
+    // The requests have ended meanwhile.
+    if (call.answersOnce && call.outbox.closed) return
+    this.#handedOver = true
+    // An answer in one piece goes on waiting for its requests.
+    if (!call.answersOnce) this.peerWaits(false)
+    if (call.route.streaming) answerBegins(call.stack, this)
+    this.commit(call.answersOnce ? call.deadlineAt : call.lastDeadlineAt)
+    call.answered(this.headers)
+  }
+
+  override timeUp(): void {
+    const connection = this.over ? undefined : this.#connection
+    super.timeUp()
+    if (this.over && connection !== undefined) {
+      this.call.transport.poolOf(this.endpoint!).silent(connection, this.startedAt)
+    }
+  }
+
+  override giveUp(cause: unknown): void {
+    // Between the start and the stream there are some microtasks, in which it is given up unsent.
+    if (!this.leaving) this.sent = false
+    super.giveUp(cause)
+  }
+
+  protected connect(): void {
+    if (this.call.credentials === undefined) this.call.transport.poolOf(this.endpoint!).take(this)
+    else this.call.enter(authorize, this, this.call.credentials)
+  }
+
+  /** @internal */
+  authorize(credentials: grpc.CallCredentials): void {
+    const { metadata, path, host, route } = this.call
+    this.#asking = true
+    this.peerWaits(true)
+    authorized(metadata, credentials, path, host ?? route.service).then(
+      (given) => this.#take(given),
+      (error) => this.#unauthorized(error),
+    )
+  }
+
+  /** The credentials have answered. */
+  #take(metadata: grpc.Metadata): void {
+    if (this.over) return
+    this.#asking = false
+    this.peerWaits(false)
+    this.#authorized = metadata
+    this.call.transport.poolOf(this.endpoint!).take(this)
+  }
+
+  /** They have failed. It is on our own side and says nothing of the endpoint. */
+  #unauthorized(error: unknown): void {
+    if (this.over) return
+    const { code, details } = credentialsFailure(error)
+    this.#status = { code, details, metadata: new this.call.transport.grpc.Metadata() }
+    this.end(makeOutcome('cancelled', 'cancelled', error, code))
+  }
+
+  protected leaveQueue(): void {
+    const connection = this.#connection
+    if (connection === undefined) {
+      if (!this.#asking) this.call.transport.poolOf(this.endpoint!).leave(this)
+      return
+    }
+    if (this.#inner !== undefined) this.call.ended(this)
+    connection.release(this.leaving && this.trailers === undefined)
+  }
+
+  protected get holdUp(): string {
+    if (this.#asking) return 'the call credentials did not answer'
+    return this.#handedOver && !this.call.reading
+      ? 'the caller did not read the next message'
+      : 'the caller had no further message to send'
+  }
+
+  protected abort(): void {
+    this.#inner?.cancelWithStatus(GRPC_STATUS.CANCELLED, 'the attempt is over')
+  }
+
+  protected get reachable(): boolean {
+    return this.call.transport.poolOf(this.endpoint!).reachable
+  }
+
+  protected superseded(): void {}
+
+  protected conclude(outcome: Outcome): void {
+    const { call } = this
+    call.finish()
+    const status = this.#status
+    if (status === undefined) {
+      this.reject(call.failure(outcome, this.#brokenWith))
+      return
+    }
+    const headers = this.#handedOver ? undefined : this.headers
+    this.resolve({ headers, message: this.#message, status: call.explained(status, outcome) })
+  }
+
+  /** A stream of requests with one answer has it when the requests end; in both directions, who speaks next is known at first only. */
+  #awaitsCaller(): boolean {
+    const { answersOnce, outbox } = this.call
+    const idle = !outbox.closed && !this.#sending && this.#next === outbox.end
+    return idle && (answersOnce || this.#next === 0)
+  }
+
+  #written(entry: Entry): void {
+    this.#sending = false
+    const { call } = this
+    if (!this.over && !call.committed && call.outbox.outgrown) this.commit(call.deadlineAt)
+    if (call.committed && call.open[0] === this) call.outbox.release(this.#next)
+    entry.written()
+    this.pump()
+  }
+
+  #heard(): void {
+    this.sent = true
+    this.#connection!.heard(this.call.stack.clock.now())
+  }
+}
+
+function handOver(attempt: GrpcAttempt): void {
+  attempt.handOver()
+}
+
+function open(attempt: GrpcAttempt, connection: GrpcConnection): void {
+  attempt.open(connection)
+}
+
+function authorize(attempt: GrpcAttempt, credentials: grpc.CallCredentials): void {
+  attempt.authorize(credentials)
+}

@@ -1,0 +1,318 @@
+/**
+ * One gRPC call of a client: grpc-js's `Call` to the generated client above it, and the mesh's call to the attempts below. It stands under
+ * serialization, so that a retry sends the same bytes; the answer reaches the client once, from the attempt that decided the call.
+ */
+import type * as grpc from '@grpc/grpc-js'
+import type { Call, HashKey, Route } from '../../core/call.ts'
+import type { MeshError } from '../../core/errors.ts'
+import { NOT_EXECUTED } from '../../core/headers.ts'
+import type { Outcome } from '../../core/outcome.ts'
+import { GRPC_STATUS, grpcStatusOf } from '../../core/status.ts'
+import type { Provisional, Stack } from '../../resilience/stack.ts'
+import { ClientCall } from '../call.ts'
+import { callError } from '../call-error.ts'
+import { leaveSignal } from '../http/options.ts'
+import { GrpcAttempt } from './attempt.ts'
+import { GrpcCaller } from './caller.ts'
+import type { GrpcCallSettings } from './promises/call-settings.ts'
+import { GrpcOutbox, type MessageContext } from './replay-buffer.ts'
+import type { GrpcTransport } from './transport.ts'
+
+/** What grpc-js calls `Call`; it is not exported by that name. */
+export type GrpcJsCall = ReturnType<grpc.Channel['createCall']>
+type AuthContext = ReturnType<GrpcJsCall['getAuthContext']>
+
+/** What never changes between calls of one method of one client. */
+export interface GrpcMethod {
+  /** `/shop.Inventory/Get`. */
+  readonly path: string
+  readonly route: Route
+  /** The request is one message. */
+  readonly asksOnce: boolean
+  /** The answer is one message. */
+  readonly answersOnce: boolean
+  /** Of an answer; larger ones fail. */
+  readonly largestMessage: number
+}
+
+/** All at once that the caller has not been given yet. */
+interface Answer {
+  readonly headers?: grpc.Metadata | undefined
+  readonly message?: Buffer | undefined
+  readonly status: grpc.StatusObject
+}
+
+const NONE: readonly GrpcAttempt[] = Object.freeze([])
+
+let lastNumber = 0
+
+export class GrpcCall extends ClientCall implements GrpcJsCall {
+  readonly transport: GrpcTransport
+  readonly path: string
+  readonly host: string | null | undefined
+  readonly answersOnce: boolean
+  readonly largestMessage: number
+  /** The caller's own and the inherited deadline: what bounds a stream once it has been answered. */
+  lastDeadlineAt: number
+  metadata!: grpc.Metadata
+  credentials: grpc.CallCredentials | undefined = undefined
+  readonly outbox = new GrpcOutbox()
+  /** Attempts whose stream has begun and not ended. */
+  open: readonly GrpcAttempt[] = NONE
+  /** The caller has asked for a message that it has not been given. */
+  reading = false
+  readonly #number = ++lastNumber
+  readonly #signal: AbortSignal | undefined
+  readonly #settings: GrpcCallSettings | undefined
+  /** The method takes exactly one message. */
+  readonly #asksOnce: boolean
+  readonly #caller = new GrpcCaller()
+  /** The caller is within one of our methods, and expects to be called back after it. */
+  #calling = false
+  /** What `parent: call` names is a call that will outlive this one. */
+  #leaveParent: (() => void) | undefined = undefined
+  /** The caller has said whether it is idempotent. */
+  #saidIdempotent = false
+  /** With which status the caller cancelled it. */
+  #cancelledWith: { readonly code: number; readonly details: string } | undefined = undefined
+
+  constructor(
+    stack: Stack,
+    transport: GrpcTransport,
+    method: GrpcMethod,
+    host: string | null | undefined,
+    timeoutMs: number,
+    settings: GrpcCallSettings | undefined,
+    parent: Call | undefined,
+  ) {
+    super(stack, method.route, timeoutMs, parent)
+    this.lastDeadlineAt = Math.min(this.startedAt + timeoutMs, parent?.deadlineAt ?? Number.POSITIVE_INFINITY)
+    this.transport = transport
+    this.path = method.path
+    this.host = host
+    this.answersOnce = method.answersOnce
+    this.largestMessage = method.largestMessage
+    this.#asksOnce = method.asksOnce
+    this.#signal = settings?.signal
+    this.#settings = settings
+    if (settings === undefined) return
+    settings.running += 1
+    if (settings.idempotent !== undefined) {
+      this.idempotent = settings.idempotent
+      this.#saidIdempotent = true
+    }
+    if (settings.key !== undefined) this.hashKey = settings.key
+    if (settings.once) this.once()
+  }
+
+  get closed(): boolean {
+    return this.transport.closed
+  }
+
+  /** What the callee is told: the service's own timeout ends no stream that has been answered. */
+  get sentDeadlineAt(): number {
+    return this.answersOnce ? this.deadlineAt : this.lastDeadlineAt
+  }
+
+  override keyOf(source: HashKey): string | undefined {
+    if (source.header !== undefined) {
+      const value = this.metadata.get(source.header)[0]
+      if (value !== undefined && value !== '') return String(value)
+    }
+    return source.path ? this.path : undefined
+  }
+
+  // grpc-js's Call.
+
+  start(metadata: grpc.Metadata, listener: grpc.InterceptingListener): void {
+    // The caller may change theirs for the next call while an attempt of this one is still to come.
+    this.metadata = metadata.clone()
+    this.#caller.listener = listener
+    this.resolve = this.reject = (answer) => this.#deliver(answer as Answer)
+    this.#calling = true
+    this.begin()
+    const signal = this.#signal
+    if (signal !== undefined) {
+      if (signal.aborted) this.cancel(signal.reason)
+      else signal.addEventListener('abort', this)
+    }
+    this.startFirst()
+    this.#calling = false
+  }
+
+  sendMessageWithContext(context: MessageContext, message: Buffer): void {
+    if (this.settled) {
+      context.callback?.()
+      return
+    }
+    // A serializer may hand on the caller's own buffer, which is used again once it was written.
+    this.outbox.add(context, Buffer.from(message))
+    this.#pump()
+  }
+
+  halfClose(): void {
+    if (this.#asksOnce && this.outbox.end === 0 && !this.settled) {
+      this.cancelWithStatus(
+        GRPC_STATUS.INTERNAL,
+        `${this.path} takes one message, and the call was half-closed without`,
+      )
+      return
+    }
+    this.outbox.closed = true
+    this.#pump()
+  }
+
+  startRead(): void {
+    this.reading = true
+    for (let i = 0; i < this.open.length; i++) this.open[i]!.read()
+  }
+
+  cancelWithStatus(code: number, details: string): void {
+    this.#cancelledWith ??= { code, details }
+    // Most cancel because they have enough; whoever has another status has a reason, such as a request that cannot be serialized.
+    this.#cancelLater(code === GRPC_STATUS.CANCELLED ? details : new Error(details))
+  }
+
+  setCredentials(credentials: grpc.CallCredentials): void {
+    this.credentials = credentials
+  }
+
+  getPeer(): string {
+    return this.endpoint?.label ?? 'unknown'
+  }
+
+  getCallNumber(): number {
+    return this.#number
+  }
+
+  getAuthContext(): AuthContext {
+    return this.open[0]?.authContext ?? null
+  }
+
+  /** Takes over what grpc-js's `parent` and `propagate_flags` ask for: its deadline, if it is sooner, and its cancellation. */
+  inherit(parent: grpc.ServerUnaryCall<unknown, unknown>, leftMs: number, cancellation: boolean): void {
+    this.lastDeadlineAt = Math.min(this.lastDeadlineAt, this.startedAt + leftMs)
+    this.deadlineAt = Math.min(this.deadlineAt, this.lastDeadlineAt)
+    if (!cancellation) return
+    const cancelled = (): void => this.#cancelLater('Cancelled by parent call')
+    if (parent.cancelled) {
+      cancelled()
+      return
+    }
+    parent.once('cancelled', cancelled)
+    this.#leaveParent = () => parent.removeListener('cancelled', cancelled)
+  }
+
+  // The attempts' side.
+
+  /** The stream of `attempt` has begun. */
+  opened(attempt: GrpcAttempt): void {
+    this.open = this.open.length === 0 ? [attempt] : [...this.open, attempt]
+  }
+
+  /** It has ended. */
+  ended(attempt: GrpcAttempt): void {
+    this.open = this.open.length === 1 ? NONE : this.open.filter((each) => each !== attempt)
+  }
+
+  /** The caller's signal fired. */
+  handleEvent(): void {
+    this.#cancelLater(this.#signal?.reason)
+  }
+
+  /** The answer has begun, and its headers are the caller's; only a stream of answers outlasts the service's timeout. */
+  answered(headers: grpc.Metadata | undefined): void {
+    if (!this.answersOnce) this.deadlineAt = this.lastDeadlineAt
+    if (headers !== undefined) this.#caller.headers(headers)
+  }
+
+  deliverMessage(message: Buffer): void {
+    this.reading = false
+    // A reader that throws does not come to ask for the rest, and without it the call would not end.
+    if (!this.#caller.message(message)) this.startRead()
+  }
+
+  /** Runs `work` of ours in the caller's context, because it may lead to code of the user. */
+  enter<A, B>(work: (a: A, b: B) => void, a: A, b: B): void {
+    if (this.#calling) work(a, b)
+    else this.#caller.runInAsyncScope(work, undefined, a, b)
+  }
+
+  finish(): void {
+    this.#leaveParent?.()
+    const settings = this.#settings
+    if (settings !== undefined) {
+      settings.running -= 1
+      settings.sent ||= this.sent
+    }
+    leaveSignal(this.#signal, this)
+    for (const entry of this.outbox.clear()) entry.written()
+  }
+
+  /** `brokenWith`: what gRPC makes of an answer that was none of its own. */
+  failure(outcome: Outcome, brokenWith?: number): Answer {
+    const error = callError(this, outcome, this.stack.clock.now())
+    const cancelled = outcome.code === 'cancelled' ? this.#cancelledWith : undefined
+    const code = cancelled?.code ?? brokenWith ?? grpcStatusOf(outcome.code ?? 'connection-lost')
+    const metadata = new this.transport.grpc.Metadata()
+    return { status: withCause({ code, details: cancelled?.details ?? error.message, metadata }, error) }
+  }
+
+  /** The peer's own status, and with a failure what the mesh knows of it. */
+  explained(status: grpc.StatusObject, outcome: Outcome): grpc.StatusObject {
+    status.metadata.remove(NOT_EXECUTED)
+    if (outcome.verdict === 'success') return status
+    return withCause(status, callError(this, outcome, this.stack.clock.now()))
+  }
+
+  protected override policyArrived(provisional: Provisional): void {
+    super.policyArrived(provisional)
+    if (!this.#saidIdempotent && !this.committed && provisional.isDeclared(this.path)) this.idempotent = true
+  }
+
+  protected attempt(
+    resolve: (answer: unknown) => void,
+    reject: (error: unknown) => void,
+    driven: boolean,
+  ): GrpcAttempt {
+    return new GrpcAttempt(this, resolve, reject, driven)
+  }
+
+  protected passedOn(error: unknown): unknown {
+    return error
+  }
+
+  #pump(): void {
+    for (let i = 0; i < this.open.length; i++) this.open[i]!.pump()
+  }
+
+  /** Ends at once; the caller hears of it after this call of theirs, as grpc-js has it. */
+  #cancelLater(cause: unknown): void {
+    const before = this.#calling
+    this.#calling = true
+    this.cancel(cause)
+    this.#calling = before
+  }
+
+  #deliver(answer: Answer): void {
+    if (this.#calling) process.nextTick(tell, this, answer)
+    else this.tell(answer)
+  }
+
+  /** @internal */
+  tell({ headers, message, status }: Answer): void {
+    const caller = this.#caller
+    if (headers !== undefined) caller.headers(headers)
+    if (message !== undefined && (status.code === GRPC_STATUS.OK || headers !== undefined)) caller.message(message)
+    caller.status(status)
+  }
+}
+
+function tell(call: GrpcCall, answer: Answer): void {
+  call.tell(answer)
+}
+
+/** grpc-js copies all of a status to the error that the caller gets, so this is its `cause`. */
+function withCause(status: grpc.StatusObject, cause: MeshError): grpc.StatusObject {
+  return Object.assign(status, { cause })
+}

@@ -1,0 +1,206 @@
+/**
+ * A grpc-js channel over the endpoints of one service: what `mesh.grpc` gives to a generated client as `channelOverride`. Every call picks
+ * its endpoint by itself; nothing here connects.
+ */
+import type * as grpc from '@grpc/grpc-js'
+import type { Route } from '../../core/call.ts'
+import { inboundCall } from '../../core/context.ts'
+import { MeshError } from '../../core/errors.ts'
+import { grpcStatusOf } from '../../core/status.ts'
+import { OptionsError, show } from '../../options/fields.ts'
+import { isGrpcMethod } from '../../options/names.ts'
+import type { Destination } from '../destination.ts'
+import { GrpcCall, type GrpcJsCall, type GrpcMethod } from './call.ts'
+import type { MethodNames } from './method-names.ts'
+import { GrpcCallSettings, PROPAGATE_DEFAULTS } from './promises/call-settings.ts'
+import { StateWatchers } from './state-watch.ts'
+import { LARGEST_MESSAGE } from './transport.ts'
+
+/** What a generated client knows of one of its methods. */
+export type MethodDefinition = Pick<
+  grpc.MethodDefinition<unknown, unknown>,
+  'path' | 'requestStream' | 'responseStream' | 'originalName'
+> & { readonly options?: { readonly idempotency_level?: string | undefined } | undefined }
+
+export interface MeshChannelOptions {
+  /** By path. */
+  readonly methods: ReadonlyMap<string, MethodDefinition>
+  /** By all names that the client has for them. */
+  readonly names: MethodNames
+  /** Paths that the code says are idempotent. */
+  readonly idempotent: ReadonlySet<string>
+  /** Paths of streams that are short enough to tell something of latency. */
+  readonly shortStreams: ReadonlySet<string>
+  readonly largestMessage?: number | undefined
+}
+
+/** Paths come from the client's code; more than so many are made up. */
+const MOST_METHODS = 4_096
+/** What grpc-js uses for `propagate_flags` (`grpc.propagate`). */
+const PROPAGATE_DEADLINE = 1
+const PROPAGATE_CANCELLATION = 8
+
+/** All of it but what is private to grpc-js's own. */
+type ChannelShape = Pick<grpc.Channel, keyof grpc.Channel>
+
+export class MeshChannel implements ChannelShape {
+  #destination: Destination
+  readonly #find: (service: string) => Destination
+  readonly #options: MeshChannelOptions
+  readonly #methods = new Map<string, GrpcMethod>()
+  /** The list that the methods were made with. */
+  #declared: readonly string[] | undefined
+  #watchers: StateWatchers
+  #closed = false
+
+  /** `find` is asked again after the destination was forgotten, because a client may be kept without a call for long. */
+  constructor(destination: Destination, options: MeshChannelOptions, find: (service: string) => Destination) {
+    this.#destination = destination
+    this.#find = find
+    this.#options = options
+    this.#watchers = this.#watchersOf(destination)
+    if (options.largestMessage !== undefined) {
+      destination.grpc.takeMessages(destination.service, options.largestMessage)
+    }
+  }
+
+  createCall(
+    path: string,
+    deadline: grpc.Deadline,
+    host: string | null | undefined,
+    parentCall: grpc.ServerUnaryCall<unknown, unknown> | null,
+    propagateFlags: number | null | undefined,
+  ): GrpcJsCall {
+    if (this.#closed) throw this.#shutDown(path)
+    const destination = this.#live()
+    destination.uses += 1
+    const stack = destination.stack()
+    const flags: unknown = propagateFlags
+    const settings = flags instanceof GrpcCallSettings ? flags : undefined
+    const given = this.#leftOf(deadline)
+    const timeoutMs = settings === undefined ? given : Math.min(settings.leftMs(destination.clock.now()), given)
+    const method = this.#method(path)
+    const call = new GrpcCall(stack, destination.grpc, method, host, timeoutMs, settings, inboundCall())
+    if (parentCall !== null && parentCall !== undefined) {
+      this.#inherit(call, parentCall, Number(propagateFlags ?? PROPAGATE_DEFAULTS))
+    }
+    return call
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#watchers.check()
+  }
+
+  getTarget(): string {
+    return `mesh:///${this.#destination.service}`
+  }
+
+  /** READY while there is an endpoint: calls find out whether it can be reached. */
+  getConnectivityState(tryToConnect: boolean): grpc.connectivityState {
+    const { connectivityState } = this.#destination.grpc.grpc
+    if (this.#closed || this.#destination.grpc.closed) return connectivityState.SHUTDOWN
+    return (tryToConnect ? this.#live() : this.#destination).cluster.endpoints.length > 0
+      ? connectivityState.READY
+      : connectivityState.CONNECTING
+  }
+
+  watchConnectivityState(
+    current: grpc.connectivityState,
+    deadline: Date | number,
+    callback: (error?: Error) => void,
+  ): void {
+    if (this.#closed || this.#destination.grpc.closed) throw new Error('Channel has been shut down')
+    this.#live().uses += 1
+    this.#watchers.add(current, this.#leftOf(deadline), callback)
+  }
+
+  /** Channelz is off. */
+  getChannelzRef(): ReturnType<grpc.Channel['getChannelzRef']> {
+    return { kind: 'channel' as never, id: -1, name: this.getTarget() }
+  }
+
+  #live(): Destination {
+    if (this.#destination.forgotten) {
+      this.#destination = this.#find(this.#destination.service)
+      this.#watchers = this.#watchersOf(this.#destination)
+    }
+    return this.#destination
+  }
+
+  #watchersOf({ clock, cluster }: Destination): StateWatchers {
+    return new StateWatchers(clock, cluster, () => this.getConnectivityState(false))
+  }
+
+  /** As calls fail, and thrown as by a channel of grpc-js. */
+  #shutDown(method: string): grpc.ServiceError {
+    const { service, grpc } = this.#destination
+    const details = `${method} to '${service}' failed: the client was closed`
+    const cause = new MeshError(details, { code: 'closed', service, method })
+    const code = grpcStatusOf('closed')
+    const metadata = new grpc.grpc.Metadata()
+    return Object.assign(new Error(`${code} UNAVAILABLE: ${details}`, { cause }), { code, details, metadata })
+  }
+
+  /** @throws OptionsError for what is no instant */
+  #leftOf(deadline: grpc.Deadline): number {
+    const at = typeof deadline === 'number' ? deadline : deadline?.getTime?.()
+    if (typeof at !== 'number' || Number.isNaN(at)) {
+      const expected = 'expected a Date or milliseconds since 1970; Infinity for none'
+      throw new OptionsError('grpc', [{ path: ['deadline'], message: `${expected}, got ${show(deadline)}` }])
+    }
+    return at === Number.POSITIVE_INFINITY ? at : at - this.#destination.clock.wallNow()
+  }
+
+  /** What `parent: call` asks for; without it, a call made within a handler inherits all the same. */
+  #inherit(call: GrpcCall, parent: grpc.ServerUnaryCall<unknown, unknown>, flags: number): void {
+    const leftMs = (flags & PROPAGATE_DEADLINE) === 0 ? Number.POSITIVE_INFINITY : this.#leftOf(parent.getDeadline())
+    call.inherit(parent, leftMs, (flags & PROPAGATE_CANCELLATION) !== 0)
+  }
+
+  #method(path: string): GrpcMethod {
+    const { idempotent } = this.#destination.settings.retry
+    if (idempotent !== this.#declared) {
+      // The document has changed.
+      this.#declared = idempotent
+      this.#methods.clear()
+    }
+    let method = this.#methods.get(path)
+    if (method === undefined) {
+      method = this.#makeMethod(path, idempotent)
+      if (this.#methods.size < MOST_METHODS) this.#methods.set(path, method)
+    }
+    return method
+  }
+
+  #makeMethod(path: string, declared: readonly string[]): GrpcMethod {
+    const { methods, idempotent, shortStreams, largestMessage = LARGEST_MESSAGE } = this.#options
+    const definition = methods.get(path)
+    // Of what is not known the answer may be a stream: held back, it would never come.
+    const answersOnce = definition?.responseStream === false
+    const streaming = !answersOnce || definition.requestStream
+    const level = definition?.options?.idempotency_level
+    const route: Route = Object.freeze({
+      service: this.#destination.service,
+      method: path,
+      protocol: 'grpc',
+      streaming: streaming && !shortStreams.has(path),
+      idempotent:
+        level === 'NO_SIDE_EFFECTS' ||
+        level === 'IDEMPOTENT' ||
+        idempotent.has(path) ||
+        this.#isDeclared(declared, path),
+    })
+    return Object.freeze({ path, route, asksOnce: definition?.requestStream === false, answersOnce, largestMessage })
+  }
+
+  /** Documents, too, may name a method as the client has it. */
+  #isDeclared(declared: readonly string[], path: string): boolean {
+    if (isGrpcMethod(declared, path)) return true
+    const prefix = path.slice(0, path.lastIndexOf('/') + 1)
+    for (const [name, definition] of this.#options.names) {
+      if (definition.path === path && isGrpcMethod(declared, prefix + name)) return true
+    }
+    return false
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * Call credentials: what a caller's generator adds to the metadata of each attempt. We ask before
+ * there is a stream, so that a failure is certainly not sent and a cancelled call never begins.
+ */
+import type * as grpc from '@grpc/grpc-js'
+import { GRPC_STATUS } from '../../core/status.ts'
+
+/** Statuses that only a server may give (gRFC A54). */
+const OF_SERVERS: ReadonlySet<number> = new Set([
+  GRPC_STATUS.OK,
+  GRPC_STATUS.INVALID_ARGUMENT,
+  GRPC_STATUS.NOT_FOUND,
+  GRPC_STATUS.ALREADY_EXISTS,
+  GRPC_STATUS.FAILED_PRECONDITION,
+  GRPC_STATUS.ABORTED,
+  GRPC_STATUS.OUT_OF_RANGE,
+  GRPC_STATUS.DATA_LOSS,
+])
+
+type Options = Parameters<grpc.CallCredentials['generateMetadata']>[0]
+type Generator = (options: Options, done: (error: unknown, metadata?: grpc.Metadata) => void) => unknown
+
+/** What grpc-js keeps of a generator, and of credentials that were composed. */
+interface Kept {
+  readonly metadataGenerator?: Generator
+  readonly creds?: readonly grpc.CallCredentials[]
+}
+
+/** `given` with what `credentials` add to it for a call of `path`; rejects if they fail. */
+export async function authorized(
+  given: grpc.Metadata,
+  credentials: grpc.CallCredentials,
+  path: string,
+  authority: string,
+): Promise<grpc.Metadata> {
+  const host = authority.replace(/:\d+$/, '')
+  const service = path.slice(1, path.lastIndexOf('/'))
+  const options = { method_name: path, service_url: `https://${host}/${service}` }
+  const metadata = given.clone()
+  for (const each of await Promise.all(single(credentials).map((one) => ask(one, options)))) metadata.merge(each)
+  if (metadata.get('authorization').length <= 1) return metadata
+  const message = '"authorization" metadata cannot have multiple values'
+  throw Object.assign(new Error(message), { code: GRPC_STATUS.INTERNAL })
+}
+
+function single(credentials: grpc.CallCredentials): readonly grpc.CallCredentials[] {
+  const { creds } = credentials as Kept
+  return Array.isArray(creds) ? creds.flatMap(single) : [credentials]
+}
+
+/** grpc-js drops the promise of a generator that is an async function: its rejection would end the process. */
+function ask(credentials: grpc.CallCredentials, options: Options): Promise<grpc.Metadata> {
+  const { metadataGenerator } = credentials as Kept
+  if (typeof metadataGenerator !== 'function') return credentials.generateMetadata(options)
+  return new Promise((resolve, reject) => {
+    const returned = metadataGenerator.call(credentials, options, (error, metadata) => {
+      if (metadata === undefined) reject(error)
+      else resolve(metadata)
+    })
+    // One that has answered before may do as it likes.
+    Promise.resolve(returned).catch(reject)
+  })
+}
+
+/** The status of a call whose credentials failed with `error`. */
+export function credentialsFailure(error: unknown): { readonly code: number; readonly details: string } {
+  const { code, message } = read(error)
+  const details = `Getting metadata from plugin failed with error: ${message}`
+  if (Number.isInteger(code) && code > 0 && code <= GRPC_STATUS.UNAUTHENTICATED && !OF_SERVERS.has(code)) {
+    return { code, details }
+  }
+  return { code: GRPC_STATUS.INTERNAL, details: `Invalid status from control plane: ${code} ${details}` }
+}
+
+/** Of anything, also of what throws when it is looked at. */
+function read(error: unknown): { readonly code: number; readonly message: string } {
+  try {
+    const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown }
+    return { code: typeof code === 'number' ? code : GRPC_STATUS.UNKNOWN, message: String(message ?? error) }
+  } catch {
+    return { code: GRPC_STATUS.UNKNOWN, message: 'one that cannot be shown' }
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * Asks a gRPC endpoint whether it is well, by the standard health service, on the connection of its calls but outside of their stack.
+ */
+import type * as grpc from '@grpc/grpc-js'
+import type { ErrorCode } from '../../core/errors.ts'
+import { NOT_EXECUTED } from '../../core/headers.ts'
+import { GRPC_STATUS } from '../../core/status.ts'
+import { decodeState, encodeName, HEALTH_SERVICE, SERVING } from '../../net/grpc-health-message.ts'
+import { type Probe, type ProbeListener, TIMED_OUT } from '../health-checks.ts'
+import type { GrpcJsCall } from './call.ts'
+import type { GrpcConnection } from './connection.ts'
+import type { GrpcConnectionUser, GrpcPool } from './pool.ts'
+import type { GrpcTransport } from './transport.ts'
+
+/** Refusals on our own side: they say nothing of the endpoint. */
+const OURS: ReadonlySet<ErrorCode> = new Set(['queue-full', 'closed'])
+
+/** The probe of gRPC endpoints. */
+export function grpcHealth(transport: () => GrpcTransport): Probe {
+  return (endpoint, timeoutMs, done) => {
+    const probe = new HealthProbe(transport(), done)
+    probe.begin(transport().poolOf(endpoint), timeoutMs)
+    return () => probe.cancel()
+  }
+}
+
+class HealthProbe implements GrpcConnectionUser, grpc.InterceptingListener {
+  readonly ahead = true
+  readonly #transport: GrpcTransport
+  readonly #done: ProbeListener
+  #pool: GrpcPool | undefined
+  #connection: GrpcConnection | undefined
+  #inner: GrpcJsCall | undefined
+  #timer: object | undefined
+  #state = 0
+  #answered = false
+  #over = false
+
+  constructor(transport: GrpcTransport, done: ProbeListener) {
+    this.#transport = transport
+    this.#done = done
+  }
+
+  begin(pool: GrpcPool, timeoutMs: number): void {
+    this.#pool = pool
+    this.#timer = this.#transport.clock.startBackgroundTimer(timeoutMs, (probe: HealthProbe) => probe.#timeUp(), this)
+    pool.take(this)
+  }
+
+  cancel(): void {
+    if (!this.#over) this.#letGo()
+  }
+
+  assigned(connection: GrpcConnection): void {
+    const { grpc } = this.#transport
+    this.#connection = connection
+    this.#inner = connection.channel.createCall(`${HEALTH_SERVICE}Check`, Number.POSITIVE_INFINITY, undefined, null, 0)
+    this.#inner.start(new grpc.Metadata(), this)
+    this.#inner.startRead()
+    this.#inner.sendMessageWithContext({}, encodeName(''))
+    this.#inner.halfClose()
+  }
+
+  refused(code: ErrorCode, cause: unknown): void {
+    this.#end(OURS.has(code) ? undefined : false, cause instanceof Error ? cause.message : code)
+  }
+
+  onReceiveMetadata(): void {}
+
+  onReceiveMessage(message: Buffer): void {
+    this.#state = decodeState(message)
+  }
+
+  onReceiveStatus({ code, details, metadata }: grpc.StatusObject): void {
+    this.#answered = true
+    if (code === GRPC_STATUS.OK) this.#end(this.#state === SERVING, `state ${this.#state}`)
+    // It is well, and has too much to do to say so.
+    else if (code !== GRPC_STATUS.PERMISSION_DENIED && metadata.get(NOT_EXECUTED).length > 0)
+      this.#end(undefined, details)
+    else this.#end(false, `status ${code}: ${details}`)
+  }
+
+  #timeUp(): void {
+    // It takes as many streams as it said it would, and all are in use: that is no illness.
+    const full = this.#connection === undefined && this.#pool!.reachable
+    this.#end(full ? undefined : false, TIMED_OUT)
+  }
+
+  #end(healthy: boolean | undefined, reason: string): void {
+    if (this.#over) return
+    this.#letGo()
+    this.#done(healthy, reason)
+  }
+
+  #letGo(): void {
+    this.#over = true
+    if (this.#timer !== undefined) this.#transport.clock.stopTimer(this.#timer)
+    if (this.#connection === undefined) this.#pool?.leave(this)
+    else this.#connection.release(!this.#answered)
+    this.#inner?.cancelWithStatus(GRPC_STATUS.CANCELLED, 'the probe is over')
+  }
+}

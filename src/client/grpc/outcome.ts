@@ -1,0 +1,164 @@
+/**
+ * From grpc-js's statuses to outcomes. Where a status came from decides, by what HTTP/2 heard (see grpc-stream): the
+ * words of its details are read only once it is certain that grpc-js itself made them.
+ */
+import { type ClientHttp2Stream, constants } from 'node:http2'
+import type * as grpc from '@grpc/grpc-js'
+import { GRPC_PUSHBACK, NOT_EXECUTED } from '../../core/headers.ts'
+import { outcome as makeOutcome, type Outcome, SUCCESS } from '../../core/outcome.ts'
+import { GRPC_STATUS, grpcOutcome, grpcStatusOfHttp, parsePushback } from '../../core/status.ts'
+import { reasonOfRefusal, refusedByServer } from '../../net/identity-refusal.ts'
+import type { GrpcConnection } from './connection.ts'
+import { isLeft, leftBehindBy, type StreamOwner } from './stream.ts'
+
+const GRPC_TYPE = 'application/grpc'
+
+const KNOWN: ReadonlySet<number> = new Set(Object.values(GRPC_STATUS))
+
+/** What an attempt knows of its end besides the status. */
+export interface StatusSource extends StreamOwner {
+  /** Of the answer; `undefined` without any, or if they are all of it. */
+  readonly headers: grpc.Metadata | undefined
+  /** There is the one message that a method with one answers with. */
+  readonly answered: boolean
+}
+
+/** grpc-js could not read a message. */
+const UNREADABLE = /^(?:Received message larger than max|Failed to decompress|Received message compressed with)/
+/** The connection went away below the stream; its session may be destroyed a moment later. */
+const LOST = /^(?:Connection dropped|Keepalive timeout)/
+/** The two ways in which grpc-js tells of a stream that the peer has reset with CANCEL. */
+const CANCELLED_BY_PEER = /^(?:Call cancelled$|Write error: )/
+
+/** How an attempt on `connection` ended. Corrects `status` where grpc-js lost what the peer had said. */
+export function outcomeOfStatus(status: grpc.StatusObject, connection: GrpcConnection, source: StatusSource): Outcome {
+  const { trailers, leaving, stream } = source
+  if (isOfPeer(status, source)) return ofPeer(status, trailers?.['grpc-message'], source)
+  // grpc-js has no code for a message that is compressed in no way it was told of.
+  if (status.code === undefined) return makeOutcome('failure', 'protocol-error', new Error('a malformed message'))
+  if (!leaving) return ofUnsent(status, connection)
+  // A stream that could not be watched may have been executed: what is said of it is taken for the peer's.
+  return stream === undefined ? ofPeer(status, undefined, source) : ofBroken(status, stream, source)
+}
+
+/** The end that the peer gave is the one that `status` tells of. */
+function isOfPeer(status: grpc.StatusObject, { trailers, answered }: StatusSource): boolean {
+  const said = trailers?.['grpc-status']
+  if (said === undefined) return false
+  // grpc-js reads an empty one as OK.
+  if (said === '') status.code = Number.NaN
+  if (said === '' || Object.is(Number(said), status.code)) return true
+  // The answer is complete, and what broke behind it takes nothing away.
+  if (said !== '0' || !answered || UNREADABLE.test(status.details)) return false
+  status.code = GRPC_STATUS.OK
+  status.details = ''
+  return true
+}
+
+function ofPeer(status: grpc.StatusObject, message: unknown, source: StatusSource): Outcome {
+  if (status.code === GRPC_STATUS.OK) return SUCCESS
+  // What is not in the table comes from a broken peer: gRPC reads it as UNKNOWN.
+  if (!KNOWN.has(status.code)) status.code = GRPC_STATUS.UNKNOWN
+  if (typeof message === 'string') status.details = decodeMessage(message)
+  const { code, details, metadata } = status
+  if (isCutShort(code, source)) return makeOutcome('failure', 'connection-lost', new Error(details))
+  const { headers } = source
+  // An answer that had begun came from an execution.
+  const [marker] = headers === undefined ? metadata.get(NOT_EXECUTED) : []
+  const marked = marker !== undefined
+  const refusal = reasonOfRefusal(marker)
+  if (refusal !== undefined) {
+    status.code = GRPC_STATUS.UNAVAILABLE
+    return makeOutcome('refused', 'identity-rejected', refusedByServer(refusal))
+  }
+  return grpcOutcome(code, marked, pushback(metadata), marked || details === '' ? undefined : new Error(details))
+}
+
+/**
+ * gRPC C core answers CANCELLED to what arrives between its shutdown and our receipt of its GOAWAY. Its handlers can
+ * say the same, so the call may have been executed: it is repeated only where that does no harm.
+ */
+export function isCutShort(code: number, { headers, session, trailers }: StatusSource): boolean {
+  if (code !== GRPC_STATUS.CANCELLED || headers !== undefined) return false
+  return trailers !== undefined && session !== undefined && isLeft(session)
+}
+
+/** The request never left us. */
+function ofUnsent({ details }: grpc.StatusObject, connection: GrpcConnection): Outcome {
+  const failure = connection.failure(details)
+  return makeOutcome('refused', failure.code, failure.cause)
+}
+
+/** The stream ended without a status of gRPC. */
+function ofBroken(status: grpc.StatusObject, stream: ClientHttp2Stream, source: StatusSource): Outcome {
+  const { session, httpStatus, trailers, headers } = source
+  const { details } = status
+  const type = headers?.get('content-type')[0] ?? trailers?.['content-type'] ?? GRPC_TYPE
+  const isOther = httpStatus !== 0 && (httpStatus !== 200 || !String(type).startsWith(GRPC_TYPE))
+  if (!isOther && UNREADABLE.test(details)) {
+    const isTooLarge = status.code === GRPC_STATUS.RESOURCE_EXHAUSTED
+    return makeOutcome('failure', isTooLarge ? 'response-too-large' : 'protocol-error', new Error(details))
+  }
+  if (isOther || (trailers !== undefined && trailers['grpc-status'] === undefined)) {
+    status.code = grpcStatusOfHttp(httpStatus)
+    const cause = new Error(`no status of gRPC, but HTTP ${httpStatus} with content type ${type}`)
+    return status.code === GRPC_STATUS.UNAVAILABLE
+      ? makeOutcome('failure', 'overloaded', cause, status.code, pushback(status.metadata))
+      : makeOutcome('failure', 'protocol-error', cause)
+  }
+  const { rstCode } = stream
+  const cause = new Error(details)
+  const goaway = headers === undefined ? leftBehindBy(session!, stream) : undefined
+  if (goaway !== undefined) {
+    status.code = GRPC_STATUS.UNAVAILABLE
+    if (goaway.refusal !== undefined) {
+      return makeOutcome('refused', 'identity-rejected', refusedByServer(goaway.refusal))
+    }
+    // A peer that asks for calm is alive and turns calls away.
+    const isAlive = goaway.code === constants.NGHTTP2_ENHANCE_YOUR_CALM
+    return makeOutcome('refused', 'refused-by-peer', cause, isAlive ? status.code : undefined)
+  }
+  if (rstCode === constants.NGHTTP2_REFUSED_STREAM && headers === undefined) {
+    // A GOAWAY closes the session. Refused while it goes on, a stream is one that the peer has no room for.
+    return makeOutcome('refused', 'refused-by-peer', cause, session!.closed ? undefined : status.code)
+  }
+  if (session!.destroyed || LOST.test(details)) return makeOutcome('failure', 'connection-lost', cause)
+  // Whatever grpc-js cannot go on with, it resets with CANCEL by itself.
+  if (rstCode !== constants.NGHTTP2_CANCEL || CANCELLED_BY_PEER.test(details)) status.code = grpcStatusOfReset(rstCode)
+  return rstCode === constants.NGHTTP2_ENHANCE_YOUR_CALM
+    ? makeOutcome('failure', 'overloaded', cause, status.code)
+    : makeOutcome('failure', 'protocol-error', cause)
+}
+
+/** PROTOCOL-HTTP2, "Errors". */
+function grpcStatusOfReset(code: number | undefined): number {
+  switch (code) {
+    case constants.NGHTTP2_REFUSED_STREAM:
+      return GRPC_STATUS.UNAVAILABLE
+    case constants.NGHTTP2_CANCEL:
+      return GRPC_STATUS.CANCELLED
+    case constants.NGHTTP2_ENHANCE_YOUR_CALM:
+      return GRPC_STATUS.RESOURCE_EXHAUSTED
+    case constants.NGHTTP2_INADEQUATE_SECURITY:
+      return GRPC_STATUS.PERMISSION_DENIED
+    default:
+      return GRPC_STATUS.INTERNAL
+  }
+}
+
+/** `grpc-message`; what is no encoded UTF-8 in it stays as it came (PROTOCOL-HTTP2, "Percent-Encoded"). */
+function decodeMessage(message: string): string {
+  return message.replace(/(?:%[0-9a-f]{2})+/gi, (encoded) => {
+    try {
+      return decodeURIComponent(encoded)
+    } catch {
+      return encoded
+    }
+  })
+}
+
+function pushback(metadata: grpc.Metadata): number | undefined {
+  const values = metadata.get(GRPC_PUSHBACK)
+  if (values.length === 0) return undefined
+  return parsePushback(values.length === 1 ? String(values[0]) : '')
+}

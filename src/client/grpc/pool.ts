@@ -1,0 +1,252 @@
+/**
+ * The connection of one gRPC endpoint, made when needed and shared by all its calls, and those that
+ * wait for it or for a stream on it. A waiting attempt that is cancelled was certainly never sent.
+ */
+import type { Attempt } from '../../core/attempt.ts'
+import type { Endpoint, EndpointTransport } from '../../core/endpoint.ts'
+import type { ErrorCode } from '../../core/errors.ts'
+import { hasEnded, PeerProof } from '../peer-end.ts'
+import { GrpcConnection } from './connection.ts'
+import type { GrpcTransport } from './transport.ts'
+
+/** Who wants a connection. */
+export interface GrpcConnectionUser {
+  /** It goes before those that wait, and takes no place of theirs. */
+  readonly ahead?: boolean
+  /** It calls {@link GrpcConnection.release} when it has ended. */
+  assigned(connection: GrpcConnection): void
+  /** It gets none. Nothing was sent. */
+  refused(code: ErrorCode, cause: unknown): void
+}
+
+/** Who runs on a connection. */
+export interface GrpcConnectionHolder {
+  /** It is closed under it. */
+  cut(cause: Error): void
+}
+
+/** So many attempts that ran out of time, with not one byte from the peer, and it gets a new connection (faults-and-attacks F9). */
+const MOST_SILENCES = 2
+
+export class GrpcPool implements EndpointTransport {
+  readonly endpoint: Endpoint
+  readonly #transport: GrpcTransport
+  readonly #waiting = new Set<GrpcConnectionUser>()
+  /** Those that go before. */
+  readonly #ahead = new Set<GrpcConnectionUser>()
+  /** All that have not been closed. */
+  readonly #all = new Set<GrpcConnection>()
+  readonly #proof = new PeerProof()
+  #current: GrpcConnection | undefined
+  #closing = false
+
+  constructor(transport: GrpcTransport, endpoint: Endpoint) {
+    this.#transport = transport
+    this.endpoint = endpoint
+  }
+
+  get connections(): number {
+    return this.#all.size
+  }
+
+  get waiting(): number {
+    return this.#waiting.size + this.#ahead.size
+  }
+
+  /** Whether its connection stands. */
+  get reachable(): boolean {
+    return this.#current?.ready === true
+  }
+
+  /** Gives `user` the connection, now or later, or refuses. */
+  take(user: GrpcConnectionUser): void {
+    if (this.#closing) {
+      user.refused('connect-failed', this.#withdrawn())
+      return
+    }
+    if (this.#transport.closed) {
+      user.refused('closed', undefined)
+      return
+    }
+    if (this.endpoint.tls && this.#transport.identity?.source === undefined) {
+      user.refused('identity-rejected', new Error(`${this.endpoint.label} wants mTLS, and we have no identity`))
+      return
+    }
+    let connection: GrpcConnection
+    try {
+      connection = this.#usable()
+    } catch (error) {
+      // There is no certificate yet (`startWithout`).
+      user.refused('identity-rejected', error)
+      return
+    }
+    const { ready } = connection
+    if (ready && connection.hasRoom && (user.ahead === true || this.#waiting.size === 0)) {
+      assign(user, connection)
+      return
+    }
+    if (user.ahead === true) this.#ahead.add(user)
+    else if (this.#waiting.size < this.#transport.settings.maxWaiting) this.#waiting.add(user)
+    else {
+      user.refused('queue-full', undefined)
+      return
+    }
+    if (ready) connection.wantRoom()
+    else connection.dial()
+  }
+
+  /** A waiting user gives up. */
+  leave(user: GrpcConnectionUser): void {
+    if (!this.#waiting.delete(user)) this.#ahead.delete(user)
+  }
+
+  /** It takes one more stream than it did. */
+  freed(connection: GrpcConnection): void {
+    if (connection !== this.#current || !connection.ready) return
+    for (const queue of [this.#ahead, this.#waiting]) {
+      for (const user of queue) {
+        if (!connection.hasRoom) {
+          connection.wantRoom()
+          return
+        }
+        queue.delete(user)
+        assign(user, connection)
+      }
+    }
+  }
+
+  /** It takes no more calls, or is gone. Those that waited for a stream on it were not sent. */
+  lost(connection: GrpcConnection, code: ErrorCode, reason: string): void {
+    if (connection === this.#current) {
+      this.#current = undefined
+      const cause = new Error(`${this.endpoint.label}: ${reason}`)
+      this.#wake((user) => user.refused(code, cause))
+    }
+    connection.retire()
+  }
+
+  /** It stands; or it has failed, and calls on it say why. */
+  dialed(connection: GrpcConnection, ready: boolean): void {
+    if (ready) this.#proof.add(connection)
+    if (connection !== this.#current) return
+    if (ready) {
+      this.freed(connection)
+      return
+    }
+    this.#current = undefined
+    this.#wake((user) => assign(user, connection))
+    connection.retire()
+  }
+
+  tooSlow(connection: GrpcConnection, cause: Error): void {
+    if (connection === this.#current) {
+      this.#current = undefined
+      this.#wake((user) => user.refused('connect-failed', cause))
+    }
+    connection.retire()
+  }
+
+  closed(connection: GrpcConnection): void {
+    this.#all.delete(connection)
+    if (this.#current === connection) this.#current = undefined
+    if (this.#all.size === 0) this.#transport.emptied(this)
+  }
+
+  /** An attempt on `connection` that began at `startedAt` has run out of time. */
+  silent(connection: GrpcConnection, startedAt: number): void {
+    if (connection.heardAt > startedAt || connection.retireAt === 0) return
+    connection.silences += 1
+    if (connection.silences < MOST_SILENCES) return
+    if (this.#current === connection) {
+      this.#current = undefined
+      this.#replace()
+    }
+    connection.retire()
+  }
+
+  /** Cuts what runs on connections whose peer's certificate has ended. */
+  sweep(): void {
+    this.#proof.cutEnded(this.#all, this.#transport.clock)
+  }
+
+  /** After a rotation: the connection of today takes no more calls from a time within `spreadMs` of `from` on. */
+  retire(from: number, spreadMs: number): void {
+    for (const connection of this.#all) {
+      connection.retireAt = Math.min(connection.retireAt, from + this.#transport.clock.random() * spreadMs)
+    }
+  }
+
+  close(graceMs: number): void {
+    if (this.#closing) return
+    this.#closing = true
+    const cause = this.#withdrawn()
+    this.#wake((user) => user.refused('connect-failed', cause))
+    this.#current = undefined
+    for (const connection of [...this.#all]) connection.retire()
+    if (this.#all.size === 0) return
+    this.#transport.clock.startBackgroundTimer(graceMs, closeAll, this)
+  }
+
+  /** Whatever still runs has had its time; grpc-js closes a channel only once its calls have ended. */
+  closeNow(): void {
+    const cause = this.#withdrawn()
+    const running: GrpcConnectionHolder[] = []
+    for (let { oldest } = this.endpoint; oldest !== undefined; oldest = oldest.newer) {
+      running.push(oldest as Attempt & GrpcConnectionHolder)
+    }
+    for (const holder of running) holder.cut(cause)
+    for (const connection of [...this.#all]) connection.close()
+  }
+
+  #usable(): GrpcConnection {
+    let connection = this.#current
+    if (connection !== undefined && (connection.lost || this.#isOutdated(connection))) {
+      connection.retire()
+      connection = undefined
+    }
+    if (connection === undefined) {
+      connection = new GrpcConnection(this, this.#transport)
+      this.#current = connection
+      this.#all.add(connection)
+      this.#transport.opened(this)
+    }
+    return connection
+  }
+
+  #isOutdated(connection: GrpcConnection): boolean {
+    if (connection.largestMessage < this.#transport.largestMessage(this.endpoint.service)) return true
+    const { clock } = this.#transport
+    if (connection.retireAt !== Number.POSITIVE_INFINITY && clock.now() >= connection.retireAt) return true
+    return hasEnded(connection.endsAt, clock)
+  }
+
+  /** Those that waited for a stream wait for the next connection. */
+  #replace(): void {
+    if (this.waiting === 0) return
+    try {
+      this.#usable().dial()
+    } catch (error) {
+      this.#wake((user) => user.refused('identity-rejected', error))
+    }
+  }
+
+  #wake(tell: (user: GrpcConnectionUser) => void): void {
+    const waiting = [...this.#ahead, ...this.#waiting]
+    this.#ahead.clear()
+    this.#waiting.clear()
+    for (const user of waiting) tell(user)
+  }
+
+  #withdrawn(): Error {
+    return new Error(`${this.endpoint.label} has been withdrawn`)
+  }
+}
+
+function assign(user: GrpcConnectionUser, connection: GrpcConnection): void {
+  connection.take()
+  user.assigned(connection)
+}
+
+function closeAll(pool: GrpcPool): void {
+  pool.closeNow()
+}

@@ -1,0 +1,83 @@
+/** Who waits for the state of a gRPC channel to change: `watchConnectivityState`, `waitForReady`. */
+import { AsyncResource } from 'node:async_hooks'
+import type * as grpc from '@grpc/grpc-js'
+import { type Clock, LONGEST_TIMER_MS, type Timer } from '../../core/clock.ts'
+import type { Cluster } from '../../core/endpoint.ts'
+import { runUserCode } from './caller.ts'
+
+type State = grpc.connectivityState
+type Callback = (error?: Error) => void
+
+export class StateWatchers {
+  readonly #clock: Clock
+  readonly #cluster: Cluster
+  readonly #state: () => State
+  readonly #all = new Set<StateWatcher>()
+  #unsubscribe: (() => void) | undefined
+
+  constructor(clock: Clock, cluster: Cluster, state: () => State) {
+    this.#clock = clock
+    this.#cluster = cluster
+    this.#state = state
+  }
+
+  /** Calls back, later and once, when the state is not `current`, or after `ms` with an error. */
+  add(current: State, ms: number, callback: Callback): void {
+    const watcher = new StateWatcher(current, this.#clock.now() + ms, callback)
+    this.#all.add(watcher)
+    this.#unsubscribe ??= this.#cluster.onChange(() => this.#checkLater())
+    if (ms !== Number.POSITIVE_INFINITY) this.#arm(watcher)
+    if (this.#state() !== current) this.#checkLater()
+  }
+
+  /** A mesh that closes takes its endpoints first, and then says that it is closed. */
+  #checkLater(): void {
+    process.nextTick(() => this.check())
+  }
+
+  /** The state may have changed. */
+  check(): void {
+    const state = this.#state()
+    for (const watcher of this.#all) if (watcher.current !== state) this.#end(watcher, undefined)
+  }
+
+  #arm(watcher: StateWatcher): void {
+    const ms = Math.min(Math.max(watcher.until - this.#clock.now(), 0), LONGEST_TIMER_MS)
+    watcher.timer = this.#clock.startTimer(ms, (due) => this.#timeUp(due), watcher)
+  }
+
+  #timeUp(watcher: StateWatcher): void {
+    // A timer of Node is shorter than a deadline may be.
+    if (watcher.until - this.#clock.now() > 1) this.#arm(watcher)
+    else this.#end(watcher, new Error('Deadline passed without connectivity state change'))
+  }
+
+  #end(watcher: StateWatcher, error: Error | undefined): void {
+    if (!this.#all.delete(watcher)) return
+    if (watcher.timer !== undefined) this.#clock.stopTimer(watcher.timer)
+    if (this.#all.size === 0) {
+      this.#unsubscribe?.()
+      this.#unsubscribe = undefined
+    }
+    runUserCode(watcher, callBack, watcher.callback, error)
+  }
+}
+
+class StateWatcher extends AsyncResource {
+  readonly current: State
+  readonly until: number
+  readonly callback: Callback
+  timer: Timer | undefined = undefined
+
+  constructor(current: State, until: number, callback: Callback) {
+    super('inmesh.grpc.state')
+    this.current = current
+    this.until = until
+    this.callback = callback
+  }
+}
+
+function callBack(callback: Callback, error: Error | undefined): void {
+  if (error === undefined) callback()
+  else callback(error)
+}

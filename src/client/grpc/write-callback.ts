@@ -1,0 +1,22 @@
+/** The callback of one written message: called once, in the async context of its write. */
+import { AsyncResource } from 'node:async_hooks'
+import { runUserCode } from './caller.ts'
+import type { MessageContext } from './replay-buffer.ts'
+
+type Callback = NonNullable<MessageContext['callback']>
+
+export class GrpcWrite extends AsyncResource {
+  #callback: Callback | undefined
+
+  constructor(callback: Callback) {
+    super('inmesh.grpc.message')
+    this.#callback = callback
+  }
+
+  done(): void {
+    const callback = this.#callback
+    if (callback === undefined) return
+    this.#callback = undefined
+    runUserCode(this, callback, undefined, undefined)
+  }
+}

@@ -1,0 +1,344 @@
+/**
+ * One attempt of an HTTP call, and undici's handler for it. It owns its timer and its cancellation, because undici can neither
+ * stop what is queued or connecting nor time anything exactly; a request that is over before it is written is never written.
+ *
+ * waiting -> written: a connection is there, the bytes go out now (`sent`) · written -> collecting: a short answer, kept until its end
+ * written -> deciding: an answer of unknown length; one that is complete in the same packet counts as short
+ * written -> limited: a failure, kept up to a bound · limited -> leftover: beyond it and final, so the caller reads the rest
+ * written, deciding -> streaming: handed to the caller, no more attempts · any -> over: settled, exactly once
+ */
+import type { Dispatcher } from 'undici'
+import type { ErrorCode } from '../../core/errors.ts'
+import { NOT_EXECUTED } from '../../core/headers.ts'
+import { outcome as makeOutcome, type Outcome, SUCCESS } from '../../core/outcome.ts'
+import { answerBegins } from '../../resilience/execution.ts'
+import { ClientAttempt } from '../attempt.ts'
+import { IdleReader } from './body/idle-reader.ts'
+import { RepeatableBody } from './body/repeatable.ts'
+import { type BodySource, ResponseBody } from './body/response.ts'
+import { type BodyWriter, StreamedBody } from './body/streamed.ts'
+import type { HttpCall, ReceivedHeaders } from './call.ts'
+import { GONE, type HttpConnection } from './connection.ts'
+import { attemptHeaders } from './headers.ts'
+import { answerOutcome, endsWithConnection, isEventStream, isInvalid, outcomeOf } from './outcome.ts'
+import type { ConnectionUser, HttpPool } from './pool.ts'
+
+/** Bodies up to this are collected before the caller gets the answer; it is also what is read of an answer that is dropped. */
+const SMALL_BYTES = 65_536
+
+/** For so long an answer that nobody has begun to read keeps a connection that others wait for. */
+const UNREAD_MS = 5_000
+
+const ABORTED = Object.freeze(new Error('the attempt is over'))
+
+type Phase = 'waiting' | 'written' | 'collecting' | 'deciding' | 'limited' | 'streaming' | 'leftover'
+
+export class HttpAttempt
+  extends ClientAttempt
+  implements Dispatcher.DispatchHandler, ConnectionUser, BodySource, BodyWriter
+{
+  declare readonly call: HttpCall
+  waitingIn: HttpPool | undefined = undefined
+  ahead: ConnectionUser | undefined = undefined
+  behind: ConnectionUser | undefined = undefined
+  #phase: Phase = 'waiting'
+  #connection: HttpConnection | undefined = undefined
+  #controller: Dispatcher.DispatchController | undefined = undefined
+  #statusText = ''
+  #headers: ReceivedHeaders | undefined = undefined
+  #body: ResponseBody | undefined = undefined
+  #outcome: Outcome = SUCCESS
+  /** The caller's source of the request has nothing to send. */
+  #sourceWaits = false
+  /** The caller reads the answer more slowly than it comes. */
+  #readerWaits = false
+  /** What this attempt reads of a body that others may send, too. */
+  #upload: StreamedBody | undefined = undefined
+  #idleReader: IdleReader | undefined = undefined
+  #handedOverAt = 0
+
+  second(): HttpAttempt {
+    return new HttpAttempt(this.call, this.resolve, this.reject, this.driven)
+  }
+
+  // The pool's answers.
+
+  assigned(connection: HttpConnection): void {
+    const { request } = this.call
+    const body = request.body
+    this.#connection = connection
+    connection.user = this
+    let content = body?.content
+    if (content instanceof RepeatableBody) {
+      content.onOutgrown = () => this.#outgrown()
+      content = content.open()
+      this.#upload = content
+    }
+    if (content instanceof StreamedBody) content.writer = this
+    connection.dispatch(
+      {
+        path: request.path,
+        method: request.method,
+        headers: attemptHeaders(this, request.headers, this.launching ? this.startedAt : this.call.stack.clock.now()),
+        body: (content ?? null) as Buffer | null,
+        blocking: false,
+        reset: request.reset,
+        // The socket is open already; without a name undici would look for one in the host header, with two expressions.
+        servername: this.call.route.service,
+      } as Dispatcher.DispatchOptions,
+      this,
+    )
+  }
+
+  refused(code: ErrorCode, cause: unknown): void {
+    if (!this.over) this.end(makeOutcome('refused', code, cause))
+  }
+
+  // undici's callbacks.
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    if (this.over) {
+      controller.abort(ABORTED)
+      return
+    }
+    this.#controller = controller
+    this.#phase = 'written'
+    this.sent = true
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: ReceivedHeaders,
+    statusText = '',
+  ): void {
+    if (this.over) return
+    this.call.observer?.headArrived(status, headers, statusText, controller.rawHeaders)
+    // What the observer does may end the attempt.
+    if (status < 200 || this.over) return
+    this.status = status
+    this.#statusText = statusText
+    this.#headers = headers
+    this.#body = new ResponseBody()
+    if (status >= 429 || headers[NOT_EXECUTED] !== undefined) {
+      const said = answerOutcome(status, headers, this.call.stack.clock)
+      this.#outcome = status === 504 ? this.told(said) : said
+      if (said.code === 'identity-rejected') {
+        this.#connection?.refusedUs(said.cause)
+        this.end(said)
+        this.abort()
+        return
+      }
+    }
+    const length = headers['content-length']
+    if (
+      (typeof length === 'string' && Number(length) <= (this.call.route.streaming ? 0 : SMALL_BYTES)) ||
+      status === 204 ||
+      status === 304 ||
+      this.call.request.method === 'HEAD'
+    ) {
+      this.#phase = 'collecting'
+    } else if (this.#outcome !== SUCCESS) this.#phase = 'limited'
+    else if (length !== undefined) this.#handOver(controller)
+    else {
+      this.#phase = 'deciding'
+      queueMicrotask(() => {
+        if (this.#phase === 'deciding' && !this.over) this.#handOver(controller)
+      })
+    }
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    const body = this.#body
+    if (body === undefined || (this.over && this.#phase !== 'leftover')) return
+    body.push(chunk)
+    if (this.#phase === 'limited' && body.buffered > SMALL_BYTES) this.end(this.#outcome)
+  }
+
+  onBodySent(chunk: Buffer): void {
+    this.call.observer?.bodySent(chunk)
+  }
+
+  onRequestSent(): void {
+    this.call.observer?.requestSent()
+  }
+
+  onResponseStarted(): void {
+    this.call.observer?.responseStarted()
+  }
+
+  onResponseEnd(_controller: Dispatcher.DispatchController, trailers?: ReceivedHeaders): void {
+    if (this.#body !== undefined) this.#body.trailers = trailers
+    const connection = this.#letGo()
+    if (this.#phase === 'leftover') {
+      this.stopTimer()
+      this.#body!.end()
+      this.call.finish()
+      return
+    }
+    if (this.over || this.#body === undefined) return
+    if (connection?.broken === true && this.#phase !== 'collecting' && endsWithConnection(this.#headers!)) {
+      // Without a length, a broken connection looks like the end of the body.
+      this.end(
+        makeOutcome('failure', 'connection-lost', new Error('the connection broke within the body'), this.status),
+      )
+      return
+    }
+    this.#body.end()
+    this.end(this.#outcome)
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
+    const connection = this.#letGo()
+    if (this.#phase === 'leftover') {
+      this.stopTimer()
+      this.#body!.fail(this.call.failure(makeOutcome('failure', 'connection-lost', error)))
+      this.call.finish()
+      return
+    }
+    if (this.over) return
+    if (isInvalid(error)) this.end(makeOutcome('cancelled', 'invalid-options', error))
+    else if (this.#phase !== 'waiting') this.end(this.lost(outcomeOf(error)))
+    else if (error === GONE || connection?.usable !== true) {
+      // It closed before a byte was written. The next one is looked for within the same attempt and its time.
+      this.call.transport.poolOf(this.endpoint!).take(this)
+    } else this.end(makeOutcome('refused', 'connect-failed', error))
+  }
+
+  onRequestUpgrade(controller: Dispatcher.DispatchController): void {
+    controller.abort(ABORTED)
+  }
+
+  protected override end(outcome: Outcome): void {
+    super.end(outcome)
+    // Another attempt sends it from the start; what is left of this one would only keep the network busy.
+    this.#upload?.abandon(ABORTED)
+  }
+
+  // The source of a streamed request.
+
+  /** No other attempt can send it. */
+  #outgrown(): void {
+    if (!this.over && !this.call.committed) this.commit(this.call.deadlineAt)
+  }
+
+  sourceWaits(waits: boolean): void {
+    this.#sourceWaits = waits
+    this.peerWaits(waits || this.#readerWaits)
+  }
+
+  // The reader of a streaming body.
+
+  pauseBody(): void {
+    this.#readerWaits = true
+    this.peerWaits(true)
+    this.#controller?.pause()
+  }
+
+  resumeBody(): void {
+    this.#readerWaits = false
+    this.peerWaits(this.#sourceWaits)
+    this.#controller?.resume()
+  }
+
+  /** Its answer keeps a connection that others wait for, and nobody has begun to read it. */
+  giveBackUnread(now: number): boolean {
+    if (!this.#readerWaits || this.#body!.touched || now - this.#handedOverAt < UNREAD_MS) return false
+    this.#body!.abandon(new Error('the answer was not read, and others waited for its connection'))
+    return true
+  }
+
+  cancelBody(reason: unknown): void {
+    if (!this.over) this.end(makeOutcome('cancelled', 'cancelled', reason))
+    else if (this.#phase === 'leftover') this.#breakOff(makeOutcome('cancelled', 'cancelled', reason))
+    this.abort()
+  }
+
+  override timeUp(): void {
+    if (this.#phase === 'leftover') this.#breakOff(makeOutcome('failure', 'deadline-exceeded'))
+    super.timeUp()
+  }
+
+  protected connect(): void {
+    this.call.transport.poolOf(this.endpoint!).take(this)
+  }
+
+  protected leaveQueue(): void {
+    if (this.waitingIn !== undefined) this.waitingIn.leave(this)
+  }
+
+  protected get reachable(): boolean {
+    return this.call.transport.poolOf(this.endpoint!).reachable
+  }
+
+  /** The caller gets the answer now and the body as it comes. */
+  #handOver(controller: Dispatcher.DispatchController): void {
+    const { call } = this
+    const { clock } = call.stack
+    const until = call.route.streaming ? Number.POSITIVE_INFINITY : call.deadlineAt
+    this.#controller = controller
+    this.#phase = 'streaming'
+    this.#handedOverAt = clock.now()
+    if (call.route.streaming || isEventStream(this.#headers!)) answerBegins(call.stack, this)
+    this.commit(until)
+    if (until - this.#handedOverAt > call.idleMs) this.#idleReader = new IdleReader(clock, this.#body!, call.idleMs)
+    this.#answer()
+  }
+
+  protected get holdUp(): string {
+    return this.#readerWaits
+      ? 'nobody read the answer as fast as it came'
+      : 'the source of the request body had nothing to send'
+  }
+
+  #answer(): void {
+    const body = this.#body!
+    body.stream(this)
+    this.resolve(this.call.answer(this.status, this.#statusText, this.#headers!, body))
+    if (!body.complete) this.forgetCaller()
+  }
+
+  protected superseded(): void {
+    if (this.#phase === 'limited') this.abort()
+  }
+
+  protected conclude(outcome: Outcome): void {
+    const { call } = this
+    this.#idleReader?.stop()
+    if (this.#phase === 'limited' && !this.#body!.complete && outcome === this.#outcome) {
+      // A failure with a long body, and no further attempt: it is the caller's to read.
+      this.#phase = 'leftover'
+      this.rearm(call.deadlineAt)
+      call.leftover = () => this.#breakOff(makeOutcome('cancelled', 'cancelled'))
+      this.#answer()
+      return
+    }
+    call.finish()
+    if (this.#phase === 'streaming') {
+      if (outcome !== this.#outcome) this.#body!.fail(call.failure(outcome))
+    } else if (this.#body?.complete === true) this.#answer()
+    else this.reject(call.failure(outcome))
+  }
+
+  /** The call is settled, its body is not: the reader is told, the connection is given up. */
+  #breakOff(outcome: Outcome): void {
+    this.stopTimer()
+    this.#body!.fail(this.call.failure(outcome))
+    this.call.finish()
+    this.abort()
+  }
+
+  /** Costs the connection, if the request is on it. */
+  protected abort(): void {
+    this.#controller?.abort(ABORTED)
+  }
+
+  #letGo(): HttpConnection | undefined {
+    const connection = this.#connection
+    this.#connection = undefined
+    this.#controller = undefined
+    if (connection !== undefined) connection.user = undefined
+    if (connection !== undefined) this.call.transport.poolOf(this.endpoint!).release(connection)
+    return connection
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * One HTTP call: starts its attempts, waits for a first endpoint, listens to the caller's signal, and settles the one promise
+ * that was made in the caller's own async context (undici's callbacks run in that of whichever request opened the socket).
+ */
+import type { Call, HashKey, Route } from '../../core/call.ts'
+import type { MeshError } from '../../core/errors.ts'
+import type { Outcome } from '../../core/outcome.ts'
+import type { Provisional, Stack } from '../../resilience/stack.ts'
+import { ClientCall } from '../call.ts'
+import { callError } from '../call-error.ts'
+import { HttpAttempt } from './attempt.ts'
+import { KeptBody, RepeatableBody } from './body/repeatable.ts'
+import type { RequestBody } from './body/request.ts'
+import type { ResponseBody } from './body/response.ts'
+import { StreamedBody } from './body/streamed.ts'
+import { hashKeyOf } from './hash-key.ts'
+import { leaveSignal } from './options.ts'
+import type { HttpTransport } from './transport.ts'
+
+/** The time that an attempt with a body up to this takes is not that of the upload. */
+const SHORT_UPLOAD_BYTES = 65_536
+
+/** Checked and ready to be written. */
+export interface PreparedRequest {
+  readonly method: string
+  readonly path: string
+  /** `[name, value, ...]`, names in lower case. */
+  readonly headers: string[]
+  readonly body: RequestBody | undefined
+  /** The connection is to end with the exchange. */
+  readonly reset?: boolean
+}
+
+/** Response headers as undici reads them: names in lower case. */
+export type ReceivedHeaders = Readonly<Record<string, string | string[] | undefined>>
+
+/** Sees what the exchanges of a call do besides their answer. It must not throw. */
+export interface ExchangeObserver {
+  /** A head: informational (1xx), or one that may become the answer. `raw`: as undici read it. */
+  headArrived(status: number, headers: ReceivedHeaders, statusText: string, raw: unknown): void
+  bodySent(chunk: Buffer): void
+  requestSent(): void
+  responseStarted(): void
+}
+
+/** Makes what the caller gets from what arrived. */
+export type Answer<R> = (status: number, statusText: string, headers: ReceivedHeaders, body: ResponseBody) => R
+
+export class HttpCall<R = unknown> extends ClientCall {
+  readonly transport: HttpTransport
+  /** Set anew before it is sent: by filters, or once a kept body has turned out to be short. */
+  request: PreparedRequest
+  readonly answer: Answer<R>
+  /** Set by whoever made the call: a call cancelled by the signal rejects with the signal's own reason, as `fetch` does. */
+  throwsReason = false
+  observer: ExchangeObserver | undefined = undefined
+  /** Settled, but the caller is still reading the long body of a failure: who ends it if the signal fires now. */
+  leftover: (() => void) | undefined = undefined
+  /** How long a reader may take nothing of what has arrived. */
+  idleMs: number
+  #signal: AbortSignal | undefined
+  /** What the caller is told; kept, because p-retry passes only errors on and a signal's reason may be anything. */
+  #failure: { readonly error: unknown } | undefined = undefined
+
+  constructor(
+    stack: Stack,
+    transport: HttpTransport,
+    route: Route,
+    request: PreparedRequest,
+    answer: Answer<R>,
+    timeoutMs: number,
+    parent: Call | undefined,
+    signal: AbortSignal | undefined,
+  ) {
+    super(stack, route, timeoutMs, parent)
+    this.transport = transport
+    this.request = request
+    this.answer = answer
+    this.idleMs = stack.idleMs ?? Number.POSITIVE_INFINITY
+    this.#signal = signal
+  }
+
+  get closed(): boolean {
+    return this.transport.closed
+  }
+
+  override keyOf(source: HashKey): string | undefined {
+    return hashKeyOf(source, this.request)
+  }
+
+  /** Sends it; may be called once. */
+  send(): Promise<R> {
+    const content = this.request.body?.content
+    if (!(content instanceof KeptBody)) return this.#send(content)
+    content.begin()
+    return content.short().then((bytes) => {
+      if (bytes === undefined) return this.#send(content)
+      this.request = { ...this.request, body: { content: bytes, contentType: undefined } }
+      return this.#send(bytes)
+    })
+  }
+
+  #send(content: RequestBody['content'] | undefined): Promise<R> {
+    const signal = this.#signal
+    if (content instanceof StreamedBody) {
+      // What was read from a stream cannot be sent again.
+      this.idempotent = false
+      this.uploads = true
+      content.onTouched = () => {
+        this.committed = true
+      }
+      content.onFailed = (error) => this.cancel(error)
+    } else if (content instanceof RepeatableBody) {
+      this.uploads = (this.request.body!.length ?? Number.POSITIVE_INFINITY) > SHORT_UPLOAD_BYTES
+      if (!content.shareable) this.hedged = true
+      content.onFailed = (error) => this.cancel(error)
+    }
+    this.begin()
+    return new Promise<R>((resolve, reject) => {
+      this.resolve = resolve as (answer: unknown) => void
+      this.reject = reject
+      if (signal !== undefined) {
+        if (signal.aborted) this.cancel(signal.reason)
+        else signal.addEventListener('abort', this)
+      }
+      // In the turn that made the call.
+      this.startFirst(this.startedAt)
+    })
+  }
+
+  /** Sends what `made` was to send. */
+  protected takeOver(made: HttpCall<R>): void {
+    this.stack = made.stack
+    this.request = made.request
+    this.idleMs = made.idleMs
+    this.#signal = made.#signal
+  }
+
+  /** The caller's signal fired. */
+  handleEvent(): void {
+    if (this.settled) this.leftover?.()
+    else this.cancel(this.#signal?.reason)
+  }
+
+  finish(): void {
+    this.leftover = undefined
+    leaveSignal(this.#signal, this)
+    const content = this.request.body?.content
+    if (content instanceof StreamedBody) content.stop()
+    else if (content instanceof RepeatableBody) content.close()
+  }
+
+  failure(outcome: Outcome): unknown {
+    const error: unknown | MeshError =
+      this.throwsReason && outcome.code === 'cancelled' && this.#signal?.aborted === true
+        ? reasonOf(this.#signal)
+        : callError(this, outcome, this.stack.clock.now())
+    this.#failure = { error }
+    return error
+  }
+
+  protected override policyArrived(provisional: Provisional): void {
+    super.policyArrived(provisional)
+    if (this.idleMs === Number.POSITIVE_INFINITY) this.idleMs = this.stack.idleMs ?? this.idleMs
+  }
+
+  protected attempt(
+    resolve: (answer: unknown) => void,
+    reject: (error: unknown) => void,
+    driven: boolean,
+  ): HttpAttempt {
+    return new HttpAttempt(this, resolve, reject, driven)
+  }
+
+  protected passedOn(error: unknown): unknown {
+    return this.#failure === undefined ? error : this.#failure.error
+  }
+}
+
+/** Signals of older implementations have no reason. */
+export function reasonOf(signal: AbortSignal): unknown {
+  return signal.reason ?? new DOMException('This operation was aborted', 'AbortError')
+}

@@ -1,0 +1,291 @@
+/**
+ * The HTTP client of one service: what `mesh.http(service)` returns. A call costs one object for itself and one for each
+ * attempt; filters, if there are any, are composed when the client is made.
+ */
+import type { Call } from '../../core/call.ts'
+import { inboundCall } from '../../core/context.ts'
+import type { Duration } from '../../options/duration.ts'
+import type { SharingSettings } from '../../resilience/shared-results.ts'
+import type { StackSource } from '../stack-source.ts'
+import { type BodyInput, jsonBody, type RequestBody, requestBody } from './body/request.ts'
+import { HttpCall } from './call.ts'
+import { readOnce, requestAsMade } from './copy-request.ts'
+import { compose, type Filter, type Service } from './filter.ts'
+import { FilteredCall } from './filtered-call.ts'
+import type { HeadersInput } from './headers.ts'
+import { checkBody, checkRequestOptions, refuseMore } from './options.ts'
+import {
+  checkIdleTimeout,
+  checkMethod,
+  checkPath,
+  checkTimeout,
+  isIdempotent,
+  prepareRequest,
+  type QueryInput,
+  withQuery,
+} from './prepare-request.ts'
+import { type HttpResponse, httpResponse } from './response.ts'
+import { SharedGets } from './shared-gets.ts'
+
+/** Everything about a request but its method and path. */
+export interface HttpRequestOptions {
+  /**
+   * Headers of your own; `undefined` is left out. Ours (deadline, trace, baggage) are added. Headers of a single connection and
+   * `inmesh-*` are left out as well, so that a handler may pass on what it received.
+   */
+  readonly headers?: HeadersInput | undefined
+  readonly body?: BodyInput | null | undefined
+  /** Sent as JSON, with the content type for it. Instead of `body`. */
+  readonly json?: unknown
+  /** Added to the path. */
+  readonly query?: QueryInput | undefined
+  /** Cancels the call, wherever it is: waiting, connecting, running, or within the body. */
+  readonly signal?: AbortSignal | null | undefined
+  /**
+   * Bound of the whole call, retries and body included; the service's own timeout and the deadline of the request being
+   * served hold as well, whichever is first. @defaultValue the service's timeout
+   */
+  readonly timeout?: Duration | undefined
+  /**
+   * A second execution does no harm, so the call may be repeated after it was sent. @defaultValue `true` for GET, HEAD,
+   * OPTIONS, TRACE, PUT and DELETE, and with an `idempotency-key` header that is not empty
+   */
+  readonly idempotent?: boolean | undefined
+  /** `false`: one attempt only. */
+  readonly retry?: false | undefined
+  /**
+   * Requests with the same key go to the same endpoint, if the service's balancer is `ring-hash` or `maglev`.
+   * @defaultValue what the service's policy makes the key of; without one, any endpoint
+   */
+  readonly key?: string | undefined
+  /**
+   * The response may last (server-sent events, a long download): the deadline covers it only up to its headers.
+   * @defaultValue false
+   */
+  readonly streaming?: boolean | undefined
+  /**
+   * How long the caller may take nothing of a long answer that has arrived; then its body fails and its connection goes back. A slow
+   * reader and a silent peer may go on. @defaultValue the policy's `idleTimeout` (60 s)
+   */
+  readonly idleTimeout?: Duration | undefined
+}
+
+/** A request as filters see it: `headers` are an object, in lower case if they were given as a list. */
+export interface HttpRequest extends HttpRequestOptions {
+  readonly method: string
+  /** Begins with `/`. */
+  readonly path: string
+}
+
+/** See {@link Filter}. */
+export type HttpFilter = Filter<HttpRequest, HttpResponse>
+
+/** How one client behaves; given to `mesh.http`. */
+export interface HttpClientOptions {
+  readonly filters?: readonly HttpFilter[] | undefined
+  /**
+   * Equal GETs, without options but headers and query, share one exchange while it runs. It is bounded by the service's timeout and not
+   * by the callers' deadlines, and cancelled when all have gone. @defaultValue `true` with `cache`, else `false`
+   */
+  readonly collapse?: boolean | undefined
+  /**
+   * How long the answer to a GET (status 200, at most 64 KiB, not `no-store`, `no-cache` or `private`) is kept for equal ones; at most
+   * 1,000 answers. @defaultValue not at all
+   */
+  readonly cache?: Duration | undefined
+  /** For calls that give none of their own: see {@link HttpRequestOptions.idleTimeout}. @defaultValue the policy's (60 s) */
+  readonly idleTimeout?: Duration | undefined
+}
+
+/** The client's own body parameter: also plain objects and lists, which are sent as JSON. */
+export type HttpBody = BodyInput | Readonly<Record<string, unknown>> | readonly unknown[] | null | undefined
+
+/**
+ * Calls one service. Every method resolves with the response, whatever its status; it rejects with a `MeshError` if there is
+ * none (`error.sent` says whether the call may have been executed), also when the signal fires: then `code` is `cancelled`
+ * and `cause` the signal's reason. Wrong arguments reject with an `OptionsError`.
+ *
+ * @example
+ * ```ts
+ * const inventory = mesh.http('inventory')
+ * const item = await (await inventory.get('/items/42')).json<Item>()
+ * await inventory.post('/reservations', { sku: 'a', count: 1 }, { timeout: '300ms', idempotent: true })
+ * ```
+ */
+export class HttpClient {
+  readonly #source: StackSource
+  readonly #filtered: Service<HttpRequest, HttpResponse> | undefined
+
+  readonly #shared: SharedGets | undefined
+
+  readonly #idleMs: number | undefined
+
+  constructor(
+    source: StackSource,
+    filters: readonly HttpFilter[] = [],
+    sharing?: SharingSettings,
+    idleMs?: number | undefined,
+  ) {
+    this.#source = source
+    this.#idleMs = idleMs
+    this.#shared = sharing && new SharedGets(sharing, source.transport.clock)
+    this.#filtered =
+      filters.length === 0 ? undefined : compose(filters, (request, call) => this.#sendFiltered(request, call))
+  }
+
+  get service(): string {
+    return this.#source.service
+  }
+
+  get(path: string, options?: HttpRequestOptions, beyond?: undefined): Promise<HttpResponse> {
+    return this.request('GET', path, options, beyond)
+  }
+
+  head(path: string, options?: HttpRequestOptions, beyond?: undefined): Promise<HttpResponse> {
+    return this.request('HEAD', path, options, beyond)
+  }
+
+  delete(path: string, options?: HttpRequestOptions, beyond?: undefined): Promise<HttpResponse> {
+    return this.request('DELETE', path, options, beyond)
+  }
+
+  /** `body`: a plain object or a list is sent as JSON; `undefined` or `null` is none. */
+  post(path: string, body?: HttpBody, options?: HttpRequestOptions, beyond?: undefined): Promise<HttpResponse> {
+    return this.#requestWith('POST', path, body, options, beyond)
+  }
+
+  put(path: string, body?: HttpBody, options?: HttpRequestOptions, beyond?: undefined): Promise<HttpResponse> {
+    return this.#requestWith('PUT', path, body, options, beyond)
+  }
+
+  patch(path: string, body?: HttpBody, options?: HttpRequestOptions, beyond?: undefined): Promise<HttpResponse> {
+    return this.#requestWith('PATCH', path, body, options, beyond)
+  }
+
+  #requestWith(
+    method: string,
+    path: string,
+    body: HttpBody,
+    options: HttpRequestOptions | undefined,
+    beyond: undefined,
+  ): Promise<HttpResponse> {
+    let given: HttpRequestOptions | undefined
+    try {
+      given = withBody(body, options)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    return this.request(method, path, given, beyond)
+  }
+
+  /** `beyond`: nothing; options in a place where they would not be read are refused. */
+  request(method: string, path: string, options?: HttpRequestOptions, beyond?: undefined): Promise<HttpResponse> {
+    try {
+      if (beyond !== undefined) refuseMore()
+      if (options !== undefined) checkRequestOptions(options)
+      if (this.#shared !== undefined && this.#filtered === undefined && mayShare(method, options)) {
+        return this.#share(path, options, inboundCall()?.baggage)
+      }
+      if (this.#filtered === undefined) return this.#makeCall(HttpCall<HttpResponse>, method, path, options).send()
+      return this.#filtered(...this.#draft(method, path, options))
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /** What filters get. */
+  #draft(method: string, path: string, options?: HttpRequestOptions): [HttpRequest, FilteredCall<HttpResponse>] {
+    const given = options && readOnce(options)
+    const call = this.#makeCall(FilteredCall<HttpResponse>, method, path, given).handOver()
+    return [requestAsMade(method, path, given, call.request.body), call]
+  }
+
+  #makeCall<C extends HttpCall<HttpResponse>>(
+    Made: new (...given: ConstructorParameters<typeof HttpCall<HttpResponse>>) => C,
+    method: string,
+    path: string,
+    options: HttpRequestOptions | undefined,
+  ): C {
+    const verb = checkMethod(method)
+    checkPath(path)
+    const source = this.#source
+    const body = options === undefined ? undefined : bodyOf(options)
+    const full = options?.query === undefined ? path : withQuery(path, options.query)
+    const request = prepareRequest(verb, full, options?.headers, body)
+    const call = new Made(
+      source.stack(verb, path),
+      source.transport,
+      source.route(verb, options?.streaming === true),
+      request,
+      httpResponse,
+      checkTimeout(options?.timeout),
+      inboundCall(),
+      options?.signal ?? undefined,
+    )
+    call.idempotent = options?.idempotent ?? isIdempotent(verb, request.headers)
+    if (options?.idleTimeout !== undefined) call.idleMs = checkIdleTimeout(options.idleTimeout)
+    else if (this.#idleMs !== undefined) call.idleMs = this.#idleMs
+    if (options?.retry === false) call.once()
+    if (options?.key !== undefined) call.hashKey = options.key
+    return call
+  }
+
+  #share(path: string, options: HttpRequestOptions | undefined, baggage: Call['baggage']): Promise<HttpResponse> {
+    checkPath(path)
+    const source = this.#source
+    const full = options?.query === undefined ? path : withQuery(path, options.query)
+    const request = prepareRequest('GET', full, options?.headers, undefined)
+    const route = source.route('GET', false)
+    return this.#shared!.get(request, route, baggage, (root, answer) => {
+      const stack = source.stack('GET', path)
+      const timeoutMs = Number.POSITIVE_INFINITY
+      const call = new HttpCall(stack, source.transport, route, request, answer, timeoutMs, root, undefined)
+      if (this.#idleMs !== undefined) call.idleMs = this.#idleMs
+      return call
+    })
+  }
+
+  #sendFiltered(request: HttpRequest, call: Call): Promise<HttpResponse> {
+    const { method: _, path: __, ...options } = request
+    checkRequestOptions(options)
+    if (this.#shared !== undefined && mayShare(request.method, request))
+      return this.#share(request.path, request, call.baggage)
+    const made = this.#makeCall(HttpCall<HttpResponse>, request.method, request.path, request)
+    return call instanceof FilteredCall ? call.sendAs(made) : made.send()
+  }
+}
+
+/** Whoever asks for more than an answer gets an exchange of its own. */
+function mayShare(method: string, options: HttpRequestOptions | undefined): boolean {
+  if (method !== 'GET') return false
+  for (const key in options) {
+    if (key !== 'headers' && key !== 'query' && key !== 'method' && key !== 'path') return false
+  }
+  return true
+}
+
+function bodyOf(options: HttpRequestOptions): RequestBody | undefined {
+  return options.json === undefined ? requestBody(options.body) : jsonBody(options.json)
+}
+
+function withBody(body: HttpBody, options: HttpRequestOptions | undefined): HttpRequestOptions | undefined {
+  if (body === undefined || body === null) return options
+  checkBody(body, options)
+  if (isPlain(body)) return { ...options, json: body }
+  return { ...options, body: body as BodyInput }
+}
+
+/** What only makes sense as JSON. */
+function isPlain(body: unknown): boolean {
+  if (Array.isArray(body)) return true
+  if (typeof body !== 'object' || body === null) return false
+  const prototype: object | null = Object.getPrototypeOf(body)
+  if (prototype !== null && !isObjectPrototype(prototype)) return false
+  return !(Symbol.asyncIterator in body || Symbol.iterator in body || Symbol.toStringTag in body)
+}
+
+/** Of any realm. */
+function isObjectPrototype(prototype: object): boolean {
+  if (prototype === Object.prototype) return true
+  return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'isPrototypeOf')
+}

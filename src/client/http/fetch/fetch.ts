@@ -1,0 +1,194 @@
+/**
+ * `mesh.fetch`: takes what `fetch` takes, the host being the name of a service, and answers with a `Response`. Every option is honoured
+ * or refused; where it differs from `fetch`, because a mesh must, is in docs/options.md and in the test of the table of `fetch`.
+ */
+import { inboundCall } from '../../../core/context.ts'
+import { MeshError } from '../../../core/errors.ts'
+import type { Duration } from '../../../options/duration.ts'
+import { OptionsError, show } from '../../../options/fields.ts'
+import type { FindService } from '../../stack-source.ts'
+import { KeptBody } from '../body/repeatable.ts'
+import { type BodyInput, type RequestBody, requestBody } from '../body/request.ts'
+import { unusable } from '../body/streamed.ts'
+import { HttpCall } from '../call.ts'
+import { flatHeader, type HeadersInput } from '../headers.ts'
+import { checkFetchOptions } from '../options.ts'
+import { checkIdleTimeout, checkMethod, checkTimeout, isIdempotent, prepareRequest } from '../prepare-request.ts'
+import { checkInit, type FetchWishes, isRequest, refuseOwn } from './init.ts'
+import { withIntegrity } from './integrity.ts'
+import { fetchResponse } from './response.ts'
+
+/** What `mesh.fetch` takes besides the standard's own; see `HttpRequestOptions` for each. */
+export interface MeshFetchInit extends Omit<RequestInit, 'body' | 'redirect'> {
+  readonly body?: RequestInit['body'] | BodyInput | null
+  readonly timeout?: Duration | undefined
+  readonly idempotent?: boolean | undefined
+  readonly retry?: false | undefined
+  readonly key?: string | undefined
+  readonly streaming?: boolean | undefined
+  readonly idleTimeout?: Duration | undefined
+  /** `'manual'` is the default; `'follow'` is refused. */
+  readonly redirect?: RequestInit['redirect']
+  /** Calls of a mesh have none. */
+  readonly priority?: 'auto' | undefined
+}
+
+export type MeshFetch = (input: string | URL | Request, init?: MeshFetchInit) => Promise<Response>
+
+export interface HttpFetchOptions {
+  /**
+   * Hosts that are no service of the mesh go to the application's own `fetch`, unchanged and without any policy. Off, because a
+   * mistyped service name would then leave the mesh. @defaultValue false
+   */
+  readonly passthrough?: boolean
+}
+
+/** `http://<service>[.mesh][/path][?query]` of characters that a URL parser leaves as they are; all else is parsed in full. */
+const PLAIN = /^http:\/\/([a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)(?:\.mesh)?(\/[A-Za-z0-9\-._~!$&()*+,;=:@/?[\]]*)?$/
+const DOT_SEGMENT = /\/\.\.?(?:[/?]|$)/
+const MESH_SUFFIX = '.mesh'
+
+interface Destination {
+  readonly host: string
+  readonly path: string
+  readonly url: string
+}
+
+/**
+ * Makes the `fetch` of a mesh. It rejects with a `MeshError` where the built-in one rejects with `TypeError: fetch failed`, with the
+ * signal's own reason when the signal fires, and with `not-in-mesh` for a host that is no service's name.
+ */
+export function makeFetch(find: FindService, options: HttpFetchOptions = {}): MeshFetch {
+  checkFetchOptions(options)
+  const passthrough = options?.passthrough === true
+  return (input, init) => {
+    try {
+      const request = isRequest(input) ? input : undefined
+      const to = destination(request === undefined ? (input as string | URL) : request.url)
+      const service = to === undefined ? undefined : serviceOf(to.host)
+      const source = service === undefined ? undefined : find(service)
+      if (to === undefined || source === undefined) {
+        if (passthrough) {
+          refuseOwn(init)
+          return fetch(input, init as RequestInit)
+        }
+        throw to === undefined ? wrongInput(input, 'an http URL without credentials') : notInMesh(to.host)
+      }
+      const wishes = checkInit(init, request)
+      const method = checkMethod(init?.method !== undefined ? init.method : (request?.method ?? 'GET'))
+      if (method === 'TRACE' || method === 'TRACK') {
+        throw new OptionsError('fetch', [
+          { path: ['method'], message: `fetch sends no ${method}; mesh.http's request does` },
+        ])
+      }
+      const given = (init?.body ?? undefined) as BodyInput | undefined
+      const body = given === undefined ? bodyOfRequest(request) : requestBody(given)
+      if (body !== undefined && (method === 'GET' || method === 'HEAD')) {
+        throw new OptionsError('fetch', [{ path: ['body'], message: `a ${method} request cannot have body` }])
+      }
+      const headers = (init?.headers ?? request?.headers) as HeadersInput | undefined
+      const prepared = prepareRequest(method, to.path, headers, body)
+      // As every fetch does; some servers choose the form of their answer by it.
+      if (flatHeader(prepared.headers, 'accept') === undefined) prepared.headers.push('accept', '*/*')
+      addMissing(prepared.headers, wishes.cacheHeaders)
+      // `null` takes the signal of a Request away.
+      const signal = (init?.signal !== undefined ? init.signal : request?.signal) ?? undefined
+      const call = new HttpCall<Response>(
+        source.stack(method, to.path),
+        source.transport,
+        source.route(method, init?.streaming === true),
+        prepared,
+        (status, statusText, received, arrived) =>
+          fetchResponse({ url: to.url, status, statusText, received, head: method === 'HEAD', signal }, arrived),
+        checkTimeout(init?.timeout, 'fetch'),
+        inboundCall(),
+        signal,
+      )
+      call.throwsReason = true
+      call.idempotent = init?.idempotent ?? isIdempotent(method, prepared.headers)
+      if (init?.idleTimeout !== undefined) call.idleMs = checkIdleTimeout(init.idleTimeout)
+      if (init?.retry === false) call.once()
+      if (init?.key !== undefined) call.hashKey = init.key
+      const answer = call.send()
+      return wishes.noRedirect || wishes.integrity !== undefined ? answer.then((res) => grant(res, wishes)) : answer
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+}
+
+/** A Request does not say what its body was made of. @throws OptionsError, a `TypeError`, if it has been used */
+function bodyOfRequest(request: Request | undefined): RequestBody | undefined {
+  const stream = request?.body ?? undefined
+  if (stream === undefined) return undefined
+  if (request!.bodyUsed || stream.locked) throw unusable('input', 'the body of this Request has been used', 'fetch')
+  return { content: new KeptBody(stream), contentType: undefined }
+}
+
+function addMissing(flat: string[], headers: readonly string[]): void {
+  for (let i = 0; i < headers.length; i += 2) {
+    if (flatHeader(flat, headers[i]!) === undefined) flat.push(headers[i]!, headers[i + 1]!)
+  }
+}
+
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
+
+/** @throws TypeError, as every fetch, if the answer is not as it was wished */
+async function grant(response: Response, wishes: FetchWishes): Promise<Response> {
+  if (wishes.noRedirect && REDIRECTS.has(response.status)) {
+    await response.body?.cancel()
+    throw new TypeError(`fetch of ${response.url}: a redirect (status ${response.status}), and redirect is 'error'`)
+  }
+  return wishes.integrity === undefined ? response : withIntegrity(response, wishes.integrity)
+}
+
+/** The service that a host name means, or `undefined`. */
+export function serviceOf(host: string): string | undefined {
+  const bare = host.endsWith('.mesh.') ? host.slice(0, -1) : host
+  if (bare.endsWith(MESH_SUFFIX)) {
+    const name = bare.slice(0, -MESH_SUFFIX.length)
+    return name.includes('.') ? undefined : name
+  }
+  return host === 'localhost' || host.includes('.') || host.includes(':') ? undefined : host
+}
+
+export function notInMesh(host: string): MeshError {
+  const message = `'${host}' is no service of this mesh. A service is called by its name alone or as '<service>.mesh'.`
+  return new MeshError(message, { code: 'not-in-mesh', service: host })
+}
+
+/** `undefined`: another scheme, or credentials. */
+function destination(input: string | URL): Destination | undefined {
+  if (typeof input === 'string') {
+    const match = PLAIN.exec(input)
+    if (match !== null) {
+      const path = match[2] ?? '/'
+      if (!DOT_SEGMENT.test(path)) {
+        return { host: match[1]!, path, url: match[2] === undefined ? `${input}/` : input }
+      }
+    }
+  }
+  const url = parse(input)
+  if ((url.protocol !== 'http:' && url.protocol !== 'https:') || url.username !== '' || url.password !== '') {
+    return undefined
+  }
+  const fragment = url.hash.length
+  return {
+    host: url.hostname,
+    path: url.pathname + url.search,
+    url: fragment === 0 ? url.href : url.href.slice(0, -fragment),
+  }
+}
+
+function parse(input: string | URL): URL {
+  try {
+    return new URL(input)
+  } catch {
+    throw wrongInput(input, "a URL such as 'http://inventory/items/42'")
+  }
+}
+
+function wrongInput(input: unknown, expected: string): OptionsError {
+  const text = typeof input === 'string' ? input : input instanceof URL ? input.href : input
+  return new OptionsError('fetch', [{ path: ['input'], message: `expected ${expected}, got ${show(text)}` }])
+}

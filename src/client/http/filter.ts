@@ -1,0 +1,40 @@
+/**
+ * The one shape with which users extend the HTTP client: a promise-shaped wrapper around a request. Chains are composed once,
+ * when a client is made, so that a call pays for the filters it has and a client without filters pays nothing.
+ */
+import type { Call } from '../../core/call.ts'
+
+/** What a filter wraps: everything further in, down to the network. */
+export type Service<Request, Response> = (request: Request, call: Call) => Promise<Response>
+
+/**
+ * Sees a request on its way out and its response on the way back; may change, replace or refuse either. It stands outside of
+ * deadline, retry and balancing: it runs once a call, not once an attempt.
+ *
+ * `call` is the call that the first `next` sends: its baggage, deadline, `idempotent` and `hashKey` may be set before, and
+ * `attempts`, `endpoint` and `trace` are known after. Calling `next` again makes another call with the same baggage and
+ * deadline; `call.cancel(cause)` ends them all. A shared exchange (`collapse`, `cache`) belongs to no caller's `call`.
+ *
+ * @example
+ * ```ts
+ * const withToken: HttpFilter = async (request, call, next) =>
+ *   next({ ...request, headers: { authorization: await token(call.route.service) } }, call)
+ * ```
+ */
+export type Filter<Request, Response> = (
+  request: Request,
+  call: Call,
+  next: Service<Request, Response>,
+) => Promise<Response>
+
+/** The first filter is the outermost. No filters: `service` itself. */
+export function compose<Request, Response>(
+  filters: readonly Filter<Request, Response>[],
+  service: Service<Request, Response>,
+): Service<Request, Response> {
+  return filters.reduceRight<Service<Request, Response>>(
+    // Async, because a filter may throw at once or forget its promise, and whoever calls was promised one.
+    (next, filter) => async (request, call) => filter(request, call, next),
+    service,
+  )
+}

@@ -1,0 +1,31 @@
+/** The key of a request for consistent hashing, taken from the part of it that the policy names. Absent: any endpoint will do. */
+import type { HashKey } from '../../core/call.ts'
+import type { PreparedRequest } from './call.ts'
+import { flatHeader } from './headers.ts'
+
+/** The first that the request has of: the header, the cookie, the path without its query. */
+export function hashKeyOf(source: HashKey, request: PreparedRequest): string | undefined {
+  const { headers, path } = request
+  const header = source.header === undefined ? undefined : flatHeader(headers, source.header)
+  if (header !== undefined && header !== '') return header
+  const cookies = source.cookie === undefined ? undefined : flatHeader(headers, 'cookie')
+  const cookie = cookies === undefined ? undefined : cookieOf(cookies, source.cookie!)
+  if (cookie !== undefined && cookie !== '') return cookie
+  if (!source.path) return undefined
+  const query = path.indexOf('?')
+  return query < 0 ? path : path.slice(0, query)
+}
+
+/** `a=1; b=2` (RFC 6265, 4.2.1). */
+function cookieOf(cookies: string, name: string): string | undefined {
+  for (let from = 0; from < cookies.length; ) {
+    let end = cookies.indexOf(';', from)
+    if (end < 0) end = cookies.length
+    while (cookies[from] === ' ') from += 1
+    if (cookies.startsWith(name, from) && cookies[from + name.length] === '=') {
+      return cookies.slice(from + name.length + 1, end).trimEnd()
+    }
+    from = end + 1
+  }
+  return undefined
+}

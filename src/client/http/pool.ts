@@ -1,0 +1,266 @@
+/**
+ * The connections of one endpoint, made when needed. The last one used is used next, so that the others grow old and close;
+ * an attempt that finds none waits in a bounded queue and takes whichever is free first, an old one or a new one. A waiting
+ * attempt that is cancelled leaves at once and was certainly never sent.
+ */
+import type { Timer } from '../../core/clock.ts'
+import type { Endpoint, EndpointTransport } from '../../core/endpoint.ts'
+import type { ErrorCode } from '../../core/errors.ts'
+import { hasEnded, PeerProof } from '../peer-end.ts'
+import { type DialFailure, HttpConnection } from './connection.ts'
+import type { HttpTransport } from './transport.ts'
+
+/** Who wants a connection. The links are kept by the pool. */
+export interface ConnectionUser {
+  waitingIn: HttpPool | undefined
+  ahead: ConnectionUser | undefined
+  behind: ConnectionUser | undefined
+  /** It has the connection until it calls {@link HttpPool.release}. */
+  assigned(connection: HttpConnection): void
+  /** It gets none. Nothing was sent. */
+  refused(code: ErrorCode, cause: unknown): void
+  /** Others wait: gives the connection back if its answer is only kept and not read. Whether it did. */
+  giveBackUnread?(now: number): boolean
+}
+
+/**
+ * Handshakes with one endpoint at the same time. A full mTLS handshake costs both sides 2 ms of CPU: an endpoint that is slow
+ * because it is busy must not be asked for one by every call that waits.
+ */
+const MOST_DIALING = 4
+
+export class HttpPool implements EndpointTransport {
+  readonly endpoint: Endpoint
+  readonly #transport: HttpTransport
+  readonly #all = new Set<HttpConnection>()
+  /** The last one is used next. */
+  readonly #idle: HttpConnection[] = []
+  readonly #proof = new PeerProof()
+  #dialing = 0
+  #waiting = 0
+  #first: ConnectionUser | undefined = undefined
+  #last: ConnectionUser | undefined = undefined
+  #serving = false
+  #closing = false
+  #graceTimer: Timer | undefined = undefined
+
+  constructor(transport: HttpTransport, endpoint: Endpoint) {
+    this.#transport = transport
+    this.endpoint = endpoint
+  }
+
+  get connections(): number {
+    return this.#all.size
+  }
+
+  get idle(): number {
+    return this.#idle.length
+  }
+
+  get waiting(): number {
+    return this.#waiting
+  }
+
+  /** Whether any connection stands; if not, whoever waits is waiting for the way, not for a turn. */
+  get reachable(): boolean {
+    return this.#all.size > this.#dialing
+  }
+
+  /** Gives `user` a connection, now or later, or refuses. */
+  take(user: ConnectionUser): void {
+    if (this.#closing) {
+      user.refused('connect-failed', new Error(`${this.endpoint.label} has been withdrawn`))
+      return
+    }
+    if (this.#transport.closed) {
+      user.refused('closed', undefined)
+      return
+    }
+    const connection = this.#first === undefined ? this.#popIdle() : undefined
+    if (connection !== undefined) {
+      user.assigned(connection)
+      return
+    }
+    if (this.endpoint.tls && this.#transport.identity === undefined) {
+      user.refused('identity-rejected', new Error(`${this.endpoint.label} wants mTLS, and we have no identity`))
+      return
+    }
+    if (
+      this.#waiting >= this.#transport.settings.maxWaiting &&
+      this.#all.size >= this.#transport.settings.maxConnections
+    ) {
+      user.refused('queue-full', undefined)
+      return
+    }
+    this.#enqueue(user)
+    this.#dial()
+  }
+
+  /** A waiting user gives up. */
+  leave(user: ConnectionUser): void {
+    if (user.waitingIn !== this) return
+    if (user.ahead === undefined) this.#first = user.behind
+    else user.ahead.behind = user.behind
+    if (user.behind === undefined) this.#last = user.ahead
+    else user.behind.ahead = user.ahead
+    user.waitingIn = undefined
+    user.ahead = undefined
+    user.behind = undefined
+    this.#waiting -= 1
+  }
+
+  /** The response is complete, or failed and took the connection along. */
+  release(connection: HttpConnection): void {
+    if (!connection.usable) return
+    const now = this.#transport.clock.now()
+    if (this.#closing || now >= connection.retireAt) {
+      // undici closes it by itself after what it is just finishing.
+      setImmediate(() => connection.close())
+      return
+    }
+    connection.park(now)
+    this.#idle.push(connection)
+    this.#serveSoon()
+  }
+
+  connected(connection: HttpConnection): void {
+    this.#dialing -= 1
+    this.#proof.add(connection)
+    if (this.#closing) {
+      connection.close()
+      return
+    }
+    const user = this.#dequeue()
+    if (user === undefined) {
+      connection.park(this.#transport.clock.now())
+      this.#idle.push(connection)
+    } else user.assigned(connection)
+    this.#dial()
+  }
+
+  closed(connection: HttpConnection, failure: DialFailure | undefined): void {
+    this.#all.delete(connection)
+    if (failure !== undefined) {
+      this.#dialing -= 1
+      // Too slow is no proof of absence while others stand: then those who wait go on waiting for a turn.
+      if (!failure.late || !this.reachable) this.#dequeue()?.refused(failure.code, failure.cause)
+      // Nothing stands and fewer are being made than wait: the rest would only wait to fail one after another.
+      while (!this.reachable && this.#waiting > this.#dialing) this.#dequeue()!.refused(failure.code, failure.cause)
+    } else {
+      const at = this.#idle.indexOf(connection)
+      if (at >= 0) this.#idle.splice(at, 1)
+    }
+    if (!this.#closing) this.#dial()
+    if (this.#all.size === 0) this.#emptied()
+  }
+
+  /** After a rotation: every connection of today ends within `spreadMs` of `from`, at its own time. */
+  retire(from: number, spreadMs: number): void {
+    for (const connection of this.#all) {
+      connection.retireAt = Math.min(connection.retireAt, from + this.#transport.clock.random() * spreadMs)
+    }
+  }
+
+  /** Closes what has ended, has retired or has been idle for long, the least recently used first. */
+  sweep(now: number): void {
+    this.#proof.cutEnded(this.#all, this.#transport.clock)
+    if (this.#waiting > 0 && this.#all.size >= this.#transport.settings.maxConnections) this.#reclaim(now)
+    const { idleTimeoutMs, spareConnections } = this.#transport.settings
+    for (let i = this.#idle.length - 1; i >= 0; i--) {
+      const connection = this.#idle[i]!
+      const spare = this.#idle.length - i <= spareConnections
+      if (now >= connection.retireAt || (!spare && now - connection.idleSince >= idleTimeoutMs)) {
+        this.#idle.splice(i, 1)
+        connection.close()
+      }
+    }
+  }
+
+  close(graceMs: number): void {
+    if (this.#closing) return
+    this.#closing = true
+    for (const connection of this.#idle.splice(0)) connection.close()
+    for (let user = this.#dequeue(); user !== undefined; user = this.#dequeue()) {
+      user.refused('connect-failed', new Error(`${this.endpoint.label} has been withdrawn`))
+    }
+    if (this.#all.size > 0) {
+      this.#graceTimer = this.#transport.clock.startBackgroundTimer(graceMs, closeAll, this.#all)
+    }
+  }
+
+  /** Those who look at the status only must not use up the connections of those who read. */
+  #reclaim(now: number): void {
+    let wanted = this.#waiting
+    for (const connection of [...this.#all]) {
+      if (wanted > 0 && connection.user?.giveBackUnread?.(now) === true) wanted -= 1
+    }
+  }
+
+  #emptied(): void {
+    this.#transport.emptied(this)
+    if (this.#graceTimer !== undefined) this.#transport.clock.stopTimer(this.#graceTimer)
+    this.#graceTimer = undefined
+  }
+
+  /** One connection for each who waits, up to the limits; each waits for no particular one. */
+  #dial(): void {
+    const most = this.#transport.settings.maxConnections
+    while (this.#dialing < Math.min(this.#waiting, MOST_DIALING) && this.#all.size < most) {
+      this.#dialing += 1
+      this.#all.add(new HttpConnection(this, this.#transport))
+      if (this.#all.size === 1) this.#transport.opened(this)
+    }
+  }
+
+  #popIdle(): HttpConnection | undefined {
+    for (;;) {
+      const connection = this.#idle.pop()
+      if (connection === undefined) return undefined
+      if (this.#isOver(connection)) connection.close()
+      else if (connection.usable) return connection
+    }
+  }
+
+  #isOver({ retireAt, endsAt }: HttpConnection): boolean {
+    const { clock } = this.#transport
+    if (retireAt !== Number.POSITIVE_INFINITY && clock.now() >= retireAt) return true
+    return hasEnded(endsAt, clock)
+  }
+
+  /** Not at once: undici is still at work on the response that has just ended. */
+  #serveSoon(): void {
+    if (this.#first === undefined || this.#serving) return
+    this.#serving = true
+    queueMicrotask(() => {
+      this.#serving = false
+      while (this.#first !== undefined) {
+        const connection = this.#popIdle()
+        if (connection === undefined) {
+          this.#dial()
+          return
+        }
+        this.#dequeue()!.assigned(connection)
+      }
+    })
+  }
+
+  #enqueue(user: ConnectionUser): void {
+    user.waitingIn = this
+    user.ahead = this.#last
+    user.behind = undefined
+    if (this.#last === undefined) this.#first = user
+    else this.#last.behind = user
+    this.#last = user
+    this.#waiting += 1
+  }
+
+  #dequeue(): ConnectionUser | undefined {
+    const user = this.#first
+    if (user !== undefined) this.leave(user)
+    return user
+  }
+}
+
+function closeAll(connections: ReadonlySet<HttpConnection>): void {
+  for (const connection of [...connections]) connection.close()
+}

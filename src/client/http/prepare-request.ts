@@ -1,0 +1,149 @@
+/** From what a user wrote to what can be sent: checked once per call, whichever of the HTTP doors it came through. */
+import { isUint8Array } from 'node:util/types'
+import { LONGEST_TIMEOUT_MS } from '../../core/deadline.ts'
+import { parseDuration } from '../../options/duration.ts'
+import { OptionsError, show } from '../../options/fields.ts'
+import type { RequestBody } from './body/request.ts'
+import type { PreparedRequest } from './call.ts'
+import { flatHeader, flattenHeaders, type HeadersInput } from './headers.ts'
+
+export const IDEMPOTENT_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
+const COMMON_METHODS: ReadonlySet<string> = new Set([...IDEMPOTENT_METHODS, 'POST', 'PATCH'])
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}$/
+/** Printable, without spaces and fragment: anything else would split the request line or never reach the server. */
+const PATH = /^\/[\x21\x22\x24-\x7e\x80-\xff]*$/
+
+/** The method in capitals. @throws OptionsError */
+export function checkMethod(method: string): string {
+  if (COMMON_METHODS.has(method)) return method
+  const upper = typeof method === 'string' ? method.toUpperCase() : ''
+  if (!TOKEN.test(upper) || upper === 'CONNECT') {
+    throw new OptionsError('request', [
+      { path: ['method'], message: `expected an HTTP method such as 'GET', got ${show(method)}` },
+    ])
+  }
+  return upper
+}
+
+/** @throws OptionsError */
+export function checkPath(path: string): string {
+  if (typeof path !== 'string' || !PATH.test(path)) {
+    throw new OptionsError('request', [
+      {
+        path: ['path'],
+        message: `expected a path that begins with '/', percent-encoded and without '#', got ${show(path)}`,
+      },
+    ])
+  }
+  return path
+}
+
+/** A per-call timeout in ms; `Infinity` if none is given. @throws OptionsError */
+export function checkTimeout(timeout: unknown, what = 'request'): number {
+  if (timeout === undefined) return Number.POSITIVE_INFINITY
+  const ms = parseDuration(timeout)
+  if (ms === undefined || ms <= 0 || ms > LONGEST_TIMEOUT_MS) {
+    throw new OptionsError(what, [
+      {
+        path: ['timeout'],
+        message: `expected a duration up to 5 minutes, as milliseconds or as text such as '200ms', got ${show(timeout)}`,
+      },
+    ])
+  }
+  return ms
+}
+
+/** How long a reader may take nothing, in ms. @throws OptionsError */
+export function checkIdleTimeout(idleTimeout: unknown): number {
+  const ms = parseDuration(idleTimeout)
+  if (ms !== undefined && ms >= 10 && ms <= LONGEST_IDLE_MS) return ms
+  const message = `expected a duration from 10 ms to 24 h, as milliseconds or as text such as '60s', got ${show(idleTimeout)}`
+  throw new OptionsError('request', [{ path: ['idleTimeout'], message }])
+}
+
+export const LONGEST_IDLE_MS = 86_400_000
+
+/** @throws OptionsError naming the header that is wrong. */
+export function prepareRequest(
+  method: string,
+  path: string,
+  headers: HeadersInput | undefined,
+  body: RequestBody | undefined,
+): PreparedRequest {
+  const flat = flattenHeaders(headers)
+  const unknown = body !== undefined && body.length === undefined && !isUint8Array(body.content)
+  // A known length is known better here; a stream's declared length is kept, and undici holds the stream to it.
+  if (!unknown) removeHeader(flat, 'content-length')
+  else checkLength(flatHeader(flat, 'content-length'))
+  if (body !== undefined) {
+    if (body.contentType !== undefined && flatHeader(flat, 'content-type') === undefined) {
+      flat.push('content-type', body.contentType)
+    }
+    if (body.length !== undefined && flatHeader(flat, 'content-length') === undefined) {
+      flat.push('content-length', String(body.length))
+    }
+  }
+  return { method, path, headers: flat, body }
+}
+
+function checkLength(length: string | undefined): void {
+  if (length === undefined || /^\d{1,15}$/.test(length)) return
+  throw new OptionsError('request', [
+    { path: ['headers', 'content-length'], message: `expected a number of bytes, got ${show(length)}` },
+  ])
+}
+
+function removeHeader(flat: string[], name: string): void {
+  for (let i = flat.length - 2; i >= 0; i -= 2) if (flat[i] === name) flat.splice(i, 2)
+}
+
+/** Whether a second execution does no harm, by the method or by a key that lets the service tell. `headers`: flat, in lower case. */
+export function isIdempotent(method: string, headers: readonly string[]): boolean {
+  return IDEMPOTENT_METHODS.has(method) || hasIdempotencyKey(headers)
+}
+
+/** A value that only reads like the name is none, and an empty key tells two executions apart from nothing. */
+function hasIdempotencyKey(headers: readonly string[]): boolean {
+  for (let i = 0; i < headers.length; i += 2) {
+    if (headers[i] === 'idempotency-key' && headers[i + 1]!.trim() !== '') return true
+  }
+  return false
+}
+
+/** `?a=1&a=2` from `{ a: [1, 2] }`; `undefined` values are left out. @throws OptionsError */
+export function withQuery(path: string, query: QueryInput | undefined): string {
+  if (query === undefined) return path
+  if (typeof query !== 'object' || query === null) throw wrongQuery([], 'an object or URLSearchParams', query)
+  const search = new URLSearchParams()
+  if (Symbol.iterator in query) {
+    // URLSearchParams, also of another realm, and lists of pairs.
+    for (const pair of query as Iterable<unknown>) {
+      if (!Array.isArray(pair) || pair.length !== 2) throw wrongQuery([], '[name, value] pairs', pair)
+      search.append(String(pair[0]), queryText(String(pair[0]), pair[1]))
+    }
+  } else {
+    for (const [name, value] of Object.entries(query)) {
+      for (const one of Array.isArray(value) ? value : [value]) {
+        if (one !== undefined) search.append(name, queryText(name, one))
+      }
+    }
+  }
+  const text = search.toString()
+  return text === '' ? path : `${path}${path.includes('?') ? '&' : '?'}${text}`
+}
+
+function queryText(name: string, value: unknown): string {
+  const type = typeof value
+  if (type === 'string' || type === 'number' || type === 'boolean' || type === 'bigint') return String(value)
+  throw wrongQuery([name], 'text, a number, true, false or a list of them', value)
+}
+
+function wrongQuery(path: string[], expected: string, value: unknown): OptionsError {
+  return new OptionsError('request', [
+    { path: ['query', ...path], message: `expected ${expected}, got ${show(value)}` },
+  ])
+}
+
+export type QueryValue = string | number | boolean | undefined
+
+export type QueryInput = URLSearchParams | Readonly<Record<string, QueryValue | readonly QueryValue[]>>

@@ -1,0 +1,78 @@
+/**
+ * GETs of one client that share an exchange while it runs, and its answer for a short time after. Requests are equal if path and all
+ * headers are, filters' included, and the baggage, so nobody gets what was made for another's credentials.
+ */
+import type { Call } from '../../core/call.ts'
+import type { Clock } from '../../core/clock.ts'
+import { MeshError } from '../../core/errors.ts'
+import { SharedResults, type SharingSettings } from '../../resilience/shared-results.ts'
+import { ResponseBody } from './body/response.ts'
+import type { Answer, HttpCall, PreparedRequest, ReceivedHeaders } from './call.ts'
+import { HttpResponse } from './response.ts'
+
+interface Head {
+  readonly status: number
+  readonly statusText: string
+  readonly received: ReceivedHeaders
+  readonly body: ResponseBody
+}
+
+interface Whole extends Omit<Head, 'body'> {
+  readonly bytes: Buffer
+}
+
+/** Larger answers are shared while they arrive, but not kept. */
+const MOST_KEPT_BYTES = 65_536
+/** RFC 9111, 5.2.2: the service says that it is not to be kept, or not for others. */
+const NOT_KEPT = /\b(?:no-store|no-cache|private)\b/i
+
+const head: Answer<Head> = (status, statusText, received, body) => ({ status, statusText, received, body })
+
+export class SharedGets {
+  readonly #results: SharedResults<Whole>
+
+  constructor(settings: SharingSettings, clock: Clock) {
+    this.#results = new SharedResults(settings, clock)
+  }
+
+  /** `make` prepares the call that answers all, as part of `root`, which carries `baggage`. */
+  async get(
+    request: PreparedRequest,
+    route: Call['route'],
+    baggage: Call['baggage'],
+    make: (root: Call, answer: Answer<Head>) => HttpCall<Head>,
+  ): Promise<HttpResponse> {
+    // As JSON, because no text within it can look like the border between two.
+    const key = JSON.stringify([request.path, request.headers, baggage === undefined ? [] : [...baggage]])
+    const whole = await this.#results.get(
+      key,
+      route,
+      async (root) => {
+        root.baggage = baggage
+        const { body, ...rest } = await make(root, head).send()
+        return { ...rest, bytes: await body.bytes() }
+      },
+      (cause) =>
+        new MeshError(`GET to '${route.service}' was cancelled while it shared the exchange of an equal request`, {
+          code: 'cancelled',
+          service: route.service,
+          method: route.method,
+          cause,
+        }),
+      mayKeep,
+    )
+    const body = new ResponseBody()
+    // A copy: the bytes belong to whoever reads them.
+    if (whole.bytes.length > 0) body.push(Buffer.from(whole.bytes))
+    body.end()
+    return new HttpResponse(whole.status, whole.statusText, whole.received, body)
+  }
+}
+
+function mayKeep({ status, received, bytes }: Whole): boolean {
+  if (status !== 200 || bytes.length > MOST_KEPT_BYTES || received['set-cookie'] !== undefined) return false
+  // RFC 9111, 4.1: depends on more than the request.
+  if (String(received.vary ?? '').includes('*')) return false
+  const control = received['cache-control']
+  return control === undefined || !NOT_KEPT.test(String(control))
+}

@@ -1,0 +1,146 @@
+/**
+ * One HTTP/2 connection to a registry with its one session stream. It lives until either side ends it; whoever needs a session for
+ * longer makes the next one. Never keeps the process alive.
+ */
+import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2'
+import type { ConnectionOptions } from 'node:tls'
+import type { Clock, Timer } from '../../core/clock.ts'
+import { readServerMessage } from '../parse-message.ts'
+import { SnapshotRejected } from '../read-field.ts'
+import { LIMITS } from './limits.ts'
+import { LineReader } from './line-reader.ts'
+import { SnapshotParts } from './snapshot-parts.ts'
+import type { ClientMessage, ServerMessage } from './wire.ts'
+
+export interface ConnectionListener {
+  message(message: ServerMessage): void
+  /** A message that was refused; the connection goes on. */
+  rejected(reason: string): void
+  /** Exactly once. */
+  closed(reason: string): void
+}
+
+/** From the first packet to the greeting. */
+const CONNECT_TIMEOUT_MS = 5_000
+/** So many messages in a row that cannot be read, and the other side is no registry. */
+const MOST_REJECTED = 100
+const GOODBYE_MS = 500
+
+export class RegistryConnection {
+  readonly #session: ClientHttp2Session
+  readonly #stream: ClientHttp2Stream
+  readonly #clock: Clock
+  readonly #listener: ConnectionListener
+  readonly #parts = new SnapshotParts()
+  #timer: Timer | undefined
+  #unanswered = 0
+  #rejected = 0
+  #closed = false
+
+  constructor(url: string, tls: ConnectionOptions, clock: Clock, listener: ConnectionListener) {
+    this.#clock = clock
+    this.#listener = listener
+    this.#session = http2.connect(url, { ...tls, settings: { enablePush: false } })
+    this.#session.on('error', (error) => this.#end(error.message))
+    this.#session.on('close', () => this.#end('the registry closed the connection'))
+    this.#session.on('goaway', () => this.#end('the registry goes away'))
+    this.#session.once('connect', () => this.#session.unref())
+    this.#stream = this.#session.request({ ':method': 'POST', ':path': '/v1/session' }, { endStream: false })
+    this.#stream.on('error', (error) => this.#end(error.message))
+    this.#stream.on('close', () => this.#end('the registry ended the session'))
+    this.#timer = clock.startBackgroundTimer(CONNECT_TIMEOUT_MS, () => this.#end('no greeting in time'), undefined)
+    this.#stream.on('response', (headers) => {
+      if (headers[':status'] !== 200) this.#end(`the registry answered with status ${headers[':status']}`)
+    })
+    const reader = new LineReader(LIMITS.lineBytes, (line) => this.#read(line))
+    this.#stream.on('data', (chunk: Buffer) => {
+      try {
+        reader.push(chunk)
+      } catch (error) {
+        listener.rejected((error as Error).message)
+        this.#end((error as Error).message)
+      }
+    })
+  }
+
+  get open(): boolean {
+    return !this.#closed
+  }
+
+  send(message: ClientMessage): void {
+    if (!this.#closed) this.#stream.write(`${JSON.stringify(message)}\n`)
+  }
+
+  /** Shows both sides that the other is there. Two beats without an answer end the connection. */
+  beat(): void {
+    if (this.#closed) return
+    if (this.#unanswered >= 2) {
+      this.#end('the registry does not answer')
+      return
+    }
+    this.#unanswered += 1
+    this.send({ type: 'beat' })
+    // A registry that reads but never answers would look alive without the echo.
+    this.#session.ping((error) => {
+      if (error === null || error === undefined) this.#unanswered = 0
+    })
+  }
+
+  close(): void {
+    this.#end('closed by us')
+  }
+
+  /**
+   * Closes for good: the registry waits no longer for what this process has seen. Resolves when it has been told, within 500 ms;
+   * a process that exits before is one that was lost.
+   */
+  leave(watched: Iterable<string>): Promise<void> {
+    for (const service of watched) this.send({ type: 'unwatch', service })
+    this.#end('closed by us')
+    if (this.#session.destroyed) return Promise.resolve()
+    return new Promise((resolve) => {
+      // Not in the background: nothing else may keep the process until then.
+      const timer = this.#clock.startTimer(GOODBYE_MS, resolve, undefined)
+      this.#session.once('close', () => {
+        this.#clock.stopTimer(timer)
+        resolve()
+      })
+    })
+  }
+
+  #read(line: string | undefined): void {
+    if (this.#closed) return
+    let message: ServerMessage | undefined
+    try {
+      if (line === undefined) throw new SnapshotRejected('not UTF-8')
+      message = readServerMessage(line)
+      if (message?.type === 'snapshot' || message?.type === 'part') message = this.#parts.take(message)
+    } catch (error) {
+      if (!(error instanceof SnapshotRejected)) throw error
+      this.#listener.rejected(error.message)
+      this.#rejected += 1
+      if (this.#rejected >= MOST_REJECTED) this.#end('this is no registry')
+      return
+    }
+    this.#rejected = 0
+    if (message?.type === 'welcome') this.#stopTimer()
+    if (message !== undefined) this.#listener.message(message)
+  }
+
+  #stopTimer(): void {
+    if (this.#timer !== undefined) this.#clock.stopTimer(this.#timer)
+    this.#timer = undefined
+  }
+
+  #end(reason: string): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#stopTimer()
+    // At once it would drop what has not been sent yet.
+    this.#stream.end(() => this.#stream.close())
+    this.#session.close()
+    // close() waits for the stream; a peer that is gone would keep it for ever.
+    this.#clock.startBackgroundTimer(GOODBYE_MS, (session) => session.destroy(), this.#session)
+    this.#listener.closed(reason)
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * Where this process's certificates come from: the registry, asked over mTLS with the certificate in force, or over first contact
+ * with a join token while there is none that is valid. Several addresses are asked side by side.
+ */
+import type { Clock } from '../../core/clock.ts'
+import { MeshError } from '../../core/errors.ts'
+import { type FirstContact, pinnedTlsOptions, unpinnedTlsOptions } from '../../identity/first-contact.ts'
+import type { Identity } from '../../identity/identity.ts'
+import { rootFingerprint, type Token } from '../../identity/join-token.ts'
+import { PeerVerifier } from '../../identity/peer-verifier.ts'
+import type { Issuer } from '../../identity/rotation.ts'
+import { clientTlsOptions } from '../../identity/tls-options.ts'
+import { clockMistake, isValidNow } from '../../identity/validity.ts'
+import { firstAddress, type RegistryAddresses } from './first-address.ts'
+import { askRegistry, type RegistryTls } from './request.ts'
+import { requestCertificate } from './request-certificate.ts'
+import type { JoinResponse } from './wire.ts'
+
+export interface IssuerOptions {
+  readonly addresses: RegistryAddresses
+  readonly service: string
+  readonly joinToken: JoinTokenSource
+  readonly clock: Clock
+}
+
+/** Gives a join token each time this process joins. */
+export interface JoinTokenSource {
+  /** `undefined`: there is none. @throws MeshError `join-refused` with what to do, after `timeoutMs` at the latest */
+  ask(timeoutMs: number): Promise<Token | undefined>
+  /** The token is about to be shown to a registry, which may take one of its uses. */
+  spent(): void
+}
+
+/** Of the time left for joining, what the token may take. */
+export const TOKEN_SHARE = 0.8
+
+const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
+
+/** A registry that says no would say it again elsewhere: they share their state. */
+const isFinal = (error: unknown): boolean => !(error instanceof MeshError) || error.code === 'join-refused'
+
+export function registryIssuer(options: IssuerOptions): Issuer {
+  return async (csr, current, timeoutMs) => {
+    const untilAt = options.clock.now() + timeoutMs
+    if (current !== undefined && isValidNow(current, options.clock)) {
+      try {
+        return await renew(options, csr, current, timeoutMs)
+      } catch (error) {
+        // By the registry's clock it has ended.
+        if (!(error instanceof MeshError) || error.cause !== 'identity-required') throw error
+      }
+    }
+    return { ...(await join(options, csr, untilAt)), joined: current !== undefined }
+  }
+}
+
+/**
+ * The fingerprint of the root that a registry presents, on loopback or `anywhere`: a hint that what is kept on disk is of another
+ * registry, such as yesterday's development one. `undefined`: no such registry answers in time. Off loopback it proves nothing.
+ */
+export async function presentedFingerprint(
+  addresses: RegistryAddresses,
+  clock: Clock,
+  timeoutMs: number,
+  anywhere = false,
+): Promise<string | undefined> {
+  const asked = anywhere ? addresses.inOrder : addresses.inOrder.filter(isLoopback)
+  if (asked.length === 0) return undefined
+  try {
+    const { address, answer } = await firstContact(asked, undefined, clock, timeoutMs)
+    if (isLoopback(address)) addresses.answered(address)
+    return rootFingerprint(answer.root)
+  } catch {
+    // Then what is on disk is all there is.
+    return undefined
+  }
+}
+
+function isLoopback(address: string): boolean {
+  return LOOPBACK.has(new URL(address).hostname)
+}
+
+function hostAndPort(address: string): { host: string; port: number } {
+  const url = new URL(address)
+  return { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 443) }
+}
+
+async function renew(
+  { addresses, clock }: IssuerOptions,
+  csr: string,
+  current: Identity,
+  timeoutMs: number,
+): Promise<JoinResponse> {
+  const tls = clientTlsOptions(current, new PeerVerifier(clock, current), { registry: true })
+  const { address, answer } = await firstAddress(
+    addresses.inOrder,
+    (at, signal, leftMs) => requestCertificate(at, tls, { path: '/v1/renew', body: { csr } }, clock, leftMs, signal),
+    { clock, timeoutMs, isFinal },
+  )
+  addresses.answered(address)
+  return answer
+}
+
+/** Only the first contact is side by side: two requests with one token would spend two of its uses. */
+async function join(options: IssuerOptions, csr: string, untilAt: number): Promise<JoinResponse> {
+  const { clock, service, addresses } = options
+  const token = await options.joinToken.ask(Math.max(1, (untilAt - clock.now()) * TOKEN_SHARE))
+  let left = addresses.inOrder
+  if (token === undefined) left = left.filter(isLoopback)
+  if (left.length === 0) throw tokenMissing(addresses.all, service)
+  const body = token === undefined ? { service, csr } : { service, csr, token: token.secret }
+  for (;;) {
+    const { address, answer } = await firstContact(left, token?.fingerprint, clock, Math.max(1, untilAt - clock.now()))
+    left = left.filter((one) => one !== address)
+    const leftMs = Math.max(1, untilAt - clock.now()) / (left.length === 0 ? 1 : 2)
+    try {
+      if (token !== undefined) await checkClock(address, answer.tls, options, leftMs)
+      options.joinToken.spent()
+      const response = await requestCertificate(address, answer.tls, { path: '/v1/join', body }, clock, leftMs)
+      addresses.answered(address)
+      return response
+    } catch (error) {
+      if (isFinal(error) || left.length === 0) throw error
+    }
+  }
+}
+
+/** Before a use of the token is spent on a certificate that would not be accepted. */
+async function checkClock(
+  address: string,
+  tls: RegistryTls,
+  { clock, service }: IssuerOptions,
+  timeoutMs: number,
+): Promise<void> {
+  const { body } = await askRegistry(address, tls, '/v1/bundle', undefined, clock, timeoutMs)
+  if (!Number.isSafeInteger(body.wallNow)) return
+  const mistake = clockMistake(clock.wallNow(), body.wallNow as number)
+  if (mistake !== undefined) throw new MeshError(mistake, { code: 'join-refused', service, endpoint: address })
+}
+
+function firstContact(
+  addresses: readonly string[],
+  fingerprint: string | undefined,
+  clock: Clock,
+  timeoutMs: number,
+): Promise<{ readonly address: string; readonly answer: FirstContact }> {
+  return firstAddress(
+    addresses,
+    (address, signal, leftMs) => {
+      const at = { ...hostAndPort(address), clock, timeoutMs: leftMs, signal }
+      return fingerprint === undefined ? unpinnedTlsOptions(at) : pinnedTlsOptions({ ...at, fingerprint })
+    },
+    { clock, timeoutMs, isFinal: () => false },
+  )
+}
+
+function tokenMissing(addresses: readonly string[], service: string): MeshError {
+  const message = `joining ${addresses.join(', ')} needs a join token (option joinToken or joinTokenFile, variable INMESH_JOIN_TOKEN or INMESH_JOIN_TOKEN_FILE; made by 'inmesh token create --service ${service}'); only a registry on loopback started with --dev does without`
+  return new MeshError(message, { code: 'join-refused', service })
+}

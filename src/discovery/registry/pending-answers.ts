@@ -1,0 +1,68 @@
+/** Questions to a registry that wait for their answers, each by its number and no longer than a bound. */
+import type { Clock, Timer } from '../../core/clock.ts'
+import { MeshError } from '../../core/errors.ts'
+
+/** What a registry says that is in trouble itself; asked again, it may say otherwise. */
+export const PASSING: ReadonlySet<string> = new Set([
+  'storage-unavailable',
+  'overloaded',
+  'internal',
+  'closing',
+  'rate-limited',
+])
+
+/** What a registration, a drain or a deregistration waits for its answer. */
+const ANSWER_TIMEOUT_MS = 5_000
+
+/** It was done. */
+export interface Done {
+  readonly revision: number
+  /** Of a registration: the instance was not in the list. */
+  readonly isNew?: boolean
+}
+
+interface Pending {
+  readonly resolve: (done: Done) => void
+  readonly reject: (error: MeshError) => void
+  readonly timer: Timer
+}
+
+export class PendingAnswers {
+  readonly #clock: Clock
+  readonly #pending = new Map<number, Pending>()
+  #ref = 0
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Resolves with the answer; rejects with what was settled, or `registry-unavailable` when none comes or nobody is there. */
+  ask(send: (ref: number) => void, reachable: boolean): Promise<Done> {
+    if (!reachable) {
+      const message = 'there is no registry right now'
+      return Promise.reject(new MeshError(message, { code: 'registry-unavailable' }))
+    }
+    return new Promise<Done>((resolve, reject) => {
+      const ref = ++this.#ref
+      const late = (): void => {
+        this.#pending.delete(ref)
+        reject(new MeshError('the registry did not answer within 5 s', { code: 'registry-unavailable' }))
+      }
+      this.#pending.set(ref, { resolve, reject, timer: this.#clock.startTimer(ANSWER_TIMEOUT_MS, late, undefined) })
+      send(ref)
+    })
+  }
+
+  settle(ref: number, result: Done | MeshError): void {
+    const pending = this.#pending.get(ref)
+    if (pending === undefined) return
+    this.#pending.delete(ref)
+    this.#clock.stopTimer(pending.timer)
+    if (result instanceof MeshError) pending.reject(result)
+    else pending.resolve(result)
+  }
+
+  failAll(error: () => MeshError): void {
+    for (const ref of [...this.#pending.keys()]) this.settle(ref, error())
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * Asking the registry for a certificate: the first time with a join token (or nothing, with a `--dev` registry on loopback), later
+ * with the certificate in force. One short request each; the answer is checked like everything else from outside.
+ */
+import type { Clock } from '../../core/clock.ts'
+import { MeshError } from '../../core/errors.ts'
+import { askRegistry, isPassing, type RegistryTls, refusalCodeOf, refusalOf } from './request.ts'
+import type { JoinRequest, JoinResponse, RenewRequest } from './wire.ts'
+
+/** A request of {@link requestCertificate}, with the TLS that fits it. */
+export type CertificateRequest =
+  | { readonly path: '/v1/join'; readonly body: JoinRequest }
+  | { readonly path: '/v1/renew'; readonly body: RenewRequest }
+
+/**
+ * @throws MeshError `registry-unavailable` when there is no answer in time, `join-refused` with the registry's own reason
+ * when it says no (`cause`: its code).
+ */
+export async function requestCertificate(
+  address: string,
+  tls: RegistryTls,
+  { path, body }: CertificateRequest,
+  clock: Clock,
+  timeoutMs?: number,
+  signal?: AbortSignal,
+): Promise<JoinResponse> {
+  const said = await askRegistry(address, tls, path, body, clock, timeoutMs, signal)
+  if (said.status !== 200) {
+    throw new MeshError(`the registry refused a certificate${refusalOf(said)}`, {
+      code: isPassing(said) ? 'registry-unavailable' : 'join-refused',
+      endpoint: address,
+      cause: refusalCodeOf(said),
+    })
+  }
+  const answer = said.body
+  const roots = answer.roots
+  if (
+    typeof answer.trustDomain !== 'string' ||
+    typeof answer.certificate !== 'string' ||
+    !Array.isArray(roots) ||
+    !roots.every((root) => typeof root === 'string')
+  ) {
+    throw new MeshError('the registry sent no certificate', { code: 'registry-unavailable', endpoint: address })
+  }
+  return {
+    trustDomain: answer.trustDomain,
+    certificate: answer.certificate,
+    roots,
+    sequence: Number.isSafeInteger(answer.sequence) ? (answer.sequence as number) : 0,
+    wallNow: Number.isSafeInteger(answer.wallNow) ? (answer.wallNow as number) : clock.wallNow(),
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * What a process and a registry say to each other: newline-delimited JSON in both directions on one HTTP/2 stream,
+ * `POST /v1/session`. Every message is one line of at most `LIMITS.lineBytes` with a `type`. Unknown types and unknown
+ * keys are ignored in both directions, so that either side may be newer; wrong values of known keys are mistakes.
+ *
+ * A watch resumes from (epoch, revision). The registry answers it with one `snapshot`, or, if it still knows everything since
+ * that revision, with the missing `delta`s. Deltas of a service chain: `previous` is the revision of the last message about
+ * that service; on a gap the process asks for the service again without `since`. Revisions are never compared across epochs: a
+ * registry has a new one at each start on data that may not be the last, such as a restored backup.
+ */
+import type { EndpointAddress } from '../../core/endpoint.ts'
+
+export const PROTOCOL = 1
+
+/** `draining`: serves what runs, wants nothing new. Only `ready` instances get calls; `draining` ones if no other is left. */
+export type InstanceState = 'ready' | 'draining'
+
+/** An instance as it is registered and as watchers see it. `id` is unique within `service`. */
+export interface Instance extends EndpointAddress {
+  readonly service: string
+  readonly state: InstanceState
+}
+
+/** An instance that is listed no more: `left` (deregistered) or `lost` (lease over). */
+export interface Gone {
+  readonly id: string
+  readonly why: 'left' | 'lost'
+}
+
+/** Never sent; the reader's: an instance that it cannot read. */
+export interface Unread {
+  readonly id: string | undefined
+  readonly issue: string
+}
+
+export interface Since {
+  readonly epoch: string
+  readonly revision: number
+}
+
+/** From a process to the registry. `ref` is echoed by the answer (`done` or `error`). */
+export type ClientMessage =
+  | { type: 'hello'; protocol: number; service: string; process: string }
+  /** Upsert; the instances of a session vanish when it has been silent for the lease's time. */
+  | { type: 'register'; ref: number; instance: Instance }
+  /** Takes the instance out of the picker of every watcher, without ending it. Answered when stored. */
+  | { type: 'drain'; ref: number; id: string }
+  | { type: 'deregister'; ref: number; id: string }
+  /** Endpoints and policy of `service`. Watching again without `since` asks for a fresh snapshot. */
+  | { type: 'watch'; service: string; since?: Since }
+  | { type: 'unwatch'; service: string }
+  /** Everything about `service` up to `revision` is in force in this process. */
+  | { type: 'ack'; service: string; revision: number }
+  /** Heartbeat: any message counts as one, this one is for when there is nothing to say. */
+  | { type: 'beat' }
+
+/** From the registry to a process. */
+export type ServerMessage =
+  | { type: 'welcome'; protocol: number; epoch: string; leaseMs: number; beatMs: number; wallNow: number; dev: boolean }
+  | {
+      type: 'snapshot'
+      service: string
+      epoch: string
+      revision: number
+      instances: readonly Instance[]
+      /** The policy document as applied, or `null`; `mesh` is a service name here too. */
+      policy: unknown
+      /** Not sent; the reader's: why `policy` is only a part of what was. */
+      policyIssue?: string
+      unread?: readonly Unread[]
+      /** Set when the registry knows that an empty or shrunken list is meant: everything left by deregistration. */
+      intended: boolean
+      /** The registry has stopped expiring instances of this service (self-preservation). */
+      frozen: boolean
+      /** Of late, the same as in a `delta`: so that a list which lacks some says of each why. */
+      gone?: readonly Gone[]
+      /** So many `part`s follow with further instances; absent: none. */
+      parts?: number
+    }
+  | {
+      type: 'part'
+      service: string
+      revision: number
+      part: number
+      instances: readonly Instance[]
+      unread?: readonly Unread[]
+    }
+  | {
+      type: 'delta'
+      service: string
+      previous: number
+      revision: number
+      put?: readonly Instance[]
+      gone?: readonly Gone[]
+      /** Absent: unchanged. `null`: deleted. */
+      policy?: unknown
+      /** As in a snapshot. */
+      policyIssue?: string
+      unread?: readonly Unread[]
+      frozen?: boolean
+    }
+  /** Bookmark, every 10 s while nothing changes: everything up to `revision` has been sent. */
+  | { type: 'mark'; epoch: string; revision: number; wallNow: number }
+  /** The trust bundle, on start and on change: PEM certificates; an empty list means that nothing is trusted. */
+  | { type: 'bundle'; trustDomain: string; sequence: number; roots: readonly string[] }
+  /** `isNew`: the instance that was registered was not in the list. */
+  | { type: 'done'; ref: number; revision: number; isNew?: boolean }
+  /** Every watcher of the draining instance's service has acknowledged its leaving. */
+  | { type: 'seen'; id: string; watchers: number }
+  /** Removed without being asked; `expired`: the lease ended, `released`: by an operator, `replaced`: another has its address. */
+  | { type: 'unlisted'; id: string; why: string }
+  | { type: 'error'; ref?: number; code: string; message: string }
+  /** The registry goes away or is overloaded: reconnect after a jittered `retryAfterMs`. */
+  | { type: 'goaway'; retryAfterMs: number }
+
+/** Joins without a certificate. Body and answer of `POST /v1/join`; errors are `{ error: { code, message } }`. */
+export interface JoinRequest {
+  readonly service: string
+  /** PEM PKCS#10 request: only its key and its proof of possession count. */
+  readonly csr: string
+  /** The join token's secret part; absent with a `--dev` registry. */
+  readonly token?: string
+}
+
+/** Renews with the current certificate (mTLS). Body of `POST /v1/renew`; the same answer as a join. */
+export interface RenewRequest {
+  readonly csr: string
+}
+
+export interface JoinResponse {
+  readonly trustDomain: string
+  /** PEM, leaf first. */
+  readonly certificate: string
+  /** The trust bundle: PEM root certificates. */
+  readonly roots: readonly string[]
+  readonly sequence: number
+  readonly wallNow: number
+}
+
+/** How long a token may live, and does unless the asker says otherwise. */
+export const TOKEN_LIFE_MS = { byDefault: 300_000, least: 1_000, most: 3_600_000 } as const
+
+/** Asks for a JWT-SVID of the asker (mTLS). Body of `POST /v1/jwt`. */
+export interface JwtRequest {
+  /** Who will be shown the token: one name, usually a SPIFFE id, a service or a URL. */
+  readonly audience: string
+  /** Default 5 min, at most 1 h; the token ends no later than the certificate that was shown. */
+  readonly ttlMs?: number
+}
+
+export interface JwtResponse {
+  readonly token: string
+  readonly spiffeId: string
+  readonly audience: string
+  /** Wall clock of the registry, ms. */
+  readonly expiresAt: number
+  readonly wallNow: number
+}

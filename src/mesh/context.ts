@@ -1,0 +1,91 @@
+/** What all rooms of one mesh share: made once when a process joins, before there is an identity or a registry. */
+import { GrpcTransport, loadGrpc } from '../client/grpc/transport.ts'
+import { HttpTransport } from '../client/http/transport.ts'
+import type { Endpoint } from '../core/endpoint.ts'
+import { RegistryAddresses } from '../discovery/registry/first-address.ts'
+import { KeyStore } from '../identity/key-store.ts'
+import { PeerVerifier, type RefusedPeer } from '../identity/peer-verifier.ts'
+import { LateIdentity } from '../identity/pending-identity.ts'
+import { kindOfAddress } from '../net/network-address.ts'
+import { type CallTelemetry, createTelemetry } from '../telemetry/call-telemetry.ts'
+import { EventMetrics } from '../telemetry/event-metrics.ts'
+import { type EventSink, Events } from '../telemetry/events.ts'
+import { Metrics } from '../telemetry/metrics.ts'
+import { loadTracingApi } from '../telemetry/tracing.ts'
+import type { MeshSettings } from './options.ts'
+
+export interface Surroundings {
+  readonly settings: MeshSettings
+  readonly store: KeyStore
+  /** Of the registry. */
+  readonly addresses: RegistryAddresses
+  readonly identity: LateIdentity
+  readonly verifier: PeerVerifier
+  readonly transport: HttpTransport
+  /** Made with the first gRPC client. @throws OptionsError if the application has no grpc-js, or an old one */
+  readonly grpc: () => GrpcTransport
+  readonly closeGrpc: () => void
+  readonly metrics: Metrics
+  /** The last events; parts tell theirs to `events`. */
+  readonly recent: Events
+  readonly events: EventSink
+  readonly client: CallTelemetry
+  readonly server: CallTelemetry
+}
+
+export async function surroundingsOf(settings: MeshSettings): Promise<Surroundings> {
+  const { clock, service } = settings
+  const directory = settings.stateDir === 'memory' ? undefined : settings.stateDir
+  const [store, tracingApi] = await Promise.all([KeyStore.open({ directory, clock }), loadTracingApi()])
+  const identity = new LateIdentity()
+  const verifier = new PeerVerifier(clock, { trustDomain: '', roots: [], sequence: -1 })
+  identity.onRotate((next) => verifier.setTrust(next))
+  const metrics = new Metrics()
+  const recent = new Events(service, clock, metrics)
+  const events = new EventMetrics(service, metrics, recent)
+  const telemetry = (side: 'client' | 'server'): CallTelemetry =>
+    createTelemetry({ side, service, metrics, clock, tracingApi })
+  const client = telemetry('client')
+  const connecting = {
+    clock,
+    identity: { source: identity, verifier },
+    loopbackAllowed: settings.registry.every((address) => kindOfAddress(new URL(address).hostname) === 'loopback'),
+    onPeerRefused: ({ reason }: RefusedPeer, endpoint: Endpoint) =>
+      events.emit('peer:refused', { side: 'client', reason, peer: endpoint.service, address: endpoint.label }),
+    onRefusedByPeer: (reason: string, endpoint: Endpoint) =>
+      events.emit('peer:refused', {
+        side: 'client',
+        reason,
+        ours: true,
+        peer: endpoint.service,
+        address: endpoint.label,
+      }),
+  }
+  const transport = await HttpTransport.create({
+    ...connecting,
+    suppressed: tracingApi === undefined ? undefined : (dispatch) => client.suppressed(dispatch),
+  })
+  let made: GrpcTransport | undefined
+  const grpc = (): GrpcTransport => {
+    made ??= new GrpcTransport({ grpc: loadGrpc('mesh.grpc'), ...connecting })
+    return made
+  }
+  const server = telemetry('server')
+  const closeGrpc = (): void => made?.close(0)
+  const addresses = new RegistryAddresses(settings.registry)
+  return {
+    settings,
+    store,
+    addresses,
+    identity,
+    verifier,
+    transport,
+    grpc,
+    closeGrpc,
+    metrics,
+    recent,
+    events,
+    client,
+    server,
+  }
+}

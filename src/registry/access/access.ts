@@ -1,0 +1,102 @@
+/**
+ * Who asks, and whether they may: a service by its certificate, an operator by the admin token, or, in development, anybody on
+ * this machine. And the two checks that keep web pages out: the Host that was asked for, and the Origin of who changes something.
+ */
+import { isIP } from 'node:net'
+import { isLoopback } from '../address-policy.ts'
+import { ApiError } from '../api/error.ts'
+import { authorityOf, type Request } from '../api/request.ts'
+import type { Proven } from './operators.ts'
+
+/** Decided once per connection. */
+export interface Peer {
+  /** `undefined`: no certificate. */
+  readonly spiffeId: string | undefined
+  readonly service: string | undefined
+  /** The certificate's end, wall clock in ms. */
+  readonly notAfter: number
+  /** Why the certificate that was shown is not accepted; whatever is asked is answered with that. */
+  readonly refused?: string
+  readonly source: string
+}
+
+export interface Caller extends Peer {
+  readonly admin: boolean
+  /** An operator, also one that may only read. */
+  readonly operator: boolean
+  /** Whether the token that was shown is good still; `undefined`: none was shown. */
+  readonly holds: (() => boolean) | undefined
+  /** For the audit log. */
+  readonly name: string
+}
+
+/** What a request needs: nothing; any identity of the mesh; an operator, who may only read; an operator who may change something. */
+export type Access = 'public' | 'read' | 'operator' | 'admin'
+
+export interface AccessOptions {
+  readonly dev: boolean
+  /** Lower-case names, besides literal addresses and `localhost`, under which the registry is reached. */
+  readonly names: ReadonlySet<string>
+  /** The operator of a token. */
+  readonly prove: (token: string) => Proven | undefined
+}
+
+export function callerOf(request: Request, peer: Peer, options: AccessOptions): Caller {
+  const { authorization } = request.headers
+  if (authorization !== undefined) {
+    const text = /^Bearer +(\S+) *$/i.exec(authorization)?.[1] ?? ''
+    const proven = options.prove(text)
+    if (proven === undefined) {
+      throw new ApiError(
+        'admin-required',
+        'the admin token is not one of this registry, or it was revoked or has expired',
+      )
+    }
+    const { name, access, holds } = proven
+    return { ...peer, admin: access === 'admin', operator: true, holds, name }
+  }
+  const admin = options.dev && isLoopback(peer.source)
+  return { ...peer, admin, operator: admin, holds: undefined, name: peer.spiffeId ?? (admin ? 'dev' : 'anonymous') }
+}
+
+/** @throws ApiError `identity-required`, because the certificate of this connection is not valid, or no longer */
+export function checkCertificate({ refused, notAfter }: Peer, now: number): void {
+  if (refused !== undefined) throw new ApiError('identity-required', `the certificate is not accepted: ${refused}`)
+  if (now < notAfter) return
+  const end = new Date(notAfter).toISOString()
+  throw new ApiError('identity-required', `the certificate of this connection has ended, at ${end}`)
+}
+
+export function checkAccess(caller: Caller, access: Access): void {
+  if (access === 'public' || caller.admin || (caller.operator && access !== 'admin')) return
+  if (access === 'read') {
+    if (caller.spiffeId === undefined) {
+      throw new ApiError('identity-required', 'this needs a certificate of the mesh or the admin token')
+    }
+    return
+  }
+  if (caller.operator) throw new ApiError('admin-required', `${caller.name} may read and not change anything`)
+  throw new ApiError('admin-required', 'this needs an admin token, as authorization: Bearer')
+}
+
+/** Refuses names that somebody else's DNS made point here (DNS rebinding). A caller with a certificate is no web page. */
+export function checkHost(request: Request, peer: Peer, access: Access, options: AccessOptions): void {
+  if (peer.spiffeId !== undefined || (access === 'public' && !options.dev)) return
+  const authority = authorityOf(request)
+  const host = hostOf(authority)
+  if (host !== undefined && (isIP(host) !== 0 || host === 'localhost' || options.names.has(host))) return
+  throw new ApiError('host-refused', `the registry is not reached as '${authority.slice(0, 100)}'; add it to its names`)
+}
+
+/** Refuses changes that a page of another origin asks for. */
+export function checkOrigin(request: Request): void {
+  const { origin } = request.headers
+  if (origin === undefined || origin === `https://${authorityOf(request)}`) return
+  throw new ApiError('origin-refused', 'a page of another origin may not change anything here')
+}
+
+function hostOf(authority: string): string | undefined {
+  if (!/^[A-Za-z0-9.:[\]-]{1,260}$/.test(authority)) return undefined
+  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([^:[\]]+))(?::\d{1,5})?$/.exec(authority)
+  return (match?.[1] ?? match?.[2])?.toLowerCase()
+}

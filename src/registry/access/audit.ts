@@ -1,0 +1,110 @@
+/** Who changed what, and who was refused and why: kept in the store, bounded, and told to the log. Never holds a secret. */
+import type { Clock } from '../../core/clock.ts'
+import { sourceGroup } from '../address-policy.ts'
+import type { Logger } from '../log.ts'
+import { type AuditRecord, KEYS } from '../records.ts'
+import { AUDIT_KEPT, type RegistryState } from '../state.ts'
+import type { Operation } from '../storage/storage.ts'
+import { RateLimit } from './rate-limit.ts'
+
+/** Refusals kept per second and in a burst, of one source without a certificate, and of all such sources together. */
+const STRANGER: readonly [number, number] = [1, 20]
+const STRANGERS: readonly [number, number] = [10, 200]
+/** The same of one identity, and of all identities. */
+const MEMBER: readonly [number, number] = [5, 100]
+const MEMBERS: readonly [number, number] = [50, 1_000]
+/** How much of the log refusals may take: what was done is pushed out only by what is done. */
+const REFUSALS_KEPT = { stranger: AUDIT_KEPT / 4, member: AUDIT_KEPT / 4 } as const
+/** Removals in one transaction. */
+const MOST_REMOVALS = 50
+const LONGEST_DETAIL = 300
+
+export type AuditEntry = Omit<AuditRecord, 'id' | 'at'>
+
+export class Audit {
+  /** Refusals that were counted but not kept. */
+  suppressed = 0
+  readonly #state: RegistryState
+  readonly #clock: Clock
+  readonly #log: Logger
+  readonly #perStranger: RateLimit
+  readonly #strangers: RateLimit
+  readonly #perMember: RateLimit
+  readonly #members: RateLimit
+  #sequence = 0
+
+  constructor(state: RegistryState, clock: Clock, log: Logger) {
+    this.#state = state
+    this.#clock = clock
+    this.#log = log
+    this.#perStranger = new RateLimit(...STRANGER, clock)
+    this.#strangers = new RateLimit(...STRANGERS, clock)
+    this.#perMember = new RateLimit(...MEMBER, clock)
+    this.#members = new RateLimit(...MEMBERS, clock)
+  }
+
+  /** What to write, in the transaction of the change itself. */
+  operations(entry: AuditEntry): Operation[] {
+    const at = this.#clock.wallNow()
+    this.#sequence = (this.#sequence + 1) % 1_000_000
+    const id = `${String(at).padStart(14, '0')}-${String(this.#sequence).padStart(6, '0')}`
+    const { detail, ...rest } = entry
+    const record: AuditRecord = {
+      id,
+      at,
+      ...rest,
+      ...(detail === undefined ? {} : { detail: detail.slice(0, LONGEST_DETAIL) }),
+    }
+    this.#log[entry.outcome === 'refused' ? 'warn' : 'info']({ audit: record }, `${entry.action} ${entry.outcome}`)
+    const operations: Operation[] = [{ key: KEYS.audit(id), value: JSON.stringify(record) }]
+    for (const key of this.#superfluous()) operations.push({ key: KEYS.audit(key), value: undefined })
+    return operations
+  }
+
+  /** Writes by itself; a store that cannot be written is logged, and no reason to fail what happened. */
+  record(entry: AuditEntry): void {
+    if (entry.outcome === 'refused' && !this.admits(entry.who, entry.source)) return
+    this.#state
+      .write(this.operations(entry))
+      .catch((error: Error) => this.#log.error({ reason: error.message }, 'audit not written'))
+  }
+
+  /**
+   * Whether one more refusal of `who` is kept and logged. Each source and each identity has an allowance, so that a stranger can
+   * neither fill the disk nor hide what is refused to others.
+   */
+  admits(who: string, source: string): boolean {
+    const admitted = isStranger(who)
+      ? this.#perStranger.take(sourceGroup(source)) && this.#strangers.take()
+      : this.#perMember.take(who) && this.#members.take()
+    if (!admitted) this.suppressed += 1
+    return admitted
+  }
+
+  /** Keys of the oldest records of the kind that has more than its share. */
+  #superfluous(): string[] {
+    const excess = this.#state.auditSize + 1 - AUDIT_KEPT
+    if (excess <= 0) return []
+    const keys: Record<Kind, string[]> = { stranger: [], member: [], done: [] }
+    for (const record of this.#state.audit) keys[kindOf(record)].push(record.id)
+    const kind =
+      keys.stranger.length > REFUSALS_KEPT.stranger
+        ? 'stranger'
+        : keys.member.length > REFUSALS_KEPT.member
+          ? 'member'
+          : 'done'
+    return keys[kind].slice(0, Math.min(excess, MOST_REMOVALS))
+  }
+}
+
+/** A refusal of somebody unknown, one of an identity or an operator, or something that was done. */
+type Kind = 'stranger' | 'member' | 'done'
+
+function kindOf({ outcome, who }: AuditEntry): Kind {
+  if (outcome === 'done') return 'done'
+  return isStranger(who) ? 'stranger' : 'member'
+}
+
+function isStranger(who: string): boolean {
+  return who === 'anonymous'
+}

@@ -1,0 +1,145 @@
+/**
+ * Operators: who may command the registry, each by a token of their own. Shown once, stored as hashes. The first admin token,
+ * which the first start makes, is one of them until it is revoked.
+ */
+import type { Clock } from '../../core/clock.ts'
+import { issueToken, parseToken, sameHash, tokenHash } from '../../identity/join-token.ts'
+import { ApiError } from '../api/error.ts'
+import { KEYS, type OperatorRecord } from '../records.ts'
+import type { RegistryState } from '../state.ts'
+import type { Audit } from './audit.ts'
+
+/** The id of the first admin token. */
+export const FIRST = 'admin'
+const MOST_OPERATORS = 1_000
+/** Revoked: no hash is like it, and the next start makes no other token. */
+export const NO_TOKEN = ''
+
+export interface NewOperator {
+  readonly name: string
+  readonly access: OperatorRecord['access']
+  /** `undefined`: without end. */
+  readonly ttlMs: number | undefined
+}
+
+/** What a token proves. */
+export interface Proven {
+  /** For the audit log. */
+  readonly name: string
+  readonly access: OperatorRecord['access']
+  /** Whether the token is good still: an answer that goes on ends with it. */
+  readonly holds: () => boolean
+}
+
+export class Operators {
+  readonly #state: RegistryState
+  readonly #audit: Audit
+  readonly #clock: Clock
+  readonly #fingerprint: string
+  readonly #firstRevoked: () => void
+  #last: Promise<unknown> = Promise.resolve()
+
+  /** `firstRevoked`: the first admin token is worthless, so a file with it is, too. */
+  constructor(state: RegistryState, audit: Audit, clock: Clock, fingerprint: string, firstRevoked: () => void) {
+    this.#state = state
+    this.#audit = audit
+    this.#clock = clock
+    this.#fingerprint = fingerprint
+    this.#firstRevoked = firstRevoked
+  }
+
+  /** The operator of a token; `undefined` for one that is unknown, revoked or expired. */
+  prove(text: string): Proven | undefined {
+    const token = parseToken(text)
+    if (token?.kind !== 'admin' || token.fingerprint !== this.#fingerprint) return undefined
+    const hash = tokenHash(token.secret)
+    let proven: Proven | undefined
+    if (sameHash(hash, this.#state.adminHash ?? NO_TOKEN)) {
+      proven = { name: FIRST, access: 'admin', holds: () => this.#state.adminHash === hash }
+    }
+    // All of them are compared, so that the time says nothing of which.
+    for (const [stored, { name, access }] of this.#state.operators) {
+      const isIt = sameHash(hash, stored)
+      if (isIt && this.#isIn(stored)) {
+        proven = { name: `operator:${name}`, access, holds: () => this.#isIn(stored) }
+      }
+    }
+    return proven
+  }
+
+  #isIn(hash: string): boolean {
+    const record = this.#state.operators.get(hash)
+    return record !== undefined && (record.expiresAt === null || this.#clock.wallNow() < record.expiresAt)
+  }
+
+  /** The text is not kept and cannot be shown again. Names may repeat: a token is followed by another before it is revoked. */
+  async create(wanted: NewOperator, by: string, source: string): Promise<{ token: string; record: OperatorRecord }> {
+    if (this.#state.operators.size >= MOST_OPERATORS) {
+      throw new ApiError('limit-exceeded', `there are ${MOST_OPERATORS} operator tokens already; revoke some first`)
+    }
+    const now = this.#clock.wallNow()
+    const { text, hash, id } = issueToken('admin', this.#fingerprint)
+    const record: OperatorRecord = {
+      id,
+      name: wanted.name,
+      access: wanted.access,
+      createdAt: now,
+      expiresAt: wanted.ttlMs === undefined ? null : now + wanted.ttlMs,
+      by,
+    }
+    const detail = `${record.id} of ${record.name}, ${record.access}`
+    await this.#state.write([
+      { key: KEYS.operator(hash), value: JSON.stringify(record) },
+      ...this.#audit.operations({ who: by, source, action: 'operator-create', outcome: 'done', detail }),
+    ])
+    return { token: text, record }
+  }
+
+  /** Without hashes; the first admin token first. */
+  list(): OperatorRecord[] {
+    const first: OperatorRecord = {
+      id: FIRST,
+      name: FIRST,
+      access: 'admin',
+      createdAt: 0,
+      expiresAt: null,
+      by: 'registry',
+    }
+    const others = [...this.#state.operators.values()].sort((a, b) => a.createdAt - b.createdAt)
+    return this.#hasFirst ? [first, ...others] : others
+  }
+
+  /** From now on the token proves nothing. One that may change something and does not expire has to be left. */
+  revoke(id: string, by: string, source: string): Promise<OperatorRecord> {
+    // One after another, or two could revoke the last two.
+    const result = this.#last.then(() => this.#revoke(id, by, source))
+    this.#last = result.catch(() => undefined)
+    return result
+  }
+
+  async #revoke(id: string, by: string, source: string): Promise<OperatorRecord> {
+    const all = this.list()
+    const record = all.find((one) => one.id === id)
+    if (record === undefined) throw new ApiError('not-found', `there is no operator token '${id.slice(0, 40)}'`)
+    const lasts = (one: OperatorRecord): boolean => one.access === 'admin' && one.expiresAt === null
+    if (lasts(record) && !all.some((one) => one !== record && lasts(one))) {
+      throw new ApiError('conflict', `'${id}' is the last token that may change anything; create another one first`)
+    }
+    const hash = [...this.#state.operators].find(([, one]) => one.id === id)?.[0]
+    const removal =
+      hash === undefined
+        ? { key: KEYS.admin, value: JSON.stringify(NO_TOKEN) }
+        : { key: KEYS.operator(hash), value: undefined }
+    const detail = `${id} of ${record.name}`
+    await this.#state.write([
+      removal,
+      ...this.#audit.operations({ who: by, source, action: 'operator-revoke', outcome: 'done', detail }),
+    ])
+    if (hash === undefined) this.#firstRevoked()
+    return record
+  }
+
+  get #hasFirst(): boolean {
+    return (this.#state.adminHash ?? NO_TOKEN) !== NO_TOKEN
+  }
+}

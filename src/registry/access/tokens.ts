@@ -1,0 +1,104 @@
+/** Join tokens: made here, shown once, stored as hashes, good for one service, so many uses and so long. */
+import type { Clock } from '../../core/clock.ts'
+import { issueToken, parseToken, tokenHash } from '../../identity/join-token.ts'
+import { ApiError } from '../api/error.ts'
+import { KEYS, type TokenRecord } from '../records.ts'
+import type { RegistryState } from '../state.ts'
+import type { Audit } from './audit.ts'
+import { judgeToken, Redemptions } from './redemptions.ts'
+
+/** Over or used up tokens are remembered for so long, so that a late user is told which it was. */
+const REMEMBERED_MS = 24 * 3_600_000
+const MOST_TOKENS = 10_000
+export interface NewToken {
+  readonly service: string
+  readonly ttlMs: number
+  readonly uses: number
+}
+
+export class Tokens {
+  readonly #state: RegistryState
+  readonly #audit: Audit
+  readonly #clock: Clock
+  readonly #fingerprint: string
+  readonly #redemptions: Redemptions
+
+  constructor(state: RegistryState, audit: Audit, clock: Clock, fingerprint: string) {
+    this.#state = state
+    this.#audit = audit
+    this.#clock = clock
+    this.#fingerprint = fingerprint
+    this.#redemptions = new Redemptions(state, clock)
+  }
+
+  /** The text is not kept and cannot be shown again. */
+  async create(wanted: NewToken, by: string, source: string): Promise<{ token: string; record: TokenRecord }> {
+    const now = this.#clock.wallNow()
+    const operations = this.#forgettable(now)
+    if (this.#state.tokens.size - operations.length >= MOST_TOKENS) {
+      throw new ApiError('overloaded', `there are ${MOST_TOKENS} tokens already; delete some first`)
+    }
+    const { text, hash, id } = issueToken('join', this.#fingerprint)
+    const record: TokenRecord = {
+      id,
+      service: wanted.service,
+      uses: wanted.uses,
+      usesLeft: wanted.uses,
+      createdAt: now,
+      expiresAt: now + wanted.ttlMs,
+      by,
+    }
+    const { service } = wanted
+    const entry = { who: by, source, action: 'token-create', outcome: 'done', service, detail: record.id } as const
+    await this.#state.write(
+      [{ key: KEYS.token(hash), value: JSON.stringify(record) }, ...operations, ...this.#audit.operations(entry)],
+      [{ key: KEYS.token(hash), revision: 0 }],
+    )
+    return { token: text, record }
+  }
+
+  /** Without the hashes. */
+  list(): TokenRecord[] {
+    return [...this.#state.tokens.values()].map(({ hash: _hash, revision: _revision, ...record }) => record)
+  }
+
+  async remove(id: string, by: string, source: string): Promise<void> {
+    const found = [...this.#state.tokens.values()].find((token) => token.id === id)
+    if (found === undefined) throw new ApiError('not-found', `there is no token '${id.slice(0, 40)}'`)
+    const { service } = found
+    const entry = { who: by, source, action: 'token-delete', outcome: 'done', service, detail: id } as const
+    await this.#state.write([{ key: KEYS.token(found.hash), value: undefined }, ...this.#audit.operations(entry)])
+  }
+
+  /** Deletes some that are over or spent, for long enough. */
+  async forget(): Promise<void> {
+    const operations = this.#forgettable(this.#clock.wallNow())
+    if (operations.length > 0) await this.#state.write(operations)
+  }
+
+  /** Throws unless the token has a use left for `service`; takes none. */
+  check(text: string, service: string): void {
+    judgeToken(this.#state.tokens.get(this.#hashOf(text)), service, this.#clock.wallNow())
+  }
+
+  /** Takes one use, or throws. A use is never given twice, whoever asks at the same time. `text`: the token or its secret. */
+  redeem(text: string, service: string): Promise<void> {
+    return this.#redemptions.redeem(this.#hashOf(text), service)
+  }
+
+  /** A whole token must be one of ours: for joining, and for this root. */
+  #hashOf(text: string): string {
+    const token = parseToken(text)
+    const isForeign = token !== undefined && (token.kind !== 'join' || token.fingerprint !== this.#fingerprint)
+    return tokenHash(token === undefined || isForeign ? text : token.secret)
+  }
+
+  #forgettable(now: number): { key: string; value: undefined }[] {
+    return [...this.#state.tokens.values()]
+      .filter(({ expiresAt, createdAt, usesLeft }) => {
+        return (usesLeft > 0 ? expiresAt : Math.min(expiresAt, createdAt)) + REMEMBERED_MS < now
+      })
+      .slice(0, 100)
+      .map((token) => ({ key: KEYS.token(token.hash), value: undefined }))
+  }
+}

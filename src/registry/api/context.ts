@@ -1,0 +1,43 @@
+/** What the handlers of the API work with, and what they are given for one request. */
+import type { Clock } from '../../core/clock.ts'
+import type { Caller } from '../access/access.ts'
+import type { Audit } from '../access/audit.ts'
+import type { Operators } from '../access/operators.ts'
+import type { RateLimit } from '../access/rate-limit.ts'
+import type { Tokens } from '../access/tokens.ts'
+import type { RegistryAuthority } from '../ca/authority.ts'
+import type { TokenSigner } from '../ca/token-signer.ts'
+import type { Policies } from '../policies.ts'
+import type { Registrar } from '../registrar.ts'
+import type { Sessions } from '../sessions.ts'
+import type { RegistryState } from '../state.ts'
+import type { WatchHub } from '../watch/hub.ts'
+import type { ScriptWatches } from '../watch/script-watch.ts'
+import type { Request, Response } from './request.ts'
+
+export interface ApiContext {
+  readonly state: RegistryState
+  readonly authority: RegistryAuthority
+  readonly tokens: Tokens
+  readonly operators: Operators
+  readonly signer: TokenSigner
+  readonly policies: Policies
+  readonly audit: Audit
+  readonly hub: WatchHub
+  readonly registrar: Registrar
+  readonly sessions: Sessions
+  readonly watches: ScriptWatches
+  readonly joins: RateLimit
+  readonly clock: Clock
+  readonly dev: boolean
+  readonly closing: () => boolean
+}
+
+export interface Exchange {
+  readonly request: Request
+  readonly response: Response
+  readonly caller: Caller
+  readonly query: URLSearchParams
+  /** What the path's placeholders stand for. */
+  readonly parameters: readonly string[]
+}

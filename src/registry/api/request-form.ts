@@ -1,0 +1,36 @@
+/** The form of a request, before anybody asks what it wants: what two readers could understand differently is refused. */
+import { ApiError } from './error.ts'
+import type { Request } from './request.ts'
+
+/** Node keeps the first of them and drops the others in silence. */
+const ONCE = ['host', ':authority', 'authorization', 'content-type'] as const
+
+/** @throws ApiError `invalid-request` */
+export function checkForm(request: Request): void {
+  const { rawHeaders, headers, httpVersionMajor: major, httpVersionMinor: minor } = request
+  for (const name of ONCE) {
+    if (countOf(rawHeaders, name) > 1) throw malformed(`the header ${name} is there more than once`)
+  }
+  const { host, 'transfer-encoding': encoding } = headers
+  const authority = headers[':authority']
+  if (host !== undefined && authority !== undefined && host.toLowerCase() !== String(authority).toLowerCase()) {
+    throw malformed('the headers host and :authority differ')
+  }
+  if (major > 1) return
+  // Node's parser reads HTTP/0.9 and HTTP/2.0 by the rules of HTTP/1.0.
+  if (major !== 1) throw malformed('the version is HTTP/1.1 or HTTP/1.0 here')
+  if (encoding === undefined) return
+  if (minor === 0 || encoding.trim().toLowerCase() !== 'chunked' || headers['content-length'] !== undefined) {
+    throw malformed("the body is 'chunked' once, by HTTP/1.1 and without Content-Length, or it has a length")
+  }
+}
+
+function countOf(rawHeaders: readonly string[], name: string): number {
+  let count = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]!.toLowerCase() === name) count += 1
+  return count
+}
+
+function malformed(message: string): ApiError {
+  return new ApiError('invalid-request', message)
+}

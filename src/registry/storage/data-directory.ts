@@ -1,0 +1,94 @@
+/**
+ * The directory of a registry, judged before anything in it is opened: it holds the authority's key. What others can read or replace,
+ * what belongs to another user, and links are refused, as in a member's state directory.
+ */
+import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { exposureOf, turnedByOthers } from '../../identity/private-files.ts'
+import { OptionsError } from '../../options/fields.ts'
+
+export const STORE_FILE = 'registry.db'
+export const ADMIN_TOKEN_FILE = 'admin-token'
+/** What SQLite and the store keep beside the file. */
+const BESIDE_STORE = ['', '-wal', '-shm', '-journal', '-run']
+
+/**
+ * Makes the directory if it is not there. Returns why others may know the admin token, `undefined` if they cannot: a token, unlike the
+ * authority's key, can be replaced.
+ * @throws OptionsError that says what to do
+ */
+export function prepareDataDirectory(directory: string): string | undefined {
+  try {
+    // What is made is subject to the umask, so the mode is set again.
+    if (mkdirSync(directory, { recursive: true, mode: 0o700 }) !== undefined) chmodSync(directory, 0o700)
+    judgeDirectory(directory)
+    for (const end of BESIDE_STORE) judgeFile(join(directory, `${STORE_FILE}${end}`))
+    return exposureOfFile(join(directory, ADMIN_TOKEN_FILE))
+  } catch (error) {
+    if (error instanceof OptionsError) throw error
+    return refuse(`${directory} cannot be used: ${(error as Error).message}`)
+  }
+}
+
+/**
+ * An empty file, for the owner alone. It stands for a first admin token that is to be replaced, so that a start that
+ * ends before it has replaced the token leaves that to the next.
+ */
+export function emptyAdminToken(directory: string): void {
+  writeAdminToken(directory, '')
+}
+
+/** Also after a machine stopped before the text of a new file was on its disk. */
+export function isAdminTokenEmpty(directory: string): boolean {
+  return lstatSync(join(directory, ADMIN_TOKEN_FILE), { throwIfNoEntry: false })?.size === 0
+}
+
+/** Written whole or not at all, never through a link. */
+export function writeAdminToken(directory: string, text: string): void {
+  const path = join(directory, ADMIN_TOKEN_FILE)
+  const temporary = `${path}.tmp`
+  rmSync(temporary, { force: true, recursive: true })
+  writeFileSync(temporary, text, { mode: 0o600, flag: 'wx' })
+  renameSync(temporary, path)
+}
+
+/** It opens nothing any more. */
+export function removeAdminToken(directory: string): void {
+  rmSync(join(directory, ADMIN_TOKEN_FILE), { force: true })
+}
+
+function judgeDirectory(directory: string): void {
+  const link = lstatSync(directory)
+  const turned = link.isSymbolicLink() ? turnedByOthers(directory, link) : undefined
+  if (turned !== undefined) refuse(turned)
+  let found = statSync(directory)
+  if (!found.isDirectory()) refuse(`${directory} is not a directory`)
+  const own = process.getuid?.()
+  // A new volume, or a directory that the operator has just made: nothing can have been planted in it.
+  if ((own === undefined || found.uid === own) && readdirSync(directory).length === 0) {
+    chmodSync(directory, 0o700)
+    if (readdirSync(directory).length === 0) found = statSync(directory)
+  }
+  const exposed = exposureOf(directory, found, '700')
+  if (exposed !== undefined) refuse(exposed)
+}
+
+function judgeFile(path: string): void {
+  const exposed = exposureOfFile(path)
+  if (exposed !== undefined) refuse(exposed)
+}
+
+/** Why others may read a file of ours. What is no file of ours is refused. */
+function exposureOfFile(path: string): string | undefined {
+  const found = lstatSync(path, { throwIfNoEntry: false })
+  if (found === undefined) return undefined
+  if (!found.isFile()) refuse(`${path} is ${found.isSymbolicLink() ? 'a link' : 'no file'}; remove it`)
+  if (found.nlink > 1) refuse(`${path} is a hard link, so the file has another name elsewhere; put a copy in its place`)
+  const exposed = exposureOf(path, found, '600')
+  if (exposed !== undefined && found.uid !== (process.getuid?.() ?? found.uid)) refuse(exposed)
+  return exposed
+}
+
+function refuse(message: string): never {
+  throw new OptionsError('startRegistry', [{ path: ['dataDir'], message }])
+}

@@ -1,0 +1,89 @@
+/** The engine for tests and for registries whose state may die with them. */
+import { randomUUID } from 'node:crypto'
+import { ChangeLog } from './change-log.ts'
+import { LocalElections } from './local-elections.ts'
+import {
+  type Batch,
+  type Compare,
+  HISTORY,
+  type Item,
+  type Leadership,
+  MOST_OPERATIONS,
+  type Operation,
+  type Storage,
+  StorageError,
+  type StorageStatus,
+  type TransactionResult,
+} from './storage.ts'
+import { StorageWatches } from './watches.ts'
+
+export class MemoryStorage implements Storage {
+  readonly #epoch = randomUUID()
+  readonly #items = new Map<string, Item>()
+  readonly #log: ChangeLog
+  readonly #watches = new StorageWatches()
+  readonly #elections = new LocalElections()
+  #revision = 0
+  #closed = false
+
+  /** `history`: how many batches a watch may go back; default 10,000. */
+  constructor(options: { history?: number } = {}) {
+    this.#log = new ChangeLog(options.history ?? HISTORY)
+  }
+
+  async transact(compares: readonly Compare[], operations: readonly Operation[]): Promise<TransactionResult> {
+    this.#checkOpen()
+    if (operations.length > MOST_OPERATIONS) throw new StorageError(`more than ${MOST_OPERATIONS} operations`)
+    for (const compare of compares) {
+      if ((this.#items.get(compare.key)?.revision ?? 0) !== compare.revision) {
+        return { ok: false, revision: this.#revision }
+      }
+    }
+    const changes = operations.filter((one) => one.value !== undefined || this.#items.has(one.key))
+    if (changes.length === 0) return { ok: true, revision: this.#revision }
+    const revision = ++this.#revision
+    for (const { key, value } of changes) {
+      if (value === undefined) this.#items.delete(key)
+      else this.#items.set(key, { key, value, revision })
+    }
+    const batch = { revision, changes }
+    this.#log.append(batch)
+    this.#watches.tell(batch)
+    return { ok: true, revision }
+  }
+
+  async list(prefix: string): Promise<{ items: readonly Item[]; revision: number }> {
+    this.#checkOpen()
+    const items = [...this.#items.values()].filter((item) => item.key.startsWith(prefix))
+    items.sort((a, b) => (a.key < b.key ? -1 : 1))
+    return { items, revision: this.#revision }
+  }
+
+  async watch(prefix: string, afterRevision: number, listener: (batch: Batch) => void): Promise<() => void> {
+    this.#checkOpen()
+    return this.#watches.add(prefix, listener, this.#log.after(afterRevision))
+  }
+
+  campaign(name: string): Promise<Leadership> {
+    return this.#elections.campaign(name)
+  }
+
+  status(): StorageStatus {
+    return {
+      engine: 'memory',
+      epoch: this.#epoch,
+      continues: false,
+      revision: this.#revision,
+      oldest: this.#log.oldest,
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#watches.clear()
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new StorageError('the store is closed')
+  }
+}

@@ -1,0 +1,282 @@
+/**
+ * The embedded engine: one SQLite file, written through (WAL, synchronous=FULL), so that what was acknowledged survives
+ * kill -9. All transactions of one turn of the event loop share one commit, because the disk's sync is what costs. The history
+ * is in the file only: it is read when a watch begins, and would cost more memory than what it is about. Needs no package;
+ * `node:sqlite` is loaded only when a file is opened (Node 22 prints its ExperimentalWarning then).
+ */
+import { randomUUID } from 'node:crypto'
+import { chmodSync, closeSync, constants, mkdirSync, openSync } from 'node:fs'
+import { dirname } from 'node:path'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { Incarnation } from './incarnation.ts'
+import { LocalElections } from './local-elections.ts'
+import {
+  type Batch,
+  CompactedError,
+  type Compare,
+  HISTORY,
+  type Item,
+  type Leadership,
+  MOST_OPERATIONS,
+  type Operation,
+  type Storage,
+  StorageError,
+  type StorageStatus,
+  type TransactionResult,
+} from './storage.ts'
+import { StorageWatches } from './watches.ts'
+
+const SCHEMA_VERSION = 1
+/** Revisions by which the stored history may be longer than asked for, so that not every write has to cut it. */
+const TRIM_EVERY = 256
+
+/** Made if it is not there; never what a link leads to. */
+const OPEN_OWN = constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0)
+
+const RESTORE = 'Restore the data directory from a backup'
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS items (key TEXT PRIMARY KEY, value TEXT NOT NULL, revision INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS log (
+    revision INTEGER NOT NULL, position INTEGER NOT NULL, key TEXT NOT NULL, value TEXT,
+    PRIMARY KEY (revision, position)
+  ) WITHOUT ROWID;
+`
+
+interface Waiting {
+  readonly compares: readonly Compare[]
+  readonly operations: readonly Operation[]
+  readonly resolve: (result: TransactionResult) => void
+  readonly reject: (error: unknown) => void
+}
+
+interface Statements {
+  readonly revisionOf: StatementSync
+  readonly put: StatementSync
+  readonly remove: StatementSync
+  readonly list: StatementSync
+  readonly log: StatementSync
+  readonly logAfter: StatementSync
+  readonly trim: StatementSync
+  readonly setMeta: StatementSync
+}
+
+export interface SqliteStorageOptions {
+  /** The file; made with mode 0600, in a directory of mode 0700. */
+  readonly path: string
+  /** How many batches a watch may go back, also after a restart; default 10,000. */
+  readonly history?: number
+}
+
+export class SqliteStorage implements Storage {
+  readonly #database: DatabaseSync
+  readonly #epoch: string
+  readonly #history: number
+  readonly #watches = new StorageWatches()
+  readonly #elections = new LocalElections()
+  readonly #incarnation: Incarnation
+  readonly #statements: Statements
+  #revision: number
+  /** The stored history begins after this revision. */
+  #floor: number
+  #waiting: Waiting[] = []
+  #scheduled: NodeJS.Immediate | undefined
+  #closed = false
+
+  /**
+   * Rejects with a {@link StorageError} if the file is in use by another registry, damaged, a part of a store, or of a newer
+   * version. Unless it goes on where its last run ended, its epoch is new.
+   */
+  static async open(options: SqliteStorageOptions): Promise<SqliteStorage> {
+    const { DatabaseSync } = await import('node:sqlite')
+    mkdirSync(dirname(options.path), { recursive: true, mode: 0o700 })
+    const incarnation = new Incarnation(options.path)
+    // SQLite gives its side files the mode of the main one, so that one must be right before it is opened.
+    closeSync(openSync(options.path, OPEN_OWN, 0o600))
+    chmodSync(options.path, 0o600)
+    const database = new DatabaseSync(options.path)
+    try {
+      return new SqliteStorage(database, options.history ?? HISTORY, incarnation)
+    } catch (error) {
+      database.close()
+      if (error instanceof StorageError) throw error
+      const reason = error instanceof Error ? error.message : String(error)
+      const hint = /locked|busy/i.test(reason) ? 'another registry is running on it' : `${reason}. ${RESTORE}`
+      throw new StorageError(`cannot open ${options.path}: ${hint}`, { cause: error })
+    }
+  }
+
+  private constructor(database: DatabaseSync, history: number, incarnation: Incarnation) {
+    this.#database = database
+    this.#history = history
+    this.#incarnation = incarnation
+    // One registry a file: the lock is held until the process ends, however it ends.
+    database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;')
+    database.exec(`BEGIN IMMEDIATE; ${SCHEMA}`)
+    database
+      .prepare('INSERT INTO meta (name, value) VALUES (?, ?), (?, ?), (?, ?) ON CONFLICT DO NOTHING')
+      .run('schema', String(SCHEMA_VERSION), 'epoch', randomUUID(), 'revision', '0')
+    if (!incarnation.continues) {
+      // Pages of a copy that was made while a registry wrote need not fit each other.
+      const found = database.prepare('PRAGMA quick_check(1)').get()?.quick_check
+      if (found !== 'ok') throw new StorageError(`the store is damaged: ${found}. ${RESTORE}`)
+      database.prepare("UPDATE meta SET value = ? WHERE name = 'epoch'").run(randomUUID())
+    }
+    database.exec('COMMIT')
+    incarnation.begin()
+    const meta = new Map(
+      database
+        .prepare('SELECT name, value FROM meta')
+        .all()
+        .map((row) => [row.name as string, row.value as string]),
+    )
+    const schema = Number(meta.get('schema'))
+    if (schema !== SCHEMA_VERSION) {
+      throw new StorageError(`the store has schema version ${schema}; this registry knows version ${SCHEMA_VERSION}`)
+    }
+    this.#epoch = meta.get('epoch')!
+    this.#revision = Number(meta.get('revision'))
+    // Revisions have no gaps, so the first one kept tells what the history begins after.
+    const first = database.prepare('SELECT min(revision) AS revision FROM log').get()?.revision as number | null
+    this.#floor = first === null ? this.#revision : first - 1
+    this.#statements = {
+      revisionOf: database.prepare('SELECT revision FROM items WHERE key = ?'),
+      put: database.prepare(
+        'INSERT INTO items (key, value, revision) VALUES (?, ?, ?) ' +
+          'ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision',
+      ),
+      remove: database.prepare('DELETE FROM items WHERE key = ?'),
+      list: database.prepare('SELECT key, value, revision FROM items WHERE substr(key, 1, ?) = ? ORDER BY key'),
+      log: database.prepare('INSERT INTO log (revision, position, key, value) VALUES (?, ?, ?, ?)'),
+      logAfter: database.prepare('SELECT revision, key, value FROM log WHERE revision > ? ORDER BY revision, position'),
+      trim: database.prepare('DELETE FROM log WHERE revision <= ?'),
+      setMeta: database.prepare('UPDATE meta SET value = ? WHERE name = ?'),
+    }
+  }
+
+  transact(compares: readonly Compare[], operations: readonly Operation[]): Promise<TransactionResult> {
+    if (this.#closed) return Promise.reject(new StorageError('the store is closed'))
+    if (operations.length > MOST_OPERATIONS) {
+      return Promise.reject(new StorageError(`more than ${MOST_OPERATIONS} operations`))
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ compares, operations, resolve, reject })
+      this.#scheduled ??= setImmediate(() => this.#commit())
+    })
+  }
+
+  async list(prefix: string): Promise<{ items: readonly Item[]; revision: number }> {
+    if (this.#closed) throw new StorageError('the store is closed')
+    try {
+      const rows = this.#statements.list.all([...prefix].length, prefix)
+      return { items: rows as unknown as Item[], revision: this.#revision }
+    } catch (error) {
+      throw new StorageError(`cannot read the store: ${(error as Error).message}. ${RESTORE}`, { cause: error })
+    }
+  }
+
+  async watch(prefix: string, afterRevision: number, listener: (batch: Batch) => void): Promise<() => void> {
+    if (this.#closed) throw new StorageError('the store is closed')
+    if (afterRevision < this.#oldest) throw new CompactedError(afterRevision, this.#oldest)
+    return this.#watches.add(prefix, listener, this.#batchesAfter(afterRevision))
+  }
+
+  campaign(name: string): Promise<Leadership> {
+    return this.#elections.campaign(name)
+  }
+
+  status(): StorageStatus {
+    const { continues } = this.#incarnation
+    return { engine: 'sqlite', epoch: this.#epoch, continues, revision: this.#revision, oldest: this.#oldest }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    if (this.#scheduled !== undefined) clearImmediate(this.#scheduled)
+    this.#commit()
+    this.#watches.clear()
+    this.#database.close()
+    this.#incarnation.end()
+  }
+
+  #commit(): void {
+    this.#scheduled = undefined
+    const group = this.#waiting
+    if (group.length === 0) return
+    this.#waiting = []
+    const results: TransactionResult[] = []
+    const batches: Batch[] = []
+    let revision = this.#revision
+    let floor = this.#floor
+    try {
+      this.#database.exec('BEGIN IMMEDIATE')
+      for (const one of group) {
+        const changes = this.#apply(one, revision + 1)
+        if (changes !== undefined && changes.length > 0) batches.push({ revision: ++revision, changes })
+        results.push({ ok: changes !== undefined, revision })
+      }
+      if (revision !== this.#revision) {
+        this.#statements.setMeta.run(String(revision), 'revision')
+        floor = this.#trim(revision)
+      }
+      this.#database.exec('COMMIT')
+    } catch (error) {
+      // Nothing of this group is stored, and nobody was told of it.
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK')
+      const reason = new StorageError(`cannot write: ${error instanceof Error ? error.message : error}`, {
+        cause: error,
+      })
+      for (const one of group) one.reject(reason)
+      return
+    }
+    this.#revision = revision
+    this.#floor = floor
+    for (const batch of batches) this.#watches.tell(batch)
+    for (const [i, one] of group.entries()) one.resolve(results[i]!)
+  }
+
+  /** `undefined`: a compare did not hold. Otherwise what was changed. */
+  #apply(one: Waiting, revision: number): Operation[] | undefined {
+    const { revisionOf, put, remove, log } = this.#statements
+    for (const compare of one.compares) {
+      const found = (revisionOf.get(compare.key)?.revision as number | undefined) ?? 0
+      if (found !== compare.revision) return undefined
+    }
+    const changes: Operation[] = []
+    for (const operation of one.operations) {
+      if (operation.value !== undefined) put.run(operation.key, operation.value, revision)
+      else if (Number(remove.run(operation.key).changes) === 0) continue
+      log.run(revision, changes.length, operation.key, operation.value ?? null)
+      changes.push(operation)
+    }
+    return changes
+  }
+
+  get #oldest(): number {
+    return Math.max(this.#floor, this.#revision - this.#history)
+  }
+
+  /** Returns what the history begins after now. */
+  #trim(revision: number): number {
+    const floor = revision - this.#history
+    if (floor - this.#floor < TRIM_EVERY) return this.#floor
+    this.#statements.trim.run(floor)
+    return floor
+  }
+
+  *#batchesAfter(after: number): Generator<Batch> {
+    let revision = 0
+    let changes: Operation[] = []
+    for (const row of this.#statements.logAfter.iterate(after)) {
+      if (row.revision !== revision) {
+        if (changes.length > 0) yield { revision, changes }
+        revision = row.revision as number
+        changes = []
+      }
+      changes.push({ key: row.key as string, value: (row.value as string | null) ?? undefined })
+    }
+    if (changes.length > 0) yield { revision, changes }
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * What a registry asks of the store below it: transactions, lists, watches from a revision, and an election. Small enough
+ * that a distributed store can be put in its place; `test/registry/storage/storage.test.ts` is what any engine must pass.
+ */
+
+/** One key with its value and the revision that last changed it. */
+export interface Item {
+  readonly key: string
+  readonly value: string
+  readonly revision: number
+}
+
+/** Holds when `key` was last changed at `revision`; 0: when it does not exist. */
+export interface Compare {
+  readonly key: string
+  readonly revision: number
+}
+
+/** `value: undefined` deletes. Deleting what does not exist is no mistake and no change. */
+export interface Operation {
+  readonly key: string
+  readonly value: string | undefined
+}
+
+/** Everything one transaction changed; never split, never empty. */
+export interface Batch {
+  readonly revision: number
+  readonly changes: readonly Operation[]
+}
+
+export interface TransactionResult {
+  /** False: a compare did not hold, and nothing was changed. */
+  readonly ok: boolean
+  /** The revision of this change, or the current one if nothing was changed. */
+  readonly revision: number
+}
+
+export interface StorageStatus {
+  readonly engine: string
+  /** Random; new at each start that does not go on where the last run ended. Revisions of two epochs are never compared. */
+  readonly epoch: string
+  /** Whether this run goes on where the last one ended. */
+  readonly continues: boolean
+  readonly revision: number
+  /** The least revision after which a watch may begin. */
+  readonly oldest: number
+}
+
+/** Leadership of one name, until resigned or `lost` resolves. */
+export interface Leadership {
+  readonly lost: Promise<void>
+  resign(): Promise<void>
+}
+
+export interface Storage {
+  /**
+   * All operations or none, durable when the promise resolves, and by then told to every watcher of this engine. At most
+   * {@link MOST_OPERATIONS}.
+   */
+  transact(compares: readonly Compare[], operations: readonly Operation[]): Promise<TransactionResult>
+  /** In the order of keys, as of one revision. */
+  list(prefix: string): Promise<{ readonly items: readonly Item[]; readonly revision: number }>
+  /**
+   * Every batch after `afterRevision` that touches `prefix`, in order and without a gap, first those that already are.
+   * Rejects with {@link CompactedError} if the history no longer goes back so far. Returns how to stop.
+   */
+  watch(prefix: string, afterRevision: number, listener: (batch: Batch) => void): Promise<() => void>
+  /** Resolves when this process leads `name`. */
+  campaign(name: string): Promise<Leadership>
+  status(): StorageStatus
+  /** Ends all watches. What is still waiting to be written is written first. */
+  close(): Promise<void>
+}
+
+/** What one transaction may change, at most: enough to apply the policies of a whole mesh at once. */
+export const MOST_OPERATIONS = 1_000
+
+/** How many revisions a watch may go back (control-plane 6.1). */
+export const HISTORY = 10_000
+
+/** The history before `oldest` is gone: list again. */
+export class CompactedError extends Error {
+  override readonly name = 'CompactedError'
+  readonly oldest: number
+
+  constructor(afterRevision: number, oldest: number) {
+    super(`the history after revision ${afterRevision} is gone; it begins after ${oldest}`)
+    this.oldest = oldest
+  }
+}
+
+/** The store was closed, or cannot be opened or written. */
+export class StorageError extends Error {
+  override readonly name = 'StorageError'
+}

@@ -1,0 +1,16 @@
+/**
+ * Transitions of guarded functions, told on the channel on which a mesh tells those of services: a guard needs no mesh, and
+ * whoever listens need not know which it was.
+ */
+import { channel } from 'node:diagnostics_channel'
+import type { Clock } from '../../core/clock.ts'
+import type { CircuitListener } from '../circuit-breaker.ts'
+
+const transitions = channel('inmesh:circuit:transition')
+
+/** `peer` is the function's name; `service` is empty, because no service is called. */
+export function guardCircuitListener(clock: Clock): CircuitListener {
+  return (peer, from, to) => {
+    if (transitions.hasSubscribers) transitions.publish({ peer, from, to, service: '', at: clock.wallNow() })
+  }
+}

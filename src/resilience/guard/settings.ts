@@ -1,0 +1,117 @@
+/** From the options of a guarded function to its settings: the same checks as for services, but nothing is on by itself. */
+import { type Clock, systemClock } from '../../core/clock.ts'
+import {
+  check,
+  duration,
+  either,
+  type Field,
+  fields,
+  flag,
+  instance,
+  OptionsError,
+  optional,
+} from '../../options/fields.ts'
+import {
+  CIRCUIT_BREAKER_DEFAULTS,
+  CIRCUIT_BREAKER_FIELDS,
+  type CircuitBreakerSettings,
+  circuitBreakerSettings,
+} from '../circuit-breaker.ts'
+import { HEDGE_DEFAULTS, HEDGE_FIELDS, type HedgeSettings, hedgeSettings } from '../hedge.ts'
+import { RATE_LIMIT_FIELDS, type RateLimitSettings, rateLimitSettings } from '../limits/rate-limit.ts'
+import { RETRY_FIELDS, type RetrySettings, retrySettings } from '../retry.ts'
+import type { SharingSettings } from '../shared-results.ts'
+import { BULKHEAD_FIELD, type BulkheadSettings } from './bulkhead.ts'
+
+export interface GuardSettings {
+  readonly name: string | undefined
+  readonly timeoutMs: number
+  readonly retry: RetrySettings | undefined
+  /**
+   * Only if it was asked for: a function cannot be stopped from outside, so the default of services would let two executions
+   * run at once.
+   */
+  readonly perTryTimeoutMs: number | undefined
+  readonly circuitBreaker: CircuitBreakerSettings | undefined
+  readonly hedge: HedgeSettings | undefined
+  readonly bulkhead: BulkheadSettings | undefined
+  readonly rateLimit: RateLimitSettings | undefined
+  /** `undefined`: every call is executed. */
+  readonly sharing: SharingSettings | undefined
+  readonly key: ((...args: readonly unknown[]) => string | undefined) | undefined
+  readonly fallback: ((error: unknown, ...args: readonly unknown[]) => unknown) | undefined
+  readonly isFailure: ((error: unknown) => boolean) | undefined
+  readonly clock: Clock
+}
+
+function callback<T>(): Field<T> {
+  return instance<T>('a function', (value) => typeof value === 'function')
+}
+
+const CLOCK_METHODS = ['now', 'wallNow', 'random', 'startTimer', 'startBackgroundTimer', 'stopTimer', 'stalledMsSince']
+
+function isClock(value: unknown): boolean {
+  const clock = value as Record<string, unknown> | null | undefined
+  return CLOCK_METHODS.every((method) => typeof clock?.[method] === 'function')
+}
+
+const GUARD_FIELDS = fields({
+  name: optional(instance<string>('a text that is not empty', (value) => typeof value === 'string' && value !== '')),
+  timeout: optional(duration({ min: 1, max: 86_400_000 })),
+  retry: optional(RETRY_FIELDS),
+  circuitBreaker: optional(either(flag(), CIRCUIT_BREAKER_FIELDS)),
+  hedge: optional(either(flag(), HEDGE_FIELDS)),
+  bulkhead: optional(BULKHEAD_FIELD),
+  rateLimit: optional(RATE_LIMIT_FIELDS),
+  collapse: optional(flag()),
+  cache: optional(duration({ min: 1, max: 3_600_000 })),
+  key: optional(callback<(...args: readonly unknown[]) => string | undefined>()),
+  fallback: optional(callback<(error: unknown, ...args: readonly unknown[]) => unknown>()),
+  isFailure: optional(callback<(error: unknown) => boolean>()),
+  clock: optional(instance<Clock>('a Clock', isClock)),
+})
+
+/** Validates and completes. @throws OptionsError naming each wrong field. */
+export function resolveGuard(options: object | undefined, what = 'guard'): GuardSettings {
+  const given = check(GUARD_FIELDS, options as never, what)
+  const { circuitBreaker, rateLimit } = given
+  if (given.key !== undefined && given.collapse === undefined && given.cache === undefined) {
+    const message = 'says which calls are equal, and has no effect without `collapse` or `cache`'
+    throw new OptionsError(what, [{ path: ['key'], message }])
+  }
+  const asked = (options as { retry?: { perTryTimeout?: unknown } } | undefined)?.retry?.perTryTimeout
+  return Object.freeze({
+    name: given.name,
+    timeoutMs: given.timeout ?? Number.POSITIVE_INFINITY,
+    retry: given.retry && retryOf(given.retry, asked !== undefined),
+    perTryTimeoutMs: asked === undefined ? undefined : given.retry?.perTryTimeout,
+    circuitBreaker:
+      circuitBreaker === undefined || circuitBreaker === false
+        ? undefined
+        : circuitBreaker === true
+          ? CIRCUIT_BREAKER_DEFAULTS
+          : circuitBreakerSettings(circuitBreaker),
+    hedge:
+      given.hedge === undefined || given.hedge === false
+        ? undefined
+        : given.hedge === true
+          ? HEDGE_DEFAULTS
+          : hedgeSettings(given.hedge),
+    bulkhead: given.bulkhead,
+    rateLimit: rateLimit && rateLimitSettings(rateLimit.rate, rateLimit.burst, rateLimit.maxWait),
+    sharing:
+      given.collapse === true || given.cache !== undefined
+        ? Object.freeze({ collapse: given.collapse ?? true, cacheMs: given.cache ?? 0 })
+        : undefined,
+    key: given.key,
+    fallback: given.fallback,
+    isFailure: given.isFailure,
+    clock: given.clock ?? systemClock,
+  })
+}
+
+/** The default bound of a try is for calls of services: a function has none. */
+function retryOf(given: Parameters<typeof retrySettings>[0], bounded: boolean): RetrySettings {
+  const settings = retrySettings(given)
+  return bounded ? settings : Object.freeze({ ...settings, perTryTimeoutMs: Number.POSITIVE_INFINITY })
+}

@@ -1,0 +1,105 @@
+/**
+ * Holds attempts back while the service turns most of them away as too much: what would be refused there costs it less if it is never
+ * sent. The formula of Google's SRE book (chapter 21, "client-side throttling"): p = max(0, (requests - K accepts) / (requests + 1)).
+ *
+ * - idle -> throttling: more than 1 - 1/K of the last ten seconds' attempts were refused as overload, at 5 a second or more
+ * - throttling -> idle: the share has fallen below it; what is held back counts as refused, so it falls step by step
+ */
+import type { Attempt } from '../../core/attempt.ts'
+import type { Clock } from '../../core/clock.ts'
+import { NOT_STARTED, type Outcome, wasLeftBehind } from '../../core/outcome.ts'
+import type { Policy } from '../../core/policy.ts'
+import { check, fields, number, share, withDefault } from '../../options/fields.ts'
+import { Tally } from '../windowed-counts.ts'
+
+/** When attempts are held back. */
+export interface ThrottleOptions {
+  /** K: attempts sent for each that is accepted. @defaultValue 2 (SRE book): it sees within one round trip that the service is back */
+  readonly multiplier?: number
+  /** More than this is never held back, so that the rest finds out when the service is back. @defaultValue `'75%'` (Finagle) */
+  readonly maxShare?: number | `${number}%`
+}
+
+export interface ThrottleSettings {
+  readonly multiplier: number
+  readonly maxShare: number
+}
+
+export const THROTTLE_DEFAULTS: ThrottleSettings = Object.freeze({ multiplier: 2, maxShare: 0.75 })
+
+export const THROTTLE_FIELDS = fields({
+  multiplier: withDefault(number({ min: 1.1, max: 100 }), THROTTLE_DEFAULTS.multiplier),
+  maxShare: withDefault(share({ max: 0.99 }), THROTTLE_DEFAULTS.maxShare, '75%'),
+})
+
+/** Validates and completes. @throws OptionsError naming each wrong field. */
+export function resolveThrottle(options?: ThrottleOptions, what = 'throttle'): ThrottleSettings {
+  return check(THROTTLE_FIELDS, options, what)
+}
+
+/**
+ * Finagle's `NackAdmissionFilter`: below 5 a second nothing is held back. The book looks back two minutes; the ten seconds of a `Tally`
+ * hold enough attempts at that rate, and let go as soon as the service is well.
+ */
+const FEWEST = 5 * 10
+
+/** Told when holding back begins and ends. */
+export type ThrottleListener = (service: string, on: boolean, share: number) => void
+
+/**
+ * Asked for every attempt, before its endpoint is. A refusal here is final: to retry what was held back would undo it. Only overload
+ * and refusals count as not accepted: a service that answers 500 has done the work, and its breaker is there for that.
+ */
+export class ClientThrottle implements Policy {
+  readonly name = 'client-throttle'
+  readonly service: string
+  readonly #clock: Clock
+  readonly #onChange: ThrottleListener | undefined
+  readonly #tally: Tally
+  #settings: ThrottleSettings
+  #on = false
+
+  constructor(service: string, settings: ThrottleSettings, clock: Clock, onChange?: ThrottleListener) {
+    this.service = service
+    this.#settings = settings
+    this.#clock = clock
+    this.#onChange = onChange
+    this.#tally = new Tally(clock.now())
+  }
+
+  /** New settings; what was counted stays. */
+  configure(settings: ThrottleSettings): void {
+    this.#settings = settings
+  }
+
+  /** The share of attempts that is held back now. */
+  get share(): number {
+    return this.#shareAt(this.#clock.now())
+  }
+
+  #shareAt(now: number): number {
+    const total = this.#tally.total(now)
+    if (total < FEWEST) return 0
+    const accepts = total - this.#tally.bad(now)
+    const { multiplier, maxShare } = this.#settings
+    return Math.min(maxShare, Math.max(0, (total - multiplier * accepts) / (total + 1)))
+  }
+
+  admit(attempt?: Attempt): 'throttled' | undefined {
+    const now = attempt?.startedAt || this.#clock.now()
+    const share = this.#shareAt(now)
+    if (share > 0 !== this.#on) {
+      this.#on = share > 0
+      this.#onChange?.(this.service, this.#on, share)
+    }
+    if (share === 0 || this.#clock.random() >= share) return undefined
+    this.#tally.add(now, true)
+    return 'throttled'
+  }
+
+  settle(attempt: Attempt | undefined, outcome: Outcome): void {
+    if (outcome === NOT_STARTED || outcome.verdict === 'cancelled' || wasLeftBehind(outcome)) return
+    const { code } = outcome
+    this.#tally.add(attempt?.endedAt || this.#clock.now(), code === 'overloaded' || code === 'refused-by-peer')
+  }
+}

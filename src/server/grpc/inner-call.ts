@@ -1,0 +1,94 @@
+/** An inbound gRPC call as grpc-js's interceptor around its own: what is handed on between the handler and the inner call. */
+import type { ServerHttp2Stream } from 'node:http2'
+import type * as grpc from '@grpc/grpc-js'
+import { NOT_EXECUTED } from '../../core/headers.ts'
+import { InboundCall } from '../inbound-call.ts'
+import type { Answering, Kind } from './handler.ts'
+import { guardHeaders, type HeadersOwner, isMetadata } from './status.ts'
+import { StreamProgress } from './stream-progress.ts'
+
+export type Inner = Parameters<grpc.ServerInterceptor>[1]
+
+export type Listener = Parameters<Inner['start']>[0]
+
+export abstract class InterceptedCall extends InboundCall implements HeadersOwner {
+  abstract readonly stream: ServerHttp2Stream
+  protected inner: Inner | undefined = undefined
+  protected listener: Listener | undefined = undefined
+  /** How the handler answers: through the interceptors of the application. */
+  protected answering: Answering | undefined = undefined
+  protected readonly progress = new StreamProgress()
+  /** User code runs before the request has ended. */
+  #early = false
+
+  abstract headersFailed(error: unknown): void
+
+  /** Runs user code as part of this call. */
+  protected abstract inContext(work: () => void): void
+
+  /** grpc-js has found the handler. */
+  attach(inner: Inner, kind: Kind, early: boolean): this {
+    this.inner = inner
+    this.progress.kind = kind
+    this.#early = early
+    guardHeaders(this.stream, this)
+    return this
+  }
+
+  attachHandler(answering: Answering): void {
+    this.answering = answering
+  }
+
+  start(listener: Listener): void {
+    this.listener = listener
+    this.inner!.start(this as unknown as Listener)
+  }
+
+  onReceiveMetadata(metadata: grpc.Metadata): void {
+    if (this.#early) this.inContext(() => this.listener!.onReceiveMetadata(metadata))
+    else this.listener!.onReceiveMetadata(metadata)
+  }
+
+  onReceiveMessage(message: unknown): void {
+    this.progress.received += 1
+    if (this.#early) this.inContext(() => this.listener!.onReceiveMessage(message))
+    else this.listener!.onReceiveMessage(message)
+  }
+
+  sendMetadata(metadata: grpc.Metadata): void {
+    // grpc-js would note them as sent before it fails, and no status could follow.
+    if (!isMetadata(metadata)) throw new TypeError('sendMetadata: expected a Metadata of grpc-js')
+    metadata?.remove?.(NOT_EXECUTED)
+    this.inner!.sendMetadata(metadata)
+  }
+
+  startRead(): void {
+    this.inner!.startRead()
+  }
+
+  getPeer(): string {
+    return this.inner!.getPeer()
+  }
+
+  /** grpc-js has not been told of it, so that only one of us watches it. */
+  getDeadline(): Date | number {
+    if (this.deadlineAt === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY
+    return this.clock.wallNow() + this.deadlineAt - this.clock.now()
+  }
+
+  getHost(): string {
+    return this.inner!.getHost()
+  }
+
+  getAuthContext(): ReturnType<Inner['getAuthContext']> {
+    return this.inner!.getAuthContext()
+  }
+
+  getConnectionInfo(): ReturnType<Inner['getConnectionInfo']> {
+    return this.inner!.getConnectionInfo()
+  }
+
+  getMetricsRecorder(): ReturnType<Inner['getMetricsRecorder']> {
+    return this.inner!.getMetricsRecorder()
+  }
+}

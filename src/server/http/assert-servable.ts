@@ -1,0 +1,93 @@
+/**
+ * Whether a `node:http` server can be served by the mesh instead of listening itself. What would be dropped in silence is
+ * missed in production, so it is refused with a hint.
+ */
+import { Server } from 'node:http'
+import { type Issue, OptionsError } from '../../options/fields.ts'
+import { isOfNode } from './kept-listeners.ts'
+
+/** Events that a server without connections of its own cannot have, and what to do instead. */
+const REFUSED_EVENTS: Readonly<Record<string, string>> = {
+  connect: 'CONNECT is not served: no intention covers it',
+  connection: "connections are the mesh's, also those that it refuses; use the requests' `socket`",
+  clientError: 'the mesh answers what cannot be parsed; subscribe to its events instead',
+  dropRequest: 'use `limits.concurrency` of the policy document, and the event `admission:refused`',
+  drop: 'use the option `maxConnections` of mesh.serve, and the event `admission:refused`',
+  timeout: 'use the options `requestTimeout` and `keepAliveTimeout` of mesh.serve',
+}
+
+/** Settings that differ from those of a new server would be lost: what replaces each. */
+const SETTINGS: Readonly<Record<string, string>> = {
+  requestTimeout: 'use the option `requestTimeout` of mesh.serve',
+  headersTimeout: 'use the option `headersTimeout` of mesh.serve',
+  keepAliveTimeout: 'use the option `keepAliveTimeout` of mesh.serve',
+  keepAliveTimeoutBuffer: 'use the option `keepAliveTimeout` of mesh.serve',
+  maxHeadersCount: 'use the option `maxHeaders` of mesh.serve',
+  maxConnections: 'use the option `maxConnections` of mesh.serve',
+  maxHeaderSize: "the head of a request has at most Node's 16 KiB (--max-http-header-size)",
+  maxRequestsPerSocket: 'connections are retired by the mesh',
+  timeout: 'use the options `requestTimeout` and `keepAliveTimeout` of mesh.serve',
+  insecureHTTPParser: 'requests that two parsers could read differently are refused',
+  requireHostHeader: 'HTTP/1.1 requires Host',
+  joinDuplicateHeaders: 'read `request.headersDistinct` instead',
+  rejectNonStandardBodyWrites: 'it has no effect here',
+  IncomingMessage: 'requests are of a class of the mesh; add to them in the handler',
+  ServerResponse: 'responses are of a class of the mesh; add to them in the handler',
+  shouldUpgradeCallback: "answer in the listener for 'upgrade'",
+  optimizeEmptyRequests: 'requests without a body are read as all others',
+  uniqueHeaders: 'join the values where the header is set',
+  noDelay: 'connections of the mesh send without delay',
+  keepAliveInitialDelay: 'connections of the mesh ask for a sign of life after 15 s',
+  highWaterMark: 'connections of the mesh buffer as much as a new socket of Node',
+}
+
+/** Node keeps these behind symbols. */
+const BEHIND_SYMBOLS: Readonly<Record<string, string>> = {
+  IncomingMessage: 'IncomingMessage',
+  ServerResponse: 'ServerResponse',
+  OptimizeEmptyRequestsOption: 'optimizeEmptyRequests',
+  kUniqueHeaders: 'uniqueHeaders',
+}
+
+/** What a server is expected to have from its maker: a setting of another value was given on purpose. */
+export interface Usual {
+  readonly settings?: Readonly<Record<string, unknown>>
+  isListener?(event: string, listener: { readonly name: string }): boolean
+}
+
+const PRISTINE = settingsOf(new Server())
+
+/** @throws OptionsError naming each listener and setting that the mesh cannot keep */
+export function assertServable(server: Server, usual: Usual = {}): void {
+  const issues: Issue[] = []
+  if (server.listening)
+    issues.push({ path: ['handler'], message: 'listens already; do not call listen(), mesh.serve does' })
+  for (const [event, hint] of Object.entries(REFUSED_EVENTS)) {
+    const own = server.listeners(event).filter((one) => !isOfNode(event, one) && !usual.isListener?.(event, one))
+    if (own.length > 0) {
+      issues.push({ path: ['handler'], message: `has a listener for '${event}' that would never be called: ${hint}` })
+    }
+  }
+  const given = settingsOf(server)
+  for (const [name, hint] of Object.entries(SETTINGS)) {
+    const value = given[name]
+    if (value === PRISTINE[name] || (usual.settings !== undefined && value === usual.settings[name])) continue
+    issues.push({ path: ['handler', name], message: `would have no effect: ${hint}` })
+  }
+  if (issues.length > 0) throw new OptionsError('serve', issues)
+}
+
+/** `undefined`, `null` and an empty list are no value. */
+function settingsOf(server: Server): Record<string, unknown> {
+  const all: Record<string, unknown> = { ...server }
+  for (const symbol of Object.getOwnPropertySymbols(server)) {
+    const name = BEHIND_SYMBOLS[symbol.description ?? '']
+    if (name !== undefined) all[name] = (server as unknown as Record<symbol, unknown>)[symbol]
+  }
+  // Each server has a function of its own.
+  all.shouldUpgradeCallback = String(all.shouldUpgradeCallback)
+  for (const [name, value] of Object.entries(all)) {
+    if (value === null || value === false || (Array.isArray(value) && value.length === 0)) all[name] = undefined
+  }
+  return all
+}

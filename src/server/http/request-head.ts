@@ -1,0 +1,58 @@
+/** The form of a request, before anybody asks what it wants: what two readers could understand differently is refused here. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { parseTimeoutHeader } from '../../core/deadline.ts'
+import type { EventSink } from '../../telemetry/events.ts'
+import { AMBIGUOUS, readPath, withPath } from '../request-path.ts'
+import { type HeaderScan, scanHeaders } from './headers.ts'
+import { isHost } from './host-header.ts'
+import { refuse } from './response.ts'
+
+/** A head that passed all checks of form. */
+export interface Head {
+  readonly path: string
+  readonly timeoutMs: number | undefined
+  readonly scan: HeaderScan
+}
+
+function isChunked({ transferEncoding, contentLength }: HeaderScan, request: IncomingMessage): boolean {
+  return transferEncoding!.trim().toLowerCase() === 'chunked' && !contentLength && request.httpVersionMinor > 0
+}
+
+/** Reads the head of a request; answers it and returns `undefined` if it is malformed. */
+export function readHead(
+  maxHeaders: number,
+  events: EventSink,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Head | undefined {
+  const scan = scanHeaders(request)
+  const url = request.url ?? ''
+  const path = url === '*' && request.method === 'OPTIONS' ? AMBIGUOUS : readPath(url)
+  const timeoutMs = parseTimeoutHeader(scan.timeout)
+  let status = 400
+  let mistake: string | undefined
+  if (request.httpVersionMajor !== 1) {
+    // Node's parser reads HTTP/0.9 and HTTP/2.0 by the rules of HTTP/1.0.
+    status = 505
+    mistake = 'The version is HTTP/1.1 or HTTP/1.0 here.'
+  } else if (scan.count > maxHeaders) {
+    status = 431
+    mistake = `The request has ${scan.count} header lines; at most ${maxHeaders} are allowed.`
+  } else if (scan.hosts > 1) mistake = 'The request has several Host headers.'
+  else if (scan.host === undefined ? request.httpVersionMinor > 0 : !isHost(scan.host)) {
+    mistake = 'The header Host is missing or names no host: a name or an IP address, and a port if it has one.'
+  } else if (scan.transferEncoding !== undefined && !isChunked(scan, request)) {
+    status = request.httpVersionMinor === 0 || scan.contentLength ? 400 : 501
+    mistake = "The body is 'chunked' once, by HTTP/1.1 and without Content-Length, or it has a length."
+  } else if (path === undefined) {
+    mistake =
+      'The request target is no plain path: dot segments, escaped slashes, control characters and full URLs are refused.'
+  } else if (timeoutMs === 'malformed') mistake = 'The header inmesh-timeout-ms is no number of milliseconds.'
+  if (mistake === undefined) {
+    request.url = withPath(url, path!)
+    return { path: path!, timeoutMs: timeoutMs as number | undefined, scan }
+  }
+  events.emit('admission:refused', { side: 'server', code: 'protocol-error' })
+  refuse(request, response, { status, code: 'protocol-error', message: mistake, close: true })
+  return undefined
+}

@@ -1,0 +1,124 @@
+/**
+ * The HTTP server door: any request handler behind mutual TLS, authorization, deadlines and limits, with certificates that rotate
+ * under traffic and a drain that loses nothing. HTTP/1.1; connections are in `http-acceptor.ts`, one request in `http-exchange.ts`.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Timer } from '../../core/clock.ts'
+import { outsideCalls } from '../../core/context.ts'
+import { OptionsError } from '../../options/fields.ts'
+import type { Connection } from '../connection.ts'
+import { assertIdentity, Door, type DoorDependencies } from '../server-base.ts'
+import { HttpAcceptor, type HttpAcceptorHost } from './acceptor.ts'
+import type { ExchangeHost, Expectation, HttpExchange } from './call.ts'
+import { type Application, applicationOf, type HttpHandler } from './handler.ts'
+import { type HttpServerOptions, type HttpServerSettings, resolveHttpServer, type UpgradeListener } from './options.ts'
+import { serveExchange } from './serve.ts'
+import { serveUpgrade } from './upgrade.ts'
+
+export type HttpServerDependencies = DoorDependencies
+
+/**
+ * Listens, and resolves with the running server.
+ *
+ * @throws OptionsError for wrong options; the system's error if it cannot listen
+ * @example
+ * ```ts
+ * const server = await serveHttp(app, { port: 8080 }, { service, identity, authorizer, stack })
+ * await server.drain()
+ * ```
+ */
+export async function serveHttp(
+  handler: HttpHandler | Application,
+  options: HttpServerOptions,
+  dependencies: HttpServerDependencies,
+): Promise<HttpServer> {
+  const settings = resolveHttpServer(options)
+  assertIdentity(settings.mode, dependencies)
+  const application = await applicationOf(handler)
+  if (settings.onUpgrade !== undefined && application.kept?.upgrades === true) {
+    const message = "is not taken, because the server has listeners for 'upgrade' of its own; use one of both"
+    throw new OptionsError('serve', [{ path: ['onUpgrade'], message }])
+  }
+  const server = new HttpServer(application, settings, dependencies)
+  await server.listen()
+  server.listening()
+  return server
+}
+
+/** A listening server; made by {@link serveHttp}. */
+export class HttpServer extends Door<HttpExchange> implements ExchangeHost, HttpAcceptorHost {
+  readonly application: Application
+  readonly maxHeaders: number
+  protected readonly acceptor: HttpAcceptor
+  readonly #onUpgrade: UpgradeListener | undefined
+
+  constructor(application: Application, settings: HttpServerSettings, dependencies: HttpServerDependencies) {
+    super(settings.faults, dependencies)
+    this.application = application
+    this.maxHeaders = settings.maxHeaders
+    this.#onUpgrade = settings.onUpgrade
+    this.acceptor = new HttpAcceptor(this, settings, dependencies.identity, dependencies.verifier)
+  }
+
+  // What an acceptor needs.
+
+  /** For the acceptor and the drain. */
+  serve(
+    connection: Connection,
+    request: IncomingMessage,
+    response: ServerResponse,
+    expectation: Expectation,
+    cameAt?: number,
+  ): void {
+    serveExchange(this, connection, request, response, expectation, cameAt)
+  }
+
+  /** For the acceptor: whether the application listens for upgrades now. */
+  readonly upgrades = (): boolean => this.#onUpgrade !== undefined || this.application.kept?.upgrades === true
+
+  /** For the acceptor and the drain. */
+  upgrade(connection: Connection, request: IncomingMessage, head: Buffer): void {
+    const upgrade = this.#onUpgrade ?? this.application.kept?.upgrade
+    if (upgrade === undefined) connection.socket.destroy()
+    else serveUpgrade(this, connection, request, head, upgrade)
+  }
+
+  /** For the acceptor and the drain. */
+  connectionLost(connection: Connection): void {
+    if (connection.inFlight === 0) return
+    for (const exchange of [...this.running]) if (exchange.connection === connection) exchange.finish()
+  }
+
+  /** For the one that makes it: the application hears that it is served. */
+  listening(): void {
+    this.#told(() => this.application.kept?.listening(), 'listening')
+  }
+
+  override stopAccepting(): void {
+    super.stopAccepting()
+    for (const exchange of this.running) exchange.goAway()
+  }
+
+  override async closeConnections(): Promise<void> {
+    await super.closeConnections()
+    await this.#told(() => this.application.kept?.closed(), 'close')
+  }
+
+  /** What the application does then is bounded, and its failure is no failure of ours. */
+  async #told(work: () => unknown, event: string): Promise<void> {
+    let timer: Timer | undefined
+    const bound = new Promise<void>((resolve) => {
+      timer = this.clock.startBackgroundTimer(CLOSE_HOOKS_MS, resolve, undefined)
+    })
+    try {
+      await Promise.race([outsideCalls(work), bound])
+    } catch (error) {
+      this.handlerFailed(error, event)
+    } finally {
+      if (timer !== undefined) this.clock.stopTimer(timer)
+    }
+  }
+}
+
+/** How long the application's own end (Fastify's `onClose` hooks) may take. */
+const CLOSE_HOOKS_MS = 5_000

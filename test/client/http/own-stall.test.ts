@@ -1,0 +1,46 @@
+import { once } from 'node:events'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterEach, describe, expect, it } from 'vitest'
+import type { MeshError } from '../../../src/core/errors.ts'
+import { makeRig, type Rig } from './rig.ts'
+
+let server: Server | undefined
+let rig: Rig | undefined
+
+afterEach(() => {
+  rig?.close()
+  server?.closeAllConnections()
+  server?.close()
+})
+
+async function serve(listener: RequestListener): Promise<Rig> {
+  server = createServer(listener).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  rig = await makeRig([(server.address() as AddressInfo).port], { retry: { attempts: 1 } })
+  return rig
+}
+
+function stall(ms: number): void {
+  const end = performance.now() + ms
+  while (performance.now() < end);
+}
+
+describe('a stall of our own event loop', () => {
+  it('longer than the timeout costs no call: the peer has the time back', async () => {
+    const { http, attempts } = await serve((_req, res) => setTimeout(() => res.end('fine'), 30))
+    await http.get('/')
+    const calls = Array.from({ length: 40 }, () => http.get('/', { timeout: 500 }))
+    stall(1_200)
+    expect((await Promise.all(calls)).map(({ status }) => status)).toEqual(Array(40).fill(200))
+    expect(attempts.outcomes.every(({ verdict }) => verdict === 'success')).toBe(true)
+  })
+
+  it('is made up for once: a peer that never answers is given up all the same', async () => {
+    const { http } = await serve((req) => req.resume())
+    const call = http.get('/', { timeout: 200 })
+    stall(700)
+    const error = (await call.catch((thrown: unknown) => thrown)) as MeshError
+    expect(error.code).toBe('deadline-exceeded')
+  })
+})

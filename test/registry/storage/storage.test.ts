@@ -1,0 +1,238 @@
+/** What every storage engine must do; each engine runs all of it. */
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, test } from 'vitest'
+import { MemoryStorage } from '../../../src/registry/storage/memory.ts'
+import { SqliteStorage } from '../../../src/registry/storage/sqlite.ts'
+import {
+  type Batch,
+  CompactedError,
+  MOST_OPERATIONS,
+  type Storage,
+  StorageError,
+} from '../../../src/registry/storage/storage.ts'
+
+const directories: string[] = []
+const opened: Storage[] = []
+
+function directory(): string {
+  const path = mkdtempSync(join(tmpdir(), 'inmesh-storage-'))
+  directories.push(path)
+  return path
+}
+
+const engines: Record<string, (history?: number) => Promise<Storage>> = {
+  memory: async (history) => new MemoryStorage(history === undefined ? {} : { history }),
+  sqlite: (history) =>
+    SqliteStorage.open({ path: join(directory(), 'state', 'r.db'), ...(history === undefined ? {} : { history }) }),
+}
+
+afterEach(async () => {
+  for (const storage of opened.splice(0)) await storage.close()
+  for (const path of directories.splice(0)) rmSync(path, { recursive: true, force: true })
+})
+
+describe.each(Object.keys(engines))('the %s engine', (name) => {
+  async function open(history?: number): Promise<Storage> {
+    const storage = await engines[name]!(history)
+    opened.push(storage)
+    return storage
+  }
+  const put = (storage: Storage, key: string, value: string) => storage.transact([], [{ key, value }])
+
+  test('gives every change the next revision', async () => {
+    const storage = await open()
+    expect(storage.status().revision).toBe(0)
+    expect(await put(storage, 'a/1', 'x')).toEqual({ ok: true, revision: 1 })
+    expect(await put(storage, 'a/2', 'y')).toEqual({ ok: true, revision: 2 })
+    expect(await storage.transact([], [{ key: 'a/1', value: undefined }])).toEqual({ ok: true, revision: 3 })
+    expect(storage.status()).toMatchObject({ engine: name, revision: 3 })
+    expect(storage.status().epoch).toMatch(/^[0-9a-f-]{36}$/)
+  })
+
+  test('lists a prefix in the order of keys, and nothing that merely resembles it', async () => {
+    const storage = await open()
+    for (const key of ['a/2', 'a/1', 'ab/1', 'a%/1', 'b/1']) await put(storage, key, key)
+    const { items, revision } = await storage.list('a/')
+    expect(items.map((item) => [item.key, item.value, item.revision])).toEqual([
+      ['a/1', 'a/1', 2],
+      ['a/2', 'a/2', 1],
+    ])
+    expect(revision).toBe(5)
+    expect((await storage.list('')).items).toHaveLength(5)
+    expect((await storage.list('a%')).items.map((item) => item.key)).toEqual(['a%/1'])
+  })
+
+  test('changes nothing when a compare does not hold', async () => {
+    const storage = await open()
+    await put(storage, 'k', '1')
+    const refused = await storage.transact(
+      [{ key: 'k', revision: 0 }],
+      [
+        { key: 'k', value: '2' },
+        { key: 'other', value: 'x' },
+      ],
+    )
+    expect(refused).toEqual({ ok: false, revision: 1 })
+    expect((await storage.list('')).items).toEqual([{ key: 'k', value: '1', revision: 1 }])
+    expect(await storage.transact([{ key: 'k', revision: 1 }], [{ key: 'k', value: '2' }])).toEqual({
+      ok: true,
+      revision: 2,
+    })
+  })
+
+  test('lets exactly one of many concurrent transactions with the same compare through', async () => {
+    const storage = await open()
+    await put(storage, 'counter', '0')
+    const results = await Promise.all(
+      Array.from({ length: 20 }, (_, i) =>
+        storage.transact([{ key: 'counter', revision: 1 }], [{ key: 'counter', value: `${i}` }]),
+      ),
+    )
+    expect(results.filter((result) => result.ok)).toHaveLength(1)
+    expect(storage.status().revision).toBe(2)
+  })
+
+  test('does not count a delete of nothing as a change', async () => {
+    const storage = await open()
+    expect(await storage.transact([], [{ key: 'none', value: undefined }])).toEqual({ ok: true, revision: 0 })
+    expect(await storage.transact([], [])).toEqual({ ok: true, revision: 0 })
+  })
+
+  test('tells a watch every later batch, whole, in order, filtered by prefix, before the write resolves', async () => {
+    const storage = await open()
+    await put(storage, 'a/1', '1')
+    await put(storage, 'b/1', '1')
+    const seen: Batch[] = []
+    await storage.watch('a/', 0, (batch) => seen.push(batch))
+    expect(seen).toEqual([{ revision: 1, changes: [{ key: 'a/1', value: '1' }] }])
+    await storage.transact(
+      [],
+      [
+        { key: 'a/2', value: '2' },
+        { key: 'b/2', value: '2' },
+        { key: 'a/1', value: undefined },
+      ],
+    )
+    expect(seen.slice(1)).toEqual([
+      {
+        revision: 3,
+        changes: [
+          { key: 'a/2', value: '2' },
+          { key: 'a/1', value: undefined },
+        ],
+      },
+    ])
+  })
+
+  test('is gap-free for a watch that begins at the revision of a list while writes go on', async () => {
+    const storage = await open()
+    const writes = Promise.all(Array.from({ length: 50 }, (_, i) => put(storage, `k/${i}`, 'x')))
+    const { items, revision } = await storage.list('k/')
+    const seen = new Set(items.map((item) => item.key))
+    const revisions: number[] = []
+    await storage.watch('k/', revision, (batch) => {
+      revisions.push(batch.revision)
+      for (const change of batch.changes) seen.add(change.key)
+    })
+    await writes
+    expect(seen.size).toBe(50)
+    expect(revisions).toEqual([...revisions].sort((a, b) => a - b))
+    expect(new Set(revisions).size).toBe(revisions.length)
+  })
+
+  test('stops telling a watch that was stopped', async () => {
+    const storage = await open()
+    const seen: Batch[] = []
+    const stop = await storage.watch('', 0, (batch) => seen.push(batch))
+    await put(storage, 'a', '1')
+    stop()
+    await put(storage, 'a', '2')
+    expect(seen).toHaveLength(1)
+  })
+
+  test('refuses a watch from before its history, naming where it begins', async () => {
+    const storage = await open(20)
+    for (let i = 0; i < 50; i++) await put(storage, 'k', `${i}`)
+    const error = await storage.watch('', 3, () => {}).catch((reason: unknown) => reason)
+    expect(error).toBeInstanceOf(CompactedError)
+    const { oldest } = storage.status()
+    expect((error as CompactedError).oldest).toBe(oldest)
+    expect(oldest).toBeGreaterThanOrEqual(30)
+    const seen: number[] = []
+    await storage.watch('', oldest, (batch) => seen.push(batch.revision))
+    expect(seen).toEqual(Array.from({ length: 50 - oldest }, (_, i) => oldest + 1 + i))
+  })
+
+  test('has one leader per name; the next leads when it resigns', async () => {
+    const storage = await open()
+    const first = await storage.campaign('reaper')
+    let second = false
+    const waiting = storage.campaign('reaper').then((leadership) => {
+      second = true
+      return leadership
+    })
+    await storage.campaign('other')
+    expect(second).toBe(false)
+    await first.resign()
+    await first.lost
+    await (await waiting).resign()
+    expect(second).toBe(true)
+  })
+
+  test('refuses everything after it was closed, and more operations than a transaction may have', async () => {
+    const storage = await open()
+    const many = Array.from({ length: MOST_OPERATIONS + 1 }, (_, i) => ({ key: `k/${i}`, value: 'x' }))
+    await expect(storage.transact([], many)).rejects.toThrow(StorageError)
+    await storage.close()
+    await expect(put(storage, 'a', '1')).rejects.toThrow(StorageError)
+    await expect(storage.list('')).rejects.toThrow(StorageError)
+    await expect(storage.watch('', 0, () => {})).rejects.toThrow(StorageError)
+  })
+})
+
+describe('the SQLite file', () => {
+  test('keeps items, epoch, revision and history over a reopening', async () => {
+    const path = join(directory(), 'r.db')
+    const first = await SqliteStorage.open({ path })
+    await first.transact([], [{ key: 'a', value: '1' }])
+    await first.transact([], [{ key: 'b', value: '2' }])
+    const pending = first.transact([], [{ key: 'a', value: undefined }])
+    await first.close()
+    await pending
+    const second = await SqliteStorage.open({ path })
+    opened.push(second)
+    expect(second.status().epoch).toBe(first.status().epoch)
+    expect(second.status().revision).toBe(3)
+    expect((await second.list('')).items).toEqual([{ key: 'b', value: '2', revision: 2 }])
+    const seen: Batch[] = []
+    await second.watch('', 1, (batch) => seen.push(batch))
+    expect(seen).toEqual([
+      { revision: 2, changes: [{ key: 'b', value: '2' }] },
+      { revision: 3, changes: [{ key: 'a', value: undefined }] },
+    ])
+  })
+
+  test('is readable by its owner only, with its side files', async () => {
+    const path = join(directory(), 'state', 'r.db')
+    const storage = await SqliteStorage.open({ path })
+    opened.push(storage)
+    await storage.transact([], [{ key: 'a', value: '1' }])
+    for (const file of [path, `${path}-wal`]) {
+      expect(existsSync(file)).toBe(true)
+      expect(statSync(file).mode & 0o777).toBe(0o600)
+    }
+    expect(statSync(join(path, '..')).mode & 0o777).toBe(0o700)
+  })
+
+  test('refuses a second registry on the same file, and a file that is no database', async () => {
+    const path = join(directory(), 'r.db')
+    opened.push(await SqliteStorage.open({ path }))
+    await expect(SqliteStorage.open({ path })).rejects.toThrow(/another registry is running/)
+    const { writeFileSync } = await import('node:fs')
+    const garbage = join(directory(), 'g.db')
+    writeFileSync(garbage, 'this is no database, and long enough to be seen as none of them')
+    await expect(SqliteStorage.open({ path: garbage })).rejects.toThrow(StorageError)
+  })
+})

@@ -1,0 +1,70 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { describe, expect, it, vi } from 'vitest'
+import { detached } from '../../../src/core/context.ts'
+import { guard } from '../../../src/resilience/guard/guard.ts'
+import { currentCall } from '../../../src/server/current-call.ts'
+import { until } from '../../client/http/rig.ts'
+import { begin, KINDS, type ShopHandlers } from '../../rigs/shop.ts'
+import { serveShop, shopClient } from './rig.ts'
+
+const PATIENT = { timeout: 10_000 }
+
+const local = guard(async () => 'ran')
+
+async function call(): Promise<string> {
+  try {
+    return await local()
+  } catch (error) {
+    return (error as { code: string }).code
+  }
+}
+
+/** Handlers of every kind that keep what runs in their context, and end when they are told to. */
+function keeping(kept: {
+  look?: () => Promise<string>
+  apart?: () => Promise<string>
+  end?: () => void
+  method?: string | undefined
+}): ShopHandlers {
+  const keep = (end: () => void): void => {
+    kept.look = AsyncLocalStorage.bind(() => {
+      kept.method = currentCall()?.method
+      return call()
+    })
+    kept.apart = AsyncLocalStorage.bind(() => detached(call))
+    kept.end = end
+  }
+  return {
+    Get: (_call, answer) => keep(() => answer(null, {})),
+    Upload: (_call, answer) => keep(() => answer(null, {})),
+    Watch: (stream) => keep(() => stream.end()),
+    Chat: (stream) => keep(() => stream.end()),
+  }
+}
+
+describe.each(KINDS)('what a %s call leaves behind', (kind) => {
+  it('makes calls after its answer', async () => {
+    const kept: Parameters<typeof keeping>[0] = {}
+    const { server } = await serveShop(keeping(kept))
+    const deadline = Date.now() + 400
+    const asked = begin(shopClient(server.port), kind, { deadline, items: [{ sku: '1' }] })
+    await until(() => kept.look !== undefined)
+    kept.end!()
+    expect((await asked.ended).code).toBe(0)
+    await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(deadline + 100), PATIENT)
+    expect(await kept.look!()).toBe('ran')
+    expect(kept.method).toMatch(/^\/shop\.Inventory\//)
+  })
+
+  it('is bound by a call that was given up until its handler has ended, but for what is detached', async () => {
+    const kept: Parameters<typeof keeping>[0] = {}
+    const { server } = await serveShop(keeping(kept))
+    const asked = begin(shopClient(server.port), kind, { items: [{ sku: '1' }] })
+    await until(() => kept.look !== undefined)
+    asked.call.cancel()
+    await vi.waitFor(async () => expect(await kept.look!()).toBe('cancelled'), PATIENT)
+    expect(await kept.apart!()).toBe('ran')
+    kept.end!()
+    await vi.waitFor(async () => expect(await kept.look!()).toBe('ran'), PATIENT)
+  })
+})
