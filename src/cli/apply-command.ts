@@ -6,7 +6,7 @@ import { withExample } from './examples.ts'
 import { EXIT, Failure } from './failure.ts'
 import { type PolicyFile, readPolicyFile } from './policy-file.ts'
 import { type RegistryApi, RegistryRefusal } from './registry-api.ts'
-import type { Surroundings } from './terminal.ts'
+import type { CliContext } from './terminal.ts'
 
 interface ApplyFlags extends ConnectionFlags {
   readonly file: string
@@ -14,7 +14,7 @@ interface ApplyFlags extends ConnectionFlags {
   readonly ifVersion?: Readonly<Record<string, number>>
 }
 
-export function addApplyCommand(program: Command, surroundings: Surroundings): void {
+export function addApplyCommand(program: Command, surroundings: CliContext): void {
   const command = program
     .command('apply')
     .description('Put the policy documents of a file in force, all or none.')

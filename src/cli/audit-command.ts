@@ -5,7 +5,7 @@ import { serviceName } from '../options/names.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { numeric, parsed } from './flag-values.ts'
-import { type Surroundings, table } from './terminal.ts'
+import { type CliContext, table } from './terminal.ts'
 import { instant } from './times.ts'
 
 interface AuditInfo {
@@ -25,7 +25,7 @@ interface AuditFlags extends ConnectionFlags {
   readonly service?: string
 }
 
-export function addAuditCommand(program: Command, surroundings: Surroundings): void {
+export function addAuditCommand(program: Command, surroundings: CliContext): void {
   const command = program
     .command('audit')
     .alias('events')

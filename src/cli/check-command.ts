@@ -3,13 +3,13 @@ import type { Command } from 'commander'
 import { type CommonFlags, jsonOption } from './connection.ts'
 import { withExample } from './examples.ts'
 import { readPolicyFile } from './policy-file.ts'
-import { type Surroundings, Terminal } from './terminal.ts'
+import { type CliContext, Terminal } from './terminal.ts'
 
 interface CheckFlags extends CommonFlags {
   readonly file: string
 }
 
-export function addCheckCommand(program: Command, surroundings: Surroundings): void {
+export function addCheckCommand(program: Command, surroundings: CliContext): void {
   const command = program
     .command('check')
     .description('Check a file of policy documents without a registry: every mistake with its line.')

@@ -9,8 +9,8 @@ import { parseToken } from '../identity/join-token.ts'
 import { withoutPassword } from '../options/fields.ts'
 import { ADMIN_TOKEN_FILE, defaultDataDirectory } from './data-directory.ts'
 import { EXIT, Failure } from './failure.ts'
-import { isLoopback, RegistryApi } from './registry-api.ts'
-import { type Surroundings, Terminal } from './terminal.ts'
+import { isLoopbackUrl, RegistryApi } from './registry-api.ts'
+import { type CliContext, Terminal } from './terminal.ts'
 
 export const DEFAULT_REGISTRY = 'https://127.0.0.1:7400'
 
@@ -39,17 +39,17 @@ export function withConnection(command: Command): Command {
 
 /** What a command that talks to a registry works with. @throws Failure naming the flag that is wrong or missing */
 export async function connect(
-  surroundings: Surroundings,
+  surroundings: CliContext,
   flags: ConnectionFlags,
 ): Promise<{ api: RegistryApi; terminal: Terminal }> {
   const terminal = new Terminal(surroundings, flags.json === true)
   const url = findUrl(surroundings.env, flags)
   const given = await givenToken(surroundings.env, flags)
-  const found = given === undefined && isLoopback(url) ? await localToken(surroundings.env) : undefined
+  const found = given === undefined && isLoopbackUrl(url) ? await localToken(surroundings.env) : undefined
   return { api: new RegistryApi({ url, token: given ?? found, tokenIsGuess: given === undefined }), terminal }
 }
 
-function findUrl(env: Surroundings['env'], flags: ConnectionFlags): URL {
+function findUrl(env: CliContext['env'], flags: ConnectionFlags): URL {
   const [name, given] =
     flags.registry !== undefined
       ? ['--registry', flags.registry]
@@ -70,7 +70,7 @@ function findUrl(env: Surroundings['env'], flags: ConnectionFlags): URL {
   return url
 }
 
-async function givenToken(env: Surroundings['env'], flags: ConnectionFlags): Promise<string | undefined> {
+async function givenToken(env: CliContext['env'], flags: ConnectionFlags): Promise<string | undefined> {
   if (flags.token !== undefined) return flags.token
   if (env.INMESH_ADMIN_TOKEN) return env.INMESH_ADMIN_TOKEN
   if (flags.dataDir === undefined) return undefined
@@ -84,7 +84,7 @@ async function givenToken(env: Surroundings['env'], flags: ConnectionFlags): Pro
 }
 
 /** Of a registry that was started on this machine without `--data-dir`. */
-async function localToken(env: Surroundings['env']): Promise<string | undefined> {
+async function localToken(env: CliContext['env']): Promise<string | undefined> {
   try {
     const text = (await readFile(join(defaultDataDirectory(env, false), ADMIN_TOKEN_FILE), 'utf8')).trim()
     return parseToken(text)?.kind === 'admin' ? text : undefined

@@ -5,7 +5,7 @@ import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { differences, formatDifference } from './differences.ts'
 import { withExample } from './examples.ts'
 import { readPolicyFile } from './policy-file.ts'
-import { printable, type Surroundings } from './terminal.ts'
+import { type CliContext, printable } from './terminal.ts'
 
 interface DiffFlags extends ConnectionFlags {
   readonly file: string
@@ -13,7 +13,7 @@ interface DiffFlags extends ConnectionFlags {
 
 const COLOURS = { '+': 'green', '-': 'red', '~': 'yellow' } as const
 
-export function addDiffCommand(program: Command, surroundings: Surroundings): void {
+export function addDiffCommand(program: Command, surroundings: CliContext): void {
   const command = program
     .command('diff')
     .description('Show what applying a file would change, and change nothing.')

@@ -7,7 +7,7 @@ import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { numeric, parsed } from './flag-values.ts'
 import { RegistryRefusal } from './registry-api.ts'
-import type { Surroundings } from './terminal.ts'
+import type { CliContext } from './terminal.ts'
 
 interface OverrideAnswer {
   readonly service: string
@@ -23,7 +23,7 @@ const WEIGHT = integer({ min: 0, max: 1_000 })
 const ID = text("an instance id: letters, digits, '.', '_' and '-'", INSTANCE_ID, LIMITS.instanceId)
 
 /** `instances` is the command that lists them. */
-export function addInstanceCommands(instances: Command, surroundings: Surroundings): void {
+export function addInstanceCommands(instances: Command, surroundings: CliContext): void {
   const add = (name: string, description: string, example: string): Command => {
     const command = instances
       .command(name)
@@ -67,7 +67,7 @@ function describe({ disabled, weight, ownWeight }: OverrideAnswer): string {
   return `${disabled ? 'disabled' : 'enabled'}, weight ${weight}${own}`
 }
 
-export function addReleaseCommand(program: Command, surroundings: Surroundings): void {
+export function addReleaseCommand(program: Command, surroundings: CliContext): void {
   const command = withConnection(
     program
       .command('release')

@@ -6,7 +6,7 @@ import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { parsed } from './flag-values.ts'
 import { addInstanceCommands } from './instance-commands.ts'
-import { type Surroundings, table } from './terminal.ts'
+import { type CliContext, table } from './terminal.ts'
 
 interface ServiceInfo {
   readonly service: string
@@ -28,7 +28,7 @@ interface ListedInstance extends Instance {
   readonly own?: { readonly weight: number }
 }
 
-export function addInventoryCommands(program: Command, surroundings: Surroundings): void {
+export function addInventoryCommands(program: Command, surroundings: CliContext): void {
   const services = withConnection(
     program.command('services').description('List the services that the registry knows, with their instances counted.'),
   )

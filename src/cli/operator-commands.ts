@@ -5,7 +5,7 @@ import type { OperatorRecord } from '../registry/records.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { numeric, parsed } from './flag-values.ts'
-import { type Surroundings, table } from './terminal.ts'
+import { type CliContext, table } from './terminal.ts'
 import { ago, instant } from './times.ts'
 
 interface CreateFlags extends ConnectionFlags {
@@ -16,7 +16,7 @@ interface CreateFlags extends ConnectionFlags {
 const NAME = text("a name: letters, digits, '.', '_', '@' and '-'", /^[A-Za-z0-9][A-Za-z0-9._@-]*$/, 63)
 const TTL = duration({ min: 1_000, max: 3_650 * 86_400_000 })
 
-export function addOperatorCommands(token: Command, surroundings: Surroundings): void {
+export function addOperatorCommands(token: Command, surroundings: CliContext): void {
   const group = token
     .command('operator')
     .description(

@@ -8,7 +8,7 @@ import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { differences, formatDifference, type PolicyChange } from './differences.ts'
 import { withExample } from './examples.ts'
 import { numeric, parsed } from './flag-values.ts'
-import { printable, type Surroundings, table } from './terminal.ts'
+import { type CliContext, printable, table } from './terminal.ts'
 import { instant } from './times.ts'
 
 interface PolicyInfo {
@@ -44,7 +44,7 @@ function withVersion(command: Command): Command {
   )
 }
 
-export function addPolicyCommands(program: Command, surroundings: Surroundings): void {
+export function addPolicyCommands(program: Command, surroundings: CliContext): void {
   addGet(program, surroundings)
   addDelete(program, surroundings)
   addHistory(program, surroundings)
@@ -53,7 +53,7 @@ export function addPolicyCommands(program: Command, surroundings: Surroundings):
 
 const policyPath = (service: string, rest = ''): string => `/v1/policies/${encodeURIComponent(service)}${rest}`
 
-function addGet(program: Command, surroundings: Surroundings): void {
+function addGet(program: Command, surroundings: CliContext): void {
   const command = program
     .command('get')
     .description('Print policy documents as they were applied, as YAML that `apply` takes back.')
@@ -85,7 +85,7 @@ function asYaml(document: unknown): string {
   return stringify(document, { lineWidth: 120 }).trimEnd()
 }
 
-function addDelete(program: Command, surroundings: Surroundings): void {
+function addDelete(program: Command, surroundings: CliContext): void {
   const command = program
     .command('delete')
     .description(
@@ -101,7 +101,7 @@ function addDelete(program: Command, surroundings: Surroundings): void {
   })
 }
 
-function addHistory(program: Command, surroundings: Surroundings): void {
+function addHistory(program: Command, surroundings: CliContext): void {
   const command = program
     .command('history')
     .description("List the versions of a service's policy that the registry keeps, with what each changed.")
@@ -133,7 +133,7 @@ function describeVersion(entry: PolicyVersion, previous: PolicyVersion | undefin
   return found.length > 3 ? `${shown}, and ${found.length - 3} more` : shown
 }
 
-function addRollback(program: Command, surroundings: Surroundings): void {
+function addRollback(program: Command, surroundings: CliContext): void {
   const command = program
     .command('rollback')
     .description('Put an earlier version of a policy in force again, as a new version.')

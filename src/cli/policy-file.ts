@@ -7,7 +7,7 @@ import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, type P
 import { checkPolicyDocument, type PolicyDocument } from '../discovery/policy-document.ts'
 import { formatPath, type Issue } from '../options/fields.ts'
 import { EXIT, Failure, type LocatedIssue } from './failure.ts'
-import type { Surroundings } from './terminal.ts'
+import type { CliContext } from './terminal.ts'
 
 /** Far above any sensible file of policies; the registry takes as many in one transaction. */
 export const LARGEST_FILE_BYTES = 1024 * 1024
@@ -103,7 +103,7 @@ export function parsePolicyFile(text: string, file: string): PolicyFile {
 }
 
 /** `-` is standard input. @throws Failure if it cannot be read, is too large, or has any mistake. */
-export async function readPolicyFile(name: string, stdin: Surroundings['stdin']): Promise<PolicyFile> {
+export async function readPolicyFile(name: string, stdin: CliContext['stdin']): Promise<PolicyFile> {
   if (name === '-') return parsePolicyFile(decode(await collect(stdin, '<stdin>'), '<stdin>'), '<stdin>')
   let bytes: Buffer
   try {

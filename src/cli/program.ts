@@ -14,14 +14,14 @@ import { addPolicyCommands } from './policy-commands.ts'
 import { addRegistryCommand } from './registry-command.ts'
 import { addSchemaCommand } from './schema-command.ts'
 import { addStatusCommand } from './status-command.ts'
-import { type Surroundings, Terminal } from './terminal.ts'
+import { type CliContext, Terminal } from './terminal.ts'
 import { addTokenCommands } from './token-commands.ts'
 
 const EXIT_CODES = `
 Exit codes: 0 done; 1 refused or failed; 2 wrong usage or a mistake in a file, nothing was changed; 3 no answer from the registry.`
 
 /** The whole command; `--help` of any part shows an example. */
-export function buildProgram(surroundings: Surroundings): Command {
+export function buildProgram(surroundings: CliContext): Command {
   const { version } = createRequire(import.meta.url)('../../package.json') as { version: string }
   const program = new Command('inmesh')
     .description('Runs and commands the registry of an inmesh mesh: who runs where, policies, join tokens.')
@@ -55,7 +55,7 @@ export function buildProgram(surroundings: Surroundings): Command {
  *
  * @param args - without the names of node and the script
  */
-export async function runCli(args: readonly string[], surroundings: Surroundings): Promise<number> {
+export async function runCli(args: readonly string[], surroundings: CliContext): Promise<number> {
   const program = buildProgram(surroundings)
   try {
     await program.parseAsync(args as string[], { from: 'user' })

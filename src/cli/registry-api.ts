@@ -16,7 +16,7 @@ export const REQUEST_TIMEOUT_MS = 10_000
 const LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
 const LOOPBACK = /^(?:127\.\d{1,3}\.\d{1,3}\.\d{1,3}|localhost|\[::1\])$/
 
-export function isLoopback(url: URL): boolean {
+export function isLoopbackUrl(url: URL): boolean {
   return LOOPBACK.test(url.hostname)
 }
 
@@ -51,7 +51,7 @@ export class RegistryApi {
   /** @throws Failure if the address must not be trusted as it is given. */
   constructor(address: RegistryAddress) {
     const { url, token } = address
-    const loopback = isLoopback(url)
+    const loopback = isLoopbackUrl(url)
     if (url.protocol === 'http:' && !loopback) {
       throw new Failure(EXIT.invalid, 'insecure-registry', `${url.origin}: plain http is for loopback addresses only`)
     }

@@ -7,7 +7,7 @@ import { defaultDataDirectory } from './data-directory.ts'
 import { withExample } from './examples.ts'
 import { EXIT, Failure } from './failure.ts'
 import { numeric } from './flag-values.ts'
-import { type Surroundings, Terminal } from './terminal.ts'
+import { type CliContext, Terminal } from './terminal.ts'
 
 /** As text: what is valid is said by the registry's own options. */
 interface RegistryFlags extends CommonFlags {
@@ -36,7 +36,7 @@ const FLAGS: Readonly<Record<string, string>> = {
   names: '--name',
 }
 
-export function addRegistryCommand(program: Command, surroundings: Surroundings): void {
+export function addRegistryCommand(program: Command, surroundings: CliContext): void {
   const command = program
     .command('registry')
     .description('Run a registry until SIGTERM or SIGINT: discovery, policies and certificate authority of one mesh.')
@@ -57,7 +57,7 @@ export function addRegistryCommand(program: Command, surroundings: Surroundings)
   command.action((flags: RegistryFlags) => runRegistry(flags, surroundings))
 }
 
-async function runRegistry(flags: RegistryFlags, surroundings: Surroundings): Promise<void> {
+async function runRegistry(flags: RegistryFlags, surroundings: CliContext): Promise<void> {
   const terminal = new Terminal(surroundings, flags.json === true)
   const stopped = untilTold()
   const registry = await start(optionsFrom(flags, surroundings)).catch((error: unknown) => {
@@ -76,7 +76,7 @@ async function runRegistry(flags: RegistryFlags, surroundings: Surroundings): Pr
   await registry.close()
 }
 
-function optionsFrom(flags: RegistryFlags, { env }: Surroundings): RegistryOptions {
+function optionsFrom(flags: RegistryFlags, { env }: CliContext): RegistryOptions {
   const { address, port, memory, trustDomain, lease, certificateLife, name } = flags
   const dev = flags.dev === true
   const dataDir = flags.dataDir ?? (memory === true ? undefined : defaultDataDirectory(env, dev))

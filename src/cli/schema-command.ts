@@ -3,9 +3,9 @@ import type { Command } from 'commander'
 import { policyJsonSchema } from '../discovery/policy-document.ts'
 import { type CommonFlags, jsonOption } from './connection.ts'
 import { withExample } from './examples.ts'
-import { type Surroundings, Terminal } from './terminal.ts'
+import { type CliContext, Terminal } from './terminal.ts'
 
-export function addSchemaCommand(program: Command, surroundings: Surroundings): void {
+export function addSchemaCommand(program: Command, surroundings: CliContext): void {
   const command = program
     .command('schema')
     .description('Print the JSON Schema of policy documents, for completion and checks in an editor.')

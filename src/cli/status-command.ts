@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { EXIT, Failure } from './failure.ts'
-import { printable, type Surroundings } from './terminal.ts'
+import { type CliContext, printable } from './terminal.ts'
 
 interface Bundle {
   readonly trustDomain: string
@@ -16,7 +16,7 @@ interface ServiceList {
   readonly services: readonly { readonly instances: number; readonly ready: number; readonly frozen: boolean }[]
 }
 
-export function addStatusCommand(program: Command, surroundings: Surroundings): void {
+export function addStatusCommand(program: Command, surroundings: CliContext): void {
   const command = program
     .command('status')
     .description('Tell whether the registry is ready, and what it knows. Exit code 0 only if it is.')

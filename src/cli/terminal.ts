@@ -10,7 +10,7 @@ export interface Output {
 }
 
 /** The process as a command sees it; tests pass their own. */
-export interface Surroundings {
+export interface CliContext {
   readonly stdout: Output
   readonly stderr: Output
   readonly stdin: AsyncIterable<Uint8Array | string>
@@ -45,9 +45,9 @@ export function printable(value: unknown): string {
 
 export class Terminal {
   readonly json: boolean
-  readonly #surroundings: Surroundings
+  readonly #surroundings: CliContext
 
-  constructor(surroundings: Surroundings, json: boolean) {
+  constructor(surroundings: CliContext, json: boolean) {
     this.#surroundings = surroundings
     this.json = json
   }

@@ -6,7 +6,7 @@ import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { numeric, parsed } from './flag-values.ts'
 import { addOperatorCommands } from './operator-commands.ts'
-import { type Surroundings, table } from './terminal.ts'
+import { type CliContext, table } from './terminal.ts'
 import { ago, instant } from './times.ts'
 
 interface CreateFlags extends ConnectionFlags {
@@ -26,7 +26,7 @@ interface TokenInfo {
 const TEN_MINUTES_MS = 600_000
 const LONGEST_TTL_MS = 30 * 86_400_000
 
-export function addTokenCommands(program: Command, surroundings: Surroundings): void {
+export function addTokenCommands(program: Command, surroundings: CliContext): void {
   const group = program.command('token').description('Make, list and revoke the join tokens with which processes join.')
   withExample(group, 'inmesh token create --service checkout --ttl 10m --uses 3')
   addCreate(group, surroundings)
@@ -65,7 +65,7 @@ export function addTokenCommands(program: Command, surroundings: Surroundings): 
   })
 }
 
-function addCreate(group: Command, surroundings: Surroundings): void {
+function addCreate(group: Command, surroundings: CliContext): void {
   const create = group
     .command('create')
     .description('Make a join token and print it. It is shown this once.')

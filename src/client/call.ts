@@ -6,7 +6,7 @@ import { Call, type Route } from '../core/call.ts'
 import type { Timer } from '../core/clock.ts'
 import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
 import { endCall, hedgeDelay, startCall, startHedge } from '../resilience/execution.ts'
-import { repeat } from '../resilience/retry-loop.ts'
+import { retryLoop } from '../resilience/retry-loop.ts'
 import type { Provisional, Stack } from '../resilience/stack.ts'
 import type { ClientAttempt } from './attempt.ts'
 
@@ -125,7 +125,7 @@ export abstract class ClientCall extends Call {
 
   /** The first attempt failed and another was granted: from here on p-retry drives. */
   again(waitMs: number): void {
-    repeat(
+    retryLoop(
       this.stack,
       this,
       waitMs,

@@ -19,7 +19,7 @@ export function refuseEndpoint(host: string, address: string, loopbackAllowed: b
 }
 
 /** For `net.connect` and `tls.connect`: resolves a name as they do, and fails if any address of it is refused. */
-export function judgedLookup(loopbackAllowed: boolean): LookupFunction {
+export function checkedLookup(loopbackAllowed: boolean): LookupFunction {
   return (host: string, options: LookupOptions, done: Parameters<LookupFunction>[2]) => {
     lookup(host, { ...options, all: true }, (error, addresses: LookupAddress[]) => {
       const refused = error ?? refusedAmong(host, addresses, loopbackAllowed)
@@ -31,7 +31,7 @@ export function judgedLookup(loopbackAllowed: boolean): LookupFunction {
 }
 
 /** Resolves once the name has been judged; rejects if it leads astray. What cannot be resolved fails when it is connected to. */
-export function judgeName(host: string, loopbackAllowed: boolean): Promise<void> {
+export function checkName(host: string, loopbackAllowed: boolean): Promise<void> {
   return new Promise((resolve, reject) => {
     lookup(host, { all: true }, (error, addresses) => {
       const refused = error === null ? refusedAmong(host, addresses, loopbackAllowed) : undefined

@@ -18,7 +18,7 @@ import { resolveService, type ServiceSettings } from '../resilience/settings.ts'
 import { compileStack, type Stack } from '../resilience/stack.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import type { PeerReading } from '../telemetry/mesh-gauges.ts'
-import { ArrangedBalancer, type Client } from './balancing/arranged.ts'
+import { type BalancingClient, LayeredBalancer } from './balancing/arranged.ts'
 import { type BalancerParts, createBalancer } from './balancing/balancer.ts'
 import { FirstPolicy } from './first-policy.ts'
 import { grpcHealth } from './grpc/health.ts'
@@ -36,7 +36,7 @@ export interface DestinationParts {
   readonly transport: HttpTransport
   /** Made when first asked for. @throws OptionsError if there is no grpc-js */
   readonly grpc: () => GrpcTransport
-  readonly client: Client
+  readonly client: BalancingClient
 }
 
 /** Methods come from callers: more kinds than this share routes that are made for the call. */
@@ -61,7 +61,7 @@ export class Destination implements StackSource {
   readonly #routes = new Map<string, Route>()
   readonly #checks: HealthChecks
   #settings: ServiceSettings
-  #arranged: ArrangedBalancer
+  #arranged: LayeredBalancer
   #stack: Stack
   /** Of calls made before anything is known; `undefined` from then on. */
   #first: FirstPolicy | undefined
@@ -245,10 +245,10 @@ export class Destination implements StackSource {
     return parts
   }
 
-  #arrange(): ArrangedBalancer {
+  #arrange(): LayeredBalancer {
     const { client, clock } = this.#parts
     const { ejection } = this.state
-    return new ArrangedBalancer(this.#balancer().balancer, this.#settings, client, ejection, clock, this.#watch)
+    return new LayeredBalancer(this.#balancer().balancer, this.#settings, client, ejection, clock, this.#watch)
   }
 
   #compile(): Stack {

@@ -16,14 +16,14 @@ export interface StateStore {
 }
 
 /** What a process knows of the mesh. */
-export interface Knowledge {
+export interface CachedState {
   /** By service; flagged stale when it comes from the disk. */
   readonly views: ReadonlyMap<string, ServiceView>
   /** Whether the registry ran with `--dev`; `undefined`: it has not said. */
   readonly dev: boolean | undefined
 }
 
-const NOTHING: Knowledge = Object.freeze({ views: new Map(), dev: undefined })
+const NOTHING: CachedState = Object.freeze({ views: new Map(), dev: undefined })
 const NAME = 'snapshot.json'
 const FORMAT = 2
 /** Changes within this time are written once. */
@@ -34,7 +34,7 @@ const LONGEST_DELAY_MS = 10_000
 /** An older snapshot is not believed: its certificates have long expired. */
 const LONGEST_AGE_MS = 72 * 3_600_000
 
-export class LastGood {
+export class SnapshotCache {
   readonly #store: StateStore
   readonly #roots: () => readonly string[]
   readonly #clock: Clock
@@ -57,7 +57,7 @@ export class LastGood {
   }
 
   /** What the last run knew; nothing if there is nothing to believe. */
-  async load(): Promise<Knowledge> {
+  async load(): Promise<CachedState> {
     try {
       const bytes = await this.#store.readState(NAME)
       return bytes === undefined ? NOTHING : this.#read(JSON.parse(bytes.toString('utf8')))
@@ -68,12 +68,12 @@ export class LastGood {
   }
 
   /** Writes soon; `known` is asked when it is written. */
-  changed(known: () => Knowledge): void {
+  changed(known: () => CachedState): void {
     this.#timer ??= this.#clock.startBackgroundTimer(this.#delayMs, () => this.#write(known), undefined)
   }
 
   /** Writes what is due and waits for it. */
-  async close(known: () => Knowledge): Promise<void> {
+  async close(known: () => CachedState): Promise<void> {
     if (this.#timer !== undefined) {
       this.#clock.stopTimer(this.#timer)
       this.#write(known)
@@ -81,7 +81,7 @@ export class LastGood {
     await this.#writing
   }
 
-  #read(stored: Record<string, unknown> | null): Knowledge {
+  #read(stored: Record<string, unknown> | null): CachedState {
     if (stored?.format !== FORMAT || !Array.isArray(stored.roots) || !Array.isArray(stored.views)) {
       throw new SnapshotRejected('of another format')
     }
@@ -135,7 +135,7 @@ export class LastGood {
     return this.#roots().map((root) => rootFingerprint(root))
   }
 
-  #write(known: () => Knowledge): void {
+  #write(known: () => CachedState): void {
     this.#timer = undefined
     const { views, dev } = known()
     const begunAt = this.#clock.now()

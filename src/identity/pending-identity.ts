@@ -2,7 +2,7 @@
 import { MeshError } from '../core/errors.ts'
 import type { Identity, IdentitySource } from './identity.ts'
 
-export class LateIdentity implements IdentitySource {
+export class PendingIdentity implements IdentitySource {
   readonly #listeners = new Set<(identity: Identity) => void>()
   #source: IdentitySource | undefined
   #stop: (() => void) | undefined

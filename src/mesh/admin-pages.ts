@@ -1,10 +1,10 @@
 /** What the admin listener shows of a mesh: the effective configuration, endpoints with their load, the last events. */
 import type { AdminPages } from '../telemetry/admin.ts'
-import type { Surroundings } from './context.ts'
+import type { MeshContext } from './context.ts'
 import type { Destinations } from './destinations.ts'
 import type { Membership } from './membership.ts'
 
-export function adminPages(shared: Surroundings, membership: Membership, destinations: Destinations): AdminPages {
+export function adminPages(shared: MeshContext, membership: Membership, destinations: Destinations): AdminPages {
   const { settings, metrics, recent, identity } = shared
   const stale = (): boolean => membership.view(settings.service)?.stale !== false
   return {

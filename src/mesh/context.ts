@@ -5,7 +5,7 @@ import type { Endpoint } from '../core/endpoint.ts'
 import { RegistryAddresses } from '../discovery/registry/first-address.ts'
 import { KeyStore } from '../identity/key-store.ts'
 import { PeerVerifier, type RefusedPeer } from '../identity/peer-verifier.ts'
-import { LateIdentity } from '../identity/pending-identity.ts'
+import { PendingIdentity } from '../identity/pending-identity.ts'
 import { kindOfAddress } from '../net/network-address.ts'
 import { type CallTelemetry, createTelemetry } from '../telemetry/call-telemetry.ts'
 import { EventMetrics } from '../telemetry/event-metrics.ts'
@@ -14,12 +14,12 @@ import { Metrics } from '../telemetry/metrics.ts'
 import { loadTracingApi } from '../telemetry/tracing.ts'
 import type { MeshSettings } from './options.ts'
 
-export interface Surroundings {
+export interface MeshContext {
   readonly settings: MeshSettings
   readonly store: KeyStore
   /** Of the registry. */
   readonly addresses: RegistryAddresses
-  readonly identity: LateIdentity
+  readonly identity: PendingIdentity
   readonly verifier: PeerVerifier
   readonly transport: HttpTransport
   /** Made with the first gRPC client. @throws OptionsError if the application has no grpc-js, or an old one */
@@ -33,11 +33,11 @@ export interface Surroundings {
   readonly server: CallTelemetry
 }
 
-export async function surroundingsOf(settings: MeshSettings): Promise<Surroundings> {
+export async function createMeshContext(settings: MeshSettings): Promise<MeshContext> {
   const { clock, service } = settings
   const directory = settings.stateDir === 'memory' ? undefined : settings.stateDir
   const [store, tracingApi] = await Promise.all([KeyStore.open({ directory, clock }), loadTracingApi()])
-  const identity = new LateIdentity()
+  const identity = new PendingIdentity()
   const verifier = new PeerVerifier(clock, { trustDomain: '', roots: [], sequence: -1 })
   identity.onRotate((next) => verifier.setTrust(next))
   const metrics = new Metrics()

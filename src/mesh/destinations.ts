@@ -1,6 +1,6 @@
 /** The services that this process calls: made when first asked for, forgotten when they are not used any more. */
 import { randomUUID } from 'node:crypto'
-import type { Client } from '../client/balancing/arranged.ts'
+import type { BalancingClient } from '../client/balancing/arranged.ts'
 import { Destination } from '../client/destination.ts'
 import type { StackSource } from '../client/stack-source.ts'
 import type { Timer } from '../core/clock.ts'
@@ -11,21 +11,21 @@ import type { ServiceView } from '../discovery/service-view.ts'
 import { SERVICE_NAME } from '../options/names.ts'
 import type { OpossumCircuit } from '../resilience/opossum-circuit.ts'
 import type { PeerReading } from '../telemetry/mesh-gauges.ts'
-import type { Surroundings } from './context.ts'
+import type { MeshContext } from './context.ts'
 import { IdleDestinations, LOOK_MS } from './idle-destinations.ts'
 import { LiveSource } from './live-source.ts'
 import type { Membership } from './membership.ts'
 
 export class Destinations {
-  readonly #shared: Surroundings
+  readonly #shared: MeshContext
   readonly #membership: Membership
   readonly #byName = { http: new Map<string, Destination>(), grpc: new Map<string, Destination>() }
-  readonly #client: Client
+  readonly #client: BalancingClient
   readonly #idle = new IdleDestinations()
   #look: Timer
   #closed = false
 
-  constructor(shared: Surroundings, membership: Membership) {
+  constructor(shared: MeshContext, membership: Membership) {
     this.#shared = shared
     this.#membership = membership
     // A process that only calls has no instance, so its id is of its own.

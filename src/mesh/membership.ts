@@ -7,11 +7,11 @@ import { MeshError } from '../core/errors.ts'
 import { MESH_DOCUMENT, type ServicePolicy } from '../discovery/policy-document.ts'
 import { RegistryClient } from '../discovery/registry/client.ts'
 import type { ServiceView } from '../discovery/service-view.ts'
-import { LastGood } from '../discovery/snapshot-cache.ts'
+import { SnapshotCache } from '../discovery/snapshot-cache.ts'
 import type { RotatingIdentity } from '../identity/rotation.ts'
 import { clientTlsOptions } from '../identity/tls-options.ts'
 import { newInstanceId } from '../server/announce.ts'
-import type { Surroundings } from './context.ts'
+import type { MeshContext } from './context.ts'
 import { obtainIdentity } from './obtain-identity.ts'
 import { Policies } from './policies.ts'
 
@@ -26,18 +26,18 @@ export interface MembershipListener {
 const FRESH_WITHIN_MS = 1_000
 
 export class Membership {
-  readonly #shared: Surroundings
+  readonly #shared: MeshContext
   readonly #listener: MembershipListener
   readonly #watched = new Set<string>()
   readonly #policies = new Policies((service) => this.view(service)?.document.policy ?? null)
   #registry: RegistryClient | undefined
   #rotation: RotatingIdentity | undefined
-  #lastGood: LastGood | undefined
+  #lastGood: SnapshotCache | undefined
   #firstViews: (() => void) | undefined
   #acceptStale: (() => void) | undefined
   #closed = false
 
-  constructor(shared: Surroundings, listener: MembershipListener) {
+  constructor(shared: MeshContext, listener: MembershipListener) {
     this.#shared = shared
     this.#listener = listener
     this.#watched.add(MESH_DOCUMENT).add(shared.settings.service)
@@ -130,7 +130,7 @@ export class Membership {
   async #begin(rotation: RotatingIdentity): Promise<void> {
     const { settings, addresses, identity, verifier, events, store } = this.#shared
     const { service, clock } = settings
-    const lastGood = new LastGood(
+    const lastGood = new SnapshotCache(
       store,
       () => rotation.current.roots,
       clock,

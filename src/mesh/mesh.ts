@@ -22,7 +22,7 @@ import type { EventRecord } from '../telemetry/events.ts'
 import { LoopDelay } from '../telemetry/loop-delay.ts'
 import { registerMeshGauges } from '../telemetry/mesh-gauges.ts'
 import { adminPages } from './admin-pages.ts'
-import { type Surroundings, surroundingsOf } from './context.ts'
+import { createMeshContext, type MeshContext } from './context.ts'
 import { Destinations } from './destinations.ts'
 import { Membership } from './membership.ts'
 import type { GrpcServing, MeshServer } from './mesh-server.ts'
@@ -37,14 +37,14 @@ const LOOK_MS = 20
 /** @internal What `joinMesh` does once the options are known to be right. */
 export async function startMesh(settings: MeshSettings): Promise<Mesh> {
   const untilAt = settings.clock.now() + settings.joinTimeoutMs
-  const mesh = new Mesh(await surroundingsOf(settings))
+  const mesh = new Mesh(await createMeshContext(settings))
   await mesh.start(untilAt)
   return mesh
 }
 
 /** A process in the mesh; made by `joinMesh`. */
 export class Mesh {
-  readonly #shared: Surroundings
+  readonly #shared: MeshContext
   readonly #membership: Membership
   readonly #destinations: Destinations
   readonly #servers: Servers
@@ -59,7 +59,7 @@ export class Mesh {
   #closing: Promise<void> | undefined
 
   /** @internal */
-  constructor(shared: Surroundings) {
+  constructor(shared: MeshContext) {
     this.#shared = shared
     this.#membership = new Membership(shared, {
       viewChanged: (view) => {

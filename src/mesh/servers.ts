@@ -12,7 +12,7 @@ import { type Authorizer, compileIntentions } from '../server/authorization.ts'
 import { type GrpcServer, serveGrpc } from '../server/grpc/server.ts'
 import type { HttpHandler } from '../server/http/handler.ts'
 import { type HttpServer, serveHttp } from '../server/http/server.ts'
-import type { Surroundings } from './context.ts'
+import type { MeshContext } from './context.ts'
 import type { Membership } from './membership.ts'
 import type { GrpcServing, MeshServer } from './mesh-server.ts'
 import {
@@ -40,7 +40,7 @@ interface InForce {
 }
 
 export class Servers {
-  readonly #shared: Surroundings
+  readonly #shared: MeshContext
   readonly #membership: Membership
   readonly #limits: ServerLimits
   readonly #served = new Map<Served, Promise<void> | undefined>()
@@ -49,7 +49,7 @@ export class Servers {
   /** How many rules of faults are in force. */
   #faults = 0
 
-  constructor(shared: Surroundings, membership: Membership) {
+  constructor(shared: MeshContext, membership: Membership) {
     this.#shared = shared
     this.#membership = membership
     this.#limits = new ServerLimits(shared.settings.clock, (limit, before) =>

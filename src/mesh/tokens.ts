@@ -9,7 +9,7 @@ import { JwtVerifier } from '../identity/jwt/verifier.ts'
 import { clientTlsOptions } from '../identity/tls-options.ts'
 import type { Duration } from '../options/duration.ts'
 import { check, duration, fields, optional, text, withDefault } from '../options/fields.ts'
-import type { Surroundings } from './context.ts'
+import type { MeshContext } from './context.ts'
 
 /** What a token is to be. */
 export interface TokenOptions {
@@ -46,12 +46,12 @@ const VERIFY = fields({ audience: optional(AUDIENCE) })
 const STATE = 'token-keys.json'
 
 export class Tokens {
-  readonly #shared: Surroundings
+  readonly #shared: MeshContext
   readonly #holder: JwtHolder
   readonly #verifier: JwtVerifier
 
   /** @internal */
-  constructor(shared: Surroundings) {
+  constructor(shared: MeshContext) {
     this.#shared = shared
     const { settings, identity, verifier, addresses } = shared
     const { clock } = settings

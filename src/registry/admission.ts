@@ -2,7 +2,7 @@
 import { LIMITS } from '../discovery/registry/limits.ts'
 import type { Instance } from '../discovery/registry/wire.ts'
 import { ApiError } from './api/error.ts'
-import { instanceBytes, type RegistryState, type ServiceState } from './state.ts'
+import { instanceBytes, type RegistryState, type ServiceEntry } from './state.ts'
 
 interface Size {
   readonly instances: number
@@ -31,7 +31,7 @@ class Arrivals {
   }
 
   /** The service with all of them; too much while one of them is in `state` already. */
-  atMost(state: ServiceState | undefined): Size {
+  atMost(state: ServiceEntry | undefined): Size {
     return {
       instances: (state?.instances.size ?? 0) + this.#instances.size,
       bytes: (state?.bytes ?? 0) + this.#bytes,
@@ -39,7 +39,7 @@ class Arrivals {
   }
 
   /** The service with all of them, each counted once. */
-  exactly(state: ServiceState | undefined): Size {
+  exactly(state: ServiceEntry | undefined): Size {
     const bytesById = new Map<string, number>()
     for (const [{ id }, bytes] of this.#instances) bytesById.set(id, Math.max(bytesById.get(id) ?? 0, bytes))
     let instances = state?.instances.size ?? 0

@@ -21,7 +21,7 @@ const LONGEST_REQUEST_MS = 20_000
 const SWEEP_MS = 1_000
 
 /** One accepted socket, from TCP's handshake to its close. */
-export class RegistryConnection {
+export class AcceptedConnection {
   readonly group: string
   /** It has shown who it is, or that it may do everything. */
   member = false
@@ -63,7 +63,7 @@ export class RegistryConnection {
 export class RegistryConnections {
   readonly #clock: Clock
   /** By the other side's address and port: TLS hands on another socket than the one accepted. */
-  readonly #all = new Map<string, RegistryConnection>()
+  readonly #all = new Map<string, AcceptedConnection>()
   readonly #strangers = new Map<string, number>()
   #strangerCount = 0
   #timer: Timer | undefined
@@ -73,7 +73,7 @@ export class RegistryConnections {
   }
 
   /** Destroys the socket and returns `undefined` if there are too many strangers. */
-  accept(socket: Socket): RegistryConnection | undefined {
+  accept(socket: Socket): AcceptedConnection | undefined {
     // From here to its close: nothing else listens until the handshake is done.
     socket.on('error', ignore)
     const group = sourceGroup(socket.remoteAddress ?? 'unknown')
@@ -82,7 +82,7 @@ export class RegistryConnections {
       socket.destroy()
       return undefined
     }
-    const connection = new RegistryConnection(socket, group, this.#clock)
+    const connection = new AcceptedConnection(socket, group, this.#clock)
     const key = keyOf(socket)
     this.#all.set(key, connection)
     this.#strangers.set(group, ofGroup + 1)
@@ -96,12 +96,12 @@ export class RegistryConnections {
   }
 
   /** The connection that `socket`, or the TLS socket over it, belongs to. */
-  of(socket: Socket): RegistryConnection | undefined {
+  of(socket: Socket): AcceptedConnection | undefined {
     return this.#all.get(keyOf(socket))
   }
 
   /** It is no stranger any more. */
-  admit(connection: RegistryConnection): void {
+  admit(connection: AcceptedConnection): void {
     if (connection.member || connection.socket.destroyed) return
     connection.member = true
     this.#known(connection)
@@ -129,7 +129,7 @@ export class RegistryConnections {
     if (this.#all.size > 0) this.#timer = this.#clock.startBackgroundTimer(SWEEP_MS, sweep, this)
   }
 
-  #known({ group }: RegistryConnection): void {
+  #known({ group }: AcceptedConnection): void {
     this.#strangerCount -= 1
     const left = this.#strangers.get(group)! - 1
     if (left === 0) this.#strangers.delete(group)

@@ -3,9 +3,9 @@
  * that are spent. What has a policy, a watcher or a recent loss stays.
  */
 import type { Clock, Timer } from '../core/clock.ts'
-import type { Tokens } from './access/tokens.ts'
+import type { JoinTokens } from './access/tokens.ts'
 import { KEYS } from './records.ts'
-import { DOUBT_MS, type RegistryState, type ServiceState } from './state.ts'
+import { DOUBT_MS, type RegistryState, type ServiceEntry } from './state.ts'
 import type { Operation } from './storage/storage.ts'
 import type { WatchHub } from './watch/hub.ts'
 
@@ -23,7 +23,7 @@ const MOST_OVERRIDES_AT_ONCE = 500
 export class Housekeeping {
   readonly #state: RegistryState
   readonly #hub: WatchHub
-  readonly #tokens: Tokens
+  readonly #tokens: JoinTokens
   readonly #clock: Clock
   readonly #everyMs: number
   readonly #failed: (error: unknown) => void
@@ -33,7 +33,7 @@ export class Housekeeping {
 
   /** `failed` is told when the store cannot be written; the next look tries again. */
   constructor(
-    parts: { state: RegistryState; hub: WatchHub; tokens: Tokens; clock: Clock },
+    parts: { state: RegistryState; hub: WatchHub; tokens: JoinTokens; clock: Clock },
     leaseMs: number,
     failed: (error: unknown) => void,
   ) {
@@ -78,7 +78,7 @@ export class Housekeeping {
     await this.#tokens.forget()
   }
 
-  #isEmpty({ name, instances, overrides, policy, lostAt }: ServiceState): boolean {
+  #isEmpty({ name, instances, overrides, policy, lostAt }: ServiceEntry): boolean {
     const now = this.#clock.wallNow()
     if (instances.size > 0 || this.#hub.isWatched(name)) return false
     if (policy !== null && (policy.document !== null || now - policy.at < HISTORY_MS)) return false
@@ -87,7 +87,7 @@ export class Housekeeping {
   }
 }
 
-function operationsOf({ name, versions }: ServiceState): Operation[] {
+function operationsOf({ name, versions }: ServiceEntry): Operation[] {
   const keys = [...versions.map(({ version }) => KEYS.version(name, version)), KEYS.policy(name), KEYS.service(name)]
   return keys.map((key) => ({ key, value: undefined }))
 }

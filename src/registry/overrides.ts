@@ -5,7 +5,7 @@
 import type { Instance } from '../discovery/registry/wire.ts'
 import { ApiError } from './api/error.ts'
 import type { InstanceRecord, OverrideRecord } from './records.ts'
-import type { ServiceState } from './state.ts'
+import type { ServiceEntry } from './state.ts'
 
 /** Overrides of one service. */
 export const MOST_OVERRIDES = 1_000
@@ -54,7 +54,7 @@ export function changed(
  *
  * @throws ApiError `limit-exceeded`, because all of them are in use
  */
-export function displaced({ name, overrides, addresses }: ServiceState): string | undefined {
+export function displaced({ name, overrides, addresses }: ServiceEntry): string | undefined {
   if (overrides.size < MOST_OVERRIDES) return undefined
   const unused = [...overrides].filter(([address]) => !addresses.has(address))
   if (unused.length > 0) return unused.reduce((oldest, one) => (one[1].at < oldest[1].at ? one : oldest))[0]

@@ -14,7 +14,7 @@ import type { Operation } from './storage/storage.ts'
 /** So that one apply stays one transaction. */
 export const MOST_DOCUMENTS = 300
 
-export type PolicyDocument = Readonly<Record<string, unknown>>
+export type StoredPolicy = Readonly<Record<string, unknown>>
 
 /** What an apply does, or would do, to one service. */
 export interface PolicyChange {
@@ -22,8 +22,8 @@ export interface PolicyChange {
   readonly change: 'created' | 'updated' | 'unchanged' | 'deleted'
   /** After the change. */
   readonly version: number
-  readonly before: PolicyDocument | null
-  readonly after: PolicyDocument | null
+  readonly before: StoredPolicy | null
+  readonly after: StoredPolicy | null
 }
 
 /** One service's document in force. */
@@ -33,7 +33,7 @@ export interface PolicyInfo {
   /** Wall clock, ms. */
   readonly at: number
   readonly by: string
-  readonly document: PolicyDocument
+  readonly document: StoredPolicy
 }
 
 interface WriteOptions {
@@ -127,7 +127,7 @@ export class Policies {
   }
 
   async #write(
-    documents: ReadonlyMap<string, PolicyDocument | null>,
+    documents: ReadonlyMap<string, StoredPolicy | null>,
     action: string,
     { by, source }: { by: string; source: string },
     options: WriteOptions,
@@ -168,7 +168,7 @@ function only(service: string, condition: Precondition | undefined): WriteOption
   return condition === undefined ? {} : { condition: new Map([[service, condition]]) }
 }
 
-function compare(service: string, current: PolicyRecord | null, after: PolicyDocument | null): PolicyChange {
+function compare(service: string, current: PolicyRecord | null, after: StoredPolicy | null): PolicyChange {
   const before = current?.document ?? null
   const version = current?.version ?? 0
   if (canonical(before) === canonical(after)) return { service, change: 'unchanged', version, before, after }
@@ -177,7 +177,7 @@ function compare(service: string, current: PolicyRecord | null, after: PolicyDoc
 }
 
 /** The same text for documents that differ only in the order of their keys. */
-function canonical(document: PolicyDocument | null): string {
+function canonical(document: StoredPolicy | null): string {
   return JSON.stringify(document, (_key, value: unknown) =>
     typeof value === 'object' && value !== null && !Array.isArray(value)
       ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
@@ -185,9 +185,9 @@ function canonical(document: PolicyDocument | null): string {
   )
 }
 
-function checkAll(documents: readonly unknown[]): Map<string, PolicyDocument> {
+function checkAll(documents: readonly unknown[]): Map<string, StoredPolicy> {
   const issues: Issue[] = []
-  const checked = new Map<string, PolicyDocument>()
+  const checked = new Map<string, StoredPolicy>()
   if (documents.length === 0 || documents.length > MOST_DOCUMENTS) {
     throw invalid('policies', [
       { path: [], message: `expected 1 to ${MOST_DOCUMENTS} documents, got ${documents.length}` },
@@ -203,7 +203,7 @@ function checkAll(documents: readonly unknown[]): Map<string, PolicyDocument> {
     if (Buffer.byteLength(JSON.stringify(document)) > LIMITS.documentBytes) {
       issues.push({ path: [i], message: `longer than ${LIMITS.documentBytes} bytes` })
     }
-    checked.set(service, document as PolicyDocument)
+    checked.set(service, document as StoredPolicy)
   }
   if (issues.length > 0) throw invalid('policies', issues, 'invalid-policy')
   return checked

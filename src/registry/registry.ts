@@ -9,7 +9,7 @@ import type { AccessOptions } from './access/access.ts'
 import { Audit } from './access/audit.ts'
 import { NO_TOKEN, Operators } from './access/operators.ts'
 import { RateLimit } from './access/rate-limit.ts'
-import { Tokens } from './access/tokens.ts'
+import { JoinTokens } from './access/tokens.ts'
 import type { ApiContext } from './api/context.ts'
 import { NEW_TOKEN } from './api/routes.ts'
 import { RegistryAuthority } from './ca/authority.ts'
@@ -144,7 +144,7 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
   const hub = new WatchHub(state, clock, history)
   if ([...state.services.values()].some(({ instances }) => instances.size > 0)) hub.expectWatchers(options.leaseMs)
   const registrar = new Registrar(state, hub, audit, options.leaseMs, clock, log)
-  const tokens = new Tokens(state, audit, clock, authority.fingerprint)
+  const tokens = new JoinTokens(state, audit, clock, authority.fingerprint)
   const { dataDir } = options
   const operators = new Operators(state, audit, clock, authority.fingerprint, () => {
     try {

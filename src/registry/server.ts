@@ -25,10 +25,18 @@ import {
 import type { ApiContext } from './api/context.ts'
 import { ApiError, asApiError } from './api/error.ts'
 import { refusePreconditions } from './api/precondition.ts'
-import { continueBody, isHttp2, type Request, type Response, sendError, sourceOf, urlOf } from './api/request.ts'
+import {
+  continueBody,
+  type IncomingRequest,
+  isHttp2,
+  type OutgoingResponse,
+  sendError,
+  sourceOf,
+  urlOf,
+} from './api/request.ts'
 import { checkForm } from './api/request-form.ts'
 import { type ApiRoute, ROUTES, refuseUnknownQuery } from './api/routes.ts'
-import { MOST_CONNECTIONS, type RegistryConnection, RegistryConnections } from './connections.ts'
+import { type AcceptedConnection, MOST_CONNECTIONS, RegistryConnections } from './connections.ts'
 import type { Logger } from './log.ts'
 
 const MOST_STREAMS = 100
@@ -45,7 +53,7 @@ const SWEEP_MS = 500
 /** Where the verdict on a connection is kept; HTTP/2 hands out proxies of the socket, so a map by socket would miss. */
 const PEER = Symbol('peer')
 const CONNECTION = Symbol('connection')
-type JudgedSocket = TLSSocket & { [PEER]?: Peer; [CONNECTION]?: RegistryConnection }
+type JudgedSocket = TLSSocket & { [PEER]?: Peer; [CONNECTION]?: AcceptedConnection }
 
 /** What a request asks to be told before it sends its body. */
 type Expectation = 'none' | 'continue' | 'unknown'
@@ -68,7 +76,7 @@ export class RegistryServer {
   readonly #http2 = new Map<ServerHttp2Session, FloodGuard>()
   #server: Http2SecureServer | undefined
   /** Requests in progress, and whether the certificate or token of who asked is good still. */
-  readonly #running = new Map<Response, () => boolean>()
+  readonly #running = new Map<OutgoingResponse, () => boolean>()
   #renewal: WallTimer | undefined
   #sweeper: Timer | undefined
   #generation = 0
@@ -121,14 +129,14 @@ export class RegistryServer {
     // Before HTTP/2's own listener, so that no request comes from a peer that has not been judged.
     server.prependListener('secureConnection', (socket: TLSSocket) => this.#judge(socket))
     server.on('session', (session: ServerHttp2Session) => this.#onHttp2(session))
-    const serve = (expectation: Expectation) => (request: Request, response: Response) =>
+    const serve = (expectation: Expectation) => (request: IncomingRequest, response: OutgoingResponse) =>
       void this.#onRequest(request, response, expectation)
     server.on('request', serve('none'))
     // Node's own answer throws in a later turn when the stream has been reset in between.
     server.on('checkContinue', serve('continue'))
     server.on('checkExpectation', serve('unknown'))
     // Of HTTP/1.1 with a socket, of HTTP/2 with a response.
-    server.on('connect', (request: Request, to: Socket | Response) => {
+    server.on('connect', (request: IncomingRequest, to: Socket | OutgoingResponse) => {
       if ('writeHead' in to) void this.#onRequest(request, to, 'none')
       else to.destroy()
     })
@@ -237,7 +245,7 @@ export class RegistryServer {
     this.#http2.set(session, guard)
   }
 
-  async #onRequest(request: Request, response: Response, expectation: Expectation): Promise<void> {
+  async #onRequest(request: IncomingRequest, response: OutgoingResponse, expectation: Expectation): Promise<void> {
     request.on('error', () => {})
     response.on('error', () => {})
     const socket = socketOf(request, response)
@@ -264,8 +272,8 @@ export class RegistryServer {
   }
 
   async #handle(
-    request: Request,
-    response: Response,
+    request: IncomingRequest,
+    response: OutgoingResponse,
     socket: JudgedSocket | undefined,
     expectation: Expectation,
   ): Promise<void> {
@@ -304,13 +312,13 @@ export class RegistryServer {
     await found.handle(this.#context, { request, response, caller, query: searchParams, parameters })
   }
 
-  #attach(response: Response, { notAfter, holds }: Caller): void {
+  #attach(response: OutgoingResponse, { notAfter, holds }: Caller): void {
     if (holds === undefined && notAfter === Number.POSITIVE_INFINITY) return
     this.#running.set(response, () => this.#certificateTime.now() < notAfter && holds?.() !== false)
     response.once('close', () => this.#running.delete(response))
   }
 
-  #admit(request: Request, peer: Peer, route: ApiRoute): Caller {
+  #admit(request: IncomingRequest, peer: Peer, route: ApiRoute): Caller {
     let caller: Caller | undefined
     try {
       caller = callerOf(request, peer, this.#access)
@@ -326,7 +334,7 @@ export class RegistryServer {
     }
   }
 
-  #openSession(request: Request, response: Response, peer: Peer): void {
+  #openSession(request: IncomingRequest, response: OutgoingResponse, peer: Peer): void {
     if (request.method !== 'POST') throw new ApiError('method-not-allowed', '/v1/session knows POST')
     if (!isHttp2(response)) throw new ApiError('invalid-request', 'a session needs HTTP/2')
     if (this.#context.closing()) throw new ApiError('overloaded', 'the registry is going away')
@@ -340,12 +348,12 @@ export class RegistryServer {
   }
 }
 
-function socketOf(request: Request, response: Response): JudgedSocket | undefined {
+function socketOf(request: IncomingRequest, response: OutgoingResponse): JudgedSocket | undefined {
   return (isHttp2(response) ? response.stream?.session?.socket : request.socket) as JudgedSocket | undefined
 }
 
 /** This answer is the last on its connection. */
-function endAfter(response: Response): void {
+function endAfter(response: OutgoingResponse): void {
   if (isHttp2(response)) response.once('close', () => response.stream?.session?.close())
   else response.setHeader('connection', 'close')
 }

@@ -28,7 +28,7 @@ export const AUDIT_KEPT = 1_000
 export const DOUBT_MS = 600_000
 
 /** One service, as reads see it. */
-export interface ServiceState {
+export interface ServiceEntry {
   readonly name: string
   readonly instances: ReadonlyMap<string, InstanceRecord>
   /** By `addressKey`, the id of the instance that registered there last. */
@@ -161,7 +161,7 @@ export class RegistryState {
     return this.#adminHash
   }
 
-  get services(): ReadonlyMap<string, ServiceState> {
+  get services(): ReadonlyMap<string, ServiceEntry> {
     return this.#services
   }
 
@@ -182,7 +182,7 @@ export class RegistryState {
     return this.#audit.size
   }
 
-  service(name: string): ServiceState | undefined {
+  service(name: string): ServiceEntry | undefined {
     return this.#services.get(name)
   }
 

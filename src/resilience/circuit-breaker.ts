@@ -16,7 +16,7 @@ import type { Outcome } from '../core/outcome.ts'
 import type { Policy } from '../core/policy.ts'
 import { type Duration, formatDuration } from '../options/duration.ts'
 import { check, duration, fields, integer, share, withDefault } from '../options/fields.ts'
-import { blame } from './classification.ts'
+import { classify } from './classification.ts'
 import { createCircuit, type DrivenCircuit, type OpossumCircuit } from './opossum-circuit.ts'
 
 /** When a service's breaker opens and for how long. */
@@ -160,7 +160,7 @@ export class CircuitBreakerPolicy implements Policy {
     const probe = this.#probes.delete(attempt)
     if (!this.#circuit.enabled) return
     if (!probe && (this.#state !== 'closed' || attempt.call.startedAt < this.#changedAt)) return
-    const verdict = blame(outcome)
+    const verdict = classify(outcome)
     if (verdict === 'none') return
     const now = attempt.endedAt || this.#clock.now()
     // It was served well for longer than the window looks back; its endpoint answers for how it ended.

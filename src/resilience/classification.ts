@@ -11,7 +11,7 @@ import type { Outcome } from '../core/outcome.ts'
  * - `soft`: the peer said that it has too much to do, or that it is leaving; it lowers a share, but is no sign of death.
  * - `hard`: the peer or the way to it failed.
  */
-export type Blame = 'none' | 'good' | 'soft' | 'hard'
+export type Classification = 'none' | 'good' | 'soft' | 'hard'
 
 /** Decided in our own process, or the request's own property. */
 const NOBODY: ReadonlySet<ErrorCode> = new Set([
@@ -30,7 +30,7 @@ const NOBODY: ReadonlySet<ErrorCode> = new Set([
 const WELL: ReadonlySet<ErrorCode> = new Set(['permission-denied', 'response-too-large'])
 const BUSY: ReadonlySet<ErrorCode> = new Set(['overloaded', 'refused-by-peer'])
 
-export function blame(outcome: Outcome): Blame {
+export function classify(outcome: Outcome): Classification {
   if (outcome.verdict === 'success') return 'good'
   if (outcome.verdict === 'cancelled') return 'none'
   const code = outcome.code

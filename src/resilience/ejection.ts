@@ -18,11 +18,11 @@ import type { Endpoint, EndpointState } from '../core/endpoint.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { NOT_STARTED, type Outcome } from '../core/outcome.ts'
 import type { Policy } from '../core/policy.ts'
-import { blame } from './classification.ts'
+import { classify } from './classification.ts'
 import type { ClusterHealth, EjectionListener, EjectionReason } from './cluster-health.ts'
 import type { EjectionSettings } from './ejection-settings.ts'
 import { EndpointHealth } from './endpoint-health.ts'
-import { Tally } from './windowed-counts.ts'
+import { WindowedCounts } from './windowed-counts.ts'
 
 /** Each further hold is this much longer, and a run must be less probable than this to be a sign (algorithms.md, 5b). */
 const GROWTH = 4
@@ -46,7 +46,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   readonly #onTransition: EjectionListener | undefined
   #settings: EjectionSettings
   /** All endpoints together: what is usual here. */
-  readonly #tally: Tally
+  readonly #tally: WindowedCounts
   #size = 0
   /** Those not healthy, among the endpoints watched. */
   #out: Endpoint[] = []
@@ -60,7 +60,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     this.#settings = settings
     this.#clock = clock
     this.#onTransition = onTransition
-    this.#tally = new Tally(clock.now())
+    this.#tally = new WindowedCounts(clock.now())
   }
 
   configure(settings: EjectionSettings): void {
@@ -177,7 +177,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   settle(attempt: Attempt, outcome: Outcome): void {
     const endpoint = attempt.endpoint
     if (endpoint === undefined) return
-    const verdict = blame(outcome)
+    const verdict = classify(outcome)
     const now = attempt.endedAt || this.#clock.now()
     const health = endpoint.health as EndpointHealth | undefined
     if (verdict !== 'none' && outcome !== NOT_STARTED) this.#noteReach(endpoint, outcome.code !== 'connect-failed')

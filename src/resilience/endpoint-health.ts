@@ -1,10 +1,10 @@
 /** What ejection knows of one endpoint: its counts, its strikes, and the probe that finds out. */
 import type { Attempt } from '../core/attempt.ts'
-import { Tally } from './windowed-counts.ts'
+import { WindowedCounts } from './windowed-counts.ts'
 
 /** Made for an endpoint when its first attempt ends. */
 export class EndpointHealth {
-  readonly tally: Tally
+  readonly tally: WindowedCounts
   consecutive = 0
   goodRun = 0
   strikes = 0
@@ -13,7 +13,7 @@ export class EndpointHealth {
   probe: Attempt | undefined = undefined
 
   constructor(now: number) {
-    this.tally = new Tally(now)
+    this.tally = new WindowedCounts(now)
   }
 
   /** Out until health checks say otherwise. */

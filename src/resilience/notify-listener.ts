@@ -7,7 +7,12 @@ type Listener = (...args: unknown[]) => unknown
 const reported = new WeakMap<EventEmitter, Set<string | symbol>>()
 
 /** Whatever `listener` throws, or its promise rejects with, is a warning of the process (`InmeshWarning`), once per event. */
-export function tell(emitter: EventEmitter, event: string | symbol, listener: unknown, args: readonly unknown[]): void {
+export function notifyListener(
+  emitter: EventEmitter,
+  event: string | symbol,
+  listener: unknown,
+  args: readonly unknown[],
+): void {
   try {
     const returned = Reflect.apply(listener as Listener, emitter, args)
     if (returned instanceof Promise) returned.catch((error: unknown) => report(emitter, event, error))

@@ -6,7 +6,7 @@ import type { EventEmitter } from 'node:events'
 import CircuitBreaker from 'opossum'
 import Status from 'opossum/lib/status.js'
 import type { Clock } from '../core/clock.ts'
-import { tell } from './notify-listener.ts'
+import { notifyListener } from './notify-listener.ts'
 
 /** An opossum `CircuitBreaker`, as exporters for opossum expect it. */
 export interface OpossumCircuit extends EventEmitter {
@@ -188,7 +188,7 @@ class ClockedCircuit extends CircuitBreaker implements DrivenCircuit {
   override emit(event: string | symbol, ...args: unknown[]): boolean {
     if (event === 'open' || event === 'halfOpen' || event === 'close') this.#onState(event)
     const listeners = this.rawListeners(event)
-    for (const listener of listeners) tell(this, event, listener, args)
+    for (const listener of listeners) notifyListener(this, event, listener, args)
     return listeners.length > 0
   }
 

@@ -30,7 +30,7 @@ export class AttemptFailed extends Error {
  * Waits `waitMs`, then makes attempts until one resolves, or rejects with anything but {@link AttemptFailed}. Cancelling the call
  * ends a wait at once; the attempt that follows it is then refused by the execution.
  */
-export async function repeat<T>(stack: Stack, call: Call, waitMs: number, attempt: () => Promise<T>): Promise<T> {
+export async function retryLoop<T>(stack: Stack, call: Call, waitMs: number, attempt: () => Promise<T>): Promise<T> {
   await pause(stack, call, waitMs)
   let failure: { readonly error: unknown } | undefined
   const value = await pRetry(

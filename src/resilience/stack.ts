@@ -155,7 +155,7 @@ export interface ServerParts {
 /** The server's stack: a request is a call with one attempt and no endpoint, never tried again. Pure, as {@link compileStack}. */
 export function compileServerStack(parts: ServerParts): Stack {
   const { state, clock } = parts
-  const stack = withoutCluster(parts.timeoutMs ?? Number.POSITIVE_INFINITY, parts.telemetry, clock, [
+  const stack = compileEndpointlessStack(parts.timeoutMs ?? Number.POSITIVE_INFINITY, parts.telemetry, clock, [
     // First: a server that is full must not spend its rate on what it refuses.
     state.concurrency,
     state.rate,
@@ -165,7 +165,7 @@ export function compileServerStack(parts: ServerParts): Stack {
 }
 
 /** For doors without endpoints. `retry`: only functions may be tried again. */
-export function withoutCluster(
+export function compileEndpointlessStack(
   timeoutMs: number,
   telemetry: Telemetry,
   clock: Clock,

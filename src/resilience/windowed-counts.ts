@@ -3,7 +3,7 @@
 const SLICES = 10
 const SLICE_MS = 1_000
 
-export class Tally {
+export class WindowedCounts {
   /** Totals first, then the bad ones. */
   readonly #counts = new Uint32Array(SLICES * 2)
   #slice: number
@@ -40,7 +40,7 @@ export class Tally {
   }
 
   /** Takes out what `part` counts, which was counted here, too. */
-  subtract(part: Tally, now: number): void {
+  subtract(part: WindowedCounts, now: number): void {
     this.#turn(now)
     part.#turn(now)
     for (let i = 0; i < this.#counts.length; i++) this.#counts[i]! -= part.#counts[i]!

@@ -14,7 +14,7 @@ import type { EventSink } from '../telemetry/events.ts'
 import { Connection } from './connection.ts'
 import { splitByFirstByte } from './first-byte.ts'
 import type { ServerMode } from './http/options.ts'
-import { type Answer, Farewells } from './lingering-close.ts'
+import { LingeringClose, type RefusalAnswer } from './lingering-close.ts'
 
 /** What every acceptor works with and for. */
 export interface AcceptorHost {
@@ -57,7 +57,7 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
   #plain: NetServer | undefined
   /** Everything accepted, also what is still shaking hands. */
   readonly #sockets = new Set<Socket>()
-  readonly #farewells: Farewells
+  readonly #farewells: LingeringClose
   #stopRotation: (() => void) | undefined
   #expiry: Timer | undefined
   accepted = 0
@@ -75,7 +75,7 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
     this.settings = settings
     this.#identity = identity
     this.#verifier = verifier
-    this.#farewells = new Farewells(host.clock)
+    this.#farewells = new LingeringClose(host.clock)
   }
 
   /** What is spoken over TLS. */
@@ -84,7 +84,7 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
   protected abstract createSecure(tls: object): SecureServer
   protected abstract createPlain(): NetServer
   /** Tells a peer that its certificate was refused and none of its requests executed. */
-  protected abstract farewell(reason: string): Answer
+  protected abstract farewell(reason: string): RefusalAnswer
   /** A new connection, judged. */
   protected abstract admitted(connection: Connection): void
   /** It has closed. */

@@ -10,7 +10,7 @@ export interface Linked<T> {
   behind: T | undefined
 }
 
-export class Running<T extends Linked<T>> implements Iterable<T> {
+export class InFlight<T extends Linked<T>> implements Iterable<T> {
   size = 0
   #first: T | undefined = undefined
   #last: T | undefined = undefined

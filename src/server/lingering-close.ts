@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../core/clock.ts'
 
-export interface Answer {
+export interface RefusalAnswer {
   /** Sent at once, if there is something to wait for before the rest. */
   readonly first?: Uint8Array
   readonly last: Uint8Array | string
@@ -21,7 +21,7 @@ const MOST_INPUT_BYTES = 65_536
 /** Beyond this, the oldest connection ends early: a flood of refused peers holds no more. */
 const MOST_LINGERING = 256
 
-export class Farewells {
+export class LingeringClose {
   readonly #clock: Clock
   readonly #lingering = new Set<Farewell>()
 
@@ -33,7 +33,7 @@ export class Farewells {
     return this.#lingering.size
   }
 
-  say(socket: Socket, answer: Answer): void {
+  say(socket: Socket, answer: RefusalAnswer): void {
     if (this.#lingering.size >= MOST_LINGERING) {
       const [oldest] = this.#lingering
       this.#lingering.delete(oldest!)
@@ -48,12 +48,12 @@ export class Farewells {
 class Farewell {
   readonly #clock: Clock
   readonly #socket: Socket
-  readonly #answer: Answer
+  readonly #answer: RefusalAnswer
   readonly #end: Timer
   #patience: Timer | undefined
   #input = 0
 
-  constructor(clock: Clock, socket: Socket, answer: Answer) {
+  constructor(clock: Clock, socket: Socket, answer: RefusalAnswer) {
     this.#clock = clock
     this.#socket = socket
     this.#answer = answer

@@ -13,11 +13,11 @@ import type { Acceptor, AcceptorHost, AcceptorSettings } from './acceptor.ts'
 import type { Authorizer } from './authorization.ts'
 import { DeadlineSweep, type Watched } from './deadline-sweep.ts'
 import { Drain, type Drainable, type DrainOptions, type DrainReport, type DrainState } from './drain.ts'
-import { type Linked, Running } from './in-flight.ts'
+import { InFlight, type Linked } from './in-flight.ts'
 import type { Within } from './inbound-call.ts'
 
 /** What a server needs from the mesh around it; plain values, so that a test needs no mesh. */
-export interface DoorDependencies {
+export interface ServerBaseDependencies {
   readonly service: string
   /** Needed unless `plaintext`. */
   readonly identity?: IdentitySource | undefined
@@ -51,7 +51,7 @@ interface Exchange<E> extends Linked<E>, Watched {
 }
 
 /** @throws MeshError `not-in-mesh` for a server that needs an identity where there is none */
-export function assertIdentity(mode: string, { identity, service }: DoorDependencies): void {
+export function assertIdentity(mode: string, { identity, service }: ServerBaseDependencies): void {
   if (mode === 'plaintext' || identity !== undefined) return
   throw new MeshError(`A '${mode}' server needs an identity, and this process has none.`, {
     code: 'not-in-mesh',
@@ -59,22 +59,22 @@ export function assertIdentity(mode: string, { identity, service }: DoorDependen
   })
 }
 
-export abstract class Door<E extends Exchange<E>> implements AcceptorHost, Drainable {
+export abstract class ServerBase<E extends Exchange<E>> implements AcceptorHost, Drainable {
   readonly service: string
   readonly clock: Clock
   readonly events: EventSink
   readonly within: Within | undefined
   readonly faults: readonly FaultRule[]
-  readonly running = new Running<E>()
+  readonly running = new InFlight<E>()
   readonly deadlines: DeadlineSweep
   /** Replace it to change who may call; requests from then on are judged by it. */
   authorizer: Authorizer
   /** Replace it to change limits and the default timeout; requests in progress keep theirs. */
   stack: Stack
-  readonly #onHandlerError: DoorDependencies['onHandlerError']
+  readonly #onHandlerError: ServerBaseDependencies['onHandlerError']
   readonly #drain: Drain
 
-  constructor(faults: readonly FaultRule[], dependencies: DoorDependencies) {
+  constructor(faults: readonly FaultRule[], dependencies: ServerBaseDependencies) {
     this.service = dependencies.service
     this.clock = dependencies.clock ?? systemClock
     this.events = dependencies.events ?? NO_EVENTS

@@ -12,7 +12,7 @@ import { redactText } from './redact.ts'
 /** Every event and its payload. `peer` is the service on the other side, `protocol` how it is called unless by HTTP, `endpoint` is `address:port`. */
 export interface MeshEvents {
   /** The breaker of a called service changed. */
-  'circuit:transition': { peer: string; protocol?: 'grpc'; from: CircuitState; to: CircuitState }
+  'circuit:transition': { peer: string; protocol?: 'grpc'; from: EventCircuitState; to: EventCircuitState }
   /** An endpoint gets no calls for `forMs`; without it, until health checks pass (`detail`: what the last one found). */
   'endpoint:ejected': { peer: string; endpoint: string; reason: string; forMs?: number; detail?: string }
   /** One attempt finds out whether it is well again. */
@@ -56,7 +56,7 @@ export interface MeshEvents {
   'admission:refused': { side: 'client' | 'server'; code: ErrorCode; peer?: string; limit?: number }
 }
 
-export type CircuitState = 'closed' | 'open' | 'half-open'
+export type EventCircuitState = 'closed' | 'open' | 'half-open'
 export type EventName = keyof MeshEvents
 
 /** What a subscriber of a channel receives. */

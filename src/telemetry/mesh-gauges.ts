@@ -3,7 +3,7 @@
  * own the values, only when somebody reads the metrics.
  */
 import type { EndpointState } from '../core/endpoint.ts'
-import type { CircuitState } from './events.ts'
+import type { EventCircuitState } from './events.ts'
 import type { LoopDelay } from './loop-delay.ts'
 import type { Metrics, Observation } from './metrics.ts'
 
@@ -12,7 +12,7 @@ export interface PeerReading {
   readonly peer: string
   /** By which it is called, unless by HTTP: such a service has a breaker, a budget and endpoints for each. */
   readonly protocol?: 'grpc' | undefined
-  readonly circuit?: CircuitState | undefined
+  readonly circuit?: EventCircuitState | undefined
   /** How many retries the budget would pay for now. */
   readonly retryBudget?: number | undefined
   /** Share of attempts held back, from 0 to 1. */
@@ -38,7 +38,7 @@ export interface GaugeSources {
   readonly loopDelay?: LoopDelay | undefined
 }
 
-const CIRCUIT: Record<CircuitState, number> = { closed: 0, 'half-open': 1, open: 2 }
+const CIRCUIT: Record<EventCircuitState, number> = { closed: 0, 'half-open': 1, open: 2 }
 const STATES: readonly EndpointState[] = ['healthy', 'ejected', 'probing']
 
 /** Registers all; returns how to take them out again. */

@@ -202,7 +202,7 @@ export class TestMesh {
 
   async #join(service: string, options: TestMemberOptions): Promise<Mesh> {
     this.#assertOpen(service)
-    const [{ resolveMeshOptions }, { Mesh }, { surroundingsOf }] = await Promise.all([
+    const [{ resolveMeshOptions }, { Mesh }, { createMeshContext }] = await Promise.all([
       import('../mesh/options.ts'),
       import('../mesh/mesh.ts'),
       import('../mesh/context.ts'),
@@ -220,7 +220,7 @@ export class TestMesh {
       },
       {},
     )
-    const shared = await surroundingsOf(settings)
+    const shared = await createMeshContext(settings)
     const told = new Told(shared.events)
     const mesh = new Mesh({ ...shared, events: told })
     await mesh.start(settings.clock.now() + settings.joinTimeoutMs)

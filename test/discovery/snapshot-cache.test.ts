@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import type { ServiceView } from '../../src/discovery/service-view.ts'
-import { type Knowledge, LastGood } from '../../src/discovery/snapshot-cache.ts'
+import { type CachedState, SnapshotCache } from '../../src/discovery/snapshot-cache.ts'
 import { KeyStore } from '../../src/identity/key-store.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { newAuthority } from '../rigs/certificates.ts'
 
-const DEVELOPMENT: Knowledge = { views: new Map(), dev: true }
+const DEVELOPMENT: CachedState = { views: new Map(), dev: true }
 
 describe('the last good snapshot', () => {
   test('is believed under the root it was written under, and under no other of the same trust domain', async () => {
@@ -14,7 +14,7 @@ describe('the last good snapshot', () => {
     const [ours, theirs] = [newAuthority(clock.wallNow()).certificate, newAuthority(clock.wallNow()).certificate]
     const failures: string[] = []
     const under = (...roots: string[]) =>
-      new LastGood(
+      new SnapshotCache(
         store,
         () => roots,
         clock,
@@ -38,7 +38,7 @@ describe('the last good snapshot', () => {
     await store.writeState('snapshot.json', Buffer.from(JSON.stringify(old)))
     const root = newAuthority(Date.now()).certificate
     expect(
-      await new LastGood(
+      await new SnapshotCache(
         store,
         () => [root],
         clock,
@@ -52,7 +52,7 @@ describe('the last good snapshot', () => {
     const store = await KeyStore.open({ directory: undefined, clock })
     const root = newAuthority(clock.wallNow()).certificate
     const run = () =>
-      new LastGood(
+      new SnapshotCache(
         store,
         () => [root],
         clock,
@@ -69,7 +69,7 @@ describe('the last good snapshot', () => {
     const write = async (views: ReadonlyMap<string, ServiceView>): Promise<void> => {
       const written = run()
       const before = (await written.load()).views
-      const known = (): Knowledge => ({ views: new Map([...before, ...views]), dev: false })
+      const known = (): CachedState => ({ views: new Map([...before, ...views]), dev: false })
       written.changed(known)
       await written.close(known)
     }

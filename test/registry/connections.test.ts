@@ -1,10 +1,10 @@
 /** How long a stranger may be silent, by a clock that tells of our own stalls. */
 import { Socket } from 'node:net'
 import { expect, test } from 'vitest'
-import { type RegistryConnection, RegistryConnections } from '../../src/registry/connections.ts'
+import { type AcceptedConnection, RegistryConnections } from '../../src/registry/connections.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 
-function accepted(clock: FakeClock): { connections: RegistryConnections; connection: RegistryConnection } {
+function accepted(clock: FakeClock): { connections: RegistryConnections; connection: AcceptedConnection } {
   const connections = new RegistryConnections(clock)
   return { connections, connection: connections.accept(new Socket())! }
 }

@@ -12,7 +12,7 @@ import type { Policy } from '../../src/core/policy.ts'
 import { SILENT } from '../../src/core/telemetry.ts'
 import { answerBegins, endAttempt, endCall, startAttempt, startCall } from '../../src/resilience/execution.ts'
 import { RETRY_DEFAULTS } from '../../src/resilience/retry.ts'
-import { type Stack, withoutCluster } from '../../src/resilience/stack.ts'
+import { compileEndpointlessStack, type Stack } from '../../src/resilience/stack.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 
 export const ROUTE: Route = Object.freeze({
@@ -75,8 +75,8 @@ class RefusesSometimes implements Policy {
 function stackOf(policy: Policy, clock: FakeClock, part: 'service' | 'endpoint'): Stack {
   const both = [policy, new RefusesSometimes()]
   return part === 'service'
-    ? withoutCluster(10_000, SILENT, clock, both, [], RETRY_DEFAULTS)
-    : withoutCluster(10_000, SILENT, clock, [], both, RETRY_DEFAULTS)
+    ? compileEndpointlessStack(10_000, SILENT, clock, both, [], RETRY_DEFAULTS)
+    : compileEndpointlessStack(10_000, SILENT, clock, [], both, RETRY_DEFAULTS)
 }
 
 /** The suite. `held` says how many permits and probes the policy still counts as taken. */

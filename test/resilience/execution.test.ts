@@ -9,7 +9,7 @@ import { SILENT, type Telemetry } from '../../src/core/telemetry.ts'
 import { answerBegins, endAttempt, endCall, startAttempt, startCall } from '../../src/resilience/execution.ts'
 import { FINAL, RETRY_DEFAULTS, RetryPolicy, resolveRetry } from '../../src/resilience/retry.ts'
 import { RetryBudget } from '../../src/resilience/retry-budget.ts'
-import { AttemptFailed, repeat } from '../../src/resilience/retry-loop.ts'
+import { AttemptFailed, retryLoop } from '../../src/resilience/retry-loop.ts'
 import type { Stack } from '../../src/resilience/stack.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { callAt, endpoint, FAILURE, ROUTE } from './conformance.ts'
@@ -279,7 +279,7 @@ describe('repeat', () => {
     const call = callAt(clock)
     startCall(stack, call)
     let refusal: ErrorCode | undefined
-    const done = repeat(stack, call, 5_000, async () => {
+    const done = retryLoop(stack, call, 5_000, async () => {
       refusal = startAttempt(stack, new Attempt(call))
       throw new Error('refused')
     })
@@ -293,17 +293,17 @@ describe('repeat', () => {
     const { clock, stack } = setUp()
     const call = callAt(clock)
     const odd = { code: 14 }
-    await expect(repeat(stack, call, 0, () => Promise.reject(odd))).rejects.toBe(odd)
+    await expect(retryLoop(stack, call, 0, () => Promise.reject(odd))).rejects.toBe(odd)
     const abort = Object.assign(new Error('stop'), { name: 'AbortError' })
-    await expect(repeat(stack, call, 0, () => Promise.reject(abort))).rejects.toBe(abort)
-    await expect(repeat(stack, call, 0, () => Promise.reject(new TypeError('mine')))).rejects.toThrow('mine')
+    await expect(retryLoop(stack, call, 0, () => Promise.reject(abort))).rejects.toBe(abort)
+    await expect(retryLoop(stack, call, 0, () => Promise.reject(new TypeError('mine')))).rejects.toThrow('mine')
   })
 
   it('waits as long as the execution said, on its clock', async () => {
     const { clock, stack } = setUp()
     const call = callAt(clock)
     const startedAt: number[] = []
-    const done = repeat(stack, call, 10, async () => {
+    const done = retryLoop(stack, call, 10, async () => {
       startedAt.push(clock.now())
       if (startedAt.length < 3) throw new AttemptFailed(20 * startedAt.length)
       return 'answer'

@@ -6,14 +6,14 @@ import { SILENT } from '../../src/core/telemetry.ts'
 import { endAttempt, startAttempt, startCall } from '../../src/resilience/execution.ts'
 import { FINAL, RETRY_DEFAULTS, RetryPolicy } from '../../src/resilience/retry.ts'
 import { RetryBudget } from '../../src/resilience/retry-budget.ts'
-import { withoutCluster } from '../../src/resilience/stack.ts'
+import { compileEndpointlessStack } from '../../src/resilience/stack.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { callAt, endpoint, ROUTE } from './conformance.ts'
 
 function balanceAfterCalls(previousAttempts: number | undefined): number {
   const clock = new FakeClock()
   const retry = { ...RETRY_DEFAULTS, budget: { ratio: 0.2, minPerSecond: 0 } }
-  const stack = withoutCluster(10_000, SILENT, clock, [], [], retry)
+  const stack = compileEndpointlessStack(10_000, SILENT, clock, [], [], retry)
   const parent = previousAttempts === undefined ? undefined : callAt(clock)
   if (parent !== undefined) parent.previousAttempts = previousAttempts!
   for (let i = 0; i < 10; i++) {
@@ -46,7 +46,7 @@ function followed(end: Outcome, options: { endpoints?: number; healthy?: number;
   for (const each of list.slice(healthy)) each.state = 'ejected'
   let turn = 0
   const stack = {
-    ...withoutCluster(10_000, SILENT, clock, []),
+    ...compileEndpointlessStack(10_000, SILENT, clock, []),
     retry: new RetryPolicy(RETRY_DEFAULTS, budget, clock),
     budget,
     cluster: {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { backoffMs } from '../../src/resilience/backoff.ts'
 import { RateLimitPolicy, resolveRateLimit } from '../../src/resilience/limits/rate-limit.ts'
 import { RetryBudget } from '../../src/resilience/retry-budget.ts'
-import { Tally } from '../../src/resilience/windowed-counts.ts'
+import { WindowedCounts } from '../../src/resilience/windowed-counts.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 
 const steps = fc.array(
@@ -65,7 +65,7 @@ describe('tally', () => {
       fc.property(
         fc.array(fc.record({ pause: fc.integer({ min: 0, max: 4_000 }), bad: fc.boolean() }), { maxLength: 100 }),
         (events) => {
-          const tally = new Tally(0)
+          const tally = new WindowedCounts(0)
           const seen: { at: number; bad: boolean }[] = []
           let now = 0
           for (const { pause, bad } of events) {

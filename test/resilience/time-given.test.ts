@@ -3,14 +3,14 @@ import { Attempt } from '../../src/core/attempt.ts'
 import { SILENT } from '../../src/core/telemetry.ts'
 import { RetryPolicy, resolveRetry } from '../../src/resilience/retry.ts'
 import { RetryBudget } from '../../src/resilience/retry-budget.ts'
-import { type Stack, withoutCluster } from '../../src/resilience/stack.ts'
+import { compileEndpointlessStack, type Stack } from '../../src/resilience/stack.ts'
 import { hadEnoughTime, timeGiven, UsualTime } from '../../src/resilience/time-given.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { callAt, ROUTE } from './conformance.ts'
 
 function stackOf(clock: FakeClock, usual?: UsualTime, attempts = 1, timeoutMs = 5_000): Stack {
   const retry = resolveRetry({ attempts, perTryTimeout: 1_000 })
-  const stack = withoutCluster(timeoutMs, SILENT, clock, [], [], retry)
+  const stack = compileEndpointlessStack(timeoutMs, SILENT, clock, [], [], retry)
   const policy = new RetryPolicy(retry, new RetryBudget(retry.budget, clock), clock)
   return { ...stack, retry: policy, ...(usual !== undefined && { usual }) }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { type Linked, Running } from '../../src/server/in-flight.ts'
+import { InFlight, type Linked } from '../../src/server/in-flight.ts'
 
 class One implements Linked<One> {
   listed = false
@@ -12,14 +12,14 @@ class One implements Linked<One> {
   }
 }
 
-function three(): { running: Running<One>; a: One; b: One; c: One } {
-  const running = new Running<One>()
+function three(): { running: InFlight<One>; a: One; b: One; c: One } {
+  const running = new InFlight<One>()
   const [a, b, c] = [new One('a'), new One('b'), new One('c')]
   for (const one of [a, b, c]) running.add(one)
   return { running, a, b, c }
 }
 
-const names = (running: Running<One>): string => [...running].map(({ name }) => name).join('')
+const names = (running: InFlight<One>): string => [...running].map(({ name }) => name).join('')
 
 describe('the requests in progress', () => {
   it('are told oldest first, whoever leaves in between', () => {

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect as connectPlain, createServer, type Socket } from 'node:net'
 import { connect, type TLSSocket } from 'node:tls'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { Farewells } from '../../src/server/lingering-close.ts'
+import { LingeringClose } from '../../src/server/lingering-close.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { craftLeaf, newAuthority } from '../rigs/certificates.ts'
 import { serveShop } from './grpc/rig.ts'
@@ -74,7 +74,7 @@ describe('a refused peer of HTTP/1.1', () => {
 describe('refused peers together', () => {
   it('hold at most 256 connections: the oldest ends early, and the rest after a second', async () => {
     const clock = new FakeClock()
-    const farewells = new Farewells(clock)
+    const farewells = new LingeringClose(clock)
     const accepted: Socket[] = []
     const server = createServer({ allowHalfOpen: true }, (socket) => {
       accepted.push(socket)

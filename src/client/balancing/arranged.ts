@@ -13,17 +13,17 @@ import { type InUseListener, SubsetPicker } from './subset-picker.ts'
 import { zonePicker } from './zone.ts'
 
 /** Who we are, for what depends on it. */
-export interface Client {
+export interface BalancingClient {
   /** Unique to this process. */
   readonly id: string
   readonly zone: string | undefined
 }
 
-export class ArrangedBalancer implements Balancer {
+export class LayeredBalancer implements Balancer {
   readonly name: string
   readonly #balancer: Balancer
   readonly #settings: BalancingSettings
-  readonly #client: Client
+  readonly #client: BalancingClient
   readonly #ranks: Ranks
   readonly #health: ClusterHealth | undefined
   readonly #clock: Clock
@@ -33,7 +33,7 @@ export class ArrangedBalancer implements Balancer {
   constructor(
     balancer: Balancer,
     settings: BalancingSettings,
-    client: Client,
+    client: BalancingClient,
     health: ClusterHealth | undefined,
     clock: Clock,
     onInUse?: InUseListener,

@@ -13,7 +13,7 @@ import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 import { hashText, mix } from './hash.ts'
 import { warmth } from './slow-start.ts'
 import { survey } from './survey.ts'
-import { amongWhom, isUsable, searchAll } from './usable.ts'
+import { isUsable, pickScope, searchAll } from './usable.ts'
 
 /** Where keys lie. Two processes that know the same endpoints have the same table. */
 export interface HashTable {
@@ -114,7 +114,7 @@ class HashPicker implements Picker {
     if (endpoints.length <= 1) return endpoints[0]
     const due = this.#health?.due(call)
     if (due !== undefined) return due
-    const among = amongWhom(this.#health)
+    const among = pickScope(this.#health)
     const key = call.hashKey
     const hash = key === undefined ? Math.floor(this.#clock.random() * 2 ** 32) : hashText(key, KEY_SEED)
     const now = this.#warmAt === 0 ? 0 : this.#clock.now()

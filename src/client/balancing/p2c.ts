@@ -8,7 +8,7 @@ import type { Endpoint, Picker } from '../../core/endpoint.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 import { warmth } from './slow-start.ts'
 import { survey } from './survey.ts'
-import { ALL, type Among, amongWhom, HEALTHY, isUsable, REACHABLE, type Tried } from './usable.ts'
+import { EVERY_ENDPOINT, HEALTHY, isUsable, type PickScope, pickScope, REACHABLE, type Tried } from './usable.ts'
 
 /** How good an endpoint would be for one more attempt; smaller is better. `share` is its weight over the mean weight. */
 export interface LoadMeasure {
@@ -53,7 +53,7 @@ export class P2cPicker implements Picker {
     if (size === 1) return this.#endpoints[0]
     const due = this.#health?.due(call)
     if (due !== undefined) return due
-    const among = amongWhom(this.#health)
+    const among = pickScope(this.#health)
 
     const weights = this.#weights
     if (weights === undefined && size <= ONE_NUMBER_UP_TO) {
@@ -98,7 +98,7 @@ export class P2cPicker implements Picker {
   }
 
   /** The index of a usable endpoint other than `not`; -1 if there is none. */
-  #draw(tried: Tried, among: Among, weights: AliasTable | undefined, not: number): number {
+  #draw(tried: Tried, among: PickScope, weights: AliasTable | undefined, not: number): number {
     const size = this.#endpoints.length
     const draws = size === 2 ? 0 : DRAWS
     for (let i = 0; i < draws; i++) {
@@ -117,7 +117,7 @@ export class P2cPicker implements Picker {
   #lastResort(tried: Tried): Endpoint | undefined {
     let at = this.#draw(undefined, HEALTHY, undefined, -1)
     if (at < 0) at = this.#draw(tried, REACHABLE, undefined, -1)
-    if (at < 0) at = this.#draw(tried, ALL, undefined, -1)
+    if (at < 0) at = this.#draw(tried, EVERY_ENDPOINT, undefined, -1)
     return this.#endpoints[at >= 0 ? at : Math.floor(this.#clock.random() * this.#endpoints.length)]
   }
 }

@@ -9,7 +9,7 @@ import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
 import type { ErrorCode } from '../../core/errors.ts'
 import { NOT_STARTED, type Outcome } from '../../core/outcome.ts'
 import type { Policy } from '../../core/policy.ts'
-import { blame } from '../../resilience/classification.ts'
+import { classify } from '../../resilience/classification.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 import { timeGiven } from '../../resilience/time-given.ts'
 import { type LoadMeasure, P2cPicker } from './p2c.ts'
@@ -138,7 +138,7 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
       if (measured > (this.estimate(endpoint, now) || this.#medianMs)) this.#learn(endpoint, measured, now)
       return
     }
-    switch (blame(outcome)) {
+    switch (classify(outcome)) {
       case 'none':
         return
       case 'good':

@@ -5,18 +5,18 @@ import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 export type Tried = readonly Endpoint[] | undefined
 
 /** Among whom a pick is made: the healthy, all who can be connected to, or everybody. */
-export type Among = typeof HEALTHY | typeof REACHABLE | typeof ALL
+export type PickScope = typeof HEALTHY | typeof REACHABLE | typeof EVERY_ENDPOINT
 export const HEALTHY = 0
 export const REACHABLE = 1
-export const ALL = 2
+export const EVERY_ENDPOINT = 2
 
 /** In panic, ejections are ignored, except of those that refuse connections: they take no load off the others. */
-export function amongWhom(health: ClusterHealth | undefined): Among {
-  if (health === undefined) return ALL
+export function pickScope(health: ClusterHealth | undefined): PickScope {
+  if (health === undefined) return EVERY_ENDPOINT
   return health.panicking ? REACHABLE : HEALTHY
 }
 
-export function isUsable(endpoint: Endpoint, tried: Tried, among: Among): boolean {
+export function isUsable(endpoint: Endpoint, tried: Tried, among: PickScope): boolean {
   if (endpoint.state !== 'healthy' && (among === HEALTHY || (among === REACHABLE && endpoint.unreachable))) return false
   return tried === undefined || !tried.includes(endpoint)
 }
@@ -31,17 +31,17 @@ export function withWeight(endpoints: readonly Endpoint[]): readonly Endpoint[] 
  * The best that a search from `from` finds when ordinary picking found nothing. A healthy one that failed once in this call is
  * a better bet than an ejected one.
  */
-export function searchAll(endpoints: readonly Endpoint[], from: number, tried: Tried, among: Among): Endpoint {
+export function searchAll(endpoints: readonly Endpoint[], from: number, tried: Tried, among: PickScope): Endpoint {
   return (
     search(endpoints, from, tried, among) ??
     search(endpoints, from, undefined, HEALTHY) ??
     search(endpoints, from, tried, REACHABLE) ??
-    search(endpoints, from, tried, ALL) ??
+    search(endpoints, from, tried, EVERY_ENDPOINT) ??
     endpoints[from]!
   )
 }
 
-function search(endpoints: readonly Endpoint[], from: number, tried: Tried, among: Among): Endpoint | undefined {
+function search(endpoints: readonly Endpoint[], from: number, tried: Tried, among: PickScope): Endpoint | undefined {
   const size = endpoints.length
   for (let i = 0; i < size; i++) {
     const endpoint = endpoints[(from + i) % size]!

@@ -8,7 +8,7 @@ import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 import { warmth } from './slow-start.ts'
 import { survey } from './survey.ts'
-import { amongWhom, isUsable, searchAll } from './usable.ts'
+import { isUsable, pickScope, searchAll } from './usable.ts'
 
 /** Begins anywhere in its order, so that clients that start together do not go in step. */
 export class WeightedRoundRobin implements Balancer {
@@ -71,7 +71,7 @@ export class StridePicker implements Picker {
     if (size === 0) return undefined
     const due = this.#health?.due(call)
     if (due !== undefined) return due
-    const among = amongWhom(this.#health)
+    const among = pickScope(this.#health)
     const now = this.#warmAt === 0 ? 0 : this.#clock!.now()
     const warming = now < this.#warmAt
     for (let i = 0; i < MOST_STEPS; i++) {

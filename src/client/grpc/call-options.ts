@@ -27,7 +27,7 @@ const KEYS: ReadonlySet<string> = new Set([
 const OF_PROMISES: ReadonlySet<string> = new Set(['metadata', 'signal', 'timeout', 'idempotent', 'retry', 'key'])
 
 /** `intercepted`: the client has interceptors. */
-export function asGiven(host: InterceptorHost, intercepted: boolean): Transform {
+export function checkedCallOptions(host: InterceptorHost, intercepted: boolean): Transform {
   return (properties: Started): Started => {
     const { callOptions, methodDefinition } = properties
     checkShape(callOptions, methodDefinition)

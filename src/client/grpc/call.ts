@@ -15,7 +15,7 @@ import { leaveSignal } from '../http/options.ts'
 import { GrpcAttempt } from './attempt.ts'
 import { GrpcCaller } from './caller.ts'
 import type { GrpcCallSettings } from './promises/call-settings.ts'
-import { GrpcOutbox, type MessageContext } from './replay-buffer.ts'
+import { type MessageContext, ReplayBuffer } from './replay-buffer.ts'
 import type { GrpcTransport } from './transport.ts'
 
 /** What grpc-js calls `Call`; it is not exported by that name. */
@@ -56,7 +56,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   lastDeadlineAt: number
   metadata!: grpc.Metadata
   credentials: grpc.CallCredentials | undefined = undefined
-  readonly outbox = new GrpcOutbox()
+  readonly outbox = new ReplayBuffer()
   /** Attempts whose stream has begun and not ended. */
   open: readonly GrpcAttempt[] = NONE
   /** The caller has asked for a message that it has not been given. */

@@ -16,7 +16,7 @@ import {
   text,
 } from '../../options/fields.ts'
 import type { Destination } from '../destination.ts'
-import { asGiven } from './call-options.ts'
+import { checkedCallOptions } from './call-options.ts'
 import { MeshChannel, type MethodDefinition } from './channel.ts'
 import { guardInterceptors } from './interceptors/interceptors.ts'
 import { type MethodNames, methodNames, type ServiceDefinition, spellings } from './method-names.ts'
@@ -107,7 +107,7 @@ export function makeGrpcClient<C extends object>(
   }
   const given = {
     channelOverride: channel,
-    callInvocationTransformer: asGiven(host, interceptors !== undefined && interceptors.length > 0),
+    callInvocationTransformer: checkedCallOptions(host, interceptors !== undefined && interceptors.length > 0),
     ...(interceptors === undefined ? {} : { interceptors: guardInterceptors(host, interceptors) }),
   }
   const client = new (Client as unknown as new (...args: unknown[]) => C)(channel.getTarget(), insecure, given)

@@ -13,12 +13,12 @@ import type { Timer } from '../../core/clock.ts'
 import type { ErrorCode } from '../../core/errors.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
 import { clientTlsOptions, refusalOf, refusalOfText, rejection } from '../../identity/tls-options.ts'
-import { judgeName, refuseEndpoint } from '../checked-lookup.ts'
+import { checkName, refuseEndpoint } from '../checked-lookup.ts'
 import { ConnectTimer } from '../connect-timer.ts'
 import { endOfPeer, retirementOf } from '../peer-end.ts'
 import type { GrpcPool } from './pool.ts'
 import { refusalIn, watchStreams } from './stream.ts'
-import { GrpcStreams } from './stream-limit.ts'
+import { StreamLimit } from './stream-limit.ts'
 import type { GrpcTransport } from './transport.ts'
 
 /** grpc-js's numbers (`connectivityState`). */
@@ -56,12 +56,12 @@ export class GrpcConnection {
   #subchannel: Subchannel | undefined
   /** It stands, or did. */
   #stood = false
-  readonly #streams: GrpcStreams
+  readonly #streams: StreamLimit
 
   constructor(pool: GrpcPool, transport: GrpcTransport) {
     this.#pool = pool
     this.#transport = transport
-    this.#streams = new GrpcStreams(() => pool.freed(this))
+    this.#streams = new StreamLimit(() => pool.freed(this))
     const { address, port, tls, service, label } = pool.endpoint
     this.#timer = new ConnectTimer(transport.clock, transport.settings.connectTimeoutMs, label, this)
     this.#named = isIP(address) === 0
@@ -115,7 +115,7 @@ export class GrpcConnection {
     const { address } = this.#pool.endpoint
     const { loopbackAllowed } = this.#transport
     if (this.#named) {
-      judgeName(address, loopbackAllowed).then(
+      checkName(address, loopbackAllowed).then(
         () => this.#connect(),
         (error: Error) => this.#stray(error),
       )

@@ -13,7 +13,7 @@ export const MOST_BUFFERED_BYTES = 262_144
 
 const NONE: Entry[] = []
 
-export class GrpcOutbox {
+export class ReplayBuffer {
   /** The caller has no more messages. */
   closed = false
   #entries: Entry[] = NONE

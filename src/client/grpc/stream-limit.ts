@@ -5,7 +5,7 @@
 import { type ClientHttp2Session, connect, type Settings } from 'node:http2'
 import { Duplex } from 'node:stream'
 
-export class GrpcStreams {
+export class StreamLimit {
   readonly #onRoom: () => void
   #session: ClientHttp2Session | undefined
   /** The peer may change it. Without a session that we can read, it is Node that holds streams back. */

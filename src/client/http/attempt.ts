@@ -15,10 +15,10 @@ import { answerBegins } from '../../resilience/execution.ts'
 import { ClientAttempt } from '../attempt.ts'
 import { IdleReader } from './body/idle-reader.ts'
 import { RepeatableBody } from './body/repeatable.ts'
-import { type BodySource, ResponseBody } from './body/response.ts'
+import { type AnswerSource, ResponseBody } from './body/response.ts'
 import { type BodyWriter, StreamedBody } from './body/streamed.ts'
 import type { HttpCall, ReceivedHeaders } from './call.ts'
-import { GONE, type HttpConnection } from './connection.ts'
+import { CONNECTION_LOST, type HttpConnection } from './connection.ts'
 import { attemptHeaders } from './headers.ts'
 import { answerOutcome, endsWithConnection, isEventStream, isInvalid, outcomeOf } from './outcome.ts'
 import type { ConnectionUser, HttpPool } from './pool.ts'
@@ -35,7 +35,7 @@ type Phase = 'waiting' | 'written' | 'collecting' | 'deciding' | 'limited' | 'st
 
 export class HttpAttempt
   extends ClientAttempt
-  implements Dispatcher.DispatchHandler, ConnectionUser, BodySource, BodyWriter
+  implements Dispatcher.DispatchHandler, ConnectionUser, AnswerSource, BodyWriter
 {
   declare readonly call: HttpCall
   waitingIn: HttpPool | undefined = undefined
@@ -199,7 +199,7 @@ export class HttpAttempt
     if (this.over) return
     if (isInvalid(error)) this.end(makeOutcome('cancelled', 'invalid-options', error))
     else if (this.#phase !== 'waiting') this.end(this.lost(outcomeOf(error)))
-    else if (error === GONE || connection?.usable !== true) {
+    else if (error === CONNECTION_LOST || connection?.usable !== true) {
       // It closed before a byte was written. The next one is looked for within the same attempt and its time.
       this.call.transport.poolOf(this.endpoint!).take(this)
     } else this.end(makeOutcome('refused', 'connect-failed', error))

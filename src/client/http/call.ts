@@ -35,7 +35,7 @@ export interface PreparedRequest {
 export type ReceivedHeaders = Readonly<Record<string, string | string[] | undefined>>
 
 /** Sees what the exchanges of a call do besides their answer. It must not throw. */
-export interface ExchangeObserver {
+export interface CallObserver {
   /** A head: informational (1xx), or one that may become the answer. `raw`: as undici read it. */
   headArrived(status: number, headers: ReceivedHeaders, statusText: string, raw: unknown): void
   bodySent(chunk: Buffer): void
@@ -53,7 +53,7 @@ export class HttpCall<R = unknown> extends ClientCall {
   readonly answer: Answer<R>
   /** Set by whoever made the call: a call cancelled by the signal rejects with the signal's own reason, as `fetch` does. */
   throwsReason = false
-  observer: ExchangeObserver | undefined = undefined
+  observer: CallObserver | undefined = undefined
   /** Settled, but the caller is still reading the long body of a failure: who ends it if the signal fires now. */
   leftover: (() => void) | undefined = undefined
   /** How long a reader may take nothing of what has arrived. */

@@ -9,8 +9,8 @@ import type { SharingSettings } from '../../resilience/shared-results.ts'
 import type { StackSource } from '../stack-source.ts'
 import { type BodyInput, jsonBody, type RequestBody, requestBody } from './body/request.ts'
 import { HttpCall } from './call.ts'
-import { readOnce, requestAsMade } from './copy-request.ts'
-import { compose, type Filter, type Service } from './filter.ts'
+import { copyRequest, readOnce } from './copy-request.ts'
+import { compose, type Filter, type Next } from './filter.ts'
 import { FilteredCall } from './filtered-call.ts'
 import type { HeadersInput } from './headers.ts'
 import { checkBody, checkRequestOptions, refuseMore } from './options.ts'
@@ -114,7 +114,7 @@ export type HttpBody = BodyInput | Readonly<Record<string, unknown>> | readonly 
  */
 export class HttpClient {
   readonly #source: StackSource
-  readonly #filtered: Service<HttpRequest, HttpResponse> | undefined
+  readonly #filtered: Next<HttpRequest, HttpResponse> | undefined
 
   readonly #shared: SharedGets | undefined
 
@@ -197,7 +197,7 @@ export class HttpClient {
   #draft(method: string, path: string, options?: HttpRequestOptions): [HttpRequest, FilteredCall<HttpResponse>] {
     const given = options && readOnce(options)
     const call = this.#makeCall(FilteredCall<HttpResponse>, method, path, given).handOver()
-    return [requestAsMade(method, path, given, call.request.body), call]
+    return [copyRequest(method, path, given, call.request.body), call]
   }
 
   #makeCall<C extends HttpCall<HttpResponse>>(

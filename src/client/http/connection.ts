@@ -26,7 +26,9 @@ const LONGEST_KEEP_ALIVE_MS = 600_000
 const TCP_KEEP_ALIVE_MS = 10_000
 
 /** Why undici could not use a connection that closed before a request was written: nothing was sent, take another. */
-export const GONE: Error = Object.freeze(Object.assign(new Error('the connection closed before use'), { code: 'GONE' }))
+export const CONNECTION_LOST: Error = Object.freeze(
+  Object.assign(new Error('the connection closed before use'), { code: 'GONE' }),
+)
 
 export interface DialFailure {
   readonly code: ErrorCode
@@ -178,7 +180,7 @@ export class HttpConnection {
     this.#timer.stop()
     const failure = this.#connected
       ? undefined
-      : (this.#failure ?? { code: 'connect-failed', late: false, cause: GONE })
+      : (this.#failure ?? { code: 'connect-failed', late: false, cause: CONNECTION_LOST })
     this.#pool.closed(this, failure)
   }
 
@@ -194,11 +196,12 @@ export class HttpConnection {
       keepAliveMaxTimeout: LONGEST_KEEP_ALIVE_MS,
       connect: (_options, callback) => {
         if (this.#handedOver || this.#socket.destroyed) {
-          queueMicrotask(() => callback(GONE, null))
+          queueMicrotask(() => callback(CONNECTION_LOST, null))
           return
         }
         this.#handedOver = true
-        const handOver = (): void => (this.#socket.destroyed ? callback(GONE, null) : callback(null, this.#socket))
+        const handOver = (): void =>
+          this.#socket.destroyed ? callback(CONNECTION_LOST, null) : callback(null, this.#socket)
         // After a time without use, one turn of the event loop shows whether the peer has closed it meanwhile.
         if (this.#parked) setImmediate(handOver)
         else queueMicrotask(handOver)

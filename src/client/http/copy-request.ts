@@ -9,7 +9,7 @@ import { flattenHeaders } from './headers.ts'
 import type { QueryInput } from './prepare-request.ts'
 
 /** `body`: what was made of the body in `options`. */
-export function requestAsMade(
+export function copyRequest(
   method: string,
   path: string,
   options: HttpRequestOptions | undefined,

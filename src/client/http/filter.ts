@@ -5,7 +5,7 @@
 import type { Call } from '../../core/call.ts'
 
 /** What a filter wraps: everything further in, down to the network. */
-export type Service<Request, Response> = (request: Request, call: Call) => Promise<Response>
+export type Next<Request, Response> = (request: Request, call: Call) => Promise<Response>
 
 /**
  * Sees a request on its way out and its response on the way back; may change, replace or refuse either. It stands outside of
@@ -24,15 +24,15 @@ export type Service<Request, Response> = (request: Request, call: Call) => Promi
 export type Filter<Request, Response> = (
   request: Request,
   call: Call,
-  next: Service<Request, Response>,
+  next: Next<Request, Response>,
 ) => Promise<Response>
 
 /** The first filter is the outermost. No filters: `service` itself. */
 export function compose<Request, Response>(
   filters: readonly Filter<Request, Response>[],
-  service: Service<Request, Response>,
-): Service<Request, Response> {
-  return filters.reduceRight<Service<Request, Response>>(
+  service: Next<Request, Response>,
+): Next<Request, Response> {
+  return filters.reduceRight<Next<Request, Response>>(
     // Async, because a filter may throw at once or forget its promise, and whoever calls was promised one.
     (next, filter) => async (request, call) => filter(request, call, next),
     service,

@@ -10,7 +10,7 @@ import type { ErrorCode } from '../../core/errors.ts'
 import { NOT_EXECUTED, TIMEOUT } from '../../core/headers.ts'
 import { type Probe, type ProbeListener, TIMED_OUT } from '../health-checks.ts'
 import type { ReceivedHeaders } from './call.ts'
-import { GONE, type HttpConnection } from './connection.ts'
+import { CONNECTION_LOST, type HttpConnection } from './connection.ts'
 import { outcomeOf } from './outcome.ts'
 import type { ConnectionUser, HttpPool } from './pool.ts'
 import type { HttpTransport } from './transport.ts'
@@ -128,7 +128,7 @@ class HttpProbe implements Dispatcher.DispatchHandler, ConnectionUser {
     const connection = this.#letGo()
     if (this.#over) return
     // It closed before a byte was written: that says nothing. The next one is looked for, within the same time.
-    if (!started && (error === GONE || connection?.usable !== true)) this.#pool.take(this)
+    if (!started && (error === CONNECTION_LOST || connection?.usable !== true)) this.#pool.take(this)
     else this.#end(false, started ? outcomeOf(error).code! : 'connect-failed')
   }
 

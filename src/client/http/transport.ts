@@ -9,7 +9,7 @@ import type { Endpoint } from '../../core/endpoint.ts'
 import type { IdentitySource } from '../../identity/identity.ts'
 import type { PeerVerifier, RefusedPeer } from '../../identity/peer-verifier.ts'
 import { check, duration, fields, integer, withDefault } from '../../options/fields.ts'
-import { judgedLookup } from '../checked-lookup.ts'
+import { checkedLookup } from '../checked-lookup.ts'
 import { retirement } from '../retirement.ts'
 import { HttpPool } from './pool.ts'
 import { loadUndici, type Undici } from './undici.ts'
@@ -112,7 +112,7 @@ export class HttpTransport {
     this.identity = parts.identity
     this.suppressed = parts.suppressed
     this.loopbackAllowed = parts.loopbackAllowed ?? true
-    this.lookup = judgedLookup(this.loopbackAllowed)
+    this.lookup = checkedLookup(this.loopbackAllowed)
     this.onPeerRefused = parts.onPeerRefused
     this.onRefusedByPeer = parts.onRefusedByPeer
     this.#stopListening = parts.identity?.source.onRotate(() => this.#retireAll())

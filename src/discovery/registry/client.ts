@@ -9,8 +9,8 @@ import { MeshError } from '../../core/errors.ts'
 import { SKEW_TOLD_MS } from '../../identity/validity.ts'
 import { unreadIssue } from '../readable-instances.ts'
 import { applyDelta, keepGood, type ServiceView, viewOf } from '../service-view.ts'
-import type { Knowledge } from '../snapshot-cache.ts'
-import { RegistryConnection } from './connection.ts'
+import type { CachedState } from '../snapshot-cache.ts'
+import { SessionConnection } from './connection.ts'
 import { RegistryDial } from './dial.ts'
 import type { RegistryAddresses } from './first-address.ts'
 import type { RegistryObserver } from './observer.ts'
@@ -29,7 +29,7 @@ export interface RegistryClientOptions {
   readonly clock: Clock
   readonly observer: RegistryObserver
   /** What was known at the last run. */
-  readonly restored?: Knowledge
+  readonly restored?: CachedState
 }
 
 /** A whole list that was asked for and refused is not asked for with each further change. */
@@ -45,7 +45,7 @@ export class RegistryClient {
   /** By service, when a whole list was asked for that has not come yet. */
   readonly #asked = new Map<string, number>()
   #dial: RegistryDial | undefined
-  #connection: RegistryConnection | undefined
+  #connection: SessionConnection | undefined
   #welcome: Extract<ServerMessage, { type: 'welcome' }> | undefined
   readonly #pause = new ReconnectPause()
   #timer: Timer | undefined
@@ -80,7 +80,7 @@ export class RegistryClient {
   }
 
   /** What is known now, to be kept for the next run. */
-  get known(): Knowledge {
+  get known(): CachedState {
     return { views: this.#views, dev: this.#dev }
   }
 
@@ -170,7 +170,7 @@ export class RegistryClient {
     const { addresses, tls, observer, service, process } = this.#options
     this.#dial = new RegistryDial(addresses.inOrder, this.#clock, {
       open: (address, listener) => {
-        const connection = new RegistryConnection(address, tls(), this.#clock, listener)
+        const connection = new SessionConnection(address, tls(), this.#clock, listener)
         connection.send({ type: 'hello', protocol: 1, service, process })
         return connection
       },

@@ -26,7 +26,7 @@ const CONNECT_TIMEOUT_MS = 5_000
 const MOST_REJECTED = 100
 const GOODBYE_MS = 500
 
-export class RegistryConnection {
+export class SessionConnection {
   readonly #session: ClientHttp2Session
   readonly #stream: ClientHttp2Stream
   readonly #clock: Clock

@@ -3,15 +3,15 @@
  * greets us wins. Dialing ends when one has won or all have failed.
  */
 import type { Clock, Timer } from '../../core/clock.ts'
-import type { ConnectionListener, RegistryConnection } from './connection.ts'
+import type { ConnectionListener, SessionConnection } from './connection.ts'
 import { STAGGER_MS } from './first-address.ts'
 import type { ServerMessage } from './wire.ts'
 
 export interface DialHost {
   /** @throws whatever keeps it from connecting */
-  open(address: string, listener: ConnectionListener): RegistryConnection
+  open(address: string, listener: ConnectionListener): SessionConnection
   /** It greeted us; told once, before its first message. */
-  connected(address: string, connection: RegistryConnection): void
+  connected(address: string, connection: SessionConnection): void
   message(address: string, message: ServerMessage): void
   rejected(reason: string): void
   unreachable(address: string, reason: string): void
@@ -25,8 +25,8 @@ export class RegistryDial {
   readonly #queue: string[]
   readonly #clock: Clock
   readonly #host: DialHost
-  readonly #open = new Set<RegistryConnection>()
-  #winner: RegistryConnection | undefined
+  readonly #open = new Set<SessionConnection>()
+  #winner: SessionConnection | undefined
   #stagger: Timer | undefined
   #closed = false
 
@@ -62,7 +62,7 @@ export class RegistryDial {
     if (this.#queue.length > 0) {
       this.#stagger = this.#clock.startBackgroundTimer(STAGGER_MS, () => this.#next(), undefined)
     }
-    let connection: RegistryConnection | undefined
+    let connection: SessionConnection | undefined
     try {
       connection = this.#host.open(address, {
         message: (message) => {
@@ -78,7 +78,7 @@ export class RegistryDial {
     this.#open.add(connection)
   }
 
-  #message(address: string, connection: RegistryConnection, message: ServerMessage): void {
+  #message(address: string, connection: SessionConnection, message: ServerMessage): void {
     if (this.#winner === undefined && message.type === 'welcome') {
       this.#stop()
       this.#winner = connection
@@ -91,7 +91,7 @@ export class RegistryDial {
     if (message.type === 'goaway') connection.close()
   }
 
-  #gone(address: string, connection: RegistryConnection | undefined, reason: string): void {
+  #gone(address: string, connection: SessionConnection | undefined, reason: string): void {
     if (connection !== undefined) this.#open.delete(connection)
     if (this.#closed) return
     if (this.#winner !== undefined) {

@@ -5,7 +5,7 @@
 import { isIP } from 'node:net'
 import { isLoopback } from '../address-policy.ts'
 import { ApiError } from '../api/error.ts'
-import { authorityOf, type Request } from '../api/request.ts'
+import { authorityOf, type IncomingRequest } from '../api/request.ts'
 import type { Proven } from './operators.ts'
 
 /** Decided once per connection. */
@@ -41,7 +41,7 @@ export interface AccessOptions {
   readonly prove: (token: string) => Proven | undefined
 }
 
-export function callerOf(request: Request, peer: Peer, options: AccessOptions): Caller {
+export function callerOf(request: IncomingRequest, peer: Peer, options: AccessOptions): Caller {
   const { authorization } = request.headers
   if (authorization !== undefined) {
     const text = /^Bearer +(\S+) *$/i.exec(authorization)?.[1] ?? ''
@@ -80,7 +80,7 @@ export function checkAccess(caller: Caller, access: Access): void {
 }
 
 /** Refuses names that somebody else's DNS made point here (DNS rebinding). A caller with a certificate is no web page. */
-export function checkHost(request: Request, peer: Peer, access: Access, options: AccessOptions): void {
+export function checkHost(request: IncomingRequest, peer: Peer, access: Access, options: AccessOptions): void {
   if (peer.spiffeId !== undefined || (access === 'public' && !options.dev)) return
   const authority = authorityOf(request)
   const host = hostOf(authority)
@@ -89,7 +89,7 @@ export function checkHost(request: Request, peer: Peer, access: Access, options:
 }
 
 /** Refuses changes that a page of another origin asks for. */
-export function checkOrigin(request: Request): void {
+export function checkOrigin(request: IncomingRequest): void {
   const { origin } = request.headers
   if (origin === undefined || origin === `https://${authorityOf(request)}`) return
   throw new ApiError('origin-refused', 'a page of another origin may not change anything here')

@@ -16,7 +16,7 @@ export interface NewToken {
   readonly uses: number
 }
 
-export class Tokens {
+export class JoinTokens {
   readonly #state: RegistryState
   readonly #audit: Audit
   readonly #clock: Clock

@@ -4,7 +4,7 @@ import type { Caller } from '../access/access.ts'
 import type { Audit } from '../access/audit.ts'
 import type { Operators } from '../access/operators.ts'
 import type { RateLimit } from '../access/rate-limit.ts'
-import type { Tokens } from '../access/tokens.ts'
+import type { JoinTokens } from '../access/tokens.ts'
 import type { RegistryAuthority } from '../ca/authority.ts'
 import type { TokenSigner } from '../ca/token-signer.ts'
 import type { Policies } from '../policies.ts'
@@ -13,12 +13,12 @@ import type { Sessions } from '../sessions.ts'
 import type { RegistryState } from '../state.ts'
 import type { WatchHub } from '../watch/hub.ts'
 import type { ScriptWatches } from '../watch/script-watch.ts'
-import type { Request, Response } from './request.ts'
+import type { IncomingRequest, OutgoingResponse } from './request.ts'
 
 export interface ApiContext {
   readonly state: RegistryState
   readonly authority: RegistryAuthority
-  readonly tokens: Tokens
+  readonly tokens: JoinTokens
   readonly operators: Operators
   readonly signer: TokenSigner
   readonly policies: Policies
@@ -33,9 +33,9 @@ export interface ApiContext {
   readonly closing: () => boolean
 }
 
-export interface Exchange {
-  readonly request: Request
-  readonly response: Response
+export interface ApiRequest {
+  readonly request: IncomingRequest
+  readonly response: OutgoingResponse
   readonly caller: Caller
   readonly query: URLSearchParams
   /** What the path's placeholders stand for. */

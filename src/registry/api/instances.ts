@@ -2,7 +2,7 @@
 import { addressKey } from '../../core/endpoint.ts'
 import { fields, flag, type Issue, integer, oneOf, optional } from '../../options/fields.ts'
 import { registered } from '../overrides.ts'
-import type { ApiContext, Exchange } from './context.ts'
+import type { ApiContext, ApiRequest } from './context.ts'
 import { invalid } from './error.ts'
 import { readJson, sendJson } from './request.ts'
 
@@ -10,7 +10,7 @@ const WEIGHT = integer({ min: 0, max: 1_000 })
 const BODY = fields({ disabled: optional(flag()), weight: optional(WEIGHT), reset: optional(oneOf(['weight'])) })
 
 /** `PUT /v1/services/:service/instances/:instance` with `disabled`, `weight`, or `reset: 'weight'`. */
-export async function overrideInstance({ registrar, clock }: ApiContext, exchange: Exchange): Promise<void> {
+export async function overrideInstance({ registrar, clock }: ApiContext, exchange: ApiRequest): Promise<void> {
   const { request, response, caller, parameters } = exchange
   const [service, id] = parameters as [string, string]
   const issues: Issue[] = []

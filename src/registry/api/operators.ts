@@ -1,6 +1,6 @@
 /** The API of operators and their tokens. */
 import { duration, fields, type Issue, oneOf, optional, text, withDefault } from '../../options/fields.ts'
-import type { ApiContext, Exchange } from './context.ts'
+import type { ApiContext, ApiRequest } from './context.ts'
 import { invalid } from './error.ts'
 import { readJson, sendJson } from './request.ts'
 
@@ -10,7 +10,7 @@ const NEW_OPERATOR = fields({
   ttlMs: optional(duration({ min: 1_000, max: 3_650 * 86_400_000 })),
 })
 
-export async function createOperator({ operators, clock }: ApiContext, exchange: Exchange): Promise<void> {
+export async function createOperator({ operators, clock }: ApiContext, exchange: ApiRequest): Promise<void> {
   const { request, response, caller } = exchange
   const issues: Issue[] = []
   const { name, access, ttlMs } = NEW_OPERATOR.parse(await readJson(request, clock), [], issues)
@@ -19,7 +19,7 @@ export async function createOperator({ operators, clock }: ApiContext, exchange:
   sendJson(response, 201, { ...record, token })
 }
 
-export async function revokeOperator({ operators }: ApiContext, exchange: Exchange): Promise<void> {
+export async function revokeOperator({ operators }: ApiContext, exchange: ApiRequest): Promise<void> {
   const { response, caller, parameters } = exchange
   const { id, name } = await operators.revoke(parameters[0]!, caller.name, caller.source)
   sendJson(response, 200, { id, name, revoked: true })

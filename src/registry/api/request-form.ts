@@ -1,12 +1,12 @@
 /** The form of a request, before anybody asks what it wants: what two readers could understand differently is refused. */
 import { ApiError } from './error.ts'
-import type { Request } from './request.ts'
+import type { IncomingRequest } from './request.ts'
 
 /** Node keeps the first of them and drops the others in silence. */
 const ONCE = ['host', ':authority', 'authorization', 'content-type'] as const
 
 /** @throws ApiError `invalid-request` */
-export function checkForm(request: Request): void {
+export function checkForm(request: IncomingRequest): void {
   const { rawHeaders, headers, httpVersionMajor: major, httpVersionMinor: minor } = request
   for (const name of ONCE) {
     if (countOf(rawHeaders, name) > 1) throw malformed(`the header ${name} is there more than once`)

@@ -8,19 +8,19 @@ import { plainAddress } from '../address-policy.ts'
 import { ApiError } from './error.ts'
 import { parseSafeJson } from './safe-json.ts'
 
-export type Request = IncomingMessage | Http2ServerRequest
-export type Response = ServerResponse | Http2ServerResponse
+export type IncomingRequest = IncomingMessage | Http2ServerRequest
+export type OutgoingResponse = ServerResponse | Http2ServerResponse
 
 const LONGEST_BODY = 1024 * 1024
 const BODY_TIMEOUT_MS = 10_000
 const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-export function isHttp2(response: Response): response is Http2ServerResponse {
+export function isHttp2(response: OutgoingResponse): response is Http2ServerResponse {
   return 'stream' in response
 }
 
 /** `host` or `:authority`. */
-export function authorityOf(request: Request): string {
+export function authorityOf(request: IncomingRequest): string {
   const header = request.headers[':authority'] ?? request.headers.host
   return typeof header === 'string' ? header : ''
 }
@@ -30,7 +30,7 @@ export function sourceOf(socket: Pick<TLSSocket, 'remoteAddress'>): string {
 }
 
 /** The body as JSON; `undefined` if there is none. Throws `too-large`, `too-slow`, `invalid-request`. */
-export async function readJson(request: Request, clock: Clock, longest = LONGEST_BODY): Promise<unknown> {
+export async function readJson(request: IncomingRequest, clock: Clock, longest = LONGEST_BODY): Promise<unknown> {
   const encoding = request.headers['content-encoding']
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
     throw new ApiError('invalid-request', `a body is read as it is, without Content-Encoding ${encoding.slice(0, 40)}`)
@@ -49,7 +49,7 @@ export async function readJson(request: Request, clock: Clock, longest = LONGEST
 }
 
 /** Lets a client send its body that waits for this. A stream that is gone by now says nothing. */
-export function continueBody(response: Response): void {
+export function continueBody(response: OutgoingResponse): void {
   try {
     response.writeContinue()
   } catch {
@@ -66,7 +66,7 @@ function decode(body: Buffer): string {
   }
 }
 
-function readBody(request: Request, clock: Clock, longest: number): Promise<Buffer> {
+function readBody(request: IncomingRequest, clock: Clock, longest: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
@@ -102,7 +102,7 @@ const HEADERS = {
 } as const
 
 export function sendText(
-  response: Response,
+  response: OutgoingResponse,
   status: number,
   contentType: string,
   text: string,
@@ -116,7 +116,7 @@ export function sendText(
 }
 
 export function sendJson(
-  response: Response,
+  response: OutgoingResponse,
   status: number,
   body: unknown,
   headers?: Readonly<Record<string, string>>,
@@ -125,11 +125,11 @@ export function sendJson(
 }
 
 /** An answer that goes on: the head now, the lines as they come. */
-export function beginStream(response: Response, contentType: string): void {
+export function beginStream(response: OutgoingResponse, contentType: string): void {
   ;(response as ServerResponse).writeHead(200, { ...HEADERS, 'content-type': contentType })
 }
 
-export function sendError(request: Request, response: Response, error: ApiError): void {
+export function sendError(request: IncomingRequest, response: OutgoingResponse, error: ApiError): void {
   const headers: Record<string, string> = {}
   if (error.status === 429 || error.status === 503) headers['retry-after'] = '1'
   // A body that was not read to its end would be taken for the next request.
@@ -141,7 +141,7 @@ export function sendError(request: Request, response: Response, error: ApiError)
  * The path and the query that were asked for, as they were sent: a path that is made plain first is another one to a proxy on the way.
  * @throws ApiError `invalid-request`
  */
-export function urlOf(request: Request): URL {
+export function urlOf(request: IncomingRequest): URL {
   const target = request.url ?? '/'
   const path = target.split('?', 1)[0]!
   try {

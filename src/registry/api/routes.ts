@@ -16,17 +16,17 @@ import {
 import { serviceName } from '../../options/names.ts'
 import { type Access, type Caller, checkAccess } from '../access/access.ts'
 import type { Audit } from '../access/audit.ts'
-import type { Tokens } from '../access/tokens.ts'
+import type { JoinTokens } from '../access/tokens.ts'
 import { sourceGroup } from '../address-policy.ts'
 import { metricsText } from '../metrics-text.ts'
-import type { ApiContext, Exchange } from './context.ts'
+import type { ApiContext, ApiRequest } from './context.ts'
 import { type ApiCode, ApiError, invalid } from './error.ts'
 import { overrideInstance } from './instances.ts'
 import { createOperator, revokeOperator } from './operators.ts'
 import { type Precondition, readPrecondition, refusePreconditions } from './precondition.ts'
 import { readJson, sendJson, sendText } from './request.ts'
 
-type Handler = (context: ApiContext, exchange: Exchange) => void | Promise<void>
+type Handler = (context: ApiContext, exchange: ApiRequest) => void | Promise<void>
 
 export interface ApiRoute {
   readonly method: string
@@ -185,7 +185,7 @@ function by(caller: Caller): { by: string; source: string } {
   return { by: caller.name, source: caller.source }
 }
 
-async function join(context: ApiContext, { request, response, caller }: Exchange): Promise<void> {
+async function join(context: ApiContext, { request, response, caller }: ApiRequest): Promise<void> {
   const { authority, audit, tokens, joins, clock, dev } = context
   let service: string | undefined
   const group = sourceGroup(caller.source)
@@ -210,12 +210,12 @@ async function join(context: ApiContext, { request, response, caller }: Exchange
   }
 }
 
-function checkToken(tokens: Tokens, token: string | undefined, service: string, dev: boolean): void {
+function checkToken(tokens: JoinTokens, token: string | undefined, service: string, dev: boolean): void {
   if (token !== undefined) tokens.check(token, service)
   else if (!dev) throw new ApiError('token-missing', 'joining needs a join token: inmesh token create')
 }
 
-async function renew(context: ApiContext, { request, response, caller }: Exchange): Promise<void> {
+async function renew(context: ApiContext, { request, response, caller }: ApiRequest): Promise<void> {
   const { authority, audit, clock } = context
   const { service } = caller
   try {
@@ -230,7 +230,7 @@ async function renew(context: ApiContext, { request, response, caller }: Exchang
 }
 
 /** The audit tells that it happened (registrar); here, who wanted it. */
-function releaseFreeze({ state, registrar, audit }: ApiContext, { response, caller, parameters }: Exchange): void {
+function releaseFreeze({ state, registrar, audit }: ApiContext, { response, caller, parameters }: ApiRequest): void {
   const service = parameters[0]!
   if (state.service(service) === undefined) throw new ApiError('not-found', `there is no service '${service}'`)
   const expired = registrar.leases.release(service)
@@ -240,7 +240,7 @@ function releaseFreeze({ state, registrar, audit }: ApiContext, { response, call
   sendJson(response, 200, { service, expired })
 }
 
-async function signToken(context: ApiContext, { request, response, caller }: Exchange): Promise<void> {
+async function signToken(context: ApiContext, { request, response, caller }: ApiRequest): Promise<void> {
   const { signer, audit, clock } = context
   try {
     const { audience, ttlMs } = read(JWT, await readJson(request, clock), 'jwt')
@@ -260,7 +260,7 @@ function audited(audit: Audit, action: string, caller: Caller, service: string |
 
 async function applyPolicies(
   { policies, clock }: ApiContext,
-  { request, response, caller, query }: Exchange,
+  { request, response, caller, query }: ApiRequest,
 ): Promise<void> {
   const dryRun = isOn(query.get('dryRun'))
   if (!dryRun) checkAccess(caller, 'admin')
@@ -282,7 +282,7 @@ async function applyPolicies(
   sendJson(response, 200, { changes })
 }
 
-async function putPolicy({ policies, clock }: ApiContext, exchange: Exchange): Promise<void> {
+async function putPolicy({ policies, clock }: ApiContext, exchange: ApiRequest): Promise<void> {
   const { request, response, caller, query, parameters } = exchange
   const service = parameters[0]!
   const body = await readJson(request, clock)
@@ -301,7 +301,7 @@ async function putPolicy({ policies, clock }: ApiContext, exchange: Exchange): P
   sendJson(response, 200, change)
 }
 
-async function createToken({ tokens, clock }: ApiContext, { request, response, caller }: Exchange): Promise<void> {
+async function createToken({ tokens, clock }: ApiContext, { request, response, caller }: ApiRequest): Promise<void> {
   const body = read(NEW_TOKEN_BODY, await readJson(request, clock), 'token')
   if (body.service === MESH_DOCUMENT) throw new ApiError('invalid-request', `'${MESH_DOCUMENT}' is not a service`)
   const ttlMs = body.ttlMs ?? body.ttl ?? DEFAULT_TTL_MS

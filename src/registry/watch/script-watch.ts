@@ -5,10 +5,10 @@ import { addressKey } from '../../core/endpoint.ts'
 import { parseDuration } from '../../options/duration.ts'
 import { SERVICE_NAME } from '../../options/names.ts'
 import { ApiError, invalid } from '../api/error.ts'
-import { beginStream, isHttp2, type Request, type Response, sendJson } from '../api/request.ts'
+import { beginStream, type IncomingRequest, isHttp2, type OutgoingResponse, sendJson } from '../api/request.ts'
 import type { Leases } from '../leases.ts'
 import type { InstanceRecord } from '../records.ts'
-import { documentOf, type RegistryState, type ServiceState } from '../state.ts'
+import { documentOf, type RegistryState, type ServiceEntry } from '../state.ts'
 import type { WatchHub } from './hub.ts'
 import type { Watcher } from './watcher.ts'
 
@@ -36,7 +36,7 @@ export class ScriptWatches {
     this.#clock = clock
   }
 
-  list(response: Response): void {
+  list(response: OutgoingResponse): void {
     const services = [...this.#state.services.values()]
       .sort((a, b) => (a.name < b.name ? -1 : 1))
       .map((service) => {
@@ -55,7 +55,7 @@ export class ScriptWatches {
   }
 
   /** `?since=R&wait=30s`: answers when the service has changed after R, or after the wait with what is. */
-  get(request: Request, response: Response, service: string, query: URLSearchParams): void {
+  get(request: IncomingRequest, response: OutgoingResponse, service: string, query: URLSearchParams): void {
     const waitMs = waitOf(query.get('wait'))
     const since = sinceOf(query.get('since'))
     const epoch = query.get('epoch')
@@ -89,7 +89,7 @@ export class ScriptWatches {
    * `?service=a,b`: snapshots, then deltas, as the session has them, one event a message. With `last-event-id`, or
    * `since=R` (and `epoch=E`), only what came after.
    */
-  stream(request: Request, response: Response, query: URLSearchParams): void {
+  stream(request: IncomingRequest, response: OutgoingResponse, query: URLSearchParams): void {
     const services = [...new Set((query.get('service') ?? '').split(','))]
     if (services.length > MOST_SERVICES || !services.every((service) => SERVICE_NAME.test(service))) {
       throw invalid('watch', [
@@ -141,7 +141,11 @@ export class ScriptWatches {
   }
 
   /** By service; `undefined`: from the beginning. What a browser repeats goes before the address, which it never changes. */
-  #resumeAt(request: Request, query: URLSearchParams, services: readonly string[]): Map<string, number> | undefined {
+  #resumeAt(
+    request: IncomingRequest,
+    query: URLSearchParams,
+    services: readonly string[],
+  ): Map<string, number> | undefined {
     const header = request.headers['last-event-id']
     const match = typeof header === 'string' ? EVENT_ID.exec(header) : null
     if (match !== null) {
@@ -162,7 +166,7 @@ export class ScriptWatches {
     return this.#state.service(service)?.revision ?? 0
   }
 
-  #answer(response: Response, name: string): void {
+  #answer(response: OutgoingResponse, name: string): void {
     const service = this.#state.service(name)
     if (service === undefined) {
       sendJson(response, 404, new ApiError('not-found', `there is no service '${name}'`), this.#headers(0))
@@ -203,7 +207,7 @@ function sinceOf(text: string | null): number {
 }
 
 /** What an operator decided, and what the process itself says. */
-function overrideOf({ overrides }: ServiceState, { instance, own }: InstanceRecord): object {
+function overrideOf({ overrides }: ServiceEntry, { instance, own }: InstanceRecord): object {
   const override = overrides.get(addressKey(instance))
   return override === undefined || own === undefined ? {} : { override, own }
 }

@@ -18,16 +18,16 @@ import { type HedgeOptions, HedgePolicy } from '../hedge.ts'
 import type { RateLimitOptions } from '../limits/rate-limit.ts'
 import { RateLimitPolicy } from '../limits/rate-limit.ts'
 import type { RetryOptions } from '../retry.ts'
-import { AttemptFailed, repeat } from '../retry-loop.ts'
+import { AttemptFailed, retryLoop } from '../retry-loop.ts'
 import { SharedResults } from '../shared-results.ts'
-import { type Stack, withoutCluster } from '../stack.ts'
+import { compileEndpointlessStack, type Stack } from '../stack.ts'
 import { UsualTime } from '../time-given.ts'
 import { type BulkheadOptions, BulkheadPolicy } from './bulkhead.ts'
 import { GuardAttempt, GuardCall, type GuardRules } from './call.ts'
 import { callKey } from './call-key.ts'
 import { guardCircuitListener } from './events.ts'
 import { isClass, isGenerator, isObject } from './guarded-class.ts'
-import { WaitingRoom } from './permit-queue.ts'
+import { PermitQueue } from './permit-queue.ts'
 import { type GuardSettings, resolveGuard } from './settings.ts'
 import { synchronous } from './synchronous.ts'
 
@@ -82,7 +82,7 @@ export class Guard implements GuardRules {
   readonly settings: GuardSettings
   readonly stack: Stack
   readonly route: Route
-  readonly #room: WaitingRoom
+  readonly #room: PermitQueue
   /** By the object whose method was called. */
   readonly #shared = new WeakMap<object, SharedResults<unknown>>()
 
@@ -104,7 +104,7 @@ export class Guard implements GuardRules {
       streaming: false,
       idempotent: retry !== undefined || hedge !== undefined,
     })
-    const stack = withoutCluster(
+    const stack = compileEndpointlessStack(
       settings.timeoutMs,
       SILENT,
       clock,
@@ -119,7 +119,7 @@ export class Guard implements GuardRules {
       hedge && new HedgePolicy(name, hedge, clock),
     )
     this.stack = Object.freeze({ ...stack, usual: new UsualTime() })
-    this.#room = new WaitingRoom(this.stack, { bulkhead, rate })
+    this.#room = new PermitQueue(this.stack, { bulkhead, rate })
   }
 
   /** The same, shared with equal calls. */
@@ -175,7 +175,7 @@ export class Guard implements GuardRules {
       return await this.#attempt(call, work)
     } catch (error) {
       if (!AttemptFailed.is(error)) throw error
-      return repeat(stack, call, error.waitMs, () => this.#attempt(call, work))
+      return retryLoop(stack, call, error.waitMs, () => this.#attempt(call, work))
     }
   }
 

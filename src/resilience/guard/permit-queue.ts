@@ -15,7 +15,7 @@ import type { RateLimitPolicy, RateLimitSettings } from '../limits/rate-limit.ts
 import type { Stack } from '../stack.ts'
 import type { BulkheadPolicy, BulkheadSettings } from './bulkhead.ts'
 
-export interface WaitingFor {
+export interface QueuedResource {
   readonly bulkhead: { readonly policy: BulkheadPolicy; readonly settings: BulkheadSettings } | undefined
   readonly rate: { readonly policy: RateLimitPolicy; readonly settings: RateLimitSettings } | undefined
 }
@@ -29,16 +29,16 @@ interface Waiter {
   timer: Timer | undefined
 }
 
-export class WaitingRoom {
+export class PermitQueue {
   readonly #stack: Stack
-  readonly #for: WaitingFor
+  readonly #for: QueuedResource
   /** A set keeps the order of arrival and lets anybody leave. */
   readonly #waiting = new Set<Waiter>()
   /** What the first in line waits for. */
   #missing: ErrorCode | undefined = undefined
   #turn: Timer | undefined = undefined
 
-  constructor(stack: Stack, waitingFor: WaitingFor) {
+  constructor(stack: Stack, waitingFor: QueuedResource) {
     this.#stack = stack
     this.#for = waitingFor
     if (waitingFor.bulkhead !== undefined) waitingFor.bulkhead.policy.onFree = () => this.#admit()

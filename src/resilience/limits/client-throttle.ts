@@ -10,7 +10,7 @@ import type { Clock } from '../../core/clock.ts'
 import { NOT_STARTED, type Outcome, wasLeftBehind } from '../../core/outcome.ts'
 import type { Policy } from '../../core/policy.ts'
 import { check, fields, number, share, withDefault } from '../../options/fields.ts'
-import { Tally } from '../windowed-counts.ts'
+import { WindowedCounts } from '../windowed-counts.ts'
 
 /** When attempts are held back. */
 export interface ThrottleOptions {
@@ -55,7 +55,7 @@ export class ClientThrottle implements Policy {
   readonly service: string
   readonly #clock: Clock
   readonly #onChange: ThrottleListener | undefined
-  readonly #tally: Tally
+  readonly #tally: WindowedCounts
   #settings: ThrottleSettings
   #on = false
 
@@ -64,7 +64,7 @@ export class ClientThrottle implements Policy {
     this.#settings = settings
     this.#clock = clock
     this.#onChange = onChange
-    this.#tally = new Tally(clock.now())
+    this.#tally = new WindowedCounts(clock.now())
   }
 
   /** New settings; what was counted stays. */

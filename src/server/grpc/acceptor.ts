@@ -12,9 +12,9 @@ import type { Timer } from '../../core/clock.ts'
 import { type FloodGuard, guardSession, PATIENT } from '../../net/http2-flood-guard.ts'
 import { Acceptor, type AcceptorHost, SOCKET_OPTIONS } from '../acceptor.ts'
 import { type Connection, connectionOf, mark } from '../connection.ts'
-import type { Answer } from '../lingering-close.ts'
+import type { RefusalAnswer } from '../lingering-close.ts'
 import type { GrpcServerSettings } from './options.ts'
-import { grpcFarewell } from './refusal.ts'
+import { refuseConnection } from './refusal.ts'
 
 export interface GrpcAcceptorHost extends AcceptorHost {
   /** Speaks HTTP/2 on a connection. */
@@ -108,8 +108,8 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
     return server
   }
 
-  protected farewell(reason: string): Answer {
-    return grpcFarewell(reason)
+  protected farewell(reason: string): RefusalAnswer {
+    return refuseConnection(reason)
   }
 
   protected admitted(): void {}

@@ -1,7 +1,7 @@
 /**
  * One gRPC call being served, from its headers to its last byte: who calls, may it, is there time, is there room, then grpc-js and the
  * handler. The object is the mesh's call, and for grpc-js the interceptor around its own; everything that may happen to it ends in
- * {@link GrpcExchange.finish}, exactly once.
+ * {@link GrpcServerCall.finish}, exactly once.
  */
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
 import { Attempt } from '../../core/attempt.ts'
@@ -20,19 +20,19 @@ import type { Authorizer } from '../authorization.ts'
 import type { Connection } from '../connection.ts'
 import type { DeadlineSweep, Watched } from '../deadline-sweep.ts'
 import { runCaught, runGuarded } from '../guarded-emitter.ts'
-import type { Linked, Running } from '../in-flight.ts'
+import type { InFlight, Linked } from '../in-flight.ts'
 import type { Within } from '../inbound-call.ts'
 import { inboundFault } from '../inbound-fault.ts'
 import { LOOK_MS } from '../slow-peer.ts'
 import type { HandlerOwner } from './handler.ts'
 import type { GrpcHead } from './headers.ts'
 import type { GrpcHealth } from './health.ts'
-import { type Inner, InterceptedCall } from './inner-call.ts'
+import { type Inner, ServerInterceptedCall } from './inner-call.ts'
 import { respond } from './response.ts'
 import { type HeadersOwner, type PartialStatusObject, sendableStatus, UNKNOWN_ERROR } from './status.ts'
 
 /** What a server lends to each of its exchanges. */
-export interface GrpcExchangeHost {
+export interface GrpcServerCallHost {
   readonly service: string
   readonly clock: Clock
   readonly events: EventSink
@@ -42,7 +42,7 @@ export interface GrpcExchangeHost {
   readonly health: GrpcHealth
   /** From code; those of the document are in the stack. */
   readonly faults: readonly FaultRule[]
-  readonly running: Running<GrpcExchange>
+  readonly running: InFlight<GrpcServerCall>
   readonly deadlines: DeadlineSweep
   /** Runs a handler in the span of its call. */
   readonly within: Within | undefined
@@ -50,7 +50,7 @@ export interface GrpcExchangeHost {
   /** The application has interceptors: user code runs with everything that comes. */
   readonly intercepted: boolean
   /** Hands the stream on to grpc-js, which asks for the exchange as its interceptor. */
-  pass(exchange: GrpcExchange): void
+  pass(exchange: GrpcServerCall): void
   exchangeEnded(): void
 }
 
@@ -66,21 +66,21 @@ const UNREAD_MS = 5_000
 /** A refusal for want of room; other clients of gRPC that retry wait so long (gRFC A6). */
 const PUSHBACK_MS = '1000'
 
-export class GrpcExchange
-  extends InterceptedCall
-  implements Watched, Faultable, Inner, HandlerOwner, HeadersOwner, Linked<GrpcExchange>
+export class GrpcServerCall
+  extends ServerInterceptedCall
+  implements Watched, Faultable, Inner, HandlerOwner, HeadersOwner, Linked<GrpcServerCall>
 {
   readonly stream: ServerHttp2Stream
   readonly headers: IncomingHttpHeaders
   readonly connection: Connection
-  readonly #host: GrpcExchangeHost
+  readonly #host: GrpcServerCallHost
   #stack: Stack
   readonly #attempt: Attempt
   /** When to be told of the deadline. */
   dueAt: number
   listed = false
-  ahead: GrpcExchange | undefined = undefined
-  behind: GrpcExchange | undefined = undefined
+  ahead: GrpcServerCall | undefined = undefined
+  behind: GrpcServerCall | undefined = undefined
   /** What the caller has been told, or will be. */
   #status: number | undefined = undefined
   /** The handler has heard that it is over. */
@@ -89,7 +89,7 @@ export class GrpcExchange
   #verdict: Outcome | undefined = undefined
 
   constructor(
-    host: GrpcExchangeHost,
+    host: GrpcServerCallHost,
     connection: Connection,
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,

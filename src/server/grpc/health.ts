@@ -13,7 +13,7 @@ import {
   SERVICE_UNKNOWN,
   SERVING,
 } from '../../net/grpc-health-message.ts'
-import { GrpcExchange } from './call.ts'
+import { GrpcServerCall } from './call.ts'
 
 /** grpc-js takes an empty string for no message at all, so the name comes in an object. */
 interface Asked {
@@ -90,7 +90,7 @@ function offer(server: grpc.Server): boolean {
   let elsewhere: GrpcHealth | undefined
   const asked = (): GrpcHealth => {
     const call = inboundCall()
-    if (call instanceof GrpcExchange) return call.health
+    if (call instanceof GrpcServerCall) return call.health
     elsewhere ??= new GrpcHealth(server)
     return elsewhere
   }

@@ -11,7 +11,7 @@ export type Inner = Parameters<grpc.ServerInterceptor>[1]
 
 export type Listener = Parameters<Inner['start']>[0]
 
-export abstract class InterceptedCall extends InboundCall implements HeadersOwner {
+export abstract class ServerInterceptedCall extends InboundCall implements HeadersOwner {
   abstract readonly stream: ServerHttp2Stream
   protected inner: Inner | undefined = undefined
   protected listener: Listener | undefined = undefined

@@ -4,7 +4,7 @@
  */
 import { constants } from 'node:http2'
 import { identityRefusal } from '../../net/identity-refusal.ts'
-import type { Answer } from '../lingering-close.ts'
+import type { RefusalAnswer } from '../lingering-close.ts'
 
 const HEAD_BYTES = 9
 /** PRI * HTTP/2.0 … (RFC 9113, 3.4). */
@@ -12,7 +12,7 @@ const PREFACE_BYTES = 24
 const TYPE = { headers: 1, settings: 4, goaway: 7 } as const
 const ACK = 1
 
-export function grpcFarewell(reason: string): Answer {
+export function refuseConnection(reason: string): RefusalAnswer {
   const frames = new FrameHeads()
   return {
     first: frame(TYPE.settings, Buffer.alloc(0)),

@@ -15,9 +15,9 @@ import { OptionsError, show } from '../../options/fields.ts'
 import { OLDEST_GRPC, requirePeer } from '../../options/optional-peer.ts'
 import { connectionOf } from '../connection.ts'
 import { runGuarded } from '../guarded-emitter.ts'
-import { assertIdentity, Door, type DoorDependencies } from '../server-base.ts'
+import { assertIdentity, ServerBase, type ServerBaseDependencies } from '../server-base.ts'
 import { GrpcAcceptor, type GrpcAcceptorHost } from './acceptor.ts'
-import { GrpcExchange, type GrpcExchangeHost } from './call.ts'
+import { GrpcServerCall, type GrpcServerCallHost } from './call.ts'
 import { afterTheEnd, type StreamListener } from './ended-stream.ts'
 import { guardHandler, type Handler, type Kind } from './handler.ts'
 import { readGrpcHead } from './headers.ts'
@@ -62,7 +62,7 @@ interface Begun {
 export async function serveGrpc(
   server: grpc.Server,
   options: GrpcServerOptions,
-  dependencies: DoorDependencies,
+  dependencies: ServerBaseDependencies,
 ): Promise<GrpcServer> {
   const settings = resolveGrpcServer(options)
   assertIdentity(settings.mode, dependencies)
@@ -72,7 +72,7 @@ export async function serveGrpc(
 }
 
 /** A listening server; made by {@link serveGrpc}. */
-export class GrpcServer extends Door<GrpcExchange> implements GrpcExchangeHost, GrpcAcceptorHost {
+export class GrpcServer extends ServerBase<GrpcServerCall> implements GrpcServerCallHost, GrpcAcceptorHost {
   readonly health: GrpcHealth
   protected readonly acceptor: GrpcAcceptor
   readonly #internals: Internals
@@ -83,9 +83,9 @@ export class GrpcServer extends Door<GrpcExchange> implements GrpcExchangeHost, 
   /** Of this turn of the loop. */
   #begun: Begun[] = []
   /** The one that is being handed to grpc-js right now. */
-  #passing: GrpcExchange | undefined = undefined
+  #passing: GrpcServerCall | undefined = undefined
 
-  constructor(server: grpc.Server, settings: GrpcServerSettings, dependencies: DoorDependencies) {
+  constructor(server: grpc.Server, settings: GrpcServerSettings, dependencies: ServerBaseDependencies) {
     super(settings.faults, dependencies)
     const module = requirePeer<typeof grpc>('@grpc/grpc-js', OLDEST_GRPC, 'serveGrpc')
     assertServer(server, module)
@@ -110,7 +110,7 @@ export class GrpcServer extends Door<GrpcExchange> implements GrpcExchangeHost, 
     return this.#intercepted
   }
 
-  pass(exchange: GrpcExchange): void {
+  pass(exchange: GrpcServerCall): void {
     this.#passing = exchange
     try {
       this.#passOn(exchange.stream, exchange.headers, 0)
@@ -176,7 +176,7 @@ export class GrpcServer extends Door<GrpcExchange> implements GrpcExchangeHost, 
     if (!route.streaming && head.timeoutMs !== undefined && head.timeoutMs > LONGEST_TIMEOUT_MS) {
       head.timeoutMs = LONGEST_TIMEOUT_MS
     }
-    const exchange = new GrpcExchange(this, connection, stream, headers, route, head)
+    const exchange = new GrpcServerCall(this, connection, stream, headers, route, head)
     if (exchange.admit(this.health.owns(route.method))) exchange.run()
   }
 
@@ -272,14 +272,14 @@ function kindOf({ requestStream, responseStream }: { requestStream: boolean; res
 }
 
 /** The exchange at the end of a chain of interceptors, or that of the running code where a link hides what is behind it. */
-function exchangeOf(call: unknown): GrpcExchange | undefined {
+function exchangeOf(call: unknown): GrpcServerCall | undefined {
   let each = call as { readonly nextCall?: unknown } | undefined
   while (each !== undefined && each !== null) {
-    if (each instanceof GrpcExchange) return each
+    if (each instanceof GrpcServerCall) return each
     each = each.nextCall as typeof each
   }
   const running = inboundCall()
-  return running instanceof GrpcExchange ? running : undefined
+  return running instanceof GrpcServerCall ? running : undefined
 }
 
 function openAll(server: GrpcServer): void {

@@ -9,7 +9,7 @@ import { NOT_EXECUTED } from '../../core/headers.ts'
 import { identityRefusal } from '../../net/identity-refusal.ts'
 import { Acceptor, type AcceptorHost, SOCKET_OPTIONS } from '../acceptor.ts'
 import { type Connection, connectionOf } from '../connection.ts'
-import type { Answer } from '../lingering-close.ts'
+import type { RefusalAnswer } from '../lingering-close.ts'
 import type { Expectation } from './call.ts'
 import { InboundMessage } from './headers.ts'
 import type { HttpServerSettings } from './options.ts'
@@ -65,7 +65,7 @@ export class HttpAcceptor extends Acceptor<HttpAcceptorHost, HttpServerSettings>
   }
 
   /** Sent before any request is read: it answers the first, which may be on its way. */
-  protected farewell(reason: string): Answer {
+  protected farewell(reason: string): RefusalAnswer {
     const marker = `${NOT_EXECUTED}: ${identityRefusal(reason)}`
     return { last: `HTTP/1.1 403 Forbidden\r\nConnection: close\r\n${marker}\r\nContent-Length: 0\r\n\r\n` }
   }

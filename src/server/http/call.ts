@@ -1,7 +1,7 @@
 /**
  * One request being served, from its head to the last byte of its answer: who calls, may it, is there time, is there room, then
  * the handler. The object is call, attempt and state of the response at once; everything that may happen to it ends in
- * {@link HttpExchange.finish}, exactly once.
+ * {@link HttpServerCall.finish}, exactly once.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Attempt } from '../../core/attempt.ts'
@@ -20,7 +20,7 @@ import type { Connection } from '../connection.ts'
 import type { DeadlineSweep, Watched } from '../deadline-sweep.ts'
 import type { DrainState } from '../drain.ts'
 import { guard, own } from '../guarded-emitter.ts'
-import type { Linked, Running } from '../in-flight.ts'
+import type { InFlight, Linked } from '../in-flight.ts'
 import { InboundCall, type Within } from '../inbound-call.ts'
 import { inboundFault } from '../inbound-fault.ts'
 import { LOOK_MS, SlowPeer, takenBytes } from '../slow-peer.ts'
@@ -32,7 +32,7 @@ import { routeOf } from './route.ts'
 import { isWebSocket, WebSocketClose } from './websocket-close.ts'
 
 /** What a server lends to each of its exchanges. */
-export interface ExchangeHost {
+export interface HttpServerCallHost {
   readonly service: string
   readonly clock: Clock
   readonly application: Application
@@ -43,7 +43,7 @@ export interface ExchangeHost {
   stack: Stack
   /** From code; those of the document are in the stack. */
   readonly faults: readonly FaultRule[]
-  readonly running: Running<HttpExchange>
+  readonly running: InFlight<HttpServerCall>
   readonly state: DrainState
   readonly deadlines: DeadlineSweep
   /** Runs a handler in the span of its call. */
@@ -55,11 +55,11 @@ export interface ExchangeHost {
 /** What a client waits for before it sends the body: `100-continue`, or something that only the application may know. */
 export type Expectation = 'none' | 'checkContinue' | 'checkExpectation'
 
-export class HttpExchange extends InboundCall implements ResponseWatcher, Watched, Faultable, Linked<HttpExchange> {
+export class HttpServerCall extends InboundCall implements ResponseWatcher, Watched, Faultable, Linked<HttpServerCall> {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly connection: Connection
-  readonly #host: ExchangeHost
+  readonly #host: HttpServerCallHost
   readonly #stack: Stack
   readonly #attempt: Attempt
   /** The caller said how much time there is; otherwise the deadline is our default and bounds only the wait for an answer. */
@@ -67,8 +67,8 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   /** When to be told of the deadline; later than that only while a reader is watched. */
   dueAt: number
   listed = false
-  ahead: HttpExchange | undefined = undefined
-  behind: HttpExchange | undefined = undefined
+  ahead: HttpServerCall | undefined = undefined
+  behind: HttpServerCall | undefined = undefined
   /** What we decided about it, if it does not end as the response says. */
   #verdict: Outcome | undefined
   /** Made when the deadline has passed and bodies still move. */
@@ -82,7 +82,7 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   #webSocket: WebSocketClose | undefined = undefined
 
   constructor(
-    host: ExchangeHost,
+    host: HttpServerCallHost,
     connection: Connection,
     request: IncomingMessage,
     response: ServerResponse,
@@ -173,7 +173,7 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
     return undefined
   }
 
-  #runUserCode(work: (exchange: HttpExchange) => unknown): void {
+  #runUserCode(work: (exchange: HttpServerCall) => unknown): void {
     try {
       const returned = servingFromHere(this, work)
       if (typeof (returned as PromiseLike<unknown> | undefined)?.then === 'function') {
@@ -336,7 +336,7 @@ export class HttpExchange extends InboundCall implements ResponseWatcher, Watche
   }
 }
 
-function callApplication(exchange: HttpExchange): unknown {
+function callApplication(exchange: HttpServerCall): unknown {
   return exchange.callApplication()
 }
 

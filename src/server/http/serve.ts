@@ -1,12 +1,12 @@
 /** From a request as node:http hands it over to an exchange that runs, or to a refusal. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Connection } from '../connection.ts'
-import { type ExchangeHost, type Expectation, HttpExchange } from './call.ts'
+import { type Expectation, HttpServerCall, type HttpServerCallHost } from './call.ts'
 import { readHead } from './request-head.ts'
 
 /** Serves one request. `cameAt`: it has waited for its turn since then. */
-export function serveExchange(
-  host: ExchangeHost,
+export function serveCall(
+  host: HttpServerCallHost,
   connection: Connection,
   request: IncomingMessage,
   response: ServerResponse,
@@ -15,20 +15,20 @@ export function serveExchange(
 ): void {
   const head = readHead(host.maxHeaders, host.events, request, response)
   if (head === undefined) return
-  const exchange = new HttpExchange(host, connection, request, response, head, cameAt)
+  const exchange = new HttpServerCall(host, connection, request, response, head, cameAt)
   if (!exchange.admit(head.path)) return
   exchange.run(expectation)
 }
 
 /** Judges a request to upgrade: a running exchange, or `undefined` after it has been answered. */
 export function admitUpgrade(
-  host: ExchangeHost,
+  host: HttpServerCallHost,
   connection: Connection,
   request: IncomingMessage,
   response: ServerResponse,
-): HttpExchange | undefined {
+): HttpServerCall | undefined {
   const head = readHead(host.maxHeaders, host.events, request, response)
   if (head === undefined) return undefined
-  const exchange = new HttpExchange(host, connection, request, response, head)
+  const exchange = new HttpServerCall(host, connection, request, response, head)
   return exchange.admit(head.path) ? exchange : undefined
 }

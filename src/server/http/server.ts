@@ -7,15 +7,15 @@ import type { Timer } from '../../core/clock.ts'
 import { outsideCalls } from '../../core/context.ts'
 import { OptionsError } from '../../options/fields.ts'
 import type { Connection } from '../connection.ts'
-import { assertIdentity, Door, type DoorDependencies } from '../server-base.ts'
+import { assertIdentity, ServerBase, type ServerBaseDependencies } from '../server-base.ts'
 import { HttpAcceptor, type HttpAcceptorHost } from './acceptor.ts'
-import type { ExchangeHost, Expectation, HttpExchange } from './call.ts'
+import type { Expectation, HttpServerCall, HttpServerCallHost } from './call.ts'
 import { type Application, applicationOf, type HttpHandler } from './handler.ts'
 import { type HttpServerOptions, type HttpServerSettings, resolveHttpServer, type UpgradeListener } from './options.ts'
-import { serveExchange } from './serve.ts'
+import { serveCall } from './serve.ts'
 import { serveUpgrade } from './upgrade.ts'
 
-export type HttpServerDependencies = DoorDependencies
+export type HttpServerDependencies = ServerBaseDependencies
 
 /**
  * Listens, and resolves with the running server.
@@ -46,7 +46,7 @@ export async function serveHttp(
 }
 
 /** A listening server; made by {@link serveHttp}. */
-export class HttpServer extends Door<HttpExchange> implements ExchangeHost, HttpAcceptorHost {
+export class HttpServer extends ServerBase<HttpServerCall> implements HttpServerCallHost, HttpAcceptorHost {
   readonly application: Application
   readonly maxHeaders: number
   protected readonly acceptor: HttpAcceptor
@@ -70,7 +70,7 @@ export class HttpServer extends Door<HttpExchange> implements ExchangeHost, Http
     expectation: Expectation,
     cameAt?: number,
   ): void {
-    serveExchange(this, connection, request, response, expectation, cameAt)
+    serveCall(this, connection, request, response, expectation, cameAt)
   }
 
   /** For the acceptor: whether the application listens for upgrades now. */

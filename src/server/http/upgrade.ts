@@ -5,7 +5,7 @@
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Connection } from '../connection.ts'
-import type { ExchangeHost } from './call.ts'
+import type { HttpServerCallHost } from './call.ts'
 import { admitUpgrade } from './serve.ts'
 
 /** Hands over the socket of an authorized request. */
@@ -13,7 +13,7 @@ export type Upgrading = (request: IncomingMessage, socket: Duplex, head: Buffer)
 
 /** Serves a request to upgrade, after the answers to those before it. */
 export function serveUpgrade(
-  host: ExchangeHost,
+  host: HttpServerCallHost,
   connection: Connection,
   request: IncomingMessage,
   head: Buffer,

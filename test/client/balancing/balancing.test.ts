@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ArrangedBalancer } from '../../../src/client/balancing/arranged.ts'
+import { LayeredBalancer } from '../../../src/client/balancing/arranged.ts'
 import { createBalancer } from '../../../src/client/balancing/balancer.ts'
 import { AliasTable } from '../../../src/client/balancing/p2c.ts'
 import { PeakEwma } from '../../../src/client/balancing/peak-ewma.ts'
@@ -75,7 +75,7 @@ describe('every balancer', () => {
       })
     })
     const settings = { ...BALANCING_DEFAULTS, balancer: name }
-    const arranged = new ArrangedBalancer(balancer, settings, { id: 'client', zone: 'a' }, ejection, clock)
+    const arranged = new LayeredBalancer(balancer, settings, { id: 'client', zone: 'a' }, ejection, clock)
     const picker = arranged.picker(all)
     expect(looked).toEqual([])
     expect(all).toContain(picker.pick(callAt(clock)))

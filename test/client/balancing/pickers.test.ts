@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ArrangedBalancer } from '../../../src/client/balancing/arranged.ts'
+import { LayeredBalancer } from '../../../src/client/balancing/arranged.ts'
 import { createBalancer } from '../../../src/client/balancing/balancer.ts'
 import type { EndpointState } from '../../../src/core/endpoint.ts'
 import { BALANCER_NAMES, BALANCING_DEFAULTS } from '../../../src/resilience/balancing-settings.ts'
@@ -47,7 +47,7 @@ describe.each(BALANCER_NAMES)('%s, whatever is arranged before it', (name) => {
           const { balancer } = createBalancer(name, clock, health)
           const settings = { ...BALANCING_DEFAULTS, balancer: name, zone: 'prefer' as const }
           const client = { id: 'me', zone: 'a' }
-          const picker = new ArrangedBalancer(balancer, settings, client, health, clock).picker(endpoints)
+          const picker = new LayeredBalancer(balancer, settings, client, health, clock).picker(endpoints)
           const call = callAt(clock)
           call.hashKey = key
           const tried = endpoints.filter((_, i) => specs[i]!.tried)

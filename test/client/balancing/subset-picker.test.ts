@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ArrangedBalancer } from '../../../src/client/balancing/arranged.ts'
+import { LayeredBalancer } from '../../../src/client/balancing/arranged.ts'
 import { createBalancer } from '../../../src/client/balancing/balancer.ts'
 import { Attempt } from '../../../src/core/attempt.ts'
 import type { Endpoint } from '../../../src/core/endpoint.ts'
@@ -31,7 +31,7 @@ function setUp(name: BalancerName, count: number, subsetSize: number, zone?: str
     used = own
     ejection.watch(own)
   }
-  const arranged = new ArrangedBalancer(
+  const arranged = new LayeredBalancer(
     createBalancer(name, clock, ejection).balancer,
     settings,
     { id: 'client-1', zone },
@@ -109,7 +109,7 @@ describe('a subset of which none is left', () => {
     const own = used()
     for (const endpoint of own) down.add(endpoint)
     calls(100)
-    const arranged = new ArrangedBalancer(
+    const arranged = new LayeredBalancer(
       createBalancer('peak-ewma', clock, ejection).balancer,
       { ...BALANCING_DEFAULTS, subsetSize: 4 },
       { id: 'client-1', zone: undefined },

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ArrangedBalancer } from '../../../src/client/balancing/arranged.ts'
+import { LayeredBalancer } from '../../../src/client/balancing/arranged.ts'
 import { createBalancer } from '../../../src/client/balancing/balancer.ts'
 import { subsetOf } from '../../../src/client/balancing/subset.ts'
 import { BALANCER_NAMES, BALANCING_DEFAULTS } from '../../../src/resilience/balancing-settings.ts'
@@ -71,7 +71,7 @@ describe('a subset', () => {
     const settings = { ...BALANCING_DEFAULTS, subsetSize: 10 }
     const { balancer } = createBalancer('round-robin', clock, undefined)
     const client = { id: 'client-1', zone: undefined }
-    const arranged = new ArrangedBalancer(balancer, settings, client, undefined, clock)
+    const arranged = new LayeredBalancer(balancer, settings, client, undefined, clock)
     arranged.picker(endpoints)
     const before = ranked
     for (let i = 1; i < 20; i++) arranged.picker(endpoints.slice(i))
@@ -85,7 +85,7 @@ describe('a subset', () => {
       for (let client = 0; client < 20; client++) {
         const { balancer } = createBalancer(name, clock, undefined)
         const settings = { ...BALANCING_DEFAULTS, subsetSize: 2 }
-        const arranged = new ArrangedBalancer(
+        const arranged = new LayeredBalancer(
           balancer,
           settings,
           { id: `client-${client}`, zone: undefined },

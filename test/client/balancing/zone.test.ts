@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ArrangedBalancer } from '../../../src/client/balancing/arranged.ts'
+import { LayeredBalancer } from '../../../src/client/balancing/arranged.ts'
 import { createBalancer } from '../../../src/client/balancing/balancer.ts'
 import { Attempt } from '../../../src/core/attempt.ts'
 import type { Endpoint } from '../../../src/core/endpoint.ts'
@@ -22,7 +22,7 @@ function setUp(
   const settings = { ...BALANCING_DEFAULTS, balancer: 'least-request' as const, ...change }
   const { balancer } = createBalancer(settings.balancer, clock, ejection)
   const client = { id: 'client-1', zone: own ?? undefined }
-  const picker = new ArrangedBalancer(balancer, settings, client, ejection, clock).picker(endpoints)
+  const picker = new LayeredBalancer(balancer, settings, client, ejection, clock).picker(endpoints)
   ejection.watch(endpoints)
   const localShare = (picks = 4_000): number => {
     clock.advance(200)

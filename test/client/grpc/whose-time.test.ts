@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { blame } from '../../../src/resilience/classification.ts'
+import { classify } from '../../../src/resilience/classification.ts'
 import { UsualTime } from '../../../src/resilience/time-given.ts'
 import type { GrpcScript, ScriptedGrpcCall } from '../../rigs/scripted-grpc-server.ts'
 import { answerWell, type GrpcRig, type GrpcRigOptions, grpcRigOver, type Item, serveGrpc, stock } from './rig.ts'
@@ -25,7 +25,7 @@ async function codeOf(call: PromiseLike<unknown>): Promise<number> {
 }
 
 function blamed({ attempts, calls }: GrpcRig): string[] {
-  return [...attempts.outcomes, ...calls.outcomes].map(blame)
+  return [...attempts.outcomes, ...calls.outcomes].map(classify)
 }
 
 const EXCEEDED = 4

@@ -6,7 +6,7 @@ import { runInNewContext } from 'node:vm'
 import { afterEach, describe, expect, it } from 'vitest'
 import { HttpClient } from '../../../src/client/http/client.ts'
 import type { MeshError } from '../../../src/core/errors.ts'
-import { blame } from '../../../src/resilience/classification.ts'
+import { classify } from '../../../src/resilience/classification.ts'
 import { makeRig, type Rig, type RigOptions } from './rig.ts'
 
 let server: Server | undefined
@@ -51,8 +51,8 @@ describe('a long answer', () => {
       'cancelled',
       'nothing of the answer was read for 100 ms (idleTimeout)',
     ])
-    expect([...calls.outcomes, ...attempts.outcomes].map(blame)).toContain('none')
-    expect([...calls.outcomes, ...attempts.outcomes].map(blame)).not.toContain('hard')
+    expect([...calls.outcomes, ...attempts.outcomes].map(classify)).toContain('none')
+    expect([...calls.outcomes, ...attempts.outcomes].map(classify)).not.toContain('hard')
   })
 
   it('may have an idleTimeout of its own or of its client, and with fetch', async () => {

@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { Call, type Route } from '../../../src/core/call.ts'
 import { serving } from '../../../src/core/context.ts'
 import { isMeshError, MeshError } from '../../../src/core/errors.ts'
-import { blame } from '../../../src/resilience/classification.ts'
+import { classify } from '../../../src/resilience/classification.ts'
 import { UsualTime } from '../../../src/resilience/time-given.ts'
 import { type Mesh, startTestMesh } from '../../../src/testing/index.ts'
 import { makeRig, type Rig, type RigOptions } from './rig.ts'
@@ -32,7 +32,7 @@ async function serve(listener: RequestListener, options: RigOptions = {}): Promi
 
 /** Whom the attempts and the call are held against. */
 function blamed({ attempts, calls }: Rig): string[] {
-  return [...attempts.outcomes, ...calls.outcomes].map(blame)
+  return [...attempts.outcomes, ...calls.outcomes].map(classify)
 }
 
 async function failure(promise: Promise<unknown>): Promise<MeshError> {
@@ -127,12 +127,12 @@ describe('a call that runs out of time', () => {
       const passed = new MeshError('the deadline of this call passed', { code: 'deadline-exceeded' })
       setTimeout(() => inbound.cancel(passed), ms - 4)
       await failure(serving(inbound, () => http.get('/')))
-      expect([ms, rig!.attempts.outcomes.map(blame).at(-1)]).toEqual([ms, whom])
+      expect([ms, rig!.attempts.outcomes.map(classify).at(-1)]).toEqual([ms, whom])
     }
     const early = new Call(SERVED, performance.now(), performance.now() + 5_000, undefined)
     setTimeout(() => early.cancel(new MeshError('a bound of its own', { code: 'deadline-exceeded' })), 300)
     expect((await failure(serving(early, () => http.get('/')))).code).toBe('cancelled')
-    expect(rig!.attempts.outcomes.map(blame).at(-1)).toBe('none')
+    expect(rig!.attempts.outcomes.map(classify).at(-1)).toBe('none')
   })
 
   it('is judged alike when the callee is the first to say so (504)', async () => {

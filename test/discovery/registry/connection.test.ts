@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import http2 from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
-import { RegistryConnection } from '../../../src/discovery/registry/connection.ts'
+import { SessionConnection } from '../../../src/discovery/registry/connection.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
 
 let server: http2.Http2Server
@@ -20,7 +20,7 @@ async function open(answer: (stream: http2.ServerHttp2Stream) => void) {
   const rejected: string[] = []
   const closed = Promise.withResolvers<string>()
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const connection = new RegistryConnection(url, {}, clock, {
+  const connection = new SessionConnection(url, {}, clock, {
     message: ({ type }) => messages.push(type),
     rejected: (reason) => rejected.push(reason),
     closed: closed.resolve,

@@ -5,7 +5,7 @@ import { compileIntentions } from '../../../src/server/authorization.ts'
 import { currentCall } from '../../../src/server/current-call.ts'
 import type { GrpcServerOptions } from '../../../src/server/grpc/options.ts'
 import { type GrpcServer, serveGrpc } from '../../../src/server/grpc/server.ts'
-import type { DoorDependencies } from '../../../src/server/server-base.ts'
+import type { ServerBaseDependencies } from '../../../src/server/server-base.ts'
 import { newIdentity } from '../../rigs/certificates.ts'
 import { FRAME, RawHttp2 } from '../../rigs/raw-http2.ts'
 import { type Kind, Shop, type ShopClient, type ShopHandlers, shopServer } from '../../rigs/shop.ts'
@@ -21,7 +21,7 @@ export interface ServedGrpc {
 export async function serveShop(
   handlers: ShopHandlers | grpc.Server,
   options: GrpcServerOptions = {},
-  dependencies: Partial<DoorDependencies> = {},
+  dependencies: Partial<ServerBaseDependencies> = {},
 ): Promise<ServedGrpc> {
   const events = new RecordedEvents()
   const identity = new FakeIdentitySource(newIdentity(authority, 'inventory'))

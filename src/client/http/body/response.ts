@@ -4,7 +4,7 @@
  */
 
 /** Who delivers a body that is still arriving. */
-export interface BodySource {
+export interface AnswerSource {
   pauseBody(): void
   resumeBody(): void
   /** The reader wants no more. */
@@ -31,7 +31,7 @@ export class ResponseBody {
   #ended = false
   #error: unknown = undefined
   #failed = false
-  #source: BodySource | undefined = undefined
+  #source: AnswerSource | undefined = undefined
   #paused = false
   /** Collecting everything: no back-pressure, the reader wants it all. */
   #wantsAll = false
@@ -115,7 +115,7 @@ export class ResponseBody {
   }
 
   /** It is handed over before it is complete. */
-  stream(source: BodySource): void {
+  stream(source: AnswerSource): void {
     if (!this.#ended) this.#source = source
   }
 

@@ -12,19 +12,19 @@ import { inboundCall } from '../../../core/context.ts'
 import { PREFIX } from '../../../core/headers.ts'
 import type { StackSource } from '../../stack-source.ts'
 import type { ResponseBody } from '../body/response.ts'
-import { type ExchangeObserver, HttpCall, type ReceivedHeaders } from '../call.ts'
+import { type CallObserver, HttpCall, type ReceivedHeaders } from '../call.ts'
 import { undici } from '../undici.ts'
 import { rawHeaders } from './legacy-handler.ts'
 import type { DispatchRequest } from './request.ts'
 
 /** Who keeps the exchanges that run. */
-export interface ExchangeKeeper {
-  ended(exchange: DispatchExchange): void
+export interface DispatchCallHost {
+  ended(exchange: DispatchCall): void
   /** `onResponseError` itself threw. */
   threw(error: unknown): void
 }
 
-export class DispatchExchange implements Dispatcher.DispatchController, ExchangeObserver {
+export class DispatchCall implements Dispatcher.DispatchController, CallObserver {
   rawHeaders: Buffer[] | string[] | null = null
   rawTrailers: Buffer[] | string[] | null = null
   #aborted = false
@@ -38,14 +38,14 @@ export class DispatchExchange implements Dispatcher.DispatchController, Exchange
   readonly #call: HttpCall<ResponseBody>
   readonly #request: DispatchRequest
   readonly #handler: Dispatcher.DispatchHandler
-  readonly #keeper: ExchangeKeeper
+  readonly #keeper: DispatchCallHost
   readonly #inContext = AsyncLocalStorage.snapshot()
 
   constructor(
     source: StackSource,
     request: DispatchRequest,
     handler: Dispatcher.DispatchHandler,
-    keeper: ExchangeKeeper,
+    keeper: DispatchCallHost,
   ) {
     const { prepared } = request
     this.#request = request
@@ -240,7 +240,7 @@ export class DispatchExchange implements Dispatcher.DispatchController, Exchange
     resume?.()
   }
 
-  #rearm(ms: number, fire: (exchange: DispatchExchange) => void): void {
+  #rearm(ms: number, fire: (exchange: DispatchCall) => void): void {
     this.#stopTimer()
     this.#timer = this.#call.stack.clock.startTimer(ms, fire, this)
   }
@@ -251,11 +251,11 @@ export class DispatchExchange implements Dispatcher.DispatchController, Exchange
   }
 }
 
-function noHead(exchange: DispatchExchange): void {
+function noHead(exchange: DispatchCall): void {
   exchange.tooSlow()
 }
 
-function noData(exchange: DispatchExchange): void {
+function noData(exchange: DispatchCall): void {
   exchange.tooSlow()
 }
 

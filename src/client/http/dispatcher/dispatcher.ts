@@ -8,7 +8,7 @@ import type { FindService } from '../../stack-source.ts'
 import { notInMesh, serviceOf } from '../fetch/fetch.ts'
 import { checkDispatcherOptions } from '../options.ts'
 import { undici } from '../undici.ts'
-import { DispatchExchange, type ExchangeKeeper } from './call.ts'
+import { DispatchCall, type DispatchCallHost } from './call.ts'
 import { isLegacy, LegacyAdapter } from './legacy-handler.ts'
 import { prepareDispatch } from './request.ts'
 
@@ -30,7 +30,7 @@ const EVENTS = ['connect', 'disconnect', 'connectionError', 'drain'] as const
 export function makeDispatcher(find: FindService, options: MeshDispatcherOptions = {}): Dispatcher {
   checkDispatcherOptions(options)
   const { Agent, Dispatcher: Base, errors } = undici()
-  const running = new Set<DispatchExchange>()
+  const running = new Set<DispatchCall>()
   const forwards: [event: string, listener: (...args: unknown[]) => void][] = []
   let fallback = options?.fallback
   let own: Dispatcher | undefined
@@ -41,7 +41,7 @@ export function makeDispatcher(find: FindService, options: MeshDispatcherOptions
   // undici's types know no other events than its own.
   const emit = (event: string, ...args: unknown[]): boolean => (dispatcher as EventEmitter).emit(event, ...args)
 
-  const keeper: ExchangeKeeper = {
+  const keeper: DispatchCallHost = {
     ended(exchange) {
       running.delete(exchange)
       if (running.size === 0) idle?.()
@@ -63,7 +63,7 @@ export function makeDispatcher(find: FindService, options: MeshDispatcherOptions
 
     override dispatch(request: Dispatcher.DispatchOptions, given: Dispatcher.DispatchHandler): boolean {
       const handler = checkHandler(given)
-      let exchange: DispatchExchange
+      let exchange: DispatchCall
       try {
         if (typeof request !== 'object' || request === null) {
           throw new errors.InvalidArgumentError('opts must be an object.')
@@ -80,7 +80,7 @@ export function makeDispatcher(find: FindService, options: MeshDispatcherOptions
         if (source === undefined) throw notInMesh(host)
         const prepared = prepareDispatch(request)
         checkAnswers(handler)
-        exchange = new DispatchExchange(source, prepared, handler, keeper)
+        exchange = new DispatchCall(source, prepared, handler, keeper)
       } catch (error) {
         handler.onResponseError?.(null as unknown as Dispatcher.DispatchController, error as Error)
         return false

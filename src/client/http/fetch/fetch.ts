@@ -14,7 +14,7 @@ import { HttpCall } from '../call.ts'
 import { flatHeader, type HeadersInput } from '../headers.ts'
 import { checkFetchOptions } from '../options.ts'
 import { checkIdleTimeout, checkMethod, checkTimeout, isIdempotent, prepareRequest } from '../prepare-request.ts'
-import { checkInit, type FetchWishes, isRequest, refuseOwn } from './init.ts'
+import { checkInit, type FetchSettings, isRequest, refuseOwn } from './init.ts'
 import { withIntegrity } from './integrity.ts'
 import { fetchResponse } from './response.ts'
 
@@ -134,7 +134,7 @@ function addMissing(flat: string[], headers: readonly string[]): void {
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
 
 /** @throws TypeError, as every fetch, if the answer is not as it was wished */
-async function grant(response: Response, wishes: FetchWishes): Promise<Response> {
+async function grant(response: Response, wishes: FetchSettings): Promise<Response> {
   if (wishes.noRedirect && REDIRECTS.has(response.status)) {
     await response.body?.cancel()
     throw new TypeError(`fetch of ${response.url}: a redirect (status ${response.status}), and redirect is 'error'`)

@@ -11,7 +11,7 @@ import type { MeshFetchInit } from './fetch.ts'
 import { type Integrity, parseIntegrity } from './integrity.ts'
 
 /** What is left to do once the request is made. */
-export interface FetchWishes {
+export interface FetchSettings {
   /** A redirect is an error. */
   readonly noRedirect: boolean
   readonly integrity: Integrity | undefined
@@ -20,7 +20,7 @@ export interface FetchWishes {
 }
 
 const NO_HEADERS: readonly string[] = Object.freeze([])
-const NO_WISHES: FetchWishes = Object.freeze({ noRedirect: false, integrity: undefined, cacheHeaders: NO_HEADERS })
+const NO_WISHES: FetchSettings = Object.freeze({ noRedirect: false, integrity: undefined, cacheHeaders: NO_HEADERS })
 
 /** As Fetch writes them (HTTP-network-or-cache fetch). Nothing is cached here, so the other modes are satisfied. */
 const CACHE_HEADERS: Readonly<Record<string, readonly string[]>> = {
@@ -92,7 +92,7 @@ const OWN = ['timeout', 'idempotent', 'retry', 'streaming', 'key', 'idleTimeout'
 const KEYS: ReadonlySet<keyof MeshFetchInit> = new Set(Object.keys(CHECKS) as (keyof MeshFetchInit)[])
 
 /** @throws OptionsError naming the first option that is wrong */
-export function checkInit(init: MeshFetchInit | null | undefined, request: Request | undefined): FetchWishes {
+export function checkInit(init: MeshFetchInit | null | undefined, request: Request | undefined): FetchSettings {
   if (init === undefined || init === null) return request === undefined ? NO_WISHES : wishes(undefined, request)
   if (typeof init !== 'object') {
     throw new OptionsError('fetch', [{ path: [], message: `expected an object of options, got ${show(init)}` }])
@@ -140,7 +140,7 @@ export function refuseOwn(init: MeshFetchInit | undefined): void {
   }
 }
 
-function wishes(init: MeshFetchInit | undefined, request: Request | undefined): FetchWishes {
+function wishes(init: MeshFetchInit | undefined, request: Request | undefined): FetchSettings {
   if (request !== undefined) {
     if (init?.mode === undefined && request.mode !== undefined) CHECKS.mode(request.mode)
     if (init?.referrer === undefined && request.referrer !== undefined) CHECKS.referrer(request.referrer)
