@@ -13,8 +13,8 @@ import { HANDSHAKE_TIMEOUT_MS, judgePeer, refusalOf, serverTlsOptions } from '..
 import type { EventSink } from '../telemetry/events.ts'
 import { Connection } from './connection.ts'
 import { splitByFirstByte } from './first-byte.ts'
-import type { ServerMode } from './http/options.ts'
 import { LingeringClose, type RefusalAnswer } from './lingering-close.ts'
+import type { ServerMode } from './mode.ts'
 
 /** What every acceptor works with and for. */
 export interface AcceptorHost {

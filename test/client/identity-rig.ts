@@ -1,5 +1,5 @@
 /** The identity of a client in a test, which changes when the test says so. */
-import type { ClientIdentity } from '../../src/client/http/transport.ts'
+import type { ClientIdentity } from '../../src/client/client-identity.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import type { Identity, IdentitySource } from '../../src/identity/identity.ts'
 import { PeerVerifier } from '../../src/identity/peer-verifier.ts'

@@ -2,7 +2,8 @@
 import { createPrivateKey, generateKeyPairSync } from 'node:crypto'
 import http2 from 'node:http2'
 import https from 'node:https'
-import type { ClientMessage, Instance, JoinResponse, ServerMessage } from '../../src/discovery/registry/wire.ts'
+import type { ClientMessage, Instance, ServerMessage } from '../../src/discovery/registry/wire.ts'
+import type { JoinResponse } from '../../src/identity/issued-certificate.ts'
 import { createSigningRequest } from '../../src/identity/signing-request.ts'
 import type { Registry } from '../../src/registry/index.ts'
 

@@ -6,6 +6,7 @@ import type { Call } from '../../core/call.ts'
 import { inboundCall } from '../../core/context.ts'
 import type { Duration } from '../../options/duration.ts'
 import type { SharingSettings } from '../../resilience/shared-results.ts'
+import { checkTimeout } from '../call-options.ts'
 import type { StackSource } from '../stack-source.ts'
 import { type BodyInput, jsonBody, type RequestBody, requestBody } from './body/request.ts'
 import { HttpCall } from './call.ts'
@@ -18,7 +19,6 @@ import {
   checkIdleTimeout,
   checkMethod,
   checkPath,
-  checkTimeout,
   isIdempotent,
   prepareRequest,
   type QueryInput,

@@ -4,16 +4,16 @@ import {
   duration,
   fields,
   flag,
-  type Issue,
   instance,
   list,
-  OptionsError,
+  type OptionsError,
   optional,
   show,
   withDefault,
 } from '../../options/fields.ts'
 import { didYouMean, nearest } from '../../options/nearest.ts'
 import type { SharingSettings } from '../../resilience/shared-results.ts'
+import { checkKey, checkSignal, mistake } from '../call-options.ts'
 import type { HttpFilter, HttpRequestOptions } from './client.ts'
 import { LONGEST_IDLE_MS } from './prepare-request.ts'
 
@@ -101,40 +101,8 @@ export function refuseMore(): never {
   throw mistake([], message)
 }
 
-/** @throws OptionsError */
-export function checkSignal(signal: unknown, what?: string): void {
-  if (signal === undefined || signal === null) return
-  const given = signal as Partial<AbortSignal>
-  // Of any realm and implementation.
-  const heard = typeof given.addEventListener === 'function' && typeof given.removeEventListener === 'function'
-  if (typeof given.aborted === 'boolean' && heard) return
-  throw mistake(['signal'], `expected an AbortSignal, got ${show(signal)}`, what)
-}
-
-/** Of another implementation, it may throw; the call must end all the same. */
-export function leaveSignal(signal: AbortSignal | undefined, listener: { handleEvent(): void }): void {
-  try {
-    signal?.removeEventListener('abort', listener)
-  } catch {
-    // Its listener stays where it is, and does nothing for a call that has ended.
-  }
-}
-
-/** The key is hashed once per attempt: a long one is a mistake, such as a body. */
-const LONGEST_KEY = 4_096
-
-/** @throws OptionsError */
-export function checkKey(key: unknown, what?: string): string {
-  if (typeof key === 'string' && key !== '' && key.length <= LONGEST_KEY) return key
-  throw mistake(['key'], `expected text of 1 to ${LONGEST_KEY} characters, got ${show(key)}`, what)
-}
-
 function notLogical(field: string, value: unknown): OptionsError {
   return mistake([field], `expected true or false, got ${show(value)}`)
-}
-
-function mistake(path: Issue['path'], message: string, what = 'request'): OptionsError {
-  return new OptionsError(what, [{ path, message }])
 }
 
 const CLIENT_FIELDS = fields({

@@ -1,6 +1,5 @@
 /** From what a user wrote to what can be sent: checked once per call, whichever of the HTTP doors it came through. */
 import { isUint8Array } from 'node:util/types'
-import { LONGEST_TIMEOUT_MS } from '../../core/deadline.ts'
 import { parseDuration } from '../../options/duration.ts'
 import { OptionsError, show } from '../../options/fields.ts'
 import type { RequestBody } from './body/request.ts'
@@ -36,21 +35,6 @@ export function checkPath(path: string): string {
     ])
   }
   return path
-}
-
-/** A per-call timeout in ms; `Infinity` if none is given. @throws OptionsError */
-export function checkTimeout(timeout: unknown, what = 'request'): number {
-  if (timeout === undefined) return Number.POSITIVE_INFINITY
-  const ms = parseDuration(timeout)
-  if (ms === undefined || ms <= 0 || ms > LONGEST_TIMEOUT_MS) {
-    throw new OptionsError(what, [
-      {
-        path: ['timeout'],
-        message: `expected a duration up to 5 minutes, as milliseconds or as text such as '200ms', got ${show(timeout)}`,
-      },
-    ])
-  }
-  return ms
 }
 
 /** How long a reader may take nothing, in ms. @throws OptionsError */

@@ -6,10 +6,10 @@
 import type { LookupFunction } from 'node:net'
 import { type Clock, systemClock, type Timer } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
-import type { IdentitySource } from '../../identity/identity.ts'
-import type { PeerVerifier, RefusedPeer } from '../../identity/peer-verifier.ts'
+import type { RefusedPeer } from '../../identity/peer-verifier.ts'
 import { check, duration, fields, integer, withDefault } from '../../options/fields.ts'
 import { checkedLookup } from '../checked-lookup.ts'
+import type { ClientIdentity } from '../client-identity.ts'
 import { retirement } from '../retirement.ts'
 import { HttpPool } from './pool.ts'
 import { loadUndici, type Undici } from './undici.ts'
@@ -62,12 +62,6 @@ export function resolveHttpTransport(options?: HttpTransportOptions, what = 'con
     idleTimeoutMs: given.idleTimeout,
     rotationSpreadMs: given.rotationSpread,
   })
-}
-
-/** Who we are towards servers; without it only plaintext endpoints can be reached. */
-export interface ClientIdentity {
-  readonly source: IdentitySource
-  readonly verifier: PeerVerifier
 }
 
 /** Runs `dispatch` where nobody else traces it. */

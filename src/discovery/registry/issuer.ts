@@ -6,6 +6,7 @@ import type { Clock } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import { type FirstContact, pinnedTlsOptions, unpinnedTlsOptions } from '../../identity/first-contact.ts'
 import type { Identity } from '../../identity/identity.ts'
+import type { JoinResponse } from '../../identity/issued-certificate.ts'
 import { rootFingerprint, type Token } from '../../identity/join-token.ts'
 import { PeerVerifier } from '../../identity/peer-verifier.ts'
 import type { Issuer } from '../../identity/rotation.ts'
@@ -14,7 +15,6 @@ import { clockMistake, isValidNow } from '../../identity/validity.ts'
 import { firstAddress, type RegistryAddresses } from './first-address.ts'
 import { askRegistry, type RegistryTls } from './request.ts'
 import { requestCertificate } from './request-certificate.ts'
-import type { JoinResponse } from './wire.ts'
 
 export interface IssuerOptions {
   readonly addresses: RegistryAddresses

@@ -4,8 +4,9 @@
  */
 import type { Clock } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
+import type { JoinResponse } from '../../identity/issued-certificate.ts'
 import { askRegistry, isPassing, type RegistryTls, refusalCodeOf, refusalOf } from './request.ts'
-import type { JoinRequest, JoinResponse, RenewRequest } from './wire.ts'
+import type { JoinRequest, RenewRequest } from './wire.ts'
 
 /** A request of {@link requestCertificate}, with the TLS that fits it. */
 export type CertificateRequest =

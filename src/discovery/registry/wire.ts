@@ -127,16 +127,6 @@ export interface RenewRequest {
   readonly csr: string
 }
 
-export interface JoinResponse {
-  readonly trustDomain: string
-  /** PEM, leaf first. */
-  readonly certificate: string
-  /** The trust bundle: PEM root certificates. */
-  readonly roots: readonly string[]
-  readonly sequence: number
-  readonly wallNow: number
-}
-
 /** How long a token may live, and does unless the asker says otherwise. */
 export const TOKEN_LIFE_MS = { byDefault: 300_000, least: 1_000, most: 3_600_000 } as const
 

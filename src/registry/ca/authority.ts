@@ -4,9 +4,9 @@
  */
 import type { KeyObject } from 'node:crypto'
 import type { Clock } from '../../core/clock.ts'
-import type { JoinResponse } from '../../discovery/registry/wire.ts'
 import { type Authority, createAuthority, issueCertificate, loadAuthority } from '../../identity/certificate.ts'
 import type { Identity } from '../../identity/identity.ts'
+import type { JoinResponse } from '../../identity/issued-certificate.ts'
 import { rootFingerprint } from '../../identity/join-token.ts'
 import { generateIdentityKey } from '../../identity/key.ts'
 import { readSigningRequest } from '../../identity/signing-request.ts'

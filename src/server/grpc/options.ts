@@ -12,7 +12,7 @@ import {
   withDefault,
 } from '../../options/fields.ts'
 import { FAULTS_FIELD, type FaultRuleOptions } from '../../resilience/fault-injection.ts'
-import type { ServerMode } from '../http/options.ts'
+import type { ServerMode } from '../mode.ts'
 
 export interface GrpcServerOptions {
   /** 0: any free port. @defaultValue 0 */

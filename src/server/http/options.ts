@@ -16,13 +16,7 @@ import {
   withDefault,
 } from '../../options/fields.ts'
 import { FAULTS_FIELD, type FaultRuleOptions } from '../../resilience/fault-injection.ts'
-
-/**
- * - `strict`: mTLS with an identity of the mesh, nothing else.
- * - `permissive`: the same port also takes plaintext; such callers have no identity. For moving a service into the mesh.
- * - `plaintext`: no TLS at all.
- */
-export type ServerMode = 'strict' | 'permissive' | 'plaintext'
+import type { ServerMode } from '../mode.ts'
 
 /** Called for an authorized upgrade (WebSocket). The socket is the application's from then on; a drain destroys it at its end. */
 export type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => unknown

@@ -3,6 +3,7 @@ import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import * as grpc from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
+import type { ClientIdentity } from '../../../src/client/client-identity.ts'
 import type { Destination } from '../../../src/client/destination.ts'
 import {
   type GrpcClient,
@@ -16,7 +17,6 @@ import {
   type GrpcTransportParts,
   type GrpcTransportSettings,
 } from '../../../src/client/grpc/transport.ts'
-import type { ClientIdentity } from '../../../src/client/http/transport.ts'
 import { systemClock } from '../../../src/core/clock.ts'
 import type { Endpoint } from '../../../src/core/endpoint.ts'
 import { isMeshError, type MeshError } from '../../../src/core/errors.ts'

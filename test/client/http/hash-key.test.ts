@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import { checkKey } from '../../../src/client/call-options.ts'
 import { hashKeyOf } from '../../../src/client/http/hash-key.ts'
-import { checkKey } from '../../../src/client/http/options.ts'
 
 function keyOf(source: { header?: string; cookie?: string; path?: boolean }, headers: string[], path = '/') {
   const { header, cookie } = source

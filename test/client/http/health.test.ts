@@ -2,14 +2,10 @@ import { createServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { afterEach, describe, expect, it } from 'vitest'
+import type { ClientIdentity } from '../../../src/client/client-identity.ts'
 import { TIMED_OUT } from '../../../src/client/health-checks.ts'
 import { httpHealth } from '../../../src/client/http/health.ts'
-import {
-  type ClientIdentity,
-  HttpTransport,
-  type HttpTransportOptions,
-  resolveHttpTransport,
-} from '../../../src/client/http/transport.ts'
+import { HttpTransport, type HttpTransportOptions, resolveHttpTransport } from '../../../src/client/http/transport.ts'
 import { systemClock } from '../../../src/core/clock.ts'
 import type { Endpoint } from '../../../src/core/endpoint.ts'
 import { PeerVerifier } from '../../../src/identity/peer-verifier.ts'

@@ -1,10 +1,11 @@
 /** An HTTP client over fixed endpoints, without registry or mesh: what the tests of the door need and nothing more. */
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { ClientIdentity } from '../../../src/client/client-identity.ts'
 import { HttpClient, type HttpFilter } from '../../../src/client/http/client.ts'
 import { type HttpFetchOptions, type MeshFetch, makeFetch } from '../../../src/client/http/fetch/fetch.ts'
 import type { HttpTransportOptions, HttpTransportParts } from '../../../src/client/http/transport.ts'
-import { type ClientIdentity, HttpTransport, resolveHttpTransport } from '../../../src/client/http/transport.ts'
+import { HttpTransport, resolveHttpTransport } from '../../../src/client/http/transport.ts'
 import type { StackSource } from '../../../src/client/stack-source.ts'
 import type { Attempt } from '../../../src/core/attempt.ts'
 import type { Call, Route } from '../../../src/core/call.ts'

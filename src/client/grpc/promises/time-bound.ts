@@ -6,7 +6,7 @@ import type * as grpc from '@grpc/grpc-js'
 import type { Clock, Timer } from '../../../core/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
 import { grpcStatusOf } from '../../../core/status.ts'
-import { leaveSignal } from '../../http/options.ts'
+import { leaveSignal } from '../../call-options.ts'
 import type { GrpcCallSettings } from './call-settings.ts'
 
 /** What the errors of one client need. */

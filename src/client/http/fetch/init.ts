@@ -5,8 +5,8 @@
 
 import { OptionsError, show } from '../../../options/fields.ts'
 import { didYouMean } from '../../../options/nearest.ts'
-import { checkKey, checkSignal } from '../options.ts'
-import { checkIdleTimeout, checkTimeout } from '../prepare-request.ts'
+import { checkKey, checkSignal, checkTimeout } from '../../call-options.ts'
+import { checkIdleTimeout } from '../prepare-request.ts'
 import type { MeshFetchInit } from './fetch.ts'
 import { type Integrity, parseIntegrity } from './integrity.ts'
 
