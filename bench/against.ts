@@ -1,6 +1,6 @@
 /**
- * Is it cheaper than before? The client and the server of this checkout against those of another, both built, in one run:
- * `node bench/against.ts <other checkout> [client] [server] [--quick]`.
+ * Is it cheaper than before? The client and the server of this checkout against those of another,
+ * both built, in one run: `node bench/against.ts <other checkout> [client] [server] [--quick]`.
  */
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'

@@ -1,6 +1,7 @@
 /**
- * A process that calls a service in one way: through the mesh, or as a user would without it. All send the same headers and parse the
- * same JSON. Each loads only what its own way needs, so that no other library is in its process.
+ * A process that calls a service in one way: through the mesh, or as a user would without it. All
+ * send the same headers and parse the same JSON. Each loads only what its own way needs, so that no
+ * other library is in its process.
  */
 import type { MeshCredentials } from './ground.ts'
 import { answer, driver, givenJob } from './under-test.ts'
@@ -90,7 +91,10 @@ const WAYS = {
     return { call: async () => (await client.get(origin() + PATH)).data }
   },
 
-  /** What one would put together of well-known parts: breaker and timeout, retries, trace context, undici. */
+  /**
+   * What one would put together of well-known parts: breaker and timeout, retries, trace context,
+   * undici.
+   */
   'hand-assembled': async () => {
     const { default: CircuitBreaker } = await import('opossum')
     const { default: pRetry } = await import('p-retry')
@@ -137,7 +141,10 @@ const WAYS = {
     return { call }
   },
 
-  /** Everything on, inside a request that is being served: deadline, trace and cancellation are inherited from it. */
+  /**
+   * Everything on, inside a request that is being served: deadline, trace and cancellation are
+   * inherited from it.
+   */
   'inmesh http()': async () => {
     const mesh = await joined()
     const client = mesh.http(job.service!)

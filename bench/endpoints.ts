@@ -1,6 +1,7 @@
 /**
- * What do many endpoints cost a process that knows them: memory of each of 10,000 while idle, and CPU time and latency of its calls
- * while 1,000 of them change every second? `node bench/endpoints.ts [--quick] [--json]`, after `npm run build`.
+ * What do many endpoints cost a process that knows them: memory of each of 10,000 while idle, and
+ * CPU time and latency of its calls while 1,000 of them change every second?
+ * `node bench/endpoints.ts [--quick] [--json]`, after `npm run build`.
  */
 import { instance } from '../test/rigs/instance.ts'
 import { credentialsFor, startRegistryProcess, startServer } from './ground.ts'
@@ -128,7 +129,8 @@ async function watch(watcher: Subject, seconds: number): Promise<Run> {
   return {
     elapsedMs: seconds * 1_000,
     p50Ms: p50s[p50s.length >> 1]!,
-    // The longest of 20 is the 99th percentile of all in 82 of 100 runs, which is 0.99 to the power of 20.
+    // The longest of 20 is the 99th percentile of all in 82 of 100 runs, which is 0.99 to the power
+    // of 20.
     p99Ms: worst[Math.floor(worst.length * 0.82)]!,
   }
 }

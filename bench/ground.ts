@@ -1,4 +1,7 @@
-/** What the benches of calls stand on: a registry of its own process, and servers that its discovery finds. */
+/**
+ * What the benches of calls stand on: a registry of its own process, and servers that its discovery
+ * finds.
+ */
 import type { Registry } from '../src/registry/index.ts'
 import { type Credentials, join } from '../test/rigs/registry-session.ts'
 import { Subject } from './harness.ts'

@@ -1,7 +1,8 @@
 /**
- * Processes of the gRPC bench: a server, bare or inside a mesh, and a client, plain or through the mesh. All send and answer the same bytes
- * with the same generated-style client; a plain client has one channel to each server and takes turns, as one would write it, and gives each
- * call a deadline, as every call through the mesh has one. `bare` is the same without.
+ * Processes of the gRPC bench: a server, bare or inside a mesh, and a client, plain or through the
+ * mesh. All send and answer the same bytes with the same generated-style client; a plain client has
+ * one channel to each server and takes turns, as one would write it, and gives each call a
+ * deadline, as every call through the mesh has one. `bare` is the same without.
  */
 import * as grpc from '@grpc/grpc-js'
 import { joinMesh } from 'inmesh'

@@ -1,7 +1,8 @@
 /**
- * What does a unary gRPC call cost its client and its server through the mesh, against plain grpc-js that does the same (three servers by
- * turns, a deadline)? `npm run bench:grpc -- --json`. Both sides are compared over the same transport, plaintext and mTLS; plaintext decides,
- * because there the mesh's share is the largest.
+ * What does a unary gRPC call cost its client and its server through the mesh, against plain
+ * grpc-js that does the same (three servers by turns, a deadline)? `npm run bench:grpc -- --json`.
+ * Both sides are compared over the same transport, plaintext and mTLS; plaintext decides, because
+ * there the mesh's share is the largest.
  */
 import { credentialsFor, startRegistryProcess } from './ground.ts'
 import type { GrpcDoor, GrpcJob } from './grpc-process.ts'

@@ -1,8 +1,9 @@
 /**
- * How everything here is measured: each variant runs in processes of its own, so that none lives off what another has warmed up or
- * spoilt, and in several, because twins differ by some percent for all of their lives; all take turns in short rounds, so that what
- * else the machine does meets all of them. A figure is the median over the rounds, a ratio the median of the ratios within each round,
- * and its spread the two quartiles. `under-test.ts` is the other end of it.
+ * How everything here is measured: each variant runs in processes of its own, so that none lives
+ * off what another has warmed up or spoilt, and in several, because twins differ by some percent
+ * for all of their lives; all take turns in short rounds, so that what else the machine does meets
+ * all of them. A figure is the median over the rounds, a ratio the median of the ratios within each
+ * round, and its spread the two quartiles. `under-test.ts` is the other end of it.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -86,7 +87,9 @@ export async function withSubjects<T>(work: (keep: <S extends Subject>(subject: 
   }
 }
 
-/** One process of a variant: `subject` is measured while `driver` makes the calls; a client is both. */
+/**
+ * One process of a variant: `subject` is measured while `driver` makes the calls; a client is both.
+ */
 export interface Pair {
   readonly subject: Subject
   readonly driver?: Subject
@@ -98,7 +101,9 @@ export interface Variant {
   readonly twins: readonly Pair[]
 }
 
-/** Starts the twins of a variant, one after the other, because to start is the hardest work of all. */
+/**
+ * Starts the twins of a variant, one after the other, because to start is the hardest work of all.
+ */
 export async function variantOf(name: string, count: number, start: () => Promise<Pair>): Promise<Variant> {
   const twins: Pair[] = []
   while (twins.length < count) twins.push(await start())
@@ -109,7 +114,10 @@ export interface Plan {
   readonly calls: number
   readonly rounds: number
   readonly concurrency: number
-  /** Calls of each process before the first round. Below some thousands, the rounds show the compiler at work. */
+  /**
+   * Calls of each process before the first round. Below some thousands, the rounds show the
+   * compiler at work.
+   */
   readonly warmUp: number
 }
 
@@ -266,8 +274,8 @@ function table(rows: readonly Readonly<Record<string, string | number>>[]): stri
 }
 
 /**
- * Runs questions one after the other from a command line: `--quick`, and `--json` for a last line with all figures. The exit code is
- * 1 if a target was missed by more than the spread.
+ * Runs questions one after the other from a command line: `--quick`, and `--json` for a last line
+ * with all figures. The exit code is 1 if a target was missed by more than the spread.
  */
 export async function runQuestions(questions: readonly ((options: Options) => Promise<Report>)[]): Promise<void> {
   const quick = process.argv.includes('--quick')

@@ -1,7 +1,8 @@
 /**
- * What does it cost a registry when 500 processes of one service come at once: to join, to register, to come back after kill -9, to
- * renew their certificates? CPU time of the registry, with its state on disk; each process has a certificate and a session of its own,
- * watches its service and acknowledges. `INMESH_HERD=1000 node bench/herd.ts [--json]`, after `npm run build`.
+ * What does it cost a registry when 500 processes of one service come at once: to join, to
+ * register, to come back after kill -9, to renew their certificates? CPU time of the registry, with
+ * its state on disk; each process has a certificate and a session of its own, watches its service
+ * and acknowledges. `INMESH_HERD=1000 node bench/herd.ts [--json]`, after `npm run build`.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,6 +1,6 @@
 /**
- * What does a call cost its client, against what one would use or write instead? `node bench/http-client.ts [--quick] [--json]`, after
- * `npm run build`.
+ * What does a call cost its client, against what one would use or write instead?
+ * `node bench/http-client.ts [--quick] [--json]`, after `npm run build`.
  */
 import type { ClientJob } from './client-process.ts'
 import { credentialsFor, startRegistryProcess, startServer } from './ground.ts'
@@ -27,7 +27,10 @@ const DOORS: readonly Door[] = [
   { kind: 'mesh', service: PLAINTEXT, mode: 'plaintext' },
   { kind: 'mesh', service: SECURE, mode: 'strict' },
 ]
-/** Those whose ratios have targets stand beside each other, so that as little time as possible lies between them. */
+/**
+ * Those whose ratios have targets stand beside each other, so that as little time as possible lies
+ * between them.
+ */
 const ALWAYS: readonly ClientJob['way'][] = [
   'undici.request',
   'inmesh http()',

@@ -1,6 +1,7 @@
 /**
- * What does a request cost a server inside the mesh, against the same handler behind bare `node:http(s)`? The load comes from other
- * processes. `node bench/http-server.ts [--quick] [--json]`, after `npm run build`.
+ * What does a request cost a server inside the mesh, against the same handler behind bare
+ * `node:http(s)`? The load comes from other processes.
+ * `node bench/http-server.ts [--quick] [--json]`, after `npm run build`.
  */
 import { credentialsFor, startRegistryProcess, startServer } from './ground.ts'
 import {

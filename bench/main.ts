@@ -1,4 +1,7 @@
-/** All questions one after the other: `npm run bench -- [--quick] [--json]`. Each file also runs by itself, after `npm run build`. */
+/**
+ * All questions one after the other: `npm run bench -- [--quick] [--json]`. Each file also runs by
+ * itself, after `npm run build`.
+ */
 import { endpoints } from './endpoints.ts'
 import { runQuestions } from './harness.ts'
 import { herd } from './herd.ts'

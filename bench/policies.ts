@@ -1,6 +1,7 @@
 /**
- * What does each feature of a call cost by itself, without a transport: ns per call, bytes per call and per endpoint that was called,
- * timers; beside what other libraries take to guard a function? `node --expose-gc bench/policies.ts [--quick] [--json]`.
+ * What does each feature of a call cost by itself, without a transport: ns per call, bytes per call
+ * and per endpoint that was called, timers; beside what other libraries take to guard a function?
+ * `node --expose-gc bench/policies.ts [--quick] [--json]`.
  */
 import { ConsecutiveBreaker, circuitBreaker, handleAll, retry, TimeoutStrategy, timeout, wrap } from 'cockatiel'
 import OpossumCircuitBreaker from 'opossum'
@@ -76,7 +77,10 @@ function median(values: readonly number[]): number {
   return [...values].sort((a, b) => a - b)[values.length >> 1]!
 }
 
-/** The median of three bests: best of many short rounds, because everything else on the machine only adds. */
+/**
+ * The median of three bests: best of many short rounds, because everything else on the machine only
+ * adds.
+ */
 function nanoseconds(operations: number, work: () => void): number {
   const bests = [0, 0, 0].map(() => {
     let best = Number.POSITIVE_INFINITY
@@ -120,7 +124,10 @@ function bytes(operations: number, work: () => void): number | undefined {
   )
 }
 
-/** Eight policies; besides them every call pays into the retry budget, and an endpoint is picked among ten. */
+/**
+ * Eight policies; besides them every call pays into the retry budget, and an endpoint is picked
+ * among ten.
+ */
 function fullStack(): Stack {
   const { stack } = compile(10)
   const limits = (): Policy[] => [
@@ -197,8 +204,8 @@ function bytesPerCalledEndpoint(): number | undefined {
 }
 
 /**
- * Timers started by 10,000 services with all their policies, each of which has served a call. Those that keep no process alive are
- * not among the active resources, so starts are counted, too.
+ * Timers started by 10,000 services with all their policies, each of which has served a call. Those
+ * that keep no process alive are not among the active resources, so starts are counted, too.
  */
 function idleTimers(make: () => void): number {
   const { setTimeout, setInterval } = globalThis
@@ -222,7 +229,10 @@ function idleTimers(make: () => void): number {
   return Math.max(started, active() - before)
 }
 
-/** What others take to guard a function that resolves at once, and what our door for functions takes with the same policies. */
+/**
+ * What others take to guard a function that resolves at once, and what our door for functions takes
+ * with the same policies.
+ */
 async function others(): Promise<Record<string, number>> {
   const work = async (): Promise<number> => 1
   const opossum = new OpossumCircuitBreaker(work, { timeout: 1_000, errorThresholdPercentage: 50 })
@@ -245,7 +255,10 @@ async function others(): Promise<Record<string, number>> {
   return figures
 }
 
-/** Of several works by turns, so that what the compiler learns of one counts for all: the best round of each. */
+/**
+ * Of several works by turns, so that what the compiler learns of one counts for all: the best round
+ * of each.
+ */
 function nanosecondsByTurns(works: readonly (() => void)[]): number[] {
   const bests = works.map(() => Number.POSITIVE_INFINITY)
   for (let round = 0; round < 200; round++) {

@@ -1,6 +1,7 @@
 /**
- * The registry's process of all benches: speaks as `under-test.ts` does. JavaScript, because running TypeScript costs a process 40 MB,
- * which are none of the registry's. Argument: the options of `startRegistry`, as JSON.
+ * The registry's process of all benches: speaks as `under-test.ts` does. JavaScript, because
+ * running TypeScript costs a process 40 MB, which are none of the registry's. Argument: the options
+ * of `startRegistry`, as JSON.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { startRegistry } from 'inmesh/registry'

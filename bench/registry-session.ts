@@ -1,4 +1,7 @@
-/** A session with a registry that does as little as possible with what it hears, so that a thousand of them fit into one process. */
+/**
+ * A session with a registry that does as little as possible with what it hears, so that a thousand
+ * of them fit into one process.
+ */
 import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2'
 import { createSecureContext } from 'node:tls'
 import type { ClientMessage, Instance } from '../src/discovery/registry/wire.ts'

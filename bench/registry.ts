@@ -1,7 +1,9 @@
 /**
- * What does a registry bear: registrations per second, how long a change takes to the last of 1,000 watchers, its memory with 10,000
- * instances, and how soon is it back after kill -9? Its state is on disk, clients are real HTTP/2 sessions over mTLS in this process;
- * on a small machine the clients' own work is in the times. `node bench/registry.ts [--quick] [--json]`, after `npm run build`.
+ * What does a registry bear: registrations per second, how long a change takes to the last of 1,000
+ * watchers, its memory with 10,000 instances, and how soon is it back after kill -9? Its state is
+ * on disk, clients are real HTTP/2 sessions over mTLS in this process; on a small machine the
+ * clients' own work is in the times. `node bench/registry.ts [--quick] [--json]`, after
+ * `npm run build`.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

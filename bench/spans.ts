@@ -1,6 +1,6 @@
 /**
- * What do spans cost a client: without an OpenTelemetry SDK, and with one that records none, 1 % or all of the calls?
- * `node bench/spans.ts [--quick] [--json]`, after `npm run build`.
+ * What do spans cost a client: without an OpenTelemetry SDK, and with one that records none, 1 % or
+ * all of the calls? `node bench/spans.ts [--quick] [--json]`, after `npm run build`.
  */
 import { startRegistryProcess, startServer } from './ground.ts'
 import { measure, type Options, type Report, ratio, rowsOf, runQuestions, variantOf, withSubjects } from './harness.ts'

@@ -1,6 +1,6 @@
 /**
- * What does it cost to start: importing the library, and joining a mesh, each in a process of its own, over an empty process?
- * `node bench/start-up.ts [--quick] [--json]`, after `npm run build`.
+ * What does it cost to start: importing the library, and joining a mesh, each in a process of its
+ * own, over an empty process? `node bench/start-up.ts [--quick] [--json]`, after `npm run build`.
  */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'

@@ -1,6 +1,7 @@
 /**
- * The other end of `harness.ts`, for a process that is measured or that drives one: it answers what it is asked, one question at a
- * time, and tells its CPU time and how much it has allocated. Nothing here runs while calls are measured but the driver's own loop.
+ * The other end of `harness.ts`, for a process that is measured or that drives one: it answers what
+ * it is asked, one question at a time, and tells its CPU time and how much it has allocated.
+ * Nothing here runs while calls are measured but the driver's own loop.
  */
 import { GCProfiler } from 'node:v8'
 
@@ -38,7 +39,10 @@ export function answer(answers: Answers, ready: unknown = {}): void {
   process.send!({ id: 0, told: ready })
 }
 
-/** For a process that makes the calls: `call` is one, its answer read to the end. `around` runs each run of them. */
+/**
+ * For a process that makes the calls: `call` is one, its answer read to the end. `around` runs each
+ * run of them.
+ */
 export function driver(
   call: () => Promise<unknown>,
   around: <T>(work: () => Promise<T>) => Promise<T> = (work) => work(),
@@ -85,7 +89,9 @@ function accounts(): Answers {
       usedBefore = process.memoryUsage().heapUsed
       profiler.start()
     },
-    /** Bytes put on the heap since `countBytes`: what is there, and what each collection took away. */
+    /**
+     * Bytes put on the heap since `countBytes`: what is there, and what each collection took away.
+     */
     bytes: () => {
       const used = process.memoryUsage().heapUsed
       const collected = profiler!

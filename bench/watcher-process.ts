@@ -1,4 +1,7 @@
-/** A process in the mesh that watches a service, tells what it knows of it, and calls another one meanwhile. */
+/**
+ * A process in the mesh that watches a service, tells what it knows of it, and calls another one
+ * meanwhile.
+ */
 import { joinMesh } from 'inmesh'
 import { answer, driver, givenJob } from './under-test.ts'
 

@@ -1,5 +1,6 @@
 /**
- * A service mesh that you import. First what users of a mesh need, then what code needs that adapts to it.
+ * A service mesh that you import. First what users of a mesh need, then what code needs that adapts
+ * to it.
  *
  * @module
  */

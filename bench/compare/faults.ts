@@ -1,4 +1,7 @@
-/** What goes wrong, in all ways at the same time and under the same load; each fault does its harm inside its time, and mends it. */
+/**
+ * What goes wrong, in all ways at the same time and under the same load; each fault does its harm
+ * inside its time, and mends it.
+ */
 import { setTimeout as wait } from 'node:timers/promises'
 import { countRepeats, type Repeats } from './ledger.ts'
 import type { Load } from './load/load.ts'

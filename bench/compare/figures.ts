@@ -63,7 +63,10 @@ function added(rounds: Rounds, of: (sample: Sample) => number): Record<WayName, 
   return each((way) => rounds.map((round) => of(round.get(way)!) - of(round.get('direct')!)))
 }
 
-/** The median is that of the differences, which a round in which the machine was busy with something else moves less than ratios. */
+/**
+ * The median is that of the differences, which a round in which the machine was busy with something
+ * else moves less than ratios.
+ */
 function overSidecar(added: Record<WayName, number[]>): Spread {
   const { low, high } = spread(added.inmesh.map((value, round) => value / added.sidecar[round]!))
   return { median: spread(added.inmesh).median / spread(added.sidecar).median, low, high }

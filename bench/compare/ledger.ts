@@ -7,7 +7,10 @@ export interface Repeats {
   readonly gets: number
 }
 
-/** Of the requests whose id begins with `prefix`. The kind of a request is in its id: `<prefix>-g<n>` or `<prefix>-p<n>`. */
+/**
+ * Of the requests whose id begins with `prefix`. The kind of a request is in its id:
+ * `<prefix>-g<n>` or `<prefix>-p<n>`.
+ */
 export function countRepeats(ledger: readonly string[], prefix: string): Repeats {
   const seen = new Set<string>()
   const repeated = new Set<string>()

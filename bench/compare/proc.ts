@@ -1,6 +1,6 @@
 /**
- * CPU time and memory of processes as the kernel counts them, in /proc: everything a process did counts, also in the kernel for its
- * sockets, and in threads and children that have ended.
+ * CPU time and memory of processes as the kernel counts them, in /proc: everything a process did
+ * counts, also in the kernel for its sockets, and in threads and children that have ended.
  */
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -14,7 +14,10 @@ export interface ProcessStat {
   readonly ofEnded: number
 }
 
-/** One line of /proc/<pid>/stat (proc(5)). The name, in parentheses, may hold blanks and parentheses itself. */
+/**
+ * One line of /proc/<pid>/stat (proc(5)). The name, in parentheses, may hold blanks and parentheses
+ * itself.
+ */
 export function parseStat(line: string): ProcessStat {
   const open = line.indexOf('(')
   const close = line.lastIndexOf(')')

@@ -1,4 +1,7 @@
-/** The comparison as Markdown with charts, in a directory: figures, what was done, on what, and what it cannot say. */
+/**
+ * The comparison as Markdown with charts, in a directory: figures, what was done, on what, and what
+ * it cannot say.
+ */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { FAULTS } from './faults.ts'

@@ -53,7 +53,10 @@ export function print(comparison: Comparison): void {
   if (warning !== undefined) console.log(`\n${warning}`)
 }
 
-/** Above this share of the cores at work before we began, figures say more about the others than about us. */
+/**
+ * Above this share of the cores at work before we began, figures say more about the others than
+ * about us.
+ */
 const BUSY = 0.5
 
 export function busyWarning({ busy }: Comparison): string | undefined {

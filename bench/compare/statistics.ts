@@ -1,12 +1,18 @@
 /** Percentiles of latencies, and medians with their spread of rounds. */
 
-/** The smallest value that at least `share` of all values do not exceed (nearest rank). NaN for none. */
+/**
+ * The smallest value that at least `share` of all values do not exceed (nearest rank). NaN for
+ * none.
+ */
 export function percentile(values: readonly number[], share: number): number {
   const sorted = Float64Array.from(values).sort()
   return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN
 }
 
-/** The median, and between which values the middle half lies: one round that was disturbed moves neither. */
+/**
+ * The median, and between which values the middle half lies: one round that was disturbed moves
+ * neither.
+ */
 export interface Spread {
   readonly median: number
   readonly low: number

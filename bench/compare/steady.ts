@@ -1,6 +1,7 @@
 /**
- * Nothing is wrong: what each way costs. The ways take turns, in another order each round, so that whatever else the machine does hits
- * all of them alike; a round's figures are only compared with those of the same round.
+ * Nothing is wrong: what each way costs. The ways take turns, in another order each round, so that
+ * whatever else the machine does hits all of them alike; a round's figures are only compared with
+ * those of the same round.
  */
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Load } from './load/load.ts'
@@ -20,7 +21,9 @@ export interface Sample {
   readonly load: LoadResult
 }
 
-/** Before each sample, uncounted: while the other ways had their turn, idle connections were closed. */
+/**
+ * Before each sample, uncounted: while the other ways had their turn, idle connections were closed.
+ */
 const LEAD_IN_MS = 500
 
 export interface SteadyPlan {

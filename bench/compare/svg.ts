@@ -1,4 +1,7 @@
-/** Bar charts as SVG text: groups of bars, each bar one value or a stack of parts, with whiskers where there is a spread. */
+/**
+ * Bar charts as SVG text: groups of bars, each bar one value or a stack of parts, with whiskers
+ * where there is a spread.
+ */
 
 export interface Bar {
   readonly label: string
@@ -12,7 +15,10 @@ export interface Chart {
   /** What the axis counts. */
   readonly unit: string
   readonly groups: readonly { readonly label: string; readonly bars: readonly Bar[] }[]
-  /** Parts in the order of their colours, where charts have to agree on them. @defaultValue as they first appear */
+  /**
+   * Parts in the order of their colours, where charts have to agree on them. @defaultValue as they
+   * first appear
+   */
   readonly names?: readonly string[]
 }
 

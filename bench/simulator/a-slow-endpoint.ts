@@ -1,8 +1,10 @@
 /**
- * (a) Eleven endpoints at 167 ms, 1,000 requests/s for 60 s; one takes 2 s from second 15 to 45. A call that takes more than 1 s has
- * failed. Whoever knew at once who is late after 167 ms would save all but those already sent: 99.973 %.
+ * (a) Eleven endpoints at 167 ms, 1,000 requests/s for 60 s; one takes 2 s from second 15 to 45. A
+ * call that takes more than 1 s has failed. Whoever knew at once who is late after 167 ms would
+ * save all but those already sent: 99.973 %.
  *
- * A caller may wait on after its second (the balancer then hears of the late answer) or abandon the call (it never does).
+ * A caller may wait on after its second (the balancer then hears of the late answer) or abandon the
+ * call (it never does).
  */
 
 import type { ServiceOptions } from '../../src/resilience/settings.ts'

@@ -1,6 +1,7 @@
 /**
- * (b) Ten endpoints at 40 ms, 1,000 requests/s for 90 s, no retries. One is 10 times slower in the middle third; one joins at second
- * 10 and is cold: six times slower at first, warm after 5 s; one fails for ever from the start; one fails from second 40 to 55.
+ * (b) Ten endpoints at 40 ms, 1,000 requests/s for 90 s, no retries. One is 10 times slower in the
+ * middle third; one joins at second 10 and is cold: six times slower at first, warm after 5 s; one
+ * fails for ever from the start; one fails from second 40 to 55.
  */
 import { outcome } from '../../src/core/outcome.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
@@ -127,7 +128,8 @@ export function troubledEndpoints(seed: number): TroubledEndpoints {
     }
     return own / all
   }
-  // All but the dead one. While the other is ill, the fair share is larger, so these figures err to the strict side.
+  // All but the dead one. While the other is ill, the fair share is larger, so these figures err to
+  // the strict side.
   const healthy = 9
   const peak = Math.max(
     ...Array.from({ length: seconds - COLD_FROM / 1_000 }, (_, i) =>

@@ -1,6 +1,6 @@
 /**
- * (c) Five endpoints at 20 ms, 500 requests/s for 30 s; one answers 500 or 429 in 1 ms. To a balancer that knows only latency it is
- * the best of all.
+ * (c) Five endpoints at 20 ms, 500 requests/s for 30 s; one answers 500 or 429 in 1 ms. To a
+ * balancer that knows only latency it is the best of all.
  */
 import { outcome } from '../../src/core/outcome.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'

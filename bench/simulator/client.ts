@@ -1,6 +1,6 @@
 /**
- * The simulated door: real stack, real cluster, real execution; only the transport is made up. It does what the HTTP client
- * does, in the same order: see src/client/http/attempt.ts.
+ * The simulated door: real stack, real cluster, real execution; only the transport is made up. It
+ * does what the HTTP client does, in the same order: see src/client/http/attempt.ts.
  */
 import { awaitEndpoint } from '../../src/client/await-endpoint.ts'
 import { type BalancerParts, createBalancer } from '../../src/client/balancing/balancer.ts'
@@ -44,7 +44,9 @@ export interface ClientParts {
   readonly compiled?: (stack: Stack, settings: ServiceSettings) => Stack
 }
 
-/** An instance as the client is told of it: where it is, or `undefined` if nothing listens there. */
+/**
+ * An instance as the client is told of it: where it is, or `undefined` if nothing listens there.
+ */
 export type Instances = ReadonlyMap<string, SimulatedServer | undefined>
 
 export class SimulatedClient {

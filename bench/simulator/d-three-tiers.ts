@@ -1,6 +1,8 @@
 /**
- * (d) Three tiers that call each other, each with the default retries, on top of a last one that fails 100 % with 503, or of which all
- * instances refuse connections: how much of the offered load arrives at the bottom. Budgets have to hold it alone: breakers and throttles, which let next to nothing through, are off.
+ * (d) Three tiers that call each other, each with the default retries, on top of a last one that
+ * fails 100 % with 503, or of which all instances refuse connections: how much of the offered load
+ * arrives at the bottom. Budgets have to hold it alone: breakers and throttles, which let next to
+ * nothing through, are off.
  */
 import type { Call } from '../../src/core/call.ts'
 import { outcome } from '../../src/core/outcome.ts'

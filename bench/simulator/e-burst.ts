@@ -1,6 +1,7 @@
 /**
- * (e) Four instances with a queue each, at 70 % of what they can do; 3 s at 250 %; then 70 % again. The queue outlives the burst, calls
- * time out in it, and their retries keep it full: a metastable failure (Bronson et al., HotOS 2021), unless a budget bounds the retries.
+ * (e) Four instances with a queue each, at 70 % of what they can do; 3 s at 250 %; then 70 % again.
+ * The queue outlives the burst, calls time out in it, and their retries keep it full: a metastable
+ * failure (Bronson et al., HotOS 2021), unless a budget bounds the retries.
  */
 import type { ServiceOptions } from '../../src/resilience/settings.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
@@ -23,7 +24,10 @@ const UNTIL = BURST_TO + 60_000
 
 export interface Burst {
   readonly policy: string
-  /** Share of the calls that succeeded, in percent: before, of those sent in the second that ends 10 s after the burst, and at the end. */
+  /**
+   * Share of the calls that succeeded, in percent: before, of those sent in the second that ends 10
+   * s after the burst, and at the end.
+   */
   readonly before: number
   readonly after10s: number
   readonly atTheEnd: number

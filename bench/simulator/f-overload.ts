@@ -1,6 +1,7 @@
 /**
- * (f) One server with a queue, offered three times what it can do. Without a limit everybody waits until nobody is served in time; with an
- * adaptive limit it refuses what it cannot do, and what it accepts stays fast.
+ * (f) One server with a queue, offered three times what it can do. Without a limit everybody waits
+ * until nobody is served in time; with an adaptive limit it refuses what it cannot do, and what it
+ * accepts stays fast.
  */
 
 import { SILENT } from '../../src/core/telemetry.ts'

@@ -1,6 +1,7 @@
 /**
- * (g) Ten equal instances with a queue each, at 80 % of what they can do; one request in ten takes 60 ms, the others 5 ms. Nothing is
- * wrong here: this shows what the default's watchfulness costs where latency says little.
+ * (g) Ten equal instances with a queue each, at 80 % of what they can do; one request in ten takes
+ * 60 ms, the others 5 ms. Nothing is wrong here: this shows what the default's watchfulness costs
+ * where latency says little.
  */
 import type { ServiceOptions } from '../../src/resilience/settings.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'

@@ -1,6 +1,7 @@
 /**
- * (h) Three instances at light load, of which one leaves: it is dead when 150 calls come at once, or it closes its connections in order
- * while calls are on a way of 60 ms. Nothing that was refused so was executed; what is lost, is lost for want of a retry budget.
+ * (h) Three instances at light load, of which one leaves: it is dead when 150 calls come at once,
+ * or it closes its connections in order while calls are on a way of 60 ms. Nothing that was refused
+ * so was executed; what is lost, is lost for want of a retry budget.
  */
 import type { Attempt } from '../../src/core/attempt.ts'
 import { type Outcome, outcome } from '../../src/core/outcome.ts'

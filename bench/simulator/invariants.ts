@@ -1,6 +1,7 @@
 /**
- * Worlds full of random faults, one a seed, and what must hold in all of them: every call settles once and by its deadline, every
- * admitted attempt is settled, the retry budget is kept, and in the end nothing is held: no permit, no probe, no timer.
+ * Worlds full of random faults, one a seed, and what must hold in all of them: every call settles
+ * once and by its deadline, every admitted attempt is settled, the retry budget is kept, and in the
+ * end nothing is held: no permit, no probe, no timer.
  */
 import type { Call } from '../../src/core/call.ts'
 import type { Endpoint } from '../../src/core/endpoint.ts'
@@ -73,7 +74,10 @@ export function breachesOf(seed: number): readonly string[] {
   return [...world.breaches]
 }
 
-/** A client and the instances it calls, which answer themselves or, for a middle tier, by calling `below`. */
+/**
+ * A client and the instances it calls, which answer themselves or, for a middle tier, by calling
+ * `below`.
+ */
 function makeTier(world: World, below: SimulatedClient | undefined): SimulatedClient {
   const { clock, chance, breaches } = world
   const ledger = new Ledger(clock, breaches)

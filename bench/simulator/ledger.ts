@@ -1,4 +1,7 @@
-/** Keeps the books of a stack while a world full of faults runs over it: who was admitted, who was told, what retries were paid for. */
+/**
+ * Keeps the books of a stack while a world full of faults runs over it: who was admitted, who was
+ * told, what retries were paid for.
+ */
 import type { Attempt } from '../../src/core/attempt.ts'
 import type { Call } from '../../src/core/call.ts'
 import type { Clock } from '../../src/core/clock.ts'
@@ -66,7 +69,10 @@ export class Ledger {
     }
   }
 
-  /** The same stack with a balance before and behind its policies, so that refusals by any of them are seen. */
+  /**
+   * The same stack with a balance before and behind its policies, so that refusals by any of them
+   * are seen.
+   */
   watch(stack: Stack, budget: RetryBudgetSettings): Stack {
     // After a change of configuration the larger of the two bounds holds.
     this.#endpoints = () => stack.cluster?.endpoints ?? []
@@ -103,7 +109,8 @@ export class Ledger {
   #withdrawn(): void {
     const now = this.#clock.now()
     this.#withdrawals.push(now)
-    // A withdrawal lives on deposits of the last second, and what they paid for lies within nine full slices of it.
+    // A withdrawal lives on deposits of the last second, and what they paid for lies within nine
+    // full slices of it.
     const granted = countSince(this.#withdrawals, now - 900)
     const fed = countSince(this.#deposits, now - 2_000)
     if (granted > fed * this.#ratio + this.#minPerSecond + 1e-6)

@@ -1,6 +1,7 @@
 /**
- * `npm run simulate`: the real policies on a fake clock, in scenarios (a) to (h), and worlds full of random faults. No timed
- * test: a seed repeats a run exactly. `--json` prints all figures as the last line instead of the tables.
+ * `npm run simulate`: the real policies on a fake clock, in scenarios (a) to (h), and worlds full
+ * of random faults. No timed test: a seed repeats a run exactly. `--json` prints all figures as the
+ * last line instead of the tables.
  */
 import { parseArgs } from 'node:util'
 import { invariants } from './invariants.ts'

@@ -1,6 +1,7 @@
 /**
- * Peak-EWMA as Finagle has it (loadbalancer/PeakEwma.scala), to compare with: the worst latency of late, decaying over 10 s, times
- * the attempts in flight and one; a penalty for an endpoint that has never answered; deaf to silence and to failures.
+ * Peak-EWMA as Finagle has it (loadbalancer/PeakEwma.scala), to compare with: the worst latency of
+ * late, decaying over 10 s, times the attempts in flight and one; a penalty for an endpoint that
+ * has never answered; deaf to silence and to failures.
  */
 import { type LoadMeasure, P2cPicker } from '../../src/client/balancing/p2c.ts'
 import type { Attempt } from '../../src/core/attempt.ts'

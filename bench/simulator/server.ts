@@ -1,6 +1,7 @@
 /**
- * A simulated instance: its own stack as the real server has it, then a handler. What the network adds is left out; what matters is
- * who waits for whom, and that a caller who has gone takes his work out of the queue.
+ * A simulated instance: its own stack as the real server has it, then a handler. What the network
+ * adds is left out; what matters is who waits for whom, and that a caller who has gone takes his
+ * work out of the queue.
  */
 import { Attempt } from '../../src/core/attempt.ts'
 import { Call, type Route } from '../../src/core/call.ts'
@@ -104,8 +105,8 @@ interface Job {
 }
 
 /**
- * So many workers and one queue, first come first served. A job whose caller has gone is not begun, but what runs, runs to its end: few
- * handlers look at their signal.
+ * So many workers and one queue, first come first served. A job whose caller has gone is not begun,
+ * but what runs, runs to its end: few handlers look at their signal.
  */
 export class Workers {
   readonly #clock: Clock

@@ -1,6 +1,7 @@
 /**
- * Policies for plain functions and methods; no mesh and no registry. Node runs TypeScript by leaving the types out, which decorators
- * are not, so this example is compiled first: `npx tsc -p examples/decorators && node examples/decorators/dist/main.js`.
+ * Policies for plain functions and methods; no mesh and no registry. Node runs TypeScript by
+ * leaving the types out, which decorators are not, so this example is compiled first:
+ * `npx tsc -p examples/decorators && node examples/decorators/dist/main.js`.
  */
 import { bulkhead, circuitBreaker, fallback, guard, isMeshError, retry, timeout } from 'inmesh/resilience'
 
@@ -15,7 +16,8 @@ async function fetchQuote(sku: string): Promise<string> {
 const quote = guard(fetchQuote, { timeout: '2s', retry: { attempts: 3 }, circuitBreaker: true })
 console.log(await quote('sku-1'))
 
-// Methods: in whatever order they are written, the time limit bounds all attempts, and the fallback has the last word.
+// Methods: in whatever order they are written, the time limit bounds all attempts, and the fallback
+// has the last word.
 class Prices {
   #rate = 2
 

@@ -1,6 +1,6 @@
 /**
- * Open-loop load: requests leave by the schedule whether or not earlier ones have come back, and latency counts from the scheduled
- * instant, so that a stall is seen as long as it was.
+ * Open-loop load: requests leave by the schedule whether or not earlier ones have come back, and
+ * latency counts from the scheduled instant, so that a stall is seen as long as it was.
  */
 import { type HttpClient, isMeshError } from 'inmesh'
 

@@ -1,11 +1,13 @@
 /**
- * The main job, with real processes and mTLS between them: a registry, a storefront, three inventories and two prices, 200
- * requests per second through all three tiers, and everything that goes wrong in a week within a minute. Ends with a verdict
- * per phase; exit code 1 if any request failed.
+ * The main job, with real processes and mTLS between them: a registry, a storefront, three
+ * inventories and two prices, 200 requests per second through all three tiers, and everything that
+ * goes wrong in a week within a minute. Ends with a verdict per phase; exit code 1 if any request
+ * failed.
  *
  *     npm run demo -- [--seconds N] [--json] [--grpc]
  *
- * With `--grpc` the services speak gRPC with each other, and one stream is kept open from the first phase to the last.
+ * With `--grpc` the services speak gRPC with each other, and one stream is kept open from the first
+ * phase to the last.
  */
 import { parseArgs } from 'node:util'
 import { type ServiceError, status } from '@grpc/grpc-js'
@@ -55,7 +57,10 @@ if (!(seconds >= 1 && seconds <= 600)) {
   process.exit(2)
 }
 
-/** Counters of processes that were killed or restarted begin anew; what they had counted is kept here. */
+/**
+ * Counters of processes that were killed or restarted begin anew; what they had counted is kept
+ * here.
+ */
 const counted = new Map<string, { before: number; last: number }>()
 
 const processes = new Processes(flags.grpc)

@@ -1,4 +1,7 @@
-/** What the demo does to its services while the load runs. Each phase lasts `seconds` and does its harm inside that time. */
+/**
+ * What the demo does to its services while the load runs. Each phase lasts `seconds` and does its
+ * harm inside that time.
+ */
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Processes } from './processes.ts'
 

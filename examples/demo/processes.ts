@@ -1,4 +1,7 @@
-/** Processes of the demo and of `npm run compare`: started, spoken to, killed in three ways, and never left behind. */
+/**
+ * Processes of the demo and of `npm run compare`: started, spoken to, killed in three ways, and
+ * never left behind.
+ */
 import { type ChildProcess, execFile, fork, type Serializable, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -11,7 +14,10 @@ import type { Report } from './services/parent.ts'
 
 const COMMAND_LINE = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const READY_BOUND_MS = 30_000
-/** Of util-linux: has the kernel kill a process when the one that started it ends, however that happens. */
+/**
+ * Of util-linux: has the kernel kill a process when the one that started it ends, however that
+ * happens.
+ */
 const SETPRIV = '/usr/bin/setpriv'
 
 /** Those that come in two kinds; prices speaks both. */
@@ -84,7 +90,10 @@ export class Processes {
     }
   }
 
-  /** Starts a module of ours, which must follow its parent; resolves with the first message it sends. */
+  /**
+   * Starts a module of ours, which must follow its parent; resolves with the first message it
+   * sends.
+   */
   async fork(name: string, module: URL, env: Readonly<Record<string, string>> = {}): Promise<unknown> {
     const child = fork(fileURLToPath(module), {
       env: { ...process.env, ...env },

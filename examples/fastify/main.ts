@@ -1,4 +1,6 @@
-/** A Fastify 5 application in the mesh: `serve` takes the instance itself and makes it ready first. */
+/**
+ * A Fastify 5 application in the mesh: `serve` takes the instance itself and makes it ready first.
+ */
 import fastify from 'fastify'
 import { currentCall, joinMesh } from 'inmesh'
 

@@ -1,6 +1,7 @@
 /**
- * A service as a class: its methods are the handlers, and what they call is protected by decorators. Node leaves types out and decorators
- * not, so this one is compiled first: `npx tsc -p examples/grpc && node examples/grpc/dist/decorated.js`.
+ * A service as a class: its methods are the handlers, and what they call is protected by
+ * decorators. Node leaves types out and decorators not, so this one is compiled first:
+ * `npx tsc -p examples/grpc && node examples/grpc/dist/decorated.js`.
  */
 import { Server, type ServerUnaryCall, type sendUnaryData, status, type UntypedHandleCall } from '@grpc/grpc-js'
 import { currentCall, isMeshError, joinMesh } from 'inmesh'

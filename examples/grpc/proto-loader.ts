@@ -1,6 +1,6 @@
 /**
- * The same without generated code: `@grpc/proto-loader` reads shop.proto when the program starts, including which methods may be repeated
- * (`idempotency_level`).
+ * The same without generated code: `@grpc/proto-loader` reads shop.proto when the program starts,
+ * including which methods may be repeated (`idempotency_level`).
  */
 import { fileURLToPath } from 'node:url'
 import {
@@ -15,7 +15,10 @@ import {
 import { load } from '@grpc/proto-loader'
 import { joinMesh } from 'inmesh'
 
-/** What shop.proto has, as far as this program needs it: grpc-js cannot know it. In JavaScript none of this is there. */
+/**
+ * What shop.proto has, as far as this program needs it: grpc-js cannot know it. In JavaScript none
+ * of this is there.
+ */
 interface Loaded {
   shop: { Prices: ServiceClientConstructor }
 }

@@ -1,5 +1,6 @@
 /**
- * What ts-proto 2.18.0 makes of shop.proto; not written by hand. Made anew, with protoc and ts-proto installed, by
+ * What ts-proto 2.18.0 makes of shop.proto; not written by hand. Made anew, with protoc and
+ * ts-proto installed, by
  *
  *     protoc --plugin=protoc-gen-ts_proto --ts_proto_out=. -I . shop.proto \
  *       --ts_proto_opt=outputServices=grpc-js,esModuleInterop=true,importSuffix=.ts \

@@ -1,6 +1,7 @@
 /**
- * A gRPC service and its client from generated code (ts-proto): all four kinds of call, first by grpc-js's callbacks and events, then by
- * promises. Only `mesh.grpc` and `mesh.serveGrpc` are the mesh's; the rest is what any program with grpc-js has.
+ * A gRPC service and its client from generated code (ts-proto): all four kinds of call, first by
+ * grpc-js's callbacks and events, then by promises. Only `mesh.grpc` and `mesh.serveGrpc` are the
+ * mesh's; the rest is what any program with grpc-js has.
  */
 import { once } from 'node:events'
 import { Server } from '@grpc/grpc-js'

@@ -1,4 +1,7 @@
-/** A plain node:http handler in the mesh; then, like any other service would, it calls itself through the mesh. */
+/**
+ * A plain node:http handler in the mesh; then, like any other service would, it calls itself
+ * through the mesh.
+ */
 import http from 'node:http'
 import { currentCall, joinMesh } from 'inmesh'
 

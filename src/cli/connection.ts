@@ -1,6 +1,7 @@
 /**
- * The flags that every command has which talks to a registry, and how they become a connection: flag before variable
- * before the file `admin-token` in the registry's data directory. On loopback the default directory is looked into, too.
+ * The flags that every command has which talks to a registry, and how they become a connection:
+ * flag before variable before the file `admin-token` in the registry's data directory. On loopback
+ * the default directory is looked into, too.
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -37,7 +38,10 @@ export function withConnection(command: Command): Command {
     .addOption(jsonOption())
 }
 
-/** What a command that talks to a registry works with. @throws Failure naming the flag that is wrong or missing */
+/**
+ * What a command that talks to a registry works with. @throws Failure naming the flag that is wrong
+ * or missing
+ */
 export async function connect(
   surroundings: CliContext,
   flags: ConnectionFlags,

@@ -1,4 +1,7 @@
-/** How a command fails: an exit code for scripts, a stable code, a sentence, and the mistakes one by one. */
+/**
+ * How a command fails: an exit code for scripts, a stable code, a sentence, and the mistakes one by
+ * one.
+ */
 
 import { isMeshError } from '../core/errors.ts'
 import { OptionsError } from '../options/fields.ts'

@@ -2,7 +2,10 @@
 import { InvalidArgumentError } from 'commander'
 import type { Field, Issue } from '../options/fields.ts'
 
-/** For commander's `argParser`: the same descriptions as options and documents use. `prepare` turns text into what it means. */
+/**
+ * For commander's `argParser`: the same descriptions as options and documents use. `prepare` turns
+ * text into what it means.
+ */
 export function parsed<T>(
   description: Field<T>,
   prepare: (text: string) => unknown = (text) => text,

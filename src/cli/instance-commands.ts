@@ -33,7 +33,8 @@ export function addInstanceCommands(instances: Command, surroundings: CliContext
     return withExample(withConnection(command), example)
   }
   const send = async (command: Command, service: string, id: string, body: object): Promise<void> => {
-    // The flags of `instances` are the same ones, and commander gives them to it wherever they stand.
+    // The flags of `instances` are the same ones, and commander gives them to it wherever they
+    // stand.
     const { api, terminal } = await connect(surroundings, command.optsWithGlobals<ConnectionFlags>())
     const path = `/v1/services/${encodeURIComponent(service)}/instances/${encodeURIComponent(id)}`
     const answer = await api.call<OverrideAnswer>('PUT', path, body)

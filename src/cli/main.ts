@@ -1,6 +1,11 @@
 #!/usr/bin/env node
-/** The executable `inmesh`. Everything else is in program.ts, so that tests can run it without a process. */
-/** The same floor as in package.json; below it, loading the rest fails with words that help nobody. */
+/**
+ * The executable `inmesh`. Everything else is in program.ts, so that tests can run it without a
+ * process.
+ */
+/**
+ * The same floor as in package.json; below it, loading the rest fails with words that help nobody.
+ */
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
 if (major < 22 || (major === 22 && minor < 19)) {
   console.error(`inmesh needs Node 22.19 or later; this is ${process.versions.node}.`)

@@ -1,4 +1,7 @@
-/** What is done with policies that are in the registry already: `get`, `delete`, `history`, `rollback`. */
+/**
+ * What is done with policies that are in the registry already: `get`, `delete`, `history`,
+ * `rollback`.
+ */
 import type { Command } from 'commander'
 import { stringify } from 'yaml'
 import { MESH_DOCUMENT } from '../discovery/policy-document.ts'

@@ -1,6 +1,7 @@
 /**
- * Reads a file of policy documents (YAML or JSON, several in one file) and refuses it whole if there is any mistake, each
- * with its line and column. What is sent to the registry is exactly what was written: no default is filled in here.
+ * Reads a file of policy documents (YAML or JSON, several in one file) and refuses it whole if
+ * there is any mistake, each with its line and column. What is sent to the registry is exactly what
+ * was written: no default is filled in here.
  */
 import { createReadStream } from 'node:fs'
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, type Pair, parseAllDocuments } from 'yaml'
@@ -102,7 +103,9 @@ export function parsePolicyFile(text: string, file: string): PolicyFile {
   return { documents: values as PolicyDocument[], locate }
 }
 
-/** `-` is standard input. @throws Failure if it cannot be read, is too large, or has any mistake. */
+/**
+ * `-` is standard input. @throws Failure if it cannot be read, is too large, or has any mistake.
+ */
 export async function readPolicyFile(name: string, stdin: CliContext['stdin']): Promise<PolicyFile> {
   if (name === '-') return parsePolicyFile(decode(await collect(stdin, '<stdin>'), '<stdin>'), '<stdin>')
   let bytes: Buffer
@@ -169,7 +172,10 @@ function mistakesOfForm(root: Node): FormMistake[] {
   return found
 }
 
-/** Where the key of the value at `path` begins, or an entry of a list; if it is missing, what should contain it. */
+/**
+ * Where the key of the value at `path` begins, or an entry of a list; if it is missing, what should
+ * contain it.
+ */
 function offsetOf(root: Node | null, path: Path): number {
   let node: unknown = root
   let offset = startOf(root)

@@ -1,4 +1,7 @@
-/** The `inmesh` command, put together; and how whatever goes wrong becomes one message and an exit code. */
+/**
+ * The `inmesh` command, put together; and how whatever goes wrong becomes one message and an exit
+ * code.
+ */
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { didYouMean } from '../options/nearest.ts'
@@ -79,7 +82,10 @@ export async function runCli(args: readonly string[], surroundings: CliContext):
   }
 }
 
-/** `inmesh instances disabel …`: a command with commands of its own takes the mistyped one for an argument. */
+/**
+ * `inmesh instances disabel …`: a command with commands of its own takes the mistyped one for an
+ * argument.
+ */
 function mistyped(program: Command, args: readonly string[]): string {
   const [name, given = ''] = args.filter((arg) => !arg.startsWith('-'))
   const names = program.commands.find((command) => command.name() === name)?.commands.map((one) => one.name()) ?? []

@@ -1,6 +1,7 @@
 /**
- * The registry's API as the commands use it: one request per connection, 10 s for all of it. The admin token pins the
- * registry's root and is sent only over a connection verified against that root; without a token only loopback is trusted.
+ * The registry's API as the commands use it: one request per connection, 10 s for all of it. The
+ * admin token pins the registry's root and is sent only over a connection verified against that
+ * root; without a token only loopback is trusted.
  */
 import { request as requestPlain } from 'node:http'
 import { type RequestOptions, request as requestTls } from 'node:https'

@@ -1,4 +1,6 @@
-/** `inmesh registry`: runs a registry until it is told to stop, with its state on the local disk. */
+/**
+ * `inmesh registry`: runs a registry until it is told to stop, with its state on the local disk.
+ */
 import { type Command, Option } from 'commander'
 import { describeIssue, OptionsError } from '../options/fields.ts'
 import { type Registry, type RegistryOptions, startRegistry } from '../registry/index.ts'
@@ -109,7 +111,10 @@ async function start(options: RegistryOptions): Promise<Registry> {
   }
 }
 
-/** Resolves at the first SIGTERM or SIGINT; the second ends the process at once, as the shell would report it. */
+/**
+ * Resolves at the first SIGTERM or SIGINT; the second ends the process at once, as the shell would
+ * report it.
+ */
 function untilTold(): { readonly signal: Promise<void>; forget(): void } {
   const { promise, resolve } = Promise.withResolvers<void>()
   let told = false

@@ -1,4 +1,7 @@
-/** `inmesh schema`: the JSON Schema of policy documents, for editors. It is also how `policy.schema.json` is made. */
+/**
+ * `inmesh schema`: the JSON Schema of policy documents, for editors. It is also how
+ * `policy.schema.json` is made.
+ */
 import type { Command } from 'commander'
 import { policyJsonSchema } from '../discovery/policy-document.ts'
 import { type CommonFlags, jsonOption } from './connection.ts'

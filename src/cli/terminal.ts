@@ -1,6 +1,7 @@
 /**
- * Where a command reads and writes. Results go to stdout, everything else to stderr, so that `--json` output can be piped.
- * Texts from the registry lose their control characters: a terminal obeys escape sequences, whoever wrote them.
+ * Where a command reads and writes. Results go to stdout, everything else to stderr, so that
+ * `--json` output can be piped. Texts from the registry lose their control characters: a terminal
+ * obeys escape sequences, whoever wrote them.
  */
 import { type Failure, formatLocated } from './failure.ts'
 
@@ -22,8 +23,8 @@ export type Colour = 'red' | 'green' | 'yellow'
 const SGR: Record<Colour, number> = { red: 31, green: 32, yellow: 33 }
 
 /**
- * Control characters, and the formats (Unicode's Cf) that turn, join or hide what stands beside them, as the bidirectional ones
- * and the tags do; line and paragraph separators.
+ * Control characters, and the formats (Unicode's Cf) that turn, join or hide what stands beside
+ * them, as the bidirectional ones and the tags do; line and paragraph separators.
  */
 const OBEYED = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
 /** Of those, what `JSON.stringify` leaves as it is. */

@@ -1,4 +1,6 @@
-/** `inmesh token`: join tokens, each the right to become one service, for a while and so many times. */
+/**
+ * `inmesh token`: join tokens, each the right to become one service, for a while and so many times.
+ */
 import { type Command, Option } from 'commander'
 import { duration, integer } from '../options/fields.ts'
 import { serviceName } from '../options/names.ts'

@@ -1,6 +1,7 @@
 /**
- * One attempt of a client's call, as far as it is the same for every protocol: it is let start, waits for a first endpoint, has one timer,
- * may be one of two (hedged), and ends exactly once. What it says on the wire is the business of its two heirs.
+ * One attempt of a client's call, as far as it is the same for every protocol: it is let start,
+ * waits for a first endpoint, has one timer, may be one of two (hedged), and ends exactly once.
+ * What it says on the wire is the business of its two heirs.
  */
 import { Attempt } from '../core/attempt.ts'
 import type { Timer } from '../core/clock.ts'
@@ -52,7 +53,10 @@ export abstract class ClientAttempt extends Attempt {
   protected abstract leaveQueue(): void
   /** Stops the transport. */
   protected abstract abort(): void
-  /** Whether any connection stands to its endpoint; if not, whoever waits is waiting for the way, not for a turn. */
+  /**
+   * Whether any connection stands to its endpoint; if not, whoever waits is waiting for the way,
+   * not for a turn.
+   */
   protected abstract get reachable(): boolean
   /** Another attempt will answer in its place. */
   protected abstract superseded(): void
@@ -125,7 +129,9 @@ export abstract class ClientAttempt extends Attempt {
     this.ownSince = waits ? now : 0
   }
 
-  /** The peer has told us that the time is over. It is not to blame for a bound that was too short. */
+  /**
+   * The peer has told us that the time is over. It is not to blame for a bound that was too short.
+   */
   protected told(outcome: Outcome): Outcome {
     const { stack } = this.call
     const now = stack.clock.now()
@@ -133,13 +139,19 @@ export abstract class ClientAttempt extends Attempt {
     return { ...outcome, verdict: 'cancelled', code: 'deadline-exceeded' }
   }
 
-  /** The caller has its answer. A promise that is kept would keep the answer, and nobody would see that it was dropped. */
+  /**
+   * The caller has its answer. A promise that is kept would keep the answer, and nobody would see
+   * that it was dropped.
+   */
   protected forgetCaller(): void {
     this.resolve = this.reject = ignore
     this.call.forgetCaller()
   }
 
-  /** The connection broke. A peer that had waited for our side most of the time has run out of patience. */
+  /**
+   * The connection broke. A peer that had waited for our side most of the time has run out of
+   * patience.
+   */
   protected lost(outcome: Outcome): Outcome {
     const now = this.call.stack.clock.now()
     const totalMs = now - this.startedAt
@@ -147,7 +159,10 @@ export abstract class ClientAttempt extends Attempt {
     return ownMs > PATIENCE_MS && 2 * ownMs > totalMs ? { ...outcome, verdict: 'cancelled' } : outcome
   }
 
-  /** Something of it has reached the caller: there will be no other, and its time is `until` from here on. */
+  /**
+   * Something of it has reached the caller: there will be no other, and its time is `until` from
+   * here on.
+   */
   protected commit(until: number): void {
     const { call } = this
     call.committed = true
@@ -198,7 +213,10 @@ export abstract class ClientAttempt extends Attempt {
     return deadlineAt - now <= Math.max(CLOCKS_DIFFER_MS, (deadlineAt - startedAt) / 10)
   }
 
-  /** The request that caused the call is told of their common deadline, perhaps a moment before our timer fires. */
+  /**
+   * The request that caused the call is told of their common deadline, perhaps a moment before our
+   * timer fires.
+   */
   #gaveUp(cause: unknown): Outcome {
     const { stack } = this.call
     const now = stack.clock.now()
@@ -220,7 +238,10 @@ export abstract class ClientAttempt extends Attempt {
     return true
   }
 
-  /** While our own loop stood still the peer could not be heard: it gets that time back, once, and no more than it had. */
+  /**
+   * While our own loop stood still the peer could not be heard: it gets that time back, once, and
+   * no more than it had.
+   */
   #givesBack(now: number): boolean {
     if (this.#givenBackMs > 0) return false
     const { clock } = this.call.stack
@@ -262,7 +283,10 @@ export abstract class ClientAttempt extends Attempt {
 
 function ignore(): void {}
 
-/** After a stall of our own loop the answer may be in the socket already: one turn of the loop lets it win. */
+/**
+ * After a stall of our own loop the answer may be in the socket already: one turn of the loop lets
+ * it win.
+ */
 function timeUpSoon(attempt: ClientAttempt): void {
   setImmediate(timeUp, attempt)
 }

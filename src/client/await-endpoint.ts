@@ -1,15 +1,24 @@
-/** The wait for a first endpoint: a service that is just starting is no failure yet. Bounded by the deadline, ended by a cancel. */
+/**
+ * The wait for a first endpoint: a service that is just starting is no failure yet. Bounded by the
+ * deadline, ended by a cancel.
+ */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Call } from '../core/call.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import type { Stack } from '../resilience/stack.ts'
 
-/** A call to a service without endpoints waits this long for one, all such waits of the call together. */
+/**
+ * A call to a service without endpoints waits this long for one, all such waits of the call
+ * together.
+ */
 export const LONGEST_WAIT_MS = 3_000
 /** Between two looks, if a cluster says that it has endpoints and its picker that it has none. */
 const RECHECK_MS = 20
 
-/** Calls `proceed` once: without a code when it is worth to start again, else with the reason why not. `since`: its begin. `closed`: the mesh is. */
+/**
+ * Calls `proceed` once: without a code when it is worth to start again, else with the reason why
+ * not. `since`: its begin. `closed`: the mesh is.
+ */
 export function awaitEndpoint(
   stack: Stack,
   call: Call,

@@ -1,4 +1,7 @@
-/** From the outcome that decided a call to the error that its caller sees: built here, at the door, and nowhere deeper. */
+/**
+ * From the outcome that decided a call to the error that its caller sees: built here, at the door,
+ * and nowhere deeper.
+ */
 import type { Call } from '../core/call.ts'
 import { type ErrorCode, MeshError, messageOf } from '../core/errors.ts'
 import type { Outcome } from '../core/outcome.ts'
@@ -24,8 +27,8 @@ const WHY: Partial<Record<ErrorCode, string>> = {
 }
 
 /**
- * The error for a call that ended with `outcome`. Names what was called, why it failed, how often it was tried and whether
- * the peer may have acted on it.
+ * The error for a call that ended with `outcome`. Names what was called, why it failed, how often
+ * it was tried and whether the peer may have acted on it.
  */
 export function callError(call: Call, outcome: Outcome, now: number): MeshError {
   const { service, method } = call.route

@@ -1,6 +1,6 @@
 /**
- * One call of a client, as far as it is the same for every protocol: which attempts run, when a second one begins beside a late
- * one, who drives further attempts, and how it ends without one.
+ * One call of a client, as far as it is the same for every protocol: which attempts run, when a
+ * second one begins beside a late one, who drives further attempts, and how it ends without one.
  */
 import { Call, type Route } from '../core/call.ts'
 import type { Timer } from '../core/clock.ts'

@@ -1,6 +1,7 @@
 /**
- * The last look before a connection: an endpoint's address, or what its name resolves to now, must not be a cloud's metadata service,
- * everybody, or (for a name of another machine) our own loopback. The registry judges too, but it cannot know what a name means here.
+ * The last look before a connection: an endpoint's address, or what its name resolves to now, must
+ * not be a cloud's metadata service, everybody, or (for a name of another machine) our own
+ * loopback. The registry judges too, but it cannot know what a name means here.
  */
 import { type LookupAddress, type LookupOptions, lookup } from 'node:dns'
 import type { LookupFunction } from 'node:net'
@@ -18,7 +19,10 @@ export function refuseEndpoint(host: string, address: string, loopbackAllowed: b
   return host === hostname() ? undefined : refusal(host, address, 'which is this machine itself')
 }
 
-/** For `net.connect` and `tls.connect`: resolves a name as they do, and fails if any address of it is refused. */
+/**
+ * For `net.connect` and `tls.connect`: resolves a name as they do, and fails if any address of it
+ * is refused.
+ */
 export function checkedLookup(loopbackAllowed: boolean): LookupFunction {
   return (host: string, options: LookupOptions, done: Parameters<LookupFunction>[2]) => {
     lookup(host, { ...options, all: true }, (error, addresses: LookupAddress[]) => {
@@ -30,7 +34,10 @@ export function checkedLookup(loopbackAllowed: boolean): LookupFunction {
   }
 }
 
-/** Resolves once the name has been judged; rejects if it leads astray. What cannot be resolved fails when it is connected to. */
+/**
+ * Resolves once the name has been judged; rejects if it leads astray. What cannot be resolved fails
+ * when it is connected to.
+ */
 export function checkName(host: string, loopbackAllowed: boolean): Promise<void> {
   return new Promise((resolve, reject) => {
     lookup(host, { all: true }, (error, addresses) => {

@@ -1,4 +1,7 @@
-/** The time that a connection has to stand. While our own loop stood still the peer could not be heard; it gets that time back, once. */
+/**
+ * The time that a connection has to stand. While our own loop stood still the peer could not be
+ * heard; it gets that time back, once.
+ */
 import type { Clock, Timer } from '../core/clock.ts'
 
 /** Whoever dials. */

@@ -1,6 +1,7 @@
 /**
- * One service that this process calls by one protocol: its endpoints, what is known of them, and the stack compiled from the policy in force. A new
- * list of instances or a new policy arrives here and is in force for the next call by one assignment.
+ * One service that this process calls by one protocol: its endpoints, what is known of them, and
+ * the stack compiled from the policy in force. A new list of instances or a new policy arrives here
+ * and is in force for the next call by one assignment.
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { Route } from '../core/call.ts'
@@ -67,7 +68,9 @@ export class Destination implements StackSource {
   #first: FirstPolicy | undefined
   #view: ServiceView | undefined
   #panicking = false
-  /** The endpoints in use, after each publication of the cluster and each pick that changed them. */
+  /**
+   * The endpoints in use, after each publication of the cluster and each pick that changed them.
+   */
   readonly #watch = (inUse: readonly Endpoint[]): void => {
     this.state.ejection.watch(inUse)
     this.#checks.update(inUse)
@@ -163,7 +166,10 @@ export class Destination implements StackSource {
     return this.#view
   }
 
-  /** The endpoints as they are known now. The policy comes first: with the first view, calls that wait for both go on. */
+  /**
+   * The endpoints as they are known now. The policy comes first: with the first view, calls that
+   * wait for both go on.
+   */
   apply(view: ServiceView): void {
     const before = this.#view
     this.#view = view

@@ -1,6 +1,7 @@
 /**
- * The policy of a service that this process has just begun to call: calls made before its first view wait for it. Nothing is known of
- * such a service, so a call that went on by the defaults could reach nobody anyway.
+ * The policy of a service that this process has just begun to call: calls made before its first
+ * view wait for it. Nothing is known of such a service, so a call that went on by the defaults
+ * could reach nobody anyway.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Call } from '../core/call.ts'
@@ -18,7 +19,10 @@ export class FirstPolicy implements Provisional {
   readonly #waiting = new Set<Listener>()
   #over: boolean | undefined = undefined
 
-  /** `stack`: the one in force; `isDeclared`: whether the policy in force calls a gRPC method idempotent. */
+  /**
+   * `stack`: the one in force; `isDeclared`: whether the policy in force calls a gRPC method
+   * idempotent.
+   */
   constructor(stack: () => Stack, isDeclared: (method: string) => boolean) {
     this.#stack = stack
     this.#isDeclared = isDeclared
@@ -39,7 +43,9 @@ export class FirstPolicy implements Provisional {
     for (const listener of [...this.#waiting]) listener(known)
   }
 
-  /** Calls `proceed` once: without a code when the policy is in force, else with the reason why not. */
+  /**
+   * Calls `proceed` once: without a code when the policy is in force, else with the reason why not.
+   */
   await(call: Call, since: number, proceed: (ended: ErrorCode | undefined) => void): void {
     if (this.#over !== undefined) {
       proceed(this.#over ? undefined : 'closed')

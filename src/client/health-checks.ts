@@ -1,9 +1,11 @@
 /**
- * Asks each endpoint of one destination whether it is well, beside the calls and outside of their stack, and has ejection take out those
- * that are not. Each has its own place within the interval, drawn once, so that neither endpoints nor clients are in step; in that order they
- * stand in a ring, and one timer waits for whose turn is next.
+ * Asks each endpoint of one destination whether it is well, beside the calls and outside of their
+ * stack, and has ejection take out those that are not. Each has its own place within the interval,
+ * drawn once, so that neither endpoints nor clients are in step; in that order they stand in a
+ * ring, and one timer waits for whose turn is next.
  *
- * - passing -> held: `unhealthyAfter` failures in a row · held -> passing: `healthyAfter` successes in a row, or no longer checked
+ * - passing -> held: `unhealthyAfter` failures in a row · held -> passing: `healthyAfter` successes
+ *   in a row, or no longer checked
  */
 import type { Clock, Timer } from '../core/clock.ts'
 import { outsideCalls } from '../core/context.ts'
@@ -12,13 +14,17 @@ import type { EjectionPolicy } from '../resilience/ejection.ts'
 import type { HealthCheckSettings } from '../resilience/health-check.ts'
 
 /**
- * Asks one endpoint, and calls `done` once, by `timeoutMs` after at the latest; not after it was cancelled by the function that it returns.
- * `undefined`: the endpoint could not be asked, through no fault of its own. `reason` is for people; {@link TIMED_OUT} is for us, too.
+ * Asks one endpoint, and calls `done` once, by `timeoutMs` after at the latest; not after it was
+ * cancelled by the function that it returns. `undefined`: the endpoint could not be asked, through
+ * no fault of its own. `reason` is for people; {@link TIMED_OUT} is for us, too.
  */
 export type Probe = (endpoint: Endpoint, timeoutMs: number, done: ProbeListener) => () => void
 export type ProbeListener = (healthy: boolean | undefined, reason: string) => void
 
-/** The reason of a probe that was not answered in time: it does not count if our own loop stood still meanwhile. */
+/**
+ * The reason of a probe that was not answered in time: it does not count if our own loop stood
+ * still meanwhile.
+ */
 export const TIMED_OUT = 'no answer in time'
 
 export interface HealthChecksParts {
@@ -30,16 +36,22 @@ export interface HealthChecksParts {
 }
 
 /**
- * Checks of one destination at the same time. Answers in 10 ms make 12,800 a second of it; what hangs takes a place for its whole timeout,
- * and then the rest comes later, not more at once.
+ * Checks of one destination at the same time. Answers in 10 ms make 12,800 a second of it; what
+ * hangs takes a place for its whole timeout, and then the rest comes later, not more at once.
  */
 export const MOST_RUNNING = 128
 /** Wake-ups are at least so far apart: of thousands of endpoints, a few are asked at each. */
 const TICK_MS = 10
-/** A time that overlaps a longer stall of our own loop says nothing (SystemClock counts stalls from 20 ms). */
+/**
+ * A time that overlaps a longer stall of our own loop says nothing (SystemClock counts stalls from
+ * 20 ms).
+ */
 const STALL_MS = 20
 
-/** Whoever is later than this part of the interval is not caught up with: from there on all come later, or a stall would bring them together. */
+/**
+ * Whoever is later than this part of the interval is not caught up with: from there on all come
+ * later, or a stall would bring them together.
+ */
 const SLACK = 0.1
 
 class Check {
@@ -90,7 +102,10 @@ export class HealthChecks {
     return this.#checks.get(endpoint)?.failure
   }
 
-  /** New settings; what was counted stays. `undefined`: off, and whoever was taken out is back at once. */
+  /**
+   * New settings; what was counted stays. `undefined`: off, and whoever was taken out is back at
+   * once.
+   */
   configure(settings: HealthCheckSettings | undefined): void {
     const before = this.#settings
     this.#settings = settings

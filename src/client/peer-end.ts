@@ -1,11 +1,15 @@
 /**
- * A peer has proved who it is by a certificate that ends. From then on its connection is given nothing more, and what still
- * runs on it is cut, unless the same endpoint has meanwhile shown a certificate that ends later: then it was renewed.
+ * A peer has proved who it is by a certificate that ends. From then on its connection is given
+ * nothing more, and what still runs on it is cut, unless the same endpoint has meanwhile shown a
+ * certificate that ends later: then it was renewed.
  */
 import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'
 
-/** A connection is replaced when so much of its peer's certificate is left, so that a renewed one is seen in time. */
+/**
+ * A connection is replaced when so much of its peer's certificate is left, so that a renewed one is
+ * seen in time.
+ */
 const RETIRE_AT_SHARE_LEFT = 0.1
 /** How long an answer may take after the end. */
 const ENDED_GRACE_MS = 1_000
@@ -21,7 +25,10 @@ export function endOfPeer(socket: object | undefined): number {
   return certificate === undefined ? Number.POSITIVE_INFINITY : Date.parse(certificate.validTo)
 }
 
-/** The instant from which a connection whose peer's certificate ends at `endsAt` takes no more calls. */
+/**
+ * The instant from which a connection whose peer's certificate ends at `endsAt` takes no more
+ * calls.
+ */
 export function retirementOf(endsAt: number, clock: Clock): number {
   return clock.now() + (endsAt - certificateTimeOf(clock).now()) * (1 - RETIRE_AT_SHARE_LEFT)
 }

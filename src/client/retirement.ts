@@ -8,8 +8,8 @@ export interface Retirement {
 }
 
 /**
- * Within `spreadMs`. After a leap of the wall clock they serve until every server has had the time to renew its certificate, too,
- * and end before servers refuse what they were opened with.
+ * Within `spreadMs`. After a leap of the wall clock they serve until every server has had the time
+ * to renew its certificate, too, and end before servers refuse what they were opened with.
  */
 export function retirement(clock: Clock, spreadMs: number): Retirement {
   const from = clock.now()

@@ -1,4 +1,7 @@
-/** Where the HTTP doors get what is compiled for a service: asked once per call, so that a new snapshot is one assignment. */
+/**
+ * Where the HTTP doors get what is compiled for a service: asked once per call, so that a new
+ * snapshot is one assignment.
+ */
 import type { Route } from '../core/call.ts'
 import type { Stack } from '../resilience/stack.ts'
 import type { HttpTransport } from './http/transport.ts'

@@ -7,9 +7,15 @@ export class Attempt {
   readonly call: Call
   /** 0 is the first. Set by the execution. */
   number = 0
-  /** Instant at which it was let start. Set by the execution before policies are asked; 0 = they look at the clock themselves. */
+  /**
+   * Instant at which it was let start. Set by the execution before policies are asked; 0 = they
+   * look at the clock themselves.
+   */
   startedAt = 0
-  /** Instant of its end; of a call's first attempt, at last that of the call. Set by the execution before policies are told; 0 = as above. */
+  /**
+   * Instant of its end; of a call's first attempt, at last that of the call. Set by the execution
+   * before policies are told; 0 = as above.
+   */
   endedAt = 0
   /** `undefined` on servers and for functions. */
   endpoint: Endpoint | undefined = undefined
@@ -20,21 +26,30 @@ export class Attempt {
   /** Bytes of the request may have reached the peer. Set by the transport. */
   sent = false
   /**
-   * When it ends says nothing of how fast the peer is: a stream, or a request that the caller still writes. Set by the execution, for
-   * ordinary calls not before {@link begun}.
+   * When it ends says nothing of how fast the peer is: a stream, or a request that the caller still
+   * writes. Set by the execution, for ordinary calls not before {@link begun}.
    */
   openEnded = false
   /** Its answer has begun and need not end. Set by the execution. */
   begun = false
-  /** For how long the peer has waited for our side: for the caller's bytes, for a reader, for our event loop. Kept by the transport. */
+  /**
+   * For how long the peer has waited for our side: for the caller's bytes, for a reader, for our
+   * event loop. Kept by the transport.
+   */
   ownMs = 0
   /** Since when it waits for our side; 0 = we wait for the peer. Kept by the transport. */
   ownSince = 0
   /** HTTP or gRPC status of the answer, 0 = none. Set by the transport, for observers. */
   status = 0
-  /** What the transport sends as `traceparent`; `undefined`: that of the call. Set by the telemetry, if it records. */
+  /**
+   * What the transport sends as `traceparent`; `undefined`: that of the call. Set by the telemetry,
+   * if it records.
+   */
   trace: TraceContext | undefined = undefined
-  /** Next younger and next older attempt in flight on the same endpoint, open-ended ones left out; kept by the execution. */
+  /**
+   * Next younger and next older attempt in flight on the same endpoint, open-ended ones left out;
+   * kept by the execution.
+   */
   newer: Attempt | undefined = undefined
   older: Attempt | undefined = undefined
   /** Attempts in flight on the same limiter when this one started; kept by concurrency limits. */

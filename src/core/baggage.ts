@@ -1,11 +1,20 @@
-/** W3C Baggage (https://www.w3.org/TR/baggage/): values that travel with a call to all its descendants, within bounds. */
+/**
+ * W3C Baggage (https://www.w3.org/TR/baggage/): values that travel with a call to all its
+ * descendants, within bounds.
+ */
 
-/** The standard's own bounds; what exceeds them is dropped, because it would be sent on at every hop. */
+/**
+ * The standard's own bounds; what exceeds them is dropped, because it would be sent on at every
+ * hop.
+ */
 const MAX_BYTES = 8_192
 const MAX_MEMBERS = 64
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}$/
 
-/** Members that break the syntax or the bounds are dropped one by one. Properties after `;` are not kept. */
+/**
+ * Members that break the syntax or the bounds are dropped one by one. Properties after `;` are not
+ * kept.
+ */
 export function parseBaggage(header: string | undefined): ReadonlyMap<string, string> | undefined {
   if (header === undefined || header === '' || header.length > MAX_BYTES) return undefined
   const members = new Map<string, string>()

@@ -1,6 +1,6 @@
 /**
- * A call is one logical request. It holds what must outlive its attempts: deadline, trace, what has been tried, and the
- * chain of cancellation from the request that caused it.
+ * A call is one logical request. It holds what must outlive its attempts: deadline, trace, what has
+ * been tried, and the chain of cancellation from the request that caused it.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Attempt } from './attempt.ts'
@@ -47,16 +47,27 @@ export class Call {
   idempotent: boolean
   /** Carried to all descendants. */
   baggage: ReadonlyMap<string, string> | undefined
-  /** Calls with the same key go to the same endpoint, if the balancer hashes; `undefined`: to any. */
+  /**
+   * Calls with the same key go to the same endpoint, if the balancer hashes; `undefined`: to any.
+   */
   hashKey: string | undefined = undefined
-  /** The caller writes the request while the call runs, so when its answer is due is up to the caller. */
+  /**
+   * The caller writes the request while the call runs, so when its answer is due is up to the
+   * caller.
+   */
   uploads = false
-  /** Of a call that is being served: how many attempts of it came before this one, as the caller says. */
+  /**
+   * Of a call that is being served: how many attempts of it came before this one, as the caller
+   * says.
+   */
   previousAttempts = 0
 
   /** Attempts started so far. */
   attempts = 0
-  /** @internal Of those, the ones that certainly were not executed; they do not count against the limit. */
+  /**
+   * @internal Of those, the ones that certainly were not executed; they do not count against the
+   * limit.
+   */
   refusals = 0
   /** @internal Attempts that run now: two, while one is hedged. */
   running = 0
@@ -81,9 +92,15 @@ export class Call {
   /** Why the call was cancelled; `undefined` while it was not. */
   cancelledBy: unknown = undefined
 
-  /** @internal What is running for this call right now: attempts, a backoff, a wait. Told when the call is cancelled. */
+  /**
+   * @internal What is running for this call right now: attempts, a backoff, a wait. Told when the
+   * call is cancelled.
+   */
   whenCancelled: ((cause: unknown) => void) | undefined = undefined
-  /** @internal Observers' own (a span; the series it is counted in); set by the telemetry, read by it only. */
+  /**
+   * @internal Observers' own (a span; the series it is counted in); set by the telemetry, read by
+   * it only.
+   */
   observed: unknown = undefined
   /** @internal */
   metered: unknown = undefined
@@ -132,7 +149,10 @@ export class Call {
     return this.#abort.signal
   }
 
-  /** Our side gives up: ends what runs, here and in all calls this one caused. Safe to call more than once. */
+  /**
+   * Our side gives up: ends what runs, here and in all calls this one caused. Safe to call more
+   * than once.
+   */
   cancel(cause: unknown): void {
     if (this.settled || this.cancelledBy !== undefined) return
     this.cancelledBy = cause ?? 'cancelled'
@@ -142,7 +162,9 @@ export class Call {
     if (abort !== undefined) this.#asReader!(() => abort.abort(cause))
   }
 
-  /** The part of the request that `source` names; doors whose requests have such parts say which. */
+  /**
+   * The part of the request that `source` names; doors whose requests have such parts say which.
+   */
   keyOf(_source: HashKey): string | undefined {
     return undefined
   }

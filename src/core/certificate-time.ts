@@ -1,10 +1,14 @@
 /**
- * The time that certificates are judged by: the wall clock, except for a moment after it has leapt ahead. Then all
- * certificates of a mesh end at once, and processes need that moment to renew theirs (decision 0020).
+ * The time that certificates are judged by: the wall clock, except for a moment after it has leapt
+ * ahead. Then all certificates of a mesh end at once, and processes need that moment to renew
+ * theirs (decision 0020).
  */
 import type { Clock } from './clock.ts'
 
-/** How long after a leap certificates are judged as before it: two looks, the spread of renewals, and their retries. */
+/**
+ * How long after a leap certificates are judged as before it: two looks, the spread of renewals,
+ * and their retries.
+ */
 export const LEAP_GRACE_MS = 10_000
 /** What a leap makes due at once is spread over so long. */
 export const LEAP_SPREAD_MS = 2_000
@@ -14,7 +18,8 @@ const LEAP_MS = 1_000
 /**
  * One per clock, so that clients, servers and the registry of a process agree.
  *
- * - `steady` → `leapt`: the wall clock has gained more than {@link LEAP_MS} on the monotonic clock since the last sample
+ * - `steady` → `leapt`: the wall clock has gained more than {@link LEAP_MS} on the monotonic clock
+ *   since the last sample
  * - `leapt` → `steady`: {@link LEAP_GRACE_MS} are over, or the wall clock was put back
  */
 export class CertificateTime {

@@ -1,6 +1,7 @@
 /**
- * Time and chance, behind one interface so that every policy can be tested on a fake clock with a seeded random source.
- * Instants are milliseconds on the monotonic clock; the wall clock is for certificates and tokens only, because it jumps.
+ * Time and chance, behind one interface so that every policy can be tested on a fake clock with a
+ * seeded random source. Instants are milliseconds on the monotonic clock; the wall clock is for
+ * certificates and tokens only, because it jumps.
  */
 
 /** What {@link Clock.startTimer} returns; opaque, only good for {@link Clock.stopTimer}. */
@@ -20,8 +21,8 @@ export interface Clock {
   startBackgroundTimer<T>(ms: number, fire: (context: T) => void, context: T): Timer
   stopTimer(timer: Timer): void
   /**
-   * For how many ms our own event loop stood still since `at`. A duration that overlaps a stall says nothing about the
-   * other side, so whoever learns from durations asks this first.
+   * For how many ms our own event loop stood still since `at`. A duration that overlaps a stall
+   * says nothing about the other side, so whoever learns from durations asks this first.
    */
   stalledMsSince(at: number): number
 }
@@ -33,8 +34,9 @@ export const LONGEST_TIMER_MS = 2 ** 31 - 1
 const SAMPLE_MS = 20
 const STALL_MS = 20
 /**
- * Where hardly anybody asks, a process sleeps, and each wake-up costs it 75 µs of CPU: a registry without traffic spent 4 ms a second on
- * samples. Then they are twice as far apart each time, up to this.
+ * Where hardly anybody asks, a process sleeps, and each wake-up costs it 75 µs of CPU: a registry
+ * without traffic spent 4 ms a second on samples. Then they are twice as far apart each time, up to
+ * this.
  */
 const SAMPLE_AT_MOST_MS = 160
 /** Questions within one sample that make it many. */
@@ -42,7 +44,10 @@ const MANY = 4
 /** Sampling stops when nobody has asked for this long, so that an idle process has no timers. */
 const IDLE_MS = 2_000
 
-/** A timer of more than {@link LONGEST_TIMER_MS}, of several of Node's in turn: a stream may run for longer. */
+/**
+ * A timer of more than {@link LONGEST_TIMER_MS}, of several of Node's in turn: a stream may run for
+ * longer.
+ */
 class LongTimer<T> {
   handle!: NodeJS.Timeout
   readonly #fire: (context: T) => void
@@ -67,7 +72,10 @@ class LongTimer<T> {
 }
 
 class SystemClock implements Clock {
-  /** Never back: who fakes `performance.now` in a test begins at 0, and every breaker would stay open until it has caught up. */
+  /**
+   * Never back: who fakes `performance.now` in a test begins at 0, and every breaker would stay
+   * open until it has caught up.
+   */
   readonly now = (): number => {
     const now = performance.now() + this.#ahead
     if (now >= this.#last) {

@@ -1,6 +1,7 @@
 /**
- * The one AsyncLocalStorage of the library. It holds the inbound call that is being served, entered once per request; calls
- * made inside inherit deadline, trace, baggage and cancellation from it without the user passing anything.
+ * The one AsyncLocalStorage of the library. It holds the inbound call that is being served, entered
+ * once per request; calls made inside inherit deadline, trace, baggage and cancellation from it
+ * without the user passing anything.
  */
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks'
 import { Call } from './call.ts'
@@ -8,8 +9,9 @@ import { Call } from './call.ts'
 const storage = new AsyncLocalStorage<Call>()
 
 /**
- * The call that the running code is a part of: the innermost that still runs. If all have ended, the outermost, which passes
- * its trace and baggage on and binds nothing. `undefined` outside of calls.
+ * The call that the running code is a part of: the innermost that still runs. If all have ended,
+ * the outermost, which passes its trace and baggage on and binds nothing. `undefined` outside of
+ * calls.
  */
 export function inboundCall(): Call | undefined {
   let call = storage.getStore()
@@ -23,8 +25,9 @@ export function serving<T>(call: Call, work: () => T): T {
 }
 
 /**
- * The rest of this turn of the event loop is part of serving `call`, and `work` is run: for doors that are told of a request by the
- * socket and of nothing else after it. Where Node forgets at the end of the turn anyway, restoring costs as much as entering.
+ * The rest of this turn of the event loop is part of serving `call`, and `work` is run: for doors
+ * that are told of a request by the socket and of nothing else after it. Where Node forgets at the
+ * end of the turn anyway, restoring costs as much as entering.
  */
 export function servingFromHere<C extends Call, T>(call: C, work: (call: C) => T): T {
   if (!forgets()) return storage.run(call, work, call)
@@ -34,7 +37,10 @@ export function servingFromHere<C extends Call, T>(call: C, work: (call: C) => T
 
 let knownToForget: boolean | undefined
 
-/** Whether what was entered is kept with the turn (Node 24) or with the resource that it ran in, where the next request would find it. */
+/**
+ * Whether what was entered is kept with the turn (Node 24) or with the resource that it ran in,
+ * where the next request would find it.
+ */
 function forgets(): boolean {
   if (knownToForget === undefined) {
     const resource = new AsyncResource('inmesh.probe')
@@ -46,15 +52,17 @@ function forgets(): boolean {
   return knownToForget
 }
 
-/** Runs `work` as part of no call: what it begins belongs to several, and ends with none of them. */
+/**
+ * Runs `work` as part of no call: what it begins belongs to several, and ends with none of them.
+ */
 export function outsideCalls<T>(work: () => T): T {
   return storage.run(undefined as unknown as Call, work)
 }
 
 /**
- * Runs `work` outside of the request being served, for what outlives it on purpose. Calls made inside have neither the
- * request's deadline nor its cancellation; its trace and baggage travel on. `currentCall()` is `undefined` inside.
- * Other AsyncLocalStorages keep their stores.
+ * Runs `work` outside of the request being served, for what outlives it on purpose. Calls made
+ * inside have neither the request's deadline nor its cancellation; its trace and baggage travel on.
+ * `currentCall()` is `undefined` inside. Other AsyncLocalStorages keep their stores.
  *
  * @returns what `work` returns.
  * @throws TypeError if `work` is no function; otherwise what `work` throws.

@@ -1,10 +1,13 @@
 /** Deadlines on the wire: what is left, as a duration, so that no two clocks are ever compared. */
 
-/** No caller waits longer than this for one call; longer wishes are cut (faults-and-attacks A34). */
+/**
+ * No caller waits longer than this for one call; longer wishes are cut (faults-and-attacks A34).
+ */
 export const LONGEST_TIMEOUT_MS = 300_000
 
 /**
- * Reads a remaining time. `undefined`: no header. `'malformed'`: anything but 1 to 9 digits. Zero means: expired already.
+ * Reads a remaining time. `undefined`: no header. `'malformed'`: anything but 1 to 9 digits. Zero
+ * means: expired already.
  */
 export function parseTimeoutHeader(header: string | undefined): number | undefined | 'malformed' {
   if (header === undefined) return undefined
@@ -34,8 +37,9 @@ const GRPC_UNIT_MS: Readonly<Record<string, number>> = Object.freeze({
 })
 
 /**
- * Reads a `grpc-timeout` in ms: 1 to 8 digits and a unit, nothing else (gRPC over HTTP/2, "Requests"). `undefined`: no header.
- * Zero means: expired already. Not cut: the longest, 99,999,999 hours, is the caller's own wish to watch for ever.
+ * Reads a `grpc-timeout` in ms: 1 to 8 digits and a unit, nothing else (gRPC over HTTP/2,
+ * "Requests"). `undefined`: no header. Zero means: expired already. Not cut: the longest,
+ * 99,999,999 hours, is the caller's own wish to watch for ever.
  */
 export function parseGrpcTimeout(header: string | undefined): number | undefined | 'malformed' {
   if (header === undefined) return undefined

@@ -1,11 +1,15 @@
 /**
- * One instance's address as a client sees it, with what its owners keep about it; and who chooses among them. The
- * slots are plain fields, not maps, because every attempt touches them and 10,000 of them must stay small.
+ * One instance's address as a client sees it, with what its owners keep about it; and who chooses
+ * among them. The slots are plain fields, not maps, because every attempt touches them and 10,000
+ * of them must stay small.
  */
 import type { Attempt } from './attempt.ts'
 import type { Call } from './call.ts'
 
-/** Where an instance is and what it says of itself. Fixed for its life; a change of address is another endpoint. */
+/**
+ * Where an instance is and what it says of itself. Fixed for its life; a change of address is
+ * another endpoint.
+ */
 export interface EndpointAddress {
   /** Unique within the service. */
   readonly id: string
@@ -26,7 +30,10 @@ export interface EndpointTransport {
   close(graceMs: number): void
 }
 
-/** `ejected`: out of the picker for a while. `probing`: out, but for the one attempt that is finding out. */
+/**
+ * `ejected`: out of the picker for a while. `probing`: out, but for the one attempt that is finding
+ * out.
+ */
 export type EndpointState = 'healthy' | 'ejected' | 'probing'
 
 export class Endpoint {
@@ -46,12 +53,18 @@ export class Endpoint {
   warmAt = 0
   /** `host:port`, as errors and metrics name it. */
   readonly label: string
-  /** What consistent hashing goes by: the metadata entry `hash-key`, else the address. It outlives a restart. */
+  /**
+   * What consistent hashing goes by: the metadata entry `hash-key`, else the address. It outlives a
+   * restart.
+   */
   readonly hashKey: string
 
   /** Attempts in flight, streams included; kept by the execution. */
   pending = 0
-  /** The oldest attempt in flight that is not open-ended, and the newest: a linked list through {@link Attempt.newer}. */
+  /**
+   * The oldest attempt in flight that is not open-ended, and the newest: a linked list through
+   * {@link Attempt.newer}.
+   */
   oldest: Attempt | undefined = undefined
   newest: Attempt | undefined = undefined
 
@@ -91,7 +104,9 @@ export function labelOf({ address, port }: { readonly address: string; readonly 
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
 }
 
-/** The same for all instances behind one listener, whatever their ids: one address is one endpoint. */
+/**
+ * The same for all instances behind one listener, whatever their ids: one address is one endpoint.
+ */
 export function addressKey(at: { readonly address: string; readonly port: number; readonly protocol: string }): string {
   return `${at.protocol}://${labelOf(at).toLowerCase()}`
 }
@@ -101,15 +116,16 @@ export interface Picker {
   /** The endpoints that it chooses among. @defaultValue all that it was made of */
   readonly inUse?: readonly Endpoint[] | undefined
   /**
-   * Skips ejected endpoints and those this call has tried, while others are left. `undefined`: there is none at all. `now` is for
-   * callers who have just looked at the clock, which costs as much as half a pick.
+   * Skips ejected endpoints and those this call has tried, while others are left. `undefined`:
+   * there is none at all. `now` is for callers who have just looked at the clock, which costs as
+   * much as half a pick.
    */
   pick(call: Call, now?: number): Endpoint | undefined
 }
 
 /**
- * Makes pickers; made once per service, so that what it learned survives changes of the endpoints. To make one is pure: it
- * starts nothing and notifies no one.
+ * Makes pickers; made once per service, so that what it learned survives changes of the endpoints.
+ * To make one is pure: it starts nothing and notifies no one.
  */
 export interface Balancer {
   readonly name: string
@@ -123,10 +139,13 @@ export interface Cluster {
   readonly endpoints: readonly Endpoint[]
   readonly picker: Picker
   /**
-   * Resolves when there is an endpoint, or after `ms`; `true` if there is one. The returned function takes the waiter
-   * out at once (the caller cancelled).
+   * Resolves when there is an endpoint, or after `ms`; `true` if there is one. The returned
+   * function takes the waiter out at once (the caller cancelled).
    */
   whenAvailable(ms: number, listener: (available: boolean) => void): () => void
-  /** Calls `listener` whenever endpoints may have come or gone, until the returned function is called. */
+  /**
+   * Calls `listener` whenever endpoints may have come or gone, until the returned function is
+   * called.
+   */
   onChange(listener: () => void): () => void
 }

@@ -1,15 +1,21 @@
-/** The one error class of the library, and the stable codes that it, the metrics and the events share. */
+/**
+ * The one error class of the library, and the stable codes that it, the metrics and the events
+ * share.
+ */
 
 /**
- * Why a call, an attempt or an operation of the mesh failed. Stable: code may be written against these words.
+ * Why a call, an attempt or an operation of the mesh failed. Stable: code may be written against
+ * these words.
  *
- * Local refusals, nothing was sent: `no-endpoints`, `circuit-open`, `concurrency-limited`, `rate-limited`, `throttled`,
- * `queue-full`. Time: `deadline-exceeded`, `attempt-timeout`. The caller gave up: `cancelled`. On the way:
- * `connect-failed` (nothing was sent), `identity-rejected` (a certificate was refused, ours or the peer's; nothing was
- * executed), `connection-lost`, `protocol-error`. The peer said so: `refused-by-peer` (not executed), `overloaded` (429, 503),
- * `server-error` (other 5xx), `permission-denied` (403 by an intention), `response-too-large`.
- * A guarded function threw, or its `isFailure` or `key` did: `function-failed`.
- * Around calls: `invalid-options`, `registry-unavailable`, `registry-refused`, `join-refused`, `not-in-mesh`, `closed`.
+ * Local refusals, nothing was sent: `no-endpoints`, `circuit-open`, `concurrency-limited`,
+ * `rate-limited`, `throttled`, `queue-full`. Time: `deadline-exceeded`, `attempt-timeout`. The
+ * caller gave up: `cancelled`. On the way: `connect-failed` (nothing was sent), `identity-rejected`
+ * (a certificate was refused, ours or the peer's; nothing was executed), `connection-lost`,
+ * `protocol-error`. The peer said so: `refused-by-peer` (not executed), `overloaded` (429, 503),
+ * `server-error` (other 5xx), `permission-denied` (403 by an intention), `response-too-large`. A
+ * guarded function threw, or its `isFailure` or `key` did: `function-failed`. Around calls:
+ * `invalid-options`, `registry-unavailable`, `registry-refused`, `join-refused`, `not-in-mesh`,
+ * `closed`.
  */
 export type ErrorCode =
   | 'no-endpoints'
@@ -62,8 +68,8 @@ export interface MeshErrorDetails {
 const BRAND = Symbol.for('inmesh.MeshError')
 
 /**
- * The only error that inmesh throws for something that went wrong at run time. Wrong options are a `TypeError` with the
- * field's name (see `OptionsError`), thrown when the options are given.
+ * The only error that inmesh throws for something that went wrong at run time. Wrong options are a
+ * `TypeError` with the field's name (see `OptionsError`), thrown when the options are given.
  *
  * @example
  * ```ts
@@ -123,7 +129,10 @@ export class MeshError extends Error {
   }
 }
 
-/** What an error says; `undefined` for what is no error. A cause may be anything, also what throws when it is looked at. */
+/**
+ * What an error says; `undefined` for what is no error. A cause may be anything, also what throws
+ * when it is looked at.
+ */
 export function messageOf(cause: unknown): string | undefined {
   try {
     return cause instanceof Error ? String(cause.message) : undefined

@@ -1,6 +1,7 @@
 /**
- * The headers of the mesh's own, for both protocols. A server drops all that begin with the prefix before user code sees
- * them, and a client drops them from responses: they mean something between two neighbours only.
+ * The headers of the mesh's own, for both protocols. A server drops all that begin with the prefix
+ * before user code sees them, and a client drops them from responses: they mean something between
+ * two neighbours only.
  */
 
 export const PREFIX = 'inmesh-'
@@ -11,8 +12,9 @@ export const PREVIOUS_ATTEMPTS = 'inmesh-previous-attempts'
 /** On a response: this request was certainly not executed, and why (an `ErrorCode`). */
 export const NOT_EXECUTED = 'inmesh-not-executed'
 /**
- * Headers by which proxies tell who the peer is: RFC 9440, Envoy, nginx and Apache, Traefik, HAProxy, AWS, Azure, Google,
- * Cloudflare, Linkerd, WebLogic. From outside they are lies. Names in lower case.
+ * Headers by which proxies tell who the peer is: RFC 9440, Envoy, nginx and Apache, Traefik,
+ * HAProxy, AWS, Azure, Google, Cloudflare, Linkerd, WebLogic. From outside they are lies. Names in
+ * lower case.
  */
 const CLAIMED_IDENTITY =
   /^(?:client-cert(?:-chain)?|x-forwarded-(?:client-cert|tls-client-cert)(?:-.+)?|(?:x-)?ssl[-_](?:client|cert|issuer|subject|verif|dn).*|(?:wl-)?proxy-client-cert|x-client-(?:cert|verify|dn|ssl|tls|subject|issuer).*|x-(?:amzn-mtls|arr-clientcert|goog-client-cert|envoy-(?:peer|downstream-service)|spiffe|tls-client|forwarded-ssl-client).*|cf-client-cert.*|l5d-client-id)$/

@@ -1,4 +1,7 @@
-/** How an attempt ended, as a plain value: policies learn from outcomes and never see an error, a promise or a socket. */
+/**
+ * How an attempt ended, as a plain value: policies learn from outcomes and never see an error, a
+ * promise or a socket.
+ */
 import type { ErrorCode } from './errors.ts'
 
 /**
@@ -18,7 +21,9 @@ export interface Outcome {
   readonly status: number | undefined
   /** The original error; wrapped only if it reaches the caller. */
   readonly cause: unknown
-  /** The peer's own wish (`retry-after`, `grpc-retry-pushback-ms`), in ms. Negative: do not retry. */
+  /**
+   * The peer's own wish (`retry-after`, `grpc-retry-pushback-ms`), in ms. Negative: do not retry.
+   */
   readonly retryAfterMs: number | undefined
 }
 
@@ -45,7 +50,10 @@ export function outcome(
 /** What policies are told that had already admitted an attempt which a later one refused. */
 export const NOT_STARTED: Outcome = Object.freeze(outcome('cancelled', 'cancelled'))
 
-/** The peer ended its connection (GOAWAY) and left this attempt behind. It says nothing of load, unlike a refusal with a status. */
+/**
+ * The peer ended its connection (GOAWAY) and left this attempt behind. It says nothing of load,
+ * unlike a refusal with a status.
+ */
 export function wasLeftBehind({ code, status }: Outcome): boolean {
   return code === 'refused-by-peer' && status === undefined
 }

@@ -1,11 +1,17 @@
-/** From what a peer answered to an outcome, and from an error's code to a gRPC status: the only such tables. */
+/**
+ * From what a peer answered to an outcome, and from an error's code to a gRPC status: the only such
+ * tables.
+ */
 import type { ErrorCode } from './errors.ts'
 import { type Outcome, outcome, SUCCESS } from './outcome.ts'
 
 /** A peer's wish beyond this is not believed (linkerd2-proxy's cap). */
 const LONGEST_RETRY_AFTER_MS = 300_000
 
-/** `retry-after` in seconds or as an HTTP date (RFC 9110, 10.2.3), in ms; `undefined` if absent or unreadable. */
+/**
+ * `retry-after` in seconds or as an HTTP date (RFC 9110, 10.2.3), in ms; `undefined` if absent or
+ * unreadable.
+ */
 export function parseRetryAfter(header: string | undefined, wallNow: number): number | undefined {
   if (header === undefined) return undefined
   if (/^\d{1,9}$/.test(header)) return Math.min(Number(header) * 1000, LONGEST_RETRY_AFTER_MS)
@@ -14,8 +20,9 @@ export function parseRetryAfter(header: string | undefined, wallNow: number): nu
 }
 
 /**
- * `notExecuted`: the peer marked its answer so (`inmesh-not-executed`), which makes it safe to try elsewhere.
- * 4xx is the caller's own mistake and says nothing bad of the peer, except 429, which says it is overloaded.
+ * `notExecuted`: the peer marked its answer so (`inmesh-not-executed`), which makes it safe to try
+ * elsewhere. 4xx is the caller's own mistake and says nothing bad of the peer, except 429, which
+ * says it is overloaded.
  */
 export function httpOutcome(status: number, notExecuted: boolean, retryAfterMs: number | undefined): Outcome {
   if (status < 500 && status !== 429 && !notExecuted) return SUCCESS
@@ -28,7 +35,10 @@ export function httpOutcome(status: number, notExecuted: boolean, retryAfterMs: 
   return outcome('failure', code, undefined, status, retryAfterMs)
 }
 
-/** The codes of gRPC (https://grpc.io/docs/guides/status-codes/), by the names that documents and code use. */
+/**
+ * The codes of gRPC (https://grpc.io/docs/guides/status-codes/), by the names that documents and
+ * code use.
+ */
 export const GRPC_STATUS = Object.freeze({
   OK: 0,
   CANCELLED: 1,
@@ -71,7 +81,10 @@ export type GrpcStatusName =
 /** All but OK. */
 export const GRPC_STATUS_NAMES = Object.freeze(Object.keys(GRPC_STATUS).slice(1)) as readonly GrpcStatusName[]
 
-/** What a client of gRPC makes of an answer without a gRPC status (https://grpc.github.io/grpc/core/md_doc_http-grpc-status-mapping.html). */
+/**
+ * What a client of gRPC makes of an answer without a gRPC status
+ * (https://grpc.github.io/grpc/core/md_doc_http-grpc-status-mapping.html).
+ */
 export function grpcStatusOfHttp(status: number): number {
   switch (status) {
     case 400:
@@ -93,8 +106,9 @@ export function grpcStatusOfHttp(status: number): number {
 }
 
 /**
- * Statuses that say something bad of the peer; the rest are answers to what the caller asked, like 4xx. ABORTED is one of those: the
- * transaction lost, and is to be begun again from above, not sent again as it is.
+ * Statuses that say something bad of the peer; the rest are answers to what the caller asked, like
+ * 4xx. ABORTED is one of those: the transaction lost, and is to be begun again from above, not sent
+ * again as it is.
  */
 export const GRPC_FAILURES: readonly GrpcFailure[] = Object.freeze([
   'UNKNOWN',
@@ -135,7 +149,8 @@ export function grpcOutcome(
 }
 
 /**
- * `grpc-retry-pushback-ms` (gRFC A6): the wait in ms; -1, do not retry, if it is negative or unreadable; `undefined` if absent.
+ * `grpc-retry-pushback-ms` (gRFC A6): the wait in ms; -1, do not retry, if it is negative or
+ * unreadable; `undefined` if absent.
  */
 export function parsePushback(value: string | undefined): number | undefined {
   if (value === undefined) return undefined

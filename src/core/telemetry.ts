@@ -3,7 +3,10 @@ import type { Attempt } from './attempt.ts'
 import type { Call } from './call.ts'
 import type { Outcome } from './outcome.ts'
 
-/** Watches the calls of one side (client or server). Every method is called synchronously on the hot path. */
+/**
+ * Watches the calls of one side (client or server). Every method is called synchronously on the hot
+ * path.
+ */
 export interface Telemetry {
   /** Before anything else; may set `call.trace`. */
   callStarted(call: Call): void

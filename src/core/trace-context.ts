@@ -1,6 +1,7 @@
 /**
- * W3C Trace Context (https://www.w3.org/TR/trace-context/): who we are in a trace, read from and written to headers
- * without the OpenTelemetry API, whose propagators cost a hundred times more than the text they produce.
+ * W3C Trace Context (https://www.w3.org/TR/trace-context/): who we are in a trace, read from and
+ * written to headers without the OpenTelemetry API, whose propagators cost a hundred times more
+ * than the text they produce.
  */
 export interface TraceContext {
   /** 32 lower-case hex digits, not all zero. */
@@ -23,7 +24,10 @@ const IS_HEX = new Uint8Array(256)
 for (const digit of '0123456789abcdef') IS_HEX[digit.charCodeAt(0)] = 1
 const MAX_TRACESTATE = 512
 
-/** `undefined` for anything that is not a valid `traceparent`; then a new trace starts, as the standard says. */
+/**
+ * `undefined` for anything that is not a valid `traceparent`; then a new trace starts, as the
+ * standard says.
+ */
 export function parseTraceparent(header: string | undefined, state?: string): TraceContext | undefined {
   if (header === undefined || !isWellFormed(header)) return undefined
   return {
@@ -34,7 +38,10 @@ export function parseTraceparent(header: string | undefined, state?: string): Tr
   }
 }
 
-/** By table and not by expression, which takes twice as long: every request that is served pays for it. */
+/**
+ * By table and not by expression, which takes twice as long: every request that is served pays for
+ * it.
+ */
 function isWellFormed(header: string): boolean {
   if (header.length < LENGTH || header.charCodeAt(2) !== DASH) return false
   if (header.charCodeAt(35) !== DASH || header.charCodeAt(52) !== DASH) return false

@@ -1,11 +1,14 @@
 /**
- * A timer for what ends by the calendar, such as a certificate. The monotonic clock stands still while a machine sleeps, and
- * the wall clock is put back and forth, so it looks at both.
+ * A timer for what ends by the calendar, such as a certificate. The monotonic clock stands still
+ * while a machine sleeps, and the wall clock is put back and forth, so it looks at both.
  */
 import { certificateTimeOf } from './certificate-time.ts'
 import type { Clock, Timer } from './clock.ts'
 
-/** How long after waking up a timer is late at most. A look costs 75 µs of CPU when the process sleeps otherwise. */
+/**
+ * How long after waking up a timer is late at most. A look costs 75 µs of CPU when the process
+ * sleeps otherwise.
+ */
 const LOOK_MS = 2_000
 /** A wall clock that is corrected in small steps (NTP) does not count. */
 const STEP_MS = 1_000
@@ -20,8 +23,8 @@ export class WallTimer {
   #timer: Timer | undefined
 
   /**
-   * Fires once after `ms` by either clock, or early when the wall clock has been put back: the owner then judges anew. Never
-   * keeps the process alive.
+   * Fires once after `ms` by either clock, or early when the wall clock has been put back: the
+   * owner then judges anew. Never keeps the process alive.
    */
   constructor(clock: Clock, ms: number, fire: () => void) {
     this.#clock = clock

@@ -1,7 +1,8 @@
 /**
- * The live endpoints of one service. Reconciles each list of instances with what it has, keeping the endpoint objects that survive
- * (and with them connections and estimates), and does not believe at once that everything is gone: an empty or
- * halved answer is more often a broken registry than a broken service (Finagle's Stabilizer, Envoy's panic threshold).
+ * The live endpoints of one service. Reconciles each list of instances with what it has, keeping
+ * the endpoint objects that survive (and with them connections and estimates), and does not believe
+ * at once that everything is gone: an empty or halved answer is more often a broken registry than a
+ * broken service (Finagle's Stabilizer, Envoy's panic threshold).
  */
 import type { Clock, Timer } from '../core/clock.ts'
 import { addressKey, type Balancer, type Cluster, Endpoint, type Picker } from '../core/endpoint.ts'
@@ -10,7 +11,10 @@ import type { Instance } from './registry/wire.ts'
 
 /** How long a vanished endpoint is kept when too many vanished at once. */
 const LIMBO_MS = 30_000
-/** Losing more than this share in one step, without the registry saying that it is meant, is doubted. */
+/**
+ * Losing more than this share in one step, without the registry saying that it is meant, is
+ * doubted.
+ */
 const DOUBTED_SHARE = 0.5
 /** What runs on a withdrawn endpoint's connections may take this long to end. */
 const WITHDRAWN_GRACE_MS = 30_000
@@ -31,7 +35,10 @@ export class ServiceCluster implements Cluster {
   readonly service: string
   picker: Picker = NONE
   endpoints: readonly Endpoint[] = []
-  /** How long a new endpoint warms up; 0 = not at all. Of endpoints that are there already, in force with {@link rebalance}. */
+  /**
+   * How long a new endpoint warms up; 0 = not at all. Of endpoints that are there already, in force
+   * with {@link rebalance}.
+   */
   slowStartMs = 0
 
   readonly #clock: Clock
@@ -51,8 +58,8 @@ export class ServiceCluster implements Cluster {
   readonly #listeners = new Set<() => void>()
 
   /**
-   * `balancer` is asked at each change, so that a new configuration may bring another. `watch` gets the endpoints in use,
-   * for ejection and health checks.
+   * `balancer` is asked at each change, so that a new configuration may bring another. `watch` gets
+   * the endpoints in use, for ejection and health checks.
    */
   constructor(service: string, balancer: () => Balancer, clock: Clock, watch?: (inUse: readonly Endpoint[]) => void) {
     this.service = service
@@ -80,7 +87,9 @@ export class ServiceCluster implements Cluster {
     return this.#draining.has(endpoint)
   }
 
-  /** Takes over a list whole. Instances at one address are one endpoint, that of the last of them. */
+  /**
+   * Takes over a list whole. Instances at one address are one endpoint, that of the last of them.
+   */
   apply(instances: readonly Instance[], news: ListNews): void {
     const { put, gone } = this.#listed.take(instances)
     for (const [key, instance] of put) {
@@ -88,7 +97,8 @@ export class ServiceCluster implements Cluster {
       let endpoint = known
       if (endpoint === undefined || !isSame(endpoint, instance)) {
         endpoint = new Endpoint(this.service, instance)
-        // Those found at the start have run for unknown times, and there is nobody to take their share.
+        // Those found at the start have run for unknown times, and there is nobody to take their
+        // share.
         if (this.endpoints.length > 0) endpoint.discoveredAt = this.#clock.now()
         this.#warm(endpoint)
         if (known !== undefined) this.#withdraw(known)
@@ -109,8 +119,8 @@ export class ServiceCluster implements Cluster {
   }
 
   /**
-   * What left on purpose goes at once. What was lost goes too, unless most are lost: then the news is doubted. `gone`: the
-   * addresses that the last list had; those in limbo are missed already.
+   * What left on purpose goes at once. What was lost goes too, unless most are lost: then the news
+   * is doubted. `gone`: the addresses that the last list had; those in limbo are missed already.
    */
   #miss(gone: readonly string[], listed: number, { intended, left, stale }: ListNews): void {
     const replacesDisk = stale !== true && listed > 0
@@ -192,7 +202,10 @@ export class ServiceCluster implements Cluster {
     return this.#clock.startBackgroundTimer(LIMBO_MS, () => this.#endLimbo(), undefined)
   }
 
-  /** After the wait, what still answers stays: only a vanished endpoint that also fails, or that others can replace, goes. */
+  /**
+   * After the wait, what still answers stays: only a vanished endpoint that also fails, or that
+   * others can replace, goes.
+   */
   #endLimbo(): void {
     this.#limboTimer = undefined
     const others = this.#byAddress.size - this.#limbo.size

@@ -1,6 +1,7 @@
 /**
- * The list that discovery gave last, by address. Instances at one address are one endpoint, that of the last of them. A list that
- * shares most objects with the one before costs a comparison each: one change of 10,000 instances is no new list.
+ * The list that discovery gave last, by address. Instances at one address are one endpoint, that of
+ * the last of them. A list that shares most objects with the one before costs a comparison each:
+ * one change of 10,000 instances is no new list.
  */
 import { addressKey } from '../core/endpoint.ts'
 import type { Instance } from './registry/wire.ts'
@@ -49,7 +50,10 @@ export class ListedInstances {
   }
 }
 
-/** By identity and in order: a delta leaves out, replaces in place and appends. Of other lists it may name more than has changed. */
+/**
+ * By identity and in order: a delta leaves out, replaces in place and appends. Of other lists it
+ * may name more than has changed.
+ */
 function compare(
   before: readonly Instance[],
   after: readonly Instance[],

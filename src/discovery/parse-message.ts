@@ -1,7 +1,8 @@
 /**
- * What comes from outside (a registry, the disk) is believed only after this file has built it anew, field by field: nothing of the
- * received objects survives, so no prototype, no surprise key and no absurd value gets further. What cannot be read of an
- * instance or a policy takes nothing else along; any other mistake refuses the whole message.
+ * What comes from outside (a registry, the disk) is believed only after this file has built it
+ * anew, field by field: nothing of the received objects survives, so no prototype, no surprise key
+ * and no absurd value gets further. What cannot be read of an instance or a policy takes nothing
+ * else along; any other mistake refuses the whole message.
  */
 import { formatPath, integer, list, text } from '../options/fields.ts'
 import { serviceName } from '../options/names.ts'
@@ -25,7 +26,9 @@ const ROOTS = list(
   },
 )
 
-/** One line of the session. `undefined`: a type this version does not know. @throws SnapshotRejected */
+/**
+ * One line of the session. `undefined`: a type this version does not know. @throws SnapshotRejected
+ */
 export function readServerMessage(line: string): ServerMessage | undefined {
   const message = readObject(parseJson(line), 'message')
   switch (message.type) {
@@ -152,7 +155,10 @@ function parseJson(line: string): unknown {
   return value
 }
 
-/** A whole list of which nothing at all can be read is no news. `some`: there is more of it, or nothing better. */
+/**
+ * A whole list of which nothing at all can be read is no news. `some`: there is more of it, or
+ * nothing better.
+ */
 function readList(
   value: unknown,
   service: string,

@@ -1,6 +1,7 @@
 /**
- * One document of policy per service, and `mesh` for the defaults of all. A document says only what it says: defaults are
- * filled in when the documents of `mesh` and of a service have been merged, so that a later change of either counts.
+ * One document of policy per service, and `mesh` for the defaults of all. A document says only what
+ * it says: defaults are filled in when the documents of `mesh` and of a service have been merged,
+ * so that a later change of either counts.
  */
 import { parseDuration } from '../options/duration.ts'
 import {
@@ -27,18 +28,25 @@ import {
 /** The document of this name holds the defaults of all services. */
 export const MESH_DOCUMENT = 'mesh'
 
-/** The methods an intention may name: RFC 9110, RFC 5789 (PATCH) and QUERY; not CONNECT, which no service of a mesh answers. */
+/**
+ * The methods an intention may name: RFC 9110, RFC 5789 (PATCH) and QUERY; not CONNECT, which no
+ * service of a mesh answers.
+ */
 export const INTENTION_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'QUERY'] as const
 
 /**
- * Who may call what of a service. With neither `methods`, `paths` nor `grpc`: everything. With `methods` or `paths`: HTTP requests that
- * match both, and no gRPC call unless `grpc` names it. With `grpc` alone: those gRPC calls and no HTTP request.
+ * Who may call what of a service. With neither `methods`, `paths` nor `grpc`: everything. With
+ * `methods` or `paths`: HTTP requests that match both, and no gRPC call unless `grpc` names it.
+ * With `grpc` alone: those gRPC calls and no HTTP request.
  */
 export interface Intention {
   /** The calling service's exact name, or `*` for any service of the mesh. */
   readonly from: string
   readonly methods?: readonly (typeof INTENTION_METHODS)[number][]
-  /** `/exact`; a final `*` stands for any rest, at least one character; a `*` elsewhere for exactly one segment. */
+  /**
+   * `/exact`; a final `*` stands for any rest, at least one character; a `*` elsewhere for exactly
+   * one segment.
+   */
   readonly paths?: readonly string[]
   /** `pkg.Service/Method`, or `pkg.Service/*` for all its methods. */
   readonly grpc?: readonly string[]
@@ -47,9 +55,15 @@ export interface Intention {
 /** A document as it is written, applied, stored and sent. */
 export interface PolicyDocument extends ServiceOptions {
   readonly service: string
-  /** Replaces the list of `mesh`. With a list, whoever is not in it may not call, whatever the default; `[]`: nobody may. */
+  /**
+   * Replaces the list of `mesh`. With a list, whoever is not in it may not call, whatever the
+   * default; `[]`: nobody may.
+   */
   readonly allow?: readonly Intention[]
-  /** Only in `mesh`: what holds for services without a list. @defaultValue `deny`; `allow` in a mesh started with `--dev` */
+  /**
+   * Only in `mesh`: what holds for services without a list. @defaultValue `deny`; `allow` in a mesh
+   * started with `--dev`
+   */
   readonly defaultIntention?: 'allow' | 'deny'
 }
 
@@ -135,7 +149,10 @@ function sizeIssue(value: unknown, path: readonly (string | number)[], count: { 
   return undefined
 }
 
-/** Values that are valid alone but not together. Only what is written is compared: what is not may come from `mesh`. */
+/**
+ * Values that are valid alone but not together. Only what is written is compared: what is not may
+ * come from `mesh`.
+ */
 function compareFields(document: PolicyDocument, issues: Issue[]): void {
   const { retry, ejection, healthCheck, balancer } = document
   const atMost = (path: string[], value: unknown, limitName: string, limit: unknown) => {
@@ -169,8 +186,9 @@ function compareFields(document: PolicyDocument, issues: Issue[]): void {
 }
 
 /**
- * What is in force for a service: its document over that of `mesh` over the defaults. Objects are merged key by key, lists
- * are replaced. Both documents must have been checked; then it never throws.
+ * What is in force for a service: its document over that of `mesh` over the defaults. Objects are
+ * merged key by key, lists are replaced. Both documents must have been checked; then it never
+ * throws.
  *
  * @param meshDocument - the document of `mesh`, or `null`
  * @param serviceDocument - the service's own, or `null`
@@ -196,7 +214,10 @@ export function resolvePolicy(
   })
 }
 
-/** Values from two documents may not fit each other: the total wins over its parts, a first wait over the longest. */
+/**
+ * Values from two documents may not fit each other: the total wins over its parts, a first wait
+ * over the longest.
+ */
 function fitTogether(settings: ServiceSettings): ServiceSettings {
   const { retry, timeoutMs } = settings
   const { baseMs, maxMs, jitter } = retry.backoff

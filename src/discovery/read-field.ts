@@ -1,4 +1,7 @@
-/** Values from outside, read field by field: the first mistake refuses the whole value, with its path. */
+/**
+ * Values from outside, read field by field: the first mistake refuses the whole value, with its
+ * path.
+ */
 import { type Field, formatPath, type Issue } from '../options/fields.ts'
 
 /** A message that was refused, and why, for the event and the counter. */

@@ -1,6 +1,6 @@
 /**
- * The instances of a list that this version can read. Each is judged apart, so that one that a newer registry describes in
- * another way, or wrongly, takes no other along.
+ * The instances of a list that this version can read. Each is judged apart, so that one that a
+ * newer registry describes in another way, or wrongly, takes no other along.
  */
 
 import { usualSpelling } from '../net/network-address.ts'
@@ -38,7 +38,10 @@ export interface ReadableInstances {
   readonly unread?: readonly Unread[]
 }
 
-/** An instance from a document or a message; unknown keys are dropped, its address has one spelling. @throws SnapshotRejected */
+/**
+ * An instance from a document or a message; unknown keys are dropped, its address has one spelling.
+ * @throws SnapshotRejected
+ */
 export function readInstance(value: unknown): Instance {
   const instance = readField(INSTANCE, pick(value), 'instance')
   const address = usualSpelling(instance.address)

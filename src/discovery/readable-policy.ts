@@ -1,6 +1,7 @@
 /**
- * What can be read of a policy document that this version does not wholly know, as a newer registry may have it. Keys that
- * are not known are left out; of a list the whole entry. An intention is left out, never widened, and in doubt nobody may call.
+ * What can be read of a policy document that this version does not wholly know, as a newer registry
+ * may have it. Keys that are not known are left out; of a list the whole entry. An intention is
+ * left out, never widened, and in doubt nobody may call.
  */
 import { formatPath } from '../options/fields.ts'
 import { checkPolicyDocument } from './policy-document.ts'

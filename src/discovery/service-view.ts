@@ -1,6 +1,6 @@
 /**
- * What this process knows of one service: its endpoints and its policy, which change apart. A change of the one keeps the
- * object of the other, so that identity tells what is new.
+ * What this process knows of one service: its endpoints and its policy, which change apart. A
+ * change of the one keeps the object of the other, so that identity tells what is new.
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { Instance, ServerMessage, Unread } from './registry/wire.ts'
@@ -12,7 +12,10 @@ type Protocol = Instance['protocol']
 /** Where a service is. Immutable. */
 export interface ServiceEndpoints {
   readonly instances: readonly Instance[]
-  /** The protocol of all instances, if they share one: with it, a change of ten thousand needs no look at each. */
+  /**
+   * The protocol of all instances, if they share one: with it, a change of ten thousand needs no
+   * look at each.
+   */
   readonly protocol?: Protocol | undefined
   /** Instances that the registry sent and that could not be read: in force as they last could. */
   readonly unread?: readonly Unread[] | undefined
@@ -75,8 +78,9 @@ export function applyDelta(view: ServiceView, delta: Delta): ServiceView {
 }
 
 /**
- * `next` with what is in force after `known`: of a document that cannot be read whole the last good one stays, and without one
- * what can be read. An instance that cannot be read stays as it last could.
+ * `next` with what is in force after `known`: of a document that cannot be read whole the last good
+ * one stays, and without one what can be read. An instance that cannot be read stays as it last
+ * could.
  */
 export function keepGood(next: ServiceView, known: ServiceView | undefined): ServiceView {
   const endpoints = goodEndpoints(next.endpoints, known?.endpoints)

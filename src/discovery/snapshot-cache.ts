@@ -1,6 +1,7 @@
 /**
- * The last good snapshot of everything this process watches, kept on disk, so that it can start while no registry answers. Written a
- * moment after a change, never on the way of a call; read once, and believed no more than a message from the network.
+ * The last good snapshot of everything this process watches, kept on disk, so that it can start
+ * while no registry answers. Written a moment after a change, never on the way of a call; read
+ * once, and believed no more than a message from the network.
  */
 import type { Clock, Timer } from '../core/clock.ts'
 import { rootFingerprint } from '../identity/join-token.ts'
@@ -28,7 +29,10 @@ const NAME = 'snapshot.json'
 const FORMAT = 2
 /** Changes within this time are written once. */
 const WRITE_DELAY_MS = 500
-/** A large mesh takes milliseconds to write down: so many times as long passes before the next, and at most 10 s. */
+/**
+ * A large mesh takes milliseconds to write down: so many times as long passes before the next, and
+ * at most 10 s.
+ */
 const WRITE_SHARE = 100
 const LONGEST_DELAY_MS = 10_000
 /** An older snapshot is not believed: its certificates have long expired. */
@@ -46,8 +50,9 @@ export class SnapshotCache {
   #writing: Promise<void> = Promise.resolve()
 
   /**
-   * A snapshot belongs to the authority whose root is among `roots` (PEM), whatever its trust domain is called. `failed` is told
-   * when the file is there and cannot be used, or cannot be written.
+   * A snapshot belongs to the authority whose root is among `roots` (PEM), whatever its trust
+   * domain is called. `failed` is told when the file is there and cannot be used, or cannot be
+   * written.
    */
   constructor(store: StateStore, roots: () => readonly string[], clock: Clock, failed: (reason: string) => void) {
     this.#store = store
@@ -121,7 +126,10 @@ export class SnapshotCache {
     return this.#clock.wallNow() - at < LONGEST_AGE_MS
   }
 
-  /** With the time by which each is judged. Without it one that is not asked for would be as new as the rest, for ever. */
+  /**
+   * With the time by which each is judged. Without it one that is not asked for would be as new as
+   * the rest, for ever.
+   */
   *#storable(views: Iterable<ServiceView>, writtenAt: number): Generator<object> {
     for (const view of views) {
       const knownAt = view.stale ? (this.#knownAt.get(view.service) ?? writtenAt) : writtenAt

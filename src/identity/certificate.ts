@@ -1,6 +1,6 @@
 /**
- * The certificate authority's craft: a self-signed root for a trust domain, and X.509-SVIDs signed by it. Every name in a
- * certificate is given by the caller, who must never take it from a request.
+ * The certificate authority's craft: a self-signed root for a trust domain, and X.509-SVIDs signed
+ * by it. Every name in a certificate is given by the caller, who must never take it from a request.
  */
 import { createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
@@ -113,7 +113,10 @@ export function createAuthority(options: AuthorityOptions): Authority {
   return loadAuthority({ privateKey: privateKeyPem(privateKey), certificate })
 }
 
-/** An authority from its two stored texts. Throws an `OptionsError` if they are no authority or do not belong together. */
+/**
+ * An authority from its two stored texts. Throws an `OptionsError` if they are no authority or do
+ * not belong together.
+ */
 export function loadAuthority(stored: { readonly privateKey: string; readonly certificate: string }): Authority {
   const refuse = (field: string, message: string): never => {
     throw new OptionsError('certificate authority', [{ path: [field], message }])
@@ -144,8 +147,8 @@ export function loadAuthority(stored: { readonly privateKey: string; readonly ce
 }
 
 /**
- * Signs an X.509-SVID for server and client use; returns PEM, the leaf only. The subject is empty, so that nobody can fall back
- * to a common name. Throws an `OptionsError`.
+ * Signs an X.509-SVID for server and client use; returns PEM, the leaf only. The subject is empty,
+ * so that nobody can fall back to a common name. Throws an `OptionsError`.
  */
 export function issueCertificate(authority: Authority, options: CertificateOptions): string {
   const { publicKey, spiffeId, dnsNames = [], ipAddresses = [], notBefore } = options

@@ -1,7 +1,8 @@
 /**
- * First contact of a joiner, who knows only the fingerprint of the registry's root. One connection fetches the root and says
- * nothing; everything secret goes over later ones that are verified the ordinary way, against that root, so that no code has
- * to remember to check a connection which TLS itself did not.
+ * First contact of a joiner, who knows only the fingerprint of the registry's root. One connection
+ * fetches the root and says nothing; everything secret goes over later ones that are verified the
+ * ordinary way, against that root, so that no code has to remember to check a connection which TLS
+ * itself did not.
  */
 import type { X509Certificate } from 'node:crypto'
 import { type ConnectionOptions, connect } from 'node:tls'
@@ -29,7 +30,10 @@ export interface FirstContact {
   readonly trustDomain: string
   /** PEM; its key has the pinned fingerprint. */
   readonly root: string
-  /** For the connections that follow: TLS against this root, and the peer must be the registry. No client certificate. */
+  /**
+   * For the connections that follow: TLS against this root, and the peer must be the registry. No
+   * client certificate.
+   */
   readonly tls: ConnectionOptions
 }
 
@@ -37,8 +41,9 @@ export interface FirstContact {
 const LONGEST_CHAIN = 8
 
 /**
- * Fetches and checks the root. Throws a `MeshError`: `registry-unavailable` if nobody speaks TLS there in time,
- * `identity-rejected` if the pinned root is not in the chain or the leaf is not the registry's.
+ * Fetches and checks the root. Throws a `MeshError`: `registry-unavailable` if nobody speaks TLS
+ * there in time, `identity-rejected` if the pinned root is not in the chain or the leaf is not the
+ * registry's.
  */
 export async function pinnedTlsOptions(options: FirstContactOptions): Promise<FirstContact> {
   const { host, port, fingerprint, clock } = options
@@ -67,8 +72,9 @@ function endedByClock(refused: RefusedPeer, endpoint: string): MeshError | undef
 }
 
 /**
- * For a `--dev` registry on loopback, where there is no token and so no fingerprint: the root that is presented is believed.
- * Nobody else can listen there who could not read this process's files anyway; the caller checks that it is loopback.
+ * For a `--dev` registry on loopback, where there is no token and so no fingerprint: the root that
+ * is presented is believed. Nobody else can listen there who could not read this process's files
+ * anyway; the caller checks that it is loopback.
  */
 export async function unpinnedTlsOptions(options: Omit<FirstContactOptions, 'fingerprint'>): Promise<FirstContact> {
   const { host, port } = options

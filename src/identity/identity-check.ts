@@ -1,4 +1,7 @@
-/** Makes an {@link Identity} of its parts only if every one of them fits: nothing else may become our identity, wherever it came from. */
+/**
+ * Makes an {@link Identity} of its parts only if every one of them fits: nothing else may become
+ * our identity, wherever it came from.
+ */
 import { X509Certificate } from 'node:crypto'
 import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
@@ -62,7 +65,10 @@ export function makeIdentity(parts: IdentityParts, generation: number, clock: Cl
   })
 }
 
-/** What is wrong with a trust bundle, in words; `undefined` if nothing is. An empty one is valid: it trusts nobody. */
+/**
+ * What is wrong with a trust bundle, in words; `undefined` if nothing is. An empty one is valid: it
+ * trusts nobody.
+ */
 export function rootsMistake(roots: unknown, trustDomain: string): string | undefined {
   if (!Array.isArray(roots) || roots.length > MOST_ROOTS)
     return `its trust bundle is no list of at most ${MOST_ROOTS} roots`

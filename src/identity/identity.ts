@@ -1,4 +1,7 @@
-/** Who this process is: one key, one X.509-SVID, and the roots it trusts. Immutable; a rotation makes another one. */
+/**
+ * Who this process is: one key, one X.509-SVID, and the roots it trusts. Immutable; a rotation
+ * makes another one.
+ */
 
 export interface Identity {
   /** `spiffe://<trust domain>/service/<name>`. */

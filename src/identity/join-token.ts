@@ -1,6 +1,7 @@
 /**
- * Tokens: `inmesh-join.<secret>.<fingerprint>`, the proof with which a process joins once, and `inmesh-admin.…`, with which an
- * operator commands. The fingerprint pins the registry's root, so that first contact is verified in both directions.
+ * Tokens: `inmesh-join.<secret>.<fingerprint>`, the proof with which a process joins once, and
+ * `inmesh-admin.…`, with which an operator commands. The fingerprint pins the registry's root, so
+ * that first contact is verified in both directions.
  */
 import { createHash, randomBytes, timingSafeEqual, X509Certificate } from 'node:crypto'
 
@@ -28,18 +29,27 @@ export function formatToken(token: Token): string {
   return `inmesh-${token.kind}.${token.secret}.${token.fingerprint}`
 }
 
-/** `undefined` for anything that is no token. White space around it is forgiven: tokens come from files and terminals. */
+/**
+ * `undefined` for anything that is no token. White space around it is forgiven: tokens come from
+ * files and terminals.
+ */
 export function parseToken(text: string): Token | undefined {
   const match = text.length <= 256 ? PATTERN.exec(text.trim()) : null
   return match === null ? undefined : { kind: match[1] as TokenKind, secret: match[2]!, fingerprint: match[3]! }
 }
 
-/** What the registry stores: SHA-256, hexadecimal. The secret is random, so neither salt nor slowness is needed. */
+/**
+ * What the registry stores: SHA-256, hexadecimal. The secret is random, so neither salt nor
+ * slowness is needed.
+ */
 export function tokenHash(secret: string): string {
   return createHash('sha256').update(secret).digest('hex')
 }
 
-/** A new token as the registry issues it: the text is shown once, the hash is stored, the id names it to operators. */
+/**
+ * A new token as the registry issues it: the text is shown once, the hash is stored, the id names
+ * it to operators.
+ */
 export function issueToken(kind: TokenKind, fingerprint: string): { text: string; hash: string; id: string } {
   const token = createToken(kind, fingerprint)
   const hash = tokenHash(token.secret)
@@ -52,7 +62,10 @@ export function sameHash(a: string, b: string): boolean {
   return left.length === right.length && timingSafeEqual(left, right)
 }
 
-/** SHA-256 of the certificate's public key, base64url: stable when a root is renewed with the same key. Throws if it is no certificate. */
+/**
+ * SHA-256 of the certificate's public key, base64url: stable when a root is renewed with the same
+ * key. Throws if it is no certificate.
+ */
 export function rootFingerprint(certificate: string | X509Certificate): string {
   const { publicKey } = typeof certificate === 'string' ? new X509Certificate(certificate) : certificate
   return createHash('sha256')
@@ -60,7 +73,9 @@ export function rootFingerprint(certificate: string | X509Certificate): string {
     .digest('base64url')
 }
 
-/** The root with this fingerprint among `presented`, if it is an authority that signed itself; PEM. */
+/**
+ * The root with this fingerprint among `presented`, if it is an authority that signed itself; PEM.
+ */
 export function verifyPinnedRoot(
   presented: readonly (string | X509Certificate)[],
   fingerprint: string,

@@ -1,6 +1,7 @@
 /**
- * Keeps keys, certificates and the last snapshots across restarts: a directory that only its owner can read, or memory. What
- * is damaged, expired or foreign is ignored and counted; what others can read is refused, because a key in it is no secret.
+ * Keeps keys, certificates and the last snapshots across restarts: a directory that only its owner
+ * can read, or memory. What is damaged, expired or foreign is ignored and counted; what others can
+ * read is refused, because a key in it is no secret.
  */
 import { randomBytes } from 'node:crypto'
 import { constants, type Stats } from 'node:fs'
@@ -43,15 +44,19 @@ export class KeyStore {
     this.#clock = options.clock
   }
 
-  /** Throws an `OptionsError` that says what to do if the directory cannot be used or others can read it. */
+  /**
+   * Throws an `OptionsError` that says what to do if the directory cannot be used or others can
+   * read it.
+   */
   static async open(options: KeyStoreOptions): Promise<KeyStore> {
     if (options.directory !== undefined) await prepareDirectory(options.directory)
     return new KeyStore(options)
   }
 
   /**
-   * The stored identity of `service`, checked as if a stranger had given it, as generation 1. With `fingerprint`, only
-   * if one of its roots has it. Throws an `OptionsError` if others can read the file.
+   * The stored identity of `service`, checked as if a stranger had given it, as generation 1. With
+   * `fingerprint`, only if one of its roots has it. Throws an `OptionsError` if others can read the
+   * file.
    */
   async loadIdentity(service: string, fingerprint?: string): Promise<Identity | undefined> {
     const bytes = await this.readState(identityFile(service))
@@ -150,7 +155,8 @@ function refuseOthers(path: string, found: Stats, mode: '600' | '700'): void {
 
 async function prepareDirectory(directory: string): Promise<void> {
   try {
-    // What `mkdir` makes is subject to the umask, so the mode is set again; an existing directory is not touched.
+    // What `mkdir` makes is subject to the umask, so the mode is set again; an existing directory
+    // is not touched.
     const made = await mkdir(directory, { recursive: true, mode: 0o700 })
     if (made !== undefined) await chmod(directory, 0o700)
     const link = await lstat(directory)
@@ -196,7 +202,10 @@ async function writeWhole(directory: string, name: string, bytes: Uint8Array): P
   await syncDirectory(dirname(path))
 }
 
-/** The renaming itself survives a power cut only then; where directories cannot be opened, that is all there is. */
+/**
+ * The renaming itself survives a power cut only then; where directories cannot be opened, that is
+ * all there is.
+ */
 async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, constants.O_RDONLY).catch(() => undefined)
   if (handle === undefined) return

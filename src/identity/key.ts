@@ -4,7 +4,10 @@ import { promisify } from 'node:util'
 
 const generate = promisify(generateKeyPair)
 
-/** Every P-256 public key in DER: this, then the two coordinates. Other encodings of the same key are not accepted. */
+/**
+ * Every P-256 public key in DER: this, then the two coordinates. Other encodings of the same key
+ * are not accepted.
+ */
 const P256_PREFIX = Buffer.from('3059301306072a8648ce3d020106082a8648ce3d03010703420004', 'hex')
 
 export interface KeyPair {

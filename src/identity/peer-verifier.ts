@@ -1,7 +1,8 @@
 /**
- * Judges the other side's certificate, the same way on clients and servers, by the SPIFFE rules and against the bundle of our
- * trust domain. Node accepts nearly anything that a root signed, so this is where a peer becomes an identity. It reads the
- * leaf only: Node 24.21 hides the presented chain from servers.
+ * Judges the other side's certificate, the same way on clients and servers, by the SPIFFE rules and
+ * against the bundle of our trust domain. Node accepts nearly anything that a root signed, so this
+ * is where a peer becomes an identity. It reads the leaf only: Node 24.21 hides the presented chain
+ * from servers.
  */
 import { hash, X509Certificate } from 'node:crypto'
 import { type CertificateTime, certificateTimeOf } from '../core/certificate-time.ts'
@@ -65,7 +66,10 @@ const SIGNATURES: ReadonlySet<string> = new Set([
 ])
 const CURVES: ReadonlySet<string> = new Set(['prime256v1', 'secp384r1', 'secp521r1'])
 const SMALLEST_RSA = 2048
-/** Verified leaves that are remembered: one per peer process is plenty, and a stranger's is never kept. */
+/**
+ * Verified leaves that are remembered: one per peer process is plenty, and a stranger's is never
+ * kept.
+ */
 const MOST_REMEMBERED = 1_024
 
 interface Verified {
@@ -95,7 +99,10 @@ export class PeerVerifier {
     this.setTrust(trust)
   }
 
-  /** The next bundle; what was verified under the last one is forgotten. Throws if a root cannot be read; then nothing changes. */
+  /**
+   * The next bundle; what was verified under the last one is forgotten. Throws if a root cannot be
+   * read; then nothing changes.
+   */
   setTrust(trust: Trust): void {
     const same = trust.sequence === this.#sequence && trust.trustDomain === this.#trustDomain
     if (same && trust.roots.length === this.#rootTexts.length && trust.roots.every((r, i) => r === this.#rootTexts[i]))
@@ -108,7 +115,10 @@ export class PeerVerifier {
     this.#verified.clear()
   }
 
-  /** The wall clock leapt ahead a moment ago, and OpenSSL may call certificates expired that are valid here. */
+  /**
+   * The wall clock leapt ahead a moment ago, and OpenSSL may call certificates expired that are
+   * valid here.
+   */
   get leapt(): boolean {
     return this.#time.leaptAt !== undefined
   }
@@ -142,7 +152,9 @@ export class PeerVerifier {
     return verified.peer
   }
 
-  /** The same for a client that called `service`: every other identity is refused, however valid. */
+  /**
+   * The same for a client that called `service`: every other identity is refused, however valid.
+   */
   verifyService(raw: Uint8Array | undefined, service: string): PeerVerdict {
     const verdict = this.verify(raw)
     if (!verdict.ok || verdict.service === service) return verdict

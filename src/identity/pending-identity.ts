@@ -1,4 +1,7 @@
-/** An identity that may come later: everything that needs one can be built before, and nothing connects without it. */
+/**
+ * An identity that may come later: everything that needs one can be built before, and nothing
+ * connects without it.
+ */
 import { MeshError } from '../core/errors.ts'
 import type { Identity, IdentitySource } from './identity.ts'
 

@@ -1,11 +1,17 @@
-/** Whether only this process's user can read and replace a file or directory: a key that others can read is no secret. */
+/**
+ * Whether only this process's user can read and replace a file or directory: a key that others can
+ * read is no secret.
+ */
 import type { Stats } from 'node:fs'
 
 const OTHERS = 0o077
 /** Windows has no such bits. */
 const CHECK_MODE = process.platform !== 'win32'
 
-/** Why what is at `path` is not private, with what to do; `undefined` if it is. `mode`: what it should be, as `chmod` takes it. */
+/**
+ * Why what is at `path` is not private, with what to do; `undefined` if it is. `mode`: what it
+ * should be, as `chmod` takes it.
+ */
 export function exposureOf(path: string, found: Stats, mode: '600' | '700'): string | undefined {
   if (!CHECK_MODE) return undefined
   const own = process.getuid?.()
@@ -17,7 +23,10 @@ export function exposureOf(path: string, found: Stats, mode: '600' | '700'): str
   return `${path} has mode ${is}, so others may read our private key; run 'chmod ${mode} ${path}' or choose another directory`
 }
 
-/** Why the link at `path` may lead elsewhere tomorrow; `undefined` if only we, or the administrator, can turn it. */
+/**
+ * Why the link at `path` may lead elsewhere tomorrow; `undefined` if only we, or the administrator,
+ * can turn it.
+ */
 export function turnedByOthers(path: string, link: Stats): string | undefined {
   const own = process.getuid?.()
   if (own === undefined || link.uid === own || link.uid === 0) return undefined

@@ -1,8 +1,10 @@
 /**
- * Keeps this process's identity valid: a new key and certificate at a random point of the last one's life, by the monotonic or
- * the wall clock. A good identity is never given up for a bad one: what the issuer sends is checked like a stranger's.
+ * Keeps this process's identity valid: a new key and certificate at a random point of the last
+ * one's life, by the monotonic or the wall clock. A good identity is never given up for a bad one:
+ * what the issuer sends is checked like a stranger's.
  *
- * - `fresh` → `renewing`: 60 to 75 % of the life are over, or the wall clock was put back before its beginning
+ * - `fresh` → `renewing`: 60 to 75 % of the life are over, or the wall clock was put back before
+ *   its beginning
  * - `renewing` → `fresh` | `waiting`: a certificate came, or none did
  * - `waiting` → `renewing`: the pause is over
  * - any → `closed`
@@ -20,7 +22,10 @@ import type { KeyStore } from './key-store.ts'
 import { createSigningRequest } from './signing-request.ts'
 import { clockMistake, issuedAt, SKEW_TOLD_MS } from './validity.ts'
 
-/** Answers a signing request within `timeoutMs`. `current` is the identity to ask with; `undefined` for the first. */
+/**
+ * Answers a signing request within `timeoutMs`. `current` is the identity to ask with; `undefined`
+ * for the first.
+ */
 export type Issuer = (csr: string, current: Identity | undefined, timeoutMs: number) => Promise<Issued>
 
 export interface Issued extends JoinResponse {
@@ -44,21 +49,33 @@ export interface RotationOptions {
   readonly issue: Issuer
   readonly store: KeyStore
   readonly clock: Clock
-  /** Of the registry's root, from the join token: a stored identity under another root is not used, nor is a first one. */
+  /**
+   * Of the registry's root, from the join token: a stored identity under another root is not used,
+   * nor is a first one.
+   */
   readonly fingerprint?: string | undefined
   readonly onEvent?: (event: RotationEvent) => void
 }
 
-/** Share of the life after which it is renewed (design, section 5), and after which it is time to worry. */
+/**
+ * Share of the life after which it is renewed (design, section 5), and after which it is time to
+ * worry.
+ */
 const RENEW_FROM = 0.6
 const RENEW_SPREAD = 0.15
 const ALARM = 0.9
-/** Between tries; a short life has shorter ones, so that a leaf of 20 s still gets five tries before its end. */
+/**
+ * Between tries; a short life has shorter ones, so that a leaf of 20 s still gets five tries before
+ * its end.
+ */
 const FIRST_RETRY_MS = 1_000
 const LONGEST_RETRY_MS = 30_000
 const FIRST_RETRY_SHARE = 0.025
 const LONGEST_RETRY_SHARE = 0.05
-/** After the end a registry that says no is asked on: an operator may give another token, or set a clock. */
+/**
+ * After the end a registry that says no is asked on: an operator may give another token, or set a
+ * clock.
+ */
 const LONGEST_REFUSED_RETRY_MS = 300_000
 /** However little life is left, the issuer is not asked more often. */
 const SOONEST_MS = 200
@@ -93,8 +110,9 @@ export class RotatingIdentity implements IdentitySource {
   }
 
   /**
-   * From the store if it holds a valid identity, otherwise from the issuer, asked once: the caller decides about trying
-   * again. Rejects with the issuer's error, or with a `MeshError` (`identity-rejected`) if what it sent cannot be used.
+   * From the store if it holds a valid identity, otherwise from the issuer, asked once: the caller
+   * decides about trying again. Rejects with the issuer's error, or with a `MeshError`
+   * (`identity-rejected`) if what it sent cannot be used.
    */
   static async start(options: RotationOptions, timeoutMs = ISSUE_TIMEOUT_MS): Promise<RotatingIdentity> {
     const { service, store, clock, fingerprint } = options
@@ -135,8 +153,9 @@ export class RotatingIdentity implements IdentitySource {
   }
 
   /**
-   * The trust bundle has changed: the same key and certificate, another generation. Older or unusable bundles are not taken.
-   * A bundle that no longer trusts our own certificate is in force all the same, and ours is renewed at once.
+   * The trust bundle has changed: the same key and certificate, another generation. Older or
+   * unusable bundles are not taken. A bundle that no longer trusts our own certificate is in force
+   * all the same, and ours is renewed at once.
    */
   updateBundle(roots: readonly string[], sequence: number): void {
     if (this.#closed || sequence <= this.#current.sequence) return
@@ -162,7 +181,10 @@ export class RotatingIdentity implements IdentitySource {
     if (!trusted && roots.length > 0) void this.renew()
   }
 
-  /** Renews now; at most one renewal runs. Never rejects: a failure is an event, and tried again later. */
+  /**
+   * Renews now; at most one renewal runs. Never rejects: a failure is an event, and tried again
+   * later.
+   */
   async renew(): Promise<void> {
     if (this.#closed || this.#renewing) return
     this.#renewing = true
@@ -171,7 +193,8 @@ export class RotatingIdentity implements IdentitySource {
       const timeoutMs = Math.max(SOONEST_MS, Math.min(ISSUE_TIMEOUT_MS, this.#lifeMs * ISSUE_TIMEOUT_SHARE))
       const answer = await ask(this.#options, this.#current, timeoutMs)
       if (this.#closed) return
-      // Against the identity of this moment: the bundle may have changed while the issuer was working.
+      // Against the identity of this moment: the bundle may have changed while the issuer was
+      // working.
       const { identity, lifeMs, offsetMs } = accept(this.#options, answer, this.#current)
       this.#failures = 0
       this.#schedule(lifeMs, 0)
@@ -217,7 +240,10 @@ export class RotatingIdentity implements IdentitySource {
     this.#wait()
   }
 
-  /** By the clock that has gone further: one stands still in a machine that sleeps, the other may be put back. */
+  /**
+   * By the clock that has gone further: one stands still in a machine that sleeps, the other may be
+   * put back.
+   */
   get #ageMs(): number {
     const { clock } = this.#options
     return Math.max(clock.now() - this.#receivedAt, clock.wallNow() - this.#receivedWallAt)

@@ -1,6 +1,6 @@
 /**
- * PKCS#10 signing requests (RFC 2986) as proof that the sender holds a key. Names and extensions in a request are ignored, because
- * every name in a certificate comes from the registry.
+ * PKCS#10 signing requests (RFC 2986) as proof that the sender holds a key. Names and extensions in
+ * a request are ignored, because every name in a certificate comes from the registry.
  */
 import { createPublicKey, type KeyObject, verify } from 'node:crypto'
 import { MeshError } from '../core/errors.ts'
@@ -29,8 +29,8 @@ export function createSigningRequest(privateKey: KeyObject): string {
 }
 
 /**
- * The public key of a request, if its sender holds the private one and it is P-256. Throws a `MeshError` with the code
- * `join-refused` for everything else.
+ * The public key of a request, if its sender holds the private one and it is P-256. Throws a
+ * `MeshError` with the code `join-refused` for everything else.
  */
 export function readSigningRequest(pem: string): KeyObject {
   const refuse = (why: string): never => {

@@ -1,6 +1,7 @@
 /**
- * SPIFFE IDs, `spiffe://<trust domain>/<path>`, by the rules of SPIFFE-ID.md. Upper case in scheme or trust domain is
- * refused instead of folded, so that two texts are the same identity only if they are the same text.
+ * SPIFFE IDs, `spiffe://<trust domain>/<path>`, by the rules of SPIFFE-ID.md. Upper case in scheme
+ * or trust domain is refused instead of folded, so that two texts are the same identity only if
+ * they are the same text.
  */
 import { OptionsError, show } from '../options/fields.ts'
 import { SERVICE_NAME } from '../options/names.ts'
@@ -25,7 +26,10 @@ export function isTrustDomain(text: string): boolean {
   return text.length <= LONGEST_TRUST_DOMAIN && TRUST_DOMAIN.test(text)
 }
 
-/** `undefined` for anything that is not a valid ID: query, fragment, port, user, escapes, empty or dot segments. */
+/**
+ * `undefined` for anything that is not a valid ID: query, fragment, port, user, escapes, empty or
+ * dot segments.
+ */
 export function parseSpiffeId(text: string): SpiffeId | undefined {
   if (text.length > LONGEST_ID || !text.startsWith(SCHEME)) return undefined
   const slash = text.indexOf('/', SCHEME.length)
@@ -71,7 +75,10 @@ export function registryId(trustDomain: string): string {
   return formatSpiffeId({ trustDomain, path: REGISTRY_PATH })
 }
 
-/** The service that `id` names in `trustDomain`; `undefined` for every other identity, also for the registry's. */
+/**
+ * The service that `id` names in `trustDomain`; `undefined` for every other identity, also for the
+ * registry's.
+ */
 export function serviceOf(id: string, trustDomain: string): string | undefined {
   const parsed = parseSpiffeId(id)
   if (parsed === undefined || parsed.trustDomain !== trustDomain) return undefined

@@ -1,7 +1,8 @@
 /**
- * From an identity to what node:tls wants, and from what node:tls says to a reason. TLS 1.3 only, no session is ever
- * resumed by a client (a resumed one skips the check and keeps the old identity). Under TLS 1.3 a client's `secureConnect`
- * comes before the server has judged its certificate, so a refused client sees a good handshake and then an early close.
+ * From an identity to what node:tls wants, and from what node:tls says to a reason. TLS 1.3 only,
+ * no session is ever resumed by a client (a resumed one skips the check and keeps the old
+ * identity). Under TLS 1.3 a client's `secureConnect` comes before the server has judged its
+ * certificate, so a refused client sees a good handshake and then an early close.
  */
 import {
   type ConnectionOptions,
@@ -39,15 +40,21 @@ function keyMaterial(identity: Identity): { key: string; cert: string; ca: strin
 
 export interface ServerTlsChoices {
   readonly alpnProtocols?: readonly string[]
-  /** Adds the roots to the chain: the registry does, so that a joiner who knows only the root's fingerprint can see it. */
+  /**
+   * Adds the roots to the chain: the registry does, so that a joiner who knows only the root's
+   * fingerprint can see it.
+   */
   readonly sendRoots?: boolean
-  /** Lets peers in that TLS did not accept, also those without a certificate; {@link judgePeer} tells. For joining, and to answer them. */
+  /**
+   * Lets peers in that TLS did not accept, also those without a certificate; {@link judgePeer}
+   * tells. For joining, and to answer them.
+   */
   readonly admitStrangers?: boolean
 }
 
 /**
- * For `tls.createServer`, `https.createServer` and `http2.createSecureServer`, and on each rotation for
- * `server.setSecureContext`. Every accepted connection still has to pass {@link judgePeer}.
+ * For `tls.createServer`, `https.createServer` and `http2.createSecureServer`, and on each rotation
+ * for `server.setSecureContext`. Every accepted connection still has to pass {@link judgePeer}.
  */
 export function serverTlsOptions(identity: Identity, choices: ServerTlsChoices = {}): TlsOptions {
   const material = keyMaterial(identity)
@@ -66,8 +73,9 @@ export function serverTlsOptions(identity: Identity, choices: ServerTlsChoices =
 export type ExpectedPeer = { readonly service: string } | { readonly registry: true }
 
 /**
- * For `tls.connect` and everything that passes options on to it. The connection fails before the first byte of a request with a
- * `MeshError` (`identity-rejected`) unless the peer is the expected one.
+ * For `tls.connect` and everything that passes options on to it. The connection fails before the
+ * first byte of a request with a `MeshError` (`identity-rejected`) unless the peer is the expected
+ * one.
  */
 export function clientTlsOptions(
   identity: Identity,
@@ -82,7 +90,9 @@ export function clientTlsOptions(
   }
 }
 
-/** The half of {@link clientTlsOptions} that needs no identity of our own: a joiner has none yet. */
+/**
+ * The half of {@link clientTlsOptions} that needs no identity of our own: a joiner has none yet.
+ */
 export function verifyingOptions(
   verifier: PeerVerifier,
   expected: ExpectedPeer,
@@ -108,20 +118,26 @@ export function rejection(refused: RefusedPeer, service?: string, endpoint?: str
   return new MeshError(message, { code: 'identity-rejected', service, endpoint, sent: false, cause: refused })
 }
 
-/** A server's verdict on an accepted connection; once per connection, before anything of it is believed. */
+/**
+ * A server's verdict on an accepted connection; once per connection, before anything of it is
+ * believed.
+ */
 export function judgePeer(socket: TLSSocket, verifier: PeerVerifier): PeerVerdict {
   return confirm(verifier.verify(socket.getPeerX509Certificate()?.raw), socket, verifier)
 }
 
 /**
- * A client's verdict at `secureConnect`, before it says anything, on a connection that was opened with
- * `rejectUnauthorized: false` because the clock had leapt.
+ * A client's verdict at `secureConnect`, before it says anything, on a connection that was opened
+ * with `rejectUnauthorized: false` because the clock had leapt.
  */
 export function judgeServer(socket: TLSSocket, verifier: PeerVerifier, service: string): PeerVerdict {
   return confirm(verifier.verifyService(socket.getPeerX509Certificate()?.raw, service), socket, verifier)
 }
 
-/** What OpenSSL found counts, too, except that it knows no leap: all else about an expired leaf the verifier has judged. */
+/**
+ * What OpenSSL found counts, too, except that it knows no leap: all else about an expired leaf the
+ * verifier has judged.
+ */
 function confirm(verdict: PeerVerdict, socket: TLSSocket, verifier: PeerVerifier): PeerVerdict {
   if (!verdict.ok || socket.authorized) return verdict
   if (codeOf(socket.authorizationError) === EXPIRED && verifier.leapt) return verdict
@@ -151,8 +167,9 @@ const REASONS: Readonly<Record<string, PeerRefusal>> = Object.freeze({
 })
 
 /**
- * Why a handshake failed, if the peer's certificate was the reason: on a client from the connection's error, on a server from
- * `tlsClientError`, where only the socket knows. `undefined`: it failed otherwise.
+ * Why a handshake failed, if the peer's certificate was the reason: on a client from the
+ * connection's error, on a server from `tlsClientError`, where only the socket knows. `undefined`:
+ * it failed otherwise.
  */
 export function refusalOf(error: unknown, socket?: TLSSocket): RefusedPeer | undefined {
   if (error instanceof MeshError && error.code === 'identity-rejected') return error.cause as RefusedPeer
@@ -161,7 +178,10 @@ export function refusalOf(error: unknown, socket?: TLSSocket): RefusedPeer | und
   )
 }
 
-/** OpenSSL's words for the same (X509_verify_cert_error_string), where only the text of an error is passed on, as by grpc-js. */
+/**
+ * OpenSSL's words for the same (X509_verify_cert_error_string), where only the text of an error is
+ * passed on, as by grpc-js.
+ */
 const TEXTS: readonly (readonly [RegExp, PeerRefusal])[] = [
   [/certificate has expired/, 'expired'],
   [/certificate is not yet valid/, 'not-yet-valid'],

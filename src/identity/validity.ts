@@ -7,8 +7,9 @@ export const SKEW_REFUSED_MS = 300_000
 /** A difference above this is told. */
 export const SKEW_TOLD_MS = 30_000
 /**
- * Certificates begin so long before their issue. A beginning protects nobody, because each certificate has a new key; an early
- * one keeps certificates valid for late clocks, and after a wrong clock was put right (decision 0018).
+ * Certificates begin so long before their issue. A beginning protects nobody, because each
+ * certificate has a new key; an early one keeps certificates valid for late clocks, and after a
+ * wrong clock was put right (decision 0018).
  */
 export const BACKDATED_MS = 30 * 24 * 3_600_000
 
@@ -30,7 +31,10 @@ export function isValidNow({ notBefore, notAfter }: Period, clock: Clock): boole
   return clock.wallNow() >= notBefore && certificateTimeOf(clock).now() < notAfter
 }
 
-/** When a certificate was issued, as far as its times tell. An older registry backdates less than its life. */
+/**
+ * When a certificate was issued, as far as its times tell. An older registry backdates less than
+ * its life.
+ */
 export function issuedAt({ notBefore, notAfter }: Period): number {
   return notBefore + BACKDATED_MS < notAfter ? notBefore + BACKDATED_MS : notBefore
 }

@@ -1,4 +1,7 @@
-/** What the admin listener shows of a mesh: the effective configuration, endpoints with their load, the last events. */
+/**
+ * What the admin listener shows of a mesh: the effective configuration, endpoints with their load,
+ * the last events.
+ */
 import type { AdminPages } from '../telemetry/admin.ts'
 import type { MeshContext } from './context.ts'
 import type { Destinations } from './destinations.ts'

@@ -1,4 +1,7 @@
-/** What all rooms of one mesh share: made once when a process joins, before there is an identity or a registry. */
+/**
+ * What all rooms of one mesh share: made once when a process joins, before there is an identity or
+ * a registry.
+ */
 import { GrpcTransport, loadGrpc } from '../client/grpc/transport.ts'
 import { HttpTransport } from '../client/http/transport.ts'
 import type { Endpoint } from '../core/endpoint.ts'
@@ -22,7 +25,10 @@ export interface MeshContext {
   readonly identity: PendingIdentity
   readonly verifier: PeerVerifier
   readonly transport: HttpTransport
-  /** Made with the first gRPC client. @throws OptionsError if the application has no grpc-js, or an old one */
+  /**
+   * Made with the first gRPC client. @throws OptionsError if the application has no grpc-js, or an
+   * old one
+   */
   readonly grpc: () => GrpcTransport
   readonly closeGrpc: () => void
   readonly metrics: Metrics

@@ -1,4 +1,7 @@
-/** The services that this process calls: made when first asked for, forgotten when they are not used any more. */
+/**
+ * The services that this process calls: made when first asked for, forgotten when they are not used
+ * any more.
+ */
 import { randomUUID } from 'node:crypto'
 import type { BalancingClient } from '../client/balancing/arranged.ts'
 import { Destination } from '../client/destination.ts'
@@ -105,7 +108,10 @@ export class Destinations {
     return running
   }
 
-  /** Names come from URLs, which may come from strangers: one that nobody serves must not keep out a service. */
+  /**
+   * Names come from URLs, which may come from strangers: one that nobody serves must not keep out a
+   * service.
+   */
   #makeRoom(byName: ReadonlyMap<string, Destination>, service: string): void {
     const idle = this.#idle.first(byName.values())
     if (idle === undefined) {

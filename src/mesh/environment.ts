@@ -17,7 +17,10 @@ const VARIABLES: Partial<Record<keyof MeshOptions, string>> = {
   adminPort: 'INMESH_ADMIN_PORT',
 }
 
-/** White space around a value is forgiven, and an empty one is as good as none: files, shells and orchestrators make both. */
+/**
+ * White space around a value is forgiven, and an empty one is as good as none: files, shells and
+ * orchestrators make both.
+ */
 export function fromEnvironment(env: NodeJS.ProcessEnv): MeshOptions {
   const given = (option: keyof MeshOptions): string | undefined => env[VARIABLES[option]!]?.trim() || undefined
   const all = {
@@ -41,8 +44,8 @@ const OF_KUBERNETES = /_(?:SERVICE_(?:HOST|PORT\w*)|PORT(?:_\d+_\w+)?)$/
 const told = new Set<string>()
 
 /**
- * A variable that reads like one of ours, or like an option that has none, is a warning of the process, once. Others may be
- * somebody else's. `options`: all of joinMesh.
+ * A variable that reads like one of ours, or like an option that has none, is a warning of the
+ * process, once. Others may be somebody else's. `options`: all of joinMesh.
  */
 export function warnOfStrangers(env: NodeJS.ProcessEnv, options: readonly string[]): void {
   const names = Object.values(VARIABLES)

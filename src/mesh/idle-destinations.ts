@@ -1,6 +1,7 @@
 /**
- * Which destinations nobody uses. Names may come from strangers, so those that nobody serves make room for one that somebody
- * calls now; a service that exists is forgotten only after half an hour, because what is known of it is worth keeping.
+ * Which destinations nobody uses. Names may come from strangers, so those that nobody serves make
+ * room for one that somebody calls now; a service that exists is forgotten only after half an hour,
+ * because what is known of it is worth keeping.
  */
 import type { Destination } from '../client/destination.ts'
 

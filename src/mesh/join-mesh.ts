@@ -1,18 +1,20 @@
 /**
- * The door into the mesh. The options are checked here; everything heavy (undici, TLS, HTTP/2) is loaded only then, so that
- * `import 'inmesh'` costs an application next to nothing until it joins.
+ * The door into the mesh. The options are checked here; everything heavy (undici, TLS, HTTP/2) is
+ * loaded only then, so that `import 'inmesh'` costs an application next to nothing until it joins.
  */
 import type { Mesh } from './mesh.ts'
 import { type MeshOptions, resolveMeshOptions } from './options.ts'
 
 /**
- * Joins the mesh: resolves when this process has its identity and a first snapshot, live or from its last run; after `joinTimeout`
- * also without a snapshot, if the identity is from its last run. Then every caller is denied until a registry answers.
+ * Joins the mesh: resolves when this process has its identity and a first snapshot, live or from
+ * its last run; after `joinTimeout` also without a snapshot, if the identity is from its last run.
+ * Then every caller is denied until a registry answers.
  *
  * @param options - see {@link MeshOptions}; each can come from an `INMESH_*` variable
  * @throws OptionsError naming each wrong option
- * @throws MeshError `registry-unavailable` after `joinTimeout` when there is neither a registry nor a certificate on disk (not with
- * `startWithout`), `join-refused` when the registry says no, `identity-rejected` when it is not the one of the token
+ * @throws MeshError `registry-unavailable` after `joinTimeout` when there is neither a registry nor
+ * a certificate on disk (not with `startWithout`), `join-refused` when the registry says no,
+ * `identity-rejected` when it is not the one of the token
  * @example
  * ```ts
  * const mesh = await joinMesh({ service: 'checkout' })

@@ -1,4 +1,7 @@
-/** The join token of this process: a text, a file that is read anew, or the application's function, asked when a token is needed. */
+/**
+ * The join token of this process: a text, a file that is read anew, or the application's function,
+ * asked when a token is needed.
+ */
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { outsideCalls } from '../core/context.ts'
@@ -7,7 +10,10 @@ import type { JoinTokenSource } from '../discovery/registry/issuer.ts'
 import { parseToken, type Token } from '../identity/join-token.ts'
 import type { MeshSettings } from './options.ts'
 
-/** There may be a token a little later: its file is not there yet, or the function that gives it fails. */
+/**
+ * There may be a token a little later: its file is not there yet, or the function that gives it
+ * fails.
+ */
 export class TokenAwaited extends Error {
   override readonly name = 'TokenAwaited'
 }
@@ -16,13 +22,19 @@ export class TokenAwaited extends Error {
 const LONGEST_FILE = 4_096
 /** A function is not waited for any longer; a join with more time asks again. */
 const LONGEST_ASK_MS = 10_000
-/** A token of the function that no registry has seen is used until then; it may have been short-lived. */
+/**
+ * A token of the function that no registry has seen is used until then; it may have been
+ * short-lived.
+ */
 const KEPT_MS = 60_000
 const WRITABLE_BY_ALL = 0o002
 
 type TokenSettings = Pick<MeshSettings, 'service' | 'joinToken' | 'joinTokenFile' | 'clock'>
 
-/** Asks for one token for each join: what the function gave is kept until it was shown to a registry. */
+/**
+ * Asks for one token for each join: what the function gave is kept until it was shown to a
+ * registry.
+ */
 export class JoinTokens implements JoinTokenSource {
   readonly #settings: TokenSettings
   #kept: { readonly token: Token; readonly at: number } | undefined
@@ -39,7 +51,8 @@ export class JoinTokens implements JoinTokenSource {
   /**
    * The token now; `undefined`: none was given, as with a `--dev` registry.
    *
-   * @throws MeshError `join-refused`, with a {@link TokenAwaited} as `cause` if it may help to ask again
+   * @throws MeshError `join-refused`, with a {@link TokenAwaited} as `cause` if it may help to ask
+   * again
    */
   async ask(timeoutMs: number): Promise<Token | undefined> {
     const { clock } = this.#settings

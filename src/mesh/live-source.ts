@@ -1,4 +1,7 @@
-/** A service as a client that lives long knows it: by its name, so that it may be forgotten while nobody calls it. */
+/**
+ * A service as a client that lives long knows it: by its name, so that it may be forgotten while
+ * nobody calls it.
+ */
 import type { Destination } from '../client/destination.ts'
 import type { StackSource } from '../client/stack-source.ts'
 import type { Route } from '../core/call.ts'

@@ -1,6 +1,7 @@
 /**
- * This process as a member: its identity, its session with the registry, and what is in force, live or from the last run. States:
- * outside → (identity) → connecting → member, and from there on member for good, whether or not a registry answers.
+ * This process as a member: its identity, its session with the registry, and what is in force, live
+ * or from the last run. States: outside → (identity) → connecting → member, and from there on
+ * member for good, whether or not a registry answers.
  */
 import { labelOf } from '../core/endpoint.ts'
 import { MeshError } from '../core/errors.ts'
@@ -79,8 +80,8 @@ export class Membership {
   }
 
   /**
-   * Resolves with identity and a first snapshot; with an identity from the disk by `untilAt` in any case, because this process was
-   * a member before. Without a snapshot it denies every caller.
+   * Resolves with identity and a first snapshot; with an identity from the disk by `untilAt` in any
+   * case, because this process was a member before. Without a snapshot it denies every caller.
    *
    * @throws MeshError after `untilAt` on the monotonic clock, or at once when the registry says no
    */
@@ -90,7 +91,8 @@ export class Membership {
   }
 
   /**
-   * The same without a registry: resolves by `untilAt` in any case, and goes on trying in the background.
+   * The same without a registry: resolves by `untilAt` in any case, and goes on trying in the
+   * background.
    *
    * @throws MeshError at once when the registry says no
    */
@@ -192,8 +194,9 @@ export class Membership {
   }
 
   /**
-   * Until the mesh's and our own service's view are there: live if the registry answers soon, otherwise those from the disk, otherwise
-   * live ones until the time is over. Rejects if none came and the identity is new.
+   * Until the mesh's and our own service's view are there: live if the registry answers soon,
+   * otherwise those from the disk, otherwise live ones until the time is over. Rejects if none came
+   * and the identity is new.
    */
   #firstViewsUntil(untilAt: number): Promise<void> {
     const { clock, service, registry: addresses } = this.#shared.settings

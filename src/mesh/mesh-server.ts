@@ -1,4 +1,7 @@
-/** What `mesh.serve` and `mesh.serveGrpc` take and give; apart from what makes it, so that the public types stay small. */
+/**
+ * What `mesh.serve` and `mesh.serveGrpc` take and give; apart from what makes it, so that the
+ * public types stay small.
+ */
 import type { ServerStats } from '../server/server-base.ts'
 
 /** A server in the mesh; made by `mesh.serve` or `mesh.serveGrpc`. */
@@ -8,11 +11,17 @@ export interface MeshServer {
   readonly port: number
   /** Counts since the start, and what is there now. */
   readonly stats: ServerStats
-  /** Takes only this server out of the mesh, without losing a request; `mesh.close()` does it for all. */
+  /**
+   * Takes only this server out of the mesh, without losing a request; `mesh.close()` does it for
+   * all.
+   */
   close(): Promise<void>
 }
 
-/** A `Server` of `@grpc/grpc-js`, as far as the mesh's types need to know it: they must do without its package. */
+/**
+ * A `Server` of `@grpc/grpc-js`, as far as the mesh's types need to know it: they must do without
+ * its package.
+ */
 export interface GrpcServing {
   addService(service: never, implementation: never): void
   createConnectionInjector(credentials: never): object

@@ -18,10 +18,12 @@ const LONGEST_PAUSE_MS = 2_000
 const ROOT_TIMEOUT_MS = 1_000
 
 /**
- * The identity, from the state directory or from the registry, tried until `untilAt` on the monotonic clock. `addresses`
- * remember which registry answered; by default they are those of the settings.
+ * The identity, from the state directory or from the registry, tried until `untilAt` on the
+ * monotonic clock. `addresses` remember which registry answered; by default they are those of the
+ * settings.
  *
- * @throws MeshError `join-refused` or `identity-rejected` at once, `registry-unavailable` when the time is over
+ * @throws MeshError `join-refused` or `identity-rejected` at once, `registry-unavailable` when the
+ * time is over
  */
 export async function obtainIdentity(
   settings: MeshSettings,
@@ -53,8 +55,9 @@ export async function obtainIdentity(
 }
 
 /**
- * The fingerprint that a stored identity must have among its roots. A function is asked for a token only if nothing valid is
- * stored, or a registry shows another root: a token may be good for one use.
+ * The fingerprint that a stored identity must have among its roots. A function is asked for a token
+ * only if nothing valid is stored, or a registry shows another root: a token may be good for one
+ * use.
  */
 async function pinOf(
   { service, clock }: MeshSettings,
@@ -83,7 +86,10 @@ async function pinOf(
   }
 }
 
-/** A registry that is away, one that has just woken up with a certificate that ended while it slept, and a token to come. */
+/**
+ * A registry that is away, one that has just woken up with a certificate that ended while it slept,
+ * and a token to come.
+ */
 function isPassing(error: unknown): error is MeshError {
   if (!(error instanceof MeshError)) return false
   if (error.code === 'registry-unavailable') return true

@@ -1,4 +1,7 @@
-/** What `joinMesh` and `mesh.serve` take, from code and from `INMESH_*` variables, checked whole before anything starts. */
+/**
+ * What `joinMesh` and `mesh.serve` take, from code and from `INMESH_*` variables, checked whole
+ * before anything starts.
+ */
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { type Clock, systemClock } from '../core/clock.ts'
@@ -27,26 +30,33 @@ import { GRPC_SERVER_FIELDS, type GrpcServerOptions } from '../server/grpc/optio
 import { HTTP_SERVER_FIELDS, type HttpServerOptions } from '../server/http/options.ts'
 import { fromEnvironment, namingVariables, warnOfStrangers } from './environment.ts'
 
-/** How a process joins the mesh. Every option can also come from the environment variable named with it. */
+/**
+ * How a process joins the mesh. Every option can also come from the environment variable named with
+ * it.
+ */
 export interface MeshOptions {
   /** The name of this service. `INMESH_SERVICE`. */
   readonly service?: string
-  /** `https://host:port` of the registry, or several. `INMESH_REGISTRY`, separated by commas. @defaultValue `'https://127.0.0.1:7400'` */
+  /**
+   * `https://host:port` of the registry, or several. `INMESH_REGISTRY`, separated by commas.
+   * @defaultValue `'https://127.0.0.1:7400'`
+   */
   readonly registry?: string | readonly string[]
   /**
-   * From `inmesh token create`, or a function that gives it. A function is asked once for each join, for 10 s at most: at a start
-   * without a valid certificate of this registry, and after the certificate has ended. What it gives is kept for a minute until
-   * a registry was shown it. Not needed with a `--dev` registry. `INMESH_JOIN_TOKEN`.
+   * From `inmesh token create`, or a function that gives it. A function is asked once for each
+   * join, for 10 s at most: at a start without a valid certificate of this registry, and after the
+   * certificate has ended. What it gives is kept for a minute until a registry was shown it. Not
+   * needed with a `--dev` registry. `INMESH_JOIN_TOKEN`.
    */
   readonly joinToken?: string | (() => string | Promise<string>)
   /**
-   * A file with the join token, read each time this process joins; refused if every user may write it. Instead of `joinToken`.
-   * `INMESH_JOIN_TOKEN_FILE`.
+   * A file with the join token, read each time this process joins; refused if every user may write
+   * it. Instead of `joinToken`. `INMESH_JOIN_TOKEN_FILE`.
    */
   readonly joinTokenFile?: string
   /**
-   * Where key, certificate and last snapshot are kept (0700), or `'memory'`: then a restart needs a token and a registry.
-   * `INMESH_STATE_DIR`. @defaultValue `~/.local/state/inmesh/<service>`
+   * Where key, certificate and last snapshot are kept (0700), or `'memory'`: then a restart needs a
+   * token and a registry. `INMESH_STATE_DIR`. @defaultValue `~/.local/state/inmesh/<service>`
    */
   readonly stateDir?: string
   /** Failure domain, for zone preference. `INMESH_ZONE`. */
@@ -59,11 +69,20 @@ export interface MeshOptions {
   readonly metadata?: Readonly<Record<string, string>>
   /** Bound of joining: identity and first snapshot. @defaultValue `'5s'` */
   readonly joinTimeout?: Duration
-  /** Do not fail when there is no registry and no certificate on disk, but keep trying. `INMESH_START_WITHOUT`. @defaultValue false */
+  /**
+   * Do not fail when there is no registry and no certificate on disk, but keep trying.
+   * `INMESH_START_WITHOUT`. @defaultValue false
+   */
   readonly startWithout?: boolean
-  /** Loopback port of the admin listener (metrics, endpoints, configuration, events); 0 = any; absent = none. `INMESH_ADMIN_PORT`. */
+  /**
+   * Loopback port of the admin listener (metrics, endpoints, configuration, events); 0 = any;
+   * absent = none. `INMESH_ADMIN_PORT`.
+   */
   readonly adminPort?: number
-  /** On SIGTERM and Ctrl-C: drain, then exit; a second signal exits at once. Set false to call `mesh.close()` yourself. @defaultValue true */
+  /**
+   * On SIGTERM and Ctrl-C: drain, then exit; a second signal exits at once. Set false to call
+   * `mesh.close()` yourself. @defaultValue true
+   */
   readonly handleSignals?: boolean
   /** How long a drain waits for the others to have seen that we leave. @defaultValue `'5s'` */
   readonly drainNotice?: Duration
@@ -198,7 +217,10 @@ function stateHome(env: NodeJS.ProcessEnv): string {
 
 /** Where others find a server. */
 interface AnnounceOptions {
-  /** Address that others are told to call. @defaultValue the host listened on, or this machine's first address */
+  /**
+   * Address that others are told to call. @defaultValue the host listened on, or this machine's
+   * first address
+   */
   readonly advertise?: string
   /** Told to watchers besides the process's own metadata; at most 64 entries together. */
   readonly metadata?: Readonly<Record<string, string>>

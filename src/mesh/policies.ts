@@ -1,6 +1,7 @@
 /**
- * The policy in force for each service: its document over the mesh's over the defaults. Resolved once per pair of documents,
- * because endpoints change far more often; the same documents give the same object, which tells that nothing is new.
+ * The policy in force for each service: its document over the mesh's over the defaults. Resolved
+ * once per pair of documents, because endpoints change far more often; the same documents give the
+ * same object, which tells that nothing is new.
  */
 import { MESH_DOCUMENT, type PolicyDocument, resolvePolicy, type ServicePolicy } from '../discovery/policy-document.ts'
 
@@ -15,7 +16,9 @@ export class Policies {
   readonly #documentOf: (service: string) => unknown
   readonly #resolved = new Map<string, Resolved>()
 
-  /** `documentOf`: the checked document of a service or `null`; another object when it has changed. */
+  /**
+   * `documentOf`: the checked document of a service or `null`; another object when it has changed.
+   */
   constructor(documentOf: (service: string) => unknown) {
     this.#documentOf = documentOf
   }

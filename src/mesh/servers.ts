@@ -1,4 +1,7 @@
-/** What this process serves: each server with the instance by which others find it, and how both go away together. */
+/**
+ * What this process serves: each server with the instance by which others find it, and how both go
+ * away together.
+ */
 import type { Call } from '../core/call.ts'
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
@@ -186,11 +189,15 @@ export class Servers {
     return leaving
   }
 
-  /** Out of all pickers first, then what runs ends, then it is gone: the order matters more than retries do. */
+  /**
+   * Out of all pickers first, then what runs ends, then it is gone: the order matters more than
+   * retries do.
+   */
   async #drain({ instance: { id }, server }: Served): Promise<void> {
     const { clock, drainNoticeMs, drainTimeoutMs } = this.#shared.settings
     const registry = this.#membership.registry
-    // Unless all watchers have seen it, the whole notice passes; without a registry no one was ever told of us.
+    // Unless all watchers have seen it, the whole notice passes; without a registry no one was ever
+    // told of us.
     const seen = registry
       ?.drain(id, drainNoticeMs)
       .then((how) => (how === 'seen' ? sleep(clock, ON_THE_WIRE_MS) : new Promise<never>(() => {})))

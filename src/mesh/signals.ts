@@ -1,4 +1,7 @@
-/** SIGTERM and Ctrl-C, once for all meshes of a process: all drain, then the process exits. A second signal exits at once. */
+/**
+ * SIGTERM and Ctrl-C, once for all meshes of a process: all drain, then the process exits. A second
+ * signal exits at once.
+ */
 
 /** As a shell reports a process that the signal ended: 128 and its number. */
 const EXIT_CODES = { SIGTERM: 143, SIGINT: 130 } as const

@@ -1,4 +1,7 @@
-/** Tokens of this process and of others, for hops that carry no client certificate; `jose` is loaded with the first one. */
+/**
+ * Tokens of this process and of others, for hops that carry no client certificate; `jose` is loaded
+ * with the first one.
+ */
 
 import { MeshError } from '../core/errors.ts'
 import { requestKeys, requestToken } from '../discovery/registry/token-issuer.ts'

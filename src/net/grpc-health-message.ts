@@ -1,6 +1,6 @@
 /**
- * The two messages of the standard health service (grpc.health.v1). They have one field each and never change, so they are written here,
- * without the packages that could read their `.proto`.
+ * The two messages of the standard health service (grpc.health.v1). They have one field each and
+ * never change, so they are written here, without the packages that could read their `.proto`.
  */
 
 export const HEALTH_SERVICE = '/grpc.health.v1.Health/'

@@ -1,6 +1,7 @@
 /**
- * Cuts an HTTP/2 connection that floods its server: streams opened and reset at once (by the client, or by us because it
- * provoked that), PING, SETTINGS, and bytes of any frames that carry no request. Node bounds these late or not at all.
+ * Cuts an HTTP/2 connection that floods its server: streams opened and reset at once (by the
+ * client, or by us because it provoked that), PING, SETTINGS, and bytes of any frames that carry no
+ * request. Node bounds these late or not at all.
  */
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
@@ -12,21 +13,27 @@ export type FloodReason = 'rapid-reset' | 'ping-flood' | 'settings-flood' | 'fra
 export interface FloodLimits {
   /** This many more streams reset than served in one window are not a flood yet. Default 100. */
   readonly resets: number
-  /** This many PING with nothing else said, or SETTINGS, in one window are not a flood yet. Default 1,000. */
+  /**
+   * This many PING with nothing else said, or SETTINGS, in one window are not a flood yet. Default
+   * 1,000.
+   */
   readonly controlFrames: number
   /**
-   * Bytes in one window that explain no request, beyond what the peer answers to ours. Default 131,072: some 10,000
-   * WINDOW_UPDATE, and 2 ms of decoding.
+   * Bytes in one window that explain no request, beyond what the peer answers to ours. Default
+   * 131,072: some 10,000 WINDOW_UPDATE, and 2 ms of decoding.
    */
   readonly overheadBytes: number
   /** Default 10,000 ms; a window is between half and all of it. */
   readonly windowMs: number
   /**
-   * A stream that lived this long before its reset is a call given up, not a flood: until then it held one of the streams that a
-   * connection may have at once. Default 1,000 ms, as Envoy has it.
+   * A stream that lived this long before its reset is a call given up, not a flood: until then it
+   * held one of the streams that a connection may have at once. Default 1,000 ms, as Envoy has it.
    */
   readonly youngMs: number
-  /** A stream that was reset sooner counts against {@link resets}, a young one that lived longer against {@link lateResets}. */
+  /**
+   * A stream that was reset sooner counts against {@link resets}, a young one that lived longer
+   * against {@link lateResets}.
+   */
   readonly instantMs: number
   /** Default 0: with `instantMs` as long as `youngMs`, all are instant. */
   readonly lateResets: number
@@ -43,25 +50,29 @@ const LIMITS: FloodLimits = {
 }
 
 /**
- * Limits for servers whose clients give attempts up as a matter of policy (per-try timeouts, hedges, callers that change their
- * mind): tens or hundreds a second are ordinary. A flood comes by thousands, and resets a stream as soon as it has opened it.
+ * Limits for servers whose clients give attempts up as a matter of policy (per-try timeouts,
+ * hedges, callers that change their mind): tens or hundreds a second are ordinary. A flood comes by
+ * thousands, and resets a stream as soon as it has opened it.
  */
 export const PATIENT: Partial<FloodLimits> = Object.freeze({ resets: 1_000, instantMs: 100, lateResets: 10_000 })
 
 /**
- * Options of a server whose sessions are all guarded. Node cuts every connection that cancels more than 1,000 streams at once or 33 a
- * second, whatever else is served on it; that is a busy client whose hedges lose. This puts its limit out of the guard's way.
+ * Options of a server whose sessions are all guarded. Node cuts every connection that cancels more
+ * than 1,000 streams at once or 33 a second, whatever else is served on it; that is a busy client
+ * whose hedges lose. This puts its limit out of the guard's way.
  */
 export const GUARDED_SERVER = {
   streamResetBurst: 1_000_000,
   streamResetRate: 1_000_000,
-  // It refuses a stream also while one that was reset is not destroyed yet, and would end the session after a hundred.
+  // It refuses a stream also while one that was reset is not destroyed yet, and would end the
+  // session after a hundred.
   maxSessionRejectedStreams: 1_000_000,
 } as const
 
 /**
- * grpc-go pings once a round trip while it is sent data, to learn the bandwidth, thousands of times in a window on a short way. Then
- * each PING goes with its acknowledgement (17 bytes) and a DATA frame with a gRPC message (14 or more); a flood with the first only.
+ * grpc-go pings once a round trip while it is sent data, to learn the bandwidth, thousands of times
+ * in a window on a short way. Then each PING goes with its acknowledgement (17 bytes) and a DATA
+ * frame with a gRPC message (14 or more); a flood with the first only.
  */
 const BYTES_OF_HONEST_PING = 28
 /** ENHANCE_YOUR_CALM, as a number because importing `node:http2` loads it. */
@@ -129,8 +140,9 @@ export class FloodGuard {
   }
 
   /**
-   * Found guilty. The session is destroyed one turn of the loop later, and what was read together with the last frame still comes as
-   * streams; a listener that looks here first does nothing for them.
+   * Found guilty. The session is destroyed one turn of the loop later, and what was read together
+   * with the last frame still comes as streams; a listener that looks here first does nothing for
+   * them.
    */
   get flooded(): boolean {
     return this.#flooded
@@ -142,13 +154,17 @@ export class FloodGuard {
     if (this.#overhead.exceeded(this.#clock.now())) this.#flood('frame-flood')
   }
 
-  /** Grows with each stream, piece of a body, PING and SETTINGS: with all that the peer has said to an end. */
+  /**
+   * Grows with each stream, piece of a body, PING and SETTINGS: with all that the peer has said to
+   * an end.
+   */
   get heard(): number {
     return this.#heard + this.#overhead.pieces
   }
 
   readonly #opened = (stream: TimedStream, _headers: unknown, flags: number, rawHeaders: readonly string[]): void => {
-    // From its head to its close: the peer may make it fail while no one else listens, which would end the process.
+    // From its head to its close: the peer may make it fail while no one else listens, which would
+    // end the process.
     stream.on('error', ignore)
     const now = this.#clock.now()
     this.#turn(now)
@@ -162,8 +178,9 @@ export class FloodGuard {
     // When the connection ends, all its streams do.
     if (this.#flooded || this.#session.destroyed) return
     this.#overhead.closed(stream)
-    // Whoever waits for the response pays a round trip for each; taking the first of a stream and leaving is an honest habit.
-    // `aborted` would not do: it is never set for HEAD, and the code is the flooder's choice.
+    // Whoever waits for the response pays a round trip for each; taking the first of a stream and
+    // leaving is an honest habit. `aborted` would not do: it is never set for HEAD, and the code is
+    // the flooder's choice.
     if (stream.headersSent) {
       if (stream.rstCode === 0) this.#now.served += 1
       return
@@ -242,7 +259,9 @@ export class FloodGuard {
   }
 }
 
-/** What a session shows is a proxy that cannot be destroyed; its `off` returns the socket itself. */
+/**
+ * What a session shows is a proxy that cannot be destroyed; its `off` returns the socket itself.
+ */
 function socketOf(session: ServerHttp2Session): Socket {
   return session.socket.off('close', ignore)
 }
@@ -250,14 +269,16 @@ function socketOf(session: ServerHttp2Session): Socket {
 function ignore(): void {}
 
 /**
- * Watches `session` until it closes, and destroys it when it floods its server; `onFlood` is called once, just before that.
+ * Watches `session` until it closes, and destroys it when it floods its server; `onFlood` is called
+ * once, just before that.
  *
- * A connection on which 10,000 calls are cancelled is not cut as long as about as many are served; the server needs
- * {@link GUARDED_SERVER} for that, because Node would cut it. A listener behind the guard refuses with an answer, not with RST_STREAM:
- * the two sides' resets cannot be told apart, and a client may provoke ours. The server calls {@link FloodGuard.look} regularly.
+ * A connection on which 10,000 calls are cancelled is not cut as long as about as many are served;
+ * the server needs {@link GUARDED_SERVER} for that, because Node would cut it. A listener behind
+ * the guard refuses with an answer, not with RST_STREAM: the two sides' resets cannot be told
+ * apart, and a client may provoke ours. The server calls {@link FloodGuard.look} regularly.
  *
- * @example
- * server.on('session', (session) => guardSession(session, systemClock, (reason) => log.warn({ reason }, 'flood')))
+ * @example server.on('session', (session) => guardSession(session, systemClock, (reason) =>
+ * log.warn({ reason }, 'flood')))
  */
 export function guardSession(
   session: ServerHttp2Session,

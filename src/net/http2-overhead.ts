@@ -1,19 +1,28 @@
 /**
- * Counts the bytes of an HTTP/2 connection that carry no request: floods of WINDOW_UPDATE, PRIORITY, padding, unknown and
- * empty frames. Node reports none of these frames, so the count is what the socket has read minus what requests explain.
+ * Counts the bytes of an HTTP/2 connection that carry no request: floods of WINDOW_UPDATE,
+ * PRIORITY, padding, unknown and empty frames. Node reports none of these frames, so the count is
+ * what the socket has read minus what requests explain.
  */
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 
 const FRAME_HEAD_BYTES = 9
-/** HPACK writes a literal with a type and two lengths; half of that for a name, half for a value. */
+/**
+ * HPACK writes a literal with a type and two lengths; half of that for a name, half for a value.
+ */
 const BYTES_PER_TEXT = 4
 /** Frame heads, PRIORITY, WINDOW_UPDATE, RST_STREAM and short trailers of one stream. */
 const BYTES_PER_STREAM = 256
-/** A peer answers each DATA frame (at least 10 bytes) with two WINDOW_UPDATE (13 each) at most, and each PING with one. */
+/**
+ * A peer answers each DATA frame (at least 10 bytes) with two WINDOW_UPDATE (13 each) at most, and
+ * each PING with one.
+ */
 const BYTES_PER_WRITTEN = 3
-/** Answers come after what they answer, so unused credit is kept for a while, up to this many budgets. */
+/**
+ * Answers come after what they answer, so unused credit is kept for a while, up to this many
+ * budgets.
+ */
 const BUDGETS_OF_CREDIT = 2
 const END_STREAM = 1
 
@@ -21,7 +30,10 @@ const OVERHEAD = Symbol('overhead')
 const BODY_ENDED = Symbol('bodyEnded')
 type CountedStream = ServerHttp2Stream & { [OVERHEAD]?: Overhead; [BODY_ENDED]?: boolean }
 
-/** One per session; a leaky bucket that drains one budget in each window, and loses unused credit as fast. */
+/**
+ * One per session; a leaky bucket that drains one budget in each window, and loses unused credit as
+ * fast.
+ */
 export class Overhead {
   readonly #session: ServerHttp2Session
   readonly #socket: Socket

@@ -1,14 +1,22 @@
-/** How a server tells its client that it refuses the client's certificate: in a header of HTTP/1.1, in the GOAWAY of HTTP/2. */
+/**
+ * How a server tells its client that it refuses the client's certificate: in a header of HTTP/1.1,
+ * in the GOAWAY of HTTP/2.
+ */
 
 const CODE = 'identity-rejected'
 const REASON = /^identity-rejected; reason=([a-z][a-z-]{0,39})$/
 
-/** The value of `inmesh-not-executed`, and the debug data of a GOAWAY. `reason`: a `PeerRefusal`. */
+/**
+ * The value of `inmesh-not-executed`, and the debug data of a GOAWAY. `reason`: a `PeerRefusal`.
+ */
 export function identityRefusal(reason: string): string {
   return `${CODE}; reason=${reason}`
 }
 
-/** The reason in what a server sent; `undefined` if it says something else. The bare code means a certificate that has ended. */
+/**
+ * The reason in what a server sent; `undefined` if it says something else. The bare code means a
+ * certificate that has ended.
+ */
 export function reasonOfRefusal(text: unknown): string | undefined {
   if (typeof text !== 'string' || !text.startsWith(CODE)) return undefined
   return text === CODE ? 'expired' : REASON.exec(text)?.[1]

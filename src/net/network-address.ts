@@ -1,12 +1,14 @@
 /**
- * What an address leads to, however it is written. Text is read as the system's resolver reads it (`0x7f.1`, `2130706433`,
- * `::ffff:7f00:1`, `LOCALHOST.`), because a filter that knows fewer spellings than the resolver filters nothing.
+ * What an address leads to, however it is written. Text is read as the system's resolver reads it
+ * (`0x7f.1`, `2130706433`, `::ffff:7f00:1`, `LOCALHOST.`), because a filter that knows fewer
+ * spellings than the resolver filters nothing.
  */
 import { BlockList, isIP, isIPv4 } from 'node:net'
 
 /**
- * `loopback`: the machine that connects. `forbidden`: never one process (unspecified, multicast, broadcast), or the metadata service of a
- * cloud. `link-local`: one network only. `name`: what it leads to is known when it is resolved.
+ * `loopback`: the machine that connects. `forbidden`: never one process (unspecified, multicast,
+ * broadcast), or the metadata service of a cloud. `link-local`: one network only. `name`: what it
+ * leads to is known when it is resolved.
  */
 export type AddressKind = 'loopback' | 'forbidden' | 'link-local' | 'ordinary' | 'name'
 
@@ -21,7 +23,8 @@ FORBIDDEN.addSubnet('224.0.0.0', 3, 'ipv4')
 for (const end of ['169.254', '169.253', '169.123', '170.2', '170.23', '0.23', '42.42'])
   FORBIDDEN.addAddress(`169.254.${end}`, 'ipv4')
 FORBIDDEN.addAddress('fe80::a9fe:a9fe', 'ipv6')
-// Metadata services elsewhere: Alibaba, Azure, Oracle; on IPv6 those of Amazon, Google and Scaleway.
+// Metadata services elsewhere: Alibaba, Azure, Oracle; on IPv6 those of Amazon, Google and
+// Scaleway.
 FORBIDDEN.addAddress('100.100.100.200', 'ipv4')
 FORBIDDEN.addAddress('168.63.129.16', 'ipv4')
 FORBIDDEN.addAddress('192.0.0.192', 'ipv4')
@@ -40,11 +43,16 @@ const LOOPBACK_NAME =
   /^(?:localhost|[a-z0-9.-]{1,253}\.localhost|localhost[46]?(?:\.localdomain[46]?)?|(?:ip6-)?(?:localhost|loopback))$/
 const METADATA_NAMES = new Set(['metadata', 'metadata.google.internal', 'metadata.goog', 'instance-data'])
 
-/** Networks that carry an IPv4 address in their last 32 bits: compatible, mapped, translated (RFC 2765), NAT64. */
+/**
+ * Networks that carry an IPv4 address in their last 32 bits: compatible, mapped, translated (RFC
+ * 2765), NAT64.
+ */
 const EMBEDDING = ['0:0:0:0:0:0', '0:0:0:0:0:ffff', '0:0:0:0:ffff:0', '64:ff9b:0:0:0:0']
 /** NAT64 of an operator (RFC 8215): any network in here, of 96 bits as a rule. */
 const LOCAL_NAT64 = '64:ff9b:1:'
-/** The end of any network makes an ISATAP address (RFC 5214, 6.1), with an IPv4 address behind it. */
+/**
+ * The end of any network makes an ISATAP address (RFC 5214, 6.1), with an IPv4 address behind it.
+ */
 const ISATAP = /:(?:0|200):5efe$/
 /** Teredo (RFC 4380) has the address with all bits inverted there. */
 const TEREDO = ['2001', '0'] as const
@@ -63,7 +71,9 @@ export function kindOfAddress(text: string): AddressKind {
   return LINK_LOCAL.check(address, family) ? 'link-local' : 'ordinary'
 }
 
-/** The address in its usual spelling, an embedded IPv4 address as such; `undefined`: it is a name. */
+/**
+ * The address in its usual spelling, an embedded IPv4 address as such; `undefined`: it is a name.
+ */
 export function literalOf(text: string): string | undefined {
   const address = bare(text)
   if (isIP(address) === 6) return embedded(groupsOf(address)) ?? usualSpelling(address)
@@ -72,14 +82,17 @@ export function literalOf(text: string): string | undefined {
 
 const USUAL = /^(?:0|[1-9]\d{0,2})(?:\.(?:0|[1-9]\d{0,2})){3}$/
 
-/** One spelling for each address (RFC 5952), so that a listener has one name; a host name as it is. */
+/**
+ * One spelling for each address (RFC 5952), so that a listener has one name; a host name as it is.
+ */
 export function usualSpelling(address: string): string {
   if (USUAL.test(address)) return address
   if (isIP(address) !== 6) return readIPv4(address) ?? address
   // A zone is no part of the address, and no URL takes one.
   if (address.includes('%')) return address
   const groups = groupsOf(address.toLowerCase())
-  // Mapped: the same socket as the IPv4 address. What is translated or tunnelled is reached on another way.
+  // Mapped: the same socket as the IPv4 address. What is translated or tunnelled is reached on
+  // another way.
   if (groups.slice(0, 6).join(':') === EMBEDDING[1]) return embedded(groups)!
   return new URL(`http://[${address}]`).hostname.slice(1, -1)
 }
@@ -121,7 +134,10 @@ function embeds(network: string): boolean {
   return EMBEDDING.includes(network) || network.startsWith(LOCAL_NAT64) || ISATAP.test(network)
 }
 
-/** As `inet_aton` reads it: one to four numbers, decimal, octal or hexadecimal, the last one for all bytes that are left. */
+/**
+ * As `inet_aton` reads it: one to four numbers, decimal, octal or hexadecimal, the last one for all
+ * bytes that are left.
+ */
 function readIPv4(text: string): string | undefined {
   const parts = text.split('.')
   if (parts.length > 4) return undefined

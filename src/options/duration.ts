@@ -1,4 +1,7 @@
-/** Durations as users write them: a number of milliseconds, or a text such as `'200ms'`, `'1.5s'`, `'10m'`, `'24h'`. */
+/**
+ * Durations as users write them: a number of milliseconds, or a text such as `'200ms'`, `'1.5s'`,
+ * `'10m'`, `'24h'`.
+ */
 
 /** Milliseconds as a number, or a number with a unit: `ms`, `s`, `m`, `h`, `d`. */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`

@@ -1,7 +1,8 @@
 /**
- * Options and documents described once: the same description checks options from code, policies from the registry and
- * configuration files, names every mistake by its path, and yields the published JSON Schema. Our own and not a schema
- * library, because loading one costs more than everything else in `import 'inmesh'` (docs/decisions/0002).
+ * Options and documents described once: the same description checks options from code, policies
+ * from the registry and configuration files, names every mistake by its path, and yields the
+ * published JSON Schema. Our own and not a schema library, because loading one costs more than
+ * everything else in `import 'inmesh'` (docs/decisions/0002).
  */
 import { parseDuration } from './duration.ts'
 import { didYouMean } from './nearest.ts'
@@ -25,7 +26,10 @@ export interface Field<T> {
 
 export type Parsed<F> = F extends Field<infer T> ? T : never
 
-/** Wrong options: a programming mistake, told at once and whole, naming each field and its valid values. */
+/**
+ * Wrong options: a programming mistake, told at once and whole, naming each field and its valid
+ * values.
+ */
 export class OptionsError extends TypeError {
   override readonly name = 'OptionsError'
   readonly code = 'invalid-options'
@@ -65,7 +69,9 @@ function publicPart(text: string): string {
   return text.includes('://') ? withoutPassword(text) : text
 }
 
-/** A value as an error message shows it: short, on one line, without control characters and secrets. */
+/**
+ * A value as an error message shows it: short, on one line, without control characters and secrets.
+ */
 export function show(value: unknown): string {
   let text: string
   // Cut first: it may come from outside, and only 60 characters of it are shown.
@@ -149,7 +155,10 @@ export function share(limits: { min?: number; max?: number } = {}): Field<number
   })
 }
 
-/** Events per second, as a number or as text such as `'500/s'`, `'30/m'`; becomes a number per second. */
+/**
+ * Events per second, as a number or as text such as `'500/s'`, `'30/m'`; becomes a number per
+ * second.
+ */
 export function rate(limits: { min: number; max: number }): Field<number> {
   const expected = `a rate from ${limits.min} to ${limits.max} per second, as a number or as text such as '500/s', '30/m'`
   const schema = {
@@ -300,7 +309,10 @@ export function optional<T>(inner: Field<T>): Field<T | undefined> {
   }
 }
 
-/** A missing key becomes `fallback`, which the schema publishes. `shown` is how it is written, if not as it is. */
+/**
+ * A missing key becomes `fallback`, which the schema publishes. `shown` is how it is written, if
+ * not as it is.
+ */
 export function withDefault<T>(inner: Field<T>, fallback: T, shown: unknown = fallback): Field<T> {
   return {
     optional: true,
@@ -335,7 +347,10 @@ export function instance<T>(expected: string, accept: (value: unknown) => boolea
   return field(expected, {}, (value) => (accept(value) ? (value as T) : undefined))
 }
 
-/** Checks `value` whole (`undefined` is an empty object), or throws one {@link OptionsError} that names every mistake. `what` begins the message. */
+/**
+ * Checks `value` whole (`undefined` is an empty object), or throws one {@link OptionsError} that
+ * names every mistake. `what` begins the message.
+ */
 export function check<T>(description: Field<T>, value: unknown, what: string): T {
   const issues: Issue[] = []
   const parsed = description.parse(value === undefined ? {} : value, [], issues)

@@ -1,4 +1,7 @@
-/** What a service and an instance may be called; the same rule for options, registry, CLI and certificates. */
+/**
+ * What a service and an instance may be called; the same rule for options, registry, CLI and
+ * certificates.
+ */
 import { type Field, text } from './fields.ts'
 
 /** A DNS label, so that `http://<service>/` is a valid URL and a SPIFFE path segment. */
@@ -13,7 +16,10 @@ export function serviceName(): Field<string> {
   )
 }
 
-/** A gRPC method, `shop.Inventory/Get`, or all of a gRPC service, `shop.Inventory/*`; without the `/` before it that errors and metrics have. */
+/**
+ * A gRPC method, `shop.Inventory/Get`, or all of a gRPC service, `shop.Inventory/*`; without the
+ * `/` before it that errors and metrics have.
+ */
 export function grpcMethod(): Field<string> {
   const given = text("a gRPC method such as 'shop.Inventory/Get', or 'shop.Inventory/*' for all", GRPC_METHOD, 512)
   return {

@@ -1,11 +1,15 @@
 /**
- * Loads a package that the application may or may not have installed, when it is first needed and at once: what needs it is asked for
- * synchronously (`mesh.grpc`), and nobody else should pay for it.
+ * Loads a package that the application may or may not have installed, when it is first needed and
+ * at once: what needs it is asked for synchronously (`mesh.grpc`), and nobody else should pay for
+ * it.
  */
 import { createRequire } from 'node:module'
 import { OptionsError } from './fields.ts'
 
-/** The oldest grpc-js: before it, one malformed message ends the process (GHSA-5375-pq7m-f5r2, GHSA-99f4-grh7-6pcq). */
+/**
+ * The oldest grpc-js: before it, one malformed message ends the process (GHSA-5375-pq7m-f5r2,
+ * GHSA-99f4-grh7-6pcq).
+ */
 export const OLDEST_GRPC = '1.14.4'
 
 const require = createRequire(import.meta.url)

@@ -1,7 +1,7 @@
 /**
- * Which addresses a process may announce. An instance's address is where others will send requests, so it must not lead them to
- * their own loopback, to a cloud's metadata service or to everybody (faults-and-attacks A28). What a name leads to is judged by
- * those who connect.
+ * Which addresses a process may announce. An instance's address is where others will send requests,
+ * so it must not lead them to their own loopback, to a cloud's metadata service or to everybody
+ * (faults-and-attacks A28). What a name leads to is judged by those who connect.
  */
 import { isIP } from 'node:net'
 import { groupsOf, kindOfAddress, literalOf } from '../net/network-address.ts'
@@ -11,7 +11,10 @@ export function plainAddress(address: string): string {
   return literalOf(address) ?? address
 }
 
-/** Whom a limit per source counts together: an IPv4 address, or the /64 network that one holder of IPv6 has. */
+/**
+ * Whom a limit per source counts together: an IPv4 address, or the /64 network that one holder of
+ * IPv6 has.
+ */
 export function sourceGroup(source: string): string {
   const address = plainAddress(source)
   return isIP(address) === 6 ? `${groupsOf(address).slice(0, 4).join(':')}::/64` : address

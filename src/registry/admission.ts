@@ -1,4 +1,7 @@
-/** How many instances a service may have, and how large they may be together: no more than a watcher can read. */
+/**
+ * How many instances a service may have, and how large they may be together: no more than a watcher
+ * can read.
+ */
 import { LIMITS } from '../discovery/registry/limits.ts'
 import type { Instance } from '../discovery/registry/wire.ts'
 import { ApiError } from './api/error.ts'
@@ -61,7 +64,10 @@ export class Admission {
     this.#state = state
   }
 
-  /** Reserves the place of an instance until the returned function is called. @throws ApiError `limit-exceeded` */
+  /**
+   * Reserves the place of an instance until the returned function is called. @throws ApiError
+   * `limit-exceeded`
+   */
   reserve(instance: Instance): () => void {
     const { service } = instance
     const arrivals = this.#arriving.get(service) ?? new Arrivals()

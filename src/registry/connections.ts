@@ -1,6 +1,7 @@
 /**
- * The connections of a registry. Members may stay; a stranger must begin a request within seconds and end it, so that silent,
- * half-open and unread connections of strangers never take the places of members.
+ * The connections of a registry. Members may stay; a stranger must begin a request within seconds
+ * and end it, so that silent, half-open and unread connections of strangers never take the places
+ * of members.
  */
 import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../core/clock.ts'
@@ -12,11 +13,20 @@ export const MOST_CONNECTIONS = 20_000
 const MOST_STRANGERS = 10_000
 /** Processes behind one NAT that join at the same time are many; a flood is more. */
 const MOST_STRANGERS_PER_SOURCE = 1_000
-/** From TCP's handshake to the end of TLS's. Processes that start together on a busy machine shake hands late; they wait as long. */
+/**
+ * From TCP's handshake to the end of TLS's. Processes that start together on a busy machine shake
+ * hands late; they wait as long.
+ */
 const HANDSHAKE_MS = 10_000
-/** Without a request in progress, since the handshake or the last request. PINGs and parts of a head do not count. */
+/**
+ * Without a request in progress, since the handshake or the last request. PINGs and parts of a head
+ * do not count.
+ */
 const SILENT_MS = 5_000
-/** One request of a stranger, from its head to the last byte of its answer. A body alone may take 10 s. */
+/**
+ * One request of a stranger, from its head to the last byte of its answer. A body alone may take 10
+ * s.
+ */
 const LONGEST_REQUEST_MS = 20_000
 const SWEEP_MS = 1_000
 
@@ -123,7 +133,8 @@ export class RegistryConnections {
     for (const { member, secured, inProgress, at, socket } of this.#all.values()) {
       const mostMs = !secured ? HANDSHAKE_MS : inProgress > 0 ? LONGEST_REQUEST_MS : SILENT_MS
       if (member || now - at <= mostMs) continue
-      // While hundreds shake hands at once, it is we who are late: to cut them would bring them all back.
+      // While hundreds shake hands at once, it is we who are late: to cut them would bring them all
+      // back.
       if (now - at - this.#clock.stalledMsSince(at) > mostMs) socket.destroy()
     }
     if (this.#all.size > 0) this.#timer = this.#clock.startBackgroundTimer(SWEEP_MS, sweep, this)

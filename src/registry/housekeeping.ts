@@ -1,6 +1,7 @@
 /**
- * Forgets what nobody needs any more: services whose instances all left, such as those of preview environments, and join tokens
- * that are spent. What has a policy, a watcher or a recent loss stays.
+ * Forgets what nobody needs any more: services whose instances all left, such as those of preview
+ * environments, and join tokens that are spent. What has a policy, a watcher or a recent loss
+ * stays.
  */
 import type { Clock, Timer } from '../core/clock.ts'
 import type { JoinTokens } from './access/tokens.ts'
@@ -11,11 +12,16 @@ import type { WatchHub } from './watch/hub.ts'
 
 /** A deleted policy's history is kept for so long, for a rollback. */
 const HISTORY_MS = 7 * 86_400_000
-/** What an operator decided about an instance outlives the last instance of its service for so long. */
+/**
+ * What an operator decided about an instance outlives the last instance of its service for so long.
+ */
 const OVERRIDE_MS = 86_400_000
 /** A service goes at the second look that finds it empty and unchanged. */
 const LONGEST_PAUSE_MS = 60_000
-/** Services forgotten in one transaction: with all versions of their policies far below what one may change. */
+/**
+ * Services forgotten in one transaction: with all versions of their policies far below what one may
+ * change.
+ */
 const MOST_AT_ONCE = 30
 /** Overrides deleted in one transaction. */
 const MOST_OVERRIDES_AT_ONCE = 500

@@ -1,4 +1,7 @@
-/** The public half of the registry: `inmesh/registry`. Starts one inside a process, such as a test or the command. */
+/**
+ * The public half of the registry: `inmesh/registry`. Starts one inside a process, such as a test
+ * or the command.
+ */
 export type { Duration } from '../options/duration.ts'
 export { type Issue, OptionsError } from '../options/fields.ts'
 export { type ApiCode, ApiError } from './api/error.ts'

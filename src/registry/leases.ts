@@ -1,22 +1,30 @@
 /**
- * Who is still there. Counted in memory on the monotonic clock, with our own stalls subtracted; a heartbeat writes nothing.
- * Expiry of a service freezes when many of its instances fall silent together, because then it is more likely that
- * something between them and us broke than that they all died.
+ * Who is still there. Counted in memory on the monotonic clock, with our own stalls subtracted; a
+ * heartbeat writes nothing. Expiry of a service freezes when many of its instances fall silent
+ * together, because then it is more likely that something between them and us broke than that they
+ * all died.
  *
  * States of a service's guard:
- * - open → frozen: an instance is over its lease, and those that stopped renewing together are too many
- * - frozen → open: their number was small again for two leases; or 30 min are over or an operator says so, and then all of
- *   them expire
+ * - open → frozen: an instance is over its lease, and those that stopped renewing together are too
+ *   many
+ * - frozen → open: their number was small again for two leases; or 30 min are over or an operator
+ *   says so, and then all of them expire
  */
 import type { Clock, Timer } from '../core/clock.ts'
 
-/** More than this share and more than this many (issue text; control-plane 1.3, Eureka's renewal threshold of 85 %). */
+/**
+ * More than this share and more than this many (issue text; control-plane 1.3, Eureka's renewal
+ * threshold of 85 %).
+ */
 const SHARE = 0.15
 const COUNT = 2
 const LONGEST_FREEZE_MS = 30 * 60_000
 /** Silent for longer than this many beats counts as stopped; a lease is three. */
 const STOPPED_BEATS = 1.5
-/** After a start, and after we stood still, each lease lasts this share longer: processes need time to come back. */
+/**
+ * After a start, and after we stood still, each lease lasts this share longer: processes need time
+ * to come back.
+ */
 export const GRACE_SHARE = 0.5
 /** Beats in a lease. */
 export const BEATS = 3
@@ -24,7 +32,10 @@ export const BEATS = 3
 /** `operator`: somebody who knows that they did die. */
 export type Release = 'renewed' | 'too-long' | 'operator'
 
-/** Why an instance is taken off the list: its lease ended, an operator ended a freeze, or another took its address. */
+/**
+ * Why an instance is taken off the list: its lease ended, an operator ended a freeze, or another
+ * took its address.
+ */
 export type Unlisted = 'expired' | 'released' | 'replaced'
 
 export interface LeaseEvents {
@@ -68,7 +79,10 @@ export class Leases {
     this.#timer = clock.startBackgroundTimer(this.#sweepMs, () => this.#onSweep(), undefined)
   }
 
-  /** Begins or renews a lease. `graceMs` is added once, for instances that are only known from before our start. */
+  /**
+   * Begins or renews a lease. `graceMs` is added once, for instances that are only known from
+   * before our start.
+   */
   renew(service: string, id: string, graceMs = 0): void {
     const guarded = this.#guarded(service)
     const lease = guarded.leases.get(id)
@@ -88,7 +102,10 @@ export class Leases {
     return this.#services.get(service)?.frozenAt !== undefined
   }
 
-  /** Ends a freeze: whoever is over its lease expires now. Returns how many, or `undefined` if there is no freeze. */
+  /**
+   * Ends a freeze: whoever is over its lease expires now. Returns how many, or `undefined` if there
+   * is no freeze.
+   */
   release(service: string): number | undefined {
     const guarded = this.#services.get(service)
     if (guarded?.frozenAt === undefined) return undefined
@@ -130,8 +147,9 @@ export class Leases {
   #onSweep(): void {
     this.#timer = this.#clock.startBackgroundTimer(this.#sweepMs, () => this.#onSweep(), undefined)
     const now = this.#clock.now()
-    // The clock samples the event loop only while it is asked, and must have done so before a stall to know of it.
-    // Processes take a registry that stood still for some beats for dead, and come back on another connection.
+    // The clock samples the event loop only while it is asked, and must have done so before a stall
+    // to know of it. Processes take a registry that stood still for some beats for dead, and come
+    // back on another connection.
     if (this.#clock.stalledMsSince(this.#sweptAt) > this.beatMs) this.#renewAll(now)
     this.#sweptAt = now
     for (const [service, guarded] of [...this.#services]) this.#sweep(service, guarded, now)

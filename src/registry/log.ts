@@ -1,4 +1,7 @@
-/** The registry's log: one JSON object a line on stderr, by pino, loaded only if somebody wants it. Never given a secret. */
+/**
+ * The registry's log: one JSON object a line on stderr, by pino, loaded only if somebody wants it.
+ * Never given a secret.
+ */
 
 type Write = (fields: object, message: string) => void
 

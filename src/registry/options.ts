@@ -1,4 +1,6 @@
-/** The options of a registry, with their defaults; the same for `startRegistry` and for the command. */
+/**
+ * The options of a registry, with their defaults; the same for `startRegistry` and for the command.
+ */
 
 import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
@@ -26,36 +28,45 @@ export interface RegistryOptions {
   /** Default 7400; 0 takes a free one. */
   readonly port?: number
   /**
-   * Where the state is kept, also the authority's key, so it is made with mode 0700 and its files with 0600. Default:
-   * nowhere, the state is in memory and dies with the process.
+   * Where the state is kept, also the authority's key, so it is made with mode 0700 and its files
+   * with 0600. Default: nowhere, the state is in memory and dies with the process.
    */
   readonly dataDir?: string
-  /** Says that the state is meant to be in memory; not together with `dataDir`. Default: true without a `dataDir`. */
+  /**
+   * Says that the state is meant to be in memory; not together with `dataDir`. Default: true
+   * without a `dataDir`.
+   */
   readonly memory?: boolean
   /**
-   * The name of the mesh in all identities, fixed by the first start on a `dataDir`. Default: that of the `dataDir`, and
-   * `'inmesh.local'` for a new one.
+   * The name of the mesh in all identities, fixed by the first start on a `dataDir`. Default: that
+   * of the `dataDir`, and `'inmesh.local'` for a new one.
    */
   readonly trustDomain?: string
   /**
-   * Development: joining needs no token, anybody on this machine is an admin, and calls are allowed unless an intention
-   * says otherwise. Only on a loopback address. Default false.
+   * Development: joining needs no token, anybody on this machine is an admin, and calls are allowed
+   * unless an intention says otherwise. Only on a loopback address. Default false.
    */
   readonly dev?: boolean
-  /** How long a silent instance stays registered. Default `'15s'`; heartbeats come three times as often. */
+  /**
+   * How long a silent instance stays registered. Default `'15s'`; heartbeats come three times as
+   * often.
+   */
   readonly leaseMs?: Duration
   /** Life of the certificates it issues, from 5 s to 7 days. Default `'24h'`. */
   readonly certificateLifeMs?: Duration
-  /** DNS names and addresses under which it is reached besides those it listens on. Default none. */
+  /**
+   * DNS names and addresses under which it is reached besides those it listens on. Default none.
+   */
   readonly names?: readonly string[]
   /**
-   * Refused joins per second and source address before it is told to wait, with a burst of four times as many. A join with a
-   * valid token is not counted. Default 5.
+   * Refused joins per second and source address before it is told to wait, with a burst of four
+   * times as many. A join with a valid token is not counted. Default 5.
    */
   readonly joinsPerSecond?: number
   /**
-   * Certificates per second. More wait up to 3 s; a single service gets at most 80 %. Default 200: 500 processes that start together
-   * all have theirs within 3 s, and a stolen certificate costs less than one core.
+   * Certificates per second. More wait up to 3 s; a single service gets at most 80 %. Default 200:
+   * 500 processes that start together all have theirs within 3 s, and a stolen certificate costs
+   * less than one core.
    */
   readonly signingsPerSecond?: number
   /** JSON lines on stderr. Default true. */

@@ -1,6 +1,7 @@
 /**
- * What operators decide about an instance at run time: no calls, or another weight. It is kept by service and address, so it
- * survives reconnects and a restart of the process there. Watchers see the outcome only: `draining`, or the weight.
+ * What operators decide about an instance at run time: no calls, or another weight. It is kept by
+ * service and address, so it survives reconnects and a restart of the process there. Watchers see
+ * the outcome only: `draining`, or the weight.
  */
 import type { Instance } from '../discovery/registry/wire.ts'
 import { ApiError } from './api/error.ts'
@@ -36,7 +37,10 @@ export function ownOf({ weight, state }: Instance, override: OverrideRecord | un
   return override === undefined ? {} : { own: { weight, state } }
 }
 
-/** `before` with `change`; the same object if nothing changes, `undefined` if nothing is left to override. */
+/**
+ * `before` with `change`; the same object if nothing changes, `undefined` if nothing is left to
+ * override.
+ */
 export function changed(
   before: OverrideRecord | undefined,
   change: OverrideChange,
@@ -49,8 +53,8 @@ export function changed(
 }
 
 /**
- * The address whose override makes room for another when a service has {@link MOST_OVERRIDES}: the oldest one where nothing
- * runs, which no operator could name any more. `undefined`: there is room.
+ * The address whose override makes room for another when a service has {@link MOST_OVERRIDES}: the
+ * oldest one where nothing runs, which no operator could name any more. `undefined`: there is room.
  *
  * @throws ApiError `limit-exceeded`, because all of them are in use
  */

@@ -1,4 +1,7 @@
-/** Policy documents: checked whole, stored with their history, applied all or none; every watcher is told by the state. */
+/**
+ * Policy documents: checked whole, stored with their history, applied all or none; every watcher is
+ * told by the state.
+ */
 import type { Clock } from '../core/clock.ts'
 import { checkPolicyDocument } from '../discovery/policy-document.ts'
 import { LIMITS } from '../discovery/registry/limits.ts'
@@ -74,7 +77,9 @@ export class Policies {
   }
 
   /**
-   * Applies all documents or none. `dryRun` only tells what would change. `condition`: by service, of the version in force. Throws `invalid-policy` with every mistake, its path beginning with the document's index.
+   * Applies all documents or none. `dryRun` only tells what would change. `condition`: by service,
+   * of the version in force. Throws `invalid-policy` with every mistake, its path beginning with
+   * the document's index.
    */
   async apply(
     documents: readonly unknown[],

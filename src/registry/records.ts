@@ -85,7 +85,10 @@ export interface AuditRecord {
   readonly id: string
   /** Wall clock, ms. */
   readonly at: number
-  /** SPIFFE id, `operator:<name>`, `admin` for the first admin token, `anonymous`, or `registry` for what it did by itself. */
+  /**
+   * SPIFFE id, `operator:<name>`, `admin` for the first admin token, `anonymous`, or `registry` for
+   * what it did by itself.
+   */
   readonly who: string
   readonly source: string
   /** Such as `join`, `register`, `policy-apply`, `token-create`. */

@@ -1,7 +1,8 @@
 /**
- * Puts instances into the store and takes them out: what sessions ask for and what leases decide. The only writer of
- * instances; every removal says why in the same transaction. Coming and going is logged, and only refusals are audited, so that
- * a busy mesh does not push out of the audit log what matters.
+ * Puts instances into the store and takes them out: what sessions ask for and what leases decide.
+ * The only writer of instances; every removal says why in the same transaction. Coming and going is
+ * logged, and only refusals are audited, so that a busy mesh does not push out of the audit log
+ * what matters.
  */
 import type { Clock } from '../core/clock.ts'
 import { addressKey } from '../core/endpoint.ts'
@@ -82,8 +83,8 @@ export class Registrar {
   }
 
   /**
-   * Upsert. Returns the revision as of which every new watcher sees it. An unchanged instance writes nothing. From now on
-   * `owner` is told when the registry removes the instance.
+   * Upsert. Returns the revision as of which every new watcher sees it. An unchanged instance
+   * writes nothing. From now on `owner` is told when the registry removes the instance.
    */
   async register(who: Registrant, instance: Instance, owner?: InstanceOwner): Promise<number> {
     const { service, id } = instance
@@ -143,7 +144,10 @@ export class Registrar {
     return this.#state.service(service)?.instances.has(id) === true && !this.#removing.has(KEYS.instance(service, id))
   }
 
-  /** Lists an instance again whose process is heard, unless another has its address. `undefined`: it has. */
+  /**
+   * Lists an instance again whose process is heard, unless another has its address. `undefined`: it
+   * has.
+   */
   async relist(who: Registrant, instance: Instance, owner: InstanceOwner): Promise<number | undefined> {
     return this.#occupant(who, instance) === undefined ? await this.register(who, instance, owner) : undefined
   }
@@ -156,8 +160,8 @@ export class Registrar {
   }
 
   /**
-   * What an operator decides about an instance, for whatever registers at its address from now on. Returns the record as it is
-   * then, and whether that is new.
+   * What an operator decides about an instance, for whatever registers at its address from now on.
+   * Returns the record as it is then, and whether that is new.
    */
   async override(service: string, id: string, change: OverrideChange, who: Operator): Promise<Overridden> {
     const find = (): InstanceRecord => {
@@ -197,7 +201,10 @@ export class Registrar {
     })
   }
 
-  /** One write after the other at an address, because each depends on what the one before left there. */
+  /**
+   * One write after the other at an address, because each depends on what the one before left
+   * there.
+   */
   #inTurn<T>(at: Instance, write: () => Promise<T>): Promise<T> {
     const key = `${at.service} ${addressKey(at)}`
     const before = this.#turns.get(key)
@@ -261,7 +268,10 @@ export class Registrar {
     return new ApiError(code, message)
   }
 
-  /** Another instance of the same identity at the same address, as it registered: a listener has one process, so it is gone. */
+  /**
+   * Another instance of the same identity at the same address, as it registered: a listener has one
+   * process, so it is gone.
+   */
   #occupant(who: Registrant, { service, id, ...at }: Instance): Instance | undefined {
     const state = this.#state.service(service)
     const other = state?.addresses.get(addressKey(at))

@@ -1,4 +1,7 @@
-/** Puts a registry together: store, state, authority, leases, hub, API and socket, and takes them apart in the right order. */
+/**
+ * Puts a registry together: store, state, authority, leases, hub, API and socket, and takes them
+ * apart in the right order.
+ */
 import { existsSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
@@ -39,7 +42,10 @@ import { WatchHub } from './watch/hub.ts'
 import { ScriptWatches } from './watch/script-watch.ts'
 import { ServiceHistory } from './watch/service-history.ts'
 
-/** For so many leases after a start on a store whose past is unknown, a short list may be one that is still filling. */
+/**
+ * For so many leases after a start on a store whose past is unknown, a short list may be one that
+ * is still filling.
+ */
 const LEASES_OF_DOUBT = 2
 
 /** A running registry. */
@@ -260,14 +266,20 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
   }
 }
 
-/** An admin token beside a store without a root: the store is a part of one, such as a copy without its log. */
+/**
+ * An admin token beside a store without a root: the store is a part of one, such as a copy without
+ * its log.
+ */
 function checkWhole(state: RegistryState, dataDir: string | undefined): void {
   if (dataDir === undefined || state.authority !== undefined) return
   const token = join(dataDir, ADMIN_TOKEN_FILE)
   if (existsSync(token)) throw new StorageError(partial(join(dataDir, STORE_FILE), `${token} is there`))
 }
 
-/** Made once; the text goes to the caller and to a file that only the owner reads, the store keeps its hash. */
+/**
+ * Made once; the text goes to the caller and to a file that only the owner reads, the store keeps
+ * its hash.
+ */
 async function ensureAdminToken(
   state: RegistryState,
   audit: Audit,
@@ -282,7 +294,8 @@ async function ensureAdminToken(
   }
   const token = createToken('admin', fingerprint)
   const text = formatToken(token)
-  // The file first: if this process dies in between, the next start makes another token and overwrites it.
+  // The file first: if this process dies in between, the next start makes another token and
+  // overwrites it.
   if (dataDir !== undefined) writeAdminToken(dataDir, `${text}\n`)
   await state.write(
     [{ key: KEYS.admin, value: JSON.stringify(tokenHash(token.secret)) }],
@@ -300,7 +313,8 @@ async function replaceAdminToken(
 ): Promise<string> {
   const token = createToken('admin', fingerprint)
   const text = formatToken(token)
-  // The store first: if this process dies in between, the file is still empty and the next start makes another token.
+  // The store first: if this process dies in between, the file is still empty and the next start
+  // makes another token.
   await state.write([
     { key: KEYS.admin, value: JSON.stringify(tokenHash(token.secret)) },
     ...audit.operations({ who: 'registry', source: 'local', action: 'admin-token-replace', outcome: 'done' }),

@@ -1,6 +1,7 @@
 /**
- * The registry's socket: TLS with an optional client certificate that is judged before anything else, HTTP/2 and HTTP/1.1 on one
- * port, and from each request to its handler. Its own certificate is renewed while it runs; new connections get the new one.
+ * The registry's socket: TLS with an optional client certificate that is judged before anything
+ * else, HTTP/2 and HTTP/1.1 on one port, and from each request to its handler. Its own certificate
+ * is renewed while it runs; new connections get the new one.
  */
 import http2, { type Http2SecureServer, type ServerHttp2Session } from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
@@ -50,7 +51,10 @@ const RENEW_RETRY_MS = 30_000
 /** How often ended certificates and floods are looked for. */
 const SWEEP_MS = 500
 
-/** Where the verdict on a connection is kept; HTTP/2 hands out proxies of the socket, so a map by socket would miss. */
+/**
+ * Where the verdict on a connection is kept; HTTP/2 hands out proxies of the socket, so a map by
+ * socket would miss.
+ */
 const PEER = Symbol('peer')
 const CONNECTION = Symbol('connection')
 type JudgedSocket = TLSSocket & { [PEER]?: Peer; [CONNECTION]?: AcceptedConnection }
@@ -143,7 +147,8 @@ export class RegistryServer {
     server.on('unknownProtocol', (socket: Socket) => socket.destroy())
     server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: Socket) => {
       socket.destroy()
-      // The first contact of every joiner: it has seen our chain and says no more (identity/first-contact).
+      // The first contact of every joiner: it has seen our chain and says no more
+      // (identity/first-contact).
       if (error.code === 'ECONNRESET') return
       const source = sourceOf(socket)
       if (this.#context.audit.admits('anonymous', source)) {
@@ -193,7 +198,10 @@ export class RegistryServer {
     })
   }
 
-  /** A request that goes on, such as a watch, ends with the certificate or the token of the one who asked. */
+  /**
+   * A request that goes on, such as a watch, ends with the certificate or the token of the one who
+   * asked.
+   */
   #sweep(): void {
     this.#sweeper = this.#clock.startBackgroundTimer(SWEEP_MS, () => this.#sweep(), undefined)
     for (const guard of this.#http2.values()) guard.look()

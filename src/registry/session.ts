@@ -1,7 +1,8 @@
 /**
- * One process's session: its stream of messages in, and ours out. A session owns the instances it registers: as long as the
- * process is heard they are listed, also when the registry has removed them in between. When the stream ends, its instances
- * stay until their leases are over: the process may be back before that.
+ * One process's session: its stream of messages in, and ours out. A session owns the instances it
+ * registers: as long as the process is heard they are listed, also when the registry has removed
+ * them in between. When the stream ends, its instances stay until their leases are over: the
+ * process may be back before that.
  */
 import type { ServerHttp2Stream } from 'node:http2'
 import type { Clock, Timer } from '../core/clock.ts'

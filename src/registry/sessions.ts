@@ -1,4 +1,6 @@
-/** All sessions: how many there may be, which of them are silent for too long, and their common end. */
+/**
+ * All sessions: how many there may be, which of them are silent for too long, and their common end.
+ */
 import type { ServerHttp2Stream } from 'node:http2'
 import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Timer } from '../core/clock.ts'

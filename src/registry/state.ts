@@ -1,6 +1,7 @@
 /**
- * Everything the registry knows, in memory, fed by list and watch of the engine: reads and watches never touch the engine.
- * Written only by {@link RegistryState.write}; when it resolves, the change is in the state and listeners were told.
+ * Everything the registry knows, in memory, fed by list and watch of the engine: reads and watches
+ * never touch the engine. Written only by {@link RegistryState.write}; when it resolves, the change
+ * is in the state and listeners were told.
  */
 import { addressKey } from '../core/endpoint.ts'
 import type { Instance } from '../discovery/registry/wire.ts'
@@ -87,8 +88,8 @@ export class RegistryState {
   }
 
   /**
-   * Loads all, then follows the engine. `replay` is told the changes that the engine's history still holds; after a damaged one,
-   * those that follow it.
+   * Loads all, then follows the engine. `replay` is told the changes that the engine's history
+   * still holds; after a damaged one, those that follow it.
    *
    * @throws StorageError naming a damaged record, and what to do about it
    */
@@ -124,7 +125,10 @@ export class RegistryState {
     return this.#unreadable
   }
 
-  /** Until `wallNow` no short list is said to be meant: what this store does not know of may be about to come back. */
+  /**
+   * Until `wallNow` no short list is said to be meant: what this store does not know of may be
+   * about to come back.
+   */
   doubtUntil(wallNow: number): void {
     this.#doubtUntil = wallNow
   }
@@ -186,7 +190,10 @@ export class RegistryState {
     return this.#services.get(name)
   }
 
-  /** Whether an empty or short list of instances is meant: the service is known, and lost none of late. */
+  /**
+   * Whether an empty or short list of instances is meant: the service is known, and lost none of
+   * late.
+   */
   intended(name: string, wallNow: number): boolean {
     const service = this.#services.get(name)
     if (wallNow < this.#doubtUntil) return false
@@ -200,7 +207,8 @@ export class RegistryState {
   }
 
   write(operations: readonly Operation[], compares: readonly Compare[] = []): Promise<TransactionResult> {
-    // The embedded engines tell their watchers before they resolve; one that is elsewhere will have to wait here.
+    // The embedded engines tell their watchers before they resolve; one that is elsewhere will have
+    // to wait here.
     return this.#storage.transact(compares, operations)
   }
 

@@ -1,6 +1,7 @@
 /**
- * The wait between attempts, spread at random so that clients that failed at the same instant do not come back at the same instant
- * (Marc Brooker, "Exponential Backoff And Jitter", AWS 2015: the three families and their formulas).
+ * The wait between attempts, spread at random so that clients that failed at the same instant do
+ * not come back at the same instant (Marc Brooker, "Exponential Backoff And Jitter", AWS 2015: the
+ * three families and their formulas).
  */
 import type { Clock } from '../core/clock.ts'
 import { type Duration, formatDuration } from '../options/duration.ts'
@@ -38,7 +39,10 @@ export const BACKOFF_FIELDS = fields({
   jitter: withDefault(oneOf(JITTERS), BACKOFF_DEFAULTS.jitter),
 })
 
-/** The wait before retry `retry` (0 is the first) in ms; `lastMs` is the wait before the one that failed now, 0 if there was none. */
+/**
+ * The wait before retry `retry` (0 is the first) in ms; `lastMs` is the wait before the one that
+ * failed now, 0 if there was none.
+ */
 export function backoffMs(backoff: Backoff, retry: number, lastMs: number, clock: Clock): number {
   const { baseMs, maxMs, jitter } = backoff
   if (jitter === 'decorrelated') {

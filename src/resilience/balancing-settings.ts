@@ -1,4 +1,7 @@
-/** How the endpoint of an attempt is chosen, as users and documents say it. The balancers themselves are in `client/balancing`. */
+/**
+ * How the endpoint of an attempt is chosen, as users and documents say it. The balancers themselves
+ * are in `client/balancing`.
+ */
 import type { HashKey } from '../core/call.ts'
 import type { Duration } from '../options/duration.ts'
 import {
@@ -29,8 +32,9 @@ export type BalancerName = (typeof BALANCER_NAMES)[number]
 export const HASHING_BALANCERS: ReadonlySet<BalancerName> = new Set(['ring-hash', 'maglev'])
 
 /**
- * Which part of a request is its key for `ring-hash` and `maglev`: the first that the request has of header, cookie and path. The option
- * `key` of a request wins over all. A request without a key goes to any endpoint.
+ * Which part of a request is its key for `ring-hash` and `maglev`: the first that the request has
+ * of header, cookie and path. The option `key` of a request wins over all. A request without a key
+ * goes to any endpoint.
  */
 export interface HashKeyOptions {
   /** The value of a request header. */
@@ -56,17 +60,26 @@ export interface SubsetOptions {
 
 /** Who gets the next attempt. */
 export interface BalancingOptions {
-  /** Who chooses the endpoint: a name, or an object with the name and a `key`. @defaultValue `'peak-ewma'` */
+  /**
+   * Who chooses the endpoint: a name, or an object with the name and a `key`. @defaultValue
+   * `'peak-ewma'`
+   */
   readonly balancer?: BalancerName | BalancerOptions
   /**
-   * `prefer`: calls stay in this process's zone while its endpoints can bear them, if all zones are known.
-   * @defaultValue `'prefer'`; `'ignore'` with `ring-hash` and `maglev`, whose keys would have one endpoint per zone
+   * `prefer`: calls stay in this process's zone while its endpoints can bear them, if all zones are
+   * known.
+   * @defaultValue `'prefer'`; `'ignore'` with `ring-hash` and `maglev`, whose keys would have one
+   * endpoint per zone
    */
   readonly zone?: 'prefer' | 'ignore'
-  /** Each client uses only so many endpoints, others than the next client. @defaultValue `false`: all */
+  /**
+   * Each client uses only so many endpoints, others than the next client. @defaultValue `false`:
+   * all
+   */
   readonly subset?: SubsetOptions | false
   /**
-   * For so long after its discovery an endpoint gets less than its share: a tenth at first, then in proportion to its age.
+   * For so long after its discovery an endpoint gets less than its share: a tenth at first, then in
+   * proportion to its age.
    * @defaultValue `false`: the default balancer finds out by itself who is slow
    */
   readonly slowStart?: Duration | false

@@ -1,13 +1,17 @@
 /**
- * The breaker of a whole service or function: when too large a share of its calls fails, further ones are refused for a while, at
- * no cost. The counting and the decision to open are opossum's; which call may probe, and what counts, is decided here.
+ * The breaker of a whole service or function: when too large a share of its calls fails, further
+ * ones are refused for a while, at no cost. The counting and the decision to open are opossum's;
+ * which call may probe, and what counts, is decided here.
  *
- * - closed -> open: `minimumCalls` within the window, more than `errorThreshold` of them failed, and one more fails
+ * - closed -> open: `minimumCalls` within the window, more than `errorThreshold` of them failed,
+ *   and one more fails
  * - open -> half-open: a call asks after `resetAfter`; it becomes the probe, all others are refused
- * - half-open -> closed: the probe succeeds, a stream with the head of its answer; the window starts empty
+ * - half-open -> closed: the probe succeeds, a stream with the head of its answer; the window
+ *   starts empty
  * - half-open -> open: the probe fails
- * - half-open -> half-open: the probe was cancelled or refused here, which teaches nothing; the next call probes. So it does
- *   beside a probe that has lasted for `resetAfter`; the first of them to end decides
+ * - half-open -> half-open: the probe was cancelled or refused here, which teaches nothing; the
+ *   next call probes. So it does beside a probe that has lasted for `resetAfter`; the first of them
+ *   to end decides
  */
 import type { Attempt } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
@@ -21,7 +25,10 @@ import { createCircuit, type DrivenCircuit, type OpossumCircuit } from './opossu
 
 /** When a service's breaker opens and for how long. */
 export interface CircuitBreakerOptions {
-  /** It opens when more than this share of calls failed: `'50%'` or 0.5. @defaultValue `'50%'` (Hystrix) */
+  /**
+   * It opens when more than this share of calls failed: `'50%'` or 0.5. @defaultValue `'50%'`
+   * (Hystrix)
+   */
   readonly errorThreshold?: number | `${number}%`
   /** How far back calls count. @defaultValue `'10s'` (Hystrix) */
   readonly window?: Duration
@@ -38,7 +45,10 @@ export interface CircuitBreakerSettings {
   readonly resetAfterMs: number
 }
 
-/** Hystrix 1.5: circuitBreaker.errorThresholdPercentage, rollingStats.timeInMilliseconds, requestVolumeThreshold, sleepWindow. */
+/**
+ * Hystrix 1.5: circuitBreaker.errorThresholdPercentage, rollingStats.timeInMilliseconds,
+ * requestVolumeThreshold, sleepWindow.
+ */
 export const CIRCUIT_BREAKER_DEFAULTS: CircuitBreakerSettings = Object.freeze({
   errorThreshold: 0.5,
   windowMs: 10_000,
@@ -89,8 +99,9 @@ export type CircuitState = 'closed' | 'open' | 'half-open'
 export type CircuitListener = (service: string, from: CircuitState, to: CircuitState) => void
 
 /**
- * Stands in the `service` part of a stack. Overload (429, 503) and refusals by the peer count as failures here: if they are what
- * a call ends with, retries elsewhere did not help either, and the service as a whole needs fewer calls.
+ * Stands in the `service` part of a stack. Overload (429, 503) and refusals by the peer count as
+ * failures here: if they are what a call ends with, retries elsewhere did not help either, and the
+ * service as a whole needs fewer calls.
  */
 export class CircuitBreakerPolicy implements Policy {
   readonly name = 'circuit-breaker'
@@ -163,7 +174,8 @@ export class CircuitBreakerPolicy implements Policy {
     const verdict = classify(outcome)
     if (verdict === 'none') return
     const now = attempt.endedAt || this.#clock.now()
-    // It was served well for longer than the window looks back; its endpoint answers for how it ended.
+    // It was served well for longer than the window looks back; its endpoint answers for how it
+    // ended.
     if (verdict !== 'good' && attempt.begun && now >= attempt.startedAt + this.#windowMs) return
     if (verdict === 'good') this.#circuit.succeeded(now - attempt.call.startedAt, now)
     else this.#circuit.failed(outcome.cause ?? outcome, now)

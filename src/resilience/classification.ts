@@ -1,6 +1,7 @@
 /**
- * Whose fault an outcome is: the one place that says what breakers and ejection count. What was refused on our side, what we
- * gave up, and what is the caller's own mistake says nothing about the peer.
+ * Whose fault an outcome is: the one place that says what breakers and ejection count. What was
+ * refused on our side, what we gave up, and what is the caller's own mistake says nothing about the
+ * peer.
  */
 import type { ErrorCode } from '../core/errors.ts'
 import type { Outcome } from '../core/outcome.ts'
@@ -8,7 +9,8 @@ import type { Outcome } from '../core/outcome.ts'
 /**
  * - `none`: teaches nothing (refused here, cancelled).
  * - `good`: the peer answered and did its work, even if the caller is not happy with it.
- * - `soft`: the peer said that it has too much to do, or that it is leaving; it lowers a share, but is no sign of death.
+ * - `soft`: the peer said that it has too much to do, or that it is leaving; it lowers a share, but
+ *   is no sign of death.
  * - `hard`: the peer or the way to it failed.
  */
 export type Classification = 'none' | 'good' | 'soft' | 'hard'

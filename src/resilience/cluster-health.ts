@@ -4,7 +4,10 @@ import type { Endpoint, EndpointState } from '../core/endpoint.ts'
 
 /** What a balancer needs to know beyond the state of each endpoint. */
 export interface ClusterHealth {
-  /** So many endpoints are ejected that ejections are ignored, except of those that refuse connections. */
+  /**
+   * So many endpoints are ejected that ejections are ignored, except of those that refuse
+   * connections.
+   */
   readonly panicking: boolean
   /** How many of the endpoints watched are out. */
   readonly ejected: number
@@ -12,7 +15,10 @@ export interface ClusterHealth {
   due(call: Call): Endpoint | undefined
 }
 
-/** Told of each change of an endpoint's state; `holdMs` when it is ejected, `Infinity` until health checks pass. */
+/**
+ * Told of each change of an endpoint's state; `holdMs` when it is ejected, `Infinity` until health
+ * checks pass.
+ */
 export type EjectionListener = (
   endpoint: Endpoint,
   from: EndpointState,

@@ -6,7 +6,10 @@ import { check, duration, fields, integer, share, withDefault } from '../options
 export interface EjectionOptions {
   /** Failures in a row that eject. @defaultValue 5 (Finagle) */
   readonly consecutiveFailures?: number
-  /** Share of failed attempts within 10 s at which it is ejected: `'50%'` or 0.5. @defaultValue `'50%'` */
+  /**
+   * Share of failed attempts within 10 s at which it is ejected: `'50%'` or 0.5. @defaultValue
+   * `'50%'`
+   */
   readonly errorThreshold?: number | `${number}%`
   /** Attempts within 10 s below which the share says nothing. @defaultValue 10 */
   readonly minimumCalls?: number
@@ -14,7 +17,10 @@ export interface EjectionOptions {
   readonly baseTime?: Duration
   /** Longest ejection. @defaultValue `'10s'` */
   readonly maxTime?: Duration
-  /** Share, of the endpoints that can be connected to, beyond which ejections are ignored: `'50%'` or 0.5. @defaultValue `'50%'` */
+  /**
+   * Share, of the endpoints that can be connected to, beyond which ejections are ignored: `'50%'`
+   * or 0.5. @defaultValue `'50%'`
+   */
   readonly maxShare?: number | `${number}%`
 }
 
@@ -27,7 +33,10 @@ export interface EjectionSettings {
   readonly maxShare: number
 }
 
-/** Finagle's consecutiveFailures(5); the share of opossum's and linkerd2's window; holds measured in algorithms.md, 5b. */
+/**
+ * Finagle's consecutiveFailures(5); the share of opossum's and linkerd2's window; holds measured in
+ * algorithms.md, 5b.
+ */
 export const EJECTION_DEFAULTS: EjectionSettings = Object.freeze({
   consecutiveFailures: 5,
   errorThreshold: 0.5,

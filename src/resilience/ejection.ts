@@ -1,15 +1,19 @@
 /**
- * Takes an endpoint that fails out of the picker for a while, then lets one attempt find out. It never refuses an attempt: an
- * ejected endpoint changes the pick, not the call. When too many of those that can be connected to are ejected, the balancer uses
- * all of these (panic): they may be less ill than they look, and the rest could not bear the load. One that refuses connections
- * bears none, so it counts as if it were not there, until an attempt gets through or nobody else is left.
+ * Takes an endpoint that fails out of the picker for a while, then lets one attempt find out. It
+ * never refuses an attempt: an ejected endpoint changes the pick, not the call. When too many of
+ * those that can be connected to are ejected, the balancer uses all of these (panic): they may be
+ * less ill than they look, and the rest could not bear the load. One that refuses connections bears
+ * none, so it counts as if it were not there, until an attempt gets through or nobody else is left.
  *
- * - healthy -> ejected: failures in a row, improbable at the share the others fail with; or too large a share of failures
- *   within 10 s while the others do better; or one refused connection, unless it is the only one; or a rejected identity
+ * - healthy -> ejected: failures in a row, improbable at the share the others fail with; or too
+ *   large a share of failures within 10 s while the others do better; or one refused connection,
+ *   unless it is the only one; or a rejected identity
  * - ejected -> probing: the hold is over and an attempt starts
- * - probing -> healthy: it was answered; counts start anew, strikes stay until many good answers forgive them
+ * - probing -> healthy: it was answered; counts start anew, strikes stay until many good answers
+ *   forgive them
  * - probing -> ejected: it failed (a longer hold), or it was cancelled (the next attempt probes)
- * - any -> held (ejected, without end): health checks fail · held -> healthy: they pass again, or are no longer made; no attempt probes
+ * - any -> held (ejected, without end): health checks fail · held -> healthy: they pass again, or
+ *   are no longer made; no attempt probes
  */
 import type { Attempt } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
@@ -24,17 +28,24 @@ import type { EjectionSettings } from './ejection-settings.ts'
 import { EndpointHealth } from './endpoint-health.ts'
 import { WindowedCounts } from './windowed-counts.ts'
 
-/** Each further hold is this much longer, and a run must be less probable than this to be a sign (algorithms.md, 5b). */
+/**
+ * Each further hold is this much longer, and a run must be less probable than this to be a sign
+ * (algorithms.md, 5b).
+ */
 const GROWTH = 4
 const IMPROBABLE = 0.005
 /**
- * Holds are up to so much shorter, that the probes of many clients do not come together. With 20 %, 5 of 1, 4, 10, 10, 10 s may end
- * within 30 s (in 7 % of cases); with 10 % they take at least 31.5 s.
+ * Holds are up to so much shorter, that the probes of many clients do not come together. With 20 %,
+ * 5 of 1, 4, 10, 10, 10 s may end within 30 s (in 7 % of cases); with 10 % they take at least 31.5
+ * s.
  */
 const SPREAD = 0.1
 /** Answers in a row that forgive one strike. */
 const FORGIVING = 50
-/** A duration of which our own loop stood still for a larger share says nothing: a busy process has some stall in any second. */
+/**
+ * A duration of which our own loop stood still for a larger share says nothing: a busy process has
+ * some stall in any second.
+ */
 const STALLED_SHARE = 0.5
 /** For so long a probe is left to calls that may be repeated; then any call will do. */
 const RELUCTANCE_MS = 1_000
@@ -52,7 +63,10 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   #out: Endpoint[] = []
   /** How many of these could not be connected to. */
   #unreachable = 0
-  /** Those not healthy, watched or not. Mostly none: then a change of ten thousand endpoints needs no look at each. */
+  /**
+   * Those not healthy, watched or not. Mostly none: then a change of ten thousand endpoints needs
+   * no look at each.
+   */
   readonly #unhealthy = new Set<Endpoint>()
   #nextDueAt = Number.POSITIVE_INFINITY
 
@@ -113,7 +127,10 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     return undefined
   }
 
-  /** Takes an endpoint out until {@link letGo}, because health checks fail: a hold without end, which no attempt probes. */
+  /**
+   * Takes an endpoint out until {@link letGo}, because health checks fail: a hold without end,
+   * which no attempt probes.
+   */
   hold(endpoint: Endpoint): void {
     if (this.isHeld(endpoint)) return
     const now = this.#clock.now()
@@ -127,7 +144,10 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     this.#change(endpoint, health, 'ejected', 'health-check', Number.POSITIVE_INFINITY)
   }
 
-  /** Takes it back: health checks pass, or it is no longer checked. Nothing happens to one that is out for another reason. */
+  /**
+   * Takes it back: health checks pass, or it is no longer checked. Nothing happens to one that is
+   * out for another reason.
+   */
   letGo(endpoint: Endpoint, reason: 'health-check-passed' | 'switched-off'): void {
     if (!this.isHeld(endpoint)) return
     const health = endpoint.health as EndpointHealth

@@ -1,12 +1,17 @@
 /**
- * Walks a call through its attempts: who is asked, who is told, in which order. Every door (HTTP and gRPC client, server,
- * plain function) calls these functions and nothing else; they are synchronous and allocate nothing on success.
+ * Walks a call through its attempts: who is asked, who is told, in which order. Every door (HTTP
+ * and gRPC client, server, plain function) calls these functions and nothing else; they are
+ * synchronous and allocate nothing on success.
  *
- * - `startCall` once, then `startAttempt` for each try; a refusal code means that nothing was started.
- * - `hedgeDelay` after an attempt has started, and `startHedge` when it has passed: then two attempts run, and the first success wins.
+ * - `startCall` once, then `startAttempt` for each try; a refusal code means that nothing was
+ *   started.
+ * - `hedgeDelay` after an attempt has started, and `startHedge` when it has passed: then two
+ *   attempts run, and the first success wins.
  * - `answerBegins` when an answer has begun that need not end.
- * - `endAttempt` exactly once for each started attempt; says how long to wait before the next, or FINAL, or NOT_DECISIVE.
- * - `endCall` for calls that end without an attempt ending (refused before the first, cancelled during a wait).
+ * - `endAttempt` exactly once for each started attempt; says how long to wait before the next, or
+ *   FINAL, or NOT_DECISIVE.
+ * - `endCall` for calls that end without an attempt ending (refused before the first, cancelled
+ *   during a wait).
  */
 import type { Attempt } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
@@ -30,8 +35,8 @@ export function startCall(stack: Stack, call: Call): void {
 }
 
 /**
- * Lets the next attempt start, or says why not. After `no-endpoints` the same attempt may be started again. `now`: a door that has
- * just made the call knows the time.
+ * Lets the next attempt start, or says why not. After `no-endpoints` the same attempt may be
+ * started again. `now`: a door that has just made the call knows the time.
  */
 export function startAttempt(stack: Stack, attempt: Attempt, now = stack.clock.now()): ErrorCode | undefined {
   const call = attempt.call
@@ -44,7 +49,8 @@ export function startAttempt(stack: Stack, attempt: Attempt, now = stack.clock.n
     const refusal = admit(stack.service, attempt)
     if (refusal !== undefined) return refusal
     call.first = attempt
-    // What serves a retry is paid for by whoever retries: tiers that all added a fifth would multiply (F43).
+    // What serves a retry is paid for by whoever retries: tiers that all added a fifth would
+    // multiply (F43).
     if (call.parent === undefined || call.parent.previousAttempts === 0) stack.budget.deposit(now)
     if (call.idempotent) stack.hedge?.deposit()
   }
@@ -63,7 +69,10 @@ export function startAttempt(stack: Stack, attempt: Attempt, now = stack.clock.n
 
 const NONE: readonly Endpoint[] = Object.freeze([])
 
-/** What {@link endAttempt} returns if another attempt of the call still runs, or has decided it already. */
+/**
+ * What {@link endAttempt} returns if another attempt of the call still runs, or has decided it
+ * already.
+ */
 export const NOT_DECISIVE = -2
 
 /** After how many ms a second attempt should be tried beside `attempt`; Infinity: none. */
@@ -75,7 +84,10 @@ export function hedgeDelay(stack: Stack, attempt: Attempt): number {
   return stack.hedge.delayMs
 }
 
-/** Lets `attempt` start beside the one that is late: on another endpoint, if there are endpoints, and paid for. At most once a call. */
+/**
+ * Lets `attempt` start beside the one that is late: on another endpoint, if there are endpoints,
+ * and paid for. At most once a call.
+ */
 export function startHedge(stack: Stack, attempt: Attempt): boolean {
   const { call } = attempt
   const { hedge, clock, cluster } = stack
@@ -122,7 +134,10 @@ function begin(stack: Stack, attempt: Attempt): void {
   stack.telemetry.attemptStarted(attempt)
 }
 
-/** The peer has begun to answer, and well, and may go on for as long as it likes. What waits for an answer has it now. */
+/**
+ * The peer has begun to answer, and well, and may go on for as long as it likes. What waits for an
+ * answer has it now.
+ */
 export function answerBegins(stack: Stack, attempt: Attempt): void {
   if (!attempt.running || attempt.begun) return
   attempt.begun = true
@@ -140,8 +155,9 @@ export function answerBegins(stack: Stack, attempt: Attempt): void {
 }
 
 /**
- * The attempt is over. Returns the wait in ms before the next one, or FINAL: then the call is over, too; or NOT_DECISIVE. A failure
- * beside an attempt that still runs waits for that one; after a success the door ends the other attempt as `LOST`.
+ * The attempt is over. Returns the wait in ms before the next one, or FINAL: then the call is over,
+ * too; or NOT_DECISIVE. A failure beside an attempt that still runs waits for that one; after a
+ * success the door ends the other attempt as `LOST`.
  */
 export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): number {
   if (!attempt.running) return FINAL
@@ -180,7 +196,10 @@ export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): nu
   return waitMs
 }
 
-/** The last attempt had little time, which teaches nothing; but if others failed before it, the call has failed. */
+/**
+ * The last attempt had little time, which teaches nothing; but if others failed before it, the call
+ * has failed.
+ */
 function ofCall(call: Call, outcome: Outcome): Outcome {
   if (outcome.verdict !== 'cancelled' || outcome.code !== 'deadline-exceeded') return outcome
   const failed = call.reports?.some(({ code }) => code !== 'deadline-exceeded' && code !== 'cancelled') === true

@@ -1,6 +1,7 @@
 /**
- * Faults on purpose, to see how callers take them: some requests wait, or are answered with a failure instead of being served. Rules
- * only; the server doors carry them out, behind authorization and limits, as if the service itself were slow or broken.
+ * Faults on purpose, to see how callers take them: some requests wait, or are answered with a
+ * failure instead of being served. Rules only; the server doors carry them out, behind
+ * authorization and limits, as if the service itself were slow or broken.
  */
 import type { Clock } from '../core/clock.ts'
 import { GRPC_STATUS, GRPC_STATUS_NAMES, type GrpcStatusName, grpcStatusOfHttp } from '../core/status.ts'

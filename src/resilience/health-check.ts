@@ -1,17 +1,24 @@
 /**
- * What it means that an endpoint is well, beyond what calls show: how often it is asked, what, and how many answers in a row are believed.
- * The asking itself is the client's (`client/health-checks`); what fails is taken out by the ejection of the service.
+ * What it means that an endpoint is well, beyond what calls show: how often it is asked, what, and
+ * how many answers in a row are believed. The asking itself is the client's
+ * (`client/health-checks`); what fails is taken out by the ejection of the service.
  */
 import { type Duration, formatDuration } from '../options/duration.ts'
 import { check, duration, fields, integer, type Parsed, text, withDefault } from '../options/fields.ts'
 
 /** How endpoints are asked whether they are well. */
 export interface HealthCheckOptions {
-  /** From one check of an endpoint to its next, by each client. @defaultValue `'5s'`: three failures are found within the time of a lease */
+  /**
+   * From one check of an endpoint to its next, by each client. @defaultValue `'5s'`: three failures
+   * are found within the time of a lease
+   */
   readonly interval?: Duration
   /** No answer within this is a failure; at most `interval`. @defaultValue `'1s'` (Kubernetes) */
   readonly timeout?: Duration
-  /** What an HTTP endpoint is asked for, by GET: 2xx is healthy. gRPC endpoints are asked by the standard health service. @defaultValue `'/healthz'` */
+  /**
+   * What an HTTP endpoint is asked for, by GET: 2xx is healthy. gRPC endpoints are asked by the
+   * standard health service. @defaultValue `'/healthz'`
+   */
   readonly path?: string
   /** Failures in a row after which an endpoint gets no calls. @defaultValue 3 (Kubernetes) */
   readonly unhealthyAfter?: number
@@ -27,7 +34,10 @@ export interface HealthCheckSettings {
   readonly healthyAfter: number
 }
 
-/** Kubernetes' `timeoutSeconds: 1` and `failureThreshold: 3`; its `periodSeconds: 10` would take two leases to find what is dead. */
+/**
+ * Kubernetes' `timeoutSeconds: 1` and `failureThreshold: 3`; its `periodSeconds: 10` would take two
+ * leases to find what is dead.
+ */
 export const HEALTH_CHECK_DEFAULTS: HealthCheckSettings = Object.freeze({
   intervalMs: 5_000,
   timeoutMs: 1_000,
@@ -58,7 +68,10 @@ export const HEALTH_CHECK_FIELDS = fields({
   healthyAfter: withDefault(integer({ min: 1, max: 100 }), HEALTH_CHECK_DEFAULTS.healthyAfter),
 })
 
-/** From checked fields to settings. The interval wins over a timeout that is longer: it may come from another document. */
+/**
+ * From checked fields to settings. The interval wins over a timeout that is longer: it may come
+ * from another document.
+ */
 export function healthCheckSettings(given: Parsed<typeof HEALTH_CHECK_FIELDS>): HealthCheckSettings {
   return Object.freeze({
     intervalMs: given.interval,

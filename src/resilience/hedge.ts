@@ -1,6 +1,7 @@
 /**
- * A second attempt because the first is late: the first success wins, the other is cancelled and teaches nobody anything. Only for
- * calls that may be executed twice; paid for twice, from the retry budget of the service and from a budget of its own.
+ * A second attempt because the first is late: the first success wins, the other is cancelled and
+ * teaches nobody anything. Only for calls that may be executed twice; paid for twice, from the
+ * retry budget of the service and from a budget of its own.
  */
 import type { Attempt } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
@@ -13,11 +14,15 @@ import { timeGiven } from './time-given.ts'
 /** When a second attempt is sent. */
 export interface HedgeOptions {
   /**
-   * A fixed time, or the percentile of measured latencies after which an answer counts as late. A percentile is used once ten whole
-   * seconds have been measured. @defaultValue the percentile that `maxExtraLoad` pays for: `'p95'`
+   * A fixed time, or the percentile of measured latencies after which an answer counts as late. A
+   * percentile is used once ten whole seconds have been measured. @defaultValue the percentile that
+   * `maxExtraLoad` pays for: `'p95'`
    */
   readonly after?: Duration | `p${number}`
-  /** Hedges as a share of calls. @defaultValue `'5%'`: 1 % (Finagle) cannot help when 2 % of calls are slow */
+  /**
+   * Hedges as a share of calls. @defaultValue `'5%'`: 1 % (Finagle) cannot help when 2 % of calls
+   * are slow
+   */
   readonly maxExtraLoad?: number | `${number}%`
 }
 
@@ -68,7 +73,8 @@ export const HEDGE_FIELDS = fields({
 /** From checked fields to settings. */
 export function hedgeSettings(given: Parsed<typeof HEDGE_FIELDS>): HedgeSettings {
   const { after, maxExtraLoad } = given
-  // More extra load than half is asked for by those who send nearly every call twice; late is then what is slower than most.
+  // More extra load than half is asked for by those who send nearly every call twice; late is then
+  // what is slower than most.
   const percentile = after === undefined ? Math.max(0.5, 1 - maxExtraLoad) : after.percentile
   return Object.freeze({ afterMs: after?.ms, percentile, maxExtraLoad })
 }
@@ -83,11 +89,16 @@ const SHORTEST_DELAY_MS = 1
 /** Savings of quiet times that may be spent at once. */
 const MOST_SAVED = 10
 
-/** `sent`: a second attempt began; `won`: it answered first; `unpaid`: it was due and not paid for. */
+/**
+ * `sent`: a second attempt began; `won`: it answered first; `unpaid`: it was due and not paid for.
+ */
 export type HedgeEvent = 'sent' | 'won' | 'unpaid'
 export type HedgeListener = (service: string, what: HedgeEvent) => void
 
-/** When, and whether it is paid for. One per service or function; the execution decides what a hedge is. */
+/**
+ * When, and whether it is paid for. One per service or function; the execution decides what a hedge
+ * is.
+ */
 export class HedgePolicy {
   readonly service: string
   readonly #onHedge: HedgeListener | undefined
@@ -133,8 +144,8 @@ export class HedgePolicy {
   }
 
   /**
-   * Learns how long attempts take. A loser and one that ran out of time took at least so long, and to leave them out would make the
-   * service look faster than it is.
+   * Learns how long attempts take. A loser and one that ran out of time took at least so long, and
+   * to leave them out would make the service look faster than it is.
    */
   ended(attempt: Attempt, outcome: Outcome, now: number): void {
     const { verdict, code } = outcome

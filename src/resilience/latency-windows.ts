@@ -1,6 +1,7 @@
 /**
- * How long calls of one service take: the last three whole windows of ten seconds. The window that is being filled does not count,
- * because what is slow has not ended yet, and a percentile of the rest would be too low.
+ * How long calls of one service take: the last three whole windows of ten seconds. The window that
+ * is being filled does not count, because what is slow has not ended yet, and a percentile of the
+ * rest would be too low.
  */
 import type { Clock } from '../core/clock.ts'
 
@@ -37,7 +38,10 @@ export class LatencyWindows {
     this.#counts[this.#window % (WINDOWS + 1)]![step]! += 1
   }
 
-  /** The duration in ms within which the share `p` of all ended, at most a tenth too high; Infinity while too little is known. */
+  /**
+   * The duration in ms within which the share `p` of all ended, at most a tenth too high; Infinity
+   * while too little is known.
+   */
   percentile(p: number): number {
     this.#turn(this.#clock.now())
     if (p === this.#percentile) return this.#value

@@ -1,12 +1,20 @@
-/** Calls a listener of the user's whose failure must not become that of the call which it is told of. */
+/**
+ * Calls a listener of the user's whose failure must not become that of the call which it is told
+ * of.
+ */
 import type { EventEmitter } from 'node:events'
 
 type Listener = (...args: unknown[]) => unknown
 
-/** By emitter and event; told once each, because a listener that always throws would flood the log. */
+/**
+ * By emitter and event; told once each, because a listener that always throws would flood the log.
+ */
 const reported = new WeakMap<EventEmitter, Set<string | symbol>>()
 
-/** Whatever `listener` throws, or its promise rejects with, is a warning of the process (`InmeshWarning`), once per event. */
+/**
+ * Whatever `listener` throws, or its promise rejects with, is a warning of the process
+ * (`InmeshWarning`), once per event.
+ */
 export function notifyListener(
   emitter: EventEmitter,
   event: string | symbol,

@@ -1,6 +1,7 @@
 /**
- * A real opossum circuit that runs on our clock. opossum rotates its window, half-opens and samples latency by timers and the
- * wall clock; here all of it happens when somebody looks, so a circuit costs no timer, open or closed, and tests are exact.
+ * A real opossum circuit that runs on our clock. opossum rotates its window, half-opens and samples
+ * latency by timers and the wall clock; here all of it happens when somebody looks, so a circuit
+ * costs no timer, open or closed, and tests are exact.
  */
 import type { EventEmitter } from 'node:events'
 import CircuitBreaker from 'opossum'
@@ -76,7 +77,10 @@ class LazyStatus extends Status {
     this.#current = this.window[0]!
   }
 
-  /** opossum keeps a latency sample of every call within the window, even with percentiles off; here none is kept. */
+  /**
+   * opossum keeps a latency sample of every call within the window, even with percentiles off; here
+   * none is kept.
+   */
   override increment(property: string): void {
     this.#current[property]! += 1
   }
@@ -92,7 +96,9 @@ class LazyStatus extends Status {
     return super.stats
   }
 
-  /** Whoever counts or reads does this first; once is enough for all that one settled call counts. */
+  /**
+   * Whoever counts or reads does this first; once is enough for all that one settled call counts.
+   */
   turn(now: number): void {
     if (now - this.#turnedAt < this.#bucketMs) return
     const passed = Math.floor((now - this.#turnedAt) / this.#bucketMs)
@@ -105,7 +111,10 @@ class LazyStatus extends Status {
 class ClockedCircuit extends CircuitBreaker implements DrivenCircuit {
   readonly #status: LazyStatus
   #minimumCalls: number
-  /** opossum itself knows only closed and open here; this is the difference between open and half-open. */
+  /**
+   * opossum itself knows only closed and open here; this is the difference between open and
+   * half-open.
+   */
   #half = false
   /** Somebody besides opossum wants to hear of successes. */
   #listened = false
@@ -182,8 +191,9 @@ class ClockedCircuit extends CircuitBreaker implements DrivenCircuit {
   }
 
   /**
-   * Tells each listener, whatever the one before it throws: listeners are an exporter's or the application's, and stand in
-   * the middle of the settling of a call. The breaker itself hears first, and not as a listener that others could remove.
+   * Tells each listener, whatever the one before it throws: listeners are an exporter's or the
+   * application's, and stand in the middle of the settling of a call. The breaker itself hears
+   * first, and not as a listener that others could remove.
    */
   override emit(event: string | symbol, ...args: unknown[]): boolean {
     if (event === 'open' || event === 'halfOpen' || event === 'close') this.#onState(event)
@@ -200,7 +210,8 @@ class ClockedCircuit extends CircuitBreaker implements DrivenCircuit {
 
   succeeded(latencyMs: number, now: number): void {
     this.#status.turn(now)
-    // The same without emitting, while nobody besides opossum itself listens: its counters, and what ends half-open.
+    // The same without emitting, while nobody besides opossum itself listens: its counters, and
+    // what ends half-open.
     if (!this.#listened && !this.#half) {
       this.#status.succeeded()
       return
@@ -216,7 +227,8 @@ class ClockedCircuit extends CircuitBreaker implements DrivenCircuit {
 
   rejected(now: number): void {
     this.#status.turn(now)
-    // opossum builds an Error with a stack for each rejection; here only if somebody besides opossum's counter listens.
+    // opossum builds an Error with a stack for each rejection; here only if somebody besides
+    // opossum's counter listens.
     if (this.listenerCount('reject') > 1) {
       this.emit('reject', Object.assign(new Error('Breaker is open'), { code: 'EOPENBREAKER' }))
     } else this.#status.increment('rejects')
@@ -257,7 +269,8 @@ export function createCircuit(
 }
 
 /**
- * All circuits of this process, of services and of guarded functions, so that exporters made for opossum can be attached.
+ * All circuits of this process, of services and of guarded functions, so that exporters made for
+ * opossum can be attached.
  *
  * @example
  * ```ts

@@ -1,6 +1,7 @@
 /**
- * Retries as a share of traffic (Finagle's RetryBudget): each call deposits once, each retry withdraws. What bounds the load
- * on a failing service is the budget, not the attempt limit: tiers of three attempts multiply, budgets of 20 % do not.
+ * Retries as a share of traffic (Finagle's RetryBudget): each call deposits once, each retry
+ * withdraws. What bounds the load on a failing service is the budget, not the attempt limit: tiers
+ * of three attempts multiply, budgets of 20 % do not.
  */
 import type { Clock } from '../core/clock.ts'
 import { fields, number, withDefault } from '../options/fields.ts'
@@ -9,7 +10,10 @@ import { fields, number, withDefault } from '../options/fields.ts'
 export interface RetryBudgetOptions {
   /** Retries per call. @defaultValue 0.2 (Finagle) */
   readonly ratio?: number
-  /** Retries per second that are always allowed, for services with little traffic. @defaultValue 10 (Finagle) */
+  /**
+   * Retries per second that are always allowed, for services with little traffic. @defaultValue 10
+   * (Finagle)
+   */
   readonly minPerSecond?: number
 }
 
@@ -26,8 +30,9 @@ export const RETRY_BUDGET_FIELDS = fields({
 })
 
 /**
- * Finagle keeps deposits for 10 s, which lets the savings of a quiet time through at once: 8.8 times the load in the
- * worst second of a simulated storm. One second holds worst second and mean alike at 1.8 (algorithms, section 5b).
+ * Finagle keeps deposits for 10 s, which lets the savings of a quiet time through at once: 8.8
+ * times the load in the worst second of a simulated storm. One second holds worst second and mean
+ * alike at 1.8 (algorithms, section 5b).
  */
 const WINDOW_MS = 1_000
 const SLICES = 10

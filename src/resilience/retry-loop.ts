@@ -1,13 +1,17 @@
 /**
- * The loop of further attempts, driven by p-retry. It is entered only after a first attempt has failed and another was
- * granted, so that the success path never pays for it; how long to wait is the execution's decision, not p-retry's.
+ * The loop of further attempts, driven by p-retry. It is entered only after a first attempt has
+ * failed and another was granted, so that the success path never pays for it; how long to wait is
+ * the execution's decision, not p-retry's.
  */
 import pRetry from 'p-retry'
 import type { Call } from '../core/call.ts'
 import type { Timer } from '../core/clock.ts'
 import type { Stack } from './stack.ts'
 
-/** Rejection of one attempt after which another was granted. Carries no stack: it never reaches a caller. */
+/**
+ * Rejection of one attempt after which another was granted. Carries no stack: it never reaches a
+ * caller.
+ */
 export class AttemptFailed extends Error {
   readonly waitMs: number
   readonly #granted = true
@@ -27,8 +31,9 @@ export class AttemptFailed extends Error {
 }
 
 /**
- * Waits `waitMs`, then makes attempts until one resolves, or rejects with anything but {@link AttemptFailed}. Cancelling the call
- * ends a wait at once; the attempt that follows it is then refused by the execution.
+ * Waits `waitMs`, then makes attempts until one resolves, or rejects with anything but
+ * {@link AttemptFailed}. Cancelling the call ends a wait at once; the attempt that follows it is
+ * then refused by the execution.
  */
 export async function retryLoop<T>(stack: Stack, call: Call, waitMs: number, attempt: () => Promise<T>): Promise<T> {
   await pause(stack, call, waitMs)
@@ -39,7 +44,8 @@ export async function retryLoop<T>(stack: Stack, call: Call, waitMs: number, att
         return await attempt()
       } catch (error) {
         if (AttemptFailed.is(error)) throw error
-        // p-retry would unwrap an AbortError and lose what is not an Error; what an attempt ends with is the caller's.
+        // p-retry would unwrap an AbortError and lose what is not an Error; what an attempt ends
+        // with is the caller's.
         failure = { error }
         return undefined
       }

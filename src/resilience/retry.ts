@@ -1,6 +1,7 @@
 /**
- * What may be tried again, and when. The rule that everything else bends to: a call that may have been executed is
- * repeated only if it is idempotent; one that certainly was not executed may always be tried elsewhere.
+ * What may be tried again, and when. The rule that everything else bends to: a call that may have
+ * been executed is repeated only if it is idempotent; one that certainly was not executed may
+ * always be tried elsewhere.
  */
 import type { Attempt } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
@@ -33,22 +34,26 @@ export interface RetryOptions {
   /** Attempts in all, the first included; 1 = no retry. @defaultValue 3 (SRE book, chapter 21) */
   readonly attempts?: number
   /**
-   * Bound of one attempt while another may follow it. The last one, and that of a call that must not be repeated, has all
-   * the time that is left. @defaultValue `'2s'`
+   * Bound of one attempt while another may follow it. The last one, and that of a call that must
+   * not be repeated, has all the time that is left. @defaultValue `'2s'`
    */
   readonly perTryTimeout?: Duration
   /** The wait before the next attempt; a peer's `retry-after` replaces it if longer. */
   readonly backoff?: BackoffOptions
-  /** HTTP statuses worth another attempt of an idempotent call. @defaultValue `[429, 502, 503, 504]` */
+  /**
+   * HTTP statuses worth another attempt of an idempotent call. @defaultValue `[429, 502, 503, 504]`
+   */
   readonly statuses?: readonly number[]
   /**
-   * gRPC statuses worth another attempt of an idempotent call, whether they come at once or in the trailers behind headers.
+   * gRPC statuses worth another attempt of an idempotent call, whether they come at once or in the
+   * trailers behind headers.
    * @defaultValue `['UNAVAILABLE', 'RESOURCE_EXHAUSTED']`
    */
   readonly grpcStatuses?: readonly GrpcFailure[]
   /**
-   * gRPC methods of which a second execution does no harm, `shop.Inventory/Get` or `shop.Inventory/*`, besides those that say so in
-   * their `.proto` (`idempotency_level`). @defaultValue none
+   * gRPC methods of which a second execution does no harm, `shop.Inventory/Get` or
+   * `shop.Inventory/*`, besides those that say so in their `.proto` (`idempotency_level`).
+   * @defaultValue none
    */
   readonly idempotent?: readonly string[]
   /** Bounds the retries of the whole service. */
@@ -118,8 +123,9 @@ function numbersOf(names: readonly GrpcFailure[]): readonly number[] {
 export const FINAL = -1
 
 /**
- * Attempts that certainly were not executed do not count against the limit (gRFC A6), but something must bound them when
- * every endpoint refuses. As many go on to another endpoint without the budget.
+ * Attempts that certainly were not executed do not count against the limit (gRFC A6), but something
+ * must bound them when every endpoint refuses. As many go on to another endpoint without the
+ * budget.
  */
 export const MOST_REFUSED = 5
 
@@ -156,8 +162,9 @@ export class RetryPolicy {
   }
 
   /**
-   * The wait in ms before the next attempt, or {@link FINAL}. What was not executed goes on to an endpoint not yet tried at
-   * once: `retry-after` is a wish of the one that refused. Withdraws from the budget, unless the attempt is re-routed.
+   * The wait in ms before the next attempt, or {@link FINAL}. What was not executed goes on to an
+   * endpoint not yet tried at once: `retry-after` is a wish of the one that refused. Withdraws from
+   * the budget, unless the attempt is re-routed.
    */
   next(attempt: Attempt, outcome: Outcome, endpoints: readonly Endpoint[]): number {
     const call = attempt.call
@@ -198,16 +205,18 @@ export class RetryPolicy {
 }
 
 /**
- * Whether the next attempt only takes another way: this one reached no peer, and an endpoint that is in use has not been tried. It adds
- * no load to the service, so the budget does not pay for it. What bounds it is the count of a call, and that each endpoint
- * that fails so is ejected: once none is left in use, every further attempt is a retry.
+ * Whether the next attempt only takes another way: this one reached no peer, and an endpoint that
+ * is in use has not been tried. It adds no load to the service, so the budget does not pay for it.
+ * What bounds it is the count of a call, and that each endpoint that fails so is ejected: once none
+ * is left in use, every further attempt is a retry.
  */
 export function isRerouted(attempt: Attempt, outcome: Outcome, endpoints: readonly Endpoint[]): boolean {
   const { call, endpoint } = attempt
   const { verdict, code } = outcome
   if (verdict !== 'refused' || code === undefined || call.refusals > MOST_REFUSED) return false
   if (UNREACHED.has(code)) return endpoints.some((other) => other.state === 'healthy' && isUntried(other, attempt))
-  // A peer that turns calls away by an answer is alive and may be overloaded; one that only ended its connection sends no status.
+  // A peer that turns calls away by an answer is alive and may be overloaded; one that only ended
+  // its connection sends no status.
   if (!wasLeftBehind(outcome)) return false
   if (endpoints.some((other) => other.state === 'healthy' && isUntried(other, attempt))) return true
   // The endpoint itself may go on; once, a new connection to it is another way.

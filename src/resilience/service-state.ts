@@ -1,6 +1,6 @@
 /**
- * What is known of one service and must survive a new configuration: breaker, budget, ejections. Kept by the service's name;
- * stacks come and go around it.
+ * What is known of one service and must survive a new configuration: breaker, budget, ejections.
+ * Kept by the service's name; stacks come and go around it.
  */
 import type { Clock } from '../core/clock.ts'
 import { CircuitBreakerPolicy, type CircuitListener } from './circuit-breaker.ts'
@@ -26,7 +26,9 @@ export interface ServiceListeners {
 export class ServiceState {
   readonly service: string
   readonly budget: RetryBudget
-  /** Also the balancer's `ClusterHealth`. It exists even if ejection is off: then it ejects nothing. */
+  /**
+   * Also the balancer's `ClusterHealth`. It exists even if ejection is off: then it ejects nothing.
+   */
   readonly ejection: EjectionPolicy
   /** How long its answers take. */
   readonly usual = new UsualTime()
@@ -63,7 +65,10 @@ export class ServiceState {
     return this.#throttle
   }
 
-  /** Called before a stack of these settings is in force. What is switched off forgets; all else keeps what it knows. */
+  /**
+   * Called before a stack of these settings is in force. What is switched off forgets; all else
+   * keeps what it knows.
+   */
   configure(settings: ServiceSettings): void {
     this.budget.configure(settings.retry.budget)
     if (settings.ejection === undefined) this.ejection.release()

@@ -1,6 +1,7 @@
 /**
- * The resilience of one service, described once for code and for documents of the registry: user's shape, fields, resolved
- * shape. Documents of `mesh` and of a service are merged before they are checked, because checked fields are complete.
+ * The resilience of one service, described once for code and for documents of the registry: user's
+ * shape, fields, resolved shape. Documents of `mesh` and of a service are merged before they are
+ * checked, because checked fields are complete.
  */
 import { type Duration, formatDuration } from '../options/duration.ts'
 import { check, duration, either, exactly, fields, optional, type Parsed, withDefault } from '../options/fields.ts'
@@ -46,7 +47,10 @@ import { RETRY_DEFAULTS, RETRY_FIELDS, type RetryOptions, type RetrySettings, re
 export interface ServiceOptions extends BalancingOptions {
   /** Bound of a whole call, retries and waits included. @defaultValue `'10s'` */
   readonly timeout?: Duration
-  /** How long the caller may take nothing of a long answer that has arrived; then it is broken off. @defaultValue `'60s'` */
+  /**
+   * How long the caller may take nothing of a long answer that has arrived; then it is broken off.
+   * @defaultValue `'60s'`
+   */
   readonly idleTimeout?: Duration
   readonly retry?: RetryOptions
   /** `false`: none. */
@@ -79,26 +83,34 @@ export interface ServiceSettings extends BalancingSettings {
   readonly faults: readonly FaultRule[]
 }
 
-/** opossum's and Envoy's order of size: long enough for slow work, short enough that a hang is seen. */
+/**
+ * opossum's and Envoy's order of size: long enough for slow work, short enough that a hang is seen.
+ */
 export const SERVICE_DEFAULTS: ServiceSettings = Object.freeze({
   timeoutMs: 10_000,
   // As nginx's send_timeout and HAProxy's example: no program that reads at all is so slow.
   idleTimeoutMs: 60_000,
   retry: RETRY_DEFAULTS,
   circuitBreaker: CIRCUIT_BREAKER_DEFAULTS,
-  // Off: a second execution is the service's business, and it helps only those whose latency has a long tail.
+  // Off: a second execution is the service's business, and it helps only those whose latency has a
+  // long tail.
   hedge: undefined,
-  // On: it does nothing until most attempts are refused as overload, and then each that is sent takes from those that are not.
+  // On: it does nothing until most attempts are refused as overload, and then each that is sent
+  // takes from those that are not.
   throttle: THROTTLE_DEFAULTS,
   ejection: EJECTION_DEFAULTS,
-  // Off: every client would ask every endpoint, while leases and ejection find what is dead without a request more.
+  // Off: every client would ask every endpoint, while leases and ejection find what is dead without
+  // a request more.
   healthCheck: undefined,
   ...BALANCING_DEFAULTS,
   limits: NO_LIMITS,
   faults: Object.freeze([]),
 })
 
-/** The keys of a service's document that concern resilience, to be spread into the description of the whole document. */
+/**
+ * The keys of a service's document that concern resilience, to be spread into the description of
+ * the whole document.
+ */
 export const SERVICE_FIELDS = {
   timeout: withDefault(
     duration({ min: 1, max: 300_000 }),

@@ -1,8 +1,10 @@
 /**
- * Equal calls share one execution while it runs (collapsing), and its result for a short time after (a cache). The execution belongs to
- * nobody in particular: one caller that goes away takes nothing from the others, and when all have gone it is cancelled.
+ * Equal calls share one execution while it runs (collapsing), and its result for a short time after
+ * (a cache). The execution belongs to nobody in particular: one caller that goes away takes nothing
+ * from the others, and when all have gone it is cancelled.
  *
- * - absent -> running: the first who asks · running -> kept: a success, if there is a cache · running -> absent: otherwise, or all left
+ * - absent -> running: the first who asks · running -> kept: a success, if there is a cache ·
+ *   running -> absent: otherwise, or all left
  * - kept -> absent: its time is up, or 1,000 younger ones are there
  */
 import { Call, type Route } from '../core/call.ts'
@@ -46,8 +48,9 @@ export class SharedResults<T> {
   }
 
   /**
-   * The result for `key`. `start` begins an execution as part of `root`, which is cancelled when nobody waits any more; `keep` says
-   * whether a result may be kept. `left` makes the error for a caller whose own request ended first.
+   * The result for `key`. `start` begins an execution as part of `root`, which is cancelled when
+   * nobody waits any more; `keep` says whether a result may be kept. `left` makes the error for a
+   * caller whose own request ended first.
    */
   get(
     key: string,

@@ -1,6 +1,7 @@
 /**
- * The compiled policies of one service, and the one place that says in which order they stand and why. Compiled once per
- * configuration, immutable, replaced whole; calls in flight keep the stack they began with.
+ * The compiled policies of one service, and the one place that says in which order they stand and
+ * why. Compiled once per configuration, immutable, replaced whole; calls in flight keep the stack
+ * they began with.
  */
 import type { Call } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
@@ -26,16 +27,24 @@ export interface Provisional {
   readonly stack: Stack
   /** Whether the policy in force calls a gRPC method idempotent. */
   isDeclared(method: string): boolean
-  /** Calls `proceed` once: without a code when the policy is in force, else with the reason why not. `since`: now. */
+  /**
+   * Calls `proceed` once: without a code when the policy is in force, else with the reason why not.
+   * `since`: now.
+   */
   await(call: Call, since: number, proceed: (ended: ErrorCode | undefined) => void): void
 }
 
 export interface Stack {
-  /** Bound of a whole call, attempts and waits included; `Infinity` while the policy is not known. */
+  /**
+   * Bound of a whole call, attempts and waits included; `Infinity` while the policy is not known.
+   */
   readonly timeoutMs: number
   /** How long a reader of a long answer may take nothing; clients only. */
   readonly idleMs?: number
-  /** The service's policy is not known yet: what stands here are the defaults. @defaultValue it is known */
+  /**
+   * The service's policy is not known yet: what stands here are the defaults. @defaultValue it is
+   * known
+   */
   readonly provisional?: Provisional | undefined
   /** Asked once per call, before an endpoint is chosen. */
   readonly service: readonly Policy[]
@@ -69,9 +78,10 @@ export interface ClientParts {
 }
 
 /**
- * The client's stack, outermost first. What is not in the lists has a fixed place in the execution: call metrics and deadline
- * before everything, retry between service and endpoint, the pick right before the endpoint's policies. Pure: `state` is
- * configured with the same settings by the owner that takes the stack over.
+ * The client's stack, outermost first. What is not in the lists has a fixed place in the execution:
+ * call metrics and deadline before everything, retry between service and endpoint, the pick right
+ * before the endpoint's policies. Pure: `state` is configured with the same settings by the owner
+ * that takes the stack over.
  */
 export function compileStack(parts: ClientParts): Stack {
   const { settings, state } = parts
@@ -84,9 +94,11 @@ export function compileStack(parts: ClientParts): Stack {
       state.circuit,
     ]),
     endpoint: present([
-      // Judges the service and not the endpoint; before ejection, so that what is held back takes no probe.
+      // Judges the service and not the endpoint; before ejection, so that what is held back takes
+      // no probe.
       state.throttle,
-      // Before what may refuse after it, because its probe must be released if a later one refuses; never refuses itself.
+      // Before what may refuse after it, because its probe must be released if a later one refuses;
+      // never refuses itself.
       settings.ejection === undefined ? undefined : state.ejection,
       // Innermost: it measures what the endpoint alone took.
       parts.balancer,
@@ -125,7 +137,8 @@ export class ServerLimits {
 
   configure(limits: LimitsSettings): void {
     const { concurrency, shares, ratePerSecond } = limits
-    // Off is a limit that is never reached: what was admitted under the old one is still counted when it comes back.
+    // Off is a limit that is never reached: what was admitted under the old one is still counted
+    // when it comes back.
     if (concurrency !== undefined || this.#concurrency !== undefined) {
       const settings = { concurrency: concurrency ?? Number.MAX_SAFE_INTEGER, shares }
       if (this.#concurrency === undefined) {
@@ -152,7 +165,10 @@ export interface ServerParts {
   readonly timeoutMs?: number
 }
 
-/** The server's stack: a request is a call with one attempt and no endpoint, never tried again. Pure, as {@link compileStack}. */
+/**
+ * The server's stack: a request is a call with one attempt and no endpoint, never tried again.
+ * Pure, as {@link compileStack}.
+ */
 export function compileServerStack(parts: ServerParts): Stack {
   const { state, clock } = parts
   const stack = compileEndpointlessStack(parts.timeoutMs ?? Number.POSITIVE_INFINITY, parts.telemetry, clock, [

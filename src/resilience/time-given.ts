@@ -1,6 +1,7 @@
 /**
- * What a timeout says about the peer: something only if the peer had enough time. It has had enough after what the policy itself allows,
- * and after clearly longer than the service usually takes; a shorter bound is the caller's own affair (decision 0008).
+ * What a timeout says about the peer: something only if the peer had enough time. It has had enough
+ * after what the policy itself allows, and after clearly longer than the service usually takes; a
+ * shorter bound is the caller's own affair (decision 0008).
  */
 import type { Attempt } from '../core/attempt.ts'
 import type { Stack } from './stack.ts'
@@ -9,12 +10,18 @@ import type { Stack } from './stack.ts'
 const CLEARLY = 2
 /** A garbage collection or a scheduler's pause on either side takes tens of ms. */
 const ENOUGH_AT_LEAST_MS = 50
-/** With each answer the slowest one loses this share of its lead: after a hundred faster ones it is forgotten. */
+/**
+ * With each answer the slowest one loses this share of its lead: after a hundred faster ones it is
+ * forgotten.
+ */
 const FORGETTING = 1 / 32
 /** An inherited deadline is a little shorter than the policy it came from. */
 const NEARLY = 0.9
 
-/** The slowest recent time, forgotten answer by answer and never by time, so that a hang does not erase it. */
+/**
+ * The slowest recent time, forgotten answer by answer and never by time, so that a hang does not
+ * erase it.
+ */
 class Slowest {
   #ms = 0
 
@@ -42,12 +49,18 @@ export class UsualTime {
     this.#heads.learn(ms)
   }
 
-  /** After so long without an answer something is wrong with the peer; Infinity before the first answer. */
+  /**
+   * After so long without an answer something is wrong with the peer; Infinity before the first
+   * answer.
+   */
   get enoughMs(): number {
     return this.#answers.enoughMs
   }
 
-  /** The same for the head of a stream; before the first, streams are expected to begin as soon as others end. */
+  /**
+   * The same for the head of a stream; before the first, streams are expected to begin as soon as
+   * others end.
+   */
   get enoughForHeadMs(): number {
     const ms = this.#heads.enoughMs
     return ms === Number.POSITIVE_INFINITY ? this.enoughMs : ms
@@ -62,7 +75,8 @@ export function timeGiven(attempt: Attempt, now: number): number {
 
 /** Whether it is the peer's fault that `attempt` has run out of time now. */
 export function hadEnoughTime(stack: Stack, attempt: Attempt, now: number): boolean {
-  // A stream that has begun may be cut by its caller's bound at any time, and while the peer waits for us it is not late.
+  // A stream that has begun may be cut by its caller's bound at any time, and while the peer waits
+  // for us it is not late.
   if (attempt.begun || attempt.ownSince > 0) return false
   // What has been given back for a stall is in `ownMs` already.
   const stalledMs = stack.clock.stalledMsSince(attempt.startedAt)
@@ -75,7 +89,8 @@ export function hadEnoughTime(stack: Stack, attempt: Attempt, now: number): bool
   const { attempts, perTryTimeoutMs } = stack.retry.settings
   const perTry = call.idempotent && attempts > 1 ? perTryTimeoutMs : Number.POSITIVE_INFINITY
   if (givenMs >= NEARLY * Math.min(perTry, stack.timeoutMs)) return true
-  // Within the policy's own bound waits and earlier attempts took their part of the time, but the caller did not.
+  // Within the policy's own bound waits and earlier attempts took their part of the time, but the
+  // caller did not.
   const bound = call.deadlineAt - call.startedAt
   return bound >= NEARLY * stack.timeoutMs && 2 * givenMs >= now - attempt.startedAt
 }

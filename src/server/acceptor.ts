@@ -1,6 +1,7 @@
 /**
- * Everything of a server below its protocol: it listens, tells TLS from plaintext, judges each peer once, keeps the connections, and moves
- * them to a new certificate. What it hands on has been judged.
+ * Everything of a server below its protocol: it listens, tells TLS from plaintext, judges each peer
+ * once, keeps the connections, and moves them to a new certificate. What it hands on has been
+ * judged.
  */
 import { type AddressInfo, createServer as createNetServer, Server as NetServer, type Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
@@ -34,12 +35,18 @@ export interface AcceptorSettings {
 /** A TLS server of any kind: node:https has one, and so has node:tls. */
 export type SecureServer = NetServer & { setSecureContext(options: object): void }
 
-/** TCP's own question whether a peer that is silent is still there: after 15 s, where the system's default is two hours. */
+/**
+ * TCP's own question whether a peer that is silent is still there: after 15 s, where the system's
+ * default is two hours.
+ */
 export const SOCKET_OPTIONS = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 } as const
 
 /** Connections that do not end by themselves at the end of a drain are destroyed after so long. */
 const CLOSE_MS = 500
-/** A connection is asked to leave when so much of its caller's certificate is left, so that it never expires in use. */
+/**
+ * A connection is asked to leave when so much of its caller's certificate is left, so that it never
+ * expires in use.
+ */
 const RETIRE_AT_SHARE_LEFT = 0.1
 /** How often ended certificates are looked for, and how long an answer may take after the end. */
 const EXPIRY_LOOK_MS = 1_000
@@ -128,7 +135,8 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
   }
 
   stopAccepting(): void {
-    // Not that of node:http, which destroys idle connections at once, with requests on their way to them (node#60617).
+    // Not that of node:http, which destroys idle connections at once, with requests on their way to
+    // them (node#60617).
     if (this.#listening?.listening === true) NetServer.prototype.close.call(this.#listening)
   }
 
@@ -210,7 +218,8 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
     const server = createNetServer({ allowHalfOpen: true, pauseOnConnect: false, ...SOCKET_OPTIONS }, (socket) =>
       splitByFirstByte(socket, this.host.clock, this.settings.headersTimeout, tls, text),
     )
-    // They watch for slow connections from when they hear this on, and they never listen themselves.
+    // They watch for slow connections from when they hear this on, and they never listen
+    // themselves.
     server.on('listening', () => {
       secure.emit('listening')
       plain.emit('listening')
@@ -253,9 +262,9 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
   }
 
   /**
-   * What still runs when its caller's certificate has ended gets nothing more, unless the same identity has a connection
-   * with a newer one: then it was renewed, and a long stream goes on. An idle connection stays, so that its next request is
-   * answered as not executed.
+   * What still runs when its caller's certificate has ended gets nothing more, unless the same
+   * identity has a connection with a newer one: then it was renewed, and a long stream goes on. An
+   * idle connection stays, so that its next request is answered as not executed.
    */
   #endExpired(): void {
     const now = certificateTimeOf(this.host.clock).now()
@@ -283,7 +292,9 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
     this.host.events.emit('peer:refused', { side: 'server', reason, ...(address !== undefined && { address }) })
   }
 
-  /** New connections use the new certificate at once; the old ones are asked to leave one by one. */
+  /**
+   * New connections use the new certificate at once; the old ones are asked to leave one by one.
+   */
   #rotate(next: Identity): void {
     this.#verifier!.setTrust(next)
     this.#secure!.setSecureContext(this.#tls(next))

@@ -1,4 +1,7 @@
-/** What both doors ask of every request before its handler runs: is its identity alive, may it, is there time, is there room. */
+/**
+ * What both doors ask of every request before its handler runs: is its identity alive, may it, is
+ * there time, is there room.
+ */
 import type { Attempt } from '../core/attempt.ts'
 import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'
@@ -59,7 +62,10 @@ export function admit(
 /** Kept with the stack that they were made from. */
 const unlimited = new WeakMap<Stack, Stack>()
 
-/** For what needs no intention: it must not take the room of those who have one, and a full server is not ill. */
+/**
+ * For what needs no intention: it must not take the room of those who have one, and a full server
+ * is not ill.
+ */
 export function withoutLimits(stack: Stack): Stack {
   let made = unlimited.get(stack)
   if (made === undefined) {

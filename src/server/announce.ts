@@ -1,4 +1,6 @@
-/** Where others reach what this process serves: the instance it registers, and the address it tells. */
+/**
+ * Where others reach what this process serves: the instance it registers, and the address it tells.
+ */
 import { randomBytes } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
 import type { Instance } from '../discovery/registry/wire.ts'
@@ -16,7 +18,10 @@ export interface Announcement {
   readonly metadata: Readonly<Record<string, string>>
 }
 
-/** Unique to this start of the process, so that a restart is another instance and nothing of the old one sticks to it. */
+/**
+ * Unique to this start of the process, so that a restart is another instance and nothing of the old
+ * one sticks to it.
+ */
 export function newInstanceId(service: string): string {
   return `${service}-${randomBytes(6).toString('hex')}`
 }
@@ -26,7 +31,10 @@ export function announcedInstance(id: string, announcement: Announcement): Insta
   return { ...rest, id, address: advertise ?? reachableAddress(host), state: 'ready' }
 }
 
-/** A wildcard address is nothing that others could call: then it is this machine's first address that is not its own loopback. */
+/**
+ * A wildcard address is nothing that others could call: then it is this machine's first address
+ * that is not its own loopback.
+ */
 function reachableAddress(host: string): string {
   if (host !== '0.0.0.0' && host !== '::') return host
   for (const addresses of Object.values(networkInterfaces())) {

@@ -1,11 +1,15 @@
 /**
- * Who may call what, compiled from intentions once per snapshot and asked once per request. Everything that no intention
- * names is decided by the default; there is no rule that denies, so order means nothing and a mistake can only deny.
+ * Who may call what, compiled from intentions once per snapshot and asked once per request.
+ * Everything that no intention names is decided by the default; there is no rule that denies, so
+ * order means nothing and a mistake can only deny.
  */
 import type { Intention } from '../discovery/policy-document.ts'
 import { AMBIGUOUS, readPath } from './request-path.ts'
 
-/** What was decided and by what: `allow[2]`, or `default`. Made once, so that a decision allocates nothing. */
+/**
+ * What was decided and by what: `allow[2]`, or `default`. Made once, so that a decision allocates
+ * nothing.
+ */
 export interface Decision {
   readonly allowed: boolean
   readonly rule: string
@@ -13,7 +17,9 @@ export interface Decision {
 
 /** Asked by a server door; replaced whole when the policy changes. */
 export interface Authorizer {
-  /** `path` as {@link readPath} gives it. `service` is `undefined` for a caller without identity. */
+  /**
+   * `path` as {@link readPath} gives it. `service` is `undefined` for a caller without identity.
+   */
   http(service: string | undefined, method: string, path: string): Decision
   /** `path` is `/package.Service/Method`. */
   grpc(service: string | undefined, path: string): Decision
@@ -32,8 +38,8 @@ interface Rule {
 const NONE: readonly Rule[] = []
 
 /**
- * A caller without identity is decided by the default only; `from: '*'` means every service of the mesh. With a default of `allow` and
- * no rules, everything is allowed.
+ * A caller without identity is decided by the default only; `from: '*'` means every service of the
+ * mesh. With a default of `allow` and no rules, everything is allowed.
  *
  * @example
  * ```ts
@@ -107,7 +113,8 @@ function compileRule(
   const exact = new Set<string>()
   const patterns: string[][] = []
   for (const written of paths ?? []) {
-    // Read like a request's path, so that `/caf%c3%a9` in a rule is what a request is compared with. An unreadable one matches nothing.
+    // Read like a request's path, so that `/caf%c3%a9` in a rule is what a request is compared
+    // with. An unreadable one matches nothing.
     const path = readPath(written)
     if (path === undefined || path === AMBIGUOUS) continue
     const segments = path.split('/').slice(1)

@@ -1,6 +1,7 @@
 /**
- * What a server keeps about one connection: who is on the other side, judged once, and from when on answers ask to leave.
- * It hangs on the socket itself, where a request finds it for the price of one property.
+ * What a server keeps about one connection: who is on the other side, judged once, and from when on
+ * answers ask to leave. It hangs on the socket itself, where a request finds it for the price of
+ * one property.
  */
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -63,7 +64,10 @@ export class Connection {
   }
 }
 
-/** `carrier` belongs to the connection and will be asked for it: an HTTP/2 session, whose socket is behind a proxy. */
+/**
+ * `carrier` belongs to the connection and will be asked for it: an HTTP/2 session, whose socket is
+ * behind a proxy.
+ */
 export function mark(carrier: object, connection: Connection): void {
   ;(carrier as Marked)[CONNECTION] = connection
 }

@@ -4,8 +4,8 @@ import type { TraceContext } from '../core/trace-context.ts'
 import { type CallerIdentity, InboundCall } from './inbound-call.ts'
 
 /**
- * The request being served. Calls made while serving it inherit deadline, trace, baggage and cancellation by themselves; this is for
- * handlers that want to look.
+ * The request being served. Calls made while serving it inherit deadline, trace, baggage and
+ * cancellation by themselves; this is for handlers that want to look.
  */
 export class CurrentCall {
   readonly #call: InboundCall
@@ -14,7 +14,10 @@ export class CurrentCall {
     this.#call = call
   }
 
-  /** Who calls, proven by its certificate; `undefined` for a caller without one (not possible on a `strict` server). */
+  /**
+   * Who calls, proven by its certificate; `undefined` for a caller without one (not possible on a
+   * `strict` server).
+   */
   get peer(): CallerIdentity | undefined {
     return this.#call.caller
   }
@@ -29,14 +32,18 @@ export class CurrentCall {
     return this.#call.route.method
   }
 
-  /** What is left of the deadline in ms, at least 0; `Infinity` without one, and after the end of the request. */
+  /**
+   * What is left of the deadline in ms, at least 0; `Infinity` without one, and after the end of
+   * the request.
+   */
   get remainingMs(): number {
     return Math.max(0, this.#call.bindsUntil - this.#call.clock.now())
   }
 
   /**
-   * Aborted when the deadline has passed, the caller has gone away, or the server's drain has run out of time. Not aborted
-   * by an answer. Its listeners run in the async context of the code that read it first.
+   * Aborted when the deadline has passed, the caller has gone away, or the server's drain has run
+   * out of time. Not aborted by an answer. Its listeners run in the async context of the code that
+   * read it first.
    */
   get signal(): AbortSignal {
     return this.#call.signal
@@ -47,7 +54,10 @@ export class CurrentCall {
     return this.#call.baggage ?? NO_BAGGAGE
   }
 
-  /** Adds a member for all calls made from now on while serving this one, and by what it leaves behind. */
+  /**
+   * Adds a member for all calls made from now on while serving this one, and by what it leaves
+   * behind.
+   */
   setBaggage(name: string, value: string): void {
     this.#call.baggage = new Map(this.#call.baggage).set(name, value)
   }
@@ -66,9 +76,10 @@ export class CurrentCall {
 const NO_BAGGAGE: ReadonlyMap<string, string> = new Map()
 
 /**
- * The request that the running code is serving, also within guarded functions; `undefined` outside of one, within
- * `detached`, and within an execution that several callers share. What a request leaves behind (a timer, work after a 202)
- * still gets it after its end; then it binds no call any more.
+ * The request that the running code is serving, also within guarded functions; `undefined` outside
+ * of one, within `detached`, and within an execution that several callers share. What a request
+ * leaves behind (a timer, work after a 202) still gets it after its end; then it binds no call any
+ * more.
  *
  * @example
  * ```ts

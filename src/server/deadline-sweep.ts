@@ -1,6 +1,7 @@
 /**
- * One timer for the deadlines of all requests in progress, because nearly every request is over long before its deadline: it costs
- * a comparison to be watched and nothing not to be watched any more, where a timer each cost 2.5 µs.
+ * One timer for the deadlines of all requests in progress, because nearly every request is over
+ * long before its deadline: it costs a comparison to be watched and nothing not to be watched any
+ * more, where a timer each cost 2.5 µs.
  */
 import type { Clock, Timer } from '../core/clock.ts'
 
@@ -10,7 +11,10 @@ export interface Watched {
   expire(): void
 }
 
-/** Between two looks, so that many deadlines close together are one look: they are late by at most this. */
+/**
+ * Between two looks, so that many deadlines close together are one look: they are late by at most
+ * this.
+ */
 const SHORTEST_PAUSE_MS = 4
 
 export class DeadlineSweep {

@@ -1,25 +1,34 @@
 /**
- * How a server goes away without losing a request: first it is withdrawn from discovery (by the mesh), then it goes on serving
- * while clients find out, then it takes no more connections, finishes what runs, and cancels what does not finish.
- * The order matters more than retries do (faults-and-attacks 0.32, F56).
+ * How a server goes away without losing a request: first it is withdrawn from discovery (by the
+ * mesh), then it goes on serving while clients find out, then it takes no more connections,
+ * finishes what runs, and cancels what does not finish. The order matters more than retries do
+ * (faults-and-attacks 0.32, F56).
  *
  * - `serving` → `lame-duck`: start
- * - `lame-duck` → `finishing`: all clients have seen it a while ago, or the bound has passed, or hasten
- * - `finishing` → `closed`: nothing runs any more, or the grace has passed (the rest is cancelled), or hasten
+ * - `lame-duck` → `finishing`: all clients have seen it a while ago, or the bound has passed, or
+ *   hasten
+ * - `finishing` → `closed`: nothing runs any more, or the grace has passed (the rest is cancelled),
+ *   or hasten
  */
 import type { Clock, Timer } from '../core/clock.ts'
 
 export type DrainState = 'serving' | 'lame-duck' | 'finishing' | 'closed'
 
 export interface DrainOptions {
-  /** How long to go on serving at most, so that clients see the withdrawal. @defaultValue 2000 (F56) */
+  /**
+   * How long to go on serving at most, so that clients see the withdrawal. @defaultValue 2000 (F56)
+   */
   readonly lameDuckMs?: number
   /**
-   * Ends the lame duck early: all watchers have seen the withdrawal. What they sent before may still be on its way, so it goes on for
-   * a tenth of the bound, 500 ms at most. A rejection counts as resolved.
+   * Ends the lame duck early: all watchers have seen the withdrawal. What they sent before may
+   * still be on its way, so it goes on for a tenth of the bound, 500 ms at most. A rejection counts
+   * as resolved.
    */
   readonly seen?: Promise<unknown>
-  /** How long requests in progress may take to finish. @defaultValue 25000 (F56: less than the 30 s of Kubernetes) */
+  /**
+   * How long requests in progress may take to finish. @defaultValue 25000 (F56: less than the 30 s
+   * of Kubernetes)
+   */
   readonly graceMs?: number
 }
 

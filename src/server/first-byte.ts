@@ -1,10 +1,16 @@
-/** One port for TLS and plaintext: the first byte of a connection tells which it is (0x16 begins every TLS handshake). */
+/**
+ * One port for TLS and plaintext: the first byte of a connection tells which it is (0x16 begins
+ * every TLS handshake).
+ */
 import type { Socket } from 'node:net'
 import type { Clock } from '../core/clock.ts'
 
 const TLS_HANDSHAKE = 0x16
 
-/** Calls `tls` or `plain` with the untouched connection, or destroys it if nothing comes within `ms`. */
+/**
+ * Calls `tls` or `plain` with the untouched connection, or destroys it if nothing comes within
+ * `ms`.
+ */
 export function splitByFirstByte(
   socket: Socket,
   clock: Clock,

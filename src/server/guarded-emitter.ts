@@ -1,6 +1,6 @@
 /**
- * An emitter that belongs to one request: its listeners run in the context of that request, and what they throw or reject with
- * fails that request instead of the process.
+ * An emitter that belongs to one request: its listeners run in the context of that request, and
+ * what they throw or reject with fails that request instead of the process.
  */
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import type { Call } from '../core/call.ts'
@@ -24,8 +24,8 @@ const CAPTURES = Object.getOwnPropertySymbols(new EventEmitter({ captureRejectio
 )
 
 /**
- * Makes `emitter` ready for an owner. Own properties, because frameworks replace the prototype; early, because an object that
- * gets properties late has another shape.
+ * Makes `emitter` ready for an owner. Own properties, because frameworks replace the prototype;
+ * early, because an object that gets properties late has another shape.
  */
 export function prepareGuard(emitter: EventEmitter): void {
   const guarded = emitter as Guarded & Record<symbol, unknown>
@@ -63,7 +63,10 @@ export function runGuarded(owner: Owner, work: () => unknown): void {
   }
 }
 
-/** Runs what tells only guarded emitters, which enter the context of `owner` by themselves if anyone listens. */
+/**
+ * Runs what tells only guarded emitters, which enter the context of `owner` by themselves if anyone
+ * listens.
+ */
 export function runCaught(owner: Owner, work: () => void): void {
   try {
     work()
@@ -74,7 +77,10 @@ export function runCaught(owner: Owner, work: () => void): void {
 
 type Emitted = [name: string | symbol, ...unknown[]]
 
-/** Each request has many events without a listener. No closure and no list in here may outlive it, or it is on the heap. */
+/**
+ * Each request has many events without a listener. No closure and no list in here may outlive it,
+ * or it is on the heap.
+ */
 function emitGuarded(this: Guarded, ...given: Emitted): boolean {
   const owner = this[OWNER]
   // The prototype's, not our own property: whatever a framework put there is called.
@@ -96,7 +102,10 @@ function emitServing(emitter: Guarded, owner: Owner, emit: EventEmitter['emit'],
   return serving(owner, () => emit.apply(emitter, given))
 }
 
-/** To enter a context copies a map: not for the listener with which `node:http` itself waits for the end of a request. */
+/**
+ * To enter a context copies a map: not for the listener with which `node:http` itself waits for the
+ * end of a request.
+ */
 function isNodesOnly(emitter: Guarded, name: string | symbol): boolean {
   return name === 'end' && emitter.listenerCount(name) === 1 && emitter.listeners(name)[0]!.name === 'clearIncoming'
 }

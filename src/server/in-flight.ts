@@ -1,6 +1,6 @@
 /**
- * The requests in progress, oldest first, as a list through the requests themselves: a Set, whose table is made anew for every few
- * that come and go, allocates an eighth of a kilobyte for each.
+ * The requests in progress, oldest first, as a list through the requests themselves: a Set, whose
+ * table is made anew for every few that come and go, allocates an eighth of a kilobyte for each.
  */
 
 /** What can be in one such list; the list keeps all three. */

@@ -1,4 +1,7 @@
-/** A call as its server sees it: who asks, proven, and how often it was tried before. Both doors make it; `currentCall` shows it. */
+/**
+ * A call as its server sees it: who asks, proven, and how often it was tried before. Both doors
+ * make it; `currentCall` shows it.
+ */
 import { Call, type Route } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import { type ErrorCode, MeshError } from '../core/errors.ts'
@@ -19,7 +22,9 @@ const LETS_GO_MS = 5_000
 /** A call that is being served, by either door. */
 export class InboundCall extends Call {
   readonly clock: Clock
-  /** `undefined`: the caller has shown no certificate (`permissive` and `plaintext` servers only). */
+  /**
+   * `undefined`: the caller has shown no certificate (`permissive` and `plaintext` servers only).
+   */
   readonly caller: CallerIdentity | undefined
   /** The handler has done what it had to do, as far as the door can tell. */
   protected handled = false
@@ -32,7 +37,10 @@ export class InboundCall extends Call {
     this.peer = caller?.service
   }
 
-  /** An answered request binds nothing more. One that was given up binds its handler, which must not go on in vain. */
+  /**
+   * An answered request binds nothing more. One that was given up binds its handler, which must not
+   * go on in vain.
+   */
   override get over(): boolean {
     if (!this.settled) return false
     return !this.cancelled || this.handled || this.clock.now() >= this.#letsGoAt

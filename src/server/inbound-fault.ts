@@ -1,4 +1,7 @@
-/** The fault that a served call suffers, if any: rules from code come first, then those of the document. */
+/**
+ * The fault that a served call suffers, if any: rules from code come first, then those of the
+ * document.
+ */
 import { drawFault, type Faultable, type FaultRule } from '../resilience/fault-injection.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import type { InboundCall } from './inbound-call.ts'

@@ -1,6 +1,7 @@
 /**
- * Answers a refused peer before its connection ends, and discards what the peer sends for one more second. A connection that
- * closes with unread input is reset, and the reset takes the answer away from the peer.
+ * Answers a refused peer before its connection ends, and discards what the peer sends for one more
+ * second. A connection that closes with unread input is reset, and the reset takes the answer away
+ * from the peer.
  */
 import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../core/clock.ts'

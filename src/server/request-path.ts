@@ -1,9 +1,12 @@
 /**
- * The path of a request as authorization and router both see it. What two readers could read differently is refused or
- * made the same once, here: a rule that is checked against another string than the one that is routed protects nothing.
+ * The path of a request as authorization and router both see it. What two readers could read
+ * differently is refused or made the same once, here: a rule that is checked against another string
+ * than the one that is routed protects nothing.
  */
 
-/** A path that routers disagree about (`;params`, empty segments): no rule with paths matches it. */
+/**
+ * A path that routers disagree about (`;params`, empty segments): no rule with paths matches it.
+ */
 export const AMBIGUOUS = '?'
 
 const PLAIN = 0
@@ -14,7 +17,10 @@ const END = 4
 const DOUBTFUL = 5
 const REFUSED = 6
 
-/** What each of the 128 characters means in a path; what RFC 3986 does not know but clients send raw (`|`, `{`) is plain. */
+/**
+ * What each of the 128 characters means in a path; what RFC 3986 does not know but clients send raw
+ * (`|`, `{`) is plain.
+ */
 const CLASS = new Uint8Array(128).fill(PLAIN)
 for (let code = 0; code < 128; code++) if (code <= 0x20 || code === 0x7f) CLASS[code] = REFUSED
 CLASS['/'.charCodeAt(0)] = SLASH
@@ -29,9 +35,10 @@ const UNRESERVED = /^[A-Za-z0-9\-._~]$/
 const DOT_SEGMENT = /\/\.{1,2}(?:\/|$)/
 
 /**
- * The path of a request target in origin form, without its query: unreserved characters decoded, other escapes in upper case.
- * {@link AMBIGUOUS} if routers disagree about it. `undefined` if it is dangerous or no path at all: dot segments, escaped
- * slashes and backslashes, NUL and other control characters, broken escapes, escapes that are no UTF-8, `//` at the front, absolute form.
+ * The path of a request target in origin form, without its query: unreserved characters decoded,
+ * other escapes in upper case. {@link AMBIGUOUS} if routers disagree about it. `undefined` if it is
+ * dangerous or no path at all: dot segments, escaped slashes and backslashes, NUL and other control
+ * characters, broken escapes, escapes that are no UTF-8, `//` at the front, absolute form.
  */
 export function readPath(target: string): string | undefined {
   if (target.charCodeAt(0) !== 0x2f || target.charCodeAt(1) === 0x2f) return undefined

@@ -1,6 +1,6 @@
 /**
- * A server of the mesh, whatever it speaks: what is asked of every request, the requests in progress, and how it goes away without losing one.
- * The protocol is the business of its two heirs.
+ * A server of the mesh, whatever it speaks: what is asked of every request, the requests in
+ * progress, and how it goes away without losing one. The protocol is the business of its two heirs.
  */
 import { type Clock, systemClock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
@@ -38,7 +38,9 @@ export interface ServerStats {
   readonly connections: number
   readonly inFlight: number
   readonly accepted: number
-  /** Of `accepted`: without TLS. In `permissive` mode, 0 means that `strict` would refuse nobody. */
+  /**
+   * Of `accepted`: without TLS. In `permissive` mode, 0 means that `strict` would refuse nobody.
+   */
   readonly plaintext: number
   /** By the peer's certificate, or a broken handshake. */
   readonly refused: number
@@ -112,7 +114,10 @@ export abstract class ServerBase<E extends Exchange<E>> implements AcceptorHost,
     return { connections: open, inFlight: this.running.size, accepted, plaintext, refused }
   }
 
-  /** Stops without losing a request; call it after the instance has been withdrawn from discovery. Never rejects. */
+  /**
+   * Stops without losing a request; call it after the instance has been withdrawn from discovery.
+   * Never rejects.
+   */
   drain(options?: DrainOptions): Promise<DrainReport> {
     return this.#drain.start(options)
   }

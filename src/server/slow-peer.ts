@@ -1,4 +1,7 @@
-/** Tells a peer that is slow from one that has stopped: what bounds a body or a stream that its caller has given no deadline. */
+/**
+ * Tells a peer that is slow from one that has stopped: what bounds a body or a stream that its
+ * caller has given no deadline.
+ */
 import type { Socket } from 'node:net'
 
 /** Between two looks at a peer. */
@@ -7,7 +10,9 @@ export const LOOK_MS = 10_000
 const LEAST_BYTES = 1_024
 /** Long, because the far system opens its window in steps of hundreds of kilobytes. */
 const STOPPED_MS = 30_000
-/** On a connection with other streams bytes prove little: for so long one message may be under way. */
+/**
+ * On a connection with other streams bytes prove little: for so long one message may be under way.
+ */
 const LONGEST_MESSAGE_MS = 60_000
 
 export class SlowPeer {
@@ -63,8 +68,9 @@ interface Handle {
 }
 
 /**
- * Bytes that the system has taken for the peer: `bytesWritten` counts what waits in this process as well, and a chunk of many
- * megabytes only at its end. Node shows it on the handle of the socket; without that, what was handed over completely.
+ * Bytes that the system has taken for the peer: `bytesWritten` counts what waits in this process as
+ * well, and a chunk of many megabytes only at its end. Node shows it on the handle of the socket;
+ * without that, what was handed over completely.
  */
 export function takenBytes(socket: Socket): number {
   const { _handle } = socket as { _handle?: Handle | null }

@@ -1,7 +1,8 @@
 /**
- * An optional listener for people and scrapers on the same machine: metrics, configuration, endpoints, last events. It only
- * reads, asks nobody, and answers only requests that name it by a loopback address, so that no web page can read it through
- * a DNS name of its own (faults-and-attacks A39, A40).
+ * An optional listener for people and scrapers on the same machine: metrics, configuration,
+ * endpoints, last events. It only reads, asks nobody, and answers only requests that name it by a
+ * loopback address, so that no web page can read it through a DNS name of its own
+ * (faults-and-attacks A39, A40).
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
@@ -13,7 +14,9 @@ import { redact } from './redact.ts'
 
 /** Options of the admin listener. */
 export interface AdminOptions {
-  /** An IP address. Anything but `127.0.0.1` and `::1` needs a token. @defaultValue `'127.0.0.1'` */
+  /**
+   * An IP address. Anything but `127.0.0.1` and `::1` needs a token. @defaultValue `'127.0.0.1'`
+   */
   readonly host?: string
   /** 0 = any free one. @defaultValue 0 */
   readonly port?: number
@@ -46,7 +49,10 @@ export function resolveAdmin(options?: AdminOptions, what = 'admin'): AdminSetti
   return Object.freeze(given)
 }
 
-/** What the listener shows; each is called once a request. `config` and `endpoints` are redacted before they leave. */
+/**
+ * What the listener shows; each is called once a request. `config` and `endpoints` are redacted
+ * before they leave.
+ */
 export interface AdminPages {
   metrics(): string
   /** The effective configuration. */

@@ -1,6 +1,7 @@
 /**
- * The golden metrics of calls, one set per (peer, method), resolved when a pair is first seen. `service` is always the process
- * that counts and `peer` the other side, so that the numbers of all processes together are the edges of the service graph.
+ * The golden metrics of calls, one set per (peer, method), resolved when a pair is first seen.
+ * `service` is always the process that counts and `peer` the other side, so that the numbers of all
+ * processes together are the edges of the service graph.
  */
 import type { Attempt } from '../core/attempt.ts'
 import type { Call, Route } from '../core/call.ts'
@@ -12,7 +13,9 @@ const MOST_ROUTES = 1_024
 
 export type Side = 'client' | 'server'
 
-/** RFC 9110 and 5789; anything else is counted as one (semantic conventions: `http.request.method`). */
+/**
+ * RFC 9110 and 5789; anything else is counted as one (semantic conventions: `http.request.method`).
+ */
 const KNOWN_METHODS: ReadonlySet<string> = new Set([
   'GET',
   'HEAD',
@@ -29,7 +32,10 @@ export const OTHER_METHOD = '_OTHER'
 /** The value of `peer` for callers without an identity. */
 export const UNKNOWN_PEER = 'unknown'
 
-/** The method as metrics name it: bounded for HTTP, by the contract of {@link Call.route} for the others. */
+/**
+ * The method as metrics name it: bounded for HTTP, by the contract of {@link Call.route} for the
+ * others.
+ */
 export function methodClass(call: Call): string {
   const { method, protocol } = call.route
   return protocol !== 'http' || KNOWN_METHODS.has(method) ? method : OTHER_METHOD
@@ -150,7 +156,10 @@ export class CallMetrics {
     return this.#client ? (this.#byRoute.get(call.route) ?? this.#ofRoute(call)) : this.#find(call.peer, call)
   }
 
-  /** A client's routes are made once, so one look-up finds the series; the bound is for a client that makes them anew. */
+  /**
+   * A client's routes are made once, so one look-up finds the series; the bound is for a client
+   * that makes them anew.
+   */
   #ofRoute(call: Call): CallSeries {
     const series = this.#find(call.route.service, call)
     if (this.#byRoute.size >= MOST_ROUTES) this.#byRoute.clear()
@@ -159,7 +168,8 @@ export class CallMetrics {
   }
 
   #find(peer: string | undefined, call: Call): CallSeries {
-    // A server's route is made once per method, and most requests come from the same peer as the one before.
+    // A server's route is made once per method, and most requests come from the same peer as the
+    // one before.
     if (call.route === this.#foundRoute && peer === this.#foundPeer) return this.#found!
     const method = methodClass(call)
     const series = this.#series.get(peer ?? UNKNOWN_PEER)?.get(method) ?? this.#add(peer ?? UNKNOWN_PEER, method)

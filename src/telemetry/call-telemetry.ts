@@ -1,6 +1,6 @@
 /**
- * What the execution tells, passed on to metrics and spans by direct calls: there is no list of observers on the hot path,
- * unless the user has added some.
+ * What the execution tells, passed on to metrics and spans by direct calls: there is no list of
+ * observers on the hot path, unless the user has added some.
  */
 import type { Attempt } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
@@ -13,7 +13,9 @@ import { Tracing, type TracingApi } from './tracing.ts'
 
 /** A {@link Telemetry} that also knows how to run code in the context of a call. */
 export interface CallTelemetry extends Telemetry {
-  /** Runs the handler of a served call, with the call's span as the active one if it is recorded. */
+  /**
+   * Runs the handler of a served call, with the call's span as the active one if it is recorded.
+   */
   within<T>(call: Call, work: () => T): T
   /** Runs the dispatch of an attempt, hidden from the application's instrumentation of undici. */
   suppressed<T>(dispatch: () => T): T

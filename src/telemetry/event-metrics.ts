@@ -1,6 +1,7 @@
 /**
- * The golden metrics that count events and not calls: ejections, panics, breaker transitions, refused peers, denied calls,
- * snapshots, renewals. It is an {@link EventSink} before the real one, so that no part has to tell anything twice.
+ * The golden metrics that count events and not calls: ejections, panics, breaker transitions,
+ * refused peers, denied calls, snapshots, renewals. It is an {@link EventSink} before the real one,
+ * so that no part has to tell anything twice.
  */
 import type { EventName, EventSink, MeshEvents } from './events.ts'
 import type { Counter, Family, Metrics } from './metrics.ts'

@@ -1,7 +1,7 @@
 /**
- * What happens in a mesh besides calls, told on `node:diagnostics_channel` channels named `inmesh:<area>:<what>`, and kept for
- * the admin page: the last 200, where a storm of one cause is one entry with a number. Payloads hold names and numbers, never
- * a secret.
+ * What happens in a mesh besides calls, told on `node:diagnostics_channel` channels named
+ * `inmesh:<area>:<what>`, and kept for the admin page: the last 200, where a storm of one cause is
+ * one entry with a number. Payloads hold names and numbers, never a secret.
  */
 import { type Channel, channel } from 'node:diagnostics_channel'
 import type { Clock } from '../core/clock.ts'
@@ -9,11 +9,17 @@ import type { ErrorCode } from '../core/errors.ts'
 import type { Counter, Family, Metrics } from './metrics.ts'
 import { redactText } from './redact.ts'
 
-/** Every event and its payload. `peer` is the service on the other side, `protocol` how it is called unless by HTTP, `endpoint` is `address:port`. */
+/**
+ * Every event and its payload. `peer` is the service on the other side, `protocol` how it is called
+ * unless by HTTP, `endpoint` is `address:port`.
+ */
 export interface MeshEvents {
   /** The breaker of a called service changed. */
   'circuit:transition': { peer: string; protocol?: 'grpc'; from: EventCircuitState; to: EventCircuitState }
-  /** An endpoint gets no calls for `forMs`; without it, until health checks pass (`detail`: what the last one found). */
+  /**
+   * An endpoint gets no calls for `forMs`; without it, until health checks pass (`detail`: what the
+   * last one found).
+   */
   'endpoint:ejected': { peer: string; endpoint: string; reason: string; forMs?: number; detail?: string }
   /** One attempt finds out whether it is well again. */
   'endpoint:probing': { peer: string; endpoint: string }
@@ -23,9 +29,15 @@ export interface MeshEvents {
   'cluster:panic': { peer: string; protocol?: 'grpc'; on: boolean; healthy: number; endpoints: number }
   /** A retry was worth it but not paid for. */
   'retry:budget-exhausted': { peer: string; protocol?: 'grpc' }
-  /** A second attempt began beside a late one (`sent`), answered first (`won`), or was due and not paid for (`unpaid`). */
+  /**
+   * A second attempt began beside a late one (`sent`), answered first (`won`), or was due and not
+   * paid for (`unpaid`).
+   */
   'hedge:changed': { peer: string; protocol?: 'grpc'; what: 'sent' | 'won' | 'unpaid' }
-  /** The peer refuses most attempts as overload, so a share of them is held back (`on`), or no longer. */
+  /**
+   * The peer refuses most attempts as overload, so a share of them is held back (`on`), or no
+   * longer.
+   */
   'throttle:changed': { peer: string; protocol?: 'grpc'; on: boolean; share: number }
   /** A certificate was not believed: theirs by us, or ours by them (`ours`). */
   'peer:refused': { side: 'client' | 'server'; reason: string; ours?: true; peer?: string; address?: string }
@@ -36,7 +48,10 @@ export interface MeshEvents {
   'snapshot:rejected': { subject: string; reason: string; revision?: number }
   'registry:connected': { address: string }
   'registry:lost': { address: string; reason: string }
-  /** The registry took an instance of ours off the list: `expired`, `released`, `replaced` or `refused`. */
+  /**
+   * The registry took an instance of ours off the list: `expired`, `released`, `replaced` or
+   * `refused`.
+   */
   'instance:unlisted': { endpoint: string; reason: string }
   /** `rejoined`: by joining again, because the last certificate had ended. */
   'identity:renewed': { spiffeId: string; notAfter: number; generation: number; rejoined?: true }
@@ -138,7 +153,10 @@ export class Events implements EventSink {
     for (const name of EVENT_NAMES) this.#channels.set(name, channel(`inmesh:${name}`))
   }
 
-  /** Counts, publishes and keeps one event. What a subscriber throws is Node's to report; it does not come back here. */
+  /**
+   * Counts, publishes and keeps one event. What a subscriber throws is Node's to report; it does
+   * not come back here.
+   */
   emit<K extends EventName>(name: K, payload: MeshEvents[K]): void {
     this.#count(name)
     const at = this.#clock.wallNow()
@@ -187,7 +205,10 @@ export class Events implements EventSink {
   }
 }
 
-/** Two events have one cause if they agree in what names their subject; numbers and paths may differ. */
+/**
+ * Two events have one cause if they agree in what names their subject; numbers and paths may
+ * differ.
+ */
 function causeOf(name: EventName, payload: object): string {
   const { subject, peer, endpoint, reason, code, to, step, on, what, address } = payload as Record<string, unknown>
   // Which registry; a stranger's address is no cause.

@@ -1,21 +1,31 @@
 /**
- * Latencies in a log-linear histogram (the idea of HdrHistogram, http://hdrhistogram.org): 8 equal steps for each doubling, so
- * any value is known to 1/16 of itself, in 2 KiB, without allocation. Steps that an exported boundary would cut are cut
- * there, so the Prometheus buckets are exact and not interpolated.
+ * Latencies in a log-linear histogram (the idea of HdrHistogram, http://hdrhistogram.org): 8 equal
+ * steps for each doubling, so any value is known to 1/16 of itself, in 2 KiB, without allocation.
+ * Steps that an exported boundary would cut are cut there, so the Prometheus buckets are exact and
+ * not interpolated.
  */
 
-/** Upper bounds of the exported buckets in ms: those of the OpenTelemetry semantic conventions (.005 to 10 s). */
+/**
+ * Upper bounds of the exported buckets in ms: those of the OpenTelemetry semantic conventions (.005
+ * to 10 s).
+ */
 export const BOUNDARIES_MS: readonly number[] = Object.freeze([
   5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000,
 ])
 
-/** 2^3 = 8 steps a doubling; values are whole µs up to 2^31, which is 35 minutes and far beyond any deadline. */
+/**
+ * 2^3 = 8 steps a doubling; values are whole µs up to 2^31, which is 35 minutes and far beyond any
+ * deadline.
+ */
 const STEP_BITS = 3
 const STEPS = 1 << STEP_BITS
 const LARGEST_US = 2 ** 31 - 1
 const PLAIN_STEPS = STEPS + (31 - STEP_BITS) * STEPS
 
-/** Step of a value before cuts: exact below 8 µs, then the exponent and the three bits after the leading one. */
+/**
+ * Step of a value before cuts: exact below 8 µs, then the exponent and the three bits after the
+ * leading one.
+ */
 function plainStep(us: number): number {
   if (us < STEPS) return us
   const shift = 31 - Math.clz32(us) - STEP_BITS
@@ -93,7 +103,8 @@ export class Histogram {
   }
 
   /**
-   * The value in ms below which the share `p` (0 to 1) of all lies, to 1/16 of itself; 0 when nothing was recorded.
+   * The value in ms below which the share `p` (0 to 1) of all lies, to 1/16 of itself; 0 when
+   * nothing was recorded.
    * @throws RangeError if `p` is outside.
    */
   percentile(p: number): number {
@@ -115,7 +126,9 @@ export class Histogram {
     this.#sumMs += other.#sumMs
   }
 
-  /** What was recorded since `earlier`, a {@link copy} of this one: the percentiles of an interval. */
+  /**
+   * What was recorded since `earlier`, a {@link copy} of this one: the percentiles of an interval.
+   */
   since(earlier: Histogram): Histogram {
     const difference = new Histogram()
     for (let step = 0; step < COUNT; step++) {

@@ -1,11 +1,14 @@
 /**
- * How late our own event loop is: when this is high, slow calls are our fault and not the peer's. Costs 0.3 % of a core while
- * it runs (measured, Node 24), so it runs only for those who read it.
+ * How late our own event loop is: when this is high, slow calls are our fault and not the peer's.
+ * Costs 0.3 % of a core while it runs (measured, Node 24), so it runs only for those who read it.
  */
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Clock } from '../core/clock.ts'
 
-/** How often the loop is sampled. The histogram holds the distance of samples, so this much is no delay. */
+/**
+ * How often the loop is sampled. The histogram holds the distance of samples, so this much is no
+ * delay.
+ */
 const SAMPLE_MS = 20
 /** A reading covers at least this long, so that two readers do not take each other's samples. */
 const WINDOW_MS = 10_000

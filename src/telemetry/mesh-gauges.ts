@@ -1,6 +1,6 @@
 /**
- * The gauges of a mesh, in one place so that their names agree with the documentation. They are read from the parts that
- * own the values, only when somebody reads the metrics.
+ * The gauges of a mesh, in one place so that their names agree with the documentation. They are
+ * read from the parts that own the values, only when somebody reads the metrics.
  */
 import type { EndpointState } from '../core/endpoint.ts'
 import type { EventCircuitState } from './events.ts'
@@ -10,7 +10,10 @@ import type { Metrics, Observation } from './metrics.ts'
 /** What is known of one called service. */
 export interface PeerReading {
   readonly peer: string
-  /** By which it is called, unless by HTTP: such a service has a breaker, a budget and endpoints for each. */
+  /**
+   * By which it is called, unless by HTTP: such a service has a breaker, a budget and endpoints for
+   * each.
+   */
   readonly protocol?: 'grpc' | undefined
   readonly circuit?: EventCircuitState | undefined
   /** How many retries the budget would pay for now. */

@@ -1,6 +1,7 @@
 /**
- * Counters, histograms and gauges of one mesh, written as Prometheus text on demand. A series is resolved once and then
- * counted by a field access; the number of series of a metric is bounded, because callers choose some label values.
+ * Counters, histograms and gauges of one mesh, written as Prometheus text on demand. A series is
+ * resolved once and then counted by a field access; the number of series of a metric is bounded,
+ * because callers choose some label values.
  */
 import { Histogram } from './histogram.ts'
 import { formatHead, formatHistogram, formatLabels, formatSample, LABEL_NAME, METRIC_NAME } from './prometheus.ts'
@@ -28,7 +29,10 @@ interface Series<T> {
   readonly cell: T
 }
 
-/** All series of one metric name. Keep what {@link series} returns: looking it up costs, counting does not. */
+/**
+ * All series of one metric name. Keep what {@link series} returns: looking it up costs, counting
+ * does not.
+ */
 export class Family<T> {
   readonly name: string
   readonly help: string
@@ -50,7 +54,10 @@ export class Family<T> {
     this.#overflowKey = JSON.stringify(this.#overflow.values)
   }
 
-  /** The series with these label values, in the order of the names; the overflow series if there are too many. */
+  /**
+   * The series with these label values, in the order of the names; the overflow series if there are
+   * too many.
+   */
   series(...values: readonly string[]): T {
     const cut = values.map((value) => (value.length > LONGEST_LABEL ? value.slice(0, LONGEST_LABEL) : value))
     const key = JSON.stringify(cut)
@@ -86,7 +93,9 @@ export class Metrics {
   readonly #overflowed = new Map<string, Counter>()
   readonly #unreadable: Counter = { value: 0 }
 
-  /** The same name always gives the same family; its help and labels are those of the first time. */
+  /**
+   * The same name always gives the same family; its help and labels are those of the first time.
+   */
   counter(name: string, help: string, labelNames: readonly string[] = []): Family<Counter> {
     return this.#family(this.#counters, name, help, labelNames, () => ({ value: 0 }))
   }
@@ -96,8 +105,8 @@ export class Metrics {
   }
 
   /**
-   * `observe` is called when the metrics are read and must not wait. Several parts may observe one name; of equal labels the
-   * last counts. Returns how to stop.
+   * `observe` is called when the metrics are read and must not wait. Several parts may observe one
+   * name; of equal labels the last counts. Returns how to stop.
    */
   gauge(name: string, help: string, observe: () => Iterable<Observation>): () => void {
     let gauge = this.#gauges.get(name)
@@ -191,7 +200,10 @@ export class Metrics {
     }
   }
 
-  /** How often a series of `name` was wanted beyond the bound; for those who cache series themselves. */
+  /**
+   * How often a series of `name` was wanted beyond the bound; for those who cache series
+   * themselves.
+   */
   overflowed(name: string): Counter {
     let counter = this.#overflowed.get(name)
     if (counter === undefined) {

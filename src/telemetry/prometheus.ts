@@ -1,6 +1,6 @@
 /**
- * The Prometheus text exposition format 0.0.4: how families, labels and values are written. Only text is made here; nothing
- * is counted.
+ * The Prometheus text exposition format 0.0.4: how families, labels and values are written. Only
+ * text is made here; nothing is counted.
  */
 import { BOUNDARIES_MS, type HistogramTotals } from './histogram.ts'
 

@@ -1,9 +1,15 @@
-/** What may leave the process in dumps and events: everything but secrets, by name and by look (faults-and-attacks A38). */
+/**
+ * What may leave the process in dumps and events: everything but secrets, by name and by look
+ * (faults-and-attacks A38).
+ */
 
 export const REDACTED = '[redacted]'
 
 const SECRET_NAME = /private_?key|^key$|^pfx$|^token$|_token$|Token$|secret|passw|passphrase|authorization|cookie/i
-/** Linear in the text, as everything that reads outside text: no two parts of it may take the same characters. */
+/**
+ * Linear in the text, as everything that reads outside text: no two parts of it may take the same
+ * characters.
+ */
 const SECRET_TEXT =
   /-----BEGIN [A-Z ]{0,32}PRIVATE KEY|\bBearer\s|\binmesh-(?:join|admin)\.|:\/\/[^\s/?#@:]{0,128}:[^\s/?#@]{1,128}@/i
 const JWT_BEGIN = 'eyJ'
@@ -11,7 +17,9 @@ const JWT_BEGIN = 'eyJ'
 /** Deeper than any configuration; a cycle ends here. */
 const DEEPEST = 12
 
-/** Text without secrets, at most `longest` characters. Cut first: a stranger chooses how long it is. */
+/**
+ * Text without secrets, at most `longest` characters. Cut first: a stranger chooses how long it is.
+ */
 export function redactText(text: string, longest = 10_000): string {
   const cut = text.length > longest
   const kept = cut ? text.slice(0, longest) : text
@@ -19,7 +27,10 @@ export function redactText(text: string, longest = 10_000): string {
   return cut ? `${kept.slice(0, longest - 3)}...` : kept
 }
 
-/** Whether a JWT (or the beginning of one, if the text was cut) is in it: `eyJ….….`, found in one pass. */
+/**
+ * Whether a JWT (or the beginning of one, if the text was cut) is in it: `eyJ….….`, found in one
+ * pass.
+ */
 function holdsToken(text: string, cut: boolean): boolean {
   for (let at = text.indexOf(JWT_BEGIN); at >= 0; ) {
     const header = endOfWord(text, at)
@@ -48,7 +59,10 @@ function isWord(code: number): boolean {
   )
 }
 
-/** A copy that is safe to show as JSON: secrets replaced, functions left out, maps as objects, instants without value as null. */
+/**
+ * A copy that is safe to show as JSON: secrets replaced, functions left out, maps as objects,
+ * instants without value as null.
+ */
 export function redact(value: unknown, depth = 0): unknown {
   if (typeof value === 'string') return redactText(value)
   if (typeof value === 'number') return Number.isFinite(value) ? value : String(value)

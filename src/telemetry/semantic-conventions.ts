@@ -1,6 +1,7 @@
 /**
- * Names of span attributes, from the OpenTelemetry semantic conventions 1.45.0 (the stable ones, except the last). Written out
- * here, because their package would be a dependency for a dozen words.
+ * Names of span attributes, from the OpenTelemetry semantic conventions 1.45.0 (the stable ones,
+ * except the last). Written out here, because their package would be a dependency for a dozen
+ * words.
  */
 
 export const HTTP_REQUEST_METHOD = 'http.request.method'

@@ -1,6 +1,6 @@
 /**
- * `inmesh/tracing`: registers an OpenTelemetry SDK for applications that have none yet. Nothing else in inmesh imports an SDK;
- * applications with a set-up of their own never need this.
+ * `inmesh/tracing`: registers an OpenTelemetry SDK for applications that have none yet. Nothing
+ * else in inmesh imports an SDK; applications with a set-up of their own never need this.
  */
 import type { Attributes, AttributeValue } from '@opentelemetry/api'
 import type { SpanExporter } from '@opentelemetry/sdk-trace-node'
@@ -13,7 +13,10 @@ export type { SpanExporter } from '@opentelemetry/sdk-trace-node'
 export interface TracingOptions {
   /** `service.name` of all spans. */
   readonly serviceName: string
-  /** Where spans go, e.g. an OTLP exporter. @defaultValue the SDK's `ConsoleSpanExporter`, for development */
+  /**
+   * Where spans go, e.g. an OTLP exporter. @defaultValue the SDK's `ConsoleSpanExporter`, for
+   * development
+   */
   readonly exporter?: SpanExporter
   /** Share of the traces begun here that is recorded, as 0.1 or `'10%'`. @defaultValue 1 */
   readonly sampleRatio?: number | `${number}%`
@@ -41,11 +44,12 @@ const FIELDS = fields({
 })
 
 /**
- * Registers `@opentelemetry/sdk-trace-node` 2.x with a batch span processor, W3C propagation and a sampler that follows the
- * caller's decision. Call it before `joinMesh`.
+ * Registers `@opentelemetry/sdk-trace-node` 2.x with a batch span processor, W3C propagation and a
+ * sampler that follows the caller's decision. Call it before `joinMesh`.
  *
  * @throws OptionsError if an option is wrong.
- * @throws Error if `@opentelemetry/api` or `@opentelemetry/sdk-trace-node` is not installed, or an SDK is registered already.
+ * @throws Error if `@opentelemetry/api` or `@opentelemetry/sdk-trace-node` is not installed, or an
+ * SDK is registered already.
  *
  * @example
  * ```ts

@@ -1,7 +1,8 @@
 /**
- * Spans through the OpenTelemetry API, if the application has it and has registered an SDK; otherwise only the trace context
- * travels on. A call that is not sampled costs no span: its context is passed on as it came, because the id of a span that
- * nobody records would be a parent that nobody can find.
+ * Spans through the OpenTelemetry API, if the application has it and has registered an SDK;
+ * otherwise only the trace context travels on. A call that is not sampled costs no span: its
+ * context is passed on as it came, because the id of a span that nobody records would be a parent
+ * that nobody can find.
  */
 import { channel } from 'node:diagnostics_channel'
 import type { Attributes, Context, Span, SpanContext, SpanKind, Tracer } from '@opentelemetry/api'
@@ -53,7 +54,8 @@ export class Tracing {
     this.#api = api
     this.#client = side === 'client'
     this.#noProvider = new api.ProxyTracerProvider().getDelegate()
-    // The key of suppressTracing() in @opentelemetry/core; keys are made by Symbol.for, so all copies agree.
+    // The key of suppressTracing() in @opentelemetry/core; keys are made by Symbol.for, so all
+    // copies agree.
     this.#suppressKey = api.createContextKey('OpenTelemetry SDK Context Key SUPPRESS_TRACING')
   }
 
@@ -124,7 +126,10 @@ export class Tracing {
     }
   }
 
-  /** Runs `work` with the call's span as the application's active one; just runs it if none is recorded. */
+  /**
+   * Runs `work` with the call's span as the application's active one; just runs it if none is
+   * recorded.
+   */
   within<T>(call: Call, work: () => T): T {
     const recorded = call.observed
     if (!(recorded instanceof Recorded) || !this.#hasContexts) return work()
@@ -132,8 +137,8 @@ export class Tracing {
   }
 
   /**
-   * Runs `dispatch` so that an instrumentation of undici, if there is one, neither makes a span of its own nor adds a second
-   * `traceparent`, which would make both invalid (node-dependencies T15).
+   * Runs `dispatch` so that an instrumentation of undici, if there is one, neither makes a span of
+   * its own nor adds a second `traceparent`, which would make both invalid (node-dependencies T15).
    */
   suppressed<T>(dispatch: () => T): T {
     if (!this.#undiciRequests.hasSubscribers || !this.#hasContexts) return dispatch()
@@ -154,7 +159,10 @@ export class Tracing {
     return this.#tracer
   }
 
-  /** The span that is active in the application, else the inbound call's; `undefined`: its trace is not sampled. */
+  /**
+   * The span that is active in the application, else the inbound call's; `undefined`: its trace is
+   * not sampled.
+   */
   #clientParent(call: Call): Context | undefined {
     const { context, trace } = this.#api
     const active = trace.getActiveSpan()
@@ -171,7 +179,10 @@ export class Tracing {
     return this.#remote(inbound?.trace)
   }
 
-  /** The caller's span, or one that the application's instrumentation of node:http has already made below it. */
+  /**
+   * The caller's span, or one that the application's instrumentation of node:http has already made
+   * below it.
+   */
   #serverParent(call: Call): Context | undefined {
     const active = this.#api.trace.getActiveSpan()
     if (active?.isRecording() && (call.trace === undefined || call.trace.traceId === active.spanContext().traceId)) {

@@ -1,10 +1,13 @@
-/** A clock that moves only when told to, with a seeded random source: policies and simulations run on it exactly. */
+/**
+ * A clock that moves only when told to, with a seeded random source: policies and simulations run
+ * on it exactly.
+ */
 import type { Clock, Timer } from '../core/clock.ts'
 import { type FakeTimer, TimerHeap } from './timer-heap.ts'
 
 /**
- * A {@link Clock} for tests of guarded functions: `advance(ms)` fires what is due, in order, each at its own instant. Sockets do not
- * follow it, so a mesh runs on the real clock.
+ * A {@link Clock} for tests of guarded functions: `advance(ms)` fires what is due, in order, each
+ * at its own instant. Sockets do not follow it, so a mesh runs on the real clock.
  *
  * @example
  * ```ts
@@ -104,7 +107,10 @@ export class FakeClock implements Clock {
   }
 }
 
-/** Mulberry32 (Tommy Ettinger, public domain): 32 bits of state, good enough for tests and exactly repeatable. */
+/**
+ * Mulberry32 (Tommy Ettinger, public domain): 32 bits of state, good enough for tests and exactly
+ * repeatable.
+ */
 export function seededRandom(seed: number): () => number {
   let state = seed >>> 0
   return () => {

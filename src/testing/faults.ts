@@ -1,6 +1,7 @@
 /**
- * Faults on purpose, on the serving side: what a handler's callers see when the service is slow, failing or gone. Real sockets, so
- * what is tested is what the client really does. Which requests are hit is drawn from a seed and repeats itself exactly.
+ * Faults on purpose, on the serving side: what a handler's callers see when the service is slow,
+ * failing or gone. Real sockets, so what is tested is what the client really does. Which requests
+ * are hit is drawn from a seed and repeats itself exactly.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { systemClock } from '../core/clock.ts'
@@ -23,11 +24,13 @@ import { seededRandom } from './fake-clock.ts'
 export interface FaultOptions {
   /** Wait so long first, then the other fault, or else the handler. @defaultValue no wait */
   readonly delay?: Duration
-  /** Answer with this status, 400 to 599, instead of asking the handler. Not together with `reset`. */
+  /**
+   * Answer with this status, 400 to 599, instead of asking the handler. Not together with `reset`.
+   */
   readonly status?: number
   /**
-   * Close the connection without an answer: `'before'` the handler has run, or `'after'`, so that the work is done and only its
-   * answer is lost. Callers cannot tell one from the other.
+   * Close the connection without an answer: `'before'` the handler has run, or `'after'`, so that
+   * the work is done and only its answer is lost. Callers cannot tell one from the other.
    */
   readonly reset?: 'before' | 'after'
   /** Share of the requests that are hit: `'50%'` or 0.5. @defaultValue `'100%'` */
@@ -65,7 +68,8 @@ function resolveFaults(options: FaultOptions): FaultSettings {
 }
 
 /**
- * A switch for faults, put before a handler. One switch may stand before several handlers: then the whole service is slow.
+ * A switch for faults, put before a handler. One switch may stand before several handlers: then the
+ * whole service is slow.
  *
  * @example
  * ```ts
@@ -97,7 +101,10 @@ export class Faults {
     return this.#injected
   }
 
-  /** From the next request on; replaces what was set before. @throws OptionsError naming each wrong field */
+  /**
+   * From the next request on; replaces what was set before. @throws OptionsError naming each wrong
+   * field
+   */
   set(options: FaultOptions): void {
     const settings = resolveFaults(options)
     this.#settings = settings
@@ -109,7 +116,10 @@ export class Faults {
     this.#settings = undefined
   }
 
-  /** The same handler behind this switch. An Express app is a listener; for Hono, `getRequestListener(app.fetch)` makes one. */
+  /**
+   * The same handler behind this switch. An Express app is a listener; for Hono,
+   * `getRequestListener(app.fetch)` makes one.
+   */
   before(handler: HttpListener): HttpListener {
     return (request, response) => {
       this.#requests += 1
@@ -167,7 +177,10 @@ function pause(ms: number, response: ServerResponse): Promise<void> {
   })
 }
 
-/** The first byte of an answer costs the connection. Own properties, because frameworks replace the prototype. */
+/**
+ * The first byte of an answer costs the connection. Own properties, because frameworks replace the
+ * prototype.
+ */
 function loseAnswer(request: IncomingMessage, response: ServerResponse): void {
   const lose = (): void => {
     request.socket.destroy()

@@ -1,4 +1,7 @@
-/** `inmesh/testing`: what tests of an application need: a whole mesh in one process, faults on purpose, a clock that waits for the test. */
+/**
+ * `inmesh/testing`: what tests of an application need: a whole mesh in one process, faults on
+ * purpose, a clock that waits for the test.
+ */
 
 export type { Clock, Timer } from '../core/clock.ts'
 export type { Mesh } from '../mesh/mesh.ts'

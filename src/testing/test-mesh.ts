@@ -1,6 +1,7 @@
 /**
- * A whole mesh inside a test: an in-memory registry and as many members as the test needs, in this process, on real sockets with real
- * certificates. Nothing of it is faked but the faults that the test asks for. Heavy parts are loaded when one is started.
+ * A whole mesh inside a test: an in-memory registry and as many members as the test needs, in this
+ * process, on real sockets with real certificates. Nothing of it is faked but the faults that the
+ * test asks for. Heavy parts are loaded when one is started.
  */
 import { sleep, systemClock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
@@ -16,13 +17,17 @@ import { Faults } from './faults.ts'
 
 /** How to start a mesh for a test. */
 export interface TestMeshOptions {
-  /** Policy documents in force from the start, as {@link TestMesh.apply} takes them. @defaultValue none */
+  /**
+   * Policy documents in force from the start, as {@link TestMesh.apply} takes them. @defaultValue
+   * none
+   */
   readonly policies?: readonly unknown[]
 }
 
 /**
- * How a member joins, as for `joinMesh`. Nothing is read from the environment, nothing is kept on disk, and `SIGTERM` stays the
- * test runner's. Draining is quick: `drainNotice` 500 ms, `drainTimeout` 2 s; `joinTimeout` is 15 s, for busy machines.
+ * How a member joins, as for `joinMesh`. Nothing is read from the environment, nothing is kept on
+ * disk, and `SIGTERM` stays the test runner's. Draining is quick: `drainNotice` 500 ms,
+ * `drainTimeout` 2 s; `joinTimeout` is 15 s, for busy machines.
  */
 export type TestMemberOptions = Omit<
   MeshOptions,
@@ -31,7 +36,10 @@ export type TestMemberOptions = Omit<
 
 /** How an instance is served in a test. */
 export interface TestServeOptions {
-  /** Its switch for faults; give the same to several instances to switch them together. @defaultValue one of its own */
+  /**
+   * Its switch for faults; give the same to several instances to switch them together.
+   * @defaultValue one of its own
+   */
   readonly faults?: Faults
   /** How it joins, such as its `version` or `zone`. */
   readonly member?: TestMemberOptions
@@ -89,8 +97,9 @@ const OPTIONS = fields({
 })
 
 /**
- * Starts a mesh for a test. Its registry runs in development mode: joining needs no token, and everybody may call everybody until a
- * document says otherwise (`{ service: 'mesh', defaultIntention: 'deny' }`).
+ * Starts a mesh for a test. Its registry runs in development mode: joining needs no token, and
+ * everybody may call everybody until a document says otherwise
+ * (`{ service: 'mesh', defaultIntention: 'deny' }`).
  *
  * @throws OptionsError naming each wrong field; ApiError `invalid-policy` if a document is wrong
  * @example
@@ -130,7 +139,10 @@ export async function startTestMesh(options: TestMeshOptions = {}): Promise<Test
 
 /** A mesh for a test; made by {@link startTestMesh}. */
 export class TestMesh {
-  /** To hand its `url` to code that joins by itself, or to close it: how does the application do without? */
+  /**
+   * To hand its `url` to code that joins by itself, or to close it: how does the application do
+   * without?
+   */
   readonly registry: Registry
   readonly #members = new Set<Member>()
   readonly #joining = new Set<Promise<unknown>>()
@@ -155,8 +167,8 @@ export class TestMesh {
   }
 
   /**
-   * One more instance of `service`, with a switch for faults before its handler. Resolves when all members that call the service know
-   * of it. Several instances of one service: several calls.
+   * One more instance of `service`, with a switch for faults before its handler. Resolves when all
+   * members that call the service know of it. Several instances of one service: several calls.
    *
    * @throws as {@link TestMesh.join} and `mesh.serve` do
    */
@@ -177,7 +189,8 @@ export class TestMesh {
   }
 
   /**
-   * Applies policy documents, all or none, as `inmesh apply` does. Resolves when they are in force in every member that they concern.
+   * Applies policy documents, all or none, as `inmesh apply` does. Resolves when they are in force
+   * in every member that they concern.
    *
    * @throws ApiError `invalid-policy` with an issue for every mistake
    */
@@ -190,7 +203,10 @@ export class TestMesh {
     return changes
   }
 
-  /** All members leave, then the registry ends. Those closed before do no harm; safe to call more than once; never rejects. */
+  /**
+   * All members leave, then the registry ends. Those closed before do no harm; safe to call more
+   * than once; never rejects.
+   */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -232,7 +248,10 @@ export class TestMesh {
     return mesh
   }
 
-  /** Waits until every open member that knows one of `subjects` has something newer in force than revision `before`. */
+  /**
+   * Waits until every open member that knows one of `subjects` has something newer in force than
+   * revision `before`.
+   */
   async #inForce(subjects: readonly string[], before: number): Promise<void> {
     const untilAt = systemClock.now() + IN_FORCE_BOUND_MS
     const lacking = (): Member | undefined =>

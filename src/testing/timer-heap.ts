@@ -1,4 +1,7 @@
-/** The armed timers of a fake clock as a binary heap: a simulation starts and stops millions of them. */
+/**
+ * The armed timers of a fake clock as a binary heap: a simulation starts and stops millions of
+ * them.
+ */
 
 export interface FakeTimer {
   readonly at: number

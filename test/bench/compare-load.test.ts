@@ -14,7 +14,8 @@ describe('compare: the load', () => {
       () => now,
       async () => ({}),
     )
-    // The server stands still for a second; the requests that were due meanwhile are all sent and answered at its end.
+    // The server stands still for a second; the requests that were due meanwhile are all sent and
+    // answered at its end.
     now = 1_000
     for (let n = 0; n < 100; n++) loop.send(n)
     const { latenciesMs } = await loop.settled()

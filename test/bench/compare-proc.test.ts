@@ -1,4 +1,7 @@
-/** CPU time from /proc: the wrong field, or a process with an odd name, would make every figure of `npm run compare` wrong. */
+/**
+ * CPU time from /proc: the wrong field, or a process with an odd name, would make every figure of
+ * `npm run compare` wrong.
+ */
 import { describe, expect, it } from 'vitest'
 import { cpuSeconds, parseResidentKb, parseStat, ticksOfTree } from '../../bench/compare/proc.ts'
 

@@ -1,4 +1,7 @@
-/** What `npm run compare` makes of its samples: figures, charts, Markdown, and what it takes as options. */
+/**
+ * What `npm run compare` makes of its samples: figures, charts, Markdown, and what it takes as
+ * options.
+ */
 import { describe, expect, it } from 'vitest'
 import { FAULTS, type FaultResult } from '../../bench/compare/faults.ts'
 import { figuresOf } from '../../bench/compare/figures.ts'

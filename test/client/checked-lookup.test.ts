@@ -1,4 +1,7 @@
-/** Where names lead is judged by the client when it connects, over real sockets; only the resolver is scripted. */
+/**
+ * Where names lead is judged by the client when it connects, over real sockets; only the resolver
+ * is scripted.
+ */
 import dns from 'node:dns'
 import { syncBuiltinESMExports } from 'node:module'
 import { hostname } from 'node:os'

@@ -66,7 +66,8 @@ describe('what is left of a call that has ended', () => {
       },
       { ...options, clock, timeout: '1s' },
     )
-    // Within a request that is still being served, that one binds what the guarded call leaves behind.
+    // Within a request that is still being served, that one binds what the guarded call leaves
+    // behind.
     for (const [parent, until] of [
       [undefined, Number.POSITIVE_INFINITY],
       [served, 5_000],

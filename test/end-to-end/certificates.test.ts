@@ -1,4 +1,7 @@
-/** Wrong certificates, offered to a client of the mesh and to a server of the mesh over real TLS: refused, told why, nothing executed. */
+/**
+ * Wrong certificates, offered to a client of the mesh and to a server of the mesh over real TLS:
+ * refused, told why, nothing executed.
+ */
 import { once } from 'node:events'
 import { connect as connectPlain } from 'node:net'
 import { connect as connectSecure, createServer, type Server, type TLSSocket } from 'node:tls'
@@ -159,7 +162,9 @@ test('a server that shows the right certificate is called, so that the refusals 
 
 const REQUEST = 'GET / HTTP/1.1\r\nhost: inventory\r\nconnection: close\r\n\r\n'
 
-/** All that a server answers to a request over `socket`, until the connection ends, in whatever way. */
+/**
+ * All that a server answers to a request over `socket`, until the connection ends, in whatever way.
+ */
 async function answerOn(socket: TLSSocket | ReturnType<typeof connectPlain>, event: string): Promise<string> {
   let answer = ''
   socket.on('data', (chunk: Buffer) => {

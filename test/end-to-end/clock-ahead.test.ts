@@ -1,4 +1,7 @@
-/** The wall clock jumps by 25 h, past the end of all certificates, for one process and for all. OpenSSL's own clock stays. */
+/**
+ * The wall clock jumps by 25 h, past the end of all certificates, for one process and for all.
+ * OpenSSL's own clock stays.
+ */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { FLEET_TEST_MS, Fleet } from './fleet.ts'
 import { eventually, type Process, Rig } from './rig.ts'

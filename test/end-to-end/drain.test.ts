@@ -1,4 +1,7 @@
-/** Leaving in order: a SIGTERM loses no request, a second one ends the process at once, and nothing of ours keeps a process alive. */
+/**
+ * Leaving in order: a SIGTERM loses no request, a second one ends the process at once, and nothing
+ * of ours keeps a process alive.
+ */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Registry } from '../../src/registry/index.ts'
 import { Load } from './load.ts'

@@ -1,4 +1,7 @@
-/** A registry, servers and a caller over mTLS, most in processes of their own. The caller sends 100 GETs a second, and a ledger says who answered. */
+/**
+ * A registry, servers and a caller over mTLS, most in processes of their own. The caller sends 100
+ * GETs a second, and a ledger says who answered.
+ */
 import type { Serializable } from 'node:child_process'
 import type { Mesh, MeshOptions } from '../../src/index.ts'
 import { Load } from './load.ts'
@@ -78,7 +81,10 @@ export class Fleet {
     return { registry: this.url, joinToken: this.tokens[service]! }
   }
 
-  /** Another instance of the service that is called; `state` names its directory, which a restart may share. */
+  /**
+   * Another instance of the service that is called; `state` names its directory, which a restart
+   * may share.
+   */
   async serve(name: string, port = 0, state = name): Promise<Process> {
     const mesh = { service: 'inventory', ...this.mesh('inventory'), stateDir: this.#rig.path(state) }
     const server = await this.#start(this.#options.program ?? 'service', { mesh, name, serve: { port } })

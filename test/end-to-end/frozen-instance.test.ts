@@ -1,9 +1,15 @@
-/** An instance stands still as a frozen container does, for longer than its lease: no request is lost, and it serves again. */
+/**
+ * An instance stands still as a frozen container does, for longer than its lease: no request is
+ * lost, and it serves again.
+ */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { FLEET_TEST_MS, Fleet } from './fleet.ts'
 import { eventually, Rig, wait } from './rig.ts'
 
-/** The lease of 15 s for 20 s, which takes it off the list; and four short leases, so that its session ends, too. */
+/**
+ * The lease of 15 s for 20 s, which takes it off the list; and four short leases, so that its
+ * session ends, too.
+ */
 const FREEZES = [
   { leaseMs: 15_000, freezeMs: 20_000 },
   { leaseMs: 2_000, freezeMs: 8_000 },

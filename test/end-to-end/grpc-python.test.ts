@@ -1,6 +1,7 @@
 /**
- * Another implementation of gRPC, Python's, on either side: with a certificate of the mesh and nothing else of it. Debian's package is
- * used (python3-grpcio), because it needs no compiler and no generated code.
+ * Another implementation of gRPC, Python's, on either side: with a certificate of the mesh and
+ * nothing else of it. Debian's package is used (python3-grpcio), because it needs no compiler and
+ * no generated code.
  */
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
@@ -304,8 +305,9 @@ describe.skipIf(missing !== undefined)(title, () => {
     })
 
     /**
-     * Python decides at once to take no more, and its GOAWAY comes a moment later. What arrives in between it answers
-     * with CANCELLED, in the bytes that a handler's own CANCELLED has, and counts among its streams in the last GOAWAY.
+     * Python decides at once to take no more, and its GOAWAY comes a moment later. What arrives in
+     * between it answers with CANCELLED, in the bytes that a handler's own CANCELLED has, and
+     * counts among its streams in the last GOAWAY.
      */
     it('that stops with GOAWAY loses no call that may be repeated, and executes none twice', async () => {
       const stopping = await start({ work: 0.05 })

@@ -1,4 +1,6 @@
-/** gRPC between processes, under load: kills, a rolling restart, certificates that live for 20 s. */
+/**
+ * gRPC between processes, under load: kills, a rolling restart, certificates that live for 20 s.
+ */
 import type { Readable } from 'node:stream'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { isMeshError, type Mesh } from '../../src/index.ts'

@@ -1,4 +1,7 @@
-/** How processes join: with a token from a function or a file, with what is on disk, and over several addresses of which most are wrong. */
+/**
+ * How processes join: with a token from a function or a file, with what is on disk, and over
+ * several addresses of which most are wrong.
+ */
 import { once } from 'node:events'
 import { renameSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'

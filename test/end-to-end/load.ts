@@ -13,7 +13,8 @@ export class Load {
     this.#call = call
     this.#timer = setInterval(() => {
       const due = Math.floor(((performance.now() - this.#startedAt) / 1000) * perSecond)
-      // After a stall of this process there is no burst of what it missed: that would be another load than the one asked for.
+      // After a stall of this process there is no burst of what it missed: that would be another
+      // load than the one asked for.
       for (let left = Math.min(due - this.sent, Math.ceil(perSecond / 10)); left > 0; left--) this.#send()
       this.sent = due
     }, 10)

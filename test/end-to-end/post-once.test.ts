@@ -1,4 +1,7 @@
-/** POSTs without an idempotency key, while servers are killed with -9: nothing runs twice, and every error tells the truth. */
+/**
+ * POSTs without an idempotency key, while servers are killed with -9: nothing runs twice, and every
+ * error tells the truth.
+ */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { isMeshError } from '../../src/index.ts'
 import { Load } from './load.ts'
@@ -63,7 +66,8 @@ test('no POST is executed twice when servers are killed, and only one that may h
   // What certainly was not executed has other servers to go to, so it does not fail.
   expect(failed.filter(([, how]) => !how.sent)).toEqual([])
   expect(failed.map(([, how]) => how.code).filter((code) => code !== 'connection-lost')).toEqual([])
-  // Two kills, each of a third of the 15 calls in flight; more would be calls that went on to dead servers.
+  // Two kills, each of a third of the 15 calls in flight; more would be calls that went on to dead
+  // servers.
   expect(failed.length).toBeGreaterThan(0)
   expect(failed.length).toBeLessThan(40)
   expect(answered.length).toBeGreaterThan(400)

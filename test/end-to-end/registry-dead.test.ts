@@ -1,4 +1,7 @@
-/** The registry is killed with -9 for much longer than its leases: the data plane does not notice, and all come back to it. */
+/**
+ * The registry is killed with -9 for much longer than its leases: the data plane does not notice,
+ * and all come back to it.
+ */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Load } from './load.ts'
 import { eventually, type Process, Rig, wait } from './rig.ts'
@@ -82,7 +85,8 @@ test('a dead registry costs no request, a process starts from its disk, and a hu
 
   await first.process.kill()
   const deadAt = performance.now()
-  // A rolling restart in the meantime: one leaves in order, and comes again from what it kept on its disk.
+  // A rolling restart in the meantime: one leaves in order, and comes again from what it kept on
+  // its disk.
   restarted!.signal('SIGTERM')
   expect((await restarted!.exited).code).toBe(0)
   const again = await server('c')

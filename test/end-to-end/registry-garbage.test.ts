@@ -1,4 +1,7 @@
-/** A registry that sends garbage: refused and counted, what was known stays in force, and no call notices. */
+/**
+ * A registry that sends garbage: refused and counted, what was known stays in force, and no call
+ * notices.
+ */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Mesh } from '../../src/index.ts'

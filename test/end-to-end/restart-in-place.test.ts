@@ -1,4 +1,7 @@
-/** An instance restarts at its old port five times, killed or told to leave: it is one endpoint, and no request is lost. */
+/**
+ * An instance restarts at its old port five times, killed or told to leave: it is one endpoint, and
+ * no request is lost.
+ */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { FLEET_TEST_MS, Fleet } from './fleet.ts'
 import { eventually, Rig } from './rig.ts'
@@ -24,7 +27,8 @@ test(
       if (restart % 2 === 0) restarting.signal('SIGTERM')
       else restarting.signal('SIGKILL')
       await restarting.exited
-      // A state of its own each time, so that the registry has to see a new process at the old address.
+      // A state of its own each time, so that the registry has to see a new process at the old
+      // address.
       restarting = await fleet.serve(`c-${restart}`, port)
       await fleet.answers(`c-${restart}`)
       expect(fleet.listed).toBe(3)

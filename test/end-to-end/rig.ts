@@ -1,4 +1,7 @@
-/** What one test starts: registries, meshes in this process, and processes of their own; all of it ended and removed by `close`. */
+/**
+ * What one test starts: registries, meshes in this process, and processes of their own; all of it
+ * ended and removed by `close`.
+ */
 import { type ChildProcess, fork, type Serializable } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -20,7 +23,9 @@ export class Rig {
     return registry
   }
 
-  /** A mesh in this process; it joins with a token of its own unless the registry runs with `dev`. */
+  /**
+   * A mesh in this process; it joins with a token of its own unless the registry runs with `dev`.
+   */
   async mesh(registry: Registry, service: string, options: Partial<MeshOptions> = {}): Promise<Mesh> {
     const joinToken = registry.dev ? undefined : await registry.createJoinToken({ service })
     return this.join({
@@ -37,7 +42,9 @@ export class Rig {
     return mesh
   }
 
-  /** A process that runs `processes/<file>.ts`; resolves with it when it has sent its first message. */
+  /**
+   * A process that runs `processes/<file>.ts`; resolves with it when it has sent its first message.
+   */
   async start(
     file: string,
     options: Serializable,

@@ -1,4 +1,7 @@
-/** Certificates that live for 20 s, under load, between two processes: three rotations, of which no request notices anything. */
+/**
+ * Certificates that live for 20 s, under load, between two processes: three rotations, of which no
+ * request notices anything.
+ */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Load } from './load.ts'
 import { Rig, wait } from './rig.ts'

@@ -1,6 +1,7 @@
 /**
- * The clock of the machine leaps 25 h ahead for all processes at once, as after a sleep: what OpenSSL reads, too, which no fake of
- * Date reaches. Debian's libfaketime does it; the monotonic clock stays right.
+ * The clock of the machine leaps 25 h ahead for all processes at once, as after a sleep: what
+ * OpenSSL reads, too, which no fake of Date reaches. Debian's libfaketime does it; the monotonic
+ * clock stays right.
  */
 import { execFileSync } from 'node:child_process'
 import { globSync, writeFileSync } from 'node:fs'

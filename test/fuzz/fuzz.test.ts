@@ -1,4 +1,7 @@
-/** The quick form of `npm run fuzz`: some thousands of mutated exchanges with real listeners, the same ones each time. */
+/**
+ * The quick form of `npm run fuzz`: some thousands of mutated exchanges with real listeners, the
+ * same ones each time.
+ */
 import { expect, test } from 'vitest'
 import { Fuzzer, type FuzzResult } from './fuzz.ts'
 import { LISTENERS } from './listeners.ts'

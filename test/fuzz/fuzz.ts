@@ -1,4 +1,6 @@
-/** Sends mutated exchanges to the listeners of a process of its own, and tells what they did to it. */
+/**
+ * Sends mutated exchanges to the listeners of a process of its own, and tells what they did to it.
+ */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { connect as connectPlain, type Socket } from 'node:net'
@@ -45,7 +47,10 @@ interface Started {
 export class Fuzzer {
   readonly #child: ChildProcess
   readonly #started: Started
-  /** Without a certificate, and with one: made once, because one for each connection costs more than its handshake. */
+  /**
+   * Without a certificate, and with one: made once, because one for each connection costs more than
+   * its handshake.
+   */
   readonly #contexts: readonly [SecureContext, SecureContext]
   /** By itself or by a signal; one listener for all exchanges. */
   readonly #exited: Promise<unknown>
@@ -110,7 +115,8 @@ export class Fuzzer {
       tally.exchanges += 1
       const exchange = chance.of(exchanges)
       await send(socket, mutate(http2 ? onStream(exchange, 2 * i + 1) : exchange, exchanges, chance), chance)
-      // The others are sent on top of what is still being read, or to a server that has just had enough.
+      // The others are sent on top of what is still being read, or to a server that has just had
+      // enough.
       if (chance.next(2) === 0) await answered(socket)
     }
     end(socket, chance)

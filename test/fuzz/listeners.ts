@@ -1,4 +1,7 @@
-/** The listeners that are fuzzed, and what an honest client says to each: the exchanges that are mutated. */
+/**
+ * The listeners that are fuzzed, and what an honest client says to each: the exchanges that are
+ * mutated.
+ */
 import { FLAG, frames } from '../rigs/raw-http2.ts'
 
 export const LISTENERS = [

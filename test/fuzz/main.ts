@@ -1,4 +1,7 @@
-/** `npm run fuzz -- [--count 100000] [--seed n] [--listener name]`: ends with 1 if anything was not caught or blocked the loop. */
+/**
+ * `npm run fuzz -- [--count 100000] [--seed n] [--listener name]`: ends with 1 if anything was not
+ * caught or blocked the loop.
+ */
 import { parseArgs } from 'node:util'
 import { fuzzAll } from './fuzz.ts'
 import { LISTENERS, type ListenerName } from './listeners.ts'

@@ -28,7 +28,10 @@ const TOKENS = [
   'Connection: upgrade, close\r\n', '0\r\n\r\n', 'ffffffff\r\n', '{"__proto__":{}}', '[[[[[[[[', 'eyJ-eyJ-', '..%2f', '%', '%c0%af', '1n', '-1',
 ].map((token) => Buffer.from(token, 'latin1')) // biome-ignore format: a table
 
-/** Up to five changes: bits, tokens, lost, doubled, moved and cut pieces, and pieces of another exchange. */
+/**
+ * Up to five changes: bits, tokens, lost, doubled, moved and cut pieces, and pieces of another
+ * exchange.
+ */
 export function mutate(bytes: Buffer, others: readonly Buffer[], chance: Chance): Buffer {
   let mutated: Buffer = Buffer.from(bytes)
   for (let left = chance.next(6); left > 0; left--) mutated = change(mutated, others, chance)

@@ -1,4 +1,7 @@
-/** All listeners of a mesh in one process, which tells what was not caught and for how long its loop was blocked. Started by fuzz.ts. */
+/**
+ * All listeners of a mesh in one process, which tells what was not caught and for how long its loop
+ * was blocked. Started by fuzz.ts.
+ */
 
 import { joinMesh } from '../../src/index.ts'
 import { startRegistry } from '../../src/registry/index.ts'

@@ -1,6 +1,7 @@
 /**
- * Certificates right after the wall clock has leapt past their end. OpenSSL reads the system's clock, so the certificates here
- * ended an hour ago, and our own clock was two hours behind until the leap.
+ * Certificates right after the wall clock has leapt past their end. OpenSSL reads the system's
+ * clock, so the certificates here ended an hour ago, and our own clock was two hours behind until
+ * the leap.
  */
 import { describe, expect, it } from 'vitest'
 import { LEAP_GRACE_MS } from '../../src/core/certificate-time.ts'
@@ -20,7 +21,10 @@ function ended(service: string, by = authority, notAfter = Date.now() - HOUR_MS)
   return { ...newIdentity(authority, service), privateKey: key, certificate: cert }
 }
 
-/** A server and a client on one clock; each has a certificate that has ended, unless another is given. */
+/**
+ * A server and a client on one clock; each has a certificate that has ended, unless another is
+ * given.
+ */
 async function scene(given: { server?: Identity; client?: Identity } = {}) {
   const clock = new LeapingClock(2 * HOUR_MS)
   const { server = ended('inventory'), client = ended('checkout') } = given

@@ -261,7 +261,8 @@ describe('over TLS', () => {
       return text
     }
     expect(await call(good)).toBe(uri('checkout'))
-    // Under TLS 1.3 a refused client has seen a good handshake: it gets an early end or a reset, but nothing to read.
+    // Under TLS 1.3 a refused client has seen a good handshake: it gets an early end or a reset,
+    // but nothing to read.
     const early = call({ ...newIdentity(next, 'checkout'), roots: both.roots })
     expect(await early.catch(() => '')).toBe('')
     listener.setSecureContext(serverTlsOptions({ ...newIdentity(next, 'inventory'), roots: both.roots }))

@@ -1,4 +1,7 @@
-/** Wrong input to each public function: one OptionsError that names the field and what is valid there, and nothing half-done. */
+/**
+ * Wrong input to each public function: one OptionsError that names the field and what is valid
+ * there, and nothing half-done.
+ */
 import { readdirSync } from 'node:fs'
 import { Server } from 'node:net'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'

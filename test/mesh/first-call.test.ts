@@ -1,4 +1,7 @@
-/** The first call of a process to a service: made before anything is known of it, and bound by its policy all the same. */
+/**
+ * The first call of a process to a service: made before anything is known of it, and bound by its
+ * policy all the same.
+ */
 import { request } from 'undici'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { currentCall, joinMesh, type Mesh, type MeshError } from '../../src/index.ts'

@@ -1,4 +1,7 @@
-/** gRPC in a whole mesh: beside HTTP, over three hops, across instances that fail, under policies that change. */
+/**
+ * gRPC in a whole mesh: beside HTTP, over three hops, across instances that fail, under policies
+ * that change.
+ */
 import type * as grpc from '@grpc/grpc-js'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { currentCall, isMeshError, type Mesh } from '../../src/index.ts'
@@ -57,7 +60,10 @@ interface Arrival {
   aborted: string | undefined
 }
 
-/** first -> second -> third, each calling on without passing anything; the third works until it is stopped, or answers at once. */
+/**
+ * first -> second -> third, each calling on without passing anything; the third works until it is
+ * stopped, or answers at once.
+ */
 async function threeHops(
   work: 'long' | 'short',
 ): Promise<{ shop: ShopClient; arrivals: Arrival[]; inFlight: () => number }> {

@@ -1,4 +1,7 @@
-/** Three hops through four meshes: cancellation, deadline and trace reach the last one. Real sockets, one process. */
+/**
+ * Three hops through four meshes: cancellation, deadline and trace reach the last one. Real
+ * sockets, one process.
+ */
 import { trace } from '@opentelemetry/api'
 import {
   InMemorySpanExporter,
@@ -100,7 +103,8 @@ test('the deadline is carried over three hops and shrinks', async () => {
 })
 
 test('work whose time is over never reaches the handler behind', async () => {
-  // Over while the first hop waits for its 20 ms. Who notices first tells the caller: its own timer, or the server with a 504.
+  // Over while the first hop waits for its 20 ms. Who notices first tells the caller: its own
+  // timer, or the server with a 504.
   const ended = await client
     .http('first')
     .get('/expired', { timeout: 10 })
@@ -124,7 +128,8 @@ test('three hops are one trace of calls, attempts and served requests', async ()
     spans.getFinishedSpans().filter((span) => span.spanContext().traceId === traceId)
   await eventually('all spans have ended', () => ofTrace().length >= 10)
   const all = ofTrace()
-  // The application's, and for each hop a call, an attempt and a served request, each the child of the one before.
+  // The application's, and for each hop a call, an attempt and a served request, each the child of
+  // the one before.
   expect(all).toHaveLength(10)
   const chain: ReadableSpan[] = []
   let parent: string | undefined

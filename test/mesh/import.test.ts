@@ -1,4 +1,7 @@
-/** What `import 'inmesh'` costs an application before it joins: next to nothing, and nothing of the application's changes. */
+/**
+ * What `import 'inmesh'` costs an application before it joins: next to nothing, and nothing of the
+ * application's changes.
+ */
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

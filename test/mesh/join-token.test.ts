@@ -1,4 +1,7 @@
-/** Where a join token comes from: a file that is read anew, or a function that is asked once for each join. */
+/**
+ * Where a join token comes from: a file that is read anew, or a function that is asked once for
+ * each join.
+ */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

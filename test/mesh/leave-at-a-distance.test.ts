@@ -1,4 +1,7 @@
-/** An instance leaves in order while calls are on a way of 60 ms to it, there and back: none is lost, whether or not it may be repeated. */
+/**
+ * An instance leaves in order while calls are on a way of 60 ms to it, there and back: none is
+ * lost, whether or not it may be repeated.
+ */
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import type { Mesh } from '../../src/index.ts'

@@ -1,4 +1,6 @@
-/** A registry that is newer than a process has documents with keys that the process does not know. */
+/**
+ * A registry that is newer than a process has documents with keys that the process does not know.
+ */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,4 +1,7 @@
-/** How often a policy is resolved and compiled: with each change of a document, and with no change of an endpoint. */
+/**
+ * How often a policy is resolved and compiled: with each change of a document, and with no change
+ * of an endpoint.
+ */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { resolvePolicy } from '../../src/discovery/policy-document.ts'
 import { Policies } from '../../src/mesh/policies.ts'

@@ -1,4 +1,7 @@
-/** What a process does about its instances while the registry cannot write, and when it finds that they were taken off. Over real sockets. */
+/**
+ * What a process does about its instances while the registry cannot write, and when it finds that
+ * they were taken off. Over real sockets.
+ */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'

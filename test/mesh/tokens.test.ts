@@ -1,4 +1,7 @@
-/** Tokens end to end: a real registry signs, a mesh verifies, and whoever is not meant or not ours is refused. */
+/**
+ * Tokens end to end: a real registry signs, a mesh verifies, and whoever is not meant or not ours
+ * is refused.
+ */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'

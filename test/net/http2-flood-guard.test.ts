@@ -252,7 +252,8 @@ describe('an honest client that cancels', () => {
     const client = await honest()
     const answered = serve
     let nth = 0
-    // Every second one is never answered, so that all of them are cancelled before anything was said.
+    // Every second one is never answered, so that all of them are cancelled before anything was
+    // said.
     serve = (stream) => {
       if (nth++ % 2 === 0) answered(stream)
     }

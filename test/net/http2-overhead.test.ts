@@ -1,4 +1,6 @@
-/** Frames that carry no request are counted by their bytes; what honest peers send is none of it. */
+/**
+ * Frames that carry no request are counted by their bytes; what honest peers send is none of it.
+ */
 import { once } from 'node:events'
 import http2, { type Http2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import type { AddressInfo } from 'node:net'
@@ -38,7 +40,9 @@ afterEach(async () => {
   await new Promise<void>((resolve) => server.close(() => resolve()))
 })
 
-/** Sends `frame` so often that it makes `bytes`, waits until all is read, and lets the guard look. */
+/**
+ * Sends `frame` so often that it makes `bytes`, waits until all is read, and lets the guard look.
+ */
 async function send(frame: Buffer, bytes: number): Promise<void> {
   const count = Math.ceil(bytes / frame.length)
   await sendAll(Array.from({ length: count }, () => frame))

@@ -58,7 +58,10 @@ export async function use(mesh: Mesh, server: never): Promise<void> {
 }
 `
 
-/** A client as ts-proto generates it (`outputServices=grpc-js`), and one as proto-loader does, whose overloads are the other way round. */
+/**
+ * A client as ts-proto generates it (`outputServices=grpc-js`), and one as proto-loader does, whose
+ * overloads are the other way round.
+ */
 const GRPC_PROGRAM = `
 import {
   type CallOptions,
@@ -160,7 +163,9 @@ export async function use(mesh: Mesh): Promise<void> {
 }
 `
 
-/** Asks for a gRPC client in an application that has no grpc-js, or one of the version that it says. */
+/**
+ * Asks for a gRPC client in an application that has no grpc-js, or one of the version that it says.
+ */
 const ASKING = `
 import { startTestMesh } from 'inmesh/testing'
 const testMesh = await startTestMesh()

@@ -1,4 +1,7 @@
-/** A registry in a process of its own, attacked over real connections, while an honest member's session goes on. */
+/**
+ * A registry in a process of its own, attacked over real connections, while an honest member's
+ * session goes on.
+ */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -81,7 +84,10 @@ async function memberIsServed(): Promise<void> {
   expect(member.closed).toBe(false)
 }
 
-/** In portions, each after the last has been answered: frames that nghttp2 itself does not take for a flood. */
+/**
+ * In portions, each after the last has been answered: frames that nghttp2 itself does not take for
+ * a flood.
+ */
 async function paced(attacker: RawHttp2, frame: Buffer, answer: number): Promise<void> {
   const portion = Buffer.concat(Array.from({ length: 50 }, () => frame))
   const answers = () => attacker.received.filter(({ type, flags }) => type === answer && flags === FLAG.ack).length

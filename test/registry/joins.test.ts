@@ -1,4 +1,7 @@
-/** Joining under load: who has a valid token waits for a moment at most, and guesses cost the guesser only. */
+/**
+ * Joining under load: who has a valid token waits for a moment at most, and guesses cost the
+ * guesser only.
+ */
 import { afterEach, expect, test } from 'vitest'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
 import { type Answer, csrOf, newKey, request } from '../rigs/registry-session.ts'

@@ -1,4 +1,7 @@
-/** Each limit of the table that registry and process share: met exactly it works from end to end, one beyond is refused for good. */
+/**
+ * Each limit of the table that registry and process share: met exactly it works from end to end,
+ * one beyond is refused for good.
+ */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { LIMITS } from '../../src/discovery/registry/limits.ts'
@@ -69,7 +72,10 @@ async function untilInForce(mesh: Mesh, subject: string): Promise<void> {
   await expect.poll(() => inForce.get(`${mesh.service} ${subject}`), { timeout: 20_000 }).toBe(json.revision)
 }
 
-/** An instance whose JSON has exactly so many bytes more than that of one with a single character of metadata. */
+/**
+ * An instance whose JSON has exactly so many bytes more than that of one with a single character of
+ * metadata.
+ */
 function padded(id: string, text: number, entries = 1, char = 'x'): Instance {
   const metadata = Object.fromEntries(Array.from({ length: entries }, (_, i) => [`k${i}`, char.repeat(text)]))
   return instance('wide', id, { port: 20_000 + Number(id.slice(1)), metadata })

@@ -1,4 +1,6 @@
-/** What Node answers by itself, or by ending the process, unless the registry handles it on purpose. */
+/**
+ * What Node answers by itself, or by ending the process, unless the registry handles it on purpose.
+ */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type TLSSocket } from 'node:tls'

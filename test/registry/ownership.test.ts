@@ -1,4 +1,7 @@
-/** Whose an instance is: it is listed while its process is heard, and an address has one instance. Over real sockets. */
+/**
+ * Whose an instance is: it is listed while its process is heard, and an address has one instance.
+ * Over real sockets.
+ */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
 import { MemoryStorage } from '../../src/registry/storage/memory.ts'

@@ -91,7 +91,8 @@ test('after kill -9 registrations, policies, tokens and the authority are there,
   expect(second.registry.epoch).not.toBe(first.registry.epoch)
   expect(second.registry.rootFingerprint).toBe(first.registry.rootFingerprint)
   expect(second.registry.revision).toBeGreaterThanOrEqual(leaving.revision)
-  // The certificate of before is still good, the token has the uses that are left, and the admin token is the same.
+  // The certificate of before is still good, the token has the uses that are left, and the admin
+  // token is the same.
   const again = await open(second.registry, 'inventory', credentials)
   expect((await again.next('welcome')).epoch).toBe(second.registry.epoch)
   await joinWith(second.registry, 'inventory', token)

@@ -1,4 +1,7 @@
-/** Connections of strangers: silent, half open, kept by PINGs or unread, they are gone within seconds; members stay. */
+/**
+ * Connections of strangers: silent, half open, kept by PINGs or unread, they are gone within
+ * seconds; members stay.
+ */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type TLSSocket } from 'node:tls'

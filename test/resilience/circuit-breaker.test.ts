@@ -139,7 +139,8 @@ describe('circuit breaker', () => {
     clock.advance(1)
     const second = admit()!
     expect(admit()).toBeUndefined()
-    // The older one decides, too: a service that answers in more than resetAfter is not kept out for ever.
+    // The older one decides, too: a service that answers in more than resetAfter is not kept out
+    // for ever.
     clock.advance(1)
     policy.settle(slow, SUCCESS)
     expect(policy.state).toBe('closed')

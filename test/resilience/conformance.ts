@@ -1,6 +1,7 @@
 /**
- * What every policy must keep, whatever it is for: it answers synchronously, never throws, and after any mixture of success,
- * failure, cancellation and refusal by others it has given back all it held.
+ * What every policy must keep, whatever it is for: it answers synchronously, never throws, and
+ * after any mixture of success, failure, cancellation and refusal by others it has given back all
+ * it held.
  */
 import { describe, expect, it } from 'vitest'
 import { Attempt } from '../../src/core/attempt.ts'

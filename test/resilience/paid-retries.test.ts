@@ -37,7 +37,10 @@ describe('who pays for retries', () => {
   })
 })
 
-/** How many attempts follow one another in a call that always ends so, and how many retries were paid for. */
+/**
+ * How many attempts follow one another in a call that always ends so, and how many retries were
+ * paid for.
+ */
 function followed(end: Outcome, options: { endpoints?: number; healthy?: number; paid?: number } = {}) {
   const { endpoints = 3, healthy = endpoints, paid = 0 } = options
   const clock = new FakeClock()

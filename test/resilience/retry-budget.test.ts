@@ -25,7 +25,8 @@ describe('retry budget', () => {
             budget.deposit()
             deposits.push(clock.now())
           } else if (budget.tryWithdraw()) granted.push(clock.now())
-          // A grant uses the balance of the last second, which a deposit one second older may have fed.
+          // A grant uses the balance of the last second, which a deposit one second older may have
+          // fed.
           const last = granted.filter((at) => at > clock.now() - 900).length
           const fed = deposits.filter((at) => at > clock.now() - 2_000).length
           expect(last).toBeLessThanOrEqual(fed * ratio + minPerSecond + 1e-6)

@@ -1,4 +1,7 @@
-/** A port where nobody listens. One that was only let go could be given to the next server that a test starts. */
+/**
+ * A port where nobody listens. One that was only let go could be given to the next server that a
+ * test starts.
+ */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { afterEach } from 'vitest'
@@ -9,7 +12,10 @@ afterEach(() => {
   for (const letGo of held.splice(0)) letGo()
 })
 
-/** Of 127.0.0.1. A connection has it as its own end until the test is over, so that nothing can listen on it. */
+/**
+ * Of 127.0.0.1. A connection has it as its own end until the test is over, so that nothing can
+ * listen on it.
+ */
 export async function deadPort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -1,4 +1,7 @@
-/** The system's clock, which shows another wall time until it is told to leap to the right one, as after a sleep. */
+/**
+ * The system's clock, which shows another wall time until it is told to leap to the right one, as
+ * after a sleep.
+ */
 import { type Clock, systemClock, type Timer } from '../../src/core/clock.ts'
 
 export class LeapingClock implements Clock {

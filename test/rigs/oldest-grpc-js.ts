@@ -1,4 +1,7 @@
-/** Set-up of test runs against the oldest grpc-js that we take: whoever asks for `@grpc/grpc-js` gets that one, by import and by require. */
+/**
+ * Set-up of test runs against the oldest grpc-js that we take: whoever asks for `@grpc/grpc-js`
+ * gets that one, by import and by require.
+ */
 import { registerHooks } from 'node:module'
 
 registerHooks({

@@ -1,4 +1,7 @@
-/** One side of HTTP/2, mostly a client, that sends whatever frames a test says, in any order and number: for attacks that no proper client can make. */
+/**
+ * One side of HTTP/2, mostly a client, that sends whatever frames a test says, in any order and
+ * number: for attacks that no proper client can make.
+ */
 import { connect as connectTcp, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
@@ -96,7 +99,10 @@ export class RawHttp2 {
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
   }
 
-  /** Connected, preface and an empty SETTINGS sent; the server's SETTINGS and PING are acknowledged as they come. */
+  /**
+   * Connected, preface and an empty SETTINGS sent; the server's SETTINGS and PING are acknowledged
+   * as they come.
+   */
   static async connect(port: number, tls?: ConnectionOptions): Promise<RawHttp2> {
     const to = { port, host: '127.0.0.1' }
     const socket = tls === undefined ? connectTcp(to) : connectTls({ ...to, ALPNProtocols: ['h2'], ...tls })
@@ -126,7 +132,10 @@ export class RawHttp2 {
     return this.socket.destroyed
   }
 
-  /** The first frame that matches, or undefined: the connection ended, or `withinMs` passed, without one. */
+  /**
+   * The first frame that matches, or undefined: the connection ended, or `withinMs` passed, without
+   * one.
+   */
   async frame(matches: (frame: Frame) => boolean, withinMs = 5_000): Promise<Frame | undefined> {
     await this.#until(() => this.closed || this.received.some(matches), withinMs)
     return this.received.find(matches)

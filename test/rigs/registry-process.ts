@@ -1,4 +1,7 @@
-/** A registry in a process of its own, for tests that kill it: the data directory is its argument, its first line tells where it is. */
+/**
+ * A registry in a process of its own, for tests that kill it: the data directory is its argument,
+ * its first line tells where it is.
+ */
 import { startRegistry } from '../../src/registry/index.ts'
 
 const [dataDir, port = '0', leaseMs = '15000'] = process.argv.slice(2)

@@ -1,4 +1,7 @@
-/** A registry's counterparts for tests, on raw sockets: joining, plain requests over HTTP/1.1, and a session over HTTP/2. */
+/**
+ * A registry's counterparts for tests, on raw sockets: joining, plain requests over HTTP/1.1, and a
+ * session over HTTP/2.
+ */
 import { createPrivateKey, generateKeyPairSync } from 'node:crypto'
 import http2 from 'node:http2'
 import https from 'node:https'

@@ -1,4 +1,7 @@
-/** Runs a documented example the way a reader would: in a process of its own, with the built package, against a development registry. */
+/**
+ * Runs a documented example the way a reader would: in a process of its own, with the built
+ * package, against a development registry.
+ */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

@@ -1,6 +1,7 @@
 /**
- * A gRPC server on plain `node:http2` that answers exactly as a test says, also wrongly: the faults that grpc-js's own server cannot
- * show. The bytes of messages are the test's business; this only puts them into frames.
+ * A gRPC server on plain `node:http2` that answers exactly as a test says, also wrongly: the faults
+ * that grpc-js's own server cannot show. The bytes of messages are the test's business; this only
+ * puts them into frames.
  */
 import http2, { constants, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
@@ -56,7 +57,10 @@ export class ScriptedGrpcCall {
     stream.on('close', () => this.#wake?.())
   }
 
-  /** The next request message; undefined once the client has half-closed. Rejects if the stream is gone. */
+  /**
+   * The next request message; undefined once the client has half-closed. Rejects if the stream is
+   * gone.
+   */
   async message(): Promise<Buffer | undefined> {
     for (;;) {
       if (this.#received.length >= 5) {
@@ -152,7 +156,10 @@ export class ScriptedGrpcCall {
     this.stream.close(code)
   }
 
-  /** GOAWAY on the connection; `lastStreamId` is this stream unless said otherwise, and 0 means that nothing was executed. */
+  /**
+   * GOAWAY on the connection; `lastStreamId` is this stream unless said otherwise, and 0 means that
+   * nothing was executed.
+   */
   goAway({ lastStreamId = this.stream.id ?? 0, code = constants.NGHTTP2_NO_ERROR } = {}): void {
     if (lastStreamId !== 0) {
       this.stream.session?.goaway(code, lastStreamId)

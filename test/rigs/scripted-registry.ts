@@ -1,6 +1,7 @@
 /**
- * A registry that says what a test wants, over real TLS and HTTP/2 and with an authority that the test holds: the lies and the
- * certificates that a real one would not make. Until it is told to lie it does what a registry does.
+ * A registry that says what a test wants, over real TLS and HTTP/2 and with an authority that the
+ * test holds: the lies and the certificates that a real one would not make. Until it is told to lie
+ * it does what a registry does.
  */
 import { createPublicKey } from 'node:crypto'
 import http2 from 'node:http2'

@@ -1,4 +1,7 @@
-/** Raw TCP servers that answer exactly as a test says, also wrongly: the faults that a proper HTTP server cannot show. */
+/**
+ * Raw TCP servers that answer exactly as a test says, also wrongly: the faults that a proper HTTP
+ * server cannot show.
+ */
 import { createServer, type Server, type Socket } from 'node:net'
 
 /** What one connection does; called for each, with its number. */
@@ -67,7 +70,9 @@ export class ScriptedConnection {
 export class ScriptedServer {
   readonly #server: Server
   readonly #open = new Set<Socket>()
-  /** Heads and bodies of all requests that `request()` returned, by the scripts that keep them here. */
+  /**
+   * Heads and bodies of all requests that `request()` returned, by the scripts that keep them here.
+   */
   readonly requests: string[] = []
   connections = 0
 

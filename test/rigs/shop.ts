@@ -1,4 +1,7 @@
-/** The service of `protos/shop.proto`, as `@grpc/proto-loader` makes it, with the types that a generator would have written. */
+/**
+ * The service of `protos/shop.proto`, as `@grpc/proto-loader` makes it, with the types that a
+ * generator would have written.
+ */
 import { fileURLToPath } from 'node:url'
 import * as grpc from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'

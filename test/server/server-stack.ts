@@ -1,4 +1,7 @@
-/** What a server door runs its calls through, without a policy document; also for processes of their own. */
+/**
+ * What a server door runs its calls through, without a policy document; also for processes of their
+ * own.
+ */
 import type { Attempt } from '../../src/core/attempt.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import type { ErrorCode } from '../../src/core/errors.ts'

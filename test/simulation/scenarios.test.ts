@@ -1,4 +1,7 @@
-/** What the simulator promises, for several seeds: the policies are the real ones, only transport, time and chance are made up. */
+/**
+ * What the simulator promises, for several seeds: the policies are the real ones, only transport,
+ * time and chance are made up.
+ */
 import { describe, expect, it } from 'vitest'
 import { SLOW_ENDPOINT_POLICIES, slowEndpoint } from '../../bench/simulator/a-slow-endpoint.ts'
 import { figuresB, figuresC, figuresD, figuresE, figuresF, figuresG, figuresH } from '../../bench/simulator/report.ts'

@@ -21,7 +21,8 @@ describe('Histogram', () => {
           const sorted = all.toSorted((a, b) => a - b)
           const exact = sorted[Math.max(1, Math.ceil(p * sorted.length)) - 1]!
           const found = filled(all).percentile(p)
-          // A step is 1/8 of its lower edge, its middle at most 1/16 off; below 8 µs a step is one whole microsecond.
+          // A step is 1/8 of its lower edge, its middle at most 1/16 off; below 8 µs a step is one
+          // whole microsecond.
           expect(Math.abs(found - exact)).toBeLessThanOrEqual(Math.max(exact / 16, 0.000_501) + 1e-9)
         },
       ),

@@ -1,4 +1,7 @@
-/** `inmesh/testing` is a room of its own: production never loads it, and a test that wants only the clock loads nothing else. */
+/**
+ * `inmesh/testing` is a room of its own: production never loads it, and a test that wants only the
+ * clock loads nothing else.
+ */
 import { spawnSync } from 'node:child_process'
 import { expect, test } from 'vitest'
 

@@ -20,7 +20,10 @@ export class Load {
     await this.#processes.fork(DRIVER, new URL('./driver.ts', import.meta.url))
   }
 
-  /** Begins a load; the function that comes back ends it, waits for what is on its way, and says what was measured. */
+  /**
+   * Begins a load; the function that comes back ends it, waits for what is on its way, and says
+   * what was measured.
+   */
   begin(origin: string, job: Job): () => Promise<LoadResult> {
     const load = `load-${this.#started++}`
     this.#tell({ kind: 'start', load, origin, ...job })

@@ -1,7 +1,8 @@
 /**
- * A load that does not wait: requests are due at a constant rate whether or not earlier ones have come back, and latency counts from the
- * instant a request was due, not from when it could be sent. So a stall is as long in the figures as it was for those who asked
- * during it. Knows no clock and no socket: both are given.
+ * A load that does not wait: requests are due at a constant rate whether or not earlier ones have
+ * come back, and latency counts from the instant a request was due, not from when it could be sent.
+ * So a stall is as long in the figures as it was for those who asked during it. Knows no clock and
+ * no socket: both are given.
  */
 
 /** What became of one request. */

@@ -1,6 +1,7 @@
 /**
- * Says when each request is due, to a tenth of a millisecond: a thread that sleeps on a futex, since a timer of Node's is only good to
- * one or two, and spinning would take a core from what is measured. JavaScript, so that a thread starts at once.
+ * Says when each request is due, to a tenth of a millisecond: a thread that sleeps on a futex,
+ * since a timer of Node's is only good to one or two, and spinning would take a core from what is
+ * measured. JavaScript, so that a thread starts at once.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 

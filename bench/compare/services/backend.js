@@ -1,16 +1,23 @@
 /**
- * One instance of `inventory`, the same in every way but for who serves it: 1 KB of JSON without work. Every request that reaches it
- * is in the ledger, a file, before it is answered, so that a kill hides nothing. JavaScript, because running TypeScript costs a
- * process 40 MB, which are none of what is compared.
+ * One instance of `inventory`, the same in every way but for who serves it: 1 KB of JSON without
+ * work. Every request that reaches it is in the ledger, a file, before it is answered, so that a
+ * kill hides nothing. JavaScript, because running TypeScript costs a process 40 MB, which are none
+ * of what is compared.
  */
 import { openSync, writeSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 
-/** As a pre-stop hook does it: health checks, one every 2 s, have to fail twice before nobody asks us any more. */
+/**
+ * As a pre-stop hook does it: health checks, one every 2 s, have to fail twice before nobody asks
+ * us any more.
+ */
 const NOTICE_MS = 3_000
 const GRACE_MS = 5_000
-/** Longer than any client keeps a connection idle, as behind every proxy, or the server closes what a client is about to use. */
+/**
+ * Longer than any client keeps a connection idle, as behind every proxy, or the server closes what
+ * a client is about to use.
+ */
 const KEEP_ALIVE_MS = 65_000
 
 const settings = JSON.parse(process.env.COMPARE)

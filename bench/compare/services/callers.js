@@ -1,10 +1,19 @@
-/** How `checkout` calls `inventory` in each way: `(method, path, body) => { status, text }`. What is here is what a user writes. */
+/**
+ * How `checkout` calls `inventory` in each way: `(method, path, body) => { status, text }`. What is
+ * here is what a user writes.
+ */
 import { Pool } from 'undici'
 
-/** The same bound in every way: HAProxy's `timeout server`, Envoy's route timeout, inmesh's `timeout`. */
+/**
+ * The same bound in every way: HAProxy's `timeout server`, Envoy's route timeout, inmesh's
+ * `timeout`.
+ */
 const TIMEOUT_MS = 5_000
 
-/** One after the other, kept-alive connections, no retries: what is written by hand when nothing is bought or imported. */
+/**
+ * One after the other, kept-alive connections, no retries: what is written by hand when nothing is
+ * bought or imported.
+ */
 export function direct({ ports, tls }) {
   const connect =
     tls === undefined

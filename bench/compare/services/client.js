@@ -1,4 +1,7 @@
-/** `checkout`, which the load asks over plain HTTP in every way, and which asks inventory once for each request. */
+/**
+ * `checkout`, which the load asks over plain HTTP in every way, and which asks inventory once for
+ * each request.
+ */
 import { createServer } from 'node:http'
 import { direct, inmesh, sidecar } from './callers.js'
 

@@ -1,6 +1,7 @@
 /**
- * Certificates for the two ways that have no authority of their own: one root, P-256 keys, the names as DNS names and as common names,
- * since HAProxy 2.6 cannot check the URI that a SPIFFE id is.
+ * Certificates for the two ways that have no authority of their own: one root, P-256 keys, the
+ * names as DNS names and as common names, since HAProxy 2.6 cannot check the URI that a SPIFFE id
+ * is.
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'

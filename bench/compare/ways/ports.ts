@@ -1,6 +1,7 @@
 /**
- * Ports that stay ours while nothing listens on them: below the range from which the kernel takes the ports of outgoing connections
- * (32768 and up on Linux), or a killed instance could find its port taken when it comes back.
+ * Ports that stay ours while nothing listens on them: below the range from which the kernel takes
+ * the ports of outgoing connections (32768 and up on Linux), or a killed instance could find its
+ * port taken when it comes back.
  */
 import { once } from 'node:events'
 import net from 'node:net'

@@ -1,4 +1,7 @@
-/** What all ways of calling have: one `checkout`, three instances of `inventory`, and faults that can be done to them. */
+/**
+ * What all ways of calling have: one `checkout`, three instances of `inventory`, and faults that
+ * can be done to them.
+ */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Processes } from '../../../examples/demo/processes.ts'
@@ -41,7 +44,10 @@ export abstract class Way {
   /** Starts instance `i`, or starts it again where it was. */
   abstract startBackend(i: number): Promise<void>
 
-  /** Kills what stands beside the services, for about half of `seconds`, and starts it again; nothing where there is no such thing. */
+  /**
+   * Kills what stands beside the services, for about half of `seconds`, and starts it again;
+   * nothing where there is no such thing.
+   */
   abstract killControl(seconds: number): Promise<void>
 
   /** Names of the processes that stand beside the services. */

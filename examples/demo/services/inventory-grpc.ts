@@ -1,4 +1,7 @@
-/** The inventory of `--grpc`: answers by gRPC, asks prices by gRPC, and tells whoever watches what is in stock ten times a second. */
+/**
+ * The inventory of `--grpc`: answers by gRPC, asks prices by gRPC, and tells whoever watches what
+ * is in stock ten times a second.
+ */
 import { subscribe } from 'node:diagnostics_channel'
 import { setTimeout as wait } from 'node:timers/promises'
 import { Server } from '@grpc/grpc-js'
@@ -13,7 +16,10 @@ const mesh = await joinMesh({ service: 'inventory' })
 const prices = mesh.grpc(PricesClient, 'prices', { idempotent: ['quote'] })
 let slowness = 1
 
-/** Streams do not end by themselves: when nobody new can come any more, those who watch are sent elsewhere. */
+/**
+ * Streams do not end by themselves: when nobody new can come any more, those who watch are sent
+ * elsewhere.
+ */
 const leaving = new AbortController()
 subscribe('inmesh:drain:step', (message) => {
   if ((message as MeshEvents['drain:step']).step === 'finishing') leaving.abort()

@@ -1,4 +1,7 @@
-/** Knows what is in stock, and asks prices what it costs. Can be told to be slow, to see what its callers make of it. */
+/**
+ * Knows what is in stock, and asks prices what it costs. Can be told to be slow, to see what its
+ * callers make of it.
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as wait } from 'node:timers/promises'
 import { joinMesh } from 'inmesh'

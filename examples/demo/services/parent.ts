@@ -1,4 +1,7 @@
-/** The thread between a demo process and the one that started it: says when it is ready, takes orders, and ends with it. */
+/**
+ * The thread between a demo process and the one that started it: says when it is ready, takes
+ * orders, and ends with it.
+ */
 import type { Mesh } from 'inmesh'
 
 export interface Command {

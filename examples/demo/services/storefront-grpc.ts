@@ -1,4 +1,7 @@
-/** The front of `--grpc`: visitors speak HTTP, inventory is asked by gRPC, and one stream from it is kept open all the time. */
+/**
+ * The front of `--grpc`: visitors speak HTTP, inventory is asked by gRPC, and one stream from it is
+ * kept open all the time.
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as wait } from 'node:timers/promises'
 import { joinMesh } from 'inmesh'
@@ -22,7 +25,10 @@ async function answer(req: IncomingMessage, res: ServerResponse): Promise<void> 
 
 const stream: Stream = { begun: 0, messages: 0, failed: 0 }
 
-/** When it ends, because its inventory died or goes away, the next begins. That it ends is no failure; that it says nothing is one. */
+/**
+ * When it ends, because its inventory died or goes away, the next begins. That it ends is no
+ * failure; that it says nothing is one.
+ */
 async function keepWatching(): Promise<never> {
   for (;;) {
     stream.begun += 1

@@ -1,6 +1,6 @@
 /**
- * What stands before a balancer's picker, in this order: the call's key, the client's subset, the preference for its zone. Made anew with each
- * configuration of them.
+ * What stands before a balancer's picker, in this order: the call's key, the client's subset, the
+ * preference for its zone. Made anew with each configuration of them.
  */
 import type { Call, HashKey } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -29,7 +29,10 @@ export class LayeredBalancer implements Balancer {
   readonly #clock: Clock
   readonly #onInUse: InUseListener | undefined
 
-  /** `onInUse`: notified when a pick has changed the endpoints in use; those of a new picker are its `inUse`. */
+  /**
+   * `onInUse`: notified when a pick has changed the endpoints in use; those of a new picker are its
+   * `inUse`.
+   */
   constructor(
     balancer: Balancer,
     settings: BalancingSettings,
@@ -71,8 +74,8 @@ export class LayeredBalancer implements Balancer {
 }
 
 /**
- * The key is taken when an endpoint is picked, not when the call is made: a first call may have begun before the policy of its service was
- * known, and waited for both.
+ * The key is taken when an endpoint is picked, not when the call is made: a first call may have
+ * begun before the policy of its service was known, and waited for both.
  */
 class KeyedPicker implements Picker {
   readonly #picker: Picker

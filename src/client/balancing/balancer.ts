@@ -17,7 +17,10 @@ export interface BalancerParts {
   readonly policy: Policy | undefined
 }
 
-/** Made once per service and name, so that what it learned survives changes of endpoints and configuration. */
+/**
+ * Made once per service and name, so that what it learned survives changes of endpoints and
+ * configuration.
+ */
 export function createBalancer(name: BalancerName, clock: Clock, health: ClusterHealth | undefined): BalancerParts {
   switch (name) {
     case 'peak-ewma': {

@@ -1,6 +1,7 @@
 /**
- * Consistent hashing: calls with the same key go to the same endpoint, from every client, as long as it is there and not overloaded. What is
- * common to ring and Maglev: the key's walk from endpoint to endpoint, and the bound on load. Calls without a key go anywhere.
+ * Consistent hashing: calls with the same key go to the same endpoint, from every client, as long
+ * as it is there and not overloaded. What is common to ring and Maglev: the key's walk from
+ * endpoint to endpoint, and the bound on load. Calls without a key go anywhere.
  */
 import type { Attempt } from '../../core/attempt.ts'
 import type { Call } from '../../core/call.ts'
@@ -28,7 +29,10 @@ export interface HashTable {
 /** Of endpoints in the order of their hash keys. */
 export type BuildTable = (endpoints: readonly Endpoint[]) => HashTable
 
-/** No endpoint holds more than this times its share of what is in flight (Mirrokni, Thorup, Zadimoghaddam 2018; their 1 + epsilon). */
+/**
+ * No endpoint holds more than this times its share of what is in flight (Mirrokni, Thorup,
+ * Zadimoghaddam 2018; their 1 + epsilon).
+ */
 const BOUND = 1.25
 /** At that bound at most 4 of 5 endpoints are full, so one walk in 10^12 is longer. */
 const MOST_STEPS = 128
@@ -77,7 +81,10 @@ export class HashBalancer implements Balancer, Policy {
 class HashPicker implements Picker {
   readonly #endpoints: readonly Endpoint[]
   readonly #build: BuildTable
-  /** Built for the first pick: a service that is not called, or changes many times before it is, costs nothing. */
+  /**
+   * Built for the first pick: a service that is not called, or changes many times before it is,
+   * costs nothing.
+   */
   #table: HashTable | undefined
   readonly #balancer: HashBalancer
   readonly #health: ClusterHealth | undefined
@@ -136,14 +143,16 @@ class HashPicker implements Picker {
       }
       place = table.next(place, hash)
     }
-    // One that owns nearly all places hides the others; its keys go to several of them all the same.
+    // One that owns nearly all places hides the others; its keys go to several of them all the
+    // same.
     return full ?? searchAll(endpoints, hash % endpoints.length, call.tried, among)
   }
 }
 
 /**
- * A key moves to a new endpoint once, at an age of the endpoint that all clients agree on, and stays. Each endpoint draws by itself,
- * so what several new ones do not take yet is spread over all.
+ * A key moves to a new endpoint once, at an age of the endpoint that all clients agree on, and
+ * stays. Each endpoint draws by itself, so what several new ones do not take yet is spread over
+ * all.
  */
 function takesOver({ hashKey }: Endpoint, hash: number, part: number): boolean {
   return part >= 1 || mix(hash ^ hashText(hashKey, WARM_SALT)) < part * 2 ** 32

@@ -1,6 +1,7 @@
 /**
- * MurmurHash3, the 32-bit variant (Austin Appleby, public domain, smhasher): quick without 64-bit integers, which JavaScript has only as
- * allocated BigInts. A text counts as its UTF-16 code units, so that nothing is encoded; all processes of a mesh hash alike.
+ * MurmurHash3, the 32-bit variant (Austin Appleby, public domain, smhasher): quick without 64-bit
+ * integers, which JavaScript has only as allocated BigInts. A text counts as its UTF-16 code units,
+ * so that nothing is encoded; all processes of a mesh hash alike.
  */
 
 /** The hash of a text, from 0 to 2^32 - 1. Another `seed` gives an independent hash. */
@@ -16,7 +17,10 @@ export function hashText(text: string, seed: number): number {
   return mix(hash ^ (2 * length))
 }
 
-/** Murmur's finalizer: each bit of the argument changes each bit of the result with a probability of one half. */
+/**
+ * Murmur's finalizer: each bit of the argument changes each bit of the result with a probability of
+ * one half.
+ */
 export function mix(hash: number): number {
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)

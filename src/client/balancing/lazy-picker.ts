@@ -1,6 +1,6 @@
 /**
- * Makes its picker for the first pick: the tables of ten thousand endpoints cost nothing while the service is not called, or
- * when its endpoints change several times between two calls.
+ * Makes its picker for the first pick: the tables of ten thousand endpoints cost nothing while the
+ * service is not called, or when its endpoints change several times between two calls.
  */
 import type { Call } from '../../core/call.ts'
 import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'

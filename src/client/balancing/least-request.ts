@@ -1,4 +1,7 @@
-/** The fewest attempts in flight, of two choices (gRFC A48). It knows nothing of latency: for peers whose requests differ a lot. */
+/**
+ * The fewest attempts in flight, of two choices (gRFC A48). It knows nothing of latency: for peers
+ * whose requests differ a lot.
+ */
 import type { Clock } from '../../core/clock.ts'
 import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'

@@ -1,6 +1,7 @@
 /**
- * The power of two choices (Mitzenmacher 1996): draw two endpoints at random, take the better one. Constant time for any number
- * of endpoints, no allocation, and no herd: two clients with the same view do not choose alike.
+ * The power of two choices (Mitzenmacher 1996): draw two endpoints at random, take the better one.
+ * Constant time for any number of endpoints, no allocation, and no herd: two clients with the same
+ * view do not choose alike.
  */
 import type { Call } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -10,20 +11,29 @@ import { warmth } from './slow-start.ts'
 import { survey } from './survey.ts'
 import { EVERY_ENDPOINT, HEALTHY, isUsable, type PickScope, pickScope, REACHABLE, type Tried } from './usable.ts'
 
-/** How good an endpoint would be for one more attempt; smaller is better. `share` is its weight over the mean weight. */
+/**
+ * How good an endpoint would be for one more attempt; smaller is better. `share` is its weight over
+ * the mean weight.
+ */
 export interface LoadMeasure {
   load(endpoint: Endpoint, share: number, now: number): number
-  /** Whether the loser of a comparison should be tried all the same, because nothing has been heard of it for long. */
+  /**
+   * Whether the loser of a comparison should be tried all the same, because nothing has been heard
+   * of it for long.
+   */
   forces(loser: Endpoint, now: number): boolean
 }
 
 /** Draws before a scan: with half of the endpoints unusable, one pick in 2^10 scans. */
 const DRAWS = 10
-/** Up to so many, the digits of one random number are enough for two draws: even of 32 bits, 16 are left for the second. */
+/**
+ * Up to so many, the digits of one random number are enough for two draws: even of 32 bits, 16 are
+ * left for the second.
+ */
 const ONE_NUMBER_UP_TO = 65_536
 /**
- * With unequal weights the first is drawn by weight and the second evenly; the second must be this much better, or small
- * differences would even out the weights.
+ * With unequal weights the first is drawn by weight and the second evenly; the second must be this
+ * much better, or small differences would even out the weights.
  */
 const CLEARLY = 2
 
@@ -79,7 +89,8 @@ export class P2cPicker implements Picker {
     let firstShare = ofFirst
     let secondShare = ofSecond
     if (now < this.#warmAt) {
-      // Thinned out by its warmth, a new endpoint is drawn as often as one of that part of its weight would be.
+      // Thinned out by its warmth, a new endpoint is drawn as often as one of that part of its
+      // weight would be.
       const firstPart = warmth(first, now)
       const secondPart = warmth(second, now)
       const firstIn = firstPart === 1 || this.#clock.random() < firstPart
@@ -113,7 +124,10 @@ export class P2cPicker implements Picker {
     return -1
   }
 
-  /** Nothing is left that is both healthy and untried. A healthy one that failed once is a better bet than an ejected one. */
+  /**
+   * Nothing is left that is both healthy and untried. A healthy one that failed once is a better
+   * bet than an ejected one.
+   */
   #lastResort(tried: Tried): Endpoint | undefined {
     let at = this.#draw(undefined, HEALTHY, undefined, -1)
     if (at < 0) at = this.#draw(tried, REACHABLE, undefined, -1)

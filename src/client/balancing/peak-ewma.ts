@@ -1,7 +1,9 @@
 /**
- * The default balancer: latency times queue. The load of an endpoint is max(mean latency, silence) x (attempts in flight + 1), where
- * silence is the age of its oldest unanswered attempt: a stalled endpoint is noticed before its first slow answer arrives.
- * Latencies that are unusual in the cluster weigh more. It is a balancer, which makes pickers, and a policy, which learns from each attempt.
+ * The default balancer: latency times queue. The load of an endpoint is max(mean latency, silence)
+ * x (attempts in flight + 1), where silence is the age of its oldest unanswered attempt: a stalled
+ * endpoint is noticed before its first slow answer arrives. Latencies that are unusual in the
+ * cluster weigh more. It is a balancer, which makes pickers, and a policy, which learns from each
+ * attempt.
  */
 import type { Attempt } from '../../core/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -15,27 +17,35 @@ import { timeGiven } from '../../resilience/time-given.ts'
 import { type LoadMeasure, P2cPicker } from './p2c.ts'
 
 /**
- * Time constant of the mean. Finagle's 10 s serves a peak that has to fade; a mean beside silence and ejection may be quick, so
- * that a healed endpoint has its share back within 5 s.
+ * Time constant of the mean. Finagle's 10 s serves a peak that has to fade; a mean beside silence
+ * and ejection may be quick, so that a healed endpoint has its share back within 5 s.
  */
 const MEAN_MS = 1_000
-/** Time constant with which an estimate that is not fed drifts to the cluster's median (Finagle's decay time). */
+/**
+ * Time constant with which an estimate that is not fed drifts to the cluster's median (Finagle's
+ * decay time).
+ */
 const DRIFT_MS = 10_000
 /** No latency is taken for less: 0 means that it is not known. */
 const SHORTEST_MS = 0.001
-/** The load of an endpoint that has not answered yet while it is being asked: one probe, not a flood (Finagle's penalty). */
+/**
+ * The load of an endpoint that has not answered yet while it is being asked: one probe, not a flood
+ * (Finagle's penalty).
+ */
 const UNKNOWN = 1e12
 /**
- * A failure counts as at least this many median latencies. A fixed penalty of seconds starves an endpoint for long, and
- * all of them when each fails 0.5 % of calls (algorithms.md, 5b); ejection stands beside it.
+ * A failure counts as at least this many median latencies. A fixed penalty of seconds starves an
+ * endpoint for long, and all of them when each fails 0.5 % of calls (algorithms.md, 5b); ejection
+ * stands beside it.
  */
 const FAILURE_FACTOR = 10
 const FAILURE_AT_LEAST_MS = 50
 /** A peer's wish for a pause is believed up to this. */
 const LONGEST_PENALTY_MS = 10_000
 /**
- * An endpoint unheard of for so long is picked although it lost (go-zero: 1 s), in at most 2 % of picks; a slow one later, because
- * asking it costs a call that long. In the simulator's scenario (a), 4 times its estimate costs 4 calls in 30 s, once 10.
+ * An endpoint unheard of for so long is picked although it lost (go-zero: 1 s), in at most 2 % of
+ * picks; a slow one later, because asking it costs a call that long. In the simulator's scenario
+ * (a), 4 times its estimate costs 4 calls in 30 s, once 10.
  */
 const UNHEARD_MS = 1_000
 const UNHEARD_FACTOR = 4
@@ -48,9 +58,10 @@ const ASK_EVERY_MS = 1_000
 /** Steps of the running median: each sample moves it by this share of itself. */
 const MEDIAN_STEP = 0.02
 /**
- * Beyond what 2 % of good answers exceed, an endpoint is late: silence counts from there on, and lateness counts twice. Simulated:
- * without it scenario (a) loses 39 calls for 20 if the caller waits on, because few calls in flight make up for any slowness,
- * and silence alone disturbs mixed loads (calls of 5 and 60 ms, one seed: p99.9 102 ms for 80; see its scenario (g)).
+ * Beyond what 2 % of good answers exceed, an endpoint is late: silence counts from there on, and
+ * lateness counts twice. Simulated: without it scenario (a) loses 39 calls for 20 if the caller
+ * waits on, because few calls in flight make up for any slowness, and silence alone disturbs mixed
+ * loads (calls of 5 and 60 ms, one seed: p99.9 102 ms for 80; see its scenario (g)).
  */
 const LATE_SHARE = 0.02
 const LATE_STEP = 0.1
@@ -98,7 +109,8 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
     const { oldest } = endpoint
     if (estimate === 0) {
       if (pending === 0) return 0
-      // Streams alone ask nothing: where they came first, an answer would be waited for as long as they are open.
+      // Streams alone ask nothing: where they came first, an answer would be waited for as long as
+      // they are open.
       return oldest === undefined
         ? Math.max(SHORTEST_MS, this.#medianMs) * (pending / share + 1)
         : UNKNOWN + pending / share
@@ -159,7 +171,10 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
     endpoint.estimatedAt = now
   }
 
-  /** Running quantiles: up or down a step with each good answer, so that one slow endpoint does not move them far. */
+  /**
+   * Running quantiles: up or down a step with each good answer, so that one slow endpoint does not
+   * move them far.
+   */
   #follow(sample: number): void {
     if (this.#medianMs === 0) {
       this.#medianMs = Math.max(SHORTEST_MS, sample)

@@ -1,13 +1,17 @@
 /**
- * A table of places for keys. The endpoints race for each place, as fast as their weights, and the first to reach it owns it:
- * weighted rendezvous hashing, drawn once for all keys of a place. No weight is measured by the others, so a change of one
- * endpoint moves only the keys that it had or gets.
+ * A table of places for keys. The endpoints race for each place, as fast as their weights, and the
+ * first to reach it owns it: weighted rendezvous hashing, drawn once for all keys of a place. No
+ * weight is measured by the others, so a change of one endpoint moves only the keys that it had or
+ * gets.
  */
 import type { Endpoint } from '../../core/endpoint.ts'
 import { hashText, mix } from './hash.ts'
 import type { HashTable } from './hash-picker.ts'
 
-/** Places per endpoint below which the table grows: shares then differ by a quarter of themselves, which the bound on load levels. */
+/**
+ * Places per endpoint below which the table grows: shares then differ by a quarter of themselves,
+ * which the bound on load levels.
+ */
 const PLACES_EACH = 16
 /** Each size is four times the one before, up to 65,536 endpoints. */
 const GROWTH_BITS = 2
@@ -17,8 +21,8 @@ const TIME_SALT = 0x3c6ef372
 const SIZE_SALT = 0xa54ff53a
 
 /**
- * A key that moves to a larger table changes its owner. So a service between two sizes has both tables, and each further
- * endpoint sends a few keys to the larger one.
+ * A key that moves to a larger table changes its owner. So a service between two sizes has both
+ * tables, and each further endpoint sends a few keys to the larger one.
  */
 export class PlaceTable implements HashTable {
   /** The places of the smaller table, then those of the larger. */
@@ -70,8 +74,9 @@ export class PlaceTable implements HashTable {
 }
 
 /**
- * Each endpoint goes to one random place in each 1 / weight of time, at a random instant of it. What it does depends on its own
- * key and weight alone. All places are taken after about `size` x ln(`size`) steps, whatever the number of endpoints.
+ * Each endpoint goes to one random place in each 1 / weight of time, at a random instant of it.
+ * What it does depends on its own key and weight alone. All places are taken after about `size` x
+ * ln(`size`) steps, whatever the number of endpoints.
  */
 function race(endpoints: readonly Endpoint[], owners: Uint32Array, bits: number): void {
   const size = owners.length
@@ -91,7 +96,8 @@ function race(endpoints: readonly Endpoint[], owners: Uint32Array, bits: number)
   let isLast = false
   while (!isLast) {
     isLast = left === 0
-    // Whoever was seen at a place after the end of a round may not have been the first there: the last round settles it.
+    // Whoever was seen at a place after the end of a round may not have been the first there: the
+    // last round settles it.
     until = isLast ? reached.reduce((latest, at) => Math.max(latest, at), 0) : until + round
     for (let i = 0; i < weights.length; i++) {
       const weight = weights[i]!
@@ -112,7 +118,10 @@ function race(endpoints: readonly Endpoint[], owners: Uint32Array, bits: number)
   }
 }
 
-/** Endpoints that say the same key are told apart by their addresses; the first of them keeps the keys that go by it. */
+/**
+ * Endpoints that say the same key are told apart by their addresses; the first of them keeps the
+ * keys that go by it.
+ */
 function placeKey(endpoint: Endpoint, before: Endpoint | undefined): string {
   const { hashKey, label, id } = endpoint
   if (before?.hashKey !== hashKey) return hashKey

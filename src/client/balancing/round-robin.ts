@@ -1,4 +1,7 @@
-/** The plainest: as `weighted-round-robin`, but it begins with the first endpoint. For comparison and for tests. */
+/**
+ * The plainest: as `weighted-round-robin`, but it begins with the first endpoint. For comparison
+ * and for tests.
+ */
 import type { Clock } from '../../core/clock.ts'
 import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'

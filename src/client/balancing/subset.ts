@@ -1,17 +1,24 @@
 /**
- * A subset of the endpoints for each client, so that thousands of clients do not hold connections to thousands of endpoints each. By rendezvous
- * hashing (Thaler, Ravishankar 1996; gRFC A68): no client needs a number or knows of the others, and one endpoint more or less changes at most one.
+ * A subset of the endpoints for each client, so that thousands of clients do not hold connections
+ * to thousands of endpoints each. By rendezvous hashing (Thaler, Ravishankar 1996; gRFC A68): no
+ * client needs a number or knows of the others, and one endpoint more or less changes at most one.
  */
 import type { Endpoint } from '../../core/endpoint.ts'
 import { hashText, mix } from './hash.ts'
 import { withWeight } from './usable.ts'
 
-/** The `size` endpoints that rank first for this client, in their order; all that take calls, if there are no more. */
+/**
+ * The `size` endpoints that rank first for this client, in their order; all that take calls, if
+ * there are no more.
+ */
 export function subsetOf(endpoints: readonly Endpoint[], size: number, clientId: string): readonly Endpoint[] {
   return new Ranking(endpoints, new Ranks(clientId)).first(size)
 }
 
-/** How one client ranks each endpoint. Kept, because a change of a large service leaves nearly all of them as they were. */
+/**
+ * How one client ranks each endpoint. Kept, because a change of a large service leaves nearly all
+ * of them as they were.
+ */
 export class Ranks {
   readonly #seeds: readonly [number, number]
   readonly #known = new WeakMap<Endpoint, number>()
@@ -36,7 +43,8 @@ export class Ranking {
   readonly #ranks: Float64Array
 
   constructor(endpoints: readonly Endpoint[], ranks: Ranks) {
-    // One of weight 0 would take a place and no calls; where they had all places, they would have the calls, too.
+    // One of weight 0 would take a place and no calls; where they had all places, they would have
+    // the calls, too.
     this.#candidates = withWeight(endpoints)
     // A loop: `Float64Array.from` with a function costs ten times as much, 1 ms for 10,000.
     this.#ranks = new Float64Array(this.#candidates.length)

@@ -1,4 +1,7 @@
-/** What a picker has to know of all its endpoints: one look at each, because thousands of them are looked at with each change. */
+/**
+ * What a picker has to know of all its endpoints: one look at each, because thousands of them are
+ * looked at with each change.
+ */
 import type { Endpoint } from '../../core/endpoint.ts'
 import { withWeight } from './usable.ts'
 

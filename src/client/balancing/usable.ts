@@ -1,4 +1,7 @@
-/** Whom a picker may choose, and whom it takes when nobody is left: the same rules for every balancer. */
+/**
+ * Whom a picker may choose, and whom it takes when nobody is left: the same rules for every
+ * balancer.
+ */
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 
@@ -10,7 +13,10 @@ export const HEALTHY = 0
 export const REACHABLE = 1
 export const EVERY_ENDPOINT = 2
 
-/** In panic, ejections are ignored, except of those that refuse connections: they take no load off the others. */
+/**
+ * In panic, ejections are ignored, except of those that refuse connections: they take no load off
+ * the others.
+ */
 export function pickScope(health: ClusterHealth | undefined): PickScope {
   if (health === undefined) return EVERY_ENDPOINT
   return health.panicking ? REACHABLE : HEALTHY
@@ -28,8 +34,8 @@ export function withWeight(endpoints: readonly Endpoint[]): readonly Endpoint[] 
 }
 
 /**
- * The best that a search from `from` finds when ordinary picking found nothing. A healthy one that failed once in this call is
- * a better bet than an ejected one.
+ * The best that a search from `from` finds when ordinary picking found nothing. A healthy one that
+ * failed once in this call is a better bet than an ejected one.
  */
 export function searchAll(endpoints: readonly Endpoint[], from: number, tried: Tried, among: PickScope): Endpoint {
   return (

@@ -1,6 +1,7 @@
 /**
- * One after the other, each as often as its weight says, evenly spread: the static stride scheduler of gRFC A58. Each turn of the list an
- * endpoint gains its weight, and it is picked when that fills its measure, so there is no queue and no burst.
+ * One after the other, each as often as its weight says, evenly spread: the static stride scheduler
+ * of gRFC A58. Each turn of the list an endpoint gains its weight, and it is picked when that fills
+ * its measure, so there is no queue and no burst.
  */
 import type { Call } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -29,11 +30,14 @@ export class WeightedRoundRobin implements Balancer {
 /** The measure; A58 has 65535, we have the bits for finer weights. */
 const FULL = 2 ** 20
 /**
- * How far apart neighbours are, or all light ones would fill in the same turn and leave whole turns to the heavy. A58 takes half a
- * measure; the golden section spreads any number of them.
+ * How far apart neighbours are, or all light ones would fill in the same turn and leave whole turns
+ * to the heavy. A58 takes half a measure; the golden section spreads any number of them.
  */
 const PHASE = Math.round(FULL * (Math.sqrt(5) / 2 - 0.5))
-/** An endpoint above this many mean weights stands in the list more than once: else one heavy endpoint costs all others a turn. */
+/**
+ * An endpoint above this many mean weights stands in the list more than once: else one heavy
+ * endpoint costs all others a turn.
+ */
 const MOST_MEANS = 4
 /** With half of the endpoints out and turns skipped by weight, one pick in 10^5 searches. */
 const MOST_STEPS = 128

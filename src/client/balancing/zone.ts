@@ -1,6 +1,7 @@
 /**
- * Zone preference: calls stay in the own zone as long as its endpoints can bear it, and the rest spills over. Each side has a picker of the
- * same balancer; when too many endpoints are ejected, zones do not matter.
+ * Zone preference: calls stay in the own zone as long as its endpoints can bear it, and the rest
+ * spills over. Each side has a picker of the same balancer; when too many endpoints are ejected,
+ * zones do not matter.
  */
 import type { Call } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -10,14 +11,21 @@ import { warmth } from './slow-start.ts'
 import { HEALTHY, isUsable } from './usable.ts'
 
 /**
- * No local endpoint shall get more than this times the mean load, if callers are spread evenly over the zones: Envoy's overprovisioning factor.
- * So a zone keeps all its calls while at least 71 % (1 / 1.4) of its fair share of the capacity is healthy.
+ * No local endpoint shall get more than this times the mean load, if callers are spread evenly over
+ * the zones: Envoy's overprovisioning factor. So a zone keeps all its calls while at least 71 % (1
+ * / 1.4) of its fair share of the capacity is healthy.
  */
 const OVERPROVISIONING = 1.4
-/** How often the healthy capacity is counted anew; until then, a pick that finds nobody healthy here looks elsewhere. */
+/**
+ * How often the healthy capacity is counted anew; until then, a pick that finds nobody healthy here
+ * looks elsewhere.
+ */
 const COUNT_EVERY_MS = 100
 
-/** A picker with zone preference; the balancer's own if there is nothing to prefer, or if zones are not known of all (as in Kubernetes). */
+/**
+ * A picker with zone preference; the balancer's own if there is nothing to prefer, or if zones are
+ * not known of all (as in Kubernetes).
+ */
 export function zonePicker(
   endpoints: readonly Endpoint[],
   zone: string,
@@ -70,7 +78,8 @@ class ZonePicker implements Picker {
     const share = this.#localShare
     const local = share >= 1 || this.#clock.random() < share
     const endpoint = local ? this.#local.pick(call, now) : this.#pickRemote(call, now)
-    // Whom a picker names although it is ejected or tried, it named because it has nobody else; the other zones may have.
+    // Whom a picker names although it is ejected or tried, it named because it has nobody else; the
+    // other zones may have.
     return endpoint !== undefined && isUsable(endpoint, call.tried, HEALTHY) ? endpoint : this.#pickAnywhere(call, now)
   }
 

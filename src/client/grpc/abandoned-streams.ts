@@ -1,6 +1,6 @@
 /**
- * A stream that its reader or writer destroys, as leaving a loop over it does, is a call given up. grpc-js
- * ends it only when `cancel()` is called, and its handler would go on for nothing.
+ * A stream that its reader or writer destroys, as leaving a loop over it does, is a call given up.
+ * grpc-js ends it only when `cancel()` is called, and its handler would go on for nothing.
  */
 import type * as grpc from '@grpc/grpc-js'
 

@@ -1,6 +1,7 @@
 /**
- * One attempt of a gRPC call, and grpc-js's listener for it. It sends what the call has collected, one message after another, and holds
- * the answer back as long as another attempt could still give a better one.
+ * One attempt of a gRPC call, and grpc-js's listener for it. It sends what the call has collected,
+ * one message after another, and holds the answer back as long as another attempt could still give
+ * a better one.
  *
  * waiting -> open: a connection stands, the stream begins (`sent`)
  * open -> held: headers or the one answer are here, the status is not · open, held -> handed over: the caller gets them, no more attempts
@@ -142,8 +143,8 @@ export class GrpcAttempt
     this.#heard()
     metadata.remove(NOT_EXECUTED)
     this.headers = metadata
-    // An answer in one piece is held until its status, unless the caller may wait for headers before it sends the
-    // rest. Before a stream, a status in the same packet is waited for.
+    // An answer in one piece is held until its status, unless the caller may wait for headers
+    // before it sends the rest. Before a stream, a status in the same packet is waited for.
     const { call } = this
     if (!call.answersOnce || !call.outbox.closed) setImmediate(handOver, this)
   }
@@ -305,7 +306,10 @@ export class GrpcAttempt
     this.resolve({ headers, message: this.#message, status: call.explained(status, outcome) })
   }
 
-  /** A stream of requests with one answer has it when the requests end; in both directions, who speaks next is known at first only. */
+  /**
+   * A stream of requests with one answer has it when the requests end; in both directions, who
+   * speaks next is known at first only.
+   */
   #awaitsCaller(): boolean {
     const { answersOnce, outbox } = this.call
     const idle = !outbox.closed && !this.#sending && this.#next === outbox.end

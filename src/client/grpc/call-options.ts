@@ -1,6 +1,7 @@
 /**
- * What a call with a callback or a stream was given, seen before it starts by grpc-js's `callInvocationTransformer`. An
- * option of promises is refused, any other that grpc-js would ignore causes a warning, unless an interceptor may read it.
+ * What a call with a callback or a stream was given, seen before it starts by grpc-js's
+ * `callInvocationTransformer`. An option of promises is refused, any other that grpc-js would
+ * ignore causes a warning, unless an interceptor may read it.
  */
 import type * as grpc from '@grpc/grpc-js'
 import { OptionsError, show } from '../../options/fields.ts'
@@ -50,7 +51,10 @@ function checkShape(options: unknown, definition: Definition): void {
   }
 }
 
-/** @throws OptionsError for an option of promises, and for what reads like an option of grpc-js and is none */
+/**
+ * @throws OptionsError for an option of promises, and for what reads like an option of grpc-js and
+ * is none
+ */
 function checkKeys(options: grpc.CallOptions): void {
   for (const key in options) {
     if (KEYS.has(key) || (options as Record<string, unknown>)[key] === undefined) continue
@@ -63,7 +67,10 @@ function checkKeys(options: grpc.CallOptions): void {
 const MOST_WARNED = 100
 const warned = new Set<string>()
 
-/** grpc-js passes it over, and so may an application that keeps things of its own beside the options. */
+/**
+ * grpc-js passes it over, and so may an application that keeps things of its own beside the
+ * options.
+ */
 function warnOnce(key: string): void {
   if (warned.has(key) || warned.size >= MOST_WARNED) return
   warned.add(key)

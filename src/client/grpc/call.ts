@@ -1,6 +1,7 @@
 /**
- * One gRPC call of a client: grpc-js's `Call` to the generated client above it, and the mesh's call to the attempts below. It stands under
- * serialization, so that a retry sends the same bytes; the answer reaches the client once, from the attempt that decided the call.
+ * One gRPC call of a client: grpc-js's `Call` to the generated client above it, and the mesh's call
+ * to the attempts below. It stands under serialization, so that a retry sends the same bytes; the
+ * answer reaches the client once, from the attempt that decided the call.
  */
 import type * as grpc from '@grpc/grpc-js'
 import type { Call, HashKey, Route } from '../../core/call.ts'
@@ -52,7 +53,9 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   readonly host: string | null | undefined
   readonly answersOnce: boolean
   readonly largestMessage: number
-  /** The caller's own and the inherited deadline: what bounds a stream once it has been answered. */
+  /**
+   * The caller's own and the inherited deadline: what bounds a stream once it has been answered.
+   */
   lastDeadlineAt: number
   metadata!: grpc.Metadata
   credentials: grpc.CallCredentials | undefined = undefined
@@ -169,7 +172,8 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
 
   cancelWithStatus(code: number, details: string): void {
     this.#cancelledWith ??= { code, details }
-    // Most cancel because they have enough; whoever has another status has a reason, such as a request that cannot be serialized.
+    // Most cancel because they have enough; whoever has another status has a reason, such as a
+    // request that cannot be serialized.
     this.#cancelLater(code === GRPC_STATUS.CANCELLED ? details : new Error(details))
   }
 
@@ -189,7 +193,10 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     return this.open[0]?.authContext ?? null
   }
 
-  /** Takes over what grpc-js's `parent` and `propagate_flags` ask for: its deadline, if it is sooner, and its cancellation. */
+  /**
+   * Takes over what grpc-js's `parent` and `propagate_flags` ask for: its deadline, if it is
+   * sooner, and its cancellation.
+   */
   inherit(parent: grpc.ServerUnaryCall<unknown, unknown>, leftMs: number, cancellation: boolean): void {
     this.lastDeadlineAt = Math.min(this.lastDeadlineAt, this.startedAt + leftMs)
     this.deadlineAt = Math.min(this.deadlineAt, this.lastDeadlineAt)
@@ -220,7 +227,10 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     this.#cancelLater(this.#signal?.reason)
   }
 
-  /** The answer has begun, and its headers are the caller's; only a stream of answers outlasts the service's timeout. */
+  /**
+   * The answer has begun, and its headers are the caller's; only a stream of answers outlasts the
+   * service's timeout.
+   */
   answered(headers: grpc.Metadata | undefined): void {
     if (!this.answersOnce) this.deadlineAt = this.lastDeadlineAt
     if (headers !== undefined) this.#caller.headers(headers)
@@ -228,7 +238,8 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
 
   deliverMessage(message: Buffer): void {
     this.reading = false
-    // A reader that throws does not come to ask for the rest, and without it the call would not end.
+    // A reader that throws does not come to ask for the rest, and without it the call would not
+    // end.
     if (!this.#caller.message(message)) this.startRead()
   }
 

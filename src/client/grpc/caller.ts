@@ -27,8 +27,8 @@ export class GrpcCaller extends AsyncResource {
 }
 
 /**
- * Runs `code` of the user in `context`. What it throws is an uncaught exception of the process, as in
- * grpc-js, and unwinds nothing of ours. `false`: it threw.
+ * Runs `code` of the user in `context`. What it throws is an uncaught exception of the process, as
+ * in grpc-js, and unwinds nothing of ours. `false`: it threw.
  */
 export function runUserCode<A, B>(context: AsyncResource, code: (a: A, b: B) => void, a: A, b: B): boolean {
   return context.runInAsyncScope(guarded<A, B>, undefined, code, a, b)

@@ -1,6 +1,6 @@
 /**
- * A grpc-js channel over the endpoints of one service: what `mesh.grpc` gives to a generated client as `channelOverride`. Every call picks
- * its endpoint by itself; nothing here connects.
+ * A grpc-js channel over the endpoints of one service: what `mesh.grpc` gives to a generated client
+ * as `channelOverride`. Every call picks its endpoint by itself; nothing here connects.
  */
 import type * as grpc from '@grpc/grpc-js'
 import type { Route } from '../../core/call.ts'
@@ -53,7 +53,10 @@ export class MeshChannel implements ChannelShape {
   #watchers: StateWatchers
   #closed = false
 
-  /** `find` is asked again after the destination was forgotten, because a client may be kept without a call for long. */
+  /**
+   * `find` is asked again after the destination was forgotten, because a client may be kept without
+   * a call for long.
+   */
   constructor(destination: Destination, options: MeshChannelOptions, find: (service: string) => Destination) {
     this.#destination = destination
     this.#find = find
@@ -152,7 +155,9 @@ export class MeshChannel implements ChannelShape {
     return at === Number.POSITIVE_INFINITY ? at : at - this.#destination.clock.wallNow()
   }
 
-  /** What `parent: call` asks for; without it, a call made within a handler inherits all the same. */
+  /**
+   * What `parent: call` asks for; without it, a call made within a handler inherits all the same.
+   */
   #inherit(call: GrpcCall, parent: grpc.ServerUnaryCall<unknown, unknown>, flags: number): void {
     const leftMs = (flags & PROPAGATE_DEADLINE) === 0 ? Number.POSITIVE_INFINITY : this.#leftOf(parent.getDeadline())
     call.inherit(parent, leftMs, (flags & PROPAGATE_CANCELLATION) !== 0)

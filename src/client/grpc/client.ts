@@ -1,6 +1,6 @@
 /**
- * `mesh.grpc(Client, service)`: an ordinary client of the class given, whose calls go through the mesh, and beside its own methods the same
- * ones as promises and async iterables.
+ * `mesh.grpc(Client, service)`: an ordinary client of the class given, whose calls go through the
+ * mesh, and beside its own methods the same ones as promises and async iterables.
  */
 import {
   check,
@@ -25,17 +25,22 @@ import { type GrpcPromises, makePromises } from './promises/promises.ts'
 /** How one gRPC client behaves; given to `mesh.grpc`. */
 export interface GrpcClientOptions {
   /**
-   * Methods of which a second execution does no harm, by any of the names that the client has for them, or `true` for all: their calls may be
-   * repeated after they were sent, and hedged. Those that say so in their `.proto` (`idempotency_level`) and in the service's document
+   * Methods of which a second execution does no harm, by any of the names that the client has for
+   * them, or `true` for all: their calls may be repeated after they were sent, and hedged. Those
+   * that say so in their `.proto` (`idempotency_level`) and in the service's document
    * (`retry.idempotent`) need not be named. @defaultValue none
    */
   readonly idempotent?: readonly string[] | true
   /**
-   * Streaming methods whose calls are short enough that how long they take says something of the endpoint; others are left out of the
-   * latency estimate, but count as load while they are open. @defaultValue none
+   * Streaming methods whose calls are short enough that how long they take says something of the
+   * endpoint; others are left out of the latency estimate, but count as load while they are open.
+   * @defaultValue none
    */
   readonly shortStreams?: readonly string[]
-  /** Bytes of one received message; larger ones fail with RESOURCE_EXHAUSTED. At most 1 GiB. @defaultValue 4194304, as in grpc-js */
+  /**
+   * Bytes of one received message; larger ones fail with RESOURCE_EXHAUSTED. At most 1 GiB.
+   * @defaultValue 4194304, as in grpc-js
+   */
   readonly maxReceiveMessageBytes?: number
   /** Client interceptors of grpc-js, around everything the mesh does. @defaultValue none */
   readonly interceptors?: readonly unknown[]
@@ -54,14 +59,21 @@ const OPTIONS = fields({
   ),
 })
 
-/** A generated or loaded client class of grpc-js: made by grpc-tools, ts-proto (`outputServices=grpc-js`) or `@grpc/proto-loader`. */
+/**
+ * A generated or loaded client class of grpc-js: made by grpc-tools, ts-proto
+ * (`outputServices=grpc-js`) or `@grpc/proto-loader`.
+ */
 export type GrpcClientClass<C> = new (address: string, credentials: never, options?: never) => C
 
-/** A client of class `C`, with its methods also as promises. Of one that was loaded without types, any name may be a method. */
+/**
+ * A client of class `C`, with its methods also as promises. Of one that was loaded without types,
+ * any name may be a method.
+ */
 export type GrpcClient<C> = C & {
   /**
-   * The methods once more, for `await` and `for await`. An answer comes as a promise, a stream of answers as an async iterable whose call begins
-   * with the first `next()` and is cancelled when the loop is left; a stream of requests is any iterable.
+   * The methods once more, for `await` and `for await`. An answer comes as a promise, a stream of
+   * answers as an async iterable whose call begins with the first `next()` and is cancelled when
+   * the loop is left; a stream of requests is any iterable.
    */
   readonly promises: GrpcPromises<C>
   // biome-ignore lint/suspicious/noExplicitAny: as grpc-js itself has it, but for its `Function`, which may be `undefined`

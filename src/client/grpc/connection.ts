@@ -1,7 +1,8 @@
 /**
- * One HTTP/2 connection to a gRPC endpoint: a grpc-js channel whose own retries, balancing and metrics are off, with the mesh's identity.
- * A channel would dial again by itself and answer from its own backoff meanwhile, so a broken one is thrown away and the next is dialed when
- * there is a call for it. Calls are handed over only once it stands: before, they were certainly not sent.
+ * One HTTP/2 connection to a gRPC endpoint: a grpc-js channel whose own retries, balancing and
+ * metrics are off, with the mesh's identity. A channel would dial again by itself and answer from
+ * its own backoff meanwhile, so a broken one is thrown away and the next is dialed when there is a
+ * call for it. Calls are handed over only once it stands: before, they were certainly not sent.
  *
  * dialing -> ready: it stands · dialing -> failed: refused or too slow
  * ready -> retired: replaced (rotation, silence, drain), or lost (GOAWAY, closed)
@@ -80,7 +81,10 @@ export class GrpcConnection {
     return this.#stood && this.channel.getConnectivityState(false) === READY
   }
 
-  /** The peer takes one more stream. Beyond its limit Node would hold it back, and nobody could tell that it was not sent. */
+  /**
+   * The peer takes one more stream. Beyond its limit Node would hold it back, and nobody could tell
+   * that it was not sent.
+   */
   get hasRoom(): boolean {
     return this.#streams.hasRoom
   }
@@ -101,7 +105,9 @@ export class GrpcConnection {
     return this.#stood && !this.ready
   }
 
-  /** Sees to it that it stands, or has failed, within the time for connecting; the pool hears of it. */
+  /**
+   * Sees to it that it stands, or has failed, within the time for connecting; the pool hears of it.
+   */
   dial(): void {
     if (this.#dialing) return
     this.#dialing = true
@@ -177,7 +183,8 @@ export class GrpcConnection {
     this.#closed = true
     this.#timer.stop()
     this.channel.close()
-    // A stream that was cut while nobody read it would keep it open for ever. What was written leaves first.
+    // A stream that was cut while nobody read it would keep it open for ever. What was written
+    // leaves first.
     if (this.#session !== undefined) setImmediate(destroy, this)
     this.#pool.closed(this)
   }
@@ -190,7 +197,8 @@ export class GrpcConnection {
   /** @internal */
   destroy(): void {
     this.#session!.destroy()
-    // Behind a GOAWAY, Node only ends our half; a peer that keeps its own would hold the socket for ever.
+    // Behind a GOAWAY, Node only ends our half; a peer that keeps its own would hold the socket for
+    // ever.
     const socket = this.#socket!
     if (socket.destroyed) return
     this.#lastHalf = this.#transport.clock.startBackgroundTimer(LAST_HALF_MS, destroySocket, socket)
@@ -220,8 +228,8 @@ export class GrpcConnection {
   /** Watches the session of today and its streams; cheap if it does already. */
   attend(): void {
     if (this.#session !== undefined && this.#subchannel?.transport?.session === this.#session) return
-    // A later version may keep it elsewhere: then pings and streams beyond the peer's limit go on as
-    // grpc-js has them, and no stream is known.
+    // A later version may keep it elsewhere: then pings and streams beyond the peer's limit go on
+    // as grpc-js has them, and no stream is known.
     const pool = (this.channel as unknown as Internals).internalChannel?.subchannelPool?.pool ?? {}
     for (const { subchannel } of Object.values(pool).flat()) {
       const transport = subchannel?.transport
@@ -240,8 +248,9 @@ export class GrpcConnection {
     })
     this.#streams.watch(session)
     session.once('goaway', (_code, _lastStreamId, data) => {
-      // Streams that had begun may still end on it, and its session is closed for all else: Node lets no PING out, and grpc-js takes
-      // that for a peer that has gone and cuts them. So nobody asks any more; that the peer bounds their time is on its side.
+      // Streams that had begun may still end on it, and its session is closed for all else: Node
+      // lets no PING out, and grpc-js takes that for a peer that has gone and cuts them. So nobody
+      // asks any more; that the peer bounds their time is on its side.
       transport.keepaliveTimeMs = -1
       const refusal = refusalIn(data)
       if (refusal === undefined) {
@@ -296,7 +305,10 @@ export class GrpcConnection {
   }
 }
 
-/** What grpc-js keeps for itself: pinned by tests against the oldest and the newest version that we take. */
+/**
+ * What grpc-js keeps for itself: pinned by tests against the oldest and the newest version that we
+ * take.
+ */
 interface Internals {
   readonly internalChannel?: {
     readonly subchannelPool?: {

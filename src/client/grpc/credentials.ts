@@ -48,7 +48,10 @@ function single(credentials: grpc.CallCredentials): readonly grpc.CallCredential
   return Array.isArray(creds) ? creds.flatMap(single) : [credentials]
 }
 
-/** grpc-js drops the promise of a generator that is an async function: its rejection would end the process. */
+/**
+ * grpc-js drops the promise of a generator that is an async function: its rejection would end the
+ * process.
+ */
 function ask(credentials: grpc.CallCredentials, options: Options): Promise<grpc.Metadata> {
   const { metadataGenerator } = credentials as Kept
   if (typeof metadataGenerator !== 'function') return credentials.generateMetadata(options)

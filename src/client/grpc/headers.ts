@@ -1,6 +1,7 @@
 /**
- * What an attempt of a gRPC call carries to the next process: the caller's metadata, and then ours. Ours win; the mesh's own from elsewhere,
- * and identities that other proxies would believe, are left out silently, so that a handler may pass on the metadata it received.
+ * What an attempt of a gRPC call carries to the next process: the caller's metadata, and then ours.
+ * Ours win; the mesh's own from elsewhere, and identities that other proxies would believe, are
+ * left out silently, so that a handler may pass on the metadata it received.
  */
 import type * as http2 from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
@@ -18,8 +19,8 @@ export interface OwnMetadata extends grpc.Metadata {
 }
 
 /**
- * A kind of metadata that its attempt alone has, so that it need not be copied: grpc-js copies what it is given twice
- * on the way, lest the caller change it meanwhile.
+ * A kind of metadata that its attempt alone has, so that it need not be copied: grpc-js copies what
+ * it is given twice on the way, lest the caller change it meanwhile.
  */
 export function ownMetadata({ Metadata }: Grpc): new () => OwnMetadata {
   return class Own extends Metadata implements OwnMetadata {
@@ -33,7 +34,8 @@ export function ownMetadata({ Metadata }: Grpc): new () => OwnMetadata {
     override toHttp2Headers(): http2.OutgoingHttpHeaders {
       const headers = super.toHttp2Headers()
       if (this.owner !== undefined) {
-        // Its start takes some microtasks, and does not look whether the call was cancelled meanwhile.
+        // Its start takes some microtasks, and does not look whether the call was cancelled
+        // meanwhile.
         if (this.owner.ended) throw new Error('the attempt is over')
         this.owner.attend()
         mark(headers, this.owner)
@@ -64,7 +66,8 @@ export function attemptMetadata(attempt: GrpcAttempt, given: grpc.Metadata, now:
   else metadata.set(GRPC_TIMEOUT, formatGrpcTimeout(sentDeadlineAt - now))
   if (attempt.number > 0) metadata.set(GRPC_PREVIOUS_ATTEMPTS, String(attempt.number))
   else metadata.remove(GRPC_PREVIOUS_ATTEMPTS)
-  // The options stay behind: `waitForReady` would wait for this one endpoint, while another is there.
+  // The options stay behind: `waitForReady` would wait for this one endpoint, while another is
+  // there.
   return metadata
 }
 

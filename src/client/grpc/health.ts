@@ -1,5 +1,6 @@
 /**
- * Asks a gRPC endpoint whether it is well, by the standard health service, on the connection of its calls but outside of their stack.
+ * Asks a gRPC endpoint whether it is well, by the standard health service, on the connection of its
+ * calls but outside of their stack.
  */
 import type * as grpc from '@grpc/grpc-js'
 import type { ErrorCode } from '../../core/errors.ts'

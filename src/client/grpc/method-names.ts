@@ -1,6 +1,7 @@
 /**
- * By which names a client has the methods of its service. grpc-js gives each the key of the definition and
- * `originalName` (camelCase, by `@grpc/proto-loader`); of two methods with one name, the client decides.
+ * By which names a client has the methods of its service. grpc-js gives each the key of the
+ * definition and `originalName` (camelCase, by `@grpc/proto-loader`); of two methods with one name,
+ * the client decides.
  */
 import type { MethodDefinition } from './channel.ts'
 
@@ -9,7 +10,10 @@ export type ServiceDefinition = Readonly<Record<string, MethodDefinition>>
 
 export type MethodNames = ReadonlyMap<string, MethodDefinition>
 
-/** The methods that `holder`, a client or the prototype of its class, has beyond those of `base`, every client's. */
+/**
+ * The methods that `holder`, a client or the prototype of its class, has beyond those of `base`,
+ * every client's.
+ */
 export function methodNames(holder: object, base: object, service: ServiceDefinition): MethodNames {
   const names = new Map<string, MethodDefinition>()
   for (const [key, definition] of Object.entries(service)) {

@@ -1,6 +1,7 @@
 /**
- * From grpc-js's statuses to outcomes. Where a status came from decides, by what HTTP/2 heard (see grpc-stream): the
- * words of its details are read only once it is certain that grpc-js itself made them.
+ * From grpc-js's statuses to outcomes. Where a status came from decides, by what HTTP/2 heard (see
+ * grpc-stream): the words of its details are read only once it is certain that grpc-js itself made
+ * them.
  */
 import { type ClientHttp2Stream, constants } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
@@ -30,14 +31,18 @@ const LOST = /^(?:Connection dropped|Keepalive timeout)/
 /** The two ways in which grpc-js tells of a stream that the peer has reset with CANCEL. */
 const CANCELLED_BY_PEER = /^(?:Call cancelled$|Write error: )/
 
-/** How an attempt on `connection` ended. Corrects `status` where grpc-js lost what the peer had said. */
+/**
+ * How an attempt on `connection` ended. Corrects `status` where grpc-js lost what the peer had
+ * said.
+ */
 export function outcomeOfStatus(status: grpc.StatusObject, connection: GrpcConnection, source: StatusSource): Outcome {
   const { trailers, leaving, stream } = source
   if (isOfPeer(status, source)) return ofPeer(status, trailers?.['grpc-message'], source)
   // grpc-js has no code for a message that is compressed in no way it was told of.
   if (status.code === undefined) return makeOutcome('failure', 'protocol-error', new Error('a malformed message'))
   if (!leaving) return ofUnsent(status, connection)
-  // A stream that could not be watched may have been executed: what is said of it is taken for the peer's.
+  // A stream that could not be watched may have been executed: what is said of it is taken for the
+  // peer's.
   return stream === undefined ? ofPeer(status, undefined, source) : ofBroken(status, stream, source)
 }
 
@@ -75,8 +80,9 @@ function ofPeer(status: grpc.StatusObject, message: unknown, source: StatusSourc
 }
 
 /**
- * gRPC C core answers CANCELLED to what arrives between its shutdown and our receipt of its GOAWAY. Its handlers can
- * say the same, so the call may have been executed: it is repeated only where that does no harm.
+ * gRPC C core answers CANCELLED to what arrives between its shutdown and our receipt of its GOAWAY.
+ * Its handlers can say the same, so the call may have been executed: it is repeated only where that
+ * does no harm.
  */
 export function isCutShort(code: number, { headers, session, trailers }: StatusSource): boolean {
   if (code !== GRPC_STATUS.CANCELLED || headers !== undefined) return false
@@ -119,7 +125,8 @@ function ofBroken(status: grpc.StatusObject, stream: ClientHttp2Stream, source: 
     return makeOutcome('refused', 'refused-by-peer', cause, isAlive ? status.code : undefined)
   }
   if (rstCode === constants.NGHTTP2_REFUSED_STREAM && headers === undefined) {
-    // A GOAWAY closes the session. Refused while it goes on, a stream is one that the peer has no room for.
+    // A GOAWAY closes the session. Refused while it goes on, a stream is one that the peer has no
+    // room for.
     return makeOutcome('refused', 'refused-by-peer', cause, session!.closed ? undefined : status.code)
   }
   if (session!.destroyed || LOST.test(details)) return makeOutcome('failure', 'connection-lost', cause)
@@ -146,7 +153,10 @@ function grpcStatusOfReset(code: number | undefined): number {
   }
 }
 
-/** `grpc-message`; what is no encoded UTF-8 in it stays as it came (PROTOCOL-HTTP2, "Percent-Encoded"). */
+/**
+ * `grpc-message`; what is no encoded UTF-8 in it stays as it came (PROTOCOL-HTTP2,
+ * "Percent-Encoded").
+ */
 function decodeMessage(message: string): string {
   return message.replace(/(?:%[0-9a-f]{2})+/gi, (encoded) => {
     try {

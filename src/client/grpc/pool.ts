@@ -25,7 +25,10 @@ export interface GrpcConnectionHolder {
   cut(cause: Error): void
 }
 
-/** So many attempts that ran out of time, with not one byte from the peer, and it gets a new connection (faults-and-attacks F9). */
+/**
+ * So many attempts that ran out of time, with not one byte from the peer, and it gets a new
+ * connection (faults-and-attacks F9).
+ */
 const MOST_SILENCES = 2
 
 export class GrpcPool implements EndpointTransport {
@@ -169,7 +172,10 @@ export class GrpcPool implements EndpointTransport {
     this.#proof.cutEnded(this.#all, this.#transport.clock)
   }
 
-  /** After a rotation: the connection of today takes no more calls from a time within `spreadMs` of `from` on. */
+  /**
+   * After a rotation: the connection of today takes no more calls from a time within `spreadMs` of
+   * `from` on.
+   */
   retire(from: number, spreadMs: number): void {
     for (const connection of this.#all) {
       connection.retireAt = Math.min(connection.retireAt, from + this.#transport.clock.random() * spreadMs)
@@ -187,7 +193,9 @@ export class GrpcPool implements EndpointTransport {
     this.#transport.clock.startBackgroundTimer(graceMs, closeAll, this)
   }
 
-  /** Whatever still runs has had its time; grpc-js closes a channel only once its calls have ended. */
+  /**
+   * Whatever still runs has had its time; grpc-js closes a channel only once its calls have ended.
+   */
   closeNow(): void {
     const cause = this.#withdrawn()
     const running: GrpcConnectionHolder[] = []

@@ -1,6 +1,7 @@
 /**
- * The messages of one gRPC call, serialized, kept so that another attempt can send them again. Once the call is committed to one attempt,
- * what that one has sent is let go; beyond a bound of bytes the first attempt that has sent all of them is the one (gRFC A6, "Memory").
+ * The messages of one gRPC call, serialized, kept so that another attempt can send them again. Once
+ * the call is committed to one attempt, what that one has sent is let go; beyond a bound of bytes
+ * the first attempt that has sent all of them is the one (gRFC A6, "Memory").
  */
 import type * as grpc from '@grpc/grpc-js'
 import { GrpcWrite } from './write-callback.ts'
@@ -34,7 +35,8 @@ export class ReplayBuffer {
   add(context: MessageContext, message: Buffer): void {
     this.#bytes += message.length
     const entry = new Entry(context, message)
-    // A list that begins with its first is made for one, and most calls have no more; an empty one would be given room for 17.
+    // A list that begins with its first is made for one, and most calls have no more; an empty one
+    // would be given room for 17.
     if (this.#entries === NONE) this.#entries = [entry]
     else this.#entries.push(entry)
   }

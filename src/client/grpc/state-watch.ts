@@ -1,4 +1,6 @@
-/** Who waits for the state of a gRPC channel to change: `watchConnectivityState`, `waitForReady`. */
+/**
+ * Who waits for the state of a gRPC channel to change: `watchConnectivityState`, `waitForReady`.
+ */
 import { AsyncResource } from 'node:async_hooks'
 import type * as grpc from '@grpc/grpc-js'
 import { type Clock, LONGEST_TIMER_MS, type Timer } from '../../core/clock.ts'

@@ -8,12 +8,14 @@ import { Duplex } from 'node:stream'
 export class StreamLimit {
   readonly #onRoom: () => void
   #session: ClientHttp2Session | undefined
-  /** The peer may change it. Without a session that we can read, it is Node that holds streams back. */
+  /**
+   * The peer may change it. Without a session that we can read, it is Node that holds streams back.
+   */
   #most = Number.POSITIVE_INFINITY
   #open = 0
   /**
-   * Streams that we have reset, and that the peer may still count. A server on Node refuses the next
-   * one meanwhile, and ends the connection after a hundred of them.
+   * Streams that we have reset, and that the peer may still count. A server on Node refuses the
+   * next one meanwhile, and ends the connection after a hundred of them.
    */
   #reset = 0
   #asking = false
@@ -47,7 +49,9 @@ export class StreamLimit {
     if (reset) this.#reset += 1
   }
 
-  /** A call waits for room: asks whether the peer has heard of all resets, by a PING behind them. */
+  /**
+   * A call waits for room: asks whether the peer has heard of all resets, by a PING behind them.
+   */
   want(): void {
     if (this.#reset === 0 || this.#asking || this.#session === undefined) return
     this.#asking = true
@@ -76,7 +80,8 @@ let hook: ((name: string) => void) | null | undefined
 
 /**
  * Node passes SETTINGS on only while its own hook has seen a listener come. grpc-js removes all
- * listeners of a session when it stands, and the hook with them; a session without a socket has one.
+ * listeners of a session when it stands, and the hook with them; a session without a socket has
+ * one.
  */
 function hearAgain(session: ClientHttp2Session): void {
   if (hook === undefined) {

@@ -1,6 +1,7 @@
 /**
- * What HTTP/2 knows of an attempt and grpc-js does not pass on: whether the stream began, what the peer said at its
- * end, and how it was reset. Only this tells a status of the peer from one that grpc-js made.
+ * What HTTP/2 knows of an attempt and grpc-js does not pass on: whether the stream began, what the
+ * peer said at its end, and how it was reset. Only this tells a status of the peer from one that
+ * grpc-js made.
  */
 import {
   type ClientHttp2Session,
@@ -52,7 +53,10 @@ export function refusalIn(data: Uint8Array | undefined): string | undefined {
 
 const goaways = new WeakMap<ClientHttp2Session, Goaway>()
 
-/** The GOAWAY that left `stream` behind: the peer certainly does not execute it, whatever the code (RFC 9113, 6.8). */
+/**
+ * The GOAWAY that left `stream` behind: the peer certainly does not execute it, whatever the code
+ * (RFC 9113, 6.8).
+ */
 export function leftBehindBy(session: ClientHttp2Session, stream: ClientHttp2Stream): Goaway | undefined {
   const goaway = goaways.get(session)
   return goaway !== undefined && stream.id !== undefined && stream.id > goaway.lastStreamId ? goaway : undefined

@@ -1,6 +1,7 @@
 /**
- * What all gRPC connections of a mesh share: grpc-js, our identity, the limits. A rotated identity is a new generation: new connections
- * use it at once, old ones take no more calls within a short time, spread so that they do not all shake hands again in the same instant.
+ * What all gRPC connections of a mesh share: grpc-js, our identity, the limits. A rotated identity
+ * is a new generation: new connections use it at once, old ones take no more calls within a short
+ * time, spread so that they do not all shake hands again in the same instant.
  */
 import { AsyncResource } from 'node:async_hooks'
 import type * as grpc from '@grpc/grpc-js'
@@ -15,7 +16,10 @@ import { GrpcPool } from './pool.ts'
 
 export type Grpc = typeof grpc
 
-/** The application's own copy of grpc-js. @throws OptionsError if there is none, or one that is too old */
+/**
+ * The application's own copy of grpc-js. @throws OptionsError if there is none, or one that is too
+ * old
+ */
 export function loadGrpc(what: string): Grpc {
   return requirePeer<Grpc>('@grpc/grpc-js', OLDEST_GRPC, what)
 }
@@ -28,8 +32,9 @@ export interface GrpcTransportSettings {
 }
 
 /**
- * As for HTTP (http-transport): a second to connect (F5); so many may wait for it; a rotation within two seconds. A peer that vanished without a
- * word is found within 15 s while a call runs; grpc-js sends no pings by default (F9, 0.27).
+ * As for HTTP (http-transport): a second to connect (F5); so many may wait for it; a rotation
+ * within two seconds. A peer that vanished without a word is found within 15 s while a call runs;
+ * grpc-js sends no pings by default (F9, 0.27).
  */
 const SETTINGS: GrpcTransportSettings = Object.freeze({
   connectTimeoutMs: 1_000,
@@ -55,7 +60,9 @@ export interface GrpcTransportParts {
   readonly onPeerRefused?: ((refused: RefusedPeer, endpoint: Endpoint) => void) | undefined
   /** An endpoint does not believe our certificate; it executed nothing. */
   readonly onRefusedByPeer?: ((reason: string, endpoint: Endpoint) => void) | undefined
-  /** Whether a name may resolve to loopback: all of the mesh is on this machine. @defaultValue true */
+  /**
+   * Whether a name may resolve to loopback: all of the mesh is on this machine. @defaultValue true
+   */
   readonly loopbackAllowed?: boolean
 }
 
@@ -93,8 +100,8 @@ export class GrpcTransport {
     this.channelOptions = Object.freeze({
       // What the mesh does itself.
       'grpc.enable_retries': 0,
-      // It keeps the first MiB of a call even so, and says of each message in it at once that it has left: a source that has always more would
-      // stop our loop until then.
+      // It keeps the first MiB of a call even so, and says of each message in it at once that it
+      // has left: a source that has always more would stop our loop until then.
       'grpc.per_rpc_retry_buffer_size': 0,
       'grpc.service_config_disable_resolution': 1,
       'grpc.enable_http_proxy': 0,
@@ -124,7 +131,9 @@ export class GrpcTransport {
     return this.#largest.get(service) ?? LARGEST_MESSAGE
   }
 
-  /** A client of `service` takes messages of up to `bytes`; connections made for less are replaced. */
+  /**
+   * A client of `service` takes messages of up to `bytes`; connections made for less are replaced.
+   */
   takeMessages(service: string, bytes: number): void {
     if (bytes > this.largestMessage(service)) this.#largest.set(service, bytes)
   }

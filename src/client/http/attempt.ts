@@ -1,11 +1,13 @@
 /**
- * One attempt of an HTTP call, and undici's handler for it. It owns its timer and its cancellation, because undici can neither
- * stop what is queued or connecting nor time anything exactly; a request that is over before it is written is never written.
+ * One attempt of an HTTP call, and undici's handler for it. It owns its timer and its cancellation,
+ * because undici can neither stop what is queued or connecting nor time anything exactly; a request
+ * that is over before it is written is never written.
  *
- * waiting -> written: a connection is there, the bytes go out now (`sent`) · written -> collecting: a short answer, kept until its end
- * written -> deciding: an answer of unknown length; one that is complete in the same packet counts as short
- * written -> limited: a failure, kept up to a bound · limited -> leftover: beyond it and final, so the caller reads the rest
- * written, deciding -> streaming: handed to the caller, no more attempts · any -> over: settled, exactly once
+ * waiting -> written: a connection is there, the bytes go out now (`sent`) · written -> collecting:
+ * a short answer, kept until its end written -> deciding: an answer of unknown length; one that is
+ * complete in the same packet counts as short written -> limited: a failure, kept up to a bound ·
+ * limited -> leftover: beyond it and final, so the caller reads the rest written, deciding ->
+ * streaming: handed to the caller, no more attempts · any -> over: settled, exactly once
  */
 import type { Dispatcher } from 'undici'
 import type { ErrorCode } from '../../core/errors.ts'
@@ -23,7 +25,10 @@ import { attemptHeaders } from './headers.ts'
 import { answerOutcome, endsWithConnection, isEventStream, isInvalid, outcomeOf } from './outcome.ts'
 import type { ConnectionUser, HttpPool } from './pool.ts'
 
-/** Bodies up to this are collected before the caller gets the answer; it is also what is read of an answer that is dropped. */
+/**
+ * Bodies up to this are collected before the caller gets the answer; it is also what is read of an
+ * answer that is dropped.
+ */
 const SMALL_BYTES = 65_536
 
 /** For so long an answer that nobody has begun to read keeps a connection that others wait for. */
@@ -83,7 +88,8 @@ export class HttpAttempt
         body: (content ?? null) as Buffer | null,
         blocking: false,
         reset: request.reset,
-        // The socket is open already; without a name undici would look for one in the host header, with two expressions.
+        // The socket is open already; without a name undici would look for one in the host header,
+        // with two expressions.
         servername: this.call.route.service,
       } as Dispatcher.DispatchOptions,
       this,
@@ -200,7 +206,8 @@ export class HttpAttempt
     if (isInvalid(error)) this.end(makeOutcome('cancelled', 'invalid-options', error))
     else if (this.#phase !== 'waiting') this.end(this.lost(outcomeOf(error)))
     else if (error === CONNECTION_LOST || connection?.usable !== true) {
-      // It closed before a byte was written. The next one is looked for within the same attempt and its time.
+      // It closed before a byte was written. The next one is looked for within the same attempt and
+      // its time.
       this.call.transport.poolOf(this.endpoint!).take(this)
     } else this.end(makeOutcome('refused', 'connect-failed', error))
   }
@@ -211,7 +218,8 @@ export class HttpAttempt
 
   protected override end(outcome: Outcome): void {
     super.end(outcome)
-    // Another attempt sends it from the start; what is left of this one would only keep the network busy.
+    // Another attempt sends it from the start; what is left of this one would only keep the network
+    // busy.
     this.#upload?.abandon(ABORTED)
   }
 

@@ -1,6 +1,7 @@
 /**
- * One HTTP call: starts its attempts, waits for a first endpoint, listens to the caller's signal, and settles the one promise
- * that was made in the caller's own async context (undici's callbacks run in that of whichever request opened the socket).
+ * One HTTP call: starts its attempts, waits for a first endpoint, listens to the caller's signal,
+ * and settles the one promise that was made in the caller's own async context (undici's callbacks
+ * run in that of whichever request opened the socket).
  */
 import type { Call, HashKey, Route } from '../../core/call.ts'
 import type { MeshError } from '../../core/errors.ts'
@@ -51,15 +52,24 @@ export class HttpCall<R = unknown> extends ClientCall {
   /** Set anew before it is sent: by filters, or once a kept body has turned out to be short. */
   request: PreparedRequest
   readonly answer: Answer<R>
-  /** Set by whoever made the call: a call cancelled by the signal rejects with the signal's own reason, as `fetch` does. */
+  /**
+   * Set by whoever made the call: a call cancelled by the signal rejects with the signal's own
+   * reason, as `fetch` does.
+   */
   throwsReason = false
   observer: CallObserver | undefined = undefined
-  /** Settled, but the caller is still reading the long body of a failure: who ends it if the signal fires now. */
+  /**
+   * Settled, but the caller is still reading the long body of a failure: who ends it if the signal
+   * fires now.
+   */
   leftover: (() => void) | undefined = undefined
   /** How long a reader may take nothing of what has arrived. */
   idleMs: number
   #signal: AbortSignal | undefined
-  /** What the caller is told; kept, because p-retry passes only errors on and a signal's reason may be anything. */
+  /**
+   * What the caller is told; kept, because p-retry passes only errors on and a signal's reason may
+   * be anything.
+   */
   #failure: { readonly error: unknown } | undefined = undefined
 
   constructor(

@@ -1,6 +1,6 @@
 /**
- * The HTTP client of one service: what `mesh.http(service)` returns. A call costs one object for itself and one for each
- * attempt; filters, if there are any, are composed when the client is made.
+ * The HTTP client of one service: what `mesh.http(service)` returns. A call costs one object for
+ * itself and one for each attempt; filters, if there are any, are composed when the client is made.
  */
 import type { Call } from '../../core/call.ts'
 import { inboundCall } from '../../core/context.ts'
@@ -30,8 +30,9 @@ import { SharedGets } from './shared-gets.ts'
 /** Everything about a request but its method and path. */
 export interface HttpRequestOptions {
   /**
-   * Headers of your own; `undefined` is left out. Ours (deadline, trace, baggage) are added. Headers of a single connection and
-   * `inmesh-*` are left out as well, so that a handler may pass on what it received.
+   * Headers of your own; `undefined` is left out. Ours (deadline, trace, baggage) are added.
+   * Headers of a single connection and `inmesh-*` are left out as well, so that a handler may pass
+   * on what it received.
    */
   readonly headers?: HeadersInput | undefined
   readonly body?: BodyInput | null | undefined
@@ -42,35 +43,42 @@ export interface HttpRequestOptions {
   /** Cancels the call, wherever it is: waiting, connecting, running, or within the body. */
   readonly signal?: AbortSignal | null | undefined
   /**
-   * Bound of the whole call, retries and body included; the service's own timeout and the deadline of the request being
-   * served hold as well, whichever is first. @defaultValue the service's timeout
+   * Bound of the whole call, retries and body included; the service's own timeout and the deadline
+   * of the request being served hold as well, whichever is first. @defaultValue the service's
+   * timeout
    */
   readonly timeout?: Duration | undefined
   /**
-   * A second execution does no harm, so the call may be repeated after it was sent. @defaultValue `true` for GET, HEAD,
-   * OPTIONS, TRACE, PUT and DELETE, and with an `idempotency-key` header that is not empty
+   * A second execution does no harm, so the call may be repeated after it was sent. @defaultValue
+   * `true` for GET, HEAD, OPTIONS, TRACE, PUT and DELETE, and with an `idempotency-key` header that
+   * is not empty
    */
   readonly idempotent?: boolean | undefined
   /** `false`: one attempt only. */
   readonly retry?: false | undefined
   /**
-   * Requests with the same key go to the same endpoint, if the service's balancer is `ring-hash` or `maglev`.
+   * Requests with the same key go to the same endpoint, if the service's balancer is `ring-hash` or
+   * `maglev`.
    * @defaultValue what the service's policy makes the key of; without one, any endpoint
    */
   readonly key?: string | undefined
   /**
-   * The response may last (server-sent events, a long download): the deadline covers it only up to its headers.
+   * The response may last (server-sent events, a long download): the deadline covers it only up to
+   * its headers.
    * @defaultValue false
    */
   readonly streaming?: boolean | undefined
   /**
-   * How long the caller may take nothing of a long answer that has arrived; then its body fails and its connection goes back. A slow
-   * reader and a silent peer may go on. @defaultValue the policy's `idleTimeout` (60 s)
+   * How long the caller may take nothing of a long answer that has arrived; then its body fails and
+   * its connection goes back. A slow reader and a silent peer may go on. @defaultValue the policy's
+   * `idleTimeout` (60 s)
    */
   readonly idleTimeout?: Duration | undefined
 }
 
-/** A request as filters see it: `headers` are an object, in lower case if they were given as a list. */
+/**
+ * A request as filters see it: `headers` are an object, in lower case if they were given as a list.
+ */
 export interface HttpRequest extends HttpRequestOptions {
   readonly method: string
   /** Begins with `/`. */
@@ -84,16 +92,20 @@ export type HttpFilter = Filter<HttpRequest, HttpResponse>
 export interface HttpClientOptions {
   readonly filters?: readonly HttpFilter[] | undefined
   /**
-   * Equal GETs, without options but headers and query, share one exchange while it runs. It is bounded by the service's timeout and not
-   * by the callers' deadlines, and cancelled when all have gone. @defaultValue `true` with `cache`, else `false`
+   * Equal GETs, without options but headers and query, share one exchange while it runs. It is
+   * bounded by the service's timeout and not by the callers' deadlines, and cancelled when all have
+   * gone. @defaultValue `true` with `cache`, else `false`
    */
   readonly collapse?: boolean | undefined
   /**
-   * How long the answer to a GET (status 200, at most 64 KiB, not `no-store`, `no-cache` or `private`) is kept for equal ones; at most
-   * 1,000 answers. @defaultValue not at all
+   * How long the answer to a GET (status 200, at most 64 KiB, not `no-store`, `no-cache` or
+   * `private`) is kept for equal ones; at most 1,000 answers. @defaultValue not at all
    */
   readonly cache?: Duration | undefined
-  /** For calls that give none of their own: see {@link HttpRequestOptions.idleTimeout}. @defaultValue the policy's (60 s) */
+  /**
+   * For calls that give none of their own: see {@link HttpRequestOptions.idleTimeout}.
+   * @defaultValue the policy's (60 s)
+   */
   readonly idleTimeout?: Duration | undefined
 }
 
@@ -101,9 +113,10 @@ export interface HttpClientOptions {
 export type HttpBody = BodyInput | Readonly<Record<string, unknown>> | readonly unknown[] | null | undefined
 
 /**
- * Calls one service. Every method resolves with the response, whatever its status; it rejects with a `MeshError` if there is
- * none (`error.sent` says whether the call may have been executed), also when the signal fires: then `code` is `cancelled`
- * and `cause` the signal's reason. Wrong arguments reject with an `OptionsError`.
+ * Calls one service. Every method resolves with the response, whatever its status; it rejects with
+ * a `MeshError` if there is none (`error.sent` says whether the call may have been executed), also
+ * when the signal fires: then `code` is `cancelled` and `cause` the signal's reason. Wrong
+ * arguments reject with an `OptionsError`.
  *
  * @example
  * ```ts

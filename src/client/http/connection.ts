@@ -1,9 +1,11 @@
 /**
- * One HTTP/1.1 connection: a socket that we open ourselves, with our own timer and our own check of who answers, and the
- * undici client that then speaks on it. The client never reconnects: a dead socket is a dead connection.
+ * One HTTP/1.1 connection: a socket that we open ourselves, with our own timer and our own check of
+ * who answers, and the undici client that then speaks on it. The client never reconnects: a dead
+ * socket is a dead connection.
  *
- * dialing -> idle: connected and verified · dialing -> closed: failed or too slow
- * idle -> busy: given an attempt · busy -> idle: the response is complete · idle, busy -> closed: the socket closed
+ * dialing -> idle: connected and verified · dialing -> closed: failed or too slow idle -> busy:
+ * given an attempt · busy -> idle: the response is complete · idle, busy -> closed: the socket
+ * closed
  */
 import { connect as connectPlain, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectSecure } from 'node:tls'
@@ -18,14 +20,20 @@ import { refusedByAlert } from './outcome.ts'
 import type { ConnectionUser, HttpPool } from './pool.ts'
 import type { HttpTransport } from './transport.ts'
 
-/** Without a hint of the server: below Node's own 5 s, so that we close first. With a hint, undici stays 2 s below it. */
+/**
+ * Without a hint of the server: below Node's own 5 s, so that we close first. With a hint, undici
+ * stays 2 s below it.
+ */
 const KEEP_ALIVE_MS = 4_000
 /** A server's hint beyond this is not used. */
 const LONGEST_KEEP_ALIVE_MS = 600_000
 /** Idle probes of the kernel find a peer that vanished without a word (faults-and-attacks F9). */
 const TCP_KEEP_ALIVE_MS = 10_000
 
-/** Why undici could not use a connection that closed before a request was written: nothing was sent, take another. */
+/**
+ * Why undici could not use a connection that closed before a request was written: nothing was sent,
+ * take another.
+ */
 export const CONNECTION_LOST: Error = Object.freeze(
   Object.assign(new Error('the connection closed before use'), { code: 'GONE' }),
 )
@@ -97,7 +105,10 @@ export class HttpConnection {
     return this.#socket.errored !== null && this.#socket.errored !== undefined
   }
 
-  /** Nobody waits for it: it must notice when the peer closes it, and must not keep the process alive. */
+  /**
+   * Nobody waits for it: it must notice when the peer closes it, and must not keep the process
+   * alive.
+   */
   park(now: number): void {
     this.idleSince = now
     // Once undici has the socket, it does both.
@@ -185,7 +196,8 @@ export class HttpConnection {
   }
 
   #makeClient(): Client {
-    // The origin is never resolved: the one socket there will ever be is handed over below, encrypted or not.
+    // The origin is never resolved: the one socket there will ever be is handed over below,
+    // encrypted or not.
     return new this.#transport.undici.Client(`http://${this.#pool.endpoint.label}`, {
       pipelining: 1,
       headersTimeout: 0,
@@ -202,7 +214,8 @@ export class HttpConnection {
         this.#handedOver = true
         const handOver = (): void =>
           this.#socket.destroyed ? callback(CONNECTION_LOST, null) : callback(null, this.#socket)
-        // After a time without use, one turn of the event loop shows whether the peer has closed it meanwhile.
+        // After a time without use, one turn of the event loop shows whether the peer has closed it
+        // meanwhile.
         if (this.#parked) setImmediate(handOver)
         else queueMicrotask(handOver)
       },

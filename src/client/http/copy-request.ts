@@ -1,6 +1,6 @@
 /**
- * The request that filters get: copies of what the caller gave, made when the call is made. A filter may wait
- * before it goes on, and the caller may change a body or a header meanwhile.
+ * The request that filters get: copies of what the caller gave, made when the call is made. A
+ * filter may wait before it goes on, and the caller may change a body or a header meanwhile.
  */
 import { isUint8Array } from 'node:util/types'
 import type { BodyInput, RequestBody } from './body/request.ts'
@@ -24,7 +24,10 @@ export function copyRequest(
   return own
 }
 
-/** Headers that filters can spread, and lists that can be read again: an iterator is read but once. @throws OptionsError */
+/**
+ * Headers that filters can spread, and lists that can be read again: an iterator is read but once.
+ * @throws OptionsError
+ */
 export function readOnce(options: HttpRequestOptions): HttpRequestOptions {
   const { headers, query } = options
   const listed = isList(query) && !(query instanceof URLSearchParams)
@@ -71,7 +74,9 @@ function ownLists<T>(given: Readonly<Record<string, T>>): Record<string, T> {
   return own
 }
 
-/** As it will be sent: a Date is text. What would not survive the way there and back stays as it is. */
+/**
+ * As it will be sent: a Date is text. What would not survive the way there and back stays as it is.
+ */
 function ownJson(given: unknown, body: RequestBody | undefined): unknown {
   const text = String(body?.content)
   const own: unknown = JSON.parse(text)

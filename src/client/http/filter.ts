@@ -1,6 +1,7 @@
 /**
- * The one shape with which users extend the HTTP client: a promise-shaped wrapper around a request. Chains are composed once,
- * when a client is made, so that a call pays for the filters it has and a client without filters pays nothing.
+ * The one shape with which users extend the HTTP client: a promise-shaped wrapper around a request.
+ * Chains are composed once, when a client is made, so that a call pays for the filters it has and a
+ * client without filters pays nothing.
  */
 import type { Call } from '../../core/call.ts'
 
@@ -8,12 +9,14 @@ import type { Call } from '../../core/call.ts'
 export type Next<Request, Response> = (request: Request, call: Call) => Promise<Response>
 
 /**
- * Sees a request on its way out and its response on the way back; may change, replace or refuse either. It stands outside of
- * deadline, retry and balancing: it runs once a call, not once an attempt.
+ * Sees a request on its way out and its response on the way back; may change, replace or refuse
+ * either. It stands outside of deadline, retry and balancing: it runs once a call, not once an
+ * attempt.
  *
- * `call` is the call that the first `next` sends: its baggage, deadline, `idempotent` and `hashKey` may be set before, and
- * `attempts`, `endpoint` and `trace` are known after. Calling `next` again makes another call with the same baggage and
- * deadline; `call.cancel(cause)` ends them all. A shared exchange (`collapse`, `cache`) belongs to no caller's `call`.
+ * `call` is the call that the first `next` sends: its baggage, deadline, `idempotent` and `hashKey`
+ * may be set before, and `attempts`, `endpoint` and `trace` are known after. Calling `next` again
+ * makes another call with the same baggage and deadline; `call.cancel(cause)` ends them all. A
+ * shared exchange (`collapse`, `cache`) belongs to no caller's `call`.
  *
  * @example
  * ```ts
@@ -33,7 +36,8 @@ export function compose<Request, Response>(
   service: Next<Request, Response>,
 ): Next<Request, Response> {
   return filters.reduceRight<Next<Request, Response>>(
-    // Async, because a filter may throw at once or forget its promise, and whoever calls was promised one.
+    // Async, because a filter may throw at once or forget its promise, and whoever calls was
+    // promised one.
     (next, filter) => async (request, call) => filter(request, call, next),
     service,
   )

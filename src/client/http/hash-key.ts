@@ -1,4 +1,7 @@
-/** The key of a request for consistent hashing, taken from the part of it that the policy names. Absent: any endpoint will do. */
+/**
+ * The key of a request for consistent hashing, taken from the part of it that the policy names.
+ * Absent: any endpoint will do.
+ */
 import type { HashKey } from '../../core/call.ts'
 import type { PreparedRequest } from './call.ts'
 import { flatHeader } from './headers.ts'

@@ -1,7 +1,8 @@
 /**
- * What a request carries to the next process: the user's headers, checked, and then ours, in one flat array as undici takes
- * it. Ours win; headers that belong to a single connection, and the mesh's own from elsewhere, are left out silently, so that
- * a handler may pass on the headers it received.
+ * What a request carries to the next process: the user's headers, checked, and then ours, in one
+ * flat array as undici takes it. Ours win; headers that belong to a single connection, and the
+ * mesh's own from elsewhere, are left out silently, so that a handler may pass on the headers it
+ * received.
  */
 
 import type { Attempt } from '../../core/attempt.ts'
@@ -33,7 +34,10 @@ const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const BAD_VALUE = /[^\t\x20-\x7e\x80-\xff]/
 const OUTER_SPACE = /^[\t\n\r ]+|[\t\n\r ]+$/g
 
-/** Lower-case form of the names seen, `''` for those never sent: names are few, checking and lowering them is not free. */
+/**
+ * Lower-case form of the names seen, `''` for those never sent: names are few, checking and
+ * lowering them is not free.
+ */
 const known = new Map<string, string>()
 const MOST_KNOWN = 1_000
 
@@ -54,7 +58,8 @@ function add(flat: string[], name: string, value: unknown): void {
   if (lower === '') return
   let text = typeof value === 'string' ? value : textOf(lower, value)
   if (BAD_VALUE.test(text)) {
-    // A line end behind a value, as of a file that was read, means nothing (Fetch standard, "normalize").
+    // A line end behind a value, as of a file that was read, means nothing (Fetch standard,
+    // "normalize").
     text = text.replace(OUTER_SPACE, '')
     if (BAD_VALUE.test(text)) throw wrongValue(lower, 'text without control characters', value)
   }
@@ -122,7 +127,8 @@ export function attemptHeaders(attempt: Attempt, given: readonly string[], now: 
     if (baggage !== undefined && name === 'baggage') continue
     flat.push(name, given[i + 1]!)
   }
-  // A streaming response may outlast the deadline, which covers only its head; the callee would end it.
+  // A streaming response may outlast the deadline, which covers only its head; the callee would end
+  // it.
   if (call.deadlineAt !== Number.POSITIVE_INFINITY && !call.route.streaming)
     flat.push(TIMEOUT, formatTimeoutHeader(call.deadlineAt - now))
   if (trace !== undefined) {

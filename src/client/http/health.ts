@@ -1,6 +1,7 @@
 /**
- * Asks an HTTP endpoint for a path, on the connections and with the identity that calls use, and drops what it answers: 2xx is healthy.
- * What only says that it, or we, have too much to do is no answer to the question.
+ * Asks an HTTP endpoint for a path, on the connections and with the identity that calls use, and
+ * drops what it answers: 2xx is healthy. What only says that it, or we, have too much to do is no
+ * answer to the question.
  */
 import type { Dispatcher } from 'undici'
 import type { Timer } from '../../core/clock.ts'
@@ -127,7 +128,8 @@ class HttpProbe implements Dispatcher.DispatchHandler, ConnectionUser {
     const started = this.#controller !== undefined
     const connection = this.#letGo()
     if (this.#over) return
-    // It closed before a byte was written: that says nothing. The next one is looked for, within the same time.
+    // It closed before a byte was written: that says nothing. The next one is looked for, within
+    // the same time.
     if (!started && (error === CONNECTION_LOST || connection?.usable !== true)) this.#pool.take(this)
     else this.#end(false, started ? outcomeOf(error).code! : 'connect-failed')
   }
@@ -162,7 +164,10 @@ class HttpProbe implements Dispatcher.DispatchHandler, ConnectionUser {
   }
 }
 
-/** After a stall of our own loop the answer may be in the socket already: one turn of the loop lets it win. */
+/**
+ * After a stall of our own loop the answer may be in the socket already: one turn of the loop lets
+ * it win.
+ */
 function timeUpSoon(probe: HttpProbe): void {
   setImmediate(timeUp, probe)
 }

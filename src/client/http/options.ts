@@ -1,4 +1,7 @@
-/** What callers write about a client or about one request, checked before anything is sent. Per request it is a loop, not a description of fields. */
+/**
+ * What callers write about a client or about one request, checked before anything is sent. Per
+ * request it is a loop, not a description of fields.
+ */
 import {
   check,
   duration,
@@ -31,7 +34,10 @@ const REQUEST_KEYS: ReadonlySet<string> = new Set([
   'idleTimeout',
 ] satisfies (keyof HttpRequestOptions)[])
 
-/** Timeout, headers, query and body are checked where they are used. @throws OptionsError naming the first field that is wrong */
+/**
+ * Timeout, headers, query and body are checked where they are used. @throws OptionsError naming the
+ * first field that is wrong
+ */
 export function checkRequestOptions(options: HttpRequestOptions): void {
   if (typeof options !== 'object' || options === null) {
     throw mistake([], `expected an object of options, got ${show(options)}`)
@@ -67,8 +73,9 @@ const TELLTALES: ReadonlySet<string> = new Set([
 ] satisfies (keyof HttpRequestOptions)[])
 
 /**
- * Refuses options in the place of the body of `post`, `put` and `patch`, where they would be sent as JSON, and a second body
- * among the options. An object is taken for a body if any options follow it, or if a field is no option.
+ * Refuses options in the place of the body of `post`, `put` and `patch`, where they would be sent
+ * as JSON, and a second body among the options. An object is taken for a body if any options follow
+ * it, or if a field is no option.
  * @throws OptionsError
  */
 export function checkBody(body: unknown, options: HttpRequestOptions | undefined): void {
@@ -95,7 +102,10 @@ function isOptions(value: unknown): value is object {
   return keys.some((key) => TELLTALES.has(key)) && keys.every((key) => REQUEST_KEYS.has(key) || isMistyped(key))
 }
 
-/** @throws OptionsError for an argument behind the last one, such as `delete(path, undefined, options)` */
+/**
+ * @throws OptionsError for an argument behind the last one, such as
+ * `delete(path, undefined, options)`
+ */
 export function refuseMore(): never {
   const message = 'expected no argument behind the options: only post, put and patch take a body before them'
   throw mistake([], message)

@@ -1,4 +1,7 @@
-/** From answers and from undici's errors to outcomes: what a broken connection says about whether the request was executed. */
+/**
+ * From answers and from undici's errors to outcomes: what a broken connection says about whether
+ * the request was executed.
+ */
 import type { Clock } from '../../core/clock.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'
 import { outcome as makeOutcome, type Outcome } from '../../core/outcome.ts'
@@ -37,7 +40,10 @@ export function isInvalid(error: Error): boolean {
 /** The body has another length than its header says. */
 const MISMATCH = 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH'
 
-/** The peer's TLS refused our certificate: its HTTP never saw the request (TLS 1.3 tells us only after the handshake). */
+/**
+ * The peer's TLS refused our certificate: its HTTP never saw the request (TLS 1.3 tells us only
+ * after the handshake).
+ */
 const REFUSED_BY_TLS = /^ERR_SSL_.*_ALERT_((?:[A-Z]+_){0,3}CERTIFICATE(?:_[A-Z]+){0,3}|UNKNOWN_CA|ACCESS_DENIED)$/
 const REASON_OF_ALERT: Readonly<Record<string, string>> = Object.freeze({
   CERTIFICATE_REQUIRED: 'no-certificate',
@@ -57,7 +63,8 @@ export function outcomeOf(error: Error): Outcome {
   const code = (error as NodeJS.ErrnoException).code ?? ''
   const refusal = refusedByAlert(error)
   if (refusal !== undefined) return makeOutcome('refused', 'identity-rejected', refusal)
-  // undici's parser errors come without their code; the end of the connection within a message is one of them.
+  // undici's parser errors come without their code; the end of the connection within a message is
+  // one of them.
   const malformed = error.name === 'HTTPParserError' && !/\bEOF\b/.test(error.message)
   if (malformed || code === 'UND_ERR_HEADERS_OVERFLOW') return makeOutcome('failure', 'protocol-error', error)
   return makeOutcome('failure', 'connection-lost', error)

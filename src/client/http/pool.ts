@@ -1,7 +1,8 @@
 /**
- * The connections of one endpoint, made when needed. The last one used is used next, so that the others grow old and close;
- * an attempt that finds none waits in a bounded queue and takes whichever is free first, an old one or a new one. A waiting
- * attempt that is cancelled leaves at once and was certainly never sent.
+ * The connections of one endpoint, made when needed. The last one used is used next, so that the
+ * others grow old and close; an attempt that finds none waits in a bounded queue and takes
+ * whichever is free first, an old one or a new one. A waiting attempt that is cancelled leaves at
+ * once and was certainly never sent.
  */
 import type { Timer } from '../../core/clock.ts'
 import type { Endpoint, EndpointTransport } from '../../core/endpoint.ts'
@@ -19,13 +20,16 @@ export interface ConnectionUser {
   assigned(connection: HttpConnection): void
   /** It gets none. Nothing was sent. */
   refused(code: ErrorCode, cause: unknown): void
-  /** Others wait: gives the connection back if its answer is only kept and not read. Whether it did. */
+  /**
+   * Others wait: gives the connection back if its answer is only kept and not read. Whether it did.
+   */
   giveBackUnread?(now: number): boolean
 }
 
 /**
- * Handshakes with one endpoint at the same time. A full mTLS handshake costs both sides 2 ms of CPU: an endpoint that is slow
- * because it is busy must not be asked for one by every call that waits.
+ * Handshakes with one endpoint at the same time. A full mTLS handshake costs both sides 2 ms of
+ * CPU: an endpoint that is slow because it is busy must not be asked for one by every call that
+ * waits.
  */
 const MOST_DIALING = 4
 
@@ -61,7 +65,9 @@ export class HttpPool implements EndpointTransport {
     return this.#waiting
   }
 
-  /** Whether any connection stands; if not, whoever waits is waiting for the way, not for a turn. */
+  /**
+   * Whether any connection stands; if not, whoever waits is waiting for the way, not for a turn.
+   */
   get reachable(): boolean {
     return this.#all.size > this.#dialing
   }
@@ -142,9 +148,11 @@ export class HttpPool implements EndpointTransport {
     this.#all.delete(connection)
     if (failure !== undefined) {
       this.#dialing -= 1
-      // Too slow is no proof of absence while others stand: then those who wait go on waiting for a turn.
+      // Too slow is no proof of absence while others stand: then those who wait go on waiting for a
+      // turn.
       if (!failure.late || !this.reachable) this.#dequeue()?.refused(failure.code, failure.cause)
-      // Nothing stands and fewer are being made than wait: the rest would only wait to fail one after another.
+      // Nothing stands and fewer are being made than wait: the rest would only wait to fail one
+      // after another.
       while (!this.reachable && this.#waiting > this.#dialing) this.#dequeue()!.refused(failure.code, failure.cause)
     } else {
       const at = this.#idle.indexOf(connection)
@@ -154,14 +162,18 @@ export class HttpPool implements EndpointTransport {
     if (this.#all.size === 0) this.#emptied()
   }
 
-  /** After a rotation: every connection of today ends within `spreadMs` of `from`, at its own time. */
+  /**
+   * After a rotation: every connection of today ends within `spreadMs` of `from`, at its own time.
+   */
   retire(from: number, spreadMs: number): void {
     for (const connection of this.#all) {
       connection.retireAt = Math.min(connection.retireAt, from + this.#transport.clock.random() * spreadMs)
     }
   }
 
-  /** Closes what has ended, has retired or has been idle for long, the least recently used first. */
+  /**
+   * Closes what has ended, has retired or has been idle for long, the least recently used first.
+   */
   sweep(now: number): void {
     this.#proof.cutEnded(this.#all, this.#transport.clock)
     if (this.#waiting > 0 && this.#all.size >= this.#transport.settings.maxConnections) this.#reclaim(now)

@@ -1,4 +1,7 @@
-/** From what a user wrote to what can be sent: checked once per call, whichever of the HTTP doors it came through. */
+/**
+ * From what a user wrote to what can be sent: checked once per call, whichever of the HTTP doors it
+ * came through.
+ */
 import { isUint8Array } from 'node:util/types'
 import { parseDuration } from '../../options/duration.ts'
 import { OptionsError, show } from '../../options/fields.ts'
@@ -9,7 +12,10 @@ import { flatHeader, flattenHeaders, type HeadersInput } from './headers.ts'
 export const IDEMPOTENT_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 const COMMON_METHODS: ReadonlySet<string> = new Set([...IDEMPOTENT_METHODS, 'POST', 'PATCH'])
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}$/
-/** Printable, without spaces and fragment: anything else would split the request line or never reach the server. */
+/**
+ * Printable, without spaces and fragment: anything else would split the request line or never reach
+ * the server.
+ */
 const PATH = /^\/[\x21\x22\x24-\x7e\x80-\xff]*$/
 
 /** The method in capitals. @throws OptionsError */
@@ -56,7 +62,8 @@ export function prepareRequest(
 ): PreparedRequest {
   const flat = flattenHeaders(headers)
   const unknown = body !== undefined && body.length === undefined && !isUint8Array(body.content)
-  // A known length is known better here; a stream's declared length is kept, and undici holds the stream to it.
+  // A known length is known better here; a stream's declared length is kept, and undici holds the
+  // stream to it.
   if (!unknown) removeHeader(flat, 'content-length')
   else checkLength(flatHeader(flat, 'content-length'))
   if (body !== undefined) {
@@ -81,12 +88,18 @@ function removeHeader(flat: string[], name: string): void {
   for (let i = flat.length - 2; i >= 0; i -= 2) if (flat[i] === name) flat.splice(i, 2)
 }
 
-/** Whether a second execution does no harm, by the method or by a key that lets the service tell. `headers`: flat, in lower case. */
+/**
+ * Whether a second execution does no harm, by the method or by a key that lets the service tell.
+ * `headers`: flat, in lower case.
+ */
 export function isIdempotent(method: string, headers: readonly string[]): boolean {
   return IDEMPOTENT_METHODS.has(method) || hasIdempotencyKey(headers)
 }
 
-/** A value that only reads like the name is none, and an empty key tells two executions apart from nothing. */
+/**
+ * A value that only reads like the name is none, and an empty key tells two executions apart from
+ * nothing.
+ */
 function hasIdempotencyKey(headers: readonly string[]): boolean {
   for (let i = 0; i < headers.length; i += 2) {
     if (headers[i] === 'idempotency-key' && headers[i + 1]!.trim() !== '') return true

@@ -1,9 +1,14 @@
-/** What `mesh.http(service)` answers with: status, headers and a body that is read once. Much cheaper than a `Response`. */
+/**
+ * What `mesh.http(service)` answers with: status, headers and a body that is read once. Much
+ * cheaper than a `Response`.
+ */
 import { PREFIX } from '../../core/headers.ts'
 import type { ResponseBody } from './body/response.ts'
 import type { ReceivedHeaders } from './call.ts'
 
-/** Received headers, read-only; names are looked up in any case. The mesh's own are not among them. */
+/**
+ * Received headers, read-only; names are looked up in any case. The mesh's own are not among them.
+ */
 export class HttpHeaders implements Iterable<[name: string, value: string]> {
   readonly #received: ReceivedHeaders
 
@@ -40,8 +45,9 @@ export class HttpHeaders implements Iterable<[name: string, value: string]> {
 }
 
 /**
- * An answer of any status; a 4xx or 5xx is returned, not thrown. A body longer than 64 KiB
- * must be read or cancelled (`res.body.cancel()`): unread it keeps its connection until the deadline or `idleTimeout`.
+ * An answer of any status; a 4xx or 5xx is returned, not thrown. A body longer than 64 KiB must be
+ * read or cancelled (`res.body.cancel()`): unread it keeps its connection until the deadline or
+ * `idleTimeout`.
  *
  * @example
  * ```ts
@@ -84,12 +90,18 @@ export class HttpResponse {
     return this.#readable
   }
 
-  /** The body as UTF-8 text. @throws MeshError if it breaks off (`connection-lost`, `deadline-exceeded`, `cancelled`). */
+  /**
+   * The body as UTF-8 text. @throws MeshError if it breaks off (`connection-lost`,
+   * `deadline-exceeded`, `cancelled`).
+   */
   text(): Promise<string> {
     return this.#body.text()
   }
 
-  /** The body as a value. Not checked against `T`. @throws SyntaxError if it is no JSON; MeshError if it breaks off. */
+  /**
+   * The body as a value. Not checked against `T`. @throws SyntaxError if it is no JSON; MeshError
+   * if it breaks off.
+   */
   json<T = unknown>(): Promise<T> {
     return this.#body.json<T>()
   }

@@ -1,6 +1,7 @@
 /**
- * GETs of one client that share an exchange while it runs, and its answer for a short time after. Requests are equal if path and all
- * headers are, filters' included, and the baggage, so nobody gets what was made for another's credentials.
+ * GETs of one client that share an exchange while it runs, and its answer for a short time after.
+ * Requests are equal if path and all headers are, filters' included, and the baggage, so nobody
+ * gets what was made for another's credentials.
  */
 import type { Call } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'

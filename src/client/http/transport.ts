@@ -1,7 +1,7 @@
 /**
- * What all HTTP connections of a mesh share: undici, our identity, the limits, the one housekeeping timer. A rotated identity
- * is a new generation: new connections use it at once, old ones retire within a short time, spread so that they do not all
- * shake hands again in the same instant.
+ * What all HTTP connections of a mesh share: undici, our identity, the limits, the one housekeeping
+ * timer. A rotated identity is a new generation: new connections use it at once, old ones retire
+ * within a short time, spread so that they do not all shake hands again in the same instant.
  */
 import type { LookupFunction } from 'node:net'
 import { type Clock, systemClock, type Timer } from '../../core/clock.ts'
@@ -17,15 +17,23 @@ import { loadUndici, type Undici } from './undici.ts'
 /** Connections of one endpoint. */
 export interface HttpTransportOptions {
   /**
-   * HTTP/1.1 connections to one endpoint; each carries one request at a time. Beyond it attempts wait.
-   * @defaultValue 64: at 10 ms a request that is 6,400 requests/s to one instance, more than a Node process serves
+   * HTTP/1.1 connections to one endpoint; each carries one request at a time. Beyond it attempts
+   * wait.
+   * @defaultValue 64: at 10 ms a request that is 6,400 requests/s to one instance, more than a Node
+   * process serves
    */
   readonly maxConnections?: number
-  /** Attempts waiting for a connection to one endpoint; beyond it they fail with `queue-full`. @defaultValue 256 */
+  /**
+   * Attempts waiting for a connection to one endpoint; beyond it they fail with `queue-full`.
+   * @defaultValue 256
+   */
   readonly maxWaiting?: number
   /** Bound of connecting, TLS included. @defaultValue `'1s'` (faults-and-attacks F5) */
   readonly connectTimeout?: number | `${number}${'ms' | 's'}`
-  /** Idle connections that are kept although unused; more are closed after `idleTimeout`. @defaultValue 2 */
+  /**
+   * Idle connections that are kept although unused; more are closed after `idleTimeout`.
+   * @defaultValue 2
+   */
   readonly spareConnections?: number
   /** @defaultValue `'15s'` */
   readonly idleTimeout?: number | `${number}${'ms' | 's' | 'm'}`
@@ -75,7 +83,9 @@ export interface HttpTransportParts {
   readonly onPeerRefused?: (refused: RefusedPeer, endpoint: Endpoint) => void
   /** An endpoint does not believe our certificate; it executed nothing. */
   readonly onRefusedByPeer?: (reason: string, endpoint: Endpoint) => void
-  /** Whether a name may resolve to loopback: all of the mesh is on this machine. @defaultValue true */
+  /**
+   * Whether a name may resolve to loopback: all of the mesh is on this machine. @defaultValue true
+   */
   readonly loopbackAllowed?: boolean
   /** Hides a dispatch from an instrumentation of undici: `CallTelemetry.suppressed`. */
   readonly suppressed?: Suppressed | undefined

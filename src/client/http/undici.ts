@@ -1,6 +1,7 @@
 /**
- * Loads undici without letting it take over the application's own `fetch`: merely importing undici 8 installs its dispatcher
- * where Node's built-in fetch looks for one. Everything of ours that needs undici gets it here, once, on first use.
+ * Loads undici without letting it take over the application's own `fetch`: merely importing undici
+ * 8 installs its dispatcher where Node's built-in fetch looks for one. Everything of ours that
+ * needs undici gets it here, once, on first use.
  */
 import type undiciModule from 'undici'
 
@@ -26,20 +27,23 @@ export function undici(): Undici {
 }
 
 async function load(): Promise<Undici> {
-  // Node installs its own dispatcher when a fetch global is first touched; touching one makes sure it was there first.
+  // Node installs its own dispatcher when a fetch global is first touched; touching one makes sure
+  // it was there first.
   void globalThis.Response
   const before = [OLD_PLACE, NEW_PLACE].map(
     (place) => [place, Object.getOwnPropertyDescriptor(globalThis, place)] as const,
   )
   try {
     const module = await import('undici')
-    // In CommonJS-to-ESM interop the named exports are all there; the default export is the whole module.
+    // In CommonJS-to-ESM interop the named exports are all there; the default export is the whole
+    // module.
     const { Client, Dispatcher, Agent, errors } = module
     loaded = { Client, Dispatcher, Agent, errors }
   } finally {
     for (const [place, descriptor] of before) {
-      // A place that was empty (the new one, on Node 22) stays as undici left it: undici made it permanent, Node's own fetch
-      // does not look there, and an application's own undici 8 needs it.
+      // A place that was empty (the new one, on Node 22) stays as undici left it: undici made it
+      // permanent, Node's own fetch does not look there, and an application's own undici 8 needs
+      // it.
       if (descriptor !== undefined) Object.defineProperty(globalThis, place, descriptor)
     }
   }

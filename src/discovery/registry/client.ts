@@ -1,7 +1,8 @@
 /**
- * This process's session with the registry: keeps one connection, resumes watches and registrations on the next one, and never
- * loses what it knows because the registry is gone. States: connecting → connected → (lost) → waiting → connecting …, until
- * closed. The pause between connections grows until a registry has answered (gRFC A57: an open socket is no proof of life).
+ * This process's session with the registry: keeps one connection, resumes watches and registrations
+ * on the next one, and never loses what it knows because the registry is gone. States: connecting →
+ * connected → (lost) → waiting → connecting …, until closed. The pause between connections grows
+ * until a registry has answered (gRFC A57: an open socket is no proof of life).
  */
 import type { ConnectionOptions } from 'node:tls'
 import type { Clock, Timer } from '../../core/clock.ts'
@@ -99,7 +100,10 @@ export class RegistryClient {
     return this.#views.get(service)
   }
 
-  /** Tells of every change of `service`, and at once of what is known already. One listener a service. */
+  /**
+   * Tells of every change of `service`, and at once of what is known already. One listener a
+   * service.
+   */
   watch(service: string, listener: (view: ServiceView) => void): void {
     this.#listeners.set(service, listener)
     const known = this.#views.get(service)
@@ -122,12 +126,18 @@ export class RegistryClient {
     }
   }
 
-  /** Resolves when the registry has stored it. It is kept registered over reconnections from now on, whatever happens. */
+  /**
+   * Resolves when the registry has stored it. It is kept registered over reconnections from now on,
+   * whatever happens.
+   */
   register(instance: Instance): Promise<void> {
     return this.#registrations.register(instance)
   }
 
-  /** Takes the instance out of every picker; resolves when all watchers have said so, or after `boundMs`. */
+  /**
+   * Takes the instance out of every picker; resolves when all watchers have said so, or after
+   * `boundMs`.
+   */
   drain(id: string, boundMs: number): Promise<'seen' | 'unknown'> {
     return this.#registrations.drain(id, boundMs)
   }
@@ -136,7 +146,10 @@ export class RegistryClient {
     return this.#registrations.deregister(id)
   }
 
-  /** The identity has changed: another connection shows the new one, at once. What is known is kept, and nobody hears of a loss. */
+  /**
+   * The identity has changed: another connection shows the new one, at once. What is known is kept,
+   * and nobody hears of a loss.
+   */
   renew(): void {
     if (this.#closed || this.#dial === undefined) return
     if (this.#timer !== undefined) this.#clock.stopTimer(this.#timer)
@@ -144,7 +157,10 @@ export class RegistryClient {
     this.#connect()
   }
 
-  /** Resolves when the registry has been told that this process leaves, within 500 ms. Never rejects. */
+  /**
+   * Resolves when the registry has been told that this process leaves, within 500 ms. Never
+   * rejects.
+   */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true

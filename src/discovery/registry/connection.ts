@@ -1,6 +1,6 @@
 /**
- * One HTTP/2 connection to a registry with its one session stream. It lives until either side ends it; whoever needs a session for
- * longer makes the next one. Never keeps the process alive.
+ * One HTTP/2 connection to a registry with its one session stream. It lives until either side ends
+ * it; whoever needs a session for longer makes the next one. Never keeps the process alive.
  */
 import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2'
 import type { ConnectionOptions } from 'node:tls'
@@ -91,8 +91,8 @@ export class SessionConnection {
   }
 
   /**
-   * Closes for good: the registry waits no longer for what this process has seen. Resolves when it has been told, within 500 ms;
-   * a process that exits before is one that was lost.
+   * Closes for good: the registry waits no longer for what this process has seen. Resolves when it
+   * has been told, within 500 ms; a process that exits before is one that was lost.
    */
   leave(watched: Iterable<string>): Promise<void> {
     for (const service of watched) this.send({ type: 'unwatch', service })

@@ -1,6 +1,6 @@
 /**
- * From a list of addresses to one session: the next address is tried beside one that is silent, and the first registry that
- * greets us wins. Dialing ends when one has won or all have failed.
+ * From a list of addresses to one session: the next address is tried beside one that is silent, and
+ * the first registry that greets us wins. Dialing ends when one has won or all have failed.
  */
 import type { Clock, Timer } from '../../core/clock.ts'
 import type { ConnectionListener, SessionConnection } from './connection.ts'

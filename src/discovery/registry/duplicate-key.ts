@@ -1,6 +1,9 @@
 /** JSON with one key twice means the first to one reader and the last to another (RFC 8259, 4). */
 
-/** The first key that an object has twice, `undefined` if none has. `text` is valid JSON. Linear, and not recursive. */
+/**
+ * The first key that an object has twice, `undefined` if none has. `text` is valid JSON. Linear,
+ * and not recursive.
+ */
 export function duplicateKey(text: string): string | undefined {
   /** The keys of each object that is open; `undefined` for a list. */
   const open: (Set<string> | undefined)[] = []

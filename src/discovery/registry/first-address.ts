@@ -1,11 +1,14 @@
 /**
- * Several addresses of one registry, asked side by side like the addresses of a host (RFC 8305), so that a silent one costs a
- * moment. The one that answered last is asked first.
+ * Several addresses of one registry, asked side by side like the addresses of a host (RFC 8305), so
+ * that a silent one costs a moment. The one that answered last is asked first.
  */
 import type { Clock } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 
-/** An address that is silent for so long gets company (RFC 8305 section 8: 100 ms to 2 s; a TLS handshake is included here). */
+/**
+ * An address that is silent for so long gets company (RFC 8305 section 8: 100 ms to 2 s; a TLS
+ * handshake is included here).
+ */
 export const STAGGER_MS = 300
 
 /** The addresses of the registry, shared by all who talk to it. */
@@ -41,8 +44,9 @@ export interface FirstAddressOptions {
 }
 
 /**
- * The first answer. The next address is asked when one fails, or is silent for {@link STAGGER_MS}; the losers' `signal` is
- * aborted. Rejects with a final failure, with the first failure when all have failed, or with `registry-unavailable`.
+ * The first answer. The next address is asked when one fails, or is silent for {@link STAGGER_MS};
+ * the losers' `signal` is aborted. Rejects with a final failure, with the first failure when all
+ * have failed, or with `registry-unavailable`.
  */
 export function firstAddress<T>(
   addresses: readonly string[],

@@ -1,6 +1,7 @@
 /**
- * Where this process's certificates come from: the registry, asked over mTLS with the certificate in force, or over first contact
- * with a join token while there is none that is valid. Several addresses are asked side by side.
+ * Where this process's certificates come from: the registry, asked over mTLS with the certificate
+ * in force, or over first contact with a join token while there is none that is valid. Several
+ * addresses are asked side by side.
  */
 import type { Clock } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
@@ -25,7 +26,10 @@ export interface IssuerOptions {
 
 /** Gives a join token each time this process joins. */
 export interface JoinTokenSource {
-  /** `undefined`: there is none. @throws MeshError `join-refused` with what to do, after `timeoutMs` at the latest */
+  /**
+   * `undefined`: there is none. @throws MeshError `join-refused` with what to do, after `timeoutMs`
+   * at the latest
+   */
   ask(timeoutMs: number): Promise<Token | undefined>
   /** The token is about to be shown to a registry, which may take one of its uses. */
   spent(): void
@@ -55,8 +59,9 @@ export function registryIssuer(options: IssuerOptions): Issuer {
 }
 
 /**
- * The fingerprint of the root that a registry presents, on loopback or `anywhere`: a hint that what is kept on disk is of another
- * registry, such as yesterday's development one. `undefined`: no such registry answers in time. Off loopback it proves nothing.
+ * The fingerprint of the root that a registry presents, on loopback or `anywhere`: a hint that what
+ * is kept on disk is of another registry, such as yesterday's development one. `undefined`: no such
+ * registry answers in time. Off loopback it proves nothing.
  */
 export async function presentedFingerprint(
   addresses: RegistryAddresses,
@@ -101,7 +106,9 @@ async function renew(
   return answer
 }
 
-/** Only the first contact is side by side: two requests with one token would spend two of its uses. */
+/**
+ * Only the first contact is side by side: two requests with one token would spend two of its uses.
+ */
 async function join(options: IssuerOptions, csr: string, untilAt: number): Promise<JoinResponse> {
   const { clock, service, addresses } = options
   const token = await options.joinToken.ask(Math.max(1, (untilAt - clock.now()) * TOKEN_SHARE))

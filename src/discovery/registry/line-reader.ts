@@ -1,4 +1,7 @@
-/** Cuts a byte stream into lines, with a bound: a peer that never ends its line is cut off, not buffered. */
+/**
+ * Cuts a byte stream into lines, with a bound: a peer that never ends its line is cut off, not
+ * buffered.
+ */
 import { isUtf8 } from 'node:buffer'
 
 export class LineTooLong extends Error {
@@ -11,7 +14,10 @@ export class LineReader {
   #parts: Buffer[] = []
   #size = 0
 
-  /** `onLine` gets `undefined` for a line that is not UTF-8, which two readers would repair differently. */
+  /**
+   * `onLine` gets `undefined` for a line that is not UTF-8, which two readers would repair
+   * differently.
+   */
   constructor(longest: number, onLine: (line: string | undefined) => void) {
     this.#longest = longest
     this.#onLine = onLine

@@ -7,15 +7,19 @@ export interface RegistryObserver {
   /** A connection could not be made; it goes on trying. */
   unreachable(registry: string, reason: string): void
   rejected(reason: string): void
-  /** A document cannot be read whole. The last good one stays in force (`kept`), or the part that can be read comes into force. */
+  /**
+   * A document cannot be read whole. The last good one stays in force (`kept`), or the part that
+   * can be read comes into force.
+   */
   policyRefused(service: string, reason: string, kept: boolean): void
   /** An instance cannot be read. It stays as it last could, or is left out. */
   instanceRefused(service: string, reason: string): void
   bundle(trustDomain: string, roots: readonly string[], sequence: number): void
   refused(code: string, message: string): void
   /**
-   * The registry took an instance of ours off the list. It is listed again as long as the session lasts, unless `replaced`; `lost`:
-   * it happened while there was no session, and is mended already.
+   * The registry took an instance of ours off the list. It is listed again as long as the session
+   * lasts, unless `replaced`; `lost`: it happened while there was no session, and is mended
+   * already.
    */
   unlisted(instance: Instance, why: string): void
   /** Our wall clock differs from the registry's. */

@@ -1,4 +1,7 @@
-/** Questions to a registry that wait for their answers, each by its number and no longer than a bound. */
+/**
+ * Questions to a registry that wait for their answers, each by its number and no longer than a
+ * bound.
+ */
 import type { Clock, Timer } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 
@@ -36,7 +39,10 @@ export class PendingAnswers {
     this.#clock = clock
   }
 
-  /** Resolves with the answer; rejects with what was settled, or `registry-unavailable` when none comes or nobody is there. */
+  /**
+   * Resolves with the answer; rejects with what was settled, or `registry-unavailable` when none
+   * comes or nobody is there.
+   */
   ask(send: (ref: number) => void, reachable: boolean): Promise<Done> {
     if (!reachable) {
       const message = 'there is no registry right now'

@@ -1,6 +1,7 @@
 /**
- * This process's instances at the registry: registered with every session, and asked for again within one while the registry is in
- * trouble, so that reads and watches go on meanwhile. One that was listed and is found gone is told.
+ * This process's instances at the registry: registered with every session, and asked for again
+ * within one while the registry is in trouble, so that reads and watches go on meanwhile. One that
+ * was listed and is found gone is told.
  */
 import type { Clock, Timer } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
@@ -8,7 +9,10 @@ import type { Done } from './pending-answers.ts'
 import type { ClientMessage, Instance } from './wire.ts'
 
 export interface RegistrationsHost {
-  /** Sends a question in the session. Rejects with `registry-unavailable` when there is none, or no answer in time. */
+  /**
+   * Sends a question in the session. Rejects with `registry-unavailable` when there is none, or no
+   * answer in time.
+   */
   ask(message: (ref: number) => ClientMessage): Promise<Done>
   readonly connected: boolean
   /** See `RegistryObserver`. */
@@ -44,7 +48,9 @@ export class Registrations {
     this.#host = host
   }
 
-  /** Resolves when the registry has stored it. It is kept registered from now on, whatever happens. */
+  /**
+   * Resolves when the registry has stored it. It is kept registered from now on, whatever happens.
+   */
   register(instance: Instance): Promise<void> {
     const one: Registration = { instance, listed: false, returns: false, timer: undefined, failures: 0 }
     this.#forget(instance.id)
@@ -53,7 +59,10 @@ export class Registrations {
     return this.#ask(one)
   }
 
-  /** Takes the instance out of every picker; resolves when all watchers have said so, or after `boundMs`. */
+  /**
+   * Takes the instance out of every picker; resolves when all watchers have said so, or after
+   * `boundMs`.
+   */
   async drain(id: string, boundMs: number): Promise<'seen' | 'unknown'> {
     const one = this.#all.get(id)
     if (one === undefined) return 'unknown'

@@ -1,6 +1,7 @@
 /**
- * Asking the registry for a certificate: the first time with a join token (or nothing, with a `--dev` registry on loopback), later
- * with the certificate in force. One short request each; the answer is checked like everything else from outside.
+ * Asking the registry for a certificate: the first time with a join token (or nothing, with a
+ * `--dev` registry on loopback), later with the certificate in force. One short request each; the
+ * answer is checked like everything else from outside.
  */
 import type { Clock } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
@@ -14,8 +15,8 @@ export type CertificateRequest =
   | { readonly path: '/v1/renew'; readonly body: RenewRequest }
 
 /**
- * @throws MeshError `registry-unavailable` when there is no answer in time, `join-refused` with the registry's own reason
- * when it says no (`cause`: its code).
+ * @throws MeshError `registry-unavailable` when there is no answer in time, `join-refused` with the
+ * registry's own reason when it says no (`cause`: its code).
  */
 export async function requestCertificate(
   address: string,

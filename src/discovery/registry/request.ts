@@ -1,4 +1,7 @@
-/** One short request to the registry, on a connection of its own: bounded in time and in the length of its answer. */
+/**
+ * One short request to the registry, on a connection of its own: bounded in time and in the length
+ * of its answer.
+ */
 import https from 'node:https'
 import type { Clock } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
@@ -16,7 +19,10 @@ export interface RegistryAnswer {
   readonly body: Readonly<Record<string, unknown>>
 }
 
-/** A POST if there is a `body`. @throws MeshError `registry-unavailable`, or the refusal of the identity that answered */
+/**
+ * A POST if there is a `body`. @throws MeshError `registry-unavailable`, or the refusal of the
+ * identity that answered
+ */
 export function askRegistry(
   address: string,
   tls: RegistryTls,
@@ -31,7 +37,8 @@ export function askRegistry(
       clock.stopTimer(timer)
       signal?.removeEventListener('abort', abandon)
       request.destroy()
-      // A refused identity is not a registry that is away: it must not be tried again and again as if it were.
+      // A refused identity is not a registry that is away: it must not be tried again and again as
+      // if it were.
       reject(
         cause instanceof MeshError
           ? cause

@@ -1,6 +1,7 @@
 /**
- * Snapshots that do not fit into one line: the registry sends a `snapshot` with the first instances and the number of parts that follow,
- * then each `part`. A reader has the snapshot when the last part is there; one that lacks a part is refused whole.
+ * Snapshots that do not fit into one line: the registry sends a `snapshot` with the first instances
+ * and the number of parts that follow, then each `part`. A reader has the snapshot when the last
+ * part is there; one that lacks a part is refused whole.
  */
 
 import { SnapshotRejected } from '../read-field.ts'

@@ -1,4 +1,7 @@
-/** Asks the registry for tokens of our own, and for the keys with which everybody's tokens are verified; over mTLS, at any of its addresses. */
+/**
+ * Asks the registry for tokens of our own, and for the keys with which everybody's tokens are
+ * verified; over mTLS, at any of its addresses.
+ */
 import type { Clock } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import { firstAddress, type RegistryAddresses } from './first-address.ts'
@@ -15,7 +18,10 @@ export interface TokenIssuerOptions {
 /** Of the whole search. */
 const TIMEOUT_MS = 5_000
 
-/** @throws MeshError `registry-unavailable`, `registry-refused` with the registry's reason, or `identity-rejected` */
+/**
+ * @throws MeshError `registry-unavailable`, `registry-refused` with the registry's reason, or
+ * `identity-rejected`
+ */
 export async function requestToken(options: TokenIssuerOptions, request: JwtRequest): Promise<JwtResponse> {
   const { body } = await ask(options, '/v1/jwt', request)
   const { token, spiffeId, expiresAt, wallNow } = body
@@ -31,7 +37,10 @@ export async function requestToken(options: TokenIssuerOptions, request: JwtRequ
   return { token, spiffeId, audience, expiresAt: expiresAt as number, wallNow: wallNow as number }
 }
 
-/** The JSON Web Key Set as it came; whoever uses it checks it. @throws MeshError as {@link requestToken} */
+/**
+ * The JSON Web Key Set as it came; whoever uses it checks it. @throws MeshError as
+ * {@link requestToken}
+ */
 export async function requestKeys(options: TokenIssuerOptions): Promise<unknown> {
   return (await ask(options, '/v1/jwks', undefined)).body
 }

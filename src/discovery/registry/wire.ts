@@ -1,18 +1,23 @@
 /**
- * What a process and a registry say to each other: newline-delimited JSON in both directions on one HTTP/2 stream,
- * `POST /v1/session`. Every message is one line of at most `LIMITS.lineBytes` with a `type`. Unknown types and unknown
- * keys are ignored in both directions, so that either side may be newer; wrong values of known keys are mistakes.
+ * What a process and a registry say to each other: newline-delimited JSON in both directions on one
+ * HTTP/2 stream, `POST /v1/session`. Every message is one line of at most `LIMITS.lineBytes` with a
+ * `type`. Unknown types and unknown keys are ignored in both directions, so that either side may be
+ * newer; wrong values of known keys are mistakes.
  *
- * A watch resumes from (epoch, revision). The registry answers it with one `snapshot`, or, if it still knows everything since
- * that revision, with the missing `delta`s. Deltas of a service chain: `previous` is the revision of the last message about
- * that service; on a gap the process asks for the service again without `since`. Revisions are never compared across epochs: a
- * registry has a new one at each start on data that may not be the last, such as a restored backup.
+ * A watch resumes from (epoch, revision). The registry answers it with one `snapshot`, or, if it
+ * still knows everything since that revision, with the missing `delta`s. Deltas of a service chain:
+ * `previous` is the revision of the last message about that service; on a gap the process asks for
+ * the service again without `since`. Revisions are never compared across epochs: a registry has a
+ * new one at each start on data that may not be the last, such as a restored backup.
  */
 import type { EndpointAddress } from '../../core/endpoint.ts'
 
 export const PROTOCOL = 1
 
-/** `draining`: serves what runs, wants nothing new. Only `ready` instances get calls; `draining` ones if no other is left. */
+/**
+ * `draining`: serves what runs, wants nothing new. Only `ready` instances get calls; `draining`
+ * ones if no other is left.
+ */
 export type InstanceState = 'ready' | 'draining'
 
 /** An instance as it is registered and as watchers see it. `id` is unique within `service`. */
@@ -43,10 +48,14 @@ export type ClientMessage =
   | { type: 'hello'; protocol: number; service: string; process: string }
   /** Upsert; the instances of a session vanish when it has been silent for the lease's time. */
   | { type: 'register'; ref: number; instance: Instance }
-  /** Takes the instance out of the picker of every watcher, without ending it. Answered when stored. */
+  /**
+   * Takes the instance out of the picker of every watcher, without ending it. Answered when stored.
+   */
   | { type: 'drain'; ref: number; id: string }
   | { type: 'deregister'; ref: number; id: string }
-  /** Endpoints and policy of `service`. Watching again without `since` asks for a fresh snapshot. */
+  /**
+   * Endpoints and policy of `service`. Watching again without `since` asks for a fresh snapshot.
+   */
   | { type: 'watch'; service: string; since?: Since }
   | { type: 'unwatch'; service: string }
   /** Everything about `service` up to `revision` is in force in this process. */
@@ -68,7 +77,10 @@ export type ServerMessage =
       /** Not sent; the reader's: why `policy` is only a part of what was. */
       policyIssue?: string
       unread?: readonly Unread[]
-      /** Set when the registry knows that an empty or shrunken list is meant: everything left by deregistration. */
+      /**
+       * Set when the registry knows that an empty or shrunken list is meant: everything left by
+       * deregistration.
+       */
       intended: boolean
       /** The registry has stopped expiring instances of this service (self-preservation). */
       frozen: boolean
@@ -101,19 +113,28 @@ export type ServerMessage =
     }
   /** Bookmark, every 10 s while nothing changes: everything up to `revision` has been sent. */
   | { type: 'mark'; epoch: string; revision: number; wallNow: number }
-  /** The trust bundle, on start and on change: PEM certificates; an empty list means that nothing is trusted. */
+  /**
+   * The trust bundle, on start and on change: PEM certificates; an empty list means that nothing is
+   * trusted.
+   */
   | { type: 'bundle'; trustDomain: string; sequence: number; roots: readonly string[] }
   /** `isNew`: the instance that was registered was not in the list. */
   | { type: 'done'; ref: number; revision: number; isNew?: boolean }
   /** Every watcher of the draining instance's service has acknowledged its leaving. */
   | { type: 'seen'; id: string; watchers: number }
-  /** Removed without being asked; `expired`: the lease ended, `released`: by an operator, `replaced`: another has its address. */
+  /**
+   * Removed without being asked; `expired`: the lease ended, `released`: by an operator,
+   * `replaced`: another has its address.
+   */
   | { type: 'unlisted'; id: string; why: string }
   | { type: 'error'; ref?: number; code: string; message: string }
   /** The registry goes away or is overloaded: reconnect after a jittered `retryAfterMs`. */
   | { type: 'goaway'; retryAfterMs: number }
 
-/** Joins without a certificate. Body and answer of `POST /v1/join`; errors are `{ error: { code, message } }`. */
+/**
+ * Joins without a certificate. Body and answer of `POST /v1/join`; errors are
+ * `{ error: { code, message } }`.
+ */
 export interface JoinRequest {
   readonly service: string
   /** PEM PKCS#10 request: only its key and its proof of possession count. */
@@ -122,7 +143,9 @@ export interface JoinRequest {
   readonly token?: string
 }
 
-/** Renews with the current certificate (mTLS). Body of `POST /v1/renew`; the same answer as a join. */
+/**
+ * Renews with the current certificate (mTLS). Body of `POST /v1/renew`; the same answer as a join.
+ */
 export interface RenewRequest {
   readonly csr: string
 }

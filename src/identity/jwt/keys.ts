@@ -1,6 +1,7 @@
 /**
- * The public keys with which tokens are verified, fetched when first needed. A stranger can name any key id, so an unknown one leads
- * to a fetch at most every 30 s. What cannot be fetched anew stays in force; an empty set that was fetched means: trust nothing.
+ * The public keys with which tokens are verified, fetched when first needed. A stranger can name
+ * any key id, so an unknown one leads to a fetch at most every 30 s. What cannot be fetched anew
+ * stays in force; an empty set that was fetched means: trust nothing.
  */
 import type { CryptoKey, JWK } from 'jose'
 import type { Clock } from '../../core/clock.ts'
@@ -38,7 +39,10 @@ export class JwtKeys {
     this.#clock = options.clock
   }
 
-  /** Resolves when the keys are young enough, or cannot be had younger. Rejects as `fetch` did if there are none. */
+  /**
+   * Resolves when the keys are young enough, or cannot be had younger. Rejects as `fetch` did if
+   * there are none.
+   */
   async fresh(): Promise<void> {
     if (this.#keys === undefined) {
       if (this.#running !== undefined || this.#mayAsk(FIRST_COOLDOWN_MS)) await this.#refresh()
@@ -92,7 +96,10 @@ interface PublicKey {
   readonly y: string
 }
 
-/** Entries of other kinds are for others, and passed over (SPIFFE_Trust_Domain_and_Bundle.md 4.2.1). Throws if it is no set. */
+/**
+ * Entries of other kinds are for others, and passed over (SPIFFE_Trust_Domain_and_Bundle.md 4.2.1).
+ * Throws if it is no set.
+ */
 function readKeys(set: unknown): readonly PublicKey[] {
   const { keys } = (typeof set === 'object' && set !== null ? set : {}) as { keys?: unknown }
   if (!Array.isArray(keys) || keys.length > MOST_KEYS) throw new TypeError('the registry sent no key set')

@@ -1,6 +1,6 @@
 /**
- * Verifies tokens, and remembers by their hash those that were good until they end, because a verification costs as much as a
- * whole call (0.2 ms). A change of the keys forgets them all.
+ * Verifies tokens, and remembers by their hash those that were good until they end, because a
+ * verification costs as much as a whole call (0.2 ms). A change of the keys forgets them all.
  */
 import { hash } from 'node:crypto'
 import type { Clock } from '../../core/clock.ts'
@@ -29,7 +29,10 @@ export class JwtVerifier {
     return this.#verified.size
   }
 
-  /** `audiences`: one of them must be in the token. Rejects only if there are no keys to verify with. */
+  /**
+   * `audiences`: one of them must be in the token. Rejects only if there are no keys to verify
+   * with.
+   */
   async verify(token: string, audiences: readonly string[]): Promise<TokenVerdict> {
     await this.#keys.fresh()
     if (this.#generation !== this.#keys.generation) {

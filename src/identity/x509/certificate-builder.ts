@@ -1,6 +1,7 @@
 /**
- * Puts X.509 certificates (RFC 5280) together from parts and signs them with ECDSA and SHA-256. It builds whatever it is told,
- * also what no peer may accept, so it is not exported from the package: `certificate.ts` knows what is right.
+ * Puts X.509 certificates (RFC 5280) together from parts and signs them with ECDSA and SHA-256. It
+ * builds whatever it is told, also what no peer may accept, so it is not exported from the package:
+ * `certificate.ts` knows what is right.
  */
 import { createHash, type KeyObject, sign } from 'node:crypto'
 import { isIPv4 } from 'node:net'

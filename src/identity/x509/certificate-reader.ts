@@ -1,6 +1,7 @@
 /**
- * What a certificate says, from its raw DER: Node exposes neither the key usage bits nor an unambiguous list of names, and
- * accepts nearly anything that a trusted root signed. Reading judges nothing; `peer-verifier.ts` does.
+ * What a certificate says, from its raw DER: Node exposes neither the key usage bits nor an
+ * unambiguous list of names, and accepts nearly anything that a trusted root signed. Reading judges
+ * nothing; `peer-verifier.ts` does.
  */
 
 import { parseSpiffeId } from '../spiffe-id.ts'
@@ -132,7 +133,10 @@ function readBits(node: DerNode): readonly number[] {
   return bits
 }
 
-/** The trust domain that a root in PEM names by its one URI name; `undefined` if it names none. Never throws. */
+/**
+ * The trust domain that a root in PEM names by its one URI name; `undefined` if it names none.
+ * Never throws.
+ */
 export function trustDomainOf(root: string): string | undefined {
   try {
     const { uris } = readCertificate(Buffer.from(root.replace(/-----[A-Z ]+-----|\s/g, ''), 'base64'))

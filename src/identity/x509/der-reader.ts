@@ -1,6 +1,7 @@
 /**
- * Reads DER (X.690) from strangers, strictly: definite and shortest lengths, bounded depth, nothing after the end. Whatever
- * the bytes are, it either returns or throws a {@link DerError}, in time linear in their number.
+ * Reads DER (X.690) from strangers, strictly: definite and shortest lengths, bounded depth, nothing
+ * after the end. Whatever the bytes are, it either returns or throws a {@link DerError}, in time
+ * linear in their number.
  */
 import { TAG } from './der-writer.ts'
 

@@ -1,4 +1,7 @@
-/** Writes DER (X.690): the few types that certificates and signing requests are made of. Every function returns a whole TLV. */
+/**
+ * Writes DER (X.690): the few types that certificates and signing requests are made of. Every
+ * function returns a whole TLV.
+ */
 
 export const TAG = Object.freeze({
   boolean: 0x01,

@@ -1,6 +1,7 @@
 /**
- * Who asks, and whether they may: a service by its certificate, an operator by the admin token, or, in development, anybody on
- * this machine. And the two checks that keep web pages out: the Host that was asked for, and the Origin of who changes something.
+ * Who asks, and whether they may: a service by its certificate, an operator by the admin token, or,
+ * in development, anybody on this machine. And the two checks that keep web pages out: the Host
+ * that was asked for, and the Origin of who changes something.
  */
 import { isIP } from 'node:net'
 import { isLoopback } from '../address-policy.ts'
@@ -15,7 +16,9 @@ export interface Peer {
   readonly service: string | undefined
   /** The certificate's end, wall clock in ms. */
   readonly notAfter: number
-  /** Why the certificate that was shown is not accepted; whatever is asked is answered with that. */
+  /**
+   * Why the certificate that was shown is not accepted; whatever is asked is answered with that.
+   */
   readonly refused?: string
   readonly source: string
 }
@@ -30,12 +33,18 @@ export interface Caller extends Peer {
   readonly name: string
 }
 
-/** What a request needs: nothing; any identity of the mesh; an operator, who may only read; an operator who may change something. */
+/**
+ * What a request needs: nothing; any identity of the mesh; an operator, who may only read; an
+ * operator who may change something.
+ */
 export type Access = 'public' | 'read' | 'operator' | 'admin'
 
 export interface AccessOptions {
   readonly dev: boolean
-  /** Lower-case names, besides literal addresses and `localhost`, under which the registry is reached. */
+  /**
+   * Lower-case names, besides literal addresses and `localhost`, under which the registry is
+   * reached.
+   */
   readonly names: ReadonlySet<string>
   /** The operator of a token. */
   readonly prove: (token: string) => Proven | undefined
@@ -59,7 +68,10 @@ export function callerOf(request: IncomingRequest, peer: Peer, options: AccessOp
   return { ...peer, admin, operator: admin, holds: undefined, name: peer.spiffeId ?? (admin ? 'dev' : 'anonymous') }
 }
 
-/** @throws ApiError `identity-required`, because the certificate of this connection is not valid, or no longer */
+/**
+ * @throws ApiError `identity-required`, because the certificate of this connection is not valid, or
+ * no longer
+ */
 export function checkCertificate({ refused, notAfter }: Peer, now: number): void {
   if (refused !== undefined) throw new ApiError('identity-required', `the certificate is not accepted: ${refused}`)
   if (now < notAfter) return
@@ -79,7 +91,10 @@ export function checkAccess(caller: Caller, access: Access): void {
   throw new ApiError('admin-required', 'this needs an admin token, as authorization: Bearer')
 }
 
-/** Refuses names that somebody else's DNS made point here (DNS rebinding). A caller with a certificate is no web page. */
+/**
+ * Refuses names that somebody else's DNS made point here (DNS rebinding). A caller with a
+ * certificate is no web page.
+ */
 export function checkHost(request: IncomingRequest, peer: Peer, access: Access, options: AccessOptions): void {
   if (peer.spiffeId !== undefined || (access === 'public' && !options.dev)) return
   const authority = authorityOf(request)

@@ -1,4 +1,7 @@
-/** Who changed what, and who was refused and why: kept in the store, bounded, and told to the log. Never holds a secret. */
+/**
+ * Who changed what, and who was refused and why: kept in the store, bounded, and told to the log.
+ * Never holds a secret.
+ */
 import type { Clock } from '../../core/clock.ts'
 import { sourceGroup } from '../address-policy.ts'
 import type { Logger } from '../log.ts'
@@ -7,7 +10,10 @@ import { AUDIT_KEPT, type RegistryState } from '../state.ts'
 import type { Operation } from '../storage/storage.ts'
 import { RateLimit } from './rate-limit.ts'
 
-/** Refusals kept per second and in a burst, of one source without a certificate, and of all such sources together. */
+/**
+ * Refusals kept per second and in a burst, of one source without a certificate, and of all such
+ * sources together.
+ */
 const STRANGER: readonly [number, number] = [1, 20]
 const STRANGERS: readonly [number, number] = [10, 200]
 /** The same of one identity, and of all identities. */
@@ -61,7 +67,10 @@ export class Audit {
     return operations
   }
 
-  /** Writes by itself; a store that cannot be written is logged, and no reason to fail what happened. */
+  /**
+   * Writes by itself; a store that cannot be written is logged, and no reason to fail what
+   * happened.
+   */
   record(entry: AuditEntry): void {
     if (entry.outcome === 'refused' && !this.admits(entry.who, entry.source)) return
     this.#state
@@ -70,8 +79,8 @@ export class Audit {
   }
 
   /**
-   * Whether one more refusal of `who` is kept and logged. Each source and each identity has an allowance, so that a stranger can
-   * neither fill the disk nor hide what is refused to others.
+   * Whether one more refusal of `who` is kept and logged. Each source and each identity has an
+   * allowance, so that a stranger can neither fill the disk nor hide what is refused to others.
    */
   admits(who: string, source: string): boolean {
     const admitted = isStranger(who)

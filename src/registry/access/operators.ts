@@ -1,6 +1,6 @@
 /**
- * Operators: who may command the registry, each by a token of their own. Shown once, stored as hashes. The first admin token,
- * which the first start makes, is one of them until it is revoked.
+ * Operators: who may command the registry, each by a token of their own. Shown once, stored as
+ * hashes. The first admin token, which the first start makes, is one of them until it is revoked.
  */
 import type { Clock } from '../../core/clock.ts'
 import { issueToken, parseToken, sameHash, tokenHash } from '../../identity/join-token.ts'
@@ -72,7 +72,10 @@ export class Operators {
     return record !== undefined && (record.expiresAt === null || this.#clock.wallNow() < record.expiresAt)
   }
 
-  /** The text is not kept and cannot be shown again. Names may repeat: a token is followed by another before it is revoked. */
+  /**
+   * The text is not kept and cannot be shown again. Names may repeat: a token is followed by
+   * another before it is revoked.
+   */
   async create(wanted: NewOperator, by: string, source: string): Promise<{ token: string; record: OperatorRecord }> {
     if (this.#state.operators.size >= MOST_OPERATORS) {
       throw new ApiError('limit-exceeded', `there are ${MOST_OPERATORS} operator tokens already; revoke some first`)
@@ -109,7 +112,10 @@ export class Operators {
     return this.#hasFirst ? [first, ...others] : others
   }
 
-  /** From now on the token proves nothing. One that may change something and does not expire has to be left. */
+  /**
+   * From now on the token proves nothing. One that may change something and does not expire has to
+   * be left.
+   */
   revoke(id: string, by: string, source: string): Promise<OperatorRecord> {
     // One after another, or two could revoke the last two.
     const result = this.#last.then(() => this.#revoke(id, by, source))

@@ -1,4 +1,7 @@
-/** Token buckets: so many a second, and a burst; one, or one per source with a bounded number of sources. */
+/**
+ * Token buckets: so many a second, and a burst; one, or one per source with a bounded number of
+ * sources.
+ */
 import { type Clock, sleep } from '../../core/clock.ts'
 
 /** Sources remembered; beyond it the one longest unseen is forgotten. */
@@ -21,7 +24,10 @@ export class RateLimit {
     this.#clock = clock
   }
 
-  /** Takes one, and waits for its turn, in the order of asking. False at once if that is more than `mostMs` away. */
+  /**
+   * Takes one, and waits for its turn, in the order of asking. False at once if that is more than
+   * `mostMs` away.
+   */
   async takeInTurn(mostMs: number, source = ''): Promise<boolean> {
     const bucket = this.#refilled(source)
     const inMs = Math.max(0, ((1 - bucket.level) / this.#perSecond) * 1_000)

@@ -1,10 +1,16 @@
-/** Takes uses of join tokens, each once. Joins that ask while one is being written are written together, so a crowd costs few commits. */
+/**
+ * Takes uses of join tokens, each once. Joins that ask while one is being written are written
+ * together, so a crowd costs few commits.
+ */
 import type { Clock } from '../../core/clock.ts'
 import { ApiError } from '../api/error.ts'
 import { KEYS, type TokenRecord } from '../records.ts'
 import type { RegistryState, StoredToken } from '../state.ts'
 
-/** Other registries on the same store may take uses at the same time; more conflicts than this in a row do not happen. */
+/**
+ * Other registries on the same store may take uses at the same time; more conflicts than this in a
+ * row do not happen.
+ */
 const MOST_CONFLICTS = 20
 
 interface Redemption {

@@ -1,4 +1,7 @@
-/** Join tokens: made here, shown once, stored as hashes, good for one service, so many uses and so long. */
+/**
+ * Join tokens: made here, shown once, stored as hashes, good for one service, so many uses and so
+ * long.
+ */
 import type { Clock } from '../../core/clock.ts'
 import { issueToken, parseToken, tokenHash } from '../../identity/join-token.ts'
 import { ApiError } from '../api/error.ts'
@@ -81,7 +84,10 @@ export class JoinTokens {
     judgeToken(this.#state.tokens.get(this.#hashOf(text)), service, this.#clock.wallNow())
   }
 
-  /** Takes one use, or throws. A use is never given twice, whoever asks at the same time. `text`: the token or its secret. */
+  /**
+   * Takes one use, or throws. A use is never given twice, whoever asks at the same time. `text`:
+   * the token or its secret.
+   */
   redeem(text: string, service: string): Promise<void> {
     return this.#redemptions.redeem(this.#hashOf(text), service)
   }

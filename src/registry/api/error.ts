@@ -3,11 +3,13 @@ import { describeIssue, type Issue } from '../../options/fields.ts'
 import { StorageError } from '../storage/storage.ts'
 
 /**
- * Stable, as the API, the session and the audit log say them. Tokens: `token-missing`, `token-unknown`, `token-used`,
- * `token-expired`, `token-wrong-service`. Requests: `csr-invalid`, `invalid-request`, `invalid-policy`, `too-large`, `too-slow`,
- * `not-found`, `method-not-allowed`, `conflict`, `expectation-failed`. Rights: `identity-required`, `admin-required`, `foreign-service`, `host-refused`,
- * `origin-refused`, `address-refused`. Load: `rate-limited`,
- * `overloaded`; `limit-exceeded` when asking again gives the same answer. Ours: `storage-unavailable` (nothing was changed; try again), `internal`.
+ * Stable, as the API, the session and the audit log say them. Tokens: `token-missing`,
+ * `token-unknown`, `token-used`, `token-expired`, `token-wrong-service`. Requests: `csr-invalid`,
+ * `invalid-request`, `invalid-policy`, `too-large`, `too-slow`, `not-found`, `method-not-allowed`,
+ * `conflict`, `expectation-failed`. Rights: `identity-required`, `admin-required`,
+ * `foreign-service`, `host-refused`, `origin-refused`, `address-refused`. Load: `rate-limited`,
+ * `overloaded`; `limit-exceeded` when asking again gives the same answer. Ours:
+ * `storage-unavailable` (nothing was changed; try again), `internal`.
  */
 export type ApiCode =
   | 'token-missing'
@@ -90,7 +92,10 @@ export function invalid(what: string, issues: readonly Issue[], code: ApiCode = 
   return new ApiError(code, `${what}: ${issues.slice(0, 10).map(describeIssue).join('; ')}`, issues)
 }
 
-/** What a caller is told of any failure. Of our own ones only the kind: their text may name what is none of a stranger's business. */
+/**
+ * What a caller is told of any failure. Of our own ones only the kind: their text may name what is
+ * none of a stranger's business.
+ */
 export function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error
   if (error instanceof StorageError) {

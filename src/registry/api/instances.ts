@@ -1,4 +1,6 @@
-/** What operators do with single instances: no calls, or another weight, and what they take back. */
+/**
+ * What operators do with single instances: no calls, or another weight, and what they take back.
+ */
 import { addressKey } from '../../core/endpoint.ts'
 import { fields, flag, type Issue, integer, oneOf, optional } from '../../options/fields.ts'
 import { registered } from '../overrides.ts'
@@ -9,7 +11,9 @@ import { readJson, sendJson } from './request.ts'
 const WEIGHT = integer({ min: 0, max: 1_000 })
 const BODY = fields({ disabled: optional(flag()), weight: optional(WEIGHT), reset: optional(oneOf(['weight'])) })
 
-/** `PUT /v1/services/:service/instances/:instance` with `disabled`, `weight`, or `reset: 'weight'`. */
+/**
+ * `PUT /v1/services/:service/instances/:instance` with `disabled`, `weight`, or `reset: 'weight'`.
+ */
 export async function overrideInstance({ registrar, clock }: ApiContext, exchange: ApiRequest): Promise<void> {
   const { request, response, caller, parameters } = exchange
   const [service, id] = parameters as [string, string]

@@ -1,11 +1,14 @@
 /**
- * What a change says about the version that it means to change (RFC 9110, 13). A precondition that cannot be checked is refused,
- * never ignored: the change may undo what its sender has not seen.
+ * What a change says about the version that it means to change (RFC 9110, 13). A precondition that
+ * cannot be checked is refused, never ignored: the change may undo what its sender has not seen.
  */
 import type { IncomingHttpHeaders } from 'node:http'
 import { invalid } from './error.ts'
 
-/** Whether the change may be made; `version` is that of the document in force, `undefined` if there is none. */
+/**
+ * Whether the change may be made; `version` is that of the document in force, `undefined` if there
+ * is none.
+ */
 export type Precondition = (version: number | undefined) => boolean
 
 const CHECKED = ['if-match', 'if-none-match'] as const
@@ -14,7 +17,10 @@ const LONGEST = 1_000
 const ETAG = /^(W\/)?"([\x21\x23-\x7e]{0,64})"$/
 const VERSION = /^[1-9]\d{0,15}$/
 
-/** The condition of `If-Match` and `If-None-Match`; `undefined` without them. @throws ApiError `invalid-request` */
+/**
+ * The condition of `If-Match` and `If-None-Match`; `undefined` without them. @throws ApiError
+ * `invalid-request`
+ */
 export function readPrecondition(headers: IncomingHttpHeaders): Precondition | undefined {
   refuseNamed(headers, UNCHECKED, 'is not checked here; give If-Match with a version')
   const match = read(headers, 'if-match')

@@ -1,4 +1,7 @@
-/** The form of a request, before anybody asks what it wants: what two readers could understand differently is refused. */
+/**
+ * The form of a request, before anybody asks what it wants: what two readers could understand
+ * differently is refused.
+ */
 import { ApiError } from './error.ts'
 import type { IncomingRequest } from './request.ts'
 

@@ -1,4 +1,7 @@
-/** One request of the plain API, over HTTP/1.1 or HTTP/2 alike: its body with bounds, its answer, and where it comes from. */
+/**
+ * One request of the plain API, over HTTP/1.1 or HTTP/2 alike: its body with bounds, its answer,
+ * and where it comes from.
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
@@ -29,7 +32,10 @@ export function sourceOf(socket: Pick<TLSSocket, 'remoteAddress'>): string {
   return plainAddress(socket.remoteAddress ?? 'unknown')
 }
 
-/** The body as JSON; `undefined` if there is none. Throws `too-large`, `too-slow`, `invalid-request`. */
+/**
+ * The body as JSON; `undefined` if there is none. Throws `too-large`, `too-slow`,
+ * `invalid-request`.
+ */
 export async function readJson(request: IncomingRequest, clock: Clock, longest = LONGEST_BODY): Promise<unknown> {
   const encoding = request.headers['content-encoding']
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
@@ -138,7 +144,8 @@ export function sendError(request: IncomingRequest, response: OutgoingResponse, 
 }
 
 /**
- * The path and the query that were asked for, as they were sent: a path that is made plain first is another one to a proxy on the way.
+ * The path and the query that were asked for, as they were sent: a path that is made plain first is
+ * another one to a proxy on the way.
  * @throws ApiError `invalid-request`
  */
 export function urlOf(request: IncomingRequest): URL {

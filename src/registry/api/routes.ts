@@ -1,4 +1,7 @@
-/** The plain API: every path, who may ask it, and what it does. Sessions are apart (session.ts); watching is in script-watch.ts. */
+/**
+ * The plain API: every path, who may ask it, and what it does. Sessions are apart (session.ts);
+ * watching is in script-watch.ts.
+ */
 
 import { MESH_DOCUMENT } from '../../discovery/policy-document.ts'
 import { TOKEN_LIFE_MS } from '../../discovery/registry/wire.ts'
@@ -118,7 +121,10 @@ export const ROUTES: readonly ApiRoute[] = [
   ),
 ]
 
-/** A change that does not know `dry-run`, or no dry run at all, must not be made instead. @throws ApiError `invalid-request` */
+/**
+ * A change that does not know `dry-run`, or no dry run at all, must not be made instead. @throws
+ * ApiError `invalid-request`
+ */
 export function refuseUnknownQuery(given: URLSearchParams, { method, query }: ApiRoute): void {
   if (method === 'GET') return
   const unknown = [...given.keys()].find((key) => !query.includes(key))
@@ -193,7 +199,8 @@ async function join(context: ApiContext, { request, response, caller }: ApiReque
     const body = read(JOIN, await readJson(request, clock, LONGEST_JOIN), 'join')
     service = body.service
     if (service === MESH_DOCUMENT) throw new ApiError('invalid-request', `'${MESH_DOCUMENT}' is not a service`)
-    // Before everything that costs: who has a valid token pays with its uses, and no stranger takes a place in the queue.
+    // Before everything that costs: who has a valid token pays with its uses, and no stranger takes
+    // a place in the queue.
     checkToken(tokens, body.token, service, dev)
     const key = authority.readRequest(body.csr)
     await authority.admitSigning(service)
@@ -203,7 +210,8 @@ async function join(context: ApiContext, { request, response, caller }: ApiReque
     audit.record({ who: caller.name, source: caller.source, action: 'join', outcome: 'done', service })
     sendJson(response, 200, answer)
   } catch (error) {
-    // Guesses are counted by source; one more while they are too many is not worth an answer of its own.
+    // Guesses are counted by source; one more while they are too many is not worth an answer of its
+    // own.
     const guess = error instanceof ApiError && GUESSES.has(error.code)
     const refusal = guess && !joins.take(group) ? new ApiError('rate-limited', TOO_MANY_GUESSES) : error
     throw audited(audit, 'join', caller, service, refusal)

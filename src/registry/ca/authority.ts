@@ -1,6 +1,7 @@
 /**
- * The certificate authority: the root, made on the first start and kept in the store, and the certificates it signs. Every name
- * in a certificate comes from here, never from a request; a request shows only that its sender holds a key.
+ * The certificate authority: the root, made on the first start and kept in the store, and the
+ * certificates it signs. Every name in a certificate comes from here, never from a request; a
+ * request shows only that its sender holds a key.
  */
 import type { KeyObject } from 'node:crypto'
 import type { Clock } from '../../core/clock.ts'
@@ -42,7 +43,10 @@ export class RegistryAuthority {
   readonly fingerprint: string
   readonly sequence: number
 
-  /** Loads the root, or makes it. Throws an `OptionsError` if the stored one is damaged or another mesh's. */
+  /**
+   * Loads the root, or makes it. Throws an `OptionsError` if the stored one is damaged or another
+   * mesh's.
+   */
   static async open(state: RegistryState, options: AuthorityOptions, clock: Clock): Promise<RegistryAuthority> {
     if (state.authority === undefined) {
       const now = clock.wallNow()
@@ -99,8 +103,8 @@ export class RegistryAuthority {
   }
 
   /**
-   * Takes one signing from the limit, or throws. Processes that start together wait for their turn; one service cannot take all
-   * of it. Ask only for those who have proved who they are.
+   * Takes one signing from the limit, or throws. Processes that start together wait for their turn;
+   * one service cannot take all of it. Ask only for those who have proved who they are.
    */
   async admitSigning(service: string): Promise<void> {
     const own = await this.#ofService.takeInTurn(SIGNING_WAIT_MS, service)

@@ -1,6 +1,7 @@
 /**
- * Signs JWT-SVIDs, for hops that carry no client certificate. The key is made on the first start and kept in the store beside the
- * authority's; who a token speaks for comes from the asker's certificate, never from the request.
+ * Signs JWT-SVIDs, for hops that carry no client certificate. The key is made on the first start
+ * and kept in the store beside the authority's; who a token speaks for comes from the asker's
+ * certificate, never from the request.
  */
 import { createPrivateKey, createPublicKey, hash, type KeyObject } from 'node:crypto'
 import type { Clock } from '../../core/clock.ts'
@@ -13,7 +14,9 @@ import { ApiError } from '../api/error.ts'
 import { KEYS, type SigningKeyRecord } from '../records.ts'
 import type { RegistryState } from '../state.ts'
 
-/** A process asks once per audience and four minutes; signing costs 0.2 ms (node-dependencies 1.7). */
+/**
+ * A process asks once per audience and four minutes; signing costs 0.2 ms (node-dependencies 1.7).
+ */
 const PER_SERVICE_AND_SOURCE = { perSecond: 20, burst: 200 }
 const IN_ALL = { perSecond: 500, burst: 1_000 }
 
@@ -59,7 +62,9 @@ export class TokenSigner {
     this.jwk = publicJwk(this.#key)
   }
 
-  /** A token of `peer` for one audience. It never outlives the certificate that it was asked with. */
+  /**
+   * A token of `peer` for one audience. It never outlives the certificate that it was asked with.
+   */
   async sign(peer: Peer, audience: string, ttlMs: number = TOKEN_LIFE_MS.byDefault): Promise<JwtResponse> {
     const { service, source, notAfter } = peer
     if (service === undefined) {

@@ -18,7 +18,8 @@ export class ChangeLog {
   append(batch: Batch): void {
     this.#batches.push(batch)
     if (this.#batches.length <= this.#capacity) return
-    // In one cut per tenth of the capacity: shifting one by one would move the whole array at every write.
+    // In one cut per tenth of the capacity: shifting one by one would move the whole array at every
+    // write.
     const dropped = this.#batches.splice(0, Math.max(1, Math.floor(this.#capacity / 10)))
     this.#oldest = dropped.at(-1)!.revision
   }

@@ -1,6 +1,7 @@
 /**
- * The directory of a registry, judged before anything in it is opened: it holds the authority's key. What others can read or replace,
- * what belongs to another user, and links are refused, as in a member's state directory.
+ * The directory of a registry, judged before anything in it is opened: it holds the authority's
+ * key. What others can read or replace, what belongs to another user, and links are refused, as in
+ * a member's state directory.
  */
 import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,8 +14,8 @@ export const ADMIN_TOKEN_FILE = 'admin-token'
 const BESIDE_STORE = ['', '-wal', '-shm', '-journal', '-run']
 
 /**
- * Makes the directory if it is not there. Returns why others may know the admin token, `undefined` if they cannot: a token, unlike the
- * authority's key, can be replaced.
+ * Makes the directory if it is not there. Returns why others may know the admin token, `undefined`
+ * if they cannot: a token, unlike the authority's key, can be replaced.
  * @throws OptionsError that says what to do
  */
 export function prepareDataDirectory(directory: string): string | undefined {
@@ -31,8 +32,8 @@ export function prepareDataDirectory(directory: string): string | undefined {
 }
 
 /**
- * An empty file, for the owner alone. It stands for a first admin token that is to be replaced, so that a start that
- * ends before it has replaced the token leaves that to the next.
+ * An empty file, for the owner alone. It stands for a first admin token that is to be replaced, so
+ * that a start that ends before it has replaced the token leaves that to the next.
  */
 export function emptyAdminToken(directory: string): void {
   writeAdminToken(directory, '')
@@ -64,7 +65,8 @@ function judgeDirectory(directory: string): void {
   let found = statSync(directory)
   if (!found.isDirectory()) refuse(`${directory} is not a directory`)
   const own = process.getuid?.()
-  // A new volume, or a directory that the operator has just made: nothing can have been planted in it.
+  // A new volume, or a directory that the operator has just made: nothing can have been planted in
+  // it.
   if ((own === undefined || found.uid === own) && readdirSync(directory).length === 0) {
     chmodSync(directory, 0o700)
     if (readdirSync(directory).length === 0) found = statSync(directory)

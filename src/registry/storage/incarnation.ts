@@ -1,12 +1,16 @@
 /**
- * Whether a store goes on where its last run ended. A clean end leaves a mark that names the file as it is on this disk; a copy, a
- * restored backup, a restored disk and the store of a killed process carry none that fits. Only a history that goes on may be
- * resumed: see docs/decisions/0016.
+ * Whether a store goes on where its last run ended. A clean end leaves a mark that names the file
+ * as it is on this disk; a copy, a restored backup, a restored disk and the store of a killed
+ * process carry none that fits. Only a history that goes on may be resumed: see
+ * docs/decisions/0016.
  */
 import { closeSync, fsyncSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs'
 import { StorageError } from './storage.ts'
 
-/** Changes with each start of the machine, so that a disk that went back with its machine does not fit. Linux only. */
+/**
+ * Changes with each start of the machine, so that a disk that went back with its machine does not
+ * fit. Linux only.
+ */
 const BOOT_ID = '/proc/sys/kernel/random/boot_id'
 
 export class Incarnation {
@@ -33,7 +37,10 @@ export class Incarnation {
     rmSync(this.#mark, { force: true })
   }
 
-  /** The run has ended, and the file is closed. Without a mark the next run is another incarnation, which is safe. */
+  /**
+   * The run has ended, and the file is closed. Without a mark the next run is another incarnation,
+   * which is safe.
+   */
   end(): void {
     try {
       const file = openSync(this.#mark, 'w', 0o600)

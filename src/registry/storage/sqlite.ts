@@ -1,8 +1,9 @@
 /**
- * The embedded engine: one SQLite file, written through (WAL, synchronous=FULL), so that what was acknowledged survives
- * kill -9. All transactions of one turn of the event loop share one commit, because the disk's sync is what costs. The history
- * is in the file only: it is read when a watch begins, and would cost more memory than what it is about. Needs no package;
- * `node:sqlite` is loaded only when a file is opened (Node 22 prints its ExperimentalWarning then).
+ * The embedded engine: one SQLite file, written through (WAL, synchronous=FULL), so that what was
+ * acknowledged survives kill -9. All transactions of one turn of the event loop share one commit,
+ * because the disk's sync is what costs. The history is in the file only: it is read when a watch
+ * begins, and would cost more memory than what it is about. Needs no package; `node:sqlite` is
+ * loaded only when a file is opened (Node 22 prints its ExperimentalWarning then).
  */
 import { randomUUID } from 'node:crypto'
 import { chmodSync, closeSync, constants, mkdirSync, openSync } from 'node:fs'
@@ -27,7 +28,10 @@ import {
 import { StorageWatches } from './watches.ts'
 
 const SCHEMA_VERSION = 1
-/** Revisions by which the stored history may be longer than asked for, so that not every write has to cut it. */
+/**
+ * Revisions by which the stored history may be longer than asked for, so that not every write has
+ * to cut it.
+ */
 const TRIM_EVERY = 256
 
 /** Made if it is not there; never what a link leads to. */
@@ -85,14 +89,16 @@ export class SqliteStorage implements Storage {
   #closed = false
 
   /**
-   * Rejects with a {@link StorageError} if the file is in use by another registry, damaged, a part of a store, or of a newer
-   * version. Unless it goes on where its last run ended, its epoch is new.
+   * Rejects with a {@link StorageError} if the file is in use by another registry, damaged, a part
+   * of a store, or of a newer version. Unless it goes on where its last run ended, its epoch is
+   * new.
    */
   static async open(options: SqliteStorageOptions): Promise<SqliteStorage> {
     const { DatabaseSync } = await import('node:sqlite')
     mkdirSync(dirname(options.path), { recursive: true, mode: 0o700 })
     const incarnation = new Incarnation(options.path)
-    // SQLite gives its side files the mode of the main one, so that one must be right before it is opened.
+    // SQLite gives its side files the mode of the main one, so that one must be right before it is
+    // opened.
     closeSync(openSync(options.path, OPEN_OWN, 0o600))
     chmodSync(options.path, 0o600)
     const database = new DatabaseSync(options.path)

@@ -1,6 +1,7 @@
 /**
- * What a registry asks of the store below it: transactions, lists, watches from a revision, and an election. Small enough
- * that a distributed store can be put in its place; `test/registry/storage/storage.test.ts` is what any engine must pass.
+ * What a registry asks of the store below it: transactions, lists, watches from a revision, and an
+ * election. Small enough that a distributed store can be put in its place;
+ * `test/registry/storage/storage.test.ts` is what any engine must pass.
  */
 
 /** One key with its value and the revision that last changed it. */
@@ -37,7 +38,10 @@ export interface TransactionResult {
 
 export interface StorageStatus {
   readonly engine: string
-  /** Random; new at each start that does not go on where the last run ended. Revisions of two epochs are never compared. */
+  /**
+   * Random; new at each start that does not go on where the last run ended. Revisions of two epochs
+   * are never compared.
+   */
   readonly epoch: string
   /** Whether this run goes on where the last one ended. */
   readonly continues: boolean
@@ -54,15 +58,16 @@ export interface Leadership {
 
 export interface Storage {
   /**
-   * All operations or none, durable when the promise resolves, and by then told to every watcher of this engine. At most
-   * {@link MOST_OPERATIONS}.
+   * All operations or none, durable when the promise resolves, and by then told to every watcher of
+   * this engine. At most {@link MOST_OPERATIONS}.
    */
   transact(compares: readonly Compare[], operations: readonly Operation[]): Promise<TransactionResult>
   /** In the order of keys, as of one revision. */
   list(prefix: string): Promise<{ readonly items: readonly Item[]; readonly revision: number }>
   /**
-   * Every batch after `afterRevision` that touches `prefix`, in order and without a gap, first those that already are.
-   * Rejects with {@link CompactedError} if the history no longer goes back so far. Returns how to stop.
+   * Every batch after `afterRevision` that touches `prefix`, in order and without a gap, first
+   * those that already are. Rejects with {@link CompactedError} if the history no longer goes back
+   * so far. Returns how to stop.
    */
   watch(prefix: string, afterRevision: number, listener: (batch: Batch) => void): Promise<() => void>
   /** Resolves when this process leads `name`. */
@@ -72,7 +77,9 @@ export interface Storage {
   close(): Promise<void>
 }
 
-/** What one transaction may change, at most: enough to apply the policies of a whole mesh at once. */
+/**
+ * What one transaction may change, at most: enough to apply the policies of a whole mesh at once.
+ */
 export const MOST_OPERATIONS = 1_000
 
 /** How many revisions a watch may go back (control-plane 6.1). */

@@ -1,6 +1,6 @@
 /**
- * Records as they come from the store, checked before they are believed: a damaged one ends the start with its key and with what to do
- * about it, and not with a crash that names neither.
+ * Records as they come from the store, checked before they are believed: a damaged one ends the
+ * start with its key and with what to do about it, and not with a crash that names neither.
  */
 import { readInstance } from '../../discovery/readable-instances.ts'
 import { splitKey } from '../records.ts'
@@ -42,7 +42,8 @@ const LOSS: Readonly<Record<string, string>> = {
 }
 
 /**
- * The record of a key. `undefined`: an instance that cannot be read, which its process registers again.
+ * The record of a key. `undefined`: an instance that cannot be read, which its process registers
+ * again.
  *
  * @throws StorageError naming the key, and what to do
  */

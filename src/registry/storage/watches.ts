@@ -1,4 +1,7 @@
-/** Who watches an engine that is embedded: told of every batch at once, by prefix. What was before is the engine's to replay. */
+/**
+ * Who watches an engine that is embedded: told of every batch at once, by prefix. What was before
+ * is the engine's to replay.
+ */
 import type { Batch, Operation } from './storage.ts'
 
 type Listener = (batch: Batch) => void
@@ -38,7 +41,8 @@ function tell(watch: Watch, batch: Batch): void {
   try {
     watch.listener(whole ? batch : { revision: batch.revision, changes })
   } catch (error) {
-    // Thrown where it is seen, but out of the way of the other watchers and of the write that caused it.
+    // Thrown where it is seen, but out of the way of the other watchers and of the write that
+    // caused it.
     queueMicrotask(() => {
       throw error
     })

@@ -27,7 +27,10 @@ const MOST_LOST = 1_000
 
 export class Acknowledgements {
   readonly #waits = new Set<Wait>()
-  /** By process: connections that broke. It may be alive, and know nothing newer than it acknowledged. */
+  /**
+   * By process: connections that broke. It may be alive, and know nothing newer than it
+   * acknowledged.
+   */
   readonly #lost = new Map<string, Lost>()
 
   get waiting(): number {
@@ -35,8 +38,9 @@ export class Acknowledgements {
   }
 
   /**
-   * Calls `done`, once, with how many of `watchers` there were when all have acknowledged `revision` or left. Those that were
-   * lost of late have to come back and say so as well. Returns how to stop.
+   * Calls `done`, once, with how many of `watchers` there were when all have acknowledged
+   * `revision` or left. Those that were lost of late have to come back and say so as well. Returns
+   * how to stop.
    */
   wait(watchers: Iterable<Acknowledging>, revision: number, now: number, done: (total: number) => void): () => void {
     const asked = [...watchers].filter((one) => one.acknowledges)

@@ -1,12 +1,14 @@
 /**
- * Everybody who watches one service, and what goes to all of them. A change is sent at once if nothing was sent just before,
- * and otherwise together with what else changes within the window. Many watchers are written to in portions, so that the
- * first of them read while the last are still written to, and heartbeats are heard in between.
+ * Everybody who watches one service, and what goes to all of them. A change is sent at once if
+ * nothing was sent just before, and otherwise together with what else changes within the window.
+ * Many watchers are written to in portions, so that the first of them read while the last are still
+ * written to, and heartbeats are heard in between.
  *
- * A subscription is `current` (gets every delta), `queued` (waits for its snapshot) or `behind` (waits until its watcher
- * has drained, then is queued):
+ * A subscription is `current` (gets every delta), `queued` (waits for its snapshot) or `behind`
+ * (waits until its watcher has drained, then is queued):
  * - watch → current (resumed by delta) or queued;  queued → current when its snapshot is written
- * - current → behind when the watcher's backlog or the delta is over its limit;  behind → queued when the watcher has drained
+ * - current → behind when the watcher's backlog or the delta is over its limit; behind → queued
+ *   when the watcher has drained
  */
 import type { Clock, Timer } from '../../core/clock.ts'
 import { LIMITS } from '../../discovery/registry/limits.ts'
@@ -16,9 +18,15 @@ import { Acknowledgements, type Acknowledging } from './acknowledgements.ts'
 import { mergeChanges } from './merge-changes.ts'
 import type { Position, Watcher } from './watcher.ts'
 
-/** From one message about a service to the next, at least: far below the second in which changes must be in force. */
+/**
+ * From one message about a service to the next, at least: far below the second in which changes
+ * must be in force.
+ */
 const WINDOW_MS = 10
-/** Watchers written to in one turn of the event loop: 1 to 2 ms of work, most of it TLS and the kernel's. */
+/**
+ * Watchers written to in one turn of the event loop: 1 to 2 ms of work, most of it TLS and the
+ * kernel's.
+ */
 const PORTION = 50
 
 export interface Subscription extends Acknowledging {
@@ -129,7 +137,8 @@ export class Channel {
   #portion(): void {
     this.#nextPortion = undefined
     this.#write(PORTION)
-    // Not a timer: for its millisecond the process could sleep, and a busy machine would be late to wake it.
+    // Not a timer: for its millisecond the process could sleep, and a busy machine would be late to
+    // wake it.
     if (this.#fanOut !== undefined) this.#nextPortion = setImmediate(() => this.#portion())
     else this.#wait()
   }
@@ -140,7 +149,10 @@ export class Channel {
     this.#write(Number.POSITIVE_INFINITY)
   }
 
-  /** The fan-out to so many more. Who comes in the meantime is not reached: whoever lets somebody in flushes before. */
+  /**
+   * The fan-out to so many more. Who comes in the meantime is not reached: whoever lets somebody in
+   * flushes before.
+   */
   #write(most: number): void {
     const fanOut = this.#fanOut
     if (fanOut === undefined) return

@@ -1,7 +1,7 @@
 /**
- * Who watches which service, and what they are sent. A change is encoded once and the same bytes go to every watcher
- * (channel.ts); a watcher that cannot keep up loses deltas and gets one fresh snapshot later, so no watcher costs more than
- * its backlog.
+ * Who watches which service, and what they are sent. A change is encoded once and the same bytes go
+ * to every watcher (channel.ts); a watcher that cannot keep up loses deltas and gets one fresh
+ * snapshot later, so no watcher costs more than its backlog.
  */
 import type { Clock, Timer } from '../../core/clock.ts'
 import { LIMITS } from '../../discovery/registry/limits.ts'
@@ -14,7 +14,10 @@ import { mergeChanges } from './merge-changes.ts'
 import { ServiceHistory } from './service-history.ts'
 import type { Watcher } from './watcher.ts'
 
-/** Unsent bytes above which deltas are dropped, and how long a watcher may stay there (control-plane 6.4). */
+/**
+ * Unsent bytes above which deltas are dropped, and how long a watcher may stay there (control-plane
+ * 6.4).
+ */
 const BACKLOG_LIMIT = 1024 * 1024
 const BLOCKED_MS = 30_000
 /** Bookmarks are sent at every second tick: 10 s. */
@@ -115,7 +118,10 @@ export class WatchHub {
     this.#channels.delete(service)
   }
 
-  /** The watcher is gone. `lostUntilAt`: it did not say so, and is waited for until then, on the monotonic clock. */
+  /**
+   * The watcher is gone. `lostUntilAt`: it did not say so, and is waited for until then, on the
+   * monotonic clock.
+   */
   leave(watcher: Watcher, lostUntilAt?: number): void {
     const known = this.#watchers.get(watcher)
     if (known === undefined) return
@@ -141,7 +147,10 @@ export class WatchHub {
     if (subscription !== undefined) channel!.acknowledgements.acknowledge(subscription, revision)
   }
 
-  /** Calls `done` once everybody who watches `service` now, or was lost of late, has acknowledged `revision`, or has left. */
+  /**
+   * Calls `done` once everybody who watches `service` now, or was lost of late, has acknowledged
+   * `revision`, or has left.
+   */
   whenSeen(service: string, revision: number, done: (watchers: number) => void): () => void {
     const channel = this.#channel(service)
     const now = this.#clock.now()
@@ -202,7 +211,10 @@ export class WatchHub {
     watcher.write(lines[last]!, flushed, channel.position)
   }
 
-  /** The line that brings a watcher up to date from `revision`, or `undefined` if only a snapshot can. */
+  /**
+   * The line that brings a watcher up to date from `revision`, or `undefined` if only a snapshot
+   * can.
+   */
   #missed(channel: Channel, revision: number): Buffer | undefined {
     if (revision > this.#state.revision) return undefined
     const changes = this.#history.since(channel.service, revision)

@@ -1,4 +1,7 @@
-/** Watching for those who speak no session: lists, long poll and server-sent events, all out of memory. */
+/**
+ * Watching for those who speak no session: lists, long poll and server-sent events, all out of
+ * memory.
+ */
 import type { ServerResponse } from 'node:http'
 import type { Clock } from '../../core/clock.ts'
 import { addressKey } from '../../core/endpoint.ts'
@@ -18,7 +21,10 @@ const LONGEST_WAIT_MS = 60_000
 const MOST_WAITING = 2_000
 const MOST_SERVICES = 100
 const PREFIX = Buffer.from('data: ')
-/** The epoch, and of each service asked for, in their order, the revision up to which its watcher knows it. */
+/**
+ * The epoch, and of each service asked for, in their order, the revision up to which its watcher
+ * knows it.
+ */
 const EVENT_ID = /^([A-Za-z0-9-]{1,64}):(\d{1,15}(?:\.\d{1,15}){0,99})$/
 
 export class ScriptWatches {
@@ -54,7 +60,10 @@ export class ScriptWatches {
     sendJson(response, 200, { epoch, revision, services }, this.#headers(revision))
   }
 
-  /** `?since=R&wait=30s`: answers when the service has changed after R, or after the wait with what is. */
+  /**
+   * `?since=R&wait=30s`: answers when the service has changed after R, or after the wait with what
+   * is.
+   */
   get(request: IncomingRequest, response: OutgoingResponse, service: string, query: URLSearchParams): void {
     const waitMs = waitOf(query.get('wait'))
     const since = sinceOf(query.get('since'))
@@ -79,15 +88,16 @@ export class ScriptWatches {
       if (change.service === service) end()
     })
     request.once('close', () => {
-      // On HTTP/1.1 it closes when the request has been read, too; only a closed response is a caller who has gone.
+      // On HTTP/1.1 it closes when the request has been read, too; only a closed response is a
+      // caller who has gone.
       if (response.destroyed) finish(false)
     })
     response.once('close', () => finish(false))
   }
 
   /**
-   * `?service=a,b`: snapshots, then deltas, as the session has them, one event a message. With `last-event-id`, or
-   * `since=R` (and `epoch=E`), only what came after.
+   * `?service=a,b`: snapshots, then deltas, as the session has them, one event a message. With
+   * `last-event-id`, or `since=R` (and `epoch=E`), only what came after.
    */
   stream(request: IncomingRequest, response: OutgoingResponse, query: URLSearchParams): void {
     const services = [...new Set((query.get('service') ?? '').split(','))]
@@ -140,7 +150,10 @@ export class ScriptWatches {
     for (const end of [...this.#open]) end()
   }
 
-  /** By service; `undefined`: from the beginning. What a browser repeats goes before the address, which it never changes. */
+  /**
+   * By service; `undefined`: from the beginning. What a browser repeats goes before the address,
+   * which it never changes.
+   */
   #resumeAt(
     request: IncomingRequest,
     query: URLSearchParams,

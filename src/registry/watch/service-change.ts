@@ -17,7 +17,10 @@ export function parseInstance(value: string): Instance {
   return (JSON.parse(value) as InstanceRecord).instance
 }
 
-/** Shared by all changes without: histories keep thousands, and an array that grew by `push` has room for 16 more. */
+/**
+ * Shared by all changes without: histories keep thousands, and an array that grew by `push` has
+ * room for 16 more.
+ */
 const NONE: never[] = []
 
 export function serviceChanges(

@@ -1,4 +1,7 @@
-/** The last changes of every service, in memory, so that a returning watcher is sent what it missed and not everything. */
+/**
+ * The last changes of every service, in memory, so that a returning watcher is sent what it missed
+ * and not everything.
+ */
 import type { ServiceChange } from '../state.ts'
 
 /** Changes kept, of all services together (control-plane 6.1). */

@@ -1,6 +1,7 @@
 /**
- * At most so many executions of a function at once. A permit is held until the function has really ended, even if its caller has been
- * told long before that time is up: what still runs still needs what the bulkhead protects. A function that never ends keeps its permit.
+ * At most so many executions of a function at once. A permit is held until the function has really
+ * ended, even if its caller has been told long before that time is up: what still runs still needs
+ * what the bulkhead protects. A function that never ends keeps its permit.
  */
 import type { Attempt } from '../../core/attempt.ts'
 import { NOT_STARTED, type Outcome } from '../../core/outcome.ts'
@@ -18,9 +19,15 @@ import { GuardCall } from './call.ts'
 export interface BulkheadOptions {
   /** Executions in progress: a number, or `'adaptive'`. */
   readonly concurrency: Concurrency
-  /** Calls that may wait for a permit, in order of arrival; more are refused with `queue-full`. @defaultValue 0 */
+  /**
+   * Calls that may wait for a permit, in order of arrival; more are refused with `queue-full`.
+   * @defaultValue 0
+   */
   readonly queue?: number
-  /** No call waits longer, nor beyond its own deadline. @defaultValue `'1s'` (concurrency-limits: `backlogTimeout`) */
+  /**
+   * No call waits longer, nor beyond its own deadline. @defaultValue `'1s'` (concurrency-limits:
+   * `backlogTimeout`)
+   */
   readonly maxWait?: Duration
 }
 

@@ -1,15 +1,20 @@
 /**
- * The default key of collapse and cache: a text that is the same only for arguments that no function could tell apart by
- * their contents. What cannot be compared by value has no key, so that nobody is given what was made for another.
+ * The default key of collapse and cache: a text that is the same only for arguments that no
+ * function could tell apart by their contents. What cannot be compared by value has no key, so that
+ * nobody is given what was made for another.
  */
 import { types } from 'node:util'
 
-/** Values in all. Comparing more costs more than most calls that it could save, and a graph could be unfolded for ever. */
+/**
+ * Values in all. Comparing more costs more than most calls that it could save, and a graph could be
+ * unfolded for ever.
+ */
 const MOST_VALUES = 10_000
 
 /**
- * The key of a call, by its `this` if that is a primitive, and its arguments. `undefined`: like no other, because something
- * in it has no contents to compare (a class's instance, a Map, a function, a getter, a circle) or because there is too much.
+ * The key of a call, by its `this` if that is a primitive, and its arguments. `undefined`: like no
+ * other, because something in it has no contents to compare (a class's instance, a Map, a function,
+ * a getter, a circle) or because there is too much.
  */
 export function callKey(self: unknown, args: readonly unknown[]): string | undefined {
   const writer = new KeyWriter()

@@ -1,6 +1,7 @@
 /**
- * One call of a guarded function and its attempts. A function cannot be stopped from outside: what is given up goes on running, and
- * the call knows how many executions do, so that a bulkhead counts them.
+ * One call of a guarded function and its attempts. A function cannot be stopped from outside: what
+ * is given up goes on running, and the call knows how many executions do, so that a bulkhead counts
+ * them.
  */
 import { Attempt } from '../../core/attempt.ts'
 import { Call } from '../../core/call.ts'
@@ -45,7 +46,10 @@ export class GuardCall extends Call {
   }
 }
 
-/** What one execution does through the mesh, where a call may have several: it belongs to this one, and ends with it. */
+/**
+ * What one execution does through the mesh, where a call may have several: it belongs to this one,
+ * and ends with it.
+ */
 class Execution extends Call {
   executing = true
 
@@ -62,7 +66,10 @@ export class GuardAttempt extends Attempt {
   readonly #reject: (error: unknown) => void
   #timer: Timer | undefined = undefined
   #limitMs = Number.POSITIVE_INFINITY
-  /** Its limit is its own and not the call's. By the timer alone: tests fake timers, and not the clock beside them. */
+  /**
+   * Its limit is its own and not the call's. By the timer alone: tests fake timers, and not the
+   * clock beside them.
+   */
   #ownLimit = false
   #inner: Execution | undefined = undefined
 
@@ -120,13 +127,15 @@ export class GuardAttempt extends Attempt {
       call.adopt(this.#inner)
     }
     call.executing += 1
-    // Inside, the call is what is being served: the mesh's clients inherit its deadline and its cancellation.
+    // Inside, the call is what is being served: the mesh's clients inherit its deadline and its
+    // cancellation.
     this.#watch()
   }
 
   /**
-   * Waits for the function as `await` does, which believes nothing: a promise may have a `then` of its own, settle twice, or
-   * throw when it is looked at. Ends one turn later even if it throws at once, because others may be waiting for its permit.
+   * Waits for the function as `await` does, which believes nothing: a promise may have a `then` of
+   * its own, settle twice, or throw when it is looked at. Ends one turn later even if it throws at
+   * once, because others may be waiting for its permit.
    */
   #watch(): void {
     const returned = (value: unknown): void => this.#executed(SUCCESS, value)
@@ -153,7 +162,10 @@ export class GuardAttempt extends Attempt {
     }
   }
 
-  /** What `error` means, and what the caller is told. If that cannot be found out it teaches nothing and is not repeated. */
+  /**
+   * What `error` means, and what the caller is told. If that cannot be found out it teaches nothing
+   * and is not repeated.
+   */
   #judge(error: unknown): [Outcome, unknown] {
     try {
       return [this.#rules.failure(error), error]
@@ -200,7 +212,8 @@ export class GuardAttempt extends Attempt {
     const { call } = this
     if (!this.#ownLimit) {
       const ms = Math.round(call.deadlineAt - call.startedAt)
-      // Ends the attempts through `whenCancelled`, then all that the function has started through the mesh.
+      // Ends the attempts through `whenCancelled`, then all that the function has started through
+      // the mesh.
       call.cancel(this.#rules.error(call, 'deadline-exceeded', `did not end within ${ms} ms`))
       return
     }

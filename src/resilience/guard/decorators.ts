@@ -1,6 +1,7 @@
 /**
- * The policies as decorators of methods, for standard decorators and for `experimentalDecorators` alike. Each adds one option to
- * the method's guard, so the order in which they are written changes nothing: the stack's order holds.
+ * The policies as decorators of methods, for standard decorators and for `experimentalDecorators`
+ * alike. Each adds one option to the method's guard, so the order in which they are written changes
+ * nothing: the stack's order holds.
  */
 import type { Duration } from '../../options/duration.ts'
 import { OptionsError, show } from '../../options/fields.ts'
@@ -27,7 +28,10 @@ export interface MethodGuard {
 
 /** What `@guarded` takes: all that `guard` does, and who shares the policies. */
 export interface GuardedOptions extends GuardOptions<never, unknown> {
-  /** One breaker and one set of limits for each class and method, or for each object. @defaultValue `'class'` */
+  /**
+   * One breaker and one set of limits for each class and method, or for each object. @defaultValue
+   * `'class'`
+   */
   readonly scope?: 'class' | 'instance'
 }
 
@@ -45,7 +49,10 @@ export function guarded(options: GuardedOptions = {}): MethodGuard {
   return decorator(options)
 }
 
-/** Repeats failed calls; to use it is to say that a second execution does no harm. @example `@retry({ attempts: 3 })` */
+/**
+ * Repeats failed calls; to use it is to say that a second execution does no harm. @example
+ * `@retry({ attempts: 3 })`
+ */
 export function retry(options: RetryOptions = {}): MethodGuard {
   return decorator({ retry: options })
 }
@@ -60,12 +67,18 @@ export function timeout(limit: Duration): MethodGuard {
   return decorator({ timeout: needed('timeout', "a duration such as '200ms'", limit) })
 }
 
-/** At most so many executions in progress; others may wait. @example `@bulkhead({ concurrency: 20, queue: 100 })` */
+/**
+ * At most so many executions in progress; others may wait. @example
+ * `@bulkhead({ concurrency: 20, queue: 100 })`
+ */
 export function bulkhead(limit: number | 'adaptive' | BulkheadOptions): MethodGuard {
   return decorator({ bulkhead: needed('bulkhead', "a number of executions, 'adaptive' or an object", limit) })
 }
 
-/** A second execution when the first is late; to use it is to say that it does no harm. @example `@hedge({ after: '50ms' })` */
+/**
+ * A second execution when the first is late; to use it is to say that it does no harm. @example
+ * `@hedge({ after: '50ms' })`
+ */
 export function hedge(options: HedgeOptions | true = true): MethodGuard {
   return decorator({ hedge: options })
 }
@@ -75,7 +88,10 @@ export function rateLimit(limit: RateLimitOptions['rate'] | RateLimitOptions): M
   return decorator({ rateLimit: typeof limit === 'object' ? limit : { rate: limit } })
 }
 
-/** The last word when everything else has failed; gets the error, then the arguments. @example `@fallback(() => 0)` */
+/**
+ * The last word when everything else has failed; gets the error, then the arguments. @example
+ * `@fallback(() => 0)`
+ */
 export function fallback(answer: (error: unknown, ...args: never[]) => unknown): MethodGuard {
   const given = needed('fallback', 'a function', answer)
   return decorator({ fallback: given as GuardOptions<never, unknown>['fallback'] & {} })
@@ -119,8 +135,9 @@ type NameOf = (self: unknown) => string
 type Anything = (this: unknown, ...args: readonly unknown[]) => unknown
 
 /**
- * Adds to what an earlier decorator has begun. The policies are made when the class is known: with the first object, so that
- * exporters find its circuit; where the decorator does not hear of objects, at the first call.
+ * Adds to what an earlier decorator has begun. The policies are made when the class is known: with
+ * the first object, so that exporters find its circuit; where the decorator does not hear of
+ * objects, at the first call.
  */
 function guardMethod(
   method: AsyncMethod,
@@ -148,14 +165,19 @@ function guardMethod(
   return guarded
 }
 
-/** The part of reflect-metadata that is needed here; there only if the application has loaded it. */
+/**
+ * The part of reflect-metadata that is needed here; there only if the application has loaded it.
+ */
 interface ReflectMetadata {
   getOwnMetadataKeys(of: object): unknown[]
   getOwnMetadata(key: unknown, of: object): unknown
   defineMetadata(key: unknown, value: unknown, of: object): void
 }
 
-/** What other decorators have noted on the method, as NestJS does with its routes, is looked for on what replaces it. */
+/**
+ * What other decorators have noted on the method, as NestJS does with its routes, is looked for on
+ * what replaces it.
+ */
 function keepMetadata(from: object, to: object): void {
   const reflect = Reflect as Partial<ReflectMetadata>
   for (const key of reflect.getOwnMetadataKeys?.(from) ?? []) {
@@ -163,7 +185,10 @@ function keepMetadata(from: object, to: object): void {
   }
 }
 
-/** Each class has its own, also for the methods that it inherits: what one subclass talks to says nothing of the others. */
+/**
+ * Each class has its own, also for the methods that it inherits: what one subclass talks to says
+ * nothing of the others.
+ */
 function perClass(settings: GuardSettings, name: NameOf): (self: unknown) => Guard {
   return kept(settings, name, (self) => classOf(self) ?? NO_CLASS)
 }

@@ -1,6 +1,6 @@
 /**
- * Transitions of guarded functions, told on the channel on which a mesh tells those of services: a guard needs no mesh, and
- * whoever listens need not know which it was.
+ * Transitions of guarded functions, told on the channel on which a mesh tells those of services: a
+ * guard needs no mesh, and whoever listens need not know which it was.
  */
 import { channel } from 'node:diagnostics_channel'
 import type { Clock } from '../../core/clock.ts'

@@ -1,6 +1,7 @@
 /**
- * The policies for any asynchronous function, without a mesh. The order is the stack's, whatever order the options were written in:
- * fallback, shared results, time limit, rate limit, bulkhead, breaker, retry, hedge, function.
+ * The policies for any asynchronous function, without a mesh. The order is the stack's, whatever
+ * order the options were written in: fallback, shared results, time limit, rate limit, bulkhead,
+ * breaker, retry, hedge, function.
  */
 
 import { Call, type Route } from '../../core/call.ts'
@@ -35,42 +36,50 @@ import { synchronous } from './synchronous.ts'
 export interface GuardOptions<Args extends readonly unknown[] = readonly never[], Result = unknown> {
   /** How errors, metrics and `circuits()` name it. @defaultValue the function's name */
   readonly name?: string
-  /** Bound of a whole call, retries and waits included. @defaultValue none but that of the request being served */
+  /**
+   * Bound of a whole call, retries and waits included. @defaultValue none but that of the request
+   * being served
+   */
   readonly timeout?: Duration
   /** Repeats failed calls; to give it is to say that a second execution does no harm. */
   readonly retry?: RetryOptions
   /** Refuses calls while too many fail. `true`: with the defaults. */
   readonly circuitBreaker?: CircuitBreakerOptions | boolean
   /**
-   * A second execution when the first is late; the first success counts. To give it is to say that a second execution does no harm.
-   * `true`: with the defaults.
+   * A second execution when the first is late; the first success counts. To give it is to say that
+   * a second execution does no harm. `true`: with the defaults.
    */
   readonly hedge?: HedgeOptions | boolean
   /**
-   * Executions in progress; more are refused, or wait if there is a queue. An execution counts until it has really ended, also after
-   * its time limit. @defaultValue no limit
+   * Executions in progress; more are refused, or wait if there is a queue. An execution counts
+   * until it has really ended, also after its time limit. @defaultValue no limit
    */
   readonly bulkhead?: number | 'adaptive' | BulkheadOptions
   /** Calls beyond it are refused, or wait for their turn up to `maxWait`. @defaultValue no limit */
   readonly rateLimit?: RateLimitOptions
   /**
-   * Equal calls share one execution while it runs; they get the very same value. The execution belongs to none of them: it has the
-   * guard's own time limit, and it is cancelled when all have gone. @defaultValue `true` with `cache`, else `false`
+   * Equal calls share one execution while it runs; they get the very same value. The execution
+   * belongs to none of them: it has the guard's own time limit, and it is cancelled when all have
+   * gone. @defaultValue `true` with `cache`, else `false`
    */
   readonly collapse?: boolean
-  /** How long a result is kept for equal calls; at most 1,000 of them, and no failures. @defaultValue not at all */
+  /**
+   * How long a result is kept for equal calls; at most 1,000 of them, and no failures.
+   * @defaultValue not at all
+   */
   readonly cache?: Duration
   /**
-   * Which calls are equal; `undefined` for one that is like no other. Answers at once; what it throws ends the call with
-   * `function-failed`. @defaultValue the same `this`, and arguments of the same contents; what has no contents to compare
-   * is like no other
+   * Which calls are equal; `undefined` for one that is like no other. Answers at once; what it
+   * throws ends the call with `function-failed`. @defaultValue the same `this`, and arguments of
+   * the same contents; what has no contents to compare is like no other
    */
   readonly key?: (...args: Args) => string | undefined
   /** The last word when everything else has failed. Gets the error, then the arguments. */
   readonly fallback?: (error: unknown, ...args: Args) => Result | PromiseLike<Result>
   /**
-   * Which errors are failures; others are answers like any: not repeated, not counted. Answers at once: what is falsy says no,
-   * and `undefined` is no answer, so the default holds. What it throws ends the call with `function-failed`. @defaultValue all
+   * Which errors are failures; others are answers like any: not repeated, not counted. Answers at
+   * once: what is falsy says no, and `undefined` is no answer, so the default holds. What it throws
+   * ends the call with `function-failed`. @defaultValue all
    */
   readonly isFailure?: (error: unknown) => boolean
   /** Where time and chance come from. @defaultValue the system's */
@@ -240,12 +249,13 @@ export interface Guarded {
 }
 
 /**
- * The same function, protected. It keeps `this`, its name and its types; every result is a promise. Inside a request that is
- * being served it inherits deadline, trace and cancellation.
+ * The same function, protected. It keeps `this`, its name and its types; every result is a promise.
+ * Inside a request that is being served it inherits deadline, trace and cancellation.
  *
- * @throws OptionsError at once, if an option is wrong. The guarded function rejects with a {@link MeshError} for what the
- * policies decide (`circuit-open`, `deadline-exceeded`, `concurrency-limited`, `queue-full`, `rate-limited`, `cancelled`), otherwise with
- * what the function itself threw.
+ * @throws OptionsError at once, if an option is wrong. The guarded function rejects with a
+ * {@link MeshError} for what the policies decide (`circuit-open`, `deadline-exceeded`,
+ * `concurrency-limited`, `queue-full`, `rate-limited`, `cancelled`), otherwise with what the
+ * function itself threw.
  * @example
  * ```ts
  * const quote = guard(fetchQuote, { timeout: '200ms', retry: { attempts: 3 }, circuitBreaker: true, fallback: () => 0 })

@@ -1,4 +1,7 @@
-/** Whose a guarded method is when it is called: the class that keeps its policies, and the name under which it is known. */
+/**
+ * Whose a guarded method is when it is called: the class that keeps its policies, and the name
+ * under which it is known.
+ */
 
 type Class = (abstract new (...args: never[]) => unknown) & { readonly name: string }
 
@@ -18,7 +21,10 @@ export function isGenerator(work: object): boolean {
   return /GeneratorFunction\]$/.test(Object.prototype.toString.call(work))
 }
 
-/** The class of an object by its prototypes, because a field of its own may be named `constructor`. A class is its own. */
+/**
+ * The class of an object by its prototypes, because a field of its own may be named `constructor`.
+ * A class is its own.
+ */
 export function classOf(self: unknown): Class | undefined {
   if (typeof self === 'function') return self as unknown as Class
   if (!isObject(self)) return undefined
@@ -30,8 +36,8 @@ export function classOf(self: unknown): Class | undefined {
 }
 
 /**
- * `Prices.quote`, for static methods too. A method that is called by the one that overrides it has a breaker beside that
- * one's, so it says where it was written: `Prices.quote (of BasePrices)`.
+ * `Prices.quote`, for static methods too. A method that is called by the one that overrides it has
+ * a breaker beside that one's, so it says where it was written: `Prices.quote (of BasePrices)`.
  */
 export function nameOf(self: unknown, key: string | symbol, method: unknown): string {
   const owner = classOf(self)
@@ -41,7 +47,10 @@ export function nameOf(self: unknown, key: string | symbol, method: unknown): st
   return `${owner.name}.${String(key)}${writer === undefined ? '' : ` (of ${writer})`}`
 }
 
-/** The class that wrote `method`, if another method of the object answers to `key`; `undefined` also for private ones. */
+/**
+ * The class that wrote `method`, if another method of the object answers to `key`; `undefined` also
+ * for private ones.
+ */
 function writerOf(owner: Class, self: unknown, key: string | symbol, method: unknown): string | undefined {
   let hidden = false
   for (

@@ -1,10 +1,12 @@
 /**
- * Where calls of a guarded function wait for a permit of its bulkhead or for their turn within its rate, in order of arrival. Policies
- * do not wait, so this is the door's; it is bounded in number and in time, and who is cancelled or late leaves at once.
+ * Where calls of a guarded function wait for a permit of its bulkhead or for their turn within its
+ * rate, in order of arrival. Policies do not wait, so this is the door's; it is bounded in number
+ * and in time, and who is cancelled or late leaves at once.
  *
  * - enter -> running: admitted at once · enter -> refused: nothing to wait for, or no room
  * - enter -> waiting: a permit or the rate is missing, or others wait already
- * - waiting -> running: first in line, and admitted · waiting -> refused: time is up, cancelled, or another policy refuses
+ * - waiting -> running: first in line, and admitted · waiting -> refused: time is up, cancelled, or
+ *   another policy refuses
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Attempt } from '../../core/attempt.ts'

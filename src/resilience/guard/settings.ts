@@ -1,4 +1,7 @@
-/** From the options of a guarded function to its settings: the same checks as for services, but nothing is on by itself. */
+/**
+ * From the options of a guarded function to its settings: the same checks as for services, but
+ * nothing is on by itself.
+ */
 import { type Clock, systemClock } from '../../core/clock.ts'
 import {
   check,
@@ -28,8 +31,8 @@ export interface GuardSettings {
   readonly timeoutMs: number
   readonly retry: RetrySettings | undefined
   /**
-   * Only if it was asked for: a function cannot be stopped from outside, so the default of services would let two executions
-   * run at once.
+   * Only if it was asked for: a function cannot be stopped from outside, so the default of services
+   * would let two executions run at once.
    */
   readonly perTryTimeoutMs: number | undefined
   readonly circuitBreaker: CircuitBreakerSettings | undefined

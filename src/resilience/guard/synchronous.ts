@@ -1,4 +1,7 @@
-/** Callbacks that have to answer at once. An async one would be taken for yes, and its rejection would end the process. */
+/**
+ * Callbacks that have to answer at once. An async one would be taken for yes, and its rejection
+ * would end the process.
+ */
 
 /** `answer` as it is. @throws TypeError naming the option `what` if it is a promise. */
 export function synchronous<T>(answer: T, what: string): T {

@@ -1,10 +1,13 @@
 /**
- * A concurrency limit that finds itself: it watches how long the work takes and settles where more at once would only wait. It is a
- * number, not a policy: `ConcurrencyLimitPolicy` enforces it, on servers, for functions and wherever else attempts are admitted.
+ * A concurrency limit that finds itself: it watches how long the work takes and settles where more
+ * at once would only wait. It is a number, not a policy: `ConcurrencyLimitPolicy` enforces it, on
+ * servers, for functions and wherever else attempts are admitted.
  *
  * - measuring -> measuring: a window is full; the algorithm moves the limit
- * - measuring -> probing: the baseline is old, or only guessed under load; the limit is halved for one window
- * - probing -> measuring: its window is full (its mean is the new baseline), or takes too long; the limit is as before
+ * - measuring -> probing: the baseline is old, or only guessed under load; the limit is halved for
+ *   one window
+ * - probing -> measuring: its window is full (its mean is the new baseline), or takes too long; the
+ *   limit is as before
  */
 import type { Clock } from '../../core/clock.ts'
 import { type Outcome, wasLeftBehind } from '../../core/outcome.ts'
@@ -21,7 +24,10 @@ import {
 
 /** How a limit finds itself. */
 export interface AdaptiveLimitOptions {
-  /** `vegas` and `gradient2` by latency, for servers; `aimd` by losses, for clients. @defaultValue `'vegas'` */
+  /**
+   * `vegas` and `gradient2` by latency, for servers; `aimd` by losses, for clients. @defaultValue
+   * `'vegas'`
+   */
   readonly algorithm?: LimitAlgorithm
   /** Where it begins. @defaultValue 20 (concurrency-limits) */
   readonly initial?: number
@@ -54,7 +60,10 @@ export const ADAPTIVE_LIMIT_FIELDS = fields({
   max: withDefault(AT_ONCE, ADAPTIVE_LIMIT_DEFAULTS.max),
 })
 
-/** From checked fields to settings. Values from two documents may not fit each other: the bounds win, `max` over `min`. */
+/**
+ * From checked fields to settings. Values from two documents may not fit each other: the bounds
+ * win, `max` over `min`.
+ */
 export function adaptiveLimitSettings(given: AdaptiveLimitSettings): AdaptiveLimitSettings {
   const { algorithm, max } = given
   const min = Math.min(given.min, max)
@@ -66,19 +75,29 @@ export function resolveAdaptiveLimit(options?: AdaptiveLimitOptions, what = 'con
   return adaptiveLimitSettings(check(ADAPTIVE_LIMIT_FIELDS, options, what))
 }
 
-/** Long enough for several round trips, short enough to be back within seconds (Envoy's sample window). */
+/**
+ * Long enough for several round trips, short enough to be back within seconds (Envoy's sample
+ * window).
+ */
 const SHORTEST_WINDOW_MS = 100
 /**
- * A window holds at least this, and four times the limit: about four round trips under load. The mean of n samples is known to
- * 1/sqrt(n), and the larger the limit the more a small error of it is worth.
+ * A window holds at least this, and four times the limit: about four round trips under load. The
+ * mean of n samples is known to 1/sqrt(n), and the larger the limit the more a small error of it is
+ * worth.
  */
 const FEWEST_SAMPLES = 25
 const ROUND_TRIPS = 4
 /** A baseline is used for many windows, so it is worth more samples than one of them. */
 const PROBE_ROUND_TRIPS = 8
-/** How long a baseline is believed (Envoy: `min_rtt_calc_params.interval`), times 0.5 to 1, so that instances do not probe together. */
+/**
+ * How long a baseline is believed (Envoy: `min_rtt_calc_params.interval`), times 0.5 to 1, so that
+ * instances do not probe together.
+ */
 const BASELINE_FOR_MS = 60_000
-/** The first one was measured under who knows what load; and a limit that has halved may be right, or the work has become slower. */
+/**
+ * The first one was measured under who knows what load; and a limit that has halved may be right,
+ * or the work has become slower.
+ */
 const DOUBTFUL_BASELINE_FOR_MS = 3_000
 /** So many mean durations after the limit was halved the queue of before is gone. */
 const LEAD_IN = 3
@@ -91,7 +110,10 @@ const FEWEST_IN_PROBE = 10
 const LONGEST_LEAD_IN_MS = 10_000
 /** No single sample counts for more than so many times the baseline. */
 const OUTLIER = 10
-/** If half the limit is this much faster, there was a queue; perhaps there still is one at half the limit. */
+/**
+ * If half the limit is this much faster, there was a queue; perhaps there still is one at half the
+ * limit.
+ */
 const BETTER = 0.6
 
 /** Told when the limit has moved by a fifth since it was last told, or has come to a bound. */
@@ -140,7 +162,9 @@ export class AdaptiveLimit {
     this.#move(this.#limit)
   }
 
-  /** One attempt has ended. Work that failed or was given up says nothing about how long work takes. */
+  /**
+   * One attempt has ended. Work that failed or was given up says nothing about how long work takes.
+   */
   sample(startedAt: number, inFlightAtStart: number, outcome: Outcome, endedAt = 0): void {
     const dropped = isDrop(outcome)
     if (!dropped && outcome.verdict !== 'success') return
@@ -156,7 +180,8 @@ export class AdaptiveLimit {
       const ms = now - startedAt
       const { baselineMs } = this.#memory
       this.#count += 1
-      // A long download or a stream of events is no sign of load: one of them must not be a whole window's mean.
+      // A long download or a stream of events is no sign of load: one of them must not be a whole
+      // window's mean.
       this.#sumMs += baselineMs === 0 ? ms : Math.min(ms, OUTLIER * baselineMs)
     }
     const forBaseline = this.#probeFrom !== undefined || this.#memory.baselineMs === 0

@@ -1,6 +1,7 @@
 /**
- * How an adaptive limit follows what was measured: three published rules as pure functions over one window of samples. A window and not
- * a single sample, because the spread of single latencies looks like a queue and throttles (goodput 0.60 instead of 0.998 of capacity).
+ * How an adaptive limit follows what was measured: three published rules as pure functions over one
+ * window of samples. A window and not a single sample, because the spread of single latencies looks
+ * like a queue and throttles (goodput 0.60 instead of 0.998 of capacity).
  */
 
 export type LimitAlgorithm = 'vegas' | 'gradient2' | 'aimd'
@@ -24,13 +25,18 @@ export interface LimitMemory {
   longMs: number
 }
 
-/** A window with fewer drops than this has the usual share of calls with too little time, which says nothing of load. */
+/**
+ * A window with fewer drops than this has the usual share of calls with too little time, which says
+ * nothing of load.
+ */
 const DROPS_COUNT_FROM = 0.1
 
 /**
- * TCP Vegas (Netflix concurrency-limits, `VegasLimit`): the queue is what the limit would hold beyond what the unloaded latency needs;
- * grow while it is short, shrink when it is long. Theirs is long above 6 log10(limit), which is less than the noise of a mean for large
- * limits and several times the capacity for small ones; shares of the limit are neither (own simulation, 1 to 200 workers).
+ * TCP Vegas (Netflix concurrency-limits, `VegasLimit`): the queue is what the limit would hold
+ * beyond what the unloaded latency needs; grow while it is short, shrink when it is long. Theirs is
+ * long above 6 log10(limit), which is less than the noise of a mean for large limits and several
+ * times the capacity for small ones; shares of the limit are neither (own simulation, 1 to 200
+ * workers).
  */
 const SHORT_QUEUE = 0.15
 const LONG_QUEUE = 0.3
@@ -45,7 +51,10 @@ export function vegas(limit: number, window: LimitWindow, memory: LimitMemory): 
   return queue <= Math.max(1, SHORT_QUEUE * limit) ? limit + Math.max(1, limit / 10) : limit
 }
 
-/** `Gradient2Limit`: room for a queue of four, latency up to 1.5 times the usual one is tolerated, a fifth of the way each time. */
+/**
+ * `Gradient2Limit`: room for a queue of four, latency up to 1.5 times the usual one is tolerated, a
+ * fifth of the way each time.
+ */
 const QUEUE = 4
 const TOLERANCE = 1.5
 const SMOOTHING = 0.2
@@ -55,8 +64,9 @@ const LONG_FACTOR = 2 / 601
 export function gradient2(limit: number, window: LimitWindow, memory: LimitMemory): number {
   const { meanMs } = window
   const drifted = memory.longMs === 0 ? meanMs : memory.longMs + (meanMs - memory.longMs) * LONG_FACTOR
-  // Under lasting overload the slow average would drift to the overloaded latency, the gradient to 1 and the limit without end
-  // (concurrency-limits #134): it may not leave what was measured without a queue.
+  // Under lasting overload the slow average would drift to the overloaded latency, the gradient to
+  // 1 and the limit without end (concurrency-limits #134): it may not leave what was measured
+  // without a queue.
   memory.longMs = Math.min(drifted, memory.baselineMs)
   if (window.dropped >= DROPS_COUNT_FROM) return limit * 0.9
   const gradient = Math.max(0.5, Math.min(1, (TOLERANCE * memory.longMs) / meanMs))
@@ -64,7 +74,10 @@ export function gradient2(limit: number, window: LimitWindow, memory: LimitMemor
   return limit + (gradient * limit + QUEUE - limit) * SMOOTHING
 }
 
-/** `AIMDLimit`: one more while all goes well, a tenth less after any loss. Sees only losses, so it is for clients. */
+/**
+ * `AIMDLimit`: one more while all goes well, a tenth less after any loss. Sees only losses, so it
+ * is for clients.
+ */
 export function aimd(limit: number, window: LimitWindow): number {
   if (window.dropped > 0) return limit * 0.9
   return 2 * window.inFlight >= limit ? limit + 1 : limit

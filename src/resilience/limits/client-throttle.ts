@@ -1,9 +1,12 @@
 /**
- * Holds attempts back while the service turns most of them away as too much: what would be refused there costs it less if it is never
- * sent. The formula of Google's SRE book (chapter 21, "client-side throttling"): p = max(0, (requests - K accepts) / (requests + 1)).
+ * Holds attempts back while the service turns most of them away as too much: what would be refused
+ * there costs it less if it is never sent. The formula of Google's SRE book (chapter 21,
+ * "client-side throttling"): p = max(0, (requests - K accepts) / (requests + 1)).
  *
- * - idle -> throttling: more than 1 - 1/K of the last ten seconds' attempts were refused as overload, at 5 a second or more
- * - throttling -> idle: the share has fallen below it; what is held back counts as refused, so it falls step by step
+ * - idle -> throttling: more than 1 - 1/K of the last ten seconds' attempts were refused as
+ *   overload, at 5 a second or more
+ * - throttling -> idle: the share has fallen below it; what is held back counts as refused, so it
+ *   falls step by step
  */
 import type { Attempt } from '../../core/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -14,9 +17,15 @@ import { WindowedCounts } from '../windowed-counts.ts'
 
 /** When attempts are held back. */
 export interface ThrottleOptions {
-  /** K: attempts sent for each that is accepted. @defaultValue 2 (SRE book): it sees within one round trip that the service is back */
+  /**
+   * K: attempts sent for each that is accepted. @defaultValue 2 (SRE book): it sees within one
+   * round trip that the service is back
+   */
   readonly multiplier?: number
-  /** More than this is never held back, so that the rest finds out when the service is back. @defaultValue `'75%'` (Finagle) */
+  /**
+   * More than this is never held back, so that the rest finds out when the service is back.
+   * @defaultValue `'75%'` (Finagle)
+   */
   readonly maxShare?: number | `${number}%`
 }
 
@@ -38,8 +47,9 @@ export function resolveThrottle(options?: ThrottleOptions, what = 'throttle'): T
 }
 
 /**
- * Finagle's `NackAdmissionFilter`: below 5 a second nothing is held back. The book looks back two minutes; the ten seconds of a `Tally`
- * hold enough attempts at that rate, and let go as soon as the service is well.
+ * Finagle's `NackAdmissionFilter`: below 5 a second nothing is held back. The book looks back two
+ * minutes; the ten seconds of a `Tally` hold enough attempts at that rate, and let go as soon as
+ * the service is well.
  */
 const FEWEST = 5 * 10
 
@@ -47,8 +57,9 @@ const FEWEST = 5 * 10
 export type ThrottleListener = (service: string, on: boolean, share: number) => void
 
 /**
- * Asked for every attempt, before its endpoint is. A refusal here is final: to retry what was held back would undo it. Only overload
- * and refusals count as not accepted: a service that answers 500 has done the work, and its breaker is there for that.
+ * Asked for every attempt, before its endpoint is. A refusal here is final: to retry what was held
+ * back would undo it. Only overload and refusals count as not accepted: a service that answers 500
+ * has done the work, and its breaker is there for that.
  */
 export class ClientThrottle implements Policy {
   readonly name = 'client-throttle'

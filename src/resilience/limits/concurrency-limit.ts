@@ -1,6 +1,7 @@
 /**
- * At most so many attempts at once; what comes beyond is refused at once, so that what runs stays fast. The number is fixed or finds
- * itself, and callers may have shares of it: whoever is within its own is let in even while others fill the rest.
+ * At most so many attempts at once; what comes beyond is refused at once, so that what runs stays
+ * fast. The number is fixed or finds itself, and callers may have shares of it: whoever is within
+ * its own is let in even while others fill the rest.
  */
 import type { Attempt } from '../../core/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -28,7 +29,10 @@ export type CallerShares = Readonly<Record<string, number | `${number}%`>>
 export interface ConcurrencyLimitOptions {
   /** Attempts in progress; at least 1. */
   readonly concurrency: Concurrency
-  /** What is kept for certain callers, together at most 100 %; what they leave idle, others may use. @defaultValue none */
+  /**
+   * What is kept for certain callers, together at most 100 %; what they leave idle, others may use.
+   * @defaultValue none
+   */
   readonly shares?: CallerShares
 }
 

@@ -1,6 +1,7 @@
 /**
- * At most so many attempts per second. The generic cell rate algorithm (ITU-T I.371): one number instead of a bucket that
- * needs filling, exact, and it knows when the next attempt will be admitted.
+ * At most so many attempts per second. The generic cell rate algorithm (ITU-T I.371): one number
+ * instead of a bucket that needs filling, exact, and it knows when the next attempt will be
+ * admitted.
  */
 import type { Attempt } from '../../core/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -13,9 +14,14 @@ import { check, duration, fields, integer, optional, rate } from '../../options/
 export interface RateLimitOptions {
   /** A number per second, or text such as `'500/s'`, `'30/m'`. */
   readonly rate: number | `${number}/${'s' | 'm' | 'h'}`
-  /** So many may come at once after a pause. @defaultValue as many as one second allows, at least 1 */
+  /**
+   * So many may come at once after a pause. @defaultValue as many as one second allows, at least 1
+   */
   readonly burst?: number
-  /** A call that would be admitted within this time waits for its turn; others are refused at once. @defaultValue no wait */
+  /**
+   * A call that would be admitted within this time waits for its turn; others are refused at once.
+   * @defaultValue no wait
+   */
   readonly maxWait?: Duration
 }
 

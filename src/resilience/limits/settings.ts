@@ -1,4 +1,7 @@
-/** What one instance of a service takes on, as its documents and its code say it. Enforced by the servers of the service. */
+/**
+ * What one instance of a service takes on, as its documents and its code say it. Enforced by the
+ * servers of the service.
+ */
 import { fields, optional, type Parsed, rate } from '../../options/fields.ts'
 import type { AdaptiveLimitSettings } from './adaptive-limit.ts'
 import { type CallerShares, CONCURRENCY_FIELD, type Concurrency, SHARES_FIELD } from './concurrency-limit.ts'
@@ -6,13 +9,20 @@ import { type CallerShares, CONCURRENCY_FIELD, type Concurrency, SHARES_FIELD } 
 /** What a server of the service takes on at most. */
 export interface LimitsOptions {
   /**
-   * Requests in progress per instance; more are refused with 503. `'adaptive'`: the limit is found by watching how long requests take.
+   * Requests in progress per instance; more are refused with 503. `'adaptive'`: the limit is found
+   * by watching how long requests take.
    * @defaultValue no limit
    */
   readonly concurrency?: Concurrency
-  /** By the caller's service, the share of `concurrency` that it can always have; while idle it is everybody's. */
+  /**
+   * By the caller's service, the share of `concurrency` that it can always have; while idle it is
+   * everybody's.
+   */
   readonly shares?: CallerShares
-  /** Requests per second per instance: a number or `'500/s'`; more are refused with 429. @defaultValue no limit */
+  /**
+   * Requests per second per instance: a number or `'500/s'`; more are refused with 429.
+   * @defaultValue no limit
+   */
   readonly rate?: number | `${number}/${'s' | 'm' | 'h'}`
 }
 

@@ -1,9 +1,11 @@
 /**
- * The HTTP/2 half of accepting: connections that have been judged become sessions of the application's grpc-js server. A session is asked to
- * leave by GOAWAY and then has time for its streams; one that has gone silent is asked for a sign of life.
+ * The HTTP/2 half of accepting: connections that have been judged become sessions of the
+ * application's grpc-js server. A session is asked to leave by GOAWAY and then has time for its
+ * streams; one that has gone silent is asked for a sign of life.
  *
- * serving -> leaving: its time has come (GOAWAY with the last stream that came; what comes later is not served, and its client knows)
- * leaving -> closed: its streams have ended, or their grace is over
+ * serving -> leaving: its time has come (GOAWAY with the last stream that came; what comes later is
+ * not served, and its client knows) leaving -> closed: its streams have ended, or their grace is
+ * over
  */
 import type { Http2Server, ServerHttp2Session } from 'node:http2'
 import { createServer, type Server as NetServer, type Socket } from 'node:net'
@@ -32,7 +34,10 @@ interface Session {
   /** What the guard had heard when something last came whole, and when that was. */
   heard: number
   heardAt: number
-  /** Bytes that had come when it last answered a PING: what came since may end in a head that never does. */
+  /**
+   * Bytes that had come when it last answered a PING: what came since may end in a head that never
+   * does.
+   */
   bytes: number
   /** When it was asked for a sign of life, an acknowledged PING; `Infinity`: it was not. */
   askedAt: number
@@ -50,7 +55,9 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
     server.on('sessionError', () => {})
   }
 
-  /** All sessions are asked to leave now; new ones may still come, from whoever has not heard yet. */
+  /**
+   * All sessions are asked to leave now; new ones may still come, from whoever has not heard yet.
+   */
   retire(): void {
     for (const connection of this.#sessions.keys()) connection.retire(0)
     this.sweep()
@@ -178,9 +185,10 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
   }
 
   /**
-   * Not the two steps of RFC 9113, 6.8, with a first GOAWAY that promises to serve all that is still on its way: after any GOAWAY that Node
-   * can send, nghttp2 ignores new streams without a word, and the promise would leave them hanging. So the first GOAWAY tells the truth, and
-   * what was on its way is a refusal to its client, which goes elsewhere.
+   * Not the two steps of RFC 9113, 6.8, with a first GOAWAY that promises to serve all that is
+   * still on its way: after any GOAWAY that Node can send, nghttp2 ignores new streams without a
+   * word, and the promise would leave them hanging. So the first GOAWAY tells the truth, and what
+   * was on its way is a refusal to its client, which goes elsewhere.
    */
   #leave(each: Session, now: number): void {
     each.leavingSince = Math.min(each.leavingSince, now)
@@ -188,8 +196,9 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
   }
 
   /**
-   * Only what came whole is a sign of life. A peer within a head cannot acknowledge a PING, so bytes that may be a part of
-   * one are asked about sooner. Without a call in progress the cut costs none.
+   * Only what came whole is a sign of life. A peer within a head cannot acknowledge a PING, so
+   * bytes that may be a part of one are asked about sooner. Without a call in progress the cut
+   * costs none.
    */
   #keepAlive(connection: Connection, each: Session, now: number): void {
     const { heard } = each.guard

@@ -1,6 +1,7 @@
 /**
- * One gRPC call being served, from its headers to its last byte: who calls, may it, is there time, is there room, then grpc-js and the
- * handler. The object is the mesh's call, and for grpc-js the interceptor around its own; everything that may happen to it ends in
+ * One gRPC call being served, from its headers to its last byte: who calls, may it, is there time,
+ * is there room, then grpc-js and the handler. The object is the mesh's call, and for grpc-js the
+ * interceptor around its own; everything that may happen to it ends in
  * {@link GrpcServerCall.finish}, exactly once.
  */
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
@@ -114,12 +115,16 @@ export class GrpcServerCall
     this.previousAttempts = head.previousAttempts
   }
 
-  /** Everything that is asked before grpc-js hears of it. `false`: it has been answered. `forProven`: open to every proven peer, at all times. */
+  /**
+   * Everything that is asked before grpc-js hears of it. `false`: it has been answered.
+   * `forProven`: open to every proven peer, at all times.
+   */
   admit(forProven: boolean): boolean {
     const host = this.#host
     const open = forProven && this.connection.caller !== undefined
     if (open) this.#stack = withoutLimits(this.#stack)
-    // By what was asked for, also if nobody serves it: a caller of all methods of a service may learn that this one is not there.
+    // By what was asked for, also if nobody serves it: a caller of all methods of a service may
+    // learn that this one is not there.
     const path = this.headers[':path'] ?? ''
     const decision = open ? undefined : host.authorizer.grpc(this.peer, path)
     const refused = admit(host, this.#stack, this, this.#attempt, this.connection, decision, path)
@@ -152,7 +157,10 @@ export class GrpcServerCall
 
   // grpc-js's interceptor.
 
-  /** A reset ends the body too, and grpc-js takes that for the end of the requests: a handler would begin, or believe that it has all. */
+  /**
+   * A reset ends the body too, and grpc-js takes that for the end of the requests: a handler would
+   * begin, or believe that it has all.
+   */
   onReceiveHalfClose(): void {
     const { stream } = this
     if (this.#verdict !== undefined || stream.closed || stream.destroyed || stream.aborted) return
@@ -161,14 +169,20 @@ export class GrpcServerCall
     this.inContext(() => this.listener!.onReceiveHalfClose())
   }
 
-  /** grpc-js says so at the end of every call: the status has left, or the stream has closed without one. */
+  /**
+   * grpc-js says so at the end of every call: the status has left, or the stream has closed without
+   * one.
+   */
   onCancel(): void {
     const answered = this.#status !== undefined
     this.finish()
     this.hear(answered)
   }
 
-  /** The handler hears that it is over: of our own end at once, not only when the caller has taken all that was sent before. */
+  /**
+   * The handler hears that it is over: of our own end at once, not only when the caller has taken
+   * all that was sent before.
+   */
   hear(answered: boolean): void {
     if (this.#told) return
     this.#told = true
@@ -190,7 +204,10 @@ export class GrpcServerCall
     })
   }
 
-  /** What is certain here is not certain above: a handler's own status never says that nothing was executed. */
+  /**
+   * What is certain here is not certain above: a handler's own status never says that nothing was
+   * executed.
+   */
   sendStatus(given: PartialStatusObject): void {
     if (this.#status !== undefined) return
     const status = sendableStatus(given)

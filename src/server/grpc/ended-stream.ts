@@ -4,8 +4,8 @@ import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
 export type StreamListener = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number) => void
 
 /**
- * `listener` for streams that come late. A body without a byte may have ended by then, and Node does
- * not tell that twice: what the listener adds to hear of the end is told at once.
+ * `listener` for streams that come late. A body without a byte may have ended by then, and Node
+ * does not tell that twice: what the listener adds to hear of the end is told at once.
  */
 export function afterTheEnd(listener: StreamListener): StreamListener {
   return (stream, headers, flags) => {

@@ -1,6 +1,6 @@
 /**
- * A handler of grpc-js, guarded: it and all its listeners and callbacks run in the context of their call, and what they throw or
- * reject with ends that call with UNKNOWN, once.
+ * A handler of grpc-js, guarded: it and all its listeners and callbacks run in the context of their
+ * call, and what they throw or reject with ends that call with UNKNOWN, once.
  */
 import type { EventEmitter } from 'node:events'
 import type { Duplex, Writable } from 'node:stream'
@@ -22,7 +22,9 @@ export interface HandlerOwner extends Owner {
   attachHandler(answering: Answering): void
   /** The handler has said its last word, whether or not anybody hears it. */
   handlerEnded(): void
-  /** The handler's stream has closed, with the status that it was to end with: no answer can follow. */
+  /**
+   * The handler's stream has closed, with the status that it was to end with: no answer can follow.
+   */
   handlerClosed(pending: PartialStatusObject | undefined): void
 }
 
@@ -43,7 +45,10 @@ type Write = (chunk: unknown, ...rest: unknown[]) => boolean
 
 const guarded = new WeakSet<Handler>()
 
-/** Guards `handler` in place, once. Calls of which `ownerOf` knows nothing (another port of the `Server`) stay as they are. */
+/**
+ * Guards `handler` in place, once. Calls of which `ownerOf` knows nothing (another port of the
+ * `Server`) stay as they are.
+ */
 export function guardHandler(handler: Handler, ownerOf: (call: unknown) => HandlerOwner | undefined): void {
   if (guarded.has(handler)) return
   guarded.add(handler)

@@ -1,6 +1,7 @@
 /**
- * The headers of a gRPC call before anybody else sees them: what only neighbours in the mesh may say is taken out, the deadline is read
- * exactly (grpc-js reads `-1S` as a second and `1.5S` as five), and what was found is handed on.
+ * The headers of a gRPC call before anybody else sees them: what only neighbours in the mesh may
+ * say is taken out, the deadline is read exactly (grpc-js reads `-1S` as a second and `1.5S` as
+ * five), and what was found is handed on.
  */
 import type { IncomingHttpHeaders } from 'node:http2'
 import { parseBaggage } from '../../core/baggage.ts'
@@ -15,9 +16,13 @@ export interface GrpcHead {
   readonly previousAttempts: number
 }
 
-/** A text says why the head is malformed. Changes `headers`, of which `raw` are the names and values as they came. */
+/**
+ * A text says why the head is malformed. Changes `headers`, of which `raw` are the names and values
+ * as they came.
+ */
 export function readGrpcHead(headers: IncomingHttpHeaders, raw: readonly string[]): GrpcHead | string {
-  // An intermediary may store the answer to a GET, or send it twice (PROTOCOL-HTTP2: Method is POST).
+  // An intermediary may store the answer to a GET, or send it twice (PROTOCOL-HTTP2: Method is
+  // POST).
   if (headers[':method'] !== 'POST') return 'A gRPC call is a POST.'
   const { host } = headers
   // RFC 9113, 8.3.1: whoever read the other one would read another request.

@@ -1,6 +1,7 @@
 /**
- * The standard health service (grpc.health.v1), which follows the drain: serving until it begins, not serving from then on. One Server may
- * stand behind several doors, so each call is answered by the door that it came through.
+ * The standard health service (grpc.health.v1), which follows the drain: serving until it begins,
+ * not serving from then on. One Server may stand behind several doors, so each call is answered by
+ * the door that it came through.
  */
 import type * as grpc from '@grpc/grpc-js'
 import { inboundCall } from '../../core/context.ts'

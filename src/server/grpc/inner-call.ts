@@ -1,4 +1,7 @@
-/** An inbound gRPC call as grpc-js's interceptor around its own: what is handed on between the handler and the inner call. */
+/**
+ * An inbound gRPC call as grpc-js's interceptor around its own: what is handed on between the
+ * handler and the inner call.
+ */
 import type { ServerHttp2Stream } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
 import { NOT_EXECUTED } from '../../core/headers.ts'

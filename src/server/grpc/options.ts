@@ -1,4 +1,7 @@
-/** What a user may choose about a gRPC server. What concerns messages (sizes, windows) is said to the `Server` itself. */
+/**
+ * What a user may choose about a gRPC server. What concerns messages (sizes, windows) is said to
+ * the `Server` itself.
+ */
 import { type Duration, formatDuration } from '../../options/duration.ts'
 import {
   check,
@@ -17,22 +20,32 @@ import type { ServerMode } from '../mode.ts'
 export interface GrpcServerOptions {
   /** 0: any free port. @defaultValue 0 */
   readonly port?: number
-  /** The address to listen on. @defaultValue `'127.0.0.1'` (`joinMesh` passes `'0.0.0.0'` outside development) */
+  /**
+   * The address to listen on. @defaultValue `'127.0.0.1'` (`joinMesh` passes `'0.0.0.0'` outside
+   * development)
+   */
   readonly host?: string
   /** @defaultValue `'strict'` */
   readonly mode?: ServerMode
   /**
-   * Until a new connection has sent its SETTINGS. A connection that may be within a head is asked for a sign of life after
-   * so long, and closed after as long again if no call is in progress on it. @defaultValue `'5s'`
+   * Until a new connection has sent its SETTINGS. A connection that may be within a head is asked
+   * for a sign of life after so long, and closed after as long again if no call is in progress on
+   * it. @defaultValue `'5s'`
    */
   readonly headersTimeout?: Duration
-  /** Over how long connections with the previous certificate are asked to leave (GOAWAY) after a rotation. @defaultValue `'10s'` */
+  /**
+   * Over how long connections with the previous certificate are asked to leave (GOAWAY) after a
+   * rotation. @defaultValue `'10s'`
+   */
   readonly rotationGrace?: Duration
-  /** How long streams may go on, on a connection that was asked to leave; then it is closed. @defaultValue `'5m'` */
+  /**
+   * How long streams may go on, on a connection that was asked to leave; then it is closed.
+   * @defaultValue `'5m'`
+   */
   readonly streamGrace?: Duration
   /**
-   * A connection on which nothing came whole for so long is asked for a sign of life by a PING, and closed if it has not
-   * acknowledged it after as long again. @defaultValue `'20s'`
+   * A connection on which nothing came whole for so long is asked for a sign of life by a PING, and
+   * closed if it has not acknowledged it after as long again. @defaultValue `'20s'`
    */
   readonly keepalive?: Duration
   /** More connections are dropped at once. @defaultValue no limit */

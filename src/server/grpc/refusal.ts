@@ -1,6 +1,7 @@
 /**
- * The answer to a refused HTTP/2 peer: SETTINGS, then a GOAWAY that leaves all its streams behind. The GOAWAY waits until the
- * peer has read the SETTINGS, since clients of gRPC forget a GOAWAY that comes before their connection stands.
+ * The answer to a refused HTTP/2 peer: SETTINGS, then a GOAWAY that leaves all its streams behind.
+ * The GOAWAY waits until the peer has read the SETTINGS, since clients of gRPC forget a GOAWAY that
+ * comes before their connection stands.
  */
 import { constants } from 'node:http2'
 import { identityRefusal } from '../../net/identity-refusal.ts'
@@ -28,8 +29,8 @@ function isQuestion(type: number, flags: number): boolean {
 
 function goaway(reason: string): Buffer {
   const payload = Buffer.alloc(8)
-  // The first four bytes are the last stream that is served: none.
-  // Every client of gRPC reads this code as not executed, also where it does not look at the last stream.
+  // The first four bytes are the last stream that is served: none. Every client of gRPC reads this
+  // code as not executed, also where it does not look at the last stream.
   payload.writeUInt32BE(constants.NGHTTP2_REFUSED_STREAM, 4)
   return frame(TYPE.goaway, Buffer.concat([payload, Buffer.from(identityRefusal(reason), 'latin1')]))
 }

@@ -1,6 +1,7 @@
 /**
- * The gRPC server door: an ordinary grpc-js `Server` behind mutual TLS, authorization, deadlines and limits, with certificates that rotate
- * under traffic and a drain that loses nothing. Connections are in `grpc-acceptor.ts`, one call in `grpc-exchange.ts`.
+ * The gRPC server door: an ordinary grpc-js `Server` behind mutual TLS, authorization, deadlines
+ * and limits, with certificates that rotate under traffic and a drain that loses nothing.
+ * Connections are in `grpc-acceptor.ts`, one call in `grpc-exchange.ts`.
  */
 import type { Http2Server, IncomingHttpHeaders, ServerHttp2Stream, Settings } from 'node:http2'
 import type { Socket } from 'node:net'
@@ -25,10 +26,16 @@ import { GrpcHealth } from './health.ts'
 import { type GrpcServerOptions, type GrpcServerSettings, resolveGrpcServer } from './options.ts'
 import { respond } from './response.ts'
 
-/** Of one connection at once, unless the `Server` says otherwise (`grpc.max_concurrent_streams`); more wait in the client. */
+/**
+ * Of one connection at once, unless the `Server` says otherwise (`grpc.max_concurrent_streams`);
+ * more wait in the client.
+ */
 const MOST_STREAMS = 1_000
 
-/** What grpc-js keeps for itself, and its adapter needs: pinned by tests against the oldest and the newest version that we take. */
+/**
+ * What grpc-js keeps for itself, and its adapter needs: pinned by tests against the oldest and the
+ * newest version that we take.
+ */
 interface Internals {
   readonly http2Servers: ReadonlyMap<Http2Server, unknown>
   readonly options: Readonly<Record<string, unknown>>
@@ -52,7 +59,8 @@ interface Begun {
 /**
  * Listens, and resolves with the running server.
  *
- * @throws OptionsError for wrong options, or without grpc-js; the system's error if it cannot listen
+ * @throws OptionsError for wrong options, or without grpc-js; the system's error if it cannot
+ * listen
  * @example
  * ```ts
  * const server = await serveGrpc(grpcServer, { port: 9090 }, { service, identity, authorizer, stack })
@@ -142,7 +150,10 @@ export class GrpcServer extends ServerBase<GrpcServerCall> implements GrpcServer
     this.#injector.injectConnection(socket)
   }
 
-  /** One turn of the loop late: the streams of a flood are reset, or their session is gone, before a handler hears of them. */
+  /**
+   * One turn of the loop late: the streams of a flood are reset, or their session is gone, before a
+   * handler hears of them.
+   */
   #begin(begun: Begun): void {
     // Before that turn its session may fail, and an error that nobody hears ends the process.
     begun.stream.on('error', ignore)
@@ -180,7 +191,10 @@ export class GrpcServer extends ServerBase<GrpcServerCall> implements GrpcServer
     if (exchange.admit(this.health.owns(route.method))) exchange.run()
   }
 
-  /** grpc-js's server behind our listener: one that never listens itself and gives each call to the exchange that is its own. */
+  /**
+   * grpc-js's server behind our listener: one that never listens itself and gives each call to the
+   * exchange that is its own.
+   */
   #adopt(
     server: grpc.Server,
     module: typeof grpc,
@@ -199,7 +213,8 @@ export class GrpcServer extends ServerBase<GrpcServerCall> implements GrpcServer
     Object.assign(options, GUARDED_SERVER)
     options.settings = { maxConcurrentStreams: MOST_STREAMS, ...options.settings }
     const before = new Set(this.#internals.http2Servers.keys())
-    // A twentieth of what a call costs, for those who have asked for it only; the mesh counts by itself.
+    // A twentieth of what a call costs, for those who have asked for it only; the mesh counts by
+    // itself.
     const { channelzEnabled } = this.#internals
     this.#internals.channelzEnabled = this.#internals.options['grpc.enable_channelz'] === 1
     const injector = server.createConnectionInjector(credentials)
@@ -271,7 +286,10 @@ function kindOf({ requestStream, responseStream }: { requestStream: boolean; res
   return responseStream ? 'serverStream' : 'unary'
 }
 
-/** The exchange at the end of a chain of interceptors, or that of the running code where a link hides what is behind it. */
+/**
+ * The exchange at the end of a chain of interceptors, or that of the running code where a link
+ * hides what is behind it.
+ */
 function exchangeOf(call: unknown): GrpcServerCall | undefined {
   let each = call as { readonly nextCall?: unknown } | undefined
   while (each !== undefined && each !== null) {

@@ -1,6 +1,7 @@
 /**
- * The status of a call as it can be sent: text that a header can carry, a code that gRPC knows, trailers that HTTP/2 takes. What
- * cannot be sent as it is ends the call with UNKNOWN instead of the process.
+ * The status of a call as it can be sent: text that a header can carry, a code that gRPC knows,
+ * trailers that HTTP/2 takes. What cannot be sent as it is ends the call with UNKNOWN instead of
+ * the process.
  */
 import type { OutgoingHttpHeaders, ServerHttp2Stream, ServerStreamResponseOptions } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'

@@ -1,6 +1,6 @@
 /**
- * The HTTP/1.1 half of accepting: node:http and node:https on the connections that have been judged, tighter than their defaults, and an
- * answer for what their parser cannot read.
+ * The HTTP/1.1 half of accepting: node:http and node:https on the connections that have been
+ * judged, tighter than their defaults, and an answer for what their parser cannot read.
  */
 import { createServer, type IncomingMessage, type Server as PlainServer, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer, type Server as SecureHttpServer } from 'node:https'
@@ -127,7 +127,10 @@ export class HttpAcceptor extends Acceptor<HttpAcceptorHost, HttpServerSettings>
     }
   }
 
-  /** By itself, because what a closure would hold is put on the heap even if the closure is never made. */
+  /**
+   * By itself, because what a closure would hold is put on the heap even if the closure is never
+   * made.
+   */
   #passInTurn(
     connection: Connection,
     request: IncomingMessage,

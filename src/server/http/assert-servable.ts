@@ -1,6 +1,6 @@
 /**
- * Whether a `node:http` server can be served by the mesh instead of listening itself. What would be dropped in silence is
- * missed in production, so it is refused with a hint.
+ * Whether a `node:http` server can be served by the mesh instead of listening itself. What would be
+ * dropped in silence is missed in production, so it is refused with a hint.
  */
 import { Server } from 'node:http'
 import { type Issue, OptionsError } from '../../options/fields.ts'
@@ -49,7 +49,10 @@ const BEHIND_SYMBOLS: Readonly<Record<string, string>> = {
   kUniqueHeaders: 'uniqueHeaders',
 }
 
-/** What a server is expected to have from its maker: a setting of another value was given on purpose. */
+/**
+ * What a server is expected to have from its maker: a setting of another value was given on
+ * purpose.
+ */
 export interface Usual {
   readonly settings?: Readonly<Record<string, unknown>>
   isListener?(event: string, listener: { readonly name: string }): boolean

@@ -1,7 +1,8 @@
 /**
- * One request being served, from its head to the last byte of its answer: who calls, may it, is there time, is there room, then
- * the handler. The object is call, attempt and state of the response at once; everything that may happen to it ends in
- * {@link HttpServerCall.finish}, exactly once.
+ * One request being served, from its head to the last byte of its answer: who calls, may it, is
+ * there time, is there room, then the handler. The object is call, attempt and state of the
+ * response at once; everything that may happen to it ends in {@link HttpServerCall.finish}, exactly
+ * once.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Attempt } from '../../core/attempt.ts'
@@ -52,7 +53,10 @@ export interface HttpServerCallHost {
   exchangeEnded(): void
 }
 
-/** What a client waits for before it sends the body: `100-continue`, or something that only the application may know. */
+/**
+ * What a client waits for before it sends the body: `100-continue`, or something that only the
+ * application may know.
+ */
 export type Expectation = 'none' | 'checkContinue' | 'checkExpectation'
 
 export class HttpServerCall extends InboundCall implements ResponseWatcher, Watched, Faultable, Linked<HttpServerCall> {
@@ -62,7 +66,10 @@ export class HttpServerCall extends InboundCall implements ResponseWatcher, Watc
   readonly #host: HttpServerCallHost
   readonly #stack: Stack
   readonly #attempt: Attempt
-  /** The caller said how much time there is; otherwise the deadline is our default and bounds only the wait for an answer. */
+  /**
+   * The caller said how much time there is; otherwise the deadline is our default and bounds only
+   * the wait for an answer.
+   */
   readonly #deadlineIsCallers: boolean
   /** When to be told of the deadline; later than that only while a reader is watched. */
   dueAt: number
@@ -260,8 +267,8 @@ export class HttpServerCall extends InboundCall implements ResponseWatcher, Watc
   }
 
   /**
-   * A deadline of ours bounds the wait for the head of the answer. Bodies may take their time as long as they move: what the
-   * caller still sends before the head, and what it takes after it.
+   * A deadline of ours bounds the wait for the head of the answer. Bodies may take their time as
+   * long as they move: what the caller still sends before the head, and what it takes after it.
    */
   #goesOn(now: number): boolean {
     const { request, response } = this

@@ -1,4 +1,7 @@
-/** A Fastify instance as an application: its server never listens, so its hooks and listeners are called by us. */
+/**
+ * A Fastify instance as an application: its server never listens, so its hooks and listeners are
+ * called by us.
+ */
 import { Server } from 'node:http'
 import { OptionsError } from '../../options/fields.ts'
 import { assertServable, type Usual } from './assert-servable.ts'
@@ -25,7 +28,10 @@ export function isFastify(handler: object): handler is Fastify {
   return typeof ready === 'function' && typeof routing === 'function'
 }
 
-/** @throws OptionsError for a server that is not of node:http, and for settings that would be lost; what `ready` throws */
+/**
+ * @throws OptionsError for a server that is not of node:http, and for settings that would be lost;
+ * what `ready` throws
+ */
 export async function fastifyApplication(app: Fastify): Promise<{ listener: HttpListener; kept?: KeptListeners }> {
   const { server } = app
   if (server !== undefined && !(server instanceof Server)) {
@@ -41,7 +47,10 @@ export async function fastifyApplication(app: Fastify): Promise<{ listener: Http
   return { listener: requestListeners(server), kept }
 }
 
-/** Runs the `onListen` hooks, which Fastify itself runs only in `listen()`: each after the one before. */
+/**
+ * Runs the `onListen` hooks, which Fastify itself runs only in `listen()`: each after the one
+ * before.
+ */
 async function listened(app: object): Promise<void> {
   const { onListen } = (behind(app, 'fastify.hooks') ?? {}) as { onListen?: Hook[] }
   const failures: unknown[] = []

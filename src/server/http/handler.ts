@@ -1,4 +1,7 @@
-/** Whatever answers HTTP requests, as one application: `node:http` listeners and servers, Express, Fastify, Koa-style hosts and Hono. */
+/**
+ * Whatever answers HTTP requests, as one application: `node:http` listeners and servers, Express,
+ * Fastify, Koa-style hosts and Hono.
+ */
 import { type IncomingMessage, Server, type ServerResponse } from 'node:http'
 import { Server as SecureServer } from 'node:https'
 import { Server as NetServer } from 'node:net'
@@ -12,8 +15,9 @@ import type { UpgradeListener } from './options.ts'
 export type HttpListener = (request: IncomingMessage, response: ServerResponse) => unknown
 
 /**
- * What can be served: a listener (an Express app is one, `getRequestListener(app.fetch)` of `@hono/node-server` makes one), a Fastify
- * instance, a `node:http` server that does not listen itself, or an object with `handle(request, response)`.
+ * What can be served: a listener (an Express app is one, `getRequestListener(app.fetch)` of
+ * `@hono/node-server` makes one), a Fastify instance, a `node:http` server that does not listen
+ * itself, or an object with `handle(request, response)`.
  */
 export type HttpHandler =
   | HttpListener
@@ -44,7 +48,10 @@ export class Application {
   }
 }
 
-/** @throws OptionsError if it is nothing that can be served, or has settings that would be lost; what Fastify's `ready` throws */
+/**
+ * @throws OptionsError if it is nothing that can be served, or has settings that would be lost;
+ * what Fastify's `ready` throws
+ */
 export async function applicationOf(handler: HttpHandler | Application): Promise<Application> {
   if (handler instanceof Application) return handler
   if (typeof handler === 'function') return new Application(handler)

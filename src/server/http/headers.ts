@@ -1,6 +1,7 @@
 /**
- * From headers and socket to a call. Everything that only neighbours in the mesh may say (`inmesh-*`) and every header that
- * claims an identity is taken out before user code can see it; who the caller is comes from its certificate only.
+ * From headers and socket to a call. Everything that only neighbours in the mesh may say
+ * (`inmesh-*`) and every header that claims an identity is taken out before user code can see it;
+ * who the caller is comes from its certificate only.
  */
 import { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
@@ -23,16 +24,20 @@ export interface HeaderScan {
   contentLength: boolean
   timeout: string | undefined
   previousAttempts: string | undefined
-  /** Lower-case names of what was taken out; collected only for whoever has to mend something by them. */
+  /**
+   * Lower-case names of what was taken out; collected only for whoever has to mend something by
+   * them.
+   */
   readonly dropped: string[] | undefined
 }
 
 type AddHeaderLines = (headers: string[] | undefined, count: number) => void
 
 /**
- * Takes our headers out while the parser hands them over, when nothing has been built from them yet: later, three
- * views of them would have to be mended (`headers`, `rawHeaders`, `headersDistinct`). Node calls the method, but does not document
- * it: without the call, {@link scanHeaders} mends.
+ * Takes our headers out while the parser hands them over, when nothing has been built from them
+ * yet: later, three views of them would have to be mended (`headers`, `rawHeaders`,
+ * `headersDistinct`). Node calls the method, but does not document it: without the call,
+ * {@link scanHeaders} mends.
  */
 export class InboundMessage extends IncomingMessage {
   #scan: HeaderScan | undefined
@@ -42,7 +47,8 @@ export class InboundMessage extends IncomingMessage {
     prepareGuard(this)
   }
 
-  // Private fields stay with an object whose prototype a framework replaces (Express does), so this is no method.
+  // Private fields stay with an object whose prototype a framework replaces (Express does), so this
+  // is no method.
   static scanOf(request: IncomingMessage): HeaderScan | undefined {
     return #scan in request ? request.#scan : undefined
   }
@@ -50,7 +56,8 @@ export class InboundMessage extends IncomingMessage {
   _addHeaderLines(headers: string[] | undefined, count: number): void {
     const inherited = (IncomingMessage.prototype as unknown as { _addHeaderLines: AddHeaderLines })._addHeaderLines
     if (headers === undefined) return
-    // node:http asks next, and takes an upgrade that is none of the application's for an ordinary request.
+    // node:http asks next, and takes an upgrade that is none of the application's for an ordinary
+    // request.
     const message = this as { upgrade?: boolean }
     if (message.upgrade === true && !this.#isUpgrade(headers)) message.upgrade = false
     const scan = emptyScan(undefined)
@@ -79,7 +86,10 @@ function emptyScan(dropped: string[] | undefined): HeaderScan {
   }
 }
 
-/** What the headers of `request` say; our own and forged ones are gone afterwards. Once per request, before anybody else. */
+/**
+ * What the headers of `request` say; our own and forged ones are gone afterwards. Once per request,
+ * before anybody else.
+ */
 export function scanHeaders(request: IncomingMessage): HeaderScan {
   const done = InboundMessage.scanOf(request)
   if (done !== undefined) return done
@@ -117,7 +127,8 @@ function takeOut(headers: string[], scan: HeaderScan): void {
 
 function isOurs(name: string, value: string, scan: HeaderScan): boolean {
   const first = name.charCodeAt(0) | 0x20
-  // The first letters of our prefix, of what claims an identity, and of what two readers could read differently.
+  // The first letters of our prefix, of what claims an identity, and of what two readers could read
+  // differently.
   if (
     first !== 0x68 &&
     first !== 0x69 &&
@@ -160,7 +171,10 @@ function readForm(lower: string, value: string, scan: HeaderScan): void {
   }
 }
 
-/** Trace, baggage and what the caller says of itself. None of it can make a request fail: what is malformed is as if absent. */
+/**
+ * Trace, baggage and what the caller says of itself. None of it can make a request fail: what is
+ * malformed is as if absent.
+ */
 export function readContext(call: InboundCall, request: IncomingMessage, scan: HeaderScan): void {
   const { traceparent, tracestate, baggage } = request.headers
   if (typeof traceparent === 'string') call.trace = parseTraceparent(traceparent, joined(tracestate))

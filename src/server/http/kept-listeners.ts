@@ -2,7 +2,10 @@
 import { Server } from 'node:http'
 import type { HttpListener, KeptListeners } from './handler.ts'
 
-/** What a framework does around its server's listeners: besides those for `listening`, in place of those for `close`. */
+/**
+ * What a framework does around its server's listeners: besides those for `listening`, in place of
+ * those for `close`.
+ */
 interface Around {
   listening(): unknown
   closed(): unknown
@@ -39,7 +42,10 @@ export function isOfNode(event: string, listener: unknown): boolean {
   return PRISTINE.listeners(event).includes(listener as () => void)
 }
 
-/** Like `emit`, but with the promises of listeners that are async functions, whose rejection would end the process. */
+/**
+ * Like `emit`, but with the promises of listeners that are async functions, whose rejection would
+ * end the process.
+ */
 export function callListeners(server: Server, event: string, ...given: unknown[]): PromiseLike<unknown> | undefined {
   const promises: PromiseLike<unknown>[] = []
   for (const listener of server.rawListeners(event)) {

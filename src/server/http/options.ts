@@ -18,26 +18,42 @@ import {
 import { FAULTS_FIELD, type FaultRuleOptions } from '../../resilience/fault-injection.ts'
 import type { ServerMode } from '../mode.ts'
 
-/** Called for an authorized upgrade (WebSocket). The socket is the application's from then on; a drain destroys it at its end. */
+/**
+ * Called for an authorized upgrade (WebSocket). The socket is the application's from then on; a
+ * drain destroys it at its end.
+ */
 export type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => unknown
 
 export interface HttpServerOptions {
   /** 0: any free port. @defaultValue 0 */
   readonly port?: number
-  /** The address to listen on. @defaultValue `'127.0.0.1'` (`joinMesh` passes `'0.0.0.0'` outside development) */
+  /**
+   * The address to listen on. @defaultValue `'127.0.0.1'` (`joinMesh` passes `'0.0.0.0'` outside
+   * development)
+   */
   readonly host?: string
   /** @defaultValue `'strict'` */
   readonly mode?: ServerMode
-  /** Until the whole head of a request is there, also of the first on a new connection. @defaultValue `'5s'` */
+  /**
+   * Until the whole head of a request is there, also of the first on a new connection.
+   * @defaultValue `'5s'`
+   */
   readonly headersTimeout?: Duration
   /**
-   * Until the whole request is there. Long, because an upload may take its time: what bounds a slow sender is the deadline, after
-   * which an unfinished request costs its connection. @defaultValue `'5m'`, the longest deadline there is
+   * Until the whole request is there. Long, because an upload may take its time: what bounds a slow
+   * sender is the deadline, after which an unfinished request costs its connection. @defaultValue
+   * `'5m'`, the longest deadline there is
    */
   readonly requestTimeout?: Duration
-  /** How long an idle connection is kept. Clients learn it from the `keep-alive` header. @defaultValue `'65s'` */
+  /**
+   * How long an idle connection is kept. Clients learn it from the `keep-alive` header.
+   * @defaultValue `'65s'`
+   */
   readonly keepAliveTimeout?: Duration
-  /** Over how long connections with the previous certificate are asked to leave after a rotation. @defaultValue `'10s'` */
+  /**
+   * Over how long connections with the previous certificate are asked to leave after a rotation.
+   * @defaultValue `'10s'`
+   */
   readonly rotationGrace?: Duration
   /** More header lines are answered with 431. @defaultValue 128 */
   readonly maxHeaders?: number
@@ -53,14 +69,16 @@ export const HTTP_SERVER_FIELDS = fields({
   port: withDefault(integer({ min: 0, max: 65_535 }), 0),
   host: withDefault(text('an IP address or a host name', /^[A-Za-z0-9.:_-]+$/), '127.0.0.1'),
   mode: withDefault(oneOf(['strict', 'permissive', 'plaintext']), 'strict'),
-  // Node's 60 s, looked at every 30 s, let 200 slow connections live for 89 s (faults-and-attacks 0.12).
+  // Node's 60 s, looked at every 30 s, let 200 slow connections live for 89 s (faults-and-attacks
+  // 0.12).
   headersTimeout: withDefault(duration({ min: 100, max: 60_000 }), 5_000, formatDuration(5_000)),
   requestTimeout: withDefault(
     duration({ min: 100, max: 3_600_000 }),
     LONGEST_TIMEOUT_MS,
     formatDuration(LONGEST_TIMEOUT_MS),
   ),
-  // Longer than the 60 s of common load balancers, so that it is never the server that closes first.
+  // Longer than the 60 s of common load balancers, so that it is never the server that closes
+  // first.
   keepAliveTimeout: withDefault(duration({ min: 100, max: 3_600_000 }), 65_000, formatDuration(65_000)),
   rotationGrace: withDefault(duration({ min: 0, max: 3_600_000 }), 10_000, formatDuration(10_000)),
   maxHeaders: withDefault(integer({ min: 16, max: 2_000 }), 128),

@@ -1,12 +1,15 @@
 /**
- * Requests that a client sends ahead of the answers (RFC 9112, 9.3.2). Answers leave in order, so each handler starts
- * when the answer before it is complete, and the socket is not read while enough requests wait.
+ * Requests that a client sends ahead of the answers (RFC 9112, 9.3.2). Answers leave in order, so
+ * each handler starts when the answer before it is complete, and the socket is not read while
+ * enough requests wait.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Socket } from 'node:net'
 import { outsideCalls } from '../../core/context.ts'
 
-/** Node parses what it has read in one piece, so more than these may wait, but only of one piece. */
+/**
+ * Node parses what it has read in one piece, so more than these may wait, but only of one piece.
+ */
 const MOST_WAITING = 16
 
 /** What a pipeline needs of its connection. */
@@ -26,7 +29,10 @@ export class Pipeline {
     this.#line = line
   }
 
-  /** `serve` runs once nothing before it is in progress, in the context of today and outside of any call. */
+  /**
+   * `serve` runs once nothing before it is in progress, in the context of today and outside of any
+   * call.
+   */
   wait(serve: () => void): void {
     const inContext = AsyncLocalStorage.snapshot()
     this.#waiting.push(() => inContext(outsideCalls, serve))
@@ -40,8 +46,8 @@ export class Pipeline {
   }
 
   /**
-   * The rest of a request did not come in time. True if that is because we do not read; then the connection ends after the
-   * answers to the requests that have come.
+   * The rest of a request did not come in time. True if that is because we do not read; then the
+   * connection ends after the answers to the requests that have come.
    */
   excuses(): boolean {
     this.#late ||= this.#paused

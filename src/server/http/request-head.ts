@@ -1,4 +1,7 @@
-/** The form of a request, before anybody asks what it wants: what two readers could understand differently is refused here. */
+/**
+ * The form of a request, before anybody asks what it wants: what two readers could understand
+ * differently is refused here.
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { parseTimeoutHeader } from '../../core/deadline.ts'
 import type { EventSink } from '../../telemetry/events.ts'

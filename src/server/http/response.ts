@@ -1,6 +1,7 @@
 /**
- * Answers of the server's own, and what it insists on in the answers of handlers: `connection: close` on connections that are
- * to end, and no claim of not having executed, which only the server itself can make.
+ * Answers of the server's own, and what it insists on in the answers of handlers:
+ * `connection: close` on connections that are to end, and no claim of not having executed, which
+ * only the server itself can make.
  */
 import { type IncomingMessage, type OutgoingHttpHeader, type OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { ErrorCode } from '../../core/errors.ts'
@@ -8,7 +9,10 @@ import { NOT_EXECUTED } from '../../core/headers.ts'
 import { type Connection, connectionOf } from '../connection.ts'
 import { guardedCallback, type Owner, own, prepareGuard } from '../guarded-emitter.ts'
 
-/** After an answer that did not wait for the request's body, the rest of it is read for so long, so that the answer arrives. */
+/**
+ * After an answer that did not wait for the request's body, the rest of it is read for so long, so
+ * that the answer arrives.
+ */
 const LINGER_MS = 5_000
 /** Whole seconds are all that the header can say. */
 const RETRY_AFTER_S = '1'
@@ -37,8 +41,9 @@ interface Watched {
 }
 
 /**
- * A response with our `writeHead` before its own. An own property, because frameworks replace the prototype; from the beginning, because
- * an object that gets properties later has another shape than the one for which `node:http` was compiled.
+ * A response with our `writeHead` before its own. An own property, because frameworks replace the
+ * prototype; from the beginning, because an object that gets properties later has another shape
+ * than the one for which `node:http` was compiled.
  */
 export class WatchedResponse extends ServerResponse {
   [WATCHER]: ResponseWatcher | undefined = undefined
@@ -159,7 +164,10 @@ export interface Refusal {
   readonly close?: boolean
 }
 
-/** Answers instead of the handler: `{"error":{"code","message"}}`. Whatever the handler has prepared is dropped. */
+/**
+ * Answers instead of the handler: `{"error":{"code","message"}}`. Whatever the handler has prepared
+ * is dropped.
+ */
 export function refuse(request: IncomingMessage, response: ServerResponse, refusal: Refusal): void {
   for (const name of response.getHeaderNames()) response.removeHeader(name)
   const { status, code, message } = refusal
@@ -218,7 +226,10 @@ function returnThis<T>(this: T): T {
   return this
 }
 
-/** We have answered in the handler's place: what it still writes is swallowed, because an error for it would end the process. */
+/**
+ * We have answered in the handler's place: what it still writes is swallowed, because an error for
+ * it would end the process.
+ */
 export function silence(response: ServerResponse): void {
   Object.assign(response, INERT)
 }

@@ -1,6 +1,7 @@
 /**
- * Requests to change the protocol: which of them go to the application, and when. They wait until everything before them on the
- * connection is answered, and nothing on the socket, then or later, ends the process.
+ * Requests to change the protocol: which of them go to the application, and when. They wait until
+ * everything before them on the connection is answered, and nothing on the socket, then or later,
+ * ends the process.
  */
 import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'

@@ -1,6 +1,7 @@
 /**
- * Asks a WebSocket whose frames the application writes to close, because the server goes away (RFC 6455, 7.4.1): after its
- * 101 and between two frames, since a frame may be written in pieces, as a proxy does.
+ * Asks a WebSocket whose frames the application writes to close, because the server goes away (RFC
+ * 6455, 7.4.1): after its 101 and between two frames, since a frame may be written in pieces, as a
+ * proxy does.
  */
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
@@ -17,7 +18,10 @@ export function isWebSocket({ headers }: IncomingMessage): boolean {
   return protocols.some((protocol) => protocol.trim() === 'websocket')
 }
 
-/** Follows what is written on the socket of a WebSocket, states: `head` → `frames`, or `other` when there is nothing to ask. */
+/**
+ * Follows what is written on the socket of a WebSocket, states: `head` → `frames`, or `other` when
+ * there is nothing to ask.
+ */
 export class WebSocketClose {
   readonly #socket: Socket
   readonly #write: Socket['write']

@@ -128,7 +128,8 @@ describe.each(KINDS)('$name', ({ name, make, table }) => {
         const total = weights.reduce((sum, weight) => sum + weight, 0)
         for (const [i, weight] of weights.entries()) {
           const share = weight / total
-          // Four standard deviations of a binomial distribution over the places, and over the keys of the sample.
+          // Four standard deviations of a binomial distribution over the places, and over the keys
+          // of the sample.
           const tolerance = 4 * Math.sqrt(share / built.size) + 4 * Math.sqrt(share / 20_000)
           expect(Math.abs(counts[i]! - share), name).toBeLessThan(tolerance)
         }

@@ -1,4 +1,7 @@
-/** A stream of answers as an async iterable: how it may be left, while it gives an answer and while it waits for one. */
+/**
+ * A stream of answers as an async iterable: how it may be left, while it gives an answer and while
+ * it waits for one.
+ */
 import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
 import { until } from '../http/rig.ts'

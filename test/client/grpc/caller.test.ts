@@ -1,4 +1,7 @@
-/** What a caller brings and gets: callbacks and events, metadata, interceptors, credentials, deadlines, async context. */
+/**
+ * What a caller brings and gets: callbacks and events, metadata, interceptors, credentials,
+ * deadlines, async context.
+ */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'

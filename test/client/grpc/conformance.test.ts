@@ -1,4 +1,7 @@
-/** Every fault of a gRPC server, for all four kinds of call: what policies are told, how often it is tried, and what the caller gets. */
+/**
+ * Every fault of a gRPC server, for all four kinds of call: what policies are told, how often it is
+ * tried, and what the caller gets.
+ */
 import { status } from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
 import type { ErrorCode } from '../../../src/core/errors.ts'
@@ -12,7 +15,9 @@ import { answerWell, causeOf, grpcRigOver, muteServer, serveGrpc, stock } from '
 const ATTEMPTS = 2
 /** Attempts that were refused do not count against the limit, but are bounded all the same. */
 const MOST_REFUSED = 5
-/** A first GOAWAY names it: the peer has not decided yet which stream is the last (RFC 9113, 6.8). */
+/**
+ * A first GOAWAY names it: the peer has not decided yet which stream is the last (RFC 9113, 6.8).
+ */
 const MOST_STREAMS = 2 ** 31 - 1
 const HTML = `<html><body>${'sorry '.repeat(400)}</body></html>`
 
@@ -22,14 +27,20 @@ interface Fault {
   readonly verdict: Verdict
   readonly code: ErrorCode
   readonly status: number
-  /** Whether an idempotent call is tried again: `single`, only if the caller has got nothing of the answer. @defaultValue always */
+  /**
+   * Whether an idempotent call is tried again: `single`, only if the caller has got nothing of the
+   * answer. @defaultValue always
+   */
   readonly again?: 'never' | 'single'
   /** Only kinds with one answer; what the others are given is no fault. */
   readonly onlySingle?: boolean
   /** Messages that a stream had delivered before. */
   readonly delivered?: number
   readonly timeoutMs?: number
-  /** The answer has begun: from then on a stream ends when its caller wants, which says nothing of the server. */
+  /**
+   * The answer has begun: from then on a stream ends when its caller wants, which says nothing of
+   * the server.
+   */
   readonly begun?: boolean
 }
 
@@ -47,7 +58,10 @@ function refused(name: string, server: Fault['server'], code: ErrorCode): Fault 
   return { name, server, verdict: 'refused', code, status: status.UNAVAILABLE }
 }
 
-/** All headers and messages have reached the client when this has passed through the same connection. */
+/**
+ * All headers and messages have reached the client when this has passed through the same
+ * connection.
+ */
 function heard(call: ScriptedGrpcCall): Promise<void> {
   return new Promise((resolve) => call.stream.session!.ping(() => resolve()))
 }

@@ -1,4 +1,7 @@
-/** Every piece of a user's code that a gRPC client calls runs in the async context of who made the call. */
+/**
+ * Every piece of a user's code that a gRPC client calls runs in the async context of who made the
+ * call.
+ */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Writable } from 'node:stream'
 import * as grpc from '@grpc/grpc-js'
@@ -25,7 +28,10 @@ interface Way {
   readonly cancelMs?: number
 }
 
-/** Interceptor, generator, serializer and every listener of one call of each kind; resolves when it is over. */
+/**
+ * Interceptor, generator, serializer and every listener of one call of each kind; resolves when it
+ * is over.
+ */
 async function everything(rig: GrpcRig, owner: string, witness: Witness, way: Way = {}): Promise<void> {
   const look = (what: string): void => witness.look(owner, what)
   const passing =

@@ -1,4 +1,6 @@
-/** A second gRPC attempt beside one that is late: the first answer wins, and the loser hears of it. */
+/**
+ * A second gRPC attempt beside one that is late: the first answer wins, and the loser hears of it.
+ */
 import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
 import type { GrpcScript, ScriptedGrpcCall } from '../../rigs/scripted-grpc-server.ts'
@@ -19,7 +21,10 @@ import {
 /** Once the hedge is due; long enough for an attempt to be on its way. */
 const HEDGE = { after: 30, maxExtraLoad: 1 }
 
-/** A rig whose connections stand, so that a late attempt is on its way when its hedge is due. Counts begin after that. */
+/**
+ * A rig whose connections stand, so that a late attempt is on its way when its hedge is due. Counts
+ * begin after that.
+ */
 async function hedged(servers: readonly Late[], options?: GrpcRigOptions): Promise<GrpcRig> {
   const rig = grpcRigOver(
     servers.map(({ port }) => port),

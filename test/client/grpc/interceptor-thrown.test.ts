@@ -1,4 +1,7 @@
-/** What an interceptor throws, or its promises reject with, ends its one call, once, and harms nothing else. */
+/**
+ * What an interceptor throws, or its promises reject with, ends its one call, once, and harms
+ * nothing else.
+ */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import * as grpc from '@grpc/grpc-js'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'

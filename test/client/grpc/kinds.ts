@@ -1,4 +1,7 @@
-/** The four kinds of gRPC call in one shape, so that one table of faults serves them all; unary twice, because `Get` may be repeated. */
+/**
+ * The four kinds of gRPC call in one shape, so that one table of faults serves them all; unary
+ * twice, because `Get` may be repeated.
+ */
 import * as grpc from '@grpc/grpc-js'
 import type { GrpcClient } from '../../../src/client/grpc/client.ts'
 import type { GrpcCallOptions } from '../../../src/client/grpc/promises/promises.ts'

@@ -1,4 +1,7 @@
-/** A method has the same names for the client, its promises, the options, and the service's document. */
+/**
+ * A method has the same names for the client, its promises, the options, and the service's
+ * document.
+ */
 import * as grpc from '@grpc/grpc-js'
 import { fromJSON } from '@grpc/proto-loader'
 import { describe, expect, it } from 'vitest'
@@ -27,7 +30,10 @@ function loaded(...names: string[]) {
   return test.Words as GrpcClientClass<grpc.Client> & { service: Record<string, { path: string }> }
 }
 
-/** A server that notes the paths it was called by, and fails each call as often as it may be repeated. */
+/**
+ * A server that notes the paths it was called by, and fails each call as often as it may be
+ * repeated.
+ */
 async function rigOf(Client: GrpcClientClass<grpc.Client>, client?: GrpcClientOptions, rig: GrpcRigOptions = {}) {
   const server = await serveGrpc(async (call) => {
     await call.message()

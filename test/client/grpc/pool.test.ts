@@ -1,4 +1,7 @@
-/** The one connection of each gRPC endpoint: when it is made, replaced and closed, and what its streams count as. */
+/**
+ * The one connection of each gRPC endpoint: when it is made, replaced and closed, and what its
+ * streams count as.
+ */
 import { type AddressInfo, createServer } from 'node:net'
 import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -246,7 +249,9 @@ describe('a mesh that is closed', () => {
   })
 })
 
-/** What was measured while our own loop stood still does not count, so one call may not be enough. */
+/**
+ * What was measured while our own loop stood still does not count, so one call may not be enough.
+ */
 async function measured(rig: GrpcRig, kind: Kind): Promise<void> {
   for (let i = 0; rig.endpoint.estimateMs === 0 && i < 100; i++) await kind.run(rig.client)
   expect([kind.name, rig.endpoint.estimateMs > 0]).toEqual([kind.name, true])

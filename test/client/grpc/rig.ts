@@ -1,4 +1,7 @@
-/** A gRPC client over fixed endpoints, without registry or mesh; the service is that of `shop.proto`. */
+/**
+ * A gRPC client over fixed endpoints, without registry or mesh; the service is that of
+ * `shop.proto`.
+ */
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import * as grpc from '@grpc/grpc-js'

@@ -1,4 +1,7 @@
-/** Where a stream of requests comes from is let go when its call is over, however it ended, and costs nothing by then. */
+/**
+ * Where a stream of requests comes from is let go when its call is over, however it ended, and
+ * costs nothing by then.
+ */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { EventEmitter, on } from 'node:events'
 import { Readable } from 'node:stream'

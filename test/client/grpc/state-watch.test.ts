@@ -1,4 +1,7 @@
-/** Who waits for the state of a client's channel hears of what comes, of what goes, of the deadline and of the end. */
+/**
+ * Who waits for the state of a client's channel hears of what comes, of what goes, of the deadline
+ * and of the end.
+ */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'

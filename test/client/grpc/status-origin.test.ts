@@ -1,4 +1,7 @@
-/** Who made a status, the peer or our own grpc-js, decides what it means; the words of its details never do. */
+/**
+ * Who made a status, the peer or our own grpc-js, decides what it means; the words of its details
+ * never do.
+ */
 import { constants } from 'node:http2'
 import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'

@@ -1,4 +1,7 @@
-/** Calls beyond the streams that a peer takes at once wait on our side, where it is certain that they were not sent. */
+/**
+ * Calls beyond the streams that a peer takes at once wait on our side, where it is certain that
+ * they were not sent.
+ */
 import { describe, expect, it } from 'vitest'
 import { grpcHealth } from '../../../src/client/grpc/health.ts'
 import type { ScriptedGrpcCall, ScriptedGrpcServer } from '../../rigs/scripted-grpc-server.ts'

@@ -1,4 +1,7 @@
-/** What a caller's callback throws is an uncaught exception of the process, as in grpc-js, and harms no other call. */
+/**
+ * What a caller's callback throws is an uncaught exception of the process, as in grpc-js, and harms
+ * no other call.
+ */
 import * as grpc from '@grpc/grpc-js'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { deadPort } from '../../rigs/dead-port.ts'

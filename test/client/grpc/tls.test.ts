@@ -1,4 +1,7 @@
-/** gRPC connections with mTLS: whom they believe, and that an identity is rotated under running calls. */
+/**
+ * gRPC connections with mTLS: whom they believe, and that an identity is rotated under running
+ * calls.
+ */
 import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../../src/core/clock.ts'
 import type { Identity } from '../../../src/identity/identity.ts'

@@ -4,7 +4,8 @@ import { InventoryClient, type Item, type Price, PricesClient, type Stock } from
 import type { GrpcCallOptions, GrpcClient, Mesh } from '../../../src/index.ts'
 import type { GrpcServing } from '../../../src/mesh/mesh-server.ts'
 
-// What is tested is compiled, not run: `npm run typecheck` is the judge. Each test also runs, to be seen in the list.
+// What is tested is compiled, not run: `npm run typecheck` is the judge. Each test also runs, to be
+// seen in the list.
 const check = (_types: (mesh: Mesh) => void): void => {}
 
 type Options = GrpcCallOptions | undefined
@@ -52,7 +53,9 @@ declare class ToolsClient extends grpc.Client {
   watch(request: Item, metadata?: grpc.Metadata, options?: Partial<grpc.CallOptions>): grpc.ClientReadableStream<Price>
 }
 
-/** As proto-loader-gen-types writes them: each name in two spellings, the shortest overload last. */
+/**
+ * As proto-loader-gen-types writes them: each name in two spellings, the shortest overload last.
+ */
 interface LoaderClient extends grpc.Client {
   Quote(
     argument: Item,

@@ -1,4 +1,7 @@
-/** The adapter runs with the oldest and with the newest grpc-js that we take, and each run has the one that it says it has. */
+/**
+ * The adapter runs with the oldest and with the newest grpc-js that we take, and each run has the
+ * one that it says it has.
+ */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'

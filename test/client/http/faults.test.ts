@@ -37,7 +37,8 @@ describe('a connection that cannot be made', () => {
   })
 
   it('is given up after the connect timeout', async () => {
-    // A server with a full backlog cannot be had portably; an address that swallows packets can (RFC 5737).
+    // A server with a full backlog cannot be had portably; an address that swallows packets can
+    // (RFC 5737).
     const rig = await makeRig([], { connections: { connectTimeout: 50 }, retry: { attempts: 1 } })
     opened(rig)
     const { endpoint } = await import('./rig.ts')

@@ -1,4 +1,7 @@
-/** A request is what it was when the call was made, whatever its caller does with its parts meanwhile. */
+/**
+ * A request is what it was when the call was made, whatever its caller does with its parts
+ * meanwhile.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { request } from 'undici'
 import { describe, expect, it } from 'vitest'

@@ -1,4 +1,7 @@
-/** What a test of the client opens, closed again after it: scripted and ordinary servers, and rigs over them. */
+/**
+ * What a test of the client opens, closed again after it: scripted and ordinary servers, and rigs
+ * over them.
+ */
 import { afterEach } from 'vitest'
 import { isMeshError, type MeshError } from '../../../src/core/errors.ts'
 import { type Script, ScriptedServer } from '../../rigs/scripted-server.ts'

@@ -1,4 +1,7 @@
-/** Nothing that a caller passes is dropped in silence: each option of the HTTP doors is honoured or refused. */
+/**
+ * Nothing that a caller passes is dropped in silence: each option of the HTTP doors is honoured or
+ * refused.
+ */
 import { describe, expect, it } from 'vitest'
 import type { HttpClient, HttpFilter } from '../../../src/client/http/client.ts'
 import type { MeshFetchInit } from '../../../src/client/http/fetch/fetch.ts'

@@ -1,4 +1,7 @@
-/** A server that does not believe its client's certificate says so: the client knows that nothing was executed, and why. */
+/**
+ * A server that does not believe its client's certificate says so: the client knows that nothing
+ * was executed, and why.
+ */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { connect, createServer as createTlsServer } from 'node:tls'
@@ -20,7 +23,9 @@ const HOUR = 3_600_000
 const CHECKOUT = 'spiffe://mesh.test/service/checkout'
 const other = newAuthority()
 
-/** The server's own certificate stays good for its clients, and it believes none of theirs any more. */
+/**
+ * The server's own certificate stays good for its clients, and it believes none of theirs any more.
+ */
 function distrusting(current: Identity): Identity {
   return { ...current, roots: [other.certificate], sequence: current.sequence + 1, generation: current.generation + 1 }
 }

@@ -1,4 +1,7 @@
-/** Bursts that meet an endpoint which is not there any more: with no retry budget at all, nothing may be lost. */
+/**
+ * Bursts that meet an endpoint which is not there any more: with no retry budget at all, nothing
+ * may be lost.
+ */
 import { createServer, type Socket } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { deadPort } from '../../rigs/dead-port.ts'

@@ -1,4 +1,7 @@
-/** An HTTP client over fixed endpoints, without registry or mesh: what the tests of the door need and nothing more. */
+/**
+ * An HTTP client over fixed endpoints, without registry or mesh: what the tests of the door need
+ * and nothing more.
+ */
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { ClientIdentity } from '../../../src/client/client-identity.ts'
@@ -138,7 +141,10 @@ export class Witness implements Policy {
   }
 }
 
-/** A stack over fixed endpoints, and those who watch it: what the rigs of both protocols have in common. */
+/**
+ * A stack over fixed endpoints, and those who watch it: what the rigs of both protocols have in
+ * common.
+ */
 export class WatchedStack {
   readonly service: string
   readonly cluster: StaticCluster

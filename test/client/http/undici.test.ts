@@ -74,7 +74,8 @@ describe('a process with idle connections', () => {
       const { makeRig } = await import('${root}test/client/http/rig.ts')
       const rig = await makeRig([${server.port}])
       const texts = await Promise.all([1, 2, 3].map(async () => (await rig.http.get('/')).text()))
-      // One more connection that is made but never used: its request gave up while it was connecting.
+      // One more connection that is made but never used: its request gave up while it was
+      // connecting.
       const controller = new AbortController()
       const busy = [1, 2, 3, 4].map(() => rig.http.get('/', { signal: controller.signal }).catch(() => {}))
       controller.abort()

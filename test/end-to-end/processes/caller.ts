@@ -1,4 +1,7 @@
-/** A caller of `inventory`, 100 requests a second by HTTP or gRPC, whose ledger is told on request: for what must happen to the caller's own process. */
+/**
+ * A caller of `inventory`, 100 requests a second by HTTP or gRPC, whose ledger is told on request:
+ * for what must happen to the caller's own process.
+ */
 import { joinMesh } from '../../../src/index.ts'
 import { Shop } from '../../rigs/shop.ts'
 import { Load } from '../load.ts'

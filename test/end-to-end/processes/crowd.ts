@@ -1,4 +1,7 @@
-/** Many members of a mesh in one process, each with an identity and a session of its own; with `serve`, each is an instance too. */
+/**
+ * Many members of a mesh in one process, each with an identity and a session of its own; with
+ * `serve`, each is an instance too.
+ */
 import { joinMesh, type Mesh } from '../../../src/index.ts'
 import { obey, options, report } from './parent.ts'
 
@@ -25,7 +28,9 @@ async function isAnswered(mesh: Mesh): Promise<boolean> {
   }
 }
 
-/** How many calls were answered with success; a few at a time, because each begins with handshakes. */
+/**
+ * How many calls were answered with success; a few at a time, because each begins with handshakes.
+ */
 async function callAll(): Promise<number> {
   let answered = 0
   for (let i = 0; i < crowd.length; i += 10) {

@@ -1,6 +1,7 @@
 /**
- * The shop, whose calls are written down before they are answered, so that a kill -9 forgets none. `Take` writes the item's name;
- * `Watch` sends one answer each 50 ms until it is told to end; `Get` tells who answered, over which certificates.
+ * The shop, whose calls are written down before they are answered, so that a kill -9 forgets none.
+ * `Take` writes the item's name; `Watch` sends one answer each 50 ms until it is told to end; `Get`
+ * tells who answered, over which certificates.
  */
 import { openSync, writeSync } from 'node:fs'
 import type * as grpc from '@grpc/grpc-js'

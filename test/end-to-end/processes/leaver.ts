@@ -1,4 +1,7 @@
-/** A process that serves and calls itself, then closes its mesh, or simply has nothing more to do. What it prints is for the test. */
+/**
+ * A process that serves and calls itself, then closes its mesh, or simply has nothing more to do.
+ * What it prints is for the test.
+ */
 import { joinMesh } from '../../../src/index.ts'
 import { options, report } from './parent.ts'
 

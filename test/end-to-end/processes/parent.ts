@@ -1,4 +1,7 @@
-/** The thread between a test and a process it started: options in, reports out, and no life without the test. */
+/**
+ * The thread between a test and a process it started: options in, reports out, and no life without
+ * the test.
+ */
 import type { Serializable } from 'node:child_process'
 
 // biome-ignore lint/suspicious/noExplicitAny: each process knows its own options
@@ -10,7 +13,10 @@ export function report(message: Serializable): void {
   process.send?.(message, () => undefined)
 }
 
-/** Obeys orders until the test goes away; then ends. `clock:<ms>` puts the wall clock so far ahead of the system's. */
+/**
+ * Obeys orders until the test goes away; then ends. `clock:<ms>` puts the wall clock so far ahead
+ * of the system's.
+ */
 export function obey(order: (message: string) => void): void {
   const { now } = Date
   process.on('message', (message: string) => {

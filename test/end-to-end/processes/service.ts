@@ -1,6 +1,7 @@
 /**
- * A service whose requests are written down before they are answered, so that a kill -9 forgets none. `POST /` takes an id as its body;
- * `GET /who` tells about the process and the connection; `/slow?ms` answers late.
+ * A service whose requests are written down before they are answered, so that a kill -9 forgets
+ * none. `POST /` takes an id as its body; `GET /who` tells about the process and the connection;
+ * `/slow?ms` answers late.
  */
 import { openSync, writeSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'

@@ -1,4 +1,6 @@
-/** Tokens: what is believed, what is refused and why, and how often keys and tokens are asked for. */
+/**
+ * Tokens: what is believed, what is refused and why, and how often keys and tokens are asked for.
+ */
 import { createHmac } from 'node:crypto'
 import fc from 'fast-check'
 import { type CryptoKey, exportJWK, exportSPKI, generateKeyPair, type JWTHeaderParameters, SignJWT } from 'jose'

@@ -1,4 +1,7 @@
-/** What is done, and what is refused to those who are known, stays in the audit log whatever strangers do. */
+/**
+ * What is done, and what is refused to those who are known, stays in the audit log whatever
+ * strangers do.
+ */
 import { expect, test } from 'vitest'
 import { Audit } from '../../../src/registry/access/audit.ts'
 import { SILENT_LOG } from '../../../src/registry/log.ts'

@@ -1,4 +1,7 @@
-/** The plain API over real TLS sockets: joining, tokens, policies, rights, and what happens to nonsense. */
+/**
+ * The plain API over real TLS sockets: joining, tokens, policies, rights, and what happens to
+ * nonsense.
+ */
 import { X509Certificate } from 'node:crypto'
 import http2 from 'node:http2'
 import https from 'node:https'

@@ -1,4 +1,7 @@
-/** JSON from outside: the same answer whether the text is short and harmless, or has to be looked at key by key. */
+/**
+ * JSON from outside: the same answer whether the text is short and harmless, or has to be looked at
+ * key by key.
+ */
 import { expect, test } from 'vitest'
 import { parseSafeJson } from '../../../src/registry/api/safe-json.ts'
 

@@ -1,4 +1,6 @@
-/** The directory with the authority's key is refused when others can read or replace what is in it. */
+/**
+ * The directory with the authority's key is refused when others can read or replace what is in it.
+ */
 import { once } from 'node:events'
 import {
   chmodSync,

@@ -24,7 +24,10 @@ function callbackOptions(): string[] {
   return []
 }
 
-/** Runs `each` for many users at once, each in the context of its own and within a request of its own. */
+/**
+ * Runs `each` for many users at once, each in the context of its own and within a request of its
+ * own.
+ */
 async function walk(each: (who: string, note: (where: string) => void) => Promise<unknown>): Promise<string[]> {
   const foreign: string[] = []
   await Promise.all(

@@ -13,7 +13,10 @@ import { callAt } from '../conformance.ts'
 
 const LATE = outcome('failure', 'deadline-exceeded')
 
-/** A server with so many workers and a queue before them, offered `load` times what it can do, in Poisson arrivals. */
+/**
+ * A server with so many workers and a queue before them, offered `load` times what it can do, in
+ * Poisson arrivals.
+ */
 function serve(
   options: AdaptiveLimitOptions & { workers: number; workMs: number; load: number; even?: boolean; seed?: number },
 ) {

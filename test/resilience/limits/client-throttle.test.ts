@@ -15,7 +15,10 @@ function setUp(options?: ThrottleOptions) {
   const throttle = new ClientThrottle('inventory', resolveThrottle(options), clock, (_, on, share) =>
     events.push([on, share]),
   )
-  /** Offers attempts for some seconds; `answer` says how the service answers one. Returns what was sent. */
+  /**
+   * Offers attempts for some seconds; `answer` says how the service answers one. Returns what was
+   * sent.
+   */
   const offer = (seconds: number, perSecond: number, answer: (sent: number) => Outcome): number => {
     let sent = 0
     for (let i = 0; i < seconds * perSecond; i++) {

@@ -1,4 +1,7 @@
-/** What is around a handler of any kind: the call in its context, also later; its metrics and its span. */
+/**
+ * What is around a handler of any kind: the call in its context, also later; its metrics and its
+ * span.
+ */
 import * as api from '@opentelemetry/api'
 import { InMemorySpanExporter, NodeTracerProvider, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-node'
 import { afterEach, describe, expect, it } from 'vitest'

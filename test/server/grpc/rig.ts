@@ -43,7 +43,10 @@ export async function serveShop(
   return { server, events, identity }
 }
 
-/** A client of grpc-js, with a connection of its own; plaintext without a certificate. Closed when the test ends. */
+/**
+ * A client of grpc-js, with a connection of its own; plaintext without a certificate. Closed when
+ * the test ends.
+ */
 export function shopClient(
   port: number,
   as?: { readonly key: string; readonly cert: string },

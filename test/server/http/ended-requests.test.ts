@@ -26,7 +26,10 @@ async function call(): Promise<string> {
 
 const DEADLINE = { 'inmesh-timeout-ms': '100' }
 
-/** Resolves when the deadline that came with a request has passed, and the sweep that looks for it has had its turn. */
+/**
+ * Resolves when the deadline that came with a request has passed, and the sweep that looks for it
+ * has had its turn.
+ */
 const beyond = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 400))
 
 describe('what a request leaves behind', () => {

@@ -1,6 +1,7 @@
 /**
- * Stands in front of one interceptor of a gRPC call, or of the call below the last one. What the interceptor throws, or its
- * promises reject with, ends the call once: with INTERNAL for those in front, and cancelled for those below.
+ * Stands in front of one interceptor of a gRPC call, or of the call below the last one. What the
+ * interceptor throws, or its promises reject with, ends the call once: with INTERNAL for those in
+ * front, and cancelled for those below.
  *
  * made -> started: the one in front has given its listener
  * made, started -> over: a status came, or the interceptor failed; nothing passes any more
@@ -31,7 +32,10 @@ export class InterceptorGuard extends AsyncResource implements InterceptedCall, 
   readonly #host: InterceptorHost
   readonly #options: grpc.InterceptorOptions
   readonly #startedAt: number
-  /** The interceptor whose call this is; `undefined` before the first, whose listener is the client's own. */
+  /**
+   * The interceptor whose call this is; `undefined` before the first, whose listener is the
+   * client's own.
+   */
   #owner: InterceptorGuard | undefined = undefined
   #inner: InterceptedCall | undefined = undefined
   /** Calls that the interceptor has made. */
@@ -189,7 +193,8 @@ export class InterceptorGuard extends AsyncResource implements InterceptedCall, 
     return this.#inner?.getAuthContext() ?? null
   }
 
-  // The listener, for the interceptor. grpc-js knows a listener by the one parameter of its methods.
+  // The listener, for the interceptor. grpc-js knows a listener by the one parameter of its
+  // methods.
 
   onReceiveMetadata(metadata: grpc.Metadata): void {
     if (!this.#over) this.#tell(() => this.#listener?.onReceiveMetadata?.(metadata))
@@ -197,7 +202,8 @@ export class InterceptorGuard extends AsyncResource implements InterceptedCall, 
 
   onReceiveMessage(message: unknown): void {
     if (this.#over) return
-    // A reader that throws does not come to ask for the rest, and without it the call would not end.
+    // A reader that throws does not come to ask for the rest, and without it the call would not
+    // end.
     if (!this.#tell(() => this.#listener?.onReceiveMessage?.(message))) this.startRead()
   }
 

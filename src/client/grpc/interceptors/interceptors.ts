@@ -1,6 +1,6 @@
 /**
- * Puts a guard around each interceptor of grpc-js that a user gives, so that what it throws ends its call. A client and a
- * call without interceptors have nothing of this.
+ * Puts a guard around each interceptor of grpc-js that a user gives, so that what it throws ends
+ * its call. A client and a call without interceptors have nothing of this.
  */
 import type * as grpc from '@grpc/grpc-js'
 import { GrpcCallSettings } from '../promises/call-settings.ts'
@@ -13,7 +13,10 @@ export function guardInterceptors(host: InterceptorHost, given: unknown): grpc.I
   return listOf<grpc.Interceptor>(given).map((each) => guarded(host, each))
 }
 
-/** The options of one call with its interceptors guarded, and with settings that tell what became of it. */
+/**
+ * The options of one call with its interceptors guarded, and with settings that tell what became of
+ * it.
+ */
 export function guardCallOptions(host: InterceptorHost, options: grpc.CallOptions): grpc.CallOptions {
   const { interceptors, interceptor_providers: providers, propagate_flags: flags } = options
   return {

@@ -1,7 +1,7 @@
 /**
- * Interceptors are often async functions, as where they wait for a token, and grpc-js drops the promises that they return.
- * A rejection would end the process; here it ends the call. What grpc-js keeps of an interceptor is private to it, so
- * nothing depends on finding it.
+ * Interceptors are often async functions, as where they wait for a token, and grpc-js drops the
+ * promises that they return. A rejection would end the process; here it ends the call. What grpc-js
+ * keeps of an interceptor is private to it, so nothing depends on finding it.
  */
 import type * as grpc from '@grpc/grpc-js'
 

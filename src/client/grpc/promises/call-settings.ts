@@ -1,6 +1,7 @@
 /**
- * What the promises add to one call. It travels as grpc-js's `propagate_flags`, the one call option that interceptors
- * hand on and that means nothing without `parent`; so it also reaches a call that an interceptor makes anew.
+ * What the promises add to one call. It travels as grpc-js's `propagate_flags`, the one call option
+ * that interceptors hand on and that means nothing without `parent`; so it also reaches a call that
+ * an interceptor makes anew.
  */
 
 /** The number that grpc-js itself has for `propagate_flags` by default. */

@@ -1,6 +1,6 @@
 /**
- * The methods of a gRPC client for `await` and `for await`, with a signal and a timeout for each call. They call the client's own methods,
- * so interceptors, credentials and errors are the same.
+ * The methods of a gRPC client for `await` and `for await`, with a signal and a timeout for each
+ * call. They call the client's own methods, so interceptors, credentials and errors are the same.
  */
 import type * as grpc from '@grpc/grpc-js'
 import type { Duration } from '../../../options/duration.ts'
@@ -19,21 +19,26 @@ export interface GrpcCallOptions {
   /** Cancels the call, wherever it is: waiting, connecting, running, or within a stream. */
   readonly signal?: AbortSignal | undefined
   /**
-   * Bound of the whole call, retries and streams included; the service's own timeout (until a stream of answers begins) and the deadline of
-   * the request being served hold as well, whichever is first. @defaultValue the service's timeout
+   * Bound of the whole call, retries and streams included; the service's own timeout (until a
+   * stream of answers begins) and the deadline of the request being served hold as well, whichever
+   * is first. @defaultValue the service's timeout
    */
   readonly timeout?: Duration | undefined
   /** A second execution does no harm. @defaultValue what is known of the method, see `mesh.grpc` */
   readonly idempotent?: boolean | undefined
   /** `false`: one attempt only. */
   readonly retry?: false | undefined
-  /** Calls with the same key go to the same endpoint, if the service's balancer is `ring-hash` or `maglev`. */
+  /**
+   * Calls with the same key go to the same endpoint, if the service's balancer is `ring-hash` or
+   * `maglev`.
+   */
   readonly key?: string | undefined
 }
 
 /**
- * One method as a promise. Generators put its overloads in different orders, so only what is the same in all of them is read: what they return
- * tells the kind, the first argument is the request, and the last is the callback.
+ * One method as a promise. Generators put its overloads in different orders, so only what is the
+ * same in all of them is read: what they return tells the kind, the first argument is the request,
+ * and the last is the callback.
  */
 type Promised<M> = M extends (...args: infer Args) => infer Made
   ? Made extends { serialize: (request: infer Request) => unknown }
@@ -51,8 +56,8 @@ type Answered<Args extends unknown[]> = Args extends [...unknown[], (...args: in
   : unknown
 
 /**
- * The methods of `C` that call the service, as promises and async iterables. Of a client that was loaded without types nothing is known but
- * that any name may be a method.
+ * The methods of `C` that call the service, as promises and async iterables. Of a client that was
+ * loaded without types nothing is known but that any name may be a method.
  */
 export type GrpcPromises<C> = string extends keyof C
   ? // biome-ignore lint/suspicious/noExplicitAny: as grpc-js itself has it for clients that were loaded
@@ -65,7 +70,10 @@ export type GrpcPromises<C> = string extends keyof C
           : never]: Promised<C[K]>
     }
 
-/** The methods that every client of grpc-js has; written out, because the types must do without its package. */
+/**
+ * The methods that every client of grpc-js has; written out, because the types must do without its
+ * package.
+ */
 interface grpcClient {
   close: unknown
   getChannel: unknown
@@ -77,8 +85,8 @@ interface grpcClient {
 }
 
 /**
- * @internal `names`: the methods of `client`, by each name that it has for them. `host`: of a client with interceptors,
- * which may hold a call longer than its promise lasts.
+ * @internal `names`: the methods of `client`, by each name that it has for them. `host`: of a
+ * client with interceptors, which may hold a call longer than its promise lasts.
  */
 export function makePromises<C extends object>(client: C, names: MethodNames, host?: BoundHost): GrpcPromises<C> {
   // Without a prototype: no method of objects answers in place of one that the service lacks.
@@ -224,7 +232,9 @@ const KEYS: ReadonlySet<string> = new Set([
   'key',
 ] satisfies (keyof GrpcCallOptions)[])
 
-/** `undefined` for a call without any. @throws OptionsError naming the first option that is wrong */
+/**
+ * `undefined` for a call without any. @throws OptionsError naming the first option that is wrong
+ */
 function settingsOf(options: GrpcCallOptions | undefined, what: string): GrpcCallSettings | undefined {
   if (options === undefined) return undefined
   if (typeof options !== 'object' || options === null)
@@ -262,7 +272,10 @@ function tooMany(what: string, given: unknown): OptionsError {
   return wrong(what, [], `takes a request and options, got a third argument, ${show(given)}; ${hint}`)
 }
 
-/** Without the check, the error would name neither the method nor what it takes. @throws OptionsError */
+/**
+ * Without the check, the error would name neither the method nor what it takes. @throws
+ * OptionsError
+ */
 function sourceOf(requests: unknown, what: string): Source {
   if (isSource(requests)) return openSource(requests)
   throw wrong(what, ['requests'], `expected an iterable or async iterable of requests, got ${show(requests)}`)

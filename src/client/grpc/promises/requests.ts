@@ -1,6 +1,6 @@
 /**
- * The requests of a stream, taken from an iterable as fast as the peer takes them. The source is let go once, as soon
- * as the call is over, even while it waits for its next item.
+ * The requests of a stream, taken from an iterable as fast as the peer takes them. The source is
+ * let go once, as soon as the call is over, even while it waits for its next item.
  */
 import type { Writable } from 'node:stream'
 
@@ -14,7 +14,9 @@ export interface Source {
   letGo(): void
 }
 
-/** grpc-js's call, by the type of Node's: the public types reach this file, and grpc-js is optional. */
+/**
+ * grpc-js's call, by the type of Node's: the public types reach this file, and grpc-js is optional.
+ */
 type Sink = Writable & { cancel(): void }
 
 /** Whether `value` can be given to {@link openSource}. */
@@ -96,7 +98,8 @@ export class RequestWriter {
     this.#source = source
     this.#call = call
     this.#failed = failed
-    // One listener and one promise for the whole stream: a race for each message would keep something of each.
+    // One listener and one promise for the whole stream: a race for each message would keep
+    // something of each.
     call.on('drain', () => this.#resume?.())
     void new Promise<void>((resolve) => {
       const end = (): void => resolve()

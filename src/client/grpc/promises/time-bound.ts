@@ -1,6 +1,7 @@
 /**
- * Ends a promise at its timeout or abort while an interceptor holds it and no call of the mesh runs for it: one that waits
- * before its next call would otherwise be the only one to hear of it. Made only for clients that have interceptors.
+ * Ends a promise at its timeout or abort while an interceptor holds it and no call of the mesh runs
+ * for it: one that waits before its next call would otherwise be the only one to hear of it. Made
+ * only for clients that have interceptors.
  */
 import type * as grpc from '@grpc/grpc-js'
 import type { Clock, Timer } from '../../../core/clock.ts'
@@ -17,7 +18,10 @@ export interface BoundHost {
   readonly Metadata: new () => grpc.Metadata
 }
 
-/** A call that runs ends by itself, a little later than its timeout at times: the stalls of our loop are given back. */
+/**
+ * A call that runs ends by itself, a little later than its timeout at times: the stalls of our loop
+ * are given back.
+ */
 const LOOK_MS = 20
 
 export class PromiseBound {

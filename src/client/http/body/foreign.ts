@@ -1,6 +1,7 @@
 /**
- * Bodies of another realm, another copy of undici or a polyfill: they have the brand of a known kind but are no instances of
- * ours. They are sent as what they are, or refused; read as plain iterables they would be sent as something else.
+ * Bodies of another realm, another copy of undici or a polyfill: they have the brand of a known
+ * kind but are no instances of ours. They are sent as what they are, or refused; read as plain
+ * iterables they would be sent as something else.
  */
 import { types } from 'node:util'
 import { OptionsError } from '../../../options/fields.ts'

@@ -1,11 +1,14 @@
 /**
- * Breaks a long answer off whose reader takes nothing of what has arrived. A reader that is slow but reads, and one that waits for a
- * silent peer, may go on.
+ * Breaks a long answer off whose reader takes nothing of what has arrived. A reader that is slow
+ * but reads, and one that waits for a silent peer, may go on.
  */
 import type { Clock, Timer } from '../../../core/clock.ts'
 import type { ResponseBody } from './response.ts'
 
-/** Looks in one idle time: the end comes at most half of it late, and no chunk has to look at the clock. */
+/**
+ * Looks in one idle time: the end comes at most half of it late, and no chunk has to look at the
+ * clock.
+ */
 const LOOKS = 2
 
 export class IdleReader {

@@ -1,6 +1,7 @@
 /**
- * A form as multipart/form-data, in the way of WHATWG fetch and HTML. The result is a Blob, which only points at the files of the form: its
- * length is known, and it can be read as often as it must be sent.
+ * A form as multipart/form-data, in the way of WHATWG fetch and HTML. The result is a Blob, which
+ * only points at the files of the form: its length is known, and it can be read as often as it must
+ * be sent.
  */
 import { randomUUID } from 'node:crypto'
 

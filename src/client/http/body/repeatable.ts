@@ -1,6 +1,7 @@
 /**
- * Bodies that are read part by part and can be sent again: each attempt opens a stream of its own. A Blob, a form or a list is read anew
- * and never copied; what can be read only once, the body of a Request, is kept up to a bound.
+ * Bodies that are read part by part and can be sent again: each attempt opens a stream of its own.
+ * A Blob, a form or a list is read anew and never copied; what can be read only once, the body of a
+ * Request, is kept up to a bound.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { type BodySource, StreamedBody } from './streamed.ts'
@@ -36,7 +37,10 @@ const MOST_KEPT_BYTES = 262_144
 /** What is in memory already comes within so many turns of the event loop. */
 const MOST_TURNS = 4
 
-/** A stream that can be read once, of which what was read is kept so that another attempt can send it again. */
+/**
+ * A stream that can be read once, of which what was read is kept so that another attempt can send
+ * it again.
+ */
 export class KeptBody extends RepeatableBody {
   /** What both keep would have to be kept for the slower. */
   override readonly shareable = false
@@ -62,8 +66,8 @@ export class KeptBody extends RepeatableBody {
   }
 
   /**
-   * The whole, if it is there at once and fits the bound or one chunk, as that of a Request made from text: then its length is known, too.
-   * A stream that takes longer is not waited for.
+   * The whole, if it is there at once and fits the bound or one chunk, as that of a Request made
+   * from text: then its length is known, too. A stream that takes longer is not waited for.
    */
   short(): Promise<Uint8Array | undefined> {
     return new Promise((resolve) => {

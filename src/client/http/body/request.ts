@@ -1,6 +1,6 @@
 /**
- * What a request carries, from what a user gave: bytes and repeatable bodies, which every attempt can send again, or a stream, which
- * can be sent once.
+ * What a request carries, from what a user gave: bytes and repeatable bodies, which every attempt
+ * can send again, or a stream, which can be sent once.
  */
 import { isAnyArrayBuffer, isStringObject, isUint8Array } from 'node:util/types'
 import { OptionsError, show } from '../../../options/fields.ts'
@@ -9,7 +9,9 @@ import { encodeForm } from './multipart-form.ts'
 import { RepeatableBody } from './repeatable.ts'
 import { checkUnused, isChunk, StreamedBody } from './streamed.ts'
 
-/** Bodies as users give them: those of `fetch`, Node's streams, and any iterable of bytes or text. */
+/**
+ * Bodies as users give them: those of `fetch`, Node's streams, and any iterable of bytes or text.
+ */
 export type BodyInput =
   | string
   | Uint8Array
@@ -74,7 +76,9 @@ export function requestBody(body: BodyInput | null | undefined): RequestBody | u
   ])
 }
 
-/** @throws OptionsError for bytes that were transferred to somebody else, and would be sent as none */
+/**
+ * @throws OptionsError for bytes that were transferred to somebody else, and would be sent as none
+ */
 function checkAttached(body: object): void {
   const { byteLength, buffer = body } = body as Partial<ArrayBufferView>
   if (byteLength === 0 && (buffer as { detached?: unknown }).detached === true) {

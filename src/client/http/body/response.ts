@@ -1,6 +1,6 @@
 /**
- * What a response carries: complete already (the common case), or still arriving, then with back-pressure. It ends in an error
- * and never silently short if the connection breaks.
+ * What a response carries: complete already (the common case), or still arriving, then with
+ * back-pressure. It ends in an error and never silently short if the connection breaks.
  */
 
 /** Who delivers a body that is still arriving. */
@@ -163,7 +163,10 @@ export class ResponseBody {
     return undefined
   }
 
-  /** A second, independent body over the same bytes, if they are all here and nobody has read any; else `undefined`. */
+  /**
+   * A second, independent body over the same bytes, if they are all here and nobody has read any;
+   * else `undefined`.
+   */
   fork(): ResponseBody | undefined {
     if (!this.complete || this.used) return undefined
     const copy = new ResponseBody()
@@ -223,7 +226,10 @@ export class ResponseBody {
     return stream
   }
 
-  /** Ends the stream once all that came has been taken; a failure ends it at once, as in every fetch. */
+  /**
+   * Ends the stream once all that came has been taken; a failure ends it at once, as in every
+   * fetch.
+   */
   #finish(controller: ReadableByteStreamController): void {
     if (this.#whenEnded === undefined || (this.#bytes > 0 && !this.#failed)) return
     this.#whenEnded = undefined

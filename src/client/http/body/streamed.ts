@@ -1,6 +1,6 @@
 /**
- * A request body that is read part by part. One-shot: only the attempt that first reads from it can send it; as long as nobody has,
- * another attempt may still take it.
+ * A request body that is read part by part. One-shot: only the attempt that first reads from it can
+ * send it; as long as nobody has, another attempt may still take it.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { Readable } from 'node:stream'
@@ -18,7 +18,10 @@ export interface BodyWriter {
   sourceWaits(waits: boolean): void
 }
 
-/** A stream that can be stopped from outside and is read in its owner's async context, not in that of the socket. */
+/**
+ * A stream that can be stopped from outside and is read in its owner's async context, not in that
+ * of the socket.
+ */
 export class StreamedBody implements AsyncIterableIterator<Uint8Array | string> {
   /** Something was read: no other attempt can send it from the start. */
   touched = false
@@ -102,7 +105,8 @@ export class StreamedBody implements AsyncIterableIterator<Uint8Array | string> 
   async #dispose(): Promise<void> {
     if (this.#source === undefined) return
     try {
-      // A Node stream and a web stream stop at once; a generator only when what it waits for has come.
+      // A Node stream and a web stream stop at once; a generator only when what it waits for has
+      // come.
       if ('destroy' in this.#source && typeof this.#source.destroy === 'function') this.#source.destroy()
       else if (this.#iterator !== undefined) await this.#iterator.return?.(undefined)
       else if (this.#source instanceof ReadableStream) await this.#source.cancel()

@@ -1,6 +1,6 @@
 /**
- * One dispatch of a foreign caller over a call of ours, as undici 8 promises it to its handlers: start, head, data and one end,
- * or one error. It calls them in the async context of the dispatch.
+ * One dispatch of a foreign caller over a call of ours, as undici 8 promises it to its handlers:
+ * start, head, data and one end, or one error. It calls them in the async context of the dispatch.
  *
  * started -> answered: the head has arrived · answered -> over: the body has ended
  * started, answered -> over: failed, aborted, a bound has passed, or the handler threw

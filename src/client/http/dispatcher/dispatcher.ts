@@ -1,6 +1,6 @@
 /**
- * The mesh as an undici dispatcher: for code that already speaks undici or the built-in `fetch`, which then reaches
- * `http://<service>.mesh/` through the mesh and everything else as before.
+ * The mesh as an undici dispatcher: for code that already speaks undici or the built-in `fetch`,
+ * which then reaches `http://<service>.mesh/` through the mesh and everything else as before.
  */
 import type { EventEmitter } from 'node:events'
 import type { Dispatcher } from 'undici'
@@ -12,11 +12,17 @@ import { DispatchCall, type DispatchCallHost } from './call.ts'
 import { isLegacy, LegacyAdapter } from './legacy-handler.ts'
 import { prepareDispatch } from './request.ts'
 
-/** An undici `Dispatcher`; the application needs undici itself only to hand it to `setGlobalDispatcher`. */
+/**
+ * An undici `Dispatcher`; the application needs undici itself only to hand it to
+ * `setGlobalDispatcher`.
+ */
 export type MeshDispatcher = Dispatcher
 
 export interface MeshDispatcherOptions {
-  /** For all hosts but `*.mesh`. Not closed by us. @defaultValue an `Agent` of its own, made when first needed */
+  /**
+   * For all hosts but `*.mesh`. Not closed by us. @defaultValue an `Agent` of its own, made when
+   * first needed
+   */
   readonly fallback?: Dispatcher
 }
 
@@ -24,8 +30,8 @@ export interface MeshDispatcherOptions {
 const EVENTS = ['connect', 'disconnect', 'connectionError', 'drain'] as const
 
 /**
- * Needs undici, so it can be called once the mesh is joined. Its state is in variables, because `compose` makes a proxy, and
- * a method called on a proxy sees no private fields.
+ * Needs undici, so it can be called once the mesh is joined. Its state is in variables, because
+ * `compose` makes a proxy, and a method called on a proxy sees no private fields.
  */
 export function makeDispatcher(find: FindService, options: MeshDispatcherOptions = {}): Dispatcher {
   checkDispatcherOptions(options)
@@ -128,7 +134,10 @@ export function makeDispatcher(find: FindService, options: MeshDispatcherOptions
     return fallback.dispatch(plain, handler)
   }
 
-  /** A caller that was told to wait by the fallback waits for the `drain` of the dispatcher that it knows. */
+  /**
+   * A caller that was told to wait by the fallback waits for the `drain` of the dispatcher that it
+   * knows.
+   */
   function forward(from: Dispatcher): void {
     for (const event of EVENTS) {
       const listener = (...args: unknown[]): void => void emit(event, ...args)

@@ -1,6 +1,6 @@
 /**
- * Lets handlers of undici 7 and older, and so the built-in `fetch` of Node 20 to 24, drive the dispatcher of undici 8.
- * Each old callback is answered by the new one that replaced it.
+ * Lets handlers of undici 7 and older, and so the built-in `fetch` of Node 20 to 24, drive the
+ * dispatcher of undici 8. Each old callback is answered by the new one that replaced it.
  */
 import type { Dispatcher } from 'undici'
 

@@ -1,6 +1,7 @@
 /**
- * From undici's dispatch options to a request of the mesh. What undici refuses is refused with undici's own error, and so is
- * what the mesh cannot do; an option that only tunes undici's own connections asks for nothing here.
+ * From undici's dispatch options to a request of the mesh. What undici refuses is refused with
+ * undici's own error, and so is what the mesh cannot do; an option that only tunes undici's own
+ * connections asks for nothing here.
  */
 import type { Dispatcher } from 'undici'
 import { type BodyInput, type RequestBody, requestBody } from '../body/request.ts'
@@ -29,7 +30,9 @@ type Asked = Dispatcher.DispatchOptions & {
 /** Headers that describe the connection: undici refuses them, too. */
 const REFUSED_HEADERS = new Set(['transfer-encoding', 'keep-alive', 'upgrade'])
 
-/** @throws undici's InvalidArgumentError or NotSupportedError, or an OptionsError, naming the option */
+/**
+ * @throws undici's InvalidArgumentError or NotSupportedError, or an OptionsError, naming the option
+ */
 export function prepareDispatch(options: Dispatcher.DispatchOptions): DispatchRequest {
   const asked = options as Asked
   const { errors } = undici()
@@ -46,7 +49,8 @@ export function prepareDispatch(options: Dispatcher.DispatchOptions): DispatchRe
   const reset = flagOf('reset', asked.reset)
   return {
     prepared: reset === true ? { ...prepared, reset } : prepared,
-    // undici calls only GET and HEAD idempotent unless told otherwise; a POST never is without being declared.
+    // undici calls only GET and HEAD idempotent unless told otherwise; a POST never is without
+    // being declared.
     idempotent: flagOf('idempotent', asked.idempotent) ?? isIdempotent(method, prepared.headers),
     headersTimeoutMs: timeoutOf('headersTimeout', asked.headersTimeout),
     bodyTimeoutMs: timeoutOf('bodyTimeout', asked.bodyTimeout),
@@ -99,7 +103,10 @@ function bodyOf(body: unknown): RequestBody | undefined {
   return typeof body === 'string' && prepared !== undefined ? { ...prepared, contentType: undefined } : prepared
 }
 
-/** undici's flat lists, of text or bytes, as pairs; objects and iterables of pairs with each value by itself. */
+/**
+ * undici's flat lists, of text or bytes, as pairs; objects and iterables of pairs with each value
+ * by itself.
+ */
 function headersOf(headers: unknown): HeadersInput | undefined {
   if (headers === undefined || headers === null) return undefined
   const { InvalidArgumentError } = undici().errors

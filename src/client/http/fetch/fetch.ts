@@ -1,6 +1,7 @@
 /**
- * `mesh.fetch`: takes what `fetch` takes, the host being the name of a service, and answers with a `Response`. Every option is honoured
- * or refused; where it differs from `fetch`, because a mesh must, is in docs/options.md and in the test of the table of `fetch`.
+ * `mesh.fetch`: takes what `fetch` takes, the host being the name of a service, and answers with a
+ * `Response`. Every option is honoured or refused; where it differs from `fetch`, because a mesh
+ * must, is in docs/options.md and in the test of the table of `fetch`.
  */
 import { inboundCall } from '../../../core/context.ts'
 import { MeshError } from '../../../core/errors.ts'
@@ -38,13 +39,17 @@ export type MeshFetch = (input: string | URL | Request, init?: MeshFetchInit) =>
 
 export interface HttpFetchOptions {
   /**
-   * Hosts that are no service of the mesh go to the application's own `fetch`, unchanged and without any policy. Off, because a
-   * mistyped service name would then leave the mesh. @defaultValue false
+   * Hosts that are no service of the mesh go to the application's own `fetch`, unchanged and
+   * without any policy. Off, because a mistyped service name would then leave the mesh.
+   * @defaultValue false
    */
   readonly passthrough?: boolean
 }
 
-/** `http://<service>[.mesh][/path][?query]` of characters that a URL parser leaves as they are; all else is parsed in full. */
+/**
+ * `http://<service>[.mesh][/path][?query]` of characters that a URL parser leaves as they are; all
+ * else is parsed in full.
+ */
 const PLAIN = /^http:\/\/([a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)(?:\.mesh)?(\/[A-Za-z0-9\-._~!$&()*+,;=:@/?[\]]*)?$/
 const DOT_SEGMENT = /\/\.\.?(?:[/?]|$)/
 const MESH_SUFFIX = '.mesh'
@@ -56,8 +61,9 @@ interface Destination {
 }
 
 /**
- * Makes the `fetch` of a mesh. It rejects with a `MeshError` where the built-in one rejects with `TypeError: fetch failed`, with the
- * signal's own reason when the signal fires, and with `not-in-mesh` for a host that is no service's name.
+ * Makes the `fetch` of a mesh. It rejects with a `MeshError` where the built-in one rejects with
+ * `TypeError: fetch failed`, with the signal's own reason when the signal fires, and with
+ * `not-in-mesh` for a host that is no service's name.
  */
 export function makeFetch(find: FindService, options: HttpFetchOptions = {}): MeshFetch {
   checkFetchOptions(options)
@@ -118,7 +124,10 @@ export function makeFetch(find: FindService, options: HttpFetchOptions = {}): Me
   }
 }
 
-/** A Request does not say what its body was made of. @throws OptionsError, a `TypeError`, if it has been used */
+/**
+ * A Request does not say what its body was made of. @throws OptionsError, a `TypeError`, if it has
+ * been used
+ */
 function bodyOfRequest(request: Request | undefined): RequestBody | undefined {
   const stream = request?.body ?? undefined
   if (stream === undefined) return undefined

@@ -1,6 +1,7 @@
 /**
- * Every option of a `fetch`, honoured or refused. What a mesh satisfies by its nature (no cookies, no cache, no origin to
- * hide) is only checked; what it cannot do is an error that names the option.
+ * Every option of a `fetch`, honoured or refused. What a mesh satisfies by its nature (no cookies,
+ * no cache, no origin to hide) is only checked; what it cannot do is an error that names the
+ * option.
  */
 
 import { OptionsError, show } from '../../../options/fields.ts'
@@ -22,7 +23,10 @@ export interface FetchSettings {
 const NO_HEADERS: readonly string[] = Object.freeze([])
 const NO_WISHES: FetchSettings = Object.freeze({ noRedirect: false, integrity: undefined, cacheHeaders: NO_HEADERS })
 
-/** As Fetch writes them (HTTP-network-or-cache fetch). Nothing is cached here, so the other modes are satisfied. */
+/**
+ * As Fetch writes them (HTTP-network-or-cache fetch). Nothing is cached here, so the other modes
+ * are satisfied.
+ */
 const CACHE_HEADERS: Readonly<Record<string, readonly string[]>> = {
   default: NO_HEADERS,
   'force-cache': NO_HEADERS,

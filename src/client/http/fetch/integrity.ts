@@ -1,4 +1,7 @@
-/** Subresource Integrity (W3C) for `mesh.fetch`: the body must have one of the hashes that the caller names. */
+/**
+ * Subresource Integrity (W3C) for `mesh.fetch`: the body must have one of the hashes that the
+ * caller names.
+ */
 import { createHash } from 'node:crypto'
 import { OptionsError, show } from '../../../options/fields.ts'
 

@@ -1,7 +1,8 @@
 /**
- * What `mesh.fetch` answers with: to the caller a `Response` in every respect that code can see (`instanceof`, properties,
- * methods), but headers and body stream are made only if somebody asks. The class is made on first use, because touching
- * `Response` makes Node load its whole fetch machinery.
+ * What `mesh.fetch` answers with: to the caller a `Response` in every respect that code can see
+ * (`instanceof`, properties, methods), but headers and body stream are made only if somebody asks.
+ * The class is made on first use, because touching `Response` makes Node load its whole fetch
+ * machinery.
  */
 import { Readable } from 'node:stream'
 import { type InspectOptions, inspect } from 'node:util'
@@ -33,7 +34,10 @@ export function fetchResponse(head: ResponseHead, body: ResponseBody): Response 
   return make(head, body)
 }
 
-/** Node's own class, also where a framework has put a subclass into its place, whose private fields are not ours. */
+/**
+ * Node's own class, also where a framework has put a subclass into its place, whose private fields
+ * are not ours.
+ */
 function builtInResponse(): typeof Response {
   let found: typeof Response = Response
   for (;;) {

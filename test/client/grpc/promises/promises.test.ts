@@ -1,4 +1,7 @@
-/** The methods of a client as promises and async iterables: sources that fail or never end, loops that are left, calls that never begin. */
+/**
+ * The methods of a client as promises and async iterables: sources that fail or never end, loops
+ * that are left, calls that never begin.
+ */
 import * as grpc from '@grpc/grpc-js'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { deadPort } from '../../../rigs/dead-port.ts'

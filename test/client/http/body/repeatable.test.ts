@@ -17,7 +17,10 @@ interface Seen {
   readonly length: string | undefined
 }
 
-/** Two instances; the first request that is read to its end is answered with 503, the others with 200. */
+/**
+ * Two instances; the first request that is read to its end is answered with 503, the others with
+ * 200.
+ */
 async function failingOnce(options: { whole?: boolean } = {}): Promise<{ rig: Rig; seen: Seen[] }> {
   const seen: Seen[] = []
   let answered = 0

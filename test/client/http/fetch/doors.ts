@@ -1,4 +1,7 @@
-/** The built-in `fetch` and that of a mesh before one server, and what code can see of their answers. */
+/**
+ * The built-in `fetch` and that of a mesh before one server, and what code can see of their
+ * answers.
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { MeshFetchInit } from '../../../../src/client/http/fetch/fetch.ts'
 import { opened } from '../opened.ts'
