@@ -13,7 +13,7 @@ function documented(path: string, row: RegExp): string[] {
 
 /** Metrics of both sides are named by a template. */
 function isEmitted(metric: string): boolean {
-  const bySide = metric.replace(/_(?:client|server)_/, '_$' + '{side}_')
+  const bySide = metric.replace(/_(?:client|server)_/, '_\x24{side}_')
   return source.includes(`'${metric}'`) || source.includes('`' + bySide + '`')
 }
 

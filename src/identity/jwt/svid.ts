@@ -53,7 +53,7 @@ export interface VerifySvidOptions {
 const ALGORITHM = 'ES256'
 /** Of ours none has 600 bytes; jose itself has no limit. */
 const LONGEST_TOKEN = 8 * 1024
-/** For clocks that differ; above it the difference is told (registry-client). */
+/** For clocks that differ; above it the registry client reports the difference. */
 export const LEEWAY_MS = 30_000
 /** JWT-SVID.md 2: no other header parameter. In particular no `jwk`, `jku`, `x5u`, `crit`. */
 const HEADERS: ReadonlySet<string> = new Set(['alg', 'kid', 'typ'])

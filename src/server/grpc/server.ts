@@ -1,7 +1,7 @@
 /**
  * The gRPC server door: an ordinary grpc-js `Server` behind mutual TLS, authorization, deadlines
  * and limits, with certificates that rotate under traffic and a drain that loses nothing.
- * Connections are in `grpc-acceptor.ts`, one call in `grpc-exchange.ts`.
+ * Connections are in `acceptor.ts`, one call in `call.ts`.
  */
 import type { Http2Server, IncomingHttpHeaders, ServerHttp2Stream, Settings } from 'node:http2'
 import type { Socket } from 'node:net'

@@ -1,7 +1,7 @@
 /**
  * The HTTP server door: any request handler behind mutual TLS, authorization, deadlines and limits,
  * with certificates that rotate under traffic and a drain that loses nothing. HTTP/1.1; connections
- * are in `http-acceptor.ts`, one request in `http-exchange.ts`.
+ * are in `acceptor.ts`, one request in `call.ts`.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Timer } from '../../core/clock.ts'
