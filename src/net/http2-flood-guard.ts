@@ -154,6 +154,11 @@ export class FloodGuard {
     if (this.#overhead.exceeded(this.#clock.now())) this.#flood('frame-flood')
   }
 
+  /** When {@link look} last found that bytes had moved. */
+  get movedAt(): number {
+    return this.#overhead.movedAt
+  }
+
   /**
    * Grows with each stream, piece of a body, PING and SETTINGS: with all that the peer has said to
    * an end.

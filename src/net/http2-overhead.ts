@@ -41,6 +41,8 @@ export class Overhead {
   readonly #windowMs: number
   /** Of bodies, since the connection began. */
   pieces = 0
+  /** When bytes were last seen to have moved, in either direction. */
+  movedAt: number
   #explained = 0
   #seenRead = 0
   #seenWritten = 0
@@ -53,6 +55,7 @@ export class Overhead {
     this.#budget = budget
     this.#windowMs = windowMs
     this.#at = now
+    this.movedAt = now
   }
 
   /** A stream has begun: explains its head, and its body as that comes. */
@@ -83,6 +86,7 @@ export class Overhead {
   /** Whether the peer has sent more than the budget allows. */
   exceeded(now: number): boolean {
     const { bytesRead, bytesWritten } = this.#socket
+    if (bytesRead !== this.#seenRead || bytesWritten !== this.#seenWritten) this.movedAt = now
     const written = (bytesWritten - this.#seenWritten) * BYTES_PER_WRITTEN
     const leaked = (this.#budget * (now - this.#at)) / this.#windowMs
     const level = Math.sign(this.#level) * Math.max(0, Math.abs(this.#level) - leaked)

@@ -48,7 +48,7 @@ const CLOSE_MS = 1_000
 /** Of its certificate's life; the clients' random point is between 60 and 75 %. */
 const RENEW_AT = 0.66
 const RENEW_RETRY_MS = 30_000
-/** How often ended certificates and floods are looked for. */
+/** How often ended certificates, floods and idle connections are looked for. */
 const SWEEP_MS = 500
 
 /**
@@ -204,7 +204,13 @@ export class RegistryServer {
    */
   #sweep(): void {
     this.#sweeper = this.#clock.startBackgroundTimer(SWEEP_MS, () => this.#sweep(), undefined)
-    for (const guard of this.#http2.values()) guard.look()
+    // Not by session.setTimeout(), whose timer holds a closed session until it fires.
+    const idleSince = this.#clock.now() - Math.max(IDLE_MS, 2 * this.#context.registrar.leases.leaseMs)
+    for (const [session, guard] of this.#http2) {
+      guard.look()
+      // Not by close(), which would wait for the end of what has only half begun.
+      if (guard.movedAt < idleSince) session.destroy()
+    }
     for (const [response, holds] of this.#running) if (!holds()) response.destroy()
   }
 
@@ -241,9 +247,6 @@ export class RegistryServer {
   #onHttp2(session: ServerHttp2Session): void {
     session.once('close', () => this.#http2.delete(session))
     session.on('error', () => {})
-    const idleMs = Math.max(IDLE_MS, 2 * this.#context.registrar.leases.leaseMs)
-    // Not by close(), which would wait for the end of what has only half begun.
-    session.setTimeout(idleMs, () => session.destroy())
     const peer = (session.socket as JudgedSocket)[PEER]
     const guard = guardSession(session, this.#clock, (reason) => {
       const who = peer?.spiffeId ?? 'anonymous'

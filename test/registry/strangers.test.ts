@@ -2,9 +2,12 @@
  * Connections of strangers: silent, half open, kept by PINGs or unread, they are gone within
  * seconds; members stay.
  */
-
+import { once } from 'node:events'
+import { createServer, type ServerHttp2Session } from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type TLSSocket } from 'node:tls'
+import { queryObjects } from 'node:v8'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
 import { FLAG, frames, RawHttp2 } from '../rigs/raw-http2.ts'
@@ -53,4 +56,22 @@ test('a stranger whose requests go on is served on one connection', async () => 
   }
   expect(client.closed).toBe(false)
   await client.close()
+})
+
+test('HTTP/2 sessions that have closed are held by nothing', async () => {
+  const server = createServer()
+  const began = once(server, 'session') as Promise<[ServerHttp2Session]>
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const other = await RawHttp2.connect((server.address() as AddressInfo).port)
+  const Session = (await began)[0].constructor as new () => ServerHttp2Session
+  await other.close()
+  await new Promise((resolve) => server.close(resolve))
+  for (let i = 0; i < 50; i++) {
+    const client = await RawHttp2.connect(registry.port, { rejectUnauthorized: false })
+    client.write(frames.headers(1, HEAD))
+    await client.frame(({ streamId }) => streamId === 1)
+    await client.close()
+  }
+  // Counting collects garbage first.
+  await expect.poll(() => queryObjects(Session, { format: 'count' }), { timeout: 10_000 }).toBeLessThan(10)
 })
