@@ -123,8 +123,9 @@ export class MeshChannel implements ChannelShape {
     return { kind: 'channel' as never, id: -1, name: this.getTarget() }
   }
 
+  /** After the transport was closed there is no other: calls on the last one fail as closed. */
   #live(): Destination {
-    if (this.#destination.forgotten) {
+    if (this.#destination.forgotten && !this.#destination.grpc.closed) {
       this.#destination = this.#find(this.#destination.service)
       this.#watchers = this.#watchersOf(this.#destination)
     }
