@@ -6,8 +6,9 @@
 import { type LoadMeasure, P2cPicker } from '../../src/client/balancing/p2c.ts'
 import type { Attempt } from '../../src/core/attempt.ts'
 import type { Clock } from '../../src/core/clock.ts'
-import type { Balancer, Endpoint, Picker } from '../../src/core/endpoint.ts'
+import type { Endpoint } from '../../src/core/endpoint.ts'
 import { NOT_STARTED, type Outcome } from '../../src/core/outcome.ts'
+import type { Balancer, Picker } from '../../src/core/picker.ts'
 import type { Policy } from '../../src/core/policy.ts'
 
 const DECAY_MS = 10_000

@@ -22,10 +22,8 @@ import type { PeerReading } from '../telemetry/mesh-gauges.ts'
 import { type BalancingClient, LayeredBalancer } from './balancing/arranged.ts'
 import { type BalancerParts, createBalancer } from './balancing/balancer.ts'
 import { FirstPolicy } from './first-policy.ts'
-import { grpcHealth } from './grpc/health.ts'
 import type { GrpcTransport } from './grpc/transport.ts'
 import { HealthChecks } from './health-checks.ts'
-import { httpHealth } from './http/health.ts'
 import { IDEMPOTENT_METHODS } from './http/prepare-request.ts'
 import type { HttpTransport } from './http/transport.ts'
 import type { StackSource } from './stack-source.ts'
@@ -105,8 +103,8 @@ export class Destination implements StackSource {
     this.#checks = new HealthChecks({
       clock: parts.clock,
       ejection: this.state.ejection,
-      http: (path) => httpHealth(parts.transport, path),
-      grpc: protocol === 'grpc' ? grpcHealth(() => parts.grpc()) : undefined,
+      http: (path) => parts.transport.probe(path),
+      grpc: protocol === 'grpc' ? (...asked) => parts.grpc().probe()(...asked) : undefined,
     })
     this.#settings = resolveService()
     this.#arranged = this.#arrange()

@@ -1,9 +1,9 @@
 /** One try of a call. Transports extend it, so that an attempt costs one object. */
 import type { Call } from './call.ts'
-import type { Endpoint } from './endpoint.ts'
+import type { Endpoint, InFlight } from './endpoint.ts'
 import type { TraceContext } from './trace-context.ts'
 
-export class Attempt {
+export class Attempt implements InFlight {
   readonly call: Call
   /** 0 is the first. Set by the execution. */
   number = 0
@@ -50,8 +50,8 @@ export class Attempt {
    * Next younger and next older attempt in flight on the same endpoint, open-ended ones left out;
    * kept by the execution.
    */
-  newer: Attempt | undefined = undefined
-  older: Attempt | undefined = undefined
+  newer: InFlight | undefined = undefined
+  older: InFlight | undefined = undefined
   /** Attempts in flight on the same limiter when this one started; kept by concurrency limits. */
   inFlightAtStart = 0
   /** Observers' own (a span); set by the telemetry, read by it only. */

@@ -1,10 +1,15 @@
 /**
- * One instance's address as a client sees it, with what its owners keep about it; and who chooses
- * among them. The slots are plain fields, not maps, because every attempt touches them and 10,000
- * of them must stay small.
+ * One instance's address as a client sees it, with the state that its owners keep about it. Every
+ * attempt touches the slots, so they are plain fields instead of maps.
  */
-import type { Attempt } from './attempt.ts'
-import type { Call } from './call.ts'
+
+/** A link of the list of attempts in flight on one endpoint. */
+export interface InFlight {
+  readonly startedAt: number
+  /** The next younger and the next older attempt, kept by the execution. */
+  newer: InFlight | undefined
+  older: InFlight | undefined
+}
 
 /**
  * Where an instance is and what it says of itself. Fixed for its life; a change of address is
@@ -61,12 +66,9 @@ export class Endpoint {
 
   /** Attempts in flight, streams included; kept by the execution. */
   pending = 0
-  /**
-   * The oldest attempt in flight that is not open-ended, and the newest: a linked list through
-   * {@link Attempt.newer}.
-   */
-  oldest: Attempt | undefined = undefined
-  newest: Attempt | undefined = undefined
+  /** The ends of the list of attempts in flight, without open-ended ones. */
+  oldest: InFlight | undefined = undefined
+  newest: InFlight | undefined = undefined
 
   /** Latency estimate in ms and when it was last fed; kept by the balancer. 0 = never fed. */
   estimateMs = 0
@@ -109,43 +111,4 @@ export function labelOf({ address, port }: { readonly address: string; readonly 
  */
 export function addressKey(at: { readonly address: string; readonly port: number; readonly protocol: string }): string {
   return `${at.protocol}://${labelOf(at).toLowerCase()}`
-}
-
-/** Chooses an endpoint, synchronously; replaced whole when the endpoints change. */
-export interface Picker {
-  /** The endpoints that it chooses among. @defaultValue all that it was made of */
-  readonly inUse?: readonly Endpoint[] | undefined
-  /**
-   * Skips ejected endpoints and those this call has tried, while others are left. `undefined`:
-   * there is none at all. `now` is for callers who have just looked at the clock, which costs as
-   * much as half a pick.
-   */
-  pick(call: Call, now?: number): Endpoint | undefined
-}
-
-/**
- * Makes pickers; made once per service, so that what it learned survives changes of the endpoints.
- * To make one is pure: it starts nothing and notifies no one.
- */
-export interface Balancer {
-  readonly name: string
-  /** `endpoints` is never changed by the caller afterwards. */
-  picker(endpoints: readonly Endpoint[]): Picker
-}
-
-/** The live endpoints of one service, as the execution sees them. */
-export interface Cluster {
-  readonly service: string
-  readonly endpoints: readonly Endpoint[]
-  readonly picker: Picker
-  /**
-   * Resolves when there is an endpoint, or after `ms`; `true` if there is one. The returned
-   * function takes the waiter out at once (the caller cancelled).
-   */
-  whenAvailable(ms: number, listener: (available: boolean) => void): () => void
-  /**
-   * Calls `listener` whenever endpoints may have come or gone, until the returned function is
-   * called.
-   */
-  onChange(listener: () => void): () => void
 }

@@ -5,7 +5,8 @@
  * broken service (Finagle's Stabilizer, Envoy's panic threshold).
  */
 import type { Clock, Timer } from '../core/clock.ts'
-import { addressKey, type Balancer, type Cluster, Endpoint, type Picker } from '../core/endpoint.ts'
+import { addressKey, Endpoint } from '../core/endpoint.ts'
+import type { Balancer, Cluster, Picker } from '../core/picker.ts'
 import { ListedInstances } from './listed-instances.ts'
 import type { Instance } from './registry/wire.ts'
 

@@ -5,8 +5,8 @@
  */
 import type { Call } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
-import type { Cluster } from '../core/endpoint.ts'
 import type { ErrorCode } from '../core/errors.ts'
+import type { Cluster } from '../core/picker.ts'
 import type { Policy } from '../core/policy.ts'
 import type { Telemetry } from '../core/telemetry.ts'
 import type { FaultRule } from './fault-injection.ts'

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import type { Balancer, Endpoint } from '../../src/core/endpoint.ts'
+import type { Endpoint } from '../../src/core/endpoint.ts'
+import type { Balancer } from '../../src/core/picker.ts'
 import { ServiceCluster } from '../../src/discovery/cluster.ts'
 import type { Instance } from '../../src/discovery/registry/wire.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'

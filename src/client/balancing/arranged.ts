@@ -4,7 +4,8 @@
  */
 import type { Call, HashKey } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'
-import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
+import type { Endpoint } from '../../core/endpoint.ts'
+import type { Balancer, Picker } from '../../core/picker.ts'
 import type { BalancingSettings } from '../../resilience/balancing-settings.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 import { LazyPicker } from './lazy-picker.ts'

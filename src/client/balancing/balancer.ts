@@ -1,6 +1,6 @@
 /** From a balancer's name, as options and documents give it, to the balancer. */
 import type { Clock } from '../../core/clock.ts'
-import type { Balancer } from '../../core/endpoint.ts'
+import type { Balancer } from '../../core/picker.ts'
 import type { Policy } from '../../core/policy.ts'
 import type { BalancerName } from '../../resilience/balancing-settings.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'

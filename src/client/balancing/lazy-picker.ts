@@ -3,7 +3,8 @@
  * service is not called, or when its endpoints change several times between two calls.
  */
 import type { Call } from '../../core/call.ts'
-import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
+import type { Endpoint } from '../../core/endpoint.ts'
+import type { Balancer, Picker } from '../../core/picker.ts'
 
 export class LazyPicker implements Picker {
   readonly #balancer: Pick<Balancer, 'picker'>

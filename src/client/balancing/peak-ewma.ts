@@ -7,9 +7,10 @@
  */
 import type { Attempt } from '../../core/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
-import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
+import type { Endpoint } from '../../core/endpoint.ts'
 import type { ErrorCode } from '../../core/errors.ts'
 import { NOT_STARTED, type Outcome } from '../../core/outcome.ts'
+import type { Balancer, Picker } from '../../core/picker.ts'
 import type { Policy } from '../../core/policy.ts'
 import { classify } from '../../resilience/classification.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'

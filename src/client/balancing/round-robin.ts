@@ -3,7 +3,8 @@
  * and for tests.
  */
 import type { Clock } from '../../core/clock.ts'
-import type { Balancer, Endpoint, Picker } from '../../core/endpoint.ts'
+import type { Endpoint } from '../../core/endpoint.ts'
+import type { Balancer, Picker } from '../../core/picker.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 import { StridePicker } from './weighted-round-robin.ts'
 

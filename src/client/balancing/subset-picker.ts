@@ -5,7 +5,8 @@
  */
 import type { Call } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'
-import type { Endpoint, Picker } from '../../core/endpoint.ts'
+import type { Endpoint } from '../../core/endpoint.ts'
+import type { Picker } from '../../core/picker.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 import type { Ranking } from './subset.ts'
 

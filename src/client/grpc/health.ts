@@ -17,10 +17,10 @@ import type { GrpcTransport } from './transport.ts'
 const OURS: ReadonlySet<ErrorCode> = new Set(['queue-full', 'closed'])
 
 /** The probe of gRPC endpoints. */
-export function grpcHealth(transport: () => GrpcTransport): Probe {
+export function grpcHealth(transport: GrpcTransport): Probe {
   return (endpoint, timeoutMs, done) => {
-    const probe = new HealthProbe(transport(), done)
-    probe.begin(transport().poolOf(endpoint), timeoutMs)
+    const probe = new HealthProbe(transport, done)
+    probe.begin(transport.poolOf(endpoint), timeoutMs)
     return () => probe.cancel()
   }
 }

@@ -4,7 +4,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import type * as grpc from '@grpc/grpc-js'
 import { type Clock, LONGEST_TIMER_MS, type Timer } from '../../core/clock.ts'
-import type { Cluster } from '../../core/endpoint.ts'
+import type { Cluster } from '../../core/picker.ts'
 import { runUserCode } from './caller.ts'
 
 type State = grpc.connectivityState

@@ -10,8 +10,11 @@ import type { Endpoint } from '../../core/endpoint.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
 import { OLDEST_GRPC, requirePeer } from '../../options/optional-peer.ts'
 import type { ClientIdentity } from '../client-identity.ts'
+import type { Probe } from '../health-checks.ts'
 import { retirement } from '../retirement.ts'
+import type { Transport } from '../transport.ts'
 import { type OwnMetadata, ownMetadata } from './headers.ts'
+import { grpcHealth } from './health.ts'
 import { GrpcPool } from './pool.ts'
 
 export type Grpc = typeof grpc
@@ -66,7 +69,7 @@ export interface GrpcTransportParts {
   readonly loopbackAllowed?: boolean
 }
 
-export class GrpcTransport {
+export class GrpcTransport implements Transport<GrpcPool> {
   readonly grpc: Grpc
   readonly clock: Clock
   readonly identity: ClientIdentity | undefined
@@ -118,12 +121,16 @@ export class GrpcTransport {
 
   /** The connection of `endpoint`, which keeps it from now on. */
   poolOf(endpoint: Endpoint): GrpcPool {
-    let pool = endpoint.transport as GrpcPool | undefined
-    if (pool === undefined) {
-      pool = new GrpcPool(this, endpoint)
-      endpoint.transport = pool
-    }
+    const kept = endpoint.transport
+    if (kept instanceof GrpcPool) return kept
+    const pool = new GrpcPool(this, endpoint)
+    endpoint.transport = pool
     return pool
+  }
+
+  /** A probe that asks the standard health service. */
+  probe(): Probe {
+    return grpcHealth(this)
   }
 
   /** The largest message that a connection to `service` takes. */

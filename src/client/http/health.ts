@@ -10,11 +10,11 @@ import type { Endpoint } from '../../core/endpoint.ts'
 import type { ErrorCode } from '../../core/errors.ts'
 import { NOT_EXECUTED, TIMEOUT } from '../../core/headers.ts'
 import { type Probe, type ProbeListener, TIMED_OUT } from '../health-checks.ts'
+import type { Transport } from '../transport.ts'
 import type { ReceivedHeaders } from './call.ts'
 import { CONNECTION_LOST, type HttpConnection } from './connection.ts'
 import { outcomeOf } from './outcome.ts'
 import type { ConnectionUser, HttpPool } from './pool.ts'
-import type { HttpTransport } from './transport.ts'
 
 /** Of a longer answer no more is read, which costs its connection. */
 const MOST_BYTES = 65_536
@@ -22,7 +22,7 @@ const MOST_BYTES = 65_536
 const ABORTED = Object.freeze(new Error('the check is over'))
 
 /** A probe that asks for `path`. */
-export function httpHealth(transport: HttpTransport, path: string): Probe {
+export function httpHealth(transport: Transport<HttpPool>, path: string): Probe {
   return (endpoint, timeoutMs, done) => {
     const probe = new HttpProbe(transport, endpoint, path, timeoutMs, done)
     probe.start()
@@ -34,7 +34,7 @@ class HttpProbe implements Dispatcher.DispatchHandler, ConnectionUser {
   waitingIn: HttpPool | undefined = undefined
   ahead: ConnectionUser | undefined = undefined
   behind: ConnectionUser | undefined = undefined
-  readonly #transport: HttpTransport
+  readonly #transport: Transport<HttpPool>
   readonly #pool: HttpPool
   readonly #path: string
   readonly #timeoutMs: number
@@ -48,7 +48,13 @@ class HttpProbe implements Dispatcher.DispatchHandler, ConnectionUser {
   #bytes = 0
   #over = false
 
-  constructor(transport: HttpTransport, endpoint: Endpoint, path: string, timeoutMs: number, done: ProbeListener) {
+  constructor(
+    transport: Transport<HttpPool>,
+    endpoint: Endpoint,
+    path: string,
+    timeoutMs: number,
+    done: ProbeListener,
+  ) {
     this.#transport = transport
     this.#pool = transport.poolOf(endpoint)
     this.#path = path

@@ -10,7 +10,10 @@ import type { RefusedPeer } from '../../identity/peer-verifier.ts'
 import { check, duration, fields, integer, withDefault } from '../../options/fields.ts'
 import { checkedLookup } from '../checked-lookup.ts'
 import type { ClientIdentity } from '../client-identity.ts'
+import type { Probe } from '../health-checks.ts'
 import { retirement } from '../retirement.ts'
+import type { Transport } from '../transport.ts'
+import { httpHealth } from './health.ts'
 import { HttpPool } from './pool.ts'
 import { loadUndici, type Undici } from './undici.ts'
 
@@ -94,7 +97,7 @@ export interface HttpTransportParts {
 /** How often idle connections are looked at, while there are any. */
 const SWEEP_MS = 1_000
 
-export class HttpTransport {
+export class HttpTransport implements Transport<HttpPool> {
   readonly undici: Undici
   readonly clock: Clock
   readonly settings: HttpTransportSettings
@@ -129,12 +132,16 @@ export class HttpTransport {
 
   /** The connections of `endpoint`, which keeps them from now on. */
   poolOf(endpoint: Endpoint): HttpPool {
-    let pool = endpoint.transport as HttpPool | undefined
-    if (pool === undefined) {
-      pool = new HttpPool(this, endpoint)
-      endpoint.transport = pool
-    }
+    const kept = endpoint.transport
+    if (kept instanceof HttpPool) return kept
+    const pool = new HttpPool(this, endpoint)
+    endpoint.transport = pool
     return pool
+  }
+
+  /** A probe that asks for `path`. */
+  probe(path: string): Probe {
+    return httpHealth(this, path)
   }
 
   /** Has connections from now on; until {@link HttpTransport.emptied}. */

@@ -147,7 +147,7 @@ describe('a call beyond the streams that the peer takes', () => {
 
 describe('a health check of an endpoint whose streams are all in use', () => {
   const probe = (rig: GrpcRig, timeoutMs: number): Promise<boolean | undefined> =>
-    new Promise((resolve) => grpcHealth(() => rig.transport)(rig.endpoint, timeoutMs, (healthy) => resolve(healthy)))
+    new Promise((resolve) => grpcHealth(rig.transport)(rig.endpoint, timeoutMs, (healthy) => resolve(healthy)))
 
   it('says nothing against it when its time is over', async () => {
     const { rig } = await full(1)

@@ -1,0 +1,39 @@
+/** The balancing contracts: a balancer makes pickers, a picker chooses an endpoint for a call. */
+import type { Call } from './call.ts'
+import type { Endpoint } from './endpoint.ts'
+
+/** Chooses an endpoint synchronously. A change of the endpoints replaces the whole picker. */
+export interface Picker {
+  /** The endpoints that it chooses among. @defaultValue all that it was made from */
+  readonly inUse?: readonly Endpoint[] | undefined
+  /**
+   * Skips ejected endpoints and those this call has tried, while others are left. Returns
+   * `undefined` if there are no endpoints. Callers that have just read the clock pass `now`, because
+   * reading it again costs as much as half a pick.
+   */
+  pick(call: Call, now?: number): Endpoint | undefined
+}
+
+/**
+ * Makes pickers. There is one per service, so that what it has learned survives changes of the
+ * endpoints. Making a picker is pure: it starts nothing and notifies no one.
+ */
+export interface Balancer {
+  readonly name: string
+  /** The caller never changes `endpoints` afterwards. */
+  picker(endpoints: readonly Endpoint[]): Picker
+}
+
+/** The live endpoints of one service, as the execution sees them. */
+export interface Cluster {
+  readonly service: string
+  readonly endpoints: readonly Endpoint[]
+  readonly picker: Picker
+  /**
+   * Calls `listener` with `true` once there is an endpoint, or with `false` after `ms`. The returned
+   * function removes the waiter at once (the caller cancelled).
+   */
+  whenAvailable(ms: number, listener: (available: boolean) => void): () => void
+  /** Calls `listener` when endpoints may have changed, until the returned function is called. */
+  onChange(listener: () => void): () => void
+}
