@@ -7,9 +7,8 @@ import type { Attempt } from './attempt.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { AttemptReport } from './errors.ts'
 import type { Outcome } from './outcome.ts'
+import type { Protocol } from './protocol.ts'
 import type { TraceContext } from './trace-context.ts'
-
-export type Protocol = 'http' | 'grpc' | 'function'
 
 /** What never changes between calls of one kind. Made once, frozen. */
 export interface Route {

@@ -2,6 +2,7 @@
  * One instance's address as a client sees it, with the state that its owners keep about it. Every
  * attempt touches the slots, so they are plain fields instead of maps.
  */
+import type { Protocol } from './protocol.ts'
 
 /** A link of the list of attempts in flight on one endpoint. */
 export interface InFlight {
@@ -20,7 +21,7 @@ export interface EndpointAddress {
   readonly id: string
   readonly address: string
   readonly port: number
-  readonly protocol: 'http' | 'grpc'
+  readonly protocol: Protocol
   /** Whether it speaks mTLS with an identity of the mesh. */
   readonly tls: boolean
   readonly zone: string | undefined
@@ -46,7 +47,7 @@ export class Endpoint {
   readonly id: string
   readonly address: string
   readonly port: number
-  readonly protocol: 'http' | 'grpc'
+  readonly protocol: Protocol
   readonly tls: boolean
   readonly zone: string | undefined
   readonly version: string | undefined

@@ -3,6 +3,7 @@
  * newer registry describes in another way, or wrongly, takes no other along.
  */
 
+import { CALLABLE_PROTOCOLS } from '../core/protocol.ts'
 import { usualSpelling } from '../net/network-address.ts'
 import { fields, flag, integer, oneOf, record, text, withDefault } from '../options/fields.ts'
 import { INSTANCE_ID, serviceName } from '../options/names.ts'
@@ -20,7 +21,7 @@ export const INSTANCE_SHAPE = {
   id: text("an instance id: letters, digits, '.', '_' and '-'", INSTANCE_ID, LIMITS.instanceId),
   address: text('an IP address or a host name', HOST),
   port: integer({ min: 1, max: 65_535 }),
-  protocol: oneOf(['http', 'grpc']),
+  protocol: oneOf(CALLABLE_PROTOCOLS),
   tls: flag(),
   zone: withDefault<string | undefined>(text('a zone name', WORD, 63), undefined),
   version: withDefault<string | undefined>(text('a version', WORD, 63), undefined),
@@ -90,7 +91,7 @@ function pick(value: unknown): Record<string, unknown> {
 function isForeign(entry: unknown): boolean {
   const { protocol, state } = (entry ?? {}) as Record<string, unknown>
   const known = (value: unknown, ...kinds: string[]) => typeof value !== 'string' || kinds.includes(value)
-  return !known(protocol, 'http', 'grpc') || !known(state, 'ready', 'draining')
+  return !known(protocol, ...CALLABLE_PROTOCOLS) || !known(state, 'ready', 'draining')
 }
 
 function idOf(entry: unknown): string | undefined {

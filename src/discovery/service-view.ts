@@ -3,11 +3,11 @@
  * change of the one keeps the object of the other, so that identity tells what is new.
  */
 import { isDeepStrictEqual } from 'node:util'
+import type { Protocol } from '../core/protocol.ts'
 import type { Instance, ServerMessage, Unread } from './registry/wire.ts'
 
 type Snapshot = Extract<ServerMessage, { type: 'snapshot' }>
 type Delta = Extract<ServerMessage, { type: 'delta' }>
-type Protocol = Instance['protocol']
 
 /** Where a service is. Immutable. */
 export interface ServiceEndpoints {

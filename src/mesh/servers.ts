@@ -5,6 +5,7 @@
 import type { Call } from '../core/call.ts'
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
+import type { Protocol } from '../core/protocol.ts'
 import { MESH_DOCUMENT, type ServicePolicy } from '../discovery/policy-document.ts'
 import type { RegistryClient } from '../discovery/registry/client.ts'
 import type { Instance } from '../discovery/registry/wire.ts'
@@ -91,7 +92,7 @@ export class Servers {
 
   /** It listens: others are told. */
   async #open(
-    protocol: 'http' | 'grpc',
+    protocol: Protocol,
     { advertise, metadata, server: { mode } }: ServeSettings<{ readonly mode?: string }>,
     server: AnyDoor,
   ): Promise<MeshServer> {

@@ -3,6 +3,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
+import type { Protocol } from '../core/protocol.ts'
 import type { Instance } from '../discovery/registry/wire.ts'
 
 export interface Announcement {
@@ -10,7 +11,7 @@ export interface Announcement {
   readonly host: string
   readonly port: number
   readonly advertise: string | undefined
-  readonly protocol: 'http' | 'grpc'
+  readonly protocol: Protocol
   readonly tls: boolean
   readonly zone: string | undefined
   readonly version: string | undefined

@@ -6,6 +6,7 @@
 import { type Channel, channel } from 'node:diagnostics_channel'
 import type { Clock } from '../core/clock.ts'
 import type { ErrorCode } from '../core/errors.ts'
+import type { Protocol } from '../core/protocol.ts'
 import type { Counter, Family, Metrics } from './metrics.ts'
 import { redactText } from './redact.ts'
 
@@ -15,7 +16,7 @@ import { redactText } from './redact.ts'
  */
 export interface MeshEvents {
   /** The breaker of a called service changed. */
-  'circuit:transition': { peer: string; protocol?: 'grpc'; from: EventCircuitState; to: EventCircuitState }
+  'circuit:transition': { peer: string; protocol?: Protocol; from: EventCircuitState; to: EventCircuitState }
   /**
    * An endpoint gets no calls for `forMs`; without it, until health checks pass (`detail`: what the
    * last one found).
@@ -26,19 +27,19 @@ export interface MeshEvents {
   /** It gets calls again. */
   'endpoint:restored': { peer: string; endpoint: string }
   /** Too few endpoints were healthy, so all are used (`on`), or no longer (`off`). */
-  'cluster:panic': { peer: string; protocol?: 'grpc'; on: boolean; healthy: number; endpoints: number }
+  'cluster:panic': { peer: string; protocol?: Protocol; on: boolean; healthy: number; endpoints: number }
   /** A retry was worth it but not paid for. */
-  'retry:budget-exhausted': { peer: string; protocol?: 'grpc' }
+  'retry:budget-exhausted': { peer: string; protocol?: Protocol }
   /**
    * A second attempt began beside a late one (`sent`), answered first (`won`), or was due and not
    * paid for (`unpaid`).
    */
-  'hedge:changed': { peer: string; protocol?: 'grpc'; what: 'sent' | 'won' | 'unpaid' }
+  'hedge:changed': { peer: string; protocol?: Protocol; what: 'sent' | 'won' | 'unpaid' }
   /**
    * The peer refuses most attempts as overload, so a share of them is held back (`on`), or no
    * longer.
    */
-  'throttle:changed': { peer: string; protocol?: 'grpc'; on: boolean; share: number }
+  'throttle:changed': { peer: string; protocol?: Protocol; on: boolean; share: number }
   /** A certificate was not believed: theirs by us, or ours by them (`ours`). */
   'peer:refused': { side: 'client' | 'server'; reason: string; ours?: true; peer?: string; address?: string }
   /** Audit: no intention allows this call. */

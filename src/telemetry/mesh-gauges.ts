@@ -3,6 +3,7 @@
  * read from the parts that own the values, only when somebody reads the metrics.
  */
 import type { EndpointState } from '../core/endpoint.ts'
+import type { Protocol } from '../core/protocol.ts'
 import type { EventCircuitState } from './events.ts'
 import type { LoopDelay } from './loop-delay.ts'
 import type { Metrics, Observation } from './metrics.ts'
@@ -14,7 +15,7 @@ export interface PeerReading {
    * By which it is called, unless by HTTP: such a service has a breaker, a budget and endpoints for
    * each.
    */
-  readonly protocol?: 'grpc' | undefined
+  readonly protocol?: Protocol | undefined
   readonly circuit?: EventCircuitState | undefined
   /** How many retries the budget would pay for now. */
   readonly retryBudget?: number | undefined
