@@ -1,7 +1,7 @@
 /** `inmesh audit` (also `events`): who changed what, and who was refused and why. */
 import type { Command } from 'commander'
-import { integer } from '../options/fields.ts'
 import { serviceName } from '../options/names.ts'
+import { integer } from '../options/quantities.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { numeric, parsed } from './flag-values.ts'

@@ -1,8 +1,9 @@
 /** What operators do at run time: `instances disable|enable|weight`, and `release`. */
 import type { Command } from 'commander'
 import { LIMITS } from '../discovery/registry/limits.ts'
-import { integer, text } from '../options/fields.ts'
+import { text } from '../options/fields.ts'
 import { INSTANCE_ID, serviceName } from '../options/names.ts'
+import { integer } from '../options/quantities.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { numeric, parsed } from './flag-values.ts'

@@ -1,6 +1,7 @@
 /** `inmesh token operator`: the tokens with which people and pipelines command the registry. */
 import type { Command } from 'commander'
-import { duration, text } from '../options/fields.ts'
+import { text } from '../options/fields.ts'
+import { duration } from '../options/quantities.ts'
 import type { OperatorRecord } from '../registry/records.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'

@@ -2,8 +2,8 @@
  * `inmesh token`: join tokens, each the right to become one service, for a while and so many times.
  */
 import { type Command, Option } from 'commander'
-import { duration, integer } from '../options/fields.ts'
 import { serviceName } from '../options/names.ts'
+import { duration, integer } from '../options/quantities.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { numeric, parsed } from './flag-values.ts'

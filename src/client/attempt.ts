@@ -3,14 +3,14 @@
  * waits for a first endpoint, has one timer, may be one of two (hedged), and ends exactly once.
  * What it says on the wire is the business of its two heirs.
  */
-import { Attempt } from '../core/attempt.ts'
+import { Attempt, waitedForPeerMs } from '../core/attempt.ts'
 import type { Timer } from '../core/clock.ts'
 import { type ErrorCode, isLate } from '../core/errors.ts'
 import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
 import { endAttempt, NOT_DECISIVE, startAttempt } from '../resilience/execution.ts'
 import { LOST } from '../resilience/hedge.ts'
 import { AttemptFailed } from '../resilience/retry-loop.ts'
-import { hadEnoughTime, timeGiven } from '../resilience/time-given.ts'
+import { hadEnoughTime } from '../resilience/timeout-attribution.ts'
 import { awaitEndpoint } from './await-endpoint.ts'
 import type { ClientCall } from './call.ts'
 
@@ -155,7 +155,7 @@ export abstract class ClientAttempt extends Attempt {
   protected lost(outcome: Outcome): Outcome {
     const now = this.call.stack.clock.now()
     const totalMs = now - this.startedAt
-    const ownMs = totalMs - timeGiven(this, now)
+    const ownMs = totalMs - waitedForPeerMs(this, now)
     return ownMs > PATIENCE_MS && 2 * ownMs > totalMs ? { ...outcome, verdict: 'cancelled' } : outcome
   }
 
@@ -229,7 +229,7 @@ export abstract class ClientAttempt extends Attempt {
   #leavesThePeerItsTime(now: number): boolean {
     const { stack, deadlineAt } = this.call
     const perTryMs = stack.retry.settings.perTryTimeoutMs
-    const leftMs = this.ownSince > 0 ? perTryMs : perTryMs - timeGiven(this, now)
+    const leftMs = this.ownSince > 0 ? perTryMs : perTryMs - waitedForPeerMs(this, now)
     // Timers are no finer.
     if (leftMs < 1) return false
     this.#timerAt = Math.min(now + leftMs, deadlineAt)

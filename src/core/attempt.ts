@@ -61,3 +61,9 @@ export class Attempt implements InFlight {
     this.call = call
   }
 }
+
+/** How many ms we have waited for the peer, without the time that the peer waited for us. */
+export function waitedForPeerMs(attempt: Attempt, now: number): number {
+  const waited = now - attempt.startedAt - attempt.ownMs
+  return attempt.ownSince > 0 ? waited - (now - attempt.ownSince) : waited
+}

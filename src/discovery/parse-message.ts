@@ -4,8 +4,9 @@
  * and no absurd value gets further. What cannot be read of an instance or a policy takes nothing
  * else along; any other mistake refuses the whole message.
  */
-import { formatPath, integer, list, text } from '../options/fields.ts'
+import { formatPath, list, text } from '../options/fields.ts'
 import { serviceName } from '../options/names.ts'
+import { integer } from '../options/quantities.ts'
 import { checkPolicyDocument, MESH_DOCUMENT } from './policy-document.ts'
 import { readField, readObject, SnapshotRejected } from './read-field.ts'
 import { INSTANCE_SHAPE, readInstances } from './readable-instances.ts'

@@ -5,8 +5,9 @@
 
 import { CALLABLE_PROTOCOLS } from '../core/protocol.ts'
 import { usualSpelling } from '../net/network-address.ts'
-import { fields, flag, integer, oneOf, record, text, withDefault } from '../options/fields.ts'
+import { fields, flag, oneOf, record, text, withDefault } from '../options/fields.ts'
 import { INSTANCE_ID, serviceName } from '../options/names.ts'
+import { integer } from '../options/quantities.ts'
 import { readField, readObject, SnapshotRejected } from './read-field.ts'
 import { LIMITS } from './registry/limits.ts'
 import type { Instance, Unread } from './registry/wire.ts'

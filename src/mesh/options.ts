@@ -10,13 +10,11 @@ import { LIMITS } from '../discovery/registry/limits.ts'
 import { type Duration, formatDuration } from '../options/duration.ts'
 import {
   check,
-  duration,
   either,
   type Field,
   fields,
   flag,
   instance,
-  integer,
   list,
   OptionsError,
   optional,
@@ -26,6 +24,7 @@ import {
   withDefault,
 } from '../options/fields.ts'
 import { serviceName } from '../options/names.ts'
+import { duration, integer } from '../options/quantities.ts'
 import { GRPC_SERVER_FIELDS, type GrpcServerOptions } from '../server/grpc/options.ts'
 import { HTTP_SERVER_FIELDS, type HttpServerOptions } from '../server/http/options.ts'
 import { fromEnvironment, namingVariables, warnOfStrangers } from './environment.ts'

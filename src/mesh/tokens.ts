@@ -11,7 +11,8 @@ import { JwtKeys } from '../identity/jwt/keys.ts'
 import { JwtVerifier } from '../identity/jwt/verifier.ts'
 import { clientTlsOptions } from '../identity/tls-options.ts'
 import type { Duration } from '../options/duration.ts'
-import { check, duration, fields, optional, text, withDefault } from '../options/fields.ts'
+import { check, fields, optional, text, withDefault } from '../options/fields.ts'
+import { duration } from '../options/quantities.ts'
 import type { MeshContext } from './context.ts'
 
 /** What a token is to be. */

@@ -6,19 +6,8 @@ import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Duration } from '../options/duration.ts'
-import {
-  check,
-  duration,
-  fields,
-  flag,
-  instance,
-  integer,
-  list,
-  OptionsError,
-  optional,
-  text,
-  withDefault,
-} from '../options/fields.ts'
+import { check, fields, flag, instance, list, OptionsError, optional, text, withDefault } from '../options/fields.ts'
+import { duration, integer } from '../options/quantities.ts'
 import { isLoopback } from './address-policy.ts'
 
 /** How to start a registry. */

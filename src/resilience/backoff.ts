@@ -5,7 +5,8 @@
  */
 import type { Clock } from '../core/clock.ts'
 import { type Duration, formatDuration } from '../options/duration.ts'
-import { duration, fields, oneOf, withDefault } from '../options/fields.ts'
+import { fields, oneOf, withDefault } from '../options/fields.ts'
+import { duration } from '../options/quantities.ts'
 
 /**
  * - `full`: anything from nothing to the exponential bound. Spreads best, costs the least work.

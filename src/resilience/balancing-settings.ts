@@ -4,18 +4,8 @@
  */
 import type { HashKey } from '../core/call.ts'
 import type { Duration } from '../options/duration.ts'
-import {
-  duration,
-  either,
-  exactly,
-  type Field,
-  fields,
-  integer,
-  oneOf,
-  optional,
-  type Parsed,
-  text,
-} from '../options/fields.ts'
+import { either, exactly, type Field, fields, oneOf, optional, type Parsed, text } from '../options/fields.ts'
+import { duration, integer } from '../options/quantities.ts'
 
 /** The balancers that can be asked for by name. */
 export const BALANCER_NAMES = [

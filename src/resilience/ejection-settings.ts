@@ -1,6 +1,7 @@
 /** When an endpoint is ejected, for how long, and how much of a service at once. */
 import { type Duration, formatDuration } from '../options/duration.ts'
-import { check, duration, fields, integer, share, withDefault } from '../options/fields.ts'
+import { check, fields, withDefault } from '../options/fields.ts'
+import { duration, integer, share } from '../options/quantities.ts'
 
 /** When an endpoint is ejected and for how long. */
 export interface EjectionOptions {

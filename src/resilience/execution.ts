@@ -14,6 +14,7 @@
  *   during a wait).
  */
 import type { Attempt } from '../core/attempt.ts'
+import { waitedForPeerMs } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
 import type { Endpoint } from '../core/endpoint.ts'
 import type { ErrorCode } from '../core/errors.ts'
@@ -22,7 +23,6 @@ import type { Policy } from '../core/policy.ts'
 import { LOST } from './hedge.ts'
 import { FINAL } from './retry.ts'
 import type { Stack } from './stack.ts'
-import { timeGiven } from './time-given.ts'
 
 export function startCall(stack: Stack, call: Call): void {
   const parent = call.parent
@@ -141,7 +141,7 @@ function begin(stack: Stack, attempt: Attempt): void {
 export function answerBegins(stack: Stack, attempt: Attempt): void {
   if (!attempt.running || attempt.begun) return
   attempt.begun = true
-  stack.usual?.learnHead(timeGiven(attempt, stack.clock.now()))
+  stack.typicalLatency?.learnHead(waitedForPeerMs(attempt, stack.clock.now()))
   if (!attempt.openEnded) {
     if (attempt.endpoint !== undefined) unlink(attempt, attempt.endpoint)
     attempt.openEnded = true
@@ -172,7 +172,7 @@ export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): nu
     attempt.ownSince = 0
   }
   settle(stack.endpoint, attempt, outcome)
-  if (outcome.verdict === 'success' && !attempt.begun) stack.usual?.learn(timeGiven(attempt, now))
+  if (outcome.verdict === 'success' && !attempt.begun) stack.typicalLatency?.learn(waitedForPeerMs(attempt, now))
   if (outcome.verdict === 'refused') call.refusals += 1
   else if (attempt.sent) call.sent = true
 

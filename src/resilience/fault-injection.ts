@@ -6,20 +6,8 @@
 import type { Clock } from '../core/clock.ts'
 import { GRPC_STATUS, GRPC_STATUS_NAMES, type GrpcStatusName, grpcStatusOfHttp } from '../core/status.ts'
 import type { Duration } from '../options/duration.ts'
-import {
-  check,
-  duration,
-  type Field,
-  fields,
-  integer,
-  list,
-  oneOf,
-  optional,
-  record,
-  share,
-  text,
-  withDefault,
-} from '../options/fields.ts'
+import { check, type Field, fields, list, oneOf, optional, record, text, withDefault } from '../options/fields.ts'
+import { duration, integer, share } from '../options/quantities.ts'
 
 /** What goes wrong, and for whom. Everything given must match. */
 export interface FaultRuleOptions {

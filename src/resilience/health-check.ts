@@ -4,7 +4,8 @@
  * (`client/health-checks`); what fails is taken out by the ejection of the service.
  */
 import { type Duration, formatDuration } from '../options/duration.ts'
-import { check, duration, fields, integer, type Parsed, text, withDefault } from '../options/fields.ts'
+import { check, fields, type Parsed, text, withDefault } from '../options/fields.ts'
+import { duration, integer } from '../options/quantities.ts'
 
 /** How endpoints are asked whether they are well. */
 export interface HealthCheckOptions {

@@ -4,12 +4,13 @@
  * retry budget of the service and from a budget of its own.
  */
 import type { Attempt } from '../core/attempt.ts'
+import { waitedForPeerMs } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { type Duration, parseDuration } from '../options/duration.ts'
-import { check, type Field, fields, optional, type Parsed, share, show, withDefault } from '../options/fields.ts'
+import { check, type Field, fields, optional, type Parsed, show, withDefault } from '../options/fields.ts'
+import { share } from '../options/quantities.ts'
 import { LatencyWindows } from './latency-windows.ts'
-import { timeGiven } from './time-given.ts'
 
 /** When a second attempt is sent. */
 export interface HedgeOptions {
@@ -153,7 +154,7 @@ export class HedgePolicy {
     const late = verdict !== 'cancelled' && (code === 'attempt-timeout' || code === 'deadline-exceeded')
     const counts = verdict === 'success' || late || outcome === LOST
     if (counts && !attempt.openEnded && this.#settings.afterMs === undefined) {
-      this.#latencies.record(timeGiven(attempt, now), now)
+      this.#latencies.record(waitedForPeerMs(attempt, now), now)
     }
     if (attempt.hedge && verdict === 'success') this.#onHedge?.(this.service, 'won')
   }

@@ -4,7 +4,8 @@
  * of three attempts multiply, budgets of 20 % do not.
  */
 import type { Clock } from '../core/clock.ts'
-import { fields, number, withDefault } from '../options/fields.ts'
+import { fields, withDefault } from '../options/fields.ts'
+import { number } from '../options/quantities.ts'
 
 /** How many retries the traffic of a service may cause. */
 export interface RetryBudgetOptions {

@@ -11,8 +11,9 @@ import type { ErrorCode } from '../core/errors.ts'
 import { type Outcome, wasLeftBehind } from '../core/outcome.ts'
 import { GRPC_FAILURES, GRPC_STATUS, type GrpcFailure } from '../core/status.ts'
 import { type Duration, formatDuration } from '../options/duration.ts'
-import { check, duration, fields, integer, list, oneOf, withDefault } from '../options/fields.ts'
+import { check, fields, list, oneOf, withDefault } from '../options/fields.ts'
 import { grpcMethod } from '../options/names.ts'
+import { duration, integer } from '../options/quantities.ts'
 import {
   BACKOFF_DEFAULTS,
   BACKOFF_FIELDS,

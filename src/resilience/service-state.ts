@@ -11,7 +11,7 @@ import { type HedgeListener, HedgePolicy } from './hedge.ts'
 import { ClientThrottle, type ThrottleListener } from './limits/client-throttle.ts'
 import { RetryBudget } from './retry-budget.ts'
 import { SERVICE_DEFAULTS, type ServiceSettings } from './settings.ts'
-import { UsualTime } from './time-given.ts'
+import { TypicalLatency } from './typical-latency.ts'
 
 /** Told of each change of state, on the hot path: must not throw. */
 export interface ServiceListeners {
@@ -30,8 +30,7 @@ export class ServiceState {
    * Also the balancer's `ClusterHealth`. It exists even if ejection is off: then it ejects nothing.
    */
   readonly ejection: EjectionPolicy
-  /** How long its answers take. */
-  readonly usual = new UsualTime()
+  readonly typicalLatency = new TypicalLatency()
   readonly #clock: Clock
   readonly #listeners: ServiceListeners
   #circuit: CircuitBreakerPolicy | undefined

@@ -4,7 +4,8 @@
  * checked, because checked fields are complete.
  */
 import { type Duration, formatDuration } from '../options/duration.ts'
-import { check, duration, either, exactly, fields, optional, type Parsed, withDefault } from '../options/fields.ts'
+import { check, either, exactly, fields, optional, type Parsed, withDefault } from '../options/fields.ts'
+import { duration } from '../options/quantities.ts'
 import {
   BALANCING_DEFAULTS,
   BALANCING_FIELDS,

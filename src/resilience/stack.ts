@@ -19,7 +19,7 @@ import { RETRY_DEFAULTS, RetryPolicy, type RetrySettings } from './retry.ts'
 import { RetryBudget } from './retry-budget.ts'
 import type { ServiceState } from './service-state.ts'
 import type { ServiceSettings } from './settings.ts'
-import type { UsualTime } from './time-given.ts'
+import type { TypicalLatency } from './typical-latency.ts'
 
 /** What a call waits for before it may use a stack. */
 export interface Provisional {
@@ -54,8 +54,8 @@ export interface Stack {
   readonly budget: RetryBudget
   /** `undefined`: no second attempt beside a late one. */
   readonly hedge?: HedgePolicy | undefined
-  /** How long the service takes; `undefined` for functions and servers. */
-  readonly usual?: UsualTime | undefined
+  /** Judges timeouts; `undefined` for servers. */
+  readonly typicalLatency?: TypicalLatency | undefined
   /** Servers only: faults on purpose. */
   readonly faults?: readonly FaultRule[] | undefined
   /** `undefined` for functions and servers: there is nothing to choose. */
@@ -107,7 +107,7 @@ export function compileStack(parts: ClientParts): Stack {
     retry: new RetryPolicy(settings.retry, state.budget, parts.clock, state.unpaidRetry),
     budget: state.budget,
     hedge: state.hedge,
-    usual: state.usual,
+    typicalLatency: state.typicalLatency,
     cluster: parts.cluster,
     telemetry: parts.telemetry,
     clock: parts.clock,

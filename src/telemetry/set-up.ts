@@ -4,7 +4,8 @@
  */
 import type { Attributes, AttributeValue } from '@opentelemetry/api'
 import type { SpanExporter } from '@opentelemetry/sdk-trace-node'
-import { check, fields, instance, optional, share, text, withDefault } from '../options/fields.ts'
+import { check, fields, instance, optional, text, withDefault } from '../options/fields.ts'
+import { share } from '../options/quantities.ts'
 import { SERVICE_NAME } from './semantic-conventions.ts'
 
 export type { SpanExporter } from '@opentelemetry/sdk-trace-node'

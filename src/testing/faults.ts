@@ -6,17 +6,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { systemClock } from '../core/clock.ts'
 import type { Duration } from '../options/duration.ts'
-import {
-  check,
-  duration,
-  fields,
-  integer,
-  OptionsError,
-  oneOf,
-  optional,
-  share,
-  withDefault,
-} from '../options/fields.ts'
+import { check, fields, OptionsError, oneOf, optional, withDefault } from '../options/fields.ts'
+import { duration, integer, share } from '../options/quantities.ts'
 import type { HttpListener } from '../server/http/handler.ts'
 import { seededRandom } from './fake-clock.ts'
 

@@ -6,6 +6,7 @@
  * attempt.
  */
 import type { Attempt } from '../../core/attempt.ts'
+import { waitedForPeerMs } from '../../core/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { ErrorCode } from '../../core/errors.ts'
@@ -14,7 +15,6 @@ import type { Balancer, Picker } from '../../core/picker.ts'
 import type { Policy } from '../../core/policy.ts'
 import { classify } from '../../resilience/classification.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
-import { timeGiven } from '../../resilience/time-given.ts'
 import { type LoadMeasure, P2cPicker } from './p2c.ts'
 
 /**
@@ -140,7 +140,7 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
     const endpoint = attempt.endpoint
     if (endpoint === undefined || outcome === NOT_STARTED || attempt.openEnded) return
     const now = attempt.endedAt || this.#clock.now()
-    const measured = timeGiven(attempt, now)
+    const measured = waitedForPeerMs(attempt, now)
     // What took less than a stall contains none.
     if (now - this.#askedAt > ASK_EVERY_MS || (measured > STALL_MS && measured > 2 * this.#medianMs)) {
       this.#askedAt = now

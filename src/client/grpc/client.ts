@@ -8,13 +8,13 @@ import {
   exactly,
   fields,
   instance,
-  integer,
   list,
   OptionsError,
   optional,
   show,
   text,
 } from '../../options/fields.ts'
+import { integer } from '../../options/quantities.ts'
 import type { Destination } from '../destination.ts'
 import { checkedCallOptions } from './call-options.ts'
 import { MeshChannel, type MethodDefinition } from './channel.ts'

@@ -4,7 +4,6 @@
  */
 import {
   check,
-  duration,
   fields,
   flag,
   instance,
@@ -15,6 +14,7 @@ import {
   withDefault,
 } from '../../options/fields.ts'
 import { didYouMean, nearest } from '../../options/nearest.ts'
+import { duration } from '../../options/quantities.ts'
 import type { SharingSettings } from '../../resilience/shared-results.ts'
 import { checkKey, checkSignal, mistake } from '../call-options.ts'
 import type { HttpFilter, HttpRequestOptions } from './client.ts'

@@ -2,7 +2,8 @@
  * What operators do with single instances: no calls, or another weight, and what they take back.
  */
 import { addressKey } from '../../core/endpoint.ts'
-import { fields, flag, type Issue, integer, oneOf, optional } from '../../options/fields.ts'
+import { fields, flag, type Issue, oneOf, optional } from '../../options/fields.ts'
+import { integer } from '../../options/quantities.ts'
 import { registered } from '../overrides.ts'
 import type { ApiContext, ApiRequest } from './context.ts'
 import { invalid } from './error.ts'

@@ -1,5 +1,6 @@
 /** The API of operators and their tokens. */
-import { duration, fields, type Issue, oneOf, optional, text, withDefault } from '../../options/fields.ts'
+import { fields, type Issue, oneOf, optional, text, withDefault } from '../../options/fields.ts'
+import { duration } from '../../options/quantities.ts'
 import type { ApiContext, ApiRequest } from './context.ts'
 import { invalid } from './error.ts'
 import { readJson, sendJson } from './request.ts'

@@ -5,18 +5,9 @@
 
 import { MESH_DOCUMENT } from '../../discovery/policy-document.ts'
 import { TOKEN_LIFE_MS } from '../../discovery/registry/wire.ts'
-import {
-  duration,
-  type Field,
-  fields,
-  type Issue,
-  instance,
-  integer,
-  optional,
-  text,
-  withDefault,
-} from '../../options/fields.ts'
+import { type Field, fields, type Issue, instance, optional, text, withDefault } from '../../options/fields.ts'
 import { serviceName } from '../../options/names.ts'
+import { duration, integer } from '../../options/quantities.ts'
 import { type Access, type Caller, checkAccess } from '../access/access.ts'
 import type { Audit } from '../access/audit.ts'
 import type { JoinTokens } from '../access/tokens.ts'

@@ -6,7 +6,8 @@
 import type { Attempt } from '../../core/attempt.ts'
 import { NOT_STARTED, type Outcome } from '../../core/outcome.ts'
 import { type Duration, formatDuration } from '../../options/duration.ts'
-import { check, duration, type Field, fields, integer, withDefault } from '../../options/fields.ts'
+import { check, type Field, fields, withDefault } from '../../options/fields.ts'
+import { duration, integer } from '../../options/quantities.ts'
 import {
   CONCURRENCY_FIELD,
   type Concurrency,

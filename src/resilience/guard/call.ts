@@ -13,7 +13,7 @@ import { endAttempt, hedgeDelay, NOT_DECISIVE, startHedge } from '../execution.t
 import { LOST } from '../hedge.ts'
 import { AttemptFailed } from '../retry-loop.ts'
 import type { Stack } from '../stack.ts'
-import { hadEnoughTime } from '../time-given.ts'
+import { hadEnoughTime } from '../timeout-attribution.ts'
 
 /** What attempts need from the guard that made them. */
 export interface GuardRules {

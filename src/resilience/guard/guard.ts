@@ -22,7 +22,7 @@ import type { RetryOptions } from '../retry.ts'
 import { AttemptFailed, retryLoop } from '../retry-loop.ts'
 import { SharedResults } from '../shared-results.ts'
 import { compileEndpointlessStack, type Stack } from '../stack.ts'
-import { UsualTime } from '../time-given.ts'
+import { TypicalLatency } from '../typical-latency.ts'
 import { type BulkheadOptions, BulkheadPolicy } from './bulkhead.ts'
 import { GuardAttempt, GuardCall, type GuardRules } from './call.ts'
 import { callKey } from './call-key.ts'
@@ -127,7 +127,7 @@ export class Guard implements GuardRules {
       retry,
       hedge && new HedgePolicy(name, hedge, clock),
     )
-    this.stack = Object.freeze({ ...stack, usual: new UsualTime() })
+    this.stack = Object.freeze({ ...stack, typicalLatency: new TypicalLatency() })
     this.#room = new PermitQueue(this.stack, { bulkhead, rate })
   }
 

@@ -3,17 +3,8 @@
  * nothing is on by itself.
  */
 import { type Clock, systemClock } from '../../core/clock.ts'
-import {
-  check,
-  duration,
-  either,
-  type Field,
-  fields,
-  flag,
-  instance,
-  OptionsError,
-  optional,
-} from '../../options/fields.ts'
+import { check, either, type Field, fields, flag, instance, OptionsError, optional } from '../../options/fields.ts'
+import { duration } from '../../options/quantities.ts'
 import {
   CIRCUIT_BREAKER_DEFAULTS,
   CIRCUIT_BREAKER_FIELDS,

@@ -11,7 +11,8 @@
  */
 import type { Clock } from '../../core/clock.ts'
 import { type Outcome, wasLeftBehind } from '../../core/outcome.ts'
-import { check, fields, integer, oneOf, withDefault } from '../../options/fields.ts'
+import { check, fields, oneOf, withDefault } from '../../options/fields.ts'
+import { integer } from '../../options/quantities.ts'
 import {
   aimd,
   gradient2,

@@ -12,7 +12,8 @@ import type { Attempt } from '../../core/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
 import { NOT_STARTED, type Outcome, wasLeftBehind } from '../../core/outcome.ts'
 import type { Policy } from '../../core/policy.ts'
-import { check, fields, number, share, withDefault } from '../../options/fields.ts'
+import { check, fields, withDefault } from '../../options/fields.ts'
+import { number, share } from '../../options/quantities.ts'
 import { WindowedCounts } from '../windowed-counts.ts'
 
 /** When attempts are held back. */

@@ -7,8 +7,9 @@ import type { Attempt } from '../../core/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Outcome } from '../../core/outcome.ts'
 import type { Policy } from '../../core/policy.ts'
-import { check, type Field, fields, type Issue, integer, oneOf, optional, share } from '../../options/fields.ts'
+import { check, type Field, fields, type Issue, oneOf, optional } from '../../options/fields.ts'
 import { SERVICE_NAME } from '../../options/names.ts'
+import { integer, share } from '../../options/quantities.ts'
 import {
   ADAPTIVE_LIMIT_DEFAULTS,
   ADAPTIVE_LIMIT_FIELDS,

@@ -8,7 +8,8 @@ import type { Clock } from '../../core/clock.ts'
 import { NOT_STARTED, type Outcome } from '../../core/outcome.ts'
 import type { Policy } from '../../core/policy.ts'
 import type { Duration } from '../../options/duration.ts'
-import { check, duration, fields, integer, optional, rate } from '../../options/fields.ts'
+import { check, fields, optional } from '../../options/fields.ts'
+import { duration, integer, rate } from '../../options/quantities.ts'
 
 /** How often something may be done. */
 export interface RateLimitOptions {

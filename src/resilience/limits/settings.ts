@@ -2,7 +2,8 @@
  * What one instance of a service takes on, as its documents and its code say it. Enforced by the
  * servers of the service.
  */
-import { fields, optional, type Parsed, rate } from '../../options/fields.ts'
+import { fields, optional, type Parsed } from '../../options/fields.ts'
+import { rate } from '../../options/quantities.ts'
 import type { AdaptiveLimitSettings } from './adaptive-limit.ts'
 import { type CallerShares, CONCURRENCY_FIELD, type Concurrency, SHARES_FIELD } from './concurrency-limit.ts'
 

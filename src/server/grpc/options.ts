@@ -3,17 +3,8 @@
  * the `Server` itself.
  */
 import { type Duration, formatDuration } from '../../options/duration.ts'
-import {
-  check,
-  duration,
-  fields,
-  integer,
-  oneOf,
-  optional,
-  type Parsed,
-  text,
-  withDefault,
-} from '../../options/fields.ts'
+import { check, fields, oneOf, optional, type Parsed, text, withDefault } from '../../options/fields.ts'
+import { duration, integer } from '../../options/quantities.ts'
 import { FAULTS_FIELD, type FaultRuleOptions } from '../../resilience/fault-injection.ts'
 import type { ServerMode } from '../mode.ts'
 

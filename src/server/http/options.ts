@@ -3,18 +3,8 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { LONGEST_TIMEOUT_MS } from '../../core/deadline.ts'
 import { type Duration, formatDuration } from '../../options/duration.ts'
-import {
-  check,
-  duration,
-  fields,
-  instance,
-  integer,
-  oneOf,
-  optional,
-  type Parsed,
-  text,
-  withDefault,
-} from '../../options/fields.ts'
+import { check, fields, instance, oneOf, optional, type Parsed, text, withDefault } from '../../options/fields.ts'
+import { duration, integer } from '../../options/quantities.ts'
 import { FAULTS_FIELD, type FaultRuleOptions } from '../../resilience/fault-injection.ts'
 import type { ServerMode } from '../mode.ts'
 

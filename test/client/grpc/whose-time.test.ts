@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { classify } from '../../../src/resilience/classification.ts'
-import { UsualTime } from '../../../src/resilience/time-given.ts'
+import { TypicalLatency } from '../../../src/resilience/typical-latency.ts'
 import type { GrpcScript, ScriptedGrpcCall } from '../../rigs/scripted-grpc-server.ts'
 import { answerWell, type GrpcRig, type GrpcRigOptions, grpcRigOver, type Item, serveGrpc, stock } from './rig.ts'
 
 const silent: GrpcScript = (call) => call.stall()
 
-function usually(ms: number): UsualTime {
-  const usual = new UsualTime()
+function usually(ms: number): TypicalLatency {
+  const usual = new TypicalLatency()
   usual.learn(ms)
   return usual
 }
@@ -32,7 +32,7 @@ const EXCEEDED = 4
 
 describe('a gRPC call that runs out of time', () => {
   it('at a bound of its own below what is usual is the caller’s; far above it, the peer’s', async () => {
-    const rig = await rigOf(silent, { usual: usually(300) })
+    const rig = await rigOf(silent, { typicalLatency: usually(300) })
     expect(await codeOf(rig.client.promises.take({ sku: 'a' }, { timeout: 100 }))).toBe(EXCEEDED)
     expect(blamed(rig)).toEqual(['none', 'none'])
     rig.attempts.outcomes.length = rig.calls.outcomes.length = 0
@@ -45,7 +45,7 @@ describe('a gRPC call that runs out of time', () => {
       await new Promise((resolve) => setTimeout(resolve, 195))
       call.finish(EXCEEDED, 'late')
     }
-    const rig = await rigOf(late, { usual: usually(300) })
+    const rig = await rigOf(late, { typicalLatency: usually(300) })
     expect(await codeOf(rig.client.promises.take({ sku: 'a' }, { timeout: 200 }))).toBe(EXCEEDED)
     expect(blamed(rig)).toEqual(['none', 'none'])
     rig.attempts.outcomes.length = rig.calls.outcomes.length = 0
@@ -67,7 +67,7 @@ describe('a gRPC call that runs out of time', () => {
   })
 
   it('while a method of shortStreams waits for its requests is the caller’s, too', async () => {
-    const rig = await rigOf(silent, { usual: usually(1), client: { shortStreams: ['upload'] } })
+    const rig = await rigOf(silent, { typicalLatency: usually(1), client: { shortStreams: ['upload'] } })
     const never = (async function* (): AsyncGenerator<Item> {
       await new Promise<never>(() => undefined)
     })()
@@ -83,7 +83,7 @@ describe('a gRPC call that runs out of time', () => {
       await new Promise((resolve) => setTimeout(resolve, 20))
       call.finish()
     }
-    const rig = await rigOf(answers, { usual: new UsualTime() })
+    const rig = await rigOf(answers, { typicalLatency: new TypicalLatency() })
     for await (const _ of rig.client.promises.watch({ sku: 'a' }));
     silentNow = true
     rig.attempts.outcomes.length = rig.calls.outcomes.length = 0
@@ -99,7 +99,7 @@ describe('a gRPC call that runs out of time', () => {
       call.send(stock('a'))
       return call.stall()
     }
-    const rig = await rigOf(begins, { usual: usually(1) })
+    const rig = await rigOf(begins, { typicalLatency: usually(1) })
     const answers: unknown[] = []
     const reads = (async () => {
       for await (const answer of rig.client.promises.watch({ sku: 'a' }, { timeout: 300 })) answers.push(answer)

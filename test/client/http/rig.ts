@@ -21,7 +21,7 @@ import { type HedgeOptions, HedgePolicy, resolveHedge } from '../../../src/resil
 import { type RetryOptions, RetryPolicy, resolveRetry } from '../../../src/resilience/retry.ts'
 import { RetryBudget } from '../../../src/resilience/retry-budget.ts'
 import type { Stack } from '../../../src/resilience/stack.ts'
-import type { UsualTime } from '../../../src/resilience/time-given.ts'
+import type { TypicalLatency } from '../../../src/resilience/typical-latency.ts'
 
 export class StaticCluster implements Cluster {
   readonly service: string
@@ -108,7 +108,7 @@ export interface StackOptions {
   /** @defaultValue as long as it likes */
   idleMs?: number
   /** What the service is known to take. */
-  usual?: UsualTime
+  typicalLatency?: TypicalLatency
   /** Retries that are paid for without any calls. @defaultValue 1000 */
   paidRetries?: number
   /** Besides the witness. */
@@ -163,7 +163,7 @@ export class WatchedStack {
     this.#stack = {
       timeoutMs: options.timeoutMs ?? 5_000,
       ...(options.idleMs !== undefined && { idleMs: options.idleMs }),
-      usual: options.usual,
+      typicalLatency: options.typicalLatency,
       service: [this.calls],
       endpoint: [this.attempts, ...(options.policies ?? [])],
       retry: new RetryPolicy(retry, this.budget, systemClock),

@@ -7,7 +7,7 @@ import { Call, type Route } from '../../../src/core/call.ts'
 import { serving } from '../../../src/core/context.ts'
 import { isMeshError, MeshError } from '../../../src/core/errors.ts'
 import { classify } from '../../../src/resilience/classification.ts'
-import { UsualTime } from '../../../src/resilience/time-given.ts'
+import { TypicalLatency } from '../../../src/resilience/typical-latency.ts'
 import { type Mesh, startTestMesh } from '../../../src/testing/index.ts'
 import { makeRig, type Rig, type RigOptions } from './rig.ts'
 
@@ -56,7 +56,7 @@ const big = Buffer.alloc(8_000_000, 'x')
 
 describe('a call that runs out of time', () => {
   it('while its own source has nothing to send is the caller’s, and says so', async () => {
-    const { http } = await serve(silent, { timeoutMs: 300, usual: quick() })
+    const { http } = await serve(silent, { timeoutMs: 300, typicalLatency: quick() })
     const error = await failure(http.post('/', stalls()))
     expect([error.code, (error.cause as Error).message]).toEqual([
       'deadline-exceeded',
@@ -85,7 +85,7 @@ describe('a call that runs out of time', () => {
   })
 
   it('because its answer is not read is the caller’s, read slowly or not at all', async () => {
-    const { http } = await serve((_req, res) => res.end(big), { timeoutMs: 400, usual: quick() })
+    const { http } = await serve((_req, res) => res.end(big), { timeoutMs: 400, typicalLatency: quick() })
     const answer = await http.get('/')
     const reader = answer.body.getReader()
     await reader.read()
@@ -107,7 +107,7 @@ describe('a call that runs out of time', () => {
   })
 
   it('at a bound of its own below what is usual is the caller’s; far above it, the peer’s', async () => {
-    const { http } = await serve(silent, { usual: usually(300) })
+    const { http } = await serve(silent, { typicalLatency: usually(300) })
     expect((await failure(http.get('/', { timeout: 100 }))).code).toBe('deadline-exceeded')
     expect(blamed(rig!)).toEqual(['none', 'none'])
     rig!.attempts.outcomes.length = rig!.calls.outcomes.length = 0
@@ -116,7 +116,7 @@ describe('a call that runs out of time', () => {
   })
 
   it('is judged alike when the request that it serves is told first', async () => {
-    const { http } = await serve(silent, { usual: usually(150) })
+    const { http } = await serve(silent, { typicalLatency: usually(150) })
     // Opens the connection.
     await http.get('/', { timeout: 200 }).catch(() => undefined)
     for (const [ms, whom] of [
@@ -137,7 +137,7 @@ describe('a call that runs out of time', () => {
 
   it('is judged alike when the callee is the first to say so (504)', async () => {
     const { http } = await serve((_req, res) => setTimeout(() => res.writeHead(504).end(), 195), {
-      usual: usually(300),
+      typicalLatency: usually(300),
     })
     const ends = await Promise.all(
       [1, 2, 3].map(() => http.get('/', { timeout: 200 }).catch((error: unknown) => error)),
@@ -172,7 +172,7 @@ describe('a stream of events', () => {
   it('that its caller did not declare ends at the deadline, which says nothing of the service', async () => {
     const { http } = await serve(
       (_req, res) => void res.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n'),
-      { timeoutMs: 200, usual: quick() },
+      { timeoutMs: 200, typicalLatency: quick() },
     )
     const answer = await http.get('/')
     expect((await failure(answer.text())).code).toBe('deadline-exceeded')
@@ -260,14 +260,14 @@ async function drain(reader: { read(): Promise<{ done: boolean }> }): Promise<vo
   while (!(await reader.read()).done);
 }
 
-function usually(ms: number): UsualTime {
-  const usual = new UsualTime()
+function usually(ms: number): TypicalLatency {
+  const usual = new TypicalLatency()
   usual.learn(ms)
   return usual
 }
 
 /** A service that answers at once, so that any wait would be its fault. */
-function quick(): UsualTime {
+function quick(): TypicalLatency {
   return usually(1)
 }
 

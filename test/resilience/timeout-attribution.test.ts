@@ -1,22 +1,23 @@
 import { describe, expect, it } from 'vitest'
-import { Attempt } from '../../src/core/attempt.ts'
+import { Attempt, waitedForPeerMs } from '../../src/core/attempt.ts'
 import { SILENT } from '../../src/core/telemetry.ts'
 import { RetryPolicy, resolveRetry } from '../../src/resilience/retry.ts'
 import { RetryBudget } from '../../src/resilience/retry-budget.ts'
 import { compileEndpointlessStack, type Stack } from '../../src/resilience/stack.ts'
-import { hadEnoughTime, timeGiven, UsualTime } from '../../src/resilience/time-given.ts'
+import { hadEnoughTime } from '../../src/resilience/timeout-attribution.ts'
+import { TypicalLatency } from '../../src/resilience/typical-latency.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { callAt, ROUTE } from './conformance.ts'
 
-function stackOf(clock: FakeClock, usual?: UsualTime, attempts = 1, timeoutMs = 5_000): Stack {
+function stackOf(clock: FakeClock, usual?: TypicalLatency, attempts = 1, timeoutMs = 5_000): Stack {
   const retry = resolveRetry({ attempts, perTryTimeout: 1_000 })
   const stack = compileEndpointlessStack(timeoutMs, SILENT, clock, [], [], retry)
   const policy = new RetryPolicy(retry, new RetryBudget(retry.budget, clock), clock)
-  return { ...stack, retry: policy, ...(usual !== undefined && { usual }) }
+  return { ...stack, retry: policy, ...(usual !== undefined && { typicalLatency: usual }) }
 }
 
-function usually(...answers: number[]): UsualTime {
-  const usual = new UsualTime()
+function usually(...answers: number[]): TypicalLatency {
+  const usual = new TypicalLatency()
   for (const ms of answers) usual.learn(ms)
   return usual
 }
@@ -30,7 +31,7 @@ function attemptOf(clock: FakeClock, boundMs: number, ms: number, idempotent = t
   return attempt
 }
 
-function blamed(boundMs: number, usual: UsualTime | undefined, options: { attempts?: number; own?: number } = {}) {
+function blamed(boundMs: number, usual: TypicalLatency | undefined, options: { attempts?: number; own?: number } = {}) {
   const clock = new FakeClock()
   clock.advance(1)
   const attempt = attemptOf(clock, boundMs, boundMs)
@@ -42,7 +43,7 @@ describe('a timeout', () => {
   it('says nothing below the policy’s bound as long as no answer is known', () => {
     expect(blamed(10, undefined)).toBe(false)
     expect(blamed(4_000, undefined)).toBe(false)
-    expect(blamed(10, new UsualTime())).toBe(false)
+    expect(blamed(10, new TypicalLatency())).toBe(false)
   })
 
   it('is the peer’s at the policy’s bound, and at an inherited one that is a little shorter', () => {
@@ -74,7 +75,7 @@ describe('a timeout', () => {
     const attempt = attemptOf(clock, 5_000, 5_000)
     attempt.ownSince = clock.now() - 1
     expect(hadEnoughTime(stackOf(clock, usually(1)), attempt, clock.now())).toBe(false)
-    expect(timeGiven(attempt, clock.now())).toBe(4_999)
+    expect(waitedForPeerMs(attempt, clock.now())).toBe(4_999)
   })
 
   it('is not the peer’s if our own loop stood still for most of it', () => {
@@ -103,7 +104,7 @@ describe('a timeout', () => {
 })
 
 describe('the head of a stream', () => {
-  const waited = (usual: UsualTime, ms: number): boolean => {
+  const waited = (usual: TypicalLatency, ms: number): boolean => {
     const clock = new FakeClock()
     clock.advance(1)
     const attempt = new Attempt(callAt(clock, ms, { ...ROUTE, streaming: true }))
@@ -113,7 +114,7 @@ describe('the head of a stream', () => {
   }
 
   it('is late after twice the slowest recent one, also where nothing but streams is called', () => {
-    const usual = new UsualTime()
+    const usual = new TypicalLatency()
     usual.learnHead(100)
     expect([waited(usual, 190), waited(usual, 210)]).toEqual([false, true])
     // Heads that come when there is news say nothing of answers, and the other way round.
@@ -123,7 +124,7 @@ describe('the head of a stream', () => {
   })
 
   it('is expected as soon as answers are, before any was seen', () => {
-    expect([waited(usually(10), 60), waited(new UsualTime(), 60)]).toEqual([true, false])
+    expect([waited(usually(10), 60), waited(new TypicalLatency(), 60)]).toEqual([true, false])
   })
 })
 
