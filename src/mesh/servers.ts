@@ -14,7 +14,7 @@ import { compileServerStack, ServerLimits, type Stack } from '../resilience/stac
 import { announcedInstance, newInstanceId } from '../server/announce.ts'
 import { type Authorizer, compileIntentions } from '../server/authorization.ts'
 import { type GrpcServer, serveGrpc } from '../server/grpc/server.ts'
-import type { HttpHandler } from '../server/http/handler.ts'
+import type { HttpHandler } from '../server/http/application.ts'
 import { type HttpServer, serveHttp } from '../server/http/server.ts'
 import type { MeshContext } from './context.ts'
 import type { Membership } from './membership.ts'

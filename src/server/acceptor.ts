@@ -13,7 +13,7 @@ import { PeerVerifier } from '../identity/peer-verifier.ts'
 import { HANDSHAKE_TIMEOUT_MS, judgePeer, refusalOf, serverTlsOptions } from '../identity/tls-options.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import { Connection } from './connection.ts'
-import { splitByFirstByte } from './first-byte.ts'
+import { detectTls } from './detect-tls.ts'
 import { LingeringClose, type RefusalAnswer } from './lingering-close.ts'
 import type { ServerMode } from './mode.ts'
 
@@ -216,7 +216,7 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
     const tls = (socket: Socket): boolean => secure.emit('connection', socket)
     const text = (socket: Socket): boolean => plain.emit('connection', socket)
     const server = createNetServer({ allowHalfOpen: true, pauseOnConnect: false, ...SOCKET_OPTIONS }, (socket) =>
-      splitByFirstByte(socket, this.host.clock, this.settings.headersTimeout, tls, text),
+      detectTls(socket, this.host.clock, this.settings.headersTimeout, tls, text),
     )
     // They watch for slow connections from when they hear this on, and they never listen
     // themselves.

@@ -5,7 +5,7 @@
  */
 import type { Clock, Timer } from '../core/clock.ts'
 
-export interface Watched {
+export interface Expirable {
   /** The instant at which to be told; may be moved on by {@link expire}. */
   dueAt: number
   expire(): void
@@ -19,18 +19,18 @@ const SHORTEST_PAUSE_MS = 4
 
 export class DeadlineSweep {
   readonly #clock: Clock
-  readonly #running: Iterable<Watched>
+  readonly #running: Iterable<Expirable>
   #armedFor = Number.POSITIVE_INFINITY
   #timer: Timer | undefined
 
   /** Watches whatever `running` holds. */
-  constructor(clock: Clock, running: Iterable<Watched>) {
+  constructor(clock: Clock, running: Iterable<Expirable>) {
     this.#clock = clock
     this.#running = running
   }
 
   /** `watched` has joined, or its instant has moved. */
-  watch(watched: Watched, now: number): void {
+  watch(watched: Expirable, now: number): void {
     if (watched.dueAt < this.#armedFor) this.#arm(watched.dueAt, now)
   }
 

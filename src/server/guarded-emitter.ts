@@ -7,7 +7,7 @@ import type { Call } from '../core/call.ts'
 import { inboundCall, serving } from '../core/context.ts'
 
 /** The request that an emitter belongs to. */
-export interface Owner extends Call {
+export interface UserCodeOwner extends Call {
   /** A listener or callback threw, or its promise rejected. */
   userCodeFailed(error: unknown): void
 }
@@ -15,7 +15,7 @@ export interface Owner extends Call {
 const OWNER = Symbol('inmesh.owner')
 
 interface Guarded extends EventEmitter {
-  [OWNER]?: Owner | undefined
+  [OWNER]?: UserCodeOwner | undefined
 }
 
 /** Node's own mark of emitters whose listeners may be async functions; only constructors set it. */
@@ -27,7 +27,7 @@ const CAPTURES = Object.getOwnPropertySymbols(new EventEmitter({ captureRejectio
  * Makes `emitter` ready for an owner. Own properties, because frameworks replace the prototype;
  * early, because an object that gets properties late has another shape.
  */
-export function prepareGuard(emitter: EventEmitter): void {
+export function prepareEmitter(emitter: EventEmitter): void {
   const guarded = emitter as Guarded & Record<symbol, unknown>
   guarded[OWNER] = undefined
   guarded.emit = emitGuarded
@@ -36,23 +36,23 @@ export function prepareGuard(emitter: EventEmitter): void {
 }
 
 /** From now on the listeners of `emitter` run for `owner`. The emitter was prepared. */
-export function own(emitter: EventEmitter, owner: Owner): void {
+export function bindEmitter(emitter: EventEmitter, owner: UserCodeOwner): void {
   ;(emitter as Guarded)[OWNER] = owner
 }
 
 /** Prepares and owns at once. */
-export function guard(emitter: EventEmitter, owner: Owner): void {
-  prepareGuard(emitter)
-  own(emitter, owner)
+export function guardEmitter(emitter: EventEmitter, owner: UserCodeOwner): void {
+  prepareEmitter(emitter)
+  bindEmitter(emitter, owner)
 }
 
 /** `callback` as part of serving `owner`; what it throws fails the request. */
-export function guardedCallback<A extends unknown[]>(owner: Owner, callback: (...given: A) => unknown) {
-  return (...given: A): void => runGuarded(owner, () => callback(...given))
+export function guardedCallback<A extends unknown[]>(owner: UserCodeOwner, callback: (...given: A) => unknown) {
+  return (...given: A): void => runUserCode(owner, () => callback(...given))
 }
 
 /** Runs user code in the context of `owner`. */
-export function runGuarded(owner: Owner, work: () => unknown): void {
+export function runUserCode(owner: UserCodeOwner, work: () => unknown): void {
   try {
     const returned = inboundCall() === owner ? work() : serving(owner, work)
     if (typeof (returned as PromiseLike<unknown> | undefined)?.then === 'function') {
@@ -67,7 +67,7 @@ export function runGuarded(owner: Owner, work: () => unknown): void {
  * Runs what tells only guarded emitters, which enter the context of `owner` by themselves if anyone
  * listens.
  */
-export function runCaught(owner: Owner, work: () => void): void {
+export function catchUserErrors(owner: UserCodeOwner, work: () => void): void {
   try {
     work()
   } catch (error) {
@@ -98,7 +98,7 @@ function emitGuarded(this: Guarded, ...given: Emitted): boolean {
   }
 }
 
-function emitServing(emitter: Guarded, owner: Owner, emit: EventEmitter['emit'], ...given: Emitted): boolean {
+function emitServing(emitter: Guarded, owner: UserCodeOwner, emit: EventEmitter['emit'], ...given: Emitted): boolean {
   return serving(owner, () => emit.apply(emitter, given))
 }
 

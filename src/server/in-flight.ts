@@ -4,13 +4,13 @@
  */
 
 /** What can be in one such list; the list keeps all three. */
-export interface Linked<T> {
+export interface ListLink<T> {
   listed: boolean
   ahead: T | undefined
   behind: T | undefined
 }
 
-export class InFlight<T extends Linked<T>> implements Iterable<T> {
+export class InFlight<T extends ListLink<T>> implements Iterable<T> {
   size = 0
   #first: T | undefined = undefined
   #last: T | undefined = undefined

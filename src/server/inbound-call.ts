@@ -14,7 +14,7 @@ export interface CallerIdentity {
 }
 
 /** Runs a handler in the span of its call. */
-export type Within = <T>(call: Call, work: () => T) => T
+export type RunInSpan = <T>(call: Call, work: () => T) => T
 
 /** A handler that was given up and never says that it has ended counts as ended after this time. */
 const LETS_GO_MS = 5_000

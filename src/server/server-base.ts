@@ -11,10 +11,10 @@ import type { Stack } from '../resilience/stack.ts'
 import { type EventSink, NO_EVENTS } from '../telemetry/events.ts'
 import type { Acceptor, AcceptorHost, AcceptorSettings } from './acceptor.ts'
 import type { Authorizer } from './authorization.ts'
-import { DeadlineSweep, type Watched } from './deadline-sweep.ts'
+import { DeadlineSweep, type Expirable } from './deadline-sweep.ts'
 import { Drain, type Drainable, type DrainOptions, type DrainReport, type DrainState } from './drain.ts'
-import { InFlight, type Linked } from './in-flight.ts'
-import type { Within } from './inbound-call.ts'
+import { InFlight, type ListLink } from './in-flight.ts'
+import type { RunInSpan } from './inbound-call.ts'
 
 /** What a server needs from the mesh around it; plain values, so that a test needs no mesh. */
 export interface ServerBaseDependencies {
@@ -28,7 +28,7 @@ export interface ServerBaseDependencies {
   readonly clock?: Clock | undefined
   readonly events?: EventSink | undefined
   /** Runs a handler inside the span of its call: `CallTelemetry.within`. */
-  readonly within?: Within | undefined
+  readonly within?: RunInSpan | undefined
   /** What a handler threw or rejected with. @defaultValue a process warning */
   readonly onHandlerError?: ((error: unknown, method: string, path: string) => void) | undefined
 }
@@ -47,7 +47,7 @@ export interface ServerStats {
 }
 
 /** One request in progress. */
-interface Exchange<E> extends Linked<E>, Watched {
+interface Exchange<E> extends ListLink<E>, Expirable {
   /** The server has no more time for it. */
   abandon(): void
 }
@@ -65,7 +65,7 @@ export abstract class ServerBase<E extends Exchange<E>> implements AcceptorHost,
   readonly service: string
   readonly clock: Clock
   readonly events: EventSink
-  readonly within: Within | undefined
+  readonly within: RunInSpan | undefined
   readonly faults: readonly FaultRule[]
   readonly running = new InFlight<E>()
   readonly deadlines: DeadlineSweep

@@ -8,7 +8,7 @@ import { systemClock } from '../core/clock.ts'
 import type { Duration } from '../options/duration.ts'
 import { check, fields, OptionsError, oneOf, optional, withDefault } from '../options/fields.ts'
 import { duration, integer, share } from '../options/quantities.ts'
-import type { HttpListener } from '../server/http/handler.ts'
+import type { HttpListener } from '../server/http/application.ts'
 import { seededRandom } from './fake-clock.ts'
 
 /** What goes wrong, and how often. */

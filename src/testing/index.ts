@@ -11,7 +11,7 @@ export type { Duration } from '../options/duration.ts'
 export { type Issue, OptionsError } from '../options/fields.ts'
 export type { PolicyChange, StoredPolicy } from '../registry/policies.ts'
 export type { Registry } from '../registry/registry.ts'
-export type { HttpHandler, HttpListener } from '../server/http/handler.ts'
+export type { HttpHandler, HttpListener } from '../server/http/application.ts'
 export { FakeClock, seededRandom } from './fake-clock.ts'
 export { type FaultOptions, Faults } from './faults.ts'
 export {

@@ -11,7 +11,7 @@ import type { MeshOptions, ServeOptions } from '../mesh/options.ts'
 import { check, fields, instance, optional } from '../options/fields.ts'
 import type { PolicyChange } from '../registry/policies.ts'
 import type { Registry } from '../registry/registry.ts'
-import type { HttpHandler } from '../server/http/handler.ts'
+import type { HttpHandler } from '../server/http/application.ts'
 import type { EventName, EventSink, MeshEvents } from '../telemetry/events.ts'
 import { Faults } from './faults.ts'
 
@@ -174,12 +174,13 @@ export class TestMesh {
    */
   async serve(service: string, handler: HttpHandler, options: TestServeOptions = {}): Promise<TestInstance> {
     const { faults = new Faults(), member, server: serveOptions } = options
-    const { Application, applicationOf } = await import('../server/http/handler.ts')
-    const { listener, kept } = await applicationOf(handler)
+    const { Application } = await import('../server/http/application.ts')
+    const { applicationOf } = await import('../server/http/handler.ts')
+    const { listener, events } = await applicationOf(handler)
     const mesh = await this.join(service, member)
     try {
       const before = this.registry.revision
-      const server = await mesh.serve(new Application(faults.before(listener), kept) as never, serveOptions)
+      const server = await mesh.serve(new Application(faults.before(listener), events) as never, serveOptions)
       await this.#inForce([service], before)
       return { mesh, server, faults, close: () => mesh.close() }
     } catch (error) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { InFlight, type Linked } from '../../src/server/in-flight.ts'
+import { InFlight, type ListLink } from '../../src/server/in-flight.ts'
 
-class One implements Linked<One> {
+class One implements ListLink<One> {
   listed = false
   ahead: One | undefined = undefined
   behind: One | undefined = undefined

@@ -19,16 +19,16 @@ import type { EventSink } from '../../telemetry/events.ts'
 import { admit, withoutLimits } from '../admission.ts'
 import type { Authorizer } from '../authorization.ts'
 import type { Connection } from '../connection.ts'
-import type { DeadlineSweep, Watched } from '../deadline-sweep.ts'
-import { runCaught, runGuarded } from '../guarded-emitter.ts'
-import type { InFlight, Linked } from '../in-flight.ts'
-import type { Within } from '../inbound-call.ts'
+import type { DeadlineSweep, Expirable } from '../deadline-sweep.ts'
+import { catchUserErrors, runUserCode } from '../guarded-emitter.ts'
+import type { InFlight, ListLink } from '../in-flight.ts'
+import type { RunInSpan } from '../inbound-call.ts'
 import { inboundFault } from '../inbound-fault.ts'
-import { LOOK_MS } from '../slow-peer.ts'
+import { STALL_CHECK_MS } from '../stall-detector.ts'
 import type { HandlerOwner } from './handler.ts'
 import type { GrpcHead } from './headers.ts'
 import type { GrpcHealth } from './health.ts'
-import { type Inner, ServerInterceptedCall } from './inner-call.ts'
+import { type InnerCall, ServerInterceptedCall } from './intercepted-call.ts'
 import { respond } from './response.ts'
 import { type HeadersOwner, type PartialStatusObject, sendableStatus, UNKNOWN_ERROR } from './status.ts'
 
@@ -46,7 +46,7 @@ export interface GrpcServerCallHost {
   readonly running: InFlight<GrpcServerCall>
   readonly deadlines: DeadlineSweep
   /** Runs a handler in the span of its call. */
-  readonly within: Within | undefined
+  readonly within: RunInSpan | undefined
   handlerFailed(error: unknown, method: string, path?: string): void
   /** The application has interceptors: user code runs with everything that comes. */
   readonly intercepted: boolean
@@ -69,7 +69,7 @@ const PUSHBACK_MS = '1000'
 
 export class GrpcServerCall
   extends ServerInterceptedCall
-  implements Watched, Faultable, Inner, HandlerOwner, HeadersOwner, Linked<GrpcServerCall>
+  implements Expirable, Faultable, InnerCall, HandlerOwner, HeadersOwner, ListLink<GrpcServerCall>
 {
   readonly stream: ServerHttp2Stream
   readonly headers: IncomingHttpHeaders
@@ -188,8 +188,8 @@ export class GrpcServerCall
     this.#told = true
     const told = (): void => this.listener?.onCancel()
     if (!answered) this.inContext(told)
-    else if (this.#host.intercepted) runGuarded(this, told)
-    else runCaught(this, told)
+    else if (this.#host.intercepted) runUserCode(this, told)
+    else catchUserErrors(this, told)
   }
 
   sendMessage(message: unknown, callback: () => void): void {
@@ -200,7 +200,7 @@ export class GrpcServerCall
     this.inner!.sendMessage(message, () => {
       progress.sending -= 1
       progress.taken += 1
-      runGuarded(this, callback)
+      runUserCode(this, callback)
     })
   }
 
@@ -297,7 +297,7 @@ export class GrpcServerCall
       now + 1 < this.deadlineAt &&
       !this.progress.stopped(this.connection.socket, now)
     ) {
-      this.dueAt = Math.min(this.deadlineAt, now + LOOK_MS)
+      this.dueAt = Math.min(this.deadlineAt, now + STALL_CHECK_MS)
       this.#host.deadlines.watch(this, now)
     } else this.#giveUp(GRPC_STATUS.DEADLINE_EXCEEDED, this.deadlinePassed())
   }
@@ -319,7 +319,7 @@ export class GrpcServerCall
   }
 
   #pass(): void {
-    if (this.#host.intercepted) runGuarded(this, () => this.#host.pass(this))
+    if (this.#host.intercepted) runUserCode(this, () => this.#host.pass(this))
     else this.#host.pass(this)
     // Answered by grpc-js itself: there is no such method, or it is no call of gRPC.
     if (this.inner === undefined && this.#status === undefined)
@@ -348,8 +348,8 @@ export class GrpcServerCall
   protected inContext(work: () => void): void {
     const { within } = this.#host
     // Only a call that is recorded has a span to be within.
-    if (within === undefined || this.observed === undefined) runGuarded(this, work)
-    else within(this, () => runGuarded(this, work))
+    if (within === undefined || this.observed === undefined) runUserCode(this, work)
+    else within(this, () => runUserCode(this, work))
   }
 
   #suffer({ grpcStatus }: FaultRule): void {

@@ -7,7 +7,7 @@ export type StreamListener = (stream: ServerHttp2Stream, headers: IncomingHttpHe
  * `listener` for streams that come late. A body without a byte may have ended by then, and Node
  * does not tell that twice: what the listener adds to hear of the end is told at once.
  */
-export function afterTheEnd(listener: StreamListener): StreamListener {
+export function withEndReplayed(listener: StreamListener): StreamListener {
   return (stream, headers, flags) => {
     if (!stream.readableEnded) {
       listener(stream, headers, flags)

@@ -4,22 +4,22 @@
  */
 import type { EventEmitter } from 'node:events'
 import type { Duplex, Writable } from 'node:stream'
-import { guard, guardedCallback, type Owner, runGuarded } from '../guarded-emitter.ts'
+import { guardEmitter, guardedCallback, runUserCode, type UserCodeOwner } from '../guarded-emitter.ts'
 import type { PartialStatusObject } from './status.ts'
 
 /** grpc-js's words for the four. */
-export type Kind = 'unary' | 'clientStream' | 'serverStream' | 'bidi'
+export type CallKind = 'unary' | 'clientStream' | 'serverStream' | 'bidi'
 
 /** What grpc-js keeps of a method. */
 export interface Handler {
   func: (...given: unknown[]) => unknown
-  readonly type: Kind
+  readonly type: CallKind
 }
 
 /** What a guarded handler needs of the call that it serves. */
-export interface HandlerOwner extends Owner {
+export interface HandlerOwner extends UserCodeOwner {
   /** The far end of grpc-js's interceptors, by which a handler answers. */
-  attachHandler(answering: Answering): void
+  attachHandler(answering: StatusSender): void
   /** The handler has said its last word, whether or not anybody hears it. */
   handlerEnded(): void
   /**
@@ -29,12 +29,12 @@ export interface HandlerOwner extends Owner {
 }
 
 /** How the handler of a call answers, through the interceptors of the application. */
-export interface Answering {
+export interface StatusSender {
   sendStatus(status: { code: number; details: string; metadata: null }): void
 }
 
 interface Served extends EventEmitter {
-  readonly call: Answering & { readonly nextCall?: unknown }
+  readonly call: StatusSender & { readonly nextCall?: unknown }
 }
 
 interface Answered {
@@ -59,11 +59,11 @@ export function guardHandler(handler: Handler, ownerOf: (call: unknown) => Handl
     const owner = ownerOf(call.call)
     if (owner === undefined) return func.apply(this, given)
     owner.attachHandler(call.call)
-    guard(call, owner)
+    guardEmitter(call, owner)
     if (type !== 'unary') guardStream(call as unknown as Duplex, owner, streams)
     const work = (): unknown =>
       streams ? func.call(this, call) : func.call(this, call, once(owner, answer as (...given: unknown[]) => void))
-    runGuarded(owner, work)
+    runUserCode(owner, work)
     return undefined
   }
 }
@@ -107,7 +107,7 @@ function once(owner: HandlerOwner, answer: (...given: unknown[]) => void): (...g
     if (answered) return
     answered = true
     owner.handlerEnded()
-    runGuarded(owner, () => answer(error && !isObject(error) ? new Error(String(error)) : error, ...rest))
+    runUserCode(owner, () => answer(error && !isObject(error) ? new Error(String(error)) : error, ...rest))
   }
 }
 

@@ -1,10 +1,8 @@
 /**
- * The standard health service (grpc.health.v1), which follows the drain: serving until it begins,
- * not serving from then on. One Server may stand behind several doors, so each call is answered by
- * the door that it came through.
+ * The standard health service (grpc.health.v1). It reports SERVING until the drain begins, and
+ * NOT_SERVING from then on.
  */
 import type * as grpc from '@grpc/grpc-js'
-import { inboundCall } from '../../core/context.ts'
 import { GRPC_STATUS } from '../../core/status.ts'
 import {
   decodeName,
@@ -14,49 +12,54 @@ import {
   SERVICE_UNKNOWN,
   SERVING,
 } from '../../net/grpc-health-message.ts'
-import { GrpcServerCall } from './call.ts'
 
-/** grpc-js takes an empty string for no message at all, so the name comes in an object. */
-interface Asked {
+/** grpc-js takes an empty string for a missing message, so the name is wrapped in an object. */
+interface HealthRequest {
   readonly name: string
 }
 
-type Watcher = grpc.ServerWritableStream<Asked, number>
+type Watcher = grpc.ServerWritableStream<HealthRequest, number>
+
+/**
+ * The health of the mesh server that received the running call. Several may share one grpc-js
+ * `Server`; `undefined` for a call that came through none of them.
+ */
+export type CurrentHealth = () => GrpcHealth | undefined
 
 export class GrpcHealth {
   readonly #server: grpc.Server
-  /** False if the application serves its own. */
-  readonly #own: boolean
+  /** False if the application registered a health service. */
+  readonly #registered: boolean
   readonly #watchers = new Map<Watcher, number>()
   #serving = true
   #ended = false
 
-  constructor(server: grpc.Server) {
+  constructor(server: grpc.Server, current: CurrentHealth) {
     this.#server = server
-    this.#own = offer(server)
+    this.#registered = register(server, current)
   }
 
-  /** Whether calls of `path` are answered here: for everybody who may connect at all. */
-  owns(path: string): boolean {
-    return this.#own && path.startsWith(HEALTH_SERVICE)
+  /** Whether our health service answers `path`. Every verified peer may call it. */
+  answers(path: string): boolean {
+    return this.#registered && path.startsWith(HEALTH_SERVICE)
   }
 
-  /** The drain has begun. */
-  leave(): void {
+  /** The drain has begun: watchers receive NOT_SERVING. */
+  stopServing(): void {
     this.#serving = false
-    for (const [watcher, told] of this.#watchers) {
-      if (told !== SERVICE_UNKNOWN) watcher.write(NOT_SERVING)
+    for (const [watcher, sent] of this.#watchers) {
+      if (sent !== SERVICE_UNKNOWN) watcher.write(NOT_SERVING)
     }
   }
 
-  /** Nobody watches any more. */
+  /** Ends all watches. */
   end(): void {
     this.#ended = true
     for (const watcher of this.#watchers.keys()) watcher.end()
     this.#watchers.clear()
   }
 
-  /** @internal The empty name is the server as a whole. */
+  /** @internal The empty name stands for the server as a whole. */
   stateOf(name: string): number {
     if (name !== '' && !this.#has(name)) return SERVICE_UNKNOWN
     return this.#serving ? SERVING : NOT_SERVING
@@ -81,31 +84,31 @@ export class GrpcHealth {
   }
 }
 
-/** Those whose health service is ours. */
-const offered = new WeakSet<grpc.Server>()
+/** Servers on which our health service is registered. */
+const registered = new WeakSet<grpc.Server>()
 
-/** Registers the service, once for each Server; `false`: the application has its own. */
-function offer(server: grpc.Server): boolean {
-  if (offered.has(server)) return true
-  // Of calls that come by no door of ours: the application has bound its Server itself as well.
+/** Registers the service once for each `Server`. False: the application registered its own. */
+function register(server: grpc.Server, current: CurrentHealth): boolean {
+  if (registered.has(server)) return true
+  // Answers calls through a port that the application bound itself.
   let elsewhere: GrpcHealth | undefined
-  const asked = (): GrpcHealth => {
-    const call = inboundCall()
-    if (call instanceof GrpcServerCall) return call.health
-    elsewhere ??= new GrpcHealth(server)
+  const health = (): GrpcHealth => {
+    const ours = current()
+    if (ours !== undefined) return ours
+    elsewhere ??= new GrpcHealth(server, current)
     return elsewhere
   }
-  const decode = (bytes: Buffer): Asked => ({ name: decodeName(bytes) })
-  const check: grpc.handleUnaryCall<Asked, number> = ({ request: { name } }, callback) => {
-    const state = asked().stateOf(name)
+  const decode = (bytes: Buffer): HealthRequest => ({ name: decodeName(bytes) })
+  const check: grpc.handleUnaryCall<HealthRequest, number> = ({ request: { name } }, callback) => {
+    const state = health().stateOf(name)
     if (state !== SERVICE_UNKNOWN) callback(null, state)
     else callback({ code: GRPC_STATUS.NOT_FOUND, details: `there is no service '${name}' here` })
   }
   if (!server.register(`${HEALTH_SERVICE}Check`, check as never, encodeState as never, decode as never, 'unary')) {
     return false
   }
-  offered.add(server)
-  const watch = (call: Watcher): void => asked().watch(call)
+  registered.add(server)
+  const watch = (call: Watcher): void => health().watch(call)
   server.register(`${HEALTH_SERVICE}Watch`, watch as never, encodeState as never, decode as never, 'serverStream')
   return true
 }

@@ -15,12 +15,12 @@ import { GUARDED_SERVER } from '../../net/http2-flood-guard.ts'
 import { OptionsError, show } from '../../options/fields.ts'
 import { OLDEST_GRPC, requirePeer } from '../../options/optional-peer.ts'
 import { connectionOf } from '../connection.ts'
-import { runGuarded } from '../guarded-emitter.ts'
+import { runUserCode } from '../guarded-emitter.ts'
 import { assertIdentity, ServerBase, type ServerBaseDependencies } from '../server-base.ts'
 import { GrpcAcceptor, type GrpcAcceptorHost } from './acceptor.ts'
 import { GrpcServerCall, type GrpcServerCallHost } from './call.ts'
-import { afterTheEnd, type StreamListener } from './ended-stream.ts'
-import { guardHandler, type Handler, type Kind } from './handler.ts'
+import { type StreamListener, withEndReplayed } from './ended-stream.ts'
+import { type CallKind, guardHandler, type Handler } from './handler.ts'
 import { readGrpcHead } from './headers.ts'
 import { GrpcHealth } from './health.ts'
 import { type GrpcServerOptions, type GrpcServerSettings, resolveGrpcServer } from './options.ts'
@@ -101,11 +101,11 @@ export class GrpcServer extends ServerBase<GrpcServerCall> implements GrpcServer
     const interceptors = this.#internals.interceptors ?? []
     this.#intercepted = interceptors.length > 0
     if (this.#intercepted) this.#internals.interceptors = [...interceptors, this.#guardStart]
-    this.health = new GrpcHealth(server)
+    this.health = new GrpcHealth(server, currentHealth)
     const { injector, http2Server } = this.#adopt(server, module)
     this.#injector = injector
     const [listener] = http2Server.listeners('stream') as StreamListener[]
-    this.#passOn = afterTheEnd(listener!)
+    this.#passOn = withEndReplayed(listener!)
     http2Server.removeAllListeners('stream')
     http2Server.on('stream', (stream, headers, _flags, raw) => this.#begin({ stream, headers, raw }))
     this.acceptor = new GrpcAcceptor(this, settings, dependencies.identity, dependencies.verifier)
@@ -130,7 +130,7 @@ export class GrpcServer extends ServerBase<GrpcServerCall> implements GrpcServer
   // The drain, of which the health service tells.
 
   override retire(): void {
-    this.health.leave()
+    this.health.stopServing()
     super.retire()
   }
 
@@ -188,7 +188,7 @@ export class GrpcServer extends ServerBase<GrpcServerCall> implements GrpcServer
       head.timeoutMs = LONGEST_TIMEOUT_MS
     }
     const exchange = new GrpcServerCall(this, connection, stream, headers, route, head)
-    if (exchange.admit(this.health.owns(route.method))) exchange.run()
+    if (exchange.admit(this.health.answers(route.method))) exchange.run()
   }
 
   /**
@@ -234,7 +234,7 @@ export class GrpcServer extends ServerBase<GrpcServerCall> implements GrpcServer
     const exchange = this.#passing
     if (exchange !== undefined) {
       const { start } = call
-      call.start = (listener) => runGuarded(exchange, () => start.call(call, listener))
+      call.start = (listener) => runUserCode(exchange, () => start.call(call, listener))
     }
     return call as grpc.ServerInterceptingCall
   }
@@ -281,7 +281,7 @@ function assertServer(server: grpc.Server, { Server }: typeof grpc): void {
 /** As the semantic conventions have it for methods that are not known. */
 const UNKNOWN_METHOD = '_OTHER'
 
-function kindOf({ requestStream, responseStream }: { requestStream: boolean; responseStream: boolean }): Kind {
+function kindOf({ requestStream, responseStream }: { requestStream: boolean; responseStream: boolean }): CallKind {
   if (requestStream) return responseStream ? 'bidi' : 'clientStream'
   return responseStream ? 'serverStream' : 'unary'
 }
@@ -298,6 +298,11 @@ function exchangeOf(call: unknown): GrpcServerCall | undefined {
   }
   const running = inboundCall()
   return running instanceof GrpcServerCall ? running : undefined
+}
+
+function currentHealth(): GrpcHealth | undefined {
+  const call = inboundCall()
+  return call instanceof GrpcServerCall ? call.health : undefined
 }
 
 function openAll(server: GrpcServer): void {

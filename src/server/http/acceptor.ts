@@ -13,7 +13,7 @@ import type { RefusalAnswer } from '../lingering-close.ts'
 import type { Expectation } from './call.ts'
 import { InboundMessage } from './headers.ts'
 import type { HttpServerSettings } from './options.ts'
-import { WatchedResponse } from './response.ts'
+import { ServedResponse } from './response.ts'
 
 /** What the acceptor works with and for. */
 export interface HttpAcceptorHost extends AcceptorHost {
@@ -88,7 +88,7 @@ export class HttpAcceptor extends Acceptor<HttpAcceptorHost, HttpServerSettings>
     return {
       IncomingMessage: InboundMessage,
       // The typings want a class over requests of every kind.
-      ServerResponse: WatchedResponse as unknown as typeof ServerResponse<InboundMessage>,
+      ServerResponse: ServedResponse as unknown as typeof ServerResponse<InboundMessage>,
       headersTimeout: Math.min(headersTimeout, requestTimeout),
       requestTimeout,
       keepAliveTimeout,

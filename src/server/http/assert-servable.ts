@@ -1,12 +1,12 @@
 /**
- * Whether a `node:http` server can be served by the mesh instead of listening itself. What would be
- * dropped in silence is missed in production, so it is refused with a hint.
+ * Refuses a `node:http` server whose listeners or settings would have no effect in the mesh. Each
+ * refusal names the replacement.
  */
 import { Server } from 'node:http'
 import { type Issue, OptionsError } from '../../options/fields.ts'
-import { isOfNode } from './kept-listeners.ts'
+import { isBuiltInListener } from './server-events.ts'
 
-/** Events that a server without connections of its own cannot have, and what to do instead. */
+/** Events that never occur on a server without connections, each with its replacement. */
 const REFUSED_EVENTS: Readonly<Record<string, string>> = {
   connect: 'CONNECT is not served: no intention covers it',
   connection: "connections are the mesh's, also those that it refuses; use the requests' `socket`",
@@ -16,7 +16,7 @@ const REFUSED_EVENTS: Readonly<Record<string, string>> = {
   timeout: 'use the options `requestTimeout` and `keepAliveTimeout` of mesh.serve',
 }
 
-/** Settings that differ from those of a new server would be lost: what replaces each. */
+/** Settings without effect, each with its replacement. A new server's values are accepted. */
 const SETTINGS: Readonly<Record<string, string>> = {
   requestTimeout: 'use the option `requestTimeout` of mesh.serve',
   headersTimeout: 'use the option `headersTimeout` of mesh.serve',
@@ -49,11 +49,8 @@ const BEHIND_SYMBOLS: Readonly<Record<string, string>> = {
   kUniqueHeaders: 'uniqueHeaders',
 }
 
-/**
- * What a server is expected to have from its maker: a setting of another value was given on
- * purpose.
- */
-export interface Usual {
+/** Settings and listeners that a framework gives every server: no user chose them. */
+export interface ServerDefaults {
   readonly settings?: Readonly<Record<string, unknown>>
   isListener?(event: string, listener: { readonly name: string }): boolean
 }
@@ -61,33 +58,35 @@ export interface Usual {
 const PRISTINE = settingsOf(new Server())
 
 /** @throws OptionsError naming each listener and setting that the mesh cannot keep */
-export function assertServable(server: Server, usual: Usual = {}): void {
+export function assertServable(server: Server, defaults: ServerDefaults = {}): void {
   const issues: Issue[] = []
   if (server.listening)
     issues.push({ path: ['handler'], message: 'listens already; do not call listen(), mesh.serve does' })
   for (const [event, hint] of Object.entries(REFUSED_EVENTS)) {
-    const own = server.listeners(event).filter((one) => !isOfNode(event, one) && !usual.isListener?.(event, one))
-    if (own.length > 0) {
+    const added = server
+      .listeners(event)
+      .filter((one) => !isBuiltInListener(event, one) && !defaults.isListener?.(event, one))
+    if (added.length > 0) {
       issues.push({ path: ['handler'], message: `has a listener for '${event}' that would never be called: ${hint}` })
     }
   }
   const given = settingsOf(server)
   for (const [name, hint] of Object.entries(SETTINGS)) {
     const value = given[name]
-    if (value === PRISTINE[name] || (usual.settings !== undefined && value === usual.settings[name])) continue
+    if (value === PRISTINE[name] || (defaults.settings !== undefined && value === defaults.settings[name])) continue
     issues.push({ path: ['handler', name], message: `would have no effect: ${hint}` })
   }
   if (issues.length > 0) throw new OptionsError('serve', issues)
 }
 
-/** `undefined`, `null` and an empty list are no value. */
+/** The settings of a server. `null`, `false` and an empty list count as absent. */
 function settingsOf(server: Server): Record<string, unknown> {
   const all: Record<string, unknown> = { ...server }
   for (const symbol of Object.getOwnPropertySymbols(server)) {
     const name = BEHIND_SYMBOLS[symbol.description ?? '']
     if (name !== undefined) all[name] = (server as unknown as Record<symbol, unknown>)[symbol]
   }
-  // Each server has a function of its own.
+  // Each server has a new function with the same text.
   all.shouldUpgradeCallback = String(all.shouldUpgradeCallback)
   for (const [name, value] of Object.entries(all)) {
     if (value === null || value === false || (Array.isArray(value) && value.length === 0)) all[name] = undefined

@@ -18,17 +18,17 @@ import type { EventSink } from '../../telemetry/events.ts'
 import { admit } from '../admission.ts'
 import type { Authorizer } from '../authorization.ts'
 import type { Connection } from '../connection.ts'
-import type { DeadlineSweep, Watched } from '../deadline-sweep.ts'
+import type { DeadlineSweep, Expirable } from '../deadline-sweep.ts'
 import type { DrainState } from '../drain.ts'
-import { guard, own } from '../guarded-emitter.ts'
-import type { InFlight, Linked } from '../in-flight.ts'
-import { InboundCall, type Within } from '../inbound-call.ts'
+import { bindEmitter, guardEmitter } from '../guarded-emitter.ts'
+import type { InFlight, ListLink } from '../in-flight.ts'
+import { InboundCall, type RunInSpan } from '../inbound-call.ts'
 import { inboundFault } from '../inbound-fault.ts'
-import { LOOK_MS, SlowPeer, takenBytes } from '../slow-peer.ts'
-import type { Application } from './handler.ts'
+import { flushedBytes, STALL_CHECK_MS, StallDetector } from '../stall-detector.ts'
+import type { Application } from './application.ts'
 import { readContext } from './headers.ts'
 import type { Head } from './request-head.ts'
-import { type ResponseWatcher, refuse, silence, watchResponse } from './response.ts'
+import { discardWrites, observeResponse, type ResponseObserver, refuse } from './response.ts'
 import { routeOf } from './route.ts'
 import { isWebSocket, WebSocketClose } from './websocket-close.ts'
 
@@ -48,7 +48,7 @@ export interface HttpServerCallHost {
   readonly state: DrainState
   readonly deadlines: DeadlineSweep
   /** Runs a handler in the span of its call. */
-  readonly within: Within | undefined
+  readonly within: RunInSpan | undefined
   handlerFailed(error: unknown, method: string, path?: string): void
   exchangeEnded(): void
 }
@@ -59,7 +59,10 @@ export interface HttpServerCallHost {
  */
 export type Expectation = 'none' | 'checkContinue' | 'checkExpectation'
 
-export class HttpServerCall extends InboundCall implements ResponseWatcher, Watched, Faultable, Linked<HttpServerCall> {
+export class HttpServerCall
+  extends InboundCall
+  implements ResponseObserver, Expirable, Faultable, ListLink<HttpServerCall>
+{
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly connection: Connection
@@ -79,7 +82,7 @@ export class HttpServerCall extends InboundCall implements ResponseWatcher, Watc
   /** What we decided about it, if it does not end as the response says. */
   #verdict: Outcome | undefined
   /** Made when the deadline has passed and bodies still move. */
-  #peer: SlowPeer | undefined = undefined
+  #peer: StallDetector | undefined = undefined
   #uploaded = false
   /** The handler has returned a promise. */
   #promised = false
@@ -134,8 +137,8 @@ export class HttpServerCall extends InboundCall implements ResponseWatcher, Watc
 
   /** Runs the handler, or the fault that was drawn for this request. */
   run(expectation: Expectation): void {
-    watchResponse(this.response, this)
-    own(this.request, this)
+    observeResponse(this.response, this)
+    bindEmitter(this.request, this)
     this.#expectation = expectation
     this.#host.deadlines.watch(this, this.startedAt)
     const fault = inboundFault(this, this.#host, this.#stack.faults, 'status')
@@ -168,9 +171,9 @@ export class HttpServerCall extends InboundCall implements ResponseWatcher, Watc
   /** For {@link callApplication}. */
   callApplication(): unknown {
     const { request, response } = this
-    const { listener, kept } = this.#host.application
+    const { listener, events } = this.#host.application
     if (this.#expectation === 'none') return listener(request, response)
-    const asked = kept?.expecting(this.#expectation, request, response)
+    const asked = events?.expect(this.#expectation, request, response)
     if (asked !== undefined) return asked
     if (this.#expectation === 'checkContinue') {
       response.writeContinue()
@@ -215,8 +218,8 @@ export class HttpServerCall extends InboundCall implements ResponseWatcher, Watc
     socket.once('close', () => this.finish())
     this.#attempt.status = 101
     this.#upgradedAt = socket.bytesWritten
-    own(this.request, this)
-    guard(socket, this)
+    bindEmitter(this.request, this)
+    guardEmitter(socket, this)
     if (isWebSocket(this.request)) this.#webSocket = new WebSocketClose(socket)
     this.#runUserCode(work)
     if (this.#host.state === 'finishing') this.goAway()
@@ -273,18 +276,18 @@ export class HttpServerCall extends InboundCall implements ResponseWatcher, Watc
   #goesOn(now: number): boolean {
     const { request, response } = this
     const { socket } = this.connection
-    const peer = this.#peer ?? new SlowPeer()
+    const peer = this.#peer ?? new StallDetector()
     if (response.headersSent) {
       const waits = socket.writableLength > 0 || response.writableNeedDrain
       if (!waits) peer.rest()
-      else if (peer.stopped(takenBytes(socket), now)) return false
-      this.dueAt = now + LOOK_MS
+      else if (peer.stopped(flushedBytes(socket), now)) return false
+      this.dueAt = now + STALL_CHECK_MS
     } else {
       // The answer was due, or it is after an upload that took its time.
       if (request.complete && (this.#peer === undefined || this.#uploaded)) return false
       if (request.complete) this.#uploaded = true
-      else if (peer.stopped(socket.bytesRead, now, LOOK_MS)) return false
-      this.dueAt = now + (request.complete ? this.#stack.timeoutMs : LOOK_MS)
+      else if (peer.stopped(socket.bytesRead, now, STALL_CHECK_MS)) return false
+      this.dueAt = now + (request.complete ? this.#stack.timeoutMs : STALL_CHECK_MS)
       this.deadlineAt = this.dueAt
     }
     this.#peer = peer
@@ -306,7 +309,7 @@ export class HttpServerCall extends InboundCall implements ResponseWatcher, Watc
     }
     // A sender that has not finished by now may never do so.
     refuse(request, response, { status, code, message, close: !request.complete || code === 'closed' })
-    silence(response)
+    discardWrites(response)
     this.cancel(cause)
   }
 
@@ -330,7 +333,7 @@ export class HttpServerCall extends InboundCall implements ResponseWatcher, Watc
     }
     this.#verdict = outcome('failure', 'server-error', error, 500)
     refuse(request, response, { status: 500, code: 'server-error', message: 'The handler failed.' })
-    silence(response)
+    discardWrites(response)
   }
 
   #refuse(status: number, code: ErrorCode, message: string, notExecuted: boolean): void {

@@ -9,7 +9,7 @@ import { parseBaggage } from '../../core/baggage.ts'
 import { claimsIdentity, PREFIX, PREVIOUS_ATTEMPTS, TIMEOUT } from '../../core/headers.ts'
 import { parseTraceparent } from '../../core/trace-context.ts'
 import { connectionOf } from '../connection.ts'
-import { prepareGuard } from '../guarded-emitter.ts'
+import { prepareEmitter } from '../guarded-emitter.ts'
 import type { InboundCall } from '../inbound-call.ts'
 import { wantsUpgrade } from './upgrade-head.ts'
 
@@ -44,7 +44,7 @@ export class InboundMessage extends IncomingMessage {
 
   constructor(socket: Socket) {
     super(socket)
-    prepareGuard(this)
+    prepareEmitter(this)
   }
 
   // Private fields stay with an object whose prototype a framework replaces (Express does), so this

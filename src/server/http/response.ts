@@ -7,7 +7,7 @@ import { type IncomingMessage, type OutgoingHttpHeader, type OutgoingHttpHeaders
 import type { ErrorCode } from '../../core/errors.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'
 import { type Connection, connectionOf } from '../connection.ts'
-import { guardedCallback, type Owner, own, prepareGuard } from '../guarded-emitter.ts'
+import { bindEmitter, guardedCallback, prepareEmitter, type UserCodeOwner } from '../guarded-emitter.ts'
 
 /**
  * After an answer that did not wait for the request's body, the rest of it is read for so long, so
@@ -23,7 +23,7 @@ type WriteHead = (this: ServerResponse, status: number, reason?: string | Header
 const WATCHER = Symbol('inmesh.response')
 
 /** Whose response it is. */
-export interface ResponseWatcher extends Owner {
+export interface ResponseObserver extends UserCodeOwner {
   readonly connection: Connection
   now(): number
   /** The response is over, well or not. */
@@ -31,7 +31,7 @@ export interface ResponseWatcher extends Owner {
 }
 
 interface Watched {
-  [WATCHER]?: ResponseWatcher | undefined
+  [WATCHER]?: ResponseObserver | undefined
   writeHead: WriteHead
   write: (...given: unknown[]) => boolean
   end: (...given: unknown[]) => ServerResponse
@@ -45,12 +45,12 @@ interface Watched {
  * prototype; from the beginning, because an object that gets properties later has another shape
  * than the one for which `node:http` was compiled.
  */
-export class WatchedResponse extends ServerResponse {
-  [WATCHER]: ResponseWatcher | undefined = undefined
+export class ServedResponse extends ServerResponse {
+  [WATCHER]: ResponseObserver | undefined = undefined
 
   constructor(...given: ConstructorParameters<typeof ServerResponse>) {
     super(...given)
-    prepareGuard(this)
+    prepareEmitter(this)
     ;(this as unknown as Watched).writeHead = writeWatchedHead
     ;(this as unknown as Watched).write = writeWatched
     ;(this as unknown as Watched).end = endWatched
@@ -60,11 +60,11 @@ export class WatchedResponse extends ServerResponse {
   }
 }
 
-/** Tells `watcher` of the end of the response, which was made as a {@link WatchedResponse}. */
-export function watchResponse(response: ServerResponse, watcher: ResponseWatcher): void {
+/** Tells `watcher` of the end of the response, which was made as a {@link ServedResponse}. */
+export function observeResponse(response: ServerResponse, watcher: ResponseObserver): void {
   ;(response as unknown as Watched)[WATCHER] = watcher
   response.on('close', onClose)
-  own(response, watcher)
+  bindEmitter(response, watcher)
 }
 
 function onClose(this: ServerResponse): void {
@@ -230,6 +230,6 @@ function returnThis<T>(this: T): T {
  * We have answered in the handler's place: what it still writes is swallowed, because an error for
  * it would end the process.
  */
-export function silence(response: ServerResponse): void {
+export function discardWrites(response: ServerResponse): void {
   Object.assign(response, INERT)
 }

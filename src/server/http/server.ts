@@ -10,8 +10,9 @@ import { OptionsError } from '../../options/fields.ts'
 import type { Connection } from '../connection.ts'
 import { assertIdentity, ServerBase, type ServerBaseDependencies } from '../server-base.ts'
 import { HttpAcceptor, type HttpAcceptorHost } from './acceptor.ts'
+import type { Application, HttpHandler } from './application.ts'
 import type { Expectation, HttpServerCall, HttpServerCallHost } from './call.ts'
-import { type Application, applicationOf, type HttpHandler } from './handler.ts'
+import { applicationOf } from './handler.ts'
 import { type HttpServerOptions, type HttpServerSettings, resolveHttpServer, type UpgradeListener } from './options.ts'
 import { serveCall } from './serve.ts'
 import { serveUpgrade } from './upgrade.ts'
@@ -36,7 +37,7 @@ export async function serveHttp(
   const settings = resolveHttpServer(options)
   assertIdentity(settings.mode, dependencies)
   const application = await applicationOf(handler)
-  if (settings.onUpgrade !== undefined && application.kept?.upgrades === true) {
+  if (settings.onUpgrade !== undefined && application.events?.upgrades === true) {
     const message = "is not taken, because the server has listeners for 'upgrade' of its own; use one of both"
     throw new OptionsError('serve', [{ path: ['onUpgrade'], message }])
   }
@@ -75,11 +76,11 @@ export class HttpServer extends ServerBase<HttpServerCall> implements HttpServer
   }
 
   /** For the acceptor: whether the application listens for upgrades now. */
-  readonly upgrades = (): boolean => this.#onUpgrade !== undefined || this.application.kept?.upgrades === true
+  readonly upgrades = (): boolean => this.#onUpgrade !== undefined || this.application.events?.upgrades === true
 
   /** For the acceptor and the drain. */
   upgrade(connection: Connection, request: IncomingMessage, head: Buffer): void {
-    const upgrade = this.#onUpgrade ?? this.application.kept?.upgrade
+    const upgrade = this.#onUpgrade ?? this.application.events?.upgrade
     if (upgrade === undefined) connection.socket.destroy()
     else serveUpgrade(this, connection, request, head, upgrade)
   }
@@ -92,7 +93,7 @@ export class HttpServer extends ServerBase<HttpServerCall> implements HttpServer
 
   /** For the one that makes it: the application hears that it is served. */
   listening(): void {
-    this.#told(() => this.application.kept?.listening(), 'listening')
+    this.#notify(() => this.application.events?.listening(), 'listening')
   }
 
   override stopAccepting(): void {
@@ -102,11 +103,11 @@ export class HttpServer extends ServerBase<HttpServerCall> implements HttpServer
 
   override async closeConnections(): Promise<void> {
     await super.closeConnections()
-    await this.#told(() => this.application.kept?.closed(), 'close')
+    await this.#notify(() => this.application.events?.closed(), 'close')
   }
 
   /** What the application does then is bounded, and its failure is no failure of ours. */
-  async #told(work: () => unknown, event: string): Promise<void> {
+  async #notify(work: () => unknown, event: string): Promise<void> {
     let timer: Timer | undefined
     const bound = new Promise<void>((resolve) => {
       timer = this.clock.startBackgroundTimer(CLOSE_HOOKS_MS, resolve, undefined)

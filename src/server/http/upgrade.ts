@@ -10,7 +10,7 @@ import type { HttpServerCallHost } from './call.ts'
 import { admitUpgrade } from './serve.ts'
 
 /** Hands over the socket of an authorized request. */
-export type Upgrading = (request: IncomingMessage, socket: Duplex, head: Buffer) => unknown
+export type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => unknown
 
 /** Serves a request to upgrade, after the answers to those before it. */
 export function serveUpgrade(
@@ -18,7 +18,7 @@ export function serveUpgrade(
   connection: Connection,
   request: IncomingMessage,
   head: Buffer,
-  upgrading: Upgrading,
+  upgrading: UpgradeListener,
 ): void {
   const { socket, last } = connection
   if (connection.closing || socket.destroyed) {

@@ -7,7 +7,7 @@ import { Hono } from 'hono'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { OptionsError } from '../../../src/options/fields.ts'
 import { currentCall } from '../../../src/server/current-call.ts'
-import type { HttpHandler } from '../../../src/server/http/handler.ts'
+import type { HttpHandler } from '../../../src/server/http/application.ts'
 import { scanHeaders } from '../../../src/server/http/headers.ts'
 import { ask, pause, serve } from '../rig.ts'
 

@@ -7,7 +7,7 @@ import { MeshError } from '../../../src/core/errors.ts'
 import type { Policy } from '../../../src/core/policy.ts'
 import { compileIntentions } from '../../../src/server/authorization.ts'
 import { currentCall } from '../../../src/server/current-call.ts'
-import type { HttpListener } from '../../../src/server/http/handler.ts'
+import type { HttpListener } from '../../../src/server/http/application.ts'
 import { serveHttp } from '../../../src/server/http/server.ts'
 import { craftLeaf, newAuthority } from '../../rigs/certificates.ts'
 import {

@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net'
 
 /** Between two looks at a peer. */
-export const LOOK_MS = 10_000
+export const STALL_CHECK_MS = 10_000
 /** A peer that moves less than this in {@link STOPPED_MS} has stopped. */
 const LEAST_BYTES = 1_024
 /** Long, because the far system opens its window in steps of hundreds of kilobytes. */
@@ -15,7 +15,7 @@ const STOPPED_MS = 30_000
  */
 const LONGEST_MESSAGE_MS = 60_000
 
-export class SlowPeer {
+export class StallDetector {
   #count = -1
   #countedAt = 0
   #bytes = 0
@@ -47,7 +47,7 @@ export class SlowPeer {
 }
 
 /** A caller that is to send messages and sends none for a minute. */
-export class IdleSender {
+export class IdleDetector {
   #count = -1
   #movedAt = 0
 
@@ -72,7 +72,7 @@ interface Handle {
  * well, and a chunk of many megabytes only at its end. Node shows it on the handle of the socket;
  * without that, what was handed over completely.
  */
-export function takenBytes(socket: Socket): number {
+export function flushedBytes(socket: Socket): number {
   const { _handle } = socket as { _handle?: Handle | null }
   const handle = _handle?._parent ?? _handle
   if (typeof handle?.bytesWritten === 'number') return handle.bytesWritten - (handle.writeQueueSize ?? 0)

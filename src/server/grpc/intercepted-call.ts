@@ -6,20 +6,20 @@ import type { ServerHttp2Stream } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
 import { NOT_EXECUTED } from '../../core/headers.ts'
 import { InboundCall } from '../inbound-call.ts'
-import type { Answering, Kind } from './handler.ts'
+import type { CallKind, StatusSender } from './handler.ts'
 import { guardHeaders, type HeadersOwner, isMetadata } from './status.ts'
 import { StreamProgress } from './stream-progress.ts'
 
-export type Inner = Parameters<grpc.ServerInterceptor>[1]
+export type InnerCall = Parameters<grpc.ServerInterceptor>[1]
 
-export type Listener = Parameters<Inner['start']>[0]
+export type InboundListener = Parameters<InnerCall['start']>[0]
 
 export abstract class ServerInterceptedCall extends InboundCall implements HeadersOwner {
   abstract readonly stream: ServerHttp2Stream
-  protected inner: Inner | undefined = undefined
-  protected listener: Listener | undefined = undefined
+  protected inner: InnerCall | undefined = undefined
+  protected listener: InboundListener | undefined = undefined
   /** How the handler answers: through the interceptors of the application. */
-  protected answering: Answering | undefined = undefined
+  protected answering: StatusSender | undefined = undefined
   protected readonly progress = new StreamProgress()
   /** User code runs before the request has ended. */
   #early = false
@@ -30,7 +30,7 @@ export abstract class ServerInterceptedCall extends InboundCall implements Heade
   protected abstract inContext(work: () => void): void
 
   /** grpc-js has found the handler. */
-  attach(inner: Inner, kind: Kind, early: boolean): this {
+  attach(inner: InnerCall, kind: CallKind, early: boolean): this {
     this.inner = inner
     this.progress.kind = kind
     this.#early = early
@@ -38,13 +38,13 @@ export abstract class ServerInterceptedCall extends InboundCall implements Heade
     return this
   }
 
-  attachHandler(answering: Answering): void {
+  attachHandler(answering: StatusSender): void {
     this.answering = answering
   }
 
-  start(listener: Listener): void {
+  start(listener: InboundListener): void {
     this.listener = listener
-    this.inner!.start(this as unknown as Listener)
+    this.inner!.start(this as unknown as InboundListener)
   }
 
   onReceiveMetadata(metadata: grpc.Metadata): void {
@@ -83,15 +83,15 @@ export abstract class ServerInterceptedCall extends InboundCall implements Heade
     return this.inner!.getHost()
   }
 
-  getAuthContext(): ReturnType<Inner['getAuthContext']> {
+  getAuthContext(): ReturnType<InnerCall['getAuthContext']> {
     return this.inner!.getAuthContext()
   }
 
-  getConnectionInfo(): ReturnType<Inner['getConnectionInfo']> {
+  getConnectionInfo(): ReturnType<InnerCall['getConnectionInfo']> {
     return this.inner!.getConnectionInfo()
   }
 
-  getMetricsRecorder(): ReturnType<Inner['getMetricsRecorder']> {
+  getMetricsRecorder(): ReturnType<InnerCall['getMetricsRecorder']> {
     return this.inner!.getMetricsRecorder()
   }
 }

@@ -11,7 +11,7 @@ const TLS_HANDSHAKE = 0x16
  * Calls `tls` or `plain` with the untouched connection, or destroys it if nothing comes within
  * `ms`.
  */
-export function splitByFirstByte(
+export function detectTls(
   socket: Socket,
   clock: Clock,
   ms: number,
