@@ -13,7 +13,7 @@ import { INSTANCE_SHAPE, readInstances } from './readable-instances.ts'
 import { readPolicyDocument } from './readable-policy.ts'
 import { duplicateKey } from './registry/duplicate-key.ts'
 import { LIMITS } from './registry/limits.ts'
-import type { Gone, Instance, ServerMessage, Unread } from './registry/wire.ts'
+import type { Removal, Instance, ServerMessage, UnreadableInstance } from './registry/wire.ts'
 import { NONE_LEFT, type ServiceView } from './service-view.ts'
 
 const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
@@ -164,7 +164,7 @@ function readList(
   value: unknown,
   service: string,
   some: boolean,
-): { instances: readonly Instance[]; unread?: readonly Unread[] } {
+): { instances: readonly Instance[]; unread?: readonly UnreadableInstance[] } {
   const { instances, foreign, unread } = readInstances(value, service)
   if (instances.length > 0) return { instances, ...(unread && { unread }) }
   if (foreign.length > 0) {
@@ -180,15 +180,15 @@ function readChange(
   put: unknown,
   gone: unknown,
   service: string,
-): { put?: readonly Instance[]; gone?: readonly Gone[]; unread?: readonly Unread[] } {
+): { put?: readonly Instance[]; gone?: readonly Removal[]; unread?: readonly UnreadableInstance[] } {
   const left = gone === undefined ? [] : readGone(gone)
   if (put === undefined) return gone === undefined ? {} : { gone: left }
   const { instances, foreign, unread } = readInstances(put, service)
-  const all = [...left, ...foreign.map((id): Gone => ({ id, why: 'lost' }))]
+  const all = [...left, ...foreign.map((id): Removal => ({ id, why: 'lost' }))]
   return { put: instances, ...(all.length > 0 && { gone: all }), ...(unread && { unread }) }
 }
 
-function readGone(value: unknown): readonly Gone[] {
+function readGone(value: unknown): readonly Removal[] {
   if (!Array.isArray(value) || value.length > LIMITS.instancesPerService) throw new SnapshotRejected('gone: no list')
   return value.map((entry) => {
     const gone = readObject(entry, 'gone')

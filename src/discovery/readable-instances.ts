@@ -10,7 +10,7 @@ import { INSTANCE_ID, serviceName } from '../options/names.ts'
 import { integer } from '../options/quantities.ts'
 import { readField, readObject, SnapshotRejected } from './read-field.ts'
 import { LIMITS } from './registry/limits.ts'
-import type { Instance, Unread } from './registry/wire.ts'
+import type { Instance, UnreadableInstance } from './registry/wire.ts'
 
 export const HOST = /^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F:]{2,45}|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)$/
 const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
@@ -32,12 +32,12 @@ export const INSTANCE_SHAPE = {
 } as const
 const INSTANCE = fields(INSTANCE_SHAPE)
 
-export interface ReadableInstances {
+export interface InstanceList {
   readonly instances: readonly Instance[]
   /** Those of a protocol or in a state of a newer version: none that this one could call. */
   readonly foreign: readonly string[]
   /** Absent: all could be read. */
-  readonly unread?: readonly Unread[]
+  readonly unread?: readonly UnreadableInstance[]
 }
 
 /**
@@ -51,14 +51,14 @@ export function readInstance(value: unknown): Instance {
 }
 
 /** @throws SnapshotRejected if the list as a whole is none that a registry sends */
-export function readInstances(value: unknown, service: string): ReadableInstances {
+export function readInstances(value: unknown, service: string): InstanceList {
   if (!Array.isArray(value)) throw new SnapshotRejected('instances: no list')
   const most = LIMITS.instancesPerService
   if (value.length > most) throw new SnapshotRejected(`instances: ${value.length}, at most ${most}`)
   const ids = new Set<string>()
   const instances: Instance[] = []
   const foreign: string[] = []
-  const unread: Unread[] = []
+  const unread: UnreadableInstance[] = []
   for (const entry of value as unknown[]) {
     const id = idOf(entry)
     if (isForeign(entry)) {
@@ -101,7 +101,7 @@ function idOf(entry: unknown): string | undefined {
 }
 
 /** The first instance that could not be read, with why and how many more there are. */
-export function unreadIssue({ unread }: { readonly unread?: readonly Unread[] | undefined }): string | undefined {
+export function unreadableIssue({ unread }: { readonly unread?: readonly UnreadableInstance[] | undefined }): string | undefined {
   const first = unread?.[0]
   if (first === undefined) return undefined
   const others = unread!.length > 1 ? `, and ${unread!.length - 1} more` : ''

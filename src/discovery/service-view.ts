@@ -4,7 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { Protocol } from '../core/protocol.ts'
-import type { Instance, ServerMessage, Unread } from './registry/wire.ts'
+import type { Instance, ServerMessage, UnreadableInstance } from './registry/wire.ts'
 
 type Snapshot = Extract<ServerMessage, { type: 'snapshot' }>
 type Delta = Extract<ServerMessage, { type: 'delta' }>
@@ -18,7 +18,7 @@ export interface ServiceEndpoints {
    */
   readonly protocol?: Protocol | undefined
   /** Instances that the registry sent and that could not be read: in force as they last could. */
-  readonly unread?: readonly Unread[] | undefined
+  readonly unread?: readonly UnreadableInstance[] | undefined
   /** An empty or shrunken list is meant: all that it lacks left on purpose. */
   readonly intended: boolean
   /** Ids of instances that left on purpose, as far as the last message told. */
@@ -60,7 +60,7 @@ export function viewOf(snapshot: Snapshot): ServiceView {
     epoch,
     revision,
     stale: false,
-    endpoints: { instances, protocol: sharedProtocol(instances), unread, intended, left: leftOf(gone), frozen },
+    endpoints: { instances, protocol: sharedProtocol(instances), unread, intended, left: departedIds(gone), frozen },
     document: { policy, policyIssue },
   }
 }
@@ -82,7 +82,7 @@ export function applyDelta(view: ServiceView, delta: Delta): ServiceView {
  * one stays, and without one what can be read. An instance that cannot be read stays as it last
  * could.
  */
-export function keepGood(next: ServiceView, known: ServiceView | undefined): ServiceView {
+export function retainLastGood(next: ServiceView, known: ServiceView | undefined): ServiceView {
   const endpoints = goodEndpoints(next.endpoints, known?.endpoints)
   const document = goodDocument(next.document, known?.document)
   return endpoints === next.endpoints && document === next.document ? next : { ...next, endpoints, document }
@@ -132,7 +132,7 @@ function afterDelta(endpoints: ServiceEndpoints, delta: Delta): ServiceEndpoints
     protocol: protocolAfter(endpoints, delta.put ?? []),
     // Of what the list lacks since before this says nothing.
     intended: false,
-    left: leftOf(delta.gone),
+    left: departedIds(delta.gone),
     unread: delta.unread,
     frozen: delta.frozen ?? endpoints.frozen,
   }
@@ -151,6 +151,6 @@ function sharedProtocol(instances: readonly Instance[]): Protocol | undefined {
 }
 
 /** The ids of those that left on purpose. */
-function leftOf(gone: Delta['gone']): ReadonlySet<string> {
+function departedIds(gone: Delta['gone']): ReadonlySet<string> {
   return gone === undefined ? NONE_LEFT : new Set(gone.filter(({ why }) => why === 'left').map(({ id }) => id))
 }

@@ -7,7 +7,7 @@ import type { Clock, Timer } from '../core/clock.ts'
 import { rootFingerprint } from '../identity/join-token.ts'
 import { readStoredView } from './parse-message.ts'
 import { SnapshotRejected } from './read-field.ts'
-import { unreadIssue } from './readable-instances.ts'
+import { unreadableIssue } from './readable-instances.ts'
 import type { ServiceView } from './service-view.ts'
 
 /** Where the bytes go: a state directory, or memory. */
@@ -113,7 +113,7 @@ export class SnapshotCache {
       if (policyIssue !== undefined) {
         this.#failed(`of the policy of ${view.service} on disk only a part was used: ${policyIssue}`)
       }
-      const unread = unreadIssue(view.endpoints)
+      const unread = unreadableIssue(view.endpoints)
       if (unread !== undefined) this.#failed(`of ${view.service} on disk, an instance was left out: ${unread}`)
       return [view]
     } catch (error) {

@@ -16,7 +16,7 @@ import type { OpossumCircuit } from '../resilience/opossum-circuit.ts'
 import type { PeerReading } from '../telemetry/mesh-gauges.ts'
 import type { MeshContext } from './context.ts'
 import { IdleDestinations, LOOK_MS } from './idle-destinations.ts'
-import { LiveSource } from './live-source.ts'
+import { DestinationHandle } from './live-source.ts'
 import type { Membership } from './membership.ts'
 
 export class Destinations {
@@ -76,7 +76,7 @@ export class Destinations {
   /** The service as a client keeps it. */
   source(name: string): StackSource | undefined {
     const found = this.find(name)
-    return found && new LiveSource(found, (service) => this.find(service)!)
+    return found && new DestinationHandle(found, (service) => this.find(service)!)
   }
 
   /** Takes over what is new of a service; a change of the mesh's document concerns all. */

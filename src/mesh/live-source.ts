@@ -7,7 +7,7 @@ import type { StackSource } from '../client/stack-source.ts'
 import type { Route } from '../core/call.ts'
 import type { Stack } from '../resilience/stack.ts'
 
-export class LiveSource implements StackSource {
+export class DestinationHandle implements StackSource {
   readonly service: string
   readonly transport: StackSource['transport']
   readonly #find: (service: string) => Destination

@@ -1,7 +1,7 @@
 /** What is stored, under which key, as JSON. The only file that knows the keys. */
-import type { Gone, Instance, InstanceState } from '../discovery/registry/wire.ts'
+import type { Removal, Instance, InstanceState } from '../discovery/registry/wire.ts'
 
-export type { Gone } from '../discovery/registry/wire.ts'
+export type { Removal } from '../discovery/registry/wire.ts'
 
 /** An instance, with what the registry keeps about it and does not tell watchers. */
 export interface InstanceRecord {
@@ -26,7 +26,7 @@ export interface OverrideRecord {
 
 /** Written in the same transaction as every removal, so that watchers and later starts know why. */
 export interface ServiceRecord {
-  readonly gone: readonly Gone[]
+  readonly gone: readonly Removal[]
   /** Wall clock of the last loss; 0: none. */
   readonly lostAt: number
 }

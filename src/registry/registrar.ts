@@ -14,7 +14,7 @@ import { ApiError } from './api/error.ts'
 import { GRACE_SHARE, Leases, type Release, type Unlisted } from './leases.ts'
 import type { Logger } from './log.ts'
 import { changed, displaced, type OverrideChange, overridden, ownOf, registered, wholeId } from './overrides.ts'
-import { type Gone, type InstanceRecord, KEYS, type OverrideRecord, type ServiceRecord } from './records.ts'
+import { type Removal, type InstanceRecord, KEYS, type OverrideRecord, type ServiceRecord } from './records.ts'
 import type { RegistryState } from './state.ts'
 import type { Operation } from './storage/storage.ts'
 import type { WatchHub } from './watch/hub.ts'
@@ -280,7 +280,7 @@ export class Registrar {
   }
 
   #removal(service: string, ids: readonly string[], why: 'left' | 'lost'): Operation[] {
-    const gone: Gone[] = ids.map((id) => ({ id, why }))
+    const gone: Removal[] = ids.map((id) => ({ id, why }))
     const lostAt = why === 'lost' ? this.#clock.wallNow() : (this.#state.service(service)?.lostAt ?? 0)
     const record: ServiceRecord = { gone, lostAt }
     return [

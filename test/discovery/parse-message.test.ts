@@ -4,7 +4,7 @@ import { readServerMessage, readStoredView } from '../../src/discovery/parse-mes
 import { SnapshotRejected } from '../../src/discovery/read-field.ts'
 import { LineReader, LineTooLong } from '../../src/discovery/registry/line-reader.ts'
 import type { ServerMessage } from '../../src/discovery/registry/wire.ts'
-import { applyDelta, keepGood } from '../../src/discovery/service-view.ts'
+import { applyDelta, retainLastGood } from '../../src/discovery/service-view.ts'
 
 const INSTANCE = {
   service: 'inventory',
@@ -160,9 +160,9 @@ describe('endpoints and policy', () => {
   it('keep the document that a whole snapshot only repeats', () => {
     const policy = { service: 'inventory', timeout: '1s' }
     const known = applyDelta(view, { ...delta, policy })
-    const again = keepGood(applyDelta(view, { ...delta, policy: { ...policy } }), known)
+    const again = retainLastGood(applyDelta(view, { ...delta, policy: { ...policy } }), known)
     expect(again.document.policy).toBe(policy)
-    const other = keepGood(applyDelta(view, { ...delta, policy: { ...policy, timeout: '2s' } }), known)
+    const other = retainLastGood(applyDelta(view, { ...delta, policy: { ...policy, timeout: '2s' } }), known)
     expect(other.document.policy).toEqual({ ...policy, timeout: '2s' })
   })
 })

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { readServerMessage, readStoredView } from '../../src/discovery/parse-message.ts'
-import { unreadIssue } from '../../src/discovery/readable-instances.ts'
+import { unreadableIssue } from '../../src/discovery/readable-instances.ts'
 import { SnapshotParts } from '../../src/discovery/registry/snapshot-parts.ts'
 import type { ServerMessage } from '../../src/discovery/registry/wire.ts'
-import { applyDelta, keepGood, type ServiceView, viewOf } from '../../src/discovery/service-view.ts'
+import { applyDelta, retainLastGood, type ServiceView, viewOf } from '../../src/discovery/service-view.ts'
 import { instance } from '../rigs/instance.ts'
 
 const HEAD = { service: 'stock', epoch: 'e', revision: 1, policy: null, intended: false, frozen: false }
@@ -31,28 +31,28 @@ describe('an instance that cannot be read', () => {
   it.each(WRONG)('with %s takes no other along, and is told', (_, wrong) => {
     const view = snapshot([wrong, good])
     expect(ids(view)).toEqual(['s1'])
-    expect(unreadIssue(view.endpoints)).toMatch(/^(instance s2: )?instance/)
+    expect(unreadableIssue(view.endpoints)).toMatch(/^(instance s2: )?instance/)
     const change = delta({ put: [good, wrong] })
     expect(change.put!.map(({ id }) => id)).toEqual(['s1'])
     expect(change.unread).toHaveLength(1)
   })
 
   it('stays as it was read last, in a list and in a change', () => {
-    const both = keepGood(snapshot([good, instance('stock', 's2')]), undefined)
+    const both = retainLastGood(snapshot([good, instance('stock', 's2')]), undefined)
     const wrong = { ...instance('stock', 's2'), weight: 5_000 }
-    const again = keepGood(snapshot([good, wrong]), both)
+    const again = retainLastGood(snapshot([good, wrong]), both)
     expect(ids(again)).toEqual(['s1', 's2'])
     expect(again.endpoints.instances[1]!.weight).toBe(100)
-    expect(ids(keepGood(applyDelta(again, delta({ put: [wrong] })), again))).toEqual(['s1', 's2'])
-    expect(ids(keepGood(snapshot([good]), again))).toEqual(['s1'])
+    expect(ids(retainLastGood(applyDelta(again, delta({ put: [wrong] })), again))).toEqual(['s1', 's2'])
+    expect(ids(retainLastGood(snapshot([good]), again))).toEqual(['s1'])
   })
 
   it('is named once, however often it comes, and the rest are counted', () => {
     const wrong = (id: string) => ({ ...instance('stock', id), weight: 5_000 })
-    expect(unreadIssue(snapshot([good, wrong('s2'), wrong('s3')]).endpoints)).toMatch(
+    expect(unreadableIssue(snapshot([good, wrong('s2'), wrong('s3')]).endpoints)).toMatch(
       /^instance s2: .*weight.*, and 1 more$/,
     )
-    expect(unreadIssue(snapshot([good]).endpoints)).toBeUndefined()
+    expect(unreadableIssue(snapshot([good]).endpoints)).toBeUndefined()
   })
 
   it('on the disk keeps its service', () => {
@@ -78,15 +78,15 @@ describe('an instance of a kind that is not known', () => {
     const view = snapshot([newer], { intended: true })
     expect(ids(view)).toEqual([])
     expect(view.endpoints.intended).toBe(false)
-    expect(unreadIssue(view.endpoints)).toMatch(/protocol/)
+    expect(unreadableIssue(view.endpoints)).toMatch(/protocol/)
     expect(snapshot([newer, good]).endpoints.unread).toBeUndefined()
   })
 
   it('that was of a known kind before is listed no more, by a change as by a list', () => {
-    const view = keepGood(snapshot([good]), undefined)
+    const view = retainLastGood(snapshot([good]), undefined)
     expect(ids(applyDelta(view, delta({ put: [newer] })))).toEqual([])
     expect(ids(applyDelta(view, delta({ put: [{ ...good, state: 'warming' }] })))).toEqual([])
-    expect(ids(keepGood(snapshot([newer]), view))).toEqual([])
+    expect(ids(retainLastGood(snapshot([newer]), view))).toEqual([])
   })
 })
 
@@ -106,12 +106,12 @@ describe('a reason that is not known', () => {
 
 describe('a document that is none', () => {
   it.each(['open all doors', 7, [], { service: 'Stock!' }])('(%j) hides no endpoint, and opens no door', (policy) => {
-    const view = keepGood(snapshot([good], { policy }), undefined)
+    const view = retainLastGood(snapshot([good], { policy }), undefined)
     expect(ids(view)).toEqual(['s1'])
     expect(view.document.policy).toEqual({ service: 'stock', allow: [] })
     expect(view.document.policyIssue).toBeDefined()
-    const before = keepGood(snapshot([good], { policy: { service: 'stock', timeout: '3s' } }), undefined)
-    expect(keepGood(snapshot([good], { policy }), before).document.policy).toEqual({ service: 'stock', timeout: '3s' })
+    const before = retainLastGood(snapshot([good], { policy: { service: 'stock', timeout: '3s' } }), undefined)
+    expect(retainLastGood(snapshot([good], { policy }), before).document.policy).toEqual({ service: 'stock', timeout: '3s' })
   })
 
   it('of the mesh denies by default', () => {

@@ -4,7 +4,7 @@ import { readServerMessage } from '../../src/discovery/parse-message.ts'
 import { checkPolicyDocument } from '../../src/discovery/policy-document.ts'
 import { readPolicyDocument } from '../../src/discovery/readable-policy.ts'
 import type { ServerMessage } from '../../src/discovery/registry/wire.ts'
-import { keepGood, type ServiceView, viewOf } from '../../src/discovery/service-view.ts'
+import { retainLastGood, type ServiceView, viewOf } from '../../src/discovery/service-view.ts'
 import { instance } from '../rigs/instance.ts'
 
 describe('of a document that is not wholly known', () => {
@@ -63,22 +63,22 @@ describe('a snapshot with such a document', () => {
   const newer = read({ service: 'stock', timeout: '9s', mirror: 1 })
 
   it('brings its instances and the last good policy stays, as often as it comes', () => {
-    let view = keepGood(good, undefined)
+    let view = retainLastGood(good, undefined)
     for (let i = 0; i < 3; i++) {
-      view = keepGood(newer, view)
+      view = retainLastGood(newer, view)
       expect(view.document.policy).toEqual({ service: 'stock', timeout: '3s' })
       expect(view.endpoints.instances).toHaveLength(1)
     }
-    expect(keepGood(read({ service: 'stock', timeout: '5s' }), view).document.policy).toEqual({
+    expect(retainLastGood(read({ service: 'stock', timeout: '5s' }), view).document.policy).toEqual({
       service: 'stock',
       timeout: '5s',
     })
   })
 
   it('brings the part that can be read when there was no good one, and each newer part', () => {
-    const first = keepGood(newer, undefined)
+    const first = retainLastGood(newer, undefined)
     expect(first.document.policy).toEqual({ service: 'stock', timeout: '9s' })
-    const next = keepGood(read({ service: 'stock', timeout: '8s', mirror: 1 }), first)
+    const next = retainLastGood(read({ service: 'stock', timeout: '8s', mirror: 1 }), first)
     expect(next.document.policy).toEqual({ service: 'stock', timeout: '8s' })
   })
 

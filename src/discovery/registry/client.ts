@@ -8,8 +8,8 @@ import type { ConnectionOptions } from 'node:tls'
 import type { Clock, Timer } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import { SKEW_TOLD_MS } from '../../identity/validity.ts'
-import { unreadIssue } from '../readable-instances.ts'
-import { applyDelta, keepGood, type ServiceView, viewOf } from '../service-view.ts'
+import { unreadableIssue } from '../readable-instances.ts'
+import { applyDelta, retainLastGood, type ServiceView, viewOf } from '../service-view.ts'
 import type { CachedState } from '../snapshot-cache.ts'
 import { SessionConnection } from './connection.ts'
 import { RegistryDial } from './dial.ts'
@@ -283,13 +283,13 @@ export class RegistryClient {
 
   #update(next: ServiceView): void {
     const known = this.#views.get(next.service)
-    const view = keepGood(next, known)
+    const view = retainLastGood(next, known)
     const { policy, policyIssue } = next.document
     if (policyIssue !== undefined && policyIssue !== known?.document.policyIssue) {
       this.#options.observer.policyRefused(next.service, policyIssue, view.document.policy !== policy)
     }
-    const unread = unreadIssue(next.endpoints)
-    if (unread !== undefined && unread !== (known && unreadIssue(known.endpoints))) {
+    const unread = unreadableIssue(next.endpoints)
+    if (unread !== undefined && unread !== (known && unreadableIssue(known.endpoints))) {
       this.#options.observer.instanceRefused(next.service, unread)
     }
     this.#views.set(view.service, view)

@@ -6,7 +6,7 @@
 
 import { SnapshotRejected } from '../read-field.ts'
 import { LIMITS } from './limits.ts'
-import type { Instance, ServerMessage, Unread } from './wire.ts'
+import type { Instance, ServerMessage, UnreadableInstance } from './wire.ts'
 
 type Snapshot = Extract<ServerMessage, { type: 'snapshot' }>
 type Part = Extract<ServerMessage, { type: 'part' }>
@@ -40,7 +40,7 @@ export class SnapshotParts {
   #first: Snapshot | undefined
   readonly #ids = new Set<string>()
   #instances: Instance[] = []
-  #unread: Unread[] = []
+  #unread: UnreadableInstance[] = []
   #part = 0
 
   /** The whole snapshot, or `undefined` while parts are missing. @throws SnapshotRejected */

@@ -27,13 +27,13 @@ export interface Instance extends EndpointAddress {
 }
 
 /** An instance that is listed no more: `left` (deregistered) or `lost` (lease over). */
-export interface Gone {
+export interface Removal {
   readonly id: string
   readonly why: 'left' | 'lost'
 }
 
 /** Never sent; the reader's: an instance that it cannot read. */
-export interface Unread {
+export interface UnreadableInstance {
   readonly id: string | undefined
   readonly issue: string
 }
@@ -76,7 +76,7 @@ export type ServerMessage =
       policy: unknown
       /** Not sent; the reader's: why `policy` is only a part of what was. */
       policyIssue?: string
-      unread?: readonly Unread[]
+      unread?: readonly UnreadableInstance[]
       /**
        * Set when the registry knows that an empty or shrunken list is meant: everything left by
        * deregistration.
@@ -85,7 +85,7 @@ export type ServerMessage =
       /** The registry has stopped expiring instances of this service (self-preservation). */
       frozen: boolean
       /** Of late, the same as in a `delta`: so that a list which lacks some says of each why. */
-      gone?: readonly Gone[]
+      gone?: readonly Removal[]
       /** So many `part`s follow with further instances; absent: none. */
       parts?: number
     }
@@ -95,7 +95,7 @@ export type ServerMessage =
       revision: number
       part: number
       instances: readonly Instance[]
-      unread?: readonly Unread[]
+      unread?: readonly UnreadableInstance[]
     }
   | {
       type: 'delta'
@@ -103,12 +103,12 @@ export type ServerMessage =
       previous: number
       revision: number
       put?: readonly Instance[]
-      gone?: readonly Gone[]
+      gone?: readonly Removal[]
       /** Absent: unchanged. `null`: deleted. */
       policy?: unknown
       /** As in a snapshot. */
       policyIssue?: string
-      unread?: readonly Unread[]
+      unread?: readonly UnreadableInstance[]
       frozen?: boolean
     }
   /** Bookmark, every 10 s while nothing changes: everything up to `revision` has been sent. */

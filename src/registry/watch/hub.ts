@@ -7,7 +7,7 @@ import type { Clock, Timer } from '../../core/clock.ts'
 import { LIMITS } from '../../discovery/registry/limits.ts'
 import { splitSnapshot } from '../../discovery/registry/snapshot-parts.ts'
 import type { ServerMessage, Since } from '../../discovery/registry/wire.ts'
-import type { Gone } from '../records.ts'
+import type { Removal } from '../records.ts'
 import { documentOf, instanceBytes, type RegistryState, type ServiceChange } from '../state.ts'
 import { Channel, type ChannelHost, type Subscription } from './channel.ts'
 import { mergeChanges } from './merge-changes.ts'
@@ -289,7 +289,7 @@ export class WatchHub {
   }
 
   /** Who is gone of late, for watchers that knew them. */
-  #goneOf(service: string): { gone?: readonly Gone[] } {
+  #goneOf(service: string): { gone?: readonly Removal[] } {
     const changes = this.#history.recent(service)
     const { gone } = mergeChanges(service, 0, 0, changes)
     return gone === undefined ? {} : { gone: gone.slice(-MOST_GONE) }

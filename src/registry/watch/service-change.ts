@@ -1,6 +1,6 @@
 /** What a batch of the store changed about services, as watchers are told it. */
 import type { Instance } from '../../discovery/registry/wire.ts'
-import { type Gone, type InstanceRecord, type PolicyRecord, type ServiceRecord, splitKey } from '../records.ts'
+import { type Removal, type InstanceRecord, type PolicyRecord, type ServiceRecord, splitKey } from '../records.ts'
 import type { Batch } from '../storage/storage.ts'
 
 /** What one revision changed about one service, as watchers are told. */
@@ -8,7 +8,7 @@ export interface ServiceChange {
   readonly service: string
   readonly revision: number
   readonly put: readonly Instance[]
-  readonly gone: readonly Gone[]
+  readonly gone: readonly Removal[]
   /** `undefined`: unchanged; `null`: deleted. */
   readonly policy: unknown
 }
@@ -27,7 +27,7 @@ export function serviceChanges(
   batch: Batch,
   read: (value: string, service: string, id: string) => Instance | undefined,
 ): Iterable<ServiceChange> {
-  const changes = new Map<string, { put: Instance[]; gone: Gone[]; policy: unknown }>()
+  const changes = new Map<string, { put: Instance[]; gone: Removal[]; policy: unknown }>()
   for (const { key, value } of batch.changes) {
     const [kind, service, id] = splitKey(key)
     if (kind !== 'inst' && kind !== 'svc' && kind !== 'policy') continue
