@@ -4,7 +4,8 @@
  */
 import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2'
 import { createSecureContext } from 'node:tls'
-import type { ClientMessage, Instance } from '../src/discovery/registry/wire.ts'
+import type { Instance } from '../src/discovery/instance.ts'
+import type { ClientMessage } from '../src/discovery/registry/wire.ts'
 import type { Credentials } from '../test/rigs/registry-session.ts'
 import type { RegistryReady } from './ground.ts'
 

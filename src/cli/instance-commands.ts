@@ -1,6 +1,6 @@
 /** What operators do at run time: `instances disable|enable|weight`, and `release`. */
 import type { Command } from 'commander'
-import { LIMITS } from '../discovery/registry/limits.ts'
+import { LIMITS } from '../discovery/limits.ts'
 import { text } from '../options/fields.ts'
 import { INSTANCE_ID, serviceName } from '../options/names.ts'
 import { integer } from '../options/quantities.ts'

@@ -1,6 +1,6 @@
 /** Who is in the mesh right now: `services` and `instances`. */
 import type { Command } from 'commander'
-import type { Instance } from '../discovery/registry/wire.ts'
+import type { Instance } from '../discovery/instance.ts'
 import { serviceName } from '../options/names.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'

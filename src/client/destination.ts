@@ -9,9 +9,10 @@ import type { Clock } from '../core/clock.ts'
 import type { Endpoint } from '../core/endpoint.ts'
 import type { Telemetry } from '../core/telemetry.ts'
 import { ServiceCluster } from '../discovery/cluster.ts'
+import type { Instance } from '../discovery/instance.ts'
 import type { ServicePolicy } from '../discovery/policy-document.ts'
-import type { Instance } from '../discovery/registry/wire.ts'
-import type { ServiceEndpoints, ServiceView } from '../discovery/service-view.ts'
+import type { ServiceView } from '../discovery/registry/service-view.ts'
+import type { ServiceEndpoints } from '../discovery/resolver.ts'
 import { isGrpcMethod } from '../options/names.ts'
 import type { BalancerName } from '../resilience/balancing-settings.ts'
 import { ServiceState } from '../resilience/service-state.ts'
@@ -176,9 +177,9 @@ export class Destination implements StackSource {
       this.#first = undefined
       this.#stack = this.#compile()
     }
-    const { endpoints, stale } = view
-    if (before?.endpoints !== endpoints || before.stale !== stale) {
-      const { intended, left } = endpoints
+    const { endpoints } = view
+    if (before?.endpoints !== endpoints) {
+      const { intended, left, stale } = endpoints
       this.cluster.apply(instancesOf(endpoints, this.protocol), { intended, left, stale })
     }
     this.#tellPanic()

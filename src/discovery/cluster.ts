@@ -7,8 +7,8 @@
 import type { Clock, Timer } from '../core/clock.ts'
 import { addressKey, Endpoint } from '../core/endpoint.ts'
 import type { Balancer, Cluster, Picker } from '../core/picker.ts'
+import type { Instance } from './instance.ts'
 import { ListedInstances } from './listed-instances.ts'
-import type { Instance } from './registry/wire.ts'
 
 /** How long a vanished endpoint is kept when too many vanished at once. */
 const LIMBO_MS = 30_000

@@ -4,7 +4,7 @@
  * one change of 10,000 instances is no new list.
  */
 import { addressKey } from '../core/endpoint.ts'
-import type { Instance } from './registry/wire.ts'
+import type { Instance } from './instance.ts'
 
 /** What another list changes. */
 export interface ListChange {

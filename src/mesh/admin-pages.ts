@@ -9,7 +9,7 @@ import type { Membership } from './membership.ts'
 
 export function adminPages(shared: MeshContext, membership: Membership, destinations: Destinations): AdminPages {
   const { settings, metrics, recent, identity } = shared
-  const stale = (): boolean => membership.view(settings.service)?.stale !== false
+  const stale = (): boolean => membership.view(settings.service)?.endpoints.stale !== false
   return {
     metrics: () => metrics.text(),
     config: () => ({
@@ -23,7 +23,7 @@ export function adminPages(shared: MeshContext, membership: Membership, destinat
           destination.service,
           {
             revision: destination.view?.revision,
-            stale: destination.view?.stale,
+            stale: destination.view?.endpoints.stale,
             frozen: destination.view?.endpoints.frozen,
             settings: destination.settings,
           },

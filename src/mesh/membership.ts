@@ -7,8 +7,8 @@ import { labelOf } from '../core/endpoint.ts'
 import { MeshError } from '../core/errors.ts'
 import { MESH_DOCUMENT, type ServicePolicy } from '../discovery/policy-document.ts'
 import { RegistryClient } from '../discovery/registry/client.ts'
-import type { ServiceView } from '../discovery/service-view.ts'
-import { SnapshotCache } from '../discovery/snapshot-cache.ts'
+import type { ServiceView } from '../discovery/registry/service-view.ts'
+import { SnapshotCache } from '../discovery/registry/snapshot-cache.ts'
 import type { RotatingIdentity } from '../identity/rotation.ts'
 import { clientTlsOptions } from '../identity/tls-options.ts'
 import { newInstanceId } from '../server/announce.ts'
@@ -186,7 +186,11 @@ export class Membership {
     const registry = this.#registry
     if (registry === undefined) return
     this.#listener.viewChanged(view)
-    const { service: subject, revision, stale } = view
+    const {
+      service: subject,
+      revision,
+      endpoints: { stale },
+    } = view
     this.#shared.events.emit('snapshot:applied', { subject, revision, stale })
     registry.acknowledge(view)
     if (!stale) this.#lastGood?.changed(() => registry.known)
@@ -203,7 +207,7 @@ export class Membership {
     const have = (stale: boolean): boolean =>
       [MESH_DOCUMENT, service].every((name) => {
         const view = this.view(name)
-        return view !== undefined && (stale || !view.stale)
+        return view !== undefined && (stale || !view.endpoints.stale)
       })
     return new Promise((resolve, reject) => {
       const finish = (outcome: () => void): void => {

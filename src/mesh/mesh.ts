@@ -90,7 +90,7 @@ export class Mesh {
 
   /** Whether what is in force comes from the disk, because no registry has answered yet. */
   get stale(): boolean {
-    return this.#membership.view(this.service)?.stale !== false
+    return this.#membership.view(this.service)?.endpoints.stale !== false
   }
 
   /** Port of the admin listener; `undefined` if there is none. */

@@ -5,8 +5,8 @@
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { type Clock, systemClock } from '../core/clock.ts'
-import { HOST, METADATA } from '../discovery/readable-instances.ts'
-import { LIMITS } from '../discovery/registry/limits.ts'
+import { HOST, METADATA } from '../discovery/instance-reader.ts'
+import { LIMITS } from '../discovery/limits.ts'
 import { type Duration, formatDuration } from '../options/duration.ts'
 import {
   check,

@@ -2,8 +2,9 @@
  * How many instances a service may have, and how large they may be together: no more than a watcher
  * can read.
  */
-import { LIMITS } from '../discovery/registry/limits.ts'
-import type { Instance } from '../discovery/registry/wire.ts'
+
+import type { Instance } from '../discovery/instance.ts'
+import { LIMITS } from '../discovery/limits.ts'
 import { ApiError } from './api/error.ts'
 import { instanceBytes, type RegistryState, type ServiceEntry } from './state.ts'
 

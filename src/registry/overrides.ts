@@ -3,7 +3,7 @@
  * service and address, so it survives reconnects and a restart of the process there. Watchers see
  * the outcome only: `draining`, or the weight.
  */
-import type { Instance } from '../discovery/registry/wire.ts'
+import type { Instance } from '../discovery/instance.ts'
 import { ApiError } from './api/error.ts'
 import type { InstanceRecord, OverrideRecord } from './records.ts'
 import type { ServiceEntry } from './state.ts'

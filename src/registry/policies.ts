@@ -3,8 +3,8 @@
  * told by the state.
  */
 import type { Clock } from '../core/clock.ts'
+import { LIMITS } from '../discovery/limits.ts'
 import { checkPolicyDocument } from '../discovery/policy-document.ts'
-import { LIMITS } from '../discovery/registry/limits.ts'
 import { type Issue, show } from '../options/fields.ts'
 import { SERVICE_NAME } from '../options/names.ts'
 import type { Audit } from './access/audit.ts'

@@ -1,5 +1,7 @@
 /** What is stored, under which key, as JSON. The only file that knows the keys. */
-import type { Removal, Instance, InstanceState } from '../discovery/registry/wire.ts'
+
+import type { Instance, InstanceState } from '../discovery/instance.ts'
+import type { Removal } from '../discovery/registry/wire.ts'
 
 export type { Removal } from '../discovery/registry/wire.ts'
 

@@ -4,7 +4,7 @@
  * is in the state and listeners were told.
  */
 import { addressKey } from '../core/endpoint.ts'
-import type { Instance } from '../discovery/registry/wire.ts'
+import type { Instance } from '../discovery/instance.ts'
 import {
   type AuditRecord,
   type AuthorityRecord,

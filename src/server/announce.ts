@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
 import type { Protocol } from '../core/protocol.ts'
-import type { Instance } from '../discovery/registry/wire.ts'
+import type { Instance } from '../discovery/instance.ts'
 
 export interface Announcement {
   readonly service: string

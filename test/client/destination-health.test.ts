@@ -89,8 +89,7 @@ class World {
       service: 'inventory',
       epoch: 'e',
       revision: 1,
-      stale: false,
-      endpoints: { instances, intended: true, left: new Set(), frozen: false },
+      endpoints: { instances, intended: true, left: new Set(), frozen: false, stale: false },
       document: { policy: null },
     })
   }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Endpoint } from '../../src/core/endpoint.ts'
 import type { Balancer } from '../../src/core/picker.ts'
 import { ServiceCluster } from '../../src/discovery/cluster.ts'
-import type { Instance } from '../../src/discovery/registry/wire.ts'
+import type { Instance } from '../../src/discovery/instance.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { instance } from '../rigs/instance.ts'
 

@@ -1,9 +1,9 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { addressKey } from '../../src/core/endpoint.ts'
+import type { Instance } from '../../src/discovery/instance.ts'
 import { ListedInstances } from '../../src/discovery/listed-instances.ts'
-import type { Instance } from '../../src/discovery/registry/wire.ts'
-import { applyDelta, type ServiceView } from '../../src/discovery/service-view.ts'
+import { applyDelta, type ServiceView } from '../../src/discovery/registry/service-view.ts'
 
 function instance(id: number, port: number, weight: number): Instance {
   return {
@@ -29,8 +29,7 @@ function view(instances: readonly Instance[]): ServiceView {
     service: 's',
     epoch: 'x',
     revision: 1,
-    stale: false,
-    endpoints: { instances, intended: true, left: new Set(), frozen: false },
+    endpoints: { instances, intended: true, left: new Set(), frozen: false, stale: false },
     document: { policy: null },
   }
 }

@@ -1,6 +1,6 @@
 /** How many services a process can call: as many as it uses, whatever names strangers make up. */
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { LIMITS } from '../../src/discovery/registry/limits.ts'
+import { LIMITS } from '../../src/discovery/limits.ts'
 import { joinMesh, type Mesh } from '../../src/index.ts'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
 import { Shop, shopServer } from '../rigs/shop.ts'

@@ -1,7 +1,7 @@
 /** Admission counts what is being written once, whether or not it has reached the state. */
 import { expect, test } from 'vitest'
-import { LIMITS } from '../../src/discovery/registry/limits.ts'
-import type { Instance } from '../../src/discovery/registry/wire.ts'
+import type { Instance } from '../../src/discovery/instance.ts'
+import { LIMITS } from '../../src/discovery/limits.ts'
 import { Admission } from '../../src/registry/admission.ts'
 import { instanceBytes, type RegistryState } from '../../src/registry/state.ts'
 

@@ -4,8 +4,8 @@
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { LIMITS } from '../../src/discovery/registry/limits.ts'
-import type { Instance } from '../../src/discovery/registry/wire.ts'
+import type { Instance } from '../../src/discovery/instance.ts'
+import { LIMITS } from '../../src/discovery/limits.ts'
 import { joinMesh, type Mesh } from '../../src/index.ts'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
 import { instance } from '../rigs/instance.ts'

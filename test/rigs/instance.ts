@@ -1,5 +1,5 @@
 /** An instance as it is registered, for tests that care about a few of its fields. */
-import type { Instance } from '../../src/discovery/registry/wire.ts'
+import type { Instance } from '../../src/discovery/instance.ts'
 
 export function instance(service: string, id: string, more: Partial<Instance> = {}): Instance {
   return {

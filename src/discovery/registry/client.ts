@@ -8,9 +8,8 @@ import type { ConnectionOptions } from 'node:tls'
 import type { Clock, Timer } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import { SKEW_TOLD_MS } from '../../identity/validity.ts'
-import { unreadableIssue } from '../readable-instances.ts'
-import { applyDelta, retainLastGood, type ServiceView, viewOf } from '../service-view.ts'
-import type { CachedState } from '../snapshot-cache.ts'
+import type { Instance } from '../instance.ts'
+import { unreadableIssue } from '../instance-reader.ts'
 import { SessionConnection } from './connection.ts'
 import { RegistryDial } from './dial.ts'
 import type { RegistryAddresses } from './first-address.ts'
@@ -18,7 +17,9 @@ import type { RegistryObserver } from './observer.ts'
 import { type Done, PASSING, PendingAnswers } from './pending-answers.ts'
 import { ReconnectPause } from './reconnect-pause.ts'
 import { Registrations } from './registrations.ts'
-import type { ClientMessage, Instance, ServerMessage } from './wire.ts'
+import { applyDelta, retainLastGood, type ServiceView, viewOf } from './service-view.ts'
+import type { CachedState } from './snapshot-cache.ts'
+import type { ClientMessage, ServerMessage } from './wire.ts'
 
 export interface RegistryClientOptions {
   readonly addresses: RegistryAddresses
@@ -121,7 +122,7 @@ export class RegistryClient {
 
   /** Everything about `service` up to `revision` is in force here: lets a draining instance go. */
   acknowledge(view: ServiceView): void {
-    if (!view.stale && this.#welcome?.epoch === view.epoch) {
+    if (!view.endpoints.stale && this.#welcome?.epoch === view.epoch) {
       this.#connection?.send({ type: 'ack', service: view.service, revision: view.revision })
     }
   }
@@ -306,7 +307,7 @@ export class RegistryClient {
   #sendWatch(service: string): void {
     const known = this.#views.get(service)
     // A view from the disk is confirmed by a whole snapshot, not by the absence of news.
-    const resumes = known !== undefined && !known.stale && known.epoch === this.#welcome?.epoch
+    const resumes = known !== undefined && !known.endpoints.stale && known.epoch === this.#welcome?.epoch
     this.#connection?.send(
       resumes
         ? { type: 'watch', service, since: { epoch: known.epoch, revision: known.revision } }

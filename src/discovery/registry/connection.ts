@@ -5,10 +5,10 @@
 import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2'
 import type { ConnectionOptions } from 'node:tls'
 import type { Clock, Timer } from '../../core/clock.ts'
-import { readServerMessage } from '../parse-message.ts'
+import { LIMITS } from '../limits.ts'
 import { SnapshotRejected } from '../read-field.ts'
-import { LIMITS } from './limits.ts'
 import { LineReader } from './line-reader.ts'
+import { readServerMessage } from './message-reader.ts'
 import { SnapshotParts } from './snapshot-parts.ts'
 import type { ClientMessage, ServerMessage } from './wire.ts'
 

@@ -1,5 +1,5 @@
 /** What a session with the registry tells about itself, for events and metrics. */
-import type { Instance } from './wire.ts'
+import type { Instance } from '../instance.ts'
 
 export interface RegistryObserver {
   connected(registry: string): void

@@ -5,8 +5,9 @@
  */
 import type { Clock, Timer } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
+import type { Instance } from '../instance.ts'
 import type { Done } from './pending-answers.ts'
-import type { ClientMessage, Instance } from './wire.ts'
+import type { ClientMessage } from './wire.ts'
 
 export interface RegistrationsHost {
   /**

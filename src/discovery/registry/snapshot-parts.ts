@@ -4,9 +4,10 @@
  * part is there; one that lacks a part is refused whole.
  */
 
+import type { Instance, UnreadableInstance } from '../instance.ts'
+import { LIMITS } from '../limits.ts'
 import { SnapshotRejected } from '../read-field.ts'
-import { LIMITS } from './limits.ts'
-import type { Instance, ServerMessage, UnreadableInstance } from './wire.ts'
+import type { ServerMessage } from './wire.ts'
 
 type Snapshot = Extract<ServerMessage, { type: 'snapshot' }>
 type Part = Extract<ServerMessage, { type: 'part' }>

@@ -10,32 +10,14 @@
  * the service again without `since`. Revisions are never compared across epochs: a registry has a
  * new one at each start on data that may not be the last, such as a restored backup.
  */
-import type { EndpointAddress } from '../../core/endpoint.ts'
+import type { Instance, UnreadableInstance } from '../instance.ts'
 
 export const PROTOCOL = 1
 
-/**
- * `draining`: serves what runs, wants nothing new. Only `ready` instances get calls; `draining`
- * ones if no other is left.
- */
-export type InstanceState = 'ready' | 'draining'
-
-/** An instance as it is registered and as watchers see it. `id` is unique within `service`. */
-export interface Instance extends EndpointAddress {
-  readonly service: string
-  readonly state: InstanceState
-}
-
-/** An instance that is listed no more: `left` (deregistered) or `lost` (lease over). */
+/** An instance that the list lacks from now on: it `left` (deregistered) or was `lost` (lease over). */
 export interface Removal {
   readonly id: string
   readonly why: 'left' | 'lost'
-}
-
-/** Never sent; the reader's: an instance that it cannot read. */
-export interface UnreadableInstance {
-  readonly id: string | undefined
-  readonly issue: string
 }
 
 export interface Since {

@@ -2,7 +2,7 @@
  * Records as they come from the store, checked before they are believed: a damaged one ends the
  * start with its key and with what to do about it, and not with a crash that names neither.
  */
-import { readInstance } from '../../discovery/readable-instances.ts'
+import { readInstance } from '../../discovery/instance-reader.ts'
 import { splitKey } from '../records.ts'
 import { StorageError } from './storage.ts'
 

@@ -11,7 +11,7 @@
  *   when the watcher has drained
  */
 import type { Clock, Timer } from '../../core/clock.ts'
-import { LIMITS } from '../../discovery/registry/limits.ts'
+import { LIMITS } from '../../discovery/limits.ts'
 import type { ServerMessage } from '../../discovery/registry/wire.ts'
 import type { ServiceChange } from '../state.ts'
 import { Acknowledgements, type Acknowledging } from './acknowledgements.ts'

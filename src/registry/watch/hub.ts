@@ -4,7 +4,7 @@
  * snapshot later, so no watcher costs more than its backlog.
  */
 import type { Clock, Timer } from '../../core/clock.ts'
-import { LIMITS } from '../../discovery/registry/limits.ts'
+import { LIMITS } from '../../discovery/limits.ts'
 import { splitSnapshot } from '../../discovery/registry/snapshot-parts.ts'
 import type { ServerMessage, Since } from '../../discovery/registry/wire.ts'
 import type { Removal } from '../records.ts'

@@ -1,6 +1,6 @@
 /** What a batch of the store changed about services, as watchers are told it. */
-import type { Instance } from '../../discovery/registry/wire.ts'
-import { type Removal, type InstanceRecord, type PolicyRecord, type ServiceRecord, splitKey } from '../records.ts'
+import type { Instance } from '../../discovery/instance.ts'
+import { type InstanceRecord, type PolicyRecord, type Removal, type ServiceRecord, splitKey } from '../records.ts'
 import type { Batch } from '../storage/storage.ts'
 
 /** What one revision changed about one service, as watchers are told. */

@@ -8,9 +8,9 @@ import { usualSpelling } from '../net/network-address.ts'
 import { fields, flag, oneOf, record, text, withDefault } from '../options/fields.ts'
 import { INSTANCE_ID, serviceName } from '../options/names.ts'
 import { integer } from '../options/quantities.ts'
+import type { Instance, UnreadableInstance } from './instance.ts'
+import { LIMITS } from './limits.ts'
 import { readField, readObject, SnapshotRejected } from './read-field.ts'
-import { LIMITS } from './registry/limits.ts'
-import type { Instance, UnreadableInstance } from './registry/wire.ts'
 
 export const HOST = /^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F:]{2,45}|[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)$/
 const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
@@ -101,7 +101,11 @@ function idOf(entry: unknown): string | undefined {
 }
 
 /** The first instance that could not be read, with why and how many more there are. */
-export function unreadableIssue({ unread }: { readonly unread?: readonly UnreadableInstance[] | undefined }): string | undefined {
+export function unreadableIssue({
+  unread,
+}: {
+  readonly unread?: readonly UnreadableInstance[] | undefined
+}): string | undefined {
   const first = unread?.[0]
   if (first === undefined) return undefined
   const others = unread!.length > 1 ? `, and ${unread!.length - 1} more` : ''

@@ -1,10 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { readServerMessage, readStoredView } from '../../src/discovery/parse-message.ts'
-import { SnapshotRejected } from '../../src/discovery/read-field.ts'
-import { LineReader, LineTooLong } from '../../src/discovery/registry/line-reader.ts'
-import type { ServerMessage } from '../../src/discovery/registry/wire.ts'
-import { applyDelta, retainLastGood } from '../../src/discovery/service-view.ts'
+import { SnapshotRejected } from '../../../src/discovery/read-field.ts'
+import { LineReader, LineTooLong } from '../../../src/discovery/registry/line-reader.ts'
+import { readServerMessage } from '../../../src/discovery/registry/message-reader.ts'
+import { applyDelta, retainLastGood } from '../../../src/discovery/registry/service-view.ts'
+import { readStoredView } from '../../../src/discovery/registry/stored-view.ts'
+import type { ServerMessage } from '../../../src/discovery/registry/wire.ts'
 
 const INSTANCE = {
   service: 'inventory',
@@ -91,7 +92,7 @@ describe('a message from the registry', () => {
 })
 
 describe('a delta', () => {
-  const view = { ...readStoredView(JSON.parse(snapshot())), stale: true }
+  const view = readStoredView(JSON.parse(snapshot()))
 
   it('puts, removes and leaves alone', () => {
     const delta = readServerMessage(
@@ -108,8 +109,7 @@ describe('a delta', () => {
     expect(next.endpoints.instances.map(({ id }) => id)).toEqual(['inventory-2'])
     expect(next).toMatchObject({
       revision: 9,
-      stale: false,
-      endpoints: { intended: false },
+      endpoints: { intended: false, stale: false },
       document: { policy: null },
     })
     expect([...next.endpoints.left]).toEqual(['inventory-1'])

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { readServerMessage, readStoredView } from '../../src/discovery/parse-message.ts'
-import { unreadableIssue } from '../../src/discovery/readable-instances.ts'
+import { unreadableIssue } from '../../src/discovery/instance-reader.ts'
+import { readServerMessage } from '../../src/discovery/registry/message-reader.ts'
+import { applyDelta, retainLastGood, type ServiceView, viewOf } from '../../src/discovery/registry/service-view.ts'
 import { SnapshotParts } from '../../src/discovery/registry/snapshot-parts.ts'
+import { readStoredView } from '../../src/discovery/registry/stored-view.ts'
 import type { ServerMessage } from '../../src/discovery/registry/wire.ts'
-import { applyDelta, retainLastGood, type ServiceView, viewOf } from '../../src/discovery/service-view.ts'
 import { instance } from '../rigs/instance.ts'
 
 const HEAD = { service: 'stock', epoch: 'e', revision: 1, policy: null, intended: false, frozen: false }
@@ -111,7 +112,10 @@ describe('a document that is none', () => {
     expect(view.document.policy).toEqual({ service: 'stock', allow: [] })
     expect(view.document.policyIssue).toBeDefined()
     const before = retainLastGood(snapshot([good], { policy: { service: 'stock', timeout: '3s' } }), undefined)
-    expect(retainLastGood(snapshot([good], { policy }), before).document.policy).toEqual({ service: 'stock', timeout: '3s' })
+    expect(retainLastGood(snapshot([good], { policy }), before).document.policy).toEqual({
+      service: 'stock',
+      timeout: '3s',
+    })
   })
 
   it('of the mesh denies by default', () => {

@@ -1,10 +1,10 @@
 /** What is taken of a document that a newer registry has: never more than it allows. */
 import { describe, expect, it } from 'vitest'
-import { readServerMessage } from '../../src/discovery/parse-message.ts'
 import { checkPolicyDocument } from '../../src/discovery/policy-document.ts'
-import { readPolicyDocument } from '../../src/discovery/readable-policy.ts'
+import { readPolicyDocument } from '../../src/discovery/policy-reader.ts'
+import { readServerMessage } from '../../src/discovery/registry/message-reader.ts'
+import { retainLastGood, type ServiceView, viewOf } from '../../src/discovery/registry/service-view.ts'
 import type { ServerMessage } from '../../src/discovery/registry/wire.ts'
-import { retainLastGood, type ServiceView, viewOf } from '../../src/discovery/service-view.ts'
 import { instance } from '../rigs/instance.ts'
 
 describe('of a document that is not wholly known', () => {

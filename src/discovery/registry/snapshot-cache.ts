@@ -3,12 +3,12 @@
  * while no registry answers. Written a moment after a change, never on the way of a call; read
  * once, and believed no more than a message from the network.
  */
-import type { Clock, Timer } from '../core/clock.ts'
-import { rootFingerprint } from '../identity/join-token.ts'
-import { readStoredView } from './parse-message.ts'
-import { SnapshotRejected } from './read-field.ts'
-import { unreadableIssue } from './readable-instances.ts'
+import type { Clock, Timer } from '../../core/clock.ts'
+import { rootFingerprint } from '../../identity/join-token.ts'
+import { unreadableIssue } from '../instance-reader.ts'
+import { SnapshotRejected } from '../read-field.ts'
 import type { ServiceView } from './service-view.ts'
+import { readStoredView } from './stored-view.ts'
 
 /** Where the bytes go: a state directory, or memory. */
 export interface StateStore {
@@ -132,7 +132,7 @@ export class SnapshotCache {
    */
   *#storable(views: Iterable<ServiceView>, writtenAt: number): Generator<object> {
     for (const view of views) {
-      const knownAt = view.stale ? (this.#knownAt.get(view.service) ?? writtenAt) : writtenAt
+      const knownAt = view.endpoints.stale ? (this.#knownAt.get(view.service) ?? writtenAt) : writtenAt
       const { endpoints, document, ...head } = view
       // Of the protocol the instances tell.
       if (this.#isFresh(knownAt)) yield { ...head, ...endpoints, protocol: undefined, ...document, knownAt }

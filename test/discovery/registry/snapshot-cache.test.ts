@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import type { ServiceView } from '../../src/discovery/service-view.ts'
-import { type CachedState, SnapshotCache } from '../../src/discovery/snapshot-cache.ts'
-import { KeyStore } from '../../src/identity/key-store.ts'
-import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { newAuthority } from '../rigs/certificates.ts'
+import type { ServiceView } from '../../../src/discovery/registry/service-view.ts'
+import { type CachedState, SnapshotCache } from '../../../src/discovery/registry/snapshot-cache.ts'
+import { KeyStore } from '../../../src/identity/key-store.ts'
+import { FakeClock } from '../../../src/testing/fake-clock.ts'
+import { newAuthority } from '../../rigs/certificates.ts'
 
 const DEVELOPMENT: CachedState = { views: new Map(), dev: true }
 
@@ -62,8 +62,7 @@ describe('the last good snapshot', () => {
       service,
       epoch: 'e',
       revision: 1,
-      stale: false,
-      endpoints: { instances: [], intended: false, left: new Set(), frozen: false },
+      endpoints: { instances: [], intended: false, left: new Set(), frozen: false, stale: false },
       document: { policy: null },
     })
     const write = async (views: ReadonlyMap<string, ServiceView>): Promise<void> => {

@@ -1,86 +1,62 @@
 /**
- * What this process knows of one service: its endpoints and its policy, which change apart. A
- * change of the one keeps the object of the other, so that identity tells what is new.
+ * One service as the registry describes it: a revision of its endpoints and its policy document. A
+ * change of one keeps the object of the other, so a comparison by identity shows what is new.
  */
 import { isDeepStrictEqual } from 'node:util'
-import type { Protocol } from '../core/protocol.ts'
-import type { Instance, ServerMessage, UnreadableInstance } from './registry/wire.ts'
+import type { Protocol } from '../../core/protocol.ts'
+import type { Instance } from '../instance.ts'
+import type { ServiceDocument } from '../policy-source.ts'
+import { NONE_LEFT, type ServiceEndpoints } from '../resolver.ts'
+import type { ServerMessage } from './wire.ts'
 
 type Snapshot = Extract<ServerMessage, { type: 'snapshot' }>
 type Delta = Extract<ServerMessage, { type: 'delta' }>
 
-/** Where a service is. Immutable. */
-export interface ServiceEndpoints {
-  readonly instances: readonly Instance[]
-  /**
-   * The protocol of all instances, if they share one: with it, a change of ten thousand needs no
-   * look at each.
-   */
-  readonly protocol?: Protocol | undefined
-  /** Instances that the registry sent and that could not be read: in force as they last could. */
-  readonly unread?: readonly UnreadableInstance[] | undefined
-  /** An empty or shrunken list is meant: all that it lacks left on purpose. */
-  readonly intended: boolean
-  /** Ids of instances that left on purpose, as far as the last message told. */
-  readonly left: ReadonlySet<string>
-  /** The registry has stopped expiring. */
-  readonly frozen: boolean
-}
-
-/** How a service is to be called. Immutable. */
-export interface ServiceDocument {
-  /** As applied, or `null`; another object only if it says something else. */
-  readonly policy: unknown
-  /** Why the document that the registry sent is not in force as it is. */
-  readonly policyIssue?: string | undefined
-  /** `policy` is the part of it that could be read, because there was no good one before. */
-  readonly partial?: boolean
-}
-
-/** What is in force about one service in this process. Immutable. */
+/** Immutable. */
 export interface ServiceView {
   readonly service: string
   readonly epoch: string
   readonly revision: number
-  /** From the disk, not from a live registry. */
-  readonly stale: boolean
   readonly endpoints: ServiceEndpoints
   readonly document: ServiceDocument
 }
 
-export const NONE_LEFT: ReadonlySet<string> = new Set()
-
-/** What is in force after a whole snapshot. */
+/** The view that a whole snapshot describes. */
 export function viewOf(snapshot: Snapshot): ServiceView {
   const { service, epoch, revision, instances, unread, frozen, gone, policy, policyIssue } = snapshot
-  // What this version cannot read has not left.
+  // An instance that this version cannot read has not left.
   const intended = snapshot.intended && unread === undefined
   return {
     service,
     epoch,
     revision,
-    stale: false,
-    endpoints: { instances, protocol: sharedProtocol(instances), unread, intended, left: departedIds(gone), frozen },
+    endpoints: {
+      instances,
+      protocol: sharedProtocol(instances),
+      unread,
+      intended,
+      left: departedIds(gone),
+      frozen,
+      stale: false,
+    },
     document: { policy, policyIssue },
   }
 }
 
-/** `view` after `delta`; the caller has checked that it chains. */
+/** `view` after `delta`. The caller has checked that `delta` follows `view`. */
 export function applyDelta(view: ServiceView, delta: Delta): ServiceView {
   const { policy, policyIssue } = delta
   return {
     ...view,
     revision: delta.revision,
-    stale: false,
     endpoints: changesEndpoints(delta) ? afterDelta(view.endpoints, delta) : view.endpoints,
     ...(policy !== undefined && { document: { policy, policyIssue } }),
   }
 }
 
 /**
- * `next` with what is in force after `known`: of a document that cannot be read whole the last good
- * one stays, and without one what can be read. An instance that cannot be read stays as it last
- * could.
+ * The view to put in force after `known`. An unreadable document or instance gives way to its last
+ * good version; without one, the readable part of the document comes into force.
  */
 export function retainLastGood(next: ServiceView, known: ServiceView | undefined): ServiceView {
   const endpoints = goodEndpoints(next.endpoints, known?.endpoints)
@@ -104,7 +80,8 @@ function goodDocument(next: ServiceDocument, known: ServiceDocument | undefined)
   const { policy, policyIssue } = next
   if (policyIssue === undefined) {
     // A whole snapshot repeats the document that is in force already.
-    return known !== undefined && isDeepStrictEqual(policy, known.policy) ? { policy: known.policy } : next
+    if (known === undefined || !isDeepStrictEqual(policy, known.policy)) return next
+    return known.policyIssue === undefined ? known : { policy: known.policy }
   }
   if (known === undefined || known.partial === true) return { policy, policyIssue, partial: true }
   return { policy: known.policy, policyIssue }
@@ -130,15 +107,16 @@ function afterDelta(endpoints: ServiceEndpoints, delta: Delta): ServiceEndpoints
   return {
     instances: Object.freeze(instances),
     protocol: protocolAfter(endpoints, delta.put ?? []),
-    // Of what the list lacks since before this says nothing.
+    // A delta says nothing about instances that the list lacked before.
     intended: false,
     left: departedIds(delta.gone),
     unread: delta.unread,
     frozen: delta.frozen ?? endpoints.frozen,
+    stale: false,
   }
 }
 
-/** Of two protocols it is taken for mixed until the next whole list. */
+/** A list of two protocols counts as mixed until the next whole list. */
 function protocolAfter({ instances, protocol }: ServiceEndpoints, put: readonly Instance[]): Protocol | undefined {
   if (instances.length === 0) return sharedProtocol(put)
   return put.every((instance) => instance.protocol === protocol) ? protocol : undefined
@@ -150,7 +128,7 @@ function sharedProtocol(instances: readonly Instance[]): Protocol | undefined {
   return first
 }
 
-/** The ids of those that left on purpose. */
+/** Ids of the instances that left on purpose. */
 function departedIds(gone: Delta['gone']): ReadonlySet<string> {
   return gone === undefined ? NONE_LEFT : new Set(gone.filter(({ why }) => why === 'left').map(({ id }) => id))
 }
