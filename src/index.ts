@@ -7,20 +7,16 @@
 
 export type { GrpcClient, GrpcClientClass, GrpcClientOptions } from './client/grpc/client.ts'
 export type { GrpcCallOptions, GrpcPromises } from './client/grpc/promises/promises.ts'
-export type { BodyInput } from './client/http/body/request.ts'
-export type {
-  HttpBody,
-  HttpClient,
-  HttpClientOptions,
-  HttpFilter,
-  HttpRequest,
-  HttpRequestOptions,
-} from './client/http/client.ts'
+export type { BodyInput } from './client/http/body/body-input.ts'
+export type { HttpClient } from './client/http/client.ts'
 export type { MeshDispatcher, MeshDispatcherOptions } from './client/http/dispatcher/dispatcher.ts'
-export type { HttpFetchOptions, MeshFetch, MeshFetchInit } from './client/http/fetch/fetch.ts'
+export type { HttpFetchOptions, MeshFetch } from './client/http/fetch/fetch.ts'
+export type { MeshFetchInit } from './client/http/fetch/init.ts'
 export type { Filter, Next } from './client/http/filter.ts'
 export type { HeadersInput } from './client/http/headers.ts'
+export type { HttpClientOptions, HttpFilter } from './client/http/options.ts'
 export type { QueryInput, QueryValue } from './client/http/prepare-request.ts'
+export type { HttpBody, HttpRequest, HttpRequestOptions } from './client/http/request-options.ts'
 export type { HttpHeaders, HttpResponse } from './client/http/response.ts'
 export type { Call, HashKey, Route } from './core/call.ts'
 export type { Clock, Timer } from './core/clock.ts'

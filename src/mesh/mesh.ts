@@ -2,16 +2,16 @@
  * One process in the mesh, as users see it. Its rooms do the work: membership (identity, registry,
  * what is in force), destinations (whom we call), servers (what we serve).
  */
-
 import { type GrpcClient, type GrpcClientClass, type GrpcClientOptions, makeGrpcClient } from '../client/grpc/client.ts'
-import { HttpClient, type HttpClientOptions } from '../client/http/client.ts'
+import { HttpClient } from '../client/http/client.ts'
 import {
   type MeshDispatcher,
   type MeshDispatcherOptions,
   makeDispatcher,
 } from '../client/http/dispatcher/dispatcher.ts'
-import { type HttpFetchOptions, type MeshFetch, type MeshFetchInit, makeFetch } from '../client/http/fetch/fetch.ts'
-import { checkClientOptions } from '../client/http/options.ts'
+import { type HttpFetchOptions, type MeshFetch, makeFetch } from '../client/http/fetch/fetch.ts'
+import type { MeshFetchInit } from '../client/http/fetch/init.ts'
+import { checkClientOptions, type HttpClientOptions } from '../client/http/options.ts'
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import { OptionsError, show } from '../options/fields.ts'

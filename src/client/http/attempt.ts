@@ -19,11 +19,11 @@ import { IdleReader } from './body/idle-reader.ts'
 import { RepeatableBody } from './body/repeatable.ts'
 import { type AnswerSource, ResponseBody } from './body/response.ts'
 import { type BodyWriter, StreamedBody } from './body/streamed.ts'
-import type { HttpCall, ReceivedHeaders } from './call.ts'
-import { CONNECTION_LOST, type HttpConnection } from './connection.ts'
+import type { HttpCall } from './call.ts'
+import { CONNECTION_LOST, type ConnectionUser, type RequestConnection, type RequestPool } from './connection-user.ts'
 import { attemptHeaders } from './headers.ts'
+import type { ReceivedHeaders } from './message.ts'
 import { answerOutcome, endsWithConnection, isEventStream, isInvalid, outcomeOf } from './outcome.ts'
-import type { ConnectionUser, HttpPool } from './pool.ts'
 
 /**
  * Bodies up to this are collected before the caller gets the answer; it is also what is read of an
@@ -43,11 +43,11 @@ export class HttpAttempt
   implements Dispatcher.DispatchHandler, ConnectionUser, AnswerSource, BodyWriter
 {
   declare readonly call: HttpCall
-  waitingIn: HttpPool | undefined = undefined
+  waitingIn: RequestPool | undefined = undefined
   ahead: ConnectionUser | undefined = undefined
   behind: ConnectionUser | undefined = undefined
   #phase: Phase = 'waiting'
-  #connection: HttpConnection | undefined = undefined
+  #connection: RequestConnection | undefined = undefined
   #controller: Dispatcher.DispatchController | undefined = undefined
   #statusText = ''
   #headers: ReceivedHeaders | undefined = undefined
@@ -68,11 +68,10 @@ export class HttpAttempt
 
   // The pool's answers.
 
-  assigned(connection: HttpConnection): void {
+  assigned(connection: RequestConnection): void {
     const { request } = this.call
     const body = request.body
     this.#connection = connection
-    connection.user = this
     let content = body?.content
     if (content instanceof RepeatableBody) {
       content.onOutgrown = () => this.#outgrown()
@@ -341,11 +340,10 @@ export class HttpAttempt
     this.#controller?.abort(ABORTED)
   }
 
-  #letGo(): HttpConnection | undefined {
+  #letGo(): RequestConnection | undefined {
     const connection = this.#connection
     this.#connection = undefined
     this.#controller = undefined
-    if (connection !== undefined) connection.user = undefined
     if (connection !== undefined) this.call.transport.poolOf(this.endpoint!).release(connection)
     return connection
   }

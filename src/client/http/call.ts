@@ -10,30 +10,18 @@ import type { Provisional, Stack } from '../../resilience/stack.ts'
 import { ClientCall } from '../call.ts'
 import { callError } from '../call-error.ts'
 import { leaveSignal } from '../call-options.ts'
+import type { Transport } from '../transport.ts'
 import { HttpAttempt } from './attempt.ts'
 import { KeptBody, RepeatableBody } from './body/repeatable.ts'
 import type { RequestBody } from './body/request.ts'
 import type { ResponseBody } from './body/response.ts'
 import { StreamedBody } from './body/streamed.ts'
+import type { RequestPool } from './connection-user.ts'
 import { hashKeyOf } from './hash-key.ts'
-import type { HttpTransport } from './transport.ts'
+import type { PreparedRequest, ReceivedHeaders } from './message.ts'
 
 /** The time that an attempt with a body up to this takes is not that of the upload. */
 const SHORT_UPLOAD_BYTES = 65_536
-
-/** Checked and ready to be written. */
-export interface PreparedRequest {
-  readonly method: string
-  readonly path: string
-  /** `[name, value, ...]`, names in lower case. */
-  readonly headers: string[]
-  readonly body: RequestBody | undefined
-  /** The connection is to end with the exchange. */
-  readonly reset?: boolean
-}
-
-/** Response headers as undici reads them: names in lower case. */
-export type ReceivedHeaders = Readonly<Record<string, string | string[] | undefined>>
 
 /** Sees what the exchanges of a call do besides their answer. It must not throw. */
 export interface CallObserver {
@@ -48,7 +36,7 @@ export interface CallObserver {
 export type Answer<R> = (status: number, statusText: string, headers: ReceivedHeaders, body: ResponseBody) => R
 
 export class HttpCall<R = unknown> extends ClientCall {
-  readonly transport: HttpTransport
+  readonly transport: Transport<RequestPool>
   /** Set anew before it is sent: by filters, or once a kept body has turned out to be short. */
   request: PreparedRequest
   readonly answer: Answer<R>
@@ -74,7 +62,7 @@ export class HttpCall<R = unknown> extends ClientCall {
 
   constructor(
     stack: Stack,
-    transport: HttpTransport,
+    transport: Transport<RequestPool>,
     route: Route,
     request: PreparedRequest,
     answer: Answer<R>,

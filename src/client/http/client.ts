@@ -4,113 +4,27 @@
  */
 import type { Call } from '../../core/call.ts'
 import { inboundCall } from '../../core/context.ts'
-import type { Duration } from '../../options/duration.ts'
 import type { SharingSettings } from '../../resilience/shared-results.ts'
 import { checkTimeout } from '../call-options.ts'
 import type { StackSource } from '../stack-source.ts'
-import { type BodyInput, jsonBody, type RequestBody, requestBody } from './body/request.ts'
+import type { BodyInput } from './body/body-input.ts'
+import { jsonBody, type RequestBody, requestBody } from './body/request.ts'
 import { HttpCall } from './call.ts'
 import { copyRequest, readOnce } from './copy-request.ts'
-import { compose, type Filter, type Next } from './filter.ts'
+import { compose, type Next } from './filter.ts'
 import { FilteredCall } from './filtered-call.ts'
-import type { HeadersInput } from './headers.ts'
-import { checkBody, checkRequestOptions, refuseMore } from './options.ts'
+import type { HttpFilter } from './options.ts'
+import { checkIdleTimeout, checkMethod, checkPath, isIdempotent, prepareRequest, withQuery } from './prepare-request.ts'
 import {
-  checkIdleTimeout,
-  checkMethod,
-  checkPath,
-  isIdempotent,
-  prepareRequest,
-  type QueryInput,
-  withQuery,
-} from './prepare-request.ts'
+  checkBody,
+  checkRequestOptions,
+  type HttpBody,
+  type HttpRequest,
+  type HttpRequestOptions,
+  refuseMore,
+} from './request-options.ts'
 import { type HttpResponse, httpResponse } from './response.ts'
 import { SharedGets } from './shared-gets.ts'
-
-/** Everything about a request but its method and path. */
-export interface HttpRequestOptions {
-  /**
-   * Headers of your own; `undefined` is left out. Ours (deadline, trace, baggage) are added.
-   * Headers of a single connection and `inmesh-*` are left out as well, so that a handler may pass
-   * on what it received.
-   */
-  readonly headers?: HeadersInput | undefined
-  readonly body?: BodyInput | null | undefined
-  /** Sent as JSON, with the content type for it. Instead of `body`. */
-  readonly json?: unknown
-  /** Added to the path. */
-  readonly query?: QueryInput | undefined
-  /** Cancels the call, wherever it is: waiting, connecting, running, or within the body. */
-  readonly signal?: AbortSignal | null | undefined
-  /**
-   * Bound of the whole call, retries and body included; the service's own timeout and the deadline
-   * of the request being served hold as well, whichever is first. @defaultValue the service's
-   * timeout
-   */
-  readonly timeout?: Duration | undefined
-  /**
-   * A second execution does no harm, so the call may be repeated after it was sent. @defaultValue
-   * `true` for GET, HEAD, OPTIONS, TRACE, PUT and DELETE, and with an `idempotency-key` header that
-   * is not empty
-   */
-  readonly idempotent?: boolean | undefined
-  /** `false`: one attempt only. */
-  readonly retry?: false | undefined
-  /**
-   * Requests with the same key go to the same endpoint, if the service's balancer is `ring-hash` or
-   * `maglev`.
-   * @defaultValue what the service's policy makes the key of; without one, any endpoint
-   */
-  readonly key?: string | undefined
-  /**
-   * The response may last (server-sent events, a long download): the deadline covers it only up to
-   * its headers.
-   * @defaultValue false
-   */
-  readonly streaming?: boolean | undefined
-  /**
-   * How long the caller may take nothing of a long answer that has arrived; then its body fails and
-   * its connection goes back. A slow reader and a silent peer may go on. @defaultValue the policy's
-   * `idleTimeout` (60 s)
-   */
-  readonly idleTimeout?: Duration | undefined
-}
-
-/**
- * A request as filters see it: `headers` are an object, in lower case if they were given as a list.
- */
-export interface HttpRequest extends HttpRequestOptions {
-  readonly method: string
-  /** Begins with `/`. */
-  readonly path: string
-}
-
-/** See {@link Filter}. */
-export type HttpFilter = Filter<HttpRequest, HttpResponse>
-
-/** How one client behaves; given to `mesh.http`. */
-export interface HttpClientOptions {
-  readonly filters?: readonly HttpFilter[] | undefined
-  /**
-   * Equal GETs, without options but headers and query, share one exchange while it runs. It is
-   * bounded by the service's timeout and not by the callers' deadlines, and cancelled when all have
-   * gone. @defaultValue `true` with `cache`, else `false`
-   */
-  readonly collapse?: boolean | undefined
-  /**
-   * How long the answer to a GET (status 200, at most 64 KiB, not `no-store`, `no-cache` or
-   * `private`) is kept for equal ones; at most 1,000 answers. @defaultValue not at all
-   */
-  readonly cache?: Duration | undefined
-  /**
-   * For calls that give none of their own: see {@link HttpRequestOptions.idleTimeout}.
-   * @defaultValue the policy's (60 s)
-   */
-  readonly idleTimeout?: Duration | undefined
-}
-
-/** The client's own body parameter: also plain objects and lists, which are sent as JSON. */
-export type HttpBody = BodyInput | Readonly<Record<string, unknown>> | readonly unknown[] | null | undefined
 
 /**
  * Calls one service. Every method resolves with the response, whatever its status; it rejects with

@@ -7,18 +7,23 @@
  * given an attempt · busy -> idle: the response is complete · idle, busy -> closed: the socket
  * closed
  */
-import { connect as connectPlain, type Socket } from 'node:net'
+import { connect as connectPlain, type LookupFunction, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectSecure } from 'node:tls'
 import type { Client, Dispatcher } from 'undici'
+import type { Clock } from '../../core/clock.ts'
+import type { Endpoint } from '../../core/endpoint.ts'
 import type { ErrorCode } from '../../core/errors.ts'
+import type { RefusedPeer } from '../../identity/peer-verifier.ts'
 import { clientTlsOptions, judgeServer, refusalOf, rejection } from '../../identity/tls-options.ts'
 import type { IdentityRefusal } from '../../net/identity-refusal.ts'
 import { refuseEndpoint } from '../checked-lookup.ts'
+import type { ClientIdentity } from '../client-identity.ts'
 import { ConnectTimer } from '../connect-timer.ts'
 import { endOfPeer, retirementOf } from '../peer-end.ts'
+import { CONNECTION_LOST, type ConnectionUser, type RequestConnection } from './connection-user.ts'
 import { refusedByAlert } from './outcome.ts'
-import type { ConnectionUser, HttpPool } from './pool.ts'
-import type { HttpTransport } from './transport.ts'
+import type { HttpTransportSettings } from './transport-options.ts'
+import type { Undici } from './undici.ts'
 
 /**
  * Without a hint of the server: below Node's own 5 s, so that we close first. With a hint, undici
@@ -30,14 +35,6 @@ const LONGEST_KEEP_ALIVE_MS = 600_000
 /** Idle probes of the kernel find a peer that vanished without a word (faults-and-attacks F9). */
 const TCP_KEEP_ALIVE_MS = 10_000
 
-/**
- * Why undici could not use a connection that closed before a request was written: nothing was sent,
- * take another.
- */
-export const CONNECTION_LOST: Error = Object.freeze(
-  Object.assign(new Error('the connection closed before use'), { code: 'GONE' }),
-)
-
 export interface DialFailure {
   readonly code: ErrorCode
   /** It was not refused, it took too long. */
@@ -45,16 +42,44 @@ export interface DialFailure {
   readonly cause: unknown
 }
 
-export class HttpConnection {
+/** What all connections of a mesh share. */
+export interface ConnectionSetup {
+  readonly clock: Clock
+  readonly settings: HttpTransportSettings
+  readonly undici: Undici
+  readonly identity: ClientIdentity | undefined
+  readonly lookup: LookupFunction
+  readonly loopbackAllowed: boolean
+  /** Hides a dispatch from other instrumentations of undici. */
+  readonly suppressed: Suppressed | undefined
+  /** An endpoint showed a certificate that failed verification. Nothing was sent to it. */
+  readonly onPeerRefused: ((refused: RefusedPeer, endpoint: Endpoint) => void) | undefined
+  /** An endpoint rejected our certificate. It executed nothing. */
+  readonly onRefusedByPeer: ((reason: string, endpoint: Endpoint) => void) | undefined
+}
+
+/** Runs `dispatch` where no other instrumentation traces it. */
+export type Suppressed = (dispatch: () => boolean) => boolean
+
+/** Owns a connection and is notified of its transitions. */
+export interface ConnectionOwner {
+  readonly endpoint: Endpoint
+  /** It is established and verified. */
+  connected(connection: HttpConnection): void
+  /** It is closed. `failure`: it was never established. */
+  closed(connection: HttpConnection, failure: DialFailure | undefined): void
+}
+
+export class HttpConnection implements RequestConnection {
   /** Instant from which it is no longer used; `Infinity` until its identity was replaced. */
   retireAt = Number.POSITIVE_INFINITY
   /** Of the peer's certificate, wall clock. */
   endsAt = Number.POSITIVE_INFINITY
   idleSince = 0
-  /** Whose request is on it. */
+  /** Its request is on the connection. */
   user: ConnectionUser | undefined = undefined
-  readonly #pool: HttpPool
-  readonly #transport: HttpTransport
+  readonly #owner: ConnectionOwner
+  readonly #setup: ConnectionSetup
   readonly #socket: Socket
   readonly #timer: ConnectTimer
   #client: Client | undefined = undefined
@@ -63,14 +88,14 @@ export class HttpConnection {
   #parked = false
   #failure: DialFailure | undefined = undefined
 
-  /** Opens it; the pool hears of success or failure later, never at once. */
-  constructor(pool: HttpPool, transport: HttpTransport) {
-    this.#pool = pool
-    this.#transport = transport
-    const { address: host, port, tls, service } = pool.endpoint
-    const { lookup, loopbackAllowed } = transport
+  /** Opens it. The owner hears of success or failure later, never synchronously. */
+  constructor(owner: ConnectionOwner, setup: ConnectionSetup) {
+    this.#owner = owner
+    this.#setup = setup
+    const { address: host, port, tls, service } = owner.endpoint
+    const { lookup, loopbackAllowed } = setup
     const basics = { host, port, lookup, noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE_MS }
-    const identity = transport.identity
+    const identity = setup.identity
     if (tls && identity !== undefined) {
       const options = clientTlsOptions(identity.source.current, identity.verifier, { service }, ['http/1.1'])
       const { leapt } = identity.verifier
@@ -79,7 +104,7 @@ export class HttpConnection {
       this.#socket = socket
       socket.once('secureConnect', () => {
         const verdict = leapt ? judgeServer(socket, identity.verifier, service) : undefined
-        if (verdict?.ok === false) socket.destroy(rejection(verdict, service, pool.endpoint.label))
+        if (verdict?.ok === false) socket.destroy(rejection(verdict, service, owner.endpoint.label))
         else this.#succeed()
       })
     } else {
@@ -88,7 +113,7 @@ export class HttpConnection {
     }
     this.#socket.on('error', (error) => this.#fail(error))
     this.#socket.on('close', () => this.#closed())
-    this.#timer = new ConnectTimer(transport.clock, transport.settings.connectTimeoutMs, pool.endpoint.label, this)
+    this.#timer = new ConnectTimer(setup.clock, setup.settings.connectTimeoutMs, owner.endpoint.label, this)
     this.#timer.start()
     // A literal is not looked up.
     const refused = refuseEndpoint(host, host, loopbackAllowed)
@@ -131,7 +156,7 @@ export class HttpConnection {
       this.#client = this.#makeClient()
     }
     const client = this.#client
-    const { suppressed } = this.#transport
+    const { suppressed } = this.#setup
     if (suppressed === undefined) client.dispatch(options, handler)
     else suppressed(() => client.dispatch(options, handler))
   }
@@ -159,13 +184,13 @@ export class HttpConnection {
     this.#timer.stop()
     this.#connected = true
     this.endsAt = endOfPeer(this.#socket)
-    this.retireAt = Math.min(this.retireAt, retirementOf(this.endsAt, this.#transport.clock))
-    this.#pool.connected(this)
+    this.retireAt = Math.min(this.retireAt, retirementOf(this.endsAt, this.#setup.clock))
+    this.#owner.connected(this)
   }
 
   /** The server does not believe our certificate. */
   refusedUs(cause: unknown): void {
-    this.#transport.onRefusedByPeer?.((cause as IdentityRefusal).reason, this.#pool.endpoint)
+    this.#setup.onRefusedByPeer?.((cause as IdentityRefusal).reason, this.#owner.endpoint)
   }
 
   #fail(error: Error): void {
@@ -176,14 +201,14 @@ export class HttpConnection {
     }
     if (this.#failure !== undefined) return
     const refused = refusalOf(error)
-    if (refused !== undefined) this.#transport.onPeerRefused?.(refused, this.#pool.endpoint)
+    if (refused !== undefined) this.#setup.onPeerRefused?.(refused, this.#owner.endpoint)
     this.#failure =
       refused === undefined
         ? { code: 'connect-failed', late: false, cause: error }
         : {
             code: 'identity-rejected',
             late: false,
-            cause: rejection(refused, this.#pool.endpoint.service, this.#pool.endpoint.label),
+            cause: rejection(refused, this.#owner.endpoint.service, this.#owner.endpoint.label),
           }
   }
 
@@ -192,13 +217,13 @@ export class HttpConnection {
     const failure = this.#connected
       ? undefined
       : (this.#failure ?? { code: 'connect-failed', late: false, cause: CONNECTION_LOST })
-    this.#pool.closed(this, failure)
+    this.#owner.closed(this, failure)
   }
 
   #makeClient(): Client {
     // The origin is never resolved: the one socket there will ever be is handed over below,
     // encrypted or not.
-    return new this.#transport.undici.Client(`http://${this.#pool.endpoint.label}`, {
+    return new this.#setup.undici.Client(`http://${this.#owner.endpoint.label}`, {
       pipelining: 1,
       headersTimeout: 0,
       bodyTimeout: 0,

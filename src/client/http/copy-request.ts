@@ -3,10 +3,11 @@
  * filter may wait before it goes on, and the caller may change a body or a header meanwhile.
  */
 import { isUint8Array } from 'node:util/types'
-import type { BodyInput, RequestBody } from './body/request.ts'
-import type { HttpRequest, HttpRequestOptions } from './client.ts'
+import type { BodyInput } from './body/body-input.ts'
+import type { RequestBody } from './body/request.ts'
 import { flattenHeaders } from './headers.ts'
 import type { QueryInput } from './prepare-request.ts'
+import type { HttpRequest, HttpRequestOptions } from './request-options.ts'
 
 /** `body`: what was made of the body in `options`. */
 export function copyRequest(

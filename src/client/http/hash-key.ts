@@ -3,8 +3,8 @@
  * Absent: any endpoint will do.
  */
 import type { HashKey } from '../../core/call.ts'
-import type { PreparedRequest } from './call.ts'
 import { flatHeader } from './headers.ts'
+import type { PreparedRequest } from './message.ts'
 
 /** The first that the request has of: the header, the cookie, the path without its query. */
 export function hashKeyOf(source: HashKey, request: PreparedRequest): string | undefined {

@@ -11,10 +11,9 @@ import type { ErrorCode } from '../../core/errors.ts'
 import { NOT_EXECUTED, TIMEOUT } from '../../core/headers.ts'
 import { type Probe, type ProbeListener, TIMED_OUT } from '../health-checks.ts'
 import type { Transport } from '../transport.ts'
-import type { ReceivedHeaders } from './call.ts'
-import { CONNECTION_LOST, type HttpConnection } from './connection.ts'
+import { CONNECTION_LOST, type ConnectionUser, type RequestConnection, type RequestPool } from './connection-user.ts'
+import type { ReceivedHeaders } from './message.ts'
 import { outcomeOf } from './outcome.ts'
-import type { ConnectionUser, HttpPool } from './pool.ts'
 
 /** Of a longer answer no more is read, which costs its connection. */
 const MOST_BYTES = 65_536
@@ -22,7 +21,7 @@ const MOST_BYTES = 65_536
 const ABORTED = Object.freeze(new Error('the check is over'))
 
 /** A probe that asks for `path`. */
-export function httpHealth(transport: Transport<HttpPool>, path: string): Probe {
+export function httpHealth(transport: Transport<RequestPool>, path: string): Probe {
   return (endpoint, timeoutMs, done) => {
     const probe = new HttpProbe(transport, endpoint, path, timeoutMs, done)
     probe.start()
@@ -31,17 +30,17 @@ export function httpHealth(transport: Transport<HttpPool>, path: string): Probe 
 }
 
 class HttpProbe implements Dispatcher.DispatchHandler, ConnectionUser {
-  waitingIn: HttpPool | undefined = undefined
+  waitingIn: RequestPool | undefined = undefined
   ahead: ConnectionUser | undefined = undefined
   behind: ConnectionUser | undefined = undefined
-  readonly #transport: Transport<HttpPool>
-  readonly #pool: HttpPool
+  readonly #transport: Transport<RequestPool>
+  readonly #pool: RequestPool
   readonly #path: string
   readonly #timeoutMs: number
   readonly #done: ProbeListener
   #untilAt = 0
   #timer: Timer | undefined = undefined
-  #connection: HttpConnection | undefined = undefined
+  #connection: RequestConnection | undefined = undefined
   #controller: Dispatcher.DispatchController | undefined = undefined
   #status = 0
   #busy = false
@@ -49,7 +48,7 @@ class HttpProbe implements Dispatcher.DispatchHandler, ConnectionUser {
   #over = false
 
   constructor(
-    transport: Transport<HttpPool>,
+    transport: Transport<RequestPool>,
     endpoint: Endpoint,
     path: string,
     timeoutMs: number,
@@ -85,7 +84,7 @@ class HttpProbe implements Dispatcher.DispatchHandler, ConnectionUser {
 
   // The pool's answers.
 
-  assigned(connection: HttpConnection): void {
+  assigned(connection: RequestConnection): void {
     this.#connection = connection
     const left = this.#untilAt - this.#transport.clock.now()
     connection.dispatch(
@@ -161,7 +160,7 @@ class HttpProbe implements Dispatcher.DispatchHandler, ConnectionUser {
     if (this.waitingIn !== undefined) this.waitingIn.leave(this)
   }
 
-  #letGo(): HttpConnection | undefined {
+  #letGo(): RequestConnection | undefined {
     const connection = this.#connection
     this.#connection = undefined
     this.#controller = undefined

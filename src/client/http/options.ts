@@ -1,118 +1,35 @@
-/**
- * What callers write about a client or about one request, checked before anything is sent. Per
- * request it is a loop, not a description of fields.
- */
-import {
-  check,
-  fields,
-  flag,
-  instance,
-  list,
-  type OptionsError,
-  optional,
-  show,
-  withDefault,
-} from '../../options/fields.ts'
-import { didYouMean, nearest } from '../../options/nearest.ts'
+/** What callers write about a client, a `fetch` or a dispatcher, with its checks. */
+import type { Duration } from '../../options/duration.ts'
+import { check, fields, flag, instance, list, optional, withDefault } from '../../options/fields.ts'
 import { duration } from '../../options/quantities.ts'
 import type { SharingSettings } from '../../resilience/shared-results.ts'
-import { checkKey, checkSignal, mistake } from '../call-options.ts'
-import type { HttpFilter, HttpRequestOptions } from './client.ts'
+import type { Filter } from './filter.ts'
 import { LONGEST_IDLE_MS } from './prepare-request.ts'
+import type { HttpRequest } from './request-options.ts'
+import type { HttpResponse } from './response.ts'
 
-const REQUEST_KEYS: ReadonlySet<string> = new Set([
-  'headers',
-  'body',
-  'json',
-  'query',
-  'signal',
-  'timeout',
-  'idempotent',
-  'retry',
-  'key',
-  'streaming',
-  'idleTimeout',
-] satisfies (keyof HttpRequestOptions)[])
+/** See {@link Filter}. */
+export type HttpFilter = Filter<HttpRequest, HttpResponse>
 
-/**
- * Timeout, headers, query and body are checked where they are used. @throws OptionsError naming the
- * first field that is wrong
- */
-export function checkRequestOptions(options: HttpRequestOptions): void {
-  if (typeof options !== 'object' || options === null) {
-    throw mistake([], `expected an object of options, got ${show(options)}`)
-  }
-  for (const key in options) {
-    if (REQUEST_KEYS.has(key)) continue
-    const hint = didYouMean(key, REQUEST_KEYS) || `; valid keys are ${[...REQUEST_KEYS].join(', ')}`
-    throw mistake([key], `unknown key${hint}`)
-  }
-  const { idempotent, retry, streaming, signal, key } = options
-  if (options.json !== undefined && options.body !== undefined && options.body !== null) {
-    throw mistake(['json'], 'stands instead of body; expected only one of the two')
-  }
-  if (idempotent !== undefined && typeof idempotent !== 'boolean') throw notLogical('idempotent', idempotent)
-  if (streaming !== undefined && typeof streaming !== 'boolean') throw notLogical('streaming', streaming)
-  if (retry !== undefined && retry !== false) {
-    throw mistake(['retry'], `expected false for one attempt only, or nothing, got ${show(retry)}`)
-  }
-  checkSignal(signal)
-  if (key !== undefined) checkKey(key)
-}
-
-/** Options that no document is made of; `body`, `query` and `key` are fields of many. */
-const TELLTALES: ReadonlySet<string> = new Set([
-  'json',
-  'headers',
-  'signal',
-  'timeout',
-  'idempotent',
-  'retry',
-  'streaming',
-  'idleTimeout',
-] satisfies (keyof HttpRequestOptions)[])
-
-/**
- * Refuses options in the place of the body of `post`, `put` and `patch`, where they would be sent
- * as JSON, and a second body among the options. An object is taken for a body if any options follow
- * it, or if a field is no option.
- * @throws OptionsError
- */
-export function checkBody(body: unknown, options: HttpRequestOptions | undefined): void {
-  if (options !== undefined && options !== null && typeof options === 'object') {
-    const second =
-      options.json !== undefined ? 'json' : options.body !== undefined && options.body !== null ? 'body' : undefined
-    if (second !== undefined) throw mistake([second], 'the body was given already, as the second argument')
-  } else if (isOptions(body)) {
-    const hint = 'the order is (path, body, options): pass undefined as the body, or {} after a body of these fields'
-    throw mistake(['body'], `expected a body, got what looks like options (${Object.keys(body).join(', ')}); ${hint}`)
-  }
-}
-
-/** Short names are near to too many others. */
-function isMistyped(key: string): boolean {
-  return key.length > 4 && nearest(key, REQUEST_KEYS) !== undefined
-}
-
-function isOptions(value: unknown): value is object {
-  if (typeof value !== 'object' || value === null) return false
-  const prototype: unknown = Object.getPrototypeOf(value)
-  if (prototype !== Object.prototype && prototype !== null) return false
-  const keys = Object.keys(value)
-  return keys.some((key) => TELLTALES.has(key)) && keys.every((key) => REQUEST_KEYS.has(key) || isMistyped(key))
-}
-
-/**
- * @throws OptionsError for an argument behind the last one, such as
- * `delete(path, undefined, options)`
- */
-export function refuseMore(): never {
-  const message = 'expected no argument behind the options: only post, put and patch take a body before them'
-  throw mistake([], message)
-}
-
-function notLogical(field: string, value: unknown): OptionsError {
-  return mistake([field], `expected true or false, got ${show(value)}`)
+/** How one client behaves; given to `mesh.http`. */
+export interface HttpClientOptions {
+  readonly filters?: readonly HttpFilter[] | undefined
+  /**
+   * Equal GETs, without options but headers and query, share one exchange while it runs. It is
+   * bounded by the service's timeout and not by the callers' deadlines, and cancelled when all have
+   * gone. @defaultValue `true` with `cache`, else `false`
+   */
+  readonly collapse?: boolean | undefined
+  /**
+   * How long the answer to a GET (status 200, at most 64 KiB, not `no-store`, `no-cache` or
+   * `private`) is kept for equal ones; at most 1,000 answers. @defaultValue not at all
+   */
+  readonly cache?: Duration | undefined
+  /**
+   * For calls that give none of their own: see `HttpRequestOptions.idleTimeout`.
+   * @defaultValue the policy's (60 s)
+   */
+  readonly idleTimeout?: Duration | undefined
 }
 
 const CLIENT_FIELDS = fields({

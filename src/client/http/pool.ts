@@ -5,25 +5,18 @@
  * once and was certainly never sent.
  */
 import type { Timer } from '../../core/clock.ts'
-import type { Endpoint, EndpointTransport } from '../../core/endpoint.ts'
-import type { ErrorCode } from '../../core/errors.ts'
+import type { Endpoint } from '../../core/endpoint.ts'
 import { hasEnded, PeerProof } from '../peer-end.ts'
-import { type DialFailure, HttpConnection } from './connection.ts'
-import type { HttpTransport } from './transport.ts'
+import { type ConnectionOwner, type ConnectionSetup, type DialFailure, HttpConnection } from './connection.ts'
+import type { ConnectionUser, RequestPool } from './connection-user.ts'
 
-/** Who wants a connection. The links are kept by the pool. */
-export interface ConnectionUser {
-  waitingIn: HttpPool | undefined
-  ahead: ConnectionUser | undefined
-  behind: ConnectionUser | undefined
-  /** It has the connection until it calls {@link HttpPool.release}. */
-  assigned(connection: HttpConnection): void
-  /** It gets none. Nothing was sent. */
-  refused(code: ErrorCode, cause: unknown): void
-  /**
-   * Others wait: gives the connection back if its answer is only kept and not read. Whether it did.
-   */
-  giveBackUnread?(now: number): boolean
+/** Hosts the pools of all endpoints and does their housekeeping. */
+export interface PoolHost extends ConnectionSetup {
+  readonly closed: boolean
+  /** `pool` has connections from now on. */
+  opened(pool: HttpPool): void
+  /** Its last connection has closed. */
+  emptied(pool: HttpPool): void
 }
 
 /**
@@ -33,9 +26,9 @@ export interface ConnectionUser {
  */
 const MOST_DIALING = 4
 
-export class HttpPool implements EndpointTransport {
+export class HttpPool implements RequestPool, ConnectionOwner {
   readonly endpoint: Endpoint
-  readonly #transport: HttpTransport
+  readonly #host: PoolHost
   readonly #all = new Set<HttpConnection>()
   /** The last one is used next. */
   readonly #idle: HttpConnection[] = []
@@ -48,8 +41,8 @@ export class HttpPool implements EndpointTransport {
   #closing = false
   #graceTimer: Timer | undefined = undefined
 
-  constructor(transport: HttpTransport, endpoint: Endpoint) {
-    this.#transport = transport
+  constructor(host: PoolHost, endpoint: Endpoint) {
+    this.#host = host
     this.endpoint = endpoint
   }
 
@@ -78,23 +71,20 @@ export class HttpPool implements EndpointTransport {
       user.refused('connect-failed', new Error(`${this.endpoint.label} has been withdrawn`))
       return
     }
-    if (this.#transport.closed) {
+    if (this.#host.closed) {
       user.refused('closed', undefined)
       return
     }
     const connection = this.#first === undefined ? this.#popIdle() : undefined
     if (connection !== undefined) {
-      user.assigned(connection)
+      assign(user, connection)
       return
     }
-    if (this.endpoint.tls && this.#transport.identity === undefined) {
+    if (this.endpoint.tls && this.#host.identity === undefined) {
       user.refused('identity-rejected', new Error(`${this.endpoint.label} wants mTLS, and we have no identity`))
       return
     }
-    if (
-      this.#waiting >= this.#transport.settings.maxWaiting &&
-      this.#all.size >= this.#transport.settings.maxConnections
-    ) {
+    if (this.#waiting >= this.#host.settings.maxWaiting && this.#all.size >= this.#host.settings.maxConnections) {
       user.refused('queue-full', undefined)
       return
     }
@@ -117,8 +107,9 @@ export class HttpPool implements EndpointTransport {
 
   /** The response is complete, or failed and took the connection along. */
   release(connection: HttpConnection): void {
+    connection.user = undefined
     if (!connection.usable) return
-    const now = this.#transport.clock.now()
+    const now = this.#host.clock.now()
     if (this.#closing || now >= connection.retireAt) {
       // undici closes it by itself after what it is just finishing.
       setImmediate(() => connection.close())
@@ -138,9 +129,9 @@ export class HttpPool implements EndpointTransport {
     }
     const user = this.#dequeue()
     if (user === undefined) {
-      connection.park(this.#transport.clock.now())
+      connection.park(this.#host.clock.now())
       this.#idle.push(connection)
-    } else user.assigned(connection)
+    } else assign(user, connection)
     this.#dial()
   }
 
@@ -167,7 +158,7 @@ export class HttpPool implements EndpointTransport {
    */
   retire(from: number, spreadMs: number): void {
     for (const connection of this.#all) {
-      connection.retireAt = Math.min(connection.retireAt, from + this.#transport.clock.random() * spreadMs)
+      connection.retireAt = Math.min(connection.retireAt, from + this.#host.clock.random() * spreadMs)
     }
   }
 
@@ -175,9 +166,9 @@ export class HttpPool implements EndpointTransport {
    * Closes what has ended, has retired or has been idle for long, the least recently used first.
    */
   sweep(now: number): void {
-    this.#proof.cutEnded(this.#all, this.#transport.clock)
-    if (this.#waiting > 0 && this.#all.size >= this.#transport.settings.maxConnections) this.#reclaim(now)
-    const { idleTimeoutMs, spareConnections } = this.#transport.settings
+    this.#proof.cutEnded(this.#all, this.#host.clock)
+    if (this.#waiting > 0 && this.#all.size >= this.#host.settings.maxConnections) this.#reclaim(now)
+    const { idleTimeoutMs, spareConnections } = this.#host.settings
     for (let i = this.#idle.length - 1; i >= 0; i--) {
       const connection = this.#idle[i]!
       const spare = this.#idle.length - i <= spareConnections
@@ -196,7 +187,7 @@ export class HttpPool implements EndpointTransport {
       user.refused('connect-failed', new Error(`${this.endpoint.label} has been withdrawn`))
     }
     if (this.#all.size > 0) {
-      this.#graceTimer = this.#transport.clock.startBackgroundTimer(graceMs, closeAll, this.#all)
+      this.#graceTimer = this.#host.clock.startBackgroundTimer(graceMs, closeAll, this.#all)
     }
   }
 
@@ -209,18 +200,18 @@ export class HttpPool implements EndpointTransport {
   }
 
   #emptied(): void {
-    this.#transport.emptied(this)
-    if (this.#graceTimer !== undefined) this.#transport.clock.stopTimer(this.#graceTimer)
+    this.#host.emptied(this)
+    if (this.#graceTimer !== undefined) this.#host.clock.stopTimer(this.#graceTimer)
     this.#graceTimer = undefined
   }
 
   /** One connection for each who waits, up to the limits; each waits for no particular one. */
   #dial(): void {
-    const most = this.#transport.settings.maxConnections
+    const most = this.#host.settings.maxConnections
     while (this.#dialing < Math.min(this.#waiting, MOST_DIALING) && this.#all.size < most) {
       this.#dialing += 1
-      this.#all.add(new HttpConnection(this, this.#transport))
-      if (this.#all.size === 1) this.#transport.opened(this)
+      this.#all.add(new HttpConnection(this, this.#host))
+      if (this.#all.size === 1) this.#host.opened(this)
     }
   }
 
@@ -234,7 +225,7 @@ export class HttpPool implements EndpointTransport {
   }
 
   #isOver({ retireAt, endsAt }: HttpConnection): boolean {
-    const { clock } = this.#transport
+    const { clock } = this.#host
     if (retireAt !== Number.POSITIVE_INFINITY && clock.now() >= retireAt) return true
     return hasEnded(endsAt, clock)
   }
@@ -251,7 +242,7 @@ export class HttpPool implements EndpointTransport {
           this.#dial()
           return
         }
-        this.#dequeue()!.assigned(connection)
+        assign(this.#dequeue()!, connection)
       }
     })
   }
@@ -271,6 +262,11 @@ export class HttpPool implements EndpointTransport {
     if (user !== undefined) this.leave(user)
     return user
   }
+}
+
+function assign(user: ConnectionUser, connection: HttpConnection): void {
+  connection.user = user
+  user.assigned(connection)
 }
 
 function closeAll(connections: ReadonlySet<HttpConnection>): void {

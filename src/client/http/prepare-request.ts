@@ -6,8 +6,8 @@ import { isUint8Array } from 'node:util/types'
 import { parseDuration } from '../../options/duration.ts'
 import { OptionsError, show } from '../../options/fields.ts'
 import type { RequestBody } from './body/request.ts'
-import type { PreparedRequest } from './call.ts'
 import { flatHeader, flattenHeaders, type HeadersInput } from './headers.ts'
+import type { PreparedRequest } from './message.ts'
 
 export const IDEMPOTENT_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 const COMMON_METHODS: ReadonlySet<string> = new Set([...IDEMPOTENT_METHODS, 'POST', 'PATCH'])

@@ -8,7 +8,8 @@ import type { Clock } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import { SharedResults, type SharingSettings } from '../../resilience/shared-results.ts'
 import { ResponseBody } from './body/response.ts'
-import type { Answer, HttpCall, PreparedRequest, ReceivedHeaders } from './call.ts'
+import type { Answer, HttpCall } from './call.ts'
+import type { PreparedRequest, ReceivedHeaders } from './message.ts'
 import { HttpResponse } from './response.ts'
 
 interface Head {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { HttpFilter } from '../../../src/client/http/client.ts'
+import type { HttpFilter } from '../../../src/client/http/options.ts'
 import type { Call } from '../../../src/core/call.ts'
 import { ScriptedServer } from '../../rigs/scripted-server.ts'
 import { opened } from './opened.ts'

@@ -5,8 +5,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { request } from 'undici'
 import { describe, expect, it } from 'vitest'
-import type { HttpFilter, HttpRequestOptions } from '../../../src/client/http/client.ts'
 import { makeDispatcher } from '../../../src/client/http/dispatcher/dispatcher.ts'
+import type { HttpFilter } from '../../../src/client/http/options.ts'
+import type { HttpRequestOptions } from '../../../src/client/http/request-options.ts'
 import { opened, rigOver } from './opened.ts'
 import { type Rig, type RigOptions, TestServer } from './rig.ts'
 

@@ -3,8 +3,9 @@
  * refused.
  */
 import { describe, expect, it } from 'vitest'
-import type { HttpClient, HttpFilter } from '../../../src/client/http/client.ts'
-import type { MeshFetchInit } from '../../../src/client/http/fetch/fetch.ts'
+import type { HttpClient } from '../../../src/client/http/client.ts'
+import type { MeshFetchInit } from '../../../src/client/http/fetch/init.ts'
+import type { HttpFilter } from '../../../src/client/http/options.ts'
 import { checkClientOptions, checkDispatcherOptions, checkFetchOptions } from '../../../src/client/http/options.ts'
 import { rigWith } from './opened.ts'
 

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { describe, expect, it } from 'vitest'
-import { resolveHttpTransport } from '../../../src/client/http/transport.ts'
+import { resolveHttpTransport } from '../../../src/client/http/transport-options.ts'
 import { always, ScriptedServer } from '../../rigs/scripted-server.ts'
 import { opened, rigWith } from './opened.ts'
 import { endpoint, makeRig, until } from './rig.ts'

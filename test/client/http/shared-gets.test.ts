@@ -1,6 +1,7 @@
 import type { RequestListener } from 'node:http'
 import { describe, expect, it } from 'vitest'
-import { HttpClient, type HttpFilter } from '../../../src/client/http/client.ts'
+import { HttpClient } from '../../../src/client/http/client.ts'
+import type { HttpFilter } from '../../../src/client/http/options.ts'
 import { Call } from '../../../src/core/call.ts'
 import { serving } from '../../../src/core/context.ts'
 import { opened } from './opened.ts'

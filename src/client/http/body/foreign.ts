@@ -5,7 +5,7 @@
  */
 import { types } from 'node:util'
 import { OptionsError } from '../../../options/fields.ts'
-import type { BodyInput } from './request.ts'
+import type { BodyInput } from './body-input.ts'
 
 /** Iterables whose parts are no bytes. */
 const NO_BODIES: ReadonlySet<string> = new Set(['Headers', 'Map', 'Set', 'Map Iterator', 'Set Iterator'])

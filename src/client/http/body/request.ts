@@ -4,25 +4,11 @@
  */
 import { isAnyArrayBuffer, isStringObject, isUint8Array } from 'node:util/types'
 import { OptionsError, show } from '../../../options/fields.ts'
+import type { BodyInput } from './body-input.ts'
 import { adoptBody, isSized } from './foreign.ts'
 import { encodeForm } from './multipart-form.ts'
 import { RepeatableBody } from './repeatable.ts'
 import { checkUnused, isChunk, StreamedBody } from './streamed.ts'
-
-/**
- * Bodies as users give them: those of `fetch`, Node's streams, and any iterable of bytes or text.
- */
-export type BodyInput =
-  | string
-  | Uint8Array
-  | ArrayBuffer
-  | ArrayBufferView
-  | Blob
-  | FormData
-  | URLSearchParams
-  | ReadableStream<Uint8Array>
-  | AsyncIterable<Uint8Array | string>
-  | Iterable<Uint8Array | string>
 
 /** A body ready to send, and the content type that follows from its kind. */
 export interface RequestBody {

@@ -4,9 +4,10 @@
  * connections asks for nothing here.
  */
 import type { Dispatcher } from 'undici'
-import { type BodyInput, type RequestBody, requestBody } from '../body/request.ts'
-import type { PreparedRequest } from '../call.ts'
+import type { BodyInput } from '../body/body-input.ts'
+import { type RequestBody, requestBody } from '../body/request.ts'
 import type { HeadersInput } from '../headers.ts'
+import type { PreparedRequest } from '../message.ts'
 import { checkMethod, checkPath, isIdempotent, prepareRequest, type QueryInput, withQuery } from '../prepare-request.ts'
 import { undici } from '../undici.ts'
 

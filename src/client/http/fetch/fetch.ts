@@ -5,35 +5,20 @@
  */
 import { inboundCall } from '../../../core/context.ts'
 import { MeshError } from '../../../core/errors.ts'
-import type { Duration } from '../../../options/duration.ts'
 import { OptionsError, show } from '../../../options/fields.ts'
 import { checkTimeout } from '../../call-options.ts'
 import type { FindService } from '../../stack-source.ts'
+import type { BodyInput } from '../body/body-input.ts'
 import { KeptBody } from '../body/repeatable.ts'
-import { type BodyInput, type RequestBody, requestBody } from '../body/request.ts'
+import { type RequestBody, requestBody } from '../body/request.ts'
 import { unusable } from '../body/streamed.ts'
 import { HttpCall } from '../call.ts'
 import { flatHeader, type HeadersInput } from '../headers.ts'
 import { checkFetchOptions } from '../options.ts'
 import { checkIdleTimeout, checkMethod, isIdempotent, prepareRequest } from '../prepare-request.ts'
-import { checkInit, type FetchSettings, isRequest, refuseOwn } from './init.ts'
+import { checkInit, type FetchSettings, isRequest, type MeshFetchInit, refuseOwn } from './init.ts'
 import { withIntegrity } from './integrity.ts'
 import { fetchResponse } from './response.ts'
-
-/** What `mesh.fetch` takes besides the standard's own; see `HttpRequestOptions` for each. */
-export interface MeshFetchInit extends Omit<RequestInit, 'body' | 'redirect'> {
-  readonly body?: RequestInit['body'] | BodyInput | null
-  readonly timeout?: Duration | undefined
-  readonly idempotent?: boolean | undefined
-  readonly retry?: false | undefined
-  readonly key?: string | undefined
-  readonly streaming?: boolean | undefined
-  readonly idleTimeout?: Duration | undefined
-  /** `'manual'` is the default; `'follow'` is refused. */
-  readonly redirect?: RequestInit['redirect']
-  /** Calls of a mesh have none. */
-  readonly priority?: 'auto' | undefined
-}
 
 export type MeshFetch = (input: string | URL | Request, init?: MeshFetchInit) => Promise<Response>
 

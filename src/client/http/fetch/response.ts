@@ -8,7 +8,8 @@ import { Readable } from 'node:stream'
 import { type InspectOptions, inspect } from 'node:util'
 import { PREFIX } from '../../../core/headers.ts'
 import { ResponseBody } from '../body/response.ts'
-import { type ReceivedHeaders, reasonOf } from '../call.ts'
+import { reasonOf } from '../call.ts'
+import type { ReceivedHeaders } from '../message.ts'
 
 /** What is known when the head has arrived. */
 export interface ResponseHead {

@@ -3,7 +3,7 @@
  * answers.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { MeshFetchInit } from '../../../../src/client/http/fetch/fetch.ts'
+import type { MeshFetchInit } from '../../../../src/client/http/fetch/init.ts'
 import { opened } from '../opened.ts'
 import { makeRig, TestServer } from '../rig.ts'
 

@@ -1,6 +1,6 @@
 /** Rows of the table of `fetch`: what is asked. */
 import { inspect } from 'node:util'
-import type { MeshFetchInit } from '../../../../src/client/http/fetch/fetch.ts'
+import type { MeshFetchInit } from '../../../../src/client/http/fetch/init.ts'
 import { observe, type Row, seen } from './doors.ts'
 
 const HELLO_SHA256 = 'sha256-LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ='

@@ -1,7 +1,7 @@
 /** `mesh.fetch` beside the built-in one: the same input, the same server, the same observation. */
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import type { MeshFetchInit } from '../../../../src/client/http/fetch/fetch.ts'
+import type { MeshFetchInit } from '../../../../src/client/http/fetch/init.ts'
 import { type Door, doors, observe } from './doors.ts'
 import { INIT_ROWS, REQUEST_ROWS } from './request-rows.ts'
 import { RESPONSE_ROWS } from './response-rows.ts'
