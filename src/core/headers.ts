@@ -1,7 +1,6 @@
 /**
- * The headers of the mesh's own, for both protocols. A server drops all that begin with the prefix
- * before user code sees them, and a client drops them from responses: they mean something between
- * two neighbours only.
+ * The headers that the mesh reserves. Clients send none that users give, and servers remove them
+ * before user code runs.
  */
 
 export const PREFIX = 'inmesh-'
@@ -12,18 +11,23 @@ export const PREVIOUS_ATTEMPTS = 'inmesh-previous-attempts'
 /** On a response: this request was certainly not executed, and why (an `ErrorCode`). */
 export const NOT_EXECUTED = 'inmesh-not-executed'
 /**
- * Headers by which proxies tell who the peer is: RFC 9440, Envoy, nginx and Apache, Traefik,
- * HAProxy, AWS, Azure, Google, Cloudflare, Linkerd, WebLogic. From outside they are lies. Names in
- * lower case.
+ * Headers in which proxies state the identity of a peer: RFC 9440, Envoy, nginx and Apache,
+ * Traefik, HAProxy, AWS, Azure, Google, Cloudflare, Linkerd, WebLogic. From outside they are
+ * forged.
  */
 const CLAIMED_IDENTITY =
   /^(?:client-cert(?:-chain)?|x-forwarded-(?:client-cert|tls-client-cert)(?:-.+)?|(?:x-)?ssl[-_](?:client|cert|issuer|subject|verif|dn).*|(?:wl-)?proxy-client-cert|x-client-(?:cert|verify|dn|ssl|tls|subject|issuer).*|x-(?:amzn-mtls|arr-clientcert|goog-client-cert|envoy-(?:peer|downstream-service)|spiffe|tls-client|forwarded-ssl-client).*|cf-client-cert.*|l5d-client-id)$/
 
-/** Whether a header claims who the peer is. Quick for those that do not. */
-export function claimsIdentity(name: string): boolean {
+/**
+ * Whether a header (name in lower case) is removed wherever it crosses the border of a process: it
+ * has our prefix, or claims an identity that only a certificate proves. Fast for all others.
+ */
+export function isReserved(name: string): boolean {
   switch (name.charCodeAt(0)) {
+    case 0x69:
+      return name.startsWith(PREFIX)
     case 0x63: {
-      // 'cl' or 'cf', and not content-length.
+      // 'cl' and 'cf', but not content-length.
       const second = name.charCodeAt(1)
       return (second === 0x6c || second === 0x66) && CLAIMED_IDENTITY.test(name)
     }
@@ -38,7 +42,7 @@ export function claimsIdentity(name: string): boolean {
   }
 }
 
-/** gRPC's own words for the same things. */
+/** gRPC's names for the same keys. */
 export const GRPC_TIMEOUT = 'grpc-timeout'
 export const GRPC_PREVIOUS_ATTEMPTS = 'grpc-previous-rpc-attempts'
 export const GRPC_PUSHBACK = 'grpc-retry-pushback-ms'

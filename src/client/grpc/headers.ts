@@ -1,26 +1,23 @@
 /**
- * What an attempt of a gRPC call carries to the next process: the caller's metadata, and then ours.
- * Ours win; the mesh's own from elsewhere, and identities that other proxies would believe, are
- * left out silently, so that a handler may pass on the metadata it received.
+ * The metadata of an attempt: the user's, then the carrier's. Reserved keys are dropped silently,
+ * so that a handler may forward what it received.
  */
 import type * as http2 from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
-import { formatBaggage } from '../../core/baggage.ts'
-import { formatGrpcTimeout } from '../../core/deadline.ts'
-import { claimsIdentity, GRPC_PREVIOUS_ATTEMPTS, GRPC_TIMEOUT, PREFIX } from '../../core/headers.ts'
-import { formatTraceparent } from '../../core/trace-context.ts'
+import { type CarrierSetter, GRPC_FORMAT, TRACESTATE, writeCarrier } from '../../core/carrier.ts'
+import { GRPC_PREVIOUS_ATTEMPTS, GRPC_TIMEOUT, isReserved } from '../../core/headers.ts'
 import type { GrpcAttempt } from './attempt.ts'
 import { mark } from './stream.ts'
 import type { Grpc } from './transport.ts'
 
-/** The metadata of one attempt, which knows when it leaves. */
+/** The metadata of one attempt, notified when it is sent. */
 export interface OwnMetadata extends grpc.Metadata {
   owner: GrpcAttempt | undefined
 }
 
 /**
- * A kind of metadata that its attempt alone has, so that it need not be copied: grpc-js copies what
- * it is given twice on the way, lest the caller change it meanwhile.
+ * Metadata that is never cloned, because its attempt alone owns it. grpc-js clones twice per call,
+ * in case the caller changes its metadata meanwhile.
  */
 export function ownMetadata({ Metadata }: Grpc): new () => OwnMetadata {
   return class Own extends Metadata implements OwnMetadata {
@@ -30,11 +27,11 @@ export function ownMetadata({ Metadata }: Grpc): new () => OwnMetadata {
       return this
     }
 
-    /** grpc-js begins the stream with the result in the same breath. */
+    /** grpc-js opens the stream with the result, synchronously. */
     override toHttp2Headers(): http2.OutgoingHttpHeaders {
       const headers = super.toHttp2Headers()
       if (this.owner !== undefined) {
-        // Its start takes some microtasks, and does not look whether the call was cancelled
+        // grpc-js starts a call some microtasks later, and does not check whether it was cancelled
         // meanwhile.
         if (this.owner.ended) throw new Error('the attempt is over')
         this.owner.attend()
@@ -45,36 +42,38 @@ export function ownMetadata({ Metadata }: Grpc): new () => OwnMetadata {
   }
 }
 
-/** All metadata of one attempt. `given` is never changed: the next attempt needs it again. */
+const PRINTABLE = /^[ -~]*$/
+
+const METADATA: CarrierSetter<grpc.Metadata> = {
+  format: GRPC_FORMAT,
+  add(metadata, name, value) {
+    metadata.set(name, value)
+  },
+  set(metadata, name, value) {
+    // The only value that comes from outside unchecked; grpc-js throws for all but printable ASCII.
+    if (name === TRACESTATE && !PRINTABLE.test(value)) metadata.remove(name)
+    else metadata.set(name, value)
+  },
+  remove(metadata, name) {
+    metadata.remove(name)
+  },
+}
+
+/** All metadata of one attempt. `given` is not changed: the next attempt needs it again. */
 export function attemptMetadata(attempt: GrpcAttempt, given: grpc.Metadata, now: number): grpc.Metadata {
   const { call } = attempt
   const metadata = new call.transport.OwnMetadata()
   metadata.owner = attempt
   metadata.merge(given)
-  removeOurs(metadata, given)
-  const trace = attempt.trace ?? call.trace
-  if (trace !== undefined) {
-    metadata.set('traceparent', formatTraceparent(trace))
-    // grpc-js throws for what is no printable ASCII; without its state a trace goes on.
-    if (trace.state === undefined || !PRINTABLE.test(trace.state)) metadata.remove('tracestate')
-    else metadata.set('tracestate', trace.state)
-  }
-  const baggage = call.baggage === undefined ? undefined : formatBaggage(call.baggage)
-  if (baggage !== undefined) metadata.set('baggage', baggage)
-  const { sentDeadlineAt } = call
-  if (sentDeadlineAt === Number.POSITIVE_INFINITY) metadata.remove(GRPC_TIMEOUT)
-  else metadata.set(GRPC_TIMEOUT, formatGrpcTimeout(sentDeadlineAt - now))
-  if (attempt.number > 0) metadata.set(GRPC_PREVIOUS_ATTEMPTS, String(attempt.number))
-  else metadata.remove(GRPC_PREVIOUS_ATTEMPTS)
-  // The options stay behind: `waitForReady` would wait for this one endpoint, while another is
-  // there.
+  removeReserved(metadata, given)
+  writeCarrier(METADATA, metadata, attempt, call.sentDeadlineAt, now)
+  // The options are not copied: `waitForReady` would wait for this endpoint while another is ready.
   return metadata
 }
 
-const PRINTABLE = /^[ -~]*$/
-
-/** Takes out what only neighbours in the mesh may say to each other. */
-function removeOurs(metadata: grpc.Metadata, given: grpc.Metadata): void {
+function removeReserved(metadata: grpc.Metadata, given: grpc.Metadata): void {
   const entries = given.getMap()
-  for (const key in entries) if (key.startsWith(PREFIX) || claimsIdentity(key)) metadata.remove(key)
+  for (const key in entries) {
+    if (isReserved(key) || key === GRPC_TIMEOUT || key === GRPC_PREVIOUS_ATTEMPTS) metadata.remove(key)
+  }
 }

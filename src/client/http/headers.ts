@@ -1,15 +1,12 @@
 /**
- * What a request carries to the next process: the user's headers, checked, and then ours, in one
- * flat array as undici takes it. Ours win; headers that belong to a single connection, and the
- * mesh's own from elsewhere, are left out silently, so that a handler may pass on the headers it
- * received.
+ * The headers of a request, as the flat array that undici takes: the user's, validated, then the
+ * carrier's. Connection headers and reserved ones are dropped silently, so that a handler may
+ * forward what it received.
  */
 
 import type { Attempt } from '../../core/attempt.ts'
-import { formatBaggage } from '../../core/baggage.ts'
-import { formatTimeoutHeader } from '../../core/deadline.ts'
-import { claimsIdentity, PREFIX, PREVIOUS_ATTEMPTS, TIMEOUT } from '../../core/headers.ts'
-import { formatTraceparent } from '../../core/trace-context.ts'
+import { type CarrierSetter, HTTP_FORMAT, isPropagated, writeCarrier } from '../../core/carrier.ts'
+import { isReserved } from '../../core/headers.ts'
 import { OptionsError, show } from '../../options/fields.ts'
 
 /** Headers as users give them: a `Headers`, pairs, or an object. */
@@ -17,7 +14,7 @@ export type HeadersInput =
   | Iterable<readonly [string, string]>
   | Readonly<Record<string, string | number | readonly string[] | undefined>>
 
-/** They describe one connection or are computed by the client (RFC 9110, 7.6.1). */
+/** Headers of a single connection, or computed by the client (RFC 9110, 7.6.1). */
 const NEVER_SENT = new Set([
   'host',
   'connection',
@@ -30,13 +27,13 @@ const NEVER_SENT = new Set([
   'expect',
 ])
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
-/** Anything else splits or truncates a message (RFC 9110, 5.5). */
+/** Other characters split or truncate a message (RFC 9110, 5.5). */
 const BAD_VALUE = /[^\t\x20-\x7e\x80-\xff]/
 const OUTER_SPACE = /^[\t\n\r ]+|[\t\n\r ]+$/g
 
 /**
- * Lower-case form of the names seen, `''` for those never sent: names are few, checking and
- * lowering them is not free.
+ * Lower-case form of the names seen, `''` for those never sent. An application uses few names, and
+ * checking each costs.
  */
 const known = new Map<string, string>()
 const MOST_KNOWN = 1_000
@@ -48,7 +45,7 @@ function lowerName(name: string): string {
     throw new OptionsError('request', [{ path: ['headers'], message: `${show(name)} is no valid header name` }])
   }
   let lower = name.toLowerCase()
-  if (NEVER_SENT.has(lower) || lower.startsWith(PREFIX) || claimsIdentity(lower)) lower = ''
+  if (NEVER_SENT.has(lower) || isReserved(lower)) lower = ''
   if (known.size < MOST_KNOWN) known.set(name, lower)
   return lower
 }
@@ -58,7 +55,7 @@ function add(flat: string[], name: string, value: unknown): void {
   if (lower === '') return
   let text = typeof value === 'string' ? value : textOf(lower, value)
   if (BAD_VALUE.test(text)) {
-    // A line end behind a value, as of a file that was read, means nothing (Fetch standard,
+    // A trailing line end, as of a value read from a file, is no part of it (Fetch standard,
     // "normalize").
     text = text.replace(OUTER_SPACE, '')
     if (BAD_VALUE.test(text)) throw wrongValue(lower, 'text without control characters', value)
@@ -103,7 +100,7 @@ export function flattenHeaders(headers: HeadersInput | undefined): string[] {
     return flat
   }
   for (const name in headers) {
-    // As in fetch and undici: what somebody adds to all objects is no header.
+    // As in fetch and undici: an inherited property is no header.
     if (Object.hasOwn(headers, name)) addAll(flat, name, (headers as Record<string, unknown>)[name])
   }
   return flat
@@ -115,27 +112,38 @@ export function flatHeader(flat: readonly string[], name: string): string | unde
   return undefined
 }
 
-/** All headers of one attempt. `given` is never changed: the next attempt needs it again. */
+/** For headers in which no propagated key was given: nothing is there to replace. */
+const APPENDING: CarrierSetter<string[]> = { format: HTTP_FORMAT, add: append, set: append, remove() {} }
+
+const REPLACING: CarrierSetter<string[]> = {
+  format: HTTP_FORMAT,
+  add: append,
+  set(flat, name, value) {
+    remove(flat, name)
+    flat.push(name, value)
+  },
+  remove,
+}
+
+function append(flat: string[], name: string, value: string): void {
+  flat.push(name, value)
+}
+
+function remove(flat: string[], name: string): void {
+  for (let i = flat.length - 2; i >= 0; i -= 2) if (flat[i] === name) flat.splice(i, 2)
+}
+
+/** All headers of one attempt. `given` is not changed: the next attempt needs it again. */
 export function attemptHeaders(attempt: Attempt, given: readonly string[], now: number): string[] {
-  const { call } = attempt
-  const flat = ['host', call.route.service]
-  const trace = attempt.trace ?? call.trace
-  const baggage = call.baggage === undefined ? undefined : formatBaggage(call.baggage)
+  const { route, deadlineAt } = attempt.call
+  const flat = ['host', route.service]
+  let setter = APPENDING
   for (let i = 0; i < given.length; i += 2) {
     const name = given[i]!
-    if (trace !== undefined && (name === 'traceparent' || name === 'tracestate')) continue
-    if (baggage !== undefined && name === 'baggage') continue
+    if (isPropagated(name)) setter = REPLACING
     flat.push(name, given[i + 1]!)
   }
-  // A streaming response may outlast the deadline, which covers only its head; the callee would end
-  // it.
-  if (call.deadlineAt !== Number.POSITIVE_INFINITY && !call.route.streaming)
-    flat.push(TIMEOUT, formatTimeoutHeader(call.deadlineAt - now))
-  if (trace !== undefined) {
-    flat.push('traceparent', formatTraceparent(trace))
-    if (trace.state !== undefined) flat.push('tracestate', trace.state)
-  }
-  if (baggage !== undefined) flat.push('baggage', baggage)
-  if (attempt.number > 0) flat.push(PREVIOUS_ATTEMPTS, String(attempt.number))
+  // The deadline bounds only the head of a streaming response; the callee would cut its body off.
+  writeCarrier(setter, flat, attempt, route.streaming ? Number.POSITIVE_INFINITY : deadlineAt, now)
   return flat
 }

@@ -26,7 +26,7 @@ import type { RunInSpan } from '../inbound-call.ts'
 import { inboundFault } from '../inbound-fault.ts'
 import { STALL_CHECK_MS } from '../stall-detector.ts'
 import type { HandlerOwner } from './handler.ts'
-import type { GrpcHead } from './headers.ts'
+import { type GrpcHead, readContext } from './headers.ts'
 import type { GrpcHealth } from './health.ts'
 import { type InnerCall, ServerInterceptedCall } from './intercepted-call.ts'
 import { respond } from './response.ts'
@@ -110,9 +110,7 @@ export class GrpcServerCall
     this.#stack = stack
     this.#attempt = new Attempt(this)
     this.dueAt = route.streaming ? Math.min(dueAt, now + stack.timeoutMs) : dueAt
-    this.trace = head.trace
-    this.baggage = head.baggage
-    this.previousAttempts = head.previousAttempts
+    readContext(this, headers)
   }
 
   /**

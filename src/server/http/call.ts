@@ -113,7 +113,7 @@ export class HttpServerCall
     this.#attempt = new Attempt(this)
     this.#deadlineIsCallers = timeoutMs !== undefined
     this.dueAt = this.deadlineAt
-    readContext(this, request, scan)
+    readContext(this, scan)
   }
 
   /** For the response's head: is the connection to end? */

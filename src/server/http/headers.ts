@@ -1,43 +1,47 @@
 /**
- * From headers and socket to a call. Everything that only neighbours in the mesh may say
- * (`inmesh-*`) and every header that claims an identity is taken out before user code can see it;
- * who the caller is comes from its certificate only.
+ * Reads the headers of a request once, and removes the reserved ones before user code sees them. A
+ * caller's identity comes from its certificate only.
  */
 import { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import { parseBaggage } from '../../core/baggage.ts'
-import { claimsIdentity, PREFIX, PREVIOUS_ATTEMPTS, TIMEOUT } from '../../core/headers.ts'
-import { parseTraceparent } from '../../core/trace-context.ts'
+import {
+  BAGGAGE,
+  type CarrierGetter,
+  HTTP_FORMAT,
+  type Inherited,
+  readCarrier,
+  TRACEPARENT,
+  TRACESTATE,
+} from '../../core/carrier.ts'
+import { isReserved, PREVIOUS_ATTEMPTS, TIMEOUT } from '../../core/headers.ts'
 import { connectionOf } from '../connection.ts'
 import { prepareEmitter } from '../guarded-emitter.ts'
-import type { InboundCall } from '../inbound-call.ts'
 import { wantsUpgrade } from './upgrade-head.ts'
 
-/** What was found in the headers of one request. */
+/** Findings in the headers of one request. Repeated lines are joined by commas, as Node does. */
 export interface HeaderScan {
-  /** All of them, ours included. */
+  /** Number of header lines, the removed ones included. */
   count: number
   hosts: number
   host: string | undefined
-  /** Lines that are repeated are joined as Node does. */
   transferEncoding: string | undefined
   contentLength: boolean
   timeout: string | undefined
+  /** The first line only. */
   previousAttempts: string | undefined
-  /**
-   * Lower-case names of what was taken out; collected only for whoever has to mend something by
-   * them.
-   */
+  traceparent: string | undefined
+  tracestate: string | undefined
+  baggage: string | undefined
+  /** Lower-case names of the removed headers; collected only by {@link scanHeaders}. */
   readonly dropped: string[] | undefined
 }
 
 type AddHeaderLines = (headers: string[] | undefined, count: number) => void
 
 /**
- * Takes our headers out while the parser hands them over, when nothing has been built from them
- * yet: later, three views of them would have to be mended (`headers`, `rawHeaders`,
- * `headersDistinct`). Node calls the method, but does not document it: without the call,
- * {@link scanHeaders} mends.
+ * Removes reserved headers as the parser delivers them. Later, three views of them would need
+ * repair: `headers`, `rawHeaders` and `headersDistinct`. The hook is undocumented; if Node does not
+ * call it, {@link scanHeaders} repairs the views.
  */
 export class InboundMessage extends IncomingMessage {
   #scan: HeaderScan | undefined
@@ -82,14 +86,14 @@ function emptyScan(dropped: string[] | undefined): HeaderScan {
     contentLength: false,
     timeout: undefined,
     previousAttempts: undefined,
+    traceparent: undefined,
+    tracestate: undefined,
+    baggage: undefined,
     dropped,
   }
 }
 
-/**
- * What the headers of `request` say; our own and forged ones are gone afterwards. Once per request,
- * before anybody else.
- */
+/** Scans the headers of `request` and removes the reserved ones. Called once, before user code. */
 export function scanHeaders(request: IncomingMessage): HeaderScan {
   const done = InboundMessage.scanOf(request)
   if (done !== undefined) return done
@@ -108,14 +112,14 @@ export function scanHeaders(request: IncomingMessage): HeaderScan {
   return scan
 }
 
-/** Closes the gaps in place: one pass, and nothing is allocated unless something is dropped. */
+/** Compacts `headers` in place in one pass, without an allocation. */
 function takeOut(headers: string[], scan: HeaderScan): void {
   scan.count += headers.length >> 1
   let kept = 0
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = headers[i]!
     const value = headers[i + 1]!
-    if (isOurs(name, value, scan)) continue
+    if (isRemoved(name, value, scan)) continue
     if (kept !== i) {
       headers[kept] = name
       headers[kept + 1] = value
@@ -125,65 +129,77 @@ function takeOut(headers: string[], scan: HeaderScan): void {
   if (kept < headers.length) headers.length = kept
 }
 
-function isOurs(name: string, value: string, scan: HeaderScan): boolean {
-  const first = name.charCodeAt(0) | 0x20
-  // The first letters of our prefix, of what claims an identity, and of what two readers could read
-  // differently.
-  if (
-    first !== 0x68 &&
-    first !== 0x69 &&
-    first !== 0x78 &&
-    first !== 0x63 &&
-    first !== 0x73 &&
-    first !== 0x6c &&
-    first !== 0x70 &&
-    first !== 0x74 &&
-    first !== 0x77
-  )
-    return false
-  if (first === 0x68 || first === 0x74) {
-    if (first === 0x68 ? name.length !== 4 : name.length !== TRANSFER_ENCODING.length) return false
-    readForm(name.toLowerCase(), value, scan)
-    return false
+/** Decides by the first letter, and length, whether a name is worth lowering. */
+function isRemoved(name: string, value: string, scan: HeaderScan): boolean {
+  switch (name.charCodeAt(0) | 0x20) {
+    case 0x62: // b
+      if (name.length === BAGGAGE.length) readKept(name.toLowerCase(), value, scan)
+      return false
+    case 0x68: // h
+      if (name.length === HOST.length) readKept(name.toLowerCase(), value, scan)
+      return false
+    case 0x74: // t
+      readKept(name.toLowerCase(), value, scan)
+      return false
+    case 0x63: // c
+    case 0x69: // i
+    case 0x6c: // l
+    case 0x70: // p
+    case 0x73: // s
+    case 0x77: // w
+    case 0x78: // x
+      return readReserved(name.toLowerCase(), value, scan)
+    default:
+      return false
   }
-  const lower = name.toLowerCase()
-  if (lower === 'content-length') {
+}
+
+const HOST = 'host'
+
+function readKept(name: string, value: string, scan: HeaderScan): void {
+  if (name === HOST) {
+    scan.hosts += 1
+    scan.host = value
+  } else if (name === TRACEPARENT) scan.traceparent = append(scan.traceparent, value)
+  else if (name === TRACESTATE) scan.tracestate = append(scan.tracestate, value)
+  else if (name === BAGGAGE) scan.baggage = append(scan.baggage, value)
+  else if (name === 'transfer-encoding') scan.transferEncoding = append(scan.transferEncoding, value)
+}
+
+function readReserved(name: string, value: string, scan: HeaderScan): boolean {
+  if (name === 'content-length') {
     scan.contentLength = true
     return false
   }
-  if (!lower.startsWith(PREFIX) && !claimsIdentity(lower)) return false
-  // A repeated header is joined as Node does, which no number survives.
-  if (lower === TIMEOUT) scan.timeout = scan.timeout === undefined ? value : `${scan.timeout}, ${value}`
-  else if (lower === PREVIOUS_ATTEMPTS) scan.previousAttempts ??= value
-  scan.dropped?.push(lower)
+  if (!isReserved(name)) return false
+  // Two timeouts joined are no number, so the request is refused.
+  if (name === TIMEOUT) scan.timeout = append(scan.timeout, value)
+  else if (name === PREVIOUS_ATTEMPTS) scan.previousAttempts ??= value
+  scan.dropped?.push(name)
   return true
 }
 
-const TRANSFER_ENCODING = 'transfer-encoding'
-
-/** What says where a request ends, and whom it is for. */
-function readForm(lower: string, value: string, scan: HeaderScan): void {
-  if (lower === 'host') {
-    scan.hosts += 1
-    scan.host = value
-  } else if (lower === TRANSFER_ENCODING) {
-    scan.transferEncoding = scan.transferEncoding === undefined ? value : `${scan.transferEncoding}, ${value}`
-  }
+function append(before: string | undefined, value: string): string {
+  return before === undefined ? value : `${before}, ${value}`
 }
 
-/**
- * Trace, baggage and what the caller says of itself. None of it can make a request fail: what is
- * malformed is as if absent.
- */
-export function readContext(call: InboundCall, request: IncomingMessage, scan: HeaderScan): void {
-  const { traceparent, tracestate, baggage } = request.headers
-  if (typeof traceparent === 'string') call.trace = parseTraceparent(traceparent, joined(tracestate))
-  if (baggage !== undefined) call.baggage = parseBaggage(joined(baggage))
-  const { previousAttempts } = scan
-  if (previousAttempts !== undefined && /^\d{1,3}$/.test(previousAttempts))
-    call.previousAttempts = Number(previousAttempts)
+const SCAN: CarrierGetter<HeaderScan> = {
+  format: HTTP_FORMAT,
+  get(scan, name) {
+    switch (name) {
+      case TRACEPARENT:
+        return scan.traceparent
+      case TRACESTATE:
+        return scan.tracestate
+      case BAGGAGE:
+        return scan.baggage
+      default:
+        return scan.previousAttempts
+    }
+  },
 }
 
-function joined(header: string | string[] | undefined): string | undefined {
-  return Array.isArray(header) ? header.join(',') : header
+/** Reads what the caller propagated from scanned headers. */
+export function readContext(call: Inherited, scan: HeaderScan): void {
+  readCarrier(SCAN, scan, call)
 }
