@@ -502,7 +502,7 @@ describe('going away', () => {
     const { port } = server
     const running = Array.from({ length: 20 }, () => ask(port, { agent }))
     await expect.poll(() => server.stats.inFlight).toBe(20)
-    const report = server.drain({ lameDuckMs: 80, graceMs: 2_000 })
+    const report = server.drain({ lameDuckMs: 1_000, graceMs: 2_000 })
     const during = ask(port)
     const answers = await Promise.all([...running, during])
     for (const answer of answers) {
