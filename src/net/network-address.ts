@@ -76,8 +76,10 @@ export function kindOfAddress(text: string): AddressKind {
  */
 export function literalOf(text: string): string | undefined {
   const address = bare(text)
-  if (isIP(address) === 6) return embedded(groupsOf(address)) ?? usualSpelling(address)
-  return readIPv4(address)
+  const version = isIP(address)
+  // The usual spelling already. Every accepted connection asks, so nothing is parsed for it.
+  if (version === 4) return address
+  return version === 6 ? (embedded(groupsOf(address)) ?? usualSpelling(address)) : readIPv4(address)
 }
 
 const USUAL = /^(?:0|[1-9]\d{0,2})(?:\.(?:0|[1-9]\d{0,2})){3}$/

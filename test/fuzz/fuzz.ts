@@ -10,6 +10,7 @@ import type { Registry } from '../../src/registry/index.ts'
 import { frames } from '../rigs/raw-http2.ts'
 import { type Credentials, join } from '../rigs/registry-session.ts'
 import { EXCHANGES, isHttp2, LISTENERS, type ListenerName, speaksTls, type TargetReport } from './listeners.ts'
+import { NOTHING_MEASURED } from './loop-meter.ts'
 import { Chance, mutate } from './mutate.ts'
 
 const TARGET = fileURLToPath(new URL('target.ts', import.meta.url))
@@ -33,6 +34,8 @@ export interface FuzzResult extends TargetReport {
   readonly exchanges: number
   readonly connections: number
   readonly seconds: number
+  /** Live bytes before the first exchange. */
+  readonly heapBeforeMb: number
   /** The process ended, and how. */
   readonly exit: string | undefined
 }
@@ -68,7 +71,10 @@ export class Fuzzer {
   }
 
   static async start(): Promise<Fuzzer> {
-    const child = fork(TARGET, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    const child = fork(TARGET, {
+      execArgv: ['--expose-gc', ...process.execArgv],
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    })
     const exited = new Promise((resolve) => child.once('exit', resolve))
     const [started] = (await Promise.race([
       once(child, 'message'),
@@ -80,7 +86,7 @@ export class Fuzzer {
   /** `count` exchanges, or until the process ends. */
   async run(listener: ListenerName, count: number, seed: number): Promise<FuzzResult> {
     // What starting costs is not the listener's.
-    await this.#report()
+    const { heapMb: heapBeforeMb } = await this.#report()
     const tally = { exchanges: 0, connections: 0 }
     const beganAt = performance.now()
     const worker = async (number: number): Promise<void> => {
@@ -90,7 +96,7 @@ export class Fuzzer {
     await Promise.all(Array.from({ length: AT_ONCE }, (_, number) => worker(number)))
     const report = await this.#report()
     const seconds = Math.round((performance.now() - beganAt) / 1_000)
-    return { listener, seed, ...tally, seconds, ...report, exit: this.#exit }
+    return { listener, seed, ...tally, seconds, heapBeforeMb, ...report, exit: this.#exit }
   }
 
   close(): void {
@@ -152,11 +158,11 @@ export class Fuzzer {
   }
 
   async #report(): Promise<TargetReport> {
-    if (this.#exit !== undefined || !this.#child.connected) return { uncaught: [], blockedMs: 0 }
+    if (this.#exit !== undefined || !this.#child.connected) return { uncaught: [], ...NOTHING_MEASURED }
     this.#child.send('report')
     const [report] = (await Promise.race([
       once(this.#child, 'message'),
-      this.#exited.then(() => [{ uncaught: [], blockedMs: 0 }]),
+      this.#exited.then(() => [{ uncaught: [], ...NOTHING_MEASURED }]),
     ])) as [TargetReport]
     return report
   }

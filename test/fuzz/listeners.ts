@@ -3,6 +3,7 @@
  * mutated.
  */
 import { FLAG, frames } from '../rigs/raw-http2.ts'
+import type { LoopReport } from './loop-meter.ts'
 
 export const LISTENERS = [
   'http-strict',
@@ -17,11 +18,9 @@ export const LISTENERS = [
 export type ListenerName = (typeof LISTENERS)[number]
 
 /** What the process under test tells. */
-export interface TargetReport {
+export interface TargetReport extends LoopReport {
   /** Errors that no one caught. */
   readonly uncaught: readonly string[]
-  /** The longest turn of its loop, in CPU time of its main thread, since the last report. */
-  readonly blockedMs: number
 }
 
 export function isHttp2(name: ListenerName): boolean {

@@ -1,14 +1,13 @@
 /**
- * All listeners of a mesh in one process, which tells what was not caught and for how long its loop
- * was blocked. Started by fuzz.ts.
+ * All listeners of a mesh in one process, which reports uncaught errors and how long its loop was
+ * blocked. Started by fuzz.ts.
  */
 
 import { joinMesh } from '../../src/index.ts'
 import { startRegistry } from '../../src/registry/index.ts'
 import { type ShopHandlers, shopServer } from '../rigs/shop.ts'
 import type { ListenerName, TargetReport } from './listeners.ts'
-
-const TICK_MS = 5
+import { LoopMeter } from './loop-meter.ts'
 
 const uncaught: string[] = []
 let started = false
@@ -26,17 +25,7 @@ process.on('warning', (warning) => {
 })
 process.on('unhandledRejection', note)
 
-let blockedMs = 0
-let at = performance.now()
-let used = process.threadCpuUsage()
-// The machine may stop us, too: only what this thread spent itself counts.
-setInterval(() => {
-  const now = performance.now()
-  const spent = process.threadCpuUsage(used)
-  used = process.threadCpuUsage()
-  blockedMs = Math.max(blockedMs, Math.min(now - at, (spent.user + spent.system) / 1_000))
-  at = now
-}, TICK_MS)
+const meter = new LoopMeter()
 
 const registry = await startRegistry({ port: 0, memory: true, log: false, signingsPerSecond: 1_000 })
 await registry.applyPolicies([
@@ -107,9 +96,8 @@ const { url, roots, adminToken } = registry
 const token = await registry.createJoinToken({ service: 'checkout', uses: 10 })
 started = true
 process.send!({ ports, registry: { url, port: registry.port, roots, adminToken, dev: false }, token })
-process.on('message', () => {
-  const report: TargetReport = { uncaught, blockedMs }
+process.on('message', async () => {
+  const report: TargetReport = { uncaught, ...(await meter.report()) }
   process.send!(report)
-  blockedMs = 0
 })
 process.on('disconnect', () => process.exit(0))
