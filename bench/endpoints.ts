@@ -30,7 +30,7 @@ const LONGEST_WAIT_MS = 20_000
 
 export async function endpoints({ quick }: Options): Promise<Report> {
   return withSubjects(async (keep) => {
-    const registry = keep(await startRegistryProcess({ dev: true, leaseMs: '10m' }))
+    const registry = keep(await startRegistryProcess({ dev: true, lease: '10m' }))
     const { url } = registry.ready
     keep(await startServer({ registry: url, doors: [{ kind: 'mesh', service: CALLED, mode: 'strict' }] }))
     const job: WatcherJob = { registry: url, called: CALLED }

@@ -44,7 +44,7 @@ async function credentialsOf(registry: Registry, service: string): Promise<Crede
 export async function registry({ quick }: Options): Promise<Report> {
   const directory = mkdtempSync(joinPath(tmpdir(), 'inmesh-bench-'))
   const dataDir = joinPath(directory, 'state')
-  const options = { dataDir, leaseMs: '10m' }
+  const options = { dataDir, lease: '10m' }
   try {
     return await withSubjects(async (keep) => {
       const first = keep(await startRegistryProcess(options))

@@ -33,8 +33,8 @@ const FLAGS: Readonly<Record<string, string>> = {
   memory: '--memory',
   dev: '--dev',
   trustDomain: '--trust-domain',
-  leaseMs: '--lease',
-  certificateLifeMs: '--certificate-life',
+  lease: '--lease',
+  certificateLife: '--certificate-life',
   names: '--name',
 }
 
@@ -89,8 +89,8 @@ function optionsFrom(flags: RegistryFlags, { env }: CliContext): RegistryOptions
     memory: memory === true ? true : undefined,
     dev,
     trustDomain,
-    leaseMs: lease === undefined ? undefined : numeric(lease),
-    certificateLifeMs: certificateLife === undefined ? undefined : numeric(certificateLife),
+    lease: lease === undefined ? undefined : numeric(lease),
+    certificateLife: certificateLife === undefined ? undefined : numeric(certificateLife),
     names: name,
     log: flags.logLevel !== 'silent',
   }

@@ -1,5 +1,6 @@
 /** Options of `joinMesh` from `INMESH_*` variables. */
 import { OptionsError } from '../options/fields.ts'
+import { givenTwice, warnOfFormerName } from '../options/former-names.ts'
 import { nearest } from '../options/nearest.ts'
 import type { MeshOptions } from './options.ts'
 
@@ -13,16 +14,31 @@ const VARIABLES: Partial<Record<keyof MeshOptions, string>> = {
   zone: 'INMESH_ZONE',
   version: 'INMESH_VERSION',
   weight: 'INMESH_WEIGHT',
-  startWithout: 'INMESH_START_WITHOUT',
+  startWithoutRegistry: 'INMESH_START_WITHOUT_REGISTRY',
   adminPort: 'INMESH_ADMIN_PORT',
 }
 
+/** Former variables, by option. */
+const FORMER_VARIABLES: Partial<Record<keyof MeshOptions, string>> = {
+  startWithoutRegistry: 'INMESH_START_WITHOUT',
+}
+
 /**
- * White space around a value is forgiven, and an empty one is as good as none: files, shells and
- * orchestrators make both.
+ * Trims white space around a value and takes an empty one for none: files, shells and orchestrators
+ * make both.
+ *
+ * @throws OptionsError if a variable is given by both of its names
  */
 export function fromEnvironment(env: NodeJS.ProcessEnv): MeshOptions {
-  const given = (option: keyof MeshOptions): string | undefined => env[VARIABLES[option]!]?.trim() || undefined
+  const given = (option: keyof MeshOptions): string | undefined => {
+    const value = variableOf(env, VARIABLES[option]!)
+    const former = FORMER_VARIABLES[option]
+    const formerValue = former === undefined ? undefined : variableOf(env, former)
+    if (formerValue === undefined) return value
+    if (value !== undefined) throw new OptionsError('joinMesh', [givenTwice(former!, VARIABLES[option]!)])
+    warnOfFormerName('joinMesh', former!, VARIABLES[option]!)
+    return formerValue
+  }
   const all = {
     service: given('service'),
     registry: addresses(given('registry')),
@@ -32,10 +48,14 @@ export function fromEnvironment(env: NodeJS.ProcessEnv): MeshOptions {
     zone: given('zone'),
     version: given('version'),
     weight: numeric(given('weight')),
-    startWithout: logical(given('startWithout')),
+    startWithoutRegistry: logical(given('startWithoutRegistry')),
     adminPort: numeric(given('adminPort')),
   }
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as MeshOptions
+}
+
+function variableOf(env: NodeJS.ProcessEnv, variable: string): string | undefined {
+  return env[variable]?.trim() || undefined
 }
 
 const PREFIX = 'INMESH_'
@@ -48,12 +68,13 @@ const told = new Set<string>()
  * process, once. Others may be somebody else's. `options`: all of joinMesh.
  */
 export function warnOfStrangers(env: NodeJS.ProcessEnv, options: readonly string[]): void {
-  const names = Object.values(VARIABLES)
-  const words = [...names, 'INMESH_ADMIN_TOKEN'].map((name) => name.slice(PREFIX.length))
+  const names = [...Object.values(VARIABLES), 'INMESH_ADMIN_TOKEN']
+  const words = names.map((name) => name.slice(PREFIX.length))
+  const former = Object.values(FORMER_VARIABLES)
   for (const name of Object.keys(env)) {
     if (!name.startsWith(PREFIX) || told.has(name)) continue
     const word = name.slice(PREFIX.length)
-    if (words.includes(word) || OF_KUBERNETES.test(name)) continue
+    if (words.includes(word) || former.includes(name) || OF_KUBERNETES.test(name)) continue
     const option = options.find((each) => each.replace(/[A-Z]/g, '_$&').toUpperCase() === word)
     const meant = nearest(word, words)
     if (option === undefined && meant === undefined) continue

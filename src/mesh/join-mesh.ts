@@ -13,7 +13,7 @@ import { type MeshOptions, resolveMeshOptions } from './options.ts'
  * @param options - see {@link MeshOptions}; each can come from an `INMESH_*` variable
  * @throws OptionsError naming each wrong option
  * @throws MeshError `registry-unavailable` after `joinTimeout` when there is neither a registry nor
- * a certificate on disk (not with `startWithout`), `join-refused` when the registry says no,
+ * a certificate on disk (not with `startWithoutRegistry`), `join-refused` when the registry says no,
  * `identity-rejected` when it is not the one of the token
  * @example
  * ```ts

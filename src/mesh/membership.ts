@@ -96,7 +96,7 @@ export class Membership {
    *
    * @throws MeshError at once when the registry says no
    */
-  async joinWithout(untilAt: number): Promise<void> {
+  async joinWithoutRegistry(untilAt: number): Promise<void> {
     try {
       await this.join(untilAt)
     } catch (error) {

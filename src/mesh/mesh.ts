@@ -82,7 +82,7 @@ export class Mesh {
 
   /**
    * Our SPIFFE id, `spiffe://<trust domain>/service/<name>`. @throws MeshError while there is none
-   * (`startWithout`)
+   * (`startWithoutRegistry`)
    */
   get spiffeId(): string {
     return this.#shared.identity.current.spiffeId
@@ -176,7 +176,7 @@ export class Mesh {
    * Serves `handler` and registers it as an instance of this service. Resolves when it listens and
    * the registry knows it; without a registry, when it listens, and it is registered as soon as
    * there is one. Only a `plaintext` server can listen before this process has its first
-   * certificate (`startWithout`); the others wait for it.
+   * certificate (`startWithoutRegistry`); the others wait for it.
    *
    * @throws OptionsError naming each wrong option, MeshError `registry-refused`, or the system's
    * error if it cannot listen
@@ -270,7 +270,7 @@ export class Mesh {
 
   /** @internal What a failed start has opened is closed again, without ceremony. */
   async start(untilAt: number): Promise<void> {
-    const { adminPort, handleSignals, startWithout } = this.#shared.settings
+    const { adminPort, handleSignals, startWithoutRegistry } = this.#shared.settings
     try {
       this.#cleanUp.push(this.#registerGauges())
       if (adminPort !== undefined) {
@@ -278,7 +278,7 @@ export class Mesh {
         this.#admin = await startAdmin(resolveAdmin({ port: adminPort }), pages)
       }
       if (handleSignals) this.#cleanUp.push(closeOnSignal(() => this.close()))
-      if (startWithout) await this.#membership.joinWithout(untilAt)
+      if (startWithoutRegistry) await this.#membership.joinWithoutRegistry(untilAt)
       else await this.#membership.join(untilAt)
     } catch (error) {
       this.#closing ??= this.#release()

@@ -23,6 +23,7 @@ import {
   text,
   withDefault,
 } from '../options/fields.ts'
+import { renameFormer } from '../options/former-names.ts'
 import { serviceName } from '../options/names.ts'
 import { duration, integer } from '../options/quantities.ts'
 import { GRPC_SERVER_FIELDS, type GrpcServerOptions } from '../server/grpc/options.ts'
@@ -70,8 +71,10 @@ export interface MeshOptions {
   readonly joinTimeout?: Duration
   /**
    * Do not fail when there is no registry and no certificate on disk, but keep trying.
-   * `INMESH_START_WITHOUT`. @defaultValue false
+   * `INMESH_START_WITHOUT_REGISTRY`. @defaultValue false
    */
+  readonly startWithoutRegistry?: boolean
+  /** @deprecated Since 0.1; the name is `startWithoutRegistry`. */
   readonly startWithout?: boolean
   /**
    * Loopback port of the admin listener (metrics, endpoints, configuration, events); 0 = any;
@@ -102,7 +105,7 @@ export interface MeshSettings {
   readonly weight: number
   readonly metadata: Readonly<Record<string, string>>
   readonly joinTimeoutMs: number
-  readonly startWithout: boolean
+  readonly startWithoutRegistry: boolean
   readonly adminPort: number | undefined
   readonly handleSignals: boolean
   readonly drainNoticeMs: number
@@ -138,13 +141,15 @@ const MESH_FIELDS = fields({
   weight: withDefault(integer({ min: 0, max: 1_000 }), 100),
   metadata: withDefault(METADATA, Object.freeze({})),
   joinTimeout: withDefault(duration({ min: 100, max: 600_000 }), 5_000, formatDuration(5_000)),
-  startWithout: withDefault(flag(), false),
+  startWithoutRegistry: withDefault(flag(), false),
   adminPort: optional(integer({ min: 0, max: 65_535 })),
   handleSignals: withDefault(flag(), true),
   drainNotice: withDefault(duration({ min: 0, max: 60_000 }), 5_000, formatDuration(5_000)),
   drainTimeout: withDefault(duration({ min: 0, max: 600_000 }), 25_000, formatDuration(25_000)),
   clock: withDefault<Clock>(clockField(), systemClock),
 })
+
+const FORMER_NAMES = { startWithout: 'startWithoutRegistry' }
 
 function clockField(): Field<Clock> {
   return instance('a Clock', (value) => typeof (value as Clock | null)?.now === 'function')
@@ -153,7 +158,7 @@ function clockField(): Field<Clock> {
 /** Options win over variables. @throws OptionsError naming each wrong field */
 export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.ProcessEnv = process.env): MeshSettings {
   assertObject(options, 'joinMesh')
-  const fromCode = optionsGiven(options, MESH_FIELDS.shape)
+  const fromCode = renameFormer(optionsGiven(options, MESH_FIELDS.shape), FORMER_NAMES, 'joinMesh')
   warnOfStrangers(env, Object.keys(MESH_FIELDS.shape))
   const { joinToken, joinTokenFile, ...others } = fromEnvironment(env)
   // One of them in code stands for both.
@@ -183,7 +188,7 @@ export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.Proces
     weight: given.weight,
     metadata: given.metadata,
     joinTimeoutMs: given.joinTimeout,
-    startWithout: given.startWithout,
+    startWithoutRegistry: given.startWithoutRegistry,
     adminPort: given.adminPort,
     handleSignals: given.handleSignals,
     drainNoticeMs: given.drainNotice,

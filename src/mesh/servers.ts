@@ -139,7 +139,7 @@ export class Servers {
     return limit === undefined || limit >= Number.MAX_SAFE_INTEGER ? undefined : limit
   }
 
-  /** Served before there was a registry (`startWithout`): it keeps them until it is connected. */
+  /** Served before there was a registry (`startWithoutRegistry`): it keeps them until it is connected. */
   begun(registry: RegistryClient): void {
     for (const { instance } of this.#served.keys()) void registry.register(instance).catch(() => undefined)
   }

@@ -7,6 +7,7 @@ import { networkInterfaces } from 'node:os'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Duration } from '../options/duration.ts'
 import { check, fields, flag, instance, list, OptionsError, optional, text, withDefault } from '../options/fields.ts'
+import { renameFormer } from '../options/former-names.ts'
 import { duration, integer } from '../options/quantities.ts'
 import { isLoopback } from './address-policy.ts'
 
@@ -40,8 +41,12 @@ export interface RegistryOptions {
    * How long a silent instance stays registered. Default `'15s'`; heartbeats come three times as
    * often.
    */
+  readonly lease?: Duration
+  /** @deprecated Since 0.1; the name is `lease`. */
   readonly leaseMs?: Duration
   /** Life of the certificates it issues, from 5 s to 7 days. Default `'24h'`. */
+  readonly certificateLife?: Duration
+  /** @deprecated Since 0.1; the name is `certificateLife`. */
   readonly certificateLifeMs?: Duration
   /**
    * DNS names and addresses under which it is reached besides those it listens on. Default none.
@@ -74,9 +79,9 @@ const OPTIONS = fields({
   trustDomain: optional(text("lower-case letters, digits, '.', '-' and '_'", /^[a-z0-9._-]+$/, 255)),
   dev: withDefault(flag(), false),
   // Below 300 ms the heartbeats would be timers of a few ms.
-  leaseMs: withDefault(duration({ min: 300, max: 3_600_000 }), 15_000, '15s'),
+  lease: withDefault(duration({ min: 300, max: 3_600_000 }), 15_000, '15s'),
   // control-plane 6.7; the minimum there is 10 min, which no test of rotations could wait for.
-  certificateLifeMs: withDefault(duration({ min: 5_000, max: 7 * 86_400_000 }), 86_400_000, '24h'),
+  certificateLife: withDefault(duration({ min: 5_000, max: 7 * 86_400_000 }), 86_400_000, '24h'),
   names: withDefault(list(text('a DNS name or an IP address', HOST), { max: 32 }), Object.freeze([])),
   joinsPerSecond: withDefault(integer({ min: 1, max: 100_000 }), 5),
   signingsPerSecond: withDefault(integer({ min: 1, max: 100_000 }), 200),
@@ -87,11 +92,18 @@ const OPTIONS = fields({
   ),
 })
 
+const FORMER_NAMES = { leaseMs: 'lease', certificateLifeMs: 'certificateLife' }
+
 export type ResolvedRegistryOptions = ReturnType<typeof resolveRegistryOptions>
 
 /** @throws OptionsError naming every wrong field. */
 export function resolveRegistryOptions(options: RegistryOptions = {}) {
-  const resolved = check(OPTIONS, options, 'startRegistry')
+  const { lease, certificateLife, ...others } = check(
+    OPTIONS,
+    renameFormer(options, FORMER_NAMES, 'startRegistry'),
+    'startRegistry',
+  )
+  const resolved = { ...others, leaseMs: lease, certificateLifeMs: certificateLife }
   const refuse = (field: string, message: string): never => {
     throw new OptionsError('startRegistry', [{ path: [field], message }])
   }

@@ -35,9 +35,10 @@ import {
   STORE_FILE,
   writeAdminToken,
 } from './storage/data-directory.ts'
+import { StorageError } from './storage/errors.ts'
 import { partial } from './storage/incarnation.ts'
 import { MemoryStorage } from './storage/memory.ts'
-import { type Storage, StorageError } from './storage/storage.ts'
+import type { Storage } from './storage/storage.ts'
 import { WatchHub } from './watch/hub.ts'
 import { ScriptWatches } from './watch/script-watch.ts'
 import { ServiceHistory } from './watch/service-history.ts'
@@ -75,12 +76,15 @@ export interface Registry {
    * A token with which processes join as `service`. Default: one use, good for 10 minutes.
    *
    * @throws OptionsError naming every wrong field
+   * @throws ApiError `overloaded` if the registry keeps 10,000 tokens already
+   * @throws StorageError if it cannot be stored; always after {@link Registry.close}
    */
   createJoinToken(options: { service: string; ttl?: Duration; uses?: number }): Promise<string>
   /**
    * Checks, stores and pushes policy documents, all or none.
    *
-   * @throws ApiError with the code `invalid-policy` and an issue for every mistake
+   * @throws ApiError `invalid-policy` with an issue for every mistake
+   * @throws StorageError if they cannot be stored; always after {@link Registry.close}
    */
   applyPolicies(documents: readonly unknown[]): Promise<readonly PolicyChange[]>
   /** Tells all sessions to come back later and closes everything, within about a second. */

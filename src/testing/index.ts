@@ -4,13 +4,16 @@
  */
 
 export type { Clock, Timer } from '../core/clock.ts'
+export { type AttemptReport, type ErrorCode, isMeshError, MeshError } from '../core/errors.ts'
 export type { Mesh } from '../mesh/mesh.ts'
 export type { MeshServer } from '../mesh/mesh-server.ts'
 export type { MeshOptions, ServeOptions } from '../mesh/options.ts'
 export type { Duration } from '../options/duration.ts'
 export { type Issue, OptionsError } from '../options/fields.ts'
+export { type ApiCode, ApiError } from '../registry/api/error.ts'
 export type { PolicyChange, StoredPolicy } from '../registry/policies.ts'
 export type { Registry } from '../registry/registry.ts'
+export { StorageError } from '../registry/storage/errors.ts'
 export type { HttpHandler, HttpListener } from '../server/http/application.ts'
 export { FakeClock, seededRandom } from './fake-clock.ts'
 export { type FaultOptions, Faults } from './faults.ts'

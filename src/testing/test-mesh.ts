@@ -31,7 +31,14 @@ export interface TestMeshOptions {
  */
 export type TestMemberOptions = Omit<
   MeshOptions,
-  'service' | 'registry' | 'joinToken' | 'stateDir' | 'startWithout' | 'handleSignals' | 'clock'
+  | 'service'
+  | 'registry'
+  | 'joinToken'
+  | 'stateDir'
+  | 'startWithout'
+  | 'startWithoutRegistry'
+  | 'handleSignals'
+  | 'clock'
 >
 
 /** How an instance is served in a test. */
@@ -101,7 +108,8 @@ const OPTIONS = fields({
  * everybody may call everybody until a document says otherwise
  * (`{ service: 'mesh', defaultIntention: 'deny' }`).
  *
- * @throws OptionsError naming each wrong field; ApiError `invalid-policy` if a document is wrong
+ * @throws OptionsError naming each wrong field
+ * @throws ApiError `invalid-policy` with an issue for every mistake in a document
  * @example
  * ```ts
  * test('checkout survives an inventory that fails now and then', async () => {
@@ -156,7 +164,8 @@ export class TestMesh {
   /**
    * One more process in the mesh, so to speak.
    *
-   * @throws OptionsError naming each wrong option; MeshError `closed` after {@link TestMesh.close}
+   * @throws OptionsError naming each wrong option
+   * @throws MeshError `closed` after {@link TestMesh.close}; otherwise as `joinMesh`
    */
   join(service: string, options: TestMemberOptions = {}): Promise<Mesh> {
     const joining = this.#join(service, options)
@@ -194,6 +203,8 @@ export class TestMesh {
    * in every member that they concern.
    *
    * @throws ApiError `invalid-policy` with an issue for every mistake
+   * @throws MeshError `registry-unavailable` if a member has not taken them within 10 s
+   * @throws StorageError after {@link TestMesh.close}
    */
   async apply(documents: readonly unknown[]): Promise<readonly PolicyChange[]> {
     if (documents.length === 0) return []

@@ -70,7 +70,7 @@ describe('inmesh release', () => {
 
   it('removes at once what a freeze keeps', async () => {
     await registry.close()
-    registry = await startRegistry({ port: 0, memory: true, log: false, leaseMs: 300 })
+    registry = await startRegistry({ port: 0, memory: true, log: false, lease: 300 })
     const silent = await Promise.all(['a', 'b', 'c', 'd'].map(() => TestSession.open(registry, 'stock')))
     for (const [i, one] of silent.entries()) {
       await one.ask({ type: 'register', instance: instance('stock', `i${i}`, { port: 1_001 + i }) })

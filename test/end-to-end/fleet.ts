@@ -68,7 +68,7 @@ export class Fleet {
   /** On the same data and the same port, once there is one. */
   async startRegistry(options: { tokens?: readonly string[]; policies?: readonly object[] } = {}): Promise<void> {
     const { leaseMs = 15_000 } = this.#options
-    const given = { dataDir: this.#rig.path('registry'), port: this.port, leaseMs }
+    const given = { dataDir: this.#rig.path('registry'), port: this.port, lease: leaseMs }
     this.registry = await this.#start('registry', JSON.parse(JSON.stringify({ ...given, ...options })))
     const { url, port, tokens } = this.registry.messages[0] as unknown as Pick<Fleet, 'url' | 'port' | 'tokens'>
     this.url = url

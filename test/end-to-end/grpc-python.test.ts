@@ -101,7 +101,7 @@ describe.skipIf(missing !== undefined)(title, () => {
 
   beforeEach(async () => {
     rig = new Rig()
-    registry = await rig.registry({ dev: true, leaseMs: '60s' })
+    registry = await rig.registry({ dev: true, lease: '60s' })
   })
 
   afterEach(async () => {

@@ -30,7 +30,7 @@ function shopOf(client: Mesh) {
 }
 
 test('kill -9 under load: no idempotent call fails, and no other one is executed twice or fails without need', async () => {
-  registry = await rig.registry({ dev: true, leaseMs: '5s' })
+  registry = await rig.registry({ dev: true, lease: '5s' })
   const more = { log: rig.path('executed'), workMs: 60 }
   const servers = await Promise.all(['a', 'b', 'c'].map((name) => start(name, more)))
   const shop = shopOf(await rig.mesh(registry, 'checkout'))
@@ -124,7 +124,7 @@ test('streams that do not end in the time of a drain are told so, and the proces
 })
 
 test('three rotations of 20 s leaves fail no unary call and no stream', async () => {
-  registry = await rig.registry({ dev: true, certificateLifeMs: 20_000 })
+  registry = await rig.registry({ dev: true, certificateLife: 20_000 })
   const server = await start('a', { serve: { rotationGrace: '2s' } })
   const client = await rig.mesh(registry, 'checkout')
   const shop = shopOf(client)

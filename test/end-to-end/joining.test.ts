@@ -88,7 +88,7 @@ test('a token file that comes late, and half written at first, is waited for', a
 }, 120_000)
 
 test('a process that stood still until its certificate had ended joins again with the token that its file has by then', async () => {
-  const registry = await rig.registry({ certificateLifeMs: 6_000, leaseMs: 1_000 })
+  const registry = await rig.registry({ certificateLife: 6_000, lease: 1_000 })
   await registry.applyPolicies([{ service: 'mesh', defaultIntention: 'allow' }])
   const joinTokenFile = rig.path('token')
   const renew = async (): Promise<void> => {

@@ -18,7 +18,7 @@ afterEach(async () => {
 })
 
 test('no POST is executed twice when servers are killed, and only one that may have been executed fails', async () => {
-  const registry = await rig.registry({ dev: true, leaseMs: '5s' })
+  const registry = await rig.registry({ dev: true, lease: '5s' })
   const start = (name: string): Promise<Process> =>
     rig.start('service', {
       mesh: { service: 'inventory', registry: registry.url, stateDir: 'memory' },

@@ -30,8 +30,8 @@ async function startRegistry(port: number, tokens: readonly string[], policies: 
   const process = await rig.start('registry', {
     dataDir: rig.path('registry'),
     port,
-    leaseMs: LEASE_MS,
-    certificateLifeMs: 60_000,
+    lease: LEASE_MS,
+    certificateLife: 60_000,
     tokens: [...tokens],
     policies: [...policies],
   })
@@ -134,11 +134,11 @@ test('without a registry and a disk a process fails clearly; told to start witho
       joinToken: tokens.inventory,
       stateDir: rig.path('s'),
       joinTimeout: '300ms',
-      startWithout: true,
+      startWithoutRegistry: true,
     },
     name: 'late',
   })
-  const client = await rig.join({ ...checkout, joinTimeout: '300ms', startWithout: true })
+  const client = await rig.join({ ...checkout, joinTimeout: '300ms', startWithoutRegistry: true })
   expect(client.stale).toBe(true)
   await expect(client.http('inventory').get('/', { timeout: '300ms' })).rejects.toMatchObject({ sent: false })
   expect(server.messages).toEqual([])

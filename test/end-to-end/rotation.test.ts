@@ -24,7 +24,7 @@ interface Seen {
 }
 
 test('three rotations of 20 s leaves at 200 requests/s fail nothing, and connections move to the new certificates', async () => {
-  const registry = await rig.registry({ dev: true, certificateLifeMs: 20_000 })
+  const registry = await rig.registry({ dev: true, certificateLife: 20_000 })
   await rig.start('service', {
     mesh: { service: 'inventory', registry: registry.url, stateDir: 'memory' },
     serve: { rotationGrace: '2s' },

@@ -62,7 +62,7 @@ const JOIN: readonly Wrong[] = [
   ['joinTimeout', 'soon', /duration/],
   ['joinTimeout', -1, /duration/],
   ['joinTimeout', Number.POSITIVE_INFINITY, /duration/],
-  ['startWithout', 'yes', /true or false/],
+  ['startWithoutRegistry', 'yes', /true or false/],
   ['adminPort', 65_536, /0 to 65535/],
   ['handleSignals', 1, /true or false/],
   ['drainNotice', '2 minutes', /duration/],

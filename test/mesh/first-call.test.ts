@@ -100,7 +100,7 @@ describe('a call to a service of which nothing becomes known', () => {
     const mesh = await joinMesh({
       service: 'checkout',
       registry: 'https://127.0.0.1:1',
-      startWithout: true,
+      startWithoutRegistry: true,
       joinTimeout: 100,
       stateDir: 'memory',
       handleSignals: false,

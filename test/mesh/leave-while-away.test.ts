@@ -15,7 +15,7 @@ let isCut = false
 beforeEach(async () => {
   rig = new Rig()
   isCut = false
-  registry = await rig.registry({ dev: true, leaseMs: '1h' })
+  registry = await rig.registry({ dev: true, lease: '1h' })
   line = createServer((from) => {
     if (isCut) return void from.destroy()
     const to = connect(registry.port, '127.0.0.1')

@@ -7,8 +7,8 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { Mesh } from '../../src/index.ts'
 import type { Registry } from '../../src/registry/index.ts'
+import { StorageError } from '../../src/registry/storage/errors.ts'
 import { MemoryStorage } from '../../src/registry/storage/memory.ts'
-import { StorageError } from '../../src/registry/storage/storage.ts'
 import { countOf, eventually, Rig } from '../end-to-end/rig.ts'
 import { request } from '../rigs/registry-session.ts'
 
@@ -112,7 +112,7 @@ async function line(to: number): Promise<{ url: string; cut(): void; mend(): voi
 }
 
 test('an instance whose lease ended while its process had no session is told as lost, once, and is listed again', async () => {
-  const registry = await rig.registry({ memory: true, leaseMs: 900 })
+  const registry = await rig.registry({ memory: true, lease: 900 })
   const way = await line(registry.port)
   const mesh = await rig.mesh(registry, 'inventory', { registry: way.url })
   const { port } = await mesh.serve(handler, LOOPBACK)

@@ -155,7 +155,7 @@ describe('POST /v1/jwt', () => {
 
   test('gives no token that outlives the certificate it was asked with', async () => {
     await registry.close()
-    registry = await startRegistry({ ...OPTIONS, memory: true, certificateLifeMs: '20s' })
+    registry = await startRegistry({ ...OPTIONS, memory: true, certificateLife: '20s' })
     const credentials = await join(registry, 'checkout')
     const { json } = await request(registry, 'POST', '/v1/jwt', { credentials, body: { audience: 'inventory' } })
     expect(json.expiresAt - json.wallNow).toBeLessThanOrEqual(20_000)

@@ -48,7 +48,7 @@ class Plain {
   constructor(readonly address: string, _credentials: unknown, _options?: unknown) {}
 }
 const plain: GrpcClientClass<Plain> = Plain
-const clientOptions: GrpcClientOptions = { idempotent: ['get'], maxReceiveMessageBytes: 1_000 }
+const clientOptions: GrpcClientOptions = { idempotent: ['get'], maxReceiveMessageBytes: 1_000, interceptors: [] }
 const callOptions: GrpcCallOptions = { timeout: '1s', retry: false, signal: new AbortController().signal }
 const serverOptions: GrpcServerOptions = { port: 9090 }
 export async function use(mesh: Mesh, server: never): Promise<void> {
@@ -72,13 +72,23 @@ import {
   type ClientReadableStream,
   type ClientUnaryCall,
   type ClientWritableStream,
+  InterceptingCall,
   loadPackageDefinition,
   Metadata,
   type requestCallback,
   Server,
   type ServiceError,
 } from '@grpc/grpc-js'
-import type { GrpcCallOptions, Mesh } from 'inmesh'
+import type { GrpcCallOptions, GrpcClientOptions, GrpcInterceptor, Mesh } from 'inmesh'
+
+// An interceptor is typed by what it is given, and what is none does not compile.
+const logging: GrpcInterceptor = (options, nextCall) => {
+  holds<Same<typeof options.method_definition.path, string>>()
+  return new InterceptingCall(nextCall(options))
+}
+export const intercepted: GrpcClientOptions = { interceptors: [logging] }
+// @ts-expect-error no interceptor returns nothing
+export const wrong: GrpcClientOptions = { interceptors: [() => {}] }
 
 interface Item { sku: string }
 interface Stock { left: number }

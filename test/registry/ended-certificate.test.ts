@@ -39,7 +39,7 @@ test('is answered with 401 once the certificate has ended', async () => {
     port: 0,
     memory: true,
     log: false,
-    certificateLifeMs: 5_000,
+    certificateLife: 5_000,
     joinsPerSecond: 1_000,
     signingsPerSecond: 1_000,
   })

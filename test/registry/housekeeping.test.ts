@@ -9,7 +9,7 @@ let registry: Registry
 const sessions: TestSession[] = []
 
 beforeEach(async () => {
-  registry = await startRegistry({ port: 0, memory: true, dev: true, log: false, leaseMs: 300, joinsPerSecond: 1_000 })
+  registry = await startRegistry({ port: 0, memory: true, dev: true, log: false, lease: 300, joinsPerSecond: 1_000 })
 })
 
 afterEach(async () => {

@@ -21,7 +21,7 @@ beforeEach(async () => {
     memory: true,
     dev: true,
     log: false,
-    leaseMs: '1m',
+    lease: '1m',
     joinsPerSecond: 1_000,
     signingsPerSecond: 1_000,
   })

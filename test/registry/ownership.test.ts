@@ -4,8 +4,8 @@
  */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
+import { StorageError } from '../../src/registry/storage/errors.ts'
 import { MemoryStorage } from '../../src/registry/storage/memory.ts'
-import { StorageError } from '../../src/registry/storage/storage.ts'
 import { instance } from '../rigs/instance.ts'
 import { join, request, TestSession } from '../rigs/registry-session.ts'
 
@@ -13,7 +13,7 @@ let registry: Registry
 const sessions: TestSession[] = []
 
 beforeEach(async () => {
-  registry = await startRegistry({ port: 0, memory: true, log: false, leaseMs: 600, joinsPerSecond: 1_000 })
+  registry = await startRegistry({ port: 0, memory: true, log: false, lease: 600, joinsPerSecond: 1_000 })
 })
 
 afterEach(async () => {

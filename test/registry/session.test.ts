@@ -18,7 +18,7 @@ beforeEach(async () => {
     port: 0,
     memory: true,
     log: false,
-    leaseMs: 900,
+    lease: 900,
     joinsPerSecond: 1_000,
     signingsPerSecond: 1_000,
   })

@@ -18,6 +18,7 @@ import { integer } from '../../options/quantities.ts'
 import type { Destination } from '../destination.ts'
 import { checkedCallOptions } from './call-options.ts'
 import { MeshChannel, type MethodDefinition } from './channel.ts'
+import type { GrpcInterceptor } from './interceptors/interceptor.ts'
 import { guardInterceptors } from './interceptors/interceptors.ts'
 import { type MethodNames, methodNames, type ServiceDefinition, spellings } from './method-names.ts'
 import { type GrpcPromises, makePromises } from './promises/promises.ts'
@@ -43,7 +44,7 @@ export interface GrpcClientOptions {
    */
   readonly maxReceiveMessageBytes?: number
   /** Client interceptors of grpc-js, around everything the mesh does. @defaultValue none */
-  readonly interceptors?: readonly unknown[]
+  readonly interceptors?: readonly GrpcInterceptor[]
 }
 
 const NAME = text('the name of a method', /^[A-Za-z_$][\w$]*$/, 128)
@@ -53,7 +54,7 @@ const OPTIONS = fields({
   maxReceiveMessageBytes: optional(integer({ min: 1, max: 1_073_741_824 })),
   interceptors: optional(
     list(
-      instance<unknown>('a function', (value) => typeof value === 'function'),
+      instance<GrpcInterceptor>('a function', (value) => typeof value === 'function'),
       { max: 64 },
     ),
   ),

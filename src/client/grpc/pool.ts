@@ -79,7 +79,7 @@ export class GrpcPool implements EndpointTransport {
     try {
       connection = this.#usable()
     } catch (error) {
-      // There is no certificate yet (`startWithout`).
+      // There is no certificate yet (`startWithoutRegistry`).
       user.refused('identity-rejected', error)
       return
     }

@@ -1,6 +1,6 @@
 /** How the registry refuses a request: a status, a stable code and a sentence. */
 import { describeIssue, type Issue } from '../../options/fields.ts'
-import { StorageError } from '../storage/storage.ts'
+import { StorageError } from '../storage/errors.ts'
 
 /**
  * Stable, as the API, the session and the audit log say them. Tokens: `token-missing`,

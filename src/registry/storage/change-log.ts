@@ -1,5 +1,7 @@
 /** The recent batches of an engine that keeps its history in memory. */
-import { type Batch, CompactedError } from './storage.ts'
+
+import { CompactedError } from './errors.ts'
+import type { Batch } from './storage.ts'
 
 export class ChangeLog {
   readonly #capacity: number

@@ -5,7 +5,7 @@
  * docs/decisions/0016.
  */
 import { closeSync, fsyncSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs'
-import { StorageError } from './storage.ts'
+import { StorageError } from './errors.ts'
 
 /**
  * Changes with each start of the machine, so that a disk that went back with its machine does not

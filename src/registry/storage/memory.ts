@@ -1,6 +1,7 @@
 /** The engine for tests and for registries whose state may die with them. */
 import { randomUUID } from 'node:crypto'
 import { ChangeLog } from './change-log.ts'
+import { StorageError } from './errors.ts'
 import { LocalElections } from './local-elections.ts'
 import {
   type Batch,
@@ -11,7 +12,6 @@ import {
   MOST_OPERATIONS,
   type Operation,
   type Storage,
-  StorageError,
   type StorageStatus,
   type TransactionResult,
 } from './storage.ts'

@@ -9,11 +9,11 @@ import { randomUUID } from 'node:crypto'
 import { chmodSync, closeSync, constants, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { CompactedError, StorageError } from './errors.ts'
 import { Incarnation } from './incarnation.ts'
 import { LocalElections } from './local-elections.ts'
 import {
   type Batch,
-  CompactedError,
   type Compare,
   HISTORY,
   type Item,
@@ -21,7 +21,6 @@ import {
   MOST_OPERATIONS,
   type Operation,
   type Storage,
-  StorageError,
   type StorageStatus,
   type TransactionResult,
 } from './storage.ts'

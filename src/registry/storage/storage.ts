@@ -84,19 +84,3 @@ export const MOST_OPERATIONS = 1_000
 
 /** How many revisions a watch may go back (control-plane 6.1). */
 export const HISTORY = 10_000
-
-/** The history before `oldest` is gone: list again. */
-export class CompactedError extends Error {
-  override readonly name = 'CompactedError'
-  readonly oldest: number
-
-  constructor(afterRevision: number, oldest: number) {
-    super(`the history after revision ${afterRevision} is gone; it begins after ${oldest}`)
-    this.oldest = oldest
-  }
-}
-
-/** The store was closed, or cannot be opened or written. */
-export class StorageError extends Error {
-  override readonly name = 'StorageError'
-}

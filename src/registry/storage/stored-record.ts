@@ -4,7 +4,7 @@
  */
 import { readInstance } from '../../discovery/instance-reader.ts'
 import { splitKey } from '../records.ts'
-import { StorageError } from './storage.ts'
+import { StorageError } from './errors.ts'
 
 type Check = (record: Readonly<Record<string, unknown>>) => boolean
 

@@ -11,8 +11,8 @@ import { createAuthority, issueCertificate } from '../../../src/identity/certifi
 import { generateIdentityKey } from '../../../src/identity/key.ts'
 import { ROUTES } from '../../../src/registry/api/routes.ts'
 import { type Registry, startRegistry } from '../../../src/registry/index.ts'
+import { StorageError } from '../../../src/registry/storage/errors.ts'
 import { MemoryStorage } from '../../../src/registry/storage/memory.ts'
-import { StorageError } from '../../../src/registry/storage/storage.ts'
 import { instance } from '../../rigs/instance.ts'
 import { csrOf, join, newKey, request, TestSession } from '../../rigs/registry-session.ts'
 
@@ -170,7 +170,7 @@ describe('the registry itself', () => {
 
   test('renews its own certificate while it runs', async () => {
     await registry.close()
-    registry = await startRegistry({ ...OPTIONS, certificateLifeMs: 5_000 })
+    registry = await startRegistry({ ...OPTIONS, certificateLife: 5_000 })
     const serial = (): Promise<string> =>
       new Promise((resolve, reject) => {
         const socket = connect({
@@ -207,9 +207,9 @@ describe('the registry itself', () => {
   })
 
   test('refuses wrong options by name, and a port that is taken', async () => {
-    const wrong = { port: -1, leaseMs: 'soon', trustDomain: 'UPPER', lease: 3 } as never
+    const wrong = { port: -1, lease: 'soon', trustDomain: 'UPPER', lese: 3 } as never
     const error = await startRegistry(wrong).catch((reason: unknown) => reason)
-    for (const name of ['port', 'leaseMs', 'trustDomain', 'lease']) expect(String(error)).toContain(name)
+    for (const name of ['port', 'lease', 'trustDomain', 'lese']) expect(String(error)).toContain(name)
     await expect(startRegistry({ ...OPTIONS, port: registry.port })).rejects.toThrow(/in use/)
     await expect(registry.createJoinToken({ service: 'No Such', uses: 0 })).rejects.toThrow(
       /service.*uses|uses.*service/,

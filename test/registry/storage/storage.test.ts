@@ -3,15 +3,10 @@ import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
+import { CompactedError, StorageError } from '../../../src/registry/storage/errors.ts'
 import { MemoryStorage } from '../../../src/registry/storage/memory.ts'
 import { SqliteStorage } from '../../../src/registry/storage/sqlite.ts'
-import {
-  type Batch,
-  CompactedError,
-  MOST_OPERATIONS,
-  type Storage,
-  StorageError,
-} from '../../../src/registry/storage/storage.ts'
+import { type Batch, MOST_OPERATIONS, type Storage } from '../../../src/registry/storage/storage.ts'
 
 const directories: string[] = []
 const opened: Storage[] = []
