@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Route } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Endpoint } from '../core/endpoint.ts'
+import type { Protocol } from '../core/protocol.ts'
 import type { Telemetry } from '../core/telemetry.ts'
 import { ServiceCluster } from '../discovery/cluster.ts'
 import type { Instance } from '../discovery/instance.ts'
@@ -23,42 +24,46 @@ import type { PeerReading } from '../telemetry/mesh-gauges.ts'
 import { type BalancingClient, LayeredBalancer } from './balancing/arranged.ts'
 import { type BalancerParts, createBalancer } from './balancing/balancer.ts'
 import { FirstPolicy } from './first-policy.ts'
-import type { GrpcTransport } from './grpc/transport.ts'
 import { HealthChecks } from './health-checks.ts'
-import { IDEMPOTENT_METHODS } from './http/prepare-request.ts'
-import type { HttpTransport } from './http/transport.ts'
-import type { StackSource } from './stack-source.ts'
+import type { RequestHead, Selection, Selector } from './selection.ts'
+import type { Transport } from './transport.ts'
 
-export interface DestinationParts {
+export interface DestinationParts<T extends Transport> {
   readonly clock: Clock
   readonly telemetry: Telemetry
   readonly events: EventSink
-  readonly transport: HttpTransport
-  /** Made when first asked for. @throws OptionsError if there is no grpc-js */
-  readonly grpc: () => GrpcTransport
+  readonly transport: T
+  /** Methods that the protocol itself calls idempotent. */
+  readonly idempotent: ReadonlySet<string>
   readonly client: BalancingClient
+  /** The destination that took this one's place after it was forgotten; `undefined`: none will. */
+  readonly successor: () => Selector<T> | undefined
 }
 
-/** Methods come from callers: more kinds than this share routes that are made for the call. */
-const MOST_ROUTES = 64
+/** Methods come from callers, so the routes kept are bounded; beyond it each call makes one. */
+const MAX_ROUTES = 512
+
+type Routes = Map<string, { stack: Stack; readonly route: Route }>
 
 /** What a picker depends on; a change of anything else leaves the picker as it is. */
 const BALANCING = ['balancer', 'hashKey', 'zone', 'subsetSize', 'slowStartMs'] as const
 
-export class Destination implements StackSource {
+export class Destination<T extends Transport = Transport> implements Selector<T> {
   readonly service: string
-  readonly protocol: 'http' | 'grpc'
-  readonly transport: HttpTransport
+  readonly protocol: Protocol
+  readonly transport: T
   readonly cluster: ServiceCluster
   readonly state: ServiceState
-  /** Counts up with each use. */
+  /** Counts calls and lookups. */
   uses = 0
-  /** Closed; who calls it again gets another. */
+  /** Closed. Its successor answers for clients that still hold it. */
   forgotten = false
-  readonly #parts: DestinationParts
+  readonly #parts: DestinationParts<T>
   /** By name, so that what one has learned is still there when it comes back. */
   readonly #balancers = new Map<BalancerName, BalancerParts>()
-  readonly #routes = new Map<string, Route>()
+  /** By method; their stacks are replaced with each new policy. */
+  readonly #selections: Routes = new Map()
+  readonly #streaming: Routes = new Map()
   readonly #checks: HealthChecks
   #settings: ServiceSettings
   #arranged: LayeredBalancer
@@ -75,7 +80,7 @@ export class Destination implements StackSource {
     this.#checks.update(inUse)
   }
 
-  constructor(service: string, protocol: 'http' | 'grpc', parts: DestinationParts) {
+  constructor(service: string, protocol: Protocol, parts: DestinationParts<T>) {
     this.service = service
     this.protocol = protocol
     this.transport = parts.transport
@@ -104,8 +109,7 @@ export class Destination implements StackSource {
     this.#checks = new HealthChecks({
       clock: parts.clock,
       ejection: this.state.ejection,
-      http: (path) => parts.transport.probe(path),
-      grpc: protocol === 'grpc' ? (...asked) => parts.grpc().probe()(...asked) : undefined,
+      probe: (path) => parts.transport.probe(path),
     })
     this.#settings = resolveService()
     this.#arranged = this.#arrange()
@@ -122,30 +126,21 @@ export class Destination implements StackSource {
     return this.#parts.clock
   }
 
-  /** @throws OptionsError if there is no grpc-js */
-  get grpc(): GrpcTransport {
-    return this.#parts.grpc()
+  select(head: RequestHead, streaming: boolean): Selection {
+    const successor = this.forgotten ? this.#parts.successor() : undefined
+    if (successor !== undefined) return successor.select(head, streaming)
+    this.uses += 1
+    return (streaming ? this.#streaming : this.#selections).get(head.method) ?? this.#addRoute(head.method, streaming)
   }
 
-  stack(): Stack {
-    return this.#stack
-  }
-
-  route(method: string, streaming: boolean): Route {
-    const key = streaming ? `${method} streaming` : method
-    let route = this.#routes.get(key)
-    if (route === undefined) {
-      const { service } = this
-      route = Object.freeze({
-        service,
-        method,
-        protocol: 'http',
-        streaming,
-        idempotent: IDEMPOTENT_METHODS.has(method),
-      })
-      if (this.#routes.size < MOST_ROUTES) this.#routes.set(key, route)
-    }
-    return route
+  #addRoute(method: string, streaming: boolean): Selection {
+    const { service, protocol } = this
+    const idempotent = this.#parts.idempotent.has(method)
+    const route = Object.freeze({ service, method, protocol, streaming, idempotent })
+    const selection = { stack: this.#stack, route }
+    const routes = streaming ? this.#streaming : this.#selections
+    if (routes.size < MAX_ROUTES) routes.set(method, selection)
+    return selection
   }
 
   /** Whether a call runs, or it or a gRPC client (`waitForReady`) waits for an endpoint. */
@@ -175,7 +170,7 @@ export class Destination implements StackSource {
     const first = this.#first
     if (first !== undefined) {
       this.#first = undefined
-      this.#stack = this.#compile()
+      this.#takeOver(this.#compile())
     }
     const { endpoints } = view
     if (before?.endpoints !== endpoints) {
@@ -193,7 +188,7 @@ export class Destination implements StackSource {
     const before = this.#settings
     this.#settings = policy.settings
     this.state.configure(policy.settings)
-    this.#stack = this.#compile()
+    this.#takeOver(this.#compile())
     if (!isDeepStrictEqual(before.healthCheck, policy.settings.healthCheck)) {
       this.#checks.configure(policy.settings.healthCheck)
     }
@@ -236,8 +231,8 @@ export class Destination implements StackSource {
   }
 
   /** How events and gauges name it. */
-  get #peer(): { peer: string; protocol?: 'grpc' } {
-    return this.protocol === 'grpc' ? { peer: this.service, protocol: 'grpc' } : { peer: this.service }
+  get #peer(): { peer: string; protocol?: Protocol } {
+    return this.protocol === 'http' ? { peer: this.service } : { peer: this.service, protocol: this.protocol }
   }
 
   #balancer(): BalancerParts {
@@ -256,6 +251,13 @@ export class Destination implements StackSource {
     return new LayeredBalancer(this.#balancer().balancer, this.#settings, client, ejection, clock, this.#watch)
   }
 
+  /** Calls in flight keep the stack that they began with. */
+  #takeOver(stack: Stack): void {
+    this.#stack = stack
+    for (const selection of this.#selections.values()) selection.stack = stack
+    for (const selection of this.#streaming.values()) selection.stack = stack
+  }
+
   #compile(): Stack {
     return compileStack({
       settings: this.#settings,
@@ -270,7 +272,7 @@ export class Destination implements StackSource {
 }
 
 /** The same list as long as all instances speak the protocol. */
-function instancesOf(endpoints: ServiceEndpoints, protocol: Instance['protocol']): readonly Instance[] {
+function instancesOf(endpoints: ServiceEndpoints, protocol: Protocol): readonly Instance[] {
   if (endpoints.protocol === protocol) return endpoints.instances
   return endpoints.instances.filter((instance) => instance.protocol === protocol)
 }

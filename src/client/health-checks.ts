@@ -30,9 +30,8 @@ export const TIMED_OUT = 'no answer in time'
 export interface HealthChecksParts {
   readonly clock: Clock
   readonly ejection: EjectionPolicy
-  readonly http: (path: string) => Probe
-  /** @defaultValue gRPC endpoints are not checked */
-  readonly grpc?: Probe | undefined
+  /** Makes the probe of a policy's path. */
+  readonly probe: (path: string) => Probe
 }
 
 /**
@@ -76,7 +75,7 @@ class Check {
 export class HealthChecks {
   readonly #parts: HealthChecksParts
   #settings: HealthCheckSettings | undefined
-  #http: Probe | undefined
+  #probe: Probe | undefined
   #endpoints: readonly Endpoint[] = []
   #checks = new Map<Endpoint, Check>()
   /** By phase. */
@@ -116,7 +115,7 @@ export class HealthChecks {
       this.#ring = []
       return
     }
-    if (settings.path !== before?.path) this.#http = this.#parts.http(settings.path)
+    if (settings.path !== before?.path) this.#probe = this.#parts.probe(settings.path)
     if (settings.intervalMs !== before?.intervalMs) {
       this.#roundAt = this.#parts.clock.now()
       this.#next = 0
@@ -128,14 +127,13 @@ export class HealthChecks {
   update(endpoints: readonly Endpoint[]): void {
     this.#endpoints = endpoints
     if (this.#settings === undefined) return
-    const { clock, ejection, grpc } = this.#parts
+    const { clock, ejection } = this.#parts
     if (this.#ring.length === 0) this.#roundAt = clock.now()
     const last = this.#next === 0 ? -1 : this.#ring[this.#next - 1]!.phase
     const gone = this.#checks
     const added: Check[] = []
     const kept = new Map<Endpoint, Check>()
     for (const endpoint of endpoints) {
-      if (endpoint.protocol === 'grpc' && grpc === undefined) continue
       let check = gone.get(endpoint)
       if (check === undefined) {
         check = new Check(endpoint, clock.random())
@@ -204,7 +202,7 @@ export class HealthChecks {
   }
 
   #start(check: Check, settings: HealthCheckSettings, now: number): void {
-    const { clock, grpc } = this.#parts
+    const { clock } = this.#parts
     const { endpoint } = check
     // The clock watches the loop only while somebody asks.
     clock.stalledMsSince(now)
@@ -213,8 +211,7 @@ export class HealthChecks {
     check.startedAt = now
     this.#running += 1
     const { number } = check
-    const probe = endpoint.protocol === 'grpc' ? grpc! : this.#http!
-    const cancel = probe(endpoint, settings.timeoutMs, (healthy, reason) => {
+    const cancel = this.#probe!(endpoint, settings.timeoutMs, (healthy, reason) => {
       if (!check.running || check.number !== number) return
       check.running = false
       check.cancel = undefined

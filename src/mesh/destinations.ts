@@ -5,9 +5,13 @@
 import { randomUUID } from 'node:crypto'
 import type { BalancingClient } from '../client/balancing/arranged.ts'
 import { Destination } from '../client/destination.ts'
-import type { StackSource } from '../client/stack-source.ts'
+import type { GrpcTransport } from '../client/grpc/transport.ts'
+import { IDEMPOTENT_METHODS } from '../client/http/prepare-request.ts'
+import type { HttpTransport } from '../client/http/transport.ts'
+import type { Transport } from '../client/transport.ts'
 import type { Timer } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
+import type { Protocol } from '../core/protocol.ts'
 import { LIMITS } from '../discovery/limits.ts'
 import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
 import type { ServiceView } from '../discovery/registry/service-view.ts'
@@ -15,14 +19,24 @@ import { SERVICE_NAME } from '../options/names.ts'
 import type { OpossumCircuit } from '../resilience/opossum-circuit.ts'
 import type { PeerReading } from '../telemetry/mesh-gauges.ts'
 import type { MeshContext } from './context.ts'
-import { DestinationHandle } from './destination-handle.ts'
 import { IdleDestinations, LOOK_MS } from './idle-destinations.ts'
 import type { Membership } from './membership.ts'
+
+const NONE: ReadonlySet<string> = new Set()
+
+/** The services that are called by one protocol. */
+interface Called<T extends Transport> {
+  readonly protocol: Protocol
+  readonly transport: () => T
+  readonly idempotent: ReadonlySet<string>
+  readonly byName: Map<string, Destination<T>>
+}
 
 export class Destinations {
   readonly #shared: MeshContext
   readonly #membership: Membership
-  readonly #byName = { http: new Map<string, Destination>(), grpc: new Map<string, Destination>() }
+  readonly #http: Called<HttpTransport>
+  readonly #grpc: Called<GrpcTransport>
   readonly #client: BalancingClient
   readonly #idle = new IdleDestinations()
   #look: Timer
@@ -31,22 +45,34 @@ export class Destinations {
   constructor(shared: MeshContext, membership: Membership) {
     this.#shared = shared
     this.#membership = membership
-    // A process that only calls has no instance, so its id is of its own.
+    const { transport, grpc } = shared
+    this.#http = { protocol: 'http', transport: () => transport, idempotent: IDEMPOTENT_METHODS, byName: new Map() }
+    this.#grpc = { protocol: 'grpc', transport: grpc, idempotent: NONE, byName: new Map() }
+    // A process that only calls has no instance, so it draws an id for balancing.
     this.#client = { id: randomUUID(), zone: shared.settings.zone }
     this.#look = this.#nextLook()
   }
 
   /**
-   * `undefined` if the name cannot be that of a service.
+   * The service as HTTP clients call it; `undefined` if the name cannot be that of a service.
    *
    * @throws MeshError `closed`; `no-endpoints` if this process calls as many services as it can
    */
-  find(name: string, protocol: 'http' | 'grpc' = 'http'): Destination | undefined {
+  http(name: string): Destination<HttpTransport> | undefined {
+    return this.#find(this.#http, name)
+  }
+
+  /** The same for gRPC clients. @throws also OptionsError if there is no grpc-js */
+  grpc(name: string): Destination<GrpcTransport> | undefined {
+    return this.#find(this.#grpc, name)
+  }
+
+  #find<T extends Transport>(called: Called<T>, name: string): Destination<T> | undefined {
     if (this.#closed) {
       const { service } = this.#shared.settings
       throw new MeshError(`the mesh of ${service} was closed`, { code: 'closed', service: name })
     }
-    const byName = this.#byName[protocol]
+    const { protocol, idempotent, byName } = called
     const known = byName.get(name)
     if (known !== undefined) {
       known.uses += 1
@@ -55,14 +81,16 @@ export class Destinations {
     // From JavaScript anything may come: 5 and null would match as '5' and 'null'.
     if (typeof name !== 'string' || !SERVICE_NAME.test(name) || name === MESH_DOCUMENT) return undefined
     if (byName.size >= LIMITS.destinations) this.#makeRoom(byName, name)
-    const { settings, transport, grpc, client, events } = this.#shared
+    const { settings, client, events } = this.#shared
     const made = new Destination(name, protocol, {
       clock: settings.clock,
       telemetry: client,
       events,
-      transport,
-      grpc,
+      transport: called.transport(),
+      idempotent,
       client: this.#client,
+      // A gRPC client reports a closed mesh by a status of its call.
+      successor: () => (this.#closed && protocol === 'grpc' ? undefined : this.#find(called, name)),
     })
     byName.set(name, made)
     made.configure(this.#membership.policyOf(name))
@@ -71,12 +99,6 @@ export class Destinations {
     const view = this.#membership.view(name)
     if (view !== undefined && made.view !== view) made.apply(view)
     return made
-  }
-
-  /** The service as a client keeps it. */
-  source(name: string): StackSource | undefined {
-    const found = this.find(name)
-    return found && new DestinationHandle(found, (service) => this.find(service)!)
   }
 
   /** Takes over what is new of a service; a change of the mesh's document concerns all. */
@@ -89,8 +111,8 @@ export class Destinations {
   }
 
   *[Symbol.iterator](): Iterator<Destination> {
-    yield* this.#byName.http.values()
-    yield* this.#byName.grpc.values()
+    yield* this.#http.byName.values()
+    yield* this.#grpc.byName.values()
   }
 
   readings(): PeerReading[] {
@@ -122,10 +144,10 @@ export class Destinations {
   }
 
   #forget(destination: Destination): void {
-    const { service, protocol } = destination
-    this.#byName[protocol].delete(service)
+    const { service } = destination
+    for (const { byName } of [this.#http, this.#grpc]) if (byName.get(service) === destination) byName.delete(service)
     destination.close(0)
-    if (!this.#byName.http.has(service) && !this.#byName.grpc.has(service)) this.#membership.unwatch(service)
+    if (!this.#http.byName.has(service) && !this.#grpc.byName.has(service)) this.#membership.unwatch(service)
   }
 
   #nextLook(): Timer {

@@ -72,7 +72,7 @@ export class Mesh {
     this.#destinations = new Destinations(shared, this.#membership)
     this.#servers = new Servers(shared, this.#membership)
     this.#tokens = new Tokens(shared)
-    this.fetch = makeFetch((name) => this.#destinations.find(name))
+    this.fetch = makeFetch((name) => this.#destinations.http(name))
   }
 
   /** The name of this service. */
@@ -111,7 +111,7 @@ export class Mesh {
    */
   http(service: string, options?: HttpClientOptions): HttpClient {
     const checked = options === undefined ? undefined : checkClientOptions(options)
-    const found = this.#destinations.source(service)
+    const found = this.#destinations.http(service)
     if (found === undefined) throw wrongServiceName('mesh.http', service)
     return new HttpClient(found, checked?.filters, checked?.sharing, checked?.idleMs)
   }
@@ -138,7 +138,7 @@ export class Mesh {
     service: string,
     options?: GrpcClientOptions,
   ): GrpcClient<C> {
-    const found = this.#destinations.find(service, 'grpc')
+    const found = this.#destinations.grpc(service)
     if (found === undefined) {
       throw wrongServiceName(
         'mesh.grpc',
@@ -146,12 +146,12 @@ export class Mesh {
         typeof service === 'function' ? '; the order is (Client, service)' : '',
       )
     }
-    return makeGrpcClient(client, found, options, (name) => this.#destinations.find(name, 'grpc')!)
+    return makeGrpcClient(client, found, options, (name) => this.#destinations.grpc(name)!)
   }
 
   /** A `fetch` with options of its own, to be handed to code that takes one. */
   fetchWith(options: HttpFetchOptions): MeshFetch {
-    return makeFetch((name) => this.#destinations.find(name), options)
+    return makeFetch((name) => this.#destinations.http(name), options)
   }
 
   /**
@@ -166,7 +166,7 @@ export class Mesh {
    */
   dispatcher(options?: MeshDispatcherOptions): MeshDispatcher {
     this.#assertOpen()
-    const dispatcher = makeDispatcher((name) => this.#destinations.find(name), options)
+    const dispatcher = makeDispatcher((name) => this.#destinations.http(name), options)
     // A caller that has stopped reading must not keep the mesh from closing.
     this.#cleanUp.push(() => dispatcher.destroy())
     return dispatcher

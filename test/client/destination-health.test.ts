@@ -52,7 +52,7 @@ class World {
   readonly events: string[] = []
   readonly patients: Patient[] = []
   readonly transport: HttpTransport
-  readonly destination: Destination
+  readonly destination: Destination<HttpTransport>
   readonly http: HttpClient
 
   constructor(clock: FakeClock, transport: HttpTransport) {
@@ -68,9 +68,8 @@ class World {
         },
       },
       transport: this.transport,
-      grpc: () => {
-        throw new Error('nobody speaks gRPC here')
-      },
+      idempotent: new Set(['GET']),
+      successor: () => undefined,
       client: { id: 'client-1', zone: undefined },
     })
     this.http = new HttpClient(this.destination)

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { HealthChecks, MOST_RUNNING, type ProbeListener, TIMED_OUT } from '../../src/client/health-checks.ts'
 import { Attempt } from '../../src/core/attempt.ts'
-import { Endpoint } from '../../src/core/endpoint.ts'
+import type { Endpoint } from '../../src/core/endpoint.ts'
 import { SUCCESS } from '../../src/core/outcome.ts'
 import { EjectionPolicy } from '../../src/resilience/ejection.ts'
 import { EJECTION_DEFAULTS } from '../../src/resilience/ejection-settings.ts'
@@ -30,7 +30,7 @@ function setUp(size: number, options: HealthCheckOptions | false = {}, seed = 1)
   const checks = new HealthChecks({
     clock,
     ejection,
-    http: (path) => (at, timeoutMs, done) => {
+    probe: (path) => (at, timeoutMs, done) => {
       const one: Asked = { endpoint: at, at: clock.now(), path, timeoutMs, done, cancelled: false }
       asked.push(one)
       const answer = world.answer(at)
@@ -301,32 +301,6 @@ describe('health checks', () => {
       expect(length).toBeGreaterThanOrEqual(9)
       expect(length).toBeLessThanOrEqual(11)
     }
-  })
-
-  it('ask gRPC endpoints only if they know how', () => {
-    const { id, address, port, tls, zone, version, weight, metadata, service } = endpoint('g')
-    const at = { id, address, port, protocol: 'grpc', tls, zone, version, weight, metadata } as const
-    const grpc = new Endpoint(service, at)
-    const { clock, asked, checks, first } = setUp(1)
-    checks.update([first, grpc])
-    clock.advance(10_000)
-    expect(of(asked, grpc)).toEqual([])
-
-    const seen: Endpoint[] = []
-    const both = new HealthChecks({
-      clock,
-      ejection: new EjectionPolicy(EJECTION_DEFAULTS, clock),
-      http: () => () => () => {},
-      grpc: (to, _timeoutMs, done) => {
-        seen.push(to)
-        done(true, 'SERVING')
-        return () => {}
-      },
-    })
-    both.configure(resolveHealthCheck())
-    both.update([grpc])
-    clock.advance(10_000)
-    expect(seen).toEqual([grpc, grpc])
   })
 })
 

@@ -80,7 +80,6 @@ it('a process that has nothing else to do ends, whatever is checked', async () =
   const source = (path: string): string => JSON.stringify(new URL(`../../src/${path}`, import.meta.url).href)
   const script = `
     const { HealthChecks } = await import(${source('client/health-checks.ts')})
-    const { httpHealth } = await import(${source('client/http/health.ts')})
     const { HttpTransport } = await import(${source('client/http/transport.ts')})
     const { systemClock: clock } = await import(${source('core/clock.ts')})
     const { Endpoint } = await import(${source('core/endpoint.ts')})
@@ -91,8 +90,8 @@ it('a process that has nothing else to do ends, whatever is checked', async () =
     const { port } = server.address()
     await new Promise((resolve) => server.close(resolve))
     const transport = await HttpTransport.create({ clock })
-    const http = (path) => httpHealth(transport, path)
-    const checks = new HealthChecks({ clock, ejection: new EjectionPolicy(EJECTION_DEFAULTS, clock), http })
+    const probe = (path) => transport.probe(path)
+    const checks = new HealthChecks({ clock, ejection: new EjectionPolicy(EJECTION_DEFAULTS, clock), probe })
     const endpoint = new Endpoint('inventory', { id: 'a', address: '127.0.0.1', port, protocol: 'http', tls: false, weight: 1, metadata: {} })
     checks.configure(resolveHealthCheck({ interval: '100ms' }))
     checks.update([endpoint])

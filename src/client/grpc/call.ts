@@ -13,6 +13,7 @@ import type { Provisional, Stack } from '../../resilience/stack.ts'
 import { ClientCall } from '../call.ts'
 import { callError } from '../call-error.ts'
 import { leaveSignal } from '../call-options.ts'
+import type { RequestHead } from '../selection.ts'
 import { GrpcAttempt } from './attempt.ts'
 import { GrpcCaller } from './caller.ts'
 import type { GrpcCallSettings } from './promises/call-settings.ts'
@@ -24,7 +25,7 @@ export type GrpcJsCall = ReturnType<grpc.Channel['createCall']>
 type AuthContext = ReturnType<GrpcJsCall['getAuthContext']>
 
 /** What never changes between calls of one method of one client. */
-export interface GrpcMethod {
+export interface GrpcMethod extends RequestHead {
   /** `/shop.Inventory/Get`. */
   readonly path: string
   readonly route: Route

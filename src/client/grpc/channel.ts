@@ -14,7 +14,7 @@ import { GrpcCall, type GrpcJsCall, type GrpcMethod } from './call.ts'
 import type { MethodNames } from './method-names.ts'
 import { GrpcCallSettings, PROPAGATE_DEFAULTS } from './promises/call-settings.ts'
 import { StateWatchers } from './state-watch.ts'
-import { LARGEST_MESSAGE } from './transport.ts'
+import { type GrpcTransport, LARGEST_MESSAGE } from './transport.ts'
 
 /** What a generated client knows of one of its methods. */
 export type MethodDefinition = Pick<
@@ -44,8 +44,8 @@ const PROPAGATE_CANCELLATION = 8
 type ChannelShape = Pick<grpc.Channel, keyof grpc.Channel>
 
 export class MeshChannel implements ChannelShape {
-  #destination: Destination
-  readonly #find: (service: string) => Destination
+  #destination: Destination<GrpcTransport>
+  readonly #find: (service: string) => Destination<GrpcTransport>
   readonly #options: MeshChannelOptions
   readonly #methods = new Map<string, GrpcMethod>()
   /** The list that the methods were made with. */
@@ -57,13 +57,17 @@ export class MeshChannel implements ChannelShape {
    * `find` is asked again after the destination was forgotten, because a client may be kept without
    * a call for long.
    */
-  constructor(destination: Destination, options: MeshChannelOptions, find: (service: string) => Destination) {
+  constructor(
+    destination: Destination<GrpcTransport>,
+    options: MeshChannelOptions,
+    find: (service: string) => Destination<GrpcTransport>,
+  ) {
     this.#destination = destination
     this.#find = find
     this.#options = options
     this.#watchers = this.#watchersOf(destination)
     if (options.largestMessage !== undefined) {
-      destination.grpc.takeMessages(destination.service, options.largestMessage)
+      destination.transport.takeMessages(destination.service, options.largestMessage)
     }
   }
 
@@ -76,14 +80,13 @@ export class MeshChannel implements ChannelShape {
   ): GrpcJsCall {
     if (this.#closed) throw this.#shutDown(path)
     const destination = this.#live()
-    destination.uses += 1
-    const stack = destination.stack()
     const flags: unknown = propagateFlags
     const settings = flags instanceof GrpcCallSettings ? flags : undefined
     const given = this.#leftOf(deadline)
     const timeoutMs = settings === undefined ? given : Math.min(settings.leftMs(destination.clock.now()), given)
     const method = this.#method(path)
-    const call = new GrpcCall(stack, destination.grpc, method, host, timeoutMs, settings, inboundCall())
+    const { stack } = destination.select(method, method.route.streaming)
+    const call = new GrpcCall(stack, destination.transport, method, host, timeoutMs, settings, inboundCall())
     if (parentCall !== null && parentCall !== undefined) {
       this.#inherit(call, parentCall, Number(propagateFlags ?? PROPAGATE_DEFAULTS))
     }
@@ -101,8 +104,8 @@ export class MeshChannel implements ChannelShape {
 
   /** READY while there is an endpoint: calls find out whether it can be reached. */
   getConnectivityState(tryToConnect: boolean): grpc.connectivityState {
-    const { connectivityState } = this.#destination.grpc.grpc
-    if (this.#closed || this.#destination.grpc.closed) return connectivityState.SHUTDOWN
+    const { connectivityState } = this.#destination.transport.grpc
+    if (this.#closed || this.#destination.transport.closed) return connectivityState.SHUTDOWN
     return (tryToConnect ? this.#live() : this.#destination).cluster.endpoints.length > 0
       ? connectivityState.READY
       : connectivityState.CONNECTING
@@ -113,7 +116,7 @@ export class MeshChannel implements ChannelShape {
     deadline: Date | number,
     callback: (error?: Error) => void,
   ): void {
-    if (this.#closed || this.#destination.grpc.closed) throw new Error('Channel has been shut down')
+    if (this.#closed || this.#destination.transport.closed) throw new Error('Channel has been shut down')
     this.#live().uses += 1
     this.#watchers.add(current, this.#leftOf(deadline), callback)
   }
@@ -124,25 +127,25 @@ export class MeshChannel implements ChannelShape {
   }
 
   /** After the transport was closed there is no other: calls on the last one fail as closed. */
-  #live(): Destination {
-    if (this.#destination.forgotten && !this.#destination.grpc.closed) {
+  #live(): Destination<GrpcTransport> {
+    if (this.#destination.forgotten && !this.#destination.transport.closed) {
       this.#destination = this.#find(this.#destination.service)
       this.#watchers = this.#watchersOf(this.#destination)
     }
     return this.#destination
   }
 
-  #watchersOf({ clock, cluster }: Destination): StateWatchers {
+  #watchersOf({ clock, cluster }: Destination<GrpcTransport>): StateWatchers {
     return new StateWatchers(clock, cluster, () => this.getConnectivityState(false))
   }
 
   /** As calls fail, and thrown as by a channel of grpc-js. */
   #shutDown(method: string): grpc.ServiceError {
-    const { service, grpc } = this.#destination
+    const { service, transport } = this.#destination
     const details = `${method} to '${service}' failed: the client was closed`
     const cause = new MeshError(details, { code: 'closed', service, method })
     const code = grpcStatusOf('closed')
-    const metadata = new grpc.grpc.Metadata()
+    const metadata = new transport.grpc.Metadata()
     return Object.assign(new Error(`${code} UNAVAILABLE: ${details}`, { cause }), { code, details, metadata })
   }
 
@@ -197,7 +200,15 @@ export class MeshChannel implements ChannelShape {
         idempotent.has(path) ||
         this.#isDeclared(declared, path),
     })
-    return Object.freeze({ path, route, asksOnce: definition?.requestStream === false, answersOnce, largestMessage })
+    return Object.freeze({
+      method: path,
+      path,
+      header: noHeader,
+      route,
+      asksOnce: definition?.requestStream === false,
+      answersOnce,
+      largestMessage,
+    })
   }
 
   /** Documents, too, may name a method as the client has it. */
@@ -210,3 +221,6 @@ export class MeshChannel implements ChannelShape {
     return false
   }
 }
+
+/** A call is made before its metadata are known. */
+function noHeader(): undefined {}

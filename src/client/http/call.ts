@@ -3,13 +3,14 @@
  * and settles the one promise that was made in the caller's own async context (undici's callbacks
  * run in that of whichever request opened the socket).
  */
-import type { Call, HashKey, Route } from '../../core/call.ts'
+import type { Call, HashKey } from '../../core/call.ts'
 import type { MeshError } from '../../core/errors.ts'
 import type { Outcome } from '../../core/outcome.ts'
-import type { Provisional, Stack } from '../../resilience/stack.ts'
+import type { Provisional } from '../../resilience/stack.ts'
 import { ClientCall } from '../call.ts'
 import { callError } from '../call-error.ts'
-import { leaveSignal } from '../call-options.ts'
+import { checkTimeout, leaveSignal } from '../call-options.ts'
+import type { Selector } from '../selection.ts'
 import type { Transport } from '../transport.ts'
 import { HttpAttempt } from './attempt.ts'
 import { KeptBody, RepeatableBody } from './body/repeatable.ts'
@@ -18,7 +19,9 @@ import type { ResponseBody } from './body/response.ts'
 import { StreamedBody } from './body/streamed.ts'
 import type { RequestPool } from './connection-user.ts'
 import { hashKeyOf } from './hash-key.ts'
-import type { PreparedRequest, ReceivedHeaders } from './message.ts'
+import { PreparedRequest, type ReceivedHeaders } from './message.ts'
+import { checkIdleTimeout, isIdempotent } from './prepare-request.ts'
+import type { HttpCallOptions } from './request-options.ts'
 
 /** The time that an attempt with a body up to this takes is not that of the upload. */
 const SHORT_UPLOAD_BYTES = 65_536
@@ -34,6 +37,9 @@ export interface CallObserver {
 
 /** Makes what the caller gets from what arrived. */
 export type Answer<R> = (status: number, statusText: string, headers: ReceivedHeaders, body: ResponseBody) => R
+
+/** A service, as the HTTP doors know it. */
+export type HttpService = Selector<Transport<RequestPool>>
 
 export class HttpCall<R = unknown> extends ClientCall {
   readonly transport: Transport<RequestPool>
@@ -60,22 +66,27 @@ export class HttpCall<R = unknown> extends ClientCall {
    */
   #failure: { readonly error: unknown } | undefined = undefined
 
+  /** @throws OptionsError naming the option */
   constructor(
-    stack: Stack,
-    transport: Transport<RequestPool>,
-    route: Route,
+    service: HttpService,
     request: PreparedRequest,
     answer: Answer<R>,
-    timeoutMs: number,
-    parent: Call | undefined,
+    options: HttpCallOptions | undefined,
     signal: AbortSignal | undefined,
+    parent: Call | undefined,
   ) {
-    super(stack, route, timeoutMs, parent)
-    this.transport = transport
+    const { stack, route } = service.select(request, options?.streaming === true)
+    super(stack, route, checkTimeout(options?.timeout), parent)
+    this.transport = service.transport
     this.request = request
     this.answer = answer
     this.idleMs = stack.idleMs ?? Number.POSITIVE_INFINITY
     this.#signal = signal
+    this.idempotent = options?.idempotent ?? isIdempotent(request.method, request.headers)
+    if (options === undefined) return
+    if (options.idleTimeout !== undefined) this.idleMs = checkIdleTimeout(options.idleTimeout)
+    if (options.retry === false) this.once()
+    if (options.key !== undefined) this.hashKey = options.key
   }
 
   get closed(): boolean {
@@ -93,7 +104,8 @@ export class HttpCall<R = unknown> extends ClientCall {
     content.begin()
     return content.short().then((bytes) => {
       if (bytes === undefined) return this.#send(content)
-      this.request = { ...this.request, body: { content: bytes, contentType: undefined } }
+      const { method, path, headers, reset } = this.request
+      this.request = new PreparedRequest(method, path, headers, { content: bytes, contentType: undefined }, reset)
       return this.#send(bytes)
     })
   }

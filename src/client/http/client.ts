@@ -5,16 +5,14 @@
 import type { Call } from '../../core/call.ts'
 import { inboundCall } from '../../core/context.ts'
 import type { SharingSettings } from '../../resilience/shared-results.ts'
-import { checkTimeout } from '../call-options.ts'
-import type { StackSource } from '../stack-source.ts'
 import type { BodyInput } from './body/body-input.ts'
 import { jsonBody, type RequestBody, requestBody } from './body/request.ts'
-import { HttpCall } from './call.ts'
+import { HttpCall, type HttpService } from './call.ts'
 import { copyRequest, readOnce } from './copy-request.ts'
 import { compose, type Next } from './filter.ts'
 import { FilteredCall } from './filtered-call.ts'
 import type { HttpFilter } from './options.ts'
-import { checkIdleTimeout, checkMethod, checkPath, isIdempotent, prepareRequest, withQuery } from './prepare-request.ts'
+import { checkMethod, checkPath, prepareRequest, withQuery } from './prepare-request.ts'
 import {
   checkBody,
   checkRequestOptions,
@@ -40,7 +38,7 @@ import { SharedGets } from './shared-gets.ts'
  * ```
  */
 export class HttpClient {
-  readonly #source: StackSource
+  readonly #service: HttpService
   readonly #filtered: Next<HttpRequest, HttpResponse> | undefined
 
   readonly #shared: SharedGets | undefined
@@ -48,20 +46,20 @@ export class HttpClient {
   readonly #idleMs: number | undefined
 
   constructor(
-    source: StackSource,
+    service: HttpService,
     filters: readonly HttpFilter[] = [],
     sharing?: SharingSettings,
     idleMs?: number | undefined,
   ) {
-    this.#source = source
+    this.#service = service
     this.#idleMs = idleMs
-    this.#shared = sharing && new SharedGets(sharing, source.transport.clock)
+    this.#shared = sharing && new SharedGets(sharing, service.transport.clock)
     this.#filtered =
       filters.length === 0 ? undefined : compose(filters, (request, call) => this.#sendFiltered(request, call))
   }
 
   get service(): string {
-    return this.#source.service
+    return this.#service.service
   }
 
   get(path: string, options?: HttpRequestOptions, beyond?: undefined): Promise<HttpResponse> {
@@ -135,38 +133,21 @@ export class HttpClient {
   ): C {
     const verb = checkMethod(method)
     checkPath(path)
-    const source = this.#source
     const body = options === undefined ? undefined : bodyOf(options)
     const full = options?.query === undefined ? path : withQuery(path, options.query)
     const request = prepareRequest(verb, full, options?.headers, body)
-    const call = new Made(
-      source.stack(verb, path),
-      source.transport,
-      source.route(verb, options?.streaming === true),
-      request,
-      httpResponse,
-      checkTimeout(options?.timeout),
-      inboundCall(),
-      options?.signal ?? undefined,
-    )
-    call.idempotent = options?.idempotent ?? isIdempotent(verb, request.headers)
-    if (options?.idleTimeout !== undefined) call.idleMs = checkIdleTimeout(options.idleTimeout)
-    else if (this.#idleMs !== undefined) call.idleMs = this.#idleMs
-    if (options?.retry === false) call.once()
-    if (options?.key !== undefined) call.hashKey = options.key
+    const call = new Made(this.#service, request, httpResponse, options, options?.signal ?? undefined, inboundCall())
+    if (this.#idleMs !== undefined && options?.idleTimeout === undefined) call.idleMs = this.#idleMs
     return call
   }
 
   #share(path: string, options: HttpRequestOptions | undefined, baggage: Call['baggage']): Promise<HttpResponse> {
     checkPath(path)
-    const source = this.#source
+    const service = this.#service
     const full = options?.query === undefined ? path : withQuery(path, options.query)
     const request = prepareRequest('GET', full, options?.headers, undefined)
-    const route = source.route('GET', false)
-    return this.#shared!.get(request, route, baggage, (root, answer) => {
-      const stack = source.stack('GET', path)
-      const timeoutMs = Number.POSITIVE_INFINITY
-      const call = new HttpCall(stack, source.transport, route, request, answer, timeoutMs, root, undefined)
+    return this.#shared!.get(request, service.select(request, false).route, baggage, (root, answer) => {
+      const call = new HttpCall(service, request, answer, undefined, undefined, root)
       if (this.#idleMs !== undefined) call.idleMs = this.#idleMs
       return call
     })

@@ -3,15 +3,14 @@
  * Absent: any endpoint will do.
  */
 import type { HashKey } from '../../core/call.ts'
-import { flatHeader } from './headers.ts'
-import type { PreparedRequest } from './message.ts'
+import type { RequestHead } from '../selection.ts'
 
 /** The first that the request has of: the header, the cookie, the path without its query. */
-export function hashKeyOf(source: HashKey, request: PreparedRequest): string | undefined {
-  const { headers, path } = request
-  const header = source.header === undefined ? undefined : flatHeader(headers, source.header)
+export function hashKeyOf(source: HashKey, head: RequestHead): string | undefined {
+  const { path } = head
+  const header = source.header === undefined ? undefined : head.header(source.header)
   if (header !== undefined && header !== '') return header
-  const cookies = source.cookie === undefined ? undefined : flatHeader(headers, 'cookie')
+  const cookies = source.cookie === undefined ? undefined : head.header('cookie')
   const cookie = cookies === undefined ? undefined : cookieOf(cookies, source.cookie!)
   if (cookie !== undefined && cookie !== '') return cookie
   if (!source.path) return undefined

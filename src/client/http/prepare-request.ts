@@ -7,7 +7,7 @@ import { parseDuration } from '../../options/duration.ts'
 import { OptionsError, show } from '../../options/fields.ts'
 import type { RequestBody } from './body/request.ts'
 import { flatHeader, flattenHeaders, type HeadersInput } from './headers.ts'
-import type { PreparedRequest } from './message.ts'
+import { PreparedRequest } from './message.ts'
 
 export const IDEMPOTENT_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 const COMMON_METHODS: ReadonlySet<string> = new Set([...IDEMPOTENT_METHODS, 'POST', 'PATCH'])
@@ -59,6 +59,7 @@ export function prepareRequest(
   path: string,
   headers: HeadersInput | undefined,
   body: RequestBody | undefined,
+  reset?: boolean,
 ): PreparedRequest {
   const flat = flattenHeaders(headers)
   const unknown = body !== undefined && body.length === undefined && !isUint8Array(body.content)
@@ -74,7 +75,7 @@ export function prepareRequest(
       flat.push('content-length', String(body.length))
     }
   }
-  return { method, path, headers: flat, body }
+  return new PreparedRequest(method, path, flat, body, reset)
 }
 
 function checkLength(length: string | undefined): void {

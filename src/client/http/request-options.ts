@@ -56,6 +56,12 @@ export interface HttpRequestOptions {
   readonly idleTimeout?: Duration | undefined
 }
 
+/** What applies to one call through any of the HTTP doors. */
+export type HttpCallOptions = Pick<
+  HttpRequestOptions,
+  'timeout' | 'idempotent' | 'retry' | 'key' | 'streaming' | 'idleTimeout'
+>
+
 /**
  * A request as filters see it: `headers` are an object, in lower case if they were given as a list.
  */

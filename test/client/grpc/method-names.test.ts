@@ -45,16 +45,16 @@ async function rigOf(Client: GrpcClientClass<grpc.Client>, client?: GrpcClientOp
   const destination = {
     service: stack.service,
     cluster: stack.cluster,
-    grpc: transport,
+    transport,
     clock: systemClock,
     settings: { retry: stack.stack().retry.settings },
-    stack: () => stack.stack(),
+    select: () => ({ stack: stack.stack() }),
   }
   const made = makeGrpcClient(
     Client,
-    destination as unknown as Destination,
+    destination as unknown as Destination<GrpcTransport>,
     client,
-    () => destination as unknown as Destination,
+    () => destination as unknown as Destination<GrpcTransport>,
   ) as unknown as Words
   return {
     client: made,

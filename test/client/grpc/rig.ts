@@ -112,16 +112,16 @@ export class GrpcRig extends WatchedStack {
     const destination = {
       service,
       cluster,
-      grpc: transport,
+      transport,
       clock: systemClock,
       settings: { retry: this.stack().retry.settings },
-      stack: () => this.stack(),
+      select: () => ({ stack: this.stack() }),
     }
     return makeGrpcClient(
       SHOP,
-      destination as unknown as Destination,
+      destination as unknown as Destination<GrpcTransport>,
       options,
-      () => destination as unknown as Destination,
+      () => destination as unknown as Destination<GrpcTransport>,
     )
   }
 

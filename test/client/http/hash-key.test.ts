@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { checkKey } from '../../../src/client/call-options.ts'
 import { hashKeyOf } from '../../../src/client/http/hash-key.ts'
+import { PreparedRequest } from '../../../src/client/http/message.ts'
 
 function keyOf(source: { header?: string; cookie?: string; path?: boolean }, headers: string[], path = '/') {
   const { header, cookie } = source
-  return hashKeyOf({ header, cookie, path: source.path === true }, { method: 'GET', path, headers, body: undefined })
+  return hashKeyOf({ header, cookie, path: source.path === true }, new PreparedRequest('GET', path, headers, undefined))
 }
 
 describe('the key of a request', () => {

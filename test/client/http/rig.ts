@@ -12,7 +12,7 @@ import type { HttpTransportParts } from '../../../src/client/http/transport.ts'
 import { HttpTransport } from '../../../src/client/http/transport.ts'
 import type { HttpTransportOptions } from '../../../src/client/http/transport-options.ts'
 import { resolveHttpTransport } from '../../../src/client/http/transport-options.ts'
-import type { StackSource } from '../../../src/client/stack-source.ts'
+import type { RequestHead, Selection, Selector } from '../../../src/client/selection.ts'
 import type { Attempt } from '../../../src/core/attempt.ts'
 import type { Call, Route } from '../../../src/core/call.ts'
 import { systemClock } from '../../../src/core/clock.ts'
@@ -194,11 +194,11 @@ export class WatchedStack {
   }
 }
 
-export class Rig extends WatchedStack implements StackSource {
+export class Rig extends WatchedStack implements Selector<HttpTransport> {
   readonly transport: HttpTransport
   readonly http: HttpClient
   readonly fetch: MeshFetch
-  readonly #routes = new Map<string, Route>()
+  readonly #selections = new Map<string, Selection>()
 
   constructor(transport: HttpTransport, endpoints: Endpoint[], options: RigOptions) {
     super(endpoints, options)
@@ -207,14 +207,23 @@ export class Rig extends WatchedStack implements StackSource {
     this.fetch = makeFetch((name) => (name === this.service ? this : undefined), options.fetch)
   }
 
+  select({ method }: RequestHead, streaming: boolean): Selection {
+    return this.#selection(method, streaming)
+  }
+
   route(method: string, streaming: boolean): Route {
+    return this.#selection(method, streaming).route
+  }
+
+  #selection(method: string, streaming: boolean): Selection {
     const key = `${method} ${streaming}`
-    let route = this.#routes.get(key)
-    if (route === undefined) {
-      route = Object.freeze({ service: this.service, method, protocol: 'http' as const, streaming, idempotent: false })
-      this.#routes.set(key, route)
+    let selection = this.#selections.get(key)
+    if (selection === undefined) {
+      const route = Object.freeze({ service: this.service, method, protocol: 'http', streaming, idempotent: false })
+      selection = { stack: this.stack(), route }
+      this.#selections.set(key, selection)
     }
-    return route
+    return selection
   }
 
   close(): void {

@@ -10,9 +10,8 @@ import type { Dispatcher } from 'undici'
 import type { Timer } from '../../../core/clock.ts'
 import { inboundCall } from '../../../core/context.ts'
 import { PREFIX } from '../../../core/headers.ts'
-import type { StackSource } from '../../stack-source.ts'
 import type { ResponseBody } from '../body/response.ts'
-import { type CallObserver, HttpCall } from '../call.ts'
+import { type CallObserver, HttpCall, type HttpService } from '../call.ts'
 import type { ReceivedHeaders } from '../message.ts'
 import { undici } from '../undici.ts'
 import { rawHeaders } from './legacy-handler.ts'
@@ -43,26 +42,22 @@ export class DispatchCall implements Dispatcher.DispatchController, CallObserver
   readonly #inContext = AsyncLocalStorage.snapshot()
 
   constructor(
-    source: StackSource,
+    service: HttpService,
     request: DispatchRequest,
     handler: Dispatcher.DispatchHandler,
     keeper: DispatchCallHost,
   ) {
-    const { prepared } = request
     this.#request = request
     this.#handler = handler
     this.#keeper = keeper
     this.#call = new HttpCall(
-      source.stack(prepared.method, prepared.path),
-      source.transport,
-      source.route(prepared.method, false),
-      prepared,
+      service,
+      request.prepared,
       (status, statusText, headers, body) => this.#head(status, statusText, headers, body),
-      Number.POSITIVE_INFINITY,
-      inboundCall(),
+      request,
       undefined,
+      inboundCall(),
     )
-    this.#call.idempotent = request.idempotent
     this.#call.observer = this
   }
 

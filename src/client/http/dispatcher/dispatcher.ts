@@ -4,7 +4,9 @@
  */
 import type { EventEmitter } from 'node:events'
 import type { Dispatcher } from 'undici'
-import type { FindService } from '../../stack-source.ts'
+import type { FindService } from '../../selection.ts'
+import type { Transport } from '../../transport.ts'
+import type { RequestPool } from '../connection-user.ts'
 import { notInMesh, serviceOf } from '../fetch/fetch.ts'
 import { checkDispatcherOptions } from '../options.ts'
 import { undici } from '../undici.ts'
@@ -33,7 +35,10 @@ const EVENTS = ['connect', 'disconnect', 'connectionError', 'drain'] as const
  * Needs undici, so it can be called once the mesh is joined. Its state is in variables, because
  * `compose` makes a proxy, and a method called on a proxy sees no private fields.
  */
-export function makeDispatcher(find: FindService, options: MeshDispatcherOptions = {}): Dispatcher {
+export function makeDispatcher(
+  find: FindService<Transport<RequestPool>>,
+  options: MeshDispatcherOptions = {},
+): Dispatcher {
   checkDispatcherOptions(options)
   const { Agent, Dispatcher: Base, errors } = undici()
   const running = new Set<DispatchCall>()

@@ -8,12 +8,13 @@ import type { BodyInput } from '../body/body-input.ts'
 import { type RequestBody, requestBody } from '../body/request.ts'
 import type { HeadersInput } from '../headers.ts'
 import type { PreparedRequest } from '../message.ts'
-import { checkMethod, checkPath, isIdempotent, prepareRequest, type QueryInput, withQuery } from '../prepare-request.ts'
+import { checkMethod, checkPath, prepareRequest, type QueryInput, withQuery } from '../prepare-request.ts'
 import { undici } from '../undici.ts'
 
 export interface DispatchRequest {
   readonly prepared: PreparedRequest
-  readonly idempotent: boolean
+  /** @defaultValue as of every call: undici itself declares only GET and HEAD idempotent */
+  readonly idempotent: boolean | undefined
   /** Between the call and the head of its answer; 0: no bound but the service's. */
   readonly headersTimeoutMs: number
   /** Between two parts of the body of the answer; 0: no bound but the service's. */
@@ -46,13 +47,10 @@ export function prepareDispatch(options: Dispatcher.DispatchOptions): DispatchRe
   refuseUnsupported(asked)
   const method = checkMethod(asked.method)
   const path = checkPath(withQuery(asked.path, queryOf(asked.query)))
-  const prepared = prepareRequest(method, path, headersOf(asked.headers), bodyOf(asked.body))
   const reset = flagOf('reset', asked.reset)
   return {
-    prepared: reset === true ? { ...prepared, reset } : prepared,
-    // undici calls only GET and HEAD idempotent unless told otherwise; a POST never is without
-    // being declared.
-    idempotent: flagOf('idempotent', asked.idempotent) ?? isIdempotent(method, prepared.headers),
+    prepared: prepareRequest(method, path, headersOf(asked.headers), bodyOf(asked.body), reset),
+    idempotent: flagOf('idempotent', asked.idempotent),
     headersTimeoutMs: timeoutOf('headersTimeout', asked.headersTimeout),
     bodyTimeoutMs: timeoutOf('bodyTimeout', asked.bodyTimeout),
   }

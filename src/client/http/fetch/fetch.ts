@@ -6,16 +6,17 @@
 import { inboundCall } from '../../../core/context.ts'
 import { MeshError } from '../../../core/errors.ts'
 import { OptionsError, show } from '../../../options/fields.ts'
-import { checkTimeout } from '../../call-options.ts'
-import type { FindService } from '../../stack-source.ts'
+import type { FindService } from '../../selection.ts'
+import type { Transport } from '../../transport.ts'
 import type { BodyInput } from '../body/body-input.ts'
 import { KeptBody } from '../body/repeatable.ts'
 import { type RequestBody, requestBody } from '../body/request.ts'
 import { unusable } from '../body/streamed.ts'
 import { HttpCall } from '../call.ts'
+import type { RequestPool } from '../connection-user.ts'
 import { flatHeader, type HeadersInput } from '../headers.ts'
 import { checkFetchOptions } from '../options.ts'
-import { checkIdleTimeout, checkMethod, isIdempotent, prepareRequest } from '../prepare-request.ts'
+import { checkMethod, prepareRequest } from '../prepare-request.ts'
 import { checkInit, type FetchSettings, isRequest, type MeshFetchInit, refuseOwn } from './init.ts'
 import { withIntegrity } from './integrity.ts'
 import { fetchResponse } from './response.ts'
@@ -39,7 +40,7 @@ const PLAIN = /^http:\/\/([a-z](?:[a-z0-9-]{0,61}[a-z0-9])?)(?:\.mesh)?(\/[A-Za-
 const DOT_SEGMENT = /\/\.\.?(?:[/?]|$)/
 const MESH_SUFFIX = '.mesh'
 
-interface Destination {
+interface Address {
   readonly host: string
   readonly path: string
   readonly url: string
@@ -50,13 +51,13 @@ interface Destination {
  * `TypeError: fetch failed`, with the signal's own reason when the signal fires, and with
  * `not-in-mesh` for a host that is no service's name.
  */
-export function makeFetch(find: FindService, options: HttpFetchOptions = {}): MeshFetch {
+export function makeFetch(find: FindService<Transport<RequestPool>>, options: HttpFetchOptions = {}): MeshFetch {
   checkFetchOptions(options)
   const passthrough = options?.passthrough === true
   return (input, init) => {
     try {
       const request = isRequest(input) ? input : undefined
-      const to = destination(request === undefined ? (input as string | URL) : request.url)
+      const to = addressOf(request === undefined ? (input as string | URL) : request.url)
       const service = to === undefined ? undefined : serviceOf(to.host)
       const source = service === undefined ? undefined : find(service)
       if (to === undefined || source === undefined) {
@@ -86,21 +87,15 @@ export function makeFetch(find: FindService, options: HttpFetchOptions = {}): Me
       // `null` takes the signal of a Request away.
       const signal = (init?.signal !== undefined ? init.signal : request?.signal) ?? undefined
       const call = new HttpCall<Response>(
-        source.stack(method, to.path),
-        source.transport,
-        source.route(method, init?.streaming === true),
+        source,
         prepared,
         (status, statusText, received, arrived) =>
           fetchResponse({ url: to.url, status, statusText, received, head: method === 'HEAD', signal }, arrived),
-        checkTimeout(init?.timeout, 'fetch'),
-        inboundCall(),
+        init ?? undefined,
         signal,
+        inboundCall(),
       )
       call.throwsReason = true
-      call.idempotent = init?.idempotent ?? isIdempotent(method, prepared.headers)
-      if (init?.idleTimeout !== undefined) call.idleMs = checkIdleTimeout(init.idleTimeout)
-      if (init?.retry === false) call.once()
-      if (init?.key !== undefined) call.hashKey = init.key
       const answer = call.send()
       return wishes.noRedirect || wishes.integrity !== undefined ? answer.then((res) => grant(res, wishes)) : answer
     } catch (error) {
@@ -153,7 +148,7 @@ export function notInMesh(host: string): MeshError {
 }
 
 /** `undefined`: another scheme, or credentials. */
-function destination(input: string | URL): Destination | undefined {
+function addressOf(input: string | URL): Address | undefined {
   if (typeof input === 'string') {
     const match = PLAIN.exec(input)
     if (match !== null) {

@@ -3,23 +3,17 @@
  * no cache, no origin to hide) is only checked; what it cannot do is an error that names the
  * option.
  */
-import type { Duration } from '../../../options/duration.ts'
 import { OptionsError, show } from '../../../options/fields.ts'
 import { didYouMean } from '../../../options/nearest.ts'
 import { checkKey, checkSignal, checkTimeout } from '../../call-options.ts'
 import type { BodyInput } from '../body/body-input.ts'
 import { checkIdleTimeout } from '../prepare-request.ts'
+import type { HttpCallOptions } from '../request-options.ts'
 import { type Integrity, parseIntegrity } from './integrity.ts'
 
 /** What `mesh.fetch` takes besides the standard's own; see `HttpRequestOptions` for each. */
-export interface MeshFetchInit extends Omit<RequestInit, 'body' | 'redirect'> {
+export interface MeshFetchInit extends Omit<RequestInit, 'body' | 'redirect'>, HttpCallOptions {
   readonly body?: RequestInit['body'] | BodyInput | null
-  readonly timeout?: Duration | undefined
-  readonly idempotent?: boolean | undefined
-  readonly retry?: false | undefined
-  readonly key?: string | undefined
-  readonly streaming?: boolean | undefined
-  readonly idleTimeout?: Duration | undefined
   /** `'manual'` is the default; `'follow'` is refused. */
   readonly redirect?: RequestInit['redirect']
   /** Calls of a mesh have none. */

@@ -1,0 +1,34 @@
+/**
+ * How a client's door asks a destination what applies to a request. The answer is read at once and
+ * never kept, so a new policy is in force for the next call.
+ */
+import type { Route } from '../core/call.ts'
+import type { Stack } from '../resilience/stack.ts'
+import type { Transport } from './transport.ts'
+
+/** What a route may look at before the request is sent. */
+export interface RequestHead {
+  /** `GET`, or `/shop.Inventory/Get`. */
+  readonly method: string
+  /** Begins with `/`; of an HTTP request with its query. */
+  readonly path: string
+  /** The value of a header, by its name in lower case. */
+  header(name: string): string | undefined
+}
+
+/** Made once for each route and shared by its calls. */
+export interface Selection {
+  readonly stack: Stack
+  readonly route: Route
+}
+
+/** One service, as the doors of a client know it. */
+export interface Selector<T extends Transport> {
+  readonly service: string
+  readonly transport: T
+  /** `streaming`: the response may last, so its duration is no latency. */
+  select(head: RequestHead, streaming: boolean): Selection
+}
+
+/** The service of that name; `undefined` if the name cannot be that of a service. */
+export type FindService<T extends Transport> = (name: string) => Selector<T> | undefined
