@@ -35,6 +35,8 @@ export interface AcceptedPeer {
   readonly spiffeId: string
   /** `undefined` for an identity that is no service, such as the registry's. */
   readonly service: string | undefined
+  /** The end of its certificate, wall clock in ms. */
+  readonly notAfter: number
 }
 
 export interface RefusedPeer {
@@ -187,7 +189,7 @@ export class PeerVerifier {
     }
     const service = serviceOf(spiffeId, this.#trustDomain)
     return {
-      peer: { ok: true, spiffeId, service },
+      peer: { ok: true, spiffeId, service, notAfter: facts.notAfter },
       notBefore: Math.max(facts.notBefore, Date.parse(issuer.validFrom)),
       notAfter: Math.min(facts.notAfter, Date.parse(issuer.validTo)),
     }

@@ -224,21 +224,19 @@ export class RegistryServer {
     }
     connection.secure()
     socket[CONNECTION] = connection
-    const certificate = socket.getPeerX509Certificate()
-    if (certificate === undefined) {
-      socket[PEER] = { spiffeId: undefined, service: undefined, notAfter: Number.POSITIVE_INFINITY, source }
+    const verdict = judgePeer(socket, this.#verifier)
+    if (verdict.ok) {
+      const { spiffeId, service, notAfter } = verdict
+      this.#connections.admit(connection)
+      socket[PEER] = { spiffeId, service, notAfter, source }
     } else {
-      const verdict = judgePeer(socket, this.#verifier)
-      if (!verdict.ok) {
-        const { reason, detail } = verdict
+      const { reason, detail } = verdict
+      const stranger = { spiffeId: undefined, service: undefined, notAfter: Number.POSITIVE_INFINITY, source }
+      if (reason === 'no-certificate') socket[PEER] = stranger
+      else {
         this.#context.audit.record({ who: 'anonymous', source, action: 'connect', outcome: 'refused', reason, detail })
-        const refused = `${reason}: ${detail}`
         // Answered, not cut: it would take that for a registry that is away, and go on asking.
-        socket[PEER] = { spiffeId: undefined, service: undefined, notAfter: Number.POSITIVE_INFINITY, source, refused }
-      } else {
-        const { spiffeId, service } = verdict
-        this.#connections.admit(connection)
-        socket[PEER] = { spiffeId, service, notAfter: Date.parse(certificate.validTo), source }
+        socket[PEER] = { ...stranger, refused: `${reason}: ${detail}` }
       }
     }
     if (socket.alpnProtocol !== 'h2') socket.setTimeout(IDLE_MS, () => socket.destroy())

@@ -243,7 +243,7 @@ export abstract class Acceptor<Host extends AcceptorHost, Settings extends Accep
       return false
     }
     const now = this.host.clock.now()
-    const expiresAt = Date.parse(socket.getPeerX509Certificate()!.validTo)
+    const expiresAt = verdict.notAfter
     const leftMs = expiresAt - certificateTimeOf(this.host.clock).now()
     const retireAt = Math.min(this.newRetireAt, now + leftMs * (1 - RETIRE_AT_SHARE_LEFT))
     this.#admitConnection(new Connection(socket, verdict, expiresAt, retireAt))

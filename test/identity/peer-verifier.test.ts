@@ -99,9 +99,11 @@ describe('the peer verifier', () => {
 
   test('accepts a good one, without basic constraints too, and tells who it is', () => {
     const verifier = new PeerVerifier(systemClock, trust)
-    const accepted = { ok: true, spiffeId: uri('inventory'), service: 'inventory' }
-    expect(verifier.verify(rawOf(craftLeaf(authority).cert))).toEqual(accepted)
-    expect(verifier.verify(rawOf(craftLeaf(authority, { ca: 'absent' }).cert))).toEqual(accepted)
+    for (const { cert } of [craftLeaf(authority), craftLeaf(authority, { ca: 'absent' })]) {
+      const notAfter = Date.parse(new X509Certificate(cert).validTo)
+      const accepted = { ok: true, spiffeId: uri('inventory'), service: 'inventory', notAfter }
+      expect(verifier.verify(rawOf(cert))).toEqual(accepted)
+    }
     const registry = craftLeaf(authority, { uris: [`spiffe://${TRUST_DOMAIN}/registry`] })
     expect(verifier.verify(rawOf(registry.cert))).toMatchObject({ ok: true, service: undefined })
     expect(verifier.verifyId(rawOf(registry.cert), uri('inventory'))).toMatchObject({ reason: 'wrong-service' })
@@ -212,7 +214,7 @@ describe('over TLS', () => {
   test('two good identities meet, and the server knows the client by its certificate', async () => {
     const met = await meet(newIdentity(authority, 'inventory'), good, 'inventory')
     expect(met).toEqual({
-      server: { ok: true, spiffeId: uri('checkout'), service: 'checkout' },
+      server: expect.objectContaining({ ok: true, spiffeId: uri('checkout'), service: 'checkout' }),
       client: undefined,
       received: 'hello',
     })
