@@ -61,7 +61,7 @@ const descriptions = await load()
 
 async function load(): Promise<Map<string, Readonly<Record<string, Described>>>> {
   const found = new Map<string, Readonly<Record<string, Described>>>()
-  for (const file of readdirSync(SOURCES)) {
+  for (const file of readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })) {
     if (!file.endsWith('.ts') || file.endsWith('.d.ts')) continue
     const source = readFileSync(new URL(file, SOURCES), 'utf8')
     const names = [...source.matchAll(/^export const (\w+_FIELDS)\b/gm)].map(([, name]) => name!)

@@ -5,7 +5,7 @@ import { GRPC_FAILURES, GRPC_STATUS, grpcStatusOf } from '../../../src/core/stat
 import { resolveServeGrpcOptions } from '../../../src/mesh/options.ts'
 
 function read(page: string): string {
-  return readFileSync(new URL(`../../docs/${page}`, import.meta.url), 'utf8')
+  return readFileSync(new URL(`../../../docs/${page}`, import.meta.url), 'utf8')
 }
 
 /** The codes in each row of `page` that begins with the name of a status. */

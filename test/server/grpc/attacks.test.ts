@@ -298,7 +298,7 @@ describe('a head that is never sent to its end', () => {
 })
 
 it('a process whose gRPC server has closed has nothing left and ends by itself', async () => {
-  const source = (path: string): string => JSON.stringify(new URL(`../../${path}`, import.meta.url).href)
+  const source = (path: string): string => JSON.stringify(new URL(`../../../${path}`, import.meta.url).href)
   const script = `
     const { serveGrpc } = await import(${source('src/server/grpc/server.ts')})
     const { compileIntentions } = await import(${source('src/server/authorization.ts')})
