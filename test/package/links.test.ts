@@ -7,7 +7,7 @@ import { expect, it } from 'vitest'
 const ROOT = join(import.meta.dirname, '../..')
 
 function packed(): string[] {
-  const options = { cwd: ROOT, encoding: 'utf8', timeout: 15_000 } as const
+  const options = { cwd: ROOT, encoding: 'utf8', timeout: 60_000 } as const
   const [{ files }] = JSON.parse(
     execFileSync('npm', ['pack', '--dry-run', '--ignore-scripts', '--json'], { ...options, stdio: 'pipe' }),
   ) as [{ files: { path: string }[] }]

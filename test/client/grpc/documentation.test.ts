@@ -36,8 +36,8 @@ describe('the page of gRPC', () => {
   })
 
   it('says which statuses count as failures', () => {
-    const [, names] = /^([A-Z_, ]+ and [A-Z_]+) count against the endpoint/m.exec(read('grpc.md'))!
-    expect(names!.split(/, | and /).toSorted()).toEqual([...GRPC_FAILURES].toSorted())
+    const [, names] = /^([A-Z_,\s]+ and\s[A-Z_]+)\scount\sagainst\sthe\sendpoint/m.exec(read('grpc.md'))!
+    expect(names!.trim().split(/,\s|\sand\s/).toSorted()).toEqual([...GRPC_FAILURES].toSorted())
   })
 
   it.each(['headersTimeout', 'keepalive', 'streamGrace', 'rotationGrace', 'maxConnections'])(

@@ -11,7 +11,7 @@ import { loadGrpc } from '../../../src/client/grpc/transport.ts'
 import { OLDEST_GRPC } from '../../../src/options/optional-peer.ts'
 import { answerWell, grpcRigOver, serveGrpc } from './rig.ts'
 
-const modules = join(import.meta.dirname, '../../node_modules')
+const modules = join(import.meta.dirname, '../../../node_modules')
 const versionIn = (directory: string): string =>
   JSON.parse(readFileSync(join(modules, directory, 'package.json'), 'utf8')).version
 
