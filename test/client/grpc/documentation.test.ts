@@ -37,7 +37,12 @@ describe('the page of gRPC', () => {
 
   it('says which statuses count as failures', () => {
     const [, names] = /^([A-Z_,\s]+ and\s[A-Z_]+)\scount\sagainst\sthe\sendpoint/m.exec(read('grpc.md'))!
-    expect(names!.trim().split(/,\s|\sand\s/).toSorted()).toEqual([...GRPC_FAILURES].toSorted())
+    expect(
+      names!
+        .trim()
+        .split(/,\s|\sand\s/)
+        .toSorted(),
+    ).toEqual([...GRPC_FAILURES].toSorted())
   })
 
   it.each(['headersTimeout', 'keepalive', 'streamGrace', 'rotationGrace', 'maxConnections'])(
