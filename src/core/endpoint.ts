@@ -10,6 +10,8 @@ export interface InFlight {
   /** The next younger and the next older attempt, kept by the execution. */
   newer: InFlight | undefined
   older: InFlight | undefined
+  /** Ends it now, because its connection closes. Only transports that share connections need it. */
+  cut?(cause: Error): void
 }
 
 /**

@@ -2,7 +2,8 @@
  * What all rooms of one mesh share: made once when a process joins, before there is an identity or
  * a registry.
  */
-import { GrpcTransport, loadGrpc } from '../client/grpc/transport.ts'
+import { loadGrpc } from '../client/grpc/grpc-js.ts'
+import { GrpcTransport } from '../client/grpc/transport.ts'
 import { HttpTransport } from '../client/http/transport.ts'
 import type { Endpoint } from '../core/endpoint.ts'
 import { RegistryAddresses } from '../discovery/registry/first-address.ts'

@@ -15,17 +15,19 @@ import { outcome as makeOutcome, type Outcome } from '../../core/outcome.ts'
 import { GRPC_STATUS } from '../../core/status.ts'
 import { answerBegins } from '../../resilience/execution.ts'
 import { ClientAttempt } from '../attempt.ts'
-import type { GrpcCall, GrpcJsCall } from './call.ts'
+import type { GrpcCall } from './call.ts'
 import type { GrpcConnection } from './connection.ts'
+import type { GrpcConnectionUser } from './connection-user.ts'
 import { authorized, credentialsFailure } from './credentials.ts'
-import { attemptMetadata } from './headers.ts'
+import type { GrpcJsCall, MessageContext } from './grpc-js.ts'
+import { fillMetadata } from './headers.ts'
+import type { MetadataOwner } from './internals.ts'
 import { isCutShort, outcomeOfStatus, type StatusSource } from './outcome.ts'
-import type { GrpcConnectionHolder, GrpcConnectionUser } from './pool.ts'
-import type { Entry, MessageContext } from './replay-buffer.ts'
+import type { Entry } from './replay-buffer.ts'
 
 export class GrpcAttempt
   extends ClientAttempt
-  implements GrpcConnectionUser, GrpcConnectionHolder, StatusSource, grpc.InterceptingListener
+  implements GrpcConnectionUser, StatusSource, MetadataOwner, grpc.InterceptingListener
 {
   declare readonly call: GrpcCall
   #connection: GrpcConnection | undefined = undefined
@@ -93,7 +95,10 @@ export class GrpcAttempt
     this.#inner = inner
     call.opened(this)
     const now = this.launching ? this.startedAt : call.stack.clock.now()
-    inner.start(attemptMetadata(this, this.#authorized ?? call.metadata, now), this)
+    const metadata = new call.transport.OwnMetadata()
+    metadata.owner = this
+    fillMetadata(metadata, this, this.#authorized ?? call.metadata, call.sentDeadlineAt, now)
+    inner.start(metadata, this)
     if (call.reading) inner.startRead()
     this.pump()
   }

@@ -16,12 +16,11 @@ import { leaveSignal } from '../call-options.ts'
 import type { RequestHead } from '../selection.ts'
 import { GrpcAttempt } from './attempt.ts'
 import { GrpcCaller } from './caller.ts'
+import type { GrpcJsCall, MessageContext } from './grpc-js.ts'
 import type { GrpcCallSettings } from './promises/call-settings.ts'
-import { type MessageContext, ReplayBuffer } from './replay-buffer.ts'
+import { ReplayBuffer } from './replay-buffer.ts'
 import type { GrpcTransport } from './transport.ts'
 
-/** What grpc-js calls `Call`; it is not exported by that name. */
-export type GrpcJsCall = ReturnType<grpc.Channel['createCall']>
 type AuthContext = ReturnType<GrpcJsCall['getAuthContext']>
 
 /** What never changes between calls of one method of one client. */

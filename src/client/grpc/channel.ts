@@ -10,17 +10,13 @@ import { grpcStatusOf } from '../../core/status.ts'
 import { OptionsError, show } from '../../options/fields.ts'
 import { isGrpcMethod } from '../../options/names.ts'
 import type { Destination } from '../destination.ts'
-import { GrpcCall, type GrpcJsCall, type GrpcMethod } from './call.ts'
-import type { MethodNames } from './method-names.ts'
+import { GrpcCall, type GrpcMethod } from './call.ts'
+import type { GrpcJsCall } from './grpc-js.ts'
+import type { MethodDefinition, MethodNames } from './method-names.ts'
 import { GrpcCallSettings, PROPAGATE_DEFAULTS } from './promises/call-settings.ts'
 import { StateWatchers } from './state-watch.ts'
-import { type GrpcTransport, LARGEST_MESSAGE } from './transport.ts'
-
-/** What a generated client knows of one of its methods. */
-export type MethodDefinition = Pick<
-  grpc.MethodDefinition<unknown, unknown>,
-  'path' | 'requestStream' | 'responseStream' | 'originalName'
-> & { readonly options?: { readonly idempotency_level?: string | undefined } | undefined }
+import type { GrpcTransport } from './transport.ts'
+import { LARGEST_MESSAGE } from './transport-options.ts'
 
 export interface MeshChannelOptions {
   /** By path. */

@@ -17,10 +17,16 @@ import {
 import { integer } from '../../options/quantities.ts'
 import type { Destination } from '../destination.ts'
 import { checkedCallOptions } from './call-options.ts'
-import { MeshChannel, type MethodDefinition } from './channel.ts'
+import { MeshChannel } from './channel.ts'
 import type { GrpcInterceptor } from './interceptors/interceptor.ts'
 import { guardInterceptors } from './interceptors/interceptors.ts'
-import { type MethodNames, methodNames, type ServiceDefinition, spellings } from './method-names.ts'
+import {
+  type MethodDefinition,
+  type MethodNames,
+  methodNames,
+  type ServiceDefinition,
+  spellings,
+} from './method-names.ts'
 import { type GrpcPromises, makePromises } from './promises/promises.ts'
 import type { GrpcTransport } from './transport.ts'
 

@@ -1,35 +1,69 @@
 /**
- * One HTTP/2 connection to a gRPC endpoint: a grpc-js channel whose own retries, balancing and
- * metrics are off, with the mesh's identity. A channel would dial again by itself and answer from
- * its own backoff meanwhile, so a broken one is thrown away and the next is dialed when there is a
- * call for it. Calls are handed over only once it stands: before, they were certainly not sent.
+ * One HTTP/2 connection to a gRPC endpoint: a grpc-js channel with the mesh's identity, and without
+ * grpc-js's retries and balancing. It is handed out once established and never redials: the pool
+ * replaces a lost one, because a channel answers from its own backoff while it reconnects.
  *
- * dialing -> ready: it stands · dialing -> failed: refused or too slow
+ * dialing -> ready: established · dialing -> failed: refused or too slow
  * ready -> retired: replaced (rotation, silence, drain), or lost (GOAWAY, closed)
  */
-import type { ClientHttp2Session } from 'node:http2'
-import { isIP, type Socket } from 'node:net'
+import type { AsyncResource } from 'node:async_hooks'
+import { isIP } from 'node:net'
 import type * as grpc from '@grpc/grpc-js'
-import type { Timer } from '../../core/clock.ts'
+import type { Clock } from '../../core/clock.ts'
+import type { Endpoint } from '../../core/endpoint.ts'
 import type { ErrorCode } from '../../core/errors.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
 import { clientTlsOptions, refusalOf, refusalOfText, rejection } from '../../identity/tls-options.ts'
 import { checkName, refuseEndpoint } from '../checked-lookup.ts'
+import type { ClientIdentity } from '../client-identity.ts'
 import { ConnectTimer } from '../connect-timer.ts'
 import { endOfPeer, retirementOf } from '../peer-end.ts'
-import type { GrpcPool } from './pool.ts'
-import { refusalIn, watchStreams } from './stream.ts'
-import { StreamLimit } from './stream-limit.ts'
-import type { GrpcTransport } from './transport.ts'
+import type { Grpc } from './grpc-js.ts'
+import { lastError } from './internals.ts'
+import { GrpcSession, type SessionOwner } from './session.ts'
+import type { GrpcTransportSettings } from './transport-options.ts'
 
 /** grpc-js's numbers (`connectivityState`). */
 const READY = 2
 const TRANSIENT_FAILURE = 3
 const SHUTDOWN = 4
-/** The longest wait for the peer to close its half: some round trips. */
-const LAST_HALF_MS = 1_000
 
-export class GrpcConnection {
+/** What all gRPC connections of a mesh share. */
+export interface GrpcConnectionSetup {
+  readonly grpc: Grpc
+  readonly clock: Clock
+  readonly settings: GrpcTransportSettings
+  readonly identity: ClientIdentity | undefined
+  readonly insecure: grpc.ChannelCredentials
+  readonly channelOptions: grpc.ChannelOptions
+  /** The async context of connections, which outlive the call that opened them. */
+  readonly context: AsyncResource
+  readonly loopbackAllowed: boolean
+  /** An endpoint showed a certificate that failed verification. Nothing was sent to it. */
+  readonly onPeerRefused: ((refused: RefusedPeer, endpoint: Endpoint) => void) | undefined
+  /** An endpoint rejected our certificate. It executed nothing. */
+  readonly onRefusedByPeer: ((reason: string, endpoint: Endpoint) => void) | undefined
+  /** The largest message in bytes that a connection to `service` accepts. */
+  largestMessage(service: string): number
+}
+
+/** Owns a connection and is notified of its transitions. */
+export interface GrpcConnectionOwner {
+  readonly endpoint: Endpoint
+  /** How many wait for room on it. */
+  readonly waiting: number
+  /** It takes one more stream than before. */
+  freed(connection: GrpcConnection): void
+  /** It is established, or has failed: then calls on it report the reason. */
+  dialed(connection: GrpcConnection, ready: boolean): void
+  /** It was not established in time, or leads to an address that is not allowed. */
+  tooSlow(connection: GrpcConnection, cause: Error): void
+  /** It takes no more calls, or is gone. Calls that waited for a stream on it were not sent. */
+  lost(connection: GrpcConnection, code: ErrorCode, reason: string): void
+  closed(connection: GrpcConnection): void
+}
+
+export class GrpcConnection implements SessionOwner {
   readonly channel: grpc.Channel
   /** Instant from which it takes no more calls; `Infinity` until it is to be replaced. */
   retireAt = Number.POSITIVE_INFINITY
@@ -43,38 +77,33 @@ export class GrpcConnection {
   heardAt = 0
   /** Attempts in a row that ran out of time while nothing at all was heard. */
   silences = 0
-  readonly #pool: GrpcPool
-  readonly #transport: GrpcTransport
+  readonly #owner: GrpcConnectionOwner
+  readonly #setup: GrpcConnectionSetup
   readonly #timer: ConnectTimer
   #dialing = false
   readonly #named: boolean
   #refused: RefusedPeer | undefined
   #closed = false
-  #session: ClientHttp2Session | undefined
-  /** Under the session, which hides it. */
-  #socket: Socket | undefined
-  #lastHalf: Timer | undefined
-  #subchannel: Subchannel | undefined
-  /** It stands, or did. */
+  /** It has been established. */
   #stood = false
-  readonly #streams: StreamLimit
+  readonly #session: GrpcSession
 
-  constructor(pool: GrpcPool, transport: GrpcTransport) {
-    this.#pool = pool
-    this.#transport = transport
-    this.#streams = new StreamLimit(() => pool.freed(this))
-    const { address, port, tls, service, label } = pool.endpoint
-    this.#timer = new ConnectTimer(transport.clock, transport.settings.connectTimeoutMs, label, this)
+  constructor(owner: GrpcConnectionOwner, setup: GrpcConnectionSetup) {
+    this.#owner = owner
+    this.#setup = setup
+    const { address, port, tls, service, label } = owner.endpoint
+    this.#timer = new ConnectTimer(setup.clock, setup.settings.connectTimeoutMs, label, this)
     this.#named = isIP(address) === 0
     const scheme = this.#named ? 'dns' : address.includes(':') ? 'ipv6' : 'ipv4'
     const target = `${scheme}:${scheme === 'ipv6' ? `[${address}]` : address}:${port}`
-    this.largestMessage = transport.largestMessage(service)
-    this.channel = new transport.grpc.Channel(target, tls ? this.#credentials() : transport.insecure, {
-      ...transport.channelOptions,
+    this.largestMessage = setup.largestMessage(service)
+    this.channel = new setup.grpc.Channel(target, tls ? this.#credentials() : setup.insecure, {
+      ...setup.channelOptions,
       'grpc.max_receive_message_length': this.largestMessage,
       'grpc.default_authority': service,
       'grpc.ssl_target_name_override': service,
     })
+    this.#session = new GrpcSession(this.channel, setup.clock, this)
   }
 
   get ready(): boolean {
@@ -86,18 +115,18 @@ export class GrpcConnection {
    * that it was not sent.
    */
   get hasRoom(): boolean {
-    return this.#streams.hasRoom
+    return this.#session.streams.hasRoom
   }
 
   /** A call waits for room. */
   wantRoom(): void {
-    this.#streams.want()
+    this.#session.streams.want()
   }
 
   /** A call begins on it. */
   take(): void {
     this.running += 1
-    this.#streams.begun()
+    this.#session.streams.begun()
   }
 
   /** It stood once, and does not any more. */
@@ -113,13 +142,13 @@ export class GrpcConnection {
     this.#dialing = true
     this.#timer.start()
     // What it begins outlives the call that asked for it first, and serves others.
-    this.#transport.context.runInAsyncScope(connect, undefined, this)
+    this.#setup.context.runInAsyncScope(connect, undefined, this)
   }
 
   /** @internal */
   connect(): void {
-    const { address } = this.#pool.endpoint
-    const { loopbackAllowed } = this.#transport
+    const { address } = this.#owner.endpoint
+    const { loopbackAllowed } = this.#setup
     if (this.#named) {
       checkName(address, loopbackAllowed).then(
         () => this.#connect(),
@@ -143,7 +172,7 @@ export class GrpcConnection {
     if (this.#closed || !this.#dialing) return
     this.#dialing = false
     this.#timer.stop()
-    this.#pool.tooSlow(this, cause)
+    this.#owner.tooSlow(this, cause)
   }
 
   /** Something came from the peer. */
@@ -154,12 +183,12 @@ export class GrpcConnection {
 
   /** Why a call on it was not sent. */
   failure(details: string): { readonly code: ErrorCode; readonly cause: Error } {
-    const { endpoint } = this.#pool
+    const { endpoint } = this.#owner
     const refused = this.#refused ?? refusalOfText(details)
     if (refused === undefined) return { code: 'connect-failed', cause: new Error(lastError(details)) }
     if (this.#refused === undefined) {
       this.#refused = refused
-      this.#transport.onPeerRefused?.(refused, endpoint)
+      this.#setup.onPeerRefused?.(refused, endpoint)
     }
     return { code: 'identity-rejected', cause: rejection(refused, endpoint.service, endpoint.label) }
   }
@@ -173,9 +202,9 @@ export class GrpcConnection {
   /** A call on it has ended. `reset`: by us, before the peer had answered. */
   release(reset: boolean): void {
     this.running -= 1
-    this.#streams.ended(reset)
+    this.#session.streams.ended(reset)
     if (this.running === 0 && this.retireAt === 0) this.close()
-    else if (this.#pool.waiting > 0) this.#pool.freed(this)
+    else if (this.#owner.waiting > 0) this.#owner.freed(this)
   }
 
   close(): void {
@@ -183,25 +212,13 @@ export class GrpcConnection {
     this.#closed = true
     this.#timer.stop()
     this.channel.close()
-    // A stream that was cut while nobody read it would keep it open for ever. What was written
-    // leaves first.
-    if (this.#session !== undefined) setImmediate(destroy, this)
-    this.#pool.closed(this)
+    this.#session.close()
+    this.#owner.closed(this)
   }
 
   /** At once, because of its peer: what runs on it has lost its connection. */
   cut(cause: Error): void {
-    this.#socket?.destroy(cause)
-  }
-
-  /** @internal */
-  destroy(): void {
-    this.#session!.destroy()
-    // Behind a GOAWAY, Node only ends our half; a peer that keeps its own would hold the socket for
-    // ever.
-    const socket = this.#socket!
-    if (socket.destroyed) return
-    this.#lastHalf = this.#transport.clock.startBackgroundTimer(LAST_HALF_MS, destroySocket, socket)
+    this.#session.cut(cause)
   }
 
   /** It stands, and its session is known, with the peer's limits. */
@@ -209,63 +226,41 @@ export class GrpcConnection {
     if (this.#closed) return
     this.attend()
     // Since it was judged, the name may have come to mean something else.
-    const { address } = this.#pool.endpoint
-    const reached = this.#named ? this.#session?.socket?.remoteAddress : undefined
-    const refused =
-      reached === undefined ? undefined : refuseEndpoint(address, reached, this.#transport.loopbackAllowed)
+    const { address } = this.#owner.endpoint
+    const reached = this.#named ? this.#session.remoteAddress : undefined
+    const refused = reached === undefined ? undefined : refuseEndpoint(address, reached, this.#setup.loopbackAllowed)
     if (refused !== undefined) {
       this.#stray(refused)
       return
     }
-    this.endsAt = endOfPeer(this.#socket)
-    this.retireAt = Math.min(this.retireAt, retirementOf(this.endsAt, this.#transport.clock))
+    this.endsAt = endOfPeer(this.#session.socket)
+    this.retireAt = Math.min(this.retireAt, retirementOf(this.endsAt, this.#setup.clock))
     this.#dialing = false
     this.#stood = true
-    if (this.ready) this.#pool.dialed(this, true)
-    else this.#pool.lost(this, 'connect-failed', 'the connection was lost')
+    if (this.ready) this.#owner.dialed(this, true)
+    else this.#owner.lost(this, 'connect-failed', 'the connection was lost')
   }
 
-  /** Watches the session of today and its streams; cheap if it does already. */
+  /** A stream begins, perhaps on a new session. */
   attend(): void {
-    if (this.#session !== undefined && this.#subchannel?.transport?.session === this.#session) return
-    // A later version may keep it elsewhere: then pings and streams beyond the peer's limit go on
-    // as grpc-js has them, and no stream is known.
-    const pool = (this.channel as unknown as Internals).internalChannel?.subchannelPool?.pool ?? {}
-    for (const { subchannel } of Object.values(pool).flat()) {
-      const transport = subchannel?.transport
-      if (transport?.session === undefined || transport.session === this.#session) continue
-      this.#subchannel = subchannel
-      this.#session = transport.session
-      this.#watchSession(transport, transport.session)
-    }
+    this.#session.attend()
   }
 
-  #watchSession(transport: Http2Transport, session: ClientHttp2Session): void {
-    watchStreams(session)
-    // This returns the socket itself, which can be destroyed, unlike the session's stand-in for it.
-    this.#socket = session.socket.once('close', () => {
-      if (this.#lastHalf !== undefined) this.#transport.clock.stopTimer(this.#lastHalf)
-    })
-    this.#streams.watch(session)
-    session.once('goaway', (_code, _lastStreamId, data) => {
-      // Streams that had begun may still end on it, and its session is closed for all else: Node
-      // lets no PING out, and grpc-js takes that for a peer that has gone and cuts them. So nobody
-      // asks any more; that the peer bounds their time is on its side.
-      transport.keepaliveTimeMs = -1
-      const refusal = refusalIn(data)
-      if (refusal === undefined) {
-        this.#pool.lost(this, 'refused-by-peer', 'the peer takes no more calls on this connection (GOAWAY)')
-        return
-      }
-      this.#transport.onRefusedByPeer?.(refusal, this.#pool.endpoint)
-      this.#pool.lost(this, 'identity-rejected', `it refused our certificate (${refusal})`)
-    })
-    session.once('close', () => this.#pool.lost(this, 'connect-failed', 'the connection was lost'))
+  roomFreed(): void {
+    this.#owner.freed(this)
+  }
+
+  sessionLost(code: ErrorCode, reason: string): void {
+    this.#owner.lost(this, code, reason)
+  }
+
+  certificateRejected(reason: string): void {
+    this.#setup.onRefusedByPeer?.(reason, this.#owner.endpoint)
   }
 
   tooSlow(error: Error): void {
     this.#dialing = false
-    this.#pool.tooSlow(this, error)
+    this.#owner.tooSlow(this, error)
   }
 
   #watch(): void {
@@ -274,19 +269,19 @@ export class GrpcConnection {
     if (state === READY || state === TRANSIENT_FAILURE || state === SHUTDOWN) {
       this.#timer.stop()
       if (state === READY) {
-        this.heardAt = this.#transport.clock.now()
+        this.heardAt = this.#setup.clock.now()
         // grpc-js tells first, and then notes what it told of.
         process.nextTick(stands, this)
         return
       }
       this.#dialing = false
-      this.#pool.dialed(this, false)
+      this.#owner.dialed(this, false)
     } else this.channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, () => this.#watch())
   }
 
   #credentials(): grpc.ChannelCredentials {
-    const { grpc, identity } = this.#transport
-    const { endpoint } = this.#pool
+    const { grpc, identity } = this.#setup
+    const { endpoint } = this.#owner
     const { source, verifier } = identity!
     const { secureContext, checkServerIdentity } = clientTlsOptions(source.current, verifier, {
       service: endpoint.service,
@@ -297,33 +292,12 @@ export class GrpcConnection {
         const refused = refusalOf(error)
         if (refused !== undefined) {
           this.#refused = refused
-          this.#transport.onPeerRefused?.(refused, endpoint)
+          this.#setup.onPeerRefused?.(refused, endpoint)
         }
         return error
       },
     })
   }
-}
-
-/**
- * What grpc-js keeps for itself: pinned by tests against the oldest and the newest version that we
- * take.
- */
-interface Internals {
-  readonly internalChannel?: {
-    readonly subchannelPool?: {
-      readonly pool?: Readonly<Record<string, readonly { readonly subchannel: Subchannel }[]>>
-    }
-  }
-}
-
-interface Subchannel {
-  readonly transport: Http2Transport | null
-}
-
-interface Http2Transport {
-  keepaliveTimeMs: number
-  readonly session: ClientHttp2Session
 }
 
 function connect(connection: GrpcConnection): void {
@@ -332,25 +306,4 @@ function connect(connection: GrpcConnection): void {
 
 function stands(connection: GrpcConnection): void {
   connection.stands()
-}
-
-function destroy(connection: GrpcConnection): void {
-  connection.destroy()
-}
-
-function destroySocket(socket: Socket): void {
-  socket.destroy()
-}
-
-const BEFORE_ERROR = 'Last error: '
-const AFTER_ERROR = ' Resolution note:'
-
-/** What happened, out of what grpc-js's balancer says around it. */
-function lastError(details: string): string {
-  const begin = details.indexOf(BEFORE_ERROR)
-  const end = details.indexOf(AFTER_ERROR, begin)
-  if (begin < 0 || end < 0) return details
-  const error = details.slice(begin + BEFORE_ERROR.length, end).replace(/^Error: /, '')
-  if (error === '' || /^null\b/.test(error)) return details
-  return error.length > 1 && error.endsWith('.') ? error.slice(0, -1) : error
 }

@@ -4,6 +4,7 @@
  */
 import type * as grpc from '@grpc/grpc-js'
 import { GRPC_STATUS } from '../../core/status.ts'
+import { type GeneratorOptions, generatorOf, partsOf } from './internals.ts'
 
 /** Statuses that only a server may give (gRFC A54). */
 const OF_SERVERS: ReadonlySet<number> = new Set([
@@ -17,15 +18,6 @@ const OF_SERVERS: ReadonlySet<number> = new Set([
   GRPC_STATUS.DATA_LOSS,
 ])
 
-type Options = Parameters<grpc.CallCredentials['generateMetadata']>[0]
-type Generator = (options: Options, done: (error: unknown, metadata?: grpc.Metadata) => void) => unknown
-
-/** What grpc-js keeps of a generator, and of credentials that were composed. */
-interface Kept {
-  readonly metadataGenerator?: Generator
-  readonly creds?: readonly grpc.CallCredentials[]
-}
-
 /** `given` with what `credentials` add to it for a call of `path`; rejects if they fail. */
 export async function authorized(
   given: grpc.Metadata,
@@ -37,26 +29,21 @@ export async function authorized(
   const service = path.slice(1, path.lastIndexOf('/'))
   const options = { method_name: path, service_url: `https://${host}/${service}` }
   const metadata = given.clone()
-  for (const each of await Promise.all(single(credentials).map((one) => ask(one, options)))) metadata.merge(each)
+  for (const each of await Promise.all(partsOf(credentials).map((one) => ask(one, options)))) metadata.merge(each)
   if (metadata.get('authorization').length <= 1) return metadata
   const message = '"authorization" metadata cannot have multiple values'
   throw Object.assign(new Error(message), { code: GRPC_STATUS.INTERNAL })
-}
-
-function single(credentials: grpc.CallCredentials): readonly grpc.CallCredentials[] {
-  const { creds } = credentials as Kept
-  return Array.isArray(creds) ? creds.flatMap(single) : [credentials]
 }
 
 /**
  * grpc-js drops the promise of a generator that is an async function: its rejection would end the
  * process.
  */
-function ask(credentials: grpc.CallCredentials, options: Options): Promise<grpc.Metadata> {
-  const { metadataGenerator } = credentials as Kept
-  if (typeof metadataGenerator !== 'function') return credentials.generateMetadata(options)
+function ask(credentials: grpc.CallCredentials, options: GeneratorOptions): Promise<grpc.Metadata> {
+  const generator = generatorOf(credentials)
+  if (generator === undefined) return credentials.generateMetadata(options)
   return new Promise((resolve, reject) => {
-    const returned = metadataGenerator.call(credentials, options, (error, metadata) => {
+    const returned = generator.call(credentials, options, (error, metadata) => {
       if (metadata === undefined) reject(error)
       else resolve(metadata)
     })

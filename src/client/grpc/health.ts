@@ -8,16 +8,22 @@ import { NOT_EXECUTED } from '../../core/headers.ts'
 import { GRPC_STATUS } from '../../core/status.ts'
 import { decodeState, encodeName, HEALTH_SERVICE, SERVING } from '../../net/grpc-health-message.ts'
 import { type Probe, type ProbeListener, TIMED_OUT } from '../health-checks.ts'
-import type { GrpcJsCall } from './call.ts'
+import type { Transport } from '../transport.ts'
 import type { GrpcConnection } from './connection.ts'
-import type { GrpcConnectionUser, GrpcPool } from './pool.ts'
-import type { GrpcTransport } from './transport.ts'
+import type { GrpcConnectionUser } from './connection-user.ts'
+import type { Grpc, GrpcJsCall } from './grpc-js.ts'
+import type { GrpcPool } from './pool.ts'
 
 /** Refusals on our own side: they say nothing of the endpoint. */
 const OURS: ReadonlySet<ErrorCode> = new Set(['queue-full', 'closed'])
 
-/** The probe of gRPC endpoints. */
-export function grpcHealth(transport: GrpcTransport): Probe {
+/** What a probe needs of the transport. */
+interface ProbeTransport extends Transport<GrpcPool> {
+  readonly grpc: Grpc
+}
+
+/** A probe of gRPC endpoints. */
+export function grpcHealth(transport: ProbeTransport): Probe {
   return (endpoint, timeoutMs, done) => {
     const probe = new HealthProbe(transport, done)
     probe.begin(transport.poolOf(endpoint), timeoutMs)
@@ -27,7 +33,7 @@ export function grpcHealth(transport: GrpcTransport): Probe {
 
 class HealthProbe implements GrpcConnectionUser, grpc.InterceptingListener {
   readonly ahead = true
-  readonly #transport: GrpcTransport
+  readonly #transport: ProbeTransport
   readonly #done: ProbeListener
   #pool: GrpcPool | undefined
   #connection: GrpcConnection | undefined
@@ -37,7 +43,7 @@ class HealthProbe implements GrpcConnectionUser, grpc.InterceptingListener {
   #answered = false
   #over = false
 
-  constructor(transport: GrpcTransport, done: ProbeListener) {
+  constructor(transport: ProbeTransport, done: ProbeListener) {
     this.#transport = transport
     this.#done = done
   }

@@ -3,7 +3,13 @@
  * definition and `originalName` (camelCase, by `@grpc/proto-loader`); of two methods with one name,
  * the client decides.
  */
-import type { MethodDefinition } from './channel.ts'
+import type * as grpc from '@grpc/grpc-js'
+
+/** What a generated client knows of one of its methods. */
+export type MethodDefinition = Pick<
+  grpc.MethodDefinition<unknown, unknown>,
+  'path' | 'requestStream' | 'responseStream' | 'originalName'
+> & { readonly options?: { readonly idempotency_level?: string | undefined } | undefined }
 
 /** What a client class says of its service, by names that the generator chose. */
 export type ServiceDefinition = Readonly<Record<string, MethodDefinition>>

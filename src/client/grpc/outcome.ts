@@ -5,16 +5,22 @@
  */
 import { type ClientHttp2Stream, constants } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
+import type { ErrorCode } from '../../core/errors.ts'
 import { GRPC_PUSHBACK, NOT_EXECUTED } from '../../core/headers.ts'
 import { outcome as makeOutcome, type Outcome, SUCCESS } from '../../core/outcome.ts'
 import { GRPC_STATUS, grpcOutcome, grpcStatusOfHttp, parsePushback } from '../../core/status.ts'
 import { reasonOfRefusal, refusedByServer } from '../../net/identity-refusal.ts'
-import type { GrpcConnection } from './connection.ts'
+import { CANCELLED_BY_PEER, LOST, UNREADABLE } from './internals.ts'
 import { isLeft, leftBehindBy, type StreamOwner } from './stream.ts'
 
 const GRPC_TYPE = 'application/grpc'
 
 const KNOWN: ReadonlySet<number> = new Set(Object.values(GRPC_STATUS))
+
+/** Knows why a call on its connection was not sent. `details`: those of the status. */
+interface UnsentCause {
+  failure(details: string): { readonly code: ErrorCode; readonly cause: Error }
+}
 
 /** What an attempt knows of its end besides the status. */
 export interface StatusSource extends StreamOwner {
@@ -24,18 +30,11 @@ export interface StatusSource extends StreamOwner {
   readonly answered: boolean
 }
 
-/** grpc-js could not read a message. */
-const UNREADABLE = /^(?:Received message larger than max|Failed to decompress|Received message compressed with)/
-/** The connection went away below the stream; its session may be destroyed a moment later. */
-const LOST = /^(?:Connection dropped|Keepalive timeout)/
-/** The two ways in which grpc-js tells of a stream that the peer has reset with CANCEL. */
-const CANCELLED_BY_PEER = /^(?:Call cancelled$|Write error: )/
-
 /**
  * How an attempt on `connection` ended. Corrects `status` where grpc-js lost what the peer had
  * said.
  */
-export function outcomeOfStatus(status: grpc.StatusObject, connection: GrpcConnection, source: StatusSource): Outcome {
+export function outcomeOfStatus(status: grpc.StatusObject, connection: UnsentCause, source: StatusSource): Outcome {
   const { trailers, leaving, stream } = source
   if (isOfPeer(status, source)) return ofPeer(status, trailers?.['grpc-message'], source)
   // grpc-js has no code for a message that is compressed in no way it was told of.
@@ -90,7 +89,7 @@ export function isCutShort(code: number, { headers, session, trailers }: StatusS
 }
 
 /** The request never left us. */
-function ofUnsent({ details }: grpc.StatusObject, connection: GrpcConnection): Outcome {
+function ofUnsent({ details }: grpc.StatusObject, connection: UnsentCause): Outcome {
   const failure = connection.failure(details)
   return makeOutcome('refused', failure.code, failure.cause)
 }

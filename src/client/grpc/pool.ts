@@ -2,27 +2,20 @@
  * The connection of one gRPC endpoint, made when needed and shared by all its calls, and those that
  * wait for it or for a stream on it. A waiting attempt that is cancelled was certainly never sent.
  */
-import type { Attempt } from '../../core/attempt.ts'
-import type { Endpoint, EndpointTransport } from '../../core/endpoint.ts'
+import type { Endpoint, InFlight } from '../../core/endpoint.ts'
 import type { ErrorCode } from '../../core/errors.ts'
 import { hasEnded, PeerProof } from '../peer-end.ts'
-import { GrpcConnection } from './connection.ts'
-import type { GrpcTransport } from './transport.ts'
+import type { EndpointPool } from '../transport.ts'
+import { GrpcConnection, type GrpcConnectionOwner, type GrpcConnectionSetup } from './connection.ts'
+import type { GrpcConnectionUser } from './connection-user.ts'
 
-/** Who wants a connection. */
-export interface GrpcConnectionUser {
-  /** It goes before those that wait, and takes no place of theirs. */
-  readonly ahead?: boolean
-  /** It calls {@link GrpcConnection.release} when it has ended. */
-  assigned(connection: GrpcConnection): void
-  /** It gets none. Nothing was sent. */
-  refused(code: ErrorCode, cause: unknown): void
-}
-
-/** Who runs on a connection. */
-export interface GrpcConnectionHolder {
-  /** It is closed under it. */
-  cut(cause: Error): void
+/** Hosts the pools of all endpoints. */
+export interface GrpcPoolHost extends GrpcConnectionSetup {
+  readonly closed: boolean
+  /** `pool` has connections from now on. */
+  opened(pool: GrpcPool): void
+  /** Its last connection has closed. */
+  emptied(pool: GrpcPool): void
 }
 
 /**
@@ -31,9 +24,9 @@ export interface GrpcConnectionHolder {
  */
 const MOST_SILENCES = 2
 
-export class GrpcPool implements EndpointTransport {
+export class GrpcPool implements EndpointPool, GrpcConnectionOwner {
   readonly endpoint: Endpoint
-  readonly #transport: GrpcTransport
+  readonly #host: GrpcPoolHost
   readonly #waiting = new Set<GrpcConnectionUser>()
   /** Those that go before. */
   readonly #ahead = new Set<GrpcConnectionUser>()
@@ -43,8 +36,8 @@ export class GrpcPool implements EndpointTransport {
   #current: GrpcConnection | undefined
   #closing = false
 
-  constructor(transport: GrpcTransport, endpoint: Endpoint) {
-    this.#transport = transport
+  constructor(host: GrpcPoolHost, endpoint: Endpoint) {
+    this.#host = host
     this.endpoint = endpoint
   }
 
@@ -67,11 +60,11 @@ export class GrpcPool implements EndpointTransport {
       user.refused('connect-failed', this.#withdrawn())
       return
     }
-    if (this.#transport.closed) {
+    if (this.#host.closed) {
       user.refused('closed', undefined)
       return
     }
-    if (this.endpoint.tls && this.#transport.identity?.source === undefined) {
+    if (this.endpoint.tls && this.#host.identity?.source === undefined) {
       user.refused('identity-rejected', new Error(`${this.endpoint.label} wants mTLS, and we have no identity`))
       return
     }
@@ -89,7 +82,7 @@ export class GrpcPool implements EndpointTransport {
       return
     }
     if (user.ahead === true) this.#ahead.add(user)
-    else if (this.#waiting.size < this.#transport.settings.maxWaiting) this.#waiting.add(user)
+    else if (this.#waiting.size < this.#host.settings.maxWaiting) this.#waiting.add(user)
     else {
       user.refused('queue-full', undefined)
       return
@@ -152,7 +145,7 @@ export class GrpcPool implements EndpointTransport {
   closed(connection: GrpcConnection): void {
     this.#all.delete(connection)
     if (this.#current === connection) this.#current = undefined
-    if (this.#all.size === 0) this.#transport.emptied(this)
+    if (this.#all.size === 0) this.#host.emptied(this)
   }
 
   /** An attempt on `connection` that began at `startedAt` has run out of time. */
@@ -169,7 +162,7 @@ export class GrpcPool implements EndpointTransport {
 
   /** Cuts what runs on connections whose peer's certificate has ended. */
   sweep(): void {
-    this.#proof.cutEnded(this.#all, this.#transport.clock)
+    this.#proof.cutEnded(this.#all, this.#host.clock)
   }
 
   /**
@@ -178,7 +171,7 @@ export class GrpcPool implements EndpointTransport {
    */
   retire(from: number, spreadMs: number): void {
     for (const connection of this.#all) {
-      connection.retireAt = Math.min(connection.retireAt, from + this.#transport.clock.random() * spreadMs)
+      connection.retireAt = Math.min(connection.retireAt, from + this.#host.clock.random() * spreadMs)
     }
   }
 
@@ -190,7 +183,7 @@ export class GrpcPool implements EndpointTransport {
     this.#current = undefined
     for (const connection of [...this.#all]) connection.retire()
     if (this.#all.size === 0) return
-    this.#transport.clock.startBackgroundTimer(graceMs, closeAll, this)
+    this.#host.clock.startBackgroundTimer(graceMs, closeAll, this)
   }
 
   /**
@@ -198,11 +191,9 @@ export class GrpcPool implements EndpointTransport {
    */
   closeNow(): void {
     const cause = this.#withdrawn()
-    const running: GrpcConnectionHolder[] = []
-    for (let { oldest } = this.endpoint; oldest !== undefined; oldest = oldest.newer) {
-      running.push(oldest as Attempt & GrpcConnectionHolder)
-    }
-    for (const holder of running) holder.cut(cause)
+    const running: InFlight[] = []
+    for (let { oldest } = this.endpoint; oldest !== undefined; oldest = oldest.newer) running.push(oldest)
+    for (const attempt of running) attempt.cut?.(cause)
     for (const connection of [...this.#all]) connection.close()
   }
 
@@ -213,17 +204,17 @@ export class GrpcPool implements EndpointTransport {
       connection = undefined
     }
     if (connection === undefined) {
-      connection = new GrpcConnection(this, this.#transport)
+      connection = new GrpcConnection(this, this.#host)
       this.#current = connection
       this.#all.add(connection)
-      this.#transport.opened(this)
+      this.#host.opened(this)
     }
     return connection
   }
 
   #isOutdated(connection: GrpcConnection): boolean {
-    if (connection.largestMessage < this.#transport.largestMessage(this.endpoint.service)) return true
-    const { clock } = this.#transport
+    if (connection.largestMessage < this.#host.largestMessage(this.endpoint.service)) return true
+    const { clock } = this.#host
     if (connection.retireAt !== Number.POSITIVE_INFINITY && clock.now() >= connection.retireAt) return true
     return hasEnded(connection.endsAt, clock)
   }

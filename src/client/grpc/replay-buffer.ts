@@ -3,11 +3,8 @@
  * the call is committed to one attempt, what that one has sent is let go; beyond a bound of bytes
  * the first attempt that has sent all of them is the one (gRFC A6, "Memory").
  */
-import type * as grpc from '@grpc/grpc-js'
+import type { MessageContext } from './grpc-js.ts'
 import { GrpcWrite } from './write-callback.ts'
-
-/** How grpc-js passes a message on: with whom to tell when it has left. */
-export type MessageContext = Parameters<ReturnType<grpc.Channel['createCall']>['sendMessageWithContext']>[0]
 
 /** Kept for one call; beyond it the call is committed. */
 export const MOST_BUFFERED_BYTES = 262_144

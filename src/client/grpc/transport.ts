@@ -8,47 +8,18 @@ import type * as grpc from '@grpc/grpc-js'
 import { type Clock, systemClock, type Timer } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
-import { OLDEST_GRPC, requirePeer } from '../../options/optional-peer.ts'
 import type { ClientIdentity } from '../client-identity.ts'
 import type { Probe } from '../health-checks.ts'
 import { retirement } from '../retirement.ts'
 import type { Transport } from '../transport.ts'
-import { type OwnMetadata, ownMetadata } from './headers.ts'
+import type { Grpc } from './grpc-js.ts'
 import { grpcHealth } from './health.ts'
-import { GrpcPool } from './pool.ts'
-
-export type Grpc = typeof grpc
-
-/**
- * The application's own copy of grpc-js. @throws OptionsError if there is none, or one that is too
- * old
- */
-export function loadGrpc(what: string): Grpc {
-  return requirePeer<Grpc>('@grpc/grpc-js', OLDEST_GRPC, what)
-}
-
-export interface GrpcTransportSettings {
-  readonly connectTimeoutMs: number
-  readonly maxWaiting: number
-  readonly rotationSpreadMs: number
-  readonly keepaliveMs: number
-}
-
-/**
- * As for HTTP (http-transport): a second to connect (F5); so many may wait for it; a rotation
- * within two seconds. A peer that vanished without a word is found within 15 s while a call runs;
- * grpc-js sends no pings by default (F9, 0.27).
- */
-const SETTINGS: GrpcTransportSettings = Object.freeze({
-  connectTimeoutMs: 1_000,
-  maxWaiting: 1_024,
-  rotationSpreadMs: 2_000,
-  keepaliveMs: 10_000,
-})
+import { type OwnMetadata, ownMetadata } from './internals.ts'
+import { GrpcPool, type GrpcPoolHost } from './pool.ts'
+import { GRPC_TRANSPORT_DEFAULTS, type GrpcTransportSettings, LARGEST_MESSAGE } from './transport-options.ts'
 
 const KEEPALIVE_TIMEOUT_MS = 5_000
-/** Of a received message, as grpc-js itself has it. */
-export const LARGEST_MESSAGE = 4_194_304
+
 /** How often ended certificates are looked for, while there are connections. */
 const SWEEP_MS = 1_000
 /** After so long without a call, the connection is closed. */
@@ -69,7 +40,7 @@ export interface GrpcTransportParts {
   readonly loopbackAllowed?: boolean
 }
 
-export class GrpcTransport implements Transport<GrpcPool> {
+export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
   readonly grpc: Grpc
   readonly clock: Clock
   readonly identity: ClientIdentity | undefined
@@ -94,7 +65,7 @@ export class GrpcTransport implements Transport<GrpcPool> {
     this.grpc = parts.grpc
     this.clock = parts.clock ?? systemClock
     this.identity = parts.identity
-    this.settings = { ...SETTINGS, ...parts.settings }
+    this.settings = { ...GRPC_TRANSPORT_DEFAULTS, ...parts.settings }
     this.onPeerRefused = parts.onPeerRefused
     this.onRefusedByPeer = parts.onRefusedByPeer
     this.loopbackAllowed = parts.loopbackAllowed ?? true

@@ -1,7 +1,7 @@
 /** The callback of one written message: called once, in the async context of its write. */
 import { AsyncResource } from 'node:async_hooks'
 import { runUserCode } from './caller.ts'
-import type { MessageContext } from './replay-buffer.ts'
+import type { MessageContext } from './grpc-js.ts'
 
 type Callback = NonNullable<MessageContext['callback']>
 

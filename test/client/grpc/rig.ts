@@ -14,12 +14,9 @@ import {
   type GrpcClientOptions,
   makeGrpcClient,
 } from '../../../src/client/grpc/client.ts'
-import {
-  type Grpc,
-  GrpcTransport,
-  type GrpcTransportParts,
-  type GrpcTransportSettings,
-} from '../../../src/client/grpc/transport.ts'
+import type { Grpc } from '../../../src/client/grpc/grpc-js.ts'
+import { GrpcTransport, type GrpcTransportParts } from '../../../src/client/grpc/transport.ts'
+import type { GrpcTransportSettings } from '../../../src/client/grpc/transport-options.ts'
 import { systemClock } from '../../../src/core/clock.ts'
 import type { Endpoint } from '../../../src/core/endpoint.ts'
 import { isMeshError, type MeshError } from '../../../src/core/errors.ts'

@@ -7,7 +7,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import * as grpc from '@grpc/grpc-js'
 import { expect, inject, it } from 'vitest'
-import { loadGrpc } from '../../../src/client/grpc/transport.ts'
+import { loadGrpc } from '../../../src/client/grpc/grpc-js.ts'
 import { OLDEST_GRPC } from '../../../src/options/optional-peer.ts'
 import { answerWell, grpcRigOver, serveGrpc } from './rig.ts'
 
