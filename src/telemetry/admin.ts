@@ -1,8 +1,7 @@
 /**
- * An optional listener for people and scrapers on the same machine: metrics, configuration,
- * endpoints, last events. It only reads, asks nobody, and answers only requests that name it by a
- * loopback address, so that no web page can read it through a DNS name of its own
- * (faults-and-attacks A39, A40).
+ * An optional read-only listener for operators and scrapers on the same machine: metrics,
+ * configuration, endpoints, events. It requires a loopback address in `host`, which defeats DNS
+ * rebinding by web pages.
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
@@ -16,10 +15,11 @@ import { redact } from './redact.ts'
 /** Options of the admin listener. */
 export interface AdminOptions {
   /**
-   * An IP address. Anything but `127.0.0.1` and `::1` needs a token. @defaultValue `'127.0.0.1'`
+   * An IP address. Any other than `127.0.0.1` and `::1` requires a token. @defaultValue
+   * `'127.0.0.1'`
    */
   readonly host?: string
-  /** 0 = any free one. @defaultValue 0 */
+  /** 0 = any free port. @defaultValue 0 */
   readonly port?: number
   /** When given, every request must carry `authorization: Bearer <token>`. 16 to 256 characters. */
   readonly token?: string
@@ -38,7 +38,7 @@ const FIELDS = fields({
   token: optional(text('a token of 16 to 256 printable characters without spaces', /^[\x21-\x7e]{16,256}$/, 256)),
 })
 
-/** Validates and completes. @throws OptionsError naming each wrong field. */
+/** Validates the options and sets defaults. @throws OptionsError naming each wrong field. */
 export function resolveAdmin(options?: AdminOptions, what = 'admin'): AdminSettings {
   const given = check(FIELDS, options, what)
   if (isIP(given.host) === 0) check(fields({ host: text('an IP address', /^$/) }), { host: given.host }, what)
@@ -51,8 +51,8 @@ export function resolveAdmin(options?: AdminOptions, what = 'admin'): AdminSetti
 }
 
 /**
- * What the listener shows; each is called once a request. `config` and `endpoints` are redacted
- * before they leave.
+ * The pages of the listener; each function is called per request. `config` and `endpoints` are
+ * redacted.
  */
 export interface AdminPages {
   metrics(): string
@@ -71,17 +71,17 @@ export interface Admin {
   readonly port: number
   /** `http://127.0.0.1:<port>` */
   readonly url: string
-  /** Ends all connections; resolves within a second. Safe to call again. */
+  /** Closes all connections; resolves within a second. Idempotent. */
   close(): Promise<void>
 }
 
 const MOST_CONNECTIONS = 32
 const CLOSE_MS = 500
-/** A connection on which not one byte moves. */
+/** Limit for a connection on which no byte moves. */
 const STALLED_MS = 5_000
 const LOOPBACK_HOST = /^(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/i
 
-/** Binds and answers. Never keeps the process alive. @throws the bind error, e.g. `EADDRINUSE`. */
+/** Binds and listens. Never keeps the process alive. @throws the bind error, e.g. `EADDRINUSE`. */
 export async function startAdmin(settings: AdminSettings, pages: AdminPages): Promise<Admin> {
   const server = createServer({
     maxHeaderSize: 8_192,
@@ -91,7 +91,7 @@ export async function startAdmin(settings: AdminSettings, pages: AdminPages): Pr
     keepAliveTimeout: 2_000,
   })
   server.maxConnections = MOST_CONNECTIONS
-  // Who asks again and again and reads nothing would keep the place.
+  // A client that sends requests but reads no answer would occupy a connection forever.
   server.setTimeout(STALLED_MS, (socket) => socket.destroy())
   server.on('connection', (socket: Socket) => socket.unref())
   server.on('request', (request, response) => answer(settings, pages, request, response))
@@ -117,14 +117,14 @@ function bind(server: Server, { host, port }: AdminSettings): Promise<void> {
     server.once('error', reject)
     server.listen({ host, port, exclusive: true }, () => {
       server.off('error', reject)
-      // A failing accept (no more file descriptors) is no reason to end the process.
+      // A failed accept (no more file descriptors) must not end the process.
       server.on('error', () => {})
       resolve()
     })
   })
 }
 
-/** Answers that are being written get a moment, then all sockets go. */
+/** Answers in flight get a moment, then all sockets are destroyed. */
 function close(server: Server): Promise<void> {
   return new Promise((resolve) => {
     const force = setTimeout(() => server.closeAllConnections(), CLOSE_MS)
@@ -148,7 +148,7 @@ function answer(settings: AdminSettings, pages: AdminPages, request: IncomingMes
   try {
     page(pages, request.url ?? '/', response)
   } catch {
-    // The message of an unknown error may hold anything, so it is not shown.
+    // The message of an unknown error may contain a secret.
     send(response, 500, 'text/plain; charset=utf-8', 'this page could not be made\n')
   }
 }
@@ -208,7 +208,7 @@ function send(response: ServerResponse, status: number, type: string, body: stri
   response.end(body)
 }
 
-/** By digests, because comparing texts of different length would tell how long the token is. */
+/** Compares digests, because comparing texts would reveal the token's length. */
 function sameText(a: string, b: string): boolean {
   return timingSafeEqual(createHash('sha256').update(a).digest(), createHash('sha256').update(b).digest())
 }

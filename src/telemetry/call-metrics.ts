@@ -1,7 +1,6 @@
 /**
- * The golden metrics of calls, one set per (peer, method), resolved when a pair is first seen.
- * `service` is always the process that counts and `peer` the other side, so that the numbers of all
- * processes together are the edges of the service graph.
+ * The golden metrics of calls: one set of series per (peer, method). `service` is the process that
+ * counts and `peer` the other side, so the series of all processes form the service graph.
  */
 import type { Attempt } from '../core/attempt.ts'
 import type { Call, Route } from '../core/call.ts'
@@ -13,9 +12,7 @@ const MOST_ROUTES = 1_024
 
 export type Side = 'client' | 'server'
 
-/**
- * RFC 9110 and 5789; anything else is counted as one (semantic conventions: `http.request.method`).
- */
+/** RFC 9110 and 5789; all others share one label (semantic conventions: `http.request.method`). */
 const KNOWN_METHODS: ReadonlySet<string> = new Set([
   'GET',
   'HEAD',
@@ -33,8 +30,8 @@ export const OTHER_METHOD = '_OTHER'
 export const UNKNOWN_PEER = 'unknown'
 
 /**
- * The method as metrics name it: bounded for HTTP, by the contract of {@link Call.route} for the
- * others.
+ * The label `method`: a known method for HTTP; of low cardinality by contract for other protocols
+ * ({@link Call.route}).
  */
 export function methodClass(call: Call): string {
   const { method, protocol } = call.route
@@ -49,7 +46,7 @@ interface Families {
   readonly retries: Family<Counter> | undefined
 }
 
-/** All that is counted for one (peer, method). */
+/** The series of one (peer, method). */
 class CallSeries {
   readonly labels: readonly [string, string, string]
   readonly ok: Counter
@@ -157,8 +154,8 @@ export class CallMetrics {
   }
 
   /**
-   * A client's routes are made once, so one look-up finds the series; the bound is for a client
-   * that makes them anew.
+   * A client reuses its routes, so one look-up finds the series. The bound protects against clients
+   * that do not.
    */
   #ofRoute(call: Call): CallSeries {
     const series = this.#find(call.route.service, call)
@@ -168,12 +165,11 @@ export class CallMetrics {
   }
 
   #find(peer: string | undefined, call: Call): CallSeries {
-    // A server's route is made once per method, and most requests come from the same peer as the
-    // one before.
+    // A server has one route per method, and most requests come from the same peer as the last.
     if (call.route === this.#foundRoute && peer === this.#foundPeer) return this.#found!
     const method = methodClass(call)
     const series = this.#series.get(peer ?? UNKNOWN_PEER)?.get(method) ?? this.#add(peer ?? UNKNOWN_PEER, method)
-    // Each overflow counts.
+    // Each overflow is counted.
     if (series !== this.#overflow) {
       this.#foundRoute = call.route
       this.#foundPeer = peer

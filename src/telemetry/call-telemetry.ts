@@ -1,6 +1,6 @@
 /**
- * What the execution tells, passed on to metrics and spans by direct calls: there is no list of
- * observers on the hot path, unless the user has added some.
+ * Forwards the execution's notifications to metrics and tracing by direct calls. The hot path
+ * iterates over observers only if the user has added some.
  */
 import type { Attempt } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
@@ -11,7 +11,7 @@ import { CallMetrics, type Side } from './call-metrics.ts'
 import type { Metrics } from './metrics.ts'
 import { Tracing, type TracingApi } from './tracing.ts'
 
-/** A {@link Telemetry} that also knows how to run code in the context of a call. */
+/** A {@link Telemetry} that also runs code in the context of a call. */
 export interface CallTelemetry extends Telemetry {
   /**
    * Runs the handler of a served call, with the call's span as the active one if it is recorded.
@@ -27,9 +27,9 @@ export interface CallTelemetryOptions {
   readonly service: string
   readonly metrics: Metrics
   readonly clock: Clock
-  /** From `loadTracingApi()`; without it, trace context is passed on and no span is made. */
+  /** From `loadTracingApi()`; without it, trace context is propagated but no span is made. */
   readonly tracingApi?: TracingApi | undefined
-  /** The user's own. What they throw is dropped. */
+  /** The user's observers. Their exceptions are ignored. */
   readonly observers?: readonly Telemetry[] | undefined
 }
 

@@ -1,7 +1,7 @@
 /**
- * The golden metrics that count events and not calls: ejections, panics, breaker transitions,
- * refused peers, denied calls, snapshots, renewals. It is an {@link EventSink} before the real one,
- * so that no part has to tell anything twice.
+ * The golden metrics of events: ejections, panics, breaker transitions, refused peers, denied
+ * calls, snapshots, renewals. An {@link EventSink} in front of the real one, so that each part
+ * emits only once.
  */
 import type { EventName, EventSink, MeshEvents } from './events.ts'
 import type { Counter, Family, Metrics } from './metrics.ts'
@@ -10,7 +10,7 @@ interface Rule<K extends EventName> {
   readonly metric: string
   readonly help: string
   readonly labels: readonly string[]
-  /** Values of the labels; `undefined`: this one is not counted. */
+  /** Label values; `undefined`: the event is not counted. */
   readonly values: (payload: MeshEvents[K]) => readonly string[] | undefined
 }
 
@@ -103,7 +103,7 @@ const RULES: Rules = {
   },
 }
 
-/** Counts what passes and hands it on to `next`. */
+/** Counts each event and passes it on to `next`. */
 export class EventMetrics implements EventSink {
   readonly #service: string
   readonly #next: EventSink

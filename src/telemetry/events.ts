@@ -1,7 +1,6 @@
 /**
- * What happens in a mesh besides calls, told on `node:diagnostics_channel` channels named
- * `inmesh:<area>:<what>`, and kept for the admin page: the last 200, where a storm of one cause is
- * one entry with a number. Payloads hold names and numbers, never a secret.
+ * Events of a mesh, published on the `node:diagnostics_channel` channels `inmesh:<area>:<what>`.
+ * The last 200 are kept for the admin page, repetitions as one entry with a count.
  */
 import { type Channel, channel } from 'node:diagnostics_channel'
 import type { Clock } from '../core/clock.ts'
@@ -11,71 +10,67 @@ import type { Counter, Family, Metrics } from './metrics.ts'
 import { redactText } from './redact.ts'
 
 /**
- * Every event and its payload. `peer` is the service on the other side, `protocol` how it is called
- * unless by HTTP, `endpoint` is `address:port`.
+ * Every event and its payload. `peer` is the service on the other side, `protocol` is set unless it
+ * is HTTP, `endpoint` is `address:port`.
  */
 export interface MeshEvents {
-  /** The breaker of a called service changed. */
+  /** The circuit breaker of a called service changed its state. */
   'circuit:transition': { peer: string; protocol?: Protocol; from: EventCircuitState; to: EventCircuitState }
   /**
-   * An endpoint gets no calls for `forMs`; without it, until health checks pass (`detail`: what the
-   * last one found).
+   * An endpoint is ejected for `forMs`, or until health checks pass (`detail`: the last result).
    */
   'endpoint:ejected': { peer: string; endpoint: string; reason: string; forMs?: number; detail?: string }
-  /** One attempt finds out whether it is well again. */
+  /** One attempt probes an ejected endpoint. */
   'endpoint:probing': { peer: string; endpoint: string }
-  /** It gets calls again. */
+  /** The endpoint gets calls again. */
   'endpoint:restored': { peer: string; endpoint: string }
-  /** Too few endpoints were healthy, so all are used (`on`), or no longer (`off`). */
+  /** Too few endpoints are healthy, so all are used (`on`), or enough are healthy again (`off`). */
   'cluster:panic': { peer: string; protocol?: Protocol; on: boolean; healthy: number; endpoints: number }
-  /** A retry was worth it but not paid for. */
+  /** The budget did not pay for a retry. */
   'retry:budget-exhausted': { peer: string; protocol?: Protocol }
   /**
-   * A second attempt began beside a late one (`sent`), answered first (`won`), or was due and not
+   * A hedge was started beside a late attempt (`sent`), answered first (`won`), or was due but not
    * paid for (`unpaid`).
    */
   'hedge:changed': { peer: string; protocol?: Protocol; what: 'sent' | 'won' | 'unpaid' }
   /**
-   * The peer refuses most attempts as overload, so a share of them is held back (`on`), or no
-   * longer.
+   * The peer rejects most attempts as overload, so the client throttles (`on`), or no longer does
+   * (`off`).
    */
   'throttle:changed': { peer: string; protocol?: Protocol; on: boolean; share: number }
-  /** A certificate was not believed: theirs by us, or ours by them (`ours`). */
+  /** A certificate was rejected: the peer's by us, or ours by the peer (`ours`). */
   'peer:refused': { side: 'client' | 'server'; reason: string; ours?: true; peer?: string; address?: string }
   /** Audit: no intention allows this call. */
   'intention:denied': { peer: string; method: string; path: string; reason?: string }
   'snapshot:applied': { subject: string; revision: number; stale?: boolean }
-  /** The last good one stays in force. */
+  /** The last valid snapshot stays in force. */
   'snapshot:rejected': { subject: string; reason: string; revision?: number }
   'registry:connected': { address: string }
   'registry:lost': { address: string; reason: string }
-  /**
-   * The registry took an instance of ours off the list: `expired`, `released`, `replaced` or
-   * `refused`.
-   */
+  /** The registry removed one of our instances: `expired`, `released`, `replaced` or `refused`. */
   'instance:unlisted': { endpoint: string; reason: string }
-  /** `rejoined`: by joining again, because the last certificate had ended. */
+  /** `rejoined`: by joining again, because the last certificate had expired. */
   'identity:renewed': { spiffeId: string; notAfter: number; generation: number; rejoined?: true }
   'identity:failed': { reason: string; notAfter?: number }
-  /** Renewal is overdue: the certificate ends at `notAfter`. */
+  /** Renewal is overdue: the certificate expires at `notAfter`. */
   'identity:expiring': { spiffeId: string; notAfter: number }
-  /** The certificate has ended; this process goes on trying to join again. */
+  /** The certificate has expired; this process keeps trying to join again. */
   'identity:expired': { spiffeId: string; notAfter: number }
   'drain:step': { step: string; running?: number }
-  /** An adaptive concurrency limit has moved by a fifth or more since the last such event. */
+  /** An adaptive concurrency limit changed by a fifth or more since the last such event. */
   'limit:changed': { side: 'client' | 'server'; limit: number; before: number }
-  /** So many rules of a document inject faults into our servers from now on; 0: none. */
+  /** `rules`: how many rules of the document now inject faults into our servers; 0 = none. */
   'fault:changed': { rules: number }
-  /** A request waited or was failed on purpose; status 0: only waited. */
+  /** A request was delayed or failed by fault injection; status 0: only delayed. */
   'fault:injected': { peer?: string; delayMs: number; status: number }
-  /** A server or a limiter refuses work. */
+  /** A server or a limiter refused a request. */
   'admission:refused': { side: 'client' | 'server'; code: ErrorCode; peer?: string; limit?: number }
 }
 
 export type EventCircuitState = 'closed' | 'open' | 'half-open'
 export type EventName = keyof MeshEvents
 
-/** What a subscriber of a channel receives. */
+/** The message that a subscriber of a channel receives. */
 export type EventMessage<K extends EventName> = MeshEvents[K] & {
   /** Our own service: several meshes may live in one process. */
   readonly service: string
@@ -83,11 +78,11 @@ export type EventMessage<K extends EventName> = MeshEvents[K] & {
   readonly at: number
 }
 
-/** One entry of the list of last events. */
+/** One entry of the list of recent events. */
 export interface EventRecord {
   readonly name: EventName
   readonly at: number
-  /** How many more of the same cause came within a second after this one. */
+  /** How many more with the same cause followed within a second. */
   readonly repeated: number
   readonly payload: Readonly<Record<string, string | number | boolean>>
 }
@@ -122,16 +117,16 @@ export const EVENT_NAMES: readonly EventName[] = Object.freeze([
 
 const KEPT = 200
 const REPEAT_MS = 1_000
-/** Causes remembered for telling repetitions; beyond it the old ones are forgotten. */
+/** Causes remembered to detect repetitions; beyond it the oldest are dropped. */
 const MOST_CAUSES = 512
 const LONGEST_TEXT = 256
 
-/** Where parts of a mesh tell their events. */
+/** Receives the events of the parts of a mesh. */
 export interface EventSink {
   emit<K extends EventName>(name: K, payload: MeshEvents[K]): void
 }
 
-/** Tells nobody. */
+/** Ignores every event. */
 export const NO_EVENTS: EventSink = Object.freeze({ emit() {} })
 
 type Kept = { -readonly [K in keyof EventRecord]: EventRecord[K] }
@@ -155,8 +150,8 @@ export class Events implements EventSink {
   }
 
   /**
-   * Counts, publishes and keeps one event. What a subscriber throws is Node's to report; it does
-   * not come back here.
+   * Counts, publishes and keeps one event. Node reports what a subscriber throws; it never reaches
+   * the caller.
    */
   emit<K extends EventName>(name: K, payload: MeshEvents[K]): void {
     this.#count(name)
@@ -198,7 +193,7 @@ export class Events implements EventSink {
     }
     if (this.#causes.size >= MOST_CAUSES) this.#causes.clear()
     this.#causes.set(cause, { record, since: now })
-    // A connection behind a loss is news, however soon it comes.
+    // A connection after a loss is news, however soon it comes.
     if (name === 'registry:lost') {
       const { address } = payload as MeshEvents['registry:lost']
       this.#causes.delete(causeOf('registry:connected', { address }))
@@ -206,18 +201,15 @@ export class Events implements EventSink {
   }
 }
 
-/**
- * Two events have one cause if they agree in what names their subject; numbers and paths may
- * differ.
- */
+/** Two events share a cause if they name the same subject; numbers and paths may differ. */
 function causeOf(name: EventName, payload: object): string {
   const { subject, peer, endpoint, reason, code, to, step, on, what, address } = payload as Record<string, unknown>
-  // Which registry; a stranger's address is no cause.
+  // The address of a registry names its subject; a stranger's address does not.
   const registry = name.startsWith('registry:') ? address : undefined
   return [name, registry, subject, peer, endpoint, reason, code, to, step, on, what].join('|').slice(0, LONGEST_TEXT)
 }
 
-/** Only names and numbers, bounded: a path or a reason may come from outside. */
+/** Only names and numbers, truncated: a path or a reason may come from outside. */
 function safe(payload: object): Record<string, string | number | boolean> {
   const kept: Record<string, string | number | boolean> = {}
   for (const [name, value] of Object.entries(payload)) {

@@ -1,8 +1,7 @@
 /**
- * Latencies in a log-linear histogram (the idea of HdrHistogram, http://hdrhistogram.org): 8 equal
- * steps for each doubling, so any value is known to 1/16 of itself, in 2 KiB, without allocation.
- * Steps that an exported boundary would cut are cut there, so the Prometheus buckets are exact and
- * not interpolated.
+ * A log-linear histogram of latencies (after HdrHistogram, http://hdrhistogram.org): 8 steps per
+ * doubling, precise to 1/16, in 2 KiB. Steps are split at the exported boundaries, so the
+ * Prometheus buckets are exact.
  */
 
 /**
@@ -14,8 +13,8 @@ export const BOUNDARIES_MS: readonly number[] = Object.freeze([
 ])
 
 /**
- * 2^3 = 8 steps a doubling; values are whole µs up to 2^31, which is 35 minutes and far beyond any
- * deadline.
+ * 2^3 = 8 steps per doubling. Values are whole µs up to 2^31, which is 35 minutes and far beyond
+ * any deadline.
  */
 const STEP_BITS = 3
 const STEPS = 1 << STEP_BITS
@@ -23,8 +22,7 @@ const LARGEST_US = 2 ** 31 - 1
 const PLAIN_STEPS = STEPS + (31 - STEP_BITS) * STEPS
 
 /**
- * Step of a value before cuts: exact below 8 µs, then the exponent and the three bits after the
- * leading one.
+ * Step of a value before splitting: exact below 8 µs, then the exponent and the next three bits.
  */
 function plainStep(us: number): number {
   if (us < STEPS) return us
@@ -39,7 +37,7 @@ function lowestOfPlain(step: number): number {
 }
 
 interface Layout {
-  /** How many cuts lie below a plain step, and where it is cut itself, in µs. */
+  /** How many splits lie below a plain step, and where the step itself is split, in µs. */
   readonly shift: Uint8Array
   readonly cut: Float64Array
   /** Lower edge of each step in µs, one more than there are steps. */
@@ -71,7 +69,9 @@ const COUNT = LAYOUT.edges.length - 1
 const SHIFT = LAYOUT.shift
 const CUT = LAYOUT.cut
 
-/** What an exporter reads: how many values were at most each of {@link BOUNDARIES_MS}, then all. */
+/**
+ * The totals for an exporter: how many values were at most each of {@link BOUNDARIES_MS}, then all.
+ */
 export interface HistogramTotals {
   readonly atMost: readonly number[]
   readonly count: number
@@ -79,7 +79,7 @@ export interface HistogramTotals {
 }
 
 export class Histogram {
-  /** Float64 and not Uint32, because a busy process fills 32 bits within days. */
+  /** Float64 rather than Uint32: a busy process overflows 32 bits within days. */
   readonly #counts = new Float64Array(COUNT)
   #sumMs = 0
 
@@ -103,9 +103,8 @@ export class Histogram {
   }
 
   /**
-   * The value in ms below which the share `p` (0 to 1) of all lies, to 1/16 of itself; 0 when
-   * nothing was recorded.
-   * @throws RangeError if `p` is outside.
+   * The `p` quantile (0 to 1) in ms, precise to 1/16; 0 when nothing was recorded.
+   * @throws RangeError if `p` is outside 0 to 1.
    */
   percentile(p: number): number {
     if (!(p >= 0 && p <= 1)) throw new RangeError(`a percentile is from 0 to 1, got ${p}`)
@@ -127,7 +126,7 @@ export class Histogram {
   }
 
   /**
-   * What was recorded since `earlier`, a {@link copy} of this one: the percentiles of an interval.
+   * The difference to `earlier`, a {@link copy} of this histogram: the percentiles of an interval.
    */
   since(earlier: Histogram): Histogram {
     const difference = new Histogram()

@@ -1,19 +1,18 @@
 /**
- * How late our own event loop is: when this is high, slow calls are our fault and not the peer's.
- * Costs 0.3 % of a core while it runs (measured, Node 24), so it runs only for those who read it.
+ * The delay of our event loop: while it is high, slow calls are our fault and not the peer's.
+ * Sampling costs 0.3 % of a core (measured, Node 24), so it runs only while metrics are read.
  */
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Clock } from '../core/clock.ts'
 
 /**
- * How often the loop is sampled. The histogram holds the distance of samples, so this much is no
- * delay.
+ * Sampling interval. The histogram records the distance between samples, so this much is no delay.
  */
 const SAMPLE_MS = 20
-/** A reading covers at least this long, so that two readers do not take each other's samples. */
+/** Minimum window of a reading, so that two readers do not take each other's samples. */
 const WINDOW_MS = 10_000
 
-/** Delays in ms since the begin of the window. */
+/** Delays in ms since the window began. */
 export interface LoopDelays {
   readonly p50: number
   readonly p99: number
@@ -30,7 +29,7 @@ export class LoopDelay {
     this.#clock = clock
   }
 
-  /** Safe to call again. Never keeps the process alive. */
+  /** Idempotent. Never keeps the process alive. */
   start(): void {
     if (this.#histogram !== undefined) return
     this.#histogram = monitorEventLoopDelay({ resolution: SAMPLE_MS })
@@ -43,7 +42,7 @@ export class LoopDelay {
     this.#histogram = undefined
   }
 
-  /** Zeros until the first samples are there. */
+  /** Zeros until the first samples arrive. */
   read(): LoopDelays {
     const histogram = this.#histogram
     if (histogram === undefined || histogram.count === 0) return this.#last

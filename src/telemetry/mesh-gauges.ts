@@ -1,6 +1,6 @@
 /**
- * The gauges of a mesh, in one place so that their names agree with the documentation. They are
- * read from the parts that own the values, only when somebody reads the metrics.
+ * The gauges of a mesh, in one place so that their names match the documentation. Values are read
+ * from their owners when metrics are scraped.
  */
 import type { EndpointState } from '../core/endpoint.ts'
 import type { Protocol } from '../core/protocol.ts'
@@ -8,36 +8,33 @@ import type { EventCircuitState } from './events.ts'
 import type { LoopDelay } from './loop-delay.ts'
 import type { Metrics, Observation } from './metrics.ts'
 
-/** What is known of one called service. */
+/** The readings of one called service. */
 export interface PeerReading {
   readonly peer: string
-  /**
-   * By which it is called, unless by HTTP: such a service has a breaker, a budget and endpoints for
-   * each.
-   */
+  /** Set unless it is HTTP: a service has a breaker, a budget and endpoints per protocol. */
   readonly protocol?: Protocol | undefined
   readonly circuit?: EventCircuitState | undefined
-  /** How many retries the budget would pay for now. */
+  /** How many retries the budget can pay for now. */
   readonly retryBudget?: number | undefined
-  /** Share of attempts held back, from 0 to 1. */
+  /** Share of attempts that the client throttle rejects, from 0 to 1. */
   readonly throttled?: number | undefined
   readonly panic?: boolean | undefined
   readonly endpoints?: readonly { readonly state: EndpointState; readonly pending: number }[] | undefined
 }
 
-/** Where the values come from. What is `undefined` is left out. */
+/** The sources of the values. An `undefined` value is omitted. */
 export interface GaugeSources {
   readonly service: string
   peers(): Iterable<PeerReading>
   /** Wall-clock end of the current certificate, in ms since 1970. */
   certificateNotAfter(): number | undefined
   wallNow(): number
-  /** How long ago the registry last said that the configuration is current, in ms. */
+  /** Time in ms since the registry last confirmed that the configuration is current. */
   snapshotAgeMs(): number | undefined
   configRevision(): number | undefined
-  /** Whether the session with the registry stands. */
+  /** Whether the session with the registry is established. */
   registryConnected(): boolean | undefined
-  /** Requests that the servers take on at once; absent: no limit. */
+  /** Concurrency limit of the servers; absent: none. */
   concurrencyLimit?(): number | undefined
   readonly loopDelay?: LoopDelay | undefined
 }
@@ -45,7 +42,7 @@ export interface GaugeSources {
 const CIRCUIT: Record<EventCircuitState, number> = { closed: 0, 'half-open': 1, open: 2 }
 const STATES: readonly EndpointState[] = ['healthy', 'ejected', 'probing']
 
-/** Registers all; returns how to take them out again. */
+/** Registers all gauges; returns a function that removes them. */
 export function registerMeshGauges(metrics: Metrics, sources: GaugeSources): () => void {
   const service = sources.service
   const perPeer = (value: (reading: PeerReading) => number | undefined) =>

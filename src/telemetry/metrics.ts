@@ -1,24 +1,23 @@
 /**
- * Counters, histograms and gauges of one mesh, written as Prometheus text on demand. A series is
- * resolved once and then counted by a field access; the number of series of a metric is bounded,
- * because callers choose some label values.
+ * Counters, histograms and gauges of one mesh, formatted as Prometheus text on demand. The series
+ * of a metric are bounded, because callers choose some label values.
  */
 import { Histogram } from './histogram.ts'
 import { formatHead, formatHistogram, formatLabels, formatSample, LABEL_NAME, METRIC_NAME } from './prometheus.ts'
 
-/** Label values chosen from outside must not cost memory without bound (faults-and-attacks A36). */
+/** Label values chosen from outside must not exhaust memory. */
 export const MOST_SERIES = 2_000
-/** The value of every label of the one series that stands for all beyond the bound. */
+/** The label values of the one series that counts everything beyond the bound. */
 export const OVERFLOW = 'overflow'
-/** Longer label values are cut. */
+/** Longer label values are truncated. */
 const LONGEST_LABEL = 128
 
-/** A number that only grows. */
+/** A monotonic count. */
 export interface Counter {
   value: number
 }
 
-/** One line of a gauge, read when the metrics are. */
+/** One sample of a gauge, read when metrics are scraped. */
 export interface Observation {
   readonly labels?: Readonly<Record<string, string>>
   readonly value: number
@@ -30,8 +29,7 @@ interface Series<T> {
 }
 
 /**
- * All series of one metric name. Keep what {@link series} returns: looking it up costs, counting
- * does not.
+ * All series of one metric. Keep what {@link series} returns: a look-up costs, counting does not.
  */
 export class Family<T> {
   readonly name: string
@@ -55,8 +53,8 @@ export class Family<T> {
   }
 
   /**
-   * The series with these label values, in the order of the names; the overflow series if there are
-   * too many.
+   * The series with these label values, in the order of the names; beyond the bound, the overflow
+   * series.
    */
   series(...values: readonly string[]): T {
     const cut = values.map((value) => (value.length > LONGEST_LABEL ? value.slice(0, LONGEST_LABEL) : value))
@@ -93,9 +91,7 @@ export class Metrics {
   readonly #overflowed = new Map<string, Counter>()
   readonly #unreadable: Counter = { value: 0 }
 
-  /**
-   * The same name always gives the same family; its help and labels are those of the first time.
-   */
+  /** The same name always returns the same family, with the help and labels of the first call. */
   counter(name: string, help: string, labelNames: readonly string[] = []): Family<Counter> {
     return this.#family(this.#counters, name, help, labelNames, () => ({ value: 0 }))
   }
@@ -105,8 +101,8 @@ export class Metrics {
   }
 
   /**
-   * `observe` is called when the metrics are read and must not wait. Several parts may observe one
-   * name; of equal labels the last counts. Returns how to stop.
+   * `observe` is called when metrics are scraped and must be synchronous. Several parts may observe
+   * one name; for equal labels the last wins. Returns a function that unregisters it.
    */
   gauge(name: string, help: string, observe: () => Iterable<Observation>): () => void {
     let gauge = this.#gauges.get(name)
@@ -155,7 +151,7 @@ export class Metrics {
           else this.overflowed(gauge.name).value += 1
         }
       } catch {
-        // One part that cannot be read must not hide all others.
+        // One failing gauge must not hide the others.
         this.#unreadable.value += 1
       }
     }
@@ -200,10 +196,7 @@ export class Metrics {
     }
   }
 
-  /**
-   * How often a series of `name` was wanted beyond the bound; for those who cache series
-   * themselves.
-   */
+  /** How often a series of `name` was requested beyond the bound; for callers that cache series. */
   overflowed(name: string): Counter {
     let counter = this.#overflowed.get(name)
     if (counter === undefined) {

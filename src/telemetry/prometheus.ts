@@ -1,10 +1,7 @@
-/**
- * The Prometheus text exposition format 0.0.4: how families, labels and values are written. Only
- * text is made here; nothing is counted.
- */
+/** Formats families, labels and values as Prometheus text (exposition format 0.0.4). */
 import { BOUNDARIES_MS, type HistogramTotals } from './histogram.ts'
 
-/** For the `content-type` of an answer with metrics. */
+/** The `content-type` of a response with metrics. */
 export const METRICS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 
 export const METRIC_NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/

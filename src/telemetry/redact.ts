@@ -1,24 +1,24 @@
 /**
- * What may leave the process in dumps and events: everything but secrets, by name and by look
- * (faults-and-attacks A38).
+ * Redacts secrets in dumps and events, recognized by the name of a field or the form of a value.
  */
 
 export const REDACTED = '[redacted]'
 
 const SECRET_NAME = /private_?key|^key$|^pfx$|^token$|_token$|Token$|secret|passw|passphrase|authorization|cookie/i
 /**
- * Linear in the text, as everything that reads outside text: no two parts of it may take the same
+ * Linear in the text, as every expression for outside text must be: no two parts match the same
  * characters.
  */
 const SECRET_TEXT =
   /-----BEGIN [A-Z ]{0,32}PRIVATE KEY|\bBearer\s|\binmesh-(?:join|admin)\.|:\/\/[^\s/?#@:]{0,128}:[^\s/?#@]{1,128}@/i
 const JWT_BEGIN = 'eyJ'
 
-/** Deeper than any configuration; a cycle ends here. */
+/** Deeper than any configuration. It also ends cycles. */
 const DEEPEST = 12
 
 /**
- * Text without secrets, at most `longest` characters. Cut first: a stranger chooses how long it is.
+ * Text without secrets, at most `longest` characters. Truncates first: a stranger chooses the
+ * length.
  */
 export function redactText(text: string, longest = 10_000): string {
   const cut = text.length > longest
@@ -28,7 +28,7 @@ export function redactText(text: string, longest = 10_000): string {
 }
 
 /**
- * Whether a JWT (or the beginning of one, if the text was cut) is in it: `eyJ….….`, found in one
+ * Whether the text contains a JWT, or the beginning of one if it was truncated: `eyJ….….`, in one
  * pass.
  */
 function holdsToken(text: string, cut: boolean): boolean {
@@ -60,8 +60,8 @@ function isWord(code: number): boolean {
 }
 
 /**
- * A copy that is safe to show as JSON: secrets replaced, functions left out, maps as objects,
- * instants without value as null.
+ * A copy that is safe to show as JSON: secrets replaced, functions omitted, maps as objects,
+ * infinite instants as null.
  */
 export function redact(value: unknown, depth = 0): unknown {
   if (typeof value === 'string') return redactText(value)

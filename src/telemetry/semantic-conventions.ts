@@ -1,7 +1,6 @@
 /**
- * Names of span attributes, from the OpenTelemetry semantic conventions 1.45.0 (the stable ones,
- * except the last). Written out here, because their package would be a dependency for a dozen
- * words.
+ * Names of span attributes from the OpenTelemetry semantic conventions 1.45.0, stable but for the
+ * last. Copied, because their package would be a dependency for a dozen constants.
  */
 
 export const HTTP_REQUEST_METHOD = 'http.request.method'
@@ -13,7 +12,7 @@ export const RPC_METHOD = 'rpc.method'
 export const RPC_STATUS_CODE = 'rpc.status_code'
 export const SERVER_ADDRESS = 'server.address'
 export const SERVER_PORT = 'server.port'
-/** The status as text when the peer sent one, otherwise an `ErrorCode`. */
+/** The peer's status as text, otherwise an `ErrorCode`. */
 export const ERROR_TYPE = 'error.type'
 export const SERVICE_NAME = 'service.name'
 /** Incubating: the service on the other side. */

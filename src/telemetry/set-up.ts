@@ -1,6 +1,6 @@
 /**
- * `inmesh/tracing`: registers an OpenTelemetry SDK for applications that have none yet. Nothing
- * else in inmesh imports an SDK; applications with a set-up of their own never need this.
+ * `inmesh/tracing`: registers an OpenTelemetry SDK for applications that have none. Nothing else in
+ * inmesh imports an SDK.
  */
 import type { Attributes, AttributeValue } from '@opentelemetry/api'
 import type { SpanExporter } from '@opentelemetry/sdk-trace-node'
@@ -15,17 +15,17 @@ export interface TracingOptions {
   /** `service.name` of all spans. */
   readonly serviceName: string
   /**
-   * Where spans go, e.g. an OTLP exporter. @defaultValue the SDK's `ConsoleSpanExporter`, for
+   * The span exporter, such as an OTLP exporter. @defaultValue the SDK's `ConsoleSpanExporter`, for
    * development
    */
   readonly exporter?: SpanExporter
-  /** Share of the traces begun here that is recorded, as 0.1 or `'10%'`. @defaultValue 1 */
+  /** Share of the traces started here that is recorded, as 0.1 or `'10%'`. @defaultValue 1 */
   readonly sampleRatio?: number | `${number}%`
 }
 
 /** A running SDK. */
 export interface RunningTracing {
-  /** Sends what is left and takes the SDK out. Safe to call again. */
+  /** Flushes the remaining spans and unregisters the SDK. Idempotent. */
   shutdown(): Promise<void>
 }
 
@@ -46,7 +46,7 @@ const FIELDS = fields({
 
 /**
  * Registers `@opentelemetry/sdk-trace-node` 2.x with a batch span processor, W3C propagation and a
- * sampler that follows the caller's decision. Call it before `joinMesh`.
+ * parent-based sampler. Call it before `joinMesh`.
  *
  * @throws OptionsError if an option is wrong.
  * @throws Error if `@opentelemetry/api` or `@opentelemetry/sdk-trace-node` is not installed, or an
@@ -54,7 +54,7 @@ const FIELDS = fields({
  *
  * @example
  * ```ts
- * const tracing = await startTracing({ serviceName: 'checkout', exporter: new OTLPTraceExporter(), sampleRatio: 0.1 })
+ * const tracing = await startTracing({ serviceName: 'checkout', sampleRatio: 0.1 })
  * const mesh = await joinMesh({ service: 'checkout' })
  * // at the end
  * await mesh.close()
@@ -99,7 +99,7 @@ async function load() {
   }
 }
 
-/** The few words a resource needs; the SDK's own package for it is not among our peers. */
+/** A minimal resource; the SDK's package for it is not among our peers. */
 class ServiceResource {
   readonly attributes: Attributes
 

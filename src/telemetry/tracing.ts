@@ -1,8 +1,7 @@
 /**
- * Spans through the OpenTelemetry API, if the application has it and has registered an SDK;
- * otherwise only the trace context travels on. A call that is not sampled costs no span: its
- * context is passed on as it came, because the id of a span that nobody records would be a parent
- * that nobody can find.
+ * Records spans through the OpenTelemetry API if the application has registered an SDK. Unsampled
+ * calls make no span: their trace context is propagated unchanged, since an unrecorded parent
+ * breaks the trace.
  */
 import { channel } from 'node:diagnostics_channel'
 import type { Attributes, Context, Span, SpanContext, SpanKind, Tracer } from '@opentelemetry/api'
@@ -15,11 +14,11 @@ import * as names from './semantic-conventions.ts'
 
 export type TracingApi = typeof import('@opentelemetry/api')
 
-/** How soon an SDK that was registered, or taken away, later than us is noticed. */
+/** How soon a late registration or removal of an SDK is noticed. */
 const CHECK_MS = 100
 const SAMPLED = 1
 
-/** The application's own copy of the API, or `undefined` where it has none. */
+/** The application's copy of the API; `undefined` if it has none. */
 export async function loadTracingApi(): Promise<TracingApi | undefined> {
   try {
     return await import('@opentelemetry/api')
@@ -74,15 +73,15 @@ export class Tracing {
         parent,
       )
       const own = span.spanContext()
-      // Invalid: the application suppresses tracing here.
+      // An invalid context: the application suppresses tracing here.
       call.trace = this.#api.isSpanContextValid(own) ? fromSpanContext(own) : (call.trace ?? call.parent?.trace)
       if (span.isRecording()) call.observed = new Recorded(span, this.#api.trace.setSpan(parent, span))
     } catch {
-      // Samplers and processors are the application's code; a call must not fail by them.
+      // Samplers and processors are application code; their errors must not fail a call.
     }
   }
 
-  /** A server's call is its attempt; it has no second span. */
+  /** A server's call is its only attempt, so it has no second span. */
   attemptStarted(attempt: Attempt): void {
     const recorded = attempt.call.observed
     if (!this.#client || !(recorded instanceof Recorded) || attempt.call.route.protocol === 'function') return
@@ -118,7 +117,7 @@ export class Tracing {
     if (!(recorded instanceof Recorded)) return
     try {
       if (call.attempts > 1) recorded.span.setAttribute(names.HTTP_REQUEST_RESEND_COUNT, call.attempts - 1)
-      // A call that was refused had no attempt to say it.
+      // A refused call had no attempt to record it.
       if (outcome.status !== undefined) recorded.span.setAttribute(statusName(call), outcome.status)
       this.#end(recorded.span, outcome, outcome.status)
     } catch {
@@ -126,10 +125,7 @@ export class Tracing {
     }
   }
 
-  /**
-   * Runs `work` with the call's span as the application's active one; just runs it if none is
-   * recorded.
-   */
+  /** Runs `work` with the call's span active, if it has one. */
   within<T>(call: Call, work: () => T): T {
     const recorded = call.observed
     if (!(recorded instanceof Recorded) || !this.#hasContexts) return work()
@@ -137,8 +133,8 @@ export class Tracing {
   }
 
   /**
-   * Runs `dispatch` so that an instrumentation of undici, if there is one, neither makes a span of
-   * its own nor adds a second `traceparent`, which would make both invalid (node-dependencies T15).
+   * Runs `dispatch` with tracing suppressed. An instrumentation of undici would make a duplicate
+   * span and add a second `traceparent`, which invalidates both.
    */
   suppressed<T>(dispatch: () => T): T {
     if (!this.#undiciRequests.hasSubscribers || !this.#hasContexts) return dispatch()
@@ -146,7 +142,7 @@ export class Tracing {
     return context.with(context.active().setValue(this.#suppressKey, true), dispatch)
   }
 
-  /** `undefined` while nobody has registered an SDK. */
+  /** `undefined` while no SDK is registered. */
   #tracerAt(now: number): Tracer | undefined {
     if (now - this.#checkedAt < CHECK_MS) return this.#tracer
     this.#checkedAt = now
@@ -160,8 +156,8 @@ export class Tracing {
   }
 
   /**
-   * The span that is active in the application, else the inbound call's; `undefined`: its trace is
-   * not sampled.
+   * The application's active span, else that of the inbound call; `undefined` if its trace is not
+   * sampled.
    */
   #clientParent(call: Call): Context | undefined {
     const { context, trace } = this.#api
@@ -179,10 +175,7 @@ export class Tracing {
     return this.#remote(inbound?.trace)
   }
 
-  /**
-   * The caller's span, or one that the application's instrumentation of node:http has already made
-   * below it.
-   */
+  /** The caller's span, or a child of it made by an instrumentation of node:http. */
   #serverParent(call: Call): Context | undefined {
     const active = this.#api.trace.getActiveSpan()
     if (active?.isRecording() && (call.trace === undefined || call.trace.traceId === active.spanContext().traceId)) {
@@ -230,7 +223,7 @@ export class Tracing {
     return attributes
   }
 
-  /** A cancelled call is no error of the span: our side no longer wanted it. */
+  /** A cancelled call is no error: our side no longer needed it. */
   #end(span: Span, outcome: Outcome, status: number | undefined): void {
     if (outcome.verdict !== 'success') {
       span.setAttribute(names.ERROR_TYPE, status === undefined ? (outcome.code ?? outcome.verdict) : String(status))
@@ -253,7 +246,7 @@ function fromSpanContext(context: SpanContext): TraceContext {
   }
 }
 
-/** The conventions want `HTTP` where the method is not one of the known. */
+/** The conventions require `HTTP` for unknown methods. */
 function spanName(call: Call): string {
   const method = methodClass(call)
   return method === OTHER_METHOD ? 'HTTP' : method
