@@ -8,13 +8,13 @@ export class Attempt implements InFlight {
   /** 0 is the first. Set by the execution. */
   number = 0
   /**
-   * Instant at which it was let start. Set by the execution before policies are asked; 0 = they
-   * look at the clock themselves.
+   * When it was started. Set by the execution before policies are asked; 0 = they read the clock
+   * themselves.
    */
   startedAt = 0
   /**
-   * Instant of its end; of a call's first attempt, at last that of the call. Set by the execution
-   * before policies are told; 0 = as above.
+   * When it ended; for a call's first attempt, finally the end of the call. Set by the execution
+   * before policies settle it; 0 = as above.
    */
   endedAt = 0
   /** `undefined` on servers and for functions. */
@@ -26,24 +26,24 @@ export class Attempt implements InFlight {
   /** Bytes of the request may have reached the peer. Set by the transport. */
   sent = false
   /**
-   * When it ends says nothing of how fast the peer is: a stream, or a request that the caller still
-   * writes. Set by the execution, for ordinary calls not before {@link begun}.
+   * Its duration says nothing about the peer's latency: a stream, or a request that the caller
+   * still writes. Set by the execution, for ordinary calls not before {@link begun}.
    */
   openEnded = false
-  /** Its answer has begun and need not end. Set by the execution. */
+  /** Its response has begun and may stay open. Set by the execution. */
   begun = false
   /**
-   * For how long the peer has waited for our side: for the caller's bytes, for a reader, for our
+   * How long in ms the peer has waited for our side: for the caller's bytes, for a reader, for our
    * event loop. Kept by the transport.
    */
   ownMs = 0
-  /** Since when it waits for our side; 0 = we wait for the peer. Kept by the transport. */
+  /** Since when the peer waits for our side; 0 = we wait for the peer. Kept by the transport. */
   ownSince = 0
   /** HTTP or gRPC status of the answer, 0 = none. Set by the transport, for observers. */
   status = 0
   /**
-   * What the transport sends as `traceparent`; `undefined`: that of the call. Set by the telemetry,
-   * if it records.
+   * Sent as `traceparent`; `undefined`: the call's trace is sent. Set by the telemetry, if it
+   * records.
    */
   trace: TraceContext | undefined = undefined
   /**

@@ -1,19 +1,16 @@
 /**
- * W3C Baggage (https://www.w3.org/TR/baggage/): values that travel with a call to all its
- * descendants, within bounds.
+ * Parses and formats W3C Baggage (https://www.w3.org/TR/baggage/): values that travel with a call
+ * to all its descendants.
  */
 
-/**
- * The standard's own bounds; what exceeds them is dropped, because it would be sent on at every
- * hop.
- */
+/** The standard's limits. Members beyond them are dropped, because every hop would send them on. */
 const MAX_BYTES = 8_192
 const MAX_MEMBERS = 64
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}$/
 
 /**
- * Members that break the syntax or the bounds are dropped one by one. Properties after `;` are not
- * kept.
+ * Malformed members and those beyond the limits are dropped one by one. Properties after `;` are
+ * dropped.
  */
 export function parseBaggage(header: string | undefined): ReadonlyMap<string, string> | undefined {
   if (header === undefined || header === '' || header.length > MAX_BYTES) return undefined
@@ -28,13 +25,13 @@ export function parseBaggage(header: string | undefined): ReadonlyMap<string, st
     try {
       members.set(name, decodeURIComponent(pair.slice(equals + 1).trim()))
     } catch {
-      // A malformed percent-escape: this member is dropped, the others are kept.
+      // A malformed percent-escape: only this member is dropped.
     }
   }
   return members.size === 0 ? undefined : members
 }
 
-/** `undefined` if there is nothing to send. Members that would exceed the bounds are left out. */
+/** `undefined` if there is nothing to send. Members beyond the limits are omitted. */
 export function formatBaggage(members: ReadonlyMap<string, string> | undefined): string | undefined {
   if (members === undefined || members.size === 0) return undefined
   let header = ''

@@ -21,8 +21,8 @@ export interface Clock {
   startBackgroundTimer<T>(ms: number, fire: (context: T) => void, context: T): Timer
   stopTimer(timer: Timer): void
   /**
-   * For how many ms our own event loop stood still since `at`. A duration that overlaps a stall
-   * says nothing about the other side, so whoever learns from durations asks this first.
+   * For how many ms our event loop stalled since `at`. A duration that overlaps a stall says
+   * nothing about the peer, so estimators check this first.
    */
   stalledMsSince(at: number): number
 }
@@ -34,14 +34,13 @@ export const LONGEST_TIMER_MS = 2 ** 31 - 1
 const SAMPLE_MS = 20
 const STALL_MS = 20
 /**
- * Where hardly anybody asks, a process sleeps, and each wake-up costs it 75 µs of CPU: a registry
- * without traffic spent 4 ms a second on samples. Then they are twice as far apart each time, up to
- * this.
+ * In an idle process each wake-up costs 75 µs of CPU: a registry without traffic spent 4 ms a
+ * second on samples. So the interval doubles while few ask, up to this.
  */
 const SAMPLE_AT_MOST_MS = 160
-/** Questions within one sample that make it many. */
+/** This many questions per sample count as many. */
 const MANY = 4
-/** Sampling stops when nobody has asked for this long, so that an idle process has no timers. */
+/** Sampling stops when it was not asked for this long, so that an idle process has no timers. */
 const IDLE_MS = 2_000
 
 /**
@@ -73,8 +72,8 @@ class LongTimer<T> {
 
 class SystemClock implements Clock {
   /**
-   * Never back: who fakes `performance.now` in a test begins at 0, and every breaker would stay
-   * open until it has caught up.
+   * Never goes back: a test that fakes `performance.now` begins at 0, and every breaker would stay
+   * open until it catches up.
    */
   readonly now = (): number => {
     const now = performance.now() + this.#ahead
@@ -159,7 +158,7 @@ class SystemClock implements Clock {
     if (late <= STALL_MS) return
     this.#stalls.push({ endedAt: now, ms: late })
     if (this.#stalls.length > 64) this.#stalls.shift()
-    // Nobody could ask in that time, so it does not count as time in which nobody asked.
+    // The loop was stalled, so no caller could ask in that time, and it does not count as idle.
     this.#askedAt += late
   }
 }

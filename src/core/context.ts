@@ -25,9 +25,9 @@ export function serving<T>(call: Call, work: () => T): T {
 }
 
 /**
- * The rest of this turn of the event loop is part of serving `call`, and `work` is run: for doors
- * that are told of a request by the socket and of nothing else after it. Where Node forgets at the
- * end of the turn anyway, restoring costs as much as entering.
+ * Runs `work`, and makes the rest of this turn of the event loop part of serving `call`. For
+ * servers whose turn handles one request and nothing after it. Node resets the context at the end
+ * of the turn anyway, and restoring it here would cost as much as entering.
  */
 export function servingFromHere<C extends Call, T>(call: C, work: (call: C) => T): T {
   if (!forgets()) return storage.run(call, work, call)

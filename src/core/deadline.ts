@@ -1,18 +1,22 @@
-/** Deadlines on the wire: what is left, as a duration, so that no two clocks are ever compared. */
+/**
+ * Formats and parses deadlines on the wire: as the remaining duration, so that no two clocks are
+ * compared.
+ */
 
 /**
- * No caller waits longer than this for one call; longer wishes are cut (faults-and-attacks A34).
+ * The longest timeout of a call; a longer one is shortened, so that no peer holds resources at
+ * will.
  */
 export const LONGEST_TIMEOUT_MS = 300_000
 
 /**
- * Reads a remaining time. `undefined`: no header. `'malformed'`: anything but 1 to 9 digits. Zero
- * means: expired already.
+ * Parses a remaining time in ms. `undefined`: no header. `'malformed'`: anything but 1 to 9 digits.
+ * 0: expired already.
  */
 export function parseTimeoutHeader(header: string | undefined): number | undefined | 'malformed' {
   if (header === undefined) return undefined
   if (header.length === 0 || header.length > 9) return 'malformed'
-  // By character and not by expression: every request that is served pays for it.
+  // By character, because an expression is slower and every served request pays for it.
   let ms = 0
   for (let i = 0; i < header.length; i++) {
     const digit = header.charCodeAt(i) - 0x30
@@ -22,7 +26,7 @@ export function parseTimeoutHeader(header: string | undefined): number | undefin
   return Math.min(ms, LONGEST_TIMEOUT_MS)
 }
 
-/** Whole ms, never more than is left, so that the callee gives up no later than the caller. */
+/** Whole ms, rounded down, so that the callee gives up no later than the caller. */
 export function formatTimeoutHeader(remainingMs: number): string {
   return String(Math.max(0, Math.min(Math.floor(remainingMs), LONGEST_TIMEOUT_MS)))
 }
@@ -37,9 +41,9 @@ const GRPC_UNIT_MS: Readonly<Record<string, number>> = Object.freeze({
 })
 
 /**
- * Reads a `grpc-timeout` in ms: 1 to 8 digits and a unit, nothing else (gRPC over HTTP/2,
- * "Requests"). `undefined`: no header. Zero means: expired already. Not cut: the longest,
- * 99,999,999 hours, is the caller's own wish to watch for ever.
+ * Parses a `grpc-timeout` to ms: 1 to 8 digits and a unit (gRPC over HTTP/2, "Requests").
+ * `undefined`: no header. 0: expired already. It is not shortened: 99,999,999 hours is how a caller
+ * asks to watch forever.
  */
 export function parseGrpcTimeout(header: string | undefined): number | undefined | 'malformed' {
   if (header === undefined) return undefined
@@ -54,7 +58,7 @@ export function parseGrpcTimeout(header: string | undefined): number | undefined
   return value * unit
 }
 
-/** Never more than is left. Below 100 ms in µs: whole ms would take a tenth of it away. */
+/** Rounded down; below 100 ms in µs, because whole ms would lose up to a tenth. */
 export function formatGrpcTimeout(remainingMs: number): string {
   if (remainingMs < 100) return `${Math.max(0, Math.floor(remainingMs * 1_000))}u`
   if (remainingMs < 1e8) return `${Math.floor(remainingMs)}m`

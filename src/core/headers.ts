@@ -4,7 +4,7 @@
  */
 
 export const PREFIX = 'inmesh-'
-/** Remaining time in whole ms: a duration, because clocks differ. */
+/** Remaining time in whole ms. A duration, because clocks differ. */
 export const TIMEOUT = 'inmesh-timeout-ms'
 /** How many attempts of this call came before this one. */
 export const PREVIOUS_ATTEMPTS = 'inmesh-previous-attempts'

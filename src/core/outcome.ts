@@ -47,7 +47,7 @@ export function outcome(
   return { verdict, code, status, cause, retryAfterMs }
 }
 
-/** What policies are told that had already admitted an attempt which a later one refused. */
+/** The outcome for policies that admitted an attempt which a later policy refused. */
 export const NOT_STARTED: Outcome = Object.freeze(outcome('cancelled', 'cancelled'))
 
 /**

@@ -1,7 +1,6 @@
 /**
- * W3C Trace Context (https://www.w3.org/TR/trace-context/): who we are in a trace, read from and
- * written to headers without the OpenTelemetry API, whose propagators cost a hundred times more
- * than the text they produce.
+ * Parses and formats W3C Trace Context (https://www.w3.org/TR/trace-context/). OpenTelemetry's
+ * propagators cost a hundred times more than this.
  */
 export interface TraceContext {
   /** 32 lower-case hex digits, not all zero. */
@@ -19,15 +18,12 @@ const DASH = 0x2d
 const NO_TRACE = '0'.repeat(32)
 const NO_SPAN = '0'.repeat(16)
 const BEHIND = /^.{55}-.*$/
-/** All that a header can hold; anything beyond is as good as 0. */
+/** Headers hold bytes only; an index beyond reads as 0. */
 const IS_HEX = new Uint8Array(256)
 for (const digit of '0123456789abcdef') IS_HEX[digit.charCodeAt(0)] = 1
 const MAX_TRACESTATE = 512
 
-/**
- * `undefined` for anything that is not a valid `traceparent`; then a new trace starts, as the
- * standard says.
- */
+/** `undefined` for an invalid `traceparent`; then a new trace starts, as the standard says. */
 export function parseTraceparent(header: string | undefined, state?: string): TraceContext | undefined {
   if (header === undefined || !isWellFormed(header)) return undefined
   return {
@@ -38,10 +34,7 @@ export function parseTraceparent(header: string | undefined, state?: string): Tr
   }
 }
 
-/**
- * By table and not by expression, which takes twice as long: every request that is served pays for
- * it.
- */
+/** By table, because an expression takes twice as long and every served request pays for it. */
 function isWellFormed(header: string): boolean {
   if (header.length < LENGTH || header.charCodeAt(2) !== DASH) return false
   if (header.charCodeAt(35) !== DASH || header.charCodeAt(52) !== DASH) return false
@@ -51,11 +44,11 @@ function isWellFormed(header: string): boolean {
   hex &= IS_HEX[header.charCodeAt(53)]! & IS_HEX[header.charCodeAt(54)]!
   if (hex !== 1 || header.startsWith(NO_TRACE, 3) || header.startsWith(NO_SPAN, 36)) return false
   if (header.startsWith('ff')) return false
-  // Later versions may have more behind it.
+  // Later versions may append fields.
   return header.length === LENGTH || (!header.startsWith('00') && BEHIND.test(header))
 }
 
-/** Of the character of a hexadecimal digit; a stands for 10. */
+/** `code` is the character of a hexadecimal digit. */
 function isOdd(code: number): boolean {
   return (code & 1) === (code <= 0x39 ? 1 : 0)
 }

@@ -1,6 +1,6 @@
 /**
- * The two messages of the standard health service (grpc.health.v1). They have one field each and
- * never change, so they are written here, without the packages that could read their `.proto`.
+ * Encodes and decodes the two messages of the standard health service (grpc.health.v1). They have
+ * one field each and never change, so no protobuf package is needed.
  */
 
 export const HEALTH_SERVICE = '/grpc.health.v1.Health/'
@@ -10,7 +10,7 @@ export const SERVING = 1
 export const NOT_SERVING = 2
 export const SERVICE_UNKNOWN = 3
 
-/** Of a name of a service; longer ones are nobody's. */
+/** Longest name of a service; none is longer. */
 const LONGEST_NAME = 512
 
 /** `HealthCheckResponse { ServingStatus status = 1 }`. */
@@ -18,7 +18,7 @@ export function encodeState(state: number): Buffer {
   return Buffer.from([0x08, state])
 }
 
-/** 0 (UNKNOWN) for what is no such message. */
+/** 0 (UNKNOWN) for a malformed message. */
 export function decodeState(bytes: Buffer): number {
   return bytes.length >= 2 && bytes[0] === 0x08 ? bytes[1]! : 0
 }
@@ -32,7 +32,7 @@ export function encodeName(name: string): Buffer {
   return Buffer.concat([Buffer.from([0x0a, ...length]), text])
 }
 
-/** @throws RangeError for what is no such message */
+/** @throws RangeError for a malformed message */
 export function decodeName(bytes: Buffer): string {
   if (bytes.length === 0) return ''
   let length = 0

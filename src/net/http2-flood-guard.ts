@@ -1,7 +1,6 @@
 /**
- * Cuts an HTTP/2 connection that floods its server: streams opened and reset at once (by the
- * client, or by us because it provoked that), PING, SETTINGS, and bytes of any frames that carry no
- * request. Node bounds these late or not at all.
+ * Closes HTTP/2 connections that flood the server: streams reset at once, PING, SETTINGS, and
+ * frames that carry no request. Node limits these late or not at all.
  */
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
@@ -11,28 +10,25 @@ import { Overhead } from './http2-overhead.ts'
 export type FloodReason = 'rapid-reset' | 'ping-flood' | 'settings-flood' | 'frame-flood'
 
 export interface FloodLimits {
-  /** This many more streams reset than served in one window are not a flood yet. Default 100. */
+  /** How many more streams may be reset than served per window. Default 100. */
   readonly resets: number
-  /**
-   * This many PING with nothing else said, or SETTINGS, in one window are not a flood yet. Default
-   * 1,000.
-   */
+  /** How many PINGs without other traffic, or SETTINGS, are allowed per window. Default 1,000. */
   readonly controlFrames: number
   /**
-   * Bytes in one window that explain no request, beyond what the peer answers to ours. Default
-   * 131,072: some 10,000 WINDOW_UPDATE, and 2 ms of decoding.
+   * Bytes per window that carry no request and answer none of our frames. Default 131,072: some
+   * 10,000 WINDOW_UPDATE, and 2 ms of decoding.
    */
   readonly overheadBytes: number
   /** Default 10,000 ms; a window is between half and all of it. */
   readonly windowMs: number
   /**
-   * A stream that lived this long before its reset is a call given up, not a flood: until then it
-   * held one of the streams that a connection may have at once. Default 1,000 ms, as Envoy has it.
+   * A stream reset after this age is a cancelled call: until then it occupied one of the
+   * connection's concurrent streams. Default 1,000 ms, as in Envoy.
    */
   readonly youngMs: number
   /**
-   * A stream that was reset sooner counts against {@link resets}, a young one that lived longer
-   * against {@link lateResets}.
+   * A stream reset before this age counts against {@link resets}, a later one against {@link
+   * lateResets}.
    */
   readonly instantMs: number
   /** Default 0: with `instantMs` as long as `youngMs`, all are instant. */
@@ -50,29 +46,28 @@ const LIMITS: FloodLimits = {
 }
 
 /**
- * Limits for servers whose clients give attempts up as a matter of policy (per-try timeouts,
- * hedges, callers that change their mind): tens or hundreds a second are ordinary. A flood comes by
- * thousands, and resets a stream as soon as it has opened it.
+ * Limits for servers whose clients cancel attempts by policy (per-try timeouts, hedges), up to
+ * hundreds a second. A flood resets thousands, each as soon as it is opened.
  */
 export const PATIENT: Partial<FloodLimits> = Object.freeze({ resets: 1_000, instantMs: 100, lateResets: 10_000 })
 
 /**
- * Options of a server whose sessions are all guarded. Node cuts every connection that cancels more
- * than 1,000 streams at once or 33 a second, whatever else is served on it; that is a busy client
- * whose hedges lose. This puts its limit out of the guard's way.
+ * Options of a server whose sessions are all guarded. Node's own limit closes a connection that
+ * cancels 1,000 streams at once or 33 a second, which a busy client with hedges does. These options
+ * lift it.
  */
 export const GUARDED_SERVER = {
   streamResetBurst: 1_000_000,
   streamResetRate: 1_000_000,
-  // It refuses a stream also while one that was reset is not destroyed yet, and would end the
-  // session after a hundred.
+  // Node also refuses streams while a reset one is not destroyed yet, and ends the session after a
+  // hundred.
   maxSessionRejectedStreams: 1_000_000,
 } as const
 
 /**
- * grpc-go pings once a round trip while it is sent data, to learn the bandwidth, thousands of times
- * in a window on a short way. Then each PING goes with its acknowledgement (17 bytes) and a DATA
- * frame with a gRPC message (14 or more); a flood with the first only.
+ * grpc-go pings once per round trip while it receives data, to estimate the bandwidth: thousands of
+ * times per window on a fast network. Each such PING comes with an acknowledgement (17 bytes) and a
+ * DATA frame with a gRPC message (14 or more); a flood has only the first.
  */
 const BYTES_OF_HONEST_PING = 28
 /** ENHANCE_YOUR_CALM, as a number because importing `node:http2` loads it. */
@@ -81,14 +76,14 @@ const CALM = 11
 const OPENED_AT = Symbol('openedAt')
 type TimedStream = ServerHttp2Stream & { [OPENED_AT]?: number }
 
-/** What happened in half a window. */
+/** Counts of half a window. */
 class Tally {
   resets = 0
   lateResets = 0
   served = 0
   pings = 0
   settings = 0
-  /** Written on the connection before it began. */
+  /** Bytes written on the connection before it began. */
   bytes = 0
 
   begin(bytes: number): void {
@@ -101,7 +96,7 @@ class Tally {
   }
 }
 
-/** One per session, from {@link guardSession}; lets go of the session when that closes. */
+/** One per session, from {@link guardSession}; releases the session when it closes. */
 export class FloodGuard {
   readonly #session: ServerHttp2Session
   readonly #clock: Clock
@@ -128,7 +123,7 @@ export class FloodGuard {
     this.#beganAt = clock.now()
     const { overheadBytes, windowMs } = this.#limits
     this.#overhead = new Overhead(session, socketOf(session), overheadBytes, windowMs, this.#beganAt)
-    // One function for all streams of a session, which come as `this`: no closure for each.
+    // One function for all streams of a session (`this`) instead of a closure for each.
     const guard = this
     this.#onStreamClose = function () {
       guard.#closed(this)
@@ -140,36 +135,35 @@ export class FloodGuard {
   }
 
   /**
-   * Found guilty. The session is destroyed one turn of the loop later, and what was read together
-   * with the last frame still comes as streams; a listener that looks here first does nothing for
-   * them.
+   * A flood was detected. The session is destroyed one turn of the event loop later; until then,
+   * listeners check this and ignore the streams that still arrive.
    */
   get flooded(): boolean {
     return this.#flooded
   }
 
-  /** Call it about twice a second: frames that carry nothing are seen by their bytes only. */
+  /**
+   * Called about twice a second, because frames without content are noticed only by their bytes.
+   */
   look(): void {
     if (this.#flooded || this.#session.destroyed) return
     if (this.#overhead.exceeded(this.#clock.now())) this.#flood('frame-flood')
   }
 
-  /** When {@link look} last found that bytes had moved. */
+  /** When {@link look} last found bytes to have moved. */
   get movedAt(): number {
     return this.#overhead.movedAt
   }
 
   /**
-   * Grows with each stream, piece of a body, PING and SETTINGS: with all that the peer has said to
-   * an end.
+   * Grows with each stream, body chunk, PING and SETTINGS: with each complete message of the peer.
    */
   get heard(): number {
     return this.#heard + this.#overhead.pieces
   }
 
   readonly #opened = (stream: TimedStream, _headers: unknown, flags: number, rawHeaders: readonly string[]): void => {
-    // From its head to its close: the peer may make it fail while no one else listens, which would
-    // end the process.
+    // Listens until the stream closes: an `error` without a listener ends the process.
     stream.on('error', ignore)
     const now = this.#clock.now()
     this.#turn(now)
@@ -180,12 +174,11 @@ export class FloodGuard {
   }
 
   #closed(stream: TimedStream): void {
-    // When the connection ends, all its streams do.
+    // When the connection ends, so do its streams.
     if (this.#flooded || this.#session.destroyed) return
     this.#overhead.closed(stream)
-    // Whoever waits for the response pays a round trip for each; taking the first of a stream and
-    // leaving is an honest habit. `aborted` would not do: it is never set for HEAD, and the code is
-    // the flooder's choice.
+    // A client that has waited for the response paid a round trip, and may cancel after the first
+    // message. `aborted` does not tell: it is never set for HEAD, and the flooder chooses the code.
     if (stream.headersSent) {
       if (stream.rstCode === 0) this.#now.served += 1
       return
@@ -225,7 +218,7 @@ export class FloodGuard {
     this.#session.off('remoteSettings', this.#set)
   }
 
-  /** Begins the next half of the window if this one is over. */
+  /** Starts the next half of the window if this one is over. */
   #turn(now: number): void {
     const passed = now - this.#beganAt
     const halfMs = this.#limits.windowMs / 2
@@ -248,9 +241,9 @@ export class FloodGuard {
     this.#flooded = true
     const session = this.#session
     const socket = socketOf(session)
-    // All this runs within a read of the session, where destroying it can abort the process.
+    // This runs within a read of the session, where destroying it can abort the process.
     setImmediate(() => {
-      // A session that was closing already would wait for the flooder to hang up.
+      // A session that is closing already would wait for the flooder to hang up.
       setImmediate(() => socket.destroy())
       try {
         this.#onFlood(reason)
@@ -274,13 +267,13 @@ function socketOf(session: ServerHttp2Session): Socket {
 function ignore(): void {}
 
 /**
- * Watches `session` until it closes, and destroys it when it floods its server; `onFlood` is called
- * once, just before that.
+ * Watches `session` until it closes, and destroys it on a flood. `onFlood` is called once, just
+ * before.
  *
- * A connection on which 10,000 calls are cancelled is not cut as long as about as many are served;
- * the server needs {@link GUARDED_SERVER} for that, because Node would cut it. A listener behind
- * the guard refuses with an answer, not with RST_STREAM: the two sides' resets cannot be told
- * apart, and a client may provoke ours. The server calls {@link FloodGuard.look} regularly.
+ * A connection with 10,000 cancelled calls stays open while about as many are served; the server
+ * needs {@link GUARDED_SERVER}, because Node would close it. A listener behind the guard refuses
+ * with a response, not with RST_STREAM: the resets of both sides look the same, and a client may
+ * provoke ours. The server calls {@link FloodGuard.look} regularly.
  *
  * @example server.on('session', (session) => guardSession(session, systemClock, (reason) =>
  * log.warn({ reason }, 'flood')))

@@ -1,26 +1,24 @@
 /**
- * Counts the bytes of an HTTP/2 connection that carry no request: floods of WINDOW_UPDATE,
- * PRIORITY, padding, unknown and empty frames. Node reports none of these frames, so the count is
- * what the socket has read minus what requests explain.
+ * Counts the bytes of an HTTP/2 connection that carry no request: WINDOW_UPDATE, PRIORITY, padding,
+ * unknown and empty frames. Node reports none of these, so the count is the bytes read minus those
+ * of requests.
  */
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 
 const FRAME_HEAD_BYTES = 9
-/**
- * HPACK writes a literal with a type and two lengths; half of that for a name, half for a value.
- */
+/** HPACK encodes a literal with a type and two lengths: half for the name, half for the value. */
 const BYTES_PER_TEXT = 4
-/** Frame heads, PRIORITY, WINDOW_UPDATE, RST_STREAM and short trailers of one stream. */
+/** Allowance per stream for frame heads, PRIORITY, WINDOW_UPDATE, RST_STREAM and short trailers. */
 const BYTES_PER_STREAM = 256
 /**
- * A peer answers each DATA frame (at least 10 bytes) with two WINDOW_UPDATE (13 each) at most, and
- * each PING with one.
+ * A peer answers a DATA frame (at least 10 bytes) with at most two WINDOW_UPDATE (13 each), and a
+ * PING with one frame.
  */
 const BYTES_PER_WRITTEN = 3
 /**
- * Answers come after what they answer, so unused credit is kept for a while, up to this many
+ * Answers arrive later than the frames they answer, so unused credit is kept, up to this many
  * budgets.
  */
 const BUDGETS_OF_CREDIT = 2
@@ -31,17 +29,17 @@ const BODY_ENDED = Symbol('bodyEnded')
 type CountedStream = ServerHttp2Stream & { [OVERHEAD]?: Overhead; [BODY_ENDED]?: boolean }
 
 /**
- * One per session; a leaky bucket that drains one budget in each window, and loses unused credit as
- * fast.
+ * One per session: a leaky bucket that drains one budget per window, and loses unused credit at the
+ * same rate.
  */
 export class Overhead {
   readonly #session: ServerHttp2Session
   readonly #socket: Socket
   readonly #budget: number
   readonly #windowMs: number
-  /** Of bodies, since the connection began. */
+  /** Bytes of bodies since the connection began. */
   pieces = 0
-  /** When bytes were last seen to have moved, in either direction. */
+  /** When bytes last moved, in either direction. */
   movedAt: number
   #explained = 0
   #seenRead = 0
@@ -58,7 +56,7 @@ export class Overhead {
     this.movedAt = now
   }
 
-  /** A stream has begun: explains its head, and its body as that comes. */
+  /** Accounts for a new stream: its head now, its body as it arrives. */
   opened(stream: ServerHttp2Stream, flags: number, rawHeaders: readonly string[]): void {
     let bytes = BYTES_PER_STREAM
     for (let i = 0; i < rawHeaders.length; i++) bytes += rawHeaders[i]!.length + BYTES_PER_TEXT
@@ -67,12 +65,12 @@ export class Overhead {
     const counted = stream as CountedStream
     counted[OVERHEAD] = this
     counted[BODY_ENDED] = false
-    // A listener for `data` would start the flow before the handler wants it.
+    // A listener for `data` would start the flow before the handler is ready.
     counted.push = pushCounted
   }
 
   closed(stream: ServerHttp2Stream): void {
-    // nghttp2 drops the rest of a body that nobody waits for: at most what the window had allowed.
+    // nghttp2 drops the rest of an unread body: at most what the window allowed.
     if ((stream as CountedStream)[BODY_ENDED] !== false || this.#session.destroyed) return
     this.#explained += this.#session.localSettings.initialWindowSize ?? 65_535
   }
@@ -101,7 +99,7 @@ export class Overhead {
 }
 
 function pushCounted(this: CountedStream, chunk: Buffer | null, encoding?: BufferEncoding): boolean {
-  // Node ends the readable side of a stream that closes early, too.
+  // Node also ends the readable side of a stream that closes early.
   if (chunk === null) this[BODY_ENDED] = !this.closed
   else this[OVERHEAD]!.received(chunk.length)
   return Readable.prototype.push.call(this, chunk, encoding)

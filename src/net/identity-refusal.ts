@@ -1,6 +1,6 @@
 /**
- * How a server tells its client that it refuses the client's certificate: in a header of HTTP/1.1,
- * in the GOAWAY of HTTP/2.
+ * Notifies a client that the server rejects its certificate: in a header of HTTP/1.1, in the GOAWAY
+ * of HTTP/2.
  */
 
 const CODE = 'identity-rejected'
@@ -14,8 +14,8 @@ export function identityRefusal(reason: string): string {
 }
 
 /**
- * The reason in what a server sent; `undefined` if it says something else. The bare code means a
- * certificate that has ended.
+ * The reason in what a server sent; `undefined` if it is something else. The bare code means an
+ * expired certificate.
  */
 export function reasonOfRefusal(text: unknown): string | undefined {
   if (typeof text !== 'string' || !text.startsWith(CODE)) return undefined

@@ -1,14 +1,14 @@
 /**
- * What an address leads to, however it is written. Text is read as the system's resolver reads it
- * (`0x7f.1`, `2130706433`, `::ffff:7f00:1`, `LOCALHOST.`), because a filter that knows fewer
- * spellings than the resolver filters nothing.
+ * Classifies network addresses: loopback, link-local, forbidden, ordinary. It accepts every
+ * spelling that the system's resolver accepts (`0x7f.1`, `::ffff:7f00:1`, `LOCALHOST.`), because
+ * any other bypasses the filter.
  */
 import { BlockList, isIP, isIPv4 } from 'node:net'
 
 /**
- * `loopback`: the machine that connects. `forbidden`: never one process (unspecified, multicast,
- * broadcast), or the metadata service of a cloud. `link-local`: one network only. `name`: what it
- * leads to is known when it is resolved.
+ * `loopback`: the connecting machine. `forbidden`: never a single process (unspecified, multicast,
+ * broadcast), or the metadata service of a cloud. `link-local`: one network only. `name`: a host
+ * name, not resolved yet.
  */
 export type AddressKind = 'loopback' | 'forbidden' | 'link-local' | 'ordinary' | 'name'
 
@@ -19,7 +19,7 @@ LOOPBACK.addAddress('::1', 'ipv6')
 const FORBIDDEN = new BlockList()
 FORBIDDEN.addSubnet('0.0.0.0', 8, 'ipv4')
 FORBIDDEN.addSubnet('224.0.0.0', 3, 'ipv4')
-// What clouds serve from link-local addresses: metadata, credentials, DNS, time.
+// Link-local services of clouds: metadata, credentials, DNS, time.
 for (const end of ['169.254', '169.253', '169.123', '170.2', '170.23', '0.23', '42.42'])
   FORBIDDEN.addAddress(`169.254.${end}`, 'ipv4')
 FORBIDDEN.addAddress('fe80::a9fe:a9fe', 'ipv6')
@@ -48,16 +48,14 @@ const METADATA_NAMES = new Set(['metadata', 'metadata.google.internal', 'metadat
  * 2765), NAT64.
  */
 const EMBEDDING = ['0:0:0:0:0:0', '0:0:0:0:0:ffff', '0:0:0:0:ffff:0', '64:ff9b:0:0:0:0']
-/** NAT64 of an operator (RFC 8215): any network in here, of 96 bits as a rule. */
+/** Local-use NAT64 (RFC 8215): operators take any network in here, usually of 96 bits. */
 const LOCAL_NAT64 = '64:ff9b:1:'
-/**
- * The end of any network makes an ISATAP address (RFC 5214, 6.1), with an IPv4 address behind it.
- */
+/** In any network, this marks an ISATAP address (RFC 5214, 6.1); an IPv4 address follows. */
 const ISATAP = /:(?:0|200):5efe$/
-/** Teredo (RFC 4380) has the address with all bits inverted there. */
+/** Teredo (RFC 4380) inverts all bits of the embedded address. */
 const TEREDO = ['2001', '0'] as const
 
-/** Judges an address or a name, in any spelling that the resolver takes. */
+/** Classifies an address or a name, in any spelling that the resolver accepts. */
 export function kindOfAddress(text: string): AddressKind {
   const address = literalOf(text)
   if (address === undefined) {
@@ -72,7 +70,8 @@ export function kindOfAddress(text: string): AddressKind {
 }
 
 /**
- * The address in its usual spelling, an embedded IPv4 address as such; `undefined`: it is a name.
+ * The address in its canonical spelling, an embedded IPv4 address unwrapped; `undefined` for a
+ * name.
  */
 export function literalOf(text: string): string | undefined {
   const address = bare(text)
@@ -85,16 +84,16 @@ export function literalOf(text: string): string | undefined {
 const USUAL = /^(?:0|[1-9]\d{0,2})(?:\.(?:0|[1-9]\d{0,2})){3}$/
 
 /**
- * One spelling for each address (RFC 5952), so that a listener has one name; a host name as it is.
+ * The canonical spelling of an address (RFC 5952), so that a listener has one name. A host name is
+ * returned unchanged.
  */
 export function usualSpelling(address: string): string {
   if (USUAL.test(address)) return address
   if (isIP(address) !== 6) return readIPv4(address) ?? address
-  // A zone is no part of the address, and no URL takes one.
+  // A zone is no part of the address, and no URL accepts one.
   if (address.includes('%')) return address
   const groups = groupsOf(address.toLowerCase())
-  // Mapped: the same socket as the IPv4 address. What is translated or tunnelled is reached on
-  // another way.
+  // A mapped address is the same socket as the IPv4 address; translated and tunnelled ones are not.
   if (groups.slice(0, 6).join(':') === EMBEDDING[1]) return embedded(groups)!
   return new URL(`http://[${address}]`).hostname.slice(1, -1)
 }
@@ -137,8 +136,8 @@ function embeds(network: string): boolean {
 }
 
 /**
- * As `inet_aton` reads it: one to four numbers, decimal, octal or hexadecimal, the last one for all
- * bytes that are left.
+ * Parses like `inet_aton`: one to four numbers, decimal, octal or hexadecimal, the last for all
+ * remaining bytes.
  */
 function readIPv4(text: string): string | undefined {
   const parts = text.split('.')
@@ -153,7 +152,7 @@ function readIPv4(text: string): string | undefined {
 }
 
 function readNumber(given: string): number | undefined {
-  // As many zeros as one likes.
+  // Any number of leading zeros is valid.
   const text = given.replace(/^(0x)?0+(?=[0-9a-f])/, (_, prefix: string | undefined) => prefix ?? '0')
   if (text.length > 32) return undefined
   if (/^0x[0-9a-f]+$/.test(text)) return Number.parseInt(text.slice(2), 16)

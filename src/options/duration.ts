@@ -1,6 +1,6 @@
 /**
- * Durations as users write them: a number of milliseconds, or a text such as `'200ms'`, `'1.5s'`,
- * `'10m'`, `'24h'`.
+ * Parses durations as users write them: milliseconds, or text such as `'200ms'`, `'1.5s'`, `'10m'`,
+ * `'24h'`.
  */
 
 /** Milliseconds as a number, or a number with a unit: `ms`, `s`, `m`, `h`, `d`. */
@@ -9,7 +9,7 @@ export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`
 const UNIT_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 const PATTERN = /^(\d{1,12}(?:\.\d{1,6})?)(ms|s|m|h|d)$/
 
-/** Milliseconds, or `undefined` if this is no duration. */
+/** Milliseconds; `undefined` if `value` is no duration. */
 export function parseDuration(value: unknown): number | undefined {
   if (typeof value === 'number') return Number.isFinite(value) && value >= 0 ? value : undefined
   if (typeof value !== 'string') return undefined

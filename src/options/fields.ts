@@ -1,12 +1,11 @@
 /**
- * Options and documents described once: the same description checks options from code, policies
- * from the registry and configuration files, names every mistake by its path, and yields the
- * published JSON Schema. Our own and not a schema library, because loading one costs more than
- * everything else in `import 'inmesh'` (docs/decisions/0002).
+ * Describes options and documents once: for validation with the path of each mistake, and for the
+ * published JSON Schema. Loading a schema library would cost more than the rest of `import
+ * 'inmesh'` (docs/decisions/0002).
  */
 import { didYouMean } from './nearest.ts'
 
-/** One mistake: where, and a sentence about what is valid there. */
+/** One mistake: its path, and a sentence with the valid values. */
 export interface Issue {
   readonly path: readonly (string | number)[]
   readonly message: string
@@ -14,9 +13,9 @@ export interface Issue {
 
 export type JsonSchema = Record<string, unknown>
 
-/** Describes and checks one value. `T` is what a valid value becomes. */
+/** Describes and validates one value. `T` is the type of a valid value. */
 export interface Field<T> {
-  /** Reports to `issues`; what it returns counts only if it reported nothing. */
+  /** Reports to `issues`. The returned value is valid only if no issue was reported. */
   parse(value: unknown, path: readonly (string | number)[], issues: Issue[]): T
   readonly schema: JsonSchema
   /** A missing key is no mistake. */
@@ -25,10 +24,7 @@ export interface Field<T> {
 
 export type Parsed<F> = F extends Field<infer T> ? T : never
 
-/**
- * Wrong options: a programming mistake, told at once and whole, naming each field and its valid
- * values.
- */
+/** Invalid options. The message names every invalid field with its valid values. */
 export class OptionsError extends TypeError {
   override readonly name = 'OptionsError'
   readonly code = 'invalid-options'
@@ -53,7 +49,7 @@ export function formatPath(path: readonly (string | number)[]): string {
   )
 }
 
-/** What stands before an `@` may be a password, also in what is no URL. */
+/** The part before an `@` may be a password, even outside of a URL. */
 export function withoutPassword(text: string): string {
   const end = text.lastIndexOf('@')
   if (end < 0) return text
@@ -61,7 +57,7 @@ export function withoutPassword(text: string): string {
   return `${begin >= 0 && begin < end ? text.slice(0, begin + 2) : ''}...${text.slice(end)}`
 }
 
-/** What must never be shown, even where it was given by mistake: tokens of the mesh. */
+/** Tokens of the mesh are never shown, even where they were given by mistake. */
 const SECRET = /(inmesh-(?:join|admin))[^"]*/g
 
 function publicPart(text: string): string {
@@ -69,11 +65,11 @@ function publicPart(text: string): string {
 }
 
 /**
- * A value as an error message shows it: short, on one line, without control characters and secrets.
+ * Formats a value for an error message: short, on one line, without control characters or secrets.
  */
 export function show(value: unknown): string {
   let text: string
-  // Cut first: it may come from outside, and only 60 characters of it are shown.
+  // Truncates first: it may come from outside, and only 60 characters are shown.
   if (typeof value === 'string') text = JSON.stringify(publicPart(value).slice(0, 200))
   else if (typeof value === 'function') text = 'a function'
   else if (typeof value === 'object' && value !== null) text = showObject(value)
@@ -123,7 +119,7 @@ export function exactly<const T extends boolean>(only: T): Field<T> {
   }
 }
 
-/** Text; `pattern` must be anchored and linear. `expected` says in words what is valid. */
+/** Text; `pattern` must be anchored and linear. `expected` describes the valid values. */
 export function text(expected: string, pattern: RegExp, maxLength = 253): Field<string> {
   const schema = { type: 'string', pattern: pattern.source, maxLength }
   return field(expected, schema, (value) =>
@@ -195,7 +191,10 @@ export function record(limits: { maxEntries: number; maxLength: number }): Field
 type Shape = Readonly<Record<string, Field<unknown>>>
 type ParsedShape<S extends Shape> = { readonly [K in keyof S]: Parsed<S[K]> }
 
-/** An object with exactly these keys. Unknown keys are mistakes, with the nearest valid name. */
+/**
+ * An object with exactly these keys. An unknown key is a mistake; the message suggests the nearest
+ * valid name.
+ */
 export function fields<S extends Shape>(shape: S): Field<ParsedShape<S>> & { readonly shape: S } {
   const keys = Object.keys(shape)
   return {
@@ -241,10 +240,7 @@ export function optional<T>(inner: Field<T>): Field<T | undefined> {
   }
 }
 
-/**
- * A missing key becomes `fallback`, which the schema publishes. `shown` is how it is written, if
- * not as it is.
- */
+/** A missing key becomes `fallback`, which the schema publishes as `shown`. */
 export function withDefault<T>(inner: Field<T>, fallback: T, shown: unknown = fallback): Field<T> {
   return {
     optional: true,
@@ -253,7 +249,7 @@ export function withDefault<T>(inner: Field<T>, fallback: T, shown: unknown = fa
   }
 }
 
-/** The first kind of value that has no mistake; otherwise `expected` says what is valid. */
+/** Takes the first alternative without a mistake; otherwise `expected` names the valid values. */
 export function either<A, B>(first: Field<A>, second: Field<B>): Field<A | B> {
   return {
     optional: false,
@@ -265,7 +261,7 @@ export function either<A, B>(first: Field<A>, second: Field<B>): Field<A | B> {
       const otherwise: Issue[] = []
       const other = second.parse(value, path, otherwise)
       for (const issue of otherwise) {
-        // Of another kind altogether: the one value that is valid besides belongs to the answer.
+        // For a value of another kind, the message also names the one valid alternative.
         const only = issue.path.length === path.length ? first.schema.const : undefined
         issues.push(only === undefined ? issue : { path, message: `${issue.message}; ${only} is valid, too` })
       }
@@ -274,14 +270,14 @@ export function either<A, B>(first: Field<A>, second: Field<B>): Field<A | B> {
   }
 }
 
-/** For values that no document can hold: functions, clocks, filters. */
+/** For values that only code can give: functions, clocks, filters. */
 export function instance<T>(expected: string, accept: (value: unknown) => boolean): Field<T> {
   return field(expected, {}, (value) => (accept(value) ? (value as T) : undefined))
 }
 
 /**
- * Checks `value` whole (`undefined` is an empty object), or throws one {@link OptionsError} that
- * names every mistake. `what` begins the message.
+ * Validates `value` (`undefined` is an empty object), or throws one {@link OptionsError} that names
+ * every mistake. `what` begins the message.
  */
 export function check<T>(description: Field<T>, value: unknown, what: string): T {
   const issues: Issue[] = []

@@ -1,10 +1,10 @@
 /**
- * What a service and an instance may be called; the same rule for options, registry, CLI and
+ * The valid names of services, instances and gRPC methods, shared by options, registry, CLI and
  * certificates.
  */
 import { type Field, text } from './fields.ts'
 
-/** A DNS label, so that `http://<service>/` is a valid URL and a SPIFFE path segment. */
+/** A DNS label: valid as the host of a URL and as a SPIFFE path segment. */
 export const SERVICE_NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
 export const INSTANCE_ID = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$/
 
@@ -17,8 +17,8 @@ export function serviceName(): Field<string> {
 }
 
 /**
- * A gRPC method, `shop.Inventory/Get`, or all of a gRPC service, `shop.Inventory/*`; without the
- * `/` before it that errors and metrics have.
+ * A gRPC method, `shop.Inventory/Get`, or all of a gRPC service, `shop.Inventory/*`. Errors and
+ * metrics write it with a leading `/`.
  */
 export function grpcMethod(): Field<string> {
   const given = text("a gRPC method such as 'shop.Inventory/Get', or 'shop.Inventory/*' for all", GRPC_METHOD, 512)

@@ -1,6 +1,6 @@
 /** The nearest valid name to a mistyped one, for error messages. */
 
-/** Levenshtein's edit distance (1965), by one row; names are short. */
+/** Levenshtein's edit distance, computed in one row. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i)
   for (let i = 1; i <= a.length; i++) {
@@ -13,7 +13,7 @@ function distance(a: string, b: string): number {
   return row[b.length]!
 }
 
-/** `undefined` when nothing is near enough to be what was meant. */
+/** `undefined` if no name is near enough to be the intended one. */
 export function nearest(name: string, valid: Iterable<string>): string | undefined {
   const wanted = name.slice(0, 64).toLowerCase()
   let best: string | undefined
@@ -28,7 +28,7 @@ export function nearest(name: string, valid: Iterable<string>): string | undefin
   return best
 }
 
-/** `'attempts'? ` style hint, empty when there is none. */
+/** A hint such as `; did you mean 'attempts'?`, or an empty text. */
 export function didYouMean(name: string, valid: Iterable<string>): string {
   const found = nearest(name, valid)
   return found === undefined ? '' : `; did you mean '${found}'?`

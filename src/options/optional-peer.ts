@@ -1,14 +1,13 @@
 /**
- * Loads a package that the application may or may not have installed, when it is first needed and
- * at once: what needs it is asked for synchronously (`mesh.grpc`), and nobody else should pay for
- * it.
+ * Loads an optional peer dependency on first use. It is synchronous because its callers are
+ * (`mesh.grpc`).
  */
 import { createRequire } from 'node:module'
 import { OptionsError } from './fields.ts'
 
 /**
- * The oldest grpc-js: before it, one malformed message ends the process (GHSA-5375-pq7m-f5r2,
- * GHSA-99f4-grh7-6pcq).
+ * The oldest supported grpc-js. In older ones a malformed message ends the process
+ * (GHSA-5375-pq7m-f5r2, GHSA-99f4-grh7-6pcq).
  */
 export const OLDEST_GRPC = '1.14.4'
 
@@ -16,7 +15,8 @@ const require = createRequire(import.meta.url)
 const loaded = new Map<string, unknown>()
 
 /**
- * The package `name`, at least of version `oldest` of the same major. `what` is what needs it.
+ * Returns the package `name` in version `oldest` or a later one of the same major. `what` names the
+ * feature that needs it.
  *
  * @throws OptionsError if it is not installed, or is another version
  */

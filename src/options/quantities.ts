@@ -1,4 +1,6 @@
-/** Quantities as users write them: whole numbers, durations, shares and rates, each within bounds. */
+/**
+ * Fields for quantities as users write them: whole numbers, durations, shares and rates in bounds.
+ */
 import { parseDuration } from './duration.ts'
 import { type Field, field } from './fields.ts'
 

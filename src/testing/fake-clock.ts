@@ -1,13 +1,13 @@
 /**
- * A clock that moves only when told to, with a seeded random source: policies and simulations run
- * on it exactly.
+ * A clock that only the test advances, with a seeded random source, so that policies and
+ * simulations are deterministic.
  */
 import type { Clock, Timer } from '../core/clock.ts'
 import { type FakeTimer, TimerHeap } from './timer-heap.ts'
 
 /**
  * A {@link Clock} for tests of guarded functions: `advance(ms)` fires what is due, in order, each
- * at its own instant. Sockets do not follow it, so a mesh runs on the real clock.
+ * at its instant. Sockets do not follow it, so a mesh runs on the real clock.
  *
  * @example
  * ```ts
@@ -66,12 +66,15 @@ export class FakeClock implements Clock {
     return this.#stalls.reduce((sum, s) => (s.endedAt > at ? sum + Math.min(s.ms, s.endedAt - at) : sum), 0)
   }
 
-  /** How many timers are armed: a test can show that none is left behind. */
+  /** How many timers are armed, so that a test can show that none leaks. */
   get timers(): number {
     return this.#timers.size
   }
 
-  /** Moves on by `ms`, firing what is due. Promise callbacks in between need {@link settle}. */
+  /**
+   * Advances by `ms` and fires the timers that are due. Promise callbacks in between need {@link
+   * settle}.
+   */
   advance(ms: number): void {
     const until = this.#now + ms
     for (;;) {
@@ -84,7 +87,7 @@ export class FakeClock implements Clock {
     this.#now = until
   }
 
-  /** Moves on in steps, letting promise callbacks run in between. */
+  /** Advances in steps and lets promise callbacks run in between. */
   async settle(ms = 0, stepMs = 1): Promise<void> {
     const until = this.#now + ms
     for (;;) {
@@ -94,22 +97,22 @@ export class FakeClock implements Clock {
     }
   }
 
-  /** Our own event loop stood still for `ms`: time passes, timers fire late. */
+  /** Simulates an event loop stalled for `ms`: time passes, timers fire late. */
   stall(ms: number): void {
     this.#now += ms
     this.#stalls.push({ endedAt: this.#now, ms })
     this.advance(0)
   }
 
-  /** The wall clock jumps, as by a time server; the monotonic clock does not. */
+  /** Sets the wall clock, as a time server does; the monotonic clock is unaffected. */
   jumpWall(ms: number): void {
     this.#wallOffset += ms
   }
 }
 
 /**
- * Mulberry32 (Tommy Ettinger, public domain): 32 bits of state, good enough for tests and exactly
- * repeatable.
+ * Mulberry32 (Tommy Ettinger, public domain): 32 bits of state, deterministic and good enough for
+ * tests.
  */
 export function seededRandom(seed: number): () => number {
   let state = seed >>> 0

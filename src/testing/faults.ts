@@ -1,7 +1,6 @@
 /**
- * Faults on purpose, on the serving side: what a handler's callers see when the service is slow,
- * failing or gone. Real sockets, so what is tested is what the client really does. Which requests
- * are hit is drawn from a seed and repeats itself exactly.
+ * Injects faults in front of a handler: delays, error statuses, closed connections. A seed chooses
+ * the requests, so a test is repeatable.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { systemClock } from '../core/clock.ts'
@@ -11,24 +10,24 @@ import { duration, integer, share } from '../options/quantities.ts'
 import type { HttpListener } from '../server/http/application.ts'
 import { seededRandom } from './fake-clock.ts'
 
-/** What goes wrong, and how often. */
+/** The fault, and how often it occurs. */
 export interface FaultOptions {
-  /** Wait so long first, then the other fault, or else the handler. @defaultValue no wait */
+  /** Delay before the other fault or the handler. @defaultValue no delay */
   readonly delay?: Duration
   /**
    * Answer with this status, 400 to 599, instead of asking the handler. Not together with `reset`.
    */
   readonly status?: number
   /**
-   * Close the connection without an answer: `'before'` the handler has run, or `'after'`, so that
-   * the work is done and only its answer is lost. Callers cannot tell one from the other.
+   * Close the connection without a response: `'before'` the handler runs, or `'after'`, when only
+   * the response is lost. Callers cannot distinguish the two.
    */
   readonly reset?: 'before' | 'after'
   /** Share of the requests that are hit: `'50%'` or 0.5. @defaultValue `'100%'` */
   readonly share?: number | `${number}%`
-  /** Only so many requests are hit, then all is well. @defaultValue no limit */
+  /** How many requests are hit before the fault ends. @defaultValue no limit */
   readonly times?: number
-  /** Of the draw by `share`; the same seed hits the same requests. @defaultValue 1 */
+  /** Seed of the choice by `share`; the same seed hits the same requests. @defaultValue 1 */
   readonly seed?: number
 }
 
@@ -93,8 +92,8 @@ export class Faults {
   }
 
   /**
-   * From the next request on; replaces what was set before. @throws OptionsError naming each wrong
-   * field
+   * Applies to the next requests and replaces the fault set before. @throws OptionsError naming
+   * each wrong field
    */
   set(options: FaultOptions): void {
     const settings = resolveFaults(options)
@@ -102,13 +101,13 @@ export class Faults {
     this.#hitsLeft = settings.times
   }
 
-  /** All is well again. What is being delayed ends as it was going to. */
+  /** Ends the fault. Requests that are being delayed end as planned. */
   clear(): void {
     this.#settings = undefined
   }
 
   /**
-   * The same handler behind this switch. An Express app is a listener; for Hono,
+   * Returns `handler` behind this switch. An Express app is a listener; for Hono,
    * `getRequestListener(app.fetch)` makes one.
    */
   before(handler: HttpListener): HttpListener {
@@ -122,7 +121,7 @@ export class Faults {
   #draw(): FaultSettings | undefined {
     const fault = this.#settings
     if (fault === undefined || this.#hitsLeft === 0) return undefined
-    // Drawn in any case, so that `times` does not shift which of the later ones are hit.
+    // Draws in any case, so that `times` does not change which later requests are hit.
     if (fault.random() >= fault.share) return undefined
     this.#hitsLeft -= 1
     this.#injected += 1
@@ -138,7 +137,7 @@ async function hit(
 ): Promise<unknown> {
   if (delayMs > 0) {
     await pause(delayMs, response)
-    // Nobody is there any more to be answered.
+    // The caller is gone.
     if (response.destroyed || response.writableEnded) return
   }
   if (reset === 'before') {
@@ -169,8 +168,8 @@ function pause(ms: number, response: ServerResponse): Promise<void> {
 }
 
 /**
- * The first byte of an answer costs the connection. Own properties, because frameworks replace the
- * prototype.
+ * Closes the connection at the first byte of the response. Sets own properties, because frameworks
+ * replace the prototype.
  */
 function loseAnswer(request: IncomingMessage, response: ServerResponse): void {
   const lose = (): void => {

@@ -1,6 +1,6 @@
 /**
- * `inmesh/testing`: what tests of an application need: a whole mesh in one process, faults on
- * purpose, a clock that waits for the test.
+ * `inmesh/testing`: a whole mesh in one process, fault injection and a fake clock for tests of
+ * applications.
  */
 
 export type { Clock, Timer } from '../core/clock.ts'

@@ -1,7 +1,6 @@
 /**
- * A whole mesh inside a test: an in-memory registry and as many members as the test needs, in this
- * process, on real sockets with real certificates. Nothing of it is faked but the faults that the
- * test asks for. Heavy parts are loaded when one is started.
+ * A whole mesh inside a test: an in-memory registry and any number of members, on real sockets with
+ * real certificates. Heavy modules are loaded on first use.
  */
 import { sleep, systemClock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
@@ -43,10 +42,7 @@ export type TestMemberOptions = Omit<
 
 /** How an instance is served in a test. */
 export interface TestServeOptions {
-  /**
-   * Its switch for faults; give the same to several instances to switch them together.
-   * @defaultValue one of its own
-   */
+  /** The switch for its faults; several instances may share one. @defaultValue a new one */
   readonly faults?: Faults
   /** How it joins, such as its `version` or `zone`. */
   readonly member?: TestMemberOptions
@@ -58,17 +54,17 @@ export interface TestServeOptions {
 export interface TestInstance {
   readonly mesh: Mesh
   readonly server: MeshServer
-  /** Nothing is set at first. */
+  /** No fault is set at first. */
   readonly faults: Faults
-  /** Drains and leaves, as a process does on SIGTERM. */
+  /** Drains and leaves the mesh, as a process does on SIGTERM. */
   close(): Promise<void>
 }
 
-/** What a member's own events tell. */
+/** Observes a member's events. */
 class Told implements EventSink {
   readonly #events: EventSink
   readonly #revisions = new Map<string, number>()
-  /** It has begun to leave, by whomever it was closed. */
+  /** The member has begun to leave. */
   leaving = false
 
   constructor(events: EventSink) {
@@ -95,7 +91,7 @@ interface Member {
   readonly told: Told
 }
 
-/** Members are told within milliseconds; a machine may be busy. */
+/** Members apply a change within milliseconds, but the machine may be busy. */
 const IN_FORCE_BOUND_MS = 10_000
 const LOOK_MS = 2
 
@@ -105,8 +101,8 @@ const OPTIONS = fields({
 
 /**
  * Starts a mesh for a test. Its registry runs in development mode: joining needs no token, and
- * everybody may call everybody until a document says otherwise
- * (`{ service: 'mesh', defaultIntention: 'deny' }`).
+ * every service may call every other until a document says otherwise (`{ service: 'mesh',
+ * defaultIntention: 'deny' }`).
  *
  * @throws OptionsError naming each wrong field
  * @throws ApiError `invalid-policy` with an issue for every mistake in a document
@@ -132,7 +128,7 @@ const OPTIONS = fields({
 export async function startTestMesh(options: TestMeshOptions = {}): Promise<TestMesh> {
   const { policies = [] } = check(OPTIONS, options, 'startTestMesh')
   const { startRegistry } = await import('../registry/registry.ts')
-  // A test may start more members per second than a registry in the field would let in.
+  // A test may start more members per second than a registry admits in production.
   const rates = { joinsPerSecond: 10_000, signingsPerSecond: 10_000 }
   const registry = await startRegistry({ port: 0, memory: true, dev: true, log: false, ...rates })
   const testMesh = new TestMesh(registry)
@@ -148,8 +144,8 @@ export async function startTestMesh(options: TestMeshOptions = {}): Promise<Test
 /** A mesh for a test; made by {@link startTestMesh}. */
 export class TestMesh {
   /**
-   * To hand its `url` to code that joins by itself, or to close it: how does the application do
-   * without?
+   * The registry: give its `url` to code that joins by itself, or close it to test the application
+   * without.
    */
   readonly registry: Registry
   readonly #members = new Set<Member>()
@@ -162,7 +158,7 @@ export class TestMesh {
   }
 
   /**
-   * One more process in the mesh, so to speak.
+   * Joins a member, which stands for one more process of the mesh.
    *
    * @throws OptionsError naming each wrong option
    * @throws MeshError `closed` after {@link TestMesh.close}; otherwise as `joinMesh`
@@ -176,8 +172,8 @@ export class TestMesh {
   }
 
   /**
-   * One more instance of `service`, with a switch for faults before its handler. Resolves when all
-   * members that call the service know of it. Several instances of one service: several calls.
+   * Starts one more instance of `service`, with a switch for faults before its handler. Resolves
+   * when all members that call the service know of it.
    *
    * @throws as {@link TestMesh.join} and `mesh.serve` do
    */
@@ -199,8 +195,8 @@ export class TestMesh {
   }
 
   /**
-   * Applies policy documents, all or none, as `inmesh apply` does. Resolves when they are in force
-   * in every member that they concern.
+   * Applies policy documents atomically, as `inmesh apply` does. Resolves when they are in force in
+   * every member concerned.
    *
    * @throws ApiError `invalid-policy` with an issue for every mistake
    * @throws MeshError `registry-unavailable` if a member has not taken them within 10 s
@@ -215,10 +211,7 @@ export class TestMesh {
     return changes
   }
 
-  /**
-   * All members leave, then the registry ends. Those closed before do no harm; safe to call more
-   * than once; never rejects.
-   */
+  /** Closes all members, then the registry. Idempotent; never rejects. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -261,8 +254,8 @@ export class TestMesh {
   }
 
   /**
-   * Waits until every open member that knows one of `subjects` has something newer in force than
-   * revision `before`.
+   * Waits until every open member that knows one of `subjects` has applied a later revision than
+   * `before`.
    */
   async #inForce(subjects: readonly string[], before: number): Promise<void> {
     const untilAt = systemClock.now() + IN_FORCE_BOUND_MS

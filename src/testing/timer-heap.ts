@@ -1,5 +1,5 @@
 /**
- * The armed timers of a fake clock as a binary heap: a simulation starts and stops millions of
+ * A binary heap of the armed timers of a fake clock. A simulation starts and stops millions of
  * them.
  */
 
@@ -8,7 +8,7 @@ export interface FakeTimer {
   /** Equal instants fire in the order in which they were started. */
   readonly order: number
   readonly fire: () => void
-  /** Where it stands in the heap; -1 when it is not armed. */
+  /** Its index in the heap; -1 when it is not armed. */
   index: number
 }
 
@@ -28,7 +28,7 @@ export class TimerHeap {
     this.#rise(timer, this.#heap.length - 1)
   }
 
-  /** Nothing happens if it is not armed. */
+  /** Has no effect if it is not armed. */
   delete(timer: FakeTimer): void {
     const at = timer.index
     if (at < 0 || this.#heap[at] !== timer) return
