@@ -1,10 +1,10 @@
 /**
- * A process that calls a service in one way: through the mesh, or as a user would without it. All
- * send the same headers and parse the same JSON. Each loads only what its own way needs, so that no
- * other library is in its process.
+ * A process that calls a service through the mesh, or with another library. All send the same
+ * headers and parse the same JSON; each loads only the library it measures.
  */
-import type { MeshCredentials } from './ground.ts'
-import { answer, driver, givenJob } from './under-test.ts'
+
+import { answer, driver, givenJob } from './measured-process.ts'
+import type { MeshCredentials } from './testbed.ts'
 
 export interface ClientJob {
   readonly way: keyof typeof WAYS
@@ -157,7 +157,7 @@ const WAYS = {
     return { call: async () => (await mesh.fetch(url)).json(), around: await whileServing(mesh) }
   },
 
-  /** A call that nothing inherits from: it begins a trace of its own. */
+  /** A call outside of any trace, so that it starts a new one. */
   'inmesh http(), own trace': async () => {
     if (job.recorded !== undefined) {
       const { startTracing } = await import('inmesh/tracing')

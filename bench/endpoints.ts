@@ -1,10 +1,9 @@
 /**
- * What do many endpoints cost a process that knows them: memory of each of 10,000 while idle, and
- * CPU time and latency of its calls while 1,000 of them change every second?
- * `node bench/endpoints.ts [--quick] [--json]`, after `npm run build`.
+ * Measures the cost of many endpoints in one process: memory of 10,000 idle ones, CPU time and
+ * latency of calls while 1,000 change every second. `node bench/endpoints.ts [--quick] [--json]`,
+ * after `npm run build`.
  */
 import { instance } from '../test/rigs/instance.ts'
-import { credentialsFor, startRegistryProcess, startServer } from './ground.ts'
 import {
   type Options,
   type Report,
@@ -15,8 +14,9 @@ import {
   type Target,
   withSubjects,
 } from './harness.ts'
+import type { Run } from './measured-process.ts'
 import { openSessions, type Session } from './registry-session.ts'
-import type { Run } from './under-test.ts'
+import { credentialsFor, startRegistryProcess, startServer } from './testbed.ts'
 import type { WatcherJob } from './watcher-process.ts'
 
 const ENDPOINTS = 10_000

@@ -1,13 +1,11 @@
 /**
- * Processes of the gRPC bench: a server, bare or inside a mesh, and a client, plain or through the
- * mesh. All send and answer the same bytes with the same generated-style client; a plain client has
- * one channel to each server and takes turns, as one would write it, and gives each call a
- * deadline, as every call through the mesh has one. `bare` is the same without.
+ * Processes of the gRPC benchmark: a server and a client, each plain or in a mesh, with the same
+ * messages. The plain client uses its channels in turn, with a deadline per call; `bare` has none.
  */
 import * as grpc from '@grpc/grpc-js'
 import { joinMesh } from 'inmesh'
-import type { MeshCredentials } from './ground.ts'
-import { answer, driver, givenJob } from './under-test.ts'
+import { answer, driver, givenJob } from './measured-process.ts'
+import type { MeshCredentials } from './testbed.ts'
 
 export type GrpcJob =
   | { readonly role: 'server'; readonly registry: string; readonly doors: readonly GrpcDoor[] }

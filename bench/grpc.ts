@@ -1,10 +1,9 @@
 /**
- * What does a unary gRPC call cost its client and its server through the mesh, against plain
- * grpc-js that does the same (three servers by turns, a deadline)? `npm run bench:grpc -- --json`.
- * Both sides are compared over the same transport, plaintext and mTLS; plaintext decides, because
- * there the mesh's share is the largest.
+ * Compares the cost of a unary gRPC call through the mesh with plain grpc-js, over plaintext and
+ * mTLS: `npm run bench:grpc -- --json`. Plaintext decides, because there the mesh's share is
+ * largest.
  */
-import { credentialsFor, startRegistryProcess } from './ground.ts'
+
 import type { GrpcDoor, GrpcJob } from './grpc-process.ts'
 import {
   measure,
@@ -20,6 +19,7 @@ import {
   variantOf,
   withSubjects,
 } from './harness.ts'
+import { credentialsFor, startRegistryProcess } from './testbed.ts'
 
 const FILE = new URL('./grpc-process.ts', import.meta.url)
 const PLAIN = 'plain'
@@ -63,7 +63,7 @@ export async function grpc({ quick }: Options): Promise<Report> {
     const secureClients = await measure(await Promise.all([client(PLAIN, true), client(MESH, true)]), plan)
     rows.push(...rowsOf(secureClients, PLAIN).map((row) => ({ side: 'client, mTLS', ...row })))
 
-    // The server's side: each in a process of its own, called by a plain client.
+    // The server's side: each in a separate process, called by a plain client.
     const server = (door: GrpcDoor): Promise<Variant> =>
       variantOf(door.kind === 'mesh' ? MESH : PLAIN, twins, async () => {
         const subject = await start({ role: 'server', registry: url, doors: [door] })

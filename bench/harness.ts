@@ -1,13 +1,11 @@
 /**
- * How everything here is measured: each variant runs in processes of its own, so that none lives
- * off what another has warmed up or spoilt, and in several, because twins differ by some percent
- * for all of their lives; all take turns in short rounds, so that what else the machine does meets
- * all of them. A figure is the median over the rounds, a ratio the median of the ratios within each
- * round, and its spread the two quartiles. `under-test.ts` is the other end of it.
+ * Measures variants in separate processes that take turns in short rounds, so that noise meets all
+ * alike. A figure is the median of the rounds; a ratio is the median of ratios within a round, with
+ * quartiles.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import type { Run, RunJob } from './under-test.ts'
+import type { Run, RunJob } from './measured-process.ts'
 
 /** A question is not waited for any longer. */
 const ANSWER_MS = 60_000

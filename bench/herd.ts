@@ -1,8 +1,7 @@
 /**
- * What does it cost a registry when 500 processes of one service come at once: to join, to
- * register, to come back after kill -9, to renew their certificates? CPU time of the registry, with
- * its state on disk; each process has a certificate and a session of its own, watches its service
- * and acknowledges. `INMESH_HERD=1000 node bench/herd.ts [--json]`, after `npm run build`.
+ * Measures the CPU time of a registry when 500 processes join, register, reconnect after kill -9
+ * and renew certificates at once. Run `INMESH_HERD=1000 node bench/herd.ts [--json]` after `npm run
+ * build`.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,9 +9,9 @@ import { join as joinPath } from 'node:path'
 import type { Registry } from '../src/registry/index.ts'
 import { instance } from '../test/rigs/instance.ts'
 import { type Credentials, csrOf, newKey, request } from '../test/rigs/registry-session.ts'
-import { startRegistryProcess } from './ground.ts'
 import { type Report, runQuestions, single, withSubjects } from './harness.ts'
 import { Session } from './registry-session.ts'
+import { startRegistryProcess } from './testbed.ts'
 
 const HERD = Number(process.env.INMESH_HERD ?? 500)
 const SERVICE = 'crowd'

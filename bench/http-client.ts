@@ -1,9 +1,8 @@
 /**
- * What does a call cost its client, against what one would use or write instead?
- * `node bench/http-client.ts [--quick] [--json]`, after `npm run build`.
+ * Compares the client's cost of a call through the mesh with that of other libraries. `node
+ * bench/http-client.ts [--quick] [--json]`, after `npm run build`.
  */
 import type { ClientJob } from './client-process.ts'
-import { credentialsFor, startRegistryProcess, startServer } from './ground.ts'
 import {
   type Measured,
   measure,
@@ -20,6 +19,7 @@ import {
   withSubjects,
 } from './harness.ts'
 import type { Door } from './server-process.ts'
+import { credentialsFor, startRegistryProcess, startServer } from './testbed.ts'
 
 const PLAINTEXT = 'inventory'
 const SECURE = 'inventory-mtls'
@@ -27,10 +27,7 @@ const DOORS: readonly Door[] = [
   { kind: 'mesh', service: PLAINTEXT, mode: 'plaintext' },
   { kind: 'mesh', service: SECURE, mode: 'strict' },
 ]
-/**
- * Those whose ratios have targets stand beside each other, so that as little time as possible lies
- * between them.
- */
+/** Variants whose ratio has a target are neighbours, so that little time passes between them. */
 const ALWAYS: readonly ClientJob['way'][] = [
   'undici.request',
   'inmesh http()',

@@ -1,9 +1,9 @@
 /**
- * What does a request cost a server inside the mesh, against the same handler behind bare
- * `node:http(s)`? The load comes from other processes.
- * `node bench/http-server.ts [--quick] [--json]`, after `npm run build`.
+ * Compares a server's cost of a request in the mesh with the same handler behind bare
+ * `node:http(s)`. The load comes from other processes. `node bench/http-server.ts [--quick]
+ * [--json]`, after `npm run build`.
  */
-import { credentialsFor, startRegistryProcess, startServer } from './ground.ts'
+
 import {
   type Measured,
   measure,
@@ -20,6 +20,7 @@ import {
 } from './harness.ts'
 import { startClient } from './http-client.ts'
 import type { Door } from './server-process.ts'
+import { credentialsFor, startRegistryProcess, startServer } from './testbed.ts'
 
 const BARE = 'bare node:http'
 const BARE_TLS = 'bare node:https, client certificates'

@@ -1,5 +1,5 @@
 /**
- * All questions one after the other: `npm run bench -- [--quick] [--json]`. Each file also runs by
+ * Runs all benchmarks in turn: `npm run bench -- [--quick] [--json]`. Each file also runs by
  * itself, after `npm run build`.
  */
 import { endpoints } from './endpoints.ts'

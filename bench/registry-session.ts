@@ -1,13 +1,10 @@
-/**
- * A session with a registry that does as little as possible with what it hears, so that a thousand
- * of them fit into one process.
- */
+/** A minimal session with a registry, so that a thousand of them fit into one process. */
 import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2'
 import { createSecureContext } from 'node:tls'
 import type { Instance } from '../src/discovery/instance.ts'
 import type { ClientMessage } from '../src/discovery/registry/wire.ts'
 import type { Credentials } from '../test/rigs/registry-session.ts'
-import type { RegistryReady } from './ground.ts'
+import type { RegistryReady } from './testbed.ts'
 
 /** A session that does as little as possible with what it hears. */
 export class Session {

@@ -1,9 +1,7 @@
 /**
- * What does a registry bear: registrations per second, how long a change takes to the last of 1,000
- * watchers, its memory with 10,000 instances, and how soon is it back after kill -9? Its state is
- * on disk, clients are real HTTP/2 sessions over mTLS in this process; on a small machine the
- * clients' own work is in the times. `node bench/registry.ts [--quick] [--json]`, after
- * `npm run build`.
+ * Measures a registry: registrations per second, propagation to 1,000 watchers, memory with 10,000
+ * instances, recovery after kill -9. Clients run in this process, so on a small machine their work
+ * is part of the times. `node bench/registry.ts [--quick] [--json]`, after `npm run build`.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,7 +9,6 @@ import { join as joinPath } from 'node:path'
 import type { Registry } from '../src/registry/index.ts'
 import { instance } from '../test/rigs/instance.ts'
 import { type Credentials, join, request } from '../test/rigs/registry-session.ts'
-import { type RegistryReady, startRegistryProcess } from './ground.ts'
 import {
   type Options,
   quantile,
@@ -23,6 +20,7 @@ import {
   withSubjects,
 } from './harness.ts'
 import { openSessions, type Session } from './registry-session.ts'
+import { type RegistryReady, startRegistryProcess } from './testbed.ts'
 
 const INSTANCES = 10_000
 const WATCHERS = 1_000

@@ -3,8 +3,8 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { joinMesh } from 'inmesh'
-import type { MeshCredentials } from './ground.ts'
-import { answer, givenJob } from './under-test.ts'
+import { answer, givenJob } from './measured-process.ts'
+import type { MeshCredentials } from './testbed.ts'
 
 export interface ServerJob {
   readonly registry: string

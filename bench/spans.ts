@@ -1,10 +1,11 @@
 /**
- * What do spans cost a client: without an OpenTelemetry SDK, and with one that records none, 1 % or
- * all of the calls? `node bench/spans.ts [--quick] [--json]`, after `npm run build`.
+ * Measures the cost of spans to a client: without an OpenTelemetry SDK, and with one that records
+ * none, 1 % or all calls. `node bench/spans.ts [--quick] [--json]`, after `npm run build`.
  */
-import { startRegistryProcess, startServer } from './ground.ts'
+
 import { measure, type Options, type Report, ratio, rowsOf, runQuestions, variantOf, withSubjects } from './harness.ts'
 import { startClient } from './http-client.ts'
+import { startRegistryProcess, startServer } from './testbed.ts'
 
 const SERVICE = 'inventory'
 const BASE = 'no SDK'

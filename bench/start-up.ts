@@ -1,11 +1,11 @@
 /**
- * What does it cost to start: importing the library, and joining a mesh, each in a process of its
- * own, over an empty process? `node bench/start-up.ts [--quick] [--json]`, after `npm run build`.
+ * Measures start-up, importing the library and joining a mesh, against an empty process. `node
+ * bench/start-up.ts [--quick] [--json]`, after `npm run build`.
  */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { startRegistryProcess } from './ground.ts'
 import { figure, type Options, type Report, round, runQuestions, type Target, withSubjects } from './harness.ts'
+import { startRegistryProcess } from './testbed.ts'
 
 interface Cost {
   readonly ms: number

@@ -1,9 +1,6 @@
-/**
- * A process in the mesh that watches a service, tells what it knows of it, and calls another one
- * meanwhile.
- */
+/** A mesh process that watches one service, reports its view of it, and calls another. */
 import { joinMesh } from 'inmesh'
-import { answer, driver, givenJob } from './under-test.ts'
+import { answer, driver, givenJob } from './measured-process.ts'
 
 export interface WatcherJob {
   readonly registry: string

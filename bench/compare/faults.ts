@@ -1,6 +1,6 @@
 /**
- * What goes wrong, in all ways at the same time and under the same load; each fault does its harm
- * inside its time, and mends it.
+ * The faults of the comparison, applied to all ways under the same load. Each begins and ends
+ * within its phase.
  */
 import { setTimeout as wait } from 'node:timers/promises'
 import { countRepeats, type Repeats } from './ledger.ts'

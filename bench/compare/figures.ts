@@ -1,4 +1,4 @@
-/** From samples to the figures that are reported and promised. */
+/** Computes the reported figures from samples. */
 import type { FaultResult } from './faults.ts'
 import { type Spread, spread } from './statistics.ts'
 import type { Sample } from './steady.ts'

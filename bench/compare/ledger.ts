@@ -1,4 +1,4 @@
-/** What the instances' ledgers say: which requests were executed more often than they were sent. */
+/** Finds requests that were executed more often than they were sent, in the instances' ledgers. */
 
 export interface Repeats {
   /** POSTs that were executed more than once: what must not happen. */

@@ -1,4 +1,4 @@
-/** What the figures were measured on. */
+/** Describes the machine that the figures were measured on. */
 import { cpus, release, totalmem } from 'node:os'
 
 export interface Machine {

@@ -1,8 +1,7 @@
 /**
- * `npm run compare`: the same two services under the same open-loop load, called in four ways:
- * directly in plain text, directly with mutual TLS, through a pair of sidecar proxies, and with
- * inmesh. What each costs while nothing is wrong, and what becomes of the requests when something
- * is. Linux only: CPU time and memory come from /proc.
+ * `npm run compare`: compares four ways of calling under the same load: plain text, mutual TLS, a
+ * pair of sidecar proxies, and inmesh. It reports costs without faults and lost requests with
+ * faults; Linux only.
  */
 import { availableParallelism, loadavg } from 'node:os'
 import { Processes } from '../../examples/demo/processes.ts'

@@ -1,4 +1,4 @@
-/** What the command takes. */
+/** The command's options. */
 
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'

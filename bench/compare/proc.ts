@@ -1,6 +1,6 @@
 /**
- * CPU time and memory of processes as the kernel counts them, in /proc: everything a process did
- * counts, also in the kernel for its sockets, and in threads and children that have ended.
+ * Reads CPU time and memory of processes from /proc. It includes the kernel's work for their
+ * sockets, and threads and children that have ended.
  */
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'

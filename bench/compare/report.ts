@@ -1,7 +1,4 @@
-/**
- * The comparison as Markdown with charts, in a directory: figures, what was done, on what, and what
- * it cannot say.
- */
+/** Writes the comparison as Markdown with charts: figures, method, machine and limits. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { FAULTS } from './faults.ts'

@@ -1,7 +1,6 @@
 /**
- * Nothing is wrong: what each way costs. The ways take turns, in another order each round, so that
- * whatever else the machine does hits all of them alike; a round's figures are only compared with
- * those of the same round.
+ * Measures the cost of each way without faults. The ways take turns, in another order each round,
+ * and are compared only within a round.
  */
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Load } from './load/load.ts'

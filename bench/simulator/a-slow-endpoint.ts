@@ -1,7 +1,7 @@
 /**
  * (a) Eleven endpoints at 167 ms, 1,000 requests/s for 60 s; one takes 2 s from second 15 to 45. A
- * call that takes more than 1 s has failed. Whoever knew at once who is late after 167 ms would
- * save all but those already sent: 99.973 %.
+ * call that takes more than 1 s has failed. A client that detects the slow endpoint after 167 ms
+ * loses only the calls already sent: 99.973 % succeed.
  *
  * A caller may wait on after its second (the balancer then hears of the late answer) or abandon the
  * call (it never does).

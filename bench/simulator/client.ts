@@ -45,9 +45,7 @@ export interface ClientParts {
   readonly compiled?: (stack: Stack, settings: ServiceSettings) => Stack
 }
 
-/**
- * An instance as the client is told of it: where it is, or `undefined` if nothing listens there.
- */
+/** An instance as the client knows it: its server, or `undefined` if nothing listens there. */
 export type Instances = ReadonlyMap<string, SimulatedServer | undefined>
 
 export class SimulatedClient {
@@ -99,7 +97,7 @@ export class SimulatedClient {
     )
   }
 
-  /** Sends one call; `done` is told once how it ended. */
+  /** Sends one call; `done` is called once with its outcome. */
   send(done: (call: Call, ended: Outcome) => void, parent?: Call, timeoutMs = this.stack.timeoutMs): Call {
     const call = new SimulatedCall(this, timeoutMs, parent, done)
     startCall(this.stack, call)
@@ -256,7 +254,7 @@ class SimulatedAttempt extends Attempt {
     call.attemptRuns(this)
     const server = call.client.instances.get(this.endpoint!.id)
     if (server === undefined) {
-      // Nobody listens: the refusal comes back within a round trip.
+      // Nothing listens: the refusal comes back within a round trip.
       const timer = clock.startTimer(0.2, () => this.#end(outcome('refused', 'connect-failed')), undefined)
       this.#giveUp = () => clock.stopTimer(timer)
       return

@@ -1,7 +1,6 @@
 /**
- * (f) One server with a queue, offered three times what it can do. Without a limit everybody waits
- * until nobody is served in time; with an adaptive limit it refuses what it cannot do, and what it
- * accepts stays fast.
+ * (f) One server with a queue, offered three times its capacity. Without a limit all calls time out
+ * in the queue; an adaptive limit refuses the excess and keeps accepted calls fast.
  */
 
 import { SILENT } from '../../src/core/telemetry.ts'

@@ -105,8 +105,8 @@ interface Job {
 }
 
 /**
- * So many workers and one queue, first come first served. A job whose caller has gone is not begun,
- * but what runs, runs to its end: few handlers look at their signal.
+ * A pool of workers with one FIFO queue. A job whose caller is gone is not started, but a running
+ * job completes: few handlers check their signal.
  */
 export class Workers {
   readonly #clock: Clock

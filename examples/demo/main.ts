@@ -1,8 +1,7 @@
 /**
- * The main job, with real processes and mTLS between them: a registry, a storefront, three
- * inventories and two prices, 200 requests per second through all three tiers, and everything that
- * goes wrong in a week within a minute. Ends with a verdict per phase; exit code 1 if any request
- * failed.
+ * The demo: a registry and three tiers of services in real processes over mTLS, 200 requests per
+ * second, and a week's faults within a minute. Ends with a verdict per phase; exit code 1 if any
+ * request failed.
  *
  *     npm run demo -- [--seconds N] [--json] [--grpc]
  *

@@ -1,7 +1,7 @@
 /**
- * The flags that every command has which talks to a registry, and how they become a connection:
- * flag before variable before the file `admin-token` in the registry's data directory. On loopback
- * the default directory is looked into, too.
+ * The connection flags of commands, and how they resolve: flag, then variable, then the file
+ * `admin-token` in the data directory. For a registry on loopback, the default data directory is
+ * tried too.
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -38,10 +38,7 @@ export function withConnection(command: Command): Command {
     .addOption(jsonOption())
 }
 
-/**
- * What a command that talks to a registry works with. @throws Failure naming the flag that is wrong
- * or missing
- */
+/** The settings of a connection. @throws Failure naming the flag that is wrong or missing */
 export async function connect(
   surroundings: CliContext,
   flags: ConnectionFlags,
@@ -60,7 +57,7 @@ function findUrl(env: CliContext['env'], flags: ConnectionFlags): URL {
       : env.INMESH_REGISTRY
         ? ['INMESH_REGISTRY', env.INMESH_REGISTRY]
         : ['', DEFAULT_REGISTRY]
-  // Services may be given several registries; any of them takes commands.
+  // Services may have several registries; each accepts commands.
   const first = given.split(',')[0]!.trim()
   const url = URL.parse(first)
   if (url === null || !/^https?:$/.test(url.protocol) || url.pathname !== '/' || url.username !== '') {
@@ -93,7 +90,7 @@ async function localToken(env: CliContext['env']): Promise<string | undefined> {
     const text = (await readFile(join(defaultDataDirectory(env, false), ADMIN_TOKEN_FILE), 'utf8')).trim()
     return parseToken(text)?.kind === 'admin' ? text : undefined
   } catch {
-    // There is none, or it is somebody else's: a --dev registry needs none.
+    // There is none, or it is another user's. A --dev registry needs none.
     return undefined
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Where a registry that is started without `--data-dir` keeps its state, so that commands on the
- * same machine find its admin token.
+ * The default data directory of a registry, where commands on the same machine find its admin
+ * token.
  */
 import { homedir } from 'node:os'
 import { join } from 'node:path'
@@ -9,7 +9,7 @@ import type { CliContext } from './terminal.ts'
 export const ADMIN_TOKEN_FILE = 'admin-token'
 
 /**
- * Development has a directory of its own: what anybody could write must never become a real mesh.
+ * Development has a separate directory: data that anyone could write must never enter a real mesh.
  */
 export function defaultDataDirectory(env: CliContext['env'], dev: boolean): string {
   const state = env.XDG_STATE_HOME || join(env.HOME || homedir(), '.local', 'state')

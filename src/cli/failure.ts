@@ -1,12 +1,12 @@
 /**
- * How a command fails: an exit code for scripts, a stable code, a sentence, and the mistakes one by
- * one.
+ * The failure of a command: an exit code for scripts, a stable code, a message, and a list of
+ * issues.
  */
 
 import { isMeshError } from '../core/errors.ts'
 import { OptionsError } from '../options/fields.ts'
 
-/** What a shell sees. Documented in docs/cli.md; scripts are written against these numbers. */
+/** Exit codes, documented in docs/cli.md. Scripts rely on them. */
 export const EXIT = Object.freeze({
   ok: 0,
   /** The registry refused, or something failed. */
@@ -47,7 +47,7 @@ export function formatLocated(issue: LocatedIssue): string {
   return `${issue.file}:${issue.line}:${issue.column} ${path}${issue.message}`
 }
 
-/** Whatever was thrown, as a failure. */
+/** Converts a thrown value to a failure. */
 export function asFailure(error: unknown): Failure {
   if (error instanceof Failure) return error
   if (error instanceof OptionsError) return new Failure(EXIT.invalid, error.code, error.message)

@@ -1,4 +1,4 @@
-/** What operators do at run time: `instances disable|enable|weight`, and `release`. */
+/** The commands of operators at run time: `instances disable|enable|weight`, and `release`. */
 import type { Command } from 'commander'
 import { LIMITS } from '../discovery/limits.ts'
 import { text } from '../options/fields.ts'

@@ -3,9 +3,7 @@
  * The executable `inmesh`. Everything else is in program.ts, so that tests can run it without a
  * process.
  */
-/**
- * The same floor as in package.json; below it, loading the rest fails with words that help nobody.
- */
+/** As in package.json. An older Node fails to load the rest with an unhelpful message. */
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
 if (major < 22 || (major === 22 && minor < 19)) {
   console.error(`inmesh needs Node 22.19 or later; this is ${process.versions.node}.`)
@@ -13,7 +11,7 @@ if (major < 22 || (major === 22 && minor < 19)) {
 }
 const { runCli } = await import('./program.ts')
 
-// The reader of a pipe may leave early (`| head`); that is no failure of ours.
+// The reader of a pipe may close it early (`| head`); that is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error
 })

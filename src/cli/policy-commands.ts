@@ -1,7 +1,4 @@
-/**
- * What is done with policies that are in the registry already: `get`, `delete`, `history`,
- * `rollback`.
- */
+/** The commands for stored policies: `get`, `delete`, `history`, `rollback`. */
 import type { Command } from 'commander'
 import { stringify } from 'yaml'
 import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
@@ -37,7 +34,7 @@ interface RollbackFlags extends ConnectionFlags, VersionFlag {
   readonly to: number
 }
 
-/** What somebody else has changed since it was read is not lost. */
+/** A concurrent change since the read is not overwritten. */
 function withVersion(command: Command): Command {
   const version = parsed(integer({ min: 1, max: Number.MAX_SAFE_INTEGER }), numeric)
   return command.option(
@@ -72,7 +69,7 @@ function addGet(program: Command, surroundings: CliContext): void {
     }
     const answer = await api.get<{ policies: PolicyInfo[] }>('/v1/policies')
     terminal.result(answer, () => {
-      // The defaults first, as one would write them.
+      // The defaults of `mesh` first.
       const sorted = [...answer.policies].sort((a, b) => rank(a) - rank(b))
       return sorted.length === 0 ? [] : [sorted.map(({ document }) => asYaml(document)).join('\n---\n')]
     })

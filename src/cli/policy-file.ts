@@ -1,7 +1,6 @@
 /**
- * Reads a file of policy documents (YAML or JSON, several in one file) and refuses it whole if
- * there is any mistake, each with its line and column. What is sent to the registry is exactly what
- * was written: no default is filled in here.
+ * Reads a file of policy documents (YAML or JSON), and reports every mistake with its line and
+ * column. Documents are sent as written, without defaults.
  */
 import { createReadStream } from 'node:fs'
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, type Pair, parseAllDocuments } from 'yaml'
@@ -10,7 +9,7 @@ import { formatPath, type Issue } from '../options/fields.ts'
 import { EXIT, Failure, type LocatedIssue } from './failure.ts'
 import type { CliContext } from './terminal.ts'
 
-/** Far above any sensible file of policies; the registry takes as many in one transaction. */
+/** Far above any sensible file of policies; the registry accepts as many in one transaction. */
 export const LARGEST_FILE_BYTES = 1024 * 1024
 export const MOST_DOCUMENTS = 300
 /** An alias may stand for a tree with aliases in it, so few of them make a huge document. */

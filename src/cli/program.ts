@@ -1,7 +1,4 @@
-/**
- * The `inmesh` command, put together; and how whatever goes wrong becomes one message and an exit
- * code.
- */
+/** Assembles the `inmesh` command, and turns any failure into one message and an exit code. */
 import { createRequire } from 'node:module'
 import { Command, CommanderError } from 'commander'
 import { didYouMean } from '../options/nearest.ts'
@@ -33,7 +30,7 @@ export function buildProgram(surroundings: CliContext): Command {
     .configureOutput({
       writeOut: (text) => surroundings.stdout.write(text),
       writeErr: (text) => surroundings.stderr.write(text),
-      // Told by runCli, in the form the user asked for.
+      // runCli prints it in the requested format.
       outputError: () => {},
       getOutHasColors: () => false,
       getErrHasColors: () => false,
@@ -83,8 +80,7 @@ export async function runCli(args: readonly string[], surroundings: CliContext):
 }
 
 /**
- * `inmesh instances disabel …`: a command with commands of its own takes the mistyped one for an
- * argument.
+ * `inmesh instances disabel …`: a command with subcommands takes a mistyped one for an argument.
  */
 function mistyped(program: Command, args: readonly string[]): string {
   const [name, given = ''] = args.filter((arg) => !arg.startsWith('-'))

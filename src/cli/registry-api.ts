@@ -1,7 +1,7 @@
 /**
- * The registry's API as the commands use it: one request per connection, 10 s for all of it. The
- * admin token pins the registry's root and is sent only over a connection verified against that
- * root; without a token only loopback is trusted.
+ * The commands' client of the registry's API: one request per connection, within 10 s. The admin
+ * token is sent only over a connection verified against the root that it pins; without one, only
+ * loopback is trusted.
  */
 import { request as requestPlain } from 'node:http'
 import { type RequestOptions, request as requestTls } from 'node:https'
@@ -31,10 +31,10 @@ export interface RegistryAddress {
 
 export type ApiMethod = 'GET' | 'PUT' | 'POST' | 'DELETE'
 
-/** Statuses that say: what you sent is wrong. */
+/** Statuses of invalid requests. */
 const INVALID: ReadonlySet<number> = new Set([400, 413, 422])
 
-/** The registry said no. `issues` are those of the document it names first in each path. */
+/** The registry refused. Each path of `issues` begins with the document. */
 export class RegistryRefusal extends Failure {
   readonly status: number
   readonly remoteIssues: readonly Issue[]

@@ -1,6 +1,4 @@
-/**
- * `inmesh registry`: runs a registry until it is told to stop, with its state on the local disk.
- */
+/** `inmesh registry`: runs a registry until a signal, with its state on the local disk. */
 import { type Command, Option } from 'commander'
 import { describeIssue, OptionsError } from '../options/fields.ts'
 import { type Registry, type RegistryOptions, startRegistry } from '../registry/index.ts'
@@ -11,7 +9,7 @@ import { EXIT, Failure } from './failure.ts'
 import { numeric } from './flag-values.ts'
 import { type CliContext, Terminal } from './terminal.ts'
 
-/** As text: what is valid is said by the registry's own options. */
+/** As text: the registry's options validate the values. */
 interface RegistryFlags extends CommonFlags {
   readonly address?: string
   readonly port?: string
@@ -25,7 +23,7 @@ interface RegistryFlags extends CommonFlags {
   readonly logLevel: 'info' | 'silent'
 }
 
-/** By option of the registry, the flag that sets it. */
+/** The flag that sets each option of the registry. */
 const FLAGS: Readonly<Record<string, string>> = {
   address: '--address',
   port: '--port',
@@ -94,7 +92,7 @@ function optionsFrom(flags: RegistryFlags, { env }: CliContext): RegistryOptions
     names: name,
     log: flags.logLevel !== 'silent',
   }
-  // Checked by the registry, whatever it is.
+  // The registry validates it.
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as RegistryOptions
 }
 

@@ -1,7 +1,6 @@
 /**
- * Where a command reads and writes. Results go to stdout, everything else to stderr, so that
- * `--json` output can be piped. Texts from the registry lose their control characters: a terminal
- * obeys escape sequences, whoever wrote them.
+ * The input and output of a command. Results go to stdout, everything else to stderr. Control
+ * characters are removed from the registry's texts, because terminals execute escape sequences.
  */
 import { type Failure, formatLocated } from './failure.ts'
 
@@ -34,7 +33,7 @@ const escaped = (character: string): string =>
     (_, i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, '0')}`,
   ).join('')
 
-/** JSON that no terminal obeys; the same value to a parser. */
+/** JSON without sequences that a terminal executes; a parser reads the same value. */
 function jsonLine(value: unknown): string {
   return `${JSON.stringify(value).replace(OBEYED, escaped)}\n`
 }
@@ -60,7 +59,7 @@ export class Terminal {
     else for (const line of lines()) stdout.write(`${line}\n`)
   }
 
-  /** A remark that is no result. Silent with `--json`. */
+  /** A remark beside the result. Silent with `--json`. */
   note(text: string): void {
     if (!this.json) this.#surroundings.stderr.write(`${text}\n`)
   }

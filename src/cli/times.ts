@@ -1,4 +1,4 @@
-/** Instants of the registry's wall clock, as people read them. */
+/** Formats instants of the registry's wall clock. */
 
 /** `2026-03-01 14:05:09Z`; `-` for what is no instant. */
 export function instant(at: unknown): string {

@@ -1,5 +1,6 @@
 /**
- * `inmesh token`: join tokens, each the right to become one service, for a while and so many times.
+ * `inmesh token`: manages join tokens. Each admits instances of one service, for a limited time and
+ * number of uses.
  */
 import { type Command, Option } from 'commander'
 import { serviceName } from '../options/names.ts'

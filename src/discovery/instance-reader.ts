@@ -4,7 +4,7 @@
  */
 
 import { CALLABLE_PROTOCOLS } from '../core/protocol.ts'
-import { usualSpelling } from '../net/network-address.ts'
+import { canonicalSpelling } from '../net/network-address.ts'
 import { fields, flag, oneOf, record, text, withDefault } from '../options/fields.ts'
 import { INSTANCE_ID, serviceName } from '../options/names.ts'
 import { integer } from '../options/quantities.ts'
@@ -46,7 +46,7 @@ export interface InstanceList {
  */
 export function readInstance(value: unknown): Instance {
   const instance = readField(INSTANCE, pick(value), 'instance')
-  const address = usualSpelling(instance.address)
+  const address = canonicalSpelling(instance.address)
   return address === instance.address ? instance : { ...instance, address }
 }
 

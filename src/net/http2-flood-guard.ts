@@ -49,7 +49,7 @@ const LIMITS: FloodLimits = {
  * Limits for servers whose clients cancel attempts by policy (per-try timeouts, hedges), up to
  * hundreds a second. A flood resets thousands, each as soon as it is opened.
  */
-export const PATIENT: Partial<FloodLimits> = Object.freeze({ resets: 1_000, instantMs: 100, lateResets: 10_000 })
+export const LENIENT_LIMITS: Partial<FloodLimits> = Object.freeze({ resets: 1_000, instantMs: 100, lateResets: 10_000 })
 
 /**
  * Options of a server whose sessions are all guarded. Node's own limit closes a connection that
@@ -69,15 +69,15 @@ export const GUARDED_SERVER = {
  * times per window on a fast network. Each such PING comes with an acknowledgement (17 bytes) and a
  * DATA frame with a gRPC message (14 or more); a flood has only the first.
  */
-const BYTES_OF_HONEST_PING = 28
+const BYTES_PER_PROBE = 28
 /** ENHANCE_YOUR_CALM, as a number because importing `node:http2` loads it. */
-const CALM = 11
+const ENHANCE_YOUR_CALM = 11
 
 const OPENED_AT = Symbol('openedAt')
 type TimedStream = ServerHttp2Stream & { [OPENED_AT]?: number }
 
 /** Counts of half a window. */
-class Tally {
+class WindowCounts {
   resets = 0
   lateResets = 0
   served = 0
@@ -104,8 +104,8 @@ export class FloodGuard {
   readonly #limits: FloodLimits
   readonly #onStreamClose: (this: ServerHttp2Stream) => void
   readonly #overhead: Overhead
-  #now = new Tally()
-  #before = new Tally()
+  #now = new WindowCounts()
+  #before = new WindowCounts()
   #beganAt: number
   #flooded = false
   #heard = 0
@@ -202,7 +202,7 @@ export class FloodGuard {
     this.#heard += 1
     const pings = this.#now.pings + this.#before.pings
     if (pings <= this.#limits.controlFrames) return
-    if (this.#written() - this.#before.bytes < pings * BYTES_OF_HONEST_PING) this.#flood('ping-flood')
+    if (this.#written() - this.#before.bytes < pings * BYTES_PER_PROBE) this.#flood('ping-flood')
   }
 
   readonly #set = (): void => {
@@ -249,7 +249,7 @@ export class FloodGuard {
         this.#onFlood(reason)
       } finally {
         if (!session.destroyed) {
-          session.goaway(CALM)
+          session.goaway(ENHANCE_YOUR_CALM)
           session.destroy()
         }
       }

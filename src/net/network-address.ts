@@ -57,7 +57,7 @@ const TEREDO = ['2001', '0'] as const
 
 /** Classifies an address or a name, in any spelling that the resolver accepts. */
 export function kindOfAddress(text: string): AddressKind {
-  const address = literalOf(text)
+  const address = canonicalAddress(text)
   if (address === undefined) {
     const name = bare(text)
     if (LOOPBACK_NAME.test(name)) return 'loopback'
@@ -73,12 +73,12 @@ export function kindOfAddress(text: string): AddressKind {
  * The address in its canonical spelling, an embedded IPv4 address unwrapped; `undefined` for a
  * name.
  */
-export function literalOf(text: string): string | undefined {
+export function canonicalAddress(text: string): string | undefined {
   const address = bare(text)
   const version = isIP(address)
   // The usual spelling already. Every accepted connection asks, so nothing is parsed for it.
   if (version === 4) return address
-  return version === 6 ? (embedded(groupsOf(address)) ?? usualSpelling(address)) : readIPv4(address)
+  return version === 6 ? (embedded(groupsOf(address)) ?? canonicalSpelling(address)) : readIPv4(address)
 }
 
 const USUAL = /^(?:0|[1-9]\d{0,2})(?:\.(?:0|[1-9]\d{0,2})){3}$/
@@ -87,7 +87,7 @@ const USUAL = /^(?:0|[1-9]\d{0,2})(?:\.(?:0|[1-9]\d{0,2})){3}$/
  * The canonical spelling of an address (RFC 5952), so that a listener has one name. A host name is
  * returned unchanged.
  */
-export function usualSpelling(address: string): string {
+export function canonicalSpelling(address: string): string {
   if (USUAL.test(address)) return address
   if (isIP(address) !== 6) return readIPv4(address) ?? address
   // A zone is no part of the address, and no URL accepts one.

@@ -4,11 +4,11 @@
  * (faults-and-attacks A28). What a name leads to is judged by those who connect.
  */
 import { isIP } from 'node:net'
-import { groupsOf, kindOfAddress, literalOf } from '../net/network-address.ts'
+import { canonicalAddress, groupsOf, kindOfAddress } from '../net/network-address.ts'
 
 /** `::ffff:10.0.0.1` as `10.0.0.1`. */
 export function plainAddress(address: string): string {
-  return literalOf(address) ?? address
+  return canonicalAddress(address) ?? address
 }
 
 /**

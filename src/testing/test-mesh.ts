@@ -61,7 +61,7 @@ export interface TestInstance {
 }
 
 /** Observes a member's events. */
-class Told implements EventSink {
+class MemberEvents implements EventSink {
   readonly #events: EventSink
   readonly #revisions = new Map<string, number>()
   /** The member has begun to leave. */
@@ -88,7 +88,7 @@ class Told implements EventSink {
 
 interface Member {
   readonly mesh: Mesh
-  readonly told: Told
+  readonly events: MemberEvents
 }
 
 /** Members apply a change within milliseconds, but the machine may be busy. */
@@ -242,14 +242,14 @@ export class TestMesh {
       {},
     )
     const shared = await createMeshContext(settings)
-    const told = new Told(shared.events)
-    const mesh = new Mesh({ ...shared, events: told })
+    const events = new MemberEvents(shared.events)
+    const mesh = new Mesh({ ...shared, events })
     await mesh.start(settings.clock.now() + settings.joinTimeoutMs)
     if (this.#closing !== undefined) {
       await mesh.close()
       this.#assertOpen(service)
     }
-    this.#members.add({ mesh, told })
+    this.#members.add({ mesh, events })
     return mesh
   }
 
@@ -261,7 +261,7 @@ export class TestMesh {
     const untilAt = systemClock.now() + IN_FORCE_BOUND_MS
     const lacking = (): Member | undefined =>
       [...this.#members].find(
-        ({ told }) => !told.leaving && !subjects.every((subject) => told.hasNewer(subject, before)),
+        ({ events }) => !events.leaving && !subjects.every((subject) => events.hasNewer(subject, before)),
       )
     for (let late = lacking(); late !== undefined; late = lacking()) {
       if (systemClock.now() >= untilAt) {

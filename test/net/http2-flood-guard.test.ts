@@ -13,7 +13,7 @@ import {
   type FloodReason,
   GUARDED_SERVER,
   guardSession,
-  PATIENT,
+  LENIENT_LIMITS,
 } from '../../src/net/http2-flood-guard.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { FLAG, FRAME, frames, RawHttp2 } from '../rigs/raw-http2.ts'
@@ -162,7 +162,7 @@ describe('a connection whose streams are reset', () => {
 
   describe('where clients give attempts up as a matter of policy', () => {
     beforeEach(() => {
-      limits = PATIENT
+      limits = LENIENT_LIMITS
       serve = () => {}
     })
 

@@ -1,7 +1,7 @@
 /** The judgement is compared with what the system's own resolver makes of the same text. */
 import { lookup } from 'node:dns/promises'
 import { describe, expect, it } from 'vitest'
-import { kindOfAddress, literalOf, usualSpelling } from '../../src/net/network-address.ts'
+import { canonicalAddress, canonicalSpelling, kindOfAddress } from '../../src/net/network-address.ts'
 
 const METADATA = [
   '169.254.169.254', '2852039166', '0xa9fea9fe', '0XA9FEA9FE', '0251.0376.0251.0376', '169.254.43518', '169.16689662',
@@ -99,7 +99,7 @@ describe('an address', () => {
     const texts = [...METADATA, ...EVERYBODY, ...LOOPBACK, ...LINK_LOCAL, ...ORDINARY]
     for (const text of texts.filter((one) => /^[0-9xX.a-fA-F]+$/.test(one) && !one.endsWith('.'))) {
       const found = await lookup(text, { family: 4 }).catch(() => undefined)
-      if (found !== undefined) expect(`${text} ${literalOf(text)}`).toBe(`${text} ${found.address}`)
+      if (found !== undefined) expect(`${text} ${canonicalAddress(text)}`).toBe(`${text} ${found.address}`)
     }
   })
 })
@@ -121,7 +121,7 @@ describe('one spelling for each address', () => {
     ['::::', '::::'],
     ['fe80::1%eth0', 'fe80::1%eth0'],
   ])('%s is %s', (text, usual) => {
-    expect(usualSpelling(text)).toBe(usual)
-    expect(usualSpelling(usual)).toBe(usual)
+    expect(canonicalSpelling(text)).toBe(usual)
+    expect(canonicalSpelling(usual)).toBe(usual)
   })
 })

@@ -1,7 +1,6 @@
 /**
- * The process that stands for the end users: asks `checkout` at a constant rate, several loads at a
- * time, each until it is told to stop. It is the same in every way of calling, and its CPU time is
- * not counted.
+ * The process of the end users: calls `checkout` at a constant rate, several loads at a time. It is
+ * the same for every way of calling, and its CPU time is not counted.
  */
 import { Worker } from 'node:worker_threads'
 import { Agent } from 'undici'

@@ -1,7 +1,6 @@
 /**
- * Certificates for the two ways that have no authority of their own: one root, P-256 keys, the
- * names as DNS names and as common names, since HAProxy 2.6 cannot check the URI that a SPIFFE id
- * is.
+ * Certificates for the ways without an authority: one root and P-256 keys. Names are DNS names and
+ * common names, because HAProxy 2.6 cannot check a SPIFFE URI.
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'

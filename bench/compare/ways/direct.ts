@@ -1,7 +1,6 @@
 /**
- * No mesh: checkout knows three addresses and takes one after the other, in plain text or with
- * mutual TLS whose certificates somebody laid out by hand. No retries, no health checks: what is
- * written in an afternoon.
+ * No mesh: checkout calls three fixed addresses in turn, in plain text or over mutual TLS. No
+ * retries and no health checks.
  */
 import type { Processes } from '../../../examples/demo/processes.ts'
 import type { Certificates } from './certificates.ts'

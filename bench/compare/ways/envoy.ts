@@ -1,7 +1,7 @@
 /**
- * Envoy as the sidecar, where there is one: one worker each, no access log, and what `haproxy.ts`
- * says in Envoy's words. Debian has no Envoy and none was at hand when this was written, so it has
- * been read against Envoy's v3 API but never run; `--mode validate` is asked before each start.
+ * Envoy as the sidecar, where installed: one worker each, no access log, and the policies of
+ * `haproxy.ts`. The configuration was written from Envoy's v3 API and never run; each start
+ * validates it first.
  */
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'

@@ -1,6 +1,6 @@
 /**
- * The library with its defaults: a registry process of its own, join tokens, strict mutual TLS,
- * default deny with one intention.
+ * The library with its defaults: a registry process, join tokens, strict mutual TLS, default deny
+ * with one intention.
  */
 
 import { setTimeout as wait } from 'node:timers/promises'

@@ -1,7 +1,6 @@
 /**
- * Ports that stay ours while nothing listens on them: below the range from which the kernel takes
- * the ports of outgoing connections (32768 and up on Linux), or a killed instance could find its
- * port taken when it comes back.
+ * Reserves ports below the kernel's ephemeral range (32768 and up on Linux). Otherwise an outgoing
+ * connection could take the port of a killed instance before it restarts.
  */
 import { once } from 'node:events'
 import net from 'node:net'

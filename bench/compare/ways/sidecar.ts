@@ -1,7 +1,6 @@
 /**
- * A pair of proxies between the services, as sidecar meshes have them: checkout asks its own proxy
- * in plain text, that one balances, retries and speaks mutual TLS with the proxy of an instance,
- * which checks who asks and hands on over loopback.
+ * A pair of proxies between the services, as in sidecar meshes. The caller's proxy balances,
+ * retries and speaks mutual TLS; the instance's proxy authorizes the caller.
  */
 import { execFileSync } from 'node:child_process'
 import { setTimeout as wait } from 'node:timers/promises'

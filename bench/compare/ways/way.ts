@@ -1,6 +1,5 @@
 /**
- * What all ways of calling have: one `checkout`, three instances of `inventory`, and faults that
- * can be done to them.
+ * The interface of all ways of calling: one `checkout`, three instances of `inventory`, and faults.
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,7 +14,7 @@ export const BACKENDS = [1, 2, 3] as const
 export const ROLES = ['client', 'backends', 'proxies', 'registry'] as const
 export type Role = (typeof ROLES)[number]
 
-/** What an instance can be told; what is not told is in order. */
+/** A fault of one instance; an absent field is normal. */
 export interface Illness {
   readonly delayMs?: number
   /** Share of requests that are answered 503. */

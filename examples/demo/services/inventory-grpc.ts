@@ -1,6 +1,6 @@
 /**
- * The inventory of `--grpc`: answers by gRPC, asks prices by gRPC, and tells whoever watches what
- * is in stock ten times a second.
+ * The inventory of `--grpc`: serves gRPC, calls prices by gRPC, and streams the stock ten times a
+ * second.
  */
 import { subscribe } from 'node:diagnostics_channel'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -17,8 +17,8 @@ const prices = mesh.grpc(PricesClient, 'prices', { idempotent: ['quote'] })
 let slowness = 1
 
 /**
- * Streams do not end by themselves: when nobody new can come any more, those who watch are sent
- * elsewhere.
+ * Streams do not end by themselves. When no new call can arrive, the open ones are ended, so that
+ * their callers reconnect elsewhere.
  */
 const leaving = new AbortController()
 subscribe('inmesh:drain:step', (message) => {

@@ -1,7 +1,4 @@
-/**
- * Knows what is in stock, and asks prices what it costs. Can be told to be slow, to see what its
- * callers make of it.
- */
+/** Serves the stock, with prices from the service `prices`. The demo can slow it down. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as wait } from 'node:timers/promises'
 import { joinMesh } from 'inmesh'

@@ -1,6 +1,6 @@
 /**
- * The thread between a demo process and the one that started it: says when it is ready, takes
- * orders, and ends with it.
+ * The channel between a demo process and its parent: reports readiness, receives orders, and ends
+ * the process with its parent.
  */
 import type { Mesh } from 'inmesh'
 

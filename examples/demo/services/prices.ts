@@ -1,4 +1,4 @@
-/** Knows what things cost, and says it by HTTP and by gRPC. */
+/** Serves prices over HTTP and gRPC. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Server, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js'
 import { joinMesh } from 'inmesh'

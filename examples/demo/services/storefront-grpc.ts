@@ -1,7 +1,4 @@
-/**
- * The front of `--grpc`: visitors speak HTTP, inventory is asked by gRPC, and one stream from it is
- * kept open all the time.
- */
+/** The storefront of `--grpc`: serves HTTP, calls inventory by gRPC, and keeps one stream open. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as wait } from 'node:timers/promises'
 import { joinMesh } from 'inmesh'

@@ -1,4 +1,4 @@
-/** The shop's front: asks inventory for each item that a visitor wants to see. */
+/** The storefront: calls inventory for each item. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { joinMesh } from 'inmesh'
 import { followParent } from './parent.ts'

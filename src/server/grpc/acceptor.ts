@@ -11,7 +11,7 @@ import type { Http2Server, ServerHttp2Session } from 'node:http2'
 import { createServer, type Server as NetServer, type Socket } from 'node:net'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls'
 import type { Timer } from '../../core/clock.ts'
-import { type FloodGuard, guardSession, PATIENT } from '../../net/http2-flood-guard.ts'
+import { type FloodGuard, guardSession, LENIENT_LIMITS } from '../../net/http2-flood-guard.ts'
 import { Acceptor, type AcceptorHost, SOCKET_OPTIONS } from '../acceptor.ts'
 import { type Connection, connectionOf, mark } from '../connection.ts'
 import type { RefusalAnswer } from '../lingering-close.ts'
@@ -156,7 +156,7 @@ export class GrpcAcceptor extends Acceptor<GrpcAcceptorHost, GrpcServerSettings>
           ...(address !== undefined && { address }),
         })
       },
-      PATIENT,
+      LENIENT_LIMITS,
     )
     connection.guard = guard
     const heardAt = this.host.clock.now()

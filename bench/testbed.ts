@@ -1,7 +1,4 @@
-/**
- * What the benches of calls stand on: a registry of its own process, and servers that its discovery
- * finds.
- */
+/** Starts the processes that benches of calls need: a registry, and servers registered with it. */
 import type { Registry } from '../src/registry/index.ts'
 import { type Credentials, join } from '../test/rigs/registry-session.ts'
 import { Subject } from './harness.ts'

@@ -1,13 +1,13 @@
 /**
- * Is it cheaper than before? The client and the server of this checkout against those of another,
- * both built, in one run: `node bench/against.ts <other checkout> [client] [server] [--quick]`.
+ * Compares the CPU time of client and server in two built checkouts, in one run: `node
+ * bench/regression.ts <other checkout> [client] [server] [--quick]`.
  */
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { ClientJob } from './client-process.ts'
-import { credentialsFor, startRegistryProcess, startServer } from './ground.ts'
 import { measure, type Pair, type Plan, print, ratio, rowsOf, Subject, variantOf, withSubjects } from './harness.ts'
 import type { ServerJob, ServerReady } from './server-process.ts'
+import { credentialsFor, startRegistryProcess, startServer } from './testbed.ts'
 
 const args = process.argv.slice(2).filter((each) => !each.startsWith('--'))
 const [other = '.', ...sides] = args

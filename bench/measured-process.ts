@@ -1,11 +1,10 @@
 /**
- * The other end of `harness.ts`, for a process that is measured or that drives one: it answers what
- * it is asked, one question at a time, and tells its CPU time and how much it has allocated.
- * Nothing here runs while calls are measured but the driver's own loop.
+ * The child-process side of `harness.ts`: answers its questions, reports CPU time and allocations,
+ * and drives load. Only the driver's loop runs during a measurement.
  */
 import { GCProfiler } from 'node:v8'
 
-/** What a process does for whoever asks, by name. */
+/** The functions that the harness may call in this process, by name. */
 export type Answers = Readonly<Record<string, (given: never) => unknown>>
 
 export interface RunJob {
@@ -20,12 +19,12 @@ export interface Run {
   readonly p99Ms: number
 }
 
-/** What this process was started with; see `Subject.start`. */
+/** The job that this process was started with; see `Subject.start`. */
 export function givenJob<T>(): T {
   return JSON.parse(process.argv[2] ?? 'null') as T
 }
 
-/** Answers from now on, until the parent goes away. `ready` is what the parent hears first. */
+/** Answers questions until the parent disconnects. Sends `ready` first. */
 export function answer(answers: Answers, ready: unknown = {}): void {
   const all: Answers = { ...accounts(), ...answers }
   process.on('message', async ({ id, ask, given }: { id: number; ask: string; given: never }) => {
