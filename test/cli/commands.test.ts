@@ -50,7 +50,7 @@ describe('commands against a --dev registry', () => {
   let env: Record<string, string>
   beforeAll(async () => {
     registry = await startRegistry(['--memory', '--dev'])
-    // A home of its own, so that no admin token of this machine is found.
+    // A separate home directory, so that no admin token of this machine is found.
     env = { INMESH_REGISTRY: registry.ready.url, HOME: directory }
   })
   afterAll(() => stop(registry))

@@ -1,4 +1,4 @@
-/** What operators do with instances by the command, against a registry over TLS. */
+/** Operators manage instances by the command, against a registry over TLS. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
 import { instance } from '../rigs/instance.ts'

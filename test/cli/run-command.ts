@@ -1,4 +1,4 @@
-/** Runs one command inside the test's process, with its own streams and variables. */
+/** Runs one command inside the test's process, with separate streams and variables. */
 import { Readable } from 'node:stream'
 import { runCli } from '../../src/cli/program.ts'
 

@@ -1,4 +1,4 @@
-/** What a terminal obeys never comes from the registry: neither in text nor in JSON. */
+/** No escape sequence of the registry reaches the terminal, in text or in JSON. */
 import { expect, test } from 'vitest'
 import { printable, Terminal, table } from '../../src/cli/terminal.ts'
 

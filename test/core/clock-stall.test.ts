@@ -1,4 +1,4 @@
-/** The system clock's knowledge of our own stalls. */
+/** The system clock detects stalls of the event loop. */
 import { expect, test } from 'vitest'
 import { systemClock } from '../../src/core/clock.ts'
 

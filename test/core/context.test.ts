@@ -16,7 +16,7 @@ function request(deadlineAt = Number.POSITIVE_INFINITY): Call {
   return call
 }
 
-/** What a call that begins here would have. */
+/** The context that a call begun here would inherit. */
 function bound(): { until: number | undefined; cancelled: boolean; tenant: string | undefined } {
   const call = inboundCall()
   return {
@@ -91,7 +91,7 @@ describe('what is left of a call that has ended', () => {
       late.catch(() => {})
       await clock.settle(1_000)
       await expect(late).rejects.toMatchObject({ code: 'deadline-exceeded' })
-      // Nobody waits for it any more, and it still runs: what it begins is in vain.
+      // No caller waits for it any more, but it still runs: calls that it begins are useless.
       expect(look().cancelled).toBe(true)
       end('late')
       await clock.settle()

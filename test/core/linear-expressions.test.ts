@@ -1,7 +1,6 @@
 /**
- * No expression over text takes more than time in proportion to it: each regular expression of the
- * source is tried with growing texts made of its own parts, and the growth of its time is judged,
- * not the time.
+ * Each regular expression of the source runs in linear time. It is tried with growing texts made of
+ * its parts; the growth of the time is judged, not the time.
  */
 import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,6 +1,6 @@
 /**
- * Wrong certificates, offered to a client of the mesh and to a server of the mesh over real TLS:
- * refused, told why, nothing executed.
+ * Invalid certificates, offered to clients and servers of the mesh over real TLS, are refused with
+ * a reason; nothing is executed.
  */
 import { once } from 'node:events'
 import { connect as connectPlain } from 'node:net'

@@ -28,7 +28,8 @@ test(
     const fleet = await Fleet.start(rig, ['a', 'b', 'wrong'])
     const wrong = fleet.servers.get('wrong')!
     await setClock(wrong, AHEAD_MS)
-    // It refuses its callers, whose certificates have ended by its clock, until nobody calls it.
+    // It refuses its callers, whose certificates have expired by its clock, until no client calls
+    // it.
     await eventually('a caller is refused', () => fleet.refused('expired') > 0)
     for (const name of ['a', 'b']) await fleet.answers(name, 50)
     await setClock(wrong, 0)

@@ -1,6 +1,6 @@
 /**
- * Leaving in order: a SIGTERM loses no request, a second one ends the process at once, and nothing
- * of ours keeps a process alive.
+ * Graceful shutdown: a SIGTERM loses no request, a second one ends the process at once, and the
+ * library keeps no process alive.
  */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Registry } from '../../src/registry/index.ts'

@@ -1,6 +1,6 @@
 /**
- * A registry, servers and a caller over mTLS, most in processes of their own. The caller sends 100
- * GETs a second, and a ledger says who answered.
+ * A registry, servers and a caller over mTLS, most in separate processes. The caller sends 100 GETs
+ * a second, and a ledger records who answered.
  */
 import type { Serializable } from 'node:child_process'
 import type { Mesh, MeshOptions } from '../../src/index.ts'
@@ -127,7 +127,7 @@ export class Fleet {
     await eventually(`${name} answers ${more} requests`, () => this.answered(name) >= from + more)
   }
 
-  /** Waits until so many sessions are in touch with the registry. */
+  /** Waits until the registry has `sessions` live sessions. */
   async inTouch(sessions: number, timeoutMs?: number): Promise<void> {
     const all = async (): Promise<boolean> => (await this.counts()).sessions === sessions
     await eventually(`${sessions} processes are in touch`, all, timeoutMs)

@@ -1,6 +1,6 @@
 /**
- * An instance stands still as a frozen container does, for longer than its lease: no request is
- * lost, and it serves again.
+ * An instance freezes for longer than its lease, as a paused container does: no request is lost,
+ * and it serves again.
  */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { FLEET_TEST_MS, Fleet } from './fleet.ts'

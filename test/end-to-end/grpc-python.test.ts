@@ -1,7 +1,6 @@
 /**
- * Another implementation of gRPC, Python's, on either side: with a certificate of the mesh and
- * nothing else of it. Debian's package is used (python3-grpcio), because it needs no compiler and
- * no generated code.
+ * Python's gRPC on either side, with a certificate of the mesh and nothing else of it. Debian's
+ * python3-grpcio needs no compiler and no generated code.
  */
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
@@ -85,7 +84,7 @@ class PythonServer {
     })
   }
 
-  /** Takes no more, and lets what runs end within so many seconds. */
+  /** Accepts no more calls, and lets running ones finish within `grace` seconds. */
   stop(grace: number): void {
     this.#child.stdin!.write(`${grace}\n`)
   }

@@ -1,6 +1,6 @@
 /**
- * How processes join: with a token from a function or a file, with what is on disk, and over
- * several addresses of which most are wrong.
+ * Processes join with a token from a function or a file, with the state on disk, and over several
+ * addresses of which most are wrong.
  */
 import { once } from 'node:events'
 import { renameSync, writeFileSync } from 'node:fs'

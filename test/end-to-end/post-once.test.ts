@@ -1,6 +1,6 @@
 /**
- * POSTs without an idempotency key, while servers are killed with -9: nothing runs twice, and every
- * error tells the truth.
+ * POSTs without an idempotency key while servers are killed with -9: none runs twice, and every
+ * error is accurate.
  */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { isMeshError } from '../../src/index.ts'

@@ -1,6 +1,6 @@
 /**
- * The registry is killed with -9 for much longer than its leases: the data plane does not notice,
- * and all come back to it.
+ * The registry is killed with -9 for much longer than its leases: calls are unaffected, and all
+ * members reconnect.
  */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Load } from './load.ts'

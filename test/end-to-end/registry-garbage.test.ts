@@ -1,6 +1,6 @@
 /**
- * A registry that sends garbage: refused and counted, what was known stays in force, and no call
- * notices.
+ * A registry sends garbage: it is rejected and counted, the last valid snapshot stays in force, and
+ * calls are unaffected.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -113,7 +113,7 @@ test.each(GARBAGE)('%s is refused and counted, and calls go on', async (_what, l
   await busy
   expect(client.events().findLast(({ name }) => name === 'snapshot:rejected')?.payload.reason).toMatch(/\w/)
   expect(({} as Record<string, unknown>).polluted).toBeUndefined()
-  // Whoever sent it is still listened to.
+  // Valid messages from the same registry are still accepted.
   registry.say('checkout', `${JSON.stringify(registry.snapshotOf('inventory'))}\n`)
   await calls()
   expect(countOf(client, 'snapshot:rejected')).toBe(before + 1)

@@ -1,7 +1,6 @@
 /**
- * A crowd of instances from one address comes back to its registry at once, while a caller sends
- * 100 requests a second. It has 120 members; with `INMESH_HERD=500` it has 500, and 10 s of the
- * registry's CPU time are the bound.
+ * 120 instances at one address reconnect to the registry at once, while a caller sends 100 requests
+ * a second. `INMESH_HERD=500` runs 500, bounded by 10 s of the registry's CPU time.
  */
 import { chmodSync, cpSync, rmSync } from 'node:fs'
 import { env } from 'node:process'

@@ -1,6 +1,6 @@
 /**
- * An instance restarts at its old port five times, killed or told to leave: it is one endpoint, and
- * no request is lost.
+ * An instance restarts at its old port five times, killed or stopped: it is one endpoint, and no
+ * request is lost.
  */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { FLEET_TEST_MS, Fleet } from './fleet.ts'
@@ -27,7 +27,7 @@ test(
       if (restart % 2 === 0) restarting.signal('SIGTERM')
       else restarting.signal('SIGKILL')
       await restarting.exited
-      // A state of its own each time, so that the registry has to see a new process at the old
+      // A new state directory each time, so that the registry sees a new process at the old
       // address.
       restarting = await fleet.serve(`c-${restart}`, port)
       await fleet.answers(`c-${restart}`)

@@ -1,6 +1,6 @@
 /**
- * The registry goes back to a backup under load: the intentions and policies of the backup are in
- * force, and no request is lost.
+ * The registry is restored from a backup under load: the intentions and policies of the backup are
+ * in force, and no request is lost.
  */
 import { chmodSync, cpSync, rmSync } from 'node:fs'
 import { afterEach, beforeEach, expect, test } from 'vitest'

@@ -1,6 +1,5 @@
 /**
- * What one test starts: registries, meshes in this process, and processes of their own; all of it
- * ended and removed by `close`.
+ * Starts registries, meshes and child processes for one test; `close` ends and removes all of them.
  */
 import { type ChildProcess, fork, type Serializable } from 'node:child_process'
 import { once } from 'node:events'
@@ -23,9 +22,7 @@ export class Rig {
     return registry
   }
 
-  /**
-   * A mesh in this process; it joins with a token of its own unless the registry runs with `dev`.
-   */
+  /** A mesh in this process; it joins with a separate token unless the registry runs with `dev`. */
   async mesh(registry: Registry, service: string, options: Partial<MeshOptions> = {}): Promise<Mesh> {
     const joinToken = registry.dev ? undefined : await registry.createJoinToken({ service })
     return this.join({
@@ -89,7 +86,7 @@ export class Rig {
   }
 }
 
-/** Nobody waits in a test for others who are gone already. */
+/** In a test no client is left that a drain would wait for. */
 export const QUICK = { drainNotice: '500ms', drainTimeout: '2s' } as const
 
 export class Process {
@@ -186,7 +183,7 @@ export function wait(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-/** How often an event was told, also those that the list of last events counts as one. */
+/** How often an event was emitted, including repetitions that the list of recent events merges. */
 export function countOf(mesh: Mesh, event: string): number {
   const line = mesh
     .metrics()

@@ -1,6 +1,6 @@
 /**
- * Certificates that live for 20 s, under load, between two processes: three rotations, of which no
- * request notices anything.
+ * Certificates with a life of 20 s under load between two processes: three rotations, and no
+ * request is affected.
  */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Load } from './load.ts'

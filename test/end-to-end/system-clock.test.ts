@@ -1,7 +1,6 @@
 /**
- * The clock of the machine leaps 25 h ahead for all processes at once, as after a sleep: what
- * OpenSSL reads, too, which no fake of Date reaches. Debian's libfaketime does it; the monotonic
- * clock stays right.
+ * The machine's clock leaps 25 h ahead for all processes at once, as after a sleep. Debian's
+ * libfaketime also changes the time that OpenSSL reads; the monotonic clock stays right.
  */
 import { execFileSync } from 'node:child_process'
 import { globSync, writeFileSync } from 'node:fs'

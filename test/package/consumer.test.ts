@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 const ROOT = join(import.meta.dirname, '../..')
-/** What an application has beside inmesh when it takes none of the optional peers. */
+/** The dependencies of an application without the optional peers. */
 const INSTALLED = [
   'undici',
   'undici-types',

@@ -1,4 +1,4 @@
-/** Whoever reads the pages in the package follows links within it. */
+/** Links in the packaged pages lead to files in the package. */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'

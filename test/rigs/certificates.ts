@@ -1,6 +1,6 @@
 /**
- * Certificates for tests: good ones from the shipped API, and bad ones from the parts below it,
- * which no user can reach.
+ * Certificates for tests: valid ones from the shipped API, invalid ones from internals that no user
+ * can reach.
  */
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { type Authority, createAuthority, issueCertificate } from '../../src/identity/certificate.ts'

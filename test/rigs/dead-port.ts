@@ -1,6 +1,6 @@
 /**
- * A port where nobody listens. One that was only let go could be given to the next server that a
- * test starts.
+ * A port where nothing listens. It stays reserved, because the next server of a test could get a
+ * released one.
  */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'

@@ -1,6 +1,6 @@
 /**
- * The system's clock, which shows another wall time until it is told to leap to the right one, as
- * after a sleep.
+ * The system clock with a wrong wall time, until a test makes it leap to the right one, as after a
+ * sleep.
  */
 import { type Clock, systemClock, type Timer } from '../../src/core/clock.ts'
 

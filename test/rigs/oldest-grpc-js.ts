@@ -1,6 +1,6 @@
 /**
- * Set-up of test runs against the oldest grpc-js that we take: whoever asks for `@grpc/grpc-js`
- * gets that one, by import and by require.
+ * Set-up of test runs against the oldest supported grpc-js: redirects every import and require of
+ * `@grpc/grpc-js` to it.
  */
 import { registerHooks } from 'node:module'
 

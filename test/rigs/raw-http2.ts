@@ -1,6 +1,6 @@
 /**
- * One side of HTTP/2, mostly a client, that sends whatever frames a test says, in any order and
- * number: for attacks that no proper client can make.
+ * One side of an HTTP/2 connection, usually the client, that sends any frames in any order, for
+ * attacks that no proper client can make.
  */
 import { connect as connectTcp, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -115,7 +115,7 @@ export class RawHttp2 {
     return client
   }
 
-  /** The other side of `socket`, which a server has accepted; `heard` is told of each frame. */
+  /** The other side of `socket`, which a server has accepted; `heard` is called with each frame. */
   static serve(socket: Socket, heard: (frame: Frame) => void): RawHttp2 {
     const server = new RawHttp2(socket, heard)
     server.#preface = PREFACE.length

@@ -1,6 +1,6 @@
 /**
- * A registry in a process of its own, for tests that kill it: the data directory is its argument,
- * its first line tells where it is.
+ * A registry in a separate process, for tests that kill it. Its argument is the data directory; its
+ * first line of output is its address.
  */
 import { startRegistry } from '../../src/registry/index.ts'
 

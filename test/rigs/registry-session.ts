@@ -1,5 +1,5 @@
 /**
- * A registry's counterparts for tests, on raw sockets: joining, plain requests over HTTP/1.1, and a
+ * Clients of a registry for tests, on raw sockets: joining, plain requests over HTTP/1.1, and a
  * session over HTTP/2.
  */
 import { createPrivateKey, generateKeyPairSync } from 'node:crypto'

@@ -1,6 +1,6 @@
 /**
- * Runs a documented example the way a reader would: in a process of its own, with the built
- * package, against a development registry.
+ * Runs a documented example as a reader would: in a separate process, with the built package,
+ * against a development registry.
  */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'

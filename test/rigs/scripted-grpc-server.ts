@@ -1,7 +1,7 @@
 /**
- * A gRPC server on plain `node:http2` that answers exactly as a test says, also wrongly: the faults
- * that grpc-js's own server cannot show. The bytes of messages are the test's business; this only
- * puts them into frames.
+ * A gRPC server on plain `node:http2` that answers exactly as a test scripts it, with faults that
+ * grpc-js's server cannot produce. The test supplies the bytes of messages; this puts them into
+ * frames.
  */
 import http2, { constants, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'

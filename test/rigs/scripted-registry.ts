@@ -1,7 +1,6 @@
 /**
- * A registry that says what a test wants, over real TLS and HTTP/2 and with an authority that the
- * test holds: the lies and the certificates that a real one would not make. Until it is told to lie
- * it does what a registry does.
+ * A registry over real TLS and HTTP/2 that a test scripts, with messages and certificates that a
+ * real one would not produce. Unscripted, it behaves like a real registry.
  */
 import { createPublicKey } from 'node:crypto'
 import http2 from 'node:http2'

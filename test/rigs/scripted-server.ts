@@ -1,6 +1,6 @@
 /**
- * Raw TCP servers that answer exactly as a test says, also wrongly: the faults that a proper HTTP
- * server cannot show.
+ * Raw TCP servers that answer exactly as a test scripts them, with faults that a proper HTTP server
+ * cannot produce.
  */
 import { createServer, type Server, type Socket } from 'node:net'
 

@@ -1,6 +1,6 @@
 /**
- * The service of `protos/shop.proto`, as `@grpc/proto-loader` makes it, with the types that a
- * generator would have written.
+ * The service of `protos/shop.proto`, loaded by `@grpc/proto-loader`, with the types that a
+ * generator would write.
  */
 import { fileURLToPath } from 'node:url'
 import * as grpc from '@grpc/grpc-js'
@@ -132,7 +132,7 @@ export function begin(
     source.on('data', (stock: Stock) => answers.push(stock))
     source.on('error', () => {})
   }
-  // Its answer is told after its status.
+  // The answer arrives after the status.
   call.on('status', (status) => setImmediate(() => resolve({ ...status, answers })))
   return { call, ended: promise, cancel: () => call.cancel() }
 }

@@ -8,7 +8,7 @@ function filled(values: readonly number[]): Histogram {
   return histogram
 }
 
-/** Latencies from a microsecond to a minute, spread over the orders of magnitude. */
+/** Latencies from a microsecond to a minute, spread evenly over the orders of magnitude. */
 const latency = fc.double({ min: -3, max: Math.log10(60_000), noNaN: true }).map((exponent) => 10 ** exponent)
 
 describe('Histogram', () => {

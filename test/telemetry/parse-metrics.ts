@@ -1,7 +1,4 @@
-/**
- * A strict reader of the Prometheus text format 0.0.4, for tests: anything it does not know is an
- * error.
- */
+/** A strict parser of the Prometheus text format 0.0.4, for tests: anything unknown is an error. */
 
 export interface ParsedFamily {
   readonly help: string

@@ -3,7 +3,7 @@ import { InMemorySpanExporter } from '@opentelemetry/sdk-trace-node'
 import { describe, expect, it } from 'vitest'
 import { startTracing, type TracingOptions } from '../../src/telemetry/set-up.ts'
 
-/** Keeps what it was given when it is shut down, unlike its base. */
+/** Keeps its spans on shutdown, unlike its base. */
 class KeepingExporter extends InMemorySpanExporter {
   override async shutdown(): Promise<void> {}
 }

@@ -1,6 +1,6 @@
 /**
- * A caller of `inventory`, 100 requests a second by HTTP or gRPC, whose ledger is told on request:
- * for what must happen to the caller's own process.
+ * A caller of `inventory` in a separate process: 100 requests a second by HTTP or gRPC, with a
+ * ledger that it reports on request.
  */
 import { joinMesh } from '../../../src/index.ts'
 import { Shop } from '../../rigs/shop.ts'

@@ -1,6 +1,6 @@
 /**
- * Many members of a mesh in one process, each with an identity and a session of its own; with
- * `serve`, each is an instance too.
+ * Many members of a mesh in one process, each with a separate identity and session; with `serve`,
+ * each is an instance too.
  */
 import { joinMesh, type Mesh } from '../../../src/index.ts'
 import { obey, options, report } from './parent.ts'
@@ -40,13 +40,13 @@ async function callAll(): Promise<number> {
   return answered
 }
 
-/** How many have the policy of their own service of this revision, or a later one. */
+/** How many have applied this revision of their service's policy, or a later one. */
 function upTo(revision: number): number {
   const known = (mesh: Mesh): number => Number(/^inmesh_config_revision\{.*\} (\d+)$/m.exec(mesh.metrics())?.[1] ?? -1)
   return crowd.filter((mesh) => known(mesh) >= revision).length
 }
 
-/** How many were told such a thing at all. */
+/** How many have emitted the event `name`. */
 function told(name: string): number {
   return crowd.filter((mesh) => mesh.events().some((event) => event.name === name)).length
 }

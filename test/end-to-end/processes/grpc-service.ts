@@ -1,7 +1,7 @@
 /**
- * The shop, whose calls are written down before they are answered, so that a kill -9 forgets none.
- * `Take` writes the item's name; `Watch` sends one answer each 50 ms until it is told to end; `Get`
- * tells who answered, over which certificates.
+ * The shop, which records each call on disk before it answers, so that kill -9 loses none. `Take`
+ * records the item; `Watch` sends an answer every 50 ms; `Get` returns the instance and its
+ * certificates.
  */
 import { openSync, writeSync } from 'node:fs'
 import type * as grpc from '@grpc/grpc-js'

@@ -1,4 +1,4 @@
-/** A registry in a process of its own, to be killed. */
+/** A registry in a separate process, for tests that kill it. */
 import { startRegistry } from '../../../src/registry/index.ts'
 import { obey, options, report } from './parent.ts'
 
