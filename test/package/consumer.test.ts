@@ -81,7 +81,7 @@ import {
 } from '@grpc/grpc-js'
 import type { GrpcCallOptions, GrpcClientOptions, GrpcInterceptor, Mesh } from 'inmesh'
 
-// An interceptor is typed by what it is given, and what is none does not compile.
+// An interceptor gets its types from context, and anything else does not compile.
 const logging: GrpcInterceptor = (options, nextCall) => {
   holds<Same<typeof options.method_definition.path, string>>()
   return new InterceptingCall(nextCall(options))

@@ -1,5 +1,5 @@
 /**
- * `inmesh/testing` is a separate room: production never loads it, and a test that wants only the
+ * `inmesh/testing` is a separate entry: production never loads it, and a test that wants only the
  * clock loads nothing else.
  */
 import { spawnSync } from 'node:child_process'
