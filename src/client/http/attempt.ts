@@ -21,9 +21,9 @@ import { type AnswerSource, ResponseBody } from './body/response.ts'
 import { type BodyWriter, StreamedBody } from './body/streamed.ts'
 import type { HttpCall } from './call.ts'
 import { CONNECTION_LOST, type ConnectionUser, type RequestConnection, type RequestPool } from './connection-user.ts'
-import { attemptHeaders } from './headers.ts'
-import type { ReceivedHeaders } from './message.ts'
+import type { ReceivedHeaders } from './headers.ts'
 import { answerOutcome, endsWithConnection, isEventStream, isInvalid, outcomeOf } from './outcome.ts'
+import { attemptHeaders } from './prepare-request.ts'
 
 /**
  * Bodies up to this are collected before the caller gets the answer; it is also what is read of an

@@ -19,8 +19,8 @@ import type { ResponseBody } from './body/response.ts'
 import { StreamedBody } from './body/streamed.ts'
 import type { RequestPool } from './connection-user.ts'
 import { hashKeyOf } from './hash-key.ts'
-import { PreparedRequest, type ReceivedHeaders } from './message.ts'
-import { checkIdleTimeout, isIdempotent } from './prepare-request.ts'
+import type { ReceivedHeaders } from './headers.ts'
+import { checkIdleTimeout, isIdempotent, PreparedRequest } from './prepare-request.ts'
 import type { HttpCallOptions } from './request-options.ts'
 
 /** The time that an attempt with a body up to this takes is not that of the upload. */
@@ -76,7 +76,12 @@ export class HttpCall<R = unknown> extends ClientCall {
     parent: Call | undefined,
   ) {
     const { stack, route } = service.select(request, options?.streaming === true)
-    super(stack, route, checkTimeout(options?.timeout), parent)
+    super(
+      stack,
+      route,
+      options?.timeout === undefined ? Number.POSITIVE_INFINITY : checkTimeout(options.timeout),
+      parent,
+    )
     this.transport = service.transport
     this.request = request
     this.answer = answer
@@ -154,7 +159,7 @@ export class HttpCall<R = unknown> extends ClientCall {
 
   finish(): void {
     this.leftover = undefined
-    leaveSignal(this.#signal, this)
+    if (this.#signal !== undefined) leaveSignal(this.#signal, this)
     const content = this.request.body?.content
     if (content instanceof StreamedBody) content.stop()
     else if (content instanceof RepeatableBody) content.close()

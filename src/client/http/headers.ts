@@ -1,13 +1,13 @@
 /**
- * The headers of a request, as the flat array that undici takes: the user's, validated, then the
- * carrier's. Connection headers and reserved ones are dropped silently, so that a handler may
- * forward what it received.
+ * Validates the headers that a caller gives and flattens them as undici takes them. Connection
+ * headers and reserved ones are dropped silently, so that a handler may forward what it received.
  */
 
-import type { Attempt } from '../../core/attempt.ts'
-import { type CarrierSetter, HTTP_FORMAT, isPropagated, writeCarrier } from '../../core/carrier.ts'
 import { isReserved } from '../../core/headers.ts'
 import { OptionsError, show } from '../../options/fields.ts'
+
+/** Response headers as undici reads them: names in lower case. */
+export type ReceivedHeaders = Readonly<Record<string, string | string[] | undefined>>
 
 /** Headers as users give them: a `Headers`, pairs, or an object. */
 export type HeadersInput =
@@ -110,40 +110,4 @@ export function flattenHeaders(headers: HeadersInput | undefined): string[] {
 export function flatHeader(flat: readonly string[], name: string): string | undefined {
   for (let i = 0; i < flat.length; i += 2) if (flat[i] === name) return flat[i + 1]
   return undefined
-}
-
-/** For headers in which no propagated key was given: nothing is there to replace. */
-const APPENDING: CarrierSetter<string[]> = { format: HTTP_FORMAT, add: append, set: append, remove() {} }
-
-const REPLACING: CarrierSetter<string[]> = {
-  format: HTTP_FORMAT,
-  add: append,
-  set(flat, name, value) {
-    remove(flat, name)
-    flat.push(name, value)
-  },
-  remove,
-}
-
-function append(flat: string[], name: string, value: string): void {
-  flat.push(name, value)
-}
-
-function remove(flat: string[], name: string): void {
-  for (let i = flat.length - 2; i >= 0; i -= 2) if (flat[i] === name) flat.splice(i, 2)
-}
-
-/** All headers of one attempt. `given` is not changed: the next attempt needs it again. */
-export function attemptHeaders(attempt: Attempt, given: readonly string[], now: number): string[] {
-  const { route, deadlineAt } = attempt.call
-  const flat = ['host', route.service]
-  let setter = APPENDING
-  for (let i = 0; i < given.length; i += 2) {
-    const name = given[i]!
-    if (isPropagated(name)) setter = REPLACING
-    flat.push(name, given[i + 1]!)
-  }
-  // The deadline bounds only the head of a streaming response; the callee would cut its body off.
-  writeCarrier(setter, flat, attempt, route.streaming ? Number.POSITIVE_INFINITY : deadlineAt, now)
-  return flat
 }

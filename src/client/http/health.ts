@@ -12,7 +12,7 @@ import { NOT_EXECUTED, TIMEOUT } from '../../core/headers.ts'
 import { type Probe, type ProbeListener, TIMED_OUT } from '../health-checks.ts'
 import type { Transport } from '../transport.ts'
 import { CONNECTION_LOST, type ConnectionUser, type RequestConnection, type RequestPool } from './connection-user.ts'
-import type { ReceivedHeaders } from './message.ts'
+import type { ReceivedHeaders } from './headers.ts'
 import { outcomeOf } from './outcome.ts'
 
 /** Of a longer answer no more is read, which costs its connection. */

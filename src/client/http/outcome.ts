@@ -7,7 +7,7 @@ import { NOT_EXECUTED } from '../../core/headers.ts'
 import { outcome as makeOutcome, type Outcome } from '../../core/outcome.ts'
 import { httpOutcome, parseRetryAfter } from '../../core/status.ts'
 import { type IdentityRefusal, reasonOfRefusal, refusedByServer } from '../../net/identity-refusal.ts'
-import type { ReceivedHeaders } from './message.ts'
+import type { ReceivedHeaders } from './headers.ts'
 
 /** What the head of an answer says. */
 export function answerOutcome(status: number, headers: ReceivedHeaders, clock: Clock): Outcome {

@@ -227,7 +227,7 @@ export class HttpPool implements RequestPool, ConnectionOwner {
   #isOver({ retireAt, endsAt }: HttpConnection): boolean {
     const { clock } = this.#host
     if (retireAt !== Number.POSITIVE_INFINITY && clock.now() >= retireAt) return true
-    return hasEnded(endsAt, clock)
+    return endsAt !== Number.POSITIVE_INFINITY && hasEnded(endsAt, clock)
   }
 
   /** Not at once: undici is still at work on the response that has just ended. */

@@ -1,13 +1,15 @@
 /**
- * From what a user wrote to what can be sent: checked once per call, whichever of the HTTP doors it
- * came through.
+ * A request, from what its caller gives to what each attempt writes. It is validated once per call,
+ * whichever door it came through.
  */
 import { isUint8Array } from 'node:util/types'
+import type { Attempt } from '../../core/attempt.ts'
+import { type CarrierSetter, HTTP_FORMAT, isPropagated, writeCarrier } from '../../core/carrier.ts'
 import { parseDuration } from '../../options/duration.ts'
 import { OptionsError, show } from '../../options/fields.ts'
+import type { RequestHead } from '../selection.ts'
 import type { RequestBody } from './body/request.ts'
 import { flatHeader, flattenHeaders, type HeadersInput } from './headers.ts'
-import { PreparedRequest } from './message.ts'
 
 export const IDEMPOTENT_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 const COMMON_METHODS: ReadonlySet<string> = new Set([...IDEMPOTENT_METHODS, 'POST', 'PATCH'])
@@ -53,6 +55,29 @@ export function checkIdleTimeout(idleTimeout: unknown): number {
 
 export const LONGEST_IDLE_MS = 86_400_000
 
+/** Checked and ready to be written. */
+export class PreparedRequest implements RequestHead {
+  readonly method: string
+  readonly path: string
+  /** `[name, value, ...]`, names in lower case. */
+  readonly headers: string[]
+  readonly body: RequestBody | undefined
+  /** The connection ends with the exchange. */
+  readonly reset: boolean
+
+  constructor(method: string, path: string, headers: string[], body: RequestBody | undefined, reset = false) {
+    this.method = method
+    this.path = path
+    this.headers = headers
+    this.body = body
+    this.reset = reset
+  }
+
+  header(name: string): string | undefined {
+    return flatHeader(this.headers, name)
+  }
+}
+
 /** @throws OptionsError naming the header that is wrong. */
 export function prepareRequest(
   method: string,
@@ -61,7 +86,7 @@ export function prepareRequest(
   body: RequestBody | undefined,
   reset?: boolean,
 ): PreparedRequest {
-  const flat = flattenHeaders(headers)
+  const flat = headers === undefined ? [] : flattenHeaders(headers)
   const unknown = body !== undefined && body.length === undefined && !isUint8Array(body.content)
   // A known length is known better here; a stream's declared length is kept, and undici holds the
   // stream to it.
@@ -145,3 +170,35 @@ function wrongQuery(path: string[], expected: string, value: unknown): OptionsEr
 export type QueryValue = string | number | boolean | undefined
 
 export type QueryInput = URLSearchParams | Readonly<Record<string, QueryValue | readonly QueryValue[]>>
+
+/** For headers in which no propagated key was given: nothing is there to replace. */
+const APPENDING: CarrierSetter<string[]> = { format: HTTP_FORMAT, add: append, set: append, remove() {} }
+
+const REPLACING: CarrierSetter<string[]> = {
+  format: HTTP_FORMAT,
+  add: append,
+  set(flat, name, value) {
+    removeHeader(flat, name)
+    flat.push(name, value)
+  },
+  remove: removeHeader,
+}
+
+function append(flat: string[], name: string, value: string): void {
+  flat.push(name, value)
+}
+
+/** All headers of one attempt. `given` is not changed: the next attempt needs it again. */
+export function attemptHeaders(attempt: Attempt, given: readonly string[], now: number): string[] {
+  const { route, deadlineAt } = attempt.call
+  const flat = ['host', route.service]
+  let setter = APPENDING
+  for (let i = 0; i < given.length; i += 2) {
+    const name = given[i]!
+    if (isPropagated(name)) setter = REPLACING
+    flat.push(name, given[i + 1]!)
+  }
+  // The deadline bounds only the head of a streaming response; the callee would cut its body off.
+  writeCarrier(setter, flat, attempt, route.streaming ? Number.POSITIVE_INFINITY : deadlineAt, now)
+  return flat
+}

@@ -4,7 +4,7 @@
  */
 import { PREFIX } from '../../core/headers.ts'
 import type { ResponseBody } from './body/response.ts'
-import type { ReceivedHeaders } from './message.ts'
+import type { ReceivedHeaders } from './headers.ts'
 
 /**
  * Received headers, read-only; names are looked up in any case. The mesh's own are not among them.

@@ -9,7 +9,8 @@ import { MeshError } from '../../core/errors.ts'
 import { SharedResults, type SharingSettings } from '../../resilience/shared-results.ts'
 import { ResponseBody } from './body/response.ts'
 import type { Answer, HttpCall } from './call.ts'
-import type { PreparedRequest, ReceivedHeaders } from './message.ts'
+import type { ReceivedHeaders } from './headers.ts'
+import type { PreparedRequest } from './prepare-request.ts'
 import { HttpResponse } from './response.ts'
 
 interface Head {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { checkKey } from '../../../src/client/call-options.ts'
 import { hashKeyOf } from '../../../src/client/http/hash-key.ts'
-import { PreparedRequest } from '../../../src/client/http/message.ts'
+import { PreparedRequest } from '../../../src/client/http/prepare-request.ts'
 
 function keyOf(source: { header?: string; cookie?: string; path?: boolean }, headers: string[], path = '/') {
   const { header, cookie } = source

@@ -7,7 +7,7 @@ import type { Dispatcher } from 'undici'
 import type { BodyInput } from '../body/body-input.ts'
 import { type RequestBody, requestBody } from '../body/request.ts'
 import type { HeadersInput } from '../headers.ts'
-import type { PreparedRequest } from '../message.ts'
+import type { PreparedRequest } from '../prepare-request.ts'
 import { checkMethod, checkPath, prepareRequest, type QueryInput, withQuery } from '../prepare-request.ts'
 import { undici } from '../undici.ts'
 

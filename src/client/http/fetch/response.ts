@@ -9,7 +9,7 @@ import { type InspectOptions, inspect } from 'node:util'
 import { PREFIX } from '../../../core/headers.ts'
 import { ResponseBody } from '../body/response.ts'
 import { reasonOf } from '../call.ts'
-import type { ReceivedHeaders } from '../message.ts'
+import type { ReceivedHeaders } from '../headers.ts'
 
 /** What is known when the head has arrived. */
 export interface ResponseHead {
