@@ -1,0 +1,162 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { describe, expect, it } from 'vitest'
+import { Destination, type DestinationParts } from '../../src/client/destination.ts'
+import { PreparedRequest } from '../../src/client/http/prepare-request.ts'
+import type { Selector } from '../../src/client/selection.ts'
+import type { Transport } from '../../src/client/transport.ts'
+import { SILENT } from '../../src/core/telemetry.ts'
+import { type PolicyDocument, resolvePolicy } from '../../src/discovery/policy-document.ts'
+import { FakeClock } from '../../src/testing/fake-clock.ts'
+import { opened } from './http/opened.ts'
+
+const policy = (document: Omit<PolicyDocument, 'service'>) => resolvePolicy(null, { service: 'inventory', ...document })
+const head = (method: string, path = '/items/42') => new PreparedRequest(method, path, [], undefined)
+
+/** A destination whose transport reaches nothing: no protocol is needed to make one. */
+function destinationOf(parts: Partial<DestinationParts<Transport>> = {}): Destination {
+  const clock = new FakeClock()
+  const transport: Transport = {
+    clock,
+    closed: false,
+    connections: 0,
+    poolOf() {
+      throw new Error('reaches nothing')
+    },
+    probe: () => () => () => {},
+    close() {},
+  }
+  const made = new Destination('inventory', 'http', {
+    clock,
+    telemetry: SILENT,
+    events: { emit() {} },
+    transport,
+    idempotent: new Set(['GET']),
+    client: { id: 'client-1', zone: undefined },
+    successor: () => undefined,
+    ...parts,
+  })
+  return opened(Object.assign(made, { close: made.close.bind(made, 0) }))
+}
+
+describe('what a destination selects', () => {
+  it('is one object for all calls of a route', () => {
+    const destination = destinationOf()
+    const selected = destination.select(head('GET'), false)
+    expect(destination.select(head('GET', '/items/43'), false)).toBe(selected)
+    expect(selected.route).toEqual({
+      service: 'inventory',
+      method: 'GET',
+      protocol: 'http',
+      streaming: false,
+      idempotent: true,
+    })
+    expect(destination.select(head('GET'), true).route.streaming).toBe(true)
+    expect(destination.select(head('POST'), false).route.idempotent).toBe(false)
+  })
+
+  it('is the stack of the policy in force, on the routes that were known before it', () => {
+    const destination = destinationOf()
+    const { route } = destination.select(head('GET'), false)
+    const streaming = destination.select(head('GET'), true)
+    const { stack } = streaming
+    destination.configure(policy({ timeout: '123ms' }))
+    destination.apply({
+      service: 'inventory',
+      epoch: 'e',
+      revision: 1,
+      endpoints: { instances: [], intended: true, stale: false, left: new Set(), frozen: false },
+      document: { policy: null },
+    })
+    const selected = destination.select(head('GET'), false)
+    expect(selected.stack.timeoutMs).toBe(123)
+    expect(selected.route).toBe(route)
+    expect(destination.select(head('GET'), true).stack).toBe(selected.stack)
+    expect(selected.stack).not.toBe(stack)
+  })
+
+  it('is kept for a bounded number of methods, and right for all others', () => {
+    const destination = destinationOf()
+    for (let i = 0; i < 1_000; i++) destination.select(head(`M${i}`), false)
+    const selected = destination.select(head('M999'), false)
+    expect(selected.route.method).toBe('M999')
+    expect(destination.select(head('M999'), false)).not.toBe(selected)
+    expect(destination.select(head('M1'), false)).toBe(destination.select(head('M1'), false))
+  })
+
+  it('comes from its successor once it was forgotten', () => {
+    const next = destinationOf()
+    let successor: Selector<Transport> | undefined = next
+    const destination = destinationOf({ successor: () => successor })
+    const own = destination.select(head('GET'), false)
+    destination.close(0)
+    expect(destination.select(head('GET'), false)).toBe(next.select(head('GET'), false))
+    successor = undefined
+    expect(destination.select(head('GET'), false)).toBe(own)
+  })
+})
+
+/** One warm GET; prints the files with a function that ran, under the names of their sources. */
+const WALK = `
+  import { createServer } from 'node:http'
+  import { Session } from 'node:inspector/promises'
+  const src = process.argv[1]
+  const load = (path) => import(new URL(path, src).href)
+  const { Destination } = await load('client/destination.ts')
+  const { HttpClient } = await load('client/http/client.ts')
+  const { HttpTransport } = await load('client/http/transport.ts')
+  const { systemClock: clock } = await load('core/clock.ts')
+  const { SILENT } = await load('core/telemetry.ts')
+  const server = createServer((_, response) => response.end('ok'))
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const transport = await HttpTransport.create({ clock })
+  const destination = new Destination('inventory', 'http', {
+    clock, telemetry: SILENT, events: { emit() {} }, transport, idempotent: new Set(['GET']),
+    client: { id: 'client-1', zone: undefined }, successor: () => undefined,
+  })
+  const at = { service: 'inventory', id: 'i-1', address: '127.0.0.1', port: server.address().port,
+    protocol: 'http', tls: false, weight: 100, metadata: {}, state: 'ready' }
+  destination.apply({ service: 'inventory', epoch: 'e', revision: 1, document: { policy: null },
+    endpoints: { instances: [at], intended: true, stale: false, left: new Set(), frozen: false } })
+  const http = new HttpClient(destination)
+  for (let i = 0; i < 5; i++) await (await http.get('/items/42')).text()
+  const session = new Session()
+  session.connect()
+  await session.post('Profiler.enable')
+  await session.post('Profiler.startPreciseCoverage', { callCount: true, detailed: false })
+  await session.post('Profiler.takePreciseCoverage')
+  await (await http.get('/items/42')).text()
+  const { result } = await session.post('Profiler.takePreciseCoverage')
+  const ran = result.filter(({ url, functions }) =>
+    url.startsWith(src) && functions.some(({ functionName, ranges }) => functionName !== '' && ranges[0].count > 0))
+  console.log(JSON.stringify(ran.map(({ url }) => url.slice(src.length))))
+  destination.close(0)
+  transport.close(0)
+  server.close()
+`
+
+it('a call passes through twelve files of the client, beside the policies and the words of core', async () => {
+  const src = new URL('../../src/', import.meta.url).href
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', WALK, src], {
+    timeout: 30_000,
+  })
+  const files = (JSON.parse(stdout) as string[]).filter(
+    (file) => !/^(?:core|resilience|client\/balancing)\//.test(file),
+  )
+  expect(files.sort()).toEqual(
+    [
+      'client/http/client.ts',
+      'client/http/prepare-request.ts',
+      'client/http/call.ts',
+      'client/destination.ts',
+      'client/call.ts',
+      'client/http/attempt.ts',
+      'client/attempt.ts',
+      'client/http/transport.ts',
+      'client/http/pool.ts',
+      'client/http/connection.ts',
+      'client/http/body/response.ts',
+      'client/http/response.ts',
+    ].sort(),
+  )
+})
