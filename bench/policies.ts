@@ -20,10 +20,10 @@ import { parseTraceparent } from '../src/core/trace-context.ts'
 import { BALANCER_NAMES, type BalancerName } from '../src/resilience/balancing-settings.ts'
 import { endAttempt, startAttempt, startCall } from '../src/resilience/execution.ts'
 import { guard } from '../src/resilience/guard/guard.ts'
-import { ConcurrencyLimitPolicy } from '../src/resilience/limits/concurrency-limit.ts'
-import { RateLimitPolicy } from '../src/resilience/limits/rate-limit.ts'
+import { CONCURRENCY_LIMIT, ConcurrencyLimitPolicy } from '../src/resilience/limits/concurrency-limit.ts'
+import { RATE_LIMIT, RateLimitPolicy } from '../src/resilience/limits/rate-limit.ts'
 import { ServiceState } from '../src/resilience/service-state.ts'
-import { resolveService } from '../src/resilience/settings.ts'
+import { SERVICE } from '../src/resilience/settings.ts'
 import { compileStack, type Stack } from '../src/resilience/stack.ts'
 import { createTelemetry } from '../src/telemetry/call-telemetry.ts'
 import { Metrics } from '../src/telemetry/metrics.ts'
@@ -63,7 +63,7 @@ function compile(count: number): { stack: Stack; state: ServiceState; cluster: C
     whenAvailable: () => () => {},
     onChange: () => () => {},
   }
-  const settings = resolveService()
+  const settings = SERVICE.resolve()
   state.configure(settings)
   const stack = compileStack({ settings, state, cluster, balancer, telemetry: SILENT, clock })
   return { stack, state, cluster }
@@ -131,8 +131,8 @@ function bytes(operations: number, work: () => void): number | undefined {
 function fullStack(): Stack {
   const { stack } = compile(10)
   const limits = (): Policy[] => [
-    new ConcurrencyLimitPolicy({ concurrency: 1_000 }),
-    new RateLimitPolicy({ ratePerSecond: 1e6, burst: 1e6 }, clock),
+    new ConcurrencyLimitPolicy(CONCURRENCY_LIMIT.resolve({ concurrency: 1_000 })),
+    new RateLimitPolicy(RATE_LIMIT.resolve({ rate: 1e6, burst: 1e6 }), clock),
   ]
   return { ...stack, service: [...limits(), ...stack.service], endpoint: [...limits(), ...stack.endpoint] }
 }

@@ -27,7 +27,7 @@ import {
 import { LOST } from '../../src/resilience/hedge.ts'
 import { FINAL } from '../../src/resilience/retry.ts'
 import { type ServiceListeners, ServiceState } from '../../src/resilience/service-state.ts'
-import { resolveService, type ServiceOptions, type ServiceSettings } from '../../src/resilience/settings.ts'
+import { SERVICE, type ServiceOptions, type ServiceSettings } from '../../src/resilience/settings.ts'
 import { compileStack, type Stack } from '../../src/resilience/stack.ts'
 import type { SimulatedServer } from './server.ts'
 
@@ -63,7 +63,7 @@ export class SimulatedClient {
     const { clock } = parts
     this.clock = clock
     this.#parts = parts
-    this.#settings = resolveService(parts.options)
+    this.#settings = SERVICE.resolve(parts.options)
     this.state = new ServiceState('simulated', clock, parts.listeners)
     this.cluster = new ServiceCluster(
       'simulated',
@@ -83,7 +83,7 @@ export class SimulatedClient {
 
   /** The options as they are from now on; what was learned stays. */
   configure(options: ServiceOptions): void {
-    this.#settings = resolveService(options)
+    this.#settings = SERVICE.resolve(options)
     this.stack = this.#compile()
     this.cluster.rebalance()
   }

@@ -5,7 +5,7 @@
 
 import { SILENT } from '../../src/core/telemetry.ts'
 import type { Concurrency } from '../../src/resilience/limits/concurrency-limit.ts'
-import { resolveService } from '../../src/resilience/settings.ts'
+import { SERVICE } from '../../src/resilience/settings.ts'
 import { compileServerStack, ServerLimits } from '../../src/resilience/stack.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { Chance } from './chance.ts'
@@ -67,7 +67,7 @@ function run(
     options: { timeout: TIMEOUT_MS, retry: { attempts: 1 }, circuitBreaker: false, throttle: false, ejection: false },
   })
   const workers = new Workers(clock, WORKERS, () => chance.exponential(SERVICE_MS))
-  const { limits } = resolveService(concurrency === undefined ? {} : { limits: { concurrency } })
+  const { limits } = SERVICE.resolve(concurrency === undefined ? {} : { limits: { concurrency } })
   const state = new ServerLimits(clock)
   state.configure(limits)
   const stack = compileServerStack({ state, telemetry: SILENT, clock })

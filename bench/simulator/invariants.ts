@@ -7,7 +7,7 @@ import type { Call } from '../../src/core/call.ts'
 import type { Endpoint } from '../../src/core/endpoint.ts'
 import { type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
 import { BALANCER_NAMES } from '../../src/resilience/balancing-settings.ts'
-import { resolveService, type ServiceOptions } from '../../src/resilience/settings.ts'
+import { SERVICE, type ServiceOptions } from '../../src/resilience/settings.ts'
 import { compileServerStack, ServerLimits } from '../../src/resilience/stack.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { Chance } from './chance.ts'
@@ -160,7 +160,7 @@ function randomOptions(chance: Chance): ServiceOptions {
 
 function serverStack(world: World) {
   const { clock, chance } = world
-  const { limits } = resolveService({
+  const { limits } = SERVICE.resolve({
     limits: {
       ...(chance.happens(0.5) && { concurrency: chance.happens(0.5) ? ('adaptive' as const) : chance.integer(1, 20) }),
       ...(chance.happens(0.3) && { rate: chance.between(1, 100) }),

@@ -1,13 +1,13 @@
 /** Turns the text of a flag into a value, or fails naming the flag and what is valid. */
 import { InvalidArgumentError } from 'commander'
-import type { Field, Issue } from '../options/fields.ts'
+import type { AnyField, Issue } from '../options/fields.ts'
 
 /**
  * For commander's `argParser`: the same descriptions as options and documents use. `prepare` turns
  * text into what it means.
  */
 export function parsed<T>(
-  description: Field<T>,
+  description: AnyField<T>,
   prepare: (text: string) => unknown = (text) => text,
 ): (text: string) => T {
   return (text) => {

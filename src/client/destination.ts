@@ -17,7 +17,7 @@ import type { ServiceEndpoints } from '../discovery/resolver.ts'
 import { isGrpcMethod } from '../options/names.ts'
 import type { BalancerName } from '../resilience/balancing-settings.ts'
 import { ServiceState } from '../resilience/service-state.ts'
-import { resolveService, type ServiceSettings } from '../resilience/settings.ts'
+import { SERVICE, type ServiceSettings } from '../resilience/settings.ts'
 import { compileStack, type Stack } from '../resilience/stack.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import type { PeerReading } from '../telemetry/mesh-gauges.ts'
@@ -111,7 +111,7 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
       ejection: this.state.ejection,
       probe: (path) => parts.transport.probe(path),
     })
-    this.#settings = resolveService()
+    this.#settings = SERVICE.resolve()
     this.#arranged = this.#arrange()
     this.cluster = new ServiceCluster(service, () => this.#arranged, parts.clock, this.#watch)
     this.#first = new FirstPolicy(

@@ -5,7 +5,7 @@
 
 import { CALLABLE_PROTOCOLS } from '../core/protocol.ts'
 import { canonicalSpelling } from '../net/network-address.ts'
-import { fields, flag, oneOf, record, text, withDefault } from '../options/fields.ts'
+import { fields, flag, oneOf, optional, record, text, withDefault } from '../options/fields.ts'
 import { INSTANCE_ID, serviceName } from '../options/names.ts'
 import { integer } from '../options/quantities.ts'
 import type { Instance, UnreadableInstance } from './instance.ts'
@@ -24,8 +24,8 @@ export const INSTANCE_SHAPE = {
   port: integer({ min: 1, max: 65_535 }),
   protocol: oneOf(CALLABLE_PROTOCOLS),
   tls: flag(),
-  zone: withDefault<string | undefined>(text('a zone name', WORD, 63), undefined),
-  version: withDefault<string | undefined>(text('a version', WORD, 63), undefined),
+  zone: optional(text('a zone name', WORD, 63)),
+  version: optional(text('a version', WORD, 63)),
   weight: withDefault(integer({ min: 0, max: 1_000 }), 100),
   metadata: withDefault(METADATA, Object.freeze({})),
   state: oneOf(['ready', 'draining']),

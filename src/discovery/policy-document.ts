@@ -18,12 +18,7 @@ import {
 } from '../options/fields.ts'
 import { grpcMethod, serviceName } from '../options/names.ts'
 import { HASHING_BALANCERS } from '../resilience/balancing-settings.ts'
-import {
-  resolveServiceSettings,
-  SERVICE_FIELDS,
-  type ServiceOptions,
-  type ServiceSettings,
-} from '../resilience/settings.ts'
+import { SERVICE, type ServiceOptions, type ServiceSettings } from '../resilience/settings.ts'
 
 /** The document of this name holds the defaults of all services. */
 export const MESH_DOCUMENT = 'mesh'
@@ -96,7 +91,7 @@ const INTENTION = fields({
 
 const DOCUMENT = fields({
   service: serviceName(),
-  ...SERVICE_FIELDS,
+  ...SERVICE.shape,
   allow: optional(list(INTENTION, { max: 1_000 })),
   defaultIntention: optional(oneOf(['allow', 'deny'])),
 })
@@ -208,7 +203,7 @@ export function resolvePolicy(
   // The mesh's word, even if an unchecked service document says otherwise.
   const unnamed = meshDocument?.defaultIntention ?? (options.dev === true ? 'allow' : 'deny')
   return Object.freeze({
-    settings: fitTogether(resolveServiceSettings(given)),
+    settings: fitTogether(SERVICE.settings(given)),
     allow: Object.freeze((given.allow ?? []).map(withoutGaps)),
     defaultIntention: given.allow === undefined ? unnamed : 'deny',
   })

@@ -2,7 +2,7 @@
  * Values from outside, read field by field: the first mistake refuses the whole value, with its
  * path.
  */
-import { type Field, formatPath, type Issue } from '../options/fields.ts'
+import { type AnyField, formatPath, type Issue } from '../options/fields.ts'
 
 /** A message that was refused, and why, for the event and the counter. */
 export class SnapshotRejected extends Error {
@@ -18,7 +18,7 @@ export function readObject(value: unknown, what: string): Record<string, unknown
 }
 
 /** @throws SnapshotRejected with the path of the first mistake */
-export function readField<T>(field: Field<T>, value: unknown, name: string): T {
+export function readField<T>(field: AnyField<T>, value: unknown, name: string): T {
   const issues: Issue[] = []
   const parsed = field.parse(value, [name], issues)
   const issue = issues[0]

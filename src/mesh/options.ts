@@ -9,6 +9,7 @@ import { HOST, METADATA } from '../discovery/instance-reader.ts'
 import { LIMITS } from '../discovery/limits.ts'
 import { type Duration, formatDuration } from '../options/duration.ts'
 import {
+  type AnyField,
   check,
   either,
   type Field,
@@ -278,7 +279,7 @@ function resolveServing<Options extends { readonly host?: string }>(
   options: Options & AnnounceOptions,
   dev: boolean,
   what: string,
-  description: Field<Parsed<typeof SERVE> | Parsed<typeof SERVE_GRPC>> & { readonly shape: object },
+  description: AnyField<Parsed<typeof SERVE> | Parsed<typeof SERVE_GRPC>> & { readonly shape: object },
   processMetadata: Metadata,
 ): ServeSettings<Options> {
   assertObject(options, what)

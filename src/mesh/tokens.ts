@@ -43,7 +43,7 @@ const AUDIENCE = text(
   512,
 )
 const TTL = duration({ min: TOKEN_LIFE_MS.least, max: TOKEN_LIFE_MS.most })
-const TOKEN = fields({ audience: AUDIENCE, ttl: withDefault<number>(TTL, TOKEN_LIFE_MS.byDefault, '5m') })
+const TOKEN = fields({ audience: AUDIENCE, ttl: withDefault(TTL, TOKEN_LIFE_MS.byDefault, '5m') })
 const VERIFY = fields({ audience: optional(AUDIENCE) })
 
 /** In the state directory: the last keys, for a start while the registry is away. */

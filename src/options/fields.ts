@@ -13,16 +13,33 @@ export interface Issue {
 
 export type JsonSchema = Record<string, unknown>
 
-/** Describes and validates one value. `T` is the type of a valid value. */
-export interface Field<T> {
-  /** Reports to `issues`. The returned value is valid only if no issue was reported. */
+/**
+ * Describes and checks one value: `I` is the type that users write, `T` the one it becomes, `U` the
+ * unit of `T` as a suffix of names, such as `Ms`.
+ */
+export interface Field<T, I = T, U extends string = ''> {
+  /** Reports to `issues`; its result counts only if it reported nothing. */
   parse(value: unknown, path: readonly (string | number)[], issues: Issue[]): T
   readonly schema: JsonSchema
   /** A missing key is no mistake. */
   readonly optional: boolean
+  /** Absent: the value has no unit. */
+  readonly unit?: U | undefined
+  /** Never set: carries `I` in types. A function, because `I` is an input. */
+  readonly given?: (given: I) => void
 }
 
-export type Parsed<F> = F extends Field<infer T> ? T : never
+/** A field that checks into `T`, whatever users write. */
+export type AnyField<T = unknown> = Field<T, never, string>
+
+/** A field whose key may be missing. */
+export type OptionalField<T, I = T, U extends string = ''> = Field<T, I, U> & { readonly optional: true }
+
+/** The type of checked values. */
+export type Parsed<F> = F extends AnyField<infer T> ? T : never
+
+/** The type that users write. */
+export type Given<F> = F extends { readonly given?: (given: infer I) => void } ? I : never
 
 /** Invalid options. The message names every invalid field with its valid values. */
 export class OptionsError extends TypeError {
@@ -91,9 +108,16 @@ function mistake(expected: string, value: unknown): string {
   return value === undefined ? `is missing; expected ${expected}` : `expected ${expected}, got ${show(value)}`
 }
 
-export function field<T>(expected: string, schema: JsonSchema, accept: (value: unknown) => T | undefined): Field<T> {
+/** A field of one value. `expected` names the valid values in words. */
+export function field<T, I = T, U extends string = ''>(
+  expected: string,
+  schema: JsonSchema,
+  accept: (value: unknown) => T | undefined,
+  unit?: U,
+): Field<T, I, U> {
   return {
     optional: false,
+    unit,
     schema: { ...schema, description: expected },
     parse(value, path, issues) {
       const parsed = accept(value)
@@ -142,7 +166,10 @@ export function oneOf<const T extends string>(values: readonly T[]): Field<T> {
   }
 }
 
-export function list<T>(item: Field<T>, limits: { min?: number; max: number }): Field<readonly T[]> {
+export function list<T, I>(
+  item: Field<T, I, string>,
+  limits: { min?: number; max: number },
+): Field<readonly T[], readonly I[]> {
   const { min = 0, max } = limits
   return {
     optional: false,
@@ -188,14 +215,23 @@ export function record(limits: { maxEntries: number; maxLength: number }): Field
   }
 }
 
-type Shape = Readonly<Record<string, Field<unknown>>>
-type ParsedShape<S extends Shape> = { readonly [K in keyof S]: Parsed<S[K]> }
+/** The fields of an object, by key. */
+export type Shape = Readonly<Record<string, AnyField>>
+export type ParsedShape<S extends Shape> = { readonly [K in keyof S]: Parsed<S[K]> }
+
+type OptionalKey<S extends Shape> = {
+  [K in keyof S]: S[K] extends { readonly optional: true } ? K : never
+}[keyof S]
+type Givens<S> = { readonly [K in keyof S]: Given<S[K]> }
+/** The object that users write. By `Pick`, because then its keys keep their documentation. */
+export type GivenShape<S extends Shape> = Givens<Pick<S, Exclude<keyof S, OptionalKey<S>>>> &
+  Partial<Givens<Pick<S, OptionalKey<S>>>>
 
 /**
  * An object with exactly these keys. An unknown key is a mistake; the message suggests the nearest
  * valid name.
  */
-export function fields<S extends Shape>(shape: S): Field<ParsedShape<S>> & { readonly shape: S } {
+export function fields<S extends Shape>(shape: S): Field<ParsedShape<S>, GivenShape<S>> & { readonly shape: S } {
   const keys = Object.keys(shape)
   return {
     optional: false,
@@ -232,28 +268,57 @@ export function fields<S extends Shape>(shape: S): Field<ParsedShape<S>> & { rea
 }
 
 /** A missing key becomes `undefined`. */
-export function optional<T>(inner: Field<T>): Field<T | undefined> {
+export function optional<T, I = T, U extends string = ''>(inner: Field<T, I, U>): OptionalField<T | undefined, I, U> {
   return {
     optional: true,
     schema: inner.schema,
+    unit: inner.unit,
     parse: (value, path, issues) => (value === undefined ? undefined : inner.parse(value, path, issues)),
   }
 }
 
-/** A missing key becomes `fallback`, which the schema publishes as `shown`. */
-export function withDefault<T>(inner: Field<T>, fallback: T, shown: unknown = fallback): Field<T> {
+/**
+ * A missing key becomes `fallback`, given as users write it. The schema publishes `shown`.
+ *
+ * @throws OptionsError if `fallback` is invalid
+ */
+export function withDefault<T, I = T, U extends string = ''>(
+  inner: Field<T, I, U>,
+  fallback: NoInfer<I>,
+  shown: unknown = fallback,
+): OptionalField<T, I, U> {
+  const value = check(inner, fallback, 'default')
   return {
     optional: true,
-    schema: shown === Number.POSITIVE_INFINITY ? inner.schema : { ...inner.schema, default: shown },
-    parse: (value, path, issues) => (value === undefined ? fallback : inner.parse(value, path, issues)),
+    schema: { ...inner.schema, default: shown },
+    unit: inner.unit,
+    parse: (given, path, issues) => (given === undefined ? value : inner.parse(given, path, issues)),
   }
 }
 
-/** Takes the first alternative without a mistake; otherwise `expected` names the valid values. */
-export function either<A, B>(first: Field<A>, second: Field<B>): Field<A | B> {
+/** Checks like `inner`, then converts: what users write stays the same. */
+export function convert<T, I, U extends string, R>(inner: Field<T, I, U>, to: (value: T) => R): Field<R, I, U> {
+  return {
+    optional: inner.optional,
+    schema: inner.schema,
+    unit: inner.unit,
+    parse(value, path, issues) {
+      const before = issues.length
+      const parsed = inner.parse(value, path, issues)
+      return issues.length === before ? to(parsed) : (undefined as R)
+    },
+  }
+}
+
+/** Takes the first alternative without a mistake; otherwise the message is the second's. */
+export function either<A, B, IA = A, IB = B, U extends string = ''>(
+  first: Field<A, IA, string>,
+  second: Field<B, IB, U>,
+): Field<A | B, IA | IB, U> {
   return {
     optional: false,
     schema: { anyOf: [first.schema, second.schema] },
+    unit: second.unit,
     parse(value, path, issues) {
       const tried: Issue[] = []
       const parsed = first.parse(value, path, tried)
@@ -279,7 +344,7 @@ export function instance<T>(expected: string, accept: (value: unknown) => boolea
  * Validates `value` (`undefined` is an empty object), or throws one {@link OptionsError} that names
  * every mistake. `what` begins the message.
  */
-export function check<T>(description: Field<T>, value: unknown, what: string): T {
+export function check<T>(description: AnyField<T>, value: unknown, what: string): T {
   const issues: Issue[] = []
   const parsed = description.parse(value === undefined ? {} : value, [], issues)
   if (issues.length > 0) throw new OptionsError(what, issues)

@@ -4,9 +4,9 @@
  * three families and their formulas).
  */
 import type { Clock } from '../core/clock.ts'
-import { type Duration, formatDuration } from '../options/duration.ts'
-import { fields, oneOf, withDefault } from '../options/fields.ts'
+import { oneOf, withDefault } from '../options/fields.ts'
 import { duration } from '../options/quantities.ts'
+import { definePolicy, type OptionsOf, type PolicyDefinition, type SettingsOf } from './define-policy.ts'
 
 /**
  * - `full`: anything from nothing to the exponential bound. Spreads best, costs the least work.
@@ -16,35 +16,31 @@ import { duration } from '../options/quantities.ts'
 export const JITTERS = ['full', 'equal', 'decorrelated'] as const
 export type Jitter = (typeof JITTERS)[number]
 
-/** How long to wait before the next attempt. */
-export interface BackoffOptions {
-  /** Upper bound of the first wait. @defaultValue `'25ms'` (gRFC A44) */
-  readonly base?: Duration
-  /** Upper bound of any wait. @defaultValue `'250ms'` (ten times the base, gRFC A44) */
-  readonly max?: Duration
-  /** How the wait is spread. @defaultValue `'full'` */
-  readonly jitter?: Jitter
-}
-
-export interface Backoff {
-  readonly baseMs: number
-  readonly maxMs: number
-  readonly jitter: Jitter
-}
-
-export const BACKOFF_DEFAULTS: Backoff = Object.freeze({ baseMs: 25, maxMs: 250, jitter: 'full' })
-
-export const BACKOFF_FIELDS = fields({
-  base: withDefault(duration({ min: 0, max: 60_000 }), BACKOFF_DEFAULTS.baseMs, formatDuration(25)),
-  max: withDefault(duration({ min: 0, max: 300_000 }), BACKOFF_DEFAULTS.maxMs, formatDuration(250)),
-  jitter: withDefault(oneOf(JITTERS), BACKOFF_DEFAULTS.jitter),
+const definition = definePolicy('backoff', {
+  /** Upper bound of the first wait; it doubles with each retry. @defaultValue `'25ms'` (gRFC A44) */
+  base: withDefault(duration({ max: 60_000 }), '25ms'),
+  /**
+   * Upper bound of any wait; not below `base`. @defaultValue `'250ms'` (ten times the base, gRFC
+   * A44)
+   */
+  max: withDefault(duration({ max: 300_000 }), '250ms'),
+  /**
+   * How the wait is spread: `full` from 0 to the bound, `equal` from half of it, `decorrelated`
+   * from `base` to three times the last wait. @defaultValue `'full'`
+   */
+  jitter: withDefault(oneOf(JITTERS), 'full'),
 })
+
+/** How long to wait before the next attempt. */
+export interface BackoffOptions extends OptionsOf<typeof definition> {}
+export interface BackoffSettings extends SettingsOf<typeof definition> {}
+export const BACKOFF: PolicyDefinition<BackoffOptions, BackoffSettings> = definition
 
 /**
  * The wait before retry `retry` (0 is the first) in ms; `lastMs` is the wait before the one that
  * failed now, 0 if there was none.
  */
-export function backoffMs(backoff: Backoff, retry: number, lastMs: number, clock: Clock): number {
+export function backoffMs(backoff: BackoffSettings, retry: number, lastMs: number, clock: Clock): number {
   const { baseMs, maxMs, jitter } = backoff
   if (jitter === 'decorrelated') {
     const from = Math.min(baseMs, maxMs)

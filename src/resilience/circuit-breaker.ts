@@ -18,79 +18,30 @@ import type { Clock } from '../core/clock.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { Policy } from '../core/policy.ts'
-import { type Duration, formatDuration } from '../options/duration.ts'
-import { check, fields, withDefault } from '../options/fields.ts'
+import { withDefault } from '../options/fields.ts'
 import { duration, integer, share } from '../options/quantities.ts'
 import { classify } from './classification.ts'
+import { definePolicy, type OptionsOf, type PolicyDefinition, type SettingsOf } from './define-policy.ts'
 import { createCircuit, type DrivenCircuit, type OpossumCircuit } from './opossum-circuit.ts'
 
-/** When a service's breaker opens and for how long. */
-export interface CircuitBreakerOptions {
+const definition = definePolicy('circuitBreaker', {
   /**
    * It opens when more than this share of calls failed: `'50%'` or 0.5. @defaultValue `'50%'`
-   * (Hystrix)
+   * (Hystrix 1.5, as the other three)
    */
-  readonly errorThreshold?: number | `${number}%`
-  /** How far back calls count. @defaultValue `'10s'` (Hystrix) */
-  readonly window?: Duration
-  /** Calls within the window below which it never opens. @defaultValue 20 (Hystrix) */
-  readonly minimumCalls?: number
-  /** How long it stays open before one call may probe. @defaultValue `'5s'` (Hystrix) */
-  readonly resetAfter?: Duration
-}
-
-export interface CircuitBreakerSettings {
-  readonly errorThreshold: number
-  readonly windowMs: number
-  readonly minimumCalls: number
-  readonly resetAfterMs: number
-}
-
-/**
- * Hystrix 1.5: circuitBreaker.errorThresholdPercentage, rollingStats.timeInMilliseconds,
- * requestVolumeThreshold, sleepWindow.
- */
-export const CIRCUIT_BREAKER_DEFAULTS: CircuitBreakerSettings = Object.freeze({
-  errorThreshold: 0.5,
-  windowMs: 10_000,
-  minimumCalls: 20,
-  resetAfterMs: 5_000,
+  errorThreshold: withDefault(share({ min: 0.01 }), '50%'),
+  /** How far back calls count. @defaultValue `'10s'` */
+  window: withDefault(duration({ min: 1_000, max: 600_000 }), '10s'),
+  /** Calls within the window below which it never opens. @defaultValue `20` */
+  minimumCalls: withDefault(integer({ min: 1, max: 100_000 }), 20),
+  /** How long it stays open before one call may probe. @defaultValue `'5s'` */
+  resetAfter: withDefault(duration({ min: 10, max: 3_600_000 }), '5s'),
 })
 
-export const CIRCUIT_BREAKER_FIELDS = fields({
-  errorThreshold: withDefault(share({ min: 0.01 }), CIRCUIT_BREAKER_DEFAULTS.errorThreshold, '50%'),
-  window: withDefault(
-    duration({ min: 1_000, max: 600_000 }),
-    CIRCUIT_BREAKER_DEFAULTS.windowMs,
-    formatDuration(CIRCUIT_BREAKER_DEFAULTS.windowMs),
-  ),
-  minimumCalls: withDefault(integer({ min: 1, max: 100_000 }), CIRCUIT_BREAKER_DEFAULTS.minimumCalls),
-  resetAfter: withDefault(
-    duration({ min: 10, max: 3_600_000 }),
-    CIRCUIT_BREAKER_DEFAULTS.resetAfterMs,
-    formatDuration(CIRCUIT_BREAKER_DEFAULTS.resetAfterMs),
-  ),
-})
-
-type Given = ReturnType<(typeof CIRCUIT_BREAKER_FIELDS)['parse']>
-
-/** From checked fields to settings. */
-export function circuitBreakerSettings(given: Given): CircuitBreakerSettings {
-  return Object.freeze({
-    errorThreshold: given.errorThreshold,
-    windowMs: given.window,
-    minimumCalls: given.minimumCalls,
-    resetAfterMs: given.resetAfter,
-  })
-}
-
-/** Validates and completes. @throws OptionsError naming each wrong field. */
-export function resolveCircuitBreaker(
-  options?: CircuitBreakerOptions,
-  what = 'circuitBreaker',
-): CircuitBreakerSettings {
-  return circuitBreakerSettings(check(CIRCUIT_BREAKER_FIELDS, options, what))
-}
+/** When a service's breaker opens and for how long. */
+export interface CircuitBreakerOptions extends OptionsOf<typeof definition> {}
+export interface CircuitBreakerSettings extends SettingsOf<typeof definition> {}
+export const CIRCUIT_BREAKER: PolicyDefinition<CircuitBreakerOptions, CircuitBreakerSettings> = definition
 
 const STATES = Object.freeze({ open: 'open', halfOpen: 'half-open', close: 'closed' } as const)
 

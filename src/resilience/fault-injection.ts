@@ -4,85 +4,70 @@
  * authorization and limits, as if the service itself were slow or broken.
  */
 import type { Clock } from '../core/clock.ts'
-import { GRPC_STATUS, GRPC_STATUS_NAMES, type GrpcStatusName, grpcStatusOfHttp } from '../core/status.ts'
-import type { Duration } from '../options/duration.ts'
-import { check, type Field, fields, list, oneOf, optional, record, text, withDefault } from '../options/fields.ts'
+import { GRPC_STATUS, GRPC_STATUS_NAMES, grpcStatusOfHttp } from '../core/status.ts'
+import { check, type Field, list, oneOf, optional, record, text, withDefault } from '../options/fields.ts'
+import { SERVICE_NAME } from '../options/names.ts'
 import { duration, integer, share } from '../options/quantities.ts'
+import { definePolicy, type OptionsOf, type SettingsOf } from './define-policy.ts'
 
-/** What goes wrong, and for whom. Everything given must match. */
-export interface FaultRuleOptions {
-  /** Wait so long, then the other fault, or else the handler. At most 5 min. */
-  readonly delay?: Duration
-  /** Answer with this status, 400 to 599, instead of asking the handler. */
-  readonly status?: number
-  /** The same for gRPC, such as `'UNAVAILABLE'`. @defaultValue what gRPC makes of `status` */
-  readonly grpcStatus?: GrpcStatusName
-  /** Share of the matching requests that are hit: `'5%'` or 0.05. @defaultValue `'100%'` */
-  readonly share?: number | `${number}%`
-  /** Only calls of this service. */
-  readonly from?: string
-  /** Only requests with these headers, each with exactly this value. */
-  readonly headers?: Readonly<Record<string, string>>
-}
+const definition = definePolicy(
+  'fault',
+  {
+    /** A wait before the other fault, or else before the handler. @defaultValue none */
+    delay: optional(duration({ min: 1, max: 300_000 })),
+    /** The status of the answer; the handler is not asked. @defaultValue none */
+    status: optional(integer({ min: 400, max: 599 })),
+    /**
+     * The same for gRPC, such as `'UNAVAILABLE'`. @defaultValue the gRPC status that `status` maps
+     * to (503 is `UNAVAILABLE`, 500 `UNKNOWN`)
+     */
+    grpcStatus: optional(oneOf(GRPC_STATUS_NAMES)),
+    /** Share of the matching requests that are hit: `'5%'` or 0.05. @defaultValue `'100%'` */
+    share: withDefault(share(), '100%'),
+    /** Only calls of this service, proven by its certificate. @defaultValue all */
+    from: optional(text('the name of a calling service', SERVICE_NAME, 63)),
+    /** Only requests with these headers (at most 16), each with exactly this value. @defaultValue all */
+    headers: optional(record({ maxEntries: 16, maxLength: 256 })),
+  },
+  ({ delayMs, status, grpcStatus, share: hit, from, headers }) => ({
+    delayMs: delayMs ?? 0,
+    status,
+    grpcStatus: grpcStatus === undefined ? status && grpcStatusOfHttp(status) : GRPC_STATUS[grpcStatus],
+    share: hit,
+    from,
+    headers: Object.freeze(
+      Object.entries(headers ?? {}).map(([name, value]) => Object.freeze([name.toLowerCase(), value] as const)),
+    ),
+  }),
+)
 
-export interface FaultRule {
-  readonly delayMs: number
-  /** HTTP. */
-  readonly status: number | undefined
-  readonly grpcStatus: number | undefined
-  readonly share: number
-  readonly from: string | undefined
-  /** Names in lower case. */
-  readonly headers: readonly (readonly [name: string, value: string])[]
-}
+/** The fault, and the requests that it hits: they match every condition given. */
+export interface FaultRuleOptions extends OptionsOf<typeof definition> {}
+/** `status` is that of HTTP; names of headers are in lower case. */
+export interface FaultRule extends SettingsOf<typeof definition> {}
 
-const FIELDS = fields({
-  delay: optional(duration({ min: 1, max: 300_000 })),
-  status: optional(integer({ min: 400, max: 599 })),
-  grpcStatus: optional(oneOf(GRPC_STATUS_NAMES)),
-  share: withDefault(share(), 1, '100%'),
-  from: optional(text('the name of a calling service', /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 63)),
-  headers: optional(record({ maxEntries: 16, maxLength: 256 })),
-})
-
-const RULE: Field<FaultRule> = {
+const RULE: Field<FaultRule, FaultRuleOptions> = {
   optional: false,
   schema: {
-    ...FIELDS.schema,
+    ...definition.schema,
     anyOf: [{ required: ['delay'] }, { required: ['status'] }, { required: ['grpcStatus'] }],
   },
   parse(value, path, issues) {
     const before = issues.length
-    const given = FIELDS.parse(value, path, issues)
-    const { delay, status, grpcStatus, share: hit, from } = given
-    if (issues.length === before && delay === undefined && status === undefined && grpcStatus === undefined) {
+    const rule = definition.parse(value, path, issues)
+    if (issues.length === before && rule.delayMs === 0 && rule.grpcStatus === undefined) {
       issues.push({ path, message: 'is no fault: expected delay, status or both, or grpcStatus' })
     }
-    const headers = Object.entries(given.headers ?? {}).map(([name, text]) =>
-      Object.freeze([name.toLowerCase(), text] as const),
-    )
-    return Object.freeze({
-      delayMs: delay ?? 0,
-      status,
-      grpcStatus:
-        grpcStatus === undefined
-          ? status === undefined
-            ? undefined
-            : grpcStatusOfHttp(status)
-          : GRPC_STATUS[grpcStatus],
-      share: hit,
-      from,
-      headers: Object.freeze(headers),
-    })
+    return rule
   },
 }
 
 /** The first that matches and is drawn counts. */
-export const FAULTS_FIELD: Field<readonly FaultRule[]> = list(RULE, { max: 50 })
+export const FAULTS: Field<readonly FaultRule[], readonly FaultRuleOptions[]> = list(RULE, { max: 50 })
 
 /** Validates and completes. @throws OptionsError naming each wrong field. */
 export function resolveFaults(options: readonly FaultRuleOptions[], what = 'faults'): readonly FaultRule[] {
-  return check(FAULTS_FIELD, options, what)
+  return check(FAULTS, options, what)
 }
 
 /** What is known of a request when a fault is drawn for it. */

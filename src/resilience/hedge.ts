@@ -8,44 +8,20 @@ import { waitedForPeerMs } from '../core/attempt.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { type Duration, parseDuration } from '../options/duration.ts'
-import { check, type Field, fields, optional, type Parsed, show, withDefault } from '../options/fields.ts'
+import { type Field, optional, show, withDefault } from '../options/fields.ts'
 import { share } from '../options/quantities.ts'
+import { definePolicy, type OptionsOf, type PolicyDefinition, type SettingsOf } from './define-policy.ts'
 import { LatencyWindows } from './latency-windows.ts'
-
-/** When a second attempt is sent. */
-export interface HedgeOptions {
-  /**
-   * A fixed time, or the percentile of measured latencies after which an answer counts as late. A
-   * percentile is used once ten whole seconds have been measured. @defaultValue the percentile that
-   * `maxExtraLoad` pays for: `'p95'`
-   */
-  readonly after?: Duration | `p${number}`
-  /**
-   * Hedges as a share of calls. @defaultValue `'5%'`: 1 % (Finagle) cannot help when 2 % of calls
-   * are slow
-   */
-  readonly maxExtraLoad?: number | `${number}%`
-}
-
-export interface HedgeSettings {
-  /** `undefined`: by percentile. */
-  readonly afterMs: number | undefined
-  /** From 0 to 1. */
-  readonly percentile: number
-  readonly maxExtraLoad: number
-}
-
-export const HEDGE_DEFAULTS: HedgeSettings = Object.freeze({ afterMs: undefined, percentile: 0.95, maxExtraLoad: 0.05 })
 
 const PERCENTILE = /^p(\d{2}(?:\.\d{1,3})?)$/
 const LONGEST_AFTER_MS = 60_000
 
-export interface After {
+interface After {
   readonly ms: number | undefined
   readonly percentile: number
 }
 
-const AFTER: Field<After> = {
+const AFTER: Field<After, Duration | `p${number}`> = {
   optional: false,
   schema: {
     description: "a duration such as '50ms', or a percentile of measured latencies such as 'p95'",
@@ -66,24 +42,35 @@ const AFTER: Field<After> = {
   },
 }
 
-export const HEDGE_FIELDS = fields({
-  after: optional(AFTER),
-  maxExtraLoad: withDefault(share({ min: 0.001 }), HEDGE_DEFAULTS.maxExtraLoad, '5%'),
-})
+const definition = definePolicy(
+  'hedge',
+  {
+    /**
+     * The time after which an answer counts as late, or a percentile of measured latencies from
+     * `p50` to `p99.999`. A percentile is used once ten whole seconds have been measured.
+     * @defaultValue the percentile that `maxExtraLoad` pays for: `'p95'`
+     */
+    after: optional(AFTER),
+    /**
+     * Hedges as a share of the calls that may be hedged. @defaultValue `'5%'`: 1 % (Finagle) cannot
+     * help when 2 % of calls are slow
+     */
+    maxExtraLoad: withDefault(share({ min: 0.001 }), '5%'),
+  },
+  ({ after, maxExtraLoad }) => ({
+    /** `undefined`: by percentile. */
+    afterMs: after?.ms,
+    // A service with more extra load than half sends nearly every call twice; late is then what is
+    // slower than most.
+    percentile: after === undefined ? Math.max(0.5, 1 - maxExtraLoad) : after.percentile,
+    maxExtraLoad,
+  }),
+)
 
-/** From checked fields to settings. */
-export function hedgeSettings(given: Parsed<typeof HEDGE_FIELDS>): HedgeSettings {
-  const { after, maxExtraLoad } = given
-  // More extra load than half is asked for by those who send nearly every call twice; late is then
-  // what is slower than most.
-  const percentile = after === undefined ? Math.max(0.5, 1 - maxExtraLoad) : after.percentile
-  return Object.freeze({ afterMs: after?.ms, percentile, maxExtraLoad })
-}
-
-/** Validates and completes. @throws OptionsError naming each wrong field. */
-export function resolveHedge(options?: HedgeOptions, what = 'hedge'): HedgeSettings {
-  return hedgeSettings(check(HEDGE_FIELDS, options, what))
-}
+/** When a second attempt is sent. */
+export interface HedgeOptions extends OptionsOf<typeof definition> {}
+export interface HedgeSettings extends SettingsOf<typeof definition> {}
+export const HEDGE: PolicyDefinition<HedgeOptions, HedgeSettings> = definition
 
 /** Finagle's `minSendBackupAfterMs`: below it the timer costs more than it gains. */
 const SHORTEST_DELAY_MS = 1

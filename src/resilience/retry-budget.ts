@@ -4,31 +4,24 @@
  * of three attempts multiply, budgets of 20 % do not.
  */
 import type { Clock } from '../core/clock.ts'
-import { fields, withDefault } from '../options/fields.ts'
+import { withDefault } from '../options/fields.ts'
 import { number } from '../options/quantities.ts'
+import { definePolicy, type OptionsOf, type PolicyDefinition, type SettingsOf } from './define-policy.ts'
+
+const definition = definePolicy('budget', {
+  /** Retries per call. @defaultValue `0.2` (Finagle) */
+  ratio: withDefault(number({ min: 0, max: 10 }), 0.2),
+  /**
+   * Retries per second and process that are always allowed, for services with little traffic.
+   * @defaultValue `10` (Finagle)
+   */
+  minPerSecond: withDefault(number({ min: 0, max: 100_000 }), 10),
+})
 
 /** How many retries the traffic of a service may cause. */
-export interface RetryBudgetOptions {
-  /** Retries per call. @defaultValue 0.2 (Finagle) */
-  readonly ratio?: number
-  /**
-   * Retries per second that are always allowed, for services with little traffic. @defaultValue 10
-   * (Finagle)
-   */
-  readonly minPerSecond?: number
-}
-
-export interface RetryBudgetSettings {
-  readonly ratio: number
-  readonly minPerSecond: number
-}
-
-export const RETRY_BUDGET_DEFAULTS: RetryBudgetSettings = Object.freeze({ ratio: 0.2, minPerSecond: 10 })
-
-export const RETRY_BUDGET_FIELDS = fields({
-  ratio: withDefault(number({ min: 0, max: 10 }), RETRY_BUDGET_DEFAULTS.ratio),
-  minPerSecond: withDefault(number({ min: 0, max: 100_000 }), RETRY_BUDGET_DEFAULTS.minPerSecond),
-})
+export interface RetryBudgetOptions extends OptionsOf<typeof definition> {}
+export interface RetryBudgetSettings extends SettingsOf<typeof definition> {}
+export const RETRY_BUDGET: PolicyDefinition<RetryBudgetOptions, RetryBudgetSettings> = definition
 
 /**
  * Finagle keeps deposits for 10 s, which lets the savings of a quiet time through at once: 8.8

@@ -10,111 +10,55 @@ import type { Endpoint } from '../core/endpoint.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { type Outcome, wasLeftBehind } from '../core/outcome.ts'
 import { GRPC_FAILURES, GRPC_STATUS, type GrpcFailure } from '../core/status.ts'
-import { type Duration, formatDuration } from '../options/duration.ts'
-import { check, fields, list, oneOf, withDefault } from '../options/fields.ts'
+import { convert, list, oneOf, withDefault } from '../options/fields.ts'
 import { grpcMethod } from '../options/names.ts'
 import { duration, integer } from '../options/quantities.ts'
-import {
-  BACKOFF_DEFAULTS,
-  BACKOFF_FIELDS,
-  type Backoff,
-  type BackoffOptions,
-  backoffMs,
-  type Jitter,
-} from './backoff.ts'
-import {
-  RETRY_BUDGET_DEFAULTS,
-  RETRY_BUDGET_FIELDS,
-  type RetryBudget,
-  type RetryBudgetOptions,
-  type RetryBudgetSettings,
-} from './retry-budget.ts'
+import { BACKOFF, backoffMs } from './backoff.ts'
+import { definePolicy, type OptionsOf, type PolicyDefinition, type SettingsOf } from './define-policy.ts'
+import { RETRY_BUDGET, type RetryBudget } from './retry-budget.ts'
 
-/** Retries of one service or function. */
-export interface RetryOptions {
-  /** Attempts in all, the first included; 1 = no retry. @defaultValue 3 (SRE book, chapter 21) */
-  readonly attempts?: number
+const definition = definePolicy('retry', {
   /**
-   * Bound of one attempt while another may follow it. The last one, and that of a call that must
-   * not be repeated, has all the time that is left. @defaultValue `'2s'`
+   * Attempts in all, the first included; 1 is no retry. @defaultValue `3` (SRE book, chapter 21)
    */
-  readonly perTryTimeout?: Duration
+  attempts: withDefault(integer({ min: 1, max: 10 }), 3),
+  /**
+   * Bound of one attempt while another may follow; not above `timeout`. The last one, and that of a
+   * call that must not be repeated, has all the time that is left.
+   * @defaultValue `'2s'`; functions: none
+   */
+  perTryTimeout: withDefault(duration({ min: 1, max: 300_000 }), '2s'),
   /** The wait before the next attempt; a peer's `retry-after` replaces it if longer. */
-  readonly backoff?: BackoffOptions
+  backoff: withDefault(BACKOFF, {}),
   /**
-   * HTTP statuses worth another attempt of an idempotent call. @defaultValue `[429, 502, 503, 504]`
+   * HTTP statuses worth another attempt of an idempotent call; without effect for functions.
+   * @defaultValue `[429, 502, 503, 504]`
    */
-  readonly statuses?: readonly number[]
+  statuses: withDefault(list(integer({ min: 400, max: 599 }), { max: 50 }), [429, 502, 503, 504]),
   /**
    * gRPC statuses worth another attempt of an idempotent call, whether they come at once or in the
    * trailers behind headers.
    * @defaultValue `['UNAVAILABLE', 'RESOURCE_EXHAUSTED']`
    */
-  readonly grpcStatuses?: readonly GrpcFailure[]
+  grpcStatuses: withDefault(convert(list(oneOf(GRPC_FAILURES), { max: GRPC_FAILURES.length }), numbersOf), [
+    'UNAVAILABLE',
+    'RESOURCE_EXHAUSTED',
+  ]),
   /**
    * gRPC methods of which a second execution does no harm, `shop.Inventory/Get` or
    * `shop.Inventory/*`, besides those that say so in their `.proto` (`idempotency_level`).
-   * @defaultValue none
+   * @defaultValue `[]`
    */
-  readonly idempotent?: readonly string[]
+  idempotent: withDefault(list(grpcMethod(), { max: 200 }), []),
   /** Bounds the retries of the whole service. */
-  readonly budget?: RetryBudgetOptions
-}
-
-export interface RetrySettings {
-  readonly attempts: number
-  readonly perTryTimeoutMs: number
-  readonly backoff: Backoff
-  readonly statuses: readonly number[]
-  /** By their numbers. */
-  readonly grpcStatuses: readonly number[]
-  readonly idempotent: readonly string[]
-  readonly budget: RetryBudgetSettings
-}
-
-const GRPC_STATUSES: readonly GrpcFailure[] = Object.freeze(['UNAVAILABLE', 'RESOURCE_EXHAUSTED'])
-
-export const RETRY_DEFAULTS: RetrySettings = Object.freeze({
-  attempts: 3,
-  perTryTimeoutMs: 2_000,
-  backoff: BACKOFF_DEFAULTS,
-  statuses: Object.freeze([429, 502, 503, 504]),
-  grpcStatuses: numbersOf(GRPC_STATUSES),
-  idempotent: Object.freeze([]),
-  budget: RETRY_BUDGET_DEFAULTS,
+  budget: withDefault(RETRY_BUDGET, {}),
 })
 
-export const RETRY_FIELDS = fields({
-  attempts: withDefault(integer({ min: 1, max: 10 }), RETRY_DEFAULTS.attempts),
-  perTryTimeout: withDefault(duration({ min: 1, max: 300_000 }), RETRY_DEFAULTS.perTryTimeoutMs, formatDuration(2_000)),
-  backoff: withDefault(BACKOFF_FIELDS, { base: 25, max: 250, jitter: 'full' as Jitter }, {}),
-  statuses: withDefault(list(integer({ min: 400, max: 599 }), { max: 50 }), RETRY_DEFAULTS.statuses),
-  grpcStatuses: withDefault(list(oneOf(GRPC_FAILURES), { max: GRPC_FAILURES.length }), GRPC_STATUSES),
-  idempotent: withDefault(list(grpcMethod(), { max: 200 }), RETRY_DEFAULTS.idempotent),
-  budget: withDefault(RETRY_BUDGET_FIELDS, RETRY_BUDGET_DEFAULTS, {}),
-})
-
-/** Validates and completes. @throws OptionsError naming each wrong field. */
-export function resolveRetry(options?: RetryOptions, what = 'retry'): RetrySettings {
-  return retrySettings(check(RETRY_FIELDS, options, what))
-}
-
-/** From checked fields to settings. */
-export function retrySettings(given: ReturnType<(typeof RETRY_FIELDS)['parse']>): RetrySettings {
-  return Object.freeze({
-    attempts: given.attempts,
-    perTryTimeoutMs: given.perTryTimeout,
-    backoff: Object.freeze({
-      baseMs: given.backoff.base,
-      maxMs: given.backoff.max,
-      jitter: given.backoff.jitter,
-    }),
-    statuses: given.statuses,
-    grpcStatuses: numbersOf(given.grpcStatuses),
-    idempotent: given.idempotent,
-    budget: given.budget,
-  })
-}
+/** Retries of one service or function. */
+export interface RetryOptions extends OptionsOf<typeof definition> {}
+/** With gRPC statuses by their numbers. */
+export interface RetrySettings extends SettingsOf<typeof definition> {}
+export const RETRY: PolicyDefinition<RetryOptions, RetrySettings> = definition
 
 function numbersOf(names: readonly GrpcFailure[]): readonly number[] {
   return Object.freeze(names.map((name) => GRPC_STATUS[name]))

@@ -6,11 +6,11 @@ import type { Clock } from '../core/clock.ts'
 import { CircuitBreakerPolicy, type CircuitListener } from './circuit-breaker.ts'
 import type { EjectionListener } from './cluster-health.ts'
 import { EjectionPolicy } from './ejection.ts'
-import { EJECTION_DEFAULTS } from './ejection-settings.ts'
+import { EJECTION } from './ejection-settings.ts'
 import { type HedgeListener, HedgePolicy } from './hedge.ts'
 import { ClientThrottle, type ThrottleListener } from './limits/client-throttle.ts'
-import { RetryBudget } from './retry-budget.ts'
-import { SERVICE_DEFAULTS, type ServiceSettings } from './settings.ts'
+import { RETRY_BUDGET, RetryBudget } from './retry-budget.ts'
+import type { ServiceSettings } from './settings.ts'
 import { TypicalLatency } from './typical-latency.ts'
 
 /** Told of each change of state, on the hot path: must not throw. */
@@ -45,8 +45,8 @@ export class ServiceState {
     this.#clock = clock
     this.#listeners = listeners
     this.unpaidRetry = () => listeners.onUnpaidRetry?.(service)
-    this.budget = new RetryBudget(SERVICE_DEFAULTS.retry.budget, clock)
-    this.ejection = new EjectionPolicy(EJECTION_DEFAULTS, clock, listeners.onEjection)
+    this.budget = new RetryBudget(RETRY_BUDGET.defaults, clock)
+    this.ejection = new EjectionPolicy(EJECTION.defaults, clock, listeners.onEjection)
   }
 
   /** `undefined` if the service has none. */

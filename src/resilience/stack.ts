@@ -13,9 +13,9 @@ import type { FaultRule } from './fault-injection.ts'
 import type { HedgePolicy } from './hedge.ts'
 import type { LimitListener } from './limits/adaptive-limit.ts'
 import { ConcurrencyLimitPolicy } from './limits/concurrency-limit.ts'
-import { RateLimitPolicy, rateLimitSettings } from './limits/rate-limit.ts'
+import { RATE_LIMIT, RateLimitPolicy } from './limits/rate-limit.ts'
 import type { LimitsSettings } from './limits/settings.ts'
-import { RETRY_DEFAULTS, RetryPolicy, type RetrySettings } from './retry.ts'
+import { RETRY, RetryPolicy, type RetrySettings } from './retry.ts'
 import { RetryBudget } from './retry-budget.ts'
 import type { ServiceState } from './service-state.ts'
 import type { ServiceSettings } from './settings.ts'
@@ -147,7 +147,7 @@ export class ServerLimits {
     }
     if (ratePerSecond === undefined) this.#rate = undefined
     else {
-      const settings = rateLimitSettings(ratePerSecond)
+      const settings = RATE_LIMIT.resolve({ rate: ratePerSecond })
       if (this.#rate === undefined) this.#rate = new RateLimitPolicy(settings, this.#clock)
       else this.#rate.configure(settings)
     }
@@ -204,7 +204,7 @@ export function compileEndpointlessStack(
   })
 }
 
-const NEVER: RetrySettings = Object.freeze({ ...RETRY_DEFAULTS, attempts: 1 })
+const NEVER: RetrySettings = Object.freeze({ ...RETRY.defaults, attempts: 1 })
 
 function present(policies: readonly (Policy | undefined)[]): readonly Policy[] {
   return Object.freeze(policies.filter((policy) => policy !== undefined))

@@ -4,8 +4,8 @@ import { Attempt } from '../../src/core/attempt.ts'
 import type { Endpoint } from '../../src/core/endpoint.ts'
 import { SUCCESS } from '../../src/core/outcome.ts'
 import { EjectionPolicy } from '../../src/resilience/ejection.ts'
-import { EJECTION_DEFAULTS } from '../../src/resilience/ejection-settings.ts'
-import { type HealthCheckOptions, resolveHealthCheck } from '../../src/resilience/health-check.ts'
+import { EJECTION } from '../../src/resilience/ejection-settings.ts'
+import { HEALTH_CHECK, type HealthCheckOptions } from '../../src/resilience/health-check.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { callAt, endpoint, FAILURE } from '../resilience/conformance.ts'
 
@@ -22,7 +22,7 @@ interface Asked {
 function setUp(size: number, options: HealthCheckOptions | false = {}, seed = 1) {
   const clock = new FakeClock({ seed })
   const events: string[] = []
-  const ejection = new EjectionPolicy(EJECTION_DEFAULTS, clock, (at, from, to, reason, holdMs) => {
+  const ejection = new EjectionPolicy(EJECTION.defaults, clock, (at, from, to, reason, holdMs) => {
     events.push(`${at.id}: ${from} -> ${to} (${reason}${to === 'ejected' ? `, ${holdMs}` : ''})`)
   })
   const asked: Asked[] = []
@@ -46,7 +46,7 @@ function setUp(size: number, options: HealthCheckOptions | false = {}, seed = 1)
   })
   const endpoints = Array.from({ length: size }, (_, i) => endpoint(`e${i}`))
   ejection.watch(endpoints)
-  if (options !== false) checks.configure(resolveHealthCheck(options))
+  if (options !== false) checks.configure(HEALTH_CHECK.resolve(options))
   checks.update(endpoints)
   return { clock, events, ejection, asked, world, checks, endpoints, first: endpoints[0]! }
 }
@@ -283,7 +283,7 @@ describe('health checks', () => {
     expect(of(asked, first)).toHaveLength(2)
     checks.update([...endpoints, endpoint('e3')])
     clock.advance(5_000)
-    checks.configure(resolveHealthCheck({ interval: '1s', unhealthyAfter: 4 }))
+    checks.configure(HEALTH_CHECK.resolve({ interval: '1s', unhealthyAfter: 4 }))
     expect(first.state).toBe('healthy')
     clock.advance(1_000)
     expect(of(asked, first)).toHaveLength(4)

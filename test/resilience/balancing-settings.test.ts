@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { checkPolicyDocument, resolvePolicy } from '../../src/discovery/policy-document.ts'
 import { describeIssue } from '../../src/options/fields.ts'
-import { resolveService } from '../../src/resilience/settings.ts'
+import { SERVICE } from '../../src/resilience/settings.ts'
 
 describe('balancing settings', () => {
   it('are the same by name alone and as an object', () => {
-    expect(resolveService({ balancer: 'maglev' })).toEqual(resolveService({ balancer: { name: 'maglev' } }))
-    expect(resolveService()).toMatchObject({
+    expect(SERVICE.resolve({ balancer: 'maglev' })).toEqual(SERVICE.resolve({ balancer: { name: 'maglev' } }))
+    expect(SERVICE.resolve()).toMatchObject({
       balancer: 'peak-ewma',
       hashKey: undefined,
       zone: 'prefer',
@@ -17,26 +17,26 @@ describe('balancing settings', () => {
 
   it('know headers in any case, and take a key only where it is used', () => {
     const key = { header: 'X-User' }
-    expect(resolveService({ balancer: { name: 'ring-hash', key } }).hashKey).toEqual({
+    expect(SERVICE.resolve({ balancer: { name: 'ring-hash', key } }).hashKey).toEqual({
       header: 'x-user',
       cookie: undefined,
       path: false,
     })
-    expect(resolveService({ balancer: { name: 'peak-ewma', key } }).hashKey).toBeUndefined()
+    expect(SERVICE.resolve({ balancer: { name: 'peak-ewma', key } }).hashKey).toBeUndefined()
   })
 
   it('do not tear keys apart by zones unless told to', () => {
-    expect(resolveService({ balancer: 'ring-hash' }).zone).toBe('ignore')
-    expect(resolveService({ balancer: 'ring-hash', zone: 'prefer' }).zone).toBe('prefer')
-    expect(resolveService({ zone: 'ignore' }).zone).toBe('ignore')
+    expect(SERVICE.resolve({ balancer: 'ring-hash' }).zone).toBe('ignore')
+    expect(SERVICE.resolve({ balancer: 'ring-hash', zone: 'prefer' }).zone).toBe('prefer')
+    expect(SERVICE.resolve({ zone: 'ignore' }).zone).toBe('ignore')
   })
 
   it('read subsets and slow start, and false for neither', () => {
-    expect(resolveService({ subset: { size: 20 }, slowStart: '10s' })).toMatchObject({
+    expect(SERVICE.resolve({ subset: { size: 20 }, slowStart: '10s' })).toMatchObject({
       subsetSize: 20,
       slowStartMs: 10_000,
     })
-    expect(resolveService({ subset: false, slowStart: false })).toEqual(resolveService())
+    expect(SERVICE.resolve({ subset: false, slowStart: false })).toEqual(SERVICE.resolve())
   })
 
   it('never contradict each other after a merge of two right documents', () => {

@@ -3,10 +3,10 @@ import { describe, expect, it } from 'vitest'
 import { Attempt } from '../../src/core/attempt.ts'
 import { type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
 import {
+  CIRCUIT_BREAKER,
   type CircuitBreakerOptions,
   CircuitBreakerPolicy,
   type CircuitState,
-  resolveCircuitBreaker,
 } from '../../src/resilience/circuit-breaker.ts'
 import { circuits } from '../../src/resilience/opossum-circuit.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
@@ -15,7 +15,7 @@ import { callAt, FAILURE } from './conformance.ts'
 function setUp(options: CircuitBreakerOptions = {}) {
   const clock = new FakeClock()
   const changes: [CircuitState, CircuitState][] = []
-  const policy = new CircuitBreakerPolicy('inventory', resolveCircuitBreaker(options), clock, (_, from, to) =>
+  const policy = new CircuitBreakerPolicy('inventory', CIRCUIT_BREAKER.resolve(options), clock, (_, from, to) =>
     changes.push([from, to]),
   )
   const admit = (): Attempt | undefined => {
@@ -208,7 +208,7 @@ describe('circuit breaker', () => {
   it('takes new settings without losing its counts', () => {
     const { policy, run } = setUp({ minimumCalls: 100 })
     run(FAILURE, 50)
-    policy.configure(resolveCircuitBreaker({ minimumCalls: 20 }))
+    policy.configure(CIRCUIT_BREAKER.resolve({ minimumCalls: 20 }))
     expect(policy.state).toBe('closed')
     run(FAILURE)
     expect(policy.state).toBe('open')
@@ -249,7 +249,7 @@ describe('circuit breaker', () => {
   })
 
   it('names every wrong option', () => {
-    expect(() => resolveCircuitBreaker({ errorThreshold: 2, minimumCalls: 0.5 })).toThrow(
+    expect(() => CIRCUIT_BREAKER.resolve({ errorThreshold: 2, minimumCalls: 0.5 })).toThrow(
       /errorThreshold.*minimumCalls/s,
     )
   })

@@ -12,7 +12,7 @@ import { NOT_STARTED, type Outcome, outcome, SUCCESS } from '../../src/core/outc
 import type { Policy } from '../../src/core/policy.ts'
 import { SILENT } from '../../src/core/telemetry.ts'
 import { answerBegins, endAttempt, endCall, startAttempt, startCall } from '../../src/resilience/execution.ts'
-import { RETRY_DEFAULTS } from '../../src/resilience/retry.ts'
+import { RETRY } from '../../src/resilience/retry.ts'
 import { compileEndpointlessStack, type Stack } from '../../src/resilience/stack.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 
@@ -76,8 +76,8 @@ class RefusesSometimes implements Policy {
 function stackOf(policy: Policy, clock: FakeClock, part: 'service' | 'endpoint'): Stack {
   const both = [policy, new RefusesSometimes()]
   return part === 'service'
-    ? compileEndpointlessStack(10_000, SILENT, clock, both, [], RETRY_DEFAULTS)
-    : compileEndpointlessStack(10_000, SILENT, clock, [], both, RETRY_DEFAULTS)
+    ? compileEndpointlessStack(10_000, SILENT, clock, both, [], RETRY.defaults)
+    : compileEndpointlessStack(10_000, SILENT, clock, [], both, RETRY.defaults)
 }
 
 /** The suite. `held` says how many permits and probes the policy still counts as taken. */

@@ -3,7 +3,7 @@ import { Attempt } from '../../src/core/attempt.ts'
 import type { Endpoint } from '../../src/core/endpoint.ts'
 import { type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
 import { EjectionPolicy } from '../../src/resilience/ejection.ts'
-import { type EjectionOptions, resolveEjection } from '../../src/resilience/ejection-settings.ts'
+import { EJECTION, type EjectionOptions } from '../../src/resilience/ejection-settings.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { callAt, endpoint, FAILURE, ROUTE } from './conformance.ts'
 
@@ -12,7 +12,7 @@ const CONNECT_FAILED = outcome('refused', 'connect-failed')
 function setUp(size = 4, options: EjectionOptions = {}) {
   const clock = new FakeClock()
   const events: string[] = []
-  const policy = new EjectionPolicy(resolveEjection(options), clock, (at, from, to, reason) =>
+  const policy = new EjectionPolicy(EJECTION.resolve(options), clock, (at, from, to, reason) =>
     events.push(`${at.id}: ${from} -> ${to} (${reason})`),
   )
   const endpoints = Array.from({ length: size }, (_, i) => endpoint(`e${i}`))

@@ -8,7 +8,7 @@ import type { Cluster } from '../../src/core/picker.ts'
 import type { Policy } from '../../src/core/policy.ts'
 import { SILENT, type Telemetry } from '../../src/core/telemetry.ts'
 import { answerBegins, endAttempt, endCall, startAttempt, startCall } from '../../src/resilience/execution.ts'
-import { FINAL, RETRY_DEFAULTS, RetryPolicy, resolveRetry } from '../../src/resilience/retry.ts'
+import { FINAL, RETRY, RetryPolicy } from '../../src/resilience/retry.ts'
 import { RetryBudget } from '../../src/resilience/retry-budget.ts'
 import { AttemptFailed, retryLoop } from '../../src/resilience/retry-loop.ts'
 import type { Stack } from '../../src/resilience/stack.ts'
@@ -46,14 +46,14 @@ function setUp(options: { endpoints?: Endpoint[]; telemetry?: Telemetry } = {}) 
     whenAvailable: () => () => {},
     onChange: () => () => {},
   }
-  const budget = new RetryBudget(RETRY_DEFAULTS.budget, clock)
+  const budget = new RetryBudget(RETRY.defaults.budget, clock)
   const service = [new Recorder('s1', log), new Recorder('s2', log)]
   const part = [new Recorder('e1', log), new Recorder('e2', log)]
   const stack: Stack = {
     timeoutMs: 10_000,
     service,
     endpoint: part,
-    retry: new RetryPolicy(RETRY_DEFAULTS, budget, clock),
+    retry: new RetryPolicy(RETRY.defaults, budget, clock),
     budget,
     cluster,
     telemetry: options.telemetry ?? SILENT,
@@ -317,6 +317,6 @@ describe('repeat', () => {
 
 describe('retry options', () => {
   it('names every wrong field', () => {
-    expect(() => resolveRetry({ attempts: 0, backoff: { base: 'soon' as '1s' } })).toThrow(/attempts.*backoff\.base/s)
+    expect(() => RETRY.resolve({ attempts: 0, backoff: { base: 'soon' as '1s' } })).toThrow(/attempts.*backoff\.base/s)
   })
 })

@@ -5,7 +5,7 @@ import { type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
 import type { Cluster } from '../../src/core/picker.ts'
 import { SILENT } from '../../src/core/telemetry.ts'
 import { EjectionPolicy } from '../../src/resilience/ejection.ts'
-import { resolveEjection } from '../../src/resilience/ejection-settings.ts'
+import { EJECTION } from '../../src/resilience/ejection-settings.ts'
 import {
   endAttempt,
   endCall,
@@ -15,10 +15,10 @@ import {
   startCall,
   startHedge,
 } from '../../src/resilience/execution.ts'
-import { HedgePolicy, LOST, resolveHedge } from '../../src/resilience/hedge.ts'
+import { HEDGE, HedgePolicy, LOST } from '../../src/resilience/hedge.ts'
 import { LatencyWindows } from '../../src/resilience/latency-windows.ts'
-import { ConcurrencyLimitPolicy } from '../../src/resilience/limits/concurrency-limit.ts'
-import { FINAL, RetryPolicy, resolveRetry } from '../../src/resilience/retry.ts'
+import { CONCURRENCY_LIMIT, ConcurrencyLimitPolicy } from '../../src/resilience/limits/concurrency-limit.ts'
+import { FINAL, RETRY, RetryPolicy } from '../../src/resilience/retry.ts'
 import { RetryBudget } from '../../src/resilience/retry-budget.ts'
 import type { Stack } from '../../src/resilience/stack.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
@@ -36,15 +36,15 @@ function setUp(options: { seed?: number; minPerSecond?: number; endpoints?: numb
     whenAvailable: () => () => {},
     onChange: () => () => {},
   }
-  const retry = resolveRetry({ budget: { ratio: 0.2, minPerSecond: options.minPerSecond ?? 10 } })
+  const retry = RETRY.resolve({ budget: { ratio: 0.2, minPerSecond: options.minPerSecond ?? 10 } })
   const budget = new RetryBudget(retry.budget, clock)
   const events: string[] = []
-  const hedge = new HedgePolicy('inventory', resolveHedge({ after: 20, maxExtraLoad: 1 }), clock, (_, what) =>
+  const hedge = new HedgePolicy('inventory', HEDGE.resolve({ after: 20, maxExtraLoad: 1 }), clock, (_, what) =>
     events.push(what),
   )
-  const limit = new ConcurrencyLimitPolicy({ concurrency: 100 })
-  const ejection = new EjectionPolicy(resolveEjection({ consecutiveFailures: 2 }), clock)
-  const calls = new ConcurrencyLimitPolicy({ concurrency: 100 })
+  const limit = new ConcurrencyLimitPolicy(CONCURRENCY_LIMIT.resolve({ concurrency: 100 }))
+  const ejection = new EjectionPolicy(EJECTION.resolve({ consecutiveFailures: 2 }), clock)
+  const calls = new ConcurrencyLimitPolicy(CONCURRENCY_LIMIT.resolve({ concurrency: 100 }))
   const stack: Stack = {
     timeoutMs: 10_000,
     service: [calls],
@@ -222,7 +222,7 @@ describe('a hedged call', () => {
 describe('the budget of hedges', () => {
   it('never lets more than its share through', () => {
     const clock = new FakeClock()
-    const hedge = new HedgePolicy('inventory', resolveHedge({ after: 1, maxExtraLoad: '5%' }), clock)
+    const hedge = new HedgePolicy('inventory', HEDGE.resolve({ after: 1, maxExtraLoad: '5%' }), clock)
     let sent = 0
     for (let i = 1; i <= 10_000; i++) {
       hedge.deposit()
@@ -259,7 +259,7 @@ describe('the measured percentile', () => {
 
   it('decides when a hedge is due, counting attempts that were overtaken', () => {
     const clock = new FakeClock()
-    const hedge = new HedgePolicy('inventory', resolveHedge(), clock)
+    const hedge = new HedgePolicy('inventory', HEDGE.resolve(), clock)
     expect(hedge.delayMs).toBe(Number.POSITIVE_INFINITY)
     clock.advance(10_000)
     for (let i = 0; i < 500; i++) {
@@ -275,8 +275,8 @@ describe('the measured percentile', () => {
 })
 
 it('names what is wrong with hedge options', () => {
-  expect(() => resolveHedge({ after: 'p9' as 'p90' })).toThrow(/after: expected a duration.*'p50'.*got "p9"/)
-  expect(() => resolveHedge({ after: 'p30' })).toThrow(/after/)
-  expect(resolveHedge({ maxExtraLoad: '1%' })).toEqual({ afterMs: undefined, percentile: 0.99, maxExtraLoad: 0.01 })
-  expect(resolveHedge({ after: '50ms' })).toMatchObject({ afterMs: 50 })
+  expect(() => HEDGE.resolve({ after: 'p9' as 'p90' })).toThrow(/after: expected a duration.*'p50'.*got "p9"/)
+  expect(() => HEDGE.resolve({ after: 'p30' })).toThrow(/after/)
+  expect(HEDGE.resolve({ maxExtraLoad: '1%' })).toEqual({ afterMs: undefined, percentile: 0.99, maxExtraLoad: 0.01 })
+  expect(HEDGE.resolve({ after: '50ms' })).toMatchObject({ afterMs: 50 })
 })

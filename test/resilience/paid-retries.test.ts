@@ -4,7 +4,7 @@ import { Call } from '../../src/core/call.ts'
 import { type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
 import { SILENT } from '../../src/core/telemetry.ts'
 import { endAttempt, startAttempt, startCall } from '../../src/resilience/execution.ts'
-import { FINAL, RETRY_DEFAULTS, RetryPolicy } from '../../src/resilience/retry.ts'
+import { FINAL, RETRY, RetryPolicy } from '../../src/resilience/retry.ts'
 import { RetryBudget } from '../../src/resilience/retry-budget.ts'
 import { compileEndpointlessStack } from '../../src/resilience/stack.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
@@ -12,7 +12,7 @@ import { callAt, endpoint, ROUTE } from './conformance.ts'
 
 function balanceAfterCalls(previousAttempts: number | undefined): number {
   const clock = new FakeClock()
-  const retry = { ...RETRY_DEFAULTS, budget: { ratio: 0.2, minPerSecond: 0 } }
+  const retry = { ...RETRY.defaults, budget: { ratio: 0.2, minPerSecond: 0 } }
   const stack = compileEndpointlessStack(10_000, SILENT, clock, [], [], retry)
   const parent = previousAttempts === undefined ? undefined : callAt(clock)
   if (parent !== undefined) parent.previousAttempts = previousAttempts!
@@ -50,7 +50,7 @@ function followed(end: Outcome, options: { endpoints?: number; healthy?: number;
   let turn = 0
   const stack = {
     ...compileEndpointlessStack(10_000, SILENT, clock, []),
-    retry: new RetryPolicy(RETRY_DEFAULTS, budget, clock),
+    retry: new RetryPolicy(RETRY.defaults, budget, clock),
     budget,
     cluster: {
       service: 'inventory',

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { backoffMs } from '../../src/resilience/backoff.ts'
-import { RateLimitPolicy, resolveRateLimit } from '../../src/resilience/limits/rate-limit.ts'
+import { RATE_LIMIT, RateLimitPolicy } from '../../src/resilience/limits/rate-limit.ts'
 import { RetryBudget } from '../../src/resilience/retry-budget.ts'
 import { WindowedCounts } from '../../src/resilience/windowed-counts.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
@@ -92,7 +92,7 @@ describe('rate limit', () => {
         fc.constantFrom(1, 3, 20),
         (pauses, ratePerSecond, burst) => {
           const clock = new FakeClock()
-          const policy = new RateLimitPolicy({ ratePerSecond, burst }, clock)
+          const policy = new RateLimitPolicy(RATE_LIMIT.resolve({ rate: ratePerSecond, burst }), clock)
           const admitted: number[] = []
           for (const pause of pauses) {
             clock.advance(pause)
@@ -113,7 +113,7 @@ describe('rate limit', () => {
 
   it('says when it will admit again, and does', () => {
     const clock = new FakeClock()
-    const policy = new RateLimitPolicy(resolveRateLimit({ rate: '10/s', burst: 2 }), clock)
+    const policy = new RateLimitPolicy(RATE_LIMIT.resolve({ rate: '10/s', burst: 2 }), clock)
     expect([policy.admit(), policy.admit(), policy.admit()]).toEqual([undefined, undefined, 'rate-limited'])
     expect(policy.retryAfterMs).toBe(100)
     clock.advance(policy.retryAfterMs)

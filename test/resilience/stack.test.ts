@@ -5,9 +5,10 @@ import { SUCCESS } from '../../src/core/outcome.ts'
 import type { Cluster } from '../../src/core/picker.ts'
 import { SILENT } from '../../src/core/telemetry.ts'
 import { endAttempt, startAttempt, startCall } from '../../src/resilience/execution.ts'
+import { LIMITS } from '../../src/resilience/limits/settings.ts'
 import { FINAL } from '../../src/resilience/retry.ts'
 import { ServiceState } from '../../src/resilience/service-state.ts'
-import { resolveService } from '../../src/resilience/settings.ts'
+import { SERVICE } from '../../src/resilience/settings.ts'
 import { compileServerStack, compileStack, ServerLimits } from '../../src/resilience/stack.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { callAt, endpoint, FAILURE } from './conformance.ts'
@@ -24,8 +25,8 @@ function setUp() {
     whenAvailable: () => () => {},
     onChange: () => () => {},
   }
-  const compile = (options: Parameters<typeof resolveService>[0]) => {
-    const settings = resolveService(options)
+  const compile = (options: Parameters<typeof SERVICE.resolve>[0]) => {
+    const settings = SERVICE.resolve(options)
     state.configure(settings)
     return compileStack({ settings, state, cluster, balancer, telemetry: SILENT, clock })
   }
@@ -66,18 +67,18 @@ describe('the stack of a client', () => {
 describe('compiling', () => {
   it('configures nothing: what is in force stays so until the stack is taken over', () => {
     const { clock, state, endpoints } = setUp()
-    const settings = resolveService({ circuitBreaker: { minimumCalls: 2 } })
+    const settings = SERVICE.resolve({ circuitBreaker: { minimumCalls: 2 } })
     state.configure(settings)
     const { circuit, throttle } = state
     state.ejection.watch(endpoints)
     state.ejection.hold(endpoints[0]!)
-    const other = resolveService({ circuitBreaker: false, throttle: false, ejection: false, hedge: {} })
+    const other = SERVICE.resolve({ circuitBreaker: false, throttle: false, ejection: false, hedge: {} })
     const parts = { state, cluster: undefined as never, balancer: undefined, telemetry: SILENT, clock }
     compileStack({ ...parts, settings: other })
     expect([state.circuit, state.throttle, state.hedge]).toEqual([circuit, throttle, undefined])
     expect(endpoints[0]!.state).toBe('ejected')
     const limits = new ServerLimits(clock)
-    limits.configure({ concurrency: 7, ratePerSecond: undefined })
+    limits.configure(LIMITS.resolve({ concurrency: 7 }))
     const { concurrency } = limits
     const stack = compileServerStack({ state: limits, telemetry: SILENT, clock })
     expect(stack.service).toEqual([concurrency])
@@ -89,8 +90,7 @@ describe('the stack of a server', () => {
   it('refuses beyond its limits and never repeats', () => {
     const clock = new FakeClock()
     const state = new ServerLimits(clock)
-    const limits = { concurrency: 1, ratePerSecond: 1 }
-    state.configure(limits)
+    state.configure(LIMITS.resolve({ concurrency: 1, rate: 1 }))
     const stack = compileServerStack({ state, telemetry: SILENT, clock })
     const first = new Attempt(callAt(clock))
     startCall(stack, first.call)
@@ -106,7 +106,7 @@ describe('the stack of a server', () => {
     const clock = new FakeClock()
     const state = new ServerLimits(clock)
     const compile = (concurrency: number | undefined) => {
-      state.configure({ concurrency, ratePerSecond: undefined })
+      state.configure(LIMITS.resolve(concurrency === undefined ? {} : { concurrency }))
       return compileServerStack({ state, telemetry: SILENT, clock })
     }
     const first = new Attempt(callAt(clock))
@@ -121,18 +121,18 @@ describe('the stack of a server', () => {
 
 describe('service options', () => {
   it('resolve to the defaults, and every mistake is named', () => {
-    expect(resolveService()).toMatchObject({
+    expect(SERVICE.resolve()).toMatchObject({
       timeoutMs: 10_000,
       retry: { attempts: 3 },
       circuitBreaker: { errorThreshold: 0.5, windowMs: 10_000, minimumCalls: 20, resetAfterMs: 5_000 },
       balancer: 'peak-ewma',
       limits: { concurrency: undefined, ratePerSecond: undefined },
     })
-    expect(resolveService({ circuitBreaker: false, limits: { rate: '500/s' } })).toMatchObject({
+    expect(SERVICE.resolve({ circuitBreaker: false, limits: { rate: '500/s' } })).toMatchObject({
       circuitBreaker: undefined,
       limits: { ratePerSecond: 500 },
     })
-    expect(() => resolveService({ balancer: 'peak-ewm', retry: { attemps: 1 } } as never)).toThrow(
+    expect(() => SERVICE.resolve({ balancer: 'peak-ewm', retry: { attemps: 1 } } as never)).toThrow(
       /attemps.*did you mean 'attempts'.*balancer.*did you mean 'peak-ewma'/s,
     )
   })

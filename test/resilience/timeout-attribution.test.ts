@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Attempt, waitedForPeerMs } from '../../src/core/attempt.ts'
 import { SILENT } from '../../src/core/telemetry.ts'
-import { RetryPolicy, resolveRetry } from '../../src/resilience/retry.ts'
+import { RETRY, RetryPolicy } from '../../src/resilience/retry.ts'
 import { RetryBudget } from '../../src/resilience/retry-budget.ts'
 import { compileEndpointlessStack, type Stack } from '../../src/resilience/stack.ts'
 import { hadEnoughTime } from '../../src/resilience/timeout-attribution.ts'
@@ -10,7 +10,7 @@ import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { callAt, ROUTE } from './conformance.ts'
 
 function stackOf(clock: FakeClock, usual?: TypicalLatency, attempts = 1, timeoutMs = 5_000): Stack {
-  const retry = resolveRetry({ attempts, perTryTimeout: 1_000 })
+  const retry = RETRY.resolve({ attempts, perTryTimeout: 1_000 })
   const stack = compileEndpointlessStack(timeoutMs, SILENT, clock, [], [], retry)
   const policy = new RetryPolicy(retry, new RetryBudget(retry.budget, clock), clock)
   return { ...stack, retry: policy, ...(usual !== undefined && { typicalLatency: usual }) }

@@ -8,7 +8,7 @@ import type { ErrorCode } from '../../src/core/errors.ts'
 import type { Outcome } from '../../src/core/outcome.ts'
 import type { Policy } from '../../src/core/policy.ts'
 import { SILENT } from '../../src/core/telemetry.ts'
-import { RETRY_DEFAULTS, RetryPolicy } from '../../src/resilience/retry.ts'
+import { RETRY, RetryPolicy } from '../../src/resilience/retry.ts'
 import { RetryBudget } from '../../src/resilience/retry-budget.ts'
 import type { Stack } from '../../src/resilience/stack.ts'
 
@@ -31,12 +31,12 @@ export class OneAtATime implements Policy {
 }
 
 export function serverStack(policies: readonly Policy[] = [], timeoutMs = 10_000): Stack {
-  const budget = new RetryBudget(RETRY_DEFAULTS.budget, systemClock)
+  const budget = new RetryBudget(RETRY.defaults.budget, systemClock)
   return {
     timeoutMs,
     service: policies,
     endpoint: [],
-    retry: new RetryPolicy({ ...RETRY_DEFAULTS, attempts: 1 }, budget, systemClock),
+    retry: new RetryPolicy({ ...RETRY.defaults, attempts: 1 }, budget, systemClock),
     budget,
     cluster: undefined,
     telemetry: SILENT,

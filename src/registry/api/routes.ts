@@ -5,7 +5,7 @@
 
 import { MESH_DOCUMENT } from '../../discovery/policy-document.ts'
 import { TOKEN_LIFE_MS } from '../../discovery/registry/wire.ts'
-import { type Field, fields, type Issue, instance, optional, text, withDefault } from '../../options/fields.ts'
+import { type AnyField, fields, type Issue, instance, optional, text, withDefault } from '../../options/fields.ts'
 import { serviceName } from '../../options/names.ts'
 import { duration, integer } from '../../options/quantities.ts'
 import { type Access, type Caller, checkAccess } from '../access/access.ts'
@@ -147,7 +147,7 @@ const TOO_MANY_GUESSES = 'too many joins from this address were refused; try aga
 const JWT = fields({
   // Of visible ASCII characters: it is compared byte by byte.
   audience: text('an audience of visible characters, such as a SPIFFE id, a service or a URL', /^[\x21-\x7e]+$/, 512),
-  ttlMs: withDefault<number>(duration({ min: TOKEN_LIFE_MS.least, max: TOKEN_LIFE_MS.most }), TOKEN_LIFE_MS.byDefault),
+  ttlMs: withDefault(duration({ min: TOKEN_LIFE_MS.least, max: TOKEN_LIFE_MS.most }), TOKEN_LIFE_MS.byDefault),
 })
 const TTL = duration({ min: 1_000, max: 30 * 86_400_000 })
 const DEFAULT_TTL_MS = 600_000
@@ -167,11 +167,11 @@ function areVersions(value: unknown): boolean {
 export const NEW_TOKEN = {
   service: serviceName(),
   uses: withDefault(integer({ min: 1, max: 100_000 }), 1),
-  ttl: withDefault<number>(TTL, DEFAULT_TTL_MS, '10m'),
+  ttl: withDefault(TTL, DEFAULT_TTL_MS, '10m'),
 }
 const NEW_TOKEN_BODY = fields({ ...NEW_TOKEN, ttl: optional(TTL), ttlMs: optional(TTL) })
 
-function read<T>(description: Field<T>, value: unknown, what: string): T {
+function read<T>(description: AnyField<T>, value: unknown, what: string): T {
   const issues: Issue[] = []
   const parsed = description.parse(value, [], issues)
   if (issues.length > 0) throw invalid(what, issues)

@@ -5,64 +5,48 @@
  */
 import type { Attempt } from '../../core/attempt.ts'
 import { NOT_STARTED, type Outcome } from '../../core/outcome.ts'
-import { type Duration, formatDuration } from '../../options/duration.ts'
-import { check, type Field, fields, withDefault } from '../../options/fields.ts'
+import { type Field, withDefault } from '../../options/fields.ts'
 import { duration, integer } from '../../options/quantities.ts'
-import {
-  CONCURRENCY_FIELD,
-  type Concurrency,
-  ConcurrencyLimitPolicy,
-  type ConcurrencyLimitSettings,
-} from '../limits/concurrency-limit.ts'
+import { definePolicy, type OptionsOf, type SettingsOf } from '../define-policy.ts'
+import { CONCURRENCY, ConcurrencyLimitPolicy } from '../limits/concurrency-limit.ts'
 import { GuardCall } from './call.ts'
 
+const definition = definePolicy(
+  'bulkhead',
+  {
+    /**
+     * Executions in progress: a number, `'adaptive'`, or the options of an adaptive
+     * [concurrency limit](concurrency-limit.md).
+     */
+    concurrency: CONCURRENCY,
+    /**
+     * Calls that may wait for a permit, in order of arrival; more are refused with `queue-full`.
+     * @defaultValue `0`
+     */
+    queue: withDefault(integer({ min: 0, max: 1_000_000 }), 0),
+    /**
+     * No call waits longer, nor beyond its own deadline. @defaultValue `'1s'` (concurrency-limits:
+     * `backlogTimeout`)
+     */
+    maxWait: withDefault(duration({ min: 1, max: 3_600_000 }), '1s'),
+  },
+  ({ concurrency, ...waiting }) => ({ limit: { concurrency, shares: undefined }, ...waiting }),
+)
+
 /** How many at once, and who may wait. */
-export interface BulkheadOptions {
-  /** Executions in progress: a number, or `'adaptive'`. */
-  readonly concurrency: Concurrency
-  /**
-   * Calls that may wait for a permit, in order of arrival; more are refused with `queue-full`.
-   * @defaultValue 0
-   */
-  readonly queue?: number
-  /**
-   * No call waits longer, nor beyond its own deadline. @defaultValue `'1s'` (concurrency-limits:
-   * `backlogTimeout`)
-   */
-  readonly maxWait?: Duration
-}
-
-export interface BulkheadSettings {
-  readonly limit: ConcurrencyLimitSettings
-  readonly queue: number
-  readonly maxWaitMs: number
-}
-
-const LONGEST_WAIT_MS = 1_000
-
-export const BULKHEAD_FIELDS = fields({
-  concurrency: CONCURRENCY_FIELD,
-  queue: withDefault(integer({ min: 0, max: 1_000_000 }), 0),
-  maxWait: withDefault(duration({ min: 1, max: 3_600_000 }), LONGEST_WAIT_MS, formatDuration(LONGEST_WAIT_MS)),
-})
+export interface BulkheadOptions extends OptionsOf<typeof definition> {}
+export interface BulkheadSettings extends SettingsOf<typeof definition> {}
 
 /** A number, `'adaptive'`, or an object with {@link BulkheadOptions}. */
-export const BULKHEAD_FIELD: Field<BulkheadSettings> = {
+export const BULKHEAD: Field<BulkheadSettings, number | 'adaptive' | BulkheadOptions> = {
   optional: false,
-  schema: { anyOf: [CONCURRENCY_FIELD.schema, BULKHEAD_FIELDS.schema] },
+  schema: { anyOf: [CONCURRENCY.schema, definition.schema] },
   parse(value, path, issues) {
-    if (typeof value !== 'object' || value === null) {
-      const concurrency = CONCURRENCY_FIELD.parse(value, path, issues)
-      return Object.freeze({ limit: { concurrency }, queue: 0, maxWaitMs: LONGEST_WAIT_MS })
-    }
-    const { concurrency, queue, maxWait } = BULKHEAD_FIELDS.parse(value, path, issues)
-    return Object.freeze({ limit: { concurrency }, queue, maxWaitMs: maxWait })
+    if (typeof value === 'object' && value !== null) return definition.parse(value, path, issues)
+    const before = issues.length
+    const concurrency = CONCURRENCY.parse(value, path, issues)
+    return issues.length === before ? definition.resolve({ concurrency }) : (undefined as never)
   },
-}
-
-/** Validates and completes. @throws OptionsError naming each wrong field. */
-export function resolveBulkhead(options: number | 'adaptive' | BulkheadOptions, what = 'bulkhead'): BulkheadSettings {
-  return check(BULKHEAD_FIELD, options, what)
 }
 
 export class BulkheadPolicy extends ConcurrencyLimitPolicy {

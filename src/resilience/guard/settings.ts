@@ -3,19 +3,15 @@
  * nothing is on by itself.
  */
 import { type Clock, systemClock } from '../../core/clock.ts'
-import { check, either, type Field, fields, flag, instance, OptionsError, optional } from '../../options/fields.ts'
+import { check, type Field, fields, flag, instance, OptionsError, optional } from '../../options/fields.ts'
 import { duration } from '../../options/quantities.ts'
-import {
-  CIRCUIT_BREAKER_DEFAULTS,
-  CIRCUIT_BREAKER_FIELDS,
-  type CircuitBreakerSettings,
-  circuitBreakerSettings,
-} from '../circuit-breaker.ts'
-import { HEDGE_DEFAULTS, HEDGE_FIELDS, type HedgeSettings, hedgeSettings } from '../hedge.ts'
-import { RATE_LIMIT_FIELDS, type RateLimitSettings, rateLimitSettings } from '../limits/rate-limit.ts'
-import { RETRY_FIELDS, type RetrySettings, retrySettings } from '../retry.ts'
+import { CIRCUIT_BREAKER, type CircuitBreakerSettings } from '../circuit-breaker.ts'
+import { onRequest } from '../define-policy.ts'
+import { HEDGE, type HedgeSettings } from '../hedge.ts'
+import { RATE_LIMIT, type RateLimitSettings } from '../limits/rate-limit.ts'
+import { RETRY, type RetrySettings } from '../retry.ts'
 import type { SharingSettings } from '../shared-results.ts'
-import { BULKHEAD_FIELD, type BulkheadSettings } from './bulkhead.ts'
+import { BULKHEAD, type BulkheadSettings } from './bulkhead.ts'
 
 export interface GuardSettings {
   readonly name: string | undefined
@@ -52,11 +48,11 @@ function isClock(value: unknown): boolean {
 const GUARD_FIELDS = fields({
   name: optional(instance<string>('a text that is not empty', (value) => typeof value === 'string' && value !== '')),
   timeout: optional(duration({ min: 1, max: 86_400_000 })),
-  retry: optional(RETRY_FIELDS),
-  circuitBreaker: optional(either(flag(), CIRCUIT_BREAKER_FIELDS)),
-  hedge: optional(either(flag(), HEDGE_FIELDS)),
-  bulkhead: optional(BULKHEAD_FIELD),
-  rateLimit: optional(RATE_LIMIT_FIELDS),
+  retry: optional(RETRY),
+  circuitBreaker: onRequest(CIRCUIT_BREAKER),
+  hedge: onRequest(HEDGE),
+  bulkhead: optional(BULKHEAD),
+  rateLimit: optional(RATE_LIMIT),
   collapse: optional(flag()),
   cache: optional(duration({ min: 1, max: 3_600_000 })),
   key: optional(callback<(...args: readonly unknown[]) => string | undefined>()),
@@ -68,7 +64,6 @@ const GUARD_FIELDS = fields({
 /** Validates and completes. @throws OptionsError naming each wrong field. */
 export function resolveGuard(options: object | undefined, what = 'guard'): GuardSettings {
   const given = check(GUARD_FIELDS, options as never, what)
-  const { circuitBreaker, rateLimit } = given
   if (given.key !== undefined && given.collapse === undefined && given.cache === undefined) {
     const message = 'says which calls are equal, and has no effect without `collapse` or `cache`'
     throw new OptionsError(what, [{ path: ['key'], message }])
@@ -78,21 +73,11 @@ export function resolveGuard(options: object | undefined, what = 'guard'): Guard
     name: given.name,
     timeoutMs: given.timeout ?? Number.POSITIVE_INFINITY,
     retry: given.retry && retryOf(given.retry, asked !== undefined),
-    perTryTimeoutMs: asked === undefined ? undefined : given.retry?.perTryTimeout,
-    circuitBreaker:
-      circuitBreaker === undefined || circuitBreaker === false
-        ? undefined
-        : circuitBreaker === true
-          ? CIRCUIT_BREAKER_DEFAULTS
-          : circuitBreakerSettings(circuitBreaker),
-    hedge:
-      given.hedge === undefined || given.hedge === false
-        ? undefined
-        : given.hedge === true
-          ? HEDGE_DEFAULTS
-          : hedgeSettings(given.hedge),
+    perTryTimeoutMs: asked === undefined ? undefined : given.retry?.perTryTimeoutMs,
+    circuitBreaker: given.circuitBreaker,
+    hedge: given.hedge,
     bulkhead: given.bulkhead,
-    rateLimit: rateLimit && rateLimitSettings(rateLimit.rate, rateLimit.burst, rateLimit.maxWait),
+    rateLimit: given.rateLimit,
     sharing:
       given.collapse === true || given.cache !== undefined
         ? Object.freeze({ collapse: given.collapse ?? true, cacheMs: given.cache ?? 0 })
@@ -104,8 +89,7 @@ export function resolveGuard(options: object | undefined, what = 'guard'): Guard
   })
 }
 
-/** The default bound of a try is for calls of services: a function has none. */
-function retryOf(given: Parameters<typeof retrySettings>[0], bounded: boolean): RetrySettings {
-  const settings = retrySettings(given)
+/** The default bound of an attempt is for calls of services: a function has none. */
+function retryOf(settings: RetrySettings, bounded: boolean): RetrySettings {
   return bounded ? settings : Object.freeze({ ...settings, perTryTimeoutMs: Number.POSITIVE_INFINITY })
 }

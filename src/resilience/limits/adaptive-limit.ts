@@ -11,70 +11,41 @@
  */
 import type { Clock } from '../../core/clock.ts'
 import { type Outcome, wasLeftBehind } from '../../core/outcome.ts'
-import { check, fields, oneOf, withDefault } from '../../options/fields.ts'
+import { oneOf, withDefault } from '../../options/fields.ts'
 import { integer } from '../../options/quantities.ts'
-import {
-  aimd,
-  gradient2,
-  LIMIT_ALGORITHMS,
-  type LimitAlgorithm,
-  type LimitMemory,
-  type LimitWindow,
-  vegas,
-} from './algorithms.ts'
+import { definePolicy, type OptionsOf, type PolicyDefinition, type SettingsOf } from '../define-policy.ts'
+import { aimd, gradient2, LIMIT_ALGORITHMS, type LimitMemory, type LimitWindow, vegas } from './algorithms.ts'
+
+const inProgress = integer({ min: 1, max: 1_000_000 })
+
+const definition = definePolicy(
+  'concurrency',
+  {
+    /**
+     * `vegas` and `gradient2` find the limit by latency, for servers; `aimd` by losses, for clients.
+     * @defaultValue `'vegas'`
+     */
+    algorithm: withDefault(oneOf(LIMIT_ALGORITHMS), 'vegas'),
+    /** The first limit. @defaultValue `20` (concurrency-limits) */
+    initial: withDefault(inProgress, 20),
+    /** The lower bound of the limit. @defaultValue `2` */
+    min: withDefault(inProgress, 2),
+    /** The upper bound of the limit; wins over `min`. @defaultValue `1000` (concurrency-limits) */
+    max: withDefault(inProgress, 1_000),
+  },
+  // Values from two documents may not fit each other: the bounds win, `max` over `min`.
+  ({ algorithm, initial, min, max }) => ({
+    algorithm,
+    min: Math.min(min, max),
+    max,
+    initial: Math.min(max, Math.max(min, initial)),
+  }),
+)
 
 /** How a limit finds itself. */
-export interface AdaptiveLimitOptions {
-  /**
-   * `vegas` and `gradient2` by latency, for servers; `aimd` by losses, for clients. @defaultValue
-   * `'vegas'`
-   */
-  readonly algorithm?: LimitAlgorithm
-  /** Where it begins. @defaultValue 20 (concurrency-limits) */
-  readonly initial?: number
-  /** @defaultValue 2 */
-  readonly min?: number
-  /** @defaultValue 1000 (concurrency-limits) */
-  readonly max?: number
-}
-
-export interface AdaptiveLimitSettings {
-  readonly algorithm: LimitAlgorithm
-  readonly initial: number
-  readonly min: number
-  readonly max: number
-}
-
-export const ADAPTIVE_LIMIT_DEFAULTS: AdaptiveLimitSettings = Object.freeze({
-  algorithm: 'vegas',
-  initial: 20,
-  min: 2,
-  max: 1_000,
-})
-
-const AT_ONCE = integer({ min: 1, max: 1_000_000 })
-
-export const ADAPTIVE_LIMIT_FIELDS = fields({
-  algorithm: withDefault(oneOf(LIMIT_ALGORITHMS), ADAPTIVE_LIMIT_DEFAULTS.algorithm),
-  initial: withDefault(AT_ONCE, ADAPTIVE_LIMIT_DEFAULTS.initial),
-  min: withDefault(AT_ONCE, ADAPTIVE_LIMIT_DEFAULTS.min),
-  max: withDefault(AT_ONCE, ADAPTIVE_LIMIT_DEFAULTS.max),
-})
-
-/**
- * From checked fields to settings. Values from two documents may not fit each other: the bounds
- * win, `max` over `min`.
- */
-export function adaptiveLimitSettings(given: AdaptiveLimitSettings): AdaptiveLimitSettings {
-  const { algorithm, max } = given
-  const min = Math.min(given.min, max)
-  return Object.freeze({ algorithm, min, max, initial: Math.min(max, Math.max(min, given.initial)) })
-}
-
-/** Validates and completes. @throws OptionsError naming each wrong field. */
-export function resolveAdaptiveLimit(options?: AdaptiveLimitOptions, what = 'concurrency'): AdaptiveLimitSettings {
-  return adaptiveLimitSettings(check(ADAPTIVE_LIMIT_FIELDS, options, what))
-}
+export interface AdaptiveLimitOptions extends OptionsOf<typeof definition> {}
+export interface AdaptiveLimitSettings extends SettingsOf<typeof definition> {}
+export const ADAPTIVE_LIMIT: PolicyDefinition<AdaptiveLimitOptions, AdaptiveLimitSettings> = definition
 
 /**
  * Long enough for several round trips, short enough to be back within seconds (Envoy's sample

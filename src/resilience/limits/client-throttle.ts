@@ -12,40 +12,29 @@ import type { Attempt } from '../../core/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
 import { NOT_STARTED, type Outcome, wasLeftBehind } from '../../core/outcome.ts'
 import type { Policy } from '../../core/policy.ts'
-import { check, fields, withDefault } from '../../options/fields.ts'
+import { withDefault } from '../../options/fields.ts'
 import { number, share } from '../../options/quantities.ts'
+import { definePolicy, type OptionsOf, type PolicyDefinition, type SettingsOf } from '../define-policy.ts'
 import { WindowedCounts } from '../windowed-counts.ts'
 
-/** When attempts are held back. */
-export interface ThrottleOptions {
+const definition = definePolicy('throttle', {
   /**
-   * K: attempts sent for each that is accepted. @defaultValue 2 (SRE book): it sees within one
-   * round trip that the service is back
+   * K: attempts sent for each that is accepted. Lower it if refusing is expensive to the service.
+   * @defaultValue `2` (SRE book): it sees within one round trip that the service is back
    */
-  readonly multiplier?: number
+  multiplier: withDefault(number({ min: 1.1, max: 100 }), 2),
   /**
-   * More than this is never held back, so that the rest finds out when the service is back.
+   * Share of attempts beyond which none is held back, so that the rest finds out when the service
+   * is well again.
    * @defaultValue `'75%'` (Finagle)
    */
-  readonly maxShare?: number | `${number}%`
-}
-
-export interface ThrottleSettings {
-  readonly multiplier: number
-  readonly maxShare: number
-}
-
-export const THROTTLE_DEFAULTS: ThrottleSettings = Object.freeze({ multiplier: 2, maxShare: 0.75 })
-
-export const THROTTLE_FIELDS = fields({
-  multiplier: withDefault(number({ min: 1.1, max: 100 }), THROTTLE_DEFAULTS.multiplier),
-  maxShare: withDefault(share({ max: 0.99 }), THROTTLE_DEFAULTS.maxShare, '75%'),
+  maxShare: withDefault(share({ max: 0.99 }), '75%'),
 })
 
-/** Validates and completes. @throws OptionsError naming each wrong field. */
-export function resolveThrottle(options?: ThrottleOptions, what = 'throttle'): ThrottleSettings {
-  return check(THROTTLE_FIELDS, options, what)
-}
+/** When attempts are held back. */
+export interface ThrottleOptions extends OptionsOf<typeof definition> {}
+export interface ThrottleSettings extends SettingsOf<typeof definition> {}
+export const THROTTLE: PolicyDefinition<ThrottleOptions, ThrottleSettings> = definition
 
 /**
  * Finagle's `NackAdmissionFilter`: below 5 a second nothing is held back. The book looks back two

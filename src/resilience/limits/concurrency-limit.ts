@@ -7,16 +7,15 @@ import type { Attempt } from '../../core/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Outcome } from '../../core/outcome.ts'
 import type { Policy } from '../../core/policy.ts'
-import { check, type Field, fields, type Issue, oneOf, optional } from '../../options/fields.ts'
+import { type Field, type Issue, oneOf, optional } from '../../options/fields.ts'
 import { SERVICE_NAME } from '../../options/names.ts'
 import { integer, share } from '../../options/quantities.ts'
+import { definePolicy, type OptionsOf, type PolicyDefinition, type SettingsOf } from '../define-policy.ts'
 import {
-  ADAPTIVE_LIMIT_DEFAULTS,
-  ADAPTIVE_LIMIT_FIELDS,
+  ADAPTIVE_LIMIT,
   AdaptiveLimit,
   type AdaptiveLimitOptions,
   type AdaptiveLimitSettings,
-  adaptiveLimitSettings,
   type LimitListener,
 } from './adaptive-limit.ts'
 
@@ -26,36 +25,19 @@ export type Concurrency = number | 'adaptive' | AdaptiveLimitOptions
 /** By the caller's service: the share of the limit that it can always have. */
 export type CallerShares = Readonly<Record<string, number | `${number}%`>>
 
-/** How much may run at once. */
-export interface ConcurrencyLimitOptions {
-  /** Attempts in progress; at least 1. */
-  readonly concurrency: Concurrency
-  /**
-   * What is kept for certain callers, together at most 100 %; what they leave idle, others may use.
-   * @defaultValue none
-   */
-  readonly shares?: CallerShares
-}
-
-export interface ConcurrencyLimitSettings {
-  readonly concurrency: number | AdaptiveLimitSettings
-  /** From 0 to 1, by service. */
-  readonly shares?: Readonly<Record<string, number>> | undefined
-}
-
 const NUMBER = integer({ min: 1, max: 1_000_000 })
 const ADAPTIVE = oneOf(['adaptive'])
 const MOST_SHARES = 100
 
 /** A number, `'adaptive'` or an object; the mistake named is that of the kind it looks like. */
-export const CONCURRENCY_FIELD: Field<number | AdaptiveLimitSettings> = {
+export const CONCURRENCY: Field<number | AdaptiveLimitSettings, Concurrency> = {
   optional: false,
-  schema: { anyOf: [NUMBER.schema, ADAPTIVE.schema, ADAPTIVE_LIMIT_FIELDS.schema] },
+  schema: { anyOf: [NUMBER.schema, ADAPTIVE.schema, ADAPTIVE_LIMIT.schema] },
   parse(value, path, issues) {
     if (typeof value === 'object' && value !== null) {
-      return adaptiveLimitSettings(ADAPTIVE_LIMIT_FIELDS.parse(value, path, issues))
+      return ADAPTIVE_LIMIT.parse(value, path, issues)
     }
-    if (value === 'adaptive') return ADAPTIVE_LIMIT_DEFAULTS
+    if (value === 'adaptive') return ADAPTIVE_LIMIT.defaults
     const found: Issue[] = []
     const parsed = NUMBER.parse(value, path, found)
     for (const { message } of found) {
@@ -70,7 +52,7 @@ export const CONCURRENCY_FIELD: Field<number | AdaptiveLimitSettings> = {
 
 const SHARE = share({ min: 0 })
 
-export const SHARES_FIELD: Field<Readonly<Record<string, number>>> = {
+export const CALLER_SHARES: Field<Readonly<Record<string, number>>, CallerShares> = {
   optional: false,
   schema: {
     type: 'object',
@@ -102,15 +84,21 @@ export const SHARES_FIELD: Field<Readonly<Record<string, number>>> = {
   },
 }
 
-export const CONCURRENCY_LIMIT_FIELDS = fields({
-  concurrency: CONCURRENCY_FIELD,
-  shares: optional(SHARES_FIELD),
+const definition = definePolicy('concurrency limit', {
+  /** Attempts in progress: at least 1, `'adaptive'`, or the options of an adaptive limit. */
+  concurrency: CONCURRENCY,
+  /**
+   * By the caller's service, the share of the limit that it can always have, together at most 100 %;
+   * what it leaves idle, others may use. @defaultValue none
+   */
+  shares: optional(CALLER_SHARES),
 })
 
-/** Validates. There is no default: what a process can take on is its own. @throws OptionsError */
-export function resolveConcurrencyLimit(options: ConcurrencyLimitOptions, what = 'bulkhead'): ConcurrencyLimitSettings {
-  return check(CONCURRENCY_LIMIT_FIELDS, options, what)
-}
+/** How much may run at once. */
+export interface ConcurrencyLimitOptions extends OptionsOf<typeof definition> {}
+/** With shares from 0 to 1. */
+export interface ConcurrencyLimitSettings extends SettingsOf<typeof definition> {}
+export const CONCURRENCY_LIMIT: PolicyDefinition<ConcurrencyLimitOptions, ConcurrencyLimitSettings> = definition
 
 interface Partition {
   readonly share: number

@@ -7,48 +7,41 @@ import type { Attempt } from '../../core/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
 import { NOT_STARTED, type Outcome } from '../../core/outcome.ts'
 import type { Policy } from '../../core/policy.ts'
-import type { Duration } from '../../options/duration.ts'
-import { check, fields, optional } from '../../options/fields.ts'
+import { optional } from '../../options/fields.ts'
 import { duration, integer, rate } from '../../options/quantities.ts'
+import { definePolicy, type OptionsOf, type PolicyDefinition, type SettingsOf } from '../define-policy.ts'
+
+/** The rates that can be enforced. */
+export const RATES = { min: 0.001, max: 1_000_000 }
+
+const definition = definePolicy(
+  'rateLimit',
+  {
+    /** Calls per second and process: a number, or text such as `'500/s'`, `'30/m'`. */
+    rate: rate(RATES),
+    /**
+     * Calls that may come at once after a pause. @defaultValue as many as one second allows, at
+     * least 1
+     */
+    burst: optional(integer({ min: 1, max: 1_000_000 })),
+    /**
+     * A call that would be admitted within this time waits for its turn; others are refused at once.
+     * @defaultValue no wait
+     */
+    maxWait: optional(duration({ max: 3_600_000 })),
+  },
+  ({ ratePerSecond, burst, maxWaitMs }) => ({
+    ratePerSecond,
+    maxWaitMs,
+    burst: burst ?? Math.max(1, Math.floor(ratePerSecond)),
+  }),
+)
 
 /** How often something may be done. */
-export interface RateLimitOptions {
-  /** A number per second, or text such as `'500/s'`, `'30/m'`. */
-  readonly rate: number | `${number}/${'s' | 'm' | 'h'}`
-  /**
-   * So many may come at once after a pause. @defaultValue as many as one second allows, at least 1
-   */
-  readonly burst?: number
-  /**
-   * A call that would be admitted within this time waits for its turn; others are refused at once.
-   * @defaultValue no wait
-   */
-  readonly maxWait?: Duration
-}
-
-export interface RateLimitSettings {
-  readonly ratePerSecond: number
-  readonly burst: number
-  /** Kept by the door: a policy does not wait. */
-  readonly maxWaitMs?: number | undefined
-}
-
-export const RATE_LIMIT_FIELDS = fields({
-  rate: rate({ min: 0.001, max: 1_000_000 }),
-  burst: optional(integer({ min: 1, max: 1_000_000 })),
-  maxWait: optional(duration({ max: 3_600_000 })),
-})
-
-/** Validates and completes. @throws OptionsError naming each wrong field. */
-export function resolveRateLimit(options: RateLimitOptions, what = 'rateLimit'): RateLimitSettings {
-  const given = check(RATE_LIMIT_FIELDS, options, what)
-  return rateLimitSettings(given.rate, given.burst, given.maxWait)
-}
-
-/** From checked values to settings. */
-export function rateLimitSettings(ratePerSecond: number, burst?: number, maxWaitMs?: number): RateLimitSettings {
-  return Object.freeze({ ratePerSecond, maxWaitMs, burst: burst ?? Math.max(1, Math.floor(ratePerSecond)) })
-}
+export interface RateLimitOptions extends OptionsOf<typeof definition> {}
+/** `maxWaitMs` is kept by the caller of the policy: a policy does not wait. */
+export interface RateLimitSettings extends SettingsOf<typeof definition> {}
+export const RATE_LIMIT: PolicyDefinition<RateLimitOptions, RateLimitSettings> = definition
 
 export class RateLimitPolicy implements Policy {
   readonly name = 'rate-limit'

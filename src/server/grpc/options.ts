@@ -5,7 +5,7 @@
 import { type Duration, formatDuration } from '../../options/duration.ts'
 import { check, fields, oneOf, optional, type Parsed, text, withDefault } from '../../options/fields.ts'
 import { duration, integer } from '../../options/quantities.ts'
-import { FAULTS_FIELD, type FaultRuleOptions } from '../../resilience/fault-injection.ts'
+import { FAULTS, type FaultRuleOptions } from '../../resilience/fault-injection.ts'
 import type { ServerMode } from '../mode.ts'
 
 export interface GrpcServerOptions {
@@ -54,7 +54,7 @@ export const GRPC_SERVER_FIELDS = fields({
   streamGrace: withDefault(duration({ min: 0, max: 86_400_000 }), 300_000, formatDuration(300_000)),
   keepalive: withDefault(duration({ min: 1_000, max: 3_600_000 }), 20_000, formatDuration(20_000)),
   maxConnections: optional(integer({ min: 1, max: 1_000_000 })),
-  faults: withDefault(FAULTS_FIELD, Object.freeze([])),
+  faults: withDefault(FAULTS, Object.freeze([])),
 })
 
 export type GrpcServerSettings = Parsed<typeof GRPC_SERVER_FIELDS>

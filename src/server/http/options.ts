@@ -5,7 +5,7 @@ import { LONGEST_TIMEOUT_MS } from '../../core/deadline.ts'
 import { type Duration, formatDuration } from '../../options/duration.ts'
 import { check, fields, instance, oneOf, optional, type Parsed, text, withDefault } from '../../options/fields.ts'
 import { duration, integer } from '../../options/quantities.ts'
-import { FAULTS_FIELD, type FaultRuleOptions } from '../../resilience/fault-injection.ts'
+import { FAULTS, type FaultRuleOptions } from '../../resilience/fault-injection.ts'
 import type { ServerMode } from '../mode.ts'
 
 /**
@@ -73,7 +73,7 @@ export const HTTP_SERVER_FIELDS = fields({
   rotationGrace: withDefault(duration({ min: 0, max: 3_600_000 }), 10_000, formatDuration(10_000)),
   maxHeaders: withDefault(integer({ min: 16, max: 2_000 }), 128),
   maxConnections: optional(integer({ min: 1, max: 1_000_000 })),
-  faults: withDefault(FAULTS_FIELD, Object.freeze([])),
+  faults: withDefault(FAULTS, Object.freeze([])),
   onUpgrade: optional(
     instance<UpgradeListener>('a function (request, socket, head)', (value) => typeof value === 'function'),
   ),

@@ -6,15 +6,15 @@ import { PeakEwma } from '../../../src/client/balancing/peak-ewma.ts'
 import { Attempt } from '../../../src/core/attempt.ts'
 import type { Endpoint } from '../../../src/core/endpoint.ts'
 import { type Outcome, outcome, SUCCESS } from '../../../src/core/outcome.ts'
-import { BALANCER_NAMES, BALANCING_DEFAULTS } from '../../../src/resilience/balancing-settings.ts'
+import { BALANCER_NAMES, BALANCING } from '../../../src/resilience/balancing-settings.ts'
 import { EjectionPolicy } from '../../../src/resilience/ejection.ts'
-import { resolveEjection } from '../../../src/resilience/ejection-settings.ts'
+import { EJECTION } from '../../../src/resilience/ejection-settings.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
 import { callAt, endpoint, FAILURE, ROUTE } from '../../resilience/conformance.ts'
 
 function setUp(size: number, weights: readonly number[] = []) {
   const clock = new FakeClock({ seed: 5 })
-  const ejection = new EjectionPolicy(resolveEjection(), clock)
+  const ejection = new EjectionPolicy(EJECTION.resolve(), clock)
   const endpoints = Array.from({ length: size }, (_, i) => endpoint(`e${i}`, weights[i] ?? 1))
   const balancer = new PeakEwma(clock, ejection)
   const picker = balancer.picker(endpoints)
@@ -74,7 +74,7 @@ describe('every balancer', () => {
         },
       })
     })
-    const settings = { ...BALANCING_DEFAULTS, balancer: name }
+    const settings = { ...BALANCING.defaults, balancer: name }
     const arranged = new LayeredBalancer(balancer, settings, { id: 'client', zone: 'a' }, ejection, clock)
     const picker = arranged.picker(all)
     expect(looked).toEqual([])

@@ -11,7 +11,7 @@ import { Endpoint } from '../../../src/core/endpoint.ts'
 import { SUCCESS } from '../../../src/core/outcome.ts'
 import type { Picker } from '../../../src/core/picker.ts'
 import { EjectionPolicy } from '../../../src/resilience/ejection.ts'
-import { resolveEjection } from '../../../src/resilience/ejection-settings.ts'
+import { EJECTION } from '../../../src/resilience/ejection-settings.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
 import { callAt, endpoint, keepsItsPromises } from '../../resilience/conformance.ts'
 
@@ -41,7 +41,7 @@ function sample<T>(count: number, of: (hash: number) => T): T[] {
 
 function setUp(make: (typeof KINDS)[number]['make'], endpoints: readonly Endpoint[]) {
   const clock = new FakeClock({ seed: 11 })
-  const ejection = new EjectionPolicy(resolveEjection(), clock)
+  const ejection = new EjectionPolicy(EJECTION.resolve(), clock)
   const balancer = make(clock, ejection)
   const picker = balancer.picker(endpoints)
   clock.advance(1_000)

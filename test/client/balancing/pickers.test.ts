@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { LayeredBalancer } from '../../../src/client/balancing/arranged.ts'
 import { createBalancer } from '../../../src/client/balancing/balancer.ts'
 import type { EndpointState } from '../../../src/core/endpoint.ts'
-import { BALANCER_NAMES, BALANCING_DEFAULTS } from '../../../src/resilience/balancing-settings.ts'
+import { BALANCER_NAMES, BALANCING } from '../../../src/resilience/balancing-settings.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
 import { callAt, endpoint } from '../../resilience/conformance.ts'
 import { zoned } from './zoned.ts'
@@ -45,7 +45,7 @@ describe.each(BALANCER_NAMES)('%s, whatever is arranged before it', (name) => {
             return made
           })
           const { balancer } = createBalancer(name, clock, health)
-          const settings = { ...BALANCING_DEFAULTS, balancer: name, zone: 'prefer' as const }
+          const settings = { ...BALANCING.defaults, balancer: name, zone: 'prefer' as const }
           const client = { id: 'me', zone: 'a' }
           const picker = new LayeredBalancer(balancer, settings, client, health, clock).picker(endpoints)
           const call = callAt(clock)

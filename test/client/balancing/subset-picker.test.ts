@@ -4,9 +4,9 @@ import { createBalancer } from '../../../src/client/balancing/balancer.ts'
 import { Attempt } from '../../../src/core/attempt.ts'
 import type { Endpoint } from '../../../src/core/endpoint.ts'
 import { outcome, SUCCESS } from '../../../src/core/outcome.ts'
-import { BALANCING_DEFAULTS, type BalancerName } from '../../../src/resilience/balancing-settings.ts'
+import { BALANCING, type BalancerName } from '../../../src/resilience/balancing-settings.ts'
 import { EjectionPolicy } from '../../../src/resilience/ejection.ts'
-import { resolveEjection } from '../../../src/resilience/ejection-settings.ts'
+import { EJECTION } from '../../../src/resilience/ejection-settings.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
 import { callAt } from '../../resilience/conformance.ts'
 import { zoned } from './zoned.ts'
@@ -23,9 +23,9 @@ const BALANCERS: readonly BalancerName[] = [
 function setUp(name: BalancerName, count: number, subsetSize: number, zone?: string) {
   const clock = new FakeClock({ seed: 5 })
   clock.advance(1_000)
-  const ejection = new EjectionPolicy(resolveEjection(), clock)
+  const ejection = new EjectionPolicy(EJECTION.resolve(), clock)
   const endpoints = Array.from({ length: count }, (_, i) => zoned(`e${i}`, i % 2 === 0 ? 'a' : 'b'))
-  const settings = { ...BALANCING_DEFAULTS, balancer: name, subsetSize }
+  const settings = { ...BALANCING.defaults, balancer: name, subsetSize }
   let used: readonly Endpoint[] = []
   const use = (own: readonly Endpoint[]): void => {
     used = own
@@ -111,7 +111,7 @@ describe('a subset of which none is left', () => {
     calls(100)
     const arranged = new LayeredBalancer(
       createBalancer('peak-ewma', clock, ejection).balancer,
-      { ...BALANCING_DEFAULTS, subsetSize: 4 },
+      { ...BALANCING.defaults, subsetSize: 4 },
       { id: 'client-1', zone: undefined },
       ejection,
       clock,

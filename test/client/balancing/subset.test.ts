@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { LayeredBalancer } from '../../../src/client/balancing/arranged.ts'
 import { createBalancer } from '../../../src/client/balancing/balancer.ts'
 import { subsetOf } from '../../../src/client/balancing/subset.ts'
-import { BALANCER_NAMES, BALANCING_DEFAULTS } from '../../../src/resilience/balancing-settings.ts'
+import { BALANCER_NAMES, BALANCING } from '../../../src/resilience/balancing-settings.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
 import { callAt, endpoint } from '../../resilience/conformance.ts'
 
@@ -68,7 +68,7 @@ describe('a subset', () => {
         },
       })
     }
-    const settings = { ...BALANCING_DEFAULTS, subsetSize: 10 }
+    const settings = { ...BALANCING.defaults, subsetSize: 10 }
     const { balancer } = createBalancer('round-robin', clock, undefined)
     const client = { id: 'client-1', zone: undefined }
     const arranged = new LayeredBalancer(balancer, settings, client, undefined, clock)
@@ -84,7 +84,7 @@ describe('a subset', () => {
     for (const name of BALANCER_NAMES) {
       for (let client = 0; client < 20; client++) {
         const { balancer } = createBalancer(name, clock, undefined)
-        const settings = { ...BALANCING_DEFAULTS, subsetSize: 2 }
+        const settings = { ...BALANCING.defaults, subsetSize: 2 }
         const arranged = new LayeredBalancer(
           balancer,
           settings,

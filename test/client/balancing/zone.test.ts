@@ -4,9 +4,9 @@ import { createBalancer } from '../../../src/client/balancing/balancer.ts'
 import { Attempt } from '../../../src/core/attempt.ts'
 import type { Endpoint } from '../../../src/core/endpoint.ts'
 import { outcome } from '../../../src/core/outcome.ts'
-import { BALANCING_DEFAULTS, type BalancingSettings } from '../../../src/resilience/balancing-settings.ts'
+import { BALANCING, type BalancingSettings } from '../../../src/resilience/balancing-settings.ts'
 import { EjectionPolicy } from '../../../src/resilience/ejection.ts'
-import { resolveEjection } from '../../../src/resilience/ejection-settings.ts'
+import { EJECTION } from '../../../src/resilience/ejection-settings.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
 import { callAt } from '../../resilience/conformance.ts'
 import { zoned } from './zoned.ts'
@@ -17,9 +17,9 @@ function setUp(
   own: string | null = 'a',
 ) {
   const clock = new FakeClock({ seed: 3 })
-  const ejection = new EjectionPolicy(resolveEjection(), clock)
+  const ejection = new EjectionPolicy(EJECTION.resolve(), clock)
   const endpoints = zones.map((zone, i) => zoned(`e${i}`, zone))
-  const settings = { ...BALANCING_DEFAULTS, balancer: 'least-request' as const, ...change }
+  const settings = { ...BALANCING.defaults, balancer: 'least-request' as const, ...change }
   const { balancer } = createBalancer(settings.balancer, clock, ejection)
   const client = { id: 'client-1', zone: own ?? undefined }
   const picker = new LayeredBalancer(balancer, settings, client, ejection, clock).picker(endpoints)

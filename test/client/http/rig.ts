@@ -20,8 +20,8 @@ import { Endpoint } from '../../../src/core/endpoint.ts'
 import type { Outcome } from '../../../src/core/outcome.ts'
 import type { Cluster } from '../../../src/core/picker.ts'
 import type { Policy } from '../../../src/core/policy.ts'
-import { type HedgeOptions, HedgePolicy, resolveHedge } from '../../../src/resilience/hedge.ts'
-import { type RetryOptions, RetryPolicy, resolveRetry } from '../../../src/resilience/retry.ts'
+import { HEDGE, type HedgeOptions, HedgePolicy } from '../../../src/resilience/hedge.ts'
+import { RETRY, type RetryOptions, RetryPolicy } from '../../../src/resilience/retry.ts'
 import { RetryBudget } from '../../../src/resilience/retry-budget.ts'
 import type { Stack } from '../../../src/resilience/stack.ts'
 import type { TypicalLatency } from '../../../src/resilience/typical-latency.ts'
@@ -161,7 +161,7 @@ export class WatchedStack {
   constructor(endpoints: Endpoint[], options: StackOptions) {
     this.service = options.service ?? 'inventory'
     this.cluster = new StaticCluster(this.service, endpoints)
-    const retry = resolveRetry({ backoff: { base: 1, max: 2 }, ...options.retry })
+    const retry = RETRY.resolve({ backoff: { base: 1, max: 2 }, ...options.retry })
     this.budget = new RetryBudget({ ...retry.budget, minPerSecond: options.paidRetries ?? 1_000 }, systemClock)
     this.#stack = {
       timeoutMs: options.timeoutMs ?? 5_000,
@@ -171,7 +171,7 @@ export class WatchedStack {
       endpoint: [this.attempts, ...(options.policies ?? [])],
       retry: new RetryPolicy(retry, this.budget, systemClock),
       budget: this.budget,
-      hedge: options.hedge && new HedgePolicy(this.service, resolveHedge(options.hedge), systemClock),
+      hedge: options.hedge && new HedgePolicy(this.service, HEDGE.resolve(options.hedge), systemClock),
       cluster: this.cluster,
       telemetry: {
         callStarted() {},

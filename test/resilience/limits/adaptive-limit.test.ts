@@ -2,12 +2,12 @@ import { describe, expect, it } from 'vitest'
 import { Attempt } from '../../../src/core/attempt.ts'
 import { outcome, SUCCESS } from '../../../src/core/outcome.ts'
 import {
+  ADAPTIVE_LIMIT,
   AdaptiveLimit,
   type AdaptiveLimitOptions,
-  resolveAdaptiveLimit,
 } from '../../../src/resilience/limits/adaptive-limit.ts'
 import { gradient2, type LimitAlgorithm, type LimitMemory } from '../../../src/resilience/limits/algorithms.ts'
-import { ConcurrencyLimitPolicy, resolveConcurrencyLimit } from '../../../src/resilience/limits/concurrency-limit.ts'
+import { CONCURRENCY_LIMIT, ConcurrencyLimitPolicy } from '../../../src/resilience/limits/concurrency-limit.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
 import { callAt } from '../conformance.ts'
 
@@ -24,7 +24,7 @@ function serve(
   let { workMs } = options
   const { workMs: _, ...limits } = rest
   const clock = new FakeClock({ seed })
-  const limit = new AdaptiveLimit(resolveAdaptiveLimit(limits), clock)
+  const limit = new AdaptiveLimit(ADAPTIVE_LIMIT.resolve(limits), clock)
   const waiting: { at: number; inFlight: number }[] = []
   let inFlight = 0
   let busy = 0
@@ -115,7 +115,7 @@ describe('an adaptive limit', () => {
 
   it('shrinks when work runs out of time, not for the odd call with too little time', () => {
     const clock = new FakeClock()
-    const limit = new AdaptiveLimit(resolveAdaptiveLimit(), clock)
+    const limit = new AdaptiveLimit(ADAPTIVE_LIMIT.resolve(), clock)
     const feed = (windows: number, lateOneIn: number): void => {
       for (let i = 0; i < windows * 100; i++) {
         clock.advance(5)
@@ -131,7 +131,7 @@ describe('an adaptive limit', () => {
 
   it('teaches itself nothing from what was given up or failed at once', () => {
     const clock = new FakeClock()
-    const limit = new AdaptiveLimit(resolveAdaptiveLimit(), clock)
+    const limit = new AdaptiveLimit(ADAPTIVE_LIMIT.resolve(), clock)
     for (let i = 0; i < 5_000; i++) {
       clock.advance(1)
       limit.sample(
@@ -146,7 +146,7 @@ describe('an adaptive limit', () => {
   it('(aimd) loses a tenth for a loss, gains one when it is used, and stays within its bounds', () => {
     const clock = new FakeClock()
     const told: number[] = []
-    const settings = resolveAdaptiveLimit({ algorithm: 'aimd', initial: 40, min: 10, max: 60 })
+    const settings = ADAPTIVE_LIMIT.resolve({ algorithm: 'aimd', initial: 40, min: 10, max: 60 })
     const limit = new AdaptiveLimit(settings, clock, (to) => told.push(to))
     const feed = (n: number, end = SUCCESS): void => {
       for (let i = 0; i < n; i++) {
@@ -169,9 +169,9 @@ describe('an adaptive limit', () => {
     const server = serve({ workers: 10, workMs: 10, load: 3 })
     server.run(20_000)
     const before = server.limit.limit
-    server.limit.configure(resolveAdaptiveLimit({ max: 500 }))
+    server.limit.configure(ADAPTIVE_LIMIT.resolve({ max: 500 }))
     expect(server.limit.limit).toBe(before)
-    server.limit.configure(resolveAdaptiveLimit({ max: 5 }))
+    server.limit.configure(ADAPTIVE_LIMIT.resolve({ max: 5 }))
     expect(server.limit.limit).toBe(5)
   })
 
@@ -186,7 +186,7 @@ describe('an adaptive limit', () => {
 describe('shares of callers', () => {
   function setUp(shares: Record<string, '50%' | '25%'>) {
     const clock = new FakeClock()
-    const policy = new ConcurrencyLimitPolicy(resolveConcurrencyLimit({ concurrency: 4, shares }), clock)
+    const policy = new ConcurrencyLimitPolicy(CONCURRENCY_LIMIT.resolve({ concurrency: 4, shares }), clock)
     const ask = (peer: string | undefined): Attempt | undefined => {
       const call = callAt(clock)
       call.peer = peer
@@ -212,7 +212,7 @@ describe('shares of callers', () => {
   it('count again from what runs when they change', () => {
     const { policy, ask } = setUp({ checkout: '25%' })
     const running = [ask('checkout'), ask('batch'), ask('batch'), ask('batch')]
-    policy.configure(resolveConcurrencyLimit({ concurrency: 4, shares: { checkout: '25%', batch: '25%' } }))
+    policy.configure(CONCURRENCY_LIMIT.resolve({ concurrency: 4, shares: { checkout: '25%', batch: '25%' } }))
     expect(ask('checkout')).toBeUndefined()
     expect(ask('batch')).toBeDefined()
     for (const attempt of running) policy.settle(attempt!, SUCCESS)
@@ -220,12 +220,12 @@ describe('shares of callers', () => {
   })
 
   it('and kinds of limits are checked with the kind they look like', () => {
-    const of = (options: unknown) => () => resolveConcurrencyLimit(options as never)
+    const of = (options: unknown) => () => CONCURRENCY_LIMIT.resolve(options as never)
     expect(of({ concurrency: 'adaptve' })).toThrow(/concurrency: expected 'adaptive'.*whole number from 1/)
     expect(of({ concurrency: { algoritm: 'vegas' } })).toThrow(/concurrency\.algoritm.*did you mean 'algorithm'/)
     expect(of({ concurrency: 4, shares: { a: '60%', b: 0.6 } })).toThrow(/shares: the shares are 120% together/)
     expect(of({ concurrency: 4, shares: { 'A B': 0.1 } })).toThrow(/no name of a service/)
-    expect(resolveConcurrencyLimit({ concurrency: { min: 9, max: 5 } }).concurrency).toMatchObject({
+    expect(CONCURRENCY_LIMIT.resolve({ concurrency: { min: 9, max: 5 } }).concurrency).toMatchObject({
       min: 5,
       max: 5,
       initial: 5,
@@ -234,10 +234,10 @@ describe('shares of callers', () => {
 
   it('an adaptive limit goes on with what runs when it replaces a fixed one', () => {
     const clock = new FakeClock()
-    const policy = new ConcurrencyLimitPolicy({ concurrency: 1 }, clock)
+    const policy = new ConcurrencyLimitPolicy(CONCURRENCY_LIMIT.resolve({ concurrency: 1 }), clock)
     const first = new Attempt(callAt(clock))
     expect(policy.admit(first)).toBeUndefined()
-    policy.configure(resolveConcurrencyLimit({ concurrency: 'adaptive' }))
+    policy.configure(CONCURRENCY_LIMIT.resolve({ concurrency: 'adaptive' }))
     expect([policy.limit, policy.inFlight, policy.adaptive]).toEqual([20, 1, true])
     policy.settle(first, SUCCESS)
     expect(policy.inFlight).toBe(0)

@@ -1,10 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { NOT_STARTED, type Outcome, outcome, SUCCESS } from '../../../src/core/outcome.ts'
-import {
-  ClientThrottle,
-  resolveThrottle,
-  type ThrottleOptions,
-} from '../../../src/resilience/limits/client-throttle.ts'
+import { ClientThrottle, THROTTLE, type ThrottleOptions } from '../../../src/resilience/limits/client-throttle.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
 
 const OVERLOADED = outcome('failure', 'overloaded', undefined, 503)
@@ -12,7 +8,7 @@ const OVERLOADED = outcome('failure', 'overloaded', undefined, 503)
 function setUp(options?: ThrottleOptions) {
   const clock = new FakeClock({ seed: 4 })
   const events: [boolean, number][] = []
-  const throttle = new ClientThrottle('inventory', resolveThrottle(options), clock, (_, on, share) =>
+  const throttle = new ClientThrottle('inventory', THROTTLE.resolve(options), clock, (_, on, share) =>
     events.push([on, share]),
   )
   /**
@@ -98,5 +94,5 @@ describe('client throttling', () => {
 })
 
 it('names what is wrong with its options', () => {
-  expect(() => resolveThrottle({ multiplier: 0.5, maxShare: '100%' })).toThrow(/multiplier.*maxShare/s)
+  expect(() => THROTTLE.resolve({ multiplier: 0.5, maxShare: '100%' })).toThrow(/multiplier.*maxShare/s)
 })
