@@ -35,9 +35,15 @@ export const SERVICE = definePolicy(
     idleTimeout: withDefault(duration({ min: 10, max: 86_400_000 }), '1m'),
     /** Further attempts of calls that may be repeated. */
     retry: alwaysOn(RETRY),
-    /** `false`: calls are never refused because others failed. @defaultValue on */
+    /**
+     * Refuses calls while too large a share of them fails. `false`: never. Functions also take
+     * `true`. @defaultValue on; functions: off
+     */
     circuitBreaker: onByDefault(CIRCUIT_BREAKER),
-    /** A second attempt when the first is late; `false` or absent: none. @defaultValue off */
+    /**
+     * A second attempt beside one that is late. `{}`: with its defaults; `false`: none. Functions
+     * also take `true`. @defaultValue off
+     */
     // Off: a second execution is the service's business, and helps only if latency has a long tail.
     hedge: offByDefault(HEDGE),
     /**
@@ -45,11 +51,11 @@ export const SERVICE = definePolicy(
      * @defaultValue on
      */
     throttle: onByDefault(THROTTLE),
-    /** `false`: failing endpoints are never taken out. @defaultValue on */
+    /** Takes failing endpoints out of the choice for a while. `false`: never. @defaultValue on */
     ejection: onByDefault(EJECTION),
     /**
-     * Asks endpoints whether they are well, besides the calls; `false` or absent: none.
-     * @defaultValue off
+     * Asks endpoints whether they are well, besides the calls. `{}`: with its defaults; `false`:
+     * never. @defaultValue off
      */
     // Off: each client would ask each endpoint, while leases and ejection need no extra requests.
     healthCheck: offByDefault(HEALTH_CHECK),

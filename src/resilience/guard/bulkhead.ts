@@ -15,8 +15,8 @@ const definition = definePolicy(
   'bulkhead',
   {
     /**
-     * Executions in progress: a number, `'adaptive'`, or the options of an adaptive
-     * [concurrency limit](concurrency-limit.md).
+     * Executions in progress: a number, `'adaptive'`, or the options of an adaptive concurrency
+     * limit.
      */
     concurrency: CONCURRENCY,
     /**
