@@ -1,60 +1,63 @@
-/** One try of a call. Transports extend it, so that an attempt costs one object. */
+/** One try of a call. Transports extend the class, so that an attempt costs one object. */
 import type { Call } from './call.ts'
 import type { Endpoint, InFlight } from './endpoint.ts'
 import type { TraceContext } from './trace-context.ts'
 
 export class Attempt implements InFlight {
   readonly call: Call
-  /** 0 is the first. Set by the execution. */
+  /** 0 for the first. Set by the execution. */
   number = 0
   /**
-   * When it was started. Set by the execution before policies are asked; 0 = they read the clock
+   * Start instant. The execution sets it before it asks policies; at 0 they read the clock
    * themselves.
    */
   startedAt = 0
   /**
-   * When it ended; for a call's first attempt, finally the end of the call. Set by the execution
-   * before policies settle it; 0 = as above.
+   * End instant; for the first attempt, finally that of the call. The execution sets it before
+   * policies settle; 0 as above.
    */
   endedAt = 0
   /** `undefined` on servers and for functions. */
   endpoint: Endpoint | undefined = undefined
   /** True from `begin` to `end`. */
   running = false
-  /** A second attempt beside one that is late. Set by the execution. */
+  /** A second attempt that runs beside a late one. Set by the execution. */
   hedge = false
   /** Bytes of the request may have reached the peer. Set by the transport. */
   sent = false
   /**
-   * Its duration says nothing about the peer's latency: a stream, or a request that the caller
-   * still writes. Set by the execution, for ordinary calls not before {@link begun}.
+   * Its duration does not measure the peer: it is a stream, or the caller is still writing the
+   * request. Set by the execution; for ordinary calls not before {@link begun}.
    */
   openEnded = false
-  /** Its response has begun and may stay open. Set by the execution. */
+  /** Its answer has begun and may last. Set by the execution. */
   begun = false
   /**
-   * How long in ms the peer has waited for our side: for the caller's bytes, for a reader, for our
-   * event loop. Kept by the transport.
+   * Time in ms that the peer has waited for our side: for the caller's bytes, a reader or our event
+   * loop. Kept by the transport.
    */
   ownMs = 0
-  /** Since when the peer waits for our side; 0 = we wait for the peer. Kept by the transport. */
+  /**
+   * Instant since which the peer waits for our side; 0 while we wait for the peer. Kept by the
+   * transport.
+   */
   ownSince = 0
-  /** HTTP or gRPC status of the answer, 0 = none. Set by the transport, for observers. */
+  /** HTTP or gRPC status of the answer; 0 if there is none. Set by the transport, for observers. */
   status = 0
   /**
-   * Sent as `traceparent`; `undefined`: the call's trace is sent. Set by the telemetry, if it
+   * Trace context that the transport sends; `undefined` sends the call's. Set by telemetry when it
    * records.
    */
   trace: TraceContext | undefined = undefined
   /**
-   * Next younger and next older attempt in flight on the same endpoint, open-ended ones left out;
-   * kept by the execution.
+   * The next younger and next older attempt in flight on the same endpoint, without open-ended
+   * ones. Kept by the execution.
    */
   newer: InFlight | undefined = undefined
   older: InFlight | undefined = undefined
-  /** Attempts in flight on the same limiter when this one started; kept by concurrency limits. */
+  /** Attempts in flight on the same limiter when this one started. Kept by concurrency limits. */
   inFlightAtStart = 0
-  /** Observers' own (a span); set by the telemetry, read by it only. */
+  /** Telemetry's state, such as a span. No other code reads it. */
   observed: unknown = undefined
 
   constructor(call: Call) {
@@ -62,7 +65,7 @@ export class Attempt implements InFlight {
   }
 }
 
-/** How many ms we have waited for the peer, without the time that the peer waited for us. */
+/** Time in ms that we have waited for the peer, without the time that the peer waited for us. */
 export function waitedForPeerMs(attempt: Attempt, now: number): number {
   const waited = now - attempt.startedAt - attempt.ownMs
   return attempt.ownSince > 0 ? waited - (now - attempt.ownSince) : waited

@@ -3,14 +3,15 @@
  * to all its descendants.
  */
 
-/** The standard's limits. Members beyond them are dropped, because every hop would send them on. */
+/**
+ * The standard's limits. Members beyond them are dropped, because every hop would forward them.
+ */
 const MAX_BYTES = 8_192
 const MAX_MEMBERS = 64
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}$/
 
 /**
- * Malformed members and those beyond the limits are dropped one by one. Properties after `;` are
- * dropped.
+ * Drops each member that breaks the syntax or the limits, and the properties after `;`.
  */
 export function parseBaggage(header: string | undefined): ReadonlyMap<string, string> | undefined {
   if (header === undefined || header === '' || header.length > MAX_BYTES) return undefined
@@ -25,13 +26,13 @@ export function parseBaggage(header: string | undefined): ReadonlyMap<string, st
     try {
       members.set(name, decodeURIComponent(pair.slice(equals + 1).trim()))
     } catch {
-      // A malformed percent-escape: only this member is dropped.
+      // A malformed percent-escape drops this member only.
     }
   }
   return members.size === 0 ? undefined : members
 }
 
-/** `undefined` if there is nothing to send. Members beyond the limits are omitted. */
+/** Returns `undefined` if there is nothing to send. Members beyond the limits are left out. */
 export function formatBaggage(members: ReadonlyMap<string, string> | undefined): string | undefined {
   if (members === undefined || members.size === 0) return undefined
   let header = ''

@@ -1,6 +1,6 @@
 /**
- * A call is one logical request. It holds what must outlive its attempts: deadline, trace, what has
- * been tried, and the chain of cancellation from the request that caused it.
+ * One logical request. A call holds what outlives its attempts: deadline, trace, endpoints tried,
+ * and the cancellation chain from the request that caused it.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Attempt } from './attempt.ts'
@@ -10,19 +10,24 @@ import type { Outcome } from './outcome.ts'
 import type { Protocol } from './protocol.ts'
 import type { TraceContext } from './trace-context.ts'
 
-/** What never changes between calls of one kind. Made once, frozen. */
+/** What all calls of one kind share. Made once and frozen. */
 export interface Route {
   readonly service: string
-  /** Low cardinality: `GET`, or `/shop.Orders/Get`, or `Prices.quote`. */
+  /** Low cardinality, such as `GET`, `/shop.Orders/Get` or `Prices.quote`. */
   readonly method: string
   readonly protocol: Protocol
-  /** The response may be long: load counts while it is open, but its duration is no latency. */
+  /**
+   * The response may be long. It counts as load while it is open, but its duration is not a
+   * latency.
+   */
   readonly streaming: boolean
-  /** Whether a second execution does no harm. */
+  /** A second execution does no harm. */
   readonly idempotent: boolean
 }
 
-/** Which part of a request is its key, for balancers that hash: the first that the request has. */
+/**
+ * The parts of a request that may serve as its hash key. The first that the request has is used.
+ */
 export interface HashKey {
   /** The name of a header, in lower case. */
   readonly header: string | undefined
@@ -34,45 +39,43 @@ export interface HashKey {
 export class Call {
   readonly route: Route
   readonly startedAt: number
-  /** Instant on the monotonic clock; `Infinity` = none. */
+  /** Instant on the monotonic clock; `Infinity` for none. */
   deadlineAt: number
   /** The inbound call that caused this one. */
   readonly parent: Call | undefined
   /** Set when the call or its parent is traced. */
   trace: TraceContext | undefined
-  /** Who is on the other side: the caller's service on a server, the called service on a client. */
+  /** The other side: the caller's service on a server, the called service on a client. */
   peer: string | undefined
-  /** From the route, unless the caller said otherwise for this call. */
+  /** The route's value, unless the caller overrides it for this call. */
   idempotent: boolean
-  /** Carried to all descendants. */
+  /** Propagated to all descendants. */
   baggage: ReadonlyMap<string, string> | undefined
   /**
-   * Calls with the same key go to the same endpoint, if the balancer hashes; `undefined`: to any.
+   * With a hashing balancer, calls with the same key go to the same endpoint. `undefined`: any
+   * endpoint.
    */
   hashKey: string | undefined = undefined
   /**
-   * The caller writes the request while the call runs, so when its answer is due is up to the
-   * caller.
+   * The caller writes the request while the call runs, and so decides when the answer is due.
    */
   uploads = false
   /**
-   * Of a call that is being served: how many attempts of it came before this one, as the caller
-   * says.
+   * On a server: earlier attempts of this call, as reported by the caller.
    */
   previousAttempts = 0
 
   /** Attempts started so far. */
   attempts = 0
   /**
-   * @internal Of those, the ones that certainly were not executed; they do not count against the
-   * limit.
+   * @internal Attempts that were certainly not executed. They do not count against the limit.
    */
   refusals = 0
-  /** @internal Attempts that run now: two, while one is hedged. */
+  /** @internal Attempts in flight: two while one is hedged. */
   running = 0
   /** @internal A call is hedged at most once. */
   hedged = false
-  /** @internal Something reached the caller: no more attempts. */
+  /** @internal Part of an answer has reached the caller, so no attempts follow. */
   committed = false
   /** @internal The last endpoint tried, and the earlier ones (only after a failure). */
   endpoint: Endpoint | undefined = undefined
@@ -82,35 +85,33 @@ export class Call {
   reports: AttemptReport[] | undefined = undefined
   /** @internal The last backoff in ms. */
   waitedMs = 0
-  /** @internal Another attempt was worth it, and the budget did not pay for it. */
+  /** @internal The budget refused another attempt. */
   unpaid = false
-  /** @internal Whether any attempt may have been acted on. */
+  /** @internal A peer may have acted on an attempt. */
   sent = false
   /** @internal Set once, by the execution. */
   settled = false
-  /** Why the call was cancelled; `undefined` while it was not. */
+  /** The cause of the cancellation; `undefined` if the call is not cancelled. */
   cancelledBy: unknown = undefined
 
   /**
-   * @internal What is running for this call right now: attempts, a backoff, a wait. Told when the
-   * call is cancelled.
+   * @internal Cancels what runs for this call now: attempts, a backoff or a wait.
    */
   whenCancelled: ((cause: unknown) => void) | undefined = undefined
   /**
-   * @internal Observers' own (a span; the series it is counted in); set by the telemetry, read by
-   * it only.
+   * @internal Telemetry's state, such as a span and a metric series. No other code reads it.
    */
   observed: unknown = undefined
   /** @internal */
   metered: unknown = undefined
-  /** @internal The attempt a service policy admitted, for its settling. */
+  /** @internal The attempt that the service policies admitted and will settle. */
   first: Attempt | undefined = undefined
   /** @internal How it ended. */
   outcome: Outcome | undefined = undefined
 
   #children: Set<Call> | undefined = undefined
   #abort: AbortController | undefined = undefined
-  /** Runs the listeners of the signal in the context of the code that asked for it first. */
+  /** Runs the signal's listeners in the async context of its first reader. */
   #asReader: ReturnType<typeof AsyncLocalStorage.snapshot> | undefined = undefined
 
   constructor(route: Route, startedAt: number, deadlineAt: number, parent: Call | undefined) {
@@ -128,17 +129,17 @@ export class Call {
     return this.cancelledBy !== undefined
   }
 
-  /** @internal It has ended, and so has its work: what begins from here on is not bound by it. */
+  /** @internal The call and its work have ended. It no longer bounds calls that begin now. */
   get over(): boolean {
     return this.settled
   }
 
-  /** @internal The latest end of a call that begins now as a part of it. */
+  /** @internal The latest end of a child call that begins now. */
   get bindsUntil(): number {
     return this.over ? Number.POSITIVE_INFINITY : this.deadlineAt
   }
 
-  /** For code that speaks AbortSignal; made only if somebody reads it. */
+  /** For code that takes an AbortSignal. Made on first read. */
   get signal(): AbortSignal {
     if (this.#abort === undefined) {
       this.#abort = new AbortController()
@@ -149,8 +150,7 @@ export class Call {
   }
 
   /**
-   * Our side gives up: ends what runs, here and in all calls this one caused. Safe to call more
-   * than once.
+   * Gives up: ends what runs for this call and for the calls it caused. Idempotent.
    */
   cancel(cause: unknown): void {
     if (this.settled || this.cancelledBy !== undefined) return
@@ -162,7 +162,7 @@ export class Call {
   }
 
   /**
-   * The part of the request that `source` names; doors whose requests have such parts say which.
+   * The part of the request that `source` names. Overridden where requests have such parts.
    */
   keyOf(_source: HashKey): string | undefined {
     return undefined

@@ -1,13 +1,13 @@
 /**
- * Time and chance, behind one interface so that every policy can be tested on a fake clock with a
- * seeded random source. Instants are milliseconds on the monotonic clock; the wall clock is for
- * certificates and tokens only, because it jumps.
+ * Time and randomness behind one interface, so that tests can replace both. Instants are
+ * milliseconds on the monotonic clock; the wall clock may jump and serves certificates and tokens
+ * only.
  */
 
-/** What {@link Clock.startTimer} returns; opaque, only good for {@link Clock.stopTimer}. */
+/** Returned by {@link Clock.startTimer}, and accepted by {@link Clock.stopTimer} only. */
 export type Timer = object
 
-/** The source of time and chance of everything in this library. */
+/** The source of time and randomness for the whole library. */
 export interface Clock {
   /** The monotonic clock, in ms. */
   now(): number
@@ -15,37 +15,36 @@ export interface Clock {
   wallNow(): number
   /** A number in [0, 1). */
   random(): number
-  /** Calls `fire(context)` once after `ms`; keeps the process alive until then. */
+  /** Calls `fire(context)` once after `ms`, and keeps the process alive until then. */
   startTimer<T>(ms: number, fire: (context: T) => void, context: T): Timer
-  /** The same for housekeeping: never keeps the process alive. */
+  /** The same for housekeeping: it does not keep the process alive. */
   startBackgroundTimer<T>(ms: number, fire: (context: T) => void, context: T): Timer
   stopTimer(timer: Timer): void
   /**
-   * For how many ms our event loop stalled since `at`. A duration that overlaps a stall says
-   * nothing about the peer, so estimators check this first.
+   * Time in ms that our event loop has stalled since `at`. A duration that overlaps a stall says
+   * nothing about the peer, so code that learns from durations checks this first.
    */
   stalledMsSince(at: number): number
 }
 
-/** The largest delay a Node timer keeps; above it, it would fire at once. */
+/** The largest delay of a Node timer. A larger one would fire at once. */
 export const LONGEST_TIMER_MS = 2 ** 31 - 1
 
-/** How often the loop is sampled while many ask, and how late a sample counts as a stall. */
+/** Sampling interval while many callers ask, and the lateness that counts as a stall. */
 const SAMPLE_MS = 20
 const STALL_MS = 20
 /**
- * In an idle process each wake-up costs 75 µs of CPU: a registry without traffic spent 4 ms a
- * second on samples. So the interval doubles while few ask, up to this.
+ * The interval doubles up to this while few callers ask, because each wake-up of a sleeping process
+ * costs 75 µs of CPU: 4 ms a second in an idle registry.
  */
 const SAMPLE_AT_MOST_MS = 160
-/** This many questions per sample count as many. */
+/** Reads within one interval from which on many callers ask. */
 const MANY = 4
-/** Sampling stops when it was not asked for this long, so that an idle process has no timers. */
+/** Sampling stops after this long without a read, so that an idle process has no timers. */
 const IDLE_MS = 2_000
 
 /**
- * A timer of more than {@link LONGEST_TIMER_MS}, of several of Node's in turn: a stream may run for
- * longer.
+ * A timer of more than {@link LONGEST_TIMER_MS}, as for long streams: several Node timers in turn.
  */
 class LongTimer<T> {
   handle!: NodeJS.Timeout
@@ -72,8 +71,8 @@ class LongTimer<T> {
 
 class SystemClock implements Clock {
   /**
-   * Never goes back: a test that fakes `performance.now` begins at 0, and every breaker would stay
-   * open until it catches up.
+   * Never runs backwards. A test that fakes `performance.now` starts at 0, and breakers would stay
+   * open until it caught up.
    */
   readonly now = (): number => {
     const now = performance.now() + this.#ahead
@@ -118,7 +117,7 @@ class SystemClock implements Clock {
       this.#sampledAt = now
       this.#sampleIn(SAMPLE_MS)
     } else if (now - this.#sampledAt > this.#sampleMs + STALL_MS) {
-      // The sampler itself has not run yet: this code is the first after the stall.
+      // The sampler has not run yet: this code is the first after the stall.
       this.#note(now)
     } else if (this.#asked === MANY && this.#sampleMs > SAMPLE_MS) {
       clearTimeout(this.#sampler)
@@ -158,7 +157,7 @@ class SystemClock implements Clock {
     if (late <= STALL_MS) return
     this.#stalls.push({ endedAt: now, ms: late })
     if (this.#stalls.length > 64) this.#stalls.shift()
-    // The loop was stalled, so no caller could ask in that time, and it does not count as idle.
+    // No caller could ask during the stall, so it does not count as time without reads.
     this.#askedAt += late
   }
 }

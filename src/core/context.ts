@@ -1,7 +1,6 @@
 /**
- * The one AsyncLocalStorage of the library. It holds the inbound call that is being served, entered
- * once per request; calls made inside inherit deadline, trace, baggage and cancellation from it
- * without the user passing anything.
+ * The library's one AsyncLocalStorage holds the inbound call being served. Calls made inside
+ * inherit its deadline, trace, baggage and cancellation.
  */
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks'
 import { Call } from './call.ts'
@@ -9,9 +8,8 @@ import { Call } from './call.ts'
 const storage = new AsyncLocalStorage<Call>()
 
 /**
- * The call that the running code is a part of: the innermost that still runs. If all have ended,
- * the outermost, which passes its trace and baggage on and binds nothing. `undefined` outside of
- * calls.
+ * The innermost call of the running code that has not ended. If all have ended, the outermost: it
+ * passes on trace and baggage, and binds nothing. `undefined` outside calls.
  */
 export function inboundCall(): Call | undefined {
   let call = storage.getStore()
@@ -25,9 +23,9 @@ export function serving<T>(call: Call, work: () => T): T {
 }
 
 /**
- * Runs `work`, and makes the rest of this turn of the event loop part of serving `call`. For
- * servers whose turn handles one request and nothing after it. Node resets the context at the end
- * of the turn anyway, and restoring it here would cost as much as entering.
+ * Enters `call` for the rest of this turn of the event loop and runs `work`. For servers whose turn
+ * begins with one request of a socket: Node drops the store at its end, and restoring it would cost
+ * as much as entering.
  */
 export function servingFromHere<C extends Call, T>(call: C, work: (call: C) => T): T {
   if (!forgets()) return storage.run(call, work, call)
@@ -38,7 +36,7 @@ export function servingFromHere<C extends Call, T>(call: C, work: (call: C) => T
 let knownToForget: boolean | undefined
 
 /**
- * Whether what was entered is kept with the turn (Node 24) or with the resource that it ran in,
+ * Whether Node keeps an entered store with the turn (Node 24), or with the resource it ran in,
  * where the next request would find it.
  */
 function forgets(): boolean {
@@ -53,19 +51,19 @@ function forgets(): boolean {
 }
 
 /**
- * Runs `work` as part of no call: what it begins belongs to several, and ends with none of them.
+ * Runs `work` outside all calls, because what it starts is shared by several and outlives each.
  */
 export function outsideCalls<T>(work: () => T): T {
   return storage.run(undefined as unknown as Call, work)
 }
 
 /**
- * Runs `work` outside of the request being served, for what outlives it on purpose. Calls made
+ * Runs `work` outside the request being served, for work that outlives it on purpose. Calls made
  * inside have neither the request's deadline nor its cancellation; its trace and baggage travel on.
  * `currentCall()` is `undefined` inside. Other AsyncLocalStorages keep their stores.
  *
  * @returns what `work` returns.
- * @throws TypeError if `work` is no function; otherwise what `work` throws.
+ * @throws TypeError if `work` is not a function; otherwise what `work` throws.
  * @example
  * ```ts
  * app.post('/orders', async (req, res) => {

@@ -1,22 +1,18 @@
-/**
- * Formats and parses deadlines on the wire: as the remaining duration, so that no two clocks are
- * compared.
- */
+/** Deadlines on the wire: the remaining time as a duration, so that no two clocks are compared. */
 
 /**
- * The longest timeout of a call; a longer one is shortened, so that no peer holds resources at
- * will.
+ * Upper bound of a timeout that a caller may ask for; longer ones are cut.
  */
 export const LONGEST_TIMEOUT_MS = 300_000
 
 /**
- * Parses a remaining time in ms. `undefined`: no header. `'malformed'`: anything but 1 to 9 digits.
- * 0: expired already.
+ * Reads a remaining time. `undefined`: no header; `'malformed'`: anything but 1 to 9 digits; 0:
+ * already expired.
  */
 export function parseTimeoutHeader(header: string | undefined): number | undefined | 'malformed' {
   if (header === undefined) return undefined
   if (header.length === 0 || header.length > 9) return 'malformed'
-  // By character, because an expression is slower and every served request pays for it.
+  // By character instead of a regular expression, because every served request pays for it.
   let ms = 0
   for (let i = 0; i < header.length; i++) {
     const digit = header.charCodeAt(i) - 0x30
@@ -41,9 +37,9 @@ const GRPC_UNIT_MS: Readonly<Record<string, number>> = Object.freeze({
 })
 
 /**
- * Parses a `grpc-timeout` to ms: 1 to 8 digits and a unit (gRPC over HTTP/2, "Requests").
- * `undefined`: no header. 0: expired already. It is not shortened: 99,999,999 hours is how a caller
- * asks to watch forever.
+ * Reads a `grpc-timeout` in ms: 1 to 8 digits and a unit, nothing else (gRPC over HTTP/2,
+ * "Requests"). `undefined`: no header; 0: already expired. It is not cut: 99,999,999 hours is how a
+ * caller asks to watch for ever.
  */
 export function parseGrpcTimeout(header: string | undefined): number | undefined | 'malformed' {
   if (header === undefined) return undefined
@@ -58,7 +54,7 @@ export function parseGrpcTimeout(header: string | undefined): number | undefined
   return value * unit
 }
 
-/** Rounded down; below 100 ms in µs, because whole ms would lose up to a tenth. */
+/** Rounded down. Below 100 ms in µs, because whole ms would lose up to a tenth. */
 export function formatGrpcTimeout(remainingMs: number): string {
   if (remainingMs < 100) return `${Math.max(0, Math.floor(remainingMs * 1_000))}u`
   if (remainingMs < 1e8) return `${Math.floor(remainingMs)}m`

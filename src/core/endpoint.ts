@@ -15,8 +15,8 @@ export interface InFlight {
 }
 
 /**
- * Where an instance is and what it says of itself. Fixed for its life; a change of address is
- * another endpoint.
+ * An instance's address and its description of itself. Fixed for life: a new address is a new
+ * endpoint.
  */
 export interface EndpointAddress {
   /** Unique within the service. */
@@ -32,15 +32,14 @@ export interface EndpointAddress {
   readonly metadata: Readonly<Record<string, string>>
 }
 
-/** What a transport keeps for an endpoint: connections, made on first use. */
+/** The connections of an endpoint, kept by its transport and opened on first use. */
 export interface EndpointTransport {
-  /** Lets what runs finish, then closes; bounded by `graceMs`. */
+  /** Closes once calls in flight have finished, after `graceMs` at the latest. */
   close(graceMs: number): void
 }
 
 /**
- * `ejected`: out of the picker for a while. `probing`: out, but for the one attempt that is finding
- * out.
+ * `ejected`: out of the picker for a while. `probing`: out, except for one attempt that tests it.
  */
 export type EndpointState = 'healthy' | 'ejected' | 'probing'
 
@@ -54,36 +53,39 @@ export class Endpoint {
   readonly zone: string | undefined
   readonly version: string | undefined
   readonly metadata: Readonly<Record<string, string>>
-  /** From discovery; may change without making another endpoint. */
+  /** From discovery. It may change during the endpoint's life. */
   weight: number
-  /** From when until when it warms up, as instants; kept by discovery, 0 = warm from the start. */
+  /** Begin and end of its slow start, as instants. Kept by discovery; 0: warm from the start. */
   discoveredAt = 0
   warmAt = 0
   /** `host:port`, as errors and metrics name it. */
   readonly label: string
   /**
-   * What consistent hashing goes by: the metadata entry `hash-key`, else the address. It outlives a
-   * restart.
+   * The key for consistent hashing: the metadata entry `hash-key`, or else the address. It survives
+   * restarts.
    */
   readonly hashKey: string
 
-  /** Attempts in flight, streams included; kept by the execution. */
+  /** Attempts in flight, including streams. Kept by the execution. */
   pending = 0
   /** The ends of the list of attempts in flight, without open-ended ones. */
   oldest: InFlight | undefined = undefined
   newest: InFlight | undefined = undefined
 
-  /** Latency estimate in ms and when it was last fed; kept by the balancer. 0 = never fed. */
+  /**
+   * Latency estimate in ms and the instant of its last sample. Kept by the balancer; 0 without
+   * samples.
+   */
   estimateMs = 0
   estimatedAt = 0
 
   /** Kept by ejection. */
   state: EndpointState = 'healthy'
   health: unknown = undefined
-  /** The last attempt that says anything could not connect. */
+  /** The last conclusive attempt could not connect. */
   unreachable = false
 
-  /** Kept by the client; made on first use. */
+  /** Kept by its transport, and made on first use. */
   transport: EndpointTransport | undefined = undefined
   /** True once discovery has withdrawn it: no new attempts, no new connections. */
   withdrawn = false
@@ -110,7 +112,7 @@ export function labelOf({ address, port }: { readonly address: string; readonly 
 }
 
 /**
- * The same for all instances behind one listener, whatever their ids: one address is one endpoint.
+ * Equal for all instances behind one listener, whatever their ids: one address is one endpoint.
  */
 export function addressKey(at: { readonly address: string; readonly port: number; readonly protocol: string }): string {
   return `${at.protocol}://${labelOf(at).toLowerCase()}`

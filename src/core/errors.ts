@@ -1,11 +1,9 @@
 /**
- * The one error class of the library, and the stable codes that it, the metrics and the events
- * share.
+ * The library's one error class and its stable codes, which metrics and events share.
  */
 
 /**
- * Why a call, an attempt or an operation of the mesh failed. Stable: code may be written against
- * these words.
+ * Why a call, an attempt or an operation of the mesh failed. The codes are stable.
  *
  * Local refusals, nothing was sent: `no-endpoints`, `circuit-open`, `concurrency-limited`,
  * `rate-limited`, `throttled`, `queue-full`. Time: `deadline-exceeded`, `attempt-timeout`. The
@@ -44,7 +42,7 @@ export type ErrorCode =
   | 'not-in-mesh'
   | 'closed'
 
-/** One try, as an error tells of it. */
+/** One attempt as an error reports it. */
 export interface AttemptReport {
   /** `address:port`, if one was chosen. */
   readonly endpoint: string | undefined
@@ -130,8 +128,7 @@ export class MeshError extends Error {
 }
 
 /**
- * What an error says; `undefined` for what is no error. A cause may be anything, also what throws
- * when it is looked at.
+ * The message of an error; `undefined` for other values. Reading a cause may itself throw.
  */
 export function messageOf(cause: unknown): string | undefined {
   try {
@@ -152,7 +149,7 @@ export function isMeshError(value: unknown): value is MeshError {
   }
 }
 
-/** Whether a call was cancelled because its time, or that of the call around it, is up. */
+/** Whether a call was cancelled because its own or its parent's time is up. */
 export function isLate(cause: unknown): boolean {
   return isMeshError(cause) && cause.code === 'deadline-exceeded'
 }

@@ -1,14 +1,14 @@
 /**
- * The headers that the mesh reserves. Clients send none that users give, and servers remove them
+ * The headers that the mesh reserves. Clients drop them from user input, and servers remove them
  * before user code runs.
  */
 
 export const PREFIX = 'inmesh-'
 /** Remaining time in whole ms. A duration, because clocks differ. */
 export const TIMEOUT = 'inmesh-timeout-ms'
-/** How many attempts of this call came before this one. */
+/** Number of earlier attempts of this call. */
 export const PREVIOUS_ATTEMPTS = 'inmesh-previous-attempts'
-/** On a response: this request was certainly not executed, and why (an `ErrorCode`). */
+/** On a response: the request was certainly not executed; the value is the `ErrorCode`. */
 export const NOT_EXECUTED = 'inmesh-not-executed'
 /**
  * Headers in which proxies state the identity of a peer: RFC 9440, Envoy, nginx and Apache,

@@ -1,12 +1,12 @@
 /**
- * How an attempt ended, as a plain value: policies learn from outcomes and never see an error, a
- * promise or a socket.
+ * How an attempt ended, as a plain value. Policies learn from outcomes alone: they see no promise,
+ * stream or socket.
  */
 import type { ErrorCode } from './errors.ts'
 
 /**
- * - `success`: the peer answered, and well.
- * - `failure`: the peer answered badly, or may have acted on the request.
+ * - `success`: the peer answered without a failure.
+ * - `failure`: the peer answered with a failure, or may have acted on the request.
  * - `refused`: certainly never acted on, so safe to try elsewhere, whatever the method.
  * - `cancelled`: our side gave up. Releases what was held, teaches nothing.
  */
@@ -15,14 +15,15 @@ export type Verdict = 'success' | 'failure' | 'refused' | 'cancelled'
 /** The end of one attempt. */
 export interface Outcome {
   readonly verdict: Verdict
-  /** Why, unless it is a success. */
+  /** The reason, unless it is a success. */
   readonly code: ErrorCode | undefined
-  /** HTTP or gRPC status, when the peer sent one; none if it only ended its connection. */
+  /** HTTP or gRPC status if the peer sent one. */
   readonly status: number | undefined
-  /** The original error; wrapped only if it reaches the caller. */
+  /** The original error. It is wrapped only if it reaches the caller. */
   readonly cause: unknown
   /**
-   * The peer's own wish (`retry-after`, `grpc-retry-pushback-ms`), in ms. Negative: do not retry.
+   * The delay that the peer asked for (`retry-after`, `grpc-retry-pushback-ms`), in ms. Negative:
+   * do not retry.
    */
   readonly retryAfterMs: number | undefined
 }
@@ -36,7 +37,7 @@ export const SUCCESS: Outcome = Object.freeze({
   retryAfterMs: undefined,
 })
 
-/** An outcome that is no success. */
+/** An outcome other than success. */
 export function outcome(
   verdict: Verdict,
   code: ErrorCode,
@@ -47,12 +48,12 @@ export function outcome(
   return { verdict, code, status, cause, retryAfterMs }
 }
 
-/** The outcome for policies that admitted an attempt which a later policy refused. */
+/** Settles the policies that had admitted an attempt before a later policy refused it. */
 export const NOT_STARTED: Outcome = Object.freeze(outcome('cancelled', 'cancelled'))
 
 /**
- * The peer ended its connection (GOAWAY) and left this attempt behind. It says nothing of load,
- * unlike a refusal with a status.
+ * The peer ended its connection (GOAWAY) without executing this attempt. Unlike a refusal with a
+ * status, that says nothing about load.
  */
 export function wasLeftBehind({ code, status }: Outcome): boolean {
   return code === 'refused-by-peer' && status === undefined

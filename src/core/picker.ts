@@ -8,8 +8,8 @@ export interface Picker {
   readonly inUse?: readonly Endpoint[] | undefined
   /**
    * Skips ejected endpoints and those this call has tried, while others are left. Returns
-   * `undefined` if there are no endpoints. Callers that have just read the clock pass `now`, because
-   * reading it again costs as much as half a pick.
+   * `undefined` if there are no endpoints. A caller that has just read the clock passes `now`:
+   * reading it costs as much as half a pick.
    */
   pick(call: Call, now?: number): Endpoint | undefined
 }
@@ -30,8 +30,8 @@ export interface Cluster {
   readonly endpoints: readonly Endpoint[]
   readonly picker: Picker
   /**
-   * Calls `listener` with `true` once there is an endpoint, or with `false` after `ms`. The returned
-   * function removes the waiter at once (the caller cancelled).
+   * Calls `listener` with `true` once there is an endpoint, or with `false` after `ms`. The
+   * returned function removes the waiter at once.
    */
   whenAvailable(ms: number, listener: (available: boolean) => void): () => void
   /** Calls `listener` when endpoints may have changed, until the returned function is called. */

@@ -1,6 +1,6 @@
 /**
- * The one shape of everything that guards attempts; the same instances serve clients, servers and
- * plain functions.
+ * The interface of everything that guards attempts. Clients, servers and guarded functions share
+ * it.
  */
 import type { Attempt } from './attempt.ts'
 import type { ErrorCode } from './errors.ts'

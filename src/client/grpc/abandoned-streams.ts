@@ -1,6 +1,6 @@
 /**
- * A stream that its reader or writer destroys, as leaving a loop over it does, is a call given up.
- * grpc-js ends it only when `cancel()` is called, and its handler would go on for nothing.
+ * Cancels the call of a stream that its reader or writer destroys, as leaving a loop does. grpc-js
+ * ends a call only on `cancel()`, so its handler would run on for nothing.
  */
 import type * as grpc from '@grpc/grpc-js'
 
@@ -22,7 +22,7 @@ function cancel(this: Started['call']): void {
   this.cancel()
 }
 
-/** A writer is closed by itself once all is written, and then waits for the answer. */
+/** A writer closes itself once all is written, and then waits for the answer. */
 function cancelUnfinished(this: Started['call']): void {
   if (!(this as grpc.ClientWritableStream<unknown>).writableFinished) cancel.call(this)
 }

@@ -1,10 +1,10 @@
 /**
- * One attempt of a gRPC call, and grpc-js's listener for it. It sends what the call has collected,
- * one message after another, and holds the answer back as long as another attempt could still give
- * a better one.
+ * One attempt of a gRPC call and grpc-js's listener for it. It sends the call's buffered messages
+ * one by one, and holds its answer back while another attempt may still follow.
  *
- * waiting -> open: a connection stands, the stream begins (`sent`)
- * open -> held: headers or the one answer are here, the status is not · open, held -> handed over: the caller gets them, no more attempts
+ * waiting -> open: a connection is established, the stream begins (`sent`)
+ * open -> held: headers or the only answer are here, the status is not
+ * open, held -> handed over: the caller gets them, no more attempts
  * any -> over: settled, exactly once
  */
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
@@ -32,7 +32,7 @@ export class GrpcAttempt
   declare readonly call: GrpcCall
   #connection: GrpcConnection | undefined = undefined
   #inner: GrpcJsCall | undefined = undefined
-  /** Index of the next message to send; one is on its way at a time. */
+  /** Index of the next message to send. One is in flight at a time. */
   #next = 0
   #sending = false
   #halfClosed = false
@@ -44,12 +44,12 @@ export class GrpcAttempt
   trailers: IncomingHttpHeaders | undefined = undefined
   #message: Buffer | undefined = undefined
   #status: grpc.StatusObject | undefined = undefined
-  /** The status of an answer that was broken. */
+  /** The status of a broken answer. */
   #brokenWith: number | undefined = undefined
   #handedOver = false
-  /** The caller's credentials have not answered yet. */
+  /** Waits for the caller's call credentials. */
   #asking = false
-  /** The caller's metadata with what the credentials gave for this attempt. */
+  /** The caller's metadata and what the credentials added for this attempt. */
   #authorized: grpc.Metadata | undefined = undefined
 
   second(): GrpcAttempt {
@@ -68,7 +68,7 @@ export class GrpcAttempt
     return this.over
   }
 
-  /** Its stream begins now, on whatever session the connection has. */
+  /** Its stream begins now on the connection's current session. */
   attend(): void {
     this.#connection?.attend()
   }
@@ -115,7 +115,7 @@ export class GrpcAttempt
 
   // The caller's side.
 
-  /** Sends what there is to send. */
+  /** Sends the next message, if the last one has left. */
   pump(): void {
     const inner = this.#inner
     if (inner === undefined || this.over) return
@@ -135,7 +135,7 @@ export class GrpcAttempt
     if (this.call.answersOnce || !this.#handedOver) this.peerWaits(this.#awaitsCaller())
   }
 
-  /** The caller is ready for one more message. */
+  /** The caller is ready for another message. */
   read(): void {
     if (this.#handedOver && !this.call.answersOnce) this.peerWaits(false)
     if (!this.over) this.#inner?.startRead()
@@ -148,8 +148,8 @@ export class GrpcAttempt
     this.#heard()
     metadata.remove(NOT_EXECUTED)
     this.headers = metadata
-    // An answer in one piece is held until its status, unless the caller may wait for headers
-    // before it sends the rest. Before a stream, a status in the same packet is waited for.
+    // A unary answer is held until its status, unless the caller may wait for headers before it
+    // sends the rest. For a stream, a status in the same packet comes first.
     const { call } = this
     if (!call.answersOnce || !call.outbox.closed) setImmediate(handOver, this)
   }
@@ -168,7 +168,7 @@ export class GrpcAttempt
       this.peerWaits(!call.reading)
     } else if (this.#message === undefined) {
       this.#message = message
-      // Whoever answers twice would otherwise never be heard out.
+      // grpc-js delivers a second answer only if it is asked for.
       this.#inner!.startRead()
     } else {
       this.end(makeOutcome('failure', 'protocol-error', new Error('several messages for a method with one')))
@@ -189,7 +189,7 @@ export class GrpcAttempt
     )
       outcome = makeOutcome('failure', 'protocol-error', new Error('no message for a method with one'))
     const now = call.stack.clock.now()
-    // At the deadline the callee may be the first to give up.
+    // At the deadline, the callee may give up first.
     if (outcome.verdict === 'failure' && outcome.status === undefined && now >= call.deadlineAt)
       outcome = makeOutcome('failure', 'deadline-exceeded')
     else if (outcome.code === 'protocol-error' && status.code !== GRPC_STATUS.OK) this.#brokenWith = status.code
@@ -200,10 +200,10 @@ export class GrpcAttempt
       outcome.code === 'connection-lost' ||
       (outcome.code === 'protocol-error' && outcome.status === undefined)
     ) {
-      // Broken off by a peer without a word of gRPC.
+      // The peer broke off without a gRPC status.
       outcome = this.lost(outcome)
     }
-    // What the peer said, not what grpc-js said in its place.
+    // Only a status of the peer, not one that grpc-js made up.
     if (outcome.verdict === 'success' || outcome.status !== undefined || isCutShort(status.code, this)) {
       this.#status = status
       if (this.sent) this.#connection!.heard(now)
@@ -211,14 +211,14 @@ export class GrpcAttempt
     this.end(outcome)
   }
 
-  /** The caller gets the headers now, and the rest as it comes. */
+  /** Gives the caller the headers now and the rest as it arrives. */
   handOver(): void {
     if (this.over || this.#handedOver) return
     const { call } = this
-    // The requests have ended meanwhile.
+    // The requests have ended in the meantime.
     if (call.answersOnce && call.outbox.closed) return
     this.#handedOver = true
-    // An answer in one piece goes on waiting for its requests.
+    // A unary answer still waits for its requests.
     if (!call.answersOnce) this.peerWaits(false)
     if (call.route.streaming) answerBegins(call.stack, this)
     this.commit(call.answersOnce ? call.deadlineAt : call.lastDeadlineAt)
@@ -234,7 +234,7 @@ export class GrpcAttempt
   }
 
   override giveUp(cause: unknown): void {
-    // Between the start and the stream there are some microtasks, in which it is given up unsent.
+    // Some microtasks pass between start and stream. Given up meanwhile, it was not sent.
     if (!this.leaving) this.sent = false
     super.giveUp(cause)
   }
@@ -264,7 +264,7 @@ export class GrpcAttempt
     this.call.transport.poolOf(this.endpoint!).take(this)
   }
 
-  /** They have failed. It is on our own side and says nothing of the endpoint. */
+  /** They have failed. The fault is ours and says nothing about the endpoint. */
   #unauthorized(error: unknown): void {
     if (this.over) return
     const { code, details } = credentialsFailure(error)
@@ -312,8 +312,8 @@ export class GrpcAttempt
   }
 
   /**
-   * A stream of requests with one answer has it when the requests end; in both directions, who
-   * speaks next is known at first only.
+   * A client stream is answered when its requests end. A bidirectional stream waits for the caller
+   * with certainty only before its first message.
    */
   #awaitsCaller(): boolean {
     const { answersOnce, outbox } = this.call

@@ -1,7 +1,6 @@
 /**
- * What a call with a callback or a stream was given, seen before it starts by grpc-js's
- * `callInvocationTransformer`. An option of promises is refused, any other that grpc-js would
- * ignore causes a warning, unless an interceptor may read it.
+ * Checks the options of a call with a callback or a stream, before grpc-js starts it. Refuses
+ * options of promises, and warns of any other that grpc-js ignores and no interceptor may read.
  */
 import type * as grpc from '@grpc/grpc-js'
 import { OptionsError, show } from '../../options/fields.ts'
@@ -24,7 +23,7 @@ const KEYS: ReadonlySet<string> = new Set([
   'interceptor_providers',
 ] satisfies (keyof grpc.CallOptions)[])
 
-/** Those that promises take. */
+/** Options that only promises take. */
 const OF_PROMISES: ReadonlySet<string> = new Set(['metadata', 'signal', 'timeout', 'idempotent', 'retry', 'key'])
 
 /** `intercepted`: the client has interceptors. */
@@ -43,7 +42,7 @@ function isSet(value: unknown): boolean {
   return value !== undefined && value !== null
 }
 
-/** @throws OptionsError for what is no object of options */
+/** @throws OptionsError for anything but an object of options */
 function checkShape(options: unknown, definition: Definition): void {
   if (typeof options !== 'object' || options === null) throw wrong([], noOptions(options, definition))
   if (typeof (options as { getMap?: unknown }).getMap === 'function') {
@@ -52,8 +51,7 @@ function checkShape(options: unknown, definition: Definition): void {
 }
 
 /**
- * @throws OptionsError for an option of promises, and for what reads like an option of grpc-js and
- * is none
+ * @throws OptionsError for an option of promises, and for a misspelled option of grpc-js
  */
 function checkKeys(options: grpc.CallOptions): void {
   for (const key in options) {
@@ -68,8 +66,7 @@ const MOST_WARNED = 100
 const warned = new Set<string>()
 
 /**
- * grpc-js passes it over, and so may an application that keeps things of its own beside the
- * options.
+ * grpc-js ignores unknown keys, and an application may keep data among the options.
  */
 function warnOnce(key: string): void {
   if (warned.has(key) || warned.size >= MOST_WARNED) return

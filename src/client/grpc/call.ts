@@ -1,7 +1,6 @@
 /**
- * One gRPC call of a client: grpc-js's `Call` to the generated client above it, and the mesh's call
- * to the attempts below. It stands under serialization, so that a retry sends the same bytes; the
- * answer reaches the client once, from the attempt that decided the call.
+ * One gRPC call of a client: grpc-js's `Call` for the generated client above, the mesh's call for
+ * the attempts below. It handles serialized messages, so that a retry sends the same bytes.
  */
 import type * as grpc from '@grpc/grpc-js'
 import type { Call, HashKey, Route } from '../../core/call.ts'
@@ -23,7 +22,7 @@ import type { GrpcTransport } from './transport.ts'
 
 type AuthContext = ReturnType<GrpcJsCall['getAuthContext']>
 
-/** What never changes between calls of one method of one client. */
+/** What all calls of one method of one client share. */
 export interface GrpcMethod extends RequestHead {
   /** `/shop.Inventory/Get`. */
   readonly path: string
@@ -32,11 +31,11 @@ export interface GrpcMethod extends RequestHead {
   readonly asksOnce: boolean
   /** The answer is one message. */
   readonly answersOnce: boolean
-  /** Of an answer; larger ones fail. */
+  /** Largest answer in bytes; larger ones fail. */
   readonly largestMessage: number
 }
 
-/** All at once that the caller has not been given yet. */
+/** The part of an answer that the caller does not have yet. */
 interface Answer {
   readonly headers?: grpc.Metadata | undefined
   readonly message?: Buffer | undefined
@@ -54,7 +53,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   readonly answersOnce: boolean
   readonly largestMessage: number
   /**
-   * The caller's own and the inherited deadline: what bounds a stream once it has been answered.
+   * The caller's own and the inherited deadline. They bound a stream once its answer has begun.
    */
   lastDeadlineAt: number
   metadata!: grpc.Metadata
@@ -70,13 +69,13 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   /** The method takes exactly one message. */
   readonly #asksOnce: boolean
   readonly #caller = new GrpcCaller()
-  /** The caller is within one of our methods, and expects to be called back after it. */
+  /** The caller is inside one of our methods, so callbacks wait until it returns. */
   #calling = false
-  /** What `parent: call` names is a call that will outlive this one. */
+  /** Removes our listener from the call that `parent` names, which may outlive this one. */
   #leaveParent: (() => void) | undefined = undefined
-  /** The caller has said whether it is idempotent. */
+  /** The caller stated whether it is idempotent. */
   #saidIdempotent = false
-  /** With which status the caller cancelled it. */
+  /** The status with which the caller cancelled it. */
   #cancelledWith: { readonly code: number; readonly details: string } | undefined = undefined
 
   constructor(
@@ -112,7 +111,9 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     return this.transport.closed
   }
 
-  /** What the callee is told: the service's own timeout ends no stream that has been answered. */
+  /**
+   * The deadline sent to the callee. The service's timeout ends no stream whose answer has begun.
+   */
   get sentDeadlineAt(): number {
     return this.answersOnce ? this.deadlineAt : this.lastDeadlineAt
   }
@@ -128,7 +129,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   // grpc-js's Call.
 
   start(metadata: grpc.Metadata, listener: grpc.InterceptingListener): void {
-    // The caller may change theirs for the next call while an attempt of this one is still to come.
+    // The caller may change its metadata for the next call while an attempt is still to come.
     this.metadata = metadata.clone()
     this.#caller.listener = listener
     this.resolve = this.reject = (answer) => this.#deliver(answer as Answer)
@@ -148,7 +149,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
       context.callback?.()
       return
     }
-    // A serializer may hand on the caller's own buffer, which is used again once it was written.
+    // A serializer may pass on the caller's buffer, which the caller may reuse.
     this.outbox.add(context, Buffer.from(message))
     this.#pump()
   }
@@ -172,8 +173,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
 
   cancelWithStatus(code: number, details: string): void {
     this.#cancelledWith ??= { code, details }
-    // Most cancel because they have enough; whoever has another status has a reason, such as a
-    // request that cannot be serialized.
+    // Any other status has a reason worth keeping, such as a request that cannot be serialized.
     this.#cancelLater(code === GRPC_STATUS.CANCELLED ? details : new Error(details))
   }
 
@@ -194,8 +194,8 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   }
 
   /**
-   * Takes over what grpc-js's `parent` and `propagate_flags` ask for: its deadline, if it is
-   * sooner, and its cancellation.
+   * Applies grpc-js's `parent` and `propagate_flags`: the parent's deadline, if sooner, and its
+   * cancellation.
    */
   inherit(parent: grpc.ServerUnaryCall<unknown, unknown>, leftMs: number, cancellation: boolean): void {
     this.lastDeadlineAt = Math.min(this.lastDeadlineAt, this.startedAt + leftMs)
@@ -228,7 +228,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   }
 
   /**
-   * The answer has begun, and its headers are the caller's; only a stream of answers outlasts the
+   * The answer has begun and the caller gets its headers. Only a stream of answers outlasts the
    * service's timeout.
    */
   answered(headers: grpc.Metadata | undefined): void {
@@ -238,12 +238,11 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
 
   deliverMessage(message: Buffer): void {
     this.reading = false
-    // A reader that throws does not come to ask for the rest, and without it the call would not
-    // end.
+    // A reader that threw does not ask for the rest, and without a read the call would not end.
     if (!this.#caller.message(message)) this.startRead()
   }
 
-  /** Runs `work` of ours in the caller's context, because it may lead to code of the user. */
+  /** Runs `work` in the caller's async context, because it may run user code. */
   enter<A, B>(work: (a: A, b: B) => void, a: A, b: B): void {
     if (this.#calling) work(a, b)
     else this.#caller.runInAsyncScope(work, undefined, a, b)
@@ -260,7 +259,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     for (const entry of this.outbox.clear()) entry.written()
   }
 
-  /** `brokenWith`: what gRPC makes of an answer that was none of its own. */
+  /** `brokenWith`: the status that gRPC assigns to an answer that is not gRPC. */
   failure(outcome: Outcome, brokenWith?: number): Answer {
     const error = callError(this, outcome, this.stack.clock.now())
     const cancelled = outcome.code === 'cancelled' ? this.#cancelledWith : undefined
@@ -269,7 +268,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     return { status: withCause({ code, details: cancelled?.details ?? error.message, metadata }, error) }
   }
 
-  /** The peer's own status, and with a failure what the mesh knows of it. */
+  /** The peer's status; a failure gets the mesh's error as its cause. */
   explained(status: grpc.StatusObject, outcome: Outcome): grpc.StatusObject {
     status.metadata.remove(NOT_EXECUTED)
     if (outcome.verdict === 'success') return status
@@ -297,7 +296,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     for (let i = 0; i < this.open.length; i++) this.open[i]!.pump()
   }
 
-  /** Ends at once; the caller hears of it after this call of theirs, as grpc-js has it. */
+  /** Ends at once. As in grpc-js, the caller's callback runs after its current call into us. */
   #cancelLater(cause: unknown): void {
     const before = this.#calling
     this.#calling = true
@@ -323,7 +322,7 @@ function tell(call: GrpcCall, answer: Answer): void {
   call.tell(answer)
 }
 
-/** grpc-js copies all of a status to the error that the caller gets, so this is its `cause`. */
+/** grpc-js copies all fields of a status to the caller's error, so this becomes its `cause`. */
 function withCause(status: grpc.StatusObject, cause: MeshError): grpc.StatusObject {
   return Object.assign(status, { cause })
 }

@@ -1,6 +1,6 @@
 /**
- * The caller of one gRPC call: code of the user, called in the async context in which the call was
- * made. Sockets, timers and other calls lead to it in contexts of their own.
+ * The caller of one gRPC call: user code that runs in the async context in which it made the call.
+ * Sockets, timers and other calls reach it from other contexts.
  */
 import { AsyncResource } from 'node:async_hooks'
 import type * as grpc from '@grpc/grpc-js'
@@ -27,8 +27,8 @@ export class GrpcCaller extends AsyncResource {
 }
 
 /**
- * Runs `code` of the user in `context`. What it throws is an uncaught exception of the process, as
- * in grpc-js, and unwinds nothing of ours. `false`: it threw.
+ * Runs user code in `context`; returns `false` if it threw. As in grpc-js, what it throws is an
+ * uncaught exception of the process; it unwinds none of our frames.
  */
 export function runUserCode<A, B>(context: AsyncResource, code: (a: A, b: B) => void, a: A, b: B): boolean {
   return context.runInAsyncScope(guarded<A, B>, undefined, code, a, b)

@@ -1,6 +1,6 @@
 /**
- * A grpc-js channel over the endpoints of one service: what `mesh.grpc` gives to a generated client
- * as `channelOverride`. Every call picks its endpoint by itself; nothing here connects.
+ * A grpc-js channel over the endpoints of one service, given to generated clients as
+ * `channelOverride`. Each call picks its endpoint; the channel itself never connects.
  */
 import type * as grpc from '@grpc/grpc-js'
 import type { Route } from '../../core/call.ts'
@@ -21,22 +21,22 @@ import { LARGEST_MESSAGE } from './transport-options.ts'
 export interface MeshChannelOptions {
   /** By path. */
   readonly methods: ReadonlyMap<string, MethodDefinition>
-  /** By all names that the client has for them. */
+  /** By every name that the client has for them. */
   readonly names: MethodNames
-  /** Paths that the code says are idempotent. */
+  /** Paths declared idempotent in code. */
   readonly idempotent: ReadonlySet<string>
-  /** Paths of streams that are short enough to tell something of latency. */
+  /** Paths of streams short enough to measure latency. */
   readonly shortStreams: ReadonlySet<string>
   readonly largestMessage?: number | undefined
 }
 
-/** Paths come from the client's code; more than so many are made up. */
+/** Most paths kept; calls of others make their method each time. */
 const MOST_METHODS = 4_096
-/** What grpc-js uses for `propagate_flags` (`grpc.propagate`). */
+/** Flags of grpc-js (`grpc.propagate`). */
 const PROPAGATE_DEADLINE = 1
 const PROPAGATE_CANCELLATION = 8
 
-/** All of it but what is private to grpc-js's own. */
+/** The public part of grpc-js's channel. */
 type ChannelShape = Pick<grpc.Channel, keyof grpc.Channel>
 
 export class MeshChannel implements ChannelShape {
@@ -44,7 +44,7 @@ export class MeshChannel implements ChannelShape {
   readonly #find: (service: string) => Destination<GrpcTransport>
   readonly #options: MeshChannelOptions
   readonly #methods = new Map<string, GrpcMethod>()
-  /** The list that the methods were made with. */
+  /** The declared list from which the methods were made. */
   #declared: readonly string[] | undefined
   #watchers: StateWatchers
   #closed = false
@@ -98,7 +98,7 @@ export class MeshChannel implements ChannelShape {
     return `mesh:///${this.#destination.service}`
   }
 
-  /** READY while there is an endpoint: calls find out whether it can be reached. */
+  /** READY while there are endpoints. Calls find out whether they can be reached. */
   getConnectivityState(tryToConnect: boolean): grpc.connectivityState {
     const { connectivityState } = this.#destination.transport.grpc
     if (this.#closed || this.#destination.transport.closed) return connectivityState.SHUTDOWN
@@ -135,7 +135,7 @@ export class MeshChannel implements ChannelShape {
     return new StateWatchers(clock, cluster, () => this.getConnectivityState(false))
   }
 
-  /** As calls fail, and thrown as by a channel of grpc-js. */
+  /** Throws the failure of a call as grpc-js's channel does. */
   #shutDown(method: string): grpc.ServiceError {
     const { service, transport } = this.#destination
     const details = `${method} to '${service}' failed: the client was closed`
@@ -145,7 +145,7 @@ export class MeshChannel implements ChannelShape {
     return Object.assign(new Error(`${code} UNAVAILABLE: ${details}`, { cause }), { code, details, metadata })
   }
 
-  /** @throws OptionsError for what is no instant */
+  /** @throws OptionsError for anything but an instant */
   #leftOf(deadline: grpc.Deadline): number {
     const at = typeof deadline === 'number' ? deadline : deadline?.getTime?.()
     if (typeof at !== 'number' || Number.isNaN(at)) {
@@ -156,7 +156,7 @@ export class MeshChannel implements ChannelShape {
   }
 
   /**
-   * What `parent: call` asks for; without it, a call made within a handler inherits all the same.
+   * Applies `parent: call`. A call made within a handler inherits without it.
    */
   #inherit(call: GrpcCall, parent: grpc.ServerUnaryCall<unknown, unknown>, flags: number): void {
     const leftMs = (flags & PROPAGATE_DEADLINE) === 0 ? Number.POSITIVE_INFINITY : this.#leftOf(parent.getDeadline())
@@ -181,7 +181,7 @@ export class MeshChannel implements ChannelShape {
   #makeMethod(path: string, declared: readonly string[]): GrpcMethod {
     const { methods, idempotent, shortStreams, largestMessage = LARGEST_MESSAGE } = this.#options
     const definition = methods.get(path)
-    // Of what is not known the answer may be a stream: held back, it would never come.
+    // An unknown method may answer with a stream, which would never arrive if it were held back.
     const answersOnce = definition?.responseStream === false
     const streaming = !answersOnce || definition.requestStream
     const level = definition?.options?.idempotency_level
@@ -207,7 +207,7 @@ export class MeshChannel implements ChannelShape {
     })
   }
 
-  /** Documents, too, may name a method as the client has it. */
+  /** Documents may also use the client's name of a method. */
   #isDeclared(declared: readonly string[], path: string): boolean {
     if (isGrpcMethod(declared, path)) return true
     const prefix = path.slice(0, path.lastIndexOf('/') + 1)

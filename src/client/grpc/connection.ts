@@ -65,17 +65,17 @@ export interface GrpcConnectionOwner {
 
 export class GrpcConnection implements SessionOwner {
   readonly channel: grpc.Channel
-  /** Instant from which it takes no more calls; `Infinity` until it is to be replaced. */
+  /** Instant from which it takes no calls; `Infinity` until it must be replaced. */
   retireAt = Number.POSITIVE_INFINITY
-  /** Of the peer's certificate, wall clock. */
+  /** End of the peer's certificate, wall clock. */
   endsAt = Number.POSITIVE_INFINITY
-  /** Of a received message. */
+  /** Largest received message in bytes. */
   readonly largestMessage: number
-  /** Calls on it, health checks included. */
+  /** Calls in flight on it, including health checks. */
   running = 0
-  /** Instant at which something last came from the peer. */
+  /** Instant of the last message from the peer. */
   heardAt = 0
-  /** Attempts in a row that ran out of time while nothing at all was heard. */
+  /** Consecutive attempts that timed out without any answer on the connection. */
   silences = 0
   readonly #owner: GrpcConnectionOwner
   readonly #setup: GrpcConnectionSetup
@@ -111,8 +111,8 @@ export class GrpcConnection implements SessionOwner {
   }
 
   /**
-   * The peer takes one more stream. Beyond its limit Node would hold it back, and nobody could tell
-   * that it was not sent.
+   * Whether the peer accepts another stream. Node would queue one beyond its limit, and we could
+   * not tell that it was never sent.
    */
   get hasRoom(): boolean {
     return this.#session.streams.hasRoom
@@ -129,19 +129,19 @@ export class GrpcConnection implements SessionOwner {
     this.#session.streams.begun()
   }
 
-  /** It stood once, and does not any more. */
+  /** It was established, and is no longer. */
   get lost(): boolean {
     return this.#stood && !this.ready
   }
 
   /**
-   * Sees to it that it stands, or has failed, within the time for connecting; the pool hears of it.
+   * Connects. The owner hears of success or failure within the connect timeout.
    */
   dial(): void {
     if (this.#dialing) return
     this.#dialing = true
     this.#timer.start()
-    // What it begins outlives the call that asked for it first, and serves others.
+    // A connection outlives the call that opened it, and serves others.
     this.#setup.context.runInAsyncScope(connect, undefined, this)
   }
 
@@ -167,7 +167,7 @@ export class GrpcConnection implements SessionOwner {
     this.#watch()
   }
 
-  /** It would lead, or has led, to where no call may go. */
+  /** Its address, before or after the lookup, is not allowed. */
   #stray(cause: Error): void {
     if (this.#closed || !this.#dialing) return
     this.#dialing = false
@@ -216,16 +216,16 @@ export class GrpcConnection implements SessionOwner {
     this.#owner.closed(this)
   }
 
-  /** At once, because of its peer: what runs on it has lost its connection. */
+  /** Closes it at once. Calls in flight fail with a lost connection. */
   cut(cause: Error): void {
     this.#session.cut(cause)
   }
 
-  /** It stands, and its session is known, with the peer's limits. */
+  /** It is established, and its session and the peer's limits are known. */
   stands(): void {
     if (this.#closed) return
     this.attend()
-    // Since it was judged, the name may have come to mean something else.
+    // The name may resolve to another address than when it was checked.
     const { address } = this.#owner.endpoint
     const reached = this.#named ? this.#session.remoteAddress : undefined
     const refused = reached === undefined ? undefined : refuseEndpoint(address, reached, this.#setup.loopbackAllowed)
@@ -270,7 +270,7 @@ export class GrpcConnection implements SessionOwner {
       this.#timer.stop()
       if (state === READY) {
         this.heardAt = this.#setup.clock.now()
-        // grpc-js tells first, and then notes what it told of.
+        // grpc-js notifies us before it updates its state.
         process.nextTick(stands, this)
         return
       }

@@ -1,6 +1,6 @@
 /**
- * Call credentials: what a caller's generator adds to the metadata of each attempt. We ask before
- * there is a stream, so that a failure is certainly not sent and a cancelled call never begins.
+ * Call credentials: a caller's generator adds to the metadata of each attempt. It runs before the
+ * stream begins, so that a failed or cancelled attempt was certainly not sent.
  */
 import type * as grpc from '@grpc/grpc-js'
 import { GRPC_STATUS } from '../../core/status.ts'
@@ -36,8 +36,7 @@ export async function authorized(
 }
 
 /**
- * grpc-js drops the promise of a generator that is an async function: its rejection would end the
- * process.
+ * grpc-js drops the promise of an async generator function, whose rejection would end the process.
  */
 function ask(credentials: grpc.CallCredentials, options: GeneratorOptions): Promise<grpc.Metadata> {
   const generator = generatorOf(credentials)
@@ -47,7 +46,7 @@ function ask(credentials: grpc.CallCredentials, options: GeneratorOptions): Prom
       if (metadata === undefined) reject(error)
       else resolve(metadata)
     })
-    // One that has answered before may do as it likes.
+    // After its answer, a rejection changes nothing.
     Promise.resolve(returned).catch(reject)
   })
 }
@@ -62,7 +61,7 @@ export function credentialsFailure(error: unknown): { readonly code: number; rea
   return { code: GRPC_STATUS.INTERNAL, details: `Invalid status from control plane: ${code} ${details}` }
 }
 
-/** Of anything, also of what throws when it is looked at. */
+/** Reads any value, including one whose getters throw. */
 function read(error: unknown): { readonly code: number; readonly message: string } {
   try {
     const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown }

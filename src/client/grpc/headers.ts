@@ -26,7 +26,7 @@ const METADATA: CarrierSetter<grpc.Metadata> = {
 
 /**
  * Adds everything that one attempt sends to `metadata`. `given` stays unchanged, because the next
- * attempt needs it again. `deadlineAt`: what the callee is told.
+ * attempt needs it again. `deadlineAt`: the deadline for the callee.
  */
 export function fillMetadata(
   metadata: grpc.Metadata,

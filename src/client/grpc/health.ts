@@ -1,6 +1,6 @@
 /**
- * Asks a gRPC endpoint whether it is well, by the standard health service, on the connection of its
- * calls but outside of their stack.
+ * Probes a gRPC endpoint by the standard health service, on the connection of its calls but outside
+ * their stack.
  */
 import type * as grpc from '@grpc/grpc-js'
 import type { ErrorCode } from '../../core/errors.ts'
@@ -14,7 +14,7 @@ import type { GrpcConnectionUser } from './connection-user.ts'
 import type { Grpc, GrpcJsCall } from './grpc-js.ts'
 import type { GrpcPool } from './pool.ts'
 
-/** Refusals on our own side: they say nothing of the endpoint. */
+/** Local refusals, which say nothing about the endpoint. */
 const OURS: ReadonlySet<ErrorCode> = new Set(['queue-full', 'closed'])
 
 /** What a probe needs of the transport. */
@@ -81,14 +81,14 @@ class HealthProbe implements GrpcConnectionUser, grpc.InterceptingListener {
   onReceiveStatus({ code, details, metadata }: grpc.StatusObject): void {
     this.#answered = true
     if (code === GRPC_STATUS.OK) this.#end(this.#state === SERVING, `state ${this.#state}`)
-    // It is well, and has too much to do to say so.
+    // Overloaded is not unhealthy.
     else if (code !== GRPC_STATUS.PERMISSION_DENIED && metadata.get(NOT_EXECUTED).length > 0)
       this.#end(undefined, details)
     else this.#end(false, `status ${code}: ${details}`)
   }
 
   #timeUp(): void {
-    // It takes as many streams as it said it would, and all are in use: that is no illness.
+    // All streams that the peer allows are in use. That is not unhealthy.
     const full = this.#connection === undefined && this.#pool!.reachable
     this.#end(full ? undefined : false, TIMED_OUT)
   }

@@ -28,7 +28,7 @@ export interface Http2Transport {
 }
 
 /**
- * The subchannels of a channel with a pool of its own. Empty if a version of grpc-js keeps them
+ * The subchannels of a channel with a local pool. Empty if a version of grpc-js keeps them
  * elsewhere: then it handles pings and stream limits itself, and streams are unknown to us.
  */
 export function subchannelsOf(channel: grpc.Channel): readonly Subchannel[] {
@@ -56,8 +56,8 @@ export interface OwnMetadata extends grpc.Metadata {
 }
 
 /**
- * Makes the class of {@link OwnMetadata}. grpc-js clones metadata twice on the way in case the caller
- * changes it; no one else holds this object, so it is not copied.
+ * Makes the class of {@link OwnMetadata}. grpc-js clones metadata twice per call in case the caller
+ * changes it. Only the attempt holds this object, so it is not copied.
  */
 export function ownMetadata({ Metadata }: Grpc): new () => OwnMetadata {
   return class Own extends Metadata implements OwnMetadata {
@@ -105,6 +105,14 @@ export function partsOf(credentials: grpc.CallCredentials): readonly grpc.CallCr
 export function generatorOf(credentials: grpc.CallCredentials): MetadataGenerator | undefined {
   const { metadataGenerator } = credentials as Credentials
   return typeof metadataGenerator === 'function' ? metadataGenerator : undefined
+}
+
+// Interceptors.
+
+/** The code of an interceptor that `InterceptingCall` and `InterceptingListenerImpl` keep. */
+export interface InterceptorParts {
+  requester?: Record<string, unknown>
+  listener?: Record<string, unknown>
 }
 
 // Texts of statuses that grpc-js itself made.

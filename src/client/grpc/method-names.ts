@@ -1,7 +1,6 @@
 /**
- * By which names a client has the methods of its service. grpc-js gives each the key of the
- * definition and `originalName` (camelCase, by `@grpc/proto-loader`); of two methods with one name,
- * the client decides.
+ * The names under which a client has the methods of its service. grpc-js uses the key of the
+ * definition and `originalName` (camelCase, from `@grpc/proto-loader`).
  */
 import type * as grpc from '@grpc/grpc-js'
 
@@ -11,14 +10,14 @@ export type MethodDefinition = Pick<
   'path' | 'requestStream' | 'responseStream' | 'originalName'
 > & { readonly options?: { readonly idempotency_level?: string | undefined } | undefined }
 
-/** What a client class says of its service, by names that the generator chose. */
+/** The methods of a service, by the names that the generator chose. */
 export type ServiceDefinition = Readonly<Record<string, MethodDefinition>>
 
 export type MethodNames = ReadonlyMap<string, MethodDefinition>
 
 /**
- * The methods that `holder`, a client or the prototype of its class, has beyond those of `base`,
- * every client's.
+ * The service's methods on `holder`, a client or its prototype. `base` has the methods of every
+ * client.
  */
 export function methodNames(holder: object, base: object, service: ServiceDefinition): MethodNames {
   const names = new Map<string, MethodDefinition>()
@@ -26,7 +25,7 @@ export function methodNames(holder: object, base: object, service: ServiceDefini
     for (const name of spellings(key, definition)) {
       const method = (holder as Record<string, unknown>)[name]
       if (typeof method !== 'function' || name === 'constructor') continue
-      // A class that extends the generated one may have methods of its own in their place.
+      // A class that extends the generated one may override them.
       const { path = method === (base as Record<string, unknown>)[name] ? undefined : definition.path } = method as {
         path?: string
       }
@@ -36,7 +35,7 @@ export function methodNames(holder: object, base: object, service: ServiceDefini
   return names
 }
 
-/** All names that a client might have for a method: its own, and in camelCase. */
+/** All names that a client might use for a method: its key and camelCase. */
 export function spellings(key: string, { originalName }: MethodDefinition): ReadonlySet<string> {
   const names = new Set([key])
   if (typeof originalName === 'string') names.add(originalName)

@@ -1,7 +1,6 @@
 /**
- * From grpc-js's statuses to outcomes. Where a status came from decides, by what HTTP/2 heard (see
- * grpc-stream): the words of its details are read only once it is certain that grpc-js itself made
- * them.
+ * Maps statuses of grpc-js to outcomes. The origin of a status decides, as HTTP/2 saw it
+ * (stream.ts); details are parsed only if grpc-js wrote them itself.
  */
 import { type ClientHttp2Stream, constants } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
@@ -22,37 +21,35 @@ interface UnsentCause {
   failure(details: string): { readonly code: ErrorCode; readonly cause: Error }
 }
 
-/** What an attempt knows of its end besides the status. */
+/** What an attempt knows about its end besides the status. */
 export interface StatusSource extends StreamOwner {
-  /** Of the answer; `undefined` without any, or if they are all of it. */
+  /** Initial metadata; `undefined` if there is none or the answer is trailers only. */
   readonly headers: grpc.Metadata | undefined
-  /** There is the one message that a method with one answers with. */
+  /** The answer of a unary method has arrived. */
   readonly answered: boolean
 }
 
 /**
- * How an attempt on `connection` ended. Corrects `status` where grpc-js lost what the peer had
- * said.
+ * The outcome of an attempt on `connection`. Corrects `status` where grpc-js lost the peer's own.
  */
 export function outcomeOfStatus(status: grpc.StatusObject, connection: UnsentCause, source: StatusSource): Outcome {
   const { trailers, leaving, stream } = source
   if (isOfPeer(status, source)) return ofPeer(status, trailers?.['grpc-message'], source)
-  // grpc-js has no code for a message that is compressed in no way it was told of.
+  // grpc-js has no code for a message with an undeclared compression.
   if (status.code === undefined) return makeOutcome('failure', 'protocol-error', new Error('a malformed message'))
   if (!leaving) return ofUnsent(status, connection)
-  // A stream that could not be watched may have been executed: what is said of it is taken for the
-  // peer's.
+  // An unwatched stream may have been executed, so its status counts as the peer's.
   return stream === undefined ? ofPeer(status, undefined, source) : ofBroken(status, stream, source)
 }
 
-/** The end that the peer gave is the one that `status` tells of. */
+/** Whether `status` is the peer's own. */
 function isOfPeer(status: grpc.StatusObject, { trailers, answered }: StatusSource): boolean {
   const said = trailers?.['grpc-status']
   if (said === undefined) return false
   // grpc-js reads an empty one as OK.
   if (said === '') status.code = Number.NaN
   if (said === '' || Object.is(Number(said), status.code)) return true
-  // The answer is complete, and what broke behind it takes nothing away.
+  // The answer is complete; a later break does not undo it.
   if (said !== '0' || !answered || UNREADABLE.test(status.details)) return false
   status.code = GRPC_STATUS.OK
   status.details = ''
@@ -61,13 +58,13 @@ function isOfPeer(status: grpc.StatusObject, { trailers, answered }: StatusSourc
 
 function ofPeer(status: grpc.StatusObject, message: unknown, source: StatusSource): Outcome {
   if (status.code === GRPC_STATUS.OK) return SUCCESS
-  // What is not in the table comes from a broken peer: gRPC reads it as UNKNOWN.
+  // gRPC reads an undefined code as UNKNOWN.
   if (!KNOWN.has(status.code)) status.code = GRPC_STATUS.UNKNOWN
   if (typeof message === 'string') status.details = decodeMessage(message)
   const { code, details, metadata } = status
   if (isCutShort(code, source)) return makeOutcome('failure', 'connection-lost', new Error(details))
   const { headers } = source
-  // An answer that had begun came from an execution.
+  // An answer that has begun proves an execution.
   const [marker] = headers === undefined ? metadata.get(NOT_EXECUTED) : []
   const marked = marker !== undefined
   const refusal = reasonOfRefusal(marker)
@@ -88,13 +85,13 @@ export function isCutShort(code: number, { headers, session, trailers }: StatusS
   return trailers !== undefined && session !== undefined && isLeft(session)
 }
 
-/** The request never left us. */
+/** The request was not sent. */
 function ofUnsent({ details }: grpc.StatusObject, connection: UnsentCause): Outcome {
   const failure = connection.failure(details)
   return makeOutcome('refused', failure.code, failure.cause)
 }
 
-/** The stream ended without a status of gRPC. */
+/** The stream ended without a gRPC status. */
 function ofBroken(status: grpc.StatusObject, stream: ClientHttp2Stream, source: StatusSource): Outcome {
   const { session, httpStatus, trailers, headers } = source
   const { details } = status
@@ -119,17 +116,16 @@ function ofBroken(status: grpc.StatusObject, stream: ClientHttp2Stream, source: 
     if (goaway.refusal !== undefined) {
       return makeOutcome('refused', 'identity-rejected', refusedByServer(goaway.refusal))
     }
-    // A peer that asks for calm is alive and turns calls away.
+    // A peer that sends ENHANCE_YOUR_CALM is alive and overloaded.
     const isAlive = goaway.code === constants.NGHTTP2_ENHANCE_YOUR_CALM
     return makeOutcome('refused', 'refused-by-peer', cause, isAlive ? status.code : undefined)
   }
   if (rstCode === constants.NGHTTP2_REFUSED_STREAM && headers === undefined) {
-    // A GOAWAY closes the session. Refused while it goes on, a stream is one that the peer has no
-    // room for.
+    // A GOAWAY closes the session. On an open session, the peer had no room for the stream.
     return makeOutcome('refused', 'refused-by-peer', cause, session!.closed ? undefined : status.code)
   }
   if (session!.destroyed || LOST.test(details)) return makeOutcome('failure', 'connection-lost', cause)
-  // Whatever grpc-js cannot go on with, it resets with CANCEL by itself.
+  // grpc-js itself resets streams that it cannot process with CANCEL.
   if (rstCode !== constants.NGHTTP2_CANCEL || CANCELLED_BY_PEER.test(details)) status.code = grpcStatusOfReset(rstCode)
   return rstCode === constants.NGHTTP2_ENHANCE_YOUR_CALM
     ? makeOutcome('failure', 'overloaded', cause, status.code)
@@ -153,8 +149,7 @@ function grpcStatusOfReset(code: number | undefined): number {
 }
 
 /**
- * `grpc-message`; what is no encoded UTF-8 in it stays as it came (PROTOCOL-HTTP2,
- * "Percent-Encoded").
+ * Decodes `grpc-message`. Invalid escapes stay as they are (PROTOCOL-HTTP2, "Percent-Encoded").
  */
 function decodeMessage(message: string): string {
   return message.replace(/(?:%[0-9a-f]{2})+/gi, (encoded) => {

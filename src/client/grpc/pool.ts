@@ -1,6 +1,6 @@
 /**
- * The connection of one gRPC endpoint, made when needed and shared by all its calls, and those that
- * wait for it or for a stream on it. A waiting attempt that is cancelled was certainly never sent.
+ * The connection of one gRPC endpoint, opened on demand and shared by all its calls. Attempts wait
+ * here for the connection or for a free stream on it; a cancelled waiter was certainly not sent.
  */
 import type { Endpoint, InFlight } from '../../core/endpoint.ts'
 import type { ErrorCode } from '../../core/errors.ts'
@@ -19,8 +19,8 @@ export interface GrpcPoolHost extends GrpcConnectionSetup {
 }
 
 /**
- * So many attempts that ran out of time, with not one byte from the peer, and it gets a new
- * connection (faults-and-attacks F9).
+ * After this many consecutive timeouts without any answer, the connection is replaced: the peer may
+ * have vanished.
  */
 const MOST_SILENCES = 2
 
@@ -28,9 +28,9 @@ export class GrpcPool implements EndpointPool, GrpcConnectionOwner {
   readonly endpoint: Endpoint
   readonly #host: GrpcPoolHost
   readonly #waiting = new Set<GrpcConnectionUser>()
-  /** Those that go before. */
+  /** Probes, which go first. */
   readonly #ahead = new Set<GrpcConnectionUser>()
-  /** All that have not been closed. */
+  /** All open connections, retiring ones included. */
   readonly #all = new Set<GrpcConnection>()
   readonly #proof = new PeerProof()
   #current: GrpcConnection | undefined
@@ -49,7 +49,7 @@ export class GrpcPool implements EndpointPool, GrpcConnectionOwner {
     return this.#waiting.size + this.#ahead.size
   }
 
-  /** Whether its connection stands. */
+  /** Whether its connection is established. */
   get reachable(): boolean {
     return this.#current?.ready === true
   }
@@ -111,7 +111,7 @@ export class GrpcPool implements EndpointPool, GrpcConnectionOwner {
     }
   }
 
-  /** It takes no more calls, or is gone. Those that waited for a stream on it were not sent. */
+  /** It takes no more calls, or is gone. Users that waited for a stream on it were not sent. */
   lost(connection: GrpcConnection, code: ErrorCode, reason: string): void {
     if (connection === this.#current) {
       this.#current = undefined
@@ -121,7 +121,7 @@ export class GrpcPool implements EndpointPool, GrpcConnectionOwner {
     connection.retire()
   }
 
-  /** It stands; or it has failed, and calls on it say why. */
+  /** It is established, or has failed: then calls on it report the reason. */
   dialed(connection: GrpcConnection, ready: boolean): void {
     if (ready) this.#proof.add(connection)
     if (connection !== this.#current) return
@@ -160,14 +160,14 @@ export class GrpcPool implements EndpointPool, GrpcConnectionOwner {
     connection.retire()
   }
 
-  /** Cuts what runs on connections whose peer's certificate has ended. */
+  /** Closes connections whose peer's certificate has expired. */
   sweep(): void {
     this.#proof.cutEnded(this.#all, this.#host.clock)
   }
 
   /**
-   * After a rotation: the connection of today takes no more calls from a time within `spreadMs` of
-   * `from` on.
+   * After a rotation: each connection stops taking calls at its own instant within `spreadMs` of
+   * `from`.
    */
   retire(from: number, spreadMs: number): void {
     for (const connection of this.#all) {
@@ -187,7 +187,8 @@ export class GrpcPool implements EndpointPool, GrpcConnectionOwner {
   }
 
   /**
-   * Whatever still runs has had its time; grpc-js closes a channel only once its calls have ended.
+   * The grace period is over. grpc-js closes a channel only once its calls have ended, so they end
+   * first.
    */
   closeNow(): void {
     const cause = this.#withdrawn()
@@ -219,7 +220,7 @@ export class GrpcPool implements EndpointPool, GrpcConnectionOwner {
     return hasEnded(connection.endsAt, clock)
   }
 
-  /** Those that waited for a stream wait for the next connection. */
+  /** Users that waited for a stream wait for the next connection. */
   #replace(): void {
     if (this.waiting === 0) return
     try {

@@ -1,30 +1,30 @@
 /**
- * The messages of one gRPC call, serialized, kept so that another attempt can send them again. Once
- * the call is committed to one attempt, what that one has sent is let go; beyond a bound of bytes
- * the first attempt that has sent all of them is the one (gRFC A6, "Memory").
+ * The serialized messages of one gRPC call, kept for further attempts. Once the call is committed
+ * to an attempt, messages that it has sent are released; an overfull buffer commits the call (gRFC
+ * A6).
  */
 import type { MessageContext } from './grpc-js.ts'
 import { GrpcWrite } from './write-callback.ts'
 
-/** Kept for one call; beyond it the call is committed. */
+/** Bytes kept for one call. Beyond it the call is committed. */
 export const MOST_BUFFERED_BYTES = 262_144
 
 const NONE: Entry[] = []
 
 export class ReplayBuffer {
-  /** The caller has no more messages. */
+  /** The caller has sent its last message. */
   closed = false
   #entries: Entry[] = NONE
   /** Index of the first that is still kept. */
   #first = 0
   #bytes = 0
 
-  /** Index behind the last. */
+  /** One past the index of the last message. */
   get end(): number {
     return this.#first + this.#entries.length
   }
 
-  /** More is kept than may be. */
+  /** It holds more than the limit. */
   get outgrown(): boolean {
     return this.#bytes > MOST_BUFFERED_BYTES
   }
@@ -32,8 +32,8 @@ export class ReplayBuffer {
   add(context: MessageContext, message: Buffer): void {
     this.#bytes += message.length
     const entry = new Entry(context, message)
-    // A list that begins with its first is made for one, and most calls have no more; an empty one
-    // would be given room for 17.
+    // Most calls have one message. A literal reserves room for one, a push to an empty array for
+    // 17.
     if (this.#entries === NONE) this.#entries = [entry]
     else this.#entries.push(entry)
   }
@@ -42,7 +42,7 @@ export class ReplayBuffer {
     return this.#entries[index - this.#first]
   }
 
-  /** Nobody will need those before `index` again. */
+  /** Releases the messages before `index`. */
   release(index: number): void {
     while (this.#first < index && this.#entries.length > 0) {
       this.#bytes -= this.#entries.shift()!.message.length
@@ -50,7 +50,9 @@ export class ReplayBuffer {
     }
   }
 
-  /** The call is over. Those that were kept, so that who waits for them to leave waits no more. */
+  /**
+   * The call is over. Returns the entries that were kept, so that their writers can be released.
+   */
   clear(): readonly Entry[] {
     const entries = this.#entries
     this.#first = this.end
@@ -63,7 +65,7 @@ export class ReplayBuffer {
 export class Entry {
   readonly message: Buffer
   readonly flags: number | undefined
-  /** Of who waits for it to leave; several may write to one stream. */
+  /** The writer's callback. Several writers may share one stream. */
   readonly #write: GrpcWrite | undefined
 
   constructor({ callback, flags }: MessageContext, message: Buffer) {
@@ -72,7 +74,7 @@ export class Entry {
     this.#write = callback === undefined ? undefined : new GrpcWrite(callback)
   }
 
-  /** An attempt has sent it; the caller is told the first time. */
+  /** An attempt has sent it. The first time, the writer's callback runs. */
   written(): void {
     this.#write?.done()
   }

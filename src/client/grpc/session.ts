@@ -92,7 +92,7 @@ export class GrpcSession {
     })
     this.streams.watch(session)
     session.once('goaway', (_code, _lastStreamId, data) => {
-      // Streams that had begun may still end on it. Node sends no PING on a session that is closing;
+      // Streams that had begun may still end on it. Node sends no PING on a closing session;
       // grpc-js would take the silence for a dead peer and cut them. The peer bounds their time.
       stopPings(transport)
       const refusal = refusalIn(data)

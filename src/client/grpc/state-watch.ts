@@ -1,5 +1,6 @@
 /**
- * Who waits for the state of a gRPC channel to change: `watchConnectivityState`, `waitForReady`.
+ * Waiters for a connectivity state change of a gRPC channel (`watchConnectivityState`,
+ * `waitForReady`).
  */
 import { AsyncResource } from 'node:async_hooks'
 import type * as grpc from '@grpc/grpc-js'
@@ -23,7 +24,10 @@ export class StateWatchers {
     this.#state = state
   }
 
-  /** Calls back, later and once, when the state is not `current`, or after `ms` with an error. */
+  /**
+   * Calls back once and asynchronously: when the state differs from `current`, or after `ms` with
+   * an error.
+   */
   add(current: State, ms: number, callback: Callback): void {
     const watcher = new StateWatcher(current, this.#clock.now() + ms, callback)
     this.#all.add(watcher)
@@ -32,7 +36,7 @@ export class StateWatchers {
     if (this.#state() !== current) this.#checkLater()
   }
 
-  /** A mesh that closes takes its endpoints first, and then says that it is closed. */
+  /** A closing mesh removes its endpoints before it reports that it is closed. */
   #checkLater(): void {
     process.nextTick(() => this.check())
   }
@@ -49,7 +53,7 @@ export class StateWatchers {
   }
 
   #timeUp(watcher: StateWatcher): void {
-    // A timer of Node is shorter than a deadline may be.
+    // A deadline may exceed Node's longest timer.
     if (watcher.until - this.#clock.now() > 1) this.#arm(watcher)
     else this.#end(watcher, new Error('Deadline passed without connectivity state change'))
   }

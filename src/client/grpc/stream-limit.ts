@@ -1,6 +1,6 @@
 /**
- * How many more streams one connection takes, by the peer's SETTINGS_MAX_CONCURRENT_STREAMS. A
- * stream that we reset is free for us at once, and for the peer only when it has heard of it.
+ * Free streams of one connection under the peer's SETTINGS_MAX_CONCURRENT_STREAMS. A stream that we
+ * reset counts until the peer has processed the reset.
  */
 import { type ClientHttp2Session, connect, type Settings } from 'node:http2'
 import { Duplex } from 'node:stream'
@@ -9,13 +9,13 @@ export class StreamLimit {
   readonly #onRoom: () => void
   #session: ClientHttp2Session | undefined
   /**
-   * The peer may change it. Without a session that we can read, it is Node that holds streams back.
+   * The peer may change it. Without a session that we can read, Node enforces it.
    */
   #most = Number.POSITIVE_INFINITY
   #open = 0
   /**
-   * Streams that we have reset, and that the peer may still count. A server on Node refuses the
-   * next one meanwhile, and ends the connection after a hundred of them.
+   * Streams that we have reset and the peer may still count. A Node server refuses further streams
+   * meanwhile, and ends the connection after a hundred.
    */
   #reset = 0
   #asking = false
@@ -43,14 +43,14 @@ export class StreamLimit {
     this.#open += 1
   }
 
-  /** `reset`: by us, so that the peer does not know yet. */
+  /** `reset`: by us; the peer may not know yet. */
   ended(reset: boolean): void {
     this.#open -= 1
     if (reset) this.#reset += 1
   }
 
   /**
-   * A call waits for room: asks whether the peer has heard of all resets, by a PING behind them.
+   * A call waits for room. A PING behind the resets shows when the peer has processed them.
    */
   want(): void {
     if (this.#reset === 0 || this.#asking || this.#session === undefined) return
@@ -65,7 +65,7 @@ export class StreamLimit {
     try {
       sent = this.#session.ping(heard)
     } catch {
-      // The session has ended, and its pool will hear of that.
+      // The session has ended; its connection hears of it.
     }
     if (!sent) setImmediate(heard)
   }
@@ -75,13 +75,12 @@ export class StreamLimit {
   }
 }
 
-/** `undefined` until it was asked for, `null` if this Node has none. */
+/** `undefined` until first needed, `null` if this version of Node has none. */
 let hook: ((name: string) => void) | null | undefined
 
 /**
- * Node passes SETTINGS on only while its own hook has seen a listener come. grpc-js removes all
- * listeners of a session when it stands, and the hook with them; a session without a socket has
- * one.
+ * Restores Node's `newListener` hook, without which a session does not report SETTINGS. grpc-js
+ * removes it with all other listeners, so it is taken from a session without a socket.
  */
 function hearAgain(session: ClientHttp2Session): void {
   if (hook === undefined) {

@@ -1,7 +1,6 @@
 /**
- * What HTTP/2 knows of an attempt and grpc-js does not pass on: whether the stream began, what the
- * peer said at its end, and how it was reset. Only this tells a status of the peer from one that
- * grpc-js made.
+ * The HTTP/2 side of an attempt, which grpc-js does not pass on: whether its stream began, and how
+ * it ended. Only this tells the peer's status from one that grpc-js made up.
  */
 import {
   type ClientHttp2Session,
@@ -14,14 +13,14 @@ import { reasonOfRefusal } from '../../net/identity-refusal.ts'
 
 /** The HTTP/2 half of one attempt. */
 export interface StreamOwner {
-  /** The request is with HTTP/2: from here on it may leave. */
+  /** HTTP/2 has the request, so it may have been sent. */
   leaving: boolean
-  /** The last that began for it; `undefined` also if the session is one that we cannot watch. */
+  /** The last stream that began for it; `undefined` also if the session cannot be watched. */
   stream: ClientHttp2Stream | undefined
   session: ClientHttp2Session | undefined
   /** 0 before the response head. */
   httpStatus: number
-  /** Trailers, or the head that is all of the answer. */
+  /** Trailers, or the head of a trailers-only answer. */
   trailers: IncomingHttpHeaders | undefined
 }
 
@@ -31,7 +30,7 @@ interface Owned {
   [OWNER]?: StreamOwner
 }
 
-/** Names the owner of the stream that `headers` begin. */
+/** Marks `owner` as the owner of the stream that begins with `headers`. */
 export function mark(headers: object, owner: StreamOwner): void {
   owner.leaving = true
   const owned: Owned = headers
@@ -67,7 +66,7 @@ export function isLeft(session: ClientHttp2Session): boolean {
   return goaways.has(session)
 }
 
-/** Tells the owners of streams that begin on `session`. */
+/** Reports the streams of `session` to their owners. */
 export function watchStreams(session: ClientHttp2Session): void {
   // A graceful one is followed by another, with a lower stream.
   session.on('goaway', (code, lastStreamId, data) => {
@@ -87,7 +86,7 @@ export function watchStreams(session: ClientHttp2Session): void {
     owner.stream = stream
     owner.session = session
     ;(stream as ClientHttp2Stream & Owned)[OWNER] = owner
-    // In front of grpc-js's own listeners, which make a status of the same headers.
+    // Before grpc-js's listeners, which turn the same headers into a status.
     stream.on('response', heardHead)
     stream.on('trailers', heardTrailers)
     return stream

@@ -1,7 +1,6 @@
 /**
- * What all gRPC connections of a mesh share: grpc-js, our identity, the limits. A rotated identity
- * is a new generation: new connections use it at once, old ones take no more calls within a short
- * time, spread so that they do not all shake hands again in the same instant.
+ * What all gRPC connections of a mesh share: grpc-js, our identity, the limits. After a rotation,
+ * new connections use the new identity, and old ones retire spread over a short time.
  */
 import { AsyncResource } from 'node:async_hooks'
 import type * as grpc from '@grpc/grpc-js'
@@ -20,9 +19,9 @@ import { GRPC_TRANSPORT_DEFAULTS, type GrpcTransportSettings, LARGEST_MESSAGE } 
 
 const KEEPALIVE_TIMEOUT_MS = 5_000
 
-/** How often ended certificates are looked for, while there are connections. */
+/** Interval of the check for expired certificates while there are connections. */
 const SWEEP_MS = 1_000
-/** After so long without a call, the connection is closed. */
+/** A connection without calls closes after this. */
 const IDLE_MS = 300_000
 
 export interface GrpcTransportParts {
@@ -30,9 +29,9 @@ export interface GrpcTransportParts {
   readonly clock?: Clock
   readonly identity?: ClientIdentity | undefined
   readonly settings?: Partial<GrpcTransportSettings>
-  /** An endpoint showed a certificate that was not believed; nothing was sent to it. */
+  /** An endpoint showed a certificate that failed verification. Nothing was sent to it. */
   readonly onPeerRefused?: ((refused: RefusedPeer, endpoint: Endpoint) => void) | undefined
-  /** An endpoint does not believe our certificate; it executed nothing. */
+  /** An endpoint rejected our certificate. It executed nothing. */
   readonly onRefusedByPeer?: ((reason: string, endpoint: Endpoint) => void) | undefined
   /**
    * Whether a name may resolve to loopback: all of the mesh is on this machine. @defaultValue true
@@ -52,10 +51,10 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
   readonly OwnMetadata: new () => OwnMetadata
   readonly insecure: grpc.ChannelCredentials
   readonly channelOptions: grpc.ChannelOptions
-  /** The async context of connections, which are nobody's: that of who joined. */
+  /** The async context of connections: that of the code that joined the mesh. */
   readonly context = new AsyncResource('inmesh.grpc.connections')
   closed = false
-  /** Per service, what its clients take at most. */
+  /** Largest message in bytes, by service. */
   readonly #largest = new Map<string, number>()
   readonly #pools = new Set<GrpcPool>()
   readonly #stopListening: (() => void) | undefined
@@ -72,16 +71,16 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
     this.OwnMetadata = ownMetadata(this.grpc)
     this.insecure = this.grpc.credentials.createInsecure()
     this.channelOptions = Object.freeze({
-      // What the mesh does itself.
+      // The mesh retries.
       'grpc.enable_retries': 0,
-      // It keeps the first MiB of a call even so, and says of each message in it at once that it
-      // has left: a source that has always more would stop our loop until then.
+      // grpc-js buffers the first MiB of a call regardless and reports each message in it as sent
+      // at once. A source that always has more would block our loop until then.
       'grpc.per_rpc_retry_buffer_size': 0,
       'grpc.service_config_disable_resolution': 1,
       'grpc.enable_http_proxy': 0,
       // A connection belongs to one endpoint and one identity.
       'grpc.use_local_subchannel_pool': 1,
-      // 8 kB a channel; whoever wants channelz has it for the channels of their own.
+      // Channelz costs 8 kB per channel.
       'grpc.enable_channelz': 0,
       'grpc.keepalive_time_ms': this.settings.keepaliveMs,
       'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
@@ -90,7 +89,7 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
     this.#stopListening = parts.identity?.source.onRotate(() => this.#retireAll())
   }
 
-  /** The connection of `endpoint`, which keeps it from now on. */
+  /** The pool of `endpoint`, made on first use. */
   poolOf(endpoint: Endpoint): GrpcPool {
     const kept = endpoint.transport
     if (kept instanceof GrpcPool) return kept
@@ -104,19 +103,20 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
     return grpcHealth(this)
   }
 
-  /** The largest message that a connection to `service` takes. */
+  /** The largest message in bytes that a connection to `service` accepts. */
   largestMessage(service: string): number {
     return this.#largest.get(service) ?? LARGEST_MESSAGE
   }
 
   /**
-   * A client of `service` takes messages of up to `bytes`; connections made for less are replaced.
+   * A client of `service` accepts messages of up to `bytes`. Connections made for less are
+   * replaced.
    */
   takeMessages(service: string, bytes: number): void {
     if (bytes > this.largestMessage(service)) this.#largest.set(service, bytes)
   }
 
-  /** Has connections from now on; until {@link GrpcTransport.emptied}. */
+  /** `pool` has connections until {@link GrpcTransport.emptied}. */
   opened(pool: GrpcPool): void {
     this.#pools.add(pool)
     if (this.identity !== undefined) this.#sweeper ??= this.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
@@ -126,14 +126,14 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
     this.#pools.delete(pool)
   }
 
-  /** How many connections there are. */
+  /** Open connections. */
   get connections(): number {
     let sum = 0
     for (const pool of this.#pools) sum += pool.connections
     return sum
   }
 
-  /** All endpoints at once: what runs has `graceMs` to finish. */
+  /** Closes all pools. Calls in flight have `graceMs` to finish. */
   close(graceMs: number): void {
     this.closed = true
     this.#stopListening?.()

@@ -1,4 +1,4 @@
-/** The callback of one written message: called once, in the async context of its write. */
+/** The callback of one written message. It runs once, in the async context of the write. */
 import { AsyncResource } from 'node:async_hooks'
 import { runUserCode } from './caller.ts'
 import type { MessageContext } from './grpc-js.ts'

@@ -1,30 +1,24 @@
 /**
- * Interceptors are often async functions, as where they wait for a token, and grpc-js drops the
- * promises that they return. A rejection would end the process; here it ends the call. What grpc-js
- * keeps of an interceptor is private to it, so nothing depends on finding it.
+ * Ends a call whose async interceptor rejects. grpc-js drops the promises that interceptors return,
+ * so a rejection would end the process; if a version hides the interceptor, nothing is changed.
  */
 import type * as grpc from '@grpc/grpc-js'
+import type { InterceptorParts } from '../internals.ts'
 
-/** Whose call ends. */
+/** Owns the call that ends. */
 interface Owner {
   fail(error: unknown): void
 }
 
 type Code = (this: unknown, ...args: unknown[]) => unknown
 
-/** What grpc-js's `InterceptingCall` and `InterceptingListenerImpl` keep. */
-interface Kept {
-  requester?: Record<string, unknown>
-  listener?: Record<string, unknown>
-}
-
 export function watchRequester(call: unknown, owner: Owner): void {
-  const kept = call as Kept
+  const kept = call as InterceptorParts
   kept.requester &&= watched(kept.requester, ['start', 'sendMessage', 'halfClose', 'cancel'], owner)
 }
 
 export function watchListener(listener: Partial<grpc.InterceptingListener> | undefined, owner: Owner): void {
-  const kept = listener as Kept | undefined
+  const kept = listener as InterceptorParts | undefined
   if (kept?.listener === undefined) return
   kept.listener = watched(kept.listener, ['onReceiveMetadata', 'onReceiveMessage', 'onReceiveStatus'], owner)
 }
