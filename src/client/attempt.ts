@@ -1,7 +1,6 @@
 /**
- * One attempt of a client's call, as far as it is the same for every protocol: it is let start,
- * waits for a first endpoint, has one timer, may be one of two (hedged), and ends exactly once.
- * What it says on the wire is the business of its two heirs.
+ * One attempt of a client's call, for every protocol: it starts, waits, times out and ends exactly
+ * once. Each protocol adds what it sends and receives.
  */
 import { Attempt, waitedForPeerMs } from '../core/attempt.ts'
 import type { Timer } from '../core/clock.ts'
@@ -16,9 +15,9 @@ import type { ClientCall } from './call.ts'
 
 /** A shorter stall is what any busy process has. */
 const STALL_MS = 20
-/** Whoever closes sooner on a caller that pauses has another reason. */
+/** A peer that closes sooner on a pausing caller has another reason. */
 const PATIENCE_MS = 500
-/** The callee is told whole milliseconds, and its timers are no better than ours. */
+/** The wire carries whole milliseconds, and the callee's timers are no finer than ours. */
 const CLOCKS_DIFFER_MS = 5
 
 export abstract class ClientAttempt extends Attempt {
@@ -49,13 +48,13 @@ export abstract class ClientAttempt extends Attempt {
   abstract second(): ClientAttempt
   /** Asks the endpoint's pool for a connection. */
   protected abstract connect(): void
-  /** It waits for a connection no more. */
+  /** Stops waiting for a connection. */
   protected abstract leaveQueue(): void
   /** Stops the transport. */
   protected abstract abort(): void
   /**
-   * Whether any connection stands to its endpoint; if not, whoever waits is waiting for the way,
-   * not for a turn.
+   * Whether a connection to its endpoint is established. If not, waiters are blocked on connecting
+   * rather than on capacity.
    */
   protected abstract get reachable(): boolean
   /** Another attempt will answer in its place. */
@@ -107,7 +106,7 @@ export abstract class ClientAttempt extends Attempt {
     this.abort()
   }
 
-  /** Our side wants no more of it. */
+  /** Our side cancels it. */
   giveUp(cause: unknown): void {
     if (this.over) return
     this.end(this.#gaveUp(cause))
@@ -121,7 +120,7 @@ export abstract class ClientAttempt extends Attempt {
     this.abort()
   }
 
-  /** Who waits for whom now. A time in which the peer waits for our side is not the peer's. */
+  /** Whether the peer waits for our side. Such time does not count against the peer. */
   protected peerWaits(waits: boolean): void {
     if (waits === this.ownSince > 0 || this.over) return
     const now = this.call.stack.clock.now()
@@ -140,8 +139,8 @@ export abstract class ClientAttempt extends Attempt {
   }
 
   /**
-   * The caller has its answer. A promise that is kept would keep the answer, and nobody would see
-   * that it was dropped.
+   * The caller has its answer. A retained promise would retain the answer and hide that the caller
+   * dropped it.
    */
   protected forgetCaller(): void {
     this.resolve = this.reject = ignore
@@ -214,8 +213,8 @@ export abstract class ClientAttempt extends Attempt {
   }
 
   /**
-   * The request that caused the call is told of their common deadline, perhaps a moment before our
-   * timer fires.
+   * The request that caused the call may reach their common deadline a moment before our timer
+   * fires.
    */
   #gaveUp(cause: unknown): Outcome {
     const { stack } = this.call

@@ -1,6 +1,6 @@
 /**
- * The wait for a first endpoint: a service that is just starting is no failure yet. Bounded by the
- * deadline, ended by a cancel.
+ * Waits for the first endpoint of a service that is still starting. The deadline bounds the wait,
+ * and a cancellation ends it.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Call } from '../core/call.ts'

@@ -1,6 +1,6 @@
 /**
- * From the outcome that decided a call to the error that its caller sees: built here, at the door,
- * and nowhere deeper.
+ * Turns the outcome that decided a call into the error that its caller sees. Nothing deeper in the
+ * stack creates errors.
  */
 import type { Call } from '../core/call.ts'
 import { type ErrorCode, MeshError, messageOf } from '../core/errors.ts'

@@ -1,4 +1,4 @@
-/** Checks what a call of any protocol takes: signal, timeout and key. */
+/** Validates the call options that all protocols share: signal, timeout and key. */
 
 import { LONGEST_TIMEOUT_MS } from '../core/deadline.ts'
 import { parseDuration } from '../options/duration.ts'

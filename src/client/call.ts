@@ -1,6 +1,6 @@
 /**
- * One call of a client, as far as it is the same for every protocol: which attempts run, when a
- * second one begins beside a late one, who drives further attempts, and how it ends without one.
+ * One call of a client, for every protocol: it runs attempts, hedges a late one and hands over to
+ * retries. It also ends calls that fail before any attempt.
  */
 import { Call, type Route } from '../core/call.ts'
 import type { Timer } from '../core/clock.ts'
@@ -13,7 +13,7 @@ import type { ClientAttempt } from './attempt.ts'
 export abstract class ClientCall extends Call {
   /** Set anew once, if the call was made before the policy of its service was known. */
   stack: Stack
-  /** Told how it ended; set before the first attempt. */
+  /** Settle the caller's promise; set before the first attempt. */
   protected resolve!: (answer: unknown) => void
   protected reject!: (error: unknown) => void
   /** The attempt that runs, and the hedge beside it, if it is late. */
@@ -31,16 +31,16 @@ export abstract class ClientCall extends Call {
 
   /** Whether the mesh has been closed. */
   abstract get closed(): boolean
-  /** Nothing more will happen: lets go of what the caller gave. */
+  /** Releases what the caller gave. The call does nothing more. */
   abstract finish(): void
-  /** What the caller is told about `outcome`. */
+  /** The error that the caller receives for `outcome`. */
   abstract failure(outcome: Outcome): unknown
   protected abstract attempt(
     resolve: (answer: unknown) => void,
     reject: (error: unknown) => void,
     driven: boolean,
   ): ClientAttempt
-  /** What `reject` is given when p-retry has passed it on. */
+  /** What `reject` receives after p-retry has passed it on. */
   protected abstract passedOn(error: unknown): unknown
 
   /** No further attempts, whatever happens to the first. */
@@ -49,7 +49,7 @@ export abstract class ClientCall extends Call {
     this.committed = true
   }
 
-  /** It begins: observers and parent are told. */
+  /** Begins the call and notifies observers and parent. */
   protected begin(): void {
     startCall(this.stack, this)
     if (this.trace === undefined && this.parent !== undefined) this.trace = this.parent.trace

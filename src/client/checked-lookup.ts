@@ -1,7 +1,6 @@
 /**
- * The last look before a connection: an endpoint's address, or what its name resolves to now, must
- * not be a cloud's metadata service, everybody, or (for a name of another machine) our own
- * loopback. The registry judges too, but it cannot know what a name means here.
+ * Rejects an endpoint whose resolved address is a metadata service, a wildcard or our own loopback.
+ * The registry checks too, but cannot resolve names as this host does.
  */
 import { type LookupAddress, type LookupOptions, lookup } from 'node:dns'
 import type { LookupFunction } from 'node:net'

@@ -1,4 +1,4 @@
-/** The identity that a client shows to servers, and how it verifies theirs. */
+/** The identity that a client shows to servers, and the verifier of theirs. */
 import type { IdentitySource } from '../identity/identity.ts'
 import type { PeerVerifier } from '../identity/peer-verifier.ts'
 

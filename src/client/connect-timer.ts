@@ -1,10 +1,10 @@
 /**
- * The time that a connection has to stand. While our own loop stood still the peer could not be
- * heard; it gets that time back, once.
+ * Connect timeout. If our event loop stalled, the deadline is extended once by the length of the
+ * stall.
  */
 import type { Clock, Timer } from '../core/clock.ts'
 
-/** Whoever dials. */
+/** The owner of a connection attempt. */
 interface Dialing {
   tooSlow(error: Error): void
 }

@@ -1,7 +1,6 @@
 /**
- * One service that this process calls by one protocol: its endpoints, what is known of them, and
- * the stack compiled from the policy in force. A new list of instances or a new policy arrives here
- * and is in force for the next call by one assignment.
+ * One service as this process calls it by one protocol: endpoints, state and compiled stack. It
+ * knows no protocol, and a new policy applies to the next call.
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { Route } from '../core/call.ts'

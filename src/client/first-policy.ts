@@ -1,7 +1,6 @@
 /**
- * The policy of a service that this process has just begun to call: calls made before its first
- * view wait for it. Nothing is known of such a service, so a call that went on by the defaults
- * could reach nobody anyway.
+ * Holds the first calls to a service until discovery delivers its policy. No endpoint is known
+ * before that, so proceeding on the defaults would gain nothing.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Call } from '../core/call.ts'

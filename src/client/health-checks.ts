@@ -1,11 +1,9 @@
 /**
- * Asks each endpoint of one destination whether it is well, beside the calls and outside of their
- * stack, and has ejection take out those that are not. Each has its own place within the interval,
- * drawn once, so that neither endpoints nor clients are in step; in that order they stand in a
- * ring, and one timer waits for whose turn is next.
+ * Active health checks of one destination, outside of its calls; ejection removes endpoints that
+ * fail. Each endpoint has a random place within the interval, so probes never align.
  *
- * - passing -> held: `unhealthyAfter` failures in a row · held -> passing: `healthyAfter` successes
- *   in a row, or no longer checked
+ * - passing -> held: `unhealthyAfter` failures in a row
+ * - held -> passing: `healthyAfter` successes in a row, or no longer checked
  */
 import type { Clock, Timer } from '../core/clock.ts'
 import { outsideCalls } from '../core/context.ts'
@@ -14,9 +12,9 @@ import type { EjectionPolicy } from '../resilience/ejection.ts'
 import type { HealthCheckSettings } from '../resilience/health-check.ts'
 
 /**
- * Asks one endpoint, and calls `done` once, by `timeoutMs` after at the latest; not after it was
- * cancelled by the function that it returns. `undefined`: the endpoint could not be asked, through
- * no fault of its own. `reason` is for people; {@link TIMED_OUT} is for us, too.
+ * Probes one endpoint and calls `done` once, within `timeoutMs`, unless the returned function
+ * cancels it first. `undefined`: the endpoint could not be asked, through no fault on its side.
+ * `reason` is for people; {@link TIMED_OUT} also for us.
  */
 export type Probe = (endpoint: Endpoint, timeoutMs: number, done: ProbeListener) => () => void
 export type ProbeListener = (healthy: boolean | undefined, reason: string) => void
@@ -48,8 +46,8 @@ const TICK_MS = 10
 const STALL_MS = 20
 
 /**
- * Whoever is later than this part of the interval is not caught up with: from there on all come
- * later, or a stall would bring them together.
+ * A probe later than this part of the interval delays the whole round. Catching up would align the
+ * probes after a stall.
  */
 const SLACK = 0.1
 
@@ -102,8 +100,8 @@ export class HealthChecks {
   }
 
   /**
-   * New settings; what was counted stays. `undefined`: off, and whoever was taken out is back at
-   * once.
+   * Applies new settings and keeps the counts. `undefined` switches checks off and restores held
+   * endpoints.
    */
   configure(settings: HealthCheckSettings | undefined): void {
     const before = this.#settings
@@ -144,7 +142,7 @@ export class HealthChecks {
     this.#checks = kept
     for (const check of gone.values()) {
       this.#end(check)
-      // It may come back, and nobody would take back what is not checked.
+      // It may come back, and without checks it would stay held.
       if (!check.endpoint.withdrawn) ejection.letGo(check.endpoint, 'switched-off')
     }
     const ring = gone.size === 0 ? this.#ring : this.#ring.filter(({ endpoint }) => kept.has(endpoint))
@@ -162,7 +160,7 @@ export class HealthChecks {
     this.#ring = []
   }
 
-  /** Starts whoever is due and may, then waits for the next. */
+  /** Starts the probes that are due, up to the limit, then waits for the next. */
   #go(): void {
     const settings = this.#settings
     if (settings === undefined || this.#starting) return

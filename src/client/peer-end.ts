@@ -1,7 +1,6 @@
 /**
- * A peer has proved who it is by a certificate that ends. From then on its connection is given
- * nothing more, and what still runs on it is cut, unless the same endpoint has meanwhile shown a
- * certificate that ends later: then it was renewed.
+ * Retires a connection when its peer's certificate expires, and cuts the calls that remain on it.
+ * If the endpoint has shown a later certificate, the connection stays.
  */
 import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'

@@ -1,4 +1,4 @@
-/** When connections that were opened with the last certificate retire after a rotation. */
+/** Spreads the retirement of connections that still use the last certificate after a rotation. */
 import { certificateTimeOf, LEAP_GRACE_MS, LEAP_SPREAD_MS } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'
 

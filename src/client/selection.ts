@@ -1,6 +1,6 @@
 /**
- * How a client's door asks a destination what applies to a request. The answer is read at once and
- * never kept, so a new policy is in force for the next call.
+ * How the doors of a client ask a destination what applies to a request. They read the answer at
+ * once and never keep it.
  */
 import type { Route } from '../core/call.ts'
 import type { Stack } from '../resilience/stack.ts'

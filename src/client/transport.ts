@@ -25,9 +25,12 @@ export interface Transport<P extends EndpointPool = EndpointPool> {
   readonly closed: boolean
   /** Open connections to all endpoints. */
   readonly connections: number
-  /** The pool of `endpoint`, made on first use. Discovery closes it when it withdraws the endpoint. */
+  /**
+   * The pool of `endpoint`, made on first use by what the endpoint offers. Discovery closes it when
+   * it withdraws the endpoint.
+   */
   poolOf(endpoint: Endpoint): P
-  /** A probe for active health checks. HTTP asks for `path`; gRPC asks the standard health service. */
+  /** A probe for health checks. HTTP asks for `path`, gRPC asks the standard health service. */
   probe(path: string): Probe
   /** Stops accepting calls. Calls in flight have `graceMs` to finish. */
   close(graceMs: number): void

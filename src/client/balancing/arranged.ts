@@ -1,6 +1,6 @@
 /**
- * What stands before a balancer's picker, in this order: the call's key, the client's subset, the
- * preference for its zone. Made anew with each configuration of them.
+ * Wraps a balancer's picker, in this order: the call's key, the client's subset, the zone
+ * preference. Each configuration builds a new one.
  */
 import type { Call, HashKey } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'

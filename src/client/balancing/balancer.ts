@@ -1,4 +1,4 @@
-/** From a balancer's name, as options and documents give it, to the balancer. */
+/** Creates a balancer from its name in options and documents. */
 import type { Clock } from '../../core/clock.ts'
 import type { Balancer } from '../../core/picker.ts'
 import type { Policy } from '../../core/policy.ts'

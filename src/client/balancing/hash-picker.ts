@@ -1,7 +1,6 @@
 /**
- * Consistent hashing: calls with the same key go to the same endpoint, from every client, as long
- * as it is there and not overloaded. What is common to ring and Maglev: the key's walk from
- * endpoint to endpoint, and the bound on load. Calls without a key go anywhere.
+ * Consistent hashing: calls with one key go to one endpoint from every client, unless it is
+ * overloaded. Ring and Maglev share this walk and its load bound.
  */
 import type { Attempt } from '../../core/attempt.ts'
 import type { Call } from '../../core/call.ts'

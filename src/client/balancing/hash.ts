@@ -1,7 +1,6 @@
 /**
- * MurmurHash3, the 32-bit variant (Austin Appleby, public domain, smhasher): quick without 64-bit
- * integers, which JavaScript has only as allocated BigInts. A text counts as its UTF-16 code units,
- * so that nothing is encoded; all processes of a mesh hash alike.
+ * MurmurHash3, 32-bit (Austin Appleby, public domain, smhasher), over UTF-16 code units. It avoids
+ * BigInts and encoding, and all processes of a mesh hash alike.
  */
 
 /** The hash of a text, from 0 to 2^32 - 1. Another `seed` gives an independent hash. */

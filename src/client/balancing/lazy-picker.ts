@@ -1,6 +1,6 @@
 /**
- * Makes its picker for the first pick: the tables of ten thousand endpoints cost nothing while the
- * service is not called, or when its endpoints change several times between two calls.
+ * Builds its picker on the first pick. A service without calls, or several changes between two
+ * calls, cost no tables.
  */
 import type { Call } from '../../core/call.ts'
 import type { Endpoint } from '../../core/endpoint.ts'

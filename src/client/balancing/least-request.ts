@@ -1,6 +1,6 @@
 /**
- * The fewest attempts in flight, of two choices (gRFC A48). It knows nothing of latency: for peers
- * whose requests differ a lot.
+ * Picks the endpoint with fewer attempts in flight out of two (gRFC A48). It ignores latency, which
+ * suits requests of very different cost.
  */
 import type { Clock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'

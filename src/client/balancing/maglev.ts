@@ -1,7 +1,6 @@
 /**
- * Maglev (Eisenbud et al. 2016), without its turns: a large table, so that shares are as even as
- * the weights say. What does not fit on a key's owner goes a distance of the key's own from place
- * to place, so it spreads over all others.
+ * Maglev (Eisenbud et al. 2016) over a large table, so shares follow the weights closely. Overflow
+ * of an owner advances by a step of the key, and spreads evenly.
  */
 import type { Clock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'

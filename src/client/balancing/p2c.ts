@@ -1,7 +1,6 @@
 /**
- * The power of two choices (Mitzenmacher 1996): draw two endpoints at random, take the better one.
- * Constant time for any number of endpoints, no allocation, and no herd: two clients with the same
- * view do not choose alike.
+ * Power of two choices (Mitzenmacher 1996): draws two endpoints and takes the better one. It runs
+ * in constant time, allocates nothing and avoids herds.
  */
 import type { Call } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -28,8 +27,7 @@ export interface LoadMeasure {
 /** Draws before a scan: with half of the endpoints unusable, one pick in 2^10 scans. */
 const DRAWS = 10
 /**
- * Up to so many, the digits of one random number are enough for two draws: even of 32 bits, 16 are
- * left for the second.
+ * Up to this size, one random number serves two draws: of 32 bits, 16 remain for the second.
  */
 const ONE_NUMBER_UP_TO = 65_536
 /**

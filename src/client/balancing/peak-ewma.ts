@@ -1,9 +1,6 @@
 /**
- * The default balancer: latency times queue. The load of an endpoint is max(mean latency, silence)
- * x (attempts in flight + 1), where silence is the age of its oldest unanswered attempt: a stalled
- * endpoint is noticed before its first slow answer arrives. Latencies that are unusual in the
- * cluster weigh more. It is a balancer, which makes pickers, and a policy, which learns from each
- * attempt.
+ * The default balancer: load is max(mean latency, age of the oldest attempt in flight) x (attempts
+ * in flight + 1). A stalled endpoint is noticed before its first slow response.
  */
 import type { Attempt } from '../../core/attempt.ts'
 import { waitedForPeerMs } from '../../core/attempt.ts'

@@ -1,8 +1,6 @@
 /**
- * A table of places for keys. The endpoints race for each place, as fast as their weights, and the
- * first to reach it owns it: weighted rendezvous hashing, drawn once for all keys of a place. No
- * weight is measured by the others, so a change of one endpoint moves only the keys that it had or
- * gets.
+ * Weighted rendezvous hashing, drawn once for each place of a table of keys. A change of one
+ * endpoint moves only the keys that it loses or gains.
  */
 import type { Endpoint } from '../../core/endpoint.ts'
 import { hashText, mix } from './hash.ts'
@@ -96,8 +94,8 @@ function race(endpoints: readonly Endpoint[], owners: Uint32Array, bits: number)
   let isLast = false
   while (!isLast) {
     isLast = left === 0
-    // Whoever was seen at a place after the end of a round may not have been the first there: the
-    // last round settles it.
+    // An endpoint that reached a place after the end of a round may not be the first there. The
+    // last round decides.
     until = isLast ? reached.reduce((latest, at) => Math.max(latest, at), 0) : until + round
     for (let i = 0; i < weights.length; i++) {
       const weight = weights[i]!
@@ -119,8 +117,7 @@ function race(endpoints: readonly Endpoint[], owners: Uint32Array, bits: number)
 }
 
 /**
- * Endpoints that say the same key are told apart by their addresses; the first of them keeps the
- * keys that go by it.
+ * Endpoints with equal keys are distinguished by address; the first keeps the keys of that name.
  */
 function placeKey(endpoint: Endpoint, before: Endpoint | undefined): string {
   const { hashKey, label, id } = endpoint

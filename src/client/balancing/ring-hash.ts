@@ -1,7 +1,6 @@
 /**
- * Ring hash (Karger 1997; gRFC A42), its circle divided into places: a key belongs to its place's
- * owner, and beyond that to the owners of the next places. The smaller of the two tables, quick to
- * make.
+ * Ring hash (Karger 1997; gRFC A42) over a circle of places, each owned by one endpoint. Its table
+ * is smaller than Maglev's and faster to build.
  */
 import type { Clock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'

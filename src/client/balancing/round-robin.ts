@@ -1,6 +1,5 @@
 /**
- * The plainest: as `weighted-round-robin`, but it begins with the first endpoint. For comparison
- * and for tests.
+ * Round robin: `weighted-round-robin` from the first endpoint on. It serves comparisons and tests.
  */
 import type { Clock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'

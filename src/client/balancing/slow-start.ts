@@ -1,7 +1,6 @@
 /**
- * Slow start: an endpoint that has just been discovered gets a part of its share that grows with
- * its age. Discovery notes on the endpoint from when until when; pickers thin out its picks by that
- * part, so that no table is built anew as it grows.
+ * Slow start: a newly discovered endpoint receives a share that grows with its age. Pickers skip
+ * some of its picks, so no table is rebuilt meanwhile.
  */
 import type { Endpoint } from '../../core/endpoint.ts'
 

@@ -1,7 +1,6 @@
 /**
- * Picks from the client's subset. While more than half of the subset is out, twice as many
- * endpoints of the client's ranking are used, and so on; the subset alone again when it has
- * recovered.
+ * Picks from the client's subset. While more than half of it is out, the subset doubles, and it
+ * shrinks again after recovery.
  */
 import type { Call } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'

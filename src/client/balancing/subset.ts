@@ -1,7 +1,6 @@
 /**
- * A subset of the endpoints for each client, so that thousands of clients do not hold connections
- * to thousands of endpoints each. By rendezvous hashing (Thaler, Ravishankar 1996; gRFC A68): no
- * client needs a number or knows of the others, and one endpoint more or less changes at most one.
+ * Assigns each client a subset of the endpoints by rendezvous hashing (Thaler, Ravishankar 1996;
+ * gRFC A68). Adding or removing an endpoint changes at most one of the subset.
  */
 import type { Endpoint } from '../../core/endpoint.ts'
 import { hashText, mix } from './hash.ts'

@@ -1,6 +1,6 @@
 /**
- * What a picker has to know of all its endpoints: one look at each, because thousands of them are
- * looked at with each change.
+ * Surveys all endpoints of a picker in a single pass, because a change may involve thousands of
+ * them.
  */
 import type { Endpoint } from '../../core/endpoint.ts'
 import { withWeight } from './usable.ts'

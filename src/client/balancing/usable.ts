@@ -1,6 +1,6 @@
 /**
- * Whom a picker may choose, and whom it takes when nobody is left: the same rules for every
- * balancer.
+ * Decides which endpoints a picker may choose, and which it takes when none is left. All balancers
+ * share these rules.
  */
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'

@@ -1,7 +1,6 @@
 /**
- * One after the other, each as often as its weight says, evenly spread: the static stride scheduler
- * of gRFC A58. Each turn of the list an endpoint gains its weight, and it is picked when that fills
- * its measure, so there is no queue and no burst.
+ * Weighted round robin: the static stride scheduler of gRFC A58. Picks are spread evenly, without a
+ * queue and without bursts.
  */
 import type { Call } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'

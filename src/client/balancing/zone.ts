@@ -1,7 +1,6 @@
 /**
- * Zone preference: calls stay in the own zone as long as its endpoints can bear it, and the rest
- * spills over. Each side has a picker of the same balancer; when too many endpoints are ejected,
- * zones do not matter.
+ * Zone preference: calls stay in the client's zone while its endpoints can carry them; the rest
+ * spills over. Too many ejections switch the preference off.
  */
 import type { Call } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -18,7 +17,7 @@ import { HEALTHY, isUsable } from './usable.ts'
  */
 const OVERPROVISIONING = 1.4
 /**
- * How often the healthy capacity is counted anew; until then, a pick that finds nobody healthy here
+ * How often the healthy capacity is recounted. Until then, a pick without a healthy endpoint here
  * looks elsewhere.
  */
 const COUNT_EVERY_MS = 100
@@ -79,8 +78,8 @@ class ZonePicker implements Picker {
     const share = this.#localShare
     const local = share >= 1 || this.#clock.random() < share
     const endpoint = local ? this.#local.pick(call, now) : this.#pickRemote(call, now)
-    // Whom a picker names although it is ejected or tried, it named because it has nobody else; the
-    // other zones may have.
+    // A picker returns an ejected or tried endpoint only if it has no other. Other zones may have
+    // one.
     return endpoint !== undefined && isUsable(endpoint, call.tried, HEALTHY) ? endpoint : this.#pickAnywhere(call, now)
   }
 

@@ -1,13 +1,15 @@
 /**
  * One attempt of an HTTP call, and undici's handler for it. It owns its timer and its cancellation,
- * because undici can neither stop what is queued or connecting nor time anything exactly; a request
- * that is over before it is written is never written.
+ * because undici can neither time nor abort precisely.
  *
- * waiting -> written: a connection is there, the bytes go out now (`sent`) · written -> collecting:
- * a short answer, kept until its end written -> deciding: an answer of unknown length; one that is
- * complete in the same packet counts as short written -> limited: a failure, kept up to a bound ·
- * limited -> leftover: beyond it and final, so the caller reads the rest written, deciding ->
- * streaming: handed to the caller, no more attempts · any -> over: settled, exactly once
+ * - waiting -> written: a connection is assigned and the bytes go out (`sent`)
+ * - written -> collecting: a short answer, buffered until its end
+ * - written -> deciding: an answer of unknown length; complete in the same packet, it counts as
+ *   short
+ * - written -> limited: a failure, buffered up to a bound
+ * - limited -> leftover: beyond the bound and final, so the caller reads the rest
+ * - written, deciding -> streaming: handed to the caller, so no more attempts follow
+ * - any -> over: settled, exactly once
  */
 import type { Dispatcher } from 'undici'
 import type { ErrorCode } from '../../core/errors.ts'
@@ -31,7 +33,7 @@ import { attemptHeaders } from './prepare-request.ts'
  */
 const SMALL_BYTES = 65_536
 
-/** For so long an answer that nobody has begun to read keeps a connection that others wait for. */
+/** An unread answer keeps a connection that others wait for no longer than this. */
 const UNREAD_MS = 5_000
 
 const ABORTED = Object.freeze(new Error('the attempt is over'))
@@ -205,8 +207,7 @@ export class HttpAttempt
     if (isInvalid(error)) this.end(makeOutcome('cancelled', 'invalid-options', error))
     else if (this.#phase !== 'waiting') this.end(this.lost(outcomeOf(error)))
     else if (error === CONNECTION_LOST || connection?.usable !== true) {
-      // It closed before a byte was written. The next one is looked for within the same attempt and
-      // its time.
+      // It closed before a byte was written. The same attempt takes the next, within its time.
       this.call.transport.poolOf(this.endpoint!).take(this)
     } else this.end(makeOutcome('refused', 'connect-failed', error))
   }
@@ -217,8 +218,7 @@ export class HttpAttempt
 
   protected override end(outcome: Outcome): void {
     super.end(outcome)
-    // Another attempt sends it from the start; what is left of this one would only keep the network
-    // busy.
+    // Another attempt sends it from the start; the rest of this one only keeps the network busy.
     this.#upload?.abandon(ABORTED)
   }
 
@@ -248,7 +248,7 @@ export class HttpAttempt
     this.#controller?.resume()
   }
 
-  /** Its answer keeps a connection that others wait for, and nobody has begun to read it. */
+  /** Releases a connection that others wait for, if its caller has not begun to read. */
   giveBackUnread(now: number): boolean {
     if (!this.#readerWaits || this.#body!.touched || now - this.#handedOverAt < UNREAD_MS) return false
     this.#body!.abandon(new Error('the answer was not read, and others waited for its connection'))
@@ -327,7 +327,7 @@ export class HttpAttempt
     else this.reject(call.failure(outcome))
   }
 
-  /** The call is settled, its body is not: the reader is told, the connection is given up. */
+  /** The call is settled, its body is not: fails the reader and closes the connection. */
   #breakOff(outcome: Outcome): void {
     this.stopTimer()
     this.#body!.fail(this.call.failure(outcome))

@@ -1,7 +1,6 @@
 /**
- * One HTTP call: starts its attempts, waits for a first endpoint, listens to the caller's signal,
- * and settles the one promise that was made in the caller's own async context (undici's callbacks
- * run in that of whichever request opened the socket).
+ * One HTTP call, assembled from what its door was given. It settles one promise, in the async
+ * context of its caller.
  */
 import type { Call, HashKey } from '../../core/call.ts'
 import type { MeshError } from '../../core/errors.ts'
@@ -47,8 +46,8 @@ export class HttpCall<R = unknown> extends ClientCall {
   request: PreparedRequest
   readonly answer: Answer<R>
   /**
-   * Set by whoever made the call: a call cancelled by the signal rejects with the signal's own
-   * reason, as `fetch` does.
+   * A call cancelled by its signal rejects with the signal's reason, as `fetch` does. Set before it
+   * is sent.
    */
   throwsReason = false
   observer: CallObserver | undefined = undefined
@@ -61,8 +60,8 @@ export class HttpCall<R = unknown> extends ClientCall {
   idleMs: number
   #signal: AbortSignal | undefined
   /**
-   * What the caller is told; kept, because p-retry passes only errors on and a signal's reason may
-   * be anything.
+   * What the caller receives. It is kept because p-retry passes only errors on, and a signal's
+   * reason may be any value.
    */
   #failure: { readonly error: unknown } | undefined = undefined
 

@@ -1,6 +1,6 @@
 /**
- * The HTTP client of one service: what `mesh.http(service)` returns. A call costs one object for
- * itself and one for each attempt; filters, if there are any, are composed when the client is made.
+ * The HTTP client of one service, as `mesh.http(service)` returns it. A call allocates one object
+ * for itself and one for each attempt.
  */
 import type { Call } from '../../core/call.ts'
 import { inboundCall } from '../../core/context.ts'
@@ -34,7 +34,7 @@ import { SharedGets } from './shared-gets.ts'
  * ```ts
  * const inventory = mesh.http('inventory')
  * const item = await (await inventory.get('/items/42')).json<Item>()
- * await inventory.post('/reservations', { sku: 'a', count: 1 }, { timeout: '300ms', idempotent: true })
+ * await inventory.post('/reservations', { sku: 'a' }, { timeout: '300ms', idempotent: true })
  * ```
  */
 export class HttpClient {
@@ -163,7 +163,7 @@ export class HttpClient {
   }
 }
 
-/** Whoever asks for more than an answer gets an exchange of its own. */
+/** A request with further options gets a separate exchange. */
 function mayShare(method: string, options: HttpRequestOptions | undefined): boolean {
   if (method !== 'GET') return false
   for (const key in options) {

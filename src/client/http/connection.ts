@@ -1,11 +1,12 @@
 /**
- * One HTTP/1.1 connection: a socket that we open ourselves, with our own timer and our own check of
- * who answers, and the undici client that then speaks on it. The client never reconnects: a dead
- * socket is a dead connection.
+ * One HTTP/1.1 connection: we open and verify the socket, and an undici client speaks on it. The
+ * client never reconnects, so a dead socket is a dead connection.
  *
- * dialing -> idle: connected and verified · dialing -> closed: failed or too slow idle -> busy:
- * given an attempt · busy -> idle: the response is complete · idle, busy -> closed: the socket
- * closed
+ * - dialing -> idle: connected and verified
+ * - dialing -> closed: failed, or timed out
+ * - idle -> busy: assigned to an attempt
+ * - busy -> idle: the response is complete
+ * - idle, busy -> closed: the socket closed
  */
 import { connect as connectPlain, type LookupFunction, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectSecure } from 'node:tls'
@@ -131,8 +132,7 @@ export class HttpConnection implements RequestConnection {
   }
 
   /**
-   * Nobody waits for it: it must notice when the peer closes it, and must not keep the process
-   * alive.
+   * Keeps it idle: it notices when the peer closes it, and does not keep the process alive.
    */
   park(now: number): void {
     this.idleSince = now

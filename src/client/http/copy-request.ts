@@ -1,6 +1,6 @@
 /**
- * The request that filters get: copies of what the caller gave, made when the call is made. A
- * filter may wait before it goes on, and the caller may change a body or a header meanwhile.
+ * Copies a request for its filters when the call is made. A filter may wait, and its caller may
+ * change a body or a header meanwhile.
  */
 import { isUint8Array } from 'node:util/types'
 import type { BodyInput } from './body/body-input.ts'

@@ -1,7 +1,6 @@
 /**
- * The one shape with which users extend the HTTP client: a promise-shaped wrapper around a request.
- * Chains are composed once, when a client is made, so that a call pays for the filters it has and a
- * client without filters pays nothing.
+ * Filters: promise-shaped wrappers with which users extend the HTTP client. They are composed when
+ * the client is made, so a client without filters pays nothing.
  */
 import type { Call } from '../../core/call.ts'
 
@@ -36,8 +35,7 @@ export function compose<Request, Response>(
   service: Next<Request, Response>,
 ): Next<Request, Response> {
   return filters.reduceRight<Next<Request, Response>>(
-    // Async, because a filter may throw at once or forget its promise, and whoever calls was
-    // promised one.
+    // Async, because a filter may throw at once or return no promise, and the caller expects one.
     (next, filter) => async (request, call) => filter(request, call, next),
     service,
   )

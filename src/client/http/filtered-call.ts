@@ -1,6 +1,6 @@
 /**
- * The call that filters are given. Its first `next` sends it, as the request that they made of it;
- * each further `next` makes a call of its own, which ends with this one.
+ * The call that filters receive: its first `next` sends it. Each further `next` makes another call,
+ * which ends with this one.
  */
 import type { Route } from '../../core/call.ts'
 import { HttpCall } from './call.ts'

@@ -1,6 +1,6 @@
 /**
- * The key of a request for consistent hashing, taken from the part of it that the policy names.
- * Absent: any endpoint will do.
+ * Takes the key for consistent hashing from the part of the request that the policy names. Without
+ * a key, any endpoint may serve the call.
  */
 import type { HashKey } from '../../core/call.ts'
 import type { RequestHead } from '../selection.ts'

@@ -1,7 +1,6 @@
 /**
- * Asks an HTTP endpoint for a path, on the connections and with the identity that calls use, and
- * drops what it answers: 2xx is healthy. What only says that it, or we, have too much to do is no
- * answer to the question.
+ * Probes an HTTP endpoint on the connections and with the identity of calls; 2xx is healthy. Signs
+ * of overload on either side leave the verdict open.
  */
 import type { Dispatcher } from 'undici'
 import type { Timer } from '../../core/clock.ts'

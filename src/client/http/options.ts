@@ -1,4 +1,4 @@
-/** What callers write about a client, a `fetch` or a dispatcher, with its checks. */
+/** Options of HTTP clients, `fetch` and dispatchers, with their validation. */
 import type { Duration } from '../../options/duration.ts'
 import { check, fields, flag, instance, list, optional, withDefault } from '../../options/fields.ts'
 import { duration } from '../../options/quantities.ts'
@@ -26,7 +26,7 @@ export interface HttpClientOptions {
    */
   readonly cache?: Duration | undefined
   /**
-   * For calls that give none of their own: see `HttpRequestOptions.idleTimeout`.
+   * For calls that set none: see `HttpRequestOptions.idleTimeout`.
    * @defaultValue the policy's (60 s)
    */
   readonly idleTimeout?: Duration | undefined

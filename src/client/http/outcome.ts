@@ -1,6 +1,6 @@
 /**
- * From answers and from undici's errors to outcomes: what a broken connection says about whether
- * the request was executed.
+ * Maps responses and undici's errors to outcomes. For a broken connection it decides whether the
+ * request may have been executed.
  */
 import type { Clock } from '../../core/clock.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'

@@ -1,8 +1,6 @@
 /**
- * The connections of one endpoint, made when needed. The last one used is used next, so that the
- * others grow old and close; an attempt that finds none waits in a bounded queue and takes
- * whichever is free first, an old one or a new one. A waiting attempt that is cancelled leaves at
- * once and was certainly never sent.
+ * The connections of one endpoint, opened on demand and reused last in, first out. An attempt
+ * without a connection waits in a bounded queue, and may leave it unsent.
  */
 import type { Timer } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
@@ -59,7 +57,8 @@ export class HttpPool implements RequestPool, ConnectionOwner {
   }
 
   /**
-   * Whether any connection stands; if not, whoever waits is waiting for the way, not for a turn.
+   * Whether a connection is established. If not, waiters are blocked on connecting rather than on
+   * capacity.
    */
   get reachable(): boolean {
     return this.#all.size > this.#dialing
@@ -111,7 +110,7 @@ export class HttpPool implements RequestPool, ConnectionOwner {
     if (!connection.usable) return
     const now = this.#host.clock.now()
     if (this.#closing || now >= connection.retireAt) {
-      // undici closes it by itself after what it is just finishing.
+      // undici is still finishing the response and then closes it.
       setImmediate(() => connection.close())
       return
     }

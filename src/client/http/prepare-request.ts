@@ -1,6 +1,6 @@
 /**
  * A request, from what its caller gives to what each attempt writes. It is validated once per call,
- * whichever door it came through.
+ * for all doors.
  */
 import { isUint8Array } from 'node:util/types'
 import type { Attempt } from '../../core/attempt.ts'

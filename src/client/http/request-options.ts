@@ -1,4 +1,7 @@
-/** What callers write about one request, with its checks. They run per request, so they are loops. */
+/**
+ * Options of a single request, with their validation. It runs for every call, so it uses plain
+ * loops.
+ */
 import type { Duration } from '../../options/duration.ts'
 import { type OptionsError, show } from '../../options/fields.ts'
 import { didYouMean, nearest } from '../../options/nearest.ts'

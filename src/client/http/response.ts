@@ -1,6 +1,6 @@
 /**
- * What `mesh.http(service)` answers with: status, headers and a body that is read once. Much
- * cheaper than a `Response`.
+ * The response of `mesh.http(service)`: status, headers and a body that is read once. It costs far
+ * less than a `Response`.
  */
 import { PREFIX } from '../../core/headers.ts'
 import type { ResponseBody } from './body/response.ts'

@@ -1,7 +1,6 @@
 /**
- * GETs of one client that share an exchange while it runs, and its answer for a short time after.
- * Requests are equal if path and all headers are, filters' included, and the baggage, so nobody
- * gets what was made for another's credentials.
+ * Equal GETs of one client share an exchange while it runs, and its response for a short time.
+ * Path, headers and baggage must match, so no caller sees another's data.
  */
 import type { Call } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -65,7 +64,7 @@ export class SharedGets {
       mayKeep,
     )
     const body = new ResponseBody()
-    // A copy: the bytes belong to whoever reads them.
+    // A copy, because the bytes belong to their reader.
     if (whole.bytes.length > 0) body.push(Buffer.from(whole.bytes))
     body.end()
     return new HttpResponse(whole.status, whole.statusText, whole.received, body)

@@ -1,4 +1,4 @@
-/** What callers write about HTTP connections, with its checks. */
+/** Options of HTTP connections, with their validation. */
 import { check, fields, withDefault } from '../../options/fields.ts'
 import { duration, integer } from '../../options/quantities.ts'
 

@@ -1,7 +1,6 @@
 /**
- * What all HTTP connections of a mesh share: undici, our identity, the limits, the one housekeeping
- * timer. A rotated identity is a new generation: new connections use it at once, old ones retire
- * within a short time, spread so that they do not all shake hands again in the same instant.
+ * What all HTTP connections of a mesh share: undici, identity, limits and one housekeeping timer.
+ * After a rotation, connections with the old certificate retire at spread-out times.
  */
 import type { LookupFunction } from 'node:net'
 import { type Clock, systemClock, type Timer } from '../../core/clock.ts'

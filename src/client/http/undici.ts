@@ -1,7 +1,6 @@
 /**
- * Loads undici without letting it take over the application's own `fetch`: merely importing undici
- * 8 installs its dispatcher where Node's built-in fetch looks for one. Everything of ours that
- * needs undici gets it here, once, on first use.
+ * Loads undici on first use. Importing undici 8 installs its dispatcher for the built-in `fetch`;
+ * this module restores the application's own.
  */
 import type undiciModule from 'undici'
 
@@ -20,7 +19,7 @@ export function loadUndici(): Promise<Undici> {
   return loading
 }
 
-/** What {@link loadUndici} has loaded. Whoever runs after `joinMesh` may rely on it. */
+/** What {@link loadUndici} has loaded; available after `joinMesh`. */
 export function undici(): Undici {
   if (loaded === undefined) throw new Error('undici is not loaded yet: await loadUndici() first')
   return loaded

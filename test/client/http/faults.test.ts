@@ -304,7 +304,7 @@ describe('time', () => {
         await c.request()
         c.answer(200, 'ok')
         const at = performance.now()
-        // The answer is in our socket, and nobody looks.
+        // The answer is in our socket, and the loop is busy.
         while (stall && performance.now() - at < 250);
       }
     })

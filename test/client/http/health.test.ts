@@ -184,7 +184,7 @@ describe('an HTTP health check', () => {
       expect(asked).toHaveLength(told[0] ? 1 : 0)
       if (told[0]) expect(asked[0]).toContain('/checkout')
     }
-    // Nobody answers the handshake.
+    // The server never answers the handshake.
     const silent = await serve(() => {})
     const { told } = ask(endpoint(silent.port, { tls: true }))
     await until(() => silent.connections === 1)

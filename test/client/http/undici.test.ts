@@ -6,7 +6,7 @@ import { TestServer } from './rig.ts'
 const run = promisify(execFile)
 const root = new URL('../../../', import.meta.url).href
 
-/** A program of its own, because a process can load undici only once. */
+/** A separate process, because a process can load undici only once. */
 async function program(source: string): Promise<string> {
   const { stdout } = await run(process.execPath, ['--input-type=module', '-e', source], { timeout: 15_000 })
   return stdout.trim()

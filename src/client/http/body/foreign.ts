@@ -1,7 +1,6 @@
 /**
- * Bodies of another realm, another copy of undici or a polyfill: they have the brand of a known
- * kind but are no instances of ours. They are sent as what they are, or refused; read as plain
- * iterables they would be sent as something else.
+ * Recognizes bodies from another realm, another copy of undici or a polyfill. They are sent as
+ * their brand says, or refused.
  */
 import { types } from 'node:util'
 import { OptionsError } from '../../../options/fields.ts'

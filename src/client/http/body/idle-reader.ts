@@ -1,6 +1,6 @@
 /**
- * Breaks a long answer off whose reader takes nothing of what has arrived. A reader that is slow
- * but reads, and one that waits for a silent peer, may go on.
+ * Aborts a long response whose reader takes nothing of the data that has arrived. A slow reader, or
+ * one that waits for a silent peer, may continue.
  */
 import type { Clock, Timer } from '../../../core/clock.ts'
 import type { ResponseBody } from './response.ts'

@@ -1,7 +1,6 @@
 /**
- * A form as multipart/form-data, in the way of WHATWG fetch and HTML. The result is a Blob, which
- * only points at the files of the form: its length is known, and it can be read as often as it must
- * be sent.
+ * Encodes a form as multipart/form-data, as WHATWG fetch does. The result is a Blob of known length
+ * that only refers to the files, and can be sent again.
  */
 import { randomUUID } from 'node:crypto'
 

@@ -1,7 +1,6 @@
 /**
- * Bodies that are read part by part and can be sent again: each attempt opens a stream of its own.
- * A Blob, a form or a list is read anew and never copied; what can be read only once, the body of a
- * Request, is kept up to a bound.
+ * Bodies that are read in parts and can be sent again; each attempt opens a separate stream. Blobs,
+ * forms and lists are read anew, and a Request's body is buffered.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { type BodySource, StreamedBody } from './streamed.ts'
@@ -34,7 +33,7 @@ export class RepeatableBody {
 
 /** As much as is kept of a gRPC call: beyond it, a body is sent once. */
 const MOST_KEPT_BYTES = 262_144
-/** What is in memory already comes within so many turns of the event loop. */
+/** Data in memory arrives within this many turns of the event loop. */
 const MOST_TURNS = 4
 
 /**
@@ -57,11 +56,11 @@ export class KeptBody extends RepeatableBody {
     this.#source = source
   }
 
-  /** From here on it is used, and nobody else may read it. */
+  /** Locks the source: no other reader may use it. */
   begin(): void {
     this.#reader = this.#source.getReader()
     this.#reading = this.#pull()
-    // The attempt that needs it is told.
+    // The attempt that needs it receives the error.
     this.#reading.catch(() => {})
   }
 
@@ -93,7 +92,7 @@ export class KeptBody extends RepeatableBody {
       }
       read().catch(() => {
         clearImmediate(timer)
-        // Whoever sends it meets the same error.
+        // The attempt that sends it meets the same error.
         resolve(undefined)
       })
     })

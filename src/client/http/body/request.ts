@@ -1,6 +1,6 @@
 /**
- * What a request carries, from what a user gave: bytes and repeatable bodies, which every attempt
- * can send again, or a stream, which can be sent once.
+ * Converts a caller's body to bytes or a repeatable body, which every attempt can send. Streams can
+ * be sent only once.
  */
 import { isAnyArrayBuffer, isStringObject, isUint8Array } from 'node:util/types'
 import { OptionsError, show } from '../../../options/fields.ts'

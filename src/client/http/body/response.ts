@@ -1,6 +1,6 @@
 /**
- * What a response carries: complete already (the common case), or still arriving, then with
- * back-pressure. It ends in an error and never silently short if the connection breaks.
+ * The body of a response: complete (the common case), or still arriving with back-pressure. A
+ * broken connection ends it with an error, never early in silence.
  */
 
 /** Who delivers a body that is still arriving. */
@@ -18,7 +18,7 @@ const NOTHING = Buffer.alloc(0)
 const collected = new FinalizationRegistry<ResponseBody>((body) => body.dropped())
 
 export class ResponseBody {
-  /** Handed to somebody: nobody else may read it. */
+  /** Handed to a reader, which excludes all others. */
   used = false
   /** Somebody has begun to read. */
   touched = false
@@ -36,7 +36,7 @@ export class ResponseBody {
   /** Collecting everything: no back-pressure, the reader wants it all. */
   #wantsAll = false
   #wake: (() => void) | undefined = undefined
-  /** Hears of the end, also while nobody reads. */
+  /** Notified of the end, even without a reader. */
   #whenEnded: (() => void) | undefined = undefined
   /** The stream whose reader has taken all that came, and may wait for the end. */
   #waiting: ReadableByteStreamController | undefined = undefined
@@ -50,7 +50,7 @@ export class ResponseBody {
     return this.#bytes === 0 || this.#wantsAll || this.#wake !== undefined
   }
 
-  /** Once all holders have been collected nobody can read on, and the connection goes back. */
+  /** When all holders are collected, no reader is left and the connection is released. */
   heldBy(holder: object): void {
     if (this.#source === undefined) return
     this.#holders += 1
@@ -73,7 +73,7 @@ export class ResponseBody {
     return this.#ended && !this.#failed
   }
 
-  // For whoever delivers.
+  // For the source.
 
   push(chunk: Buffer): void {
     this.#waiting = undefined
@@ -119,7 +119,7 @@ export class ResponseBody {
     if (!this.#ended) this.#source = source
   }
 
-  // For whoever reads.
+  // For the reader.
 
   /** All of it. Not a copy: the bytes belong to the caller. */
   async bytes(): Promise<Buffer> {
@@ -164,8 +164,8 @@ export class ResponseBody {
   }
 
   /**
-   * A second, independent body over the same bytes, if they are all here and nobody has read any;
-   * else `undefined`.
+   * A second, independent body over the same bytes; `undefined` unless all have arrived and none
+   * was read.
    */
   fork(): ResponseBody | undefined {
     if (!this.complete || this.used) return undefined
@@ -237,7 +237,7 @@ export class ResponseBody {
     if (this.#failed) controller.error(this.#error)
     else {
       controller.close()
-      // A reader that brought its own buffer is told by it.
+      // A reader with its own buffer learns of the end through it.
       controller.byobRequest?.respond(0)
     }
   }

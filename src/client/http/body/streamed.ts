@@ -1,6 +1,6 @@
 /**
- * A request body that is read part by part. One-shot: only the attempt that first reads from it can
- * send it; as long as nobody has, another attempt may still take it.
+ * A request body that is read in parts, once. The first attempt that reads from it is the only one
+ * that can send it.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { Readable } from 'node:stream'
@@ -69,7 +69,7 @@ export class StreamedBody implements AsyncIterableIterator<Uint8Array | string> 
     return Promise.resolve({ done: true, value: undefined })
   }
 
-  /** Nobody will read on: the source is told, whoever waits for a chunk is released. */
+  /** Reading ends: cancels the source and releases a pending read. */
   stop(): void {
     if (this.#stopped) return
     this.#stopped = true
@@ -111,7 +111,7 @@ export class StreamedBody implements AsyncIterableIterator<Uint8Array | string> 
       else if (this.#iterator !== undefined) await this.#iterator.return?.(undefined)
       else if (this.#source instanceof ReadableStream) await this.#source.cancel()
     } catch {
-      // The source's own failure to end: the call is over already, and was told why.
+      // The source failed to end, but the call is over and has its error.
     }
   }
 }

@@ -1,9 +1,10 @@
 /**
- * One dispatch of a foreign caller over a call of ours, as undici 8 promises it to its handlers:
- * start, head, data and one end, or one error. It calls them in the async context of the dispatch.
+ * Drives an undici handler through one call of the mesh: start, head, data and one end, or one
+ * error. Handlers run in the async context of the dispatch.
  *
- * started -> answered: the head has arrived · answered -> over: the body has ended
- * started, answered -> over: failed, aborted, a bound has passed, or the handler threw
+ * - started -> answered: the head has arrived
+ * - answered -> over: the body has ended
+ * - started, answered -> over: failed, aborted, timed out, or the handler threw
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Dispatcher } from 'undici'

@@ -1,6 +1,6 @@
 /**
- * The mesh as an undici dispatcher: for code that already speaks undici or the built-in `fetch`,
- * which then reaches `http://<service>.mesh/` through the mesh and everything else as before.
+ * The mesh as an undici dispatcher, for code that uses undici or the built-in `fetch`. Hosts that
+ * end in `.mesh` go through the mesh, all others as before.
  */
 import type { EventEmitter } from 'node:events'
 import type { Dispatcher } from 'undici'
@@ -22,7 +22,7 @@ export type MeshDispatcher = Dispatcher
 
 export interface MeshDispatcherOptions {
   /**
-   * For all hosts but `*.mesh`. Not closed by us. @defaultValue an `Agent` of its own, made when
+   * For all hosts but `*.mesh`. Not closed by us. @defaultValue a separate `Agent`, created when
    * first needed
    */
   readonly fallback?: Dispatcher
@@ -140,8 +140,7 @@ export function makeDispatcher(
   }
 
   /**
-   * A caller that was told to wait by the fallback waits for the `drain` of the dispatcher that it
-   * knows.
+   * If the fallback reports back-pressure, its caller waits for `drain` on this dispatcher.
    */
   function forward(from: Dispatcher): void {
     for (const event of EVENTS) {
@@ -224,7 +223,7 @@ function hostOf(origin: string | URL | undefined): string {
     if ((url.protocol !== 'http:' && url.protocol !== 'https:') || url.username || url.password) {
       throw new InvalidArgumentError('origin: expected http or https, without credentials')
     }
-    // It would not be sent: the path is an option of its own.
+    // It would not be sent: the path is a separate option.
     if ((url.pathname ?? '/') !== '/' || url.search || url.hash) {
       throw new InvalidArgumentError('origin: expected no path, query or fragment')
     }

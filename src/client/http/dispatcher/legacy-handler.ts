@@ -1,6 +1,6 @@
 /**
- * Lets handlers of undici 7 and older, and so the built-in `fetch` of Node 20 to 24, drive the
- * dispatcher of undici 8. Each old callback is answered by the new one that replaced it.
+ * Adapts handlers of undici 7 and older, which Node 20 to 24 use in `fetch`, to undici 8. Each old
+ * callback maps to its replacement.
  */
 import type { Dispatcher } from 'undici'
 

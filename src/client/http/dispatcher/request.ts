@@ -1,7 +1,6 @@
 /**
- * From undici's dispatch options to a request of the mesh. What undici refuses is refused with
- * undici's own error, and so is what the mesh cannot do; an option that only tunes undici's own
- * connections asks for nothing here.
+ * Converts undici's dispatch options to a request of the mesh. Unsupported options are refused with
+ * undici's own errors, and options that tune its connections are ignored.
  */
 import type { Dispatcher } from 'undici'
 import type { BodyInput } from '../body/body-input.ts'

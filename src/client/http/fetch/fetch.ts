@@ -1,7 +1,6 @@
 /**
- * `mesh.fetch`: takes what `fetch` takes, the host being the name of a service, and answers with a
- * `Response`. Every option is honoured or refused; where it differs from `fetch`, because a mesh
- * must, is in docs/options.md and in the test of the table of `fetch`.
+ * `mesh.fetch`: takes the arguments of `fetch`, with a service name as host. Every option is
+ * honoured or refused; docs/options.md lists the differences.
  */
 import { inboundCall } from '../../../core/context.ts'
 import { MeshError } from '../../../core/errors.ts'

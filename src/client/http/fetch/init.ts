@@ -1,7 +1,6 @@
 /**
- * Every option of a `fetch`, honoured or refused. What a mesh satisfies by its nature (no cookies,
- * no cache, no origin to hide) is only checked; what it cannot do is an error that names the
- * option.
+ * Validates every option of a `fetch`. Options that a mesh satisfies by nature are only checked;
+ * those it cannot honour are errors that name them.
  */
 import { OptionsError, show } from '../../../options/fields.ts'
 import { didYouMean } from '../../../options/nearest.ts'

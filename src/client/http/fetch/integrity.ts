@@ -1,7 +1,4 @@
-/**
- * Subresource Integrity (W3C) for `mesh.fetch`: the body must have one of the hashes that the
- * caller names.
- */
+/** Subresource Integrity (W3C) for `mesh.fetch`: the body must match one of the caller's hashes. */
 import { createHash } from 'node:crypto'
 import { OptionsError, show } from '../../../options/fields.ts'
 

@@ -1,8 +1,6 @@
 /**
- * What `mesh.fetch` answers with: to the caller a `Response` in every respect that code can see
- * (`instanceof`, properties, methods), but headers and body stream are made only if somebody asks.
- * The class is made on first use, because touching `Response` makes Node load its whole fetch
- * machinery.
+ * The `Response` of `mesh.fetch`; headers and body stream are created on demand. The class is
+ * created on first use, because touching `Response` loads Node's fetch implementation.
  */
 import { Readable } from 'node:stream'
 import { type InspectOptions, inspect } from 'node:util'
@@ -61,7 +59,7 @@ function defineResponse(BuiltIn: typeof Response): MakeResponse {
       this.#head = head
       this.#body = body
       this.#empty = head.head || NULL_BODY.has(head.status)
-      // A server may send one after all (with 205): nobody can read it.
+      // A server may send a body all the same (with 205), but no caller can read it.
       if (this.#empty && !body.complete) body.cancel(undefined)
     }
 

@@ -37,7 +37,7 @@ interface Mirrored {
   body: string
 }
 
-/** Notes what it is told; `on` may add to it. */
+/** Records its callbacks; `on` may add to them. */
 class Recorder implements Dispatcher.DispatchHandler {
   readonly seen: string[] = []
   error: Error | undefined
