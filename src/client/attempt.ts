@@ -13,7 +13,7 @@ import { hadEnoughTime } from '../resilience/timeout-attribution.ts'
 import { awaitEndpoint } from './await-endpoint.ts'
 import type { ClientCall } from './call.ts'
 
-/** A shorter stall is what any busy process has. */
+/** Any busy process has shorter stalls. */
 const STALL_MS = 20
 /** A peer that closes sooner on a pausing caller has another reason. */
 const PATIENCE_MS = 500
@@ -28,13 +28,13 @@ export abstract class ClientAttempt extends Attempt {
   /** p-retry waits for it, because another attempt was granted before. */
   protected readonly driven: boolean
   protected over = false
-  /** It has just started: no need to look at the clock again. */
+  /** It starts in this turn, so `startedAt` is still the current time. */
   protected launching = false
   #timer: Timer | undefined = undefined
   #timerAt = 0
   /** The timer is the attempt's own, not the call's deadline. */
   #ownTimeout = false
-  /** Made up for a stall of our own loop, once. */
+  /** Time returned to the peer after a stall of our loop, once. */
   #givenBackMs = 0
 
   constructor(call: ClientCall, resolve: (answer: unknown) => void, reject: (error: unknown) => void, driven: boolean) {
@@ -44,7 +44,7 @@ export abstract class ClientAttempt extends Attempt {
     this.reject = reject
   }
 
-  /** Another try of the same call, which answers for this one if it is the better. */
+  /** Another attempt of the same call; the first to succeed answers. */
   abstract second(): ClientAttempt
   /** Asks the endpoint's pool for a connection. */
   protected abstract connect(): void
@@ -59,12 +59,12 @@ export abstract class ClientAttempt extends Attempt {
   protected abstract get reachable(): boolean
   /** Another attempt will answer in its place. */
   protected abstract superseded(): void
-  /** It decided the call, which is over. */
+  /** It decided the call, and the call is over. */
   protected abstract conclude(outcome: Outcome): void
   /** What the peer waits for on our side, as a sentence. */
   protected abstract get holdUp(): string
 
-  /** `now`, if it is known. `since`: the call has waited from then on. */
+  /** `now`: the current time, if known. `since`: when the call began to wait. */
   start(now?: number, since?: number): void {
     const code = startAttempt(this.call.stack, this, now)
     if (code === undefined) this.launch()
@@ -72,7 +72,7 @@ export abstract class ClientAttempt extends Attempt {
     else this.#notStarted(code)
   }
 
-  /** It was let start: goes on its way. */
+  /** Connects, once policies have admitted it. */
   launch(): void {
     const { call } = this
     const { clock, retry } = call.stack
@@ -91,7 +91,7 @@ export abstract class ClientAttempt extends Attempt {
     this.launching = false
   }
 
-  /** The timer fired, and so has everything that was already waiting in our own event loop. */
+  /** The timer fired, after everything that already waited in our event loop. */
   timeUp(): void {
     if (this.over) return
     const { stack } = this.call
@@ -129,7 +129,7 @@ export abstract class ClientAttempt extends Attempt {
   }
 
   /**
-   * The peer has told us that the time is over. It is not to blame for a bound that was too short.
+   * The peer reports that time is up. It is no failure of the peer if the bound was too short.
    */
   protected told(outcome: Outcome): Outcome {
     const { stack } = this.call
@@ -148,8 +148,7 @@ export abstract class ClientAttempt extends Attempt {
   }
 
   /**
-   * The connection broke. A peer that had waited for our side most of the time has run out of
-   * patience.
+   * The connection broke. If the peer had waited for our side most of the time, it timed out on us.
    */
   protected lost(outcome: Outcome): Outcome {
     const now = this.call.stack.clock.now()
@@ -159,8 +158,7 @@ export abstract class ClientAttempt extends Attempt {
   }
 
   /**
-   * Something of it has reached the caller: there will be no other, and its time is `until` from
-   * here on.
+   * Part of it has reached the caller, so no other attempt follows and `until` is its deadline.
    */
   protected commit(until: number): void {
     const { call } = this
@@ -169,7 +167,7 @@ export abstract class ClientAttempt extends Attempt {
     this.rearm(until)
   }
 
-  /** Over: tells the execution, then the caller, unless another attempt follows. */
+  /** Ends it: notifies the execution, then the caller, unless another attempt follows. */
   protected end(outcome: Outcome): void {
     const { call } = this
     this.over = true
@@ -205,7 +203,7 @@ export abstract class ClientAttempt extends Attempt {
     this.#timer = undefined
   }
 
-  /** Whether the call's deadline is now, as far as the clocks of two processes agree. */
+  /** Whether the call's deadline is now, within the difference of two processes' clocks. */
   #isAtDeadline(now: number): boolean {
     const { startedAt, deadlineAt } = this.call
     if (deadlineAt === Number.POSITIVE_INFINITY) return false
@@ -224,12 +222,12 @@ export abstract class ClientAttempt extends Attempt {
     return makeOutcome(late ? 'failure' : 'cancelled', 'deadline-exceeded', cause)
   }
 
-  /** The time of a try is the peer's: what our side used of it is added, up to the deadline. */
+  /** Extends a per-try timeout by the time that our side used, up to the deadline. */
   #leavesThePeerItsTime(now: number): boolean {
     const { stack, deadlineAt } = this.call
     const perTryMs = stack.retry.settings.perTryTimeoutMs
     const leftMs = this.ownSince > 0 ? perTryMs : perTryMs - waitedForPeerMs(this, now)
-    // Timers are no finer.
+    // Timers have a resolution of 1 ms.
     if (leftMs < 1) return false
     this.#timerAt = Math.min(now + leftMs, deadlineAt)
     this.#ownTimeout = this.#timerAt < deadlineAt
@@ -238,8 +236,8 @@ export abstract class ClientAttempt extends Attempt {
   }
 
   /**
-   * While our own loop stood still the peer could not be heard: it gets that time back, once, and
-   * no more than it had.
+   * Extends the timeout once by a stall of our loop, in which the peer went unheard. At most, the
+   * timeout doubles.
    */
   #givesBack(now: number): boolean {
     if (this.#givenBackMs > 0) return false
@@ -283,8 +281,8 @@ export abstract class ClientAttempt extends Attempt {
 function ignore(): void {}
 
 /**
- * After a stall of our own loop the answer may be in the socket already: one turn of the loop lets
- * it win.
+ * After a stall of our loop, the answer may already be in the socket. One turn of the loop lets it
+ * win.
  */
 function timeUpSoon(attempt: ClientAttempt): void {
   setImmediate(timeUp, attempt)

@@ -8,16 +8,15 @@ import type { ErrorCode } from '../core/errors.ts'
 import type { Stack } from '../resilience/stack.ts'
 
 /**
- * A call to a service without endpoints waits this long for one, all such waits of the call
- * together.
+ * How long one call waits for endpoints, in total.
  */
 export const LONGEST_WAIT_MS = 3_000
-/** Between two looks, if a cluster says that it has endpoints and its picker that it has none. */
+/** Poll interval while a cluster has endpoints but its picker finds none. */
 const RECHECK_MS = 20
 
 /**
- * Calls `proceed` once: without a code when it is worth to start again, else with the reason why
- * not. `since`: its begin. `closed`: the mesh is.
+ * Calls `proceed` once: without a code when a start may succeed, else with the reason. `since`:
+ * when the wait began. `closed`: whether the mesh is closed.
  */
 export function awaitEndpoint(
   stack: Stack,
@@ -38,7 +37,7 @@ export function awaitEndpoint(
     proceed(until === call.deadlineAt ? 'deadline-exceeded' : 'no-endpoints')
     return
   }
-  // The answer comes with a push of the resolver; what follows is this caller's.
+  // The resolver pushes in its async context; the rest runs in the caller's.
   const goOn = AsyncLocalStorage.bind(proceed)
   let waiting = true
   const leave = cluster.whenAvailable(left, (available) => {

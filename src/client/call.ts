@@ -11,7 +11,7 @@ import type { Provisional, Stack } from '../resilience/stack.ts'
 import type { ClientAttempt } from './attempt.ts'
 
 export abstract class ClientCall extends Call {
-  /** Set anew once, if the call was made before the policy of its service was known. */
+  /** Replaced once if the call began before the policy of its service was known. */
   stack: Stack
   /** Settle the caller's promise; set before the first attempt. */
   protected resolve!: (answer: unknown) => void
@@ -21,7 +21,7 @@ export abstract class ClientCall extends Call {
   #hedge: ClientAttempt | undefined = undefined
   #hedgeTimer: Timer | undefined = undefined
 
-  /** `timeoutMs`: the caller's own bound. */
+  /** `timeoutMs`: the caller's bound. */
   constructor(stack: Stack, route: Route, timeoutMs: number, parent: Call | undefined) {
     const now = stack.clock.now()
     const own = now + Math.min(timeoutMs, stack.timeoutMs)
@@ -55,14 +55,14 @@ export abstract class ClientCall extends Call {
     if (this.trace === undefined && this.parent !== undefined) this.trace = this.parent.trace
   }
 
-  /** `now`, if it is known. */
+  /** `now`: the current time, if known. */
   protected startFirst(now?: number): void {
     const { provisional } = this.stack
     if (provisional === undefined) this.attempt(this.resolve, this.reject, false).start(now)
     else this.#awaitPolicy(provisional)
   }
 
-  /** The policy of its service is known, and in force for it as if it always had been. */
+  /** The policy of its service is known. It applies as if it had been from the start. */
   protected policyArrived({ stack }: Provisional): void {
     this.stack = stack
     this.deadlineAt = Math.min(this.deadlineAt, this.startedAt + stack.timeoutMs)
@@ -94,7 +94,7 @@ export abstract class ClientCall extends Call {
     if (ms < this.deadlineAt - attempt.startedAt) this.#hedgeTimer = this.stack.clock.startTimer(ms, hedge, this)
   }
 
-  /** `attempt` has been decided for, or has ended. The one beside it is returned. */
+  /** `attempt` was chosen or has ended. Returns the attempt beside it. */
   attemptOver(attempt: ClientAttempt): ClientAttempt | undefined {
     if (this.#hedgeTimer !== undefined) this.stack.clock.stopTimer(this.#hedgeTimer)
     this.#hedgeTimer = undefined
@@ -123,7 +123,7 @@ export abstract class ClientCall extends Call {
     late?.giveUp(cause)
   }
 
-  /** The first attempt failed and another was granted: from here on p-retry drives. */
+  /** The first attempt failed and a retry was granted; p-retry drives the rest. */
   again(waitMs: number): void {
     retryLoop(
       this.stack,
@@ -133,7 +133,7 @@ export abstract class ClientCall extends Call {
     ).then(this.resolve, (error) => this.reject(this.passedOn(error)))
   }
 
-  /** It ended without an attempt ending. */
+  /** Ends the call although no attempt has ended. */
   endWith(verdict: Outcome['verdict'], code: NonNullable<Outcome['code']>, cause: unknown): unknown {
     const outcome = makeOutcome(verdict, code, cause)
     endCall(this.stack, this, outcome)
@@ -148,7 +148,7 @@ function hedge(call: ClientCall): void {
   call.hedgeNow()
 }
 
-/** One function for all calls, called as their method. */
+/** One function for all calls, which run it as a method. */
 function giveUp(this: ClientCall, cause: unknown): void {
   this.giveUpRunning(cause)
 }

@@ -7,10 +7,10 @@ import type { LookupFunction } from 'node:net'
 import { hostname } from 'node:os'
 import { kindOfAddress } from '../net/network-address.ts'
 
-/** Why `address`, which `host` stands for, is not connected to; `undefined` if it may be. */
+/** Why `address`, to which `host` resolves, is refused; `undefined` if it is allowed. */
 export function refuseEndpoint(host: string, address: string, loopbackAllowed: boolean): Error | undefined {
   const kind = kindOfAddress(address)
-  // A literal one was proved to the registry.
+  // The registry has verified literal addresses.
   if (kind === 'forbidden' || (kind === 'link-local' && host !== address))
     return refusal(host, address, 'which is not the address of one process')
   if (kind !== 'loopback' || loopbackAllowed || kindOfAddress(host) === 'loopback') return undefined
@@ -19,8 +19,8 @@ export function refuseEndpoint(host: string, address: string, loopbackAllowed: b
 }
 
 /**
- * For `net.connect` and `tls.connect`: resolves a name as they do, and fails if any address of it
- * is refused.
+ * A `lookup` for `net.connect` and `tls.connect`: resolves as they do, and fails if any address is
+ * refused.
  */
 export function checkedLookup(loopbackAllowed: boolean): LookupFunction {
   return (host: string, options: LookupOptions, done: Parameters<LookupFunction>[2]) => {
@@ -34,8 +34,8 @@ export function checkedLookup(loopbackAllowed: boolean): LookupFunction {
 }
 
 /**
- * Resolves once the name has been judged; rejects if it leads astray. What cannot be resolved fails
- * when it is connected to.
+ * Rejects if the name resolves to a refused address. A name that does not resolve fails when it is
+ * connected to.
  */
 export function checkName(host: string, loopbackAllowed: boolean): Promise<void> {
   return new Promise((resolve, reject) => {

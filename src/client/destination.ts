@@ -44,7 +44,7 @@ const MAX_ROUTES = 512
 
 type Routes = Map<string, { stack: Stack; readonly route: Route }>
 
-/** What a picker depends on; a change of anything else leaves the picker as it is. */
+/** The settings on which a picker depends. */
 const BALANCING = ['balancer', 'hashKey', 'zone', 'subsetSize', 'slowStartMs'] as const
 
 export class Destination<T extends Transport = Transport> implements Selector<T> {
@@ -58,7 +58,7 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
   /** Closed. Its successor answers for clients that still hold it. */
   forgotten = false
   readonly #parts: DestinationParts<T>
-  /** By name, so that what one has learned is still there when it comes back. */
+  /** By name, so that a balancer keeps its estimates when it comes back. */
   readonly #balancers = new Map<BalancerName, BalancerParts>()
   /** By method; their stacks are replaced with each new policy. */
   readonly #selections: Routes = new Map()
@@ -67,7 +67,7 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
   #settings: ServiceSettings
   #arranged: LayeredBalancer
   #stack: Stack
-  /** Of calls made before anything is known; `undefined` from then on. */
+  /** Holds calls until the policy is known; `undefined` from then on. */
   #first: FirstPolicy | undefined
   #view: ServiceView | undefined
   #panicking = false
@@ -142,7 +142,9 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     return selection
   }
 
-  /** Whether a call runs, or it or a gRPC client (`waitForReady`) waits for an endpoint. */
+  /**
+   * Whether calls are in flight, or calls or gRPC clients (`waitForReady`) wait for an endpoint.
+   */
   get busy(): boolean {
     return (
       this.cluster.waiting > 0 || this.cluster.observed || this.cluster.endpoints.some(({ pending }) => pending > 0)
@@ -154,14 +156,14 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     return this.#settings
   }
 
-  /** What discovery last said; `undefined` until it has said something. */
+  /** The last view from discovery; `undefined` until the first. */
   get view(): ServiceView | undefined {
     return this.#view
   }
 
   /**
-   * The endpoints as they are known now. The policy comes first: with the first view, calls that
-   * wait for both go on.
+   * Applies a view of discovery. `configure` comes first, because the first view releases calls
+   * that wait for both.
    */
   apply(view: ServiceView): void {
     const before = this.#view
@@ -180,7 +182,7 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     first?.end(true)
   }
 
-  /** The policy as it is in force now; the same object changes nothing. */
+  /** Applies the resolved policy. The same object changes nothing. */
   configure(policy: ServicePolicy): void {
     if (policy.settings === this.#settings) return
     const other = BALANCING.some((key) => !isDeepStrictEqual(policy.settings[key], this.#settings[key]))
@@ -211,7 +213,7 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     }
   }
 
-  /** Whether too few endpoints are healthy; told when it changes. */
+  /** Emits an event when panic (too few healthy endpoints) begins or ends. */
   #tellPanic(): void {
     const { endpoints } = this.cluster
     const on = endpoints.length > 0 && this.state.ejection.panicking
@@ -229,7 +231,7 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     this.state.close()
   }
 
-  /** How events and gauges name it. */
+  /** Its labels in events and gauges. */
   get #peer(): { peer: string; protocol?: Protocol } {
     return this.protocol === 'http' ? { peer: this.service } : { peer: this.service, protocol: this.protocol }
   }
@@ -270,7 +272,7 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
   }
 }
 
-/** The same list as long as all instances speak the protocol. */
+/** Returns the same list if all instances speak the protocol. */
 function instancesOf(endpoints: ServiceEndpoints, protocol: Protocol): readonly Instance[] {
   if (endpoints.protocol === protocol) return endpoints.instances
   return endpoints.instances.filter((instance) => instance.protocol === protocol)

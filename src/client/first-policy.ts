@@ -9,7 +9,7 @@ import type { ErrorCode } from '../core/errors.ts'
 import type { Provisional, Stack } from '../resilience/stack.ts'
 import { LONGEST_WAIT_MS } from './await-endpoint.ts'
 
-/** Told `true` when the policy is in force, `false` if the destination is closed before. */
+/** Called with `true` once the policy is in force, `false` if the destination closes first. */
 type Listener = (known: boolean) => void
 
 export class FirstPolicy implements Provisional {
@@ -19,7 +19,7 @@ export class FirstPolicy implements Provisional {
   #over: boolean | undefined = undefined
 
   /**
-   * `stack`: the one in force; `isDeclared`: whether the policy in force calls a gRPC method
+   * `stack`: the stack in force. `isDeclared`: whether the policy in force declares a gRPC method
    * idempotent.
    */
   constructor(stack: () => Stack, isDeclared: (method: string) => boolean) {
@@ -35,7 +35,7 @@ export class FirstPolicy implements Provisional {
     return this.#isDeclared(method)
   }
 
-  /** `known`: the first view is here, and its policy in force; otherwise none will come. */
+  /** `known`: the first policy is in force; otherwise none will come. */
   end(known: boolean): void {
     if (this.#over !== undefined) return
     this.#over = known
@@ -43,7 +43,7 @@ export class FirstPolicy implements Provisional {
   }
 
   /**
-   * Calls `proceed` once: without a code when the policy is in force, else with the reason why not.
+   * Calls `proceed` once: without a code when the policy is in force, else with the reason.
    */
   await(call: Call, since: number, proceed: (ended: ErrorCode | undefined) => void): void {
     if (this.#over !== undefined) {
@@ -52,7 +52,7 @@ export class FirstPolicy implements Provisional {
     }
     const { clock } = this.stack
     const until = Math.min(since + LONGEST_WAIT_MS, call.deadlineAt)
-    // The view comes with the registry's session; what follows is this caller's.
+    // The view arrives in the session's async context; the rest runs in the caller's.
     const goOn = AsyncLocalStorage.bind(proceed)
     let timer: Timer | undefined
     const finish = (ended: ErrorCode | undefined): void => {

@@ -20,8 +20,7 @@ export type Probe = (endpoint: Endpoint, timeoutMs: number, done: ProbeListener)
 export type ProbeListener = (healthy: boolean | undefined, reason: string) => void
 
 /**
- * The reason of a probe that was not answered in time: it does not count if our own loop stood
- * still meanwhile.
+ * The reason of a probe that timed out. It does not count if our event loop stalled meanwhile.
  */
 export const TIMED_OUT = 'no answer in time'
 
@@ -33,14 +32,14 @@ export interface HealthChecksParts {
 }
 
 /**
- * Checks of one destination at the same time. Answers in 10 ms make 12,800 a second of it; what
- * hangs takes a place for its whole timeout, and then the rest comes later, not more at once.
+ * Probes in flight per destination: at 10 ms an answer, 12,800 a second. Hanging probes occupy
+ * places until they time out, which delays the others.
  */
 export const MOST_RUNNING = 128
-/** Wake-ups are at least so far apart: of thousands of endpoints, a few are asked at each. */
+/** Minimum between two wake-ups; with thousands of endpoints, each starts several probes. */
 const TICK_MS = 10
 /**
- * A time that overlaps a longer stall of our own loop says nothing (SystemClock counts stalls from
+ * A probe that overlaps a longer stall of our loop proves nothing (SystemClock counts stalls from
  * 20 ms).
  */
 const STALL_MS = 20
@@ -55,7 +54,7 @@ class Check {
   readonly endpoint: Endpoint
   /** Its place within the interval, from 0 to 1. */
   readonly phase: number
-  /** Counts its probes; the answer of an older one is not heard. */
+  /** Counts its probes; answers of older ones are ignored. */
   number = 0
   running = false
   cancel: (() => void) | undefined = undefined
@@ -78,7 +77,7 @@ export class HealthChecks {
   #checks = new Map<Endpoint, Check>()
   /** By phase. */
   #ring: Check[] = []
-  /** Whose turn is next, in the round that began at `#roundAt`. */
+  /** Index of the next probe, in the round that began at `#roundAt`. */
   #next = 0
   #roundAt = 0
   #running = 0
@@ -89,12 +88,12 @@ export class HealthChecks {
     this.#parts = parts
   }
 
-  /** How many probes are on their way. */
+  /** Probes in flight. */
   get running(): number {
     return this.#running
   }
 
-  /** What was wrong when `endpoint` was last asked; `undefined` if nothing was. */
+  /** Why the last probe of `endpoint` failed; `undefined` if it passed. */
   failureOf(endpoint: Endpoint): string | undefined {
     return this.#checks.get(endpoint)?.failure
   }
@@ -121,7 +120,7 @@ export class HealthChecks {
     this.update(this.#endpoints)
   }
 
-  /** The endpoints that may be picked, as they are now. */
+  /** The current endpoints that may be picked. */
   update(endpoints: readonly Endpoint[]): void {
     this.#endpoints = endpoints
     if (this.#settings === undefined) return
@@ -152,7 +151,7 @@ export class HealthChecks {
     this.#go()
   }
 
-  /** Nothing is left of it: no timer, no probe. */
+  /** Stops all timers and probes. */
   close(): void {
     this.#endAll()
     this.#settings = undefined
@@ -183,7 +182,7 @@ export class HealthChecks {
       }
       const dueAt = this.#roundAt + check.phase * intervalMs
       if (dueAt > now) {
-        // The chain of timers must not keep the call alive in which it began.
+        // The chain of timers must not retain the call in which it began.
         this.#timer = outsideCalls(() => clock.startBackgroundTimer(Math.max(TICK_MS, dueAt - now), goOn, this))
         break
       }
@@ -202,7 +201,7 @@ export class HealthChecks {
   #start(check: Check, settings: HealthCheckSettings, now: number): void {
     const { clock } = this.#parts
     const { endpoint } = check
-    // The clock watches the loop only while somebody asks.
+    // The clock watches the loop only while stalls are queried.
     clock.stalledMsSince(now)
     check.number += 1
     check.running = true
@@ -215,7 +214,7 @@ export class HealthChecks {
       check.cancel = undefined
       this.#running -= 1
       this.#judge(check, healthy, reason)
-      // The timer runs unless there was no room.
+      // The timer runs unless the limit was reached.
       if (this.#timer === undefined) this.#go()
     })
     if (check.running && check.number === number) check.cancel = cancel

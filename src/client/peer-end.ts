@@ -6,11 +6,11 @@ import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'
 
 /**
- * A connection is replaced when so much of its peer's certificate is left, so that a renewed one is
- * seen in time.
+ * A connection is replaced when this share of its peer's certificate is left, so that a renewed one
+ * is seen in time.
  */
 const RETIRE_AT_SHARE_LEFT = 0.1
-/** How long an answer may take after the end. */
+/** Grace for answers after expiry. */
 const ENDED_GRACE_MS = 1_000
 
 /** A socket, with or without TLS. */
@@ -18,7 +18,7 @@ interface Connected {
   getPeerX509Certificate?(): { readonly validTo: string } | undefined
 }
 
-/** The end of the certificate that the peer has shown, wall clock in ms; `Infinity` without one. */
+/** When the peer's certificate expires, wall clock in ms; `Infinity` without one. */
 export function endOfPeer(socket: object | undefined): number {
   const certificate = (socket as Connected | undefined)?.getPeerX509Certificate?.()
   return certificate === undefined ? Number.POSITIVE_INFINITY : Date.parse(certificate.validTo)
@@ -32,18 +32,18 @@ export function retirementOf(endsAt: number, clock: Clock): number {
   return clock.now() + (endsAt - certificateTimeOf(clock).now()) * (1 - RETIRE_AT_SHARE_LEFT)
 }
 
-/** By the calendar: the monotonic clock stands still while a machine sleeps. */
+/** By wall clock, because the monotonic clock pauses while a machine sleeps. */
 export function hasEnded(endsAt: number, clock: Clock, graceMs = 0): boolean {
   return clock.wallNow() >= endsAt + graceMs && certificateTimeOf(clock).now() >= endsAt + graceMs
 }
 
-/** A connection, as far as its end is concerned. */
+/** A connection whose peer's certificate expires. */
 interface Ending {
   readonly endsAt: number
   cut(cause: Error): void
 }
 
-/** Until when the peer at an endpoint has proved who it is, by any of its connections. */
+/** The latest certificate that an endpoint has shown on any of its connections. */
 export class PeerProof {
   #until = Number.NEGATIVE_INFINITY
 
@@ -51,7 +51,7 @@ export class PeerProof {
     if (endsAt > this.#until) this.#until = endsAt
   }
 
-  /** Cuts those of `connections` whose peer has proved nothing that is still good. */
+  /** Cuts the connections with an expired certificate, unless a later one was shown. */
   cutEnded(connections: ReadonlySet<Ending>, clock: Clock): void {
     if (!hasEnded(this.#until, clock, ENDED_GRACE_MS)) return
     for (const connection of [...connections]) {

@@ -28,8 +28,8 @@ import { answerOutcome, endsWithConnection, isEventStream, isInvalid, outcomeOf 
 import { attemptHeaders } from './prepare-request.ts'
 
 /**
- * Bodies up to this are collected before the caller gets the answer; it is also what is read of an
- * answer that is dropped.
+ * Bodies up to this size are buffered before the caller gets the answer. Of a dropped answer, no
+ * more is read.
  */
 const SMALL_BYTES = 65_536
 
@@ -55,11 +55,11 @@ export class HttpAttempt
   #headers: ReceivedHeaders | undefined = undefined
   #body: ResponseBody | undefined = undefined
   #outcome: Outcome = SUCCESS
-  /** The caller's source of the request has nothing to send. */
+  /** The caller's request stream has nothing to send. */
   #sourceWaits = false
-  /** The caller reads the answer more slowly than it comes. */
+  /** The caller reads the answer more slowly than it arrives. */
   #readerWaits = false
-  /** What this attempt reads of a body that others may send, too. */
+  /** This attempt's stream of a body that other attempts may send as well. */
   #upload: StreamedBody | undefined = undefined
   #idleReader: IdleReader | undefined = undefined
   #handedOverAt = 0
@@ -89,8 +89,7 @@ export class HttpAttempt
         body: (content ?? null) as Buffer | null,
         blocking: false,
         reset: request.reset,
-        // The socket is open already; without a name undici would look for one in the host header,
-        // with two expressions.
+        // The socket is already open. Without a name, undici would parse one from the host header.
         servername: this.call.route.service,
       } as Dispatcher.DispatchOptions,
       this,
@@ -121,7 +120,7 @@ export class HttpAttempt
   ): void {
     if (this.over) return
     this.call.observer?.headArrived(status, headers, statusText, controller.rawHeaders)
-    // What the observer does may end the attempt.
+    // The observer may end the attempt.
     if (status < 200 || this.over) return
     this.status = status
     this.#statusText = statusText
@@ -278,7 +277,7 @@ export class HttpAttempt
     return this.call.transport.poolOf(this.endpoint!).reachable
   }
 
-  /** The caller gets the answer now and the body as it comes. */
+  /** Gives the caller the answer now and the body as it arrives. */
   #handOver(controller: Dispatcher.DispatchController): void {
     const { call } = this
     const { clock } = call.stack
@@ -313,7 +312,7 @@ export class HttpAttempt
     const { call } = this
     this.#idleReader?.stop()
     if (this.#phase === 'limited' && !this.#body!.complete && outcome === this.#outcome) {
-      // A failure with a long body, and no further attempt: it is the caller's to read.
+      // A final failure with a long body: the caller reads it.
       this.#phase = 'leftover'
       this.rearm(call.deadlineAt)
       call.leftover = () => this.#breakOff(makeOutcome('cancelled', 'cancelled'))
@@ -335,7 +334,7 @@ export class HttpAttempt
     this.abort()
   }
 
-  /** Costs the connection, if the request is on it. */
+  /** Closes the connection if the request is on it. */
   protected abort(): void {
     this.#controller?.abort(ABORTED)
   }

@@ -22,10 +22,10 @@ import type { ReceivedHeaders } from './headers.ts'
 import { checkIdleTimeout, isIdempotent, PreparedRequest } from './prepare-request.ts'
 import type { HttpCallOptions } from './request-options.ts'
 
-/** The time that an attempt with a body up to this takes is not that of the upload. */
+/** Up to this size, uploading does not dominate the duration of an attempt. */
 const SHORT_UPLOAD_BYTES = 65_536
 
-/** Sees what the exchanges of a call do besides their answer. It must not throw. */
+/** Observes the exchanges of a call beside their answer. It must not throw. */
 export interface CallObserver {
   /** A head: informational (1xx), or one that may become the answer. `raw`: as undici read it. */
   headArrived(status: number, headers: ReceivedHeaders, statusText: string, raw: unknown): void
@@ -34,7 +34,7 @@ export interface CallObserver {
   responseStarted(): void
 }
 
-/** Makes what the caller gets from what arrived. */
+/** Makes the caller's response from a received head and body. */
 export type Answer<R> = (status: number, statusText: string, headers: ReceivedHeaders, body: ResponseBody) => R
 
 /** A service, as the HTTP doors know it. */
@@ -42,7 +42,7 @@ export type HttpService = Selector<Transport<RequestPool>>
 
 export class HttpCall<R = unknown> extends ClientCall {
   readonly transport: Transport<RequestPool>
-  /** Set anew before it is sent: by filters, or once a kept body has turned out to be short. */
+  /** Replaced before it is sent by filters, or when a buffered body proves to be short. */
   request: PreparedRequest
   readonly answer: Answer<R>
   /**
@@ -52,11 +52,11 @@ export class HttpCall<R = unknown> extends ClientCall {
   throwsReason = false
   observer: CallObserver | undefined = undefined
   /**
-   * Settled, but the caller is still reading the long body of a failure: who ends it if the signal
-   * fires now.
+   * Ends the long body of a failure that the caller still reads after the call has settled. Runs if
+   * the signal fires.
    */
   leftover: (() => void) | undefined = undefined
-  /** How long a reader may take nothing of what has arrived. */
+  /** How long a reader may leave arrived data untouched. */
   idleMs: number
   #signal: AbortSignal | undefined
   /**
@@ -117,7 +117,7 @@ export class HttpCall<R = unknown> extends ClientCall {
   #send(content: RequestBody['content'] | undefined): Promise<R> {
     const signal = this.#signal
     if (content instanceof StreamedBody) {
-      // What was read from a stream cannot be sent again.
+      // Data read from a stream cannot be sent again.
       this.idempotent = false
       this.uploads = true
       content.onTouched = () => {
@@ -137,12 +137,12 @@ export class HttpCall<R = unknown> extends ClientCall {
         if (signal.aborted) this.cancel(signal.reason)
         else signal.addEventListener('abort', this)
       }
-      // In the turn that made the call.
+      // Still in the turn that made the call.
       this.startFirst(this.startedAt)
     })
   }
 
-  /** Sends what `made` was to send. */
+  /** Takes over the request of `made`. */
   protected takeOver(made: HttpCall<R>): void {
     this.stack = made.stack
     this.request = made.request

@@ -25,10 +25,10 @@ import { type HttpResponse, httpResponse } from './response.ts'
 import { SharedGets } from './shared-gets.ts'
 
 /**
- * Calls one service. Every method resolves with the response, whatever its status; it rejects with
- * a `MeshError` if there is none (`error.sent` says whether the call may have been executed), also
- * when the signal fires: then `code` is `cancelled` and `cause` the signal's reason. Wrong
- * arguments reject with an `OptionsError`.
+ * Calls one service. Every method resolves with the response, whatever its status, and rejects with
+ * a `MeshError` if there is none; `error.sent` says whether the call may have been executed. If the
+ * signal fires, `code` is `cancelled` and `cause` the signal's reason. Wrong arguments reject with
+ * an `OptionsError`.
  *
  * @example
  * ```ts
@@ -103,7 +103,7 @@ export class HttpClient {
     return this.request(method, path, given, beyond)
   }
 
-  /** `beyond`: nothing; options in a place where they would not be read are refused. */
+  /** `beyond` must be absent: options in a position that is not read are refused. */
   request(method: string, path: string, options?: HttpRequestOptions, beyond?: undefined): Promise<HttpResponse> {
     try {
       if (beyond !== undefined) refuseMore()
@@ -118,7 +118,7 @@ export class HttpClient {
     }
   }
 
-  /** What filters get. */
+  /** The request and the call that filters receive. */
   #draft(method: string, path: string, options?: HttpRequestOptions): [HttpRequest, FilteredCall<HttpResponse>] {
     const given = options && readOnce(options)
     const call = this.#makeCall(FilteredCall<HttpResponse>, method, path, given).handOver()
@@ -183,7 +183,7 @@ function withBody(body: HttpBody, options: HttpRequestOptions | undefined): Http
   return { ...options, body: body as BodyInput }
 }
 
-/** What only makes sense as JSON. */
+/** Whether a body makes sense only as JSON. */
 function isPlain(body: unknown): boolean {
   if (Array.isArray(body)) return true
   if (typeof body !== 'object' || body === null) return false

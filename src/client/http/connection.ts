@@ -27,18 +27,18 @@ import type { HttpTransportSettings } from './transport-options.ts'
 import type { Undici } from './undici.ts'
 
 /**
- * Without a hint of the server: below Node's own 5 s, so that we close first. With a hint, undici
+ * Without a server's hint: below Node's default of 5 s, so that we close first. With a hint, undici
  * stays 2 s below it.
  */
 const KEEP_ALIVE_MS = 4_000
-/** A server's hint beyond this is not used. */
+/** A longer hint of a server is capped. */
 const LONGEST_KEEP_ALIVE_MS = 600_000
 /** Idle probes of the kernel find a peer that vanished without a word (faults-and-attacks F9). */
 const TCP_KEEP_ALIVE_MS = 10_000
 
 export interface DialFailure {
   readonly code: ErrorCode
-  /** It was not refused, it took too long. */
+  /** It timed out, rather than being refused. */
   readonly late: boolean
   readonly cause: unknown
 }
@@ -72,9 +72,9 @@ export interface ConnectionOwner {
 }
 
 export class HttpConnection implements RequestConnection {
-  /** Instant from which it is no longer used; `Infinity` until its identity was replaced. */
+  /** Instant from which it takes no calls; `Infinity` until its identity is replaced. */
   retireAt = Number.POSITIVE_INFINITY
-  /** Of the peer's certificate, wall clock. */
+  /** When the peer's certificate expires, wall clock. */
   endsAt = Number.POSITIVE_INFINITY
   idleSince = 0
   /** Its request is on the connection. */
@@ -144,7 +144,7 @@ export class HttpConnection implements RequestConnection {
     this.#socket.unref()
   }
 
-  /** Starts one request; the handler hears the rest. */
+  /** Starts one request. The handler receives everything that follows. */
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
     if (this.#client === undefined) {
       if (this.#parked) {
@@ -161,7 +161,7 @@ export class HttpConnection implements RequestConnection {
     else suppressed(() => client.dispatch(options, handler))
   }
 
-  /** At once, whatever runs on it. */
+  /** Closes it at once, whatever runs on it. */
   close(): void {
     this.#socket.destroy()
   }
@@ -175,7 +175,7 @@ export class HttpConnection implements RequestConnection {
     this.#socket.destroy()
   }
 
-  /** At once, because of its peer. */
+  /** Closes it at once, because of its peer. */
   cut(cause: Error): void {
     this.#socket.destroy(cause)
   }
@@ -188,7 +188,7 @@ export class HttpConnection implements RequestConnection {
     this.#owner.connected(this)
   }
 
-  /** The server does not believe our certificate. */
+  /** The server rejected our certificate. */
   refusedUs(cause: unknown): void {
     this.#setup.onRefusedByPeer?.((cause as IdentityRefusal).reason, this.#owner.endpoint)
   }
@@ -221,8 +221,7 @@ export class HttpConnection implements RequestConnection {
   }
 
   #makeClient(): Client {
-    // The origin is never resolved: the one socket there will ever be is handed over below,
-    // encrypted or not.
+    // The origin is never resolved: the only socket is handed over below, encrypted or not.
     return new this.#setup.undici.Client(`http://${this.#owner.endpoint.label}`, {
       pipelining: 1,
       headersTimeout: 0,
@@ -239,8 +238,7 @@ export class HttpConnection implements RequestConnection {
         this.#handedOver = true
         const handOver = (): void =>
           this.#socket.destroyed ? callback(CONNECTION_LOST, null) : callback(null, this.#socket)
-        // After a time without use, one turn of the event loop shows whether the peer has closed it
-        // meanwhile.
+        // After idling, one turn of the event loop shows whether the peer has closed it.
         if (this.#parked) setImmediate(handOver)
         else queueMicrotask(handOver)
       },

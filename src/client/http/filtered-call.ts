@@ -7,20 +7,20 @@ import { HttpCall } from './call.ts'
 
 export class FilteredCall<R> extends HttpCall<R> {
   #begun = false
-  /** Those of further `next`s that still run. */
+  /** Calls of further `next`s that still run. */
   #more: readonly HttpCall<R>[] = []
-  /** As the caller asked for them: what differs when the call is sent, a filter has set. */
+  /** As the caller set them. If they differ when the call is sent, a filter has set them. */
   #idempotent: boolean | undefined = undefined
   #hashKey: string | undefined = undefined
 
-  /** It goes to the first filter. */
+  /** Prepares it for the first filter. */
   handOver(): this {
     this.#idempotent = this.idempotent
     this.#hashKey = this.hashKey
     return this
   }
 
-  /** `made`: from the request that reached the last `next`. */
+  /** `made`: the call of the request that reached the last `next`. */
   sendAs(made: HttpCall<R>): Promise<R> {
     made.deadlineAt = Math.min(made.deadlineAt, this.deadlineAt)
     if (this.#begun) {
@@ -37,7 +37,7 @@ export class FilteredCall<R> extends HttpCall<R> {
     if (made.committed) this.once()
     const begins = this as { route: Route; startedAt: number }
     begins.route = made.route
-    // What filters do before is no part of it.
+    // Time spent in filters before `next` does not count.
     begins.startedAt = made.startedAt
     return this.send()
   }

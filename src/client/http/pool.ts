@@ -18,9 +18,8 @@ export interface PoolHost extends ConnectionSetup {
 }
 
 /**
- * Handshakes with one endpoint at the same time. A full mTLS handshake costs both sides 2 ms of
- * CPU: an endpoint that is slow because it is busy must not be asked for one by every call that
- * waits.
+ * Concurrent handshakes with one endpoint. A full mTLS handshake costs each side 2 ms of CPU, so
+ * the calls that wait for a busy endpoint must not add one each.
  */
 const MOST_DIALING = 4
 
@@ -104,7 +103,7 @@ export class HttpPool implements RequestPool, ConnectionOwner {
     this.#waiting -= 1
   }
 
-  /** The response is complete, or failed and took the connection along. */
+  /** The response is complete, or it failed and took the connection with it. */
   release(connection: HttpConnection): void {
     connection.user = undefined
     if (!connection.usable) return
@@ -138,10 +137,10 @@ export class HttpPool implements RequestPool, ConnectionOwner {
     this.#all.delete(connection)
     if (failure !== undefined) {
       this.#dialing -= 1
-      // Too slow is no proof of absence while others stand: then those who wait go on waiting for a
-      // turn.
+      // A timeout proves nothing while other connections are established: waiters keep waiting for
+      // one of them.
       if (!failure.late || !this.reachable) this.#dequeue()?.refused(failure.code, failure.cause)
-      // Nothing stands and fewer are being made than wait: the rest would only wait to fail one
+      // No connection is established and waiters outnumber handshakes: the rest would fail one
       // after another.
       while (!this.reachable && this.#waiting > this.#dialing) this.#dequeue()!.refused(failure.code, failure.cause)
     } else {
@@ -153,7 +152,8 @@ export class HttpPool implements RequestPool, ConnectionOwner {
   }
 
   /**
-   * After a rotation: every connection of today ends within `spreadMs` of `from`, at its own time.
+   * After a rotation: every current connection retires at a random time within `spreadMs` of
+   * `from`.
    */
   retire(from: number, spreadMs: number): void {
     for (const connection of this.#all) {
@@ -162,7 +162,7 @@ export class HttpPool implements RequestPool, ConnectionOwner {
   }
 
   /**
-   * Closes what has ended, has retired or has been idle for long, the least recently used first.
+   * Closes connections that are expired, retired or idle for long, least recently used first.
    */
   sweep(now: number): void {
     this.#proof.cutEnded(this.#all, this.#host.clock)
@@ -190,7 +190,7 @@ export class HttpPool implements RequestPool, ConnectionOwner {
     }
   }
 
-  /** Those who look at the status only must not use up the connections of those who read. */
+  /** Callers that never read their body must not exhaust the connections of others. */
   #reclaim(now: number): void {
     let wanted = this.#waiting
     for (const connection of [...this.#all]) {
@@ -204,7 +204,7 @@ export class HttpPool implements RequestPool, ConnectionOwner {
     this.#graceTimer = undefined
   }
 
-  /** One connection for each who waits, up to the limits; each waits for no particular one. */
+  /** Opens one connection per waiter, up to the limits. Waiters take any of them. */
   #dial(): void {
     const most = this.#host.settings.maxConnections
     while (this.#dialing < Math.min(this.#waiting, MOST_DIALING) && this.#all.size < most) {
@@ -229,7 +229,7 @@ export class HttpPool implements RequestPool, ConnectionOwner {
     return endsAt !== Number.POSITIVE_INFINITY && hasEnded(endsAt, clock)
   }
 
-  /** Not at once: undici is still at work on the response that has just ended. */
+  /** Deferred, because undici is still finishing the response that has just ended. */
   #serveSoon(): void {
     if (this.#first === undefined || this.#serving) return
     this.#serving = true

@@ -25,7 +25,7 @@ interface Whole extends Omit<Head, 'body'> {
 
 /** Larger answers are shared while they arrive, but not kept. */
 const MOST_KEPT_BYTES = 65_536
-/** RFC 9111, 5.2.2: the service says that it is not to be kept, or not for others. */
+/** RFC 9111, 5.2.2: the response must not be stored, or not be shared. */
 const NOT_KEPT = /\b(?:no-store|no-cache|private)\b/i
 
 const head: Answer<Head> = (status, statusText, received, body) => ({ status, statusText, received, body })
@@ -37,14 +37,16 @@ export class SharedGets {
     this.#results = new SharedResults(settings, clock)
   }
 
-  /** `make` prepares the call that answers all, as part of `root`, which carries `baggage`. */
+  /**
+   * `make` prepares the one call that answers all, as a child of `root`, which carries `baggage`.
+   */
   async get(
     request: PreparedRequest,
     route: Call['route'],
     baggage: Call['baggage'],
     make: (root: Call, answer: Answer<Head>) => HttpCall<Head>,
   ): Promise<HttpResponse> {
-    // As JSON, because no text within it can look like the border between two.
+    // JSON escapes its parts, so no value can imitate a separator.
     const key = JSON.stringify([request.path, request.headers, baggage === undefined ? [] : [...baggage]])
     const whole = await this.#results.get(
       key,

@@ -21,19 +21,19 @@ export interface HttpTransportParts {
   readonly clock?: Clock
   readonly identity?: ClientIdentity | undefined
   readonly settings?: HttpTransportSettings
-  /** An endpoint showed a certificate that was not believed; nothing was sent to it. */
+  /** An endpoint showed a certificate that failed verification. Nothing was sent to it. */
   readonly onPeerRefused?: (refused: RefusedPeer, endpoint: Endpoint) => void
-  /** An endpoint does not believe our certificate; it executed nothing. */
+  /** An endpoint rejected our certificate. It executed nothing. */
   readonly onRefusedByPeer?: (reason: string, endpoint: Endpoint) => void
   /**
-   * Whether a name may resolve to loopback: all of the mesh is on this machine. @defaultValue true
+   * Whether a name may resolve to loopback, as when the mesh is on one machine. @defaultValue true
    */
   readonly loopbackAllowed?: boolean
   /** Hides a dispatch from an instrumentation of undici: `CallTelemetry.suppressed`. */
   readonly suppressed?: Suppressed | undefined
 }
 
-/** How often idle connections are looked at, while there are any. */
+/** Interval at which idle connections are swept, while there are any. */
 const SWEEP_MS = 1_000
 
 export class HttpTransport implements PoolHost, Transport<HttpPool> {
@@ -64,12 +64,12 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
     this.#stopListening = parts.identity?.source.onRotate(() => this.#retireAll())
   }
 
-  /** Loads undici first, which takes a tenth of a second. */
+  /** Loads undici first, which takes about 100 ms. */
   static async create(parts: HttpTransportParts = {}): Promise<HttpTransport> {
     return new HttpTransport(await loadUndici(), parts)
   }
 
-  /** The connections of `endpoint`, which keeps them from now on. */
+  /** The pool of `endpoint`, kept on the endpoint from its first use. */
   poolOf(endpoint: Endpoint): HttpPool {
     const kept = endpoint.transport
     if (kept instanceof HttpPool) return kept
@@ -83,7 +83,7 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
     return httpHealth(this, path)
   }
 
-  /** Has connections from now on; until {@link HttpTransport.emptied}. */
+  /** `pool` has connections, until {@link HttpTransport.emptied}. */
   opened(pool: HttpPool): void {
     this.#pools.add(pool)
     this.#sweeper ??= this.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
@@ -93,7 +93,7 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
     this.#pools.delete(pool)
   }
 
-  /** All endpoints at once: what runs has `graceMs` to finish. */
+  /** Closes the pools of all endpoints. Calls in flight have `graceMs` to finish. */
   close(graceMs: number): void {
     this.closed = true
     this.#stopListening?.()
@@ -102,7 +102,7 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
     this.#sweeper = undefined
   }
 
-  /** How many connections there are, in all states. */
+  /** Connections in all states. */
   get connections(): number {
     let sum = 0
     for (const pool of this.#pools) sum += pool.connections
