@@ -13,7 +13,7 @@ import { Ranking, Ranks } from './subset.ts'
 import { type InUseListener, SubsetPicker } from './subset-picker.ts'
 import { zonePicker } from './zone.ts'
 
-/** Who we are, for what depends on it. */
+/** The client on whose behalf picks are made. */
 export interface BalancingClient {
   /** Unique to this process. */
   readonly id: string
@@ -61,7 +61,7 @@ export class LayeredBalancer implements Balancer {
   #arrange(endpoints: readonly Endpoint[]): Picker {
     const { subsetSize } = this.#settings
     if (subsetSize === undefined || endpoints.length <= subsetSize) return this.#over(endpoints)
-    // The subset first: one of local endpoints only would have nowhere to spill over to.
+    // Subset before zone: a subset of local endpoints only could not spill over.
     const ranking = new Ranking(endpoints, this.#ranks)
     return new SubsetPicker(ranking, subsetSize, (own) => this.#over(own), this.#health, this.#clock, this.#onInUse)
   }
@@ -75,8 +75,8 @@ export class LayeredBalancer implements Balancer {
 }
 
 /**
- * The key is taken when an endpoint is picked, not when the call is made: a first call may have
- * begun before the policy of its service was known, and waited for both.
+ * Takes the key at the pick rather than at the start of a call. A first call may begin before the
+ * policy of its service is known.
  */
 class KeyedPicker implements Picker {
   readonly #picker: Picker

@@ -18,7 +18,7 @@ export interface BalancerParts {
 }
 
 /**
- * Made once per service and name, so that what it learned survives changes of endpoints and
+ * Made once per service and name, so that its estimates survive changes of endpoints and
  * configuration.
  */
 export function createBalancer(name: BalancerName, clock: Clock, health: ClusterHealth | undefined): BalancerParts {

@@ -16,31 +16,31 @@ import { warmth } from './slow-start.ts'
 import { survey } from './survey.ts'
 import { isUsable, pickScope, searchAll } from './usable.ts'
 
-/** Where keys lie. Two processes that know the same endpoints have the same table. */
+/** Maps keys to endpoints. Processes with the same endpoints build the same table. */
 export interface HashTable {
   /** The place of a hash. */
   first(hash: number): number
-  /** The place to look at if that of `place` will not do. */
+  /** The place to try after `place`. */
   next(place: number, hash: number): number
   /** The index of the endpoint at a place. */
   owner(place: number): number
 }
 
-/** Of endpoints in the order of their hash keys. */
+/** For endpoints sorted by hash key. */
 export type BuildTable = (endpoints: readonly Endpoint[]) => HashTable
 
 /**
- * No endpoint holds more than this times its share of what is in flight (Mirrokni, Thorup,
- * Zadimoghaddam 2018; their 1 + epsilon).
+ * No endpoint exceeds its share of the attempts in flight by more than this factor (Mirrokni,
+ * Thorup, Zadimoghaddam 2018; their 1 + epsilon).
  */
 const BOUND = 1.25
 /** At that bound at most 4 of 5 endpoints are full, so one walk in 10^12 is longer. */
 const MOST_STEPS = 128
-/** Any constants will do, if they are the same everywhere. */
+/** Arbitrary, but the same in every process. */
 const KEY_SEED = 0x3c6ef372
 const WARM_SALT = 0x9e3779b9
 
-/** A balancer, and a policy that counts what is in flight: the bound needs the total. */
+/** A balancer, and a policy that counts attempts in flight, because the bound needs their sum. */
 export class HashBalancer implements Balancer, Policy {
   readonly name: string
   readonly #build: BuildTable
@@ -82,17 +82,16 @@ class HashPicker implements Picker {
   readonly #endpoints: readonly Endpoint[]
   readonly #build: BuildTable
   /**
-   * Built for the first pick: a service that is not called, or changes many times before it is,
-   * costs nothing.
+   * Built on the first pick, so an unused service or a burst of changes costs nothing.
    */
   #table: HashTable | undefined
   readonly #balancer: HashBalancer
   readonly #health: ClusterHealth | undefined
   readonly #clock: Clock
   readonly #warmAt: number
-  /** While some are warming up: the one that will be warm first. */
+  /** While endpoints warm up: the one that finishes first. */
   readonly #warmest: Endpoint | undefined
-  /** How much of what is in flight each may hold. */
+  /** The bound of attempts in flight for each endpoint. */
   readonly #bounds: Float64Array
 
   constructor(
@@ -125,7 +124,7 @@ class HashPicker implements Picker {
     const key = call.hashKey
     const hash = key === undefined ? Math.floor(this.#clock.random() * 2 ** 32) : hashText(key, KEY_SEED)
     const now = this.#warmAt === 0 ? 0 : this.#clock.now()
-    // Only what others take over can be left to them: where all are new, they keep their keys.
+    // Where all endpoints are new, none can take over, so they keep their keys.
     const most = now < this.#warmAt ? warmth(this.#warmest!, now) : 0
     const load = this.#balancer.inFlight + 1
 

@@ -41,7 +41,7 @@ export class P2cPicker implements Picker {
   readonly #measure: LoadMeasure
   readonly #health: ClusterHealth | undefined
   readonly #clock: Clock
-  /** Until then, some have a part of their share only. */
+  /** When all endpoints have warmed up. */
   readonly #warmAt: number
   /** `undefined` if all weights are equal. */
   readonly #weights: AliasTable | undefined
@@ -124,8 +124,8 @@ export class P2cPicker implements Picker {
   }
 
   /**
-   * Nothing is left that is both healthy and untried. A healthy one that failed once is a better
-   * bet than an ejected one.
+   * No endpoint is both healthy and untried. A healthy one that failed once is a better bet than an
+   * ejected one.
    */
   #lastResort(tried: Tried): Endpoint | undefined {
     let at = this.#draw(undefined, HEALTHY, undefined, -1)
@@ -135,7 +135,7 @@ export class P2cPicker implements Picker {
   }
 }
 
-/** A plain loop: of a frozen array, `map` costs several times as much. */
+/** A plain loop, because `map` over a frozen array is several times slower. */
 function weightsOf(endpoints: readonly Endpoint[]): Float64Array {
   const weights = new Float64Array(endpoints.length)
   let at = 0
@@ -179,7 +179,7 @@ export class AliasTable {
       large += 1
       stacks[small++] = more
     }
-    // What is left differs from 1 by rounding only.
+    // The rest differs from 1 only by rounding.
     while (small > 0) keep[stacks[--small]!] = 1
     while (large < size) keep[stacks[large++]!] = 1
     this.#shares = shares

@@ -24,7 +24,7 @@ const MEAN_MS = 1_000
  * decay time).
  */
 const DRIFT_MS = 10_000
-/** No latency is taken for less: 0 means that it is not known. */
+/** The least latency, because 0 means unknown. */
 const SHORTEST_MS = 0.001
 /**
  * The load of an endpoint that has not answered yet while it is being asked: one probe, not a flood
@@ -38,7 +38,7 @@ const UNKNOWN = 1e12
  */
 const FAILURE_FACTOR = 10
 const FAILURE_AT_LEAST_MS = 50
-/** A peer's wish for a pause is believed up to this. */
+/** A peer's Retry-After counts up to this. */
 const LONGEST_PENALTY_MS = 10_000
 /**
  * An endpoint unheard of for so long is picked although it lost (go-zero: 1 s), in at most 2 % of
@@ -49,9 +49,9 @@ const UNHEARD_MS = 1_000
 const UNHEARD_FACTOR = 4
 const UNHEARD_AT_MOST_MS = 10_000
 const FORCED_SHARE = 0.02
-/** A sample that overlaps a longer stall of our own loop is dropped. */
+/** A sample that overlaps a longer stall of our event loop is dropped. */
 const STALL_MS = 20
-/** The clock watches for stalls only while it is asked. */
+/** The clock watches for stalls only while they are queried. */
 const ASK_EVERY_MS = 1_000
 /** Steps of the running median: each sample moves it by this share of itself. */
 const MEDIAN_STEP = 0.02
@@ -63,7 +63,7 @@ const MEDIAN_STEP = 0.02
  */
 const LATE_SHARE = 0.02
 const LATE_STEP = 0.1
-/** In medians: a slow first answer must not deafen it for long. */
+/** In medians, so that a slow first answer does not mask others for long. */
 const LATE_AT_MOST = 20
 
 export class PeakEwma implements Balancer, Policy, LoadMeasure {
@@ -86,7 +86,7 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
     return new P2cPicker(endpoints, this, this.#health, this.#clock)
   }
 
-  /** What is usual in this cluster, in ms; 0 before the first answer. */
+  /** The median latency of this cluster, in ms; 0 before the first answer. */
   get medianMs(): number {
     return this.#medianMs
   }
@@ -138,13 +138,14 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
     if (endpoint === undefined || outcome === NOT_STARTED || attempt.openEnded) return
     const now = attempt.endedAt || this.#clock.now()
     const measured = waitedForPeerMs(attempt, now)
-    // What took less than a stall contains none.
+    // A shorter sample contains no stall.
     if (now - this.#askedAt > ASK_EVERY_MS || (measured > STALL_MS && measured > 2 * this.#medianMs)) {
       this.#askedAt = now
       if (this.#clock.stalledMsSince(attempt.startedAt) > STALL_MS) return
     }
     if (outcome.verdict === 'cancelled') {
-      // It would have taken at least so long; that it was quick is not known.
+      // The answer would have taken at least this long, so it counts only if it raises the
+      // estimate.
       if (measured > (this.estimate(endpoint, now) || this.#medianMs)) this.#learn(endpoint, measured, now)
       return
     }

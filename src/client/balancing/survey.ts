@@ -6,11 +6,11 @@ import type { Endpoint } from '../../core/endpoint.ts'
 import { withWeight } from './usable.ts'
 
 export interface Survey {
-  /** Those who take calls. */
+  /** Endpoints that take calls. */
   readonly endpoints: readonly Endpoint[]
   /** All of them have the same weight. */
   readonly equal: boolean
-  /** When all of them will be warm; 0: they are. */
+  /** When all of them have warmed up; 0 if they have. */
   readonly warmAt: number
 }
 
@@ -24,6 +24,6 @@ export function survey(endpoints: readonly Endpoint[]): Survey {
     if (endpoint.weight === 0) without = true
     if (endpoint.warmAt > warmAt) warmAt = endpoint.warmAt
   }
-  // Equal and without weight: all say so, and take calls.
+  // If all weights are 0, all endpoints take calls.
   return without && !equal ? survey(withWeight(endpoints)) : { endpoints, equal, warmAt }
 }

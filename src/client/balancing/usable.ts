@@ -7,15 +7,14 @@ import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 
 export type Tried = readonly Endpoint[] | undefined
 
-/** Among whom a pick is made: the healthy, all who can be connected to, or everybody. */
+/** The scope of a pick: healthy endpoints, reachable ones, or all. */
 export type PickScope = typeof HEALTHY | typeof REACHABLE | typeof EVERY_ENDPOINT
 export const HEALTHY = 0
 export const REACHABLE = 1
 export const EVERY_ENDPOINT = 2
 
 /**
- * In panic, ejections are ignored, except of those that refuse connections: they take no load off
- * the others.
+ * Panic ignores ejections, except of endpoints that refuse connections: they relieve no others.
  */
 export function pickScope(health: ClusterHealth | undefined): PickScope {
   if (health === undefined) return EVERY_ENDPOINT
@@ -27,7 +26,7 @@ export function isUsable(endpoint: Endpoint, tried: Tried, among: PickScope): bo
   return tried === undefined || !tried.includes(endpoint)
 }
 
-/** Those who take calls: weight 0 means none, unless all say so. */
+/** Endpoints that take calls. Weight 0 takes none, unless all weights are 0. */
 export function withWeight(endpoints: readonly Endpoint[]): readonly Endpoint[] {
   const weighty = endpoints.filter((endpoint) => endpoint.weight > 0)
   return weighty.length > 0 ? weighty : endpoints

@@ -11,7 +11,7 @@ import { warmth } from './slow-start.ts'
 import { survey } from './survey.ts'
 import { isUsable, pickScope, searchAll } from './usable.ts'
 
-/** Begins anywhere in its order, so that clients that start together do not go in step. */
+/** Starts at a random position, so that clients that start together do not move in step. */
 export class WeightedRoundRobin implements Balancer {
   readonly name = 'weighted-round-robin'
   readonly #clock: Clock
@@ -104,7 +104,7 @@ export class StridePicker implements Picker {
 
 interface Slots {
   readonly endpoints: readonly Endpoint[]
-  /** What each gains a turn; the heaviest fills the measure each time. */
+  /** The gain per turn; the heaviest endpoint fills the measure each time. */
   readonly gains: Uint32Array
 }
 

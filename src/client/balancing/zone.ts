@@ -46,7 +46,7 @@ class ZonePicker implements Picker {
   readonly #health: ClusterHealth | undefined
   readonly #clock: Clock
   readonly #local: Picker
-  /** Made when first needed: a table for ten thousand endpoints is not free. */
+  /** Made on first use, because a table for ten thousand endpoints is expensive. */
   #remote: Picker | undefined
   #all: Picker | undefined
   #localShare = 1
@@ -70,7 +70,7 @@ class ZonePicker implements Picker {
   }
 
   pick(call: Call, now = this.#clock.now()): Endpoint | undefined {
-    // Before the sides part: a probe is due wherever its endpoint is.
+    // Before the zones divide: a probe is due whatever the zone of its endpoint.
     const due = this.#health?.due(call)
     if (due !== undefined) return due
     if (this.#health?.panicking === true) return this.#pickAnywhere(call, now)

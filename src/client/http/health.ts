@@ -14,7 +14,7 @@ import { CONNECTION_LOST, type ConnectionUser, type RequestConnection, type Requ
 import type { ReceivedHeaders } from './headers.ts'
 import { outcomeOf } from './outcome.ts'
 
-/** Of a longer answer no more is read, which costs its connection. */
+/** A longer answer is cut off here, which closes its connection. */
 const MOST_BYTES = 65_536
 
 const ABORTED = Object.freeze(new Error('the check is over'))
@@ -75,7 +75,7 @@ class HttpProbe implements Dispatcher.DispatchHandler, ConnectionUser {
 
   timeUp(): void {
     if (this.#over) return
-    // It waited for a turn among the calls: the endpoint was not asked.
+    // It was still queued behind calls, so the endpoint was never asked.
     const unasked = this.waitingIn !== undefined && this.#pool.reachable
     this.#end(unasked ? undefined : false, unasked ? 'no connection was free' : TIMED_OUT)
     this.#controller?.abort(ABORTED)
@@ -169,8 +169,8 @@ class HttpProbe implements Dispatcher.DispatchHandler, ConnectionUser {
 }
 
 /**
- * After a stall of our own loop the answer may be in the socket already: one turn of the loop lets
- * it win.
+ * After a stall of our loop, the answer may already be in the socket. One turn of the loop lets it
+ * win.
  */
 function timeUpSoon(probe: HttpProbe): void {
   setImmediate(timeUp, probe)

@@ -9,7 +9,7 @@ import { httpOutcome, parseRetryAfter } from '../../core/status.ts'
 import { type IdentityRefusal, reasonOfRefusal, refusedByServer } from '../../net/identity-refusal.ts'
 import type { ReceivedHeaders } from './headers.ts'
 
-/** What the head of an answer says. */
+/** The outcome that the head of a response implies. */
 export function answerOutcome(status: number, headers: ReceivedHeaders, clock: Clock): Outcome {
   const asked = headers['retry-after']
   const retryAfterMs = parseRetryAfter(typeof asked === 'string' ? asked : undefined, clock.wallNow())
@@ -18,12 +18,12 @@ export function answerOutcome(status: number, headers: ReceivedHeaders, clock: C
   return httpOutcome(status, headers[NOT_EXECUTED] !== undefined, retryAfterMs)
 }
 
-/** Nothing but the end of the connection ends the body. */
+/** Whether only the end of the connection ends the body. */
 export function endsWithConnection(headers: ReceivedHeaders): boolean {
   return headers['content-length'] === undefined && headers['transfer-encoding'] === undefined
 }
 
-/** An answer that lasts by its nature. */
+/** Whether a response is open-ended by its type. */
 export function isEventStream(headers: ReceivedHeaders): boolean {
   const type = headers['content-type']
   return typeof type === 'string' && EVENT_STREAM.test(type)
@@ -31,13 +31,13 @@ export function isEventStream(headers: ReceivedHeaders): boolean {
 
 const EVENT_STREAM = /^(?:text\/event-stream|multipart\/x-mixed-replace)\b/i
 
-/** The request itself was wrong. */
+/** Whether the request was invalid. */
 export function isInvalid(error: Error): boolean {
   const code = (error as NodeJS.ErrnoException).code
   return code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED' || code === MISMATCH
 }
 
-/** The body has another length than its header says. */
+/** The length of the body contradicts its header. */
 const MISMATCH = 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH'
 
 /**
@@ -58,7 +58,7 @@ export function refusedByAlert(error: Error): IdentityRefusal | undefined {
   return refusedByServer(REASON_OF_ALERT[alert] ?? alert.toLowerCase().replaceAll('_', '-'))
 }
 
-/** How an attempt ended whose request was written. */
+/** The outcome of an attempt whose request was written. */
 export function outcomeOf(error: Error): Outcome {
   const code = (error as NodeJS.ErrnoException).code ?? ''
   const refusal = refusedByAlert(error)

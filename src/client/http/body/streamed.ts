@@ -9,7 +9,7 @@ import { OptionsError, show } from '../../../options/fields.ts'
 
 type RunInContext = ReturnType<typeof AsyncLocalStorage.snapshot>
 
-/** What gives the parts of a body. */
+/** A source of the parts of a body. */
 export type BodySource = AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>
 
 /** The attempt that sends a stream. */
@@ -23,11 +23,11 @@ export interface BodyWriter {
  * of the socket.
  */
 export class StreamedBody implements AsyncIterableIterator<Uint8Array | string> {
-  /** Something was read: no other attempt can send it from the start. */
+  /** Part of it was read, so no other attempt can send it. */
   touched = false
-  /** Hears of the first read. */
+  /** Notified of the first read. */
   onTouched: (() => void) | undefined = undefined
-  /** Hears that the source itself failed, which says nothing about the peer. */
+  /** Notified if the source fails, which says nothing about the peer. */
   onFailed: ((error: unknown) => void) | undefined = undefined
   writer: BodyWriter | undefined = undefined
   readonly #open: () => BodySource

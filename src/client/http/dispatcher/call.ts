@@ -18,7 +18,7 @@ import { undici } from '../undici.ts'
 import { rawHeaders } from './legacy-handler.ts'
 import type { DispatchRequest } from './request.ts'
 
-/** Who keeps the exchanges that run. */
+/** Owns the dispatches in flight. */
 export interface DispatchCallHost {
   ended(exchange: DispatchCall): void
   /** `onResponseError` itself threw. */
@@ -184,7 +184,7 @@ export class DispatchCall implements Dispatcher.DispatchController, CallObserver
     }
   }
 
-  /** The one error, and the end of everything that still runs. */
+  /** Reports the one error and ends everything that still runs. */
   #fail(error: unknown): void {
     if (this.#over) return
     this.#over = true
@@ -216,7 +216,7 @@ export class DispatchCall implements Dispatcher.DispatchController, CallObserver
     }
   }
 
-  /** What a handler throws ends its request, as in undici. */
+  /** An error thrown by a handler ends its request, as in undici. */
   #step(step: () => void): void {
     try {
       this.#inContext(step)
@@ -256,7 +256,7 @@ function noData(exchange: DispatchCall): void {
   exchange.tooSlow()
 }
 
-/** The mesh's own headers mean something between two neighbours only. */
+/** Headers of the mesh concern only two neighbours and stay hidden. */
 function visible(headers: ReceivedHeaders): Record<string, string | string[] | undefined> {
   const seen: Record<string, string | string[] | undefined> = {}
   for (const name of Object.keys(headers)) {

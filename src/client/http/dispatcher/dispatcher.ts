@@ -28,7 +28,7 @@ export interface MeshDispatcherOptions {
   readonly fallback?: Dispatcher
 }
 
-/** What a dispatcher reports of its connections. */
+/** The events of a dispatcher about its connections. */
 const EVENTS = ['connect', 'disconnect', 'connectionError', 'drain'] as const
 
 /**
@@ -101,7 +101,7 @@ export function makeDispatcher(
       return true
     }
 
-    /** Takes no more; ends when all that runs has ended. */
+    /** Accepts no more dispatches and resolves when those in flight have ended. */
     override close(callback?: (...args: unknown[]) => void): Promise<void> & void {
       checkCallback(callback)
       if (destroying !== undefined && closing === undefined) {
@@ -111,7 +111,7 @@ export function makeDispatcher(
       return notify(closing, callback)
     }
 
-    /** What runs fails at once. The calls of other doors go on. */
+    /** Fails the dispatches in flight at once. Calls of other doors continue. */
     override destroy(...args: unknown[]): Promise<void> & void {
       const error = typeof args[0] === 'function' ? undefined : (args[0] as Error | null | undefined)
       const callback = typeof args[0] === 'function' ? args[0] : args[1]

@@ -80,7 +80,7 @@ export function makeFetch(find: FindService<Transport<RequestPool>>, options: Ht
       }
       const headers = (init?.headers ?? request?.headers) as HeadersInput | undefined
       const prepared = prepareRequest(method, to.path, headers, body)
-      // As every fetch does; some servers choose the form of their answer by it.
+      // As every fetch does. Some servers choose the representation by it.
       if (flatHeader(prepared.headers, 'accept') === undefined) prepared.headers.push('accept', '*/*')
       addMissing(prepared.headers, wishes.cacheHeaders)
       // `null` takes the signal of a Request away.
@@ -122,7 +122,7 @@ function addMissing(flat: string[], headers: readonly string[]): void {
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
 
-/** @throws TypeError, as every fetch, if the answer is not as it was wished */
+/** @throws TypeError, as every fetch, if the response violates `redirect` or `integrity` */
 async function grant(response: Response, wishes: FetchSettings): Promise<Response> {
   if (wishes.noRedirect && REDIRECTS.has(response.status)) {
     await response.body?.cancel()

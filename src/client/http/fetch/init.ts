@@ -19,7 +19,7 @@ export interface MeshFetchInit extends Omit<RequestInit, 'body' | 'redirect'>, H
   readonly priority?: 'auto' | undefined
 }
 
-/** What is left to do once the request is made. */
+/** The options that remain to be honoured once the request is made. */
 export interface FetchSettings {
   /** A redirect is an error. */
   readonly noRedirect: boolean
@@ -99,7 +99,7 @@ const CHECKS: Readonly<Record<keyof MeshFetchInit, Check>> = {
   idleTimeout: (value) => void checkIdleTimeout(value),
 }
 
-/** Ours: the built-in `fetch` would pass over them. */
+/** Our own options, which the built-in `fetch` would ignore. */
 const OWN = ['timeout', 'idempotent', 'retry', 'streaming', 'key', 'idleTimeout'] as const
 const KEYS: ReadonlySet<keyof MeshFetchInit> = new Set(Object.keys(CHECKS) as (keyof MeshFetchInit)[])
 
