@@ -12,7 +12,8 @@ import type { RegistryClient } from '../discovery/registry/client.ts'
 import type { ServiceView } from '../discovery/registry/service-view.ts'
 import { compileServerStack, ServerLimits, type Stack } from '../resilience/stack.ts'
 import { announcedInstance, newInstanceId } from '../server/announce.ts'
-import { type Authorizer, compileIntentions } from '../server/authorization.ts'
+import type { Authorizer } from '../server/authorization/authorizer.ts'
+import { compileIntentions } from '../server/authorization/intentions.ts'
 import { type GrpcServer, serveGrpc } from '../server/grpc/server.ts'
 import type { HttpHandler } from '../server/http/application.ts'
 import { type HttpServer, serveHttp } from '../server/http/server.ts'
@@ -86,7 +87,7 @@ export class Servers {
       verifier,
       ...this.#inForce(),
       events,
-      within: <T>(call: Call, work: () => T) => telemetry.within(call, work),
+      runInSpan: <T>(call: Call, work: () => T) => telemetry.within(call, work),
     }
   }
 

@@ -1,6 +1,4 @@
-/**
- * Where others reach what this process serves: the instance it registers, and the address it tells.
- */
+/** The instance that a server registers, with the address at which others reach it. */
 import { randomBytes } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
 import type { Protocol } from '../core/protocol.ts'
@@ -19,10 +17,7 @@ export interface Announcement {
   readonly metadata: Readonly<Record<string, string>>
 }
 
-/**
- * Unique to this start of the process, so that a restart is another instance and nothing of the old
- * one sticks to it.
- */
+/** Unique to each start, so that a restarted process inherits no state of its predecessor. */
 export function newInstanceId(service: string): string {
   return `${service}-${randomBytes(6).toString('hex')}`
 }
@@ -32,10 +27,7 @@ export function announcedInstance(id: string, announcement: Announcement): Insta
   return { ...rest, id, address: advertise ?? reachableAddress(host), state: 'ready' }
 }
 
-/**
- * A wildcard address is nothing that others could call: then it is this machine's first address
- * that is not its own loopback.
- */
+/** Replaces a wildcard address with the machine's first IPv4 address that is not loopback. */
 function reachableAddress(host: string): string {
   if (host !== '0.0.0.0' && host !== '::') return host
   for (const addresses of Object.values(networkInterfaces())) {

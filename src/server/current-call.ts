@@ -1,11 +1,11 @@
-/** What a handler may know of the request that it serves, without being passed anything. */
+/** The request that the running code serves, found through its async context. */
 import { inboundCall } from '../core/context.ts'
 import type { TraceContext } from '../core/trace-context.ts'
 import { type CallerIdentity, InboundCall } from './inbound-call.ts'
 
 /**
- * The request being served. Calls made while serving it inherit deadline, trace, baggage and
- * cancellation by themselves; this is for handlers that want to look.
+ * The request being served. Calls made while serving it inherit its deadline, trace, baggage and
+ * cancellation without this object.
  */
 export class CurrentCall {
   readonly #call: InboundCall
@@ -15,8 +15,8 @@ export class CurrentCall {
   }
 
   /**
-   * Who calls, proven by its certificate; `undefined` for a caller without one (not possible on a
-   * `strict` server).
+   * The verified caller; `undefined` for a caller without a certificate, which a `strict` server
+   * refuses.
    */
   get peer(): CallerIdentity | undefined {
     return this.#call.caller
@@ -33,17 +33,16 @@ export class CurrentCall {
   }
 
   /**
-   * What is left of the deadline in ms, at least 0; `Infinity` without one, and after the end of
-   * the request.
+   * Time left until the deadline in ms, at least 0. `Infinity` without a deadline and after the end
+   * of the request.
    */
   get remainingMs(): number {
     return Math.max(0, this.#call.bindsUntil - this.#call.clock.now())
   }
 
   /**
-   * Aborted when the deadline has passed, the caller has gone away, or the server's drain has run
-   * out of time. Not aborted by an answer. Its listeners run in the async context of the code that
-   * read it first.
+   * Aborts when the deadline has passed, the caller has left, or the server's drain has run out of
+   * time. An answer does not abort it. Listeners run in the async context of its first reader.
    */
   get signal(): AbortSignal {
     return this.#call.signal
@@ -55,19 +54,19 @@ export class CurrentCall {
   }
 
   /**
-   * Adds a member for all calls made from now on while serving this one, and by what it leaves
+   * Adds a member for all later calls made while serving this request, and by work that it leaves
    * behind.
    */
   setBaggage(name: string, value: string): void {
     this.#call.baggage = new Map(this.#call.baggage).set(name, value)
   }
 
-  /** Our place in the trace; `undefined` if nobody traces. */
+  /** The trace context of this request; `undefined` if it is not traced. */
   get trace(): TraceContext | undefined {
     return this.#call.trace
   }
 
-  /** How many attempts of this call the caller has made before this one, as it says. */
+  /** Earlier attempts of the same call, as its caller reports them. */
   get previousAttempts(): number {
     return this.#call.previousAttempts
   }
@@ -76,10 +75,9 @@ export class CurrentCall {
 const NO_BAGGAGE: ReadonlyMap<string, string> = new Map()
 
 /**
- * The request that the running code is serving, also within guarded functions; `undefined` outside
- * of one, within `detached`, and within an execution that several callers share. What a request
- * leaves behind (a timer, work after a 202) still gets it after its end; then it binds no call any
- * more.
+ * The request that the running code serves, also within guarded functions. `undefined` outside of a
+ * request, within `detached`, and within an execution that several callers share. Work that a
+ * request leaves behind (a timer, work after a 202) still sees it, but it then binds no call.
  *
  * @example
  * ```ts

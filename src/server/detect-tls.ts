@@ -1,23 +1,11 @@
-/**
- * One port for TLS and plaintext: the first byte of a connection tells which it is (0x16 begins
- * every TLS handshake).
- */
+/** Serves TLS and plaintext on one port: every TLS handshake begins with the byte 0x16. */
 import type { Socket } from 'node:net'
 import type { Clock } from '../core/clock.ts'
 
 const TLS_HANDSHAKE = 0x16
 
-/**
- * Calls `tls` or `plain` with the untouched connection, or destroys it if nothing comes within
- * `ms`.
- */
-export function detectTls(
-  socket: Socket,
-  clock: Clock,
-  ms: number,
-  tls: (socket: Socket) => void,
-  plain: (socket: Socket) => void,
-): void {
+/** Calls `tls` or `plain` with nothing consumed. Destroys a socket that is silent for `ms`. */
+export function detectTls(socket: Socket, clock: Clock, ms: number, tls: () => void, plain: () => void): void {
   const stop = (): void => {
     clock.stopTimer(timer)
     socket.off('readable', look)
@@ -27,16 +15,16 @@ export function detectTls(
   const look = (): void => {
     const first = socket.read(1) as Buffer | null
     if (first === null) {
-      // Woken by the end of a connection that never said anything.
+      // The peer ended the connection without sending a byte.
       if (socket.readableEnded || socket.destroyed) socket.destroy()
       return
     }
     stop()
     socket.unshift(first)
-    if (first[0] === TLS_HANDSHAKE) tls(socket)
-    else plain(socket)
+    if (first[0] === TLS_HANDSHAKE) tls()
+    else plain()
   }
-  const timer = clock.startBackgroundTimer(ms, (quiet) => quiet.destroy(), socket)
+  const timer = clock.startBackgroundTimer(ms, (silent) => silent.destroy(), socket)
   socket.on('readable', look)
   socket.on('close', stop)
   socket.on('end', () => socket.destroy())

@@ -1,12 +1,12 @@
 /**
- * An emitter that belongs to one request: its listeners run in the context of that request, and
- * what they throw or reject with fails that request instead of the process.
+ * Emitters of one request: their listeners run in its context. What a listener throws fails the
+ * request instead of the process.
  */
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import type { Call } from '../core/call.ts'
 import { inboundCall, serving } from '../core/context.ts'
 
-/** The request that an emitter belongs to. */
+/** A served request that runs user code. */
 export interface UserCodeOwner extends Call {
   /** A listener or callback threw, or its promise rejected. */
   userCodeFailed(error: unknown): void
@@ -18,14 +18,14 @@ interface Guarded extends EventEmitter {
   [OWNER]?: UserCodeOwner | undefined
 }
 
-/** Node's own mark of emitters whose listeners may be async functions; only constructors set it. */
+/** Node marks emitters that capture rejections with this symbol. Only constructors set it. */
 const CAPTURES = Object.getOwnPropertySymbols(new EventEmitter({ captureRejections: true })).find(
   (symbol) => symbol.description === 'kCapture',
 )
 
 /**
- * Makes `emitter` ready for an owner. Own properties, because frameworks replace the prototype;
- * early, because an object that gets properties late has another shape.
+ * Prepares `emitter` for an owner. These are own properties, because frameworks replace the
+ * prototype, and early ones, because late properties change the object's shape.
  */
 export function prepareEmitter(emitter: EventEmitter): void {
   const guarded = emitter as Guarded & Record<symbol, unknown>
@@ -35,23 +35,23 @@ export function prepareEmitter(emitter: EventEmitter): void {
   if (CAPTURES !== undefined) guarded[CAPTURES] = true
 }
 
-/** From now on the listeners of `emitter` run for `owner`. The emitter was prepared. */
+/** From now on, the listeners of a prepared emitter run for `owner`. */
 export function bindEmitter(emitter: EventEmitter, owner: UserCodeOwner): void {
   ;(emitter as Guarded)[OWNER] = owner
 }
 
-/** Prepares and owns at once. */
+/** Prepares and binds in one step. */
 export function guardEmitter(emitter: EventEmitter, owner: UserCodeOwner): void {
   prepareEmitter(emitter)
   bindEmitter(emitter, owner)
 }
 
-/** `callback` as part of serving `owner`; what it throws fails the request. */
+/** Wraps `callback` to run in the context of `owner`. An error fails the request. */
 export function guardedCallback<A extends unknown[]>(owner: UserCodeOwner, callback: (...given: A) => unknown) {
   return (...given: A): void => runUserCode(owner, () => callback(...given))
 }
 
-/** Runs user code in the context of `owner`. */
+/** Runs user code in the context of `owner`. An error fails the request. */
 export function runUserCode(owner: UserCodeOwner, work: () => unknown): void {
   try {
     const returned = inboundCall() === owner ? work() : serving(owner, work)
@@ -63,10 +63,7 @@ export function runUserCode(owner: UserCodeOwner, work: () => unknown): void {
   }
 }
 
-/**
- * Runs what tells only guarded emitters, which enter the context of `owner` by themselves if anyone
- * listens.
- */
+/** Runs `work`, which only emits on guarded emitters: they enter the context if they need it. */
 export function catchUserErrors(owner: UserCodeOwner, work: () => void): void {
   try {
     work()
@@ -77,20 +74,17 @@ export function catchUserErrors(owner: UserCodeOwner, work: () => void): void {
 
 type Emitted = [name: string | symbol, ...unknown[]]
 
-/**
- * Each request has many events without a listener. No closure and no list in here may outlive it,
- * or it is on the heap.
- */
+/** Most events of a request have no listener, so that path allocates nothing that escapes. */
 function emitGuarded(this: Guarded, ...given: Emitted): boolean {
   const owner = this[OWNER]
-  // The prototype's, not our own property: whatever a framework put there is called.
+  // The prototype's method, which a framework may have replaced.
   const { emit } = Object.getPrototypeOf(this) as EventEmitter
   if (owner === undefined) return emit.apply(this, given)
   if (given[0] !== 'error' && this.listenerCount(given[0]) === 0) {
     return emit === EventEmitter.prototype.emit ? false : emit.apply(this, given)
   }
   try {
-    if (inboundCall() === owner || isNodesOnly(this, given[0])) return emit.apply(this, given)
+    if (inboundCall() === owner || hasOnlyNodeListener(this, given[0])) return emit.apply(this, given)
     return emitServing(this, owner, emit, ...given)
   } catch (error) {
     owner.userCodeFailed(error)
@@ -102,11 +96,8 @@ function emitServing(emitter: Guarded, owner: UserCodeOwner, emit: EventEmitter[
   return serving(owner, () => emit.apply(emitter, given))
 }
 
-/**
- * To enter a context copies a map: not for the listener with which `node:http` itself waits for the
- * end of a request.
- */
-function isNodesOnly(emitter: Guarded, name: string | symbol): boolean {
+/** Entering a context is expensive. The listener by which `node:http` ends a request needs none. */
+function hasOnlyNodeListener(emitter: Guarded, name: string | symbol): boolean {
   return name === 'end' && emitter.listenerCount(name) === 1 && emitter.listeners(name)[0]!.name === 'clearIncoming'
 }
 

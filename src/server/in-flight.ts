@@ -1,13 +1,13 @@
 /**
- * The requests in progress, oldest first, as a list through the requests themselves: a Set, whose
- * table is made anew for every few that come and go, allocates an eighth of a kilobyte for each.
+ * The calls in flight, oldest first, as an intrusive linked list. A Set would rebuild its table as
+ * calls come and go, at 128 bytes for each.
  */
 
-/** What can be in one such list; the list keeps all three. */
+/** An entry of at most one list, which maintains these fields. */
 export interface ListLink<T> {
   listed: boolean
-  ahead: T | undefined
-  behind: T | undefined
+  previous: T | undefined
+  next: T | undefined
 }
 
 export class InFlight<T extends ListLink<T>> implements Iterable<T> {
@@ -17,31 +17,31 @@ export class InFlight<T extends ListLink<T>> implements Iterable<T> {
 
   add(one: T): void {
     one.listed = true
-    one.ahead = this.#last
+    one.previous = this.#last
     if (this.#last === undefined) this.#first = one
-    else this.#last.behind = one
+    else this.#last.next = one
     this.#last = one
     this.size += 1
   }
 
-  /** Whether it was there. */
+  /** Returns whether `one` was in the list. */
   delete(one: T): boolean {
     if (!one.listed) return false
     one.listed = false
-    if (one.ahead === undefined) this.#first = one.behind
-    else one.ahead.behind = one.behind
-    if (one.behind === undefined) this.#last = one.ahead
-    else one.behind.ahead = one.ahead
-    one.ahead = undefined
-    one.behind = undefined
+    if (one.previous === undefined) this.#first = one.next
+    else one.previous.next = one.next
+    if (one.next === undefined) this.#last = one.previous
+    else one.next.previous = one.previous
+    one.previous = undefined
+    one.next = undefined
     this.size -= 1
     return true
   }
 
-  /** Those of now, without those that are deleted before their turn. */
+  /** The present entries, without those that are deleted before their turn. */
   *[Symbol.iterator](): IterableIterator<T> {
     const all: T[] = []
-    for (let one = this.#first; one !== undefined; one = one.behind) all.push(one)
+    for (let one = this.#first; one !== undefined; one = one.next) all.push(one)
     for (const one of all) if (one.listed) yield one
   }
 }

@@ -1,34 +1,30 @@
 /**
- * A call as its server sees it: who asks, proven, and how often it was tried before. Both doors
- * make it; `currentCall` shows it.
+ * A call from its server's point of view: the verified caller, and how long it binds its handler.
  */
 import { Call, type Route } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import { type ErrorCode, MeshError } from '../core/errors.ts'
 
-/** Who calls, proven by its certificate. */
+/** The caller, verified by its certificate. */
 export interface CallerIdentity {
   readonly spiffeId: string
-  /** `undefined` for an identity that is no service. */
+  /** `undefined` if the identity is not a service. */
   readonly service: string | undefined
 }
 
 /** Runs a handler in the span of its call. */
 export type RunInSpan = <T>(call: Call, work: () => T) => T
 
-/** A handler that was given up and never says that it has ended counts as ended after this time. */
-const LETS_GO_MS = 5_000
+/** A cancelled handler that does not end counts as ended after this time. */
+const HANDLER_GRACE_MS = 5_000
 
-/** A call that is being served, by either door. */
 export class InboundCall extends Call {
   readonly clock: Clock
-  /**
-   * `undefined`: the caller has shown no certificate (`permissive` and `plaintext` servers only).
-   */
+  /** `undefined` without a certificate, which only `permissive` and `plaintext` servers accept. */
   readonly caller: CallerIdentity | undefined
-  /** The handler has done what it had to do, as far as the door can tell. */
+  /** The handler has ended, as far as its protocol can tell. */
   protected handled = false
-  #letsGoAt = Number.POSITIVE_INFINITY
+  #handlerGraceEndsAt = Number.POSITIVE_INFINITY
 
   constructor(route: Route, clock: Clock, startedAt: number, deadlineAt: number, caller: CallerIdentity | undefined) {
     super(route, startedAt, deadlineAt, undefined)
@@ -37,21 +33,18 @@ export class InboundCall extends Call {
     this.peer = caller?.service
   }
 
-  /**
-   * An answered request binds nothing more. One that was given up binds its handler, which must not
-   * go on in vain.
-   */
+  /** An answered call binds no further calls. A cancelled one binds those of its handler. */
   override get over(): boolean {
     if (!this.settled) return false
-    return !this.cancelled || this.handled || this.clock.now() >= this.#letsGoAt
+    return !this.cancelled || this.handled || this.clock.now() >= this.#handlerGraceEndsAt
   }
 
   override cancel(cause: unknown): void {
-    if (!this.cancelled) this.#letsGoAt = this.clock.now() + LETS_GO_MS
+    if (!this.cancelled) this.#handlerGraceEndsAt = this.clock.now() + HANDLER_GRACE_MS
     super.cancel(cause)
   }
 
-  /** Why it ends, as its handler and observers are told. */
+  /** The reason for the end of the call, for its handler and observers. */
   protected reason(code: ErrorCode, message: string): MeshError {
     const { service, method } = this.route
     return new MeshError(message, { code, service, method, elapsedMs: this.clock.now() - this.startedAt })

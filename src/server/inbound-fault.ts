@@ -1,7 +1,4 @@
-/**
- * The fault that a served call suffers, if any: rules from code come first, then those of the
- * document.
- */
+/** Draws the fault for a served call. Rules from code precede those of the policy document. */
 import { drawFault, type Faultable, type FaultRule } from '../resilience/fault-injection.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import type { InboundCall } from './inbound-call.ts'
@@ -11,7 +8,7 @@ interface FaultHost {
   readonly events: EventSink
 }
 
-/** `answer`: which status of a rule the door answers with. */
+/** `answer`: the field of a rule that holds the protocol's status. */
 export function inboundFault(
   call: InboundCall & Faultable,
   { faults, events }: FaultHost,

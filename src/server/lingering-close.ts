@@ -1,30 +1,29 @@
 /**
- * Answers a refused peer before its connection ends, and discards what the peer sends for one more
- * second. A connection that closes with unread input is reset, and the reset takes the answer away
- * from the peer.
+ * Answers a refused peer and reads its input for one more second. A connection that closes with
+ * unread input is reset, and the reset discards the answer.
  */
 import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../core/clock.ts'
 
 export interface RefusalAnswer {
-  /** Sent at once, if there is something to wait for before the rest. */
+  /** Sent at once, if the rest has to wait. */
   readonly first?: Uint8Array
   readonly last: Uint8Array | string
-  /** Whether the rest may follow now that `input` has come. */
+  /** Whether the rest may follow after `input`. */
   readonly mayFollow?: (input: Uint8Array) => boolean
 }
 
 const LINGER_MS = 1_000
-/** A peer that never lets the rest follow gets it after this time. */
-const PATIENCE_MS = 250
-/** Beyond this, input waits in the system's buffers until the end. */
-const MOST_INPUT_BYTES = 65_536
-/** Beyond this, the oldest connection ends early: a flood of refused peers holds no more. */
-const MOST_LINGERING = 256
+/** After this time, the rest is sent anyway. */
+const MAX_WAIT_MS = 250
+/** Beyond this, input stays in the kernel's buffers. */
+const MAX_INPUT_BYTES = 65_536
+/** Beyond this, the oldest connection is destroyed, so that a flood of refused peers is bounded. */
+const MAX_LINGERING = 256
 
 export class LingeringClose {
   readonly #clock: Clock
-  readonly #lingering = new Set<Farewell>()
+  readonly #lingering = new Set<LingeringSocket>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -34,24 +33,24 @@ export class LingeringClose {
     return this.#lingering.size
   }
 
-  say(socket: Socket, answer: RefusalAnswer): void {
-    if (this.#lingering.size >= MOST_LINGERING) {
+  close(socket: Socket, answer: RefusalAnswer): void {
+    if (this.#lingering.size >= MAX_LINGERING) {
       const [oldest] = this.#lingering
       this.#lingering.delete(oldest!)
       oldest!.end()
     }
-    const farewell = new Farewell(this.#clock, socket, answer)
-    this.#lingering.add(farewell)
-    socket.once('close', () => this.#lingering.delete(farewell))
+    const added = new LingeringSocket(this.#clock, socket, answer)
+    this.#lingering.add(added)
+    socket.once('close', () => this.#lingering.delete(added))
   }
 }
 
-class Farewell {
+class LingeringSocket {
   readonly #clock: Clock
   readonly #socket: Socket
   readonly #answer: RefusalAnswer
   readonly #end: Timer
-  #patience: Timer | undefined
+  #waiting: Timer | undefined
   #input = 0
 
   constructor(clock: Clock, socket: Socket, answer: RefusalAnswer) {
@@ -61,17 +60,17 @@ class Farewell {
     this.#end = clock.startBackgroundTimer(LINGER_MS, end, this)
     socket.on('error', ignore)
     socket.once('close', () => this.#closed())
-    socket.on('data', (chunk: Uint8Array) => this.#heard(chunk))
+    socket.on('data', (chunk: Uint8Array) => this.#onInput(chunk))
     if (answer.first === undefined) this.finish()
     else {
       socket.write(answer.first)
-      this.#patience = clock.startBackgroundTimer(PATIENCE_MS, finish, this)
+      this.#waiting = clock.startBackgroundTimer(MAX_WAIT_MS, finish, this)
     }
   }
 
-  /** Sends the rest. The peer's end of the connection ends ours, too. */
+  /** Sends the rest and half-closes. The connection closes when the peer does the same. */
   finish(): void {
-    this.#stopPatience()
+    this.#stopWaiting()
     if (this.#socket.writable) this.#socket.end(this.#answer.last)
   }
 
@@ -79,29 +78,29 @@ class Farewell {
     this.#socket.destroy()
   }
 
-  #heard(chunk: Uint8Array): void {
+  #onInput(chunk: Uint8Array): void {
     this.#input += chunk.length
-    if (this.#patience !== undefined && this.#answer.mayFollow?.(chunk) === true) this.finish()
-    if (this.#input >= MOST_INPUT_BYTES) this.#socket.pause()
+    if (this.#waiting !== undefined && this.#answer.mayFollow?.(chunk) === true) this.finish()
+    if (this.#input >= MAX_INPUT_BYTES) this.#socket.pause()
   }
 
   #closed(): void {
-    this.#stopPatience()
+    this.#stopWaiting()
     this.#clock.stopTimer(this.#end)
   }
 
-  #stopPatience(): void {
-    if (this.#patience !== undefined) this.#clock.stopTimer(this.#patience)
-    this.#patience = undefined
+  #stopWaiting(): void {
+    if (this.#waiting !== undefined) this.#clock.stopTimer(this.#waiting)
+    this.#waiting = undefined
   }
 }
 
-function end(farewell: Farewell): void {
-  farewell.end()
+function end(lingering: LingeringSocket): void {
+  lingering.end()
 }
 
-function finish(farewell: Farewell): void {
-  farewell.finish()
+function finish(lingering: LingeringSocket): void {
+  lingering.finish()
 }
 
 function ignore(): void {}

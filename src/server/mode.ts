@@ -1,8 +1,9 @@
-/** How a server treats plaintext connections. */
 /**
- * - `strict`: mTLS with an identity of the mesh, nothing else.
- * - `permissive`: the same port also takes plaintext; such callers have no identity. For moving a
- *   service into the mesh.
- * - `plaintext`: no TLS at all.
+ * How a server treats plaintext connections.
+ *
+ * - `strict`: only mTLS with an identity of the mesh
+ * - `permissive`: the same port also accepts plaintext from callers without identity, for moving a
+ *   service into the mesh
+ * - `plaintext`: no TLS
  */
 export type ServerMode = 'strict' | 'permissive' | 'plaintext'

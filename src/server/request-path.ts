@@ -1,11 +1,10 @@
 /**
- * The path of a request as authorization and router both see it. What two readers could read
- * differently is refused or made the same once, here: a rule that is checked against another string
- * than the one that is routed protects nothing.
+ * Normalizes the path of a request, so that authorization and router see the same string. Paths
+ * that two parsers could read differently are refused.
  */
 
 /**
- * A path that routers disagree about (`;params`, empty segments): no rule with paths matches it.
+ * Stands for a path that routers read differently (`;params`, `//`). No rule with paths matches it.
  */
 export const AMBIGUOUS = '?'
 
@@ -14,20 +13,17 @@ const SLASH = 1
 const DOT = 2
 const PERCENT = 3
 const END = 4
-const DOUBTFUL = 5
+const SEPARATOR = 5
 const REFUSED = 6
 
-/**
- * What each of the 128 characters means in a path; what RFC 3986 does not know but clients send raw
- * (`|`, `{`) is plain.
- */
+/** The class of each ASCII character. Characters outside RFC 3986 that clients send are plain. */
 const CLASS = new Uint8Array(128).fill(PLAIN)
 for (let code = 0; code < 128; code++) if (code <= 0x20 || code === 0x7f) CLASS[code] = REFUSED
 CLASS['/'.charCodeAt(0)] = SLASH
 CLASS['.'.charCodeAt(0)] = DOT
 CLASS['%'.charCodeAt(0)] = PERCENT
 CLASS['?'.charCodeAt(0)] = END
-CLASS[';'.charCodeAt(0)] = DOUBTFUL
+CLASS[';'.charCodeAt(0)] = SEPARATOR
 CLASS['\\'.charCodeAt(0)] = REFUSED
 CLASS['#'.charCodeAt(0)] = REFUSED
 
@@ -35,10 +31,10 @@ const UNRESERVED = /^[A-Za-z0-9\-._~]$/
 const DOT_SEGMENT = /\/\.{1,2}(?:\/|$)/
 
 /**
- * The path of a request target in origin form, without its query: unreserved characters decoded,
- * other escapes in upper case. {@link AMBIGUOUS} if routers disagree about it. `undefined` if it is
- * dangerous or no path at all: dot segments, escaped slashes and backslashes, NUL and other control
- * characters, broken escapes, escapes that are no UTF-8, `//` at the front, absolute form.
+ * The path of a request target without its query: unreserved characters decoded, other escapes in
+ * upper case. {@link AMBIGUOUS} if routers read it differently. `undefined` for dot segments,
+ * escaped slashes and backslashes, control characters, invalid escapes or UTF-8, `//` at the front,
+ * and targets that are not in origin form.
  */
 export function readPath(target: string): string | undefined {
   if (target.charCodeAt(0) !== 0x2f || target.charCodeAt(1) === 0x2f) return undefined
@@ -79,7 +75,7 @@ export function readPath(target: string): string | undefined {
   return ambiguous ? AMBIGUOUS : path
 }
 
-/** `target` with its path replaced by the one that was read from it. */
+/** Replaces the path of `target` with the normalized one. */
 export function withPath(target: string, path: string): string {
   if (path === AMBIGUOUS || target === path) return target
   const query = target.indexOf('?')
@@ -93,7 +89,7 @@ function decodeUnreserved(path: string): string | undefined {
   let beyondAscii = false
   for (;;) {
     const at = path.indexOf('%', from)
-    if (at < 0) return beyondAscii && !isText(path) ? undefined : decoded + path.slice(from)
+    if (at < 0) return beyondAscii && !isUtf8(path) ? undefined : decoded + path.slice(from)
     const hex = path.slice(at + 1, at + 3)
     if (!/^[0-9A-Fa-f]{2}$/.test(hex)) return undefined
     const code = Number.parseInt(hex, 16)
@@ -105,8 +101,8 @@ function decodeUnreserved(path: string): string | undefined {
   }
 }
 
-/** Escapes that are no UTF-8, overlong forms among them, mean to each decoder what it likes. */
-function isText(path: string): boolean {
+/** Decoders disagree about invalid UTF-8, such as overlong forms. */
+function isUtf8(path: string): boolean {
   try {
     decodeURIComponent(path)
     return true

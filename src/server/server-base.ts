@@ -1,6 +1,6 @@
 /**
- * A server of the mesh, whatever it speaks: what is asked of every request, the requests in
- * progress, and how it goes away without losing one. The protocol is the business of its two heirs.
+ * The base of the HTTP and the gRPC server: authorization and limits in force, calls in flight, and
+ * the drain.
  */
 import { type Clock, systemClock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
@@ -9,50 +9,45 @@ import type { PeerVerifier } from '../identity/peer-verifier.ts'
 import type { FaultRule } from '../resilience/fault-injection.ts'
 import type { Stack } from '../resilience/stack.ts'
 import { type EventSink, NO_EVENTS } from '../telemetry/events.ts'
-import type { Acceptor, AcceptorHost, AcceptorSettings } from './acceptor.ts'
-import type { Authorizer } from './authorization.ts'
-import { DeadlineSweep, type Expirable } from './deadline-sweep.ts'
+import type { Acceptor, AcceptorHost } from './acceptor.ts'
+import type { Authorizer } from './authorization/authorizer.ts'
+import { DeadlineSweep } from './deadline-sweep.ts'
 import { Drain, type Drainable, type DrainOptions, type DrainReport, type DrainState } from './drain.ts'
-import { InFlight, type ListLink } from './in-flight.ts'
+import { InFlight } from './in-flight.ts'
 import type { RunInSpan } from './inbound-call.ts'
+import type { ServedCall } from './served-call.ts'
 
-/** What a server needs from the mesh around it; plain values, so that a test needs no mesh. */
+/** What a server needs from the mesh. Plain values, so that a test needs no mesh. */
 export interface ServerBaseDependencies {
   readonly service: string
-  /** Needed unless `plaintext`. */
+  /** Required unless the mode is `plaintext`. */
   readonly identity?: IdentitySource | undefined
-  /** Shared with the rest of the mesh; made from the identity if absent. */
+  /** Shared with the rest of the mesh. @defaultValue one made from the identity */
   readonly verifier?: PeerVerifier | undefined
   readonly authorizer: Authorizer
   readonly stack: Stack
   readonly clock?: Clock | undefined
   readonly events?: EventSink | undefined
-  /** Runs a handler inside the span of its call: `CallTelemetry.within`. */
-  readonly within?: RunInSpan | undefined
-  /** What a handler threw or rejected with. @defaultValue a process warning */
+  /** Runs a handler inside the span of its call: `CallTelemetry.runInSpan`. */
+  readonly runInSpan?: RunInSpan | undefined
+  /** Called when a handler or an authorizer fails. @defaultValue a process warning */
   readonly onHandlerError?: ((error: unknown, method: string, path: string) => void) | undefined
 }
 
-/** Counts since the start, and what is there now. */
 export interface ServerStats {
+  /** Open connections. */
   readonly connections: number
+  /** Calls in flight. */
   readonly inFlight: number
+  /** Connections accepted since the start. */
   readonly accepted: number
-  /**
-   * Of `accepted`: without TLS. In `permissive` mode, 0 means that `strict` would refuse nobody.
-   */
+  /** Accepted without TLS. In `permissive` mode, 0 means that `strict` would refuse no peer. */
   readonly plaintext: number
-  /** By the peer's certificate, or a broken handshake. */
+  /** Refused for the peer's certificate, or for a failed handshake. */
   readonly refused: number
 }
 
-/** One request in progress. */
-interface Exchange<E> extends ListLink<E>, Expirable {
-  /** The server has no more time for it. */
-  abandon(): void
-}
-
-/** @throws MeshError `not-in-mesh` for a server that needs an identity where there is none */
+/** @throws MeshError `not-in-mesh` if the mode requires an identity and there is none */
 export function assertIdentity(mode: string, { identity, service }: ServerBaseDependencies): void {
   if (mode === 'plaintext' || identity !== undefined) return
   throw new MeshError(`A '${mode}' server needs an identity, and this process has none.`, {
@@ -61,17 +56,17 @@ export function assertIdentity(mode: string, { identity, service }: ServerBaseDe
   })
 }
 
-export abstract class ServerBase<E extends Exchange<E>> implements AcceptorHost, Drainable {
+export abstract class ServerBase implements AcceptorHost, Drainable {
   readonly service: string
   readonly clock: Clock
   readonly events: EventSink
-  readonly within: RunInSpan | undefined
+  readonly runInSpan: RunInSpan | undefined
   readonly faults: readonly FaultRule[]
-  readonly running = new InFlight<E>()
+  readonly running = new InFlight<ServedCall>()
   readonly deadlines: DeadlineSweep
-  /** Replace it to change who may call; requests from then on are judged by it. */
+  /** Replaced when intentions change. It decides from the next request on. */
   authorizer: Authorizer
-  /** Replace it to change limits and the default timeout; requests in progress keep theirs. */
+  /** Replaced when limits or the default timeout change. Calls in flight keep theirs. */
   stack: Stack
   readonly #onHandlerError: ServerBaseDependencies['onHandlerError']
   readonly #drain: Drain
@@ -80,7 +75,7 @@ export abstract class ServerBase<E extends Exchange<E>> implements AcceptorHost,
     this.service = dependencies.service
     this.clock = dependencies.clock ?? systemClock
     this.events = dependencies.events ?? NO_EVENTS
-    this.within = dependencies.within
+    this.runInSpan = dependencies.runInSpan
     this.authorizer = dependencies.authorizer
     this.stack = dependencies.stack
     this.#onHandlerError = dependencies.onHandlerError
@@ -89,14 +84,13 @@ export abstract class ServerBase<E extends Exchange<E>> implements AcceptorHost,
     this.#drain = new Drain(this, this.clock)
   }
 
-  protected abstract readonly acceptor: Acceptor<AcceptorHost, AcceptorSettings>
+  protected abstract readonly acceptor: Acceptor
 
-  /** For whoever makes it. */
   listen(): Promise<void> {
     return this.acceptor.listen()
   }
 
-  /** Where it listens. */
+  /** The address on which it listens. */
   get address(): string {
     return this.acceptor.address.address
   }
@@ -115,20 +109,20 @@ export abstract class ServerBase<E extends Exchange<E>> implements AcceptorHost,
   }
 
   /**
-   * Stops without losing a request; call it after the instance has been withdrawn from discovery.
-   * Never rejects.
+   * Stops without losing a request, after the instance has been withdrawn from discovery. Never
+   * rejects.
    */
   drain(options?: DrainOptions): Promise<DrainReport> {
     return this.#drain.start(options)
   }
 
-  /** Stops at once: cancels what runs. Also ends a drain that is under way. */
+  /** Stops at once: cancels calls in flight, and ends a drain in progress. */
   close(): Promise<DrainReport> {
     this.#drain.hasten()
     return this.#drain.start({ lameDuckMs: 0, graceMs: 0 })
   }
 
-  /** For an exchange: user code threw, or its promise rejected. */
+  /** For a call: user code threw, or its promise rejected. */
   handlerFailed(error: unknown, method: string, path = ''): void {
     try {
       if (this.#onHandlerError !== undefined) this.#onHandlerError(error, method, path)
@@ -140,16 +134,16 @@ export abstract class ServerBase<E extends Exchange<E>> implements AcceptorHost,
         )
       }
     } catch {
-      // A listener that hears of a failure must not cause another.
+      // A failing listener must not cause another failure.
     }
   }
 
-  /** For an exchange. */
-  exchangeEnded(): void {
+  /** For a call: it is over. */
+  callEnded(): void {
     this.#drain.callEnded()
   }
 
-  // What a drain needs.
+  // Drainable.
 
   get inFlight(): number {
     return this.running.size
@@ -167,7 +161,7 @@ export abstract class ServerBase<E extends Exchange<E>> implements AcceptorHost,
 
   cancelAll(): number {
     const left = [...this.running]
-    for (const exchange of left) exchange.abandon()
+    for (const call of left) call.abandon()
     return left.length
   }
 

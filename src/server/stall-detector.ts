@@ -1,19 +1,17 @@
 /**
- * Tells a peer that is slow from one that has stopped: what bounds a body or a stream that its
- * caller has given no deadline.
+ * Tells a slow peer from a stalled one. This bounds bodies and streams whose caller gave no
+ * deadline.
  */
 import type { Socket } from 'node:net'
 
-/** Between two looks at a peer. */
+/** Interval between checks of a peer. */
 export const STALL_CHECK_MS = 10_000
-/** A peer that moves less than this in {@link STOPPED_MS} has stopped. */
-const LEAST_BYTES = 1_024
-/** Long, because the far system opens its window in steps of hundreds of kilobytes. */
-const STOPPED_MS = 30_000
-/**
- * On a connection with other streams bytes prove little: for so long one message may be under way.
- */
-const LONGEST_MESSAGE_MS = 60_000
+/** A peer that moves fewer bytes than this within {@link STALLED_MS} has stalled. */
+const MIN_BYTES = 1_024
+/** Long, because the peer's system opens its window in steps of hundreds of kilobytes. */
+const STALLED_MS = 30_000
+/** One message may take this long, since other streams move bytes on the same connection. */
+const MESSAGE_MS = 60_000
 
 export class StallDetector {
   #count = -1
@@ -21,32 +19,32 @@ export class StallDetector {
   #bytes = 0
   #movedAt = Number.NaN
 
-  /** `bytes`: moved on a connection that has no other streams. The first look is never a stop. */
-  stopped(bytes: number, now: number, patienceMs = STOPPED_MS): boolean {
-    if (Number.isNaN(this.#movedAt) || bytes - this.#bytes >= LEAST_BYTES) {
+  /** `bytes`: moved so far on a connection without other streams. The first check never stalls. */
+  stalled(bytes: number, now: number, patienceMs = STALLED_MS): boolean {
+    if (Number.isNaN(this.#movedAt) || bytes - this.#bytes >= MIN_BYTES) {
       this.#bytes = bytes
       this.#movedAt = now
     }
     return now - this.#movedAt >= patienceMs
   }
 
-  /** There was nothing to move. */
-  rest(): void {
+  /** Nothing waits for the peer. */
+  reset(): void {
     this.#movedAt = Number.NaN
   }
 
-  /** The same for one stream of many on a connection; `count`: messages that it has moved. */
-  streamStopped(count: number, bytes: number, now: number): boolean {
+  /** For one stream of many on a connection. `count`: messages that it has moved. */
+  streamStalled(count: number, bytes: number, now: number): boolean {
     if (count !== this.#count) {
       this.#count = count
       this.#countedAt = now
       this.#movedAt = Number.NaN
     }
-    return this.stopped(bytes, now) || now - this.#countedAt >= LONGEST_MESSAGE_MS
+    return this.stalled(bytes, now) || now - this.#countedAt >= MESSAGE_MS
   }
 }
 
-/** A caller that is to send messages and sends none for a minute. */
+/** Detects a caller that should send messages and sends none for a minute. */
 export class IdleDetector {
   #count = -1
   #movedAt = 0
@@ -56,21 +54,20 @@ export class IdleDetector {
       this.#count = count
       this.#movedAt = now
     }
-    return now - this.#movedAt >= LONGEST_MESSAGE_MS
+    return now - this.#movedAt >= MESSAGE_MS
   }
 }
 
 interface Handle {
   readonly bytesWritten?: number
   readonly writeQueueSize?: number
-  /** Of TLS: the connection below. */
+  /** The connection below TLS. */
   readonly _parent?: Handle
 }
 
 /**
- * Bytes that the system has taken for the peer: `bytesWritten` counts what waits in this process as
- * well, and a chunk of many megabytes only at its end. Node shows it on the handle of the socket;
- * without that, what was handed over completely.
+ * Bytes that the kernel has accepted. `socket.bytesWritten` also counts what waits in this process;
+ * Node has the exact number on the socket's undocumented handle.
  */
 export function flushedBytes(socket: Socket): number {
   const { _handle } = socket as { _handle?: Handle | null }

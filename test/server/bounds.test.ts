@@ -1,4 +1,4 @@
-/** What a server bounds when the caller did not: on a clock of its own, over real sockets. */
+/** Bounds of a server whose caller set none: on a fake clock, over real sockets. */
 import { connect, type Socket } from 'node:net'
 import { connect as tlsConnect } from 'node:tls'
 import { describe, expect, it, onTestFinished } from 'vitest'

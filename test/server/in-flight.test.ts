@@ -3,8 +3,8 @@ import { InFlight, type ListLink } from '../../src/server/in-flight.ts'
 
 class One implements ListLink<One> {
   listed = false
-  ahead: One | undefined = undefined
-  behind: One | undefined = undefined
+  previous: One | undefined = undefined
+  next: One | undefined = undefined
   readonly name: string
 
   constructor(name: string) {

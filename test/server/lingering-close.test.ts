@@ -78,7 +78,7 @@ describe('refused peers together', () => {
     const accepted: Socket[] = []
     const server = createServer({ allowHalfOpen: true }, (socket) => {
       accepted.push(socket)
-      farewells.say(socket, { last: 'no' })
+      farewells.close(socket, { last: 'no' })
     })
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')

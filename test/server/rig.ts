@@ -5,7 +5,7 @@ import { connect, type Socket } from 'node:net'
 import { connect as tlsConnect } from 'node:tls'
 import { onTestFinished } from 'vitest'
 import type { Identity, IdentitySource } from '../../src/identity/identity.ts'
-import { compileIntentions } from '../../src/server/authorization.ts'
+import { compileIntentions } from '../../src/server/authorization/intentions.ts'
 import type { HttpHandler } from '../../src/server/http/application.ts'
 import type { HttpServerOptions } from '../../src/server/http/options.ts'
 import { type HttpServer, type HttpServerDependencies, serveHttp } from '../../src/server/http/server.ts'
@@ -105,7 +105,7 @@ export interface Asked {
   readonly signal?: AbortSignal
 }
 
-/** For an agent of its own: Node reuses no connection whose request has its own check. */
+/** For a separate agent: Node reuses no connection whose request has its own check. */
 export const TRUSTING = { ca: authority.certificate, checkServerIdentity: () => undefined }
 
 export function ask(port: number, asked: Asked = {}): Promise<Answer> {

@@ -1,7 +1,4 @@
-/**
- * What a server door runs its calls through, without a policy document; also for processes of their
- * own.
- */
+/** The stack of a server without a policy document, also for separate processes. */
 import type { Attempt } from '../../src/core/attempt.ts'
 import { systemClock } from '../../src/core/clock.ts'
 import type { ErrorCode } from '../../src/core/errors.ts'

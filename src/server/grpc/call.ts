@@ -1,58 +1,32 @@
 /**
- * One gRPC call being served, from its headers to its last byte: who calls, may it, is there time,
- * is there room, then grpc-js and the handler. The object is the mesh's call, and for grpc-js the
- * interceptor around its own; everything that may happen to it ends in
- * {@link GrpcServerCall.finish}, exactly once.
+ * One served gRPC call, from its headers to its last byte. It is the call and the interceptor
+ * around grpc-js's own call at once.
  */
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
-import { Attempt } from '../../core/attempt.ts'
 import type { Route } from '../../core/call.ts'
-import type { Clock } from '../../core/clock.ts'
 import type { ErrorCode, MeshError } from '../../core/errors.ts'
 import { GRPC_PUSHBACK, NOT_EXECUTED } from '../../core/headers.ts'
 import { type Outcome, outcome } from '../../core/outcome.ts'
 import { GRPC_STATUS, grpcOutcome } from '../../core/status.ts'
-import { endAttempt, endCall } from '../../resilience/execution.ts'
-import type { Faultable, FaultRule } from '../../resilience/fault-injection.ts'
-import type { Stack } from '../../resilience/stack.ts'
-import type { EventSink } from '../../telemetry/events.ts'
-import { admit, withoutLimits } from '../admission.ts'
-import type { Authorizer } from '../authorization.ts'
-import type { Connection } from '../connection.ts'
-import type { DeadlineSweep, Expirable } from '../deadline-sweep.ts'
+import { endCall } from '../../resilience/execution.ts'
+import type { FaultRule } from '../../resilience/fault-injection.ts'
 import { catchUserErrors, runUserCode } from '../guarded-emitter.ts'
-import type { InFlight, ListLink } from '../in-flight.ts'
-import type { RunInSpan } from '../inbound-call.ts'
-import { inboundFault } from '../inbound-fault.ts'
+import type { ServedCallHost } from '../served-call.ts'
 import { STALL_CHECK_MS } from '../stall-detector.ts'
+import type { GrpcConnection } from './connection.ts'
 import type { HandlerOwner } from './handler.ts'
-import { type GrpcHead, readContext } from './headers.ts'
+import { type GrpcRequestHead, readContext } from './headers.ts'
 import type { GrpcHealth } from './health.ts'
-import { type InnerCall, ServerInterceptedCall } from './intercepted-call.ts'
+import { InterceptedCall } from './intercepted-call.ts'
 import { respond } from './response.ts'
-import { type HeadersOwner, type PartialStatusObject, sendableStatus, UNKNOWN_ERROR } from './status.ts'
+import { type PartialStatusObject, sendableStatus, UNKNOWN_ERROR } from './status.ts'
 
-/** What a server lends to each of its exchanges. */
-export interface GrpcServerCallHost {
-  readonly service: string
-  readonly clock: Clock
-  readonly events: EventSink
-  /** Both may be replaced while serving. */
-  authorizer: Authorizer
-  stack: Stack
+export interface GrpcServerCallHost extends ServedCallHost {
   readonly health: GrpcHealth
-  /** From code; those of the document are in the stack. */
-  readonly faults: readonly FaultRule[]
-  readonly running: InFlight<GrpcServerCall>
-  readonly deadlines: DeadlineSweep
-  /** Runs a handler in the span of its call. */
-  readonly within: RunInSpan | undefined
-  handlerFailed(error: unknown, method: string, path?: string): void
-  /** The application has interceptors: user code runs with everything that comes. */
+  /** The application has interceptors, so user code runs with every message. */
   readonly intercepted: boolean
-  /** Hands the stream on to grpc-js, which asks for the exchange as its interceptor. */
-  pass(exchange: GrpcServerCall): void
-  exchangeEnded(): void
+  /** Hands the stream to grpc-js, which attaches the call as its interceptor. */
+  dispatch(call: GrpcServerCall): void
 }
 
 const REFUSAL_STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
@@ -62,85 +36,44 @@ const REFUSAL_STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
   'rate-limited': GRPC_STATUS.RESOURCE_EXHAUSTED,
 }
 
-/** After the deadline an answer that nobody takes is cut off. */
+/** How long after the deadline the caller may take to read its answer. */
 const UNREAD_MS = 5_000
-/** A refusal for want of room; other clients of gRPC that retry wait so long (gRFC A6). */
+/** How long gRPC clients that retry wait after a refusal by a limit (gRFC A6). */
 const PUSHBACK_MS = '1000'
+/** RFC 9113, 7. */
+const CANCEL = 8
 
-export class GrpcServerCall
-  extends ServerInterceptedCall
-  implements Expirable, Faultable, InnerCall, HandlerOwner, HeadersOwner, ListLink<GrpcServerCall>
-{
+export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
   readonly stream: ServerHttp2Stream
   readonly headers: IncomingHttpHeaders
-  readonly connection: Connection
   readonly #host: GrpcServerCallHost
-  #stack: Stack
-  readonly #attempt: Attempt
-  /** When to be told of the deadline. */
-  dueAt: number
-  listed = false
-  ahead: GrpcServerCall | undefined = undefined
-  behind: GrpcServerCall | undefined = undefined
-  /** What the caller has been told, or will be. */
+  /** The status that was sent, or is being sent. */
   #status: number | undefined = undefined
-  /** The handler has heard that it is over. */
-  #told = false
-  /** What we decided about it, if it does not end as its status says. */
-  #verdict: Outcome | undefined = undefined
+  /** The handler has been notified of the end. */
+  #notified = false
 
   constructor(
     host: GrpcServerCallHost,
-    connection: Connection,
+    connection: GrpcConnection,
     stream: ServerHttp2Stream,
-    headers: IncomingHttpHeaders,
     route: Route,
-    head: GrpcHead,
+    { headers, timeoutMs }: GrpcRequestHead,
   ) {
-    const { clock, stack } = host
-    const now = clock.now()
-    const dueAt = now + (head.timeoutMs ?? stack.timeoutMs)
-    // A stream without a deadline has none: its peers are bounded, and its life is not.
-    const endless = route.streaming && head.timeoutMs === undefined
-    super(route, clock, now, endless ? Number.POSITIVE_INFINITY : dueAt, connection.caller)
+    const now = host.clock.now()
+    const defaultMs = host.stack.timeoutMs
+    const deadlineAt = now + (timeoutMs ?? defaultMs)
+    // A stream without a deadline may last for ever, while its peer does not stall.
+    const endless = route.streaming && timeoutMs === undefined
+    const dueAt = route.streaming ? Math.min(deadlineAt, now + defaultMs) : deadlineAt
+    super(host, connection, route, now, endless ? Number.POSITIVE_INFINITY : deadlineAt, dueAt)
     this.stream = stream
     this.headers = headers
-    this.connection = connection
     this.#host = host
-    this.#stack = stack
-    this.#attempt = new Attempt(this)
-    this.dueAt = route.streaming ? Math.min(dueAt, now + stack.timeoutMs) : dueAt
     readContext(this, headers)
   }
 
-  /**
-   * Everything that is asked before grpc-js hears of it. `false`: it has been answered.
-   * `forProven`: open to every proven peer, at all times.
-   */
-  admit(forProven: boolean): boolean {
-    const host = this.#host
-    const open = forProven && this.connection.caller !== undefined
-    if (open) this.#stack = withoutLimits(this.#stack)
-    // By what was asked for, also if nobody serves it: a caller of all methods of a service may
-    // learn that this one is not there.
-    const path = this.headers[':path'] ?? ''
-    const decision = open ? undefined : host.authorizer.grpc(this.peer, path)
-    const refused = admit(host, this.#stack, this, this.#attempt, this.connection, decision, path)
-    if (refused === undefined) {
-      host.running.add(this)
-      return true
-    }
-    this.#refuse(REFUSAL_STATUS[refused.code] ?? GRPC_STATUS.UNAVAILABLE, refused.code, refused.message)
-    return false
-  }
-
-  /** Runs the handler, or the fault that was drawn for this call. */
   run(): void {
-    this.#host.deadlines.watch(this, this.startedAt)
-    const fault = inboundFault(this, this.#host, this.#stack.faults, 'grpcStatus')
-    if (fault === undefined) this.#pass()
-    else if (fault.delayMs === 0) this.#suffer(fault)
-    else this.clock.startBackgroundTimer(fault.delayMs, (exchange) => exchange.#suffer(fault), this)
+    this.startHandler('grpcStatus')
   }
 
   get health(): GrpcHealth {
@@ -153,59 +86,51 @@ export class GrpcServerCall
     return Array.isArray(value) ? value.join(', ') : value
   }
 
-  // grpc-js's interceptor.
+  protected get answer(): ServerHttp2Stream {
+    return this.stream
+  }
 
-  /**
-   * A reset ends the body too, and grpc-js takes that for the end of the requests: a handler would
-   * begin, or believe that it has all.
-   */
+  // The interceptor.
+
+  /** A reset also ends the body; grpc-js would take that for the regular end of the requests. */
   onReceiveHalfClose(): void {
     const { stream } = this
-    if (this.#verdict !== undefined || stream.closed || stream.destroyed || stream.aborted) return
+    if (this.verdict !== undefined || stream.closed || stream.destroyed || stream.aborted) return
     this.progress.received += 1
     this.progress.halfClosed = true
     this.inContext(() => this.listener!.onReceiveHalfClose())
   }
 
-  /**
-   * grpc-js says so at the end of every call: the status has left, or the stream has closed without
-   * one.
-   */
+  /** grpc-js calls this at the end of every call, also after a status. */
   onCancel(): void {
     const answered = this.#status !== undefined
     this.finish()
-    this.hear(answered)
+    this.#notifyHandler(answered)
   }
 
-  /**
-   * The handler hears that it is over: of our own end at once, not only when the caller has taken
-   * all that was sent before.
-   */
-  hear(answered: boolean): void {
-    if (this.#told) return
-    this.#told = true
-    const told = (): void => this.listener?.onCancel()
-    if (!answered) this.inContext(told)
-    else if (this.#host.intercepted) runUserCode(this, told)
-    else catchUserErrors(this, told)
+  /** When we end a call, the handler learns it before the caller has read all earlier messages. */
+  #notifyHandler(answered: boolean): void {
+    if (this.#notified) return
+    this.#notified = true
+    const notify = (): void => this.listener?.onCancel()
+    if (!answered) this.inContext(notify)
+    else if (this.#host.intercepted) runUserCode(this, notify)
+    else catchUserErrors(this, notify)
   }
 
   sendMessage(message: unknown, callback: () => void): void {
-    // After a status that was sent it would be a reset.
-    if (this.#verdict !== undefined || this.#status !== undefined) return
+    // A message after the status would reset the stream.
+    if (this.verdict !== undefined || this.#status !== undefined) return
     const { progress } = this
     progress.sending += 1
     this.inner!.sendMessage(message, () => {
       progress.sending -= 1
-      progress.taken += 1
+      progress.sent += 1
       runUserCode(this, callback)
     })
   }
 
-  /**
-   * What is certain here is not certain above: a handler's own status never says that nothing was
-   * executed.
-   */
+  /** Removes a handler's claim of not having executed, which only the server itself may make. */
   sendStatus(given: PartialStatusObject): void {
     if (this.#status !== undefined) return
     const status = sendableStatus(given)
@@ -214,27 +139,50 @@ export class GrpcServerCall
     this.inner!.sendStatus(status)
   }
 
+  // The handler.
+
+  protected inContext(work: () => void): void {
+    const { runInSpan } = this.#host
+    // Only a recorded call has a span.
+    if (runInSpan === undefined || this.observed === undefined) runUserCode(this, work)
+    else runInSpan(this, () => runUserCode(this, work))
+  }
+
+  protected handle(): void {
+    if (this.#host.intercepted) runUserCode(this, () => this.#host.dispatch(this))
+    else this.#host.dispatch(this)
+    // grpc-js has answered: the method does not exist, or the request is not gRPC.
+    if (this.inner === undefined && this.#status === undefined)
+      this.#respond(GRPC_STATUS.UNIMPLEMENTED, 'There is no such method.')
+  }
+
+  protected injectFault({ grpcStatus }: FaultRule): void {
+    // During the delay, the caller may have left or the deadline passed.
+    if (!this.listed || this.verdict !== undefined) return
+    if (this.stream.destroyed) this.finish()
+    else if (grpcStatus === undefined) this.handle()
+    else this.#respond(grpcStatus, 'A fault on purpose.')
+  }
+
   handlerEnded(): void {
     this.handled = true
   }
 
-  // What goes wrong in user code.
-
   userCodeFailed(error: unknown): void {
     this.handled = true
-    // A handler that throws because it was asked to stop does what it should.
+    // A handler that throws because it was cancelled is right to do so.
     if (this.cancelled) return
     this.#host.handlerFailed(error, this.route.method)
-    if (this.#verdict !== undefined || this.#status !== undefined || !this.listed) return
+    if (this.verdict !== undefined || this.#status !== undefined || !this.listed) return
     const status = { code: GRPC_STATUS.UNKNOWN, details: UNKNOWN_ERROR, metadata: null }
     try {
-      // Through the interceptors of the application, which may hold it back.
+      // Through the application's interceptors, which may hold it back.
       this.answering?.sendStatus(status)
     } catch {
-      // They failed, too.
+      // An interceptor failed as well.
     }
     if (this.#status === undefined) this.#answer(status)
-    process.nextTick(() => this.hear(false))
+    process.nextTick(() => this.#notifyHandler(false))
   }
 
   headersFailed(error: unknown): void {
@@ -242,7 +190,7 @@ export class GrpcServerCall
     this.#host.handlerFailed(error, this.route.method)
   }
 
-  /** A handler that destroys its stream, or ends the loop that does, has no other way to answer. */
+  /** A handler that destroys its stream has no other way to answer. */
   handlerClosed(pending: PartialStatusObject | undefined): void {
     if (this.#status !== undefined || this.cancelled || !this.listed) return
     if (pending !== undefined && pending.code !== GRPC_STATUS.OK) this.sendStatus(pending)
@@ -254,77 +202,53 @@ export class GrpcServerCall
       this.#respond(status.code, status.details)
       return
     }
-    // Not started: grpc-js does not say when it is over.
+    // grpc-js reports the end of a call only after its start.
     if (this.listener === undefined) this.#finishWithStream()
     this.sendStatus(status)
   }
 
-  // How it ends.
+  // The end.
 
-  /** The call is over, well or not. */
-  finish(): void {
-    if (!this.#host.running.delete(this)) return
-    this.connection.inFlight -= 1
+  protected ending(): Outcome | undefined {
     const status = this.#status
-    let ended = this.#verdict
-    if (status !== undefined) {
-      this.#attempt.status = status
-      ended ??= grpcOutcome(status, false, undefined)
-    }
-    if (ended === undefined) {
-      const cause = this.callerGone()
-      this.cancel(cause)
-      ended = outcome('cancelled', 'cancelled', cause)
-    }
-    endAttempt(this.#stack, this.#attempt, ended)
-    this.#host.exchangeEnded()
+    if (status === undefined) return this.verdict
+    this.attempt.status = status
+    return this.verdict ?? grpcOutcome(status, false, undefined)
   }
 
-  /** The server has no more time for it. */
-  abandon(): void {
-    this.#giveUp(GRPC_STATUS.UNAVAILABLE, this.drainOver())
-  }
-
-  /** The deadline has passed, or it is time to look at the peer of a stream again. */
-  expire(): void {
-    this.dueAt = Number.POSITIVE_INFINITY
-    const now = this.clock.now()
+  protected deadlineDue(now: number): void {
     if (
-      this.#verdict === undefined &&
+      this.verdict === undefined &&
       this.#status === undefined &&
       now + 1 < this.deadlineAt &&
-      !this.progress.stopped(this.connection.socket, now)
+      !this.progress.stalled(this.connection.socket, now)
     ) {
       this.dueAt = Math.min(this.deadlineAt, now + STALL_CHECK_MS)
       this.#host.deadlines.watch(this, now)
     } else this.#giveUp(GRPC_STATUS.DEADLINE_EXCEEDED, this.deadlinePassed())
   }
 
+  protected giveUp(cause: MeshError): void {
+    this.#giveUp(GRPC_STATUS.UNAVAILABLE, cause)
+  }
+
   #giveUp(status: number, cause: MeshError): void {
-    if (this.#verdict !== undefined || this.#status !== undefined) {
-      // All is said, but the caller does not take it.
+    if (this.verdict !== undefined || this.#status !== undefined) {
+      // The answer is complete, but the caller does not read it.
       this.stream.close(CANCEL)
       return
     }
-    this.#verdict = outcome('failure', cause.code, cause)
+    this.verdict = outcome('failure', cause.code, cause)
     const now = this.clock.now()
     this.dueAt = now + UNREAD_MS
     this.#host.deadlines.watch(this, now)
     if (this.inner === undefined) this.#respond(status, cause.message)
     else this.sendStatus({ code: status, details: cause.message })
     this.cancel(cause)
-    process.nextTick(() => this.hear(false))
+    process.nextTick(() => this.#notifyHandler(false))
   }
 
-  #pass(): void {
-    if (this.#host.intercepted) runUserCode(this, () => this.#host.pass(this))
-    else this.#host.pass(this)
-    // Answered by grpc-js itself: there is no such method, or it is no call of gRPC.
-    if (this.inner === undefined && this.#status === undefined)
-      this.#respond(GRPC_STATUS.UNIMPLEMENTED, 'There is no such method.')
-  }
-
-  /** Answers instead of a handler; it is over when the stream is. */
+  /** Answers in place of a handler. The call ends with its stream. */
   #respond(status: number, message: string): void {
     this.#status = status
     this.#finishWithStream()
@@ -336,27 +260,11 @@ export class GrpcServerCall
     else this.stream.on('close', () => this.finish())
   }
 
-  #refuse(status: number, code: ErrorCode, message: string): void {
-    const room = code === 'concurrency-limited' || code === 'rate-limited'
-    respond(this.stream, status, message, { [NOT_EXECUTED]: code, ...(room && { [GRPC_PUSHBACK]: PUSHBACK_MS }) })
-    this.#attempt.status = status
-    endCall(this.#stack, this, outcome('refused', code, undefined, status))
-  }
-
-  protected inContext(work: () => void): void {
-    const { within } = this.#host
-    // Only a call that is recorded has a span to be within.
-    if (within === undefined || this.observed === undefined) runUserCode(this, work)
-    else within(this, () => runUserCode(this, work))
-  }
-
-  #suffer({ grpcStatus }: FaultRule): void {
-    // In the meantime the caller may have gone, or the deadline passed.
-    if (!this.listed || this.#verdict !== undefined) return
-    if (this.stream.destroyed) this.finish()
-    else if (grpcStatus === undefined) this.#pass()
-    else this.#respond(grpcStatus, 'A fault on purpose.')
+  protected refuse(code: ErrorCode, message: string): void {
+    const status = REFUSAL_STATUS[code] ?? GRPC_STATUS.UNAVAILABLE
+    const limited = code === 'concurrency-limited' || code === 'rate-limited'
+    respond(this.stream, status, message, { [NOT_EXECUTED]: code, ...(limited && { [GRPC_PUSHBACK]: PUSHBACK_MS }) })
+    this.attempt.status = status
+    endCall(this.stack, this, outcome('refused', code, undefined, status))
   }
 }
-
-const CANCEL = 8 // RFC 9113, 7

@@ -1,11 +1,9 @@
-/** HTTP/2 streams that are handed on a turn of the loop after they came. */
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
-
-export type StreamListener = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number) => void
+/** Streams that reach grpc-js one turn of the event loop after they began. */
+import type { StreamListener } from './internals.ts'
 
 /**
- * `listener` for streams that come late. A body without a byte may have ended by then, and Node
- * does not tell that twice: what the listener adds to hear of the end is told at once.
+ * An empty body may have ended by then, and Node emits `end` once. The wrapper calls the `end`
+ * listeners that `listener` adds to such a stream.
  */
 export function withEndReplayed(listener: StreamListener): StreamListener {
   return (stream, headers, flags) => {
@@ -15,6 +13,6 @@ export function withEndReplayed(listener: StreamListener): StreamListener {
     }
     const before = new Set(stream.listeners('end'))
     listener(stream, headers, flags)
-    for (const heard of stream.listeners('end')) if (!before.has(heard)) heard.call(stream)
+    for (const added of stream.listeners('end')) if (!before.has(added)) added.call(stream)
   }
 }

@@ -6,16 +6,36 @@ import type { IncomingHttpHeaders } from 'node:http2'
 import { type CarrierGetter, GRPC_FORMAT, type Inherited, readCarrier } from '../../core/carrier.ts'
 import { parseGrpcTimeout } from '../../core/deadline.ts'
 import { GRPC_TIMEOUT, isReserved } from '../../core/headers.ts'
+import type { RequestHead } from '../authorization/authorizer.ts'
 
-export interface GrpcHead {
+/** A valid head. */
+export class GrpcRequestHead implements RequestHead {
+  readonly headers: IncomingHttpHeaders
   timeoutMs: number | undefined
+
+  constructor(headers: IncomingHttpHeaders, timeoutMs: number | undefined) {
+    this.headers = headers
+    this.timeoutMs = timeoutMs
+  }
+
+  get method(): string {
+    return 'POST'
+  }
+
+  get path(): string {
+    return this.headers[':path'] ?? ''
+  }
+
+  get target(): string {
+    return this.path
+  }
 }
 
 /**
  * Returns a text if the head is malformed. Removes from `headers`, of which `raw` holds the names
  * and values as received.
  */
-export function readGrpcHead(headers: IncomingHttpHeaders, raw: readonly string[]): GrpcHead | string {
+export function readGrpcHead(headers: IncomingHttpHeaders, raw: readonly string[]): GrpcRequestHead | string {
   // An intermediary may cache or repeat a GET (PROTOCOL-HTTP2: Method is POST).
   if (headers[':method'] !== 'POST') return 'A gRPC call is a POST.'
   const { host } = headers
@@ -25,7 +45,7 @@ export function readGrpcHead(headers: IncomingHttpHeaders, raw: readonly string[
   if (timeoutMs === 'malformed') {
     return 'The header grpc-timeout is no timeout: 1 to 8 digits and one of H, M, S, m, u, n.'
   }
-  // grpc-js would start a timer of its own.
+  // grpc-js would start a second timer.
   if (timeoutMs !== undefined) delete headers[GRPC_TIMEOUT]
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i]!
@@ -33,7 +53,7 @@ export function readGrpcHead(headers: IncomingHttpHeaders, raw: readonly string[
   }
   // grpc-js would check and copy them, only to remove them from the metadata.
   for (let i = 0; i < OF_THE_TRANSPORT.length; i++) delete headers[OF_THE_TRANSPORT[i]!]
-  return { timeoutMs }
+  return new GrpcRequestHead(headers, timeoutMs)
 }
 
 const OF_THE_TRANSPORT = ['te', 'accept-encoding', 'grpc-accept-encoding'] as const

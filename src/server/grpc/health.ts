@@ -12,6 +12,7 @@ import {
   SERVICE_UNKNOWN,
   SERVING,
 } from '../../net/grpc-health-message.ts'
+import { hasService } from './internals.ts'
 
 /** grpc-js takes an empty string for a missing message, so the name is wrapped in an object. */
 interface HealthRequest {
@@ -61,7 +62,7 @@ export class GrpcHealth {
 
   /** @internal The empty name stands for the server as a whole. */
   stateOf(name: string): number {
-    if (name !== '' && !this.#has(name)) return SERVICE_UNKNOWN
+    if (name !== '' && !hasService(this.#server, name)) return SERVICE_UNKNOWN
     return this.#serving ? SERVING : NOT_SERVING
   }
 
@@ -75,12 +76,6 @@ export class GrpcHealth {
     }
     this.#watchers.set(call, state)
     call.on('cancelled', () => this.#watchers.delete(call))
-  }
-
-  #has(name: string): boolean {
-    const { handlers } = this.#server as unknown as { handlers: ReadonlyMap<string, unknown> }
-    for (const path of handlers.keys()) if (path.startsWith(`/${name}/`)) return true
-    return false
   }
 }
 

@@ -1,27 +1,28 @@
 /**
- * An inbound gRPC call as grpc-js's interceptor around its own: what is handed on between the
- * handler and the inner call.
+ * A served call as grpc-js's interceptor: it stands between the handler and grpc-js's own call, and
+ * passes on what needs no decision.
  */
 import type { ServerHttp2Stream } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
 import { NOT_EXECUTED } from '../../core/headers.ts'
-import { InboundCall } from '../inbound-call.ts'
-import type { CallKind, StatusSender } from './handler.ts'
+import { ServedCall } from '../served-call.ts'
+import type { CallKind, StatusSender } from './internals.ts'
 import { guardHeaders, type HeadersOwner, isMetadata } from './status.ts'
 import { StreamProgress } from './stream-progress.ts'
 
+/** grpc-js's call, below all interceptors. */
 export type InnerCall = Parameters<grpc.ServerInterceptor>[1]
 
-export type InboundListener = Parameters<InnerCall['start']>[0]
+type InboundListener = Parameters<InnerCall['start']>[0]
 
-export abstract class ServerInterceptedCall extends InboundCall implements HeadersOwner {
+export abstract class InterceptedCall extends ServedCall implements HeadersOwner {
   abstract readonly stream: ServerHttp2Stream
   protected inner: InnerCall | undefined = undefined
   protected listener: InboundListener | undefined = undefined
-  /** How the handler answers: through the interceptors of the application. */
+  /** How the handler answers: through the application's interceptors. */
   protected answering: StatusSender | undefined = undefined
   protected readonly progress = new StreamProgress()
-  /** User code runs before the request has ended. */
+  /** User code runs before the request is complete: interceptors, or a request stream. */
   #early = false
 
   abstract headersFailed(error: unknown): void
@@ -59,7 +60,7 @@ export abstract class ServerInterceptedCall extends InboundCall implements Heade
   }
 
   sendMetadata(metadata: grpc.Metadata): void {
-    // grpc-js would note them as sent before it fails, and no status could follow.
+    // grpc-js marks them as sent before it fails on them; then no status could follow.
     if (!isMetadata(metadata)) throw new TypeError('sendMetadata: expected a Metadata of grpc-js')
     metadata?.remove?.(NOT_EXECUTED)
     this.inner!.sendMetadata(metadata)
@@ -73,7 +74,7 @@ export abstract class ServerInterceptedCall extends InboundCall implements Heade
     return this.inner!.getPeer()
   }
 
-  /** grpc-js has not been told of it, so that only one of us watches it. */
+  /** Hidden from grpc-js, which would start a second timer. */
   getDeadline(): Date | number {
     if (this.deadlineAt === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY
     return this.clock.wallNow() + this.deadlineAt - this.clock.now()

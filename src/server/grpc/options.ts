@@ -1,7 +1,4 @@
-/**
- * What a user may choose about a gRPC server. What concerns messages (sizes, windows) is said to
- * the `Server` itself.
- */
+/** Options of a gRPC server. Message sizes and windows are options of the grpc-js `Server`. */
 import { type Duration, formatDuration } from '../../options/duration.ts'
 import { check, fields, oneOf, optional, type Parsed, text, withDefault } from '../../options/fields.ts'
 import { duration, integer } from '../../options/quantities.ts'
@@ -19,29 +16,29 @@ export interface GrpcServerOptions {
   /** @defaultValue `'strict'` */
   readonly mode?: ServerMode
   /**
-   * Until a new connection has sent its SETTINGS. A connection that may be within a head is asked
-   * for a sign of life after so long, and closed after as long again if no call is in progress on
-   * it. @defaultValue `'5s'`
+   * How long a new connection may take to send its SETTINGS. A connection with a possibly partial
+   * head is pinged after this time, and closed after as long again if no call is in flight on it.
+   * @defaultValue `'5s'`
    */
   readonly headersTimeout?: Duration
   /**
-   * Over how long connections with the previous certificate are asked to leave (GOAWAY) after a
-   * rotation. @defaultValue `'10s'`
+   * The period after a certificate rotation over which connections with the previous certificate
+   * are asked to leave (GOAWAY). @defaultValue `'10s'`
    */
   readonly rotationGrace?: Duration
   /**
-   * How long streams may go on, on a connection that was asked to leave; then it is closed.
+   * How long streams may continue on a connection that was asked to leave, before it is closed.
    * @defaultValue `'5m'`
    */
   readonly streamGrace?: Duration
   /**
-   * A connection on which nothing came whole for so long is asked for a sign of life by a PING, and
-   * closed if it has not acknowledged it after as long again. @defaultValue `'20s'`
+   * A connection is pinged when no complete frame has arrived for this time, and closed if it does
+   * not acknowledge the PING within as long again. @defaultValue `'20s'`
    */
   readonly keepalive?: Duration
-  /** More connections are dropped at once. @defaultValue no limit */
+  /** Connections over this number are closed at once. @defaultValue no limit */
   readonly maxConnections?: number
-  /** Faults on purpose, before those of the service's document. @defaultValue none */
+  /** Injected faults, before those of the service's policy document. @defaultValue none */
   readonly faults?: readonly FaultRuleOptions[]
 }
 

@@ -1,7 +1,6 @@
 /**
- * The answer to a refused HTTP/2 peer: SETTINGS, then a GOAWAY that leaves all its streams behind.
- * The GOAWAY waits until the peer has read the SETTINGS, since clients of gRPC forget a GOAWAY that
- * comes before their connection stands.
+ * The answer to a refused HTTP/2 peer: SETTINGS, then a GOAWAY for all its streams. gRPC clients
+ * ignore a GOAWAY before their connection is established, so it waits for the peer.
  */
 import { constants } from 'node:http2'
 import { identityRefusal } from '../../net/identity-refusal.ts'
@@ -18,19 +17,19 @@ export function refuseConnection(reason: string): RefusalAnswer {
   return {
     first: frame(TYPE.settings, Buffer.alloc(0)),
     last: goaway(reason),
-    mayFollow: (input) => frames.find(input, (type, flags) => isQuestion(type, flags)),
+    mayFollow: (input) => frames.find(input, (type, flags) => isEstablished(type, flags)),
   }
 }
 
-/** The peer acknowledges our SETTINGS, or opens a stream without having waited for them. */
-function isQuestion(type: number, flags: number): boolean {
+/** The peer has acknowledged our SETTINGS, or has opened a stream without waiting for them. */
+function isEstablished(type: number, flags: number): boolean {
   return type === TYPE.headers || (type === TYPE.settings && (flags & ACK) !== 0)
 }
 
 function goaway(reason: string): Buffer {
   const payload = Buffer.alloc(8)
-  // The first four bytes are the last stream that is served: none. Every client of gRPC reads this
-  // code as not executed, also where it does not look at the last stream.
+  // The first four bytes are the last served stream: none. Every gRPC client takes this code for
+  // not executed, also if it does not check the last stream.
   payload.writeUInt32BE(constants.NGHTTP2_REFUSED_STREAM, 4)
   return frame(TYPE.goaway, Buffer.concat([payload, Buffer.from(identityRefusal(reason), 'latin1')]))
 }
@@ -42,13 +41,13 @@ function frame(type: number, payload: Buffer): Buffer {
   return Buffer.concat([head, payload])
 }
 
-/** The heads of frames in a stream of bytes that comes in pieces. */
+/** Finds frame headers in a byte stream that arrives in pieces. */
 class FrameHeads {
   readonly #head = Buffer.alloc(HEAD_BYTES)
   #filled = 0
   #skip = PREFACE_BYTES
 
-  find(input: Uint8Array, isIt: (type: number, flags: number) => boolean): boolean {
+  find(input: Uint8Array, matches: (type: number, flags: number) => boolean): boolean {
     for (let at = 0; at < input.length; ) {
       const skipped = Math.min(this.#skip, input.length - at)
       this.#skip -= skipped
@@ -60,7 +59,7 @@ class FrameHeads {
       if (this.#filled < HEAD_BYTES) continue
       this.#filled = 0
       this.#skip = this.#head.readUIntBE(0, 3)
-      if (isIt(this.#head[3]!, this.#head[4]!)) return true
+      if (matches(this.#head[3]!, this.#head[4]!)) return true
     }
     return false
   }

@@ -1,7 +1,7 @@
-/** Answers of the server's own, in grpc-js's place. */
+/** Answers that the server sends without grpc-js. */
 import type { ServerHttp2Stream } from 'node:http2'
 
-/** With trailers only. `more` is metadata. */
+/** Sends a trailers-only response. `more`: metadata. */
 export function respond(
   stream: ServerHttp2Stream,
   status: number,
@@ -19,6 +19,6 @@ export function respond(
     },
     { endStream: true },
   )
-  // What the caller still sends is not wanted, and must not hold its window.
+  // Discards what the caller still sends, so that it does not fill its flow-control window.
   stream.resume()
 }

@@ -1,24 +1,22 @@
 /**
- * The status of a call as it can be sent: text that a header can carry, a code that gRPC knows,
- * trailers that HTTP/2 takes. What cannot be sent as it is ends the call with UNKNOWN instead of
- * the process.
+ * Makes a status sendable: a valid code, details that fit a header, and trailers that HTTP/2
+ * accepts. Invalid ones end the call with UNKNOWN instead of the process.
  */
 import type { OutgoingHttpHeaders, ServerHttp2Stream, ServerStreamResponseOptions } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
 import { GRPC_STATUS } from '../../core/status.ts'
 
-/** As grpc-js's handlers and interceptors hand it on. */
+/** A status as grpc-js's handlers and interceptors pass it. */
 export type PartialStatusObject = Parameters<Parameters<grpc.ServerInterceptor>[1]['sendStatus']>[0]
 
-/** Percent-encoded, with room for trailers within the 64 KiB that HTTP/2 peers commonly take. */
-const LONGEST_DETAILS = 16 * 1024
-/** The same, of all names and values together. */
-const MOST_HEADER_BYTES = 60 * 1024
+/** Percent-encoded. HTTP/2 peers commonly accept 64 KiB of headers. */
+const MAX_DETAILS = 16 * 1024
+/** All names and values together. */
+const MAX_HEADER_BYTES = 60 * 1024
 
-/** What the caller gets for an error that only the log may show. */
+/** The details for an error that only the server's log may show. */
 export const UNKNOWN_ERROR = 'Unknown error'
 
-/** `status` as it can be sent. */
 export function sendableStatus(status: PartialStatusObject): PartialStatusObject {
   const { code, details, metadata } = status
   if (!isCode(code) || !isMetadata(metadata))
@@ -31,35 +29,35 @@ function isCode(code: unknown): boolean {
   return Number.isInteger(code) && (code as number) >= 0 && (code as number) <= 16
 }
 
-/** Or none. */
+/** Absent metadata is valid. */
 export function isMetadata(metadata: unknown): boolean {
   return metadata === undefined || metadata === null || typeof (metadata as grpc.Metadata).toHttp2Headers === 'function'
 }
 
-/** Any text: a half of a surrogate pair is replaced, and what no header has room for is cut. */
+/** Replaces lone surrogates and truncates long text. */
 function sendableDetails(details: unknown): string {
   const given = typeof details === 'string' ? details : String(details ?? '')
-  // A code unit has three bytes of UTF-8 at most, and each of them is three characters.
-  if (given.length * 9 <= LONGEST_DETAILS) return given.toWellFormed()
-  const text = given.slice(0, LONGEST_DETAILS + 1).toWellFormed()
-  if (encodeURI(text).length <= LONGEST_DETAILS) return text
+  // A code unit has at most three bytes of UTF-8, each of which is encoded as three characters.
+  if (given.length * 9 <= MAX_DETAILS) return given.toWellFormed()
+  const text = given.slice(0, MAX_DETAILS + 1).toWellFormed()
+  if (encodeURI(text).length <= MAX_DETAILS) return text
   let from = 0
   let to = text.length
   while (from < to) {
     const middle = Math.ceil((from + to) / 2)
-    if (encodeURI(text.slice(0, middle).toWellFormed()).length <= LONGEST_DETAILS - ELLIPSIS) from = middle
+    if (encodeURI(text.slice(0, middle).toWellFormed()).length <= MAX_DETAILS - ELLIPSIS_LENGTH) from = middle
     else to = middle - 1
   }
   const cut = text.slice(0, from)
   return `${cut.isWellFormed() ? cut : cut.slice(0, -1)}…`
 }
 
-/** Of `…`, percent-encoded. */
-const ELLIPSIS = 9
+/** Length of `…`, percent-encoded. */
+const ELLIPSIS_LENGTH = 9
 
-/** Whose head and trailers they are. */
+/** The call that sends the headers. */
 export interface HeadersOwner {
-  /** They cannot be sent; the caller gets UNKNOWN. */
+  /** The headers cannot be sent, and the caller receives UNKNOWN. */
   headersFailed(error: unknown): void
 }
 
@@ -67,7 +65,7 @@ const OWNER = Symbol('inmesh.headers')
 
 type Guarded = ServerHttp2Stream & { [OWNER]?: HeadersOwner }
 
-/** From now on a head or trailers that HTTP/2 refuses are answered with UNKNOWN. */
+/** From now on, headers or trailers that HTTP/2 rejects are replaced by UNKNOWN. */
 export function guardHeaders(stream: ServerHttp2Stream, owner: HeadersOwner): void {
   ;(stream as Guarded)[OWNER] = owner
   stream.respond = respondGuarded
@@ -106,7 +104,7 @@ function inherited(stream: ServerHttp2Stream): ServerHttp2Stream {
   return Object.getPrototypeOf(stream) as ServerHttp2Stream
 }
 
-/** Node would close the stream without a word. */
+/** Node closes the stream silently if the headers are too long. */
 function assertSize(headers: OutgoingHttpHeaders): void {
   let bytes = 0
   for (const name in headers) {
@@ -114,9 +112,9 @@ function assertSize(headers: OutgoingHttpHeaders): void {
     if (Array.isArray(value)) for (const each of value) bytes += name.length + each.length + ENTRY_BYTES
     else bytes += name.length + String(value).length + ENTRY_BYTES
   }
-  if (bytes > MOST_HEADER_BYTES)
-    throw new RangeError(`${bytes} bytes of metadata; at most ${MOST_HEADER_BYTES} can be sent`)
+  if (bytes > MAX_HEADER_BYTES)
+    throw new RangeError(`${bytes} bytes of metadata; at most ${MAX_HEADER_BYTES} can be sent`)
 }
 
-/** What every entry counts besides its text (RFC 9113, 6.5.2). */
+/** Overhead of each entry (RFC 9113, 6.5.2). */
 const ENTRY_BYTES = 32

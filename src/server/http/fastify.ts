@@ -28,8 +28,8 @@ export function isFastify(handler: object): handler is Fastify {
 }
 
 /**
- * @throws OptionsError for a server that is not from node:http and for settings without effect; what
- * `ready` throws
+ * @throws OptionsError for a server that is not from node:http and for settings without effect;
+ * what `ready` throws
  */
 export async function fastifyApplication(app: Fastify): Promise<Application> {
   const { server } = app

@@ -1,4 +1,6 @@
-/** Adapts what a user serves to an application: listeners, servers, Express, Fastify, `handle()`. */
+/**
+ * Adapts what a user serves to an application: listeners, servers, Express, Fastify, `handle()`.
+ */
 import { Server } from 'node:http'
 import { Server as SecureServer } from 'node:https'
 import { Server as NetServer } from 'node:net'

@@ -14,8 +14,8 @@ import {
   TRACESTATE,
 } from '../../core/carrier.ts'
 import { isReserved, PREVIOUS_ATTEMPTS, TIMEOUT } from '../../core/headers.ts'
-import { connectionOf } from '../connection.ts'
 import { prepareEmitter } from '../guarded-emitter.ts'
+import { httpConnectionOf } from './connection.ts'
 import { wantsUpgrade } from './upgrade-head.ts'
 
 /** Findings in the headers of one request. Repeated lines are joined by commas, as Node does. */
@@ -72,7 +72,7 @@ export class InboundMessage extends IncomingMessage {
   }
 
   #isUpgrade(headers: readonly string[]): boolean {
-    const upgrades = connectionOf(this.socket)?.upgrades
+    const upgrades = httpConnectionOf(this.socket)?.upgrades
     return wantsUpgrade(this.httpVersionMinor, headers, upgrades === undefined || upgrades())
   }
 }

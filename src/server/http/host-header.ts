@@ -1,18 +1,12 @@
-/**
- * The value of Host, as far as two readers can only read it the same way (RFC 9112, 3.2; RFC 3986,
- * 3.2.2).
- */
+/** Validates Host, so that no two parsers read it differently (RFC 9112, 3.2; RFC 3986, 3.2.2). */
 import { isIPv6 } from 'node:net'
 
-/**
- * Of the grammar of registered names without escapes and sub-delimiters: `a,b` is one host to one
- * reader and two to another.
- */
+/** A registered name without escapes and sub-delimiters: parsers split `a,b` differently. */
 const NAME = /^[A-Za-z0-9._~-]{1,255}(?::(\d{0,5}))?$/
 const LITERAL = /^\[([0-9A-Fa-f:.]{2,45})\](?::(\d{0,5}))?$/
 const HIGHEST_PORT = 65_535
 
-/** The last valid one: nearly every request to a server names the same host. */
+/** The last valid value: nearly all requests to a server name the same host. */
 let known = ''
 
 export function isHost(value: string): boolean {

@@ -1,4 +1,4 @@
-/** What a user may choose about an HTTP server, and why the defaults are tighter than Node's. */
+/** Options of an HTTP server. The defaults are tighter than Node's. */
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { LONGEST_TIMEOUT_MS } from '../../core/deadline.ts'
@@ -9,8 +9,8 @@ import { FAULTS, type FaultRuleOptions } from '../../resilience/fault-injection.
 import type { ServerMode } from '../mode.ts'
 
 /**
- * Called for an authorized upgrade (WebSocket). The socket is the application's from then on; a
- * drain destroys it at its end.
+ * Called for an authorized upgrade, such as a WebSocket. The application then owns the socket; the
+ * end of a drain destroys it.
  */
 export type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => unknown
 
@@ -25,33 +25,33 @@ export interface HttpServerOptions {
   /** @defaultValue `'strict'` */
   readonly mode?: ServerMode
   /**
-   * Until the whole head of a request is there, also of the first on a new connection.
+   * How long the head of a request may take to arrive, also of the first on a connection.
    * @defaultValue `'5s'`
    */
   readonly headersTimeout?: Duration
   /**
-   * Until the whole request is there. Long, because an upload may take its time: what bounds a slow
-   * sender is the deadline, after which an unfinished request costs its connection. @defaultValue
-   * `'5m'`, the longest deadline there is
+   * How long a whole request may take to arrive. It is long for uploads: the deadline bounds a slow
+   * sender, and an unfinished request then loses its connection. @defaultValue `'5m'`, the longest
+   * deadline
    */
   readonly requestTimeout?: Duration
   /**
-   * How long an idle connection is kept. Clients learn it from the `keep-alive` header.
+   * How long an idle connection stays open. The `keep-alive` header tells clients.
    * @defaultValue `'65s'`
    */
   readonly keepAliveTimeout?: Duration
   /**
-   * Over how long connections with the previous certificate are asked to leave after a rotation.
-   * @defaultValue `'10s'`
+   * The period after a certificate rotation over which connections with the previous certificate
+   * are asked to leave. @defaultValue `'10s'`
    */
   readonly rotationGrace?: Duration
-  /** More header lines are answered with 431. @defaultValue 128 */
+  /** Requests with more header lines are answered with 431. @defaultValue 128 */
   readonly maxHeaders?: number
-  /** More connections are dropped at once. @defaultValue no limit */
+  /** Connections over this number are closed at once. @defaultValue no limit */
   readonly maxConnections?: number
-  /** Faults on purpose, before those of the service's document. @defaultValue none */
+  /** Injected faults, before those of the service's policy document. @defaultValue none */
   readonly faults?: readonly FaultRuleOptions[]
-  /** Without it, an upgrade is served as the ordinary request that it also is. */
+  /** Without it, an upgrade is served as an ordinary request. */
   readonly onUpgrade?: UpgradeListener
 }
 
@@ -59,16 +59,14 @@ export const HTTP_SERVER_FIELDS = fields({
   port: withDefault(integer({ min: 0, max: 65_535 }), 0),
   host: withDefault(text('an IP address or a host name', /^[A-Za-z0-9.:_-]+$/), '127.0.0.1'),
   mode: withDefault(oneOf(['strict', 'permissive', 'plaintext']), 'strict'),
-  // Node's 60 s, looked at every 30 s, let 200 slow connections live for 89 s (faults-and-attacks
-  // 0.12).
+  // Node's 60 s, checked every 30 s, let 200 slow connections live for 89 s.
   headersTimeout: withDefault(duration({ min: 100, max: 60_000 }), 5_000, formatDuration(5_000)),
   requestTimeout: withDefault(
     duration({ min: 100, max: 3_600_000 }),
     LONGEST_TIMEOUT_MS,
     formatDuration(LONGEST_TIMEOUT_MS),
   ),
-  // Longer than the 60 s of common load balancers, so that it is never the server that closes
-  // first.
+  // Longer than the 60 s of common load balancers, so that the server never closes first.
   keepAliveTimeout: withDefault(duration({ min: 100, max: 3_600_000 }), 65_000, formatDuration(65_000)),
   rotationGrace: withDefault(duration({ min: 0, max: 3_600_000 }), 10_000, formatDuration(10_000)),
   maxHeaders: withDefault(integer({ min: 16, max: 2_000 }), 128),

@@ -1,44 +1,37 @@
 /**
  * Requests that a client sends ahead of the answers (RFC 9112, 9.3.2). Answers leave in order, so
- * each handler starts when the answer before it is complete, and the socket is not read while
- * enough requests wait.
+ * each handler starts after the previous answer, and the socket pauses while many requests wait.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Socket } from 'node:net'
 import { outsideCalls } from '../../core/context.ts'
 
-/**
- * Node parses what it has read in one piece, so more than these may wait, but only of one piece.
- */
-const MOST_WAITING = 16
+/** Pauses the socket. More can wait, because Node parses all that one read has returned. */
+const PAUSE_AT = 16
 
-/** What a pipeline needs of its connection. */
-interface Line {
+interface PipelinedConnection {
   readonly socket: Socket
   readonly inFlight: number
   readonly closing: boolean
 }
 
 export class Pipeline {
-  readonly #line: Line
+  readonly #connection: PipelinedConnection
   #waiting: (() => void)[] = []
   #paused = false
-  #late = false
+  #timedOut = false
 
-  constructor(line: Line) {
-    this.#line = line
+  constructor(connection: PipelinedConnection) {
+    this.#connection = connection
   }
 
-  /**
-   * `serve` runs once nothing before it is in progress, in the context of today and outside of any
-   * call.
-   */
-  wait(serve: () => void): void {
+  /** Runs `serve` after all earlier requests, in the present async context and outside of calls. */
+  enqueue(serve: () => void): void {
     const inContext = AsyncLocalStorage.snapshot()
     this.#waiting.push(() => inContext(outsideCalls, serve))
-    if (this.#paused || this.#waiting.length < MOST_WAITING) return
+    if (this.#paused || this.#waiting.length < PAUSE_AT) return
     this.#paused = true
-    this.#line.socket.pause()
+    this.#connection.socket.pause()
   }
 
   get empty(): boolean {
@@ -46,29 +39,29 @@ export class Pipeline {
   }
 
   /**
-   * The rest of a request did not come in time. True if that is because we do not read; then the
-   * connection ends after the answers to the requests that have come.
+   * Whether a request timed out because we had paused the socket. The connection then closes after
+   * the answers to the requests that have arrived.
    */
-  excuses(): boolean {
-    this.#late ||= this.#paused
+  causedTimeout(): boolean {
+    this.#timedOut ||= this.#paused
     return this.#paused
   }
 
-  /** An answer is complete. */
+  /** The answer in progress is complete. */
   next(): void {
-    const { socket } = this.#line
-    // A request that is refused is answered at once, and the next has its turn.
-    while (this.#waiting.length > 0 && this.#line.inFlight === 0) {
-      if (this.#line.closing || socket.destroyed) this.#waiting = []
+    const { socket } = this.#connection
+    // A refused request is answered at once, so several may be served here.
+    while (this.#waiting.length > 0 && this.#connection.inFlight === 0) {
+      if (this.#connection.closing || socket.destroyed) this.#waiting = []
       else this.#waiting.shift()!()
     }
-    if (!this.#paused || this.#waiting.length >= MOST_WAITING / 2) return
-    if (this.#late) {
-      if (this.empty && this.#line.inFlight === 0) socket.destroySoon()
+    if (!this.#paused || this.#waiting.length >= PAUSE_AT / 2) return
+    if (this.#timedOut) {
+      if (this.empty && this.#connection.inFlight === 0) socket.destroySoon()
       return
     }
     this.#paused = false
-    // Node itself may have paused it, because the client does not take the answers.
+    // Node pauses the socket as well when the client does not read its answers.
     if ((socket as { _paused?: boolean })._paused !== true) socket.resume()
   }
 }

@@ -1,33 +1,55 @@
 /**
- * The form of a request, before anybody asks what it wants: what two readers could understand
- * differently is refused here.
+ * Validates the request head before authorization. Rejects anything two parsers could read
+ * differently.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { parseTimeoutHeader } from '../../core/deadline.ts'
 import type { EventSink } from '../../telemetry/events.ts'
+import type { RequestHead } from '../authorization/authorizer.ts'
 import { AMBIGUOUS, readPath, withPath } from '../request-path.ts'
 import { type HeaderScan, scanHeaders } from './headers.ts'
 import { isHost } from './host-header.ts'
 import { refuse } from './response.ts'
 
-/** A head that passed all checks of form. */
-export interface Head {
+/** A valid head. */
+export class HttpRequestHead implements RequestHead {
   readonly path: string
   readonly timeoutMs: number | undefined
   readonly scan: HeaderScan
+  readonly #request: IncomingMessage
+
+  constructor(request: IncomingMessage, path: string, timeoutMs: number | undefined, scan: HeaderScan) {
+    this.path = path
+    this.timeoutMs = timeoutMs
+    this.scan = scan
+    this.#request = request
+  }
+
+  get method(): string {
+    return this.#request.method ?? 'GET'
+  }
+
+  get target(): string {
+    return this.#request.url ?? ''
+  }
+
+  /** Node builds them when they are first read. */
+  get headers(): IncomingHttpHeaders {
+    return this.#request.headers
+  }
 }
 
 function isChunked({ transferEncoding, contentLength }: HeaderScan, request: IncomingMessage): boolean {
   return transferEncoding!.trim().toLowerCase() === 'chunked' && !contentLength && request.httpVersionMinor > 0
 }
 
-/** Reads the head of a request; answers it and returns `undefined` if it is malformed. */
+/** Answers a malformed request itself, and returns `undefined`. */
 export function readHead(
   maxHeaders: number,
   events: EventSink,
   request: IncomingMessage,
   response: ServerResponse,
-): Head | undefined {
+): HttpRequestHead | undefined {
   const scan = scanHeaders(request)
   const url = request.url ?? ''
   const path = url === '*' && request.method === 'OPTIONS' ? AMBIGUOUS : readPath(url)
@@ -53,7 +75,7 @@ export function readHead(
   } else if (timeoutMs === 'malformed') mistake = 'The header inmesh-timeout-ms is no number of milliseconds.'
   if (mistake === undefined) {
     request.url = withPath(url, path!)
-    return { path: path!, timeoutMs: timeoutMs as number | undefined, scan }
+    return new HttpRequestHead(request, path!, timeoutMs as number | undefined, scan)
   }
   events.emit('admission:refused', { side: 'server', code: 'protocol-error' })
   refuse(request, response, { status, code: 'protocol-error', message: mistake, close: true })

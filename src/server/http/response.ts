@@ -1,37 +1,35 @@
 /**
- * Answers of the server's own, and what it insists on in the answers of handlers:
- * `connection: close` on connections that are to end, and no claim of not having executed, which
- * only the server itself can make.
+ * Responses of handlers and of the server itself. Handlers cannot claim that a request was not
+ * executed, and a connection that retires answers with `connection: close`.
  */
 import { type IncomingMessage, type OutgoingHttpHeader, type OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { ErrorCode } from '../../core/errors.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'
-import { type Connection, connectionOf } from '../connection.ts'
 import { bindEmitter, guardedCallback, prepareEmitter, type UserCodeOwner } from '../guarded-emitter.ts'
+import { type HttpConnection, httpConnectionOf } from './connection.ts'
 
 /**
- * After an answer that did not wait for the request's body, the rest of it is read for so long, so
- * that the answer arrives.
+ * After an early answer, the rest of the request is read for this time, so that the answer arrives.
  */
 const LINGER_MS = 5_000
-/** Whole seconds are all that the header can say. */
+/** In whole seconds, the only unit of the header. */
 const RETRY_AFTER_S = '1'
 
 type Headers = OutgoingHttpHeaders | OutgoingHttpHeader[] | undefined
 type WriteHead = (this: ServerResponse, status: number, reason?: string | Headers, headers?: Headers) => ServerResponse
 
-const WATCHER = Symbol('inmesh.response')
+const OBSERVER = Symbol('inmesh.response')
 
-/** Whose response it is. */
+/** The call that a response belongs to. */
 export interface ResponseObserver extends UserCodeOwner {
-  readonly connection: Connection
+  readonly connection: HttpConnection
   now(): number
-  /** The response is over, well or not. */
+  /** The response has ended or was cut off. */
   finish(): void
 }
 
-interface Watched {
-  [WATCHER]?: ResponseObserver | undefined
+interface Observed {
+  [OBSERVER]?: ResponseObserver | undefined
   writeHead: WriteHead
   write: (...given: unknown[]) => boolean
   end: (...given: unknown[]) => ServerResponse
@@ -41,43 +39,42 @@ interface Watched {
 }
 
 /**
- * A response with our `writeHead` before its own. An own property, because frameworks replace the
- * prototype; from the beginning, because an object that gets properties later has another shape
- * than the one for which `node:http` was compiled.
+ * A response whose methods run our checks first. They are own properties, because frameworks
+ * replace the prototype, and set early, because late properties change the object's shape.
  */
 export class ServedResponse extends ServerResponse {
-  [WATCHER]: ResponseObserver | undefined = undefined
+  [OBSERVER]: ResponseObserver | undefined = undefined
 
   constructor(...given: ConstructorParameters<typeof ServerResponse>) {
     super(...given)
     prepareEmitter(this)
-    ;(this as unknown as Watched).writeHead = writeWatchedHead
-    ;(this as unknown as Watched).write = writeWatched
-    ;(this as unknown as Watched).end = endWatched
-    ;(this as unknown as Watched).writeContinue = writeContinueWatched
-    ;(this as unknown as Watched).writeProcessing = writeProcessingWatched
-    ;(this as unknown as Watched).writeEarlyHints = writeEarlyHintsWatched
+    ;(this as unknown as Observed).writeHead = writeObservedHead
+    ;(this as unknown as Observed).write = writeObserved
+    ;(this as unknown as Observed).end = endObserved
+    ;(this as unknown as Observed).writeContinue = writeContinueObserved
+    ;(this as unknown as Observed).writeProcessing = writeProcessingObserved
+    ;(this as unknown as Observed).writeEarlyHints = writeEarlyHintsObserved
   }
 }
 
-/** Tells `watcher` of the end of the response, which was made as a {@link ServedResponse}. */
-export function observeResponse(response: ServerResponse, watcher: ResponseObserver): void {
-  ;(response as unknown as Watched)[WATCHER] = watcher
+/** Notifies `observer` of the end of a {@link ServedResponse}. */
+export function observeResponse(response: ServerResponse, observer: ResponseObserver): void {
+  ;(response as unknown as Observed)[OBSERVER] = observer
   response.on('close', onClose)
-  bindEmitter(response, watcher)
+  bindEmitter(response, observer)
 }
 
 function onClose(this: ServerResponse): void {
-  ;(this as unknown as Watched)[WATCHER]!.finish()
+  ;(this as unknown as Observed)[OBSERVER]!.finish()
 }
 
-function writeWatched(this: ServerResponse, ...given: unknown[]): boolean {
-  const { write } = Object.getPrototypeOf(this) as Watched
+function writeObserved(this: ServerResponse, ...given: unknown[]): boolean {
+  const { write } = Object.getPrototypeOf(this) as Observed
   return endsInCallback(given) ? write.apply(this, guardLast(this, ...given)) : write.apply(this, given)
 }
 
-function endWatched(this: ServerResponse, ...given: unknown[]): ServerResponse {
-  const { end } = Object.getPrototypeOf(this) as Watched
+function endObserved(this: ServerResponse, ...given: unknown[]): ServerResponse {
+  const { end } = Object.getPrototypeOf(this) as Observed
   return endsInCallback(given) ? end.apply(this, guardLast(this, ...given)) : end.apply(this, given)
 }
 
@@ -85,44 +82,44 @@ function endsInCallback(given: readonly unknown[]): boolean {
   return typeof given[given.length - 1] === 'function'
 }
 
-/** The same for what comes before the head of the answer. */
+/** The same for informational responses. */
 function guardedMethod(name: 'writeContinue' | 'writeProcessing' | 'writeEarlyHints') {
   return function (this: ServerResponse, ...given: unknown[]): void {
-    const inherited = (Object.getPrototypeOf(this) as Watched)[name]
+    const inherited = (Object.getPrototypeOf(this) as Observed)[name]
     inherited.apply(this, endsInCallback(given) ? guardLast(this, ...given) : given)
   }
 }
 
-const writeContinueWatched = guardedMethod('writeContinue')
-const writeProcessingWatched = guardedMethod('writeProcessing')
-const writeEarlyHintsWatched = guardedMethod('writeEarlyHints')
+const writeContinueObserved = guardedMethod('writeContinue')
+const writeProcessingObserved = guardedMethod('writeProcessing')
+const writeEarlyHintsObserved = guardedMethod('writeEarlyHints')
 
-/** The callback of a write is user code, too. */
+/** The callback of a write is user code. */
 function guardLast(response: ServerResponse, ...given: unknown[]): unknown[] {
-  const watcher = (response as unknown as Watched)[WATCHER]
-  if (watcher !== undefined) given.push(guardedCallback(watcher, given.pop() as () => void))
+  const observer = (response as unknown as Observed)[OBSERVER]
+  if (observer !== undefined) given.push(guardedCallback(observer, given.pop() as () => void))
   return given
 }
 
-function writeWatchedHead(
+function writeObservedHead(
   this: ServerResponse,
   status: number,
   reason?: string | Headers,
   headers?: Headers,
 ): ServerResponse {
-  const watcher = (this as unknown as Watched)[WATCHER]
+  const observer = (this as unknown as Observed)[OBSERVER]
   if (this.hasHeader(NOT_EXECUTED)) this.removeHeader(NOT_EXECUTED)
-  const retireAt = watcher === undefined ? Number.POSITIVE_INFINITY : watcher.connection.retireAt
-  const retire = retireAt !== Number.POSITIVE_INFINITY && retireAt <= watcher!.now()
+  const retireAt = observer === undefined ? Number.POSITIVE_INFINITY : observer.connection.retireAt
+  const retire = retireAt !== Number.POSITIVE_INFINITY && retireAt <= observer!.now()
   if (retire) {
     this.shouldKeepAlive = false
     if (this.hasHeader('connection')) this.removeHeader('connection')
   }
-  // The prototype's, not our own property: whatever else is there to wrap it is called.
-  const inherited = (Object.getPrototypeOf(this) as Watched).writeHead
+  // The prototype's method, which a framework may have wrapped.
+  const inherited = (Object.getPrototypeOf(this) as Observed).writeHead
   if (typeof reason === 'string') inherited.call(this, status, reason, without(headers, retire))
   else inherited.call(this, status, without(reason ?? headers, retire))
-  if ((this as { _last?: boolean })._last === true && watcher !== undefined) watcher.connection.closing = true
+  if ((this as { _last?: boolean })._last === true && observer !== undefined) observer.connection.closing = true
   return this
 }
 
@@ -158,16 +155,13 @@ export interface Refusal {
   readonly status: number
   readonly code: ErrorCode
   readonly message: string
-  /** Tells the client that it may try elsewhere, whatever the method. */
+  /** Lets the client retry elsewhere, whatever the method. */
   readonly notExecuted?: boolean
   readonly retryAfter?: boolean
   readonly close?: boolean
 }
 
-/**
- * Answers instead of the handler: `{"error":{"code","message"}}`. Whatever the handler has prepared
- * is dropped.
- */
+/** Answers in place of the handler with `{"error":{"code","message"}}`, and drops its headers. */
 export function refuse(request: IncomingMessage, response: ServerResponse, refusal: Refusal): void {
   for (const name of response.getHeaderNames()) response.removeHeader(name)
   const { status, code, message } = refusal
@@ -177,7 +171,7 @@ export function refuse(request: IncomingMessage, response: ServerResponse, refus
   if (refusal.retryAfter === true) headers.push('retry-after', RETRY_AFTER_S)
   if (refusal.close === true) {
     response.shouldKeepAlive = false
-    const connection = connectionOf(request.socket)
+    const connection = httpConnectionOf(request.socket)
     if (connection !== undefined) connection.closing = true
   }
   ServerResponse.prototype.writeHead.call(response, status, headers)
@@ -196,8 +190,8 @@ function linger(request: IncomingMessage): void {
   request.once('close', () => clearTimeout(timer))
 }
 
-/** Nothing is written any more; whoever waits for its callback goes on. */
-function swallow(this: ServerResponse, ...given: unknown[]): void {
+/** Discards a write and calls its callback, so that the handler continues. */
+function discard(this: ServerResponse, ...given: unknown[]): void {
   if (endsInCallback(given)) process.nextTick(guardLast(this, given.pop()).pop() as () => void)
 }
 
@@ -208,16 +202,16 @@ const INERT = {
   setHeaders: returnThis,
   removeHeader() {},
   flushHeaders() {},
-  writeContinue: swallow,
-  writeProcessing: swallow,
-  writeEarlyHints: swallow,
+  writeContinue: discard,
+  writeProcessing: discard,
+  writeEarlyHints: discard,
   addTrailers() {},
   write(this: ServerResponse, ...given: unknown[]): boolean {
-    swallow.apply(this, given)
+    discard.apply(this, given)
     return true
   },
   end(this: ServerResponse, ...given: unknown[]): ServerResponse {
-    swallow.apply(this, given)
+    discard.apply(this, given)
     return this
   },
 }
@@ -226,10 +220,7 @@ function returnThis<T>(this: T): T {
   return this
 }
 
-/**
- * We have answered in the handler's place: what it still writes is swallowed, because an error for
- * it would end the process.
- */
+/** Discards all later writes of the handler, for which an error could end the process. */
 export function discardWrites(response: ServerResponse): void {
   Object.assign(response, INERT)
 }

@@ -1,7 +1,7 @@
-/** The route of a request: one object for each method of a service. */
+/** Routes of served requests, one for each service and HTTP method. */
 import type { Route } from '../../core/call.ts'
 
-/** The parser knows a few dozen methods, so this stays small. */
+/** Bounded, because the parser accepts a few dozen methods. */
 const routes = new Map<string, Map<string, Route>>()
 
 export function routeOf(service: string, method: string): Route {

@@ -1,34 +1,29 @@
-/** From a request as node:http hands it over to an exchange that runs, or to a refusal. */
+/** From a parsed request to a running call, or to a refusal. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Connection } from '../connection.ts'
 import { type Expectation, HttpServerCall, type HttpServerCallHost } from './call.ts'
+import type { HttpConnection } from './connection.ts'
 import { readHead } from './request-head.ts'
 
-/** Serves one request. `cameAt`: it has waited for its turn since then. */
+/** `arrivedAt`: since when the request has waited for earlier ones on its connection. */
 export function serveCall(
   host: HttpServerCallHost,
-  connection: Connection,
+  connection: HttpConnection,
   request: IncomingMessage,
   response: ServerResponse,
   expectation: Expectation,
-  cameAt?: number,
+  arrivedAt?: number,
 ): void {
   const head = readHead(host.maxHeaders, host.events, request, response)
   if (head === undefined) return
-  const exchange = new HttpServerCall(host, connection, request, response, head, cameAt)
-  if (!exchange.admit(head.path)) return
-  exchange.run(expectation)
+  const call = new HttpServerCall(host, connection, request, response, head, arrivedAt)
+  const admitted = call.admit(head)
+  if (admitted === true) call.run(expectation)
+  else if (admitted !== false) runLater(admitted, call, expectation)
 }
 
-/** Judges a request to upgrade: a running exchange, or `undefined` after it has been answered. */
-export function admitUpgrade(
-  host: HttpServerCallHost,
-  connection: Connection,
-  request: IncomingMessage,
-  response: ServerResponse,
-): HttpServerCall | undefined {
-  const head = readHead(host.maxHeaders, host.events, request, response)
-  if (head === undefined) return undefined
-  const exchange = new HttpServerCall(host, connection, request, response, head)
-  return exchange.admit(head.path) ? exchange : undefined
+/** Separate, because V8 allocates the closure's context even in calls that never create it. */
+function runLater(admitted: Promise<boolean>, call: HttpServerCall, expectation: Expectation): void {
+  void admitted.then((allowed) => {
+    if (allowed) call.run(expectation)
+  })
 }

@@ -7,13 +7,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Timer } from '../../core/clock.ts'
 import { outsideCalls } from '../../core/context.ts'
 import { OptionsError } from '../../options/fields.ts'
-import type { Connection } from '../connection.ts'
+import { Acceptor } from '../acceptor.ts'
 import { assertIdentity, ServerBase, type ServerBaseDependencies } from '../server-base.ts'
-import { HttpAcceptor, type HttpAcceptorHost } from './acceptor.ts'
 import type { Application, HttpHandler } from './application.ts'
-import type { Expectation, HttpServerCall, HttpServerCallHost } from './call.ts'
+import { type Expectation, HttpServerCall, type HttpServerCallHost } from './call.ts'
+import type { HttpConnection } from './connection.ts'
 import { applicationOf } from './handler.ts'
 import { type HttpServerOptions, type HttpServerSettings, resolveHttpServer, type UpgradeListener } from './options.ts'
+import { HttpProtocol, type HttpProtocolHost } from './protocol.ts'
 import { serveCall } from './serve.ts'
 import { serveUpgrade } from './upgrade.ts'
 
@@ -48,47 +49,45 @@ export async function serveHttp(
 }
 
 /** A listening server; made by {@link serveHttp}. */
-export class HttpServer extends ServerBase<HttpServerCall> implements HttpServerCallHost, HttpAcceptorHost {
+export class HttpServer extends ServerBase implements HttpServerCallHost, HttpProtocolHost {
   readonly application: Application
   readonly maxHeaders: number
-  protected readonly acceptor: HttpAcceptor
+  protected readonly acceptor: Acceptor
   readonly #onUpgrade: UpgradeListener | undefined
+  /** For the protocol: whether the application listens for upgrades now. */
+  readonly upgrades = (): boolean => this.#onUpgrade !== undefined || this.application.events?.upgrades === true
 
   constructor(application: Application, settings: HttpServerSettings, dependencies: HttpServerDependencies) {
     super(settings.faults, dependencies)
     this.application = application
     this.maxHeaders = settings.maxHeaders
     this.#onUpgrade = settings.onUpgrade
-    this.acceptor = new HttpAcceptor(this, settings, dependencies.identity, dependencies.verifier)
+    const protocol = new HttpProtocol(this, settings)
+    this.acceptor = new Acceptor(this, settings, [protocol], dependencies.identity, dependencies.verifier)
   }
 
-  // What an acceptor needs.
-
-  /** For the acceptor and the drain. */
+  /** For the protocol. */
   serve(
-    connection: Connection,
+    connection: HttpConnection,
     request: IncomingMessage,
     response: ServerResponse,
     expectation: Expectation,
-    cameAt?: number,
+    arrivedAt?: number,
   ): void {
-    serveCall(this, connection, request, response, expectation, cameAt)
+    serveCall(this, connection, request, response, expectation, arrivedAt)
   }
 
-  /** For the acceptor: whether the application listens for upgrades now. */
-  readonly upgrades = (): boolean => this.#onUpgrade !== undefined || this.application.events?.upgrades === true
-
-  /** For the acceptor and the drain. */
-  upgrade(connection: Connection, request: IncomingMessage, head: Buffer): void {
+  /** For the protocol. */
+  upgrade(connection: HttpConnection, request: IncomingMessage, head: Buffer): void {
     const upgrade = this.#onUpgrade ?? this.application.events?.upgrade
     if (upgrade === undefined) connection.socket.destroy()
     else serveUpgrade(this, connection, request, head, upgrade)
   }
 
-  /** For the acceptor and the drain. */
-  connectionLost(connection: Connection): void {
+  /** For the protocol. */
+  connectionLost(connection: HttpConnection): void {
     if (connection.inFlight === 0) return
-    for (const exchange of [...this.running]) if (exchange.connection === connection) exchange.finish()
+    for (const call of [...this.running]) if (call.connection === connection) call.finish()
   }
 
   /** For the one that makes it: the application hears that it is served. */
@@ -98,7 +97,7 @@ export class HttpServer extends ServerBase<HttpServerCall> implements HttpServer
 
   override stopAccepting(): void {
     super.stopAccepting()
-    for (const exchange of this.running) exchange.goAway()
+    for (const call of this.running) if (call instanceof HttpServerCall) call.goAway()
   }
 
   override async closeConnections(): Promise<void> {

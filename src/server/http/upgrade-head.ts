@@ -1,18 +1,11 @@
-/**
- * Which requests with `Upgrade` are for the application's listener; all others are the ordinary
- * requests that they also are.
- */
+/** Tells upgrades for the application from ordinary requests that carry an `Upgrade` header. */
 
-/**
- * Protocols that this server does not speak and that a client offers with ordinary requests (RFC
- * 9110, 7.8).
- */
+/** Protocols that clients offer with ordinary requests (RFC 9110, 7.8). */
 const ORDINARY = /^(?:h2c|http|tls)(?:\/|$)/i
 
 /**
- * Whether a request with these headers is one for the application's `upgrade` listener. If not it
- * is an ordinary request: it has a body, comes by HTTP/1.0, offers nothing but versions of HTTP and
- * TLS, or no one listens (`listens`).
+ * A request is ordinary if it has a body, uses HTTP/1.0, offers only versions of HTTP or TLS, or if
+ * the application has no listener (`listens`).
  */
 export function wantsUpgrade(httpVersionMinor: number, headers: readonly string[], listens: boolean): boolean {
   if (httpVersionMinor === 0) return false
@@ -29,7 +22,7 @@ export function wantsUpgrade(httpVersionMinor: number, headers: readonly string[
         if (value.trim() !== '0') return false
     }
   }
-  // CONNECT has none, and is not ours to judge.
+  // CONNECT has no Upgrade header; node:http decides about it.
   if (upgrade === undefined) return true
   return listens && upgrade.split(',').some((protocol) => protocol.trim() !== '' && !ORDINARY.test(protocol.trim()))
 }

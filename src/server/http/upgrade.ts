@@ -1,24 +1,20 @@
 /**
- * Requests to change the protocol: which of them go to the application, and when. They wait until
- * everything before them on the connection is answered, and nothing on the socket, then or later,
- * ends the process.
+ * Serves requests to upgrade, each after the answers to all earlier ones on its connection. No
+ * error on the socket ends the process, then or later.
  */
 import { type IncomingMessage, ServerResponse } from 'node:http'
-import type { Duplex } from 'node:stream'
-import type { Connection } from '../connection.ts'
-import type { HttpServerCallHost } from './call.ts'
-import { admitUpgrade } from './serve.ts'
+import { HttpServerCall, type HttpServerCallHost } from './call.ts'
+import type { HttpConnection } from './connection.ts'
+import type { UpgradeListener } from './options.ts'
+import { readHead } from './request-head.ts'
 
-/** Hands over the socket of an authorized request. */
-export type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => unknown
-
-/** Serves a request to upgrade, after the answers to those before it. */
+/** `listener` receives the socket of an authorized request. */
 export function serveUpgrade(
   host: HttpServerCallHost,
-  connection: Connection,
+  connection: HttpConnection,
   request: IncomingMessage,
   head: Buffer,
-  upgrading: UpgradeListener,
+  listener: UpgradeListener,
 ): void {
   const { socket, last } = connection
   if (connection.closing || socket.destroyed) {
@@ -26,19 +22,29 @@ export function serveUpgrade(
     return
   }
   if (last !== undefined && !last.destroyed) {
-    last.once('close', () => serveUpgrade(host, connection, request, head, upgrading))
+    last.once('close', () => serveUpgrade(host, connection, request, head, listener))
     return
   }
-  // node:http waits for the next request.
+  // node:http set a timeout for the next request.
   socket.setTimeout(0)
   const response = new ServerResponse(request)
   response.assignSocket(socket)
   response.shouldKeepAlive = false
-  const exchange = admitUpgrade(host, connection, request, response)
-  if (exchange === undefined) {
+  const requestHead = readHead(host.maxHeaders, host.events, request, response)
+  if (requestHead === undefined) {
     socket.destroySoon()
     return
   }
-  response.detachSocket(socket)
-  exchange.runUpgrade(() => upgrading(request, socket, head))
+  const call = new HttpServerCall(host, connection, request, response, requestHead)
+  const upgrade = (allowed: boolean): void => {
+    if (!allowed) {
+      socket.destroySoon()
+      return
+    }
+    response.detachSocket(socket)
+    call.runUpgrade(() => listener(request, socket, head))
+  }
+  const admitted = call.admit(requestHead)
+  if (typeof admitted === 'boolean') upgrade(admitted)
+  else void admitted.then(upgrade)
 }

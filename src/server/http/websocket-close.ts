@@ -1,17 +1,16 @@
 /**
- * Asks a WebSocket whose frames the application writes to close, because the server goes away (RFC
- * 6455, 7.4.1): after its 101 and between two frames, since a frame may be written in pieces, as a
- * proxy does.
+ * Closes a WebSocket with 1001, going away (RFC 6455, 7.4.1), when the server drains. The
+ * application may write a frame in pieces, so the close frame waits for the end of the current one.
  */
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 
-/** Final, close, two bytes of payload: 1001, going away. From a server, so without a mask. */
+/** A final close frame with status 1001. Servers send no mask. */
 const GOING_AWAY = Buffer.from([0x88, 0x02, 0x03, 0xe9])
 const SWITCHED = Buffer.from('HTTP/1.1 101 ')
 const HEAD_END = 0x0d0a0d0a
 const CLOSE = 0x8
-const LONGEST_FRAME_HEAD = 14
+const MAX_FRAME_HEAD = 14
 
 export function isWebSocket({ headers }: IncomingMessage): boolean {
   const protocols = headers.upgrade?.toLowerCase().split(',') ?? []
@@ -19,8 +18,11 @@ export function isWebSocket({ headers }: IncomingMessage): boolean {
 }
 
 /**
- * Follows what is written on the socket of a WebSocket, states: `head` → `frames`, or `other` when
- * there is nothing to ask.
+ * Follows the bytes that the application writes.
+ *
+ * - `head` → `frames`: the head of a 101 is complete
+ * - `head` → `other`: the answer is not a 101
+ * - `frames` → `other`: a close frame was sent, by the application or by us
  */
 export class WebSocketClose {
   readonly #socket: Socket
@@ -29,13 +31,13 @@ export class WebSocketClose {
   /** The last four bytes of the head so far. */
   #last = 0
   #headBytes = 0
-  readonly #frameHead = Buffer.alloc(LONGEST_FRAME_HEAD)
+  readonly #frameHead = Buffer.alloc(MAX_FRAME_HEAD)
   #frameHeadBytes = 0
-  /** Of the payload that has not been written yet. */
+  /** Bytes of the current payload that have not been written. */
   #payloadLeft = 0
-  #wanted = false
+  #requested = false
 
-  /** `socket` as the application gets it, before it has written anything. */
+  /** `socket`: before the application has written to it. */
   constructor(socket: Socket) {
     this.#socket = socket
     const { write } = socket
@@ -48,15 +50,15 @@ export class WebSocketClose {
     } as Socket['write']
   }
 
-  /** Now, or when the frame that is being written is complete. */
-  ask(): void {
-    this.#wanted = true
-    this.#askIfDue()
+  /** Sends the close frame now, or after the current frame. */
+  request(): void {
+    this.#requested = true
+    this.#sendIfDue()
   }
 
-  #askIfDue(): void {
+  #sendIfDue(): void {
     const between = this.#state === 'frames' && this.#frameHeadBytes === 0 && this.#payloadLeft === 0
-    if (!this.#wanted || !between || !this.#socket.writable) return
+    if (!this.#requested || !between || !this.#socket.writable) return
     this.#state = 'other'
     this.#write.call(this.#socket, GOING_AWAY)
   }
@@ -67,10 +69,10 @@ export class WebSocketClose {
     let at = 0
     if (this.#state === 'head') at = this.#followHead(bytes)
     while (this.#state === 'frames' && at < bytes.length) at = this.#followFrame(bytes, at)
-    this.#askIfDue()
+    this.#sendIfDue()
   }
 
-  /** Returns where the frames begin. */
+  /** Returns the offset of the first frame. */
   #followHead(bytes: Uint8Array): number {
     for (let at = 0; at < bytes.length; at++) {
       const byte = bytes[at]!
@@ -88,7 +90,7 @@ export class WebSocketClose {
     return bytes.length
   }
 
-  /** Returns where the frame, or what has been written of it, ends. */
+  /** Returns the offset of the end of the frame, or of its written part. */
   #followFrame(bytes: Uint8Array, from: number): number {
     let at = from
     if (this.#payloadLeft === 0) {
@@ -99,7 +101,7 @@ export class WebSocketClose {
       if (this.#frameHeadBytes < 2 || this.#frameHeadBytes < frameHeadLength(head)) return at
       this.#frameHeadBytes = 0
       this.#payloadLeft = payloadLength(head)
-      // The application closes it by itself.
+      // The application closes the WebSocket.
       if ((head[0]! & 0x0f) === CLOSE) this.#state = 'other'
     }
     const part = Math.min(this.#payloadLeft, bytes.length - at)

@@ -301,7 +301,7 @@ it('a process whose gRPC server has closed has nothing left and ends by itself',
   const source = (path: string): string => JSON.stringify(new URL(`../../../${path}`, import.meta.url).href)
   const script = `
     const { serveGrpc } = await import(${source('src/server/grpc/server.ts')})
-    const { compileIntentions } = await import(${source('src/server/authorization.ts')})
+    const { compileIntentions } = await import(${source('src/server/authorization/intentions.ts')})
     const { serverStack } = await import(${source('test/server/server-stack.ts')})
     const { begin, Shop, shopServer } = await import(${source('test/rigs/shop.ts')})
     const grpc = await import('@grpc/grpc-js')

@@ -149,7 +149,7 @@ describe('what is told of a served call', () => {
     const stack = { ...serverStack(), telemetry }
     const dependencies = {
       stack,
-      within: <T>(call: Parameters<typeof telemetry.within>[0], work: () => T): T => telemetry.within(call, work),
+      runInSpan: <T>(call: Parameters<typeof telemetry.within>[0], work: () => T): T => telemetry.within(call, work),
     }
     return { spans, metrics, dependencies }
   }

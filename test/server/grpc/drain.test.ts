@@ -81,7 +81,7 @@ describe('a drain', () => {
     const report = server.drain({ lameDuckMs: 10_000, seen: seen.promise, graceMs: 5_000 })
     await expect.poll(goAways).toEqual([3])
     call(5, 'Get')
-    // Whoever has not heard yet is still served on a new connection.
+    // A client that has not heard of the drain is still served on a new connection.
     expect((await begin(shopClient(server.port), 'get').ended).code).toBe(0)
     seen.resolve()
     await expect.poll(() => server.state).toBe('finishing')

@@ -19,7 +19,7 @@ async function call(): Promise<string> {
   }
 }
 
-/** Handlers of every kind that keep what runs in their context, and end when they are told to. */
+/** Handlers of every kind that keep their context, and end when the test ends them. */
 function keeping(kept: {
   look?: () => Promise<string>
   apart?: () => Promise<string>

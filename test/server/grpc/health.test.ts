@@ -2,7 +2,7 @@
 import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
 import { resolveFaults } from '../../../src/resilience/fault-injection.ts'
-import { compileIntentions } from '../../../src/server/authorization.ts'
+import { compileIntentions } from '../../../src/server/authorization/intentions.ts'
 import { currentCall } from '../../../src/server/current-call.ts'
 import { begin, type ShopClient, type ShopHandlers, shopServer } from '../../rigs/shop.ts'
 import { OneAtATime, serverStack } from '../rig.ts'

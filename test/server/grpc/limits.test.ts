@@ -122,7 +122,7 @@ describe('faults on purpose', () => {
     const asked = (fault: string) => begin(client, 'get', { metadata: metadata({ 'x-fault': fault }) }).ended
     const failed = await asked('fail')
     expect(failed.code).toBe(grpc.status.UNAVAILABLE)
-    // It is no refusal: whoever may not be repeated is not.
+    // The handler may have run, so a call that must not be repeated is not.
     expect(failed.metadata.get('inmesh-not-executed')).toEqual([])
     expect((await asked('abort')).code).toBe(grpc.status.ABORTED)
     expect(served).toBe(0)

@@ -1,7 +1,7 @@
 /** A gRPC server without a mesh, and clients of it that know nothing of meshes. */
 import * as grpc from '@grpc/grpc-js'
 import { onTestFinished } from 'vitest'
-import { compileIntentions } from '../../../src/server/authorization.ts'
+import { compileIntentions } from '../../../src/server/authorization/intentions.ts'
 import { currentCall } from '../../../src/server/current-call.ts'
 import type { GrpcServerOptions } from '../../../src/server/grpc/options.ts'
 import { type GrpcServer, serveGrpc } from '../../../src/server/grpc/server.ts'
@@ -44,7 +44,7 @@ export async function serveShop(
 }
 
 /**
- * A client of grpc-js, with a connection of its own; plaintext without a certificate. Closed when
+ * A client of grpc-js, on a separate connection; plaintext without a certificate. Closed when
  * the test ends.
  */
 export function shopClient(
@@ -92,7 +92,7 @@ export function callHeaders(
   }
 }
 
-/** Bytes on a connection of their own; its settings are exchanged. Closed when the test ends. */
+/** A connection for raw frames, with its SETTINGS exchanged. Closed when the test ends. */
 export async function rawClient(port: number, as?: { readonly key: string; readonly cert: string }): Promise<RawHttp2> {
   const tls = { ...as, ca: authority.certificate, checkServerIdentity: () => undefined }
   const raw = await RawHttp2.connect(port, as === undefined ? undefined : tls)

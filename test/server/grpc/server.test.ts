@@ -1,6 +1,6 @@
 import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
-import { compileIntentions } from '../../../src/server/authorization.ts'
+import { compileIntentions } from '../../../src/server/authorization/intentions.ts'
 import { currentCall } from '../../../src/server/current-call.ts'
 import { serveGrpc } from '../../../src/server/grpc/server.ts'
 import { craftLeaf, newAuthority } from '../../rigs/certificates.ts'

@@ -21,7 +21,7 @@ describe('a server with faults on purpose', () => {
     const asked = (fault: string) => ask(server.port, { headers: { 'x-fault': fault } })
     const failed = await asked('fail')
     expect(failed.status).toBe(503)
-    // It is no refusal: whoever may not be repeated is not.
+    // The handler may have run, so a call that must not be repeated is not.
     expect(failed.headers['inmesh-not-executed']).toBeUndefined()
     expect(served).toBe(0)
     const begun = performance.now()

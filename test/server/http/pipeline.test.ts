@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { TIMEOUT } from '../../../src/core/headers.ts'
-import { compileIntentions } from '../../../src/server/authorization.ts'
+import type { Authorizer } from '../../../src/server/authorization/authorizer.ts'
 import { currentCall } from '../../../src/server/current-call.ts'
 import { ask, OneAtATime, sendRaw, serve, serverStack } from '../rig.ts'
 
@@ -92,15 +92,14 @@ describe('requests sent ahead of the answers', () => {
   })
 
   it('are refused in their turn, and those behind them are served', async () => {
-    const authorizer = compileIntentions([], 'allow')
-    const http = (_peer: unknown, _method: string, path: string) => ({ allowed: path !== '/no', rule: 'none' }) as never
+    const authorizer: Authorizer = { authorize: (_call, { path }) => ({ allowed: path !== '/no', rule: 'none' }) }
     const { server } = await serve(
       async (request, response) => {
         await new Promise(setImmediate)
         response.end(`<${request.url}>`)
       },
       {},
-      { authorizer: Object.assign(Object.create(authorizer) as typeof authorizer, { http }) },
+      { authorizer },
     )
     const text = await sendRaw(
       server.port,

@@ -4,7 +4,7 @@ import { createServer as createSecureServer } from 'node:https'
 import { createServer as createNetServer } from 'node:net'
 import fastify from 'fastify'
 import { describe, expect, it } from 'vitest'
-import { compileIntentions } from '../../../src/server/authorization.ts'
+import { compileIntentions } from '../../../src/server/authorization/intentions.ts'
 import { sendRaw, serve } from '../rig.ts'
 
 const statuses = (text: string): string[] => [...text.matchAll(/HTTP\/1\.1 (\d{3})/g)].map(([, status]) => status!)

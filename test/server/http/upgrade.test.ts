@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import { compileIntentions } from '../../../src/server/authorization.ts'
+import { compileIntentions } from '../../../src/server/authorization/intentions.ts'
 import { currentCall } from '../../../src/server/current-call.ts'
 import { ask, OneAtATime, pause, sendRaw, serve, serverStack } from '../rig.ts'
 

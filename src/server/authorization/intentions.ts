@@ -1,28 +1,18 @@
 /**
- * Who may call what, compiled from intentions once per snapshot and asked once per request.
- * Everything that no intention names is decided by the default; there is no rule that denies, so
- * order means nothing and a mistake can only deny.
+ * Intentions compiled to an authorizer. Intentions only allow: their order means nothing, and a
+ * call that none of them names gets the default.
  */
-import type { Intention } from '../discovery/policy-document.ts'
-import { AMBIGUOUS, readPath } from './request-path.ts'
+import type { Intention } from '../../discovery/policy-document.ts'
+import type { InboundCall } from '../inbound-call.ts'
+import { AMBIGUOUS, readPath } from '../request-path.ts'
+import type { Authorizer, Decision, RequestHead } from './authorizer.ts'
 
-/**
- * What was decided and by what: `allow[2]`, or `default`. Made once, so that a decision allocates
- * nothing.
- */
-export interface Decision {
-  readonly allowed: boolean
-  readonly rule: string
-}
+/** What intentions look at. */
+type Caller = Pick<InboundCall, 'peer'> & { readonly route: Pick<InboundCall['route'], 'protocol'> }
 
-/** Asked by a server door; replaced whole when the policy changes. */
-export interface Authorizer {
-  /**
-   * `path` as {@link readPath} gives it. `service` is `undefined` for a caller without identity.
-   */
-  http(service: string | undefined, method: string, path: string): Decision
-  /** `path` is `/package.Service/Method`. */
-  grpc(service: string | undefined, path: string): Decision
+/** An authorizer that decides synchronously. */
+export interface IntentionAuthorizer extends Authorizer {
+  authorize(call: Caller, head: Pick<RequestHead, 'method' | 'path'>): Decision
 }
 
 interface Rule {
@@ -30,7 +20,7 @@ interface Rule {
   readonly methods: ReadonlySet<string> | undefined
   /** Paths without a wildcard. */
   readonly exact: ReadonlySet<string>
-  /** Segments of paths with one; the last may be `*` for any rest. */
+  /** Segments of paths with a wildcard; a last `*` matches any rest. */
   readonly patterns: readonly (readonly string[])[]
   readonly anyPath: boolean
 }
@@ -38,20 +28,20 @@ interface Rule {
 const NONE: readonly Rule[] = []
 
 /**
- * A caller without identity is decided by the default only; `from: '*'` means every service of the
- * mesh. With a default of `allow` and no rules, everything is allowed.
+ * `from: '*'` matches every service of the mesh. A caller without identity gets the default.
  *
  * @example
  * ```ts
- * const authorize = compileIntentions([{ from: 'checkout', methods: ['GET'], paths: ['/items/*'] }], 'deny')
- * authorize.http('checkout', 'GET', '/items/42').allowed // true
+ * const allow = [{ from: 'checkout', methods: ['GET'], paths: ['/items/*'] }]
+ * const authorizer = compileIntentions(allow, 'deny')
+ * authorizer.authorize(call, { method: 'GET', path: '/items/42' }).allowed // true for checkout
  * ```
  */
-export function compileIntentions(allow: readonly Intention[], unnamed: 'allow' | 'deny'): Authorizer {
+export function compileIntentions(allow: readonly Intention[], unnamed: 'allow' | 'deny'): IntentionAuthorizer {
   return new Intentions(allow, unnamed)
 }
 
-class Intentions implements Authorizer {
+class Intentions implements IntentionAuthorizer {
   readonly #http = new Map<string, Rule[]>()
   readonly #grpc = new Map<string, Rule[]>()
   readonly #httpForAll: readonly Rule[]
@@ -74,12 +64,10 @@ class Intentions implements Authorizer {
     this.#grpcForAll = this.#grpc.get('*') ?? NONE
   }
 
-  http(service: string | undefined, method: string, path: string): Decision {
-    return this.#decide(this.#http, this.#httpForAll, service, method, path)
-  }
-
-  grpc(service: string | undefined, path: string): Decision {
-    return this.#decide(this.#grpc, this.#grpcForAll, service, 'POST', path)
+  authorize({ peer, route }: Caller, { method, path }: Pick<RequestHead, 'method' | 'path'>): Decision {
+    return route.protocol === 'grpc'
+      ? this.#decide(this.#grpc, this.#grpcForAll, peer, method, path)
+      : this.#decide(this.#http, this.#httpForAll, peer, method, path)
   }
 
   #decide(
@@ -90,9 +78,9 @@ class Intentions implements Authorizer {
     path: string,
   ): Decision {
     if (service === undefined) return this.#unnamed
-    const own = service === '*' ? undefined : rules.get(service)
+    const named = service === '*' ? undefined : rules.get(service)
     return (
-      (own === undefined ? undefined : firstMatch(own, method, path)) ??
+      (named === undefined ? undefined : firstMatch(named, method, path)) ??
       firstMatch(forAll, method, path) ??
       this.#unnamed
     )
@@ -113,8 +101,8 @@ function compileRule(
   const exact = new Set<string>()
   const patterns: string[][] = []
   for (const written of paths ?? []) {
-    // Read like a request's path, so that `/caf%c3%a9` in a rule is what a request is compared
-    // with. An unreadable one matches nothing.
+    // Normalized like a request's path: `/caf%c3%a9` matches its other spellings. An unreadable
+    // path matches nothing.
     const path = readPath(written)
     if (path === undefined || path === AMBIGUOUS) continue
     const segments = path.split('/').slice(1)
@@ -145,7 +133,7 @@ function matchesPath(rule: Rule, path: string): boolean {
   return false
 }
 
-/** Walks the path segment by segment; allocates nothing. */
+/** Compares segment by segment without allocation. */
 function matchesPattern(segments: readonly string[], path: string): boolean {
   let at = 1
   const last = segments.length - 1

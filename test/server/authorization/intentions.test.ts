@@ -1,7 +1,18 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { compileIntentions } from '../../src/server/authorization.ts'
-import { AMBIGUOUS, readPath, withPath } from '../../src/server/request-path.ts'
+import type { Decision } from '../../../src/server/authorization/authorizer.ts'
+import { compileIntentions, type IntentionAuthorizer } from '../../../src/server/authorization/intentions.ts'
+import { AMBIGUOUS, readPath, withPath } from '../../../src/server/request-path.ts'
+
+function ask(
+  rules: IntentionAuthorizer,
+  protocol: 'http' | 'grpc',
+  peer: string | undefined,
+  method: string,
+  path: string,
+): Decision {
+  return rules.authorize({ peer, route: { protocol } }, { method, path })
+}
 
 describe('intentions over HTTP', () => {
   const rules = compileIntentions(
@@ -15,7 +26,7 @@ describe('intentions over HTTP', () => {
     'deny',
   )
   const allows = (service: string | undefined, method: string, path: string): boolean =>
-    rules.http(service, method, path).allowed
+    ask(rules, 'http', service, method, path).allowed
 
   it.each([
     ['checkout', 'GET', '/items/42', true],
@@ -46,28 +57,28 @@ describe('intentions over HTTP', () => {
   })
 
   it('asks gRPC rules for gRPC and those without any limit for both', () => {
-    expect(rules.grpc('stocktaker', '/shop.Inventory/Get').allowed).toBe(true)
-    expect(rules.grpc('stocktaker', '/shop.Orders/Get').allowed).toBe(true)
-    expect(rules.grpc('stocktaker', '/shop.Orders/List').allowed).toBe(false)
-    expect(rules.grpc('admin', '/shop.Orders/List').allowed).toBe(true)
-    expect(rules.grpc('checkout', '/health').allowed).toBe(false)
-    expect(rules.grpc(undefined, '/shop.Inventory/Get').allowed).toBe(false)
+    expect(ask(rules, 'grpc', 'stocktaker', 'POST', '/shop.Inventory/Get').allowed).toBe(true)
+    expect(ask(rules, 'grpc', 'stocktaker', 'POST', '/shop.Orders/Get').allowed).toBe(true)
+    expect(ask(rules, 'grpc', 'stocktaker', 'POST', '/shop.Orders/List').allowed).toBe(false)
+    expect(ask(rules, 'grpc', 'admin', 'POST', '/shop.Orders/List').allowed).toBe(true)
+    expect(ask(rules, 'grpc', 'checkout', 'POST', '/health').allowed).toBe(false)
+    expect(ask(rules, 'grpc', undefined, 'POST', '/shop.Inventory/Get').allowed).toBe(false)
   })
 
   it('names the rule', () => {
-    expect(rules.http('audit', 'GET', '/items/1/stock')).toEqual({ allowed: true, rule: 'allow[1]' })
-    expect(rules.http('audit', 'GET', '/')).toEqual({ allowed: false, rule: 'default' })
+    expect(ask(rules, 'http', 'audit', 'GET', '/items/1/stock')).toEqual({ allowed: true, rule: 'allow[1]' })
+    expect(ask(rules, 'http', 'audit', 'GET', '/')).toEqual({ allowed: false, rule: 'default' })
   })
 
   it('falls back to the default, which may be allow', () => {
-    expect(compileIntentions([], 'allow').http(undefined, 'GET', AMBIGUOUS).allowed).toBe(true)
-    expect(compileIntentions([], 'deny').http('checkout', 'GET', '/').allowed).toBe(false)
+    expect(ask(compileIntentions([], 'allow'), 'http', undefined, 'GET', AMBIGUOUS).allowed).toBe(true)
+    expect(ask(compileIntentions([], 'deny'), 'http', 'checkout', 'GET', '/').allowed).toBe(false)
   })
 
   it('compares a rule with escapes like a request with escapes', () => {
     const escaped = compileIntentions([{ from: 'checkout', paths: ['/caf%c3%a9', '/%61/*'] }], 'deny')
-    expect(escaped.http('checkout', 'GET', readPath('/caf%C3%A9')!).allowed).toBe(true)
-    expect(escaped.http('checkout', 'GET', readPath('/a/%62')!).allowed).toBe(true)
+    expect(ask(escaped, 'http', 'checkout', 'GET', readPath('/caf%C3%A9')!).allowed).toBe(true)
+    expect(ask(escaped, 'http', 'checkout', 'GET', readPath('/a/%62')!).allowed).toBe(true)
   })
 
   it('denies whatever bytes a stranger sends, and to a friend everything but what is under its paths', () => {
@@ -82,11 +93,11 @@ describe('intentions over HTTP', () => {
       fc.property(text, fc.string(), (target, service) => {
         const path = readPath(target)
         if (path === undefined) return
-        expect(rules.http(undefined, 'GET', path).allowed).toBe(false)
+        expect(ask(rules, 'http', undefined, 'GET', path).allowed).toBe(false)
         if (!['checkout', 'admin', 'audit', 'stocktaker'].includes(service) && path !== '/public') {
-          expect(rules.http(service, 'GET', path).allowed).toBe(false)
+          expect(ask(rules, 'http', service, 'GET', path).allowed).toBe(false)
         }
-        if (rules.http('checkout', 'GET', path).allowed && path !== '/public') {
+        if (ask(rules, 'http', 'checkout', 'GET', path).allowed && path !== '/public') {
           // What any reader makes of the target stays where the rule says.
           for (const seen of [target, withPath(target, path)]) {
             const { pathname } = new URL(seen, 'http://inventory')

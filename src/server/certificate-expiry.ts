@@ -1,0 +1,54 @@
+/**
+ * Ends calls whose caller's certificate has expired, unless the same identity holds a connection
+ * with a valid one. A caller that renewed its certificate keeps its long streams.
+ */
+import { certificateTimeOf } from '../core/certificate-time.ts'
+import type { Clock, Timer } from '../core/clock.ts'
+import type { Connection } from './connection.ts'
+
+const SWEEP_MS = 1_000
+/** How long after the expiry an answer may still be sent. */
+const GRACE_MS = 1_000
+
+export class CertificateExpiry {
+  readonly #clock: Clock
+  readonly #connections: () => Iterable<Connection>
+  #timer: Timer | undefined
+
+  constructor(clock: Clock, connections: () => Iterable<Connection>) {
+    this.#clock = clock
+    this.#connections = connections
+  }
+
+  /** A connection with a certificate has been added. */
+  watch(): void {
+    this.#timer ??= this.#clock.startBackgroundTimer(SWEEP_MS, sweep, this)
+  }
+
+  stop(): void {
+    if (this.#timer !== undefined) this.#clock.stopTimer(this.#timer)
+    this.#timer = undefined
+  }
+
+  /** @internal An idle connection stays: its next request is answered as not executed. */
+  sweep(): void {
+    this.#timer = undefined
+    const now = certificateTimeOf(this.#clock).now()
+    const valid = new Set<string>()
+    let certified = false
+    for (const { caller, expiresAt } of this.#connections()) {
+      if (caller === undefined) continue
+      certified = true
+      if (now < expiresAt) valid.add(caller.spiffeId)
+    }
+    for (const { caller, expiresAt, inFlight, socket } of this.#connections()) {
+      if (caller === undefined || valid.has(caller.spiffeId)) continue
+      if (inFlight > 0 && now >= expiresAt + GRACE_MS) socket.destroy()
+    }
+    if (certified) this.watch()
+  }
+}
+
+function sweep(expiry: CertificateExpiry): void {
+  expiry.sweep()
+}

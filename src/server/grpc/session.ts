@@ -1,0 +1,129 @@
+/**
+ * One HTTP/2 session: its keepalive, its flood guard and its end.
+ *
+ * - `serving` → `leaving`: retirement is due; GOAWAY names the last stream that is served
+ * - `leaving` → `closed`: the streams have ended, or their grace has passed
+ */
+import type { ServerHttp2Session } from 'node:http2'
+import type { Socket } from 'node:net'
+import type { Clock } from '../../core/clock.ts'
+import { type FloodGuard, guardSession, LENIENT_LIMITS } from '../../net/http2-flood-guard.ts'
+import type { EventSink } from '../../telemetry/events.ts'
+import type { Connection } from '../connection.ts'
+import type { GrpcServerSettings } from './options.ts'
+
+interface SessionHost {
+  readonly clock: Clock
+  readonly events: EventSink
+}
+
+export class GrpcSession {
+  readonly #session: ServerHttp2Session
+  readonly #connection: Connection
+  readonly #clock: Clock
+  readonly #settings: GrpcServerSettings
+  readonly #guard: FloodGuard
+  /** `Infinity` while serving. */
+  #leavingSince = Number.POSITIVE_INFINITY
+  /** The guard's count of complete frames at {@link #heardAt}. */
+  #heard = 0
+  #heardAt: number
+  /** Bytes received when the peer last acknowledged a PING; later ones may be part of a head. */
+  #bytes = 0
+  /** When the last PING was sent; `Infinity` without one in flight. */
+  #pingedAt = Number.POSITIVE_INFINITY
+  /** When the session is destroyed, unless the peer has sent its SETTINGS by then. */
+  #cutAt: number
+
+  constructor(
+    session: ServerHttp2Session,
+    connection: Connection,
+    { clock, events }: SessionHost,
+    settings: GrpcServerSettings,
+  ) {
+    this.#session = session
+    this.#connection = connection
+    this.#clock = clock
+    this.#settings = settings
+    this.#guard = guardSession(session, clock, (reason) => reportFlood(events, connection, reason), LENIENT_LIMITS)
+    this.#heardAt = clock.now()
+    this.#cutAt = this.#heardAt + settings.headersTimeout
+    session.once('remoteSettings', () => {
+      this.#cutAt = Number.POSITIVE_INFINITY
+    })
+  }
+
+  get flooded(): boolean {
+    return this.#guard.flooded
+  }
+
+  /**
+   * Sends one GOAWAY with the true last stream. RFC 9113, 6.8 suggests a first GOAWAY that promises
+   * to serve streams in flight, but nghttp2 ignores new streams after any GOAWAY, so they would
+   * hang.
+   */
+  leave(now: number): void {
+    this.#leavingSince = Math.min(this.#leavingSince, now)
+    if (!this.#session.destroyed && !this.#session.closed) this.#session.close()
+  }
+
+  /** Closes the connection after the streams have ended. */
+  end(): void {
+    this.#session.close(() => this.#connection.socket.destroySoon())
+  }
+
+  sweep(now: number): void {
+    const { retireAt, socket } = this.#connection
+    if (this.#leavingSince === Number.POSITIVE_INFINITY) {
+      if (now >= retireAt) this.leave(now)
+    } else if (now >= this.#leavingSince + this.#settings.streamGrace) socket.destroy()
+    if (now >= this.#cutAt) socket.destroy()
+    else this.#keepAlive(socket, now)
+    this.#guard.look()
+  }
+
+  /**
+   * Only a complete frame counts as activity. A peer within a head cannot acknowledge a PING, so a
+   * possible partial head shortens the wait.
+   */
+  #keepAlive(socket: Socket, now: number): void {
+    const { heard } = this.#guard
+    if (heard !== this.#heard) {
+      this.#heard = heard
+      this.#heardAt = now
+      this.#pingedAt = Number.POSITIVE_INFINITY
+      return
+    }
+    const { headersTimeout, keepalive } = this.#settings
+    const betweenFrames = socket.bytesRead === this.#bytes
+    const waitMs = betweenFrames ? keepalive : Math.min(headersTimeout, keepalive)
+    if (this.#pingedAt === Number.POSITIVE_INFINITY) {
+      if (now - this.#heardAt >= waitMs && !this.#session.destroyed) this.#ping(socket, now)
+    } else if (now - this.#pingedAt >= keepalive) socket.destroy()
+    // Without a call in flight, cutting the connection loses none.
+    else if (this.#connection.inFlight === 0 && now - this.#pingedAt >= waitMs) {
+      this.leave(now)
+      this.#cutAt = now
+    }
+  }
+
+  #ping(socket: Socket, now: number): void {
+    this.#pingedAt = now
+    this.#session.ping((error) => {
+      if (error !== null) return
+      this.#bytes = socket.bytesRead
+      this.#heardAt = this.#clock.now()
+      this.#pingedAt = Number.POSITIVE_INFINITY
+    })
+  }
+}
+
+function reportFlood(events: EventSink, { socket, caller }: Connection, reason: string): void {
+  const address = socket.remoteAddress
+  events.emit('peer:refused', {
+    side: 'server',
+    reason,
+    ...(caller?.service !== undefined && { peer: caller.service }),
+    ...(address !== undefined && { address }),
+  })
+}

@@ -1,0 +1,33 @@
+/**
+ * The contract between the acceptor and an application protocol. One acceptor serves several
+ * protocols on one port; peers agree on one by ALPN.
+ */
+import type { Socket } from 'node:net'
+import type { Connection } from './connection.ts'
+import type { CallerIdentity } from './inbound-call.ts'
+import type { RefusalAnswer } from './lingering-close.ts'
+
+export interface ServerProtocol {
+  /** The ALPN protocol ID, such as `h2`. */
+  readonly alpn: string
+  /** Whether a TLS client that offers no ALPN speaks this protocol. */
+  readonly withoutAlpn: boolean
+  /** Whether a plaintext client may half-close its connection and still read the answer. */
+  readonly allowHalfOpen: boolean
+  /** The instant from which a new connection is asked to leave. */
+  readonly retireAt: number
+  createConnection(socket: Socket, caller: CallerIdentity | undefined, expiresAt: number, retireAt: number): Connection
+  /** Takes over a connection whose peer has been verified. */
+  accept(connection: Connection): void
+  connectionClosed(connection: Connection): void
+  /** Closes a connection after all answers have been sent. */
+  endConnection(connection: Connection): void
+  /** The answer to a peer whose certificate is refused: none of its requests is executed. */
+  refusal(reason: string): RefusalAnswer
+  /** The acceptor listens. */
+  listening(): void
+  /** Asks all clients to leave. */
+  retire(): void
+  stopAccepting(): void
+  close(): void
+}

@@ -1,0 +1,197 @@
+/**
+ * One call on a server, from admission to its end: what HTTP and gRPC share. Every way to end leads
+ * to {@link ServedCall.finish}, exactly once.
+ *
+ * - `authorizing` → `running`: admitted
+ * - `authorizing` → ended: refused, the deadline passed, the caller left, or the drain ran out
+ * - `running` → ended: answered, or given up
+ */
+import type { EventEmitter } from 'node:events'
+import { Attempt } from '../core/attempt.ts'
+import type { Route } from '../core/call.ts'
+import type { Clock } from '../core/clock.ts'
+import type { ErrorCode, MeshError } from '../core/errors.ts'
+import { type Outcome, outcome } from '../core/outcome.ts'
+import { endAttempt, endCall, startCall } from '../resilience/execution.ts'
+import type { Faultable, FaultRule } from '../resilience/fault-injection.ts'
+import type { Stack } from '../resilience/stack.ts'
+import type { EventSink } from '../telemetry/events.ts'
+import { admit, withoutLimits } from './admission.ts'
+import { type Authorizer, authorize, type Decision, type RequestHead } from './authorization/authorizer.ts'
+import type { Connection } from './connection.ts'
+import type { DeadlineSweep, Expirable } from './deadline-sweep.ts'
+import type { InFlight, ListLink } from './in-flight.ts'
+import { InboundCall, type RunInSpan } from './inbound-call.ts'
+import { inboundFault } from './inbound-fault.ts'
+
+/** What a server provides to each of its calls. */
+export interface ServedCallHost {
+  readonly service: string
+  readonly clock: Clock
+  readonly events: EventSink
+  /** May be replaced while serving, like the stack. */
+  authorizer: Authorizer
+  stack: Stack
+  /** From code; those of the policy document are in the stack. */
+  readonly faults: readonly FaultRule[]
+  readonly running: InFlight<ServedCall>
+  readonly deadlines: DeadlineSweep
+  readonly runInSpan: RunInSpan | undefined
+  handlerFailed(error: unknown, method: string, path?: string): void
+  callEnded(): void
+}
+
+/** For calls that need no intention. */
+const EXEMPT: Decision = Object.freeze({ allowed: true, rule: 'exempt' })
+
+export abstract class ServedCall extends InboundCall implements Expirable, Faultable, ListLink<ServedCall> {
+  readonly connection: Connection
+  protected readonly attempt: Attempt
+  /** What we decided, if the call does not end as its answer says. */
+  protected verdict: Outcome | undefined = undefined
+  protected stack: Stack
+  dueAt: number
+  listed = false
+  previous: ServedCall | undefined = undefined
+  next: ServedCall | undefined = undefined
+  readonly #host: ServedCallHost
+  /** Resolves the admission that waits for a decision. */
+  #authorizing: ((admitted: boolean) => void) | undefined = undefined
+
+  constructor(
+    host: ServedCallHost,
+    connection: Connection,
+    route: Route,
+    startedAt: number,
+    deadlineAt: number,
+    dueAt: number,
+  ) {
+    super(route, host.clock, startedAt, deadlineAt, connection.caller)
+    this.connection = connection
+    this.stack = host.stack
+    this.dueAt = dueAt
+    this.#host = host
+    this.attempt = new Attempt(this)
+  }
+
+  /** Emits `close` when the answer is over or the caller has left. */
+  protected abstract get answer(): EventEmitter
+  /** Answers in place of a handler that has not run, and ends the call. */
+  protected abstract refuse(code: ErrorCode, message: string): void
+  protected abstract handle(): void
+  /** `fault` was drawn for this call, and its delay has passed. */
+  protected abstract injectFault(fault: FaultRule): void
+  /** The deadline has passed, or a check of the peer is due. */
+  protected abstract deadlineDue(now: number): void
+  /** The server has no more time for this call. */
+  protected abstract giveUp(cause: MeshError): void
+  /** How the call ended, for its attempt; `undefined`: the caller left. */
+  protected abstract ending(): Outcome | undefined
+  protected ended(): void {}
+  abstract header(name: string): string | undefined
+
+  /**
+   * Asks everything that precedes the handler. False: the call has been answered. `exempt`: needs
+   * neither an intention nor a permit.
+   */
+  admit(head: RequestHead, exempt = false): boolean | Promise<boolean> {
+    if (exempt) this.stack = withoutLimits(this.stack)
+    startCall(this.stack, this)
+    const decision = exempt ? EXEMPT : authorize(this.#host, this, head)
+    if (decision instanceof Promise) return this.#admitLater(head, decision)
+    return this.#decided(head, decision, this.startedAt)
+  }
+
+  /** Until the decision the call is in flight, and its deadline and its caller are watched. */
+  #admitLater(head: RequestHead, pending: Promise<Decision>): Promise<boolean> {
+    const closed = (): void => this.finish()
+    this.#enter()
+    this.#host.deadlines.watch(this, this.startedAt)
+    this.answer.once('close', closed)
+    return new Promise((resolve) => {
+      this.#authorizing = resolve
+      void pending.then((decision) => {
+        this.answer.off('close', closed)
+        if (this.#authorizing === undefined) return
+        this.#authorizing = undefined
+        this.#leave()
+        const admitted = this.#decided(head, decision, this.clock.now())
+        if (!admitted) this.#ended()
+        resolve(admitted)
+      })
+    })
+  }
+
+  #decided(head: RequestHead, decision: Decision, now: number): boolean {
+    const refused = admit(this.#host, this.stack, this, this.attempt, this.connection, head, decision, now)
+    if (refused === undefined) this.#enter()
+    else this.refuse(refused.code, refused.message)
+    return refused === undefined
+  }
+
+  #enter(): void {
+    this.#host.running.add(this)
+    this.connection.inFlight += 1
+  }
+
+  /** Whether it was in flight. */
+  #leave(): boolean {
+    if (!this.#host.running.delete(this)) return false
+    this.connection.inFlight -= 1
+    return true
+  }
+
+  /** Runs the handler, or the fault that is drawn for this call. */
+  protected startHandler(answer: 'status' | 'grpcStatus'): void {
+    this.#host.deadlines.watch(this, this.startedAt)
+    const fault = inboundFault(this, this.#host, this.stack.faults, answer)
+    if (fault === undefined) this.handle()
+    else if (fault.delayMs === 0) this.injectFault(fault)
+    else this.clock.startBackgroundTimer(fault.delayMs, (call) => call.injectFault(fault), this as ServedCall)
+  }
+
+  /** The call is over, well or not. */
+  finish(): void {
+    if (!this.#leave()) return
+    const authorizing = this.#authorizing
+    const ending = authorizing === undefined ? this.ending() : undefined
+    const cause = ending === undefined ? this.callerGone() : undefined
+    if (cause !== undefined) this.cancel(cause)
+    const ended = ending ?? outcome('cancelled', 'cancelled', cause)
+    if (authorizing === undefined) endAttempt(this.stack, this.attempt, ended)
+    else endCall(this.stack, this, ended)
+    this.#ended()
+  }
+
+  #ended(): void {
+    const authorizing = this.#authorizing
+    if (authorizing !== undefined) {
+      this.#authorizing = undefined
+      this.handled = true
+      authorizing(false)
+    }
+    this.#host.callEnded()
+    this.ended()
+  }
+
+  expire(): void {
+    this.dueAt = Number.POSITIVE_INFINITY
+    if (this.#authorizing !== undefined) this.#refuseUnauthorized(this.deadlinePassed())
+    else this.deadlineDue(this.clock.now())
+  }
+
+  /** The drain has run out of time. */
+  abandon(): void {
+    const cause = this.drainOver()
+    if (this.#authorizing !== undefined) this.#refuseUnauthorized(cause)
+    else this.giveUp(cause)
+  }
+
+  /** The authorizer has not decided in time. */
+  #refuseUnauthorized(cause: MeshError): void {
+    this.#leave()
+    this.cancel(cause)
+    this.refuse(cause.code, cause.message)
+    this.#ended()
+  }
+}

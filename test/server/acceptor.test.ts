@@ -1,0 +1,116 @@
+import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2'
+import type { TLSSocket } from 'node:tls'
+import { connect as tlsConnect } from 'node:tls'
+import { expect, it, onTestFinished } from 'vitest'
+import { systemClock } from '../../src/core/clock.ts'
+import { Acceptor, type AcceptorHost } from '../../src/server/acceptor.ts'
+import { resolveGrpcServer } from '../../src/server/grpc/options.ts'
+import { GrpcProtocol } from '../../src/server/grpc/protocol.ts'
+import { resolveHttpServer } from '../../src/server/http/options.ts'
+import { HttpProtocol } from '../../src/server/http/protocol.ts'
+import type { ServerMode } from '../../src/server/mode.ts'
+import { newIdentity } from '../rigs/certificates.ts'
+import { ask, authority, clientOf, FakeIdentitySource, RecordedEvents, TRUSTING } from './rig.ts'
+
+/** One port that serves HTTP/1.1 and HTTP/2. */
+async function listen(mode: ServerMode): Promise<{ acceptor: Acceptor; port: number; events: RecordedEvents }> {
+  const events = new RecordedEvents()
+  const host: AcceptorHost = { clock: systemClock, events }
+  const http = new HttpProtocol(
+    {
+      ...host,
+      serve: ({ caller }, _request, response) => void response.end(`http/1.1 for ${caller?.service}`),
+      upgrade: ({ socket }) => socket.destroy(),
+      upgrades: () => false,
+      connectionLost: () => {},
+    },
+    resolveHttpServer(),
+  )
+  const http2 = createHttp2Server((_request, response) => void response.end('h2'))
+  const grpc = new GrpcProtocol(
+    { ...host, inject: (socket) => http2.emit('connection', socket) },
+    resolveGrpcServer(),
+    http2,
+  )
+  const identity = new FakeIdentitySource(newIdentity(authority, 'inventory'))
+  const acceptor = new Acceptor(host, resolveHttpServer({ mode }), [http, grpc], identity, undefined)
+  await acceptor.listen()
+  onTestFinished(() => acceptor.close())
+  return { acceptor, port: acceptor.address.port, events }
+}
+
+function connect(port: number, ALPNProtocols: string[] | undefined, service = 'checkout'): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = tlsConnect({
+      host: '127.0.0.1',
+      port,
+      ...TRUSTING,
+      ...clientOf(service),
+      ...(ALPNProtocols !== undefined && { ALPNProtocols }),
+    })
+    socket.on('error', reject)
+    socket.on('secureConnect', () => resolve(socket))
+  })
+}
+
+function askHttp2(socket: TLSSocket): Promise<string> {
+  const session = connectHttp2('https://inventory', { createConnection: () => socket })
+  onTestFinished(() => session.destroy())
+  return new Promise((resolve, reject) => {
+    session.on('error', reject)
+    const stream = session.request({ ':path': '/' })
+    let body = ''
+    stream.setEncoding('utf8')
+    stream.on('data', (part) => {
+      body += part
+    })
+    stream.on('error', reject)
+    stream.on('end', () => resolve(body))
+  })
+}
+
+it('hands each connection to the protocol that its peer agreed to by ALPN', async () => {
+  const { acceptor, port } = await listen('strict')
+  const http2 = await connect(port, ['h2'])
+  expect(http2.alpnProtocol).toBe('h2')
+  expect(await askHttp2(http2)).toBe('h2')
+  expect((await ask(port, { as: clientOf('checkout') })).body).toBe('http/1.1 for checkout')
+  expect(acceptor.accepted).toBe(2)
+})
+
+it('prefers the first protocol of its list', async () => {
+  const { port } = await listen('strict')
+  const socket = await connect(port, ['h2', 'http/1.1'])
+  expect(socket.alpnProtocol).toBe('http/1.1')
+  socket.destroy()
+})
+
+it('takes a peer without ALPN for the protocol that does not need it, in TLS and in plaintext', async () => {
+  const { acceptor, port } = await listen('permissive')
+  const socket = await connect(port, undefined)
+  const answer = new Promise<string>((resolve) => socket.once('data', (part) => resolve(String(part))))
+  socket.write('GET / HTTP/1.1\r\nhost: inventory\r\nconnection: close\r\n\r\n')
+  expect(await answer).toContain('http/1.1 for checkout')
+  expect((await ask(port)).body).toBe('http/1.1 for undefined')
+  expect(acceptor.plaintext).toBe(1)
+})
+
+it('refuses a peer that knows none of the protocols', async () => {
+  const { acceptor, port, events } = await listen('strict')
+  await expect(connect(port, ['smtp'])).rejects.toThrow()
+  await expect.poll(() => acceptor.refused).toBe(1)
+  expect(events.of('peer:refused')).toMatchObject([{ side: 'server', reason: 'handshake-failed' }])
+})
+
+it('asks the clients of both protocols to leave', async () => {
+  const { acceptor, port } = await listen('strict')
+  const socket = await connect(port, ['h2'])
+  const session = connectHttp2('https://inventory', { createConnection: () => socket })
+  onTestFinished(() => session.destroy())
+  await new Promise<void>((resolve) => session.once('remoteSettings', () => resolve()))
+  const goaway = new Promise<number>((resolve) => session.once('goaway', resolve))
+  acceptor.retire()
+  expect(await goaway).toBe(0)
+  expect(await acceptor.close()).toBeUndefined()
+  expect(acceptor.open).toBe(0)
+})
