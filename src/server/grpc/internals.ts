@@ -96,6 +96,11 @@ export function kindOf({
   return responseStream ? 'serverStream' : 'unary'
 }
 
+/** grpc-js accepts any object with these methods, not only instances of the class. */
+export function asInterceptingCall(call: object): grpc.ServerInterceptingCall {
+  return call as unknown as grpc.ServerInterceptingCall
+}
+
 /** The far end of the interceptors, by which a handler answers. */
 export interface StatusSender {
   sendStatus(status: { code: number; details: string; metadata: null }): void

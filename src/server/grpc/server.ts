@@ -25,6 +25,7 @@ import { GrpcHealth } from './health.ts'
 import {
   type AdoptedServer,
   adoptServer,
+  asInterceptingCall,
   internalsOf,
   kindOf,
   nextCallOf,
@@ -175,8 +176,9 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, GrpcPr
 
   #adopt(server: grpc.Server, module: typeof grpc): AdoptedServer {
     const interceptor: grpc.ServerInterceptor = (method, call) =>
-      (this.#dispatching?.attach(call, kindOf(method), method.requestStream || this.intercepted) ??
-        call) as unknown as grpc.ServerInterceptingCall
+      asInterceptingCall(
+        this.#dispatching?.attach(call, kindOf(method), method.requestStream || this.intercepted) ?? call,
+      )
     const adopted = adoptServer(
       server,
       module,
@@ -199,7 +201,7 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, GrpcPr
       const { start } = call
       call.start = (listener) => runUserCode(dispatching, () => start.call(call, listener))
     }
-    return call as grpc.ServerInterceptingCall
+    return asInterceptingCall(call)
   }
 
   /** Unknown paths share one route, because any client can invent them. */
