@@ -1,7 +1,6 @@
 /**
- * The wait between attempts, spread at random so that clients that failed at the same instant do
- * not come back at the same instant (Marc Brooker, "Exponential Backoff And Jitter", AWS 2015: the
- * three families and their formulas).
+ * The wait between attempts, random so that clients that failed together do not return together.
+ * The three families are those of Marc Brooker, "Exponential Backoff And Jitter", AWS 2015.
  */
 import type { Clock } from '../core/clock.ts'
 import { oneOf, withDefault } from '../options/fields.ts'
@@ -17,7 +16,9 @@ export const JITTERS = ['full', 'equal', 'decorrelated'] as const
 export type Jitter = (typeof JITTERS)[number]
 
 const definition = definePolicy('backoff', {
-  /** Upper bound of the first wait; it doubles with each retry. @defaultValue `'25ms'` (gRFC A44) */
+  /**
+   * Upper bound of the first wait; it doubles with each retry. @defaultValue `'25ms'` (gRFC A44)
+   */
   base: withDefault(duration({ max: 60_000 }), '25ms'),
   /**
    * Upper bound of any wait; not below `base`. @defaultValue `'250ms'` (ten times the base, gRFC

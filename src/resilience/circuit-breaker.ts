@@ -1,7 +1,7 @@
 /**
- * The breaker of a whole service or function: when too large a share of its calls fails, further
- * ones are refused for a while, at no cost. The counting and the decision to open are opossum's;
- * which call may probe, and what counts, is decided here.
+ * The circuit breaker of a service or function: refuses calls while too large a share of them
+ * fails. opossum counts and decides when to open; this file decides which call probes and what
+ * counts.
  *
  * - closed -> open: `minimumCalls` within the window, more than `errorThreshold` of them failed,
  *   and one more fails

@@ -1,7 +1,6 @@
 /**
- * Whose fault an outcome is: the one place that says what breakers and ejection count. What was
- * refused on our side, what we gave up, and what is the caller's own mistake says nothing about the
- * peer.
+ * Classifies an outcome for breakers and ejection: good, bad, or no evidence about the peer.
+ * Refusals on our side, cancellations and mistakes of the caller are no evidence.
  */
 import type { ErrorCode } from '../core/errors.ts'
 import type { Outcome } from '../core/outcome.ts'

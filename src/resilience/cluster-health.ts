@@ -5,8 +5,8 @@ import type { Endpoint, EndpointState } from '../core/endpoint.ts'
 /** What a balancer needs to know beyond the state of each endpoint. */
 export interface ClusterHealth {
   /**
-   * So many endpoints are ejected that ejections are ignored, except of those that refuse
-   * connections.
+   * More than `maxShare` of the endpoints are ejected: ejections are ignored, except of endpoints
+   * that refuse connections.
    */
   readonly panicking: boolean
   /** How many of the endpoints watched are out. */

@@ -1,9 +1,7 @@
 /**
- * Takes an endpoint that fails out of the picker for a while, then lets one attempt find out. It
- * never refuses an attempt: an ejected endpoint changes the pick, not the call. When too many of
- * those that can be connected to are ejected, the balancer uses all of these (panic): they may be
- * less ill than they look, and the rest could not bear the load. One that refuses connections bears
- * none, so it counts as if it were not there, until an attempt gets through or nobody else is left.
+ * Ejects a failing endpoint from the choice for a while, then lets one attempt probe it. It changes
+ * the pick and refuses no attempt. If too many of the reachable endpoints are ejected, the balancer
+ * uses all of them (panic): the rest could not carry the load.
  *
  * - healthy -> ejected: failures in a row, improbable at the share the others fail with; or too
  *   large a share of failures within 10 s while the others do better; or one refused connection,
@@ -91,7 +89,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   }
 
   get panicking(): boolean {
-    // Nobody can be connected to: then that tells nobody apart.
+    // If no endpoint can be connected to, refused connections set none apart.
     const unreachable = this.#unreachable < this.#size ? this.#unreachable : 0
     return this.#out.length - unreachable > (this.#size - unreachable) * this.#settings.maxShare
   }
@@ -153,7 +151,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     const health = endpoint.health as EndpointHealth
     health.dueAt = 0
     if (this.#out.includes(endpoint)) this.#restore(endpoint, health, this.#clock.now(), reason)
-    // It has left the picker meanwhile: nobody is to be told that it gets calls again.
+    // It has left the picker meanwhile: no event says that it gets calls again.
     else {
       endpoint.state = 'healthy'
       this.#unhealthy.delete(endpoint)
@@ -243,7 +241,8 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     const others = this.#tally.total(now) - total
     const usual = others > 0 ? (this.#tally.bad(now) - own.tally.bad(now)) / others : 0
     if (run && usual ** own.consecutive < IMPROBABLE) return 'consecutive-failures'
-    // If the others fail as often, another choice helps nobody: that is the service breaker's case.
+    // If the others fail as often, another choice does not help: that is the service breaker's
+    // case.
     return many && usual < errorThreshold ? 'error-share' : undefined
   }
 

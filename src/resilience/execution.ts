@@ -1,7 +1,7 @@
 /**
- * Walks a call through its attempts: who is asked, who is told, in which order. Every door (HTTP
- * and gRPC client, server, plain function) calls these functions and nothing else; they are
- * synchronous and allocate nothing on success.
+ * Walks a call through its attempts and asks and notifies its policies in order. All clients,
+ * servers and guarded functions call these functions; they are synchronous and allocate nothing on
+ * success.
  *
  * - `startCall` once, then `startAttempt` for each try; a refusal code means that nothing was
  *   started.
@@ -49,8 +49,8 @@ export function startAttempt(stack: Stack, attempt: Attempt, now = stack.clock.n
     const refusal = admit(stack.service, attempt)
     if (refusal !== undefined) return refusal
     call.first = attempt
-    // What serves a retry is paid for by whoever retries: tiers that all added a fifth would
-    // multiply (F43).
+    // A call that serves a retry is paid for by the caller that retries: tiers that all added a
+    // fifth would multiply.
     if (call.parent === undefined || call.parent.previousAttempts === 0) stack.budget.deposit(now)
     if (call.idempotent) stack.hedge?.deposit()
   }
@@ -149,7 +149,7 @@ export function answerBegins(stack: Stack, attempt: Attempt): void {
   for (const policy of stack.endpoint) policy.answered?.(attempt)
   const { first } = attempt.call
   if (first === undefined) return
-  // Service policies are told of a call by its first attempt.
+  // Service policies see a call by its first attempt.
   first.begun = true
   for (const policy of stack.service) policy.answered?.(first)
 }
@@ -229,7 +229,7 @@ function avoid(call: Call, endpoint: Endpoint): void {
   else if (!call.tried.includes(endpoint)) call.tried.push(endpoint)
 }
 
-/** All or none: if one refuses, those asked before it are told that nothing was started. */
+/** All or none: if one refuses, those asked before it learn that nothing was started. */
 function admit(policies: readonly Policy[], attempt: Attempt): ErrorCode | undefined {
   for (let i = 0; i < policies.length; i++) {
     const refusal = policies[i]!.admit(attempt)

@@ -1,7 +1,6 @@
 /**
- * Faults on purpose, to see how callers take them: some requests wait, or are answered with a
- * failure instead of being served. Rules only; the server doors carry them out, behind
- * authorization and limits, as if the service itself were slow or broken.
+ * Fault rules: some requests wait, or fail instead of being served, to show how callers cope.
+ * Servers apply them after authorization and limits, as if the service itself were slow or broken.
  */
 import type { Clock } from '../core/clock.ts'
 import { GRPC_STATUS, GRPC_STATUS_NAMES, grpcStatusOfHttp } from '../core/status.ts'
@@ -26,7 +25,10 @@ const definition = definePolicy(
     share: withDefault(share(), '100%'),
     /** Only calls of this service, proven by its certificate. @defaultValue all */
     from: optional(text('the name of a calling service', SERVICE_NAME, 63)),
-    /** Only requests with these headers (at most 16), each with exactly this value. @defaultValue all */
+    /**
+     * Only requests with these headers (at most 16), each with exactly this value. @defaultValue
+     * all
+     */
     headers: optional(record({ maxEntries: 16, maxLength: 256 })),
   },
   ({ delayMs, status, grpcStatus, share: hit, from, headers }) => ({

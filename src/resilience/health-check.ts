@@ -1,7 +1,6 @@
 /**
- * What it means that an endpoint is well, beyond what calls show: how often it is asked, what, and
- * how many answers in a row are believed. The asking itself is the client's
- * (`client/health-checks`); what fails is taken out by the ejection of the service.
+ * The options of health checks: how often an endpoint is asked, what, and when an answer counts.
+ * `client/health-checks` asks; the ejection of the service takes failing endpoints out.
  */
 import { text, withDefault } from '../options/fields.ts'
 import { duration, integer } from '../options/quantities.ts'
@@ -18,7 +17,9 @@ const definition = definePolicy(
      * failures are found within the time of a lease
      */
     interval: withDefault(duration({ min: 100, max: 3_600_000 }), '5s'),
-    /** No answer within this is a failure; not above `interval`. @defaultValue `'1s'` (Kubernetes) */
+    /**
+     * No answer within this is a failure; not above `interval`. @defaultValue `'1s'` (Kubernetes)
+     */
     timeout: withDefault(duration({ min: 1, max: 60_000 }), '1s'),
     /**
      * What an HTTP endpoint is asked for, by GET: 2xx is healthy. gRPC endpoints are asked by the

@@ -1,7 +1,7 @@
 /**
- * A second attempt because the first is late: the first success wins, the other is cancelled and
- * teaches nobody anything. Only for calls that may be executed twice; paid for twice, from the
- * retry budget of the service and from a budget of its own.
+ * A second attempt beside one that is late: the first success wins, the other is cancelled without
+ * effect on statistics. Only for calls that may run twice; paid from the retry and the hedge
+ * budget.
  */
 import type { Attempt } from '../core/attempt.ts'
 import { waitedForPeerMs } from '../core/attempt.ts'

@@ -1,7 +1,6 @@
 /**
- * How long calls of one service take: the last three whole windows of ten seconds. The window that
- * is being filled does not count, because what is slow has not ended yet, and a percentile of the
- * rest would be too low.
+ * Latencies of one service over the last three complete windows of ten seconds. The current window
+ * does not count: its slowest calls have not ended, so its percentiles would be too low.
  */
 import type { Clock } from '../core/clock.ts'
 

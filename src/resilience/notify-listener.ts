@@ -1,13 +1,12 @@
 /**
- * Calls a listener of the user's whose failure must not become that of the call which it is told
- * of.
+ * Calls a listener of the user. Its failure is reported once and never fails the call it hears of.
  */
 import type { EventEmitter } from 'node:events'
 
 type Listener = (...args: unknown[]) => unknown
 
 /**
- * By emitter and event; told once each, because a listener that always throws would flood the log.
+ * By emitter and event; reported once each, because a listener that always throws would flood logs.
  */
 const reported = new WeakMap<EventEmitter, Set<string | symbol>>()
 

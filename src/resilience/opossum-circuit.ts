@@ -1,7 +1,6 @@
 /**
- * A real opossum circuit that runs on our clock. opossum rotates its window, half-opens and samples
- * latency by timers and the wall clock; here all of it happens when somebody looks, so a circuit
- * costs no timer, open or closed, and tests are exact.
+ * A real opossum circuit that runs on our clock. Windows rotate and circuits half-open when they
+ * are read, not by timers: a circuit costs no timer, and tests are exact.
  */
 import type { EventEmitter } from 'node:events'
 import CircuitBreaker from 'opossum'
@@ -97,7 +96,7 @@ class LazyStatus extends Status {
   }
 
   /**
-   * Whoever counts or reads does this first; once is enough for all that one settled call counts.
+   * Called before each count and read; once is enough for all counts of one settled call.
    */
   turn(now: number): void {
     if (now - this.#turnedAt < this.#bucketMs) return
@@ -121,7 +120,7 @@ class ClockedCircuit extends CircuitBreaker implements DrivenCircuit {
   readonly #onState: StateListener
 
   constructor(name: string, settings: CircuitSettings, clock: Clock, onState: StateListener) {
-    // An object of its own: opossum writes to it.
+    // A new object: opossum writes to it.
     const options: Record<string, unknown> = {
       name,
       timeout: false,
@@ -210,7 +209,7 @@ class ClockedCircuit extends CircuitBreaker implements DrivenCircuit {
 
   succeeded(latencyMs: number, now: number): void {
     this.#status.turn(now)
-    // The same without emitting, while nobody besides opossum itself listens: its counters, and
+    // The same without emitting, while no listener but opossum is there: its counters, and
     // what ends half-open.
     if (!this.#listened && !this.#half) {
       this.#status.succeeded()

@@ -1,4 +1,4 @@
-/** The parts of opossum 10 that are used; the package has no typings of its own. */
+/** The parts of opossum 10 in use; the package ships no types. */
 declare module 'opossum' {
   import type { EventEmitter } from 'node:events'
 

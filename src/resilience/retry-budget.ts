@@ -1,7 +1,6 @@
 /**
- * Retries as a share of traffic (Finagle's RetryBudget): each call deposits once, each retry
- * withdraws. What bounds the load on a failing service is the budget, not the attempt limit: tiers
- * of three attempts multiply, budgets of 20 % do not.
+ * Retries as a share of traffic (Finagle's RetryBudget): each call deposits, each retry withdraws.
+ * The budget bounds the load on a failing service: attempts of tiers multiply, budgets do not.
  */
 import type { Clock } from '../core/clock.ts'
 import { withDefault } from '../options/fields.ts'

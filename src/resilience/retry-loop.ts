@@ -1,7 +1,6 @@
 /**
- * The loop of further attempts, driven by p-retry. It is entered only after a first attempt has
- * failed and another was granted, so that the success path never pays for it; how long to wait is
- * the execution's decision, not p-retry's.
+ * The loop of further attempts, driven by p-retry. A call enters it only after its first attempt
+ * has failed and another was granted, so that success costs nothing.
  */
 import pRetry from 'p-retry'
 import type { Call } from '../core/call.ts'

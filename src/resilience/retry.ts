@@ -1,7 +1,6 @@
 /**
- * What may be tried again, and when. The rule that everything else bends to: a call that may have
- * been executed is repeated only if it is idempotent; one that certainly was not executed may
- * always be tried elsewhere.
+ * Decides which attempt may be repeated, and when. A call that may have been executed is repeated
+ * only if it is idempotent; one that certainly was not executed may go to another endpoint.
  */
 import type { Attempt } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'

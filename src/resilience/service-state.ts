@@ -1,6 +1,5 @@
 /**
- * What is known of one service and must survive a new configuration: breaker, budget, ejections.
- * Kept by the service's name; stacks come and go around it.
+ * The state of one service that survives a new configuration: breaker, budget, ejections, throttle.
  */
 import type { Clock } from '../core/clock.ts'
 import { CircuitBreakerPolicy, type CircuitListener } from './circuit-breaker.ts'
@@ -13,7 +12,7 @@ import { RETRY_BUDGET, RetryBudget } from './retry-budget.ts'
 import type { ServiceSettings } from './settings.ts'
 import { TypicalLatency } from './typical-latency.ts'
 
-/** Told of each change of state, on the hot path: must not throw. */
+/** Called on each change of state, on the hot path: must not throw. */
 export interface ServiceListeners {
   readonly onCircuit?: CircuitListener | undefined
   readonly onEjection?: EjectionListener | undefined
@@ -72,30 +71,36 @@ export class ServiceState {
     this.budget.configure(settings.retry.budget)
     if (settings.ejection === undefined) this.ejection.release()
     else this.ejection.configure(settings.ejection)
-    if (settings.throttle === undefined) this.#throttle = undefined
-    else if (this.#throttle === undefined) {
-      const { onThrottle } = this.#listeners
-      this.#throttle = new ClientThrottle(this.service, settings.throttle, this.#clock, onThrottle)
-    } else this.#throttle.configure(settings.throttle)
-    if (settings.hedge === undefined) this.#hedge = undefined
-    else if (this.#hedge === undefined) {
-      this.#hedge = new HedgePolicy(this.service, settings.hedge, this.#clock, this.#listeners.onHedge)
-    } else this.#hedge.configure(settings.hedge)
-    if (settings.circuitBreaker === undefined) {
-      this.#circuit?.close()
-      this.#circuit = undefined
-    } else if (this.#circuit === undefined) {
-      this.#circuit = new CircuitBreakerPolicy(
-        this.service,
-        settings.circuitBreaker,
-        this.#clock,
-        this.#listeners.onCircuit,
-      )
-    } else this.#circuit.configure(settings.circuitBreaker)
+    const { onThrottle, onHedge, onCircuit } = this.#listeners
+    const { throttle, hedge, circuitBreaker } = settings
+    this.#throttle = configured(
+      this.#throttle,
+      throttle,
+      (first) => new ClientThrottle(this.service, first, this.#clock, onThrottle),
+    )
+    this.#hedge = configured(this.#hedge, hedge, (first) => new HedgePolicy(this.service, first, this.#clock, onHedge))
+    if (circuitBreaker === undefined) this.#circuit?.close()
+    this.#circuit = configured(
+      this.#circuit,
+      circuitBreaker,
+      (first) => new CircuitBreakerPolicy(this.service, first, this.#clock, onCircuit),
+    )
   }
 
   close(): void {
     this.#circuit?.close()
     this.#circuit = undefined
   }
+}
+
+/** The policy with its new settings: the same object while it stays on. */
+function configured<S, P extends { configure(settings: S): void }>(
+  policy: P | undefined,
+  settings: S | undefined,
+  create: (settings: S) => P,
+): P | undefined {
+  if (settings === undefined) return undefined
+  if (policy === undefined) return create(settings)
+  policy.configure(settings)
+  return policy
 }

@@ -28,8 +28,8 @@ export const SERVICE = definePolicy(
     // As opossum and Envoy: long enough for slow work, short enough that a hang is seen.
     timeout: withDefault(duration({ min: 1, max: 300_000 }), '10s'),
     /**
-     * How long the caller may take nothing of a long HTTP answer that has arrived; then it is broken
-     * off. Also an option of a call. @defaultValue `'1m'`
+     * How long the caller may take nothing of a long HTTP answer that has arrived; then it is
+     * broken off. Also an option of a call. @defaultValue `'1m'`
      */
     // As nginx's send_timeout and HAProxy's example: no program that reads at all is so slow.
     idleTimeout: withDefault(duration({ min: 10, max: 86_400_000 }), '1m'),

@@ -1,7 +1,6 @@
 /**
- * Equal calls share one execution while it runs (collapsing), and its result for a short time after
- * (a cache). The execution belongs to nobody in particular: one caller that goes away takes nothing
- * from the others, and when all have gone it is cancelled.
+ * Equal calls share one execution (collapsing), and its result for a short time after (a cache).
+ * The execution belongs to all its callers: it is cancelled when the last of them leaves.
  *
  * - absent -> running: the first who asks · running -> kept: a success, if there is a cache ·
  *   running -> absent: otherwise, or all left
@@ -48,8 +47,8 @@ export class SharedResults<T> {
   }
 
   /**
-   * The result for `key`. `start` begins an execution as part of `root`, which is cancelled when
-   * nobody waits any more; `keep` says whether a result may be kept. `left` makes the error for a
+   * The result for `key`. `start` begins an execution as part of `root`, which is cancelled when no
+   * caller waits any more; `keep` says whether a result may be kept. `left` makes the error for a
    * caller whose own request ended first.
    */
   get(

@@ -1,7 +1,6 @@
 /**
- * The compiled policies of one service, and the one place that says in which order they stand and
- * why. Compiled once per configuration, immutable, replaced whole; calls in flight keep the stack
- * they began with.
+ * The compiled policies of a service, and the one place that states their order and its reasons. A
+ * stack is immutable and replaced as a whole; calls in flight keep theirs.
  */
 import type { Call } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'

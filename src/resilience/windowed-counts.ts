@@ -1,7 +1,4 @@
-/**
- * Exact counts of good and bad over the last 10 s, in ten slices; nothing is smoothed, so a burst
- * and a drizzle count alike.
- */
+/** Exact counts of good and bad outcomes over the last 10 s, in ten slices, without smoothing. */
 
 const SLICES = 10
 const SLICE_MS = 1_000

@@ -1,7 +1,6 @@
 /**
- * At most so many executions of a function at once. A permit is held until the function has really
- * ended, even if its caller has been told long before that time is up: what still runs still needs
- * what the bulkhead protects. A function that never ends keeps its permit.
+ * Limits the executions of a function that run at once. A call holds its permit until the function
+ * has ended, even if its caller was answered long before.
  */
 import type { Attempt } from '../../core/attempt.ts'
 import { NOT_STARTED, type Outcome } from '../../core/outcome.ts'

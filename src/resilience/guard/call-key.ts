@@ -1,7 +1,6 @@
 /**
- * The default key of collapse and cache: a text that is the same only for arguments that no
- * function could tell apart by their contents. What cannot be compared by value has no key, so that
- * nobody is given what was made for another.
+ * The default key of collapse and cache: equal only for arguments that no function can tell apart.
+ * Arguments that cannot be compared by value have no key, so no caller gets the result of another.
  */
 import { types } from 'node:util'
 
@@ -99,7 +98,7 @@ class KeyWriter {
   }
 
   #list(list: readonly unknown[]): boolean {
-    // Besides its length it may have its items only; holes are told from `undefined`.
+    // Besides its length it may have its items only; holes differ from `undefined`.
     let items = 0
     this.text += '['
     for (let i = 0; i < list.length; i++) {

@@ -1,7 +1,6 @@
 /**
- * One call of a guarded function and its attempts. A function cannot be stopped from outside: what
- * is given up goes on running, and the call knows how many executions do, so that a bulkhead counts
- * them.
+ * One call of a guarded function and its attempts. A function cannot be stopped from outside, so
+ * the call counts its executions, and the bulkhead waits for them.
  */
 import { Attempt } from '../../core/attempt.ts'
 import { Call } from '../../core/call.ts'
@@ -25,9 +24,9 @@ export interface GuardRules {
 }
 
 export class GuardCall extends Call {
-  /** Executions of the function that have not ended, even if nobody waits for them any more. */
+  /** Executions of the function that have not ended, even if no caller waits for them any more. */
   executing = 0
-  /** Told when the last of them has ended. */
+  /** Called when the last of them has ended. */
   onIdle: (() => void) | undefined = undefined
   late: GuardAttempt | undefined = undefined
   beside: GuardAttempt | undefined = undefined
@@ -163,8 +162,8 @@ export class GuardAttempt extends Attempt {
   }
 
   /**
-   * What `error` means, and what the caller is told. If that cannot be found out it teaches nothing
-   * and is not repeated.
+   * Classifies `error` and makes the error for the caller. An error that cannot be classified
+   * counts for no policy and is not repeated.
    */
   #judge(error: unknown): [Outcome, unknown] {
     try {

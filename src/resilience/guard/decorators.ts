@@ -1,7 +1,6 @@
 /**
- * The policies as decorators of methods, for standard decorators and for `experimentalDecorators`
- * alike. Each adds one option to the method's guard, so the order in which they are written changes
- * nothing: the stack's order holds.
+ * The policies as decorators of methods, standard or `experimentalDecorators`. Each adds one option
+ * to the guard of the method; the stack fixes the order, not the source.
  */
 import type { Duration } from '../../options/duration.ts'
 import { OptionsError, show } from '../../options/fields.ts'
@@ -68,7 +67,7 @@ export function timeout(limit: Duration): MethodGuard {
 }
 
 /**
- * At most so many executions in progress; others may wait. @example
+ * Limits the executions in progress; others may wait. @example
  * `@bulkhead({ concurrency: 20, queue: 100 })`
  */
 export function bulkhead(limit: number | 'adaptive' | BulkheadOptions): MethodGuard {
@@ -83,7 +82,7 @@ export function hedge(options: HedgeOptions | true = true): MethodGuard {
   return decorator({ hedge: options })
 }
 
-/** At most so many calls per second. @example `@rateLimit('500/s')` */
+/** Limits the calls per second. @example `@rateLimit('500/s')` */
 export function rateLimit(limit: RateLimitOptions['rate'] | RateLimitOptions): MethodGuard {
   return decorator({ rateLimit: typeof limit === 'object' ? limit : { rate: limit } })
 }

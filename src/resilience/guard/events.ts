@@ -1,6 +1,5 @@
 /**
- * Transitions of guarded functions, told on the channel on which a mesh tells those of services: a
- * guard needs no mesh, and whoever listens need not know which it was.
+ * Publishes transitions of guarded functions on the channel that a mesh uses for those of services.
  */
 import { channel } from 'node:diagnostics_channel'
 import type { Clock } from '../../core/clock.ts'

@@ -1,7 +1,6 @@
 /**
- * The policies for any asynchronous function, without a mesh. The order is the stack's, whatever
- * order the options were written in: fallback, shared results, time limit, rate limit, bulkhead,
- * breaker, retry, hedge, function.
+ * The policies for any asynchronous function, without a mesh. The stack fixes their order:
+ * fallback, shared results, time limit, rate limit, bulkhead, breaker, retry, hedge, function.
  */
 
 import { Call, type Route } from '../../core/call.ts'
@@ -165,7 +164,7 @@ export class Guard implements GuardRules {
       const call = new Call(this.route, now, now, undefined)
       throw this.error(call, 'function-failed', 'was not called: its key failed', error)
     }
-    // Objects are kept apart by what they are, other values of `this` by what they say.
+    // Objects differ by identity, other values of `this` by content.
     if (isObject(self) || self === undefined) return key
     const own = callKey(self, [])
     return own === undefined ? undefined : `${own}${key}`
@@ -258,7 +257,7 @@ export interface Guarded {
  * function itself threw.
  * @example
  * ```ts
- * const quote = guard(fetchQuote, { timeout: '200ms', retry: { attempts: 3 }, circuitBreaker: true, fallback: () => 0 })
+ * const quote = guard(fetchQuote, { timeout: '200ms', retry: { attempts: 3 }, fallback: () => 0 })
  * const price = await quote('sku-1')
  * ```
  */

@@ -1,7 +1,4 @@
-/**
- * Whose a guarded method is when it is called: the class that keeps its policies, and the name
- * under which it is known.
- */
+/** Finds the class and the name that a guarded method belongs to when it is called. */
 
 type Class = (abstract new (...args: never[]) => unknown) & { readonly name: string }
 
@@ -22,8 +19,8 @@ export function isGenerator(work: object): boolean {
 }
 
 /**
- * The class of an object by its prototypes, because a field of its own may be named `constructor`.
- * A class is its own.
+ * The class of an object by its prototypes, because its own field may be named `constructor`. For a
+ * class, the class itself.
  */
 export function classOf(self: unknown): Class | undefined {
   if (typeof self === 'function') return self as unknown as Class

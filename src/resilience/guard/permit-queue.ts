@@ -1,7 +1,6 @@
 /**
- * Where calls of a guarded function wait for a permit of its bulkhead or for their turn within its
- * rate, in order of arrival. Policies do not wait, so this is the door's; it is bounded in number
- * and in time, and who is cancelled or late leaves at once.
+ * The queue of a guarded function: calls wait, in order of arrival, for a permit of the bulkhead or
+ * for their turn within the rate. It is bounded in length and time.
  *
  * - enter -> running: admitted at once · enter -> refused: nothing to wait for, or no room
  * - enter -> waiting: a permit or the rate is missing, or others wait already

@@ -1,6 +1,6 @@
 /**
- * From the options of a guarded function to its settings: the same checks as for services, but
- * nothing is on by itself.
+ * From the options of a guarded function to its settings. The checks are those of services, but no
+ * policy is on by default.
  */
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { check, type Field, fields, flag, instance, OptionsError, optional } from '../../options/fields.ts'

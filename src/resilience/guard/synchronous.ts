@@ -1,6 +1,6 @@
 /**
- * Callbacks that have to answer at once. An async one would be taken for yes, and its rejection
- * would end the process.
+ * Callbacks that must answer synchronously: a promise would count as yes, and its rejection would
+ * end the process.
  */
 
 /** `answer` as it is. @throws TypeError naming the option `what` if it is a promise. */

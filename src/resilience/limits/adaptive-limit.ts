@@ -1,7 +1,6 @@
 /**
- * A concurrency limit that finds itself: it watches how long the work takes and settles where more
- * at once would only wait. It is a number, not a policy: `ConcurrencyLimitPolicy` enforces it, on
- * servers, for functions and wherever else attempts are admitted.
+ * A concurrency limit that adapts: it watches latency and settles where more calls at once would
+ * only wait. It computes the number; `ConcurrencyLimitPolicy` enforces it.
  *
  * - measuring -> measuring: a window is full; the algorithm moves the limit
  * - measuring -> probing: the baseline is old, or only guessed under load; the limit is halved for
@@ -22,7 +21,8 @@ const definition = definePolicy(
   'concurrency',
   {
     /**
-     * `vegas` and `gradient2` find the limit by latency, for servers; `aimd` by losses, for clients.
+     * `vegas` and `gradient2` find the limit by latency, for servers; `aimd` by losses, for
+     * clients.
      * @defaultValue `'vegas'`
      */
     algorithm: withDefault(oneOf(LIMIT_ALGORITHMS), 'vegas'),
@@ -67,20 +67,20 @@ const PROBE_ROUND_TRIPS = 8
  */
 const BASELINE_FOR_MS = 60_000
 /**
- * The first one was measured under who knows what load; and a limit that has halved may be right,
- * or the work has become slower.
+ * The first baseline was measured under an unknown load. A limit that has halved may be right, or
+ * the work has become slower.
  */
 const DOUBTFUL_BASELINE_FOR_MS = 3_000
-/** So many mean durations after the limit was halved the queue of before is gone. */
+/** After this number of mean durations at half the limit, the earlier queue is gone. */
 const LEAD_IN = 3
 /** A window this much faster than the baseline is no chance: the work has become faster. */
 const FASTER = 0.7
-/** A probe ends then, or after so many mean durations, with the samples it has. */
+/** A probe ends then, or after {@link PROBE_DURATIONS}, with the samples it has. */
 const LONGEST_PROBE_MS = 5_000
 const PROBE_DURATIONS = 30
 const FEWEST_IN_PROBE = 10
 const LONGEST_LEAD_IN_MS = 10_000
-/** No single sample counts for more than so many times the baseline. */
+/** A single sample counts at most as this multiple of the baseline. */
 const OUTLIER = 10
 /**
  * If half the limit is this much faster, there was a queue; perhaps there still is one at half the
@@ -168,7 +168,7 @@ export class AdaptiveLimit {
     const memory = this.#memory
     const seen = this.#count + this.#drops
     const window: LimitWindow = {
-      // All dropped: nobody knows how long it takes, only that it is too long.
+      // All dropped: the duration is unknown, only that it is too long.
       meanMs: this.#count === 0 ? Number.POSITIVE_INFINITY : Math.max(this.#sumMs / this.#count, 0.001),
       inFlight: this.#inFlight,
       dropped: seen === 0 ? 0 : this.#drops / seen,

@@ -1,7 +1,6 @@
 /**
- * How an adaptive limit follows what was measured: three published rules as pure functions over one
- * window of samples. A window and not a single sample, because the spread of single latencies looks
- * like a queue and throttles (goodput 0.60 instead of 0.998 of capacity).
+ * The rules by which an adaptive limit follows its measurements: three published ones, as pure
+ * functions of a window of samples. Single samples spread too much: they look like a queue.
  */
 
 export type LimitAlgorithm = 'vegas' | 'gradient2' | 'aimd'

@@ -1,7 +1,6 @@
 /**
- * Holds attempts back while the service turns most of them away as too much: what would be refused
- * there costs it less if it is never sent. The formula of Google's SRE book (chapter 21,
- * "client-side throttling"): p = max(0, (requests - K accepts) / (requests + 1)).
+ * Holds attempts back while the service refuses most of them as overload. The formula of Google's
+ * SRE book (chapter 21): p = max(0, (requests - K accepts) / (requests + 1)).
  *
  * - idle -> throttling: more than 1 - 1/K of the last ten seconds' attempts were refused as
  *   overload, at 5 a second or more

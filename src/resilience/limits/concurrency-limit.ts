@@ -1,7 +1,6 @@
 /**
- * At most so many attempts at once; what comes beyond is refused at once, so that what runs stays
- * fast. The number is fixed or finds itself, and callers may have shares of it: whoever is within
- * its own is let in even while others fill the rest.
+ * Limits the attempts in progress; further ones are refused at once, so that the rest stays fast.
+ * The limit is fixed or adaptive, and callers may have guaranteed shares of it.
  */
 import type { Attempt } from '../../core/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -88,8 +87,8 @@ const definition = definePolicy('concurrency limit', {
   /** Attempts in progress: at least 1, `'adaptive'`, or the options of an adaptive limit. */
   concurrency: CONCURRENCY,
   /**
-   * By the caller's service, the share of the limit that it can always have, together at most 100 %;
-   * what it leaves idle, others may use. @defaultValue none
+   * By the caller's service, the share of the limit that it can always have, together at most 100
+   * %; what it leaves idle, others may use. @defaultValue none
    */
   shares: optional(CALLER_SHARES),
 })

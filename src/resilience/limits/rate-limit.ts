@@ -1,7 +1,6 @@
 /**
- * At most so many attempts per second. The generic cell rate algorithm (ITU-T I.371): one number
- * instead of a bucket that needs filling, exact, and it knows when the next attempt will be
- * admitted.
+ * Limits attempts per second by the generic cell rate algorithm (ITU-T I.371). One number instead
+ * of a bucket: exact, and it knows when the next attempt is admitted.
  */
 import type { Attempt } from '../../core/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -25,7 +24,8 @@ const definition = definePolicy(
      */
     burst: optional(integer({ min: 1, max: 1_000_000 })),
     /**
-     * A call that would be admitted within this time waits for its turn; others are refused at once.
+     * A call that would be admitted within this time waits for its turn; others are refused at
+     * once.
      * @defaultValue no wait
      */
     maxWait: optional(duration({ max: 3_600_000 })),

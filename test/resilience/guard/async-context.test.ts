@@ -25,8 +25,8 @@ function callbackOptions(): string[] {
 }
 
 /**
- * Runs `each` for many users at once, each in the context of its own and within a request of its
- * own.
+ * Runs `each` for many users at once, each in a separate async context and within a separate
+ * request.
  */
 async function walk(each: (who: string, note: (where: string) => void) => Promise<unknown>): Promise<string[]> {
   const foreign: string[] = []

@@ -14,7 +14,7 @@ import { callAt } from '../conformance.ts'
 const LATE = outcome('failure', 'deadline-exceeded')
 
 /**
- * A server with so many workers and a queue before them, offered `load` times what it can do, in
+ * A server with `workers` and a queue before them, offered `load` times what it can do, in
  * Poisson arrivals.
  */
 function serve(
