@@ -7,11 +7,11 @@ import { join } from 'node:path'
 import { type Clock, systemClock } from '../core/clock.ts'
 import { HOST, METADATA } from '../discovery/instance-reader.ts'
 import { LIMITS } from '../discovery/limits.ts'
+import { either } from '../options/composed-fields.ts'
 import { type Duration, formatDuration } from '../options/duration.ts'
 import {
   type AnyField,
   check,
-  either,
   type Field,
   fields,
   flag,

@@ -3,8 +3,8 @@
  * `client/balancing`.
  */
 import type { HashKey } from '../core/call.ts'
+import { either } from '../options/composed-fields.ts'
 import {
-  either,
   exactly,
   type Field,
   fields,

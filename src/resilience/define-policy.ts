@@ -2,10 +2,11 @@
  * Defines a policy once: each option with its field, default and documentation. Types, checks,
  * settings, JSON Schema and the table of the policy's page follow (decision 0021).
  */
+
+import { either } from '../options/composed-fields.ts'
 import {
   type AnyField,
   check,
-  either,
   exactly,
   type Field,
   fields,

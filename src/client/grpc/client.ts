@@ -2,18 +2,9 @@
  * `mesh.grpc(Client, service)`: an ordinary client of the given class whose calls go through the
  * mesh. It offers each method also as a promise or an async iterable.
  */
-import {
-  check,
-  either,
-  exactly,
-  fields,
-  instance,
-  list,
-  OptionsError,
-  optional,
-  show,
-  text,
-} from '../../options/fields.ts'
+
+import { either } from '../../options/composed-fields.ts'
+import { check, exactly, fields, instance, list, OptionsError, optional, show, text } from '../../options/fields.ts'
 import { integer } from '../../options/quantities.ts'
 import type { Destination } from '../destination.ts'
 import { checkedCallOptions } from './call-options.ts'
