@@ -31,17 +31,18 @@ export type BalancerName = (typeof BALANCER_NAMES)[number]
 /** Those that send calls with the same key to the same endpoint. */
 export const HASHING_BALANCERS: ReadonlySet<BalancerName> = new Set(['ring-hash', 'maglev'])
 
-const SUBSET = fields({
+const subset = fields({
   /** Endpoints per client; all if there are fewer. 20 or more keep the load even. */
   size: integer({ min: 1, max: 100_000 }),
 })
 /** The number of endpoints that one client uses. */
-export interface SubsetOptions extends OptionsOf<typeof SUBSET> {}
+export interface SubsetOptions extends OptionsOf<typeof subset> {}
+const SUBSET: Field<Parsed<typeof subset>, SubsetOptions> = subset
 
 /** RFC 9110, 5.6.2. */
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 
-const HASH_KEY = fields({
+const hashKey = fields({
   /** The value of this request header. @defaultValue none */
   header: optional(text('the name of a request header', TOKEN, 128)),
   /** The value of this cookie of the request. @defaultValue none */
@@ -55,7 +56,8 @@ const HASH_KEY = fields({
  * has of header, cookie and path. The option `key` of a request wins over all. A request without a
  * key goes to any endpoint.
  */
-export interface HashKeyOptions extends OptionsOf<typeof HASH_KEY> {}
+export interface HashKeyOptions extends OptionsOf<typeof hashKey> {}
+const HASH_KEY: Field<Parsed<typeof hashKey>, HashKeyOptions> = hashKey
 
 const NAME = oneOf(BALANCER_NAMES)
 const DEFAULT_BALANCER: BalancerName = 'peak-ewma'
@@ -140,7 +142,7 @@ export interface BalancingSettings {
 
 /** From the settings of {@link BALANCING_FIELDS}: zone and key depend on the balancer. */
 export function balancingSettings(given: SettingsOfShape<typeof BALANCING_FIELDS>): BalancingSettings {
-  const { balancer, zone, subset, slowStartMs } = given
+  const { balancer, zone, slowStartMs } = given
   const name = typeof balancer === 'string' ? balancer : balancer.name
   const key = typeof balancer === 'string' ? undefined : balancer.key
   const hashing = HASHING_BALANCERS.has(name)
@@ -151,7 +153,7 @@ export function balancingSettings(given: SettingsOfShape<typeof BALANCING_FIELDS
         ? undefined
         : Object.freeze({ header: key.header?.toLowerCase(), cookie: key.cookie, path: key.path === true }),
     zone: zone ?? (hashing ? 'ignore' : 'prefer'),
-    subsetSize: subset === undefined || subset === false ? undefined : subset.size,
+    subsetSize: given.subset === undefined || given.subset === false ? undefined : given.subset.size,
     slowStartMs: slowStartMs === undefined || slowStartMs === false ? 0 : slowStartMs,
   }
 }
