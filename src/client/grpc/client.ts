@@ -75,7 +75,7 @@ export type GrpcClient<C> = C & {
    * the loop is left; a stream of requests is any iterable.
    */
   readonly promises: GrpcPromises<C>
-  // biome-ignore lint/suspicious/noExplicitAny: as in grpc-js, whose `Function` excludes `undefined`
+  // biome-ignore lint/suspicious/noExplicitAny: as in grpc-js, but without `undefined`
 } & (string extends keyof C ? Readonly<Record<string, any>> : unknown)
 
 /** @internal @throws OptionsError naming each wrong argument */
