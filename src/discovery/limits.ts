@@ -9,13 +9,13 @@ export const LIMITS = Object.freeze({
   partBytes: 1024 * 1024,
   /** Of all that one message holds besides instances: a policy document and some names. */
   headBytes: 512 * 1024,
-  /** Of one policy document (control-plane 6.7). */
+  /** Of one policy document. */
   documentBytes: 256 * 1024,
-  /** More endpoints than this in one service are refused (faults-and-attacks F26). */
+  /** More endpoints than this in one service are refused. */
   instancesPerService: 10_000,
   /** Of all instances of a service as JSON. */
   bytesPerService: 32 * 1024 * 1024,
-  /** control-plane 6.7. */
+  /** Instances that one process registers. */
   instancesPerSession: 100,
   /** Services that a process calls by one protocol, at the same time. */
   destinations: 1_000,

@@ -58,8 +58,8 @@ export interface RotationOptions {
 }
 
 /**
- * Share of the life after which it is renewed (design, section 5), and after which it is time to
- * worry.
+ * Share of a certificate's life after which it is renewed, the random spread added to it, and the
+ * share after which a missing renewal is reported.
  */
 const RENEW_FROM = 0.6
 const RENEW_SPREAD = 0.15

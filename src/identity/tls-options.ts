@@ -18,7 +18,7 @@ import { type PeerRefusal, type PeerVerdict, type PeerVerifier, type RefusedPeer
 import { registryId } from './spiffe-id.ts'
 
 const VERSIONS = { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3' } as const
-/** Of a handshake, on servers (faults-and-attacks F19; Node's own default is 120 s). */
+/** Bound of a handshake on servers. Node's default is 120 s. */
 export const HANDSHAKE_TIMEOUT_MS = 5_000
 
 /** Weak: a context lives as long as its generation. */

@@ -2,9 +2,9 @@
 import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'
 
-/** A joiner whose clock differs by more is refused (control-plane 3.7). */
+/** A joiner whose clock differs by more is refused. */
 export const SKEW_REFUSED_MS = 300_000
-/** A difference above this is told. */
+/** A joiner learns of a difference above this. */
 export const SKEW_TOLD_MS = 30_000
 /**
  * Certificates begin so long before their issue. A beginning protects nobody, because each

@@ -1,7 +1,7 @@
 /**
  * Which addresses a process may announce. An instance's address is where others will send requests,
- * so it must not lead them to their own loopback, to a cloud's metadata service or to everybody
- * (faults-and-attacks A28). What a name leads to is judged by those who connect.
+ * so it must not lead them to their own loopback, to a cloud's metadata service or to
+ * every host. Clients judge what a name resolves to when they connect.
  */
 import { isIP } from 'node:net'
 import { canonicalAddress, groupsOf, kindOfAddress } from '../net/network-address.ts'

@@ -13,8 +13,8 @@
 import type { Clock, Timer } from '../core/clock.ts'
 
 /**
- * More than this share and more than this many (issue text; control-plane 1.3, Eureka's renewal
- * threshold of 85 %).
+ * Expiry freezes when more than this share and more than this count expire at once. The share is
+ * that of Eureka's renewal threshold of 85 %.
  */
 const SHARE = 0.15
 const COUNT = 2

@@ -80,7 +80,7 @@ const OPTIONS = fields({
   dev: withDefault(flag(), false),
   // Below 300 ms the heartbeats would be timers of a few ms.
   lease: withDefault(duration({ min: 300, max: 3_600_000 }), 15_000, '15s'),
-  // control-plane 6.7; the minimum there is 10 min, which no test of rotations could wait for.
+  // Certificates of seconds let tests and rehearsals wait for a rotation.
   certificateLife: withDefault(duration({ min: 5_000, max: 7 * 86_400_000 }), 86_400_000, '24h'),
   names: withDefault(list(text('a DNS name or an IP address', HOST), { max: 32 }), Object.freeze([])),
   joinsPerSecond: withDefault(integer({ min: 1, max: 100_000 }), 5),

@@ -8,7 +8,7 @@ import type { Registrant } from './registrar.ts'
 import { Session, type SessionHost } from './session.ts'
 
 const MOST_SESSIONS = 10_000
-/** One service may not take all sessions (control-plane 6.7). */
+/** One service may not take all sessions. */
 const MOST_PER_SERVICE = 5_000
 /** Told to processes when the registry goes away or is full; they add their own jitter. */
 const RETRY_AFTER_MS = 500

@@ -21,7 +21,7 @@ import type { Batch, Compare, Operation, Storage, TransactionResult } from './st
 import { readRecord } from './storage/stored-record.ts'
 import { parseInstance, type ServiceChange, serviceChanges } from './watch/service-change.ts'
 
-/** Policy versions kept per service (control-plane 6.2). */
+/** Policy versions kept per service. */
 export const VERSIONS_KEPT = 20
 /** Audit records kept. */
 export const AUDIT_KEPT = 1_000

@@ -27,8 +27,8 @@ import { EndpointHealth } from './endpoint-health.ts'
 import { WindowedCounts } from './windowed-counts.ts'
 
 /**
- * Each further hold is this much longer, and a run must be less probable than this to be a sign
- * (algorithms.md, 5b).
+ * Each further hold is this much longer, and a run must be less probable than this to be a sign.
+ * Both by simulation (`npm run simulate`).
  */
 const GROWTH = 4
 const IMPROBABLE = 0.005

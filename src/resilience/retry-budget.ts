@@ -25,7 +25,7 @@ export const RETRY_BUDGET: PolicyDefinition<RetryBudgetOptions, RetryBudgetSetti
 /**
  * Finagle keeps deposits for 10 s, which lets the savings of a quiet time through at once: 8.8
  * times the load in the worst second of a simulated storm. One second holds worst second and mean
- * alike at 1.8 (algorithms, section 5b).
+ * alike at 1.8 (`npm run simulate`).
  */
 const WINDOW_MS = 1_000
 const SLICES = 10

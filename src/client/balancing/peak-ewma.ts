@@ -33,8 +33,8 @@ const SHORTEST_MS = 0.001
 const UNKNOWN = 1e12
 /**
  * A failure counts as at least this many median latencies. A fixed penalty of seconds starves an
- * endpoint for long, and all of them when each fails 0.5 % of calls (algorithms.md, 5b); ejection
- * stands beside it.
+ * endpoint for long, and all of them when each fails 0.5 % of calls in the simulator
+ * (`npm run simulate`); ejection stands beside it.
  */
 const FAILURE_FACTOR = 10
 const FAILURE_AT_LEAST_MS = 50

@@ -33,7 +33,7 @@ import type { Undici } from './undici.ts'
 const KEEP_ALIVE_MS = 4_000
 /** A longer hint of a server is capped. */
 const LONGEST_KEEP_ALIVE_MS = 600_000
-/** Idle probes of the kernel find a peer that vanished without a word (faults-and-attacks F9). */
+/** The kernel's idle probes find a peer that vanished without closing. */
 const TCP_KEEP_ALIVE_MS = 10_000
 
 export interface DialFailure {

@@ -6,7 +6,7 @@
 import type { CryptoKey, JWK } from 'jose'
 import type { Clock } from '../../core/clock.ts'
 
-/** control-plane 3.8; faults-and-attacks A22. */
+/** An unknown key id causes at most one refetch in this time, whatever a caller sends. */
 const COOLDOWN_MS = 30_000
 const LONGEST_AGE_MS = 600_000
 /** While there are no keys at all, nothing can be verified, so it is tried sooner. */

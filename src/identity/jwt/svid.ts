@@ -69,7 +69,7 @@ export async function verifyJwtSvid(token: string, options: VerifySvidOptions): 
   if (token.length > LONGEST_TOKEN) {
     return refuseToken('malformed-token', `The token has more than ${LONGEST_TOKEN} characters.`)
   }
-  // 35 ms and 15 MB, so not before the first token (node-dependencies 1.7).
+  // Loading jose takes 35 ms and 15 MB, so it waits for the first token.
   const { decodeProtectedHeader, errors, jwtVerify } = await import('jose')
   let header: Readonly<Record<string, unknown>>
   try {

@@ -1,4 +1,4 @@
-/** JSON from outside, without the keys that reach into prototypes (faults-and-attacks A31). */
+/** JSON from outside, without the keys that reach into prototypes. */
 
 const UNSAFE = new Set(['__proto__', 'constructor', 'prototype'])
 /** Without any of these in the text there is no such key, also not in disguise. */

@@ -20,7 +20,6 @@ import { type AuthorityRecord, KEYS } from '../records.ts'
 import type { RegistryState } from '../state.ts'
 
 const DEFAULT_TRUST_DOMAIN = 'inmesh.local'
-/** control-plane 6.7. */
 const ROOT_LIFE_MS = 10 * 365 * 24 * 3_600_000
 
 /** A joiner has 5 s by default. */

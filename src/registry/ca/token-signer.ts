@@ -15,7 +15,7 @@ import { KEYS, type SigningKeyRecord } from '../records.ts'
 import type { RegistryState } from '../state.ts'
 
 /**
- * A process asks once per audience and four minutes; signing costs 0.2 ms (node-dependencies 1.7).
+ * A process asks once per audience and four minutes. Signing costs 0.2 ms.
  */
 const PER_SERVICE_AND_SOURCE = { perSecond: 20, burst: 200 }
 const IN_ALL = { perSecond: 500, burst: 1_000 }

@@ -82,5 +82,5 @@ export interface Storage {
  */
 export const MOST_OPERATIONS = 1_000
 
-/** How many revisions a watch may go back (control-plane 6.1). */
+/** How many revisions a watch may go back. */
 export const HISTORY = 10_000

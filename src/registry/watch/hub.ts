@@ -22,7 +22,7 @@ const BACKLOG_LIMIT = 1024 * 1024
 const BLOCKED_MS = 30_000
 /** Bookmarks are sent at every second tick: 10 s. */
 const TICK_MS = 5_000
-/** Snapshots written and not yet taken by the socket, at most (control-plane 6.5). */
+/** Bound of the snapshots written and not yet taken by the socket. */
 const MOST_SNAPSHOTS = 20
 
 /** Of the instances gone, as many are told with a snapshot: one deployment of a large service. */

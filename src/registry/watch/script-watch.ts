@@ -15,7 +15,6 @@ import { documentOf, type RegistryState, type ServiceEntry } from '../state.ts'
 import type { WatchHub } from './hub.ts'
 import type { Watcher } from './watcher.ts'
 
-/** control-plane 6.4. */
 const LONGEST_WAIT_MS = 60_000
 /** Long polls and event streams at the same time. */
 const MOST_WAITING = 2_000

@@ -4,7 +4,7 @@
  */
 import type { ServiceChange } from '../state.ts'
 
-/** Changes kept, of all services together (control-plane 6.1). */
+/** Changes kept, of all services together. */
 const MOST_CHANGES = 10_000
 
 interface History {
