@@ -11,7 +11,6 @@ import type { Telemetry } from '../core/telemetry.ts'
 import { ServiceCluster } from '../discovery/cluster.ts'
 import type { Instance } from '../discovery/instance.ts'
 import type { ServicePolicy } from '../discovery/policy-document.ts'
-import type { ServiceView } from '../discovery/registry/service-view.ts'
 import type { ServiceEndpoints } from '../discovery/resolver.ts'
 import { isGrpcMethod } from '../options/names.ts'
 import type { BalancerName } from '../resilience/balancing-settings.ts'
@@ -69,7 +68,7 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
   #stack: Stack
   /** Holds calls until the policy is known; `undefined` from then on. */
   #first: FirstPolicy | undefined
-  #view: ServiceView | undefined
+  #known: ServiceEndpoints | undefined
   #panicking = false
   /**
    * The endpoints in use, after each publication of the cluster and each pick that changed them.
@@ -156,28 +155,24 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     return this.#settings
   }
 
-  /** The last view from discovery; `undefined` until the first. */
-  get view(): ServiceView | undefined {
-    return this.#view
+  /** The last endpoints from discovery; `undefined` until the first. */
+  get known(): ServiceEndpoints | undefined {
+    return this.#known
   }
 
   /**
-   * Applies a view of discovery. `configure` comes first, because the first view releases calls
+   * Takes over the endpoints. `configure` comes first, because the first endpoints release calls
    * that wait for both.
    */
-  apply(view: ServiceView): void {
-    const before = this.#view
-    this.#view = view
+  apply(endpoints: ServiceEndpoints): void {
+    this.#known = endpoints
     const first = this.#first
     if (first !== undefined) {
       this.#first = undefined
       this.#takeOver(this.#compile())
     }
-    const { endpoints } = view
-    if (before?.endpoints !== endpoints) {
-      const { intended, left, stale } = endpoints
-      this.cluster.apply(instancesOf(endpoints, this.protocol), { intended, left, stale })
-    }
+    const { intended, left, stale } = endpoints
+    this.cluster.apply(instancesOf(endpoints, this.protocol), { intended, left, stale })
     this.#tellPanic()
     first?.end(true)
   }

@@ -9,12 +9,11 @@ import type { Membership } from './membership.ts'
 
 export function adminPages(shared: MeshContext, membership: Membership, destinations: Destinations): AdminPages {
   const { settings, metrics, recent, identity } = shared
-  const stale = (): boolean => membership.view(settings.service)?.endpoints.stale !== false
   return {
     metrics: () => metrics.text(),
     config: () => ({
       service: settings.service,
-      stale: stale(),
+      stale: membership.stale,
       registry: settings.registry,
       connected: membership.registry?.connected === true,
       own: membership.policyOf(settings.service),
@@ -22,9 +21,9 @@ export function adminPages(shared: MeshContext, membership: Membership, destinat
         [...destinations].map((destination) => [
           destination.service,
           {
-            revision: destination.view?.revision,
-            stale: destination.view?.endpoints.stale,
-            frozen: destination.view?.endpoints.frozen,
+            revision: membership.revisionOf(destination.service),
+            stale: destination.known?.stale,
+            frozen: destination.known?.frozen,
             settings: destination.settings,
           },
         ]),
@@ -48,6 +47,6 @@ export function adminPages(shared: MeshContext, membership: Membership, destinat
         ]),
       ),
     events: () => recent.recent(),
-    health: () => ({ ok: identity.present, stale: stale() }),
+    health: () => ({ ok: identity.present, stale: membership.stale }),
   }
 }

@@ -14,7 +14,7 @@ import { MeshError } from '../core/errors.ts'
 import type { Protocol } from '../core/protocol.ts'
 import { LIMITS } from '../discovery/limits.ts'
 import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
-import type { ServiceView } from '../discovery/registry/service-view.ts'
+import type { ServiceEndpoints } from '../discovery/resolver.ts'
 import { SERVICE_NAME } from '../options/names.ts'
 import type { OpossumCircuit } from '../resilience/opossum-circuit.ts'
 import type { PeerReading } from '../telemetry/mesh-gauges.ts'
@@ -96,18 +96,22 @@ export class Destinations {
     made.configure(this.#membership.policyOf(name))
     this.#membership.watch(name)
     // Watched before, by the other protocol or because it is our own.
-    const view = this.#membership.view(name)
-    if (view !== undefined && made.view !== view) made.apply(view)
+    const endpoints = this.#membership.endpointsOf(name)
+    if (endpoints !== undefined && made.known !== endpoints) made.apply(endpoints)
     return made
   }
 
-  /** Takes over what is new of a service; a change of the mesh's document concerns all. */
-  viewChanged(view: ServiceView): void {
+  /** A change of the mesh's document concerns every destination. */
+  policyChanged(service: string): void {
     for (const destination of this) {
-      const own = destination.service === view.service
-      if (own || view.service === MESH_DOCUMENT) destination.configure(this.#membership.policyOf(destination.service))
-      if (own) destination.apply(view)
+      if (destination.service !== service && service !== MESH_DOCUMENT) continue
+      destination.configure(this.#membership.policyOf(destination.service))
     }
+  }
+
+  endpointsChanged(service: string, endpoints: ServiceEndpoints): void {
+    this.#http.byName.get(service)?.apply(endpoints)
+    this.#grpc.byName.get(service)?.apply(endpoints)
   }
 
   *[Symbol.iterator](): Iterator<Destination> {

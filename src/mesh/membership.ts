@@ -9,16 +9,15 @@ import { MESH_DOCUMENT, type ServicePolicy } from '../discovery/policy-document.
 import { RegistryClient } from '../discovery/registry/client.ts'
 import type { ServiceView } from '../discovery/registry/service-view.ts'
 import { SnapshotCache } from '../discovery/registry/snapshot-cache.ts'
+import type { ServiceEndpoints } from '../discovery/resolver.ts'
 import type { RotatingIdentity } from '../identity/rotation.ts'
 import { clientTlsOptions } from '../identity/tls-options.ts'
 import { newInstanceId } from '../server/announce.ts'
 import type { MeshContext } from './context.ts'
 import { obtainIdentity } from './obtain-identity.ts'
-import { Policies } from './policies.ts'
+import { WatchedServices, type WatchedServicesListener } from './watched-services.ts'
 
-export interface MembershipListener {
-  /** Something about a service is new; it is in force when this returns. */
-  viewChanged(view: ServiceView): void
+export interface MembershipListener extends WatchedServicesListener {
   /** There is a session to register instances with; called once. */
   begun(registry: RegistryClient): void
 }
@@ -29,8 +28,7 @@ const FRESH_WITHIN_MS = 1_000
 export class Membership {
   readonly #shared: MeshContext
   readonly #listener: MembershipListener
-  readonly #watched = new Set<string>()
-  readonly #policies = new Policies((service) => this.view(service)?.document.policy ?? null)
+  readonly #services: WatchedServices
   #registry: RegistryClient | undefined
   #rotation: RotatingIdentity | undefined
   #lastGood: SnapshotCache | undefined
@@ -41,7 +39,8 @@ export class Membership {
   constructor(shared: MeshContext, listener: MembershipListener) {
     this.#shared = shared
     this.#listener = listener
-    this.#watched.add(MESH_DOCUMENT).add(shared.settings.service)
+    this.#services = new WatchedServices(listener)
+    for (const service of [MESH_DOCUMENT, shared.settings.service]) this.#services.watch(service)
   }
 
   /** `undefined` while there is no identity to open a session with. */
@@ -54,29 +53,32 @@ export class Membership {
     return this.#registry?.dev === true
   }
 
-  /** What is known of a service. */
-  view(service: string): ServiceView | undefined {
-    return this.#registry?.view(service)
+  /** Whether what is in force for our own service comes from the disk, or nothing is in force. */
+  get stale(): boolean {
+    return this.#view(this.#shared.settings.service)?.endpoints.stale !== false
   }
 
-  /** What is in force for a service: its document over the mesh's over the defaults. */
+  /** The revision of what is in force for `service`. */
+  revisionOf(service: string): number | undefined {
+    return this.#view(service)?.revision
+  }
+
+  endpointsOf(service: string): ServiceEndpoints | undefined {
+    return this.#services.endpointsOf(service)
+  }
+
   policyOf(service: string): ServicePolicy {
-    return this.#policies.of(service, this.dev)
+    return this.#services.policyOf(service)
   }
 
-  /** From now on changes of `service` are told. */
+  /** Reports the endpoints and the policy of `service`, now and after each change. */
   watch(service: string): void {
-    if (this.#watched.has(service)) return
-    this.#watched.add(service)
-    this.#registry?.watch(service, (view) => this.#onView(view))
+    this.#services.watch(service)
   }
 
-  /** What is known of `service` is forgotten, unless it is what this process needs by itself. */
+  /** Forgets `service`, unless this process needs it for itself. */
   unwatch(service: string): void {
-    if (service === MESH_DOCUMENT || service === this.#shared.settings.service) return
-    this.#watched.delete(service)
-    this.#registry?.unwatch(service)
-    this.#policies.forget(service)
+    if (service !== MESH_DOCUMENT && service !== this.#shared.settings.service) this.#services.unwatch(service)
   }
 
   /**
@@ -154,9 +156,13 @@ export class Membership {
       restored,
       tls: () => clientTlsOptions(identity.current, verifier, { registry: true }),
       observer: {
-        connected: (address) => events.emit('registry:connected', { address }),
+        connected: (address) => {
+          events.emit('registry:connected', { address })
+          this.#services.dev = this.dev
+        },
         lost: (address, reason) => events.emit('registry:lost', { address, reason }),
         unreachable: () => this.#acceptStale?.(),
+        applied: (view) => this.#onApplied(view),
         rejected: (reason) => events.emit('snapshot:rejected', { subject: 'registry', reason }),
         policyRefused: (subject, issue, kept) => {
           const instead = kept ? 'the last good policy stays in force' : 'what can be read of it is in force'
@@ -177,23 +183,20 @@ export class Membership {
     })
     this.#registry = registry
     identity.onRotate(() => registry.renew())
-    for (const watched of this.#watched) registry.watch(watched, (view) => this.#onView(view))
+    this.#services.dev = this.dev
+    this.#services.use({ resolver: registry.watches, policies: registry.watches })
     this.#listener.begun(registry)
     registry.start()
   }
 
-  #onView(view: ServiceView): void {
-    const registry = this.#registry
-    if (registry === undefined) return
-    this.#listener.viewChanged(view)
-    const {
-      service: subject,
-      revision,
-      endpoints: { stale },
-    } = view
+  #view(service: string): ServiceView | undefined {
+    return this.#registry?.watches.views.get(service)
+  }
+
+  #onApplied({ service: subject, revision, endpoints: { stale } }: ServiceView): void {
     this.#shared.events.emit('snapshot:applied', { subject, revision, stale })
-    registry.acknowledge(view)
-    if (!stale) this.#lastGood?.changed(() => registry.known)
+    const registry = this.#registry
+    if (!stale && registry !== undefined) this.#lastGood?.changed(() => registry.known)
     this.#firstViews?.()
   }
 
@@ -206,7 +209,7 @@ export class Membership {
     const { clock, service, registry: addresses } = this.#shared.settings
     const have = (stale: boolean): boolean =>
       [MESH_DOCUMENT, service].every((name) => {
-        const view = this.view(name)
+        const view = this.#view(name)
         return view !== undefined && (stale || !view.endpoints.stale)
       })
     return new Promise((resolve, reject) => {

@@ -63,10 +63,11 @@ export class Mesh {
   constructor(shared: MeshContext) {
     this.#shared = shared
     this.#membership = new Membership(shared, {
-      viewChanged: (view) => {
-        this.#servers.viewChanged(view)
-        this.#destinations.viewChanged(view)
+      policyChanged: (service) => {
+        this.#servers.policyChanged(service)
+        this.#destinations.policyChanged(service)
       },
+      endpointsChanged: (service, endpoints) => this.#destinations.endpointsChanged(service, endpoints),
       begun: (registry) => this.#servers.begun(registry),
     })
     this.#destinations = new Destinations(shared, this.#membership)
@@ -90,7 +91,7 @@ export class Mesh {
 
   /** Whether what is in force comes from the disk, because no registry has answered yet. */
   get stale(): boolean {
-    return this.#membership.view(this.service)?.endpoints.stale !== false
+    return this.#membership.stale
   }
 
   /** Port of the admin listener; `undefined` if there is none. */
@@ -299,7 +300,7 @@ export class Mesh {
         const heardAt = this.#membership.registry?.heardAt
         return heardAt === undefined ? undefined : clock.now() - heardAt
       },
-      configRevision: () => this.#membership.view(service)?.revision,
+      configRevision: () => this.#membership.revisionOf(service),
       registryConnected: () => this.#membership.registry?.connected,
       concurrencyLimit: () => this.#servers.concurrencyLimit,
       loopDelay: new LoopDelay(clock),

@@ -9,7 +9,6 @@ import type { Protocol } from '../core/protocol.ts'
 import type { Instance } from '../discovery/instance.ts'
 import { MESH_DOCUMENT, type ServicePolicy } from '../discovery/policy-document.ts'
 import type { RegistryClient } from '../discovery/registry/client.ts'
-import type { ServiceView } from '../discovery/registry/service-view.ts'
 import { compileServerStack, ServerLimits, type Stack } from '../resilience/stack.ts'
 import { announcedInstance, newInstanceId } from '../server/announce.ts'
 import type { Authorizer } from '../server/authorization/authorizer.ts'
@@ -146,8 +145,8 @@ export class Servers {
   }
 
   /** New intentions and limits; requests in progress keep theirs. */
-  viewChanged(view: ServiceView): void {
-    if (view.service !== MESH_DOCUMENT && view.service !== this.#shared.settings.service) return
+  policyChanged(service: string): void {
+    if (service !== MESH_DOCUMENT && service !== this.#shared.settings.service) return
     const before = this.#compiled
     const inForce = this.#inForce()
     if (inForce === before?.inForce) return

@@ -84,13 +84,7 @@ class World {
     const instances = this.patients.map(({ server }, i) =>
       instance('inventory', `i-${i}`, { port: server!.port, tls: false }),
     )
-    this.destination.apply({
-      service: 'inventory',
-      epoch: 'e',
-      revision: 1,
-      endpoints: { instances, intended: true, left: new Set(), frozen: false, stale: false },
-      document: { policy: null },
-    })
+    this.destination.apply({ instances, intended: true, left: new Set(), frozen: false, stale: false })
   }
 
   get endpoints(): readonly Endpoint[] {

@@ -1,15 +1,18 @@
 /**
- * This process's session with the registry: keeps one connection, resumes watches and registrations
- * on the next one, and never loses what it knows because the registry is gone. States: connecting →
- * connected → (lost) → waiting → connecting …, until closed. The pause between connections grows
- * until a registry has answered (gRFC A57: an open socket is no proof of life).
+ * This process's session with the registry. It keeps one connection and resumes watches and
+ * registrations on the next one.
+ *
+ * - `connecting` → `connected`: a registry has greeted us
+ * - `connecting` | `connected` → `waiting`: no address answers, or the connection is lost
+ * - `waiting` → `connecting`: the pause is over; it grows until a registry has greeted us, because
+ *   an open socket proves nothing (gRFC A57)
+ * - any → `closed`
  */
 import type { ConnectionOptions } from 'node:tls'
 import type { Clock, Timer } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import { SKEW_TOLD_MS } from '../../identity/validity.ts'
 import type { Instance } from '../instance.ts'
-import { unreadableIssue } from '../instance-reader.ts'
 import { SessionConnection } from './connection.ts'
 import { RegistryDial } from './dial.ts'
 import type { RegistryAddresses } from './first-address.ts'
@@ -17,8 +20,8 @@ import type { RegistryObserver } from './observer.ts'
 import { type Done, PASSING, PendingAnswers } from './pending-answers.ts'
 import { ReconnectPause } from './reconnect-pause.ts'
 import { Registrations } from './registrations.ts'
-import { applyDelta, retainLastGood, type ServiceView, viewOf } from './service-view.ts'
 import type { CachedState } from './snapshot-cache.ts'
+import { RegistryWatches } from './watches.ts'
 import type { ClientMessage, ServerMessage } from './wire.ts'
 
 export interface RegistryClientOptions {
@@ -34,18 +37,13 @@ export interface RegistryClientOptions {
   readonly restored?: CachedState
 }
 
-/** A whole list that was asked for and refused is not asked for with each further change. */
-const ASK_AGAIN_MS = 5_000
-
 export class RegistryClient {
   readonly #options: RegistryClientOptions
   readonly #clock: Clock
-  readonly #views = new Map<string, ServiceView>()
-  readonly #listeners = new Map<string, (view: ServiceView) => void>()
+  /** What is known of services, and who listens for it. */
+  readonly watches: RegistryWatches
   readonly #registrations: Registrations
   readonly #answers: PendingAnswers
-  /** By service, when a whole list was asked for that has not come yet. */
-  readonly #asked = new Map<string, number>()
   #dial: RegistryDial | undefined
   #connection: SessionConnection | undefined
   #welcome: Extract<ServerMessage, { type: 'welcome' }> | undefined
@@ -68,7 +66,12 @@ export class RegistryClient {
       },
       unlisted: (instance, why) => options.observer.unlisted(instance, why),
     })
-    for (const [service, view] of options.restored?.views ?? []) this.#views.set(service, view)
+    this.watches = new RegistryWatches({
+      clock: options.clock,
+      observer: options.observer,
+      send: (message) => this.#connection?.send(message),
+      restored: options.restored?.views ?? [],
+    })
     this.#dev = options.restored?.dev
   }
 
@@ -83,7 +86,7 @@ export class RegistryClient {
 
   /** What is known now, to be kept for the next run. */
   get known(): CachedState {
-    return { views: this.#views, dev: this.#dev }
+    return { views: this.watches.views, dev: this.#dev }
   }
 
   /** Whether the registry runs with `--dev`; `undefined` until one has said so. */
@@ -94,37 +97,6 @@ export class RegistryClient {
   /** When the registry last said something, on the monotonic clock. */
   get heardAt(): number {
     return this.#heardAt
-  }
-
-  /** What is known of `service`, live or from the last run. */
-  view(service: string): ServiceView | undefined {
-    return this.#views.get(service)
-  }
-
-  /**
-   * Tells of every change of `service`, and at once of what is known already. One listener a
-   * service.
-   */
-  watch(service: string, listener: (view: ServiceView) => void): void {
-    this.#listeners.set(service, listener)
-    const known = this.#views.get(service)
-    if (known !== undefined) listener(known)
-    if (this.#welcome !== undefined) this.#sendWatch(service)
-  }
-
-  /** Nothing is known of `service` from now on. */
-  unwatch(service: string): void {
-    this.#listeners.delete(service)
-    this.#views.delete(service)
-    this.#asked.delete(service)
-    if (this.#welcome !== undefined) this.#connection?.send({ type: 'unwatch', service })
-  }
-
-  /** Everything about `service` up to `revision` is in force here: lets a draining instance go. */
-  acknowledge(view: ServiceView): void {
-    if (!view.endpoints.stale && this.#welcome?.epoch === view.epoch) {
-      this.#connection?.send({ type: 'ack', service: view.service, revision: view.revision })
-    }
   }
 
   /**
@@ -148,8 +120,8 @@ export class RegistryClient {
   }
 
   /**
-   * The identity has changed: another connection shows the new one, at once. What is known is kept,
-   * and nobody hears of a loss.
+   * Opens another connection at once, because the identity has changed. What is known stays, and no
+   * loss is reported.
    */
   renew(): void {
     if (this.#closed || this.#dial === undefined) return
@@ -159,14 +131,14 @@ export class RegistryClient {
   }
 
   /**
-   * Resolves when the registry has been told that this process leaves, within 500 ms. Never
-   * rejects.
+   * Leaves the registry. Resolves when the registry has received it, after 500 ms at the latest.
+   * Never rejects.
    */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     if (this.#timer !== undefined) this.#clock.stopTimer(this.#timer)
-    const told = this.#dial?.leave(this.#listeners.keys())
+    const told = this.#dial?.leave(this.watches.services)
     this.#failAll('closed', 'the mesh was closed')
     this.#registrations.close()
     await told
@@ -213,7 +185,7 @@ export class RegistryClient {
     this.#dial?.close()
     this.#connection = undefined
     this.#welcome = undefined
-    this.#asked.clear()
+    this.watches.end()
     if (this.#beatTimer !== undefined) this.#clock.stopTimer(this.#beatTimer)
     this.#beatTimer = undefined
     this.#registrations.end()
@@ -237,24 +209,15 @@ export class RegistryClient {
         this.#checkSkew(message.wallNow)
         this.#options.observer.connected(address)
         this.#registrations.begin()
-        for (const service of this.#listeners.keys()) this.#sendWatch(service)
+        this.watches.begin(message.epoch)
         this.#beat(message.beatMs)
         return
       case 'snapshot':
-        this.#asked.delete(message.service)
-        if (this.#listeners.has(message.service)) this.#update(viewOf(message))
+        this.watches.takeSnapshot(message)
         return
-      case 'delta': {
-        // On its way when the watch ended.
-        if (!this.#listeners.has(message.service)) return
-        const known = this.#views.get(message.service)
-        if (known === undefined || known.revision !== message.previous || known.epoch !== this.#welcome?.epoch) {
-          this.#askWhole(message.service)
-          return
-        }
-        this.#update(applyDelta(known, message))
+      case 'delta':
+        this.watches.takeDelta(message)
         return
-      }
       case 'bundle':
         this.#options.observer.bundle(message.trustDomain, message.roots, message.sequence)
         return
@@ -280,39 +243,6 @@ export class RegistryClient {
       case 'goaway':
         this.#pause.asked(message.retryAfterMs)
     }
-  }
-
-  #update(next: ServiceView): void {
-    const known = this.#views.get(next.service)
-    const view = retainLastGood(next, known)
-    const { policy, policyIssue } = next.document
-    if (policyIssue !== undefined && policyIssue !== known?.document.policyIssue) {
-      this.#options.observer.policyRefused(next.service, policyIssue, view.document.policy !== policy)
-    }
-    const unread = unreadableIssue(next.endpoints)
-    if (unread !== undefined && unread !== (known && unreadableIssue(known.endpoints))) {
-      this.#options.observer.instanceRefused(next.service, unread)
-    }
-    this.#views.set(view.service, view)
-    this.#listeners.get(view.service)?.(view)
-  }
-
-  #askWhole(service: string): void {
-    const now = this.#clock.now()
-    if (now - (this.#asked.get(service) ?? Number.NEGATIVE_INFINITY) < ASK_AGAIN_MS) return
-    this.#asked.set(service, now)
-    this.#connection?.send({ type: 'watch', service })
-  }
-
-  #sendWatch(service: string): void {
-    const known = this.#views.get(service)
-    // A view from the disk is confirmed by a whole snapshot, not by the absence of news.
-    const resumes = known !== undefined && !known.endpoints.stale && known.epoch === this.#welcome?.epoch
-    this.#connection?.send(
-      resumes
-        ? { type: 'watch', service, since: { epoch: known.epoch, revision: known.revision } }
-        : { type: 'watch', service },
-    )
   }
 
   #beat(everyMs: number): void {

@@ -1,5 +1,6 @@
-/** What a session with the registry tells about itself, for events and metrics. */
+/** What the session with the registry reports, for events, metrics and the snapshot on disk. */
 import type { Instance } from '../instance.ts'
+import type { ServiceView } from './service-view.ts'
 
 export interface RegistryObserver {
   connected(registry: string): void
@@ -7,6 +8,8 @@ export interface RegistryObserver {
   /** A connection could not be made; it goes on trying. */
   unreachable(registry: string, reason: string): void
   rejected(reason: string): void
+  /** The endpoints and the document of a service are in force; also those of the last run. */
+  applied(view: ServiceView): void
   /**
    * A document cannot be read whole. The last good one stays in force (`kept`), or the part that
    * can be read comes into force.

@@ -1,0 +1,167 @@
+/**
+ * The services that this process watches at the registry, kept over sessions. Known services are
+ * resumed in the next session; a delta that does not follow what is known asks for a whole snapshot.
+ */
+import type { Clock } from '../../core/clock.ts'
+import { unreadableIssue } from '../instance-reader.ts'
+import type { PolicySource, ServiceDocument } from '../policy-source.ts'
+import type { Resolver, ServiceEndpoints } from '../resolver.ts'
+import type { RegistryObserver } from './observer.ts'
+import { applyDelta, retainLastGood, type ServiceView, viewOf } from './service-view.ts'
+import type { ClientMessage, ServerMessage } from './wire.ts'
+
+export interface RegistryWatchesOptions {
+  readonly clock: Clock
+  readonly observer: Pick<RegistryObserver, 'applied' | 'policyRefused' | 'instanceRefused'>
+  /** Sends in the session that stands. */
+  readonly send: (message: ClientMessage) => void
+  /** Of the last run. */
+  readonly restored: Iterable<readonly [string, ServiceView]>
+}
+
+interface Listeners {
+  endpoints: ((endpoints: ServiceEndpoints) => void) | undefined
+  document: ((document: ServiceDocument) => void) | undefined
+}
+
+/** Bounds how often a refused snapshot is requested again while deltas arrive. */
+const REQUEST_AGAIN_MS = 5_000
+
+export class RegistryWatches implements Resolver, PolicySource {
+  readonly #options: RegistryWatchesOptions
+  readonly #views: Map<string, ServiceView>
+  readonly #listeners = new Map<string, Listeners>()
+  /** By service, when the whole snapshot that has not come yet was requested. */
+  readonly #requestedAt = new Map<string, number>()
+  /** Of the session that stands; `undefined`: none does. */
+  #epoch: string | undefined
+
+  constructor(options: RegistryWatchesOptions) {
+    this.#options = options
+    this.#views = new Map(options.restored)
+  }
+
+  /** By service; also views of the last run that are not watched. */
+  get views(): ReadonlyMap<string, ServiceView> {
+    return this.#views
+  }
+
+  /** Names of the watched services. */
+  get services(): Iterable<string> {
+    return this.#listeners.keys()
+  }
+
+  watchEndpoints(service: string, listener: (endpoints: ServiceEndpoints) => void): () => void {
+    const listeners = this.#watch(service)
+    listeners.endpoints = listener
+    const view = this.#views.get(service)
+    if (view !== undefined) {
+      listener(view.endpoints)
+      if (listeners.document !== undefined) this.#options.observer.applied(view)
+    }
+    return () => {
+      if (listeners.endpoints === listener) listeners.endpoints = undefined
+      this.#unwatch(service, listeners)
+    }
+  }
+
+  watchDocument(service: string, listener: (document: ServiceDocument) => void): () => void {
+    const listeners = this.#watch(service)
+    listeners.document = listener
+    const view = this.#views.get(service)
+    if (view !== undefined) {
+      listener(view.document)
+      if (listeners.endpoints !== undefined) this.#options.observer.applied(view)
+    }
+    return () => {
+      if (listeners.document === listener) listeners.document = undefined
+      this.#unwatch(service, listeners)
+    }
+  }
+
+  /** A session stands. */
+  begin(epoch: string): void {
+    this.#epoch = epoch
+    for (const service of this.#listeners.keys()) this.#sendWatch(service)
+  }
+
+  /** The session is over. */
+  end(): void {
+    this.#epoch = undefined
+    this.#requestedAt.clear()
+  }
+
+  takeSnapshot(message: Extract<ServerMessage, { type: 'snapshot' }>): void {
+    this.#requestedAt.delete(message.service)
+    if (this.#listeners.has(message.service)) this.#update(viewOf(message))
+  }
+
+  takeDelta(message: Extract<ServerMessage, { type: 'delta' }>): void {
+    const { service, previous } = message
+    // It was on its way when the watch ended.
+    if (!this.#listeners.has(service)) return
+    const known = this.#views.get(service)
+    if (known?.revision === previous && known.epoch === this.#epoch) this.#update(applyDelta(known, message))
+    else this.#requestSnapshot(service)
+  }
+
+  #watch(service: string): Listeners {
+    let listeners = this.#listeners.get(service)
+    if (listeners === undefined) {
+      listeners = { endpoints: undefined, document: undefined }
+      this.#listeners.set(service, listeners)
+      if (this.#epoch !== undefined) this.#sendWatch(service)
+    }
+    return listeners
+  }
+
+  /** Without a listener nothing is known of the service from now on. */
+  #unwatch(service: string, listeners: Listeners): void {
+    const { endpoints, document } = listeners
+    if (endpoints !== undefined || document !== undefined || this.#listeners.get(service) !== listeners) return
+    this.#listeners.delete(service)
+    this.#views.delete(service)
+    this.#requestedAt.delete(service)
+    if (this.#epoch !== undefined) this.#options.send({ type: 'unwatch', service })
+  }
+
+  #update(next: ServiceView): void {
+    const { observer, send } = this.#options
+    const { service } = next
+    const known = this.#views.get(service)
+    const view = retainLastGood(next, known)
+    const { policy, policyIssue } = next.document
+    if (policyIssue !== undefined && policyIssue !== known?.document.policyIssue) {
+      observer.policyRefused(service, policyIssue, view.document.policy !== policy)
+    }
+    const unread = unreadableIssue(next.endpoints)
+    if (unread !== undefined && unread !== (known && unreadableIssue(known.endpoints))) {
+      observer.instanceRefused(service, unread)
+    }
+    this.#views.set(service, view)
+    const listeners = this.#listeners.get(service)
+    if (view.document !== known?.document) listeners?.document?.(view.document)
+    if (view.endpoints !== known?.endpoints) listeners?.endpoints?.(view.endpoints)
+    observer.applied(view)
+    // Everything up to this revision is in force here: the registry may let a draining instance go.
+    if (view.epoch === this.#epoch) send({ type: 'ack', service, revision: view.revision })
+  }
+
+  #requestSnapshot(service: string): void {
+    const now = this.#options.clock.now()
+    if (now - (this.#requestedAt.get(service) ?? Number.NEGATIVE_INFINITY) < REQUEST_AGAIN_MS) return
+    this.#requestedAt.set(service, now)
+    this.#options.send({ type: 'watch', service })
+  }
+
+  #sendWatch(service: string): void {
+    const known = this.#views.get(service)
+    // A view from the disk is confirmed by a whole snapshot, not by the absence of news.
+    const resumes = known !== undefined && !known.endpoints.stale && known.epoch === this.#epoch
+    this.#options.send(
+      resumes
+        ? { type: 'watch', service, since: { epoch: known.epoch, revision: known.revision } }
+        : { type: 'watch', service },
+    )
+  }
+}
