@@ -188,29 +188,50 @@ export class RotatingIdentity implements IdentitySource {
   async renew(): Promise<void> {
     if (this.#closed || this.#renewing) return
     this.#renewing = true
-    const { clock } = this.#options
     try {
-      const timeoutMs = Math.max(SOONEST_MS, Math.min(ISSUE_TIMEOUT_MS, this.#lifeMs * ISSUE_TIMEOUT_SHARE))
-      const answer = await ask(this.#options, this.#current, timeoutMs)
-      if (this.#closed) return
-      // Against the identity of this moment: the bundle may have changed while the issuer was
-      // working.
-      const { identity, lifeMs, offsetMs } = accept(this.#options, answer, this.#current)
-      this.#failures = 0
-      this.#schedule(lifeMs, 0)
-      this.#noteSkew(offsetMs)
-      this.#swap(identity, answer.joined === true ? 'rejoined' : 'renewed')
-      await this.#save()
+      await this.#replace(this.#current)
     } catch (error) {
       if (this.#closed) return
       const retryInMs = this.#pauseMs(error)
       this.#failures += 1
-      this.#retryAt = clock.now() + retryInMs
+      this.#retryAt = this.#options.clock.now() + retryInMs
       this.#tell({ type: 'renewal-failed', error, failures: this.#failures, retryInMs })
     } finally {
       this.#renewing = false
       this.#wait()
     }
+  }
+
+  /**
+   * Joins again, as a new process does, although the current certificate is valid: the registry that
+   * issued it is gone for good. Does nothing while a renewal runs.
+   *
+   * @throws MeshError of the issuer; the current identity stays in force
+   */
+  async rejoin(): Promise<void> {
+    if (this.#closed || this.#renewing) return
+    this.#renewing = true
+    try {
+      await this.#replace(undefined)
+    } finally {
+      this.#renewing = false
+      this.#wait()
+    }
+  }
+
+  /** `current`: the identity to ask with; `undefined`: by joining. */
+  async #replace(current: Identity | undefined): Promise<void> {
+    const timeoutMs = Math.max(SOONEST_MS, Math.min(ISSUE_TIMEOUT_MS, this.#lifeMs * ISSUE_TIMEOUT_SHARE))
+    const issued = await ask(this.#options, current, timeoutMs)
+    if (this.#closed) return
+    const joined = current === undefined || issued.joined === true
+    // Compared with the identity of this moment: the bundle may have changed meanwhile.
+    const { identity, lifeMs, offsetMs } = accept(this.#options, { ...issued, joined }, this.#current)
+    this.#failures = 0
+    this.#schedule(lifeMs, 0)
+    this.#noteSkew(offsetMs)
+    this.#swap(identity, joined ? 'rejoined' : 'renewed')
+    await this.#save()
   }
 
   /** Stops renewing. The current identity stays readable. Safe to call more than once. */

@@ -14,6 +14,7 @@ import type { RotatingIdentity } from '../identity/rotation.ts'
 import { clientTlsOptions } from '../identity/tls-options.ts'
 import { newInstanceId } from '../server/announce.ts'
 import type { MeshContext } from './context.ts'
+import { DevRegistry } from './dev-registry.ts'
 import { obtainIdentity } from './obtain-identity.ts'
 import { WatchedServices, type WatchedServicesListener } from './watched-services.ts'
 
@@ -148,6 +149,7 @@ export class Membership {
     this.#rotation = rotation
     this.#lastGood = lastGood
     identity.arrive(rotation)
+    const devRegistry = new DevRegistry(this.#shared, rotation)
     const registry = new RegistryClient({
       addresses,
       service,
@@ -161,7 +163,11 @@ export class Membership {
           this.#services.dev = this.dev
         },
         lost: (address, reason) => events.emit('registry:lost', { address, reason }),
-        unreachable: () => this.#acceptStale?.(),
+        unreachable: (address, reason, isNew) => {
+          if (isNew) events.emit('registry:unreachable', { address, reason })
+          this.#acceptStale?.()
+          void devRegistry.follow(this.dev)
+        },
         applied: (view) => this.#onApplied(view),
         rejected: (reason) => events.emit('snapshot:rejected', { subject: 'registry', reason }),
         policyRefused: (subject, issue, kept) => {
@@ -182,7 +188,13 @@ export class Membership {
       },
     })
     this.#registry = registry
-    identity.onRotate(() => registry.renew())
+    let { roots } = rotation.current
+    identity.onRotate((next) => {
+      // What the last run knew under another root is not kept under this one.
+      if (!next.roots.some((root) => roots.includes(root))) registry.watches.forgetUnwatched()
+      roots = next.roots
+      registry.renew()
+    })
     this.#services.dev = this.dev
     this.#services.use({ resolver: registry.watches, policies: registry.watches })
     this.#listener.begun(registry)

@@ -47,9 +47,11 @@ export interface MeshEvents {
   'snapshot:rejected': { subject: string; reason: string; revision?: number }
   'registry:connected': { address: string }
   'registry:lost': { address: string; reason: string }
+  /** No session could be opened there; once for each reason until one is established. */
+  'registry:unreachable': { address: string; reason: string }
   /** The registry removed one of our instances: `expired`, `released`, `replaced` or `refused`. */
   'instance:unlisted': { endpoint: string; reason: string }
-  /** `rejoined`: by joining again, because the last certificate had expired. */
+  /** `rejoined`: by joining again; the last certificate had expired, or its registry was replaced. */
   'identity:renewed': { spiffeId: string; notAfter: number; generation: number; rejoined?: true }
   'identity:failed': { reason: string; notAfter?: number }
   /** Renewal is overdue: the certificate expires at `notAfter`. */
@@ -103,6 +105,7 @@ export const EVENT_NAMES: readonly EventName[] = Object.freeze([
   'snapshot:rejected',
   'registry:connected',
   'registry:lost',
+  'registry:unreachable',
   'instance:unlisted',
   'identity:renewed',
   'identity:failed',

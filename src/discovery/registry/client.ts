@@ -21,6 +21,7 @@ import { type Done, PASSING, PendingAnswers } from './pending-answers.ts'
 import { ReconnectPause } from './reconnect-pause.ts'
 import { Registrations } from './registrations.ts'
 import type { CachedState } from './snapshot-cache.ts'
+import { UnreachableReasons } from './unreachable-reasons.ts'
 import { RegistryWatches } from './watches.ts'
 import type { ClientMessage, ServerMessage } from './wire.ts'
 
@@ -48,6 +49,7 @@ export class RegistryClient {
   #connection: SessionConnection | undefined
   #welcome: Extract<ServerMessage, { type: 'welcome' }> | undefined
   readonly #pause = new ReconnectPause()
+  readonly #unreachable = new UnreachableReasons()
   #timer: Timer | undefined
   #beatTimer: Timer | undefined
   #closed = false
@@ -169,7 +171,7 @@ export class RegistryClient {
       },
       message: (address, message) => this.#receive(address, message),
       rejected: (reason) => observer.rejected(reason),
-      unreachable: (address, reason) => observer.unreachable(address, reason),
+      unreachable: (address, reason) => observer.unreachable(address, reason, this.#unreachable.isNew(address, reason)),
       failed: () => this.#reconnect('no address answers'),
       lost: (address, reason) => {
         addresses.failed(address)
@@ -204,6 +206,7 @@ export class RegistryClient {
     switch (message.type) {
       case 'welcome':
         this.#pause.answered(message.leaseMs)
+        this.#unreachable.clear()
         this.#welcome = message
         this.#dev = message.dev
         this.#checkSkew(message.wallNow)

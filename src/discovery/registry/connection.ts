@@ -5,6 +5,8 @@
 import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2'
 import type { ConnectionOptions } from 'node:tls'
 import type { Clock, Timer } from '../../core/clock.ts'
+import { MeshError } from '../../core/errors.ts'
+import { refusalOf } from '../../identity/tls-options.ts'
 import { LIMITS } from '../limits.ts'
 import { SnapshotRejected } from '../read-field.ts'
 import { LineReader } from './line-reader.ts'
@@ -41,12 +43,12 @@ export class SessionConnection {
     this.#clock = clock
     this.#listener = listener
     this.#session = http2.connect(url, { ...tls, settings: { enablePush: false } })
-    this.#session.on('error', (error) => this.#end(error.message))
+    this.#session.on('error', (error) => this.#end(reasonOf(error)))
     this.#session.on('close', () => this.#end('the registry closed the connection'))
     this.#session.on('goaway', () => this.#end('the registry goes away'))
     this.#session.once('connect', () => this.#session.unref())
     this.#stream = this.#session.request({ ':method': 'POST', ':path': '/v1/session' }, { endStream: false })
-    this.#stream.on('error', (error) => this.#end(error.message))
+    this.#stream.on('error', (error) => this.#end(reasonOf(error)))
     this.#stream.on('close', () => this.#end('the registry ended the session'))
     this.#timer = clock.startBackgroundTimer(CONNECT_TIMEOUT_MS, () => this.#end('no greeting in time'), undefined)
     this.#stream.on('response', (headers) => {
@@ -143,4 +145,14 @@ export class SessionConnection {
     this.#clock.startBackgroundTimer(GOODBYE_MS, (session) => session.destroy(), this.#session)
     this.#listener.closed(reason)
   }
+}
+
+/** A refused certificate by its stable reason; TLS itself has only a code for it. */
+function reasonOf(error: Error): string {
+  // The stream of a connection that failed is canceled, and only its cause says why.
+  const cause = error.cause instanceof Error ? error.cause : error
+  const refused = cause instanceof MeshError ? undefined : refusalOf(cause)
+  return refused === undefined
+    ? cause.message
+    : `The registry's certificate was refused (${refused.reason}). ${refused.detail}`
 }

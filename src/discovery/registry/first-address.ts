@@ -26,6 +26,11 @@ export class RegistryAddresses {
     return preferred === undefined ? this.all : [preferred, ...this.all.filter((one) => one !== preferred)]
   }
 
+  /** Those on loopback, in the same order. */
+  get onLoopback(): readonly string[] {
+    return this.inOrder.filter(isOnLoopback)
+  }
+
   answered(address: string): void {
     this.#preferred = address
   }
@@ -33,6 +38,12 @@ export class RegistryAddresses {
   failed(address: string): void {
     if (this.#preferred === address) this.#preferred = undefined
   }
+}
+
+const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
+
+export function isOnLoopback(address: string): boolean {
+  return LOOPBACK.has(new URL(address).hostname)
 }
 
 export interface FirstAddressOptions {

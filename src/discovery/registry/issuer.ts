@@ -13,7 +13,7 @@ import { PeerVerifier } from '../../identity/peer-verifier.ts'
 import type { Issuer } from '../../identity/rotation.ts'
 import { clientTlsOptions } from '../../identity/tls-options.ts'
 import { clockMistake, isValidNow } from '../../identity/validity.ts'
-import { firstAddress, type RegistryAddresses } from './first-address.ts'
+import { firstAddress, isOnLoopback, type RegistryAddresses } from './first-address.ts'
 import { askRegistry, type RegistryTls } from './request.ts'
 import { requestCertificate } from './request-certificate.ts'
 
@@ -37,8 +37,6 @@ export interface JoinTokenSource {
 
 /** Of the time left for joining, what the token may take. */
 export const TOKEN_SHARE = 0.8
-
-const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
 
 /** A registry that says no would say it again elsewhere: they share their state. */
 const isFinal = (error: unknown): boolean => !(error instanceof MeshError) || error.code === 'join-refused'
@@ -69,20 +67,16 @@ export async function presentedFingerprint(
   timeoutMs: number,
   anywhere = false,
 ): Promise<string | undefined> {
-  const asked = anywhere ? addresses.inOrder : addresses.inOrder.filter(isLoopback)
+  const asked = anywhere ? addresses.inOrder : addresses.onLoopback
   if (asked.length === 0) return undefined
   try {
     const { address, answer } = await firstContact(asked, undefined, clock, timeoutMs)
-    if (isLoopback(address)) addresses.answered(address)
+    if (isOnLoopback(address)) addresses.answered(address)
     return rootFingerprint(answer.root)
   } catch {
     // Then what is on disk is all there is.
     return undefined
   }
-}
-
-function isLoopback(address: string): boolean {
-  return LOOPBACK.has(new URL(address).hostname)
 }
 
 function hostAndPort(address: string): { host: string; port: number } {
@@ -112,8 +106,7 @@ async function renew(
 async function join(options: IssuerOptions, csr: string, untilAt: number): Promise<JoinResponse> {
   const { clock, service, addresses } = options
   const token = await options.joinToken.ask(Math.max(1, (untilAt - clock.now()) * TOKEN_SHARE))
-  let left = addresses.inOrder
-  if (token === undefined) left = left.filter(isLoopback)
+  let left = token === undefined ? addresses.onLoopback : addresses.inOrder
   if (left.length === 0) throw tokenMissing(addresses.all, service)
   const body = token === undefined ? { service, csr } : { service, csr, token: token.secret }
   for (;;) {

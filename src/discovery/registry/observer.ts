@@ -5,8 +5,11 @@ import type { ServiceView } from './service-view.ts'
 export interface RegistryObserver {
   connected(registry: string): void
   lost(registry: string, reason: string): void
-  /** A connection could not be made; it goes on trying. */
-  unreachable(registry: string, reason: string): void
+  /**
+   * A session could not be opened; it is tried again. `isNew`: this reason has not been reported
+   * since the last session.
+   */
+  unreachable(registry: string, reason: string, isNew: boolean): void
   rejected(reason: string): void
   /** The endpoints and the document of a service are in force; also those of the last run. */
   applied(view: ServiceView): void

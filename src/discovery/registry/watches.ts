@@ -91,6 +91,11 @@ export class RegistryWatches implements Resolver, PolicySource {
     this.#requestedAt.clear()
   }
 
+  /** Forgets the views of the last run that are not watched. */
+  forgetUnwatched(): void {
+    for (const service of this.#views.keys()) if (!this.#listeners.has(service)) this.#views.delete(service)
+  }
+
   takeSnapshot(message: Extract<ServerMessage, { type: 'snapshot' }>): void {
     this.#requestedAt.delete(message.service)
     if (this.#listeners.has(message.service)) this.#update(viewOf(message))
