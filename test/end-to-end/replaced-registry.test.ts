@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Mesh } from '../../src/index.ts'
 import { countOf, eventually, Rig, wait } from './rig.ts'
 
-const LEASE = { leaseMs: 1_000 }
+const LEASE = { lease: 1_000 }
 /** Several attempts to reconnect, whose pauses end at 40 % of the lease. */
 const SEVERAL_ATTEMPTS_MS = 2_500
 
