@@ -3,7 +3,8 @@
  * loaded only then, so that `import 'inmesh'` costs an application next to nothing until it joins.
  */
 import type { Mesh } from './mesh.ts'
-import { type MeshOptions, resolveMeshOptions } from './options.ts'
+import type { MeshOptions } from './options.ts'
+import { resolveMeshOptions } from './resolve-options.ts'
 
 /**
  * Joins the mesh: resolves when this process has its identity and a first snapshot, live or from

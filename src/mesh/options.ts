@@ -1,35 +1,10 @@
-/**
- * What `joinMesh` and `mesh.serve` take, from code and from `INMESH_*` variables, checked whole
- * before anything starts.
- */
-import { homedir } from 'node:os'
-import { join } from 'node:path'
+/** The options of `joinMesh`, and what they become. */
 import { type Clock, systemClock } from '../core/clock.ts'
-import { HOST, METADATA } from '../discovery/instance-reader.ts'
-import { LIMITS } from '../discovery/limits.ts'
-import { either } from '../options/composed-fields.ts'
+import { METADATA } from '../discovery/instance-reader.ts'
 import { type Duration, formatDuration } from '../options/duration.ts'
-import {
-  type AnyField,
-  check,
-  type Field,
-  fields,
-  flag,
-  instance,
-  list,
-  OptionsError,
-  optional,
-  type Parsed,
-  show,
-  text,
-  withDefault,
-} from '../options/fields.ts'
-import { renameFormer } from '../options/former-names.ts'
+import { either, type Field, fields, flag, instance, list, optional, text, withDefault } from '../options/fields.ts'
 import { serviceName } from '../options/names.ts'
 import { duration, integer } from '../options/quantities.ts'
-import { GRPC_SERVER_FIELDS, type GrpcServerOptions } from '../server/grpc/options.ts'
-import { HTTP_SERVER_FIELDS, type HttpServerOptions } from '../server/http/options.ts'
-import { fromEnvironment, namingVariables, warnOfStrangers } from './environment.ts'
 
 /**
  * How a process joins the mesh. Every option can also come from the environment variable named with
@@ -123,7 +98,7 @@ const REGISTRY_URL = instance<string>(
 const JOIN_TOKEN = /^inmesh-join\.[A-Za-z0-9_-]{1,100}\.[A-Za-z0-9_-]{1,100}$/
 const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
 
-const MESH_FIELDS = fields({
+export const MESH_FIELDS = fields({
   service: serviceName(),
   registry: withDefault<string | readonly string[]>(
     either<readonly string[], string>(list(REGISTRY_URL, { min: 1, max: 16 }), REGISTRY_URL),
@@ -150,148 +125,9 @@ const MESH_FIELDS = fields({
   clock: withDefault<Clock>(clockField(), systemClock),
 })
 
-const FORMER_NAMES = { startWithout: 'startWithoutRegistry' }
+/** Former names that are still taken, with a warning. */
+export const FORMER_NAMES = { startWithout: 'startWithoutRegistry' }
 
 function clockField(): Field<Clock> {
   return instance('a Clock', (value) => typeof (value as Clock | null)?.now === 'function')
-}
-
-/** Options win over variables. @throws OptionsError naming each wrong field */
-export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.ProcessEnv = process.env): MeshSettings {
-  assertObject(options, 'joinMesh')
-  const fromCode = renameFormer(optionsGiven(options, MESH_FIELDS.shape), FORMER_NAMES, 'joinMesh')
-  warnOfStrangers(env, Object.keys(MESH_FIELDS.shape))
-  const { joinToken, joinTokenFile, ...others } = fromEnvironment(env)
-  // One of them in code stands for both.
-  const tokenInCode = Object.hasOwn(fromCode, 'joinToken') || Object.hasOwn(fromCode, 'joinTokenFile')
-  const fromEnv = optionsGiven(tokenInCode ? others : { joinToken, joinTokenFile, ...others })
-  let given: Parsed<typeof MESH_FIELDS>
-  try {
-    given = check(MESH_FIELDS, { ...fromEnv, ...fromCode }, 'joinMesh')
-  } catch (error) {
-    throw namingVariables(
-      error,
-      Object.keys(fromEnv).filter((option) => !Object.hasOwn(fromCode, option)),
-    )
-  }
-  if (given.joinToken !== undefined && given.joinTokenFile !== undefined) {
-    const message = "is not taken beside 'joinToken'; give one of both"
-    throw new OptionsError('joinMesh', [{ path: ['joinTokenFile'], message }])
-  }
-  return Object.freeze({
-    service: given.service,
-    registry: Object.freeze([given.registry].flat().map((address) => address.replace(/\/$/, ''))),
-    joinToken: given.joinToken,
-    joinTokenFile: given.joinTokenFile,
-    stateDir: given.stateDir ?? join(stateHome(env), 'inmesh', given.service),
-    zone: given.zone,
-    version: given.version,
-    weight: given.weight,
-    metadata: given.metadata,
-    joinTimeoutMs: given.joinTimeout,
-    startWithoutRegistry: given.startWithoutRegistry,
-    adminPort: given.adminPort,
-    handleSignals: given.handleSignals,
-    drainNoticeMs: given.drainNotice,
-    drainTimeoutMs: given.drainTimeout,
-    clock: given.clock,
-  })
-}
-
-/** Anything else would be spread into nothing, or fail with an error about something else. */
-function assertObject(options: unknown, what: string): void {
-  if (typeof options === 'object' && options !== null && !Array.isArray(options)) return
-  throw new OptionsError(what, [{ path: [], message: `expected an object of options, got ${show(options)}` }])
-}
-
-/** Those that are not `undefined`, also inherited ones and getters of a class. */
-function optionsGiven(options: object, shape: object = {}): Record<string, unknown> {
-  const given: Record<string, unknown> = {}
-  const take = (key: string): void => {
-    const value = (options as Record<string, unknown>)[key]
-    if (value !== undefined) given[key] = value
-  }
-  for (const key in options) take(key)
-  for (const key in shape) take(key)
-  return given
-}
-
-function stateHome(env: NodeJS.ProcessEnv): string {
-  return env.XDG_STATE_HOME ?? join(homedir(), '.local', 'state')
-}
-
-/** Where others find a server. */
-interface AnnounceOptions {
-  /**
-   * Address that others are told to call. @defaultValue the host listened on, or this machine's
-   * first address
-   */
-  readonly advertise?: string
-  /** Told to watchers besides the process's own metadata; at most 64 entries together. */
-  readonly metadata?: Readonly<Record<string, string>>
-}
-
-/** How a handler is served in the mesh. */
-export interface ServeOptions extends HttpServerOptions, AnnounceOptions {}
-
-/** How a gRPC server is served in the mesh. */
-export interface ServeGrpcOptions extends GrpcServerOptions, AnnounceOptions {}
-
-export interface ServeSettings<Options> {
-  readonly server: Options
-  readonly advertise: string | undefined
-  /** With the process's own. */
-  readonly metadata: Metadata
-}
-
-type Metadata = Readonly<Record<string, string>>
-
-const ANNOUNCED = {
-  advertise: optional(text('an IP address or a host name', HOST)),
-  metadata: withDefault(METADATA, Object.freeze({})),
-}
-const SERVE = fields({ ...HTTP_SERVER_FIELDS.shape, ...ANNOUNCED })
-const SERVE_GRPC = fields({ ...GRPC_SERVER_FIELDS.shape, ...ANNOUNCED })
-
-/**
- * With a `--dev` registry the default host is loopback, otherwise every address of the machine.
- *
- * @throws OptionsError naming each wrong field
- */
-export function resolveServeOptions(
-  options: ServeOptions = {},
-  dev: boolean,
-  processMetadata: Metadata = {},
-): ServeSettings<HttpServerOptions> {
-  return resolveServing(options, dev, 'mesh.serve', SERVE, processMetadata)
-}
-
-/** The same for gRPC. @throws OptionsError naming each wrong field */
-export function resolveServeGrpcOptions(
-  options: ServeGrpcOptions = {},
-  dev: boolean,
-  processMetadata: Metadata = {},
-): ServeSettings<GrpcServerOptions> {
-  return resolveServing(options, dev, 'mesh.serveGrpc', SERVE_GRPC, processMetadata)
-}
-
-function resolveServing<Options extends { readonly host?: string }>(
-  options: Options & AnnounceOptions,
-  dev: boolean,
-  what: string,
-  description: AnyField<Parsed<typeof SERVE> | Parsed<typeof SERVE_GRPC>> & { readonly shape: object },
-  processMetadata: Metadata,
-): ServeSettings<Options> {
-  assertObject(options, what)
-  const given = optionsGiven(options, description.shape) as unknown as typeof options
-  const { advertise: _, metadata: __, ...server } = given
-  const host = server.host ?? (dev ? '127.0.0.1' : '0.0.0.0')
-  const checked = check(description, { ...given, host }, what)
-  const metadata = { ...processMetadata, ...checked.metadata }
-  const entries = Object.keys(metadata).length
-  if (entries > LIMITS.metadataEntries) {
-    const message = `expected at most ${LIMITS.metadataEntries} entries together with those of joinMesh, got ${entries}`
-    throw new OptionsError(what, [{ path: ['metadata'], message }])
-  }
-  return { server: { ...server, host } as unknown as Options, advertise: checked.advertise, metadata }
 }

@@ -25,7 +25,7 @@ import {
   type ServeGrpcOptions,
   type ServeOptions,
   type ServeSettings,
-} from './options.ts'
+} from './serve-options.ts'
 
 /** After all watchers have acknowledged, requests that left before may still be on the wire. */
 const ON_THE_WIRE_MS = 100

@@ -6,7 +6,8 @@ import { sleep, systemClock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { MeshServer } from '../mesh/mesh-server.ts'
-import type { MeshOptions, ServeOptions } from '../mesh/options.ts'
+import type { MeshOptions } from '../mesh/options.ts'
+import type { ServeOptions } from '../mesh/serve-options.ts'
 import { check, fields, instance, optional } from '../options/fields.ts'
 import type { PolicyChange } from '../registry/policies.ts'
 import type { Registry } from '../registry/registry.ts'
@@ -224,7 +225,7 @@ export class TestMesh {
   async #join(service: string, options: TestMemberOptions): Promise<Mesh> {
     this.#assertOpen(service)
     const [{ resolveMeshOptions }, { Mesh }, { createMeshContext }] = await Promise.all([
-      import('../mesh/options.ts'),
+      import('../mesh/resolve-options.ts'),
       import('../mesh/mesh.ts'),
       import('../mesh/context.ts'),
     ])

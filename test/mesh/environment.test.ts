@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { resolveMeshOptions, resolveServeOptions } from '../../src/mesh/options.ts'
+import { resolveMeshOptions } from '../../src/mesh/resolve-options.ts'
+import { resolveServeOptions } from '../../src/mesh/serve-options.ts'
 
 const TOKEN = `inmesh-join.${'s'.repeat(27)}.${'f'.repeat(43)}`
 

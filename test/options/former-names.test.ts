@@ -25,7 +25,7 @@ describe('a former name of an option', () => {
   })
 
   it('of a process is honoured in code and in the environment', async () => {
-    const { resolveMeshOptions } = await import('../../src/mesh/options.ts')
+    const { resolveMeshOptions } = await import('../../src/mesh/resolve-options.ts')
     expect(resolveMeshOptions({ service: 'a', startWithout: true }, {}).startWithoutRegistry).toBe(true)
     const variables = { INMESH_START_WITHOUT: 'true' }
     expect(resolveMeshOptions({ service: 'a' }, variables).startWithoutRegistry).toBe(true)
@@ -41,7 +41,7 @@ describe('a former name of an option', () => {
 
   it('beside the new one is an error that names both', async () => {
     const { resolveRegistryOptions } = await import('../../src/registry/options.ts')
-    const { resolveMeshOptions } = await import('../../src/mesh/options.ts')
+    const { resolveMeshOptions } = await import('../../src/mesh/resolve-options.ts')
     expect(() => resolveRegistryOptions({ lease: '1s', leaseMs: 1_000 })).toThrow(/leaseMs: .*'lease'/)
     expect(() => resolveMeshOptions({ service: 'a', startWithout: true, startWithoutRegistry: true }, {})).toThrow(
       /startWithout: .*'startWithoutRegistry'/,

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import type { ErrorCode } from '../../../src/core/errors.ts'
 import { GRPC_FAILURES, GRPC_STATUS, grpcStatusOf } from '../../../src/core/status.ts'
-import { resolveServeGrpcOptions } from '../../../src/mesh/options.ts'
+import { resolveServeGrpcOptions } from '../../../src/mesh/serve-options.ts'
 
 function read(page: string): string {
   return readFileSync(new URL(`../../../docs/${page}`, import.meta.url), 'utf8')

@@ -1,0 +1,54 @@
+/** Options of `joinMesh` from code and from `INMESH_*` variables, validated before anything starts. */
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { check, OptionsError, type Parsed } from '../options/fields.ts'
+import { renameFormer } from '../options/former-names.ts'
+import { fromEnvironment, namingVariables, warnOfStrangers } from './environment.ts'
+import { assertObject, optionsGiven } from './given-options.ts'
+import { FORMER_NAMES, MESH_FIELDS, type MeshOptions, type MeshSettings } from './options.ts'
+
+/** Options win over variables. @throws OptionsError naming each wrong field */
+export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.ProcessEnv = process.env): MeshSettings {
+  assertObject(options, 'joinMesh')
+  const fromCode = renameFormer(optionsGiven(options, MESH_FIELDS.shape), FORMER_NAMES, 'joinMesh')
+  warnOfStrangers(env, Object.keys(MESH_FIELDS.shape))
+  const { joinToken, joinTokenFile, ...others } = fromEnvironment(env)
+  // One of them in code stands for both.
+  const tokenInCode = Object.hasOwn(fromCode, 'joinToken') || Object.hasOwn(fromCode, 'joinTokenFile')
+  const fromEnv = optionsGiven(tokenInCode ? others : { joinToken, joinTokenFile, ...others })
+  let given: Parsed<typeof MESH_FIELDS>
+  try {
+    given = check(MESH_FIELDS, { ...fromEnv, ...fromCode }, 'joinMesh')
+  } catch (error) {
+    throw namingVariables(
+      error,
+      Object.keys(fromEnv).filter((option) => !Object.hasOwn(fromCode, option)),
+    )
+  }
+  if (given.joinToken !== undefined && given.joinTokenFile !== undefined) {
+    const message = "is not taken beside 'joinToken'; give one of both"
+    throw new OptionsError('joinMesh', [{ path: ['joinTokenFile'], message }])
+  }
+  return Object.freeze({
+    service: given.service,
+    registry: Object.freeze([given.registry].flat().map((address) => address.replace(/\/$/, ''))),
+    joinToken: given.joinToken,
+    joinTokenFile: given.joinTokenFile,
+    stateDir: given.stateDir ?? join(stateHome(env), 'inmesh', given.service),
+    zone: given.zone,
+    version: given.version,
+    weight: given.weight,
+    metadata: given.metadata,
+    joinTimeoutMs: given.joinTimeout,
+    startWithoutRegistry: given.startWithoutRegistry,
+    adminPort: given.adminPort,
+    handleSignals: given.handleSignals,
+    drainNoticeMs: given.drainNotice,
+    drainTimeoutMs: given.drainTimeout,
+    clock: given.clock,
+  })
+}
+
+function stateHome(env: NodeJS.ProcessEnv): string {
+  return env.XDG_STATE_HOME ?? join(homedir(), '.local', 'state')
+}
