@@ -1,7 +1,7 @@
 /** How a process comes to its identity, at its start or later, and how long it waits for it. */
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
-import { RegistryAddresses } from '../discovery/registry/first-address.ts'
+import { RegistryAddresses } from '../discovery/registry/addresses.ts'
 import { presentedFingerprint, registryIssuer, TOKEN_SHARE } from '../discovery/registry/issuer.ts'
 import { rootFingerprint } from '../identity/join-token.ts'
 import type { KeyStore } from '../identity/key-store.ts'

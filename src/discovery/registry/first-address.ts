@@ -1,50 +1,7 @@
-/**
- * Several addresses of one registry, asked side by side like the addresses of a host (RFC 8305), so
- * that a silent one costs a moment. The one that answered last is asked first.
- */
+/** One answer from several addresses of a registry, asked side by side. */
 import type { Clock } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
-
-/**
- * An address that is silent for so long gets company (RFC 8305 section 8: 100 ms to 2 s; a TLS
- * handshake is included here).
- */
-export const STAGGER_MS = 300
-
-/** The addresses of the registry, shared by all who talk to it. */
-export class RegistryAddresses {
-  readonly all: readonly string[]
-  #preferred: string | undefined
-
-  constructor(all: readonly string[]) {
-    this.all = all
-  }
-
-  /** The one that answered last first. */
-  get inOrder(): readonly string[] {
-    const preferred = this.#preferred
-    return preferred === undefined ? this.all : [preferred, ...this.all.filter((one) => one !== preferred)]
-  }
-
-  /** Those on loopback, in the same order. */
-  get onLoopback(): readonly string[] {
-    return this.inOrder.filter(isOnLoopback)
-  }
-
-  answered(address: string): void {
-    this.#preferred = address
-  }
-
-  failed(address: string): void {
-    if (this.#preferred === address) this.#preferred = undefined
-  }
-}
-
-const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
-
-export function isOnLoopback(address: string): boolean {
-  return LOOPBACK.has(new URL(address).hostname)
-}
+import { StaggeredStart } from './staggered-start.ts'
 
 export interface FirstAddressOptions {
   readonly clock: Clock
@@ -55,9 +12,9 @@ export interface FirstAddressOptions {
 }
 
 /**
- * The first answer. The next address is asked when one fails, or is silent for {@link STAGGER_MS};
- * the losers' `signal` is aborted. Rejects with a final failure, with the first failure when all
- * have failed, or with `registry-unavailable`.
+ * Resolves with the first answer and aborts the `signal` of the other attempts. Rejects with a final
+ * failure, with the first failure when all addresses have failed, or with `registry-unavailable`
+ * after `timeoutMs`.
  */
 export function firstAddress<T>(
   addresses: readonly string[],
@@ -68,11 +25,9 @@ export function firstAddress<T>(
     const untilAt = clock.now() + timeoutMs
     const abort = new AbortController()
     const failures: unknown[] = []
-    let next = 0
-    let stagger: object | undefined
     const finish = (outcome: () => void): void => {
       clock.stopTimer(late)
-      if (stagger !== undefined) clock.stopTimer(stagger)
+      search.stop()
       outcome()
       abort.abort()
     }
@@ -84,13 +39,7 @@ export function firstAddress<T>(
       },
       undefined,
     )
-    const askNext = (): void => {
-      if (stagger !== undefined) clock.stopTimer(stagger)
-      stagger = undefined
-      if (abort.signal.aborted || next >= addresses.length) return
-      const address = addresses[next]!
-      next += 1
-      if (next < addresses.length) stagger = clock.startTimer(STAGGER_MS, askNext, undefined)
+    const search = new StaggeredStart(addresses, clock, (address) => {
       ask(address, abort.signal, Math.max(1, untilAt - clock.now())).then(
         (answer) => finish(() => resolve({ address, answer })),
         (error: unknown) => {
@@ -98,10 +47,10 @@ export function firstAddress<T>(
           failures.push(error)
           if (isFinal(error) || failures.length === addresses.length) {
             finish(() => reject(isFinal(error) ? error : failures[0]))
-          } else askNext()
+          } else search.next()
         },
       )
-    }
-    askNext()
+    })
+    search.next()
   })
 }

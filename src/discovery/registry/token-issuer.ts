@@ -4,7 +4,8 @@
  */
 import type { Clock } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
-import { firstAddress, type RegistryAddresses } from './first-address.ts'
+import type { RegistryAddresses } from './addresses.ts'
+import { firstAddress } from './first-address.ts'
 import { askRegistry, isPassing, type RegistryAnswer, type RegistryTls, refusalOf } from './request.ts'
 import type { JwtRequest, JwtResponse } from './wire.ts'
 

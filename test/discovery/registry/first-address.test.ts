@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { MeshError } from '../../../src/core/errors.ts'
-import { firstAddress, RegistryAddresses, STAGGER_MS } from '../../../src/discovery/registry/first-address.ts'
+import { RegistryAddresses } from '../../../src/discovery/registry/addresses.ts'
+import { firstAddress } from '../../../src/discovery/registry/first-address.ts'
+import { STAGGER_MS } from '../../../src/discovery/registry/staggered-start.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
 
 const away = (address: string) => new MeshError(`${address} is away`, { code: 'registry-unavailable' })
