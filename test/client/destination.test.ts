@@ -61,13 +61,7 @@ describe('what a destination selects', () => {
     const streaming = destination.select(head('GET'), true)
     const { stack } = streaming
     destination.configure(policy({ timeout: '123ms' }))
-    destination.apply({
-      service: 'inventory',
-      epoch: 'e',
-      revision: 1,
-      endpoints: { instances: [], intended: true, stale: false, left: new Set(), frozen: false },
-      document: { policy: null },
-    })
+    destination.apply({ instances: [], intended: true, stale: false, left: new Set(), frozen: false })
     const selected = destination.select(head('GET'), false)
     expect(selected.stack.timeoutMs).toBe(123)
     expect(selected.route).toBe(route)
