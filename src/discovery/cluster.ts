@@ -1,8 +1,6 @@
 /**
- * The live endpoints of one service. Reconciles each list of instances with what it has, keeping
- * the endpoint objects that survive (and with them connections and estimates), and does not believe
- * at once that everything is gone: an empty or halved answer is more often a broken registry than a
- * broken service (Finagle's Stabilizer, Envoy's panic threshold).
+ * The live endpoints of one service, reconciled with each list of instances. It doubts a list that
+ * lost most of them: the source is broken more often than the service (Finagle's Stabilizer).
  */
 import type { Clock, Timer } from '../core/clock.ts'
 import { addressKey, Endpoint } from '../core/endpoint.ts'
@@ -12,17 +10,14 @@ import { ListedInstances } from './listed-instances.ts'
 
 /** How long a vanished endpoint is kept when too many vanished at once. */
 const LIMBO_MS = 30_000
-/**
- * Losing more than this share in one step, without the registry saying that it is meant, is
- * doubted.
- */
+/** A list that loses more than this share, without its source calling that intended, is doubted. */
 const DOUBTED_SHARE = 0.5
-/** What runs on a withdrawn endpoint's connections may take this long to end. */
+/** How long calls in flight on a withdrawn endpoint may take to end. */
 const WITHDRAWN_GRACE_MS = 30_000
 
 const NONE: Picker = Object.freeze({ pick: () => undefined })
 
-/** What is known of the instances that a list lacks. */
+/** What the source says about the instances that a list lacks. */
 export interface ListNews {
   /** All of them left on purpose. */
   readonly intended?: boolean
@@ -48,9 +43,9 @@ export class ServiceCluster implements Cluster {
   /** By `addressKey`. */
   readonly #byAddress = new Map<string, Endpoint>()
   #listed = new ListedInstances()
-  /** Known from the last run only. */
+  /** Listed by the last run only. */
   readonly #fromDisk = new Set<Endpoint>()
-  /** Those removed as lost of late, so that losses one after another count together. */
+  /** Endpoints that were removed as lost a moment ago: losses in a row count together. */
   #lost: { readonly at: number; readonly key: string; readonly endpoint: Endpoint }[] = []
   readonly #draining = new Set<Endpoint>()
   #limbo = new Set<Endpoint>()
@@ -79,7 +74,7 @@ export class ServiceCluster implements Cluster {
     return this.#waiters.size
   }
 
-  /** Whether somebody listens for changes. */
+  /** Whether there is a listener for changes. */
   get observed(): boolean {
     return this.#listeners.size > 0
   }
@@ -98,8 +93,8 @@ export class ServiceCluster implements Cluster {
       let endpoint = known
       if (endpoint === undefined || !isSame(endpoint, instance)) {
         endpoint = new Endpoint(this.service, instance)
-        // Those found at the start have run for unknown times, and there is nobody to take their
-        // share.
+        // Endpoints of the first list have run for an unknown time, and no other could take their
+        // share while they warm up.
         if (this.endpoints.length > 0) endpoint.discoveredAt = this.#clock.now()
         this.#warm(endpoint)
         if (known !== undefined) this.#withdraw(known)
@@ -120,8 +115,8 @@ export class ServiceCluster implements Cluster {
   }
 
   /**
-   * What left on purpose goes at once. What was lost goes too, unless most are lost: then the news
-   * is doubted. `gone`: the addresses that the last list had; those in limbo are missed already.
+   * Removes endpoints that left on purpose. Removes lost ones too, unless most are lost: then they
+   * go into limbo. `gone`: the addresses that only the last list had.
    */
   #miss(gone: readonly string[], listed: number, { intended, left, stale }: ListNews): void {
     const replacesDisk = stale !== true && listed > 0
@@ -144,7 +139,7 @@ export class ServiceCluster implements Cluster {
       this.#lost = [...before, ...lost.map(([key, endpoint]) => ({ at: now, key, endpoint }))]
       return
     }
-    // The first of them were believed too soon.
+    // The first losses of this row were believed too soon.
     for (const { key, endpoint } of before) {
       const again = new Endpoint(this.service, endpoint)
       this.#byAddress.set(key, again)
@@ -179,7 +174,7 @@ export class ServiceCluster implements Cluster {
     return () => void this.#listeners.delete(listener)
   }
 
-  /** Withdraws everything; whoever still waits is told that there is nothing. */
+  /** Withdraws every endpoint and notifies the waiters that none is available. */
   close(graceMs: number): void {
     if (this.#limboTimer !== undefined) this.#clock.stopTimer(this.#limboTimer)
     this.#limboTimer = undefined
@@ -203,10 +198,7 @@ export class ServiceCluster implements Cluster {
     return this.#clock.startBackgroundTimer(LIMBO_MS, () => this.#endLimbo(), undefined)
   }
 
-  /**
-   * After the wait, what still answers stays: only a vanished endpoint that also fails, or that
-   * others can replace, goes.
-   */
+  /** Removes vanished endpoints that fail or that others can replace. The rest stays in limbo. */
   #endLimbo(): void {
     this.#limboTimer = undefined
     const others = this.#byAddress.size - this.#limbo.size
@@ -246,7 +238,7 @@ export class ServiceCluster implements Cluster {
   }
 }
 
-/** Another id at the same address is another process, about which nothing is known yet. */
+/** Another id at the same address is another process, whose estimates start anew. */
 function isSame(endpoint: Endpoint, instance: Instance): boolean {
   return (
     endpoint.id === instance.id &&

@@ -1,8 +1,7 @@
 /**
- * The instances of a list that this version can read. Each is judged apart, so that one that a
- * newer registry describes in another way, or wrongly, takes no other along.
+ * Reads a list of instances one by one. An instance that this version cannot read does not affect
+ * the others.
  */
-
 import { CALLABLE_PROTOCOLS } from '../core/protocol.ts'
 import { canonicalSpelling } from '../net/network-address.ts'
 import { fields, flag, oneOf, optional, record, text, withDefault } from '../options/fields.ts'

@@ -1,6 +1,6 @@
 /**
- * What one message, instance, service and session may hold. Registry and process both import this
- * table, so that what the one accepts the other can read.
+ * What one message, instance, service and session may hold. Registry and process import the same
+ * table, so that each can read what the other accepts.
  */
 export const LIMITS = Object.freeze({
   /** Of one line of the session, in bytes. */

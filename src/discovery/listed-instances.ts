@@ -1,14 +1,13 @@
 /**
- * The list that discovery gave last, by address. Instances at one address are one endpoint, that of
- * the last of them. A list that shares most objects with the one before costs a comparison each:
- * one change of 10,000 instances is no new list.
+ * The last list of instances by address; of several at one address the last one counts. Instances
+ * that are the same objects as before cost one comparison each.
  */
 import { addressKey } from '../core/endpoint.ts'
 import type { Instance } from './instance.ts'
 
 /** What another list changes. */
 export interface ListChange {
-  /** With their addresses; also some that are as they were. */
+  /** By address; may include instances that have not changed. */
   readonly put: Iterable<readonly [string, Instance]>
   /** Addresses that are no longer listed. */
   readonly gone: readonly string[]
@@ -31,7 +30,7 @@ export class ListedInstances {
     return change ?? this.#replace(list)
   }
 
-  /** `undefined`: two share an address, so it counts which comes last. */
+  /** `undefined`: two instances share an address, so their order counts. */
   #update(added: readonly Instance[], removed: readonly Instance[]): ListChange | undefined {
     const byAddress = this.#byAddress
     const left = new Set(removed.map(addressKey))
@@ -51,8 +50,8 @@ export class ListedInstances {
 }
 
 /**
- * By identity and in order: a delta leaves out, replaces in place and appends. Of other lists it
- * may name more than has changed.
+ * Compares by identity and in order, because a delta removes, replaces in place and appends. For
+ * any other list it may report more than has changed.
  */
 function compare(
   before: readonly Instance[],

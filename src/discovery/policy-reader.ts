@@ -1,7 +1,6 @@
 /**
- * What can be read of a policy document that this version does not wholly know, as a newer registry
- * may have it. Keys that are not known are left out; of a list the whole entry. An intention is
- * left out, never widened, and in doubt nobody may call.
+ * Reads a policy document of a newer registry: unknown keys are dropped, and in lists the whole
+ * entry. An intention is dropped and never widened; in doubt no caller is allowed.
  */
 import { formatPath } from '../options/fields.ts'
 import { checkPolicyDocument } from './policy-document.ts'

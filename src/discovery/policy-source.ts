@@ -4,8 +4,8 @@
 
 export interface PolicySource {
   /**
-   * Pushes the document of `service` to `listener`: before it returns if it is known, and after each
-   * change. `mesh` is the service whose document holds the defaults of all.
+   * Pushes the document of `service` to `listener`: before it returns if it is known, and after
+   * each change. `mesh` is the service whose document holds the defaults of all.
    *
    * - Identity: a pushed object is immutable, and an equal document keeps the same `policy` object.
    *   Resolved policies and compiled stacks are cached by it: a new object is compiled anew.

@@ -1,7 +1,4 @@
-/**
- * What the admin listener shows of a mesh: the effective configuration, endpoints with their load,
- * the last events.
- */
+/** The pages of the admin listener: effective configuration, endpoints with load, last events. */
 import type { AdminPages } from '../telemetry/admin.ts'
 import type { MeshContext } from './context.ts'
 import type { Destinations } from './destinations.ts'

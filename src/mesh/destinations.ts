@@ -1,7 +1,4 @@
-/**
- * The services that this process calls: made when first asked for, forgotten when they are not used
- * any more.
- */
+/** The services that this process calls: created on first use, forgotten when idle. */
 import { randomUUID } from 'node:crypto'
 import type { BalancingClient } from '../client/balancing/arranged.ts'
 import { Destination } from '../client/destination.ts'
@@ -127,17 +124,14 @@ export class Destinations {
     return [...this].flatMap(({ state }) => state.circuit?.circuit ?? [])
   }
 
-  /** Attempts that run. */
+  /** Attempts in flight. */
   get running(): number {
     let running = 0
     for (const { cluster } of this) for (const endpoint of cluster.endpoints) running += endpoint.pending
     return running
   }
 
-  /**
-   * Names come from URLs, which may come from strangers: one that nobody serves must not keep out a
-   * service.
-   */
+  /** Strangers may make up names in URLs, which must not keep out a service that exists. */
   #makeRoom(byName: ReadonlyMap<string, Destination>, service: string): void {
     const idle = this.#idle.first(byName.values())
     if (idle === undefined) {

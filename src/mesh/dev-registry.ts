@@ -25,8 +25,8 @@ export class DevRegistry {
   }
 
   /**
-   * Joins again if the registry presents another root than ours. `dev`: the registry of our root has
-   * said that it runs with `--dev`. Never rejects.
+   * Joins again if the registry presents another root than ours. `dev`: the registry of our root
+   * has said that it runs with `--dev`. Never rejects.
    */
   async follow(dev: boolean): Promise<void> {
     const { settings, addresses, events } = this.#shared

@@ -59,13 +59,13 @@ function variableOf(env: NodeJS.ProcessEnv, variable: string): string | undefine
 }
 
 const PREFIX = 'INMESH_'
-/** Kubernetes makes them for every service, also for one whose name begins with `inmesh`. */
+/** Kubernetes sets these for every service, also for one whose name begins with `inmesh`. */
 const OF_KUBERNETES = /_(?:SERVICE_(?:HOST|PORT\w*)|PORT(?:_\d+_\w+)?)$/
 const told = new Set<string>()
 
 /**
- * A variable that reads like one of ours, or like an option that has none, is a warning of the
- * process, once. Others may be somebody else's. `options`: all of joinMesh.
+ * Warns once of each variable that resembles one of ours, or an option without a variable; any
+ * other may belong to other software. `options`: all names of joinMesh.
  */
 export function warnOfStrangers(env: NodeJS.ProcessEnv, options: readonly string[]): void {
   const names = [...Object.values(VARIABLES), 'INMESH_ADMIN_TOKEN']
@@ -87,7 +87,7 @@ export function warnOfStrangers(env: NodeJS.ProcessEnv, options: readonly string
   }
 }
 
-/** A mistake in one of `options`, which came from variables, names the variable, too. */
+/** Adds the variable to an error about one of `options`, which came from variables. */
 export function namingVariables(error: unknown, options: readonly string[]): unknown {
   if (!(error instanceof OptionsError)) return error
   const issues = error.issues.map((issue) => {
@@ -98,12 +98,12 @@ export function namingVariables(error: unknown, options: readonly string[]): unk
   return new OptionsError('joinMesh', issues)
 }
 
-/** One stays text, so that a mistake in it is shown as it was given. */
+/** A single address stays text, so that an error shows it as it was given. */
 function addresses(value: string | undefined): string | string[] | undefined {
   return value?.includes(',') === true ? value.split(',').map((address) => address.trim()) : value
 }
 
-/** What is no number stays text, so that the check names it. */
+/** A value that is no number stays text, so that the check can name it. */
 function numeric(value: string | undefined): number | undefined {
   return (value !== undefined && /^\d+$/.test(value) ? Number(value) : value) as number | undefined
 }

@@ -1,16 +1,15 @@
 /**
- * Which destinations nobody uses. Names may come from strangers, so those that nobody serves make
- * room for one that somebody calls now; a service that exists is forgotten only after half an hour,
- * because what is known of it is worth keeping.
+ * Finds idle destinations. Strangers may make up names, so names without endpoints are forgotten
+ * within two minutes, and services that exist after half an hour.
  */
 import type { Destination } from '../client/destination.ts'
 
 /** Between two looks. */
 export const LOOK_MS = 60_000
-/** Looks without a use after which a destination is forgotten. */
+/** A destination is forgotten after this many looks without a use. */
 const LOOKS_WITHOUT_ENDPOINTS = 2
 const LOOKS_WITH_ENDPOINTS = 30
-/** Looks after which a service that exists may make room. */
+/** A service that exists may make room after this many. */
 const LOOKS_TO_MAKE_ROOM = 5
 
 interface Seen {
@@ -22,7 +21,7 @@ interface Seen {
 export class IdleDestinations {
   readonly #seen = new WeakMap<Destination, Seen>()
 
-  /** Takes a look; returns those that have been idle for so long that they are forgotten. */
+  /** Takes a look; returns the destinations to forget. */
   look(destinations: Iterable<Destination>): Destination[] {
     return [...destinations].filter((destination) => {
       const { uses } = destination
@@ -35,7 +34,7 @@ export class IdleDestinations {
     })
   }
 
-  /** The one to forget for another: the first of those that nobody serves, which is the oldest. */
+  /** The destination that makes room for another: the oldest one without endpoints. */
   first(destinations: Iterable<Destination>): Destination | undefined {
     let served: Destination | undefined
     for (const destination of destinations) {

@@ -1,6 +1,6 @@
 /**
- * The door into the mesh. The options are checked here; everything heavy (undici, TLS, HTTP/2) is
- * loaded only then, so that `import 'inmesh'` costs an application next to nothing until it joins.
+ * Entry point of the mesh. It validates the options and loads the rest (undici, TLS, HTTP/2) only
+ * then, so `import 'inmesh'` alone costs next to nothing.
  */
 import type { Mesh } from './mesh.ts'
 import type { MeshOptions } from './options.ts'
@@ -14,8 +14,8 @@ import { resolveMeshOptions } from './resolve-options.ts'
  * @param options - see {@link MeshOptions}; each can come from an `INMESH_*` variable
  * @throws OptionsError naming each wrong option
  * @throws MeshError `registry-unavailable` after `joinTimeout` when there is neither a registry nor
- * a certificate on disk (not with `startWithoutRegistry`), `join-refused` when the registry says no,
- * `identity-rejected` when it is not the one of the token
+ * a certificate on disk (not with `startWithoutRegistry`), `join-refused` when the registry
+ * refuses, `identity-rejected` when it is not the one of the token
  * @example
  * ```ts
  * const mesh = await joinMesh({ service: 'checkout' })

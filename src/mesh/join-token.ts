@@ -1,6 +1,6 @@
 /**
- * The join token of this process: a text, a file that is read anew, or the application's function,
- * asked when a token is needed.
+ * The join token of this process: a text, a file that is read each time, or a function of the
+ * application.
  */
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
@@ -10,31 +10,22 @@ import type { JoinTokenSource } from '../discovery/registry/issuer.ts'
 import { parseToken, type Token } from '../identity/join-token.ts'
 import type { MeshSettings } from './options.ts'
 
-/**
- * There may be a token a little later: its file is not there yet, or the function that gives it
- * fails.
- */
+/** A later attempt may get a token: its file does not exist yet, or the function failed. */
 export class TokenAwaited extends Error {
   override readonly name = 'TokenAwaited'
 }
 
 /** A token has about 90 bytes; a file of more holds something else. */
 const LONGEST_FILE = 4_096
-/** A function is not waited for any longer; a join with more time asks again. */
+/** Timeout of one call of the function; a join with more time calls it again. */
 const LONGEST_ASK_MS = 10_000
-/**
- * A token of the function that no registry has seen is used until then; it may have been
- * short-lived.
- */
+/** How long an unused token of the function is kept; it may be short-lived. */
 const KEPT_MS = 60_000
 const WRITABLE_BY_ALL = 0o002
 
 type TokenSettings = Pick<MeshSettings, 'service' | 'joinToken' | 'joinTokenFile' | 'clock'>
 
-/**
- * Asks for one token for each join: what the function gave is kept until it was shown to a
- * registry.
- */
+/** Gets one token for each join. The function's token is kept until a registry has received it. */
 export class JoinTokens implements JoinTokenSource {
   readonly #settings: TokenSettings
   #kept: { readonly token: Token; readonly at: number } | undefined

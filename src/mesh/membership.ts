@@ -1,7 +1,9 @@
 /**
- * This process as a member: its identity, its session with the registry, and what is in force, live
- * or from the last run. States: outside → (identity) → connecting → member, and from there on
- * member for good, whether or not a registry answers.
+ * This process as a member of the mesh: its identity and its session with the registry. A member
+ * stays one, whether or not a registry answers.
+ *
+ * - `outside` → `connecting`: there is an identity
+ * - `connecting` → `member`: the first views are in force, live or from the last run
  */
 import { labelOf } from '../core/endpoint.ts'
 import { MeshError } from '../core/errors.ts'
@@ -23,7 +25,7 @@ export interface MembershipListener extends WatchedServicesListener {
   begun(registry: RegistryClient): void
 }
 
-/** So long a process with a snapshot on disk waits for a live one. */
+/** How long a process with a snapshot on disk waits for a live one. */
 const FRESH_WITHIN_MS = 1_000
 
 export class Membership {
@@ -83,8 +85,8 @@ export class Membership {
   }
 
   /**
-   * Resolves with identity and a first snapshot; with an identity from the disk by `untilAt` in any
-   * case, because this process was a member before. Without a snapshot it denies every caller.
+   * Resolves with an identity and a first snapshot. With an identity from disk it resolves by
+   * `untilAt` in any case; without a snapshot every caller is denied until one arrives.
    *
    * @throws MeshError after `untilAt` on the monotonic clock, or at once when the registry says no
    */
@@ -94,7 +96,7 @@ export class Membership {
   }
 
   /**
-   * The same without a registry: resolves by `untilAt` in any case, and goes on trying in the
+   * The same without a registry: resolves by `untilAt` in any case and keeps trying in the
    * background.
    *
    * @throws MeshError at once when the registry says no
@@ -114,7 +116,7 @@ export class Membership {
     }
   }
 
-  /** Leaves without ceremony; what was drained before is gone already. */
+  /** Leaves the registry at once; servers have been drained before. */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
@@ -131,7 +133,7 @@ export class Membership {
     return obtainIdentity(settings, store, events, untilAt, () => this.#closed, addresses)
   }
 
-  /** There is an identity: the session can begin. */
+  /** Begins the session, now that there is an identity. */
   async #begin(rotation: RotatingIdentity): Promise<void> {
     const { settings, addresses, identity, verifier, events, store } = this.#shared
     const { service, clock } = settings
@@ -213,9 +215,8 @@ export class Membership {
   }
 
   /**
-   * Until the mesh's and our own service's view are there: live if the registry answers soon,
-   * otherwise those from the disk, otherwise live ones until the time is over. Rejects if none came
-   * and the identity is new.
+   * Waits for the views of the mesh and of our own service: live ones first, after a second those
+   * from disk. Rejects at `untilAt` if there are none and the identity is new.
    */
   #firstViewsUntil(untilAt: number): Promise<void> {
     const { clock, service, registry: addresses } = this.#shared.settings

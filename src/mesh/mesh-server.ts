@@ -1,7 +1,4 @@
-/**
- * What `mesh.serve` and `mesh.serveGrpc` take and give; apart from what makes it, so that the
- * public types stay small.
- */
+/** Public types of `mesh.serve` and `mesh.serveGrpc`, apart from their implementation. */
 import type { ServerStats } from '../server/server-base.ts'
 
 /** A server in the mesh; made by `mesh.serve` or `mesh.serveGrpc`. */
@@ -9,11 +6,11 @@ export interface MeshServer {
   /** The address listened on. */
   readonly address: string
   readonly port: number
-  /** Counts since the start, and what is there now. */
+  /** Counts since the start, and current values. */
   readonly stats: ServerStats
   /**
-   * Takes only this server out of the mesh, without losing a request; `mesh.close()` does it for
-   * all.
+   * Takes only this server out of the mesh, without losing a request. `mesh.close()` does so for
+   * all of them.
    */
   close(): Promise<void>
 }

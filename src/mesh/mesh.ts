@@ -1,7 +1,4 @@
-/**
- * One process in the mesh, as users see it. Its rooms do the work: membership (identity, registry,
- * what is in force), destinations (whom we call), servers (what we serve).
- */
+/** A process in the mesh, as users see it. Membership, destinations and servers do the work. */
 import { type GrpcClient, type GrpcClientClass, type GrpcClientOptions, makeGrpcClient } from '../client/grpc/client.ts'
 import { HttpClient } from '../client/http/client.ts'
 import {
@@ -32,7 +29,7 @@ import { Servers } from './servers.ts'
 import { closeOnSignal } from './signals.ts'
 import { type TokenIdentity, type TokenOptions, Tokens, type VerifyTokenOptions } from './tokens.ts'
 
-/** How often a drain looks whether our own calls have ended. */
+/** How often a drain checks whether our own calls have ended. */
 const LOOK_MS = 20
 
 /** @internal What `joinMesh` does once the options are known to be right. */
@@ -134,7 +131,7 @@ export class Mesh {
    * for await (const change of inventory.promises.watch({ sku: 'a' })) { … }
    * ```
    */
-  // biome-ignore lint/suspicious/noExplicitAny: of a class of type `any`, the client is `any` as well
+  // biome-ignore lint/suspicious/noExplicitAny: a class of type `any` makes an `any` client
   grpc<C extends object = any>(
     client: GrpcClientClass<C>,
     service: string,
@@ -151,7 +148,7 @@ export class Mesh {
     return makeGrpcClient(client, found, options, (name) => this.#destinations.grpc(name)!)
   }
 
-  /** A `fetch` with options of its own, to be handed to code that takes one. */
+  /** A `fetch` with its options bound, for code that takes a `fetch`. */
   fetchWith(options: HttpFetchOptions): MeshFetch {
     return makeFetch((name) => this.#destinations.http(name), options)
   }
@@ -169,7 +166,7 @@ export class Mesh {
   dispatcher(options?: MeshDispatcherOptions): MeshDispatcher {
     this.#assertOpen()
     const dispatcher = makeDispatcher((name) => this.#destinations.http(name), options)
-    // A caller that has stopped reading must not keep the mesh from closing.
+    // A caller that has stopped reading must not prevent the mesh from closing.
     this.#cleanUp.push(() => dispatcher.destroy())
     return dispatcher
   }
@@ -217,7 +214,8 @@ export class Mesh {
    * @example
    * ```ts
    * const token = await mesh.token({ audience: 'https://partner.example' })
-   * await fetch('https://partner.example/orders', { headers: { authorization: `Bearer ${token}` } })
+   * const headers = { authorization: `Bearer ${token}` }
+   * await fetch('https://partner.example/orders', { headers })
    * ```
    */
   async token(options: TokenOptions): Promise<string> {
@@ -233,7 +231,8 @@ export class Mesh {
    * while there are no keys to verify with
    * @example
    * ```ts
-   * const { service } = await mesh.verifyToken(request.headers.authorization?.replace(/^Bearer /, '') ?? '')
+   * const bearer = request.headers.authorization?.replace(/^Bearer /, '') ?? ''
+   * const { service } = await mesh.verifyToken(bearer)
    * ```
    */
   async verifyToken(token: string, options?: VerifyTokenOptions): Promise<TokenIdentity> {
@@ -270,7 +269,7 @@ export class Mesh {
     await this.close()
   }
 
-  /** @internal What a failed start has opened is closed again, without ceremony. */
+  /** @internal A failed start closes what it has opened. */
   async start(untilAt: number): Promise<void> {
     const { adminPort, handleSignals, startWithoutRegistry } = this.#shared.settings
     try {
@@ -319,7 +318,7 @@ export class Mesh {
     this.#shared.events.emit('drain:step', { step: 'leaving', running: this.#destinations.running })
     const untilAt = clock.now() + drainNoticeMs + drainTimeoutMs
     await this.#servers.leave()
-    // What we have asked others may outlive the requests that we served.
+    // Our own calls may outlive the requests that we served.
     while (this.#destinations.running > 0 && clock.now() < untilAt) await sleep(clock, LOOK_MS)
     await this.#release()
   }

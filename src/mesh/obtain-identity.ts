@@ -1,4 +1,4 @@
-/** How a process comes to its identity, at its start or later, and how long it waits for it. */
+/** Obtains the identity of a process, from its state directory or from the registry. */
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import { RegistryAddresses } from '../discovery/registry/addresses.ts'
@@ -11,16 +11,15 @@ import type { EventSink } from '../telemetry/events.ts'
 import { JoinTokens, TokenAwaited } from './join-token.ts'
 import type { MeshSettings } from './options.ts'
 
-/** Between two tries to join; a registry that starts beside us is there within this. */
+/** Between attempts to join. A registry that starts beside this process is ready by then. */
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 2_000
-/** How long a registry has to show its root, before what is on disk is believed without. */
+/** How long a registry has to present its root before the identity on disk is used as it is. */
 const ROOT_TIMEOUT_MS = 1_000
 
 /**
- * The identity, from the state directory or from the registry, tried until `untilAt` on the
- * monotonic clock. `addresses` remember which registry answered; by default they are those of the
- * settings.
+ * Tries until `untilAt` on the monotonic clock. `addresses` remember which registry answered last;
+ * by default they are those of the settings.
  *
  * @throws MeshError `join-refused` or `identity-rejected` at once, `registry-unavailable` when the
  * time is over
@@ -55,9 +54,8 @@ export async function obtainIdentity(
 }
 
 /**
- * The fingerprint that a stored identity must have among its roots. A function is asked for a token
- * only if nothing valid is stored, or a registry shows another root: a token may be good for one
- * use.
+ * The fingerprint that a stored identity must have among its roots. Calls the application's token
+ * function only without a valid identity, or if a registry presents another root.
  */
 async function pinOf(
   { service, clock }: MeshSettings,
@@ -79,16 +77,16 @@ async function pinOf(
     return token?.fingerprint ?? (await presented(false))
   } catch (error) {
     const shown = await presented(false)
-    // Joining would only ask the function again.
+    // Joining would only call the function again.
     if (joinToken.costly && (stored === undefined || shown !== undefined)) throw error
-    // Without a token that can be had now, what is on disk may do.
+    // Without a token, the identity on disk may do.
     return shown
   }
 }
 
 /**
- * A registry that is away, one that has just woken up with a certificate that ended while it slept,
- * and a token to come.
+ * The registry is away, its certificate ended while it slept and is about to be renewed, or the
+ * token is not there yet.
  */
 function isPassing(error: unknown): error is MeshError {
   if (!(error instanceof MeshError)) return false

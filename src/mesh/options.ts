@@ -41,7 +41,7 @@ export interface MeshOptions {
   readonly version?: string
   /** Share of the calls relative to others; 100 is ordinary. `INMESH_WEIGHT`. @defaultValue 100 */
   readonly weight?: number
-  /** Told to everybody who watches this service; at most 64 entries of 512 characters. */
+  /** Registered with every instance of this process; at most 64 entries of 512 characters. */
   readonly metadata?: Readonly<Record<string, string>>
   /** Bound of joining: identity and first snapshot. @defaultValue `'5s'` */
   readonly joinTimeout?: Duration
@@ -62,9 +62,12 @@ export interface MeshOptions {
    * `mesh.close()` yourself. @defaultValue true
    */
   readonly handleSignals?: boolean
-  /** How long a drain waits for the others to have seen that we leave. @defaultValue `'5s'` */
+  /** How long a drain waits until clients have taken notice. @defaultValue `'5s'` */
   readonly drainNotice?: Duration
-  /** How long a drain waits for what runs. @defaultValue `'25s'` (below the 30 s of Kubernetes) */
+  /**
+   * How long a drain waits for requests in flight. @defaultValue `'25s'` (below the 30 s of
+   * Kubernetes)
+   */
   readonly drainTimeout?: Duration
   /** For tests only. */
   readonly clock?: Clock

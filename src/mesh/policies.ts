@@ -1,7 +1,6 @@
 /**
- * The policy in force for each service: its document over the mesh's over the defaults. Resolved
- * once per pair of documents, because endpoints change far more often; the same documents give the
- * same object, which tells that nothing is new.
+ * Resolves the policy of each service once per pair of documents: its own over the mesh's over the
+ * defaults. The same documents yield the same object, so identity shows that nothing has changed.
  */
 import { MESH_DOCUMENT, type PolicyDocument, resolvePolicy, type ServicePolicy } from '../discovery/policy-document.ts'
 
@@ -16,9 +15,7 @@ export class Policies {
   readonly #documentOf: (service: string) => unknown
   readonly #resolved = new Map<string, Resolved>()
 
-  /**
-   * `documentOf`: the checked document of a service or `null`; another object when it has changed.
-   */
+  /** `documentOf`: the checked document of a service, or `null`; a new object after a change. */
   constructor(documentOf: (service: string) => unknown) {
     this.#documentOf = documentOf
   }

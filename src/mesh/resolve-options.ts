@@ -1,4 +1,4 @@
-/** Options of `joinMesh` from code and from `INMESH_*` variables, validated before anything starts. */
+/** Options of `joinMesh` from code and from `INMESH_*` variables, validated before a start. */
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { check, OptionsError, type Parsed } from '../options/fields.ts'

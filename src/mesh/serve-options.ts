@@ -15,14 +15,14 @@ import { GRPC_SERVER_FIELDS, type GrpcServerOptions } from '../server/grpc/optio
 import { HTTP_SERVER_FIELDS, type HttpServerOptions } from '../server/http/options.ts'
 import { assertObject, optionsGiven } from './given-options.ts'
 
-/** Where others find a server. */
+/** Where clients find a server. */
 interface AnnounceOptions {
   /**
-   * Address that others are told to call. @defaultValue the host listened on, or this machine's
-   * first address
+   * Address at which clients call the server. @defaultValue the host listened on, or this
+   * machine's first address
    */
   readonly advertise?: string
-  /** Told to watchers besides the process's own metadata; at most 64 entries together. */
+  /** Registered besides the metadata of the process; at most 64 entries together. */
   readonly metadata?: Readonly<Record<string, string>>
 }
 

@@ -1,7 +1,4 @@
-/**
- * What this process serves: each server with the instance by which others find it, and how both go
- * away together.
- */
+/** The servers of this process, each with the instance that clients find it by. */
 import type { Call } from '../core/call.ts'
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
@@ -90,7 +87,7 @@ export class Servers {
     }
   }
 
-  /** It listens: others are told. */
+  /** Registers a server that listens. */
   async #open(
     protocol: Protocol,
     { advertise, metadata, server: { mode } }: ServeSettings<{ readonly mode?: string }>,
@@ -139,7 +136,7 @@ export class Servers {
     return limit === undefined || limit >= Number.MAX_SAFE_INTEGER ? undefined : limit
   }
 
-  /** Served before there was a registry (`startWithoutRegistry`): it keeps them until it is connected. */
+  /** Registers what was served before there was a session (`startWithoutRegistry`). */
   begun(registry: RegistryClient): void {
     for (const { instance } of this.#served.keys()) void registry.register(instance).catch(() => undefined)
   }

@@ -1,6 +1,6 @@
 /**
- * SIGTERM and Ctrl-C, once for all meshes of a process: all drain, then the process exits. A second
- * signal exits at once.
+ * Handles SIGTERM and Ctrl-C once for all meshes of a process: they drain, then the process exits.
+ * A second signal exits at once.
  */
 
 /** As a shell reports a process that the signal ended: 128 and its number. */
@@ -14,7 +14,7 @@ let received = false
 function onSignal(signal: Signal): void {
   if (received) process.exit(EXIT_CODES[signal])
   received = true
-  // An orderly end is what SIGTERM asks for; Ctrl-C is an interruption, whatever we make of it.
+  // SIGTERM asks for an orderly end; Ctrl-C is an interruption even if the end is orderly.
   const code = signal === 'SIGTERM' ? 0 : EXIT_CODES[signal]
   void Promise.allSettled([...closing.values()].map((close) => close())).then(() => process.exit(code))
 }

@@ -1,6 +1,6 @@
 /**
- * Tokens of this process and of others, for hops that carry no client certificate; `jose` is loaded
- * with the first one.
+ * Issues and verifies tokens, for hops that carry no client certificate. `jose` is loaded with the
+ * first one.
  */
 
 import { MeshError } from '../core/errors.ts'
@@ -103,7 +103,7 @@ export class Tokens {
     return { spiffeId, service, expiresAt }
   }
 
-  /** A disk that cannot be written is no reason to verify nothing. */
+  /** Keys that cannot be written to disk still verify tokens. */
   async #keep(set: unknown): Promise<void> {
     const { store, identity } = this.#shared
     const text = JSON.stringify({ trustDomain: identity.current.trustDomain, set })

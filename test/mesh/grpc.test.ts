@@ -161,7 +161,7 @@ describe('three hops', () => {
       ['third', 'cancelled'],
     ])
     expect((await running.ended).code).toBe(1)
-    // Nobody tries once more.
+    // No process retries.
     await new Promise((resolve) => setTimeout(resolve, 200))
     expect(arrivals).toHaveLength(3)
   })
@@ -180,7 +180,7 @@ describe('three hops', () => {
     expect([first.peer, second.peer, third.peer]).toEqual(['client', 'first', 'second'])
     expect((await running.ended).code).toBe(4)
     await until(() => third.aborted !== undefined)
-    // Whoever was told by the next one, a moment before, has answered and hears no more.
+    // A process that the next one had notified a moment before has answered already.
     for (const { aborted = 'answered' } of arrivals) {
       expect(['deadline-exceeded', 'cancelled', 'answered']).toContain(aborted)
     }
@@ -365,7 +365,7 @@ describe('policies that change while all run', () => {
     well[1] = true
     await until(() => told(checkout, 'endpoint:restored').length > 0)
     expect((await call(30))[1]).toBe(10)
-    // Nobody else was ever taken for ill.
+    // No other endpoint was ejected.
     expect(told(checkout, 'endpoint:ejected')).toHaveLength(1)
   })
 })

@@ -85,7 +85,7 @@ test("a caller's abort reaches the signal of the handler three hops away, long b
   expect(await result).toMatchObject({ code: 'cancelled', sent: true })
   await eventually('all three have heard of it', () => at('/long').every(({ aborted }) => aborted()))
   expect(performance.now() - abortedAt).toBeLessThan(5_000)
-  // Nobody takes a cancellation for a failure that is worth another try.
+  // No hop retries a cancellation.
   await wait(300)
   expect(at('/long')).toHaveLength(3)
 })

@@ -80,8 +80,7 @@ test('a server at its limit answers 503 with retry-after, and the client goes to
   const held = inventory.get('/hold')
   await eventually('one is busy', () => release.length === 1)
 
-  // Nobody else to go to: the refusal reaches the caller, with the server's word on when to come
-  // back.
+  // There is no other endpoint: the refusal reaches the caller with its retry-after.
   const refused = await inventory.get('/', { retry: false })
   expect(refused.status).toBe(503)
   expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)

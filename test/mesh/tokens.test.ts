@@ -1,6 +1,6 @@
 /**
- * Tokens end to end: a real registry signs, a mesh verifies, and whoever is not meant or not ours
- * is refused.
+ * Tokens end to end: a real registry signs, and a mesh verifies. A token for another audience or of
+ * another mesh is refused.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

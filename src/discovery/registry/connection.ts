@@ -1,6 +1,6 @@
 /**
- * One HTTP/2 connection to a registry with its one session stream. It lives until either side ends
- * it; whoever needs a session for longer makes the next one. Never keeps the process alive.
+ * One HTTP/2 connection to a registry with its session stream; it never keeps the process alive.
+ * It lives until either side ends it.
  */
 import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2'
 import type { ConnectionOptions } from 'node:tls'
@@ -16,7 +16,7 @@ import type { ClientMessage, ServerMessage } from './wire.ts'
 
 export interface ConnectionListener {
   message(message: ServerMessage): void
-  /** A message that was refused; the connection goes on. */
+  /** A message was refused; the connection stays open. */
   rejected(reason: string): void
   /** Exactly once. */
   closed(reason: string): void
@@ -24,7 +24,7 @@ export interface ConnectionListener {
 
 /** From the first packet to the greeting. */
 const CONNECT_TIMEOUT_MS = 5_000
-/** So many messages in a row that cannot be read, and the other side is no registry. */
+/** After this many unreadable messages in a row, the other side is no registry. */
 const MOST_REJECTED = 100
 const GOODBYE_MS = 500
 
@@ -73,7 +73,7 @@ export class SessionConnection {
     if (!this.#closed) this.#stream.write(`${JSON.stringify(message)}\n`)
   }
 
-  /** Shows both sides that the other is there. Two beats without an answer end the connection. */
+  /** A heartbeat. Two beats without an answer end the connection. */
   beat(): void {
     if (this.#closed) return
     if (this.#unanswered >= 2) {
@@ -93,15 +93,16 @@ export class SessionConnection {
   }
 
   /**
-   * Closes for good: the registry waits no longer for what this process has seen. Resolves when it
-   * has been told, within 500 ms; a process that exits before is one that was lost.
+   * Leaves: the registry no longer waits for this process to acknowledge changes. Resolves when the
+   * registry has received it, after 500 ms at the latest; a process that exits earlier counts as
+   * lost.
    */
   leave(watched: Iterable<string>): Promise<void> {
     for (const service of watched) this.send({ type: 'unwatch', service })
     this.#end('closed by us')
     if (this.#session.destroyed) return Promise.resolve()
     return new Promise((resolve) => {
-      // Not in the background: nothing else may keep the process until then.
+      // In the foreground, because nothing else may keep the process alive until then.
       const timer = this.#clock.startTimer(GOODBYE_MS, resolve, undefined)
       this.#session.once('close', () => {
         this.#clock.stopTimer(timer)

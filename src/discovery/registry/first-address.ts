@@ -12,9 +12,9 @@ export interface FirstAddressOptions {
 }
 
 /**
- * Resolves with the first answer and aborts the `signal` of the other attempts. Rejects with a final
- * failure, with the first failure when all addresses have failed, or with `registry-unavailable`
- * after `timeoutMs`.
+ * Resolves with the first answer and aborts the `signal` of the other attempts. Rejects with a
+ * final failure, with the first failure when all addresses have failed, or with
+ * `registry-unavailable` after `timeoutMs`.
  */
 export function firstAddress<T>(
   addresses: readonly string[],

@@ -1,7 +1,6 @@
 /**
- * Where this process's certificates come from: the registry, asked over mTLS with the certificate
- * in force, or over first contact with a join token while there is none that is valid. Several
- * addresses are asked side by side.
+ * Requests this process's certificates from the registry: over mTLS while one is valid, otherwise
+ * by joining with a token.
  */
 import type { Clock } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'

@@ -1,11 +1,8 @@
-/**
- * Questions to a registry that wait for their answers, each by its number and no longer than a
- * bound.
- */
+/** Requests of a session that wait for their answers, by number and for at most 5 s. */
 import type { Clock, Timer } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 
-/** What a registry says that is in trouble itself; asked again, it may say otherwise. */
+/** Codes of a registry that is in trouble; the same request may succeed later. */
 export const PASSING: ReadonlySet<string> = new Set([
   'storage-unavailable',
   'overloaded',
@@ -14,10 +11,10 @@ export const PASSING: ReadonlySet<string> = new Set([
   'rate-limited',
 ])
 
-/** What a registration, a drain or a deregistration waits for its answer. */
+/** How long a registration, a drain or a deregistration waits for its answer. */
 const ANSWER_TIMEOUT_MS = 5_000
 
-/** It was done. */
+/** The answer to a request that succeeded. */
 export interface Done {
   readonly revision: number
   /** Of a registration: the instance was not in the list. */
@@ -40,8 +37,8 @@ export class PendingAnswers {
   }
 
   /**
-   * Resolves with the answer; rejects with what was settled, or `registry-unavailable` when none
-   * comes or nobody is there.
+   * Resolves with the answer. Rejects with the registry's error, or with `registry-unavailable` if
+   * no answer comes or there is no session.
    */
   ask(send: (ref: number) => void, reachable: boolean): Promise<Done> {
     if (!reachable) {

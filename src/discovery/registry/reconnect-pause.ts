@@ -1,7 +1,6 @@
 /**
- * How long to wait before the next connection to a registry: it grows until a registry has
- * answered, never beyond a share of the lease, and with full jitter, so that a thousand clients of
- * a restarted registry do not come back in one moment.
+ * The pause before the next connection to a registry. It grows until a registry has answered, up to
+ * a share of the lease, with full jitter: a thousand clients must not come back in one moment.
  */
 const FIRST_MS = 100
 const LONGEST_MS = 10_000

@@ -1,7 +1,6 @@
 /**
- * This process's instances at the registry: registered with every session, and asked for again
- * within one while the registry is in trouble, so that reads and watches go on meanwhile. One that
- * was listed and is found gone is told.
+ * Keeps this process's instances registered: anew in each session, and again within one while the
+ * registry is in trouble. Reports an instance that the registry has taken off its list.
  */
 import type { Clock, Timer } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
@@ -39,7 +38,7 @@ export class Registrations {
   readonly #clock: Clock
   readonly #host: RegistrationsHost
   readonly #all = new Map<string, Registration>()
-  /** Deregistered here, and maybe listed still; with the next try. */
+  /** Deregistered here, but perhaps still listed; with the timer of the next try. */
   readonly #leaving = new Map<string, Timer | undefined>()
   /** Drains that wait to be seen. */
   readonly #seen = new Map<string, (how: 'seen' | 'unknown') => void>()

@@ -1,7 +1,6 @@
 /**
- * Asking the registry for a certificate: the first time with a join token (or nothing, with a
- * `--dev` registry on loopback), later with the certificate in force. One short request each; the
- * answer is checked like everything else from outside.
+ * One request for a certificate: with a join token (none for a `--dev` registry on loopback), or
+ * with the certificate in force.
  */
 import type { Clock } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'

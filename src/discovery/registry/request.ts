@@ -1,6 +1,6 @@
 /**
- * One short request to the registry, on a connection of its own: bounded in time and in the length
- * of its answer.
+ * One short request to the registry on a dedicated connection, bounded in time and in the length of
+ * its answer.
  */
 import https from 'node:https'
 import type { Clock } from '../../core/clock.ts'
@@ -37,8 +37,7 @@ export function askRegistry(
       clock.stopTimer(timer)
       signal?.removeEventListener('abort', abandon)
       request.destroy()
-      // A refused identity is not a registry that is away: it must not be tried again and again as
-      // if it were.
+      // A refused identity is no unavailable registry, which would be tried again.
       reject(
         cause instanceof MeshError
           ? cause
@@ -49,7 +48,7 @@ export function askRegistry(
             }),
       )
     }
-    const abandon = (): void => fail('it is not needed any more')
+    const abandon = (): void => fail('the answer is no longer needed')
     const timer = clock.startTimer(timeoutMs, () => fail(`nothing within ${Math.round(timeoutMs)} ms`), undefined)
     const text = body === undefined ? undefined : JSON.stringify(body)
     const request = https.request(new URL(path, address), {

@@ -1,7 +1,6 @@
 /**
- * The last good snapshot of everything this process watches, kept on disk, so that it can start
- * while no registry answers. Written a moment after a change, never on the way of a call; read
- * once, and believed no more than a message from the network.
+ * Keeps the last good snapshot of all watched services on disk, so that a process can start without
+ * a registry. It is written after changes, never during a call, and read as strictly as a message.
  */
 import type { Clock, Timer } from '../../core/clock.ts'
 import { rootFingerprint } from '../../identity/join-token.ts'
@@ -30,8 +29,8 @@ const FORMAT = 2
 /** Changes within this time are written once. */
 const WRITE_DELAY_MS = 500
 /**
- * A large mesh takes milliseconds to write down: so many times as long passes before the next, and
- * at most 10 s.
+ * A large mesh takes milliseconds to serialize. The next write waits 100 times as long, at most
+ * 10 s.
  */
 const WRITE_SHARE = 100
 const LONGEST_DELAY_MS = 10_000
@@ -51,8 +50,7 @@ export class SnapshotCache {
 
   /**
    * A snapshot belongs to the authority whose root is among `roots` (PEM), whatever its trust
-   * domain is called. `failed` is told when the file is there and cannot be used, or cannot be
-   * written.
+   * domain is called. Calls `failed` if the file is invalid or cannot be written.
    */
   constructor(store: StateStore, roots: () => readonly string[], clock: Clock, failed: (reason: string) => void) {
     this.#store = store
@@ -61,7 +59,7 @@ export class SnapshotCache {
     this.#failed = failed
   }
 
-  /** What the last run knew; nothing if there is nothing to believe. */
+  /** What the last run knew; empty without a valid snapshot. */
   async load(): Promise<CachedState> {
     try {
       const bytes = await this.#store.readState(NAME)
@@ -72,7 +70,7 @@ export class SnapshotCache {
     }
   }
 
-  /** Writes soon; `known` is asked when it is written. */
+  /** Writes soon, with what `known` returns then. */
   changed(known: () => CachedState): void {
     this.#timer ??= this.#clock.startBackgroundTimer(this.#delayMs, () => this.#write(known), undefined)
   }
@@ -102,7 +100,7 @@ export class SnapshotCache {
     }
   }
 
-  /** One that cannot be read takes no other along, and one that is too old is forgotten. */
+  /** Drops a view that is invalid or too old; the others stay. */
   #readView(stored: unknown, writtenAt: number): ServiceView[] {
     try {
       const view = readStoredView(stored)
@@ -127,14 +125,14 @@ export class SnapshotCache {
   }
 
   /**
-   * With the time by which each is judged. Without it one that is not asked for would be as new as
-   * the rest, for ever.
+   * With the time when a registry last confirmed each view. Without it, a view that is not watched
+   * would stay as new as the rest for ever.
    */
   *#storable(views: Iterable<ServiceView>, writtenAt: number): Generator<object> {
     for (const view of views) {
       const knownAt = view.endpoints.stale ? (this.#knownAt.get(view.service) ?? writtenAt) : writtenAt
       const { endpoints, document, ...head } = view
-      // Of the protocol the instances tell.
+      // The shared protocol follows from the instances.
       if (this.#isFresh(knownAt)) yield { ...head, ...endpoints, protocol: undefined, ...document, knownAt }
     }
   }

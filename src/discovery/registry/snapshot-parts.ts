@@ -1,9 +1,7 @@
 /**
- * Snapshots that do not fit into one line: the registry sends a `snapshot` with the first instances
- * and the number of parts that follow, then each `part`. A reader has the snapshot when the last
- * part is there; one that lacks a part is refused whole.
+ * Splits a snapshot that does not fit into one line into a `snapshot` and its `part`s, and joins
+ * them again. A snapshot that lacks a part is refused whole.
  */
-
 import type { Instance, UnreadableInstance } from '../instance.ts'
 import { LIMITS } from '../limits.ts'
 import { SnapshotRejected } from '../read-field.ts'

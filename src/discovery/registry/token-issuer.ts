@@ -1,6 +1,6 @@
 /**
- * Asks the registry for tokens of our own, and for the keys with which everybody's tokens are
- * verified; over mTLS, at any of its addresses.
+ * Requests tokens for this process, and the keys that verify the tokens of the mesh, from any of
+ * the registry's addresses over mTLS.
  */
 import type { Clock } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
@@ -39,7 +39,7 @@ export async function requestToken(options: TokenIssuerOptions, request: JwtRequ
 }
 
 /**
- * The JSON Web Key Set as it came; whoever uses it checks it. @throws MeshError as
+ * The JSON Web Key Set as received; the caller validates it. @throws MeshError as
  * {@link requestToken}
  */
 export async function requestKeys(options: TokenIssuerOptions): Promise<unknown> {

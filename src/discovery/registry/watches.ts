@@ -1,6 +1,6 @@
 /**
- * The services that this process watches at the registry, kept over sessions. Known services are
- * resumed in the next session; a delta that does not follow what is known asks for a whole snapshot.
+ * The services that this process watches at the registry. The next session resumes each of them; a
+ * delta with a gap before it makes the process request a whole snapshot.
  */
 import type { Clock } from '../../core/clock.ts'
 import { unreadableIssue } from '../instance-reader.ts'

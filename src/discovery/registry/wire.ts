@@ -14,7 +14,7 @@ import type { Instance, UnreadableInstance } from '../instance.ts'
 
 export const PROTOCOL = 1
 
-/** An instance that the list lacks from now on: it `left` (deregistered) or was `lost` (lease over). */
+/** An instance that is no longer listed: it `left` (deregistered) or was `lost` (lease over). */
 export interface Removal {
   readonly id: string
   readonly why: 'left' | 'lost'
@@ -68,7 +68,7 @@ export type ServerMessage =
       frozen: boolean
       /** Of late, the same as in a `delta`: so that a list which lacks some says of each why. */
       gone?: readonly Removal[]
-      /** So many `part`s follow with further instances; absent: none. */
+      /** Number of `part`s that follow with further instances; absent: none. */
       parts?: number
     }
   | {
