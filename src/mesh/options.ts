@@ -1,8 +1,9 @@
 /** The options of `joinMesh`, and what they become. */
 import { type Clock, systemClock } from '../core/clock.ts'
 import { METADATA } from '../discovery/instance-reader.ts'
+import { either } from '../options/composed-fields.ts'
 import { type Duration, formatDuration } from '../options/duration.ts'
-import { either, type Field, fields, flag, instance, list, optional, text, withDefault } from '../options/fields.ts'
+import { type Field, fields, flag, instance, list, optional, text, withDefault } from '../options/fields.ts'
 import { serviceName } from '../options/names.ts'
 import { duration, integer } from '../options/quantities.ts'
 
