@@ -110,8 +110,7 @@ const WALK = `
   })
   const at = { service: 'inventory', id: 'i-1', address: '127.0.0.1', port: server.address().port,
     protocol: 'http', tls: false, weight: 100, metadata: {}, state: 'ready' }
-  destination.apply({ service: 'inventory', epoch: 'e', revision: 1, document: { policy: null },
-    endpoints: { instances: [at], intended: true, stale: false, left: new Set(), frozen: false } })
+  destination.apply({ instances: [at], intended: true, stale: false, left: new Set(), frozen: false })
   const http = new HttpClient(destination)
   for (let i = 0; i < 5; i++) await (await http.get('/items/42')).text()
   const session = new Session()
