@@ -1,6 +1,6 @@
 /**
- * How the doors of a client ask a destination what applies to a request. They read the answer at
- * once and never keep it.
+ * The interface through which a client asks a destination about a request. The answer is read at
+ * once and never kept.
  */
 import type { Route } from '../core/call.ts'
 import type { Stack } from '../resilience/stack.ts'

@@ -1,6 +1,6 @@
 /**
- * From what a peer answered to an outcome, and from an error's code to a gRPC status: the only such
- * tables.
+ * Maps the answer of a peer to an outcome, and an error code to a gRPC status. No other file holds
+ * such a table.
  */
 import type { ErrorCode } from './errors.ts'
 import { type Outcome, outcome, SUCCESS } from './outcome.ts'

@@ -1,8 +1,6 @@
 /**
- * First contact of a joiner, who knows only the fingerprint of the registry's root. One connection
- * fetches the root and says nothing; everything secret goes over later ones that are verified the
- * ordinary way, against that root, so that no code has to remember to check a connection which TLS
- * itself did not.
+ * First contact of a process that knows only the fingerprint of the registry's root. One unverified
+ * connection fetches the root; secrets go over later connections, verified against that root.
  */
 import type { X509Certificate } from 'node:crypto'
 import { type ConnectionOptions, connect } from 'node:tls'

@@ -1,6 +1,6 @@
 /**
- * An identity that may come later: everything that needs one can be built before, and nothing
- * connects without it.
+ * Stands in for an identity that arrives later. Its users can be built before, but no connection
+ * opens until it arrives.
  */
 import { MeshError } from '../core/errors.ts'
 import type { Identity, IdentitySource } from './identity.ts'

@@ -1,7 +1,6 @@
 /**
- * Keeps this process's identity valid: a new key and certificate at a random point of the last
- * one's life, by the monotonic or the wall clock. A good identity is never given up for a bad one:
- * what the issuer sends is checked like a stranger's.
+ * Renews the certificate of this process, with a new key, at 60 to 75 % of its life by the monotonic
+ * or the wall clock. Whatever the issuer sends is checked before it replaces a good identity.
  *
  * - `fresh` → `renewing`: 60 to 75 % of the life are over, or the wall clock was put back before
  *   its beginning

@@ -1,7 +1,4 @@
-/**
- * How many instances a service may have, and how large they may be together: no more than a watcher
- * can read.
- */
+/** Limits the number of instances of a service and their total size to what a watcher can read. */
 
 import type { Instance } from '../discovery/instance.ts'
 import { LIMITS } from '../discovery/limits.ts'

@@ -1,4 +1,4 @@
-/** What a balancer and the events learn of the endpoints that a service has ejected. */
+/** The interface through which balancers and events see the ejected endpoints of a service. */
 import type { Call } from '../core/call.ts'
 import type { Endpoint, EndpointState } from '../core/endpoint.ts'
 

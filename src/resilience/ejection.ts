@@ -1,7 +1,7 @@
 /**
- * Ejects a failing endpoint from the choice for a while, then lets one attempt probe it. It changes
- * the pick and refuses no attempt. If too many of the reachable endpoints are ejected, the balancer
- * uses all of them (panic): the rest could not carry the load.
+ * Takes a failing endpoint out of the picker for a while, then lets one attempt probe it. It
+ * changes the pick and refuses no attempt. If too many of the reachable endpoints are ejected, the
+ * balancer uses all of them (panic): the rest could not carry the load.
  *
  * - healthy -> ejected: failures in a row, improbable at the share the others fail with; or too
  *   large a share of failures within 10 s while the others do better; or one refused connection,

@@ -1,5 +1,7 @@
 /**
- * Retries as a share of traffic (Finagle's RetryBudget): each call deposits, each retry withdraws.
+ * Retries as a share of traffic (Finagle's RetryBudget). `execution.ts` deposits for each call and
+ * pays for hedges; `retry.ts` withdraws for each retry.
+ *
  * The budget bounds the load on a failing service: attempts of tiers multiply, budgets do not.
  */
 import type { Clock } from '../core/clock.ts'

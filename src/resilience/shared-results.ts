@@ -2,9 +2,9 @@
  * Equal calls share one execution (collapsing), and its result for a short time after (a cache).
  * The execution belongs to all its callers: it is cancelled when the last of them leaves.
  *
- * - absent -> running: the first who asks · running -> kept: a success, if there is a cache ·
+ * - absent -> running: the first caller arrives · running -> kept: a success, if there is a cache ·
  *   running -> absent: otherwise, or all left
- * - kept -> absent: its time is up, or 1,000 younger ones are there
+ * - kept -> absent: it expires, or 1,000 newer results push it out
  */
 import { Call, type Route } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'

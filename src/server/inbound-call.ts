@@ -1,5 +1,6 @@
 /**
- * A call from its server's point of view: the verified caller, and how long it binds its handler.
+ * A call as its server sees it: the verified caller, and until when it bounds the calls that its
+ * handler makes.
  */
 import { Call, type Route } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'

@@ -1,4 +1,7 @@
-/** Creates a balancer from its name in options and documents. */
+/**
+ * Creates a balancer by name. A new one needs a class beside this file, its name in
+ * `resilience/balancing-settings.ts`, and a case here.
+ */
 import type { Clock } from '../../core/clock.ts'
 import type { Balancer } from '../../core/picker.ts'
 import type { Policy } from '../../core/policy.ts'

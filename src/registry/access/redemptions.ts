@@ -1,6 +1,5 @@
 /**
- * Takes uses of join tokens, each once. Joins that ask while one is being written are written
- * together, so a crowd costs few commits.
+ * Redeems uses of join tokens, each once. Joins that arrive during a write share the next commit.
  */
 import type { Clock } from '../../core/clock.ts'
 import { ApiError } from '../api/error.ts'

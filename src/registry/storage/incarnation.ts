@@ -1,8 +1,8 @@
 /**
- * Whether a store goes on where its last run ended. A clean end leaves a mark that names the file
- * as it is on this disk; a copy, a restored backup, a restored disk and the store of a killed
- * process carry none that fits. Only a history that goes on may be resumed: see
- * docs/decisions/0016.
+ * Decides whether a store continues its last run. A clean shutdown writes a mark bound to this file
+ * on this disk; a copy, a restored backup and the store of a killed process have no matching mark.
+ *
+ * Only a history that continues may be resumed: docs/decisions/0016.
  */
 import { closeSync, fsyncSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs'
 import { StorageError } from './errors.ts'

@@ -1,7 +1,4 @@
-/**
- * Watching for those who speak no session: lists, long poll and server-sent events, all out of
- * memory.
- */
+/** Watches without a session: lists, long polls and server-sent events, served from memory. */
 import type { ServerResponse } from 'node:http'
 import type { Clock } from '../../core/clock.ts'
 import { addressKey } from '../../core/endpoint.ts'

@@ -1,6 +1,6 @@
 /**
- * Decides who may call what: a server asks its authorizer once per request, before the handler
- * runs. A failing authorizer denies.
+ * Decides who may call a server. `served-call.ts` asks it once per request, for HTTP and gRPC
+ * alike, and `admission.ts` refuses; a failing authorizer denies.
  */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { InboundCall } from '../inbound-call.ts'

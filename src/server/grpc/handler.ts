@@ -1,6 +1,6 @@
 /**
- * Guards a grpc-js handler: it and its listeners and callbacks run in the context of their call.
- * What they throw ends that call with UNKNOWN, once.
+ * Contains the errors of a grpc-js handler. It and its listeners and callbacks run in the context
+ * of their call, and what they throw ends that call once, with UNKNOWN.
  */
 import type { EventEmitter } from 'node:events'
 import type { Duplex, Writable } from 'node:stream'
