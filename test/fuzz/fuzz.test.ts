@@ -16,6 +16,6 @@ test('no bytes end a process, go uncaught, or block its loop', { timeout: 120_00
   }
   expect(results.flatMap(({ uncaught, exit, listener }) => (exit ? [`${listener}: ${exit}`] : uncaught))).toEqual([])
   expect(results.every(({ exchanges }) => exchanges >= 600)).toBe(true)
-  // Of its own CPU time; the first use of each door compiles it.
+  // CPU time of its main thread; the first use of each door compiles it.
   for (const { listener, turnMs } of results) expect(`${listener} ${turnMs < 250}`).toBe(`${listener} true`)
 })

@@ -1,5 +1,5 @@
 /**
- * Sends mutated exchanges to the listeners of a process of its own, and tells what they did to it.
+ * Sends mutated exchanges to the listeners of a separate process, and reports what they did to it.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
