@@ -9,28 +9,14 @@
  * - any → `closed`
  */
 import { certificateTimeOf, LEAP_SPREAD_MS } from '../core/certificate-time.ts'
-import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import { WallTimer } from '../core/wall-timer.ts'
+import { acceptCertificate, type Requester, requestCertificate } from './certificate-request.ts'
 import type { Identity, IdentitySource } from './identity.ts'
 import { makeIdentity, rootsMistake } from './identity-check.ts'
-import type { JoinResponse } from './issued-certificate.ts'
 import { rootFingerprint } from './join-token.ts'
-import { generateIdentityKey, privateKeyPem } from './key.ts'
 import type { KeyStore } from './key-store.ts'
-import { createSigningRequest } from './signing-request.ts'
-import { clockMistake, issuedAt, SKEW_TOLD_MS } from './validity.ts'
-
-/**
- * Answers a signing request within `timeoutMs`. `current` is the identity to ask with; `undefined`
- * for the first.
- */
-export type Issuer = (csr: string, current: Identity | undefined, timeoutMs: number) => Promise<Issued>
-
-export interface Issued extends JoinResponse {
-  /** By joining, as a new process does: its roots are those in force now. */
-  readonly joined?: boolean
-}
+import { issuedAt, SKEW_REPORTED_MS } from './validity.ts'
 
 export type RotationEvent =
   | { readonly type: 'loaded' | 'issued' | 'renewed' | 'rejoined'; readonly identity: Identity }
@@ -43,11 +29,8 @@ export type RotationEvent =
   | { readonly type: 'clock-skew'; readonly offsetMs: number }
   | { readonly type: 'store-failed' | 'listener-failed'; readonly error: unknown }
 
-export interface RotationOptions {
-  readonly service: string
-  readonly issue: Issuer
+export interface RotationOptions extends Requester {
   readonly store: KeyStore
-  readonly clock: Clock
   /**
    * Of the registry's root, from the join token: a stored identity under another root is not used,
    * nor is a first one.
@@ -123,8 +106,8 @@ export class RotatingIdentity implements IdentitySource {
       rotation.#tell({ type: 'loaded', identity: stored })
       return rotation
     }
-    const answer = await ask(options, undefined, Math.min(ISSUE_TIMEOUT_MS, timeoutMs))
-    const { identity, lifeMs, offsetMs } = accept(options, answer, undefined)
+    const answer = await requestCertificate(options, undefined, Math.min(ISSUE_TIMEOUT_MS, timeoutMs))
+    const { identity, lifeMs, offsetMs } = acceptCertificate(options, answer, undefined)
     if (fingerprint !== undefined && !identity.roots.some((root) => rootFingerprint(root) === fingerprint)) {
       const message = `The registry answered with roots among which the pinned one, ${fingerprint}, is missing.`
       throw new MeshError(message, { code: 'identity-rejected', service })
@@ -221,11 +204,11 @@ export class RotatingIdentity implements IdentitySource {
   /** `current`: the identity to ask with; `undefined`: by joining. */
   async #replace(current: Identity | undefined): Promise<void> {
     const timeoutMs = Math.max(SOONEST_MS, Math.min(ISSUE_TIMEOUT_MS, this.#lifeMs * ISSUE_TIMEOUT_SHARE))
-    const issued = await ask(this.#options, current, timeoutMs)
+    const issued = await requestCertificate(this.#options, current, timeoutMs)
     if (this.#closed) return
     const joined = current === undefined || issued.joined === true
     // Compared with the identity of this moment: the bundle may have changed meanwhile.
-    const { identity, lifeMs, offsetMs } = accept(this.#options, { ...issued, joined }, this.#current)
+    const { identity, lifeMs, offsetMs } = acceptCertificate(this.#options, { ...issued, joined }, this.#current)
     this.#failures = 0
     this.#schedule(lifeMs, 0)
     this.#noteSkew(offsetMs)
@@ -316,7 +299,7 @@ export class RotatingIdentity implements IdentitySource {
   }
 
   #noteSkew(offsetMs: number): void {
-    if (Math.abs(offsetMs) > SKEW_TOLD_MS) this.#tell({ type: 'clock-skew', offsetMs })
+    if (Math.abs(offsetMs) > SKEW_REPORTED_MS) this.#tell({ type: 'clock-skew', offsetMs })
   }
 
   #tell(event: RotationEvent): void {
@@ -334,56 +317,4 @@ export class RotatingIdentity implements IdentitySource {
       this.#tell({ type: 'store-failed', error })
     }
   }
-}
-
-interface Answer extends Issued {
-  /** PEM; what the request was signed with. */
-  readonly privateKey: string
-}
-
-/** A new key and a request for it. */
-async function ask(options: RotationOptions, current: Identity | undefined, timeoutMs: number): Promise<Answer> {
-  const { privateKey } = await generateIdentityKey()
-  const response = await within(
-    options.clock,
-    timeoutMs,
-    options.issue(createSigningRequest(privateKey), current, timeoutMs),
-  )
-  return { ...response, privateKey: privateKeyPem(privateKey) }
-}
-
-/** An answer becomes the identity after `before`, or a `MeshError`. */
-function accept(
-  { service, clock }: RotationOptions,
-  answer: Answer,
-  before: Identity | undefined,
-): { identity: Identity; lifeMs: number; offsetMs: number } {
-  const { trustDomain, certificate, privateKey } = answer
-  const offsetMs = answer.wallNow - clock.wallNow()
-  const joining = before === undefined || answer.joined === true
-  const mistake = joining ? clockMistake(clock.wallNow(), answer.wallNow) : undefined
-  if (mistake !== undefined) throw new MeshError(mistake, { code: 'join-refused', service })
-  if (before !== undefined && answer.joined !== true && trustDomain !== before.trustDomain) {
-    throw new MeshError('The registry answered for another trust domain.', { code: 'identity-rejected', service })
-  }
-  const newer = before === undefined || answer.joined === true || answer.sequence >= before.sequence
-  const { roots, sequence } = newer ? answer : before
-  const parts = { service, trustDomain, certificate, privateKey, roots, sequence }
-  const identity = makeIdentity(parts, (before?.generation ?? 0) + 1, clock)
-  // By the clock that wrote the end into the certificate, unless what it says cannot be.
-  const byIssuer = identity.notAfter - answer.wallNow
-  const plausible = byIssuer > 0 && byIssuer <= identity.notAfter - identity.notBefore
-  return { identity, lifeMs: plausible ? byIssuer : identity.notAfter - clock.wallNow(), offsetMs }
-}
-
-/** A late answer is not used. */
-function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const late = (): void => {
-      const message = `No certificate came within ${Math.round(ms)} ms.`
-      reject(new MeshError(message, { code: 'registry-unavailable', elapsedMs: ms }))
-    }
-    const timer = clock.startBackgroundTimer(ms, late, undefined)
-    promise.then(resolve, reject).finally(() => clock.stopTimer(timer))
-  })
 }

@@ -3,7 +3,8 @@
 import type { Instance } from '../discovery/instance.ts'
 import { LIMITS } from '../discovery/limits.ts'
 import { ApiError } from './api/error.ts'
-import { instanceBytes, type RegistryState, type ServiceEntry } from './state.ts'
+import { instanceBytes, type ServiceEntry } from './service-entry.ts'
+import type { RegistryState } from './state.ts'
 
 interface Size {
   readonly instances: number

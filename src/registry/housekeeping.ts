@@ -6,7 +6,8 @@
 import type { Clock, Timer } from '../core/clock.ts'
 import type { JoinTokens } from './access/tokens.ts'
 import { KEYS } from './records.ts'
-import { DOUBT_MS, type RegistryState, type ServiceEntry } from './state.ts'
+import type { ServiceEntry } from './service-entry.ts'
+import { DOUBT_MS, type RegistryState } from './state.ts'
 import type { Operation } from './storage/storage.ts'
 import type { WatchHub } from './watch/hub.ts'
 

@@ -6,7 +6,7 @@
 import type { Instance } from '../discovery/instance.ts'
 import { ApiError } from './api/error.ts'
 import type { InstanceRecord, OverrideRecord } from './records.ts'
-import type { ServiceEntry } from './state.ts'
+import type { ServiceEntry } from './service-entry.ts'
 
 /** Overrides of one service. */
 export const MOST_OVERRIDES = 1_000

@@ -5,23 +5,22 @@
 import { existsSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
-import { createToken, formatToken, tokenHash } from '../identity/join-token.ts'
 import type { Duration } from '../options/duration.ts'
 import { check, fields } from '../options/fields.ts'
 import type { AccessOptions } from './access/access.ts'
+import { ensureAdminToken } from './access/admin-token.ts'
 import { Audit } from './access/audit.ts'
-import { NO_TOKEN, Operators } from './access/operators.ts'
+import { Operators } from './access/operators.ts'
 import { RateLimit } from './access/rate-limit.ts'
 import { JoinTokens } from './access/tokens.ts'
 import type { ApiContext } from './api/context.ts'
-import { NEW_TOKEN } from './api/routes.ts'
+import { NEW_TOKEN } from './api/tokens.ts'
 import { RegistryAuthority } from './ca/authority.ts'
 import { TokenSigner } from './ca/token-signer.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { type Logger, openLog, SILENT_LOG } from './log.ts'
 import { ownNames, type RegistryOptions, type ResolvedRegistryOptions, resolveRegistryOptions } from './options.ts'
 import { Policies, type PolicyChange } from './policies.ts'
-import { KEYS } from './records.ts'
 import { Registrar } from './registrar.ts'
 import { RegistryServer } from './server.ts'
 import { Sessions } from './sessions.ts'
@@ -29,11 +28,9 @@ import { RegistryState, type ServiceChange } from './state.ts'
 import {
   ADMIN_TOKEN_FILE,
   emptyAdminToken,
-  isAdminTokenEmpty,
   prepareDataDirectory,
   removeAdminToken,
   STORE_FILE,
-  writeAdminToken,
 } from './storage/data-directory.ts'
 import { StorageError } from './storage/errors.ts'
 import { partial } from './storage/incarnation.ts'
@@ -278,51 +275,4 @@ function checkWhole(state: RegistryState, dataDir: string | undefined): void {
   if (dataDir === undefined || state.authority !== undefined) return
   const token = join(dataDir, ADMIN_TOKEN_FILE)
   if (existsSync(token)) throw new StorageError(partial(join(dataDir, STORE_FILE), `${token} is there`))
-}
-
-/**
- * Made once; the text goes to the caller and to a file that only the owner reads, the store keeps
- * its hash.
- */
-async function ensureAdminToken(
-  state: RegistryState,
-  audit: Audit,
-  fingerprint: string,
-  dataDir: string | undefined,
-): Promise<string | undefined> {
-  if (state.adminHash !== undefined) {
-    if (dataDir === undefined || !isAdminTokenEmpty(dataDir)) return undefined
-    if (state.adminHash !== NO_TOKEN) return await replaceAdminToken(state, audit, fingerprint, dataDir)
-    removeAdminToken(dataDir)
-    return undefined
-  }
-  const token = createToken('admin', fingerprint)
-  const text = formatToken(token)
-  // The file first: if this process dies in between, the next start makes another token and
-  // overwrites it.
-  if (dataDir !== undefined) writeAdminToken(dataDir, `${text}\n`)
-  await state.write(
-    [{ key: KEYS.admin, value: JSON.stringify(tokenHash(token.secret)) }],
-    [{ key: KEYS.admin, revision: 0 }],
-  )
-  return text
-}
-
-/** The first admin token proves nothing from now on; the file has another one. */
-async function replaceAdminToken(
-  state: RegistryState,
-  audit: Audit,
-  fingerprint: string,
-  dataDir: string,
-): Promise<string> {
-  const token = createToken('admin', fingerprint)
-  const text = formatToken(token)
-  // The store first: if this process dies in between, the file is still empty and the next start
-  // makes another token.
-  await state.write([
-    { key: KEYS.admin, value: JSON.stringify(tokenHash(token.secret)) },
-    ...audit.operations({ who: 'registry', source: 'local', action: 'admin-token-replace', outcome: 'done' }),
-  ])
-  writeAdminToken(dataDir, `${text}\n`)
-  return text
 }

@@ -1,66 +1,33 @@
 /**
- * The registry's socket: TLS with an optional client certificate that is judged before anything
- * else, HTTP/2 and HTTP/1.1 on one port, and from each request to its handler. Its own certificate
- * is renewed while it runs; new connections get the new one.
+ * The registry's socket: HTTP/2 and HTTP/1.1 on one port, by TLS with an optional client certificate.
+ * Verifies each peer before its first request, and renews the registry's certificate.
  */
 import http2, { type Http2SecureServer, type ServerHttp2Session } from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
-import { type CertificateTime, certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock, Timer } from '../core/clock.ts'
 import { WallTimer } from '../core/wall-timer.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
 import { judgePeer, serverTlsOptions } from '../identity/tls-options.ts'
 import { type FloodGuard, GUARDED_SERVER, guardSession } from '../net/http2-flood-guard.ts'
 import { OptionsError } from '../options/fields.ts'
-import {
-  type AccessOptions,
-  type Caller,
-  callerOf,
-  checkAccess,
-  checkCertificate,
-  checkHost,
-  checkOrigin,
-  type Peer,
-} from './access/access.ts'
+import type { AccessOptions } from './access/access.ts'
 import type { ApiContext } from './api/context.ts'
-import { ApiError, asApiError } from './api/error.ts'
-import { refusePreconditions } from './api/precondition.ts'
-import {
-  continueBody,
-  type IncomingRequest,
-  isHttp2,
-  type OutgoingResponse,
-  sendError,
-  sourceOf,
-  urlOf,
-} from './api/request.ts'
-import { checkForm } from './api/request-form.ts'
-import { type ApiRoute, ROUTES, refuseUnknownQuery } from './api/routes.ts'
-import { type AcceptedConnection, MOST_CONNECTIONS, RegistryConnections } from './connections.ts'
+import { type IncomingRequest, type OutgoingResponse, sourceOf } from './api/request.ts'
+import { CONNECTION, type Expectation, PEER, RequestHandler, type VerifiedSocket } from './api/request-handler.ts'
+import { MOST_CONNECTIONS, RegistryConnections } from './connections.ts'
 import type { Logger } from './log.ts'
 
 const MOST_STREAMS = 100
-/** A connection on which nothing happens, not even a heartbeat. */
+/** Without any traffic, not even a heartbeat. */
 const IDLE_MS = 120_000
-/** From the last words to the end of all connections. */
+/** From GOAWAY to the end of all connections. */
 const CLOSE_MS = 1_000
 /** Of its certificate's life; the clients' random point is between 60 and 75 %. */
 const RENEW_AT = 0.66
 const RENEW_RETRY_MS = 30_000
 /** How often ended certificates, floods and idle connections are looked for. */
 const SWEEP_MS = 500
-
-/**
- * Where the verdict on a connection is kept; HTTP/2 hands out proxies of the socket, so a map by
- * socket would miss.
- */
-const PEER = Symbol('peer')
-const CONNECTION = Symbol('connection')
-type JudgedSocket = TLSSocket & { [PEER]?: Peer; [CONNECTION]?: AcceptedConnection }
-
-/** What a request asks to be told before it sends its body. */
-type Expectation = 'none' | 'continue' | 'unknown'
 
 export interface ServerOptions {
   readonly address: string
@@ -70,29 +37,25 @@ export interface ServerOptions {
 
 export class RegistryServer {
   readonly #context: ApiContext
-  readonly #access: AccessOptions
+  readonly #requests: RequestHandler
   readonly #options: ServerOptions
   readonly #clock: Clock
-  readonly #certificateTime: CertificateTime
   readonly #log: Logger
   readonly #verifier: PeerVerifier
   readonly #connections: RegistryConnections
   readonly #http2 = new Map<ServerHttp2Session, FloodGuard>()
   #server: Http2SecureServer | undefined
-  /** Requests in progress, and whether the certificate or token of who asked is good still. */
-  readonly #running = new Map<OutgoingResponse, () => boolean>()
   #renewal: WallTimer | undefined
   #sweeper: Timer | undefined
   #generation = 0
 
   constructor(context: ApiContext, access: AccessOptions, options: ServerOptions, log: Logger) {
     this.#context = context
-    this.#access = access
     this.#options = options
     this.#clock = context.clock
-    this.#certificateTime = certificateTimeOf(context.clock)
     this.#connections = new RegistryConnections(context.clock)
     this.#log = log
+    this.#requests = new RequestHandler(context, access, this.#connections, log)
     const { trustDomain, roots, sequence } = context.authority
     this.#verifier = new PeerVerifier(this.#clock, { trustDomain, roots, sequence })
   }
@@ -130,18 +93,18 @@ export class RegistryServer {
   #attend(server: Http2SecureServer): void {
     // Before TLS hears of it.
     server.prependListener('connection', (socket: Socket) => this.#connections.accept(socket))
-    // Before HTTP/2's own listener, so that no request comes from a peer that has not been judged.
-    server.prependListener('secureConnection', (socket: TLSSocket) => this.#judge(socket))
+    // Before HTTP/2's own listener, so that no request comes from a peer that is not verified.
+    server.prependListener('secureConnection', (socket: TLSSocket) => this.#verify(socket))
     server.on('session', (session: ServerHttp2Session) => this.#onHttp2(session))
     const serve = (expectation: Expectation) => (request: IncomingRequest, response: OutgoingResponse) =>
-      void this.#onRequest(request, response, expectation)
+      void this.#requests.serve(request, response, expectation)
     server.on('request', serve('none'))
     // Node's own answer throws in a later turn when the stream has been reset in between.
     server.on('checkContinue', serve('continue'))
     server.on('checkExpectation', serve('unknown'))
     // Of HTTP/1.1 with a socket, of HTTP/2 with a response.
     server.on('connect', (request: IncomingRequest, to: Socket | OutgoingResponse) => {
-      if ('writeHead' in to) void this.#onRequest(request, to, 'none')
+      if ('writeHead' in to) void this.#requests.serve(request, to, 'none')
       else to.destroy()
     })
     server.on('unknownProtocol', (socket: Socket) => socket.destroy())
@@ -159,7 +122,7 @@ export class RegistryServer {
     server.on('clientError', (_error: Error, socket: Socket) => socket.destroy())
   }
 
-  /** Sessions have said goodbye already; whatever is still open after a moment is cut. */
+  /** Sends GOAWAY, then destroys what is still open after a second. */
   async close(): Promise<void> {
     this.#renewal?.stop()
     if (this.#sweeper !== undefined) this.#clock.stopTimer(this.#sweeper)
@@ -182,7 +145,7 @@ export class RegistryServer {
     this.#generation += 1
     const identity = await this.#context.authority.issueOwn(this.#options.names, this.#generation)
     this.#renewIn(Math.max((identity.notAfter - this.#clock.wallNow()) * RENEW_AT, 500))
-    // Joiners and operators have no certificate; those who show one are judged below.
+    // Joiners and operators have no certificate; `#verify` checks one that is presented.
     return { ...serverTlsOptions(identity, { sendRoots: true }), rejectUnauthorized: false }
   }
 
@@ -198,23 +161,19 @@ export class RegistryServer {
     })
   }
 
-  /**
-   * A request that goes on, such as a watch, ends with the certificate or the token of the one who
-   * asked.
-   */
   #sweep(): void {
     this.#sweeper = this.#clock.startBackgroundTimer(SWEEP_MS, () => this.#sweep(), undefined)
     // Not by session.setTimeout(), whose timer holds a closed session until it fires.
     const idleSince = this.#clock.now() - Math.max(IDLE_MS, 2 * this.#context.registrar.leases.leaseMs)
     for (const [session, guard] of this.#http2) {
       guard.look()
-      // Not by close(), which would wait for the end of what has only half begun.
+      // close() would wait for streams that never begin.
       if (guard.movedAt < idleSince) session.destroy()
     }
-    for (const [response, holds] of this.#running) if (!holds()) response.destroy()
+    this.#requests.sweep()
   }
 
-  #judge(socket: JudgedSocket): void {
+  #verify(socket: VerifiedSocket): void {
     const source = sourceOf(socket)
     socket.on('error', () => {})
     const connection = this.#connections.of(socket)
@@ -235,7 +194,7 @@ export class RegistryServer {
       if (reason === 'no-certificate') socket[PEER] = stranger
       else {
         this.#context.audit.record({ who: 'anonymous', source, action: 'connect', outcome: 'refused', reason, detail })
-        // Answered, not cut: it would take that for a registry that is away, and go on asking.
+        // Answered, not cut: the process would take that for an unreachable registry and retry.
         socket[PEER] = { ...stranger, refused: `${reason}: ${detail}` }
       }
     }
@@ -245,7 +204,7 @@ export class RegistryServer {
   #onHttp2(session: ServerHttp2Session): void {
     session.once('close', () => this.#http2.delete(session))
     session.on('error', () => {})
-    const peer = (session.socket as JudgedSocket)[PEER]
+    const peer = (session.socket as VerifiedSocket)[PEER]
     const guard = guardSession(session, this.#clock, (reason) => {
       const who = peer?.spiffeId ?? 'anonymous'
       const source = peer?.source ?? 'unknown'
@@ -253,116 +212,4 @@ export class RegistryServer {
     })
     this.#http2.set(session, guard)
   }
-
-  async #onRequest(request: IncomingRequest, response: OutgoingResponse, expectation: Expectation): Promise<void> {
-    request.on('error', () => {})
-    response.on('error', () => {})
-    const socket = socketOf(request, response)
-    const ended = socket?.[CONNECTION]?.begin()
-    if (ended !== undefined) response.once('close', ended)
-    if (isHttp2(response)) {
-      // One turn later what a flood resets has been reset, and costs no more.
-      await new Promise((resolve) => setImmediate(resolve))
-      if (response.stream.destroyed) return
-    }
-    try {
-      await this.#handle(request, response, socket, expectation)
-    } catch (error) {
-      const refusal = asApiError(error)
-      if (refusal !== error) {
-        this.#log.error({ path: request.url?.split('?')[0], reason: (error as Error).message }, 'request failed')
-      }
-      try {
-        sendError(request, response, refusal)
-      } catch {
-        // The stream is gone.
-      }
-    }
-  }
-
-  async #handle(
-    request: IncomingRequest,
-    response: OutgoingResponse,
-    socket: JudgedSocket | undefined,
-    expectation: Expectation,
-  ): Promise<void> {
-    const peer = socket?.[PEER]
-    if (socket === undefined || peer === undefined) throw new ApiError('identity-required', 'the connection is gone')
-    if (expectation === 'unknown') {
-      throw new ApiError('expectation-failed', 'the only expectation that is met is 100-continue')
-    }
-    try {
-      checkForm(request)
-      checkCertificate(peer, this.#certificateTime.now())
-    } catch (error) {
-      endAfter(response)
-      throw error
-    }
-    const { pathname, searchParams } = urlOf(request)
-    if (pathname === '/v1/session') {
-      this.#openSession(request, response, peer)
-      return
-    }
-    const routes = ROUTES.filter((one) => one.path.test(pathname))
-    const found = routes.find((one) => one.method === request.method)
-    if (routes[0] === undefined) throw new ApiError('not-found', `there is nothing at ${pathname.slice(0, 100)}`)
-    checkHost(request, peer, routes[0].access, this.#access)
-    if (found === undefined) {
-      throw new ApiError('method-not-allowed', `${pathname} knows ${routes.map((one) => one.method).join(', ')}`)
-    }
-    if (found.method !== 'GET') checkOrigin(request)
-    if (!found.versioned) refusePreconditions(request.headers, 'what is changed here has no versions')
-    refuseUnknownQuery(searchParams, found)
-    const caller = this.#admit(request, peer, found)
-    if (caller.admin && socket[CONNECTION] !== undefined) this.#connections.admit(socket[CONNECTION])
-    this.#attach(response, caller)
-    if (expectation === 'continue') continueBody(response)
-    const parameters = found.path.exec(pathname)!.slice(1)
-    await found.handle(this.#context, { request, response, caller, query: searchParams, parameters })
-  }
-
-  #attach(response: OutgoingResponse, { notAfter, holds }: Caller): void {
-    if (holds === undefined && notAfter === Number.POSITIVE_INFINITY) return
-    this.#running.set(response, () => this.#certificateTime.now() < notAfter && holds?.() !== false)
-    response.once('close', () => this.#running.delete(response))
-  }
-
-  #admit(request: IncomingRequest, peer: Peer, route: ApiRoute): Caller {
-    let caller: Caller | undefined
-    try {
-      caller = callerOf(request, peer, this.#access)
-      checkAccess(caller, route.access)
-      return caller
-    } catch (error) {
-      const { code, message } = error as ApiError
-      const action = `${route.method} ${urlOf(request).pathname}`.slice(0, 100)
-      const who = caller?.name ?? peer.spiffeId ?? 'anonymous'
-      const { source } = peer
-      this.#context.audit.record({ who, source, action, outcome: 'refused', reason: code, detail: message })
-      throw error
-    }
-  }
-
-  #openSession(request: IncomingRequest, response: OutgoingResponse, peer: Peer): void {
-    if (request.method !== 'POST') throw new ApiError('method-not-allowed', '/v1/session knows POST')
-    if (!isHttp2(response)) throw new ApiError('invalid-request', 'a session needs HTTP/2')
-    if (this.#context.closing()) throw new ApiError('overloaded', 'the registry is going away')
-    const { spiffeId, service, source, notAfter } = peer
-    if (spiffeId === undefined || service === undefined) {
-      throw new ApiError('identity-required', 'a session needs the certificate of a service')
-    }
-    const { stream } = response
-    stream.respond({ ':status': 200, 'content-type': 'application/x-ndjson' })
-    this.#context.sessions.open(stream, { spiffeId, service, source }, notAfter)
-  }
-}
-
-function socketOf(request: IncomingRequest, response: OutgoingResponse): JudgedSocket | undefined {
-  return (isHttp2(response) ? response.stream?.session?.socket : request.socket) as JudgedSocket | undefined
-}
-
-/** This answer is the last on its connection. */
-function endAfter(response: OutgoingResponse): void {
-  if (isHttp2(response)) response.once('close', () => response.stream?.session?.close())
-  else response.setHeader('connection', 'close')
 }

@@ -1,29 +1,22 @@
 /**
- * One process's session: its stream of messages in, and ours out. A session owns the instances it
- * registers: as long as the process is heard they are listed, also when the registry has removed
- * them in between. When the stream ends, its instances stay until their leases are over: the
- * process may be back before that.
+ * One process's session, a stream of messages each way. A session owns the instances it registers:
+ * they stay listed while it is heard, and for one lease after its end.
  */
 import type { ServerHttp2Stream } from 'node:http2'
 import type { Clock, Timer } from '../core/clock.ts'
 import type { Instance } from '../discovery/instance.ts'
 import { readInstance } from '../discovery/instance-reader.ts'
 import { LIMITS } from '../discovery/limits.ts'
-import { SnapshotRejected } from '../discovery/read-field.ts'
-import { duplicateKey } from '../discovery/registry/duplicate-key.ts'
 import { LineReader } from '../discovery/registry/line-reader.ts'
-import type { Done } from '../discovery/registry/pending-answers.ts'
-import { PROTOCOL, type ServerMessage, type Since } from '../discovery/registry/wire.ts'
-import { SERVICE_NAME } from '../options/names.ts'
-import { ApiError, asApiError } from './api/error.ts'
-import { parseSafeJson } from './api/safe-json.ts'
+import { PROTOCOL, type ServerMessage } from '../discovery/registry/wire.ts'
+import { ApiError } from './api/error.ts'
 import type { Unlisted } from './leases.ts'
 import type { InstanceOwner, Registrant, Registrar } from './registrar.ts'
+import { nameOf, readMessage, type SessionMessage, sinceOf } from './session-message.ts'
+import { SessionRequests } from './session-requests.ts'
 import type { WatchHub } from './watch/hub.ts'
 import type { Watcher } from './watch/watcher.ts'
 
-/** Writes asked for and not yet done. */
-const MOST_WAITING = 1_000
 const HELLO_TIMEOUT_MS = 5_000
 /** From the last words to the end of the stream, whether or not they were read. */
 const CLOSE_MS = 1_000
@@ -38,7 +31,7 @@ export interface SessionHost {
   readonly bundle: () => Extract<ServerMessage, { type: 'bundle' }>
   /** A message or a greeting that was refused for its sender's rights. */
   refused(who: Registrant, code: string, message: string, service: string | undefined): void
-  /** Our own failure; the process was told only its kind. */
+  /** Our own failure; the process learns only its kind. */
   failed(who: Registrant, error: unknown): void
 }
 
@@ -59,8 +52,7 @@ export class Session implements Watcher, InstanceOwner {
   readonly #waits = new Map<string, () => void>()
   #greeted = false
   #timer: Timer | undefined
-  #last: Promise<void> = Promise.resolve()
-  #waiting = 0
+  readonly #requests: SessionRequests
   #ended = false
   #closed = false
 
@@ -77,6 +69,7 @@ export class Session implements Watcher, InstanceOwner {
     this.notAfter = notAfter
     this.#onClosed = onClosed
     this.heardAt = host.clock.now()
+    this.#requests = new SessionRequests(this, (error) => host.failed(who, error))
     this.#timer = host.clock.startBackgroundTimer(
       HELLO_TIMEOUT_MS,
       () => this.end('hello-expected', 'no hello in time'),
@@ -169,14 +162,9 @@ export class Session implements Watcher, InstanceOwner {
 
   #onLine(line: string | undefined): void {
     if (this.#ended) return
-    let message: Record<string, unknown>
+    let message: SessionMessage
     try {
-      if (line === undefined) throw new SyntaxError('no UTF-8')
-      const parsed = parseSafeJson(line)
-      if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw new SyntaxError('no object')
-      const twice = duplicateKey(line)
-      if (twice !== undefined) throw new SyntaxError(`the key '${twice.slice(0, 40)}' is there twice`)
-      message = parsed as Record<string, unknown>
+      message = readMessage(line)
     } catch (error) {
       this.end('invalid-request', `a line is not JSON: ${(error as Error).message.slice(0, 100)}`)
       return
@@ -195,7 +183,7 @@ export class Session implements Watcher, InstanceOwner {
     for (const instance of [...this.#unlisted.values()]) {
       const { id } = instance
       this.#unlisted.delete(id)
-      this.#inTurn(undefined, async () => {
+      this.#requests.add(undefined, async () => {
         if (!this.#instances.has(id)) return { revision: 0 }
         const revision = await this.#host.registrar.relist(this.who, instance, this).catch((error: unknown) => {
           if (!(error instanceof ApiError)) this.#host.failed(this.who, error)
@@ -207,7 +195,7 @@ export class Session implements Watcher, InstanceOwner {
     }
   }
 
-  #greet(message: Record<string, unknown>): void {
+  #greet(message: SessionMessage): void {
     const { service } = this.who
     if (message.type !== 'hello') {
       this.end('hello-expected', 'the first message must be a hello')
@@ -240,12 +228,12 @@ export class Session implements Watcher, InstanceOwner {
     this.send(this.#host.bundle())
   }
 
-  #handle(message: Record<string, unknown>): void {
+  #handle(message: SessionMessage): void {
     const { hub } = this.#host
     const service = nameOf(message.service)
     switch (message.type) {
       case 'register':
-        this.#inTurn(message.ref, async () => {
+        this.#requests.add(message.ref, async () => {
           const instance = readInstance(message.instance)
           const most = LIMITS.instancesPerSession
           if (!this.#instances.has(instance.id) && this.#instances.size >= most) {
@@ -263,7 +251,7 @@ export class Session implements Watcher, InstanceOwner {
       case 'drain':
       case 'deregister': {
         const { type, id } = message
-        this.#inTurn(message.ref, async () => {
+        this.#requests.add(message.ref, async () => {
           if (typeof id !== 'string' || id.length > 128)
             throw new ApiError('invalid-request', 'id: expected an instance id')
           return { revision: await (type === 'drain' ? this.#drain(id) : this.#deregister(id)) }
@@ -320,38 +308,4 @@ export class Session implements Watcher, InstanceOwner {
     })
     if (!told) this.#waits.set(id, stop)
   }
-
-  #inTurn(ref: unknown, work: () => Promise<Done>): void {
-    const known = Number.isSafeInteger(ref) ? { ref: ref as number } : {}
-    if (this.#waiting >= MOST_WAITING) {
-      this.end('overloaded', `more than ${MOST_WAITING} requests are waiting`)
-      return
-    }
-    this.#waiting += 1
-    this.#last = this.#last.then(async () => {
-      try {
-        const done = await work()
-        if ('ref' in known) this.send({ type: 'done', ref: known.ref, ...done })
-      } catch (error) {
-        const { code, message } =
-          error instanceof SnapshotRejected ? { code: 'invalid-request', message: error.message } : asApiError(error)
-        if (code === 'internal' || code === 'storage-unavailable') this.#host.failed(this.who, error)
-        this.send({ type: 'error', ...known, code, message })
-      } finally {
-        this.#waiting -= 1
-      }
-    })
-  }
-}
-
-function nameOf(value: unknown): string | undefined {
-  return typeof value === 'string' && SERVICE_NAME.test(value) ? value : undefined
-}
-
-function sinceOf(value: unknown): Since | undefined {
-  if (typeof value !== 'object' || value === null) return undefined
-  const { epoch, revision } = value as Partial<Since>
-  return typeof epoch === 'string' && Number.isSafeInteger(revision) && revision! >= 0
-    ? { epoch, revision: revision! }
-    : undefined
 }

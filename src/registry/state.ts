@@ -3,7 +3,6 @@
  * never touch the engine. Written only by {@link RegistryState.write}; when it resolves, the change
  * is in the state and listeners were told.
  */
-import { addressKey } from '../core/endpoint.ts'
 import type { Instance } from '../discovery/instance.ts'
 import {
   type AuditRecord,
@@ -17,6 +16,7 @@ import {
   splitKey,
   type TokenRecord,
 } from './records.ts'
+import { type MutableService, type ServiceEntry, setInstance } from './service-entry.ts'
 import type { Batch, Compare, Operation, Storage, TransactionResult } from './storage/storage.ts'
 import { readRecord } from './storage/stored-record.ts'
 import { parseInstance, type ServiceChange, serviceChanges } from './watch/service-change.ts'
@@ -27,37 +27,6 @@ export const VERSIONS_KEPT = 20
 export const AUDIT_KEPT = 1_000
 /** A service that lost an instance within this time may not say that its short list is meant. */
 export const DOUBT_MS = 600_000
-
-/** One service, as reads see it. */
-export interface ServiceEntry {
-  readonly name: string
-  readonly instances: ReadonlyMap<string, InstanceRecord>
-  /** By `addressKey`, the id of the instance that registered there last. */
-  readonly addresses: ReadonlyMap<string, string>
-  /** By `addressKey`; also of addresses where nothing runs just now. */
-  readonly overrides: ReadonlyMap<string, OverrideRecord>
-  /** As applied, or `null`. */
-  readonly policy: PolicyRecord | null
-  /** Oldest first. */
-  readonly versions: readonly PolicyRecord[]
-  /** Of the last change that watchers are told. */
-  readonly revision: number
-  readonly lostAt: number
-  /** Of its instances as JSON. */
-  readonly bytes: number
-}
-
-interface MutableService {
-  name: string
-  instances: Map<string, InstanceRecord>
-  addresses: Map<string, string>
-  overrides: Map<string, OverrideRecord>
-  policy: PolicyRecord | null
-  versions: PolicyRecord[]
-  revision: number
-  lostAt: number
-  bytes: number
-}
 
 export type { ServiceChange }
 
@@ -317,33 +286,4 @@ export class RegistryState {
         break
     }
   }
-}
-
-/** Its size as JSON, in bytes. */
-export function instanceBytes(instance: Instance): number {
-  return Buffer.byteLength(JSON.stringify(instance))
-}
-
-function setInstance(service: MutableService, id: string, record: InstanceRecord | undefined): void {
-  const { instances, addresses } = service
-  const before = instances.get(id)?.instance
-  if (before !== undefined) {
-    service.bytes -= instanceBytes(before)
-    const address = addressKey(before)
-    if (addresses.get(address) === id) addresses.delete(address)
-  }
-  if (record === undefined) {
-    instances.delete(id)
-    return
-  }
-  // Not the key's own part, which would keep the whole key.
-  const { instance } = record
-  instances.set(instance.id, record)
-  addresses.set(addressKey(instance), instance.id)
-  service.bytes += instanceBytes(instance)
-}
-
-/** The document in force, or `null`. */
-export function documentOf(policy: PolicyRecord | null): unknown {
-  return policy?.document ?? null
 }

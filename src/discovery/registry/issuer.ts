@@ -4,12 +4,12 @@
  */
 import type { Clock } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
+import type { Issuer } from '../../identity/certificate-request.ts'
 import { type FirstContact, pinnedTlsOptions, unpinnedTlsOptions } from '../../identity/first-contact.ts'
 import type { Identity } from '../../identity/identity.ts'
 import type { JoinResponse } from '../../identity/issued-certificate.ts'
 import { rootFingerprint, type Token } from '../../identity/join-token.ts'
 import { PeerVerifier } from '../../identity/peer-verifier.ts'
-import type { Issuer } from '../../identity/rotation.ts'
 import { clientTlsOptions } from '../../identity/tls-options.ts'
 import { clockMistake, isValidNow } from '../../identity/validity.ts'
 import { isOnLoopback, type RegistryAddresses } from './addresses.ts'
