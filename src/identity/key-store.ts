@@ -12,7 +12,7 @@ import { OptionsError } from '../options/fields.ts'
 import type { Identity } from './identity.ts'
 import { makeIdentity } from './identity-check.ts'
 import { rootFingerprint } from './join-token.ts'
-import { exposureOf, turnedByOthers } from './private-files.ts'
+import { insecureLink, insecurePermissions } from './private-files.ts'
 
 export interface KeyStoreOptions {
   /** Made with 0700 if it is not there. `undefined`: everything is kept in memory only. */
@@ -149,7 +149,7 @@ function refuse(message: string): never {
 }
 
 function refuseOthers(path: string, found: Stats, mode: '600' | '700'): void {
-  const exposed = exposureOf(path, found, mode)
+  const exposed = insecurePermissions(path, found, mode)
   if (exposed !== undefined) refuse(exposed)
 }
 
@@ -160,7 +160,7 @@ async function prepareDirectory(directory: string): Promise<void> {
     const made = await mkdir(directory, { recursive: true, mode: 0o700 })
     if (made !== undefined) await chmod(directory, 0o700)
     const link = await lstat(directory)
-    const turned = link.isSymbolicLink() ? turnedByOthers(directory, link) : undefined
+    const turned = link.isSymbolicLink() ? insecureLink(directory, link) : undefined
     if (turned !== undefined) refuse(turned)
     const found = await stat(directory)
     if (!found.isDirectory()) refuse(`${directory} is not a directory`)

@@ -12,7 +12,7 @@ const CHECK_MODE = process.platform !== 'win32'
  * Why what is at `path` is not private, with what to do; `undefined` if it is. `mode`: what it
  * should be, as `chmod` takes it.
  */
-export function exposureOf(path: string, found: Stats, mode: '600' | '700'): string | undefined {
+export function insecurePermissions(path: string, found: Stats, mode: '600' | '700'): string | undefined {
   if (!CHECK_MODE) return undefined
   const own = process.getuid?.()
   if (own !== undefined && found.uid !== own) {
@@ -27,7 +27,7 @@ export function exposureOf(path: string, found: Stats, mode: '600' | '700'): str
  * Why the link at `path` may lead elsewhere tomorrow; `undefined` if only we, or the administrator,
  * can turn it.
  */
-export function turnedByOthers(path: string, link: Stats): string | undefined {
+export function insecureLink(path: string, link: Stats): string | undefined {
   const own = process.getuid?.()
   if (own === undefined || link.uid === own || link.uid === 0) return undefined
   return `${path} is a link of user ${link.uid}, who may turn it elsewhere; give the directory that it leads to`

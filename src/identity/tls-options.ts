@@ -46,7 +46,7 @@ export interface ServerTlsChoices {
    */
   readonly sendRoots?: boolean
   /**
-   * Lets peers in that TLS did not accept, also those without a certificate; {@link judgePeer}
+   * Lets peers in that TLS did not accept, also those without a certificate; {@link verifyPeer}
    * tells. For joining, and to answer them.
    */
   readonly admitStrangers?: boolean
@@ -54,7 +54,7 @@ export interface ServerTlsChoices {
 
 /**
  * For `tls.createServer`, `https.createServer` and `http2.createSecureServer`, and on each rotation
- * for `server.setSecureContext`. Every accepted connection still has to pass {@link judgePeer}.
+ * for `server.setSecureContext`. Every accepted connection still has to pass {@link verifyPeer}.
  */
 export function serverTlsOptions(identity: Identity, choices: ServerTlsChoices = {}): TlsOptions {
   const material = keyMaterial(identity)
@@ -122,7 +122,7 @@ export function rejection(refused: RefusedPeer, service?: string, endpoint?: str
  * A server's verdict on an accepted connection; once per connection, before anything of it is
  * believed.
  */
-export function judgePeer(socket: TLSSocket, verifier: PeerVerifier): PeerVerdict {
+export function verifyPeer(socket: TLSSocket, verifier: PeerVerifier): PeerVerdict {
   return confirm(verifier.verify(socket.getPeerX509Certificate()?.raw), socket, verifier)
 }
 
@@ -130,7 +130,7 @@ export function judgePeer(socket: TLSSocket, verifier: PeerVerifier): PeerVerdic
  * A client's verdict at `secureConnect`, before it says anything, on a connection that was opened
  * with `rejectUnauthorized: false` because the clock had leapt.
  */
-export function judgeServer(socket: TLSSocket, verifier: PeerVerifier, service: string): PeerVerdict {
+export function verifyServer(socket: TLSSocket, verifier: PeerVerifier, service: string): PeerVerdict {
   return confirm(verifier.verifyService(socket.getPeerX509Certificate()?.raw, service), socket, verifier)
 }
 

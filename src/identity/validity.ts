@@ -4,8 +4,8 @@ import type { Clock } from '../core/clock.ts'
 
 /** A joiner whose clock differs by more is refused. */
 export const SKEW_REFUSED_MS = 300_000
-/** A joiner learns of a difference above this. */
-export const SKEW_TOLD_MS = 30_000
+/** A difference above this is told. */
+export const SKEW_REPORTED_MS = 30_000
 /**
  * Certificates begin so long before their issue. A beginning protects nobody, because each
  * certificate has a new key; an early one keeps certificates valid for late clocks, and after a

@@ -7,7 +7,7 @@ import type { Clock, Timer } from '../core/clock.ts'
 import type { JoinTokens } from './access/tokens.ts'
 import { KEYS } from './records.ts'
 import type { ServiceEntry } from './service-entry.ts'
-import { DOUBT_MS, type RegistryState } from './state.ts'
+import { RECENT_LOSS_MS, type RegistryState } from './state.ts'
 import type { Operation } from './storage/storage.ts'
 import type { WatchHub } from './watch/hub.ts'
 
@@ -90,7 +90,7 @@ export class Housekeeping {
     if (instances.size > 0 || this.#hub.isWatched(name)) return false
     if (policy !== null && (policy.document !== null || now - policy.at < HISTORY_MS)) return false
     for (const { at } of overrides.values()) if (now - at < OVERRIDE_MS) return false
-    return lostAt === 0 || Math.abs(now - lostAt) > DOUBT_MS
+    return lostAt === 0 || Math.abs(now - lostAt) > RECENT_LOSS_MS
   }
 }
 

@@ -25,9 +25,9 @@ const STOPPED_BEATS = 1.5
  * After a start, and after we stood still, each lease lasts this share longer: processes need time
  * to come back.
  */
-export const GRACE_SHARE = 0.5
+export const GRACE_PERIOD = 0.5
 /** Beats in a lease. */
-export const BEATS = 3
+export const HEARTBEATS_PER_LEASE = 3
 
 /** `operator`: somebody who knows that they did die. */
 export type Release = 'renewed' | 'too-long' | 'operator'
@@ -36,7 +36,7 @@ export type Release = 'renewed' | 'too-long' | 'operator'
  * Why an instance is taken off the list: its lease ended, an operator ended a freeze, or another
  * took its address.
  */
-export type Unlisted = 'expired' | 'released' | 'replaced'
+export type RemovalReason = 'expired' | 'released' | 'replaced'
 
 export interface LeaseEvents {
   /** Over its lease and not protected: to be removed. */
@@ -71,7 +71,7 @@ export class Leases {
 
   constructor(leaseMs: number, clock: Clock, events: LeaseEvents) {
     this.leaseMs = leaseMs
-    this.beatMs = leaseMs / BEATS
+    this.beatMs = leaseMs / HEARTBEATS_PER_LEASE
     this.#clock = clock
     this.#events = events
     this.#sweepMs = Math.min(1_000, Math.max(20, leaseMs / 15))
@@ -156,7 +156,7 @@ export class Leases {
   }
 
   #renewAll(now: number): void {
-    const renewedAt = now + GRACE_SHARE * this.leaseMs
+    const renewedAt = now + GRACE_PERIOD * this.leaseMs
     for (const { leases } of this.#services.values()) {
       for (const lease of leases.values()) lease.renewedAt = Math.max(lease.renewedAt, renewedAt)
     }

@@ -11,7 +11,7 @@ import type { Audit } from './access/audit.ts'
 import { refuseAddress } from './address-policy.ts'
 import { Admission } from './admission.ts'
 import { ApiError } from './api/error.ts'
-import { GRACE_SHARE, Leases, type Release, type Unlisted } from './leases.ts'
+import { GRACE_PERIOD, Leases, type Release, type RemovalReason } from './leases.ts'
 import type { Logger } from './log.ts'
 import { changed, displaced, type OverrideChange, overridden, ownOf, registered, wholeId } from './overrides.ts'
 import { type InstanceRecord, KEYS, type OverrideRecord, type Removal, type ServiceRecord } from './records.ts'
@@ -45,7 +45,7 @@ export interface Overridden {
 /** The session that registered an instance last. It alone keeps the instance listed. */
 export interface InstanceOwner {
   /** The registry removed the instance, which the process did not ask for. */
-  unlisted(instance: Instance, why: Unlisted): void
+  unlisted(instance: Instance, why: RemovalReason): void
   /** Another session has registered the same instance. */
   disowned(id: string): void
 }
@@ -78,7 +78,7 @@ export class Registrar {
       released: (service, why) => this.#release(service, why),
     })
     for (const service of state.services.values()) {
-      for (const id of service.instances.keys()) this.leases.renew(service.name, id, leaseMs * GRACE_SHARE)
+      for (const id of service.instances.keys()) this.leases.renew(service.name, id, leaseMs * GRACE_PERIOD)
     }
   }
 
@@ -321,7 +321,7 @@ export class Registrar {
   }
 
   /** `instance`: as its process registered it, because it is listed again so. */
-  #tellOwner(instance: Instance, why: Unlisted): void {
+  #tellOwner(instance: Instance, why: RemovalReason): void {
     const owner = this.#owners.get(KEYS.instance(instance.service, instance.id))
     // Since then it may have been written again.
     if (this.#state.service(instance.service)?.instances.has(instance.id) !== true) owner?.unlisted(instance, why)

@@ -44,7 +44,7 @@ import { ServiceHistory } from './watch/service-history.ts'
  * For so many leases after a start on a store whose past is unknown, a short list may be one that
  * is still filling.
  */
-const LEASES_OF_DOUBT = 2
+const INCOMPLETE_LEASES = 2
 
 /** A running registry. */
 export interface Registry {
@@ -135,7 +135,7 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
   const history = new ServiceHistory(state.oldest)
   for (const change of replayed) history.keep(change)
   checkWhole(state, options.dataDir)
-  if (!storage.status().continues) state.doubtUntil(clock.wallNow() + LEASES_OF_DOUBT * options.leaseMs)
+  if (!storage.status().continues) state.expectRegistrationsUntil(clock.wallNow() + INCOMPLETE_LEASES * options.leaseMs)
   if (state.unreadable.length > 0) {
     log.warn({ keys: state.unreadable.slice(0, 20) }, 'damaged instances left out; their processes register again')
   }
@@ -205,7 +205,11 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
     closing: () => closing !== undefined,
   }
   const names = ownNames(address, options.names)
-  const access: AccessOptions = { dev, names: new Set(names.dnsNames), prove: (token) => operators.prove(token) }
+  const access: AccessOptions = {
+    dev,
+    names: new Set(names.dnsNames),
+    authenticate: (token) => operators.authenticate(token),
+  }
   const server = new RegistryServer(context, access, { address, port: options.port, names }, log)
   const stop = async (): Promise<void> => {
     registrar.close()

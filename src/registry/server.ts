@@ -8,7 +8,7 @@ import type { TLSSocket } from 'node:tls'
 import type { Clock, Timer } from '../core/clock.ts'
 import { WallTimer } from '../core/wall-timer.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
-import { judgePeer, serverTlsOptions } from '../identity/tls-options.ts'
+import { serverTlsOptions, verifyPeer } from '../identity/tls-options.ts'
 import { type FloodGuard, GUARDED_SERVER, guardSession } from '../net/http2-flood-guard.ts'
 import { OptionsError } from '../options/fields.ts'
 import type { AccessOptions } from './access/access.ts'
@@ -183,7 +183,7 @@ export class RegistryServer {
     }
     connection.secure()
     socket[CONNECTION] = connection
-    const verdict = judgePeer(socket, this.#verifier)
+    const verdict = verifyPeer(socket, this.#verifier)
     if (verdict.ok) {
       const { spiffeId, service, notAfter } = verdict
       this.#connections.admit(connection)

@@ -10,7 +10,7 @@ import { LIMITS } from '../discovery/limits.ts'
 import { LineReader } from '../discovery/registry/line-reader.ts'
 import { PROTOCOL, type ServerMessage } from '../discovery/registry/wire.ts'
 import { ApiError } from './api/error.ts'
-import type { Unlisted } from './leases.ts'
+import type { RemovalReason } from './leases.ts'
 import type { InstanceOwner, Registrant, Registrar } from './registrar.ts'
 import { nameOf, readMessage, type SessionMessage, sinceOf } from './session-message.ts'
 import { SessionRequests } from './session-requests.ts'
@@ -103,7 +103,7 @@ export class Session implements Watcher, InstanceOwner {
     this.end('overloaded', `the session is closed: ${reason}`)
   }
 
-  unlisted(instance: Instance, why: Unlisted): void {
+  unlisted(instance: Instance, why: RemovalReason): void {
     if (this.#ended) return
     this.#unlisted.set(instance.id, instance)
     this.send({ type: 'unlisted', id: instance.id, why })

@@ -26,7 +26,7 @@ export const VERSIONS_KEPT = 20
 /** Audit records kept. */
 export const AUDIT_KEPT = 1_000
 /** A service that lost an instance within this time may not say that its short list is meant. */
-export const DOUBT_MS = 600_000
+export const RECENT_LOSS_MS = 600_000
 
 export type { ServiceChange }
 
@@ -48,7 +48,7 @@ export class RegistryState {
   #adminHash: string | undefined
   #revision = 0
   #oldest = 0
-  #doubtUntil = 0
+  #incompleteUntil = 0
   readonly #unreadable: string[] = []
   #stop: (() => void) | undefined
 
@@ -98,8 +98,8 @@ export class RegistryState {
    * Until `wallNow` no short list is said to be meant: what this store does not know of may be
    * about to come back.
    */
-  doubtUntil(wallNow: number): void {
-    this.#doubtUntil = wallNow
+  expectRegistrationsUntil(wallNow: number): void {
+    this.#incompleteUntil = wallNow
   }
 
   get epoch(): string {
@@ -165,8 +165,8 @@ export class RegistryState {
    */
   intended(name: string, wallNow: number): boolean {
     const service = this.#services.get(name)
-    if (wallNow < this.#doubtUntil) return false
-    return service !== undefined && (service.lostAt === 0 || Math.abs(wallNow - service.lostAt) > DOUBT_MS)
+    if (wallNow < this.#incompleteUntil) return false
+    return service !== undefined && (service.lostAt === 0 || Math.abs(wallNow - service.lostAt) > RECENT_LOSS_MS)
   }
 
   /** Told every change about a service, in order. Returns how to stop. */

@@ -9,7 +9,7 @@ import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import type { Identity, IdentitySource } from '../identity/identity.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
-import { HANDSHAKE_TIMEOUT_MS, judgePeer, refusalOf, serverTlsOptions } from '../identity/tls-options.ts'
+import { HANDSHAKE_TIMEOUT_MS, refusalOf, serverTlsOptions, verifyPeer } from '../identity/tls-options.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import { CertificateExpiry } from './certificate-expiry.ts'
 import type { Connection } from './connection.ts'
@@ -210,7 +210,7 @@ export class Acceptor {
 
   /** No protocol parses a byte of a refused peer. */
   #acceptTls(socket: TLSSocket): void {
-    const verdict = judgePeer(socket, this.#verifier!)
+    const verdict = verifyPeer(socket, this.#verifier!)
     const protocol = this.#agreedProtocol(socket)
     if (!verdict.ok) {
       this.#reportRefusal(verdict.reason, socket)

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/core/clock.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import { type PeerRefusal, type PeerVerdict, PeerVerifier } from '../../src/identity/peer-verifier.ts'
-import { clientTlsOptions, judgePeer, refusalOf, serverTlsOptions } from '../../src/identity/tls-options.ts'
+import { clientTlsOptions, refusalOf, serverTlsOptions, verifyPeer } from '../../src/identity/tls-options.ts'
 import { KEY_USAGE, OID } from '../../src/identity/x509/certificate-builder.ts'
 import * as der from '../../src/identity/x509/der-writer.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
@@ -175,7 +175,7 @@ describe('over TLS', () => {
       settle = resolve
     })
     const listener = createServer(serverTlsOptions(server), (socket) => {
-      served = judgePeer(socket, verifier)
+      served = verifyPeer(socket, verifier)
       settle()
       if (served.ok) socket.end('hello')
       else socket.destroy()
@@ -247,7 +247,7 @@ describe('over TLS', () => {
     const verifier = new PeerVerifier(systemClock, trust)
     const listener = createServer(serverTlsOptions(newIdentity(authority, 'inventory')), (socket) => {
       socket.on('error', () => {})
-      const verdict = judgePeer(socket, verifier)
+      const verdict = verifyPeer(socket, verifier)
       socket.end(verdict.ok ? verdict.spiffeId : verdict.reason)
     })
     await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve))
@@ -293,7 +293,7 @@ describe('over TLS', () => {
     const verdicts: PeerVerdict[] = []
     const options = serverTlsOptions(newIdentity(authority, 'inventory'), { admitStrangers: true })
     const listener = createServer(options, (socket) => {
-      verdicts.push(judgePeer(socket, verifier))
+      verdicts.push(verifyPeer(socket, verifier))
       socket.on('error', () => {})
       socket.end()
     })

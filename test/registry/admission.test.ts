@@ -3,8 +3,8 @@ import { expect, test } from 'vitest'
 import type { Instance } from '../../src/discovery/instance.ts'
 import { LIMITS } from '../../src/discovery/limits.ts'
 import { Admission } from '../../src/registry/admission.ts'
-import { type RegistryState } from '../../src/registry/state.ts'
 import { instanceBytes } from '../../src/registry/service-entry.ts'
+import type { RegistryState } from '../../src/registry/state.ts'
 
 const instanceOf = (id: string, filler = ''): Instance => ({
   service: 'stock',

@@ -15,7 +15,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { ErrorCode } from '../../core/errors.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
-import { clientTlsOptions, judgeServer, refusalOf, rejection } from '../../identity/tls-options.ts'
+import { clientTlsOptions, refusalOf, rejection, verifyServer } from '../../identity/tls-options.ts'
 import type { IdentityRefusal } from '../../net/identity-refusal.ts'
 import { refuseEndpoint } from '../checked-lookup.ts'
 import type { ClientIdentity } from '../client-identity.ts'
@@ -104,7 +104,7 @@ export class HttpConnection implements RequestConnection {
       const socket = connectSecure({ ...options, ...basics } as ConnectionOptions)
       this.#socket = socket
       socket.once('secureConnect', () => {
-        const verdict = leapt ? judgeServer(socket, identity.verifier, service) : undefined
+        const verdict = leapt ? verifyServer(socket, identity.verifier, service) : undefined
         if (verdict?.ok === false) socket.destroy(rejection(verdict, service, owner.endpoint.label))
         else this.#succeed()
       })

@@ -11,7 +11,7 @@
 import type { ConnectionOptions } from 'node:tls'
 import type { Clock, Timer } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
-import { SKEW_TOLD_MS } from '../../identity/validity.ts'
+import { SKEW_REPORTED_MS } from '../../identity/validity.ts'
 import type { Instance } from '../instance.ts'
 import type { RegistryAddresses } from './addresses.ts'
 import { SessionConnection } from './connection.ts'
@@ -256,6 +256,6 @@ export class RegistryClient {
 
   #checkSkew(registryNow: number): void {
     const skew = this.#clock.wallNow() - registryNow
-    if (Math.abs(skew) > SKEW_TOLD_MS) this.#options.observer.skew(skew)
+    if (Math.abs(skew) > SKEW_REPORTED_MS) this.#options.observer.skew(skew)
   }
 }

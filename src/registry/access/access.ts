@@ -7,7 +7,7 @@ import { isIP } from 'node:net'
 import { isLoopback } from '../address-policy.ts'
 import { ApiError } from '../api/error.ts'
 import { authorityOf, type IncomingRequest } from '../api/request.ts'
-import type { Proven } from './operators.ts'
+import type { AuthenticatedOperator } from './operators.ts'
 
 /** Decided once per connection. */
 export interface Peer {
@@ -28,7 +28,7 @@ export interface Caller extends Peer {
   /** An operator, also one that may only read. */
   readonly operator: boolean
   /** Whether the token that was shown is good still; `undefined`: none was shown. */
-  readonly holds: (() => boolean) | undefined
+  readonly isValid: (() => boolean) | undefined
   /** For the audit log. */
   readonly name: string
 }
@@ -47,25 +47,25 @@ export interface AccessOptions {
    */
   readonly names: ReadonlySet<string>
   /** The operator of a token. */
-  readonly prove: (token: string) => Proven | undefined
+  readonly authenticate: (token: string) => AuthenticatedOperator | undefined
 }
 
 export function callerOf(request: IncomingRequest, peer: Peer, options: AccessOptions): Caller {
   const { authorization } = request.headers
   if (authorization !== undefined) {
     const text = /^Bearer +(\S+) *$/i.exec(authorization)?.[1] ?? ''
-    const proven = options.prove(text)
-    if (proven === undefined) {
+    const found = options.authenticate(text)
+    if (found === undefined) {
       throw new ApiError(
         'admin-required',
         'the admin token is not one of this registry, or it was revoked or has expired',
       )
     }
-    const { name, access, holds } = proven
-    return { ...peer, admin: access === 'admin', operator: true, holds, name }
+    const { name, access, isValid } = found
+    return { ...peer, admin: access === 'admin', operator: true, isValid, name }
   }
   const admin = options.dev && isLoopback(peer.source)
-  return { ...peer, admin, operator: admin, holds: undefined, name: peer.spiffeId ?? (admin ? 'dev' : 'anonymous') }
+  return { ...peer, admin, operator: admin, isValid: undefined, name: peer.spiffeId ?? (admin ? 'dev' : 'anonymous') }
 }
 
 /**

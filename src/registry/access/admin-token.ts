@@ -7,7 +7,7 @@ import { KEYS } from '../records.ts'
 import type { RegistryState } from '../state.ts'
 import { isAdminTokenEmpty, removeAdminToken, writeAdminToken } from '../storage/data-directory.ts'
 import type { Audit } from './audit.ts'
-import { NO_TOKEN } from './operators.ts'
+import { REVOKED } from './operators.ts'
 
 /** Returns the text of a token that this start made. */
 export async function ensureAdminToken(
@@ -18,7 +18,7 @@ export async function ensureAdminToken(
 ): Promise<string | undefined> {
   if (state.adminHash === undefined) return await makeAdminToken(state, fingerprint, dataDir)
   if (dataDir === undefined || !isAdminTokenEmpty(dataDir)) return undefined
-  if (state.adminHash !== NO_TOKEN) return await replaceAdminToken(state, audit, fingerprint, dataDir)
+  if (state.adminHash !== REVOKED) return await replaceAdminToken(state, audit, fingerprint, dataDir)
   removeAdminToken(dataDir)
   return undefined
 }

@@ -10,10 +10,10 @@ import type { RegistryState } from '../state.ts'
 import type { Audit } from './audit.ts'
 
 /** The id of the first admin token. */
-export const FIRST = 'admin'
+export const FIRST_ADMIN = 'admin'
 const MOST_OPERATORS = 1_000
 /** Revoked: no hash is like it, and the next start makes no other token. */
-export const NO_TOKEN = ''
+export const REVOKED = ''
 
 export interface NewOperator {
   readonly name: string
@@ -23,12 +23,12 @@ export interface NewOperator {
 }
 
 /** What a token proves. */
-export interface Proven {
+export interface AuthenticatedOperator {
   /** For the audit log. */
   readonly name: string
   readonly access: OperatorRecord['access']
   /** Whether the token is good still: an answer that goes on ends with it. */
-  readonly holds: () => boolean
+  readonly isValid: () => boolean
 }
 
 export class Operators {
@@ -49,22 +49,22 @@ export class Operators {
   }
 
   /** The operator of a token; `undefined` for one that is unknown, revoked or expired. */
-  prove(text: string): Proven | undefined {
+  authenticate(text: string): AuthenticatedOperator | undefined {
     const token = parseToken(text)
     if (token?.kind !== 'admin' || token.fingerprint !== this.#fingerprint) return undefined
     const hash = tokenHash(token.secret)
-    let proven: Proven | undefined
-    if (sameHash(hash, this.#state.adminHash ?? NO_TOKEN)) {
-      proven = { name: FIRST, access: 'admin', holds: () => this.#state.adminHash === hash }
+    let operator: AuthenticatedOperator | undefined
+    if (sameHash(hash, this.#state.adminHash ?? REVOKED)) {
+      operator = { name: FIRST_ADMIN, access: 'admin', isValid: () => this.#state.adminHash === hash }
     }
     // All of them are compared, so that the time says nothing of which.
     for (const [stored, { name, access }] of this.#state.operators) {
       const isIt = sameHash(hash, stored)
       if (isIt && this.#isIn(stored)) {
-        proven = { name: `operator:${name}`, access, holds: () => this.#isIn(stored) }
+        operator = { name: `operator:${name}`, access, isValid: () => this.#isIn(stored) }
       }
     }
-    return proven
+    return operator
   }
 
   #isIn(hash: string): boolean {
@@ -101,8 +101,8 @@ export class Operators {
   /** Without hashes; the first admin token first. */
   list(): OperatorRecord[] {
     const first: OperatorRecord = {
-      id: FIRST,
-      name: FIRST,
+      id: FIRST_ADMIN,
+      name: FIRST_ADMIN,
       access: 'admin',
       createdAt: 0,
       expiresAt: null,
@@ -134,7 +134,7 @@ export class Operators {
     const hash = [...this.#state.operators].find(([, one]) => one.id === id)?.[0]
     const removal =
       hash === undefined
-        ? { key: KEYS.admin, value: JSON.stringify(NO_TOKEN) }
+        ? { key: KEYS.admin, value: JSON.stringify(REVOKED) }
         : { key: KEYS.operator(hash), value: undefined }
     const detail = `${id} of ${record.name}`
     await this.#state.write([
@@ -146,6 +146,6 @@ export class Operators {
   }
 
   get #hasFirst(): boolean {
-    return (this.#state.adminHash ?? NO_TOKEN) !== NO_TOKEN
+    return (this.#state.adminHash ?? REVOKED) !== REVOKED
   }
 }

@@ -78,7 +78,7 @@ export class Redemptions {
     const entitled: Redemption[] = []
     for (const one of group) {
       try {
-        judgeToken(token, one.service, now, entitled.length)
+        checkUse(token, one.service, now, entitled.length)
         entitled.push(one)
       } catch (error) {
         one.reject(error)
@@ -89,7 +89,7 @@ export class Redemptions {
 }
 
 /** Throws unless the token has a use for `service` beyond the `promised` ones. */
-export function judgeToken(token: StoredToken | undefined, service: string, now: number, promised = 0): void {
+export function checkUse(token: StoredToken | undefined, service: string, now: number, promised = 0): void {
   if (token === undefined)
     throw new ApiError('token-unknown', 'this registry did not issue the token, or it was deleted')
   if (token.service !== service) {

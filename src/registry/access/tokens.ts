@@ -8,7 +8,7 @@ import { ApiError } from '../api/error.ts'
 import { KEYS, type TokenRecord } from '../records.ts'
 import type { RegistryState } from '../state.ts'
 import type { Audit } from './audit.ts'
-import { judgeToken, Redemptions } from './redemptions.ts'
+import { checkUse, Redemptions } from './redemptions.ts'
 
 /** Over or used up tokens are remembered for so long, so that a late user is told which it was. */
 const REMEMBERED_MS = 24 * 3_600_000
@@ -81,7 +81,7 @@ export class JoinTokens {
 
   /** Throws unless the token has a use left for `service`; takes none. */
   check(text: string, service: string): void {
-    judgeToken(this.#state.tokens.get(this.#hashOf(text)), service, this.#clock.wallNow())
+    checkUse(this.#state.tokens.get(this.#hashOf(text)), service, this.#clock.wallNow())
   }
 
   /**

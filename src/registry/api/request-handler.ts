@@ -124,9 +124,9 @@ export class RequestHandler {
     await found.handle(this.#context, { request, response, caller, query: searchParams, parameters })
   }
 
-  #attach(response: OutgoingResponse, { notAfter, holds }: Caller): void {
-    if (holds === undefined && notAfter === Number.POSITIVE_INFINITY) return
-    this.#inFlight.set(response, () => this.#certificateTime.now() < notAfter && holds?.() !== false)
+  #attach(response: OutgoingResponse, { notAfter, isValid }: Caller): void {
+    if (isValid === undefined && notAfter === Number.POSITIVE_INFINITY) return
+    this.#inFlight.set(response, () => this.#certificateTime.now() < notAfter && isValid?.() !== false)
     response.once('close', () => this.#inFlight.delete(response))
   }
 

@@ -5,7 +5,7 @@
  */
 import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { exposureOf, turnedByOthers } from '../../identity/private-files.ts'
+import { insecureLink, insecurePermissions } from '../../identity/private-files.ts'
 import { OptionsError } from '../../options/fields.ts'
 
 export const STORE_FILE = 'registry.db'
@@ -22,9 +22,9 @@ export function prepareDataDirectory(directory: string): string | undefined {
   try {
     // What is made is subject to the umask, so the mode is set again.
     if (mkdirSync(directory, { recursive: true, mode: 0o700 }) !== undefined) chmodSync(directory, 0o700)
-    judgeDirectory(directory)
-    for (const end of BESIDE_STORE) judgeFile(join(directory, `${STORE_FILE}${end}`))
-    return exposureOfFile(join(directory, ADMIN_TOKEN_FILE))
+    checkDirectory(directory)
+    for (const end of BESIDE_STORE) checkFile(join(directory, `${STORE_FILE}${end}`))
+    return insecureFile(join(directory, ADMIN_TOKEN_FILE))
   } catch (error) {
     if (error instanceof OptionsError) throw error
     return refuse(`${directory} cannot be used: ${(error as Error).message}`)
@@ -58,9 +58,9 @@ export function removeAdminToken(directory: string): void {
   rmSync(join(directory, ADMIN_TOKEN_FILE), { force: true })
 }
 
-function judgeDirectory(directory: string): void {
+function checkDirectory(directory: string): void {
   const link = lstatSync(directory)
-  const turned = link.isSymbolicLink() ? turnedByOthers(directory, link) : undefined
+  const turned = link.isSymbolicLink() ? insecureLink(directory, link) : undefined
   if (turned !== undefined) refuse(turned)
   let found = statSync(directory)
   if (!found.isDirectory()) refuse(`${directory} is not a directory`)
@@ -71,22 +71,22 @@ function judgeDirectory(directory: string): void {
     chmodSync(directory, 0o700)
     if (readdirSync(directory).length === 0) found = statSync(directory)
   }
-  const exposed = exposureOf(directory, found, '700')
+  const exposed = insecurePermissions(directory, found, '700')
   if (exposed !== undefined) refuse(exposed)
 }
 
-function judgeFile(path: string): void {
-  const exposed = exposureOfFile(path)
+function checkFile(path: string): void {
+  const exposed = insecureFile(path)
   if (exposed !== undefined) refuse(exposed)
 }
 
 /** Why others may read a file of ours. What is no file of ours is refused. */
-function exposureOfFile(path: string): string | undefined {
+function insecureFile(path: string): string | undefined {
   const found = lstatSync(path, { throwIfNoEntry: false })
   if (found === undefined) return undefined
   if (!found.isFile()) refuse(`${path} is ${found.isSymbolicLink() ? 'a link' : 'no file'}; remove it`)
   if (found.nlink > 1) refuse(`${path} is a hard link, so the file has another name elsewhere; put a copy in its place`)
-  const exposed = exposureOf(path, found, '600')
+  const exposed = insecurePermissions(path, found, '600')
   if (exposed !== undefined && found.uid !== (process.getuid?.() ?? found.uid)) refuse(exposed)
   return exposed
 }

@@ -120,9 +120,9 @@ test('a token ends with its time', async () => {
   }
   const operators = new Operators(state as never, { operations: () => [] } as never, clock, 'F'.repeat(43), () => {})
   const { token } = await operators.create({ name: 'a', access: 'admin', ttlMs: 1_000 }, 'admin', 'local')
-  expect(operators.prove(token)).toMatchObject({ name: 'operator:a', access: 'admin' })
+  expect(operators.authenticate(token)).toMatchObject({ name: 'operator:a', access: 'admin' })
   clock.advance(1_001)
-  expect(operators.prove(token)).toBeUndefined()
+  expect(operators.authenticate(token)).toBeUndefined()
 })
 
 test('no secret is in the store, and wrong requests name their field', async () => {
