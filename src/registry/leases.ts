@@ -1,8 +1,7 @@
 /**
- * Who is still there. Counted in memory on the monotonic clock, with our own stalls subtracted; a
- * heartbeat writes nothing. Expiry of a service freezes when many of its instances fall silent
- * together, because then it is more likely that something between them and us broke than that they
- * all died.
+ * Leases of the instances whose sessions this registry holds or has adopted; heartbeats write
+ * nothing. Expiry of a service freezes when many instances fall silent together, which is more likely
+ * a broken network.
  *
  * States of a service's guard:
  * - open → frozen: an instance is over its lease, and those that stopped renewing together are too
@@ -50,7 +49,7 @@ interface Lease {
   renewedAt: number
 }
 
-interface Guarded {
+interface ServiceLeases {
   readonly leases: Map<string, Lease>
   frozenAt: number | undefined
   /** Since when, while frozen, few enough are silent. */
@@ -64,7 +63,7 @@ export class Leases {
   readonly beatMs: number
   readonly #clock: Clock
   readonly #events: LeaseEvents
-  readonly #services = new Map<string, Guarded>()
+  readonly #services = new Map<string, ServiceLeases>()
   readonly #sweepMs: number
   #timer: Timer
   #sweptAt: number
@@ -84,7 +83,7 @@ export class Leases {
    * before our start.
    */
   renew(service: string, id: string, graceMs = 0): void {
-    const guarded = this.#guarded(service)
+    const guarded = this.#leasesOf(service)
     const lease = guarded.leases.get(id)
     const renewedAt = this.#clock.now() + graceMs
     if (lease === undefined) guarded.leases.set(id, { id, renewedAt })
@@ -96,6 +95,10 @@ export class Leases {
     const guarded = this.#services.get(service)
     guarded?.leases.delete(id)
     if (guarded?.leases.size === 0 && guarded.frozenAt === undefined) this.#services.delete(service)
+  }
+
+  has(service: string, id: string): boolean {
+    return this.#services.get(service)?.leases.has(id) === true
   }
 
   isFrozen(service: string): boolean {
@@ -135,7 +138,7 @@ export class Leases {
     this.#clock.stopTimer(this.#timer)
   }
 
-  #guarded(service: string): Guarded {
+  #leasesOf(service: string): ServiceLeases {
     let guarded = this.#services.get(service)
     if (guarded === undefined) {
       guarded = { leases: new Map(), frozenAt: undefined, calmSince: undefined, expiredAt: [] }
@@ -162,7 +165,7 @@ export class Leases {
     }
   }
 
-  #sweep(service: string, guarded: Guarded, now: number): void {
+  #sweep(service: string, guarded: ServiceLeases, now: number): void {
     const { lapsed, silent } = this.#silent(guarded, now)
     guarded.expiredAt = guarded.expiredAt.filter((at) => now - at <= this.leaseMs)
     const stopped = silent + guarded.expiredAt.length
@@ -187,7 +190,7 @@ export class Leases {
     this.#expire(service, guarded, lapsed, now, 'expired')
   }
 
-  #silent(guarded: Guarded, now: number): { lapsed: string[]; silent: number } {
+  #silent(guarded: ServiceLeases, now: number): { lapsed: string[]; silent: number } {
     const lapsed: string[] = []
     let silent = 0
     for (const lease of guarded.leases.values()) {
@@ -199,13 +202,19 @@ export class Leases {
     return { lapsed, silent }
   }
 
-  #release(service: string, guarded: Guarded, why: Release): void {
+  #release(service: string, guarded: ServiceLeases, why: Release): void {
     guarded.frozenAt = undefined
     guarded.calmSince = undefined
     this.#events.released(service, why)
   }
 
-  #expire(service: string, guarded: Guarded, ids: readonly string[], now: number, why: 'expired' | 'released'): void {
+  #expire(
+    service: string,
+    guarded: ServiceLeases,
+    ids: readonly string[],
+    now: number,
+    why: 'expired' | 'released',
+  ): void {
     for (const id of ids) {
       guarded.leases.delete(id)
       guarded.expiredAt.push(now)

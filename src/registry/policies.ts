@@ -164,7 +164,12 @@ export class Policies {
     const [first] = changed
     const entry = { who: by, source, action, outcome: 'done', detail } as const
     operations.push(...this.#audit.operations(changed.length === 1 ? { ...entry, service: first! } : entry))
-    await this.#state.write(operations)
+    // A version that exists was written by another registry on the same store.
+    const compares = changes
+      .filter(({ change }) => change !== 'unchanged')
+      .map(({ service, version }) => ({ key: KEYS.version(service, version), revision: 0 }))
+    const { ok } = await this.#state.write(operations, compares)
+    if (!ok) throw new ApiError('conflict', 'another registry changed these policies at the same time; try again')
     return changes
   }
 }

@@ -13,8 +13,18 @@ export interface InstanceRecord {
   readonly own?: { readonly weight: number; readonly state: InstanceState }
   /** SPIFFE id of who registered it. */
   readonly owner: string
+  /** The registry that holds the session of its process. Absent: {@link LOCAL_REGISTRY}. */
+  readonly registry?: string
   /** Wall clock, ms. */
   readonly registeredAt: number
+}
+
+/** The id of a registry that has its store for itself. */
+export const LOCAL_REGISTRY = 'local'
+
+/** The registry that holds the session of an instance's process. */
+export function holderOf({ registry }: InstanceRecord): string {
+  return registry ?? LOCAL_REGISTRY
 }
 
 /** What an operator decided about the instance at an address. */

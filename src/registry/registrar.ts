@@ -1,23 +1,26 @@
 /**
- * Puts instances into the store and takes them out: what sessions ask for and what leases decide.
- * The only writer of instances; every removal says why in the same transaction. Coming and going is
- * logged, and only refusals are audited, so that a busy mesh does not push out of the audit log
- * what matters.
+ * Registers and removes instances, the only writer of them. Each write compares the revision that it
+ * changes, so the newer write of another registry on the same store wins.
  */
 import type { Clock } from '../core/clock.ts'
 import { addressKey } from '../core/endpoint.ts'
 import type { Instance } from '../discovery/instance.ts'
 import type { Audit } from './access/audit.ts'
 import { refuseAddress } from './address-policy.ts'
+import { AddressTurns } from './address-turns.ts'
 import { Admission } from './admission.ts'
 import { ApiError } from './api/error.ts'
-import { GRACE_PERIOD, Leases, type Release, type RemovalReason } from './leases.ts'
+import { InstanceOverrides } from './instance-overrides.ts'
+import { type InstanceOwner, InstanceOwners } from './instance-owners.ts'
+import { GRACE_PERIOD, Leases, type Release } from './leases.ts'
 import type { Logger } from './log.ts'
-import { changed, displaced, type OverrideChange, overridden, ownOf, registered, wholeId } from './overrides.ts'
-import { type InstanceRecord, KEYS, type OverrideRecord, type Removal, type ServiceRecord } from './records.ts'
+import { overridden, ownOf, registered } from './overrides.ts'
+import { holderOf, type InstanceRecord, KEYS, LOCAL_REGISTRY } from './records.ts'
+import { MOST_CONFLICTS, Removals } from './removals.ts'
+import type { StoredInstance } from './service-entry.ts'
 import type { RegistryState } from './state.ts'
-import type { Operation } from './storage/storage.ts'
 import type { WatchHub } from './watch/hub.ts'
+import type { ServiceChange } from './watch/service-change.ts'
 
 /** Removals in one transaction. */
 const MOST_REMOVALS = 500
@@ -29,62 +32,65 @@ export interface Registrant {
   readonly source: string
 }
 
-/** Who commands. */
-export interface Operator {
-  readonly by: string
-  readonly source: string
-}
-
-export interface Overridden {
-  readonly record: InstanceRecord
-  /** `undefined`: the instance is as its process says. */
-  readonly override: OverrideRecord | undefined
-  readonly isNew: boolean
-}
-
-/** The session that registered an instance last. It alone keeps the instance listed. */
-export interface InstanceOwner {
-  /** The registry removed the instance, which the process did not ask for. */
-  unlisted(instance: Instance, why: RemovalReason): void
-  /** Another session has registered the same instance. */
-  disowned(id: string): void
+/** What a registrar works with. */
+export interface RegistrarHost {
+  readonly state: RegistryState
+  readonly hub: WatchHub
+  readonly audit: Audit
+  readonly clock: Clock
+  readonly log: Logger
+  /** This registry among those on the store. @defaultValue {@link LOCAL_REGISTRY} */
+  readonly id?: string
 }
 
 export class Registrar {
   readonly leases: Leases
+  readonly overrides: InstanceOverrides
   readonly #state: RegistryState
   readonly #hub: WatchHub
   readonly #audit: Audit
   readonly #clock: Clock
   readonly #log: Logger
   readonly #admission: Admission
-  /** Keys whose removal is under way: writing them again must not be skipped as unchanged. */
-  readonly #removing = new Set<string>()
-  /** By service and address: the last write that is under way. */
-  readonly #turns = new Map<string, Promise<unknown>>()
-  /** By key; without those whose session has ended. */
-  readonly #owners = new Map<string, InstanceOwner>()
+  readonly #id: string
+  readonly #removals: Removals
+  readonly #turns = new AddressTurns()
+  readonly #owners = new InstanceOwners()
+  /** Registries that are gone, and whose leases this one has adopted. */
+  readonly #adopted = new Set<string>()
+  readonly #stopListening: () => void
 
-  constructor(state: RegistryState, hub: WatchHub, audit: Audit, leaseMs: number, clock: Clock, log: Logger) {
+  constructor({ state, hub, audit, clock, log, id = LOCAL_REGISTRY }: RegistrarHost, leaseMs: number) {
     this.#state = state
     this.#admission = new Admission(state)
     this.#hub = hub
     this.#audit = audit
     this.#clock = clock
     this.#log = log
+    this.#id = id
+    this.#removals = new Removals(state, clock, log)
+    this.overrides = new InstanceOverrides({ state, audit, clock, turns: this.#turns, removals: this.#removals })
     this.leases = new Leases(leaseMs, clock, {
       expired: (service, ids, why) => this.#expire(service, ids, why),
       frozen: (service, stopped, total) => this.#freeze(service, stopped, total),
       released: (service, why) => this.#release(service, why),
     })
-    for (const service of state.services.values()) {
-      for (const id of service.instances.keys()) this.leases.renew(service.name, id, leaseMs * GRACE_PERIOD)
-    }
+    this.#awaitHeldBy(id)
+    this.#stopListening = state.onChange((change) => this.#changed(change))
+  }
+
+  /**
+   * Takes over the leases of a registry that is gone: its processes come back to another registry, or
+   * expire here. For the elected reaper only; a second one would expire instances twice.
+   */
+  adopt(registry: string): void {
+    this.#adopted.add(registry)
+    this.#awaitHeldBy(registry)
   }
 
   /**
    * Upsert. Returns the revision as of which every new watcher sees it. An unchanged instance
-   * writes nothing. From now on `owner` is told when the registry removes the instance.
+   * writes nothing. From now on `owner` hears when the registry removes the instance.
    */
   async register(who: Registrant, instance: Instance, owner?: InstanceOwner): Promise<number> {
     const { service, id } = instance
@@ -93,13 +99,12 @@ export class Registrar {
     }
     const wrong = refuseAddress(instance.address, who.source)
     if (wrong !== undefined) throw this.#refuse(who, 'address-refused', wrong, service)
-    const key = KEYS.instance(service, id)
     const release = this.#admission.reserve(instance)
     // From now on, so that it cannot expire while it is being written.
     this.leases.renew(service, id)
-    if (owner !== undefined) this.#own(key, id, owner)
+    this.#owners.register(instance, owner)
     try {
-      return await this.#inTurn(instance, () => this.#write(who, instance))
+      return await this.#turns.run(instance, () => this.#write(who, instance))
     } finally {
       release()
     }
@@ -108,40 +113,47 @@ export class Registrar {
   async #write(who: Registrant, instance: Instance): Promise<number> {
     const { service, id } = instance
     const key = KEYS.instance(service, id)
-    const known = this.#state.service(service)?.instances.get(id)
-    const override = this.#state.service(service)?.overrides.get(addressKey(instance))
-    const listed = overridden(instance, override)
-    const unchanged =
-      known !== undefined &&
-      known.owner === who.spiffeId &&
-      same(known.instance, listed) &&
-      same(registered(known), instance)
-    if (unchanged && !this.#removing.has(key)) {
-      return this.#state.service(service)!.revision
+    for (let i = 0; i < MOST_CONFLICTS; i++) {
+      const state = this.#state.service(service)
+      const known = state?.instances.get(id)
+      const override = state?.overrides.get(addressKey(instance))
+      const listed = overridden(instance, override)
+      const unchanged =
+        known !== undefined &&
+        known.owner === who.spiffeId &&
+        holderOf(known) === this.#id &&
+        same(known.instance, listed) &&
+        same(registered(known), instance)
+      if (unchanged && !this.#removals.has(service, id)) return state!.revision
+      const record: InstanceRecord = {
+        instance: listed,
+        ...ownOf(instance, override),
+        owner: who.spiffeId,
+        ...(this.#id !== LOCAL_REGISTRY && { registry: this.#id }),
+        registeredAt: known?.registeredAt ?? this.#clock.wallNow(),
+      }
+      const replaced = this.#occupant(who, instance)
+      const compares = [{ key, revision: known?.revision ?? 0 }]
+      const operations = [{ key, value: JSON.stringify(record) }]
+      if (replaced !== undefined) {
+        compares.push({ key: KEYS.instance(service, replaced.instance.id), revision: replaced.revision })
+        operations.push(...(this.#removals.operations(service, [replaced.instance.id], 'left') as typeof operations))
+      }
+      const { ok, revision } = await this.#state.write(operations, compares)
+      // Another registry, or a removal, wrote in between.
+      if (!ok) continue
+      if (known === undefined) this.#log.info({ service, id, who: who.spiffeId, source: who.source }, 'registered')
+      if (replaced !== undefined) {
+        this.#log.info({ service, id: replaced.instance.id, by: id }, 'replaced at its address')
+      }
+      return revision
     }
-    const record: InstanceRecord = {
-      instance: listed,
-      ...ownOf(instance, override),
-      owner: who.spiffeId,
-      registeredAt: known?.registeredAt ?? this.#clock.wallNow(),
-    }
-    if (known === undefined) this.#log.info({ service, id, who: who.spiffeId, source: who.source }, 'registered')
-    const replaced = this.#occupant(who, instance)
-    const { revision } = await this.#state.write([
-      { key, value: JSON.stringify(record) },
-      ...(replaced === undefined ? [] : this.#removal(service, [replaced.id], 'left')),
-    ])
-    if (replaced !== undefined) {
-      this.leases.end(service, replaced.id)
-      this.#log.info({ service, id: replaced.id, by: id }, 'replaced at its address')
-      this.#tellOwner(replaced, 'replaced')
-    }
-    return revision
+    throw new ApiError('overloaded', `the instance '${id}' of '${service}' changes too often; try again`)
   }
 
   /** Whether an instance is listed, and not about to be removed. */
   lists(service: string, id: string): boolean {
-    return this.#state.service(service)?.instances.has(id) === true && !this.#removing.has(KEYS.instance(service, id))
+    return this.#state.service(service)?.instances.has(id) === true && !this.#removals.has(service, id)
   }
 
   /**
@@ -159,99 +171,60 @@ export class Registrar {
     return await this.register(who, { ...registered(known), state: 'draining' })
   }
 
-  /**
-   * What an operator decides about an instance, for whatever registers at its address from now on.
-   * Returns the record as it is then, and whether that is new.
-   */
-  async override(service: string, id: string, change: OverrideChange, who: Operator): Promise<Overridden> {
-    const find = (): InstanceRecord => {
-      const record = this.#state.service(service)?.instances.get(id)
-      if (record !== undefined && !this.#removing.has(KEYS.instance(service, id))) return record
-      const ids = this.#state.service(service)?.instances.keys() ?? [].values()
-      throw new ApiError('not-found', `'${service}' has no instance '${id}'${wholeId(id, ids)}`)
-    }
-    return await this.#inTurn(find().instance, async () => {
-      const record = find()
-      const { overrides } = this.#state.service(service)!
-      const address = addressKey(record.instance)
-      const before = overrides.get(address)
-      const override = changed(before, change, this.#clock.wallNow())
-      if (override === before) return { record, override, isNew: false }
-      const unused = before === undefined ? displaced(this.#state.service(service)!) : undefined
-      const own = registered(record)
-      const { owner, registeredAt } = record
-      const after: InstanceRecord = {
-        instance: overridden(own, override),
-        ...ownOf(own, override),
-        owner,
-        registeredAt,
-      }
-      const entry = { who: who.by, source: who.source, outcome: 'done', service } as const
-      const detail = `${id} at ${address}: ${override?.disabled === true ? 'disabled' : 'enabled'}, weight ${after.instance.weight}`
-      await this.#state.write([
-        {
-          key: KEYS.override(service, address),
-          value: override === undefined ? undefined : JSON.stringify(override),
-        },
-        ...(unused === undefined ? [] : [{ key: KEYS.override(service, unused), value: undefined }]),
-        { key: KEYS.instance(service, id), value: JSON.stringify(after) },
-        ...this.#audit.operations({ ...entry, action: actionOf(change), detail }),
-      ])
-      return { record: after, override, isNew: true }
-    })
-  }
-
-  /**
-   * One write after the other at an address, because each depends on what the one before left
-   * there.
-   */
-  #inTurn<T>(at: Instance, write: () => Promise<T>): Promise<T> {
-    const key = `${at.service} ${addressKey(at)}`
-    const before = this.#turns.get(key)
-    const result = before === undefined ? write() : before.then(write, write)
-    this.#turns.set(key, result)
-    const end = (): void => {
-      if (this.#turns.get(key) === result) this.#turns.delete(key)
-    }
-    result.then(end, end)
-    return result
-  }
-
-  /** Removes at once. What is not there is removed already. */
+  /** Removes at once. An instance that is not listed, or held by another registry, is left alone. */
   async deregister(who: Registrant, id: string): Promise<number> {
-    this.leases.end(who.service, id)
-    const key = KEYS.instance(who.service, id)
-    this.#owners.get(key)?.disowned(id)
-    this.#owners.delete(key)
-    if (this.#state.service(who.service)?.instances.has(id) !== true) {
-      return this.#state.service(who.service)?.revision ?? this.#state.revision
-    }
+    const { service } = who
+    this.leases.end(service, id)
+    this.#owners.disown(service, id)
     try {
-      return await this.#remove(who.service, [id], 'left')
+      return (await this.#removals.remove(service, [id], 'left', (record) => this.#holds(record))).revision
     } catch (error) {
       // It is still in the store, so it needs a lease to be removed by.
-      this.leases.renew(who.service, id)
+      this.leases.renew(service, id)
       throw error
     }
   }
 
   /** The session has ended. Its instances stay until their leases are over. */
   abandon(service: string, ids: Iterable<string>, owner: InstanceOwner): void {
-    for (const id of ids) {
-      const key = KEYS.instance(service, id)
-      if (this.#owners.get(key) === owner) this.#owners.delete(key)
-    }
+    this.#owners.abandon(service, ids, owner)
   }
 
   close(): void {
+    this.#stopListening()
     this.leases.close()
   }
 
-  #own(key: string, id: string, owner: InstanceOwner): void {
-    const before = this.#owners.get(key)
-    if (before === owner) return
-    before?.disowned(id)
-    this.#owners.set(key, owner)
+  /** Whether this registry decides when the instance expires. */
+  #holds(record: InstanceRecord): boolean {
+    const holder = holderOf(record)
+    return holder === this.#id || this.#adopted.has(holder)
+  }
+
+  /** Begins the leases of all instances that `registry` holds; their processes have to come back. */
+  #awaitHeldBy(registry: string): void {
+    for (const { name, instances } of this.#state.services.values()) {
+      for (const [id, record] of instances) {
+        if (holderOf(record) === registry) this.leases.renew(name, id, this.leases.leaseMs * GRACE_PERIOD)
+      }
+    }
+  }
+
+  /** Follows what was written, also by other registries on the store. */
+  #changed({ service, put, gone }: ServiceChange): void {
+    const { instances } = this.#state.service(service) ?? {}
+    for (const { id } of put) {
+      const record = instances?.get(id)
+      if (record === undefined || holderOf(record) === this.#id) continue
+      if (this.#holds(record)) this.leases.renew(service, id)
+      else this.leases.end(service, id)
+      this.#owners.disown(service, id)
+    }
+    for (const { id, why } of gone) {
+      if (this.#removals.has(service, id) || instances?.has(id) === true) continue
+      this.leases.end(service, id)
+      this.#owners.unlist(service, id, why === 'lost' ? 'expired' : 'replaced')
+    }
   }
 
   #refuse(who: Registrant, code: 'foreign-service' | 'address-refused', message: string, service: string): ApiError {
@@ -269,62 +242,39 @@ export class Registrar {
   }
 
   /**
-   * Another instance of the same identity at the same address, as it registered: a listener has one
-   * process, so it is gone.
+   * Another instance of the same identity at the same address. A listener has one process, so it is
+   * gone.
    */
-  #occupant(who: Registrant, { service, id, ...at }: Instance): Instance | undefined {
+  #occupant(who: Registrant, { service, id, ...at }: Instance): StoredInstance | undefined {
     const state = this.#state.service(service)
     const other = state?.addresses.get(addressKey(at))
     const record = other === undefined || other === id ? undefined : state!.instances.get(other)
-    return record?.owner === who.spiffeId ? registered(record) : undefined
-  }
-
-  #removal(service: string, ids: readonly string[], why: 'left' | 'lost'): Operation[] {
-    const gone: Removal[] = ids.map((id) => ({ id, why }))
-    const lostAt = why === 'lost' ? this.#clock.wallNow() : (this.#state.service(service)?.lostAt ?? 0)
-    const record: ServiceRecord = { gone, lostAt }
-    return [
-      ...ids.map((id) => ({ key: KEYS.instance(service, id), value: undefined })),
-      { key: KEYS.service(service), value: JSON.stringify(record) },
-    ]
-  }
-
-  async #remove(service: string, ids: readonly string[], why: 'left' | 'lost'): Promise<number> {
-    const keys = ids.map((id) => KEYS.instance(service, id))
-    for (const key of keys) this.#removing.add(key)
-    try {
-      const { revision } = await this.#state.write(this.#removal(service, ids, why))
-      this.#log.info({ service, ids, why }, 'removed')
-      return revision
-    } finally {
-      for (const key of keys) this.#removing.delete(key)
-    }
+    return record?.owner === who.spiffeId ? record : undefined
   }
 
   #expire(service: string, ids: readonly string[], why: 'expired' | 'released'): void {
-    const { instances } = this.#state.service(service) ?? {}
+    // An instance that has a lease again was registered again.
+    const mayRemove = (record: InstanceRecord): boolean =>
+      this.#holds(record) && !this.leases.has(service, record.instance.id)
     for (let i = 0; i < ids.length; i += MOST_REMOVALS) {
-      const records = ids.slice(i, i + MOST_REMOVALS).flatMap((id) => instances?.get(id) ?? [])
-      if (records.length === 0) continue
-      const some = records.map(({ instance }) => instance.id)
-      this.#remove(service, some, 'lost').then(
-        () => {
-          for (const record of records) this.#tellOwner(registered(record), why)
+      const some = ids.slice(i, i + MOST_REMOVALS)
+      this.#removals.remove(service, some, 'lost', mayRemove).then(
+        ({ records }) => {
+          for (const { instance } of records) {
+            // Since then it may have been registered again.
+            if (this.#state.service(service)?.instances.has(instance.id) === true) continue
+            this.#owners.unlist(service, instance.id, why)
+          }
         },
         (error: Error) => {
           this.#log.error({ service, reason: error.message }, 'expired instances not removed')
           // They are still in the store, so they need a lease to be removed by.
-          for (const id of some) this.leases.renew(service, id)
+          for (const id of some) {
+            if (this.#state.service(service)?.instances.has(id) === true) this.leases.renew(service, id)
+          }
         },
       )
     }
-  }
-
-  /** `instance`: as its process registered it, because it is listed again so. */
-  #tellOwner(instance: Instance, why: RemovalReason): void {
-    const owner = this.#owners.get(KEYS.instance(instance.service, instance.id))
-    // Since then it may have been written again.
-    if (this.#state.service(instance.service)?.instances.has(instance.id) !== true) owner?.unlisted(instance, why)
   }
 
   #freeze(service: string, stopped: number, total: number): void {
@@ -338,10 +288,6 @@ export class Registrar {
     const detail = RELEASED[why]
     this.#audit.record({ who: 'registry', source: 'local', action: 'expiry-release', outcome: 'done', service, detail })
   }
-}
-
-function actionOf({ disabled }: OverrideChange): string {
-  return disabled === undefined ? 'instance-weight' : disabled ? 'instance-disable' : 'instance-enable'
 }
 
 const RELEASED: Readonly<Record<Release, string>> = {

@@ -150,7 +150,7 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
   const adminToken = await ensureAdminToken(state, audit, authority.fingerprint, options.dataDir)
   const hub = new WatchHub(state, clock, history)
   if ([...state.services.values()].some(({ instances }) => instances.size > 0)) hub.expectWatchers(options.leaseMs)
-  const registrar = new Registrar(state, hub, audit, options.leaseMs, clock, log)
+  const registrar = new Registrar({ state, hub, audit, clock, log }, options.leaseMs)
   const tokens = new JoinTokens(state, audit, clock, authority.fingerprint)
   const { dataDir } = options
   const operators = new Operators(state, audit, clock, authority.fingerprint, () => {

@@ -3,10 +3,15 @@ import { addressKey } from '../core/endpoint.ts'
 import type { Instance } from '../discovery/instance.ts'
 import type { InstanceRecord, OverrideRecord, PolicyRecord } from './records.ts'
 
+/** An instance, with the revision that last changed it. */
+export interface StoredInstance extends InstanceRecord {
+  readonly revision: number
+}
+
 /** One service, as reads see it. */
 export interface ServiceEntry {
   readonly name: string
-  readonly instances: ReadonlyMap<string, InstanceRecord>
+  readonly instances: ReadonlyMap<string, StoredInstance>
   /** By `addressKey`, the id of the instance that registered there last. */
   readonly addresses: ReadonlyMap<string, string>
   /** By `addressKey`; also of addresses where nothing runs just now. */
@@ -25,7 +30,7 @@ export interface ServiceEntry {
 /** The same, as the state changes it. */
 export interface MutableService {
   name: string
-  instances: Map<string, InstanceRecord>
+  instances: Map<string, StoredInstance>
   addresses: Map<string, string>
   overrides: Map<string, OverrideRecord>
   policy: PolicyRecord | null
@@ -41,7 +46,12 @@ export function instanceBytes(instance: Instance): number {
 }
 
 /** Puts or removes an instance, and keeps the indexes in step. */
-export function setInstance(service: MutableService, id: string, record: InstanceRecord | undefined): void {
+export function setInstance(
+  service: MutableService,
+  id: string,
+  record: InstanceRecord | undefined,
+  revision: number,
+): void {
   const { instances, addresses } = service
   const before = instances.get(id)?.instance
   if (before !== undefined) {
@@ -55,7 +65,7 @@ export function setInstance(service: MutableService, id: string, record: Instanc
   }
   // Not the key's own part, which would keep the whole key.
   const { instance } = record
-  instances.set(instance.id, record)
+  instances.set(instance.id, Object.assign(record, { revision }))
   addresses.set(addressKey(instance), instance.id)
   service.bytes += instanceBytes(instance)
 }

@@ -17,7 +17,7 @@ import {
   type TokenRecord,
 } from './records.ts'
 import { type MutableService, type ServiceEntry, setInstance } from './service-entry.ts'
-import type { Batch, Compare, Operation, Storage, TransactionResult } from './storage/storage.ts'
+import type { Batch, Compare, Leadership, Operation, Storage, TransactionResult } from './storage/storage.ts'
 import { readRecord } from './storage/stored-record.ts'
 import { parseInstance, type ServiceChange, serviceChanges } from './watch/service-change.ts'
 
@@ -181,6 +181,11 @@ export class RegistryState {
     return this.#storage.transact(compares, operations)
   }
 
+  /** Resolves when this registry leads `name` among those on the store. */
+  campaign(name: string): Promise<Leadership> {
+    return this.#storage.campaign(name)
+  }
+
   close(): void {
     this.#stop?.()
     this.#listeners.clear()
@@ -233,7 +238,7 @@ export class RegistryState {
     switch (kind) {
       case 'inst': {
         const service = this.#service(name)
-        setInstance(service, rest, record as InstanceRecord | undefined)
+        setInstance(service, rest, record as InstanceRecord | undefined, revision)
         service.revision = Math.max(service.revision, revision)
         break
       }

@@ -28,7 +28,7 @@ export async function overrideInstance({ registrar, clock }: ApiContext, exchang
   }
   if (issues.length > 0) throw invalid('instance', issues)
   const change = { disabled, weight: reset === undefined ? weight : null }
-  const { record, override, isNew } = await registrar.override(service, id, change, {
+  const { record, override, isNew } = await registrar.overrides.set(service, id, change, {
     by: caller.name,
     source: caller.source,
   })
