@@ -1,6 +1,6 @@
 /**
- * Requests a certificate for a new key, and checks the answer like a stranger's before it becomes our
- * identity.
+ * Requests a certificate for a new key, and checks the answer like a stranger's before it becomes
+ * our identity.
  */
 import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'

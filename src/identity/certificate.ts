@@ -1,6 +1,6 @@
 /**
- * The certificate authority's craft: a self-signed root for a trust domain, and X.509-SVIDs signed
- * by it. Every name in a certificate is given by the caller, who must never take it from a request.
+ * Creates the root of a trust domain and issues X.509-SVIDs. The caller gives every name, and must
+ * never take one from a request.
  */
 import { createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
@@ -148,7 +148,7 @@ export function loadAuthority(stored: { readonly privateKey: string; readonly ce
 
 /**
  * Signs an X.509-SVID for server and client use; returns PEM, the leaf only. The subject is empty,
- * so that nobody can fall back to a common name. Throws an `OptionsError`.
+ * so that no peer can fall back to a common name. Throws an `OptionsError`.
  */
 export function issueCertificate(authority: Authority, options: CertificateOptions): string {
   const { publicKey, spiffeId, dnsNames = [], ipAddresses = [], notBefore } = options

@@ -39,9 +39,9 @@ export interface FirstContact {
 const LONGEST_CHAIN = 8
 
 /**
- * Fetches and checks the root. Throws a `MeshError`: `registry-unavailable` if nobody speaks TLS
- * there in time, `identity-rejected` if the pinned root is not in the chain or the leaf is not the
- * registry's.
+ * Fetches and checks the root. Throws a `MeshError`: `registry-unavailable` if no TLS handshake
+ * succeeds in time, `identity-rejected` if the pinned root is not in the chain or the leaf is not
+ * the registry's.
  */
 export async function pinnedTlsOptions(options: FirstContactOptions): Promise<FirstContact> {
   const { host, port, fingerprint, clock } = options
@@ -71,8 +71,8 @@ function endedByClock(refused: RefusedPeer, endpoint: string): MeshError | undef
 
 /**
  * For a `--dev` registry on loopback, where there is no token and so no fingerprint: the root that
- * is presented is believed. Nobody else can listen there who could not read this process's files
- * anyway; the caller checks that it is loopback.
+ * is presented is believed. Any program that can listen there can read this process's files,
+ * too; the caller checks that it is loopback.
  */
 export async function unpinnedTlsOptions(options: Omit<FirstContactOptions, 'fingerprint'>): Promise<FirstContact> {
   const { host, port } = options

@@ -1,6 +1,5 @@
 /**
- * Makes an {@link Identity} of its parts only if every one of them fits: nothing else may become
- * our identity, wherever it came from.
+ * Makes an {@link Identity} only from parts that fit each other, wherever they come from.
  */
 import { X509Certificate } from 'node:crypto'
 import type { Clock } from '../core/clock.ts'
@@ -67,7 +66,7 @@ export function makeIdentity(parts: IdentityParts, generation: number, clock: Cl
 
 /**
  * What is wrong with a trust bundle, in words; `undefined` if nothing is. An empty one is valid: it
- * trusts nobody.
+ * trusts no peer.
  */
 export function rootsMistake(roots: unknown, trustDomain: string): string | undefined {
   if (!Array.isArray(roots) || roots.length > MOST_ROOTS)

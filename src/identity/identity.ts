@@ -1,8 +1,7 @@
 /**
- * Who this process is: one key, one X.509-SVID, and the roots it trusts. Immutable; a rotation
- * makes another one.
+ * The identity of this process: one key, one X.509-SVID and the roots it trusts. Immutable; a
+ * rotation makes another one.
  */
-
 export interface Identity {
   /** `spiffe://<trust domain>/service/<name>`. */
   readonly spiffeId: string
@@ -26,6 +25,6 @@ export interface Identity {
 /** Holds the current identity and tells who depends on it of each rotation. */
 export interface IdentitySource {
   readonly current: Identity
-  /** Returns how to stop listening. A listener that throws harms nobody else. */
+  /** Returns how to stop listening. A listener that throws harms no other listener. */
   onRotate(listener: (identity: Identity) => void): () => void
 }

@@ -1,7 +1,6 @@
 /**
- * Tokens: `inmesh-join.<secret>.<fingerprint>`, the proof with which a process joins once, and
- * `inmesh-admin.…`, with which an operator commands. The fingerprint pins the registry's root, so
- * that first contact is verified in both directions.
+ * Join and admin tokens: `inmesh-<kind>.<secret>.<fingerprint>`. The fingerprint pins the
+ * registry's root, so first contact is verified both ways.
  */
 import { createHash, randomBytes, timingSafeEqual, X509Certificate } from 'node:crypto'
 

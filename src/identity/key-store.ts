@@ -1,7 +1,6 @@
 /**
- * Keeps keys, certificates and the last snapshots across restarts: a directory that only its owner
- * can read, or memory. What is damaged, expired or foreign is ignored and counted; what others can
- * read is refused, because a key in it is no secret.
+ * Keeps keys, certificates and snapshots across restarts, in a private directory or in memory.
+ * Damaged files are ignored; files that others can read are refused.
  */
 import { randomBytes } from 'node:crypto'
 import { constants, type Stats } from 'node:fs'

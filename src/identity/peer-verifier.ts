@@ -1,8 +1,6 @@
 /**
- * Judges the other side's certificate, the same way on clients and servers, by the SPIFFE rules and
- * against the bundle of our trust domain. Node accepts nearly anything that a root signed, so this
- * is where a peer becomes an identity. It reads the leaf only: Node 24.21 hides the presented chain
- * from servers.
+ * Verifies a peer's certificate by the SPIFFE rules, on clients and servers. Node accepts nearly
+ * anything that a root signed.
  */
 import { hash, X509Certificate } from 'node:crypto'
 import { type CertificateTime, certificateTimeOf } from '../core/certificate-time.ts'
@@ -50,7 +48,7 @@ export type PeerVerdict = AcceptedPeer | RefusedPeer
 
 export interface Trust {
   readonly trustDomain: string
-  /** PEM; empty means that nobody is trusted. */
+  /** PEM; empty means that no peer is trusted. */
   readonly roots: readonly string[]
   readonly sequence: number
 }

@@ -1,7 +1,6 @@
 /**
- * SPIFFE IDs, `spiffe://<trust domain>/<path>`, by the rules of SPIFFE-ID.md. Upper case in scheme
- * or trust domain is refused instead of folded, so that two texts are the same identity only if
- * they are the same text.
+ * SPIFFE IDs, `spiffe://<trust domain>/<path>`. Upper case is refused instead of folded: equal
+ * identities are equal texts.
  */
 import { OptionsError, show } from '../options/fields.ts'
 import { SERVICE_NAME } from '../options/names.ts'

@@ -1,8 +1,6 @@
 /**
- * From an identity to what node:tls wants, and from what node:tls says to a reason. TLS 1.3 only,
- * no session is ever resumed by a client (a resumed one skips the check and keeps the old
- * identity). Under TLS 1.3 a client's `secureConnect` comes before the server has judged its
- * certificate, so a refused client sees a good handshake and then an early close.
+ * TLS options from an identity, and reasons from TLS errors. TLS 1.3 only; clients never resume a
+ * session, which would skip verification.
  */
 import {
   type ConnectionOptions,

@@ -1,13 +1,15 @@
-/** How far clocks may differ, and what that means for the times in certificates. */
+/**
+ * Clock skew, and what it means for the validity of certificates.
+ */
 import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'
 
 /** A joiner whose clock differs by more is refused. */
 export const SKEW_REFUSED_MS = 300_000
-/** A difference above this is told. */
+/** A difference above this is reported. */
 export const SKEW_REPORTED_MS = 30_000
 /**
- * Certificates begin so long before their issue. A beginning protects nobody, because each
+ * Certificates begin so long before their issue. An early beginning is harmless, because each
  * certificate has a new key; an early one keeps certificates valid for late clocks, and after a
  * wrong clock was put right (decision 0018).
  */

@@ -1,7 +1,6 @@
 /**
- * Which addresses a process may announce. An instance's address is where others will send requests,
- * so it must not lead them to their own loopback, to a cloud's metadata service or to
- * every host. Clients judge what a name resolves to when they connect.
+ * Which addresses a process may announce: other processes will send requests there. Refuses their
+ * loopback, metadata services and wildcards (faults-and-attacks A28).
  */
 import { isIP } from 'node:net'
 import { canonicalAddress, groupsOf, kindOfAddress } from '../net/network-address.ts'

@@ -1,7 +1,6 @@
 /**
- * The connections of a registry. Members may stay; a stranger must begin a request within seconds
- * and end it, so that silent, half-open and unread connections of strangers never take the places
- * of members.
+ * The connections of a registry. A stranger must begin a request within seconds and end it, so
+ * members always find a place.
  */
 import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../core/clock.ts'

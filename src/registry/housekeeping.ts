@@ -1,7 +1,6 @@
 /**
- * Forgets what nobody needs any more: services whose instances all left, such as those of preview
- * environments, and join tokens that are spent. What has a policy, a watcher or a recent loss
- * stays.
+ * Deletes unused services, overrides and join tokens. A policy, a watcher or a recent loss keeps a
+ * service.
  */
 import type { Clock, Timer } from '../core/clock.ts'
 import type { JoinTokens } from './access/tokens.ts'
@@ -38,7 +37,7 @@ export class Housekeeping {
   #empty = new Map<string, number>()
   #timer: Timer
 
-  /** `failed` is told when the store cannot be written; the next look tries again. */
+  /** `failed` gets the error of a store that cannot be written; the next look tries again. */
   constructor(
     parts: { state: RegistryState; hub: WatchHub; tokens: JoinTokens; clock: Clock },
     leaseMs: number,

@@ -1,4 +1,6 @@
-/** What operators decide about single instances, written together with the instance that it changes. */
+/**
+ * What operators decide about single instances, written together with the instance that it changes.
+ */
 import type { Clock } from '../core/clock.ts'
 import { addressKey } from '../core/endpoint.ts'
 import type { Audit } from './access/audit.ts'

@@ -1,7 +1,7 @@
 /**
  * Leases of the instances whose sessions this registry holds or has adopted; heartbeats write
- * nothing. Expiry of a service freezes when many instances fall silent together, which is more likely
- * a broken network.
+ * nothing. Expiry of a service freezes when many instances fall silent together, which is more
+ * likely a broken network.
  *
  * States of a service's guard:
  * - open → frozen: an instance is over its lease, and those that stopped renewing together are too
@@ -106,7 +106,7 @@ export class Leases {
   }
 
   /**
-   * Ends a freeze: whoever is over its lease expires now. Returns how many, or `undefined` if there
+   * Ends a freeze: expired leases end now. Returns how many, or `undefined` if there
    * is no freeze.
    */
   release(service: string): number | undefined {

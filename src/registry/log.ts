@@ -1,8 +1,6 @@
 /**
- * The registry's log: one JSON object a line on stderr, by pino, loaded only if somebody wants it.
- * Never given a secret.
+ * The registry's log: JSON lines on stderr by pino, without secrets. pino loads only for a log.
  */
-
 type Write = (fields: object, message: string) => void
 
 export interface Logger {

@@ -53,7 +53,7 @@ export interface RegistryOptions {
    */
   readonly names?: readonly string[]
   /**
-   * Refused joins per second and source address before it is told to wait, with a burst of four
+   * Refused joins per second and source address before it has to wait, with a burst of four
    * times as many. A join with a valid token is not counted. Default 5.
    */
   readonly joinsPerSecond?: number
@@ -116,7 +116,7 @@ export function resolveRegistryOptions(options: RegistryOptions = {}) {
   return resolved
 }
 
-/** The names of its own certificate: where it listens, this machine, and what the options add. */
+/** The names of the registry: where it listens, this machine, and what the options add. */
 export function ownNames(address: string, names: readonly string[]): { dnsNames: string[]; ipAddresses: string[] } {
   const all = new Set(['localhost', '127.0.0.1', '::1', ...names])
   if (address === '0.0.0.0' || address === '::') {

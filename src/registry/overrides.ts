@@ -1,7 +1,6 @@
 /**
- * What operators decide about an instance at run time: no calls, or another weight. It is kept by
- * service and address, so it survives reconnects and a restart of the process there. Watchers see
- * the outcome only: `draining`, or the weight.
+ * What operators override of an instance: no calls, or another weight. Kept by service and address,
+ * so it survives a restart.
  */
 import type { Instance } from '../discovery/instance.ts'
 import { ApiError } from './api/error.ts'

@@ -1,6 +1,5 @@
 /**
- * Policy documents: checked whole, stored with their history, applied all or none; every watcher is
- * told by the state.
+ * Policy documents: checked, stored with their history, applied all or none.
  */
 import type { Clock } from '../core/clock.ts'
 import { LIMITS } from '../discovery/limits.ts'

@@ -1,5 +1,6 @@
-/** What is stored, under which key, as JSON. The only file that knows the keys. */
-
+/**
+ * What the store holds, as JSON by key. The only file that knows the keys.
+ */
 import type { Instance, InstanceState } from '../discovery/instance.ts'
 import type { Removal } from '../discovery/registry/wire.ts'
 

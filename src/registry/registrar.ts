@@ -1,6 +1,6 @@
 /**
- * Registers and removes instances, the only writer of them. Each write compares the revision that it
- * changes, so the newer write of another registry on the same store wins.
+ * Registers and removes instances, the only writer of them. Each write compares the revision that
+ * it changes, so the newer write of another registry on the same store wins.
  */
 import type { Clock } from '../core/clock.ts'
 import { addressKey } from '../core/endpoint.ts'
@@ -80,8 +80,8 @@ export class Registrar {
   }
 
   /**
-   * Takes over the leases of a registry that is gone: its processes come back to another registry, or
-   * expire here. For the elected reaper only; a second one would expire instances twice.
+   * Takes over the leases of a registry that is gone: its processes come back to another registry,
+   * or expire here. For the elected reaper only; a second one would expire instances twice.
    */
   adopt(registry: string): void {
     this.#adopted.add(registry)
@@ -171,7 +171,9 @@ export class Registrar {
     return await this.register(who, { ...registered(known), state: 'draining' })
   }
 
-  /** Removes at once. An instance that is not listed, or held by another registry, is left alone. */
+  /**
+   * Removes at once. An instance that is not listed, or held by another registry, is left alone.
+   */
   async deregister(who: Registrant, id: string): Promise<number> {
     const { service } = who
     this.leases.end(service, id)
@@ -201,7 +203,9 @@ export class Registrar {
     return holder === this.#id || this.#adopted.has(holder)
   }
 
-  /** Begins the leases of all instances that `registry` holds; their processes have to come back. */
+  /**
+   * Begins the leases of all instances that `registry` holds; their processes have to come back.
+   */
   #awaitHeldBy(registry: string): void {
     for (const { name, instances } of this.#state.services.values()) {
       for (const [id, record] of instances) {

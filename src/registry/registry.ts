@@ -1,6 +1,5 @@
 /**
- * Puts a registry together: store, state, authority, leases, hub, API and socket, and takes them
- * apart in the right order.
+ * Assembles a registry from its parts, and closes them in order.
  */
 import { existsSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
@@ -40,10 +39,7 @@ import { WatchHub } from './watch/hub.ts'
 import { ScriptWatches } from './watch/script-watch.ts'
 import { ServiceHistory } from './watch/service-history.ts'
 
-/**
- * For so many leases after a start on a store whose past is unknown, a short list may be one that
- * is still filling.
- */
+/** After a start on a store whose past is unknown, lists may be incomplete for this many leases. */
 const INCOMPLETE_LEASES = 2
 
 /** A running registry. */

@@ -43,8 +43,8 @@ export class Removals {
   }
 
   /**
-   * Removes those instances that `mayRemove` allows. After a write of another registry it asks again,
-   * so the newer write wins.
+   * Removes those instances that `mayRemove` allows. After a write of another registry it asks
+   * again, so the newer write wins.
    */
   async remove(
     service: string,

@@ -1,6 +1,6 @@
 /**
- * The registry's socket: HTTP/2 and HTTP/1.1 on one port, by TLS with an optional client certificate.
- * Verifies each peer before its first request, and renews the registry's certificate.
+ * The registry's socket: HTTP/2 and HTTP/1.1 on one port, by TLS with an optional client
+ * certificate. Verifies each peer before its first request, and renews the registry's certificate.
  */
 import http2, { type Http2SecureServer, type ServerHttp2Session } from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'

@@ -20,7 +20,7 @@ export interface ServiceEntry {
   readonly policy: PolicyRecord | null
   /** Oldest first. */
   readonly versions: readonly PolicyRecord[]
-  /** Of the last change that watchers are told. */
+  /** Of the last change that watchers get. */
   readonly revision: number
   readonly lostAt: number
   /** Of its instances as JSON. */

@@ -1,5 +1,5 @@
 /**
- * All sessions: how many there may be, which of them are silent for too long, and their common end.
+ * All sessions: their limits, their heartbeats and their end.
  */
 import type { ServerHttp2Stream } from 'node:http2'
 import { certificateTimeOf } from '../core/certificate-time.ts'

@@ -1,7 +1,6 @@
 /**
- * Everything the registry knows, in memory, fed by list and watch of the engine: reads and watches
- * never touch the engine. Written only by {@link RegistryState.write}; when it resolves, the change
- * is in the state and listeners were told.
+ * Everything the registry knows, in memory; reads and watches never touch the engine. A write is in
+ * the state when it resolves.
  */
 import type { Instance } from '../discovery/instance.ts'
 import {
@@ -57,7 +56,7 @@ export class RegistryState {
   }
 
   /**
-   * Loads all, then follows the engine. `replay` is told the changes that the engine's history
+   * Loads all, then follows the engine. `replay` gets the changes that the engine's history
    * still holds; after a damaged one, those that follow it.
    *
    * @throws StorageError naming a damaged record, and what to do about it

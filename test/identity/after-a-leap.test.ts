@@ -40,7 +40,7 @@ async function scene(given: { server?: Identity; client?: Identity } = {}) {
     { clock, identity },
   )
   const call = async (): Promise<unknown> => {
-    // Each on a connection of its own.
+    // Each on a connection of the test's.
     const at = endpoint(served.server.port, { tls: true })
     const rig = opened(await makeRig([at], { identity: { source: new ChangingIdentity(client), verifier } }))
     return (await rig.http.post('/', 'x')).text()

@@ -1,5 +1,5 @@
 /**
- * A registry in a process of its own, attacked over real connections, while an honest member's
+ * A registry in a separate process, attacked over real connections, while an honest member's
  * session goes on.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -23,7 +23,7 @@ const TRAILERS = 'reset by the registry because of their trailers'
 /** Refused and audited if it reaches its handler. */
 const REQUEST = { ':method': 'GET', ':scheme': 'https', ':authority': 'localhost', ':path': '/v1/audit' }
 const UPLOAD = { ...REQUEST, ':method': 'POST', ':path': '/v1/join' }
-/** Its length, and so many bytes. */
+/** Its length, then the bytes. */
 const PADDING = Buffer.concat([Buffer.of(20), Buffer.alloc(20)])
 
 let directory: string

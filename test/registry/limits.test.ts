@@ -73,8 +73,7 @@ async function untilInForce(mesh: Mesh, subject: string): Promise<void> {
 }
 
 /**
- * An instance whose JSON has exactly so many bytes more than that of one with a single character of
- * metadata.
+ * An instance with `entries` entries of metadata, each of `text` characters.
  */
 function padded(id: string, text: number, entries = 1, char = 'x'): Instance {
   const metadata = Object.fromEntries(Array.from({ length: entries }, (_, i) => [`k${i}`, char.repeat(text)]))
@@ -122,7 +121,7 @@ describe('a service', () => {
       .http('wide')
       .get('/', { timeout: '3s', retry: false })
       .catch((error) => error.code)
-    // It has endpoints, though nobody listens there.
+    // It has endpoints, though no server listens there.
     expect(failed).not.toBe('no-endpoints')
     await untilInForce(caller, 'wide')
     expect(lost(caller)).toBe(0)

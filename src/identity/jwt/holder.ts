@@ -1,6 +1,6 @@
 /**
- * Our own tokens, one per audience and length of life, kept until 80 % of their life are over.
- * While the registry cannot be asked, the one at hand is used to its end.
+ * Our tokens, one per audience and lifetime, renewed after 80 % of it. Without a registry, a token
+ * is used to its end.
  */
 import { type Clock, LONGEST_TIMER_MS } from '../../core/clock.ts'
 

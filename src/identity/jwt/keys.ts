@@ -1,7 +1,6 @@
 /**
- * The public keys with which tokens are verified, fetched when first needed. A stranger can name
- * any key id, so an unknown one leads to a fetch at most every 30 s. What cannot be fetched anew
- * stays in force; an empty set that was fetched means: trust nothing.
+ * The public keys that verify tokens, fetched on first use. An unknown key id causes a fetch at
+ * most every 30 s.
  */
 import type { CryptoKey, JWK } from 'jose'
 import type { Clock } from '../../core/clock.ts'

@@ -1,7 +1,6 @@
 /**
- * Verifies a JWT-SVID (JWT-SVID.md) of our own trust domain: what the registry issues and nothing
- * wider. Everything that a token could choose for its verifier, such as its algorithm, where its
- * key is found, or to never end, is refused before its signature counts.
+ * Verifies a JWT-SVID of our trust domain. Refuses every choice that a token could make for its
+ * verifier, before its signature counts.
  */
 import type { CryptoKey, JWTPayload } from 'jose'
 import { show } from '../../options/fields.ts'

@@ -1,7 +1,5 @@
 /**
- * Puts X.509 certificates (RFC 5280) together from parts and signs them with ECDSA and SHA-256. It
- * builds whatever it is told, also what no peer may accept, so it is not exported from the package:
- * `certificate.ts` knows what is right.
+ * Builds and signs X.509 certificates (RFC 5280) from parts. Checks nothing; `certificate.ts` does.
  */
 import { createHash, type KeyObject, sign } from 'node:crypto'
 import { isIPv4 } from 'node:net'

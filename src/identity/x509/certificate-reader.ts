@@ -1,9 +1,7 @@
 /**
- * What a certificate says, from its raw DER: Node exposes neither the key usage bits nor an
- * unambiguous list of names, and accepts nearly anything that a trusted root signed. Reading judges
- * nothing; `peer-verifier.ts` does.
+ * Reads a certificate's DER: Node exposes neither key usage bits nor an unambiguous list of names.
+ * Judges nothing.
  */
-
 import { parseSpiffeId } from '../spiffe-id.ts'
 import { OID } from './certificate-builder.ts'
 import {

@@ -1,7 +1,5 @@
 /**
- * Reads DER (X.690) from strangers, strictly: definite and shortest lengths, bounded depth, nothing
- * after the end. Whatever the bytes are, it either returns or throws a {@link DerError}, in time
- * linear in their number.
+ * Reads DER (X.690) from strangers, strictly. Returns or throws a {@link DerError}, in linear time.
  */
 import { TAG } from './der-writer.ts'
 

@@ -1,8 +1,6 @@
 /**
- * Writes DER (X.690): the few types that certificates and signing requests are made of. Every
- * function returns a whole TLV.
+ * Writes the few types of DER (X.690) that certificates and signing requests need.
  */
-
 export const TAG = Object.freeze({
   boolean: 0x01,
   integer: 0x02,
@@ -78,7 +76,7 @@ export function time(at: number): Buffer {
     : tlv(TAG.generalizedTime, Buffer.from(digits, 'latin1'))
 }
 
-/** A context-specific tag around bytes of its own (implicit, primitive). */
+/** A context-specific tag around bytes (implicit, primitive). */
 export function implicit(number: number, bytes: Uint8Array): Buffer {
   return tlv(0x80 | number, bytes)
 }

@@ -1,7 +1,5 @@
 /**
- * Who asks, and whether they may: a service by its certificate, an operator by the admin token, or,
- * in development, anybody on this machine. And the two checks that keep web pages out: the Host
- * that was asked for, and the Origin of who changes something.
+ * Identifies the caller of a request and checks its rights, its Host and its Origin.
  */
 import { isIP } from 'node:net'
 import { isLoopback } from '../address-policy.ts'

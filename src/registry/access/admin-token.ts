@@ -1,6 +1,6 @@
 /**
- * The first admin token. Made once; the caller gets its text, a file that only the owner reads keeps
- * it, and the store keeps its hash.
+ * The first admin token. Made once; the caller gets its text, a file that only the owner reads
+ * keeps it, and the store keeps its hash.
  */
 import { issueToken } from '../../identity/join-token.ts'
 import { KEYS } from '../records.ts'

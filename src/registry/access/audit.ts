@@ -1,6 +1,6 @@
 /**
- * Who changed what, and who was refused and why: kept in the store, bounded, and told to the log.
- * Never holds a secret.
+ * The audit log: who changed what, and who was refused and why. Bounded, in the store and in the
+ * log, without secrets.
  */
 import type { Clock } from '../../core/clock.ts'
 import { sourceGroup } from '../address-policy.ts'

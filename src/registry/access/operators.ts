@@ -1,6 +1,6 @@
 /**
- * Operators: who may command the registry, each by a token of their own. Shown once, stored as
- * hashes. The first admin token, which the first start makes, is one of them until it is revoked.
+ * Tokens of operators, shown once and stored as hashes. The first admin token is one of them until
+ * it is revoked.
  */
 import type { Clock } from '../../core/clock.ts'
 import { issueToken, parseToken, sameHash, tokenHash } from '../../identity/join-token.ts'

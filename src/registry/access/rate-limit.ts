@@ -1,6 +1,5 @@
 /**
- * Token buckets: so many a second, and a burst; one, or one per source with a bounded number of
- * sources.
+ * Token buckets with a rate and a burst, one or one per source. The number of sources is bounded.
  */
 import { type Clock, sleep } from '../../core/clock.ts'
 

@@ -72,7 +72,7 @@ export class Redemptions {
     }
   }
 
-  /** Those for whom there is a use; the others are told why there is none. */
+  /** Those for whom there is a use; the others are refused with the reason. */
   #entitled(token: StoredToken | undefined, group: readonly Redemption[]): Redemption[] {
     const now = this.#clock.wallNow()
     const entitled: Redemption[] = []

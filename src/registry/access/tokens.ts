@@ -1,6 +1,6 @@
 /**
- * Join tokens: made here, shown once, stored as hashes, good for one service, so many uses and so
- * long.
+ * Join tokens, shown once and stored as hashes. Each is valid for one service, a number of uses and
+ * a time.
  */
 import type { Clock } from '../../core/clock.ts'
 import { issueToken, parseToken, tokenHash } from '../../identity/join-token.ts'
@@ -10,7 +10,7 @@ import type { RegistryState } from '../state.ts'
 import type { Audit } from './audit.ts'
 import { checkUse, Redemptions } from './redemptions.ts'
 
-/** Over or used up tokens are remembered for so long, so that a late user is told which it was. */
+/** How long expired and used tokens are kept, so that a late refusal names the reason. */
 const REMEMBERED_MS = 24 * 3_600_000
 const MOST_TOKENS = 10_000
 export interface NewToken {
@@ -85,7 +85,7 @@ export class JoinTokens {
   }
 
   /**
-   * Takes one use, or throws. A use is never given twice, whoever asks at the same time. `text`:
+   * Takes one use, or throws. Concurrent callers never get the same use. `text`:
    * the token or its secret.
    */
   redeem(text: string, service: string): Promise<void> {

@@ -1,5 +1,5 @@
 /**
- * What operators do with single instances: no calls, or another weight, and what they take back.
+ * Overrides of single instances by operators: no calls, or another weight.
  */
 import { addressKey } from '../../core/endpoint.ts'
 import { fields, flag, type Issue, oneOf, optional } from '../../options/fields.ts'

@@ -1,6 +1,5 @@
 /**
- * What a change says about the version that it means to change (RFC 9110, 13). A precondition that
- * cannot be checked is refused, never ignored: the change may undo what its sender has not seen.
+ * Preconditions of a change (RFC 9110, 13). One that cannot be checked is refused, never ignored.
  */
 import type { IncomingHttpHeaders } from 'node:http'
 import { invalid } from './error.ts'

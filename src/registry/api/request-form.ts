@@ -1,6 +1,6 @@
 /**
- * The form of a request, before anybody asks what it wants: what two readers could understand
- * differently is refused.
+ * Validates the request head before authorization. Rejects anything two parsers could read
+ * differently.
  */
 import { ApiError } from './error.ts'
 import type { IncomingRequest } from './request.ts'

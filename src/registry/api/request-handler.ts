@@ -1,6 +1,7 @@
 /**
  * Serves the registry's requests: checks form, certificate, Host, Origin and rights, then calls the
- * handler of the route. Ends a request that goes on, such as a watch, with the rights of its caller.
+ * handler of the route. Ends a request that goes on, such as a watch, with the rights of its
+ * caller.
  */
 import type { TLSSocket } from 'node:tls'
 import { type CertificateTime, certificateTimeOf } from '../../core/certificate-time.ts'
@@ -24,8 +25,8 @@ import { checkForm } from './request-form.ts'
 import { type ApiRoute, ROUTES, refuseUnknownQuery } from './routes.ts'
 
 /**
- * The verdict on a connection is a property of its socket: HTTP/2 hands out proxies of the socket, so
- * a map by socket would miss.
+ * The verdict on a connection is a property of its socket: HTTP/2 hands out proxies of the socket,
+ * so a map by socket would miss.
  */
 export const PEER = Symbol('peer')
 export const CONNECTION = Symbol('connection')

@@ -1,6 +1,5 @@
 /**
- * One request of the plain API, over HTTP/1.1 or HTTP/2 alike: its body with bounds, its answer,
- * and where it comes from.
+ * A request of the plain API, over HTTP/1.1 or HTTP/2: its body, its response and its source.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'

@@ -1,8 +1,6 @@
 /**
- * The plain API: every path, who may ask it, and what it does. Sessions are apart (session.ts);
- * watching is in script-watch.ts.
+ * The routes of the plain API: path, access and handler.
  */
-
 import type { Access } from '../access/access.ts'
 import { metricsText } from '../metrics-text.ts'
 import type { ApiContext, ApiRequest } from './context.ts'

@@ -1,7 +1,6 @@
 /**
- * The certificate authority: the root, made on the first start and kept in the store, and the
- * certificates it signs. Every name in a certificate comes from here, never from a request; a
- * request shows only that its sender holds a key.
+ * The certificate authority: its root and the certificates it signs. Every name comes from the
+ * registry, never from a request.
  */
 import type { KeyObject } from 'node:crypto'
 import type { Clock } from '../../core/clock.ts'

@@ -1,7 +1,6 @@
 /**
- * Signs JWT-SVIDs, for hops that carry no client certificate. The key is made on the first start
- * and kept in the store beside the authority's; who a token speaks for comes from the asker's
- * certificate, never from the request.
+ * Signs JWT-SVIDs, for hops without a client certificate. The subject comes from the caller's
+ * certificate.
  */
 import { createPrivateKey, createPublicKey, hash, type KeyObject } from 'node:crypto'
 import type { Clock } from '../../core/clock.ts'

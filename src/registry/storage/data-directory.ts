@@ -1,7 +1,6 @@
 /**
- * The directory of a registry, judged before anything in it is opened: it holds the authority's
- * key. What others can read or replace, what belongs to another user, and links are refused, as in
- * a member's state directory.
+ * The data directory of a registry, which holds the authority's key. Refuses a directory that
+ * others can read or replace, before anything in it is opened.
  */
 import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,6 @@
-/** Leadership within one process: whoever asks first leads, the others wait in line. */
+/**
+ * Elections within one process: the first candidate leads, the others queue.
+ */
 import type { Leadership } from './storage.ts'
 
 export class LocalElections {

@@ -1,9 +1,6 @@
 /**
- * The embedded engine: one SQLite file, written through (WAL, synchronous=FULL), so that what was
- * acknowledged survives kill -9. All transactions of one turn of the event loop share one commit,
- * because the disk's sync is what costs. The history is in the file only: it is read when a watch
- * begins, and would cost more memory than what it is about. Needs no package; `node:sqlite` is
- * loaded only when a file is opened (Node 22 prints its ExperimentalWarning then).
+ * The embedded engine: one SQLite file, durable at every commit. All transactions of one event loop
+ * turn share a commit; node:sqlite loads when a file is opened.
  */
 import { randomUUID } from 'node:crypto'
 import { chmodSync, closeSync, constants, mkdirSync, openSync } from 'node:fs'
@@ -228,7 +225,7 @@ export class SqliteStorage implements Storage {
       }
       this.#database.exec('COMMIT')
     } catch (error) {
-      // Nothing of this group is stored, and nobody was told of it.
+      // Nothing of this group is stored, and no watcher knows of it.
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK')
       const reason = new StorageError(`cannot write: ${error instanceof Error ? error.message : error}`, {
         cause: error,

@@ -14,7 +14,7 @@ interface Watch {
 export class StorageWatches {
   readonly #watches = new Set<Watch>()
 
-  /** Synchronously. A watch that throws harms nobody else. */
+  /** Synchronously. A watch that throws harms no other. */
   tell(batch: Batch): void {
     for (const watch of [...this.#watches]) if (this.#watches.has(watch)) tell(watch, batch)
   }

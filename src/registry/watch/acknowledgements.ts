@@ -1,5 +1,6 @@
-/** Who of a service's watchers has taken which revision in force, and who waits for all of them. */
-
+/**
+ * Which revision each watcher of a service has acknowledged, and the waits for all of them.
+ */
 /** A watcher of one service. */
 export interface Acknowledging {
   /** False: it is never waited for. */

@@ -91,7 +91,7 @@ export class Channel {
     this.#wait()
   }
 
-  /** No change of the store, so it has no revision of its own. */
+  /** No change of the store, so it has no separate revision. */
   setFrozen(frozen: boolean): void {
     if (this.#frozen === frozen) return
     this.flush()
@@ -150,8 +150,8 @@ export class Channel {
   }
 
   /**
-   * The fan-out to so many more. Who comes in the meantime is not reached: whoever lets somebody in
-   * flushes before.
+   * The fan-out to `most` more. It does not reach a watcher that is added meanwhile: adding flushes
+   * first.
    */
   #write(most: number): void {
     const fanOut = this.#fanOut

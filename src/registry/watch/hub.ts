@@ -1,7 +1,6 @@
 /**
- * Who watches which service, and what they are sent. A change is encoded once and the same bytes go
- * to every watcher (channel.ts); a watcher that cannot keep up loses deltas and gets one fresh
- * snapshot later, so no watcher costs more than its backlog.
+ * The watchers of all services. A change is encoded once for all of them; a slow watcher loses
+ * deltas and gets one snapshot later.
  */
 import type { Clock, Timer } from '../../core/clock.ts'
 import { LIMITS } from '../../discovery/limits.ts'
@@ -26,7 +25,7 @@ const TICK_MS = 5_000
 /** Bound of the snapshots written and not yet taken by the socket. */
 const MOST_SNAPSHOTS = 20
 
-/** Of the instances gone, as many are told with a snapshot: one deployment of a large service. */
+/** Removed instances that a snapshot names, at most: one deployment of a large service. */
 const MOST_GONE = 2_000
 
 interface WatcherState {
@@ -199,14 +198,14 @@ export class WatchHub {
 
   #changed(change: ServiceChange): void {
     this.#history.keep(change)
-    // Without a channel nobody has watched it yet: the first who does gets a snapshot.
+    // Without a channel there is no watcher yet; the first one gets a snapshot.
     this.#channels.get(change.service)?.changed(change)
   }
 
   #write({ watcher, channel }: Subscription, lines: readonly Buffer[], flushed?: () => void): void {
     this.delivered += 1
     const last = lines.length - 1
-    // Whoever resumes after a part knows nothing of the service.
+    // A watcher that resumes after a part knows nothing of the service.
     const begun = { service: channel.service, revision: 0 }
     for (let i = 0; i < last; i++) watcher.write(lines[i]!, undefined, begun)
     watcher.write(lines[last]!, flushed, channel.position)

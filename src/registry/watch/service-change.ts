@@ -1,9 +1,11 @@
-/** What a batch of the store changed about services, as watchers are told it. */
+/**
+ * The changes of a batch by service, as watchers get them.
+ */
 import type { Instance } from '../../discovery/instance.ts'
 import { type InstanceRecord, type PolicyRecord, type Removal, type ServiceRecord, splitKey } from '../records.ts'
 import type { Batch } from '../storage/storage.ts'
 
-/** What one revision changed about one service, as watchers are told. */
+/** What one revision changed about one service. */
 export interface ServiceChange {
   readonly service: string
   readonly revision: number

@@ -1,6 +1,5 @@
 /**
- * The last changes of every service, in memory, so that a returning watcher is sent what it missed
- * and not everything.
+ * Recent changes of every service, in memory. A returning watcher gets the changes it missed.
  */
 import type { ServiceChange } from '../state.ts'
 

@@ -1,5 +1,6 @@
-/** One stream to somebody who watches, whatever it is made of: a session or an event stream. */
-
+/**
+ * One stream to a watcher: a session or an event stream.
+ */
 /** Up to where a watcher knows a service, or, without one, all services it watches. */
 export interface Position {
   readonly service?: string

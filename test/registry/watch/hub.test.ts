@@ -78,7 +78,8 @@ function watching(since?: { epoch: string; revision: number }): PaperWatcher {
 }
 
 /**
- * Lets the event loop turn and time pass until each has so many messages, at most a thousand times.
+ * Lets the event loop turn and time pass until each has that number of messages, at most a thousand
+ * times.
  */
 async function allTold(watchers: readonly PaperWatcher[], messages: number): Promise<void> {
   for (let i = 0; i < 1_000 && watchers.some(({ lines }) => lines.length < messages); i++) {
