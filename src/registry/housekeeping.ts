@@ -7,7 +7,7 @@ import type { JoinTokens } from './access/tokens.ts'
 import { KEYS } from './records.ts'
 import type { ServiceEntry } from './service-entry.ts'
 import { RECENT_LOSS_MS, type RegistryState } from './state.ts'
-import type { Operation } from './storage/storage.ts'
+import type { Leadership, Operation } from './storage/storage.ts'
 import type { WatchHub } from './watch/hub.ts'
 
 /** A deleted policy's history is kept for so long, for a rollback. */
@@ -26,6 +26,9 @@ const MOST_AT_ONCE = 30
 /** Overrides deleted in one transaction. */
 const MOST_OVERRIDES_AT_ONCE = 500
 
+/** The name under which registries elect the one that deletes. */
+const ELECTION = 'housekeeping'
+
 export class Housekeeping {
   readonly #state: RegistryState
   readonly #hub: WatchHub
@@ -36,6 +39,9 @@ export class Housekeeping {
   /** Empty at the last look, with their revisions then. */
   #empty = new Map<string, number>()
   #timer: Timer
+  /** `undefined` while another registry leads. */
+  #leadership: Leadership | undefined
+  #closed = false
 
   /** `failed` gets the error of a store that cannot be written; the next look tries again. */
   constructor(
@@ -50,15 +56,30 @@ export class Housekeeping {
     this.#everyMs = Math.min(leaseMs, LONGEST_PAUSE_MS)
     this.#failed = failed
     this.#timer = this.#next()
+    this.#lead().catch(failed)
   }
 
   close(): void {
+    this.#closed = true
     this.#clock.stopTimer(this.#timer)
+    this.#leadership?.resign().catch(this.#failed)
+  }
+
+  /** Of several registries on a store, one deletes. */
+  async #lead(): Promise<void> {
+    while (!this.#closed) {
+      const leadership = await this.#state.campaign(ELECTION)
+      this.#leadership = leadership
+      if (this.#closed) await leadership.resign()
+      await leadership.lost
+      this.#leadership = undefined
+    }
   }
 
   #next(): Timer {
     const look = (): void => {
       this.#timer = this.#next()
+      if (this.#leadership === undefined) return
       this.#look().catch(this.#failed)
     }
     return this.#clock.startBackgroundTimer(this.#everyMs, look, undefined)
