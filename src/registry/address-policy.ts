@@ -1,6 +1,6 @@
 /**
  * Which addresses a process may announce: other processes will send requests there. Refuses their
- * loopback, metadata services and wildcards (faults-and-attacks A28).
+ * loopback, metadata services and wildcards.
  */
 import { isIP } from 'node:net'
 import { canonicalAddress, groupsOf, kindOfAddress } from '../net/network-address.ts'

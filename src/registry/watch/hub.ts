@@ -15,8 +15,7 @@ import { ServiceHistory } from './service-history.ts'
 import type { Watcher } from './watcher.ts'
 
 /**
- * Unsent bytes above which deltas are dropped, and how long a watcher may stay there (control-plane
- * 6.4).
+ * Unsent bytes above which deltas are dropped, and how long a watcher may stay there.
  */
 const BACKLOG_LIMIT = 1024 * 1024
 const BLOCKED_MS = 30_000
