@@ -1,6 +1,7 @@
 /**
- * Renews the certificate of this process, with a new key, at 60 to 75 % of its life by the monotonic
- * or the wall clock. Whatever the issuer sends is checked before it replaces a good identity.
+ * Renews the certificate of this process, with a new key, at 60 to 75 % of its life by the
+ * monotonic or the wall clock. Whatever the issuer sends is checked before it replaces a good
+ * identity.
  *
  * - `fresh` → `renewing`: 60 to 75 % of the life are over, or the wall clock was put back before
  *   its beginning
@@ -185,8 +186,8 @@ export class RotatingIdentity implements IdentitySource {
   }
 
   /**
-   * Joins again, as a new process does, although the current certificate is valid: the registry that
-   * issued it is gone for good. Does nothing while a renewal runs.
+   * Joins again, as a new process does, although the current certificate is valid: the registry
+   * that issued it is gone for good. Does nothing while a renewal runs.
    *
    * @throws MeshError of the issuer; the current identity stays in force
    */
