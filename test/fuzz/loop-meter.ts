@@ -134,7 +134,10 @@ export class LoopMeter {
   }
 }
 
-/** No less than what a span took without collections: the machine may have stopped us in either. */
+/**
+ * CPU time without collections: exact for a span without one. Else the CPU time is shared out by
+ * the time that passed, because the system does not count it for each collection.
+ */
 function ownMs({ from, to, cpuMs }: Span, collections: readonly Collection[]): number {
   let end = from
   let collectedMs = 0
@@ -144,7 +147,7 @@ function ownMs({ from, to, cpuMs }: Span, collections: readonly Collection[]): n
     collectedMs += Math.max(0, at + ms - Math.max(at, end))
     end = Math.max(end, at + ms)
   }
-  return Math.min(cpuMs, to - from - collectedMs)
+  return cpuMs * Math.max(0, 1 - collectedMs / (to - from))
 }
 
 /** No less than the CPU time of a collection, which is no more than that of its turn. */
