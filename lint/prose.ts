@@ -6,7 +6,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
 const WIDTH = 100
-/** A head says what the file is and the one thing to know: two sentences, rarely four with lists. */
+/** A head names the purpose of its file: two sentences, rarely four with lists. */
 const HEAD_WORDS = 90
 
 /** Phrases that hide the subject or the verb, each with the plain form. */
@@ -35,13 +35,17 @@ function filesUnder(path: string): string[] {
   return readdirSync(path).flatMap((name) => filesUnder(join(path, name)))
 }
 
-/** The comment lines of a source file, without code. */
+/** The comment lines of a source file, without code, examples and directives of tools. */
 function comments(text: string): Line[] {
   const found: Line[] = []
   let inside = false
+  let fenced = false
   for (const [index, line] of text.split('\n').entries()) {
     const begins = /^\s*\/\*/.test(line)
-    if (inside || begins || /^\s*\/\//.test(line)) found.push({ number: index + 1, text: line })
+    if (begins) fenced = false
+    if (/^\s*\* ```/.test(line)) fenced = !fenced
+    const isProse = inside || begins || /^\s*\/\/ (?!biome-ignore)/.test(line)
+    if (isProse && !fenced) found.push({ number: index + 1, text: line })
     if (begins) inside = true
     if (line.includes('*/')) inside = false
   }

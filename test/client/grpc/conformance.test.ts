@@ -1,5 +1,5 @@
 /**
- * Every fault of a gRPC server, for all four kinds of call: what policies are told, how often it is
+ * Every fault of a gRPC server, for all four kinds of call: what policies learn, how often it is
  * tried, and what the caller gets.
  */
 import { status } from '@grpc/grpc-js'
@@ -284,7 +284,7 @@ const FAULTS: readonly Fault[] = [
     },
     'protocol-error',
     INTERNAL,
-    // grpc-js tells nobody of the rest of a stream that is not a whole message.
+    // grpc-js reports no incomplete message at the end of a stream.
     { onlySingle: true },
   ),
   failure('sends no message where there is to be one', (call) => call.finish(), 'protocol-error', INTERNAL, {
@@ -314,7 +314,7 @@ const FAULTS: readonly Fault[] = [
     RESOURCE_EXHAUSTED,
     { again: 'never' },
   ),
-  // A handler may pass on how a call of its own failed, in grpc-js's words.
+  // A handler may pass on how a call that it made failed, in grpc-js's words.
   ...['No connection established. Last error: connect ECONNREFUSED 127.0.0.1:1', 'Stream refused by server'].flatMap(
     (details) => [
       failure(`answers '${details}' at once`, (call) => call.finish(UNAVAILABLE, details), 'overloaded', UNAVAILABLE),

@@ -12,7 +12,7 @@ import { answerWell, type GrpcRig, grpcEndpoint, grpcRigOver, itemOf, serveGrpc,
 
 const user = new AsyncLocalStorage<string>()
 
-/** What was called, and for whom; wrong ones are told by name. */
+/** What was called, and for whom; wrong ones are listed by name. */
 class Witness {
   readonly seen = new Set<string>()
   readonly wrong: string[] = []

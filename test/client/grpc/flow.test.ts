@@ -1,4 +1,4 @@
-/** Whoever reads slowly holds the one who writes, and nothing piles up in between. */
+/** A slow reader holds its writer, and nothing piles up in between. */
 import type { Writable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { until } from '../http/rig.ts'

@@ -26,7 +26,7 @@ function rigTo(server: { readonly port: number }, options: GrpcRigOptions): Grpc
   return grpcRigOver([endpoint(server.port, { tls: true, protocol: 'grpc' })], options)
 }
 
-/** Of another service, or signed by nobody we know, or out of date. */
+/** Of another service, or signed by an unknown authority, or out of date. */
 function impostors(): [string, Identity][] {
   const good = newIdentity(authority, 'inventory')
   const stranger = craftLeaf(newAuthority())

@@ -68,7 +68,7 @@ describe('a call that an interceptor makes anew', () => {
     const begun = performance.now()
     const error = await grpcFailure(rig.client.promises.take({ sku: 'a' }, { timeout: 1_000 }))
     expect([error.code, causeOf(error).code]).toEqual([status.DEADLINE_EXCEEDED, 'deadline-exceeded'])
-    // What the second was told is what the first had left of it.
+    // The second gets what the first had left of it.
     expect(parseGrpcTimeout(server.calls[1]!.headers['grpc-timeout'] as string)).toBeLessThanOrEqual(810)
     expect(performance.now() - begun).toBeGreaterThanOrEqual(995)
   })

@@ -22,7 +22,7 @@ afterEach(async () => {
   expect(unhandled).toEqual([])
 })
 
-/** Counts what was taken of it, and whether it was told that no more is wanted. */
+/** Counts what was taken of it, and whether its reader returned it. */
 function source(count = Number.POSITIVE_INFINITY) {
   const state = { taken: 0, ended: false }
   async function* items(): AsyncGenerator<Item> {
