@@ -51,8 +51,8 @@ export interface Intention {
 export interface PolicyDocument extends ServiceOptions {
   readonly service: string
   /**
-   * Replaces the list of `mesh`. With a list, whoever is not in it may not call, whatever the
-   * default; `[]`: nobody may.
+   * Replaces the list of `mesh`. With a list, only its callers may call, whatever the default;
+   * `[]`: no caller may.
    */
   readonly allow?: readonly Intention[]
   /**
@@ -101,7 +101,7 @@ const DEEPEST = 8
 const MOST_VALUES = 20_000
 const LONGEST_KEY = 128
 const LONGEST_TEXT = 2_048
-/** More mistakes than this help nobody. */
+/** More mistakes than this help no reader. */
 const MOST_ISSUES = 50
 
 /**

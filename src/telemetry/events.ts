@@ -51,7 +51,9 @@ export interface MeshEvents {
   'registry:unreachable': { address: string; reason: string }
   /** The registry removed one of our instances: `expired`, `released`, `replaced` or `refused`. */
   'instance:unlisted': { endpoint: string; reason: string }
-  /** `rejoined`: by joining again; the last certificate had expired, or its registry was replaced. */
+  /**
+   * `rejoined`: by joining again; the last certificate had expired, or its registry was replaced.
+   */
   'identity:renewed': { spiffeId: string; notAfter: number; generation: number; rejoined?: true }
   'identity:failed': { reason: string; notAfter?: number }
   /** Renewal is overdue: the certificate expires at `notAfter`. */
