@@ -2,9 +2,11 @@
  * Turns the outcome that decided a call into the error that its caller sees. Nothing deeper in the
  * stack creates errors.
  */
-import type { Call } from '../core/call.ts'
 import { type ErrorCode, MeshError, messageOf } from '../core/errors.ts'
 import type { Outcome } from '../core/outcome.ts'
+import type { Protocol } from '../core/protocol.ts'
+import { GRPC_STATUS } from '../core/status.ts'
+import type { ClientCall } from './call.ts'
 
 const WHY: Partial<Record<ErrorCode, string>> = {
   'no-endpoints': 'no instance of this service is registered and ready',
@@ -21,27 +23,31 @@ const WHY: Partial<Record<ErrorCode, string>> = {
   'connection-lost': 'the connection was lost',
   'protocol-error': 'the answer was malformed',
   'refused-by-peer': 'it refused to execute the call',
+  'permission-denied': 'no intention of the service allows the call',
+  'response-too-large': 'the answer is larger than allowed',
   overloaded: 'it is overloaded',
   'server-error': 'it failed',
   closed: 'the mesh is closed',
 }
 
+const STATUS_NAMES = new Map<number, string>(Object.entries(GRPC_STATUS).map(([name, status]) => [status, name]))
+
 /**
  * The error for a call that ended with `outcome`. Names what was called, why it failed, how often
  * it was tried and whether the peer may have acted on it.
  */
-export function callError(call: Call, outcome: Outcome, now: number): MeshError {
-  const { service, method } = call.route
+export function callError(call: ClientCall, outcome: Outcome, now: number): MeshError {
+  const { service, method, protocol } = call.route
   const code = outcome.code ?? 'connection-lost'
   const elapsedMs = Math.round((now - call.startedAt) * 10) / 10
   const endpoint = call.attempts > 0 ? call.endpoint?.label : undefined
   const at = endpoint === undefined ? '' : ` at ${endpoint}`
   const tries = call.attempts > 1 ? ` after ${call.attempts} attempts` : ''
-  const status = outcome.status === undefined ? '' : ` (status ${outcome.status})`
-  const said = messageOf(outcome.cause)
+  const status = outcome.status === undefined ? '' : ` (status ${statusText(protocol, outcome.status)})`
+  const said = messageOf(outcome.cause)?.replace(/(?<!\.)\.$/, '')
   const detail = said === undefined || said === '' ? '' : `: ${said}`
   const unpaid = call.unpaid ? '; not tried again: the retry budget is used up' : ''
-  const message = `${method} to '${service}'${at} failed${tries}, ${elapsedMs} ms: ${WHY[code] ?? code}${status}${detail}${unpaid}`
+  const message = `${method} to '${service}'${at} failed${tries} in ${elapsedMs} ms: ${why(call, code)}${status}${detail}${unpaid}`
   return new MeshError(message, {
     code,
     service,
@@ -52,4 +58,16 @@ export function callError(call: Call, outcome: Outcome, now: number): MeshError 
     sent: call.sent,
     cause: outcome.cause,
   })
+}
+
+function why(call: ClientCall, code: ErrorCode): string {
+  if (code === 'deadline-exceeded' && call.attempts === 0 && call.stack.cluster?.endpoints.length === 0) {
+    return `the deadline passed before any instance of '${call.route.service}' was known; is the name right?`
+  }
+  return WHY[code] ?? code
+}
+
+/** gRPC's by name. A gRPC call may also have ended with the HTTP status of a proxy: a number. */
+function statusText(protocol: Protocol, status: number): string | number {
+  return (protocol === 'grpc' ? STATUS_NAMES.get(status) : undefined) ?? status
 }

@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
+import { formatDuration } from '../options/duration.ts'
 import type { Identity } from './identity.ts'
 import { makeIdentity } from './identity-check.ts'
 import type { JoinResponse } from './issued-certificate.ts'
@@ -63,7 +64,8 @@ export function acceptCertificate(
   const mistake = joining ? clockMistake(clock.wallNow(), answer.wallNow) : undefined
   if (mistake !== undefined) throw new MeshError(mistake, { code: 'join-refused', service })
   if (before !== undefined && answer.joined !== true && trustDomain !== before.trustDomain) {
-    throw new MeshError('The registry answered for another trust domain.', { code: 'identity-rejected', service })
+    const message = `The registry answered for trust domain '${trustDomain}'; this process is of '${before.trustDomain}'.`
+    throw new MeshError(message, { code: 'identity-rejected', service })
   }
   const newer = before === undefined || answer.joined === true || answer.sequence >= before.sequence
   const { roots, sequence } = newer ? answer : before
@@ -79,7 +81,7 @@ export function acceptCertificate(
 function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const late = (): void => {
-      const message = `No certificate came within ${Math.round(ms)} ms.`
+      const message = `The registry sent no certificate within ${formatDuration(Math.round(ms))}.`
       reject(new MeshError(message, { code: 'registry-unavailable', elapsedMs: ms }))
     }
     const timer = clock.startBackgroundTimer(ms, late, undefined)

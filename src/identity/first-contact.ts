@@ -76,9 +76,15 @@ function endedByClock(refused: RefusedPeer, endpoint: string): MeshError | undef
  */
 export async function unpinnedTlsOptions(options: Omit<FirstContactOptions, 'fingerprint'>): Promise<FirstContact> {
   const { host, port } = options
-  const chain = await fetchChain(options, `${host.includes(':') ? `[${host}]` : host}:${port}`)
-  const root = chain.find((certificate) => certificate.ca)
-  return pinnedTlsOptions({ ...options, fingerprint: root === undefined ? '' : rootFingerprint(root) })
+  const endpoint = `${host.includes(':') ? `[${host}]` : host}:${port}`
+  const chain = await fetchChain(options, endpoint)
+  const authority = chain.find((certificate) => certificate.ca)
+  const fingerprint = authority === undefined ? '' : rootFingerprint(authority)
+  if (verifyPinnedRoot(chain, fingerprint) === undefined) {
+    const detail = `${endpoint} presented no root certificate, so it is not an inmesh registry; check the address.`
+    throw rejection(refusePeer('untrusted-issuer', detail), undefined, endpoint)
+  }
+  return pinnedTlsOptions({ ...options, fingerprint })
 }
 
 function fetchChain(

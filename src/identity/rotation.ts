@@ -110,7 +110,7 @@ export class RotatingIdentity implements IdentitySource {
     const answer = await requestCertificate(options, undefined, Math.min(ISSUE_TIMEOUT_MS, timeoutMs))
     const { identity, lifeMs, offsetMs } = acceptCertificate(options, answer, undefined)
     if (fingerprint !== undefined && !identity.roots.some((root) => rootFingerprint(root) === fingerprint)) {
-      const message = `The registry answered with roots among which the pinned one, ${fingerprint}, is missing.`
+      const message = `None of the roots that the registry sent has the pinned fingerprint ${fingerprint}.`
       throw new MeshError(message, { code: 'identity-rejected', service })
     }
     const rotation = new RotatingIdentity(options, identity, false)

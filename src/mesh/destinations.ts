@@ -135,7 +135,7 @@ export class Destinations {
   #makeRoom(byName: ReadonlyMap<string, Destination>, service: string): void {
     const idle = this.#idle.first(byName.values())
     if (idle === undefined) {
-      const message = `this process calls ${LIMITS.destinations} services, and '${service}' would be one more`
+      const message = `'${service}' cannot be called: ${LIMITS.destinations} services are in use, the most for one process; do service names come from outside?`
       throw new MeshError(message, { code: 'no-endpoints', service })
     }
     this.#forget(idle)

@@ -26,7 +26,7 @@ export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.Proces
     )
   }
   if (given.joinToken !== undefined && given.joinTokenFile !== undefined) {
-    const message = "is not taken beside 'joinToken'; give one of both"
+    const message = "is not taken beside 'joinToken'; give one of the two"
     throw new OptionsError('joinMesh', [{ path: ['joinTokenFile'], message }])
   }
   return Object.freeze({

@@ -44,5 +44,5 @@ export function renameFormer<T>(options: T, names: Readonly<Record<string, strin
 
 /** The mistake of giving an option, or a variable, by both of its names. */
 export function givenTwice(former: string, current: string): { path: string[]; message: string } {
-  return { path: [former], message: `is the former name of '${current}', which is given, too; give '${current}' only` }
+  return { path: [former], message: `is the former name of '${current}', and both are given; remove this one` }
 }

@@ -25,7 +25,7 @@ export function requirePeer<T>(name: string, oldest: string, what: string): T {
   if (known !== undefined) return known as T
   let version: string
   try {
-    version = (require(`${name}/package.json`) as { version: string }).version
+    version = installedVersion(name)
   } catch (cause) {
     const message = `needs the package ${name}, which is not installed: npm install ${name}@^${oldest}`
     throw Object.assign(new OptionsError(what, [{ path: [], message }]), { cause })
@@ -37,6 +37,11 @@ export function requirePeer<T>(name: string, oldest: string, what: string): T {
   const module = require(name) as T
   loaded.set(name, module)
   return module
+}
+
+/** @throws Error if it is not installed */
+export function installedVersion(name: string): string {
+  return (require(`${name}/package.json`) as { version: string }).version
 }
 
 function isAtLeast(version: string, oldest: string): boolean {

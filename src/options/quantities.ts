@@ -1,7 +1,7 @@
 /**
  * Fields for quantities as users write them: whole numbers, durations, shares and rates in bounds.
  */
-import { type Duration, parseDuration } from './duration.ts'
+import { type Duration, formatDuration, parseDuration } from './duration.ts'
 import { type Field, field } from './fields.ts'
 
 /** A share as users write it: from 0 to 1, or in percent. */
@@ -12,7 +12,7 @@ type Rate = number | `${number}/${'s' | 'm' | 'h'}`
 /** A duration in ms, given as a number of ms or as text with a unit. */
 export function duration(limits: { min?: number; max?: number } = {}): Field<number, Duration, 'Ms'> {
   const { min = 0, max = 86_400_000 * 365 } = limits
-  const expected = `a duration from ${min} ms to ${max} ms, as milliseconds or as text such as '200ms', '10s', '5m'`
+  const expected = `a duration from ${formatDuration(min)} to ${formatDuration(max)}, as milliseconds or as text such as '10s'`
   const schema = {
     oneOf: [
       { type: 'number', minimum: min, maximum: max },

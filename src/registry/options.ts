@@ -108,7 +108,7 @@ export function resolveRegistryOptions(options: RegistryOptions = {}) {
     throw new OptionsError('startRegistry', [{ path: [field], message }])
   }
   if (resolved.dataDir !== undefined && resolved.memory === true)
-    refuse('memory', 'give either dataDir or memory: true')
+    refuse('memory', 'excludes a data directory; give one of the two')
   if (resolved.dataDir === undefined && resolved.memory === false) refuse('dataDir', 'is missing; give a directory')
   if (resolved.dev && !isLoopback(resolved.address)) {
     refuse('dev', `is for loopback addresses only, because it lets everybody in; the address is ${resolved.address}`)

@@ -144,7 +144,10 @@ export class Policies {
       const version = current?.document ? current.version : undefined
       if (options.condition?.get(service)?.(version) === false) {
         const is = version === undefined ? 'does not exist' : `is at version ${version}`
-        throw new ApiError('conflict', `the policy of '${service}' ${is}, which the precondition excludes`)
+        throw new ApiError(
+          'conflict',
+          `the policy of '${service}' ${is}, which is not what you expected; read it again and repeat the change`,
+        )
       }
       const change = compare(service, current, document)
       changes.push(change)

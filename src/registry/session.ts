@@ -238,7 +238,7 @@ export class Session implements Watcher, InstanceOwner {
           const instance = readInstance(message.instance)
           const most = LIMITS.instancesPerSession
           if (!this.#instances.has(instance.id) && this.#instances.size >= most) {
-            throw new ApiError('limit-exceeded', `a process may register ${most} instances`)
+            throw new ApiError('limit-exceeded', `this process has ${most} registered instances, the most allowed`)
           }
           const { registrar } = this.#host
           const isNew = !registrar.lists(this.who.service, instance.id)
@@ -263,7 +263,7 @@ export class Session implements Watcher, InstanceOwner {
         if (service === undefined)
           this.send({ type: 'error', code: 'invalid-request', message: 'watch: no service name' })
         else if (!this.#watches.has(service) && this.#watches.size >= LIMITS.watchesPerSession) {
-          const message = `${service}: a process may watch ${LIMITS.watchesPerSession} services`
+          const message = `${service}: this process watches ${LIMITS.watchesPerSession} services, the most allowed`
           this.send({ type: 'error', code: 'limit-exceeded', message })
         } else {
           this.#watches.add(service)

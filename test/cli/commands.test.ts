@@ -262,7 +262,7 @@ describe('commands against a registry with tokens', () => {
 describe('inmesh registry', () => {
   it.each([
     [['--dev', '--address', '0.0.0.0', '--memory'], '--dev: is for loopback addresses only'],
-    [['--memory', '--data-dir', 'somewhere'], '--memory: give either'],
+    [['--memory', '--data-dir', 'somewhere'], '--memory: excludes a data directory'],
     [['--memory', '--port', '70000'], '--port: expected a whole number from 0 to 65535'],
     [['--memory', '--port', 'http'], '--port: expected a whole number'],
     [['--memory', '--lease', 'long'], '--lease: expected a duration'],

@@ -108,6 +108,12 @@ describe('first contact', () => {
     expect(tls.rejectUnauthorized).toBe(true)
     const port = await serve(newIdentity(authority, 'checkout'))
     await expect(unpinnedTlsOptions({ ...at, port })).rejects.toMatchObject({ code: 'identity-rejected' })
+    const { privateKey: key, certificate: cert } = registry()
+    const rootless = await listen(createServer({ key, cert }, (socket) => socket.on('error', () => {})))
+    await expect(unpinnedTlsOptions({ ...at, port: rootless })).rejects.toMatchObject({
+      code: 'identity-rejected',
+      message: expect.stringContaining(`127.0.0.1:${rootless} presented no root certificate`),
+    })
   })
 
   test('refuses a registry with another root, and says that the token is for another one', async () => {

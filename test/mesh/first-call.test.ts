@@ -31,6 +31,12 @@ const DOORS: Record<string, (mesh: Mesh, service: string) => Promise<unknown>> =
     (await request(`http://${service}.mesh/`, { dispatcher: mesh.dispatcher() })).statusCode,
 }
 
+it.each(Object.entries(DOORS))('of a name that has no instance asks for the name, by %s', async (_, call) => {
+  await test.apply([{ service: 'inventroy', timeout: '300ms' }])
+  const error = await call(await test.join('checkout'), 'inventroy').catch((thrown: Error) => thrown)
+  expect(String(error)).toContain("before any instance of 'inventroy' was known; is the name right?")
+})
+
 describe.each(Object.entries(DOORS))('the first call, by %s', (_, call) => {
   it('ends at the timeout of its policy', async () => {
     await test.apply([{ service: 'inventory', timeout: '300ms' }])

@@ -199,7 +199,7 @@ describe('a process', () => {
     }
     await expect(many.serve(answer as never, { port: 0, host: '127.0.0.1', mode: 'plaintext' })).rejects.toMatchObject({
       code: 'registry-refused',
-      message: expect.stringContaining(`${LIMITS.instancesPerSession} instances`),
+      message: expect.stringContaining(`${LIMITS.instancesPerSession} registered instances`),
     })
     await registry.applyPolicies([{ service: 'many', timeout: '4s' }])
     await untilInForce(many, 'many')

@@ -155,6 +155,6 @@ function firstContact(
 }
 
 function tokenMissing(addresses: readonly string[], service: string): MeshError {
-  const message = `joining ${addresses.join(', ')} needs a join token (option joinToken or joinTokenFile, variable INMESH_JOIN_TOKEN or INMESH_JOIN_TOKEN_FILE; made by 'inmesh token create --service ${service}'); only a registry on loopback started with --dev does without`
+  const message = `joining ${addresses.join(', ')} needs a join token: make one by 'inmesh token create --service ${service}' and give it as joinToken, joinTokenFile, INMESH_JOIN_TOKEN or INMESH_JOIN_TOKEN_FILE. Only a --dev registry on loopback needs none.`
   return new MeshError(message, { code: 'join-refused', service })
 }

@@ -86,7 +86,7 @@ export function checkAccess(caller: Caller, access: Access): void {
     return
   }
   if (caller.operator) throw new ApiError('admin-required', `${caller.name} may read and not change anything`)
-  throw new ApiError('admin-required', 'this needs an admin token, as authorization: Bearer')
+  throw new ApiError('admin-required', "this needs an admin token; send it as 'Authorization: Bearer <token>'")
 }
 
 /**
@@ -98,7 +98,8 @@ export function checkHost(request: IncomingRequest, peer: Peer, access: Access, 
   const authority = authorityOf(request)
   const host = hostOf(authority)
   if (host !== undefined && (isIP(host) !== 0 || host === 'localhost' || options.names.has(host))) return
-  throw new ApiError('host-refused', `the registry is not reached as '${authority.slice(0, 100)}'; add it to its names`)
+  const hint = host === undefined ? '' : `; start it with --name ${host.slice(0, 100)}`
+  throw new ApiError('host-refused', `'${(host ?? authority).slice(0, 100)}' is not a name of this registry${hint}`)
 }
 
 /** Refuses changes that a page of another origin asks for. */

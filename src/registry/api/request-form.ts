@@ -21,10 +21,12 @@ export function checkForm(request: IncomingRequest): void {
   }
   if (major > 1) return
   // Node's parser reads HTTP/0.9 and HTTP/2.0 by the rules of HTTP/1.0.
-  if (major !== 1) throw malformed('the version is HTTP/1.1 or HTTP/1.0 here')
+  if (major !== 1) throw malformed('only HTTP/1.1 and HTTP/1.0 are accepted')
   if (encoding === undefined) return
   if (minor === 0 || encoding.trim().toLowerCase() !== 'chunked' || headers['content-length'] !== undefined) {
-    throw malformed("the body is 'chunked' once, by HTTP/1.1 and without Content-Length, or it has a length")
+    throw malformed(
+      'the length of the body is ambiguous: send Content-Length or, over HTTP/1.1, `Transfer-Encoding: chunked`, not both',
+    )
   }
 }
 

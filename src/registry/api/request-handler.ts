@@ -93,7 +93,7 @@ export class RequestHandler {
     const peer = socket?.[PEER]
     if (socket === undefined || peer === undefined) throw new ApiError('identity-required', 'the connection is gone')
     if (expectation === 'unknown') {
-      throw new ApiError('expectation-failed', 'the only expectation that is met is 100-continue')
+      throw new ApiError('expectation-failed', 'Expect: only 100-continue is supported')
     }
     try {
       checkForm(request)
@@ -112,7 +112,7 @@ export class RequestHandler {
     if (routes[0] === undefined) throw new ApiError('not-found', `there is nothing at ${pathname.slice(0, 100)}`)
     checkHost(request, peer, routes[0].access, this.#access)
     if (found === undefined) {
-      throw new ApiError('method-not-allowed', `${pathname} knows ${routes.map((one) => one.method).join(', ')}`)
+      throw methodNotAllowed(request, pathname, routes)
     }
     if (found.method !== 'GET') checkOrigin(request)
     if (!found.versioned) refusePreconditions(request.headers, 'what is changed here has no versions')
@@ -148,7 +148,7 @@ export class RequestHandler {
   }
 
   #openSession(request: IncomingRequest, response: OutgoingResponse, peer: Peer): void {
-    if (request.method !== 'POST') throw new ApiError('method-not-allowed', '/v1/session knows POST')
+    if (request.method !== 'POST') throw methodNotAllowed(request, '/v1/session', [{ method: 'POST' }])
     if (!isHttp2(response)) throw new ApiError('invalid-request', 'a session needs HTTP/2')
     if (this.#context.closing()) throw new ApiError('overloaded', 'the registry is going away')
     const { spiffeId, service, source, notAfter } = peer
@@ -169,4 +169,13 @@ function socketOf(request: IncomingRequest, response: OutgoingResponse): Verifie
 function endAfter(response: OutgoingResponse): void {
   if (isHttp2(response)) response.once('close', () => response.stream?.session?.close())
   else response.setHeader('connection', 'close')
+}
+
+function methodNotAllowed(
+  { method = '' }: IncomingRequest,
+  pathname: string,
+  routes: readonly { readonly method: string }[],
+): ApiError {
+  const allowed = routes.map((one) => one.method).join(' or ')
+  return new ApiError('method-not-allowed', `${pathname} does not allow ${method.slice(0, 20)}; use ${allowed}`)
 }

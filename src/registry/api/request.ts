@@ -83,7 +83,8 @@ function readBody(request: IncomingRequest, clock: Clock, longest: number): Prom
     }
     const onData = (chunk: Buffer): void => {
       size += chunk.length
-      if (size > longest) finish(new ApiError('too-large', `a body may have ${longest} bytes here`))
+      if (size > longest)
+        finish(new ApiError('too-large', `the body is larger than ${longest} bytes, the most allowed here`))
       else chunks.push(chunk)
     }
     const timer = clock.startBackgroundTimer(

@@ -161,7 +161,7 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
     if (!this.listed || this.verdict !== undefined) return
     if (this.stream.destroyed) this.finish()
     else if (grpcStatus === undefined) this.handle()
-    else this.#respond(grpcStatus, 'A fault on purpose.')
+    else this.#respond(grpcStatus, 'Injected fault (`faults` of this service).')
   }
 
   handlerEnded(): void {

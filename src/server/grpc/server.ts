@@ -11,7 +11,7 @@ import { LONGEST_TIMEOUT_MS } from '../../core/deadline.ts'
 import { MeshError } from '../../core/errors.ts'
 import { GRPC_STATUS } from '../../core/status.ts'
 import { GUARDED_SERVER } from '../../net/http2-flood-guard.ts'
-import { OLDEST_GRPC, requirePeer } from '../../options/optional-peer.ts'
+import { installedVersion, OLDEST_GRPC, requirePeer } from '../../options/optional-peer.ts'
 import { Acceptor } from '../acceptor.ts'
 import { runUserCode } from '../guarded-emitter.ts'
 import { assertIdentity, ServerBase, type ServerBaseDependencies } from '../server-base.ts'
@@ -188,7 +188,9 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, GrpcPr
       (stream, headers, raw) => this.#enqueue({ stream, headers, raw }),
     )
     if (adopted !== undefined) return adopted
-    throw new MeshError('This version of @grpc/grpc-js is built otherwise than those that inmesh knows.', {
+    const version = installedVersion('@grpc/grpc-js')
+    const message = `inmesh cannot serve @grpc/grpc-js ${version}: its internals differ from the supported versions. Run npm install @grpc/grpc-js@${OLDEST_GRPC}.`
+    throw new MeshError(message, {
       code: 'protocol-error',
       service: this.service,
     })

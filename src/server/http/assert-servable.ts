@@ -30,7 +30,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
   insecureHTTPParser: 'requests that two parsers could read differently are refused',
   requireHostHeader: 'HTTP/1.1 requires Host',
   joinDuplicateHeaders: 'read `request.headersDistinct` instead',
-  rejectNonStandardBodyWrites: 'it has no effect here',
+  rejectNonStandardBodyWrites: 'leave it out; the mesh has no such setting',
   IncomingMessage: 'requests are of a class of the mesh; add to them in the handler',
   ServerResponse: 'responses are of a class of the mesh; add to them in the handler',
   shouldUpgradeCallback: "answer in the listener for 'upgrade'",

@@ -95,7 +95,8 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
     // During the delay, the caller may have left or the deadline passed.
     if (!this.listed || response.writableEnded) return
     if (status === undefined) this.handle()
-    else refuse(request, response, { status, code: 'server-error', message: 'A fault on purpose.' })
+    else
+      refuse(request, response, { status, code: 'server-error', message: 'Injected fault (`faults` of this service).' })
   }
 
   protected handle(): void {
@@ -116,7 +117,11 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
       response.writeContinue()
       return listener(request, response)
     }
-    refuse(request, response, { status: 417, code: 'protocol-error', message: 'Expect is not 100-continue.' })
+    refuse(request, response, {
+      status: 417,
+      code: 'protocol-error',
+      message: 'Expect: only 100-continue is supported.',
+    })
     return undefined
   }
 

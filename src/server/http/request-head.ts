@@ -59,7 +59,7 @@ export function readHead(
   if (request.httpVersionMajor !== 1) {
     // Node's parser reads HTTP/0.9 and HTTP/2.0 by the rules of HTTP/1.0.
     status = 505
-    mistake = 'The version is HTTP/1.1 or HTTP/1.0 here.'
+    mistake = 'Only HTTP/1.1 and HTTP/1.0 are accepted.'
   } else if (scan.count > maxHeaders) {
     status = 431
     mistake = `The request has ${scan.count} header lines; at most ${maxHeaders} are allowed.`
@@ -68,7 +68,8 @@ export function readHead(
     mistake = 'The header Host is missing or names no host: a name or an IP address, and a port if it has one.'
   } else if (scan.transferEncoding !== undefined && !isChunked(scan, request)) {
     status = request.httpVersionMinor === 0 || scan.contentLength ? 400 : 501
-    mistake = "The body is 'chunked' once, by HTTP/1.1 and without Content-Length, or it has a length."
+    mistake =
+      'The length of the body is ambiguous: send Content-Length or, over HTTP/1.1, `Transfer-Encoding: chunked`, not both.'
   } else if (path === undefined) {
     mistake =
       'The request target is no plain path: dot segments, escaped slashes, control characters and full URLs are refused.'

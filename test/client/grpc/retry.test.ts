@@ -58,7 +58,7 @@ describe('another attempt', () => {
     const server = await serveGrpc((call) => call.refuse())
     const rig = grpcRigOver([server.port], { paidRetries: 0, retry: { budget: { ratio: 0.1 } } })
     const { message } = causeOf(await grpcFailure(rig.client.promises.get({ sku: 'a' })))
-    expect(message).toMatch(/; not tried again: the retry budget is used up$/)
+    expect(message).toMatch(/ in [\d.]+ ms: .*\(status UNAVAILABLE\).*; not tried again: the retry budget is used up$/)
   })
 
   it('follows the statuses that the policy names, and no others', async () => {

@@ -529,6 +529,11 @@ describe('nonsense', () => {
     expect((await request(registry, method, path, admin)).status).toBe(status)
   })
 
+  test('a method that a path does not have is answered with those it has', async () => {
+    const { error } = (await request(registry, 'PUT', '/v1/tokens', admin)).json
+    expect(error.message).toMatch(/^\/v1\/tokens does not allow PUT; use (GET or POST|POST or GET)$/)
+  })
+
   test('a body of more than 1 MiB is refused', async () => {
     const answer = await request(registry, 'POST', '/v1/policies', {
       ...admin,

@@ -142,7 +142,7 @@ export function serviceOf(host: string): string | undefined {
 }
 
 export function notInMesh(host: string): MeshError {
-  const message = `'${host}' is no service of this mesh. A service is called by its name alone or as '<service>.mesh'.`
+  const message = `'${host}' is no service of this mesh. A service is called by its name alone or as '<service>.mesh'. For other hosts use the built-in fetch, or a mesh fetch with \`passthrough: true\`.`
   return new MeshError(message, { code: 'not-in-mesh', service: host })
 }
 
