@@ -37,8 +37,8 @@ export const THROTTLE: PolicyDefinition<ThrottleOptions, ThrottleSettings> = def
 
 /**
  * Finagle's `NackAdmissionFilter`: below 5 a second nothing is held back. The book looks back two
- * minutes; the ten seconds of a `Tally` hold enough attempts at that rate, and let go as soon as
- * the service is well.
+ * minutes; the ten seconds of `WindowedCounts` hold enough attempts at that rate, and let go as
+ * soon as the service is well.
  */
 const FEWEST = 5 * 10
 
