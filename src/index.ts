@@ -1,8 +1,6 @@
 /**
- * A service mesh that you import. First what users of a mesh need, then what code needs that adapts
- * to it.
- *
- * @module
+ * The public API of inmesh. Exports for users come first, then those for code that adapts to the
+ * mesh.
  */
 
 // For users: join, call, serve, errors and options.

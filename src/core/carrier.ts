@@ -1,6 +1,6 @@
 /**
- * Propagates a call's trace, baggage, remaining time and earlier attempts to the next process. One
- * writer and one reader serve both protocols; an adapter gives each form of headers its access.
+ * Sends a call's trace, baggage, remaining time and earlier attempts to the next process. HTTP and
+ * gRPC share one writer and one reader; adapters access their headers.
  */
 import type { Attempt } from './attempt.ts'
 import { formatBaggage, parseBaggage } from './baggage.ts'

@@ -1,7 +1,6 @@
 /**
- * The time that certificates are judged by: the wall clock, except for a moment after it has leapt
- * ahead. Then all certificates of a mesh end at once, and processes need that moment to renew
- * theirs (decision 0020).
+ * The time by which certificates are judged: the wall clock, unless it has just leapt ahead. A leap
+ * expires all certificates at once, so the old time applies while processes renew (decision 0020).
  */
 import type { Clock } from './clock.ts'
 

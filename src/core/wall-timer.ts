@@ -1,6 +1,6 @@
 /**
- * A timer for what ends by the calendar, such as a certificate. The monotonic clock stands still
- * while a machine sleeps, and the wall clock is put back and forth, so it looks at both.
+ * A timer for calendar dates, such as the end of a certificate. It checks both clocks: the
+ * monotonic one stops during sleep, and the wall clock may be set.
  */
 import { certificateTimeOf } from './certificate-time.ts'
 import type { Clock, Timer } from './clock.ts'

@@ -1,6 +1,6 @@
 /**
- * The last list of instances by address; of several at one address the last one counts. Instances
- * that are the same objects as before cost one comparison each.
+ * The instances of the last list, by address; at a shared address, the last instance wins. An
+ * instance that is the same object as before costs one comparison.
  */
 import { addressKey } from '../core/endpoint.ts'
 import type { Instance } from './instance.ts'

@@ -9,7 +9,6 @@ import type { Identity } from './identity.ts'
 import { makeIdentity } from './identity-check.ts'
 import type { JoinResponse } from './issued-certificate.ts'
 import { generateIdentityKey, privateKeyPem } from './key.ts'
-
 import { createSigningRequest } from './signing-request.ts'
 import { clockMistake } from './validity.ts'
 

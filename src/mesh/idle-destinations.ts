@@ -1,6 +1,6 @@
 /**
- * Finds idle destinations. Strangers may make up names, so names without endpoints are forgotten
- * within two minutes, and services that exist after half an hour.
+ * Finds idle destinations to forget. Names without endpoints, which strangers may invent, go after
+ * two looks without a use; others go after half an hour.
  */
 import type { Destination } from '../client/destination.ts'
 

@@ -1,4 +1,6 @@
-/** Writes at one address, one after the other: each depends on what the one before left there. */
+/**
+ * Runs the writes at one address in turn, because each depends on the result of the previous one.
+ */
 import { addressKey } from '../core/endpoint.ts'
 import type { Instance } from '../discovery/instance.ts'
 

@@ -1,7 +1,6 @@
 /**
- * Walks a call through its attempts and asks and notifies its policies in order. All clients,
- * servers and guarded functions call these functions; they are synchronous and allocate nothing on
- * success.
+ * Walks a call through its attempts, and calls its policies in order. Clients, servers and guarded
+ * functions share these synchronous functions, which allocate nothing on success.
  *
  * - `startCall` once, then `startAttempt` for each try; a refusal code means that nothing was
  *   started.

@@ -1,8 +1,7 @@
 /**
- * Retries as a share of traffic (Finagle's RetryBudget). `execution.ts` deposits for each call and
- * pays for hedges; `retry.ts` withdraws for each retry.
- *
- * The budget bounds the load on a failing service: attempts of tiers multiply, budgets do not.
+ * Bounds retries to a share of traffic, so that retries of several tiers do not multiply (Finagle's
+ * RetryBudget). `execution.ts` deposits, and withdraws for hedges; `retry.ts` withdraws for
+ * retries.
  */
 import type { Clock } from '../core/clock.ts'
 import { withDefault } from '../options/fields.ts'

@@ -1,6 +1,6 @@
 /**
- * Equal calls share one execution (collapsing), and its result for a short time after (a cache).
- * The execution belongs to all its callers: it is cancelled when the last of them leaves.
+ * Equal calls share one execution (collapsing); its result is kept for a short time (cache). The
+ * execution is cancelled when its last caller leaves.
  *
  * - absent -> running: the first caller arrives · running -> kept: a success, if there is a cache ·
  *   running -> absent: otherwise, or all left

@@ -1,6 +1,6 @@
 /**
- * Weighted rendezvous hashing, drawn once for each place of a table of keys. A change of one
- * endpoint moves only the keys that it loses or gains.
+ * A table from keys to endpoints, in which weighted rendezvous hashing draws the owner of each
+ * place. A changed endpoint moves only the keys that it gains or loses.
  */
 import type { Endpoint } from '../../core/endpoint.ts'
 import { hashText, mix } from './hash.ts'

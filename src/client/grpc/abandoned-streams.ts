@@ -1,6 +1,6 @@
 /**
- * Cancels the call of a stream that its reader or writer destroys, as leaving a loop does. grpc-js
- * ends a call only on `cancel()`, so its handler would run on for nothing.
+ * Cancels a call when the application destroys its stream, for example by breaking out of a
+ * `for await`. grpc-js would leave the call, and the server's handler, running.
  */
 import type * as grpc from '@grpc/grpc-js'
 

@@ -1,4 +1,7 @@
-/** JSON with one key twice means the first to one reader and the last to another (RFC 8259, 4). */
+/**
+ * Finds keys that a JSON object contains twice. Parsers disagree on which of the two values counts
+ * (RFC 8259, 4).
+ */
 
 /**
  * The first key that an object has twice, `undefined` if none has. `text` is valid JSON. Linear,

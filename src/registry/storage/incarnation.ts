@@ -1,8 +1,7 @@
 /**
- * Decides whether a store continues its last run. A clean shutdown writes a mark bound to this file
- * on this disk; a copy, a restored backup and the store of a killed process have no matching mark.
- *
- * Only a history that continues may be resumed: docs/decisions/0016.
+ * Decides whether a store continues its last run, because only then may its history be resumed
+ * (decision 0016). A clean shutdown leaves a mark; copies, restored backups and stores of killed
+ * processes have no matching one.
  */
 import { closeSync, fsyncSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs'
 import { StorageError } from './errors.ts'

@@ -1,6 +1,6 @@
 /**
- * Callbacks that must answer synchronously: a promise would count as yes, and its rejection would
- * end the process.
+ * Rejects a promise where a callback must answer synchronously. A promise would count as yes, and
+ * its rejection would end the process.
  */
 
 /** `answer` as it is. @throws TypeError naming the option `what` if it is a promise. */

@@ -1,6 +1,6 @@
 /**
- * A concurrency limit that adapts: it watches latency and settles where more calls at once would
- * only wait. It computes the number; `ConcurrencyLimitPolicy` enforces it.
+ * Computes a concurrency limit from latency: the point beyond which more concurrent calls would
+ * only queue. `ConcurrencyLimitPolicy` enforces it.
  *
  * - measuring -> measuring: a window is full; the algorithm moves the limit
  * - measuring -> probing: the baseline is old, or only guessed under load; the limit is halved for

@@ -1,6 +1,6 @@
 /**
- * One served gRPC call, from its headers to its last byte. It is the call and the interceptor
- * around grpc-js's own call at once.
+ * One served gRPC call, from its headers to its last byte. It is also the interceptor that wraps
+ * grpc-js's own call.
  */
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
 import type { Route } from '../../core/call.ts'

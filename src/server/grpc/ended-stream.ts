@@ -1,4 +1,7 @@
-/** Streams that reach grpc-js one turn of the event loop after they began. */
+/**
+ * Replays `end` on streams whose empty body ended before grpc-js got them. They reach it one turn
+ * of the event loop late.
+ */
 import type { StreamListener } from './internals.ts'
 
 /**
