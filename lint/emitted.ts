@@ -14,7 +14,7 @@ function documented(path: string, row: RegExp): string[] {
 /** Metrics of both sides are named by a template. */
 function isEmitted(metric: string): boolean {
   const bySide = metric.replace(/_(?:client|server)_/, '_\x24{side}_')
-  return source.includes(`'${metric}'`) || source.includes('`' + bySide + '`')
+  return source.includes(`'${metric}'`) || source.includes(`\`${bySide}\``)
 }
 
 const events = documented('docs/events.md', /^\| `inmesh:([a-z:-]+)` \|/gm)
