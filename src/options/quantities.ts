@@ -5,9 +5,9 @@ import { type Duration, formatDuration, parseDuration } from './duration.ts'
 import { type Field, field } from './fields.ts'
 
 /** A share as users write it: from 0 to 1, or in percent. */
-type Share = number | `${number}%`
+export type Share = number | `${number}%`
 /** A rate as users write it: per second, or as text. */
-type Rate = number | `${number}/${'s' | 'm' | 'h'}`
+export type Rate = number | `${number}/${'s' | 'm' | 'h'}`
 
 /** A duration in ms, given as a number of ms or as text with a unit. */
 export function duration(limits: { min?: number; max?: number } = {}): Field<number, Duration, 'Ms'> {

@@ -6,6 +6,7 @@ export { type AttemptReport, type ErrorCode, isMeshError, MeshError, type MeshEr
 export type { GrpcFailure, GrpcStatusName } from '../core/status.ts'
 export type { Duration } from '../options/duration.ts'
 export { type Issue, OptionsError } from '../options/fields.ts'
+export type { Rate, Share } from '../options/quantities.ts'
 export type { BackoffOptions } from './backoff.ts'
 export {
   BALANCER_NAMES,
