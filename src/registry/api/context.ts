@@ -1,4 +1,4 @@
-/** What the handlers of the API work with, and what they are given for one request. */
+/** The parts that handlers of the API work with, and the arguments of one request. */
 import type { Clock } from '../../core/clock.ts'
 import type { Caller } from '../access/access.ts'
 import type { Audit } from '../access/audit.ts'

@@ -93,8 +93,8 @@ export function invalid(what: string, issues: readonly Issue[], code: ApiCode = 
 }
 
 /**
- * What a caller is told of any failure. Of our own ones only the kind: their text may name what is
- * none of a stranger's business.
+ * The answer to a caller for any failure. A failure of ours shows only its kind, because its text
+ * may name what no stranger should read.
  */
 export function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error

@@ -69,7 +69,7 @@ export const ROUTES: readonly ApiRoute[] = [
   route('GET', '/v1/policies', 'operator', ({ policies }, { response }) =>
     sendJson(response, 200, { policies: policies.list() }),
   ),
-  // `dryRun` changes nothing, so whoever may read may ask.
+  // `dryRun` changes nothing, so a read-only operator may ask.
   route('POST', '/v1/policies', 'operator', applyPolicies, ['dryRun']),
   route('GET', '/v1/policies/:service', 'operator', ({ policies }, { response, parameters }) => {
     const info = policies.get(parameters[0]!)

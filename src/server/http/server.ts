@@ -39,7 +39,7 @@ export async function serveHttp(
   assertIdentity(settings.mode, dependencies)
   const application = await applicationOf(handler)
   if (settings.onUpgrade !== undefined && application.events?.upgrades === true) {
-    const message = "is not taken, because the server has listeners for 'upgrade' of its own; use one of the two"
+    const message = "is not taken, because the server has its own listeners for 'upgrade'; use one of the two"
     throw new OptionsError('serve', [{ path: ['onUpgrade'], message }])
   }
   const server = new HttpServer(application, settings, dependencies)
