@@ -11,6 +11,7 @@ import {
   type Leadership,
   MOST_OPERATIONS,
   type Operation,
+  SCANNED_AT_ONCE,
   type Storage,
   type StorageStatus,
   type TransactionResult,
@@ -57,6 +58,21 @@ export class MemoryStorage implements Storage {
     const items = [...this.#items.values()].filter((item) => item.key.startsWith(prefix))
     items.sort((a, b) => (a.key < b.key ? -1 : 1))
     return { items, revision: this.#revision }
+  }
+
+  async *scan(prefix: string): AsyncGenerator<readonly Item[]> {
+    let part: Item[] = []
+    // What is put while it runs is at the end of the map, and read as well.
+    for (const item of this.#items.values()) {
+      if (!item.key.startsWith(prefix)) continue
+      part.push(item)
+      if (part.length < SCANNED_AT_ONCE) continue
+      yield part
+      part = []
+      await new Promise((resolve) => setImmediate(resolve))
+      this.#checkOpen()
+    }
+    yield part
   }
 
   async watch(prefix: string, afterRevision: number, listener: (batch: Batch) => void): Promise<() => void> {

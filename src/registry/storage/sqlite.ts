@@ -17,6 +17,7 @@ import {
   type Leadership,
   MOST_OPERATIONS,
   type Operation,
+  SCANNED_AT_ONCE,
   type Storage,
   type StorageStatus,
   type TransactionResult,
@@ -34,6 +35,10 @@ const TRIM_EVERY = 256
 const OPEN_OWN = constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0)
 
 const RESTORE = 'Restore the data directory from a backup'
+
+/** A part of all items behind a key. */
+export const SCAN =
+  'SELECT key, value, revision FROM items WHERE key > ? AND substr(key, 1, ?) = ? ORDER BY key LIMIT ?'
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -56,6 +61,7 @@ interface Statements {
   readonly put: StatementSync
   readonly remove: StatementSync
   readonly list: StatementSync
+  readonly scan: StatementSync
   readonly log: StatementSync
   readonly logAfter: StatementSync
   readonly trim: StatementSync
@@ -150,6 +156,7 @@ export class SqliteStorage implements Storage {
       ),
       remove: database.prepare('DELETE FROM items WHERE key = ?'),
       list: database.prepare('SELECT key, value, revision FROM items WHERE substr(key, 1, ?) = ? ORDER BY key'),
+      scan: database.prepare(SCAN),
       log: database.prepare('INSERT INTO log (revision, position, key, value) VALUES (?, ?, ?, ?)'),
       logAfter: database.prepare('SELECT revision, key, value FROM log WHERE revision > ? ORDER BY revision, position'),
       trim: database.prepare('DELETE FROM log WHERE revision <= ?'),
@@ -170,11 +177,16 @@ export class SqliteStorage implements Storage {
 
   async list(prefix: string): Promise<{ items: readonly Item[]; revision: number }> {
     if (this.#closed) throw new StorageError('the store is closed')
-    try {
-      const rows = this.#statements.list.all([...prefix].length, prefix)
-      return { items: rows as unknown as Item[], revision: this.#revision }
-    } catch (error) {
-      throw new StorageError(`cannot read the store: ${(error as Error).message}. ${RESTORE}`, { cause: error })
+    return { items: this.#read(this.#statements.list, [...prefix].length, prefix), revision: this.#revision }
+  }
+
+  async *scan(prefix: string): AsyncGenerator<readonly Item[]> {
+    for (let after: string | undefined = ''; after !== undefined; ) {
+      if (this.#closed) throw new StorageError('the store is closed')
+      const part = this.#read(this.#statements.scan, after, [...prefix].length, prefix, SCANNED_AT_ONCE)
+      after = part.length < SCANNED_AT_ONCE ? undefined : part.at(-1)!.key
+      yield part
+      await new Promise((resolve) => setImmediate(resolve))
     }
   }
 
@@ -201,6 +213,14 @@ export class SqliteStorage implements Storage {
     this.#watches.clear()
     this.#database.close()
     this.#incarnation.end()
+  }
+
+  #read(statement: StatementSync, ...values: (string | number)[]): readonly Item[] {
+    try {
+      return statement.all(...values) as unknown as Item[]
+    } catch (error) {
+      throw new StorageError(`cannot read the store: ${(error as Error).message}. ${RESTORE}`, { cause: error })
+    }
   }
 
   #commit(): void {

@@ -65,6 +65,12 @@ export interface Storage {
   /** In the order of keys, as of one revision. */
   list(prefix: string): Promise<{ readonly items: readonly Item[]; readonly revision: number }>
   /**
+   * Every item, in parts, so that a large store blocks no other work. A part is as of a revision
+   * that watchers know by then and that is not before the call: with a {@link watch} from the call
+   * on, the newest revision of each key is the state.
+   */
+  scan(prefix: string): AsyncIterable<readonly Item[]>
+  /**
    * Every batch after `afterRevision` that touches `prefix`, in order and without a gap, first
    * those that already are. Rejects with {@link CompactedError} if the history no longer goes back
    * so far. Returns how to stop.
@@ -81,6 +87,9 @@ export interface Storage {
  * What one transaction may change, at most: enough to apply the policies of a whole mesh at once.
  */
 export const MOST_OPERATIONS = 1_000
+
+/** Items in one part of a scan. */
+export const SCANNED_AT_ONCE = 500
 
 /** How many revisions a watch may go back. */
 export const HISTORY = 10_000

@@ -8,6 +8,7 @@ import { MemoryStorage } from '../../../src/registry/storage/memory.ts'
 import { SqliteStorage } from '../../../src/registry/storage/sqlite.ts'
 import { type Batch, MOST_OPERATIONS, type Storage } from '../../../src/registry/storage/storage.ts'
 
+const byKey = (a: { key: string }, b: { key: string }): number => (a.key < b.key ? -1 : 1)
 const directories: string[] = []
 const opened: Storage[] = []
 
@@ -44,6 +45,41 @@ describe.each(Object.keys(engines))('the %s engine', (name) => {
     expect(await storage.transact([], [{ key: 'a/1', value: undefined }])).toEqual({ ok: true, revision: 3 })
     expect(storage.status()).toMatchObject({ engine: name, revision: 3 })
     expect(storage.status().epoch).toMatch(/^[0-9a-f-]{36}$/)
+  })
+
+  test('scans a large store in parts, which with the changes meanwhile are its state', async () => {
+    const storage = await open()
+    const keys = Array.from({ length: 2_300 }, (_, i) => `a/${i}`)
+    for (let i = 0; i < keys.length; i += MOST_OPERATIONS) {
+      const some = keys.slice(i, i + MOST_OPERATIONS)
+      await storage.transact(
+        [],
+        some.map((key) => ({ key, value: 'old' })),
+      )
+    }
+    await put(storage, 'b/1', 'foreign')
+    const newest = new Map<string, { value: string | undefined; revision: number }>()
+    const learn = (key: string, value: string | undefined, revision: number): void => {
+      if ((newest.get(key)?.revision ?? 0) <= revision) newest.set(key, { value, revision })
+    }
+    const stop = await storage.watch('a/', storage.status().revision, ({ changes, revision }) => {
+      for (const { key, value } of changes) learn(key, value, revision)
+    })
+    let parts = 0
+    for await (const items of storage.scan('a/')) {
+      parts += 1
+      for (const { key, value, revision } of items) learn(key, value, revision)
+      // Behind and before where the scan stands.
+      await storage.transact([], [{ key: `a/${parts * 7}`, value: undefined }])
+      await put(storage, `a/${2_299 - parts}`, 'new')
+      await put(storage, `a/more-${parts}`, 'new')
+    }
+    stop()
+    expect(parts).toBeGreaterThan(4)
+    const { items } = await storage.list('a/')
+    const folded = [...newest].filter(([, { value }]) => value !== undefined)
+    expect(folded.map(([key, { value, revision }]) => ({ key, value, revision })).sort(byKey)).toEqual(items)
+    expect(newest.has('b/1')).toBe(false)
   })
 
   test('lists a prefix in the order of keys, and nothing that merely resembles it', async () => {
