@@ -164,7 +164,7 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
     clock,
     dev,
     epoch: () => state.epoch,
-    bundle: () => ({ type: 'bundle', trustDomain, sequence: authority.sequence, roots: authority.roots }),
+    bundle: () => ({ type: 'bundle', ...authority.bundle }),
     refused: (who, reason, detail, service) =>
       audit.record({
         who: who.spiffeId,
