@@ -20,6 +20,7 @@ import { Housekeeping } from './housekeeping.ts'
 import { type Logger, openLog, SILENT_LOG } from './log.ts'
 import { ownNames, type RegistryOptions, type ResolvedRegistryOptions, resolveRegistryOptions } from './options.ts'
 import { Policies, type PolicyChange } from './policies.ts'
+import { LOCAL_REGISTRY } from './records.ts'
 import { Registrar } from './registrar.ts'
 import { RegistryServer } from './server.ts'
 import { Sessions } from './sessions.ts'
@@ -44,6 +45,8 @@ const INCOMPLETE_LEASES = 2
 
 /** A running registry. */
 export interface Registry {
+  /** Among the registries on its store; `'local'` for one that has its store for itself. */
+  readonly id: string
   /** `https://127.0.0.1:7400`. */
   readonly url: string
   readonly port: number
@@ -99,9 +102,21 @@ export interface Registry {
 export async function startRegistry(options: RegistryOptions = {}): Promise<Registry> {
   const resolved = resolveRegistryOptions(options)
   const log = resolved.log ? await openLog() : SILENT_LOG
-  const storage = await openStorage(resolved, log)
+  return await runOn(await openStorage(resolved, log), LOCAL_REGISTRY, resolved, log)
+}
+
+/**
+ * Starts a registry on a given store, which it closes. `id` names it among the registries on that
+ * store.
+ */
+export async function startRegistryOn(storage: Storage, id: string, options: RegistryOptions = {}): Promise<Registry> {
+  const resolved = resolveRegistryOptions(options)
+  return await runOn(storage, id, resolved, resolved.log ? await openLog() : SILENT_LOG)
+}
+
+async function runOn(storage: Storage, id: string, options: ResolvedRegistryOptions, log: Logger): Promise<Registry> {
   try {
-    return await assemble(resolved, storage, log)
+    return await assemble(options, storage, id, log)
   } catch (error) {
     await storage.close()
     throw error
@@ -124,7 +139,12 @@ async function openStorage({ dataDir }: ResolvedRegistryOptions, log: Logger): P
   return storage
 }
 
-async function assemble(options: ResolvedRegistryOptions, storage: Storage, log: Logger): Promise<Registry> {
+async function assemble(
+  options: ResolvedRegistryOptions,
+  storage: Storage,
+  id: string,
+  log: Logger,
+): Promise<Registry> {
   const { clock, dev, address, certificateLifeMs, signingsPerSecond, joinsPerSecond } = options
   const replayed: ServiceChange[] = []
   const state = await RegistryState.load(storage, (change) => replayed.push(change))
@@ -146,7 +166,7 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
   const adminToken = await ensureAdminToken(state, audit, authority.fingerprint, options.dataDir)
   const hub = new WatchHub(state, clock, history)
   if ([...state.services.values()].some(({ instances }) => instances.size > 0)) hub.expectWatchers(options.leaseMs)
-  const registrar = new Registrar({ state, hub, audit, clock, log }, options.leaseMs)
+  const registrar = new Registrar({ state, hub, audit, clock, log, id }, options.leaseMs)
   const tokens = new JoinTokens(state, audit, clock, authority.fingerprint)
   const { dataDir } = options
   const operators = new Operators(state, audit, clock, authority.fingerprint, () => {
@@ -241,6 +261,7 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
     return closing
   }
   return {
+    id,
     url,
     port,
     trustDomain,
