@@ -20,6 +20,8 @@ interface RegistryFlags extends CommonFlags {
   readonly lease?: string
   readonly certificateLife?: string
   readonly name?: readonly string[]
+  readonly sealKey?: string
+  readonly formerSealKey?: string
   readonly logLevel: 'info' | 'silent'
 }
 
@@ -34,6 +36,8 @@ const FLAGS: Readonly<Record<string, string>> = {
   lease: '--lease',
   certificateLife: '--certificate-life',
   names: '--name',
+  sealKey: '--seal-key',
+  formerSealKey: '--former-seal-key',
 }
 
 export function addRegistryCommand(program: Command, surroundings: CliContext): void {
@@ -49,11 +53,17 @@ export function addRegistryCommand(program: Command, surroundings: CliContext): 
     .option('--lease <duration>', "a silent process's instances vanish after so long (default: 15s)")
     .option('--certificate-life <duration>', 'of the certificates it issues (default: 24h)')
     .option('--name <name...>', 'DNS names or addresses under which it is reached, besides the one it listens on')
+    .option('--seal-key <source>', 'what seals its private keys at rest: file:PATH, env:NAME or cmd:COMMAND')
+    .option('--former-seal-key <source>', 'the seal key so far, to change it')
     .addOption(
       new Option('--log-level <level>', 'JSON lines on stderr, or nothing').choices(['info', 'silent']).default('info'),
     )
     .addOption(jsonOption())
-  withExample(command, 'inmesh registry --dev', 'inmesh registry --address 10.0.0.5 --data-dir /var/lib/inmesh --json')
+  withExample(
+    command,
+    'inmesh registry --dev',
+    'inmesh registry --address 10.0.0.5 --data-dir /var/lib/inmesh --seal-key file:/etc/inmesh/seal-key --json',
+  )
   command.action((flags: RegistryFlags) => runRegistry(flags, surroundings))
 }
 
@@ -77,7 +87,7 @@ async function runRegistry(flags: RegistryFlags, surroundings: CliContext): Prom
 }
 
 function optionsFrom(flags: RegistryFlags, { env }: CliContext): RegistryOptions {
-  const { address, port, memory, trustDomain, lease, certificateLife, name } = flags
+  const { address, port, memory, trustDomain, lease, certificateLife, name, sealKey, formerSealKey } = flags
   const dev = flags.dev === true
   const dataDir = flags.dataDir ?? (memory === true ? undefined : defaultDataDirectory(env, dev))
   const given = {
@@ -90,6 +100,8 @@ function optionsFrom(flags: RegistryFlags, { env }: CliContext): RegistryOptions
     lease: lease === undefined ? undefined : numeric(lease),
     certificateLife: certificateLife === undefined ? undefined : numeric(certificateLife),
     names: name,
+    sealKey,
+    formerSealKey,
     log: flags.logLevel !== 'silent',
   }
   // The registry validates it.

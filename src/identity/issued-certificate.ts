@@ -1,8 +1,10 @@
-/** A certificate and the trust bundle, as the issuer sends them. */
-import type { TrustBundle } from './trust-bundle.ts'
-
-export interface JoinResponse extends TrustBundle {
-  /** PEM, leaf first, then the intermediates between it and its root. */
+/** A certificate as its issuer sends it. */
+export interface JoinResponse {
+  readonly trustDomain: string
+  /** PEM, leaf first. */
   readonly certificate: string
+  /** The trust bundle: PEM root certificates. */
+  readonly roots: readonly string[]
+  readonly sequence: number
   readonly wallNow: number
 }

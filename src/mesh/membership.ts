@@ -182,10 +182,7 @@ export class Membership {
             reason: `${issue}; it stays as it was read last, or is left out`,
           })
         },
-        bundle: (bundle) => {
-          rotation.updateBundle(bundle)
-          return rotation.current.sequence
-        },
+        bundle: (_trustDomain, roots, sequence) => rotation.updateBundle(roots, sequence),
         refused: (code, message) => events.emit('snapshot:rejected', { subject: code, reason: message }),
         unlisted: ({ address, port }, reason) =>
           events.emit('instance:unlisted', { endpoint: labelOf({ address, port }), reason }),

@@ -10,6 +10,7 @@ import { check, fields, flag, instance, list, OptionsError, optional, text, with
 import { renameFormer } from '../options/former-names.ts'
 import { duration, integer } from '../options/quantities.ts'
 import { isLoopback } from './address-policy.ts'
+import { SEAL_KEY, type SealKeySource } from './seal/key-source.ts'
 
 /** How to start a registry. */
 export interface RegistryOptions {
@@ -63,6 +64,13 @@ export interface RegistryOptions {
    * less than one core.
    */
   readonly signingsPerSecond?: number
+  /**
+   * The key that seals private keys in the store: `'file:PATH'`, `'env:NAME'`, `'cmd:COMMAND'`, 32
+   * bytes, or a function that gives it. An unsealed store is sealed in place. Default: unsealed.
+   */
+  readonly sealKey?: SealKeySource
+  /** The seal key so far, when `sealKey` is another one: what it sealed is sealed anew. */
+  readonly formerSealKey?: SealKeySource
   /** JSON lines on stderr. Default true. */
   readonly log?: boolean
   /** For tests. Default: the real clock. */
@@ -85,6 +93,8 @@ const OPTIONS = fields({
   names: withDefault(list(text('a DNS name or an IP address', HOST), { max: 32 }), Object.freeze([])),
   joinsPerSecond: withDefault(integer({ min: 1, max: 100_000 }), 5),
   signingsPerSecond: withDefault(integer({ min: 1, max: 100_000 }), 200),
+  sealKey: optional(SEAL_KEY),
+  formerSealKey: optional(SEAL_KEY),
   log: withDefault(flag(), true),
   clock: withDefault(
     instance<Clock>('a clock', (value) => typeof (value as Clock | null)?.now === 'function'),
@@ -110,6 +120,8 @@ export function resolveRegistryOptions(options: RegistryOptions = {}) {
   if (resolved.dataDir !== undefined && resolved.memory === true)
     refuse('memory', 'excludes a data directory; give one of the two')
   if (resolved.dataDir === undefined && resolved.memory === false) refuse('dataDir', 'is missing; give a directory')
+  if (resolved.formerSealKey !== undefined && resolved.sealKey === undefined)
+    refuse('sealKey', 'is missing: a former seal key is given when another one follows it')
   if (resolved.dev && !isLoopback(resolved.address)) {
     refuse('dev', `is for loopback addresses only, because it lets everybody in; the address is ${resolved.address}`)
   }

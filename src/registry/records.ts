@@ -119,14 +119,20 @@ export const KEYS = {
   override: (service: string, address: string) => `override/${service}/${address}`,
   policy: (service: string) => `policy/${service}`,
   version: (service: string, version: number) => `version/${service}/${String(version).padStart(12, '0')}`,
-  versions: 'version/',
   token: (hash: string) => `token/${hash}`,
   audit: (id: string) => `audit/${id}`,
   authority: 'ca/root',
   signingKey: 'jwt/key',
+  /** What derives the seal key from a passphrase. */
+  salt: 'seal/salt',
+  /** The former, unsealed values may be in the files still. */
+  erasing: 'seal/erasing',
   admin: 'admin/token',
   operator: (hash: string) => `operator/${hash}`,
 }
+
+/** The kinds of records with private keys. With a seal key they are sealed as a whole. */
+export const SECRET_KINDS = ['ca/', 'jwt/'] as const
 
 /** `[kind, service, rest]` of a key. */
 export function splitKey(key: string): [string, string, string] {

@@ -20,8 +20,9 @@ import { Housekeeping } from './housekeeping.ts'
 import { type Logger, openLog, SILENT_LOG } from './log.ts'
 import { ownNames, type RegistryOptions, type ResolvedRegistryOptions, resolveRegistryOptions } from './options.ts'
 import { Policies, type PolicyChange } from './policies.ts'
-import { LOCAL_REGISTRY } from './records.ts'
 import { Registrar } from './registrar.ts'
+import { readSealKey } from './seal/key-source.ts'
+import { SealedStorage, type SealSecrets } from './seal/sealed-storage.ts'
 import { RegistryServer } from './server.ts'
 import { Sessions } from './sessions.ts'
 import { RegistryState, type ServiceChange } from './state.ts'
@@ -45,8 +46,6 @@ const INCOMPLETE_LEASES = 2
 
 /** A running registry. */
 export interface Registry {
-  /** Among the registries on its store; `'local'` for one that has its store for itself. */
-  readonly id: string
   /** `https://127.0.0.1:7400`. */
   readonly url: string
   readonly port: number
@@ -96,31 +95,28 @@ export interface Registry {
  * const registry = await startRegistry({ port: 0, memory: true, dev: true })
  * const mesh = await joinMesh({ service: 'checkout', registry: registry.url })
  * ```
- * @throws OptionsError for wrong options, a taken port, or `dev` on an address that others reach
+ * @throws OptionsError for wrong options, a taken port, `dev` on an address that others reach, or a
+ * seal key that is missing or wrong
  * @throws StorageError if the data directory is in use or damaged
  */
 export async function startRegistry(options: RegistryOptions = {}): Promise<Registry> {
   const resolved = resolveRegistryOptions(options)
   const log = resolved.log ? await openLog() : SILENT_LOG
-  return await runOn(await openStorage(resolved, log), LOCAL_REGISTRY, resolved, log)
-}
-
-/**
- * Starts a registry on a given store, which it closes. `id` names it among the registries on that
- * store.
- */
-export async function startRegistryOn(storage: Storage, id: string, options: RegistryOptions = {}): Promise<Registry> {
-  const resolved = resolveRegistryOptions(options)
-  return await runOn(storage, id, resolved, resolved.log ? await openLog() : SILENT_LOG)
-}
-
-async function runOn(storage: Storage, id: string, options: ResolvedRegistryOptions, log: Logger): Promise<Registry> {
+  // Before the store: a start without its key touches nothing.
+  const secrets = await readSealKeys(resolved)
+  const storage = await openStorage(resolved, log)
   try {
-    return await assemble(options, storage, id, log)
+    return await assemble(resolved, await SealedStorage.open(storage, secrets, log), log)
   } catch (error) {
     await storage.close()
     throw error
   }
+}
+
+async function readSealKeys({ sealKey, formerSealKey }: ResolvedRegistryOptions): Promise<SealSecrets> {
+  const seal = sealKey === undefined ? undefined : await readSealKey(sealKey, 'sealKey')
+  const former = formerSealKey === undefined ? undefined : await readSealKey(formerSealKey, 'formerSealKey')
+  return { seal, former }
 }
 
 async function openStorage({ dataDir }: ResolvedRegistryOptions, log: Logger): Promise<Storage> {
@@ -139,12 +135,7 @@ async function openStorage({ dataDir }: ResolvedRegistryOptions, log: Logger): P
   return storage
 }
 
-async function assemble(
-  options: ResolvedRegistryOptions,
-  storage: Storage,
-  id: string,
-  log: Logger,
-): Promise<Registry> {
+async function assemble(options: ResolvedRegistryOptions, storage: Storage, log: Logger): Promise<Registry> {
   const { clock, dev, address, certificateLifeMs, signingsPerSecond, joinsPerSecond } = options
   const replayed: ServiceChange[] = []
   const state = await RegistryState.load(storage, (change) => replayed.push(change))
@@ -166,7 +157,7 @@ async function assemble(
   const adminToken = await ensureAdminToken(state, audit, authority.fingerprint, options.dataDir)
   const hub = new WatchHub(state, clock, history)
   if ([...state.services.values()].some(({ instances }) => instances.size > 0)) hub.expectWatchers(options.leaseMs)
-  const registrar = new Registrar({ state, hub, audit, clock, log, id }, options.leaseMs)
+  const registrar = new Registrar({ state, hub, audit, clock, log }, options.leaseMs)
   const tokens = new JoinTokens(state, audit, clock, authority.fingerprint)
   const { dataDir } = options
   const operators = new Operators(state, audit, clock, authority.fingerprint, () => {
@@ -184,7 +175,7 @@ async function assemble(
     clock,
     dev,
     epoch: () => state.epoch,
-    bundle: () => ({ type: 'bundle', ...authority.bundle }),
+    bundle: () => ({ type: 'bundle', trustDomain, sequence: authority.sequence, roots: authority.roots }),
     refused: (who, reason, detail, service) =>
       audit.record({
         who: who.spiffeId,
@@ -261,7 +252,6 @@ async function assemble(
     return closing
   }
   return {
-    id,
     url,
     port,
     trustDomain,

@@ -269,10 +269,30 @@ describe('inmesh registry', () => {
     [['--memory', '--certificate-life', '1ms'], '--certificate-life: expected a duration'],
     [['--memory', '--address', 'no address'], '--address: expected an IP address'],
     [['--memory', '--trust-domain', 'UPPER case'], '--trust-domain: expected'],
+    [['--memory', '--seal-key', 'c2VjcmV0'], "--seal-key: expected 'file:PATH', 'env:NAME' or 'cmd:COMMAND'"],
+    [['--memory', '--seal-key', 'env:INMESH_TEST_NOT_SET'], '--seal-key: the variable INMESH_TEST_NOT_SET is not set'],
+    [['--memory', '--seal-key', 'cmd:false'], "--seal-key: the command 'false' ended with exit code 1"],
+    [['--memory', '--former-seal-key', 'env:OLD'], '--seal-key: is missing'],
   ])('refuses %j and names the flag', async (args, message) => {
     const { code, stdout, stderr } = await run(['registry', ...args])
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
     expect(stderr).toContain(message)
+  })
+
+  it('seals its store, names the wrong key, and changes it', async () => {
+    const dataDir = join(directory, 'sealed')
+    const start = (...args: string[]) => startRegistry(['--data-dir', dataDir, ...args], KEYS)
+    const KEYS = { OLD_KEY: 'a'.repeat(64), NEW_KEY: 'correct horse battery staple' }
+    const first = await start('--log-level', 'silent')
+    await stop(first)
+    await stop(await start('--seal-key', 'env:OLD_KEY'))
+    await expect(start()).rejects.toThrow(/--seal-key: is missing: the keys of this store are sealed/)
+    await expect(start('--seal-key', 'env:NEW_KEY')).rejects.toThrow(/--seal-key: is another one/)
+    await stop(await start('--seal-key', 'env:NEW_KEY', '--former-seal-key', 'env:OLD_KEY'))
+    const last = await start('--seal-key', 'env:NEW_KEY')
+    expect(last.ready.rootFingerprint).toBe(first.ready.rootFingerprint)
+    expect((await run(['services', '--registry', last.ready.url, '--data-dir', dataDir], { env: {} })).code).toBe(0)
+    await stop(last)
   })
 
   it('refuses a port that is taken', async () => {

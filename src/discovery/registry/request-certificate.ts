@@ -34,28 +34,20 @@ export async function requestCertificate(
     })
   }
   const answer = said.body
-  const { trustDomain, certificate } = answer
-  const [roots, intermediates, denied] = [answer.roots, answer.intermediates ?? [], answer.denied ?? []].map(textsOf)
+  const roots = answer.roots
   if (
-    typeof trustDomain !== 'string' ||
-    typeof certificate !== 'string' ||
-    roots === undefined ||
-    intermediates === undefined ||
-    denied === undefined
+    typeof answer.trustDomain !== 'string' ||
+    typeof answer.certificate !== 'string' ||
+    !Array.isArray(roots) ||
+    !roots.every((root) => typeof root === 'string')
   ) {
     throw new MeshError('the registry sent no certificate', { code: 'registry-unavailable', endpoint: address })
   }
   return {
-    trustDomain,
-    certificate,
+    trustDomain: answer.trustDomain,
+    certificate: answer.certificate,
     roots,
-    intermediates,
-    denied,
     sequence: Number.isSafeInteger(answer.sequence) ? (answer.sequence as number) : 0,
     wallNow: Number.isSafeInteger(answer.wallNow) ? (answer.wallNow as number) : clock.wallNow(),
   }
-}
-
-function textsOf(value: unknown): readonly string[] | undefined {
-  return Array.isArray(value) && value.every((one) => typeof one === 'string') ? value : undefined
 }

@@ -64,6 +64,8 @@ export function readRecord(key: string, value: string): unknown {
 function remedy(kind: string, key: string): string {
   if (kind === 'ca')
     return 'Without the root no certificate is worth anything: restore the data directory from a backup.'
+  if (kind === 'seal')
+    return 'Without it no passphrase opens the sealed keys: restore the data directory from a backup.'
   const quoted = key.replaceAll("'", "''")
   return (
     'Restore the data directory from a backup, or stop the registry, delete the record with ' +
