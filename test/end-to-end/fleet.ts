@@ -5,6 +5,7 @@
 import type { Serializable } from 'node:child_process'
 import type { Mesh, MeshOptions } from '../../src/index.ts'
 import { Load } from './load.ts'
+import { endpointsOf, Observer } from './observer.ts'
 import { eventually, type Process, type Rig } from './rig.ts'
 
 const PER_SECOND = 100
@@ -25,6 +26,14 @@ export interface FleetOptions {
   readonly program?: 'service' | 'grpc-service'
   /** Of the processes. */
   readonly environment?: Readonly<Record<string, string>>
+  /** Registries that run already, with policies in force. Absent: the fleet starts one. */
+  readonly registries?: { readonly urls: readonly string[]; token(service: string): Promise<string> }
+}
+
+/** Instances of `inventory` that a process knows. */
+export interface Observed {
+  readonly now: number
+  readonly least: number
 }
 
 export class Fleet {
@@ -33,11 +42,12 @@ export class Fleet {
   readonly #answers = new Map<string, number>()
   readonly servers = new Map<string, Process>()
   tokens: Readonly<Record<string, string>> = {}
-  url = ''
+  url: string | readonly string[] = ''
   port = 0
   registry!: Process
   client!: Mesh
   load!: Load
+  #observer!: Observer
 
   constructor(rig: Rig, options: FleetOptions = {}) {
     this.#rig = rig
@@ -46,11 +56,15 @@ export class Fleet {
 
   static async start(rig: Rig, servers: readonly string[], options: FleetOptions = {}): Promise<Fleet> {
     const fleet = new Fleet(rig, options)
-    const { services = [], policies = [] } = options
-    await fleet.startRegistry({
-      tokens: ['inventory', 'checkout', ...services],
-      policies: [...OPEN, ...policies],
-    })
+    const { services = [], policies = [], registries } = options
+    const tokens = ['inventory', 'checkout', ...services]
+    if (registries === undefined) await fleet.startRegistry({ tokens, policies: [...OPEN, ...policies] })
+    else {
+      fleet.url = registries.urls
+      fleet.tokens = Object.fromEntries(
+        await Promise.all(tokens.map(async (service) => [service, await registries.token(service)])),
+      )
+    }
     await Promise.all(servers.map((name) => fleet.serve(name)))
     fleet.client = await rig.join({ service: 'checkout', ...fleet.mesh('checkout') })
     const inventory = fleet.client.http('inventory')
@@ -61,6 +75,8 @@ export class Fleet {
       fleet.#answers.set(name, fleet.answered(name) + 1)
     })
     rig.onClose(() => fleet.load.stop())
+    fleet.#observer = new Observer(fleet.client, 'inventory')
+    rig.onClose(() => fleet.#observer.stop())
     for (const name of servers) await fleet.answers(name)
     return fleet
   }
@@ -106,9 +122,25 @@ export class Fleet {
   }
 
   listedOf(service: string): number {
-    const line = new RegExp(`^inmesh_client_endpoints\\{.*peer="${service}".*\\} (\\d+)$`, 'gm')
-    const counts = this.client.metrics().matchAll(line)
-    return [...counts].reduce((sum, [, count]) => sum + Number(count), 0)
+    return endpointsOf(this.client, service)
+  }
+
+  /** What the caller and each server know, and the least that they knew since {@link observe}. */
+  observed(): Promise<readonly Observed[]> {
+    return this.#observe('observed')
+  }
+
+  /** Each process counts from here on. */
+  async observe(): Promise<void> {
+    this.#observer.begin()
+    await this.#observe('observe')
+  }
+
+  async #observe(order: string): Promise<readonly Observed[]> {
+    const { now, least } = this.#observer
+    const running = [...this.servers.values()].filter((server) => server.running)
+    const told = await Promise.all(running.map((server) => server.ask(order)))
+    return [{ now, least }, ...(told as unknown as Observed[])]
   }
 
   /** How often the caller was refused for this reason, as its events tell. */

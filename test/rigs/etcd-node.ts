@@ -1,8 +1,9 @@
 /** One etcd process: started, killed, started again on its data; gone when this process is gone. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { promisify } from 'node:util'
 
 /** Of util-linux: has the kernel kill a process when the one that started it ends. */
 const SETPRIV = '/usr/bin/setpriv'
@@ -47,6 +48,24 @@ export class EtcdNode {
 
   get dataDir(): string {
     return this.#options.dataDir
+  }
+
+  /** Puts a snapshot in the place of the data of a node that does not run. */
+  async restore(snapshot: string): Promise<void> {
+    if (this.running) throw new Error(`${this.name} runs`)
+    const { name, dataDir, ports, cluster } = this.#options
+    rmSync(dataDir, { recursive: true, force: true })
+    const members = ['--initial-cluster', cluster, '--initial-cluster-token', `${cluster} restored`]
+    const own = [
+      '--name',
+      name,
+      '--data-dir',
+      dataDir,
+      '--initial-advertise-peer-urls',
+      `http://127.0.0.1:${ports.peer}`,
+    ]
+    const env = { PATH: process.env.PATH, ETCDCTL_API: '3' }
+    await promisify(execFile)('etcdctl', ['snapshot', 'restore', snapshot, ...own, ...members], { env })
   }
 
   get running(): boolean {

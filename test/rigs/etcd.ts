@@ -101,9 +101,8 @@ export class EtcdCluster {
     const started = new EtcdCluster(nodes, directory, options)
     clusters.add(started)
     try {
-      if (options.snapshot !== undefined) await started.#restore(options.snapshot, cluster, peers)
-      for (const node of nodes) node.start()
-      await Promise.all(nodes.map((node) => node.healthy()))
+      if (options.snapshot === undefined) await started.#startNodes()
+      else await started.restore(options.snapshot)
     } catch (error) {
       await started.close()
       throw error
@@ -193,9 +192,21 @@ export class EtcdCluster {
     await this.#ctl([endpoint], ['snapshot', 'save', file])
   }
 
+  /** Kills all nodes and starts them on what {@link saveSnapshot} wrote, at their ports. */
+  async restore(snapshot: string): Promise<void> {
+    await this.kill()
+    for (const node of this.nodes) await node.restore(snapshot)
+    await this.#startNodes()
+  }
+
+  /** All nodes. */
+  async kill(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.kill()))
+  }
+
   async close(): Promise<void> {
     clusters.delete(this)
-    await Promise.all(this.nodes.map((node) => node.kill()))
+    await this.kill()
     await Promise.all(this.#gates.splice(0).map((gate) => gate.close()))
     if (!this.#keeps) rmSync(this.#directory, { recursive: true, force: true })
   }
@@ -204,6 +215,11 @@ export class EtcdCluster {
   killNow(): void {
     for (const node of this.nodes) void node.kill()
     if (!this.#keeps) rmSync(this.#directory, { recursive: true, force: true })
+  }
+
+  async #startNodes(): Promise<void> {
+    for (const node of this.nodes) node.start()
+    await Promise.all(this.nodes.map((node) => node.healthy()))
   }
 
   async #leads(node: EtcdNode): Promise<boolean> {
@@ -225,15 +241,6 @@ export class EtcdCluster {
     running.stdin!.on('error', () => {}).end(value)
     const [code] = (await once(running, 'close')) as [number]
     if (code !== 0) throw new Error(complaints.join(''))
-  }
-
-  async #restore(snapshot: string, cluster: string, peers: readonly number[]): Promise<void> {
-    for (const [i, { name, dataDir }] of this.nodes.entries()) {
-      const own = ['--name', name, '--data-dir', dataDir, '--initial-cluster', cluster]
-      const advertised = ['--initial-advertise-peer-urls', `http://127.0.0.1:${peers[i]}`]
-      const args = ['snapshot', 'restore', snapshot, ...own, '--initial-cluster-token', cluster, ...advertised]
-      await promisify(execFile)('etcdctl', args, { env: ENVIRONMENT })
-    }
   }
 
   async #ctl(endpoints: readonly string[], args: readonly string[]): Promise<string> {

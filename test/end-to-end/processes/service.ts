@@ -7,6 +7,7 @@ import { openSync, writeSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TLSSocket } from 'node:tls'
 import { joinMesh } from '../../../src/index.ts'
+import { Observer } from '../observer.ts'
 import { obey, options, report } from './parent.ts'
 
 const { mesh: meshOptions, serve, log, workMs = 3, name = String(process.pid) } = options
@@ -43,7 +44,13 @@ async function answer(req: IncomingMessage, res: ServerResponse): Promise<void> 
 }
 
 const server = await mesh.serve(answer, { host: '127.0.0.1', ...serve })
+let observer: Observer | undefined
 obey((order) => {
+  if (order === 'observe' || order === 'observed') {
+    observer ??= new Observer(mesh, mesh.service)
+    if (order === 'observe') observer.begin()
+    report({ now: observer.now, least: observer.least })
+  }
   if (order === 'stale') report({ stale: mesh.stale })
   if (order === 'close') void mesh.close().then(() => report({ closed: true }))
 })
