@@ -79,7 +79,7 @@ export async function createMeshContext(settings: MeshSettings): Promise<MeshCon
   }
   const server = telemetry('server')
   const closeGrpc = (): void => made?.close(0)
-  const addresses = new RegistryAddresses(settings.registry)
+  const addresses = new RegistryAddresses(settings.registry, settings.clock)
   return {
     settings,
     store,

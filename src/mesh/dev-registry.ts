@@ -31,8 +31,7 @@ export class DevRegistry {
   async follow(dev: boolean): Promise<void> {
     const { settings, addresses, events } = this.#shared
     const hasToken = settings.joinToken !== undefined || settings.joinTokenFile !== undefined
-    const isLocal = addresses.onLoopback.length === addresses.all.length
-    if (!dev || hasToken || !isLocal || this.#busy) return
+    if (!dev || hasToken || !addresses.local || this.#busy) return
     this.#busy = true
     const shown = await presentedFingerprint(addresses, settings.clock, ROOT_TIMEOUT_MS)
     try {

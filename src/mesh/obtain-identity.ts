@@ -30,7 +30,7 @@ export async function obtainIdentity(
   events: EventSink,
   untilAt: number,
   stopped: () => boolean,
-  addresses = new RegistryAddresses(settings.registry),
+  addresses = new RegistryAddresses(settings.registry, settings.clock),
 ): Promise<RotatingIdentity> {
   const { clock, service } = settings
   const joinToken = new JoinTokens(settings)

@@ -59,6 +59,8 @@ export interface TokenRecord {
   readonly service: string
   readonly uses: number
   readonly usesLeft: number
+  /** Hashes of the keys that took the last uses: each may ask again for the use it took. */
+  readonly keys?: readonly string[]
   readonly createdAt: number
   readonly expiresAt: number
   readonly by: string

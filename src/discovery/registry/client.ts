@@ -21,6 +21,7 @@ import { type Done, PASSING, PendingAnswers } from './pending-answers.ts'
 import { ReconnectPause } from './reconnect-pause.ts'
 import { Registrations } from './registrations.ts'
 import type { CachedState } from './snapshot-cache.ts'
+import { labelOf, lookupOf, type RegistryTarget } from './target.ts'
 import { UnreachableReasons } from './unreachable-reasons.ts'
 import { RegistryWatches } from './watches.ts'
 import type { ClientMessage, ServerMessage } from './wire.ts'
@@ -159,24 +160,24 @@ export class RegistryClient {
     this.#timer = undefined
     if (this.#closed) return
     const { addresses, tls, observer, service, process } = this.#options
-    this.#dial = new RegistryDial(addresses.inOrder, this.#clock, {
-      open: (address, listener) => {
-        const connection = new SessionConnection(address, tls(), this.#clock, listener)
+    this.#dial = new RegistryDial(addresses, this.#clock, {
+      open: (target, listener) => {
+        const connection = new SessionConnection(target.url, { ...tls(), ...lookupOf(target) }, this.#clock, listener)
         connection.send({ type: 'hello', protocol: 1, service, process })
         return connection
       },
-      connected: (address, connection) => {
-        addresses.answered(address)
+      connected: (target, connection) => {
+        addresses.answered(target)
         this.#connection = connection
       },
-      message: (address, message) => this.#receive(address, message),
+      message: (target, message) => this.#receive(target, message),
       rejected: (reason) => observer.rejected(reason),
       unreachable: (address, reason) => observer.unreachable(address, reason, this.#unreachable.isNew(address, reason)),
       failed: () => this.#reconnect('no address answers'),
-      lost: (address, reason) => {
-        addresses.failed(address)
+      lost: (target, reason) => {
+        addresses.avoid(target)
         this.#disconnected(reason)
-        observer.lost(address, reason)
+        observer.lost(labelOf(target), reason)
         this.#reconnect(reason)
       },
     })
@@ -201,7 +202,7 @@ export class RegistryClient {
     this.#timer = this.#clock.startBackgroundTimer(pause, () => this.#connect(), undefined)
   }
 
-  #receive(address: string, message: ServerMessage): void {
+  #receive(target: RegistryTarget, message: ServerMessage): void {
     this.#heardAt = this.#clock.now()
     switch (message.type) {
       case 'welcome':
@@ -210,7 +211,7 @@ export class RegistryClient {
         this.#welcome = message
         this.#dev = message.dev
         this.#checkSkew(message.wallNow)
-        this.#options.observer.connected(address)
+        this.#options.observer.connected(labelOf(target))
         this.#registrations.begin()
         this.watches.begin(message.epoch)
         this.#beat(message.beatMs)

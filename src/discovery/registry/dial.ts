@@ -1,46 +1,59 @@
 /**
- * Opens one session with a registry that has several addresses. The first registry that greets us
- * wins, and the other connections are closed.
+ * Opens one session with one of several registries. The first registry that greets us wins, and the
+ * other connections are closed.
  */
 import type { Clock } from '../../core/clock.ts'
+import type { RegistryAddresses } from './addresses.ts'
 import type { ConnectionListener, SessionConnection } from './connection.ts'
 import { StaggeredStart } from './staggered-start.ts'
+import type { RegistryTarget } from './target.ts'
 import type { ServerMessage } from './wire.ts'
 
 export interface DialHost {
   /** @throws the error that prevents a connection */
-  open(address: string, listener: ConnectionListener): SessionConnection
+  open(target: RegistryTarget, listener: ConnectionListener): SessionConnection
   /** The registry has greeted us. Called once, before its first message. */
-  connected(address: string, connection: SessionConnection): void
-  message(address: string, message: ServerMessage): void
+  connected(target: RegistryTarget, connection: SessionConnection): void
+  message(target: RegistryTarget, message: ServerMessage): void
   rejected(reason: string): void
-  unreachable(address: string, reason: string): void
+  /** `url` as given; all addresses of its name have failed. */
+  unreachable(url: string, reason: string): void
   /** No address answers. */
   failed(): void
   /** The connection that won has ended. */
-  lost(address: string, reason: string): void
+  lost(target: RegistryTarget, reason: string): void
 }
 
 export class RegistryDial {
   readonly #host: DialHost
-  readonly #search: StaggeredStart
+  readonly #addresses: RegistryAddresses
+  readonly #clock: Clock
+  #search: StaggeredStart<RegistryTarget> | undefined
+  /** By address as given: how many of its targets have not failed. */
+  readonly #left = new Map<string, number>()
   readonly #open = new Set<SessionConnection>()
   #winner: SessionConnection | undefined
   #closed = false
 
-  constructor(addresses: readonly string[], clock: Clock, host: DialHost) {
+  constructor(addresses: RegistryAddresses, clock: Clock, host: DialHost) {
+    this.#addresses = addresses
+    this.#clock = clock
     this.#host = host
-    this.#search = new StaggeredStart(addresses, clock, (address) => this.#connect(address))
   }
 
   start(): void {
-    this.#search.next()
+    void this.#addresses.targets().then((targets) => {
+      if (this.#closed) return
+      for (const { url } of targets) this.#left.set(url, (this.#left.get(url) ?? 0) + 1)
+      this.#search = new StaggeredStart(targets, this.#clock, (target) => this.#connect(target))
+      this.#search.next()
+    })
   }
 
   /** Closes every connection, the winner included. The host hears nothing more. */
   close(): void {
     this.#closed = true
-    this.#search.stop()
+    this.#search?.stop()
     for (const connection of this.#open) connection.close()
     this.#winner?.close()
   }
@@ -52,45 +65,47 @@ export class RegistryDial {
     await left
   }
 
-  #connect(address: string): void {
+  #connect(target: RegistryTarget): void {
     let connection: SessionConnection | undefined
     try {
-      connection = this.#host.open(address, {
+      connection = this.#host.open(target, {
         message: (message) => {
-          if (!this.#closed && connection !== undefined) this.#message(address, connection, message)
+          if (!this.#closed && connection !== undefined) this.#message(target, connection, message)
         },
         rejected: (reason) => this.#host.rejected(reason),
-        closed: (reason) => this.#onClosed(address, connection, reason),
+        closed: (reason) => this.#onClosed(target, connection, reason),
       })
     } catch (error) {
-      this.#onClosed(address, undefined, error instanceof Error ? error.message : 'cannot connect')
+      this.#onClosed(target, undefined, error instanceof Error ? error.message : 'cannot connect')
       return
     }
     this.#open.add(connection)
   }
 
-  #message(address: string, connection: SessionConnection, message: ServerMessage): void {
+  #message(target: RegistryTarget, connection: SessionConnection, message: ServerMessage): void {
     if (this.#winner === undefined && message.type === 'welcome') {
-      this.#search.stop()
+      this.#search?.stop()
       this.#winner = connection
       this.#open.delete(connection)
       for (const other of this.#open) other.close()
-      this.#host.connected(address, connection)
+      this.#host.connected(target, connection)
     }
     if (this.#winner !== undefined && connection !== this.#winner) return
-    this.#host.message(address, message)
+    this.#host.message(target, message)
     if (message.type === 'goaway') connection.close()
   }
 
-  #onClosed(address: string, connection: SessionConnection | undefined, reason: string): void {
+  #onClosed(target: RegistryTarget, connection: SessionConnection | undefined, reason: string): void {
     if (connection !== undefined) this.#open.delete(connection)
     if (this.#closed) return
     if (this.#winner !== undefined) {
-      if (connection === this.#winner) this.#host.lost(address, reason)
+      if (connection === this.#winner) this.#host.lost(target, reason)
       return
     }
-    this.#host.unreachable(address, reason)
-    if (!this.#search.exhausted) this.#search.next()
+    const left = this.#left.get(target.url)! - 1
+    this.#left.set(target.url, left)
+    if (left === 0) this.#host.unreachable(target.url, reason)
+    if (this.#search?.exhausted === false) this.#search.next()
     else if (this.#open.size === 0) this.#host.failed()
   }
 }

@@ -2,6 +2,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import { StaggeredStart } from './staggered-start.ts'
+import { labelOf, type RegistryTarget } from './target.ts'
 
 export interface FirstAddressOptions {
   readonly clock: Clock
@@ -17,10 +18,10 @@ export interface FirstAddressOptions {
  * `registry-unavailable` after `timeoutMs`.
  */
 export function firstAddress<T>(
-  addresses: readonly string[],
-  ask: (address: string, signal: AbortSignal, timeoutMs: number) => Promise<T>,
+  targets: readonly RegistryTarget[],
+  ask: (target: RegistryTarget, signal: AbortSignal, timeoutMs: number) => Promise<T>,
   { clock, timeoutMs, isFinal }: FirstAddressOptions,
-): Promise<{ readonly address: string; readonly answer: T }> {
+): Promise<{ readonly target: RegistryTarget; readonly answer: T }> {
   return new Promise((resolve, reject) => {
     const untilAt = clock.now() + timeoutMs
     const abort = new AbortController()
@@ -34,18 +35,18 @@ export function firstAddress<T>(
     const late = clock.startTimer(
       timeoutMs,
       () => {
-        const message = `no answer from ${addresses.join(', ')} within ${Math.round(timeoutMs)} ms`
+        const message = `no answer from ${targets.map(labelOf).join(', ')} within ${Math.round(timeoutMs)} ms`
         finish(() => reject(new MeshError(message, { code: 'registry-unavailable', cause: failures[0] })))
       },
       undefined,
     )
-    const search = new StaggeredStart(addresses, clock, (address) => {
-      ask(address, abort.signal, Math.max(1, untilAt - clock.now())).then(
-        (answer) => finish(() => resolve({ address, answer })),
+    const search = new StaggeredStart(targets, clock, (target) => {
+      ask(target, abort.signal, Math.max(1, untilAt - clock.now())).then(
+        (answer) => finish(() => resolve({ target, answer })),
         (error: unknown) => {
           if (abort.signal.aborted) return
           failures.push(error)
-          if (isFinal(error) || failures.length === addresses.length) {
+          if (isFinal(error) || failures.length === targets.length) {
             finish(() => reject(isFinal(error) ? error : failures[0]))
           } else search.next()
         },

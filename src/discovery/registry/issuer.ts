@@ -12,10 +12,11 @@ import { rootFingerprint, type Token } from '../../identity/join-token.ts'
 import { PeerVerifier } from '../../identity/peer-verifier.ts'
 import { clientTlsOptions } from '../../identity/tls-options.ts'
 import { clockMistake, isValidNow } from '../../identity/validity.ts'
-import { isOnLoopback, type RegistryAddresses } from './addresses.ts'
+import type { RegistryAddresses } from './addresses.ts'
 import { firstAddress } from './first-address.ts'
 import { askRegistry, type RegistryTls } from './request.ts'
 import { requestCertificate } from './request-certificate.ts'
+import { hostOf, isOnLoopback, labelOf, portOf, type RegistryTarget } from './target.ts'
 
 export interface IssuerOptions {
   readonly addresses: RegistryAddresses
@@ -67,21 +68,16 @@ export async function presentedFingerprint(
   timeoutMs: number,
   anywhere = false,
 ): Promise<string | undefined> {
-  const asked = anywhere ? addresses.inOrder : addresses.onLoopback
+  const asked = await (anywhere ? addresses.targets() : addresses.onLoopback())
   if (asked.length === 0) return undefined
   try {
-    const { address, answer } = await firstContact(asked, undefined, clock, timeoutMs)
-    if (isOnLoopback(address)) addresses.answered(address)
+    const { target, answer } = await firstContact(asked, undefined, clock, timeoutMs)
+    if (isOnLoopback(target)) addresses.answered(target)
     return rootFingerprint(answer.root)
   } catch {
     // Then what is on disk is all there is.
     return undefined
   }
-}
-
-function hostAndPort(address: string): { host: string; port: number } {
-  const url = new URL(address)
-  return { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || 443) }
 }
 
 async function renew(
@@ -91,12 +87,12 @@ async function renew(
   timeoutMs: number,
 ): Promise<JoinResponse> {
   const tls = clientTlsOptions(current, new PeerVerifier(clock, current), { registry: true })
-  const { address, answer } = await firstAddress(
-    addresses.inOrder,
+  const { target, answer } = await firstAddress(
+    await addresses.targets(),
     (at, signal, leftMs) => requestCertificate(at, tls, { path: '/v1/renew', body: { csr } }, clock, leftMs, signal),
     { clock, timeoutMs, isFinal },
   )
-  addresses.answered(address)
+  addresses.answered(target)
   return answer
 }
 
@@ -106,48 +102,56 @@ async function renew(
 async function join(options: IssuerOptions, csr: string, untilAt: number): Promise<JoinResponse> {
   const { clock, service, addresses } = options
   const token = await options.joinToken.ask(Math.max(1, (untilAt - clock.now()) * TOKEN_SHARE))
-  let left = token === undefined ? addresses.onLoopback : addresses.inOrder
+  let left = await (token === undefined ? addresses.onLoopback() : addresses.targets())
   if (left.length === 0) throw tokenMissing(addresses.all, service)
   const body = token === undefined ? { service, csr } : { service, csr, token: token.secret }
+  let refused: unknown
   for (;;) {
-    const { address, answer } = await firstContact(left, token?.fingerprint, clock, Math.max(1, untilAt - clock.now()))
-    left = left.filter((one) => one !== address)
+    const { target, answer } = await firstContact(left, token?.fingerprint, clock, Math.max(1, untilAt - clock.now()))
+    left = left.filter((one) => one !== target)
     const leftMs = Math.max(1, untilAt - clock.now()) / (left.length === 0 ? 1 : 2)
     try {
-      if (token !== undefined) await checkClock(address, answer.tls, options, leftMs)
+      if (token !== undefined) await checkClock(target, answer.tls, options, leftMs)
       options.joinToken.spent()
-      const response = await requestCertificate(address, answer.tls, { path: '/v1/join', body }, clock, leftMs)
-      addresses.answered(address)
+      const response = await requestCertificate(target, answer.tls, { path: '/v1/join', body }, clock, leftMs)
+      addresses.answered(target)
       return response
     } catch (error) {
-      if (isFinal(error) || left.length === 0) throw error
+      if (mayBeKnownElsewhere(error)) refused = error
+      else if (isFinal(error)) throw error
+      if (left.length === 0) throw refused ?? error
     }
   }
 }
 
+/** The token may be so new that this registry has not heard of it yet. */
+function mayBeKnownElsewhere(error: unknown): boolean {
+  return error instanceof MeshError && error.cause === 'token-unknown'
+}
+
 /** Before a use of the token is spent on a certificate that would not be accepted. */
 async function checkClock(
-  address: string,
+  target: RegistryTarget,
   tls: RegistryTls,
   { clock, service }: IssuerOptions,
   timeoutMs: number,
 ): Promise<void> {
-  const { body } = await askRegistry(address, tls, '/v1/bundle', undefined, clock, timeoutMs)
+  const { body } = await askRegistry(target, tls, '/v1/bundle', undefined, clock, timeoutMs)
   if (!Number.isSafeInteger(body.wallNow)) return
   const mistake = clockMistake(clock.wallNow(), body.wallNow as number)
-  if (mistake !== undefined) throw new MeshError(mistake, { code: 'join-refused', service, endpoint: address })
+  if (mistake !== undefined) throw new MeshError(mistake, { code: 'join-refused', service, endpoint: labelOf(target) })
 }
 
 function firstContact(
-  addresses: readonly string[],
+  targets: readonly RegistryTarget[],
   fingerprint: string | undefined,
   clock: Clock,
   timeoutMs: number,
-): Promise<{ readonly address: string; readonly answer: FirstContact }> {
+): Promise<{ readonly target: RegistryTarget; readonly answer: FirstContact }> {
   return firstAddress(
-    addresses,
-    (address, signal, leftMs) => {
-      const at = { ...hostAndPort(address), clock, timeoutMs: leftMs, signal }
+    targets,
+    ({ url, ip }, signal, leftMs) => {
+      const at = { host: ip ?? hostOf(url), port: portOf(url), clock, timeoutMs: leftMs, signal }
       return fingerprint === undefined ? unpinnedTlsOptions(at) : pinnedTlsOptions({ ...at, fingerprint })
     },
     { clock, timeoutMs, isFinal: () => false },

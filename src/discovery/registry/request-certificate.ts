@@ -6,6 +6,7 @@ import type { Clock } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { JoinResponse } from '../../identity/issued-certificate.ts'
 import { askRegistry, isPassing, type RegistryTls, refusalCodeOf, refusalOf } from './request.ts'
+import { labelOf, type RegistryTarget } from './target.ts'
 import type { JoinRequest, RenewRequest } from './wire.ts'
 
 /** A request of {@link requestCertificate}, with the TLS that fits it. */
@@ -18,18 +19,18 @@ export type CertificateRequest =
  * registry's own reason when it says no (`cause`: its code).
  */
 export async function requestCertificate(
-  address: string,
+  target: RegistryTarget,
   tls: RegistryTls,
   { path, body }: CertificateRequest,
   clock: Clock,
   timeoutMs?: number,
   signal?: AbortSignal,
 ): Promise<JoinResponse> {
-  const said = await askRegistry(address, tls, path, body, clock, timeoutMs, signal)
+  const said = await askRegistry(target, tls, path, body, clock, timeoutMs, signal)
   if (said.status !== 200) {
     throw new MeshError(`the registry refused a certificate${refusalOf(said)}`, {
       code: isPassing(said) ? 'registry-unavailable' : 'join-refused',
-      endpoint: address,
+      endpoint: labelOf(target),
       cause: refusalCodeOf(said),
     })
   }
@@ -41,7 +42,7 @@ export async function requestCertificate(
     !Array.isArray(roots) ||
     !roots.every((root) => typeof root === 'string')
   ) {
-    throw new MeshError('the registry sent no certificate', { code: 'registry-unavailable', endpoint: address })
+    throw new MeshError('the registry sent no certificate', { code: 'registry-unavailable', endpoint: labelOf(target) })
   }
   return {
     trustDomain: answer.trustDomain,

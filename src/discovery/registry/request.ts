@@ -6,6 +6,7 @@ import https from 'node:https'
 import type { Clock } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { verifyingOptions } from '../../identity/tls-options.ts'
+import { labelOf, lookupOf, type RegistryTarget } from './target.ts'
 
 /** A certificate, its bundle and a few words are far below this. */
 const LONGEST_ANSWER = 256 * 1024
@@ -24,7 +25,7 @@ export interface RegistryAnswer {
  * identity that answered
  */
 export function askRegistry(
-  address: string,
+  target: RegistryTarget,
   tls: RegistryTls,
   path: string,
   body: object | undefined,
@@ -41,9 +42,9 @@ export function askRegistry(
       reject(
         cause instanceof MeshError
           ? cause
-          : new MeshError(`no answer from ${address}${path}: ${reason}`, {
+          : new MeshError(`no answer from ${labelOf(target)}${path}: ${reason}`, {
               code: 'registry-unavailable',
-              endpoint: address,
+              endpoint: labelOf(target),
               cause,
             }),
       )
@@ -51,8 +52,9 @@ export function askRegistry(
     const abandon = (): void => fail('the answer is no longer needed')
     const timer = clock.startTimer(timeoutMs, () => fail(`nothing within ${Math.round(timeoutMs)} ms`), undefined)
     const text = body === undefined ? undefined : JSON.stringify(body)
-    const request = https.request(new URL(path, address), {
+    const request = https.request(new URL(path, target.url), {
       ...(tls as https.RequestOptions),
+      ...lookupOf(target),
       method: text === undefined ? 'GET' : 'POST',
       agent: false,
       headers:

@@ -7,13 +7,13 @@ import type { Clock, Timer } from '../../core/clock.ts'
 /** RFC 8305 section 8 allows 100 ms to 2 s; a TLS handshake is included here. */
 export const STAGGER_MS = 300
 
-export class StaggeredStart {
-  readonly #queue: string[]
+export class StaggeredStart<A> {
+  readonly #queue: A[]
   readonly #clock: Clock
-  readonly #start: (address: string) => void
+  readonly #start: (address: A) => void
   #timer: Timer | undefined
 
-  constructor(addresses: readonly string[], clock: Clock, start: (address: string) => void) {
+  constructor(addresses: readonly A[], clock: Clock, start: (address: A) => void) {
     this.#queue = [...addresses]
     this.#clock = clock
     this.#start = start

@@ -7,6 +7,7 @@ import { MeshError } from '../../core/errors.ts'
 import type { RegistryAddresses } from './addresses.ts'
 import { firstAddress } from './first-address.ts'
 import { askRegistry, isPassing, type RegistryAnswer, type RegistryTls, refusalOf } from './request.ts'
+import { labelOf } from './target.ts'
 import type { JwtRequest, JwtResponse } from './wire.ts'
 
 export interface TokenIssuerOptions {
@@ -50,16 +51,16 @@ async function ask(options: TokenIssuerOptions, path: string, body: object | und
   const { addresses, clock, tls } = options
   // A registry that says no would say it again elsewhere: they share their state.
   const isFinal = (error: unknown): boolean => !(error instanceof MeshError) || error.code === 'registry-refused'
-  const { address, answer } = await firstAddress(
-    addresses.inOrder,
+  const { target, answer } = await firstAddress(
+    await addresses.targets(),
     async (at, signal, timeoutMs) => {
       const said = await askRegistry(at, tls(), path, body, clock, timeoutMs, signal)
       if (said.status === 200) return said
       const code = isPassing(said) ? 'registry-unavailable' : 'registry-refused'
-      throw new MeshError(`the registry refused ${path}${refusalOf(said)}`, { code, endpoint: at })
+      throw new MeshError(`the registry refused ${path}${refusalOf(said)}`, { code, endpoint: labelOf(at) })
     },
     { clock, timeoutMs: TIMEOUT_MS, isFinal },
   )
-  addresses.answered(address)
+  addresses.answered(target)
   return answer
 }

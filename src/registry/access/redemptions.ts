@@ -1,5 +1,6 @@
 /**
- * Redeems uses of join tokens, each once. Joins that arrive during a write share the next commit.
+ * Redeems uses of join tokens, each once. Joins that arrive during a write share the next commit,
+ * and a process that lost the answer asks again with the same key for the same use.
  */
 import type { Clock } from '../../core/clock.ts'
 import { ApiError } from '../api/error.ts'
@@ -11,10 +12,13 @@ import type { RegistryState, StoredToken } from '../state.ts'
  * row do not happen.
  */
 const MOST_CONFLICTS = 20
+/** Keys remembered per token: of processes that may still ask again. */
+const MOST_KEYS = 100
 
 interface Redemption {
   readonly hash: string
   readonly service: string
+  readonly key: string | undefined
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
 }
@@ -30,10 +34,13 @@ export class Redemptions {
     this.#clock = clock
   }
 
-  /** Takes one use, or rejects with an `ApiError` that says why there is none. */
-  redeem(hash: string, service: string): Promise<void> {
+  /**
+   * Takes one use, or rejects with an `ApiError` that says why there is none. `key`: of the process
+   * that joins, by its hash; one that has taken a use takes no second.
+   */
+  redeem(hash: string, service: string, key?: string): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ hash, service, resolve, reject })
+      this.#waiting.push({ hash, service, key, resolve, reject })
       if (!this.#running) void this.#run()
     })
   }
@@ -54,10 +61,19 @@ export class Redemptions {
     try {
       for (let i = 0; i < MOST_CONFLICTS; i++) {
         const token = this.#state.tokens.get(hash)
-        left = this.#entitled(token, left)
+        const { entitled, uses, keys } = this.#entitled(token, left)
+        left = entitled
         if (token === undefined || left.length === 0) return
+        if (uses === 0) {
+          for (const { resolve } of left) resolve()
+          return
+        }
         const { hash: _hash, revision, ...record } = token
-        const used: TokenRecord = { ...record, usesLeft: record.usesLeft - left.length }
+        const used: TokenRecord = {
+          ...record,
+          usesLeft: record.usesLeft - uses,
+          ...(keys.length > 0 && { keys: keys.slice(-MOST_KEYS) }),
+        }
         const { ok } = await this.#state.write(
           [{ key: KEYS.token(hash), value: JSON.stringify(used) }],
           [{ key: KEYS.token(hash), revision }],
@@ -73,23 +89,38 @@ export class Redemptions {
   }
 
   /** Those for whom there is a use; the others are refused with the reason. */
-  #entitled(token: StoredToken | undefined, group: readonly Redemption[]): Redemption[] {
+  #entitled(token: StoredToken | undefined, group: readonly Redemption[]) {
     const now = this.#clock.wallNow()
     const entitled: Redemption[] = []
+    const keys = new Set(token?.keys)
+    let uses = 0
     for (const one of group) {
+      const { service, key } = one
       try {
-        checkUse(token, one.service, now, entitled.length)
+        const again = key !== undefined && keys.has(key)
+        checkUse(token, service, now, again ? undefined : uses)
         entitled.push(one)
+        if (again) continue
+        uses += 1
+        if (key !== undefined) keys.add(key)
       } catch (error) {
         one.reject(error)
       }
     }
-    return entitled
+    return { entitled, uses, keys: [...keys] }
   }
 }
 
-/** Throws unless the token has a use for `service` beyond the `promised` ones. */
-export function checkUse(token: StoredToken | undefined, service: string, now: number, promised = 0): void {
+/**
+ * Throws unless the token has a use for `service` beyond the `promised` ones. `undefined`: it is
+ * not asked for a use.
+ */
+export function checkUse(
+  token: StoredToken | undefined,
+  service: string,
+  now: number,
+  promised: number | undefined,
+): asserts token is StoredToken {
   if (token === undefined)
     throw new ApiError('token-unknown', 'this registry did not issue the token, or it was deleted')
   if (token.service !== service) {
@@ -97,5 +128,7 @@ export function checkUse(token: StoredToken | undefined, service: string, now: n
   }
   if (token.expiresAt <= now)
     throw new ApiError('token-expired', `the token expired at ${new Date(token.expiresAt).toISOString()}`)
-  if (token.usesLeft <= promised) throw new ApiError('token-used', `all ${token.uses} uses of the token are spent`)
+  if (promised !== undefined && token.usesLeft <= promised) {
+    throw new ApiError('token-used', `all ${token.uses} uses of the token are spent`)
+  }
 }

@@ -62,7 +62,7 @@ export class JoinTokens {
 
   /** Without the hashes. */
   list(): TokenRecord[] {
-    return [...this.#state.tokens.values()].map(({ hash: _hash, revision: _revision, ...record }) => record)
+    return [...this.#state.tokens.values()].map(({ hash: _hash, revision: _revision, keys: _keys, ...rest }) => rest)
   }
 
   async remove(id: string, by: string, source: string): Promise<void> {
@@ -79,17 +79,24 @@ export class JoinTokens {
     if (operations.length > 0) await this.#state.write(operations)
   }
 
-  /** Throws unless the token has a use left for `service`; takes none. */
-  check(text: string, service: string): void {
-    checkUse(this.#state.tokens.get(this.#hashOf(text)), service, this.#clock.wallNow())
+  /**
+   * Throws unless the token has a use left for `service`, or `keyOf()` has taken one; takes none.
+   */
+  check(text: string, service: string, keyOf: () => string): void {
+    const token = this.#state.tokens.get(this.#hashOf(text))
+    const now = this.#clock.wallNow()
+    checkUse(token, service, now, undefined)
+    // A key costs more to read than a stranger is worth.
+    if (token.usesLeft === 0 && token.keys !== undefined && token.keys.includes(keyOf())) return
+    checkUse(token, service, now, 0)
   }
 
   /**
-   * Takes one use, or throws. Concurrent callers never get the same use. `text`:
-   * the token or its secret.
+   * Takes one use, or throws. Concurrent callers never get the same use; a key that has taken one
+   * takes no second. `text`: the token or its secret.
    */
-  redeem(text: string, service: string): Promise<void> {
-    return this.#redemptions.redeem(this.#hashOf(text), service)
+  redeem(text: string, service: string, key: string): Promise<void> {
+    return this.#redemptions.redeem(this.#hashOf(text), service, key)
   }
 
   /** A whole token must be one of ours: for joining, and for this root. */

@@ -1,4 +1,5 @@
 /** Joining by a join token, and renewing by the certificate in force. */
+import { createHash, type KeyObject } from 'node:crypto'
 import { MESH_DOCUMENT } from '../../discovery/policy-document.ts'
 import { fields, optional, text } from '../../options/fields.ts'
 import { serviceName } from '../../options/names.ts'
@@ -40,11 +41,12 @@ export async function join(context: ApiContext, { request, response, caller }: A
     if (service === MESH_DOCUMENT) throw new ApiError('invalid-request', `'${MESH_DOCUMENT}' is not a service`)
     // Before everything that costs: a valid token pays with its uses, and no stranger takes a place
     // in the queue.
-    checkToken(tokens, body.token, service, dev)
-    const key = authority.readRequest(body.csr)
+    const keyOf = (): KeyObject => authority.readRequest(body.csr)
+    checkToken(tokens, body.token, service, keyOf, dev)
+    const key = keyOf()
     await authority.admitSigning(service)
     // At the end, so that a bad request or a busy registry does not cost a use.
-    if (body.token !== undefined) await tokens.redeem(body.token, service)
+    if (body.token !== undefined) await tokens.redeem(body.token, service, hashOf(key))
     const answer = authority.issue(service, key)
     audit.record({ who: caller.name, source: caller.source, action: 'join', outcome: 'done', service })
     sendJson(response, 200, answer)
@@ -57,9 +59,21 @@ export async function join(context: ApiContext, { request, response, caller }: A
   }
 }
 
-function checkToken(tokens: JoinTokens, token: string | undefined, service: string, dev: boolean): void {
-  if (token !== undefined) tokens.check(token, service)
+function checkToken(
+  tokens: JoinTokens,
+  token: string | undefined,
+  service: string,
+  keyOf: () => KeyObject,
+  dev: boolean,
+): void {
+  if (token !== undefined) tokens.check(token, service, () => hashOf(keyOf()))
   else if (!dev) throw new ApiError('token-missing', 'joining needs a join token: inmesh token create')
+}
+
+/** SHA-256 of the public key, base64url. */
+function hashOf(key: KeyObject): string {
+  const spki = key.export({ type: 'spki', format: 'der' })
+  return createHash('sha256').update(spki).digest('base64url')
 }
 
 export async function renew(context: ApiContext, { request, response, caller }: ApiRequest): Promise<void> {

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
 import { MeshError } from '../../../src/core/errors.ts'
-import { RegistryAddresses } from '../../../src/discovery/registry/addresses.ts'
 import { firstAddress } from '../../../src/discovery/registry/first-address.ts'
 import { STAGGER_MS } from '../../../src/discovery/registry/staggered-start.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
@@ -14,8 +13,8 @@ function search(answers: Record<string, string | Error | 'silence'>, timeoutMs =
   const asked: [string, number][] = []
   const aborted: string[] = []
   const found = firstAddress(
-    Object.keys(answers),
-    (address, signal) => {
+    Object.keys(answers).map((url) => ({ url, ip: undefined })),
+    ({ url: address }, signal) => {
       asked.push([address, clock.now()])
       signal.addEventListener('abort', () => aborted.push(address))
       const answer = answers[address]!
@@ -31,7 +30,7 @@ describe('several addresses', () => {
   test('the next one is asked beside one that is silent, and the first answer counts', async () => {
     const { clock, asked, aborted, found } = search({ a: 'silence', b: 'hello', c: 'never' })
     await clock.settle(STAGGER_MS)
-    expect(await found).toEqual({ address: 'b', answer: 'hello' })
+    expect(await found).toEqual({ target: { url: 'b', ip: undefined }, answer: 'hello' })
     expect(asked).toEqual([
       ['a', 0],
       ['b', STAGGER_MS],
@@ -42,7 +41,7 @@ describe('several addresses', () => {
 
   test('the next one is asked at once when one fails', async () => {
     const { asked, found } = search({ a: away('a'), b: 'hello' })
-    expect((await found).address).toBe('b')
+    expect((await found).target.url).toBe('b')
     expect(asked.map(([, at]) => at)).toEqual([0, 0])
   })
 
@@ -67,13 +66,5 @@ describe('several addresses', () => {
   test('when all fail, the first failure is told', async () => {
     const { found } = search({ a: away('a'), b: away('b') })
     await expect(found).rejects.toThrow('a is away')
-  })
-
-  test('the one that answered last comes first, until it fails', () => {
-    const addresses = new RegistryAddresses(['a', 'b', 'c'])
-    addresses.answered('b')
-    expect(addresses.inOrder).toEqual(['b', 'a', 'c'])
-    addresses.failed('b')
-    expect(addresses.inOrder).toEqual(['a', 'b', 'c'])
   })
 })

@@ -67,3 +67,26 @@ test('a store that cannot be written refuses those who wait for it, and serves t
   await redemptions.redeem('hash', 'stock')
   expect(state.tokens.get('hash')!.usesLeft).toBe(1)
 })
+
+test('a key that has taken a use takes no second, also when all are spent', async () => {
+  const { state, redemptions } = await withToken(2)
+  await redemptions.redeem('hash', 'stock', 'key-a')
+  const results = await Promise.allSettled([
+    redemptions.redeem('hash', 'stock', 'key-a'),
+    redemptions.redeem('hash', 'stock', 'key-b'),
+    redemptions.redeem('hash', 'stock', 'key-b'),
+    redemptions.redeem('hash', 'stock', 'key-c'),
+    redemptions.redeem('hash', 'stock'),
+    redemptions.redeem('hash', 'other', 'key-a'),
+  ])
+  expect(results.map(codeOf)).toEqual(['taken', 'taken', 'taken', 'token-used', 'token-used', 'token-wrong-service'])
+  expect(state.tokens.get('hash')).toMatchObject({ usesLeft: 0, keys: ['key-a', 'key-b'] })
+})
+
+test('only the last 100 keys of a token are remembered', async () => {
+  const { state, redemptions } = await withToken(200)
+  for (let i = 0; i < 150; i++) await redemptions.redeem('hash', 'stock', `key-${i}`)
+  expect(state.tokens.get('hash')!.keys).toHaveLength(100)
+  await redemptions.redeem('hash', 'stock', 'key-149')
+  expect(state.tokens.get('hash')!.usesLeft).toBe(50)
+})
