@@ -10,6 +10,7 @@ import { makeIdentity } from './identity-check.ts'
 import type { JoinResponse } from './issued-certificate.ts'
 import { generateIdentityKey, privateKeyPem } from './key.ts'
 import { createSigningRequest } from './signing-request.ts'
+import { bundleOf } from './trust-bundle.ts'
 import { clockMistake } from './validity.ts'
 
 /** An answer with the key that it is for. */
@@ -25,7 +26,7 @@ interface Answer extends Issued {
 export type Issuer = (csr: string, current: Identity | undefined, timeoutMs: number) => Promise<Issued>
 /** What an issuer sends. */
 export interface Issued extends JoinResponse {
-  /** The process joined again, so these roots replace the former ones. */
+  /** The process joined again, so its bundle replaces the former ones. */
   readonly joined?: boolean
 }
 
@@ -67,8 +68,7 @@ export function acceptCertificate(
     throw new MeshError(message, { code: 'identity-rejected', service })
   }
   const newer = before === undefined || answer.joined === true || answer.sequence >= before.sequence
-  const { roots, sequence } = newer ? answer : before
-  const parts = { service, trustDomain, certificate, privateKey, roots, sequence }
+  const parts = { service, certificate, privateKey, ...bundleOf(newer ? answer : before) }
   const identity = makeIdentity(parts, (before?.generation ?? 0) + 1, clock)
   // By the clock that wrote the end into the certificate, unless what it says cannot be.
   const byIssuer = identity.notAfter - answer.wallNow

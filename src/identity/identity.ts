@@ -1,20 +1,17 @@
 /**
- * The identity of this process: one key, one X.509-SVID and the roots it trusts. Immutable; a
+ * The identity of this process: one key, one X.509-SVID and the trust bundle. Immutable; a
  * rotation makes another one.
  */
-export interface Identity {
+import type { TrustBundle } from './trust-bundle.ts'
+
+export interface Identity extends TrustBundle {
   /** `spiffe://<trust domain>/service/<name>`. */
   readonly spiffeId: string
-  readonly trustDomain: string
   readonly service: string
   /** PEM, PKCS#8. Never logged, never dumped. */
   readonly privateKey: string
-  /** PEM, leaf first. */
+  /** PEM, leaf first, then the intermediates between it and its root. */
   readonly certificate: string
-  /** PEM root certificates, one text each. */
-  readonly roots: readonly string[]
-  /** The trust bundle's sequence number. */
-  readonly sequence: number
   /** Wall-clock instants, in ms. */
   readonly notBefore: number
   readonly notAfter: number

@@ -1,10 +1,8 @@
-/** A certificate as its issuer sends it. */
-export interface JoinResponse {
-  readonly trustDomain: string
-  /** PEM, leaf first. */
+/** A certificate and the trust bundle, as the issuer sends them. */
+import type { TrustBundle } from './trust-bundle.ts'
+
+export interface JoinResponse extends TrustBundle {
+  /** PEM, leaf first, then the intermediates between it and its root. */
   readonly certificate: string
-  /** The trust bundle: PEM root certificates. */
-  readonly roots: readonly string[]
-  readonly sequence: number
   readonly wallNow: number
 }

@@ -12,6 +12,7 @@ import type { Identity } from './identity.ts'
 import { makeIdentity } from './identity-check.ts'
 import { rootFingerprint } from './join-token.ts'
 import { insecureLink, insecurePermissions } from './private-files.ts'
+import { bundleOf, type OlderBundle } from './trust-bundle.ts'
 
 export interface KeyStoreOptions {
   /** Made with 0700 if it is not there. `undefined`: everything is kept in memory only. */
@@ -63,8 +64,8 @@ export class KeyStore {
     try {
       const stored = JSON.parse(bytes.toString('utf8')) as Record<string, unknown> | null
       if (stored?.format !== FORMAT) throw new Error('another format')
-      const { trustDomain, privateKey, certificate, roots, sequence } = stored as unknown as Identity
-      const parts = { service, trustDomain, privateKey, certificate, roots, sequence }
+      const { privateKey, certificate } = stored as unknown as Identity
+      const parts = { service, privateKey, certificate, ...bundleOf(stored as unknown as OlderBundle) }
       const identity = makeIdentity(parts, 1, this.#clock)
       if (fingerprint === undefined || identity.roots.some((root) => rootFingerprint(root) === fingerprint))
         return identity
@@ -76,8 +77,8 @@ export class KeyStore {
   }
 
   async saveIdentity(identity: Identity): Promise<void> {
-    const { service, trustDomain, privateKey, certificate, roots, sequence } = identity
-    const text = JSON.stringify({ format: FORMAT, trustDomain, privateKey, certificate, roots, sequence })
+    const { service, privateKey, certificate } = identity
+    const text = JSON.stringify({ format: FORMAT, privateKey, certificate, ...bundleOf(identity) })
     await this.writeState(identityFile(service), Buffer.from(text))
   }
 

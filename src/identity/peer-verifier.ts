@@ -6,7 +6,10 @@ import { hash, X509Certificate } from 'node:crypto'
 import { type CertificateTime, certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'
 import { show } from '../options/fields.ts'
+import { type Issuer, isSignedBy, issuersOf } from './issuers.ts'
 import { parseSpiffeId, serviceOf } from './spiffe-id.ts'
+import { weaknessOf } from './strength.ts'
+import { bundleOf, type OlderBundle, type TrustBundle } from './trust-bundle.ts'
 import { KEY_USAGE, OID } from './x509/certificate-builder.ts'
 import { type CertificateFacts, readCertificate } from './x509/certificate-reader.ts'
 
@@ -27,6 +30,7 @@ export type PeerRefusal =
   | 'not-yet-valid'
   | 'expired'
   | 'wrong-service'
+  | 'denied'
 
 export interface AcceptedPeer {
   readonly ok: true
@@ -46,26 +50,6 @@ export interface RefusedPeer {
 
 export type PeerVerdict = AcceptedPeer | RefusedPeer
 
-export interface Trust {
-  readonly trustDomain: string
-  /** PEM; empty means that no peer is trusted. */
-  readonly roots: readonly string[]
-  readonly sequence: number
-}
-
-/** ECDSA, RSA (PKCS#1 and PSS) with SHA-2, Ed25519. SHA-1 is not among them. */
-const SIGNATURES: ReadonlySet<string> = new Set([
-  '1.2.840.10045.4.3.2',
-  '1.2.840.10045.4.3.3',
-  '1.2.840.10045.4.3.4',
-  '1.2.840.113549.1.1.10',
-  '1.2.840.113549.1.1.11',
-  '1.2.840.113549.1.1.12',
-  '1.2.840.113549.1.1.13',
-  '1.3.101.112',
-])
-const CURVES: ReadonlySet<string> = new Set(['prime256v1', 'secp384r1', 'secp521r1'])
-const SMALLEST_RSA = 2048
 /**
  * Verified leaves that are remembered: one per peer process is plenty, and a stranger's is never
  * kept.
@@ -74,7 +58,7 @@ const MOST_REMEMBERED = 1_024
 
 interface Verified {
   readonly peer: AcceptedPeer
-  /** The leaf's and its root's, whichever is narrower. */
+  /** The leaf's and those of the chain above it, whichever is narrower. */
   readonly notBefore: number
   readonly notAfter: number
 }
@@ -86,32 +70,28 @@ export function refusePeer(reason: PeerRefusal, detail: string): RefusedPeer {
 export class PeerVerifier {
   readonly #clock: Clock
   readonly #time: CertificateTime
-  #trustDomain = ''
-  #sequence = -1
-  #rootTexts: readonly string[] = []
-  #roots: readonly X509Certificate[] = []
+  #bundle: TrustBundle = { trustDomain: '', sequence: -1, roots: [], intermediates: [], denied: [] }
+  #issuers: readonly Issuer[] = []
+  #denied: ReadonlySet<string> = new Set()
   /** By the leaf's hash, least recently used first; belongs to one bundle. */
   readonly #verified = new Map<string, Verified>()
 
-  constructor(clock: Clock, trust: Trust) {
+  constructor(clock: Clock, bundle: OlderBundle) {
     this.#clock = clock
     this.#time = certificateTimeOf(clock)
-    this.setTrust(trust)
+    this.setTrust(bundle)
   }
 
   /**
-   * The next bundle; what was verified under the last one is forgotten. Throws if a root cannot be
-   * read; then nothing changes.
+   * The next bundle; what was verified under the last one is forgotten. Throws if a certificate of
+   * it cannot be read; then nothing changes.
    */
-  setTrust(trust: Trust): void {
-    const same = trust.sequence === this.#sequence && trust.trustDomain === this.#trustDomain
-    if (same && trust.roots.length === this.#rootTexts.length && trust.roots.every((r, i) => r === this.#rootTexts[i]))
-      return
-    const roots = trust.roots.map((pem) => new X509Certificate(pem)).filter((root) => root.ca)
-    this.#roots = roots
-    this.#rootTexts = [...trust.roots]
-    this.#trustDomain = trust.trustDomain
-    this.#sequence = trust.sequence
+  setTrust(next: OlderBundle): void {
+    const bundle = bundleOf(next)
+    if (isSame(bundle, this.#bundle)) return
+    this.#issuers = issuersOf(bundle)
+    this.#denied = new Set(bundle.denied)
+    this.#bundle = bundle
     this.#verified.clear()
   }
 
@@ -177,19 +157,23 @@ export class PeerVerifier {
     } catch (error) {
       return refusePeer('malformed-certificate', `The certificate cannot be read: ${(error as Error).message}.`)
     }
-    const mistake = this.#checkName(facts) ?? checkUse(facts) ?? checkStrength(leaf, facts)
+    const mistake = this.#checkName(facts) ?? checkUse(facts)
     if (mistake !== undefined) return mistake
+    const weakness = weaknessOf(leaf, facts)
+    if (weakness !== undefined) return refusePeer('weak-key', weakness)
     const [spiffeId] = facts.uris as [string]
-    const issuer = this.#roots.find((root) => leaf.checkIssued(root) && verifies(leaf, root))
+    const issuer = this.#issuers.find((one) => isSignedBy(leaf, one))
     if (issuer === undefined) {
-      const detail = `The certificate of ${spiffeId} was signed by none of the ${this.#roots.length} roots of our trust bundle.`
+      const { roots, intermediates } = this.#bundle
+      const detail = `The certificate of ${spiffeId} was signed by none of the ${roots.length} roots and ${intermediates.length} intermediates of our trust bundle.`
       return refusePeer('untrusted-issuer', detail)
     }
-    const service = serviceOf(spiffeId, this.#trustDomain)
+    if (this.#denied.has(spiffeId)) return refusePeer('denied', `An operator denied ${spiffeId} all access.`)
+    const notAfter = Math.min(facts.notAfter, issuer.notAfter)
     return {
-      peer: { ok: true, spiffeId, service, notAfter: facts.notAfter },
-      notBefore: Math.max(facts.notBefore, Date.parse(issuer.validFrom)),
-      notAfter: Math.min(facts.notAfter, Date.parse(issuer.validTo)),
+      peer: { ok: true, spiffeId, service: serviceOf(spiffeId, this.#bundle.trustDomain), notAfter },
+      notBefore: Math.max(facts.notBefore, issuer.notBefore),
+      notAfter,
     }
   }
 
@@ -201,8 +185,9 @@ export class PeerVerifier {
     }
     const id = parseSpiffeId(uri)
     if (id === undefined) return refusePeer('invalid-spiffe-id', `The certificate's name ${show(uri)} is no SPIFFE ID.`)
-    if (id.trustDomain !== this.#trustDomain) {
-      const detail = `The certificate is of trust domain ${show(id.trustDomain)}, ours is ${show(this.#trustDomain)}.`
+    const { trustDomain } = this.#bundle
+    if (id.trustDomain !== trustDomain) {
+      const detail = `The certificate is of trust domain ${show(id.trustDomain)}, ours is ${show(trustDomain)}.`
       return refusePeer('foreign-trust-domain', detail)
     }
     if (id.path === '') return refusePeer('no-path', `${show(uri)} names a trust domain, not a workload.`)
@@ -237,30 +222,13 @@ function checkUse({ ca, keyUsage, extendedKeyUsage, unknownCritical }: Certifica
   return undefined
 }
 
-function checkStrength(leaf: X509Certificate, { signatureAlgorithm }: CertificateFacts): RefusedPeer | undefined {
-  if (!SIGNATURES.has(signatureAlgorithm)) {
-    return refusePeer('weak-key', `The certificate's signature algorithm ${signatureAlgorithm} is not accepted.`)
-  }
-  let kind = 'unreadable'
-  try {
-    const { asymmetricKeyType, asymmetricKeyDetails } = leaf.publicKey
-    kind = asymmetricKeyType ?? kind
-    if (kind === 'ed25519') return undefined
-    if (kind === 'ec' && CURVES.has(asymmetricKeyDetails?.namedCurve ?? '')) return undefined
-    if ((kind === 'rsa' || kind === 'rsa-pss') && (asymmetricKeyDetails?.modulusLength ?? 0) >= SMALLEST_RSA)
-      return undefined
-  } catch {
-    // A key of a kind that OpenSSL does not know.
-  }
-  return refusePeer('weak-key', `The certificate's key (${kind}) is too weak or of an unknown kind.`)
+function isSame(a: TrustBundle, b: TrustBundle): boolean {
+  if (a.trustDomain !== b.trustDomain || a.sequence !== b.sequence) return false
+  return sameTexts(a.roots, b.roots) && sameTexts(a.intermediates, b.intermediates) && sameTexts(a.denied, b.denied)
 }
 
-function verifies(leaf: X509Certificate, root: X509Certificate): boolean {
-  try {
-    return leaf.verify(root.publicKey)
-  } catch {
-    return false
-  }
+function sameTexts(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((text, i) => text === b[i])
 }
 
 function iso(at: number): string {

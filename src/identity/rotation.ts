@@ -14,9 +14,10 @@ import { MeshError } from '../core/errors.ts'
 import { WallTimer } from '../core/wall-timer.ts'
 import { acceptCertificate, type Requester, requestCertificate } from './certificate-request.ts'
 import type { Identity, IdentitySource } from './identity.ts'
-import { makeIdentity, rootsMistake } from './identity-check.ts'
+import { makeIdentity } from './identity-check.ts'
 import { rootFingerprint } from './join-token.ts'
 import type { KeyStore } from './key-store.ts'
+import { bundleMistake, frozenBundle, type TrustBundle } from './trust-bundle.ts'
 import { issuedAt, SKEW_REPORTED_MS } from './validity.ts'
 
 export type RotationEvent =
@@ -140,17 +141,18 @@ export class RotatingIdentity implements IdentitySource {
    * unusable bundles are not taken. A bundle that no longer trusts our own certificate is in force
    * all the same, and ours is renewed at once.
    */
-  updateBundle(roots: readonly string[], sequence: number): void {
-    if (this.#closed || sequence <= this.#current.sequence) return
-    const mistake = rootsMistake(roots, this.#current.trustDomain)
+  updateBundle(bundle: TrustBundle): void {
+    const { trustDomain, sequence } = this.#current
+    if (this.#closed || bundle.sequence <= sequence) return
+    const foreign = `it is of trust domain '${bundle.trustDomain}', this process is of '${trustDomain}'`
+    const mistake = bundle.trustDomain === trustDomain ? bundleMistake(bundle) : foreign
     if (mistake !== undefined) {
       this.#tell({ type: 'bundle-refused', detail: mistake })
       return
     }
     const next = {
       ...this.#current,
-      roots: Object.freeze([...roots]),
-      sequence,
+      ...frozenBundle(bundle),
       generation: this.#current.generation + 1,
     }
     let trusted = true
@@ -161,7 +163,7 @@ export class RotatingIdentity implements IdentitySource {
     }
     this.#swap(Object.freeze(next), 'bundle')
     void this.#save()
-    if (!trusted && roots.length > 0) void this.renew()
+    if (!trusted && bundle.roots.length > 0) void this.renew()
   }
 
   /**

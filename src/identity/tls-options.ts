@@ -22,7 +22,7 @@ export const HANDSHAKE_TIMEOUT_MS = 5_000
 /** Weak: a context lives as long as its generation. */
 const contexts = new WeakMap<Identity, SecureContext>()
 
-/** Key, certificate and roots of one generation, made once (0.5 ms). */
+/** Key, certificates and bundle of one generation, made once (0.5 ms). */
 export function secureContextOf(identity: Identity): SecureContext {
   let context = contexts.get(identity)
   if (context === undefined) {
@@ -33,7 +33,9 @@ export function secureContextOf(identity: Identity): SecureContext {
 }
 
 function keyMaterial(identity: Identity): { key: string; cert: string; ca: string[] } {
-  return { key: identity.privateKey, cert: identity.certificate, ca: [...identity.roots] }
+  // A peer that sends its leaf alone is verified, too: OpenSSL takes no intermediate for a root.
+  const ca = [...identity.roots, ...(identity.intermediates ?? [])]
+  return { key: identity.privateKey, cert: identity.certificate, ca }
 }
 
 export interface ServerTlsChoices {

@@ -182,7 +182,10 @@ export class Membership {
             reason: `${issue}; it stays as it was read last, or is left out`,
           })
         },
-        bundle: (_trustDomain, roots, sequence) => rotation.updateBundle(roots, sequence),
+        bundle: (bundle) => {
+          rotation.updateBundle(bundle)
+          return rotation.current.sequence
+        },
         refused: (code, message) => events.emit('snapshot:rejected', { subject: code, reason: message }),
         unlisted: ({ address, port }, reason) =>
           events.emit('instance:unlisted', { endpoint: labelOf({ address, port }), reason }),

@@ -11,7 +11,7 @@ import { ApiError, invalid } from './api/error.ts'
 import type { Precondition } from './api/precondition.ts'
 import { KEYS, type PolicyRecord } from './records.ts'
 import { type RegistryState, VERSIONS_KEPT } from './state.ts'
-import type { Operation } from './storage/storage.ts'
+import { MOST_COMPARES, type Operation } from './storage/storage.ts'
 
 /** So that one apply stays one transaction. */
 export const MOST_DOCUMENTS = 300
@@ -167,9 +167,11 @@ export class Policies {
     const entry = { who: by, source, action, outcome: 'done', detail } as const
     operations.push(...this.#audit.operations(changed.length === 1 ? { ...entry, service: first! } : entry))
     // A version that exists was written by another registry on the same store.
-    const compares = changes
+    const versions = changes
       .filter(({ change }) => change !== 'unchanged')
       .map(({ service, version }) => ({ key: KEYS.version(service, version), revision: 0 }))
+    const noneSince = { prefix: KEYS.versions, unchangedSince: this.#state.revision }
+    const compares = versions.length > MOST_COMPARES ? [noneSince] : versions
     const { ok } = await this.#state.write(operations, compares)
     if (!ok) throw new ApiError('conflict', 'another registry changed these policies at the same time; try again')
     return changes

@@ -121,6 +121,7 @@ export const KEYS = {
   override: (service: string, address: string) => `override/${service}/${address}`,
   policy: (service: string) => `policy/${service}`,
   version: (service: string, version: number) => `version/${service}/${String(version).padStart(12, '0')}`,
+  versions: 'version/',
   token: (hash: string) => `token/${hash}`,
   audit: (id: string) => `audit/${id}`,
   authority: 'ca/root',

@@ -19,11 +19,9 @@ import { holderOf, type InstanceRecord, KEYS, LOCAL_REGISTRY } from './records.t
 import { MOST_CONFLICTS, Removals } from './removals.ts'
 import type { StoredInstance } from './service-entry.ts'
 import type { RegistryState } from './state.ts'
+import { MOST_COMPARES } from './storage/storage.ts'
 import type { WatchHub } from './watch/hub.ts'
 import type { ServiceChange } from './watch/service-change.ts'
-
-/** Removals in one transaction. */
-const MOST_REMOVALS = 500
 
 export interface Registrant {
   readonly spiffeId: string
@@ -260,8 +258,8 @@ export class Registrar {
     // An instance that has a lease again was registered again.
     const mayRemove = (record: InstanceRecord): boolean =>
       this.#holds(record) && !this.leases.has(service, record.instance.id)
-    for (let i = 0; i < ids.length; i += MOST_REMOVALS) {
-      const some = ids.slice(i, i + MOST_REMOVALS)
+    for (let i = 0; i < ids.length; i += MOST_COMPARES) {
+      const some = ids.slice(i, i + MOST_COMPARES)
       this.#removals.remove(service, some, 'lost', mayRemove).then(
         ({ records }) => {
           for (const { instance } of records) {

@@ -20,6 +20,7 @@ import { Housekeeping } from './housekeeping.ts'
 import { type Logger, openLog, SILENT_LOG } from './log.ts'
 import { ownNames, type RegistryOptions, type ResolvedRegistryOptions, resolveRegistryOptions } from './options.ts'
 import { Policies, type PolicyChange } from './policies.ts'
+import { LOCAL_REGISTRY } from './records.ts'
 import { Registrar } from './registrar.ts'
 import { readSealKey } from './seal/key-source.ts'
 import { SealedStorage, type SealSecrets } from './seal/sealed-storage.ts'
@@ -46,6 +47,8 @@ const INCOMPLETE_LEASES = 2
 
 /** A running registry. */
 export interface Registry {
+  /** Among the registries on its store; `'local'` for one that has its store for itself. */
+  readonly id: string
   /** `https://127.0.0.1:7400`. */
   readonly url: string
   readonly port: number
@@ -104,9 +107,28 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
   const log = resolved.log ? await openLog() : SILENT_LOG
   // Before the store: a start without its key touches nothing.
   const secrets = await readSealKeys(resolved)
-  const storage = await openStorage(resolved, log)
+  return await runOn(await openStorage(resolved, log), LOCAL_REGISTRY, resolved, secrets, log)
+}
+
+/**
+ * Starts a registry on a given store, which it closes. `id` names it among the registries on that
+ * store.
+ */
+export async function startRegistryOn(storage: Storage, id: string, options: RegistryOptions = {}): Promise<Registry> {
+  const resolved = resolveRegistryOptions(options)
+  const log = resolved.log ? await openLog() : SILENT_LOG
+  return await runOn(storage, id, resolved, await readSealKeys(resolved), log)
+}
+
+async function runOn(
+  storage: Storage,
+  id: string,
+  options: ResolvedRegistryOptions,
+  secrets: SealSecrets,
+  log: Logger,
+): Promise<Registry> {
   try {
-    return await assemble(resolved, await SealedStorage.open(storage, secrets, log), log)
+    return await assemble(options, await SealedStorage.open(storage, secrets, log), id, log)
   } catch (error) {
     await storage.close()
     throw error
@@ -135,7 +157,12 @@ async function openStorage({ dataDir }: ResolvedRegistryOptions, log: Logger): P
   return storage
 }
 
-async function assemble(options: ResolvedRegistryOptions, storage: Storage, log: Logger): Promise<Registry> {
+async function assemble(
+  options: ResolvedRegistryOptions,
+  storage: Storage,
+  id: string,
+  log: Logger,
+): Promise<Registry> {
   const { clock, dev, address, certificateLifeMs, signingsPerSecond, joinsPerSecond } = options
   const replayed: ServiceChange[] = []
   const state = await RegistryState.load(storage, (change) => replayed.push(change))
@@ -157,7 +184,7 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
   const adminToken = await ensureAdminToken(state, audit, authority.fingerprint, options.dataDir)
   const hub = new WatchHub(state, clock, history)
   if ([...state.services.values()].some(({ instances }) => instances.size > 0)) hub.expectWatchers(options.leaseMs)
-  const registrar = new Registrar({ state, hub, audit, clock, log }, options.leaseMs)
+  const registrar = new Registrar({ state, hub, audit, clock, log, id }, options.leaseMs)
   const tokens = new JoinTokens(state, audit, clock, authority.fingerprint)
   const { dataDir } = options
   const operators = new Operators(state, audit, clock, authority.fingerprint, () => {
@@ -175,7 +202,7 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
     clock,
     dev,
     epoch: () => state.epoch,
-    bundle: () => ({ type: 'bundle', trustDomain, sequence: authority.sequence, roots: authority.roots }),
+    bundle: () => ({ type: 'bundle', ...authority.bundle }),
     refused: (who, reason, detail, service) =>
       audit.record({
         who: who.spiffeId,
@@ -252,6 +279,7 @@ async function assemble(options: ResolvedRegistryOptions, storage: Storage, log:
     return closing
   }
   return {
+    id,
     url,
     port,
     trustDomain,

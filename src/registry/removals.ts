@@ -5,7 +5,7 @@ import type { Logger } from './log.ts'
 import { KEYS, type ServiceRecord } from './records.ts'
 import type { StoredInstance } from './service-entry.ts'
 import type { RegistryState } from './state.ts'
-import type { Operation } from './storage/storage.ts'
+import type { MOST_COMPARES, Operation } from './storage/storage.ts'
 
 /** Writes of another registry that may come in between, in a row. */
 export const MOST_CONFLICTS = 20
@@ -43,8 +43,8 @@ export class Removals {
   }
 
   /**
-   * Removes those instances that `mayRemove` allows. After a write of another registry it asks
-   * again, so the newer write wins.
+   * Removes those instances that `mayRemove` allows, of at most {@link MOST_COMPARES}. After a
+   * write of another registry it asks again, so the newer write wins.
    */
   async remove(
     service: string,

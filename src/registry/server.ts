@@ -56,8 +56,7 @@ export class RegistryServer {
     this.#connections = new RegistryConnections(context.clock)
     this.#log = log
     this.#requests = new RequestHandler(context, access, this.#connections, log)
-    const { trustDomain, roots, sequence } = context.authority
-    this.#verifier = new PeerVerifier(this.#clock, { trustDomain, roots, sequence })
+    this.#verifier = new PeerVerifier(this.#clock, context.authority.bundle)
   }
 
   /** Rejects if the address is taken or not ours. */
@@ -183,6 +182,7 @@ export class RegistryServer {
     }
     connection.secure()
     socket[CONNECTION] = connection
+    this.#verifier.setTrust(this.#context.authority.bundle)
     const verdict = verifyPeer(socket, this.#verifier)
     if (verdict.ok) {
       const { spiffeId, service, notAfter } = verdict

@@ -43,6 +43,8 @@ export class Session implements Watcher, InstanceOwner {
   /** Wall clock, ms: its certificate's end. */
   readonly notAfter: number
   heardAt: number
+  /** Sequence of the trust bundle that is in force in the process; -1 until it has said so. */
+  trusts = -1
   readonly #host: SessionHost
   readonly #stream: ServerHttp2Stream
   readonly #onClosed: (session: Session) => void
@@ -277,6 +279,9 @@ export class Session implements Watcher, InstanceOwner {
         if (service !== undefined && Number.isSafeInteger(message.revision)) {
           hub.acknowledge(this, service, message.revision as number)
         }
+        return
+      case 'trusts':
+        if (Number.isSafeInteger(message.sequence)) this.trusts = Math.max(this.trusts, message.sequence as number)
         return
       default:
         // `beat`, and what a newer process may say.

@@ -175,8 +175,6 @@ export class RegistryState {
   }
 
   write(operations: readonly Operation[], compares: readonly Compare[] = []): Promise<TransactionResult> {
-    // The embedded engines tell their watchers before they resolve; one that is elsewhere will have
-    // to wait here.
     return this.#storage.transact(compares, operations)
   }
 

@@ -44,6 +44,14 @@ describe('the key store', () => {
     expect(store.ignored).toBe(0)
   })
 
+  test('reads an identity of a version whose bundle had only roots', async () => {
+    const { intermediates, denied, ...older } = newIdentity(newAuthority(now), 'checkout', now)
+    expect([intermediates, denied]).toEqual([[], []])
+    const store = await open()
+    await store.writeState('identity-checkout.json', Buffer.from(JSON.stringify({ format: 1, ...older })))
+    expect(await store.loadIdentity('checkout')).toMatchObject({ ...older, intermediates: [], denied: [] })
+  })
+
   test('ignores and counts an identity that is expired, of another mesh, or under the name of another service', async () => {
     const identity = newIdentity(newAuthority(now), 'checkout', now)
     await (await open()).saveIdentity(identity)

@@ -10,7 +10,7 @@ import { RotatingIdentity, type RotationEvent } from '../../src/identity/rotatio
 import { readSigningRequest } from '../../src/identity/signing-request.ts'
 import { serviceId } from '../../src/identity/spiffe-id.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { newAuthority, TRUST_DOMAIN } from '../rigs/certificates.ts'
+import { newAuthority, newBundle, TRUST_DOMAIN } from '../rigs/certificates.ts'
 
 // Whole seconds, so that the lives below are exact.
 const START = Math.floor(Date.now() / 1000) * 1000
@@ -46,7 +46,7 @@ class Scene {
       notAfter: wallNow + this.lifeMs,
     })
     const { roots, sequence } = this
-    const response = { trustDomain: TRUST_DOMAIN, certificate, roots, sequence, wallNow }
+    const response = { ...newBundle(roots, sequence), certificate, wallNow }
     return this.answer === undefined ? response : await this.answer(response)
   }
 
@@ -353,7 +353,7 @@ describe('an identity on a machine that sleeps, and whose clock is set', () => {
   test('joins again under the roots of the registry of now, which may be another one', async () => {
     const scene = new Scene()
     const rotation = await scene.start()
-    rotation.updateBundle([scene.authority.certificate, newAuthority(START).certificate], 7)
+    rotation.updateBundle(newBundle([scene.authority.certificate, newAuthority(START).certificate], 7))
     scene.signer = newAuthority(START)
     scene.roots = [scene.signer.certificate]
     scene.answer = (response) => ({ ...response, joined: true })
@@ -383,12 +383,12 @@ describe('a changed trust bundle', () => {
     const rotation = await scene.start()
     const first = rotation.current
     const next = newAuthority(START)
-    rotation.updateBundle([scene.authority.certificate, next.certificate], 5)
+    rotation.updateBundle(newBundle([scene.authority.certificate, next.certificate], 5))
     expect(rotation.current).toMatchObject({ generation: 2, sequence: 5, privateKey: first.privateKey })
     expect(rotation.current.roots).toHaveLength(2)
-    rotation.updateBundle([next.certificate], 4)
-    rotation.updateBundle(['nonsense'], 6)
-    rotation.updateBundle([newAuthority(START, 'other.test').certificate], 6)
+    rotation.updateBundle(newBundle([next.certificate], 4))
+    rotation.updateBundle(newBundle(['nonsense'], 6))
+    rotation.updateBundle(newBundle([newAuthority(START, 'other.test').certificate], 6))
     expect(rotation.current.sequence).toBe(5)
     expect(scene.types()).toEqual(['issued', 'bundle', 'bundle-refused', 'bundle-refused'])
     expect(scene.asked).toHaveLength(1)
@@ -401,7 +401,7 @@ describe('a changed trust bundle', () => {
     scene.signer = newAuthority(START)
     scene.roots = [scene.signer.certificate]
     scene.sequence = 2
-    rotation.updateBundle(scene.roots, 2)
+    rotation.updateBundle(newBundle(scene.roots, 2))
     await scene.calm()
     expect(scene.types()).toEqual(['issued', 'bundle', 'renewed'])
     const root = new X509Certificate(scene.roots[0]!)
@@ -412,7 +412,7 @@ describe('a changed trust bundle', () => {
   test('that is empty trusts nobody and is taken', async () => {
     const scene = new Scene()
     const rotation = await scene.start()
-    rotation.updateBundle([], 2)
+    rotation.updateBundle(newBundle([], 2))
     expect(rotation.current).toMatchObject({ roots: [], sequence: 2 })
     rotation.close()
   })
@@ -422,7 +422,7 @@ describe('a changed trust bundle', () => {
     const rotation = await scene.start()
     const next = newAuthority(START)
     scene.answer = (response) => {
-      rotation.updateBundle([scene.authority.certificate, next.certificate], 2)
+      rotation.updateBundle(newBundle([scene.authority.certificate, next.certificate], 2))
       return response
     }
     await rotation.renew()

@@ -7,6 +7,7 @@ import { type Authority, createAuthority, issueCertificate } from '../../src/ide
 import type { Identity } from '../../src/identity/identity.ts'
 import { privateKeyPem } from '../../src/identity/key.ts'
 import { serviceId } from '../../src/identity/spiffe-id.ts'
+import type { TrustBundle } from '../../src/identity/trust-bundle.ts'
 import * as builder from '../../src/identity/x509/certificate-builder.ts'
 
 export const TRUST_DOMAIN = 'mesh.test'
@@ -18,6 +19,11 @@ export function newKey(): { privateKey: KeyObject; publicKey: KeyObject } {
 
 export function newAuthority(now = Date.now(), trustDomain = TRUST_DOMAIN): Authority {
   return createAuthority({ trustDomain, notBefore: now - HOUR_MS, notAfter: now + 24 * HOUR_MS })
+}
+
+/** A trust bundle of roots alone, unless `more` says otherwise. */
+export function newBundle(roots: readonly string[], sequence: number, more: Partial<TrustBundle> = {}): TrustBundle {
+  return { trustDomain: TRUST_DOMAIN, sequence, roots, intermediates: [], denied: [], ...more }
 }
 
 export interface Leaf {
@@ -82,12 +88,10 @@ export function newIdentity(authority: Authority, service: string, now = Date.no
   const [notBefore, notAfter] = [now - 60_000, now + HOUR_MS]
   return {
     spiffeId,
-    trustDomain: authority.trustDomain,
+    ...newBundle([authority.certificate], 1, { trustDomain: authority.trustDomain }),
     service,
     privateKey: privateKeyPem(privateKey),
     certificate: issueCertificate(authority, { publicKey, spiffeId, notBefore, notAfter }),
-    roots: [authority.certificate],
-    sequence: 1,
     notBefore: Math.floor(notBefore / 1000) * 1000,
     notAfter: Math.floor(notAfter / 1000) * 1000,
     generation: 1,

@@ -11,7 +11,7 @@ import { issueCertificate } from '../../src/identity/certificate.ts'
 import { privateKeyPem } from '../../src/identity/key.ts'
 import { readSigningRequest } from '../../src/identity/signing-request.ts'
 import { registryId, serviceId } from '../../src/identity/spiffe-id.ts'
-import { newAuthority, newKey, TRUST_DOMAIN } from './certificates.ts'
+import { newAuthority, newBundle, newKey, TRUST_DOMAIN } from './certificates.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -157,6 +157,6 @@ export class ScriptedRegistry {
       notBefore: now - 60_000,
       notAfter: now + HOUR_MS,
     })
-    return { trustDomain: TRUST_DOMAIN, certificate, roots: [this.authority.certificate], sequence: 1, wallNow: now }
+    return { ...newBundle([this.authority.certificate], 1), certificate, wallNow: now }
   }
 }

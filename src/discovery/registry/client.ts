@@ -11,6 +11,7 @@
 import type { ConnectionOptions } from 'node:tls'
 import type { Clock, Timer } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
+import type { TrustBundle } from '../../identity/trust-bundle.ts'
 import { SKEW_REPORTED_MS } from '../../identity/validity.ts'
 import type { Instance } from '../instance.ts'
 import type { RegistryAddresses } from './addresses.ts'
@@ -223,7 +224,7 @@ export class RegistryClient {
         this.watches.takeDelta(message)
         return
       case 'bundle':
-        this.#options.observer.bundle(message.trustDomain, message.roots, message.sequence)
+        this.#trust(message)
         return
       case 'mark':
       case 'part':
@@ -247,6 +248,12 @@ export class RegistryClient {
       case 'goaway':
         this.#pause.asked(message.retryAfterMs)
     }
+  }
+
+  #trust(bundle: TrustBundle): void {
+    const connection = this.#connection
+    const sequence = this.#options.observer.bundle(bundle)
+    connection?.send({ type: 'trusts', sequence })
   }
 
   #beat(everyMs: number): void {

@@ -2,6 +2,7 @@
  * Reads a line of the session into a message that is built anew, field by field. No prototype,
  * unknown key or absurd value of the received object gets further.
  */
+import { BUNDLE_LIMITS } from '../../identity/trust-bundle.ts'
 import { list, text } from '../../options/fields.ts'
 import { serviceName } from '../../options/names.ts'
 import { integer } from '../../options/quantities.ts'
@@ -14,12 +15,11 @@ import type { ServerMessage } from './wire.ts'
 
 const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
 const PARTS = integer({ min: 0, max: LIMITS.instancesPerService })
-const ROOTS = list(
-  text('a PEM certificate', /^-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*$/, 16_384),
-  {
-    max: 32,
-  },
-)
+const PEM = /^-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*$/
+const certificates = (max: number) => list(text('a PEM certificate', PEM, BUNDLE_LIMITS.pemBytes), { max })
+const ROOTS = certificates(BUNDLE_LIMITS.roots)
+const INTERMEDIATES = certificates(BUNDLE_LIMITS.intermediates)
+const DENIED = list(text('a SPIFFE id', /^spiffe:/, 2_048), { max: BUNDLE_LIMITS.denied })
 
 /** `undefined`: a type that this version does not know. @throws SnapshotRejected */
 export function readServerMessage(line: string): ServerMessage | undefined {
@@ -79,6 +79,8 @@ export function readServerMessage(line: string): ServerMessage | undefined {
         trustDomain: readField(text('a trust domain', /^[a-z0-9._-]+$/, 255), message.trustDomain, 'trustDomain'),
         sequence: readField(REVISION, message.sequence, 'sequence'),
         roots: readField(ROOTS, message.roots, 'roots'),
+        intermediates: readField(INTERMEDIATES, message.intermediates ?? [], 'intermediates'),
+        denied: readField(DENIED, message.denied ?? [], 'denied'),
       }
     case 'done':
       return {

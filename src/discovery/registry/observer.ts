@@ -1,4 +1,5 @@
 /** What the session with the registry reports, for events, metrics and the snapshot on disk. */
+import type { TrustBundle } from '../../identity/trust-bundle.ts'
 import type { Instance } from '../instance.ts'
 import type { ServiceView } from './service-view.ts'
 
@@ -20,7 +21,8 @@ export interface RegistryObserver {
   policyRefused(service: string, reason: string, kept: boolean): void
   /** An instance cannot be read. It stays as it last could, or is left out. */
   instanceRefused(service: string, reason: string): void
-  bundle(trustDomain: string, roots: readonly string[], sequence: number): void
+  /** Returns the sequence of the bundle that is in force now: an unusable one is not. */
+  bundle(bundle: TrustBundle): number
   refused(code: string, message: string): void
   /**
    * The registry took an instance of ours off the list. It is listed again as long as the session

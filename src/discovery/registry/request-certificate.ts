@@ -35,20 +35,28 @@ export async function requestCertificate(
     })
   }
   const answer = said.body
-  const roots = answer.roots
+  const { trustDomain, certificate } = answer
+  const [roots, intermediates, denied] = [answer.roots, answer.intermediates ?? [], answer.denied ?? []].map(textsOf)
   if (
-    typeof answer.trustDomain !== 'string' ||
-    typeof answer.certificate !== 'string' ||
-    !Array.isArray(roots) ||
-    !roots.every((root) => typeof root === 'string')
+    typeof trustDomain !== 'string' ||
+    typeof certificate !== 'string' ||
+    roots === undefined ||
+    intermediates === undefined ||
+    denied === undefined
   ) {
     throw new MeshError('the registry sent no certificate', { code: 'registry-unavailable', endpoint: labelOf(target) })
   }
   return {
-    trustDomain: answer.trustDomain,
-    certificate: answer.certificate,
+    trustDomain,
+    certificate,
     roots,
+    intermediates,
+    denied,
     sequence: Number.isSafeInteger(answer.sequence) ? (answer.sequence as number) : 0,
     wallNow: Number.isSafeInteger(answer.wallNow) ? (answer.wallNow as number) : clock.wallNow(),
   }
+}
+
+function textsOf(value: unknown): readonly string[] | undefined {
+  return Array.isArray(value) && value.every((one) => typeof one === 'string') ? value : undefined
 }

@@ -10,6 +10,7 @@
  * the service again without `since`. Revisions are never compared across epochs: a registry has a
  * new one at each start on data that may not be the last, such as a restored backup.
  */
+import type { TrustBundle } from '../../identity/trust-bundle.ts'
 import type { Instance, UnreadableInstance } from '../instance.ts'
 
 export const PROTOCOL = 1
@@ -42,6 +43,8 @@ export type ClientMessage =
   | { type: 'unwatch'; service: string }
   /** Everything about `service` up to `revision` is in force in this process. */
   | { type: 'ack'; service: string; revision: number }
+  /** The trust bundle of this sequence, or a newer one, is in force in this process. */
+  | { type: 'trusts'; sequence: number }
   /** Heartbeat: any message counts as one, this one is for when there is nothing to say. */
   | { type: 'beat' }
 
@@ -95,11 +98,8 @@ export type ServerMessage =
     }
   /** Bookmark, every 10 s while nothing changes: everything up to `revision` has been sent. */
   | { type: 'mark'; epoch: string; revision: number; wallNow: number }
-  /**
-   * The trust bundle, on start and on change: PEM certificates; an empty list means that nothing is
-   * trusted.
-   */
-  | { type: 'bundle'; trustDomain: string; sequence: number; roots: readonly string[] }
+  /** The trust bundle, on start and on change. An older registry sends only its roots. */
+  | ({ type: 'bundle' } & TrustBundle)
   /** `isNew`: the instance that was registered was not in the list. */
   | { type: 'done'; ref: number; revision: number; isNew?: boolean }
   /** Every watcher of the draining instance's service has acknowledged its leaving. */

@@ -18,6 +18,7 @@ import {
   readTime,
 } from './der-reader.ts'
 import { TAG } from './der-writer.ts'
+import { readCertificatePem } from './pem.ts'
 
 export interface CertificateFacts {
   readonly notBefore: number
@@ -26,6 +27,8 @@ export interface CertificateFacts {
   readonly subject: Uint8Array
   readonly uris: readonly string[]
   readonly ca: boolean
+  /** Of an authority: how many authorities may stand below it. `undefined`: any number. */
+  readonly pathLength: number | undefined
   /** Bit numbers that are set; `undefined` if the extension is absent. */
   readonly keyUsage: readonly number[] | undefined
   /** OIDs; `undefined` if the extension is absent. */
@@ -72,7 +75,7 @@ export function readCertificate(raw: Uint8Array): CertificateFacts {
     notAfter: readTime(notAfter),
     subject: subject!.bytes,
     uris: read(OID.subjectAltName, readUris) ?? [],
-    ca: read(OID.basicConstraints, readCa) ?? false,
+    ...(read(OID.basicConstraints, readConstraints) ?? { ca: false, pathLength: undefined }),
     keyUsage: read(OID.keyUsage, readBits),
     extendedKeyUsage: read(OID.extendedKeyUsage, (node) =>
       readChildren(node, TAG.sequence).map((child) => readObjectIdentifier(child)),
@@ -117,9 +120,12 @@ function readUris(node: DerNode): readonly string[] {
     .map((name) => Buffer.from(name.content).toString('latin1'))
 }
 
-function readCa(node: DerNode): boolean {
-  const [ca] = readChildren(node, TAG.sequence)
-  return ca?.tag === TAG.boolean && readBoolean(ca)
+function readConstraints(node: DerNode): Pick<CertificateFacts, 'ca' | 'pathLength'> {
+  const parts = [...readChildren(node, TAG.sequence)]
+  const ca = parts[0]?.tag === TAG.boolean && readBoolean(parts.shift())
+  const pathLength = parts.length === 0 ? undefined : readSmallInteger(parts.shift())
+  if (parts.length > 0) throw new DerError('basic constraints of more than two parts')
+  return { ca, pathLength }
 }
 
 function readBits(node: DerNode): readonly number[] {
@@ -137,7 +143,9 @@ function readBits(node: DerNode): readonly number[] {
  */
 export function trustDomainOf(root: string): string | undefined {
   try {
-    const { uris } = readCertificate(Buffer.from(root.replace(/-----[A-Z ]+-----|\s/g, ''), 'base64'))
+    const [der, ...more] = readCertificatePem(root) ?? []
+    if (der === undefined || more.length > 0) return undefined
+    const { uris } = readCertificate(der)
     const id = uris.length === 1 ? parseSpiffeId(uris[0]!) : undefined
     return id?.path === '' ? id.trustDomain : undefined
   } catch {

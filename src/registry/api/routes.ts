@@ -48,8 +48,7 @@ export const ROUTES: readonly ApiRoute[] = [
     sendText(response, 200, 'text/plain; version=0.0.4; charset=utf-8', metricsText(context)),
   ),
   route('GET', '/v1/bundle', 'public', ({ authority, clock }, { response }) => {
-    const { trustDomain, roots, sequence } = authority
-    sendJson(response, 200, { trustDomain, sequence, roots, wallNow: clock.wallNow() })
+    sendJson(response, 200, { ...authority.bundle, wallNow: clock.wallNow() })
   }),
   route('POST', '/v1/join', 'public', join),
   route('POST', '/v1/renew', 'public', renew),

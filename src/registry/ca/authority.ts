@@ -11,6 +11,7 @@ import { rootFingerprint } from '../../identity/join-token.ts'
 import { generateIdentityKey } from '../../identity/key.ts'
 import { readSigningRequest } from '../../identity/signing-request.ts'
 import { registryId, serviceId } from '../../identity/spiffe-id.ts'
+import type { TrustBundle } from '../../identity/trust-bundle.ts'
 import { BACKDATED_MS } from '../../identity/validity.ts'
 import { OptionsError } from '../../options/fields.ts'
 import { RateLimit } from '../access/rate-limit.ts'
@@ -87,6 +88,11 @@ export class RegistryAuthority {
     return [this.#authority.certificate]
   }
 
+  /** What every verifier of the mesh goes by. */
+  get bundle(): TrustBundle {
+    return { trustDomain: this.trustDomain, sequence: this.sequence, roots: this.roots, intermediates: [], denied: [] }
+  }
+
   get notAfter(): number {
     return this.#authority.notAfter
   }
@@ -120,7 +126,7 @@ export class RegistryAuthority {
       notBefore: now - BACKDATED_MS,
       notAfter: now + this.#options.certificateLifeMs,
     })
-    return { trustDomain: this.trustDomain, certificate, roots: this.roots, sequence: this.sequence, wallNow: now }
+    return { ...this.bundle, certificate, wallNow: now }
   }
 
   /** The registry's own, with the names under which browsers and scripts reach it. */
@@ -133,13 +139,11 @@ export class RegistryAuthority {
     const notAfter = Math.min(this.#clock.wallNow() + this.#options.certificateLifeMs, this.#authority.notAfter)
     const spiffeId = registryId(this.trustDomain)
     return {
+      ...this.bundle,
       spiffeId,
-      trustDomain: this.trustDomain,
       service: 'registry',
       privateKey: privateKey.export({ type: 'pkcs8', format: 'pem' }) as string,
       certificate: issueCertificate(this.#authority, { publicKey, spiffeId, notBefore, notAfter, ...names }),
-      roots: this.roots,
-      sequence: this.sequence,
       notBefore,
       notAfter,
       generation,

@@ -7,6 +7,7 @@ import type { Logger } from '../log.ts'
 import { KEYS, SECRET_KINDS } from '../records.ts'
 import { StorageError } from '../storage/errors.ts'
 import type {
+  Announcement,
   Batch,
   Compare,
   Item,
@@ -110,12 +111,20 @@ export class SealedStorage implements Storage {
     return this.#inner.campaign(name)
   }
 
+  announce(key: string, value: string): Promise<Announcement> {
+    return this.#inner.announce(key, value)
+  }
+
   eraseFormer(prefixes: readonly string[]): Promise<void> {
     return this.#inner.eraseFormer?.(prefixes) ?? Promise.resolve()
   }
 
   status(): StorageStatus {
     return this.#inner.status()
+  }
+
+  onStatus(listener: (status: StorageStatus) => void): () => void {
+    return this.#inner.onStatus(listener)
   }
 
   async close(): Promise<void> {

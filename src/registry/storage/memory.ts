@@ -2,20 +2,22 @@
 import { randomUUID } from 'node:crypto'
 import { ChangeLog } from './change-log.ts'
 import { StorageError } from './errors.ts'
+import { LocalAnnouncements } from './local-announcements.ts'
 import { LocalElections } from './local-elections.ts'
 import {
+  type Announcement,
   type Batch,
   type Compare,
   HISTORY,
   type Item,
   type Leadership,
-  MOST_OPERATIONS,
   type Operation,
   SCANNED_AT_ONCE,
   type Storage,
   type StorageStatus,
   type TransactionResult,
 } from './storage.ts'
+import { checkLimits } from './transaction-limits.ts'
 import { StorageWatches } from './watches.ts'
 
 export class MemoryStorage implements Storage {
@@ -24,6 +26,7 @@ export class MemoryStorage implements Storage {
   readonly #log: ChangeLog
   readonly #watches = new StorageWatches()
   readonly #elections = new LocalElections()
+  readonly #announcements = new LocalAnnouncements((operations) => this.transact([], operations))
   #revision = 0
   #closed = false
 
@@ -34,12 +37,8 @@ export class MemoryStorage implements Storage {
 
   async transact(compares: readonly Compare[], operations: readonly Operation[]): Promise<TransactionResult> {
     this.#checkOpen()
-    if (operations.length > MOST_OPERATIONS) throw new StorageError(`more than ${MOST_OPERATIONS} operations`)
-    for (const compare of compares) {
-      if ((this.#items.get(compare.key)?.revision ?? 0) !== compare.revision) {
-        return { ok: false, revision: this.#revision }
-      }
-    }
+    checkLimits(compares, operations)
+    if (!compares.every((compare) => this.#holds(compare))) return { ok: false, revision: this.#revision }
     const changes = operations.filter((one) => one.value !== undefined || this.#items.has(one.key))
     if (changes.length === 0) return { ok: true, revision: this.#revision }
     const revision = ++this.#revision
@@ -84,6 +83,10 @@ export class MemoryStorage implements Storage {
     return this.#elections.campaign(name)
   }
 
+  announce(key: string, value: string): Promise<Announcement> {
+    return this.#announcements.announce(key, value)
+  }
+
   /** Nothing is on a disk. */
   async eraseFormer(): Promise<void> {}
 
@@ -94,12 +97,28 @@ export class MemoryStorage implements Storage {
       continues: false,
       revision: this.#revision,
       oldest: this.#log.oldest,
+      writable: true,
     }
   }
 
+  /** It never changes. */
+  onStatus(): () => void {
+    return () => {}
+  }
+
   async close(): Promise<void> {
+    if (this.#closed) return
+    await this.transact([], this.#announcements.clear())
     this.#closed = true
     this.#watches.clear()
+  }
+
+  #holds(compare: Compare): boolean {
+    if ('key' in compare) return (this.#items.get(compare.key)?.revision ?? 0) === compare.revision
+    for (const { key, revision } of this.#items.values()) {
+      if (revision > compare.unchangedSince && key.startsWith(compare.prefix)) return false
+    }
+    return true
   }
 
   #checkOpen(): void {

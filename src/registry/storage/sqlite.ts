@@ -8,20 +8,22 @@ import { dirname } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { CompactedError, StorageError } from './errors.ts'
 import { Incarnation } from './incarnation.ts'
+import { LocalAnnouncements } from './local-announcements.ts'
 import { LocalElections } from './local-elections.ts'
 import {
+  type Announcement,
   type Batch,
   type Compare,
   HISTORY,
   type Item,
   type Leadership,
-  MOST_OPERATIONS,
   type Operation,
   SCANNED_AT_ONCE,
   type Storage,
   type StorageStatus,
   type TransactionResult,
 } from './storage.ts'
+import { checkLimits } from './transaction-limits.ts'
 import { StorageWatches } from './watches.ts'
 
 const SCHEMA_VERSION = 1
@@ -33,6 +35,9 @@ const TRIM_EVERY = 256
 
 /** Made if it is not there; never what a link leads to. */
 const OPEN_OWN = constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0)
+
+/** The row of meta with the announced keys. */
+const ANNOUNCED = 'announced'
 
 const RESTORE = 'Restore the data directory from a backup'
 
@@ -52,12 +57,15 @@ const SCHEMA = `
 interface Waiting {
   readonly compares: readonly Compare[]
   readonly operations: readonly Operation[]
+  /** The keys that are announced from then on. */
+  readonly announced?: readonly string[]
   readonly resolve: (result: TransactionResult) => void
   readonly reject: (error: unknown) => void
 }
 
 interface Statements {
   readonly revisionOf: StatementSync
+  readonly newest: StatementSync
   readonly put: StatementSync
   readonly remove: StatementSync
   readonly list: StatementSync
@@ -81,6 +89,9 @@ export class SqliteStorage implements Storage {
   readonly #history: number
   readonly #watches = new StorageWatches()
   readonly #elections = new LocalElections()
+  readonly #announcements = new LocalAnnouncements((operations, announced) =>
+    this.#enqueue({ compares: [], operations, announced }),
+  )
   readonly #incarnation: Incarnation
   readonly #statements: Statements
   #revision: number
@@ -123,8 +134,8 @@ export class SqliteStorage implements Storage {
     database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;')
     database.exec(`BEGIN IMMEDIATE; ${SCHEMA}`)
     database
-      .prepare('INSERT INTO meta (name, value) VALUES (?, ?), (?, ?), (?, ?) ON CONFLICT DO NOTHING')
-      .run('schema', String(SCHEMA_VERSION), 'epoch', randomUUID(), 'revision', '0')
+      .prepare('INSERT INTO meta (name, value) VALUES (?, ?), (?, ?), (?, ?), (?, ?) ON CONFLICT DO NOTHING')
+      .run('schema', String(SCHEMA_VERSION), 'epoch', randomUUID(), 'revision', '0', ANNOUNCED, '[]')
     if (!incarnation.continues) {
       // Pages of a copy that was made while a registry wrote need not fit each other.
       const found = database.prepare('PRAGMA quick_check(1)').get()?.quick_check
@@ -150,6 +161,7 @@ export class SqliteStorage implements Storage {
     this.#floor = first === null ? this.#revision : first - 1
     this.#statements = {
       revisionOf: database.prepare('SELECT revision FROM items WHERE key = ?'),
+      newest: database.prepare('SELECT max(revision) AS revision FROM items WHERE substr(key, 1, ?) = ?'),
       put: database.prepare(
         'INSERT INTO items (key, value, revision) VALUES (?, ?, ?) ' +
           'ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision',
@@ -162,17 +174,11 @@ export class SqliteStorage implements Storage {
       trim: database.prepare('DELETE FROM log WHERE revision <= ?'),
       setMeta: database.prepare('UPDATE meta SET value = ? WHERE name = ?'),
     }
+    this.#forgetAnnounced(JSON.parse(meta.get(ANNOUNCED)!) as string[])
   }
 
   transact(compares: readonly Compare[], operations: readonly Operation[]): Promise<TransactionResult> {
-    if (this.#closed) return Promise.reject(new StorageError('the store is closed'))
-    if (operations.length > MOST_OPERATIONS) {
-      return Promise.reject(new StorageError(`more than ${MOST_OPERATIONS} operations`))
-    }
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ compares, operations, resolve, reject })
-      this.#scheduled ??= setImmediate(() => this.#commit())
-    })
+    return this.#enqueue({ compares, operations })
   }
 
   async list(prefix: string): Promise<{ items: readonly Item[]; revision: number }> {
@@ -198,6 +204,10 @@ export class SqliteStorage implements Storage {
 
   campaign(name: string): Promise<Leadership> {
     return this.#elections.campaign(name)
+  }
+
+  announce(key: string, value: string): Promise<Announcement> {
+    return this.#announcements.announce(key, value)
   }
 
   async eraseFormer(prefixes: readonly string[]): Promise<void> {
@@ -226,11 +236,19 @@ export class SqliteStorage implements Storage {
 
   status(): StorageStatus {
     const { continues } = this.#incarnation
-    return { engine: 'sqlite', epoch: this.#epoch, continues, revision: this.#revision, oldest: this.#oldest }
+    const [epoch, revision, oldest] = [this.#epoch, this.#revision, this.#oldest]
+    return { engine: 'sqlite', epoch, continues, revision, oldest, writable: true }
+  }
+
+  /** It never changes: a write that fails says so itself, and the next one may succeed. */
+  onStatus(): () => void {
+    return () => {}
   }
 
   async close(): Promise<void> {
     if (this.#closed) return
+    // What a full disk keeps from being deleted is deleted by the next run.
+    this.#enqueue({ compares: [], operations: this.#announcements.clear(), announced: [] }).catch(() => {})
     this.#closed = true
     if (this.#scheduled !== undefined) clearImmediate(this.#scheduled)
     this.#commit()
@@ -245,6 +263,26 @@ export class SqliteStorage implements Storage {
     } catch (error) {
       throw new StorageError(`cannot read the store: ${(error as Error).message}. ${RESTORE}`, { cause: error })
     }
+  }
+
+  async #enqueue(wanted: Omit<Waiting, 'resolve' | 'reject'>): Promise<TransactionResult> {
+    if (this.#closed) throw new StorageError('the store is closed')
+    checkLimits(wanted.compares, wanted.operations)
+    return await new Promise((resolve, reject) => {
+      this.#waiting.push({ ...wanted, resolve, reject })
+      this.#scheduled ??= setImmediate(() => this.#commit())
+    })
+  }
+
+  /** What a run announced that was killed. */
+  #forgetAnnounced(keys: readonly string[]): void {
+    if (keys.length === 0) return
+    const reject = (error: unknown): void => {
+      throw error
+    }
+    const operations = keys.map((key) => ({ key, value: undefined }))
+    this.#waiting.push({ compares: [], operations, announced: [], resolve: () => {}, reject })
+    this.#commit()
   }
 
   #commit(): void {
@@ -285,11 +323,9 @@ export class SqliteStorage implements Storage {
 
   /** `undefined`: a compare did not hold. Otherwise what was changed. */
   #apply(one: Waiting, revision: number): Operation[] | undefined {
-    const { revisionOf, put, remove, log } = this.#statements
-    for (const compare of one.compares) {
-      const found = (revisionOf.get(compare.key)?.revision as number | undefined) ?? 0
-      if (found !== compare.revision) return undefined
-    }
+    const { put, remove, log, setMeta } = this.#statements
+    if (!one.compares.every((compare) => this.#holds(compare))) return undefined
+    if (one.announced !== undefined) setMeta.run(JSON.stringify(one.announced), ANNOUNCED)
     const changes: Operation[] = []
     for (const operation of one.operations) {
       if (operation.value !== undefined) put.run(operation.key, operation.value, revision)
@@ -298,6 +334,14 @@ export class SqliteStorage implements Storage {
       changes.push(operation)
     }
     return changes
+  }
+
+  #holds(compare: Compare): boolean {
+    const { revisionOf, newest } = this.#statements
+    if ('key' in compare)
+      return ((revisionOf.get(compare.key)?.revision as number | undefined) ?? 0) === compare.revision
+    const { prefix, unchangedSince } = compare
+    return ((newest.get([...prefix].length, prefix)?.revision as number | null) ?? 0) <= unchangedSince
   }
 
   get #oldest(): number {

@@ -1,7 +1,6 @@
 /**
- * What a registry asks of the store below it: transactions, lists, watches from a revision, and an
- * election. Small enough that a distributed store can be put in its place;
- * `test/registry/storage/storage.test.ts` is what any engine must pass.
+ * What a registry asks of the store below it. Every engine passes
+ * `test/registry/storage/storage.test.ts`.
  */
 
 /** One key with its value and the revision that last changed it. */
@@ -11,11 +10,13 @@ export interface Item {
   readonly revision: number
 }
 
-/** Holds when `key` was last changed at `revision`; 0: when it does not exist. */
-export interface Compare {
-  readonly key: string
-  readonly revision: number
-}
+/**
+ * Holds when `key` was last changed at `revision` (0: when it does not exist), or when nothing that
+ * begins with `prefix` was put after `unchangedSince`.
+ */
+export type Compare =
+  | { readonly key: string; readonly revision: number }
+  | { readonly prefix: string; readonly unchangedSince: number }
 
 /** `value: undefined` deletes. Deleting what does not exist is no mistake and no change. */
 export interface Operation {
@@ -48,6 +49,13 @@ export interface StorageStatus {
   readonly revision: number
   /** The least revision after which a watch may begin. */
   readonly oldest: number
+  /**
+   * False while a write cannot succeed, such as without a majority of etcd. Lists and watches then
+   * show what was known before.
+   */
+  readonly writable: boolean
+  /** Why it is not writable, for operators. */
+  readonly reason?: string
 }
 
 /** Leadership of one name, until resigned or `lost` resolves. */
@@ -56,10 +64,29 @@ export interface Leadership {
   resign(): Promise<void>
 }
 
+/**
+ * A key that exists while this process lives. The store deletes it after `end`, `close`, or the
+ * death of the process; no transaction may write it.
+ */
+export interface Announcement {
+  /**
+   * The store has taken the process for dead, or another announcement has replaced this one. Never
+   * rejects. A process that still lives announces again.
+   */
+  readonly lost: Promise<void>
+  /** @throws StorageError after `lost` or `end` */
+  update(value: string): Promise<void>
+  end(): Promise<void>
+}
+
 export interface Storage {
   /**
    * All operations or none, durable when the promise resolves, and by then told to every watcher of
-   * this engine. At most {@link MOST_OPERATIONS}.
+   * this engine; so are writes of others that a compare met. At most {@link MOST_OPERATIONS} and
+   * {@link MOST_COMPARES}.
+   *
+   * @throws StorageError within seconds if the store cannot be written; a write that was in flight
+   * may then still happen
    */
   transact(compares: readonly Compare[], operations: readonly Operation[]): Promise<TransactionResult>
   /** In the order of keys, as of one revision. */
@@ -78,13 +105,19 @@ export interface Storage {
   watch(prefix: string, afterRevision: number, listener: (batch: Batch) => void): Promise<() => void>
   /** Resolves when this process leads `name`. */
   campaign(name: string): Promise<Leadership>
+  /** Puts a key that vanishes with this process. */
+  announce(key: string, value: string): Promise<Announcement>
   /**
    * Leaves nothing of the former values of keys with these prefixes: neither in the history, which
    * gets the current ones, nor in the bytes of the files. Absent: the engine cannot.
    */
   eraseFormer?(prefixes: readonly string[]): Promise<void>
   status(): StorageStatus
-  /** Ends all watches. What is still waiting to be written is written first. */
+  /** Told when `writable`, `reason` or `epoch` changes. Returns how to stop. */
+  onStatus(listener: (status: StorageStatus) => void): () => void
+  /**
+   * Ends all watches and announcements. What is still waiting to be written is written first.
+   */
   close(): Promise<void>
 }
 
@@ -95,6 +128,9 @@ export const MOST_OPERATIONS = 1_000
 
 /** Items in one part of a scan. */
 export const SCANNED_AT_ONCE = 500
+
+/** What one transaction may compare, at most. */
+export const MOST_COMPARES = 50
 
 /** How many revisions a watch may go back. */
 export const HISTORY = 10_000

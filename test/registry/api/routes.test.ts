@@ -200,6 +200,8 @@ describe('the registry itself', () => {
       trustDomain: 'inmesh.local',
       sequence: 1,
       roots: registry.roots,
+      intermediates: [],
+      denied: [],
       wallNow: expect.any(Number),
     })
     const metrics = await request(registry, 'GET', '/metrics', admin)

@@ -252,6 +252,8 @@ test('warns on etcd without a key, and after sealing a store whose history it ca
     scan: (prefix) => inner.scan(prefix),
     watch: (prefix, after, listener) => inner.watch(prefix, after, listener),
     campaign: (name) => inner.campaign(name),
+    announce: (key, value) => inner.announce(key, value),
+    onStatus: () => () => {},
     status: () => ({ ...inner.status(), engine: 'etcd' }),
     close: () => inner.close(),
   }

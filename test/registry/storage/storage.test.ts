@@ -1,12 +1,12 @@
 /** What every storage engine must do; each engine runs all of it. */
-import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { CompactedError, StorageError } from '../../../src/registry/storage/errors.ts'
 import { MemoryStorage } from '../../../src/registry/storage/memory.ts'
 import { SqliteStorage } from '../../../src/registry/storage/sqlite.ts'
-import { type Batch, MOST_OPERATIONS, type Storage } from '../../../src/registry/storage/storage.ts'
+import { type Batch, MOST_COMPARES, MOST_OPERATIONS, type Storage } from '../../../src/registry/storage/storage.ts'
 
 const byKey = (a: { key: string }, b: { key: string }): number => (a.key < b.key ? -1 : 1)
 const directories: string[] = []
@@ -125,6 +125,60 @@ describe.each(Object.keys(engines))('the %s engine', (name) => {
     expect(storage.status().revision).toBe(2)
   })
 
+  test('compares a prefix with a revision, of which it holds no later one', async () => {
+    const storage = await open()
+    await put(storage, 'a/1', 'x')
+    const { revision } = await put(storage, 'b/1', 'x')
+    const unchanged = { prefix: 'a/', unchangedSince: revision }
+    const { revision: changed } = await put(storage, 'ab', 'x')
+    expect((await storage.transact([unchanged], [{ key: 'a/2', value: 'y' }])).ok).toBe(true)
+    expect((await storage.transact([unchanged], [{ key: 'a/3', value: 'z' }])).ok).toBe(false)
+    expect((await storage.transact([{ prefix: 'ab', unchangedSince: changed - 1 }], [])).ok).toBe(false)
+    expect((await storage.transact([{ prefix: 'none/', unchangedSince: 0 }], [])).ok).toBe(true)
+    expect((await storage.list('a/')).items.map(({ key }) => key)).toEqual(['a/1', 'a/2'])
+  })
+
+  test('announces a key until it is ended, and tells watches of it as of any other', async () => {
+    const storage = await open()
+    const seen: unknown[] = []
+    await storage.watch('', storage.status().revision, ({ changes }) => seen.push(...changes))
+    const announcement = await storage.announce('registry/a', '1')
+    await announcement.update('2')
+    expect((await storage.list('registry/')).items).toMatchObject([{ key: 'registry/a', value: '2' }])
+    await announcement.end()
+    await announcement.end()
+    await announcement.lost
+    await expect(announcement.update('3')).rejects.toThrow(StorageError)
+    expect((await storage.list('registry/')).items).toEqual([])
+    expect(seen).toEqual(['1', '2', undefined].map((value) => ({ key: 'registry/a', value })))
+  })
+
+  test('lets a later announcement of a key replace the one before', async () => {
+    const storage = await open()
+    const first = await storage.announce('registry/a', '1')
+    const second = await storage.announce('registry/a', '2')
+    await first.lost
+    await expect(first.update('3')).rejects.toThrow(StorageError)
+    await first.end()
+    expect((await storage.list('registry/')).items).toMatchObject([{ value: '2' }])
+    await second.end()
+  })
+
+  test('loses its announcements when it is closed', async () => {
+    const storage = await open()
+    const announcement = await storage.announce('registry/a', '1')
+    await storage.close()
+    await announcement.lost
+    await expect(storage.announce('registry/a', '2')).rejects.toThrow(StorageError)
+  })
+
+  test('says that it can be written', async () => {
+    const storage = await open()
+    const stop = storage.onStatus(() => {})
+    expect(storage.status()).toMatchObject({ writable: true })
+    stop()
+  })
+
   test('does not count a delete of nothing as a change', async () => {
     const storage = await open()
     expect(await storage.transact([], [{ key: 'none', value: undefined }])).toEqual({ ok: true, revision: 0 })
@@ -212,10 +266,13 @@ describe.each(Object.keys(engines))('the %s engine', (name) => {
     expect(second).toBe(true)
   })
 
-  test('refuses everything after it was closed, and more operations than a transaction may have', async () => {
+  test('refuses everything after it was closed, and more than a transaction may have', async () => {
     const storage = await open()
-    const many = Array.from({ length: MOST_OPERATIONS + 1 }, (_, i) => ({ key: `k/${i}`, value: 'x' }))
-    await expect(storage.transact([], many)).rejects.toThrow(StorageError)
+    const operations = Array.from({ length: MOST_OPERATIONS + 1 }, (_, i) => ({ key: `k/${i}`, value: 'x' }))
+    await expect(storage.transact([], operations)).rejects.toThrow(StorageError)
+    const compares = Array.from({ length: MOST_COMPARES + 1 }, (_, i) => ({ key: `k/${i}`, revision: 0 }))
+    await expect(storage.transact(compares, [])).rejects.toThrow(StorageError)
+    expect((await storage.list('')).items).toEqual([])
     await storage.close()
     await expect(put(storage, 'a', '1')).rejects.toThrow(StorageError)
     await expect(storage.list('')).rejects.toThrow(StorageError)
@@ -243,6 +300,22 @@ describe('the SQLite file', () => {
       { revision: 2, changes: [{ key: 'b', value: '2' }] },
       { revision: 3, changes: [{ key: 'a', value: undefined }] },
     ])
+  })
+
+  test('forgets what a run announced that was killed', async () => {
+    const path = join(directory(), 'r.db')
+    const first = await SqliteStorage.open({ path })
+    await first.announce('registry/a', '1')
+    await (await first.announce('registry/b', '1')).end()
+    // As after kill -9: the file as it was while the first run was going on.
+    const copy = join(directory(), 'r.db')
+    for (const end of ['', '-wal']) cpSync(`${path}${end}`, `${copy}${end}`)
+    const second = await SqliteStorage.open({ path: copy })
+    opened.push(first, second)
+    expect((await second.list('')).items).toEqual([])
+    const seen: Batch[] = []
+    await second.watch('', 3, (batch) => seen.push(batch))
+    expect(seen).toEqual([{ revision: 4, changes: [{ key: 'registry/a', value: undefined }] }])
   })
 
   test('is readable by its owner only, with its side files', async () => {

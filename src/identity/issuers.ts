@@ -1,0 +1,92 @@
+/**
+ * Who may sign leaves under a trust bundle: its roots, and those of its intermediates that a chain
+ * of the bundle's own certificates leads to (RFC 5280 6.1, without names constraints).
+ */
+import { X509Certificate } from 'node:crypto'
+import { authorityId } from './spiffe-id.ts'
+import { weaknessOf } from './strength.ts'
+import type { OlderBundle } from './trust-bundle.ts'
+import { KEY_USAGE, OID } from './x509/certificate-builder.ts'
+import { type CertificateFacts, readCertificate } from './x509/certificate-reader.ts'
+
+export interface Issuer {
+  readonly x509: X509Certificate
+  /** Its own and those of the chain above it, whichever is narrower. */
+  readonly notBefore: number
+  readonly notAfter: number
+  /** How many authorities may stand below it. */
+  readonly below: number
+}
+
+/** Root, two intermediates, leaf: enough for an authority below a company's own. */
+const MOST_INTERMEDIATES_IN_CHAIN = 3
+
+/**
+ * The one that lives longest comes first: of a root that was renewed with its key, both may have
+ * signed a leaf. Throws if a certificate cannot be read.
+ */
+export function issuersOf({ trustDomain, roots, intermediates = [] }: OlderBundle): readonly Issuer[] {
+  const issuers = roots.flatMap((pem): Issuer[] => {
+    const x509 = new X509Certificate(pem)
+    const facts = readCertificate(x509.raw)
+    if (!x509.ca) return []
+    return [{ x509, notBefore: facts.notBefore, notAfter: facts.notAfter, below: facts.pathLength ?? Infinity }]
+  })
+  let waiting = intermediates.flatMap((pem): Candidate[] => {
+    const x509 = new X509Certificate(pem)
+    const facts = readCertificate(x509.raw)
+    return maySign(x509, facts, trustDomain) ? [{ x509, facts }] : []
+  })
+  let above: readonly Issuer[] = issuers
+  for (let depth = 0; depth < MOST_INTERMEDIATES_IN_CHAIN && above.length > 0; depth++) {
+    const found: Issuer[] = []
+    const left: Candidate[] = []
+    for (const candidate of waiting) {
+      const issuer = byLife(above).find((one) => one.below > 0 && isSignedBy(candidate.x509, one))
+      if (issuer === undefined) left.push(candidate)
+      else found.push(below(issuer, candidate))
+    }
+    issuers.push(...found)
+    above = found
+    waiting = left
+  }
+  return byLife(issuers)
+}
+
+/** Whether `issuer` signed this certificate. Never throws. */
+export function isSignedBy(x509: X509Certificate, issuer: Issuer): boolean {
+  try {
+    return x509.checkIssued(issuer.x509) && x509.verify(issuer.x509.publicKey)
+  } catch {
+    return false
+  }
+}
+
+interface Candidate {
+  readonly x509: X509Certificate
+  readonly facts: CertificateFacts
+}
+
+function below(issuer: Issuer, { x509, facts }: Candidate): Issuer {
+  return {
+    x509,
+    notBefore: Math.max(facts.notBefore, issuer.notBefore),
+    notAfter: Math.min(facts.notAfter, issuer.notAfter),
+    below: Math.min(issuer.below - 1, facts.pathLength ?? Infinity),
+  }
+}
+
+/** A certificate that may not sign others makes no bundle invalid; it counts for nothing. */
+function maySign(x509: X509Certificate, facts: CertificateFacts, trustDomain: string): boolean {
+  const { ca, keyUsage, extendedKeyUsage, uris, unknownCritical } = facts
+  if (!ca || !x509.ca || keyUsage?.includes(KEY_USAGE.keyCertSign) !== true) return false
+  // SPIFFE X509-SVID 3.1: a signing certificate need not name its trust domain.
+  if (uris.length > 1 || (uris.length === 1 && uris[0] !== authorityId(trustDomain))) return false
+  const purposes = [OID.serverAuth, OID.clientAuth]
+  if (extendedKeyUsage !== undefined && !purposes.every((one) => extendedKeyUsage.includes(one))) return false
+  return unknownCritical.length === 0 && weaknessOf(x509, facts) === undefined
+}
+
+function byLife(issuers: readonly Issuer[]): readonly Issuer[] {
+  return [...issuers].sort((a, b) => b.notAfter - a.notAfter)
+}

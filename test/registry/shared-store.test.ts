@@ -1,0 +1,76 @@
+/** Whole registries on one store. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { Registry } from '../../src/registry/index.ts'
+import { startRegistryOn } from '../../src/registry/registry.ts'
+import { MemoryStorage } from '../../src/registry/storage/memory.ts'
+import { SqliteStorage } from '../../src/registry/storage/sqlite.ts'
+import type { Storage } from '../../src/registry/storage/storage.ts'
+import { request } from '../rigs/registry-session.ts'
+import { StorageView } from '../rigs/storage-view.ts'
+
+let shared: Storage
+let directory: string
+const open: Registry[] = []
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'inmesh-shared-'))
+  shared = new MemoryStorage()
+})
+
+afterEach(async () => {
+  for (const registry of open.splice(0)) await registry.close()
+  await shared.close()
+  rmSync(directory, { recursive: true })
+})
+
+async function start(id: string): Promise<{ registry: Registry; view: StorageView }> {
+  const view = new StorageView(shared)
+  const registry = await startRegistryOn(view, id, { port: 0, dev: true, log: false })
+  open.push(registry)
+  return { registry, view }
+}
+
+const policies = (count: number, timeout: string) =>
+  Array.from({ length: count }, (_, i) => ({ service: `s${i}`, timeout }))
+
+test('have one root, and see at once what another wrote; closing one leaves the others', async () => {
+  const first = await start('first')
+  const second = await start('second')
+  expect([first.registry.id, second.registry.id]).toEqual(['first', 'second'])
+  expect(second.registry.rootFingerprint).toBe(first.registry.rootFingerprint)
+  await first.registry.applyPolicies(policies(1, '3s'))
+  await first.registry.close()
+  const { json } = await request(second.registry, 'GET', '/v1/policies/s0')
+  expect(json).toMatchObject({ version: 1 })
+  await second.registry.applyPolicies(policies(1, '4s'))
+})
+
+test('apply 300 policies in one transaction, unless another registry came first', async () => {
+  // Its writes wait for the turn, so both registries decide before either has written.
+  shared = await SqliteStorage.open({ path: join(directory, 'r.db') })
+  const first = await start('first')
+  const second = await start('second')
+  expect(await first.registry.applyPolicies(policies(300, '3s'))).toHaveLength(300)
+  const both = await Promise.allSettled([
+    first.registry.applyPolicies(policies(300, '4s')),
+    second.registry.applyPolicies(policies(300, '5s')),
+  ])
+  expect(both.map(({ status }) => status)).toEqual(['fulfilled', 'rejected'])
+  expect(String((both[1] as PromiseRejectedResult).reason)).toMatch(/another registry changed these policies/)
+})
+
+test('answer 503 while they are cut off from the store, and go on reading', async () => {
+  const { registry, view } = await start('first')
+  await registry.applyPolicies(policies(1, '3s'))
+  view.cutOff()
+  const path = '/v1/policies/s0'
+  expect((await request(registry, 'GET', path)).status).toBe(200)
+  const put = await request(registry, 'PUT', path, { body: { service: 's0', timeout: '9s' } })
+  expect(put.status).toBe(503)
+  expect(put.json.error.code).toBe('storage-unavailable')
+  view.reconnect()
+  expect((await request(registry, 'PUT', path, { body: { service: 's0', timeout: '9s' } })).status).toBe(200)
+})
