@@ -9,14 +9,22 @@ import { isP256, privateKeyPem, readP256PrivateKey } from './key.ts'
 import { authorityId, isTrustDomain, parseSpiffeId } from './spiffe-id.ts'
 import * as builder from './x509/certificate-builder.ts'
 import { readCertificate } from './x509/certificate-reader.ts'
+import { readCertificatePem } from './x509/pem.ts'
 
-/** A root with its key. The texts are what is stored; the rest is derived from them. */
+/**
+ * A root or an intermediate with its key. The texts are what is stored; the rest is derived from
+ * them.
+ */
 export interface Authority {
   readonly trustDomain: string
   /** PEM, PKCS#8. */
   readonly privateKey: string
-  /** PEM. */
+  /** PEM; of an intermediate, those between it and its root may follow. */
   readonly certificate: string
+  /** PEM, one text each: the intermediates that its leaves are sent with. Empty for a root. */
+  readonly chain: readonly string[]
+  /** How many authorities may stand below it; `undefined`: any number. */
+  readonly pathLength: number | undefined
   readonly notBefore: number
   readonly notAfter: number
   readonly signingKey: KeyObject
@@ -53,13 +61,13 @@ const DNS_NAME =
 const LONGEST_COMMON_NAME = 64
 
 /** Positive, 127 random bits behind a fixed first one, so that the length never varies. */
-function newSerial(): Buffer {
+export function newSerial(): Buffer {
   const serial = randomBytes(16)
   serial[0] = (serial[0]! & 0x7f) | 0x40
   return serial
 }
 
-function checkPeriod(notBefore: number, notAfter: number, issues: Issue[]): void {
+export function checkPeriod(notBefore: number, notAfter: number, issues: Issue[]): void {
   if (!Number.isFinite(notBefore) || notBefore < 0) {
     issues.push({ path: ['notBefore'], message: `expected an instant in ms since 1970, got ${show(notBefore)}` })
   } else if (!Number.isFinite(notAfter) || Math.floor(notAfter / 1000) <= Math.floor(notBefore / 1000)) {
@@ -70,7 +78,10 @@ function checkPeriod(notBefore: number, notAfter: number, issues: Issue[]): void
   }
 }
 
-/** Makes a root: P-256, self-signed, for nothing but signing leaves. Throws an `OptionsError`. */
+/**
+ * Makes a root: P-256, self-signed, to sign leaves and intermediates that sign leaves. Throws an
+ * `OptionsError`.
+ */
 export function createAuthority(options: AuthorityOptions): Authority {
   const { trustDomain, notBefore, notAfter } = options
   const commonName = options.commonName ?? `inmesh root of ${trustDomain}`.slice(0, LONGEST_COMMON_NAME)
@@ -90,9 +101,32 @@ export function createAuthority(options: AuthorityOptions): Authority {
   checkPeriod(notBefore, notAfter, issues)
   if (issues.length > 0) throw new OptionsError('createAuthority', issues)
 
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const name = builder.nameOf(commonName)
-  const keyId = builder.keyIdOf(publicKey)
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  return selfSigned(privateKey, builder.nameOf(commonName), { trustDomain, notBefore, notAfter })
+}
+
+/**
+ * Another certificate for the name and the key of `root`: what it signed stays valid, and tokens
+ * that pin it find it. Roots of versions without intermediates may have none below them until they
+ * are renewed. Throws an `OptionsError`.
+ */
+export function renewRoot(
+  root: Authority,
+  period: { readonly notBefore: number; readonly notAfter: number },
+): Authority {
+  const issues: Issue[] = []
+  checkPeriod(period.notBefore, period.notAfter, issues)
+  if (root.chain.length > 0) issues.push({ path: ['root'], message: 'expected a root, got an intermediate' })
+  if (issues.length > 0) throw new OptionsError('renewRoot', issues)
+  return selfSigned(root.signingKey, root.name, { trustDomain: root.trustDomain, ...period })
+}
+
+function selfSigned(
+  privateKey: KeyObject,
+  name: Uint8Array,
+  { trustDomain, notBefore, notAfter }: AuthorityOptions,
+): Authority {
+  const publicKey = createPublicKey(privateKey)
   const certificate = builder.buildCertificate(
     {
       serial: newSerial(),
@@ -102,10 +136,10 @@ export function createAuthority(options: AuthorityOptions): Authority {
       notAfter,
       publicKey,
       extensions: [
-        builder.basicConstraints(true, 0),
+        builder.basicConstraints(true, 1),
         builder.keyUsage(builder.KEY_USAGE.keyCertSign, builder.KEY_USAGE.crlSign),
         builder.subjectAltName({ uris: [authorityId(trustDomain)] }, false),
-        builder.subjectKeyIdentifier(keyId),
+        builder.subjectKeyIdentifier(builder.keyIdOf(publicKey)),
       ],
     },
     privateKey,
@@ -123,14 +157,25 @@ export function loadAuthority(stored: { readonly privateKey: string; readonly ce
   }
   const signingKey = readP256PrivateKey(stored.privateKey) ?? refuse('privateKey', 'expected a P-256 key in PEM')
   try {
-    const x509 = new X509Certificate(stored.certificate)
+    const all = readCertificatePem(stored.certificate)?.map((der) => new X509Certificate(der))
+    const x509 = all?.[0]
+    if (x509 === undefined)
+      return refuse('certificate', 'expected certificates in PEM, and only white space around them')
     const facts = readCertificate(x509.raw)
     const id = facts.uris.length === 1 ? parseSpiffeId(facts.uris[0]!) : undefined
-    if (!facts.ca || id === undefined || id.path !== '') {
+    if (
+      !facts.ca ||
+      facts.keyUsage?.includes(builder.KEY_USAGE.keyCertSign) === false ||
+      id === undefined ||
+      id.path !== ''
+    ) {
       return refuse('certificate', 'expected a CA certificate whose one URI name is a SPIFFE ID without a path')
     }
     if (!x509.checkPrivateKey(signingKey)) return refuse('privateKey', 'expected the key of this certificate')
+    const chain = all!.filter((one) => !one.checkIssued(one)).map((one) => one.toString())
     return {
+      chain: Object.freeze(chain),
+      pathLength: facts.pathLength,
       trustDomain: id.trustDomain,
       privateKey: stored.privateKey,
       certificate: stored.certificate,
@@ -138,7 +183,7 @@ export function loadAuthority(stored: { readonly privateKey: string; readonly ce
       notAfter: facts.notAfter,
       signingKey,
       name: facts.subject,
-      keyId: builder.keyIdOf(createPublicKey(signingKey)),
+      keyId: facts.subjectKeyId ?? builder.keyIdOf(createPublicKey(signingKey)),
     }
   } catch (error) {
     if (error instanceof OptionsError) throw error
@@ -147,8 +192,9 @@ export function loadAuthority(stored: { readonly privateKey: string; readonly ce
 }
 
 /**
- * Signs an X.509-SVID for server and client use; returns PEM, the leaf only. The subject is empty,
- * so that no peer can fall back to a common name. Throws an `OptionsError`.
+ * Signs an X.509-SVID for server and client use; returns PEM, the leaf first, then the authority's
+ * chain. The subject is empty, so that no peer can fall back to a common name. Throws an
+ * `OptionsError`.
  */
 export function issueCertificate(authority: Authority, options: CertificateOptions): string {
   const { publicKey, spiffeId, dnsNames = [], ipAddresses = [], notBefore } = options
@@ -171,7 +217,7 @@ export function issueCertificate(authority: Authority, options: CertificateOptio
   checkPeriod(notBefore, notAfter, issues)
   if (issues.length > 0) throw new OptionsError('issueCertificate', issues)
 
-  return builder.buildCertificate(
+  const leaf = builder.buildCertificate(
     {
       serial: newSerial(),
       issuer: authority.name,
@@ -190,4 +236,5 @@ export function issueCertificate(authority: Authority, options: CertificateOptio
     },
     authority.signingKey,
   )
+  return [leaf, ...authority.chain].join('')
 }

@@ -3,11 +3,13 @@
  * of the bundle's own certificates leads to (RFC 5280 6.1, without names constraints).
  */
 import { X509Certificate } from 'node:crypto'
+import { show } from '../options/fields.ts'
 import { authorityId } from './spiffe-id.ts'
 import { weaknessOf } from './strength.ts'
 import type { OlderBundle } from './trust-bundle.ts'
 import { KEY_USAGE, OID } from './x509/certificate-builder.ts'
 import { type CertificateFacts, readCertificate } from './x509/certificate-reader.ts'
+import { readCertificatePem } from './x509/pem.ts'
 
 export interface Issuer {
   readonly x509: X509Certificate
@@ -35,7 +37,8 @@ export function issuersOf({ trustDomain, roots, intermediates = [] }: OlderBundl
   let waiting = intermediates.flatMap((pem): Candidate[] => {
     const x509 = new X509Certificate(pem)
     const facts = readCertificate(x509.raw)
-    return maySign(x509, facts, trustDomain) ? [{ x509, facts }] : []
+    // One that may not sign makes no bundle invalid; it counts for nothing.
+    return signingMistake(x509, facts, trustDomain) === undefined ? [{ x509, facts }] : []
   })
   let above: readonly Issuer[] = issuers
   for (let depth = 0; depth < MOST_INTERMEDIATES_IN_CHAIN && above.length > 0; depth++) {
@@ -76,15 +79,52 @@ function below(issuer: Issuer, { x509, facts }: Candidate): Issuer {
   }
 }
 
-/** A certificate that may not sign others makes no bundle invalid; it counts for nothing. */
-function maySign(x509: X509Certificate, facts: CertificateFacts, trustDomain: string): boolean {
+/**
+ * Why leaves of an authority would not verify: the first certificate of `chain` (PEM) is the
+ * authority's, those up to its root follow. `undefined` if they would, at `now` on the wall clock.
+ */
+export function issuerMistake(
+  chain: string,
+  { trustDomain, roots }: Pick<OlderBundle, 'trustDomain' | 'roots'>,
+  now: number,
+): string | undefined {
+  const read = readCertificatePem(chain)
+  if (read === undefined) return 'expected certificates in PEM, and only white space around them'
+  let intermediates: X509Certificate[]
+  try {
+    intermediates = read.map((der) => new X509Certificate(der)).filter((one) => !one.checkIssued(one))
+    for (const x509 of intermediates) {
+      const mistake = signingMistake(x509, readCertificate(x509.raw), trustDomain)
+      if (mistake !== undefined) return `${mistake} (${x509.subject})`
+    }
+  } catch (error) {
+    return `a certificate cannot be read: ${(error as Error).message}`
+  }
+  const texts = intermediates.map((one) => one.toString())
+  const issuers = issuersOf({ trustDomain, roots, sequence: 0, intermediates: texts })
+  const [first] = read as [Buffer]
+  const found = issuers.find(({ x509 }) => x509.raw.equals(first))
+  if (found === undefined) {
+    return `no chain of these certificates leads from the first one to one of the ${roots.length} roots`
+  }
+  if (now < found.notBefore) return `it is valid from ${new Date(found.notBefore).toISOString()}`
+  return now < found.notAfter ? undefined : `it was valid until ${new Date(found.notAfter).toISOString()}`
+}
+
+function signingMistake(x509: X509Certificate, facts: CertificateFacts, trustDomain: string): string | undefined {
   const { ca, keyUsage, extendedKeyUsage, uris, unknownCritical } = facts
-  if (!ca || !x509.ca || keyUsage?.includes(KEY_USAGE.keyCertSign) !== true) return false
+  if (!ca) return 'a certificate is no authority (CA:TRUE)'
+  if (keyUsage?.includes(KEY_USAGE.keyCertSign) !== true || !x509.ca) return 'an authority may not sign certificates'
   // SPIFFE X509-SVID 3.1: a signing certificate need not name its trust domain.
-  if (uris.length > 1 || (uris.length === 1 && uris[0] !== authorityId(trustDomain))) return false
+  if (uris.length > 1 || (uris.length === 1 && uris[0] !== authorityId(trustDomain))) {
+    return `an authority has the name ${show(uris[0])}, expected '${authorityId(trustDomain)}' or none`
+  }
   const purposes = [OID.serverAuth, OID.clientAuth]
-  if (extendedKeyUsage !== undefined && !purposes.every((one) => extendedKeyUsage.includes(one))) return false
-  return unknownCritical.length === 0 && weaknessOf(x509, facts) === undefined
+  if (extendedKeyUsage !== undefined && !purposes.every((one) => extendedKeyUsage.includes(one))) {
+    return 'an authority is not for both servers and clients'
+  }
+  if (unknownCritical.length > 0) return `an authority has an unknown critical extension, ${unknownCritical[0]}`
+  return weaknessOf(x509, facts)
 }
 
 function byLife(issuers: readonly Issuer[]): readonly Issuer[] {

@@ -23,8 +23,13 @@ const PEM = new RegExp(`^\\s*-----BEGIN ${LABEL}-----\\r?\\n([A-Za-z0-9+/=\\r\\n
 
 /** A request in PEM, signed with `privateKey` (P-256). */
 export function createSigningRequest(privateKey: KeyObject): string {
+  return signedRequest(privateKey, EMPTY_NAME)
+}
+
+/** A request with a DER name and attributes. */
+export function signedRequest(privateKey: KeyObject, name: Uint8Array, ...attributes: readonly Uint8Array[]): string {
   const spki = createPublicKey(privateKey).export({ type: 'spki', format: 'der' })
-  const body = der.sequence(der.integer(0), EMPTY_NAME, spki, der.explicit(0))
+  const body = der.sequence(der.integer(0), name, spki, der.explicit(0, ...attributes))
   return toPem(LABEL, signed(body, privateKey))
 }
 

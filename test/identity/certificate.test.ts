@@ -7,10 +7,11 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import * as oracle from '@peculiar/x509'
 import { describe, expect, test } from 'vitest'
-import { createAuthority, issueCertificate, loadAuthority } from '../../src/identity/certificate.ts'
+import { createAuthority, issueCertificate, loadAuthority, renewRoot } from '../../src/identity/certificate.ts'
+import { rootFingerprint } from '../../src/identity/join-token.ts'
 import { readCertificate, trustDomainOf } from '../../src/identity/x509/certificate-reader.ts'
 import { OptionsError } from '../../src/options/fields.ts'
-import { newAuthority, newIdentity, newKey, TRUST_DOMAIN } from '../rigs/certificates.ts'
+import { newAuthority, newIdentity, newIntermediate, newKey, TRUST_DOMAIN } from '../rigs/certificates.ts'
 
 const openssl = spawnSync('openssl', ['version']).status === 0
 const ID = `spiffe://${TRUST_DOMAIN}/service/checkout`
@@ -18,7 +19,7 @@ const now = Date.now()
 const period = { notBefore: now - 60_000, notAfter: now + 3_600_000 }
 
 describe('an authority', () => {
-  test('is a self-signed root for its trust domain that may do nothing but sign leaves', () => {
+  test('is a self-signed root for its trust domain that may do nothing but sign', () => {
     const authority = newAuthority()
     const root = new X509Certificate(authority.certificate)
     const facts = readCertificate(root.raw)
@@ -27,7 +28,7 @@ describe('an authority', () => {
     expect(facts).toMatchObject({ uris: [`spiffe://${TRUST_DOMAIN}`], ca: true, keyUsage: [5, 6], unknownCritical: [] })
     expect(trustDomainOf(authority.certificate)).toBe(TRUST_DOMAIN)
     const basic = new oracle.X509Certificate(authority.certificate).getExtension(oracle.BasicConstraintsExtension)
-    expect(basic).toMatchObject({ ca: true, pathLength: 0, critical: true })
+    expect(basic).toMatchObject({ ca: true, pathLength: 1, critical: true })
   })
 
   test('comes back from its two texts, and only if they belong together', () => {
@@ -41,6 +42,16 @@ describe('an authority', () => {
     expect(() => loadAuthority({ ...authority, privateKey: 'nonsense' })).toThrow(/privateKey: expected a P-256 key/)
     const leaf = newIdentity(authority, 'checkout')
     expect(() => loadAuthority(leaf)).toThrow(/certificate: expected a CA certificate/)
+  })
+
+  test('renewed with its key keeps what it has signed, what pins it, and its name', () => {
+    const root = newAuthority()
+    const renewed = renewRoot(root, { notBefore: now, notAfter: now + 9e9 })
+    expect(rootFingerprint(renewed.certificate)).toBe(rootFingerprint(root.certificate))
+    expect(renewed.certificate).not.toBe(root.certificate)
+    const leaf = new X509Certificate(newIdentity(root, 'checkout').certificate)
+    expect(leaf.checkIssued(new X509Certificate(renewed.certificate))).toBe(true)
+    expect(() => renewRoot(newIntermediate(root), period)).toThrow(/root: expected a root/)
   })
 
   test('names every mistake in its options', () => {

@@ -5,6 +5,7 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { type Authority, createAuthority, issueCertificate } from '../../src/identity/certificate.ts'
 import type { Identity } from '../../src/identity/identity.ts'
+import { createIntermediate } from '../../src/identity/intermediate.ts'
 import { privateKeyPem } from '../../src/identity/key.ts'
 import { serviceId } from '../../src/identity/spiffe-id.ts'
 import type { TrustBundle } from '../../src/identity/trust-bundle.ts'
@@ -19,6 +20,61 @@ export function newKey(): { privateKey: KeyObject; publicKey: KeyObject } {
 
 export function newAuthority(now = Date.now(), trustDomain = TRUST_DOMAIN): Authority {
   return createAuthority({ trustDomain, notBefore: now - HOUR_MS, notAfter: now + 24 * HOUR_MS })
+}
+
+/** An intermediate of `root`, as a registry has one. */
+export function newIntermediate(root: Authority, now = Date.now()): Authority {
+  return createIntermediate(root, { notBefore: now - HOUR_MS, notAfter: now + 24 * HOUR_MS })
+}
+
+export interface AuthorityChoices {
+  readonly notBefore?: number
+  readonly notAfter?: number
+  readonly commonName?: string
+  readonly uris?: readonly string[]
+  readonly ca?: boolean
+  readonly pathLength?: number | 'absent'
+  readonly keyUsage?: readonly number[] | 'absent'
+  readonly more?: readonly Uint8Array[]
+  readonly key?: ReturnType<typeof newKey>
+}
+
+/** An intermediate, or a root, with whatever is asked for; everything else is right. */
+export function craftIntermediate(above: Authority | undefined, choices: AuthorityChoices = {}): Authority {
+  const now = Date.now()
+  const { privateKey, publicKey } = choices.key ?? newKey()
+  const { uris = [`spiffe://${TRUST_DOMAIN}`], ca = true, pathLength = 0, commonName = 'intermediate' } = choices
+  const usage = choices.keyUsage ?? [builder.KEY_USAGE.keyCertSign, builder.KEY_USAGE.crlSign]
+  const keyId = builder.keyIdOf(publicKey)
+  const name = builder.nameOf(commonName)
+  const issuer = above ?? { name, keyId, signingKey: privateKey }
+  const certificate = builder.buildCertificate(
+    {
+      serial: Buffer.from('50112233445566778899aabbccddeeff', 'hex'),
+      issuer: issuer.name,
+      subject: name,
+      notBefore: choices.notBefore ?? now - HOUR_MS,
+      notAfter: choices.notAfter ?? now + HOUR_MS,
+      publicKey,
+      extensions: [
+        builder.basicConstraints(ca, pathLength === 'absent' ? undefined : pathLength),
+        ...(usage === 'absent' ? [] : [builder.keyUsage(...usage)]),
+        ...(uris.length === 0 ? [] : [builder.subjectAltName({ uris }, false)]),
+        builder.subjectKeyIdentifier(keyId),
+        builder.authorityKeyIdentifier(issuer.keyId),
+        ...(choices.more ?? []),
+      ],
+    },
+    issuer.signingKey,
+  )
+  const text = {
+    privateKey: privateKeyPem(privateKey),
+    certificate,
+    chain: above === undefined ? [] : [certificate, ...above.chain],
+  }
+  const life = { notBefore: now - HOUR_MS, notAfter: now + HOUR_MS }
+  const about = { pathLength: undefined, trustDomain: TRUST_DOMAIN, ...life }
+  return { ...text, ...about, signingKey: privateKey, name, keyId }
 }
 
 /** A trust bundle of roots alone, unless `more` says otherwise. */

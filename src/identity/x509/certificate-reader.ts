@@ -33,6 +33,8 @@ export interface CertificateFacts {
   readonly keyUsage: readonly number[] | undefined
   /** OIDs; `undefined` if the extension is absent. */
   readonly extendedKeyUsage: readonly string[] | undefined
+  /** `undefined` if the extension is absent. */
+  readonly subjectKeyId: Uint8Array | undefined
   readonly signatureAlgorithm: string
   /** OIDs of critical extensions that this reader does not understand. */
   readonly unknownCritical: readonly string[]
@@ -80,6 +82,7 @@ export function readCertificate(raw: Uint8Array): CertificateFacts {
     extendedKeyUsage: read(OID.extendedKeyUsage, (node) =>
       readChildren(node, TAG.sequence).map((child) => readObjectIdentifier(child)),
     ),
+    subjectKeyId: read(OID.subjectKeyIdentifier, (node) => readContent(node, TAG.octetString)),
     signatureAlgorithm,
     unknownCritical: [...extensions].filter(([oid, e]) => e.critical && !UNDERSTOOD.has(oid)).map(([oid]) => oid),
   }
