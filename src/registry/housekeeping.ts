@@ -4,10 +4,10 @@
  */
 import type { Clock, Timer } from '../core/clock.ts'
 import type { JoinTokens } from './access/tokens.ts'
+import { Candidate } from './fleet/candidate.ts'
 import { KEYS } from './records.ts'
 import type { ServiceEntry } from './service-entry.ts'
 import { RECENT_LOSS_MS, type RegistryState } from './state.ts'
-import type { Leadership, Operation } from './storage/storage.ts'
 import type { WatchHub } from './watch/hub.ts'
 
 /** A deleted policy's history is kept for so long, for a rollback. */
@@ -19,12 +19,11 @@ const OVERRIDE_MS = 86_400_000
 /** A service goes at the second look that finds it empty and unchanged. */
 const LONGEST_PAUSE_MS = 60_000
 /**
- * Services forgotten in one transaction: with all versions of their policies far below what one may
- * change.
+ * Services forgotten and overrides deleted in one transaction: with two compares a service, as many
+ * as one may have.
  */
-const MOST_AT_ONCE = 30
-/** Overrides deleted in one transaction. */
-const MOST_OVERRIDES_AT_ONCE = 500
+const MOST_AT_ONCE = 25
+const MOST_OVERRIDES_AT_ONCE = 50
 
 /** The name under which registries elect the one that deletes. */
 const ELECTION = 'housekeeping'
@@ -39,9 +38,8 @@ export class Housekeeping {
   /** Empty at the last look, with their revisions then. */
   #empty = new Map<string, number>()
   #timer: Timer
-  /** `undefined` while another registry leads. */
-  #leadership: Leadership | undefined
-  #closed = false
+  /** Of several registries on a store, one deletes. */
+  readonly #candidate: Candidate
 
   /** `failed` gets the error of a store that cannot be written; the next look tries again. */
   constructor(
@@ -56,30 +54,18 @@ export class Housekeeping {
     this.#everyMs = Math.min(leaseMs, LONGEST_PAUSE_MS)
     this.#failed = failed
     this.#timer = this.#next()
-    this.#lead().catch(failed)
+    this.#candidate = new Candidate(parts.state, ELECTION, parts.clock, { elected() {}, deposed() {}, failed })
   }
 
   close(): void {
-    this.#closed = true
     this.#clock.stopTimer(this.#timer)
-    this.#leadership?.resign().catch(this.#failed)
-  }
-
-  /** Of several registries on a store, one deletes. */
-  async #lead(): Promise<void> {
-    while (!this.#closed) {
-      const leadership = await this.#state.campaign(ELECTION)
-      this.#leadership = leadership
-      if (this.#closed) await leadership.resign()
-      await leadership.lost
-      this.#leadership = undefined
-    }
+    this.#candidate.close()
   }
 
   #next(): Timer {
     const look = (): void => {
       this.#timer = this.#next()
-      if (this.#leadership === undefined) return
+      if (!this.#candidate.leads) return
       this.#look().catch(this.#failed)
     }
     return this.#clock.startBackgroundTimer(this.#everyMs, look, undefined)
@@ -95,14 +81,22 @@ export class Housekeeping {
     )
     for (let i = 0; i < overrides.length; i += MOST_OVERRIDES_AT_ONCE) {
       const some = overrides.slice(i, i + MOST_OVERRIDES_AT_ONCE)
-      await this.#state.write(some.map((key) => ({ key, value: undefined })))
+      await this.#delete(some, some)
     }
     for (let i = 0; i < over.length; i += MOST_AT_ONCE) {
       const some = over.slice(i, i + MOST_AT_ONCE)
-      const { revision } = await this.#state.write(some.flatMap(operationsOf))
-      for (const { name } of some) if (this.#state.service(name) === undefined) this.#hub.forget(name, revision)
+      await this.#delete(some.flatMap(keysOf), some.flatMap(decidingKeysOf))
     }
     await this.#tokens.forget()
+  }
+
+  /** Unless another registry wrote one of `unchanged` in between; the next look judges anew. */
+  async #delete(keys: readonly string[], unchanged: readonly string[]): Promise<void> {
+    const compares = unchanged.map((key) => ({ key, revision: this.#state.revisionOf(key) }))
+    await this.#state.write(
+      keys.map((key) => ({ key, value: undefined })),
+      compares,
+    )
   }
 
   #isEmpty({ name, instances, overrides, policy, lostAt }: ServiceEntry): boolean {
@@ -114,7 +108,12 @@ export class Housekeeping {
   }
 }
 
-function operationsOf({ name, versions }: ServiceEntry): Operation[] {
-  const keys = [...versions.map(({ version }) => KEYS.version(name, version)), KEYS.policy(name), KEYS.service(name)]
-  return keys.map((key) => ({ key, value: undefined }))
+function keysOf({ name, versions }: ServiceEntry): string[] {
+  const history = versions.map(({ version }) => KEYS.version(name, version))
+  return [...history, KEYS.policy(name), KEYS.loss(name), KEYS.service(name)]
+}
+
+/** One of them is written with whatever makes the service used again, or with its end. */
+function decidingKeysOf({ name }: ServiceEntry): string[] {
+  return [KEYS.policy(name), KEYS.service(name)]
 }

@@ -88,6 +88,10 @@ export class InstanceOverrides {
         ...this.#audit.operations({ ...entry, action: actionOf(change), detail }),
       ]
       const compares = [{ key: KEYS.instance(service, id), revision: record.revision }]
+      for (const one of unused === undefined ? [address] : [address, unused]) {
+        const key = KEYS.override(service, one)
+        compares.push({ key, revision: this.#state.revisionOf(key) })
+      }
       const { ok } = await this.#state.write(operations, compares)
       return ok ? { record: after, override, isNew: true } : undefined
     }

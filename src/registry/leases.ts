@@ -1,13 +1,15 @@
 /**
  * Leases of the instances whose sessions this registry holds or has adopted; heartbeats write
- * nothing. Expiry of a service freezes when many instances fall silent together, which is more
- * likely a broken network.
+ * nothing. Expiry of a service freezes when many instances of all registries fall silent together,
+ * which is more likely a broken network.
  *
  * States of a service's guard:
  * - open → frozen: an instance is over its lease, and those that stopped renewing together are too
  *   many
  * - frozen → open: their number was small again for two leases; or 30 min are over or an operator
  *   says so, and then all of them expire
+ *
+ * While the leases are suspended nothing changes its state.
  */
 import type { Clock, Timer } from '../core/clock.ts'
 
@@ -37,16 +39,33 @@ export type Release = 'renewed' | 'too-long' | 'operator'
  */
 export type RemovalReason = 'expired' | 'released' | 'replaced'
 
+/** What other registries on the store know of a service. */
+export interface Census {
+  /** Its instances at all registries. */
+  listed(service: string): number
+  /** Those that have stopped renewing at other registries. */
+  silentElsewhere(service: string): number
+}
+
 export interface LeaseEvents {
   /** Over its lease and not protected: to be removed. */
   expired(service: string, ids: readonly string[], why: 'expired' | 'released'): void
   frozen(service: string, stopped: number, total: number): void
   released(service: string, why: Release): void
+  /** At each sweep: how many have stopped renewing here, of the services where some have. */
+  swept?(silent: ReadonlyMap<string, number>): void
 }
 
 interface Lease {
   readonly id: string
   renewedAt: number
+}
+
+interface Silent {
+  /** Over their lease. */
+  readonly lapsed: readonly string[]
+  /** Those that have stopped renewing, with the lapsed. */
+  readonly silent: number
 }
 
 interface ServiceLeases {
@@ -64,12 +83,16 @@ export class Leases {
   readonly #clock: Clock
   readonly #events: LeaseEvents
   readonly #services = new Map<string, ServiceLeases>()
+  readonly #census: Census | undefined
   readonly #sweepMs: number
   #timer: Timer
   #sweptAt: number
+  #suspended = false
 
-  constructor(leaseMs: number, clock: Clock, events: LeaseEvents) {
+  /** `census: undefined`: there are no other registries. */
+  constructor(leaseMs: number, clock: Clock, events: LeaseEvents, census?: Census) {
     this.leaseMs = leaseMs
+    this.#census = census
     this.beatMs = leaseMs / HEARTBEATS_PER_LEASE
     this.#clock = clock
     this.#events = events
@@ -105,18 +128,57 @@ export class Leases {
     return this.#services.get(service)?.frozenAt !== undefined
   }
 
-  /**
-   * Ends a freeze: expired leases end now. Returns how many, or `undefined` if there
-   * is no freeze.
-   */
-  release(service: string): number | undefined {
+  /** Nothing expires or freezes until {@link resume}. */
+  suspend(): void {
+    this.#suspended = true
+  }
+
+  /** Nothing expires before one more lease is over. */
+  resume(): void {
+    if (!this.#suspended) return
+    this.#suspended = false
+    this.#renewAll(this.#clock.now())
+  }
+
+  get suspended(): boolean {
+    return this.#suspended
+  }
+
+  /** Another registry froze the service. */
+  freeze(service: string): void {
+    const guarded = this.#leasesOf(service)
+    guarded.frozenAt ??= this.#clock.now()
+  }
+
+  /** The freeze could not be written for the others; the next sweep decides anew. */
+  unfreeze(service: string): void {
     const guarded = this.#services.get(service)
-    if (guarded?.frozenAt === undefined) return undefined
+    if (guarded !== undefined) guarded.frozenAt = undefined
+  }
+
+  /**
+   * A freeze was ended by another registry or an operator: expired leases end now, unless they are
+   * suspended.
+   */
+  thaw(service: string): void {
+    const guarded = this.#services.get(service)
+    if (guarded?.frozenAt === undefined) return
     const now = this.#clock.now()
-    const { lapsed } = this.#silent(guarded, now)
-    this.#release(service, guarded, 'operator')
-    this.#expire(service, guarded, lapsed, now, 'released')
-    return lapsed.length
+    guarded.frozenAt = undefined
+    guarded.calmSince = undefined
+    this.#expire(service, guarded, this.#suspended ? [] : this.#silent(guarded, now).lapsed, now, 'released')
+  }
+
+  /** A loss at another registry, counted together with ours. */
+  lostElsewhere(service: string): void {
+    const guarded = this.#services.get(service)
+    guarded?.expiredAt.push(this.#clock.now())
+  }
+
+  /** How many are over their lease. */
+  lapsed(service: string): number {
+    const guarded = this.#services.get(service)
+    return guarded === undefined ? 0 : this.#silent(guarded, this.#clock.now()).lapsed.length
   }
 
   get size(): number {
@@ -153,23 +215,29 @@ export class Leases {
     // The clock samples the event loop only while it is asked, and must have done so before a stall
     // to know of it. Processes take a registry that stood still for some beats for dead, and come
     // back on another connection.
-    if (this.#clock.stalledMsSince(this.#sweptAt) > this.beatMs) this.#renewAll(now)
+    if (this.#clock.stalledMsSince(this.#sweptAt) > this.beatMs) this.#renewAll(now + GRACE_PERIOD * this.leaseMs)
     this.#sweptAt = now
-    for (const [service, guarded] of [...this.#services]) this.#sweep(service, guarded, now)
+    const silent = new Map<string, number>()
+    for (const [service, guarded] of [...this.#services]) {
+      const found = this.#silent(guarded, now)
+      if (found.silent > 0) silent.set(service, found.silent)
+      if (!this.#suspended) this.#sweep(service, guarded, now, found)
+    }
+    this.#events.swept?.(silent)
   }
 
-  #renewAll(now: number): void {
-    const renewedAt = now + GRACE_PERIOD * this.leaseMs
+  #renewAll(renewedAt: number): void {
     for (const { leases } of this.#services.values()) {
       for (const lease of leases.values()) lease.renewedAt = Math.max(lease.renewedAt, renewedAt)
     }
   }
 
-  #sweep(service: string, guarded: ServiceLeases, now: number): void {
-    const { lapsed, silent } = this.#silent(guarded, now)
+  #sweep(service: string, guarded: ServiceLeases, now: number, { lapsed, silent }: Silent): void {
     guarded.expiredAt = guarded.expiredAt.filter((at) => now - at <= this.leaseMs)
-    const stopped = silent + guarded.expiredAt.length
-    const total = guarded.leases.size + guarded.expiredAt.length
+    const elsewhere = this.#census?.silentElsewhere(service) ?? 0
+    const listed = this.#census?.listed(service) ?? guarded.leases.size
+    const stopped = silent + elsewhere + guarded.expiredAt.length
+    const total = Math.max(listed, guarded.leases.size) + guarded.expiredAt.length
     const tooMany = stopped > COUNT && stopped > SHARE * total
 
     if (guarded.frozenAt === undefined) {
@@ -190,7 +258,7 @@ export class Leases {
     this.#expire(service, guarded, lapsed, now, 'expired')
   }
 
-  #silent(guarded: ServiceLeases, now: number): { lapsed: string[]; silent: number } {
+  #silent(guarded: ServiceLeases, now: number): Silent {
     const lapsed: string[] = []
     let silent = 0
     for (const lease of guarded.leases.values()) {

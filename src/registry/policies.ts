@@ -11,10 +11,12 @@ import { ApiError, invalid } from './api/error.ts'
 import type { Precondition } from './api/precondition.ts'
 import { KEYS, type PolicyRecord } from './records.ts'
 import { type RegistryState, VERSIONS_KEPT } from './state.ts'
-import { MOST_COMPARES, type Operation } from './storage/storage.ts'
+import type { Operation } from './storage/storage.ts'
 
 /** So that one apply stays one transaction. */
 export const MOST_DOCUMENTS = 300
+/** Changes by other registries in between, in a row. */
+const MOST_CONFLICTS = 20
 
 export type StoredPolicy = Readonly<Record<string, unknown>>
 
@@ -130,12 +132,27 @@ export class Policies {
     return result
   }
 
+  /** After a change by another registry all is judged anew. */
   async #write(
+    documents: ReadonlyMap<string, StoredPolicy | null>,
+    action: string,
+    who: { by: string; source: string },
+    options: WriteOptions,
+  ): Promise<PolicyChange[]> {
+    for (let i = 0; i < MOST_CONFLICTS; i++) {
+      const changes = await this.#tryWrite(documents, action, who, options)
+      if (changes !== undefined) return changes
+    }
+    throw new ApiError('overloaded', 'other registries change policies too often; try again')
+  }
+
+  /** `undefined`: another registry changed policies in between. */
+  async #tryWrite(
     documents: ReadonlyMap<string, StoredPolicy | null>,
     action: string,
     { by, source }: { by: string; source: string },
     options: WriteOptions,
-  ): Promise<PolicyChange[]> {
+  ): Promise<PolicyChange[] | undefined> {
     const changes: PolicyChange[] = []
     const operations: Operation[] = []
     for (const [service, document] of documents) {
@@ -166,15 +183,9 @@ export class Policies {
     const [first] = changed
     const entry = { who: by, source, action, outcome: 'done', detail } as const
     operations.push(...this.#audit.operations(changed.length === 1 ? { ...entry, service: first! } : entry))
-    // A version that exists was written by another registry on the same store.
-    const versions = changes
-      .filter(({ change }) => change !== 'unchanged')
-      .map(({ service, version }) => ({ key: KEYS.version(service, version), revision: 0 }))
     const noneSince = { prefix: KEYS.versions, unchangedSince: this.#state.revision }
-    const compares = versions.length > MOST_COMPARES ? [noneSince] : versions
-    const { ok } = await this.#state.write(operations, compares)
-    if (!ok) throw new ApiError('conflict', 'another registry changed these policies at the same time; try again')
-    return changes
+    const { ok } = await this.#state.write(operations, [noneSince])
+    return ok ? changes : undefined
   }
 }
 

@@ -40,8 +40,17 @@ export interface OverrideRecord {
 /** Written in the same transaction as every removal, so that watchers and later starts know why. */
 export interface ServiceRecord {
   readonly gone: readonly Removal[]
-  /** Wall clock of the last loss; 0: none. */
+  /** Wall clock of the last loss; 0: none. {@link LossRecord} may know of a newer one. */
   readonly lostAt: number
+}
+
+/**
+ * The last loss of a service. A separate key: another registry that removes what left must not
+ * write an older instant over it.
+ */
+export interface LossRecord {
+  /** Wall clock, ms. */
+  readonly at: number
 }
 
 export interface PolicyRecord {
@@ -118,10 +127,17 @@ export interface AuditRecord {
 export const KEYS = {
   instance: (service: string, id: string) => `inst/${service}/${id}`,
   service: (service: string) => `svc/${service}`,
+  loss: (service: string) => `lost/${service}`,
   override: (service: string, address: string) => `override/${service}/${address}`,
   policy: (service: string) => `policy/${service}`,
   version: (service: string, version: number) => `version/${service}/${String(version).padStart(12, '0')}`,
   versions: 'version/',
+  /** Of one registry each; they vanish with it. */
+  registry: (id: string) => `registry/${id}`,
+  silent: (id: string) => `silent/${id}`,
+  seen: (id: string) => `seen/${id}`,
+  watched: (id: string) => `watched/${id}`,
+  freeze: (service: string) => `freeze/${service}`,
   token: (hash: string) => `token/${hash}`,
   audit: (id: string) => `audit/${id}`,
   authority: 'ca/root',

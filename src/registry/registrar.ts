@@ -10,9 +10,11 @@ import { refuseAddress } from './address-policy.ts'
 import { AddressTurns } from './address-turns.ts'
 import { Admission } from './admission.ts'
 import { ApiError } from './api/error.ts'
+import { Freezes } from './fleet/freezes.ts'
+import { silentElsewhere } from './fleet/silence.ts'
 import { InstanceOverrides } from './instance-overrides.ts'
 import { type InstanceOwner, InstanceOwners } from './instance-owners.ts'
-import { GRACE_PERIOD, Leases, type Release } from './leases.ts'
+import { GRACE_PERIOD, Leases } from './leases.ts'
 import type { Logger } from './log.ts'
 import { overridden, ownOf, registered } from './overrides.ts'
 import { holderOf, type InstanceRecord, KEYS, LOCAL_REGISTRY } from './records.ts'
@@ -43,9 +45,11 @@ export interface RegistrarHost {
 
 export class Registrar {
   readonly leases: Leases
+  readonly freezes: Freezes
+  /** At each sweep of the leases: by service, how many instances have stopped renewing here. */
+  onSwept: ((silent: ReadonlyMap<string, number>) => void) | undefined
   readonly overrides: InstanceOverrides
   readonly #state: RegistryState
-  readonly #hub: WatchHub
   readonly #audit: Audit
   readonly #clock: Clock
   readonly #log: Logger
@@ -54,36 +58,64 @@ export class Registrar {
   readonly #removals: Removals
   readonly #turns = new AddressTurns()
   readonly #owners = new InstanceOwners()
-  /** Registries that are gone, and whose leases this one has adopted. */
-  readonly #adopted = new Set<string>()
+  /** Whether a registry is gone, and this one has adopted its leases. */
+  #isAdopted: (registry: string) => boolean = () => false
   readonly #stopListening: () => void
 
   constructor({ state, hub, audit, clock, log, id = LOCAL_REGISTRY }: RegistrarHost, leaseMs: number) {
     this.#state = state
     this.#admission = new Admission(state)
-    this.#hub = hub
     this.#audit = audit
     this.#clock = clock
     this.#log = log
     this.#id = id
     this.#removals = new Removals(state, clock, log)
     this.overrides = new InstanceOverrides({ state, audit, clock, turns: this.#turns, removals: this.#removals })
-    this.leases = new Leases(leaseMs, clock, {
-      expired: (service, ids, why) => this.#expire(service, ids, why),
-      frozen: (service, stopped, total) => this.#freeze(service, stopped, total),
-      released: (service, why) => this.#release(service, why),
-    })
-    this.#awaitHeldBy(id)
+    this.leases = new Leases(
+      leaseMs,
+      clock,
+      {
+        expired: (service, ids, why) => this.#expire(service, ids, why),
+        frozen: (service, stopped, total) => this.freezes.freeze(service, stopped, total),
+        released: (service, why) => this.freezes.release(service, why),
+        swept: (silent) => this.onSwept?.(silent),
+      },
+      {
+        listed: (service) => state.service(service)?.instances.size ?? 0,
+        silentElsewhere: (service) => silentElsewhere(state.fleet.silent, id, service),
+      },
+    )
+    this.freezes = new Freezes({ state, hub, audit, clock, log, leases: this.leases, id })
+    for (const { name, instances } of state.services.values()) {
+      for (const record of instances.values()) if (this.#holds(record)) this.#await(name, record.instance.id)
+    }
     this.#stopListening = state.onChange((change) => this.#changed(change))
   }
 
   /**
-   * Takes over the leases of a registry that is gone: its processes come back to another registry,
-   * or expire here. For the elected reaper only; a second one would expire instances twice.
+   * Takes over the leases of the registries that are gone: their processes come back to another
+   * registry, or expire here. Leases of those that are no longer gone end here. For the elected
+   * reaper only; a second one would expire instances twice.
    */
-  adopt(registry: string): void {
-    this.#adopted.add(registry)
-    this.#awaitHeldBy(registry)
+  adopt(isGone: (registry: string) => boolean): void {
+    this.#isAdopted = (registry) => registry !== this.#id && isGone(registry)
+    for (const { name, instances } of this.#state.services.values()) {
+      for (const [id, record] of instances) {
+        if (holderOf(record) === this.#id) continue
+        if (!this.#holds(record)) this.leases.end(name, id)
+        else if (!this.leases.has(name, id)) this.#await(name, id)
+      }
+    }
+  }
+
+  /** The other registries that hold instances. */
+  holders(): Set<string> {
+    const holders = new Set<string>()
+    for (const { instances } of this.#state.services.values()) {
+      for (const record of instances.values()) holders.add(holderOf(record))
+    }
+    holders.delete(this.#id)
+    return holders
   }
 
   /**
@@ -103,6 +135,10 @@ export class Registrar {
     this.#owners.register(instance, owner)
     try {
       return await this.#turns.run(instance, () => this.#write(who, instance))
+    } catch (error) {
+      // What is not listed needs no lease, and must not count among the silent.
+      if (!this.lists(service, id)) this.leases.end(service, id)
+      throw error
     } finally {
       release()
     }
@@ -131,7 +167,12 @@ export class Registrar {
         registeredAt: known?.registeredAt ?? this.#clock.wallNow(),
       }
       const replaced = this.#occupant(who, instance)
-      const compares = [{ key, revision: known?.revision ?? 0 }]
+      // Also an override: an operator at another registry may be deciding about this address.
+      const overrideKey = KEYS.override(service, addressKey(instance))
+      const compares = [
+        { key, revision: known?.revision ?? 0 },
+        { key: overrideKey, revision: this.#state.revisionOf(overrideKey) },
+      ]
       const operations = [{ key, value: JSON.stringify(record) }]
       if (replaced !== undefined) {
         compares.push({ key: KEYS.instance(service, replaced.instance.id), revision: replaced.revision })
@@ -192,24 +233,19 @@ export class Registrar {
 
   close(): void {
     this.#stopListening()
+    this.freezes.close()
     this.leases.close()
   }
 
   /** Whether this registry decides when the instance expires. */
   #holds(record: InstanceRecord): boolean {
     const holder = holderOf(record)
-    return holder === this.#id || this.#adopted.has(holder)
+    return holder === this.#id || this.#isAdopted(holder)
   }
 
-  /**
-   * Begins the leases of all instances that `registry` holds; their processes have to come back.
-   */
-  #awaitHeldBy(registry: string): void {
-    for (const { name, instances } of this.#state.services.values()) {
-      for (const [id, record] of instances) {
-        if (holderOf(record) === registry) this.leases.renew(name, id, this.leases.leaseMs * GRACE_PERIOD)
-      }
-    }
+  /** Begins a lease; the process has to come back. */
+  #await(service: string, id: string): void {
+    this.leases.renew(service, id, this.leases.leaseMs * GRACE_PERIOD)
   }
 
   /** Follows what was written, also by other registries on the store. */
@@ -217,13 +253,19 @@ export class Registrar {
     const { instances } = this.#state.service(service) ?? {}
     for (const { id } of put) {
       const record = instances?.get(id)
-      if (record === undefined || holderOf(record) === this.#id) continue
-      if (this.#holds(record)) this.leases.renew(service, id)
+      if (record === undefined) continue
+      if (holderOf(record) === this.#id) {
+        // Written after all, though the store had not answered in time.
+        if (!this.leases.has(service, id)) this.#await(service, id)
+        continue
+      }
+      if (this.#holds(record)) this.#await(service, id)
       else this.leases.end(service, id)
       this.#owners.disown(service, id)
     }
     for (const { id, why } of gone) {
       if (this.#removals.has(service, id) || instances?.has(id) === true) continue
+      if (why === 'lost') this.leases.lostElsewhere(service)
       this.leases.end(service, id)
       this.#owners.unlist(service, id, why === 'lost' ? 'expired' : 'replaced')
     }
@@ -278,24 +320,6 @@ export class Registrar {
       )
     }
   }
-
-  #freeze(service: string, stopped: number, total: number): void {
-    this.#hub.setFrozen(service, true)
-    const detail = `${stopped} of ${total} instances stopped renewing together; none is expired`
-    this.#audit.record({ who: 'registry', source: 'local', action: 'expiry-freeze', outcome: 'done', service, detail })
-  }
-
-  #release(service: string, why: Release): void {
-    this.#hub.setFrozen(service, false)
-    const detail = RELEASED[why]
-    this.#audit.record({ who: 'registry', source: 'local', action: 'expiry-release', outcome: 'done', service, detail })
-  }
-}
-
-const RELEASED: Readonly<Record<Release, string>> = {
-  renewed: 'renewals are back',
-  'too-long': 'frozen for 30 min',
-  operator: 'an operator said so',
 }
 
 /** Both come from `readInstance`, which builds them with the same keys in the same order. */

@@ -180,7 +180,7 @@ async function assemble(
   )
   const { trustDomain } = authority
   const signer = await TokenSigner.open(state, trustDomain, clock)
-  const audit = new Audit(state, clock, log)
+  const audit = new Audit(state, clock, log, id)
   const adminToken = await ensureAdminToken(state, audit, authority.fingerprint, options.dataDir)
   const hub = new WatchHub(state, clock, history)
   if ([...state.services.values()].some(({ instances }) => instances.size > 0)) hub.expectWatchers(options.leaseMs)

@@ -2,7 +2,7 @@
 import type { Clock } from '../core/clock.ts'
 import { ApiError } from './api/error.ts'
 import type { Logger } from './log.ts'
-import { KEYS, type ServiceRecord } from './records.ts'
+import { KEYS, type LossRecord, type ServiceRecord } from './records.ts'
 import type { StoredInstance } from './service-entry.ts'
 import type { RegistryState } from './state.ts'
 import type { MOST_COMPARES, Operation } from './storage/storage.ts'
@@ -34,11 +34,14 @@ export class Removals {
 
   /** What a removal writes, for a transaction that changes more. */
   operations(service: string, ids: readonly string[], why: 'left' | 'lost'): Operation[] {
-    const lostAt = why === 'lost' ? this.#clock.wallNow() : (this.#state.service(service)?.lostAt ?? 0)
+    const at = this.#clock.wallNow()
+    const lostAt = why === 'lost' ? at : (this.#state.service(service)?.lostAt ?? 0)
     const record: ServiceRecord = { gone: ids.map((id) => ({ id, why })), lostAt }
+    const loss: LossRecord = { at }
     return [
       ...ids.map((id) => ({ key: KEYS.instance(service, id), value: undefined })),
       { key: KEYS.service(service), value: JSON.stringify(record) },
+      ...(why === 'lost' ? [{ key: KEYS.loss(service), value: JSON.stringify(loss) }] : []),
     ]
   }
 

@@ -3,10 +3,12 @@
  * the state when it resolves.
  */
 import type { Instance } from '../discovery/instance.ts'
+import { FleetRecords } from './fleet/fleet-records.ts'
 import {
   type AuditRecord,
   type AuthorityRecord,
   type InstanceRecord,
+  type LossRecord,
   type OperatorRecord,
   type OverrideRecord,
   type PolicyRecord,
@@ -16,7 +18,16 @@ import {
   type TokenRecord,
 } from './records.ts'
 import { type MutableService, type ServiceEntry, setInstance } from './service-entry.ts'
-import type { Batch, Compare, Leadership, Operation, Storage, TransactionResult } from './storage/storage.ts'
+import type {
+  Announcement,
+  Batch,
+  Compare,
+  Leadership,
+  Operation,
+  Storage,
+  StorageStatus,
+  TransactionResult,
+} from './storage/storage.ts'
 import { readRecord } from './storage/stored-record.ts'
 import { parseInstance, type ServiceChange, serviceChanges } from './watch/service-change.ts'
 
@@ -35,15 +46,20 @@ export interface StoredToken extends TokenRecord {
 }
 
 export class RegistryState {
+  /** The registries on the store. */
+  readonly fleet = new FleetRecords()
   readonly #storage: Storage
   readonly #services = new Map<string, MutableService>()
   readonly #tokens = new Map<string, StoredToken>()
   readonly #listeners = new Set<(change: ServiceChange) => void>()
+  readonly #forgottenListeners = new Set<(service: string, revision: number) => void>()
   /** By key, so in the order of time. */
   readonly #audit = new Map<string, AuditRecord>()
   #authority: AuthorityRecord | undefined
   #signingKey: SigningKeyRecord | undefined
   readonly #operators = new Map<string, OperatorRecord>()
+  /** By key, of all records that do not carry theirs. */
+  readonly #revisions = new Map<string, number>()
   #adminHash: string | undefined
   #revision = 0
   #oldest = 0
@@ -85,6 +101,7 @@ export class RegistryState {
       }
     })
     for (const change of replayed) state.#replay(change, replay)
+    state.fleet.tell()
     return state
   }
 
@@ -168,14 +185,43 @@ export class RegistryState {
     return service !== undefined && (service.lostAt === 0 || Math.abs(wallNow - service.lostAt) > RECENT_LOSS_MS)
   }
 
+  /**
+   * The revision that last wrote a record, for a compare; 0: there is none. Not of instances and
+   * audit records.
+   */
+  revisionOf(key: string): number {
+    return this.#revisions.get(key) ?? 0
+  }
+
   /** Told every change about a service, in order. Returns how to stop. */
   onChange(listener: (change: ServiceChange) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
 
+  /** Told which service exists no more, and as of which revision. Returns how to stop. */
+  onForgotten(listener: (service: string, revision: number) => void): () => void {
+    this.#forgottenListeners.add(listener)
+    return () => this.#forgottenListeners.delete(listener)
+  }
+
   write(operations: readonly Operation[], compares: readonly Compare[] = []): Promise<TransactionResult> {
     return this.#storage.transact(compares, operations)
+  }
+
+  /** Puts a key that vanishes with this process. */
+  announce(key: string, value: string): Promise<Announcement> {
+    return this.#storage.announce(key, value)
+  }
+
+  /** Whether the store can be written, and why not. */
+  get storage(): Pick<StorageStatus, 'engine' | 'writable' | 'reason'> {
+    return this.#storage.status()
+  }
+
+  /** Told when that changes. Returns how to stop. */
+  onStorage(listener: () => void): () => void {
+    return this.#storage.onStatus(listener)
   }
 
   /** Resolves when this registry leads `name` among those on the store. */
@@ -186,6 +232,8 @@ export class RegistryState {
   close(): void {
     this.#stop?.()
     this.#listeners.clear()
+    this.#forgottenListeners.clear()
+    this.fleet.clear()
   }
 
   #apply(batch: Batch): void {
@@ -197,6 +245,12 @@ export class RegistryState {
     const current = (_value: string, service: string, id: string): Instance | undefined =>
       this.#services.get(service)?.instances.get(id)?.instance
     for (const change of serviceChanges(batch, current)) for (const listener of this.#listeners) listener(change)
+    for (const { key } of batch.changes) {
+      const [kind, service] = splitKey(key)
+      if (kind !== 'svc' || this.#services.has(service)) continue
+      for (const listener of this.#forgottenListeners) listener(service, batch.revision)
+    }
+    this.fleet.tell()
   }
 
   #replay(change: ServiceChange, replay: (change: ServiceChange) => void): void {
@@ -232,6 +286,8 @@ export class RegistryState {
 
   #set(key: string, record: unknown, revision: number): void {
     const [kind, name, rest] = splitKey(key)
+    if (record === undefined) this.#revisions.delete(key)
+    else if (kind !== 'inst' && kind !== 'audit') this.#revisions.set(key, revision)
     switch (kind) {
       case 'inst': {
         const service = this.#service(name)
@@ -247,8 +303,15 @@ export class RegistryState {
       }
       case 'svc': {
         const service = this.#service(name)
-        service.lostAt = (record as ServiceRecord | undefined)?.lostAt ?? 0
+        // Of an older registry, or the loss's own record was written before.
+        service.lostAt = record === undefined ? 0 : Math.max(service.lostAt, (record as ServiceRecord).lostAt)
         service.revision = Math.max(service.revision, revision)
+        if (record === undefined) this.#dropEmpty(service)
+        break
+      }
+      case 'lost': {
+        const service = this.#service(name)
+        service.lostAt = (record as LossRecord | undefined)?.at ?? 0
         if (record === undefined) this.#dropEmpty(service)
         break
       }
@@ -286,6 +349,8 @@ export class RegistryState {
       case 'admin':
         this.#adminHash = record as string | undefined
         break
+      default:
+        this.fleet.set(kind, name, record)
     }
   }
 }

@@ -183,6 +183,66 @@ describe('the guard', () => {
   })
 })
 
+describe('among several registries', () => {
+  const shares = { listed: 100, silentElsewhere: 0 }
+  let ofMany: Leases
+
+  beforeEach(() => {
+    Object.assign(shares, { listed: 100, silentElsewhere: 0 })
+    const events_ = {
+      expired: (_: string, ids: readonly string[]) => expired.push(...ids),
+      frozen: (service: string, stopped: number, total: number) => events.push(`frozen ${service} ${stopped}/${total}`),
+      released: (service: string, why: string) => events.push(`released ${service} ${why}`),
+    }
+    ofMany = new Leases(LEASE, clock, events_, {
+      listed: () => shares.listed,
+      silentElsewhere: () => shares.silentElsewhere,
+    })
+    for (const id of ['a', 'b', 'c', 'd']) ofMany.renew('s', id)
+  })
+
+  test('a few of the whole service expire, though they are all that this registry holds', () => {
+    clock.advance(2 * LEASE)
+    expect(expired).toHaveLength(4)
+    expect(events).toEqual([])
+  })
+
+  test('a few here freeze when many are silent elsewhere', () => {
+    shares.silentElsewhere = 12
+    clock.advance(2 * LEASE)
+    expect(expired).toEqual([])
+    expect(events).toEqual(['frozen s 16/100'])
+  })
+
+  test('losses elsewhere count within one lease', () => {
+    clock.advance(LEASE - 2_000)
+    for (let i = 0; i < 16; i++) ofMany.lostElsewhere('s')
+    clock.advance(4_000)
+    expect(expired).toEqual([])
+    expect(events).toEqual(['frozen s 20/116'])
+  })
+
+  test('a freeze of another registry holds here, and ends with it', () => {
+    ofMany.freeze('s')
+    clock.advance(1.9 * LEASE)
+    expect(expired).toEqual([])
+    ofMany.thaw('s')
+    expect(expired).toHaveLength(4)
+    expect(events).toEqual([])
+  })
+
+  test('nothing expires while the leases are suspended, and for one lease after', () => {
+    ofMany.suspend()
+    clock.advance(10 * LEASE)
+    ofMany.thaw('s')
+    ofMany.resume()
+    clock.advance(LEASE - 1_000)
+    expect(expired).toEqual([])
+    clock.advance(3_000)
+    expect(expired).toHaveLength(4)
+  })
+})
+
 test('nothing is left behind after closing', () => {
   const before = clock.timers
   leases.close()

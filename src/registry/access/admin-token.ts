@@ -36,8 +36,10 @@ async function makeAdminToken(
     [{ key: KEYS.admin, value: JSON.stringify(hash) }],
     [{ key: KEYS.admin, revision: 0 }],
   )
+  if (ok) return text
   // Another registry on the same store was first; its token counts.
-  return ok ? text : undefined
+  if (dataDir !== undefined) removeAdminToken(dataDir)
+  return undefined
 }
 
 /** Revokes the first admin token and puts another one into the file. */

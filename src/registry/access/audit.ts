@@ -5,7 +5,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { sourceGroup } from '../address-policy.ts'
 import type { Logger } from '../log.ts'
-import { type AuditRecord, KEYS } from '../records.ts'
+import { type AuditRecord, KEYS, LOCAL_REGISTRY } from '../records.ts'
 import { AUDIT_KEPT, type RegistryState } from '../state.ts'
 import type { Operation } from '../storage/storage.ts'
 import { RateLimit } from './rate-limit.ts'
@@ -37,9 +37,12 @@ export class Audit {
   readonly #strangers: RateLimit
   readonly #perMember: RateLimit
   readonly #members: RateLimit
+  /** Ends the id of each record, so that two registries never write the same one. */
+  readonly #suffix: string
   #sequence = 0
 
-  constructor(state: RegistryState, clock: Clock, log: Logger) {
+  constructor(state: RegistryState, clock: Clock, log: Logger, registry: string = LOCAL_REGISTRY) {
+    this.#suffix = registry === LOCAL_REGISTRY ? '' : `-${registry}`
     this.#state = state
     this.#clock = clock
     this.#log = log
@@ -53,7 +56,7 @@ export class Audit {
   operations(entry: AuditEntry): Operation[] {
     const at = this.#clock.wallNow()
     this.#sequence = (this.#sequence + 1) % 1_000_000
-    const id = `${String(at).padStart(14, '0')}-${String(this.#sequence).padStart(6, '0')}`
+    const id = `${String(at).padStart(14, '0')}-${String(this.#sequence).padStart(6, '0')}${this.#suffix}`
     const { detail, ...rest } = entry
     const record: AuditRecord = {
       id,

@@ -12,6 +12,8 @@ import type { Audit } from './audit.ts'
 /** The id of the first admin token. */
 export const FIRST_ADMIN = 'admin'
 const MOST_OPERATORS = 1_000
+/** Writes of other registries in between, in a row. */
+const MOST_CONFLICTS = 20
 /** Revoked: no hash is like it, and the next start makes no other token. */
 export const REVOKED = ''
 
@@ -124,25 +126,40 @@ export class Operators {
   }
 
   async #revoke(id: string, by: string, source: string): Promise<OperatorRecord> {
+    for (let i = 0; i < MOST_CONFLICTS; i++) {
+      const revoked = await this.#tryRevoke(id, by, source)
+      if (revoked !== undefined) return revoked
+    }
+    throw new ApiError('overloaded', 'the operator tokens change too often; try again')
+  }
+
+  /** `undefined`: another registry changed one of the tokens that decide. */
+  async #tryRevoke(id: string, by: string, source: string): Promise<OperatorRecord | undefined> {
     const all = this.list()
     const record = all.find((one) => one.id === id)
     if (record === undefined) throw new ApiError('not-found', `there is no operator token '${id.slice(0, 40)}'`)
     const lasts = (one: OperatorRecord): boolean => one.access === 'admin' && one.expiresAt === null
-    if (lasts(record) && !all.some((one) => one !== record && lasts(one))) {
+    const other = all.find((one) => one !== record && lasts(one))
+    if (lasts(record) && other === undefined) {
       throw new ApiError('conflict', `'${id}' is the last token that may change anything; create another one first`)
     }
-    const hash = [...this.#state.operators].find(([, one]) => one.id === id)?.[0]
-    const removal =
-      hash === undefined
-        ? { key: KEYS.admin, value: JSON.stringify(REVOKED) }
-        : { key: KEYS.operator(hash), value: undefined }
+    const key = this.#keyOf(id)
+    const removal = { key, value: key === KEYS.admin ? JSON.stringify(REVOKED) : undefined }
     const detail = `${id} of ${record.name}`
-    await this.#state.write([
-      removal,
-      ...this.#audit.operations({ who: by, source, action: 'operator-revoke', outcome: 'done', detail }),
-    ])
-    if (hash === undefined) this.#firstRevoked()
+    // Another registry must not revoke the one that is left at the same time.
+    const deciding = other === undefined ? [key] : [key, this.#keyOf(other.id)]
+    const { ok } = await this.#state.write(
+      [removal, ...this.#audit.operations({ who: by, source, action: 'operator-revoke', outcome: 'done', detail })],
+      deciding.map((one) => ({ key: one, revision: this.#state.revisionOf(one) })),
+    )
+    if (!ok) return undefined
+    if (key === KEYS.admin) this.#firstRevoked()
     return record
+  }
+
+  #keyOf(id: string): string {
+    const hash = [...this.#state.operators].find(([, one]) => one.id === id)?.[0]
+    return hash === undefined ? KEYS.admin : KEYS.operator(hash)
   }
 
   get #hasFirst(): boolean {

@@ -123,12 +123,14 @@ export function refuseUnknownQuery(given: URLSearchParams, { method, query }: Ap
 }
 
 /** The audit tells that it happened (registrar); here, who wanted it. */
-function releaseFreeze({ state, registrar, audit }: ApiContext, { response, caller, parameters }: ApiRequest): void {
+async function releaseFreeze({ state, registrar }: ApiContext, exchange: ApiRequest): Promise<void> {
+  const { response, caller, parameters } = exchange
   const service = parameters[0]!
   if (state.service(service) === undefined) throw new ApiError('not-found', `there is no service '${service}'`)
-  const expired = registrar.leases.release(service)
-  if (expired === undefined) throw new ApiError('conflict', `expiry of '${service}' is not frozen`)
   const { name: who, source } = caller
-  audit.record({ who, source, action: 'release', outcome: 'done', service, detail: `${expired} expired` })
+  const expired = await registrar.freezes.releaseByOperator(service, (count) => {
+    return { who, source, action: 'release', outcome: 'done', service, detail: `${count} expired` }
+  })
+  if (expired === undefined) throw new ApiError('conflict', `expiry of '${service}' is not frozen`)
   sendJson(response, 200, { service, expired })
 }

@@ -65,7 +65,13 @@ export class WatchHub {
       resync: ({ watcher }) => clock.startBackgroundTimer(0, () => this.drained(watcher), undefined),
       isBlocked: (watcher) => this.#isBlocked(watcher),
     }
-    this.#stopListening = state.onChange((change) => this.#changed(change))
+    const stops = [
+      state.onChange((change) => this.#changed(change)),
+      state.onForgotten((service, revision) => this.#forget(service, revision)),
+    ]
+    this.#stopListening = () => {
+      for (const stop of stops) stop()
+    }
     this.#tick = clock.startBackgroundTimer(TICK_MS, () => this.#onTick(), undefined)
   }
 
@@ -107,14 +113,6 @@ export class WatchHub {
 
   isWatched(service: string): boolean {
     return (this.#channels.get(service)?.subscriptions.size ?? 0) > 0
-  }
-
-  /** The service exists no more, as of this revision. */
-  forget(service: string, revision: number): void {
-    this.#history.forget(service, revision)
-    if (this.isWatched(service)) return
-    this.#channels.get(service)?.flush()
-    this.#channels.delete(service)
   }
 
   /**
@@ -164,7 +162,8 @@ export class WatchHub {
 
   /** Whether expiry of the service's instances has stopped. */
   setFrozen(service: string, frozen: boolean): void {
-    this.#channel(service).setFrozen(frozen)
+    if (frozen) this.#channel(service).setFrozen(true)
+    else this.#channels.get(service)?.setFrozen(false)
   }
 
   /** Sends what is pending. */
@@ -193,6 +192,14 @@ export class WatchHub {
       this.#channels.set(service, channel)
     }
     return channel
+  }
+
+  /** The service exists no more, as of this revision. */
+  #forget(service: string, revision: number): void {
+    this.#history.forget(service, revision)
+    if (this.isWatched(service)) return
+    this.#channels.get(service)?.flush()
+    this.#channels.delete(service)
   }
 
   #changed(change: ServiceChange): void {

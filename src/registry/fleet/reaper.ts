@@ -1,0 +1,60 @@
+/**
+ * One elected registry counts the leases of those that are gone: their processes come back to
+ * another registry, or expire here. A reaper that dies is followed by another, which adopts all
+ * that hold instances and are not announced.
+ */
+import type { Clock } from '../../core/clock.ts'
+import type { Logger } from '../log.ts'
+import type { Registrar } from '../registrar.ts'
+import type { RegistryState } from '../state.ts'
+import { Candidate } from './candidate.ts'
+
+const ELECTION = 'reaper'
+
+export class Reaper {
+  readonly #state: RegistryState
+  readonly #registrar: Registrar
+  readonly #log: Logger
+  readonly #candidate: Candidate
+  readonly #stopListening: () => void
+  #adopted: ReadonlySet<string> = new Set()
+
+  constructor(parts: { state: RegistryState; registrar: Registrar; clock: Clock; log: Logger }) {
+    const { state, registrar, clock, log } = parts
+    this.#state = state
+    this.#registrar = registrar
+    this.#log = log
+    this.#stopListening = state.fleet.onChange((kind) => {
+      if (kind === 'registry') this.#look()
+    })
+    this.#candidate = new Candidate(state, ELECTION, clock, {
+      elected: () => this.#look(),
+      deposed: () => this.#look(),
+      failed: (error) => log.error({ reason: (error as Error).message }, 'not elected as reaper'),
+    })
+  }
+
+  get leads(): boolean {
+    return this.#candidate.leads
+  }
+
+  close(): void {
+    this.#stopListening()
+    this.#candidate.close()
+  }
+
+  #look(): void {
+    if (!this.#candidate.leads) {
+      if (this.#adopted.size > 0) this.#registrar.adopt(() => false)
+      this.#adopted = new Set()
+      return
+    }
+    const { registries } = this.#state.fleet
+    const gone = [...this.#registrar.holders()].filter((id) => !registries.has(id))
+    const adopted = gone.filter((id) => !this.#adopted.has(id))
+    if (adopted.length > 0) this.#log.warn({ registries: adopted }, 'adopts the leases of registries that are gone')
+    this.#adopted = new Set(gone)
+    // By what is announced then: one that is gone may have written after this look.
+    this.#registrar.adopt((id) => !registries.has(id))
+  }
+}
