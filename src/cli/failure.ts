@@ -5,6 +5,7 @@
 
 import { isMeshError } from '../core/errors.ts'
 import { OptionsError } from '../options/fields.ts'
+import { type BackupCode, BackupError } from '../registry/backup/error.ts'
 
 /** Exit codes, documented in docs/cli.md. Scripts rely on them. */
 export const EXIT = Object.freeze({
@@ -47,10 +48,16 @@ export function formatLocated(issue: LocatedIssue): string {
   return `${issue.file}:${issue.line}:${issue.column} ${path}${issue.message}`
 }
 
+/** Not the fault of a flag or a file. */
+const FAILED: ReadonlySet<BackupCode> = new Set(['backup-failed', 'backup-incomplete', 'restore-failed'])
+
 /** Converts a thrown value to a failure. */
 export function asFailure(error: unknown): Failure {
   if (error instanceof Failure) return error
   if (error instanceof OptionsError) return new Failure(EXIT.invalid, error.code, error.message)
+  if (error instanceof BackupError) {
+    return new Failure(FAILED.has(error.code) ? EXIT.failed : EXIT.invalid, error.code, error.message)
+  }
   if (isMeshError(error)) {
     const exitCode = error.code === 'registry-unavailable' ? EXIT.unreachable : EXIT.failed
     return new Failure(exitCode, error.code, error.message)

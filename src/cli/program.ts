@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander'
 import { didYouMean } from '../options/nearest.ts'
 import { addApplyCommand } from './apply-command.ts'
 import { addAuditCommand } from './audit-command.ts'
+import { addBackupCommand } from './backup-command.ts'
 import { addCheckCommand } from './check-command.ts'
 import { addDiffCommand } from './diff-command.ts'
 import { withExample } from './examples.ts'
@@ -12,6 +13,7 @@ import { addReleaseCommand } from './instance-commands.ts'
 import { addInventoryCommands } from './inventory-commands.ts'
 import { addPolicyCommands } from './policy-commands.ts'
 import { addRegistryCommand } from './registry-command.ts'
+import { addRestoreCommand } from './restore-command.ts'
 import { addSchemaCommand } from './schema-command.ts'
 import { addStatusCommand } from './status-command.ts'
 import { type CliContext, Terminal } from './terminal.ts'
@@ -47,6 +49,8 @@ export function buildProgram(surroundings: CliContext): Command {
   addReleaseCommand(program, surroundings)
   addStatusCommand(program, surroundings)
   addAuditCommand(program, surroundings)
+  addBackupCommand(program, surroundings)
+  addRestoreCommand(program, surroundings)
   return program
 }
 

@@ -3,7 +3,7 @@
  * token is sent only over a connection verified against the root that it pins; without one, only
  * loopback is trusted.
  */
-import { request as requestPlain } from 'node:http'
+import { type IncomingMessage, request as requestPlain } from 'node:http'
 import { type RequestOptions, request as requestTls } from 'node:https'
 import { systemClock } from '../core/clock.ts'
 import { isMeshError } from '../core/errors.ts'
@@ -83,15 +83,37 @@ export class RegistryApi {
       if (typeof answer !== 'object' || answer === null) throw unreadable(url)
       return answer as T
     }
-    const error = (answer as { error?: { code?: unknown; message?: unknown; issues?: unknown } } | undefined)?.error
-    if (typeof error?.code !== 'string') throw unreadable(url, status)
-    throw new RegistryRefusal(status, error.code, String(error.message ?? error.code), readIssues(error.issues))
+    throw refusal(url, status, text)
+  }
+
+  /**
+   * The body of a long answer to a POST, as it comes.
+   *
+   * @throws Failure as `call`, also when the answer stops coming
+   */
+  async *stream(path: string, body: unknown): AsyncGenerator<Buffer> {
+    const { url } = this.#address
+    const response = await open(this.#address, 'POST', path, { body })
+    try {
+      if (response.statusCode !== 200) throw refusal(url, response.statusCode ?? 0, await textOf(response))
+      for await (const part of response) yield part as Buffer
+    } catch (error) {
+      throw error instanceof Failure ? error : unreachable(url, `the answer broke off: ${reasonOf(error)}`)
+    } finally {
+      response.destroy()
+    }
   }
 
   /** For what is no JSON. */
   probe(path: string): Promise<{ status: number; text: string }> {
     return send(this.#address, 'GET', path, undefined)
   }
+}
+
+function refusal(url: URL, status: number, text: string): Failure {
+  const error = (parse(text) as { error?: { code?: unknown; message?: unknown; issues?: unknown } } | undefined)?.error
+  if (typeof error?.code !== 'string') return unreadable(url, status)
+  return new RegistryRefusal(status, error.code, String(error.message ?? error.code), readIssues(error.issues))
 }
 
 /** 0: there must be none. */
@@ -107,15 +129,42 @@ async function send(
   body: unknown,
   precondition: Readonly<Record<string, string>> = {},
 ): Promise<{ status: number; text: string }> {
+  const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS)
+  const { url } = address
+  try {
+    const response = await open(address, method, path, { body, precondition, signal })
+    return { status: response.statusCode ?? 0, text: await textOf(response) }
+  } catch (error) {
+    if (error instanceof Failure && !signal.aborted) throw error
+    throw unreachable(url, signal.aborted ? NO_ANSWER : reasonOf(error))
+  }
+}
+
+const NO_ANSWER = `no answer within ${REQUEST_TIMEOUT_MS / 1000} s`
+
+interface Sending {
+  readonly body?: unknown
+  readonly precondition?: Readonly<Record<string, string>>
+  /** Of the whole answer. */
+  readonly signal?: AbortSignal
+}
+
+/** Resolves with the head of the answer; silence of 10 s ends it. */
+async function open(
+  address: RegistryAddress,
+  method: ApiMethod,
+  path: string,
+  { body, precondition, signal }: Sending = {},
+): Promise<IncomingMessage> {
   const url = new URL(path, address.url)
   const payload = body === undefined ? undefined : Buffer.from(JSON.stringify(body))
   const { token, tls } = url.protocol === 'https:' ? await trust(address) : { token: address.token, tls: {} }
-  const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS)
   const options: RequestOptions = {
     ...tls,
     method,
     agent: false,
-    signal,
+    timeout: REQUEST_TIMEOUT_MS,
+    ...(signal !== undefined && { signal }),
     headers: {
       accept: 'application/json',
       ...precondition,
@@ -123,25 +172,23 @@ async function send(
       ...(payload !== undefined && { 'content-type': 'application/json', 'content-length': payload.length }),
     },
   }
-  try {
-    return await new Promise((resolve, reject) => {
-      const request = (url.protocol === 'https:' ? requestTls : requestPlain)(url, options, (response) => {
-        const chunks: Buffer[] = []
-        let size = 0
-        response.on('data', (chunk: Buffer) => {
-          size += chunk.length
-          if (size > LARGEST_ANSWER_BYTES) response.destroy(new Error('the answer is too large'))
-          else chunks.push(chunk)
-        })
-        response.on('end', () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() }))
-        response.on('error', reject)
-      })
-      request.on('error', reject)
-      request.end(payload)
-    })
-  } catch (error) {
-    throw unreachable(url, signal.aborted ? `no answer within ${REQUEST_TIMEOUT_MS / 1000} s` : reasonOf(error))
+  return await new Promise((resolve, reject) => {
+    const request = (url.protocol === 'https:' ? requestTls : requestPlain)(url, options, resolve)
+    request.on('timeout', () => request.destroy(new Error(NO_ANSWER)))
+    request.on('error', (error) => reject(unreachable(url, reasonOf(error))))
+    request.end(payload)
+  })
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of response) {
+    size += (chunk as Buffer).length
+    if (size > LARGEST_ANSWER_BYTES) throw new Error('the answer is too large')
+    chunks.push(chunk as Buffer)
   }
+  return Buffer.concat(chunks).toString()
 }
 
 /** How the connection is verified, and which token may be sent over it. */

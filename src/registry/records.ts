@@ -153,6 +153,15 @@ export const KEYS = {
 /** The kinds of records with private keys. With a seal key they are sealed as a whole. */
 export const SECRET_KINDS = ['ca/', 'jwt/'] as const
 
+/**
+ * Kinds of records that describe running registries and no state of the mesh. No backup has them.
+ */
+const KINDS_OF_RUN: ReadonlySet<string> = new Set(['registry', 'silent', 'seen', 'tx', 'trust', 'meta'])
+
+export function isOfRun(key: string): boolean {
+  return KINDS_OF_RUN.has(splitKey(key)[0])
+}
+
 /** `[kind, service, rest]` of a key. */
 export function splitKey(key: string): [string, string, string] {
   const first = key.indexOf('/')

@@ -14,6 +14,7 @@ import { RateLimit } from './access/rate-limit.ts'
 import { JoinTokens } from './access/tokens.ts'
 import type { ApiContext } from './api/context.ts'
 import { NEW_TOKEN } from './api/tokens.ts'
+import { Exports } from './backup/exports.ts'
 import { RegistryAuthority } from './ca/authority.ts'
 import { TokenSigner } from './ca/token-signer.ts'
 import { Housekeeping } from './housekeeping.ts'
@@ -159,7 +160,7 @@ async function openStorage({ dataDir }: ResolvedRegistryOptions, log: Logger): P
 
 async function assemble(
   options: ResolvedRegistryOptions,
-  storage: Storage,
+  storage: SealedStorage,
   id: string,
   log: Logger,
 ): Promise<Registry> {
@@ -233,6 +234,7 @@ async function assemble(
     registrar,
     sessions,
     watches,
+    exports: new Exports(storage.atRest, clock),
     joins: new RateLimit(joinsPerSecond, joinsPerSecond * 4, clock),
     clock,
     dev,

@@ -5,6 +5,7 @@ import type { Audit } from '../access/audit.ts'
 import type { Operators } from '../access/operators.ts'
 import type { RateLimit } from '../access/rate-limit.ts'
 import type { JoinTokens } from '../access/tokens.ts'
+import type { Exports } from '../backup/exports.ts'
 import type { RegistryAuthority } from '../ca/authority.ts'
 import type { TokenSigner } from '../ca/token-signer.ts'
 import type { Policies } from '../policies.ts'
@@ -27,6 +28,7 @@ export interface ApiContext {
   readonly registrar: Registrar
   readonly sessions: Sessions
   readonly watches: ScriptWatches
+  readonly exports: Exports
   readonly joins: RateLimit
   readonly clock: Clock
   readonly dev: boolean

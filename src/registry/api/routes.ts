@@ -3,6 +3,7 @@
  */
 import type { Access } from '../access/access.ts'
 import { metricsText } from '../metrics-text.ts'
+import { sendBackup } from './backup.ts'
 import type { ApiContext, ApiRequest } from './context.ts'
 import { ApiError, invalid } from './error.ts'
 import { actorOf, checkBody } from './handling.ts'
@@ -105,6 +106,8 @@ export const ROUTES: readonly ApiRoute[] = [
   ),
   route('POST', '/v1/operators', 'admin', createOperator),
   route('DELETE', '/v1/operators/:id', 'admin', revokeOperator),
+  // No read: it has the keys of the authority.
+  route('POST', '/v1/backup', 'admin', sendBackup),
   route('GET', '/v1/audit', 'operator', ({ state, audit }, { response }) =>
     sendJson(response, 200, { audit: [...state.audit].reverse(), suppressed: audit.suppressed }),
   ),

@@ -100,7 +100,8 @@ function decoded(text: string): Buffer | undefined {
   return /^[A-Za-z0-9+/]{43}=?$|^[A-Za-z0-9_-]{43}=?$/.test(text) ? Buffer.from(text, 'base64') : undefined
 }
 
-function readKeyFile(path: string): Buffer {
+/** @throws Error if it cannot be read, or if others may read or replace it */
+export function readKeyFile(path: string): Buffer {
   let file: number
   try {
     // A pipe would wait for a writer.

@@ -82,6 +82,11 @@ export class SealedStorage implements Storage {
     return storage
   }
 
+  /** As it is stored: what is sealed stays sealed. */
+  get atRest(): Storage {
+    return this.#inner
+  }
+
   async transact(compares: readonly Compare[], operations: readonly Operation[]): Promise<TransactionResult> {
     if (!operations.some(isSecret)) return await this.#inner.transact(compares, operations)
     if (this.#unreadable.size > 0) throw new StorageError(FOREIGN)

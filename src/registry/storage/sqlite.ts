@@ -26,7 +26,7 @@ import {
 import { checkLimits } from './transaction-limits.ts'
 import { StorageWatches } from './watches.ts'
 
-const SCHEMA_VERSION = 1
+export const SCHEMA_VERSION = 1
 /**
  * Revisions by which the stored history may be longer than asked for, so that not every write has
  * to cut it.

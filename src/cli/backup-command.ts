@@ -1,0 +1,138 @@
+/**
+ * `inmesh backup`: the whole state of a mesh in one encrypted file, from a running registry or from
+ * the data directory of a stopped one.
+ */
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import type { BackupContents } from '../registry/backup/contents.ts'
+import { BackupError } from '../registry/backup/error.ts'
+import { INMESH_VERSION } from '../registry/backup/exports.ts'
+import { originOf, splitFirstLine } from '../registry/backup/lines.ts'
+import { readBackup } from '../registry/backup/read-backup.ts'
+import { linesOfStopped, readStoppedStore } from '../registry/backup/stopped-store.ts'
+import { trustDomainOf } from '../registry/backup/trust-domain.ts'
+import { type BackupSource, writeBackup } from '../registry/backup/write-backup.ts'
+import { STORE_FILE } from '../registry/storage/data-directory.ts'
+import { readSecret, type SecretFlags, withSecret } from './backup-secret.ts'
+import { type ConnectionFlags, connect, withConnection } from './connection.ts'
+import { withExample } from './examples.ts'
+import { EXIT, Failure } from './failure.ts'
+import { type CliContext, Terminal } from './terminal.ts'
+import { instant } from './times.ts'
+
+interface BackupFlags extends ConnectionFlags, SecretFlags {
+  readonly out?: string
+  readonly verify?: string
+  readonly force?: boolean
+}
+
+export function addBackupCommand(program: Command, surroundings: CliContext): void {
+  const command = program
+    .command('backup')
+    .description('Write the whole state of the mesh to an encrypted file, or check such a file.')
+    .option('--out <file>', 'the file to write, with mode 0600')
+    .option('--verify <file>', 'check a backup instead: its encryption and each record')
+    .option('--force', 'replace the file if it is there')
+  withSecret(command)
+  withConnection(command)
+  withExample(
+    command,
+    'inmesh backup --out mesh.backup --key-file backup.key',
+    'inmesh backup --out mesh.backup --key-file backup.key --data-dir /var/lib/inmesh',
+    'inmesh backup --verify mesh.backup --key-file backup.key',
+  )
+  command.action(async (flags: BackupFlags) => {
+    const { out, verify } = flags
+    if ((out === undefined) === (verify === undefined)) {
+      throw new Failure(
+        EXIT.invalid,
+        'invalid-usage',
+        'give --out FILE to write a backup, or --verify FILE to check one',
+      )
+    }
+    if (out === '-') throw new Failure(EXIT.invalid, 'invalid-usage', '--out: give a file; stdout cannot be checked')
+    const terminal = new Terminal(surroundings, flags.json === true)
+    const secret = await readSecret(flags, surroundings.env)
+    if (verify !== undefined) {
+      const contents = await readBackup(verify, secret)
+      terminal.result({ file: verify, valid: true, ...summaryOf(contents) }, () => [
+        `${verify}: valid`,
+        ...linesOf(contents),
+      ])
+      return
+    }
+    const { source, from } = await findSource(flags, surroundings)
+    const contents = await writeBackup(source, { path: out!, secret, replace: flags.force === true })
+    terminal.result({ file: out, from, ...summaryOf(contents) }, () => [
+      `${out}: backup of ${from}`,
+      ...linesOf(contents),
+    ])
+  })
+}
+
+/** A data directory whose registry is stopped is read itself. */
+async function findSource(
+  flags: BackupFlags,
+  surroundings: CliContext,
+): Promise<{ source: BackupSource; from: string }> {
+  const asked = flags.registry ?? surroundings.env.INMESH_REGISTRY
+  if (flags.dataDir !== undefined && asked === undefined) {
+    const stopped = await stoppedSource(flags.dataDir)
+    if (stopped !== undefined) return { source: stopped, from: flags.dataDir }
+  }
+  const { api } = await connect(surroundings, flags)
+  try {
+    const { first, rest } = await splitFirstLine(api.stream('/v1/backup', { format: 1 }))
+    return { source: { origin: originOf(first), lines: rest }, from: api.url }
+  } catch (error) {
+    if (!(error instanceof Failure) || error.exitCode !== EXIT.unreachable || asked !== undefined) throw error
+    const hint = flags.dataDir === undefined ? '--data-dir DIR if it is stopped' : '--registry URL of the one that runs'
+    throw new Failure(error.exitCode, error.code, `${error.message}; give ${hint}`)
+  }
+}
+
+/** `undefined`: a registry runs on it. */
+async function stoppedSource(dataDir: string): Promise<BackupSource | undefined> {
+  try {
+    const store = await readStoppedStore(join(dataDir, STORE_FILE))
+    const trustDomain = trustDomainOf(store.items) ?? null
+    return {
+      origin: { trustDomain, createdAt: Date.now(), version: INMESH_VERSION, engine: 'sqlite' },
+      lines: linesOfStopped(store),
+    }
+  } catch (error) {
+    if (error instanceof BackupError && error.code === 'store-in-use') return undefined
+    throw error
+  }
+}
+
+/** As `--json` prints it. */
+export function summaryOf({ origin, epoch, revision, counts, sealKeyIds }: BackupContents): object {
+  const { trustDomain, createdAt, version, engine } = origin
+  return {
+    trustDomain,
+    createdAt: new Date(createdAt).toISOString(),
+    version,
+    engine,
+    epoch,
+    revision,
+    ...counts,
+    sealKeyIds,
+  }
+}
+
+export function linesOf({ origin, revision, counts, sealKeyIds }: BackupContents): string[] {
+  const { records, services, instances, policies, tokens, operators, unreadableInstances } = counts
+  const lines = [
+    `  trust domain: ${origin.trustDomain ?? 'unknown, because its keys are sealed'}`,
+    `  made: ${instant(origin.createdAt)} by inmesh ${origin.version} from ${origin.engine}, revision ${revision}`,
+    `  ${records} records: ${services} services, ${instances} instances, ${policies} policies, ${tokens} join tokens, ${operators} operators`,
+  ]
+  if (unreadableInstances > 0) {
+    lines.push(`  ${unreadableInstances} instances cannot be read; their processes register again`)
+  }
+  if (sealKeyIds.length > 0) {
+    lines.push(`  its private keys are sealed: a registry on it needs the seal key ${sealKeyIds.join(' and ')}`)
+  }
+  return lines
+}
