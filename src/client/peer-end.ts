@@ -37,6 +37,11 @@ export function hasEnded(endsAt: number, clock: Clock, graceMs = 0): boolean {
   return clock.wallNow() >= endsAt + graceMs && certificateTimeOf(clock).now() >= endsAt + graceMs
 }
 
+/** Why the connections to `service` are cut, and the calls on them end. */
+export function deniedPeer(service: string): Error {
+  return new Error(`an operator denied '${service}' all access`)
+}
+
 /** A connection whose peer's certificate expires. */
 interface Ending {
   readonly endsAt: number

@@ -2,7 +2,7 @@
  * The identity of this process: one key, one X.509-SVID and the trust bundle. Immutable; a
  * rotation makes another one.
  */
-import type { TrustBundle } from './trust-bundle.ts'
+import { sameTexts, type TrustBundle } from './trust-bundle.ts'
 
 export interface Identity extends TrustBundle {
   /** `spiffe://<trust domain>/service/<name>`. */
@@ -17,6 +17,15 @@ export interface Identity extends TrustBundle {
   readonly notAfter: number
   /** Counts up with every rotation in this process; connections belong to one generation. */
   readonly generation: number
+}
+
+/**
+ * Whether only the number of the bundle and its denied identities differ, so that connections of
+ * either are as good as those of the other.
+ */
+export function isSameMaterial(a: Identity, b: Identity): boolean {
+  if (a.privateKey !== b.privateKey || a.certificate !== b.certificate) return false
+  return sameTexts(a.roots, b.roots) && sameTexts(a.intermediates, b.intermediates)
 }
 
 /** Holds the current identity and tells who depends on it of each rotation. */

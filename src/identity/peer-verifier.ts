@@ -7,9 +7,9 @@ import { type CertificateTime, certificateTimeOf } from '../core/certificate-tim
 import type { Clock } from '../core/clock.ts'
 import { show } from '../options/fields.ts'
 import { type Issuer, isSignedBy, issuersOf } from './issuers.ts'
-import { parseSpiffeId, serviceOf } from './spiffe-id.ts'
+import { parseSpiffeId, serviceId, serviceOf } from './spiffe-id.ts'
 import { weaknessOf } from './strength.ts'
-import { bundleOf, type OlderBundle, type TrustBundle } from './trust-bundle.ts'
+import { bundleOf, type OlderBundle, sameTexts, type TrustBundle } from './trust-bundle.ts'
 import { KEY_USAGE, OID } from './x509/certificate-builder.ts'
 import { type CertificateFacts, readCertificate } from './x509/certificate-reader.ts'
 
@@ -101,6 +101,16 @@ export class PeerVerifier {
    */
   get leapt(): boolean {
     return this.#time.leaptAt !== undefined
+  }
+
+  /** Whether an operator denied this identity, whatever its certificate. */
+  denies(spiffeId: string): boolean {
+    return this.#denied.has(spiffeId)
+  }
+
+  /** Whether the service is denied. Without one that is, this costs one comparison. */
+  deniesService(service: string): boolean {
+    return this.#denied.size > 0 && this.#denied.has(serviceId(this.#bundle.trustDomain, service))
   }
 
   /** Judges a leaf in DER. Never throws. */
@@ -225,10 +235,6 @@ function checkUse({ ca, keyUsage, extendedKeyUsage, unknownCritical }: Certifica
 function isSame(a: TrustBundle, b: TrustBundle): boolean {
   if (a.trustDomain !== b.trustDomain || a.sequence !== b.sequence) return false
   return sameTexts(a.roots, b.roots) && sameTexts(a.intermediates, b.intermediates) && sameTexts(a.denied, b.denied)
-}
-
-function sameTexts(a: readonly string[], b: readonly string[]): boolean {
-  return a.length === b.length && a.every((text, i) => text === b[i])
 }
 
 function iso(at: number): string {

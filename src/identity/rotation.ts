@@ -163,7 +163,9 @@ export class RotatingIdentity implements IdentitySource {
     }
     this.#swap(Object.freeze(next), 'bundle')
     void this.#save()
-    if (!trusted && bundle.roots.length > 0) void this.renew()
+    // A denied identity gets no other certificate.
+    const mayRenew = bundle.roots.length > 0 && !bundle.denied.includes(next.spiffeId)
+    if (!trusted && mayRenew) void this.renew()
   }
 
   /**

@@ -39,6 +39,11 @@ export function frozenBundle(bundle: TrustBundle): TrustBundle {
   }
 }
 
+/** Whether two lists of a bundle are the same, in the same order. */
+export function sameTexts(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((text, i) => text === b[i])
+}
+
 /** A bundle of a version that knew only roots. */
 export type OlderBundle = Omit<TrustBundle, 'intermediates' | 'denied'> & Partial<TrustBundle>
 

@@ -12,6 +12,7 @@ import { RegistryClient } from '../discovery/registry/client.ts'
 import type { ServiceView } from '../discovery/registry/service-view.ts'
 import { SnapshotCache } from '../discovery/registry/snapshot-cache.ts'
 import type { ServiceEndpoints } from '../discovery/resolver.ts'
+import { isSameMaterial } from '../identity/identity.ts'
 import type { RotatingIdentity } from '../identity/rotation.ts'
 import { clientTlsOptions } from '../identity/tls-options.ts'
 import { newInstanceId } from '../server/announce.ts'
@@ -194,7 +195,11 @@ export class Membership {
     })
     this.#registry = registry
     let { roots } = rotation.current
+    let last = rotation.current
     identity.onRotate((next) => {
+      const isSame = isSameMaterial(last, next)
+      last = next
+      if (isSame) return
       // What the last run knew under another root is not kept under this one.
       if (!next.roots.some((root) => roots.includes(root))) registry.watches.forgetUnwatched()
       roots = next.roots

@@ -91,9 +91,12 @@ export class Tokens {
 
   async verify(token: string, options: VerifyTokenOptions = {}): Promise<TokenIdentity> {
     const { audience } = check(VERIFY, options, 'mesh.verifyToken')
-    const { identity, settings, events } = this.#shared
+    const { identity, settings, events, verifier } = this.#shared
     const audiences = audience === undefined ? [settings.service, identity.current.spiffeId] : [audience]
-    const verdict = await this.#verifier.verify(token, audiences)
+    let verdict = await this.#verifier.verify(token, audiences)
+    if (verdict.ok && verifier.denies(verdict.spiffeId)) {
+      verdict = { ok: false, reason: 'denied', detail: `An operator denied ${verdict.spiffeId} all access.` }
+    }
     if (!verdict.ok) {
       events.emit('peer:refused', { side: 'server', reason: verdict.reason })
       const message = `The token was refused (${verdict.reason}). ${verdict.detail}`

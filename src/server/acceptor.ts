@@ -7,7 +7,7 @@ import { createServer as createTlsServer, type TLSSocket, type Server as TlsServ
 import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
-import type { Identity, IdentitySource } from '../identity/identity.ts'
+import { type Identity, type IdentitySource, isSameMaterial } from '../identity/identity.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
 import { HANDSHAKE_TIMEOUT_MS, refusalOf, serverTlsOptions, verifyPeer } from '../identity/tls-options.ts'
 import type { EventSink } from '../telemetry/events.ts'
@@ -24,6 +24,11 @@ export interface AcceptorHost {
   readonly events: EventSink
 }
 
+export interface AcceptorOwner extends AcceptorHost {
+  /** The callers of these connections are denied: ends their calls. */
+  denyCalls(connections: ReadonlySet<Connection>): void
+}
+
 export interface AcceptorSettings {
   readonly host: string
   readonly port: number
@@ -38,11 +43,13 @@ export const SOCKET_OPTIONS = { noDelay: true, keepAlive: true, keepAliveInitial
 
 /** At the end of a drain, connections that do not close are destroyed after this time. */
 const CLOSE_MS = 500
+/** From the answers to a denied caller to the end of its connection. */
+const DISMISS_MS = 500
 /** A connection retires when this share of its caller's certificate lifetime is left. */
 const RETIRE_AT_SHARE_LEFT = 0.1
 
 export class Acceptor {
-  readonly #host: AcceptorHost
+  readonly #host: AcceptorOwner
   readonly #settings: AcceptorSettings
   readonly #protocols: readonly ServerProtocol[]
   readonly #identity: IdentitySource | undefined
@@ -64,7 +71,7 @@ export class Acceptor {
    * plaintext.
    */
   constructor(
-    host: AcceptorHost,
+    host: AcceptorOwner,
     settings: AcceptorSettings,
     protocols: readonly ServerProtocol[],
     identity: IdentitySource | undefined,
@@ -167,7 +174,12 @@ export class Acceptor {
       socket.destroy()
     })
     this.#tls = server
-    this.#stopRotation = identity.onRotate((next) => this.#rotate(next))
+    let last = identity.current
+    this.#stopRotation = identity.onRotate((next) => {
+      const before = last
+      last = next
+      this.#rotate(before, next)
+    })
     return server
   }
 
@@ -254,15 +266,39 @@ export class Acceptor {
     protocol.accept(connection)
   }
 
-  #reportRefusal(reason: string, socket: TLSSocket): void {
+  /** Calls in flight are answered before their connections close. */
+  #dismissDenied(): void {
+    const denied = new Set<Connection>()
+    for (const connection of this.#connections.keys()) {
+      const { caller } = connection
+      if (caller === undefined || connection.denied || !this.#verifier!.denies(caller.spiffeId)) continue
+      connection.denied = true
+      denied.add(connection)
+    }
+    if (denied.size === 0) return
+    this.#host.denyCalls(denied)
+    for (const connection of denied) {
+      const { socket } = connection
+      this.#reportRefusal('denied', socket)
+      this.#connections.get(connection)!.dismiss(connection, 'denied')
+      this.#host.clock.startBackgroundTimer(DISMISS_MS, destroy, socket)
+    }
+  }
+
+  #reportRefusal(reason: string, socket: Socket): void {
     this.refused += 1
     const address = socket.remoteAddress
     this.#host.events.emit('peer:refused', { side: 'server', reason, ...(address !== undefined && { address }) })
   }
 
-  /** New connections use the new certificate at once; existing ones leave over the grace period. */
-  #rotate(next: Identity): void {
+  /**
+   * New connections use the new certificate at once; existing ones leave over the grace period, and
+   * those of denied callers at once.
+   */
+  #rotate(last: Identity, next: Identity): void {
     this.#verifier!.setTrust(next)
+    if (next.denied.length > 0) this.#dismissDenied()
+    if (isSameMaterial(last, next)) return
     this.#tls!.setSecureContext(this.#tlsOptions(next))
     const { clock } = this.#host
     const now = clock.now()
@@ -270,6 +306,10 @@ export class Acceptor {
       if (connection.caller !== undefined) connection.retire(now + clock.random() * this.#settings.rotationGrace)
     }
   }
+}
+
+function destroy(socket: Socket): void {
+  socket.destroy()
 }
 
 function ignore(): void {}

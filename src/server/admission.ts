@@ -25,6 +25,11 @@ interface AdmissionHost {
   readonly events: EventSink
 }
 
+/** Why a call of a caller that an operator denied ends. */
+export function deniedMessage({ caller }: Connection): string {
+  return `An operator denied ${caller?.spiffeId} all access.`
+}
+
 /** `now`: the instant of the decision. On success, the attempt has started. */
 export function admit(
   { service, clock, events }: AdmissionHost,
@@ -36,7 +41,8 @@ export function admit(
   decision: Decision,
   now: number,
 ): Refused | undefined {
-  const { expiresAt } = connection
+  const { expiresAt, denied } = connection
+  if (denied) return { code: 'identity-rejected', message: deniedMessage(connection) }
   // The second clock corrects a wall clock that has jumped, and is too slow for every call.
   if (clock.wallNow() >= expiresAt && certificateTimeOf(clock).now() >= expiresAt) {
     return { code: 'identity-rejected', message: 'The certificate of this connection has expired.' }

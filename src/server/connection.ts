@@ -18,6 +18,8 @@ export class Connection {
   readonly expiresAt: number
   /** Instant from which the client is asked to leave. */
   retireAt: number
+  /** Its caller was denied since it was accepted. */
+  denied = false
   /** Requests in flight; at most one with HTTP/1.1. */
   inFlight = 0
 

@@ -24,6 +24,8 @@ export interface ServerProtocol {
   endConnection(connection: Connection): void
   /** The answer to a peer whose certificate is refused: none of its requests is executed. */
   refusal(reason: string): RefusalAnswer
+  /** The peer of an accepted connection is refused from now on. Its calls have been answered. */
+  dismiss(connection: Connection, reason: string): void
   /** The acceptor listens. */
   listening(): void
   /** Asks all clients to leave. */

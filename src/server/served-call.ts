@@ -16,7 +16,7 @@ import { endAttempt, endCall, startCall } from '../resilience/execution.ts'
 import type { Faultable, FaultRule } from '../resilience/fault-injection.ts'
 import type { Stack } from '../resilience/stack.ts'
 import type { EventSink } from '../telemetry/events.ts'
-import { admit, withoutLimits } from './admission.ts'
+import { admit, deniedMessage, withoutLimits } from './admission.ts'
 import { type Authorizer, authorize, type Decision, type RequestHead } from './authorization/authorizer.ts'
 import type { Connection } from './connection.ts'
 import type { DeadlineSweep, Expirable } from './deadline-sweep.ts'
@@ -187,7 +187,14 @@ export abstract class ServedCall extends InboundCall implements Expirable, Fault
     else this.giveUp(cause)
   }
 
-  /** The authorizer has not decided in time. */
+  /** The caller was denied. */
+  deny(): void {
+    const cause = this.reason('identity-rejected', deniedMessage(this.connection))
+    if (this.#authorizing !== undefined) this.#refuseUnauthorized(cause)
+    else this.giveUp(cause)
+  }
+
+  /** The authorizer has not decided in time, or its decision does not matter any more. */
   #refuseUnauthorized(cause: MeshError): void {
     this.#leave()
     this.cancel(cause)

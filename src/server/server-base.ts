@@ -9,8 +9,9 @@ import type { PeerVerifier } from '../identity/peer-verifier.ts'
 import type { FaultRule } from '../resilience/fault-injection.ts'
 import type { Stack } from '../resilience/stack.ts'
 import { type EventSink, NO_EVENTS } from '../telemetry/events.ts'
-import type { Acceptor, AcceptorHost } from './acceptor.ts'
+import type { Acceptor, AcceptorOwner } from './acceptor.ts'
 import type { Authorizer } from './authorization/authorizer.ts'
+import type { Connection } from './connection.ts'
 import { DeadlineSweep } from './deadline-sweep.ts'
 import { Drain, type Drainable, type DrainOptions, type DrainReport, type DrainState } from './drain.ts'
 import { InFlight } from './in-flight.ts'
@@ -56,7 +57,7 @@ export function assertIdentity(mode: string, { identity, service }: ServerBaseDe
   })
 }
 
-export abstract class ServerBase implements AcceptorHost, Drainable {
+export abstract class ServerBase implements AcceptorOwner, Drainable {
   readonly service: string
   readonly clock: Clock
   readonly events: EventSink
@@ -136,6 +137,11 @@ export abstract class ServerBase implements AcceptorHost, Drainable {
     } catch {
       // A failing listener must not cause another failure.
     }
+  }
+
+  /** For the acceptor: the callers of these connections are denied. */
+  denyCalls(connections: ReadonlySet<Connection>): void {
+    for (const call of this.running) if (connections.has(call.connection)) call.deny()
   }
 
   /** For a call: it is over. */

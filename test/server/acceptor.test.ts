@@ -3,7 +3,7 @@ import type { TLSSocket } from 'node:tls'
 import { connect as tlsConnect } from 'node:tls'
 import { expect, it, onTestFinished } from 'vitest'
 import { systemClock } from '../../src/core/clock.ts'
-import { Acceptor, type AcceptorHost } from '../../src/server/acceptor.ts'
+import { Acceptor, type AcceptorOwner } from '../../src/server/acceptor.ts'
 import { resolveGrpcServer } from '../../src/server/grpc/options.ts'
 import { GrpcProtocol } from '../../src/server/grpc/protocol.ts'
 import { resolveHttpServer } from '../../src/server/http/options.ts'
@@ -15,7 +15,7 @@ import { ask, authority, clientOf, FakeIdentitySource, RecordedEvents, TRUSTING 
 /** One port that serves HTTP/1.1 and HTTP/2. */
 async function listen(mode: ServerMode): Promise<{ acceptor: Acceptor; port: number; events: RecordedEvents }> {
   const events = new RecordedEvents()
-  const host: AcceptorHost = { clock: systemClock, events }
+  const host: AcceptorOwner = { clock: systemClock, events, denyCalls: () => {} }
   const http = new HttpProtocol(
     {
       ...host,

@@ -175,6 +175,15 @@ export class GrpcPool implements EndpointPool, GrpcConnectionOwner {
     }
   }
 
+  /** The peer is denied: ends every call, then cuts the connections. */
+  cut(cause: Error): void {
+    this.#endCalls(cause)
+    for (const connection of [...this.#all]) {
+      this.lost(connection, 'identity-rejected', cause.message)
+      connection.cut(cause)
+    }
+  }
+
   close(graceMs: number): void {
     if (this.#closing) return
     this.#closing = true
@@ -191,11 +200,14 @@ export class GrpcPool implements EndpointPool, GrpcConnectionOwner {
    * first.
    */
   closeNow(): void {
-    const cause = this.#withdrawn()
+    this.#endCalls(this.#withdrawn())
+    for (const connection of [...this.#all]) connection.close()
+  }
+
+  #endCalls(cause: Error): void {
     const running: InFlight[] = []
     for (let { oldest } = this.endpoint; oldest !== undefined; oldest = oldest.newer) running.push(oldest)
     for (const attempt of running) attempt.cut?.(cause)
-    for (const connection of [...this.#all]) connection.close()
   }
 
   #usable(): GrpcConnection {

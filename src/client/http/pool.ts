@@ -178,6 +178,11 @@ export class HttpPool implements RequestPool, ConnectionOwner {
     }
   }
 
+  /** The peer is denied: cuts every connection, whatever runs on it. */
+  cut(cause: Error): void {
+    for (const connection of [...this.#all]) connection.cut(cause)
+  }
+
   close(graceMs: number): void {
     if (this.#closing) return
     this.#closing = true

@@ -19,6 +19,7 @@ export type TokenRefusal =
   | 'wrong-audience'
   | 'invalid-spiffe-id'
   | 'foreign-trust-domain'
+  | 'denied'
 
 export interface AcceptedToken {
   readonly ok: true

@@ -8,6 +8,7 @@ import type { ErrorCode, MeshError } from '../../core/errors.ts'
 import { GRPC_PUSHBACK, NOT_EXECUTED } from '../../core/headers.ts'
 import { type Outcome, outcome } from '../../core/outcome.ts'
 import { GRPC_STATUS, grpcOutcome } from '../../core/status.ts'
+import { identityRefusal } from '../../net/identity-refusal.ts'
 import { endCall } from '../../resilience/execution.ts'
 import type { FaultRule } from '../../resilience/fault-injection.ts'
 import { catchUserErrors, runUserCode } from '../guarded-emitter.ts'
@@ -229,7 +230,7 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
   }
 
   protected giveUp(cause: MeshError): void {
-    this.#giveUp(GRPC_STATUS.UNAVAILABLE, cause)
+    this.#giveUp(REFUSAL_STATUS[cause.code] ?? GRPC_STATUS.UNAVAILABLE, cause)
   }
 
   #giveUp(status: number, cause: MeshError): void {
@@ -263,7 +264,8 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
   protected refuse(code: ErrorCode, message: string): void {
     const status = REFUSAL_STATUS[code] ?? GRPC_STATUS.UNAVAILABLE
     const limited = code === 'concurrency-limited' || code === 'rate-limited'
-    respond(this.stream, status, message, { [NOT_EXECUTED]: code, ...(limited && { [GRPC_PUSHBACK]: PUSHBACK_MS }) })
+    const marker = this.connection.denied ? identityRefusal('denied') : code
+    respond(this.stream, status, message, { [NOT_EXECUTED]: marker, ...(limited && { [GRPC_PUSHBACK]: PUSHBACK_MS }) })
     this.attempt.status = status
     endCall(this.stack, this, outcome('refused', code, undefined, status))
   }

@@ -69,6 +69,12 @@ export class GrpcProtocol implements ServerProtocol {
     return refuseConnection(reason)
   }
 
+  dismiss(connection: Connection, reason: string): void {
+    const session = this.#sessions.get(connection)
+    if (session === undefined) connection.socket.destroy()
+    else session.dismiss(reason)
+  }
+
   listening(): void {}
 
   retire(): void {

@@ -4,10 +4,11 @@
  * - `serving` → `leaving`: retirement is due; GOAWAY names the last stream that is served
  * - `leaving` → `closed`: the streams have ended, or their grace has passed
  */
-import type { ServerHttp2Session } from 'node:http2'
+import { constants, type ServerHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Clock } from '../../core/clock.ts'
 import { type FloodGuard, guardSession, LENIENT_LIMITS } from '../../net/http2-flood-guard.ts'
+import { identityRefusal } from '../../net/identity-refusal.ts'
 import type { EventSink } from '../../telemetry/events.ts'
 import type { Connection } from '../connection.ts'
 import type { GrpcServerSettings } from './options.ts'
@@ -70,6 +71,13 @@ export class GrpcSession {
   /** Closes the connection after the streams have ended. */
   end(): void {
     this.#session.close(() => this.#connection.socket.destroySoon())
+  }
+
+  /** Says why the peer is refused, then closes the connection after the streams have ended. */
+  dismiss(reason: string): void {
+    if (this.#session.destroyed) return
+    this.#session.goaway(constants.NGHTTP2_NO_ERROR, 0, Buffer.from(identityRefusal(reason), 'latin1'))
+    this.end()
   }
 
   sweep(now: number): void {

@@ -7,6 +7,7 @@ import { servingFromHere } from '../../core/context.ts'
 import type { ErrorCode, MeshError } from '../../core/errors.ts'
 import { type Outcome, outcome } from '../../core/outcome.ts'
 import { httpOutcome } from '../../core/status.ts'
+import { identityRefusal } from '../../net/identity-refusal.ts'
 import { endCall } from '../../resilience/execution.ts'
 import type { FaultRule } from '../../resilience/fault-injection.ts'
 import type { DrainState } from '../drain.ts'
@@ -218,11 +219,11 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
     }
     const closed = cause.code === 'closed'
     refuse(request, response, {
-      status: closed ? 503 : 504,
+      status: closed ? 503 : (REFUSAL_STATUS[cause.code] ?? 504),
       code: cause.code,
       message: closed ? 'The server is going away.' : cause.message,
       // A sender that has not finished by now may never do so.
-      close: closed || !request.complete,
+      close: closed || this.connection.denied || !request.complete,
     })
     discardWrites(response)
     this.cancel(cause)
@@ -256,8 +257,10 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
     const status = REFUSAL_STATUS[code] ?? 503
     const notExecuted = code !== 'permission-denied'
     const retryAfter = status === 503 || status === 429
-    const close = this.connection.retireAt <= this.startedAt
-    refuse(request, response, { status, code, message, notExecuted, retryAfter, close })
+    const { denied, retireAt } = this.connection
+    const close = denied || retireAt <= this.startedAt
+    const marker = denied ? identityRefusal('denied') : code
+    refuse(request, response, { status, code, message, notExecuted: notExecuted && marker, retryAfter, close })
     this.attempt.status = status
     endCall(this.stack, this, outcome(notExecuted ? 'refused' : 'failure', code, undefined, status))
   }

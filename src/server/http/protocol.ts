@@ -80,6 +80,12 @@ export class HttpProtocol implements ServerProtocol {
     return { last: `HTTP/1.1 403 Forbidden\r\nConnection: close\r\n${marker}\r\nContent-Length: 0\r\n\r\n` }
   }
 
+  /** After an answer that is on its way, Node closes the connection. */
+  dismiss(connection: Connection): void {
+    ;(connection as HttpConnection).closing = true
+    if (connection.inFlight === 0) connection.socket.destroySoon()
+  }
+
   /** Starts Node's search for slow connections. */
   listening(): void {
     this.#parser.emit('listening')

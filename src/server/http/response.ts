@@ -155,8 +155,8 @@ export interface Refusal {
   readonly status: number
   readonly code: ErrorCode
   readonly message: string
-  /** Lets the client retry elsewhere, whatever the method. */
-  readonly notExecuted?: boolean
+  /** The marker that lets the client retry elsewhere, whatever the method. */
+  readonly notExecuted?: string | false
   readonly retryAfter?: boolean
   readonly close?: boolean
 }
@@ -167,7 +167,7 @@ export function refuse(request: IncomingMessage, response: ServerResponse, refus
   const { status, code, message } = refusal
   const body = JSON.stringify({ error: { code, message } })
   const headers = ['content-type', 'application/json', 'content-length', String(Buffer.byteLength(body))]
-  if (refusal.notExecuted === true) headers.push(NOT_EXECUTED, code)
+  if (refusal.notExecuted) headers.push(NOT_EXECUTED, refusal.notExecuted)
   if (refusal.retryAfter === true) headers.push('retry-after', RETRY_AFTER_S)
   if (refusal.close === true) {
     response.shouldKeepAlive = false
