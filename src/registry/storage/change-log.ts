@@ -6,10 +6,12 @@ import type { Batch } from './storage.ts'
 export class ChangeLog {
   readonly #capacity: number
   #batches: Batch[] = []
-  #oldest = 0
+  #oldest: number
 
-  constructor(capacity: number) {
+  /** `oldest`: the revision after which it begins. */
+  constructor(capacity: number, oldest = 0) {
     this.#capacity = capacity
+    this.#oldest = oldest
   }
 
   /** The revision after which the history begins. */

@@ -1,0 +1,170 @@
+/**
+ * Requests and streams to etcd: the node in use, the token of a user, a bound for every wait.
+ */
+import type * as grpc from '@grpc/grpc-js'
+import { StorageError } from '../errors.ts'
+import { type Endpoint, Endpoints } from './endpoints.ts'
+import { EtcdFailure } from './failure.ts'
+import { type Definitions, loadProtocol } from './load-protocol.ts'
+import type { Methods, Streams } from './messages.ts'
+import type { ResolvedEtcdOptions } from './options.ts'
+import { backoff, pause } from './pause.ts'
+
+/** One attempt: above it another node is likely to answer sooner. */
+const ATTEMPT_MS = 1_000
+const LONGEST_PAUSE_MS = 250
+
+export interface Stream<S extends keyof Streams> {
+  readonly endpoint: Endpoint
+  readonly call: grpc.ClientDuplexStream<Streams[S][0], Streams[S][1]>
+}
+
+export class EtcdClient {
+  readonly endpoints: Endpoints
+  /** Where its keys begin. */
+  readonly prefix: string
+  readonly #grpc: typeof grpc
+  readonly #definitions: Definitions
+  readonly #user: ResolvedEtcdOptions['user']
+  readonly #closing = new AbortController()
+  #token: Promise<string> | undefined
+
+  /** @throws OptionsError if a package is missing, or a certificate cannot be read */
+  constructor(options: ResolvedEtcdOptions) {
+    const { module, definitions } = loadProtocol()
+    this.#grpc = module
+    this.#definitions = definitions
+    this.#user = options.user
+    this.prefix = options.prefix
+    this.endpoints = new Endpoints(module, options)
+  }
+
+  /** Aborts when it is closed. */
+  get closing(): AbortSignal {
+    return this.#closing.signal
+  }
+
+  /**
+   * One attempt at the node in use, which is left if it fails.
+   *
+   * @throws EtcdFailure
+   */
+  async attempt<M extends keyof Methods>(
+    method: M,
+    request: Methods[M][0],
+    timeoutMs = ATTEMPT_MS,
+  ): Promise<Methods[M][1]> {
+    const until = Date.now() + timeoutMs
+    for (let again = false; ; again = true) {
+      const { endpoint } = this.#current()
+      const token = this.#token
+      try {
+        const metadata = await this.#metadata(endpoint, until)
+        return await this.#unary(endpoint, method, request, metadata, until)
+      } catch (error) {
+        const failure = error as EtcdFailure
+        if (failure.kind === 'token' && this.#token === token) this.#token = undefined
+        if (failure.kind === 'token' && this.#user !== undefined && !again) continue
+        if (failure.kind === 'transient') this.endpoints.leave(endpoint, failure.unresponsive)
+        throw failure
+      }
+    }
+  }
+
+  /**
+   * Attempts until one succeeds, fails for good, or `withinMs` are over.
+   *
+   * @throws EtcdFailure the last one
+   */
+  async ask<M extends keyof Methods>(method: M, request: Methods[M][0], withinMs: number): Promise<Methods[M][1]> {
+    const until = Date.now() + withinMs
+    for (let tries = 0; ; tries++) {
+      const left = until - Date.now()
+      try {
+        return await this.attempt(method, request, Math.max(1, Math.min(left, ATTEMPT_MS)))
+      } catch (error) {
+        if ((error as EtcdFailure).kind !== 'transient' || Date.now() >= until || this.closing.aborted) throw error
+      }
+      await this.pause(tries, LONGEST_PAUSE_MS)
+    }
+  }
+
+  /** Before the next attempt; hardly at all while there are nodes that were not asked yet. */
+  async pause(tries: number, most: number): Promise<void> {
+    await pause(backoff(Math.max(0, tries - this.endpoints.size + 1), most), this.closing)
+  }
+
+  /** A stream to the node in use. Whoever reads it leaves the node when it fails. */
+  async open<S extends keyof Streams>(stream: S): Promise<Stream<S>> {
+    const { endpoint } = this.#current()
+    const { path, requestSerialize, responseDeserialize } = this.#definitions[stream]
+    const metadata = await this.#metadata(endpoint, Date.now() + ATTEMPT_MS)
+    const call = endpoint.client.makeBidiStreamRequest<Streams[S][0], Streams[S][1]>(
+      path,
+      requestSerialize,
+      responseDeserialize as (bytes: Buffer) => Streams[S][1],
+      metadata,
+    )
+    return { endpoint, call }
+  }
+
+  /** The node of a stream has failed. */
+  failed(endpoint: Endpoint, failure: EtcdFailure): void {
+    if (failure.kind === 'token') this.#token = undefined
+    this.endpoints.leave(endpoint, failure.unresponsive)
+  }
+
+  close(): void {
+    this.#closing.abort()
+    this.endpoints.close()
+  }
+
+  #current(): { endpoint: Endpoint } {
+    if (this.closing.aborted) throw new StorageError('the store is closed')
+    return { endpoint: this.endpoints.current }
+  }
+
+  async #metadata(endpoint: Endpoint, until: number): Promise<grpc.Metadata> {
+    const metadata = new this.#grpc.Metadata()
+    // A node that has lost its leader then says so at once, and does not wait for one.
+    metadata.set('hasleader', 'true')
+    if (this.#user !== undefined) metadata.set('token', await this.#authenticate(endpoint, until))
+    return metadata
+  }
+
+  /** All requests that wait for a token share one. */
+  #authenticate(endpoint: Endpoint, until: number): Promise<string> {
+    if (this.#token === undefined) {
+      const { name, password } = this.#user!
+      const metadata = new this.#grpc.Metadata()
+      const asked = this.#unary(endpoint, 'Auth.Authenticate', { name, password }, metadata, until)
+      const token = asked.then((answer) => answer.token)
+      this.#token = token
+      token.catch(() => {
+        if (this.#token === token) this.#token = undefined
+      })
+    }
+    return this.#token
+  }
+
+  #unary<M extends keyof Methods>(
+    { address, client }: Endpoint,
+    method: M,
+    request: Methods[M][0],
+    metadata: grpc.Metadata,
+    deadline: number,
+  ): Promise<Methods[M][1]> {
+    const { path, requestSerialize, responseDeserialize } = this.#definitions[method]
+    return new Promise((resolve, reject) => {
+      client.makeUnaryRequest<Methods[M][0], Methods[M][1]>(
+        path,
+        requestSerialize,
+        responseDeserialize as (bytes: Buffer) => Methods[M][1],
+        request,
+        metadata,
+        { deadline },
+        (error, answer) => (error === null ? resolve(answer!) : reject(new EtcdFailure(address, error))),
+      )
+    })
+  }
+}
