@@ -66,7 +66,7 @@ module.exports = {
     apart('server', 'grpc', 'http'),
     only('undici-only-in-http-client', 'node_modules/undici', '^src/client/http/'),
     only('opentelemetry-only-in-telemetry', 'node_modules/@opentelemetry', '^src/telemetry/'),
-    only('grpc-only-in-grpc-rooms', 'node_modules/@grpc', '^src/(client|server)/grpc/'),
+    only('grpc-only-in-grpc-rooms', 'node_modules/@grpc', '^src/(client/grpc|server/grpc|registry/storage/etcd)/'),
     only('opossum-only-in-its-adapter', 'node_modules/opossum', '^src/resilience/opossum'),
     only('jose-only-in-identity-and-registry', 'node_modules/jose', '^src/(identity|registry)/'),
     only('p-retry-only-in-retry-loop', 'node_modules/p-retry', '^src/resilience/retry-loop'),

@@ -11,6 +11,7 @@ import { renameFormer } from '../options/former-names.ts'
 import { duration, integer } from '../options/quantities.ts'
 import { isLoopback } from './address-policy.ts'
 import { SEAL_KEY, type SealKeySource } from './seal/key-source.ts'
+import { type EtcdStoreOptions, etcdStore } from './storage/etcd/options.ts'
 
 /** How to start a registry. */
 export interface RegistryOptions {
@@ -23,6 +24,13 @@ export interface RegistryOptions {
    * with 0600. Default: nowhere, the state is in memory and dies with the process.
    */
   readonly dataDir?: string
+  /**
+   * An etcd that keeps the state and that several registries share, as a URL such as
+   * `'etcd://10.0.0.1:2379,10.0.0.2:2379/inmesh'` or with certificates and a user. Needs
+   * `@grpc/grpc-js` and `@grpc/proto-loader`. `dataDir` then keeps the admin token only. Default:
+   * `dataDir` keeps the state.
+   */
+  readonly store?: string | EtcdStoreOptions
   /**
    * Says that the state is meant to be in memory; not together with `dataDir`. Default: true
    * without a `dataDir`.
@@ -83,6 +91,7 @@ const OPTIONS = fields({
   address: withDefault(text('an IP address or a host name', HOST), '127.0.0.1'),
   port: withDefault(integer({ min: 0, max: 65_535 }), 7400),
   dataDir: optional(text('a directory', /^[^\0]+$/, 4_096)),
+  store: optional(etcdStore()),
   memory: optional(flag()),
   trustDomain: optional(text("lower-case letters, digits, '.', '-' and '_'", /^[a-z0-9._-]+$/, 255)),
   dev: withDefault(flag(), false),
@@ -119,7 +128,12 @@ export function resolveRegistryOptions(options: RegistryOptions = {}) {
   }
   if (resolved.dataDir !== undefined && resolved.memory === true)
     refuse('memory', 'excludes a data directory; give one of the two')
-  if (resolved.dataDir === undefined && resolved.memory === false) refuse('dataDir', 'is missing; give a directory')
+  if (resolved.store !== undefined && resolved.memory === true)
+    refuse('memory', 'excludes a store; give one of the two')
+  if (resolved.store !== undefined && resolved.dev)
+    refuse('dev', 'excludes a store that others share; leave out one of the two')
+  if (resolved.dataDir === undefined && resolved.store === undefined && resolved.memory === false)
+    refuse('dataDir', 'is missing; give a directory')
   if (resolved.formerSealKey !== undefined && resolved.sealKey === undefined)
     refuse('sealKey', 'is missing: a former seal key is given when another one follows it')
   if (resolved.dev && !isLoopback(resolved.address)) {

@@ -1,9 +1,7 @@
 /**
  * Assembles a registry from its parts, and closes them in order.
  */
-import { existsSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
-import { join } from 'node:path'
 import type { Duration } from '../options/duration.ts'
 import { check, fields } from '../options/fields.ts'
 import type { AccessOptions } from './access/access.ts'
@@ -21,23 +19,14 @@ import { Housekeeping } from './housekeeping.ts'
 import { type Logger, openLog, SILENT_LOG } from './log.ts'
 import { ownNames, type RegistryOptions, type ResolvedRegistryOptions, resolveRegistryOptions } from './options.ts'
 import { Policies, type PolicyChange } from './policies.ts'
-import { LOCAL_REGISTRY } from './records.ts'
 import { Registrar } from './registrar.ts'
 import { readSealKey } from './seal/key-source.ts'
 import { SealedStorage, type SealSecrets } from './seal/sealed-storage.ts'
 import { RegistryServer } from './server.ts'
 import { Sessions } from './sessions.ts'
 import { RegistryState, type ServiceChange } from './state.ts'
-import {
-  ADMIN_TOKEN_FILE,
-  emptyAdminToken,
-  prepareDataDirectory,
-  removeAdminToken,
-  STORE_FILE,
-} from './storage/data-directory.ts'
-import { StorageError } from './storage/errors.ts'
-import { partial } from './storage/incarnation.ts'
-import { MemoryStorage } from './storage/memory.ts'
+import { removeAdminToken } from './storage/data-directory.ts'
+import { checkWhole, openStorage } from './storage/open-storage.ts'
 import type { Storage } from './storage/storage.ts'
 import { WatchHub } from './watch/hub.ts'
 import { ScriptWatches } from './watch/script-watch.ts'
@@ -101,14 +90,15 @@ export interface Registry {
  * ```
  * @throws OptionsError for wrong options, a taken port, `dev` on an address that others reach, or a
  * seal key that is missing or wrong
- * @throws StorageError if the data directory is in use or damaged
+ * @throws StorageError if the data directory is in use or damaged, or etcd cannot be used
  */
 export async function startRegistry(options: RegistryOptions = {}): Promise<Registry> {
   const resolved = resolveRegistryOptions(options)
   const log = resolved.log ? await openLog() : SILENT_LOG
   // Before the store: a start without its key touches nothing.
   const secrets = await readSealKeys(resolved)
-  return await runOn(await openStorage(resolved, log), LOCAL_REGISTRY, resolved, secrets, log)
+  const { storage, id } = await openStorage(resolved, log)
+  return await runOn(storage, id, resolved, secrets, log)
 }
 
 /**
@@ -142,22 +132,6 @@ async function readSealKeys({ sealKey, formerSealKey }: ResolvedRegistryOptions)
   return { seal, former }
 }
 
-async function openStorage({ dataDir }: ResolvedRegistryOptions, log: Logger): Promise<Storage> {
-  if (dataDir === undefined) {
-    log.warn({}, 'no data directory: everything, also the certificate authority, is lost when this process ends')
-    return new MemoryStorage()
-  }
-  const exposed = prepareDataDirectory(dataDir)
-  const { SqliteStorage } = await import('./storage/sqlite.ts')
-  const storage = await SqliteStorage.open({ path: join(dataDir, STORE_FILE) })
-  // Not before the store is ours: another registry may run on it.
-  if (exposed !== undefined) {
-    log.warn({ reason: exposed }, 'others may know the admin token; it is replaced')
-    emptyAdminToken(dataDir)
-  }
-  return storage
-}
-
 async function assemble(
   options: ResolvedRegistryOptions,
   storage: SealedStorage,
@@ -169,7 +143,7 @@ async function assemble(
   const state = await RegistryState.load(storage, (change) => replayed.push(change))
   const history = new ServiceHistory(state.oldest)
   for (const change of replayed) history.keep(change)
-  checkWhole(state, options.dataDir)
+  checkWhole(state, options)
   if (!storage.status().continues) state.expectRegistrationsUntil(clock.wallNow() + INCOMPLETE_LEASES * options.leaseMs)
   if (state.unreadable.length > 0) {
     log.warn({ keys: state.unreadable.slice(0, 20) }, 'damaged instances left out; their processes register again')
@@ -306,14 +280,4 @@ async function assemble(
     close,
     [Symbol.asyncDispose]: close,
   }
-}
-
-/**
- * An admin token beside a store without a root: the store is a part of one, such as a copy without
- * its log.
- */
-function checkWhole(state: RegistryState, dataDir: string | undefined): void {
-  if (dataDir === undefined || state.authority !== undefined) return
-  const token = join(dataDir, ADMIN_TOKEN_FILE)
-  if (existsSync(token)) throw new StorageError(partial(join(dataDir, STORE_FILE), `${token} is there`))
 }

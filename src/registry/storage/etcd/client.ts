@@ -94,7 +94,7 @@ export class EtcdClient {
     await pause(backoff(Math.max(0, tries - this.endpoints.size + 1), most), this.closing)
   }
 
-  /** A stream to the node in use. Whoever reads it leaves the node when it fails. */
+  /** A stream to the node in use. Its reader reports a failure by `failed`. */
   async open<S extends keyof Streams>(stream: S): Promise<Stream<S>> {
     const { endpoint } = this.#current()
     const { path, requestSerialize, responseDeserialize } = this.#definitions[stream]

@@ -64,7 +64,7 @@ export async function checkEpoch(client: EtcdClient, known?: { epoch: string; de
       WITHIN_MS,
     )
     if (succeeded) return { epoch: next.epoch, isNew: true }
-    // Another registry was first, or the answer to an earlier attempt was lost: what is there counts.
+    // Another registry was first, or an answer was lost: what is there counts.
   }
   throw new StorageError(`the record ${client.prefix}${OWN_KEYS.epoch} in etcd keeps changing`)
 }

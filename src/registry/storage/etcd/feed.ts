@@ -12,11 +12,11 @@ import { Compacted, openWatch, type Watch } from './watch-stream.ts'
 
 /** Keys read at once when the history is gone. */
 const LARGEST_PAGE = 1_000
-/** Changes told in one turn of the event loop. */
+/** Changes delivered in one turn of the event loop. */
 const EVENTS_PER_TURN = 1_000
 const LONGEST_PAUSE_MS = 1_000
 
-/** One key as the engine sees it: also those of its own, and whose lease a key has. */
+/** One key as the engine sees it: also its internal keys, and the lease of each. */
 export interface KeyChange extends Operation {
   readonly lease: string
 }
@@ -28,7 +28,7 @@ export interface FeedListener {
   changed(change: KeyChange): void
   /** The watch is live, or is not and why. */
   following(reason: string | undefined): void
-  /** Nothing after `revision` has been told yet, and nothing before it will be. */
+  /** The history begins after `revision`; no batch was delivered yet. */
   forgotten(revision: number): void
   /** Before each watch. False: the store is another one now, or an older one. */
   verify(): Promise<boolean>
@@ -39,10 +39,10 @@ export class ChangeFeed {
   readonly #listener: FeedListener
   /** The revision that last changed each key, so that what vanished unseen is found. */
   readonly #known = new Map<string, number>()
-  /** Where it was told as of a later revision. */
-  readonly #told = new Map<string, number>()
+  /** The later revision as of which a key was delivered, after a comparison with a list. */
+  readonly #deliveredAs = new Map<string, number>()
   readonly #waiting = new Set<{ readonly revision: number; readonly resolve: () => void }>()
-  /** All up to this revision has been told. */
+  /** Everything up to this revision is delivered. */
   #revision = 0
   /** Keys up to here are in `known` already. */
   #base = 0
@@ -68,14 +68,14 @@ export class ChangeFeed {
     return this.#known.has(key)
   }
 
-  /** The revision at which etcd has a key that was told as of `told`. */
-  actualRevision(key: string, told: number): number {
-    return this.#told.get(key) === told ? (this.#known.get(key) ?? told) : told
+  /** The revision at which etcd has a key that was delivered as of `delivered`. */
+  actualRevision(key: string, delivered: number): number {
+    return this.#deliveredAs.get(key) === delivered ? (this.#known.get(key) ?? delivered) : delivered
   }
 
   /**
    * Learns all keys, then follows from `history` revisions ago. Returns the revision after which it
-   * tells, unless `forgotten` names a later one.
+   * delivers, unless `forgotten` names a later one.
    *
    * @throws EtcdFailure
    */
@@ -90,7 +90,7 @@ export class ChangeFeed {
     return this.#revision
   }
 
-  /** Resolves when everything up to `revision` has been told; false: not in time. */
+  /** True when everything up to `revision` is delivered; false: not in time. */
   reached(revision: number, withinMs: number): Promise<boolean> {
     if (this.#revision >= revision) return Promise.resolve(true)
     return new Promise((resolve) => {
@@ -151,7 +151,7 @@ export class ChangeFeed {
 
   async #follow(watch: Watch): Promise<void> {
     let events: WatchEvent[] = []
-    let told = 0
+    let inTurn = 0
     for await (const { events: more, fragment, header } of watch.responses) {
       // A revision may go on in the next fragment.
       events = events.length === 0 ? [...more] : [...events, ...more]
@@ -161,11 +161,11 @@ export class ChangeFeed {
         const revision = events[from]!.kv.mod_revision
         if (revision === last) break
         if (i < events.length && events[i]!.kv.mod_revision === revision) continue
-        this.#tell(Number(revision), events.slice(from, i))
-        told += i - from
+        this.#deliver(Number(revision), events.slice(from, i))
+        inTurn += i - from
         from = i
-        if (told < EVENTS_PER_TURN) continue
-        told = 0
+        if (inTurn < EVENTS_PER_TURN) continue
+        inTurn = 0
         await yieldTurn()
       }
       events = events.slice(from)
@@ -177,7 +177,7 @@ export class ChangeFeed {
   /** Goes on behind a history that is gone. Returns why it could not. */
   async #skip(compacted: number): Promise<unknown> {
     if (this.#revision < this.#base) {
-      // It has not told what it knew at its start.
+      // It has not delivered what it knew at its start.
       this.#revision = Math.min(compacted, this.#base)
       this.#listener.forgotten(this.#revision)
       if (compacted <= this.#base) return undefined
@@ -191,8 +191,7 @@ export class ChangeFeed {
   }
 
   /**
-   * Lists all, and tells what is not as it is known as one change. The revisions between are not
-   * told one by one.
+   * Lists all, and delivers every difference to what is known as one change.
    */
   async #compareAll(): Promise<void> {
     const gone = new Set(this.#known.keys())
@@ -215,7 +214,7 @@ export class ChangeFeed {
     this.#change(at, changes)
     for (const [key, revision] of changed) {
       this.#known.set(key, revision)
-      this.#told.set(key, at)
+      this.#deliveredAs.set(key, at)
     }
   }
 
@@ -223,8 +222,8 @@ export class ChangeFeed {
     return key.toString('utf8', Buffer.byteLength(this.#client.prefix))
   }
 
-  #tell(revision: number, events: readonly WatchEvent[]): void {
-    // Told before the watch was resumed.
+  #deliver(revision: number, events: readonly WatchEvent[]): void {
+    // Delivered before the watch was resumed.
     if (revision <= this.#revision) return
     const changes = events.map(({ type, kv }) => ({
       key: this.#keyOf(kv),
@@ -237,7 +236,7 @@ export class ChangeFeed {
   #change(revision: number, changes: readonly KeyChange[]): void {
     if (revision > this.#base) {
       for (const { key, value } of changes) {
-        this.#told.delete(key)
+        this.#deliveredAs.delete(key)
         if (value === undefined) this.#known.delete(key)
         else this.#learn(key, revision)
       }

@@ -103,7 +103,7 @@ function encodeMember(prefix: string, { compares, operations }: Transaction, roo
   }
 }
 
-/** In transactions of their own where there are more than one may have. */
+/** In nested transactions where there are more than one may have. */
 function nest(operations: readonly RequestOp[], compares: number, room: number): readonly RequestOp[] {
   if (operations.length <= room) return operations
   for (let parts = 2; ; parts++) {

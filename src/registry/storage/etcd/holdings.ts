@@ -62,7 +62,7 @@ export class Holdings {
         const operations = [{ key, value: JSON.stringify({ at: Date.now() }), lease: lease.id }]
         const { ok } = await this.#writer.transact({ compares: [{ key, revision: 0 }], operations })
         tries = 0
-        // The feed has told the outcome, so it also knows whether the leader has gone since then.
+        // The feed has delivered the outcome, so it also knows whether the leader is gone again.
         if (!this.#feed.has(key)) continue
         if (ok) {
           const { held, lost } = this.#hold(key, lease)

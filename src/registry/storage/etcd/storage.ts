@@ -149,7 +149,7 @@ export class EtcdStorage implements Storage {
     this.#epoch = epoch
     this.#continues = !isNew
     this.#log = new ChangeLog(this.#history, await this.#feed.start(this.#history))
-    // Its own write comes last, so then it knows everything before.
+    // The feed delivers this write last, so then it knows everything before.
     await this.#writer.probe()
     await this.#lease.current()
     removeStaleWriters(this.#client).catch(() => {})
@@ -167,7 +167,7 @@ export class EtcdStorage implements Storage {
     await Promise.all([this.#feed.close(), this.#lease.ended(), this.#probing])
   }
 
-  /** As of what the feed has told, so that a watch goes on from there. */
+  /** As of what the feed has delivered, so that a watch goes on from there. */
   async *#pages(prefix: string): AsyncGenerator<Page> {
     for (let tries = 0; ; tries++) {
       const serializable = this.#health.reason !== undefined
@@ -182,7 +182,7 @@ export class EtcdStorage implements Storage {
       } catch (error) {
         const compacted = error instanceof EtcdFailure && error.code === Code.outOfRange
         if (!compacted || begun || tries > 0) throw error
-        // Others write much beside the prefix: a write of its own takes the feed to the present.
+        // Others write much beside the prefix: a write below it takes the feed to the present.
         await this.#writer.probe()
       }
     }

@@ -13,7 +13,7 @@ import type { Health } from './health.ts'
 import { OWN_KEYS } from './keys.ts'
 import { outcomesBefore } from './past-outcomes.ts'
 
-/** From the call to its outcome: longer than the election of a leader, shorter than a caller waits. */
+/** From the call to its outcome: longer than the election of a leader takes. */
 const WRITE_MS = 5_000
 /** The watch is as fast as the answer, unless its connection is dead. */
 const DELIVERY_MS = 1_000
@@ -46,7 +46,7 @@ export class Writer {
   }
 
   /**
-   * Resolves when the feed has told the change, or what kept it from being made.
+   * Resolves when the feed has delivered the change, or what kept it from being made.
    *
    * @throws StorageError
    */
@@ -163,7 +163,7 @@ export class Writer {
     this.#health.unwell('write', message, true)
   }
 
-  /** The group is applied; it resolves when the feed has told it. */
+  /** The group is applied; it resolves when the feed has delivered it. */
   async #settle(revision: number, outcomes: readonly boolean[], until: number): Promise<TransactionResult[]> {
     this.#revisionOfSlot = revision
     while (!(await this.#feed.reached(revision, DELIVERY_MS))) {
