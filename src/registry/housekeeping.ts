@@ -5,9 +5,11 @@
 import type { Clock, Timer } from '../core/clock.ts'
 import type { JoinTokens } from './access/tokens.ts'
 import { Candidate } from './fleet/candidate.ts'
+import type { Publication } from './fleet/publication.ts'
 import { KEYS } from './records.ts'
 import type { ServiceEntry } from './service-entry.ts'
 import { RECENT_LOSS_MS, type RegistryState } from './state.ts'
+import { MOST_COMPARES } from './storage/storage.ts'
 import type { WatchHub } from './watch/hub.ts'
 
 /** A deleted policy's history is kept for so long, for a rollback. */
@@ -16,14 +18,12 @@ const HISTORY_MS = 7 * 86_400_000
  * What an operator decided about an instance outlives the last instance of its service for so long.
  */
 const OVERRIDE_MS = 86_400_000
-/** A service goes at the second look that finds it empty and unchanged. */
+/** A service goes at the second or third look that finds it empty and unchanged. */
 const LONGEST_PAUSE_MS = 60_000
-/**
- * Services forgotten and overrides deleted in one transaction: with two compares a service, as many
- * as one may have.
- */
-const MOST_AT_ONCE = 25
-const MOST_OVERRIDES_AT_ONCE = 50
+/** Services forgotten in one transaction: each needs three compares. */
+const MOST_AT_ONCE = Math.floor(MOST_COMPARES / 3)
+/** Overrides deleted in one transaction, with a compare each and one of their service. */
+const MOST_OVERRIDES_AT_ONCE = MOST_COMPARES - 1
 
 /** The name under which registries elect the one that deletes. */
 const ELECTION = 'housekeeping'
@@ -35,15 +35,16 @@ export class Housekeeping {
   readonly #clock: Clock
   readonly #everyMs: number
   readonly #failed: (error: unknown) => void
-  /** Empty at the last look, with their revisions then. */
-  #empty = new Map<string, number>()
+  /** Empty at the last look, with their revisions then, and for how many looks. */
+  #empty = new Map<string, { readonly revision: number; readonly looks: number }>()
+  readonly #watched: Publication | undefined
   #timer: Timer
   /** Of several registries on a store, one deletes. */
   readonly #candidate: Candidate
 
   /** `failed` gets the error of a store that cannot be written; the next look tries again. */
   constructor(
-    parts: { state: RegistryState; hub: WatchHub; tokens: JoinTokens; clock: Clock },
+    parts: { state: RegistryState; hub: WatchHub; tokens: JoinTokens; clock: Clock; watched?: Publication },
     leaseMs: number,
     failed: (error: unknown) => void,
   ) {
@@ -51,6 +52,7 @@ export class Housekeeping {
     this.#hub = parts.hub
     this.#tokens = parts.tokens
     this.#clock = parts.clock
+    this.#watched = parts.watched
     this.#everyMs = Math.min(leaseMs, LONGEST_PAUSE_MS)
     this.#failed = failed
     this.#timer = this.#next()
@@ -65,46 +67,77 @@ export class Housekeeping {
   #next(): Timer {
     const look = (): void => {
       this.#timer = this.#next()
-      if (!this.#candidate.leads) return
-      this.#look().catch(this.#failed)
+      const unused = this.#unused()
+      this.#tellWatched(unused)
+      if (this.#candidate.leads) this.#look(unused).catch(this.#failed)
     }
     return this.#clock.startBackgroundTimer(this.#everyMs, look, undefined)
   }
 
-  async #look(): Promise<void> {
+  async #look(unused: readonly ServiceEntry[]): Promise<void> {
     const before = this.#empty
-    const empty = [...this.#state.services.values()].filter((service) => this.#isEmpty(service))
-    this.#empty = new Map(empty.map(({ name, revision }) => [name, revision]))
-    const over = empty.filter(({ name, revision }) => before.get(name) === revision)
-    const overrides = over.flatMap((service) =>
-      [...service.overrides.keys()].map((address) => KEYS.override(service.name, address)),
+    const watched = new Set([...this.#state.fleet.watched.values()].flat())
+    const empty = unused.filter(({ name }) => !this.#hub.isWatched(name) && !watched.has(name))
+    this.#empty = new Map(
+      empty.map(({ name, revision }) => {
+        const last = before.get(name)
+        return [name, { revision, looks: last?.revision === revision ? last.looks + 1 : 1 }]
+      }),
     )
-    for (let i = 0; i < overrides.length; i += MOST_OVERRIDES_AT_ONCE) {
-      const some = overrides.slice(i, i + MOST_OVERRIDES_AT_ONCE)
-      await this.#delete(some, some)
-    }
+    // Other registries tell by the third look what is watched there.
+    const enough = this.#state.fleet.registries.size > 1 ? 3 : 2
+    const over = empty.filter(({ name }) => this.#empty.get(name)!.looks >= enough)
+    for (const service of over) await this.#deleteOverrides(service)
     for (let i = 0; i < over.length; i += MOST_AT_ONCE) {
       const some = over.slice(i, i + MOST_AT_ONCE)
-      await this.#delete(some.flatMap(keysOf), some.flatMap(decidingKeysOf))
+      await this.#delete(some.flatMap(keysOf), some.flatMap(decidingKeysOf), some)
     }
     await this.#tokens.forget()
   }
 
-  /** Unless another registry wrote one of `unchanged` in between; the next look judges anew. */
-  async #delete(keys: readonly string[], unchanged: readonly string[]): Promise<void> {
-    const compares = unchanged.map((key) => ({ key, revision: this.#state.revisionOf(key) }))
+  async #deleteOverrides(service: ServiceEntry): Promise<void> {
+    const keys = [...service.overrides.keys()].map((address) => KEYS.override(service.name, address))
+    for (let i = 0; i < keys.length; i += MOST_OVERRIDES_AT_ONCE) {
+      const some = keys.slice(i, i + MOST_OVERRIDES_AT_ONCE)
+      await this.#delete(some, some, [service])
+    }
+  }
+
+  /**
+   * Unless another registry wrote one of `unchanged`, or an instance of `without`, in between; the
+   * next look judges anew.
+   */
+  async #delete(
+    keys: readonly string[],
+    unchanged: readonly string[],
+    without: readonly ServiceEntry[],
+  ): Promise<void> {
+    const { revision } = this.#state
     await this.#state.write(
       keys.map((key) => ({ key, value: undefined })),
-      compares,
+      [
+        ...unchanged.map((key) => ({ key, revision: this.#state.revisionOf(key) })),
+        ...without.map(({ name }) => ({ prefix: KEYS.instances(name), unchangedSince: revision })),
+      ],
     )
   }
 
-  #isEmpty({ name, instances, overrides, policy, lostAt }: ServiceEntry): boolean {
+  /** So that no other registry forgets a service that is watched here. */
+  #tellWatched(unused: readonly ServiceEntry[]): void {
+    const alone = this.#state.fleet.registries.size < 2
+    const watched = alone ? [] : unused.map(({ name }) => name).filter((name) => this.#hub.isWatched(name))
+    this.#watched?.set(watched.length === 0 ? undefined : watched.sort())
+  }
+
+  /** Without instances, a policy, a recent loss and recent overrides. */
+  #unused(): ServiceEntry[] {
     const now = this.#clock.wallNow()
-    if (instances.size > 0 || this.#hub.isWatched(name)) return false
-    if (policy !== null && (policy.document !== null || now - policy.at < HISTORY_MS)) return false
-    for (const { at } of overrides.values()) if (now - at < OVERRIDE_MS) return false
-    return lostAt === 0 || Math.abs(now - lostAt) > RECENT_LOSS_MS
+    return [...this.#state.services.values()].filter(({ instances, overrides, policy, lostAt }) => {
+      if (instances.size > 0) return false
+      if (policy !== null && (policy.document !== null || now - policy.at < HISTORY_MS)) return false
+      for (const { at } of overrides.values()) if (now - at < OVERRIDE_MS) return false
+      return lostAt === 0 || Math.abs(now - lostAt) > RECENT_LOSS_MS
+    })
   }
 }
 

@@ -62,6 +62,11 @@ export interface RegistryOptions {
    */
   readonly names?: readonly string[]
   /**
+   * The URL under which other registries on the same store and operators reach it. Default: the
+   * address it listens on; for `0.0.0.0` and `::` the first one of this machine.
+   */
+  readonly advertise?: string
+  /**
    * Refused joins per second and source address before it has to wait, with a burst of four
    * times as many. A join with a valid token is not counted. Default 5.
    */
@@ -87,6 +92,9 @@ export interface RegistryOptions {
 
 const HOST = /^(?:[0-9a-fA-F:.]{2,45}|[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)$/
 
+/** An origin: no path, no query, no user. */
+const ADVERTISED = /^https:\/\/(?:\[[0-9a-fA-F:.]{2,45}\]|[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?::\d{1,5})?$/
+
 const OPTIONS = fields({
   address: withDefault(text('an IP address or a host name', HOST), '127.0.0.1'),
   port: withDefault(integer({ min: 0, max: 65_535 }), 7400),
@@ -100,6 +108,7 @@ const OPTIONS = fields({
   // Certificates of seconds let tests and rehearsals wait for a rotation.
   certificateLife: withDefault(duration({ min: 5_000, max: 7 * 86_400_000 }), 86_400_000, '24h'),
   names: withDefault(list(text('a DNS name or an IP address', HOST), { max: 32 }), Object.freeze([])),
+  advertise: optional(text('a URL such as https://10.0.0.5:7400', ADVERTISED, 300)),
   joinsPerSecond: withDefault(integer({ min: 1, max: 100_000 }), 5),
   signingsPerSecond: withDefault(integer({ min: 1, max: 100_000 }), 200),
   sealKey: optional(SEAL_KEY),
@@ -151,4 +160,14 @@ export function ownNames(address: string, names: readonly string[]): { dnsNames:
   } else all.add(address)
   const ipAddresses = [...all].filter((name) => isIP(name) !== 0)
   return { ipAddresses, dnsNames: [...all].filter((name) => isIP(name) === 0) }
+}
+
+/** Where others reach a registry that listens on `address`. */
+export function advertisedUrl(address: string, port: number): string {
+  const isAny = address === '0.0.0.0' || address === '::'
+  const outside = Object.values(networkInterfaces())
+    .flat()
+    .find((one) => one !== undefined && !one.internal && (address === '::' || one.family === 'IPv4'))
+  const host = isAny ? (outside?.address.split('%')[0] ?? 'localhost') : address
+  return `https://${isIP(host) === 6 ? `[${host}]` : host}:${port}`
 }

@@ -126,6 +126,7 @@ export interface AuditRecord {
 
 export const KEYS = {
   instance: (service: string, id: string) => `inst/${service}/${id}`,
+  instances: (service: string) => `inst/${service}/`,
   service: (service: string) => `svc/${service}`,
   loss: (service: string) => `lost/${service}`,
   override: (service: string, address: string) => `override/${service}/${address}`,

@@ -32,6 +32,14 @@ export interface Registrant {
   readonly source: string
 }
 
+/** An instance that takes no more calls, or is gone. */
+export interface Departure {
+  /** As of which every new watcher knows it. */
+  readonly revision: number
+  /** The revision that wrote it. `undefined`: nothing was written. */
+  readonly written: number | undefined
+}
+
 /** What a registrar works with. */
 export interface RegistrarHost {
   readonly state: RegistryState
@@ -204,21 +212,24 @@ export class Registrar {
   }
 
   /** Watchers take it out of their pickers. */
-  async drain(who: Registrant, id: string): Promise<number> {
+  async drain(who: Registrant, id: string): Promise<Departure> {
     const known = this.#state.service(who.service)?.instances.get(id)
     if (known === undefined) throw new ApiError('not-found', `'${who.service}' has no instance '${id}'`)
-    return await this.register(who, { ...registered(known), state: 'draining' })
+    const revision = await this.register(who, { ...registered(known), state: 'draining' })
+    return { revision, written: this.#state.service(who.service)?.instances.get(id)?.revision }
   }
 
   /**
    * Removes at once. An instance that is not listed, or held by another registry, is left alone.
    */
-  async deregister(who: Registrant, id: string): Promise<number> {
+  async deregister(who: Registrant, id: string): Promise<Departure> {
     const { service } = who
     this.leases.end(service, id)
     this.#owners.disown(service, id)
     try {
-      return (await this.#removals.remove(service, [id], 'left', (record) => this.#holds(record))).revision
+      const mayRemove = (record: InstanceRecord): boolean => this.#mayDeregister(record)
+      const { revision, records } = await this.#removals.remove(service, [id], 'left', mayRemove)
+      return { revision, written: records.length > 0 ? revision : undefined }
     } catch (error) {
       // It is still in the store, so it needs a lease to be removed by.
       this.leases.renew(service, id)
@@ -241,6 +252,11 @@ export class Registrar {
   #holds(record: InstanceRecord): boolean {
     const holder = holderOf(record)
     return holder === this.#id || this.#isAdopted(holder)
+  }
+
+  /** Not one whose process has come back to another registry that lives. */
+  #mayDeregister(record: InstanceRecord): boolean {
+    return this.#holds(record) || !this.#state.fleet.registries.has(holderOf(record))
   }
 
   /** Begins a lease; the process has to come back. */

@@ -15,9 +15,16 @@ import { NEW_TOKEN } from './api/tokens.ts'
 import { Exports } from './backup/exports.ts'
 import { RegistryAuthority } from './ca/authority.ts'
 import { TokenSigner } from './ca/token-signer.ts'
+import { Fleet } from './fleet/fleet.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { type Logger, openLog, SILENT_LOG } from './log.ts'
-import { ownNames, type RegistryOptions, type ResolvedRegistryOptions, resolveRegistryOptions } from './options.ts'
+import {
+  advertisedUrl,
+  ownNames,
+  type RegistryOptions,
+  type ResolvedRegistryOptions,
+  resolveRegistryOptions,
+} from './options.ts'
 import { Policies, type PolicyChange } from './policies.ts'
 import { Registrar } from './registrar.ts'
 import { readSealKey } from './seal/key-source.ts'
@@ -158,7 +165,6 @@ async function assemble(
   const audit = new Audit(state, clock, log, id)
   const adminToken = await ensureAdminToken(state, audit, authority.fingerprint, options.dataDir)
   const hub = new WatchHub(state, clock, history)
-  if ([...state.services.values()].some(({ instances }) => instances.size > 0)) hub.expectWatchers(options.leaseMs)
   const registrar = new Registrar({ state, hub, audit, clock, log, id }, options.leaseMs)
   const tokens = new JoinTokens(state, audit, clock, authority.fingerprint)
   const { dataDir } = options
@@ -171,12 +177,19 @@ async function assemble(
     }
   })
   const policies = new Policies(state, audit, clock)
+  let closing: Promise<void> | undefined
+  const fleet = new Fleet({
+    ...{ state, hub, registrar, clock, log, id },
+    closing: () => closing !== undefined,
+    credentials: () => server.credentials,
+  })
   const sessions = new Sessions({
     hub,
     registrar,
     clock,
     dev,
     epoch: () => state.epoch,
+    whenSeen: (...wait) => fleet.sightings.whenSeen(...wait),
     bundle: () => ({ type: 'bundle', ...authority.bundle }),
     refused: (who, reason, detail, service) =>
       audit.record({
@@ -191,11 +204,12 @@ async function assemble(
     failed: ({ spiffeId, source }, error) =>
       log.error({ who: spiffeId, source, reason: error instanceof Error ? error.message : String(error) }, 'not done'),
   })
-  const housekeeping = new Housekeeping({ state, hub, tokens, clock }, options.leaseMs, (error) =>
-    log.error({ reason: error instanceof Error ? error.message : String(error) }, 'nothing forgotten'),
+  const housekeeping = new Housekeeping(
+    { state, hub, tokens, clock, watched: fleet.watched },
+    options.leaseMs,
+    (error) => log.error({ reason: error instanceof Error ? error.message : String(error) }, 'nothing forgotten'),
   )
   const watches = new ScriptWatches(state, hub, registrar.leases, clock)
-  let closing: Promise<void> | undefined
   const context: ApiContext = {
     state,
     authority,
@@ -212,9 +226,11 @@ async function assemble(
     joins: new RateLimit(joinsPerSecond, joinsPerSecond * 4, clock),
     clock,
     dev,
-    closing: () => closing !== undefined,
+    fleet,
   }
-  const names = ownNames(address, options.names)
+  const advertised =
+    options.advertise === undefined ? [] : [new URL(options.advertise).hostname.replace(/^\[|\]$/g, '')]
+  const names = ownNames(address, [...options.names, ...advertised])
   const access: AccessOptions = {
     dev,
     names: new Set(names.dnsNames),
@@ -227,18 +243,20 @@ async function assemble(
     watches.close()
     sessions.close()
     hub.close()
-    await server.close()
+    await Promise.all([fleet.close(), server.close()])
     state.close()
     await storage.close()
   }
   let port: number
+  let url: string
   try {
     port = await server.listen()
+    url = `https://${isIPv6(address) ? `[${address}]` : address}:${port}`
+    await fleet.begin(options.advertise ?? advertisedUrl(address, port), sessions)
   } catch (error) {
     await stop()
     throw error
   }
-  const url = `https://${isIPv6(address) ? `[${address}]` : address}:${port}`
   if (dev) {
     log.warn(
       { url },

@@ -7,6 +7,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Clock, Timer } from '../core/clock.ts'
 import { WallTimer } from '../core/wall-timer.ts'
+import type { Identity } from '../identity/identity.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
 import { serverTlsOptions, verifyPeer } from '../identity/tls-options.ts'
 import { type FloodGuard, GUARDED_SERVER, guardSession } from '../net/http2-flood-guard.ts'
@@ -16,6 +17,7 @@ import type { ApiContext } from './api/context.ts'
 import { type IncomingRequest, type OutgoingResponse, sourceOf } from './api/request.ts'
 import { CONNECTION, type Expectation, PEER, RequestHandler, type VerifiedSocket } from './api/request-handler.ts'
 import { MOST_CONNECTIONS, RegistryConnections } from './connections.ts'
+import type { Credentials } from './fleet/peers.ts'
 import type { Logger } from './log.ts'
 
 const MOST_STREAMS = 100
@@ -45,6 +47,7 @@ export class RegistryServer {
   readonly #connections: RegistryConnections
   readonly #http2 = new Map<ServerHttp2Session, FloodGuard>()
   #server: Http2SecureServer | undefined
+  #identity: Identity | undefined
   #renewal: WallTimer | undefined
   #sweeper: Timer | undefined
   #generation = 0
@@ -57,6 +60,11 @@ export class RegistryServer {
     this.#log = log
     this.#requests = new RequestHandler(context, access, this.#connections, log)
     this.#verifier = new PeerVerifier(this.#clock, context.authority.bundle)
+  }
+
+  /** What it shows other registries, and how it verifies them. `undefined` before it listens. */
+  get credentials(): Credentials | undefined {
+    return this.#identity === undefined ? undefined : { identity: this.#identity, verifier: this.#verifier }
   }
 
   /** Rejects if the address is taken or not ours. */
@@ -143,6 +151,7 @@ export class RegistryServer {
   async #tls(): Promise<http2.SecureServerOptions> {
     this.#generation += 1
     const identity = await this.#context.authority.issueOwn(this.#options.names, this.#generation)
+    this.#identity = identity
     this.#renewIn(Math.max((identity.notAfter - this.#clock.wallNow()) * RENEW_AT, 500))
     // Joiners and operators have no certificate; `#verify` checks one that is presented.
     return { ...serverTlsOptions(identity, { sendRoots: true }), rejectUnauthorized: false }

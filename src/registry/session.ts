@@ -10,9 +10,10 @@ import { LIMITS } from '../discovery/limits.ts'
 import { LineReader } from '../discovery/registry/line-reader.ts'
 import { PROTOCOL, type ServerMessage } from '../discovery/registry/wire.ts'
 import { ApiError } from './api/error.ts'
+import type { Sightings } from './fleet/sightings.ts'
 import type { InstanceOwner } from './instance-owners.ts'
 import type { RemovalReason } from './leases.ts'
-import type { Registrant, Registrar } from './registrar.ts'
+import type { Departure, Registrant, Registrar } from './registrar.ts'
 import { nameOf, readMessage, type SessionMessage, sinceOf } from './session-message.ts'
 import { SessionRequests } from './session-requests.ts'
 import type { WatchHub } from './watch/hub.ts'
@@ -29,6 +30,8 @@ export interface SessionHost {
   readonly clock: Clock
   readonly dev: boolean
   readonly epoch: () => string
+  /** As {@link Sightings.whenSeen}. */
+  readonly whenSeen: Sightings['whenSeen']
   readonly bundle: () => Extract<ServerMessage, { type: 'bundle' }>
   /** A message or a greeting that was refused for its sender's rights. */
   refused(who: Registrant, code: string, message: string, service: string | undefined): void
@@ -290,24 +293,24 @@ export class Session implements Watcher, InstanceOwner {
   }
 
   async #drain(id: string): Promise<number> {
-    const revision = await this.#host.registrar.drain(this.who, id)
-    this.#tellWhenSeen(id, revision)
-    return revision
+    const departure = await this.#host.registrar.drain(this.who, id)
+    this.#tellWhenSeen(id, departure)
+    return departure.revision
   }
 
   async #deregister(id: string): Promise<number> {
     this.#instances.delete(id)
-    const revision = await this.#host.registrar.deregister(this.who, id)
-    this.#tellWhenSeen(id, revision)
-    return revision
+    const departure = await this.#host.registrar.deregister(this.who, id)
+    this.#tellWhenSeen(id, departure)
+    return departure.revision
   }
 
-  #tellWhenSeen(id: string, revision: number): void {
+  #tellWhenSeen(id: string, { revision, written }: Departure): void {
     if (this.#ended) return
     this.#waits.get(id)?.()
     this.#waits.delete(id)
     let told = false
-    const stop = this.#host.hub.whenSeen(this.who.service, revision, (watchers) => {
+    const stop = this.#host.whenSeen(this.who.service, revision, written, (watchers) => {
       told = true
       this.#waits.delete(id)
       this.send({ type: 'seen', id, watchers })

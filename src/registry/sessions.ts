@@ -39,9 +39,14 @@ export class Sessions {
     if (this.#sessions.size > MOST_SESSIONS || ofService > MOST_PER_SERVICE) session.goAway(RETRY_AFTER_MS * 20)
   }
 
+  /** All processes should come back, to another registry. */
+  sendAway(): void {
+    for (const session of [...this.#sessions]) session.goAway(RETRY_AFTER_MS)
+  }
+
   close(): void {
     this.#host.clock.stopTimer(this.#timer)
-    for (const session of [...this.#sessions]) session.goAway(RETRY_AFTER_MS)
+    this.sendAway()
   }
 
   #closed(session: Session): void {

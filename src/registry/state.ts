@@ -18,16 +18,7 @@ import {
   type TokenRecord,
 } from './records.ts'
 import { type MutableService, type ServiceEntry, setInstance } from './service-entry.ts'
-import type {
-  Announcement,
-  Batch,
-  Compare,
-  Leadership,
-  Operation,
-  Storage,
-  StorageStatus,
-  TransactionResult,
-} from './storage/storage.ts'
+import type { Batch, Compare, Operation, Storage, TransactionResult } from './storage/storage.ts'
 import { readRecord } from './storage/stored-record.ts'
 import { parseInstance, type ServiceChange, serviceChanges } from './watch/service-change.ts'
 
@@ -48,6 +39,8 @@ export interface StoredToken extends TokenRecord {
 export class RegistryState {
   /** The registries on the store. */
   readonly fleet = new FleetRecords()
+  /** Elections, announcements and the store's condition; what it holds is read here. */
+  readonly store: Pick<Storage, 'campaign' | 'announce' | 'status' | 'onStatus'>
   readonly #storage: Storage
   readonly #services = new Map<string, MutableService>()
   readonly #tokens = new Map<string, StoredToken>()
@@ -68,6 +61,7 @@ export class RegistryState {
   #stop: (() => void) | undefined
 
   private constructor(storage: Storage) {
+    this.store = storage
     this.#storage = storage
   }
 
@@ -207,26 +201,6 @@ export class RegistryState {
 
   write(operations: readonly Operation[], compares: readonly Compare[] = []): Promise<TransactionResult> {
     return this.#storage.transact(compares, operations)
-  }
-
-  /** Puts a key that vanishes with this process. */
-  announce(key: string, value: string): Promise<Announcement> {
-    return this.#storage.announce(key, value)
-  }
-
-  /** Whether the store can be written, and why not. */
-  get storage(): Pick<StorageStatus, 'engine' | 'writable' | 'reason'> {
-    return this.#storage.status()
-  }
-
-  /** Told when that changes. Returns how to stop. */
-  onStorage(listener: () => void): () => void {
-    return this.#storage.onStatus(listener)
-  }
-
-  /** Resolves when this registry leads `name` among those on the store. */
-  campaign(name: string): Promise<Leadership> {
-    return this.#storage.campaign(name)
   }
 
   close(): void {

@@ -4,7 +4,7 @@ import type { Instance } from '../../src/discovery/instance.ts'
 import { Audit } from '../../src/registry/access/audit.ts'
 import type { InstanceOwner } from '../../src/registry/instance-owners.ts'
 import { SILENT_LOG } from '../../src/registry/log.ts'
-import { holderOf } from '../../src/registry/records.ts'
+import { holderOf, KEYS } from '../../src/registry/records.ts'
 import { Registrar } from '../../src/registry/registrar.ts'
 import { RegistryState } from '../../src/registry/state.ts'
 import { MemoryStorage } from '../../src/registry/storage/memory.ts'
@@ -27,6 +27,7 @@ let first: Member
 let second: Member
 
 async function open(id: string): Promise<Member> {
+  await storage.announce(KEYS.registry(id), JSON.stringify({ id, sessions: 0 }))
   const state = await RegistryState.load(storage, () => {})
   const hub = new WatchHub(state, clock, new ServiceHistory(state.oldest))
   const audit = new Audit(state, clock, SILENT_LOG)

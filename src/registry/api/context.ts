@@ -8,6 +8,7 @@ import type { JoinTokens } from '../access/tokens.ts'
 import type { Exports } from '../backup/exports.ts'
 import type { RegistryAuthority } from '../ca/authority.ts'
 import type { TokenSigner } from '../ca/token-signer.ts'
+import type { Fleet } from '../fleet/fleet.ts'
 import type { Policies } from '../policies.ts'
 import type { Registrar } from '../registrar.ts'
 import type { Sessions } from '../sessions.ts'
@@ -32,7 +33,7 @@ export interface ApiContext {
   readonly joins: RateLimit
   readonly clock: Clock
   readonly dev: boolean
-  readonly closing: () => boolean
+  readonly fleet: Fleet
 }
 
 export interface ApiRequest {

@@ -150,7 +150,8 @@ export class RequestHandler {
   #openSession(request: IncomingRequest, response: OutgoingResponse, peer: Peer): void {
     if (request.method !== 'POST') throw methodNotAllowed(request, '/v1/session', [{ method: 'POST' }])
     if (!isHttp2(response)) throw new ApiError('invalid-request', 'a session needs HTTP/2')
-    if (this.#context.closing()) throw new ApiError('overloaded', 'the registry is going away')
+    const { refusal } = this.#context.fleet
+    if (refusal !== undefined) throw new ApiError('overloaded', `this registry takes no session now: ${refusal}`)
     const { spiffeId, service, source, notAfter } = peer
     if (spiffeId === undefined || service === undefined) {
       throw new ApiError('identity-required', 'a session needs the certificate of a service')

@@ -42,8 +42,12 @@ function route(method: string, path: string, access: Access, handle: Handler, qu
 
 export const ROUTES: readonly ApiRoute[] = [
   route('GET', '/healthz', 'public', (_, { response }) => sendText(response, 200, 'text/plain', 'ok\n')),
-  route('GET', '/readyz', 'public', ({ closing }, { response }) =>
-    sendText(response, closing() ? 503 : 200, 'text/plain', closing() ? 'closing\n' : 'ready\n'),
+  route('GET', '/readyz', 'public', ({ fleet: { reason } }, { response }) =>
+    sendText(response, reason === undefined ? 200 : 503, 'text/plain', `${reason ?? 'ready'}\n`),
+  ),
+  route('GET', '/v1/registry', 'read', ({ fleet }, { response }) => sendJson(response, 200, fleet.status())),
+  route('GET', '/v1/registries', 'operator', async ({ fleet }, { response }) =>
+    sendJson(response, 200, { registries: await fleet.list() }),
   ),
   route('GET', '/metrics', 'read', (context, { response }) =>
     sendText(response, 200, 'text/plain; version=0.0.4; charset=utf-8', metricsText(context)),

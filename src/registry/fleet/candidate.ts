@@ -45,7 +45,7 @@ export class Candidate {
   async #run(): Promise<void> {
     while (!this.#closed) {
       try {
-        const leadership = await this.#state.campaign(this.#name)
+        const leadership = await this.#state.store.campaign(this.#name)
         if (this.#closed) {
           await leadership.resign()
           return

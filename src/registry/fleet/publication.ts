@@ -30,11 +30,12 @@ export class Publication {
   #nextAt = Number.NEGATIVE_INFINITY
   #closed = false
 
-  /** Called when the store has taken this registry for dead, before it is announced again. */
-  onLost: (() => void) | undefined
+  readonly #onChange: () => void
 
-  constructor(host: PublicationHost, key: string, everyMs: number) {
+  /** `onChange`: it is published now, or the store has taken this registry for dead. */
+  constructor(host: PublicationHost, key: string, everyMs: number, onChange: () => void = () => {}) {
     this.#host = host
+    this.#onChange = onChange
     this.#key = key
     this.#everyMs = everyMs
   }
@@ -97,9 +98,10 @@ export class Publication {
     } else if (current !== undefined) {
       await current.update(value)
     } else {
-      const announcement = await this.#host.state.announce(this.#key, value)
+      const announcement = await this.#host.state.store.announce(this.#key, value)
       this.#announcement = announcement
       void announcement.lost.then(() => this.#lost(announcement))
+      this.#onChange()
     }
     this.#written = value
   }
@@ -108,7 +110,7 @@ export class Publication {
     if (this.#closed || this.#announcement !== announcement) return
     this.#announcement = undefined
     this.#written = undefined
-    this.onLost?.()
+    this.#onChange()
     this.#pump()
   }
 }
