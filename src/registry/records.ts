@@ -157,7 +157,16 @@ export const SECRET_KINDS = ['ca/', 'jwt/'] as const
 /**
  * Kinds of records that describe running registries and no state of the mesh. No backup has them.
  */
-const KINDS_OF_RUN: ReadonlySet<string> = new Set(['registry', 'silent', 'seen', 'tx', 'trust', 'meta'])
+const KINDS_OF_RUN: ReadonlySet<string> = new Set([
+  'registry',
+  'silent',
+  'seen',
+  'watched',
+  'freeze',
+  'tx',
+  'trust',
+  'meta',
+])
 
 export function isOfRun(key: string): boolean {
   return KINDS_OF_RUN.has(splitKey(key)[0])
