@@ -4,6 +4,7 @@
  */
 import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'
+import type { PeerVerifier } from '../identity/peer-verifier.ts'
 
 /**
  * A connection is replaced when this share of its peer's certificate is left, so that a renewed one
@@ -15,13 +16,21 @@ const ENDED_GRACE_MS = 1_000
 
 /** A socket, with or without TLS. */
 interface Connected {
-  getPeerX509Certificate?(): { readonly validTo: string } | undefined
+  getPeerX509Certificate?(): { readonly validTo: string; readonly raw: Buffer } | undefined
 }
 
-/** When the peer's certificate expires, wall clock in ms; `Infinity` without one. */
-export function endOfPeer(socket: object | undefined): number {
+/** A certificate that a peer has shown. */
+export interface ShownCertificate {
+  /** DER. */
+  readonly raw: Uint8Array
+  /** Wall clock in ms. */
+  readonly endsAt: number
+}
+
+/** The certificate of the peer; `undefined` without TLS. */
+export function certificateOf(socket: object | undefined): ShownCertificate | undefined {
   const certificate = (socket as Connected | undefined)?.getPeerX509Certificate?.()
-  return certificate === undefined ? Number.POSITIVE_INFINITY : Date.parse(certificate.validTo)
+  return certificate && { raw: certificate.raw, endsAt: Date.parse(certificate.validTo) }
 }
 
 /**
@@ -42,18 +51,21 @@ export function deniedPeer(service: string): Error {
   return new Error(`an operator denied '${service}' all access`)
 }
 
-/** A connection whose peer's certificate expires. */
+/** A connection whose peer's certificate expires, or is trusted no more. */
 interface Ending {
-  readonly endsAt: number
+  /** `undefined` before it is established, and without TLS. */
+  readonly peer: ShownCertificate | undefined
+  endsAt: number
+  retireAt: number
   cut(cause: Error): void
 }
 
 /** The latest certificate that an endpoint has shown on any of its connections. */
 export class PeerProof {
-  #until = Number.NEGATIVE_INFINITY
+  #latest: ShownCertificate | undefined
 
-  add({ endsAt }: Ending): void {
-    if (endsAt > this.#until) this.#until = endsAt
+  add({ peer }: Pick<Ending, 'peer'>): void {
+    if (peer !== undefined && peer.endsAt > this.#until) this.#latest = peer
   }
 
   /** Cuts the connections with an expired certificate, unless a later one was shown. */
@@ -63,5 +75,27 @@ export class PeerProof {
       if (!hasEnded(connection.endsAt, clock, ENDED_GRACE_MS)) continue
       connection.cut(new Error(`the certificate of the peer ended at ${new Date(connection.endsAt).toISOString()}`))
     }
+  }
+
+  /**
+   * After a change of the trust bundle: a connection whose peer's certificate is trusted no more
+   * ends as if the certificate had expired now.
+   */
+  judge(connections: ReadonlySet<Ending>, verifier: PeerVerifier, clock: Clock): void {
+    const now = certificateTimeOf(clock).now()
+    for (const connection of connections) {
+      if (connection.peer === undefined || verifier.verify(connection.peer.raw).ok) continue
+      connection.endsAt = Math.min(connection.endsAt, now)
+      connection.retireAt = Math.min(connection.retireAt, clock.now())
+    }
+    if (this.#latest === undefined || verifier.verify(this.#latest.raw).ok) return
+    this.#latest = undefined
+    for (const connection of connections) {
+      if (!hasEnded(connection.endsAt, clock)) this.add(connection)
+    }
+  }
+
+  get #until(): number {
+    return this.#latest?.endsAt ?? Number.NEGATIVE_INFINITY
   }
 }

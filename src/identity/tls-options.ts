@@ -135,6 +135,15 @@ export function verifyServer(socket: TLSSocket, verifier: PeerVerifier, service:
 }
 
 /**
+ * The verdict on the peer of an open TLS connection, after a change of the trust bundle;
+ * `undefined` if the connection is closed.
+ */
+export function verifyAgain(socket: object, verifier: PeerVerifier): PeerVerdict | undefined {
+  const certificate = (socket as TLSSocket).getPeerX509Certificate()
+  return certificate && verifier.verify(certificate.raw)
+}
+
+/**
  * What OpenSSL found counts, too, except that it knows no leap: all else about an expired leaf the
  * verifier has judged.
  */

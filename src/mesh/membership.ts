@@ -12,7 +12,6 @@ import { RegistryClient } from '../discovery/registry/client.ts'
 import type { ServiceView } from '../discovery/registry/service-view.ts'
 import { SnapshotCache } from '../discovery/registry/snapshot-cache.ts'
 import type { ServiceEndpoints } from '../discovery/resolver.ts'
-import { isSameMaterial } from '../identity/identity.ts'
 import type { RotatingIdentity } from '../identity/rotation.ts'
 import { clientTlsOptions } from '../identity/tls-options.ts'
 import { newInstanceId } from '../server/announce.ts'
@@ -194,16 +193,14 @@ export class Membership {
       },
     })
     this.#registry = registry
-    let { roots } = rotation.current
-    let last = rotation.current
+    let { roots, certificate } = rotation.current
     identity.onRotate((next) => {
-      const isSame = isSameMaterial(last, next)
-      last = next
-      if (isSame) return
       // What the last run knew under another root is not kept under this one.
       if (!next.roots.some((root) => roots.includes(root))) registry.watches.forgetUnwatched()
+      // A change of the trust bundle alone must not make every process of the mesh reconnect.
+      if (next.certificate !== certificate) registry.renew()
       roots = next.roots
-      registry.renew()
+      certificate = next.certificate
     })
     this.#services.dev = this.dev
     this.#services.use({ resolver: registry.watches, policies: registry.watches })

@@ -15,6 +15,7 @@ import { CertificateExpiry } from './certificate-expiry.ts'
 import type { Connection } from './connection.ts'
 import { detectTls } from './detect-tls.ts'
 import type { CallerIdentity } from './inbound-call.ts'
+import { judgeCallers } from './judge-callers.ts'
 import { LingeringClose } from './lingering-close.ts'
 import type { ServerMode } from './mode.ts'
 import type { ServerProtocol } from './protocol.ts'
@@ -292,8 +293,8 @@ export class Acceptor {
   }
 
   /**
-   * New connections use the new certificate at once; existing ones leave over the grace period, and
-   * those of denied callers at once.
+   * New connections use the new certificate and bundle at once. Existing ones are judged anew; they
+   * leave over the grace period if our certificate is another, those of denied callers at once.
    */
   #rotate(last: Identity, next: Identity): void {
     this.#verifier!.setTrust(next)
@@ -301,6 +302,10 @@ export class Acceptor {
     if (isSameMaterial(last, next)) return
     this.#tls!.setSecureContext(this.#tlsOptions(next))
     const { clock } = this.#host
+    judgeCallers(this.#connections.keys(), this.#verifier!, clock, (reason, socket) =>
+      this.#reportRefusal(reason, socket),
+    )
+    if (next.certificate === last.certificate) return
     const now = clock.now()
     for (const connection of this.#connections.keys()) {
       if (connection.caller !== undefined) connection.retire(now + clock.random() * this.#settings.rotationGrace)

@@ -15,7 +15,7 @@ export class Connection {
   readonly socket: Socket
   readonly caller: CallerIdentity | undefined
   /** When the caller's certificate expires, in wall-clock time; `Infinity` without one. */
-  readonly expiresAt: number
+  expiresAt: number
   /** Instant from which the client is asked to leave. */
   retireAt: number
   /** Its caller was denied since it was accepted. */

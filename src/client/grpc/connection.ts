@@ -17,7 +17,7 @@ import { clientTlsOptions, refusalOf, refusalOfText, rejection } from '../../ide
 import { checkName, refuseEndpoint } from '../checked-lookup.ts'
 import type { ClientIdentity } from '../client-identity.ts'
 import { ConnectTimer } from '../connect-timer.ts'
-import { endOfPeer, retirementOf } from '../peer-end.ts'
+import { certificateOf, retirementOf, type ShownCertificate } from '../peer-end.ts'
 import type { Grpc } from './grpc-js.ts'
 import { lastError } from './internals.ts'
 import { GrpcSession, type SessionOwner } from './session.ts'
@@ -69,6 +69,7 @@ export class GrpcConnection implements SessionOwner {
   retireAt = Number.POSITIVE_INFINITY
   /** End of the peer's certificate, wall clock. */
   endsAt = Number.POSITIVE_INFINITY
+  peer: ShownCertificate | undefined
   /** Largest received message in bytes. */
   readonly largestMessage: number
   /** Calls in flight on it, including health checks. */
@@ -233,7 +234,8 @@ export class GrpcConnection implements SessionOwner {
       this.#stray(refused)
       return
     }
-    this.endsAt = endOfPeer(this.#session.socket)
+    this.peer = certificateOf(this.#session.socket)
+    this.endsAt = this.peer?.endsAt ?? Number.POSITIVE_INFINITY
     this.retireAt = Math.min(this.retireAt, retirementOf(this.endsAt, this.#setup.clock))
     this.#dialing = false
     this.#stood = true

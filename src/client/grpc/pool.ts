@@ -4,6 +4,7 @@
  */
 import type { Endpoint, InFlight } from '../../core/endpoint.ts'
 import type { ErrorCode } from '../../core/errors.ts'
+import type { PeerVerifier } from '../../identity/peer-verifier.ts'
 import { hasEnded, PeerProof } from '../peer-end.ts'
 import type { EndpointPool } from '../transport.ts'
 import { GrpcConnection, type GrpcConnectionOwner, type GrpcConnectionSetup } from './connection.ts'
@@ -182,6 +183,11 @@ export class GrpcPool implements EndpointPool, GrpcConnectionOwner {
       this.lost(connection, 'identity-rejected', cause.message)
       connection.cut(cause)
     }
+  }
+
+  /** After a change of the trust bundle. */
+  judge(verifier: PeerVerifier): void {
+    this.#proof.judge(this.#all, verifier, this.#host.clock)
   }
 
   close(graceMs: number): void {

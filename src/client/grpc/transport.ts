@@ -6,12 +6,10 @@ import { AsyncResource } from 'node:async_hooks'
 import type * as grpc from '@grpc/grpc-js'
 import { type Clock, systemClock, type Timer } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
-import { type Identity, isSameMaterial } from '../../identity/identity.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
 import type { ClientIdentity } from '../client-identity.ts'
 import type { Probe } from '../health-checks.ts'
-import { deniedPeer } from '../peer-end.ts'
-import { retirement } from '../retirement.ts'
+import { followIdentity } from '../retirement.ts'
 import type { Transport } from '../transport.ts'
 import type { Grpc } from './grpc-js.ts'
 import { grpcHealth } from './health.ts'
@@ -61,7 +59,6 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
   readonly #pools = new Set<GrpcPool>()
   readonly #stopListening: (() => void) | undefined
   #sweeper: Timer | undefined
-  #last: Identity | undefined
 
   constructor(parts: GrpcTransportParts) {
     this.grpc = parts.grpc
@@ -89,7 +86,7 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
       'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
       'grpc.client_idle_timeout_ms': IDLE_MS,
     })
-    this.#stopListening = parts.identity?.source.onRotate((next) => this.#rotated(next))
+    this.#stopListening = followIdentity(parts.identity, this.clock, this.settings.rotationSpreadMs, this.#pools)
   }
 
   /** The pool of `endpoint`, made on first use. */
@@ -150,23 +147,6 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
     this.#sweeper = undefined
     for (const pool of this.#pools) pool.sweep()
     if (this.#pools.size > 0) this.#sweeper = this.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
-  }
-
-  #rotated(next: Identity): void {
-    if (next.denied.length > 0) this.#cutDenied()
-    const isSame = this.#last !== undefined && isSameMaterial(this.#last, next)
-    this.#last = next
-    if (isSame) return
-    const { from, spreadMs } = retirement(this.clock, this.settings.rotationSpreadMs)
-    for (const pool of this.#pools) pool.retire(from, spreadMs)
-  }
-
-  /** A denied service has no certificate that counts, so nothing goes on with it. */
-  #cutDenied(): void {
-    for (const pool of [...this.#pools]) {
-      const { tls, service } = pool.endpoint
-      if (tls && this.identity!.verifier.deniesService(service)) pool.cut(deniedPeer(service))
-    }
   }
 }
 

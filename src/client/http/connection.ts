@@ -20,7 +20,7 @@ import type { IdentityRefusal } from '../../net/identity-refusal.ts'
 import { refuseEndpoint } from '../checked-lookup.ts'
 import type { ClientIdentity } from '../client-identity.ts'
 import { ConnectTimer } from '../connect-timer.ts'
-import { endOfPeer, retirementOf } from '../peer-end.ts'
+import { certificateOf, retirementOf, type ShownCertificate } from '../peer-end.ts'
 import { CONNECTION_LOST, type ConnectionUser, type RequestConnection } from './connection-user.ts'
 import { refusedByAlert } from './outcome.ts'
 import type { HttpTransportSettings } from './transport-options.ts'
@@ -76,6 +76,7 @@ export class HttpConnection implements RequestConnection {
   retireAt = Number.POSITIVE_INFINITY
   /** When the peer's certificate expires, wall clock. */
   endsAt = Number.POSITIVE_INFINITY
+  peer: ShownCertificate | undefined = undefined
   idleSince = 0
   /** Its request is on the connection. */
   user: ConnectionUser | undefined = undefined
@@ -183,7 +184,8 @@ export class HttpConnection implements RequestConnection {
   #succeed(): void {
     this.#timer.stop()
     this.#connected = true
-    this.endsAt = endOfPeer(this.#socket)
+    this.peer = certificateOf(this.#socket)
+    this.endsAt = this.peer?.endsAt ?? Number.POSITIVE_INFINITY
     this.retireAt = Math.min(this.retireAt, retirementOf(this.endsAt, this.#setup.clock))
     this.#owner.connected(this)
   }

@@ -4,6 +4,7 @@
  */
 import type { Timer } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
+import type { PeerVerifier } from '../../identity/peer-verifier.ts'
 import { hasEnded, PeerProof } from '../peer-end.ts'
 import { type ConnectionOwner, type ConnectionSetup, type DialFailure, HttpConnection } from './connection.ts'
 import type { ConnectionUser, RequestPool } from './connection-user.ts'
@@ -159,6 +160,11 @@ export class HttpPool implements RequestPool, ConnectionOwner {
     for (const connection of this.#all) {
       connection.retireAt = Math.min(connection.retireAt, from + this.#host.clock.random() * spreadMs)
     }
+  }
+
+  /** After a change of the trust bundle. */
+  judge(verifier: PeerVerifier): void {
+    this.#proof.judge(this.#all, verifier, this.#host.clock)
   }
 
   /**

@@ -5,13 +5,11 @@
 import type { LookupFunction } from 'node:net'
 import { type Clock, systemClock, type Timer } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
-import { type Identity, isSameMaterial } from '../../identity/identity.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
 import { checkedLookup } from '../checked-lookup.ts'
 import type { ClientIdentity } from '../client-identity.ts'
 import type { Probe } from '../health-checks.ts'
-import { deniedPeer } from '../peer-end.ts'
-import { retirement } from '../retirement.ts'
+import { followIdentity } from '../retirement.ts'
 import type { Transport } from '../transport.ts'
 import type { Suppressed } from './connection.ts'
 import { httpHealth } from './health.ts'
@@ -52,7 +50,6 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
   readonly #pools = new Set<HttpPool>()
   readonly #stopListening: (() => void) | undefined
   #sweeper: Timer | undefined
-  #last: Identity | undefined
 
   private constructor(undici: Undici, parts: HttpTransportParts) {
     this.undici = undici
@@ -64,7 +61,7 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
     this.lookup = checkedLookup(this.loopbackAllowed)
     this.onPeerRefused = parts.onPeerRefused
     this.onRefusedByPeer = parts.onRefusedByPeer
-    this.#stopListening = parts.identity?.source.onRotate((next) => this.#rotated(next))
+    this.#stopListening = followIdentity(parts.identity, this.clock, this.settings.rotationSpreadMs, this.#pools)
   }
 
   /** Loads undici first, which takes about 100 ms. */
@@ -117,23 +114,6 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
     const now = this.clock.now()
     for (const pool of [...this.#pools]) pool.sweep(now)
     if (this.#pools.size > 0) this.#sweeper = this.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
-  }
-
-  #rotated(next: Identity): void {
-    if (next.denied.length > 0) this.#cutDenied()
-    const isSame = this.#last !== undefined && isSameMaterial(this.#last, next)
-    this.#last = next
-    if (isSame) return
-    const { from, spreadMs } = retirement(this.clock, this.settings.rotationSpreadMs)
-    for (const pool of this.#pools) pool.retire(from, spreadMs)
-  }
-
-  /** A denied service has no certificate that counts, so nothing goes on with it. */
-  #cutDenied(): void {
-    for (const pool of [...this.#pools]) {
-      const { tls, service } = pool.endpoint
-      if (tls && this.identity!.verifier.deniesService(service)) pool.cut(deniedPeer(service))
-    }
   }
 }
 
