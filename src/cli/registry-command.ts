@@ -27,6 +27,7 @@ interface RegistryFlags extends CommonFlags {
   readonly lease?: string
   readonly certificateLife?: string
   readonly name?: readonly string[]
+  readonly advertise?: string
   readonly sealKey?: string
   readonly formerSealKey?: string
   readonly logLevel: 'info' | 'silent'
@@ -50,6 +51,7 @@ const FLAGS: Readonly<Record<string, string>> = {
   lease: '--lease',
   certificateLife: '--certificate-life',
   names: '--name',
+  advertise: '--advertise',
   sealKey: '--seal-key',
   formerSealKey: '--former-seal-key',
 }
@@ -73,6 +75,7 @@ export function addRegistryCommand(program: Command, surroundings: CliContext): 
     .option('--lease <duration>', "a silent process's instances vanish after so long (default: 15s)")
     .option('--certificate-life <duration>', 'of the certificates it issues (default: 24h)')
     .option('--name <name...>', 'DNS names or addresses under which it is reached, besides the one it listens on')
+    .option('--advertise <url>', 'where other registries and operators reach it (default: the address it listens on)')
     .option('--seal-key <source>', 'what seals its private keys at rest: file:PATH, env:NAME or cmd:COMMAND')
     .option('--former-seal-key <source>', 'the seal key so far, to change it')
     .addOption(
@@ -121,6 +124,7 @@ function optionsFrom(flags: RegistryFlags, { env }: CliContext): RegistryOptions
     lease: lease === undefined ? undefined : numeric(lease),
     certificateLife: certificateLife === undefined ? undefined : numeric(certificateLife),
     names: name,
+    advertise: flags.advertise,
     sealKey,
     formerSealKey,
     log: flags.logLevel !== 'silent',

@@ -5,6 +5,7 @@
 import type { Clock, Timer } from '../core/clock.ts'
 import type { JoinTokens } from './access/tokens.ts'
 import { Candidate } from './fleet/candidate.ts'
+import type { WatchedRecord } from './fleet/fleet-records.ts'
 import type { Publication } from './fleet/publication.ts'
 import { KEYS } from './records.ts'
 import type { ServiceEntry } from './service-entry.ts'
@@ -76,7 +77,7 @@ export class Housekeeping {
 
   async #look(unused: readonly ServiceEntry[]): Promise<void> {
     const before = this.#empty
-    const watched = new Set([...this.#state.fleet.watched.values()].flat())
+    const watched = new Set([...this.#state.fleet.watched.values()].flatMap(({ services }) => services))
     const empty = unused.filter(({ name }) => !this.#hub.isWatched(name) && !watched.has(name))
     this.#empty = new Map(
       empty.map(({ name, revision }) => {
@@ -125,8 +126,9 @@ export class Housekeeping {
   /** So that no other registry forgets a service that is watched here. */
   #tellWatched(unused: readonly ServiceEntry[]): void {
     const alone = this.#state.fleet.registries.size < 2
-    const watched = alone ? [] : unused.map(({ name }) => name).filter((name) => this.#hub.isWatched(name))
-    this.#watched?.set(watched.length === 0 ? undefined : watched.sort())
+    const services = alone ? [] : unused.map(({ name }) => name).filter((name) => this.#hub.isWatched(name))
+    const record: WatchedRecord = { services: services.sort() }
+    this.#watched?.set(services.length === 0 ? undefined : record)
   }
 
   /** Without instances, a policy, a recent loss and recent overrides. */

@@ -76,7 +76,11 @@ describe('commands against a --dev registry', () => {
 
   it('tells its status', async () => {
     expect(await json(['status'])).toMatchObject({ ready: true, url: registry.ready.url, trustDomain: 'inmesh.local' })
-    expect((await command(['status'])).stdout).toMatch(/^ready\n/)
+    const { stdout } = await command(['status'])
+    expect(stdout).toMatch(/^ready\n/)
+    expect(stdout).toMatch(
+      /^REGISTRY +URL +VERSION +ROLE +SESSIONS +REVISION +LAG +STATE\nlocal +https:.* reaper .* ready$/m,
+    )
   })
 
   it('goes through the life of a policy: apply, get, diff, history, rollback, delete', async () => {

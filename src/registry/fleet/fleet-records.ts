@@ -22,7 +22,9 @@ export type SilentRecord = Readonly<Record<string, number>>
 export type SeenRecord = Readonly<Record<string, readonly [revision: number, watchers: number]>>
 
 /** Services without instances that a registry's watchers still watch. */
-export type WatchedRecord = readonly string[]
+export interface WatchedRecord {
+  readonly services: readonly string[]
+}
 
 /** Expiry of a service's instances has stopped at all registries. */
 export interface FreezeRecord {

@@ -18,6 +18,8 @@ export class Reaper {
   readonly #candidate: Candidate
   readonly #stopListening: () => void
   #adopted: ReadonlySet<string> = new Set()
+  /** Announced at the last look. */
+  #announced = ''
 
   constructor(parts: { state: RegistryState; registrar: Registrar; clock: Clock; log: Logger }) {
     const { state, registrar, clock, log } = parts
@@ -25,7 +27,7 @@ export class Reaper {
     this.#registrar = registrar
     this.#log = log
     this.#stopListening = state.fleet.onChange((kind) => {
-      if (kind === 'registry') this.#look()
+      if (kind === 'registry' && this.#ids() !== this.#announced) this.#look()
     })
     this.#candidate = new Candidate(state, ELECTION, clock, {
       elected: () => this.#look(),
@@ -43,7 +45,12 @@ export class Reaper {
     this.#candidate.close()
   }
 
+  #ids(): string {
+    return [...this.#state.fleet.registries.keys()].sort().join()
+  }
+
   #look(): void {
+    this.#announced = this.#ids()
     if (!this.#candidate.leads) {
       if (this.#adopted.size > 0) this.#registrar.adopt(() => false)
       this.#adopted = new Set()
