@@ -1,6 +1,6 @@
 /**
  * Who may sign leaves under a trust bundle: its roots, and those of its intermediates that a chain
- * of the bundle's own certificates leads to (RFC 5280 6.1, without names constraints).
+ * of the bundle's own certificates leads to (RFC 5280 6.1, without name constraints).
  */
 import { X509Certificate } from 'node:crypto'
 import { show } from '../options/fields.ts'
@@ -25,7 +25,7 @@ const MOST_INTERMEDIATES_IN_CHAIN = 3
 
 /**
  * The one that lives longest comes first: of a root that was renewed with its key, both may have
- * signed a leaf. Throws if a certificate cannot be read.
+ * signed a leaf. Throws if a root cannot be read.
  */
 export function issuersOf({ trustDomain, roots, intermediates = [] }: OlderBundle): readonly Issuer[] {
   const issuers = roots.flatMap((pem): Issuer[] => {
@@ -34,12 +34,7 @@ export function issuersOf({ trustDomain, roots, intermediates = [] }: OlderBundl
     if (!x509.ca) return []
     return [{ x509, notBefore: facts.notBefore, notAfter: facts.notAfter, below: facts.pathLength ?? Infinity }]
   })
-  let waiting = intermediates.flatMap((pem): Candidate[] => {
-    const x509 = new X509Certificate(pem)
-    const facts = readCertificate(x509.raw)
-    // One that may not sign makes no bundle invalid; it counts for nothing.
-    return signingMistake(x509, facts, trustDomain) === undefined ? [{ x509, facts }] : []
-  })
+  let waiting = intermediates.flatMap((pem) => candidatesIn(pem, trustDomain))
   let above: readonly Issuer[] = issuers
   for (let depth = 0; depth < MOST_INTERMEDIATES_IN_CHAIN && above.length > 0; depth++) {
     const found: Issuer[] = []
@@ -68,6 +63,17 @@ export function isSignedBy(x509: X509Certificate, issuer: Issuer): boolean {
 interface Candidate {
   readonly x509: X509Certificate
   readonly facts: CertificateFacts
+}
+
+/** An intermediate that is damaged, or may not sign, harms no other; it counts for nothing. */
+function candidatesIn(pem: string, trustDomain: string): Candidate[] {
+  try {
+    const x509 = new X509Certificate(pem)
+    const facts = readCertificate(x509.raw)
+    return signingMistake(x509, facts, trustDomain) === undefined ? [{ x509, facts }] : []
+  } catch {
+    return []
+  }
 }
 
 function below(issuer: Issuer, { x509, facts }: Candidate): Issuer {

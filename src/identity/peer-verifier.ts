@@ -83,8 +83,8 @@ export class PeerVerifier {
   }
 
   /**
-   * The next bundle; what was verified under the last one is forgotten. Throws if a certificate of
-   * it cannot be read; then nothing changes.
+   * The next bundle; what was verified under the last one is forgotten. Throws if a root
+   * cannot be read; then nothing changes.
    */
   setTrust(next: OlderBundle): void {
     const bundle = bundleOf(next)
