@@ -6,7 +6,7 @@ import type { X509Certificate } from 'node:crypto'
 import { type ConnectionOptions, connect } from 'node:tls'
 import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
-import { rootFingerprint, verifyPinnedRoot } from './join-token.ts'
+import { pinnedServerName, rootFingerprint, verifyPinnedRoot } from './join-token.ts'
 import { PeerVerifier, type RefusedPeer, refusePeer } from './peer-verifier.ts'
 import { registryId } from './spiffe-id.ts'
 import { rejection, verifyingOptions } from './tls-options.ts'
@@ -46,7 +46,8 @@ const LONGEST_CHAIN = 8
 export async function pinnedTlsOptions(options: FirstContactOptions): Promise<FirstContact> {
   const { host, port, fingerprint, clock } = options
   const endpoint = `${host.includes(':') ? `[${host}]` : host}:${port}`
-  const chain = await fetchChain(options, endpoint)
+  const servername = pinnedServerName(fingerprint)
+  const chain = await fetchChain(options, endpoint, servername)
   const root = verifyPinnedRoot(chain, fingerprint)
   if (root === undefined) {
     const detail = `None of the ${chain.length} certificates that ${endpoint} presented has the pinned fingerprint ${fingerprint}; the token is for another registry, or somebody else answers there.`
@@ -56,10 +57,14 @@ export async function pinnedTlsOptions(options: FirstContactOptions): Promise<Fi
   if (trustDomain === undefined) {
     throw rejection(refusePeer('invalid-spiffe-id', 'The root does not name its trust domain.'), undefined, endpoint)
   }
-  const verifier = new PeerVerifier(clock, { trustDomain, roots: [root], sequence: 0 })
+  // The pinned root vouches for them, and there is no bundle yet.
+  const intermediates = chain.slice(1).filter((one) => one.ca && !isSelfSigned(one))
+  const bundle = { trustDomain, roots: [root], intermediates: intermediates.map(String), sequence: 0 }
+  const verifier = new PeerVerifier(clock, bundle)
   const verdict = verifier.verifyId(chain[0]?.raw, registryId(trustDomain))
   if (!verdict.ok) throw endedByClock(verdict, endpoint) ?? rejection(verdict, undefined, endpoint)
-  return { trustDomain, root, tls: { ...verifyingOptions(verifier, { registry: true }, trustDomain), ca: [root] } }
+  const tls = { ...verifyingOptions(verifier, { registry: true }, trustDomain), servername, ca: [root] }
+  return { trustDomain, root, tls }
 }
 
 /** The right registry, whose certificate is not valid at the time that our clock shows. */
@@ -78,7 +83,7 @@ export async function unpinnedTlsOptions(options: Omit<FirstContactOptions, 'fin
   const { host, port } = options
   const endpoint = `${host.includes(':') ? `[${host}]` : host}:${port}`
   const chain = await fetchChain(options, endpoint)
-  const authority = chain.find((certificate) => certificate.ca)
+  const authority = chain.find((certificate) => certificate.ca && isSelfSigned(certificate))
   const fingerprint = authority === undefined ? '' : rootFingerprint(authority)
   if (verifyPinnedRoot(chain, fingerprint) === undefined) {
     const detail = `${endpoint} presented no root certificate, so it is not an inmesh registry; check the address.`
@@ -87,14 +92,19 @@ export async function unpinnedTlsOptions(options: Omit<FirstContactOptions, 'fin
   return pinnedTlsOptions({ ...options, fingerprint })
 }
 
+function isSelfSigned(certificate: X509Certificate): boolean {
+  return certificate.checkIssued(certificate)
+}
+
 function fetchChain(
   options: Omit<FirstContactOptions, 'fingerprint'>,
   endpoint: string,
+  servername = 'registry',
 ): Promise<readonly X509Certificate[]> {
   const { host, port, clock, timeoutMs = 5_000, signal } = options
   return new Promise((resolve, reject) => {
     // Nothing is sent and nothing but the chain is read here, which is checked by its fingerprint.
-    const socket = connect({ host, port, servername: 'registry', minVersion: 'TLSv1.3', rejectUnauthorized: false })
+    const socket = connect({ host, port, servername, minVersion: 'TLSv1.3', rejectUnauthorized: false })
     const finish = (outcome: () => void): void => {
       clock.stopTimer(timer)
       signal?.removeEventListener('abort', abandon)

@@ -73,6 +73,14 @@ export function rootFingerprint(certificate: string | X509Certificate): string {
 }
 
 /**
+ * The server name (SNI) with which a registry is asked for a certificate under this root: of two
+ * roots it shows the one that the asker knows.
+ */
+export function pinnedServerName(fingerprint: string): string {
+  return `pin-${Buffer.from(fingerprint, 'base64url').toString('hex').slice(0, 32)}.registry`
+}
+
+/**
  * The root with this fingerprint among `presented`, if it is an authority that signed itself; PEM.
  */
 export function verifyPinnedRoot(

@@ -23,9 +23,15 @@ export function metricsText({ state, hub, registrar, sessions, authority, audit,
     ['audit_suppressed', 'Refusals not kept in the audit log.', audit.suppressed],
     [
       'root_expires_in_seconds',
-      'Until the root certificate ends.',
-      Math.round((authority.notAfter - clock.wallNow()) / 1000),
+      'Until the certificate of the root in use ends.',
+      Math.round((authority.ends.root - clock.wallNow()) / 1000),
     ],
+    [
+      'issuer_expires_in_seconds',
+      'Until the certificate of the authority that signs ends.',
+      Math.round((authority.ends.issuer - clock.wallNow()) / 1000),
+    ],
+    ['bundle_sequence', 'Number of the trust bundle.', authority.sequence],
   ]
   return gauges
     .map(([name, help, value]) => {

@@ -87,13 +87,21 @@ export interface OperatorRecord {
   readonly by: string
 }
 
+/** A root, an intermediate, or a key that waits for its certificate. */
 export interface AuthorityRecord {
   readonly trustDomain: string
-  /** PEM. */
+  /** Absent in a store of an older version: `root`. */
+  readonly role?: 'root' | 'intermediate' | 'request'
+  /** PEM; empty for a request. */
   readonly certificate: string
-  /** PEM, PKCS#8. Never logged. */
-  readonly privateKey: string
-  readonly sequence: number
+  /** PEM, PKCS#8. Never logged. Absent: it is kept elsewhere. */
+  readonly privateKey?: string
+  /** Of an intermediate: the id of the root that signed it. */
+  readonly root?: string
+  /** Wall clock, ms. */
+  readonly createdAt?: number
+  /** In a store of an older version: the number of the bundle. */
+  readonly sequence?: number
 }
 
 /** The key that signs tokens. Its id is its thumbprint. */
@@ -141,12 +149,15 @@ export const KEYS = {
   freeze: (service: string) => `freeze/${service}`,
   token: (hash: string) => `token/${hash}`,
   audit: (id: string) => `audit/${id}`,
-  authority: 'ca/root',
-  signingKey: 'jwt/key',
   /** What derives the seal key from a passphrase. */
   salt: 'seal/salt',
   /** The former, unsealed values may be in the files still. */
   erasing: 'seal/erasing',
+  authority: (id: string) => `ca/${id}`,
+  signingKey: (id: string) => `jwt/${id}`,
+  rotation: 'rotation/state',
+  /** How far the processes of a registry are; it vanishes with the registry. */
+  progress: (registry: string) => `trust/${registry}`,
   admin: 'admin/token',
   operator: (hash: string) => `operator/${hash}`,
 }

@@ -5,7 +5,7 @@ import { isIPv6 } from 'node:net'
 import type { Duration } from '../options/duration.ts'
 import { check, fields } from '../options/fields.ts'
 import type { AccessOptions } from './access/access.ts'
-import { ensureAdminToken } from './access/admin-token.ts'
+import { ensureAdminToken, repinAdminToken } from './access/admin-token.ts'
 import { Audit } from './access/audit.ts'
 import { Operators } from './access/operators.ts'
 import { RateLimit } from './access/rate-limit.ts'
@@ -14,6 +14,8 @@ import type { ApiContext } from './api/context.ts'
 import { NEW_TOKEN } from './api/tokens.ts'
 import { Exports } from './backup/exports.ts'
 import { RegistryAuthority } from './ca/authority.ts'
+import { ProgressReporter } from './ca/progress-reporter.ts'
+import { Rotator } from './ca/rotator.ts'
 import { TokenSigner } from './ca/token-signer.ts'
 import { Fleet } from './fleet/fleet.ts'
 import { Housekeeping } from './housekeeping.ts'
@@ -155,20 +157,21 @@ async function assemble(
   if (state.unreadable.length > 0) {
     log.warn({ keys: state.unreadable.slice(0, 20) }, 'damaged instances left out; their processes register again')
   }
+  const hasPast = state.trust.rotation !== undefined
   const authority = await RegistryAuthority.open(
     state,
     { trustDomain: options.trustDomain, certificateLifeMs, signingsPerSecond },
     clock,
   )
   const { trustDomain } = authority
-  const signer = await TokenSigner.open(state, trustDomain, clock)
+  const signer = new TokenSigner(authority.store, clock)
   const audit = new Audit(state, clock, log, id)
-  const adminToken = await ensureAdminToken(state, audit, authority.fingerprint, options.dataDir)
+  const adminToken = await ensureAdminToken(state, audit, authority, options.dataDir)
   const hub = new WatchHub(state, clock, history)
   const registrar = new Registrar({ state, hub, audit, clock, log, id }, options.leaseMs)
-  const tokens = new JoinTokens(state, audit, clock, authority.fingerprint)
+  const tokens = new JoinTokens(state, audit, clock, authority)
   const { dataDir } = options
-  const operators = new Operators(state, audit, clock, authority.fingerprint, () => {
+  const operators = new Operators(state, audit, clock, authority, () => {
     try {
       if (dataDir !== undefined) removeAdminToken(dataDir)
     } catch (error) {
@@ -201,8 +204,25 @@ async function assemble(
         detail,
         ...(service === undefined ? {} : { service }),
       }),
+    parted: (session) => progress.lost(session),
     failed: ({ spiffeId, source }, error) =>
       log.error({ who: spiffeId, source, reason: error instanceof Error ? error.message : String(error) }, 'not done'),
+  })
+  const rotator = new Rotator({ state, authority, audit, clock, log, leaseMs: options.leaseMs })
+  const progress = new ProgressReporter({
+    state,
+    authority,
+    processes: () => sessions,
+    clock,
+    id,
+    leaseMs: options.leaseMs,
+    hasPast,
+    failed: (error) =>
+      log.error({ reason: error instanceof Error ? error.message : String(error) }, 'progress not told'),
+  })
+  const stopFollowing = authority.onChange(() => {
+    sessions.tell({ type: 'bundle', ...authority.bundle })
+    repinAdminToken(state, authority, dataDir, log)
   })
   const housekeeping = new Housekeeping(
     { state, hub, tokens, clock, watched: fleet.watched },
@@ -213,6 +233,7 @@ async function assemble(
   const context: ApiContext = {
     state,
     authority,
+    rotator,
     tokens,
     operators,
     signer,
@@ -238,10 +259,14 @@ async function assemble(
   }
   const server = new RegistryServer(context, access, { address, port: options.port, names }, log)
   const stop = async (): Promise<void> => {
+    stopFollowing()
+    rotator.close()
+    authority.close()
     registrar.close()
     housekeeping.close()
     watches.close()
     sessions.close()
+    await progress.close()
     hub.close()
     await Promise.all([fleet.close(), server.close()])
     state.close()
@@ -250,6 +275,8 @@ async function assemble(
   let port: number
   let url: string
   try {
+    repinAdminToken(state, authority, dataDir, log)
+    await progress.start()
     port = await server.listen()
     url = `https://${isIPv6(address) ? `[${address}]` : address}:${port}`
     await fleet.begin(options.advertise ?? advertisedUrl(address, port), sessions)
@@ -277,8 +304,12 @@ async function assemble(
     url,
     port,
     trustDomain,
-    roots: authority.roots,
-    rootFingerprint: authority.fingerprint,
+    get roots() {
+      return authority.roots
+    },
+    get rootFingerprint() {
+      return authority.fingerprint
+    },
     adminToken,
     dev,
     get epoch() {

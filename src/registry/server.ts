@@ -1,15 +1,13 @@
 /**
  * The registry's socket: HTTP/2 and HTTP/1.1 on one port, by TLS with an optional client
- * certificate. Verifies each peer before its first request, and renews the registry's certificate.
+ * certificate. Verifies each peer before its first request.
  */
 import http2, { type Http2SecureServer, type ServerHttp2Session } from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Clock, Timer } from '../core/clock.ts'
-import { WallTimer } from '../core/wall-timer.ts'
-import type { Identity } from '../identity/identity.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
-import { serverTlsOptions, verifyPeer } from '../identity/tls-options.ts'
+import { verifyPeer } from '../identity/tls-options.ts'
 import { type FloodGuard, GUARDED_SERVER, guardSession } from '../net/http2-flood-guard.ts'
 import { OptionsError } from '../options/fields.ts'
 import type { AccessOptions } from './access/access.ts'
@@ -19,15 +17,13 @@ import { CONNECTION, type Expectation, PEER, RequestHandler, type VerifiedSocket
 import { MOST_CONNECTIONS, RegistryConnections } from './connections.ts'
 import type { Credentials } from './fleet/peers.ts'
 import type { Logger } from './log.ts'
+import { OwnCertificate } from './own-certificate.ts'
 
 const MOST_STREAMS = 100
 /** Without any traffic, not even a heartbeat. */
 const IDLE_MS = 120_000
 /** From GOAWAY to the end of all connections. */
 const CLOSE_MS = 1_000
-/** Of its certificate's life; the clients' random point is between 60 and 75 %. */
-const RENEW_AT = 0.66
-const RENEW_RETRY_MS = 30_000
 /** How often ended certificates, floods and idle connections are looked for. */
 const SWEEP_MS = 500
 
@@ -46,11 +42,9 @@ export class RegistryServer {
   readonly #verifier: PeerVerifier
   readonly #connections: RegistryConnections
   readonly #http2 = new Map<ServerHttp2Session, FloodGuard>()
+  readonly #certificate: OwnCertificate
   #server: Http2SecureServer | undefined
-  #identity: Identity | undefined
-  #renewal: WallTimer | undefined
   #sweeper: Timer | undefined
-  #generation = 0
 
   constructor(context: ApiContext, access: AccessOptions, options: ServerOptions, log: Logger) {
     this.#context = context
@@ -60,17 +54,23 @@ export class RegistryServer {
     this.#log = log
     this.#requests = new RequestHandler(context, access, this.#connections, log)
     this.#verifier = new PeerVerifier(this.#clock, context.authority.bundle)
+    this.#certificate = new OwnCertificate(context.authority, options.names, this.#clock, {
+      renewed: (tls) => this.#server?.setSecureContext(tls),
+      failed: (error) => log.error({ reason: error.message }, 'own certificate not renewed'),
+    })
   }
 
   /** What it shows other registries, and how it verifies them. `undefined` before it listens. */
   get credentials(): Credentials | undefined {
-    return this.#identity === undefined ? undefined : { identity: this.#identity, verifier: this.#verifier }
+    const { identity } = this.#certificate
+    return identity === undefined ? undefined : { identity, verifier: this.#verifier }
   }
 
   /** Rejects if the address is taken or not ours. */
   async listen(): Promise<number> {
     const server = http2.createSecureServer({
-      ...(await this.#tls()),
+      ...(await this.#certificate.start()),
+      SNICallback: this.#certificate.select,
       allowHTTP1: true,
       settings: { maxConcurrentStreams: MOST_STREAMS },
       ...GUARDED_SERVER,
@@ -131,7 +131,7 @@ export class RegistryServer {
 
   /** Sends GOAWAY, then destroys what is still open after a second. */
   async close(): Promise<void> {
-    this.#renewal?.stop()
+    this.#certificate.close()
     if (this.#sweeper !== undefined) this.#clock.stopTimer(this.#sweeper)
     this.#sweeper = undefined
     const server = this.#server
@@ -146,27 +146,6 @@ export class RegistryServer {
     await closed
     clearTimeout(cut)
     this.#connections.close()
-  }
-
-  async #tls(): Promise<http2.SecureServerOptions> {
-    this.#generation += 1
-    const identity = await this.#context.authority.issueOwn(this.#options.names, this.#generation)
-    this.#identity = identity
-    this.#renewIn(Math.max((identity.notAfter - this.#clock.wallNow()) * RENEW_AT, 500))
-    // Joiners and operators have no certificate; `#verify` checks one that is presented.
-    return { ...serverTlsOptions(identity, { sendRoots: true }), rejectUnauthorized: false }
-  }
-
-  #renewIn(ms: number): void {
-    this.#renewal?.stop()
-    this.#renewal = new WallTimer(this.#clock, ms, () => {
-      this.#tls()
-        .then((tls) => this.#server?.setSecureContext(tls))
-        .catch((error: Error) => {
-          this.#log.error({ reason: error.message }, 'own certificate not renewed')
-          this.#renewIn(RENEW_RETRY_MS)
-        })
-    })
   }
 
   #sweep(): void {

@@ -35,6 +35,8 @@ export interface SessionHost {
   readonly bundle: () => Extract<ServerMessage, { type: 'bundle' }>
   /** A message or a greeting that was refused for its sender's rights. */
   refused(who: Registrant, code: string, message: string, service: string | undefined): void
+  /** It ended, and its process has not left for good. */
+  parted(session: Session): void
   /** Our own failure; the process learns only its kind. */
   failed(who: Registrant, error: unknown): void
 }
@@ -105,6 +107,11 @@ export class Session implements Watcher, InstanceOwner {
     else this.#stream.write(line, flushed)
   }
 
+  /** What every process is sent. One that is not greeted yet gets it then. */
+  tell(line: Buffer): void {
+    if (this.#greeted && !this.#ended) this.write(line)
+  }
+
   close(reason: string): void {
     this.end('overloaded', `the session is closed: ${reason}`)
   }
@@ -152,6 +159,8 @@ export class Session implements Watcher, InstanceOwner {
     this.#ended = true
     this.#leave()
     if (!this.#stream.writableEnded && !this.#stream.destroyed) this.#stream.end()
+    // One that leaves for good ends its watches first.
+    if (this.#watches.size > 0) this.#host.parted(this)
     this.#onClosed(this)
   }
 

@@ -4,6 +4,7 @@
 import type { ServerHttp2Stream } from 'node:http2'
 import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Timer } from '../core/clock.ts'
+import type { ServerMessage } from '../discovery/registry/wire.ts'
 import type { Registrant } from './registrar.ts'
 import { Session, type SessionHost } from './session.ts'
 
@@ -28,6 +29,16 @@ export class Sessions {
 
   get size(): number {
     return this.#sessions.size
+  }
+
+  [Symbol.iterator](): IterableIterator<Session> {
+    return this.#sessions.values()
+  }
+
+  /** To all that have been greeted. */
+  tell(message: ServerMessage): void {
+    const line = Buffer.from(`${JSON.stringify(message)}\n`)
+    for (const session of this.#sessions) session.tell(line)
   }
 
   open(stream: ServerHttp2Stream, who: Registrant, notAfter: number): void {

@@ -3,17 +3,16 @@
  * the state when it resolves.
  */
 import type { Instance } from '../discovery/instance.ts'
+import { TrustRecords } from './ca/trust-records.ts'
 import { FleetRecords } from './fleet/fleet-records.ts'
 import {
   type AuditRecord,
-  type AuthorityRecord,
   type InstanceRecord,
   type LossRecord,
   type OperatorRecord,
   type OverrideRecord,
   type PolicyRecord,
   type ServiceRecord,
-  type SigningKeyRecord,
   splitKey,
   type TokenRecord,
 } from './records.ts'
@@ -39,6 +38,8 @@ export interface StoredToken extends TokenRecord {
 export class RegistryState {
   /** The registries on the store. */
   readonly fleet = new FleetRecords()
+  /** Authorities, token keys and their rotation. */
+  readonly trust = new TrustRecords()
   /** Elections, announcements and the store's condition; what it holds is read here. */
   readonly store: Pick<Storage, 'campaign' | 'announce' | 'status' | 'onStatus'>
   readonly #storage: Storage
@@ -48,8 +49,6 @@ export class RegistryState {
   readonly #forgottenListeners = new Set<(service: string, revision: number) => void>()
   /** By key, so in the order of time. */
   readonly #audit = new Map<string, AuditRecord>()
-  #authority: AuthorityRecord | undefined
-  #signingKey: SigningKeyRecord | undefined
   readonly #operators = new Map<string, OperatorRecord>()
   /** By key, of all records that do not carry theirs. */
   readonly #revisions = new Map<string, number>()
@@ -95,6 +94,7 @@ export class RegistryState {
       }
     })
     for (const change of replayed) state.#replay(change, replay)
+    state.trust.notify()
     state.fleet.tell()
     return state
   }
@@ -123,15 +123,6 @@ export class RegistryState {
   /** The changes after this revision were replayed at the start. */
   get oldest(): number {
     return this.#oldest
-  }
-
-  get authority(): AuthorityRecord | undefined {
-    return this.#authority
-  }
-
-  /** Signs tokens. */
-  get signingKey(): SigningKeyRecord | undefined {
-    return this.#signingKey
   }
 
   /** By the hash of the token. */
@@ -215,6 +206,7 @@ export class RegistryState {
       this.#set(key, value === undefined ? undefined : JSON.parse(value), batch.revision)
     }
     this.#revision = batch.revision
+    this.trust.notify()
     // Not parsed again: what is kept in histories and what is in force are then the same objects.
     const current = (_value: string, service: string, id: string): Instance | undefined =>
       this.#services.get(service)?.instances.get(id)?.instance
@@ -310,12 +302,6 @@ export class RegistryState {
         if (record === undefined) this.#audit.delete(name)
         else this.#audit.set(name, record as AuditRecord)
         break
-      case 'ca':
-        this.#authority = record as AuthorityRecord | undefined
-        break
-      case 'jwt':
-        this.#signingKey = record as SigningKeyRecord | undefined
-        break
       case 'operator':
         if (record === undefined) this.#operators.delete(name)
         else this.#operators.set(name, record as OperatorRecord)
@@ -324,7 +310,7 @@ export class RegistryState {
         this.#adminHash = record as string | undefined
         break
       default:
-        this.fleet.set(kind, name, record)
+        if (!this.trust.set(kind, name, record, revision)) this.fleet.set(kind, name, record)
     }
   }
 }

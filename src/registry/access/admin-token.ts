@@ -2,20 +2,23 @@
  * The first admin token. Made once; the caller gets its text, a file that only the owner reads
  * keeps it, and the store keeps its hash.
  */
-import { issueToken } from '../../identity/join-token.ts'
+import { formatToken, issueToken, parseToken, sameHash, tokenHash } from '../../identity/join-token.ts'
+import type { Logger } from '../log.ts'
 import { KEYS } from '../records.ts'
 import type { RegistryState } from '../state.ts'
-import { isAdminTokenEmpty, removeAdminToken, writeAdminToken } from '../storage/data-directory.ts'
+import { isAdminTokenEmpty, readAdminToken, removeAdminToken, writeAdminToken } from '../storage/data-directory.ts'
 import type { Audit } from './audit.ts'
 import { REVOKED } from './operators.ts'
+import type { Pins } from './pins.ts'
 
 /** Returns the text of a token that this start made. */
 export async function ensureAdminToken(
   state: RegistryState,
   audit: Audit,
-  fingerprint: string,
+  pins: Pins,
   dataDir: string | undefined,
 ): Promise<string | undefined> {
+  const { fingerprint } = pins
   if (state.adminHash === undefined) return await makeAdminToken(state, fingerprint, dataDir)
   if (dataDir === undefined || !isAdminTokenEmpty(dataDir)) return undefined
   if (state.adminHash !== REVOKED) return await replaceAdminToken(state, audit, fingerprint, dataDir)
@@ -58,4 +61,26 @@ async function replaceAdminToken(
   ])
   writeAdminToken(dataDir, `${text}\n`)
   return text
+}
+
+/**
+ * Lets the token in the file pin the root in use, so that commands go on when the former root is
+ * withdrawn. A file that cannot be written is logged, because the token is valid still.
+ */
+export function repinAdminToken(
+  state: RegistryState,
+  { fingerprint }: Pins,
+  dataDir: string | undefined,
+  log: Logger,
+): void {
+  if (dataDir === undefined) return
+  try {
+    const token = parseToken(readAdminToken(dataDir) ?? '')
+    if (token?.kind !== 'admin' || token.fingerprint === fingerprint) return
+    if (!sameHash(tokenHash(token.secret), state.adminHash ?? REVOKED)) return
+    writeAdminToken(dataDir, `${formatToken({ ...token, fingerprint })}\n`)
+    log.info({ root: fingerprint }, 'the admin token in the data directory pins the root in use')
+  } catch (error) {
+    log.warn({ dataDir, reason: (error as Error).message }, 'the file of the admin token is not rewritten')
+  }
 }

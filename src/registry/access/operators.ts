@@ -8,6 +8,7 @@ import { ApiError } from '../api/error.ts'
 import { KEYS, type OperatorRecord } from '../records.ts'
 import type { RegistryState } from '../state.ts'
 import type { Audit } from './audit.ts'
+import type { Pins } from './pins.ts'
 
 /** The id of the first admin token. */
 export const FIRST_ADMIN = 'admin'
@@ -37,23 +38,23 @@ export class Operators {
   readonly #state: RegistryState
   readonly #audit: Audit
   readonly #clock: Clock
-  readonly #fingerprint: string
+  readonly #pins: Pins
   readonly #firstRevoked: () => void
   #last: Promise<unknown> = Promise.resolve()
 
   /** `firstRevoked`: the first admin token is worthless, so a file with it is, too. */
-  constructor(state: RegistryState, audit: Audit, clock: Clock, fingerprint: string, firstRevoked: () => void) {
+  constructor(state: RegistryState, audit: Audit, clock: Clock, pins: Pins, firstRevoked: () => void) {
     this.#state = state
     this.#audit = audit
     this.#clock = clock
-    this.#fingerprint = fingerprint
+    this.#pins = pins
     this.#firstRevoked = firstRevoked
   }
 
   /** The operator of a token; `undefined` for one that is unknown, revoked or expired. */
   authenticate(text: string): AuthenticatedOperator | undefined {
     const token = parseToken(text)
-    if (token?.kind !== 'admin' || token.fingerprint !== this.#fingerprint) return undefined
+    if (token?.kind !== 'admin' || !this.#pins.pins.includes(token.fingerprint)) return undefined
     const hash = tokenHash(token.secret)
     let operator: AuthenticatedOperator | undefined
     if (sameHash(hash, this.#state.adminHash ?? REVOKED)) {
@@ -83,7 +84,7 @@ export class Operators {
       throw new ApiError('limit-exceeded', `there are ${MOST_OPERATORS} operator tokens already; revoke some first`)
     }
     const now = this.#clock.wallNow()
-    const { text, hash, id } = issueToken('admin', this.#fingerprint)
+    const { text, hash, id } = issueToken('admin', this.#pins.fingerprint)
     const record: OperatorRecord = {
       id,
       name: wanted.name,

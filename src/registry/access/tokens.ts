@@ -8,6 +8,7 @@ import { ApiError } from '../api/error.ts'
 import { KEYS, type TokenRecord } from '../records.ts'
 import type { RegistryState } from '../state.ts'
 import type { Audit } from './audit.ts'
+import type { Pins } from './pins.ts'
 import { checkUse, Redemptions } from './redemptions.ts'
 
 /** How long expired and used tokens are kept, so that a late refusal names the reason. */
@@ -23,14 +24,14 @@ export class JoinTokens {
   readonly #state: RegistryState
   readonly #audit: Audit
   readonly #clock: Clock
-  readonly #fingerprint: string
+  readonly #pins: Pins
   readonly #redemptions: Redemptions
 
-  constructor(state: RegistryState, audit: Audit, clock: Clock, fingerprint: string) {
+  constructor(state: RegistryState, audit: Audit, clock: Clock, pins: Pins) {
     this.#state = state
     this.#audit = audit
     this.#clock = clock
-    this.#fingerprint = fingerprint
+    this.#pins = pins
     this.#redemptions = new Redemptions(state, clock)
   }
 
@@ -41,7 +42,7 @@ export class JoinTokens {
     if (this.#state.tokens.size - operations.length >= MOST_TOKENS) {
       throw new ApiError('overloaded', `there are ${MOST_TOKENS} tokens already; delete some first`)
     }
-    const { text, hash, id } = issueToken('join', this.#fingerprint)
+    const { text, hash, id } = issueToken('join', this.#pins.fingerprint)
     const record: TokenRecord = {
       id,
       service: wanted.service,
@@ -99,10 +100,10 @@ export class JoinTokens {
     return this.#redemptions.redeem(this.#hashOf(text), service, key)
   }
 
-  /** A whole token must be one of ours: for joining, and for this root. */
+  /** A whole token must be one of ours: for joining, and for a root of ours. */
   #hashOf(text: string): string {
     const token = parseToken(text)
-    const isForeign = token !== undefined && (token.kind !== 'join' || token.fingerprint !== this.#fingerprint)
+    const isForeign = token !== undefined && (token.kind !== 'join' || !this.#pins.pins.includes(token.fingerprint))
     return tokenHash(token === undefined || isForeign ? text : token.secret)
   }
 

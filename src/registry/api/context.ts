@@ -7,6 +7,7 @@ import type { RateLimit } from '../access/rate-limit.ts'
 import type { JoinTokens } from '../access/tokens.ts'
 import type { Exports } from '../backup/exports.ts'
 import type { RegistryAuthority } from '../ca/authority.ts'
+import type { Rotator } from '../ca/rotator.ts'
 import type { TokenSigner } from '../ca/token-signer.ts'
 import type { Fleet } from '../fleet/fleet.ts'
 import type { Policies } from '../policies.ts'
@@ -20,6 +21,7 @@ import type { IncomingRequest, OutgoingResponse } from './request.ts'
 export interface ApiContext {
   readonly state: RegistryState
   readonly authority: RegistryAuthority
+  readonly rotator: Rotator
   readonly tokens: JoinTokens
   readonly operators: Operators
   readonly signer: TokenSigner

@@ -58,7 +58,8 @@ export const ROUTES: readonly ApiRoute[] = [
   route('POST', '/v1/join', 'public', join),
   route('POST', '/v1/renew', 'public', renew),
   route('GET', '/v1/jwks', 'public', ({ signer }, { response }) =>
-    sendJson(response, 200, { keys: [signer.jwk] }, { 'cache-control': 'public, max-age=300' }),
+    // A cache keeps a key from its verifiers for less than it is published before it signs.
+    sendJson(response, 200, { keys: signer.jwks }, { 'cache-control': 'public, max-age=30' }),
   ),
   route('POST', '/v1/jwt', 'read', signToken),
   route('GET', '/v1/services', 'read', ({ watches }, { response }) => watches.list(response)),

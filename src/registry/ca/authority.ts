@@ -1,26 +1,25 @@
 /**
- * The certificate authority: its root and the certificates it signs. Every name comes from the
- * registry, never from a request.
+ * The certificate authority of this registry: the trust bundle, and what it signs. Every
+ * name comes from the registry, never from a request.
  */
-import type { KeyObject } from 'node:crypto'
+import { type KeyObject, X509Certificate } from 'node:crypto'
 import type { Clock } from '../../core/clock.ts'
-import { type Authority, createAuthority, issueCertificate, loadAuthority } from '../../identity/certificate.ts'
+import { type Authority, issueCertificate } from '../../identity/certificate.ts'
 import type { Identity } from '../../identity/identity.ts'
 import type { JoinResponse } from '../../identity/issued-certificate.ts'
-import { rootFingerprint } from '../../identity/join-token.ts'
-import { generateIdentityKey } from '../../identity/key.ts'
+import { generateIdentityKey, privateKeyPem } from '../../identity/key.ts'
 import { readSigningRequest } from '../../identity/signing-request.ts'
 import { registryId, serviceId } from '../../identity/spiffe-id.ts'
 import type { TrustBundle } from '../../identity/trust-bundle.ts'
 import { BACKDATED_MS } from '../../identity/validity.ts'
-import { OptionsError } from '../../options/fields.ts'
 import { RateLimit } from '../access/rate-limit.ts'
 import { ApiError } from '../api/error.ts'
-import { type AuthorityRecord, KEYS } from '../records.ts'
 import type { RegistryState } from '../state.ts'
-
-const DEFAULT_TRUST_DOMAIN = 'inmesh.local'
-const ROOT_LIFE_MS = 10 * 365 * 24 * 3_600_000
+import { authorityOf } from './authority-records.ts'
+import type { ExternalIssuer } from './external-issuer.ts'
+import { trustedOf } from './succession.ts'
+import { TrustStore } from './trust-store.ts'
+import { bundleFrom, issuerUnder, ownIssuerOf, pinsOf } from './trusted.ts'
 
 /** A joiner has 5 s by default. */
 const SIGNING_WAIT_MS = 3_000
@@ -31,70 +30,115 @@ export interface AuthorityOptions {
   readonly trustDomain: string | undefined
   readonly certificateLifeMs: number
   readonly signingsPerSecond: number
+  readonly external?: ExternalIssuer | undefined
 }
 
 export class RegistryAuthority {
-  readonly #authority: Authority
+  readonly store: TrustStore
   readonly #options: AuthorityOptions
+  readonly #state: RegistryState
   readonly #clock: Clock
   readonly #signings: RateLimit
   readonly #ofService: RateLimit
-  readonly fingerprint: string
-  readonly sequence: number
+  readonly #listeners = new Set<() => void>()
+  readonly #stop: () => void
+  #external: ExternalIssuer | undefined
+  #bundle: TrustBundle
+  #known: string
+  /** Monotonic: when the store was last known to be in reach. */
+  #contactAt: number
 
   /**
-   * Loads the root, or makes it. Throws an `OptionsError` if the stored one is damaged or another
-   * mesh's.
+   * Loads the authority, or makes it. Throws an `OptionsError` if the stored one is damaged or
+   * another mesh's.
    */
   static async open(state: RegistryState, options: AuthorityOptions, clock: Clock): Promise<RegistryAuthority> {
-    if (state.authority === undefined) {
-      const now = clock.wallNow()
-      const { trustDomain, certificate, privateKey } = createAuthority({
-        trustDomain: options.trustDomain ?? DEFAULT_TRUST_DOMAIN,
-        notBefore: now - BACKDATED_MS,
-        notAfter: now + ROOT_LIFE_MS,
-      })
-      const record: AuthorityRecord = { trustDomain, certificate, privateKey, sequence: 1 }
-      // Another registry on the same store may have been first; then its root counts.
-      await state.write(
-        [{ key: KEYS.authority, value: JSON.stringify(record) }],
-        [{ key: KEYS.authority, revision: 0 }],
-      )
-    }
-    const stored = state.authority!
-    if (options.trustDomain !== undefined && stored.trustDomain !== options.trustDomain) {
-      const message = `the data directory belongs to trust domain '${stored.trustDomain}', not '${options.trustDomain}'`
-      throw new OptionsError('startRegistry', [{ path: ['trustDomain'], message }])
-    }
-    return new RegistryAuthority(stored, options, clock)
+    const { trustDomain, certificateLifeMs, external } = options
+    const store = await TrustStore.open(state, { trustDomain, lifeMs: certificateLifeMs, external }, clock)
+    const authority = new RegistryAuthority(store, state, options, clock)
+    await authority.#announceLife()
+    return authority
   }
 
-  private constructor(stored: AuthorityRecord, options: AuthorityOptions, clock: Clock) {
-    this.#authority = loadAuthority(stored)
+  private constructor(store: TrustStore, state: RegistryState, options: AuthorityOptions, clock: Clock) {
+    this.store = store
+    this.#state = state
     this.#options = options
     this.#clock = clock
+    this.#external = options.external
     this.#signings = new RateLimit(options.signingsPerSecond, options.signingsPerSecond, clock)
     const ofService = Math.ceil(options.signingsPerSecond * SHARE_OF_SERVICE)
     this.#ofService = new RateLimit(ofService, ofService, clock)
-    this.fingerprint = rootFingerprint(stored.certificate)
-    this.sequence = stored.sequence
+    this.#contactAt = clock.now()
+    this.#bundle = this.#read()
+    this.#known = this.#facts()
+    this.#stop = state.trust.onChange(() => this.#changed())
+    for (const id of this.holds) this.#signerOf(id)
   }
 
   get trustDomain(): string {
-    return this.#authority.trustDomain
-  }
-
-  get roots(): readonly string[] {
-    return [this.#authority.certificate]
+    return this.#bundle.trustDomain
   }
 
   /** What every verifier of the mesh goes by. */
   get bundle(): TrustBundle {
-    return { trustDomain: this.trustDomain, sequence: this.sequence, roots: this.roots, intermediates: [], denied: [] }
+    return this.#bundle
   }
 
-  get notAfter(): number {
-    return this.#authority.notAfter
+  get roots(): readonly string[] {
+    return this.#bundle.roots
+  }
+
+  get sequence(): number {
+    return this.#bundle.sequence
+  }
+
+  get certificateLifeMs(): number {
+    return this.#options.certificateLifeMs
+  }
+
+  /** Wall clock, ms: the ends of the root in use and of the authority that signs below it. */
+  get ends(): { readonly root: number; readonly issuer: number } {
+    const { trust, rotation } = this.store
+    const endOf = (certificate: string): number => Date.parse(new X509Certificate(certificate).validTo)
+    const issuer = trust.authorities.get(rotation.certificates.active)
+    return { root: endOf(this.roots[0]!), issuer: endOf(issuer!.certificate) }
+  }
+
+  /** What new tokens pin: the fingerprint of the root in use. */
+  get fingerprint(): string {
+    return this.pins[0]!
+  }
+
+  /** What valid tokens pin. */
+  get pins(): readonly string[] {
+    return pinsOf(this.store.trust, this.store.rotation)
+  }
+
+  /** Ids of the trusted authorities that this registry can sign with. */
+  get holds(): readonly string[] {
+    return trustedOf(this.store.rotation.certificates).filter((id) => this.#holds(id))
+  }
+
+  /** Called when the bundle, who signs, or our keys have changed. Returns how to stop. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** The files of `--ca-dir` have changed. */
+  useExternal(external: ExternalIssuer | undefined): void {
+    this.#external = external
+    this.#changed()
+  }
+
+  get external(): ExternalIssuer | undefined {
+    return this.#external
+  }
+
+  close(): void {
+    this.#stop()
+    this.#listeners.clear()
   }
 
   /** The key of a signing request. Throws `csr-invalid`. */
@@ -119,34 +163,105 @@ export class RegistryAuthority {
 
   /** A certificate for `service`. Whether the asker is that service has been decided before. */
   issue(service: string, publicKey: KeyObject): JoinResponse {
-    const now = this.#clock.wallNow()
-    const certificate = issueCertificate(this.#authority, {
+    const issuer = this.#signerOf(this.store.rotation.certificates.active)
+    const certificate = issueCertificate(issuer, {
       publicKey,
       spiffeId: serviceId(this.trustDomain, service),
-      notBefore: now - BACKDATED_MS,
-      notAfter: now + this.#options.certificateLifeMs,
+      ...this.#period(issuer),
     })
-    return { ...this.bundle, certificate, wallNow: now }
+    return { ...this.bundle, certificate, wallNow: this.#clock.wallNow() }
   }
 
-  /** The registry's own, with the names under which browsers and scripts reach it. */
+  /**
+   * The registry's own, with the names under which browsers and scripts reach it. `pin`: under the
+   * root with this fingerprint.
+   */
   async issueOwn(
     names: { dnsNames: readonly string[]; ipAddresses: readonly string[] },
     generation: number,
+    pin?: string,
   ): Promise<Identity> {
+    const { trust, rotation } = this.store
+    const wanted = pin === undefined ? undefined : issuerUnder(trust, rotation, pin, (id) => this.#holds(id))
+    const issuer = this.#signerOf(wanted ?? this.#ownIssuer())
     const { privateKey, publicKey } = await generateIdentityKey()
-    const notBefore = this.#clock.wallNow() - BACKDATED_MS
-    const notAfter = Math.min(this.#clock.wallNow() + this.#options.certificateLifeMs, this.#authority.notAfter)
     const spiffeId = registryId(this.trustDomain)
+    const period = this.#period(issuer)
     return {
       ...this.bundle,
       spiffeId,
       service: 'registry',
-      privateKey: privateKey.export({ type: 'pkcs8', format: 'pem' }) as string,
-      certificate: issueCertificate(this.#authority, { publicKey, spiffeId, notBefore, notAfter, ...names }),
-      notBefore,
-      notAfter,
+      privateKey: privateKeyPem(privateKey),
+      certificate: issueCertificate(issuer, { publicKey, spiffeId, ...period, ...names }),
+      ...period,
       generation,
     }
+  }
+
+  /** A registry that got its key later, or lost it, has what it holds. */
+  #ownIssuer(): string {
+    const wanted = ownIssuerOf(this.store.trust, this.store.rotation)
+    return this.#holds(wanted) ? wanted : (this.holds[0] ?? wanted)
+  }
+
+  #holds(id: string): boolean {
+    if (this.#external?.intermediate.id === id) return true
+    return this.store.trust.authorities.get(id)?.privateKey !== undefined
+  }
+
+  #signerOf(id: string): Authority {
+    if (this.#external?.intermediate.id === id) return this.#external.authority
+    const record = this.store.trust.authorities.get(id)
+    if (record?.privateKey !== undefined) return authorityOf(record)
+    throw new ApiError('storage-unavailable', `this registry has no key of the authority '${id}'; give it by --ca-dir`)
+  }
+
+  /**
+   * Of a certificate from now on. Cut off from the store, this registry may not know that another
+   * authority is in use, so what it signs ends before the one it uses is withdrawn.
+   */
+  #period({ notAfter }: Authority): { notBefore: number; notAfter: number } {
+    const { certificateLifeMs } = this.#options
+    const now = this.#clock.wallNow()
+    const { writable, engine } = this.#state.store.status()
+    if (writable || engine !== 'etcd') this.#contactAt = this.#clock.now()
+    const cutOffMs = this.#clock.now() - this.#contactAt
+    const lifeMs = Math.min(certificateLifeMs, 2 * certificateLifeMs - cutOffMs)
+    const end = Math.min(now + lifeMs, notAfter)
+    if (end <= now) {
+      const why =
+        lifeMs <= 0 ? 'the store has been out of reach for too long' : 'the certificate of the authority has ended'
+      throw new ApiError('storage-unavailable', `no certificate can be issued: ${why}`)
+    }
+    return { notBefore: now - BACKDATED_MS, notAfter: end }
+  }
+
+  #facts(): string {
+    const { sequence, certificates, tokens } = this.store.rotation
+    const ids = [certificates, tokens].map(({ active, next, former }) => [active, next, former])
+    return JSON.stringify([sequence, ids, this.holds])
+  }
+
+  #read(): TrustBundle {
+    return bundleFrom(this.store.trust, this.store.rotation, [])
+  }
+
+  /** What processes report changes nothing, and neither does how long a stage lasts. */
+  #changed(): void {
+    const facts = this.#facts()
+    if (facts === this.#known) return
+    this.#known = facts
+    this.#bundle = this.#read()
+    for (const listener of [...this.#listeners]) listener()
+  }
+
+  /** Before the first signature: no authority is withdrawn while something it signed lives. */
+  async #announceLife(): Promise<void> {
+    const { certificateLifeMs } = this.#options
+    await this.store.change(({ certificates }) =>
+      certificates.lifeMs >= certificateLifeMs
+        ? undefined
+        : { rotation: { certificates: { ...certificates, lifeMs: certificateLifeMs } }, isBundle: false },
+    )
   }
 }

@@ -1,17 +1,17 @@
 /**
- * Signs JWT-SVIDs, for hops without a client certificate. The subject comes from the caller's
- * certificate.
+ * Signs JWT-SVIDs, for hops without a client certificate, and tells the keys that verify them. The
+ * subject comes from the caller's certificate.
  */
 import { createPrivateKey, createPublicKey, hash, type KeyObject } from 'node:crypto'
 import type { Clock } from '../../core/clock.ts'
 import { type JwtResponse, TOKEN_LIFE_MS } from '../../discovery/registry/wire.ts'
-import { generateIdentityKey, privateKeyPem } from '../../identity/key.ts'
 import { serviceId } from '../../identity/spiffe-id.ts'
 import type { Peer } from '../access/access.ts'
 import { RateLimit } from '../access/rate-limit.ts'
 import { ApiError } from '../api/error.ts'
-import { KEYS, type SigningKeyRecord } from '../records.ts'
-import type { RegistryState } from '../state.ts'
+import type { SigningKeyRecord } from '../records.ts'
+import { trustedOf } from './succession.ts'
+import type { TrustStore } from './trust-store.ts'
 
 /**
  * A process asks once per audience and four minutes. Signing costs 0.2 ms.
@@ -30,35 +30,28 @@ export interface PublicJwk {
   readonly use: 'sig'
 }
 
+interface TokenKey {
+  readonly key: KeyObject
+  readonly jwk: PublicJwk
+}
+
 export class TokenSigner {
-  readonly #key: KeyObject
-  readonly #trustDomain: string
+  readonly #store: TrustStore
   readonly #clock: Clock
   readonly #perCaller: RateLimit
   readonly #inAll: RateLimit
-  readonly jwk: PublicJwk
+  readonly #keys = new WeakMap<SigningKeyRecord, TokenKey>()
 
-  /** Loads the key, or makes it. */
-  static async open(state: RegistryState, trustDomain: string, clock: Clock): Promise<TokenSigner> {
-    if (state.signingKey === undefined) {
-      const { privateKey } = await generateIdentityKey()
-      const record: SigningKeyRecord = { privateKey: privateKeyPem(privateKey), createdAt: clock.wallNow() }
-      // Another registry on the same store may have been first; then its key counts.
-      await state.write(
-        [{ key: KEYS.signingKey, value: JSON.stringify(record) }],
-        [{ key: KEYS.signingKey, revision: 0 }],
-      )
-    }
-    return new TokenSigner(state.signingKey!, trustDomain, clock)
-  }
-
-  private constructor(stored: SigningKeyRecord, trustDomain: string, clock: Clock) {
-    this.#key = createPrivateKey(stored.privateKey)
-    this.#trustDomain = trustDomain
+  constructor(store: TrustStore, clock: Clock) {
+    this.#store = store
     this.#clock = clock
     this.#perCaller = new RateLimit(PER_SERVICE_AND_SOURCE.perSecond, PER_SERVICE_AND_SOURCE.burst, clock)
     this.#inAll = new RateLimit(IN_ALL.perSecond, IN_ALL.burst, clock)
-    this.jwk = publicJwk(this.#key)
+  }
+
+  /** The one that signs first, then the next or the former one. */
+  get jwks(): readonly PublicJwk[] {
+    return trustedOf(this.#store.rotation.tokens).flatMap((id) => this.#keyOf(id)?.jwk ?? [])
   }
 
   /**
@@ -75,16 +68,30 @@ export class TokenSigner {
     const now = this.#clock.wallNow()
     const issuedAt = Math.floor(now / 1000)
     const endsAt = Math.floor(Math.min(now + ttlMs, notAfter) / 1000)
-    const spiffeId = serviceId(this.#trustDomain, service)
+    const { trustDomain, tokens } = this.#store.rotation
+    const spiffeId = serviceId(trustDomain, service)
     const { SignJWT } = await import('jose')
+    const { key, jwk } = this.#keyOf(tokens.active)!
     const token = await new SignJWT()
-      .setProtectedHeader({ alg: 'ES256', kid: this.jwk.kid, typ: 'JWT' })
+      .setProtectedHeader({ alg: 'ES256', kid: jwk.kid, typ: 'JWT' })
       .setSubject(spiffeId)
       .setAudience(audience)
       .setIssuedAt(issuedAt)
       .setExpirationTime(endsAt)
-      .sign(this.#key)
+      .sign(key)
     return { token, spiffeId, audience, expiresAt: endsAt * 1000, wallNow: now }
+  }
+
+  #keyOf(id: string): TokenKey | undefined {
+    const record = this.#store.trust.signingKeys.get(id)
+    if (record === undefined) return undefined
+    let known = this.#keys.get(record)
+    if (known === undefined) {
+      const key = createPrivateKey(record.privateKey)
+      known = { key, jwk: publicJwk(key) }
+      this.#keys.set(record, known)
+    }
+    return known
   }
 }
 

@@ -2,7 +2,17 @@
  * The data directory of a registry, which holds the authority's key. Refuses a directory that
  * others can read or replace, before anything in it is opened.
  */
-import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { insecureLink, insecurePermissions } from '../../identity/private-files.ts'
 import { OptionsError } from '../../options/fields.ts'
@@ -50,6 +60,12 @@ export function writeAdminToken(directory: string, text: string): void {
   rmSync(temporary, { force: true, recursive: true })
   writeFileSync(temporary, text, { mode: 0o600, flag: 'wx' })
   renameSync(temporary, path)
+}
+
+/** `undefined`: there is none. */
+export function readAdminToken(directory: string): string | undefined {
+  const path = join(directory, ADMIN_TOKEN_FILE)
+  return lstatSync(path, { throwIfNoEntry: false })?.isFile() === true ? readFileSync(path, 'utf8') : undefined
 }
 
 /** It opens nothing any more. */

@@ -41,7 +41,7 @@ export async function openStorage({ dataDir, store }: ResolvedRegistryOptions, l
  * @throws StorageError that says what to do
  */
 export function checkWhole(state: RegistryState, { dataDir, store }: ResolvedRegistryOptions): void {
-  if (dataDir === undefined || state.authority !== undefined) return
+  if (dataDir === undefined || state.trust.rotation !== undefined || state.trust.authorities.size > 0) return
   const token = join(dataDir, ADMIN_TOKEN_FILE)
   if (!existsSync(token)) return
   if (store === undefined) throw new StorageError(partial(join(dataDir, STORE_FILE), `${token} is there`))

@@ -13,6 +13,12 @@ const number = (value: unknown): boolean => typeof value === 'number'
 const object = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value)
 const policy: Check = ({ document, version }) => number(version) && (document === null || object(document))
 
+const succession = (value: unknown): boolean => {
+  if (!object(value)) return false
+  const { stage, active, since, waitedMs } = value as Readonly<Record<string, unknown>>
+  return [stage, active].every(text) && [since, waitedMs].every(number)
+}
+
 const CHECKS: Readonly<Record<string, Check>> = {
   inst: ({ instance, owner }) => text(owner) && readInstance(instance) !== undefined,
   override: ({ disabled, weight, at }) =>
@@ -24,7 +30,10 @@ const CHECKS: Readonly<Record<string, Check>> = {
   operator: ({ id, name, access, expiresAt }) =>
     [id, name].every(text) && (access === 'admin' || access === 'read') && (expiresAt === null || number(expiresAt)),
   audit: ({ at, action }) => number(at) && text(action),
-  ca: ({ trustDomain, certificate, privateKey }) => [trustDomain, certificate, privateKey].every(text),
+  ca: ({ trustDomain, certificate, privateKey = '' }) => [trustDomain, certificate, privateKey].every(text),
+  rotation: ({ trustDomain, sequence, certificates, tokens }) =>
+    text(trustDomain) && number(sequence) && succession(certificates) && succession(tokens),
+  trust: ({ sequence, least, holds }) => [sequence, least].every(number) && Array.isArray(holds),
   jwt: ({ privateKey }) => text(privateKey),
 }
 
@@ -62,10 +71,10 @@ export function readRecord(key: string, value: string): unknown {
 }
 
 function remedy(kind: string, key: string): string {
-  if (kind === 'ca')
-    return 'Without the root no certificate is worth anything: restore the data directory from a backup.'
   if (kind === 'seal')
     return 'Without it no passphrase opens the sealed keys: restore the data directory from a backup.'
+  if (kind === 'ca' || kind === 'rotation')
+    return 'Without the authority no certificate is worth anything: restore the data directory from a backup.'
   const quoted = key.replaceAll("'", "''")
   return (
     'Restore the data directory from a backup, or stop the registry, delete the record with ' +

@@ -118,7 +118,8 @@ test('a token ends with its time', async () => {
       return { ok: true, revision: 1 }
     },
   }
-  const operators = new Operators(state as never, { operations: () => [] } as never, clock, 'F'.repeat(43), () => {})
+  const pins = { fingerprint: 'F'.repeat(43), pins: ['F'.repeat(43)] }
+  const operators = new Operators(state as never, { operations: () => [] } as never, clock, pins, () => {})
   const { token } = await operators.create({ name: 'a', access: 'admin', ttlMs: 1_000 }, 'admin', 'local')
   expect(operators.authenticate(token)).toMatchObject({ name: 'operator:a', access: 'admin' })
   clock.advance(1_001)

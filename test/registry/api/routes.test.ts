@@ -46,7 +46,10 @@ describe('joining', () => {
     const certificate = new X509Certificate(json.certificate)
     expect(certificate.subjectAltName).toBe('URI:spiffe://inmesh.local/service/checkout')
     expect(certificate.ca).toBe(false)
-    expect(certificate.verify(new X509Certificate(registry.roots[0]!).publicKey)).toBe(true)
+    const intermediate = new X509Certificate(json.intermediates[0])
+    expect(certificate.verify(intermediate.publicKey)).toBe(true)
+    expect(intermediate.verify(new X509Certificate(registry.roots[0]!).publicKey)).toBe(true)
+    expect(json.certificate).toContain(json.intermediates[0].trim())
     const life = Date.parse(certificate.validTo) - Date.now()
     expect(life).toBeGreaterThan(23.9 * 3_600_000)
     expect(life).toBeLessThan(24.1 * 3_600_000)
@@ -143,7 +146,7 @@ describe('the registry itself', () => {
     const leaf = socket.getPeerX509Certificate()!
     expect(leaf.subjectAltName).toContain('URI:spiffe://inmesh.local/registry')
     expect(leaf.subjectAltName).toContain('IP Address:127.0.0.1')
-    expect(leaf.issuerCertificate?.toString().trim()).toBe(registry.roots[0]!.trim())
+    expect(leaf.issuerCertificate?.issuerCertificate?.toString().trim()).toBe(registry.roots[0]!.trim())
     socket.destroy()
   })
 
@@ -200,7 +203,7 @@ describe('the registry itself', () => {
       trustDomain: 'inmesh.local',
       sequence: 1,
       roots: registry.roots,
-      intermediates: [],
+      intermediates: [expect.stringContaining('BEGIN CERTIFICATE')],
       denied: [],
       wallNow: expect.any(Number),
     })

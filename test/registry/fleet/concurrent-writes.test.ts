@@ -16,6 +16,7 @@ import { FakeClock } from '../../../src/testing/fake-clock.ts'
 import { instance } from '../../rigs/instance.ts'
 import { laggingView } from '../../rigs/lagging-view.ts'
 
+const PINS = { fingerprint: 'root', pins: ['root'] }
 const LEASE_MS = 3_000
 const by = { by: 'operator', source: 'local' }
 const who = { spiffeId: 'spiffe://inmesh.local/service/a', service: 'a', source: '127.0.0.1' }
@@ -29,7 +30,7 @@ async function open(id: string) {
   return {
     ...{ view, state, hub, audit, registrar },
     policies: new Policies(state, audit, clock),
-    operators: new Operators(state, audit, clock, 'root', () => {}),
+    operators: new Operators(state, audit, clock, PINS, () => {}),
     removals: new Removals(state, clock, SILENT_LOG),
     close: () => {
       registrar.close()
@@ -145,7 +146,7 @@ test('a policy that is applied while the service is being forgotten stays', asyn
   await first.policies.apply([{ service: 'a', timeout: '1s' }], by)
   await first.policies.remove('a', by)
   clock.jumpWall(8 * 86_400_000)
-  const tokens = new JoinTokens(first.state, first.audit, clock, 'root')
+  const tokens = new JoinTokens(first.state, first.audit, clock, PINS)
   const failed: unknown[] = []
   const housekeeping = new Housekeeping({ ...first, tokens, clock }, LEASE_MS, (error) => failed.push(error))
   await new Promise((resolve) => setImmediate(resolve))
