@@ -1,5 +1,5 @@
 /** What a backup holds, checked as a registry checks its store when it starts. */
-import { KEYS, SECRET_KINDS, splitKey } from '../records.ts'
+import { SECRET_KINDS, splitKey } from '../records.ts'
 import { SealBroken, sealedValueOf } from '../seal/sealing-key.ts'
 import { StorageError } from '../storage/errors.ts'
 import type { Item } from '../storage/storage.ts'
@@ -46,7 +46,7 @@ export function checkContents(origin: BackupOrigin, items: readonly Item[], end:
     else if (read(item) === undefined && kind === 'inst') unreadableInstances += 1
   }
   const count = (kind: string): number => kinds.get(kind) ?? 0
-  if (count('ca') === 0) throw invalid(`it has no certificate authority ('${KEYS.authority}')`)
+  if (count('ca') === 0) throw invalid(`it has no certificate authority ('ca/…')`)
   const trustDomain = trustDomainOf(items) ?? null
   if (trustDomain !== null && origin.trustDomain !== null && trustDomain !== origin.trustDomain) {
     throw invalid(`its head is of trust domain '${origin.trustDomain}', its records of '${trustDomain}'`)
