@@ -6,21 +6,25 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import type { BackupContents } from '../registry/backup/contents.ts'
 import { BackupError } from '../registry/backup/error.ts'
+import { exportState } from '../registry/backup/export-state.ts'
 import { INMESH_VERSION } from '../registry/backup/exports.ts'
+import type { BackupOrigin } from '../registry/backup/head.ts'
 import { originOf, splitFirstLine } from '../registry/backup/lines.ts'
 import { readBackup } from '../registry/backup/read-backup.ts'
 import { linesOfStopped, readStoppedStore } from '../registry/backup/stopped-store.ts'
 import { trustDomainOf } from '../registry/backup/trust-domain.ts'
-import { type BackupSource, writeBackup } from '../registry/backup/write-backup.ts'
+import { type BackupSource, type WriteOptions, writeBackup } from '../registry/backup/write-backup.ts'
 import { STORE_FILE } from '../registry/storage/data-directory.ts'
+import type { Storage } from '../registry/storage/storage.ts'
 import { readSecret, type SecretFlags, withSecret } from './backup-secret.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { EXIT, Failure } from './failure.ts'
+import { openStore, type StoreFlags, withStore } from './store-flags.ts'
 import { type CliContext, Terminal } from './terminal.ts'
 import { instant } from './times.ts'
 
-interface BackupFlags extends ConnectionFlags, SecretFlags {
+interface BackupFlags extends ConnectionFlags, SecretFlags, StoreFlags {
   readonly out?: string
   readonly verify?: string
   readonly force?: boolean
@@ -34,6 +38,7 @@ export function addBackupCommand(program: Command, surroundings: CliContext): vo
     .option('--verify <file>', 'check a backup instead: its encryption and each record')
     .option('--force', 'replace the file if it is there')
   withSecret(command)
+  withStore(command, 'the etcd of registries that are all stopped')
   withConnection(command)
   withExample(
     command,
@@ -61,8 +66,8 @@ export function addBackupCommand(program: Command, surroundings: CliContext): vo
       ])
       return
     }
-    const { source, from } = await findSource(flags, surroundings)
-    const contents = await writeBackup(source, { path: out!, secret, replace: flags.force === true })
+    const options = { path: out!, secret, replace: flags.force === true }
+    const { contents, from } = await makeBackup(flags, surroundings, options)
     terminal.result({ file: out, from, ...summaryOf(contents) }, () => [
       `${out}: backup of ${from}`,
       ...linesOf(contents),
@@ -70,20 +75,31 @@ export function addBackupCommand(program: Command, surroundings: CliContext): vo
   })
 }
 
+interface MadeBackup {
+  readonly contents: BackupContents
+  readonly from: string
+}
+
 /** A data directory whose registry is stopped is read itself. */
-async function findSource(
-  flags: BackupFlags,
-  surroundings: CliContext,
-): Promise<{ source: BackupSource; from: string }> {
+async function makeBackup(flags: BackupFlags, surroundings: CliContext, options: WriteOptions): Promise<MadeBackup> {
+  const opened = await openStore(flags)
+  if (opened !== undefined) {
+    const { storage, place } = opened
+    try {
+      return { contents: await writeBackup(await sharedSource(storage), options), from: place }
+    } finally {
+      await storage.close()
+    }
+  }
   const asked = flags.registry ?? surroundings.env.INMESH_REGISTRY
   if (flags.dataDir !== undefined && asked === undefined) {
     const stopped = await stoppedSource(flags.dataDir)
-    if (stopped !== undefined) return { source: stopped, from: flags.dataDir }
+    if (stopped !== undefined) return { contents: await writeBackup(stopped, options), from: flags.dataDir }
   }
   const { api } = await connect(surroundings, flags)
   try {
     const { first, rest } = await splitFirstLine(api.stream('/v1/backup', { format: 1 }))
-    return { source: { origin: originOf(first), lines: rest }, from: api.url }
+    return { contents: await writeBackup({ origin: originOf(first), lines: rest }, options), from: api.url }
   } catch (error) {
     if (!(error instanceof Failure) || error.exitCode !== EXIT.unreachable || asked !== undefined) throw error
     const hint = flags.dataDir === undefined ? '--data-dir DIR if it is stopped' : '--registry URL of the one that runs'
@@ -95,15 +111,21 @@ async function findSource(
 async function stoppedSource(dataDir: string): Promise<BackupSource | undefined> {
   try {
     const store = await readStoppedStore(join(dataDir, STORE_FILE))
-    const trustDomain = trustDomainOf(store.items) ?? null
-    return {
-      origin: { trustDomain, createdAt: Date.now(), version: INMESH_VERSION, engine: 'sqlite' },
-      lines: linesOfStopped(store),
-    }
+    return { origin: originHere(trustDomainOf(store.items) ?? null, 'sqlite'), lines: linesOfStopped(store) }
   } catch (error) {
     if (error instanceof BackupError && error.code === 'store-in-use') return undefined
     throw error
   }
+}
+
+/** What is below registries, read without one. */
+export async function sharedSource(storage: Storage): Promise<BackupSource> {
+  const { items } = await storage.list('')
+  return { origin: originHere(trustDomainOf(items) ?? null, storage.status().engine), lines: exportState(storage) }
+}
+
+function originHere(trustDomain: string | null, engine: string): BackupOrigin {
+  return { trustDomain, createdAt: Date.now(), version: INMESH_VERSION, engine }
 }
 
 /** As `--json` prints it. */

@@ -1,5 +1,4 @@
 /** `inmesh registry`: runs a registry until a signal. */
-import { readFileSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { describeIssue, OptionsError } from '../options/fields.ts'
 import { type Registry, type RegistryOptions, startRegistry } from '../registry/index.ts'
@@ -8,19 +7,14 @@ import { defaultDataDirectory } from './data-directory.ts'
 import { withExample } from './examples.ts'
 import { EXIT, Failure } from './failure.ts'
 import { numeric } from './flag-values.ts'
+import { STORE_FLAGS, type StoreFlags, storeFrom, withStore } from './store-flags.ts'
 import { type CliContext, Terminal } from './terminal.ts'
 
 /** As text: the registry's options validate the values. */
-interface RegistryFlags extends CommonFlags {
+interface RegistryFlags extends CommonFlags, StoreFlags {
   readonly address?: string
   readonly port?: string
   readonly dataDir?: string
-  readonly store?: string
-  readonly etcdCa?: string
-  readonly etcdCert?: string
-  readonly etcdKey?: string
-  readonly etcdUser?: string
-  readonly etcdPasswordFile?: string
   readonly memory?: boolean
   readonly dev?: boolean
   readonly trustDomain?: string
@@ -38,13 +32,7 @@ const FLAGS: Readonly<Record<string, string>> = {
   address: '--address',
   port: '--port',
   dataDir: '--data-dir',
-  store: '--store',
-  'store.url': '--store',
-  'store.ca': '--etcd-ca',
-  'store.cert': '--etcd-cert',
-  'store.key': '--etcd-key',
-  'store.user': '--etcd-user',
-  'store.password': '--etcd-password-file',
+  ...STORE_FLAGS,
   memory: '--memory',
   dev: '--dev',
   trustDomain: '--trust-domain',
@@ -63,12 +51,6 @@ export function addRegistryCommand(program: Command, surroundings: CliContext): 
     .option('--address <ip>', 'address to listen on (default: 127.0.0.1)')
     .option('--port <n>', 'port to listen on; 0 = any free one (default: 7400)')
     .option('--data-dir <dir>', 'where its state is kept (default: ~/.local/state/inmesh-registry)')
-    .option('--store <url>', 'an etcd that registries share: etcd://host:2379,host2:2379/prefix (default: none)')
-    .option('--etcd-ca <file>', "authorities of etcd's certificates, PEM; connects with TLS")
-    .option('--etcd-cert <file>', 'the certificate to show etcd, PEM')
-    .option('--etcd-key <file>', 'its private key, PEM')
-    .option('--etcd-user <name>', 'a user of etcd who may read and write the prefix')
-    .option('--etcd-password-file <file>', "that user's password, on the first line")
     .option('--memory', 'keep the state in memory only: it dies with the process')
     .option('--dev', 'for development: joining and commands need no token; loopback addresses only')
     .option('--trust-domain <name>', 'the name of the mesh in all identities (default: inmesh.local)')
@@ -82,6 +64,7 @@ export function addRegistryCommand(program: Command, surroundings: CliContext): 
       new Option('--log-level <level>', 'JSON lines on stderr, or nothing').choices(['info', 'silent']).default('info'),
     )
     .addOption(jsonOption())
+  withStore(command, 'an etcd that registries share')
   withExample(
     command,
     'inmesh registry --dev',
@@ -131,33 +114,6 @@ function optionsFrom(flags: RegistryFlags, { env }: CliContext): RegistryOptions
   }
   // The registry validates it.
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as RegistryOptions
-}
-
-function storeFrom(flags: RegistryFlags): RegistryOptions['store'] {
-  const { store: url, etcdCa, etcdCert, etcdKey, etcdUser: user, etcdPasswordFile } = flags
-  const read = (flag: string, path: string | undefined): string | undefined =>
-    path === undefined ? undefined : readFlagFile(flag, path)
-  const more = {
-    ca: read('--etcd-ca', etcdCa),
-    cert: read('--etcd-cert', etcdCert),
-    key: read('--etcd-key', etcdKey),
-    user,
-    password: read('--etcd-password-file', etcdPasswordFile)?.split(/\r?\n/, 1)[0],
-  }
-  const given = Object.entries(more).filter(([, value]) => value !== undefined)
-  if (given.length === 0) return url
-  if (url === undefined) {
-    throw new Failure(EXIT.invalid, 'invalid-usage', `${FLAGS[`store.${given[0]![0]}`]} is for a registry with --store`)
-  }
-  return { url, ...Object.fromEntries(given) }
-}
-
-function readFlagFile(flag: string, path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    throw new Failure(EXIT.invalid, 'invalid-usage', `${flag}: cannot read ${path}: ${(error as Error).message}`)
-  }
 }
 
 async function start(options: RegistryOptions): Promise<Registry> {

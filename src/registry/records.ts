@@ -158,6 +158,8 @@ export const KEYS = {
   rotation: 'rotation/state',
   /** How far the processes of a registry are; it vanishes with the registry. */
   progress: (registry: string) => `trust/${registry}`,
+  /** A restore has begun and not ended. */
+  restoring: 'restore/pending',
   admin: 'admin/token',
   operator: (hash: string) => `operator/${hash}`,
 }
@@ -177,6 +179,7 @@ const KINDS_OF_RUN: ReadonlySet<string> = new Set([
   'tx',
   'trust',
   'meta',
+  'restore',
 ])
 
 export function isOfRun(key: string): boolean {

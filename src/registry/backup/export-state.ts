@@ -24,7 +24,8 @@ export async function* exportState(storage: Storage): AsyncGenerator<string> {
     for await (const items of storage.scan('')) yield write([...changes.take(), ...linesOf(items)])
     // Both in one turn, so that the state is that of the revision.
     const last = write(changes.take())
-    const { revision } = storage.status()
+    const { epoch: now, revision } = storage.status()
+    if (now !== epoch) throw new StorageError('the store was restored meanwhile; try again')
     yield last + endLine({ epoch, revision, lines })
   } finally {
     stop()

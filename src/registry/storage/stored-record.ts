@@ -3,7 +3,7 @@
  * start with its key and with what to do about it, and not with a crash that names neither.
  */
 import { readInstance } from '../../discovery/instance-reader.ts'
-import { splitKey } from '../records.ts'
+import { KEYS, splitKey } from '../records.ts'
 import { StorageError } from './errors.ts'
 
 type Check = (record: Readonly<Record<string, unknown>>) => boolean
@@ -37,6 +37,9 @@ const CHECKS: Readonly<Record<string, Check>> = {
   jwt: ({ privateKey }) => text(privateKey),
 }
 
+const UNFINISHED =
+  'a restore into this store has not ended; wait for its end, or repeat it with inmesh restore --force if it broke off'
+
 /** What is lost with a record, and how it comes back. */
 const LOSS: Readonly<Record<string, string>> = {
   override: 'and disable the instance or set its weight again',
@@ -57,6 +60,7 @@ const LOSS: Readonly<Record<string, string>> = {
  * @throws StorageError naming the key, and what to do
  */
 export function readRecord(key: string, value: string): unknown {
+  if (key === KEYS.restoring) throw new StorageError(UNFINISHED)
   const [kind] = splitKey(key)
   try {
     const record: unknown = JSON.parse(value)
