@@ -6,6 +6,7 @@ import { addApplyCommand } from './apply-command.ts'
 import { addAuditCommand } from './audit-command.ts'
 import { addBackupCommand } from './backup-command.ts'
 import { addCheckCommand } from './check-command.ts'
+import { addDenyCommands } from './deny-commands.ts'
 import { addDiffCommand } from './diff-command.ts'
 import { withExample } from './examples.ts'
 import { asFailure, EXIT, Failure } from './failure.ts'
@@ -47,6 +48,7 @@ export function buildProgram(surroundings: CliContext): Command {
   addPolicyCommands(program, surroundings)
   addInventoryCommands(program, surroundings)
   addReleaseCommand(program, surroundings)
+  addDenyCommands(program, surroundings)
   addStatusCommand(program, surroundings)
   addAuditCommand(program, surroundings)
   addBackupCommand(program, surroundings)

@@ -69,3 +69,10 @@ export function wholeId(part: string, ids: Iterable<string>): string {
   const [only, another] = [...ids].filter((id) => id.startsWith(part))
   return only === undefined || another !== undefined ? '' : `; did you mean '${only}'?`
 }
+
+/** Both come from `readInstance`, which builds them with the same keys in the same order. */
+export function sameInstance(a: Instance, b: Instance): boolean {
+  const order = (instance: Instance): string =>
+    JSON.stringify({ ...instance, metadata: Object.entries(instance.metadata).sort(([x], [y]) => (x < y ? -1 : 1)) })
+  return order(a) === order({ ...a, ...b })
+}

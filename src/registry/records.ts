@@ -112,6 +112,17 @@ export interface SigningKeyRecord {
   readonly createdAt: number
 }
 
+/** An identity that operators deny all access. */
+export interface DenialRecord {
+  readonly spiffeId: string
+  readonly reason?: string
+  /** Wall clock, ms. */
+  readonly at: number
+  /** Wall clock, ms; `null`: until it is allowed again. */
+  readonly until: number | null
+  readonly by: string
+}
+
 /** One line of the audit log. */
 export interface AuditRecord {
   readonly id: string
@@ -160,6 +171,7 @@ export const KEYS = {
   progress: (registry: string) => `trust/${registry}`,
   /** A restore has begun and not ended. */
   restoring: 'restore/pending',
+  denial: (spiffeId: string) => `deny/${encodeURIComponent(spiffeId)}`,
   admin: 'admin/token',
   operator: (hash: string) => `operator/${hash}`,
 }

@@ -9,14 +9,15 @@ import type { Audit } from './access/audit.ts'
 import { refuseAddress } from './address-policy.ts'
 import { AddressTurns } from './address-turns.ts'
 import { Admission } from './admission.ts'
-import { ApiError } from './api/error.ts'
+import { type ApiCode, ApiError } from './api/error.ts'
+import { Evictions } from './evictions.ts'
 import { Freezes } from './fleet/freezes.ts'
 import { silentElsewhere } from './fleet/silence.ts'
 import { InstanceOverrides } from './instance-overrides.ts'
 import { type InstanceOwner, InstanceOwners } from './instance-owners.ts'
 import { GRACE_PERIOD, Leases } from './leases.ts'
 import type { Logger } from './log.ts'
-import { overridden, ownOf, registered } from './overrides.ts'
+import { overridden, ownOf, registered, sameInstance } from './overrides.ts'
 import { holderOf, type InstanceRecord, KEYS, LOCAL_REGISTRY } from './records.ts'
 import { MOST_CONFLICTS, Removals } from './removals.ts'
 import type { StoredInstance } from './service-entry.ts'
@@ -57,6 +58,7 @@ export class Registrar {
   /** At each sweep of the leases: by service, how many instances have stopped renewing here. */
   onSwept: ((silent: ReadonlyMap<string, number>) => void) | undefined
   readonly overrides: InstanceOverrides
+  readonly evictions: Evictions
   readonly #state: RegistryState
   readonly #audit: Audit
   readonly #clock: Clock
@@ -93,7 +95,9 @@ export class Registrar {
         silentElsewhere: (service) => silentElsewhere(state.fleet.silent, id, service),
       },
     )
-    this.freezes = new Freezes({ state, hub, audit, clock, log, leases: this.leases, id })
+    const { leases } = this
+    this.evictions = new Evictions({ state, log, leases, owners: this.#owners, removals: this.#removals })
+    this.freezes = new Freezes({ state, hub, audit, clock, log, leases, id })
     for (const { name, instances } of state.services.values()) {
       for (const record of instances.values()) if (this.#holds(record)) this.#await(name, record.instance.id)
     }
@@ -135,6 +139,7 @@ export class Registrar {
     if (service !== who.service) {
       throw this.#refuse(who, 'foreign-service', `${who.spiffeId} may not register instances of '${service}'`, service)
     }
+    this.#checkDenied(who)
     const wrong = refuseAddress(instance.address, who.source)
     if (wrong !== undefined) throw this.#refuse(who, 'address-refused', wrong, service)
     const release = this.#admission.reserve(instance)
@@ -164,8 +169,8 @@ export class Registrar {
         known !== undefined &&
         known.owner === who.spiffeId &&
         holderOf(known) === this.#id &&
-        same(known.instance, listed) &&
-        same(registered(known), instance)
+        sameInstance(known.instance, listed) &&
+        sameInstance(registered(known), instance)
       if (unchanged && !this.#removals.has(service, id)) return state!.revision
       const record: InstanceRecord = {
         instance: listed,
@@ -270,6 +275,7 @@ export class Registrar {
     for (const { id } of put) {
       const record = instances?.get(id)
       if (record === undefined) continue
+      if (this.#state.trust.denials.has(record.owner)) this.evictions.start(service, record.owner)
       if (holderOf(record) === this.#id) {
         // Written after all, though the store had not answered in time.
         if (!this.leases.has(service, id)) this.#await(service, id)
@@ -287,7 +293,12 @@ export class Registrar {
     }
   }
 
-  #refuse(who: Registrant, code: 'foreign-service' | 'address-refused', message: string, service: string): ApiError {
+  #checkDenied(who: Registrant): void {
+    if (!this.#state.trust.denials.has(who.spiffeId)) return
+    throw this.#refuse(who, 'identity-denied', `an operator denied ${who.spiffeId} all access`, who.service)
+  }
+
+  #refuse(who: Registrant, code: ApiCode, message: string, service: string): ApiError {
     const { spiffeId, source } = who
     this.#audit.record({
       who: spiffeId,
@@ -336,11 +347,4 @@ export class Registrar {
       )
     }
   }
-}
-
-/** Both come from `readInstance`, which builds them with the same keys in the same order. */
-function same(a: Instance, b: Instance): boolean {
-  const order = (instance: Instance): string =>
-    JSON.stringify({ ...instance, metadata: Object.entries(instance.metadata).sort(([x], [y]) => (x < y ? -1 : 1)) })
-  return order(a) === order({ ...a, ...b })
 }

@@ -7,6 +7,7 @@ import { check, fields } from '../options/fields.ts'
 import type { AccessOptions } from './access/access.ts'
 import { ensureAdminToken, repinAdminToken } from './access/admin-token.ts'
 import { Audit } from './access/audit.ts'
+import { Denials } from './access/denials.ts'
 import { Operators } from './access/operators.ts'
 import { RateLimit } from './access/rate-limit.ts'
 import { JoinTokens } from './access/tokens.ts'
@@ -29,8 +30,8 @@ import {
 } from './options.ts'
 import { Policies, type PolicyChange } from './policies.ts'
 import { Registrar } from './registrar.ts'
-import { readSealKey } from './seal/key-source.ts'
-import { SealedStorage, type SealSecrets } from './seal/sealed-storage.ts'
+import { readSealKeys, type SealSecrets } from './seal/key-source.ts'
+import { SealedStorage } from './seal/sealed-storage.ts'
 import { RegistryServer } from './server.ts'
 import { Sessions } from './sessions.ts'
 import { RegistryState, type ServiceChange } from './state.ts'
@@ -135,12 +136,6 @@ async function runOn(
   }
 }
 
-async function readSealKeys({ sealKey, formerSealKey }: ResolvedRegistryOptions): Promise<SealSecrets> {
-  const seal = sealKey === undefined ? undefined : await readSealKey(sealKey, 'sealKey')
-  const former = formerSealKey === undefined ? undefined : await readSealKey(formerSealKey, 'formerSealKey')
-  return { seal, former }
-}
-
 async function assemble(
   options: ResolvedRegistryOptions,
   storage: SealedStorage,
@@ -220,6 +215,12 @@ async function assemble(
     failed: (error) =>
       log.error({ reason: error instanceof Error ? error.message : String(error) }, 'progress not told'),
   })
+  // Before the bundle is sent: a denied process hears why its session ends, and no more.
+  const denials = new Denials({
+    ...{ authority, audit, clock, log, sessions },
+    evictions: registrar.evictions,
+    dismiss: () => server.dismissDenied(),
+  })
   const stopFollowing = authority.onChange(() => {
     sessions.tell({ type: 'bundle', ...authority.bundle })
     repinAdminToken(state, authority, dataDir, log)
@@ -236,6 +237,7 @@ async function assemble(
     rotator,
     tokens,
     operators,
+    denials,
     signer,
     policies,
     audit,
@@ -260,6 +262,7 @@ async function assemble(
   const server = new RegistryServer(context, access, { address, port: options.port, names }, log)
   const stop = async (): Promise<void> => {
     stopFollowing()
+    denials.close()
     rotator.close()
     authority.close()
     registrar.close()
@@ -276,6 +279,7 @@ async function assemble(
   let url: string
   try {
     repinAdminToken(state, authority, dataDir, log)
+    denials.begin()
     await progress.start()
     port = await server.listen()
     url = `https://${isIPv6(address) ? `[${address}]` : address}:${port}`

@@ -53,7 +53,7 @@ export class RegistryServer {
     this.#connections = new RegistryConnections(context.clock)
     this.#log = log
     this.#requests = new RequestHandler(context, access, this.#connections, log)
-    this.#verifier = new PeerVerifier(this.#clock, context.authority.bundle)
+    this.#verifier = new PeerVerifier(this.#clock, { ...context.authority.bundle, denied: [] })
     this.#certificate = new OwnCertificate(context.authority, options.names, this.#clock, {
       renewed: (tls) => this.#server?.setSecureContext(tls),
       failed: (error) => log.error({ reason: error.message }, 'own certificate not renewed'),
@@ -129,6 +129,18 @@ export class RegistryServer {
     server.on('clientError', (_error: Error, socket: Socket) => socket.destroy())
   }
 
+  /** Ends what denied peers have open. What was sent to them leaves first. */
+  dismissDenied(): void {
+    const { denials } = this.#context
+    this.#requests.sweep()
+    for (const session of this.#http2.keys()) {
+      const peer = session.destroyed ? undefined : (session.socket as VerifiedSocket)[PEER]
+      if (peer?.spiffeId === undefined || !denials.has(peer.spiffeId)) continue
+      session.close()
+      this.#clock.startBackgroundTimer(CLOSE_MS, (one) => one.destroy(), session)
+    }
+  }
+
   /** Sends GOAWAY, then destroys what is still open after a second. */
   async close(): Promise<void> {
     this.#certificate.close()
@@ -170,11 +182,13 @@ export class RegistryServer {
     }
     connection.secure()
     socket[CONNECTION] = connection
-    this.#verifier.setTrust(this.#context.authority.bundle)
+    // A denied peer is known by its name: what it asks is answered with that.
+    this.#verifier.setTrust({ ...this.#context.authority.bundle, denied: [] })
     const verdict = verifyPeer(socket, this.#verifier)
     if (verdict.ok) {
       const { spiffeId, service, notAfter } = verdict
-      this.#connections.admit(connection)
+      // One that is denied is answered, but keeps no place from others.
+      if (!this.#context.denials.has(spiffeId)) this.#connections.admit(connection)
       socket[PEER] = { spiffeId, service, notAfter, source }
     } else {
       const { reason, detail } = verdict

@@ -55,6 +55,14 @@ export class Sessions {
     for (const session of [...this.#sessions]) session.goAway(RETRY_AFTER_MS)
   }
 
+  /** Ends the sessions of denied identities. */
+  deny(spiffeIds: ReadonlySet<string>): void {
+    for (const session of [...this.#sessions]) {
+      const { spiffeId } = session.who
+      if (spiffeIds.has(spiffeId)) session.end('identity-denied', `an operator denied ${spiffeId} all access`)
+    }
+  }
+
   close(): void {
     this.#host.clock.stopTimer(this.#timer)
     this.sendAway()

@@ -115,6 +115,35 @@ describe('commands against a --dev registry', () => {
     expect((await command(['get', 'orders'])).stdout).toContain('timeout: 1s')
   })
 
+  it('denies an identity, lists it, and allows it again', async () => {
+    const id = 'spiffe://inmesh.local/service/stolen'
+    expect((await command(['deny', '--list'])).stdout).toBe('no denied identities\n')
+    const denied = await command(['deny', id, '--reason', 'key stolen', '--for', '1h'])
+    expect(denied.stdout).toMatch(/^spiffe:\S+stolen: denied until 20\d\d-\S+ \S+Z\n$/)
+    expect((await command(['deny', id])).stdout).toBe(`${id}: denied (was already)\n`)
+    expect((await command(['deny', id])).stdout).toBe(`${id}: denied (unchanged)\n`)
+    expect((await command(['deny', '--list'])).stdout).toMatch(/^IDENTITY +SINCE +UNTIL +BY +REASON\nspiffe:\S+stolen /)
+    expect(await json(['deny', '--list'])).toMatchObject({ denials: [{ spiffeId: id, until: null }] })
+    expect(await json(['allow', id])).toMatchObject({ spiffeId: id, allowed: true })
+    expect((await command(['audit', '--service', 'stolen'])).stdout).toMatch(/ deny [\s\S]* allow /)
+  })
+
+  it.each([
+    [['deny'], 2, 'give the SPIFFE id to deny'],
+    [['deny', '--list', 'spiffe://inmesh.local/service/a'], 2, '--list stands alone'],
+    [['deny', 'a', '--for', 'soon'], 2, 'expected a duration'],
+    [['deny', 'a', '--reason', 'two\nlines'], 2, 'expected one line'],
+    [['deny', 'checkout'], 2, 'expected one such as spiffe://inmesh.local/service/checkout'],
+    [['deny', 'spiffe://inmesh.local/registry'], 2, 'the identity of the registries'],
+    [['allow', 'spiffe://inmesh.local/service/a'], 1, 'is not denied'],
+    [['allow'], 2, "missing required argument 'spiffe-id'"],
+  ])('refuses %j with a hint', async (args, code, hint) => {
+    const answer = await command(args)
+    expect(answer.code).toBe(code)
+    expect(answer.stderr).toContain(hint)
+    expect(await json(['deny', '--list'])).toEqual({ denials: [] })
+  })
+
   it('applies nothing of a file with a mistake', async () => {
     const { code, stderr } = await command(['apply', '-f', '-'], 'service: whole\n---\nservice: half\ntimout: 1s\n')
     expect(code).toBe(2)

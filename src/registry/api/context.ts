@@ -2,6 +2,7 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Caller } from '../access/access.ts'
 import type { Audit } from '../access/audit.ts'
+import type { Denials } from '../access/denials.ts'
 import type { Operators } from '../access/operators.ts'
 import type { RateLimit } from '../access/rate-limit.ts'
 import type { JoinTokens } from '../access/tokens.ts'
@@ -24,6 +25,7 @@ export interface ApiContext {
   readonly rotator: Rotator
   readonly tokens: JoinTokens
   readonly operators: Operators
+  readonly denials: Denials
   readonly signer: TokenSigner
   readonly policies: Policies
   readonly audit: Audit

@@ -5,11 +5,11 @@ import { StorageError } from '../storage/errors.ts'
 /**
  * Stable, as the API, the session and the audit log say them. Tokens: `token-missing`,
  * `token-unknown`, `token-used`, `token-expired`, `token-wrong-service`. Requests: `csr-invalid`,
- * `invalid-request`, `invalid-policy`, `too-large`, `too-slow`, `not-found`, `method-not-allowed`,
- * `conflict`, `expectation-failed`. Rights: `identity-required`, `admin-required`,
- * `foreign-service`, `host-refused`, `origin-refused`, `address-refused`. Load: `rate-limited`,
- * `overloaded`; `limit-exceeded` when asking again gives the same answer. Ours:
- * `storage-unavailable` (nothing was changed; try again), `internal`.
+ * `invalid-request`, `invalid-policy`, `too-large`, `too-slow`, `not-found`,
+ * `method-not-allowed`, `conflict`, `expectation-failed`. Rights: `identity-required`,
+ * `admin-required`, `identity-denied`, `foreign-service`, `host-refused`, `origin-refused`,
+ * `address-refused`. Load: `rate-limited`, `overloaded`; `limit-exceeded` when asking again gives
+ * the same answer. Ours: `storage-unavailable` (nothing was changed; try again), `internal`.
  */
 export type ApiCode =
   | 'token-missing'
@@ -27,6 +27,7 @@ export type ApiCode =
   | 'conflict'
   | 'expectation-failed'
   | 'identity-required'
+  | 'identity-denied'
   | 'admin-required'
   | 'foreign-service'
   | 'host-refused'
@@ -54,6 +55,7 @@ const STATUS: Readonly<Record<ApiCode, number>> = {
   conflict: 409,
   'expectation-failed': 417,
   'identity-required': 401,
+  'identity-denied': 403,
   'admin-required': 403,
   'foreign-service': 403,
   'host-refused': 421,

@@ -1,6 +1,7 @@
 /** Joining by a join token, and renewing by the certificate in force. */
 import { createHash, type KeyObject } from 'node:crypto'
 import { MESH_DOCUMENT } from '../../discovery/policy-document.ts'
+import { serviceId } from '../../identity/spiffe-id.ts'
 import { fields, optional, text } from '../../options/fields.ts'
 import { serviceName } from '../../options/names.ts'
 import type { JoinTokens } from '../access/tokens.ts'
@@ -32,7 +33,7 @@ const GUESSES: ReadonlySet<ApiCode> = new Set([
 
 const TOO_MANY_GUESSES = 'too many joins from this address were refused; try again later'
 export async function join(context: ApiContext, { request, response, caller }: ApiRequest): Promise<void> {
-  const { authority, audit, tokens, joins, clock, dev } = context
+  const { authority, audit, tokens, joins, clock, dev, denials } = context
   let service: string | undefined
   const group = sourceGroup(caller.source)
   try {
@@ -43,10 +44,13 @@ export async function join(context: ApiContext, { request, response, caller }: A
     // in the queue.
     const keyOf = (): KeyObject => authority.readRequest(body.csr)
     checkToken(tokens, body.token, service, keyOf, dev)
+    const spiffeId = serviceId(authority.trustDomain, service)
+    denials.check(spiffeId)
     const key = keyOf()
     await authority.admitSigning(service)
     // At the end, so that a bad request or a busy registry does not cost a use.
     if (body.token !== undefined) await tokens.redeem(body.token, service, hashOf(key))
+    denials.check(spiffeId)
     const answer = authority.issue(service, key)
     audit.record({ who: caller.name, source: caller.source, action: 'join', outcome: 'done', service })
     sendJson(response, 200, answer)
@@ -77,13 +81,15 @@ function hashOf(key: KeyObject): string {
 }
 
 export async function renew(context: ApiContext, { request, response, caller }: ApiRequest): Promise<void> {
-  const { authority, audit, clock } = context
-  const { service } = caller
+  const { authority, audit, clock, denials } = context
+  const { service, spiffeId } = caller
   try {
     if (service === undefined) throw new ApiError('identity-required', 'renewing needs the certificate in force')
     const body = checkBody(RENEW, await readJson(request, clock, LONGEST_JOIN), 'renew')
     const key = authority.readRequest(body.csr)
     await authority.admitSigning(service)
+    // Since the request began.
+    denials.check(spiffeId!)
     sendJson(response, 200, authority.issue(service, key))
   } catch (error) {
     throw auditRefusal(audit, 'renew', caller, service, error)

@@ -52,7 +52,7 @@ export class RequestHandler {
     this.#log = log
   }
 
-  /** Ends requests whose caller's certificate or token is no longer valid. */
+  /** Ends requests whose caller's certificate or token is no longer valid, or who is denied. */
   sweep(): void {
     for (const [response, isValid] of this.#inFlight) if (!isValid()) response.destroy()
   }
@@ -98,6 +98,7 @@ export class RequestHandler {
     try {
       checkForm(request)
       checkCertificate(peer, this.#certificateTime.now())
+      this.#checkDenied(peer)
     } catch (error) {
       endAfter(response)
       throw error
@@ -125,9 +126,19 @@ export class RequestHandler {
     await found.handle(this.#context, { request, response, caller, query: searchParams, parameters })
   }
 
-  #attach(response: OutgoingResponse, { notAfter, isValid }: Caller): void {
+  #checkDenied({ spiffeId, source }: Peer): void {
+    const { denials, audit } = this.#context
+    if (spiffeId === undefined || !denials.has(spiffeId)) return
+    audit.record({ who: spiffeId, source, action: 'connect', outcome: 'refused', reason: 'identity-denied' })
+    denials.check(spiffeId)
+  }
+
+  #attach(response: OutgoingResponse, { spiffeId, notAfter, isValid }: Caller): void {
     if (isValid === undefined && notAfter === Number.POSITIVE_INFINITY) return
-    this.#inFlight.set(response, () => this.#certificateTime.now() < notAfter && isValid?.() !== false)
+    const { denials } = this.#context
+    const isDenied = (): boolean => spiffeId !== undefined && denials.has(spiffeId)
+    const now = (): number => this.#certificateTime.now()
+    this.#inFlight.set(response, () => now() < notAfter && isValid?.() !== false && !isDenied())
     response.once('close', () => this.#inFlight.delete(response))
   }
 

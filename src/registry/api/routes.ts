@@ -5,6 +5,7 @@ import type { Access } from '../access/access.ts'
 import { metricsText } from '../metrics-text.ts'
 import { sendBackup } from './backup.ts'
 import type { ApiContext, ApiRequest } from './context.ts'
+import { allow, deny } from './denials.ts'
 import { ApiError, invalid } from './error.ts'
 import { actorOf, checkBody } from './handling.ts'
 import { overrideInstance } from './instances.ts'
@@ -35,6 +36,7 @@ function route(method: string, path: string, access: Access, handle: Handler, qu
   const pattern = path
     .replace(':service', SERVICE)
     .replace(':id', '([A-Za-z0-9-]{1,64})')
+    .replace(':spiffe', '([^/]{1,6000})')
     .replace(':instance', '([A-Za-z0-9._-]{1,128})')
   const versioned = method === 'GET' || path.startsWith('/v1/policies')
   return { method, path: new RegExp(`^${pattern}$`), access, versioned, query, handle }
@@ -111,6 +113,11 @@ export const ROUTES: readonly ApiRoute[] = [
   ),
   route('POST', '/v1/operators', 'admin', createOperator),
   route('DELETE', '/v1/operators/:id', 'admin', revokeOperator),
+  route('GET', '/v1/denials', 'operator', ({ denials }, { response }) =>
+    sendJson(response, 200, { denials: denials.list() }),
+  ),
+  route('POST', '/v1/denials', 'admin', deny),
+  route('DELETE', '/v1/denials/:spiffe', 'admin', allow),
   // No read: it has the keys of the authority.
   route('POST', '/v1/backup', 'admin', sendBackup),
   route('GET', '/v1/audit', 'operator', ({ state, audit }, { response }) =>

@@ -243,7 +243,8 @@ export class RegistryAuthority {
   }
 
   #read(): TrustBundle {
-    return bundleFrom(this.store.trust, this.store.rotation, [])
+    const denied = [...this.store.trust.denials.keys()].sort()
+    return bundleFrom(this.store.trust, this.store.rotation, denied)
   }
 
   /** What processes report changes nothing, and neither does how long a stage lasts. */

@@ -1,14 +1,15 @@
 /**
- * The records about trust, as the state holds them: authorities, token keys, the rotation, and how
- * far each registry is.
+ * The records about trust, as the state holds them: authorities, token keys, the rotation, denied
+ * identities, and how far each registry is.
  */
-import type { AuthorityRecord, SigningKeyRecord } from '../records.ts'
+import type { AuthorityRecord, DenialRecord, SigningKeyRecord } from '../records.ts'
 import type { ProgressRecord } from './progress.ts'
 import type { RotationRecord } from './rotation-record.ts'
 
 export class TrustRecords {
   readonly #authorities = new Map<string, AuthorityRecord>()
   readonly #signingKeys = new Map<string, SigningKeyRecord>()
+  readonly #denials = new Map<string, DenialRecord>()
   readonly #progress = new Map<string, ProgressRecord>()
   readonly #listeners = new Set<() => void>()
   #rotation: { readonly record: RotationRecord; readonly revision: number } | undefined
@@ -20,6 +21,11 @@ export class TrustRecords {
 
   get signingKeys(): ReadonlyMap<string, SigningKeyRecord> {
     return this.#signingKeys
+  }
+
+  /** By SPIFFE id. */
+  get denials(): ReadonlyMap<string, DenialRecord> {
+    return this.#denials
   }
 
   /** By the id of the registry. */
@@ -44,6 +50,9 @@ export class TrustRecords {
         break
       case 'jwt':
         put(this.#signingKeys, id, record as SigningKeyRecord | undefined)
+        break
+      case 'deny':
+        put(this.#denials, decodeURIComponent(id), record as DenialRecord | undefined)
         break
       case 'trust':
         put(this.#progress, id, record as ProgressRecord | undefined)

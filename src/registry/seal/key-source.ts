@@ -22,6 +22,19 @@ export type SealSecret =
   | { readonly key: Uint8Array; readonly passphrase?: undefined }
   | { readonly passphrase: string; readonly key?: undefined }
 
+/** The keys that were given; with neither the store must not be sealed. */
+export interface SealSecrets {
+  readonly seal: SealSecret | undefined
+  /** Opens what was sealed before the key changed. */
+  readonly former: SealSecret | undefined
+}
+
+/** What a registry is given. */
+interface SealKeyOptions {
+  readonly sealKey: SealKeySource | undefined
+  readonly formerSealKey: SealKeySource | undefined
+}
+
 const SHORTEST_PASSPHRASE = 12
 const HINT = `expected 32 bytes as base64 or hex, as 'openssl rand -base64 32' makes them, or a passphrase of at least ${SHORTEST_PASSPHRASE} characters`
 const EXPECTED = "expected 'file:PATH', 'env:NAME' or 'cmd:COMMAND'"
@@ -47,6 +60,13 @@ export const SEAL_KEY: Field<SealKeySource> = {
     }
     return value as SealKeySource
   },
+}
+
+/** @throws OptionsError that names the option and says what to do */
+export async function readSealKeys({ sealKey, formerSealKey }: SealKeyOptions): Promise<SealSecrets> {
+  const seal = sealKey === undefined ? undefined : await readSealKey(sealKey, 'sealKey')
+  const former = formerSealKey === undefined ? undefined : await readSealKey(formerSealKey, 'formerSealKey')
+  return { seal, former }
 }
 
 /** @throws OptionsError that names the option `field` and says what to do */

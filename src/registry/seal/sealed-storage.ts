@@ -18,7 +18,7 @@ import type {
   TransactionResult,
 } from '../storage/storage.ts'
 import { readRecord } from '../storage/stored-record.ts'
-import type { SealSecret } from './key-source.ts'
+import type { SealSecret, SealSecrets } from './key-source.ts'
 import { deriveKey } from './passphrase.ts'
 import { SealBroken, type SealedValue, SealingKey, sealedValueOf } from './sealing-key.ts'
 
@@ -26,13 +26,6 @@ import { SealBroken, type SealedValue, SealingKey, sealedValueOf } from './seali
 const MOST_SEALED_AT_ONCE = 40
 /** Other registries may seal at the same time; each pass finds less to do. */
 const MOST_PASSES = 20
-
-/** The keys that were given; with neither the store must not be sealed. */
-export interface SealSecrets {
-  readonly seal: SealSecret | undefined
-  /** Opens what was sealed before the key changed. */
-  readonly former: SealSecret | undefined
-}
 
 export class SealedStorage implements Storage {
   readonly #inner: Storage

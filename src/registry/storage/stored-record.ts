@@ -35,6 +35,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
     text(trustDomain) && number(sequence) && succession(certificates) && succession(tokens),
   trust: ({ sequence, least, holds }) => [sequence, least].every(number) && Array.isArray(holds),
   jwt: ({ privateKey }) => text(privateKey),
+  deny: ({ spiffeId, at, until }) => text(spiffeId) && number(at) && (until === null || number(until)),
 }
 
 const UNFINISHED =
@@ -48,6 +49,7 @@ const LOSS: Readonly<Record<string, string>> = {
   version: 'which loses this version of the history only',
   token: 'and create the token again',
   operator: 'and create the token of the operator again',
+  deny: 'and deny the identity again',
   audit: 'which loses this line of the audit log only',
   jwt: 'which makes a new key and ends all tokens that it signed',
   admin: 'which makes a new admin token',
