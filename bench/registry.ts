@@ -6,6 +6,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
+import type { Instance } from '../src/discovery/instance.ts'
 import type { Registry } from '../src/registry/index.ts'
 import { instance } from '../test/rigs/instance.ts'
 import { type Credentials, join, request } from '../test/rigs/registry-session.ts'
@@ -22,10 +23,10 @@ import {
 import { openSessions, type Session } from './registry-session.ts'
 import { type RegistryReady, startRegistryProcess } from './testbed.ts'
 
-const INSTANCES = 10_000
-const WATCHERS = 1_000
+export const INSTANCES = 10_000
+export const WATCHERS = 1_000
 const PER_SESSION = 100
-const SERVICES = 20
+export const SERVICES = 20
 /** Between two changes, so that each is alone. */
 const PAUSE_MS = 50
 
@@ -109,14 +110,18 @@ export async function registry({ quick }: Options): Promise<Report> {
   }
 }
 
-function registerAll(session: Session, i: number, service: string): Promise<void>[] {
-  return Array.from({ length: PER_SESSION }, (_, j) =>
-    session.register(instance(service, `i-${i}-${j}`, { zone: 'zone-a', version: 'v1' })),
-  )
+export function registerAll(session: Session, i: number, service: string): Promise<void>[] {
+  return Array.from({ length: PER_SESSION }, (_, j) => session.register(member(service, i, j)))
+}
+
+/** Instance `j` of session `i`; no two of a service share an address. */
+function member(service: string, i: number, j: number, weight = 100): Instance {
+  const port = 1_000 + ((i * PER_SESSION + j) % 64_000)
+  return instance(service, `i-${i}-${j}`, { zone: 'zone-a', version: 'v1', port, weight })
 }
 
 /** From asking for a change to its arrival at the last watcher, in ms, smallest first. */
-async function timeChanges(
+export async function timeChanges(
   watching: readonly Session[],
   owner: Session,
   service: string,
@@ -144,14 +149,14 @@ async function timeChanges(
     await pause(PAUSE_MS)
     const everywhere = all()
     const before = performance.now()
-    await owner.register(instance(service, 'i-0-0', { zone: 'zone-a', version: 'v1', weight: 1 + (i % 2) }))
+    await owner.register(member(service, 0, 0, 1 + (i % 2)))
     await everywhere
     lasts.push(performance.now() - before)
   }
   return lasts.sort((a, b) => a - b)
 }
 
-function pause(ms: number): Promise<void> {
+export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
