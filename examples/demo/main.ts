@@ -3,17 +3,18 @@
  * second, and a week's faults within a minute. Ends with a verdict per phase; exit code 1 if any
  * request failed.
  *
- *     npm run demo -- [--seconds N] [--json] [--grpc]
+ *     npm run demo -- [--seconds N] [--json] [--grpc] [--registries N]
  *
  * With `--grpc` the services speak gRPC with each other, and one stream is kept open from the first
- * phase to the last.
+ * phase to the last. With `--registries 3` three registries share a store in etcd.
  */
 import { parseArgs } from 'node:util'
 import { type ServiceError, status } from '@grpc/grpc-js'
 import { joinMesh, type Mesh } from 'inmesh'
 import { PricesClient } from '../grpc/shop.ts'
+import { hasEtcd, NO_ETCD } from './etcd.ts'
 import { Load, newTally, percentile, type Tally } from './load.ts'
-import { INVENTORIES, PHASES } from './phases.ts'
+import { INVENTORIES, phasesOf } from './phases.ts'
 import { Processes } from './processes.ts'
 import { type Row, Screen } from './screen.ts'
 import { report, type Stream } from './services/parent.ts'
@@ -21,6 +22,7 @@ import { report, type Stream } from './services/parent.ts'
 const PER_SECOND = 200
 /** Requests before the clock starts: connections are made, code is compiled. */
 const WARM_UP = 100
+const MOST_REGISTRIES = 5
 const SERVICES: readonly (readonly [string, string])[] = [
   ['prices', 'prices-1'],
   ['prices', 'prices-2'],
@@ -48,6 +50,7 @@ const { values: flags } = parseArgs({
     json: { type: 'boolean', default: false },
     seconds: { type: 'string', default: '6' },
     grpc: { type: 'boolean', default: false },
+    registries: { type: 'string', default: '1' },
   },
 })
 const seconds = Number(flags.seconds)
@@ -55,6 +58,16 @@ if (!(seconds >= 1 && seconds <= 600)) {
   console.error(`--seconds: expected a number from 1 to 600, got ${flags.seconds}`)
   process.exit(2)
 }
+const registries = Number(flags.registries)
+if (!Number.isInteger(registries) || registries < 1 || registries > MOST_REGISTRIES) {
+  console.error(`--registries: expected a whole number from 1 to ${MOST_REGISTRIES}, got ${flags.registries}`)
+  process.exit(2)
+}
+if (registries > 1 && !hasEtcd()) {
+  console.error(`--registries ${registries}: ${NO_ETCD}`)
+  process.exit(2)
+}
+const phases = phasesOf(registries)
 
 /**
  * Counters of processes that were killed or restarted begin anew; what they had counted is kept
@@ -79,7 +92,7 @@ try {
   if (flags.json) console.log(JSON.stringify(summary(finished)))
   else if (!failed)
     console.log(
-      `\nNo request failed: ${asked} requests, ${PHASES.length} phases${flags.grpc ? `; the stream was opened again ${opened} times` : ''}.`,
+      `\nNo request failed: ${asked} requests, ${phases.length} phases${flags.grpc ? `; the stream was opened again ${opened} times` : ''}.`,
     )
   process.exitCode = failed ? 1 : 0
 } catch (error) {
@@ -91,14 +104,14 @@ try {
 }
 
 async function runDemo(): Promise<Finished[]> {
-  screen.say('starting a registry and six services')
-  await processes.startRegistry()
+  screen.say(`starting ${registries === 1 ? 'a registry' : `${registries} registries`} and six services`)
+  await processes.startRegistries(registries)
   await processes.inmesh('apply', '-f', new URL('./policies.yaml', import.meta.url).pathname)
   for (const service of new Set(SERVICES.map(([service]) => service))) await processes.joinToken(service)
   await Promise.all(SERVICES.map(([service, name]) => processes.startService(service, name)))
   const visitor = await joinMesh({
     service: 'visitor',
-    registry: processes.registryUrl,
+    registry: processes.registryUrl.split(','),
     joinToken: await processes.joinToken('visitor'),
     stateDir: 'memory',
     handleSignals: false,
@@ -116,7 +129,7 @@ async function runPhases(visitor: Mesh): Promise<Finished[]> {
   const load = new Load(storefront, PER_SECOND)
   const finished: Finished[] = []
   load.start()
-  for (const phase of PHASES) {
+  for (const phase of phases) {
     const tally = newTally()
     const before = await watch(visitor)
     load.countFor(tally)
@@ -234,6 +247,7 @@ function summary(finished: readonly Finished[]): object {
     p99Ms: percentile(all, 0.99),
     mtls: true,
     protocol: flags.grpc ? 'grpc' : 'http',
+    registries,
     phases: finished.map(({ name, tally, retried, stream, broken }) => ({
       name,
       requests: tally.requests,

@@ -29,7 +29,53 @@ function part(scene: Scene, share: number): Promise<void> {
   return wait(scene.seconds * 1000 * share)
 }
 
-export const PHASES: readonly Phase[] = [
+/** The registry is killed while nothing else serves the services. */
+const ONLY_REGISTRY: Phase = {
+  name: 'registry killed and started again',
+  async run(scene) {
+    await part(scene, 0.1)
+    await scene.processes.kill('registry')
+    scene.say('the registry was killed with -9')
+    await part(scene, 0.5)
+    await scene.processes.startRegistry()
+    scene.say('the registry is back')
+    await part(scene, 0.4)
+  },
+}
+
+const ONE_OF_SEVERAL: Phase = {
+  name: 'one registry killed and started again',
+  async run(scene) {
+    const { processes } = scene
+    await part(scene, 0.1)
+    const [name] = processes.registries
+    await processes.kill(name!)
+    scene.say(`${name} was killed with -9`)
+    // What the others are there for: an operator's change while one is dead.
+    await processes.inmesh('token', 'create', '--service', 'visitor')
+    scene.say('another registry made a join token')
+    await part(scene, 0.5)
+    await processes.startRegistry(name)
+    scene.say(`${name} is back`)
+    await part(scene, 0.4)
+  },
+}
+
+const ALL_OF_SEVERAL: Phase = {
+  name: 'all registries killed, started again',
+  async run(scene) {
+    const { processes } = scene
+    await part(scene, 0.1)
+    await Promise.all(processes.registries.map((name) => processes.kill(name)))
+    scene.say('all registries were killed with -9')
+    await part(scene, 0.5)
+    await Promise.all(processes.registries.map((name) => processes.startRegistry(name)))
+    scene.say('all registries are back')
+    await part(scene, 0.4)
+  },
+}
+
+const SERVICES: readonly Phase[] = [
   {
     name: 'steady',
     run: (scene) => part(scene, 1),
@@ -71,36 +117,31 @@ export const PHASES: readonly Phase[] = [
       await part(scene, 0.2)
     },
   },
-  {
-    name: 'registry killed and started again',
-    async run(scene) {
-      await part(scene, 0.1)
-      await scene.processes.kill('registry')
-      scene.say('the registry was killed with -9')
-      await part(scene, 0.5)
-      await scene.processes.startRegistry()
-      scene.say('the registry is back')
-      await part(scene, 0.4)
-    },
-  },
-  {
-    name: 'policy change under load',
-    async run(scene) {
-      await part(scene, 0.2)
-      if (await scene.askPrices()) throw new Error('prices answered a visitor before that was allowed')
-      await scene.processes.inmesh('apply', '-f', POLICY_CHANGE)
-      const applied = performance.now()
-      for (;;) {
-        // What counts is when the request was sent; on a busy machine the answer may take its time.
-        const sentMs = performance.now() - applied
-        if (await scene.askPrices()) {
-          scene.say(`the new policy was in force ${Math.round(sentMs)} ms after it was applied`)
-          break
-        }
-        if (sentMs > 1_000) throw new Error('the policy was not in force within 1 s')
-        await wait(10)
-      }
-      await part(scene, 0.8)
-    },
-  },
 ]
+
+const POLICY_CHANGE_UNDER_LOAD: Phase = {
+  name: 'policy change under load',
+  async run(scene) {
+    await part(scene, 0.2)
+    if (await scene.askPrices()) throw new Error('prices answered a visitor before that was allowed')
+    await scene.processes.inmesh('apply', '-f', POLICY_CHANGE)
+    const applied = performance.now()
+    for (;;) {
+      // What counts is when the request was sent; on a busy machine the answer may take its time.
+      const sentMs = performance.now() - applied
+      if (await scene.askPrices()) {
+        scene.say(`the new policy was in force ${Math.round(sentMs)} ms after it was applied`)
+        break
+      }
+      if (sentMs > 1_000) throw new Error('the policy was not in force within 1 s')
+      await wait(10)
+    }
+    await part(scene, 0.8)
+  },
+}
+
+/** What happens to a mesh with this many registries. */
+export function phasesOf(registries: number): readonly Phase[] {
+  const killed = registries === 1 ? [ONLY_REGISTRY] : [ONE_OF_SEVERAL, ALL_OF_SEVERAL]
+  return [...SERVICES, ...killed, POLICY_CHANGE_UNDER_LOAD]
+}

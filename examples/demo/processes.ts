@@ -8,8 +8,10 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:f
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { etcdArguments, isHealthy } from './etcd.ts'
 import type { Report } from './services/parent.ts'
 
 const COMMAND_LINE = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
@@ -28,8 +30,10 @@ export class Processes {
   readonly directory = mkdtempSync(join(tmpdir(), 'inmesh-demo-'))
   readonly #children = new Map<string, ChildProcess>()
   readonly #tokens = new Map<string, string>()
-  #registryUrl = ''
-  #registryPort = 0
+  /** Of the registries. */
+  #ports: readonly number[] = []
+  /** `--store` of the registries, if they share one. */
+  #store: readonly string[] = []
   readonly log: string[] = []
 
   /** `grpc`: between the services. */
@@ -39,17 +43,45 @@ export class Processes {
     process.once('exit', () => this.killAll())
   }
 
+  /** Of all registries, separated by commas. */
   get registryUrl(): string {
-    return this.#registryUrl
+    return this.#ports.map((port) => `https://127.0.0.1:${port}`).join(',')
   }
 
-  /** Starts the registry, on the same directory and port each time. */
-  async startRegistry(): Promise<void> {
-    if (this.#registryPort === 0) this.#registryPort = await freePort()
-    this.#registryUrl = `https://127.0.0.1:${this.#registryPort}`
-    const args = ['registry', '--port', String(this.#registryPort), '--data-dir', join(this.directory, 'registry')]
-    const child = this.spawn('registry', process.execPath, [COMMAND_LINE, ...args, '--json'])
-    await within(READY_BOUND_MS, 'the registry', firstLine(child))
+  /** The names of the registries. */
+  get registries(): readonly string[] {
+    return this.#ports.length === 1 ? ['registry'] : this.#ports.map((_, i) => `registry-${i + 1}`)
+  }
+
+  /** Starts this many registries; several share a store in etcd, of which one node is started. */
+  async startRegistries(count: number): Promise<void> {
+    this.#ports = await freePorts(count)
+    if (count > 1) {
+      const [port, peerPort] = (await freePorts(2)) as [number, number]
+      this.spawn('etcd', 'etcd', etcdArguments(join(this.directory, 'etcd'), port, peerPort))
+      await within(READY_BOUND_MS, 'etcd', this.#healthy(port))
+      this.#store = ['--store', `etcd://127.0.0.1:${port}`]
+    }
+    const [first, ...others] = this.registries
+    // The first one makes the authority and the admin token of all.
+    await this.startRegistry(first)
+    await Promise.all(others.map((name) => this.startRegistry(name)))
+  }
+
+  /** Starts a registry, on the same directory and port each time. */
+  async startRegistry(name = 'registry'): Promise<void> {
+    if (this.#ports.length === 0) this.#ports = await freePorts(1)
+    const port = String(this.#ports[this.registries.indexOf(name)])
+    const args = ['registry', '--port', port, '--data-dir', join(this.directory, name), ...this.#store]
+    const child = this.spawn(name, process.execPath, [COMMAND_LINE, ...args, '--json'])
+    await within(READY_BOUND_MS, name, firstLine(child))
+  }
+
+  async #healthy(port: number): Promise<void> {
+    while (!(await isHealthy(port))) {
+      if (this.find('etcd') === undefined) throw new Error(`etcd has ended: ${this.log.slice(-5).join('\n')}`)
+      await wait(100)
+    }
   }
 
   /** A token that lets up to 50 processes join as `service`. */
@@ -68,8 +100,8 @@ export class Processes {
     const { stdout } = await promisify(execFile)(process.execPath, [COMMAND_LINE, ...args, '--json'], {
       env: {
         ...process.env,
-        INMESH_REGISTRY: this.#registryUrl,
-        INMESH_ADMIN_TOKEN: readFileSync(join(this.directory, 'registry', 'admin-token'), 'utf8').trim(),
+        INMESH_REGISTRY: this.registryUrl,
+        INMESH_ADMIN_TOKEN: readFileSync(join(this.directory, this.registries[0]!, 'admin-token'), 'utf8').trim(),
       },
     })
     return JSON.parse(stdout)
@@ -84,7 +116,7 @@ export class Processes {
   /** What a process needs in its environment to join as `service`. */
   async joining(service: string, name: string): Promise<Record<string, string>> {
     return {
-      INMESH_REGISTRY: this.#registryUrl,
+      INMESH_REGISTRY: this.registryUrl,
       INMESH_JOIN_TOKEN: await this.joinToken(service),
       INMESH_STATE_DIR: join(this.directory, name),
     }
@@ -195,10 +227,20 @@ export async function within<T>(ms: number, what: string, work: Promise<T>): Pro
 }
 
 export async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as net.AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
+  const [port] = await freePorts(1)
+  return port!
+}
+
+/** Different ones, because all are held until the last is found. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => net.createServer().listen(0, '127.0.0.1'))
+  await Promise.all(servers.map((server) => once(server, 'listening')))
+  const ports = servers.map((server) => (server.address() as net.AddressInfo).port)
+  await Promise.all(
+    servers.map((server) => {
+      server.close()
+      return once(server, 'close')
+    }),
+  )
+  return ports
 }
