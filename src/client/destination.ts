@@ -171,8 +171,8 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
       this.#first = undefined
       this.#takeOver(this.#compile())
     }
-    const { intended, left, stale } = endpoints
-    this.cluster.apply(instancesOf(endpoints, this.protocol), { intended, left, stale })
+    const { intended, left, doubted = false, stale } = endpoints
+    this.cluster.apply(instancesOf(endpoints, this.protocol), { intended, left, doubted, stale })
     this.#tellPanic()
     first?.end(true)
   }

@@ -23,6 +23,8 @@ export interface ListNews {
   readonly intended?: boolean
   /** The ids of those that did. */
   readonly left?: ReadonlySet<string>
+  /** The source may not know yet what this list lacks. */
+  readonly doubted?: boolean
   /** The list is from the last run, and a live one that is not empty replaces it. */
   readonly stale?: boolean
 }
@@ -115,10 +117,10 @@ export class ServiceCluster implements Cluster {
   }
 
   /**
-   * Removes endpoints that left on purpose. Removes lost ones too, unless most are lost: then they
-   * go into limbo. `gone`: the addresses that only the last list had.
+   * Removes endpoints that left on purpose. Removes lost ones too, unless the list is doubted or most
+   * are lost: then they go into limbo. `gone`: the addresses that only the last list had.
    */
-  #miss(gone: readonly string[], listed: number, { intended, left, stale }: ListNews): void {
+  #miss(gone: readonly string[], listed: number, { intended, left, doubted, stale }: ListNews): void {
     const replacesDisk = stale !== true && listed > 0
     const isMeant = (endpoint: Endpoint): boolean =>
       intended === true || left?.has(endpoint.id) === true || (replacesDisk && this.#fromDisk.has(endpoint))
@@ -134,18 +136,19 @@ export class ServiceCluster implements Cluster {
     const now = this.#clock.now()
     const before = this.#lost.filter(({ at, key }) => now - at < LIMBO_MS && !this.#byAddress.has(key))
     const missing = lost.length + this.#limbo.size + before.length
-    if (missing <= (this.#byAddress.size + before.length) * DOUBTED_SHARE) {
+    const most = missing > (this.#byAddress.size + before.length) * DOUBTED_SHARE
+    if (!most && doubted !== true) {
       for (const [key, endpoint] of lost) this.#remove(key, endpoint)
       this.#lost = [...before, ...lost.map(([key, endpoint]) => ({ at: now, key, endpoint }))]
       return
     }
     // The first losses of this row were believed too soon.
-    for (const { key, endpoint } of before) {
+    for (const { key, endpoint } of most ? before : []) {
       const again = new Endpoint(this.service, endpoint)
       this.#byAddress.set(key, again)
       this.#limbo.add(again)
     }
-    this.#lost = []
+    if (most) this.#lost = []
     for (const [, endpoint] of lost) this.#limbo.add(endpoint)
   }
 

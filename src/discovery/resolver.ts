@@ -32,6 +32,11 @@ export interface ServiceEndpoints {
   readonly intended: boolean
   /** Ids of instances that left on purpose since the last push. */
   readonly left: ReadonlySet<string>
+  /**
+   * The source has begun another history, such as that of a restored backup: it may not know yet
+   * the instances that this list lacks.
+   */
+  readonly doubted?: boolean | undefined
   /** The source has stopped removing instances that it no longer hears of. */
   readonly frozen: boolean
   /** From the last run of this process. The first list that is not stale replaces it. */

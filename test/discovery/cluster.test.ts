@@ -97,6 +97,21 @@ describe('a cluster', () => {
     expect(clock.timers).toBe(0)
   })
 
+  it('keeps for 30 s what a source with another history does not know, unless it says that it left', () => {
+    const { clock, cluster, ids } = setUp()
+    const all = ['a', 'b', 'c', 'd', 'e'].map((id) => instance('inventory', id))
+    const [a, b, c, d] = all as [Instance, Instance, Instance, Instance]
+    cluster.apply(all, {})
+    cluster.apply([a, b, c], { doubted: true, left: new Set(['e']) })
+    expect(ids()).toEqual(['a', 'b', 'c', 'd'])
+    // Its process has registered again, and another one has gone as usual.
+    cluster.apply([a, b, d], {})
+    expect(ids()).toEqual(['a', 'b', 'd'])
+    cluster.apply([a, b], { doubted: true })
+    clock.advance(30_001)
+    expect(ids()).toEqual(['a', 'b'])
+  })
+
   it('takes a vanished endpoint back that is listed again', () => {
     const { clock, cluster, ids } = setUp()
     cluster.apply([instance('inventory', 'a'), instance('inventory', 'b'), instance('inventory', 'c')], {})

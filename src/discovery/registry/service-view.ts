@@ -59,9 +59,15 @@ export function applyDelta(view: ServiceView, delta: Delta): ServiceView {
  * good version; without one, the readable part of the document comes into force.
  */
 export function retainLastGood(next: ServiceView, known: ServiceView | undefined): ServiceView {
-  const endpoints = goodEndpoints(next.endpoints, known?.endpoints)
+  const believed = beginsHistory(next, known) ? { ...next.endpoints, intended: false, doubted: true } : next.endpoints
+  const endpoints = goodEndpoints(believed, known?.endpoints)
   const document = goodDocument(next.document, known?.document)
   return endpoints === next.endpoints && document === next.document ? next : { ...next, endpoints, document }
+}
+
+/** What such a list says of instances that left is said by a history that does not know all. */
+function beginsHistory(next: ServiceView, known: ServiceView | undefined): boolean {
+  return known !== undefined && known.epoch !== next.epoch && !known.endpoints.stale
 }
 
 function goodEndpoints(next: ServiceEndpoints, known: ServiceEndpoints | undefined): ServiceEndpoints {

@@ -85,11 +85,11 @@ export class ControlPlane {
   async reaper(): Promise<RegistryNode> {
     let found: RegistryNode | undefined
     await eventually('a registry is the reaper', async () => {
-      const { registries } = await this.api.call<{ registries: { url: string; reaper: boolean }[] }>(
+      const { registries } = await this.api.insist<{ registries: { url: string; roles?: string[] }[] }>(
         'GET',
         '/v1/registries',
       )
-      const { url } = registries.find(({ reaper }) => reaper) ?? {}
+      const { url } = registries.find(({ roles }) => roles?.includes('reaper')) ?? {}
       found = this.registries.find((registry) => registry.running && registry.url === url)
       return found !== undefined
     })
@@ -103,6 +103,7 @@ export class ControlPlane {
 
   /** One instance more. */
   async serve(name: string): Promise<void> {
+    await this.#noneVanished()
     await this.fleet.serve(name)
     await this.observe()
   }
@@ -169,13 +170,17 @@ export class ControlPlane {
         throw new Error(`${error.message}: ${missing.slice(0, 10).join('; ')}`)
       })
     }
-    const observed = await this.fleet.observed()
+    await this.#noneVanished()
     const { lost, answered } = await this.fleet.settle()
     this.churn.close()
     expect(lost).toEqual([])
-    expect(observed.map(({ least }) => least)).toEqual(observed.map(() => this.fleet.servers.size))
     expect(this.writer.refusals).toEqual([])
     expect(answered).toBeGreaterThan(100)
+  }
+
+  async #noneVanished(): Promise<void> {
+    const observed = await this.fleet.observed()
+    expect(observed.map(({ least }) => least)).toEqual(observed.map(() => this.fleet.servers.size))
   }
 
   async #missingAt(url: string): Promise<string[]> {

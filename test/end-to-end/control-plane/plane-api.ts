@@ -21,7 +21,7 @@ export class PlaneApi {
   }
 
   /** Until it is acknowledged. */
-  async insist<T>(method: 'PUT' | 'POST', path: string, body: unknown, timeoutMs = 60_000): Promise<T> {
+  async insist<T>(method: 'GET' | 'PUT' | 'POST', path: string, body?: unknown, timeoutMs = 60_000): Promise<T> {
     const until = performance.now() + timeoutMs
     for (;;) {
       try {

@@ -12,7 +12,7 @@ const DOCUMENTS = 5
 export class Writer {
   readonly #api: PlaneApi
   /** By service; `tried`: may be in force, too, because its answer was lost. */
-  readonly #policies = new Map<string, { acknowledged: number; tried: number }>()
+  readonly #policies = new Map<string, { acknowledged: number; tried: number; version: number }>()
   readonly #tokens = new Set<string>()
   readonly #loops: Promise<void>[]
   /** Answers that a correct registry never gives. */
@@ -77,10 +77,14 @@ export class Writer {
 
   async #writePolicy(i: number): Promise<void> {
     const service = `written-${i % DOCUMENTS}`
-    const entry = this.#policies.get(service) ?? { acknowledged: 0, tried: 0 }
+    const entry = this.#policies.get(service) ?? { acknowledged: 0, tried: 0, version: 0 }
     this.#policies.set(service, entry)
     entry.tried = i
-    await this.#api.call('PUT', `/v1/policies/${service}`, { service, timeout: `${i}ms` })
+    const path = `/v1/policies/${service}`
+    const { version } = await this.#api.call<{ version: number }>('PUT', path, { service, timeout: `${i}ms` })
+    // A version that comes again says that the one before was lost.
+    if (version <= entry.version) this.refusals.push(`${service}: version ${version} after ${entry.version}`)
+    entry.version = version
     entry.acknowledged = i
   }
 
