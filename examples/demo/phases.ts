@@ -48,8 +48,8 @@ const ONE_OF_SEVERAL: Phase = {
   async run(scene) {
     const { processes } = scene
     await part(scene, 0.1)
-    const [name] = processes.registries
-    await processes.kill(name!)
+    const name = processes.registries.at(-1)!
+    await processes.kill(name)
     scene.say(`${name} was killed with -9`)
     // What the others are there for: an operator's change while one is dead.
     await processes.inmesh('token', 'create', '--service', 'visitor')

@@ -117,8 +117,8 @@ export class ServiceCluster implements Cluster {
   }
 
   /**
-   * Removes endpoints that left on purpose. Removes lost ones too, unless the list is doubted or most
-   * are lost: then they go into limbo. `gone`: the addresses that only the last list had.
+   * Removes endpoints that left on purpose. Removes lost ones too, unless the list is doubted or
+   * most are lost: then they go into limbo. `gone`: the addresses that only the last list had.
    */
   #miss(gone: readonly string[], listed: number, { intended, left, doubted, stale }: ListNews): void {
     const replacesDisk = stale !== true && listed > 0
