@@ -4,7 +4,7 @@
  * does so, as it would at its next start.
  */
 import { MeshError } from '../core/errors.ts'
-import { presentedFingerprint } from '../discovery/registry/issuer.ts'
+import { presentedRoot } from '../discovery/registry/issuer.ts'
 import { rootFingerprint } from '../identity/join-token.ts'
 import type { RotatingIdentity } from '../identity/rotation.ts'
 import type { MeshContext } from './context.ts'
@@ -24,16 +24,21 @@ export class DevRegistry {
     this.#rotation = rotation
   }
 
+  /** Whether {@link DevRegistry.follow} applies to this process. */
+  follows(dev: boolean): boolean {
+    const { joinToken, joinTokenFile } = this.#shared.settings
+    return dev && joinToken === undefined && joinTokenFile === undefined && this.#shared.addresses.local
+  }
+
   /**
    * Joins again if the registry presents another root than ours. `dev`: the registry of our root
    * has said that it runs with `--dev`. Never rejects.
    */
   async follow(dev: boolean): Promise<void> {
     const { settings, addresses, events } = this.#shared
-    const hasToken = settings.joinToken !== undefined || settings.joinTokenFile !== undefined
-    if (!dev || hasToken || !addresses.local || this.#busy) return
+    if (!this.follows(dev) || this.#busy) return
     this.#busy = true
-    const shown = await presentedFingerprint(addresses, settings.clock, ROOT_TIMEOUT_MS)
+    const shown = (await presentedRoot(addresses, settings.clock, ROOT_TIMEOUT_MS))?.fingerprint
     try {
       if (shown !== undefined && shown !== this.#refusedBy && !this.#trusts(shown)) await this.#rotation.rejoin()
     } catch (error) {

@@ -15,7 +15,7 @@ import { resolveMeshOptions } from './resolve-options.ts'
  * @throws OptionsError naming each wrong option
  * @throws MeshError `registry-unavailable` after `joinTimeout` when there is neither a registry nor
  * a certificate on disk (not with `startWithoutRegistry`), `join-refused` when the registry
- * refuses, `identity-rejected` when it is not the one of the token
+ * refuses, `identity-rejected` when its root is not that of the token or of the certificate on disk
  * @example
  * ```ts
  * const mesh = await joinMesh({ service: 'checkout' })

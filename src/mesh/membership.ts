@@ -18,6 +18,7 @@ import { newInstanceId } from '../server/announce.ts'
 import type { MeshContext } from './context.ts'
 import { DevRegistry } from './dev-registry.ts'
 import { obtainIdentity } from './obtain-identity.ts'
+import { ReplacedRoot } from './replaced-root.ts'
 import { WatchedServices, type WatchedServicesListener } from './watched-services.ts'
 
 export interface MembershipListener extends WatchedServicesListener {
@@ -37,6 +38,7 @@ export class Membership {
   #lastGood: SnapshotCache | undefined
   #firstViews: (() => void) | undefined
   #acceptStale: (() => void) | undefined
+  #refuseStart: ((error: MeshError) => void) | undefined
   #closed = false
 
   constructor(shared: MeshContext, listener: MembershipListener) {
@@ -152,6 +154,7 @@ export class Membership {
     this.#lastGood = lastGood
     identity.arrive(rotation)
     const devRegistry = new DevRegistry(this.#shared, rotation)
+    const replacedRoot = new ReplacedRoot(this.#shared, rotation)
     const registry = new RegistryClient({
       addresses,
       service,
@@ -167,8 +170,7 @@ export class Membership {
         lost: (address, reason) => events.emit('registry:lost', { address, reason }),
         unreachable: (address, reason, isNew) => {
           if (isNew) events.emit('registry:unreachable', { address, reason })
-          this.#acceptStale?.()
-          void devRegistry.follow(this.dev)
+          void this.#withoutRegistry(devRegistry, replacedRoot)
         },
         applied: (view) => this.#onApplied(view),
         rejected: (reason) => events.emit('snapshot:rejected', { subject: 'registry', reason }),
@@ -208,6 +210,18 @@ export class Membership {
     registry.start()
   }
 
+  /** A registry may be away, or have another root than ours. */
+  async #withoutRegistry(devRegistry: DevRegistry, replacedRoot: ReplacedRoot): Promise<void> {
+    if (devRegistry.follows(this.dev)) {
+      this.#acceptStale?.()
+      await devRegistry.follow(this.dev)
+      return
+    }
+    const error = await replacedRoot.look()
+    if (error === undefined) this.#acceptStale?.()
+    else this.#refuseStart?.(error)
+  }
+
   #view(service: string): ServiceView | undefined {
     return this.#registry?.watches.views.get(service)
   }
@@ -221,7 +235,8 @@ export class Membership {
 
   /**
    * Waits for the views of the mesh and of our own service: live ones first, after a second those
-   * from disk. Rejects at `untilAt` if there are none and the identity is new.
+   * from disk. Rejects at `untilAt` if there are none and the identity is new, and if the registry
+   * has another root than the identity.
    */
   #firstViewsUntil(untilAt: number): Promise<void> {
     const { clock, service, registry: addresses } = this.#shared.settings
@@ -236,6 +251,7 @@ export class Membership {
         clock.stopTimer(late)
         this.#firstViews = undefined
         this.#acceptStale = undefined
+        this.#refuseStart = undefined
         outcome()
       }
       const leftMs = Math.max(0, untilAt - clock.now())
@@ -256,10 +272,22 @@ export class Membership {
       this.#firstViews = () => {
         if (have(false)) finish(resolve)
       }
-      this.#acceptStale = () => {
-        if (have(true)) finish(resolve)
+      let refused: MeshError | undefined
+      // Of several addresses, one may be another registry's.
+      let others = addresses.length > 1
+      this.#refuseStart = (error) => {
+        refused = error
+        if (!others) finish(() => reject(error))
       }
-      const soon = clock.startTimer(Math.min(FRESH_WITHIN_MS, leftMs / 2), () => this.#acceptStale?.(), undefined)
+      this.#acceptStale = () => {
+        if (refused === undefined && have(true)) finish(resolve)
+      }
+      const lookAround = (): void => {
+        others = false
+        if (refused !== undefined) this.#refuseStart?.(refused)
+        else this.#acceptStale?.()
+      }
+      const soon = clock.startTimer(Math.min(FRESH_WITHIN_MS, leftMs / 2), lookAround, undefined)
       this.#firstViews()
     })
   }

@@ -2,7 +2,7 @@
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import { RegistryAddresses } from '../discovery/registry/addresses.ts'
-import { presentedFingerprint, registryIssuer, TOKEN_SHARE } from '../discovery/registry/issuer.ts'
+import { presentedRoot, registryIssuer, TOKEN_SHARE } from '../discovery/registry/issuer.ts'
 import { rootFingerprint } from '../identity/join-token.ts'
 import type { KeyStore } from '../identity/key-store.ts'
 import type { RefusedPeer } from '../identity/peer-verifier.ts'
@@ -66,7 +66,7 @@ async function pinOf(
 ): Promise<string | undefined> {
   const leftMs = (): number => Math.max(1, untilAt - clock.now())
   const presented = (anywhere: boolean): Promise<string | undefined> =>
-    presentedFingerprint(addresses, clock, Math.min(ROOT_TIMEOUT_MS, leftMs() / 3), anywhere)
+    presentedRoot(addresses, clock, Math.min(ROOT_TIMEOUT_MS, leftMs() / 3), anywhere).then((one) => one?.fingerprint)
   const stored = joinToken.costly ? await store.loadIdentity(service) : undefined
   if (stored !== undefined) {
     const shown = await presented(true)

@@ -10,10 +10,11 @@ import type { Identity } from '../../identity/identity.ts'
 import type { JoinResponse } from '../../identity/issued-certificate.ts'
 import { rootFingerprint, type Token } from '../../identity/join-token.ts'
 import { PeerVerifier } from '../../identity/peer-verifier.ts'
-import { clientTlsOptions } from '../../identity/tls-options.ts'
+import { clientTlsOptions, refusalOf } from '../../identity/tls-options.ts'
 import { clockMistake, isValidNow } from '../../identity/validity.ts'
 import type { RegistryAddresses } from './addresses.ts'
 import { firstAddress } from './first-address.ts'
+import { newToken, rootReplaced } from './replaced-root.ts'
 import { askRegistry, type RegistryTls } from './request.ts'
 import { requestCertificate } from './request-certificate.ts'
 import { hostOf, isOnLoopback, labelOf, portOf, type RegistryTarget } from './target.ts'
@@ -38,6 +39,8 @@ export interface JoinTokenSource {
 
 /** Of the time left for joining, what the token may take. */
 export const TOKEN_SHARE = 0.8
+/** How long a registry has to present its root, for an error's sake. */
+const ROOT_TIMEOUT_MS = 1_000
 
 /** A registry that says no would say it again elsewhere: they share their state. */
 const isFinal = (error: unknown): boolean => !(error instanceof MeshError) || error.code === 'join-refused'
@@ -57,23 +60,30 @@ export function registryIssuer(options: IssuerOptions): Issuer {
   }
 }
 
+/** The root that a registry presents. */
+export interface PresentedRoot {
+  /** Its address. */
+  readonly registry: string
+  readonly fingerprint: string
+}
+
 /**
- * The fingerprint of the root that a registry presents, on loopback or `anywhere`: a hint that what
- * is kept on disk is of another registry, such as yesterday's development one. `undefined`: no such
- * registry answers in time. Off loopback it proves nothing.
+ * The root that a registry presents, on loopback or `anywhere`: a hint that what is kept on disk is
+ * of another registry, such as yesterday's development one. `undefined`: no such registry answers
+ * in time. Off loopback it proves nothing.
  */
-export async function presentedFingerprint(
+export async function presentedRoot(
   addresses: RegistryAddresses,
   clock: Clock,
   timeoutMs: number,
   anywhere = false,
-): Promise<string | undefined> {
+): Promise<PresentedRoot | undefined> {
   const asked = await (anywhere ? addresses.targets() : addresses.onLoopback())
   if (asked.length === 0) return undefined
   try {
     const { target, answer } = await firstContact(asked, undefined, clock, timeoutMs)
     if (isOnLoopback(target)) addresses.answered(target)
-    return rootFingerprint(answer.root)
+    return { registry: labelOf(target), fingerprint: rootFingerprint(answer.root) }
   } catch {
     // Then what is on disk is all there is.
     return undefined
@@ -107,7 +117,7 @@ async function join(options: IssuerOptions, csr: string, untilAt: number): Promi
   const body = token === undefined ? { service, csr } : { service, csr, token: token.secret }
   let refused: unknown
   for (;;) {
-    const { target, answer } = await firstContact(left, token?.fingerprint, clock, Math.max(1, untilAt - clock.now()))
+    const { target, answer } = await contact(options, left, token?.fingerprint, untilAt)
     left = left.filter((one) => one !== target)
     const leftMs = Math.max(1, untilAt - clock.now()) / (left.length === 0 ? 1 : 2)
     try {
@@ -121,6 +131,25 @@ async function join(options: IssuerOptions, csr: string, untilAt: number): Promi
       else if (isFinal(error)) throw error
       if (left.length === 0) throw refused ?? error
     }
+  }
+}
+
+/** With the roots' fingerprints and what to do, if the registry has another root than the token. */
+async function contact(
+  { clock, addresses, service }: IssuerOptions,
+  targets: readonly RegistryTarget[],
+  pinned: string | undefined,
+  untilAt: number,
+): ReturnType<typeof firstContact> {
+  const leftMs = (): number => Math.max(1, untilAt - clock.now())
+  try {
+    return await firstContact(targets, pinned, clock, leftMs())
+  } catch (error) {
+    if (pinned === undefined || refusalOf(error)?.reason !== 'untrusted-issuer') throw error
+    const presented = await presentedRoot(addresses, clock, Math.min(ROOT_TIMEOUT_MS, leftMs()), true)
+    if (presented === undefined || presented.fingerprint === pinned) throw error
+    const { registry, fingerprint: shown } = presented
+    throw rootReplaced({ registry, shown, known: [pinned], knownFrom: 'token', service })
   }
 }
 
@@ -159,6 +188,6 @@ function firstContact(
 }
 
 function tokenMissing(addresses: readonly string[], service: string): MeshError {
-  const message = `joining ${addresses.join(', ')} needs a join token: make one by 'inmesh token create --service ${service}' and give it as joinToken, joinTokenFile, INMESH_JOIN_TOKEN or INMESH_JOIN_TOKEN_FILE. Only a --dev registry on loopback needs none.`
+  const message = `joining ${addresses.join(', ')} needs a join token: ${newToken(service)}. Only a --dev registry on loopback needs none.`
   return new MeshError(message, { code: 'join-refused', service })
 }
