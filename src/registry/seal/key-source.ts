@@ -150,8 +150,8 @@ function exposedTo(path: string, { mode, uid }: Stats): string | undefined {
   if (own === undefined) return undefined
   if (uid !== own && uid !== 0)
     return `${path} belongs to user ${uid}, who may replace the key; make a copy of your own`
-  const others = uid === own ? 0o077 : 0o037
+  const others = uid === 0 ? 0o037 : 0o077
   if ((mode & others) === 0) return undefined
   const is = (mode & 0o777).toString(8).padStart(3, '0')
-  return `${path} has mode ${is}, so others may read or replace the key; run 'chmod ${uid === own ? '600' : '440'} ${path}'`
+  return `${path} has mode ${is}, so others may read or replace the key; run 'chmod ${uid === 0 ? '440' : '600'} ${path}'`
 }

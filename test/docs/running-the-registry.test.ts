@@ -1,0 +1,131 @@
+/** docs/running-the-registry.md: its commands run, its files are valid, its metrics exist. */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { buildProgram } from '../../src/cli/program.ts'
+import { startRegistry } from '../../src/registry/index.ts'
+import { request } from '../rigs/registry-session.ts'
+import { freePort, Machine } from './machine.ts'
+import { Page } from './page.ts'
+
+const page = new Page('running-the-registry.md')
+const LONG_MS = 240_000
+
+describe('the page about running the registry', () => {
+  let machine: Machine
+  let outcome: Awaited<ReturnType<Machine['run']>>
+  beforeAll(async () => {
+    const port = await freePort()
+    machine = await Machine.start({
+      '7400': String(port),
+      'https://10.0.0.5': 'https://127.0.0.1',
+      '10.0.0.5': `127.0.0.1`,
+    })
+    machine.write(
+      new Map(
+        [...page.files].map(([path, text]) => [path, text.replace(/(--address 10\.0\.0\.5)/, `$1 --port ${port}`)]),
+      ),
+    )
+    outcome = await machine.run(page.commands())
+  }, LONG_MS)
+  afterAll(() => machine.close())
+
+  test('has commands that all run, in their order', () => {
+    expect(page.commands().length).toBeGreaterThan(10)
+    expect(outcome.output).toContain(`== line ${page.commands().at(-1)!.line}`)
+    expect(outcome.code, outcome.output).toBe(0)
+  })
+
+  test('backs up, restores and keeps the former store', () => {
+    expect(readdirSync(machine.path('/var/backups/inmesh'))).toHaveLength(1)
+    expect(outcome.output).toContain('restored into')
+    expect(outcome.output).toContain('before-restore-')
+  })
+})
+
+const hasVerify = spawnSync('systemd-analyze', ['--version']).status === 0
+test.skipIf(!hasVerify)('its units are valid, and the registry is confined', async () => {
+  const machine = await Machine.start({})
+  try {
+    machine.write(page.files)
+    const units = [...page.files.keys()].filter((path) => path.startsWith('/etc/systemd/'))
+    expect(units).toHaveLength(3)
+    for (const unit of units) {
+      const { stderr, status } = spawnSync('systemd-analyze', ['verify', machine.path(unit)], { encoding: 'utf8' })
+      // Remarks about units of this machine are none about ours.
+      const remarks = stderr.split('\n').filter((line) => line.includes('inmesh'))
+      expect(remarks, unit).toEqual([])
+      expect(status, stderr).toBe(0)
+    }
+    const registry = machine.path('/etc/systemd/system/inmesh-registry.service')
+    const report = execFileSync('systemd-analyze', ['security', '--offline=true', registry], { encoding: 'utf8' })
+    const exposure = Number(/exposure level[^\d]*([\d.]+)/.exec(report)![1])
+    expect(exposure).toBeLessThan(2.5)
+  } finally {
+    machine.close()
+  }
+})
+
+test(
+  'its container file runs a registry that its health check finds ready',
+  async () => {
+    const port = await freePort()
+    const machine = await Machine.start({})
+    try {
+      const file = page.files.get('Containerfile')!
+      const instructions = file
+        .replaceAll('\\\n', ' ')
+        .split('\n')
+        .filter((line) => !/^(#|$)/.test(line))
+      const known = /^(FROM|RUN|USER|VOLUME|EXPOSE|STOPSIGNAL|HEALTHCHECK|ENTRYPOINT) /
+      for (const line of instructions) expect(line).toMatch(known)
+      expect(instructions[0]).toBe('FROM node:24-slim')
+      const commandOf = (instruction: string): string =>
+        (JSON.parse(/\[.*\]$/.exec(instructions.find((line) => line.startsWith(instruction))!)![0]) as string[]).join(
+          ' ',
+        )
+      const [entrypoint, health] = [commandOf('ENTRYPOINT'), commandOf('HEALTHCHECK')]
+      const text = `${entrypoint} --port ${port} --log-level silent > ready & pid=$!
+for i in $(seq 300); do grep -q ready ready && break; sleep 0.1; done
+${health} --registry https://127.0.0.1:${port}
+kill $pid; wait $pid
+`
+      const { code, output } = await machine.run([{ language: 'sh', tag: '', line: 1, text }])
+      expect(code, output).toBe(0)
+      expect(output).toContain('ready')
+    } finally {
+      machine.close()
+    }
+  },
+  LONG_MS,
+)
+
+test('its tables name metrics and commands that exist', async () => {
+  const registry = await startRegistry({ memory: true, dev: true, port: 0, log: false })
+  const { text } = await request(registry, 'GET', '/metrics').finally(() => registry.close())
+  const metrics = [...page.text.matchAll(/`(inmesh_registry_[a-z_]+)`/g)].map(([, name]) => name!)
+  expect(metrics.length).toBeGreaterThan(7)
+  // Gauges of a service's process.
+  const others = ['inmesh_registry_connected']
+  for (const name of metrics) if (!others.includes(name)) expect(text).toContain(`\n${name} `)
+
+  const streams = { stdout: { write() {} }, stderr: { write() {} }, stdin: (async function* () {})(), env: {} }
+  const program = buildProgram(streams as never)
+  const commands = [...page.text.matchAll(/`inmesh ([^`]+)`/g)].map(([, text]) => text!.split(' '))
+  expect(commands.length).toBeGreaterThan(15)
+  for (const words of commands) {
+    let command = program
+    for (const word of words) {
+      const next = command.commands.find((one) => one.name() === word)
+      if (next === undefined) break
+      command = next
+    }
+    expect(command, words.join(' ')).not.toBe(program)
+    for (const flag of words.filter((word) => word.startsWith('--'))) {
+      expect(
+        command.options.map(({ long }) => long),
+        words.join(' '),
+      ).toContain(flag)
+    }
+  }
+})
