@@ -6,7 +6,7 @@ import { type Clock, sleep } from '../../core/clock.ts'
 import type { RegistryState } from '../state.ts'
 import type { Leadership } from '../storage/storage.ts'
 
-const RETRY_MS = 1_000
+const AGAIN_MS = 500
 
 export interface CandidateEvents {
   elected(): void
@@ -59,8 +59,9 @@ export class Candidate {
       } catch (error) {
         if (this.#closed) return
         this.#events.failed(error)
-        await sleep(this.#clock, RETRY_MS)
       }
+      // Of a store that is away, a leadership may be lost as soon as it is won.
+      await sleep(this.#clock, AGAIN_MS)
     }
   }
 }
