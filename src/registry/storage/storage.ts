@@ -113,7 +113,7 @@ export interface Storage {
    */
   eraseFormer?(prefixes: readonly string[]): Promise<void>
   status(): StorageStatus
-  /** Told when `writable`, `reason` or `epoch` changes. Returns how to stop. */
+  /** Told when `writable` or `epoch` changes. Returns how to stop. */
   onStatus(listener: (status: StorageStatus) => void): () => void
   /**
    * Ends all watches and announcements. What is still waiting to be written is written first.

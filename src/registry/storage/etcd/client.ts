@@ -59,7 +59,8 @@ export class EtcdClient {
       const { endpoint } = this.#current()
       const token = this.#token
       try {
-        const metadata = await this.#metadata(endpoint, until)
+        const alone = 'serializable' in request && request.serializable === true
+        const metadata = await this.#metadata(endpoint, until, alone)
         return await this.#unary(endpoint, method, request, metadata, until)
       } catch (error) {
         const failure = error as EtcdFailure
@@ -124,10 +125,11 @@ export class EtcdClient {
     return { endpoint: this.endpoints.current }
   }
 
-  async #metadata(endpoint: Endpoint, until: number): Promise<grpc.Metadata> {
+  /** `alone`: for what a node without a leader can answer. */
+  async #metadata(endpoint: Endpoint, until: number, alone = false): Promise<grpc.Metadata> {
     const metadata = new this.#grpc.Metadata()
     // A node that has lost its leader then says so at once, and does not wait for one.
-    metadata.set('hasleader', 'true')
+    if (!alone) metadata.set('hasleader', 'true')
     if (this.#user !== undefined) metadata.set('token', await this.#authenticate(endpoint, until))
     return metadata
   }

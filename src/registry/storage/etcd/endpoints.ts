@@ -2,6 +2,8 @@
  * The nodes of an etcd cluster. One is in use at a time; a failure moves to the next, so that
  * requests, watch and lease fail together.
  */
+import { isIP } from 'node:net'
+import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 import type * as grpc from '@grpc/grpc-js'
 import type { ResolvedEtcdOptions } from './options.ts'
 
@@ -17,7 +19,7 @@ const KEEPALIVE_MS = 10_000
 export class Endpoints {
   readonly #grpc: typeof grpc
   readonly #addresses: readonly string[]
-  readonly #credentials: grpc.ChannelCredentials
+  readonly #tls: ResolvedEtcdOptions['tls']
   readonly #open = new Map<string, Endpoint>()
   readonly #listeners = new Set<() => void>()
   /** The first one at random, so that registries spread over the nodes. */
@@ -28,11 +30,7 @@ export class Endpoints {
     this.#grpc = module
     this.#addresses = endpoints
     this.#index = Math.floor(Math.random() * endpoints.length)
-    const bytes = (pem: string | undefined): Buffer | null => (pem === undefined ? null : Buffer.from(pem))
-    this.#credentials =
-      tls === undefined
-        ? module.credentials.createInsecure()
-        : module.credentials.createSsl(bytes(tls.ca), bytes(tls.key), bytes(tls.cert))
+    this.#tls = tls
   }
 
   get size(): number {
@@ -77,7 +75,9 @@ export class Endpoints {
   }
 
   #connect(address: string): grpc.Client {
-    return new this.#grpc.Client(address, this.#credentials, {
+    const { credentials, ...secure } = secured(this.#grpc, address, this.#tls)
+    return new this.#grpc.Client(address, credentials, {
+      ...secure,
       'grpc.max_receive_message_length': -1,
       'grpc.max_send_message_length': -1,
       'grpc.keepalive_time_ms': KEEPALIVE_MS,
@@ -91,4 +91,17 @@ export class Endpoints {
       'grpc.use_local_subchannel_pool': 1,
     })
   }
+}
+
+/** Credentials for an address, with the options that belong to them. */
+function secured(module: typeof grpc, address: string, tls: ResolvedEtcdOptions['tls']) {
+  if (tls === undefined) return { credentials: module.credentials.createInsecure() }
+  const bytes = (pem: string | undefined): Buffer | null => (pem === undefined ? null : Buffer.from(pem))
+  const { ca, cert, key } = tls
+  const host = address.slice(0, address.lastIndexOf(':')).replaceAll(/[[\]]/g, '')
+  if (isIP(host) === 0) return { credentials: module.credentials.createSsl(bytes(ca), bytes(key), bytes(cert)) }
+  // An address is no server name, so another name is sent and the address is what is verified.
+  const verified = { checkServerIdentity: (_name: string, peer: PeerCertificate) => checkServerIdentity(host, peer) }
+  const credentials = module.credentials.createSsl(bytes(ca), bytes(key), bytes(cert), verified)
+  return { credentials, 'grpc.ssl_target_name_override': 'etcd' }
 }

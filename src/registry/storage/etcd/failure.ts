@@ -22,7 +22,7 @@ const TRANSIENT: ReadonlySet<number> = new Set([
   Code.unavailable,
 ])
 const BAD_TOKEN = /invalid auth token|revision of auth store is old|auth revision|token is old/i
-const TLS_REFUSED = /certificate|self.signed|altname|unable to verify|wrong version number|SSL|EPROTO|\bca\b|PEM/i
+const TLS_REFUSED = /certificate|self.signed|altname|unable to verify|wrong version number|SSL|TLS|EPROTO/i
 const NOT_ETCD = /protocol error|HTTP status|Parse Error|unknown service|PROTOCOL_ERROR|unimplemented/i
 
 export class EtcdFailure extends Error {

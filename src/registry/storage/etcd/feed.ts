@@ -24,7 +24,7 @@ export interface KeyChange extends Operation {
 export interface FeedListener {
   /** Changes of the registry's keys. */
   batch(batch: Batch): void
-  /** Any change, before its batch. */
+  /** Any change since the start, before its batch. */
   changed(change: KeyChange): void
   /** The watch is live, or is not and why. */
   following(reason: string | undefined): void
@@ -241,7 +241,7 @@ export class ChangeFeed {
         else this.#learn(key, revision)
       }
     }
-    for (const change of changes) this.#listener.changed(change)
+    if (revision > this.#base) for (const change of changes) this.#listener.changed(change)
     const batch = changes.filter(({ key }) => !isOwn(key)).map(({ key, value }) => ({ key, value }))
     if (batch.length > 0) {
       this.#changedAt = revision

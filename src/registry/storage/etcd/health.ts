@@ -10,6 +10,7 @@ export class Health {
   #timer: NodeJS.Timeout | undefined
   #reason: string | undefined
 
+  /** `changed`: it can be written again, or no longer. */
   constructor(changed: () => void) {
     this.#changed = changed
   }
@@ -46,6 +47,6 @@ export class Health {
       const next = Math.min(...all.map(({ since }) => since + GRACE_MS - now))
       this.#timer = setTimeout(() => this.#judge(), Math.max(1, next))
     }
-    if (this.#reason !== before) this.#changed()
+    if ((this.#reason === undefined) !== (before === undefined)) this.#changed()
   }
 }

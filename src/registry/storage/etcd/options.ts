@@ -1,4 +1,5 @@
 /** Where etcd is, and how a registry shows who it is. */
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { isIPv6 } from 'node:net'
 import { type Field, fields, type Issue, optional, show, text } from '../../../options/fields.ts'
 
@@ -67,6 +68,7 @@ export function etcdStore(): Field<ResolvedEtcdOptions, string | EtcdStoreOption
       if (key !== undefined && cert === undefined) wrong('cert', 'is missing; the private key needs its certificate')
       if (user !== undefined && password === undefined) wrong('password', 'is missing; the user needs one')
       if (password !== undefined && user === undefined) wrong('user', 'is missing; whose password is it')
+      if (issues.length === before) checkPems(given, wrong)
       if (parsed === undefined || issues.length > before) return undefined as never
       const secure = parsed.secure || ca !== undefined || cert !== undefined
       return {
@@ -77,6 +79,33 @@ export function etcdStore(): Field<ResolvedEtcdOptions, string | EtcdStoreOption
       }
     },
   }
+}
+
+interface Pems {
+  readonly ca?: string | undefined
+  readonly cert?: string | undefined
+  readonly key?: string | undefined
+}
+
+/** What TLS could not use is refused before a connection is tried. */
+function checkPems({ ca, cert, key }: Pems, wrong: (name: string, message: string) => void): void {
+  const readable = (name: string, what: string, read: () => unknown): boolean => {
+    try {
+      read()
+      return true
+    } catch (error) {
+      wrong(name, `expected ${what} in PEM, which this is not: ${(error as Error).message}`)
+      return false
+    }
+  }
+  if (ca !== undefined) readable('ca', 'certificates', () => new X509Certificate(ca))
+  if (cert === undefined || key === undefined) return
+  const both = [
+    readable('cert', 'a certificate', () => new X509Certificate(cert)),
+    readable('key', 'a private key', () => createPrivateKey(key)),
+  ]
+  if (!both.every(Boolean) || new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) return
+  wrong('key', 'is not the key of the certificate')
 }
 
 interface ParsedUrl {

@@ -3,9 +3,10 @@ import { describe, expect, test } from 'vitest'
 import { check, OptionsError } from '../../../../src/options/fields.ts'
 import { startRegistry } from '../../../../src/registry/index.ts'
 import { type EtcdStoreOptions, etcdStore } from '../../../../src/registry/storage/etcd/options.ts'
+import { newAuthority } from '../../../rigs/certificates.ts'
 
 const read = (store: string | EtcdStoreOptions) => check(etcdStore(), store, 'startRegistry')
-const PEM = '-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\n'
+const { certificate: PEM, privateKey: KEY } = newAuthority()
 
 describe('the URL of an etcd', () => {
   test.each([
@@ -46,7 +47,7 @@ describe('the URL of an etcd', () => {
 test('is secured by its scheme, or by a certificate', () => {
   expect(read('etcds://h').tls).toEqual({})
   expect(read({ url: 'etcd://h', ca: PEM }).tls).toEqual({ ca: PEM })
-  expect(read({ url: 'etcd://h', cert: PEM, key: PEM }).tls).toEqual({ cert: PEM, key: PEM })
+  expect(read({ url: 'etcd://h', cert: PEM, key: KEY }).tls).toEqual({ cert: PEM, key: KEY })
   expect(read({ url: 'etcd://h', user: 'u', password: 'p' })).toMatchObject({
     tls: undefined,
     user: { name: 'u', password: 'p' },
@@ -55,7 +56,7 @@ test('is secured by its scheme, or by a certificate', () => {
 
 test.each([
   [{ cert: PEM }, /store\.key: is missing/],
-  [{ key: PEM }, /store\.cert: is missing/],
+  [{ key: KEY }, /store\.cert: is missing/],
   [{ user: 'u' }, /store\.password: is missing/],
   [{ password: 'p' }, /store\.user: is missing/],
   [{ ca: 'ca.pem' }, /store\.ca: expected certificates in PEM/],
