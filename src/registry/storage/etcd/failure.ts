@@ -23,6 +23,8 @@ const TRANSIENT: ReadonlySet<number> = new Set([
 ])
 const BAD_TOKEN = /invalid auth token|revision of auth store is old|auth revision|token is old/i
 const TLS_REFUSED = /certificate|self.signed|altname|unable to verify|wrong version number|SSL|TLS|EPROTO/i
+/** What a client without TLS sees of a server with TLS. */
+const CLOSED = /^Failed to connect|Socket closed|ECONNRESET/
 const NOT_ETCD = /protocol error|HTTP status|Parse Error|unknown service|PROTOCOL_ERROR|unimplemented/i
 
 export class EtcdFailure extends Error {
@@ -91,11 +93,15 @@ function describe(address: string, code: number, details: string): string {
   if (code === Code.unimplemented || NOT_ETCD.test(details)) {
     return `what listens at ${address} is no etcd of version 3.4 or later (store, --store): ${reason}`
   }
+  if (CLOSED.test(reason)) return `etcd at ${address}: ${reason} (if it wants TLS: etcds:// or store.ca, --etcd-ca)`
   return `etcd at ${address}: ${reason}`
 }
 
 /** Without what grpc-js adds to it. */
 function shortened(details: string): string {
   const reason = /Last error: (?:Error: )?(.*?)(?:\. Resolution note:.*)?$/s.exec(details)?.[1] ?? details
-  return reason.replaceAll(/\s+/g, ' ').slice(0, 300)
+  return reason
+    .replace(/ \(\d{4}-\d\d-\d\dT[^)]*\)/, '')
+    .replaceAll(/\s+/g, ' ')
+    .slice(0, 300)
 }

@@ -150,27 +150,19 @@ export class ChangeFeed {
   }
 
   async #follow(watch: Watch): Promise<void> {
-    let events: WatchEvent[] = []
     let inTurn = 0
-    for await (const { events: more, fragment, header } of watch.responses) {
-      // A revision may go on in the next fragment.
-      events = events.length === 0 ? [...more] : [...events, ...more]
-      const last = fragment ? events.at(-1)?.kv.mod_revision : undefined
-      let from = 0
-      for (let i = 1; i <= events.length; i++) {
+    for await (const { events, header } of watch.responses) {
+      // An answer holds whole revisions. Without events it says how far the watch is.
+      if (events.length === 0) this.#advance(Math.max(this.#revision, Number(header.revision)))
+      for (let from = 0, to = 0; from < events.length; from = to) {
         const revision = events[from]!.kv.mod_revision
-        if (revision === last) break
-        if (i < events.length && events[i]!.kv.mod_revision === revision) continue
-        this.#deliver(Number(revision), events.slice(from, i))
-        inTurn += i - from
-        from = i
+        while (events[to]?.kv.mod_revision === revision) to += 1
+        this.#deliver(Number(revision), events.slice(from, to))
+        inTurn += to - from
         if (inTurn < EVENTS_PER_TURN) continue
         inTurn = 0
         await yieldTurn()
       }
-      events = events.slice(from)
-      // Without events it says how far the watch is.
-      if (more.length === 0 && !fragment) this.#advance(Math.max(this.#revision, Number(header.revision)))
     }
   }
 

@@ -64,7 +64,6 @@ export interface WatchRequest {
     readonly range_end: Buffer
     readonly start_revision: number
     readonly progress_notify: boolean
-    readonly fragment: boolean
   }
 }
 
@@ -79,8 +78,6 @@ export interface WatchResponse {
   readonly canceled: boolean
   readonly compact_revision: string
   readonly cancel_reason: string
-  /** More of the same revision follows. */
-  readonly fragment: boolean
   readonly events: readonly WatchEvent[]
 }
 

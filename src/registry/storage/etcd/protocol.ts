@@ -98,7 +98,6 @@ const RPC = {
     range_end: [2, 'bytes'],
     start_revision: [3, 'int64'],
     progress_notify: [4, 'bool'],
-    fragment: [8, 'bool'],
   }),
   WatchResponse: message({
     header: HEADER,
@@ -107,7 +106,6 @@ const RPC = {
     canceled: [4, 'bool'],
     compact_revision: [5, 'int64'],
     cancel_reason: [6, 'string'],
-    fragment: [7, 'bool'],
     events: [11, 'mvccpb.Event', 'repeated'],
   }),
   LeaseGrantRequest: message({ TTL: [1, 'int64'], ID: [2, 'int64'] }),

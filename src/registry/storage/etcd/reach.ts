@@ -1,4 +1,5 @@
 /** The first contact with etcd at a start, when a mistake in the options shows. */
+import { StorageError } from '../errors.ts'
 import type { EtcdClient } from './client.ts'
 import { EtcdFailure } from './failure.ts'
 
@@ -9,7 +10,7 @@ const FIRST_ATTEMPT_MS = 2_000
  * Resolves when a node that knows a leader answers. Fails at once when no node is what the options
  * say, and within seconds when none answers.
  *
- * @throws EtcdFailure
+ * @throws EtcdFailure, StorageError
  */
 export async function reachEtcd(client: EtcdClient): Promise<void> {
   const failures: EtcdFailure[] = []
@@ -24,5 +25,10 @@ export async function reachEtcd(client: EtcdClient): Promise<void> {
     }
   }
   if (failures.every(({ mistaken }) => mistaken)) throw failures[0]!
-  await client.ask('KV.Range', probe, REACH_MS)
+  try {
+    await client.ask('KV.Range', probe, REACH_MS)
+  } catch (error) {
+    if (!(error instanceof EtcdFailure) || error.kind !== 'transient') throw error
+    throw new StorageError(`etcd cannot be used (store, --store): ${error.message}`, { cause: error })
+  }
 }

@@ -32,6 +32,8 @@ import { Code } from './status-codes.ts'
 import { asStorageError, Writer } from './writer.ts'
 
 const PROBE_MS = 1_000
+/** Revisions that a start reads again, for sessions that come from another registry. */
+const HISTORY_AT_START = 1_000
 
 export class EtcdStorage implements Storage {
   readonly #client: EtcdClient
@@ -148,7 +150,7 @@ export class EtcdStorage implements Storage {
     const { epoch, isNew } = await checkEpoch(this.#client)
     this.#epoch = epoch
     this.#continues = !isNew
-    this.#log = new ChangeLog(this.#history, await this.#feed.start(this.#history))
+    this.#log = new ChangeLog(this.#history, await this.#feed.start(Math.min(this.#history, HISTORY_AT_START)))
     // The feed delivers this write last, so then it knows everything before.
     await this.#writer.probe()
     await this.#lease.current()
@@ -159,8 +161,7 @@ export class EtcdStorage implements Storage {
     this.#watches.clear()
     this.#listeners.clear()
     if (this.#health.reason !== undefined) this.#writer.giveUp(new StorageError(this.#health.reason))
-    await this.#writer.close()
-    await this.#lease.close()
+    if (await this.#writer.close()) await this.#lease.close()
     this.#holdings.close()
     this.#client.close()
     this.#health.close()

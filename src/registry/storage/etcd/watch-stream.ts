@@ -52,7 +52,7 @@ export async function openWatch(client: EtcdClient, range: WatchRange): Promise<
   }, CREATED_MS)
   // It may fail while nothing reads it.
   call.on('error', () => {})
-  call.write({ create_request: { ...range, progress_notify: true, fragment: true } })
+  call.write({ create_request: { ...range, progress_notify: true } })
   const responses = read(call, fail)
   try {
     const { done, value } = await responses.next()

@@ -12,11 +12,14 @@ import { encodeGroup, Group, type Transaction } from './group.ts'
 import type { Health } from './health.ts'
 import { OWN_KEYS } from './keys.ts'
 import { outcomesBefore } from './past-outcomes.ts'
+import { pause } from './pause.ts'
 
 /** From the call to its outcome: longer than the election of a leader takes. */
 const WRITE_MS = 5_000
 /** The watch is as fast as the answer, unless its connection is dead. */
 const DELIVERY_MS = 1_000
+/** How long a shutdown waits for writes. */
+const CLOSE_MS = 1_000
 /** Transactions that wait; more are refused. */
 const MOST_WAITING = 20_000
 
@@ -66,14 +69,20 @@ export class Writer {
     for (const { reject } of this.#waiting.splice(0)) reject(error)
   }
 
-  /** Writes what waits, within the time that writes have, and removes the slot. */
-  async close(): Promise<void> {
+  /** Writes what waits, unless etcd is away, and removes the slot. False: it is away. */
+  async close(): Promise<boolean> {
     this.#closed = true
-    await this.#busy
-    if (this.#revisionOfSlot === 0) return
+    const over = new AbortController()
+    const done = this.#busy?.then(() => over.abort())
+    if (done !== undefined) await pause(CLOSE_MS, over.signal)
+    this.giveUp(new StorageError('the store is closed'))
+    if (this.#busy !== undefined || this.#revisionOfSlot === 0) return this.#busy === undefined
     const key = Buffer.from(this.#client.prefix + this.#slot)
     const removal = { compare: [], success: [{ request_delete_range: { key } }], failure: [] }
-    await this.#client.attempt('KV.Txn', removal).catch(() => {})
+    return await this.#client.attempt('KV.Txn', removal).then(
+      () => true,
+      () => false,
+    )
   }
 
   async #enqueue({ compares, operations }: Transaction): Promise<TransactionResult> {
@@ -166,7 +175,11 @@ export class Writer {
   /** The group is applied; it resolves when the feed has delivered it. */
   async #settle(revision: number, outcomes: readonly boolean[], until: number): Promise<TransactionResult[]> {
     this.#revisionOfSlot = revision
-    while (!(await this.#feed.reached(revision, DELIVERY_MS))) {
+    for (;;) {
+      const before = this.#feed.revision
+      if (await this.#feed.reached(revision, DELIVERY_MS)) break
+      // A feed that is behind gets there; one that stands still has lost its watch.
+      if (this.#feed.revision > before && !this.#client.closing.aborted) continue
       if (Date.now() >= until || this.#client.closing.aborted) {
         throw new StorageError('etcd has taken the write but does not tell of it')
       }
