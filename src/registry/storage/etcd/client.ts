@@ -12,6 +12,9 @@ import { backoff, pause } from './pause.ts'
 
 /** One attempt: above it another node is likely to answer sooner. */
 const ATTEMPT_MS = 1_000
+/** The first few, so that the election of a leader costs little more than it takes. */
+const EARLY_ATTEMPT_MS = 500
+const EARLY_ATTEMPTS = 5
 const LONGEST_PAUSE_MS = 250
 
 export interface Stream<S extends keyof Streams> {
@@ -66,7 +69,9 @@ export class EtcdClient {
         const failure = error as EtcdFailure
         if (failure.kind === 'token' && this.#token === token) this.#token = undefined
         if (failure.kind === 'token' && this.#user !== undefined && !again) continue
-        if (failure.kind === 'transient') this.endpoints.leave(endpoint, failure.unresponsive)
+        // A short attempt shows only that this one is not answered.
+        const dead = failure.unresponsive && timeoutMs >= ATTEMPT_MS
+        if (failure.kind === 'transient') this.endpoints.leave(endpoint, dead)
         throw failure
       }
     }
@@ -82,7 +87,8 @@ export class EtcdClient {
     for (let tries = 0; ; tries++) {
       const left = until - Date.now()
       try {
-        return await this.attempt(method, request, Math.max(1, Math.min(left, ATTEMPT_MS)))
+        const most = tries < EARLY_ATTEMPTS ? EARLY_ATTEMPT_MS : ATTEMPT_MS
+        return await this.attempt(method, request, Math.max(1, Math.min(left, most)))
       } catch (error) {
         if ((error as EtcdFailure).kind !== 'transient' || Date.now() >= until || this.closing.aborted) throw error
       }

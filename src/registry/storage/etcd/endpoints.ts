@@ -1,7 +1,4 @@
-/**
- * The nodes of an etcd cluster. One is in use at a time; a failure moves to the next, so that
- * requests, watch and lease fail together.
- */
+/** The nodes of an etcd cluster. One is in use at a time; a failure moves to the next. */
 import { isIP } from 'node:net'
 import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 import type * as grpc from '@grpc/grpc-js'
@@ -21,7 +18,6 @@ export class Endpoints {
   readonly #addresses: readonly string[]
   readonly #tls: ResolvedEtcdOptions['tls']
   readonly #open = new Map<string, Endpoint>()
-  readonly #listeners = new Set<() => void>()
   /** The first one at random, so that registries spread over the nodes. */
   #index: number
   #closed = false
@@ -58,18 +54,10 @@ export class Endpoints {
     }
     if (this.#closed || endpoint.address !== this.#addresses[this.#index]) return
     this.#index = (this.#index + 1) % this.#addresses.length
-    for (const listener of [...this.#listeners]) listener()
-  }
-
-  /** Told when another one is in use. Returns how to stop. */
-  onMove(listener: () => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
   }
 
   close(): void {
     this.#closed = true
-    this.#listeners.clear()
     for (const { client } of this.#open.values()) client.close()
     this.#open.clear()
   }

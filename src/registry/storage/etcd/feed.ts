@@ -15,6 +15,9 @@ const LARGEST_PAGE = 1_000
 /** Changes delivered in one turn of the event loop. */
 const EVENTS_PER_TURN = 1_000
 const LONGEST_PAUSE_MS = 1_000
+/** While a new leader is elected. */
+const EARLY_TRIES = 10
+const EARLY_PAUSE_MS = 200
 
 /** One key as the engine sees it: also its internal keys, and the lease of each. */
 export interface KeyChange extends Operation {
@@ -121,7 +124,6 @@ export class ChangeFeed {
 
   async #run(): Promise<void> {
     const { closing } = this.#client
-    const stopMoving = this.#client.endpoints.onMove(() => this.restart())
     for (let tries = 0; !closing.aborted; ) {
       try {
         this.#watch ??= await this.#open()
@@ -133,13 +135,13 @@ export class ChangeFeed {
         const reason = error instanceof Compacted ? await this.#skip(error.revision) : error
         if (reason === undefined) continue
         this.#listener.following((reason as Error).message)
-        await this.#client.pause(tries++, LONGEST_PAUSE_MS)
+        await this.#client.pause(tries, tries < EARLY_TRIES ? EARLY_PAUSE_MS : LONGEST_PAUSE_MS)
+        tries += 1
       } finally {
         this.#watch?.cancel()
         this.#watch = undefined
       }
     }
-    stopMoving()
   }
 
   async #open(): Promise<Watch> {

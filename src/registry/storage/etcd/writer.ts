@@ -18,6 +18,14 @@ import { pause } from './pause.ts'
 const WRITE_MS = 5_000
 /** The watch is as fast as the answer, unless its connection is dead. */
 const DELIVERY_MS = 1_000
+/**
+ * A node forwards to a leader that is dead for as long as it has not noticed, so an attempt is cut
+ * off early and made again elsewhere.
+ */
+const SHORTEST_ATTEMPT_MS = 300
+const LONGEST_ATTEMPT_MS = 1_000
+const EARLY_ATTEMPTS = 8
+const LONGEST_PAUSE_MS = 200
 /** How long a shutdown waits for writes. */
 const CLOSE_MS = 1_000
 /** Transactions that wait; more are refused. */
@@ -37,6 +45,8 @@ export class Writer {
   #waiting: Waiting[] = []
   #revisionOfSlot = 0
   #sequence = 0
+  /** Smoothed, of what was answered. */
+  #latencyMs = 20
   #busy: Promise<void> | undefined
   #closed = false
 
@@ -117,6 +127,10 @@ export class Writer {
     this.#busy = undefined
   }
 
+  #patience(): number {
+    return Math.min(LONGEST_ATTEMPT_MS, Math.max(SHORTEST_ATTEMPT_MS, 8 * this.#latencyMs))
+  }
+
   #inTime(members: readonly Waiting[]): readonly Waiting[] {
     const now = Date.now()
     for (const { until, reject } of members) {
@@ -135,12 +149,11 @@ export class Writer {
       try {
         const slot = { key: this.#slot, revision: this.#revisionOfSlot, value }
         const actual = members.map((member) => this.#withActualRevisions(member))
-        const { prefix } = this.#client
-        const answer = await this.#client.attempt(
-          'KV.Txn',
-          encodeGroup(prefix, slot, actual),
-          Math.max(1, Math.min(left, 1_000)),
-        )
+        const request = encodeGroup(this.#client.prefix, slot, actual)
+        const sentAt = performance.now()
+        const most = tries < EARLY_ATTEMPTS ? this.#patience() : LONGEST_ATTEMPT_MS
+        const answer = await this.#client.attempt('KV.Txn', request, Math.max(1, Math.min(left, most)))
+        this.#latencyMs += (performance.now() - sentAt - this.#latencyMs) / 8
         if (answer.succeeded) {
           const revision = Number(answer.header.revision)
           const outcomes = answer.responses.slice(1).map(({ response_txn }) => response_txn!.succeeded)
@@ -161,7 +174,7 @@ export class Writer {
         outcomeUnknown = true
         this.#health.unwell('write', error.message)
         if (this.#client.closing.aborted || Date.now() >= until) throw error
-        await this.#client.pause(tries, 250)
+        await this.#client.pause(tries, LONGEST_PAUSE_MS)
       }
     }
   }
