@@ -198,9 +198,10 @@ export class Membership {
     let { roots, certificate } = rotation.current
     identity.onRotate((next) => {
       // What the last run knew under another root is not kept under this one.
-      if (!next.roots.some((root) => roots.includes(root))) registry.watches.forgetUnwatched()
+      const isForeign = !next.roots.some((root) => roots.includes(root))
+      if (isForeign) registry.watches.forgetUnwatched()
       // A change of the trust bundle alone must not make every process of the mesh reconnect.
-      if (next.certificate !== certificate) registry.renew()
+      if (next.certificate !== certificate) registry.renew(isForeign)
       roots = next.roots
       certificate = next.certificate
     })

@@ -7,8 +7,11 @@ import { KEYS } from './records.ts'
 export interface InstanceOwner {
   /** The registry removed the instance, which the process did not ask for. */
   unlisted(instance: Instance, why: RemovalReason): void
-  /** Another session has registered the same instance. */
-  disowned(id: string): void
+  /**
+   * It is not this session's any more. `moved`: another session has registered the same instance,
+   * here or at another registry.
+   */
+  disowned(id: string, moved: boolean): void
 }
 
 interface Owned {
@@ -28,15 +31,16 @@ export class InstanceOwners {
       if (before !== undefined) before.instance = instance
       return
     }
-    before?.owner.disowned(instance.id)
+    before?.owner.disowned(instance.id, true)
     this.#owned.set(key, { owner, instance })
   }
 
-  /** The instance belongs to no session here any more. */
-  disown(service: string, id: string): void {
+  /** The instance belongs to no session here any more. `moved`: to one at another registry. */
+  disown(service: string, id: string, moved = false): void {
     const key = KEYS.instance(service, id)
-    this.#owned.get(key)?.owner.disowned(id)
+    const owned = this.#owned.get(key)
     this.#owned.delete(key)
+    owned?.owner.disowned(id, moved)
   }
 
   /** The session has ended. */

@@ -225,19 +225,22 @@ export class Registrar {
   }
 
   /**
-   * Removes at once. An instance that is not listed, or held by another registry, is left alone.
+   * Removes at once. An instance that is not listed is left alone, and so is one held by another
+   * registry, unless `anywhere`: its process could not say so there.
    */
-  async deregister(who: Registrant, id: string): Promise<Departure> {
-    const { service } = who
+  async deregister(who: Registrant, id: string, anywhere = false): Promise<Departure> {
+    const { service, spiffeId } = who
     this.leases.end(service, id)
     this.#owners.disown(service, id)
+    const mayRemove = (record: InstanceRecord): boolean =>
+      this.#mayDeregister(record) || (anywhere && record.owner === spiffeId)
     try {
-      const mayRemove = (record: InstanceRecord): boolean => this.#mayDeregister(record)
       const { revision, records } = await this.#removals.remove(service, [id], 'left', mayRemove)
       return { revision, written: records.length > 0 ? revision : undefined }
     } catch (error) {
       // It is still in the store, so it needs a lease to be removed by.
-      this.leases.renew(service, id)
+      const record = this.#state.service(service)?.instances.get(id)
+      if (record !== undefined && this.#holds(record)) this.leases.renew(service, id)
       throw error
     }
   }
@@ -283,7 +286,7 @@ export class Registrar {
       }
       if (this.#holds(record)) this.#await(service, id)
       else this.leases.end(service, id)
-      this.#owners.disown(service, id)
+      this.#owners.disown(service, id, true)
     }
     for (const { id, why } of gone) {
       if (this.#removals.has(service, id) || instances?.has(id) === true) continue

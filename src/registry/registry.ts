@@ -2,6 +2,7 @@
  * Assembles a registry from its parts, and closes them in order.
  */
 import { isIPv6 } from 'node:net'
+import { PROTOCOL } from '../discovery/registry/wire.ts'
 import type { Duration } from '../options/duration.ts'
 import { check, fields } from '../options/fields.ts'
 import type { AccessOptions } from './access/access.ts'
@@ -18,6 +19,7 @@ import { RegistryAuthority } from './ca/authority.ts'
 import { ProgressReporter } from './ca/progress-reporter.ts'
 import { Rotator } from './ca/rotator.ts'
 import { TokenSigner } from './ca/token-signer.ts'
+import { Departures } from './departures.ts'
 import { Fleet } from './fleet/fleet.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { type Logger, openLog, SILENT_LOG } from './log.ts'
@@ -85,7 +87,10 @@ export interface Registry {
    * @throws StorageError if they cannot be stored; always after {@link Registry.close}
    */
   applyPolicies(documents: readonly unknown[]): Promise<readonly PolicyChange[]>
-  /** Tells all sessions to come back later and closes everything, within about a second. */
+  /**
+   * Closes everything, within about a second. With other registries on the store, it first sends
+   * its processes there, which takes 3 s and 10 s at most.
+   */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -108,23 +113,33 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
   // Before the store: a start without its key touches nothing.
   const secrets = await readSealKeys(resolved)
   const { storage, id } = await openStorage(resolved, log)
-  return await runOn(storage, id, resolved, secrets, log)
+  return await runOn(storage, id, { ...resolved, protocol: PROTOCOL }, secrets, log)
 }
 
 /**
  * Starts a registry on a given store, which it closes. `id` names it among the registries on that
- * store.
+ * store; `protocol`: the newest of the session that it speaks.
  */
-export async function startRegistryOn(storage: Storage, id: string, options: RegistryOptions = {}): Promise<Registry> {
+export async function startRegistryOn(
+  storage: Storage,
+  id: string,
+  options: RegistryOptions = {},
+  protocol: number = PROTOCOL,
+): Promise<Registry> {
   const resolved = resolveRegistryOptions(options)
   const log = resolved.log ? await openLog() : SILENT_LOG
-  return await runOn(storage, id, resolved, await readSealKeys(resolved), log)
+  return await runOn(storage, id, { ...resolved, protocol }, await readSealKeys(resolved), log)
+}
+
+/** What tests set besides. */
+interface AssemblyOptions extends ResolvedRegistryOptions {
+  readonly protocol: number
 }
 
 async function runOn(
   storage: Storage,
   id: string,
-  options: ResolvedRegistryOptions,
+  options: AssemblyOptions,
   secrets: SealSecrets,
   log: Logger,
 ): Promise<Registry> {
@@ -136,12 +151,7 @@ async function runOn(
   }
 }
 
-async function assemble(
-  options: ResolvedRegistryOptions,
-  storage: SealedStorage,
-  id: string,
-  log: Logger,
-): Promise<Registry> {
+async function assemble(options: AssemblyOptions, storage: SealedStorage, id: string, log: Logger): Promise<Registry> {
   const { clock, dev, address, certificateLifeMs, signingsPerSecond, joinsPerSecond } = options
   const replayed: ServiceChange[] = []
   const state = await RegistryState.load(storage, (change) => replayed.push(change))
@@ -186,6 +196,7 @@ async function assemble(
     registrar,
     clock,
     dev,
+    protocol: options.protocol,
     epoch: () => state.epoch,
     whenSeen: (...wait) => fleet.sightings.whenSeen(...wait),
     bundle: () => ({ type: 'bundle', ...authority.bundle }),
@@ -225,6 +236,7 @@ async function assemble(
     sessions.tell({ type: 'bundle', ...authority.bundle })
     repinAdminToken(state, authority, dataDir, log)
   })
+  const departures = new Departures(clock, sessions, () => fleet.peers)
   const housekeeping = new Housekeeping(
     { state, hub, tokens, clock, watched: fleet.watched },
     options.leaseMs,
@@ -261,6 +273,7 @@ async function assemble(
   }
   const server = new RegistryServer(context, access, { address, port: options.port, names }, log)
   const stop = async (): Promise<void> => {
+    await departures.drain()
     stopFollowing()
     denials.close()
     rotator.close()

@@ -3,43 +3,26 @@
  * they stay listed while it is heard, and for one lease after its end.
  */
 import type { ServerHttp2Stream } from 'node:http2'
-import type { Clock, Timer } from '../core/clock.ts'
+import type { Timer } from '../core/clock.ts'
 import type { Instance } from '../discovery/instance.ts'
 import { readInstance } from '../discovery/instance-reader.ts'
 import { LIMITS } from '../discovery/limits.ts'
 import { LineReader } from '../discovery/registry/line-reader.ts'
-import { PROTOCOL, type ServerMessage } from '../discovery/registry/wire.ts'
+import { commonProtocol, type ServerMessage } from '../discovery/registry/wire.ts'
 import { ApiError } from './api/error.ts'
-import type { Sightings } from './fleet/sightings.ts'
 import type { InstanceOwner } from './instance-owners.ts'
 import type { RemovalReason } from './leases.ts'
-import type { Departure, Registrant, Registrar } from './registrar.ts'
+import type { Departure, Registrant } from './registrar.ts'
+import type { SessionHost } from './session-host.ts'
 import { nameOf, readMessage, type SessionMessage, sinceOf } from './session-message.ts'
 import { SessionRequests } from './session-requests.ts'
-import type { WatchHub } from './watch/hub.ts'
 import type { Watcher } from './watch/watcher.ts'
 
 const HELLO_TIMEOUT_MS = 5_000
 /** From the last words to the end of the stream, whether or not they were read. */
 const CLOSE_MS = 1_000
-
-/** What a session needs of the registry. */
-export interface SessionHost {
-  readonly hub: WatchHub
-  readonly registrar: Registrar
-  readonly clock: Clock
-  readonly dev: boolean
-  readonly epoch: () => string
-  /** As {@link Sightings.whenSeen}. */
-  readonly whenSeen: Sightings['whenSeen']
-  readonly bundle: () => Extract<ServerMessage, { type: 'bundle' }>
-  /** A message or a greeting that was refused for its sender's rights. */
-  refused(who: Registrant, code: string, message: string, service: string | undefined): void
-  /** It ended, and its process has not left for good. */
-  parted(session: Session): void
-  /** Our own failure; the process learns only its kind. */
-  failed(who: Registrant, error: unknown): void
-}
+/** From this one on a process can be sent away gently. */
+const MOVING_PROTOCOL = 2
 
 export class Session implements Watcher, InstanceOwner {
   readonly acknowledges = true
@@ -54,11 +37,14 @@ export class Session implements Watcher, InstanceOwner {
   readonly #stream: ServerHttp2Stream
   readonly #onClosed: (session: Session) => void
   readonly #instances = new Set<string>()
+  /** Instances that another session of the same process has taken over. */
+  readonly #moved = new Set<string>()
   /** Those of them that the registry removed: listed again at the next sign of life. */
   readonly #unlisted = new Map<string, Instance>()
   readonly #watches = new Set<string>()
   readonly #waits = new Map<string, () => void>()
-  #greeted = false
+  /** 0: not greeted. */
+  #protocol = 0
   #timer: Timer | undefined
   readonly #requests: SessionRequests
   #ended = false
@@ -109,7 +95,7 @@ export class Session implements Watcher, InstanceOwner {
 
   /** What every process is sent. One that is not greeted yet gets it then. */
   tell(line: Buffer): void {
-    if (this.#greeted && !this.#ended) this.write(line)
+    if (this.#protocol > 0 && !this.#ended) this.write(line)
   }
 
   close(reason: string): void {
@@ -122,9 +108,13 @@ export class Session implements Watcher, InstanceOwner {
     this.send({ type: 'unlisted', id: instance.id, why })
   }
 
-  disowned(id: string): void {
-    this.#instances.delete(id)
+  disowned(id: string, moved: boolean): void {
+    const had = this.#instances.delete(id)
     this.#unlisted.delete(id)
+    if (!moved || !had || this.#ended) return
+    this.#moved.add(id)
+    // Its process knows which session is its last one.
+    if (this.#protocol >= MOVING_PROTOCOL) this.send({ type: 'moved', id })
   }
 
   send(message: ServerMessage): void {
@@ -136,6 +126,16 @@ export class Session implements Watcher, InstanceOwner {
     if (this.#ended) return
     this.send({ type: 'error', code, message })
     this.#end()
+  }
+
+  /** Whether its process can be sent away while the session goes on. */
+  get movable(): boolean {
+    return this.#protocol >= MOVING_PROTOCOL && !this.#ended
+  }
+
+  /** The process should open a session with another registry, and end this one then. */
+  sendAway(withinMs: number): void {
+    if (this.movable) this.send({ type: 'goaway', retryAfterMs: withinMs, gently: true })
   }
 
   /** The process should come back, here or elsewhere. */
@@ -189,7 +189,7 @@ export class Session implements Watcher, InstanceOwner {
       if (!this.#unlisted.has(id)) this.#host.registrar.leases.renew(this.who.service, id)
     }
     if (this.#unlisted.size > 0) this.#listAgain()
-    if (!this.#greeted) this.#greet(message)
+    if (this.#protocol === 0) this.#greet(message)
     else this.#handle(message)
   }
 
@@ -216,8 +216,11 @@ export class Session implements Watcher, InstanceOwner {
       this.end('hello-expected', 'the first message must be a hello')
       return
     }
-    if (message.protocol !== PROTOCOL) {
-      this.end('protocol-unsupported', `this registry speaks protocol ${PROTOCOL}`)
+    const { protocol: most } = this.#host
+    // A registry of protocol 1 knows no range.
+    const protocol = most === 1 && message.protocol !== 1 ? undefined : commonProtocol(most, message)
+    if (protocol === undefined) {
+      this.end('protocol-unsupported', `this registry speaks protocol ${most}`)
       return
     }
     if (message.service !== service) {
@@ -226,14 +229,14 @@ export class Session implements Watcher, InstanceOwner {
       this.end('foreign-service', text)
       return
     }
-    this.#greeted = true
+    this.#protocol = protocol
     if (typeof message.process === 'string') this.process = `${service} ${message.process.slice(0, LIMITS.instanceId)}`
     if (this.#timer !== undefined) this.#host.clock.stopTimer(this.#timer)
     this.#timer = undefined
     const { leaseMs, beatMs } = this.#host.registrar.leases
     this.send({
       type: 'welcome',
-      protocol: PROTOCOL,
+      protocol,
       epoch: this.#host.epoch(),
       leaseMs: Math.round(leaseMs),
       beatMs: Math.round(beatMs),
@@ -254,11 +257,14 @@ export class Session implements Watcher, InstanceOwner {
           if (!this.#instances.has(instance.id) && this.#instances.size >= most) {
             throw new ApiError('limit-exceeded', `this process has ${most} registered instances, the most allowed`)
           }
+          // Its process registers in its next session. This one could win, and end.
+          if (this.#ended) throw new ApiError('overloaded', 'the session has ended')
           const { registrar } = this.#host
           const isNew = !registrar.lists(this.who.service, instance.id)
           const revision = await registrar.register(this.who, instance, this)
           if (this.#ended) registrar.abandon(this.who.service, [instance.id], this)
           else this.#instances.add(instance.id)
+          this.#moved.delete(instance.id)
           this.#unlisted.delete(instance.id)
           return { revision, ...(isNew && { isNew }) }
         })
@@ -309,7 +315,7 @@ export class Session implements Watcher, InstanceOwner {
 
   async #deregister(id: string): Promise<number> {
     this.#instances.delete(id)
-    const departure = await this.#host.registrar.deregister(this.who, id)
+    const departure = await this.#host.registrar.deregister(this.who, id, !this.#moved.has(id))
     this.#tellWhenSeen(id, departure)
     return departure.revision
   }

@@ -6,13 +6,15 @@ import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Timer } from '../core/clock.ts'
 import type { ServerMessage } from '../discovery/registry/wire.ts'
 import type { Registrant } from './registrar.ts'
-import { Session, type SessionHost } from './session.ts'
+import { Session } from './session.ts'
+import type { SessionHost } from './session-host.ts'
 
 const MOST_SESSIONS = 10_000
 /** One service may not take all sessions. */
 const MOST_PER_SERVICE = 5_000
 /** Told to processes when the registry goes away or is full; they add their own jitter. */
 const RETRY_AFTER_MS = 500
+const AWAY_WITHIN_MS = 3_000
 
 export class Sessions {
   readonly #host: SessionHost
@@ -25,6 +27,10 @@ export class Sessions {
     this.#host = host
     this.#sweepMs = Math.min(1_000, host.registrar.leases.beatMs)
     this.#timer = host.clock.startBackgroundTimer(this.#sweepMs, () => this.#sweep(), undefined)
+  }
+
+  get all(): Iterable<Session> {
+    return this.#sessions
   }
 
   get size(): number {
@@ -50,9 +56,12 @@ export class Sessions {
     if (this.#sessions.size > MOST_SESSIONS || ofService > MOST_PER_SERVICE) session.goAway(RETRY_AFTER_MS * 20)
   }
 
-  /** All processes should come back, to another registry. */
+  /** All processes should go to another registry, over a few seconds; those that find one do. */
   sendAway(): void {
-    for (const session of [...this.#sessions]) session.goAway(RETRY_AFTER_MS)
+    for (const session of [...this.#sessions]) {
+      if (session.movable) session.sendAway(AWAY_WITHIN_MS)
+      else session.goAway(RETRY_AFTER_MS)
+    }
   }
 
   /** Ends the sessions of denied identities. */
@@ -65,7 +74,7 @@ export class Sessions {
 
   close(): void {
     this.#host.clock.stopTimer(this.#timer)
-    this.sendAway()
+    for (const session of [...this.#sessions]) session.goAway(RETRY_AFTER_MS)
   }
 
   #closed(session: Session): void {

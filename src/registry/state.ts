@@ -16,6 +16,7 @@ import {
   splitKey,
   type TokenRecord,
 } from './records.ts'
+import { RevisionWaits } from './revision-waits.ts'
 import { type MutableService, type ServiceEntry, setInstance } from './service-entry.ts'
 import type { Batch, Compare, Operation, Storage, TransactionResult } from './storage/storage.ts'
 import { readRecord } from './storage/stored-record.ts'
@@ -52,6 +53,8 @@ export class RegistryState {
   readonly #operators = new Map<string, OperatorRecord>()
   /** By key, of all records that do not carry theirs. */
   readonly #revisions = new Map<string, number>()
+  /** For revisions that other registries on the store have told of. */
+  readonly waits = new RevisionWaits()
   #adminHash: string | undefined
   #revision = 0
   #oldest = 0
@@ -217,6 +220,7 @@ export class RegistryState {
       for (const listener of this.#forgottenListeners) listener(service, batch.revision)
     }
     this.fleet.tell()
+    this.waits.reached(batch.revision)
   }
 
   #replay(change: ServiceChange, replay: (change: ServiceChange) => void): void {

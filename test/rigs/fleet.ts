@@ -23,9 +23,10 @@ export class TestFleet {
     this.#options = { port: 0, dev: true, log: false, joinsPerSecond: 1_000, ...options }
   }
 
-  async start(id = `r${++this.#started}`): Promise<Member> {
+  /** `protocol`: the newest of the session that it speaks. */
+  async start(id = `r${++this.#started}`, protocol?: number): Promise<Member> {
     const view = new StorageView(this.store)
-    const member = { id, view, registry: await startRegistryOn(view, id, this.#options) }
+    const member = { id, view, registry: await startRegistryOn(view, id, this.#options, protocol) }
     this.members.push(member)
     return member
   }

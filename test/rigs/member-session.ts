@@ -12,9 +12,12 @@ import { PeerVerifier } from '../../src/identity/peer-verifier.ts'
 import { RotatingIdentity } from '../../src/identity/rotation.ts'
 import { clientTlsOptions } from '../../src/identity/tls-options.ts'
 import { instance } from './instance.ts'
+import type { Credentials } from './registry-session.ts'
 
-export interface MemberOptions extends Partial<Pick<RegistryClientOptions, 'restored'>> {
+export interface MemberOptions extends Partial<Pick<RegistryClientOptions, 'protocol' | 'restored'>> {
   readonly resolve?: ResolveName
+  /** The registry to try first. */
+  readonly at?: string
 }
 
 /** What the session reported. */
@@ -39,7 +42,7 @@ export class Member {
     addresses: RegistryAddresses,
     identity: RotatingIdentity,
     service: string,
-    { restored }: MemberOptions,
+    { protocol, restored }: MemberOptions,
   ) {
     this.addresses = addresses
     this.#identity = identity
@@ -52,6 +55,7 @@ export class Member {
       service,
       process: this.process,
       clock: systemClock,
+      ...(protocol !== undefined && { protocol }),
       ...(restored !== undefined && { restored }),
       tls: () => this.tls(),
       observer: {
@@ -88,8 +92,14 @@ export class Member {
       20_000,
     )
     const member = new Member(addresses, identity, service, options)
+    if (options.at !== undefined) addresses.answered({ url: options.at, ip: undefined })
     member.client.start()
     return member
+  }
+
+  /** The same, with its first session at `first`. */
+  static at(first: string, urls: readonly string[], service: string, options: MemberOptions = {}): Promise<Member> {
+    return Member.open(urls, service, { ...options, at: first })
   }
 
   /** The registries that have greeted it, in order. */
@@ -100,6 +110,12 @@ export class Member {
   tls(): ReturnType<typeof clientTlsOptions> {
     const { current } = this.#identity
     return clientTlsOptions(current, new PeerVerifier(systemClock, current), { registry: true })
+  }
+
+  /** Its certificate and key. */
+  credentials(): Credentials {
+    const { privateKey, certificate } = this.#identity.current
+    return { key: privateKey, cert: certificate }
   }
 
   register(id: string, port: number): Promise<void> {

@@ -46,10 +46,10 @@ export class RegistryAddresses {
 
   /**
    * In the order to try them: the one that answered last, then the others at random, so that
-   * processes spread over the registries. Those that failed of late come last. Never rejects, and
-   * takes 300 ms at most.
+   * processes spread over the registries. Those that failed of late come last. Without `except`,
+   * unless there is no other. Never rejects, and takes 300 ms at most.
    */
-  async targets(): Promise<readonly RegistryTarget[]> {
+  async targets(except?: RegistryTarget): Promise<readonly RegistryTarget[]> {
     const found = (await Promise.all(this.all.map((url) => this.#targetsOf(url)))).flat()
     const now = this.#clock.now()
     for (const [label, untilAt] of this.#avoided) if (untilAt <= now) this.#avoided.delete(label)
@@ -58,7 +58,9 @@ export class RegistryAddresses {
       return this.#avoided.has(label) ? 2 : label === this.#preferred ? 0 : 1
     }
     const unique = [...new Map(found.map((target) => [labelOf(target), target])).values()]
-    return shuffle(unique, this.#clock).sort((a, b) => rankOf(a) - rankOf(b))
+    const ordered = shuffle(unique, this.#clock).sort((a, b) => rankOf(a) - rankOf(b))
+    if (except === undefined || ordered.length === 1) return ordered
+    return ordered.filter((target) => labelOf(target) !== labelOf(except))
   }
 
   /** Those on loopback, in the same order. */

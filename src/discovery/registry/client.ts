@@ -1,31 +1,36 @@
 /**
- * This process's session with the registry. It keeps one connection and resumes watches and
+ * This process as a client of the registries. It keeps one session, and resumes watches and
  * registrations on the next one.
  *
  * - `connecting` → `connected`: a registry has greeted us
- * - `connecting` | `connected` → `waiting`: no address answers, or the connection is lost
- * - `waiting` → `connecting`: the pause is over; it grows until a registry has greeted us, because
- *   an open socket proves nothing (gRFC A57)
+ * - `connected` → `moving`: the registry sends us away, or our identity is new; the session goes on
+ * - `moving` → `connected`: another registry has greeted us; the former session ends when the new
+ *   one has taken over, after 5 s at the latest. Or none does, and we stay
+ * - any of them → `waiting`: no address answers, or the only session is lost
+ * - `waiting` → `connecting`: the pause is over; it grows until a session has lasted, because an
+ *   open socket proves nothing (gRFC A57)
  * - any → `closed`
  */
 import type { ConnectionOptions } from 'node:tls'
 import type { Clock, Timer } from '../../core/clock.ts'
-import { MeshError } from '../../core/errors.ts'
 import type { TrustBundle } from '../../identity/trust-bundle.ts'
 import { SKEW_REPORTED_MS } from '../../identity/validity.ts'
 import type { Instance } from '../instance.ts'
 import type { RegistryAddresses } from './addresses.ts'
-import { SessionConnection } from './connection.ts'
-import { RegistryDial } from './dial.ts'
+import { MovePause } from './move-pause.ts'
 import type { RegistryObserver } from './observer.ts'
-import { type Done, PASSING, PendingAnswers } from './pending-answers.ts'
+import { noRegistry } from './pending-answers.ts'
 import { ReconnectPause } from './reconnect-pause.ts'
 import { Registrations } from './registrations.ts'
+import { RegistrySession, type RegistrySessionListener, type Welcome } from './session.ts'
 import type { CachedState } from './snapshot-cache.ts'
-import { labelOf, lookupOf, type RegistryTarget } from './target.ts'
+import { labelOf, type RegistryTarget } from './target.ts'
 import { UnreachableReasons } from './unreachable-reasons.ts'
 import { RegistryWatches } from './watches.ts'
-import type { ClientMessage, ServerMessage } from './wire.ts'
+import { PROTOCOL, type ServerMessage } from './wire.ts'
+
+/** How long a session that another one replaces is kept for what it still has to do. */
+const TAKE_OVER_MS = 5_000
 
 export interface RegistryClientOptions {
   readonly addresses: RegistryAddresses
@@ -38,6 +43,8 @@ export interface RegistryClientOptions {
   readonly observer: RegistryObserver
   /** What was known at the last run. */
   readonly restored?: CachedState
+  /** The newest protocol to speak. @defaultValue {@link PROTOCOL} */
+  readonly protocol?: number
 }
 
 export class RegistryClient {
@@ -46,14 +53,18 @@ export class RegistryClient {
   /** What is known of services, and who listens for it. */
   readonly watches: RegistryWatches
   readonly #registrations: Registrations
-  readonly #answers: PendingAnswers
-  #dial: RegistryDial | undefined
-  #connection: SessionConnection | undefined
-  #welcome: Extract<ServerMessage, { type: 'welcome' }> | undefined
+  readonly #listener: RegistrySessionListener
   readonly #pause = new ReconnectPause()
+  readonly #moves = new MovePause()
   readonly #unreachable = new UnreachableReasons()
+  /** The one that stands, or the search for the first. */
+  #session: RegistrySession | undefined
+  /** The search for the one to move to. */
+  #next: RegistrySession | undefined
+  /** Replaced, and not closed yet. */
+  readonly #former = new Set<RegistrySession>()
+  /** Of the next connection or move. */
   #timer: Timer | undefined
-  #beatTimer: Timer | undefined
   #closed = false
   #dev: boolean | undefined
   #heardAt = Number.NEGATIVE_INFINITY
@@ -61,22 +72,35 @@ export class RegistryClient {
   constructor(options: RegistryClientOptions) {
     this.#options = options
     this.#clock = options.clock
-    this.#answers = new PendingAnswers(options.clock)
+    const { observer } = options
     const connected = (): boolean => this.connected
     this.#registrations = new Registrations(options.clock, {
-      ask: (message) => this.#ask(message),
+      ask: (message) => this.#session?.ask(message) ?? Promise.reject(noRegistry()),
       get connected() {
         return connected()
       },
-      unlisted: (instance, why) => options.observer.unlisted(instance, why),
+      unlisted: (instance, why) => observer.unlisted(instance, why),
     })
     this.watches = new RegistryWatches({
       clock: options.clock,
-      observer: options.observer,
-      send: (message) => this.#connection?.send(message),
+      observer,
+      send: (message) => this.#session?.send(message),
       restored: options.restored?.views ?? [],
     })
     this.#dev = options.restored?.dev
+    this.#listener = {
+      greeted: (session, welcome) => this.#greeted(session, welcome),
+      heard: () => {
+        this.#heardAt = this.#clock.now()
+      },
+      beaten: (session, first) => this.#beaten(session, first),
+      message: (session, message) => this.#receive(session, message),
+      refused: (code, message) => observer.refused(code, message),
+      rejected: (reason) => observer.rejected(reason),
+      unreachable: (url, reason) => observer.unreachable(url, reason, this.#unreachable.isNew(url, reason)),
+      failed: (session) => this.#failed(session),
+      lost: (session, reason) => this.#lost(session, reason),
+    }
   }
 
   /** Opens the first connection; returns at once. */
@@ -85,7 +109,7 @@ export class RegistryClient {
   }
 
   get connected(): boolean {
-    return this.#welcome !== undefined
+    return this.#session?.welcome !== undefined
   }
 
   /** What is known now, to be kept for the next run. */
@@ -98,7 +122,7 @@ export class RegistryClient {
     return this.#dev
   }
 
-  /** When the registry last said something, on the monotonic clock. */
+  /** When a registry last said something, on the monotonic clock. */
   get heardAt(): number {
     return this.#heardAt
   }
@@ -124,12 +148,21 @@ export class RegistryClient {
   }
 
   /**
-   * Opens another connection at once, because the identity has changed. What is known stays, and no
-   * loss is reported.
+   * Opens another session, because the identity has changed. What is known stays, and no loss is
+   * reported. The present session goes on until the next one stands, unless `atOnce`: it is of
+   * a registry that is no longer trusted.
    */
-  renew(): void {
-    if (this.#closed || this.#dial === undefined) return
-    if (this.#timer !== undefined) this.#clock.stopTimer(this.#timer)
+  renew(atOnce = false): void {
+    if (this.#closed || this.#session === undefined) return
+    this.#stopTimer()
+    this.#next?.close('the identity was renewed')
+    this.#next = undefined
+    if (this.connected && !atOnce) {
+      this.#move()
+      return
+    }
+    for (const former of this.#former) former.close('the identity was renewed')
+    this.#former.clear()
     this.#disconnected('the identity was renewed')
     this.#connect()
   }
@@ -141,96 +174,121 @@ export class RegistryClient {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    if (this.#timer !== undefined) this.#clock.stopTimer(this.#timer)
-    const told = this.#dial?.leave(this.watches.services)
-    this.#failAll('closed', 'the mesh was closed')
+    this.#stopTimer()
+    this.#next?.close('the mesh was closed')
+    const sessions = [this.#session, ...this.#former].filter((one) => one !== undefined)
+    const told = sessions.map((one) => one.leave(this.watches.services, 'closed', 'the mesh was closed'))
     this.#registrations.close()
-    await told
-  }
-
-  #ask(message: (ref: number) => ClientMessage): Promise<Done> {
-    const connection = this.#welcome === undefined ? undefined : this.#connection
-    return this.#answers.ask((ref) => connection?.send(message(ref)), connection !== undefined)
-  }
-
-  #failAll(code: 'closed' | 'registry-unavailable', message: string): void {
-    this.#answers.failAll(() => new MeshError(message, { code }))
+    await Promise.all(told)
   }
 
   #connect(): void {
     this.#timer = undefined
-    if (this.#closed) return
-    const { addresses, tls, observer, service, process } = this.#options
-    this.#dial = new RegistryDial(addresses, this.#clock, {
-      open: (target, listener) => {
-        const connection = new SessionConnection(target.url, { ...tls(), ...lookupOf(target) }, this.#clock, listener)
-        connection.send({ type: 'hello', protocol: 1, service, process })
-        return connection
-      },
-      connected: (target, connection) => {
-        addresses.answered(target)
-        this.#connection = connection
-      },
-      message: (target, message) => this.#receive(target, message),
-      rejected: (reason) => observer.rejected(reason),
-      unreachable: (address, reason) => observer.unreachable(address, reason, this.#unreachable.isNew(address, reason)),
-      failed: () => this.#reconnect('no address answers'),
-      lost: (target, reason) => {
-        addresses.avoid(target)
-        this.#disconnected(reason)
-        observer.lost(labelOf(target), reason)
-        this.#reconnect(reason)
-      },
-    })
-    this.#dial.start()
+    if (!this.#closed) this.#session = this.#open()
+  }
+
+  #open(except?: RegistryTarget): RegistrySession {
+    const { addresses, tls, service, process, protocol = PROTOCOL } = this.#options
+    const greeting = { service, process, protocol }
+    const session = new RegistrySession({ addresses, greeting, tls, clock: this.#clock, except }, this.#listener)
+    session.start()
+    return session
+  }
+
+  /** Opens the next session beside the present one. `except`: not at this registry. */
+  #move(except?: RegistryTarget): void {
+    this.#timer = undefined
+    this.#next = this.#open(except)
+  }
+
+  #moveIn(ms: number): void {
+    if (this.#next !== undefined) return
+    this.#stopTimer()
+    const { target } = this.#session!
+    this.#timer = this.#clock.startBackgroundTimer(ms, () => this.#move(target), undefined)
+  }
+
+  #greeted(session: RegistrySession, welcome: Welcome): void {
+    this.#pause.greeted(welcome.leaseMs)
+    this.#unreachable.clear()
+    this.#dev = welcome.dev
+    this.#checkSkew(welcome.wallNow)
+    const former = session === this.#next ? this.#session : undefined
+    this.#next = undefined
+    this.#session = session
+    this.#options.addresses.answered(session.target!)
+    this.#options.observer.connected(labelOf(session.target!))
+    const registered = this.#registrations.begin()
+    const resumed = this.watches.begin(welcome.epoch)
+    if (former !== undefined) this.#retire(former, Promise.all([registered, resumed, former.settled()]))
+  }
+
+  /** Ends a session when the next one has taken over. */
+  #retire(former: RegistrySession, takenOver: Promise<unknown>): void {
+    this.#former.add(former)
+    const leave = (): void => {
+      this.#clock.stopTimer(late)
+      if (!this.#former.delete(former)) return
+      void former.leave(this.watches.services, 'registry-unavailable', 'this process went to another registry')
+    }
+    const late = this.#clock.startBackgroundTimer(TAKE_OVER_MS, leave, undefined)
+    void takenOver.then(leave)
+  }
+
+  #beaten(session: RegistrySession, first: boolean): void {
+    if (session !== this.#session) return
+    this.#registrations.beat()
+    if (!first) this.#pause.lasted()
+  }
+
+  #failed(session: RegistrySession): void {
+    if (session !== this.#next) {
+      this.#reconnect('no address answers')
+      return
+    }
+    this.#next = undefined
+    const pause = this.#moves.failed(this.#clock.random())
+    if (pause !== undefined) this.#moveIn(pause)
+  }
+
+  #lost(session: RegistrySession, reason: string): void {
+    if (this.#former.delete(session)) return
+    this.#options.addresses.avoid(session.target!)
+    this.#disconnected(reason)
+    this.#options.observer.lost(labelOf(session.target!), reason)
+    if (this.#next === undefined) {
+      this.#reconnect(reason)
+      return
+    }
+    this.#session = this.#next
+    this.#next = undefined
   }
 
   #disconnected(reason: string): void {
-    this.#dial?.close()
-    this.#connection = undefined
-    this.#welcome = undefined
+    this.#session?.close(`the registry went away: ${reason}`)
     this.watches.end()
-    if (this.#beatTimer !== undefined) this.#clock.stopTimer(this.#beatTimer)
-    this.#beatTimer = undefined
     this.#registrations.end()
-    this.#failAll('registry-unavailable', `the registry went away: ${reason}`)
   }
 
   #reconnect(reason: string): void {
     if (this.#closed) return
+    this.#stopTimer()
     this.#disconnected(reason)
     const pause = this.#pause.next(this.#clock.random())
     this.#timer = this.#clock.startBackgroundTimer(pause, () => this.#connect(), undefined)
   }
 
-  #receive(target: RegistryTarget, message: ServerMessage): void {
-    this.#heardAt = this.#clock.now()
+  #receive(session: RegistrySession, message: ServerMessage): void {
+    const current = session === this.#session
     switch (message.type) {
-      case 'welcome':
-        this.#pause.answered(message.leaseMs)
-        this.#unreachable.clear()
-        this.#welcome = message
-        this.#dev = message.dev
-        this.#checkSkew(message.wallNow)
-        this.#options.observer.connected(labelOf(target))
-        this.#registrations.begin()
-        this.watches.begin(message.epoch)
-        this.#beat(message.beatMs)
-        return
       case 'snapshot':
-        this.watches.takeSnapshot(message)
+        this.watches.takeSnapshot(message, session, current)
         return
       case 'delta':
-        this.watches.takeDelta(message)
+        this.watches.takeDelta(message, session, current)
         return
       case 'bundle':
-        this.#trust(message)
-        return
-      case 'mark':
-      case 'part':
-        return
-      case 'done':
-        this.#answers.settle(message.ref, message)
+        this.#trust(session, message)
         return
       case 'seen':
         this.#registrations.seen(message.id)
@@ -238,28 +296,27 @@ export class RegistryClient {
       case 'unlisted':
         this.#registrations.unlisted(message.id, message.why)
         return
-      case 'error':
-        this.#options.observer.refused(message.code, message.message)
-        if (message.ref !== undefined) {
-          const code = PASSING.has(message.code) ? 'registry-unavailable' : 'registry-refused'
-          this.#answers.settle(message.ref, new MeshError(message.message, { code, service: this.#options.service }))
-        }
+      case 'moved':
+        if (current) this.#registrations.moved(message.id)
         return
       case 'goaway':
-        this.#pause.asked(message.retryAfterMs)
+        if (message.gently !== true) this.#pause.asked(message.retryAfterMs)
+        else if (current && session.target !== undefined) this.#sentAway(session.target, message.retryAfterMs)
     }
   }
 
-  #trust(bundle: TrustBundle): void {
-    const connection = this.#connection
-    const sequence = this.#options.observer.bundle(bundle)
-    connection?.send({ type: 'trusts', sequence })
+  #sentAway(target: RegistryTarget, retryAfterMs: number): void {
+    this.#options.addresses.avoid(target)
+    this.#moveIn(this.#moves.asked(retryAfterMs, this.#clock.now(), this.#clock.random()))
   }
 
-  #beat(everyMs: number): void {
-    this.#connection?.beat()
-    this.#registrations.beat()
-    this.#beatTimer = this.#clock.startBackgroundTimer(everyMs, () => this.#beat(everyMs), undefined)
+  #trust(session: RegistrySession, bundle: TrustBundle): void {
+    session.send({ type: 'trusts', sequence: this.#options.observer.bundle(bundle) })
+  }
+
+  #stopTimer(): void {
+    if (this.#timer !== undefined) this.#clock.stopTimer(this.#timer)
+    this.#timer = undefined
   }
 
   #checkSkew(registryNow: number): void {

@@ -12,7 +12,7 @@ import { SnapshotRejected } from '../read-field.ts'
 import { LineReader } from './line-reader.ts'
 import { readServerMessage } from './message-reader.ts'
 import { SnapshotParts } from './snapshot-parts.ts'
-import type { ClientMessage, ServerMessage } from './wire.ts'
+import { type ClientMessage, LEAST_PROTOCOL, type ServerMessage } from './wire.ts'
 
 export interface ConnectionListener {
   message(message: ServerMessage): void
@@ -28,9 +28,17 @@ const CONNECT_TIMEOUT_MS = 5_000
 const MOST_REJECTED = 100
 const GOODBYE_MS = 500
 
+/** Who opens the session. */
+export interface Greeting {
+  readonly service: string
+  readonly process: string
+  /** The newest that is spoken. */
+  readonly protocol: number
+}
+
 export class SessionConnection {
   readonly #session: ClientHttp2Session
-  readonly #stream: ClientHttp2Stream
+  #stream: ClientHttp2Stream
   readonly #clock: Clock
   readonly #listener: ConnectionListener
   readonly #parts = new SnapshotParts()
@@ -38,6 +46,7 @@ export class SessionConnection {
   #unanswered = 0
   #rejected = 0
   #closed = false
+  #greeting: Greeting | undefined
 
   constructor(url: string, tls: ConnectionOptions, clock: Clock, listener: ConnectionListener) {
     this.#clock = clock
@@ -47,22 +56,14 @@ export class SessionConnection {
     this.#session.on('close', () => this.#end('the registry closed the connection'))
     this.#session.on('goaway', () => this.#end('the registry goes away'))
     this.#session.once('connect', () => this.#session.unref())
-    this.#stream = this.#session.request({ ':method': 'POST', ':path': '/v1/session' }, { endStream: false })
-    this.#stream.on('error', (error) => this.#end(reasonOf(error)))
-    this.#stream.on('close', () => this.#end('the registry ended the session'))
     this.#timer = clock.startBackgroundTimer(CONNECT_TIMEOUT_MS, () => this.#end('no greeting in time'), undefined)
-    this.#stream.on('response', (headers) => {
-      if (headers[':status'] !== 200) this.#end(`the registry answered with status ${headers[':status']}`)
-    })
-    const reader = new LineReader(LIMITS.lineBytes, (line) => this.#read(line))
-    this.#stream.on('data', (chunk: Buffer) => {
-      try {
-        reader.push(chunk)
-      } catch (error) {
-        listener.rejected((error as Error).message)
-        this.#end((error as Error).message)
-      }
-    })
+    this.#stream = this.#openStream()
+  }
+
+  /** Once, before any other message. A registry that knows only an older protocol gets that. */
+  greet(greeting: Greeting): void {
+    this.#greeting = greeting
+    this.send({ type: 'hello', least: LEAST_PROTOCOL, ...greeting })
   }
 
   get open(): boolean {
@@ -111,6 +112,43 @@ export class SessionConnection {
     })
   }
 
+  #openStream(): ClientHttp2Stream {
+    const stream = this.#session.request({ ':method': 'POST', ':path': '/v1/session' }, { endStream: false })
+    // The stream of a protocol that was refused ends without the connection.
+    const end = (reason: string): void => {
+      if (stream === this.#stream) this.#end(reason)
+    }
+    stream.on('error', (error) => end(reasonOf(error)))
+    stream.on('close', () => end('the registry ended the session'))
+    stream.on('response', (headers) => {
+      if (headers[':status'] !== 200) end(`the registry answered with status ${headers[':status']}`)
+    })
+    const reader = new LineReader(LIMITS.lineBytes, (line) => {
+      if (stream === this.#stream) this.#read(line)
+    })
+    stream.on('data', (chunk: Buffer) => {
+      try {
+        reader.push(chunk)
+      } catch (error) {
+        this.#listener.rejected((error as Error).message)
+        end((error as Error).message)
+      }
+    })
+    return stream
+  }
+
+  /** Whether the session is asked for anew, by the oldest protocol. */
+  #fallsBack(message: ServerMessage | undefined): boolean {
+    const greeting = this.#greeting
+    if (message?.type !== 'error' || message.code !== 'protocol-unsupported') return false
+    if (greeting === undefined || greeting.protocol <= LEAST_PROTOCOL) return false
+    const refused = this.#stream
+    this.#stream = this.#openStream()
+    refused.close()
+    this.greet({ ...greeting, protocol: LEAST_PROTOCOL })
+    return true
+  }
+
   #read(line: string | undefined): void {
     if (this.#closed) return
     let message: ServerMessage | undefined
@@ -126,7 +164,15 @@ export class SessionConnection {
       return
     }
     this.#rejected = 0
-    if (message?.type === 'welcome') this.#stopTimer()
+    if (message?.type === 'welcome') {
+      const most = this.#greeting?.protocol ?? message.protocol
+      if (message.protocol > most) {
+        this.#end(`the registry speaks protocol ${message.protocol}, we up to ${most}`)
+        return
+      }
+      this.#stopTimer()
+      this.#greeting = undefined
+    } else if (this.#fallsBack(message)) return
     if (message !== undefined) this.#listener.message(message)
   }
 

@@ -3,7 +3,6 @@
  * other connections are closed.
  */
 import type { Clock } from '../../core/clock.ts'
-import type { RegistryAddresses } from './addresses.ts'
 import type { ConnectionListener, SessionConnection } from './connection.ts'
 import { StaggeredStart } from './staggered-start.ts'
 import type { RegistryTarget } from './target.ts'
@@ -26,7 +25,7 @@ export interface DialHost {
 
 export class RegistryDial {
   readonly #host: DialHost
-  readonly #addresses: RegistryAddresses
+  readonly #targets: () => Promise<readonly RegistryTarget[]>
   readonly #clock: Clock
   #search: StaggeredStart<RegistryTarget> | undefined
   /** By address as given: how many of its targets have not failed. */
@@ -35,14 +34,15 @@ export class RegistryDial {
   #winner: SessionConnection | undefined
   #closed = false
 
-  constructor(addresses: RegistryAddresses, clock: Clock, host: DialHost) {
-    this.#addresses = addresses
+  /** `targets`: in the order to try them. */
+  constructor(targets: () => Promise<readonly RegistryTarget[]>, clock: Clock, host: DialHost) {
+    this.#targets = targets
     this.#clock = clock
     this.#host = host
   }
 
   start(): void {
-    void this.#addresses.targets().then((targets) => {
+    void this.#targets().then((targets) => {
       if (this.#closed) return
       for (const { url } of targets) this.#left.set(url, (this.#left.get(url) ?? 0) + 1)
       this.#search = new StaggeredStart(targets, this.#clock, (target) => this.#connect(target))
@@ -60,6 +60,7 @@ export class RegistryDial {
 
   /** Closes for good. Resolves when the registry has received it, after 500 ms at the latest. */
   async leave(watched: Iterable<string>): Promise<void> {
+    this.#closed = true
     const left = this.#winner?.leave(watched)
     this.close()
     await left
@@ -92,7 +93,7 @@ export class RegistryDial {
     }
     if (this.#winner !== undefined && connection !== this.#winner) return
     this.#host.message(target, message)
-    if (message.type === 'goaway') connection.close()
+    if (message.type === 'goaway' && message.gently !== true) connection.close()
   }
 
   #onClosed(target: RegistryTarget, connection: SessionConnection | undefined, reason: string): void {

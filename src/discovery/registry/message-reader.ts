@@ -102,6 +102,8 @@ export function readServerMessage(line: string): ServerMessage | undefined {
         // For the user only. A newer registry may have more reasons.
         why: readField(text('a reason', WORD, 64), message.why, 'why'),
       }
+    case 'moved':
+      return { type: 'moved', id: readField(INSTANCE_SHAPE.id, message.id, 'id') }
     case 'error':
       return {
         type: 'error',
@@ -113,6 +115,7 @@ export function readServerMessage(line: string): ServerMessage | undefined {
       return {
         type: 'goaway',
         retryAfterMs: readField(integer({ min: 0, max: 600_000 }), message.retryAfterMs, 'retryAfterMs'),
+        ...(message.gently === true && { gently: true }),
       }
     default:
       if (typeof message.type !== 'string') throw new SnapshotRejected('a message without a type')

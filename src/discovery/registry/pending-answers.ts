@@ -27,10 +27,16 @@ interface Pending {
   readonly timer: Timer
 }
 
+/** There is no session to ask in. */
+export function noRegistry(): MeshError {
+  return new MeshError('there is no registry right now', { code: 'registry-unavailable' })
+}
+
 export class PendingAnswers {
   readonly #clock: Clock
   readonly #pending = new Map<number, Pending>()
   #ref = 0
+  #settled: (() => void)[] = []
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -41,14 +47,12 @@ export class PendingAnswers {
    * no answer comes or there is no session.
    */
   ask(send: (ref: number) => void, reachable: boolean): Promise<Done> {
-    if (!reachable) {
-      const message = 'there is no registry right now'
-      return Promise.reject(new MeshError(message, { code: 'registry-unavailable' }))
-    }
+    if (!reachable) return Promise.reject(noRegistry())
     return new Promise<Done>((resolve, reject) => {
       const ref = ++this.#ref
       const late = (): void => {
         this.#pending.delete(ref)
+        this.#tellSettled()
         reject(new MeshError('the registry did not answer within 5 s', { code: 'registry-unavailable' }))
       }
       this.#pending.set(ref, { resolve, reject, timer: this.#clock.startTimer(ANSWER_TIMEOUT_MS, late, undefined) })
@@ -63,9 +67,23 @@ export class PendingAnswers {
     this.#clock.stopTimer(pending.timer)
     if (result instanceof MeshError) pending.reject(result)
     else pending.resolve(result)
+    this.#tellSettled()
+  }
+
+  /** Resolves when none is waited for. */
+  settled(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#settled.push(resolve)
+      this.#tellSettled()
+    })
   }
 
   failAll(error: () => MeshError): void {
     for (const ref of [...this.#pending.keys()]) this.settle(ref, error())
+  }
+
+  #tellSettled(): void {
+    if (this.#pending.size > 0) return
+    for (const resolve of this.#settled.splice(0)) resolve()
   }
 }

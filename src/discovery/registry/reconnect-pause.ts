@@ -1,6 +1,6 @@
 /**
- * The pause before the next connection to a registry. It grows until a registry has answered, up to
- * a share of the lease, with full jitter: a thousand clients must not come back in one moment.
+ * The pause before the next connection to a registry. It grows until a session has lasted, up to a
+ * share of the lease, with full jitter: a thousand clients must not come back in one moment.
  */
 const FIRST_MS = 100
 const LONGEST_MS = 10_000
@@ -9,15 +9,20 @@ const LONGEST_SHARE = 0.4
 const LEAST_LONGEST_MS = 200
 
 export class ReconnectPause {
+  /** Since a session lasted. */
   #failures = 0
   #longestMs = LONGEST_MS
   /** What the registry asked for, once. */
   #askedMs = 0
 
-  /** A registry has answered. */
-  answered(leaseMs: number): void {
-    this.#failures = 0
+  /** A registry has greeted us, which it may do and go away at once. */
+  greeted(leaseMs: number): void {
     this.#longestMs = Math.min(LONGEST_MS, Math.max(LEAST_LONGEST_MS, leaseMs * LONGEST_SHARE))
+  }
+
+  /** The session has lasted for a heartbeat. */
+  lasted(): void {
+    this.#failures = 0
   }
 
   asked(ms: number): void {

@@ -85,18 +85,14 @@ export class Registrations {
     await this.#askToLeave(id)
   }
 
-  /** A session begins: the registry hears of all of them. */
-  begin(): void {
+  /**
+   * A session begins: the registry hears of all of them. Resolves when it has stored or refused
+   * each; not while it is in trouble.
+   */
+  async begin(): Promise<void> {
     for (const id of [...this.#leaving.keys()]) void this.#askToLeave(id)
-    for (const one of this.#all.values()) {
-      // A process that was refused stays so for this session; the next one tries again.
-      this.#ask(one).catch((error: MeshError) => {
-        if (error.code !== 'registry-refused') return
-        one.listed = false
-        this.#host.unlisted(one.instance, 'refused')
-      })
-      if (this.#seen.has(one.instance.id)) this.#askDrain(one)
-    }
+    const asked = [...this.#all.values()].map((one) => this.#askAnew(one))
+    await Promise.all(asked)
   }
 
   /** The session is over, and with it what was to be asked in it. */
@@ -125,6 +121,13 @@ export class Registrations {
     this.#host.unlisted(one.instance, why)
   }
 
+  /** Another session has it, which is not the last one that we opened: it is asked for again. */
+  moved(id: string): void {
+    const one = this.#all.get(id)
+    if (one === undefined || one.timer !== undefined) return
+    this.#later(one, FIRST_RETRY_MS, () => this.#ask(one).catch(() => undefined))
+  }
+
   /** A heartbeat was sent. */
   beat(): void {
     for (const one of this.#all.values()) {
@@ -132,6 +135,19 @@ export class Registrations {
       one.returns = false
       one.listed = true
     }
+  }
+
+  #askAnew(one: Registration): Promise<void> {
+    // A process that was refused stays so for this session; the next one tries again.
+    const asked = this.#ask(one).catch((error: MeshError) => {
+      if (isPassing(error)) return new Promise<void>(() => {})
+      if (error.code !== 'registry-refused') return undefined
+      one.listed = false
+      this.#host.unlisted(one.instance, 'refused')
+      return undefined
+    })
+    if (this.#seen.has(one.instance.id)) this.#askDrain(one)
+    return asked
   }
 
   async #ask(one: Registration): Promise<void> {
@@ -187,6 +203,10 @@ export class Registrations {
     if (!isPassing(error) || !this.#host.connected || this.#all.get(id) !== one || one.timer !== undefined) return
     const fullMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(one.failures, 8))
     one.failures += 1
+    this.#later(one, fullMs, again)
+  }
+
+  #later(one: Registration, fullMs: number, again: () => void): void {
     const retry = (): void => {
       one.timer = undefined
       again()

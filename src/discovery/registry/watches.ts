@@ -7,6 +7,7 @@ import { unreadableIssue } from '../instance-reader.ts'
 import type { PolicySource, ServiceDocument } from '../policy-source.ts'
 import type { Resolver, ServiceEndpoints } from '../resolver.ts'
 import type { RegistryObserver } from './observer.ts'
+import { afterOtherDelta, afterOtherSnapshot } from './other-session.ts'
 import { applyDelta, retainLastGood, type ServiceView, viewOf } from './service-view.ts'
 import type { ClientMessage, ServerMessage } from './wire.ts'
 
@@ -17,6 +18,11 @@ export interface RegistryWatchesOptions {
   readonly send: (message: ClientMessage) => void
   /** Of the last run. */
   readonly restored: Iterable<readonly [string, ServiceView]>
+}
+
+/** The session that a message came in. */
+interface Sender {
+  send(message: ClientMessage): void
 }
 
 interface Listeners {
@@ -35,6 +41,11 @@ export class RegistryWatches implements Resolver, PolicySource {
   readonly #requestedAt = new Map<string, number>()
   /** Of the session that stands; `undefined`: none does. */
   #epoch: string | undefined
+  /** By service: the session that spoke of it last. */
+  readonly #heardIn = new Map<string, Sender>()
+  /** Services of which the session that stands has said nothing yet. */
+  readonly #awaited = new Set<string>()
+  #resumed: (() => void) | undefined
 
   constructor(options: RegistryWatchesOptions) {
     this.#options = options
@@ -79,16 +90,26 @@ export class RegistryWatches implements Resolver, PolicySource {
     }
   }
 
-  /** A session stands. */
-  begin(epoch: string): void {
+  /** A session stands. Resolves when it has told us of all services that we watch now. */
+  begin(epoch: string): Promise<void> {
+    this.end()
     this.#epoch = epoch
-    for (const service of this.#listeners.keys()) this.#sendWatch(service)
+    for (const service of this.#listeners.keys()) {
+      this.#awaited.add(service)
+      this.#sendWatch(service)
+    }
+    return new Promise((resolve) => {
+      this.#resumed = resolve
+      this.#tellResumed()
+    })
   }
 
-  /** The session is over. */
+  /** The session is over, and no other stands. */
   end(): void {
     this.#epoch = undefined
     this.#requestedAt.clear()
+    this.#awaited.clear()
+    this.#tellResumed()
   }
 
   /** Forgets the views of the last run that are not watched. */
@@ -96,18 +117,34 @@ export class RegistryWatches implements Resolver, PolicySource {
     for (const service of this.#views.keys()) if (!this.#listeners.has(service)) this.#views.delete(service)
   }
 
-  takeSnapshot(message: Extract<ServerMessage, { type: 'snapshot' }>): void {
-    this.#requestedAt.delete(message.service)
-    if (this.#listeners.has(message.service)) this.#update(viewOf(message))
+  /** `current`: `from` is the session that stands, and not the one before it. */
+  takeSnapshot(message: Extract<ServerMessage, { type: 'snapshot' }>, from: Sender, current: boolean): void {
+    const { service, epoch } = message
+    if (!this.#listeners.has(service)) return
+    const known = this.#views.get(service)
+    if (!current && known?.epoch !== epoch) return
+    if (current) this.#requestedAt.delete(service)
+    const next = this.#heardIn.get(service) === from ? viewOf(message) : afterOtherSnapshot(message, known)
+    this.#update(next, from, epoch)
+    if (current) this.#resume(service)
   }
 
-  takeDelta(message: Extract<ServerMessage, { type: 'delta' }>): void {
-    const { service, previous } = message
+  takeDelta(message: Extract<ServerMessage, { type: 'delta' }>, from: Sender, current: boolean): void {
+    const { service } = message
     // It was on its way when the watch ended.
     if (!this.#listeners.has(service)) return
     const known = this.#views.get(service)
-    if (known?.revision === previous && known.epoch === this.#epoch) this.#update(applyDelta(known, message))
-    else this.#requestSnapshot(service)
+    const epoch = current ? this.#epoch : known?.epoch
+    const next = known === undefined || known.epoch !== epoch ? undefined : this.#after(known, message, from)
+    if (next !== undefined) {
+      this.#update(next, from, next.epoch)
+      if (current) this.#resume(service)
+    } else if (current) this.#requestSnapshot(service)
+  }
+
+  #after(known: ServiceView, delta: Extract<ServerMessage, { type: 'delta' }>, from: Sender): ServiceView | undefined {
+    if (this.#heardIn.get(delta.service) !== from) return afterOtherDelta(delta, known)
+    return known.revision === delta.previous ? applyDelta(known, delta) : undefined
   }
 
   #watch(service: string): Listeners {
@@ -127,13 +164,32 @@ export class RegistryWatches implements Resolver, PolicySource {
     this.#listeners.delete(service)
     this.#views.delete(service)
     this.#requestedAt.delete(service)
+    this.#heardIn.delete(service)
+    this.#resume(service)
     if (this.#epoch !== undefined) this.#options.send({ type: 'unwatch', service })
   }
 
-  #update(next: ServiceView): void {
-    const { observer, send } = this.#options
+  #resume(service: string): void {
+    if (this.#awaited.delete(service)) this.#tellResumed()
+  }
+
+  #tellResumed(): void {
+    if (this.#awaited.size > 0) return
+    this.#resumed?.()
+    this.#resumed = undefined
+  }
+
+  /** `epoch`: of the session that it came in. */
+  #update(next: ServiceView, from: Sender, epoch: string): void {
+    const { observer } = this.#options
     const { service } = next
     const known = this.#views.get(service)
+    if (next === known) {
+      // The other session is ahead of this one.
+      from.send({ type: 'ack', service, revision: known.revision })
+      return
+    }
+    this.#heardIn.set(service, from)
     const view = retainLastGood(next, known)
     const { policy, policyIssue } = next.document
     if (policyIssue !== undefined && policyIssue !== known?.document.policyIssue) {
@@ -149,7 +205,7 @@ export class RegistryWatches implements Resolver, PolicySource {
     if (view.endpoints !== known?.endpoints) listeners?.endpoints?.(view.endpoints)
     observer.applied(view)
     // Everything up to this revision is in force here: the registry may let a draining instance go.
-    if (view.epoch === this.#epoch) send({ type: 'ack', service, revision: view.revision })
+    if (view.epoch === epoch) from.send({ type: 'ack', service, revision: view.revision })
   }
 
   #requestSnapshot(service: string): void {

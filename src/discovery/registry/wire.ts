@@ -13,7 +13,21 @@
 import type { TrustBundle } from '../../identity/trust-bundle.ts'
 import type { Instance, UnreadableInstance } from '../instance.ts'
 
-export const PROTOCOL = 1
+/**
+ * 2: a registry may send its processes elsewhere while their sessions go on, and says of an
+ * instance that another session holds it.
+ */
+export const PROTOCOL = 2
+/** The oldest one that is spoken, too. */
+export const LEAST_PROTOCOL = 1
+
+/** The newest protocol that both sides speak; `undefined`: there is none. */
+export function commonProtocol(most: number, hello: { readonly protocol?: unknown; readonly least?: unknown }) {
+  const { protocol, least = protocol } = hello
+  if (!Number.isSafeInteger(protocol) || !Number.isSafeInteger(least)) return undefined
+  const common = Math.min(most, protocol as number)
+  return common >= Math.max(LEAST_PROTOCOL, least as number) ? common : undefined
+}
 
 /** An instance that is no longer listed: it `left` (deregistered) or was `lost` (lease over). */
 export interface Removal {
@@ -28,7 +42,15 @@ export interface Since {
 
 /** From a process to the registry. `ref` is echoed by the answer (`done` or `error`). */
 export type ClientMessage =
-  | { type: 'hello'; protocol: number; service: string; process: string }
+  | {
+      type: 'hello'
+      /** The newest that it speaks. A registry of protocol 1 refuses any other. */
+      protocol: number
+      /** The oldest; absent: `protocol`. */
+      least?: number
+      service: string
+      process: string
+    }
   /** Upsert; the instances of a session vanish when it has been silent for the lease's time. */
   | { type: 'register'; ref: number; instance: Instance }
   /**
@@ -110,8 +132,13 @@ export type ServerMessage =
    */
   | { type: 'unlisted'; id: string; why: string }
   | { type: 'error'; ref?: number; code: string; message: string }
-  /** The registry goes away or is overloaded: reconnect after a jittered `retryAfterMs`. */
-  | { type: 'goaway'; retryAfterMs: number }
+  /** Another session has registered this instance, and it alone keeps it listed. */
+  | { type: 'moved'; id: string }
+  /**
+   * The registry goes away or is overloaded: reconnect after a jittered `retryAfterMs`. `gently`
+   * (protocol 2): this session goes on until the process has one with another registry.
+   */
+  | { type: 'goaway'; retryAfterMs: number; gently?: boolean }
 
 /**
  * Joins without a certificate. Body and answer of `POST /v1/join`; errors are

@@ -4,9 +4,11 @@
  * Many watchers are written to in portions, so that the first of them read while the last are still
  * written to, and heartbeats are heard in between.
  *
- * A subscription is `current` (gets every delta), `queued` (waits for its snapshot) or `behind`
- * (waits until its watcher has drained, then is queued):
- * - watch → current (resumed by delta) or queued;  queued → current when its snapshot is written
+ * A subscription is `current` (gets every delta), `queued` (waits for its snapshot), `behind`
+ * (waits until its watcher has drained, then is queued) or `ahead` (its watcher comes from another
+ * registry and knows more than this one, which catches up):
+ * - watch → current (resumed by delta), queued or ahead;  ahead → current or queued
+ * - queued → current when its snapshot is written
  * - current → behind when the watcher's backlog or the delta is over its limit; behind → queued
  *   when the watcher has drained
  */
@@ -32,7 +34,7 @@ const PORTION = 50
 export interface Subscription extends Acknowledging {
   readonly watcher: Watcher
   readonly channel: Channel
-  state: 'current' | 'queued' | 'behind'
+  state: 'current' | 'queued' | 'behind' | 'ahead'
 }
 
 /** What a channel needs of its hub. */

@@ -4,14 +4,12 @@
  */
 import type { Clock, Timer } from '../../core/clock.ts'
 import { LIMITS } from '../../discovery/limits.ts'
-import { splitSnapshot } from '../../discovery/registry/snapshot-parts.ts'
 import type { ServerMessage, Since } from '../../discovery/registry/wire.ts'
-import type { Removal } from '../records.ts'
-import { documentOf, instanceBytes } from '../service-entry.ts'
 import type { RegistryState, ServiceChange } from '../state.ts'
 import { Channel, type ChannelHost, type Subscription } from './channel.ts'
 import { mergeChanges } from './merge-changes.ts'
 import { ServiceHistory } from './service-history.ts'
+import { snapshotOf } from './snapshot.ts'
 import type { Watcher } from './watcher.ts'
 
 /**
@@ -23,9 +21,8 @@ const BLOCKED_MS = 30_000
 const TICK_MS = 5_000
 /** Bound of the snapshots written and not yet taken by the socket. */
 const MOST_SNAPSHOTS = 20
-
-/** Removed instances that a snapshot names, at most: one deployment of a large service. */
-const MOST_GONE = 2_000
+/** How long it catches up with what a watcher knows, before it sends a snapshot. */
+const CATCH_UP_MS = 2_000
 
 interface WatcherState {
   readonly subscriptions: Set<Subscription>
@@ -98,7 +95,27 @@ export class WatchHub {
       channel.subscriptions.set(watcher, subscription)
       known.subscriptions.add(subscription)
     }
-    const missed = since?.epoch === this.#state.epoch ? this.#missed(channel, since.revision) : undefined
+    const from = since?.epoch === this.#state.epoch ? since.revision : undefined
+    if (from !== undefined && from > this.#state.revision) this.#catchUp(subscription, from)
+    else this.#resume(subscription, from)
+  }
+
+  /** Another registry on the same store was ahead of this one. */
+  #catchUp(subscription: Subscription, from: number): void {
+    subscription.state = 'ahead'
+    const resume = (): void => {
+      this.#clock.stopTimer(late)
+      stop()
+      if (subscription.state !== 'ahead') return
+      subscription.channel.flush()
+      this.#resume(subscription, from)
+    }
+    const late = this.#clock.startBackgroundTimer(CATCH_UP_MS, resume, undefined)
+    const stop = this.#state.waits.add(from, resume)
+  }
+
+  #resume(subscription: Subscription, from: number | undefined): void {
+    const missed = from === undefined ? undefined : this.#missed(subscription.channel, from)
     if (missed === undefined) this.#enqueue(subscription)
     else {
       subscription.state = 'current'
@@ -275,30 +292,10 @@ export class WatchHub {
   #snapshot(channel: Channel): readonly Buffer[] {
     const intended = this.#state.intended(channel.service, this.#clock.wallNow())
     if (channel.snapshot?.intended === intended) return channel.snapshot.lines
-    const service = this.#state.service(channel.service)
-    const snapshot: Extract<ServerMessage, { type: 'snapshot' }> = {
-      type: 'snapshot',
-      service: channel.service,
-      epoch: this.#state.epoch,
-      revision: channel.position.revision,
-      instances: service === undefined ? [] : [...service.instances.values()].map((record) => record.instance),
-      policy: documentOf(service?.policy ?? null),
-      intended,
-      frozen: channel.frozen,
-      ...this.#goneOf(channel.service),
-    }
-    const fits = (service?.bytes ?? 0) < LIMITS.partBytes
-    const messages = fits ? [snapshot] : splitSnapshot(snapshot, instanceBytes)
+    const messages = snapshotOf(channel, this.#state, this.#history, intended)
     const lines = messages.map((message) => this.encode(message))
     channel.snapshot = { lines, intended }
     return lines
-  }
-
-  /** Who is gone of late, for watchers that knew them. */
-  #goneOf(service: string): { gone?: readonly Removal[] } {
-    const changes = this.#history.recent(service)
-    const { gone } = mergeChanges(service, 0, 0, changes)
-    return gone === undefined ? {} : { gone: gone.slice(-MOST_GONE) }
   }
 
   #drop(subscription: Subscription, lost = false): void {

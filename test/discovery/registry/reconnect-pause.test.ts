@@ -17,17 +17,19 @@ describe('the pause before the next connection', () => {
     [300, 250],
   ])('with a lease of %i ms never exceeds %i ms', (leaseMs, longest) => {
     const pause = new ReconnectPause()
-    pause.answered(leaseMs)
+    pause.greeted(leaseMs)
     expect(Math.max(...many(pause, 20))).toBe(longest)
   })
 
-  it('is what the registry asked for, once, and short again after it answered', () => {
+  it('is what the registry asked for, once, and short again after a session lasted', () => {
     const pause = new ReconnectPause()
-    pause.answered(900)
+    pause.greeted(900)
     pause.asked(10_000)
     expect(pause.next(1)).toBe(10_050)
     expect(pause.next(1)).toBe(250)
-    pause.answered(900)
+    pause.greeted(900)
+    expect(pause.next(1)).toBe(410)
+    pause.lasted()
     expect(pause.next(1)).toBe(150)
   })
 })

@@ -237,14 +237,65 @@ describe('the hub', () => {
     ])
   })
 
-  test('sends a snapshot for another epoch, for the future, and for what it no longer knows', async () => {
+  test('sends a snapshot for another epoch, and for what it no longer knows', async () => {
     await begin({ history: new ServiceHistory(0, 3) })
     for (let i = 0; i < 6; i++) await put(`i${i}`)
     const { epoch } = state
     expect(watching({ epoch: 'other', revision: 5 }).types).toEqual(['snapshot'])
-    expect(watching({ epoch, revision: 99 }).types).toEqual(['snapshot'])
     expect(watching({ epoch, revision: 2 }).types).toEqual(['snapshot'])
     expect(watching({ epoch, revision: 3 }).types).toEqual(['delta'])
+  })
+
+  describe('of a watcher that knows more than this registry', () => {
+    test('waits until it knows as much, and resumes then', async () => {
+      const known = await put('a')
+      const ahead = watching({ epoch: state.epoch, revision: known + 2 })
+      await put('b')
+      clock.advance(1_000)
+      expect(ahead.types).toEqual([])
+      await put('c')
+      await put('d')
+      clock.advance(20)
+      expect(ahead.messages).toMatchObject([
+        { type: 'delta', previous: known + 2, revision: known + 2 },
+        { type: 'delta', previous: known + 2, revision: known + 3, put: [{ id: 'd' }] },
+      ])
+      expect(clock.timers).toBe(1)
+    })
+
+    test('sends a snapshot when it does not catch up within 2 s', async () => {
+      const known = await put('a')
+      const ahead = watching({ epoch: state.epoch, revision: known + 9 })
+      clock.advance(1_999)
+      expect(ahead.types).toEqual([])
+      clock.advance(1)
+      expect(ahead.messages).toMatchObject([{ type: 'snapshot', revision: known }])
+      await put('b')
+      clock.advance(20)
+      expect(ahead.messages[1]).toMatchObject({ type: 'delta', previous: known })
+    })
+
+    test('counts it among those who have to see a change', async () => {
+      const known = await put('a')
+      const ahead = watching({ epoch: state.epoch, revision: known + 9 })
+      let seen = false
+      hub.whenSeen('s', await put('a', 's', 1), () => {
+        seen = true
+      })
+      expect(seen).toBe(false)
+      hub.acknowledge(ahead, 's', known + 9)
+      expect(seen).toBe(true)
+    })
+
+    test('forgets it when it leaves, and when it asks anew', async () => {
+      const { revision } = state
+      const left = watching({ epoch: state.epoch, revision: revision + 9 })
+      hub.leave(left)
+      const again = watching({ epoch: state.epoch, revision: revision + 9 })
+      hub.watch(again, 's')
+      clock.advance(2_000)
+      expect([left.types, again.types]).toEqual([[], ['snapshot']])
+    })
   })
 
   test('drops deltas of a watcher that cannot keep up, and sends it one snapshot when it can', async () => {
