@@ -24,6 +24,8 @@ const MOST_STREAMS = 100
 const IDLE_MS = 120_000
 /** From GOAWAY to the end of all connections. */
 const CLOSE_MS = 1_000
+/** From the end of a denied peer's sessions to that of its connections. */
+const DISMISS_MS = 500
 /** How often ended certificates, floods and idle connections are looked for. */
 const SWEEP_MS = 500
 
@@ -129,15 +131,14 @@ export class RegistryServer {
     server.on('clientError', (_error: Error, socket: Socket) => socket.destroy())
   }
 
-  /** Ends what denied peers have open. What was sent to them leaves first. */
+  /** Ends what denied peers have open. They read their sessions' last words before the end. */
   dismissDenied(): void {
     const { denials } = this.#context
     this.#requests.sweep()
     for (const session of this.#http2.keys()) {
       const peer = session.destroyed ? undefined : (session.socket as VerifiedSocket)[PEER]
       if (peer?.spiffeId === undefined || !denials.has(peer.spiffeId)) continue
-      session.close()
-      this.#clock.startBackgroundTimer(CLOSE_MS, (one) => one.destroy(), session)
+      this.#clock.startBackgroundTimer(DISMISS_MS, (one) => one.destroy(), session)
     }
   }
 
