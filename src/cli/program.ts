@@ -5,6 +5,7 @@ import { didYouMean } from '../options/nearest.ts'
 import { addApplyCommand } from './apply-command.ts'
 import { addAuditCommand } from './audit-command.ts'
 import { addBackupCommand } from './backup-command.ts'
+import { addCaCommands } from './ca-commands.ts'
 import { addCheckCommand } from './check-command.ts'
 import { addDenyCommands } from './deny-commands.ts'
 import { addDiffCommand } from './diff-command.ts'
@@ -51,6 +52,7 @@ export function buildProgram(surroundings: CliContext): Command {
   addDenyCommands(program, surroundings)
   addStatusCommand(program, surroundings)
   addAuditCommand(program, surroundings)
+  addCaCommands(program, surroundings)
   addBackupCommand(program, surroundings)
   addRestoreCommand(program, surroundings)
   return program

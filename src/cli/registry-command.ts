@@ -22,6 +22,7 @@ interface RegistryFlags extends CommonFlags, StoreFlags {
   readonly certificateLife?: string
   readonly name?: readonly string[]
   readonly advertise?: string
+  readonly caDir?: string
   readonly sealKey?: string
   readonly formerSealKey?: string
   readonly logLevel: 'info' | 'silent'
@@ -40,6 +41,7 @@ const FLAGS: Readonly<Record<string, string>> = {
   certificateLife: '--certificate-life',
   names: '--name',
   advertise: '--advertise',
+  caDir: '--ca-dir',
   sealKey: '--seal-key',
   formerSealKey: '--former-seal-key',
 }
@@ -58,6 +60,7 @@ export function addRegistryCommand(program: Command, surroundings: CliContext): 
     .option('--certificate-life <duration>', 'of the certificates it issues (default: 24h)')
     .option('--name <name...>', 'DNS names or addresses under which it is reached, besides the one it listens on')
     .option('--advertise <url>', 'where other registries and operators reach it (default: the address it listens on)')
+    .option('--ca-dir <dir>', 'an intermediate made elsewhere: intermediate.key and chain.pem (see `inmesh ca`)')
     .option('--seal-key <source>', 'what seals its private keys at rest: file:PATH, env:NAME or cmd:COMMAND')
     .option('--former-seal-key <source>', 'the seal key so far, to change it')
     .addOption(
@@ -93,7 +96,7 @@ async function runRegistry(flags: RegistryFlags, surroundings: CliContext): Prom
 }
 
 function optionsFrom(flags: RegistryFlags, { env }: CliContext): RegistryOptions {
-  const { address, port, memory, trustDomain, lease, certificateLife, name, sealKey, formerSealKey } = flags
+  const { address, port, memory, trustDomain, lease, certificateLife, name, caDir, sealKey, formerSealKey } = flags
   const dev = flags.dev === true
   const dataDir = flags.dataDir ?? (memory === true ? undefined : defaultDataDirectory(env, dev))
   const given = {
@@ -108,6 +111,7 @@ function optionsFrom(flags: RegistryFlags, { env }: CliContext): RegistryOptions
     certificateLife: certificateLife === undefined ? undefined : numeric(certificateLife),
     names: name,
     advertise: flags.advertise,
+    caDir,
     sealKey,
     formerSealKey,
     log: flags.logLevel !== 'silent',

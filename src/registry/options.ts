@@ -78,6 +78,12 @@ export interface RegistryOptions {
    */
   readonly signingsPerSecond?: number
   /**
+   * A directory with an intermediate that was made elsewhere (`intermediate.key`, `chain.pem`). Its
+   * key stays there, and a newer one in it is taken over while the registry runs. Default: the
+   * registry makes a root and an intermediate.
+   */
+  readonly caDir?: string
+  /**
    * The key that seals private keys in the store: `'file:PATH'`, `'env:NAME'`, `'cmd:COMMAND'`, 32
    * bytes, or a function that gives it. An unsealed store is sealed in place. Default: unsealed.
    */
@@ -111,6 +117,7 @@ const OPTIONS = fields({
   advertise: optional(text('a URL such as https://10.0.0.5:7400', ADVERTISED, 300)),
   joinsPerSecond: withDefault(integer({ min: 1, max: 100_000 }), 5),
   signingsPerSecond: withDefault(integer({ min: 1, max: 100_000 }), 200),
+  caDir: optional(text('a directory', /^[^\0]+$/, 4_096)),
   sealKey: optional(SEAL_KEY),
   formerSealKey: optional(SEAL_KEY),
   log: withDefault(flag(), true),

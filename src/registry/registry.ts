@@ -16,6 +16,7 @@ import type { ApiContext } from './api/context.ts'
 import { NEW_TOKEN } from './api/tokens.ts'
 import { Exports } from './backup/exports.ts'
 import { RegistryAuthority } from './ca/authority.ts'
+import { ExternalWatch, openExternal, refuseCaDir } from './ca/external-watch.ts'
 import { ProgressReporter } from './ca/progress-reporter.ts'
 import { Rotator } from './ca/rotator.ts'
 import { TokenSigner } from './ca/token-signer.ts'
@@ -163,9 +164,10 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
     log.warn({ keys: state.unreadable.slice(0, 20) }, 'damaged instances left out; their processes register again')
   }
   const hasPast = state.trust.rotation !== undefined
+  const external = openExternal(options, state)
   const authority = await RegistryAuthority.open(
     state,
-    { trustDomain: options.trustDomain, certificateLifeMs, signingsPerSecond },
+    { trustDomain: options.trustDomain, certificateLifeMs, signingsPerSecond, external },
     clock,
   )
   const { trustDomain } = authority
@@ -232,6 +234,8 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
     evictions: registrar.evictions,
     dismiss: () => server.dismissDenied(),
   })
+  const externalWatch =
+    options.caDir === undefined ? undefined : new ExternalWatch(options.caDir, authority, rotator.actor, clock, log)
   const stopFollowing = authority.onChange(() => {
     sessions.tell({ type: 'bundle', ...authority.bundle })
     repinAdminToken(state, authority, dataDir, log)
@@ -276,6 +280,7 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
     await departures.drain()
     stopFollowing()
     denials.close()
+    externalWatch?.close()
     rotator.close()
     authority.close()
     registrar.close()
@@ -294,6 +299,7 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
     repinAdminToken(state, authority, dataDir, log)
     denials.begin()
     await progress.start()
+    await externalWatch?.start().catch((error: unknown) => refuseCaDir(error))
     port = await server.listen()
     url = `https://${isIPv6(address) ? `[${address}]` : address}:${port}`
     await fleet.begin(options.advertise ?? advertisedUrl(address, port), sessions)

@@ -4,6 +4,7 @@
 import type { Access } from '../access/access.ts'
 import { metricsText } from '../metrics-text.ts'
 import { sendBackup } from './backup.ts'
+import { authorityStatus, importIntermediate, requestIntermediate, rotate } from './ca.ts'
 import type { ApiContext, ApiRequest } from './context.ts'
 import { allow, deny } from './denials.ts'
 import { ApiError, invalid } from './error.ts'
@@ -120,6 +121,10 @@ export const ROUTES: readonly ApiRoute[] = [
   route('DELETE', '/v1/denials/:spiffe', 'admin', allow),
   // No read: it has the keys of the authority.
   route('POST', '/v1/backup', 'admin', sendBackup),
+  route('GET', '/v1/ca', 'operator', authorityStatus),
+  route('POST', '/v1/ca/rotate', 'admin', rotate),
+  route('POST', '/v1/ca/csr', 'admin', requestIntermediate),
+  route('POST', '/v1/ca/import', 'admin', importIntermediate),
   route('GET', '/v1/audit', 'operator', ({ state, audit }, { response }) =>
     sendJson(response, 200, { audit: [...state.audit].reverse(), suppressed: audit.suppressed }),
   ),

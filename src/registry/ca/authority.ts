@@ -12,11 +12,12 @@ import { readSigningRequest } from '../../identity/signing-request.ts'
 import { registryId, serviceId } from '../../identity/spiffe-id.ts'
 import type { TrustBundle } from '../../identity/trust-bundle.ts'
 import { BACKDATED_MS } from '../../identity/validity.ts'
+import { OptionsError } from '../../options/fields.ts'
 import { RateLimit } from '../access/rate-limit.ts'
 import { ApiError } from '../api/error.ts'
 import type { RegistryState } from '../state.ts'
 import { authorityOf } from './authority-records.ts'
-import type { ExternalIssuer } from './external-issuer.ts'
+import type { ExternalIssuer, ExternalIssuers } from './external-issuer.ts'
 import { trustedOf } from './succession.ts'
 import { TrustStore } from './trust-store.ts'
 import { bundleFrom, issuerUnder, ownIssuerOf, pinsOf } from './trusted.ts'
@@ -30,7 +31,7 @@ export interface AuthorityOptions {
   readonly trustDomain: string | undefined
   readonly certificateLifeMs: number
   readonly signingsPerSecond: number
-  readonly external?: ExternalIssuer | undefined
+  readonly external?: ExternalIssuers | undefined
 }
 
 export class RegistryAuthority {
@@ -42,7 +43,7 @@ export class RegistryAuthority {
   readonly #ofService: RateLimit
   readonly #listeners = new Set<() => void>()
   readonly #stop: () => void
-  #external: ExternalIssuer | undefined
+  #external: readonly ExternalIssuer[]
   #bundle: TrustBundle
   #known: string
   /** Monotonic: when the store was last known to be in reach. */
@@ -54,8 +55,13 @@ export class RegistryAuthority {
    */
   static async open(state: RegistryState, options: AuthorityOptions, clock: Clock): Promise<RegistryAuthority> {
     const { trustDomain, certificateLifeMs, external } = options
-    const store = await TrustStore.open(state, { trustDomain, lifeMs: certificateLifeMs, external }, clock)
+    const store = await TrustStore.open(
+      state,
+      { trustDomain, lifeMs: certificateLifeMs, external: external?.[0] },
+      clock,
+    )
     const authority = new RegistryAuthority(store, state, options, clock)
+    authority.#checkKey()
     await authority.#announceLife()
     return authority
   }
@@ -65,7 +71,7 @@ export class RegistryAuthority {
     this.#state = state
     this.#options = options
     this.#clock = clock
-    this.#external = options.external
+    this.#external = options.external ?? []
     this.#signings = new RateLimit(options.signingsPerSecond, options.signingsPerSecond, clock)
     const ofService = Math.ceil(options.signingsPerSecond * SHARE_OF_SERVICE)
     this.#ofService = new RateLimit(ofService, ofService, clock)
@@ -127,12 +133,13 @@ export class RegistryAuthority {
   }
 
   /** The files of `--ca-dir` have changed. */
-  useExternal(external: ExternalIssuer | undefined): void {
+  useExternal(external: ExternalIssuers): void {
     this.#external = external
     this.#changed()
   }
 
-  get external(): ExternalIssuer | undefined {
+  /** What the directory has now, the current one first. */
+  get external(): readonly ExternalIssuer[] {
     return this.#external
   }
 
@@ -198,19 +205,34 @@ export class RegistryAuthority {
     }
   }
 
+  #checkKey(): void {
+    const { active } = this.store.rotation.certificates
+    if (this.#holds(active)) return
+    const message =
+      this.#external.length === 0
+        ? `is missing: the key of the intermediate in use (${active}) is not in the store; give the directory where it is`
+        : `the intermediate in use is another one (${active}), and its key is neither there nor in the store; keep it there as former.key and former.pem until 'inmesh ca status' shows that it is withdrawn`
+    throw new OptionsError('startRegistry', [{ path: ['caDir'], message }])
+  }
+
   /** A registry that got its key later, or lost it, has what it holds. */
   #ownIssuer(): string {
     const wanted = ownIssuerOf(this.store.trust, this.store.rotation)
     return this.#holds(wanted) ? wanted : (this.holds[0] ?? wanted)
   }
 
+  #externalOf(id: string): ExternalIssuer | undefined {
+    return this.#external.find(({ intermediate }) => intermediate.id === id)
+  }
+
   #holds(id: string): boolean {
-    if (this.#external?.intermediate.id === id) return true
+    if (this.#externalOf(id) !== undefined) return true
     return this.store.trust.authorities.get(id)?.privateKey !== undefined
   }
 
   #signerOf(id: string): Authority {
-    if (this.#external?.intermediate.id === id) return this.#external.authority
+    const external = this.#externalOf(id)
+    if (external !== undefined) return external.authority
     const record = this.store.trust.authorities.get(id)
     if (record?.privateKey !== undefined) return authorityOf(record)
     throw new ApiError('storage-unavailable', `this registry has no key of the authority '${id}'; give it by --ca-dir`)

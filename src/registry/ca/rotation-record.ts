@@ -13,6 +13,15 @@ export interface RotationRecord {
   /** Of the authorities that sign certificates: intermediates, or a root in an older store. */
   readonly certificates: Succession
   readonly tokens: Succession
+  /** Authorities of late that are trusted no more: a registry with an old directory names them. */
+  readonly withdrawn?: readonly string[]
+}
+
+/** How many of them are remembered. */
+const MOST_WITHDRAWN = 20
+
+export function withdraw({ withdrawn = [] }: RotationRecord, id: string): readonly string[] {
+  return [...withdrawn, id].slice(-MOST_WITHDRAWN)
 }
 
 /**

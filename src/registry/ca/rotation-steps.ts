@@ -7,7 +7,7 @@ import { ApiError } from '../api/error.ts'
 import { type AuthorityRecord, KEYS, type SigningKeyRecord } from '../records.ts'
 import type { Operation } from '../storage/storage.ts'
 import { isRoot, type Made, putAuthority, putTokenKey, rootIdOf } from './authority-records.ts'
-import type { RotationRecord } from './rotation-record.ts'
+import { type RotationRecord, withdraw } from './rotation-record.ts'
 import { advance, begin, cancel, type Facts, replaceEnded, type Succession, trustedOf } from './succession.ts'
 import type { TrustRecords } from './trust-records.ts'
 import type { Moment, TrustStep } from './trust-store.ts'
@@ -84,7 +84,11 @@ export function advanceTrack(
     const kind = track === 'tokens' ? 'token key' : 'authority'
     const detail = after.stage === 'use' ? `${kind} ${after.active} signs` : `${kind} ${before.former} is withdrawn`
     return {
-      rotation: { [track]: after },
+      rotation: {
+        [track]: after,
+        ...(track === 'certificates' &&
+          before.former !== undefined && { withdrawn: withdraw(rotation, before.former) }),
+      },
       operations: [...superfluous(track, trust, after), ...note(actor, action, detail)],
     }
   }

@@ -11,6 +11,7 @@ import type { RegistryState } from '../state.ts'
 import type { Leadership } from '../storage/storage.ts'
 import type { RegistryAuthority } from './authority.ts'
 import { authorityOf, isRoot, makeIntermediate, rootIdOf } from './authority-records.ts'
+import { RotationCommands } from './rotation-commands.ts'
 import { RotationFacts } from './rotation-facts.ts'
 import {
   type Actor,
@@ -52,6 +53,7 @@ export class Rotator {
   readonly #options: RotatorOptions
   readonly #facts: RotationFacts
   readonly #actor: Actor
+  readonly #commands: RotationCommands
   readonly #watched = new Map<Track, Watched>()
   #leadership: Leadership | undefined
   #timer: Timer | undefined
@@ -63,9 +65,20 @@ export class Rotator {
     this.#options = options
     const { state, authority, clock, leaseMs, audit } = options
     this.#facts = new RotationFacts(state, authority, clock, leaseMs)
+    this.#commands = new RotationCommands(authority.store, state, this.#facts, audit, clock)
     this.#actor = { who: 'registry', source: 'local', operations: (entry) => audit.operations(entry) }
     this.#next()
     this.#lead().catch((error) => this.#failed(error))
+  }
+
+  /** Of steps that no operator asked for. */
+  get actor(): Actor {
+    return this.#actor
+  }
+
+  /** What operators ask for. */
+  get commands(): RotationCommands {
+    return this.#commands
   }
 
   get facts(): RotationFacts {
