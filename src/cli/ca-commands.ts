@@ -110,7 +110,11 @@ function addCsr(group: Command, surroundings: CliContext): void {
     const terminal = new Terminal(surroundings, flags.json === true)
     const request =
       dir === undefined
-        ? (await (await connect(surroundings, flags)).api.call<{ csr: string }>('POST', '/v1/ca/csr', {})).csr
+        ? (
+            await (
+              await connect(surroundings, flags)
+            ).api.call<{ csr: string }>('POST', '/v1/ca/csr', { role: 'intermediate' })
+          ).csr
         : (await createRequest(dir, trustDomain)).csr
     writeOut(terminal, { csr: request }, request, out)
   })

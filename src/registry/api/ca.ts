@@ -10,6 +10,7 @@ const ROTATE = fields({
   what: oneOf(['root', 'intermediate', 'tokens']),
   do: withDefault(oneOf(['begin', 'force', 'cancel']), 'begin'),
 })
+const REQUEST = fields({ role: oneOf(['intermediate']) })
 const IMPORT = fields({ chain: text('certificates in PEM', /^[\s\S]+$/, 128 * 1024) })
 
 export function authorityStatus({ authority, rotator, signer }: ApiContext, { response }: ApiRequest): void {
@@ -29,7 +30,11 @@ export async function rotate(context: ApiContext, exchange: ApiRequest): Promise
   })
 }
 
-export async function requestIntermediate(context: ApiContext, { response, caller }: ApiRequest): Promise<void> {
+export async function requestIntermediate(
+  context: ApiContext,
+  { request, response, caller }: ApiRequest,
+): Promise<void> {
+  checkBody(REQUEST, await readJson(request, context.clock), 'signing request')
   const csr = await context.rotator.commands.request(caller.name, caller.source)
   sendJson(response, 200, { csr })
 }
