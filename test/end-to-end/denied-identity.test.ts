@@ -65,6 +65,14 @@ test(
     const lost = countOf(thief, 'registry:lost')
     await wait(3_000)
     expect(countOf(thief, 'registry:lost'), 'no session was opened again').toBe(lost)
+    await eventually('it tells why', () =>
+      thief
+        .events()
+        .some(
+          ({ name, payload }) =>
+            name === 'registry:unreachable' && /identity-denied.*operator denied/.test(String(payload.reason)),
+        ),
+    )
     // Its pauses grow, as after any refusal.
     const { events } = JSON.parse((await inmesh(fleet, 'audit', '--refused', '--json')).stdout) as { events: Audited[] }
     const tries = events.filter(({ who, reason }) => who === idOf('thief') && reason === 'identity-denied')

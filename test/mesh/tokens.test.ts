@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
 import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { joinMesh, type Mesh, type MeshOptions } from '../../src/index.ts'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
 import { join, request } from '../rigs/registry-session.ts'
@@ -47,6 +47,19 @@ function refusal(reason: string) {
 }
 
 describe('a token', () => {
+  test('of a denied subject is refused, also one that was verified before, and none is issued', async () => {
+    const [checkout, inventory] = await Promise.all([mesh('checkout'), mesh('inventory')])
+    const token = await checkout.token({ audience: 'inventory' })
+    expect(await inventory.verifyToken(token)).toMatchObject({ service: 'checkout' })
+    const body = { spiffeId: checkout.spiffeId }
+    expect((await request(registry, 'POST', '/v1/denials', { body, admin: true })).status).toBe(201)
+    const verdict = () => inventory.verifyToken(token).catch((error: unknown) => error)
+    await vi.waitFor(async () => expect(await verdict()).toMatchObject(refusal('denied')), { timeout: 10_000 })
+    await expect(checkout.token({ audience: 'another' })).rejects.toThrow(/identity-denied/)
+    await request(registry, 'DELETE', `/v1/denials/${encodeURIComponent(checkout.spiffeId)}`, { admin: true })
+    await vi.waitFor(async () => expect(await verdict()).toMatchObject({ service: 'checkout' }), { timeout: 10_000 })
+  })
+
   test('says who asked for it, to the one service that it is for', async () => {
     const [checkout, inventory] = await Promise.all([mesh('checkout'), mesh('inventory')])
     const byName = await checkout.token({ audience: 'inventory' })

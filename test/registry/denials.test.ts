@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { BUNDLE_LIMITS } from '../../src/identity/trust-bundle.ts'
+import { joinMesh } from '../../src/index.ts'
 import { type Registry, startRegistry } from '../../src/registry/index.ts'
 import { startRegistryOn } from '../../src/registry/registry.ts'
 import { MemoryStorage } from '../../src/registry/storage/memory.ts'
@@ -156,7 +157,8 @@ test('refuses wrong bodies, strangers, members, read-only operators, and what is
 test('a bundle holds a thousand; one more is one clear error', async () => {
   const storage = new MemoryStorage()
   opened.push(storage)
-  const id = (i: number): string => `spiffe://inmesh.local/service/s${i}`
+  // As long as they may be.
+  const id = (i: number): string => `spiffe://inmesh.local/service/s${i}/`.padEnd(512, 'x')
   const records = Array.from({ length: BUNDLE_LIMITS.denied - 1 }, (_, i) => ({
     key: `deny/${encodeURIComponent(id(i))}`,
     value: JSON.stringify({ spiffeId: id(i), at: 1, until: null, by: 'admin' }),
@@ -171,6 +173,16 @@ test('a bundle holds a thousand; one more is one clear error', async () => {
   expect((await add(ID)).json, 'one that is there can be changed').toMatchObject({ change: 'unchanged' })
   expect((await bundle(full)).denied).toHaveLength(BUNDLE_LIMITS.denied)
   expect((await session('billing', full)).closed).toBe(false)
+  const joinToken = await full.createJoinToken({ service: 'billing' })
+  const mesh = await joinMesh({
+    service: 'billing',
+    registry: full.url,
+    joinToken,
+    stateDir: 'memory',
+    handleSignals: false,
+  })
+  opened.push(mesh)
+  expect(mesh.spiffeId, 'a process joins with so full a bundle').toBe(OTHER)
   await request(full, 'DELETE', `/v1/denials/${encodeURIComponent(id(7))}`, { headers })
   expect((await add(OTHER)).status).toBe(201)
 })

@@ -6,11 +6,12 @@ import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:htt
 import type { ConnectionOptions } from 'node:tls'
 import type { Clock, Timer } from '../../core/clock.ts'
 import { MeshError } from '../../core/errors.ts'
-import { refusalOf } from '../../identity/tls-options.ts'
+import { refusalOf as refusedPeer } from '../../identity/tls-options.ts'
 import { LIMITS } from '../limits.ts'
 import { SnapshotRejected } from '../read-field.ts'
 import { LineReader } from './line-reader.ts'
 import { readServerMessage } from './message-reader.ts'
+import { objectIn, refusalOf } from './request.ts'
 import { SnapshotParts } from './snapshot-parts.ts'
 import { type ClientMessage, LEAST_PROTOCOL, type ServerMessage } from './wire.ts'
 
@@ -27,6 +28,8 @@ const CONNECT_TIMEOUT_MS = 5_000
 /** After this many unreadable messages in a row, the other side is no registry. */
 const MOST_REJECTED = 100
 const GOODBYE_MS = 500
+/** What a registry says instead of a greeting, in characters. */
+const LONGEST_REFUSAL = 8_192
 
 /** Who opens the session. */
 export interface Greeting {
@@ -120,13 +123,22 @@ export class SessionConnection {
     }
     stream.on('error', (error) => end(reasonOf(error)))
     stream.on('close', () => end('the registry ended the session'))
-    stream.on('response', (headers) => {
-      if (headers[':status'] !== 200) end(`the registry answered with status ${headers[':status']}`)
+    let refusal: { readonly status: number; text: string } | undefined
+    stream.on('response', ({ ':status': status = 0 }) => {
+      if (status !== 200) refusal = { status, text: '' }
+    })
+    stream.on('end', () => {
+      if (refusal === undefined) return
+      end(`the registry refused the session${refusalOf({ status: refusal.status, body: objectIn(refusal.text) })}`)
     })
     const reader = new LineReader(LIMITS.lineBytes, (line) => {
       if (stream === this.#stream) this.#read(line)
     })
     stream.on('data', (chunk: Buffer) => {
+      if (refusal !== undefined) {
+        if (refusal.text.length < LONGEST_REFUSAL) refusal.text += chunk
+        return
+      }
       try {
         reader.push(chunk)
       } catch (error) {
@@ -198,7 +210,7 @@ export class SessionConnection {
 function reasonOf(error: Error): string {
   // The stream of a connection that failed is canceled, and only its cause says why.
   const cause = error.cause instanceof Error ? error.cause : error
-  const refused = cause instanceof MeshError ? undefined : refusalOf(cause)
+  const refused = cause instanceof MeshError ? undefined : refusedPeer(cause)
   return refused === undefined
     ? cause.message
     : `The registry's certificate was refused (${refused.reason}). ${refused.detail}`

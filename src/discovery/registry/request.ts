@@ -8,8 +8,8 @@ import { MeshError } from '../../core/errors.ts'
 import type { verifyingOptions } from '../../identity/tls-options.ts'
 import { labelOf, lookupOf, type RegistryTarget } from './target.ts'
 
-/** A certificate, its bundle and a few words are far below this. */
-const LONGEST_ANSWER = 256 * 1024
+/** Above a certificate with a trust bundle as full as it may be. */
+const LONGEST_ANSWER = 2 * 1024 * 1024
 
 /** What TLS needs to be sure that it is the registry, with our own certificate if we have one. */
 export type RegistryTls = ReturnType<typeof verifyingOptions>
@@ -76,7 +76,7 @@ export function askRegistry(
       response.on('end', () => {
         clock.stopTimer(timer)
         signal?.removeEventListener('abort', abandon)
-        resolve({ status: response.statusCode ?? 0, body: parse(Buffer.concat(parts).toString('utf8')) })
+        resolve({ status: response.statusCode ?? 0, body: objectIn(Buffer.concat(parts).toString('utf8')) })
       })
     })
     request.end(text)
@@ -102,7 +102,8 @@ export function isPassing({ status }: RegistryAnswer): boolean {
   return status >= 500 || status === 429
 }
 
-function parse(text: string): Record<string, unknown> {
+/** The JSON object in a text; an empty one if it has none. */
+export function objectIn(text: string): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(text)
     return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
