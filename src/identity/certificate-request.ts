@@ -6,7 +6,7 @@ import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import { formatDuration } from '../options/duration.ts'
 import type { Identity } from './identity.ts'
-import { makeIdentity } from './identity-check.ts'
+import { formerRoots, makeIdentity } from './identity-check.ts'
 import type { JoinResponse } from './issued-certificate.ts'
 import { generateIdentityKey, privateKeyPem } from './key.ts'
 import { createSigningRequest } from './signing-request.ts'
@@ -68,7 +68,9 @@ export function acceptCertificate(
     throw new MeshError(message, { code: 'identity-rejected', service })
   }
   const newer = before === undefined || answer.joined === true || answer.sequence >= before.sequence
-  const parts = { service, certificate, privateKey, ...bundleOf(newer ? answer : before) }
+  const bundle = bundleOf(newer ? answer : before)
+  const former = joining ? {} : formerRoots(before, bundle.roots)
+  const parts = { service, certificate, privateKey, ...bundle, ...former }
   const identity = makeIdentity(parts, (before?.generation ?? 0) + 1, clock)
   // By the clock that wrote the end into the certificate, unless what it says cannot be.
   const byIssuer = identity.notAfter - answer.wallNow

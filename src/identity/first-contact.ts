@@ -28,6 +28,8 @@ export interface FirstContact {
   readonly trustDomain: string
   /** PEM; its key has the pinned fingerprint. */
   readonly root: string
+  /** Fingerprints of all roots that were presented, the pinned one first; two during a rotation. */
+  readonly presented: readonly string[]
   /**
    * For the connections that follow: TLS against this root, and the peer must be the registry. No
    * client certificate.
@@ -64,7 +66,9 @@ export async function pinnedTlsOptions(options: FirstContactOptions): Promise<Fi
   const verdict = verifier.verifyId(chain[0]?.raw, registryId(trustDomain))
   if (!verdict.ok) throw endedByClock(verdict, endpoint) ?? rejection(verdict, undefined, endpoint)
   const tls = { ...verifyingOptions(verifier, { registry: true }, trustDomain), servername, ca: [root] }
-  return { trustDomain, root, tls }
+  const roots = chain.slice(1).filter((one) => one.ca && isSelfSigned(one))
+  const presented = [...new Set([fingerprint, ...roots.map((one) => rootFingerprint(one))])]
+  return { trustDomain, root, presented, tls }
 }
 
 /** The right registry, whose certificate is not valid at the time that our clock shows. */

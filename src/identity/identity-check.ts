@@ -5,6 +5,7 @@ import { X509Certificate } from 'node:crypto'
 import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import type { Identity } from './identity.ts'
+import { rootFingerprint } from './join-token.ts'
 import { readP256PrivateKey } from './key.ts'
 import { PeerVerifier } from './peer-verifier.ts'
 import { isTrustDomain, serviceId } from './spiffe-id.ts'
@@ -17,6 +18,7 @@ export interface IdentityParts extends OlderBundle {
   readonly spiffeId?: string
   readonly privateKey: string
   readonly certificate: string
+  readonly formerRoots?: readonly string[] | undefined
 }
 
 /** Bounds on what a registry or a file may give. A leaf may have three intermediates. */
@@ -40,6 +42,7 @@ export function makeIdentity(parts: IdentityParts, generation: number, clock: Cl
   }
   const mistake = bundleMistake(bundle)
   if (mistake !== undefined) return refuse(mistake)
+  if (!areFingerprints(parts.formerRoots ?? [])) return refuse('its former roots are no fingerprints')
   const key = readP256PrivateKey(privateKey) ?? refuse('its private key is no P-256 key')
 
   let x509: X509Certificate
@@ -61,8 +64,32 @@ export function makeIdentity(parts: IdentityParts, generation: number, clock: Cl
     privateKey,
     certificate,
     ...frozenBundle(bundle),
+    ...(parts.formerRoots !== undefined && { formerRoots: Object.freeze([...parts.formerRoots]) }),
     notBefore: Date.parse(x509.validFrom),
     notAfter: Date.parse(x509.validTo),
     generation,
   })
+}
+
+/** After this many rotations of the root, a token that pins the first is worth nothing. */
+const MOST_FORMER_ROOTS = 16
+const FINGERPRINT = /^[A-Za-z0-9_-]{43}$/
+
+function areFingerprints(value: unknown): boolean {
+  return (
+    Array.isArray(value) && value.length <= MOST_FORMER_ROOTS && value.every((one) => FINGERPRINT.test(String(one)))
+  )
+}
+
+/** The former roots of the identity that follows `before` under a bundle with `roots`. */
+export function formerRoots(before: Identity, roots: readonly string[]): { readonly formerRoots?: readonly string[] } {
+  const now = new Set(roots.map((root) => rootFingerprint(root)))
+  const gone = before.roots.map((root) => rootFingerprint(root)).filter((one) => !now.has(one))
+  const all = [...new Set([...(before.formerRoots ?? []), ...gone])].slice(-MOST_FORMER_ROOTS)
+  return all.length === 0 ? {} : { formerRoots: Object.freeze(all) }
+}
+
+/** Whether `fingerprint` is of a root that this identity has, or had before it was replaced. */
+export function isUnderRoot({ roots, formerRoots = [] }: Identity, fingerprint: string): boolean {
+  return formerRoots.includes(fingerprint) || roots.some((root) => rootFingerprint(root) === fingerprint)
 }

@@ -15,6 +15,11 @@ export interface Identity extends TrustBundle {
   /** Wall-clock instants, in ms. */
   readonly notBefore: number
   readonly notAfter: number
+  /**
+   * Fingerprints of roots that the registry has replaced since this process joined: a join token
+   * that pins one of them is of the same mesh.
+   */
+  readonly formerRoots?: readonly string[]
   /** Counts up with every rotation in this process; connections belong to one generation. */
   readonly generation: number
 }

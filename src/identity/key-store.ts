@@ -9,8 +9,7 @@ import { dirname, join } from 'node:path'
 import type { Clock } from '../core/clock.ts'
 import { OptionsError } from '../options/fields.ts'
 import type { Identity } from './identity.ts'
-import { makeIdentity } from './identity-check.ts'
-import { rootFingerprint } from './join-token.ts'
+import { isUnderRoot, makeIdentity } from './identity-check.ts'
 import { insecureLink, insecurePermissions } from './private-files.ts'
 import { bundleOf, type OlderBundle } from './trust-bundle.ts'
 
@@ -55,8 +54,8 @@ export class KeyStore {
 
   /**
    * The stored identity of `service`, checked as if a stranger had given it, as generation 1. With
-   * `fingerprint`, only if one of its roots has it. Throws an `OptionsError` if others can read the
-   * file.
+   * `fingerprint`, only if one of its roots has it, or had it before the registry replaced that
+   * root. Throws an `OptionsError` if others can read the file.
    */
   async loadIdentity(service: string, fingerprint?: string): Promise<Identity | undefined> {
     const bytes = await this.readState(identityFile(service))
@@ -64,11 +63,10 @@ export class KeyStore {
     try {
       const stored = JSON.parse(bytes.toString('utf8')) as Record<string, unknown> | null
       if (stored?.format !== FORMAT) throw new Error('another format')
-      const { privateKey, certificate } = stored as unknown as Identity
-      const parts = { service, privateKey, certificate, ...bundleOf(stored as unknown as OlderBundle) }
+      const { privateKey, certificate, formerRoots } = stored as unknown as Identity
+      const parts = { service, privateKey, certificate, formerRoots, ...bundleOf(stored as unknown as OlderBundle) }
       const identity = makeIdentity(parts, 1, this.#clock)
-      if (fingerprint === undefined || identity.roots.some((root) => rootFingerprint(root) === fingerprint))
-        return identity
+      if (fingerprint === undefined || isUnderRoot(identity, fingerprint)) return identity
     } catch {
       // Damaged, expired or foreign: as if it were not there.
     }
@@ -77,8 +75,8 @@ export class KeyStore {
   }
 
   async saveIdentity(identity: Identity): Promise<void> {
-    const { service, privateKey, certificate } = identity
-    const text = JSON.stringify({ format: FORMAT, privateKey, certificate, ...bundleOf(identity) })
+    const { service, privateKey, certificate, formerRoots } = identity
+    const text = JSON.stringify({ format: FORMAT, privateKey, certificate, formerRoots, ...bundleOf(identity) })
     await this.writeState(identityFile(service), Buffer.from(text))
   }
 

@@ -14,7 +14,7 @@ import { MeshError } from '../core/errors.ts'
 import { WallTimer } from '../core/wall-timer.ts'
 import { acceptCertificate, type Requester, requestCertificate } from './certificate-request.ts'
 import type { Identity, IdentitySource } from './identity.ts'
-import { makeIdentity } from './identity-check.ts'
+import { formerRoots, makeIdentity } from './identity-check.ts'
 import { rootFingerprint } from './join-token.ts'
 import type { KeyStore } from './key-store.ts'
 import { bundleMistake, frozenBundle, type TrustBundle } from './trust-bundle.ts'
@@ -153,6 +153,7 @@ export class RotatingIdentity implements IdentitySource {
     const next = {
       ...this.#current,
       ...frozenBundle(bundle),
+      ...formerRoots(this.#current, bundle.roots),
       generation: this.#current.generation + 1,
     }
     let trusted = true

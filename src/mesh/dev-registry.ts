@@ -4,7 +4,7 @@
  * does so, as it would at its next start.
  */
 import { MeshError } from '../core/errors.ts'
-import { presentedRoot } from '../discovery/registry/issuer.ts'
+import { presentedRoots } from '../discovery/registry/issuer.ts'
 import { rootFingerprint } from '../identity/join-token.ts'
 import type { RotatingIdentity } from '../identity/rotation.ts'
 import type { MeshContext } from './context.ts'
@@ -38,9 +38,11 @@ export class DevRegistry {
     const { settings, addresses, events } = this.#shared
     if (!this.follows(dev) || this.#busy) return
     this.#busy = true
-    const shown = (await presentedRoot(addresses, settings.clock, ROOT_TIMEOUT_MS))?.fingerprint
+    const presented = await presentedRoots(addresses, settings.clock, ROOT_TIMEOUT_MS)
+    const shown = presented?.fingerprints[0]
     try {
-      if (shown !== undefined && shown !== this.#refusedBy && !this.#trusts(shown)) await this.#rotation.rejoin()
+      const isOther = presented !== undefined && !presented.fingerprints.some((one) => this.#trusts(one))
+      if (isOther && shown !== this.#refusedBy) await this.#rotation.rejoin()
     } catch (error) {
       if (error instanceof MeshError && error.code === 'join-refused') this.#refusedBy = shown
       const reason = error instanceof Error ? error.message : String(error)

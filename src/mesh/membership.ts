@@ -14,6 +14,7 @@ import { SnapshotCache } from '../discovery/registry/snapshot-cache.ts'
 import type { ServiceEndpoints } from '../discovery/resolver.ts'
 import type { RotatingIdentity } from '../identity/rotation.ts'
 import { clientTlsOptions } from '../identity/tls-options.ts'
+import { sameTexts } from '../identity/trust-bundle.ts'
 import { newInstanceId } from '../server/announce.ts'
 import type { MeshContext } from './context.ts'
 import { DevRegistry } from './dev-registry.ts'
@@ -202,6 +203,8 @@ export class Membership {
       if (isForeign) registry.watches.forgetUnwatched()
       // A change of the trust bundle alone must not make every process of the mesh reconnect.
       if (next.certificate !== certificate) registry.renew(isForeign)
+      // The snapshot on disk names the roots that it belongs to.
+      if (!sameTexts(next.roots, roots)) lastGood.changed(() => registry.known)
       roots = next.roots
       certificate = next.certificate
     })

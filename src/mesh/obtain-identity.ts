@@ -2,7 +2,7 @@
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import { RegistryAddresses } from '../discovery/registry/addresses.ts'
-import { presentedRoot, registryIssuer, TOKEN_SHARE } from '../discovery/registry/issuer.ts'
+import { presentedRoots, registryIssuer, TOKEN_SHARE } from '../discovery/registry/issuer.ts'
 import { rootFingerprint } from '../identity/join-token.ts'
 import type { KeyStore } from '../identity/key-store.ts'
 import type { RefusedPeer } from '../identity/peer-verifier.ts'
@@ -65,8 +65,13 @@ async function pinOf(
   untilAt: number,
 ): Promise<string | undefined> {
   const leftMs = (): number => Math.max(1, untilAt - clock.now())
-  const presented = (anywhere: boolean): Promise<string | undefined> =>
-    presentedRoot(addresses, clock, Math.min(ROOT_TIMEOUT_MS, leftMs() / 3), anywhere).then((one) => one?.fingerprint)
+  /** One that the stored identity has, if it has one. */
+  const presented = async (anywhere: boolean): Promise<string | undefined> => {
+    const shown = await presentedRoots(addresses, clock, Math.min(ROOT_TIMEOUT_MS, leftMs() / 3), anywhere)
+    const stored = await store.loadIdentity(service)
+    const known = stored?.roots.map((root) => rootFingerprint(root)) ?? []
+    return shown?.fingerprints.find((one) => known.includes(one)) ?? shown?.fingerprints[0]
+  }
   const stored = joinToken.costly ? await store.loadIdentity(service) : undefined
   if (stored !== undefined) {
     const shown = await presented(true)

@@ -3,7 +3,7 @@
  * were away. Joins anew with a token that pins the new root, or says what to do.
  */
 import { MeshError } from '../core/errors.ts'
-import { presentedRoot } from '../discovery/registry/issuer.ts'
+import { presentedRoots } from '../discovery/registry/issuer.ts'
 import { rootReplaced } from '../discovery/registry/replaced-root.ts'
 import { rootFingerprint } from '../identity/join-token.ts'
 import type { RotatingIdentity } from '../identity/rotation.ts'
@@ -41,11 +41,12 @@ export class ReplacedRoot {
 
   async #look(): Promise<MeshError | undefined> {
     const { addresses, events, settings } = this.#shared
-    const presented = await presentedRoot(addresses, settings.clock, ROOT_TIMEOUT_MS, true)
+    const presented = await presentedRoots(addresses, settings.clock, ROOT_TIMEOUT_MS, true)
     if (presented === undefined) return undefined
-    const { registry, fingerprint: shown } = presented
+    const { registry, fingerprints } = presented
+    const shown = fingerprints[0]!
     const known = this.#rotation.current.roots.map((root) => rootFingerprint(root))
-    if (known.includes(shown) || (await this.#joinsAnew(shown))) return undefined
+    if (fingerprints.some((one) => known.includes(one)) || (await this.#joinsAnew(fingerprints))) return undefined
     const { service } = settings
     const error = rootReplaced({ registry, shown, known, knownFrom: 'identity', service })
     if (!this.#reported.has(shown) && this.#reported.size < MOST_REPORTED) {
@@ -56,13 +57,13 @@ export class ReplacedRoot {
   }
 
   /** The application's function is not called again and again while a registry is away. */
-  async #joinsAnew(shown: string): Promise<boolean> {
+  async #joinsAnew(shown: readonly string[]): Promise<boolean> {
     if (this.#tokens.costly) return false
     try {
       const token = await this.#tokens.ask(ROOT_TIMEOUT_MS)
-      if (token?.fingerprint !== shown) return false
+      if (token === undefined || !shown.includes(token.fingerprint)) return false
       await this.#rotation.rejoin()
-      return this.#rotation.current.roots.some((root) => rootFingerprint(root) === shown)
+      return this.#rotation.current.roots.some((root) => shown.includes(rootFingerprint(root)))
     } catch (error) {
       const reason = error instanceof MeshError ? error.message : String(error)
       this.#shared.events.emit('identity:failed', { reason: `The registry has another root. ${reason}` })

@@ -3,6 +3,7 @@ import { connect, createServer } from 'node:tls'
 import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/core/clock.ts'
+import { MeshError } from '../../src/core/errors.ts'
 import { pinnedTlsOptions, unpinnedTlsOptions } from '../../src/identity/first-contact.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import {
@@ -15,7 +16,14 @@ import {
   verifyPinnedRoot,
 } from '../../src/identity/join-token.ts'
 import { serverTlsOptions } from '../../src/identity/tls-options.ts'
-import { craftLeaf, newAuthority, newIdentity, TRUST_DOMAIN } from '../rigs/certificates.ts'
+import {
+  craftIntermediate,
+  craftLeaf,
+  newAuthority,
+  newIdentity,
+  newIntermediate,
+  TRUST_DOMAIN,
+} from '../rigs/certificates.ts'
 
 const authority = newAuthority()
 const fingerprint = rootFingerprint(authority.certificate)
@@ -132,6 +140,39 @@ describe('first contact', () => {
       code: 'identity-rejected',
       cause: { reason: 'untrusted-issuer' },
     })
+  })
+
+  test('verifies the registry below an intermediate, also among two roots and copies of certificates', async () => {
+    const intermediate = newIntermediate(authority)
+    const other = newAuthority()
+    const leaf = craftLeaf(intermediate, { uris: [`spiffe://${TRUST_DOMAIN}/registry`] })
+    const chain = [leaf.cert, intermediate.certificate, intermediate.certificate, newIntermediate(other).certificate]
+    const roots = [other.certificate, authority.certificate]
+    const port = await serve({ ...registry({ ...leaf, cert: chain.join('') }), roots })
+    const { root, presented, tls } = await contact(port)
+    expect(root).toBe(authority.certificate)
+    expect(presented).toEqual([fingerprint, rootFingerprint(other.certificate)])
+    expect(await read(port, tls)).toBe('welcome')
+  })
+
+  test.each([
+    ['of another root', () => newIntermediate(newAuthority())],
+    ['that may not sign', () => craftIntermediate(authority, { keyUsage: [0] })],
+    ['of another trust domain', () => craftIntermediate(authority, { uris: ['spiffe://other.test'] })],
+    ['that has ended', () => craftIntermediate(authority, { notAfter: Date.now() - 1_000 })],
+    ['below one with path length 0', () => craftIntermediate(newIntermediate(authority))],
+  ])('refuses a registry below an intermediate %s, beside the pinned root', async (_, make) => {
+    const intermediate = make()
+    const leaf = craftLeaf(intermediate, { uris: [`spiffe://${TRUST_DOMAIN}/registry`] })
+    const port = await serve(registry({ ...leaf, cert: [leaf.cert, ...intermediate.chain].join('') }))
+    await expect(contact(port)).rejects.toBeInstanceOf(MeshError)
+  })
+
+  test('refuses a chain in which the pinned root comes too late to be looked for', async () => {
+    const many = Array.from({ length: 12 }, () => newIntermediate(authority).certificate)
+    const { cert, ...leaf } = craftLeaf(authority, { uris: [`spiffe://${TRUST_DOMAIN}/registry`] })
+    const port = await serve(registry({ ...leaf, cert: [cert, ...many].join('') }))
+    await expect(contact(port)).rejects.toMatchObject({ code: 'identity-rejected' })
   })
 
   test('refuses another service of the same mesh in place of the registry', async () => {

@@ -409,6 +409,27 @@ describe('a changed trust bundle', () => {
     rotation.close()
   })
 
+  test('that replaces the root keeps the identity on disk good for a token of the former root', async () => {
+    const scene = new Scene()
+    const store = await KeyStore.open({ directory: undefined, clock: scene.clock })
+    const rotation = await scene.start(store)
+    const [former, next] = [scene.authority, newAuthority(START)]
+    rotation.updateBundle(newBundle([former.certificate, next.certificate], 2))
+    expect(rotation.current.formerRoots).toBeUndefined()
+    scene.signer = next
+    scene.roots = [former.certificate, next.certificate]
+    scene.sequence = 2
+    await rotation.renew()
+    rotation.updateBundle(newBundle([next.certificate], 3))
+    await rotation.renew()
+    rotation.close()
+    for (const root of [former, next]) {
+      const stored = await store.loadIdentity('checkout', rootFingerprint(root.certificate))
+      expect(stored).toMatchObject({ roots: [next.certificate], formerRoots: [rootFingerprint(former.certificate)] })
+    }
+    expect(await store.loadIdentity('checkout', rootFingerprint(newAuthority(START).certificate))).toBeUndefined()
+  })
+
   test('that is empty trusts nobody and is taken', async () => {
     const scene = new Scene()
     const rotation = await scene.start()

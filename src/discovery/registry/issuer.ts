@@ -8,7 +8,7 @@ import type { Issuer } from '../../identity/certificate-request.ts'
 import { type FirstContact, pinnedTlsOptions, unpinnedTlsOptions } from '../../identity/first-contact.ts'
 import type { Identity } from '../../identity/identity.ts'
 import type { JoinResponse } from '../../identity/issued-certificate.ts'
-import { rootFingerprint, type Token } from '../../identity/join-token.ts'
+import type { Token } from '../../identity/join-token.ts'
 import { PeerVerifier } from '../../identity/peer-verifier.ts'
 import { clientTlsOptions, refusalOf } from '../../identity/tls-options.ts'
 import { clockMistake, isValidNow } from '../../identity/validity.ts'
@@ -60,30 +60,31 @@ export function registryIssuer(options: IssuerOptions): Issuer {
   }
 }
 
-/** The root that a registry presents. */
-export interface PresentedRoot {
+/** The roots that a registry presents. */
+export interface PresentedRoots {
   /** Its address. */
   readonly registry: string
-  readonly fingerprint: string
+  /** At least one; two while a root is being replaced. */
+  readonly fingerprints: readonly string[]
 }
 
 /**
- * The root that a registry presents, on loopback or `anywhere`: a hint that what is kept on disk is
- * of another registry, such as yesterday's development one. `undefined`: no such registry answers
- * in time. Off loopback it proves nothing.
+ * The roots that a registry presents, on loopback or `anywhere`: a hint that what is kept on disk
+ * is of another registry, such as yesterday's development one. `undefined`: no such registry
+ * answers in time. Off loopback it proves nothing.
  */
-export async function presentedRoot(
+export async function presentedRoots(
   addresses: RegistryAddresses,
   clock: Clock,
   timeoutMs: number,
   anywhere = false,
-): Promise<PresentedRoot | undefined> {
+): Promise<PresentedRoots | undefined> {
   const asked = await (anywhere ? addresses.targets() : addresses.onLoopback())
   if (asked.length === 0) return undefined
   try {
     const { target, answer } = await firstContact(asked, undefined, clock, timeoutMs)
     if (isOnLoopback(target)) addresses.answered(target)
-    return { registry: labelOf(target), fingerprint: rootFingerprint(answer.root) }
+    return { registry: labelOf(target), fingerprints: answer.presented }
   } catch {
     // Then what is on disk is all there is.
     return undefined
@@ -146,10 +147,10 @@ async function contact(
     return await firstContact(targets, pinned, clock, leftMs())
   } catch (error) {
     if (pinned === undefined || refusalOf(error)?.reason !== 'untrusted-issuer') throw error
-    const presented = await presentedRoot(addresses, clock, Math.min(ROOT_TIMEOUT_MS, leftMs()), true)
-    if (presented === undefined || presented.fingerprint === pinned) throw error
-    const { registry, fingerprint: shown } = presented
-    throw rootReplaced({ registry, shown, known: [pinned], knownFrom: 'token', service })
+    const presented = await presentedRoots(addresses, clock, Math.min(ROOT_TIMEOUT_MS, leftMs()), true)
+    if (presented === undefined || presented.fingerprints.includes(pinned)) throw error
+    const { registry, fingerprints } = presented
+    throw rootReplaced({ registry, shown: fingerprints[0]!, known: [pinned], knownFrom: 'token', service })
   }
 }
 
