@@ -3,7 +3,6 @@
  */
 import { isIPv6 } from 'node:net'
 import { PROTOCOL } from '../discovery/registry/wire.ts'
-import type { Duration } from '../options/duration.ts'
 import { check, fields } from '../options/fields.ts'
 import type { AccessOptions } from './access/access.ts'
 import { ensureAdminToken, repinAdminToken } from './access/admin-token.ts'
@@ -23,6 +22,7 @@ import { TokenSigner } from './ca/token-signer.ts'
 import { Departures } from './departures.ts'
 import { Fleet } from './fleet/fleet.ts'
 import { Housekeeping } from './housekeeping.ts'
+import { type Begin, LastingRegistry } from './lasting-registry.ts'
 import { type Logger, openLog, SILENT_LOG } from './log.ts'
 import {
   advertisedUrl,
@@ -31,14 +31,16 @@ import {
   type ResolvedRegistryOptions,
   resolveRegistryOptions,
 } from './options.ts'
-import { Policies, type PolicyChange } from './policies.ts'
+import { Policies } from './policies.ts'
 import { Registrar } from './registrar.ts'
+import type { Registry } from './running-registry.ts'
 import { readSealKeys, type SealSecrets } from './seal/key-source.ts'
 import { SealedStorage } from './seal/sealed-storage.ts'
 import { RegistryServer } from './server.ts'
 import { Sessions } from './sessions.ts'
 import { RegistryState, type ServiceChange } from './state.ts'
 import { removeAdminToken } from './storage/data-directory.ts'
+import { OneHistory } from './storage/one-history.ts'
 import { checkWhole, openStorage } from './storage/open-storage.ts'
 import type { Storage } from './storage/storage.ts'
 import { WatchHub } from './watch/hub.ts'
@@ -47,54 +49,6 @@ import { ServiceHistory } from './watch/service-history.ts'
 
 /** After a start on a store whose past is unknown, lists may be incomplete for this many leases. */
 const INCOMPLETE_LEASES = 2
-
-/** A running registry. */
-export interface Registry {
-  /** Among the registries on its store; `'local'` for one that has its store for itself. */
-  readonly id: string
-  /** `https://127.0.0.1:7400`. */
-  readonly url: string
-  readonly port: number
-  readonly trustDomain: string
-  /** PEM. */
-  readonly roots: readonly string[]
-  /** What join tokens pin: SHA-256 of the root's public key, base64url. */
-  readonly rootFingerprint: string
-  /** Only when it was made by this start; later it is in `<dataDir>/admin-token`. */
-  readonly adminToken: string | undefined
-  readonly dev: boolean
-  readonly epoch: string
-  /** Of the last change. */
-  readonly revision: number
-  /** What it counts of itself. */
-  readonly counts: {
-    readonly sessions: number
-    readonly watchers: number
-    readonly encoded: number
-    readonly delivered: number
-  }
-  /**
-   * A token with which processes join as `service`. Default: one use, good for 10 minutes.
-   *
-   * @throws OptionsError naming every wrong field
-   * @throws ApiError `overloaded` if the registry keeps 10,000 tokens already
-   * @throws StorageError if it cannot be stored; always after {@link Registry.close}
-   */
-  createJoinToken(options: { service: string; ttl?: Duration; uses?: number }): Promise<string>
-  /**
-   * Checks, stores and pushes policy documents, all or none.
-   *
-   * @throws ApiError `invalid-policy` with an issue for every mistake
-   * @throws StorageError if they cannot be stored; always after {@link Registry.close}
-   */
-  applyPolicies(documents: readonly unknown[]): Promise<readonly PolicyChange[]>
-  /**
-   * Closes everything, within about a second. With other registries on the store, it first sends
-   * its processes there, which takes 3 s and 10 s at most.
-   */
-  close(): Promise<void>
-  [Symbol.asyncDispose](): Promise<void>
-}
 
 /**
  * Starts a registry: discovery, policies and certificate authority of one mesh.
@@ -113,6 +67,11 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
   const log = resolved.log ? await openLog() : SILENT_LOG
   // Before the store: a start without its key touches nothing.
   const secrets = await readSealKeys(resolved)
+  const begin: Begin = async (port = resolved.port, over) => {
+    const { storage, id } = await openStorage(resolved, log)
+    return await runOn(new OneHistory(storage, over), id, { ...resolved, port, protocol: PROTOCOL }, secrets, log)
+  }
+  if (resolved.store !== undefined) return await LastingRegistry.start(begin, resolved.clock, log)
   const { storage, id } = await openStorage(resolved, log)
   return await runOn(storage, id, { ...resolved, protocol: PROTOCOL }, secrets, log)
 }
@@ -277,7 +236,8 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
   }
   const server = new RegistryServer(context, access, { address, port: options.port, names }, log)
   const stop = async (): Promise<void> => {
-    await departures.drain()
+    // What others know is another history, too.
+    if (storage.status().replaced !== true) await departures.drain()
     stopFollowing()
     denials.close()
     externalWatch?.close()

@@ -1,6 +1,7 @@
 /** Several registries in this process on one store in memory, and sessions with them. */
 import type { RegistryOptions } from '../../src/registry/options.ts'
-import { type Registry, startRegistryOn } from '../../src/registry/registry.ts'
+import { startRegistryOn } from '../../src/registry/registry.ts'
+import type { Registry } from '../../src/registry/running-registry.ts'
 import { MemoryStorage } from '../../src/registry/storage/memory.ts'
 import { type Answer, type Credentials, join, request, TestSession } from './registry-session.ts'
 import { StorageView } from './storage-view.ts'

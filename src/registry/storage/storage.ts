@@ -56,6 +56,8 @@ export interface StorageStatus {
   readonly writable: boolean
   /** Why it is not writable, for operators. */
   readonly reason?: string
+  /** Another history has taken the place of this one: nothing more happens in it. */
+  readonly replaced?: true
 }
 
 /** Leadership of one name, until resigned or `lost` resolves. */
