@@ -236,8 +236,9 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
   }
   const server = new RegistryServer(context, access, { address, port: options.port, names }, log)
   const stop = async (): Promise<void> => {
-    // What others know is another history, too.
-    if (storage.status().replaced !== true) await departures.drain()
+    // After a restored backup, other registries begin anew as well.
+    if (storage.status().replaced === true) departures.close()
+    else await departures.drain()
     stopFollowing()
     denials.close()
     externalWatch?.close()

@@ -10,6 +10,8 @@ import { ControlPlane, type PlaneOptions } from './control-plane.ts'
 
 const RUNS = Number(env.INMESH_FAULT_RUNS ?? 1)
 const TEST_MS = 300_000
+/** Of each registry, shown after a failure. */
+const LOG_LENGTH = 5_000
 
 export interface FaultOptions extends PlaneOptions {
   /** Why it cannot run here, if it cannot. */
@@ -33,8 +35,13 @@ export function faultTest(title: string, options: FaultOptions, fault: (plane: C
       async () => {
         rig = new Rig()
         const started = await ControlPlane.start(rig, plane)
-        await fault(started)
-        await started.verify()
+        try {
+          await fault(started)
+          await started.verify()
+        } catch (error) {
+          for (const { name, log } of started.registries) console.error(`${name}: ${log.slice(-LOG_LENGTH)}`)
+          throw error
+        }
       },
       TEST_MS,
     )
