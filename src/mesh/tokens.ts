@@ -81,6 +81,7 @@ export class Tokens {
         }
       },
     })
+    identity.onRotate(() => keys.expect())
     this.#verifier = new JwtVerifier(keys, () => identity.current.trustDomain, clock)
   }
 

@@ -19,6 +19,8 @@ export const OPEN = [
 
 export interface FleetOptions {
   readonly leaseMs?: number
+  /** Further options of the registry. */
+  readonly registry?: Readonly<Record<string, string | number>>
   /** Further services that get a join token; `inventory` and `checkout` always do. */
   readonly services?: readonly string[]
   readonly policies?: readonly object[]
@@ -83,8 +85,8 @@ export class Fleet {
 
   /** On the same data and the same port, once there is one. */
   async startRegistry(options: { tokens?: readonly string[]; policies?: readonly object[] } = {}): Promise<void> {
-    const { leaseMs = 15_000 } = this.#options
-    const given = { dataDir: this.#rig.path('registry'), port: this.port, lease: leaseMs }
+    const { leaseMs = 15_000, registry = {} } = this.#options
+    const given = { ...registry, dataDir: this.#rig.path('registry'), port: this.port, lease: leaseMs }
     this.registry = await this.#start('registry', JSON.parse(JSON.stringify({ ...given, ...options })))
     const { url, port, tokens } = this.registry.messages[0] as unknown as Pick<Fleet, 'url' | 'port' | 'tokens'>
     this.url = url

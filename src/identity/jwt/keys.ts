@@ -1,6 +1,6 @@
 /**
  * The public keys that verify tokens, fetched on first use. An unknown key id causes a fetch at
- * most every 30 s.
+ * most every 30 s, and one more after each change of the trust bundle.
  */
 import type { CryptoKey, JWK } from 'jose'
 import type { Clock } from '../../core/clock.ts'
@@ -32,6 +32,8 @@ export class JwtKeys {
   #askedAt = Number.NEGATIVE_INFINITY
   #running: Promise<void> | undefined
   #failure: unknown
+  /** The registry has published another key since the last fetch. */
+  #expected = false
 
   constructor(options: JwtKeysOptions) {
     this.#fetch = options.fetch
@@ -51,6 +53,11 @@ export class JwtKeys {
     }
   }
 
+  /** The trust bundle has changed: an unknown key id may be one of a key that is published now. */
+  expect(): void {
+    this.#expected = true
+  }
+
   async find(keyId: string): Promise<CryptoKey | undefined> {
     await this.fresh()
     const known = this.#keys?.get(keyId)
@@ -60,7 +67,8 @@ export class JwtKeys {
   }
 
   #mayAsk(pauseMs: number): boolean {
-    return this.#clock.now() - this.#askedAt >= pauseMs
+    const sinceMs = this.#clock.now() - this.#askedAt
+    return sinceMs >= (this.#expected ? Math.min(pauseMs, FIRST_COOLDOWN_MS) : pauseMs)
   }
 
   /** All who need it wait for one fetch. */
@@ -74,7 +82,10 @@ export class JwtKeys {
   async #load(): Promise<void> {
     this.#askedAt = this.#clock.now()
     this.fetches += 1
+    const expected = this.#expected
     try {
+      // One that is published during the fetch may be missing in the answer.
+      this.#expected = false
       const found = readKeys(await this.#fetch())
       const text = JSON.stringify(found)
       if (this.#keys === undefined || text !== this.#text) {
@@ -84,6 +95,7 @@ export class JwtKeys {
       }
       this.#fetchedAt = this.#clock.now()
     } catch (error) {
+      this.#expected ||= expected
       this.#failure = error
     }
   }

@@ -188,6 +188,25 @@ describe('keys', () => {
     expect(await keys.find('k1')).toBeUndefined()
   })
 
+  test('that are published are found at once after a change of the bundle, also if the first fetch fails', async () => {
+    await keys.find('k1')
+    const [old] = (set as { keys: object[] }).keys
+    set = { keys: [old, { ...old, kid: 'k2' }] }
+    clock.advance(5_000)
+    expect(await keys.find('k2')).toBeUndefined()
+    keys.expect()
+    failing = true
+    expect(await keys.find('k2')).toBeUndefined()
+    failing = false
+    clock.advance(1_000)
+    expect(await keys.find('k2')).toBeDefined()
+    // Strangers' ids cause no more than that.
+    const { fetches } = keys
+    clock.advance(5_000)
+    for (let i = 0; i < 100; i++) await keys.find(`x${i}`)
+    expect(keys.fetches).toBe(fetches)
+  })
+
   test('stay in force while they cannot be fetched; without any, verifying fails as the fetch did', async () => {
     failing = true
     await expect(keys.find('k1')).rejects.toThrow('no registry')
