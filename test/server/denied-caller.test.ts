@@ -1,5 +1,6 @@
 /** A server ends what a denied caller has open, and refuses it from then on. */
 import { Agent } from 'node:https'
+import { connect } from 'node:tls'
 import * as grpc from '@grpc/grpc-js'
 import { expect, it, vi } from 'vitest'
 import { opened } from '../client/http/opened.ts'
@@ -64,6 +65,37 @@ it('cuts a streamed answer, and closes idle connections', async () => {
   expect(await streamed).toBeInstanceOf(Error)
   await vi.waitFor(() => expect([server.stats.connections, idle.stats.connections]).toEqual([0, 0]))
   agent.destroy()
+})
+
+it('ends a WebSocket, a request that it waits for, and one behind another', async () => {
+  const { server, identity } = await serve((_request, response) => void response.write('begun'), {
+    mode: 'strict',
+    onUpgrade: (_request, socket) =>
+      void socket.write('HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n'),
+  })
+  const head = (line: string, more = ''): string => `${line} HTTP/1.1\r\nhost: inventory\r\n${more}\r\n`
+  const upgrade = head('GET /ws', 'connection: upgrade\r\nupgrade: websocket\r\n')
+  const requests = [upgrade, `${head('POST /upload', 'content-length: 9\r\n')}part`, head('GET /a') + head('GET /b')]
+  const ended = requests.map(
+    (text) =>
+      new Promise<string>((resolve) => {
+        const socket = connect({ port: server.port, host: '127.0.0.1', ...TRUSTING, ...clientOf('checkout') })
+        let received = ''
+        socket.on('secureConnect', () => socket.write(text))
+        socket.on('data', (part) => {
+          received += part
+        })
+        socket.on('error', () => {})
+        socket.on('close', () => resolve(received))
+      }),
+  )
+  await vi.waitFor(() => expect(server.stats.inFlight).toBe(3))
+  deny(identity, ID)
+  const answers = await Promise.all(ended)
+  expect(answers[0]).toMatch(/^HTTP\/1.1 101 /)
+  // The second of two on one connection is never answered.
+  for (const answer of answers) expect(answer.match(/HTTP\/1.1 /g)).toHaveLength(1)
+  await vi.waitFor(() => expect([server.stats.inFlight, server.stats.connections]).toEqual([0, 0]))
 })
 
 it('answers gRPC calls of all kinds with UNAUTHENTICATED, and refuses those after them', async () => {
