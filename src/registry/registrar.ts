@@ -19,6 +19,7 @@ import { GRACE_PERIOD, Leases } from './leases.ts'
 import type { Logger } from './log.ts'
 import { overridden, ownOf, registered, sameInstance } from './overrides.ts'
 import { holderOf, type InstanceRecord, KEYS, LOCAL_REGISTRY } from './records.ts'
+import type { Departure, Registrant } from './registrant.ts'
 import { MOST_CONFLICTS, Removals } from './removals.ts'
 import type { StoredInstance } from './service-entry.ts'
 import type { RegistryState } from './state.ts'
@@ -26,20 +27,7 @@ import { MOST_COMPARES } from './storage/storage.ts'
 import type { WatchHub } from './watch/hub.ts'
 import type { ServiceChange } from './watch/service-change.ts'
 
-export interface Registrant {
-  readonly spiffeId: string
-  readonly service: string
-  /** The address it connects from. */
-  readonly source: string
-}
-
-/** An instance that takes no more calls, or is gone. */
-export interface Departure {
-  /** As of which every new watcher knows it. */
-  readonly revision: number
-  /** The revision that wrote it. `undefined`: nothing was written. */
-  readonly written: number | undefined
-}
+export type { Departure, Registrant }
 
 /** What a registrar works with. */
 export interface RegistrarHost {
@@ -105,9 +93,8 @@ export class Registrar {
   }
 
   /**
-   * Takes over the leases of the registries that are gone: their processes come back to another
-   * registry, or expire here. Leases of those that are no longer gone end here. For the elected
-   * reaper only; a second one would expire instances twice.
+   * Takes over the leases of registries that are gone, and ends those of registries that are not.
+   * For the elected reaper only; a second one would expire instances twice.
    */
   adopt(isGone: (registry: string) => boolean): void {
     this.#isAdopted = (registry) => registry !== this.#id && isGone(registry)
@@ -118,16 +105,6 @@ export class Registrar {
         else if (!this.leases.has(name, id)) this.#await(name, id)
       }
     }
-  }
-
-  /** The other registries that hold instances. */
-  holders(): Set<string> {
-    const holders = new Set<string>()
-    for (const { instances } of this.#state.services.values()) {
-      for (const record of instances.values()) holders.add(holderOf(record))
-    }
-    holders.delete(this.#id)
-    return holders
   }
 
   /**
@@ -171,7 +148,10 @@ export class Registrar {
         holderOf(known) === this.#id &&
         sameInstance(known.instance, listed) &&
         sameInstance(registered(known), instance)
-      if (unchanged && !this.#removals.has(service, id)) return state!.revision
+      if (unchanged && !this.#removals.has(service, id)) {
+        if (await this.#isCurrent(key, known.revision)) return state!.revision
+        continue
+      }
       const record: InstanceRecord = {
         instance: listed,
         ...ownOf(instance, override),
@@ -265,6 +245,13 @@ export class Registrar {
   /** Not one whose process has come back to another registry that lives. */
   #mayDeregister(record: InstanceRecord): boolean {
     return this.#holds(record) || !this.#state.fleet.registries.has(holderOf(record))
+  }
+
+  /** Whether the store has what we know, too: the watch may not have told of another's write. */
+  async #isCurrent(key: string, revision: number): Promise<boolean> {
+    const { fleet, store } = this.#state
+    if (fleet.registries.size < 2 || !store.status().writable) return true
+    return (await this.#state.write([], [{ key, revision }])).ok
   }
 
   /** Begins a lease; the process has to come back. */

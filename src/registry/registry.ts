@@ -5,7 +5,7 @@ import { isIPv6 } from 'node:net'
 import { PROTOCOL } from '../discovery/registry/wire.ts'
 import { check, fields } from '../options/fields.ts'
 import type { AccessOptions } from './access/access.ts'
-import { ensureAdminToken, repinAdminToken } from './access/admin-token.ts'
+import { dropAdminToken, ensureAdminToken, repinAdminToken } from './access/admin-token.ts'
 import { Audit } from './access/audit.ts'
 import { Denials } from './access/denials.ts'
 import { Operators } from './access/operators.ts'
@@ -39,7 +39,6 @@ import { SealedStorage } from './seal/sealed-storage.ts'
 import { RegistryServer } from './server.ts'
 import { Sessions } from './sessions.ts'
 import { RegistryState, type ServiceChange } from './state.ts'
-import { removeAdminToken } from './storage/data-directory.ts'
 import { OneHistory } from './storage/one-history.ts'
 import { checkWhole, openStorage } from './storage/open-storage.ts'
 import type { Storage } from './storage/storage.ts'
@@ -137,14 +136,7 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
   const registrar = new Registrar({ state, hub, audit, clock, log, id }, options.leaseMs)
   const tokens = new JoinTokens(state, audit, clock, authority)
   const { dataDir } = options
-  const operators = new Operators(state, audit, clock, authority, () => {
-    try {
-      if (dataDir !== undefined) removeAdminToken(dataDir)
-    } catch (error) {
-      // The token is worthless all the same.
-      log.warn({ dataDir, reason: (error as Error).message }, 'the file of the revoked admin token is not removed')
-    }
-  })
+  const operators = new Operators(state, audit, clock, authority, () => dropAdminToken(dataDir, log))
   const policies = new Policies(state, audit, clock)
   let closing: Promise<void> | undefined
   const fleet = new Fleet({

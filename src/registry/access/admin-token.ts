@@ -84,3 +84,12 @@ export function repinAdminToken(
     log.warn({ dataDir, reason: (error as Error).message }, 'the file of the admin token is not rewritten')
   }
 }
+
+/** Removes the file of a token that was revoked, which is worthless all the same. */
+export function dropAdminToken(dataDir: string | undefined, log: Logger): void {
+  try {
+    if (dataDir !== undefined) removeAdminToken(dataDir)
+  } catch (error) {
+    log.warn({ dataDir, reason: (error as Error).message }, 'the file of the revoked admin token is not removed')
+  }
+}

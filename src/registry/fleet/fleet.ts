@@ -78,7 +78,7 @@ export class Fleet {
     this.watched = new Publication(host, KEYS.watched(id), WATCHED_EVERY_MS)
     this.sightings = new Sightings({ state, hub, clock, id, publication: this.#seen, leaseMs: leases.leaseMs })
     this.#peers = new Peers(clock, parts.credentials)
-    this.#reaper = new Reaper({ state, registrar, clock, log })
+    this.#reaper = new Reaper({ state, registrar, clock, log, id })
     this.roles.set('reaper', () => this.#reaper.leads)
     this.#cutOff = new CutOff({
       clock,
@@ -143,25 +143,29 @@ export class Fleet {
     }
   }
 
-  /** All registries, each asked directly. `lag`: in revisions behind the newest of them. */
+  /**
+   * All registries, each asked directly. `lag`: in revisions behind what another one knew before it
+   * answered; `null` in another epoch.
+   */
   async list(): Promise<ListedRegistry[]> {
-    const asked = this.peers.map(async (peer) => {
-      try {
-        return await this.#peers.ask(peer)
-      } catch (error) {
-        return { ...peer, reachable: false as const, reason: error instanceof Error ? error.message : String(error) }
-      }
-    })
-    const all = [...(await Promise.all(asked)), this.status()]
-    const { epoch } = this.#parts.state
-    const newest = Math.max(...all.map((one) => ('revision' in one && one.epoch === epoch ? one.revision : 0)))
-    return all
-      .map((one) =>
-        'reachable' in one
-          ? one
-          : { ...one, reachable: true as const, lag: one.epoch === epoch ? newest - one.revision : null },
-      )
-      .sort((a, b) => a.startedAt - b.startedAt || (a.id < b.id ? -1 : 1))
+    const { epoch, revision } = this.#parts.state
+    const lagOf = (one: RegistryStatus, known: number): number | null =>
+      one.epoch === epoch ? Math.max(0, known - one.revision) : null
+    const peers = await Promise.all(
+      this.peers.map(async (peer): Promise<ListedRegistry> => {
+        try {
+          const status = await this.#peers.ask(peer)
+          return { ...status, reachable: true, lag: lagOf(status, revision) }
+        } catch (error) {
+          return { ...peer, reachable: false, reason: error instanceof Error ? error.message : String(error) }
+        }
+      }),
+    )
+    const newest = Math.max(0, ...peers.map((one) => (one.reachable && one.epoch === epoch ? one.revision : 0)))
+    const own = this.status()
+    return [...peers, { ...own, reachable: true as const, lag: lagOf(own, newest) }].sort(
+      (a, b) => a.startedAt - b.startedAt || (a.id < b.id ? -1 : 1),
+    )
   }
 
   async close(): Promise<void> {
@@ -187,6 +191,7 @@ export class Fleet {
     const { state, registrar } = this.#parts
     const { writable } = state.store.status()
     this.#cutOff.setWritable(writable || !this.#isShared)
+    if (writable) this.#presence.retry()
     if (writable && (!this.#isShared || this.#presence.isAnnounced)) registrar.leases.resume()
     else registrar.leases.suspend()
   }

@@ -49,6 +49,11 @@ export class Presence {
     this.#onChange()
   }
 
+  /** The store can be written again. */
+  retry(): void {
+    this.#publication.retry()
+  }
+
   async close(): Promise<void> {
     if (this.#timer !== undefined) this.#host.clock.stopTimer(this.#timer)
     await this.#publication.close()

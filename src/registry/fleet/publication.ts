@@ -8,6 +8,8 @@ import type { Announcement } from '../storage/storage.ts'
 
 /** After the store refused a write. */
 const RETRY_MS = 1_000
+/** After the store took this registry for dead. */
+const AGAIN_MS = 100
 
 export interface PublicationHost {
   readonly state: RegistryState
@@ -62,6 +64,19 @@ export class Publication {
     await this.#announcement?.end().catch(this.#host.failed)
   }
 
+  /** The store can be written again. */
+  retry(): void {
+    if (this.#announcement === undefined) this.#hasten(0)
+  }
+
+  #hasten(ms: number): void {
+    const { clock } = this.#host
+    if (this.#timer !== undefined) clock.stopTimer(this.#timer)
+    this.#timer = undefined
+    this.#nextAt = Math.min(this.#nextAt, clock.now() + ms)
+    this.#pump()
+  }
+
   #pump(): void {
     if (this.#closed || this.#writing !== undefined || this.#timer !== undefined || this.#wanted === this.#written)
       return
@@ -74,7 +89,7 @@ export class Publication {
     this.#nextAt = clock.now() + this.#everyMs
     this.#writing = this.#write()
       .catch((error) => {
-        this.#nextAt = clock.now() + Math.max(RETRY_MS, this.#everyMs)
+        this.#nextAt = clock.now() + RETRY_MS
         if (!this.#closed) this.#host.failed(error)
       })
       .finally(() => {
@@ -111,6 +126,7 @@ export class Publication {
     this.#announcement = undefined
     this.#written = undefined
     this.#onChange()
-    this.#pump()
+    // Others must not miss us for longer than it takes.
+    this.#hasten(AGAIN_MS)
   }
 }

@@ -5,6 +5,7 @@
  */
 import type { Clock } from '../../core/clock.ts'
 import type { Logger } from '../log.ts'
+import { holderOf } from '../records.ts'
 import type { Registrar } from '../registrar.ts'
 import type { RegistryState } from '../state.ts'
 import { Candidate } from './candidate.ts'
@@ -15,14 +16,16 @@ export class Reaper {
   readonly #state: RegistryState
   readonly #registrar: Registrar
   readonly #log: Logger
+  readonly #id: string
   readonly #candidate: Candidate
   readonly #stopListening: () => void
   #adopted: ReadonlySet<string> = new Set()
   /** Announced at the last look. */
   #announced = ''
 
-  constructor(parts: { state: RegistryState; registrar: Registrar; clock: Clock; log: Logger }) {
-    const { state, registrar, clock, log } = parts
+  constructor(parts: { state: RegistryState; registrar: Registrar; clock: Clock; log: Logger; id: string }) {
+    const { state, registrar, clock, log, id } = parts
+    this.#id = id
     this.#state = state
     this.#registrar = registrar
     this.#log = log
@@ -45,6 +48,16 @@ export class Reaper {
     this.#candidate.close()
   }
 
+  /** The registries that hold instances. */
+  #holders(): Set<string> {
+    const holders = new Set<string>()
+    for (const { instances } of this.#state.services.values()) {
+      for (const record of instances.values()) holders.add(holderOf(record))
+    }
+    holders.delete(this.#id)
+    return holders
+  }
+
   #ids(): string {
     return [...this.#state.fleet.registries.keys()].sort().join()
   }
@@ -57,7 +70,7 @@ export class Reaper {
       return
     }
     const { registries } = this.#state.fleet
-    const gone = [...this.#registrar.holders()].filter((id) => !registries.has(id))
+    const gone = [...this.#holders()].filter((id) => !registries.has(id))
     const adopted = gone.filter((id) => !this.#adopted.has(id))
     if (adopted.length > 0) this.#log.warn({ registries: adopted }, 'adopts the leases of registries that are gone')
     this.#adopted = new Set(gone)

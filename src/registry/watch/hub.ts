@@ -6,6 +6,7 @@ import type { Clock, Timer } from '../../core/clock.ts'
 import { LIMITS } from '../../discovery/limits.ts'
 import type { ServerMessage, Since } from '../../discovery/registry/wire.ts'
 import type { RegistryState, ServiceChange } from '../state.ts'
+import { catchUp } from './catch-up.ts'
 import { Channel, type ChannelHost, type Subscription } from './channel.ts'
 import { mergeChanges } from './merge-changes.ts'
 import { ServiceHistory } from './service-history.ts'
@@ -21,8 +22,6 @@ const BLOCKED_MS = 30_000
 const TICK_MS = 5_000
 /** Bound of the snapshots written and not yet taken by the socket. */
 const MOST_SNAPSHOTS = 20
-/** How long it catches up with what a watcher knows, before it sends a snapshot. */
-const CATCH_UP_MS = 2_000
 
 interface WatcherState {
   readonly subscriptions: Set<Subscription>
@@ -103,15 +102,11 @@ export class WatchHub {
   /** Another registry on the same store was ahead of this one. */
   #catchUp(subscription: Subscription, from: number): void {
     subscription.state = 'ahead'
-    const resume = (): void => {
-      this.#clock.stopTimer(late)
-      stop()
+    catchUp(this.#state, this.#clock, from, () => {
       if (subscription.state !== 'ahead') return
       subscription.channel.flush()
       this.#resume(subscription, from)
-    }
-    const late = this.#clock.startBackgroundTimer(CATCH_UP_MS, resume, undefined)
-    const stop = this.#state.waits.add(from, resume)
+    })
   }
 
   #resume(subscription: Subscription, from: number | undefined): void {
