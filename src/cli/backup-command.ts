@@ -92,7 +92,8 @@ async function makeBackup(flags: BackupFlags, surroundings: CliContext, options:
     }
   }
   const asked = flags.registry ?? surroundings.env.INMESH_REGISTRY
-  if (flags.dataDir !== undefined && asked === undefined) {
+  // The variable is set for all commands; the flag means this one.
+  if (flags.dataDir !== undefined && flags.registry === undefined) {
     const stopped = await stoppedSource(flags.dataDir)
     if (stopped !== undefined) return { contents: await writeBackup(stopped, options), from: flags.dataDir }
   }

@@ -167,7 +167,9 @@ describe('a backup', () => {
     const registry = await filled('first')
     await registry.close()
     const before = snapshot('first')
-    const made = await done(['backup', '--out', path('b'), ...key, '--data-dir', path('first')])
+    // The variable is set for other commands.
+    const env = { INMESH_REGISTRY: registry.url }
+    const made = await done(['backup', '--out', path('b'), ...key, '--data-dir', path('first')], env)
     expect(made).toMatchObject({ from: path('first'), trustDomain: 'inmesh.local', epoch: registry.epoch })
     expect(snapshot('first')).toEqual(before)
     expect((await start('first')).epoch).toBe(registry.epoch)

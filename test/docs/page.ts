@@ -21,9 +21,9 @@ export class Page {
   }
 
   /** Shell blocks that are run, in their order. */
-  commands(tag = ''): readonly Block[] {
+  commands(tags: readonly string[]): readonly Block[] {
     return this.blocks
-      .filter((block) => block.language === 'sh' && block.tag === tag && placeOf(block) === undefined)
+      .filter((block) => block.language === 'sh' && tags.includes(block.tag) && placeOf(block) === undefined)
       .filter(({ text }) => !text.startsWith('# not run by the test'))
   }
 

@@ -22,9 +22,13 @@ const names = rest
   .filter((word) => !word.startsWith('-'))
   .map((name) => (name.includes('.') ? name : `${name}.service`))
 
-/** The settings of a unit; a repeated one is the last. */
+/** The settings of a unit, also of an instance of a template; a repeated one is the last. */
 function settings(name: string): ReadonlyMap<string, string> {
-  const lines = readFileSync(join(units, name), 'utf8').split('\n')
+  const instance = /@(.+)\.service$/.exec(name)?.[1]
+  const file = instance === undefined ? name : name.replace(`@${instance}`, '@')
+  const lines = readFileSync(join(units, file), 'utf8')
+    .replaceAll('%i', instance ?? '%i')
+    .split('\n')
   return new Map(
     lines.flatMap((line) => {
       const found = /^(\w+)=(.*)$/.exec(line)
@@ -83,12 +87,14 @@ async function start(name: string): Promise<void> {
   const child = spawn(program, args, { ...around, detached: true, stdio: ['ignore', log, log] })
   writeFileSync(pidFile(name), String(child.pid))
   appendFileSync(join(root, 'run'), `${child.pid}\n`)
+  child.unref()
+  // It waits for the others of its cluster.
+  if (unit.get('Type') === 'notify') return
   // A registry prints a line when it is ready; systemd would not wait for it.
   for (let i = 0; !/ready/.test(readFileSync(output, 'utf8')); i++) {
     if (child.exitCode !== null || i > 600) throw new Error(`${name}: ${readFileSync(output, 'utf8')}`)
     await sleep(100)
   }
-  child.unref()
 }
 
 async function stop(name: string): Promise<void> {
