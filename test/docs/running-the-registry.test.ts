@@ -55,6 +55,24 @@ describe('the page about running the registry', () => {
   })
 })
 
+test(
+  'its commands for an offline root run on a new registry',
+  async () => {
+    const machine = await Machine.start(await addresses())
+    try {
+      machine.write(page.files)
+      const ready = page.text.split('\n').indexOf('### In a container')
+      const setUp = page.commands(['']).filter(({ line }) => line < ready)
+      const { code, output } = await machine.run([...setUp, ...page.commands(['offline'])])
+      expect(code, output).toBe(0)
+      expect(output).toContain('certificates: the next one signs')
+    } finally {
+      machine.close()
+    }
+  },
+  LONG_MS,
+)
+
 const hasVerify = spawnSync('systemd-analyze', ['--version']).status === 0
 test.skipIf(!hasVerify)('its units are valid, and the registry is confined', async () => {
   const machine = await Machine.start({})
