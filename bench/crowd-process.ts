@@ -8,16 +8,17 @@ export interface CrowdJob {
 }
 
 /** Joins under way at the same time. */
-const TOGETHER = 10
+const TOGETHER = 5
 
 const { size, mesh: options } = givenJob<CrowdJob>()
 const crowd: Mesh[] = []
-for (let i = 0; i < size; i += TOGETHER) {
-  const group = Array.from({ length: Math.min(TOGETHER, size - i) }, () => joinMesh(options))
-  crowd.push(...(await Promise.all(group)))
-}
 
 answer({
   /** How many have a session. */
   connected: () => crowd.filter((mesh) => /^inmesh_registry_connected\{.*\} 1$/m.test(mesh.metrics())).length,
 })
+
+for (let i = 0; i < size; i += TOGETHER) {
+  const group = Array.from({ length: Math.min(TOGETHER, size - i) }, () => joinMesh(options))
+  crowd.push(...(await Promise.all(group)))
+}

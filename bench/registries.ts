@@ -9,7 +9,7 @@ import { INSTANCES, pause, registerAll, SERVICES, timeChanges, WATCHERS } from '
 import { openSessionsAt, SharedStore } from './shared-store.ts'
 
 const PER_SESSION = 100
-const CROWD_PROCESSES = 10
+const CROWD_PROCESSES = 5
 /** Writes under way while the leader is killed, at all registries. */
 const WRITERS = 12
 const LEASE = '10m'
@@ -51,23 +51,17 @@ export function killedRegistry({ quick }: Options): Promise<Report> {
     await store.start(0)
     const token = await store.token('crowd', crowd)
     const mesh = { service: 'crowd', registry: store.urls, joinToken: token, stateDir: 'memory', handleSignals: false }
-    const job: CrowdJob = { size: crowd / CROWD_PROCESSES, mesh: { ...mesh, joinTimeout: '60s' } }
+    const job: CrowdJob = { size: crowd / CROWD_PROCESSES, mesh: { ...mesh, joinTimeout: '5m' } }
     const file = new URL('./crowd-process.ts', import.meta.url)
     const processes = await Promise.all(Array.from({ length: CROWD_PROCESSES }, () => Subject.start(file, job)))
     for (const one of processes) store.keep(one)
+    await waitFor(crowd, () => sum(processes, 'connected'), 300_000)
     // All sessions are at the first registry, because the others were not there.
     const others = await Promise.all([store.start(1), store.start(2)])
     const held = await store.registries[0]!.ask<number>('sessions')
-    const sessions = async (): Promise<number> => {
-      const counts = await Promise.all(others.map((one) => one.ask<number>('sessions')))
-      return counts.reduce((sum, count) => sum + count, 0)
-    }
     const killedAt = performance.now()
     await store.registries[0]!.close()
-    while ((await sessions()) < crowd) {
-      if (performance.now() - killedAt > 60_000) throw new Error(`${await sessions()} of ${crowd} sessions are back`)
-      await pause(20)
-    }
+    await waitFor(crowd, () => sum(others, 'sessions'), 60_000)
     const backMs = Math.round(performance.now() - killedAt)
     const what = `ms until a killed registry's ${held} sessions are back`
     return {
@@ -128,4 +122,17 @@ export function killedLeader(): Promise<Report> {
       figures: { killedLeader: { stallMs, lost, refused, acknowledged: acknowledged.length } },
     }
   })
+}
+
+async function sum(subjects: readonly Subject[], ask: string): Promise<number> {
+  const told = await Promise.all(subjects.map((one) => one.ask<number>(ask)))
+  return told.reduce((total, one) => total + one, 0)
+}
+
+async function waitFor(wanted: number, count: () => Promise<number>, timeoutMs: number): Promise<void> {
+  const until = performance.now() + timeoutMs
+  for (let found = await count(); found < wanted; found = await count()) {
+    if (performance.now() > until) throw new Error(`${found} of ${wanted} sessions`)
+    await pause(20)
+  }
 }

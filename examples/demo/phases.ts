@@ -48,7 +48,7 @@ const ONE_OF_SEVERAL: Phase = {
   async run(scene) {
     const { processes } = scene
     await part(scene, 0.1)
-    const name = processes.registries.at(-1)!
+    const name = processes.registries[0]!
     await processes.kill(name)
     scene.say(`${name} was killed with -9`)
     // What the others are there for: an operator's change while one is dead.

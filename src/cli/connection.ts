@@ -10,6 +10,7 @@ import { parseToken } from '../identity/join-token.ts'
 import { withoutPassword } from '../options/fields.ts'
 import { ADMIN_TOKEN_FILE, defaultDataDirectory } from './data-directory.ts'
 import { EXIT, Failure } from './failure.ts'
+import { firstReachable } from './first-reachable.ts'
 import { isLoopbackUrl, RegistryApi } from './registry-api.ts'
 import { type CliContext, Terminal } from './terminal.ts'
 
@@ -32,7 +33,10 @@ export function jsonOption(): Option {
 /** Adds `--registry`, `--token`, `--data-dir` and `--json`. */
 export function withConnection(command: Command): Command {
   return command
-    .option('--registry <url>', `address of the registry (INMESH_REGISTRY; default ${DEFAULT_REGISTRY})`)
+    .option(
+      '--registry <url>',
+      `address of the registry, or several by commas (INMESH_REGISTRY; default ${DEFAULT_REGISTRY})`,
+    )
     .option('--token <token>', 'admin token (INMESH_ADMIN_TOKEN); a --dev registry needs none')
     .option('--data-dir <dir>', "the registry's data directory, to read the admin token from")
     .addOption(jsonOption())
@@ -44,31 +48,28 @@ export async function connect(
   flags: ConnectionFlags,
 ): Promise<{ api: RegistryApi; terminal: Terminal }> {
   const terminal = new Terminal(surroundings, flags.json === true)
-  const url = findUrl(surroundings.env, flags)
+  const url = await firstReachable(findUrls(surroundings.env, flags))
   const given = await givenToken(surroundings.env, flags)
   const found = given === undefined && isLoopbackUrl(url) ? await localToken(surroundings.env) : undefined
   return { api: new RegistryApi({ url, token: given ?? found, tokenIsGuess: given === undefined }), terminal }
 }
 
-function findUrl(env: CliContext['env'], flags: ConnectionFlags): URL {
+function findUrls(env: CliContext['env'], flags: ConnectionFlags): URL[] {
   const [name, given] =
     flags.registry !== undefined
       ? ['--registry', flags.registry]
       : env.INMESH_REGISTRY
         ? ['INMESH_REGISTRY', env.INMESH_REGISTRY]
         : ['', DEFAULT_REGISTRY]
-  // Services may have several registries; each accepts commands.
-  const first = given.split(',')[0]!.trim()
-  const url = URL.parse(first)
-  if (url === null || !/^https?:$/.test(url.protocol) || url.pathname !== '/' || url.username !== '') {
-    const wanted = `an address such as ${DEFAULT_REGISTRY}`
-    throw new Failure(
-      EXIT.invalid,
-      'invalid-usage',
-      `${name}: expected ${wanted}, got ${JSON.stringify(withoutPassword(first))}`,
-    )
-  }
-  return url
+  return given.split(',').map((one) => readUrl(name, one.trim()))
+}
+
+function readUrl(name: string, text: string): URL {
+  const url = URL.parse(text)
+  if (url !== null && /^https?:$/.test(url.protocol) && url.pathname === '/' && url.username === '') return url
+  const wanted = `an address such as ${DEFAULT_REGISTRY}`
+  const got = JSON.stringify(withoutPassword(text))
+  throw new Failure(EXIT.invalid, 'invalid-usage', `${name}: expected ${wanted}, got ${got}`)
 }
 
 async function givenToken(env: CliContext['env'], flags: ConnectionFlags): Promise<string | undefined> {

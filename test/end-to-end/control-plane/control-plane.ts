@@ -163,10 +163,10 @@ export class ControlPlane {
     for (const { name, url } of this.registries) {
       let missing: string[] = []
       const complete = async (): Promise<boolean> => {
-        missing = await this.#missingAt(url)
+        missing = await this.#missingAt(url).catch((error: Error) => [error.message])
         return missing.length === 0
       }
-      await eventually(`${name} has all that was acknowledged`, complete, 20_000).catch((error: Error) => {
+      await eventually(`${name} has all that was acknowledged`, complete).catch((error: Error) => {
         throw new Error(`${error.message}: ${missing.slice(0, 10).join('; ')}`)
       })
     }

@@ -52,7 +52,9 @@ export async function checkEpoch(client: EtcdClient, known?: { epoch: string; de
     if (record !== undefined && !wentBack && !isRestored(record, now)) {
       return { epoch: record.epoch, isNew: record.epoch === made }
     }
-    const next: EpochRecord = { epoch: randomUUID(), ...now }
+    // Under load one reading may be too high, and a later one would look like a restore.
+    const surplus = Math.min(now.surplus, await surplusOf(client), await surplusOf(client))
+    const next: EpochRecord = { epoch: randomUUID(), ...now, surplus }
     made = next.epoch
     const { succeeded } = await client.ask(
       'KV.Txn',
