@@ -12,6 +12,8 @@ import { RegistryClient } from '../discovery/registry/client.ts'
 import type { ServiceView } from '../discovery/registry/service-view.ts'
 import { SnapshotCache } from '../discovery/registry/snapshot-cache.ts'
 import type { ServiceEndpoints } from '../discovery/resolver.ts'
+import { isUnderRoot } from '../identity/identity-check.ts'
+import { rootFingerprint } from '../identity/join-token.ts'
 import type { RotatingIdentity } from '../identity/rotation.ts'
 import { clientTlsOptions } from '../identity/tls-options.ts'
 import { sameTexts } from '../identity/trust-bundle.ts'
@@ -199,7 +201,7 @@ export class Membership {
     let { roots, certificate } = rotation.current
     identity.onRotate((next) => {
       // What the last run knew under another root is not kept under this one.
-      const isForeign = !next.roots.some((root) => roots.includes(root))
+      const isForeign = !roots.some((root) => isUnderRoot(next, rootFingerprint(root)))
       if (isForeign) registry.watches.forgetUnwatched()
       // A change of the trust bundle alone must not make every process of the mesh reconnect.
       if (next.certificate !== certificate) registry.renew(isForeign)
