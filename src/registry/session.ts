@@ -21,6 +21,8 @@ import type { Watcher } from './watch/watcher.ts'
 const HELLO_TIMEOUT_MS = 5_000
 /** From the last words to the end of the stream, whether or not they were read. */
 const CLOSE_MS = 1_000
+/** Of a heartbeat, between two renewals of its leases. */
+const RENEWED_SHARE = 0.05
 /** From this one on a process can be sent away gently. */
 const MOVING_PROTOCOL = 2
 
@@ -43,6 +45,7 @@ export class Session implements Watcher, InstanceOwner {
   readonly #unlisted = new Map<string, Instance>()
   readonly #watches = new Set<string>()
   readonly #waits = new Map<string, () => void>()
+  #renewedAt = Number.NEGATIVE_INFINITY
   /** 0: not greeted. */
   #protocol = 0
   #timer: Timer | undefined
@@ -185,12 +188,18 @@ export class Session implements Watcher, InstanceOwner {
       return
     }
     this.heardAt = this.#host.clock.now()
-    for (const id of this.#instances) {
-      if (!this.#unlisted.has(id)) this.#host.registrar.leases.renew(this.who.service, id)
-    }
+    this.#renewLeases()
     if (this.#unlisted.size > 0) this.#listAgain()
     if (this.#protocol === 0) this.#greet(message)
     else this.#handle(message)
+  }
+
+  /** Not with every message: a process that asks for much at once has a hundred instances. */
+  #renewLeases(): void {
+    const { leases } = this.#host.registrar
+    if (this.heardAt - this.#renewedAt < leases.beatMs * RENEWED_SHARE) return
+    this.#renewedAt = this.heardAt
+    for (const id of this.#instances) if (!this.#unlisted.has(id)) leases.renew(this.who.service, id)
   }
 
   /** What cannot be listed now is tried again at the next sign of life. */

@@ -1,6 +1,6 @@
 /**
- * Splits a snapshot that does not fit into one line into a `snapshot` and its `part`s, and joins
- * them again. A snapshot that lacks a part is refused whole.
+ * Joins a `snapshot` that does not fit into one line with its `part`s. One that lacks a part is
+ * refused whole.
  */
 import type { Instance, UnreadableInstance } from '../instance.ts'
 import { LIMITS } from '../limits.ts'
@@ -9,30 +9,6 @@ import type { ServerMessage } from './wire.ts'
 
 type Snapshot = Extract<ServerMessage, { type: 'snapshot' }>
 type Part = Extract<ServerMessage, { type: 'part' }>
-
-/** The messages of a snapshot, in order. `bytesOf`: of one instance as JSON. */
-export function splitSnapshot(snapshot: Snapshot, bytesOf: (instance: Instance) => number): (Snapshot | Part)[] {
-  const { instances, service, revision } = snapshot
-  const groups: Instance[][] = [[]]
-  let total = 0
-  let bytes = 0
-  for (const instance of instances) {
-    const more = bytesOf(instance) + 1
-    total += more
-    if (bytes > 0 && bytes + more > LIMITS.partBytes) {
-      groups.push([])
-      bytes = 0
-    }
-    bytes += more
-    groups.at(-1)!.push(instance)
-  }
-  if (total <= LIMITS.lineBytes - LIMITS.headBytes) return [snapshot]
-  const [first, ...rest] = groups
-  return [
-    { ...snapshot, instances: first!, parts: rest.length },
-    ...rest.map((group, i): Part => ({ type: 'part', service, revision, part: i + 1, instances: group })),
-  ]
-}
 
 /** Puts the snapshots of one session together. */
 export class SnapshotParts {

@@ -18,6 +18,7 @@ import type { ServerMessage } from '../../discovery/registry/wire.ts'
 import type { ServiceChange } from '../state.ts'
 import { Acknowledgements, type Acknowledging } from './acknowledgements.ts'
 import { mergeChanges } from './merge-changes.ts'
+import type { EncodedSnapshot } from './snapshot.ts'
 import type { Position, Watcher } from './watcher.ts'
 
 /**
@@ -60,8 +61,8 @@ export class Channel {
   readonly service: string
   readonly subscriptions = new Map<Watcher, Subscription>()
   readonly acknowledgements = new Acknowledgements()
-  /** The last snapshot, while it is what is. */
-  snapshot: { lines: readonly Buffer[]; intended: boolean } | undefined
+  /** The last one that was begun. */
+  snapshot: EncodedSnapshot | undefined
   readonly #host: ChannelHost
   #position: Position & { readonly service: string }
   #frozen = false
@@ -88,7 +89,6 @@ export class Channel {
   }
 
   changed(change: ServiceChange): void {
-    this.snapshot = undefined
     this.#pending.push(change)
     this.#wait()
   }
@@ -98,7 +98,6 @@ export class Channel {
     if (this.#frozen === frozen) return
     this.flush()
     this.#frozen = frozen
-    this.snapshot = undefined
     const { service, revision } = this.#position
     this.#begin({ type: 'delta', service, previous: revision, revision, frozen })
   }

@@ -10,7 +10,7 @@ import { catchUp } from './catch-up.ts'
 import { Channel, type ChannelHost, type Subscription } from './channel.ts'
 import { mergeChanges } from './merge-changes.ts'
 import { ServiceHistory } from './service-history.ts'
-import { snapshotOf } from './snapshot.ts'
+import { Snapshots } from './snapshots.ts'
 import type { Watcher } from './watcher.ts'
 
 /**
@@ -20,8 +20,6 @@ const BACKLOG_LIMIT = 1024 * 1024
 const BLOCKED_MS = 30_000
 /** Bookmarks are sent at every second tick: 10 s. */
 const TICK_MS = 5_000
-/** Bound of the snapshots written and not yet taken by the socket. */
-const MOST_SNAPSHOTS = 20
 
 interface WatcherState {
   readonly subscriptions: Set<Subscription>
@@ -44,8 +42,7 @@ export class WatchHub {
   readonly #channels = new Map<string, Channel>()
   readonly #watchers = new Map<Watcher, WatcherState>()
   readonly #stopListening: () => void
-  #queue: Subscription[] = []
-  #inFlight = 0
+  readonly #snapshots: Snapshots
   #tick: Timer
   #ticks = 0
   #unknownUntilAt = Number.NEGATIVE_INFINITY
@@ -61,6 +58,17 @@ export class WatchHub {
       resync: ({ watcher }) => clock.startBackgroundTimer(0, () => this.drained(watcher), undefined),
       isBlocked: (watcher) => this.#isBlocked(watcher),
     }
+    this.#snapshots = new Snapshots({
+      state,
+      history,
+      clock,
+      admit: (subscription) => this.#admit(subscription),
+      write: (subscription, lines, flushed) => this.#write(subscription, lines, flushed),
+      missed: (channel, revision) => this.#missed(channel, revision),
+      encoded: (lines) => {
+        this.encoded += lines
+      },
+    })
     const stops = [
       state.onChange((change) => this.#changed(change)),
       state.onForgotten((service, revision) => this.#forget(service, revision)),
@@ -111,7 +119,7 @@ export class WatchHub {
 
   #resume(subscription: Subscription, from: number | undefined): void {
     const missed = from === undefined ? undefined : this.#missed(subscription.channel, from)
-    if (missed === undefined) this.#enqueue(subscription)
+    if (missed === undefined) this.#snapshots.enqueue(subscription)
     else {
       subscription.state = 'current'
       this.#write(subscription, [missed])
@@ -147,7 +155,8 @@ export class WatchHub {
     const known = this.#watchers.get(watcher)
     if (known === undefined) return
     known.blockedAt = undefined
-    for (const subscription of known.subscriptions) if (subscription.state === 'behind') this.#enqueue(subscription)
+    for (const subscription of known.subscriptions)
+      if (subscription.state === 'behind') this.#snapshots.enqueue(subscription)
   }
 
   acknowledge(watcher: Watcher, service: string, revision: number): void {
@@ -187,6 +196,7 @@ export class WatchHub {
     this.flush()
     this.#stopListening()
     this.#clock.stopTimer(this.#tick)
+    this.#snapshots.close()
     for (const watcher of [...this.#watchers.keys()]) this.leave(watcher)
     for (const channel of this.#channels.values()) channel.acknowledgements.clear()
   }
@@ -253,44 +263,14 @@ export class WatchHub {
     return true
   }
 
-  #enqueue(subscription: Subscription): void {
-    if (subscription.state === 'queued') return
-    subscription.state = 'queued'
-    this.#queue.push(subscription)
-    this.#sendSnapshots()
-  }
-
-  #sendSnapshots(): void {
-    while (this.#inFlight < MOST_SNAPSHOTS) {
-      const subscription = this.#queue.shift()
-      if (subscription === undefined) return
-      const { watcher, channel } = subscription
-      const known = this.#watchers.get(watcher)
-      if (subscription.state !== 'queued' || known === undefined) continue
-      if (this.#isBlocked(watcher)) {
-        subscription.state = 'behind'
-        continue
-      }
-      channel.flush()
-      subscription.state = 'current'
-      this.#inFlight += 1
-      const release = (): void => {
-        if (!known.inFlight.delete(release)) return
-        this.#inFlight -= 1
-        this.#sendSnapshots()
-      }
-      known.inFlight.add(release)
-      this.#write(subscription, this.#snapshot(channel), release)
-    }
-  }
-
-  #snapshot(channel: Channel): readonly Buffer[] {
-    const intended = this.#state.intended(channel.service, this.#clock.wallNow())
-    if (channel.snapshot?.intended === intended) return channel.snapshot.lines
-    const messages = snapshotOf(channel, this.#state, this.#history, intended)
-    const lines = messages.map((message) => this.encode(message))
-    channel.snapshot = { lines, intended }
-    return lines
+  /** Snapshots of its watcher in flight. `undefined`: it gets none until it has drained. */
+  #admit(subscription: Subscription): Set<() => void> | undefined {
+    const { watcher } = subscription
+    const known = this.#watchers.get(watcher)
+    if (known === undefined) return undefined
+    if (!this.#isBlocked(watcher)) return known.inFlight
+    subscription.state = 'behind'
+    return undefined
   }
 
   #drop(subscription: Subscription, lost = false): void {
@@ -319,6 +299,7 @@ export class WatchHub {
       if (!this.#isBlocked(watcher)) this.drained(watcher)
       else if (now - known.blockedAt! >= BLOCKED_MS) watcher.close('blocked')
     }
+    for (const channel of this.#channels.values()) this.#snapshots.forget(channel)
     if (this.#ticks % 2 === 0) this.#mark()
   }
 

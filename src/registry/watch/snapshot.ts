@@ -1,45 +1,86 @@
-/** A service as a whole, as the registry tells it to a watcher. */
+/**
+ * A service as a whole, as the registry tells it to a watcher. It is encoded in steps, because a
+ * large service takes longer than the event loop may stand still.
+ */
 import { LIMITS } from '../../discovery/limits.ts'
-import { splitSnapshot } from '../../discovery/registry/snapshot-parts.ts'
 import type { ServerMessage } from '../../discovery/registry/wire.ts'
-import type { Removal } from '../records.ts'
-import { documentOf, instanceBytes } from '../service-entry.ts'
-import type { RegistryState } from '../state.ts'
-import type { Channel } from './channel.ts'
-import { mergeChanges } from './merge-changes.ts'
-import type { ServiceHistory } from './service-history.ts'
+import type { StoredInstance } from '../service-entry.ts'
 
 type Snapshot = Extract<ServerMessage, { type: 'snapshot' }>
-type Part = Extract<ServerMessage, { type: 'part' }>
 
-/** Removed instances that a snapshot names, at most: one deployment of a large service. */
-const MOST_GONE = 2_000
+/** What a snapshot says besides its instances. */
+export type SnapshotHead = Omit<Snapshot, 'instances' | 'parts'>
 
-/** The messages of a snapshot as of the channel's position. */
-export function snapshotOf(
-  channel: Channel,
-  state: RegistryState,
-  history: ServiceHistory,
-  intended: boolean,
-): readonly (Snapshot | Part)[] {
-  const service = state.service(channel.service)
-  const snapshot: Snapshot = {
-    type: 'snapshot',
-    service: channel.service,
-    epoch: state.epoch,
-    revision: channel.position.revision,
-    instances: service === undefined ? [] : [...service.instances.values()].map((record) => record.instance),
-    policy: documentOf(service?.policy ?? null),
-    intended,
-    frozen: channel.frozen,
-    ...goneOf(channel.service, history),
+export class EncodedSnapshot {
+  readonly head: SnapshotHead
+  /** When it was begun, on the monotonic clock. */
+  readonly at: number
+  /** Empty until it is complete. */
+  lines: readonly Buffer[] = []
+  readonly #left: Iterator<StoredInstance>
+  /** Of instances in JSON; each fits into a part. */
+  readonly #groups: string[] = []
+  #group: string[] = []
+  #groupBytes = 0
+  #bytes = 0
+
+  /** `records` are the ones at this moment: later changes of the service are not among them. */
+  constructor(head: SnapshotHead, records: readonly StoredInstance[], at: number) {
+    this.head = head
+    this.at = at
+    this.#left = records[Symbol.iterator]()
   }
-  const fits = (service?.bytes ?? 0) < LIMITS.partBytes
-  return fits ? [snapshot] : splitSnapshot(snapshot, instanceBytes)
+
+  get isComplete(): boolean {
+    return this.lines.length > 0
+  }
+
+  /** Whether it took more than one step. */
+  get isLarge(): boolean {
+    return this.#bytes > LIMITS.partBytes
+  }
+
+  /** Encodes about 1 MiB. */
+  step(): void {
+    let stepBytes = 0
+    while (stepBytes < LIMITS.partBytes) {
+      const { value, done } = this.#left.next()
+      if (done === true) {
+        this.#finish()
+        return
+      }
+      const text = JSON.stringify(value.instance)
+      const bytes = Buffer.byteLength(text) + 1
+      if (this.#groupBytes > 0 && this.#groupBytes + bytes > LIMITS.partBytes) this.#closeGroup()
+      this.#group.push(text)
+      this.#groupBytes += bytes
+      this.#bytes += bytes
+      stepBytes += bytes
+    }
+  }
+
+  #closeGroup(): void {
+    this.#groups.push(this.#group.join(','))
+    this.#group = []
+    this.#groupBytes = 0
+  }
+
+  #finish(): void {
+    this.#closeGroup()
+    const groups = this.#groups
+    const { service, revision } = this.head
+    if (this.#bytes <= LIMITS.lineBytes - LIMITS.headBytes) {
+      this.lines = [line(this.head, groups.join(','))]
+      return
+    }
+    this.lines = groups.map((group, i) =>
+      i === 0
+        ? line({ ...this.head, parts: groups.length - 1 }, group)
+        : line({ type: 'part', service, revision, part: i }, group),
+    )
+  }
 }
 
-/** Who is gone of late, for watchers that knew them. */
-function goneOf(service: string, history: ServiceHistory): { gone?: readonly Removal[] } {
-  const { gone } = mergeChanges(service, 0, 0, history.recent(service))
-  return gone === undefined ? {} : { gone: gone.slice(-MOST_GONE) }
+function line(head: object, instances: string): Buffer {
+  return Buffer.from(`${JSON.stringify(head).slice(0, -1)},"instances":[${instances}]}\n`)
 }

@@ -246,6 +246,76 @@ describe('the hub', () => {
     expect(watching({ epoch, revision: 3 }).types).toEqual(['delta'])
   })
 
+  describe('encodes a large service in steps', () => {
+    /** About 6 MB. */
+    async function fill(): Promise<void> {
+      for (let i = 0; i < 500; i++) {
+        const large = Object.fromEntries(Array.from({ length: 24 }, (_, k) => [`k${k}`, 'x'.repeat(500)]))
+        const record = { instance: instance('s', `i${i}`, { metadata: large }), owner: 'o', registeredAt: 0 }
+        await state.write([{ key: KEYS.instance('s', `i${i}`), value: JSON.stringify(record) }])
+      }
+    }
+    const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+    const instancesOf = (watcher: PaperWatcher): string[] =>
+      watcher.messages.flatMap(({ instances = [] }) => instances.map(({ id }: { id: string }) => id))
+
+    test('between which the event loop turns, once for all who wait', async () => {
+      await fill()
+      const watchers = [watching(), watching()]
+      expect(watchers.map(({ types }) => types)).toEqual([[], []])
+      let turns = 0
+      for (; watchers[1]!.types.length === 0; turns++) await turn()
+      expect(turns).toBeGreaterThan(3)
+      const [first] = watchers[0]!.messages
+      expect(watchers[0]!.types).toEqual(['snapshot', ...Array.from({ length: first.parts }, () => 'part')])
+      expect(instancesOf(watchers[0]!)).toEqual(Array.from({ length: 500 }, (_, i) => `i${i}`))
+      expect(watchers[1]!.lines).toEqual(watchers[0]!.lines)
+      expect(hub.encoded).toBe(watchers[0]!.lines.length)
+    })
+
+    test('and tells what changed meanwhile behind it', async () => {
+      await fill()
+      const { revision } = state
+      const watcher = watching()
+      await turn()
+      await put('new')
+      await remove('i499')
+      while (watcher.types.length === 0) await turn()
+      expect(watcher.messages[0]).toMatchObject({ type: 'snapshot', revision })
+      expect(watcher.messages.at(-1)).toMatchObject({
+        type: 'delta',
+        previous: revision,
+        put: [{ id: 'new' }],
+        gone: [{ id: 'i499', why: 'left' }],
+      })
+      await put('newer')
+      clock.advance(20)
+      expect(watcher.messages.at(-1)).toMatchObject({ previous: revision + 2, put: [{ id: 'newer' }] })
+    })
+
+    test('also when it changes all the time', async () => {
+      await fill()
+      const watcher = watching()
+      for (let i = 0; watcher.types.length === 0; i++) {
+        await put(`more-${i}`)
+        clock.advance(20)
+        await turn()
+        expect(i).toBeLessThan(50)
+      }
+    })
+
+    test('and not for one that left', async () => {
+      await fill()
+      const watcher = watching()
+      hub.leave(watcher)
+      for (let i = 0; i < 20; i++) await turn()
+      expect(watcher.types).toEqual([])
+      const next = watching()
+      while (next.types.length === 0) await turn()
+      expect(instancesOf(next)).toHaveLength(500)
+    })
+  })
+
   describe('of a watcher that knows more than this registry', () => {
     test('waits until it knows as much, and resumes then', async () => {
       const known = await put('a')
