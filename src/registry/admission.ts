@@ -6,6 +6,12 @@ import { ApiError } from './api/error.ts'
 import { instanceBytes, type ServiceEntry } from './service-entry.ts'
 import type { RegistryState } from './state.ts'
 
+/**
+ * Share of a limit from which on registrations at several registries exclude each other: what they
+ * write at the same time is far below the rest.
+ */
+const TIGHT = 0.95
+
 interface Size {
   readonly instances: number
   readonly bytes: number
@@ -83,6 +89,20 @@ export class Admission {
     }
   }
 
+  /**
+   * Whether the service is so close to a limit that registrations at other registries could exceed
+   * it together with this one, which has a reserved place. @throws ApiError `limit-exceeded`, since
+   * others took the place
+   */
+  isTight(instance: Instance): boolean {
+    const { service } = instance
+    const arrivals = this.#arriving.get(service)
+    if (arrivals === undefined) return false
+    const refusal = this.#refusal(instance, arrivals)
+    if (refusal !== undefined) throw new ApiError('limit-exceeded', refusal)
+    return !fits(arrivals.atMost(this.#state.service(service)), TIGHT)
+  }
+
   #refusal(instance: Instance, arrivals: Arrivals): string | undefined {
     const { service, id } = instance
     const state = this.#state.service(service)
@@ -101,6 +121,7 @@ export class Admission {
   }
 }
 
-function fits({ instances, bytes }: Size): boolean {
-  return instances <= LIMITS.instancesPerService && bytes <= LIMITS.bytesPerService
+/** `share`: of the limits. */
+function fits({ instances, bytes }: Size, share = 1): boolean {
+  return instances <= share * LIMITS.instancesPerService && bytes <= share * LIMITS.bytesPerService
 }

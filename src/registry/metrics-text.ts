@@ -1,7 +1,7 @@
 /** The registry's own gauges, as Prometheus text. */
 import type { ApiContext } from './api/context.ts'
 
-export function metricsText({ state, hub, registrar, sessions, authority, audit, clock }: ApiContext): string {
+export function metricsText({ state, hub, registrar, sessions, authority, audit, clock, fleet }: ApiContext): string {
   let instances = 0
   let policies = 0
   for (const service of state.services.values()) {
@@ -14,6 +14,10 @@ export function metricsText({ state, hub, registrar, sessions, authority, audit,
     ['instances', 'Instances registered.', instances],
     ['leases', 'Leases counted.', registrar.leases.size],
     ['frozen_services', 'Services whose expiry is frozen.', registrar.leases.frozenServices.length],
+    ['leases_suspended', '1 while no instance expires, because the store is away.', registrar.leases.suspended ? 1 : 0],
+    ['registries', 'Registries on the store, with this one.', fleet.peers.length + 1],
+    ['store_writable', '1 while the store can be written.', state.store.status().writable ? 1 : 0],
+    ['reaper', '1 while it counts the leases of registries that are gone.', fleet.leads ? 1 : 0],
     ['sessions', 'Sessions open.', sessions.size],
     ['watchers', 'Streams that watch.', hub.watchers],
     ['messages_encoded', 'Messages encoded for watchers.', hub.encoded],

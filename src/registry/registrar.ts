@@ -23,7 +23,7 @@ import type { Departure, Registrant } from './registrant.ts'
 import { MOST_CONFLICTS, Removals } from './removals.ts'
 import type { StoredInstance } from './service-entry.ts'
 import type { RegistryState } from './state.ts'
-import { MOST_COMPARES } from './storage/storage.ts'
+import { type Compare, MOST_COMPARES } from './storage/storage.ts'
 import type { WatchHub } from './watch/hub.ts'
 import type { ServiceChange } from './watch/service-change.ts'
 
@@ -162,10 +162,13 @@ export class Registrar {
       const replaced = this.#occupant(who, instance)
       // Also an override: an operator at another registry may be deciding about this address.
       const overrideKey = KEYS.override(service, addressKey(instance))
-      const compares = [
+      const compares: Compare[] = [
         { key, revision: known?.revision ?? 0 },
         { key: overrideKey, revision: this.#state.revisionOf(overrideKey) },
       ]
+      if (known === undefined && this.#state.fleet.registries.size > 1 && this.#admission.isTight(instance)) {
+        compares.push({ prefix: KEYS.instances(service), unchangedSince: this.#state.revision })
+      }
       const operations = [{ key, value: JSON.stringify(record) }]
       if (replaced !== undefined) {
         compares.push({ key: KEYS.instance(service, replaced.instance.id), revision: replaced.revision })

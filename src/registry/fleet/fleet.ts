@@ -106,6 +106,11 @@ export class Fleet {
     return [...this.#parts.state.fleet.registries.values()].filter(({ id }) => id !== this.#parts.id)
   }
 
+  /** Whether it was elected as the reaper. */
+  get leads(): boolean {
+    return this.#reaper.leads
+  }
+
   /** Why this registry should get no session now; `undefined`: it may. */
   get refusal(): string | undefined {
     if (this.#parts.closing()) return 'closing'

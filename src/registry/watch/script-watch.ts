@@ -65,8 +65,9 @@ export class ScriptWatches {
     const waitMs = waitOf(query.get('wait'))
     const since = sinceOf(query.get('since'))
     const epoch = query.get('epoch')
-    // A revision that has not been belongs to another history, also when the caller names no epoch.
-    const stale = (epoch !== null && epoch !== this.#state.epoch) || since > this.#state.revision
+    // A revision that has not been belongs to another history, unless the caller names this one:
+    // then another registry on the store was ahead.
+    const stale = epoch === null ? since > this.#state.revision : epoch !== this.#state.epoch
     if (waitMs === 0 || stale || (this.#revisionOf(service) > since && this.#state.service(service) !== undefined)) {
       this.#answer(response, service)
       return
@@ -82,7 +83,7 @@ export class ScriptWatches {
     this.#open.add(end)
     const timer = this.#clock.startBackgroundTimer(waitMs, end, undefined)
     const stop = this.#state.onChange((change) => {
-      if (change.service === service) end()
+      if (change.service === service && change.revision > since) end()
     })
     request.once('close', () => {
       // On HTTP/1.1 it closes when the request has been read, too; only a closed response is a

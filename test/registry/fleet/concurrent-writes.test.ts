@@ -1,5 +1,6 @@
 /** Two registries that write the same thing at the same time, each without knowing of the other. */
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { LIMITS } from '../../../src/discovery/limits.ts'
 import { Audit } from '../../../src/registry/access/audit.ts'
 import { Operators } from '../../../src/registry/access/operators.ts'
 import { JoinTokens } from '../../../src/registry/access/tokens.ts'
@@ -168,4 +169,25 @@ test('a service that one registry forgets is forgotten by the watchers of all', 
   second.state.onForgotten((service) => forgotten.push(service))
   await first.state.write([{ key: KEYS.service('a'), value: undefined }])
   expect(forgotten).toEqual(['a'])
+})
+
+test('the last place in a service goes to one of two', async () => {
+  for (const id of ['first', 'second']) await storage.announce(KEYS.registry(id), JSON.stringify({ id, sessions: 0 }))
+  for (let i = 0; i < LIMITS.instancesPerService - 1; i += 1_000) {
+    const ids = Array.from({ length: Math.min(1_000, LIMITS.instancesPerService - 1 - i) }, (_, j) => `i${i + j}`)
+    const record = (id: string) => JSON.stringify({ instance: instance('a', id), owner: who.spiffeId, registeredAt: 0 })
+    await storage.transact(
+      [],
+      ids.map((id) => ({ key: KEYS.instance('a', id), value: record(id) })),
+    )
+  }
+  both()
+  const results = await Promise.allSettled([
+    first.registrar.register(who, instance('a', 'x', { port: 1 })),
+    second.registrar.register(who, instance('a', 'y', { port: 2 })),
+  ])
+  settled()
+  expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
+  expect((results.find((one) => one.status === 'rejected') as PromiseRejectedResult).reason.code).toBe('limit-exceeded')
+  expect(first.state.service('a')!.instances.size).toBe(LIMITS.instancesPerService)
 })

@@ -182,3 +182,50 @@ test('a service without instances is kept while it is watched at another registr
   expect(await names()).toContain('watched')
   session.close()
 })
+
+test('ten registries: nine die at once, and the last one adopts them all', async () => {
+  while (fleet.members.length < 10) await fleet.start()
+  const ids = fleet.members.map(({ id }) => `of-${id}`)
+  for (const [i, member] of fleet.members.entries()) {
+    const session = await fleet.session(member, 'a')
+    await session.ask({ type: 'register', instance: instance('a', ids[i]!) })
+  }
+  const last = fleet.members.at(-1)!
+  await Promise.all(fleet.members.slice(0, -1).map((member) => fleet.kill(member)))
+  await expect.poll(async () => (await registries(last)).map(({ id }) => id)).toEqual([last.id])
+  const next = await fleet.session(last, 'a')
+  for (const id of ids) await next.ask({ type: 'register', instance: instance('a', id) })
+  await pause(3 * LEASE_MS)
+  expect(await listed(last)).toEqual([...ids].sort())
+})
+
+test('nothing is written while nothing changes, and little while processes come and go', async () => {
+  const watcher = await fleet.session(second, 'w')
+  watcher.send({ type: 'watch', service: 'a' })
+  const session = await fleet.session(first, 'a')
+  await session.ask({ type: 'register', instance: instance('a', 'i') })
+  const announced = async (): Promise<number[]> =>
+    (await fleet.store.list('registry/')).items.map(({ value }) => JSON.parse(value).sessions)
+  await expect.poll(announced, { timeout: 10_000 }).toEqual([1, 1, 0])
+  const written: string[] = []
+  await fleet.store.watch('', fleet.store.status().revision, ({ changes }) => {
+    // How far the trust of the processes is, which settles once.
+    written.push(...changes.map(({ key }) => key).filter((key) => !key.startsWith('trust/')))
+  })
+  await pause(4 * LEASE_MS)
+  expect(written).toEqual([])
+  for (let i = 0; i < 20; i++) (await fleet.session(third, 'b')).close()
+  // The join, and the number of sessions, which is written at most every 5 s.
+  expect(written.filter((key) => !key.startsWith('audit/')).length).toBeLessThanOrEqual(2)
+})
+
+test('one that the store takes for dead again and again loses nothing', async () => {
+  const session = await fleet.session(second, 'a')
+  await session.ask({ type: 'register', instance: instance('a', 'i') })
+  for (let i = 0; i < 20; i++) {
+    await second.view.expire()
+    await pause(LEASE_MS / 4)
+    expect(await listed(first)).toEqual(['i'])
+  }
+  await expect.poll(async () => (await registries(first)).map(({ id }) => id)).toEqual(['r1', 'r2', 'r3'])
+})
