@@ -4,6 +4,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { MeshError } from '../../src/core/errors.ts'
 import type { Mesh } from '../../src/index.ts'
 import type { Registry } from '../../src/registry/index.ts'
+import { run } from '../cli/run-command.ts'
 import { eventually, Rig } from './rig.ts'
 
 let rig: Rig
@@ -89,3 +90,32 @@ test('starts from its last run while no registry answers', async () => {
   const mesh = await rig.join(settings)
   expect(failures(mesh)).toEqual([])
 })
+
+test('after a rotation by command, one that followed it starts with its old token, one that was away does not', async () => {
+  const dataDir = rig.path('registry')
+  const registry = await rig.registry({ dataDir, lease: 1_000, certificateLife: 12_000 })
+  const before = registry.rootFingerprint
+  const settingsOf = async (service: string) => {
+    const joinToken = await registry.createJoinToken({ service, uses: 1 })
+    return { service, registry: registry.url, stateDir: rig.path(service), joinToken, joinTimeout: '20s' as const }
+  }
+  const [present, away] = [await settingsOf('inventory'), await settingsOf('checkout')]
+  const follower = await rig.join(present)
+  await (await rig.join(away)).close()
+
+  const at = ['--json', '--registry', registry.url, '--data-dir', dataDir]
+  expect((await run(['ca', 'rotate', 'root', ...at])).stderr).toBe('')
+  const steady = async () => JSON.parse((await run(['ca', 'status', ...at])).stdout).certificates.stage === 'steady'
+  await eventually('the former root is withdrawn', steady, 90_000)
+  expect(registry.rootFingerprint).not.toBe(before)
+  await follower.close()
+
+  const again = await rig.join(present)
+  expect(again.events().some(({ name }) => name === 'registry:connected')).toBe(true)
+  const error: MeshError = await rig.join(away).catch((error) => error)
+  expect(error.code).toBe('identity-rejected')
+  for (const words of [registry.rootFingerprint, before, "'inmesh token create --service checkout'"]) {
+    expect(error.message).toContain(words)
+  }
+  await rig.join({ ...away, joinToken: await registry.createJoinToken({ service: 'checkout' }) })
+}, 180_000)

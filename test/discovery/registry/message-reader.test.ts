@@ -19,6 +19,12 @@ const INSTANCE = {
   state: 'ready',
 }
 
+const PEM = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'
+
+function bundle(change: Record<string, unknown> = {}): string {
+  return JSON.stringify({ type: 'bundle', trustDomain: 'mesh.test', sequence: 3, roots: [PEM], ...change })
+}
+
 function snapshot(change: Record<string, unknown> = {}): string {
   return JSON.stringify({
     type: 'snapshot',
@@ -45,7 +51,20 @@ describe('a message from the registry', () => {
     expect(readServerMessage('{"type":"weather","sun":true}')).toBeUndefined()
   })
 
+  it('with a trust bundle of an older registry, which knows only roots, has empty lists for the rest', () => {
+    expect(readServerMessage(bundle())).toMatchObject({ roots: [PEM], intermediates: [], denied: [] })
+    const lists = { intermediates: [PEM], denied: ['spiffe://mesh.test/service/checkout'] }
+    expect(readServerMessage(bundle(lists))).toMatchObject(lists)
+  })
+
   it.each([
+    ['a bundle without roots', bundle({ roots: undefined })],
+    ['roots that are no certificates', bundle({ roots: ['x'] })],
+    ['an intermediate that is none', bundle({ intermediates: [7] })],
+    ['intermediates that are no list', bundle({ intermediates: PEM })],
+    ['a denied identity that is none', bundle({ denied: ['checkout'] })],
+    ['more denied identities than are read', bundle({ denied: Array(1_001).fill('spiffe://mesh.test/a') })],
+    ['a sequence below zero', bundle({ sequence: -1 })],
     ['an empty list', '[]'],
     ['null', 'null'],
     ['a web page', '<html><body>502</body></html>'],
