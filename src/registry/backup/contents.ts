@@ -29,6 +29,8 @@ export interface BackupCounts {
   readonly policies: number
   readonly tokens: number
   readonly operators: number
+  /** Denied identities. */
+  readonly denials: number
 }
 
 /** @throws BackupError `backup-invalid` naming the record */
@@ -64,6 +66,7 @@ export function checkContents(origin: BackupOrigin, items: readonly Item[], end:
       policies: count('policy'),
       tokens: count('token'),
       operators: count('operator'),
+      denials: count('deny'),
     },
     sealKeyIds: [...sealKeyIds],
   }

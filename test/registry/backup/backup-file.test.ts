@@ -8,6 +8,7 @@ import { BackupError } from '../../../src/registry/backup/error.ts'
 import { exportState } from '../../../src/registry/backup/export-state.ts'
 import type { BackupSecret } from '../../../src/registry/backup/secret.ts'
 import { writeBackup } from '../../../src/registry/backup/write-backup.ts'
+import { SqliteStorage } from '../../../src/registry/storage/sqlite.ts'
 import type { Operation } from '../../../src/registry/storage/storage.ts'
 import { BackupRig, KEY, ORIGIN } from './rig.ts'
 
@@ -288,4 +289,24 @@ test('the state of an export under changes is that of its revision', async () =>
   })
   stop()
   expect(items).toEqual([...expected.values()].sort((a, b) => (a.key < b.key ? -1 : 1)))
+})
+
+test('an export reads a large store in parts, and lets other work run in between', async () => {
+  const storage = await SqliteStorage.open({ path: rig.path('large.db') })
+  for (let i = 0; i < 20; i++) {
+    const some = Array.from({ length: 1_000 }, (_, k) => ({ key: `note/${i}-${k}`, value: '{"n":1}' }))
+    await storage.transact([], some)
+  }
+  let turns = 0
+  let next = setImmediate(function turn() {
+    turns += 1
+    next = setImmediate(turn)
+  })
+  const sizes: number[] = []
+  for await (const lines of exportState(storage)) sizes.push(lines.split('\n').length - 1)
+  clearImmediate(next)
+  await storage.close()
+  expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(20_001)
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(500)
+  expect(turns).toBeGreaterThanOrEqual(sizes.length - 2)
 })
