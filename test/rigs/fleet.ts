@@ -25,9 +25,9 @@ export class TestFleet {
   }
 
   /** `protocol`: the newest of the session that it speaks. */
-  async start(id = `r${++this.#started}`, protocol?: number): Promise<Member> {
+  async start(id = `r${++this.#started}`, protocol?: number, port = 0): Promise<Member> {
     const view = new StorageView(this.store)
-    const member = { id, view, registry: await startRegistryOn(view, id, this.#options, protocol) }
+    const member = { id, view, registry: await startRegistryOn(view, id, { ...this.#options, port }, protocol) }
     this.members.push(member)
     return member
   }
