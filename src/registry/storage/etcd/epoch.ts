@@ -31,6 +31,8 @@ export interface Epoch {
   readonly epoch: string
   /** It was made by this check. */
   readonly isNew: boolean
+  /** Of etcd, now. */
+  readonly revision: number
 }
 
 /**
@@ -50,13 +52,13 @@ export async function checkEpoch(client: EtcdClient, known?: { epoch: string; de
     const now = { ...positionOf(header), surplus: await surplusOf(client) }
     const wentBack = record !== undefined && record.epoch === known?.epoch && now.revision < known.delivered
     if (record !== undefined && !wentBack && !isRestored(record, now)) {
-      return { epoch: record.epoch, isNew: record.epoch === made }
+      return { epoch: record.epoch, isNew: record.epoch === made, revision: now.revision }
     }
     // Under load one reading may be too high, and a later one would look like a restore.
     const surplus = Math.min(now.surplus, await surplusOf(client), await surplusOf(client))
     const next: EpochRecord = { epoch: randomUUID(), ...now, surplus }
     made = next.epoch
-    const { succeeded } = await client.ask(
+    const { succeeded, header: after } = await client.ask(
       'KV.Txn',
       {
         compare: [{ key, target: 'MOD', result: 'EQUAL', mod_revision: Number(found?.mod_revision ?? 0) }],
@@ -65,7 +67,7 @@ export async function checkEpoch(client: EtcdClient, known?: { epoch: string; de
       },
       WITHIN_MS,
     )
-    if (succeeded) return { epoch: next.epoch, isNew: true }
+    if (succeeded) return { epoch: next.epoch, isNew: true, revision: Number(after.revision) }
     // Another registry was first, or an answer was lost: what is there counts.
   }
   throw new StorageError(`the record ${client.prefix}${OWN_KEYS.epoch} in etcd keeps changing`)

@@ -12,6 +12,11 @@ import { Compacted, openWatch, type Watch } from './watch-stream.ts'
 
 /** Keys read at once when the history is gone. */
 const LARGEST_PAGE = 1_000
+/**
+ * Revisions that a watch catches up with. etcd sends many in one message, which takes long to
+ * decode; behind that, a list in pages is easier on the event loop.
+ */
+const MOST_REPLAYED = 200
 /** Changes delivered in one turn of the event loop. */
 const EVENTS_PER_TURN = 1_000
 const LONGEST_PAUSE_MS = 1_000
@@ -33,8 +38,8 @@ export interface FeedListener {
   following(reason: string | undefined): void
   /** The history begins after `revision`; no batch was delivered yet. */
   forgotten(revision: number): void
-  /** Before each watch. False: the store is another one now, or an older one. */
-  verify(): Promise<boolean>
+  /** Before each watch: etcd's revision. `undefined`: the store is another one now, or an older. */
+  verify(): Promise<number | undefined>
 }
 
 export class ChangeFeed {
@@ -49,7 +54,7 @@ export class ChangeFeed {
   #revision = 0
   /** Keys up to here are in `known` already. */
   #base = 0
-  /** The last revision that changed a key of the registry's. */
+  /** The last revision that changed a key of the registry's, or where the history begins. */
   #changedAt = 0
   #watch: Watch | undefined
   #running: Promise<void> | undefined
@@ -88,6 +93,7 @@ export class ChangeFeed {
       this.#base = revision
     }
     this.#revision = Math.max(0, this.#base - history)
+    this.#changedAt = Math.max(this.#changedAt, this.#revision)
     this.#watch = await this.#open()
     this.#running = this.#run()
     return this.#revision
@@ -145,7 +151,9 @@ export class ChangeFeed {
   }
 
   async #open(): Promise<Watch> {
-    if (!(await this.#listener.verify())) await this.#compareAll()
+    const revision = await this.#listener.verify()
+    const isFar = this.#revision >= this.#base && (revision ?? 0) - this.#revision > MOST_REPLAYED
+    if (revision === undefined || isFar) await this.#compareAll()
     const { prefix } = this.#client
     const range = { key: Buffer.from(prefix), range_end: endOf(prefix) }
     return await openWatch(this.#client, { ...range, start_revision: this.#revision + 1 })
@@ -173,6 +181,7 @@ export class ChangeFeed {
     if (this.#revision < this.#base) {
       // It has not delivered what it knew at its start.
       this.#revision = Math.min(compacted, this.#base)
+      this.#changedAt = Math.max(this.#changedAt, this.#revision)
       this.#listener.forgotten(this.#revision)
       if (compacted <= this.#base) return undefined
     }

@@ -33,7 +33,7 @@ import { asStorageError, Writer } from './writer.ts'
 
 const PROBE_MS = 1_000
 /** Revisions that a start reads again, for sessions that come from another registry. */
-const HISTORY_AT_START = 1_000
+const HISTORY_AT_START = 100
 
 export class EtcdStorage implements Storage {
   readonly #client: EtcdClient
@@ -209,14 +209,13 @@ export class EtcdStorage implements Storage {
     if (change.key === OWN_KEYS.epoch && change.value !== undefined) this.#renew(epochIn(change.value))
   }
 
-  async #verify(): Promise<boolean> {
-    if (this.#epoch === undefined) return true
+  async #verify(): Promise<number | undefined> {
     const delivered = this.#feed.revision
-    const { epoch } = await checkEpoch(this.#client, { epoch: this.#epoch, delivered })
-    if (epoch === this.#epoch) return true
+    const { epoch, revision } = await checkEpoch(this.#client, { epoch: this.#epoch!, delivered })
+    if (epoch === this.#epoch) return revision
     this.#log = new ChangeLog(this.#history, 0)
     this.#renew(epoch)
-    return false
+    return undefined
   }
 
   #renew(epoch: string): void {

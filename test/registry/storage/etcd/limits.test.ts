@@ -126,6 +126,22 @@ describe.skipIf(WITHOUT_ETCD)(withEtcd('a store on etcd'), { timeout: 120_000 },
     expect(delay.max / 1e6).toBeLessThan(1_000)
   })
 
+  test('delivers many missed changes as one, without a long pause', async () => {
+    const paths = await cluster.paths()
+    const [far, near] = [await open(paths.url), await open()]
+    await fill(near, 5_000, 'before')
+    await expect.poll(() => far.status().revision, patient).toBe(near.status().revision)
+    const batches: number[] = []
+    await far.watch('', far.status().revision, ({ changes }) => batches.push(changes.length))
+    paths.set('severed')
+    for (let i = 0; i < 300; i++)
+      await near.transact([], [{ key: `inst/s/${String(i % 7).padStart(6, '0')}`, value: `${i}` }])
+    await near.transact([], [{ key: 'inst/s/000100', value: undefined }])
+    paths.set('open')
+    await expect.poll(() => batches, patient).toEqual([8])
+    expect((await far.list('')).items).toEqual((await near.list('')).items)
+  })
+
   test('delivers more at once than a message of gRPC usually holds', async () => {
     const paths = await cluster.paths()
     const [far, near] = [await open(paths.url), await open()]
