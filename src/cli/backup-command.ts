@@ -21,7 +21,7 @@ import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { EXIT, Failure } from './failure.ts'
 import { openStore, type StoreFlags, withStore } from './store-flags.ts'
-import { type CliContext, Terminal } from './terminal.ts'
+import { type CliContext, printable, Terminal } from './terminal.ts'
 import { instant } from './times.ts'
 
 interface BackupFlags extends ConnectionFlags, SecretFlags, StoreFlags {
@@ -145,17 +145,18 @@ export function summaryOf({ origin, epoch, revision, counts, sealKeyIds }: Backu
 }
 
 export function linesOf({ origin, revision, counts, sealKeyIds }: BackupContents): string[] {
-  const { records, services, instances, policies, tokens, operators, unreadableInstances } = counts
+  const { records, services, instances, policies, tokens, operators, denials, unreadableInstances } = counts
+  const counted = `${services} services, ${instances} instances, ${policies} policies, ${tokens} join tokens`
   const lines = [
-    `  trust domain: ${origin.trustDomain ?? 'unknown, because its keys are sealed'}`,
-    `  made: ${instant(origin.createdAt)} by inmesh ${origin.version} from ${origin.engine}, revision ${revision}`,
-    `  ${records} records: ${services} services, ${instances} instances, ${policies} policies, ${tokens} join tokens, ${operators} operators`,
+    `trust domain: ${origin.trustDomain ?? 'unknown, because its keys are sealed'}`,
+    `made: ${instant(origin.createdAt)} by inmesh ${origin.version} from ${origin.engine}, revision ${revision}`,
+    `${records} records: ${counted}, ${operators} operators, ${denials} denials`,
   ]
   if (unreadableInstances > 0) {
-    lines.push(`  ${unreadableInstances} instances cannot be read; their processes register again`)
+    lines.push(`${unreadableInstances} instances cannot be read; their processes register again`)
   }
   if (sealKeyIds.length > 0) {
-    lines.push(`  its private keys are sealed: a registry on it needs the seal key ${sealKeyIds.join(' and ')}`)
+    lines.push(`its private keys are sealed: a registry on it needs the seal key ${sealKeyIds.join(' and ')}`)
   }
-  return lines
+  return lines.map((line) => `  ${printable(line)}`)
 }

@@ -24,7 +24,8 @@ interface RestoreFlags extends CommonFlags, SecretFlags, StoreFlags {
 type Restored = Partial<EmbeddedRestore> & { readonly to: string }
 
 const NO_ADMIN_TOKEN =
-  "the admin token and the operators' tokens of the backup are valid; no file admin-token has one of them"
+  "the admin token and the operators' tokens of the backup are valid; an empty file admin-token in the directory " +
+  'makes the next start write another one'
 
 export function addRestoreCommand(program: Command, surroundings: CliContext): void {
   const command = program

@@ -13,6 +13,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
+import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -22,6 +23,7 @@ import { type Registry, type RegistryOptions, startRegistry } from '../../src/re
 import { SqliteStorage } from '../../src/registry/storage/sqlite.ts'
 import { type Run, run } from './run-command.ts'
 
+const ORIGIN = '{"trustDomain":"inmesh.local","createdAt":1780000000000,"version":"0.1.0","engine":"sqlite"}'
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
 let home: string
@@ -246,7 +248,7 @@ describe('a restore', () => {
     })
     await done(restore(path('first'), '--force', '--dry-run'))
     expect(snapshot('first')).toEqual(before)
-    const { movedTo, hasAdminToken } = await done(restore(path('first'), '--force'))
+    const { movedTo, hasAdminToken } = await done(restore(`${path('first')}/`, '--force'))
     // It is that of the backup.
     expect(hasAdminToken).toBe(true)
     const moved = Object.entries(snapshot('first')).filter(([file]) => file.startsWith(String(movedTo)))
@@ -321,6 +323,39 @@ describe('a restore', () => {
     chmodSync(path('open'), 0o755)
     expect((await refused(restore(path('open')), 1)).message).toContain("run 'chmod 700")
     expect(readdirSync(path('open'))).toEqual(['note'])
+  })
+})
+
+describe('an answer that is no backup', () => {
+  const answers: readonly (readonly [string, string, RegExp])[] = [
+    ['a page', '<html>\n', /answer is no backup/],
+    ['an origin only', `${ORIGIN}\n`, /ended too early/],
+    ['a first line without end', 'x'.repeat(200_000), /answer is no backup/],
+    ['a time that is none', `${ORIGIN.replace('1780000000000', '1e300')}\n`, /answer is no backup/],
+    ['lines that are none', `${ORIGIN}\n{"a":1}\n`, /line 1 is no record/],
+    ['another count', `${ORIGIN}\n{"epoch":"e","revision":1,"lines":7}\n`, /has 0 lines, and should have 7/],
+  ]
+  test.each(answers)('%s is refused, and nothing is written', async (_name, body, message) => {
+    const server = createServer((_request, response) => response.end(body)).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as { port: number }
+    const result = await inmesh(['backup', '--out', path('b'), ...key, '--registry', `http://127.0.0.1:${port}`])
+    server.close()
+    expect(result.stderr).toMatch(message)
+    expect(result.code).toBeGreaterThan(0)
+    expect(readdirSync(home)).toEqual(['key'])
+  })
+
+  test('shows no control characters of it', async () => {
+    const evil = ORIGIN.replace('inmesh.local', '\\u001b[31mred')
+    const authority = JSON.stringify(['ca/x', '{"sealed":1,"keyId":"k","nonce":"n","data":"d"}', 1])
+    const body = `${evil}\n${authority}\n{"epoch":"e","revision":1,"lines":1}\n`
+    const server = createServer((_request, response) => response.end(body)).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as { port: number }
+    const result = await inmesh(['backup', '--out', path('b'), ...key, '--registry', `http://127.0.0.1:${port}`])
+    server.close()
+    expect(result.stdout).toContain('trust domain: ?[31mred')
   })
 })
 

@@ -95,16 +95,26 @@ function split(start: Buffer): { lines: Buffer; fields: string; mac: Buffer; len
 }
 
 function parse(text: string): { origin: BackupOrigin; derivation: KeyDerivation } {
-  try {
-    const { trustDomain, createdAt, version, engine, key } = JSON.parse(text) as BackupOrigin & { key: unknown }
-    const texts = [trustDomain ?? '', version, engine].every((one) => typeof one === 'string')
-    if (texts && Number.isFinite(createdAt) && isDerivation(key)) {
-      return { origin: { trustDomain, createdAt, version, engine }, derivation: key }
-    }
-  } catch {
-    // Refused as fields that are missing.
-  }
+  const fields = jsonOf(text) as { readonly key?: unknown } | null | undefined
+  const origin = originIn(fields)
+  if (origin !== undefined && isDerivation(fields?.key)) return { origin, derivation: fields.key }
   throw damaged('its head has fields that are missing or invalid')
+}
+
+/** `undefined`: a field is missing or invalid. */
+export function originIn(fields: unknown): BackupOrigin | undefined {
+  const { trustDomain, createdAt, version, engine } = (fields ?? {}) as Partial<BackupOrigin>
+  const texts = [trustDomain ?? '', version, engine].every((one) => typeof one === 'string' && one.length <= 255)
+  if (!texts || Number.isNaN(new Date(createdAt ?? Number.NaN).getTime())) return undefined
+  return { trustDomain: trustDomain ?? null, createdAt, version, engine } as BackupOrigin
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }
 
 function digestOf(fields: string | Buffer): string {

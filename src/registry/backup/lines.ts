@@ -5,10 +5,11 @@
  */
 import type { Item } from '../storage/storage.ts'
 import { BackupError } from './error.ts'
-import type { BackupOrigin } from './head.ts'
+import { type BackupOrigin, originIn } from './head.ts'
 
 /** Of one record; a document of policies is at most 1 MiB. */
 const LONGEST_LINE = 64 * 1024 * 1024
+const LONGEST_FIRST_LINE = 64 * 1024
 const NEWLINE = 0x0a
 
 /** The last line. */
@@ -38,7 +39,7 @@ export async function splitFirstLine(
   let first = Buffer.alloc(0)
   for (;;) {
     const { done, value } = await source.next()
-    if (done === true || first.length > LONGEST_LINE) throw incomplete()
+    if (done === true || first.length > LONGEST_FIRST_LINE) throw incomplete()
     first = Buffer.concat([first, value])
     const end = first.indexOf(NEWLINE)
     if (end >= 0) return { first: first.subarray(0, end).toString(), rest: chain(first.subarray(end + 1), source) }
@@ -47,10 +48,9 @@ export async function splitFirstLine(
 
 /** @throws BackupError if it is no origin */
 export function originOf(line: string): BackupOrigin {
-  const { trustDomain, createdAt, version, engine } = (parse(line) ?? {}) as Partial<BackupOrigin>
-  const texts = [trustDomain, version, engine].every((one) => typeof one === 'string')
-  if (!texts || !Number.isFinite(createdAt)) throw incomplete()
-  return { trustDomain, createdAt, version, engine } as BackupOrigin
+  const origin = originIn(parse(line))
+  if (origin === undefined) throw incomplete()
+  return origin
 }
 
 async function* chain(first: Uint8Array, rest: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {

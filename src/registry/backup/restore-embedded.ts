@@ -4,7 +4,7 @@
  * directory on which no registry starts.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { parseToken, tokenHash } from '../../identity/join-token.ts'
 import { OptionsError } from '../../options/fields.ts'
 import { KEYS } from '../records.ts'
@@ -140,7 +140,7 @@ class Place {
   async exchange(hasFormer: boolean, keepAdminToken: boolean): Promise<string | undefined> {
     const aside = hasFormer ? this.#makeAside() : undefined
     const move = (path: string): void => {
-      if (existsSync(path)) renameSync(path, join(aside!, path.slice(this.#dataDir.length + 1)))
+      if (existsSync(path)) renameSync(path, join(aside!, basename(path)))
     }
     if (aside !== undefined) move(this.#mark)
     // Until the new store is in its place, it keeps a registry from making one with a new root.
