@@ -5,7 +5,7 @@ import type { Logger } from './log.ts'
 import { KEYS, type LossRecord, type ServiceRecord } from './records.ts'
 import type { StoredInstance } from './service-entry.ts'
 import type { RegistryState } from './state.ts'
-import type { MOST_COMPARES, Operation } from './storage/storage.ts'
+import { MOST_COMPARES, type Operation } from './storage/storage.ts'
 
 /** Writes of another registry that may come in between, in a row. */
 export const MOST_CONFLICTS = 20
@@ -15,12 +15,22 @@ export interface Removed {
   readonly records: readonly StoredInstance[]
 }
 
+interface Removal {
+  readonly ids: readonly string[]
+  readonly why: 'left' | 'lost'
+  readonly mayRemove: (record: StoredInstance) => boolean
+  readonly resolve: (removed: Removed) => void
+  readonly reject: (error: unknown) => void
+}
+
 export class Removals {
   readonly #state: RegistryState
   readonly #clock: Clock
   readonly #log: Logger
   /** Keys of removals in flight: writing them again must not be skipped as unchanged. */
   readonly #inFlight = new Set<string>()
+  /** By service, behind the write in flight. */
+  readonly #waiting = new Map<string, Removal[]>()
 
   constructor(state: RegistryState, clock: Clock, log: Logger) {
     this.#state = state
@@ -47,7 +57,8 @@ export class Removals {
 
   /**
    * Removes those instances that `mayRemove` allows, of at most {@link MOST_COMPARES}. After a
-   * write of another registry it asks again, so the newer write wins.
+   * write of another registry it asks again, so the newer write wins. Removals of one service that
+   * arrive during a write share the next one.
    */
   async remove(
     service: string,
@@ -58,25 +69,63 @@ export class Removals {
     const keys = ids.map((id) => KEYS.instance(service, id))
     for (const key of keys) this.#inFlight.add(key)
     try {
-      for (let i = 0; i < MOST_CONFLICTS; i++) {
-        const { instances } = this.#state.service(service) ?? {}
-        const records = ids.flatMap((id) => instances?.get(id) ?? []).filter(mayRemove)
-        if (records.length === 0) {
-          return { revision: this.#state.service(service)?.revision ?? this.#state.revision, records }
-        }
-        const some = records.map(({ instance }) => instance.id)
-        const compares = records.map(({ instance, revision }) => ({
-          key: KEYS.instance(service, instance.id),
-          revision,
-        }))
-        const { ok, revision } = await this.#state.write(this.operations(service, some, why), compares)
-        if (!ok) continue
-        this.#log.info({ service, ids: some, why }, 'removed')
-        return { revision, records }
-      }
-      throw new ApiError('overloaded', `the instances of '${service}' change too often; try again`)
+      return await new Promise((resolve, reject) => {
+        const removal = { ids, why, mayRemove, resolve, reject }
+        const waiting = this.#waiting.get(service)
+        if (waiting !== undefined) waiting.push(removal)
+        else void this.#run(service, [removal])
+      })
     } finally {
       for (const key of keys) this.#inFlight.delete(key)
     }
   }
+
+  async #run(service: string, waiting: Removal[]): Promise<void> {
+    this.#waiting.set(service, waiting)
+    while (waiting.length > 0) {
+      const group = nextGroup(waiting)
+      try {
+        await this.#removeAll(service, group)
+      } catch (error) {
+        // The others would each wait for the same store.
+        for (const { reject } of [...group, ...waiting.splice(0)]) reject(error)
+      }
+    }
+    this.#waiting.delete(service)
+  }
+
+  async #removeAll(service: string, group: readonly Removal[]): Promise<void> {
+    const { why } = group[0]!
+    for (let i = 0; i < MOST_CONFLICTS; i++) {
+      const { instances } = this.#state.service(service) ?? {}
+      const found = group.map(({ ids, mayRemove }) => ids.flatMap((id) => instances?.get(id) ?? []).filter(mayRemove))
+      const records = new Map(found.flat().map((record) => [record.instance.id, record]))
+      let revision = this.#state.service(service)?.revision ?? this.#state.revision
+      if (records.size > 0) {
+        const compares = [...records].map(([id, record]) => ({
+          key: KEYS.instance(service, id),
+          revision: record.revision,
+        }))
+        const ids = [...records.keys()]
+        const written = await this.#state.write(this.operations(service, ids, why), compares)
+        if (!written.ok) continue
+        this.#log.info({ service, ids, why }, 'removed')
+        revision = written.revision
+      }
+      for (const [index, { resolve }] of group.entries()) resolve({ revision, records: found[index]! })
+      return
+    }
+    throw new ApiError('overloaded', `the instances of '${service}' change too often; try again`)
+  }
+}
+
+/** Takes the first removals of one kind that fit into a transaction. */
+function nextGroup(waiting: Removal[]): Removal[] {
+  const { why } = waiting[0]!
+  let size = 0
+  const end = waiting.findIndex((one) => {
+    size += one.ids.length
+    return one.why !== why || size > MOST_COMPARES
+  })
+  return waiting.splice(0, end < 0 ? waiting.length : Math.max(1, end))
 }

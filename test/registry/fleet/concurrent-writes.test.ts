@@ -12,6 +12,7 @@ import { Registrar } from '../../../src/registry/registrar.ts'
 import { Removals } from '../../../src/registry/removals.ts'
 import { RegistryState } from '../../../src/registry/state.ts'
 import { MemoryStorage } from '../../../src/registry/storage/memory.ts'
+import { MOST_COMPARES } from '../../../src/registry/storage/storage.ts'
 import { WatchHub } from '../../../src/registry/watch/hub.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
 import { instance } from '../../rigs/instance.ts'
@@ -190,4 +191,15 @@ test('the last place in a service goes to one of two', async () => {
   expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
   expect((results.find((one) => one.status === 'rejected') as PromiseRejectedResult).reason.code).toBe('limit-exceeded')
   expect(first.state.service('a')!.instances.size).toBe(LIMITS.instancesPerService)
+})
+
+test('instances of one service that leave together share transactions', async () => {
+  const ids = Array.from({ length: 200 }, (_, i) => `i${i}`)
+  for (const [i, id] of ids.entries()) await first.registrar.register(who, instance('a', id, { port: i + 1 }))
+  const before = storage.status().revision
+  const departures = await Promise.all(ids.map((id) => first.registrar.deregister(who, id)))
+  expect(first.state.service('a')!.instances.size).toBe(0)
+  expect(departures.every(({ written }) => written !== undefined)).toBe(true)
+  // The first one alone, and the others by as many as one transaction compares.
+  expect(storage.status().revision - before).toBe(1 + Math.ceil(199 / MOST_COMPARES))
 })

@@ -240,6 +240,6 @@ test('a process that lives and was acknowledged stays listed; one that left or d
         await world.close()
       }
     }),
-    { numRuns: 500 },
+    { numRuns: 400 },
   )
 }, 120_000)
