@@ -2,14 +2,15 @@
  * Measures three registries over three etcd nodes: propagation to 1,000 watchers, the return of a
  * killed registry's 1,000 sessions, and writes while the leader of etcd is killed.
  */
+import { ReconnectPause } from '../src/discovery/registry/reconnect-pause.ts'
+import { instance } from '../test/rigs/instance.ts'
 import { type Credentials, request } from '../test/rigs/registry-session.ts'
-import type { CrowdJob } from './crowd-process.ts'
-import { type Options, quantile, type Report, round, Subject, single } from './harness.ts'
+import { type Options, quantile, type Report, round, single } from './harness.ts'
 import { INSTANCES, pause, registerAll, SERVICES, timeChanges, WATCHERS } from './registry.ts'
+import { Session } from './registry-session.ts'
 import { openSessionsAt, SharedStore } from './shared-store.ts'
 
 const PER_SESSION = 100
-const CROWD_PROCESSES = 5
 /** Writes under way while the leader is killed, at all registries. */
 const WRITERS = 12
 const LEASE = '10m'
@@ -44,31 +45,46 @@ export function propagation({ quick }: Options): Promise<Report> {
   })
 }
 
-/** The sessions of a killed registry come back at the two others. */
+/** The sessions of a killed registry come back at the two others, each with an instance. */
 export function killedRegistry({ quick }: Options): Promise<Report> {
   return SharedStore.with(3, async (store) => {
     const crowd = quick ? 200 : 1_000
-    await store.start(0)
-    const token = await store.token('crowd', crowd)
-    const mesh = { service: 'crowd', registry: store.urls, joinToken: token, stateDir: 'memory', handleSignals: false }
-    const job: CrowdJob = { size: crowd / CROWD_PROCESSES, mesh: { ...mesh, joinTimeout: '5m' } }
-    const file = new URL('./crowd-process.ts', import.meta.url)
-    const processes = await Promise.all(Array.from({ length: CROWD_PROCESSES }, () => Subject.start(file, job)))
-    for (const one of processes) store.keep(one)
-    await waitFor(crowd, () => sum(processes, 'connected'), 300_000)
-    // All sessions are at the first registry, because the others were not there.
-    const others = await Promise.all([store.start(1), store.start(2)])
-    const held = await store.registries[0]!.ask<number>('sessions')
+    await store.startAll({ lease: LEASE })
+    const services = Array.from({ length: SERVICES }, (_, i) => `service-${i}`)
+    const owners: Credentials[] = []
+    for (const service of services) owners.push(await store.credentials(service))
+    const own = (i: number) => [services[i % SERVICES]!, owners[i % SERVICES]!] as const
+    const enter = async (session: Session, i: number): Promise<void> => {
+      const [service] = own(i)
+      await session.ready
+      session.send({ type: 'watch', service })
+      await session.register(instance(service, `i-${i}`, { port: 10_000 + i }))
+    }
+    const sessions = await openSessionsAt(store, crowd, own, [0])
+    await Promise.all(sessions.map(enter))
+    const back = sessions.map((session, i) => {
+      const lost = new Promise<void>((resolve) => {
+        session.lost = resolve
+      })
+      return lost.then(async () => {
+        // As a process does it.
+        await pause(new ReconnectPause().next(Math.random()))
+        const next = new Session(store.registries[1 + (i % 2)]!.ready, own(i)[1], own(i)[0])
+        await enter(next, i)
+        sessions[i] = next
+      })
+    })
     const killedAt = performance.now()
     await store.registries[0]!.close()
-    await waitFor(crowd, () => sum(others, 'sessions'), 60_000)
+    await Promise.all(back)
     const backMs = Math.round(performance.now() - killedAt)
-    const what = `ms until a killed registry's ${held} sessions are back`
+    for (const session of sessions) session.close()
+    const what = `ms until a killed registry's ${crowd} sessions are back, each with its instance`
     return {
       title: 'A registry is killed',
       rows: [{ what, figure: backMs }],
       targets: [{ what, found: single(backMs), wanted: { atMost: 3_000 } }],
-      figures: { killedRegistry: { backMs, sessions: held } },
+      figures: { killedRegistry: { backMs, sessions: crowd } },
     }
   })
 }
@@ -122,17 +138,4 @@ export function killedLeader(): Promise<Report> {
       figures: { killedLeader: { stallMs, lost, refused, acknowledged: acknowledged.length } },
     }
   })
-}
-
-async function sum(subjects: readonly Subject[], ask: string): Promise<number> {
-  const told = await Promise.all(subjects.map((one) => one.ask<number>(ask)))
-  return told.reduce((total, one) => total + one, 0)
-}
-
-async function waitFor(wanted: number, count: () => Promise<number>, timeoutMs: number): Promise<void> {
-  const until = performance.now() + timeoutMs
-  for (let found = await count(); found < wanted; found = await count()) {
-    if (performance.now() > until) throw new Error(`${found} of ${wanted} sessions`)
-    await pause(20)
-  }
 }

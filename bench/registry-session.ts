@@ -16,6 +16,8 @@ export class Session {
   #ref = 0
   /** Told of every message that is no answer. */
   heard: (line: string) => void = () => {}
+  /** Called when the registry has gone. */
+  lost: () => void = () => {}
 
   constructor(registry: RegistryReady, credentials: Credentials, service: string) {
     const secureContext = contextOf(registry, credentials)
@@ -25,6 +27,7 @@ export class Session {
     this.ready = new Promise((resolve, reject) => {
       this.#client.on('error', reject)
       this.#stream.on('error', reject)
+      this.#client.on('close', () => this.lost())
       this.#stream.on('data', (text: string) => {
         const lines = (this.#rest + text).split('\n')
         this.#rest = lines.pop()!
@@ -52,6 +55,7 @@ export class Session {
   }
 
   close(): void {
+    this.lost = () => {}
     this.#client.removeAllListeners('error').on('error', () => {})
     this.#stream.removeAllListeners('error').on('error', () => {})
     this.#client.destroy()
