@@ -41,13 +41,27 @@ const PEM = /-----BEGIN [A-Z0-9 ]+-----/
 
 const pem = (what: string) => optional(text(`${what} in PEM`, PEM, 1_048_576))
 
+/** Text that no message shows. */
+function secret(expected: string, pattern: RegExp, longest: number): Field<string> {
+  return {
+    optional: false,
+    unit: undefined,
+    schema: { type: 'string', description: expected },
+    parse(value, path, issues) {
+      if (typeof value === 'string' && pattern.test(value) && value.length <= longest) return value
+      issues.push({ path, message: `expected ${expected}` })
+      return undefined as never
+    },
+  }
+}
+
 const OBJECT = fields({
   url: text(EXPECTED, /^./, 8_192),
   ca: pem('certificates'),
   cert: pem('a certificate'),
-  key: pem('a private key'),
+  key: optional(secret('a private key in PEM', PEM, 65_536)),
   user: optional(text('the name of a user', /^[^\0]+$/, 255)),
-  password: optional(text('a password', /^[^\0]+$/, 4_096)),
+  password: optional(secret('a password of 1 to 4096 characters', /^[^\0]+$/, 4_096)),
 })
 
 /** A URL, or an object with more. */

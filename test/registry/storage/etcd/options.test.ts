@@ -54,16 +54,19 @@ test('is secured by its scheme, or by a certificate', () => {
   })
 })
 
-test.each([
+test.each<[Partial<EtcdStoreOptions>, RegExp]>([
   [{ cert: PEM }, /store\.key: is missing/],
   [{ key: KEY }, /store\.cert: is missing/],
   [{ user: 'u' }, /store\.password: is missing/],
   [{ password: 'p' }, /store\.user: is missing/],
+  [{ key: 'hush', cert: PEM }, /store\.key: expected a private key in PEM$/],
+  [{ user: 'u', password: 'hush\0' }, /store\.password: expected a password of 1 to 4096 characters$/],
   [{ ca: 'ca.pem' }, /store\.ca: expected certificates in PEM/],
-])('refuses half of a pair: %o', async (half, said) => {
+])('refuses half of a pair, and what is no PEM: %o', async (half, said) => {
   const started = startRegistry({ port: 0, log: false, store: { url: 'etcd://h', ...half } })
   await expect(started).rejects.toThrow(OptionsError)
   await expect(started).rejects.toThrow(said)
+  await expect(started).rejects.not.toThrow(/hush/)
 })
 
 test('excludes memory and development', async () => {
