@@ -24,9 +24,9 @@ import { begin, steady } from './succession.ts'
 import type { TrustRecords } from './trust-records.ts'
 
 const DEFAULT_TRUST_DOMAIN = 'inmesh.local'
-/** The only root, and the only token key, of an older version. */
-const OLDER_ROOT = 'root'
-const OLDER_TOKEN_KEY = 'key'
+/** The first root and token key of a store; of an older version the only ones. */
+const FIRST_ROOT = 'root'
+const FIRST_TOKEN_KEY = 'key'
 /** Other registries change the record, too. */
 const MOST_TRIES = 20
 
@@ -102,7 +102,7 @@ export class TrustStore {
 
   /** Of several registries the first one's records count. */
   async #begin({ trustDomain, lifeMs, external }: TrustStoreOptions): Promise<void> {
-    const older = this.trust.authorities.get(OLDER_ROOT)
+    const older = this.trust.authorities.get(FIRST_ROOT)
     const made =
       older === undefined
         ? await this.#makeNew(external?.trustDomain ?? trustDomain ?? DEFAULT_TRUST_DOMAIN, lifeMs, external)
@@ -117,9 +117,10 @@ export class TrustStore {
     external: ExternalIssuer | undefined,
   ): Promise<{ rotation: RotationRecord; operations: Operation[] }> {
     const wallNow = this.#clock.wallNow()
-    const root = external?.root ?? makeRoot(trustDomain, wallNow)
+    // Named as in earlier versions, for scripts that read the first keys.
+    const root = external?.root ?? { ...makeRoot(trustDomain, wallNow), id: FIRST_ROOT }
     const intermediate = external?.intermediate ?? makeIntermediate(root, wallNow)
-    const key = await makeTokenKey(wallNow)
+    const key = { ...(await makeTokenKey(wallNow)), id: FIRST_TOKEN_KEY }
     const at = { sequence: 1, wallNow, lifeMs }
     return {
       rotation: {
@@ -142,11 +143,11 @@ export class TrustStore {
     lifeMs: number,
   ): Promise<{ rotation: RotationRecord; operations: Operation[] }> {
     const wallNow = this.#clock.wallNow()
-    const root: Made<AuthorityRecord> = { id: OLDER_ROOT, record: renewedRoot(older, wallNow) }
+    const root: Made<AuthorityRecord> = { id: FIRST_ROOT, record: renewedRoot(older, wallNow) }
     const intermediate = makeIntermediate(root, wallNow)
     const operations = [putAuthority(root), putAuthority(intermediate)]
-    let tokenKey = OLDER_TOKEN_KEY
-    if (!this.trust.signingKeys.has(OLDER_TOKEN_KEY)) {
+    let tokenKey = FIRST_TOKEN_KEY
+    if (!this.trust.signingKeys.has(FIRST_TOKEN_KEY)) {
       const made = await makeTokenKey(wallNow)
       operations.push(putTokenKey(made))
       tokenKey = made.id
@@ -157,7 +158,7 @@ export class TrustStore {
         trustDomain: older.trustDomain,
         sequence: at.sequence,
         epoch: this.#state.epoch,
-        certificates: begin(steady(OLDER_ROOT, at), intermediate.id, { ...at, patient: true })!,
+        certificates: begin(steady(FIRST_ROOT, at), intermediate.id, { ...at, patient: true })!,
         tokens: steady(tokenKey, at),
       },
       operations,

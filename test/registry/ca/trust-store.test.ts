@@ -59,6 +59,14 @@ describe('a new store', () => {
     })
   })
 
+  test('has its first keys under the names of the versions before', async () => {
+    const state = await load()
+    const { bundle } = await RegistryAuthority.open(state, OPTIONS, clock)
+    expect(state.trust.authorities.get('root')).toMatchObject({ certificate: bundle.roots[0] })
+    expect([...state.trust.signingKeys.keys()]).toEqual(['key'])
+    expect((await storage.list('ca/root')).items.map(({ key }) => key)).toContain('ca/root')
+  })
+
   test('has one root and one intermediate, also when two registries start on it at the same moment', async () => {
     const states = [await load(), await load()]
     const [first, second] = await Promise.all(states.map((state) => RegistryAuthority.open(state, OPTIONS, clock)))
