@@ -48,10 +48,15 @@ export async function connect(
   flags: ConnectionFlags,
 ): Promise<{ api: RegistryApi; terminal: Terminal }> {
   const terminal = new Terminal(surroundings, flags.json === true)
-  const url = await firstReachable(findUrls(surroundings.env, flags))
+  const url = await findUrl(surroundings.env, flags)
   const given = await givenToken(surroundings.env, flags)
   const found = given === undefined && isLoopbackUrl(url) ? await localToken(surroundings.env) : undefined
   return { api: new RegistryApi({ url, token: given ?? found, tokenIsGuess: given === undefined }), terminal }
+}
+
+/** The first registry of the flags that takes a connection. */
+export async function findUrl(env: CliContext['env'], flags: ConnectionFlags): Promise<URL> {
+  return await firstReachable(findUrls(env, flags))
 }
 
 function findUrls(env: CliContext['env'], flags: ConnectionFlags): URL[] {
@@ -72,7 +77,7 @@ function readUrl(name: string, text: string): URL {
   throw new Failure(EXIT.invalid, 'invalid-usage', `${name}: expected ${wanted}, got ${got}`)
 }
 
-async function givenToken(env: CliContext['env'], flags: ConnectionFlags): Promise<string | undefined> {
+export async function givenToken(env: CliContext['env'], flags: ConnectionFlags): Promise<string | undefined> {
   if (flags.token !== undefined) return flags.token
   if (env.INMESH_ADMIN_TOKEN) return env.INMESH_ADMIN_TOKEN
   if (flags.dataDir === undefined) return undefined

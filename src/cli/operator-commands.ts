@@ -15,6 +15,7 @@ interface CreateFlags extends ConnectionFlags {
 }
 
 const NAME = text("a name: letters, digits, '.', '_', '@' and '-'", /^[A-Za-z0-9][A-Za-z0-9._@-]*$/, 63)
+const OVERLAP = duration({ min: 0, max: 30 * 86_400_000 })
 const TTL = duration({ min: 1_000, max: 3_650 * 86_400_000 })
 
 export function addOperatorCommands(token: Command, surroundings: CliContext): void {
@@ -85,5 +86,24 @@ export function addOperatorCommands(token: Command, surroundings: CliContext): v
     const { api, terminal } = await connect(surroundings, flags)
     const answer = await api.call<{ name: string }>('DELETE', `/v1/operators/${encodeURIComponent(id)}`)
     terminal.result({ id, ...answer, revoked: true }, () => [`${id}: revoked (${answer.name})`])
+  })
+
+  addRotate(group, surroundings)
+}
+
+function addRotate(group: Command, surroundings: CliContext): void {
+  const rotate = withConnection(
+    group
+      .command('rotate')
+      .description('Give an operator another token with the same rights, and print it. It is shown this once.')
+      .argument('<id>', "from `inmesh token operator list`; 'admin' is the one of the first start")
+      .option('--overlap <duration>', 'how long the former one is good for, such as 1h', parsed(OVERLAP, numeric), 0),
+  )
+  withExample(rotate, 'inmesh token operator rotate 3f9a1c0b7d52 --overlap 1h')
+  rotate.action(async (id: string, { overlap, ...flags }: ConnectionFlags & { readonly overlap: number }) => {
+    const { api, terminal } = await connect(surroundings, flags)
+    const path = `/v1/operators/${encodeURIComponent(id)}/rotate`
+    const answer = await api.call<OperatorRecord & { token: string }>('POST', path, { overlapMs: overlap })
+    terminal.result(answer, () => [answer.token])
   })
 }

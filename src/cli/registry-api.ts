@@ -25,6 +25,8 @@ export interface RegistryAddress {
   readonly url: URL
   /** `inmesh-admin.…`; `undefined` with a `--dev` registry. */
   readonly token: string | undefined
+  /** Verifies the registry by this root, and sends no token. */
+  readonly pin?: string
   /** The token was found, not given: if it belongs to another registry, go on without it. */
   readonly tokenIsGuess?: boolean
 }
@@ -51,12 +53,12 @@ export class RegistryApi {
 
   /** @throws Failure if the address must not be trusted as it is given. */
   constructor(address: RegistryAddress) {
-    const { url, token } = address
+    const { url, token, pin } = address
     const loopback = isLoopbackUrl(url)
     if (url.protocol === 'http:' && !loopback) {
       throw new Failure(EXIT.invalid, 'insecure-registry', `${url.origin}: plain http is for loopback addresses only`)
     }
-    if (token === undefined && !loopback) {
+    if (token === undefined && pin === undefined && !loopback) {
       const wanted = 'give --token, INMESH_ADMIN_TOKEN, or --data-dir of a registry on this machine'
       throw new Failure(EXIT.invalid, 'token-missing', `${url.origin} needs an admin token: ${wanted}`)
     }
@@ -193,13 +195,14 @@ async function textOf(response: IncomingMessage): Promise<string> {
 
 /** How the connection is verified, and which token may be sent over it. */
 async function trust(address: RegistryAddress): Promise<{ token: string | undefined; tls: RequestOptions }> {
-  const { url, token } = address
+  const { url, token, pin } = address
   const at = {
     host: url.hostname.replace(/^\[|\]$/g, ''),
     port: url.port === '' ? 443 : Number(url.port),
     clock: systemClock,
   }
   try {
+    if (pin !== undefined) return { token: undefined, tls: (await pinnedTlsOptions({ ...at, fingerprint: pin })).tls }
     // Without a token it is loopback (see the constructor), and nothing secret is sent.
     if (token === undefined) return { token, tls: (await unpinnedTlsOptions(at)).tls }
     return { token, tls: (await pinnedTlsOptions({ ...at, fingerprint: adminFingerprint(token) })).tls }

@@ -9,6 +9,7 @@ import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { numeric, parsed } from './flag-values.ts'
 import { addOperatorCommands } from './operator-commands.ts'
+import { addRepinCommand } from './repin-command.ts'
 import { type CliContext, table } from './terminal.ts'
 import { ago, instant } from './times.ts'
 
@@ -34,6 +35,7 @@ export function addTokenCommands(program: Command, surroundings: CliContext): vo
   withExample(group, 'inmesh token create --service checkout --ttl 10m --uses 3')
   addCreate(group, surroundings)
   addOperatorCommands(group, surroundings)
+  addRepinCommand(group, surroundings)
 
   const list = withConnection(
     group.command('list').description('List the join tokens; their secrets are known to nobody.'),

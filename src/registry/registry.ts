@@ -5,7 +5,7 @@ import { isIPv6 } from 'node:net'
 import { PROTOCOL } from '../discovery/registry/wire.ts'
 import { check, fields } from '../options/fields.ts'
 import type { AccessOptions } from './access/access.ts'
-import { dropAdminToken, ensureAdminToken, repinAdminToken } from './access/admin-token.ts'
+import { ensureAdminToken, followAdminToken, repinAdminToken } from './access/admin-token.ts'
 import { Audit } from './access/audit.ts'
 import { Denials } from './access/denials.ts'
 import { Operators } from './access/operators.ts'
@@ -136,7 +136,7 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
   const registrar = new Registrar({ state, hub, audit, clock, log, id }, options.leaseMs)
   const tokens = new JoinTokens(state, audit, clock, authority)
   const { dataDir } = options
-  const operators = new Operators(state, audit, clock, authority, () => dropAdminToken(dataDir, log))
+  const operators = new Operators(state, audit, clock, authority, (text) => followAdminToken(dataDir, text, log))
   const policies = new Policies(state, audit, clock)
   let closing: Promise<void> | undefined
   const fleet = new Fleet({

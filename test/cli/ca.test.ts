@@ -136,6 +136,17 @@ describe('a root that is kept offline', () => {
     const mesh = await joinMesh({ service: 'a', registry: registry.url, joinToken, stateDir: 'memory' })
     await mesh.close()
     await joins(registry)
+    // Tokens that others hold get the new root, too, while the former one is trusted.
+    const at = ['--registry', registry.url]
+    expect((await done('token', 'repin', ...at, '--token', token)).stdout.trim()).toBe(rewritten)
+    const repinned = (await done('token', 'repin', joinToken, ...at)).stdout.trim()
+    await done('ca', 'rotate', 'root', '--force', ...at, '--token', rewritten)
+    expect(await refused('ca', 'status', ...at, '--token', token)).toMatch(/pinned fingerprint/)
+    expect(await refused('token', 'repin', ...at, '--token', token)).toMatch(/pinned fingerprint/)
+    expect(await refused('token', 'repin', 'nonsense', ...at)).toMatch(/expected a token/)
+    expect((await statusOf(registry, rewritten)).certificates.stage).toBe('steady')
+    const late = await joinMesh({ service: 'a', registry: registry.url, joinToken: repinned, stateDir: 'memory' })
+    await late.close()
   })
 })
 

@@ -85,11 +85,14 @@ export function repinAdminToken(
   }
 }
 
-/** Removes the file of a token that was revoked, which is worthless all the same. */
-export function dropAdminToken(dataDir: string | undefined, log: Logger): void {
+/** The first admin token is `text` now, or none: so is the file, if this registry has one. */
+export function followAdminToken(dataDir: string | undefined, text: string | undefined, log: Logger): void {
+  if (dataDir === undefined) return
   try {
-    if (dataDir !== undefined) removeAdminToken(dataDir)
+    if (text === undefined) removeAdminToken(dataDir)
+    else if (readAdminToken(dataDir) !== undefined) writeAdminToken(dataDir, `${text}\n`)
   } catch (error) {
-    log.warn({ dataDir, reason: (error as Error).message }, 'the file of the revoked admin token is not removed')
+    // The former token is worthless all the same.
+    log.warn({ dataDir, reason: (error as Error).message }, 'the file of the former admin token is not changed')
   }
 }

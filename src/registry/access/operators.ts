@@ -7,6 +7,7 @@ import { issueToken, parseToken, sameHash, tokenHash } from '../../identity/join
 import { ApiError } from '../api/error.ts'
 import { KEYS, type OperatorRecord } from '../records.ts'
 import type { RegistryState } from '../state.ts'
+import type { Operation } from '../storage/storage.ts'
 import type { Audit } from './audit.ts'
 import type { Pins } from './pins.ts'
 
@@ -39,16 +40,22 @@ export class Operators {
   readonly #audit: Audit
   readonly #clock: Clock
   readonly #pins: Pins
-  readonly #firstRevoked: () => void
+  readonly #firstChanged: (text: string | undefined) => void
   #last: Promise<unknown> = Promise.resolve()
 
-  /** `firstRevoked`: the first admin token is worthless, so a file with it is, too. */
-  constructor(state: RegistryState, audit: Audit, clock: Clock, pins: Pins, firstRevoked: () => void) {
+  /** `firstChanged`: the first admin token is another one now, or none, and so is a file with it. */
+  constructor(
+    state: RegistryState,
+    audit: Audit,
+    clock: Clock,
+    pins: Pins,
+    firstChanged: (text: string | undefined) => void,
+  ) {
     this.#state = state
     this.#audit = audit
     this.#clock = clock
     this.#pins = pins
-    this.#firstRevoked = firstRevoked
+    this.#firstChanged = firstChanged
   }
 
   /** The operator of a token; `undefined` for one that is unknown, revoked or expired. */
@@ -134,6 +141,57 @@ export class Operators {
     throw new ApiError('overloaded', 'the operator tokens change too often; try again')
   }
 
+  /**
+   * Another secret for the same operator, with the same rights and end. The former one is good for
+   * `overlapMs` more.
+   */
+  rotate(
+    id: string,
+    overlapMs: number,
+    by: string,
+    source: string,
+  ): Promise<{ token: string; record: OperatorRecord }> {
+    const result = this.#last.then(() => this.#rotate(id, overlapMs, by, source))
+    this.#last = result.catch(() => undefined)
+    return result
+  }
+
+  async #rotate(
+    id: string,
+    overlapMs: number,
+    by: string,
+    source: string,
+  ): Promise<{ token: string; record: OperatorRecord }> {
+    for (let i = 0; i < MOST_CONFLICTS; i++) {
+      const before = this.list().find((one) => one.id === id)
+      if (before === undefined) throw new ApiError('not-found', `there is no operator token '${id.slice(0, 40)}'`)
+      const now = this.#clock.wallNow()
+      const { text, hash, id: newId } = issueToken('admin', this.#pins.fingerprint)
+      const key = this.#keyOf(id)
+      const isFirst = key === KEYS.admin
+      const record: OperatorRecord = { ...before, id: isFirst ? FIRST_ADMIN : newId, createdAt: now, by }
+      const made: Operation = isFirst
+        ? { key, value: JSON.stringify(hash) }
+        : { key: KEYS.operator(hash), value: JSON.stringify(record) }
+      const formerHash = isFirst ? this.#state.adminHash! : key.slice(KEYS.operator('').length)
+      const former = { ...before, id: formerHash.slice(0, newId.length) }
+      const ends = { ...former, expiresAt: Math.min(before.expiresAt ?? Number.POSITIVE_INFINITY, now + overlapMs) }
+      const operations: Operation[] = [made]
+      if (overlapMs > 0) operations.push({ key: KEYS.operator(formerHash), value: JSON.stringify(ends) })
+      else if (!isFirst) operations.push({ key, value: undefined })
+      const detail = `${id} of ${record.name}${overlapMs > 0 ? `, the former one until ${new Date(ends.expiresAt).toISOString()}` : ''}`
+      const noted = this.#audit.operations({ who: by, source, action: 'operator-rotate', outcome: 'done', detail })
+      const { ok } = await this.#state.write(
+        [...operations, ...noted],
+        [{ key, revision: this.#state.revisionOf(key) }],
+      )
+      if (!ok) continue
+      if (isFirst) this.#firstChanged(text)
+      return { token: text, record }
+    }
+    throw new ApiError('overloaded', 'the operator tokens change too often; try again')
+  }
+
   /** `undefined`: another registry changed one of the tokens that decide. */
   async #tryRevoke(id: string, by: string, source: string): Promise<OperatorRecord | undefined> {
     const all = this.list()
@@ -154,7 +212,7 @@ export class Operators {
       deciding.map((one) => ({ key: one, revision: this.#state.revisionOf(one) })),
     )
     if (!ok) return undefined
-    if (key === KEYS.admin) this.#firstRevoked()
+    if (key === KEYS.admin) this.#firstChanged(undefined)
     return record
   }
 

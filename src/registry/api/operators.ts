@@ -3,6 +3,7 @@ import { fields, type Issue, oneOf, optional, text, withDefault } from '../../op
 import { duration } from '../../options/quantities.ts'
 import type { ApiContext, ApiRequest } from './context.ts'
 import { invalid } from './error.ts'
+import { checkBody } from './handling.ts'
 import { readJson, sendJson } from './request.ts'
 
 const NEW_OPERATOR = fields({
@@ -24,4 +25,13 @@ export async function revokeOperator({ operators }: ApiContext, exchange: ApiReq
   const { response, caller, parameters } = exchange
   const { id, name } = await operators.revoke(parameters[0]!, caller.name, caller.source)
   sendJson(response, 200, { id, name, revoked: true })
+}
+
+const ROTATE = fields({ overlapMs: withDefault(duration({ min: 0, max: 30 * 86_400_000 }), 0) })
+
+export async function rotateOperator({ operators, clock }: ApiContext, exchange: ApiRequest): Promise<void> {
+  const { request, response, caller, parameters } = exchange
+  const { overlapMs } = checkBody(ROTATE, await readJson(request, clock), 'rotation')
+  const { token, record } = await operators.rotate(parameters[0]!, overlapMs, caller.name, caller.source)
+  sendJson(response, 200, { ...record, token })
 }

@@ -12,7 +12,7 @@ import { actorOf, checkBody } from './handling.ts'
 import { overrideInstance } from './instances.ts'
 import { join, renew } from './join.ts'
 import { signToken } from './jwt.ts'
-import { createOperator, revokeOperator } from './operators.ts'
+import { createOperator, revokeOperator, rotateOperator } from './operators.ts'
 import { applyPolicies, putPolicy, ROLLBACK } from './policies.ts'
 import { readPrecondition } from './precondition.ts'
 import { readJson, sendJson, sendText } from './request.ts'
@@ -114,6 +114,7 @@ export const ROUTES: readonly ApiRoute[] = [
   ),
   route('POST', '/v1/operators', 'admin', createOperator),
   route('DELETE', '/v1/operators/:id', 'admin', revokeOperator),
+  route('POST', '/v1/operators/:id/rotate', 'admin', rotateOperator),
   route('GET', '/v1/denials', 'operator', ({ denials }, { response }) =>
     sendJson(response, 200, { denials: denials.list() }),
   ),
