@@ -43,7 +43,7 @@ export class Operators {
   readonly #firstChanged: (text: string | undefined) => void
   #last: Promise<unknown> = Promise.resolve()
 
-  /** `firstChanged`: the first admin token is another one now, or none, and so is a file with it. */
+  /** `firstChanged`: the first admin token is another one now, or none; so is its file. */
   constructor(
     state: RegistryState,
     audit: Audit,
