@@ -397,6 +397,36 @@ describe('flags and secrets', () => {
   }
 })
 
+describe('without permission', () => {
+  test.skipIf(process.getuid?.() !== 0)('a store, a backup and a directory have one clear error each', async () => {
+    await (await filled('first')).close()
+    const secret = ['--passphrase-env', 'BACKUP']
+    const made = ['backup', '--out', path('b'), ...secret, '--data-dir', path('first')]
+    await done(made, { BACKUP: 'a long passphrase' })
+    chmodSync(home, 0o755)
+    const before = snapshot('first')
+    /** As a user who owns nothing here. */
+    const become = async (...words: string[]): Promise<Run> => {
+      const around = { env: { ...process.env, HOME: home, BACKUP: 'a long passphrase' } }
+      const args = ['--reuid=65534', '--clear-groups', process.execPath, MAIN, ...words, ...secret, '--json']
+      return promisify(execFile)('/usr/bin/setpriv', args, around).then(
+        ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
+        (error: { code: number; stdout: string; stderr: string }) => error,
+      )
+    }
+    const store = await become('backup', '--out', path('c'), '--data-dir', path('first'))
+    expect(store.stderr).toMatch(/cannot read the store .*: permission denied/)
+    const file = await become('backup', '--verify', path('b'))
+    expect(file.stderr).toMatch(/cannot read .*b: permission denied/)
+    chmodSync(path('b'), 0o644)
+    const place = await become('restore', path('b'), '--data-dir', path('there'))
+    expect(place.stderr).toMatch(/there cannot be used: .*permission denied/)
+    expect([store.code, file.code, place.code]).toEqual([2, 2, 1])
+    expect(snapshot('first')).toEqual(before)
+    expect(existsSync(path('there'))).toBe(false)
+  })
+})
+
 describe('a full disk', () => {
   beforeEach(async () => {
     const registry = await filled('first')
