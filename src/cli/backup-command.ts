@@ -17,7 +17,7 @@ import { type BackupSource, type WriteOptions, writeBackup } from '../registry/b
 import { STORE_FILE } from '../registry/storage/data-directory.ts'
 import type { Storage } from '../registry/storage/storage.ts'
 import { readSecret, type SecretFlags, withSecret } from './backup-secret.ts'
-import { type ConnectionFlags, connect, withConnection } from './connection.ts'
+import { type ConnectionFlags, connect, refuseWith, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { EXIT, Failure } from './failure.ts'
 import { openStore, type StoreFlags, withStore } from './store-flags.ts'
@@ -55,6 +55,8 @@ export function addBackupCommand(program: Command, surroundings: CliContext): vo
         'give --out FILE to write a backup, or --verify FILE to check one',
       )
     }
+    if (verify !== undefined) refuseForVerify(flags)
+    if (flags.store !== undefined) refuseWith('--store', flags)
     if (out === '-') throw new Failure(EXIT.invalid, 'invalid-usage', '--out: give a file; stdout cannot be checked')
     const terminal = new Terminal(surroundings, flags.json === true)
     const secret = await readSecret(flags, surroundings.env)
@@ -73,6 +75,14 @@ export function addBackupCommand(program: Command, surroundings: CliContext): vo
       ...linesOf(contents),
     ])
   })
+}
+
+/** A check reads the file alone. */
+function refuseForVerify(flags: BackupFlags): void {
+  refuseWith('--verify', flags)
+  const extra = flags.store !== undefined ? '--store' : flags.force === true ? '--force' : undefined
+  if (extra === undefined) return
+  throw new Failure(EXIT.invalid, 'invalid-usage', `--verify excludes ${extra}; give one of the two`)
 }
 
 interface MadeBackup {

@@ -5,7 +5,14 @@ import { duration } from '../options/quantities.ts'
 import type { AuthorityStatus } from '../registry/ca/authority-status.ts'
 import { asChainFailure, createRequest, createRoot, installChain, readText, signRequest } from './ca-directory.ts'
 import { statusLines } from './ca-status.ts'
-import { type CommonFlags, type ConnectionFlags, connect, jsonOption, withConnection } from './connection.ts'
+import {
+  type CommonFlags,
+  type ConnectionFlags,
+  connect,
+  jsonOption,
+  refuseWith,
+  withConnection,
+} from './connection.ts'
 import { withExample } from './examples.ts'
 import { EXIT, Failure } from './failure.ts'
 import { numeric, parsed } from './flag-values.ts'
@@ -85,11 +92,11 @@ function addInit(group: Command, surroundings: CliContext): void {
       parsed(TRUST_DOMAIN),
       DEFAULT_TRUST_DOMAIN,
     )
-    .option('--life <duration>', 'how long it is good for (default: 3650d)', parsed(ROOT_LIFE, numeric), 3_650 * DAY_MS)
+    .option('--life <duration>', 'how long it is good for (default: 3650d)', parsed(ROOT_LIFE, numeric))
     .addOption(jsonOption())
   withExample(init, 'inmesh ca init --dir /media/offline/root --trust-domain shop.example')
-  init.action(({ dir, trustDomain, life, json }: CommonFlags & { dir: string; trustDomain: string; life: number }) => {
-    const { certificate } = createRoot(dir, trustDomain, life)
+  init.action(({ dir, trustDomain, life, json }: CommonFlags & { dir: string; trustDomain: string; life?: number }) => {
+    const { certificate } = createRoot(dir, trustDomain, life ?? 3_650 * DAY_MS)
     new Terminal(surroundings, json === true).result({ dir, trustDomain, certificate }, () => [
       `root of ${trustDomain}: ${certificate}; keep ${dir} offline`,
     ])
@@ -102,11 +109,15 @@ function addCsr(group: Command, surroundings: CliContext): void {
       .command('csr')
       .description('A signing request for an intermediate, whose key stays in the registry, or in --dir.')
       .option('--dir <dir>', 'make the key in this directory, for `inmesh registry --ca-dir`')
-      .option('--trust-domain <name>', 'of the key in --dir', parsed(TRUST_DOMAIN), DEFAULT_TRUST_DOMAIN)
+      .option('--trust-domain <name>', `of the key in --dir (default: ${DEFAULT_TRUST_DOMAIN})`, parsed(TRUST_DOMAIN))
       .option('--out <file>', 'write the request there and not to stdout'),
   )
   withExample(csr, 'inmesh ca csr --out intermediate.csr', 'inmesh ca csr --dir /etc/inmesh/ca --out intermediate.csr')
-  csr.action(async ({ dir, trustDomain, out, ...flags }: OutFlags & { dir?: string; trustDomain: string }) => {
+  csr.action(async ({ dir, trustDomain, out, ...flags }: OutFlags & { dir?: string; trustDomain?: string }) => {
+    if (dir !== undefined) refuseWith('--dir', flags)
+    else if (trustDomain !== undefined) {
+      throw new Failure(EXIT.invalid, 'invalid-usage', '--trust-domain is for a --dir; a registry has its own')
+    }
     const terminal = new Terminal(surroundings, flags.json === true)
     const request =
       dir === undefined
@@ -115,7 +126,7 @@ function addCsr(group: Command, surroundings: CliContext): void {
               await connect(surroundings, flags)
             ).api.call<{ csr: string }>('POST', '/v1/ca/csr', { role: 'intermediate' })
           ).csr
-        : (await createRequest(dir, trustDomain)).csr
+        : (await createRequest(dir, trustDomain ?? DEFAULT_TRUST_DOMAIN)).csr
     writeOut(terminal, { csr: request }, request, out)
   })
 }
@@ -130,13 +141,12 @@ function addSign(group: Command, surroundings: CliContext): void {
       '--life <duration>',
       'how long the intermediate is good for (default: 365d)',
       parsed(INTERMEDIATE_LIFE, numeric),
-      365 * DAY_MS,
     )
     .option('--out <file>', 'write the chain there and not to stdout')
     .addOption(jsonOption())
   withExample(sign, 'inmesh ca sign intermediate.csr --dir /media/offline/root --out chain.pem')
-  sign.action((file: string, { dir, life, out, json }: CommonFlags & { dir: string; life: number; out?: string }) => {
-    const chain = signRequest(dir, readText(file, 'the signing request'), life)
+  sign.action((file: string, { dir, life, out, json }: CommonFlags & { dir: string; life?: number; out?: string }) => {
+    const chain = signRequest(dir, readText(file, 'the signing request'), life ?? 365 * DAY_MS)
     writeOut(new Terminal(surroundings, json === true), { chain }, chain, out)
   })
 }
@@ -151,6 +161,7 @@ function addImport(group: Command, surroundings: CliContext): void {
   )
   withExample(command, 'inmesh ca import chain.pem', 'inmesh ca import chain.pem --dir /etc/inmesh/ca')
   command.action(async (file: string, { dir, ...flags }: ConnectionFlags & { dir?: string }) => {
+    if (dir !== undefined) refuseWith('--dir', flags)
     const chain = readText(file, 'the chain')
     const terminal = new Terminal(surroundings, flags.json === true)
     if (dir !== undefined) {

@@ -42,6 +42,14 @@ export function withConnection(command: Command): Command {
     .addOption(jsonOption())
 }
 
+/** @throws Failure if a flag of a connection is given with `flag`, which needs none */
+export function refuseWith(flag: string, { registry, token, dataDir }: ConnectionFlags): void {
+  const given = Object.entries({ '--registry': registry, '--token': token, '--data-dir': dataDir })
+  const [extra] = given.find(([, value]) => value !== undefined) ?? []
+  if (extra === undefined) return
+  throw new Failure(EXIT.invalid, 'invalid-usage', `${flag} excludes ${extra}; give one of the two`)
+}
+
 /** The settings of a connection. @throws Failure naming the flag that is wrong or missing */
 export async function connect(
   surroundings: CliContext,

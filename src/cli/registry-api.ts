@@ -53,16 +53,22 @@ export class RegistryApi {
 
   /** @throws Failure if the address must not be trusted as it is given. */
   constructor(address: RegistryAddress) {
-    const { url, token, pin } = address
+    const { url, pin, tokenIsGuess } = address
+    const plain = url.protocol === 'http:'
+    const token = plain && tokenIsGuess === true ? undefined : address.token
     const loopback = isLoopbackUrl(url)
-    if (url.protocol === 'http:' && !loopback) {
+    if (plain && !loopback) {
       throw new Failure(EXIT.invalid, 'insecure-registry', `${url.origin}: plain http is for loopback addresses only`)
+    }
+    if (plain && (token ?? pin) !== undefined) {
+      const wanted = `give https://${url.host}`
+      throw new Failure(EXIT.invalid, 'insecure-registry', `${url.origin}: no token is sent over plain http; ${wanted}`)
     }
     if (token === undefined && pin === undefined && !loopback) {
       const wanted = 'give --token, INMESH_ADMIN_TOKEN, or --data-dir of a registry on this machine'
       throw new Failure(EXIT.invalid, 'token-missing', `${url.origin} needs an admin token: ${wanted}`)
     }
-    this.#address = address
+    this.#address = { ...address, token }
   }
 
   get<T>(path: string): Promise<T> {

@@ -6,7 +6,18 @@ import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { Duration } from '../options/duration.ts'
-import { check, fields, flag, instance, list, OptionsError, optional, text, withDefault } from '../options/fields.ts'
+import {
+  check,
+  field,
+  fields,
+  flag,
+  instance,
+  list,
+  OptionsError,
+  optional,
+  text,
+  withDefault,
+} from '../options/fields.ts'
 import { renameFormer } from '../options/former-names.ts'
 import { duration, integer } from '../options/quantities.ts'
 import { isLoopback } from './address-policy.ts'
@@ -101,6 +112,14 @@ const HOST = /^(?:[0-9a-fA-F:.]{2,45}|[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)$/
 /** An origin: no path, no query, no user. */
 const ADVERTISED = /^https:\/\/(?:\[[0-9a-fA-F:.]{2,45}\]|[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?::\d{1,5})?$/
 
+const ADVERTISED_AS = 'a URL that others reach, such as https://10.0.0.5:7400'
+
+/** No other machine reaches a wildcard address or port 0. */
+function isReachable(url: string): boolean {
+  const parsed = ADVERTISED.test(url) ? URL.parse(url) : null
+  return parsed !== null && parsed.port !== '0' && !['0.0.0.0', '[::]'].includes(parsed.hostname)
+}
+
 const OPTIONS = fields({
   address: withDefault(text('an IP address or a host name', HOST), '127.0.0.1'),
   port: withDefault(integer({ min: 0, max: 65_535 }), 7400),
@@ -114,7 +133,11 @@ const OPTIONS = fields({
   // Certificates of seconds let tests and rehearsals wait for a rotation.
   certificateLife: withDefault(duration({ min: 5_000, max: 7 * 86_400_000 }), 86_400_000, '24h'),
   names: withDefault(list(text('a DNS name or an IP address', HOST), { max: 32 }), Object.freeze([])),
-  advertise: optional(text('a URL such as https://10.0.0.5:7400', ADVERTISED, 300)),
+  advertise: optional(
+    field(ADVERTISED_AS, { type: 'string', pattern: ADVERTISED.source, maxLength: 300 }, (value) =>
+      typeof value === 'string' && value.length <= 300 && isReachable(value) ? value : undefined,
+    ),
+  ),
   joinsPerSecond: withDefault(integer({ min: 1, max: 100_000 }), 5),
   signingsPerSecond: withDefault(integer({ min: 1, max: 100_000 }), 200),
   caDir: optional(text('a directory', /^[^\0]+$/, 4_096)),

@@ -65,6 +65,17 @@ describe('wrong usage', () => {
     [['status', '--registry', 'https://10.1.2.3:7400'], 'needs an admin token'],
     [['status', '--data-dir', '/nonexistent'], 'cannot read the admin token'],
     [['status', '--token', 'secret'], "expected an admin token ('inmesh-admin.…'); this is none"],
+    [['ca', 'csr', '--dir', '/nonexistent/ca', '--registry', 'https://10.1.2.3:7400'], '--dir excludes --registry'],
+    [['ca', 'csr', '--trust-domain', 'shop.example'], '--trust-domain is for a --dir'],
+    [['ca', 'import', 'chain.pem', '--dir', '/nonexistent/ca', '--token', 'x'], '--dir excludes --token'],
+    [['backup', '--verify', 'b', '--registry', 'https://10.1.2.3:7400'], '--verify excludes --registry'],
+    [['backup', '--verify', 'b', '--store', 'etcd://127.0.0.1:1'], '--verify excludes --store'],
+    [['backup', '--verify', 'b', '--force'], '--verify excludes --force'],
+    [['backup', '--out', 'b', '--store', 'etcd://127.0.0.1:1', '--data-dir', 'd'], '--store excludes --data-dir'],
+    [['registry', '--advertise', 'https://0.0.0.0:7400'], '--advertise: expected a URL that others reach'],
+    [['registry', '--advertise', 'https://[::]:7400'], '--advertise: expected a URL that others reach'],
+    [['registry', '--advertise', 'https://10.0.0.5:99999'], '--advertise: expected a URL that others reach'],
+    [['registry', '--advertise', 'https://10.0.0.999:7400'], '--advertise: expected a URL that others reach'],
     [['check', '-f', '/nonexistent/policies.yaml'], 'cannot read /nonexistent/policies.yaml'],
   ])('ends with 2 and one clear error: inmesh %j', async (args, message) => {
     const plain = await run(args, { env: {} })

@@ -150,6 +150,15 @@ describe('answers of a registry', () => {
     expect(stderr).toContain('not ready: closing')
   })
 
+  it('gets no token over plain http, given or found', async () => {
+    const token = `inmesh-admin.${'a'.repeat(27)}.${'b'.repeat(43)}`
+    let asked = 0
+    const { code, stderr } = await against(() => asked++, ['services', '--token', token])
+    expect([code, asked]).toEqual([2, 0])
+    expect(stderr).toContain('no token is sent over plain http; give https://127.0.0.1')
+    expect(stderr).not.toContain(token)
+  })
+
   it('stops reading an endless answer', async () => {
     const { code, stderr } = await against(
       (_, response) => {

@@ -155,7 +155,7 @@ class Place {
 
   /** Removes what was built. */
   clean(): void {
-    if (!existsSync(this.#dataDir)) return
+    if (statSync(this.#dataDir, { throwIfNoEntry: false })?.isDirectory() !== true) return
     for (const end of ['', ...SIDE_FILES, '-run']) rmSync(`${this.#new}${end}`, { force: true })
   }
 

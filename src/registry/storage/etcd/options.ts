@@ -39,7 +39,7 @@ const HOST = /^(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0
 const PREFIX = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:\/[A-Za-z0-9][A-Za-z0-9._-]*)*$/
 const PEM = /-----BEGIN [A-Z0-9 ]+-----/
 
-const pem = (what: string) => optional(text(`${what} in PEM`, PEM, 1_048_576))
+const pem = (what: string) => optional(secret(`${what} in PEM`, PEM, 1_048_576))
 
 /** Text that no message shows. */
 function secret(expected: string, pattern: RegExp, longest: number): Field<string> {

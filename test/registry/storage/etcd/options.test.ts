@@ -74,3 +74,16 @@ test('excludes memory and development', async () => {
   await expect(startRegistry({ store, memory: true })).rejects.toThrow(/memory: excludes a store/)
   await expect(startRegistry({ store, dev: true })).rejects.toThrow(/dev: excludes a store/)
 })
+
+test('a file that holds no PEM is not shown: it may be a password', () => {
+  for (const name of ['ca', 'cert', 'key', 'password']) {
+    const secret = name === 'password' ? 'hunter2'.repeat(1_000) : 'hunter2'
+    try {
+      read({ url: 'etcd://h', user: 'a', [name]: secret })
+      expect.unreachable()
+    } catch (error) {
+      expect((error as Error).message).toMatch(new RegExp(`store.${name}: expected`))
+      expect((error as Error).message).not.toContain('hunter2')
+    }
+  }
+})
