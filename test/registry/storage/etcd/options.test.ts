@@ -82,7 +82,7 @@ test('a file that holds no PEM is not shown: it may be a password', () => {
       read({ url: 'etcd://h', user: 'a', [name]: secret })
       expect.unreachable()
     } catch (error) {
-      expect((error as Error).message).toMatch(new RegExp(`store.${name}: expected`))
+      expect((error as Error).message).toMatch(new RegExp(`${name}: expected`))
       expect((error as Error).message).not.toContain('hunter2')
     }
   }
