@@ -4,7 +4,7 @@
  */
 import { rmSync, type Stats, statSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
-import { SCAN, SCHEMA_VERSION } from '../storage/sqlite.ts'
+import { SCAN, SCHEMA_VERSION } from '../storage/sqlite-file.ts'
 import { type Item, SCANNED_AT_ONCE } from '../storage/storage.ts'
 import { BackupError, reasonOf } from './error.ts'
 import { endLine, recordLine } from './lines.ts'

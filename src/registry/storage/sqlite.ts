@@ -2,7 +2,6 @@
  * The embedded engine: one SQLite file, durable at every commit. All transactions of one event loop
  * turn share a commit; node:sqlite loads when a file is opened.
  */
-import { randomUUID } from 'node:crypto'
 import { chmodSync, closeSync, constants, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
@@ -10,6 +9,7 @@ import { CompactedError, StorageError } from './errors.ts'
 import { Incarnation } from './incarnation.ts'
 import { LocalAnnouncements } from './local-announcements.ts'
 import { LocalElections } from './local-elections.ts'
+import { ANNOUNCED, eraseFormer, prepareFile, RESTORE, type Statements } from './sqlite-file.ts'
 import {
   type Announcement,
   type Batch,
@@ -26,33 +26,14 @@ import {
 import { checkLimits } from './transaction-limits.ts'
 import { StorageWatches } from './watches.ts'
 
-export const SCHEMA_VERSION = 1
+/** Made if it is not there; never what a link leads to. */
+const OPEN_OWN = constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0)
+
 /**
  * Revisions by which the stored history may be longer than asked for, so that not every write has
  * to cut it.
  */
 const TRIM_EVERY = 256
-
-/** Made if it is not there; never what a link leads to. */
-const OPEN_OWN = constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0)
-
-/** The row of meta with the announced keys. */
-const ANNOUNCED = 'announced'
-
-const RESTORE = 'Restore the data directory from a backup'
-
-/** A part of all items behind a key. */
-export const SCAN =
-  'SELECT key, value, revision FROM items WHERE key > ? AND substr(key, 1, ?) = ? ORDER BY key LIMIT ?'
-
-const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS items (key TEXT PRIMARY KEY, value TEXT NOT NULL, revision INTEGER NOT NULL) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS log (
-    revision INTEGER NOT NULL, position INTEGER NOT NULL, key TEXT NOT NULL, value TEXT,
-    PRIMARY KEY (revision, position)
-  ) WITHOUT ROWID;
-`
 
 interface Waiting {
   readonly compares: readonly Compare[]
@@ -61,19 +42,6 @@ interface Waiting {
   readonly announced?: readonly string[]
   readonly resolve: (result: TransactionResult) => void
   readonly reject: (error: unknown) => void
-}
-
-interface Statements {
-  readonly revisionOf: StatementSync
-  readonly newest: StatementSync
-  readonly put: StatementSync
-  readonly remove: StatementSync
-  readonly list: StatementSync
-  readonly scan: StatementSync
-  readonly log: StatementSync
-  readonly logAfter: StatementSync
-  readonly trim: StatementSync
-  readonly setMeta: StatementSync
 }
 
 export interface SqliteStorageOptions {
@@ -130,51 +98,12 @@ export class SqliteStorage implements Storage {
     this.#database = database
     this.#history = history
     this.#incarnation = incarnation
-    // One registry a file: the lock is held until the process ends, however it ends.
-    database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;')
-    database.exec(`BEGIN IMMEDIATE; ${SCHEMA}`)
-    database
-      .prepare('INSERT INTO meta (name, value) VALUES (?, ?), (?, ?), (?, ?), (?, ?) ON CONFLICT DO NOTHING')
-      .run('schema', String(SCHEMA_VERSION), 'epoch', randomUUID(), 'revision', '0', ANNOUNCED, '[]')
-    if (!incarnation.continues) {
-      // Pages of a copy that was made while a registry wrote need not fit each other.
-      const found = database.prepare('PRAGMA quick_check(1)').get()?.quick_check
-      if (found !== 'ok') throw new StorageError(`the store is damaged: ${found}. ${RESTORE}`)
-      database.prepare("UPDATE meta SET value = ? WHERE name = 'epoch'").run(randomUUID())
-    }
-    database.exec('COMMIT')
-    incarnation.begin()
-    const meta = new Map(
-      database
-        .prepare('SELECT name, value FROM meta')
-        .all()
-        .map((row) => [row.name as string, row.value as string]),
-    )
-    const schema = Number(meta.get('schema'))
-    if (schema !== SCHEMA_VERSION) {
-      throw new StorageError(`the store has schema version ${schema}; this registry knows version ${SCHEMA_VERSION}`)
-    }
-    this.#epoch = meta.get('epoch')!
-    this.#revision = Number(meta.get('revision'))
-    // Revisions have no gaps, so the first one kept tells what the history begins after.
-    const first = database.prepare('SELECT min(revision) AS revision FROM log').get()?.revision as number | null
-    this.#floor = first === null ? this.#revision : first - 1
-    this.#statements = {
-      revisionOf: database.prepare('SELECT revision FROM items WHERE key = ?'),
-      newest: database.prepare('SELECT max(revision) AS revision FROM items WHERE substr(key, 1, ?) = ?'),
-      put: database.prepare(
-        'INSERT INTO items (key, value, revision) VALUES (?, ?, ?) ' +
-          'ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision',
-      ),
-      remove: database.prepare('DELETE FROM items WHERE key = ?'),
-      list: database.prepare('SELECT key, value, revision FROM items WHERE substr(key, 1, ?) = ? ORDER BY key'),
-      scan: database.prepare(SCAN),
-      log: database.prepare('INSERT INTO log (revision, position, key, value) VALUES (?, ?, ?, ?)'),
-      logAfter: database.prepare('SELECT revision, key, value FROM log WHERE revision > ? ORDER BY revision, position'),
-      trim: database.prepare('DELETE FROM log WHERE revision <= ?'),
-      setMeta: database.prepare('UPDATE meta SET value = ? WHERE name = ?'),
-    }
-    this.#forgetAnnounced(JSON.parse(meta.get(ANNOUNCED)!) as string[])
+    const file = prepareFile(database, incarnation)
+    this.#statements = file.statements
+    this.#epoch = file.epoch
+    this.#revision = file.revision
+    this.#floor = file.floor
+    this.#forgetAnnounced(file.announced)
   }
 
   transact(compares: readonly Compare[], operations: readonly Operation[]): Promise<TransactionResult> {
@@ -213,25 +142,7 @@ export class SqliteStorage implements Storage {
   async eraseFormer(prefixes: readonly string[]): Promise<void> {
     if (this.#closed) throw new StorageError('the store is closed')
     this.#commit()
-    const database = this.#database
-    try {
-      database.exec('PRAGMA secure_delete = ON; BEGIN IMMEDIATE')
-      const rewrite = database.prepare(
-        'UPDATE log SET value = (SELECT value FROM items WHERE items.key = log.key) WHERE substr(key, 1, ?) = ?',
-      )
-      for (const prefix of prefixes) rewrite.run([...prefix].length, prefix)
-      database.exec('COMMIT')
-      // Pages that became free before keep their bytes until the file is written anew, and the log
-      // until it is cut.
-      database.exec('VACUUM')
-      const { busy } = database.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get() as { busy: number }
-      if (busy !== 0) throw new Error('the log is in use')
-    } catch (error) {
-      if (database.isTransaction) database.exec('ROLLBACK')
-      throw new StorageError(`cannot erase former values: ${(error as Error).message}`, { cause: error })
-    } finally {
-      database.exec('PRAGMA secure_delete = OFF')
-    }
+    eraseFormer(this.#database, prefixes)
   }
 
   status(): StorageStatus {

@@ -57,7 +57,7 @@ export class EtcdClient {
     request: Methods[M][0],
     timeoutMs = ATTEMPT_MS,
   ): Promise<Methods[M][1]> {
-    const until = Date.now() + timeoutMs
+    const until = performance.now() + timeoutMs
     for (let again = false; ; again = true) {
       const { endpoint } = this.#current()
       const token = this.#token
@@ -83,14 +83,15 @@ export class EtcdClient {
    * @throws EtcdFailure the last one
    */
   async ask<M extends keyof Methods>(method: M, request: Methods[M][0], withinMs: number): Promise<Methods[M][1]> {
-    const until = Date.now() + withinMs
+    const until = performance.now() + withinMs
     for (let tries = 0; ; tries++) {
-      const left = until - Date.now()
+      const left = until - performance.now()
       try {
         const most = tries < EARLY_ATTEMPTS ? EARLY_ATTEMPT_MS : ATTEMPT_MS
         return await this.attempt(method, request, Math.max(1, Math.min(left, most)))
       } catch (error) {
-        if ((error as EtcdFailure).kind !== 'transient' || Date.now() >= until || this.closing.aborted) throw error
+        if ((error as EtcdFailure).kind !== 'transient' || performance.now() >= until || this.closing.aborted)
+          throw error
       }
       await this.pause(tries, LONGEST_PAUSE_MS)
     }
@@ -105,7 +106,7 @@ export class EtcdClient {
   async open<S extends keyof Streams>(stream: S): Promise<Stream<S>> {
     const { endpoint } = this.#current()
     const { path, requestSerialize, responseDeserialize } = this.#definitions[stream]
-    const metadata = await this.#metadata(endpoint, Date.now() + ATTEMPT_MS)
+    const metadata = await this.#metadata(endpoint, performance.now() + ATTEMPT_MS)
     const call = endpoint.client.makeBidiStreamRequest<Streams[S][0], Streams[S][1]>(
       path,
       requestSerialize,
@@ -160,8 +161,10 @@ export class EtcdClient {
     method: M,
     request: Methods[M][0],
     metadata: grpc.Metadata,
-    deadline: number,
+    until: number,
   ): Promise<Methods[M][1]> {
+    // grpc-js takes wall-clock deadlines; ours are monotonic, because the clock may leap.
+    const deadline = Date.now() + until - performance.now()
     const { path, requestSerialize, responseDeserialize } = this.#definitions[method]
     return new Promise((resolve, reject) => {
       client.makeUnaryRequest<Methods[M][0], Methods[M][1]>(

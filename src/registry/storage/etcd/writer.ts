@@ -99,7 +99,7 @@ export class Writer {
     if (this.#closed) throw new StorageError('the store is closed')
     checkLimits(compares, operations)
     if (this.#waiting.length >= MOST_WAITING) throw new StorageError(`${MOST_WAITING} writes wait for etcd`)
-    const until = Date.now() + WRITE_MS
+    const until = performance.now() + WRITE_MS
     return await new Promise((resolve, reject) => {
       this.#waiting.push({ compares, operations, until, resolve, reject })
       this.#busy ??= this.#work()
@@ -132,7 +132,7 @@ export class Writer {
   }
 
   #inTime(members: readonly Waiting[]): readonly Waiting[] {
-    const now = Date.now()
+    const now = performance.now()
     for (const { until, reject } of members) {
       if (until <= now) reject(new StorageError('etcd does not take writes as fast as they come'))
     }
@@ -144,7 +144,7 @@ export class Writer {
     const value = `${Date.now()}-${++this.#sequence}`
     let outcomeUnknown = false
     for (let tries = 0; ; tries++) {
-      const left = until - Date.now()
+      const left = until - performance.now()
       if (left <= 0 && tries > 0) throw new StorageError('etcd does not take the write in time')
       try {
         const slot = { key: this.#slot, revision: this.#revisionOfSlot, value }
@@ -173,7 +173,7 @@ export class Writer {
         }
         outcomeUnknown = true
         this.#health.unwell('write', error.message)
-        if (this.#client.closing.aborted || Date.now() >= until) throw error
+        if (this.#client.closing.aborted || performance.now() >= until) throw error
         await this.#client.pause(tries, LONGEST_PAUSE_MS)
       }
     }
@@ -193,7 +193,7 @@ export class Writer {
       if (await this.#feed.reached(revision, DELIVERY_MS)) break
       // A feed that is behind gets there; one that stands still has lost its watch.
       if (this.#feed.revision > before && !this.#client.closing.aborted) continue
-      if (Date.now() >= until || this.#client.closing.aborted) {
+      if (performance.now() >= until || this.#client.closing.aborted) {
         throw new StorageError('etcd has taken the write but does not tell of it')
       }
       this.#feed.restart()
