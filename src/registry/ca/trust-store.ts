@@ -63,7 +63,7 @@ export class TrustStore {
     if (state.trust.rotation === undefined) await store.#begin(options)
     const { trustDomain } = store.rotation
     if (options.trustDomain !== undefined && trustDomain !== options.trustDomain) {
-      const message = `the data directory belongs to trust domain '${trustDomain}', not '${options.trustDomain}'`
+      const message = `the store belongs to trust domain '${trustDomain}', not '${options.trustDomain}'`
       throw new OptionsError('startRegistry', [{ path: ['trustDomain'], message }])
     }
     await store.#renumber()
