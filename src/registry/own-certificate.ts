@@ -29,6 +29,7 @@ export class OwnCertificate {
   readonly #listener: OwnCertificateListener
   readonly #stop: () => void
   #pinned: ReadonlyMap<string, SecureContext> = new Map()
+  #usual: SecureContext | undefined
   #renewal: WallTimer | undefined
   #last: Promise<void> = Promise.resolve()
   #generation = 0
@@ -60,8 +61,11 @@ export class OwnCertificate {
     return await this.#make()
   }
 
-  /** For `SNICallback`: the context of a pinned root, otherwise the usual one. */
-  readonly select: Select = (name, answer) => answer(null, this.#pinned.get(name))
+  /**
+   * For `SNICallback`: the context of a pinned root, otherwise the usual one. Always of now: a
+   * connection that was accepted before a change must not get a withdrawn certificate.
+   */
+  readonly select: Select = (name, answer) => answer(null, this.#pinned.get(name) ?? this.#usual)
 
   close(): void {
     this.#closed = true
@@ -81,6 +85,7 @@ export class OwnCertificate {
       }
     }
     this.#pinned = pinned
+    this.#usual = createSecureContext(optionsOf(identity))
     this.#identity = identity
     this.#renewIn(Math.max((identity.notAfter - this.#clock.wallNow()) * RENEW_AT, SOONEST_MS))
     return optionsOf(identity)
