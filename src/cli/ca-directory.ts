@@ -40,7 +40,7 @@ export function signRequest(directory: string, csr: string, lifeMs: number): str
   try {
     publicKey = readSigningRequest(csr)
   } catch (error) {
-    throw refuse(`the signing request is refused: ${(error as Error).message}`)
+    throw refuse((error as Error).message)
   }
   const period = { notBefore: now - BACKDATED_MS, notAfter: now + lifeMs }
   return issueIntermediate(root, { publicKey, ...period }) + root.certificate

@@ -118,6 +118,8 @@ describe('a root that is kept offline', () => {
     expect(readFileSync(path('root/root.key'), 'utf8')).toBe(before)
     const csr = ['ca', 'csr', '--dir', path('ca'), '--out', path('1.csr')]
     expect(await refused(...csr)).toMatch(/1.csr is there already/)
+    const other = await refused('ca', 'sign', path('root/root.pem'), '--dir', path('root'))
+    expect(other).toMatch(/^error: The signing request was refused: it is not one PEM block/)
   })
 
   test('takes a registry with its own root over, and its tokens stay valid meanwhile', async () => {
