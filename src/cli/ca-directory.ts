@@ -5,7 +5,7 @@
 import { existsSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Authority, createAuthority, loadAuthority } from '../identity/certificate.ts'
-import { createIntermediateRequest, issueIntermediate } from '../identity/intermediate.ts'
+import { createIntermediateRequest, isForOtherDomain, issueIntermediate } from '../identity/intermediate.ts'
 import { generateIdentityKey, privateKeyPem, readP256PrivateKey } from '../identity/key.ts'
 import { insecurePermissions } from '../identity/private-files.ts'
 import { readSigningRequest } from '../identity/signing-request.ts'
@@ -41,6 +41,11 @@ export function signRequest(directory: string, csr: string, lifeMs: number): str
     publicKey = readSigningRequest(csr)
   } catch (error) {
     throw refuse((error as Error).message)
+  }
+  const { trustDomain } = root
+  if (isForOtherDomain(csr, publicKey, trustDomain)) {
+    const hint = `make it by 'inmesh ca csr --trust-domain ${trustDomain}'`
+    throw refuse(`the request is for another trust domain; the root in ${directory} is of ${trustDomain}; ${hint}`)
   }
   const period = { notBefore: now - BACKDATED_MS, notAfter: now + lifeMs }
   return issueIntermediate(root, { publicKey, ...period }) + root.certificate

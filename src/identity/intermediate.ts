@@ -11,6 +11,8 @@ import { authorityId } from './spiffe-id.ts'
 import * as builder from './x509/certificate-builder.ts'
 import * as der from './x509/der-writer.ts'
 
+const NAMED = 'inmesh intermediate'
+
 export interface IntermediateOptions {
   /** Wall-clock instants in ms; it does not outlive its root, so `notAfter` is cut to its end. */
   readonly notBefore: number
@@ -72,6 +74,12 @@ export function createIntermediateRequest(privateKey: KeyObject, trustDomain: st
   return signedRequest(privateKey, intermediateName(createPublicKey(privateKey), trustDomain), attribute)
 }
 
+/** Whether a request made by inmesh is for another trust domain; those of other tools name none. */
+export function isForOtherDomain(csr: string, publicKey: KeyObject, trustDomain: string): boolean {
+  const bytes = Buffer.from(csr.replace(/-----[^-]+-----/g, ''), 'base64')
+  return bytes.includes(NAMED) && !bytes.includes(intermediateName(publicKey, trustDomain))
+}
+
 function intermediateExtensions(trustDomain: string): Buffer[] {
   return [
     builder.basicConstraints(true, 0),
@@ -83,5 +91,5 @@ function intermediateExtensions(trustDomain: string): Buffer[] {
 /** One name per key: chains are built by name, and several intermediates are in force at a time. */
 function intermediateName(publicKey: KeyObject, trustDomain: string): Buffer {
   const id = hash('sha256', publicKey.export({ type: 'spki', format: 'der' }), 'hex').slice(0, 8)
-  return builder.nameOf(`inmesh intermediate ${id} of ${trustDomain}`.slice(0, 64))
+  return builder.nameOf(`${NAMED} ${id} of ${trustDomain}`.slice(0, 64))
 }

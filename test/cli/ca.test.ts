@@ -153,6 +153,13 @@ describe('a root that is kept offline', () => {
 })
 
 describe('a directory that does not fit', () => {
+  test('signs no request that was made for another trust domain', async () => {
+    await done('ca', 'init', '--dir', path('root'), '--trust-domain', DOMAIN)
+    await done('ca', 'csr', '--dir', path('ca'), '--trust-domain', 'other.example', '--out', path('other.csr'))
+    const answer = await refused('ca', 'sign', path('other.csr'), '--dir', path('root'))
+    expect(answer).toContain(`is for another trust domain; the root in ${path('root')} is of ${DOMAIN}`)
+  })
+
   test('is refused with one clear error, and nothing is made', async () => {
     await makeElsewhere()
     const mistake = async (options: RegistryOptions = {}): Promise<string> => {

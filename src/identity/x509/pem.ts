@@ -2,7 +2,7 @@
  * Certificates in PEM (RFC 7468), read strictly: OpenSSL skips what it does not understand, so that
  * two readers may see two different certificates in one text.
  */
-const BLOCK = /\s*-----BEGIN CERTIFICATE-----\r?\n([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----/y
+const BLOCK = /-----BEGIN CERTIFICATE-----\r?\n([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*/y
 
 /**
  * The certificates of `text` in DER, in order. `undefined` unless there is at least one, and only
@@ -10,7 +10,7 @@ const BLOCK = /\s*-----BEGIN CERTIFICATE-----\r?\n([A-Za-z0-9+/=\s]+)-----END CE
  */
 export function readCertificatePem(text: string): Buffer[] | undefined {
   const found: Buffer[] = []
-  let at = 0
+  let at = text.length - text.trimStart().length
   for (;;) {
     BLOCK.lastIndex = at
     const block = BLOCK.exec(text)
@@ -20,7 +20,7 @@ export function readCertificatePem(text: string): Buffer[] | undefined {
     found.push(der)
     at = BLOCK.lastIndex
   }
-  return found.length > 0 && text.slice(at).trim() === '' ? found : undefined
+  return found.length > 0 && at === text.length ? found : undefined
 }
 
 /** Node skips characters that are not base64, and reads on behind padding. */
