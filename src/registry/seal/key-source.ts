@@ -14,8 +14,7 @@ import { KEY_BYTES } from './sealing-key.ts'
  * bytes within 10 s. A text is 32 bytes as base64 or hex, or else a passphrase of at least 12
  * characters.
  */
-export type SealKeySource = string | Uint8Array | (() => SealKeyText | Promise<SealKeyText>)
-type SealKeyText = string | Uint8Array
+export type SealKeySource = string | Uint8Array | (() => string | Uint8Array | Promise<string | Uint8Array>)
 
 /** A key, or what one is derived from. */
 export type SealSecret =
@@ -85,7 +84,7 @@ export async function readSealKey(source: SealKeySource, field: string): Promise
   }
 }
 
-async function ask(source: () => SealKeyText | Promise<SealKeyText>): Promise<SealKeyText> {
+async function ask(source: () => string | Uint8Array | Promise<string | Uint8Array>): Promise<string | Uint8Array> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new Error(`it gave no key within ${COMMAND_MS / 1_000} s`)), COMMAND_MS)
@@ -101,7 +100,7 @@ async function ask(source: () => SealKeyText | Promise<SealKeyText>): Promise<Se
 }
 
 /** `from` names the source in messages. */
-function secretOf(given: SealKeyText, from: string): SealSecret {
+function secretOf(given: string | Uint8Array, from: string): SealSecret {
   if (typeof given !== 'string' && !(given instanceof Uint8Array)) throw new Error(`${from} gave no text and no bytes`)
   const bytes = Buffer.from(given)
   // As `head -c 32 /dev/urandom` makes them: 32 random bytes are no UTF-8.
