@@ -1,9 +1,9 @@
 /** The disk below an embedded store is full, and has room again. */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
+import { chmodSync, closeSync, mkdtempSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll } from 'vitest'
+import { afterAll, afterEach } from 'vitest'
 import { faultTest } from './fault-test.ts'
 
 const disk = mkdtempSync(join(tmpdir(), 'inmesh-disk-'))
@@ -17,6 +17,11 @@ function mount(): string | undefined {
     return 'a disk of 4 MB needs the right to mount one'
   }
 }
+
+// The next run begins with an empty disk.
+afterEach(() => {
+  for (const name of readdirSync(disk)) rmSync(join(disk, name), { recursive: true, force: true })
+})
 
 afterAll(() => {
   if (missing === undefined) execFileSync('umount', ['-l', disk])
