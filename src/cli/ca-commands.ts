@@ -61,7 +61,7 @@ function addRotate(group: Command, surroundings: CliContext): void {
       .command('rotate')
       .description('Replace an authority or the token key, without a lost call: published, then used, then withdrawn.')
       .argument('<what>', "'root' (with a new intermediate), 'intermediate' or 'tokens'", parsed(WHAT))
-      .option('--force', 'end the stage that is under way at once, whoever is behind')
+      .option('--force', 'end the stage that is under way at once, although processes are behind')
       .option('--cancel', 'withdraw what is published and signs nothing yet'),
   )
   withExample(rotate, 'inmesh ca rotate root', 'inmesh ca rotate tokens', 'inmesh ca rotate root --force')

@@ -2,8 +2,7 @@
  * The failure of a command: an exit code for scripts, a stable code, a message, and a list of
  * issues.
  */
-
-import { isMeshError } from '../core/errors.ts'
+import { isMeshError, reasonOf } from '../core/errors.ts'
 import { OptionsError } from '../options/fields.ts'
 import { type BackupCode, BackupError } from '../registry/backup/error.ts'
 
@@ -62,5 +61,5 @@ export function asFailure(error: unknown): Failure {
     const exitCode = error.code === 'registry-unavailable' ? EXIT.unreachable : EXIT.failed
     return new Failure(exitCode, error.code, error.message)
   }
-  return new Failure(EXIT.failed, 'failed', error instanceof Error ? error.message : String(error))
+  return new Failure(EXIT.failed, 'failed', reasonOf(error))
 }

@@ -153,3 +153,8 @@ export function isMeshError(value: unknown): value is MeshError {
 export function isLate(cause: unknown): boolean {
   return isMeshError(cause) && cause.code === 'deadline-exceeded'
 }
+
+/** What a thrown value says, in words. Anything may be thrown. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -3,7 +3,7 @@
  * process joins it again. Only a process that a `--dev` registry on loopback let in without a token
  * does so, as it would at its next start.
  */
-import { MeshError } from '../core/errors.ts'
+import { MeshError, reasonOf } from '../core/errors.ts'
 import { presentedRoots } from '../discovery/registry/issuer.ts'
 import { rootFingerprint } from '../identity/join-token.ts'
 import type { RotatingIdentity } from '../identity/rotation.ts'
@@ -45,7 +45,7 @@ export class DevRegistry {
       if (isOther && shown !== this.#refusedBy) await this.#rotation.rejoin()
     } catch (error) {
       if (error instanceof MeshError && error.code === 'join-refused') this.#refusedBy = shown
-      const reason = error instanceof Error ? error.message : String(error)
+      const reason = reasonOf(error)
       events.emit('identity:failed', { reason: `The registry has another root. Joining it failed: ${reason}` })
     } finally {
       this.#busy = false

@@ -6,7 +6,7 @@
  * - `connecting` → `member`: the first views are in force, live or from the last run
  */
 import { labelOf } from '../core/endpoint.ts'
-import { MeshError } from '../core/errors.ts'
+import { MeshError, reasonOf } from '../core/errors.ts'
 import { MESH_DOCUMENT, type ServicePolicy } from '../discovery/policy-document.ts'
 import { RegistryClient } from '../discovery/registry/client.ts'
 import type { ServiceView } from '../discovery/registry/service-view.ts'
@@ -115,7 +115,7 @@ export class Membership {
       void this.#obtain(Number.POSITIVE_INFINITY)
         .then((rotation) => this.#begin(rotation))
         .catch((later: unknown) => {
-          const reason = later instanceof Error ? later.message : String(later)
+          const reason = reasonOf(later)
           if (!this.#closed) this.#shared.events.emit('identity:failed', { reason })
         })
     }

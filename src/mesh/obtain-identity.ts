@@ -1,6 +1,6 @@
 /** Obtains the identity of a process, from its state directory or from the registry. */
 import { sleep } from '../core/clock.ts'
-import { MeshError } from '../core/errors.ts'
+import { MeshError, reasonOf } from '../core/errors.ts'
 import { RegistryAddresses } from '../discovery/registry/addresses.ts'
 import { presentedRoots, registryIssuer, TOKEN_SHARE } from '../discovery/registry/issuer.ts'
 import { rootFingerprint } from '../identity/join-token.ts'
@@ -121,7 +121,7 @@ function tell(event: RotationEvent, events: EventSink): void {
     case 'renewal-failed':
     case 'store-failed':
     case 'listener-failed':
-      events.emit('identity:failed', { reason: `${event.type}: ${textOf(event.error)}` })
+      events.emit('identity:failed', { reason: `${event.type}: ${reasonOf(event.error)}` })
       return
     case 'expiring': {
       const { spiffeId, notAfter } = event.identity
@@ -136,8 +136,4 @@ function tell(event: RotationEvent, events: EventSink): void {
     case 'clock-skew':
       events.emit('identity:failed', { reason: `our clock differs from the registry's by ${event.offsetMs} ms` })
   }
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -2,6 +2,7 @@
  * Assembles a registry from its parts, and closes them in order.
  */
 import { isIPv6 } from 'node:net'
+import { reasonOf } from '../core/errors.ts'
 import { PROTOCOL } from '../discovery/registry/wire.ts'
 import { check, fields } from '../options/fields.ts'
 import type { AccessOptions } from './access/access.ts'
@@ -164,8 +165,7 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
         ...(service === undefined ? {} : { service }),
       }),
     parted: (session) => progress.lost(session),
-    failed: ({ spiffeId, source }, error) =>
-      log.error({ who: spiffeId, source, reason: error instanceof Error ? error.message : String(error) }, 'not done'),
+    failed: ({ spiffeId, source }, error) => log.error({ who: spiffeId, source, reason: reasonOf(error) }, 'not done'),
   })
   const rotator = new Rotator({ state, authority, audit, clock, log, leaseMs: options.leaseMs })
   const progress = new ProgressReporter({
@@ -176,8 +176,7 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
     id,
     leaseMs: options.leaseMs,
     hasPast,
-    failed: (error) =>
-      log.error({ reason: error instanceof Error ? error.message : String(error) }, 'progress not told'),
+    failed: (error) => log.error({ reason: reasonOf(error) }, 'progress not told'),
   })
   // Before the bundle is sent: a denied process hears why its session ends, and no more.
   const denials = new Denials({
@@ -195,7 +194,7 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
   const housekeeping = new Housekeeping(
     { state, hub, tokens, clock, watched: fleet.watched },
     options.leaseMs,
-    (error) => log.error({ reason: error instanceof Error ? error.message : String(error) }, 'nothing forgotten'),
+    (error) => log.error({ reason: reasonOf(error) }, 'nothing forgotten'),
   )
   const watches = new ScriptWatches(state, hub, registrar.leases, clock)
   const context: ApiContext = {

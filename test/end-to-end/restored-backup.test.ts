@@ -29,33 +29,44 @@ function copy(from: string, to: string): void {
   chmodSync(rig.path(to), 0o700)
 }
 
+/** A fleet whose service 'private' is open to `allowed` only, so that the caller gets 403. */
+async function startDenied(allowed: string): Promise<{ fleet: Fleet; call: () => Promise<number> }> {
+  const denied = { service: 'private', allow: [{ from: allowed }] }
+  const fleet = await Fleet.start(rig, ['a', 'b', 'old'], {
+    leaseMs: 2_000,
+    services: ['private'],
+    policies: [denied],
+  })
+  const closed = await rig.join({ service: 'private', ...fleet.mesh('private') })
+  await closed.serve((_req, res) => res.end('open'), { host: '127.0.0.1' })
+  const call = async (): Promise<number> => (await fleet.client.http('private').get('/', { timeout: '5s' })).status
+  await eventually('the intention is in force', async () => (await call()) === 403)
+  return { fleet, call }
+}
+
+/** A policy that opens, an instance more, one less. */
+async function changeWhatABackupLacks(fleet: Fleet, call: () => Promise<number>): Promise<void> {
+  await fleet.registry.ask(JSON.stringify([{ service: 'private', allow: [{ from: '*' }] }]))
+  await eventually('the newer intention is in force', async () => (await call()) === 200)
+  await fleet.serve('new')
+  await fleet.answers('new')
+  const old = fleet.servers.get('old')!
+  old.signal('SIGTERM')
+  await old.exited
+}
+
 test(
   'a restored backup costs no request, and what it says of callers is in force',
   async () => {
     // Only what a backup keeps tells this caller that it may not.
-    const denied = { service: 'private', allow: [{ from: 'nobody' }] }
-    const fleet = await Fleet.start(rig, ['a', 'b', 'old'], {
-      leaseMs: 2_000,
-      services: ['private'],
-      policies: [denied],
-    })
-    const closed = await rig.join({ service: 'private', ...fleet.mesh('private') })
-    await closed.serve((_req, res) => res.end('open'), { host: '127.0.0.1' })
-    const call = async (): Promise<number> => (await fleet.client.http('private').get('/', { timeout: '5s' })).status
-    await eventually('the intention is in force', async () => (await call()) === 403)
+    const { fleet, call } = await startDenied('nobody')
 
     await stopRegistry(fleet)
     copy('registry', 'backup')
     await fleet.startRegistry()
     await fleet.inTouch(5)
-    // The backup knows nothing of what comes now: a policy that opens, an instance more, one less.
-    await fleet.registry.ask(JSON.stringify([{ service: 'private', allow: [{ from: '*' }] }]))
-    await eventually('the newer intention is in force', async () => (await call()) === 200)
-    await fleet.serve('new')
-    await fleet.answers('new')
-    const old = fleet.servers.get('old')!
-    old.signal('SIGTERM')
-    await old.exited
+    // The backup knows nothing of what comes now.
+    await changeWhatABackupLacks(fleet, call)
 
     await stopRegistry(fleet)
     rmSync(rig.path('registry'), { recursive: true })
@@ -74,16 +85,7 @@ test(
 test(
   'a backup taken under load and restored after a kill costs no request, and is in force',
   async () => {
-    const denied = { service: 'private', allow: [{ from: 'another' }] }
-    const fleet = await Fleet.start(rig, ['a', 'b', 'old'], {
-      leaseMs: 2_000,
-      services: ['private'],
-      policies: [denied],
-    })
-    const closed = await rig.join({ service: 'private', ...fleet.mesh('private') })
-    await closed.serve((_req, res) => res.end('open'), { host: '127.0.0.1' })
-    const call = async (): Promise<number> => (await fleet.client.http('private').get('/', { timeout: '5s' })).status
-    await eventually('the intention is in force', async () => (await call()) === 403)
+    const { fleet, call } = await startDenied('another')
 
     const env = { BACKUP_PASSPHRASE: 'a passphrase for the test' }
     const inmesh = async (...args: string[]): Promise<string> => {
@@ -95,13 +97,7 @@ test(
     const directory = ['--data-dir', rig.path('registry')]
     await inmesh('backup', '--out', rig.path('backup'), ...directory, '--registry', String(fleet.url))
     // The backup knows nothing of what comes now.
-    await fleet.registry.ask(JSON.stringify([{ service: 'private', allow: [{ from: '*' }] }]))
-    await eventually('the newer intention is in force', async () => (await call()) === 200)
-    await fleet.serve('new')
-    await fleet.answers('new')
-    const old = fleet.servers.get('old')!
-    old.signal('SIGTERM')
-    await old.exited
+    await changeWhatABackupLacks(fleet, call)
     await fleet.observe()
 
     await fleet.registry.kill()

@@ -3,6 +3,7 @@
  * verifier of the mesh refuses them; a denial with a time ends by itself.
  */
 import type { Clock } from '../../core/clock.ts'
+import { reasonOf } from '../../core/errors.ts'
 import { WallTimer } from '../../core/wall-timer.ts'
 import { parseSpiffeId, registryId, serviceId, serviceOf } from '../../identity/spiffe-id.ts'
 import { BUNDLE_LIMITS } from '../../identity/trust-bundle.ts'
@@ -185,7 +186,7 @@ export class Denials {
       () => undefined,
       (error: unknown) => {
         // Their leases end them.
-        const reason = error instanceof Error ? error.message : String(error)
+        const reason = reasonOf(error)
         log.error({ spiffeIds: spiffeIds.slice(0, 20), reason }, 'instances of denied identities not removed')
       },
     )
@@ -215,7 +216,7 @@ export class Denials {
       // The change itself made this look again.
       if (!lifted) this.#wait()
     } catch (error) {
-      log.error({ reason: error instanceof Error ? error.message : String(error) }, 'denials not ended')
+      log.error({ reason: reasonOf(error) }, 'denials not ended')
       this.#wait(RETRY_MS)
     }
   }

@@ -5,6 +5,7 @@
  */
 import { certificateTimeOf } from '../../core/certificate-time.ts'
 import type { Clock, Timer } from '../../core/clock.ts'
+import { reasonOf } from '../../core/errors.ts'
 import type { Audit } from '../access/audit.ts'
 import type { Logger } from '../log.ts'
 import type { RegistryState } from '../state.ts'
@@ -204,7 +205,7 @@ export class Rotator {
   }
 
   #failed(error: unknown): void {
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = reasonOf(error)
     if (!this.#closed) this.#options.log.error({ reason }, 'rotation not continued')
   }
 }

@@ -3,6 +3,7 @@
  * store cannot be written.
  */
 import type { Clock } from '../../core/clock.ts'
+import { reasonOf } from '../../core/errors.ts'
 import { PROTOCOL } from '../../discovery/registry/wire.ts'
 import type { Logger } from '../log.ts'
 import { KEYS, LOCAL_REGISTRY } from '../records.ts'
@@ -63,8 +64,7 @@ export class Fleet {
     const { state, hub, registrar, clock, log, id } = parts
     const { leases } = registrar
     this.#parts = parts
-    const failed = (error: unknown): void =>
-      log.error({ reason: error instanceof Error ? error.message : String(error) }, 'not published')
+    const failed = (error: unknown): void => log.error({ reason: reasonOf(error) }, 'not published')
     const host: PublicationHost = { state, clock, failed }
     const record = { id, url: '', version: VERSION, protocol: PROTOCOL, startedAt: clock.wallNow(), sessions: 0 }
     this.#presence = new Presence(
@@ -162,7 +162,7 @@ export class Fleet {
           const status = await this.#peers.ask(peer)
           return { ...status, reachable: true, lag: lagOf(status, revision) }
         } catch (error) {
-          return { ...peer, reachable: false, reason: error instanceof Error ? error.message : String(error) }
+          return { ...peer, reachable: false, reason: reasonOf(error) }
         }
       }),
     )

@@ -4,6 +4,7 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs'
+import { reasonOf } from '../../core/errors.ts'
 import { type Field, OptionsError } from '../../options/fields.ts'
 import { redactText } from '../../telemetry/redact.ts'
 import { COMMAND_MS, MOST_BYTES, outputOf } from './key-command.ts'
@@ -92,7 +93,7 @@ async function ask(source: () => string | Uint8Array | Promise<string | Uint8Arr
   try {
     return await Promise.race([source(), late])
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = reasonOf(error)
     throw new Error(`the function failed: ${redactText(reason, 300)}`)
   } finally {
     clearTimeout(timer)

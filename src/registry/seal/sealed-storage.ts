@@ -70,7 +70,7 @@ export class SealedStorage implements Storage {
     storage.#key = key
     if (key !== undefined) await storage.#seal()
     else if (inner.status().engine === 'etcd' && !isSealed) {
-      log.warn({}, 'no seal key: whoever reads etcd or its backups can impersonate every service; give --seal-key')
+      log.warn({}, 'no seal key: any reader of etcd or its backups can impersonate every service; give --seal-key')
     }
     return storage
   }

@@ -5,6 +5,7 @@
 import { chmodSync, closeSync, constants, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { reasonOf } from '../../core/errors.ts'
 import { CompactedError, StorageError } from './errors.ts'
 import { Incarnation } from './incarnation.ts'
 import { LocalAnnouncements } from './local-announcements.ts'
@@ -88,7 +89,7 @@ export class SqliteStorage implements Storage {
     } catch (error) {
       database.close()
       if (error instanceof StorageError) throw error
-      const reason = error instanceof Error ? error.message : String(error)
+      const reason = reasonOf(error)
       const hint = /locked|busy/i.test(reason) ? 'another registry is running on it' : `${reason}. ${RESTORE}`
       throw new StorageError(`cannot open ${options.path}: ${hint}`, { cause: error })
     }
