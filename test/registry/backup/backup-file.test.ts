@@ -170,7 +170,7 @@ describe('what is no backup', () => {
     expect(error.message).toContain(rig.path('b'))
   })
 
-  test.skipIf(process.getuid?.() === 0)('a file that may not be read', async () => {
+  test.skipIf(process.getuid?.() === 0)('a file that may not be read (SKIPPED as root, who may read any)', async () => {
     await rig.write(await rig.storage(), 'b')
     chmodSync(rig.path('b'), 0)
     expect((await refusal(rig.read('b'))).message).toContain('permission denied')
