@@ -20,7 +20,6 @@ faultTest(title, {}, async (plane) => {
   await plane.serve('d')
   await plane.goesOn()
   await Promise.all(plane.registries.map((registry) => registry.kill()))
-  plane.forget()
   // For ten seconds etcd takes them for alive.
   let refusals = 0
   await eventually(
@@ -34,6 +33,7 @@ faultTest(title, {}, async (plane) => {
     60_000,
   )
   expect(refusals).toBeGreaterThan(0)
+  plane.forget()
   await Promise.all(plane.registries.map((registry) => registry.start()))
   await plane.goesOn()
 })

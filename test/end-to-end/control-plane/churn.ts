@@ -27,9 +27,14 @@ export class Churn {
   #door = 0
   #heard = 0
   readonly #loop: Promise<void>
+  /** The change in flight. */
+  #changing: Promise<void> | undefined
   acknowledged = 0
   sessions = 0
-  #stopped = false
+  #paused = false
+  #closed = false
+  /** Changes that began before count no more. */
+  #since = 0
 
   constructor(doors: readonly Door[], service: string, credentials: Credentials) {
     this.#doors = doors
@@ -43,18 +48,22 @@ export class Churn {
     await eventually(`${more} changes of instances are acknowledged`, () => this.acknowledged >= from + more, 60_000)
   }
 
-  /** Keeps its session, so that what it registered stays. */
+  /** Changes nothing more. Keeps a session, so that what it registered stays. */
   async pause(): Promise<void> {
-    this.#stopped = true
-    await this.#loop
+    this.#paused = true
+    await this.#changing?.catch(() => {})
   }
 
-  /** What left may be listed again. */
+  /** What left may be listed again, also if that is acknowledged only now. */
   forget(): void {
     this.#left.clear()
+    this.#since = performance.now()
   }
 
-  close(): void {
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#session?.close()
+    await this.#loop
     this.#session?.close()
   }
 
@@ -68,18 +77,25 @@ export class Churn {
   }
 
   async #run(): Promise<void> {
-    for (let i = 0; !this.#stopped; i++) {
+    for (let i = 0; !this.#closed; i++) {
       try {
         const session = await this.#open()
-        if (this.#live.size < CROWD) await this.#register(session, i)
-        else await this.#deregister(session, [...this.#live][0]!)
-        this.acknowledged += 1
+        if (!this.#paused) {
+          this.#changing = this.#change(session, i)
+          await this.#changing
+        }
       } catch {
         this.#session?.close()
         this.#session = undefined
       }
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
     }
+  }
+
+  async #change(session: TestSession, i: number): Promise<void> {
+    if (this.#live.size < CROWD) await this.#register(session, i)
+    else await this.#deregister(session, [...this.#live][0]!)
+    this.acknowledged += 1
   }
 
   /** The session, or at the next registry another one that has registered all that live. */
@@ -108,10 +124,11 @@ export class Churn {
   }
 
   async #deregister(session: TestSession, id: string): Promise<void> {
+    const begun = performance.now()
     // From here on it may be listed or not.
     this.#live.delete(id)
     await this.#ask(session, { type: 'deregister', id })
-    this.#left.add(id)
+    if (begun >= this.#since) this.#left.add(id)
   }
 
   #instance(id: string): Instance {

@@ -122,7 +122,10 @@ export class ControlPlane {
     expect(Number(answer!.headers['retry-after'])).toBeGreaterThan(0)
   }
 
-  /** A backup was put in the place of the store: what was acknowledged since may be gone. */
+  /**
+   * A backup took the place of the store: writes that began before now may be gone. To be called
+   * once the old store cannot acknowledge a write that begins later.
+   */
   forget(): void {
     this.writer.forget()
     this.churn.forget()
@@ -172,7 +175,7 @@ export class ControlPlane {
     }
     await this.#noneVanished()
     const { lost, answered } = await this.fleet.settle()
-    this.churn.close()
+    await this.churn.close()
     expect(lost).toEqual([])
     expect(this.writer.refusals).toEqual([])
     expect(answered).toBeGreaterThan(100)
@@ -213,10 +216,7 @@ export class ControlPlane {
     this.writer = new Writer(this.api)
     this.rig.onClose(() => this.writer.stop())
     this.churn = new Churn(doors, CHURN, credentials)
-    this.rig.onClose(async () => {
-      await this.churn.pause()
-      this.churn.close()
-    })
+    this.rig.onClose(() => this.churn.close())
     await this.goesOn()
   }
 }

@@ -12,9 +12,8 @@ faultTest('a restored older backup of etcd empties no service, and the registrie
     await plane.serve(name)
     await plane.goesOn()
     if (stopped) await Promise.all(plane.registries.map((registry) => registry.terminate()))
-    await plane.etcd.kill()
-    plane.forget()
     await plane.etcd.restore(`${file}-${name}`)
+    plane.forget()
     if (stopped) await Promise.all(plane.registries.map((registry) => registry.start()))
     await plane.goesOn()
   }

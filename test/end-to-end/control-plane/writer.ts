@@ -20,6 +20,8 @@ export class Writer {
   acknowledged = 0
   unavailable = 0
   #stopped = false
+  /** Writes that began before count no more. */
+  #since = 0
 
   constructor(api: PlaneApi) {
     this.#api = api
@@ -32,10 +34,11 @@ export class Writer {
     await eventually(`${more} writes are acknowledged`, () => this.acknowledged >= from + more, 60_000)
   }
 
-  /** A backup was restored: what was acknowledged before may be gone. */
+  /** A backup was restored: writes that began before may be gone, whenever acknowledged. */
   forget(): void {
     this.#tokens.clear()
     this.#policies.clear()
+    this.#since = performance.now()
   }
 
   async stop(): Promise<void> {
@@ -82,6 +85,7 @@ export class Writer {
     entry.tried = i
     const path = `/v1/policies/${service}`
     const { version } = await this.#api.call<{ version: number }>('PUT', path, { service, timeout: `${i}ms` })
+    if (this.#policies.get(service) !== entry) return
     // A version that comes again says that the one before was lost.
     if (version <= entry.version) this.refusals.push(`${service}: version ${version} after ${entry.version}`)
     entry.version = version
@@ -89,7 +93,8 @@ export class Writer {
   }
 
   async #makeToken(): Promise<void> {
+    const begun = performance.now()
     const { id } = await this.#api.call<{ id: string }>('POST', '/v1/tokens', { service: 'written', ttl: '1h' })
-    this.#tokens.add(id)
+    if (begun >= this.#since) this.#tokens.add(id)
   }
 }
