@@ -204,7 +204,7 @@ export class GrpcAttempt
       outcome = this.lost(outcome)
     }
     // Only a status of the peer, not one that grpc-js made up.
-    if (outcome.verdict === 'success' || outcome.status !== undefined || isCutShort(status.code, this)) {
+    if (outcome.verdict === 'success' || outcome.status !== undefined || isCutShort(status, this)) {
       this.#status = status
       if (this.sent) this.#connection!.heard(now)
     }

@@ -12,6 +12,8 @@ import { reasonOfRefusal, refusedByServer } from '../../net/identity-refusal.ts'
 import { CANCELLED_BY_PEER, LOST, UNREADABLE } from './internals.ts'
 import { isLeft, leftBehindBy, type StreamOwner } from './stream.ts'
 
+/** The details of C core where the code is all that there is to say. */
+const C_CORE_CANCELLED = 'CANCELLED'
 const GRPC_TYPE = 'application/grpc'
 
 const KNOWN: ReadonlySet<number> = new Set(Object.values(GRPC_STATUS))
@@ -27,6 +29,7 @@ export interface StatusSource extends StreamOwner {
   readonly headers: grpc.Metadata | undefined
   /** The answer of a unary method has arrived. */
   readonly answered: boolean
+  readonly call: { readonly idempotent: boolean }
 }
 
 /**
@@ -62,7 +65,7 @@ function ofPeer(status: grpc.StatusObject, message: unknown, source: StatusSourc
   if (!KNOWN.has(status.code)) status.code = GRPC_STATUS.UNKNOWN
   if (typeof message === 'string') status.details = decodeMessage(message)
   const { code, details, metadata } = status
-  if (isCutShort(code, source)) return makeOutcome('failure', 'connection-lost', new Error(details))
+  if (isCutShort(status, source)) return makeOutcome('failure', 'connection-lost', new Error(details))
   const { headers } = source
   // An answer that has begun proves an execution.
   const [marker] = headers === undefined ? metadata.get(NOT_EXECUTED) : []
@@ -78,11 +81,13 @@ function ofPeer(status: grpc.StatusObject, message: unknown, source: StatusSourc
 /**
  * gRPC C core answers CANCELLED to what arrives between its shutdown and our receipt of its GOAWAY.
  * Its handlers can say the same, so the call may have been executed: it is repeated only where that
- * does no harm.
+ * does no harm. The GOAWAY may come later than the answer, so an idempotent call does not wait for
+ * it.
  */
-export function isCutShort(code: number, { headers, session, trailers }: StatusSource): boolean {
-  if (code !== GRPC_STATUS.CANCELLED || headers !== undefined) return false
-  return trailers !== undefined && session !== undefined && isLeft(session)
+export function isCutShort({ code, details }: grpc.StatusObject, source: StatusSource): boolean {
+  const { headers, session, trailers, call } = source
+  if (code !== GRPC_STATUS.CANCELLED || headers !== undefined || trailers === undefined) return false
+  return (session !== undefined && isLeft(session)) || (call.idempotent && details === C_CORE_CANCELLED)
 }
 
 /** The request was not sent. */
