@@ -9,7 +9,7 @@ import { createBalancer } from '../src/client/balancing/balancer.ts'
 import { PeakEwma } from '../src/client/balancing/peak-ewma.ts'
 import { attemptHeaders } from '../src/client/http/prepare-request.ts'
 import { Attempt } from '../src/core/attempt.ts'
-import { Call, type Route } from '../src/core/call.ts'
+import { Call, type CallKind } from '../src/core/call.ts'
 import { systemClock } from '../src/core/clock.ts'
 import { Endpoint } from '../src/core/endpoint.ts'
 import { SUCCESS } from '../src/core/outcome.ts'
@@ -30,7 +30,7 @@ import { Metrics } from '../src/telemetry/metrics.ts'
 import { type Options, type Report, runQuestions } from './harness.ts'
 
 const clock = systemClock
-const ROUTE: Route = { service: 'inventory', method: 'GET', protocol: 'http', streaming: false, idempotent: true }
+const KIND: CallKind = { service: 'inventory', method: 'GET', protocol: 'http', streaming: false, idempotent: true }
 
 function endpoints(count: number): Endpoint[] {
   const metadata = Object.freeze({})
@@ -70,7 +70,7 @@ function compile(count: number): { stack: Stack; state: ServiceState; cluster: C
 }
 
 function newCall(): Call {
-  return new Call(ROUTE, 0, Number.POSITIVE_INFINITY, undefined)
+  return new Call(KIND, 0, Number.POSITIVE_INFINITY, undefined)
 }
 
 function median(values: readonly number[]): number {
@@ -298,7 +298,7 @@ function shares(full: Stack): Record<string, string | number>[] {
 /** What goes on the wire, and the timer of a deadline. */
 function transportShares(): Record<string, string | number>[] {
   const headers = (deadlineAt: number, traced: boolean): (() => void) => {
-    const call = new Call(ROUTE, 0, deadlineAt, undefined)
+    const call = new Call(KIND, 0, deadlineAt, undefined)
     if (traced) call.trace = parseTraceparent('00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01')
     const attempt = new Attempt(call)
     return () => {

@@ -5,7 +5,7 @@
 import { awaitEndpoint } from '../../src/client/await-endpoint.ts'
 import { type BalancerParts, createBalancer } from '../../src/client/balancing/balancer.ts'
 import { Attempt } from '../../src/core/attempt.ts'
-import { Call, type Route } from '../../src/core/call.ts'
+import { Call, type CallKind } from '../../src/core/call.ts'
 import type { Clock, Timer } from '../../src/core/clock.ts'
 import type { EndpointAddress } from '../../src/core/endpoint.ts'
 import type { ErrorCode } from '../../src/core/errors.ts'
@@ -52,7 +52,7 @@ export class SimulatedClient {
   readonly clock: Clock
   readonly state: ServiceState
   readonly cluster: ServiceCluster
-  readonly route: Route
+  readonly kind: CallKind
   stack: Stack
   instances: Instances = new Map()
   readonly #parts: ClientParts
@@ -72,7 +72,7 @@ export class SimulatedClient {
       (inUse) => this.state.ejection.watch(inUse),
     )
     this.stack = this.#compile()
-    this.route = Object.freeze({
+    this.kind = Object.freeze({
       service: 'simulated',
       method: 'GET',
       protocol: 'http',
@@ -165,7 +165,7 @@ class SimulatedCall extends Call {
     done: (call: Call, ended: Outcome) => void,
   ) {
     const now = client.clock.now()
-    super(client.route, now, Math.min(now + timeoutMs, parent?.deadlineAt ?? Number.POSITIVE_INFINITY), parent)
+    super(client.kind, now, Math.min(now + timeoutMs, parent?.deadlineAt ?? Number.POSITIVE_INFINITY), parent)
     this.client = client
     this.stack = client.stack
     this.#done = done

@@ -4,7 +4,7 @@
  * work out of the queue.
  */
 import { Attempt } from '../../src/core/attempt.ts'
-import { Call, type Route } from '../../src/core/call.ts'
+import { Call, type CallKind } from '../../src/core/call.ts'
 import type { Clock } from '../../src/core/clock.ts'
 import { type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
 import { SILENT } from '../../src/core/telemetry.ts'
@@ -22,7 +22,7 @@ export interface ServerParts {
   readonly onArrival?: () => void
 }
 
-const ROUTE: Route = Object.freeze({
+const KIND: CallKind = Object.freeze({
   service: 'simulated',
   method: 'GET',
   protocol: 'http',
@@ -62,7 +62,7 @@ export class SimulatedServer {
     const stack = this.#stack
     this.arrived += 1
     this.#onArrival?.()
-    const call = new Call(ROUTE, this.#clock.now(), from.call.deadlineAt, undefined)
+    const call = new Call(KIND, this.#clock.now(), from.call.deadlineAt, undefined)
     call.previousAttempts = from.number
     startCall(stack, call)
     const attempt = new Attempt(call)

@@ -37,7 +37,7 @@ const STATUS_NAMES = new Map<number, string>(Object.entries(GRPC_STATUS).map(([n
  * it was tried and whether the peer may have acted on it.
  */
 export function callError(call: ClientCall, outcome: Outcome, now: number): MeshError {
-  const { service, method, protocol } = call.route
+  const { service, method, protocol } = call.kind
   const code = outcome.code ?? 'connection-lost'
   const elapsedMs = Math.round((now - call.startedAt) * 10) / 10
   const endpoint = call.attempts > 0 ? call.endpoint?.label : undefined
@@ -62,7 +62,7 @@ export function callError(call: ClientCall, outcome: Outcome, now: number): Mesh
 
 function why(call: ClientCall, code: ErrorCode): string {
   if (code === 'deadline-exceeded' && call.attempts === 0 && call.stack.cluster?.endpoints.length === 0) {
-    return `the deadline passed before any instance of '${call.route.service}' was known; is the name right?`
+    return `the deadline passed before any instance of '${call.kind.service}' was known; is the name right?`
   }
   return WHY[code] ?? code
 }

@@ -2,7 +2,7 @@
  * One call of a client, for every protocol: it runs attempts, hedges a late one and hands over to
  * retries. It also ends calls that fail before any attempt.
  */
-import { Call, type Route } from '../core/call.ts'
+import { Call, type CallKind } from '../core/call.ts'
 import type { Timer } from '../core/clock.ts'
 import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
 import { endCall, hedgeDelay, startCall, startHedge } from '../resilience/execution.ts'
@@ -22,10 +22,10 @@ export abstract class ClientCall extends Call {
   #hedgeTimer: Timer | undefined = undefined
 
   /** `timeoutMs`: the caller's bound. */
-  constructor(stack: Stack, route: Route, timeoutMs: number, parent: Call | undefined) {
+  constructor(stack: Stack, kind: CallKind, timeoutMs: number, parent: Call | undefined) {
     const now = stack.clock.now()
     const own = now + Math.min(timeoutMs, stack.timeoutMs)
-    super(route, now, parent === undefined ? own : Math.min(own, parent.bindsUntil), parent)
+    super(kind, now, parent === undefined ? own : Math.min(own, parent.bindsUntil), parent)
     this.stack = stack
   }
 

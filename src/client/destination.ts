@@ -3,7 +3,7 @@
  * knows no protocol, and a new policy applies to the next call.
  */
 import { isDeepStrictEqual } from 'node:util'
-import type { Route } from '../core/call.ts'
+import type { CallKind } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Endpoint } from '../core/endpoint.ts'
 import type { Protocol } from '../core/protocol.ts'
@@ -38,10 +38,10 @@ export interface DestinationParts<T extends Transport> {
   readonly successor: () => Selector<T> | undefined
 }
 
-/** Methods come from callers, so the routes kept are bounded; beyond it each call makes one. */
-const MAX_ROUTES = 512
+/** Methods come from callers, so the kinds kept are bounded; beyond it each call makes one. */
+const MAX_KINDS = 512
 
-type Routes = Map<string, { stack: Stack; readonly route: Route }>
+type Selections = Map<string, { stack: Stack; readonly kind: CallKind }>
 
 /** The settings on which a picker depends. */
 const BALANCING = ['balancer', 'hashKey', 'zone', 'subsetSize', 'slowStartMs'] as const
@@ -60,8 +60,8 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
   /** By name, so that a balancer keeps its estimates when it comes back. */
   readonly #balancers = new Map<BalancerName, BalancerParts>()
   /** By method; their stacks are replaced with each new policy. */
-  readonly #selections: Routes = new Map()
-  readonly #streaming: Routes = new Map()
+  readonly #selections: Selections = new Map()
+  readonly #streaming: Selections = new Map()
   readonly #checks: HealthChecks
   #settings: ServiceSettings
   #arranged: LayeredBalancer
@@ -128,16 +128,16 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     const successor = this.forgotten ? this.#parts.successor() : undefined
     if (successor !== undefined) return successor.select(head, streaming)
     this.uses += 1
-    return (streaming ? this.#streaming : this.#selections).get(head.method) ?? this.#addRoute(head.method, streaming)
+    return (streaming ? this.#streaming : this.#selections).get(head.method) ?? this.#addKind(head.method, streaming)
   }
 
-  #addRoute(method: string, streaming: boolean): Selection {
+  #addKind(method: string, streaming: boolean): Selection {
     const { service, protocol } = this
     const idempotent = this.#parts.idempotent.has(method)
-    const route = Object.freeze({ service, method, protocol, streaming, idempotent })
-    const selection = { stack: this.#stack, route }
-    const routes = streaming ? this.#streaming : this.#selections
-    if (routes.size < MAX_ROUTES) routes.set(method, selection)
+    const kind = Object.freeze({ service, method, protocol, streaming, idempotent })
+    const selection = { stack: this.#stack, kind }
+    const selections = streaming ? this.#streaming : this.#selections
+    if (selections.size < MAX_KINDS) selections.set(method, selection)
     return selection
   }
 

@@ -2,7 +2,7 @@
  * The interface through which a client asks a destination about a request. The answer is read at
  * once and never kept.
  */
-import type { Route } from '../core/call.ts'
+import type { CallKind } from '../core/call.ts'
 import type { Stack } from '../resilience/stack.ts'
 import type { Transport } from './transport.ts'
 
@@ -16,10 +16,10 @@ export interface RequestHead {
   header(name: string): string | undefined
 }
 
-/** Made once for each route and shared by its calls. */
+/** Made once for each kind of call and shared by its calls. */
 export interface Selection {
   readonly stack: Stack
-  readonly route: Route
+  readonly kind: CallKind
 }
 
 /** One service, as the doors of a client know it. */

@@ -11,7 +11,7 @@ import type { Protocol } from './protocol.ts'
 import type { TraceContext } from './trace-context.ts'
 
 /** What all calls of one kind share. Made once and frozen. */
-export interface Route {
+export interface CallKind {
   readonly service: string
   /** Low cardinality, such as `GET`, `/shop.Orders/Get` or `Prices.quote`. */
   readonly method: string
@@ -37,7 +37,7 @@ export interface HashKey {
 }
 
 export class Call {
-  readonly route: Route
+  readonly kind: CallKind
   readonly startedAt: number
   /** Instant on the monotonic clock; `Infinity` for none. */
   deadlineAt: number
@@ -47,7 +47,7 @@ export class Call {
   trace: TraceContext | undefined
   /** The other side: the caller's service on a server, the called service on a client. */
   peer: string | undefined
-  /** The route's value, unless the caller overrides it for this call. */
+  /** The kind's value, unless the caller overrides it for this call. */
   idempotent: boolean
   /** Propagated to all descendants. */
   baggage: ReadonlyMap<string, string> | undefined
@@ -114,14 +114,14 @@ export class Call {
   /** Runs the signal's listeners in the async context of its first reader. */
   #asReader: ReturnType<typeof AsyncLocalStorage.snapshot> | undefined = undefined
 
-  constructor(route: Route, startedAt: number, deadlineAt: number, parent: Call | undefined) {
-    this.route = route
+  constructor(kind: CallKind, startedAt: number, deadlineAt: number, parent: Call | undefined) {
+    this.kind = kind
     this.startedAt = startedAt
     this.deadlineAt = deadlineAt
     this.parent = parent
     this.trace = undefined
     this.peer = undefined
-    this.idempotent = route.idempotent
+    this.idempotent = kind.idempotent
     this.baggage = parent?.baggage
   }
 

@@ -77,7 +77,7 @@ export function detached<T>(work: () => T): T {
   if (typeof work !== 'function') throw new TypeError('detached: expected a function')
   const cause = storage.getStore()
   if (cause === undefined) return work()
-  const root = new Call(cause.route, cause.startedAt, Number.POSITIVE_INFINITY, undefined)
+  const root = new Call(cause.kind, cause.startedAt, Number.POSITIVE_INFINITY, undefined)
   root.trace = cause.trace
   root.baggage = cause.baggage
   return storage.run(root, work)

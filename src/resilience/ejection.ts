@@ -310,7 +310,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
 }
 
 function isRepeatable(call: Call): boolean {
-  return call.idempotent && !call.route.streaming
+  return call.idempotent && !call.kind.streaming
 }
 
 function isOpenEnded(probe: Attempt | undefined): boolean {

@@ -77,7 +77,7 @@ export const NOT_DECISIVE = -2
 /** After how many ms a second attempt should be tried beside `attempt`; Infinity: none. */
 export function hedgeDelay(stack: Stack, attempt: Attempt): number {
   const { call } = attempt
-  if (stack.hedge === undefined || !call.idempotent || call.hedged || call.committed || call.route.streaming) {
+  if (stack.hedge === undefined || !call.idempotent || call.hedged || call.committed || call.kind.streaming) {
     return Number.POSITIVE_INFINITY
   }
   return stack.hedge.delayMs
@@ -128,7 +128,7 @@ function begin(stack: Stack, attempt: Attempt): void {
   attempt.number = call.attempts++
   attempt.running = true
   call.running += 1
-  attempt.openEnded = call.route.streaming || call.uploads
+  attempt.openEnded = call.kind.streaming || call.uploads
   if (attempt.endpoint !== undefined) enter(attempt)
   stack.telemetry.attemptStarted(attempt)
 }

@@ -143,7 +143,7 @@ export class RetryPolicy {
     const { status } = outcome
     if (status !== undefined) {
       const { statuses, grpcStatuses } = this.settings
-      return call.route.protocol === 'grpc' ? grpcStatuses.includes(status) : statuses.includes(status)
+      return call.kind.protocol === 'grpc' ? grpcStatuses.includes(status) : statuses.includes(status)
     }
     return outcome.code !== undefined && RETRYABLE.has(outcome.code)
   }

@@ -6,7 +6,7 @@
  *   running -> absent: otherwise, or all left
  * - kept -> absent: it expires, or 1,000 newer results push it out
  */
-import { Call, type Route } from '../core/call.ts'
+import { Call, type CallKind } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import { inboundCall, outsideCalls } from '../core/context.ts'
 
@@ -53,7 +53,7 @@ export class SharedResults<T> {
    */
   get(
     key: string,
-    route: Route,
+    kind: CallKind,
     start: (root: Call) => Promise<T>,
     left: (cause: unknown) => unknown,
     keep: (value: T) => boolean = () => true,
@@ -66,14 +66,14 @@ export class SharedResults<T> {
     }
     let shared = this.#settings.collapse ? this.#running.get(key) : undefined
     if (shared === undefined) {
-      shared = this.#start(key, route, start, keep)
+      shared = this.#start(key, kind, start, keep)
       if (this.#settings.collapse) this.#running.set(key, shared)
     }
     return this.#join(key, shared, left)
   }
 
-  #start(key: string, route: Route, start: (root: Call) => Promise<T>, keep: (value: T) => boolean): Shared<T> {
-    const root = new Call(route, this.#clock.now(), Number.POSITIVE_INFINITY, undefined)
+  #start(key: string, kind: CallKind, start: (root: Call) => Promise<T>, keep: (value: T) => boolean): Shared<T> {
+    const root = new Call(kind, this.#clock.now(), Number.POSITIVE_INFINITY, undefined)
     const parent = inboundCall()
     root.trace = parent?.trace
     root.peer = parent?.peer
@@ -98,7 +98,7 @@ export class SharedResults<T> {
     shared.waiting += 1
     if (parent === undefined || parent.over) return shared.promise
     return new Promise<T>((resolve, reject) => {
-      const waiter = new Call(parent.route, this.#clock.now(), parent.deadlineAt, parent)
+      const waiter = new Call(parent.kind, this.#clock.now(), parent.deadlineAt, parent)
       const done = (): void => {
         waiter.settled = true
         parent.release(waiter)

@@ -22,7 +22,7 @@ export function hadEnoughTime(stack: Stack, attempt: Attempt, now: number): bool
   const { typicalLatency } = stack
   if (typicalLatency !== undefined) {
     const { enoughMs, enoughForHeadMs } = typicalLatency
-    if (givenMs >= (call.route.streaming ? enoughForHeadMs : enoughMs)) return true
+    if (givenMs >= (call.kind.streaming ? enoughForHeadMs : enoughMs)) return true
   }
   const { attempts, perTryTimeoutMs } = stack.retry.settings
   const perTry = call.idempotent && attempts > 1 ? perTryTimeoutMs : Number.POSITIVE_INFINITY

@@ -50,7 +50,7 @@ export function admit(
   if (!decision.allowed) {
     const peer = call.peer ?? call.caller?.spiffeId ?? 'unknown'
     const path = head.target.split('?', 1)[0]!
-    events.emit('intention:denied', { peer, method: call.route.method, path, reason: decision.rule })
+    events.emit('intention:denied', { peer, method: call.kind.method, path, reason: decision.rule })
     return { code: 'permission-denied', message: `No intention allows this call to '${service}'.` }
   }
   const code = startAttempt(stack, attempt, now)

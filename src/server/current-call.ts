@@ -24,12 +24,12 @@ export class CurrentCall {
 
   /** Our own service. */
   get service(): string {
-    return this.#call.route.service
+    return this.#call.kind.service
   }
 
   /** `GET`, or `/shop.Inventory/Get`. */
   get method(): string {
-    return this.#call.route.method
+    return this.#call.kind.method
   }
 
   /**

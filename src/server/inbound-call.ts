@@ -2,7 +2,7 @@
  * A call as its server sees it: the verified caller, and until when it bounds the calls that its
  * handler makes.
  */
-import { Call, type Route } from '../core/call.ts'
+import { Call, type CallKind } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import { type ErrorCode, MeshError } from '../core/errors.ts'
 
@@ -27,8 +27,8 @@ export class InboundCall extends Call {
   protected handled = false
   #handlerGraceEndsAt = Number.POSITIVE_INFINITY
 
-  constructor(route: Route, clock: Clock, startedAt: number, deadlineAt: number, caller: CallerIdentity | undefined) {
-    super(route, startedAt, deadlineAt, undefined)
+  constructor(kind: CallKind, clock: Clock, startedAt: number, deadlineAt: number, caller: CallerIdentity | undefined) {
+    super(kind, startedAt, deadlineAt, undefined)
     this.clock = clock
     this.caller = caller
     this.peer = caller?.service
@@ -47,7 +47,7 @@ export class InboundCall extends Call {
 
   /** The reason for the end of the call, for its handler and observers. */
   protected reason(code: ErrorCode, message: string): MeshError {
-    const { service, method } = this.route
+    const { service, method } = this.kind
     return new MeshError(message, { code, service, method, elapsedMs: this.clock.now() - this.startedAt })
   }
 
@@ -56,7 +56,7 @@ export class InboundCall extends Call {
   }
 
   protected drainOver(): MeshError {
-    return this.reason('closed', `'${this.route.service}' is going away and its drain has run out of time.`)
+    return this.reason('closed', `'${this.kind.service}' is going away and its drain has run out of time.`)
   }
 
   protected deadlinePassed(): MeshError {

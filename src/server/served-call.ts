@@ -8,7 +8,7 @@
  */
 import type { EventEmitter } from 'node:events'
 import { Attempt } from '../core/attempt.ts'
-import type { Route } from '../core/call.ts'
+import type { CallKind } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import type { ErrorCode, MeshError } from '../core/errors.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
@@ -61,12 +61,12 @@ export abstract class ServedCall extends InboundCall implements Expirable, Fault
   constructor(
     host: ServedCallHost,
     connection: Connection,
-    route: Route,
+    kind: CallKind,
     startedAt: number,
     deadlineAt: number,
     dueAt: number,
   ) {
-    super(route, host.clock, startedAt, deadlineAt, connection.caller)
+    super(kind, host.clock, startedAt, deadlineAt, connection.caller)
     this.connection = connection
     this.stack = host.stack
     this.dueAt = dueAt

@@ -3,12 +3,12 @@
  * counts and `peer` the other side, so the series of all processes form the service graph.
  */
 import type { Attempt } from '../core/attempt.ts'
-import type { Call, Route } from '../core/call.ts'
+import type { Call, CallKind } from '../core/call.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { Histogram } from './histogram.ts'
 import { type Counter, type Family, type Metrics, MOST_SERIES, OVERFLOW } from './metrics.ts'
 
-const MOST_ROUTES = 1_024
+const MOST_KINDS = 1_024
 
 export type Side = 'client' | 'server'
 
@@ -31,10 +31,10 @@ export const UNKNOWN_PEER = 'unknown'
 
 /**
  * The label `method`: a known method for HTTP; of low cardinality by contract for other protocols
- * ({@link Call.route}).
+ * ({@link Call.kind}).
  */
 export function methodClass(call: Call): string {
-  const { method, protocol } = call.route
+  const { method, protocol } = call.kind
   return protocol !== 'http' || KNOWN_METHODS.has(method) ? method : OTHER_METHOD
 }
 
@@ -95,9 +95,9 @@ export class CallMetrics {
   readonly #service: string
   readonly #client: boolean
   readonly #series = new Map<string, Map<string, CallSeries>>()
-  readonly #byRoute = new Map<Route, CallSeries>()
+  readonly #byKind = new Map<CallKind, CallSeries>()
   #size = 0
-  #foundRoute: Route | undefined
+  #foundKind: CallKind | undefined
   #foundPeer: string | undefined
   #found: CallSeries | undefined
   #overflow: CallSeries | undefined
@@ -146,32 +146,32 @@ export class CallMetrics {
     series.inFlight -= 1
     if (outcome.verdict === 'success') series.ok.value += 1
     else series.failed(outcome.code ?? outcome.verdict)
-    if (!call.route.streaming) series.duration.record(now - call.startedAt)
+    if (!call.kind.streaming) series.duration.record(now - call.startedAt)
   }
 
   #seriesOf(call: Call): CallSeries {
-    return this.#client ? (this.#byRoute.get(call.route) ?? this.#ofRoute(call)) : this.#find(call.peer, call)
+    return this.#client ? (this.#byKind.get(call.kind) ?? this.#ofKind(call)) : this.#find(call.peer, call)
   }
 
   /**
-   * A client reuses its routes, so one look-up finds the series. The bound protects against clients
+   * A client reuses its kinds, so one look-up finds the series. The bound protects against clients
    * that do not.
    */
-  #ofRoute(call: Call): CallSeries {
-    const series = this.#find(call.route.service, call)
-    if (this.#byRoute.size >= MOST_ROUTES) this.#byRoute.clear()
-    this.#byRoute.set(call.route, series)
+  #ofKind(call: Call): CallSeries {
+    const series = this.#find(call.kind.service, call)
+    if (this.#byKind.size >= MOST_KINDS) this.#byKind.clear()
+    this.#byKind.set(call.kind, series)
     return series
   }
 
   #find(peer: string | undefined, call: Call): CallSeries {
-    // A server has one route per method, and most requests come from the same peer as the last.
-    if (call.route === this.#foundRoute && peer === this.#foundPeer) return this.#found!
+    // A server has one kind per method, and most requests come from the same peer as the last.
+    if (call.kind === this.#foundKind && peer === this.#foundPeer) return this.#found!
     const method = methodClass(call)
     const series = this.#series.get(peer ?? UNKNOWN_PEER)?.get(method) ?? this.#add(peer ?? UNKNOWN_PEER, method)
     // Each overflow is counted.
     if (series !== this.#overflow) {
-      this.#foundRoute = call.route
+      this.#foundKind = call.kind
       this.#foundPeer = peer
       this.#found = series
     }

@@ -84,7 +84,7 @@ export class Tracing {
   /** A server's call is its only attempt, so it has no second span. */
   attemptStarted(attempt: Attempt): void {
     const recorded = attempt.call.observed
-    if (!this.#client || !(recorded instanceof Recorded) || attempt.call.route.protocol === 'function') return
+    if (!this.#client || !(recorded instanceof Recorded) || attempt.call.kind.protocol === 'function') return
     try {
       const options = { kind: this.#api.SpanKind.CLIENT, attributes: this.#attemptAttributes(attempt) }
       const span = this.#tracer?.startSpan(spanName(attempt.call), options, recorded.context)
@@ -196,13 +196,13 @@ export class Tracing {
 
   #kind(call: Call): SpanKind {
     const { SpanKind } = this.#api
-    if (call.route.protocol === 'function') return SpanKind.INTERNAL
+    if (call.kind.protocol === 'function') return SpanKind.INTERNAL
     return this.#client ? SpanKind.CLIENT : SpanKind.SERVER
   }
 
   #callAttributes(call: Call): Attributes {
     const attributes: Attributes = {}
-    const { method, protocol, service } = call.route
+    const { method, protocol, service } = call.kind
     if (protocol === 'http') attributes[names.HTTP_REQUEST_METHOD] = methodClass(call)
     if (protocol === 'grpc') {
       attributes[names.RPC_SYSTEM_NAME] = 'grpc'
@@ -253,5 +253,5 @@ function spanName(call: Call): string {
 }
 
 function statusName(call: Call): string {
-  return call.route.protocol === 'grpc' ? names.RPC_STATUS_CODE : names.HTTP_RESPONSE_STATUS_CODE
+  return call.kind.protocol === 'grpc' ? names.RPC_STATUS_CODE : names.HTTP_RESPONSE_STATUS_CODE
 }

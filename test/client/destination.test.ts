@@ -40,31 +40,31 @@ function destinationOf(parts: Partial<DestinationParts<Transport>> = {}): Destin
 }
 
 describe('what a destination selects', () => {
-  it('is one object for all calls of a route', () => {
+  it('is one object for all calls of a kind', () => {
     const destination = destinationOf()
     const selected = destination.select(head('GET'), false)
     expect(destination.select(head('GET', '/items/43'), false)).toBe(selected)
-    expect(selected.route).toEqual({
+    expect(selected.kind).toEqual({
       service: 'inventory',
       method: 'GET',
       protocol: 'http',
       streaming: false,
       idempotent: true,
     })
-    expect(destination.select(head('GET'), true).route.streaming).toBe(true)
-    expect(destination.select(head('POST'), false).route.idempotent).toBe(false)
+    expect(destination.select(head('GET'), true).kind.streaming).toBe(true)
+    expect(destination.select(head('POST'), false).kind.idempotent).toBe(false)
   })
 
   it('is the stack of the policy in force, on the routes that were known before it', () => {
     const destination = destinationOf()
-    const { route } = destination.select(head('GET'), false)
+    const { kind } = destination.select(head('GET'), false)
     const streaming = destination.select(head('GET'), true)
     const { stack } = streaming
     destination.configure(policy({ timeout: '123ms' }))
     destination.apply({ instances: [], intended: true, stale: false, left: new Set(), frozen: false })
     const selected = destination.select(head('GET'), false)
     expect(selected.stack.timeoutMs).toBe(123)
-    expect(selected.route).toBe(route)
+    expect(selected.kind).toBe(kind)
     expect(destination.select(head('GET'), true).stack).toBe(selected.stack)
     expect(selected.stack).not.toBe(stack)
   })
@@ -73,7 +73,7 @@ describe('what a destination selects', () => {
     const destination = destinationOf()
     for (let i = 0; i < 1_000; i++) destination.select(head(`M${i}`), false)
     const selected = destination.select(head('M999'), false)
-    expect(selected.route.method).toBe('M999')
+    expect(selected.kind.method).toBe('M999')
     expect(destination.select(head('M999'), false)).not.toBe(selected)
     expect(destination.select(head('M1'), false)).toBe(destination.select(head('M1'), false))
   })

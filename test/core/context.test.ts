@@ -5,12 +5,12 @@ import { detached, inboundCall, serving } from '../../src/core/context.ts'
 import { detached as exported } from '../../src/index.ts'
 import { guard } from '../../src/resilience/guard/guard.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { ROUTE } from '../resilience/conformance.ts'
+import { KIND } from '../resilience/conformance.ts'
 
 const TRACE = Object.freeze({ traceId: '1'.repeat(32), spanId: '2'.repeat(16), sampled: true, state: undefined })
 
 function request(deadlineAt = Number.POSITIVE_INFINITY): Call {
-  const call = new Call(ROUTE, 0, deadlineAt, undefined)
+  const call = new Call(KIND, 0, deadlineAt, undefined)
   call.trace = TRACE
   call.baggage = new Map([['tenant', 'a']])
   return call

@@ -5,7 +5,7 @@
  */
 import { describe, expect, it } from 'vitest'
 import { Attempt } from '../../src/core/attempt.ts'
-import { Call, type Route } from '../../src/core/call.ts'
+import { Call, type CallKind } from '../../src/core/call.ts'
 import { Endpoint } from '../../src/core/endpoint.ts'
 import type { ErrorCode } from '../../src/core/errors.ts'
 import { NOT_STARTED, type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
@@ -16,7 +16,7 @@ import { RETRY } from '../../src/resilience/retry.ts'
 import { compileEndpointlessStack, type Stack } from '../../src/resilience/stack.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 
-export const ROUTE: Route = Object.freeze({
+export const KIND: CallKind = Object.freeze({
   service: 'inventory',
   method: 'GET',
   protocol: 'http',
@@ -38,7 +38,7 @@ export function endpoint(id: string, weight = 1): Endpoint {
   })
 }
 
-export function callAt(clock: FakeClock, deadlineMs = 10_000, route: Route = ROUTE): Call {
+export function callAt(clock: FakeClock, deadlineMs = 10_000, route: CallKind = KIND): Call {
   return new Call(route, clock.now(), clock.now() + deadlineMs, undefined)
 }
 

@@ -5,7 +5,7 @@ import { type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
 import { EjectionPolicy } from '../../src/resilience/ejection.ts'
 import { EJECTION, type EjectionOptions } from '../../src/resilience/ejection-settings.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { callAt, endpoint, FAILURE, ROUTE } from './conformance.ts'
+import { callAt, endpoint, FAILURE, KIND } from './conformance.ts'
 
 const CONNECT_FAILED = outcome('refused', 'connect-failed')
 
@@ -253,7 +253,7 @@ describe('ejection', () => {
     const { clock, policy, first, run } = setUp()
     run(first, FAILURE, 5)
     clock.advance(1_000)
-    const post = { ...ROUTE, idempotent: false }
+    const post = { ...KIND, idempotent: false }
     expect(policy.due(callAt(clock, 1e4, post))).toBeUndefined()
     expect(policy.due(callAt(clock))).toBe(first)
     clock.advance(1_000)

@@ -13,7 +13,7 @@ import { RetryBudget } from '../../src/resilience/retry-budget.ts'
 import { AttemptFailed, retryLoop } from '../../src/resilience/retry-loop.ts'
 import type { Stack } from '../../src/resilience/stack.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { callAt, endpoint, FAILURE, ROUTE } from './conformance.ts'
+import { callAt, endpoint, FAILURE, KIND } from './conformance.ts'
 
 class Recorder implements Policy {
   readonly name: string
@@ -170,7 +170,7 @@ describe('execution', () => {
   it('counts open streams of an endpoint, and does not take them for attempts that wait for an answer', () => {
     const at = endpoint('only')
     const { clock, stack } = setUp({ endpoints: [at] })
-    const stream = begin(stack, callAt(clock, 1e6, { ...ROUTE, streaming: true }))
+    const stream = begin(stack, callAt(clock, 1e6, { ...KIND, streaming: true }))
     expect([at.pending, at.oldest]).toEqual([1, undefined])
     const short = begin(stack, callAt(clock))
     expect([at.pending, at.oldest, at.newest]).toEqual([2, short, short])
@@ -225,7 +225,7 @@ describe('execution', () => {
 
     const parent = callAt(clock)
     parent.cancel('gone')
-    const child = new Call(ROUTE, clock.now(), clock.now() + 100, parent)
+    const child = new Call(KIND, clock.now(), clock.now() + 100, parent)
     startCall(stack, child)
     expect(startAttempt(stack, new Attempt(child))).toBe('cancelled')
   })
@@ -233,8 +233,8 @@ describe('execution', () => {
   it('cancels running children with their parent, and forgets children that ended', () => {
     const { clock, stack } = setUp()
     const parent = callAt(clock)
-    const ended = new Call(ROUTE, 0, 1e6, parent)
-    const running = new Call(ROUTE, 0, 1e6, parent)
+    const ended = new Call(KIND, 0, 1e6, parent)
+    const running = new Call(KIND, 0, 1e6, parent)
     for (const call of [ended, running]) startCall(stack, call)
     endAttempt(stack, begin(stack, ended), SUCCESS)
     begin(stack, running)
@@ -259,7 +259,7 @@ describe('what may be repeated', () => {
   ]
   it.each(cases)('%s', (_, end, idempotent, expected) => {
     const { clock, stack } = setUp()
-    const call = callAt(clock, 10_000, { ...ROUTE, idempotent })
+    const call = callAt(clock, 10_000, { ...KIND, idempotent })
     startCall(stack, call)
     expect(endAttempt(stack, begin(stack, call), end) >= 0).toBe(expected)
   })

@@ -22,7 +22,7 @@ import { FINAL, RETRY, RetryPolicy } from '../../src/resilience/retry.ts'
 import { RetryBudget } from '../../src/resilience/retry-budget.ts'
 import type { Stack } from '../../src/resilience/stack.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { callAt, endpoint, FAILURE, ROUTE } from './conformance.ts'
+import { callAt, endpoint, FAILURE, KIND } from './conformance.ts'
 
 function setUp(options: { seed?: number; minPerSecond?: number; endpoints?: number } = {}) {
   const clock = new FakeClock({ seed: options.seed ?? 1 })
@@ -138,8 +138,8 @@ describe('a hedged call', () => {
   it('is none for calls that must not run twice, for streams, and with one endpoint only', () => {
     const { stack, begin, clock, endpoints } = setUp({ endpoints: 1 })
     for (const route of [
-      { ...ROUTE, idempotent: false },
-      { ...ROUTE, streaming: true },
+      { ...KIND, idempotent: false },
+      { ...KIND, streaming: true },
     ]) {
       const call = callAt(clock, 1_000, route)
       startCall(stack, call)

@@ -8,7 +8,7 @@ import { FINAL, RETRY, RetryPolicy } from '../../src/resilience/retry.ts'
 import { RetryBudget } from '../../src/resilience/retry-budget.ts'
 import { compileEndpointlessStack } from '../../src/resilience/stack.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { callAt, endpoint, ROUTE } from './conformance.ts'
+import { callAt, endpoint, KIND } from './conformance.ts'
 
 function balanceAfterCalls(previousAttempts: number | undefined): number {
   const clock = new FakeClock()
@@ -17,7 +17,7 @@ function balanceAfterCalls(previousAttempts: number | undefined): number {
   const parent = previousAttempts === undefined ? undefined : callAt(clock)
   if (parent !== undefined) parent.previousAttempts = previousAttempts!
   for (let i = 0; i < 10; i++) {
-    const call = new Call(ROUTE, clock.now(), clock.now() + 1_000, parent)
+    const call = new Call(KIND, clock.now(), clock.now() + 1_000, parent)
     startCall(stack, call)
     const attempt = new Attempt(call)
     expect(startAttempt(stack, attempt)).toBeUndefined()
@@ -62,7 +62,7 @@ function followed(end: Outcome, options: { endpoints?: number; healthy?: number;
       onChange: () => () => {},
     },
   }
-  const call = new Call({ ...ROUTE, idempotent: false }, clock.now(), clock.now() + 10_000, undefined)
+  const call = new Call({ ...KIND, idempotent: false }, clock.now(), clock.now() + 10_000, undefined)
   startCall(stack, call)
   const waits: number[] = []
   for (;;) {

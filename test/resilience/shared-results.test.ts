@@ -3,7 +3,7 @@ import { Call } from '../../src/core/call.ts'
 import { inboundCall, serving } from '../../src/core/context.ts'
 import { guard } from '../../src/resilience/guard/guard.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { ROUTE } from './conformance.ts'
+import { KIND } from './conformance.ts'
 
 describe('collapsing of equal calls', () => {
   it('executes once while one runs, for the same arguments and the same object', async () => {
@@ -53,7 +53,7 @@ describe('collapsing of equal calls', () => {
       },
       { clock, collapse: true },
     )
-    const [one, two] = [new Call(ROUTE, 0, 1e9, undefined), new Call(ROUTE, 0, 1e9, undefined)]
+    const [one, two] = [new Call(KIND, 0, 1e9, undefined), new Call(KIND, 0, 1e9, undefined)]
     const first = serving(one, () => work())
     const second = serving(two, () => work())
     first.catch(() => {})

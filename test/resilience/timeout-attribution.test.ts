@@ -7,7 +7,7 @@ import { compileEndpointlessStack, type Stack } from '../../src/resilience/stack
 import { hadEnoughTime } from '../../src/resilience/timeout-attribution.ts'
 import { TypicalLatency } from '../../src/resilience/typical-latency.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { callAt, ROUTE } from './conformance.ts'
+import { callAt, KIND } from './conformance.ts'
 
 function stackOf(clock: FakeClock, usual?: TypicalLatency, attempts = 1, timeoutMs = 5_000): Stack {
   const retry = RETRY.resolve({ attempts, perTryTimeout: 1_000 })
@@ -24,7 +24,7 @@ function usually(...answers: number[]): TypicalLatency {
 
 /** An attempt of a call bounded by `boundMs` that has run for `ms`. */
 function attemptOf(clock: FakeClock, boundMs: number, ms: number, idempotent = true): Attempt {
-  const call = callAt(clock, boundMs, { ...ROUTE, idempotent })
+  const call = callAt(clock, boundMs, { ...KIND, idempotent })
   const attempt = new Attempt(call)
   attempt.startedAt = clock.now()
   clock.advance(ms)
@@ -107,7 +107,7 @@ describe('the head of a stream', () => {
   const waited = (usual: TypicalLatency, ms: number): boolean => {
     const clock = new FakeClock()
     clock.advance(1)
-    const attempt = new Attempt(callAt(clock, ms, { ...ROUTE, streaming: true }))
+    const attempt = new Attempt(callAt(clock, ms, { ...KIND, streaming: true }))
     attempt.startedAt = clock.now()
     clock.advance(ms)
     return hadEnoughTime(stackOf(clock, usual), attempt, clock.now())

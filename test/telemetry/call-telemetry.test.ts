@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Attempt } from '../../src/core/attempt.ts'
-import { Call, type Route } from '../../src/core/call.ts'
+import { Call, type CallKind } from '../../src/core/call.ts'
 import { type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
 import type { Telemetry } from '../../src/core/telemetry.ts'
 import type { Side } from '../../src/telemetry/call-metrics.ts'
@@ -9,7 +9,7 @@ import { Metrics, MOST_SERIES, OVERFLOW } from '../../src/telemetry/metrics.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { parseMetrics, sampleOf } from './parse-metrics.ts'
 
-function route(given: Partial<Route> = {}): Route {
+function kind(given: Partial<CallKind> = {}): CallKind {
   return { service: 'inventory', method: 'GET', protocol: 'http', streaming: false, idempotent: true, ...given }
 }
 
@@ -17,7 +17,7 @@ function setUp(side: Side = 'client', observers: Telemetry[] = []) {
   const clock = new FakeClock()
   const metrics = new Metrics()
   const telemetry = createTelemetry({ side, service: 'checkout', metrics, clock, observers })
-  const start = (of: Route = route(), peer?: string): Call => {
+  const start = (of: CallKind = kind(), peer?: string): Call => {
     const call = new Call(of, clock.now(), Number.POSITIVE_INFINITY, undefined)
     call.peer = peer
     telemetry.callStarted(call)
@@ -83,15 +83,15 @@ describe('metrics of calls', () => {
 
   it('records no duration of streams', () => {
     const { start, attempt, read } = setUp()
-    attempt(start(route({ streaming: true })), SUCCESS)
+    attempt(start(kind({ streaming: true })), SUCCESS)
     expect(read('inmesh_client_requests_total', { ...edge, code: 'ok' })).toBe(1)
     expect(read('inmesh_client_request_duration_seconds_count', edge)).toBe(0)
   })
 
   it('takes the caller as the peer on a server, and says so when it is unknown', () => {
     const { start, attempt, read } = setUp('server')
-    attempt(start(route(), 'storefront'), SUCCESS)
-    attempt(start(route()), SUCCESS)
+    attempt(start(kind(), 'storefront'), SUCCESS)
+    attempt(start(kind()), SUCCESS)
     for (const peer of ['storefront', 'unknown']) {
       expect(read('inmesh_server_requests_total', { ...edge, peer, code: 'ok' })).toBe(1)
     }
@@ -99,15 +99,15 @@ describe('metrics of calls', () => {
 
   it('counts methods that HTTP does not know as one, and gRPC methods by their names', () => {
     const { start, attempt, read } = setUp()
-    for (const method of ['get', 'HACK', `X${'y'.repeat(5_000)}`]) attempt(start(route({ method })), SUCCESS)
-    attempt(start(route({ method: '/shop.Inventory/Get', protocol: 'grpc' })), SUCCESS)
+    for (const method of ['get', 'HACK', `X${'y'.repeat(5_000)}`]) attempt(start(kind({ method })), SUCCESS)
+    attempt(start(kind({ method: '/shop.Inventory/Get', protocol: 'grpc' })), SUCCESS)
     expect(read('inmesh_client_requests_total', { ...edge, method: '_OTHER', code: 'ok' })).toBe(3)
     expect(read('inmesh_client_requests_total', { ...edge, method: '/shop.Inventory/Get', code: 'ok' })).toBe(1)
   })
 
   it('stays bounded under 50,000 different peers, and loses no request', () => {
     const { start, attempt, metrics, read } = setUp('server')
-    const of = route()
+    const of = kind()
     for (let i = 0; i < 50_000; i++)
       attempt(start(of, `peer-${i}`), i % 2 === 0 ? SUCCESS : outcome('failure', 'overloaded'))
     const text = metrics.text()

@@ -10,7 +10,7 @@ import {
 } from '@opentelemetry/sdk-trace-node'
 import { afterEach, describe, expect, it } from 'vitest'
 import { Attempt } from '../../src/core/attempt.ts'
-import { Call, type Route } from '../../src/core/call.ts'
+import { Call, type CallKind } from '../../src/core/call.ts'
 import { Endpoint } from '../../src/core/endpoint.ts'
 import { type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
 import { parseTraceparent, type TraceContext } from '../../src/core/trace-context.ts'
@@ -19,7 +19,7 @@ import { Metrics } from '../../src/telemetry/metrics.ts'
 import { loadTracingApi } from '../../src/telemetry/tracing.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 
-const ROUTE: Route = { service: 'inventory', method: 'GET', protocol: 'http', streaming: false, idempotent: true }
+const KIND: CallKind = { service: 'inventory', method: 'GET', protocol: 'http', streaming: false, idempotent: true }
 const SAMPLED = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
 const UNSAMPLED = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00'
 const TRACE_ID = '0af7651916cd43dd8448eb211c80319c'
@@ -41,13 +41,13 @@ function setUp() {
   const metrics = new Metrics()
   const client = createTelemetry({ side: 'client', service: 'checkout', metrics, clock, tracingApi: api })
   const server = createTelemetry({ side: 'server', service: 'checkout', metrics, clock, tracingApi: api })
-  const startClient = (parent?: Call, route = ROUTE): Call => {
+  const startClient = (parent?: Call, route = KIND): Call => {
     const call = new Call(route, clock.now(), Number.POSITIVE_INFINITY, parent)
     client.callStarted(call)
     return call
   }
   const startServer = (traceparent?: string): Call => {
-    const call = new Call({ ...ROUTE, service: 'checkout' }, clock.now(), Number.POSITIVE_INFINITY, undefined)
+    const call = new Call({ ...KIND, service: 'checkout' }, clock.now(), Number.POSITIVE_INFINITY, undefined)
     call.trace = parseTraceparent(traceparent, 'vendor=1')
     call.peer = 'storefront'
     server.callStarted(call)
@@ -226,7 +226,7 @@ describe('with an SDK', () => {
   it('makes an internal span and no attempt spans for a plain function', () => {
     const exporter = register()
     const { startClient, attempt } = setUp()
-    attempt(startClient(undefined, { ...ROUTE, protocol: 'function', method: 'Prices.quote' }), SUCCESS, 0)
+    attempt(startClient(undefined, { ...KIND, protocol: 'function', method: 'Prices.quote' }), SUCCESS, 0)
     expect(tree(exporter.getFinishedSpans())).toEqual({ 'INTERNAL Prices.quote': undefined })
   })
 

@@ -220,7 +220,7 @@ export class GrpcAttempt
     this.#handedOver = true
     // A unary answer still waits for its requests.
     if (!call.answersOnce) this.peerWaits(false)
-    if (call.route.streaming) answerBegins(call.stack, this)
+    if (call.kind.streaming) answerBegins(call.stack, this)
     this.commit(call.answersOnce ? call.deadlineAt : call.lastDeadlineAt)
     call.answered(this.headers)
   }
@@ -246,10 +246,10 @@ export class GrpcAttempt
 
   /** @internal */
   authorize(credentials: grpc.CallCredentials): void {
-    const { metadata, path, host, route } = this.call
+    const { metadata, path, host, kind } = this.call
     this.#asking = true
     this.peerWaits(true)
-    authorized(metadata, credentials, path, host ?? route.service).then(
+    authorized(metadata, credentials, path, host ?? kind.service).then(
       (given) => this.#take(given),
       (error) => this.#unauthorized(error),
     )

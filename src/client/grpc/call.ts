@@ -3,7 +3,7 @@
  * the attempts below. It handles serialized messages, so that a retry sends the same bytes.
  */
 import type * as grpc from '@grpc/grpc-js'
-import type { Call, HashKey, Route } from '../../core/call.ts'
+import type { Call, CallKind, HashKey } from '../../core/call.ts'
 import type { MeshError } from '../../core/errors.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'
 import type { Outcome } from '../../core/outcome.ts'
@@ -26,7 +26,7 @@ type AuthContext = ReturnType<GrpcJsCall['getAuthContext']>
 export interface GrpcMethod extends RequestHead {
   /** `/shop.Inventory/Get`. */
   readonly path: string
-  readonly route: Route
+  readonly kind: CallKind
   /** The request is one message. */
   readonly asksOnce: boolean
   /** The answer is one message. */
@@ -87,7 +87,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     settings: GrpcCallSettings | undefined,
     parent: Call | undefined,
   ) {
-    super(stack, method.route, timeoutMs, parent)
+    super(stack, method.kind, timeoutMs, parent)
     this.lastDeadlineAt = Math.min(this.startedAt + timeoutMs, parent?.deadlineAt ?? Number.POSITIVE_INFINITY)
     this.transport = transport
     this.path = method.path

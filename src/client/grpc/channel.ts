@@ -3,7 +3,7 @@
  * `channelOverride`. Each call picks its endpoint; the channel itself never connects.
  */
 import type * as grpc from '@grpc/grpc-js'
-import type { Route } from '../../core/call.ts'
+import type { CallKind } from '../../core/call.ts'
 import { inboundCall } from '../../core/context.ts'
 import { MeshError } from '../../core/errors.ts'
 import { grpcStatusOf } from '../../core/status.ts'
@@ -81,7 +81,7 @@ export class MeshChannel implements ChannelShape {
     const given = this.#leftOf(deadline)
     const timeoutMs = settings === undefined ? given : Math.min(settings.leftMs(destination.clock.now()), given)
     const method = this.#method(path)
-    const { stack } = destination.select(method, method.route.streaming)
+    const { stack } = destination.select(method, method.kind.streaming)
     const call = new GrpcCall(stack, destination.transport, method, host, timeoutMs, settings, inboundCall())
     if (parentCall !== null && parentCall !== undefined) {
       this.#inherit(call, parentCall, Number(propagateFlags ?? PROPAGATE_DEFAULTS))
@@ -185,7 +185,7 @@ export class MeshChannel implements ChannelShape {
     const answersOnce = definition?.responseStream === false
     const streaming = !answersOnce || definition.requestStream
     const level = definition?.options?.idempotency_level
-    const route: Route = Object.freeze({
+    const kind: CallKind = Object.freeze({
       service: this.#destination.service,
       method: path,
       protocol: 'grpc',
@@ -200,7 +200,7 @@ export class MeshChannel implements ChannelShape {
       method: path,
       path,
       header: noHeader,
-      route,
+      kind,
       asksOnce: definition?.requestStream === false,
       answersOnce,
       largestMessage,

@@ -90,7 +90,7 @@ export class HttpAttempt
         blocking: false,
         reset: request.reset,
         // The socket is already open. Without a name, undici would parse one from the host header.
-        servername: this.call.route.service,
+        servername: this.call.kind.service,
       } as Dispatcher.DispatchOptions,
       this,
     )
@@ -138,7 +138,7 @@ export class HttpAttempt
     }
     const length = headers['content-length']
     if (
-      (typeof length === 'string' && Number(length) <= (this.call.route.streaming ? 0 : SMALL_BYTES)) ||
+      (typeof length === 'string' && Number(length) <= (this.call.kind.streaming ? 0 : SMALL_BYTES)) ||
       status === 204 ||
       status === 304 ||
       this.call.request.method === 'HEAD'
@@ -281,11 +281,11 @@ export class HttpAttempt
   #handOver(controller: Dispatcher.DispatchController): void {
     const { call } = this
     const { clock } = call.stack
-    const until = call.route.streaming ? Number.POSITIVE_INFINITY : call.deadlineAt
+    const until = call.kind.streaming ? Number.POSITIVE_INFINITY : call.deadlineAt
     this.#controller = controller
     this.#phase = 'streaming'
     this.#handedOverAt = clock.now()
-    if (call.route.streaming || isEventStream(this.#headers!)) answerBegins(call.stack, this)
+    if (call.kind.streaming || isEventStream(this.#headers!)) answerBegins(call.stack, this)
     this.commit(until)
     if (until - this.#handedOverAt > call.idleMs) this.#idleReader = new IdleReader(clock, this.#body!, call.idleMs)
     this.#answer()

@@ -74,10 +74,10 @@ export class HttpCall<R = unknown> extends ClientCall {
     signal: AbortSignal | undefined,
     parent: Call | undefined,
   ) {
-    const { stack, route } = service.select(request, options?.streaming === true)
+    const { stack, kind } = service.select(request, options?.streaming === true)
     super(
       stack,
-      route,
+      kind,
       options?.timeout === undefined ? Number.POSITIVE_INFINITY : checkTimeout(options.timeout),
       parent,
     )

@@ -20,7 +20,7 @@ export type Next<Request, Response> = (request: Request, call: Call) => Promise<
  * @example
  * ```ts
  * const withToken: HttpFilter = async (request, call, next) =>
- *   next({ ...request, headers: { authorization: await token(call.route.service) } }, call)
+ *   next({ ...request, headers: { authorization: await token(call.kind.service) } }, call)
  * ```
  */
 export type Filter<Request, Response> = (

@@ -2,7 +2,7 @@
  * The call that filters receive: its first `next` sends it. Each further `next` makes another call,
  * which ends with this one.
  */
-import type { Route } from '../../core/call.ts'
+import type { CallKind } from '../../core/call.ts'
 import { HttpCall } from './call.ts'
 
 export class FilteredCall<R> extends HttpCall<R> {
@@ -35,8 +35,8 @@ export class FilteredCall<R> extends HttpCall<R> {
     if (this.idempotent === this.#idempotent) this.idempotent = made.idempotent
     if (this.hashKey === this.#hashKey) this.hashKey = made.hashKey
     if (made.committed) this.once()
-    const begins = this as { route: Route; startedAt: number }
-    begins.route = made.route
+    const begins = this as { kind: CallKind; startedAt: number }
+    begins.kind = made.kind
     // Time spent in filters before `next` does not count.
     begins.startedAt = made.startedAt
     return this.send()

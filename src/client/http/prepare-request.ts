@@ -190,8 +190,8 @@ function append(flat: string[], name: string, value: string): void {
 
 /** All headers of one attempt. `given` is not changed: the next attempt needs it again. */
 export function attemptHeaders(attempt: Attempt, given: readonly string[], now: number): string[] {
-  const { route, deadlineAt } = attempt.call
-  const flat = ['host', route.service]
+  const { kind, deadlineAt } = attempt.call
+  const flat = ['host', kind.service]
   let setter = APPENDING
   for (let i = 0; i < given.length; i += 2) {
     const name = given[i]!
@@ -199,6 +199,6 @@ export function attemptHeaders(attempt: Attempt, given: readonly string[], now: 
     flat.push(name, given[i + 1]!)
   }
   // The deadline bounds only the head of a streaming response; the callee would cut its body off.
-  writeCarrier(setter, flat, attempt, route.streaming ? Number.POSITIVE_INFINITY : deadlineAt, now)
+  writeCarrier(setter, flat, attempt, kind.streaming ? Number.POSITIVE_INFINITY : deadlineAt, now)
   return flat
 }

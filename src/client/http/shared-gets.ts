@@ -42,7 +42,7 @@ export class SharedGets {
    */
   async get(
     request: PreparedRequest,
-    route: Call['route'],
+    kind: Call['kind'],
     baggage: Call['baggage'],
     make: (root: Call, answer: Answer<Head>) => HttpCall<Head>,
   ): Promise<HttpResponse> {
@@ -50,17 +50,17 @@ export class SharedGets {
     const key = JSON.stringify([request.path, request.headers, baggage === undefined ? [] : [...baggage]])
     const whole = await this.#results.get(
       key,
-      route,
+      kind,
       async (root) => {
         root.baggage = baggage
         const { body, ...rest } = await make(root, head).send()
         return { ...rest, bytes: await body.bytes() }
       },
       (cause) =>
-        new MeshError(`GET to '${route.service}' was cancelled while it shared the exchange of an equal request`, {
+        new MeshError(`GET to '${kind.service}' was cancelled while it shared the exchange of an equal request`, {
           code: 'cancelled',
-          service: route.service,
-          method: route.method,
+          service: kind.service,
+          method: kind.method,
           cause,
         }),
       mayKeep,

@@ -119,7 +119,7 @@ export class GuardAttempt extends Attempt {
   #execute(): void {
     const { call } = this
     if (this.#rules.stack.hedge !== undefined || this.#rules.perTryTimeoutMs !== undefined) {
-      this.#inner = new Execution(call.route, this.startedAt, call.deadlineAt, call)
+      this.#inner = new Execution(call.kind, this.startedAt, call.deadlineAt, call)
       this.#inner.trace = call.trace
       this.#inner.peer = call.peer
       this.#inner.previousAttempts = call.previousAttempts

@@ -3,7 +3,7 @@
  * fallback, shared results, time limit, rate limit, bulkhead, breaker, retry, hedge, function.
  */
 
-import { Call, type Route } from '../../core/call.ts'
+import { Call, type CallKind } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'
 import { inboundCall } from '../../core/context.ts'
 import { type ErrorCode, isLate, isMeshError, MeshError } from '../../core/errors.ts'
@@ -89,7 +89,7 @@ export interface GuardOptions<Args extends readonly unknown[] = readonly never[]
 export class Guard implements GuardRules {
   readonly settings: GuardSettings
   readonly stack: Stack
-  readonly route: Route
+  readonly kind: CallKind
   readonly #room: PermitQueue
   /** By the object whose method was called. */
   readonly #shared = new WeakMap<object, SharedResults<unknown>>()
@@ -105,7 +105,7 @@ export class Guard implements GuardRules {
       policy: new BulkheadPolicy(settings.bulkhead.limit, clock),
       settings: settings.bulkhead,
     }
-    this.route = Object.freeze({
+    this.kind = Object.freeze({
       service: name,
       method: name,
       protocol: 'function',
@@ -141,14 +141,14 @@ export class Guard implements GuardRules {
       shared = new SharedResults<unknown>(sharing, clock)
       this.#shared.set(owner, shared)
     }
-    const { route } = this
+    const { kind } = this
     const left = (cause: unknown) => (isLate(cause) ? cause : this.#left(cause))
-    return shared.get(key, route, (root) => this.run(work, root), left) as Promise<T>
+    return shared.get(key, kind, (root) => this.run(work, root), left) as Promise<T>
   }
 
   #left(cause: unknown): MeshError {
     const now = this.stack.clock.now()
-    return this.error(new Call(this.route, now, now, undefined), 'cancelled', 'was cancelled', cause)
+    return this.error(new Call(this.kind, now, now, undefined), 'cancelled', 'was cancelled', cause)
   }
 
   #keyOf(self: unknown, args: readonly unknown[]): string | undefined {
@@ -161,7 +161,7 @@ export class Guard implements GuardRules {
       if (typeof key !== 'string') throw new TypeError(`key: expected a text or undefined, got ${show(key)}`)
     } catch (error) {
       const now = this.stack.clock.now()
-      const call = new Call(this.route, now, now, undefined)
+      const call = new Call(this.kind, now, now, undefined)
       throw this.error(call, 'function-failed', 'was not called: its key failed', error)
     }
     // Objects differ by identity, other values of `this` by content.
@@ -174,7 +174,7 @@ export class Guard implements GuardRules {
     const { stack } = this
     const now = stack.clock.now()
     const deadlineAt = Math.min(parent?.bindsUntil ?? Number.POSITIVE_INFINITY, now + stack.timeoutMs)
-    const call = new GuardCall(this.route, now, deadlineAt, parent)
+    const call = new GuardCall(this.kind, now, deadlineAt, parent)
     call.trace = parent?.trace
     call.peer = parent?.peer
     call.previousAttempts = parent?.previousAttempts ?? 0
@@ -219,10 +219,10 @@ export class Guard implements GuardRules {
   }
 
   error(call: Call, code: ErrorCode, what: string, cause?: unknown): MeshError {
-    return new MeshError(`${call.route.service} ${what} (${code})`, {
+    return new MeshError(`${call.kind.service} ${what} (${code})`, {
       code,
-      service: call.route.service,
-      method: call.route.method,
+      service: call.kind.service,
+      method: call.kind.method,
       attempts: call.reports,
       elapsedMs: this.stack.clock.now() - call.startedAt,
       sent: call.attempts > 0,

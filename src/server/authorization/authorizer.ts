@@ -55,7 +55,7 @@ export function authorize(host: AuthorizationHost, call: InboundCall, head: Requ
 function failed(host: AuthorizationHost, call: InboundCall, { target }: RequestHead, error: unknown): Decision {
   // An authorizer that stops because its call has ended is right to do so.
   if (!call.cancelled) {
-    const { method, protocol } = call.route
+    const { method, protocol } = call.kind
     host.handlerFailed(error, method, protocol === 'grpc' ? undefined : target.split('?', 1)[0])
   }
   return FAILED

@@ -8,7 +8,7 @@ import { AMBIGUOUS, readPath } from '../request-path.ts'
 import type { Authorizer, Decision, RequestHead } from './authorizer.ts'
 
 /** What intentions look at. */
-type Caller = Pick<InboundCall, 'peer'> & { readonly route: Pick<InboundCall['route'], 'protocol'> }
+type Caller = Pick<InboundCall, 'peer'> & { readonly kind: Pick<InboundCall['kind'], 'protocol'> }
 
 /** An authorizer that decides synchronously. */
 export interface IntentionAuthorizer extends Authorizer {
@@ -64,8 +64,8 @@ class Intentions implements IntentionAuthorizer {
     this.#grpcForAll = this.#grpc.get('*') ?? NONE
   }
 
-  authorize({ peer, route }: Caller, { method, path }: Pick<RequestHead, 'method' | 'path'>): Decision {
-    return route.protocol === 'grpc'
+  authorize({ peer, kind }: Caller, { method, path }: Pick<RequestHead, 'method' | 'path'>): Decision {
+    return kind.protocol === 'grpc'
       ? this.#decide(this.#grpc, this.#grpcForAll, peer, method, path)
       : this.#decide(this.#http, this.#httpForAll, peer, method, path)
   }

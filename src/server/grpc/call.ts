@@ -3,7 +3,7 @@
  * grpc-js's own call.
  */
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
-import type { Route } from '../../core/call.ts'
+import type { CallKind } from '../../core/call.ts'
 import type { ErrorCode, MeshError } from '../../core/errors.ts'
 import { GRPC_PUSHBACK, NOT_EXECUTED } from '../../core/headers.ts'
 import { type Outcome, outcome } from '../../core/outcome.ts'
@@ -57,16 +57,16 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
     host: GrpcServerCallHost,
     connection: GrpcConnection,
     stream: ServerHttp2Stream,
-    route: Route,
+    kind: CallKind,
     { headers, timeoutMs }: GrpcRequestHead,
   ) {
     const now = host.clock.now()
     const defaultMs = host.stack.timeoutMs
     const deadlineAt = now + (timeoutMs ?? defaultMs)
     // A stream without a deadline may last for ever, while its peer does not stall.
-    const endless = route.streaming && timeoutMs === undefined
-    const dueAt = route.streaming ? Math.min(deadlineAt, now + defaultMs) : deadlineAt
-    super(host, connection, route, now, endless ? Number.POSITIVE_INFINITY : deadlineAt, dueAt)
+    const endless = kind.streaming && timeoutMs === undefined
+    const dueAt = kind.streaming ? Math.min(deadlineAt, now + defaultMs) : deadlineAt
+    super(host, connection, kind, now, endless ? Number.POSITIVE_INFINITY : deadlineAt, dueAt)
     this.stream = stream
     this.headers = headers
     this.#host = host
@@ -173,7 +173,7 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
     this.handled = true
     // A handler that throws because it was cancelled is right to do so.
     if (this.cancelled) return
-    this.#host.handlerFailed(error, this.route.method)
+    this.#host.handlerFailed(error, this.kind.method)
     if (this.verdict !== undefined || this.#status !== undefined || !this.listed) return
     const status = { code: GRPC_STATUS.UNKNOWN, details: UNKNOWN_ERROR, metadata: null }
     try {
@@ -188,7 +188,7 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
 
   headersFailed(error: unknown): void {
     this.#status = GRPC_STATUS.UNKNOWN
-    this.#host.handlerFailed(error, this.route.method)
+    this.#host.handlerFailed(error, this.kind.method)
   }
 
   /** A handler that destroys its stream has no other way to answer. */

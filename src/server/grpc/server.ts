@@ -5,7 +5,7 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type * as grpc from '@grpc/grpc-js'
-import type { Route } from '../../core/call.ts'
+import type { CallKind } from '../../core/call.ts'
 import { inboundCall } from '../../core/context.ts'
 import { LONGEST_TIMEOUT_MS } from '../../core/deadline.ts'
 import { MeshError } from '../../core/errors.ts'
@@ -77,7 +77,7 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, GrpcPr
   readonly intercepted: boolean
   protected readonly acceptor: Acceptor
   readonly #internals: ServerInternals
-  readonly #routes = new Map<string, Route>()
+  readonly #kinds = new Map<string, CallKind>()
   readonly #injector: AdoptedServer['injector']
   readonly #dispatch: StreamListener
   /** Streams of this turn of the event loop. */
@@ -162,13 +162,13 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, GrpcPr
       respond(stream, GRPC_STATUS.INTERNAL, head)
       return
     }
-    const route = this.#routeOf(head.path)
-    if (!route.streaming && head.timeoutMs !== undefined && head.timeoutMs > LONGEST_TIMEOUT_MS) {
+    const kind = this.#kindOf(head.path)
+    if (!kind.streaming && head.timeoutMs !== undefined && head.timeoutMs > LONGEST_TIMEOUT_MS) {
       head.timeoutMs = LONGEST_TIMEOUT_MS
     }
-    const call = new GrpcServerCall(this, connection, stream, route, head)
+    const call = new GrpcServerCall(this, connection, stream, kind, head)
     // Every verified peer may ask for health.
-    const exempt = connection.caller !== undefined && this.health.answers(route.method)
+    const exempt = connection.caller !== undefined && this.health.answers(kind.method)
     const admitted = call.admit(head, exempt)
     if (admitted === true) call.run()
     else if (admitted !== false) runLater(admitted, call)
@@ -206,18 +206,18 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, GrpcPr
     return asInterceptingCall(call)
   }
 
-  /** Unknown paths share one route, because any client can invent them. */
-  #routeOf(path: string): Route {
+  /** Unknown paths share one kind, because any client can invent them. */
+  #kindOf(path: string): CallKind {
     const handler = this.#internals.handlers.get(path)
     const method = handler === undefined ? UNKNOWN_METHOD : path
-    let route = this.#routes.get(method)
-    if (route === undefined) {
+    let kind = this.#kinds.get(method)
+    if (kind === undefined) {
       if (handler !== undefined) guardHandler(handler, servedCallOf)
       const streaming = handler !== undefined && handler.type !== 'unary'
-      route = Object.freeze({ service: this.service, method, protocol: 'grpc', streaming, idempotent: false })
-      this.#routes.set(method, route)
+      kind = Object.freeze({ service: this.service, method, protocol: 'grpc', streaming, idempotent: false })
+      this.#kinds.set(method, kind)
     }
-    return route
+    return kind
   }
 }
 

@@ -15,11 +15,11 @@ import { bindEmitter, guardEmitter } from '../guarded-emitter.ts'
 import { ServedCall, type ServedCallHost } from '../served-call.ts'
 import type { Application } from './application.ts'
 import { BodyProgress } from './body-progress.ts'
+import { kindOf } from './call-kind.ts'
 import type { HttpConnection } from './connection.ts'
 import { readContext } from './headers.ts'
 import type { HttpRequestHead } from './request-head.ts'
 import { discardWrites, observeResponse, type ResponseObserver, refuse } from './response.ts'
-import { routeOf } from './route.ts'
 import { isWebSocket, WebSocketClose } from './websocket-close.ts'
 
 export interface HttpServerCallHost extends ServedCallHost {
@@ -59,10 +59,10 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
     arrivedAt?: number,
   ) {
     const now = host.clock.now()
-    const route = routeOf(host.service, request.method ?? 'GET')
+    const kind = kindOf(host.service, request.method ?? 'GET')
     // The caller's time has run while the request waited for earlier ones.
     const deadlineAt = timeoutMs === undefined ? now + host.stack.timeoutMs : (arrivedAt ?? now) + timeoutMs
-    super(host, connection, route, now, deadlineAt, deadlineAt)
+    super(host, connection, kind, now, deadlineAt, deadlineAt)
     this.request = request
     this.response = response
     this.#host = host
@@ -236,7 +236,7 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
     // A handler that throws because it was cancelled is right to do so.
     if (this.cancelled) return
     const path = (request.url ?? '').split('?', 1)[0]!
-    this.#host.handlerFailed(error, this.route.method, path)
+    this.#host.handlerFailed(error, this.kind.method, path)
     if (this.verdict !== undefined || response.writableEnded || !this.listed) return
     if (response.headersSent || this.attempt.status === 101) {
       this.verdict = outcome('failure', 'server-error', error)

@@ -10,7 +10,7 @@ import { BALANCER_NAMES, BALANCING } from '../../../src/resilience/balancing-set
 import { EjectionPolicy } from '../../../src/resilience/ejection.ts'
 import { EJECTION } from '../../../src/resilience/ejection-settings.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
-import { callAt, endpoint, FAILURE, ROUTE } from '../../resilience/conformance.ts'
+import { callAt, endpoint, FAILURE, KIND } from '../../resilience/conformance.ts'
 
 function setUp(size: number, weights: readonly number[] = []) {
   const clock = new FakeClock({ seed: 5 })
@@ -88,9 +88,7 @@ describe('every balancer', () => {
     expect(balancer.picker([]).pick(callAt(clock))).toBeUndefined()
     endpoints[0]!.state = 'ejected'
     endpoints[0]!.health = undefined
-    expect(balancer.picker([endpoints[0]!]).pick(callAt(clock, 1e4, { ...ROUTE, idempotent: false }))).toBe(
-      endpoints[0],
-    )
+    expect(balancer.picker([endpoints[0]!]).pick(callAt(clock, 1e4, { ...KIND, idempotent: false }))).toBe(endpoints[0])
   })
 
   it.each(BALANCER_NAMES)('%s honours weights when nothing else tells endpoints apart', (name) => {
@@ -307,7 +305,7 @@ describe('peak-ewma', () => {
   it('learns nothing from streams, nor from samples that overlap a stall of our own', () => {
     const { clock, balancer, endpoints, feed } = setUp(2)
     feed(endpoints[0]!, 10)
-    const stream = new Attempt(callAt(clock, 1e6, { ...ROUTE, streaming: true }))
+    const stream = new Attempt(callAt(clock, 1e6, { ...KIND, streaming: true }))
     stream.endpoint = endpoints[0]!
     stream.startedAt = clock.now()
     const stalled = new Attempt(callAt(clock))

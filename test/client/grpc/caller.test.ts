@@ -44,8 +44,8 @@ describe('a call that cannot begin', () => {
   it('within a request that was given up, or after the signal fired, is cancelled', async () => {
     for (const kind of [...KINDS, GET]) {
       const rig = grpcRigOver([await deadPort()])
-      const route = { service: 'a', method: 'GET', protocol: 'http', streaming: false, idempotent: true } as const
-      const parent = new Call(route, performance.now(), performance.now() + 60_000, undefined)
+      const caller = { service: 'a', method: 'GET', protocol: 'http', streaming: false, idempotent: true } as const
+      const parent = new Call(caller, performance.now(), performance.now() + 60_000, undefined)
       parent.cancel(new Error('gone'))
       const { error } = await serving(parent, () => kind.begin(rig.client).ended)
       expect([error?.code, causeOf(error).code]).toEqual([grpc.status.CANCELLED, 'cancelled'])

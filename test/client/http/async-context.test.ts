@@ -19,7 +19,7 @@ const whose = (): string => {
 }
 
 async function as<T>(rig: Rig, who: string, work: () => Promise<T>): Promise<T> {
-  const request = new Call(rig.route('GET', false), performance.now(), Number.POSITIVE_INFINITY, undefined)
+  const request = new Call(rig.kind('GET', false), performance.now(), Number.POSITIVE_INFINITY, undefined)
   request.baggage = new Map([['user', who]])
   return user.run(who, () => serving(request, work))
 }

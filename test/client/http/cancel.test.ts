@@ -143,13 +143,13 @@ describe('cancelling', () => {
   it('the inbound call cancels what it caused, and its deadline bounds it', async () => {
     const server = await serve(async (c) => void (await c.request()))
     const rig = await rigOver([server.port])
-    const route = { service: 'checkout', method: 'GET', protocol: 'http', streaming: false, idempotent: true } as const
-    const parent = new Call(route, performance.now(), performance.now() + 60_000, undefined)
+    const kind = { service: 'checkout', method: 'GET', protocol: 'http', streaming: false, idempotent: true } as const
+    const parent = new Call(kind, performance.now(), performance.now() + 60_000, undefined)
     const promise = serving(parent, () => failure(rig.http.get('/')))
     await until(() => server.open === 1)
     parent.cancel(new Error('the caller went away'))
     expect((await promise).code).toBe('cancelled')
-    const short = new Call(route, performance.now(), performance.now() + 60, undefined)
+    const short = new Call(kind, performance.now(), performance.now() + 60, undefined)
     const error = await serving(short, () => failure(rig.http.get('/', { timeout: '5s' })))
     expect(error.code).toBe('deadline-exceeded')
   })

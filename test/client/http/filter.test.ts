@@ -19,7 +19,7 @@ describe('filters', () => {
   it('run from the first to the last, once a call, and may change the request', async () => {
     const seen: string[] = []
     const outer: HttpFilter = async (request, call, next) => {
-      seen.push(`outer ${request.method} ${call.route.service}`)
+      seen.push(`outer ${request.method} ${call.kind.service}`)
       const res = await next({ ...request, headers: { 'x-who': 'outer' }, path: '/changed' }, call)
       seen.push(`outer ${res.status}`)
       return res
@@ -101,7 +101,7 @@ describe('filters', () => {
           const { attempts, endpoint } = call
           given = call
           const response = await next({ ...request, method: 'PUT', path: '/flaky' }, call)
-          seen = [attempts, endpoint, call.attempts, call.endpoint?.port, call.route.method, response.status]
+          seen = [attempts, endpoint, call.attempts, call.endpoint?.port, call.kind.method, response.status]
           return response
         },
       ],

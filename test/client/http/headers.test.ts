@@ -3,12 +3,12 @@ import { describe, expect, it } from 'vitest'
 import { flatHeader, flattenHeaders } from '../../../src/client/http/headers.ts'
 import { attemptHeaders, checkPath, withQuery } from '../../../src/client/http/prepare-request.ts'
 import { Attempt } from '../../../src/core/attempt.ts'
-import { Call, type Route } from '../../../src/core/call.ts'
+import { Call, type CallKind } from '../../../src/core/call.ts'
 import { serving } from '../../../src/core/context.ts'
 import { opened } from './opened.ts'
 import { makeRig, type Rig, TestServer } from './rig.ts'
 
-const route: Route = { service: 'inventory', method: 'GET', protocol: 'http', streaming: false, idempotent: true }
+const kind: CallKind = { service: 'inventory', method: 'GET', protocol: 'http', streaming: false, idempotent: true }
 
 function attemptOf(call: Call, number: number): Attempt {
   const attempt = new Attempt(call)
@@ -18,7 +18,7 @@ function attemptOf(call: Call, number: number): Attempt {
 
 describe('the headers of an attempt', () => {
   it('name the span of the attempt, if it has one of its own, as the parent of what the callee does', () => {
-    const call = new Call(route, 0, Number.POSITIVE_INFINITY, undefined)
+    const call = new Call(kind, 0, Number.POSITIVE_INFINITY, undefined)
     const attempt = attemptOf(call, 0)
     call.trace = { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), sampled: true, state: undefined }
     attempt.trace = { ...call.trace, spanId: 'c'.repeat(16) }
@@ -26,7 +26,7 @@ describe('the headers of an attempt', () => {
   })
 
   it("hold the service, the time left, trace, baggage and what came before; ours win over the user's", () => {
-    const call = new Call(route, 0, 1_000, undefined)
+    const call = new Call(kind, 0, 1_000, undefined)
     call.trace = { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), sampled: true, state: 'x=1' }
     call.baggage = new Map([['user', 'ü']])
     const given = flattenHeaders({ Accept: 'text/plain', traceparent: 'lie', baggage: 'lie=1', Host: 'lie' })
@@ -49,7 +49,7 @@ describe('the headers of an attempt', () => {
   })
 
   it("keep the user's trace and baggage if the call has none", () => {
-    const call = new Call(route, 0, Number.POSITIVE_INFINITY, undefined)
+    const call = new Call(kind, 0, Number.POSITIVE_INFINITY, undefined)
     const given = flattenHeaders([
       ['traceparent', 't'],
       ['baggage', 'b=1'],
@@ -109,7 +109,7 @@ describe('the headers of an attempt', () => {
     const rig: Rig = await makeRig([server.port])
     opened(rig)
     const now = performance.now()
-    const parent = new Call(route, now, now + 2_000, undefined)
+    const parent = new Call(kind, now, now + 2_000, undefined)
     parent.trace = { traceId: 'c'.repeat(32), spanId: 'd'.repeat(16), sampled: false, state: undefined }
     parent.baggage = new Map([['tenant', 'acme']])
     const headers = await serving(parent, async () => (await rig.http.get('/')).json<Record<string, string>>())
@@ -118,7 +118,7 @@ describe('the headers of an attempt', () => {
   })
 
   it('of a first attempt do not say how many came before', () => {
-    const call = new Call(route, 0, 100, undefined)
+    const call = new Call(kind, 0, 100, undefined)
     expect(flatHeader(attemptHeaders(attemptOf(call, 0), [], 0), 'inmesh-previous-attempts')).toBeUndefined()
   })
 })

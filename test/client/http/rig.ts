@@ -14,7 +14,7 @@ import type { HttpTransportOptions } from '../../../src/client/http/transport-op
 import { resolveHttpTransport } from '../../../src/client/http/transport-options.ts'
 import type { RequestHead, Selection, Selector } from '../../../src/client/selection.ts'
 import type { Attempt } from '../../../src/core/attempt.ts'
-import type { Call, Route } from '../../../src/core/call.ts'
+import type { Call, CallKind } from '../../../src/core/call.ts'
 import { systemClock } from '../../../src/core/clock.ts'
 import { Endpoint } from '../../../src/core/endpoint.ts'
 import type { Outcome } from '../../../src/core/outcome.ts'
@@ -211,16 +211,16 @@ export class Rig extends WatchedStack implements Selector<HttpTransport> {
     return this.#selection(method, streaming)
   }
 
-  route(method: string, streaming: boolean): Route {
-    return this.#selection(method, streaming).route
+  kind(method: string, streaming: boolean): CallKind {
+    return this.#selection(method, streaming).kind
   }
 
   #selection(method: string, streaming: boolean): Selection {
     const key = `${method} ${streaming}`
     let selection = this.#selections.get(key)
     if (selection === undefined) {
-      const route = Object.freeze({ service: this.service, method, protocol: 'http', streaming, idempotent: false })
-      selection = { stack: this.stack(), route }
+      const kind = Object.freeze({ service: this.service, method, protocol: 'http', streaming, idempotent: false })
+      selection = { stack: this.stack(), kind }
       this.#selections.set(key, selection)
     }
     return selection

@@ -50,7 +50,7 @@ describe('equal GETs', () => {
     )
     const http = new HttpClient(rig, [], CACHE)
     const as = (tenant: string | undefined): Promise<string> => {
-      const parent = new Call(rig.route('GET', false), 0, Number.POSITIVE_INFINITY, undefined)
+      const parent = new Call(rig.kind('GET', false), 0, Number.POSITIVE_INFINITY, undefined)
       if (tenant !== undefined) parent.baggage = new Map([['tenant', tenant]])
       return serving(parent, async () => (await http.get('/me')).text())
     }
@@ -73,7 +73,7 @@ describe('equal GETs', () => {
       })
     })
     const http = new HttpClient(rig, [], COLLAPSE)
-    const parents = [1, 2].map(() => new Call(rig.route('GET', false), 0, Number.POSITIVE_INFINITY, undefined))
+    const parents = [1, 2].map(() => new Call(rig.kind('GET', false), 0, Number.POSITIVE_INFINITY, undefined))
     const asked = parents.map((parent) => serving(parent, () => http.get('/slow').catch((error: unknown) => error)))
     await until(() => rig.attempts.admitted === 1)
     parents[0]!.cancel('gone')

@@ -3,7 +3,7 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { request } from 'undici'
 import { afterEach, describe, expect, it } from 'vitest'
-import { Call, type Route } from '../../../src/core/call.ts'
+import { Call, type CallKind } from '../../../src/core/call.ts'
 import { serving } from '../../../src/core/context.ts'
 import { isMeshError, MeshError } from '../../../src/core/errors.ts'
 import { classify } from '../../../src/resilience/classification.ts'
@@ -50,7 +50,7 @@ async function* stalls(): AsyncGenerator<string> {
   await new Promise<never>(() => undefined)
 }
 
-const SERVED: Route = { service: 'checkout', method: 'GET', protocol: 'http', streaming: false, idempotent: true }
+const SERVED: CallKind = { service: 'checkout', method: 'GET', protocol: 'http', streaming: false, idempotent: true }
 const silent: RequestListener = (req) => req.resume()
 const big = Buffer.alloc(8_000_000, 'x')
 

@@ -5,7 +5,7 @@ import { inboundCall, serving } from '../../../src/core/context.ts'
 import type { OptionsError } from '../../../src/options/fields.ts'
 import { type GuardOptions, guard } from '../../../src/resilience/guard/guard.ts'
 import { resolveGuard } from '../../../src/resilience/guard/settings.ts'
-import { ROUTE } from '../conformance.ts'
+import { KIND } from '../conformance.ts'
 
 const user = new AsyncLocalStorage<string>()
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
@@ -33,7 +33,7 @@ async function walk(each: (who: string, note: (where: string) => void) => Promis
   await Promise.all(
     Array.from({ length: 12 }, async (_, i) => {
       const who = `user ${i % 2} of pair ${i >> 1}`
-      const request = new Call(ROUTE, performance.now(), Number.POSITIVE_INFINITY, undefined)
+      const request = new Call(KIND, performance.now(), Number.POSITIVE_INFINITY, undefined)
       request.baggage = new Map([['user', who]])
       const note = (where: string): void => {
         const [mine, theirs] = [user.getStore(), inboundCall()?.baggage?.get('user')]

@@ -3,7 +3,7 @@ import { Call } from '../../../src/core/call.ts'
 import { serving } from '../../../src/core/context.ts'
 import { guard } from '../../../src/resilience/guard/guard.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
-import { ROUTE } from '../conformance.ts'
+import { KIND } from '../conformance.ts'
 
 /** A guarded function that takes `ms`, called within requests whose deadline is `boundMs` away. */
 function setUp(ms: () => number) {
@@ -17,7 +17,7 @@ function setUp(ms: () => number) {
     { clock, timeout: '5s', circuitBreaker: { minimumCalls: 5 }, name: 'quote' },
   )
   const within = async (boundMs: number): Promise<unknown> => {
-    const inbound = new Call(ROUTE, clock.now(), clock.now() + boundMs, undefined)
+    const inbound = new Call(KIND, clock.now(), clock.now() + boundMs, undefined)
     const done = serving(inbound, () => quote()).catch((error: { code: string }) => error.code)
     await clock.settle(Math.min(boundMs, ms()), 5)
     return done

@@ -18,7 +18,7 @@ import {
 } from '../../../src/resilience/guard/decorators.ts'
 import { guard } from '../../../src/resilience/guard/guard.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
-import { ROUTE } from '../conformance.ts'
+import { KIND } from '../conformance.ts'
 
 describe('guard', () => {
   it('tells the transitions of its circuit on the channel of circuits', async () => {
@@ -148,7 +148,7 @@ describe('guard', () => {
 
   it('inherits deadline and cancellation of the request being served', async () => {
     const clock = new FakeClock()
-    const inbound = new Call(ROUTE, 0, 100, undefined)
+    const inbound = new Call(KIND, 0, 100, undefined)
     let deadlineAt = 0
     const work = guard(
       () => {

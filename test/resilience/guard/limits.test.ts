@@ -4,7 +4,7 @@ import { inboundCall, serving } from '../../../src/core/context.ts'
 import { hedge } from '../../../src/resilience/guard/decorators.ts'
 import { type GuardOptions, guard } from '../../../src/resilience/guard/guard.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
-import { ROUTE } from '../conformance.ts'
+import { KIND } from '../conformance.ts'
 
 /** A guarded function that ends when told to. */
 function held(options: Omit<GuardOptions<readonly never[], string>, 'clock'>) {
@@ -48,9 +48,9 @@ describe('the bulkhead of a function', () => {
     const { clock, ends, start, failures } = held({ bulkhead: { concurrency: 1, queue: 9, maxWait: 100 } })
     const first = start()
     const late = start()
-    const inbound = new Call(ROUTE, 0, 50, undefined)
+    const inbound = new Call(KIND, 0, 50, undefined)
     const hurried = serving(inbound, () => start())
-    const gone = new Call(ROUTE, 0, 1_000, undefined)
+    const gone = new Call(KIND, 0, 1_000, undefined)
     const cancelled = serving(gone, () => start())
     await clock.settle()
     gone.cancel('client went away')

@@ -11,7 +11,7 @@ function ask(
   method: string,
   path: string,
 ): Decision {
-  return rules.authorize({ peer, route: { protocol } }, { method, path })
+  return rules.authorize({ peer, kind: { protocol } }, { method, path })
 }
 
 describe('intentions over HTTP', () => {
