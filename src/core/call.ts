@@ -64,6 +64,11 @@ export class Call {
    * On a server: earlier attempts of this call, as reported by the caller.
    */
   previousAttempts = 0
+  /**
+   * A copy made by a route's `mirror`, or caused by one. Its answer is thrown away, and no route
+   * mirrors it again.
+   */
+  mirror: boolean
 
   /** Attempts started so far. */
   attempts = 0
@@ -123,6 +128,7 @@ export class Call {
     this.peer = undefined
     this.idempotent = kind.idempotent
     this.baggage = parent?.baggage
+    this.mirror = parent?.mirror === true
   }
 
   get cancelled(): boolean {

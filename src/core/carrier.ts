@@ -1,11 +1,11 @@
 /**
- * Sends a call's trace, baggage, remaining time and earlier attempts to the next process. HTTP and
- * gRPC share one writer and one reader; adapters access their headers.
+ * Sends a call's trace, baggage, remaining time, earlier attempts and its mark as a mirror to the
+ * next process. HTTP and gRPC share one writer and one reader; adapters access their headers.
  */
 import type { Attempt } from './attempt.ts'
 import { formatBaggage, parseBaggage } from './baggage.ts'
 import { formatGrpcTimeout, formatTimeoutHeader } from './deadline.ts'
-import { GRPC_PREVIOUS_ATTEMPTS, GRPC_TIMEOUT, PREVIOUS_ATTEMPTS, TIMEOUT } from './headers.ts'
+import { GRPC_PREVIOUS_ATTEMPTS, GRPC_TIMEOUT, MIRROR, PREVIOUS_ATTEMPTS, TIMEOUT } from './headers.ts'
 import { formatTraceparent, parseTraceparent, type TraceContext } from './trace-context.ts'
 
 /** The end-to-end keys. A user may set these headers for a call that inherits no such context. */
@@ -24,6 +24,8 @@ export function isPropagated(name: string): boolean {
       return name === TRACESTATE
     case 7:
       return name === BAGGAGE
+    case 15:
+      return name === MIRROR
     default:
       return false
   }
@@ -69,6 +71,7 @@ export interface Inherited {
   trace: TraceContext | undefined
   baggage: ReadonlyMap<string, string> | undefined
   previousAttempts: number
+  mirror: boolean
 }
 
 /**
@@ -98,6 +101,7 @@ export function writeCarrier<H>(
     const baggage = formatBaggage(call.baggage)
     if (baggage !== undefined) setter.set(headers, BAGGAGE, baggage)
   }
+  if (call.mirror) setter.set(headers, MIRROR, '1')
   if (attempt.number > 0) setter.add(headers, format.previousAttempts, String(attempt.number))
 }
 
@@ -112,4 +116,5 @@ export function readCarrier<H>(getter: CarrierGetter<H>, headers: H, call: Inher
   if (baggage !== undefined) call.baggage = parseBaggage(baggage)
   const attempts = getter.get(headers, getter.format.previousAttempts)
   if (attempts !== undefined && /^\d{1,3}$/.test(attempts)) call.previousAttempts = Number(attempts)
+  if (getter.get(headers, MIRROR) === '1') call.mirror = true
 }

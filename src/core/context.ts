@@ -80,5 +80,6 @@ export function detached<T>(work: () => T): T {
   const root = new Call(cause.kind, cause.startedAt, Number.POSITIVE_INFINITY, undefined)
   root.trace = cause.trace
   root.baggage = cause.baggage
+  root.mirror = cause.mirror
   return storage.run(root, work)
 }

@@ -42,6 +42,12 @@ export function isReserved(name: string): boolean {
   }
 }
 
+/**
+ * Marks a copy of a call that a route mirrors, and the calls that it causes. Not removed, so that a
+ * handler may look at it.
+ */
+export const MIRROR = 'x-inmesh-mirror'
+
 /** gRPC's names for the same keys. */
 export const GRPC_TIMEOUT = 'grpc-timeout'
 export const GRPC_PREVIOUS_ATTEMPTS = 'grpc-previous-rpc-attempts'

@@ -77,6 +77,7 @@ export class SharedResults<T> {
     const parent = inboundCall()
     root.trace = parent?.trace
     root.peer = parent?.peer
+    root.mirror = parent?.mirror === true
     const promise = outsideCalls(() => start(root))
     const shared: Shared<T> = { root, promise, waiting: 0 }
     const over = (): void => {

@@ -70,6 +70,14 @@ export class CurrentCall {
   get previousAttempts(): number {
     return this.#call.previousAttempts
   }
+
+  /**
+   * This request copies another one, by a route's `mirror`, or was caused by such a copy: its
+   * answer is thrown away. As its caller states it in `x-inmesh-mirror`.
+   */
+  get mirror(): boolean {
+    return this.#call.mirror
+  }
 }
 
 const NO_BAGGAGE: ReadonlyMap<string, string> = new Map()

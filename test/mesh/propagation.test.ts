@@ -1,7 +1,7 @@
 /** A service called over either protocol passes the whole context of the call on over either. */
 import * as grpc from '@grpc/grpc-js'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { currentCall, type Mesh } from '../../src/index.ts'
+import { currentCall, detached, type Mesh } from '../../src/index.ts'
 import { startTestMesh, type TestMesh } from '../../src/testing/index.ts'
 import { Shop, shopServer } from '../rigs/shop.ts'
 
@@ -20,6 +20,7 @@ interface Arrival {
   readonly baggage: readonly (readonly [string, string])[]
   readonly previousAttempts: number
   readonly remainingMs: number
+  readonly mirror: boolean
 }
 
 const PROTOCOLS = ['http', 'grpc'] as const
@@ -31,9 +32,9 @@ let edge: Mesh
 let arrivals: Arrival[] = []
 
 function arrive(protocol: Protocol): void {
-  const { trace, baggage, previousAttempts, remainingMs } = currentCall()!
+  const { trace, baggage, previousAttempts, remainingMs, mirror } = currentCall()!
   const { traceId, sampled, state } = trace ?? {}
-  arrivals.push({ protocol, traceId, sampled, state, baggage: [...baggage], previousAttempts, remainingMs })
+  arrivals.push({ protocol, traceId, sampled, state, baggage: [...baggage], previousAttempts, remainingMs, mirror })
 }
 
 /** Serves both protocols; its first answer in each test is a failure worth another attempt. */
@@ -73,13 +74,13 @@ async function serveMiddle(): Promise<void> {
   )
 }
 
-async function callMiddle(over: Protocol, next: Protocol): Promise<void> {
+async function callMiddle(over: Protocol, next: Protocol, headers: Record<string, string> = GIVEN): Promise<void> {
   if (over === 'http') {
-    expect((await edge.http('middle').get(`/${next}`, { headers: GIVEN, timeout: '8s' })).status).toBe(200)
+    expect((await edge.http('middle').get(`/${next}`, { headers, timeout: '8s' })).status).toBe(200)
     return
   }
   const metadata = new grpc.Metadata()
-  for (const [name, value] of Object.entries(GIVEN)) metadata.set(name, value)
+  for (const [name, value] of Object.entries(headers)) metadata.set(name, value)
   await edge.grpc(Shop, 'middle').promises.get({ sku: next }, { metadata, timeout: '8s' })
 }
 
@@ -102,6 +103,7 @@ it.each(PROTOCOLS.flatMap((over) => PROTOCOLS.map((next) => [over, next] as cons
       traceId: TRACE,
       sampled: true,
       state: 'vendor=a',
+      mirror: false,
       baggage: [
         ['tenant', 'acme'],
         ['user', 'ü'],
@@ -115,3 +117,34 @@ it.each(PROTOCOLS.flatMap((over) => PROTOCOLS.map((next) => [over, next] as cons
     for (const { remainingMs } of arrivals) expect(remainingMs).toBeLessThanOrEqual(8_000)
   },
 )
+
+it.each(PROTOCOLS.flatMap((over) => PROTOCOLS.map((next) => [over, next] as const)))(
+  'the mark of a mirror that came over %s is inherited by the calls that it causes over %s',
+  async (over, next) => {
+    arrivals = []
+    await callMiddle(over, next, { ...GIVEN, 'x-inmesh-mirror': '1' })
+    expect(arrivals).toMatchObject([{ mirror: true }, { mirror: true }])
+    arrivals = []
+    await callMiddle(over, next, { ...GIVEN, 'x-inmesh-mirror': 'yes' })
+    expect(arrivals[0]).toMatchObject({ mirror: false })
+  },
+)
+
+it('a handler that passes on all headers that it received sends the mark once', async () => {
+  const received: unknown[] = []
+  const far = await test.join('far')
+  await far.serve((request, response) => {
+    received.push(request.headersDistinct['x-inmesh-mirror'])
+    response.end()
+  })
+  const relay = await test.join('relay')
+  await relay.serve(async (request, response) => {
+    const headers = { 'x-inmesh-mirror': request.headers['x-inmesh-mirror'] as string }
+    await relay.http('far').get('/', { headers })
+    await relay.fetch('http://far/', { headers })
+    await detached(() => relay.http('far').get('/'))
+    response.end()
+  })
+  await edge.http('relay').get('/', { headers: { 'x-inmesh-mirror': '1' } })
+  expect(received).toEqual([['1'], ['1'], ['1']])
+})

@@ -4,6 +4,7 @@
  */
 import type { Call } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'
+import { inboundCall } from '../../core/context.ts'
 import { MeshError } from '../../core/errors.ts'
 import { SharedResults, type SharingSettings } from '../../resilience/shared-results.ts'
 import { ResponseBody } from './body/response.ts'
@@ -47,7 +48,9 @@ export class SharedGets {
     make: (root: Call, answer: Answer<Head>) => HttpCall<Head>,
   ): Promise<HttpResponse> {
     // JSON escapes its parts, so no value can imitate a separator.
-    const key = JSON.stringify([request.path, request.headers, baggage === undefined ? [] : [...baggage]])
+    // A mirror and a call that counts never share: only one of them is marked.
+    const mirror = inboundCall()?.mirror === true
+    const key = JSON.stringify([request.path, request.headers, baggage === undefined ? [] : [...baggage], mirror])
     const whole = await this.#results.get(
       key,
       kind,

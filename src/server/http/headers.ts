@@ -13,7 +13,7 @@ import {
   TRACEPARENT,
   TRACESTATE,
 } from '../../core/carrier.ts'
-import { isReserved, PREVIOUS_ATTEMPTS, TIMEOUT } from '../../core/headers.ts'
+import { isReserved, MIRROR, PREVIOUS_ATTEMPTS, TIMEOUT } from '../../core/headers.ts'
 import { prepareEmitter } from '../guarded-emitter.ts'
 import { httpConnectionOf } from './connection.ts'
 import { wantsUpgrade } from './upgrade-head.ts'
@@ -32,6 +32,7 @@ export interface HeaderScan {
   traceparent: string | undefined
   tracestate: string | undefined
   baggage: string | undefined
+  mirror: string | undefined
   /** Lower-case names of the removed headers; collected only by {@link scanHeaders}. */
   readonly dropped: string[] | undefined
 }
@@ -89,6 +90,7 @@ function emptyScan(dropped: string[] | undefined): HeaderScan {
     traceparent: undefined,
     tracestate: undefined,
     baggage: undefined,
+    mirror: undefined,
     dropped,
   }
 }
@@ -171,6 +173,10 @@ function readReserved(name: string, value: string, scan: HeaderScan): boolean {
     scan.contentLength = true
     return false
   }
+  if (name === MIRROR) {
+    scan.mirror = append(scan.mirror, value)
+    return false
+  }
   if (!isReserved(name)) return false
   // Two timeouts joined are no number, so the request is refused.
   if (name === TIMEOUT) scan.timeout = append(scan.timeout, value)
@@ -193,6 +199,8 @@ const SCAN: CarrierGetter<HeaderScan> = {
         return scan.tracestate
       case BAGGAGE:
         return scan.baggage
+      case MIRROR:
+        return scan.mirror
       default:
         return scan.previousAttempts
     }
