@@ -2,6 +2,19 @@
 import type { Call } from './call.ts'
 import type { Endpoint } from './endpoint.ts'
 
+/** The health of a picker's endpoints, beyond the state of each. */
+export interface ClusterHealth {
+  /**
+   * More than `maxShare` of the endpoints are ejected: ejections are ignored, except of endpoints
+   * that refuse connections.
+   */
+  readonly panicking: boolean
+  /** How many of the endpoints are out. */
+  readonly ejected: number
+  /** An endpoint whose hold is over, for this call to find out; `undefined`: none is due. */
+  due(call: Call): Endpoint | undefined
+}
+
 /** Chooses an endpoint synchronously. A change of the endpoints replaces the whole picker. */
 export interface Picker {
   /** The endpoints that it chooses among. @defaultValue all that it was made from */
@@ -20,8 +33,11 @@ export interface Picker {
  */
 export interface Balancer {
   readonly name: string
-  /** The caller never changes `endpoints` afterwards. */
-  picker(endpoints: readonly Endpoint[]): Picker
+  /**
+   * The caller never changes `endpoints` afterwards. `health`: of these endpoints alone, if they
+   * are not all of the service's.
+   */
+  picker(endpoints: readonly Endpoint[], health?: ClusterHealth): Picker
 }
 
 /** The live endpoints of one service, as the execution sees them. */

@@ -1,19 +1,7 @@
-/** The interface through which balancers and events see the ejected endpoints of a service. */
-import type { Call } from '../core/call.ts'
+/** The interface through which events see the ejected endpoints of a service. */
 import type { Endpoint, EndpointState } from '../core/endpoint.ts'
 
-/** What a balancer needs to know beyond the state of each endpoint. */
-export interface ClusterHealth {
-  /**
-   * More than `maxShare` of the endpoints are ejected: ejections are ignored, except of endpoints
-   * that refuse connections.
-   */
-  readonly panicking: boolean
-  /** How many of the endpoints watched are out. */
-  readonly ejected: number
-  /** An endpoint whose hold is over, for this call to find out; `undefined`: none is due. */
-  due(call: Call): Endpoint | undefined
-}
+export type { ClusterHealth } from '../core/picker.ts'
 
 /**
  * Told of each change of an endpoint's state; `holdMs` when it is ejected, `Infinity` until health

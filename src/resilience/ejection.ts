@@ -5,7 +5,7 @@
  *
  * - healthy -> ejected: failures in a row, improbable at the share the others fail with; or too
  *   large a share of failures within 10 s while the others do better; or one refused connection,
- *   unless it is the only one; or a rejected identity
+ *   unless calls have no other choice; or a rejected identity
  * - ejected -> probing: the hold is over and an attempt starts
  * - probing -> healthy: it was answered; counts start anew, strikes stay until many good answers
  *   forgive them
@@ -67,6 +67,8 @@ export class EjectionPolicy implements Policy, ClusterHealth {
    */
   readonly #unhealthy = new Set<Endpoint>()
   #nextDueAt = Number.POSITIVE_INFINITY
+  /** The services to which calls go on when this one fails, each with its number of users. */
+  readonly #alternatives = new Map<EjectionPolicy, number>()
 
   constructor(settings: EjectionSettings, clock: Clock, onTransition?: EjectionListener) {
     this.#settings = settings
@@ -104,6 +106,19 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     }
     this.#out = out
     this.#reckon()
+  }
+
+  /**
+   * Calls go on to the service of `other` when this one fails, until the returned function is
+   * called. Then another choice helps even if all endpoints here fail, or if there is only one.
+   */
+  addAlternative(other: EjectionPolicy): () => void {
+    this.#alternatives.set(other, (this.#alternatives.get(other) ?? 0) + 1)
+    return () => {
+      const users = (this.#alternatives.get(other) ?? 0) - 1
+      if (users > 0) this.#alternatives.set(other, users)
+      else this.#alternatives.delete(other)
+    }
   }
 
   due(call: Call): Endpoint | undefined {
@@ -231,7 +246,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
 
   #reason(own: EndpointHealth, outcome: Outcome, now: number): EjectionReason | undefined {
     if (outcome.code === 'identity-rejected') return 'identity-rejected'
-    if (outcome.code === 'connect-failed' && this.#size > 1) return 'connect-failed'
+    if (outcome.code === 'connect-failed' && (this.#size > 1 || this.#alternatives.size > 0)) return 'connect-failed'
     const { consecutiveFailures, minimumCalls, errorThreshold } = this.#settings
     const run = own.consecutive >= consecutiveFailures
     const total = own.tally.total(now)
@@ -239,11 +254,17 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     const many = total >= minimumCalls && share >= errorThreshold
     if (!run && !many) return undefined
     const others = this.#tally.total(now) - total
-    const usual = others > 0 ? (this.#tally.bad(now) - own.tally.bad(now)) / others : 0
+    let usual = others > 0 ? (this.#tally.bad(now) - own.tally.bad(now)) / others : 0
+    for (const other of this.#alternatives.keys()) usual = Math.min(usual, other.#failureShare(now))
     if (run && usual ** own.consecutive < IMPROBABLE) return 'consecutive-failures'
     // If the others fail as often, another choice does not help: that is the service breaker's
     // case.
     return many && usual < errorThreshold ? 'error-share' : undefined
+  }
+
+  #failureShare(now: number): number {
+    const total = this.#tally.total(now)
+    return total > 0 ? this.#tally.bad(now) / total : 0
   }
 
   #noteReach(endpoint: Endpoint, reachable: boolean): void {

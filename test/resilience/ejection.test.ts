@@ -55,6 +55,41 @@ describe('ejection', () => {
     expect(events.at(-1)).toBe('e0: probing -> healthy (probe-succeeded)')
   })
 
+  it('ejects the only endpoint, or all of them, while calls may go on to another service', () => {
+    const alone = setUp(1)
+    const failing = setUp(3)
+    const failAll = () => {
+      alone.run(alone.first, CONNECT_FAILED)
+      for (let i = 0; i < 6; i++) for (const each of failing.endpoints.slice(1)) failing.run(each, FAILURE)
+      for (let i = 0; i < 6; i++) failing.run(failing.first, FAILURE)
+      return [alone.first.state, failing.first.state]
+    }
+    const other = new EjectionPolicy(EJECTION.resolve(), alone.clock)
+    const remove = [alone, failing].flatMap(({ policy }) => [
+      policy.addAlternative(other),
+      policy.addAlternative(other),
+    ])
+    for (const each of remove) each()
+    expect(failAll()).toEqual(['healthy', 'healthy'])
+    for (const { policy } of [alone, failing]) policy.addAlternative(other)
+    expect(failAll()).toEqual(['ejected', 'ejected'])
+  })
+
+  it('ejects nothing more where the other service fails as often', () => {
+    const { clock, endpoints, policy, run } = setUp(3)
+    const other = new EjectionPolicy(EJECTION.resolve(), clock)
+    policy.addAlternative(other)
+    const elsewhere = endpoint('elsewhere')
+    for (let i = 0; i < 20; i++) {
+      const attempt = new Attempt(callAt(clock))
+      attempt.endpoint = elsewhere
+      attempt.startedAt = clock.now()
+      other.settle(attempt, FAILURE)
+    }
+    for (let i = 0; i < 30; i++) for (const each of endpoints) run(each, FAILURE)
+    expect(endpoints.filter(({ state }) => state !== 'healthy')).toEqual([])
+  })
+
   it('does not take a run for a sign that is probable at the share the others fail with', () => {
     const { clock, endpoints, first, run } = setUp(4, { minimumCalls: 1_000 })
     for (let i = 0; i < 100; i++) for (const other of endpoints.slice(1)) run(other, i % 2 === 0 ? FAILURE : SUCCESS)

@@ -68,9 +68,10 @@ export class LayeredBalancer implements Balancer {
 
   #over(own: readonly Endpoint[]): Picker {
     const ownZone = this.#client.zone
-    if (this.#settings.zone === 'ignore' || ownZone === undefined) return new LazyPicker(this.#balancer, own)
+    if (this.#settings.zone === 'ignore' || ownZone === undefined)
+      return new LazyPicker(this.#balancer, own, this.#health)
     const picker = () => zonePicker(own, ownZone, this.#balancer, this.#health, this.#clock)
-    return new LazyPicker({ picker }, own)
+    return new LazyPicker({ picker }, own, this.#health)
   }
 }
 

@@ -60,12 +60,12 @@ export class HashBalancer implements Balancer, Policy {
     return this.#inFlight
   }
 
-  picker(endpoints: readonly Endpoint[]): Picker {
+  picker(endpoints: readonly Endpoint[], health = this.#health): Picker {
     const { endpoints: weighty, warmAt } = survey(endpoints)
     const ordered = [...weighty].sort((a, b) =>
       a.hashKey === b.hashKey ? (a.label < b.label ? -1 : 1) : a.hashKey < b.hashKey ? -1 : 1,
     )
-    return new HashPicker(ordered, this.#build, this, this.#health, this.#clock, warmAt)
+    return new HashPicker(ordered, this.#build, this, health, this.#clock, warmAt)
   }
 
   admit(): ErrorCode | undefined {

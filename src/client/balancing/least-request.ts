@@ -18,8 +18,8 @@ export class LeastRequest implements Balancer, LoadMeasure {
     this.#health = health
   }
 
-  picker(endpoints: readonly Endpoint[]): Picker {
-    return new P2cPicker(endpoints, this, this.#health, this.#clock)
+  picker(endpoints: readonly Endpoint[], health = this.#health): Picker {
+    return new P2cPicker(endpoints, this, health, this.#clock)
   }
 
   load(endpoint: Endpoint, share: number): number {

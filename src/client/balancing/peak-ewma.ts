@@ -82,8 +82,8 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
     this.#health = health
   }
 
-  picker(endpoints: readonly Endpoint[]): Picker {
-    return new P2cPicker(endpoints, this, this.#health, this.#clock)
+  picker(endpoints: readonly Endpoint[], health = this.#health): Picker {
+    return new P2cPicker(endpoints, this, health, this.#clock)
   }
 
   /** The median latency of this cluster, in ms; 0 before the first answer. */

@@ -17,7 +17,7 @@ export class RoundRobin implements Balancer {
     this.#clock = clock
   }
 
-  picker(endpoints: readonly Endpoint[]): Picker {
-    return new StridePicker(endpoints, this.#health, this.#clock, 0)
+  picker(endpoints: readonly Endpoint[], health = this.#health): Picker {
+    return new StridePicker(endpoints, health, this.#clock, 0)
   }
 }

@@ -22,8 +22,8 @@ export class WeightedRoundRobin implements Balancer {
     this.#health = health
   }
 
-  picker(endpoints: readonly Endpoint[]): Picker {
-    return new StridePicker(endpoints, this.#health, this.#clock, this.#clock.random())
+  picker(endpoints: readonly Endpoint[], health = this.#health): Picker {
+    return new StridePicker(endpoints, health, this.#clock, this.#clock.random())
   }
 }
 

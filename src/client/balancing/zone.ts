@@ -34,7 +34,7 @@ export function zonePicker(
   clock: Clock,
 ): Picker {
   const zones = new Set(endpoints.map((endpoint) => endpoint.zone))
-  if (zones.size < 2 || !zones.has(zone) || zones.has(undefined)) return balancer.picker(endpoints)
+  if (zones.size < 2 || !zones.has(zone) || zones.has(undefined)) return balancer.picker(endpoints, health)
   return new ZonePicker(endpoints, zone, zones.size, balancer, health, clock)
 }
 
@@ -66,7 +66,10 @@ class ZonePicker implements Picker {
     this.#balancer = balancer
     this.#health = health
     this.#clock = clock
-    this.#local = balancer.picker(endpoints.filter((endpoint) => endpoint.zone === zone))
+    this.#local = balancer.picker(
+      endpoints.filter((endpoint) => endpoint.zone === zone),
+      health,
+    )
   }
 
   pick(call: Call, now = this.#clock.now()): Endpoint | undefined {
@@ -84,12 +87,15 @@ class ZonePicker implements Picker {
   }
 
   #pickRemote(call: Call, now: number): Endpoint | undefined {
-    this.#remote ??= this.#balancer.picker(this.#endpoints.filter((endpoint) => endpoint.zone !== this.#zone))
+    this.#remote ??= this.#balancer.picker(
+      this.#endpoints.filter((endpoint) => endpoint.zone !== this.#zone),
+      this.#health,
+    )
     return this.#remote.pick(call, now)
   }
 
   #pickAnywhere(call: Call, now: number): Endpoint | undefined {
-    this.#all ??= this.#balancer.picker(this.#endpoints)
+    this.#all ??= this.#balancer.picker(this.#endpoints, this.#health)
     return this.#all.pick(call, now)
   }
 
