@@ -8,14 +8,15 @@ const order = [
   ['options', '(core|options)'],
   ['net', '(core|options|net)'],
   ['resilience', `(${BASE}|resilience)`],
+  ['routing', `(${BASE}|resilience|routing)`],
   ['identity', `(${BASE}|identity)`],
   ['telemetry', `(${BASE}|resilience|telemetry)`],
-  ['discovery', `(${BASE}|resilience|discovery|identity|telemetry)`],
-  ['client', `(${BASE}|resilience|discovery|identity|telemetry|client)`],
-  ['server', `(${BASE}|resilience|discovery|identity|telemetry|server)`],
-  ['registry', `(${BASE}|resilience|discovery|identity|telemetry|registry)`],
-  ['mesh', `(${BASE}|resilience|discovery|identity|telemetry|client|server|mesh)`],
-  ['cli', `(${BASE}|resilience|discovery|identity|telemetry|registry|cli)`],
+  ['discovery', `(${BASE}|resilience|routing|discovery|identity|telemetry)`],
+  ['client', `(${BASE}|resilience|routing|discovery|identity|telemetry|client)`],
+  ['server', `(${BASE}|resilience|routing|discovery|identity|telemetry|server)`],
+  ['registry', `(${BASE}|resilience|routing|discovery|identity|telemetry|registry)`],
+  ['mesh', `(${BASE}|resilience|routing|discovery|identity|telemetry|client|server|mesh)`],
+  ['cli', `(${BASE}|resilience|routing|discovery|identity|telemetry|registry|cli)`],
 ]
 
 /** `foreign` may be imported in `rooms` only. */

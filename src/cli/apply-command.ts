@@ -1,9 +1,10 @@
 /** `inmesh apply`: all documents of a file in one transaction, or none. */
 import { type Command, InvalidArgumentError } from 'commander'
+import type { Issue } from '../options/fields.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import type { PolicyChange } from './differences.ts'
 import { withExample } from './examples.ts'
-import { EXIT, Failure } from './failure.ts'
+import { EXIT, Failure, type LocatedIssue } from './failure.ts'
 import { type PolicyFile, readPolicyFile } from './policy-file.ts'
 import { type RegistryApi, RegistryRefusal } from './registry-api.ts'
 import type { CliContext } from './terminal.ts'
@@ -36,8 +37,9 @@ export function addApplyCommand(program: Command, surroundings: CliContext): voi
     const { api, terminal } = await connect(surroundings, flags)
     const file = await readPolicyFile(flags.file, surroundings.stdin)
     const dryRun = flags.dryRun === true
-    const changes = await sendDocuments(api, file, dryRun, flags.ifVersion)
-    terminal.result({ dryRun, changes }, () =>
+    const { changes, warnings } = await sendDocuments(api, file, dryRun, flags.ifVersion)
+    terminal.warn(warnings)
+    terminal.result({ dryRun, changes, warnings }, () =>
       changes.map(({ service, change }) => {
         const word = change === 'created' ? terminal.paint('green', change) : change
         return `${service}: ${word}${dryRun && change !== 'unchanged' ? ' (dry run)' : ''}`
@@ -58,25 +60,39 @@ function readVersion(text: string, before: Readonly<Record<string, number>> = {}
   return { ...before, [service]: version }
 }
 
-/** Mistakes that only the registry knows of are shown in the file too. */
+interface Answer {
+  readonly changes: readonly PolicyChange[]
+  /** A registry of an older version sends none. */
+  readonly warnings?: readonly Issue[]
+}
+
+interface Sent {
+  readonly changes: readonly PolicyChange[]
+  readonly warnings: readonly LocatedIssue[]
+}
+
+/** Mistakes and warnings that only the registry knows of are shown in the file too. */
 export async function sendDocuments(
   api: RegistryApi,
   file: PolicyFile,
   dryRun: boolean,
   expected?: Readonly<Record<string, number>>,
-): Promise<readonly PolicyChange[]> {
+): Promise<Sent> {
   try {
     const path = `/v1/policies${dryRun ? '?dryRun=1' : ''}`
     const body = { documents: file.documents, ...(expected !== undefined && { expected }) }
-    const { changes } = await api.call<{ changes: PolicyChange[] }>('POST', path, body)
-    return changes
+    const { changes, warnings = [] } = await api.call<Answer>('POST', path, body)
+    return { changes, warnings: warnings.map((warning) => locate(file, warning)) }
   } catch (error) {
     if (!(error instanceof RegistryRefusal) || error.remoteIssues.length === 0) throw error
-    const issues = error.remoteIssues.map((issue) => {
-      const [first, second, ...rest] = issue.path
-      const [index, path] = first === 'documents' ? [Number(second), rest] : [Number(first), issue.path.slice(1)]
-      return file.locate(index, { path, message: issue.message })
-    })
+    const issues = error.remoteIssues.map((issue) => locate(file, issue))
     throw new Failure(EXIT.invalid, error.code, error.message, issues)
   }
+}
+
+/** The path of a remote issue begins with the document. */
+function locate(file: PolicyFile, { path, message }: Issue): LocatedIssue {
+  const [first, second, ...rest] = path
+  const [index, inside] = first === 'documents' ? [Number(second), rest] : [Number(first), path.slice(1)]
+  return file.locate(index, { path: inside, message })
 }

@@ -23,13 +23,15 @@ export function addDiffCommand(program: Command, surroundings: CliContext): void
   command.action(async (flags: DiffFlags) => {
     const { api, terminal } = await connect(surroundings, flags)
     const file = await readPolicyFile(flags.file, surroundings.stdin)
-    const services = (await sendDocuments(api, file, true)).map(({ service, change, before, after }) => ({
+    const { changes, warnings } = await sendDocuments(api, file, true)
+    terminal.warn(warnings)
+    const services = changes.map(({ service, change, before, after }) => ({
       service,
       change,
       differences: differences(before, after),
     }))
     const differs = services.some(({ change }) => change !== 'unchanged')
-    terminal.result({ differs, services }, () => {
+    terminal.result({ differs, services, warnings }, () => {
       if (!differs) return ['no differences']
       return services
         .filter(({ change }) => change !== 'unchanged')

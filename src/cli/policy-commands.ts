@@ -35,7 +35,7 @@ interface RollbackFlags extends ConnectionFlags, VersionFlag {
 }
 
 /** A concurrent change since the read is not overwritten. */
-function withVersion(command: Command): Command {
+export function withVersion(command: Command): Command {
   const version = parsed(integer({ min: 1, max: Number.MAX_SAFE_INTEGER }), numeric)
   return command.option(
     '--if-version <version>',
@@ -51,7 +51,7 @@ export function addPolicyCommands(program: Command, surroundings: CliContext): v
   addRollback(program, surroundings)
 }
 
-const policyPath = (service: string, rest = ''): string => `/v1/policies/${encodeURIComponent(service)}${rest}`
+export const policyPath = (service: string, rest = ''): string => `/v1/policies/${encodeURIComponent(service)}${rest}`
 
 function addGet(program: Command, surroundings: CliContext): void {
   const command = program

@@ -6,6 +6,7 @@ import { createReadStream } from 'node:fs'
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, type Pair, parseAllDocuments } from 'yaml'
 import { checkPolicyDocument, type PolicyDocument } from '../discovery/policy-document.ts'
 import { formatPath, type Issue } from '../options/fields.ts'
+import { crossIssues } from '../routing/across-documents.ts'
 import { EXIT, Failure, type LocatedIssue } from './failure.ts'
 import type { CliContext } from './terminal.ts'
 
@@ -98,6 +99,13 @@ export function parsePolicyFile(text: string, file: string): PolicyFile {
       )
     } else named.set(service, i)
   })
+  // Only documents that are right alone are compared with each other.
+  if (issues.length === 0) {
+    const documents = new Map(values.map((value) => [(value as PolicyDocument).service, value as PolicyDocument]))
+    // What the registry has is not known here, and is judged there.
+    const found = crossIssues({ changed: documents.keys(), of: (service) => documents.get(service), others: [] })
+    for (const { service, path, message } of found) issues.push(locate(named.get(service)!, { path, message }))
+  }
   if (issues.length > 0) throw wrong(file, issues)
   return { documents: values as PolicyDocument[], locate }
 }

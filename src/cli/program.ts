@@ -20,6 +20,7 @@ import { addSchemaCommand } from './schema-command.ts'
 import { addStatusCommand } from './status-command.ts'
 import { type CliContext, Terminal } from './terminal.ts'
 import { addTokenCommands } from './token-commands.ts'
+import { addWeightCommands } from './weight-commands.ts'
 
 const EXIT_CODES = `
 Exit codes: 0 done; 1 refused or failed; 2 wrong usage or a mistake in a file, nothing was changed; 3 no answer from the registry.`
@@ -47,6 +48,7 @@ export function buildProgram(surroundings: CliContext): Command {
   addApplyCommand(program, surroundings)
   addDiffCommand(program, surroundings)
   addPolicyCommands(program, surroundings)
+  addWeightCommands(program, surroundings)
   addInventoryCommands(program, surroundings)
   addReleaseCommand(program, surroundings)
   addDenyCommands(program, surroundings)

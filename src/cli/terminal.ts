@@ -2,7 +2,7 @@
  * The input and output of a command. Results go to stdout, everything else to stderr. Control
  * characters are removed from the registry's texts, because terminals execute escape sequences.
  */
-import { type Failure, formatLocated } from './failure.ts'
+import { type Failure, formatLocated, type LocatedIssue } from './failure.ts'
 
 export interface Output {
   write(text: string): unknown
@@ -62,6 +62,13 @@ export class Terminal {
   /** A remark beside the result. Silent with `--json`. */
   note(text: string): void {
     if (!this.json) this.#surroundings.stderr.write(`${text}\n`)
+  }
+
+  /** What is valid and may not be meant. With `--json` the result says it. */
+  warn(warnings: readonly LocatedIssue[]): void {
+    const { stderr } = this.#surroundings
+    const word = this.#paint('yellow', 'warning:', stderr)
+    if (!this.json) for (const one of warnings) stderr.write(`${word} ${printable(formatLocated(one))}\n`)
   }
 
   fail(failure: Failure): void {

@@ -6,9 +6,13 @@ import { LIMITS } from '../discovery/limits.ts'
 import { checkPolicyDocument } from '../discovery/policy-document.ts'
 import { type Issue, show } from '../options/fields.ts'
 import { SERVICE_NAME } from '../options/names.ts'
+import type { Warning } from '../routing/instance-warnings.ts'
+import type { Reweighed, WeightChange } from '../routing/reweigh.ts'
 import type { Audit } from './access/audit.ts'
 import { ApiError, invalid } from './api/error.ts'
 import type { Precondition } from './api/precondition.ts'
+import { comparePolicy, type PolicyChange, type StoredPolicy } from './policy-change.ts'
+import { refuseAcross, warningsOf } from './policy-checks.ts'
 import { KEYS, type PolicyRecord } from './records.ts'
 import { type RegistryState, VERSIONS_KEPT } from './state.ts'
 import type { Operation } from './storage/storage.ts'
@@ -17,18 +21,8 @@ import type { Operation } from './storage/storage.ts'
 export const MOST_DOCUMENTS = 300
 /** Changes by other registries in between, in a row. */
 const MOST_CONFLICTS = 20
-
-export type StoredPolicy = Readonly<Record<string, unknown>>
-
-/** What an apply does, or would do, to one service. */
-export interface PolicyChange {
-  readonly service: string
-  readonly change: 'created' | 'updated' | 'unchanged' | 'deleted'
-  /** After the change. */
-  readonly version: number
-  readonly before: StoredPolicy | null
-  readonly after: StoredPolicy | null
-}
+/** Of the audit log, in characters. */
+const LONGEST_DETAIL = 1_000
 
 /** One service's document in force. */
 export interface PolicyInfo {
@@ -39,6 +33,8 @@ export interface PolicyInfo {
   readonly by: string
   readonly document: StoredPolicy
 }
+
+type Documents = ReadonlyMap<string, StoredPolicy | null>
 
 interface WriteOptions {
   readonly dryRun?: boolean
@@ -118,6 +114,34 @@ export class Policies {
     })
   }
 
+  /**
+   * Changes the weights of splits: `reweigh` gets the document in force, again if another registry
+   * changed policies in between. So no change made at the same time is lost.
+   */
+  async reweigh(
+    service: string,
+    action: 'policy-split' | 'policy-switch',
+    reweigh: (document: StoredPolicy) => Reweighed<StoredPolicy>,
+    who: { by: string; source: string },
+    options: WriteOptions = {},
+  ): Promise<PolicyChange & { readonly routes: readonly WeightChange[] }> {
+    return await this.#inTurn(async () => {
+      let routes: readonly WeightChange[] = []
+      const documents = (): Documents => {
+        const reweighed = reweigh(this.get(service).document)
+        routes = reweighed.routes
+        return checkAll([reweighed.document])
+      }
+      const [change] = await this.#write(documents, action, who, { ...options, detail: () => describeWeights(routes) })
+      return { ...change!, routes }
+    })
+  }
+
+  /** What the changes leave in force and sends to no instance now, by the index of the change. */
+  warnings(changes: readonly PolicyChange[]): readonly Warning[] {
+    return warningsOf(this.#state, new Map(changes.map(({ service, after }) => [service, after])))
+  }
+
   #find(service: string): PolicyInfo | undefined {
     const policy = this.#state.service(service)?.policy
     if (!policy?.document) return undefined
@@ -134,13 +158,14 @@ export class Policies {
 
   /** After a change by another registry all is judged anew. */
   async #write(
-    documents: ReadonlyMap<string, StoredPolicy | null>,
+    documents: Documents | (() => Documents),
     action: string,
     who: { by: string; source: string },
-    options: WriteOptions,
+    options: WriteOptions & { readonly detail?: () => string },
   ): Promise<PolicyChange[]> {
     for (let i = 0; i < MOST_CONFLICTS; i++) {
-      const changes = await this.#tryWrite(documents, action, who, options)
+      const given = typeof documents === 'function' ? documents() : documents
+      const changes = await this.#tryWrite(given, action, who, options)
       if (changes !== undefined) return changes
     }
     throw new ApiError('overloaded', 'other registries change policies too often; try again')
@@ -148,10 +173,10 @@ export class Policies {
 
   /** `undefined`: another registry changed policies in between. */
   async #tryWrite(
-    documents: ReadonlyMap<string, StoredPolicy | null>,
+    documents: Documents,
     action: string,
     { by, source }: { by: string; source: string },
-    options: WriteOptions,
+    options: WriteOptions & { readonly detail?: () => string },
   ): Promise<PolicyChange[] | undefined> {
     const changes: PolicyChange[] = []
     const operations: Operation[] = []
@@ -166,7 +191,7 @@ export class Policies {
           `the policy of '${service}' ${is}, which is not what you expected; read it again and repeat the change`,
         )
       }
-      const change = compare(service, current, document)
+      const change = comparePolicy(service, current, document)
       changes.push(change)
       if (change.change === 'unchanged') continue
       const record: PolicyRecord = { document, version: change.version, at: this.#clock.wallNow(), by }
@@ -177,9 +202,10 @@ export class Policies {
         operations.push({ key: KEYS.version(service, versions[0]!.version), value: undefined })
       }
     }
+    refuseAcross(this.#state, documents)
     if (options.dryRun === true || operations.length === 0) return changes
     const changed = changes.filter((change) => change.change !== 'unchanged').map((change) => change.service)
-    const detail = `${changed.length} changed: ${changed.join(', ')}`
+    const detail = options.detail?.() ?? `${changed.length} changed: ${changed.join(', ')}`
     const [first] = changed
     const entry = { who: by, source, action, outcome: 'done', detail } as const
     operations.push(...this.#audit.operations(changed.length === 1 ? { ...entry, service: first! } : entry))
@@ -193,21 +219,15 @@ function only(service: string, condition: Precondition | undefined): WriteOption
   return condition === undefined ? {} : { condition: new Map([[service, condition]]) }
 }
 
-function compare(service: string, current: PolicyRecord | null, after: StoredPolicy | null): PolicyChange {
-  const before = current?.document ?? null
-  const version = current?.version ?? 0
-  if (canonical(before) === canonical(after)) return { service, change: 'unchanged', version, before, after }
-  const change = after === null ? 'deleted' : before === null ? 'created' : 'updated'
-  return { service, change, version: version + 1, before, after }
-}
-
-/** The same text for documents that differ only in the order of their keys. */
-function canonical(document: StoredPolicy | null): string {
-  return JSON.stringify(document, (_key, value: unknown) =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : value,
-  )
+/** `item-pages: blue 90 -> 75, green 10 -> 25`. */
+function describeWeights(routes: readonly WeightChange[]): string {
+  return routes
+    .map(({ route, before, after }) => {
+      const targets = Object.keys(after).map((name) => `${name} ${before[name]} -> ${after[name]}`)
+      return `${route}: ${targets.join(', ')}`
+    })
+    .join('; ')
+    .slice(0, LONGEST_DETAIL)
 }
 
 function checkAll(documents: readonly unknown[]): Map<string, StoredPolicy> {

@@ -1,6 +1,6 @@
 /** What a started registry is to the process that started it. */
 import type { Duration } from '../options/duration.ts'
-import type { PolicyChange } from './policies.ts'
+import type { PolicyChange } from './policy-change.ts'
 
 /** A running registry. */
 export interface Registry {

@@ -40,7 +40,7 @@ export async function applyPolicies(
   }
   const options = { dryRun, condition: new Map(wanted) }
   const changes = await policies.apply(documents, actorOf(caller), options)
-  sendJson(response, 200, { changes })
+  sendJson(response, 200, { changes, warnings: policies.warnings(changes) })
 }
 
 export async function putPolicy({ policies, clock }: ApiContext, exchange: ApiRequest): Promise<void> {
@@ -59,10 +59,11 @@ export async function putPolicy({ policies, clock }: ApiContext, exchange: ApiRe
     dryRun: isOn(query.get('dryRun')),
     ...(condition === undefined ? {} : { condition: new Map([[service, condition]]) }),
   })
-  sendJson(response, 200, change)
+  sendJson(response, 200, { ...change, warnings: policies.warnings([change!]) })
 }
 
-function isOn(value: string | null): boolean {
+/** Of a parameter such as `dryRun`. */
+export function isOn(value: string | null): boolean {
   return value !== null && value !== '0' && value !== 'false'
 }
 

@@ -17,6 +17,7 @@ import { applyPolicies, putPolicy, ROLLBACK } from './policies.ts'
 import { readPrecondition } from './precondition.ts'
 import { readJson, sendJson, sendText } from './request.ts'
 import { createToken } from './tokens.ts'
+import { splitService, switchService } from './weights.ts'
 
 type Handler = (context: ApiContext, exchange: ApiRequest) => void | Promise<void>
 
@@ -99,8 +100,11 @@ export const ROUTES: readonly ApiRoute[] = [
     const condition = readPrecondition(exchange.request.headers)
     const { version } = checkBody(ROLLBACK, await readJson(exchange.request, clock), 'rollback')
     const change = await policies.rollback(exchange.parameters[0]!, version, actorOf(exchange.caller), condition)
-    sendJson(exchange.response, 200, change)
+    sendJson(exchange.response, 200, { ...change, warnings: policies.warnings([change]) })
   }),
+  // As for POST /v1/policies.
+  route('POST', '/v1/policies/:service/split', 'operator', splitService, ['dryRun']),
+  route('POST', '/v1/policies/:service/switch', 'operator', switchService, ['dryRun']),
   route('GET', '/v1/tokens', 'operator', ({ tokens }, { response }) =>
     sendJson(response, 200, { tokens: tokens.list() }),
   ),

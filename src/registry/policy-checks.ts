@@ -1,0 +1,55 @@
+/**
+ * Judges documents against the others in force, and against the instances that run now.
+ */
+import type { Issue } from '../options/fields.ts'
+import { crossIssues } from '../routing/across-documents.ts'
+import { instanceWarnings, type Warning } from '../routing/instance-warnings.ts'
+import { ApiError, invalid } from './api/error.ts'
+import type { StoredPolicy } from './policy-change.ts'
+import type { RegistryState } from './state.ts'
+
+/** More warnings than this help no reader. */
+const MOST_WARNINGS = 50
+
+type Documents = ReadonlyMap<string, StoredPolicy | null>
+
+/**
+ * @throws ApiError `invalid-policy`, each path beginning with the document's index in `documents`;
+ * `conflict` if a deletion takes away what another document names
+ */
+export function refuseAcross(state: RegistryState, documents: Documents): void {
+  const found = crossIssues({
+    changed: documents.keys(),
+    of: (service) => documents.get(service) ?? (documents.has(service) ? null : documentInForce(state, service)),
+    others: state.services.keys(),
+  })
+  if (found.length === 0) return
+  const indexes = new Map([...documents.keys()].map((service, i) => [service, i]))
+  const gone = found.find(({ service }) => documents.get(service) === null)
+  if (gone !== undefined) throw new ApiError('conflict', `'${gone.service}' cannot be deleted: ${gone.message}`)
+  const issues = found.map(({ service, path, message }): Issue => ({ path: [indexes.get(service)!, ...path], message }))
+  throw invalid('policies', issues, 'invalid-policy')
+}
+
+/** Of the documents that a change leaves in force. Each path begins with the document's index. */
+export function warningsOf(state: RegistryState, documents: Documents): readonly Warning[] {
+  const inventory = {
+    document: (service: string) =>
+      documents.get(service) ?? (documents.has(service) ? undefined : (documentInForce(state, service) ?? undefined)),
+    instances: (service: string) => {
+      const entry = state.service(service)
+      return entry === undefined ? undefined : [...entry.instances.values()].map(({ instance }) => instance)
+    },
+  }
+  return [...documents.values()]
+    .flatMap((document, i) =>
+      document === null
+        ? []
+        : instanceWarnings(document, inventory).map((warning) => ({ ...warning, path: [i, ...warning.path] })),
+    )
+    .slice(0, MOST_WARNINGS)
+}
+
+function documentInForce(state: RegistryState, service: string): StoredPolicy | null {
+  return state.service(service)?.policy?.document ?? null
+}
