@@ -4,7 +4,8 @@
  */
 import { createReadStream } from 'node:fs'
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, type Pair, parseAllDocuments } from 'yaml'
-import { checkPolicyDocument, type PolicyDocument } from '../discovery/policy-document.ts'
+import { checkPolicyDocument } from '../discovery/check-document.ts'
+import type { PolicyDocument } from '../discovery/policy-document.ts'
 import { formatPath, type Issue } from '../options/fields.ts'
 import { crossIssues } from '../routing/across-documents.ts'
 import { EXIT, Failure, type LocatedIssue } from './failure.ts'

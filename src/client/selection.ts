@@ -3,18 +3,9 @@
  * once and never kept.
  */
 import type { CallKind } from '../core/call.ts'
+import type { RequestHead } from '../core/request-head.ts'
 import type { Stack } from '../resilience/stack.ts'
 import type { Transport } from './transport.ts'
-
-/** What a route may look at before the request is sent. */
-export interface RequestHead {
-  /** `GET`, or `/shop.Inventory/Get`. */
-  readonly method: string
-  /** Begins with `/`; of an HTTP request with its query. */
-  readonly path: string
-  /** The value of a header, by its name in lower case. */
-  header(name: string): string | undefined
-}
 
 /** Made once for each kind of call and shared by its calls. */
 export interface Selection {

@@ -3,7 +3,7 @@
  * entry. An intention is dropped and never widened; in doubt no caller is allowed.
  */
 import { formatPath } from '../options/fields.ts'
-import { checkPolicyDocument } from './policy-document.ts'
+import { checkPolicyDocument } from './check-document.ts'
 
 /** More mistakes than this, and it is no document of a newer registry. */
 const MOST_MISTAKES = 200

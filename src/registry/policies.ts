@@ -2,8 +2,8 @@
  * Policy documents: checked, stored with their history, applied all or none.
  */
 import type { Clock } from '../core/clock.ts'
+import { checkPolicyDocument } from '../discovery/check-document.ts'
 import { LIMITS } from '../discovery/limits.ts'
-import { checkPolicyDocument } from '../discovery/policy-document.ts'
 import { type Issue, show } from '../options/fields.ts'
 import { SERVICE_NAME } from '../options/names.ts'
 import type { Warning } from '../routing/instance-warnings.ts'

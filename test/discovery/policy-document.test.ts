@@ -1,11 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import {
-  checkPolicyDocument,
-  type PolicyDocument,
-  policyJsonSchema,
-  resolvePolicy,
-} from '../../src/discovery/policy-document.ts'
+import { checkPolicyDocument } from '../../src/discovery/check-document.ts'
+import { type PolicyDocument, policyJsonSchema, resolvePolicy } from '../../src/discovery/policy-document.ts'
 import { describeIssue } from '../../src/options/fields.ts'
 
 const FULL: PolicyDocument = {
@@ -30,6 +26,14 @@ const FULL: PolicyDocument = {
   slowStart: '10s',
   limits: { concurrency: 200, rate: '500/s' },
   faults: [{ delay: '100ms', status: 503, share: '5%', from: 'checkout', headers: { 'x-fault': '1' } }],
+  subsets: { blue: { version: 'v1' }, green: { version: 'v2', metadata: { track: 'next' } } },
+  routes: [
+    { name: 'beta', match: [{ headers: { 'x-beta': '1' } }, { query: { beta: '*' } }], to: 'green' },
+    { name: 'eu', match: [{ grpc: 'shop.Inventory/*', from: 'checkout' }], to: { service: 'inventory-eu' } },
+  ],
+  unmatched: 'service',
+  failover: [{ zone: 'same' }, { zone: 'any' }, { service: 'inventory-eu' }],
+  overrides: { from: ['gateway'] },
   allow: [
     { from: 'checkout', methods: ['GET'], paths: ['/items/*', '/', '/items/*/stock', '/a%20b'] },
     { from: 'audit', grpc: ['shop.Inventory/*', 'shop.Inventory/Get', 'Inventory/Get'] },

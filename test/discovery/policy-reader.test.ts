@@ -1,6 +1,6 @@
 /** What is taken of a document that a newer registry has: never more than it allows. */
 import { describe, expect, it } from 'vitest'
-import { checkPolicyDocument } from '../../src/discovery/policy-document.ts'
+import { checkPolicyDocument } from '../../src/discovery/check-document.ts'
 import { readPolicyDocument } from '../../src/discovery/policy-reader.ts'
 import { readServerMessage } from '../../src/discovery/registry/message-reader.ts'
 import { retainLastGood, type ServiceView, viewOf } from '../../src/discovery/registry/service-view.ts'

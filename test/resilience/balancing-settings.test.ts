@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { checkPolicyDocument, resolvePolicy } from '../../src/discovery/policy-document.ts'
+import { checkPolicyDocument } from '../../src/discovery/check-document.ts'
+import { resolvePolicy } from '../../src/discovery/policy-document.ts'
 import { describeIssue } from '../../src/options/fields.ts'
 import { SERVICE } from '../../src/resilience/settings.ts'
 

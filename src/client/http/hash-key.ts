@@ -3,7 +3,7 @@
  * a key, any endpoint may serve the call.
  */
 import type { HashKey } from '../../core/call.ts'
-import type { RequestHead } from '../selection.ts'
+import type { RequestHead } from '../../core/request-head.ts'
 
 /** The first that the request has of: the header, the cookie, the path without its query. */
 export function hashKeyOf(source: HashKey, head: RequestHead): string | undefined {

@@ -5,9 +5,9 @@
 import { isUint8Array } from 'node:util/types'
 import type { Attempt } from '../../core/attempt.ts'
 import { type CarrierSetter, HTTP_FORMAT, isPropagated, writeCarrier } from '../../core/carrier.ts'
+import type { RequestHead } from '../../core/request-head.ts'
 import { parseDuration } from '../../options/duration.ts'
 import { OptionsError, show } from '../../options/fields.ts'
-import type { RequestHead } from '../selection.ts'
 import type { RequestBody } from './body/request.ts'
 import { flatHeader, flattenHeaders, type HeadersInput } from './headers.ts'
 

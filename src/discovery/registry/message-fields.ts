@@ -5,10 +5,11 @@
 
 import { formatPath, text } from '../../options/fields.ts'
 import { integer } from '../../options/quantities.ts'
+import { checkPolicyDocument } from '../check-document.ts'
 import type { Instance, UnreadableInstance } from '../instance.ts'
 import { INSTANCE_SHAPE, readInstances } from '../instance-reader.ts'
 import { LIMITS } from '../limits.ts'
-import { checkPolicyDocument, MESH_DOCUMENT } from '../policy-document.ts'
+import { MESH_DOCUMENT } from '../policy-document.ts'
 import { readPolicyDocument } from '../policy-reader.ts'
 import { readField, readObject, SnapshotRejected } from '../read-field.ts'
 import type { Removal } from './wire.ts'

@@ -2,9 +2,9 @@
  * Intentions compiled to an authorizer. Intentions only allow: their order means nothing, and a
  * call that none of them names gets the default.
  */
-import type { Intention } from '../../discovery/policy-document.ts'
+import type { Intention } from '../../discovery/intention.ts'
+import { AMBIGUOUS, readPath } from '../../net/request-path.ts'
 import type { InboundCall } from '../inbound-call.ts'
-import { AMBIGUOUS, readPath } from '../request-path.ts'
 import type { Authorizer, Decision, RequestHead } from './authorizer.ts'
 
 /** What intentions look at. */

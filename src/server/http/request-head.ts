@@ -4,9 +4,9 @@
  */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { parseTimeoutHeader } from '../../core/deadline.ts'
+import { AMBIGUOUS, readPath, withPath } from '../../net/request-path.ts'
 import type { EventSink } from '../../telemetry/events.ts'
 import type { RequestHead } from '../authorization/authorizer.ts'
-import { AMBIGUOUS, readPath, withPath } from '../request-path.ts'
 import { type HeaderScan, scanHeaders } from './headers.ts'
 import { isHost } from './host-header.ts'
 import { refuse } from './response.ts'

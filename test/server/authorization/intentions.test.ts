@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { AMBIGUOUS, readPath, withPath } from '../../../src/net/request-path.ts'
 import type { Decision } from '../../../src/server/authorization/authorizer.ts'
 import { compileIntentions, type IntentionAuthorizer } from '../../../src/server/authorization/intentions.ts'
-import { AMBIGUOUS, readPath, withPath } from '../../../src/server/request-path.ts'
 
 function ask(
   rules: IntentionAuthorizer,

@@ -37,6 +37,17 @@ const DOT_SEGMENT = /\/\.{1,2}(?:\/|$)/
  * and targets that are not in origin form.
  */
 export function readPath(target: string): string | undefined {
+  return read(target, false)
+}
+
+/**
+ * The same, with a path that routers read differently as it is: for decisions that grant nothing.
+ */
+export function normalPath(target: string): string | undefined {
+  return read(target, true)
+}
+
+function read(target: string, evenAmbiguous: boolean): string | undefined {
   if (target.charCodeAt(0) !== 0x2f || target.charCodeAt(1) === 0x2f) return undefined
   let ambiguous = false
   let escaped = false
@@ -72,7 +83,7 @@ export function readPath(target: string): string | undefined {
     if (path.includes('%3B')) ambiguous = true
   }
   if ((dotted || escaped) && DOT_SEGMENT.test(path)) return undefined
-  return ambiguous ? AMBIGUOUS : path
+  return ambiguous && !evenAmbiguous ? AMBIGUOUS : path
 }
 
 /** Replaces the path of `target` with the normalized one. */

@@ -1,0 +1,47 @@
+/** Checks of a document's values against each other. */
+import { parseDuration } from '../options/duration.ts'
+import type { Issue } from '../options/fields.ts'
+import { HASHING_BALANCERS } from '../resilience/balancing-settings.ts'
+import { MESH_DOCUMENT, OF_SERVICES, type PolicyDocument } from './policy-document.ts'
+
+/**
+ * Values that are valid alone but not together. Only what is written is compared: what is not may
+ * come from `mesh`.
+ */
+export function compareFields(document: PolicyDocument, issues: Issue[]): void {
+  const { retry, ejection, healthCheck, balancer } = document
+  const atMost = (path: string[], value: unknown, limitName: string, limit: unknown) => {
+    const [ms, limitMs] = [parseDuration(value), parseDuration(limit)]
+    if (ms !== undefined && limitMs !== undefined && ms > limitMs) {
+      issues.push({ path, message: `expected at most ${limitName} (${String(limit)}), got ${String(value)}` })
+    }
+  }
+  atMost(['retry', 'perTryTimeout'], retry?.perTryTimeout, 'timeout', document.timeout)
+  atMost(['retry', 'backoff', 'base'], retry?.backoff?.base, 'retry.backoff.max', retry?.backoff?.max)
+  if (typeof ejection === 'object')
+    atMost(['ejection', 'baseTime'], ejection.baseTime, 'ejection.maxTime', ejection.maxTime)
+  if (typeof healthCheck === 'object')
+    atMost(['healthCheck', 'timeout'], healthCheck.timeout, 'healthCheck.interval', healthCheck.interval)
+  if (typeof balancer === 'object' && balancer.key !== undefined && !HASHING_BALANCERS.has(balancer.name)) {
+    issues.push({
+      path: ['balancer', 'key'],
+      message: `is not used by '${balancer.name}', only by 'ring-hash' and 'maglev'`,
+    })
+  }
+  if (document.service === MESH_DOCUMENT) {
+    for (const key of OF_SERVICES) {
+      if (document[key] !== undefined)
+        issues.push({ path: [key], message: `is valid in the document of a service only` })
+    }
+  }
+  if (document.defaultIntention === undefined) return
+  if (document.service !== MESH_DOCUMENT) {
+    issues.push({ path: ['defaultIntention'], message: `is valid in the document of '${MESH_DOCUMENT}' only` })
+  } else if (document.defaultIntention === 'allow' && document.allow !== undefined) {
+    issues.push({
+      path: ['defaultIntention'],
+      message:
+        "is 'allow', which the list 'allow' of this document contradicts: with a list, nobody else may call; leave one out",
+    })
+  }
+}

@@ -1,0 +1,54 @@
+/** Intentions as documents write them: who may call what of a service. */
+
+import { HTTP_METHODS, type HttpMethod } from '../net/http-methods.ts'
+import { fields, list, oneOf, optional, type Parsed, text } from '../options/fields.ts'
+import { grpcMethod } from '../options/names.ts'
+
+/**
+ * Who may call what of a service. With neither `methods`, `paths` nor `grpc`: everything. With
+ * `methods` or `paths`: HTTP requests that match both, and no gRPC call unless `grpc` names it.
+ * With `grpc` alone: those gRPC calls and no HTTP request.
+ */
+export interface Intention {
+  /** The calling service's exact name, or `*` for any service of the mesh. */
+  readonly from: string
+  readonly methods?: readonly HttpMethod[]
+  /**
+   * `/exact`; a final `*` stands for any rest, at least one character; a `*` elsewhere for exactly
+   * one segment.
+   */
+  readonly paths?: readonly string[]
+  /** `pkg.Service/Method`, or `pkg.Service/*` for all its methods. */
+  readonly grpc?: readonly string[]
+}
+
+const FROM = /^(?:\*|[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)$/
+const PATH = /^(?=\/)(?:\/(?!\.{1,2}(?:\/|$))(?:\*|(?:[A-Za-z0-9._~!$&'()+,;=:@-]|%[0-9A-Fa-f]{2})+))*\/?$/
+
+const INTENTION = fields({
+  from: text("the name of a calling service, or '*' for any", FROM, 63),
+  methods: optional(list(oneOf(HTTP_METHODS), { min: 1, max: HTTP_METHODS.length })),
+  paths: optional(
+    list(
+      text(
+        "a path that begins with '/', such as '/items/42', '/items/*' (any rest) or '/items/*/stock' (any segment); '*' only as a whole segment, no query",
+        PATH,
+        1_024,
+      ),
+      { min: 1, max: 200 },
+    ),
+  ),
+  grpc: optional(list(grpcMethod(), { min: 1, max: 200 })),
+})
+
+export const INTENTIONS = list(INTENTION, { max: 1_000 })
+
+export function withoutGaps(given: Parsed<typeof INTENTION>): Intention {
+  const { from, methods, paths, grpc } = given
+  return Object.freeze({
+    from,
+    ...(methods !== undefined && { methods }),
+    ...(paths !== undefined && { paths }),
+    ...(grpc !== undefined && { grpc }),
+  })
+}

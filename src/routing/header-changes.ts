@@ -1,0 +1,84 @@
+/** Changes of headers: set, add, remove. */
+import { isReserved } from '../core/headers.ts'
+import { convert, entriesOf } from '../options/composed-fields.ts'
+import { type Field, fields, list, optional, type Parsed, show, text } from '../options/fields.ts'
+import type { OptionsOf } from '../resilience/define-policy.ts'
+import type { HeaderChanges } from './settings.ts'
+
+/** RFC 9110, 5.6.2. */
+export const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+/** Other characters split or truncate a message (RFC 9110, 5.5). */
+const VALUE = /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/
+
+/** A header's name, in lower case. */
+export const HEADER_NAME: Field<string> = convert(text('the name of a header', TOKEN, 128), (name) =>
+  name.toLowerCase(),
+)
+export const HEADER_VALUE: Field<string> = text(
+  "a header's value: ASCII or Latin-1, without control characters",
+  VALUE,
+  1_024,
+)
+
+/** Of a connection or computed per message (RFC 9110, 7.6.1), so not for documents to change. */
+const OF_CONNECTIONS = new Set([
+  'host',
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+  'te',
+  'trailer',
+  'expect',
+  'content-length',
+])
+
+/** A header that a document may change. */
+export const CHANGEABLE: Field<string> = {
+  ...HEADER_NAME,
+  parse(value, path, issues) {
+    const before = issues.length
+    const name = HEADER_NAME.parse(value, path, issues)
+    if (issues.length > before) return name
+    if (name === 'host') issues.push({ path, message: "cannot be changed as a header; use 'rewrite: { host }'" })
+    else if (OF_CONNECTIONS.has(name))
+      issues.push({ path, message: `${show(name)} belongs to the connection and cannot be changed` })
+    else if (isReserved(name) || name.startsWith('x-inmesh-') || name.startsWith('grpc-')) {
+      issues.push({ path, message: `${show(name)} is reserved and cannot be changed` })
+    }
+    return name
+  },
+}
+
+const definition = fields({
+  /** Replaces the header, or adds it. @defaultValue none */
+  set: optional(entriesOf(CHANGEABLE, HEADER_VALUE, { max: 32 })),
+  /** Adds a value beside those that are there. @defaultValue none */
+  add: optional(entriesOf(CHANGEABLE, HEADER_VALUE, { max: 32 })),
+  /** @defaultValue none */
+  remove: optional(list(CHANGEABLE, { min: 1, max: 32 })),
+})
+
+/** Changes of the headers of requests or responses. */
+export interface HeaderChangesOptions extends OptionsOf<typeof definition> {}
+
+const NO_HEADERS: HeaderChanges['set'] = Object.freeze([])
+const NO_NAMES: readonly string[] = Object.freeze([])
+
+function settings({ set, add, remove }: Parsed<typeof definition>): HeaderChanges {
+  return Object.freeze({ set: set ?? NO_HEADERS, add: add ?? NO_HEADERS, remove: remove ?? NO_NAMES })
+}
+
+const CHANGES: Field<HeaderChanges, HeaderChangesOptions> = convert(definition, settings)
+
+const both = fields({
+  /** Of requests, before they are sent. @defaultValue none */
+  request: optional(CHANGES),
+  /** Of responses, before the caller sees them. @defaultValue none */
+  response: optional(CHANGES),
+})
+
+/** Changes of headers, of requests and of responses. */
+export interface HeadersOptions extends OptionsOf<typeof both> {}
+export const HEADERS: Field<Parsed<typeof both>, HeadersOptions> = both
