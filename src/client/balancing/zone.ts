@@ -7,15 +7,10 @@ import type { Clock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { Balancer, Picker } from '../../core/picker.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
+import { OVERPROVISIONING } from './level-shares.ts'
 import { warmth } from './slow-start.ts'
 import { HEALTHY, isUsable } from './usable.ts'
 
-/**
- * No local endpoint shall get more than this times the mean load, if callers are spread evenly over
- * the zones: Envoy's overprovisioning factor. So a zone keeps all its calls while at least 71 % (1
- * / 1.4) of its fair share of the capacity is healthy.
- */
-const OVERPROVISIONING = 1.4
 /**
  * How often the healthy capacity is recounted. Until then, a pick without a healthy endpoint here
  * looks elsewhere.
@@ -109,6 +104,8 @@ class ZonePicker implements Picker {
       total += capacity
       if (endpoint.zone === this.#zone) local += capacity
     }
+    // If callers are spread evenly over the zones, no local endpoint gets more than 1.4 times the
+    // mean load.
     this.#localShare = total === 0 ? 1 : (OVERPROVISIONING * this.#zones * local) / total
   }
 }
