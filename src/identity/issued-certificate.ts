@@ -5,4 +5,6 @@ export interface JoinResponse extends TrustBundle {
   /** PEM, leaf first, then the intermediates between it and its root. */
   readonly certificate: string
   readonly wallNow: number
+  /** How many registries share the issuer's store; absent from an older one. */
+  readonly registries?: number
 }

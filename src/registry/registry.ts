@@ -152,6 +152,7 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
     dev,
     protocol: options.protocol,
     epoch: () => state.epoch,
+    registries: () => fleet.size,
     whenSeen: (...wait) => fleet.sightings.whenSeen(...wait),
     bundle: () => ({ type: 'bundle', ...authority.bundle }),
     refused: (who, reason, detail, service) =>

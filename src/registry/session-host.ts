@@ -14,6 +14,8 @@ export interface SessionHost {
   /** The newest protocol that it speaks. */
   readonly protocol: number
   readonly epoch: () => string
+  /** How many share its store. */
+  readonly registries: () => number
   /** As {@link Sightings.whenSeen}. */
   readonly whenSeen: Sightings['whenSeen']
   readonly bundle: () => Extract<ServerMessage, { type: 'bundle' }>

@@ -251,6 +251,7 @@ export class Session implements Watcher, InstanceOwner {
       beatMs: Math.round(beatMs),
       wallNow: this.#host.clock.wallNow(),
       dev: this.#host.dev,
+      registries: this.#host.registries(),
     })
     this.send(this.#host.bundle())
   }

@@ -18,6 +18,8 @@ export interface MemberOptions extends Partial<Pick<RegistryClientOptions, 'prot
   readonly resolve?: ResolveName
   /** The registry to try first. */
   readonly at?: string
+  /** It has its certificate from its last run, and no registry has told it of others. */
+  readonly restarted?: boolean
 }
 
 /** What the session reported. */
@@ -91,7 +93,8 @@ export class Member {
       },
       20_000,
     )
-    const member = new Member(addresses, identity, service, options)
+    const known = options.restarted === true ? new RegistryAddresses(urls, systemClock, options.resolve) : addresses
+    const member = new Member(known, identity, service, options)
     if (options.at !== undefined) addresses.answered({ url: options.at, ip: undefined })
     member.client.start()
     return member

@@ -27,6 +27,8 @@ export class RegistryAddresses {
   readonly #resolve: ResolveName
   /** By label. The one that answered last. */
   #preferred: string | undefined
+  /** A registry has said that there are others on its store. */
+  #several = false
   /** By label, until when, on the monotonic clock. */
   readonly #avoided = new Map<string, number>()
   /** By name: its addresses when DNS answered last. */
@@ -45,9 +47,10 @@ export class RegistryAddresses {
   }
 
   /**
-   * In the order to try them: the one that answered last, then the others at random, so that
-   * processes spread over the registries. Those that failed of late come last. Without `except`,
-   * unless there is no other. Never rejects, and takes 300 ms at most.
+   * In the order to try them: the one that answered last, then the others as given. Once a registry
+   * has said that it is one of several they come at random, so that processes spread over them;
+   * addresses of one name always do. Those that failed of late come last. Without `except`, unless
+   * there is no other. Never rejects, and takes 300 ms at most.
    */
   async targets(except?: RegistryTarget): Promise<readonly RegistryTarget[]> {
     const found = (await Promise.all(this.all.map((url) => this.#targetsOf(url)))).flat()
@@ -58,7 +61,8 @@ export class RegistryAddresses {
       return this.#avoided.has(label) ? 2 : label === this.#preferred ? 0 : 1
     }
     const unique = [...new Map(found.map((target) => [labelOf(target), target])).values()]
-    const ordered = shuffle(unique, this.#clock).sort((a, b) => rankOf(a) - rankOf(b))
+    const mixed = this.#several ? shuffle(unique, this.#clock) : unique
+    const ordered = mixed.sort((a, b) => rankOf(a) - rankOf(b))
     if (except === undefined || ordered.length === 1) return ordered
     return ordered.filter((target) => labelOf(target) !== labelOf(except))
   }
@@ -68,10 +72,17 @@ export class RegistryAddresses {
     return (await this.targets()).filter(isOnLoopback)
   }
 
-  answered(target: RegistryTarget): void {
+  /**
+   * `registries`: how many share its store, as it says. Returns true when that is news: so far all
+   * processes began at the first address, so this one is to choose anew, at random.
+   */
+  answered(target: RegistryTarget, registries = 1): boolean {
     const label = labelOf(target)
-    this.#preferred = label
     this.#avoided.delete(label)
+    const isNews = registries > 1 && !this.#several && this.all.length > 1
+    if (registries > 1) this.#several = true
+    this.#preferred = isNews ? undefined : label
+    return isNews
   }
 
   /** It does not answer any more, or has sent us away. */

@@ -209,6 +209,13 @@ export class RegistryClient {
   }
 
   #greeted(session: RegistrySession, welcome: Welcome): void {
+    const choosesAnew = this.#options.addresses.answered(session.target!, welcome.registries)
+    if (choosesAnew && session !== this.#next) {
+      // Before anything is registered.
+      void session.leave([], 'registry-unavailable', 'this process chose another registry')
+      this.#connect()
+      return
+    }
     this.#pause.greeted(welcome.leaseMs)
     this.#unreachable.clear()
     this.#dev = welcome.dev
@@ -216,7 +223,6 @@ export class RegistryClient {
     const former = session === this.#next ? this.#session : undefined
     this.#next = undefined
     this.#session = session
-    this.#options.addresses.answered(session.target!)
     this.#options.observer.connected(labelOf(session.target!))
     const registered = this.#registrations.begin()
     const resumed = this.watches.begin(welcome.epoch)

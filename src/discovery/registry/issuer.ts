@@ -103,7 +103,7 @@ async function renew(
     (at, signal, leftMs) => requestCertificate(at, tls, { path: '/v1/renew', body: { csr } }, clock, leftMs, signal),
     { clock, timeoutMs, isFinal },
   )
-  addresses.answered(target)
+  addresses.answered(target, answer.registries)
   return answer
 }
 
@@ -125,7 +125,7 @@ async function join(options: IssuerOptions, csr: string, untilAt: number): Promi
       if (token !== undefined) await checkClock(target, answer.tls, options, leftMs)
       options.joinToken.spent()
       const response = await requestCertificate(target, answer.tls, { path: '/v1/join', body }, clock, leftMs)
-      addresses.answered(target)
+      addresses.answered(target, response.registries)
       return response
     } catch (error) {
       if (mayBeKnownElsewhere(error)) refused = error

@@ -14,6 +14,7 @@ import { EPOCH, REVISION, readChange, readList, readPolicy, readRemovals } from 
 import type { ServerMessage } from './wire.ts'
 
 const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
+const COUNT = integer({ min: 1, max: 1_000 })
 const PARTS = integer({ min: 0, max: LIMITS.instancesPerService })
 const PEM = /^-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*$/
 const certificates = (max: number) => list(text('a PEM certificate', PEM, BUNDLE_LIMITS.pemBytes), { max })
@@ -34,6 +35,7 @@ export function readServerMessage(line: string): ServerMessage | undefined {
         beatMs: readField(integer({ min: 30, max: 3_600_000 }), message.beatMs, 'beatMs'),
         wallNow: readField(REVISION, message.wallNow, 'wallNow'),
         dev: message.dev === true,
+        ...(message.registries !== undefined && { registries: readField(COUNT, message.registries, 'registries') }),
       }
     case 'snapshot':
       return {

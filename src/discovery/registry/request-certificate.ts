@@ -54,6 +54,7 @@ export async function requestCertificate(
     denied,
     sequence: Number.isSafeInteger(answer.sequence) ? (answer.sequence as number) : 0,
     wallNow: Number.isSafeInteger(answer.wallNow) ? (answer.wallNow as number) : clock.wallNow(),
+    registries: Number.isSafeInteger(answer.registries) ? (answer.registries as number) : 1,
   }
 }
 

@@ -72,7 +72,17 @@ export type ClientMessage =
 
 /** From the registry to a process. */
 export type ServerMessage =
-  | { type: 'welcome'; protocol: number; epoch: string; leaseMs: number; beatMs: number; wallNow: number; dev: boolean }
+  | {
+      type: 'welcome'
+      protocol: number
+      epoch: string
+      leaseMs: number
+      beatMs: number
+      wallNow: number
+      dev: boolean
+      /** How many share the store of this one. Absent: an older registry. */
+      registries?: number
+    }
   | {
       type: 'snapshot'
       service: string

@@ -1,6 +1,7 @@
 /** Joining by a join token, and renewing by the certificate in force. */
 import { createHash, type KeyObject } from 'node:crypto'
 import { MESH_DOCUMENT } from '../../discovery/policy-document.ts'
+import type { JoinResponse } from '../../identity/issued-certificate.ts'
 import { serviceId } from '../../identity/spiffe-id.ts'
 import { fields, optional, text } from '../../options/fields.ts'
 import { serviceName } from '../../options/names.ts'
@@ -33,7 +34,7 @@ const GUESSES: ReadonlySet<ApiCode> = new Set([
 
 const TOO_MANY_GUESSES = 'too many joins from this address were refused; try again later'
 export async function join(context: ApiContext, { request, response, caller }: ApiRequest): Promise<void> {
-  const { authority, audit, tokens, joins, clock, dev, denials } = context
+  const { authority, audit, tokens, joins, clock, dev, denials, fleet } = context
   let service: string | undefined
   const group = sourceGroup(caller.source)
   try {
@@ -51,7 +52,7 @@ export async function join(context: ApiContext, { request, response, caller }: A
     // At the end, so that a bad request or a busy registry does not cost a use.
     if (body.token !== undefined) await tokens.redeem(body.token, service, hashOf(key))
     denials.check(spiffeId)
-    const answer = authority.issue(service, key)
+    const answer: JoinResponse = { ...authority.issue(service, key), registries: fleet.size }
     audit.record({ who: caller.name, source: caller.source, action: 'join', outcome: 'done', service })
     sendJson(response, 200, answer)
   } catch (error) {
@@ -81,7 +82,7 @@ function hashOf(key: KeyObject): string {
 }
 
 export async function renew(context: ApiContext, { request, response, caller }: ApiRequest): Promise<void> {
-  const { authority, audit, clock, denials } = context
+  const { authority, audit, clock, denials, fleet } = context
   const { service, spiffeId } = caller
   try {
     if (service === undefined) throw new ApiError('identity-required', 'renewing needs the certificate in force')
@@ -90,7 +91,7 @@ export async function renew(context: ApiContext, { request, response, caller }: 
     await authority.admitSigning(service)
     // Since the request began.
     denials.check(spiffeId!)
-    sendJson(response, 200, authority.issue(service, key))
+    sendJson(response, 200, { ...authority.issue(service, key), registries: fleet.size } satisfies JoinResponse)
   } catch (error) {
     throw auditRefusal(audit, 'renew', caller, service, error)
   }

@@ -106,6 +106,11 @@ export class Fleet {
     return [...this.#parts.state.fleet.registries.values()].filter(({ id }) => id !== this.#parts.id)
   }
 
+  /** How many share the store, this one included. */
+  get size(): number {
+    return this.peers.length + 1
+  }
+
   /** Whether it was elected as the reaper. */
   get leads(): boolean {
     return this.#reaper.leads

@@ -19,14 +19,35 @@ function named(answer: ResolveName, all: readonly string[] = [NAME], seed = 1) {
 
 const none: ResolveName = () => Promise.reject(new Error('getaddrinfo ENOTFOUND registry.example'))
 
-test('processes begin at different registries', async () => {
+test('addresses are tried as given, and at random once a registry is one of several', async () => {
   const firsts = new Map<string, number>()
   for (let seed = 1; seed <= 300; seed++) {
-    const [first] = await named(none, THREE, seed).labels()
+    const { addresses, labels } = named(none, THREE, seed)
+    expect(await labels()).toEqual(THREE)
+    expect(addresses.answered({ url: THREE[0]!, ip: undefined }, 2)).toBe(true)
+    const [first] = await labels()
     firsts.set(first!, (firsts.get(first!) ?? 0) + 1)
   }
   expect([...firsts.keys()].sort()).toEqual(THREE)
   for (const times of firsts.values()) expect(times).toBeGreaterThan(50)
+})
+
+test.each([
+  ['is the only one', THREE, 1],
+  ['does not say, because it is older', THREE, undefined],
+  ['has a name with several addresses, which come at random anyhow', [NAME], 3],
+])('the address of a registry that %s is kept', async (_what, urls, registries) => {
+  const { addresses, labels } = named(async () => ['10.0.0.1', '10.0.0.2'], urls)
+  const [target] = await addresses.targets()
+  expect(addresses.answered(target!, registries)).toBe(false)
+  for (let i = 0; i < 20; i++) expect((await labels())[0]).toBe(labelOf(target!))
+})
+
+test('a process chooses anew once, and then stays with the registry that answers', async () => {
+  const { addresses, labels } = named(none, THREE)
+  expect(addresses.answered({ url: THREE[0]!, ip: undefined }, 3)).toBe(true)
+  expect(addresses.answered({ url: THREE[2]!, ip: undefined }, 3)).toBe(false)
+  for (let i = 0; i < 20; i++) expect((await labels())[0]).toBe(THREE[2])
 })
 
 test('every address is tried, each once, also when one is given twice', async () => {
@@ -37,7 +58,8 @@ test('every address is tried, each once, also when one is given twice', async ()
 test('the one that answered last comes first, until it fails; then it comes last for a while', async () => {
   const { addresses, clock, labels } = named(none, THREE)
   const target = { url: THREE[1]!, ip: undefined }
-  addresses.answered(target)
+  addresses.answered(target, 3)
+  addresses.answered(target, 3)
   expect((await labels())[0]).toBe(THREE[1])
   addresses.avoid(target)
   for (let i = 0; i < 20; i++) expect((await labels())[2]).toBe(THREE[1])

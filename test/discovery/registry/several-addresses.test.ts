@@ -81,12 +81,3 @@ test('a registry of another mesh at one of the addresses is refused, and the ses
     requestKeys({ addresses: identity, clock: systemClock, tls: () => member.tls() }),
   ).resolves.toMatchObject({ keys: expect.any(Array) })
 })
-
-test('processes spread over the registries that they are given', async () => {
-  const other = await startRegistry({ port: 0, dev: true, memory: true, log: false })
-  closers.push(() => other.close())
-  const urls = [registry.url, other.url]
-  const begun = new Set<string>()
-  for (let i = 0; i < 20; i++) begun.add((await new RegistryAddresses(urls, systemClock).targets())[0]!.url)
-  expect([...begun].sort()).toEqual([...urls].sort())
-})
