@@ -18,7 +18,7 @@ export interface PolicyValue {
   readonly from: PolicyOrigin
 }
 
-/** What is written, from the weakest to the strongest. `null`: there is no such document or route. */
+/** What is written, the strongest last. `null`: there is no such document or route. */
 export interface PolicyLayers {
   readonly mesh: object | null
   readonly service: object | null
