@@ -1,9 +1,6 @@
-/**
- * Intentions compiled to an authorizer. Intentions only allow: their order means nothing, and a
- * call that none of them names gets the default.
- */
+/** Intentions as an authorizer of served calls. */
 import type { Intention } from '../../discovery/intention.ts'
-import { AMBIGUOUS, readPath } from '../../net/request-path.ts'
+import { IntentionRules } from '../../discovery/intention-rules.ts'
 import type { InboundCall } from '../inbound-call.ts'
 import type { Authorizer, Decision, RequestHead } from './authorizer.ts'
 
@@ -14,18 +11,6 @@ type Caller = Pick<InboundCall, 'peer'> & { readonly kind: Pick<InboundCall['kin
 export interface IntentionAuthorizer extends Authorizer {
   authorize(call: Caller, head: Pick<RequestHead, 'method' | 'path'>): Decision
 }
-
-interface Rule {
-  readonly decision: Decision
-  readonly methods: ReadonlySet<string> | undefined
-  /** Paths without a wildcard. */
-  readonly exact: ReadonlySet<string>
-  /** Segments of paths with a wildcard; a last `*` matches any rest. */
-  readonly patterns: readonly (readonly string[])[]
-  readonly anyPath: boolean
-}
-
-const NONE: readonly Rule[] = []
 
 /**
  * `from: '*'` matches every service of the mesh. A caller without identity gets the default.
@@ -38,113 +23,6 @@ const NONE: readonly Rule[] = []
  * ```
  */
 export function compileIntentions(allow: readonly Intention[], unnamed: 'allow' | 'deny'): IntentionAuthorizer {
-  return new Intentions(allow, unnamed)
-}
-
-class Intentions implements IntentionAuthorizer {
-  readonly #http = new Map<string, Rule[]>()
-  readonly #grpc = new Map<string, Rule[]>()
-  readonly #httpForAll: readonly Rule[]
-  readonly #grpcForAll: readonly Rule[]
-  readonly #unnamed: Decision
-
-  constructor(allow: readonly Intention[], unnamed: 'allow' | 'deny') {
-    this.#unnamed = Object.freeze({ allowed: unnamed === 'allow', rule: 'default' })
-    allow.forEach((intention, i) => {
-      const decision = Object.freeze({ allowed: true, rule: `allow[${i}]` })
-      const { from, methods, paths, grpc } = intention
-      const http = methods !== undefined || paths !== undefined
-      if (http || grpc === undefined) add(this.#http, from, compileRule(decision, methods, paths))
-      if (grpc !== undefined) {
-        const methodPaths = grpc.map((method) => `/${method}`)
-        add(this.#grpc, from, compileRule(decision, undefined, methodPaths))
-      } else if (!http) add(this.#grpc, from, compileRule(decision, undefined, undefined))
-    })
-    this.#httpForAll = this.#http.get('*') ?? NONE
-    this.#grpcForAll = this.#grpc.get('*') ?? NONE
-  }
-
-  authorize({ peer, kind }: Caller, { method, path }: Pick<RequestHead, 'method' | 'path'>): Decision {
-    return kind.protocol === 'grpc'
-      ? this.#decide(this.#grpc, this.#grpcForAll, peer, method, path)
-      : this.#decide(this.#http, this.#httpForAll, peer, method, path)
-  }
-
-  #decide(
-    rules: ReadonlyMap<string, readonly Rule[]>,
-    forAll: readonly Rule[],
-    service: string | undefined,
-    method: string,
-    path: string,
-  ): Decision {
-    if (service === undefined) return this.#unnamed
-    const named = service === '*' ? undefined : rules.get(service)
-    return (
-      (named === undefined ? undefined : firstMatch(named, method, path)) ??
-      firstMatch(forAll, method, path) ??
-      this.#unnamed
-    )
-  }
-}
-
-function add(rules: Map<string, Rule[]>, from: string, rule: Rule): void {
-  const list = rules.get(from)
-  if (list === undefined) rules.set(from, [rule])
-  else list.push(rule)
-}
-
-function compileRule(
-  decision: Decision,
-  methods: readonly string[] | undefined,
-  paths: readonly string[] | undefined,
-): Rule {
-  const exact = new Set<string>()
-  const patterns: string[][] = []
-  for (const written of paths ?? []) {
-    // Normalized like a request's path: `/caf%c3%a9` matches its other spellings. An unreadable
-    // path matches nothing.
-    const path = readPath(written)
-    if (path === undefined || path === AMBIGUOUS) continue
-    const segments = path.split('/').slice(1)
-    if (segments.includes('*')) patterns.push(segments)
-    else exact.add(path)
-  }
-  return {
-    decision,
-    methods: methods === undefined ? undefined : new Set(methods),
-    exact,
-    patterns,
-    anyPath: paths === undefined,
-  }
-}
-
-function firstMatch(rules: readonly Rule[], method: string, path: string): Decision | undefined {
-  for (let i = 0; i < rules.length; i++) {
-    const rule = rules[i]!
-    if (rule.methods !== undefined && !rule.methods.has(method)) continue
-    if (rule.anyPath || (path.charCodeAt(0) === 0x2f && matchesPath(rule, path))) return rule.decision
-  }
-  return undefined
-}
-
-function matchesPath(rule: Rule, path: string): boolean {
-  if (rule.exact.has(path)) return true
-  for (let i = 0; i < rule.patterns.length; i++) if (matchesPattern(rule.patterns[i]!, path)) return true
-  return false
-}
-
-/** Compares segment by segment without allocation. */
-function matchesPattern(segments: readonly string[], path: string): boolean {
-  let at = 1
-  const last = segments.length - 1
-  for (let i = 0; i <= last; i++) {
-    const segment = segments[i]!
-    if (segment === '*' && i === last) return at < path.length
-    const slash = path.indexOf('/', at)
-    const end = slash < 0 ? path.length : slash
-    if (segment === '*' ? end === at : end - at !== segment.length || !path.startsWith(segment, at)) return false
-    if (slash < 0) return i === last
-    at = slash + 1
-  }
-  return false
+  const rules = new IntentionRules(allow, unnamed)
+  return { authorize: ({ peer, kind }, { method, path }) => rules.decide(kind.protocol, peer, method, path) }
 }
