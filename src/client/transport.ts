@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../core/clock.ts'
 import type { Endpoint, EndpointTransport } from '../core/endpoint.ts'
+import type { OverrideProofs } from '../identity/override-proofs.ts'
 import type { Probe } from './health-checks.ts'
 
 /** The connections of one endpoint, opened on first use. One connection may carry many calls. */
@@ -23,6 +24,8 @@ export interface Transport<P extends EndpointPool = EndpointPool> {
   readonly clock: Clock
   /** Once `true`, calls fail with `closed`. */
   readonly closed: boolean
+  /** Introduces overrides of requests. */
+  readonly overrides: OverrideProofs
   /** Open connections to all endpoints. */
   readonly connections: number
   /**

@@ -8,6 +8,7 @@ import type { Endpoint } from './endpoint.ts'
 import type { AttemptReport } from './errors.ts'
 import type { Outcome } from './outcome.ts'
 import type { Protocol } from './protocol.ts'
+import type { RouteOverrides } from './route-overrides.ts'
 import type { TraceContext } from './trace-context.ts'
 
 /** What all calls of one kind share. Made once and frozen. */
@@ -69,6 +70,8 @@ export class Call {
    * mirrors it again.
    */
   mirror: boolean
+  /** Where calls of this request go instead; propagated to all descendants. */
+  overrides: RouteOverrides | undefined
 
   /** Attempts started so far. */
   attempts = 0
@@ -129,6 +132,7 @@ export class Call {
     this.idempotent = kind.idempotent
     this.baggage = parent?.baggage
     this.mirror = parent?.mirror === true
+    this.overrides = parent?.overrides
   }
 
   get cancelled(): boolean {

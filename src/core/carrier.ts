@@ -6,6 +6,7 @@ import type { Attempt } from './attempt.ts'
 import { formatBaggage, parseBaggage } from './baggage.ts'
 import { formatGrpcTimeout, formatTimeoutHeader } from './deadline.ts'
 import { GRPC_PREVIOUS_ATTEMPTS, GRPC_TIMEOUT, MIRROR, PREVIOUS_ATTEMPTS, TIMEOUT } from './headers.ts'
+import { OVERRIDE_PROOF, ROUTE_OVERRIDES, type RouteOverrides } from './route-overrides.ts'
 import { formatTraceparent, parseTraceparent, type TraceContext } from './trace-context.ts'
 
 /** The end-to-end keys. A user may set these headers for a call that inherits no such context. */
@@ -26,6 +27,8 @@ export function isPropagated(name: string): boolean {
       return name === BAGGAGE
     case 15:
       return name === MIRROR
+    case 14:
+      return name === ROUTE_OVERRIDES
     default:
       return false
   }
@@ -102,7 +105,13 @@ export function writeCarrier<H>(
     if (baggage !== undefined) setter.set(headers, BAGGAGE, baggage)
   }
   if (call.mirror) setter.set(headers, MIRROR, '1')
+  if (call.overrides !== undefined) writeOverrides(setter, headers, call.overrides)
   if (attempt.number > 0) setter.add(headers, format.previousAttempts, String(attempt.number))
+}
+
+function writeOverrides<H>(setter: CarrierSetter<H>, headers: H, { text, proof }: RouteOverrides): void {
+  setter.set(headers, ROUTE_OVERRIDES, text)
+  if (proof !== undefined) setter.add(headers, OVERRIDE_PROOF, proof)
 }
 
 /**

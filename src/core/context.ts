@@ -81,5 +81,6 @@ export function detached<T>(work: () => T): T {
   root.trace = cause.trace
   root.baggage = cause.baggage
   root.mirror = cause.mirror
+  root.overrides = cause.overrides
   return storage.run(root, work)
 }

@@ -8,6 +8,7 @@ import { HttpTransport } from '../client/http/transport.ts'
 import type { Endpoint } from '../core/endpoint.ts'
 import { RegistryAddresses } from '../discovery/registry/addresses.ts'
 import { KeyStore } from '../identity/key-store.ts'
+import { OverrideProofs } from '../identity/override-proofs.ts'
 import { PeerVerifier, type RefusedPeer } from '../identity/peer-verifier.ts'
 import { PendingIdentity } from '../identity/pending-identity.ts'
 import { kindOfAddress } from '../net/network-address.ts'
@@ -25,6 +26,7 @@ export interface MeshContext {
   readonly addresses: RegistryAddresses
   readonly identity: PendingIdentity
   readonly verifier: PeerVerifier
+  readonly overrideProofs: OverrideProofs
   readonly transport: HttpTransport
   /**
    * Made with the first gRPC client. @throws OptionsError if the application has no grpc-js, or an
@@ -47,6 +49,7 @@ export async function createMeshContext(settings: MeshSettings): Promise<MeshCon
   const identity = new PendingIdentity()
   const verifier = new PeerVerifier(clock, { trustDomain: '', roots: [], sequence: -1 })
   identity.onRotate((next) => verifier.setTrust(next))
+  const overrideProofs = new OverrideProofs(identity, verifier, clock)
   const metrics = new Metrics()
   const recent = new Events(service, clock, metrics)
   const events = new EventMetrics(service, metrics, recent)
@@ -86,6 +89,7 @@ export async function createMeshContext(settings: MeshSettings): Promise<MeshCon
     addresses,
     identity,
     verifier,
+    overrideProofs,
     transport,
     grpc,
     closeGrpc,

@@ -75,12 +75,13 @@ export class Servers {
   }
 
   #dependencies() {
-    const { settings, identity, verifier, events, server: telemetry } = this.#shared
+    const { settings, identity, verifier, overrideProofs, events, server: telemetry } = this.#shared
     return {
       service: settings.service,
       clock: settings.clock,
       identity,
       verifier,
+      overrideProofs,
       ...this.#inForce(),
       events,
       runInSpan: <T>(call: Call, work: () => T) => telemetry.within(call, work),

@@ -17,6 +17,12 @@ export interface SharingSettings {
   readonly cacheMs: number
 }
 
+/** Other instances may answer requests with overrides, so these share with their like only. */
+function keyOf(given: string): string {
+  const overrides = inboundCall()?.overrides
+  return overrides === undefined ? given : JSON.stringify([given, overrides.origin, overrides.text])
+}
+
 /** More results are not kept: the oldest go. */
 const MOST_KEPT = 1_000
 
@@ -47,18 +53,19 @@ export class SharedResults<T> {
   }
 
   /**
-   * The result for `key`. `start` begins an execution as part of `root`, which is cancelled when no
+   * The result for `given`. `start` begins an execution as part of `root`, cancelled when no
    * caller waits any more; `keep` says whether a result may be kept. `left` makes the error for a
    * caller whose own request ended first.
    */
   get(
-    key: string,
+    given: string,
     kind: CallKind,
     start: (root: Call) => Promise<T>,
     left: (cause: unknown) => unknown,
     keep: (value: T) => boolean = () => true,
   ): Promise<T> {
     const now = this.#clock.now()
+    const key = keyOf(given)
     const kept = this.#kept.get(key)
     if (kept !== undefined) {
       if (now < kept.until) return Promise.resolve(kept.value)
@@ -78,6 +85,7 @@ export class SharedResults<T> {
     root.trace = parent?.trace
     root.peer = parent?.peer
     root.mirror = parent?.mirror === true
+    root.overrides = parent?.overrides
     const promise = outsideCalls(() => start(root))
     const shared: Shared<T> = { root, promise, waiting: 0 }
     const over = (): void => {

@@ -78,6 +78,14 @@ export class CurrentCall {
   get mirror(): boolean {
     return this.#call.mirror
   }
+
+  /**
+   * Where calls of this request go instead of where their routes send them: the value of
+   * `x-inmesh-route`. `undefined`: there are no overrides.
+   */
+  get routeOverrides(): string | undefined {
+    return this.#call.overrides?.text
+  }
 }
 
 const NO_BAGGAGE: ReadonlyMap<string, string> = new Map()

@@ -12,6 +12,7 @@ import type { CallKind } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import type { ErrorCode, MeshError } from '../core/errors.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
+import type { OverrideProofs } from '../identity/override-proofs.ts'
 import { endAttempt, endCall, startCall } from '../resilience/execution.ts'
 import type { Faultable, FaultRule } from '../resilience/fault-injection.ts'
 import type { Stack } from '../resilience/stack.ts'
@@ -34,6 +35,7 @@ export interface ServedCallHost {
   stack: Stack
   /** From code; those of the policy document are in the stack. */
   readonly faults: readonly FaultRule[]
+  readonly overrideProofs: OverrideProofs | undefined
   readonly running: InFlight<ServedCall>
   readonly deadlines: DeadlineSweep
   readonly runInSpan: RunInSpan | undefined
@@ -88,6 +90,15 @@ export abstract class ServedCall extends InboundCall implements Expirable, Fault
   /** How the call ended, for its attempt; `undefined`: the caller left. */
   protected abstract ending(): Outcome | undefined
   protected ended(): void {}
+
+  /** Takes over what the caller asks for the calls of this request. */
+  protected takeOverrides(text: string, proof: string | undefined): void {
+    const { overrideProofs, events } = this.#host
+    this.overrides = overrideProofs?.receive(text, proof, this.peer, (reason) =>
+      events.emit('override:refused', { ...(this.peer !== undefined && { peer: this.peer }), reason }),
+    )
+  }
+
   abstract header(name: string): string | undefined
 
   /**

@@ -5,6 +5,7 @@
 import { type Clock, systemClock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import type { IdentitySource } from '../identity/identity.ts'
+import type { OverrideProofs } from '../identity/override-proofs.ts'
 import type { PeerVerifier } from '../identity/peer-verifier.ts'
 import type { FaultRule } from '../resilience/fault-injection.ts'
 import type { Stack } from '../resilience/stack.ts'
@@ -31,6 +32,8 @@ export interface ServerBaseDependencies {
   readonly events?: EventSink | undefined
   /** Runs a handler inside the span of its call: `CallTelemetry.runInSpan`. */
   readonly runInSpan?: RunInSpan | undefined
+  /** Reads overrides of requests. @defaultValue they are dropped */
+  readonly overrideProofs?: OverrideProofs | undefined
   /** Called when a handler or an authorizer fails. @defaultValue a process warning */
   readonly onHandlerError?: ((error: unknown, method: string, path: string) => void) | undefined
 }
@@ -63,6 +66,7 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
   readonly events: EventSink
   readonly runInSpan: RunInSpan | undefined
   readonly faults: readonly FaultRule[]
+  readonly overrideProofs: OverrideProofs | undefined
   readonly running = new InFlight<ServedCall>()
   readonly deadlines: DeadlineSweep
   /** Replaced when intentions change. It decides from the next request on. */
@@ -82,6 +86,7 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
     this.#onHandlerError = dependencies.onHandlerError
     this.deadlines = new DeadlineSweep(this.clock, this.running)
     this.faults = faults
+    this.overrideProofs = dependencies.overrideProofs
     this.#drain = new Drain(this, this.clock)
   }
 

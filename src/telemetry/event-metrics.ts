@@ -65,6 +65,12 @@ const RULES: Rules = {
     labels: ['peer'],
     values: ({ peer }) => [peer],
   },
+  'override:refused': {
+    metric: 'inmesh_overrides_refused_total',
+    help: 'Overrides of requests that no document allows, or that are malformed.',
+    labels: [],
+    values: () => [],
+  },
   'snapshot:rejected': {
     metric: 'inmesh_snapshots_rejected_total',
     help: 'Snapshots that were not valid; the last good one stayed in force.',

@@ -42,6 +42,11 @@ export interface MeshEvents {
   'peer:refused': { side: 'client' | 'server'; reason: string; ours?: true; peer?: string; address?: string }
   /** Audit: no intention allows this call. */
   'intention:denied': { peer: string; method: string; path: string; reason?: string }
+  /**
+   * Overrides of a request count for nothing: those that `peer` sent or introduced, all of them or
+   * those for `target`.
+   */
+  'override:refused': { peer?: string; target?: string; reason: string }
   'snapshot:applied': { subject: string; revision: number; stale?: boolean }
   /** The last valid snapshot stays in force. */
   'snapshot:rejected': { subject: string; reason: string; revision?: number }
@@ -103,6 +108,7 @@ export const EVENT_NAMES: readonly EventName[] = Object.freeze([
   'throttle:changed',
   'peer:refused',
   'intention:denied',
+  'override:refused',
   'snapshot:applied',
   'snapshot:rejected',
   'registry:connected',

@@ -7,6 +7,7 @@ import type { Selector } from '../../src/client/selection.ts'
 import type { Transport } from '../../src/client/transport.ts'
 import { SILENT } from '../../src/core/telemetry.ts'
 import { type PolicyDocument, resolvePolicy } from '../../src/discovery/policy-document.ts'
+import { OverrideProofs } from '../../src/identity/override-proofs.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { opened } from './http/opened.ts'
 
@@ -24,6 +25,7 @@ function destinationOf(parts: Partial<DestinationParts<Transport>> = {}): Destin
       throw new Error('reaches nothing')
     },
     probe: () => () => () => {},
+    overrides: new OverrideProofs(undefined, undefined, clock),
     close() {},
   }
   const made = new Destination('inventory', 'http', {

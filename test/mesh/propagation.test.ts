@@ -21,6 +21,7 @@ interface Arrival {
   readonly previousAttempts: number
   readonly remainingMs: number
   readonly mirror: boolean
+  readonly routeOverrides: string | undefined
 }
 
 const PROTOCOLS = ['http', 'grpc'] as const
@@ -32,9 +33,10 @@ let edge: Mesh
 let arrivals: Arrival[] = []
 
 function arrive(protocol: Protocol): void {
-  const { trace, baggage, previousAttempts, remainingMs, mirror } = currentCall()!
+  const { trace, baggage, previousAttempts, remainingMs, mirror, routeOverrides } = currentCall()!
   const { traceId, sampled, state } = trace ?? {}
-  arrivals.push({ protocol, traceId, sampled, state, baggage: [...baggage], previousAttempts, remainingMs, mirror })
+  const common = { traceId, sampled, state, baggage: [...baggage], previousAttempts, remainingMs }
+  arrivals.push({ protocol, ...common, mirror, routeOverrides })
 }
 
 /** Serves both protocols; its first answer in each test is a failure worth another attempt. */
@@ -129,6 +131,29 @@ it.each(PROTOCOLS.flatMap((over) => PROTOCOLS.map((next) => [over, next] as cons
     expect(arrivals[0]).toMatchObject({ mirror: false })
   },
 )
+
+it.each(PROTOCOLS.flatMap((over) => PROTOCOLS.map((next) => [over, next] as const)))(
+  'overrides of a request that came over %s are inherited by the calls that it causes over %s',
+  async (over, next) => {
+    arrivals = []
+    const text = 'stock=green, prices=service:prices-pr-42'
+    await callMiddle(over, next, { ...GIVEN, 'X-Inmesh-Route': text })
+    expect(arrivals).toMatchObject([{ routeOverrides: text }, { routeOverrides: text }])
+  },
+)
+
+it('malformed overrides are an error that names the header, and nothing is sent', async () => {
+  arrivals = []
+  const headers = { 'x-inmesh-route': 'stock->green' }
+  await expect(edge.http('middle').get('/http', { headers })).rejects.toThrow(
+    'headers.x-inmesh-route: expected entries',
+  )
+  await expect(edge.fetch('http://middle/http', { headers })).rejects.toThrow('headers.x-inmesh-route')
+  await expect(callMiddle('grpc', 'http', headers)).rejects.toMatchObject({
+    details: expect.stringContaining('headers.x-inmesh-route: expected entries'),
+  })
+  expect(arrivals).toEqual([])
+})
 
 it('a handler that passes on all headers that it received sends the mark once', async () => {
   const received: unknown[] = []

@@ -8,6 +8,7 @@ import type { MeshError } from '../../core/errors.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'
 import type { Outcome } from '../../core/outcome.ts'
 import type { RequestHead } from '../../core/request-head.ts'
+import { ROUTE_OVERRIDES } from '../../core/route-overrides.ts'
 import { GRPC_STATUS, grpcStatusOf } from '../../core/status.ts'
 import type { Provisional, Stack } from '../../resilience/stack.ts'
 import { ClientCall } from '../call.ts'
@@ -131,6 +132,8 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   start(metadata: grpc.Metadata, listener: grpc.InterceptingListener): void {
     // The caller may change its metadata for the next call while an attempt is still to come.
     this.metadata = metadata.clone()
+    const [asked] = metadata.get(ROUTE_OVERRIDES)
+    const mistake = asked === undefined ? undefined : this.#introduce(String(asked))
     this.#caller.listener = listener
     this.resolve = this.reject = (answer) => this.#deliver(answer as Answer)
     this.#calling = true
@@ -140,8 +143,19 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
       if (signal.aborted) this.cancel(signal.reason)
       else signal.addEventListener('abort', this)
     }
+    if (mistake !== undefined) this.cancelWithStatus(GRPC_STATUS.INVALID_ARGUMENT, mistake)
     this.startFirst()
     this.#calling = false
+  }
+
+  /** Takes over overrides; returns the mistake in them. */
+  #introduce(text: string): string | undefined {
+    try {
+      this.overrides = this.transport.overrides.introduce(text)
+      return undefined
+    } catch (error) {
+      return (error as Error).message
+    }
   }
 
   sendMessageWithContext(context: MessageContext, message: Buffer): void {

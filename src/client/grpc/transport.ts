@@ -6,6 +6,7 @@ import { AsyncResource } from 'node:async_hooks'
 import type * as grpc from '@grpc/grpc-js'
 import { type Clock, systemClock, type Timer } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
+import { OverrideProofs } from '../../identity/override-proofs.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
 import type { ClientIdentity } from '../client-identity.ts'
 import type { Probe } from '../health-checks.ts'
@@ -47,6 +48,7 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
   readonly onPeerRefused: GrpcTransportParts['onPeerRefused']
   readonly onRefusedByPeer: GrpcTransportParts['onRefusedByPeer']
   readonly loopbackAllowed: boolean
+  readonly overrides: OverrideProofs
   /** See {@link ownMetadata}. */
   readonly OwnMetadata: new () => OwnMetadata
   readonly insecure: grpc.ChannelCredentials
@@ -68,6 +70,7 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
     this.onPeerRefused = parts.onPeerRefused
     this.onRefusedByPeer = parts.onRefusedByPeer
     this.loopbackAllowed = parts.loopbackAllowed ?? true
+    this.overrides = new OverrideProofs(parts.identity?.source, parts.identity?.verifier, this.clock)
     this.OwnMetadata = ownMetadata(this.grpc)
     this.insecure = this.grpc.credentials.createInsecure()
     this.channelOptions = Object.freeze({

@@ -5,6 +5,7 @@
 import type { Call, HashKey } from '../../core/call.ts'
 import type { MeshError } from '../../core/errors.ts'
 import type { Outcome } from '../../core/outcome.ts'
+import { ROUTE_OVERRIDES } from '../../core/route-overrides.ts'
 import type { Provisional } from '../../resilience/stack.ts'
 import { ClientCall } from '../call.ts'
 import { callError } from '../call-error.ts'
@@ -82,6 +83,8 @@ export class HttpCall<R = unknown> extends ClientCall {
       parent,
     )
     this.transport = service.transport
+    const asked = request.header(ROUTE_OVERRIDES)
+    if (asked !== undefined) this.overrides = service.transport.overrides.introduce(asked)
     this.request = request
     this.answer = answer
     this.idleMs = stack.idleMs ?? Number.POSITIVE_INFINITY

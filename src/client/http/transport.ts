@@ -5,6 +5,7 @@
 import type { LookupFunction } from 'node:net'
 import { type Clock, systemClock, type Timer } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
+import { OverrideProofs } from '../../identity/override-proofs.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
 import { checkedLookup } from '../checked-lookup.ts'
 import type { ClientIdentity } from '../client-identity.ts'
@@ -45,6 +46,7 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
   readonly onPeerRefused: HttpTransportParts['onPeerRefused']
   readonly onRefusedByPeer: HttpTransportParts['onRefusedByPeer']
   readonly loopbackAllowed: boolean
+  readonly overrides: OverrideProofs
   readonly lookup: LookupFunction
   closed = false
   readonly #pools = new Set<HttpPool>()
@@ -58,6 +60,7 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
     this.identity = parts.identity
     this.suppressed = parts.suppressed
     this.loopbackAllowed = parts.loopbackAllowed ?? true
+    this.overrides = new OverrideProofs(parts.identity?.source, parts.identity?.verifier, this.clock)
     this.lookup = checkedLookup(this.loopbackAllowed)
     this.onPeerRefused = parts.onPeerRefused
     this.onRefusedByPeer = parts.onRefusedByPeer

@@ -58,7 +58,7 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
     connection: GrpcConnection,
     stream: ServerHttp2Stream,
     kind: CallKind,
-    { headers, timeoutMs }: GrpcRequestHead,
+    { headers, timeoutMs, overrides, overrideProof }: GrpcRequestHead,
   ) {
     const now = host.clock.now()
     const defaultMs = host.stack.timeoutMs
@@ -71,6 +71,7 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
     this.headers = headers
     this.#host = host
     readContext(this, headers)
+    if (overrides !== undefined) this.takeOverrides(overrides, overrideProof)
   }
 
   run(): void {

@@ -6,12 +6,15 @@ import type { IncomingHttpHeaders } from 'node:http2'
 import { type CarrierGetter, GRPC_FORMAT, type Inherited, readCarrier } from '../../core/carrier.ts'
 import { parseGrpcTimeout } from '../../core/deadline.ts'
 import { GRPC_TIMEOUT, isReserved } from '../../core/headers.ts'
+import { OVERRIDE_PROOF, ROUTE_OVERRIDES } from '../../core/route-overrides.ts'
 import type { RequestHead } from '../authorization/authorizer.ts'
 
 /** A valid head. */
 export class GrpcRequestHead implements RequestHead {
   readonly headers: IncomingHttpHeaders
   timeoutMs: number | undefined
+  overrides: string | undefined = undefined
+  overrideProof: string | undefined = undefined
 
   constructor(headers: IncomingHttpHeaders, timeoutMs: number | undefined) {
     this.headers = headers
@@ -47,13 +50,21 @@ export function readGrpcHead(headers: IncomingHttpHeaders, raw: readonly string[
   }
   // grpc-js would start a second timer.
   if (timeoutMs !== undefined) delete headers[GRPC_TIMEOUT]
+  const head = new GrpcRequestHead(headers, timeoutMs)
+  if (headers[ROUTE_OVERRIDES] !== undefined) takeOverrides(head, headers)
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i]!
     if (isReserved(name)) delete headers[name]
   }
   // grpc-js would check and copy them, only to remove them from the metadata.
   for (let i = 0; i < OF_THE_TRANSPORT.length; i++) delete headers[OF_THE_TRANSPORT[i]!]
-  return new GrpcRequestHead(headers, timeoutMs)
+  return head
+}
+
+function takeOverrides(head: GrpcRequestHead, headers: IncomingHttpHeaders): void {
+  head.overrides = joined(headers[ROUTE_OVERRIDES])
+  head.overrideProof = joined(headers[OVERRIDE_PROOF])
+  delete headers[ROUTE_OVERRIDES]
 }
 
 const OF_THE_TRANSPORT = ['te', 'accept-encoding', 'grpc-accept-encoding'] as const

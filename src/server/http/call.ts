@@ -68,6 +68,7 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
     this.#host = host
     this.#callerSetDeadline = timeoutMs !== undefined
     readContext(this, scan)
+    if (scan.overrides !== undefined) this.takeOverrides(scan.overrides, scan.overrideProof)
   }
 
   now(): number {

@@ -14,6 +14,7 @@ import {
   TRACESTATE,
 } from '../../core/carrier.ts'
 import { isReserved, MIRROR, PREVIOUS_ATTEMPTS, TIMEOUT } from '../../core/headers.ts'
+import { OVERRIDE_PROOF, ROUTE_OVERRIDES } from '../../core/route-overrides.ts'
 import { prepareEmitter } from '../guarded-emitter.ts'
 import { httpConnectionOf } from './connection.ts'
 import { wantsUpgrade } from './upgrade-head.ts'
@@ -33,6 +34,8 @@ export interface HeaderScan {
   tracestate: string | undefined
   baggage: string | undefined
   mirror: string | undefined
+  overrides: string | undefined
+  overrideProof: string | undefined
   /** Lower-case names of the removed headers; collected only by {@link scanHeaders}. */
   readonly dropped: string[] | undefined
 }
@@ -91,6 +94,8 @@ function emptyScan(dropped: string[] | undefined): HeaderScan {
     tracestate: undefined,
     baggage: undefined,
     mirror: undefined,
+    overrides: undefined,
+    overrideProof: undefined,
     dropped,
   }
 }
@@ -177,10 +182,16 @@ function readReserved(name: string, value: string, scan: HeaderScan): boolean {
     scan.mirror = append(scan.mirror, value)
     return false
   }
+  if (name === ROUTE_OVERRIDES) {
+    scan.overrides = append(scan.overrides, value)
+    scan.dropped?.push(name)
+    return true
+  }
   if (!isReserved(name)) return false
   // Two timeouts joined are no number, so the request is refused.
   if (name === TIMEOUT) scan.timeout = append(scan.timeout, value)
   else if (name === PREVIOUS_ATTEMPTS) scan.previousAttempts ??= value
+  else if (name === OVERRIDE_PROOF) scan.overrideProof = append(scan.overrideProof, value)
   scan.dropped?.push(name)
   return true
 }
