@@ -70,6 +70,7 @@ module.exports = {
     only('grpc-only-in-grpc-rooms', 'node_modules/@grpc', '^src/(client/grpc|server/grpc|registry/storage/etcd)/'),
     only('opossum-only-in-its-adapter', 'node_modules/opossum', '^src/resilience/opossum'),
     only('jose-only-in-identity-and-registry', 'node_modules/jose', '^src/(identity|registry)/'),
+    only('re2js-only-in-linear-regex', 'node_modules/re2js', '^src/routing/linear-regex'),
     only('p-retry-only-in-retry-loop', 'node_modules/p-retry', '^src/resilience/retry-loop'),
     only('operators-packages-only-in-registry-and-cli', 'node_modules/(yaml|commander|pino)', '^src/(registry|cli)/'),
     {

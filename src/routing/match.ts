@@ -35,7 +35,7 @@ const GRPC_MATCH = byKind({
   ),
 })
 
-const QUERY_NAME = text('the name of a query parameter', /^[^\p{Cc} ]+$/u, 256)
+const QUERY_NAME = text('the name of a query parameter', /^\P{Cc}+$/u, 256)
 
 const definition = fields({
   /**

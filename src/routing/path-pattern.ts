@@ -20,6 +20,11 @@ export interface SegmentPattern {
   readonly end: 'exact' | 'rest' | 'prefix'
 }
 
+/** Whether every path matches, also one that cannot be compared. */
+export function isWhole({ segments, end }: SegmentPattern): boolean {
+  return end === 'prefix' && segments.length === 0
+}
+
 /** Compares the whole path. */
 export interface RegexPattern {
   readonly kind: 'regex'

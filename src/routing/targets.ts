@@ -113,7 +113,7 @@ const sticky = oneKeyOf({
   /** The value of this cookie of the request. */
   cookie: optional(text('the name of a cookie', TOKEN, 128)),
   /** The first value of this query parameter. */
-  query: optional(text('the name of a query parameter', /^[^\p{Cc} ]+$/u, 256)),
+  query: optional(text('the name of a query parameter', /^\P{Cc}+$/u, 256)),
   /** The value of this member of the baggage. */
   baggage: optional(text('the name of a member of baggage', TOKEN, 128)),
 })

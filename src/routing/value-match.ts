@@ -1,6 +1,7 @@
 /** The conditions on a value, such as that of a header. */
 import { byKind, convert } from '../options/composed-fields.ts'
-import { optional, text } from '../options/fields.ts'
+import { type Field, optional, text } from '../options/fields.ts'
+import { regexMistake } from './linear-regex.ts'
 import { oneKeyOf } from './one-key.ts'
 
 export type ValueMatch =
@@ -10,8 +11,20 @@ export type ValueMatch =
 
 const VALUE = /^\P{Cc}*$/u
 
-/** Regular expressions are compiled by an engine of linear time, whatever their pattern. */
-export const REGEX = text("a regular expression in RE2's syntax, of 1 to 1024 characters", /^\P{Cc}+$/u, 1_024)
+const SOURCE = text("a regular expression in RE2's syntax, of 1 to 1024 characters", /^\P{Cc}+$/u, 1_024)
+
+/** The source of a valid regular expression. */
+export const REGEX: Field<string> = {
+  ...SOURCE,
+  parse(value, path, issues) {
+    const before = issues.length
+    const source = SOURCE.parse(value, path, issues)
+    const mistake = issues.length === before ? regexMistake(source) : undefined
+    if (mistake !== undefined)
+      issues.push({ path, message: `expected a regular expression in RE2's syntax: ${mistake}` })
+    return source
+  },
+}
 
 const exact = text('the exact value, at most 1024 characters and none of control', VALUE, 1_024)
 const FORMS = oneKeyOf({
