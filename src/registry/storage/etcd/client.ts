@@ -80,18 +80,21 @@ export class EtcdClient {
   /**
    * Attempts until one succeeds, fails for good, or `withinMs` are over.
    *
-   * @throws EtcdFailure the last one
+   * @throws EtcdFailure the last one, unless the end of the time cut it off: then the one before
    */
   async ask<M extends keyof Methods>(method: M, request: Methods[M][0], withinMs: number): Promise<Methods[M][1]> {
     const until = performance.now() + withinMs
+    let known: EtcdFailure | undefined
     for (let tries = 0; ; tries++) {
       const left = until - performance.now()
+      const most = tries < EARLY_ATTEMPTS ? EARLY_ATTEMPT_MS : ATTEMPT_MS
       try {
-        const most = tries < EARLY_ATTEMPTS ? EARLY_ATTEMPT_MS : ATTEMPT_MS
         return await this.attempt(method, request, Math.max(1, Math.min(left, most)))
       } catch (error) {
-        if ((error as EtcdFailure).kind !== 'transient' || performance.now() >= until || this.closing.aborted)
-          throw error
+        const failure = error as EtcdFailure
+        if (failure.kind !== 'transient') throw failure
+        if (known === undefined || left >= most || !failure.unresponsive) known = failure
+        if (performance.now() >= until || this.closing.aborted) throw known
       }
       await this.pause(tries, LONGEST_PAUSE_MS)
     }

@@ -196,6 +196,7 @@ describe.skipIf(WITHOUT_ETCD)(withEtcd('the engine on etcd'), { timeout: 120_000
     await put(storage, 'a', 'new')
     await put(storage, 'c', 'new')
     for (let i = 0; i < 50; i++) await put(first, 'd', `${i}`)
+    await expect.poll(() => storage.status().revision, patient).toBe(first.status().revision)
     const { batches } = await follow(storage)
     const { epoch, revision } = storage.status()
     const epochs: string[] = []
