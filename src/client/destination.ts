@@ -22,6 +22,7 @@ import type { EventSink } from '../telemetry/events.ts'
 import type { PeerReading } from '../telemetry/mesh-gauges.ts'
 import { type BalancingClient, LayeredBalancer } from './balancing/arranged.ts'
 import { type BalancerParts, createBalancer } from './balancing/balancer.ts'
+import type { DoubtedEndpoints } from './doubted-endpoints.ts'
 import { FirstPolicy } from './first-policy.ts'
 import { HealthChecks } from './health-checks.ts'
 import type { Selection, Selector } from './selection.ts'
@@ -35,6 +36,7 @@ export interface DestinationParts<T extends Transport> {
   /** Methods that the protocol itself calls idempotent. */
   readonly idempotent: ReadonlySet<string>
   readonly client: BalancingClient
+  readonly doubted: DoubtedEndpoints
   /** The destination that took this one's place after it was forgotten; `undefined`: none will. */
   readonly successor: () => Selector<T> | undefined
 }
@@ -78,6 +80,15 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     this.state.ejection.watch(inUse)
     this.#checks.update(inUse)
   }
+  readonly #died = (dead: readonly Endpoint[]): void => {
+    this.cluster.bury(dead)
+    this.#tellPanic()
+  }
+  readonly #doubt = (lost: readonly Endpoint[]): void => {
+    // A connection that stands is no death.
+    const unclear = lost.filter((one) => one.transport === undefined || !this.transport.poolOf(one).reachable)
+    this.#parts.doubted.add(unclear, this.#died)
+  }
 
   constructor(service: string, protocol: Protocol, parts: DestinationParts<T>) {
     this.service = service
@@ -112,7 +123,7 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     })
     this.#settings = SERVICE.resolve()
     this.#arranged = this.#arrange()
-    this.cluster = new ServiceCluster(service, () => this.#arranged, parts.clock, this.#watch)
+    this.cluster = new ServiceCluster(service, () => this.#arranged, parts.clock, this.#watch, this.#doubt)
     this.#first = new FirstPolicy(
       () => this.#stack,
       (method) => isGrpcMethod(this.#settings.retry.idempotent, method),

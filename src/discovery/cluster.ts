@@ -42,6 +42,7 @@ export class ServiceCluster implements Cluster {
   readonly #clock: Clock
   readonly #balancer: () => Balancer
   readonly #watch: ((inUse: readonly Endpoint[]) => void) | undefined
+  readonly #doubt: ((lost: readonly Endpoint[]) => void) | undefined
   /** By `addressKey`. */
   readonly #byAddress = new Map<string, Endpoint>()
   #listed = new ListedInstances()
@@ -57,13 +58,21 @@ export class ServiceCluster implements Cluster {
 
   /**
    * `balancer` is asked at each change, so that a new configuration may bring another. `watch` gets
-   * the endpoints in use, for ejection and health checks.
+   * the endpoints in use, for ejection and health checks. `doubt` gets those that are kept
+   * although a doubted list lacks them; see {@link bury}.
    */
-  constructor(service: string, balancer: () => Balancer, clock: Clock, watch?: (inUse: readonly Endpoint[]) => void) {
+  constructor(
+    service: string,
+    balancer: () => Balancer,
+    clock: Clock,
+    watch?: (inUse: readonly Endpoint[]) => void,
+    doubt?: (lost: readonly Endpoint[]) => void,
+  ) {
     this.service = service
     this.#balancer = balancer
     this.#clock = clock
     this.#watch = watch
+    this.#doubt = doubt
   }
 
   /** Endpoints kept although the registry no longer lists them. */
@@ -150,6 +159,15 @@ export class ServiceCluster implements Cluster {
     }
     if (most) this.#lost = []
     for (const [, endpoint] of lost) this.#limbo.add(endpoint)
+    if (doubted === true) this.#doubt?.([...this.#limbo])
+  }
+
+  /** Those of `dead` that no list has named again need not be kept longer. */
+  bury(dead: readonly Endpoint[]): void {
+    const kept = dead.filter((endpoint) => this.#limbo.has(endpoint))
+    if (kept.length === 0) return
+    for (const endpoint of kept) this.#remove(addressKey(endpoint), endpoint)
+    this.#publish()
   }
 
   /** A new configuration may have brought another balancer, and another {@link slowStartMs}. */

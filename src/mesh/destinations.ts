@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { BalancingClient } from '../client/balancing/arranged.ts'
 import { Destination } from '../client/destination.ts'
+import { DoubtedEndpoints } from '../client/doubted-endpoints.ts'
 import type { GrpcTransport } from '../client/grpc/transport.ts'
 import { IDEMPOTENT_METHODS } from '../client/http/prepare-request.ts'
 import type { HttpTransport } from '../client/http/transport.ts'
@@ -35,6 +36,7 @@ export class Destinations {
   readonly #http: Called<HttpTransport>
   readonly #grpc: Called<GrpcTransport>
   readonly #client: BalancingClient
+  readonly #doubted: DoubtedEndpoints
   readonly #idle = new IdleDestinations()
   #look: Timer
   #closed = false
@@ -47,6 +49,7 @@ export class Destinations {
     this.#grpc = { protocol: 'grpc', transport: grpc, idempotent: NONE, byName: new Map() }
     // A process that only calls has no instance, so it draws an id for balancing.
     this.#client = { id: randomUUID(), zone: shared.settings.zone }
+    this.#doubted = new DoubtedEndpoints(shared.settings.clock, transport.loopbackAllowed)
     this.#look = this.#nextLook()
   }
 
@@ -86,6 +89,7 @@ export class Destinations {
       transport: called.transport(),
       idempotent,
       client: this.#client,
+      doubted: this.#doubted,
       // A gRPC client reports a closed mesh by a status of its call.
       successor: () => (this.#closed && protocol === 'grpc' ? undefined : this.#find(called, name)),
     })
@@ -159,6 +163,7 @@ export class Destinations {
   close(): void {
     this.#closed = true
     this.#shared.settings.clock.stopTimer(this.#look)
+    this.#doubted.close()
     for (const destination of this) destination.close(0)
     this.#shared.transport.close(0)
     this.#shared.closeGrpc()

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { Destination } from '../../src/client/destination.ts'
+import { DoubtedEndpoints } from '../../src/client/doubted-endpoints.ts'
 import { HttpClient } from '../../src/client/http/client.ts'
 import type { HttpPool } from '../../src/client/http/pool.ts'
 import { HttpTransport } from '../../src/client/http/transport.ts'
@@ -71,6 +72,7 @@ class World {
       idempotent: new Set(['GET']),
       successor: () => undefined,
       client: { id: 'client-1', zone: undefined },
+      doubted: new DoubtedEndpoints(this.clock, true),
     })
     this.http = new HttpClient(this.destination)
   }

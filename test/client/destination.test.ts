@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { Destination, type DestinationParts } from '../../src/client/destination.ts'
+import { DoubtedEndpoints } from '../../src/client/doubted-endpoints.ts'
 import { PreparedRequest } from '../../src/client/http/prepare-request.ts'
 import type { Selector } from '../../src/client/selection.ts'
 import type { Transport } from '../../src/client/transport.ts'
@@ -35,6 +36,7 @@ function destinationOf(parts: Partial<DestinationParts<Transport>> = {}): Destin
     transport,
     idempotent: new Set(['GET']),
     client: { id: 'client-1', zone: undefined },
+    doubted: new DoubtedEndpoints(clock, true),
     successor: () => undefined,
     ...parts,
   })

@@ -112,6 +112,33 @@ describe('a cluster', () => {
     expect(ids()).toEqual(['a', 'b'])
   })
 
+  it('asks about what a doubted list lacks, and lets go at once what is dead and still not listed', () => {
+    const asked: (readonly Endpoint[])[] = []
+    const cluster = new ServiceCluster(
+      'inventory',
+      () => first,
+      new FakeClock(),
+      undefined,
+      (lost) => asked.push(lost),
+    )
+    const ids = (): string[] => cluster.endpoints.map(({ id }) => id).sort()
+    const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((id) => instance('inventory', id)) as Instance[]
+    cluster.apply([a!, b!, c!, d!], {})
+    cluster.apply([a!, b!, c!], {})
+    expect(asked).toEqual([])
+    cluster.apply([a!], { doubted: true })
+    expect(asked.map((lost) => lost.map(({ id }) => id).sort())).toEqual([['b', 'c', 'd']])
+    cluster.apply([a!, b!], {})
+    let published = 0
+    cluster.onChange(() => published++)
+    const dead = asked[0]!.filter(({ id }) => id !== 'c')
+    cluster.bury(dead)
+    expect(ids()).toEqual(['a', 'b', 'c'])
+    expect(dead.map(({ withdrawn }) => withdrawn)).toContain(true)
+    cluster.bury(dead)
+    expect(published).toBe(1)
+  })
+
   it('takes a vanished endpoint back that is listed again', () => {
     const { clock, cluster, ids } = setUp()
     cluster.apply([instance('inventory', 'a'), instance('inventory', 'b'), instance('inventory', 'c')], {})
