@@ -302,7 +302,7 @@ function transportShares(): Record<string, string | number>[] {
     if (traced) call.trace = parseTraceparent('00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01')
     const attempt = new Attempt(call)
     return () => {
-      attemptHeaders(attempt, [], 0)
+      attemptHeaders(attempt, { headers: [], host: undefined }, 0)
     }
   }
   const [bareNs, deadlineNs, traceNs, timerNs] = nanosecondsByTurns([

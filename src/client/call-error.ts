@@ -47,11 +47,14 @@ export function callError(call: ClientCall, outcome: Outcome, now: number): Mesh
   const said = messageOf(outcome.cause)?.replace(/(?<!\.)\.$/, '')
   const detail = said === undefined || said === '' ? '' : `: ${said}`
   const unpaid = call.unpaid ? '; not tried again: the retry budget is used up' : ''
-  const message = `${method} to '${service}'${at} failed${tries} in ${elapsedMs} ms: ${why(call, code)}${status}${detail}${unpaid}`
+  const route = call.routed?.name || undefined
+  const by = route === undefined ? '' : ` (route '${route}')`
+  const message = `${method} to '${service}'${by}${at} failed${tries} in ${elapsedMs} ms: ${why(call, code)}${status}${detail}${unpaid}`
   return new MeshError(message, {
     code,
     service,
     method,
+    route,
     endpoint,
     attempts: call.reports,
     elapsedMs,

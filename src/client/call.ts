@@ -4,15 +4,20 @@
  */
 import { Call, type CallKind } from '../core/call.ts'
 import type { Timer } from '../core/clock.ts'
+import type { ErrorCode } from '../core/errors.ts'
 import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
 import { endCall, hedgeDelay, startCall, startHedge } from '../resilience/execution.ts'
 import { retryLoop } from '../resilience/retry-loop.ts'
 import type { Provisional, Stack } from '../resilience/stack.ts'
 import type { ClientAttempt } from './attempt.ts'
+import { holdUp, type LocalAnswer, localStep } from './local-end.ts'
+import type { Routed } from './routed.ts'
+import type { Selection } from './selection.ts'
 
 export abstract class ClientCall extends Call {
   /** Replaced once if the call began before the policy of its service was known. */
   stack: Stack
+  declare routed: Routed | undefined
   /** Settle the caller's promise; set before the first attempt. */
   protected resolve!: (answer: unknown) => void
   protected reject!: (error: unknown) => void
@@ -22,11 +27,12 @@ export abstract class ClientCall extends Call {
   #hedgeTimer: Timer | undefined = undefined
 
   /** `timeoutMs`: the caller's bound. */
-  constructor(stack: Stack, kind: CallKind, timeoutMs: number, parent: Call | undefined) {
+  constructor({ stack, kind, routed }: Selection, timeoutMs: number, parent: Call | undefined) {
     const now = stack.clock.now()
     const own = now + Math.min(timeoutMs, stack.timeoutMs)
     super(kind, now, parent === undefined ? own : Math.min(own, parent.bindsUntil), parent)
     this.stack = stack
+    this.routed = routed
   }
 
   /** Whether the mesh has been closed. */
@@ -58,14 +64,57 @@ export abstract class ClientCall extends Call {
   /** `now`: the current time, if known. */
   protected startFirst(now?: number): void {
     const { provisional } = this.stack
-    if (provisional === undefined) this.attempt(this.resolve, this.reject, false).start(now)
-    else this.#awaitPolicy(provisional)
+    if (provisional !== undefined) this.#awaitPolicy(provisional)
+    else this.#proceed(now, undefined)
   }
 
-  /** The policy of its service is known. It applies as if it had been from the start. */
-  protected policyArrived({ stack }: Provisional): void {
+  /** `since`: when the call began to wait. */
+  #proceed(now: number | undefined, since: number | undefined): void {
+    if (this.routed?.local === true) this.#locally(this.routed, since)
+    else this.attempt(this.resolve, this.reject, false).start(now, since)
+  }
+
+  /** A route answers it, or injects a fault. */
+  #locally(routed: Routed, since: number | undefined): void {
+    const { clock } = this.stack
+    const { delayMs, answer } = localStep(routed, (name) => this.header(name), clock)
+    const proceed = (ended: ErrorCode | undefined): void => {
+      if (ended !== undefined) this.reject(this.endWith('cancelled', ended, this.cancelledBy))
+      else if (answer === undefined) this.attempt(this.resolve, this.reject, false).start(undefined, since)
+      else this.answerBy(answer, routed)
+    }
+    if (this.cancelled) proceed('cancelled')
+    else if (clock.now() >= this.deadlineAt) proceed('deadline-exceeded')
+    else if (delayMs > 0) holdUp(this, delayMs, clock, proceed)
+    else proceed(undefined)
+  }
+
+  /** The value of a header of its request. */
+  abstract header(name: string): string | undefined
+  /** Settles it with an answer that its route makes. */
+  protected abstract answerBy(answer: LocalAnswer, routed: Routed): void
+
+  /** It ends without an attempt. */
+  protected endLocally(outcome: Outcome): void {
+    endCall(this.stack, this, outcome)
+    this.finish()
+  }
+
+  /** Asks its service once more: now its head and the service's policy are known. */
+  protected abstract selectAgain(): Selection
+
+  /** Takes over what was selected, as if it had been from the start. */
+  protected take({ stack, kind, routed }: Selection): void {
     this.stack = stack
     this.deadlineAt = Math.min(this.deadlineAt, this.startedAt + stack.timeoutMs)
+    ;(this as { kind: CallKind }).kind = kind
+    this.routed = routed
+  }
+
+  /** The policy of its service is known. */
+  protected policyArrived(_provisional: Provisional): void {
+    this.take(this.selectAgain())
+    if (this.routed !== undefined) this.stack.telemetry.callRouted?.(this)
   }
 
   #awaitPolicy(provisional: Provisional): void {
@@ -77,7 +126,7 @@ export abstract class ClientCall extends Call {
     provisional.await(this, since, (ended) => {
       if (ended === undefined) {
         this.policyArrived(provisional)
-        this.attempt(this.resolve, this.reject, false).start(undefined, since)
+        this.#proceed(undefined, since)
       } else {
         const isOurs = ended === 'cancelled' || ended === 'deadline-exceeded'
         this.reject(this.endWith(isOurs ? 'cancelled' : 'refused', ended, this.cancelledBy))

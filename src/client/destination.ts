@@ -3,9 +3,9 @@
  * knows no protocol, and a new policy applies to the next call.
  */
 import { isDeepStrictEqual } from 'node:util'
-import type { CallKind } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Endpoint } from '../core/endpoint.ts'
+import type { Policy } from '../core/policy.ts'
 import type { Protocol } from '../core/protocol.ts'
 import type { RequestHead } from '../core/request-head.ts'
 import type { Telemetry } from '../core/telemetry.ts'
@@ -15,9 +15,11 @@ import type { ServicePolicy } from '../discovery/policy-document.ts'
 import type { ServiceEndpoints } from '../discovery/resolver.ts'
 import { isGrpcMethod } from '../options/names.ts'
 import type { BalancerName } from '../resilience/balancing-settings.ts'
+import type { OpossumCircuit } from '../resilience/opossum-circuit.ts'
 import { ServiceState } from '../resilience/service-state.ts'
 import { SERVICE, type ServiceSettings } from '../resilience/settings.ts'
 import { compileStack, type Stack } from '../resilience/stack.ts'
+import type { RoutingSettings } from '../routing/settings.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import type { PeerReading } from '../telemetry/mesh-gauges.ts'
 import { type BalancingClient, LayeredBalancer } from './balancing/arranged.ts'
@@ -26,6 +28,10 @@ import type { DoubtedEndpoints } from './doubted-endpoints.ts'
 import { FirstPolicy } from './first-policy.ts'
 import { HealthChecks } from './health-checks.ts'
 import type { Selection, Selector } from './selection.ts'
+import { Selections } from './selections.ts'
+import { ejectionEvents, type PeerLabels, stateEvents } from './state-events.ts'
+import type { EndpointOwner, HoldOwner } from './targets/endpoint-owner.ts'
+import { ServiceRoutes } from './targets/service-routes.ts'
 import type { Transport } from './transport.ts'
 
 export interface DestinationParts<T extends Transport> {
@@ -37,19 +43,18 @@ export interface DestinationParts<T extends Transport> {
   readonly idempotent: ReadonlySet<string>
   readonly client: BalancingClient
   readonly doubted: DoubtedEndpoints
+  /** Our own service, for routes that name the calling one. */
+  readonly caller: string
+  /** Keeps another service, to which a route leads. */
+  readonly hold: HoldOwner
   /** The destination that took this one's place after it was forgotten; `undefined`: none will. */
   readonly successor: () => Selector<T> | undefined
 }
 
-/** Methods come from callers, so the kinds kept are bounded; beyond it each call makes one. */
-const MAX_KINDS = 512
-
-type Selections = Map<string, { stack: Stack; readonly kind: CallKind }>
-
 /** The settings on which a picker depends. */
 const BALANCING = ['balancer', 'hashKey', 'zone', 'subsetSize', 'slowStartMs'] as const
 
-export class Destination<T extends Transport = Transport> implements Selector<T> {
+export class Destination<T extends Transport = Transport> implements Selector<T>, EndpointOwner {
   readonly service: string
   readonly protocol: Protocol
   readonly transport: T
@@ -57,18 +62,23 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
   readonly state: ServiceState
   /** Counts calls and lookups. */
   uses = 0
+  /** Routes of other services that lead here. */
+  holds = 0
   /** Closed. Its successor answers for clients that still hold it. */
   forgotten = false
   readonly #parts: DestinationParts<T>
   /** By name, so that a balancer keeps its estimates when it comes back. */
   readonly #balancers = new Map<BalancerName, BalancerParts>()
-  /** By method; their stacks are replaced with each new policy. */
-  readonly #selections: Selections = new Map()
-  readonly #streaming: Selections = new Map()
   readonly #checks: HealthChecks
   #settings: ServiceSettings
   #arranged: LayeredBalancer
-  #stack: Stack
+  /** Of the service as it is. */
+  readonly #own: Selections
+  #routing: RoutingSettings | undefined
+  /** In force once the first policy is; `undefined`: the service has none. */
+  #routes: ServiceRoutes | undefined
+  readonly #dependents = new Set<() => void>()
+  readonly #observers = new Set<() => void>()
   /** Holds calls until the policy is known; `undefined` from then on. */
   #first: FirstPolicy | undefined
   #known: ServiceEndpoints | undefined
@@ -95,25 +105,12 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     this.protocol = protocol
     this.transport = parts.transport
     this.#parts = parts
-    const peer = this.#peer
+    const ejected = ejectionEvents(parts.events, (endpoint) => this.#checks.failureOf(endpoint))
     this.state = new ServiceState(service, parts.clock, {
-      onCircuit: (_service, from, to) => parts.events.emit('circuit:transition', { ...peer, from, to }),
-      onThrottle: (_service, on, share) => parts.events.emit('throttle:changed', { ...peer, on, share }),
-      onHedge: (_service, what) => parts.events.emit('hedge:changed', { ...peer, what }),
-      onUnpaidRetry: () => parts.events.emit('retry:budget-exhausted', peer),
-      onEjection: (endpoint, _from, to, reason, forMs) => {
+      ...stateEvents(parts.events, this.#peer),
+      onEjection: (...change) => {
         this.#tellPanic()
-        const who = { peer: endpoint.service, endpoint: endpoint.label }
-        if (to === 'ejected') {
-          const detail = reason === 'health-check' ? this.#checks.failureOf(endpoint) : undefined
-          parts.events.emit('endpoint:ejected', {
-            ...who,
-            reason,
-            ...(forMs !== Number.POSITIVE_INFINITY && { forMs }),
-            ...(detail !== undefined && { detail }),
-          })
-        } else if (to === 'probing') parts.events.emit('endpoint:probing', who)
-        else parts.events.emit('endpoint:restored', who)
+        ejected(...change)
       },
     })
     this.#checks = new HealthChecks({
@@ -125,11 +122,11 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     this.#arranged = this.#arrange()
     this.cluster = new ServiceCluster(service, () => this.#arranged, parts.clock, this.#watch, this.#doubt)
     this.#first = new FirstPolicy(
-      () => this.#stack,
+      () => this.#own.stack,
       (method) => isGrpcMethod(this.#settings.retry.idempotent, method),
     )
     this.state.configure(this.#settings)
-    this.#stack = this.#compile()
+    this.#own = new Selections({ service, protocol, idempotent: parts.idempotent }, this.#compile(), undefined)
   }
 
   get clock(): Clock {
@@ -140,31 +137,59 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     const successor = this.forgotten ? this.#parts.successor() : undefined
     if (successor !== undefined) return successor.select(head, streaming)
     this.uses += 1
-    return (streaming ? this.#streaming : this.#selections).get(head.method) ?? this.#addKind(head.method, streaming)
+    if (this.#routes !== undefined) {
+      const selected = this.#routes.select(head, streaming)
+      if (selected !== undefined) return selected
+    }
+    return this.#own.select(head.method, streaming)
   }
 
-  #addKind(method: string, streaming: boolean): Selection {
-    const { service, protocol } = this
-    const idempotent = this.#parts.idempotent.has(method)
-    const kind = Object.freeze({ service, method, protocol, streaming, idempotent })
-    const selection = { stack: this.#stack, kind }
-    const selections = streaming ? this.#streaming : this.#selections
-    if (selections.size < MAX_KINDS) selections.set(method, selection)
-    return selection
+  unrouted(method: string, streaming: boolean): Selection {
+    const successor = this.forgotten ? this.#parts.successor() : undefined
+    if (successor !== undefined) return successor.unrouted(method, streaming)
+    return (this.#routes?.unrouted ?? this.#own).select(method, streaming)
   }
 
   /**
    * Whether calls are in flight, or calls or gRPC clients (`waitForReady`) wait for an endpoint.
    */
   get busy(): boolean {
-    return (
-      this.cluster.waiting > 0 || this.cluster.observed || this.cluster.endpoints.some(({ pending }) => pending > 0)
-    )
+    const { cluster } = this
+    if (this.holds > 0 || this.#observers.size > 0 || cluster.waiting > 0 || cluster.observed) return true
+    return cluster.endpoints.some(({ pending }) => pending > 0)
+  }
+
+  /** Whether a call may find an endpoint, here or where a route leads. */
+  get ready(): boolean {
+    return this.cluster.endpoints.length > 0 || this.#routes?.ready === true
+  }
+
+  /** Calls `listener` when `ready` may have changed. Returns how to stop. */
+  onReady(listener: () => void): () => void {
+    const leave = this.cluster.onChange(listener)
+    this.#observers.add(listener)
+    return () => {
+      leave()
+      this.#observers.delete(listener)
+    }
   }
 
   /** The settings in force, for people. */
   get settings(): ServiceSettings {
     return this.#settings
+  }
+
+  get learner(): Policy | undefined {
+    return this.balancer(this.#settings.balancer).policy
+  }
+
+  get routing(): RoutingSettings | undefined {
+    return this.#routing
+  }
+
+  onConfigured(listener: () => void): () => void {
+    this.#dependents.add(listener)
+    return () => void this.#dependents.delete(listener)
   }
 
   /** The last endpoints from discovery; `undefined` until the first. */
@@ -181,7 +206,8 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     const first = this.#first
     if (first !== undefined) {
       this.#first = undefined
-      this.#takeOver(this.#compile())
+      this.#own.stack = this.#compile()
+      this.#route()
     }
     const { intended, left, doubted = false, stale } = endpoints
     this.cluster.apply(instancesOf(endpoints, this.protocol), { intended, left, doubted, stale })
@@ -191,22 +217,65 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
 
   /** Applies the resolved policy. The same object changes nothing. */
   configure(policy: ServicePolicy): void {
-    if (policy.settings === this.#settings) return
+    if (policy.settings === this.#settings && policy.routing === this.#routing) return
     const other = BALANCING.some((key) => !isDeepStrictEqual(policy.settings[key], this.#settings[key]))
     const before = this.#settings
     this.#settings = policy.settings
     this.state.configure(policy.settings)
-    this.#takeOver(this.#compile())
+    this.#routing = policy.routing
+    this.#own.stack = this.#compile()
+    this.#route()
     if (!isDeepStrictEqual(before.healthCheck, policy.settings.healthCheck)) {
       this.#checks.configure(policy.settings.healthCheck)
     }
-    if (!other) return
-    this.#arranged = this.#arrange()
-    this.cluster.slowStartMs = policy.settings.slowStartMs
-    this.cluster.rebalance()
+    if (other) {
+      this.#arranged = this.#arrange()
+      this.cluster.slowStartMs = policy.settings.slowStartMs
+      this.cluster.rebalance()
+    }
+    for (const listener of this.#dependents) listener()
   }
 
-  /** For metrics and the admin page. */
+  /** Puts the routes of the document in force, once there is a policy. */
+  #route(): void {
+    const routing = this.#routing
+    if (routing === undefined) {
+      this.#routes?.close()
+      this.#routes = undefined
+    } else if (this.#routes !== undefined) this.#routes.configure(routing)
+    else if (this.#first === undefined && !this.forgotten) this.#routes = this.#makeRoutes(routing)
+  }
+
+  #makeRoutes(routing: RoutingSettings): ServiceRoutes {
+    const { clock, telemetry, client, caller, hold, idempotent } = this.#parts
+    const { service, protocol } = this
+    return new ServiceRoutes(
+      {
+        ...{ service, protocol, idempotent, clock, telemetry, client, caller, hold },
+        called: this,
+        listeners: (route) => stateEvents(this.#parts.events, { ...this.#peer, route }),
+        onEndpoints: () => {
+          for (const listener of this.#observers) listener()
+        },
+      },
+      routing,
+    )
+  }
+
+  /** The circuits of the service and of its routes. */
+  *circuits(): Iterable<OpossumCircuit> {
+    const own = this.state.circuit?.circuit
+    if (own !== undefined) yield own
+    if (this.#routes !== undefined) yield* this.#routes.circuits()
+  }
+
+  /** For metrics and the admin page: the service, and its routes as far as they differ. */
+  *readings(): Iterable<PeerReading> {
+    const own = this.#peer
+    yield this.reading()
+    if (this.#routes !== undefined) for (const reading of this.#routes.readings()) yield { ...own, ...reading }
+  }
+
   reading(): PeerReading {
     const circuit = this.state.circuit
     const endpoints = this.cluster.endpoints
@@ -234,17 +303,17 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     this.forgotten = true
     this.#first?.end(false)
     this.#checks.close()
+    this.#routes?.close()
     this.cluster.close(graceMs)
     this.state.close()
   }
 
   /** Its labels in events and gauges. */
-  get #peer(): { peer: string; protocol?: Protocol } {
+  get #peer(): PeerLabels {
     return this.protocol === 'http' ? { peer: this.service } : { peer: this.service, protocol: this.protocol }
   }
 
-  #balancer(): BalancerParts {
-    const name = this.#settings.balancer
+  balancer(name: BalancerName): BalancerParts {
     let parts = this.#balancers.get(name)
     if (parts === undefined) {
       parts = createBalancer(name, this.#parts.clock, this.state.ejection)
@@ -256,14 +325,8 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
   #arrange(): LayeredBalancer {
     const { client, clock } = this.#parts
     const { ejection } = this.state
-    return new LayeredBalancer(this.#balancer().balancer, this.#settings, client, ejection, clock, this.#watch)
-  }
-
-  /** Calls in flight keep the stack that they began with. */
-  #takeOver(stack: Stack): void {
-    this.#stack = stack
-    for (const selection of this.#selections.values()) selection.stack = stack
-    for (const selection of this.#streaming.values()) selection.stack = stack
+    const { balancer } = this.balancer(this.#settings.balancer)
+    return new LayeredBalancer(balancer, this.#settings, client, ejection, clock, this.#watch)
   }
 
   #compile(): Stack {
@@ -271,7 +334,7 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
       settings: this.#settings,
       state: this.state,
       cluster: this.cluster,
-      balancer: this.#balancer().policy,
+      balancer: this.balancer(this.#settings.balancer).policy,
       telemetry: this.#parts.telemetry,
       clock: this.#parts.clock,
       provisional: this.#first,

@@ -37,6 +37,12 @@ export interface HashKey {
   readonly path: boolean
 }
 
+/** What a route has chosen for a call. */
+export interface RoutedCall {
+  /** The route's name; empty if the document refuses calls that no route matches. */
+  readonly name: string
+}
+
 export class Call {
   readonly kind: CallKind
   readonly startedAt: number
@@ -50,6 +56,8 @@ export class Call {
   peer: string | undefined
   /** The kind's value, unless the caller overrides it for this call. */
   idempotent: boolean
+  /** On a client: what a route has chosen for it; `undefined`: no route. */
+  routed: RoutedCall | undefined = undefined
   /** Propagated to all descendants. */
   baggage: ReadonlyMap<string, string> | undefined
   /**

@@ -52,8 +52,8 @@ export class Endpoint {
   readonly tls: boolean
   readonly zone: string | undefined
   readonly version: string | undefined
-  readonly metadata: Readonly<Record<string, string>>
-  /** From discovery. It may change during the endpoint's life. */
+  /** From discovery. Both may change during the endpoint's life. */
+  metadata: Readonly<Record<string, string>>
   weight: number
   /** Begin and end of its slow start, as instants. Kept by discovery; 0: warm from the start. */
   discoveredAt = 0

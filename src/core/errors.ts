@@ -56,6 +56,7 @@ export interface MeshErrorDetails {
   readonly code: ErrorCode
   readonly service?: string | undefined
   readonly method?: string | undefined
+  readonly route?: string | undefined
   readonly endpoint?: string | undefined
   readonly attempts?: readonly AttemptReport[] | undefined
   readonly elapsedMs?: number | undefined
@@ -86,6 +87,8 @@ export class MeshError extends Error {
   readonly service: string | undefined
   /** `GET`, or the full name of a gRPC method. */
   readonly method: string | undefined
+  /** The route of the service's document that was chosen; `undefined`: none. */
+  readonly route: string | undefined
   /** `address:port` of the last attempt. */
   readonly endpoint: string | undefined
   /** All attempts, in order. */
@@ -100,6 +103,7 @@ export class MeshError extends Error {
     this.code = details.code
     this.service = details.service
     this.method = details.method
+    this.route = details.route
     this.endpoint = details.endpoint
     this.attempts = details.attempts ?? []
     this.elapsedMs = details.elapsedMs ?? 0
@@ -118,6 +122,7 @@ export class MeshError extends Error {
       message: this.message,
       service: this.service,
       method: this.method,
+      route: this.route,
       endpoint: this.endpoint,
       attempts: this.attempts,
       elapsedMs: this.elapsedMs,

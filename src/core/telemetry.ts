@@ -10,6 +10,8 @@ import type { Outcome } from './outcome.ts'
 export interface Telemetry {
   /** Before anything else; may set `call.trace`. */
   callStarted(call: Call): void
+  /** A route was chosen after the call had started: it waited for the policy of its service. */
+  callRouted?(call: Call): void
   /** After the endpoint was chosen and all policies admitted it. */
   attemptStarted(attempt: Attempt): void
   /** `waitMs` >= 0: another attempt follows after it. */

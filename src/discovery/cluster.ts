@@ -33,6 +33,10 @@ export class ServiceCluster implements Cluster {
   readonly service: string
   picker: Picker = NONE
   endpoints: readonly Endpoint[] = []
+  /** With those that drain while others are ready. */
+  all: readonly Endpoint[] = []
+  /** No endpoint will come. */
+  closed = false
   /**
    * How long a new endpoint warms up; 0 = not at all. Of endpoints that are there already, in force
    * with {@link rebalance}.
@@ -112,6 +116,7 @@ export class ServiceCluster implements Cluster {
         this.#byAddress.set(key, endpoint)
       }
       endpoint.weight = instance.weight
+      endpoint.metadata = instance.metadata
       this.#limbo.delete(endpoint)
       if (news.stale === true) this.#fromDisk.add(endpoint)
       if (instance.state === 'draining') this.#draining.add(endpoint)
@@ -210,6 +215,8 @@ export class ServiceCluster implements Cluster {
     this.#draining.clear()
     this.#listed = new ListedInstances()
     this.endpoints = []
+    this.all = []
+    this.closed = true
     this.picker = NONE
     for (const waiter of [...this.#waiters]) waiter(false)
     for (const listener of [...this.#listeners]) listener()
@@ -251,6 +258,7 @@ export class ServiceCluster implements Cluster {
   #publish(): void {
     const all = [...this.#byAddress.values()]
     const ready = this.#draining.size === 0 ? all : all.filter((endpoint) => !this.#draining.has(endpoint))
+    this.all = all
     this.endpoints = Object.freeze(ready.length > 0 ? ready : all)
     this.picker = this.endpoints.length === 0 ? NONE : this.#balancer().picker(this.endpoints)
     this.#watch?.(this.picker.inUse ?? this.endpoints)
@@ -265,6 +273,7 @@ function isSame(endpoint: Endpoint, instance: Instance): boolean {
     endpoint.id === instance.id &&
     endpoint.tls === instance.tls &&
     endpoint.zone === instance.zone &&
-    endpoint.version === instance.version
+    endpoint.version === instance.version &&
+    endpoint.metadata['hash-key'] === instance.metadata['hash-key']
   )
 }

@@ -6,6 +6,7 @@ import { DoubtedEndpoints } from '../client/doubted-endpoints.ts'
 import type { GrpcTransport } from '../client/grpc/transport.ts'
 import { IDEMPOTENT_METHODS } from '../client/http/prepare-request.ts'
 import type { HttpTransport } from '../client/http/transport.ts'
+import type { HeldOwner } from '../client/targets/endpoint-owner.ts'
 import type { Transport } from '../client/transport.ts'
 import type { Timer } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
@@ -90,6 +91,8 @@ export class Destinations {
       idempotent,
       client: this.#client,
       doubted: this.#doubted,
+      caller: settings.service,
+      hold: (other) => this.#hold(called, other),
       // A gRPC client reports a closed mesh by a status of its call.
       successor: () => (this.#closed && protocol === 'grpc' ? undefined : this.#find(called, name)),
     })
@@ -100,6 +103,17 @@ export class Destinations {
     const endpoints = this.#membership.endpointsOf(name)
     if (endpoints !== undefined && made.known !== endpoints) made.apply(endpoints)
     return made
+  }
+
+  /** Keeps a service to which a route leads: watched, and not forgotten when it is idle. */
+  #hold<T extends Transport>(called: Called<T>, name: string): HeldOwner | undefined {
+    const owner = this.#find(called, name)
+    if (owner === undefined) return undefined
+    owner.holds += 1
+    const release = (): void => {
+      owner.holds -= 1
+    }
+    return { owner, release }
   }
 
   /** A change of the mesh's document concerns every destination. */
@@ -121,11 +135,11 @@ export class Destinations {
   }
 
   readings(): PeerReading[] {
-    return [...this].map((destination) => destination.reading())
+    return [...this].flatMap((destination) => [...destination.readings()])
   }
 
   circuits(): OpossumCircuit[] {
-    return [...this].flatMap(({ state }) => state.circuit?.circuit ?? [])
+    return [...this].flatMap((destination) => [...destination.circuits()])
   }
 
   /** Attempts in flight. */

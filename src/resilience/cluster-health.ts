@@ -27,3 +27,10 @@ export type EjectionReason =
   | 'health-check'
   | 'health-check-passed'
   | 'switched-off'
+
+/** Whether too many of `size` endpoints are out, of which some could not be connected to. */
+export function isPanic(size: number, out: number, unreachable: number, maxShare: number): boolean {
+  // If no endpoint can be connected to, refused connections set none apart.
+  const apart = unreachable < size ? unreachable : 0
+  return out - apart > (size - apart) * maxShare
+}

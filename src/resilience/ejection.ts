@@ -21,17 +21,14 @@ import type { ErrorCode } from '../core/errors.ts'
 import { NOT_STARTED, type Outcome } from '../core/outcome.ts'
 import type { Policy } from '../core/policy.ts'
 import { classify } from './classification.ts'
-import type { ClusterHealth, EjectionListener, EjectionReason } from './cluster-health.ts'
+import { type ClusterHealth, type EjectionListener, type EjectionReason, isPanic } from './cluster-health.ts'
+import { ejectionReason } from './ejection-reason.ts'
 import type { EjectionSettings } from './ejection-settings.ts'
 import { EndpointHealth } from './endpoint-health.ts'
 import { WindowedCounts } from './windowed-counts.ts'
 
-/**
- * Each further hold is this much longer, and a run must be less probable than this to be a sign.
- * Both by simulation (`npm run simulate`).
- */
+/** Each further hold is this much longer, by simulation (`npm run simulate`). */
 const GROWTH = 4
-const IMPROBABLE = 0.005
 /**
  * Holds are up to so much shorter, that the probes of many clients do not come together. With 20 %,
  * 5 of 1, 4, 10, 10, 10 s may end within 30 s (in 7 % of cases); with 10 % they take at least 31.5
@@ -53,7 +50,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   readonly name = 'ejection'
   readonly #clock: Clock
   readonly #onTransition: EjectionListener | undefined
-  #settings: EjectionSettings
+  settings: EjectionSettings
   /** All endpoints together: what is usual here. */
   readonly #tally: WindowedCounts
   #size = 0
@@ -65,20 +62,22 @@ export class EjectionPolicy implements Policy, ClusterHealth {
    * Those not healthy, watched or not. Mostly none: then a change of ten thousand endpoints needs
    * no look at each.
    */
-  readonly #unhealthy = new Set<Endpoint>()
+  readonly unhealthy = new Set<Endpoint>()
+  /** Counts what may concern a {@link HealthView}. */
+  changes = 0
   #nextDueAt = Number.POSITIVE_INFINITY
   /** The services to which calls go on when this one fails, each with its number of users. */
   readonly #alternatives = new Map<EjectionPolicy, number>()
 
   constructor(settings: EjectionSettings, clock: Clock, onTransition?: EjectionListener) {
-    this.#settings = settings
+    this.settings = settings
     this.#clock = clock
     this.#onTransition = onTransition
     this.#tally = new WindowedCounts(clock.now())
   }
 
   configure(settings: EjectionSettings): void {
-    this.#settings = settings
+    this.settings = settings
   }
 
   get ejected(): number {
@@ -91,18 +90,16 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   }
 
   get panicking(): boolean {
-    // If no endpoint can be connected to, refused connections set none apart.
-    const unreachable = this.#unreachable < this.#size ? this.#unreachable : 0
-    return this.#out.length - unreachable > (this.#size - unreachable) * this.#settings.maxShare
+    return isPanic(this.#size, this.#out.length, this.#unreachable, this.settings.maxShare)
   }
 
   /** The endpoints in use, as they are now: they alone count for panic and probes. */
   watch(endpoints: readonly Endpoint[]): void {
     this.#size = endpoints.length
-    for (const endpoint of this.#unhealthy) if (endpoint.withdrawn) this.#unhealthy.delete(endpoint)
+    for (const endpoint of this.unhealthy) if (endpoint.withdrawn) this.unhealthy.delete(endpoint)
     const out: Endpoint[] = []
-    if (this.#unhealthy.size > 0) {
-      for (const endpoint of endpoints) if (this.#unhealthy.has(endpoint)) out.push(endpoint)
+    if (this.unhealthy.size > 0) {
+      for (const endpoint of endpoints) if (this.unhealthy.has(endpoint)) out.push(endpoint)
     }
     this.#out = out
     this.#reckon()
@@ -125,19 +122,27 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     if (this.#nextDueAt === Number.POSITIVE_INFINITY || call.tried !== undefined) return undefined
     const now = this.#clock.now()
     if (now < this.#nextDueAt) return undefined
-    for (const endpoint of this.#out) {
-      const health = endpoint.health as EndpointHealth
-      if (now < health.dueAt || endpoint.withdrawn) continue
-      if (endpoint.state === 'probing') {
-        // A stream that has run for so long answers the question before it ends.
-        if (isOpenEnded(health.probe) && now >= health.changedAt + this.#settings.maxTimeMs) {
-          health.probe = undefined
-          this.#restore(endpoint, health, now, 'probe-succeeded')
-          return endpoint
-        }
-      } else if (isRepeatable(call) || now >= health.dueAt + RELUCTANCE_MS) return endpoint
-    }
+    for (const endpoint of this.#out) if (this.isDue(endpoint, call, now)) return endpoint
     return undefined
+  }
+
+  /** Whether `call` may find out about `endpoint`, which is out. */
+  isDue(endpoint: Endpoint, call: Call, now: number): boolean {
+    const health = endpoint.health as EndpointHealth
+    if (now < health.dueAt || endpoint.withdrawn) return false
+    if (endpoint.state !== 'probing') return isRepeatable(call) || now >= health.dueAt + RELUCTANCE_MS
+    if (!isOpenEnded(health.probe) || now < health.changedAt + this.settings.maxTimeMs) return false
+    // A stream that has run for so long answers the question before it ends.
+    health.probe = undefined
+    this.#restore(endpoint, health, now, 'probe-succeeded')
+    return true
+  }
+
+  /** When `isDue` may become true of `endpoint`, which is out; `Infinity`: an event will tell. */
+  dueAt(endpoint: Endpoint): number {
+    const health = endpoint.health as EndpointHealth
+    if (endpoint.state === 'ejected') return health.dueAt
+    return isOpenEnded(health.probe) ? health.changedAt + this.settings.maxTimeMs : Number.POSITIVE_INFINITY
   }
 
   /**
@@ -169,7 +174,8 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     // It has left the picker meanwhile: no event says that it gets calls again.
     else {
       endpoint.state = 'healthy'
-      this.#unhealthy.delete(endpoint)
+      this.unhealthy.delete(endpoint)
+      this.changes += 1
     }
   }
 
@@ -179,9 +185,9 @@ export class EjectionPolicy implements Policy, ClusterHealth {
 
   /** Takes back what attempts took out: ejection has been switched off. */
   release(): void {
-    for (const endpoint of [...this.#out]) {
+    for (const endpoint of [...this.unhealthy]) {
       const health = endpoint.health as EndpointHealth
-      if (health.held) continue
+      if (health.held || endpoint.withdrawn) continue
       health.probe = undefined
       this.#change(endpoint, health, 'healthy', 'switched-off', 0)
     }
@@ -208,6 +214,11 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   }
 
   settle(attempt: Attempt, outcome: Outcome): void {
+    this.settleBy(this.settings, attempt, outcome)
+  }
+
+  /** As `settle`, by the settings of a route. */
+  settleBy(settings: EjectionSettings, attempt: Attempt, outcome: Outcome): void {
     const endpoint = attempt.endpoint
     if (endpoint === undefined) return
     const verdict = classify(outcome)
@@ -220,7 +231,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
       if (verdict === 'none' || this.#stalled(attempt, outcome)) {
         this.#change(endpoint, health, 'ejected', 'probe-cancelled', 0)
       } else if (verdict === 'good') this.#restore(endpoint, health, now, 'probe-succeeded')
-      else this.#eject(endpoint, health, 'probe-failed', now)
+      else this.#eject(endpoint, health, 'probe-failed', now, settings)
       return
     }
     if (verdict === 'none' || outcome === NOT_STARTED || this.#stalled(attempt, outcome)) return
@@ -240,26 +251,15 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     }
     own.goodRun = 0
     if (verdict === 'hard') own.consecutive += 1
-    const reason = this.#reason(own, outcome, now)
-    if (reason !== undefined) this.#eject(endpoint, own, reason, now)
+    const reason = this.#reason(own, outcome, now, settings)
+    if (reason !== undefined) this.#eject(endpoint, own, reason, now, settings)
   }
 
-  #reason(own: EndpointHealth, outcome: Outcome, now: number): EjectionReason | undefined {
-    if (outcome.code === 'identity-rejected') return 'identity-rejected'
-    if (outcome.code === 'connect-failed' && (this.#size > 1 || this.#alternatives.size > 0)) return 'connect-failed'
-    const { consecutiveFailures, minimumCalls, errorThreshold } = this.#settings
-    const run = own.consecutive >= consecutiveFailures
-    const total = own.tally.total(now)
-    const share = own.tally.bad(now) / total
-    const many = total >= minimumCalls && share >= errorThreshold
-    if (!run && !many) return undefined
-    const others = this.#tally.total(now) - total
+  #reason(own: EndpointHealth, outcome: Outcome, now: number, settings: EjectionSettings): EjectionReason | undefined {
+    const others = this.#tally.total(now) - own.tally.total(now)
     let usual = others > 0 ? (this.#tally.bad(now) - own.tally.bad(now)) / others : 0
     for (const other of this.#alternatives.keys()) usual = Math.min(usual, other.#failureShare(now))
-    if (run && usual ** own.consecutive < IMPROBABLE) return 'consecutive-failures'
-    // If the others fail as often, another choice does not help: that is the service breaker's
-    // case.
-    return many && usual < errorThreshold ? 'error-share' : undefined
+    return ejectionReason(own, outcome, now, settings, this.#size > 1 || this.#alternatives.size > 0, usual)
   }
 
   #failureShare(now: number): number {
@@ -280,8 +280,13 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     return this.#clock.stalledMsSince(attempt.startedAt) > STALLED_SHARE * ranMs
   }
 
-  #eject(endpoint: Endpoint, health: EndpointHealth, reason: EjectionReason, now: number): void {
-    const { baseTimeMs, maxTimeMs } = this.#settings
+  #eject(
+    endpoint: Endpoint,
+    health: EndpointHealth,
+    reason: EjectionReason,
+    now: number,
+    { baseTimeMs, maxTimeMs }: EjectionSettings,
+  ): void {
     const hold = Math.min(maxTimeMs, baseTimeMs * GROWTH ** health.strikes)
     const holdMs = hold * (1 - SPREAD * this.#clock.random())
     health.strikes = Math.min(health.strikes + 1, 16)
@@ -301,9 +306,9 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   #change(endpoint: Endpoint, health: EndpointHealth, to: EndpointState, reason: EjectionReason, holdMs: number): void {
     const from = endpoint.state
     endpoint.state = to
-    if (to !== 'healthy') this.#unhealthy.add(endpoint)
+    if (to !== 'healthy') this.unhealthy.add(endpoint)
     else {
-      this.#unhealthy.delete(endpoint)
+      this.unhealthy.delete(endpoint)
       endpoint.unreachable = false
     }
     health.changedAt = this.#clock.now()
@@ -317,13 +322,12 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   }
 
   #reckon(): void {
+    this.changes += 1
     let next = Number.POSITIVE_INFINITY
     let unreachable = 0
     for (const endpoint of this.#out) {
-      const health = endpoint.health as EndpointHealth
       if (endpoint.unreachable) unreachable += 1
-      if (endpoint.state === 'ejected') next = Math.min(next, health.dueAt)
-      else if (isOpenEnded(health.probe)) next = Math.min(next, health.changedAt + this.#settings.maxTimeMs)
+      next = Math.min(next, this.dueAt(endpoint))
     }
     this.#nextDueAt = next
     this.#unreachable = unreachable

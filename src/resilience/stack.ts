@@ -63,10 +63,16 @@ export interface Stack {
   readonly clock: Clock
 }
 
+/** The state on which a client's stack works: a service's, or a route's over it. */
+export type StackState = Pick<
+  ServiceState,
+  'circuit' | 'throttle' | 'hedge' | 'budget' | 'unpaidRetry' | 'typicalLatency'
+> & { readonly ejection: Policy }
+
 /** What a client's stack is made of. */
 export interface ClientParts {
-  readonly settings: ServiceSettings
-  readonly state: ServiceState
+  readonly settings: Pick<ServiceSettings, 'timeoutMs' | 'idleTimeoutMs' | 'ejection' | 'retry'>
+  readonly state: StackState
   readonly cluster: Cluster
   /** The balancer's ear, if it learns from attempts. */
   readonly balancer: Policy | undefined

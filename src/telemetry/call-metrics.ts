@@ -1,6 +1,6 @@
 /**
- * The golden metrics of calls: one set of series per (peer, method). `service` is the process that
- * counts and `peer` the other side, so the series of all processes form the service graph.
+ * The golden metrics of calls: one set of series per (peer, method, route). `service` is the
+ * process that counts and `peer` the other side, so the series of all form the service graph.
  */
 import type { Attempt } from '../core/attempt.ts'
 import type { Call, CallKind } from '../core/call.ts'
@@ -46,9 +46,12 @@ interface Families {
   readonly retries: Family<Counter> | undefined
 }
 
-/** The series of one (peer, method). */
+/** The values of `service`, `peer`, `method` and `route`; without a route, the last is empty. */
+type Labels = readonly [service: string, peer: string, method: string, route: string]
+
+/** The series of one (peer, method, route). */
 class CallSeries {
-  readonly labels: readonly [string, string, string]
+  readonly labels: Labels
   readonly ok: Counter
   readonly duration: Histogram
   readonly attemptOk: Counter | undefined
@@ -58,7 +61,7 @@ class CallSeries {
   readonly #attemptFailed = new Map<string, Counter>()
   readonly #retried = new Map<string, Counter>()
 
-  constructor(families: Families, labels: readonly [string, string, string]) {
+  constructor(families: Families, labels: Labels) {
     this.#families = families
     this.labels = labels
     this.ok = families.requests.series(...labels, 'ok')
@@ -105,7 +108,7 @@ export class CallMetrics {
   constructor(metrics: Metrics, side: Side, service: string) {
     this.#service = service
     this.#client = side === 'client'
-    const labels = ['service', 'peer', 'method']
+    const labels = ['service', 'peer', 'method', 'route']
     const what = this.#client ? 'Calls to the peer' : 'Requests from the peer'
     this.#families = {
       requests: metrics.counter(`inmesh_${side}_requests_total`, `${what}, by how they ended.`, [...labels, 'code']),
@@ -125,6 +128,13 @@ export class CallMetrics {
     const series = this.#seriesOf(call)
     series.inFlight += 1
     call.metered = series
+  }
+
+  callRouted(call: Call): void {
+    const before = call.metered as CallSeries | undefined
+    if (before === undefined) return
+    before.inFlight -= 1
+    this.callStarted(call)
   }
 
   attemptEnded(attempt: Attempt, outcome: Outcome, waitMs: number): void {
@@ -168,7 +178,10 @@ export class CallMetrics {
     // A server has one kind per method, and most requests come from the same peer as the last.
     if (call.kind === this.#foundKind && peer === this.#foundPeer) return this.#found!
     const method = methodClass(call)
-    const series = this.#series.get(peer ?? UNKNOWN_PEER)?.get(method) ?? this.#add(peer ?? UNKNOWN_PEER, method)
+    const route = call.routed?.name ?? ''
+    const series =
+      this.#series.get(peer ?? UNKNOWN_PEER)?.get(keyOf(method, route)) ??
+      this.#add(peer ?? UNKNOWN_PEER, method, route)
     // Each overflow is counted.
     if (series !== this.#overflow) {
       this.#foundKind = call.kind
@@ -178,19 +191,19 @@ export class CallMetrics {
     return series
   }
 
-  #add(peer: string, method: string): CallSeries {
+  #add(peer: string, method: string, route: string): CallSeries {
     if (this.#size >= MOST_SERIES) {
       this.#overflowed.value += 1
-      this.#overflow ??= new CallSeries(this.#families, [OVERFLOW, OVERFLOW, OVERFLOW])
+      this.#overflow ??= new CallSeries(this.#families, [OVERFLOW, OVERFLOW, OVERFLOW, OVERFLOW])
       return this.#overflow
     }
-    const series = new CallSeries(this.#families, [this.#service, peer, method])
+    const series = new CallSeries(this.#families, [this.#service, peer, method, route])
     let methods = this.#series.get(peer)
     if (methods === undefined) {
       methods = new Map()
       this.#series.set(peer, methods)
     }
-    methods.set(method, series)
+    methods.set(keyOf(method, route), series)
     this.#size += 1
     return series
   }
@@ -201,6 +214,11 @@ export class CallMetrics {
   }
 }
 
-function observation({ labels: [service, peer, method], inFlight }: CallSeries) {
-  return { labels: { service, peer, method }, value: inFlight }
+function observation({ labels: [service, peer, method, route], inFlight }: CallSeries) {
+  return { labels: { service, peer, method, route }, value: inFlight }
+}
+
+/** A method contains no space. */
+function keyOf(method: string, route: string): string {
+  return route === '' ? method : `${method} ${route}`
 }

@@ -57,6 +57,12 @@ class MeteredAndTraced implements CallTelemetry {
     if (this.#observers !== undefined) this.#tell((observer) => observer.callStarted(call))
   }
 
+  callRouted(call: Call): void {
+    this.#metrics.callRouted(call)
+    if (call.observed !== undefined) this.#tracing?.callRouted(call)
+    if (this.#observers !== undefined) this.#tell((observer) => observer.callRouted?.(call))
+  }
+
   attemptStarted(attempt: Attempt): void {
     if (attempt.call.observed !== undefined) this.#tracing?.attemptStarted(attempt)
     if (this.#observers !== undefined) this.#tell((observer) => observer.attemptStarted(attempt))

@@ -11,11 +11,17 @@ import { redactText } from './redact.ts'
 
 /**
  * Every event and its payload. `peer` is the service on the other side, `protocol` is set unless it
- * is HTTP, `endpoint` is `address:port`.
+ * is HTTP, `route` if the state is a route's own, `endpoint` is `address:port`.
  */
 export interface MeshEvents {
   /** The circuit breaker of a called service changed its state. */
-  'circuit:transition': { peer: string; protocol?: Protocol; from: EventCircuitState; to: EventCircuitState }
+  'circuit:transition': {
+    peer: string
+    protocol?: Protocol
+    route?: string
+    from: EventCircuitState
+    to: EventCircuitState
+  }
   /**
    * An endpoint is ejected for `forMs`, or until health checks pass (`detail`: the last result).
    */
@@ -27,17 +33,17 @@ export interface MeshEvents {
   /** Too few endpoints are healthy, so all are used (`on`), or enough are healthy again (`off`). */
   'cluster:panic': { peer: string; protocol?: Protocol; on: boolean; healthy: number; endpoints: number }
   /** The budget did not pay for a retry. */
-  'retry:budget-exhausted': { peer: string; protocol?: Protocol }
+  'retry:budget-exhausted': { peer: string; protocol?: Protocol; route?: string }
   /**
    * A hedge was started beside a late attempt (`sent`), answered first (`won`), or was due but not
    * paid for (`unpaid`).
    */
-  'hedge:changed': { peer: string; protocol?: Protocol; what: 'sent' | 'won' | 'unpaid' }
+  'hedge:changed': { peer: string; protocol?: Protocol; route?: string; what: 'sent' | 'won' | 'unpaid' }
   /**
    * The peer rejects most attempts as overload, so the client throttles (`on`), or no longer does
    * (`off`).
    */
-  'throttle:changed': { peer: string; protocol?: Protocol; on: boolean; share: number }
+  'throttle:changed': { peer: string; protocol?: Protocol; route?: string; on: boolean; share: number }
   /** A certificate was rejected: the peer's by us, or ours by the peer (`ours`). */
   'peer:refused': { side: 'client' | 'server'; reason: string; ours?: true; peer?: string; address?: string }
   /** Audit: no intention allows this call. */

@@ -13,6 +13,8 @@ export interface PeerReading {
   readonly peer: string
   /** Set unless it is HTTP: a service has a breaker, a budget and endpoints per protocol. */
   readonly protocol?: Protocol | undefined
+  /** Set if the reading is of the separate state of one of its routes. */
+  readonly route?: string | undefined
   readonly circuit?: EventCircuitState | undefined
   /** How many retries the budget can pay for now. */
   readonly retryBudget?: number | undefined
@@ -143,6 +145,6 @@ export function registerMeshGauges(metrics: Metrics, sources: GaugeSources): () 
   }
 }
 
-function labelsOf(service: string, { peer, protocol }: PeerReading): Record<string, string> {
-  return protocol === undefined ? { service, peer } : { service, peer, protocol }
+function labelsOf(service: string, { peer, protocol, route }: PeerReading): Record<string, string> {
+  return { service, peer, ...(protocol !== undefined && { protocol }), ...(route !== undefined && { route }) }
 }

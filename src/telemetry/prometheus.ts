@@ -13,10 +13,17 @@ export function formatHead(name: string, help: string, kind: MetricKind): string
   return `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}\n# TYPE ${name} ${kind}\n`
 }
 
-/** `{service="checkout",code="ok"}`, or nothing. */
+/**
+ * `{service="checkout",code="ok"}`, or nothing. To Prometheus, an empty value is the same as no
+ * label.
+ */
 export function formatLabels(names: readonly string[], values: readonly string[]): string {
-  if (names.length === 0) return ''
-  return `{${names.map((name, i) => `${name}="${escapeLabel(values[i] ?? '')}"`).join(',')}}`
+  let text = ''
+  for (let i = 0; i < names.length; i++) {
+    const value = values[i] ?? ''
+    if (value !== '') text += `${text === '' ? '{' : ','}${names[i]}="${escapeLabel(value)}"`
+  }
+  return text === '' ? '' : `${text}}`
 }
 
 export function formatSample(name: string, labels: string, value: number): string {

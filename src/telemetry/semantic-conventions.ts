@@ -17,3 +17,5 @@ export const ERROR_TYPE = 'error.type'
 export const SERVICE_NAME = 'service.name'
 /** Incubating: the service on the other side. */
 export const SERVICE_PEER_NAME = 'service.peer.name'
+/** Ours: the route of the service's document that was chosen. */
+export const ROUTE = 'inmesh.route'

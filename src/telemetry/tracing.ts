@@ -81,6 +81,16 @@ export class Tracing {
     }
   }
 
+  callRouted(call: Call): void {
+    const recorded = call.observed
+    if (!(recorded instanceof Recorded)) return
+    try {
+      recorded.span.setAttributes(this.#callAttributes(call))
+    } catch {
+      // As above.
+    }
+  }
+
   /** A server's call is its only attempt, so it has no second span. */
   attemptStarted(attempt: Attempt): void {
     const recorded = attempt.call.observed
@@ -208,6 +218,7 @@ export class Tracing {
       attributes[names.RPC_SYSTEM_NAME] = 'grpc'
       attributes[names.RPC_METHOD] = method
     }
+    if (call.routed !== undefined && call.routed.name !== '') attributes[names.ROUTE] = call.routed.name
     const peer = this.#client ? service : call.peer
     if (protocol !== 'function' && peer !== undefined) attributes[names.SERVICE_PEER_NAME] = peer
     return attributes

@@ -70,6 +70,8 @@ class World {
       },
       transport: this.transport,
       idempotent: new Set(['GET']),
+      caller: 'checkout',
+      hold: () => undefined,
       successor: () => undefined,
       client: { id: 'client-1', zone: undefined },
       doubted: new DoubtedEndpoints(this.clock, true),

@@ -37,6 +37,8 @@ function destinationOf(parts: Partial<DestinationParts<Transport>> = {}): Destin
     idempotent: new Set(['GET']),
     client: { id: 'client-1', zone: undefined },
     doubted: new DoubtedEndpoints(clock, true),
+    caller: 'checkout',
+    hold: () => undefined,
     successor: () => undefined,
     ...parts,
   })
@@ -132,7 +134,7 @@ const WALK = `
   server.close()
 `
 
-it('a call passes through twelve files of the client, beside the policies and the words of core', async () => {
+it('a call passes through fourteen files of the client, beside the policies and the words of core', async () => {
   const src = new URL('../../src/', import.meta.url).href
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', WALK, src], {
     timeout: 30_000,
@@ -144,8 +146,10 @@ it('a call passes through twelve files of the client, beside the policies and th
     [
       'client/http/client.ts',
       'client/http/prepare-request.ts',
+      'client/http/headers.ts',
       'client/http/call.ts',
       'client/destination.ts',
+      'client/selections.ts',
       'client/call.ts',
       'client/http/attempt.ts',
       'client/attempt.ts',

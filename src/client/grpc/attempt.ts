@@ -20,7 +20,7 @@ import type { GrpcConnection } from './connection.ts'
 import type { GrpcConnectionUser } from './connection-user.ts'
 import { authorized, credentialsFailure } from './credentials.ts'
 import type { GrpcJsCall, MessageContext } from './grpc-js.ts'
-import { fillMetadata } from './headers.ts'
+import { changeMetadata, fillMetadata } from './headers.ts'
 import type { MetadataOwner } from './internals.ts'
 import { isCutShort, outcomeOfStatus, type StatusSource } from './outcome.ts'
 import type { Entry } from './replay-buffer.ts'
@@ -147,6 +147,7 @@ export class GrpcAttempt
     if (this.over) return
     this.#heard()
     metadata.remove(NOT_EXECUTED)
+    this.call.routed?.responseChanges.forEach((changes) => void changeMetadata(metadata, changes))
     this.headers = metadata
     // A unary answer is held until its status, unless the caller may wait for headers before it
     // sends the rest. For a stream, a status in the same packet comes first.

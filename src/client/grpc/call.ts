@@ -3,54 +3,41 @@
  * the attempts below. It handles serialized messages, so that a retry sends the same bytes.
  */
 import type * as grpc from '@grpc/grpc-js'
-import type { Call, CallKind, HashKey } from '../../core/call.ts'
-import type { MeshError } from '../../core/errors.ts'
+import type { Call, HashKey } from '../../core/call.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'
 import type { Outcome } from '../../core/outcome.ts'
 import type { RequestHead } from '../../core/request-head.ts'
 import { ROUTE_OVERRIDES } from '../../core/route-overrides.ts'
-import { GRPC_STATUS, grpcStatusOf } from '../../core/status.ts'
-import type { Provisional, Stack } from '../../resilience/stack.ts'
+import { GRPC_STATUS, grpcOutcome, grpcStatusOf } from '../../core/status.ts'
+import type { Provisional } from '../../resilience/stack.ts'
 import { ClientCall } from '../call.ts'
 import { callError } from '../call-error.ts'
 import { leaveSignal } from '../call-options.ts'
+import type { LocalAnswer } from '../local-end.ts'
+import type { Routed } from '../routed.ts'
+import type { Selection, Selector } from '../selection.ts'
 import { GrpcAttempt } from './attempt.ts'
+import { type Answer, withCause } from './call-answer.ts'
 import { GrpcCaller } from './caller.ts'
 import type { GrpcJsCall, MessageContext } from './grpc-js.ts'
+import { changeMetadata } from './headers.ts'
+import { localStatus } from './local-status.ts'
+import type { GrpcMethod } from './method.ts'
 import type { GrpcCallSettings } from './promises/call-settings.ts'
 import { ReplayBuffer } from './replay-buffer.ts'
 import type { GrpcTransport } from './transport.ts'
 
 type AuthContext = ReturnType<GrpcJsCall['getAuthContext']>
 
-/** What all calls of one method of one client share. */
-export interface GrpcMethod extends RequestHead {
-  /** `/shop.Inventory/Get`. */
-  readonly path: string
-  readonly kind: CallKind
-  /** The request is one message. */
-  readonly asksOnce: boolean
-  /** The answer is one message. */
-  readonly answersOnce: boolean
-  /** Largest answer in bytes; larger ones fail. */
-  readonly largestMessage: number
-}
-
-/** The part of an answer that the caller does not have yet. */
-interface Answer {
-  readonly headers?: grpc.Metadata | undefined
-  readonly message?: Buffer | undefined
-  readonly status: grpc.StatusObject
-}
-
 const NONE: readonly GrpcAttempt[] = Object.freeze([])
 
 let lastNumber = 0
 
-export class GrpcCall extends ClientCall implements GrpcJsCall {
+export class GrpcCall extends ClientCall implements GrpcJsCall, RequestHead {
   readonly transport: GrpcTransport
   readonly path: string
-  readonly host: string | null | undefined
+  /** As the caller names it, or as a route rewrites it. */
+  host: string | null | undefined
   readonly answersOnce: boolean
   readonly largestMessage: number
   /**
@@ -67,43 +54,39 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   readonly #number = ++lastNumber
   readonly #signal: AbortSignal | undefined
   readonly #settings: GrpcCallSettings | undefined
-  /** The method takes exactly one message. */
-  readonly #asksOnce: boolean
+  readonly #service: Selector<GrpcTransport>
+  readonly #method: GrpcMethod
   readonly #caller = new GrpcCaller()
   /** The caller is inside one of our methods, so callbacks wait until it returns. */
   #calling = false
   /** Removes our listener from the call that `parent` names, which may outlive this one. */
   #leaveParent: (() => void) | undefined = undefined
-  /** The caller stated whether it is idempotent. */
-  #saidIdempotent = false
   /** The status with which the caller cancelled it. */
   #cancelledWith: { readonly code: number; readonly details: string } | undefined = undefined
 
   constructor(
-    stack: Stack,
-    transport: GrpcTransport,
+    service: Selector<GrpcTransport>,
     method: GrpcMethod,
     host: string | null | undefined,
     timeoutMs: number,
     settings: GrpcCallSettings | undefined,
     parent: Call | undefined,
   ) {
-    super(stack, method.kind, timeoutMs, parent)
+    const { stack } = service.unrouted(method.path, method.kind.streaming)
+    super({ stack, kind: method.kind, routed: undefined }, timeoutMs, parent)
     this.lastDeadlineAt = Math.min(this.startedAt + timeoutMs, parent?.deadlineAt ?? Number.POSITIVE_INFINITY)
-    this.transport = transport
+    this.#service = service
+    this.transport = service.transport
     this.path = method.path
     this.host = host
     this.answersOnce = method.answersOnce
     this.largestMessage = method.largestMessage
-    this.#asksOnce = method.asksOnce
+    this.#method = method
     this.#signal = settings?.signal
     this.#settings = settings
     if (settings === undefined) return
     settings.running += 1
-    if (settings.idempotent !== undefined) {
-      this.idempotent = settings.idempotent
-      this.#saidIdempotent = true
-    }
+    if (settings.idempotent !== undefined) this.idempotent = settings.idempotent
     if (settings.key !== undefined) this.hashKey = settings.key
     if (settings.once) this.once()
   }
@@ -119,11 +102,19 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     return this.answersOnce ? this.deadlineAt : this.lastDeadlineAt
   }
 
+  /** As routes read it. */
+  get method(): string {
+    return this.path
+  }
+
+  header(name: string): string | undefined {
+    const value = this.metadata.get(name)[0]
+    return typeof value === 'string' ? value : undefined
+  }
+
   override keyOf(source: HashKey): string | undefined {
-    if (source.header !== undefined) {
-      const value = this.metadata.get(source.header)[0]
-      if (value !== undefined && value !== '') return String(value)
-    }
+    const [value] = source.header === undefined ? [] : this.metadata.get(source.header)
+    if (value !== undefined && value !== '') return String(value)
     return source.path ? this.path : undefined
   }
 
@@ -137,6 +128,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     this.#caller.listener = listener
     this.resolve = this.reject = (answer) => this.#deliver(answer as Answer)
     this.#calling = true
+    this.take(this.selectAgain())
     this.begin()
     const signal = this.#signal
     if (signal !== undefined) {
@@ -169,7 +161,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   }
 
   halfClose(): void {
-    if (this.#asksOnce && this.outbox.end === 0 && !this.settled) {
+    if (this.#method.asksOnce && this.outbox.end === 0 && !this.settled) {
       this.cancelWithStatus(
         GRPC_STATUS.INTERNAL,
         `${this.path} takes one message, and the call was half-closed without`,
@@ -289,9 +281,32 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
     return withCause(status, callError(this, outcome, this.stack.clock.now()))
   }
 
+  protected selectAgain(): Selection {
+    const { stack, routed } = this.#service.select(this, this.kind.streaming)
+    return { stack, kind: this.#method.kindOf(routed), routed }
+  }
+
+  /** Its route is chosen when its metadata are known. */
+  protected override take(selection: Selection): void {
+    super.take(selection)
+    const { kind, routed } = selection
+    if (this.#settings?.idempotent === undefined && !this.committed) this.idempotent = kind.idempotent
+    if (routed?.changesRequests !== true) return
+    for (const changes of routed.requestChanges) changeMetadata(this.metadata, changes)
+    this.host = routed.rewrite?.host ?? this.host
+  }
+
   protected override policyArrived(provisional: Provisional): void {
     super.policyArrived(provisional)
-    if (!this.#saidIdempotent && !this.committed && provisional.isDeclared(this.path)) this.idempotent = true
+    const isOpen = this.#settings?.idempotent === undefined && !this.committed
+    if (isOpen && provisional.isDeclared(this.path)) this.idempotent = true
+  }
+
+  protected answerBy(answer: LocalAnswer, routed: Routed): void {
+    const status = localStatus(answer, routed, new this.transport.grpc.Metadata())
+    const outcome = grpcOutcome(status.code, false, undefined, new Error(status.details))
+    this.endLocally(outcome)
+    this.resolve({ status: this.explained(status, outcome) })
   }
 
   protected attempt(
@@ -332,11 +347,4 @@ export class GrpcCall extends ClientCall implements GrpcJsCall {
   }
 }
 
-function tell(call: GrpcCall, answer: Answer): void {
-  call.tell(answer)
-}
-
-/** grpc-js copies all fields of a status to the caller's error, so this becomes its `cause`. */
-function withCause(status: grpc.StatusObject, cause: MeshError): grpc.StatusObject {
-  return Object.assign(status, { cause })
-}
+const tell = (call: GrpcCall, answer: Answer): void => call.tell(answer)

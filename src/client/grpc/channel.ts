@@ -3,15 +3,14 @@
  * `channelOverride`. Each call picks its endpoint; the channel itself never connects.
  */
 import type * as grpc from '@grpc/grpc-js'
-import type { CallKind } from '../../core/call.ts'
 import { inboundCall } from '../../core/context.ts'
 import { MeshError } from '../../core/errors.ts'
 import { grpcStatusOf } from '../../core/status.ts'
 import { OptionsError, show } from '../../options/fields.ts'
-import { isGrpcMethod } from '../../options/names.ts'
 import type { Destination } from '../destination.ts'
-import { GrpcCall, type GrpcMethod } from './call.ts'
+import { GrpcCall } from './call.ts'
 import type { GrpcJsCall } from './grpc-js.ts'
+import { GrpcMethod } from './method.ts'
 import type { MethodDefinition, MethodNames } from './method-names.ts'
 import { GrpcCallSettings, PROPAGATE_DEFAULTS } from './promises/call-settings.ts'
 import { StateWatchers } from './state-watch.ts'
@@ -81,8 +80,7 @@ export class MeshChannel implements ChannelShape {
     const given = this.#leftOf(deadline)
     const timeoutMs = settings === undefined ? given : Math.min(settings.leftMs(destination.clock.now()), given)
     const method = this.#method(path)
-    const { stack } = destination.select(method, method.kind.streaming)
-    const call = new GrpcCall(stack, destination.transport, method, host, timeoutMs, settings, inboundCall())
+    const call = new GrpcCall(destination, method, host, timeoutMs, settings, inboundCall())
     if (parentCall !== null && parentCall !== undefined) {
       this.#inherit(call, parentCall, Number(propagateFlags ?? PROPAGATE_DEFAULTS))
     }
@@ -102,7 +100,7 @@ export class MeshChannel implements ChannelShape {
   getConnectivityState(tryToConnect: boolean): grpc.connectivityState {
     const { connectivityState } = this.#destination.transport.grpc
     if (this.#closed || this.#destination.transport.closed) return connectivityState.SHUTDOWN
-    return (tryToConnect ? this.#live() : this.#destination).cluster.endpoints.length > 0
+    return (tryToConnect ? this.#live() : this.#destination).ready
       ? connectivityState.READY
       : connectivityState.CONNECTING
   }
@@ -131,8 +129,9 @@ export class MeshChannel implements ChannelShape {
     return this.#destination
   }
 
-  #watchersOf({ clock, cluster }: Destination<GrpcTransport>): StateWatchers {
-    return new StateWatchers(clock, cluster, () => this.getConnectivityState(false))
+  #watchersOf(destination: Destination<GrpcTransport>): StateWatchers {
+    const subscribe = (listener: () => void): (() => void) => destination.onReady(listener)
+    return new StateWatchers(destination.clock, subscribe, () => this.getConnectivityState(false))
   }
 
   /** Throws the failure of a call as grpc-js's channel does. */
@@ -179,44 +178,16 @@ export class MeshChannel implements ChannelShape {
   }
 
   #makeMethod(path: string, declared: readonly string[]): GrpcMethod {
-    const { methods, idempotent, shortStreams, largestMessage = LARGEST_MESSAGE } = this.#options
-    const definition = methods.get(path)
-    // An unknown method may answer with a stream, which would never arrive if it were held back.
-    const answersOnce = definition?.responseStream === false
-    const streaming = !answersOnce || definition.requestStream
-    const level = definition?.options?.idempotency_level
-    const kind: CallKind = Object.freeze({
+    const { methods, names, idempotent, shortStreams, largestMessage = LARGEST_MESSAGE } = this.#options
+    return new GrpcMethod({
       service: this.#destination.service,
-      method: path,
-      protocol: 'grpc',
-      streaming: streaming && !shortStreams.has(path),
-      idempotent:
-        level === 'NO_SIDE_EFFECTS' ||
-        level === 'IDEMPOTENT' ||
-        idempotent.has(path) ||
-        this.#isDeclared(declared, path),
-    })
-    return Object.freeze({
-      method: path,
       path,
-      header: noHeader,
-      kind,
-      asksOnce: definition?.requestStream === false,
-      answersOnce,
+      definition: methods.get(path),
+      names,
+      idempotent: idempotent.has(path),
+      shortStream: shortStreams.has(path),
       largestMessage,
+      declared,
     })
-  }
-
-  /** Documents may also use the client's name of a method. */
-  #isDeclared(declared: readonly string[], path: string): boolean {
-    if (isGrpcMethod(declared, path)) return true
-    const prefix = path.slice(0, path.lastIndexOf('/') + 1)
-    for (const [name, definition] of this.#options.names) {
-      if (definition.path === path && isGrpcMethod(declared, prefix + name)) return true
-    }
-    return false
   }
 }
-
-/** A call is made before its metadata are known. */
-function noHeader(): undefined {}

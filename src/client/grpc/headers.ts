@@ -6,6 +6,7 @@ import type * as grpc from '@grpc/grpc-js'
 import type { Attempt } from '../../core/attempt.ts'
 import { type CarrierSetter, GRPC_FORMAT, TRACESTATE, writeCarrier } from '../../core/carrier.ts'
 import { GRPC_PREVIOUS_ATTEMPTS, GRPC_TIMEOUT, isReserved } from '../../core/headers.ts'
+import type { HeaderChanges } from '../../routing/settings.ts'
 
 const PRINTABLE = /^[ -~]*$/
 
@@ -39,6 +40,13 @@ export function fillMetadata(
   removeReserved(metadata, given)
   writeCarrier(METADATA, metadata, attempt, deadlineAt, now)
   // The options are not copied: `waitForReady` would wait for this endpoint while another is ready.
+}
+
+/** Applies what a route changes. */
+export function changeMetadata(metadata: grpc.Metadata, { remove, set, add }: HeaderChanges): void {
+  for (const name of remove) metadata.remove(name)
+  for (const [name, value] of set) metadata.set(name, value)
+  for (const [name, value] of add) metadata.add(name, value)
 }
 
 function removeReserved(metadata: grpc.Metadata, given: grpc.Metadata): void {

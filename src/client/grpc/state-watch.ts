@@ -5,7 +5,6 @@
 import { AsyncResource } from 'node:async_hooks'
 import type * as grpc from '@grpc/grpc-js'
 import { type Clock, LONGEST_TIMER_MS, type Timer } from '../../core/clock.ts'
-import type { Cluster } from '../../core/picker.ts'
 import { runUserCode } from './caller.ts'
 
 type State = grpc.connectivityState
@@ -13,14 +12,15 @@ type Callback = (error?: Error) => void
 
 export class StateWatchers {
   readonly #clock: Clock
-  readonly #cluster: Cluster
+  readonly #subscribe: (listener: () => void) => () => void
   readonly #state: () => State
   readonly #all = new Set<StateWatcher>()
   #unsubscribe: (() => void) | undefined
 
-  constructor(clock: Clock, cluster: Cluster, state: () => State) {
+  /** `subscribe`: to what the state depends on; returns how to stop. */
+  constructor(clock: Clock, subscribe: (listener: () => void) => () => void, state: () => State) {
     this.#clock = clock
-    this.#cluster = cluster
+    this.#subscribe = subscribe
     this.#state = state
   }
 
@@ -31,7 +31,7 @@ export class StateWatchers {
   add(current: State, ms: number, callback: Callback): void {
     const watcher = new StateWatcher(current, this.#clock.now() + ms, callback)
     this.#all.add(watcher)
-    this.#unsubscribe ??= this.#cluster.onChange(() => this.#checkLater())
+    this.#unsubscribe ??= this.#subscribe(() => this.#checkLater())
     if (ms !== Number.POSITIVE_INFINITY) this.#arm(watcher)
     if (this.#state() !== current) this.#checkLater()
   }

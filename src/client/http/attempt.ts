@@ -85,7 +85,7 @@ export class HttpAttempt
       {
         path: request.path,
         method: request.method,
-        headers: attemptHeaders(this, request.headers, this.launching ? this.startedAt : this.call.stack.clock.now()),
+        headers: attemptHeaders(this, request, this.launching ? this.startedAt : this.call.stack.clock.now()),
         body: (content ?? null) as Buffer | null,
         blocking: false,
         reset: request.reset,
@@ -300,7 +300,7 @@ export class HttpAttempt
   #answer(): void {
     const body = this.#body!
     body.stream(this)
-    this.resolve(this.call.answer(this.status, this.#statusText, this.#headers!, body))
+    this.resolve(this.call.answered(this.status, this.#statusText, this.#headers!, body))
     if (!body.complete) this.forgetCaller()
   }
 

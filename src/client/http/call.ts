@@ -6,21 +6,25 @@ import type { Call, HashKey } from '../../core/call.ts'
 import type { MeshError } from '../../core/errors.ts'
 import type { Outcome } from '../../core/outcome.ts'
 import { ROUTE_OVERRIDES } from '../../core/route-overrides.ts'
-import type { Provisional } from '../../resilience/stack.ts'
+import { httpOutcome } from '../../core/status.ts'
 import { ClientCall } from '../call.ts'
 import { callError } from '../call-error.ts'
 import { checkTimeout, leaveSignal } from '../call-options.ts'
-import type { Selector } from '../selection.ts'
+import type { LocalAnswer } from '../local-end.ts'
+import type { Routed } from '../routed.ts'
+import type { Selection, Selector } from '../selection.ts'
 import type { Transport } from '../transport.ts'
 import { HttpAttempt } from './attempt.ts'
 import { KeptBody, RepeatableBody } from './body/repeatable.ts'
 import type { RequestBody } from './body/request.ts'
 import type { ResponseBody } from './body/response.ts'
 import { StreamedBody } from './body/streamed.ts'
+import { changedRequest } from './changed-request.ts'
 import type { RequestPool } from './connection-user.ts'
 import { hashKeyOf } from './hash-key.ts'
 import type { ReceivedHeaders } from './headers.ts'
-import { checkIdleTimeout, isIdempotent, PreparedRequest } from './prepare-request.ts'
+import { changedResponse, localResponse } from './local-response.ts'
+import { checkIdleTimeout, isIdempotent, type PreparedRequest } from './prepare-request.ts'
 import type { HttpCallOptions } from './request-options.ts'
 
 /** Up to this size, uploading does not dominate the duration of an attempt. */
@@ -42,6 +46,7 @@ export type Answer<R> = (status: number, statusText: string, headers: ReceivedHe
 export type HttpService = Selector<Transport<RequestPool>>
 
 export class HttpCall<R = unknown> extends ClientCall {
+  readonly service: HttpService
   readonly transport: Transport<RequestPool>
   /** Replaced before it is sent by filters, or when a buffered body proves to be short. */
   request: PreparedRequest
@@ -66,7 +71,10 @@ export class HttpCall<R = unknown> extends ClientCall {
    */
   #failure: { readonly error: unknown } | undefined = undefined
 
-  /** @throws OptionsError naming the option */
+  /**
+   * `selection`: of a call whose request may still change. @defaultValue that of `request`
+   * @throws OptionsError naming the option
+   */
   constructor(
     service: HttpService,
     request: PreparedRequest,
@@ -74,20 +82,17 @@ export class HttpCall<R = unknown> extends ClientCall {
     options: HttpCallOptions | undefined,
     signal: AbortSignal | undefined,
     parent: Call | undefined,
+    selection: Selection = service.select(request, options?.streaming === true),
   ) {
-    const { stack, kind } = service.select(request, options?.streaming === true)
-    super(
-      stack,
-      kind,
-      options?.timeout === undefined ? Number.POSITIVE_INFINITY : checkTimeout(options.timeout),
-      parent,
-    )
+    super(selection, options?.timeout === undefined ? Number.POSITIVE_INFINITY : checkTimeout(options.timeout), parent)
+    this.service = service
     this.transport = service.transport
     const asked = request.header(ROUTE_OVERRIDES)
     if (asked !== undefined) this.overrides = service.transport.overrides.introduce(asked)
     this.request = request
+    if (selection.routed?.changesRequests === true) this.request = changedRequest(request, selection.routed)
     this.answer = answer
-    this.idleMs = stack.idleMs ?? Number.POSITIVE_INFINITY
+    this.idleMs = selection.stack.idleMs ?? Number.POSITIVE_INFINITY
     this.#signal = signal
     this.idempotent = options?.idempotent ?? isIdempotent(request.method, request.headers)
     if (options === undefined) return
@@ -111,8 +116,7 @@ export class HttpCall<R = unknown> extends ClientCall {
     content.begin()
     return content.short().then((bytes) => {
       if (bytes === undefined) return this.#send(content)
-      const { method, path, headers, reset } = this.request
-      this.request = new PreparedRequest(method, path, headers, { content: bytes, contentType: undefined }, reset)
+      this.request = this.request.with({ body: { content: bytes, contentType: undefined } })
       return this.#send(bytes)
     })
   }
@@ -148,6 +152,7 @@ export class HttpCall<R = unknown> extends ClientCall {
   /** Takes over the request of `made`. */
   protected takeOver(made: HttpCall<R>): void {
     this.stack = made.stack
+    this.routed = made.routed
     this.request = made.request
     this.idleMs = made.idleMs
     this.#signal = made.#signal
@@ -176,9 +181,31 @@ export class HttpCall<R = unknown> extends ClientCall {
     return error
   }
 
-  protected override policyArrived(provisional: Provisional): void {
-    super.policyArrived(provisional)
+  protected selectAgain(): Selection {
+    return this.service.select(this.request, this.kind.streaming)
+  }
+
+  protected override take(selection: Selection): void {
+    super.take(selection)
     if (this.idleMs === Number.POSITIVE_INFINITY) this.idleMs = this.stack.idleMs ?? this.idleMs
+    if (this.routed?.changesRequests === true) this.request = changedRequest(this.request, this.routed)
+  }
+
+  /** What the caller receives of a peer's answer. */
+  answered(status: number, statusText: string, received: ReceivedHeaders, body: ResponseBody): R {
+    const { routed } = this
+    const headers = routed === undefined ? received : changedResponse(received, routed.responseChanges)
+    return this.answer(status, statusText, headers, body)
+  }
+
+  header(name: string): string | undefined {
+    return this.request.header(name)
+  }
+
+  protected answerBy(answer: LocalAnswer, routed: Routed): void {
+    const { status, statusText, headers, body } = localResponse(answer, routed, this.request, this.kind.service)
+    this.endLocally(httpOutcome(status, false, undefined))
+    this.resolve(this.answer(status, statusText, headers, body))
   }
 
   protected attempt(

@@ -146,7 +146,7 @@ export class HttpClient {
     const service = this.#service
     const full = options?.query === undefined ? path : withQuery(path, options.query)
     const request = prepareRequest('GET', full, options?.headers, undefined)
-    return this.#shared!.get(request, service.select(request, false).kind, baggage, (root, answer) => {
+    return this.#shared!.get(request, service.unrouted('GET', false).kind, baggage, (root, answer) => {
       const call = new HttpCall(service, request, answer, undefined, undefined, root)
       if (this.#idleMs !== undefined) call.idleMs = this.#idleMs
       return call

@@ -2,8 +2,10 @@
  * The call that filters receive: its first `next` sends it. Each further `next` makes another call,
  * which ends with this one.
  */
-import type { CallKind } from '../../core/call.ts'
-import { HttpCall } from './call.ts'
+import type { Call, CallKind } from '../../core/call.ts'
+import { type Answer, HttpCall, type HttpService } from './call.ts'
+import type { PreparedRequest } from './prepare-request.ts'
+import type { HttpCallOptions } from './request-options.ts'
 
 export class FilteredCall<R> extends HttpCall<R> {
   #begun = false
@@ -12,6 +14,18 @@ export class FilteredCall<R> extends HttpCall<R> {
   /** As the caller set them. If they differ when the call is sent, a filter has set them. */
   #idempotent: boolean | undefined = undefined
   #hashKey: string | undefined = undefined
+
+  constructor(
+    service: HttpService,
+    request: PreparedRequest,
+    answer: Answer<R>,
+    options: HttpCallOptions | undefined,
+    signal: AbortSignal | undefined,
+    parent: Call | undefined,
+  ) {
+    const selection = service.unrouted(request.method, options?.streaming === true)
+    super(service, request, answer, options, signal, parent, selection)
+  }
 
   /** Prepares it for the first filter. */
   handOver(): this {

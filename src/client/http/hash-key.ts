@@ -4,6 +4,7 @@
  */
 import type { HashKey } from '../../core/call.ts'
 import type { RequestHead } from '../../core/request-head.ts'
+import { cookieOf } from '../cookie.ts'
 
 /** The first that the request has of: the header, the cookie, the path without its query. */
 export function hashKeyOf(source: HashKey, head: RequestHead): string | undefined {
@@ -16,18 +17,4 @@ export function hashKeyOf(source: HashKey, head: RequestHead): string | undefine
   if (!source.path) return undefined
   const query = path.indexOf('?')
   return query < 0 ? path : path.slice(0, query)
-}
-
-/** `a=1; b=2` (RFC 6265, 4.2.1). */
-function cookieOf(cookies: string, name: string): string | undefined {
-  for (let from = 0; from < cookies.length; ) {
-    let end = cookies.indexOf(';', from)
-    if (end < 0) end = cookies.length
-    while (cookies[from] === ' ') from += 1
-    if (cookies.startsWith(name, from) && cookies[from + name.length] === '=') {
-      return cookies.slice(from + name.length + 1, end).trimEnd()
-    }
-    from = end + 1
-  }
-  return undefined
 }

@@ -64,13 +64,29 @@ export class PreparedRequest implements RequestHead {
   readonly body: RequestBody | undefined
   /** The connection ends with the exchange. */
   readonly reset: boolean
+  /** The host that the service sees. `undefined`: its own name. */
+  readonly host: string | undefined
 
-  constructor(method: string, path: string, headers: string[], body: RequestBody | undefined, reset = false) {
+  constructor(
+    method: string,
+    path: string,
+    headers: string[],
+    body: RequestBody | undefined,
+    reset = false,
+    host?: string,
+  ) {
     this.method = method
     this.path = path
     this.headers = headers
     this.body = body
     this.reset = reset
+    this.host = host
+  }
+
+  /** A copy with other parts. */
+  with(parts: Partial<Pick<PreparedRequest, 'path' | 'headers' | 'body' | 'host'>>): PreparedRequest {
+    const { path, headers, body, host } = { ...this, ...parts }
+    return new PreparedRequest(this.method, path, headers, body, this.reset, host)
   }
 
   header(name: string): string | undefined {
@@ -110,7 +126,8 @@ function checkLength(length: string | undefined): void {
   ])
 }
 
-function removeHeader(flat: string[], name: string): void {
+/** Removes all values of `name` (lower case). */
+export function removeHeader(flat: string[], name: string): void {
   for (let i = flat.length - 2; i >= 0; i -= 2) if (flat[i] === name) flat.splice(i, 2)
 }
 
@@ -188,10 +205,14 @@ function append(flat: string[], name: string, value: string): void {
   flat.push(name, value)
 }
 
-/** All headers of one attempt. `given` is not changed: the next attempt needs it again. */
-export function attemptHeaders(attempt: Attempt, given: readonly string[], now: number): string[] {
+/** All headers of one attempt. `request` is not changed: the next attempt needs it again. */
+export function attemptHeaders(
+  attempt: Attempt,
+  { headers: given, host }: Pick<PreparedRequest, 'headers' | 'host'>,
+  now: number,
+): string[] {
   const { kind, deadlineAt } = attempt.call
-  const flat = ['host', kind.service]
+  const flat = ['host', host ?? kind.service]
   let setter = APPENDING
   for (let i = 0; i < given.length; i += 2) {
     const name = given[i]!

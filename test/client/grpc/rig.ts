@@ -113,6 +113,11 @@ export class GrpcRig extends WatchedStack {
       clock: systemClock,
       settings: { retry: this.stack().retry.settings },
       select: () => ({ stack: this.stack() }),
+      unrouted: () => ({ stack: this.stack() }),
+      get ready() {
+        return cluster.endpoints.length > 0
+      },
+      onReady: (listener: () => void) => cluster.onChange(listener),
     }
     return makeGrpcClient(
       SHOP,

@@ -22,7 +22,9 @@ describe('the headers of an attempt', () => {
     const attempt = attemptOf(call, 0)
     call.trace = { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), sampled: true, state: undefined }
     attempt.trace = { ...call.trace, spanId: 'c'.repeat(16) }
-    expect(flatHeader(attemptHeaders(attempt, [], 0), 'traceparent')).toContain('c'.repeat(16))
+    expect(flatHeader(attemptHeaders(attempt, { headers: [], host: undefined }, 0), 'traceparent')).toContain(
+      'c'.repeat(16),
+    )
   })
 
   it("hold the service, the time left, trace, baggage and what came before; ours win over the user's", () => {
@@ -30,7 +32,7 @@ describe('the headers of an attempt', () => {
     call.trace = { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), sampled: true, state: 'x=1' }
     call.baggage = new Map([['user', 'ü']])
     const given = flattenHeaders({ Accept: 'text/plain', traceparent: 'lie', baggage: 'lie=1', Host: 'lie' })
-    expect(attemptHeaders(attemptOf(call, 2), given, 250.5)).toEqual([
+    expect(attemptHeaders(attemptOf(call, 2), { headers: given, host: undefined }, 250.5)).toEqual([
       'host',
       'inventory',
       'accept',
@@ -54,7 +56,7 @@ describe('the headers of an attempt', () => {
       ['traceparent', 't'],
       ['baggage', 'b=1'],
     ])
-    expect(attemptHeaders(attemptOf(call, 0), given, 0)).toEqual([
+    expect(attemptHeaders(attemptOf(call, 0), { headers: given, host: undefined }, 0)).toEqual([
       'host',
       'inventory',
       'traceparent',
@@ -119,7 +121,9 @@ describe('the headers of an attempt', () => {
 
   it('of a first attempt do not say how many came before', () => {
     const call = new Call(kind, 0, 100, undefined)
-    expect(flatHeader(attemptHeaders(attemptOf(call, 0), [], 0), 'inmesh-previous-attempts')).toBeUndefined()
+    expect(
+      flatHeader(attemptHeaders(attemptOf(call, 0), { headers: [], host: undefined }, 0), 'inmesh-previous-attempts'),
+    ).toBeUndefined()
   })
 })
 

@@ -212,6 +212,10 @@ export class Rig extends WatchedStack implements Selector<HttpTransport> {
     return this.#selection(method, streaming)
   }
 
+  unrouted(method: string, streaming: boolean): Selection {
+    return this.#selection(method, streaming)
+  }
+
   kind(method: string, streaming: boolean): CallKind {
     return this.#selection(method, streaming).kind
   }
@@ -221,7 +225,7 @@ export class Rig extends WatchedStack implements Selector<HttpTransport> {
     let selection = this.#selections.get(key)
     if (selection === undefined) {
       const kind = Object.freeze({ service: this.service, method, protocol: 'http', streaming, idempotent: false })
-      selection = { stack: this.stack(), kind }
+      selection = { stack: this.stack(), kind, routed: undefined }
       this.#selections.set(key, selection)
     }
     return selection

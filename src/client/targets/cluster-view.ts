@@ -1,0 +1,97 @@
+/**
+ * A named subset of a service's endpoints as a cluster with a separate picker. Endpoints,
+ * connections and estimates stay those of the service; the view follows when it is used.
+ */
+import type { Clock } from '../../core/clock.ts'
+import type { Endpoint } from '../../core/endpoint.ts'
+import type { Balancer, Cluster, Picker } from '../../core/picker.ts'
+import type { ServiceCluster } from '../../discovery/cluster.ts'
+
+/** All given conditions hold for the endpoints of a subset. */
+export interface SubsetConditions {
+  readonly version: string | undefined
+  readonly metadata: readonly (readonly [name: string, value: string])[]
+}
+
+export function isMember(endpoint: Endpoint, { version, metadata }: SubsetConditions): boolean {
+  if (version !== undefined && endpoint.version !== version) return false
+  for (const [name, value] of metadata) {
+    if (!Object.hasOwn(endpoint.metadata, name) || endpoint.metadata[name] !== value) return false
+  }
+  return true
+}
+
+export interface ClusterViewParts {
+  /** The service that owns the endpoints. */
+  readonly source: ServiceCluster
+  /** `undefined`: all of them. */
+  readonly subset: SubsetConditions | 'none' | undefined
+  readonly balancer: Balancer
+  readonly clock: Clock
+  /** Gets the endpoints in use, after each change and each pick that changed them. */
+  readonly watch: (inUse: readonly Endpoint[]) => void
+}
+
+const NO_ENDPOINT: Picker = Object.freeze({ pick: () => undefined })
+
+export class ClusterView implements Cluster {
+  readonly #parts: ClusterViewParts
+  /** The publication that the rest was made from. */
+  #seen: readonly Endpoint[] | undefined
+  #endpoints: readonly Endpoint[] = []
+  #picker: Picker = NO_ENDPOINT
+
+  constructor(parts: ClusterViewParts) {
+    this.#parts = parts
+  }
+
+  get service(): string {
+    return this.#parts.source.service
+  }
+
+  get endpoints(): readonly Endpoint[] {
+    if (this.#parts.source.endpoints !== this.#seen) this.#follow()
+    return this.#endpoints
+  }
+
+  get picker(): Picker {
+    if (this.#parts.source.endpoints !== this.#seen) this.#follow()
+    return this.#picker
+  }
+
+  whenAvailable(ms: number, listener: (available: boolean) => void): () => void {
+    const { source, clock } = this.#parts
+    const finish = (available: boolean): void => {
+      leave()
+      listener(available)
+    }
+    const timer = clock.startTimer(ms, () => finish(this.endpoints.length > 0), undefined)
+    const unsubscribe = source.onChange(() => {
+      if (source.closed || this.endpoints.length > 0) finish(!source.closed)
+    })
+    const leave = (): void => {
+      unsubscribe()
+      clock.stopTimer(timer)
+    }
+    return leave
+  }
+
+  onChange(listener: () => void): () => void {
+    return this.#parts.source.onChange(listener)
+  }
+
+  #follow(): void {
+    const { source, subset, balancer, watch } = this.#parts
+    this.#seen = source.endpoints
+    const all = membersOf(source.all, subset)
+    const ready = all.filter((endpoint) => !source.isDraining(endpoint))
+    this.#endpoints = Object.freeze(ready.length > 0 ? ready : all)
+    this.#picker = this.#endpoints.length === 0 ? NO_ENDPOINT : balancer.picker(this.#endpoints)
+    watch(this.#picker.inUse ?? this.#endpoints)
+  }
+}
+
+function membersOf(all: readonly Endpoint[], subset: ClusterViewParts['subset']): Endpoint[] {
+  if (subset === 'none') return []
+  return subset === undefined ? [...all] : all.filter((endpoint) => isMember(endpoint, subset))
+}

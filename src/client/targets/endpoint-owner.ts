@@ -1,0 +1,34 @@
+/** The destination that owns endpoints, as the targets of routes see it. */
+import type { Policy } from '../../core/policy.ts'
+import type { ServiceCluster } from '../../discovery/cluster.ts'
+import type { BalancerName } from '../../resilience/balancing-settings.ts'
+import type { ServiceState } from '../../resilience/service-state.ts'
+import type { ServiceSettings } from '../../resilience/settings.ts'
+import type { RoutingSettings } from '../../routing/settings.ts'
+import type { BalancerParts } from '../balancing/balancer.ts'
+
+export interface EndpointOwner {
+  readonly service: string
+  readonly cluster: ServiceCluster
+  readonly state: ServiceState
+  readonly settings: ServiceSettings
+  readonly routing: RoutingSettings | undefined
+  /** The part of its balancer that learns from attempts. */
+  readonly learner: Policy | undefined
+  /** The balancer of that name, which keeps its estimates. */
+  balancer(name: BalancerName): BalancerParts
+  /** Calls `listener` after each change of its policy. Returns how to stop. */
+  onConfigured(listener: () => void): () => void
+}
+
+/** Another service, watched and kept until it is released. */
+export interface HeldOwner {
+  readonly owner: EndpointOwner
+  release(): void
+}
+
+/**
+ * Finds the service of that name. @throws MeshError if this process calls as many services as it
+ * can, or is closed
+ */
+export type HoldOwner = (service: string) => HeldOwner | undefined

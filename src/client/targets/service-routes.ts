@@ -1,0 +1,283 @@
+/**
+ * The routes of one service as this process calls it. A route is compiled when it is first chosen;
+ * a new document starts over and keeps state by the names of routes and targets.
+ */
+import type { Clock } from '../../core/clock.ts'
+import type { Balancer, Cluster } from '../../core/picker.ts'
+import type { RequestHead } from '../../core/request-head.ts'
+import type { Telemetry } from '../../core/telemetry.ts'
+import { ServiceCluster } from '../../discovery/cluster.ts'
+import type { BalancingSettings } from '../../resilience/balancing-settings.ts'
+import type { ServiceListeners } from '../../resilience/service-state.ts'
+import { compileStack, type Stack } from '../../resilience/stack.ts'
+import { RouteTable } from '../../routing/route-table.ts'
+import type { RouteSettings, RoutingSettings, TargetSettings } from '../../routing/settings.ts'
+import type { PeerReading } from '../../telemetry/mesh-gauges.ts'
+import type { BalancingClient } from '../balancing/arranged.ts'
+import { Routed } from '../routed.ts'
+import type { Selection } from '../selection.ts'
+import { type KindParts, Selections } from '../selections.ts'
+import type { SubsetConditions } from './cluster-view.ts'
+import type { EndpointOwner, HoldOwner } from './endpoint-owner.ts'
+import { HeldServices } from './held-services.ts'
+import { RouteState } from './route-state.ts'
+import { TargetChoice } from './target-choice.ts'
+import { type TargetCluster, TargetClusters } from './target-clusters.ts'
+
+export interface ServiceRoutesParts extends KindParts {
+  /** The service whose document has the routes. */
+  readonly called: EndpointOwner
+  /** Our own service, for routes that name the calling one. */
+  readonly caller: string
+  readonly client: BalancingClient
+  readonly clock: Clock
+  readonly telemetry: Telemetry
+  readonly hold: HoldOwner
+  /** Listeners to the separate state of a route. */
+  readonly listeners: (route: string) => ServiceListeners
+  /** The endpoints of another service, to which a route leads, may have changed. */
+  readonly onEndpoints: () => void
+}
+
+export class ServiceRoutes {
+  readonly #parts: ServiceRoutesParts
+  readonly #held: HeldServices
+  readonly #clusters: TargetClusters
+  readonly #states = new Map<string, RouteState>()
+  /** By the route's name; turns outlive a change of weights. */
+  readonly #choices = new Map<string, TargetChoice>()
+  readonly #compiled = new Map<RouteSettings, TargetChoice>()
+  #routing: RoutingSettings
+  #table: RouteTable
+  /** For calls that no route matches; `undefined`: they go to the service. */
+  #refusal: Selections | undefined
+  #unrouted: Selections | undefined
+  #used = false
+
+  constructor(parts: ServiceRoutesParts, routing: RoutingSettings) {
+    this.#parts = parts
+    this.#held = new HeldServices(parts.hold, () => this.#compiled.clear(), parts.onEndpoints)
+    this.#clusters = new TargetClusters(parts.clock, parts.client)
+    this.#routing = routing
+    this.#table = this.#tableOf(routing)
+  }
+
+  /** The target for `head`; `undefined`: the service as it is. */
+  select(head: RequestHead, streaming: boolean): Selection | undefined {
+    const route = this.#table.find(head)
+    if (route === undefined) {
+      return this.#routing.unmatched === 'service' ? undefined : this.#refused().select(head.method, streaming)
+    }
+    const choice = this.#compiled.get(route) ?? this.#compile(route)
+    return choice.of(head).select(head.method, streaming)
+  }
+
+  /** Calls whose head is not known yet: the route brings the bounds of time. */
+  get unrouted(): Selections {
+    if (this.#unrouted === undefined) {
+      const { settings, state, cluster, learner } = this.#parts.called
+      const unbound = { ...settings, timeoutMs: Infinity, idleTimeoutMs: Infinity }
+      const stack = this.#stack({ settings: unbound, state, cluster, balancer: learner })
+      this.#unrouted = new Selections(this.#parts, stack, undefined)
+    }
+    return this.#unrouted
+  }
+
+  /** Puts another document in force. What it no longer names is closed. */
+  configure(routing: RoutingSettings): void {
+    this.#routing = routing
+    this.#table = this.#tableOf(routing)
+    this.recompile()
+    const named = new Map(routing.routes.map((route) => [route.name, route]))
+    for (const [name, state] of this.#states) {
+      const route = named.get(name)
+      if (route !== undefined) state.configure(route, this.#parts.called.settings)
+      else {
+        this.#states.delete(name)
+        state.close()
+      }
+    }
+    for (const name of this.#choices.keys()) if (!named.has(name)) this.#choices.delete(name)
+    this.#clusters.keep(new Set(routing.routes.flatMap((route) => route.targets.map((to) => clusterKey(route, to)))))
+    if (this.#used) this.#watchNamed()
+  }
+
+  /** The stack of the service has changed. */
+  recompile(): void {
+    this.#compiled.clear()
+    this.#refusal = undefined
+    this.#unrouted = undefined
+  }
+
+  /** Whether another service to which a route leads has endpoints. */
+  get ready(): boolean {
+    this.#begin()
+    return this.#held.ready
+  }
+
+  /** The separate circuits of routes. */
+  *circuits() {
+    for (const { circuit } of this.#states.values()) if (circuit !== undefined) yield circuit.circuit
+  }
+
+  /** The separate state of routes, for metrics. */
+  *readings(): Iterable<Pick<PeerReading, 'route' | 'circuit' | 'throttled' | 'retryBudget'>> {
+    for (const [route, { circuit, throttle, balance }] of this.#states) {
+      if (circuit === undefined && throttle === undefined && balance === undefined) continue
+      yield {
+        route,
+        circuit: circuit?.state,
+        throttled: throttle?.share,
+        retryBudget: balance === undefined ? undefined : Math.floor(balance),
+      }
+    }
+  }
+
+  close(): void {
+    this.#compiled.clear()
+    this.#held.close()
+    for (const state of this.#states.values()) state.close()
+    this.#states.clear()
+  }
+
+  #tableOf({ routes }: RoutingSettings): RouteTable {
+    return new RouteTable(routes, this.#parts.caller, this.#parts.protocol)
+  }
+
+  /** Other services are watched from the first use on: a service that is only a target has none. */
+  #begin(): void {
+    if (this.#used) return
+    this.#used = true
+    this.#watchNamed()
+  }
+
+  #watchNamed(): void {
+    const own = this.#parts.called.service
+    const named = this.#routing.routes.flatMap(({ targets }) => targets.map(({ service }) => service))
+    this.#held.keep(new Set(named.filter((service) => service !== own)))
+  }
+
+  #compile(route: RouteSettings): TargetChoice {
+    this.#begin()
+    const state = this.#stateOf(route)
+    let whole = true
+    const targets =
+      route.targets.length === 0
+        ? [this.#target(new Routed(route, undefined, this.#parts.caller), route, this.#parts.called, state)]
+        : route.targets.map((to) => {
+            const owner = this.#ownerOf(to.service)
+            whole &&= owner !== undefined
+            return this.#target(new Routed(route, to, this.#parts.caller), route, owner, state)
+          })
+    let choice = this.#choices.get(route.name)
+    if (choice === undefined) {
+      choice = new TargetChoice(this.#parts.clock)
+      this.#choices.set(route.name, choice)
+    }
+    choice.configure(route, targets)
+    // A service that could not be watched may be watched by the next call.
+    if (whole) this.#compiled.set(route, choice)
+    return choice
+  }
+
+  #target(routed: Routed, route: RouteSettings, owner: EndpointOwner | undefined, state: RouteState): Selections {
+    const { called } = this.#parts
+    const { policy, own } = route
+    const { cluster, learner } = this.#clusterOf(route, routed.target, owner)
+    const guard = owner ?? called
+    return new Selections(
+      this.#parts,
+      this.#stack({
+        settings: { ...policy, ejection: own.has('ejection') ? policy.ejection : guard.settings.ejection },
+        state: state.over(guard, called, route),
+        cluster,
+        balancer: learner,
+      }),
+      routed,
+    )
+  }
+
+  #clusterOf(route: RouteSettings, to: TargetSettings | undefined, owner: EndpointOwner | undefined): TargetCluster {
+    if (owner === undefined) return { cluster: nowhere(to!.service, this.#parts.clock), learner: undefined }
+    const { own, policy } = route
+    const subset = to === undefined ? undefined : subsetOf(to, owner)
+    if (subset === undefined && !hasOwnPicker(route)) return { cluster: owner.cluster, learner: owner.learner }
+    return this.#clusters.of(clusterKey(route, to), {
+      owner,
+      subset,
+      balancing: balancingOf(route, owner.settings),
+      ejection: own.has('ejection') ? policy.ejection : undefined,
+    })
+  }
+
+  #refused(): Selections {
+    if (this.#refusal === undefined) {
+      const { called } = this.#parts
+      const { settings, state, cluster, learner } = called
+      this.#refusal = new Selections(
+        this.#parts,
+        this.#stack({ settings, state, cluster, balancer: learner }),
+        new Routed(undefined, undefined, this.#parts.caller),
+      )
+    }
+    return this.#refusal
+  }
+
+  #stack(parts: Omit<Parameters<typeof compileStack>[0], 'telemetry' | 'clock'>): Stack {
+    const { telemetry, clock } = this.#parts
+    return compileStack({ ...parts, telemetry, clock })
+  }
+
+  #ownerOf(service: string): EndpointOwner | undefined {
+    const { called } = this.#parts
+    return service === called.service ? called : this.#held.owner(service)
+  }
+
+  #stateOf(route: RouteSettings): RouteState {
+    let state = this.#states.get(route.name)
+    if (state === undefined) {
+      const { called, clock, listeners } = this.#parts
+      state = new RouteState(`${called.service}/${route.name}`, clock, listeners(route.name))
+      state.configure(route, called.settings)
+      this.#states.set(route.name, state)
+    }
+    return state
+  }
+}
+
+function clusterKey({ name, own, policy }: RouteSettings, to: TargetSettings | undefined): string {
+  const route = hasOwnPicker({ own, policy }) ? `@${name}` : ''
+  return `${to?.key ?? ''}${route}`
+}
+
+/** Whether its calls choose among the same endpoints otherwise than those of the service. */
+function hasOwnPicker({ own, policy }: Pick<RouteSettings, 'own' | 'policy'>): boolean {
+  if (own.has('ejection') && policy.ejection !== undefined) return true
+  return OWN_PICKER.some((key) => own.has(key))
+}
+
+const OWN_PICKER = ['balancer', 'zone', 'subset'] as const
+
+/** What the route writes, over the settings of the service that owns the endpoints. */
+function balancingOf({ own, policy }: RouteSettings, owner: BalancingSettings): BalancingSettings {
+  const { balancer, hashKey, zone, subsetSize, slowStartMs } = owner
+  const under = { balancer, hashKey, zone, subsetSize, slowStartMs }
+  return Object.freeze({
+    ...under,
+    ...(own.has('balancer') && { balancer: policy.balancer, hashKey: policy.hashKey, zone: policy.zone }),
+    ...(own.has('zone') && { zone: policy.zone }),
+    ...(own.has('subset') && { subsetSize: policy.subsetSize }),
+  })
+}
+
+/** Another service's own document says what a subset of it is. */
+function subsetOf({ subset }: TargetSettings, owner: EndpointOwner): SubsetConditions | 'none' | undefined {
+  return typeof subset === 'string' ? (owner.routing?.subsets.get(subset) ?? 'none') : subset
+}
+
+/** Where the endpoints of a service would be that cannot be watched now. */
+function nowhere(service: string, clock: Clock): Cluster {
+  return new ServiceCluster(service, () => NO_BALANCER, clock)
+}
+
+const NO_BALANCER: Balancer = { name: 'none', picker: () => ({ pick: () => undefined }) }

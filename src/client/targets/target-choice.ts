@@ -1,0 +1,39 @@
+/**
+ * Chooses among the targets of one route: the only one, the one that a sticky key leads to, or the
+ * next by weight.
+ */
+import type { Clock } from '../../core/clock.ts'
+import type { RequestHead } from '../../core/request-head.ts'
+import type { RouteSettings, StickySettings, TargetSettings } from '../../routing/settings.ts'
+import { SplitTurns, stickyIndex } from '../../routing/split.ts'
+import type { Selections } from '../selections.ts'
+import { stickyKeyOf } from './sticky-key.ts'
+
+export class TargetChoice {
+  readonly #clock: Clock
+  #targets: readonly Selections[] = []
+  #turns: SplitTurns | undefined
+  #settings: readonly TargetSettings[] = []
+  #sticky: StickySettings | undefined
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Turns go on from where they are, also with other weights. */
+  configure({ targets, sticky }: RouteSettings, compiled: readonly Selections[]): void {
+    this.#targets = compiled
+    this.#settings = targets
+    this.#sticky = sticky
+    if (targets.length < 2) return
+    if (this.#turns === undefined) this.#turns = new SplitTurns(targets, this.#clock.random())
+    else this.#turns.configure(targets)
+  }
+
+  of(head: RequestHead): Selections {
+    const targets = this.#targets
+    if (targets.length === 1) return targets[0]!
+    const key = this.#sticky === undefined ? undefined : stickyKeyOf(this.#sticky, head)
+    return targets[key === undefined ? this.#turns!.next() : stickyIndex(this.#settings, key)]!
+  }
+}
