@@ -14,9 +14,10 @@ const order = [
   ['discovery', `(${BASE}|resilience|routing|discovery|identity|telemetry)`],
   ['client', `(${BASE}|resilience|routing|discovery|identity|telemetry|client)`],
   ['server', `(${BASE}|resilience|routing|discovery|identity|telemetry|server)`],
-  ['registry', `(${BASE}|resilience|routing|discovery|identity|telemetry|registry)`],
+  ['gateway-api', `(${BASE}|resilience|routing|discovery|gateway-api)`],
+  ['registry', `(${BASE}|resilience|routing|discovery|identity|telemetry|gateway-api|registry)`],
   ['mesh', `(${BASE}|resilience|routing|discovery|identity|telemetry|client|server|mesh)`],
-  ['cli', `(${BASE}|resilience|routing|discovery|identity|telemetry|registry|cli)`],
+  ['cli', `(${BASE}|resilience|routing|discovery|identity|telemetry|gateway-api|registry|cli)`],
 ]
 
 /** `foreign` may be imported in `rooms` only. */

@@ -1,0 +1,172 @@
+/** What a rule of a manifest does with a request, in the words of our documents. */
+import { formatDuration } from '../options/duration.ts'
+import type { Filter, HeaderFilter, MirrorFilter, PathModifier, RedirectFilter } from './filters.ts'
+import { withoutFinalSlash } from './matches.ts'
+import { lowerCase } from './precedence.ts'
+import type { Backend, GrpcRule, HttpRule, RetryRule, Timeouts } from './route-spec.ts'
+
+/** The keys of a route in a document, but its name and its match. */
+export type Actions = Readonly<Record<string, unknown>>
+
+/** Whether the mesh knows a service of this name. */
+export type Exists = (service: string) => boolean
+
+/** As long as a timeout can be: the specification's meaning of `0s` where none can be lifted. */
+const LONGEST_MS = 86_400_000
+/** The first wait of a backoff of ours is at most this long. */
+const LONGEST_BASE_MS = 60_000
+const LONGEST_WAIT_MS = 300_000
+
+/** The answer where there is no backend. */
+const NO_BACKEND = { status: 500, grpcStatus: 'UNAVAILABLE', body: 'no backend' }
+
+export function httpActions(rule: HttpRule, exists: Exists): Actions {
+  return {
+    ...destination(rule, exists),
+    ...filterActions(rule.filters ?? [], exists),
+    ...policies(rule.timeouts, rule.retry),
+  }
+}
+
+export function grpcActions(rule: GrpcRule, exists: Exists): Actions {
+  return { ...destination(rule, exists), ...filterActions(rule.filters ?? [], exists) }
+}
+
+interface AnyRule {
+  readonly filters: readonly Filter[] | undefined
+  readonly backendRefs: readonly Backend[] | undefined
+}
+
+/**
+ * A backend that does not exist keeps its share. The name of a backend means its endpoints, so the
+ * service may stand among its own backends.
+ */
+function destination({ filters, backendRefs = [] }: AnyRule, exists: Exists): Actions {
+  if (filters?.some(({ type }) => type === 'RequestRedirect') === true) return {}
+  const backends = withoutDuplicates(backendRefs)
+  const usable = backends.some(({ name, weight = 1 }) => weight > 0 && exists(name))
+  if (!usable) return { respond: NO_BACKEND }
+  const targets = backends.map((backend) => {
+    const headers = headerActions(backend.filters ?? [])
+    return {
+      to: { service: backend.name, ...(!exists(backend.name) && { missing: true }) },
+      weight: backend.weight ?? 1,
+      ...(headers !== undefined && { headers }),
+    }
+  })
+  const [only] = targets
+  if (targets.length === 1 && only!.headers === undefined) return { to: only!.to }
+  return { split: targets }
+}
+
+/** The same service named twice, without filters, is one target with both weights. */
+function withoutDuplicates(backends: readonly Backend[]): readonly Backend[] {
+  const plain = new Map<string, number>()
+  const kept: Backend[] = []
+  for (const backend of backends) {
+    const before = plain.get(backend.name)
+    if ((backend.filters?.length ?? 0) > 0) kept.push(backend)
+    else if (before === undefined) {
+      plain.set(backend.name, kept.length)
+      kept.push(backend)
+    } else {
+      const first = kept[before]!
+      kept[before] = { ...first, weight: Math.min(1_000_000, (first.weight ?? 1) + (backend.weight ?? 1)) }
+    }
+  }
+  return kept
+}
+
+function filterActions(filters: readonly Filter[], exists: Exists): Actions {
+  const mirrors = filters.flatMap(({ requestMirror }) =>
+    requestMirror === undefined ? [] : mirrorOf(requestMirror, exists),
+  )
+  const redirect = filters.find(({ type }) => type === 'RequestRedirect')?.requestRedirect
+  const rewrite = filters.find(({ type }) => type === 'URLRewrite')?.urlRewrite
+  const headers = headerActions(filters)
+  const rewritten = {
+    ...(rewrite?.hostname !== undefined && { host: rewrite.hostname }),
+    ...(rewrite?.path !== undefined && { path: pathOf(rewrite.path) }),
+  }
+  return {
+    ...(mirrors.length > 0 && { mirror: mirrors }),
+    ...(headers !== undefined && { headers }),
+    ...(Object.keys(rewritten).length > 0 && { rewrite: rewritten }),
+    ...(redirect !== undefined && { redirect: redirectOf(redirect) }),
+  }
+}
+
+/** A mirror that gets nothing, or whose service does not exist, is none. */
+function mirrorOf({ backendRef, percent, fraction }: MirrorFilter, exists: Exists): object[] {
+  const share = fraction === undefined ? (percent ?? 100) / 100 : fraction.numerator / (fraction.denominator ?? 100)
+  if (share === 0 || !exists(backendRef.name)) return []
+  return [{ to: { service: backendRef.name }, share }]
+}
+
+function redirectOf({ statusCode = 302, scheme, hostname, port, path }: RedirectFilter): object {
+  return {
+    status: statusCode,
+    ...(scheme !== undefined && { scheme }),
+    ...(hostname !== undefined && { host: hostname }),
+    ...(port !== undefined && { port }),
+    ...(path !== undefined && { path: pathOf(path) }),
+  }
+}
+
+/** An empty prefix, and one that is `/`, remove the prefix. */
+function pathOf({ replaceFullPath, replacePrefixMatch = '' }: PathModifier): unknown {
+  if (replaceFullPath !== undefined) return replaceFullPath
+  return { prefix: withoutFinalSlash(replacePrefixMatch || '/') }
+}
+
+function headerActions(filters: readonly Filter[]): object | undefined {
+  const request = filters.find(({ type }) => type === 'RequestHeaderModifier')?.requestHeaderModifier
+  const response = filters.find(({ type }) => type === 'ResponseHeaderModifier')?.responseHeaderModifier
+  const changes = {
+    ...(request !== undefined && changesOf('request', request)),
+    ...(response !== undefined && changesOf('response', response)),
+  }
+  return Object.keys(changes).length === 0 ? undefined : changes
+}
+
+function changesOf(side: string, { set = [], add = [], remove = [] }: HeaderFilter): object {
+  const changes = {
+    ...(set.length > 0 && { set: byName(set) }),
+    ...(add.length > 0 && { add: byName(add) }),
+    ...(remove.length > 0 && { remove: [...new Set(remove.map(lowerCase))] }),
+  }
+  return Object.keys(changes).length === 0 ? {} : { [side]: changes }
+}
+
+/** Of equivalent names the first counts. */
+function byName(headers: readonly { readonly name: string; readonly value: string }[]): object {
+  return Object.fromEntries([...headers].reverse().map(({ name, value }) => [name.toLowerCase(), value]))
+}
+
+function policies(timeouts: Timeouts | undefined, retry: RetryRule | undefined): Actions {
+  const { request, backendRequest } = timeouts ?? {}
+  const retries = {
+    ...(retry?.attempts !== undefined && { attempts: retry.attempts + 1 }),
+    ...(retry?.codes !== undefined && { statuses: [...retry.codes] }),
+    ...(retry?.backoff !== undefined && { backoff: backoffOf(retry.backoff) }),
+    ...(backendRequest !== undefined && { perTryTimeout: timeoutOf(backendRequest), boundLastTry: true }),
+  }
+  return {
+    ...(request !== undefined && { timeout: timeoutOf(request) }),
+    ...(Object.keys(retries).length > 0 && { retry: retries }),
+  }
+}
+
+function timeoutOf(ms: number): string {
+  return formatDuration(ms === 0 ? LONGEST_MS : ms)
+}
+
+/** `least`, because a manifest's backoff bounds the wait from below, and ours from above. */
+function backoffOf(ms: number): object {
+  const base = Math.min(ms, LONGEST_BASE_MS)
+  return {
+    least: formatDuration(ms),
+    base: formatDuration(base),
+    max: formatDuration(Math.min(Math.max(ms, base * 10), LONGEST_WAIT_MS)),
+  }
+}
