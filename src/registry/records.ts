@@ -62,6 +62,12 @@ export interface PolicyRecord {
   readonly by: string
 }
 
+/** A Gateway API manifest; its `document` is the manifest as applied. */
+export interface ManifestRecord extends PolicyRecord {
+  /** Wall clock, ms. A manifest that replaces another keeps the age of the first. */
+  readonly createdAt: number
+}
+
 /** A join token at rest: the secret is the key's hash and is not here. */
 export interface TokenRecord {
   readonly id: string
@@ -152,6 +158,10 @@ export const KEYS = {
   policy: (service: string) => `policy/${service}`,
   version: (service: string, version: number) => `version/${service}/${String(version).padStart(12, '0')}`,
   versions: 'version/',
+  /** `id`: kind, namespace and name. */
+  manifest: (id: string) => `manifest/${id}`,
+  manifestVersion: (id: string, version: number) => `manifest-version/${id}/${String(version).padStart(12, '0')}`,
+  manifestVersions: 'manifest-version/',
   /** Of one registry each; they vanish with it. */
   registry: (id: string) => `registry/${id}`,
   silent: (id: string) => `silent/${id}`,

@@ -16,7 +16,9 @@ export interface ServiceEntry {
   readonly addresses: ReadonlyMap<string, string>
   /** By `addressKey`; also of addresses where nothing runs just now. */
   readonly overrides: ReadonlyMap<string, OverrideRecord>
-  /** As applied, or `null`. */
+  /** `false`: only manifests name it. */
+  readonly known: boolean
+  /** As applied, or `null`; without the routes of manifests. */
   readonly policy: PolicyRecord | null
   /** Oldest first. */
   readonly versions: readonly PolicyRecord[]
@@ -33,6 +35,7 @@ export interface MutableService {
   instances: Map<string, StoredInstance>
   addresses: Map<string, string>
   overrides: Map<string, OverrideRecord>
+  known: boolean
   policy: PolicyRecord | null
   versions: PolicyRecord[]
   revision: number
@@ -68,9 +71,4 @@ export function setInstance(
   instances.set(instance.id, Object.assign(record, { revision }))
   addresses.set(addressKey(instance), instance.id)
   service.bytes += instanceBytes(instance)
-}
-
-/** The document in force, or `null`. */
-export function documentOf(policy: PolicyRecord | null): unknown {
-  return policy?.document ?? null
 }

@@ -5,6 +5,8 @@
 import type { Instance } from '../discovery/instance.ts'
 import { TrustRecords } from './ca/trust-records.ts'
 import { FleetRecords } from './fleet/fleet-records.ts'
+import { ManifestRecords } from './manifests/manifest-records.ts'
+import { ServedDocuments } from './manifests/served-documents.ts'
 import {
   type AuditRecord,
   type InstanceRecord,
@@ -41,10 +43,14 @@ export class RegistryState {
   readonly fleet = new FleetRecords()
   /** Authorities, token keys and their rotation. */
   readonly trust = new TrustRecords()
+  /** Of the Gateway API. */
+  readonly manifests = new ManifestRecords()
   /** Elections, announcements and the store's condition; what it holds is read here. */
   readonly store: Pick<Storage, 'campaign' | 'announce' | 'status' | 'onStatus'>
   readonly #storage: Storage
   readonly #services = new Map<string, MutableService>()
+  /** The documents that watchers get. */
+  readonly served = new ServedDocuments(this.manifests, this.#services)
   readonly #tokens = new Map<string, StoredToken>()
   readonly #listeners = new Set<(change: ServiceChange) => void>()
   readonly #forgottenListeners = new Set<(service: string, revision: number) => void>()
@@ -97,6 +103,8 @@ export class RegistryState {
       }
     })
     for (const change of replayed) state.#replay(change, replay)
+    // Whatever a watcher missed of manifests and of backends, the last document makes good.
+    for (const change of state.#withManifests([], [])) state.#replay(change, replay)
     state.trust.notify()
     state.fleet.tell()
     return state
@@ -213,7 +221,9 @@ export class RegistryState {
     // Not parsed again: what is kept in histories and what is in force are then the same objects.
     const current = (_value: string, service: string, id: string): Instance | undefined =>
       this.#services.get(service)?.instances.get(id)?.instance
-    for (const change of serviceChanges(batch, current)) for (const listener of this.#listeners) listener(change)
+    for (const change of this.#withManifests(serviceChanges(batch, current), batch.changes)) {
+      for (const listener of this.#listeners) listener(change)
+    }
     for (const { key } of batch.changes) {
       const [kind, service] = splitKey(key)
       if (kind !== 'svc' || this.#services.has(service)) continue
@@ -229,14 +239,28 @@ export class RegistryState {
     replay(change)
   }
 
-  #service(name: string): MutableService {
+  /** With the documents that manifests, and backends that come and go, have changed. */
+  #withManifests(changes: Iterable<ServiceChange>, batch: Batch['changes']): readonly ServiceChange[] {
+    const affected = this.served.affectedBy(batch)
+    for (const name of affected) {
+      const service = this.#service(name, false)
+      service.revision = Math.max(service.revision, this.#revision)
+      if (!service.known && this.manifests.of(name).length === 0) this.#services.delete(name)
+    }
+    return this.served.served(changes, affected, this.#revision)
+  }
+
+  /** `known: false`: only manifests name it. */
+  #service(name: string, known = true): MutableService {
     let service = this.#services.get(name)
-    if (service === undefined) {
+    if (service !== undefined) service.known ||= known
+    else {
       service = {
         name,
         instances: new Map(),
         addresses: new Map(),
         overrides: new Map(),
+        known,
         policy: null,
         versions: [],
         revision: 0,
@@ -249,9 +273,12 @@ export class RegistryState {
   }
 
   /** Its last record was deleted. */
-  #dropEmpty({ name, instances, overrides, policy, versions }: MutableService): void {
+  #dropEmpty(service: MutableService): void {
+    const { name, instances, overrides, policy, versions } = service
     const used = instances.size > 0 || overrides.size > 0
-    if (!used && policy === null && versions.length === 0) this.#services.delete(name)
+    if (used || policy !== null || versions.length > 0) return
+    if (this.manifests.of(name).length > 0) service.known = false
+    else this.#services.delete(name)
   }
 
   #set(key: string, record: unknown, revision: number): void {
@@ -314,6 +341,7 @@ export class RegistryState {
         this.#adminHash = record as string | undefined
         break
       default:
+        if (this.manifests.set(kind, name, rest, record)) break
         if (!this.trust.set(kind, name, record, revision)) this.fleet.set(kind, name, record)
     }
   }

@@ -13,6 +13,8 @@ const number = (value: unknown): boolean => typeof value === 'number'
 const object = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value)
 const policy: Check = ({ document, version }) => number(version) && (document === null || object(document))
 
+const manifest: Check = (record) => policy(record) && number(record.createdAt)
+
 const succession = (value: unknown): boolean => {
   if (!object(value)) return false
   const { stage, active, since, waitedMs } = value as Readonly<Record<string, unknown>>
@@ -26,6 +28,8 @@ const CHECKS: Readonly<Record<string, Check>> = {
   svc: ({ gone, lostAt }) => Array.isArray(gone) && number(lostAt),
   policy,
   version: policy,
+  manifest,
+  'manifest-version': manifest,
   token: ({ id, service, usesLeft, expiresAt }) => [id, service].every(text) && [usesLeft, expiresAt].every(number),
   operator: ({ id, name, access, expiresAt }) =>
     [id, name].every(text) && (access === 'admin' || access === 'read') && (expiresAt === null || number(expiresAt)),
@@ -47,6 +51,8 @@ const LOSS: Readonly<Record<string, string>> = {
   svc: 'which is written anew',
   policy: 'and apply the policy again',
   version: 'which loses this version of the history only',
+  manifest: 'and apply the manifest again',
+  'manifest-version': 'which loses this version of the history only',
   token: 'and create the token again',
   operator: 'and create the token of the operator again',
   deny: 'and deny the identity again',

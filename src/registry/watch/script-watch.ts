@@ -8,7 +8,7 @@ import { ApiError, invalid } from '../api/error.ts'
 import { beginStream, type IncomingRequest, isHttp2, type OutgoingResponse, sendJson } from '../api/request.ts'
 import type { Leases } from '../leases.ts'
 import type { InstanceRecord } from '../records.ts'
-import { documentOf, type ServiceEntry } from '../service-entry.ts'
+import type { ServiceEntry } from '../service-entry.ts'
 import type { RegistryState } from '../state.ts'
 import type { WatchHub } from './hub.ts'
 import type { Watcher } from './watcher.ts'
@@ -192,7 +192,7 @@ export class ScriptWatches {
         registeredAt: record.registeredAt,
         ...overrideOf(service, record),
       })),
-      policy: documentOf(service.policy),
+      policy: this.#state.served.documentOf(name),
       intended: this.#state.intended(name, this.#clock.wallNow()),
       frozen: this.#leases.isFrozen(name),
     }

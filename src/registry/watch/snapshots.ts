@@ -4,7 +4,6 @@
  */
 import type { Clock } from '../../core/clock.ts'
 import type { Removal } from '../records.ts'
-import { documentOf } from '../service-entry.ts'
 import type { RegistryState } from '../state.ts'
 import type { Channel, Subscription } from './channel.ts'
 import { mergeChanges } from './merge-changes.ts'
@@ -134,7 +133,7 @@ export class Snapshots {
       service,
       epoch: state.epoch,
       revision: position.revision,
-      policy: documentOf(state.service(service)?.policy ?? null),
+      policy: state.served.documentOf(service),
       intended,
       frozen,
       // Who is gone of late, for watchers that knew them.
