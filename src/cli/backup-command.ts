@@ -155,13 +155,15 @@ export function summaryOf({ origin, epoch, revision, counts, sealKeyIds }: Backu
 }
 
 export function linesOf({ origin, revision, counts, sealKeyIds }: BackupContents): string[] {
-  const { records, services, instances, policies, tokens, operators, denials, unreadableInstances } = counts
+  const { records, services, instances, policies, manifests, tokens, operators, denials, unreadableInstances } =
+    counts
   const counted = `${services} services, ${instances} instances, ${policies} policies, ${tokens} join tokens`
   const lines = [
     `trust domain: ${origin.trustDomain ?? 'unknown, because its keys are sealed'}`,
     `made: ${instant(origin.createdAt)} by inmesh ${origin.version} from ${origin.engine}, revision ${revision}`,
     `${records} records: ${counted}, ${operators} operators, ${denials} denials`,
   ]
+  if (manifests > 0) lines.push(`${manifests} of the records are Gateway API manifests`)
   if (unreadableInstances > 0) {
     lines.push(`${unreadableInstances} instances cannot be read; their processes register again`)
   }

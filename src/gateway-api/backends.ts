@@ -1,13 +1,28 @@
 /** The services that the rules of a route send to, mirrors included. */
 import type { GatewayRoute } from './read-manifest.ts'
 
-export function backendsOf({ spec }: GatewayRoute): ReadonlySet<string> {
-  const found = new Set<string>()
-  for (const { backendRefs, filters } of spec.rules ?? []) {
-    for (const { name } of backendRefs ?? []) found.add(name)
-    for (const { requestMirror } of filters ?? []) {
-      if (requestMirror !== undefined) found.add(requestMirror.backendRef.name)
-    }
-  }
-  return found
+export interface Backend {
+  readonly service: string
+  /** Of the reference. */
+  readonly path: readonly (string | number)[]
+  readonly isMirror: boolean
+}
+
+export function backendsWithPaths({ spec }: GatewayRoute): readonly Backend[] {
+  return (spec.rules ?? []).flatMap(({ backendRefs = [], filters = [] }, i) => {
+    const rule = ['spec', 'rules', i]
+    const backends = backendRefs.map(({ name }, j) => {
+      return { service: name, path: [...rule, 'backendRefs', j], isMirror: false }
+    })
+    const mirrors = filters.flatMap(({ requestMirror }, j) => {
+      if (requestMirror === undefined) return []
+      const path = [...rule, 'filters', j, 'requestMirror', 'backendRef']
+      return [{ service: requestMirror.backendRef.name, path, isMirror: true }]
+    })
+    return [...backends, ...mirrors]
+  })
+}
+
+export function backendsOf(route: GatewayRoute): ReadonlySet<string> {
+  return new Set(backendsWithPaths(route).map(({ service }) => service))
 }

@@ -22,6 +22,7 @@ export interface OwnRoute extends Actions {
 }
 
 interface Entry extends Ranked {
+  readonly path: readonly (string | number)[]
   readonly name: string
   readonly match: OwnMatch
   readonly actions: Actions
@@ -104,17 +105,21 @@ function entriesOf(manifest: AttachedRoute, exists: Exists, used: Set<string>): 
   const owner = nameOf(manifest)
   const shared = (rule: number, ruleName: string | undefined, match: number, matches: number) => {
     const label = ruleName !== undefined && LABEL.test(ruleName) ? ruleName : String(rule)
-    return unused(`${owner}/${label}${matches > 1 ? `/${match}` : ''}`, used)
+    return {
+      name: unused(`${owner}/${label}${matches > 1 ? `/${match}` : ''}`, used),
+      path: ['spec', 'rules', rule],
+      ...{ createdAt, route: owner, rule },
+    }
   }
   if (route.kind === 'HTTPRoute') {
     return (route.spec.rules ?? [DEFAULT_RULE]).flatMap((rule, i) => {
       const matches = nonEmpty(rule.matches, EVERY_REQUEST)
       const actions = httpActions(rule, exists)
       return matches.map((match, j) => ({
-        ...{ createdAt, route: owner, rule: i, actions },
-        name: shared(i, rule.name, j, matches.length),
+        ...shared(i, rule.name, j, matches.length),
         specificity: httpSpecificity(match),
         match: httpCondition(match),
+        actions,
       }))
     })
   }
@@ -122,12 +127,18 @@ function entriesOf(manifest: AttachedRoute, exists: Exists, used: Set<string>): 
     const matches = nonEmpty(rule.matches, EVERY_CALL)
     const actions = grpcActions(rule, exists)
     return matches.map((match, j) => ({
-      ...{ createdAt, route: owner, rule: i, actions },
-      name: shared(i, rule.name, j, matches.length),
+      ...shared(i, rule.name, j, matches.length),
       specificity: grpcSpecificity(match),
       match: grpcCondition(match),
+      actions,
     }))
   })
+}
+
+/** By the name of a route, where its rule stands in the manifest. */
+export function placesOf(route: GatewayRoute): ReadonlyMap<string, readonly (string | number)[]> {
+  const entries = entriesOf({ route, createdAt: 0 }, () => true, new Set())
+  return new Map(entries.map(({ name, path }) => [name, path]))
 }
 
 function nonEmpty<T>(list: readonly T[] | undefined, otherwise: T): readonly T[] {

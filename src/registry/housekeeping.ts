@@ -1,6 +1,6 @@
 /**
- * Deletes unused services, overrides and join tokens. A policy, a watcher or a recent loss keeps a
- * service.
+ * Deletes unused services, overrides, join tokens, and the histories of manifests that are gone. A
+ * policy, a manifest, a watcher or a recent loss keeps a service.
  */
 import type { Clock, Timer } from '../core/clock.ts'
 import type { JoinTokens } from './access/tokens.ts'
@@ -93,7 +93,20 @@ export class Housekeeping {
       const some = over.slice(i, i + MOST_AT_ONCE)
       await this.#delete(some.flatMap(keysOf), some.flatMap(decidingKeysOf), some)
     }
+    await this.#forgetManifests()
     await this.#tokens.forget()
+  }
+
+  /** Those that were deleted long ago. */
+  async #forgetManifests(): Promise<void> {
+    const now = this.#clock.wallNow()
+    const gone = [...this.#state.manifests.entries].filter(
+      ([, { record }]) => record?.document === null && now - record.at >= HISTORY_MS,
+    )
+    for (const [id, { versions }] of gone) {
+      const keys = versions.map(({ version }) => KEYS.manifestVersion(id, version))
+      await this.#delete([KEYS.manifest(id), ...keys], [KEYS.manifest(id)], [])
+    }
   }
 
   async #deleteOverrides(service: ServiceEntry): Promise<void> {
@@ -131,11 +144,11 @@ export class Housekeeping {
     this.#watched?.set(services.length === 0 ? undefined : record)
   }
 
-  /** Without instances, a policy, a recent loss and recent overrides. */
+  /** Without instances, a policy, manifests, a recent loss and recent overrides. */
   #unused(): ServiceEntry[] {
     const now = this.#clock.wallNow()
-    return [...this.#state.services.values()].filter(({ instances, overrides, policy, lostAt }) => {
-      if (instances.size > 0) return false
+    return [...this.#state.services.values()].filter(({ name, instances, overrides, policy, lostAt }) => {
+      if (instances.size > 0 || this.#state.manifests.of(name).length > 0) return false
       if (policy !== null && (policy.document !== null || now - policy.at < HISTORY_MS)) return false
       for (const { at } of overrides.values()) if (now - at < OVERRIDE_MS) return false
       return lostAt === 0 || Math.abs(now - lostAt) > RECENT_LOSS_MS

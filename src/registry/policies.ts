@@ -2,23 +2,23 @@
  * Policy documents: checked, stored with their history, applied all or none.
  */
 import type { Clock } from '../core/clock.ts'
-import { checkPolicyDocument } from '../discovery/check-document.ts'
-import { LIMITS } from '../discovery/limits.ts'
-import { type Issue, show } from '../options/fields.ts'
-import { SERVICE_NAME } from '../options/names.ts'
+import type { ManifestKey } from '../gateway-api/manifest.ts'
+import type { Attachment } from '../gateway-api/references.ts'
 import type { Warning } from '../routing/instance-warnings.ts'
 import type { Reweighed, WeightChange } from '../routing/reweigh.ts'
 import type { Audit } from './access/audit.ts'
-import { ApiError, invalid } from './api/error.ts'
+import { ApiError } from './api/error.ts'
 import type { Precondition } from './api/precondition.ts'
+import { noneSince, slotOf, writesOf } from './document-slots.ts'
+import { refuseMerged } from './manifests/manifest-checks.ts'
+import { describeId, isManifestId } from './manifests/manifest-records.ts'
 import { comparePolicy, type PolicyChange, type StoredPolicy } from './policy-change.ts'
 import { refuseAcross, warningsOf } from './policy-checks.ts'
-import { KEYS, type PolicyRecord } from './records.ts'
-import { type RegistryState, VERSIONS_KEPT } from './state.ts'
+import { readDocuments } from './read-documents.ts'
+import type { PolicyRecord } from './records.ts'
+import type { RegistryState } from './state.ts'
 import type { Operation } from './storage/storage.ts'
 
-/** So that one apply stays one transaction. */
-export const MOST_DOCUMENTS = 300
 /** Changes by other registries in between, in a row. */
 const MOST_CONFLICTS = 20
 /** Of the audit log, in characters. */
@@ -34,6 +34,19 @@ export interface PolicyInfo {
   readonly document: StoredPolicy
 }
 
+/** A Gateway API manifest in force. */
+export interface ManifestInfo extends ManifestKey {
+  /** The services that it is attached to; empty: it is for Gateways. */
+  readonly attachments: readonly Attachment[]
+  readonly version: number
+  /** Wall clock, ms: of the first of this key, and of the last change. */
+  readonly createdAt: number
+  readonly at: number
+  readonly by: string
+  readonly manifest: StoredPolicy
+}
+
+/** By service, or by the id of a manifest. */
 type Documents = ReadonlyMap<string, StoredPolicy | null>
 
 interface WriteOptions {
@@ -62,15 +75,30 @@ export class Policies {
 
   get(service: string): PolicyInfo {
     const found = this.#find(service)
-    if (found === undefined) throw new ApiError('not-found', `service ${show(service)} has no policy`)
+    if (found === undefined) throw new ApiError('not-found', `service '${service}' has no policy`)
     return found
   }
 
-  /** Newest first. `document: null` is a deletion. */
-  history(service: string): readonly PolicyRecord[] {
-    const versions = this.#state.service(service)?.versions ?? []
-    if (versions.length === 0) throw new ApiError('not-found', `service ${show(service)} has never had a policy`)
-    return [...versions].reverse()
+  /** In the order of their keys. */
+  listManifests(): ManifestInfo[] {
+    return [...this.#state.manifests.entries.keys()].sort().flatMap((id) => {
+      const found = this.#findManifest(id)
+      return found === undefined ? [] : [found]
+    })
+  }
+
+  getManifest(id: string): ManifestInfo {
+    const found = this.#findManifest(id)
+    if (found === undefined) throw new ApiError('not-found', `there is no ${describeId(id)}`)
+    return found
+  }
+
+  /** Newest first. `document: null` is a deletion. `id`: a service, or a manifest's. */
+  history(id: string): readonly PolicyRecord[] {
+    const { versions } = slotOf(this.#state, id)
+    if (versions.length > 0) return [...versions].reverse()
+    const never = isManifestId(id) ? `there never was a ${describeId(id)}` : `service '${id}' has never had a policy`
+    throw new ApiError('not-found', never)
   }
 
   /**
@@ -83,33 +111,35 @@ export class Policies {
     who: { by: string; source: string },
     options: WriteOptions = {},
   ): Promise<PolicyChange[]> {
-    const checked = checkAll(documents)
+    const checked = readDocuments(documents)
     return await this.#inTurn(() => this.#write(checked, 'policy-apply', who, options))
   }
 
-  async remove(service: string, who: { by: string; source: string }, condition?: Precondition): Promise<PolicyChange> {
+  /** `id`: a service, or a manifest's. */
+  async remove(id: string, who: { by: string; source: string }, condition?: Precondition): Promise<PolicyChange> {
     return await this.#inTurn(async () => {
-      this.get(service)
-      const [change] = await this.#write(new Map([[service, null]]), 'policy-delete', who, only(service, condition))
+      if (isManifestId(id)) this.getManifest(id)
+      else this.get(id)
+      const [change] = await this.#write(new Map([[id, null]]), 'policy-delete', who, only(id, condition))
       return change!
     })
   }
 
   /** Makes a new version that is like `version`. */
   async rollback(
-    service: string,
+    id: string,
     version: number,
     who: { by: string; source: string },
     condition?: Precondition,
   ): Promise<PolicyChange> {
     return await this.#inTurn(async () => {
-      const found = this.history(service).find((one) => one.version === version)
+      const found = this.history(id).find((one) => one.version === version)
       if (found === undefined) {
-        const kept = this.history(service).map((one) => one.version)
-        throw new ApiError('not-found', `version ${version} of '${service}' is not kept; there are ${kept.join(', ')}`)
+        const kept = this.history(id).map((one) => one.version)
+        throw new ApiError('not-found', `version ${version} of '${id}' is not kept; there are ${kept.join(', ')}`)
       }
-      const documents = new Map([[service, found.document]])
-      const [change] = await this.#write(documents, 'policy-rollback', who, only(service, condition))
+      const documents = new Map([[id, found.document]])
+      const [change] = await this.#write(documents, 'policy-rollback', who, only(id, condition))
       return change!
     })
   }
@@ -130,7 +160,7 @@ export class Policies {
       const documents = (): Documents => {
         const reweighed = reweigh(this.get(service).document)
         routes = reweighed.routes
-        return checkAll([reweighed.document])
+        return readDocuments([reweighed.document])
       }
       const [change] = await this.#write(documents, action, who, { ...options, detail: () => describeWeights(routes) })
       return { ...change!, routes }
@@ -147,6 +177,14 @@ export class Policies {
     if (!policy?.document) return undefined
     const { version, at, by, document } = policy
     return { service, version, at, by, document }
+  }
+
+  #findManifest(id: string): ManifestInfo | undefined {
+    const entry = this.#state.manifests.entries.get(id)
+    if (!entry?.record?.document) return undefined
+    const { version, createdAt, at, by, document } = entry.record
+    const attachments = entry.route?.attachments ?? []
+    return { ...entry.key, attachments, version, createdAt, at, by, manifest: document }
   }
 
   /** One change after another, so that each is judged by what the last one left. */
@@ -180,43 +218,39 @@ export class Policies {
   ): Promise<PolicyChange[] | undefined> {
     const changes: PolicyChange[] = []
     const operations: Operation[] = []
-    for (const [service, document] of documents) {
-      const state = this.#state.service(service)
-      const current = state?.policy ?? null
+    const at = this.#clock.wallNow()
+    for (const [id, document] of documents) {
+      const slot = slotOf(this.#state, id)
+      const { current, what } = slot
       const version = current?.document ? current.version : undefined
-      if (options.condition?.get(service)?.(version) === false) {
+      if (options.condition?.get(id)?.(version) === false) {
         const is = version === undefined ? 'does not exist' : `is at version ${version}`
         throw new ApiError(
           'conflict',
-          `the policy of '${service}' ${is}, which is not what you expected; read it again and repeat the change`,
+          `${what} ${is}, which is not what you expected; read it again and repeat the change`,
         )
       }
-      const change = comparePolicy(service, current, document)
+      const change = comparePolicy(id, current, document)
       changes.push(change)
-      if (change.change === 'unchanged') continue
-      const record: PolicyRecord = { document, version: change.version, at: this.#clock.wallNow(), by }
-      const value = JSON.stringify(record)
-      operations.push({ key: KEYS.policy(service), value }, { key: KEYS.version(service, change.version), value })
-      const versions = state?.versions ?? []
-      if (versions.length >= VERSIONS_KEPT) {
-        operations.push({ key: KEYS.version(service, versions[0]!.version), value: undefined })
-      }
+      if (change.change !== 'unchanged')
+        operations.push(...writesOf(id, slot, { document, version: change.version }, { at, by }))
     }
     refuseAcross(this.#state, documents)
+    refuseMerged(this.#state, documents)
     if (options.dryRun === true || operations.length === 0) return changes
     const changed = changes.filter((change) => change.change !== 'unchanged').map((change) => change.service)
     const detail = options.detail?.() ?? `${changed.length} changed: ${changed.join(', ')}`
     const [first] = changed
     const entry = { who: by, source, action, outcome: 'done', detail } as const
-    operations.push(...this.#audit.operations(changed.length === 1 ? { ...entry, service: first! } : entry))
-    const noneSince = { prefix: KEYS.versions, unchangedSince: this.#state.revision }
-    const { ok } = await this.#state.write(operations, [noneSince])
+    const about = changed.length === 1 && !isManifestId(first!) ? { ...entry, service: first! } : entry
+    operations.push(...this.#audit.operations(about))
+    const { ok } = await this.#state.write(operations, noneSince(this.#state))
     return ok ? changes : undefined
   }
 }
 
-function only(service: string, condition: Precondition | undefined): WriteOptions {
-  return condition === undefined ? {} : { condition: new Map([[service, condition]]) }
+function only(id: string, condition: Precondition | undefined): WriteOptions {
+  return condition === undefined ? {} : { condition: new Map([[id, condition]]) }
 }
 
 /** `item-pages: blue 90 -> 75, green 10 -> 25`. */
@@ -228,28 +262,4 @@ function describeWeights(routes: readonly WeightChange[]): string {
     })
     .join('; ')
     .slice(0, LONGEST_DETAIL)
-}
-
-function checkAll(documents: readonly unknown[]): Map<string, StoredPolicy> {
-  const issues: Issue[] = []
-  const checked = new Map<string, StoredPolicy>()
-  if (documents.length === 0 || documents.length > MOST_DOCUMENTS) {
-    throw invalid('policies', [
-      { path: [], message: `expected 1 to ${MOST_DOCUMENTS} documents, got ${documents.length}` },
-    ])
-  }
-  for (const [i, document] of documents.entries()) {
-    const found = checkPolicyDocument(document).map((issue) => ({ ...issue, path: [i, ...issue.path] }))
-    issues.push(...found)
-    if (found.length > 0) continue
-    const { service } = document as { service: string }
-    if (!SERVICE_NAME.test(service)) issues.push({ path: [i, 'service'], message: 'expected a service name' })
-    if (checked.has(service)) issues.push({ path: [i, 'service'], message: `'${service}' has two documents` })
-    if (Buffer.byteLength(JSON.stringify(document)) > LIMITS.documentBytes) {
-      issues.push({ path: [i], message: `longer than ${LIMITS.documentBytes} bytes` })
-    }
-    checked.set(service, document as StoredPolicy)
-  }
-  if (issues.length > 0) throw invalid('policies', issues, 'invalid-policy')
-  return checked
 }

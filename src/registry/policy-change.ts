@@ -5,6 +5,7 @@ export type StoredPolicy = Readonly<Record<string, unknown>>
 
 /** What an apply does, or would do, to one service. */
 export interface PolicyChange {
+  /** Of a manifest its kind, namespace and name, such as `HTTPRoute/shop/items`. */
   readonly service: string
   readonly change: 'created' | 'updated' | 'unchanged' | 'deleted'
   /** After the change. */

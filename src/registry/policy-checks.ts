@@ -5,6 +5,8 @@ import type { Issue } from '../options/fields.ts'
 import { crossIssues } from '../routing/across-documents.ts'
 import { instanceWarnings, type Warning } from '../routing/instance-warnings.ts'
 import { ApiError, invalid } from './api/error.ts'
+import { manifestWarnings } from './manifests/manifest-checks.ts'
+import { isManifestId } from './manifests/manifest-records.ts'
 import type { StoredPolicy } from './policy-change.ts'
 import type { RegistryState } from './state.ts'
 
@@ -18,8 +20,9 @@ type Documents = ReadonlyMap<string, StoredPolicy | null>
  * `conflict` if a deletion takes away what another document names
  */
 export function refuseAcross(state: RegistryState, documents: Documents): void {
+  const services = [...documents.keys()].filter((id) => !isManifestId(id))
   const found = crossIssues({
-    changed: documents.keys(),
+    changed: services,
     of: (service) => documents.get(service) ?? (documents.has(service) ? null : documentInForce(state, service)),
     others: state.services.keys(),
   })
@@ -41,12 +44,12 @@ export function warningsOf(state: RegistryState, documents: Documents): readonly
       return entry === undefined ? undefined : [...entry.instances.values()].map(({ instance }) => instance)
     },
   }
-  return [...documents.values()]
-    .flatMap((document, i) =>
-      document === null
-        ? []
-        : instanceWarnings(document, inventory).map((warning) => ({ ...warning, path: [i, ...warning.path] })),
-    )
+  return [...documents]
+    .flatMap(([id, document], i) => {
+      if (document === null) return []
+      const found = isManifestId(id) ? manifestWarnings(state, document) : instanceWarnings(document, inventory)
+      return found.map((warning) => ({ service: id, ...warning, path: [i, ...warning.path] }))
+    })
     .slice(0, MOST_WARNINGS)
 }
 

@@ -1,4 +1,5 @@
 /** Changes of policy documents: many at once, or one by its path. */
+import { DEFAULT_NAMESPACE, isManifest } from '../../gateway-api/manifest.ts'
 import { fields, instance, optional } from '../../options/fields.ts'
 import { integer } from '../../options/quantities.ts'
 import { checkAccess } from '../access/access.ts'
@@ -10,7 +11,7 @@ import { readJson, sendJson } from './request.ts'
 
 const APPLY = fields({
   documents: instance<readonly unknown[]>('a list of policy documents', Array.isArray),
-  /** By service, the version in force that the change is meant for; 0: none. */
+  /** By service, or the kind, namespace and name of a manifest, the version in force that the change is meant for; 0: none. */
   expected: optional(instance<Readonly<Record<string, number>>>('versions by service', areVersions)),
 })
 
@@ -33,14 +34,21 @@ export async function applyPolicies(
     service,
     (current) => (current ?? 0) === version,
   ])
-  const services = new Set(documents.map((one) => (one as { service?: unknown } | null)?.service))
-  const without = wanted.find(([service]) => !services.has(service))
+  const given = new Set(documents.map(idOf))
+  const without = wanted.find(([id]) => !given.has(id))
   if (without !== undefined) {
-    throw invalid('policies', [{ path: ['expected', without[0]], message: 'there is no document of this service' }])
+    throw invalid('policies', [{ path: ['expected', without[0]], message: 'there is no document of this name' }])
   }
   const options = { dryRun, condition: new Map(wanted) }
   const changes = await policies.apply(documents, actorOf(caller), options)
   sendJson(response, 200, { changes, warnings: policies.warnings(changes) })
+}
+
+/** What is not valid is refused when it is read. */
+function idOf(document: unknown): unknown {
+  if (!isManifest(document)) return (document as { service?: unknown } | null)?.service
+  const { metadata } = document as { metadata?: { namespace?: unknown; name?: unknown } | null }
+  return `${String(document.kind)}/${String(metadata?.namespace ?? DEFAULT_NAMESPACE)}/${String(metadata?.name)}`
 }
 
 export async function putPolicy({ policies, clock }: ApiContext, exchange: ApiRequest): Promise<void> {

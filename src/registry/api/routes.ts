@@ -12,6 +12,14 @@ import { actorOf, checkBody } from './handling.ts'
 import { overrideInstance } from './instances.ts'
 import { join, renew } from './join.ts'
 import { signToken } from './jwt.ts'
+import {
+  deleteManifest,
+  getManifest,
+  listManifests,
+  manifestHistory,
+  putManifest,
+  rollbackManifest,
+} from './manifests.ts'
 import { createOperator, revokeOperator, rotateOperator } from './operators.ts'
 import { applyPolicies, putPolicy, ROLLBACK } from './policies.ts'
 import { readPrecondition } from './precondition.ts'
@@ -33,6 +41,7 @@ export interface ApiRoute {
 }
 
 const SERVICE = '([a-z0-9-]{1,63})'
+const MANIFEST = '/v1/manifests/(HTTPRoute|GRPCRoute)/([a-z0-9-]{1,63})/([a-z0-9.-]{1,253})'
 
 function route(method: string, path: string, access: Access, handle: Handler, query: string[] = []): ApiRoute {
   const pattern = path
@@ -40,7 +49,7 @@ function route(method: string, path: string, access: Access, handle: Handler, qu
     .replace(':id', '([A-Za-z0-9-]{1,64})')
     .replace(':spiffe', '([^/]{1,6000})')
     .replace(':instance', '([A-Za-z0-9._-]{1,128})')
-  const versioned = method === 'GET' || path.startsWith('/v1/policies')
+  const versioned = method === 'GET' || path.startsWith('/v1/policies') || path.startsWith('/v1/manifests')
   return { method, path: new RegExp(`^${pattern}$`), access, versioned, query, handle }
 }
 
@@ -105,6 +114,12 @@ export const ROUTES: readonly ApiRoute[] = [
   // As for POST /v1/policies.
   route('POST', '/v1/policies/:service/split', 'operator', splitService, ['dryRun']),
   route('POST', '/v1/policies/:service/switch', 'operator', switchService, ['dryRun']),
+  route('GET', '/v1/manifests', 'operator', listManifests),
+  route('GET', MANIFEST, 'operator', getManifest),
+  route('PUT', MANIFEST, 'admin', putManifest, ['dryRun']),
+  route('DELETE', MANIFEST, 'admin', deleteManifest),
+  route('GET', `${MANIFEST}/history`, 'operator', manifestHistory),
+  route('POST', `${MANIFEST}/rollback`, 'admin', rollbackManifest),
   route('GET', '/v1/tokens', 'operator', ({ tokens }, { response }) =>
     sendJson(response, 200, { tokens: tokens.list() }),
   ),

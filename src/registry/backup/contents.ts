@@ -27,6 +27,8 @@ export interface BackupCounts {
   /** Instances that cannot be read; their processes register again. */
   readonly unreadableInstances: number
   readonly policies: number
+  /** Gateway API manifests. */
+  readonly manifests: number
   readonly tokens: number
   readonly operators: number
   /** Denied identities. */
@@ -64,6 +66,7 @@ export function checkContents(origin: BackupOrigin, items: readonly Item[], end:
       instances: count('inst'),
       unreadableInstances,
       policies: count('policy'),
+      manifests: count('manifest'),
       tokens: count('token'),
       operators: count('operator'),
       denials: count('deny'),

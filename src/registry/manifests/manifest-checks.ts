@@ -1,0 +1,86 @@
+/** Judges the documents that watchers would get after a change of manifests. */
+import { checkPolicyDocument } from '../../discovery/check-document.ts'
+import { LIMITS } from '../../discovery/limits.ts'
+import { withManifests } from '../../gateway-api/attach.ts'
+import { type Backend, backendsWithPaths } from '../../gateway-api/backends.ts'
+import { type GatewayRoute, readManifest } from '../../gateway-api/read-manifest.ts'
+import type { AttachedRoute } from '../../gateway-api/service-routes.ts'
+import { formatPath, type Issue } from '../../options/fields.ts'
+import { invalid } from '../api/error.ts'
+import type { StoredPolicy } from '../policy-change.ts'
+import type { RegistryState } from '../state.ts'
+import { isManifestId } from './manifest-records.ts'
+
+/** By service or the id of a manifest; `null` deletes. */
+type Documents = ReadonlyMap<string, StoredPolicy | null>
+
+/** @throws ApiError `invalid-policy`: the routes of a service would be too many or too large */
+export function refuseMerged(state: RegistryState, documents: Documents): void {
+  const routes = new Map<string, GatewayRoute | undefined>()
+  const touched = new Map<string, number>()
+  for (const [i, [id, document]] of [...documents].entries()) {
+    if (!isManifestId(id)) {
+      if (state.manifests.of(id).length > 0) touched.set(id, i)
+      continue
+    }
+    const route = document === null ? undefined : readManifest(document).route
+    routes.set(id, route)
+    const before = state.manifests.entries.get(id)?.route
+    for (const { service } of [...(before?.attachments ?? []), ...(route?.attachments ?? [])]) touched.set(service, i)
+  }
+  for (const [service, index] of touched) {
+    const given = documents.get(service)
+    const own = given === undefined ? (state.service(service)?.policy?.document ?? null) : given
+    const document = withManifests(service, own, attachedAfter(state, service, routes), (name) =>
+      state.served.exists(name),
+    )
+    if (document === null || document === own) continue
+    const message = mistakeOf(document)
+    if (message === undefined) continue
+    throw invalid(
+      'policies',
+      [{ path: [index], message: `with it, the document of '${service}' ${message}` }],
+      'invalid-policy',
+    )
+  }
+}
+
+function mistakeOf(document: StoredPolicy): string | undefined {
+  const bytes = Buffer.byteLength(JSON.stringify(document))
+  if (bytes > LIMITS.documentBytes) return `has ${bytes} bytes; at most ${LIMITS.documentBytes} are allowed`
+  const [issue] = checkPolicyDocument(document)
+  return issue === undefined ? undefined : `is invalid: ${formatPath(issue.path)}: ${issue.message}`
+}
+
+function attachedAfter(
+  state: RegistryState,
+  service: string,
+  changed: ReadonlyMap<string, GatewayRoute | undefined>,
+): readonly AttachedRoute[] {
+  const now = Number.MAX_SAFE_INTEGER
+  const found: AttachedRoute[] = []
+  const add = (route: GatewayRoute | undefined, createdAt: number) => {
+    if (route?.attachments.some((one) => one.service === service) === true) found.push({ route, createdAt })
+  }
+  for (const [id, { route, record }] of state.manifests.entries) {
+    if (!changed.has(id)) add(route, record?.createdAt ?? now)
+  }
+  for (const [id, route] of changed) add(route, state.manifests.entries.get(id)?.record?.createdAt ?? now)
+  return found
+}
+
+/** What a manifest leaves without effect, and where its requests fail now. */
+export function manifestWarnings(state: RegistryState, manifest: StoredPolicy): readonly Issue[] {
+  const { route } = readManifest(manifest)
+  if (route === undefined) return []
+  if (route.attachments.length === 0) {
+    const message = 'none is a Service, so the manifest is for Gateways, and the mesh does nothing with it'
+    return [{ path: ['spec', 'parentRefs'], message }]
+  }
+  return backendsWithPaths(route)
+    .filter(({ service }) => !state.served.exists(service))
+    .map(({ service, path, isMirror }: Backend) => {
+      const effect = isMirror ? 'it gets no copies' : 'its share fails with 500, or UNAVAILABLE in gRPC'
+      return { path, message: `'${service}' is no service that the registry knows; until it is, ${effect}` }
+    })
+}
