@@ -155,8 +155,7 @@ export function summaryOf({ origin, epoch, revision, counts, sealKeyIds }: Backu
 }
 
 export function linesOf({ origin, revision, counts, sealKeyIds }: BackupContents): string[] {
-  const { records, services, instances, policies, manifests, tokens, operators, denials, unreadableInstances } =
-    counts
+  const { records, services, instances, policies, manifests, tokens, operators, denials, unreadableInstances } = counts
   const counted = `${services} services, ${instances} instances, ${policies} policies, ${tokens} join tokens`
   const lines = [
     `trust domain: ${origin.trustDomain ?? 'unknown, because its keys are sealed'}`,

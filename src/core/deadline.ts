@@ -1,9 +1,9 @@
 /** Deadlines on the wire: the remaining time as a duration, so that no two clocks are compared. */
 
-/**
- * Upper bound of a timeout that a caller may ask for; longer ones are cut.
- */
+/** Upper bound of a timeout that a caller may give one call, or a unary gRPC call ask for. */
 export const LONGEST_TIMEOUT_MS = 300_000
+/** Upper bound of a document's timeout, and of what an HTTP request may ask for. */
+export const LONGEST_DEADLINE_MS = 86_400_000
 
 /**
  * Reads a remaining time. `undefined`: no header; `'malformed'`: anything but 1 to 9 digits; 0:
@@ -19,12 +19,12 @@ export function parseTimeoutHeader(header: string | undefined): number | undefin
     if (digit < 0 || digit > 9) return 'malformed'
     ms = ms * 10 + digit
   }
-  return Math.min(ms, LONGEST_TIMEOUT_MS)
+  return Math.min(ms, LONGEST_DEADLINE_MS)
 }
 
 /** Whole ms, rounded down, so that the callee gives up no later than the caller. */
 export function formatTimeoutHeader(remainingMs: number): string {
-  return String(Math.max(0, Math.min(Math.floor(remainingMs), LONGEST_TIMEOUT_MS)))
+  return String(Math.max(0, Math.min(Math.floor(remainingMs), LONGEST_DEADLINE_MS)))
 }
 
 const GRPC_UNIT_MS: Readonly<Record<string, number>> = Object.freeze({

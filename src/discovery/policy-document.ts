@@ -97,9 +97,9 @@ function ofService(merged: Record<string, unknown>): Record<string, unknown> {
  */
 function fitTogether(settings: ServiceSettings): ServiceSettings {
   const { retry, timeoutMs } = settings
-  const { baseMs, maxMs, jitter } = retry.backoff
+  const { baseMs, maxMs } = retry.backoff
   if (retry.perTryTimeoutMs <= timeoutMs && baseMs <= maxMs) return settings
-  const backoff = Object.freeze({ baseMs, maxMs: Math.max(baseMs, maxMs), jitter })
+  const backoff = Object.freeze({ ...retry.backoff, maxMs: Math.max(baseMs, maxMs) })
   const perTryTimeoutMs = Math.min(retry.perTryTimeoutMs, timeoutMs)
   return Object.freeze({ ...settings, retry: Object.freeze({ ...retry, perTryTimeoutMs, backoff }) })
 }

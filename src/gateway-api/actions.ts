@@ -1,4 +1,5 @@
 /** What a rule of a manifest does with a request, in the words of our documents. */
+import { LONGEST_DEADLINE_MS } from '../core/deadline.ts'
 import { formatDuration } from '../options/duration.ts'
 import type { Filter, HeaderFilter, MirrorFilter, PathModifier, RedirectFilter } from './filters.ts'
 import { withoutFinalSlash } from './matches.ts'
@@ -11,8 +12,6 @@ export type Actions = Readonly<Record<string, unknown>>
 /** Whether the mesh knows a service of this name. */
 export type Exists = (service: string) => boolean
 
-/** As long as a timeout can be: the specification's meaning of `0s` where none can be lifted. */
-const LONGEST_MS = 86_400_000
 /** The first wait of a backoff of ours is at most this long. */
 const LONGEST_BASE_MS = 60_000
 const LONGEST_WAIT_MS = 300_000
@@ -157,8 +156,9 @@ function policies(timeouts: Timeouts | undefined, retry: RetryRule | undefined):
   }
 }
 
+/** `0s` is the longest there is: the specification's meaning where a timeout cannot be lifted. */
 function timeoutOf(ms: number): string {
-  return formatDuration(ms === 0 ? LONGEST_MS : ms)
+  return formatDuration(ms === 0 ? LONGEST_DEADLINE_MS : ms)
 }
 
 /** `least`, because a manifest's backoff bounds the wait from below, and ours from above. */

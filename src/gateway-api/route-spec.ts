@@ -2,6 +2,7 @@
  * The shapes of an HTTPRoute and of a GRPCRoute. Keys that the specification does not have are
  * mistakes.
  */
+import { LONGEST_DEADLINE_MS } from '../core/deadline.ts'
 import { fields, type Issue, list, optional, type Parsed, text } from '../options/fields.ts'
 import { integer } from '../options/quantities.ts'
 import { gatewayDuration } from './duration.ts'
@@ -24,15 +25,13 @@ type Path = readonly (string | number)[]
 const MOST_PARENTS = 32
 const MOST_RULES = 16
 const MOST_BACKENDS = 16
-/** The longest time that a policy of ours takes. */
-const MOST_TIMEOUT_MS = 86_400_000
 const MOST_BACKOFF_MS = 300_000
 /** Ours counts attempts, at most 10. */
 const MOST_RETRIES = 9
 
 const TIMEOUTS = fields({
-  request: optional(gatewayDuration(MOST_TIMEOUT_MS)),
-  backendRequest: optional(gatewayDuration(MOST_TIMEOUT_MS)),
+  request: optional(gatewayDuration(LONGEST_DEADLINE_MS)),
+  backendRequest: optional(gatewayDuration(LONGEST_DEADLINE_MS)),
 })
 
 const RETRY = fields({

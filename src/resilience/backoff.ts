@@ -26,6 +26,10 @@ const definition = definePolicy('backoff', {
    */
   max: withDefault(duration({ max: 300_000 }), '250ms'),
   /**
+   * Lower bound of any wait, also of one before another endpoint is tried. @defaultValue `0`
+   */
+  least: withDefault(duration({ max: 300_000 }), 0),
+  /**
    * How the wait is spread: `full` from 0 to the bound, `equal` from half of it, `decorrelated`
    * from `base` to three times the last wait. @defaultValue `'full'`
    */

@@ -5,12 +5,13 @@
 import type { Attempt } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
+import { LONGEST_DEADLINE_MS } from '../core/deadline.ts'
 import type { Endpoint } from '../core/endpoint.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { type Outcome, wasLeftBehind } from '../core/outcome.ts'
 import { GRPC_FAILURES, GRPC_STATUS, type GrpcFailure } from '../core/status.ts'
 import { convert } from '../options/composed-fields.ts'
-import { list, oneOf, withDefault } from '../options/fields.ts'
+import { flag, list, oneOf, withDefault } from '../options/fields.ts'
 import { grpcMethod } from '../options/names.ts'
 import { duration, integer } from '../options/quantities.ts'
 import { BACKOFF, backoffMs } from './backoff.ts'
@@ -27,7 +28,12 @@ const definition = definePolicy('retry', {
    * call that must not be repeated, has all the time that is left.
    * @defaultValue `'2s'`; functions: none
    */
-  perTryTimeout: withDefault(duration({ min: 1, max: 300_000 }), '2s'),
+  perTryTimeout: withDefault(duration({ min: 1, max: LONGEST_DEADLINE_MS }), '2s'),
+  /**
+   * Whether `perTryTimeout` bounds the last attempt, too, and that of a call that must not be
+   * repeated. @defaultValue `false`
+   */
+  boundLastTry: withDefault(flag(), false),
   /** The wait before the next attempt; a peer's `retry-after` replaces it if longer. */
   backoff: withDefault(BACKOFF, {}),
   /**
@@ -99,11 +105,16 @@ export class RetryPolicy {
     this.#onUnpaid = onUnpaid
   }
 
-  /** May another attempt follow if this one fails? Decides the attempt's timeout. */
+  /** May another attempt follow if this one fails? */
   mayFollow(attempt: Attempt): boolean {
     const { call } = attempt
     // A long upload takes the time that it takes.
     return call.idempotent && !call.uploads && spent(call) < this.settings.attempts
+  }
+
+  /** Does `perTryTimeout` bound this attempt? */
+  bounds(attempt: Attempt): boolean {
+    return this.settings.boundLastTry || this.mayFollow(attempt)
   }
 
   /**
@@ -120,7 +131,8 @@ export class RetryPolicy {
     // The same endpoint would refuse the same certificate again.
     if (outcome.code === 'identity-rejected' && !elsewhere) return FINAL
     const ownMs = elsewhere ? 0 : backoffMs(this.settings.backoff, attempt.number, call.waitedMs, this.#clock)
-    const waitMs = elsewhere ? 0 : Math.max(asked ?? 0, ownMs)
+    const { leastMs } = this.settings.backoff
+    const waitMs = Math.max(leastMs, elsewhere ? 0 : Math.max(asked ?? 0, ownMs))
     const now = attempt.endedAt || this.#clock.now()
     if (now + waitMs >= call.deadlineAt) return FINAL
     if (isRerouted(attempt, outcome, endpoints) || this.#budget.tryWithdraw(now)) {

@@ -2,6 +2,7 @@
  * The resilience of one service: one record with each policy and whether it is on. Documents of
  * `mesh` and of a service are merged before they are checked, because settings are complete.
  */
+import { LONGEST_DEADLINE_MS } from '../core/deadline.ts'
 import { optional, withDefault } from '../options/fields.ts'
 import { duration } from '../options/quantities.ts'
 import { BALANCING_FIELDS, balancingSettings } from './balancing-settings.ts'
@@ -26,7 +27,7 @@ export const SERVICE = definePolicy(
      * @defaultValue `'10s'`; functions: none
      */
     // As opossum and Envoy: long enough for slow work, short enough that a hang is seen.
-    timeout: withDefault(duration({ min: 1, max: 300_000 }), '10s'),
+    timeout: withDefault(duration({ min: 1, max: LONGEST_DEADLINE_MS }), '10s'),
     /**
      * How long the caller may take nothing of a long HTTP answer that has arrived; then it is
      * broken off. Also an option of a call. @defaultValue `'1m'`

@@ -24,8 +24,8 @@ export function hadEnoughTime(stack: Stack, attempt: Attempt, now: number): bool
     const { enoughMs, enoughForHeadMs } = typicalLatency
     if (givenMs >= (call.kind.streaming ? enoughForHeadMs : enoughMs)) return true
   }
-  const { attempts, perTryTimeoutMs } = stack.retry.settings
-  const perTry = call.idempotent && attempts > 1 ? perTryTimeoutMs : Number.POSITIVE_INFINITY
+  const { attempts, perTryTimeoutMs, boundLastTry } = stack.retry.settings
+  const perTry = boundLastTry || (call.idempotent && attempts > 1) ? perTryTimeoutMs : Number.POSITIVE_INFINITY
   if (givenMs >= NEARLY * Math.min(perTry, stack.timeoutMs)) return true
   // Within the policy's own bound waits and earlier attempts took their part of the time, but the
   // caller did not.

@@ -126,7 +126,7 @@ describe('backoff', () => {
     const clock = new FakeClock()
     for (const [retry, bound] of [25, 50, 100, 200, 250, 250].entries()) {
       const waits = Array.from({ length: 500 }, () =>
-        backoffMs({ baseMs: 25, maxMs: 250, jitter: 'full' }, retry, 0, clock),
+        backoffMs({ baseMs: 25, maxMs: 250, leastMs: 0, jitter: 'full' }, retry, 0, clock),
       )
       expect(Math.max(...waits)).toBeLessThan(bound)
       expect(Math.max(...waits)).toBeGreaterThan(bound * 0.9)
@@ -138,7 +138,7 @@ describe('backoff', () => {
     const clock = new FakeClock()
     for (const [retry, bound] of [25, 50, 100, 200, 250].entries()) {
       const waits = Array.from({ length: 500 }, () =>
-        backoffMs({ baseMs: 25, maxMs: 250, jitter: 'equal' }, retry, 0, clock),
+        backoffMs({ baseMs: 25, maxMs: 250, leastMs: 0, jitter: 'equal' }, retry, 0, clock),
       )
       expect(Math.min(...waits)).toBeGreaterThanOrEqual(bound / 2)
       expect(Math.min(...waits)).toBeLessThan(bound * 0.6)
@@ -154,7 +154,7 @@ describe('backoff', () => {
       [200, 250],
     ] as const) {
       const waits = Array.from({ length: 500 }, () =>
-        backoffMs({ baseMs: 25, maxMs: 250, jitter: 'decorrelated' }, 3, last, clock),
+        backoffMs({ baseMs: 25, maxMs: 250, leastMs: 0, jitter: 'decorrelated' }, 3, last, clock),
       )
       expect(Math.min(...waits)).toBeGreaterThanOrEqual(25)
       expect(Math.max(...waits)).toBeLessThanOrEqual(bound)

@@ -100,7 +100,7 @@ export class GuardAttempt extends Attempt {
     const { stack, perTryTimeoutMs } = this.#rules
     this.sent = true
     this.#limitMs = call.deadlineAt - stack.clock.now()
-    if (perTryTimeoutMs !== undefined && perTryTimeoutMs < this.#limitMs && stack.retry.mayFollow(this)) {
+    if (perTryTimeoutMs !== undefined && perTryTimeoutMs < this.#limitMs && stack.retry.bounds(this)) {
       this.#limitMs = perTryTimeoutMs
       this.#ownLimit = true
     }

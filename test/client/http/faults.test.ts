@@ -282,6 +282,34 @@ describe('time', () => {
     await until(() => slow.open === 0)
   })
 
+  it('the last attempt is bounded like the others where a document says so', async () => {
+    const slow = await serve(afterRequest(() => {}))
+    const retry = { attempts: 2, perTryTimeout: 30, boundLastTry: true }
+    const rig = await rigOver([slow.port], { retry })
+    const error = await failure(rig.http.get('/', { timeout: '60s' }))
+    expect(error.code).toBe('attempt-timeout')
+    expect(error.attempts.map(({ code }) => code)).toEqual(['attempt-timeout', 'attempt-timeout'])
+    const post = await failure(rig.http.post('/', 'x', { timeout: '60s' }))
+    expect(post.code).toBe('attempt-timeout')
+    expect(post.attempts.length).toBe(1)
+    await until(() => slow.open === 0)
+  })
+
+  it('no attempt comes before the least wait, not even at another endpoint', async () => {
+    const gone = await serve(always(200, 'ok'))
+    await gone.close()
+    const good = await serve(always(200, 'ok'))
+    const rig = await rigOver([gone.port, good.port], { retry: { backoff: { least: '80ms' } } })
+    const waits: number[] = []
+    for (let i = 0; i < 4; i++) {
+      const at = performance.now()
+      await rig.http.get('/')
+      if (rig.attempts.outcomes.splice(0).length > 1) waits.push(performance.now() - at)
+    }
+    expect(waits.length).toBeGreaterThan(0)
+    expect(Math.min(...waits)).toBeGreaterThanOrEqual(75)
+  })
+
   it('a body that trickles past the deadline fails in the reader, not silently short', async () => {
     const slow = await serve(async (c) => {
       await c.request()
