@@ -78,7 +78,7 @@ describe('checkPolicyDocument', () => {
 
   it.each([
     [{ service: 'Inventory' }, 'service: expected a service name'],
-    [{ timeout: '10m' }, 'timeout: expected a duration from 1ms to 5m'],
+    [{ timeout: '25h' }, 'timeout: expected a duration from 1ms to 1d'],
     [{ timeout: 0 }, 'timeout'],
     [{ timeout: null }, 'timeout'],
     [{ retry: { attempts: 1e9 } }, 'retry.attempts: expected a whole number from 1 to 10, got 1000000000'],
@@ -268,7 +268,7 @@ describe('resolvePolicy', () => {
       { service: 'a', timeout: '500ms', retry: { backoff: { base: '100ms' } } },
     )
     expect(settings.retry.perTryTimeoutMs).toBe(500)
-    expect(settings.retry.backoff).toEqual({ baseMs: 100, maxMs: 100, jitter: 'full' })
+    expect(settings.retry.backoff).toEqual({ baseMs: 100, maxMs: 100, leastMs: 0, jitter: 'full' })
   })
 
   it('is frozen to the last level and leaves the documents as they were', () => {
