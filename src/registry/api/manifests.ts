@@ -1,8 +1,8 @@
 /** Gateway API manifests, one by its path. Many at once are applied together with policies. */
-import { isManifest, type ManifestKey, type ManifestKind } from '../../gateway-api/manifest.ts'
+import { isManifest, MANIFEST_KINDS, type ManifestKey, type ManifestKind } from '../../gateway-api/manifest.ts'
 import { manifestId } from '../manifests/manifest-records.ts'
 import type { ApiContext, ApiRequest } from './context.ts'
-import { invalid } from './error.ts'
+import { ApiError, invalid } from './error.ts'
 import { actorOf, checkBody } from './handling.ts'
 import { isOn, ROLLBACK } from './policies.ts'
 import { readPrecondition } from './precondition.ts'
@@ -10,6 +10,9 @@ import { readJson, sendJson } from './request.ts'
 
 function keyOf({ parameters }: ApiRequest): ManifestKey {
   const [kind, namespace, name] = parameters as [ManifestKind, string, string]
+  if (!MANIFEST_KINDS.includes(kind)) {
+    throw new ApiError('not-found', `there are no manifests of kind '${kind}'; there are ${MANIFEST_KINDS.join(', ')}`)
+  }
   return { kind, namespace, name }
 }
 

@@ -41,7 +41,7 @@ export interface ApiRoute {
 }
 
 const SERVICE = '([a-z0-9-]{1,63})'
-const MANIFEST = '/v1/manifests/(HTTPRoute|GRPCRoute)/([a-z0-9-]{1,63})/([a-z0-9.-]{1,253})'
+const MANIFEST = '/v1/manifests/([A-Za-z0-9]{1,63})/([a-z0-9-]{1,63})/([a-z0-9.-]{1,253})'
 
 function route(method: string, path: string, access: Access, handle: Handler, query: string[] = []): ApiRoute {
   const pattern = path
