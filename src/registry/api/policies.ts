@@ -11,7 +11,7 @@ import { readJson, sendJson } from './request.ts'
 
 const APPLY = fields({
   documents: instance<readonly unknown[]>('a list of policy documents', Array.isArray),
-  /** By service, or the kind, namespace and name of a manifest, the version in force that the change is meant for; 0: none. */
+  /** By service, or by kind, namespace and name of a manifest: the version in force; 0: none. */
   expected: optional(instance<Readonly<Record<string, number>>>('versions by service', areVersions)),
 })
 
