@@ -1,8 +1,9 @@
 /** Checks a document before it is applied, and after it has arrived. */
 import { type Issue, show } from '../options/fields.ts'
+import { checkRoutes } from '../routing/check-routes.ts'
 import { compareFields } from './compare-fields.ts'
 import { tooLarge } from './document-size.ts'
-import { POLICY_DOCUMENT, type PolicyDocument } from './policy-document.ts'
+import { MESH_DOCUMENT, POLICY_DOCUMENT, type PolicyDocument } from './policy-document.ts'
 
 /** More mistakes than this help no reader. */
 const MOST_ISSUES = 50
@@ -17,14 +18,30 @@ const MOST_ISSUES = 50
  * ```
  */
 export function checkPolicyDocument(value: unknown): readonly Issue[] {
+  return check(value, true)
+}
+
+/**
+ * The mistakes of a document that has arrived: without those of {@link checkRoutes}, which concern
+ * its author. A call to a subset that is not defined fails, and is never sent elsewhere.
+ */
+export function checkReceivedDocument(value: unknown): readonly Issue[] {
+  return check(value, false)
+}
+
+function check(value: unknown, written: boolean): readonly Issue[] {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return [{ path: [], message: `expected a document with the key 'service', got ${show(value)}` }]
   }
   const size = tooLarge(value)
   if (size !== undefined) return [size]
   const issues: Issue[] = []
-  POLICY_DOCUMENT.parse(value, [], issues)
+  const given = POLICY_DOCUMENT.parse(value, [], issues)
   // Only a document right in itself has values worth comparing.
-  if (issues.length === 0) compareFields(value as PolicyDocument, issues)
+  if (issues.length === 0) {
+    const document = value as PolicyDocument
+    compareFields(document, issues)
+    if (written) checkRoutes(given, document.service === MESH_DOCUMENT ? undefined : document.service, issues)
+  }
   return issues.slice(0, MOST_ISSUES)
 }

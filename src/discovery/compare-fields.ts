@@ -2,6 +2,7 @@
 import { parseDuration } from '../options/duration.ts'
 import type { Issue } from '../options/fields.ts'
 import { HASHING_BALANCERS } from '../resilience/balancing-settings.ts'
+import type { ServiceOptions } from '../resilience/settings.ts'
 import { MESH_DOCUMENT, OF_SERVICES, type PolicyDocument } from './policy-document.ts'
 
 /**
@@ -9,14 +10,21 @@ import { MESH_DOCUMENT, OF_SERVICES, type PolicyDocument } from './policy-docume
  * come from `mesh`.
  */
 export function compareFields(document: PolicyDocument, issues: Issue[]): void {
-  const { retry, ejection, healthCheck, balancer } = document
+  comparePolicies(document, [], issues)
+  for (const [i, route] of (document.routes ?? []).entries()) comparePolicies(route, ['routes', i], issues)
+  compareKind(document, issues)
+}
+
+function comparePolicies(options: ServiceOptions, at: readonly (string | number)[], issues: Issue[]): void {
+  const { timeout, retry, ejection, healthCheck, balancer } = options
   const atMost = (path: string[], value: unknown, limitName: string, limit: unknown) => {
     const [ms, limitMs] = [parseDuration(value), parseDuration(limit)]
     if (ms !== undefined && limitMs !== undefined && ms > limitMs) {
-      issues.push({ path, message: `expected at most ${limitName} (${String(limit)}), got ${String(value)}` })
+      const message = `expected at most ${limitName} (${String(limit)}), got ${String(value)}`
+      issues.push({ path: [...at, ...path], message })
     }
   }
-  atMost(['retry', 'perTryTimeout'], retry?.perTryTimeout, 'timeout', document.timeout)
+  atMost(['retry', 'perTryTimeout'], retry?.perTryTimeout, 'timeout', timeout)
   atMost(['retry', 'backoff', 'base'], retry?.backoff?.base, 'retry.backoff.max', retry?.backoff?.max)
   if (typeof ejection === 'object')
     atMost(['ejection', 'baseTime'], ejection.baseTime, 'ejection.maxTime', ejection.maxTime)
@@ -24,10 +32,14 @@ export function compareFields(document: PolicyDocument, issues: Issue[]): void {
     atMost(['healthCheck', 'timeout'], healthCheck.timeout, 'healthCheck.interval', healthCheck.interval)
   if (typeof balancer === 'object' && balancer.key !== undefined && !HASHING_BALANCERS.has(balancer.name)) {
     issues.push({
-      path: ['balancer', 'key'],
+      path: [...at, 'balancer', 'key'],
       message: `is not used by '${balancer.name}', only by 'ring-hash' and 'maglev'`,
     })
   }
+}
+
+/** What only the document of the mesh may have, or only that of a service. */
+function compareKind(document: PolicyDocument, issues: Issue[]): void {
   if (document.service === MESH_DOCUMENT) {
     for (const key of OF_SERVICES) {
       if (document[key] !== undefined)

@@ -1,9 +1,10 @@
 /**
  * Reads a policy document of a newer registry: unknown keys are dropped, and in lists the whole
- * entry. An intention is dropped and never widened; in doubt no caller is allowed.
+ * entry. An intention or a subset is dropped and never widened; in doubt no caller is allowed.
  */
-import { formatPath } from '../options/fields.ts'
-import { checkPolicyDocument } from './check-document.ts'
+import { formatPath, show } from '../options/fields.ts'
+import { ROUTE_POLICY_KEYS } from '../routing/route.ts'
+import { checkReceivedDocument } from './check-document.ts'
 
 /** More mistakes than this, and it is no document of a newer registry. */
 const MOST_MISTAKES = 200
@@ -19,13 +20,16 @@ export interface ReadPolicy {
 
 /** `undefined`: nothing of it can be read. */
 export function readPolicyDocument(document: unknown): ReadPolicy | undefined {
-  const [first] = checkPolicyDocument(document)
+  const [first] = checkReceivedDocument(document)
   if (first === undefined) return { policy: document, issue: undefined }
   if (typeof document !== 'object' || document === null || first.path.length === 0) return undefined
   const policy = structuredClone(document) as Json
+  const lost: string[] = []
   for (let i = 0; i < MOST_MISTAKES; i++) {
-    const [mistake] = checkPolicyDocument(policy)
-    if (mistake === undefined) return { policy, issue: `${formatPath(first.path)}: ${first.message}` }
+    const [mistake] = checkReceivedDocument(policy)
+    if (mistake === undefined) return { policy, issue: `${formatPath(first.path)}: ${first.message}${without(lost)}` }
+    const route = routeLeftOut(policy, mistake.path)
+    if (route !== undefined) lost.push(route)
     if (!leaveOut(policy, mistake.path)) return undefined
   }
   return undefined
@@ -44,7 +48,40 @@ function leaveOut(policy: Json, path: Path): boolean {
     policy.defaultIntention = 'deny'
     return true
   }
-  return remove(policy, path)
+  if (WHOLE.has(key) && path.length > depthOf(key)) return remove(policy, path.slice(0, depthOf(key)))
+  const route =
+    key === 'routes' && typeof index === 'number' && !isRouteLost(path) ? list(policy.routes)[index] : undefined
+  return route === undefined ? remove(policy, path) : remove(route as Json, path.slice(2))
+}
+
+/** Each part of them narrows what the rest allows, so none is left out alone. */
+const WHOLE: ReadonlySet<string | number> = new Set(['subsets', 'overrides'])
+
+/** A subset by its name; all of the overrides. */
+function depthOf(key: string | number): number {
+  return key === 'subsets' ? 2 : 1
+}
+
+/** A route keeps its place without a policy that is not known, but not without another key. */
+function isRouteLost([, , key]: Path): boolean {
+  return !(ROUTE_POLICY_KEYS as readonly unknown[]).includes(key)
+}
+
+function routeLeftOut(policy: Json, path: Path): string | undefined {
+  const [key, index] = path
+  if (key !== 'routes' || typeof index !== 'number' || !isRouteLost(path)) return undefined
+  const route = list(policy.routes)[index] as Json | null | undefined
+  return typeof route?.name === 'string' ? show(route.name) : 'one without a name'
+}
+
+function without(lost: readonly string[]): string {
+  if (lost.length === 0) return ''
+  const [what, their] = lost.length === 1 ? ['the route', 'its'] : ['the routes', 'their']
+  return `; without ${what} ${lost.slice(0, 10).join(', ')}, ${their} requests go on to the next that matches`
+}
+
+function list(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : []
 }
 
 function remove(holder: Json | unknown[], path: Path): boolean {

@@ -109,9 +109,13 @@ export function entriesOf<T, I>(
         issues.push({ path, message: `expected an object of 1 to ${max} entries, got ${got}` })
         return []
       }
+      const first = new Map<string, string>()
       const entries = keys.map((key) => {
         const at = [...path, key]
         const parsed = name.parse(key, at, issues)
+        const before = first.get(parsed)
+        if (before !== undefined) issues.push({ path: at, message: `is the same name as '${before}'` })
+        first.set(parsed, key)
         return Object.freeze([parsed, item.parse((value as Record<string, unknown>)[key], at, issues)] as const)
       })
       return Object.freeze(entries)

@@ -93,6 +93,9 @@ export const REDIRECT: Field<RedirectSettings, RedirectOptions> = {
   },
 }
 
+/** RFC 9110, 15: answers that have no content. */
+const WITHOUT_BODY: ReadonlySet<number> = new Set([204, 205, 304])
+
 const respond = fields({
   /** @defaultValue 500 */
   status: optional(integer({ min: 200, max: 599 })),
@@ -114,6 +117,9 @@ export const RESPOND: Field<FixedAnswerSettings, FixedAnswerOptions> = {
     const { status, grpcStatus, body, headers } = respond.parse(value, path, issues)
     if (issues.length === before && status === undefined && grpcStatus === undefined) {
       issues.push({ path, message: 'is no answer: expected status, grpcStatus or both' })
+    }
+    if (issues.length === before && body !== undefined && WITHOUT_BODY.has(status ?? 500)) {
+      issues.push({ path: [...path, 'body'], message: `has no place in an answer of status ${status}` })
     }
     const code = grpcStatus === undefined ? grpcStatusOfHttp(status ?? 500) : GRPC_STATUS[grpcStatus]
     return Object.freeze({

@@ -2,7 +2,16 @@
  * One entry of `routes` as it is written: where it sends, what it changes, and the policies that
  * differ from the service's.
  */
-import { type Field, fields, list, type OptionalField, optional, type Parsed, text } from '../options/fields.ts'
+import {
+  type Field,
+  fields,
+  type Issue,
+  list,
+  type OptionalField,
+  optional,
+  type Parsed,
+  text,
+} from '../options/fields.ts'
 import type { OptionsOf } from '../resilience/define-policy.ts'
 import { FAULTS } from '../resilience/fault-injection.ts'
 import { SERVICE, type ServiceOptions } from '../resilience/settings.ts'
@@ -84,4 +93,24 @@ const definition = fields({
 /** A rule for where calls go: its condition, its targets and its policies. */
 export interface RouteOptions extends OptionsOf<typeof definition> {}
 export type GivenRoute = Parsed<typeof definition>
-export const ROUTE: Field<GivenRoute, RouteOptions> = definition
+export const ROUTE: Field<GivenRoute, RouteOptions> = {
+  ...definition,
+  parse(value, path, issues) {
+    const found: Issue[] = []
+    const parsed = definition.parse(value, path, found)
+    for (const issue of found) {
+      const owner = issue.path.length === path.length + 1 ? OWNERS.get(String(issue.path.at(-1))) : undefined
+      issues.push(owner === undefined ? issue : { ...issue, message: `unknown key of a route: ${owner}` })
+    }
+    return parsed
+  },
+}
+
+/** The keys of a service's document that a route cannot have, and why. */
+const OWNERS: ReadonlyMap<string, string> = new Map([
+  ...['limits', 'allow', 'defaultIntention'].map(
+    (key) => [key, `'${key}' is the server's, which knows no routes`] as const,
+  ),
+  ['healthCheck', "'healthCheck' is the service's, whose endpoints all routes share"],
+  ...['subsets', 'overrides', 'unmatched'].map((key) => [key, `'${key}' is the service's`] as const),
+])

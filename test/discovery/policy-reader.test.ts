@@ -1,6 +1,6 @@
 /** What is taken of a document that a newer registry has: never more than it allows. */
 import { describe, expect, it } from 'vitest'
-import { checkPolicyDocument } from '../../src/discovery/check-document.ts'
+import { checkPolicyDocument, checkReceivedDocument } from '../../src/discovery/check-document.ts'
 import { readPolicyDocument } from '../../src/discovery/policy-reader.ts'
 import { readServerMessage } from '../../src/discovery/registry/message-reader.ts'
 import { retainLastGood, type ServiceView, viewOf } from '../../src/discovery/registry/service-view.ts'
@@ -24,17 +24,55 @@ describe('of a document that is not wholly known', () => {
       { faults: [{ share: 0.5, weather: 'rain' }], timeout: '3s' },
       { faults: [], timeout: '3s' },
     ],
+    [
+      'of routes the whole entry, unless it is one of their policies',
+      {
+        routes: [
+          { name: 'a', match: [{ path: '/a', weather: 'rain' }], respond: { status: 404 } },
+          { name: 'b', match: [{ path: '/b' }], to: 'green', retry: { attempts: 2, jitterKind: 'full' } },
+          { name: 'c', to: { pool: 'x' } },
+        ],
+      },
+      { routes: [{ name: 'b', match: [{ path: '/b' }], to: 'green', retry: { attempts: 2 } }] },
+    ],
+    [
+      'a subset with a condition that is not known is not wider without it',
+      { subsets: { blue: { version: 'v1' }, green: { version: 'v2', rack: 'r1' } } },
+      { subsets: { blue: { version: 'v1' } } },
+    ],
+    [
+      'overrides with a condition that is not known',
+      { timeout: '3s', overrides: { from: ['a'], hours: 1 } },
+      { timeout: '3s' },
+    ],
     ['several', { timeout: 'soon', a: 1, b: 2, retry: 7, allow: [{}] }, { allow: [] }],
   ])('%s', (_, given, expected) => {
     const read = readPolicyDocument({ service: 'stock', ...given })
     expect(read?.policy).toEqual({ service: 'stock', ...expected })
     expect(read?.issue).toBeTypeOf('string')
-    expect(checkPolicyDocument(read?.policy)).toEqual([])
+    expect(checkReceivedDocument(read?.policy)).toEqual([])
   })
 
   it('a default intention of the mesh that is not known denies', () => {
     const read = readPolicyDocument({ service: 'mesh', defaultIntention: 'ask-somebody' })
     expect(read?.policy).toEqual({ service: 'mesh', defaultIntention: 'deny' })
+  })
+
+  it('says which routes are left out', () => {
+    const routes = [{ name: 'a', shadow: 1 }, { name: 'b', retry: { shadow: 1 } }, 7]
+    expect(readPolicyDocument({ service: 'stock', routes })?.issue).toBe(
+      'routes[0].shadow: unknown key; valid keys are name, match, to, split, sticky, mirror, headers, rewrite, redirect, respond, faults, failover, timeout, idleTimeout, retry, circuitBreaker, hedge, throttle, ejection, balancer, zone, subset, slowStart; without the routes "a", one without a name, their requests go on to the next that matches',
+    )
+  })
+
+  it('is taken with routes that only its author has to mend', () => {
+    const routes = [
+      { name: 'all', to: 'green' },
+      { name: 'never', match: [{ path: '/a' }] },
+    ]
+    const document = { service: 'stock', routes }
+    expect(checkPolicyDocument(document)).toHaveLength(2)
+    expect(readPolicyDocument(document)).toEqual({ policy: document, issue: undefined })
   })
 
   it('the document itself stays as it was, and nothing is told of a whole one', () => {

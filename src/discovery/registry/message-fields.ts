@@ -5,7 +5,7 @@
 
 import { formatPath, text } from '../../options/fields.ts'
 import { integer } from '../../options/quantities.ts'
-import { checkPolicyDocument } from '../check-document.ts'
+import { checkReceivedDocument } from '../check-document.ts'
 import type { Instance, UnreadableInstance } from '../instance.ts'
 import { INSTANCE_SHAPE, readInstances } from '../instance-reader.ts'
 import { LIMITS } from '../limits.ts'
@@ -66,7 +66,7 @@ export function readPolicy(value: unknown, service: string): { policy: unknown; 
   if (read !== undefined) {
     return read.issue === undefined ? { policy: read.policy } : { policy: read.policy, policyIssue: read.issue }
   }
-  const issue = checkPolicyDocument(value)[0]!
+  const issue = checkReceivedDocument(value)[0]!
   const denyAll = service === MESH_DOCUMENT ? { defaultIntention: 'deny' } : { allow: [] }
   return { policy: { service, ...denyAll }, policyIssue: `${formatPath(issue.path)}: ${issue.message}` }
 }
