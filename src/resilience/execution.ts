@@ -17,9 +17,9 @@ import { waitedForPeerMs } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
 import type { Endpoint } from '../core/endpoint.ts'
 import type { ErrorCode } from '../core/errors.ts'
-import { NOT_STARTED, type Outcome } from '../core/outcome.ts'
-import type { Policy } from '../core/policy.ts'
+import type { Outcome } from '../core/outcome.ts'
 import { LOST } from './hedge.ts'
+import { admitAll, settleAll } from './policy-list.ts'
 import { FINAL } from './retry.ts'
 import type { Stack } from './stack.ts'
 
@@ -45,7 +45,7 @@ export function startAttempt(stack: Stack, attempt: Attempt, now = stack.clock.n
   attempt.startedAt = now
 
   if (call.first === undefined) {
-    const refusal = admit(stack.service, attempt)
+    const refusal = admitAll(stack.service, attempt)
     if (refusal !== undefined) return refusal
     call.first = attempt
     // A call that serves a retry is paid for by the caller that retries: tiers that all added a
@@ -60,7 +60,7 @@ export function startAttempt(stack: Stack, attempt: Attempt, now = stack.clock.n
     attempt.endpoint = endpoint
     call.endpoint = endpoint
   }
-  const refusal = admit(stack.endpoint, attempt)
+  const refusal = admitAll(stack.endpoint, attempt)
   if (refusal !== undefined) return refusal
   begin(stack, attempt)
   return undefined
@@ -114,7 +114,7 @@ export function startHedge(stack: Stack, attempt: Attempt): boolean {
     if (endpoint === undefined || endpoint === late) return false
     attempt.endpoint = endpoint
   }
-  if (admit(stack.endpoint, attempt) !== undefined) return false
+  if (admitAll(stack.endpoint, attempt) !== undefined) return false
   stack.budget.tryWithdraw(now)
   hedge.sent()
   attempt.hedge = true
@@ -170,7 +170,7 @@ export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): nu
     attempt.ownMs += now - attempt.ownSince
     attempt.ownSince = 0
   }
-  settle(stack.endpoint, attempt, outcome)
+  settleAll(stack.endpoint, attempt, outcome)
   if (outcome.verdict === 'success' && !attempt.begun) stack.typicalLatency?.learn(waitedForPeerMs(attempt, now))
   if (outcome.verdict === 'refused') call.refusals += 1
   else if (attempt.sent) call.sent = true
@@ -217,7 +217,7 @@ function finish(stack: Stack, call: Call, outcome: Outcome, now: number): void {
   const { first } = call
   if (first !== undefined) {
     first.endedAt = now
-    settle(stack.service, first, outcome)
+    settleAll(stack.service, first, outcome)
   }
   call.parent?.release(call)
   stack.telemetry.callEnded(call, outcome)
@@ -226,23 +226,6 @@ function finish(stack: Stack, call: Call, outcome: Outcome, now: number): void {
 function avoid(call: Call, endpoint: Endpoint): void {
   if (call.tried === undefined) call.tried = [endpoint]
   else if (!call.tried.includes(endpoint)) call.tried.push(endpoint)
-}
-
-/** All or none: if one refuses, those asked before it learn that nothing was started. */
-function admit(policies: readonly Policy[], attempt: Attempt): ErrorCode | undefined {
-  for (let i = 0; i < policies.length; i++) {
-    const refusal = policies[i]!.admit(attempt)
-    if (refusal !== undefined) {
-      for (let j = i - 1; j >= 0; j--) policies[j]!.settle(attempt, NOT_STARTED)
-      return refusal
-    }
-  }
-  return undefined
-}
-
-/** Last asked, first told. */
-function settle(policies: readonly Policy[], attempt: Attempt, outcome: Outcome): void {
-  for (let i = policies.length - 1; i >= 0; i--) policies[i]!.settle(attempt, outcome)
 }
 
 function enter(attempt: Attempt): void {
