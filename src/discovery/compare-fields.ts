@@ -45,6 +45,13 @@ function compareKind(document: PolicyDocument, issues: Issue[]): void {
       if (document[key] !== undefined)
         issues.push({ path: [key], message: `is valid in the document of a service only` })
     }
+    for (const [i, level] of (document.failover ?? []).entries()) {
+      for (const key of ['service', 'subset'] as const) {
+        if (level[key] === undefined) continue
+        const message = 'is valid in the document of a service only: this level would be one of every service'
+        issues.push({ path: ['failover', i, key], message })
+      }
+    }
   }
   if (document.defaultIntention === undefined) return
   if (document.service !== MESH_DOCUMENT) {

@@ -113,6 +113,11 @@ export function policyJsonSchema(): JsonSchema {
     ...POLICY_DOCUMENT.schema,
     if: { not: { properties: { service: { const: MESH_DOCUMENT } } } },
     then: { properties: { defaultIntention: false } },
-    else: { properties: Object.fromEntries(OF_SERVICES.map((key) => [key, false])) },
+    else: {
+      properties: {
+        ...Object.fromEntries(OF_SERVICES.map((key) => [key, false])),
+        failover: { items: { properties: { service: false, subset: false } } },
+      },
+    },
   }
 }

@@ -49,7 +49,7 @@ export class Destinations {
     this.#http = { protocol: 'http', transport: () => transport, idempotent: IDEMPOTENT_METHODS, byName: new Map() }
     this.#grpc = { protocol: 'grpc', transport: grpc, idempotent: NONE, byName: new Map() }
     // A process that only calls has no instance, so it draws an id for balancing.
-    this.#client = { id: randomUUID(), zone: shared.settings.zone }
+    this.#client = { id: randomUUID(), zone: shared.settings.zone, metadata: shared.settings.metadata }
     this.#doubted = new DoubtedEndpoints(shared.settings.clock, transport.loopbackAllowed)
     this.#look = this.#nextLook()
   }

@@ -80,6 +80,8 @@ export interface ClientParts {
   readonly clock: Clock
   /** @defaultValue the settings are those of the service */
   readonly provisional?: Provisional | undefined
+  /** Where several services own the endpoints. @defaultValue those of `state` and `balancer` */
+  readonly guards?: readonly Policy[] | undefined
 }
 
 /**
@@ -98,16 +100,7 @@ export function compileStack(parts: ClientParts): Stack {
       // Outside retry: a call counts once, and while the service is down no attempt costs anything.
       state.circuit,
     ]),
-    endpoint: present([
-      // Judges the service and not the endpoint; before ejection, so that what is held back takes
-      // no probe.
-      state.throttle,
-      // Before what may refuse after it, because its probe must be released if a later one refuses;
-      // never refuses itself.
-      settings.ejection === undefined ? undefined : state.ejection,
-      // Innermost: it measures what the endpoint alone took.
-      parts.balancer,
-    ]),
+    endpoint: parts.guards ?? guardsOf(parts),
     // Hedging stands inside retry: a hedged attempt counts and is paid for like a retry.
     retry: new RetryPolicy(settings.retry, state.budget, parts.clock, state.unpaidRetry),
     budget: state.budget,
@@ -117,6 +110,28 @@ export function compileStack(parts: ClientParts): Stack {
     telemetry: parts.telemetry,
     clock: parts.clock,
   })
+}
+
+/** What guards the endpoints of one service. */
+export interface GuardParts {
+  readonly settings: Pick<ServiceSettings, 'ejection'>
+  readonly state: Pick<StackState, 'throttle' | 'ejection'>
+  readonly balancer: Policy | undefined
+}
+
+/** The policies of the endpoints of one service, in their order. */
+export function guardsOf(parts: GuardParts): readonly Policy[] {
+  const { settings, state } = parts
+  return present([
+    // Judges the service and not the endpoint; before ejection, so that what is held back takes no
+    // probe.
+    state.throttle,
+    // Before what may refuse after it, because its probe must be released if a later one refuses;
+    // never refuses itself.
+    settings.ejection === undefined ? undefined : state.ejection,
+    // Innermost: it measures what the endpoint alone took.
+    parts.balancer,
+  ])
 }
 
 /** What a server keeps across configurations. */

@@ -93,6 +93,10 @@ describe('the routes of a document', () => {
       'failover[0]: expected exactly one of zone, region, metadata, service (with or without subset), got 2',
     ],
     [{ service: 'mesh', routes: [] }, 'routes: is valid in the document of a service only'],
+    [
+      { service: 'mesh', failover: [{ zone: 'same' }, { service: 'inventory' }] },
+      'failover[1].service: is valid in the document of a service only: this level would be one of every service',
+    ],
     [{ service: 'mesh', subsets: { a: { version: '1' } } }, 'subsets: is valid in the document of a service only'],
   ])('%j is refused: %s', (change, expected) => {
     expect(mistakes(change)).toContain(expected)

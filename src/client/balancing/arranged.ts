@@ -18,6 +18,8 @@ export interface BalancingClient {
   /** Unique to this process. */
   readonly id: string
   readonly zone: string | undefined
+  /** Of this process, for failover levels that ask for the same. @defaultValue none */
+  readonly metadata?: Readonly<Record<string, string>>
 }
 
 export class LayeredBalancer implements Balancer {

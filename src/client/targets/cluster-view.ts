@@ -6,6 +6,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { Balancer, Cluster, Picker } from '../../core/picker.ts'
 import type { ServiceCluster } from '../../discovery/cluster.ts'
+import { whenAvailable } from './when-available.ts'
 
 /** All given conditions hold for the endpoints of a subset. */
 export interface SubsetConditions {
@@ -61,19 +62,7 @@ export class ClusterView implements Cluster {
 
   whenAvailable(ms: number, listener: (available: boolean) => void): () => void {
     const { source, clock } = this.#parts
-    const finish = (available: boolean): void => {
-      leave()
-      listener(available)
-    }
-    const timer = clock.startTimer(ms, () => finish(this.endpoints.length > 0), undefined)
-    const unsubscribe = source.onChange(() => {
-      if (source.closed || this.endpoints.length > 0) finish(!source.closed)
-    })
-    const leave = (): void => {
-      unsubscribe()
-      clock.stopTimer(timer)
-    }
-    return leave
+    return whenAvailable([source], clock, () => this.endpoints.length > 0, ms, listener)
   }
 
   onChange(listener: () => void): () => void {

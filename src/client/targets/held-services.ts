@@ -16,6 +16,8 @@ export class HeldServices {
   /** The endpoints of one of them may have changed. */
   readonly #onEndpoints: () => void
   readonly #held = new Map<string, Held>()
+  /** Counts services that could not be watched. */
+  missed = 0
 
   constructor(hold: HoldOwner, onConfigured: () => void, onEndpoints: () => void) {
     this.#hold = hold
@@ -54,9 +56,13 @@ export class HeldServices {
       given = this.#hold(service)
     } catch {
       // Too many, or closed. The next call looks again.
+      this.missed += 1
       return undefined
     }
-    if (given === undefined) return undefined
+    if (given === undefined) {
+      this.missed += 1
+      return undefined
+    }
     const { owner } = given
     const leave = [owner.onConfigured(this.#onConfigured), owner.cluster.onChange(this.#onEndpoints), given.release]
     const held: Held = { owner, release: () => leave.forEach((stop) => void stop()) }

@@ -9,9 +9,9 @@ import type { Telemetry } from '../../core/telemetry.ts'
 import { ServiceCluster } from '../../discovery/cluster.ts'
 import type { BalancingSettings } from '../../resilience/balancing-settings.ts'
 import type { ServiceListeners } from '../../resilience/service-state.ts'
-import { compileStack, type Stack } from '../../resilience/stack.ts'
+import { compileStack, guardsOf, type Stack } from '../../resilience/stack.ts'
 import { RouteTable } from '../../routing/route-table.ts'
-import type { RouteSettings, RoutingSettings, TargetSettings } from '../../routing/settings.ts'
+import type { FailoverLevel, RouteSettings, RoutingSettings, TargetSettings } from '../../routing/settings.ts'
 import type { PeerReading } from '../../telemetry/mesh-gauges.ts'
 import type { BalancingClient } from '../balancing/arranged.ts'
 import { Routed } from '../routed.ts'
@@ -19,6 +19,7 @@ import type { Selection } from '../selection.ts'
 import { type KindParts, Selections } from '../selections.ts'
 import type { SubsetConditions } from './cluster-view.ts'
 import type { EndpointOwner, HoldOwner } from './endpoint-owner.ts'
+import { FailoverTargets, type FailoverWish } from './failover-targets.ts'
 import { HeldServices } from './held-services.ts'
 import { RouteState } from './route-state.ts'
 import { TargetChoice } from './target-choice.ts'
@@ -47,17 +48,21 @@ export class ServiceRoutes {
   /** By the route's name; turns outlive a change of weights. */
   readonly #choices = new Map<string, TargetChoice>()
   readonly #compiled = new Map<RouteSettings, TargetChoice>()
+  readonly #failovers: FailoverTargets
   #routing: RoutingSettings
   #table: RouteTable
   /** For calls that no route matches; `undefined`: they go to the service. */
   #refusal: Selections | undefined
   #unrouted: Selections | undefined
+  /** The service as it is, with failover. */
+  #levelled: Selections | undefined
   #used = false
 
   constructor(parts: ServiceRoutesParts, routing: RoutingSettings) {
     this.#parts = parts
-    this.#held = new HeldServices(parts.hold, () => this.#compiled.clear(), parts.onEndpoints)
+    this.#held = new HeldServices(parts.hold, () => this.recompile(), parts.onEndpoints)
     this.#clusters = new TargetClusters(parts.clock, parts.client)
+    this.#failovers = new FailoverTargets(parts.clock, parts.client)
     this.#routing = routing
     this.#table = this.#tableOf(routing)
   }
@@ -65,9 +70,7 @@ export class ServiceRoutes {
   /** The target for `head`; `undefined`: the service as it is. */
   select(head: RequestHead, streaming: boolean): Selection | undefined {
     const route = this.#table.find(head)
-    if (route === undefined) {
-      return this.#routing.unmatched === 'service' ? undefined : this.#refused().select(head.method, streaming)
-    }
+    if (route === undefined) return this.#unmatched()?.select(head.method, streaming)
     const choice = this.#compiled.get(route) ?? this.#compile(route)
     return choice.of(head).select(head.method, streaming)
   }
@@ -105,8 +108,10 @@ export class ServiceRoutes {
   /** The stack of the service has changed. */
   recompile(): void {
     this.#compiled.clear()
+    this.#failovers.clear()
     this.#refusal = undefined
     this.#unrouted = undefined
+    this.#levelled = undefined
   }
 
   /** Whether another service to which a route leads has endpoints. */
@@ -134,7 +139,7 @@ export class ServiceRoutes {
   }
 
   close(): void {
-    this.#compiled.clear()
+    this.recompile()
     this.#held.close()
     for (const state of this.#states.values()) state.close()
     this.#states.clear()
@@ -153,21 +158,23 @@ export class ServiceRoutes {
 
   #watchNamed(): void {
     const own = this.#parts.called.service
-    const named = this.#routing.routes.flatMap(({ targets }) => targets.map(({ service }) => service))
+    const { routes, failover } = this.#routing
+    const targets = routes.flatMap((route) => route.targets.map(({ service }) => service))
+    const levels = [failover, ...routes.map((route) => route.failover)].flatMap((each) => each ?? [])
+    const named = [...targets, ...levels.flatMap((level) => (level.kind === 'service' ? (level.service ?? []) : []))]
     this.#held.keep(new Set(named.filter((service) => service !== own)))
   }
 
   #compile(route: RouteSettings): TargetChoice {
     this.#begin()
+    const { caller } = this.#parts
     const state = this.#stateOf(route)
-    let whole = true
+    const missed = this.#held.missed
     const targets =
       route.targets.length === 0
-        ? [this.#target(new Routed(route, undefined, this.#parts.caller), route, this.#parts.called, state)]
+        ? [this.#target(new Routed(route, undefined, caller), route, this.#parts.called, state)]
         : route.targets.map((to) => {
-            const owner = this.#ownerOf(to.service)
-            whole &&= owner !== undefined
-            return this.#target(new Routed(route, to, this.#parts.caller), route, owner, state)
+            return this.#target(new Routed(route, to, caller), route, this.#ownerOf(to.service), state)
           })
     let choice = this.#choices.get(route.name)
     if (choice === undefined) {
@@ -176,25 +183,69 @@ export class ServiceRoutes {
     }
     choice.configure(route, targets)
     // A service that could not be watched may be watched by the next call.
-    if (whole) this.#compiled.set(route, choice)
+    if (this.#held.missed === missed) this.#compiled.set(route, choice)
     return choice
   }
 
   #target(routed: Routed, route: RouteSettings, owner: EndpointOwner | undefined, state: RouteState): Selections {
     const { called } = this.#parts
     const { policy, own } = route
-    const { cluster, learner } = this.#clusterOf(route, routed.target, owner)
     const guard = owner ?? called
-    return new Selections(
-      this.#parts,
-      this.#stack({
-        settings: { ...policy, ejection: own.has('ejection') ? policy.ejection : guard.settings.ejection },
-        state: state.over(guard, called, route),
-        cluster,
-        balancer: learner,
-      }),
-      routed,
-    )
+    const parts = {
+      settings: { ...policy, ejection: own.has('ejection') ? policy.ejection : guard.settings.ejection },
+      state: state.over(guard, called, route),
+    }
+    const levels = owner === undefined || routed.target === undefined ? [] : this.#levelsOf(route, owner)
+    if (owner === undefined || levels.length === 0) {
+      const { cluster, learner } = this.#clusterOf(route, routed.target, owner)
+      return new Selections(this.#parts, this.#stack({ ...parts, cluster, balancer: learner }), routed)
+    }
+    const balancing = balancingOf(route, owner.settings)
+    const learner = owner.balancer(balancing.balancer).policy
+    const failover = this.#failover({
+      ...{ levels, owner, balancing },
+      subset: subsetOf(routed.target!, owner),
+      ejection: own.has('ejection') ? policy.ejection : undefined,
+      guards: guardsOf({ ...parts, balancer: learner }),
+    })
+    return new Selections(this.#parts, this.#stack({ ...parts, ...failover, balancer: learner }), routed)
+  }
+
+  /** What the service's document says of itself holds for other services as far as it fits them. */
+  #levelsOf({ failover }: RouteSettings, owner: EndpointOwner): readonly FailoverLevel[] {
+    if (failover === undefined) return NO_LEVELS
+    const foreign = owner !== this.#parts.called && failover === this.#routing.failover
+    return foreign ? failover.filter(({ kind }) => kind !== 'service') : failover
+  }
+
+  #failover(wish: Pick<FailoverWish, 'levels' | 'owner' | 'subset' | 'balancing' | 'ejection' | 'guards'>) {
+    return this.#failovers.of({
+      ...wish,
+      called: this.#parts.called,
+      ownerOf: (service) => this.#ownerOf(service),
+      subsetOf: (owner, name) => owner.routing?.subsets.get(name) ?? 'none',
+    })
+  }
+
+  /** Where calls go that no route matches; `undefined`: to the service as it is. */
+  #unmatched(): Selections | undefined {
+    const { failover, unmatched } = this.#routing
+    if (unmatched === 'refuse') return this.#refused()
+    if (failover === undefined || this.#levelled !== undefined) return this.#levelled
+    this.#begin()
+    const { called } = this.#parts
+    const { settings, state, learner } = called
+    const parts = { settings, state, balancer: learner }
+    const missed = this.#held.missed
+    const levels = this.#failover({
+      ...{ levels: failover, owner: called, balancing: settings },
+      subset: undefined,
+      ejection: undefined,
+      guards: guardsOf(parts),
+    })
+    const made = new Selections(this.#parts, this.#stack({ ...parts, ...levels }), undefined)
+    if (this.#held.missed === missed) this.#levelled = made
+    return made
   }
 
   #clusterOf(route: RouteSettings, to: TargetSettings | undefined, owner: EndpointOwner | undefined): TargetCluster {
@@ -256,6 +307,7 @@ function hasOwnPicker({ own, policy }: Pick<RouteSettings, 'own' | 'policy'>): b
   return OWN_PICKER.some((key) => own.has(key))
 }
 
+const NO_LEVELS: readonly FailoverLevel[] = Object.freeze([])
 const OWN_PICKER = ['balancer', 'zone', 'subset'] as const
 
 /** What the route writes, over the settings of the service that owns the endpoints. */
