@@ -9,9 +9,20 @@ import { httpClient } from './http-client.ts'
 import { httpServer } from './http-server.ts'
 import { policies } from './policies.ts'
 import { registry } from './registry.ts'
+import { routes } from './routes.ts'
 import { spans } from './spans.ts'
 import { startUp } from './start-up.ts'
 
 const quick = process.argv.includes('--quick')
 // Spans have no target.
-await runQuestions([httpClient, httpServer, ...(quick ? [] : [spans]), policies, startUp, endpoints, registry, herd])
+await runQuestions([
+  httpClient,
+  httpServer,
+  ...(quick ? [] : [spans]),
+  policies,
+  routes,
+  startUp,
+  endpoints,
+  registry,
+  herd,
+])

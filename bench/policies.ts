@@ -28,6 +28,8 @@ import { compileStack, type Stack } from '../src/resilience/stack.ts'
 import { createTelemetry } from '../src/telemetry/call-telemetry.ts'
 import { Metrics } from '../src/telemetry/metrics.ts'
 import { type Options, type Report, runQuestions } from './harness.ts'
+import { bytes, collected, nanoseconds, nanosecondsOf } from './in-process.ts'
+import { routes } from './routes.ts'
 
 const clock = systemClock
 const KIND: CallKind = { service: 'inventory', method: 'GET', protocol: 'http', streaming: false, idempotent: true }
@@ -71,57 +73,6 @@ function compile(count: number): { stack: Stack; state: ServiceState; cluster: C
 
 function newCall(): Call {
   return new Call(KIND, 0, Number.POSITIVE_INFINITY, undefined)
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1]!
-}
-
-/**
- * The median of three bests: best of many short rounds, because everything else on the machine only
- * adds.
- */
-function nanoseconds(operations: number, work: () => void): number {
-  const bests = [0, 0, 0].map(() => {
-    let best = Number.POSITIVE_INFINITY
-    for (let round = 0; round < 25; round++) {
-      const startedAt = performance.now()
-      for (let i = 0; i < operations; i++) work()
-      best = Math.min(best, ((performance.now() - startedAt) * 1e6) / operations)
-    }
-    return best
-  })
-  return median(bests)
-}
-
-/** The same of what ends later, one after the other. */
-async function nanosecondsOf(operations: number, work: () => Promise<unknown>): Promise<number> {
-  const bests: number[] = []
-  for (let i = 0; i < 3; i++) {
-    let best = Number.POSITIVE_INFINITY
-    for (let round = 0; round < 15; round++) {
-      const startedAt = performance.now()
-      for (let j = 0; j < operations; j++) await work()
-      best = Math.min(best, ((performance.now() - startedAt) * 1e6) / operations)
-    }
-    bests.push(best)
-  }
-  return median(bests)
-}
-
-/** Bytes left behind by each of `operations`, few enough that nothing is collected meanwhile. */
-function bytes(operations: number, work: () => void): number | undefined {
-  const gc = globalThis.gc
-  if (gc === undefined) return undefined
-  return Math.round(
-    median(
-      [0, 0, 0, 0, 0].map(() => {
-        const before = collected(gc).heapUsed
-        for (let i = 0; i < operations; i++) work()
-        return (process.memoryUsage().heapUsed - before) / operations
-      }),
-    ),
-  )
 }
 
 /**
@@ -173,12 +124,6 @@ function openRejectNs(): number {
     startCall(stack, call)
     startAttempt(stack, new Attempt(call))
   })
-}
-
-function collected(gc: () => void): NodeJS.MemoryUsage {
-  gc()
-  gc()
-  return process.memoryUsage()
 }
 
 function bytesPerCalledEndpoint(): number | undefined {
@@ -350,4 +295,4 @@ export async function policies({ quick }: Options): Promise<Report> {
   }
 }
 
-if (import.meta.main) await runQuestions([policies])
+if (import.meta.main) await runQuestions([policies, routes])
