@@ -10,6 +10,7 @@ import { endCall, hedgeDelay, startCall, startHedge } from '../resilience/execut
 import { retryLoop } from '../resilience/retry-loop.ts'
 import type { Provisional, Stack } from '../resilience/stack.ts'
 import type { ClientAttempt } from './attempt.ts'
+import { keepSide } from './call-context.ts'
 import { holdUp, type LocalAnswer, localStep } from './local-end.ts'
 import type { Routed } from './routed.ts'
 import type { Selection } from './selection.ts'
@@ -109,6 +110,13 @@ export abstract class ClientCall extends Call {
     this.deadlineAt = Math.min(this.deadlineAt, this.startedAt + stack.timeoutMs)
     ;(this as { kind: CallKind }).kind = kind
     this.routed = routed
+    this.keepSide()
+  }
+
+  /** A split by a member of the baggage decides for all calls of the request. */
+  protected keepSide(): void {
+    const { routed } = this
+    if (routed?.sideBy !== undefined) keepSide(this, routed.sideBy, routed.target!.key)
   }
 
   /** The policy of its service is known. */

@@ -24,6 +24,7 @@ import type { EventSink } from '../telemetry/events.ts'
 import type { PeerReading } from '../telemetry/mesh-gauges.ts'
 import { type BalancingClient, LayeredBalancer } from './balancing/arranged.ts'
 import { type BalancerParts, createBalancer } from './balancing/balancer.ts'
+import type { CallContext } from './call-context.ts'
 import type { DoubtedEndpoints } from './doubted-endpoints.ts'
 import { FirstPolicy } from './first-policy.ts'
 import { HealthChecks } from './health-checks.ts'
@@ -133,12 +134,12 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     return this.#parts.clock
   }
 
-  select(head: RequestHead, streaming: boolean): Selection {
+  select(head: RequestHead, streaming: boolean, from?: CallContext): Selection {
     const successor = this.forgotten ? this.#parts.successor() : undefined
-    if (successor !== undefined) return successor.select(head, streaming)
+    if (successor !== undefined) return successor.select(head, streaming, from)
     this.uses += 1
     if (this.#routes !== undefined) {
-      const selected = this.#routes.select(head, streaming)
+      const selected = this.#routes.select(head, streaming, from)
       if (selected !== undefined) return selected
     }
     return this.#own.select(head.method, streaming)

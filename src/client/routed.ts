@@ -33,6 +33,8 @@ export class Routed implements RoutedCall {
   /** Made by this process, without an attempt. */
   readonly answer: RedirectSettings | FixedAnswerSettings | undefined
   readonly faults: readonly FaultRule[]
+  /** The member of the baggage by which its split is sticky. */
+  readonly sideBy: string | undefined
   /** Whether a call may end in this process. */
   readonly local: boolean
 
@@ -48,6 +50,10 @@ export class Routed implements RoutedCall {
     this.rewrite = route?.rewrite
     this.changesRequests = this.requestChanges.length > 0 || this.rewrite !== undefined
     this.answer = target?.missing === true ? MISSING : (route?.answer ?? (route === undefined ? UNMATCHED : undefined))
+    this.sideBy =
+      route !== undefined && route.targets.length > 1 && route.sticky?.from === 'baggage'
+        ? route.sticky.name
+        : undefined
     this.faults = faultsFor(caller, route?.faults ?? NO_FAULTS)
     this.local = this.answer !== undefined || this.faults.length > 0
   }

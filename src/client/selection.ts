@@ -5,6 +5,7 @@
 import type { CallKind } from '../core/call.ts'
 import type { RequestHead } from '../core/request-head.ts'
 import type { Stack } from '../resilience/stack.ts'
+import type { CallContext } from './call-context.ts'
 import type { Routed } from './routed.ts'
 import type { Transport } from './transport.ts'
 
@@ -22,9 +23,9 @@ export interface Selector<T extends Transport> {
   readonly transport: T
   /**
    * For a call that is about to be sent: each one counts as a turn of its split. `streaming`: the
-   * response may last, so its duration is no latency.
+   * response may last, so its duration is no latency. `from`: the call, or the one that causes it.
    */
-  select(head: RequestHead, streaming: boolean): Selection
+  select(head: RequestHead, streaming: boolean, from?: CallContext): Selection
   /** For a call whose head may still change. It is selected again before it is sent. */
   unrouted(method: string, streaming: boolean): Selection
 }

@@ -282,7 +282,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall, RequestHead {
   }
 
   protected selectAgain(): Selection {
-    const { stack, routed } = this.#service.select(this, this.kind.streaming)
+    const { stack, routed } = this.#service.select(this, this.kind.streaming, this)
     return { stack, kind: this.#method.kindOf(routed), routed }
   }
 

@@ -8,6 +8,7 @@ import type { Outcome } from '../../core/outcome.ts'
 import { ROUTE_OVERRIDES } from '../../core/route-overrides.ts'
 import { httpOutcome } from '../../core/status.ts'
 import { ClientCall } from '../call.ts'
+import type { CallContext } from '../call-context.ts'
 import { callError } from '../call-error.ts'
 import { checkTimeout, leaveSignal } from '../call-options.ts'
 import type { LocalAnswer } from '../local-end.ts'
@@ -82,7 +83,7 @@ export class HttpCall<R = unknown> extends ClientCall {
     options: HttpCallOptions | undefined,
     signal: AbortSignal | undefined,
     parent: Call | undefined,
-    selection: Selection = service.select(request, options?.streaming === true),
+    selection: Selection = service.select(request, options?.streaming === true, introducing(request, parent, service)),
   ) {
     super(selection, options?.timeout === undefined ? Number.POSITIVE_INFINITY : checkTimeout(options.timeout), parent)
     this.service = service
@@ -91,6 +92,7 @@ export class HttpCall<R = unknown> extends ClientCall {
     if (asked !== undefined) this.overrides = service.transport.overrides.introduce(asked)
     this.request = request
     if (selection.routed?.changesRequests === true) this.request = changedRequest(request, selection.routed)
+    this.keepSide()
     this.answer = answer
     this.idleMs = selection.stack.idleMs ?? Number.POSITIVE_INFINITY
     this.#signal = signal
@@ -153,9 +155,11 @@ export class HttpCall<R = unknown> extends ClientCall {
   protected takeOver(made: HttpCall<R>): void {
     this.stack = made.stack
     this.routed = made.routed
+    this.overrides = made.overrides
     this.request = made.request
     this.idleMs = made.idleMs
     this.#signal = made.#signal
+    this.keepSide()
   }
 
   /** The caller's signal fired. */
@@ -182,7 +186,7 @@ export class HttpCall<R = unknown> extends ClientCall {
   }
 
   protected selectAgain(): Selection {
-    return this.service.select(this.request, this.kind.streaming)
+    return this.service.select(this.request, this.kind.streaming, this)
   }
 
   protected override take(selection: Selection): void {
@@ -219,6 +223,17 @@ export class HttpCall<R = unknown> extends ClientCall {
   protected passedOn(error: unknown): unknown {
     return this.#failure === undefined ? error : this.#failure.error
   }
+}
+
+/** What routes look at before the call is made. Without overrides in the request: its parent. */
+function introducing(
+  request: PreparedRequest,
+  parent: Call | undefined,
+  service: HttpService,
+): CallContext | undefined {
+  const asked = request.header(ROUTE_OVERRIDES)
+  if (asked === undefined) return parent
+  return { baggage: parent?.baggage, overrides: service.transport.overrides.introduce(asked) }
 }
 
 /** Signals of older implementations have no reason. */

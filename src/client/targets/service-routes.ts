@@ -14,6 +14,7 @@ import { RouteTable } from '../../routing/route-table.ts'
 import type { FailoverLevel, RouteSettings, RoutingSettings, TargetSettings } from '../../routing/settings.ts'
 import type { PeerReading } from '../../telemetry/mesh-gauges.ts'
 import type { BalancingClient } from '../balancing/arranged.ts'
+import type { CallContext } from '../call-context.ts'
 import { Routed } from '../routed.ts'
 import type { Selection } from '../selection.ts'
 import { type KindParts, Selections } from '../selections.ts'
@@ -68,11 +69,11 @@ export class ServiceRoutes {
   }
 
   /** The target for `head`; `undefined`: the service as it is. */
-  select(head: RequestHead, streaming: boolean): Selection | undefined {
+  select(head: RequestHead, streaming: boolean, from: CallContext | undefined): Selection | undefined {
     const route = this.#table.find(head)
     if (route === undefined) return this.#unmatched()?.select(head.method, streaming)
     const choice = this.#compiled.get(route) ?? this.#compile(route)
-    return choice.of(head).select(head.method, streaming)
+    return choice.of(head, from).select(head.method, streaming)
   }
 
   /** Calls whose head is not known yet: the route brings the bounds of time. */

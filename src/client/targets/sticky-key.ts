@@ -1,11 +1,15 @@
 /** The part of a request whose value decides between the targets of a split. */
-import { inboundCall } from '../../core/context.ts'
 import type { RequestHead } from '../../core/request-head.ts'
 import type { StickySettings } from '../../routing/settings.ts'
+import { baggageOf, type CallContext } from '../call-context.ts'
 import { cookieOf } from '../cookie.ts'
 
 /** `undefined`: the request has none. */
-export function stickyKeyOf({ from, name }: StickySettings, head: RequestHead): string | undefined {
+export function stickyKeyOf(
+  { from, name }: StickySettings,
+  head: RequestHead,
+  context: CallContext | undefined,
+): string | undefined {
   switch (from) {
     case 'header':
       return head.header(name) || undefined
@@ -16,7 +20,7 @@ export function stickyKeyOf({ from, name }: StickySettings, head: RequestHead): 
     case 'query':
       return queryOf(head.path, name) || undefined
     case 'baggage':
-      return inboundCall()?.baggage?.get(name) || undefined
+      return baggageOf(name, head, context) || undefined
   }
 }
 

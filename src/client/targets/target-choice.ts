@@ -6,6 +6,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { RequestHead } from '../../core/request-head.ts'
 import type { RouteSettings, StickySettings, TargetSettings } from '../../routing/settings.ts'
 import { SplitTurns, stickyIndex } from '../../routing/split.ts'
+import { type CallContext, sideOf } from '../call-context.ts'
 import type { Selections } from '../selections.ts'
 import { stickyKeyOf } from './sticky-key.ts'
 
@@ -30,10 +31,20 @@ export class TargetChoice {
     else this.#turns.configure(targets)
   }
 
-  of(head: RequestHead): Selections {
+  of(head: RequestHead, from: CallContext | undefined): Selections {
     const targets = this.#targets
     if (targets.length === 1) return targets[0]!
-    const key = this.#sticky === undefined ? undefined : stickyKeyOf(this.#sticky, head)
-    return targets[key === undefined ? this.#turns!.next() : stickyIndex(this.#settings, key)]!
+    const key = this.#sticky === undefined ? undefined : stickyKeyOf(this.#sticky, head, from)
+    if (key === undefined) return targets[this.#turns!.next()]!
+    return targets[this.#carried(head, from) ?? stickyIndex(this.#settings, key)]!
+  }
+
+  /** The side that earlier calls of the request are on, if there is such a target. */
+  #carried(head: RequestHead, from: CallContext | undefined): number | undefined {
+    const sticky = this.#sticky!
+    const side = sticky.from === 'baggage' ? sideOf(sticky.name, head, from) : undefined
+    if (side === undefined) return undefined
+    const index = this.#settings.findIndex(({ key, weight }) => key === side && weight > 0)
+    return index < 0 ? undefined : index
   }
 }

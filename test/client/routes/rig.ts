@@ -44,7 +44,8 @@ export class RoutedMesh {
   readonly seen: Seen[] = []
   /** How an instance answers; by its name. @defaultValue well */
   readonly scripts = new Map<string, (seen: Seen) => number | Promise<number>>()
-  readonly #clients = new Map<Mesh, { readonly shop: ReturnType<Mesh['grpc']> }>()
+  /** By caller and service. */
+  readonly #clients = new Map<Mesh, Map<string, ReturnType<Mesh['grpc']>>>()
 
   constructor(test: TestMesh) {
     this.test = test
@@ -88,17 +89,16 @@ export class RoutedMesh {
   }
 
   async #askGrpc(caller: Mesh, service: string, { headers = {}, timeout }: Ask): Promise<Answered> {
-    let known = this.#clients.get(caller)
-    if (known === undefined) {
-      known = { shop: caller.grpc(Shop, service) }
-      this.#clients.set(caller, known)
-    }
+    const clients = this.#clients.get(caller) ?? new Map<string, ReturnType<Mesh['grpc']>>()
+    this.#clients.set(caller, clients)
+    const shop = clients.get(service) ?? caller.grpc(Shop, service)
+    clients.set(service, shop)
     const metadata = new grpc.Metadata()
     for (const [name, value] of Object.entries(headers)) metadata.set(name, value)
     const options = timeout === undefined ? {} : { deadline: Date.now() + timeout }
     return new Promise((resolve, reject) => {
       const received = new Map<string, string>()
-      const call = (known.shop as unknown as ShopClient).get({ sku: 'a' }, metadata, options, (error, stock) => {
+      const call = (shop as unknown as ShopClient).get({ sku: 'a' }, metadata, options, (error, stock) => {
         if (error !== null) reject(error)
         else resolve({ by: stock?.sku ?? '', status: 0, headers: received })
       })

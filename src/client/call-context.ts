@@ -1,0 +1,37 @@
+/**
+ * What a call inherits and routes look at: overrides of its request and baggage. Baggage may also
+ * stand in the headers of the request itself.
+ */
+import { parseBaggage } from '../core/baggage.ts'
+import type { Call } from '../core/call.ts'
+import { BAGGAGE } from '../core/carrier.ts'
+import type { RequestHead } from '../core/request-head.ts'
+
+/** The call itself, or before it is made, the call that causes it. */
+export type CallContext = Pick<Call, 'baggage' | 'overrides'>
+
+/** The member of the baggage with which a call goes out. */
+export function baggageOf(name: string, head: RequestHead, from: CallContext | undefined): string | undefined {
+  return (from?.baggage ?? parseBaggage(head.header(BAGGAGE)))?.get(name)
+}
+
+/** Begins the names of the members that carry on which side of a split a request is. */
+const SIDE = 'inmesh-side.'
+
+/** The target on which earlier calls of the request put it, in splits by this member. */
+export function sideOf(name: string, head: RequestHead, from: CallContext | undefined): string | undefined {
+  return baggageOf(`${SIDE}${name}`, head, from)
+}
+
+/**
+ * Keeps the calls that `call` causes on the side `target`, in splits by the member `name`; and so
+ * the calls that its parent makes after it.
+ */
+export function keepSide(call: Call & Pick<RequestHead, 'header'>, name: string, target: string): void {
+  const baggage = call.baggage ?? parseBaggage(call.header(BAGGAGE))
+  if (baggage?.has(name) !== true || baggage.get(`${SIDE}${name}`) === target) return
+  call.baggage = new Map(baggage).set(`${SIDE}${name}`, target)
+  const { parent } = call
+  if (parent?.baggage?.get(name) !== baggage.get(name)) return
+  parent!.baggage = new Map(parent!.baggage).set(`${SIDE}${name}`, target)
+}
