@@ -18,7 +18,7 @@ interface ApplyFlags extends ConnectionFlags {
 export function addApplyCommand(program: Command, surroundings: CliContext): void {
   const command = program
     .command('apply')
-    .description('Put the policy documents of a file in force, all or none.')
+    .description('Put the policy documents and manifests of a file in force, all or none.')
     .requiredOption('-f, --file <file>', "YAML or JSON, one or more documents; '-' reads standard input")
     .option('--dry-run', 'let the registry check and compare, but change nothing')
     .option(
@@ -48,7 +48,7 @@ export function addApplyCommand(program: Command, surroundings: CliContext): voi
   })
 }
 
-const VERSION = /^([a-z0-9-]{1,63})=(0|[1-9]\d{0,14})$/
+const VERSION = /^([a-z0-9-]{1,63}|[A-Za-z]{1,63}\/[a-z0-9-]{1,63}\/[a-z0-9.-]{1,253})=(0|[1-9]\d{0,14})$/
 
 function readVersion(text: string, before: Readonly<Record<string, number>> = {}): Readonly<Record<string, number>> {
   const found = VERSION.exec(text)

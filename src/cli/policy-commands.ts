@@ -2,12 +2,13 @@
 import type { Command } from 'commander'
 import { stringify } from 'yaml'
 import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
-import { serviceName } from '../options/names.ts'
 import { integer } from '../options/quantities.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { differences, formatDifference, type PolicyChange } from './differences.ts'
 import { withExample } from './examples.ts'
 import { numeric, parsed } from './flag-values.ts'
+import { kindOf, type ObjectFlags, referenceOf, withObject } from './object-reference.ts'
+import { type RegistryApi, RegistryRefusal } from './registry-api.ts'
 import { type CliContext, printable, table } from './terminal.ts'
 import { instant } from './times.ts'
 
@@ -30,7 +31,16 @@ interface VersionFlag {
   readonly ifVersion?: number
 }
 
-interface RollbackFlags extends ConnectionFlags, VersionFlag {
+interface ManifestInfo {
+  readonly kind: string
+  readonly namespace: string
+  readonly name: string
+  readonly manifest: unknown
+}
+
+interface StoredFlags extends ConnectionFlags, ObjectFlags {}
+
+interface RollbackFlags extends StoredFlags, VersionFlag {
   readonly to: number
 }
 
@@ -51,30 +61,51 @@ export function addPolicyCommands(program: Command, surroundings: CliContext): v
   addRollback(program, surroundings)
 }
 
-export const policyPath = (service: string, rest = ''): string => `/v1/policies/${encodeURIComponent(service)}${rest}`
-
 function addGet(program: Command, surroundings: CliContext): void {
   const command = program
     .command('get')
-    .description('Print policy documents as they were applied, as YAML that `apply` takes back.')
-    .argument('[service]', "a service, or 'mesh'; all if left out", parsed(serviceName()))
+    .description('Print policy documents and manifests as they were applied, as YAML that `apply` takes back.')
+  withObject(command, '[]')
   withConnection(command)
-  withExample(command, 'inmesh get inventory', 'inmesh get > policies.yaml')
-  command.action(async (service: string | undefined, flags: ConnectionFlags) => {
+  withExample(command, 'inmesh get inventory', 'inmesh get httproute items -n shop', 'inmesh get > policies.yaml')
+  command.action(async (first: string | undefined, name: string | undefined, flags: ConnectionFlags & ObjectFlags) => {
     const { api, terminal } = await connect(surroundings, flags)
-    if (service !== undefined) {
-      const info = await api.get<PolicyInfo>(policyPath(service))
-      terminal.result(info, () => [asYaml(info.document)])
+    if (first !== undefined && (name !== undefined || kindOf(first) === undefined)) {
+      const info = await api.get<PolicyInfo | ManifestInfo>(referenceOf(first, name, flags).path)
+      terminal.result(info, () => [asYaml(written(info))])
       return
     }
-    const answer = await api.get<{ policies: PolicyInfo[] }>('/v1/policies')
-    terminal.result(answer, () => {
-      // The defaults of `mesh` first.
-      const sorted = [...answer.policies].sort((a, b) => rank(a) - rank(b))
-      return sorted.length === 0 ? [] : [sorted.map(({ document }) => asYaml(document)).join('\n---\n')]
-    })
-    if (answer.policies.length === 0) terminal.note('no policies')
+    const manifests = await listManifests(api, first, flags)
+    const policies = first === undefined ? (await api.get<{ policies: PolicyInfo[] }>('/v1/policies')).policies : []
+    // The defaults of `mesh` first.
+    const sorted = [...policies].sort((a, b) => rank(a) - rank(b))
+    const all = [...sorted, ...manifests]
+    const answer = {
+      ...(first === undefined && { policies }),
+      ...((first !== undefined || manifests.length > 0) && { manifests }),
+    }
+    terminal.result(answer, () => (all.length === 0 ? [] : [all.map((info) => asYaml(written(info))).join('\n---\n')]))
+    if (all.length === 0) terminal.note(first === undefined ? 'no policies' : 'no manifests')
   })
+}
+
+/** An older registry has none, and no API for them. */
+async function listManifests(api: RegistryApi, kind: string | undefined, flags: ObjectFlags): Promise<ManifestInfo[]> {
+  try {
+    const { manifests } = await api.get<{ manifests: ManifestInfo[] }>('/v1/manifests')
+    const { namespace } = flags
+    return manifests.filter(
+      (one) =>
+        (kind === undefined || one.kind === kindOf(kind)) && (namespace === undefined || one.namespace === namespace),
+    )
+  } catch (error) {
+    if (kind === undefined && error instanceof RegistryRefusal && error.code === 'not-found') return []
+    throw error
+  }
+}
+
+function written(info: PolicyInfo | ManifestInfo): unknown {
+  return 'manifest' in info ? info.manifest : info.document
 }
 
 function rank({ service }: PolicyInfo): number {
@@ -89,15 +120,16 @@ function addDelete(program: Command, surroundings: CliContext): void {
   const command = program
     .command('delete')
     .description(
-      "Delete a service's policy; the defaults of 'mesh' then hold. Its history stays, `rollback` undoes it.",
+      "Delete a service's policy, so that the defaults of 'mesh' hold, or a manifest. Its history stays, `rollback` undoes it.",
     )
-    .argument('<service>', "a service, or 'mesh'", parsed(serviceName()))
+  withObject(command, '<>')
   withConnection(withVersion(command))
-  withExample(command, 'inmesh delete inventory', 'inmesh delete inventory --if-version 3')
-  command.action(async (service: string, { ifVersion, ...flags }: ConnectionFlags & VersionFlag) => {
+  withExample(command, 'inmesh delete inventory --if-version 3', 'inmesh delete httproute items -n shop')
+  command.action(async (first: string, name: string | undefined, flags: StoredFlags & VersionFlag) => {
+    const { path, label } = referenceOf(first, name, flags)
     const { api, terminal } = await connect(surroundings, flags)
-    const change = await api.call<PolicyChange>('DELETE', policyPath(service), undefined, ifVersion)
-    terminal.result(change, () => [`${service}: deleted`])
+    const change = await api.call<PolicyChange>('DELETE', path, undefined, flags.ifVersion)
+    terminal.result(change, () => [`${label}: deleted`])
   })
 }
 
@@ -105,13 +137,14 @@ function addHistory(program: Command, surroundings: CliContext): void {
   const command = program
     .command('history')
     .description("List the versions of a service's policy that the registry keeps, with what each changed.")
-    .argument('<service>', "a service, or 'mesh'", parsed(serviceName()))
+  withObject(command, '<>')
   withConnection(command)
-  withExample(command, 'inmesh history inventory')
-  command.action(async (service: string, flags: ConnectionFlags) => {
+  withExample(command, 'inmesh history inventory', 'inmesh history httproute items -n shop')
+  command.action(async (first: string, name: string | undefined, flags: StoredFlags) => {
+    const { path, label } = referenceOf(first, name, flags)
     const { api, terminal } = await connect(surroundings, flags)
-    const answer = await api.get<{ versions: PolicyVersion[] }>(policyPath(service, '/history'))
-    terminal.result({ service, ...answer }, () => {
+    const answer = await api.get<{ versions: PolicyVersion[] }>(`${path}/history`)
+    terminal.result({ service: label, ...answer }, () => {
       const oldestFirst = [...answer.versions].sort((a, b) => a.version - b.version)
       const rows = oldestFirst.map((entry, i) => [
         entry.version,
@@ -137,19 +170,21 @@ function addRollback(program: Command, surroundings: CliContext): void {
   const command = program
     .command('rollback')
     .description('Put an earlier version of a policy in force again, as a new version.')
-    .argument('<service>', "a service, or 'mesh'", parsed(serviceName()))
     .requiredOption(
       '--to <version>',
       'from `inmesh history`',
       parsed(integer({ min: 1, max: Number.MAX_SAFE_INTEGER }), numeric),
     )
+  withObject(command, '<>')
   withConnection(withVersion(command))
-  withExample(command, 'inmesh rollback inventory --to 3', 'inmesh rollback inventory --to 3 --if-version 5')
-  command.action(async (service: string, { to, ifVersion, ...flags }: RollbackFlags) => {
+  withExample(command, 'inmesh rollback inventory --to 3 --if-version 5', 'inmesh rollback httproute items --to 3')
+  command.action(async (first: string, name: string | undefined, flags: RollbackFlags) => {
+    const { to, ifVersion } = flags
+    const { path, label } = referenceOf(first, name, flags)
     const { api, terminal } = await connect(surroundings, flags)
-    const change = await api.call<PolicyChange>('POST', policyPath(service, '/rollback'), { version: to }, ifVersion)
+    const change = await api.call<PolicyChange>('POST', `${path}/rollback`, { version: to }, ifVersion)
     terminal.result({ ...change, rolledBackTo: to }, () => [
-      `${service}: ${change.change === 'unchanged' ? 'already' : 'now'} as in version ${to}`,
+      `${label}: ${change.change === 'unchanged' ? 'already' : 'now'} as in version ${to}`,
       ...differences(change.before, change.after).map((one) => `  ${printable(formatDifference(one))}`),
     ])
   })

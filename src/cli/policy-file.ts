@@ -1,13 +1,12 @@
 /**
- * Reads a file of policy documents (YAML or JSON), and reports every mistake with its line and
- * column. Documents are sent as written, without defaults.
+ * Reads a file of policy documents and manifests (YAML or JSON), and reports every mistake with its
+ * line and column. Documents are sent as written, without defaults.
  */
 import { createReadStream } from 'node:fs'
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, type Pair, parseAllDocuments } from 'yaml'
-import { checkPolicyDocument } from '../discovery/check-document.ts'
-import type { PolicyDocument } from '../discovery/policy-document.ts'
+import { itemsOf } from '../gateway-api/manifest.ts'
 import { formatPath, type Issue } from '../options/fields.ts'
-import { crossIssues } from '../routing/across-documents.ts'
+import { checkDocuments, type FileDocument } from './check-documents.ts'
 import { EXIT, Failure, type LocatedIssue } from './failure.ts'
 import type { CliContext } from './terminal.ts'
 
@@ -20,7 +19,7 @@ const DEEPEST = 20
 
 /** What was written, in order; and where each part of it stands. */
 export interface PolicyFile {
-  readonly documents: readonly PolicyDocument[]
+  readonly documents: readonly FileDocument[]
   locate(document: number, issue: Issue): LocatedIssue
 }
 
@@ -61,11 +60,14 @@ export function parsePolicyFile(text: string, file: string): PolicyFile {
         issues.push({ ...at(startOf(node)), path: formatPath(path), message })
       if (found.length > 0) continue
       const value: unknown = document.toJS({ maxAliasCount: MOST_ALIASES })
-      if (isSeq(root) && Array.isArray(value)) {
-        value.forEach((entry, i) => {
-          roots.push(isNode(root.items[i]) ? root.items[i] : root)
+      const entries = Array.isArray(value) ? value : itemsOf(value)
+      if (entries !== undefined) {
+        const list: unknown = isMap(root) ? root.get('items', true) : root
+        for (const [i, entry] of entries.entries()) {
+          const item: unknown = isSeq(list) ? list.items[i] : undefined
+          roots.push(isNode(item) ? item : root)
           values.push(entry)
-        })
+        }
       } else {
         roots.push(root)
         values.push(value)
@@ -87,28 +89,9 @@ export function parsePolicyFile(text: string, file: string): PolicyFile {
   if (values.length > MOST_DOCUMENTS) {
     issues.push({ file, line: 1, column: 1, path: '', message: `more than ${MOST_DOCUMENTS} documents` })
   }
-  const named = new Map<string, number>()
-  values.slice(0, MOST_DOCUMENTS).forEach((value, i) => {
-    const mistakes = checkPolicyDocument(value)
-    for (const issue of mistakes) issues.push(locate(i, issue))
-    if (mistakes.length > 0) return
-    const { service } = value as PolicyDocument
-    if (named.has(service)) {
-      const first = locate(named.get(service)!, { path: ['service'], message: '' })
-      issues.push(
-        locate(i, { path: ['service'], message: `'${service}' has a document in line ${first.line} already` }),
-      )
-    } else named.set(service, i)
-  })
-  // Only documents that are right alone are compared with each other.
-  if (issues.length === 0) {
-    const documents = new Map(values.map((value) => [(value as PolicyDocument).service, value as PolicyDocument]))
-    // What the registry has is not known here, and is judged there.
-    const found = crossIssues({ changed: documents.keys(), of: (service) => documents.get(service), others: [] })
-    for (const { service, path, message } of found) issues.push(locate(named.get(service)!, { path, message }))
-  }
+  issues.push(...checkDocuments(values.slice(0, MOST_DOCUMENTS), locate))
   if (issues.length > 0) throw wrong(file, issues)
-  return { documents: values as PolicyDocument[], locate }
+  return { documents: values as FileDocument[], locate }
 }
 
 /**

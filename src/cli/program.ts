@@ -7,6 +7,7 @@ import { addAuditCommand } from './audit-command.ts'
 import { addBackupCommand } from './backup-command.ts'
 import { addCaCommands } from './ca-commands.ts'
 import { addCheckCommand } from './check-command.ts'
+import { addConvertCommand } from './convert-command.ts'
 import { addDenyCommands } from './deny-commands.ts'
 import { addDiffCommand } from './diff-command.ts'
 import { withExample } from './examples.ts'
@@ -45,6 +46,7 @@ export function buildProgram(surroundings: CliContext): Command {
   addTokenCommands(program, surroundings)
   addCheckCommand(program, surroundings)
   addSchemaCommand(program, surroundings)
+  addConvertCommand(program, surroundings)
   addApplyCommand(program, surroundings)
   addDiffCommand(program, surroundings)
   addPolicyCommands(program, surroundings)

@@ -10,7 +10,8 @@ import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import type { PolicyChange } from './differences.ts'
 import { withExample } from './examples.ts'
 import { parsed } from './flag-values.ts'
-import { policyPath, withVersion } from './policy-commands.ts'
+import { policyPath } from './object-reference.ts'
+import { withVersion } from './policy-commands.ts'
 import { type CliContext, printable, table } from './terminal.ts'
 
 interface WeightFlags extends ConnectionFlags {

@@ -1,0 +1,57 @@
+/** `inmesh convert`: what manifests mean, in the words of our documents. */
+import type { Command } from 'commander'
+import { stringify } from 'yaml'
+import type { PolicyDocument } from '../discovery/policy-document.ts'
+import { withManifests } from '../gateway-api/attach.ts'
+import { keyOf, showKey } from '../gateway-api/manifest.ts'
+import { type GatewayRoute, readManifest } from '../gateway-api/read-manifest.ts'
+import { isOfGateway } from './check-documents.ts'
+import { type CommonFlags, jsonOption } from './connection.ts'
+import { withExample } from './examples.ts'
+import { readPolicyFile } from './policy-file.ts'
+import { type CliContext, Terminal } from './terminal.ts'
+
+interface ConvertFlags extends CommonFlags {
+  readonly file: string
+}
+
+export function addConvertCommand(program: Command, surroundings: CliContext): void {
+  const command = program
+    .command('convert')
+    .description('Print what the Gateway API manifests of a file mean, as documents that `apply` takes.')
+    .requiredOption('-f, --file <file>', "YAML or JSON; '-' reads standard input; documents in it are kept")
+    .addOption(jsonOption())
+  withExample(command, 'inmesh convert -f route.yaml', 'inmesh convert -f route.yaml | inmesh check -f -')
+  command.action(async (flags: ConvertFlags) => {
+    const terminal = new Terminal(surroundings, flags.json === true)
+    const { documents } = await readPolicyFile(flags.file, surroundings.stdin)
+    const own = documents.filter((one): one is PolicyDocument => !isOfGateway(one))
+    const manifests = documents.filter(isOfGateway)
+    const routes = manifests.map((one) => readManifest(one).route!)
+    const converted = convert(own, routes)
+    terminal.result({ documents: converted }, () =>
+      converted.length === 0
+        ? []
+        : [converted.map((one) => stringify(one, { lineWidth: 120 }).trimEnd()).join('\n---\n')],
+    )
+    for (const [i, { attachments }] of routes.entries()) {
+      if (attachments.length > 0) continue
+      terminal.note(`${showKey(keyOf(manifests[i]!))} is for Gateways: none of its parentRefs is a Service`)
+    }
+  })
+}
+
+/** In a file the first manifest is the oldest. Every backend is taken to exist. */
+function convert(own: readonly PolicyDocument[], routes: readonly GatewayRoute[]): readonly object[] {
+  const documents = new Map(own.map((one) => [one.service, one]))
+  const services = new Set([...documents.keys(), ...routes.flatMap(servicesOf)])
+  const attached = routes.map((route, i) => ({ route, createdAt: i }))
+  return [...services].map((service) => {
+    const document = (documents.get(service) ?? null) as Readonly<Record<string, unknown>> | null
+    return withManifests(service, document, attached, () => true)!
+  })
+}
+
+function servicesOf({ attachments }: GatewayRoute): string[] {
+  return attachments.map(({ service }) => service)
+}

@@ -1,0 +1,104 @@
+/** Commands on Gateway API manifests. */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { parse, parseAllDocuments, stringify } from 'yaml'
+import { type Registry, startRegistry } from '../../src/registry/index.ts'
+import { httpRoute, to } from '../gateway-api/manifests.ts'
+import { run } from './run-command.ts'
+
+const rule = (value: string) => ({ matches: [{ path: { value } }], backendRefs: [to('echo-v1')] })
+const yaml = (...documents: object[]) => documents.map((one) => stringify(one)).join('---\n')
+
+describe('against a registry', () => {
+  let registry: Registry
+  beforeEach(async () => {
+    registry = await startRegistry({ port: 0, memory: true, dev: true, log: false })
+  })
+  afterEach(() => registry.close())
+
+  async function command(args: readonly string[], stdin = '') {
+    return await run(args, { stdin, env: { INMESH_REGISTRY: registry.url, HOME: '/nowhere' } })
+  }
+
+  test('a file holds documents and manifests; get, history, rollback and delete know both', async () => {
+    const file = yaml({ service: 'echo-v1', timeout: '1s' }, httpRoute('items', [rule('/a')], { namespace: 'shop' }))
+    const applied = await command(['apply', '-f', '-'], file)
+    expect(applied).toMatchObject({ code: 0, stdout: 'echo-v1: created\nHTTPRoute/shop/items: created\n' })
+    const [policy, manifest] = parseAllDocuments((await command(['get'])).stdout).map((one) => one.toJS())
+    expect(policy).toEqual({ service: 'echo-v1', timeout: '1s' })
+    expect(manifest).toEqual(httpRoute('items', [rule('/a')], { namespace: 'shop' }))
+    const ofKind = (await command(['get', 'httproutes', '-n', 'shop'])).stdout
+    expect(parse(ofKind)).toEqual(manifest)
+    expect((await command(['get', 'httproute', '-n', 'other'])).stderr).toContain('no manifests')
+    expect((await command(['get', 'HTTPRoute', 'items', '-n', 'shop'])).stdout).toBe(ofKind)
+
+    const changed = yaml(httpRoute('items', [rule('/b')], { namespace: 'shop' }))
+    const diff = await command(['diff', '-f', '-'], changed)
+    expect(diff.stdout).toContain('~ spec.rules[0].matches[0].path.value: "/a" -> "/b"')
+    await command(['apply', '-f', '-', '--if-version', 'HTTPRoute/shop/items=1'], changed)
+    expect((await command(['history', 'httproute', 'items', '-n', 'shop'])).stdout).toMatch(/2 .*path\.value/)
+    const rolled = await command(['rollback', 'httproute', 'items', '-n', 'shop', '--to', '1'])
+    expect(rolled.stdout).toMatch(/^HTTPRoute shop\/items: now as in version 1\n/)
+    const deleted = await command(['delete', 'httproute', 'items', '-n', 'shop'])
+    expect(deleted).toMatchObject({ code: 0, stdout: 'HTTPRoute shop/items: deleted\n' })
+    expect((await command(['get', 'httproute', 'items', '-n', 'shop'])).code).toBe(1)
+  })
+
+  test('a backend that the registry does not know is warned of, at its line', async () => {
+    const { code, stderr } = await command(['apply', '-f', '-'], yaml(httpRoute('items', [rule('/a')])))
+    expect(code).toBe(0)
+    expect(stderr).toMatch(/<stdin>:\d+:\d+ spec\.rules\[0\]\.backendRefs\[0\]: 'echo-v1' is no service that/)
+  })
+})
+
+describe('without a registry', () => {
+  test('a list as kubectl prints it is checked entry by entry, with lines', async () => {
+    const items = [httpRoute('one', [rule('/a')]), httpRoute('two', [rule('/a//b')])]
+    const list = stringify({ apiVersion: 'v1', kind: 'List', items })
+    const line = list.split('\n').findIndex((text) => text.includes('/a//b')) + 1
+    const { code, stderr } = await run(['check', '-f', '-'], { stdin: list })
+    expect(code).toBe(2)
+    expect(stderr).toContain(`<stdin>:${line}:`)
+    expect(stderr).toContain("spec.rules[0].matches[0].path.value: must not contain '//'")
+  })
+
+  test('the same manifest twice is refused, with the line of the first', async () => {
+    const one = httpRoute('one', [rule('/a')])
+    const { stderr } = await run(['check', '-f', '-'], { stdin: yaml(one, one) })
+    expect(stderr).toContain('metadata.name: HTTPRoute default/one has a document in line 4 already')
+  })
+
+  test('aliases stay bounded', async () => {
+    const bomb = `kind: HTTPRoute\napiVersion: gateway.networking.k8s.io/v1\nmetadata:\n  name: a\n  annotations:\n    a: &a [1,1,1,1,1,1,1,1,1,1]\n    b: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n    c: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n    d: [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\nspec: {}\n`
+    expect((await run(['check', '-f', '-'], { stdin: bomb })).code).toBe(2)
+  })
+
+  test('convert prints documents that check takes', async () => {
+    const files = yaml(
+      httpRoute('one', [rule('/a')]),
+      httpRoute('edge', [rule('/')], { spec: { parentRefs: [{ name: 'edge' }] } }),
+    )
+    const { code, stdout, stderr } = await run(['convert', '-f', '-'], { stdin: files })
+    expect(code).toBe(0)
+    expect(stderr).toContain('HTTPRoute default/edge is for Gateways')
+    expect(parse(stdout)).toEqual({
+      service: 'echo',
+      routes: [
+        { name: 'default/one/0', match: [{ path: { prefix: '/a' } }], to: { service: 'echo-v1' } },
+        { name: 'unmatched-http', match: [{ path: { prefix: '/' } }], respond: { status: 404 } },
+      ],
+    })
+    expect((await run(['check', '-f', '-'], { stdin: stdout })).code).toBe(0)
+  })
+
+  test.each([
+    [['get', 'inventory', 'x'], 'too many arguments'],
+    [['delete', 'httproute'], 'missing the name of the HTTPRoute'],
+    [['delete', 'httproute', 'Items'], "invalid for argument 'name'"],
+    [['delete', 'inventory', '-n', 'shop'], "invalid for argument 'namespace'"],
+    [['delete', 'INVENTORY'], "invalid for argument 'service'"],
+  ])('inmesh %j says what is wrong', async (args, message) => {
+    const { code, stderr } = await run(args, { env: { INMESH_REGISTRY: 'https://127.0.0.1:1', HOME: '/nowhere' } })
+    expect(code).toBe(2)
+    expect(stderr).toContain(message)
+  })
+})
