@@ -20,15 +20,13 @@ const LONGEST_WAIT_MS = 300_000
 const NO_BACKEND = { status: 500, grpcStatus: 'UNAVAILABLE', body: 'no backend' }
 
 export function httpActions(rule: HttpRule, exists: Exists): Actions {
-  return {
-    ...destination(rule, exists),
-    ...filterActions(rule.filters ?? [], exists),
-    ...policies(rule.timeouts, rule.retry),
-  }
+  const to = destination(rule, exists)
+  return { ...to, ...filterActions(rule.filters ?? [], exists, to), ...policies(rule.timeouts, rule.retry) }
 }
 
 export function grpcActions(rule: GrpcRule, exists: Exists): Actions {
-  return { ...destination(rule, exists), ...filterActions(rule.filters ?? [], exists) }
+  const to = destination(rule, exists)
+  return { ...to, ...filterActions(rule.filters ?? [], exists, to) }
 }
 
 interface AnyRule {
@@ -76,7 +74,8 @@ function withoutDuplicates(backends: readonly Backend[]): readonly Backend[] {
   return kept
 }
 
-function filterActions(filters: readonly Filter[], exists: Exists): Actions {
+/** What is answered without a backend is neither rewritten nor copied. */
+function filterActions(filters: readonly Filter[], exists: Exists, { respond }: Actions): Actions {
   const mirrors = filters.flatMap(({ requestMirror }) =>
     requestMirror === undefined ? [] : mirrorOf(requestMirror, exists),
   )
@@ -87,10 +86,11 @@ function filterActions(filters: readonly Filter[], exists: Exists): Actions {
     ...(rewrite?.hostname !== undefined && { host: rewrite.hostname }),
     ...(rewrite?.path !== undefined && { path: pathOf(rewrite.path) }),
   }
+  const isSent = respond === undefined
   return {
-    ...(mirrors.length > 0 && { mirror: mirrors }),
+    ...(isSent && mirrors.length > 0 && { mirror: mirrors }),
     ...(headers !== undefined && { headers }),
-    ...(Object.keys(rewritten).length > 0 && { rewrite: rewritten }),
+    ...(isSent && Object.keys(rewritten).length > 0 && { rewrite: rewritten }),
     ...(redirect !== undefined && { redirect: redirectOf(redirect) }),
   }
 }

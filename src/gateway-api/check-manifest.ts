@@ -4,8 +4,9 @@
  */
 import { checkPolicyDocument } from '../discovery/check-document.ts'
 import { formatPath, type Issue } from '../options/fields.ts'
+import { withManifests } from './attach.ts'
 import { type GatewayRoute, readManifest } from './read-manifest.ts'
-import { placesOf, routesOf } from './service-routes.ts'
+import { placesOf } from './service-routes.ts'
 
 /** Every mistake; empty if there is none. Never throws, whatever `value` is. */
 export function checkManifest(value: unknown): readonly Issue[] {
@@ -17,9 +18,10 @@ export function checkManifest(value: unknown): readonly Issue[] {
 function checkRoutes(route: GatewayRoute): readonly Issue[] {
   const service = route.attachments[0]?.service ?? 'service'
   const attached = { ...route, attachments: [{ service, consumer: undefined }] }
-  const routes = routesOf(service, [{ route: attached, createdAt: 0 }], () => true)
+  const document = withManifests(service, null, [{ route: attached, createdAt: 0 }], () => true)
+  const routes = (document?.routes ?? []) as readonly { readonly name: string }[]
   const places = placesOf(attached)
-  return checkPolicyDocument({ service, routes }).map(({ path, message }) => {
+  return checkPolicyDocument(document).map(({ path, message }) => {
     const [, index, ...rest] = path
     const place = typeof index === 'number' ? places.get(routes[index]!.name) : undefined
     const inside = formatPath(rest)

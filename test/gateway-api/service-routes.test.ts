@@ -342,14 +342,16 @@ describe('services and namespaces', () => {
   test('a service needs no document, and keeps the routes of its own before those of manifests', () => {
     const manifests = attached([httpRoute('one', [forward])])
     expect(withManifests('echo', null, manifests, () => true)).toMatchObject({ service: 'echo' })
-    const own = { service: 'echo', timeout: '1s', routes: [{ name: 'unmatched-http' }] }
+    const own = { service: 'echo', timeout: '1s', routes: [{ name: 'unmatched-http', match: [{ method: 'PUT' }] }] }
     const merged = withManifests('echo', own, manifests, () => true)
     expect(merged).toMatchObject({ service: 'echo', timeout: '1s' })
-    expect((merged!.routes as { name: string }[]).map(({ name }) => name)).toEqual([
-      'unmatched-http',
-      'default/one/0',
-      'unmatched-http-2',
-    ])
+    expect((merged!.routes as { name: string }[]).map(({ name }) => name)).toEqual(['unmatched-http', 'default/one/0'])
+  })
+
+  test('what an earlier route covers is left out', () => {
+    const same = (name: string) => httpRoute(name, [{ matches: [{ path: { value: '/a' } }], ...forward }])
+    const merged = withManifests('echo', null, attached([same('z'), same('a')]), () => true)
+    expect((merged!.routes as { name: string }[]).map(({ name }) => name)).toEqual(['default/z/0', 'unmatched-http'])
   })
 
   test('rules have the names that the manifest gives them', () => {

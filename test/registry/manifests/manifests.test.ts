@@ -142,9 +142,9 @@ describe('objects', () => {
 describe('what watchers get', () => {
   test('several manifests on one service are merged by precedence; deletion takes the routes away', async () => {
     await apply(...known('echo-v1'), httpRoute('wide', [rule('/')]), httpRoute('narrow', [rule('/a')]))
-    expect(namesOf(await served())).toEqual(['default/narrow/0', 'default/wide/0', 'unmatched-http'])
+    expect(namesOf(await served())).toEqual(['default/narrow/0', 'default/wide/0'])
     await call('DELETE', '/v1/manifests/HTTPRoute/default/narrow')
-    expect(namesOf(await served())).toEqual(['default/wide/0', 'unmatched-http'])
+    expect(namesOf(await served())).toEqual(['default/wide/0'])
     await call('DELETE', '/v1/manifests/HTTPRoute/default/wide')
     expect((await call('GET', '/v1/services/echo')).status).toBe(404)
   })
