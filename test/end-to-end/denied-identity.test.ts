@@ -58,7 +58,7 @@ test(
     await eventually('its calls are refused', async () => (await outcome(thief)) === 'identity-rejected: denied')
     const refusedAfterMs = performance.now() - deniedAt
     expect(await Promise.all(long)).toEqual(Array(4).fill('status 403'))
-    expect(refusedAfterMs).toBeLessThan(5_000)
+    expect(refusedAfterMs).toBeLessThan(15_000)
     await eventually('its session ended with the reason', () =>
       thief.events().some(({ name, payload }) => name === 'snapshot:rejected' && payload.subject === 'identity-denied'),
     )

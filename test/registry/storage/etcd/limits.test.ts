@@ -123,7 +123,7 @@ describe.skipIf(WITHOUT_ETCD)(withEtcd('a store on etcd'), { timeout: 120_000 },
     expect(items).toHaveLength(20_000)
     expect(items[1]!.value).toBe(items[19_999]!.value)
     // Reading all of it in one turn would take longer on a loaded machine.
-    expect(delay.max / 1e6).toBeLessThan(1_000)
+    expect(delay.max / 1e6).toBeLessThan(3_000)
   })
 
   test('delivers many missed changes as one, without a long pause', async () => {
