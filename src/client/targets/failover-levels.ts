@@ -5,10 +5,10 @@
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { FailoverLevel } from '../../routing/settings.ts'
 import type { BalancingClient } from '../balancing/arranged.ts'
-import { type ClusterViewParts, isMember } from './cluster-view.ts'
+import { isMember, type Membership } from './cluster-view.ts'
 import type { EndpointOwner } from './endpoint-owner.ts'
 
-export type Subset = ClusterViewParts['subset']
+export type Subset = Membership
 
 export interface LevelMembers {
   readonly owner: EndpointOwner

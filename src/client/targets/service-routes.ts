@@ -18,7 +18,7 @@ import type { CallContext } from '../call-context.ts'
 import { Routed } from '../routed.ts'
 import type { Selection } from '../selection.ts'
 import { type KindParts, Selections } from '../selections.ts'
-import type { SubsetConditions } from './cluster-view.ts'
+import type { Membership } from './cluster-view.ts'
 import type { EndpointOwner, HoldOwner } from './endpoint-owner.ts'
 import { FailoverTargets, type FailoverWish } from './failover-targets.ts'
 import { HeldServices } from './held-services.ts'
@@ -61,7 +61,7 @@ export class ServiceRoutes {
 
   constructor(parts: ServiceRoutesParts, routing: RoutingSettings) {
     this.#parts = parts
-    this.#held = new HeldServices(parts.hold, () => this.recompile(), parts.onEndpoints)
+    this.#held = new HeldServices(parts.hold, () => this.#ownerConfigured(), parts.onEndpoints)
     this.#clusters = new TargetClusters(parts.clock, parts.client)
     this.#failovers = new FailoverTargets(parts.clock, parts.client)
     this.#routing = routing
@@ -146,6 +146,11 @@ export class ServiceRoutes {
     this.#states.clear()
   }
 
+  #ownerConfigured(): void {
+    this.recompile()
+    this.#clusters.refresh()
+  }
+
   #tableOf({ routes }: RoutingSettings): RouteTable {
     return new RouteTable(routes, this.#parts.caller, this.#parts.protocol)
   }
@@ -205,7 +210,7 @@ export class ServiceRoutes {
     const learner = owner.balancer(balancing.balancer).policy
     const failover = this.#failover({
       ...{ levels, owner, balancing },
-      subset: subsetOf(routed.target!, owner),
+      subset: membersOf(routed.target!, owner),
       ejection: own.has('ejection') ? policy.ejection : undefined,
       guards: guardsOf({ ...parts, balancer: learner }),
     })
@@ -252,11 +257,10 @@ export class ServiceRoutes {
   #clusterOf(route: RouteSettings, to: TargetSettings | undefined, owner: EndpointOwner | undefined): TargetCluster {
     if (owner === undefined) return { cluster: nowhere(to!.service, this.#parts.clock), learner: undefined }
     const { own, policy } = route
-    const subset = to === undefined ? undefined : subsetOf(to, owner)
-    if (subset === undefined && !hasOwnPicker(route)) return { cluster: owner.cluster, learner: owner.learner }
+    if (to?.subset === undefined && !hasOwnPicker(route)) return { cluster: owner.cluster, learner: owner.learner }
     return this.#clusters.of(clusterKey(route, to), {
       owner,
-      subset,
+      members: () => membersOf(to, owner),
       balancing: balancingOf(route, owner.settings),
       ejection: own.has('ejection') ? policy.ejection : undefined,
     })
@@ -324,7 +328,8 @@ function balancingOf({ own, policy }: RouteSettings, owner: BalancingSettings): 
 }
 
 /** Another service's own document says what a subset of it is. */
-function subsetOf({ subset }: TargetSettings, owner: EndpointOwner): SubsetConditions | 'none' | undefined {
+function membersOf(to: TargetSettings | undefined, owner: EndpointOwner): Membership {
+  const subset = to?.subset
   return typeof subset === 'string' ? (owner.routing?.subsets.get(subset) ?? 'none') : subset
 }
 

@@ -1,6 +1,6 @@
 /**
  * The clusters of a service's targets: the owner's whole cluster, or a view of a part of it. Views
- * are kept by key, so that pickers and estimates survive a change of weights.
+ * are kept by key, so that pickers and waiting calls survive a change of the document.
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { Clock } from '../../core/clock.ts'
@@ -10,16 +10,16 @@ import type { BalancingSettings } from '../../resilience/balancing-settings.ts'
 import type { EjectionSettings } from '../../resilience/ejection-settings.ts'
 import { HealthView } from '../../resilience/health-view.ts'
 import { type BalancingClient, LayeredBalancer } from '../balancing/arranged.ts'
-import { ClusterView, type SubsetConditions } from './cluster-view.ts'
+import { ClusterView, type Membership } from './cluster-view.ts'
 import type { EndpointOwner } from './endpoint-owner.ts'
 
 /** A part of an owner's endpoints, and how they are chosen. */
 export interface ClusterWish {
   readonly owner: EndpointOwner
-  /** `undefined`: all; `none`: it is not defined. */
-  readonly subset: SubsetConditions | 'none' | undefined
+  /** The part, as the owner's document now defines it. */
+  readonly members: () => Membership
   readonly balancing: BalancingSettings
-  /** Of a route that has its own. */
+  /** Of a route that writes it. */
   readonly ejection: EjectionSettings | undefined
 }
 
@@ -29,11 +29,10 @@ export interface TargetCluster {
   readonly learner: Policy | undefined
 }
 
-interface Kept extends TargetCluster {
-  readonly owner: EndpointOwner
-  readonly conditions: ClusterWish['subset']
-  readonly balancing: BalancingSettings
-  readonly ejection: EjectionSettings | undefined
+interface Kept {
+  readonly wish: ClusterWish
+  readonly made: TargetCluster
+  readonly view: ClusterView
 }
 
 export class TargetClusters {
@@ -47,29 +46,40 @@ export class TargetClusters {
   }
 
   /** `key`: equal for wishes that share a view. */
-  of(key: string, { owner, subset, balancing, ejection }: ClusterWish): TargetCluster {
+  of(key: string, wish: ClusterWish): TargetCluster {
     const known = this.#kept.get(key)
-    if (
-      known !== undefined &&
-      known.owner === owner &&
-      isDeepStrictEqual(known.conditions, subset) &&
-      isDeepStrictEqual(known.balancing, balancing) &&
-      isDeepStrictEqual(known.ejection, ejection)
-    ) {
-      return known
+    if (known !== undefined && isAlike(known.wish, wish)) {
+      this.#kept.set(key, { ...known, wish })
+      known.view.configure(wish.members())
+      return known.made
     }
+    const { owner, balancing, ejection } = wish
     const health = new HealthView(owner.state.ejection, this.#clock, ejection)
     const { balancer, policy } = owner.balancer(balancing.balancer)
     const watch = health.watch.bind(health)
     const layered = new LayeredBalancer(balancer, balancing, this.#client, health, this.#clock, watch)
-    const cluster = new ClusterView({ source: owner.cluster, subset, balancer: layered, clock: this.#clock, watch })
-    const made: Kept = { owner, conditions: subset, balancing, ejection, cluster, learner: policy }
-    this.#kept.set(key, made)
+    const parts = { source: owner.cluster, balancer: layered, clock: this.#clock, watch }
+    const view = new ClusterView(parts, wish.members())
+    const made = { cluster: view, learner: policy }
+    this.#kept.set(key, { wish, made, view })
     return made
+  }
+
+  /** An owner's document may define a subset otherwise, and calls may wait for its endpoints. */
+  refresh(): void {
+    for (const { view, wish } of this.#kept.values()) view.configure(wish.members())
   }
 
   /** Forgets all other keys. */
   keep(keys: ReadonlySet<string>): void {
     for (const key of this.#kept.keys()) if (!keys.has(key)) this.#kept.delete(key)
   }
+}
+
+function isAlike(one: ClusterWish, other: ClusterWish): boolean {
+  return (
+    one.owner === other.owner &&
+    isDeepStrictEqual(one.balancing, other.balancing) &&
+    isDeepStrictEqual(one.ejection, other.ejection)
+  )
 }

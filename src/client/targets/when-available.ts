@@ -1,6 +1,11 @@
 /** Waits for the first endpoint of a cluster that follows the clusters of services. */
 import type { Clock } from '../../core/clock.ts'
-import type { ServiceCluster } from '../../discovery/cluster.ts'
+
+/** What it follows. */
+interface Source {
+  readonly closed: boolean
+  onChange(listener: () => void): () => void
+}
 
 /**
  * Calls `listener` once: with `true` when `has` holds after a change of one of the sources, with
@@ -8,7 +13,7 @@ import type { ServiceCluster } from '../../discovery/cluster.ts'
  * stop.
  */
 export function whenAvailable(
-  sources: readonly ServiceCluster[],
+  sources: readonly Source[],
   clock: Clock,
   has: () => boolean,
   ms: number,
