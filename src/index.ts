@@ -19,6 +19,19 @@ export type { HttpBody, HttpRequest, HttpRequestOptions } from './client/http/re
 export type { HttpHeaders, HttpResponse } from './client/http/response.ts'
 export { detached } from './core/context.ts'
 export { type AttemptReport, type ErrorCode, isMeshError, MeshError, type MeshErrorDetails } from './core/errors.ts'
+export type { ExplainOptions } from './discovery/explain-request.ts'
+export type {
+  ExplainedAnswer,
+  ExplainedEndpoint,
+  ExplainedHeaders,
+  ExplainedIntention,
+  ExplainedMirror,
+  ExplainedRewrite,
+  ExplainedSticky,
+  ExplainedTarget,
+  ExplainedWarning,
+  Explanation,
+} from './discovery/explanation.ts'
 export { joinMesh } from './mesh/join-mesh.ts'
 export type { Mesh } from './mesh/mesh.ts'
 export type { MeshServer } from './mesh/mesh-server.ts'
@@ -27,6 +40,8 @@ export type { ServeGrpcOptions, ServeOptions } from './mesh/serve-options.ts'
 export type { TokenIdentity, TokenOptions, VerifyTokenOptions } from './mesh/tokens.ts'
 export type { Duration } from './options/duration.ts'
 export { type Issue, OptionsError } from './options/fields.ts'
+export type { FailedCondition, TriedRoute } from './routing/explain-route.ts'
+export type { PolicyOrigin, PolicyValue } from './routing/policy-values.ts'
 export { type CurrentCall, currentCall } from './server/current-call.ts'
 export type { GrpcServerOptions } from './server/grpc/options.ts'
 export type { HttpServerOptions } from './server/http/options.ts'

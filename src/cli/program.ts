@@ -11,6 +11,7 @@ import { addConvertCommand } from './convert-command.ts'
 import { addDenyCommands } from './deny-commands.ts'
 import { addDiffCommand } from './diff-command.ts'
 import { withExample } from './examples.ts'
+import { addExplainCommand } from './explain-command.ts'
 import { asFailure, EXIT, Failure } from './failure.ts'
 import { addReleaseCommand } from './instance-commands.ts'
 import { addInventoryCommands } from './inventory-commands.ts'
@@ -51,6 +52,7 @@ export function buildProgram(surroundings: CliContext): Command {
   addDiffCommand(program, surroundings)
   addPolicyCommands(program, surroundings)
   addWeightCommands(program, surroundings)
+  addExplainCommand(program, surroundings)
   addInventoryCommands(program, surroundings)
   addReleaseCommand(program, surroundings)
   addDenyCommands(program, surroundings)

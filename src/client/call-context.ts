@@ -6,6 +6,7 @@ import { parseBaggage } from '../core/baggage.ts'
 import type { Call } from '../core/call.ts'
 import { BAGGAGE } from '../core/carrier.ts'
 import type { RequestHead } from '../core/request-head.ts'
+import { sideMember } from '../routing/sticky-key.ts'
 
 /** The call itself, or before it is made, the call that causes it. */
 export type CallContext = Pick<Call, 'baggage' | 'overrides'>
@@ -15,12 +16,9 @@ export function baggageOf(name: string, head: RequestHead, from: CallContext | u
   return (from?.baggage ?? parseBaggage(head.header(BAGGAGE)))?.get(name)
 }
 
-/** Begins the names of the members that carry on which side of a split a request is. */
-const SIDE = 'inmesh-side.'
-
 /** The target on which earlier calls of the request put it, in splits by this member. */
 export function sideOf(name: string, head: RequestHead, from: CallContext | undefined): string | undefined {
-  return baggageOf(`${SIDE}${name}`, head, from)
+  return baggageOf(sideMember(name), head, from)
 }
 
 /**
@@ -29,9 +27,9 @@ export function sideOf(name: string, head: RequestHead, from: CallContext | unde
  */
 export function keepSide(call: Call & Pick<RequestHead, 'header'>, name: string, target: string): void {
   const baggage = call.baggage ?? parseBaggage(call.header(BAGGAGE))
-  if (baggage?.has(name) !== true || baggage.get(`${SIDE}${name}`) === target) return
-  call.baggage = new Map(baggage).set(`${SIDE}${name}`, target)
+  if (baggage?.has(name) !== true || baggage.get(sideMember(name)) === target) return
+  call.baggage = new Map(baggage).set(sideMember(name), target)
   const { parent } = call
   if (parent?.baggage?.get(name) !== baggage.get(name)) return
-  parent!.baggage = new Map(parent!.baggage).set(`${SIDE}${name}`, target)
+  parent!.baggage = new Map(parent!.baggage).set(sideMember(name), target)
 }

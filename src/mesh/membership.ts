@@ -7,7 +7,7 @@
  */
 import { labelOf } from '../core/endpoint.ts'
 import { MeshError, reasonOf } from '../core/errors.ts'
-import { MESH_DOCUMENT, type ServicePolicy } from '../discovery/policy-document.ts'
+import { MESH_DOCUMENT, type PolicyDocument, type ServicePolicy } from '../discovery/policy-document.ts'
 import { RegistryClient } from '../discovery/registry/client.ts'
 import type { ServiceView } from '../discovery/registry/service-view.ts'
 import { SnapshotCache } from '../discovery/registry/snapshot-cache.ts'
@@ -77,6 +77,11 @@ export class Membership {
 
   policyOf(service: string): ServicePolicy {
     return this.#services.policyOf(service)
+  }
+
+  /** The checked document of `service` itself, or `null`. */
+  documentOf(service: string): PolicyDocument | null {
+    return this.#services.documentOf(service)
   }
 
   /** Reports the endpoints and the policy of `service`, now and after each change. */

@@ -11,6 +11,8 @@ import type { MeshFetchInit } from '../client/http/fetch/init.ts'
 import { checkClientOptions, type HttpClientOptions } from '../client/http/options.ts'
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
+import type { ExplainOptions } from '../discovery/explain-request.ts'
+import type { Explanation } from '../discovery/explanation.ts'
 import { OptionsError, show } from '../options/fields.ts'
 import type { OpossumCircuit } from '../resilience/opossum-circuit.ts'
 import type { HttpHandler } from '../server/http/application.ts'
@@ -21,6 +23,7 @@ import { registerMeshGauges } from '../telemetry/mesh-gauges.ts'
 import { adminPages } from './admin-pages.ts'
 import { createMeshContext, type MeshContext } from './context.ts'
 import { Destinations } from './destinations.ts'
+import { explainCall } from './explain.ts'
 import { Membership } from './membership.ts'
 import type { GrpcServing, MeshServer } from './mesh-server.ts'
 import type { MeshSettings } from './options.ts'
@@ -243,6 +246,16 @@ export class Mesh {
   /** All metrics of this mesh as Prometheus text (content type `text/plain; version=0.0.4`). */
   metrics(): string {
     return this.#shared.metrics.text()
+  }
+
+  /**
+   * Where a request would go, and why: route, target, endpoints, policies, intention. Sends
+   * nothing, like `inmesh explain`. @throws OptionsError naming each wrong option
+   * @example `(await mesh.explain({ service: 'inventory', path: '/items/42' })).route`
+   */
+  async explain(options: ExplainOptions): Promise<Explanation> {
+    this.#assertOpen()
+    return explainCall(options, this.#shared.settings, this.#membership, this.#destinations)
   }
 
   /** The circuits of the services that this process calls: real opossum objects. */

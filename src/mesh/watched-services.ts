@@ -2,7 +2,7 @@
  * The services that this process watches: the last endpoints and policy of each, from whichever
  * source. The policy of a service comes into force before its first endpoints.
  */
-import { MESH_DOCUMENT, type ServicePolicy } from '../discovery/policy-document.ts'
+import { MESH_DOCUMENT, type PolicyDocument, type ServicePolicy } from '../discovery/policy-document.ts'
 import type { PolicySource, ServiceDocument } from '../discovery/policy-source.ts'
 import type { Resolver, ServiceEndpoints } from '../discovery/resolver.ts'
 import { Policies } from './policies.ts'
@@ -28,7 +28,7 @@ interface Watched {
 export class WatchedServices {
   readonly #listener: WatchedServicesListener
   readonly #services = new Map<string, Watched>()
-  readonly #policies = new Policies((service) => this.#services.get(service)?.document?.policy ?? null)
+  readonly #policies = new Policies((service) => this.documentOf(service))
   #sources: Sources | undefined
   #dev = false
 
@@ -68,6 +68,11 @@ export class WatchedServices {
   /** The policy in force: the document of `service` over that of the mesh over the defaults. */
   policyOf(service: string): ServicePolicy {
     return this.#policies.of(service, this.#dev)
+  }
+
+  /** The checked document of `service` itself, or `null`. */
+  documentOf(service: string): PolicyDocument | null {
+    return (this.#services.get(service)?.document?.policy ?? null) as PolicyDocument | null
   }
 
   /** `undefined` until endpoints and document of `service` are known. */

@@ -41,7 +41,7 @@ export function warningsOf(state: RegistryState, documents: Documents): readonly
       documents.get(service) ?? (documents.has(service) ? undefined : (documentInForce(state, service) ?? undefined)),
     instances: (service: string) => {
       const entry = state.service(service)
-      return entry === undefined ? undefined : [...entry.instances.values()].map(({ instance }) => instance)
+      return entry?.known !== true ? undefined : [...entry.instances.values()].map(({ instance }) => instance)
     },
   }
   return [...documents]

@@ -16,6 +16,8 @@ export interface PolicyValue {
   /** As it is written in a document, or its default. `false`: the policy is off. */
   readonly value: unknown
   readonly from: PolicyOrigin
+  /** The key whose value holds here, because what is written does not fit it. */
+  readonly boundBy?: string
 }
 
 /** What is written, the strongest last. `null`: there is no such document or route. */
@@ -87,7 +89,7 @@ function bound(
   const by = values.find((one) => one.key === other)
   const [ms, otherMs] = [parseDuration(values[at]?.value), parseDuration(by?.value)]
   if (by === undefined || ms === undefined || otherMs === undefined || !exceeds(ms, otherMs)) return
-  values[at] = { key, value: by.value, from: by.from }
+  values[at] = { key, value: by.value, from: by.from, boundBy: other }
 }
 
 function put(tree: Tree, key: string, value: unknown, from: PolicyOrigin): void {

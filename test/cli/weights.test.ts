@@ -118,7 +118,7 @@ describe('inmesh split', () => {
     [['inventory', 'item-pages', 'green=60', 'blue=60'], 2, 'the shares are 120% together'],
     [['inventory', 'item-pages'], 2, 'missing required argument'],
     [['inventory', 'shop/items', 'green=1'], 2, 'comes from a Gateway manifest'],
-    [['stock', 'item-pages', 'green=1'], 1, 'service "stock" has no policy'],
+    [['stock', 'item-pages', 'green=1'], 1, "service 'stock' has no policy"],
   ])('refuses %j and changes nothing', async (args, code, hint) => {
     const answer = await command(['split', ...args])
     expect([answer.code, answer.stderr]).toEqual([code, expect.stringContaining(hint)])

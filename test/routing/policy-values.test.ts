@@ -3,7 +3,9 @@ import { type PolicyLayers, policyValues } from '../../src/routing/policy-values
 
 function values(layers: Partial<PolicyLayers>): Record<string, string> {
   const found = policyValues({ mesh: null, service: null, route: null, ...layers })
-  return Object.fromEntries(found.map(({ key, value, from }) => [key, `${JSON.stringify(value)} ${from}`]))
+  return Object.fromEntries(
+    found.map(({ key, value, from, boundBy = '' }) => [key, `${JSON.stringify(value)} ${from} ${boundBy}`.trimEnd()]),
+  )
 }
 
 test('without documents every value is a default, and a policy that is off is false', () => {
@@ -59,9 +61,9 @@ test('a value that is no object replaces the keys below it, and the other way ro
 
 test('values that do not fit each other are shown as they are in force', () => {
   expect(values({ mesh: { retry: { perTryTimeout: '1s' } }, route: { timeout: '300ms' } })).toMatchObject({
-    'retry.perTryTimeout': '"300ms" route',
+    'retry.perTryTimeout': '"300ms" route timeout',
   })
   expect(values({ service: { retry: { backoff: { base: '1s' } } } })).toMatchObject({
-    'retry.backoff.max': '"1s" service',
+    'retry.backoff.max': '"1s" service retry.backoff.base',
   })
 })

@@ -3,8 +3,8 @@
  * a key, any endpoint may serve the call.
  */
 import type { HashKey } from '../../core/call.ts'
+import { cookieOf } from '../../core/cookie.ts'
 import type { RequestHead } from '../../core/request-head.ts'
-import { cookieOf } from '../cookie.ts'
 
 /** The first that the request has of: the header, the cookie, the path without its query. */
 export function hashKeyOf(source: HashKey, head: RequestHead): string | undefined {

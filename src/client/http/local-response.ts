@@ -1,7 +1,7 @@
 /** The response that a route makes by itself: a fixed answer, or a redirect. */
 import { STATUS_CODES } from 'node:http'
-import { rewrittenPath } from '../../routing/rewritten-path.ts'
-import type { HeaderChanges, RedirectSettings } from '../../routing/settings.ts'
+import { redirectLocation } from '../../routing/redirect-location.ts'
+import type { HeaderChanges } from '../../routing/settings.ts'
 import type { LocalAnswer } from '../local-end.ts'
 import type { Routed } from '../routed.ts'
 import { ResponseBody } from './body/response.ts'
@@ -18,7 +18,6 @@ export interface LocalResponse {
 type Values = Record<string, string | string[] | undefined>
 
 const WITHOUT_BODY: ReadonlySet<number> = new Set([204, 205, 304])
-const DEFAULT_PORTS = { http: 80, https: 443 } as const
 
 /** `service`: the host that the caller wrote. */
 export function localResponse(
@@ -30,7 +29,7 @@ export function localResponse(
   const { status } = answer
   const text = answer.kind === 'respond' ? Buffer.from(answer.body) : Buffer.alloc(0)
   const headers: Values = Object.create(null)
-  if (answer.kind === 'redirect') headers.location = location(answer, routed, request.path, service)
+  if (answer.kind === 'redirect') headers.location = redirectLocation(answer, routed.route!, request.path, service)
   else {
     if (text.length > 0) headers['content-type'] = 'text/plain; charset=utf-8'
     for (const [name, value] of answer.headers) headers[name] = value
@@ -59,11 +58,4 @@ export function changedResponse(received: ReceivedHeaders, all: readonly HeaderC
     }
   }
   return headers
-}
-
-/** What the redirect does not say stays as the caller wrote it. */
-function location(redirect: RedirectSettings, { route }: Routed, path: string, service: string): string {
-  const { scheme = 'http', host = service, port } = redirect
-  const to = redirect.path === undefined ? path : rewrittenPath(route!, redirect.path, path)
-  return `${scheme}://${host}${port === undefined || port === DEFAULT_PORTS[scheme] ? '' : `:${port}`}${to}`
 }

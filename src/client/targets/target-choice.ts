@@ -6,9 +6,9 @@ import type { Clock } from '../../core/clock.ts'
 import type { RequestHead } from '../../core/request-head.ts'
 import type { RouteSettings, StickySettings, TargetSettings } from '../../routing/settings.ts'
 import { SplitTurns, stickyIndex } from '../../routing/split.ts'
-import { type CallContext, sideOf } from '../call-context.ts'
+import { sideIndex, stickyKeyOf } from '../../routing/sticky-key.ts'
+import { baggageOf, type CallContext, sideOf } from '../call-context.ts'
 import type { Selections } from '../selections.ts'
-import { stickyKeyOf } from './sticky-key.ts'
 
 export class TargetChoice {
   readonly #clock: Clock
@@ -34,17 +34,12 @@ export class TargetChoice {
   of(head: RequestHead, from: CallContext | undefined): Selections {
     const targets = this.#targets
     if (targets.length === 1) return targets[0]!
-    const key = this.#sticky === undefined ? undefined : stickyKeyOf(this.#sticky, head, from)
+    const sticky = this.#sticky
+    const member = sticky?.from === 'baggage' ? baggageOf(sticky.name, head, from) : undefined
+    const key = sticky === undefined ? undefined : stickyKeyOf(sticky, head, member)
     if (key === undefined) return targets[this.#turns!.next()]!
-    return targets[this.#carried(head, from) ?? stickyIndex(this.#settings, key)]!
-  }
-
-  /** The side that earlier calls of the request are on, if there is such a target. */
-  #carried(head: RequestHead, from: CallContext | undefined): number | undefined {
-    const sticky = this.#sticky!
-    const side = sticky.from === 'baggage' ? sideOf(sticky.name, head, from) : undefined
-    if (side === undefined) return undefined
-    const index = this.#settings.findIndex(({ key, weight }) => key === side && weight > 0)
-    return index < 0 ? undefined : index
+    // Earlier calls of the request may have put it on a side.
+    const side = member === undefined ? undefined : sideOf(sticky!.name, head, from)
+    return targets[sideIndex(this.#settings, side) ?? stickyIndex(this.#settings, key)]!
   }
 }

@@ -8,6 +8,7 @@ import { authorityStatus, importIntermediate, requestIntermediate, rotate } from
 import type { ApiContext, ApiRequest } from './context.ts'
 import { allow, deny } from './denials.ts'
 import { ApiError, invalid } from './error.ts'
+import { explainRequest } from './explain.ts'
 import { actorOf, checkBody } from './handling.ts'
 import { overrideInstance } from './instances.ts'
 import { join, renew } from './join.ts'
@@ -120,6 +121,8 @@ export const ROUTES: readonly ApiRoute[] = [
   route('DELETE', MANIFEST, 'admin', deleteManifest),
   route('GET', `${MANIFEST}/history`, 'operator', manifestHistory),
   route('POST', `${MANIFEST}/rollback`, 'admin', rollbackManifest),
+  // A request to explain is no change, whatever its method.
+  route('POST', '/v1/explain', 'operator', explainRequest),
   route('GET', '/v1/tokens', 'operator', ({ tokens }, { response }) =>
     sendJson(response, 200, { tokens: tokens.list() }),
   ),

@@ -1,0 +1,88 @@
+/** `inmesh explain`: where a request would go, and why, by what the registry knows. */
+import { type Command, InvalidArgumentError } from 'commander'
+import type { Explanation } from '../discovery/explanation.ts'
+import { serviceName } from '../options/names.ts'
+import { type ConnectionFlags, connect, withConnection } from './connection.ts'
+import { withExample } from './examples.ts'
+import { describeExplanation } from './explanation-text.ts'
+import { EXIT, Failure } from './failure.ts'
+import { parsed } from './flag-values.ts'
+import type { CliContext } from './terminal.ts'
+
+interface ExplainFlags extends ConnectionFlags {
+  readonly header?: Readonly<Record<string, string>>
+  readonly from?: string
+  readonly all?: boolean
+}
+
+export function addExplainCommand(program: Command, surroundings: CliContext): void {
+  const command = program
+    .command('explain')
+    .description('Show where a request would go and why: route, target, endpoints, policies, intention. Sends nothing.')
+    .argument('<method>', "an HTTP method, or 'grpc'", (text) => text)
+    .argument('<url>', "such as 'http://inventory/items/42'; with grpc, the service")
+    .argument('[grpc-method]', "with grpc, such as 'shop.Inventory/Quote'")
+    .option('-H, --header <header>', "a header such as 'x-user: 7'; may be repeated", readHeader)
+    .option(
+      '--from <service>',
+      'the calling service; without it no condition on the caller holds',
+      parsed(serviceName()),
+    )
+    .option('--all', 'show policies that have their defaults, too')
+  withConnection(command)
+  withExample(
+    command,
+    "inmesh explain GET http://inventory/items/42 -H 'x-user: 7' --from checkout",
+    'inmesh explain grpc inventory shop.Inventory/Quote --from checkout',
+  )
+  command.action(async (method: string, url: string, grpc: string | undefined, flags: ExplainFlags) => {
+    const { header, from, all = false, ...connection } = flags
+    const request = {
+      ...(method.toLowerCase() === 'grpc' ? grpcRequest(url, grpc) : httpRequest(method, url, grpc)),
+      ...(header !== undefined && { headers: header }),
+      ...(from !== undefined && { from }),
+    }
+    const { api, terminal } = await connect(surroundings, connection)
+    const explanation = await api.call<Explanation>('POST', '/v1/explain', request)
+    terminal.result(explanation, () => describeExplanation(explanation, all))
+  })
+}
+
+function grpcRequest(service: string, grpc: string | undefined): object {
+  if (grpc === undefined)
+    throw usage("expected 'grpc <service> <method>', such as 'grpc inventory shop.Inventory/Quote'")
+  return { service: service.replace(/^grpc:\/\//, ''), grpc }
+}
+
+function httpRequest(method: string, text: string, more: string | undefined): object {
+  const wanted = "expected '<method> <url>', such as 'GET http://inventory/items/42'"
+  if (more !== undefined) throw usage(`${wanted}, got another argument ${JSON.stringify(more)}`)
+  const url = URL.parse(text)
+  if (url === null || !/^https?:$/.test(url.protocol)) throw usage(`${wanted}, got ${JSON.stringify(text)}`)
+  if (url.port !== '' || url.username !== '') {
+    throw usage(`the host of a URL is a service, without port and user: http://${url.hostname}${url.pathname}`)
+  }
+  // The path as it is written: URL would resolve dots and escapes.
+  const path = /^https?:\/\/[^/?#]*([^#]*)/i.exec(text)?.[1] ?? ''
+  return {
+    service: url.hostname.replace(/\.mesh$/, ''),
+    method: method.toUpperCase(),
+    path: path.startsWith('/') ? path : `/${path}`,
+  }
+}
+
+function usage(message: string): Failure {
+  return new Failure(EXIT.invalid, 'invalid-usage', message)
+}
+
+const HEADER = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*(.*?)[ \t]*$/
+
+function readHeader(text: string, before: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
+  const [, name, value] = HEADER.exec(text) ?? []
+  if (name === undefined || value === undefined) {
+    throw new InvalidArgumentError("Expected a header and its value, such as 'x-user: 7'.")
+  }
+  const lower = name.toLowerCase()
+  // As HTTP joins them (RFC 9110, 5.3).
+  return { ...before, [lower]: Object.hasOwn(before, lower) ? `${before[lower]}, ${value}` : value }
+}

@@ -1,0 +1,227 @@
+/**
+ * Explains one request: route, target, endpoints, policies with their documents, and the intention
+ * that decides. Nothing is sent; a process and the registry share this code.
+ */
+import { type EndpointAddress, labelOf } from '../core/endpoint.ts'
+import type { Protocol } from '../core/protocol.ts'
+import type { RequestHead } from '../core/request-head.ts'
+import { AMBIGUOUS, readPath } from '../net/request-path.ts'
+import { triedRoutes } from '../routing/explain-route.ts'
+import { instanceWarnings } from '../routing/instance-warnings.ts'
+import { policyValues } from '../routing/policy-values.ts'
+import { redirectLocation } from '../routing/redirect-location.ts'
+import { rewrittenPath } from '../routing/rewritten-path.ts'
+import type { HeaderChanges, RouteSettings, SubsetSettings, TargetSettings } from '../routing/settings.ts'
+import { stickyIndex } from '../routing/split.ts'
+import { sideIndex, sideMember, stickyKeyOf } from '../routing/sticky-key.ts'
+import type {
+  ExplainedAnswer,
+  ExplainedEndpoint,
+  ExplainedHeaders,
+  ExplainedIntention,
+  ExplainedSticky,
+  ExplainedTarget,
+  Explanation,
+} from './explanation.ts'
+import { IntentionRules } from './intention-rules.ts'
+import { MESH_DOCUMENT, type PolicyDocument, resolvePolicy } from './policy-document.ts'
+
+/** An instance of a service, with its state as the source of the explanation sees it. */
+export interface ListedEndpoint extends EndpointAddress {
+  readonly shown: string
+}
+
+/** What is known of the mesh. */
+export interface ExplainSources {
+  /** Whether the registry runs with `--dev`. */
+  readonly dev: boolean
+  /** The document in force, checked; `null`: none. */
+  document(service: string): PolicyDocument | null
+  /** `undefined`: the service is not known. */
+  endpoints(service: string): readonly ListedEndpoint[] | undefined
+}
+
+/** The request to explain. */
+export interface ExplainedRequest {
+  readonly service: string
+  /** The calling service; `undefined`: not known. */
+  readonly from: string | undefined
+  readonly protocol: Protocol
+  readonly head: RequestHead
+  /** Of the request's baggage. */
+  readonly baggage: ReadonlyMap<string, string> | undefined
+}
+
+/** Never throws for checked documents and a checked request. */
+export function explain(request: ExplainedRequest, sources: ExplainSources): Explanation {
+  const { service, from, protocol, head } = request
+  const mesh = sources.document(MESH_DOCUMENT)
+  const own = sources.document(service)
+  const { routing } = resolvePolicy(mesh, own, sources)
+  const routes = routing?.routes ?? []
+  const tried = triedRoutes(routes, { head, protocol, caller: from ?? '' })
+  const last = tried.at(-1)
+  const route = last?.matched === true ? routes[tried.length - 1] : undefined
+  const refused = route === undefined && routing?.unmatched === 'refuse'
+  const answer = route?.answer
+  const targets = refused || answer !== undefined ? [] : (route?.targets ?? [asItIs(service)])
+  const path = route?.rewrite?.path === undefined ? head.path : rewrittenPath(route, route.rewrite.path, head.path)
+  const sticky = route === undefined ? null : stickyOf(route, request)
+  const written = (own?.routes as readonly { readonly name: string }[] | undefined)?.find(
+    ({ name }) => name === route?.name,
+  )
+  const total = targets.reduce((sum, { weight }) => sum + weight, 0)
+  return {
+    service,
+    from: from ?? null,
+    protocol,
+    method: head.method,
+    path: head.path,
+    routes: tried,
+    route: route?.name ?? null,
+    action: refused ? 'refuse' : answer === undefined ? 'send' : answer.kind,
+    answer: answerOf(route, refused, request),
+    targets: targets.map((target) => explainTarget(target, total, path, request, sources)),
+    target: chosen(targets, sticky, request),
+    sticky,
+    failover: failoverOf(written ?? null, own, mesh),
+    policies: policyValues({ mesh, service: own, route: written ?? null }),
+    mirrors: (route?.mirrors ?? []).map(({ target, share }) => ({ target: target.key, share })),
+    headers: headersOf(route?.headers),
+    responseHeaders: headersOf(route?.responseHeaders),
+    rewrite:
+      route?.rewrite === undefined
+        ? null
+        : { path: path === head.path ? null : path, host: route.rewrite.host ?? null },
+    faults: route?.faults.length ?? 0,
+    warnings: warningsOf(service, own, sources),
+  }
+}
+
+/** The one that the request takes for sure. */
+function chosen(
+  targets: readonly TargetSettings[],
+  sticky: ExplainedSticky | null,
+  { baggage }: ExplainedRequest,
+): string | null {
+  if (targets.length === 1) return targets[0]!.key
+  if (targets.length === 0 || sticky === null || sticky.value === null) return null
+  const side = sticky.from === 'baggage' ? baggage?.get(sideMember(sticky.name)) : undefined
+  return targets[sideIndex(targets, side) ?? stickyIndex(targets, sticky.value)]!.key
+}
+
+function asItIs(service: string): TargetSettings {
+  return {
+    key: '',
+    service,
+    subset: undefined,
+    weight: 1,
+    headers: undefined,
+    responseHeaders: undefined,
+    missing: false,
+  }
+}
+
+function stickyOf({ sticky }: RouteSettings, { head, baggage }: ExplainedRequest): ExplainedSticky | null {
+  return sticky === undefined
+    ? null
+    : { ...sticky, value: stickyKeyOf(sticky, head, baggage?.get(sticky.name)) ?? null }
+}
+
+function explainTarget(
+  target: TargetSettings,
+  total: number,
+  path: string,
+  request: ExplainedRequest,
+  sources: ExplainSources,
+): ExplainedTarget {
+  const { key, service, weight, missing } = target
+  const subset = subsetOf(target, sources)
+  const endpoints = missing || subset === null ? [] : (sources.endpoints(service) ?? [])
+  return {
+    key,
+    service,
+    subset: typeof target.subset === 'object' ? target.subset.name : (target.subset ?? null),
+    weight,
+    share: total === 0 ? 0 : weight / total,
+    missing,
+    endpoints: endpoints
+      .filter((one) => one.protocol === request.protocol && (!subset || isIn(one, subset)))
+      .map(showEndpoint),
+    intention: intentionOf(service, path, request, sources),
+    headers: headersOf(target.headers),
+    responseHeaders: headersOf(target.responseHeaders),
+  }
+}
+
+/** `undefined`: all instances. `null`: the other service defines no such subset. */
+function subsetOf({ service, subset }: TargetSettings, sources: ExplainSources): SubsetSettings | undefined | null {
+  if (typeof subset !== 'string') return subset
+  const document = sources.document(service)
+  if (document === null) return null
+  return resolvePolicy(sources.document(MESH_DOCUMENT), document).routing?.subsets.get(subset) ?? null
+}
+
+function isIn(endpoint: ListedEndpoint, { version, metadata }: SubsetSettings): boolean {
+  if (version !== undefined && endpoint.version !== version) return false
+  return metadata.every(([key, value]) => Object.hasOwn(endpoint.metadata, key) && endpoint.metadata[key] === value)
+}
+
+function showEndpoint(endpoint: ListedEndpoint): ExplainedEndpoint {
+  const { id, zone, version, weight, shown } = endpoint
+  return { id, address: labelOf(endpoint), zone: zone ?? null, version: version ?? null, weight, state: shown }
+}
+
+function intentionOf(
+  service: string,
+  path: string,
+  { from, protocol, head }: ExplainedRequest,
+  sources: ExplainSources,
+): ExplainedIntention {
+  const [mesh, own] = [sources.document(MESH_DOCUMENT), sources.document(service)]
+  const { allow, defaultIntention } = resolvePolicy(mesh, own, sources)
+  const normal = protocol === 'grpc' ? head.method : (readPath(path) ?? AMBIGUOUS)
+  const method = protocol === 'grpc' ? 'POST' : head.method
+  const { allowed, rule } = new IntentionRules(allow, defaultIntention).decide(protocol, from, method, normal)
+  const listed = own?.allow !== undefined ? 'service' : mesh?.allow !== undefined ? 'mesh' : undefined
+  return { allowed, rule, from: listed ?? (mesh?.defaultIntention === undefined ? 'default' : 'mesh') }
+}
+
+/** What the caller's process answers; `null`: the request is sent. */
+function answerOf(
+  route: RouteSettings | undefined,
+  refused: boolean,
+  { service, head }: ExplainedRequest,
+): ExplainedAnswer | null {
+  const answer = route?.answer
+  if (route === undefined || answer === undefined) return refused ? { status: 404, location: null } : null
+  if (answer.kind === 'respond') return { status: answer.status, location: null }
+  return { status: answer.status, location: redirectLocation(answer, route, head.path, service) }
+}
+
+/** As they are written: of the route, or else of the service, or else of the mesh. */
+function failoverOf(...documents: readonly (object | null)[]): Explanation['failover'] {
+  for (const document of documents) {
+    const { failover } = (document ?? {}) as { failover?: Explanation['failover'] }
+    if (failover !== undefined) return failover
+  }
+  return []
+}
+
+function headersOf(changes: HeaderChanges | undefined): ExplainedHeaders | null {
+  if (changes === undefined) return null
+  const { remove, set, add } = changes
+  return { remove, set: Object.fromEntries(set), add: Object.fromEntries(add) }
+}
+
+function warningsOf(service: string, own: PolicyDocument | null, sources: ExplainSources): Explanation['warnings'] {
+  if (own === null) {
+    const known = sources.endpoints(service) !== undefined
+    return known ? [] : [{ path: [], message: `no service '${service}' is known` }]
+  }
+  const found = instanceWarnings(own, {
+    document: (name) => sources.document(name) ?? undefined,
+    instances: (name) => sources.endpoints(name),
+  })
+  return found.map(({ path, message }) => ({ path, message }))
+}
