@@ -184,12 +184,13 @@ export class Membership {
         rejected: (reason) => events.emit('snapshot:rejected', { subject: 'registry', reason }),
         policyRefused: (subject, issue, kept) => {
           const instead = kept ? 'the last good policy stays in force' : 'what can be read of it is in force'
-          events.emit('snapshot:rejected', { subject, reason: `policy: ${issue}; ${instead}` })
+          // An issue that lists many keys is cut at its end.
+          events.emit('snapshot:rejected', { subject, reason: `${instead}; policy: ${issue}` })
         },
         instanceRefused: (subject, issue) => {
           events.emit('snapshot:rejected', {
             subject,
-            reason: `${issue}; it stays as it was read last, or is left out`,
+            reason: `the instance stays as it was read last, or is left out; ${issue}`,
           })
         },
         bundle: (bundle) => {
