@@ -12,6 +12,7 @@ import type { Provisional, Stack } from '../resilience/stack.ts'
 import type { ClientAttempt } from './attempt.ts'
 import { keepSide } from './call-context.ts'
 import { holdUp, type LocalAnswer, localStep } from './local-end.ts'
+import { type CallMirrors, drawMirrors } from './mirror/call-mirrors.ts'
 import type { Routed } from './routed.ts'
 import type { Selection } from './selection.ts'
 
@@ -26,6 +27,7 @@ export abstract class ClientCall extends Call {
   #late: ClientAttempt | undefined = undefined
   #hedge: ClientAttempt | undefined = undefined
   #hedgeTimer: Timer | undefined = undefined
+  #mirrors: CallMirrors | undefined = undefined
 
   /** `timeoutMs`: the caller's bound. */
   constructor({ stack, kind, routed }: Selection, timeoutMs: number, parent: Call | undefined) {
@@ -49,6 +51,14 @@ export abstract class ClientCall extends Call {
   ): ClientAttempt
   /** What `reject` receives after p-retry has passed it on. */
   protected abstract passedOn(error: unknown): unknown
+
+  /** Its mirrors, drawn when an attempt first asks. A call that is a mirror has none. */
+  get mirrors(): CallMirrors | undefined {
+    const targets = this.routed?.mirrors
+    if (targets === undefined || targets.length === 0 || this.mirror) return undefined
+    this.#mirrors ??= drawMirrors(targets)
+    return this.#mirrors
+  }
 
   /** No further attempts, whatever happens to the first. */
   once(): void {
@@ -188,6 +198,11 @@ export abstract class ClientCall extends Call {
       waitMs,
       () => new Promise<unknown>((resolve, reject) => this.attempt(resolve, reject, true).start()),
     ).then(this.resolve, (error) => this.reject(this.passedOn(error)))
+  }
+
+  /** The caller's request is over: what was not copied by now never will be. */
+  protected dropMirrors(): void {
+    this.#mirrors?.drop('request-incomplete')
   }
 
   /** Ends the call although no attempt has ended. */

@@ -28,6 +28,7 @@ import type { CallContext } from './call-context.ts'
 import type { DoubtedEndpoints } from './doubted-endpoints.ts'
 import { FirstPolicy } from './first-policy.ts'
 import { HealthChecks } from './health-checks.ts'
+import { MirrorsInFlight } from './mirror/in-flight.ts'
 import type { Selection, Selector } from './selection.ts'
 import { Selections } from './selections.ts'
 import { ejectionEvents, type PeerLabels, stateEvents } from './state-events.ts'
@@ -61,6 +62,7 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
   readonly transport: T
   readonly cluster: ServiceCluster
   readonly state: ServiceState
+  readonly mirrors = new MirrorsInFlight()
   /** Counts calls and lookups. */
   uses = 0
   /** Routes of other services that lead here. */
@@ -303,6 +305,7 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
   close(graceMs: number): void {
     this.forgotten = true
     this.#first?.end(false)
+    this.mirrors.close()
     this.#checks.close()
     this.#routes?.close()
     this.cluster.close(graceMs)

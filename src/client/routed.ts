@@ -12,10 +12,12 @@ import type {
   RouteSettings,
   TargetSettings,
 } from '../routing/settings.ts'
+import type { MirrorTarget } from './mirror/target.ts'
 
 const UNMATCHED = answerOf(404, 12)
 const MISSING = answerOf(500, 14)
 const NO_CHANGES: readonly HeaderChanges[] = Object.freeze([])
+const NO_MIRRORS: readonly MirrorTarget[] = Object.freeze([])
 const NO_FAULTS: readonly FaultRule[] = Object.freeze([])
 
 export class Routed implements RoutedCall {
@@ -35,13 +37,20 @@ export class Routed implements RoutedCall {
   readonly faults: readonly FaultRule[]
   /** The member of the baggage by which its split is sticky. */
   readonly sideBy: string | undefined
+  /** What copies of its calls go to. */
+  readonly mirrors: readonly MirrorTarget[]
   /** Whether a call may end in this process. */
   readonly local: boolean
 
   /**
    * `caller`: our own service. Without `route`: the answer to calls that no route matches.
    */
-  constructor(route: RouteSettings | undefined, target: TargetSettings | undefined, caller: string) {
+  constructor(
+    route: RouteSettings | undefined,
+    target: TargetSettings | undefined,
+    caller: string,
+    mirrors: readonly MirrorTarget[] = NO_MIRRORS,
+  ) {
     this.name = route?.name ?? ''
     this.route = route
     this.target = target
@@ -55,11 +64,12 @@ export class Routed implements RoutedCall {
         ? route.sticky.name
         : undefined
     this.faults = faultsFor(caller, route?.faults ?? NO_FAULTS)
+    this.mirrors = mirrors
     this.local = this.answer !== undefined || this.faults.length > 0
   }
 }
 
-function present(...changes: readonly (HeaderChanges | undefined)[]): readonly HeaderChanges[] {
+export function present(...changes: readonly (HeaderChanges | undefined)[]): readonly HeaderChanges[] {
   const given = changes.filter((each) => each !== undefined)
   return given.length === 0 ? NO_CHANGES : Object.freeze(given)
 }

@@ -87,6 +87,11 @@ export class Endpoint {
 
   /** Kept by its transport, and made on first use. */
   transport: EndpointTransport | undefined = undefined
+  /**
+   * The same instance as mirrors see it: with connections and load apart from those of calls. Made
+   * on first use.
+   */
+  shadow: Endpoint | undefined = undefined
   /** True once discovery has withdrawn it: no new attempts, no new connections. */
   withdrawn = false
 

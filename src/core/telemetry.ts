@@ -18,6 +18,24 @@ export interface Telemetry {
   attemptEnded(attempt: Attempt, outcome: Outcome, waitMs: number): void
   /** Exactly once per call. */
   callEnded(call: Call, outcome: Outcome): void
+  /** For clients; without it, mirrors are sent and not counted. */
+  readonly mirrors?: MirrorTelemetry | undefined
+}
+
+/** A mirror of a route: the service that gets the copies, and the route's name. */
+export interface Mirrored {
+  readonly peer: string
+  readonly route: string
+}
+
+/** Watches the copies of calls, which are never counted with the calls. */
+export interface MirrorTelemetry {
+  /** A copy of `of` is about to be sent; may set `mirror.trace`. */
+  mirrorStarted(mirrored: Mirrored, mirror: Attempt, of: Call): void
+  /** Exactly once for each that started. */
+  mirrorEnded(mirrored: Mirrored, mirror: Attempt, outcome: Outcome): void
+  /** A call that was drawn for a mirror was not copied. */
+  mirrorDropped(mirrored: Mirrored, reason: string): void
 }
 
 /** Watches nothing. */

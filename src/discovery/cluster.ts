@@ -205,8 +205,7 @@ export class ServiceCluster implements Cluster {
     if (this.#limboTimer !== undefined) this.#clock.stopTimer(this.#limboTimer)
     this.#limboTimer = undefined
     for (const endpoint of this.#byAddress.values()) {
-      endpoint.withdrawn = true
-      endpoint.transport?.close(graceMs)
+      withdraw(endpoint, graceMs)
     }
     this.#byAddress.clear()
     this.#fromDisk.clear()
@@ -247,8 +246,7 @@ export class ServiceCluster implements Cluster {
     this.#limbo.delete(endpoint)
     this.#fromDisk.delete(endpoint)
     this.#draining.delete(endpoint)
-    endpoint.withdrawn = true
-    endpoint.transport?.close(WITHDRAWN_GRACE_MS)
+    withdraw(endpoint, WITHDRAWN_GRACE_MS)
   }
 
   #warm(endpoint: Endpoint): void {
@@ -265,6 +263,13 @@ export class ServiceCluster implements Cluster {
     if (this.endpoints.length > 0) for (const waiter of [...this.#waiters]) waiter(true)
     for (const listener of [...this.#listeners]) listener()
   }
+}
+
+function withdraw(endpoint: Endpoint, graceMs: number): void {
+  endpoint.withdrawn = true
+  endpoint.transport?.close(graceMs)
+  // Mirrors are not waited for.
+  endpoint.shadow?.transport?.close(0)
 }
 
 /** Another id at the same address is another process, whose estimates start anew. */

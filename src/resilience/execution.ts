@@ -228,7 +228,8 @@ function avoid(call: Call, endpoint: Endpoint): void {
   else if (!call.tried.includes(endpoint)) call.tried.push(endpoint)
 }
 
-function enter(attempt: Attempt): void {
+/** It counts as load of its endpoint until {@link leave}. */
+export function enter(attempt: Attempt): void {
   const endpoint = attempt.endpoint!
   endpoint.pending += 1
   // How long a stream is open says nothing of how soon it was answered.
@@ -239,7 +240,7 @@ function enter(attempt: Attempt): void {
   endpoint.newest = attempt
 }
 
-function leave(attempt: Attempt): void {
+export function leave(attempt: Attempt): void {
   const endpoint = attempt.endpoint!
   endpoint.pending -= 1
   if (!attempt.openEnded) unlink(attempt, endpoint)

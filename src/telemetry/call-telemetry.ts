@@ -6,9 +6,10 @@ import type { Attempt } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Outcome } from '../core/outcome.ts'
-import type { Telemetry } from '../core/telemetry.ts'
+import type { MirrorTelemetry, Telemetry } from '../core/telemetry.ts'
 import { CallMetrics, type Side } from './call-metrics.ts'
 import type { Metrics } from './metrics.ts'
+import { MirrorMetricsAndSpans } from './mirror-telemetry.ts'
 import { Tracing, type TracingApi } from './tracing.ts'
 
 /** A {@link Telemetry} that also runs code in the context of a call. */
@@ -38,6 +39,7 @@ export function createTelemetry(options: CallTelemetryOptions): CallTelemetry {
 }
 
 class MeteredAndTraced implements CallTelemetry {
+  readonly mirrors: MirrorTelemetry | undefined
   readonly #metrics: CallMetrics
   readonly #tracing: Tracing | undefined
   readonly #observers: readonly Telemetry[] | undefined
@@ -46,6 +48,7 @@ class MeteredAndTraced implements CallTelemetry {
   constructor({ side, service, metrics, clock, tracingApi, observers }: CallTelemetryOptions) {
     this.#metrics = new CallMetrics(metrics, side, service)
     this.#tracing = tracingApi === undefined ? undefined : new Tracing(tracingApi, side)
+    this.mirrors = side === 'client' ? new MirrorMetricsAndSpans(metrics, service, this.#tracing) : undefined
     this.#observers = observers === undefined || observers.length === 0 ? undefined : observers
     this.#clock = clock
   }

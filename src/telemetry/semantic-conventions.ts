@@ -1,6 +1,6 @@
 /**
- * Names of span attributes from the OpenTelemetry semantic conventions 1.45.0, stable but for the
- * last. Copied, because their package would be a dependency for a dozen constants.
+ * Names of span attributes: those of the OpenTelemetry semantic conventions 1.45.0, and ours.
+ * Copied, because their package would be a dependency for a dozen constants.
  */
 
 export const HTTP_REQUEST_METHOD = 'http.request.method'
@@ -12,6 +12,8 @@ export const RPC_METHOD = 'rpc.method'
 export const RPC_STATUS_CODE = 'rpc.status_code'
 export const SERVER_ADDRESS = 'server.address'
 export const SERVER_PORT = 'server.port'
+/** Ours: a copy of its parent, made by a route's `mirror`. */
+export const MIRROR = 'inmesh.mirror'
 /** The peer's status as text, otherwise an `ErrorCode`. */
 export const ERROR_TYPE = 'error.type'
 export const SERVICE_NAME = 'service.name'

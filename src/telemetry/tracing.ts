@@ -135,6 +135,35 @@ export class Tracing {
     }
   }
 
+  /** A child of the span of `of`, the call that it copies. */
+  mirrorStarted(mirror: Attempt, of: Call): void {
+    const recorded = of.observed
+    if (!(recorded instanceof Recorded)) return
+    try {
+      const attributes = { ...this.#attemptAttributes(mirror), [names.MIRROR]: true }
+      const options = { kind: this.#api.SpanKind.CLIENT, attributes }
+      const span = this.#tracer?.startSpan(spanName(mirror.call), options, recorded.context)
+      if (span === undefined) return
+      mirror.observed = span
+      mirror.trace = fromSpanContext(span.spanContext())
+    } catch {
+      // As above.
+    }
+  }
+
+  mirrorEnded(mirror: Attempt, outcome: Outcome): void {
+    const span = mirror.observed as Span | undefined
+    mirror.observed = undefined
+    if (span === undefined) return
+    try {
+      const status = mirror.status || outcome.status
+      if (status !== undefined) span.setAttribute(statusName(mirror.call), status)
+      this.#end(span, outcome, status)
+    } catch {
+      // As above.
+    }
+  }
+
   /** Runs `work` with the call's span active, if it has one. */
   within<T>(call: Call, work: () => T): T {
     const recorded = call.observed

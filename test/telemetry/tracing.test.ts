@@ -101,6 +101,28 @@ function tree(spans: readonly ReadableSpan[]): Record<string, string | undefined
 }
 
 describe('with an SDK', () => {
+  it('records a mirror as a marked child of the call that it copies, whose trace it sends on', () => {
+    const exporter = register()
+    const { client, startClient, attempt } = setUp()
+    const call = startClient()
+    const mirror = new Attempt(new Call({ ...KIND, service: 'copy' }, 0, Number.POSITIVE_INFINITY, undefined))
+    mirror.endpoint = endpoint
+    const mirrored = { peer: 'copy', route: 'all' }
+    client.mirrors!.mirrorStarted(mirrored, mirror, call)
+    attempt(call, SUCCESS, 200)
+    client.mirrors!.mirrorEnded(mirrored, mirror, outcome('failure', 'server-error', undefined, 500))
+    const spans = exporter.getFinishedSpans()
+    const own = spans.find(({ attributes }) => attributes['inmesh.mirror'] === true)!
+    expect(mirror.trace).toMatchObject({
+      traceId: call.trace!.traceId,
+      spanId: own.spanContext().spanId,
+      sampled: true,
+    })
+    expect(own.parentSpanContext?.spanId).toBe(call.trace!.spanId)
+    expect(own.attributes).toMatchObject({ 'service.peer.name': 'copy', 'error.type': '500' })
+    expect(spans).toHaveLength(3)
+  })
+
   it('records one span for the served request, one for the call it makes and one for each attempt', () => {
     const exporter = register()
     const { server, startServer, startClient, attempt, endServer } = setUp()

@@ -19,9 +19,10 @@ import type { GrpcCall } from './call.ts'
 import type { GrpcConnection } from './connection.ts'
 import type { GrpcConnectionUser } from './connection-user.ts'
 import { authorized, credentialsFailure } from './credentials.ts'
-import type { GrpcJsCall, MessageContext } from './grpc-js.ts'
+import type { GrpcJsCall } from './grpc-js.ts'
 import { changeMetadata, fillMetadata } from './headers.ts'
 import type { MetadataOwner } from './internals.ts'
+import { mirrorMessages } from './mirror.ts'
 import { isCutShort, outcomeOfStatus, type StatusSource } from './outcome.ts'
 import type { Entry } from './replay-buffer.ts'
 
@@ -124,13 +125,13 @@ export class GrpcAttempt
     if (entry !== undefined) {
       this.#sending = true
       this.#next += 1
-      const context: MessageContext = { callback: () => this.#written(entry) }
-      if (entry.flags !== undefined) context.flags = entry.flags
+      const context = entry.context(() => this.#written(entry))
       inner.sendMessageWithContext(context, entry.message)
     }
     if (outbox.closed && this.#next === outbox.end && !this.#halfClosed) {
       this.#halfClosed = true
       inner.halfClose()
+      if (this.call.mirrors?.wanted) mirrorMessages(this.call, this.#authorized)
     }
     if (this.call.answersOnce || !this.#handedOver) this.peerWaits(this.#awaitsCaller())
   }
@@ -304,12 +305,11 @@ export class GrpcAttempt
     const { call } = this
     call.finish()
     const status = this.#status
-    if (status === undefined) {
-      this.reject(call.failure(outcome, this.#brokenWith))
-      return
+    if (status === undefined) this.reject(call.failure(outcome, this.#brokenWith))
+    else {
+      const headers = this.#handedOver ? undefined : this.headers
+      this.resolve({ headers, message: this.#message, status: call.explained(status, outcome) })
     }
-    const headers = this.#handedOver ? undefined : this.headers
-    this.resolve({ headers, message: this.#message, status: call.explained(status, outcome) })
   }
 
   /**

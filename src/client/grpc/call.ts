@@ -23,6 +23,7 @@ import type { GrpcJsCall, MessageContext } from './grpc-js.ts'
 import { changeMetadata } from './headers.ts'
 import { localStatus } from './local-status.ts'
 import type { GrpcMethod } from './method.ts'
+import { onCancelled } from './parent-call.ts'
 import type { GrpcCallSettings } from './promises/call-settings.ts'
 import { ReplayBuffer } from './replay-buffer.ts'
 import type { GrpcTransport } from './transport.ts'
@@ -51,6 +52,8 @@ export class GrpcCall extends ClientCall implements GrpcJsCall, RequestHead {
   open: readonly GrpcAttempt[] = NONE
   /** The caller has asked for a message that it has not been given. */
   reading = false
+  /** The caller's metadata, if a route that mirrors has changed them. */
+  given: grpc.Metadata | undefined = undefined
   readonly #number = ++lastNumber
   readonly #signal: AbortSignal | undefined
   readonly #settings: GrpcCallSettings | undefined
@@ -206,14 +209,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall, RequestHead {
   inherit(parent: grpc.ServerUnaryCall<unknown, unknown>, leftMs: number, cancellation: boolean): void {
     this.lastDeadlineAt = Math.min(this.lastDeadlineAt, this.startedAt + leftMs)
     this.deadlineAt = Math.min(this.deadlineAt, this.lastDeadlineAt)
-    if (!cancellation) return
-    const cancelled = (): void => this.#cancelLater('Cancelled by parent call')
-    if (parent.cancelled) {
-      cancelled()
-      return
-    }
-    parent.once('cancelled', cancelled)
-    this.#leaveParent = () => parent.removeListener('cancelled', cancelled)
+    if (cancellation) this.#leaveParent = onCancelled(parent, () => this.#cancelLater('Cancelled by parent call'))
   }
 
   // The attempts' side.
@@ -255,6 +251,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall, RequestHead {
   }
 
   finish(): void {
+    this.dropMirrors()
     this.#leaveParent?.()
     const settings = this.#settings
     if (settings !== undefined) {
@@ -292,6 +289,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall, RequestHead {
     const { kind, routed } = selection
     if (this.#settings?.idempotent === undefined && !this.committed) this.idempotent = kind.idempotent
     if (routed?.changesRequests !== true) return
+    if (routed.mirrors.length > 0) this.given = this.metadata.clone()
     for (const changes of routed.requestChanges) changeMetadata(this.metadata, changes)
     this.host = routed.rewrite?.host ?? this.host
   }

@@ -49,6 +49,28 @@ export function changeMetadata(metadata: grpc.Metadata, { remove, set, add }: He
   for (const [name, value] of add) metadata.add(name, value)
 }
 
+/**
+ * The metadata of a copy of a call: `given` with the changes for the copy's target, and what call
+ * credentials added to `sent`.
+ */
+export function mirrorMetadata(
+  given: grpc.Metadata,
+  changes: readonly HeaderChanges[],
+  sent: grpc.Metadata,
+  authorized: grpc.Metadata | undefined,
+): grpc.Metadata {
+  const copy = given.clone()
+  for (const each of changes) changeMetadata(copy, each)
+  if (authorized === undefined) return copy
+  for (const name of Object.keys(authorized.getMap())) {
+    const values = authorized.get(name)
+    if (values.length === sent.get(name).length) continue
+    copy.remove(name)
+    for (const value of values) copy.add(name, value)
+  }
+  return copy
+}
+
 function removeReserved(metadata: grpc.Metadata, given: grpc.Metadata): void {
   const entries = given.getMap()
   for (const key in entries) {

@@ -18,6 +18,8 @@ export class ReplayBuffer {
   /** Index of the first that is still kept. */
   #first = 0
   #bytes = 0
+  /** Bytes of all messages so far. */
+  #total = 0
 
   /** One past the index of the last message. */
   get end(): number {
@@ -29,8 +31,19 @@ export class ReplayBuffer {
     return this.#bytes > MOST_BUFFERED_BYTES
   }
 
+  /** All messages so far; `undefined` if some were released, or are more than the limit. */
+  get whole(): readonly Entry[] | undefined {
+    return this.#first > 0 || this.isLarge ? undefined : [...this.#entries]
+  }
+
+  /** All messages together, released ones included, are more than the limit. */
+  get isLarge(): boolean {
+    return this.#total > MOST_BUFFERED_BYTES
+  }
+
   add(context: MessageContext, message: Buffer): void {
     this.#bytes += message.length
+    this.#total += message.length
     const entry = new Entry(context, message)
     // Most calls have one message. A literal reserves room for one, a push to an empty array for
     // 17.
@@ -72,6 +85,11 @@ export class Entry {
     this.message = message
     this.flags = flags
     this.#write = callback === undefined ? undefined : new GrpcWrite(callback)
+  }
+
+  /** For sending it; `callback` runs when it has left. */
+  context(callback: () => void): MessageContext {
+    return this.flags === undefined ? { callback } : { callback, flags: this.flags }
   }
 
   /** An attempt has sent it. The first time, the writer's callback runs. */

@@ -24,6 +24,7 @@ import { type BodyWriter, StreamedBody } from './body/streamed.ts'
 import type { HttpCall } from './call.ts'
 import { CONNECTION_LOST, type ConnectionUser, type RequestConnection, type RequestPool } from './connection-user.ts'
 import type { ReceivedHeaders } from './headers.ts'
+import { mirrorRequest } from './mirror.ts'
 import { answerOutcome, endsWithConnection, isEventStream, isInvalid, outcomeOf } from './outcome.ts'
 import { attemptHeaders } from './prepare-request.ts'
 
@@ -72,15 +73,15 @@ export class HttpAttempt
 
   assigned(connection: RequestConnection): void {
     const { request } = this.call
-    const body = request.body
     this.#connection = connection
-    let content = body?.content
+    let content = request.body?.content
     if (content instanceof RepeatableBody) {
       content.onOutgrown = () => this.#outgrown()
       content = content.open()
       this.#upload = content
     }
     if (content instanceof StreamedBody) content.writer = this
+    if (this.call.mirrors?.wanted) mirrorRequest(this.call, content, this.#upload)
     connection.dispatch(
       {
         path: request.path,

@@ -170,6 +170,7 @@ export class HttpCall<R = unknown> extends ClientCall {
 
   finish(): void {
     this.leftover = undefined
+    this.dropMirrors()
     if (this.#signal !== undefined) leaveSignal(this.#signal, this)
     const content = this.request.body?.content
     if (content instanceof StreamedBody) content.stop()

@@ -1,5 +1,4 @@
 /** Applies what a route changes of a request: headers, path and host. */
-
 import { rewrittenPath } from '../../routing/rewritten-path.ts'
 import type { HeaderChanges } from '../../routing/settings.ts'
 import type { Routed } from '../routed.ts'
@@ -15,7 +14,18 @@ export function changedRequest(request: PreparedRequest, routed: Routed): Prepar
   }
   if (rewrite?.path !== undefined) path = rewrittenPath(routed.route!, rewrite.path, request.path)
   if (rewrite?.host !== undefined) host = rewrite.host
-  return request.with({ headers, path, host })
+  const changed = request.with({ headers, path, host })
+  changed.original ??= request
+  return changed
+}
+
+/** The headers of a copy of `request`: with the changes for the copy's target instead. */
+export function mirrorHeaders({ headers, original }: PreparedRequest, changes: readonly HeaderChanges[]): string[] {
+  const given = original?.headers ?? headers
+  if (changes.length === 0) return given
+  const flat = [...given]
+  for (const each of changes) changeHeaders(flat, each)
+  return flat
 }
 
 /** `flat`: `[name, value, ...]`, names in lower case. */

@@ -66,6 +66,8 @@ export class PreparedRequest implements RequestHead {
   readonly reset: boolean
   /** The host that the service sees. `undefined`: its own name. */
   readonly host: string | undefined
+  /** As the caller gave it; `undefined`: no route has changed it. */
+  original: PreparedRequest | undefined = undefined
 
   constructor(
     method: string,
@@ -86,7 +88,9 @@ export class PreparedRequest implements RequestHead {
   /** A copy with other parts. */
   with(parts: Partial<Pick<PreparedRequest, 'path' | 'headers' | 'body' | 'host'>>): PreparedRequest {
     const { path, headers, body, host } = { ...this, ...parts }
-    return new PreparedRequest(this.method, path, headers, body, this.reset, host)
+    const copy = new PreparedRequest(this.method, path, headers, body, this.reset, host)
+    copy.original = this.original
+    return copy
   }
 
   header(name: string): string | undefined {

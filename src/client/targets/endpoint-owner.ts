@@ -6,6 +6,7 @@ import type { ServiceState } from '../../resilience/service-state.ts'
 import type { ServiceSettings } from '../../resilience/settings.ts'
 import type { RoutingSettings } from '../../routing/settings.ts'
 import type { BalancerParts } from '../balancing/balancer.ts'
+import type { MirrorsInFlight } from '../mirror/in-flight.ts'
 
 export interface EndpointOwner {
   readonly service: string
@@ -13,6 +14,8 @@ export interface EndpointOwner {
   readonly state: ServiceState
   readonly settings: ServiceSettings
   readonly routing: RoutingSettings | undefined
+  /** The copies of calls that are on their way to it. */
+  readonly mirrors: MirrorsInFlight
   /** The part of its balancer that learns from attempts. */
   readonly learner: Policy | undefined
   /** The balancer of that name, which keeps its estimates. */

@@ -15,13 +15,14 @@ import type { FailoverLevel, RouteSettings, RoutingSettings, TargetSettings } fr
 import type { PeerReading } from '../../telemetry/mesh-gauges.ts'
 import type { BalancingClient } from '../balancing/arranged.ts'
 import type { CallContext } from '../call-context.ts'
+import { compileMirror } from '../mirror/route-mirrors.ts'
 import { Routed } from '../routed.ts'
 import type { Selection } from '../selection.ts'
 import { type KindParts, Selections } from '../selections.ts'
-import type { Membership } from './cluster-view.ts'
 import type { EndpointOwner, HoldOwner } from './endpoint-owner.ts'
 import { FailoverTargets, type FailoverWish } from './failover-targets.ts'
 import { HeldServices } from './held-services.ts'
+import { membersOf } from './members-of.ts'
 import { RouteState } from './route-state.ts'
 import { TargetChoice } from './target-choice.ts'
 import { type TargetCluster, TargetClusters } from './target-clusters.ts'
@@ -165,7 +166,8 @@ export class ServiceRoutes {
   #watchNamed(): void {
     const own = this.#parts.called.service
     const { routes, failover } = this.#routing
-    const targets = routes.flatMap((route) => route.targets.map(({ service }) => service))
+    const copied = routes.flatMap(({ mirrors }) => mirrors.map(({ target }) => target))
+    const targets = [...routes.flatMap((route) => route.targets), ...copied].map(({ service }) => service)
     const levels = [failover, ...routes.map((route) => route.failover)].flatMap((each) => each ?? [])
     const named = [...targets, ...levels.flatMap((level) => (level.kind === 'service' ? (level.service ?? []) : []))]
     this.#held.keep(new Set(named.filter((service) => service !== own)))
@@ -176,11 +178,14 @@ export class ServiceRoutes {
     const { caller } = this.#parts
     const state = this.#stateOf(route)
     const missed = this.#held.missed
+    const mirrors = route.mirrors.map((mirror) => {
+      return compileMirror(route, mirror, this.#ownerOf(mirror.target.service), this.#parts)
+    })
     const targets =
       route.targets.length === 0
-        ? [this.#target(new Routed(route, undefined, caller), route, this.#parts.called, state)]
+        ? [this.#target(new Routed(route, undefined, caller, mirrors), route, this.#parts.called, state)]
         : route.targets.map((to) => {
-            return this.#target(new Routed(route, to, caller), route, this.#ownerOf(to.service), state)
+            return this.#target(new Routed(route, to, caller, mirrors), route, this.#ownerOf(to.service), state)
           })
     let choice = this.#choices.get(route.name)
     if (choice === undefined) {
@@ -325,12 +330,6 @@ function balancingOf({ own, policy }: RouteSettings, owner: BalancingSettings): 
     ...(own.has('zone') && { zone: policy.zone }),
     ...(own.has('subset') && { subsetSize: policy.subsetSize }),
   })
-}
-
-/** Another service's own document says what a subset of it is. */
-function membersOf(to: TargetSettings | undefined, owner: EndpointOwner): Membership {
-  const subset = to?.subset
-  return typeof subset === 'string' ? (owner.routing?.subsets.get(subset) ?? 'none') : subset
 }
 
 /** Where the endpoints of a service would be that cannot be watched now. */

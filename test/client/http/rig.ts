@@ -284,9 +284,9 @@ export class TestServer {
 }
 
 /** Waits until `condition` holds; fails after `ms`. */
-export async function until(condition: () => boolean, ms = 15_000): Promise<void> {
+export async function until(condition: () => boolean | Promise<boolean>, ms = 15_000): Promise<void> {
   const end = performance.now() + ms
-  while (!condition()) {
+  while (!(await condition())) {
     if (performance.now() > end) throw new Error('the condition did not come true')
     await new Promise((resolve) => setTimeout(resolve, 2))
   }

@@ -32,7 +32,7 @@ export class RepeatableBody {
 }
 
 /** As much as is kept of a gRPC call: beyond it, a body is sent once. */
-const MOST_KEPT_BYTES = 262_144
+export const MOST_KEPT_BYTES = 262_144
 /** Data in memory arrives within this many turns of the event loop. */
 const MOST_TURNS = 4
 

@@ -18,6 +18,13 @@ export interface BodyWriter {
   sourceWaits(waits: boolean): void
 }
 
+/** Takes a copy of what is sent. */
+export interface BodyCopy {
+  push(chunk: Uint8Array | string): void
+  /** The source has ended; not called if it fails or is stopped. */
+  end(): void
+}
+
 /**
  * A stream that can be stopped from outside and is read in its owner's async context, not in that
  * of the socket.
@@ -30,6 +37,8 @@ export class StreamedBody implements AsyncIterableIterator<Uint8Array | string> 
   /** Notified if the source fails, which says nothing about the peer. */
   onFailed: ((error: unknown) => void) | undefined = undefined
   writer: BodyWriter | undefined = undefined
+  /** Gets everything that is sent. */
+  copy: BodyCopy | undefined = undefined
   readonly #open: () => BodySource
   readonly #inContext: RunInContext
   #source: BodySource | undefined
@@ -98,7 +107,10 @@ export class StreamedBody implements AsyncIterableIterator<Uint8Array | string> 
       throw error
     }
     this.writer?.sourceWaits(false)
-    if (result.done === true) this.#stopped = true
+    if (result.done === true) {
+      this.#stopped = true
+      this.copy?.end()
+    } else this.copy?.push(result.value)
     return result.done === true ? { done: true, value: undefined } : result
   }
 

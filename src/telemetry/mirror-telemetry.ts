@@ -1,0 +1,80 @@
+/**
+ * Counts and traces the copies of calls that routes mirror. A mirror's span is a child of its
+ * call's, and neither the metrics nor the observers of calls see it.
+ */
+import type { Attempt } from '../core/attempt.ts'
+import type { Call } from '../core/call.ts'
+import type { Outcome } from '../core/outcome.ts'
+import type { Mirrored, MirrorTelemetry } from '../core/telemetry.ts'
+import { type Counter, type Family, type Metrics, MOST_SERIES, OVERFLOW } from './metrics.ts'
+import type { Tracing } from './tracing.ts'
+
+/** The series of one mirror. */
+class MirrorSeries {
+  readonly labels: readonly string[]
+  inFlight = 0
+
+  constructor(labels: readonly string[]) {
+    this.labels = labels
+  }
+}
+
+export class MirrorMetricsAndSpans implements MirrorTelemetry {
+  readonly #service: string
+  readonly #sent: Family<Counter>
+  readonly #dropped: Family<Counter>
+  readonly #tracing: Tracing | undefined
+  /** By peer and route: documents bound them, and this their changes. */
+  readonly #series = new Map<string, MirrorSeries>()
+  readonly #overflow = new MirrorSeries([OVERFLOW, OVERFLOW, OVERFLOW])
+
+  constructor(metrics: Metrics, service: string, tracing: Tracing | undefined) {
+    const labels = ['service', 'peer', 'route']
+    this.#service = service
+    this.#tracing = tracing
+    this.#sent = metrics.counter('inmesh_client_mirrors_total', 'Copies of calls, by how they ended.', [
+      ...labels,
+      'code',
+    ])
+    this.#dropped = metrics.counter('inmesh_client_mirrors_dropped_total', 'Calls that were not copied, and why.', [
+      ...labels,
+      'reason',
+    ])
+    metrics.gauge('inmesh_client_mirrors_in_flight', 'Copies of calls that have not ended.', () => this.#inFlight())
+  }
+
+  mirrorStarted(mirrored: Mirrored, mirror: Attempt, of: Call): void {
+    this.#seriesOf(mirrored).inFlight += 1
+    if (of.observed !== undefined) this.#tracing?.mirrorStarted(mirror, of)
+  }
+
+  mirrorEnded(mirrored: Mirrored, mirror: Attempt, outcome: Outcome): void {
+    const series = this.#seriesOf(mirrored)
+    series.inFlight -= 1
+    const code = outcome.verdict === 'success' ? 'ok' : (outcome.code ?? outcome.verdict)
+    this.#sent.series(...series.labels, code).value += 1
+    if (mirror.observed !== undefined) this.#tracing?.mirrorEnded(mirror, outcome)
+  }
+
+  mirrorDropped(mirrored: Mirrored, reason: string): void {
+    this.#dropped.series(...this.#seriesOf(mirrored).labels, reason).value += 1
+  }
+
+  #seriesOf({ peer, route }: Mirrored): MirrorSeries {
+    const key = `${peer}\n${route}`
+    let series = this.#series.get(key)
+    if (series === undefined) {
+      if (this.#series.size >= MOST_SERIES) return this.#overflow
+      series = new MirrorSeries([this.#service, peer, route])
+      this.#series.set(key, series)
+    }
+    return series
+  }
+
+  *#inFlight() {
+    for (const { labels, inFlight } of this.#series.values()) {
+      const [service, peer, route] = labels as [string, string, string]
+      yield { labels: { service, peer, route }, value: inFlight }
+    }
+  }
+}
