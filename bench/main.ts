@@ -9,6 +9,7 @@ import { httpClient } from './http-client.ts'
 import { httpServer } from './http-server.ts'
 import { policies } from './policies.ts'
 import { registry } from './registry.ts'
+import { routedCalls } from './routed-calls.ts'
 import { routes } from './routes.ts'
 import { spans } from './spans.ts'
 import { startUp } from './start-up.ts'
@@ -21,6 +22,7 @@ await runQuestions([
   ...(quick ? [] : [spans]),
   policies,
   routes,
+  routedCalls,
   startUp,
   endpoints,
   registry,

@@ -29,6 +29,7 @@ import { createTelemetry } from '../src/telemetry/call-telemetry.ts'
 import { Metrics } from '../src/telemetry/metrics.ts'
 import { type Options, type Report, runQuestions } from './harness.ts'
 import { bytes, collected, nanoseconds, nanosecondsOf } from './in-process.ts'
+import { routedCalls } from './routed-calls.ts'
 import { routes } from './routes.ts'
 
 const clock = systemClock
@@ -295,4 +296,4 @@ export async function policies({ quick }: Options): Promise<Report> {
   }
 }
 
-if (import.meta.main) await runQuestions([policies, routes])
+if (import.meta.main) await runQuestions([policies, routes, routedCalls])

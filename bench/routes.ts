@@ -2,7 +2,13 @@
  * Measures how long it takes to find a call's route and target. `npm run bench:policies` runs it
  * after the policies; `node --expose-gc bench/routes.ts [--json]`.
  */
+
+import { Destination } from '../src/client/destination.ts'
+import { DoubtedEndpoints } from '../src/client/doubted-endpoints.ts'
+import type { Transport } from '../src/client/transport.ts'
+import { systemClock } from '../src/core/clock.ts'
 import type { RequestHead } from '../src/core/request-head.ts'
+import { SILENT } from '../src/core/telemetry.ts'
 import { type PolicyDocument, resolvePolicy } from '../src/discovery/policy-document.ts'
 import type { MatchOptions } from '../src/routing/match.ts'
 import type { RouteOptions } from '../src/routing/route.ts'
@@ -87,16 +93,45 @@ const CASES: readonly Case[] = [
   },
 ]
 
-function tableOf({ match, protocol = 'http' }: Case): RouteTable {
+function documentOf({ match }: Pick<Case, 'match'>): PolicyDocument {
   const routes: RouteOptions[] = Array.from({ length: ROUTES }, (_, i) => ({ name: `route-${i}`, match: [match(i)] }))
-  const document: PolicyDocument = { service: 'inventory', routes }
-  return new RouteTable(resolvePolicy(null, document).routing!.routes, 'checkout', protocol)
+  return { service: 'inventory', routes }
+}
+
+function headsOf({ head }: Pick<Case, 'head'>): Head[] {
+  return Array.from({ length: ROUTES }, (_, i) => head((i * 37) % ROUTES))
+}
+
+/** What a client asks for each call: the stack, and with routes the route and its target, too. */
+function selections(one: Case, document: PolicyDocument | null): () => void {
+  const clock = systemClock
+  const destination = new Destination('inventory', 'http', {
+    clock,
+    telemetry: SILENT,
+    events: { emit() {} },
+    transport: { probe: () => () => () => {} } as unknown as Transport,
+    idempotent: new Set(['GET']),
+    client: { id: 'client-1', zone: undefined },
+    doubted: new DoubtedEndpoints(clock, true),
+    caller: 'checkout',
+    hold: () => undefined,
+    successor: () => undefined,
+  })
+  destination.configure(resolvePolicy(null, document))
+  destination.apply({ instances: [], intended: true, stale: false, left: new Set(), frozen: false })
+  const heads = headsOf(one)
+  let next = 0
+  return () => {
+    next = next + 1 === ROUTES ? 0 : next + 1
+    destination.select(heads[next]!, false)
+  }
 }
 
 /** Asks for each route in turn; every request is a new text, as in a process. */
 function decisions(one: Case): () => void {
-  const table = tableOf(one)
-  const heads = Array.from({ length: ROUTES }, (_, i) => one.head((i * 37) % ROUTES))
+  const routes = resolvePolicy(null, documentOf(one)).routing!.routes
+  const table = new RouteTable(routes, 'checkout', one.protocol ?? 'http')
+  const heads = headsOf(one)
   let next = 0
   return () => {
     next = next + 1 === ROUTES ? 0 : next + 1
@@ -112,8 +147,11 @@ export async function routes(): Promise<Report> {
   const keys = Array.from({ length: CALLS }, (_, i) => `3f2504e0-4f89-11d3-9a0c-${i}`)
   const both = targets(90, 10)
   let next = 0
+  const usual = CASES[1]!
   const rows = [
     ...works,
+    ['the stack of a service without routes', selections(usual, null)] as const,
+    ['the same with 100 routes', selections(usual, documentOf(usual))] as const,
     ['a target of two by turns', () => void turns.next()] as const,
     [
       'a target of two by a sticky key',
