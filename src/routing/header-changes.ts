@@ -7,15 +7,16 @@ import type { HeaderChanges } from './settings.ts'
 
 /** RFC 9110, 5.6.2. */
 export const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
-/** Other characters split or truncate a message (RFC 9110, 5.5). */
-const VALUE = /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/
+/** What HTTP and gRPC can both carry; gRPC knows no Latin-1 and no tab. */
+const VALUE = /^(?:[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?$/
+const NAME = /^[0-9a-z_.-]+(?<!-bin)$/
 
 /** A header's name, in lower case. */
 export const HEADER_NAME: Field<string> = convert(text('the name of a header', TOKEN, 128), (name) =>
   name.toLowerCase(),
 )
 export const HEADER_VALUE: Field<string> = text(
-  "a header's value: ASCII or Latin-1, without control characters",
+  "a header's value: printable ASCII, as HTTP and gRPC can both carry it",
   VALUE,
   1_024,
 )
@@ -41,7 +42,8 @@ export const CHANGEABLE: Field<string> = {
     const before = issues.length
     const name = HEADER_NAME.parse(value, path, issues)
     if (issues.length > before) return name
-    if (name === 'host') issues.push({ path, message: "cannot be changed as a header; use 'rewrite: { host }'" })
+    if (!NAME.test(name)) issues.push({ path, message: `${show(name)} cannot be changed: gRPC has no such header` })
+    else if (name === 'host') issues.push({ path, message: "cannot be changed as a header; use 'rewrite: { host }'" })
     else if (OF_CONNECTIONS.has(name))
       issues.push({ path, message: `${show(name)} belongs to the connection and cannot be changed` })
     else if (isReserved(name) || name.startsWith('x-inmesh-') || name.startsWith('grpc-')) {

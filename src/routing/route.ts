@@ -33,7 +33,6 @@ export const ROUTE_POLICY_KEYS = [
   'balancer',
   'zone',
   'subset',
-  'slowStart',
 ] as const satisfies readonly (keyof ServiceOptions)[]
 
 const LABEL = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
@@ -49,8 +48,7 @@ function asWritten<T, I>(inner: OptionalField<T, I, string>): OptionalField<T | 
   }
 }
 
-const { timeout, idleTimeout, retry, circuitBreaker, hedge, throttle, ejection, balancer, zone, subset, slowStart } =
-  SERVICE.shape
+const { timeout, idleTimeout, retry, circuitBreaker, hedge, throttle, ejection, balancer, zone, subset } = SERVICE.shape
 
 const definition = fields({
   /** Unique in the document: in metrics, spans and errors. */
@@ -87,7 +85,6 @@ const definition = fields({
   balancer: asWritten(balancer),
   zone: asWritten(zone),
   subset: asWritten(subset),
-  slowStart: asWritten(slowStart),
 })
 
 /** A rule for where calls go: its condition, its targets and its policies. */
@@ -112,5 +109,6 @@ const OWNERS: ReadonlyMap<string, string> = new Map([
     (key) => [key, `'${key}' is the server's, which knows no routes`] as const,
   ),
   ['healthCheck', "'healthCheck' is the service's, whose endpoints all routes share"],
+  ['slowStart', "'slowStart' is the service's: an instance warms up once, for all routes"],
   ...['subsets', 'overrides', 'unmatched'].map((key) => [key, `'${key}' is the service's`] as const),
 ])
