@@ -60,11 +60,11 @@ function whyNot({ match, condition, expected, seen }: FailedCondition): string {
   return `match[${match}].${condition}: expected ${wanted}, ${seen === null ? none : `got '${seen}'`}`
 }
 
-function answerLines({ action, answer, protocol }: Explanation): string[] {
+function answerLines({ answer }: Explanation): string[] {
   if (answer === null) return []
-  if (action === 'refuse')
-    return [protocol === 'grpc' ? 'UNIMPLEMENTED, made by the caller' : '404, made by the caller']
-  return [`${answer.status}${answer.location === null ? '' : ` to ${answer.location}`}, made by the caller`]
+  const { status, grpcStatus, location } = answer
+  const to = location === null || grpcStatus !== null ? '' : ` to ${location}`
+  return [`${grpcStatus ?? status}${to}, made by the caller`]
 }
 
 function targetLines({ targets, target, sticky, service }: Explanation): string[] {

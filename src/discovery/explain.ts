@@ -5,11 +5,13 @@
 import { type EndpointAddress, labelOf } from '../core/endpoint.ts'
 import type { Protocol } from '../core/protocol.ts'
 import type { RequestHead } from '../core/request-head.ts'
+import { GRPC_STATUS, GRPC_STATUS_NAMES } from '../core/status.ts'
 import { AMBIGUOUS, readPath } from '../net/request-path.ts'
 import { triedRoutes } from '../routing/explain-route.ts'
 import { instanceWarnings } from '../routing/instance-warnings.ts'
 import { policyValues } from '../routing/policy-values.ts'
 import { redirectLocation } from '../routing/redirect-location.ts'
+import type { Path } from '../routing/references.ts'
 import { rewrittenPath } from '../routing/rewritten-path.ts'
 import type { HeaderChanges, RouteSettings, SubsetSettings, TargetSettings } from '../routing/settings.ts'
 import { stickyIndex } from '../routing/split.ts'
@@ -191,12 +193,17 @@ function intentionOf(
 function answerOf(
   route: RouteSettings | undefined,
   refused: boolean,
-  { service, head }: ExplainedRequest,
+  { service, protocol, head }: ExplainedRequest,
 ): ExplainedAnswer | null {
   const answer = route?.answer
-  if (route === undefined || answer === undefined) return refused ? { status: 404, location: null } : null
-  if (answer.kind === 'respond') return { status: answer.status, location: null }
-  return { status: answer.status, location: redirectLocation(answer, route, head.path, service) }
+  if (answer === undefined && !refused) return null
+  // gRPC cannot follow a redirect.
+  const code = answer?.kind === 'respond' ? answer.grpcStatus : GRPC_STATUS.UNIMPLEMENTED
+  return {
+    status: answer?.status ?? 404,
+    grpcStatus: protocol === 'grpc' ? GRPC_STATUS_NAMES[code - 1]! : null,
+    location: answer?.kind === 'redirect' ? redirectLocation(answer, route!, head.path, service) : null,
+  }
 }
 
 /** As they are written: of the route, or else of the service, or else of the mesh. */
@@ -223,5 +230,12 @@ function warningsOf(service: string, own: PolicyDocument | null, sources: Explai
     document: (name) => sources.document(name) ?? undefined,
     instances: (name) => sources.endpoints(name),
   })
-  return found.map(({ path, message }) => ({ path, message }))
+  return found.map(({ path, message }) => ({ path: named(own, path), message }))
+}
+
+/** The index of a route that comes from a manifest stands in no file: its name does. */
+function named(document: PolicyDocument, path: Path): Path {
+  const [key, index, ...rest] = path
+  const name = key === 'routes' ? document.routes?.[Number(index)]?.name : undefined
+  return name?.includes('/') === true ? [name, ...rest] : path
 }

@@ -118,7 +118,10 @@ export interface ExplainedRewrite {
 
 /** An answer of the caller's process. */
 export interface ExplainedAnswer {
+  /** Of HTTP. */
   readonly status: number
+  /** Of a gRPC call, such as `UNIMPLEMENTED`; `null` for HTTP. */
+  readonly grpcStatus: string | null
   /** Of a redirect. */
   readonly location: string | null
 }

@@ -158,7 +158,7 @@ export class Policies {
     return await this.#inTurn(async () => {
       let routes: readonly WeightChange[] = []
       const documents = (): Documents => {
-        const reweighed = reweigh(this.get(service).document)
+        const reweighed = reweigh(this.#find(service)?.document ?? this.#onlyManifests(service))
         routes = reweighed.routes
         return readDocuments([reweighed.document])
       }
@@ -170,6 +170,12 @@ export class Policies {
   /** What the changes leave in force and sends to no instance now, by the index of the change. */
   warnings(changes: readonly PolicyChange[]): readonly Warning[] {
     return warningsOf(this.#state, new Map(changes.map(({ service, after }) => [service, after])))
+  }
+
+  /** A service that has manifests and no document has no weights here. */
+  #onlyManifests(service: string): StoredPolicy {
+    if (this.#state.manifests.of(service).length === 0) return this.get(service).document
+    return { service }
   }
 
   #find(service: string): PolicyInfo | undefined {

@@ -47,6 +47,7 @@ export function splitRoute<D extends object>(
   route: string,
   shares: Readonly<Record<string, number>>,
 ): Reweighed<D> {
+  refuseOfManifest(document, route, 'split')
   const { copy, splits } = open(document, 'split')
   const split = find(copy, splits, route, 'split')
   const wanted = new Map<number, number>()
@@ -75,6 +76,7 @@ export function splitRoute<D extends object>(
  * @throws OptionsError naming what is wrong, with the valid routes or targets
  */
 export function switchRoutes<D extends object>(document: D, target: string, route?: string): Reweighed<D> {
+  if (route !== undefined) refuseOfManifest(document, route, 'switch')
   const { copy, splits } = open(document, 'switch')
   const found = route === undefined ? splits : [find(copy, splits, route, 'switch')]
   const having = found.filter(({ targets }) => targets.includes(target))
@@ -119,19 +121,23 @@ function open<D extends object>(document: D, what: string): { copy: D; splits: S
     ]
   })
   if (splits.length > 0) return { copy, splits }
-  throw mistake(what, 'route', `no route of '${own}' has a split; give one \`split\` instead of \`to\``)
+  throw mistake(
+    what,
+    'route',
+    `no route of '${own}' has a split: give one \`split\` instead of \`to\`, and change Gateway manifests where they are written`,
+  )
+}
+
+/** The routes of manifests have the names of their objects, with a `/`. */
+function refuseOfManifest(document: object, name: string, what: string): void {
+  if (!name.includes('/') || routesOf(document).some((route) => route.name === name)) return
+  const message = `'${name}' comes from a Gateway manifest; change the weights of its backendRefs there, and apply it`
+  throw mistake(what, 'route', message)
 }
 
 function find(document: object, splits: readonly Split[], name: string, what: string): Split {
   const found = splits.find(({ route }) => route === name)
   if (found !== undefined) return found
-  if (name.includes('/')) {
-    throw mistake(
-      what,
-      'route',
-      `'${name}' comes from a Gateway manifest; change the weights of its backendRefs there, and apply it`,
-    )
-  }
   if (routesOf(document).some((route) => route.name === name)) {
     throw mistake(
       what,

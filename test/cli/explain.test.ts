@@ -168,6 +168,17 @@ endpoints of service:inventory-eu/blue
     const explanation = await explained('POST', 'http://inventory.mesh/old/things')
     expect(explanation).toMatchObject({ route: 'gone', action: 'respond', answer: { status: 410 }, targets: [] })
     expect((await command(['explain', 'POST', 'http://inventory/old'])).stdout).toContain('  410, made by the caller\n')
+    await command(
+      ['apply', '-f', '-'],
+      'service: gone\nunmatched: refuse\nroutes: [{ name: a, match: [{ path: /a }] }]\n',
+    )
+    const http = await explained('GET', 'http://gone/b')
+    expect(http).toMatchObject({ action: 'refuse', route: null, answer: { status: 404, grpcStatus: null } })
+    const grpc = await explained('grpc', 'gone', 'shop.Inventory/Quote')
+    expect(grpc).toMatchObject({ action: 'refuse', answer: { grpcStatus: 'UNIMPLEMENTED' } })
+    expect((await command(['explain', 'grpc', 'gone', 'a.B/C'])).stdout).toContain(
+      '  UNIMPLEMENTED, made by the caller\n',
+    )
   })
 
   it('names each failed condition with the value seen', async () => {

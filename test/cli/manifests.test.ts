@@ -50,6 +50,44 @@ describe('against a registry', () => {
   })
 })
 
+describe('a service with a manifest', () => {
+  let registry: Registry
+  beforeEach(async () => {
+    registry = await startRegistry({ port: 0, memory: true, dev: true, log: false })
+    const manifest = httpRoute('items', [rule('/a')], { namespace: 'shop' })
+    expect((await command(['apply', '-f', '-'], yaml(manifest, { service: 'echo-v1' }))).code).toBe(0)
+  })
+  afterEach(() => registry.close())
+
+  async function command(args: readonly string[], stdin = '') {
+    return await run(args, { stdin, env: { INMESH_REGISTRY: registry.url, HOME: '/nowhere' } })
+  }
+
+  test('is explained by the route of the manifest', async () => {
+    const { stdout } = await command(['explain', 'GET', 'http://echo/a'])
+    expect(stdout).toMatch(/\n {2}shop\/items\/0 +yes {2}match\[0\] holds\n/)
+    expect(stdout).toContain('\ntarget\n  service:echo-v1\n')
+    expect(stdout).toContain("\nwarnings\n  shop/items/0.to: no instance of 'echo-v1' runs now\n")
+    const other = await command(['explain', 'GET', 'http://echo/b', '--json'])
+    expect(JSON.parse(other.stdout)).toMatchObject({ action: 'respond', answer: { status: 404 }, targets: [] })
+  })
+
+  test('has no weights that commands change, and they say where to change them', async () => {
+    const split = await command(['split', 'echo', 'shop/items', 'service:echo-v1=50'])
+    expect([split.code, split.stderr]).toEqual([
+      2,
+      expect.stringContaining("'shop/items' comes from a Gateway manifest"),
+    ])
+    const switched = await command(['switch', 'echo', 'service:echo-v1'])
+    expect([switched.code, switched.stderr]).toEqual([
+      2,
+      expect.stringContaining(
+        "no route of 'echo' has a split: give one `split` instead of `to`, and change Gateway manifests",
+      ),
+    ])
+  })
+})
+
 describe('without a registry', () => {
   test('a list as kubectl prints it is checked entry by entry, with lines', async () => {
     const items = [httpRoute('one', [rule('/a')]), httpRoute('two', [rule('/a//b')])]
