@@ -256,6 +256,12 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
       {
         ...{ service, protocol, idempotent, clock, telemetry, client, caller, hold },
         called: this,
+        onOverrideRefused: (origin, reason) =>
+          this.#parts.events.emit('override:refused', {
+            ...(origin !== undefined && { peer: origin }),
+            target: service,
+            reason,
+          }),
         listeners: (route) => stateEvents(this.#parts.events, { ...this.#peer, route }),
         onEndpoints: () => {
           for (const listener of this.#observers) listener()

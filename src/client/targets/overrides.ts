@@ -3,7 +3,8 @@
  * of the mesh, says who may introduce them.
  */
 import type { RouteOverrides } from '../../core/route-overrides.ts'
-import type { RoutingSettings, SubsetSettings, TargetSettings } from '../../routing/settings.ts'
+import type { ServiceSettings } from '../../resilience/settings.ts'
+import type { RouteSettings, RoutingSettings, SubsetSettings, TargetSettings } from '../../routing/settings.ts'
 
 /** `reason`: why an override counts for nothing. */
 export type OverrideRefused = (origin: string | undefined, reason: string) => void
@@ -50,4 +51,34 @@ function targetOf(service: string, subset: SubsetSettings | string | undefined):
         : `service:${service}/${subset}`
   const unchanged = { headers: undefined, responseHeaders: undefined, missing: false }
   return { key, service, subset, weight: 1, ...unchanged }
+}
+
+/** The route with another target: not split, copied to none, and without failover. */
+export function divertedRoute(
+  route: RouteSettings | undefined,
+  target: TargetSettings,
+  policy: ServiceSettings,
+): RouteSettings {
+  return Object.freeze({
+    ...(route ?? { ...PLAIN, policy }),
+    targets: [target],
+    sticky: undefined,
+    mirrors: [],
+    failover: undefined,
+  })
+}
+
+const PLAIN: Omit<RouteSettings, 'policy'> = {
+  name: '',
+  matches: [],
+  targets: [],
+  sticky: undefined,
+  mirrors: [],
+  headers: undefined,
+  responseHeaders: undefined,
+  rewrite: undefined,
+  answer: undefined,
+  faults: [],
+  own: new Set(),
+  failover: undefined,
 }

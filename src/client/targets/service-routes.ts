@@ -3,11 +3,8 @@
  * a new document starts over and keeps state by the names of routes and targets.
  */
 import type { Clock } from '../../core/clock.ts'
-import type { Balancer, Cluster } from '../../core/picker.ts'
 import type { RequestHead } from '../../core/request-head.ts'
 import type { Telemetry } from '../../core/telemetry.ts'
-import { ServiceCluster } from '../../discovery/cluster.ts'
-import type { BalancingSettings } from '../../resilience/balancing-settings.ts'
 import type { ServiceListeners } from '../../resilience/service-state.ts'
 import { compileStack, guardsOf, type Stack } from '../../resilience/stack.ts'
 import { RouteTable } from '../../routing/route-table.ts'
@@ -23,9 +20,15 @@ import type { EndpointOwner, HoldOwner } from './endpoint-owner.ts'
 import { FailoverTargets, type FailoverWish } from './failover-targets.ts'
 import { HeldServices } from './held-services.ts'
 import { membersOf } from './members-of.ts'
+import { divertedRoute, type OverrideRefused, TargetOverrides } from './overrides.ts'
+import { balancingOf, clusterKey, hasOwnPicker, nowhere } from './route-parts.ts'
 import { RouteState } from './route-state.ts'
 import { TargetChoice } from './target-choice.ts'
 import { type TargetCluster, TargetClusters } from './target-clusters.ts'
+
+/** Targets come from requests, so the choices kept are bounded. */
+const MOST_DIVERTED = 50
+const NO_LEVELS: readonly FailoverLevel[] = Object.freeze([])
 
 export interface ServiceRoutesParts extends KindParts {
   /** The service whose document has the routes. */
@@ -38,6 +41,7 @@ export interface ServiceRoutesParts extends KindParts {
   readonly hold: HoldOwner
   /** Listeners to the separate state of a route. */
   readonly listeners: (route: string) => ServiceListeners
+  readonly onOverrideRefused: OverrideRefused
   /** The endpoints of another service, to which a route leads, may have changed. */
   readonly onEndpoints: () => void
 }
@@ -58,6 +62,9 @@ export class ServiceRoutes {
   #unrouted: Selections | undefined
   /** The service as it is, with failover. */
   #levelled: Selections | undefined
+  readonly #overrides: TargetOverrides
+  /** What overrides chose, by route and target. */
+  readonly #diverted = new Map<string, Selections>()
   #used = false
 
   constructor(parts: ServiceRoutesParts, routing: RoutingSettings) {
@@ -65,6 +72,7 @@ export class ServiceRoutes {
     this.#held = new HeldServices(parts.hold, () => this.#ownerConfigured(), parts.onEndpoints)
     this.#clusters = new TargetClusters(parts.clock, parts.client)
     this.#failovers = new FailoverTargets(parts.clock, parts.client)
+    this.#overrides = new TargetOverrides(parts.service, parts.onOverrideRefused)
     this.#routing = routing
     this.#table = this.#tableOf(routing)
   }
@@ -72,6 +80,12 @@ export class ServiceRoutes {
   /** The target for `head`; `undefined`: the service as it is. */
   select(head: RequestHead, streaming: boolean, from: CallContext | undefined): Selection | undefined {
     const route = this.#table.find(head)
+    if (from?.overrides !== undefined) {
+      const target = this.#overrides.of(from.overrides, this.#routing)
+      if (target !== undefined && route?.answer === undefined) {
+        return this.#divert(route, target).select(head.method, streaming)
+      }
+    }
     if (route === undefined) return this.#unmatched()?.select(head.method, streaming)
     const choice = this.#compiled.get(route) ?? this.#compile(route)
     return choice.of(head, from).select(head.method, streaming)
@@ -103,7 +117,13 @@ export class ServiceRoutes {
       }
     }
     for (const name of this.#choices.keys()) if (!named.has(name)) this.#choices.delete(name)
-    this.#clusters.keep(new Set(routing.routes.flatMap((route) => route.targets.map((to) => clusterKey(route, to)))))
+    this.#keepNamed()
+  }
+
+  /** Forgets the views and services that no route of the document names. */
+  #keepNamed(): void {
+    const { routes } = this.#routing
+    this.#clusters.keep(new Set(routes.flatMap((route) => route.targets.map((to) => clusterKey(route, to)))))
     if (this.#used) this.#watchNamed()
   }
 
@@ -114,6 +134,7 @@ export class ServiceRoutes {
     this.#refusal = undefined
     this.#unrouted = undefined
     this.#levelled = undefined
+    this.#diverted.clear()
   }
 
   /** Whether another service to which a route leads has endpoints. */
@@ -196,6 +217,24 @@ export class ServiceRoutes {
     // A service that could not be watched may be watched by the next call.
     if (this.#held.missed === missed) this.#compiled.set(route, choice)
     return choice
+  }
+
+  /** An override replaces the target alone; without a route, all else is the service's. */
+  #divert(route: RouteSettings | undefined, target: TargetSettings): Selections {
+    const key = `${route?.name ?? ''} ${target.key}`
+    let diverted = this.#diverted.get(key)
+    if (diverted !== undefined) return diverted
+    if (this.#diverted.size >= MOST_DIVERTED) {
+      this.#diverted.clear()
+      this.#keepNamed()
+    }
+    this.#begin()
+    const { called, caller } = this.#parts
+    const over = divertedRoute(route, target, called.settings)
+    const missed = this.#held.missed
+    diverted = this.#target(new Routed(over, target, caller), over, this.#ownerOf(target.service), this.#stateOf(over))
+    if (this.#held.missed === missed) this.#diverted.set(key, diverted)
+    return diverted
   }
 
   #target(routed: Routed, route: RouteSettings, owner: EndpointOwner | undefined, state: RouteState): Selections {
@@ -305,36 +344,3 @@ export class ServiceRoutes {
     return state
   }
 }
-
-function clusterKey({ name, own, policy }: RouteSettings, to: TargetSettings | undefined): string {
-  const route = hasOwnPicker({ own, policy }) ? `@${name}` : ''
-  return `${to?.key ?? ''}${route}`
-}
-
-/** Whether its calls choose among the same endpoints otherwise than those of the service. */
-function hasOwnPicker({ own, policy }: Pick<RouteSettings, 'own' | 'policy'>): boolean {
-  if (own.has('ejection') && policy.ejection !== undefined) return true
-  return OWN_PICKER.some((key) => own.has(key))
-}
-
-const NO_LEVELS: readonly FailoverLevel[] = Object.freeze([])
-const OWN_PICKER = ['balancer', 'zone', 'subset'] as const
-
-/** What the route writes, over the settings of the service that owns the endpoints. */
-function balancingOf({ own, policy }: RouteSettings, owner: BalancingSettings): BalancingSettings {
-  const { balancer, hashKey, zone, subsetSize, slowStartMs } = owner
-  const under = { balancer, hashKey, zone, subsetSize, slowStartMs }
-  return Object.freeze({
-    ...under,
-    ...(own.has('balancer') && { balancer: policy.balancer, hashKey: policy.hashKey, zone: policy.zone }),
-    ...(own.has('zone') && { zone: policy.zone }),
-    ...(own.has('subset') && { subsetSize: policy.subsetSize }),
-  })
-}
-
-/** Where the endpoints of a service would be that cannot be watched now. */
-function nowhere(service: string, clock: Clock): Cluster {
-  return new ServiceCluster(service, () => NO_BALANCER, clock)
-}
-
-const NO_BALANCER: Balancer = { name: 'none', picker: () => ({ pick: () => undefined }) }
