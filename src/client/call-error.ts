@@ -13,6 +13,7 @@ const WHY: Partial<Record<ErrorCode, string>> = {
   'circuit-open': 'its circuit breaker is open',
   'concurrency-limited': 'too many calls are running',
   'rate-limited': 'the rate limit is used up',
+  'global-rate-limited': 'the rate limit of the whole service is used up',
   throttled: 'it is overloaded and the call was held back',
   'queue-full': 'too many attempts wait for a connection',
   'deadline-exceeded': 'the deadline passed',

@@ -6,20 +6,21 @@
  * Why a call, an attempt or an operation of the mesh failed. The codes are stable.
  *
  * Local refusals, nothing was sent: `no-endpoints`, `circuit-open`, `concurrency-limited`,
- * `rate-limited`, `throttled`, `queue-full`. Time: `deadline-exceeded`, `attempt-timeout`. The
- * caller gave up: `cancelled`. On the way: `connect-failed` (nothing was sent), `identity-rejected`
- * (a certificate was refused, ours or the peer's; nothing was executed), `connection-lost`,
- * `protocol-error`. The peer said so: `refused-by-peer` (not executed), `overloaded` (429, 503),
- * `server-error` (other 5xx), `permission-denied` (403 by an intention), `response-too-large`. A
- * guarded function threw, or its `isFailure` or `key` did: `function-failed`. Around calls:
- * `invalid-options`, `registry-unavailable`, `registry-refused`, `join-refused`, `not-in-mesh`,
- * `closed`.
+ * `rate-limited`, `global-rate-limited`, `throttled`, `queue-full`. Time: `deadline-exceeded`,
+ * `attempt-timeout`. The caller gave up: `cancelled`. On the way: `connect-failed` (nothing was
+ * sent), `identity-rejected` (a certificate was refused, ours or the peer's; nothing was
+ * executed), `connection-lost`, `protocol-error`. The peer said so: `refused-by-peer` (not
+ * executed), `overloaded` (429, 503), `server-error` (other 5xx), `permission-denied` (403 by an
+ * intention), `response-too-large`. A guarded function threw, or its `isFailure` or `key` did:
+ * `function-failed`. Around calls: `invalid-options`, `registry-unavailable`, `registry-refused`,
+ * `join-refused`, `not-in-mesh`, `closed`.
  */
 export type ErrorCode =
   | 'no-endpoints'
   | 'circuit-open'
   | 'concurrency-limited'
   | 'rate-limited'
+  | 'global-rate-limited'
   | 'throttled'
   | 'queue-full'
   | 'deadline-exceeded'

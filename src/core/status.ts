@@ -167,6 +167,7 @@ export function grpcStatusOf(code: ErrorCode): number {
       return GRPC_STATUS.CANCELLED
     case 'concurrency-limited':
     case 'rate-limited':
+    case 'global-rate-limited':
     case 'throttled':
     case 'queue-full':
     case 'response-too-large':

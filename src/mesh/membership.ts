@@ -17,6 +17,7 @@ import { rootFingerprint } from '../identity/join-token.ts'
 import type { RotatingIdentity } from '../identity/rotation.ts'
 import { clientTlsOptions } from '../identity/tls-options.ts'
 import { sameTexts } from '../identity/trust-bundle.ts'
+import type { QuotaLease } from '../resilience/limits/global-rate-limit.ts'
 import { newInstanceId } from '../server/announce.ts'
 import type { MeshContext } from './context.ts'
 import { DevRegistry } from './dev-registry.ts'
@@ -27,6 +28,10 @@ import { WatchedServices, type WatchedServicesListener } from './watched-service
 export interface MembershipListener extends WatchedServicesListener {
   /** There is a session to register instances with; called once. */
   begun(registry: RegistryClient): void
+  /** A registry has greeted us. */
+  connected(): void
+  /** The registry leases a share of our service's global rate limit. */
+  quota(lease: QuotaLease): void
 }
 
 /** How long a process with a snapshot on disk waits for a live one. */
@@ -174,6 +179,11 @@ export class Membership {
         connected: (address) => {
           events.emit('registry:connected', { address })
           this.#services.dev = this.dev
+          this.#listener.connected()
+        },
+        quota: ({ leaseMs, rate, share, callers }) => {
+          const byCaller = callers !== undefined
+          this.#listener.quota({ leaseMs, ratePerSecond: rate, byCaller, share, callers: new Map(callers) })
         },
         lost: (address, reason) => events.emit('registry:lost', { address, reason }),
         unreachable: (address, reason, isNew) => {

@@ -70,6 +70,8 @@ export class Mesh {
       },
       endpointsChanged: (service, endpoints) => this.#destinations.endpointsChanged(service, endpoints),
       begun: (registry) => this.#servers.begun(registry),
+      connected: () => this.#servers.globalRate?.announce(),
+      quota: (lease) => this.#servers.globalRate?.grant(lease),
     })
     this.#destinations = new Destinations(shared, this.#membership)
     this.#servers = new Servers(shared, this.#membership)
@@ -316,6 +318,7 @@ export class Mesh {
       configRevision: () => this.#membership.revisionOf(service),
       registryConnected: () => this.#membership.registry?.connected,
       concurrencyLimit: () => this.#servers.concurrencyLimit,
+      globalRate: () => this.#servers.globalRate,
       loopDelay: new LoopDelay(clock),
     })
   }

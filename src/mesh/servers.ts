@@ -6,6 +6,7 @@ import type { Protocol } from '../core/protocol.ts'
 import type { Instance } from '../discovery/instance.ts'
 import { MESH_DOCUMENT, type ServicePolicy } from '../discovery/policy-document.ts'
 import type { RegistryClient } from '../discovery/registry/client.ts'
+import type { GlobalRateLimitPolicy } from '../resilience/limits/global-rate-limit.ts'
 import { compileServerStack, ServerLimits, type Stack } from '../resilience/stack.ts'
 import { announcedInstance, newInstanceId } from '../server/announce.ts'
 import type { Authorizer } from '../server/authorization/authorizer.ts'
@@ -53,8 +54,14 @@ export class Servers {
   constructor(shared: MeshContext, membership: Membership) {
     this.#shared = shared
     this.#membership = membership
-    this.#limits = new ServerLimits(shared.settings.clock, (limit, before) =>
-      shared.events.emit('limit:changed', { side: 'server', limit, before }),
+    this.#limits = new ServerLimits(
+      shared.settings.clock,
+      (limit, before) => shared.events.emit('limit:changed', { side: 'server', limit, before }),
+      {
+        report: (demand) => membership.registry?.tellDemand(demand),
+        instances: () => this.#processes(),
+        leased: (leased) => shared.events.emit('quota:changed', { leased }),
+      },
     )
   }
 
@@ -137,6 +144,21 @@ export class Servers {
     return limit === undefined || limit >= Number.MAX_SAFE_INTEGER ? undefined : limit
   }
 
+  /** `undefined`: there is no such limit. */
+  get globalRate(): GlobalRateLimitPolicy | undefined {
+    return this.#limits.globalRate
+  }
+
+  /**
+   * How many processes share the rate of the service. One with several servers lists an instance
+   * for each, and the others are taken to do the same.
+   */
+  #processes(): number {
+    const instances = this.#membership.endpointsOf(this.#shared.settings.service)?.instances ?? []
+    const serving = instances.filter(({ state, weight }) => state === 'ready' && weight > 0).length
+    return serving / Math.max(1, this.#served.size)
+  }
+
   /** Registers what was served before there was a session (`startWithoutRegistry`). */
   begun(registry: RegistryClient): void {
     for (const { instance } of this.#served.keys()) void registry.register(instance).catch(() => undefined)
@@ -155,12 +177,14 @@ export class Servers {
   async leave(): Promise<void> {
     this.#leaving = true
     await Promise.all([...this.#served.keys()].map((served) => this.#leave(served)))
+    this.globalRate?.close()
   }
 
   /** All end now. */
   async close(): Promise<void> {
     this.#leaving = true
     await Promise.all([...this.#served.keys()].map(({ server }) => server.close()))
+    this.globalRate?.close()
   }
 
   #inForce(): InForce {

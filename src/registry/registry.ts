@@ -33,6 +33,7 @@ import {
   resolveRegistryOptions,
 } from './options.ts'
 import { Policies } from './policies.ts'
+import { Quotas } from './quotas/quotas.ts'
 import { Registrar } from './registrar.ts'
 import type { Registry } from './running-registry.ts'
 import { readSealKeys, type SealSecrets } from './seal/key-source.ts'
@@ -145,9 +146,11 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
     closing: () => closing !== undefined,
     credentials: () => server.credentials,
   })
+  const quotas = new Quotas({ state, clock, id, leaseMs: options.leaseMs, publication: fleet.demand })
   const sessions = new Sessions({
     hub,
     registrar,
+    quotas,
     clock,
     dev,
     protocol: options.protocol,
@@ -240,6 +243,7 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
     housekeeping.close()
     watches.close()
     sessions.close()
+    quotas.close()
     await progress.close()
     hub.close()
     await Promise.all([fleet.close(), server.close()])

@@ -3,12 +3,14 @@ import type { Clock } from '../core/clock.ts'
 import type { ServerMessage } from '../discovery/registry/wire.ts'
 import type { TrustingProcess } from './ca/progress-reporter.ts'
 import type { Sightings } from './fleet/sightings.ts'
+import type { Quotas } from './quotas/quotas.ts'
 import type { Registrant, Registrar } from './registrar.ts'
 import type { WatchHub } from './watch/hub.ts'
 
 export interface SessionHost {
   readonly hub: WatchHub
   readonly registrar: Registrar
+  readonly quotas: Quotas
   readonly clock: Clock
   readonly dev: boolean
   /** The newest protocol that it speaks. */

@@ -7,12 +7,16 @@ import type { Timer } from '../core/clock.ts'
 import type { Instance } from '../discovery/instance.ts'
 import { readInstance } from '../discovery/instance-reader.ts'
 import { LIMITS } from '../discovery/limits.ts'
+import { readDemand } from '../discovery/registry/demand-reader.ts'
 import { LineReader } from '../discovery/registry/line-reader.ts'
 import { commonProtocol, type ServerMessage } from '../discovery/registry/wire.ts'
+import type { QuotaLease } from '../resilience/limits/global-rate-limit.ts'
 import { ApiError } from './api/error.ts'
 import type { InstanceOwner } from './instance-owners.ts'
 import type { RemovalReason } from './leases.ts'
-import type { Departure, Registrant } from './registrar.ts'
+import type { QuotaSession } from './quotas/participants.ts'
+import type { Registrant } from './registrar.ts'
+import { SeenNotices } from './seen-notices.ts'
 import type { SessionHost } from './session-host.ts'
 import { nameOf, readMessage, type SessionMessage, sinceOf } from './session-message.ts'
 import { SessionRequests } from './session-requests.ts'
@@ -26,7 +30,7 @@ const RENEWED_SHARE = 0.05
 /** From this one on a process can be sent away gently. */
 const MOVING_PROTOCOL = 2
 
-export class Session implements Watcher, InstanceOwner {
+export class Session implements Watcher, InstanceOwner, QuotaSession {
   readonly acknowledges = true
   readonly who: Registrant
   process: string | undefined = undefined
@@ -35,16 +39,16 @@ export class Session implements Watcher, InstanceOwner {
   heardAt: number
   /** Sequence of the trust bundle that is in force in the process; -1 until it has said so. */
   trusts = -1
+  readonly instances = new Set<string>()
   readonly #host: SessionHost
   readonly #stream: ServerHttp2Stream
   readonly #onClosed: (session: Session) => void
-  readonly #instances = new Set<string>()
   /** Instances that another session of the same process has taken over. */
   readonly #moved = new Set<string>()
   /** Those of them that the registry removed: listed again at the next sign of life. */
   readonly #unlisted = new Map<string, Instance>()
   readonly #watches = new Set<string>()
-  readonly #waits = new Map<string, () => void>()
+  readonly #seenNotices: SeenNotices
   #renewedAt = Number.NEGATIVE_INFINITY
   /** 0: not greeted. */
   #protocol = 0
@@ -66,6 +70,7 @@ export class Session implements Watcher, InstanceOwner {
     this.notAfter = notAfter
     this.#onClosed = onClosed
     this.heardAt = host.clock.now()
+    this.#seenNotices = new SeenNotices(host, who.service, (id, watchers) => this.send({ type: 'seen', id, watchers }))
     this.#requests = new SessionRequests(this, (error) => host.failed(who, error))
     this.#timer = host.clock.startBackgroundTimer(
       HELLO_TIMEOUT_MS,
@@ -112,7 +117,7 @@ export class Session implements Watcher, InstanceOwner {
   }
 
   disowned(id: string, moved: boolean): void {
-    const had = this.#instances.delete(id)
+    const had = this.instances.delete(id)
     this.#unlisted.delete(id)
     if (!moved || !had || this.#ended) return
     this.#moved.add(id)
@@ -129,6 +134,10 @@ export class Session implements Watcher, InstanceOwner {
     if (this.#ended) return
     this.send({ type: 'error', code, message })
     this.#end()
+  }
+
+  quota({ leaseMs, ratePerSecond: rate, byCaller, share, callers }: QuotaLease): void {
+    if (!this.#ended) this.send({ type: 'quota', leaseMs, rate, share, ...(byCaller && { callers: [...callers] }) })
   }
 
   /** Whether its process can be sent away while the session goes on. */
@@ -173,9 +182,9 @@ export class Session implements Watcher, InstanceOwner {
     const { hub, registrar, clock } = this.#host
     // One that leaves for good has ended its watches before.
     hub.leave(this, clock.now() + registrar.leases.leaseMs)
-    registrar.abandon(this.who.service, this.#instances, this)
-    for (const stop of this.#waits.values()) stop()
-    this.#waits.clear()
+    registrar.abandon(this.who.service, this.instances, this)
+    this.#seenNotices.close()
+    this.#host.quotas.leave(this.who.service, this)
   }
 
   #onLine(line: string | undefined): void {
@@ -199,7 +208,7 @@ export class Session implements Watcher, InstanceOwner {
     const { leases } = this.#host.registrar
     if (this.heardAt - this.#renewedAt < leases.beatMs * RENEWED_SHARE) return
     this.#renewedAt = this.heardAt
-    for (const id of this.#instances) if (!this.#unlisted.has(id)) leases.renew(this.who.service, id)
+    for (const id of this.instances) if (!this.#unlisted.has(id)) leases.renew(this.who.service, id)
   }
 
   /** What cannot be listed now is tried again at the next sign of life. */
@@ -208,12 +217,12 @@ export class Session implements Watcher, InstanceOwner {
       const { id } = instance
       this.#unlisted.delete(id)
       this.#requests.add(undefined, async () => {
-        if (!this.#instances.has(id)) return { revision: 0 }
+        if (!this.instances.has(id)) return { revision: 0 }
         const revision = await this.#host.registrar.relist(this.who, instance, this).catch((error: unknown) => {
           if (!(error instanceof ApiError)) this.#host.failed(this.who, error)
           return undefined
         })
-        if (revision === undefined && this.#instances.has(id)) this.#unlisted.set(id, instance)
+        if (revision === undefined && this.instances.has(id)) this.#unlisted.set(id, instance)
         return { revision: revision ?? 0 }
       })
     }
@@ -264,7 +273,7 @@ export class Session implements Watcher, InstanceOwner {
         this.#requests.add(message.ref, async () => {
           const instance = readInstance(message.instance)
           const most = LIMITS.instancesPerSession
-          if (!this.#instances.has(instance.id) && this.#instances.size >= most) {
+          if (!this.instances.has(instance.id) && this.instances.size >= most) {
             throw new ApiError('limit-exceeded', `this process has ${most} registered instances, the most allowed`)
           }
           // Its process registers in its next session. This one could win, and end.
@@ -273,7 +282,7 @@ export class Session implements Watcher, InstanceOwner {
           const isNew = !registrar.lists(this.who.service, instance.id)
           const revision = await registrar.register(this.who, instance, this)
           if (this.#ended) registrar.abandon(this.who.service, [instance.id], this)
-          else this.#instances.add(instance.id)
+          else this.instances.add(instance.id)
           this.#moved.delete(instance.id)
           this.#unlisted.delete(instance.id)
           return { revision, ...(isNew && { isNew }) }
@@ -311,35 +320,33 @@ export class Session implements Watcher, InstanceOwner {
       case 'trusts':
         if (Number.isSafeInteger(message.sequence)) this.trusts = Math.max(this.trusts, message.sequence as number)
         return
+      case 'demand':
+        this.#tellDemand(message)
+        return
       default:
         // `beat`, and what a newer process may say.
         return
     }
   }
 
+  #tellDemand({ perSecond }: SessionMessage): void {
+    try {
+      this.#host.quotas.tell(this.who.service, this, readDemand(perSecond, 'demand'))
+    } catch (error) {
+      this.send({ type: 'error', code: 'invalid-request', message: (error as Error).message })
+    }
+  }
+
   async #drain(id: string): Promise<number> {
     const departure = await this.#host.registrar.drain(this.who, id)
-    this.#tellWhenSeen(id, departure)
+    if (!this.#ended) this.#seenNotices.await(id, departure)
     return departure.revision
   }
 
   async #deregister(id: string): Promise<number> {
-    this.#instances.delete(id)
+    this.instances.delete(id)
     const departure = await this.#host.registrar.deregister(this.who, id, !this.#moved.has(id))
-    this.#tellWhenSeen(id, departure)
+    if (!this.#ended) this.#seenNotices.await(id, departure)
     return departure.revision
-  }
-
-  #tellWhenSeen(id: string, { revision, written }: Departure): void {
-    if (this.#ended) return
-    this.#waits.get(id)?.()
-    this.#waits.delete(id)
-    let told = false
-    const stop = this.#host.whenSeen(this.who.service, revision, written, (watchers) => {
-      told = true
-      this.#waits.delete(id)
-      this.send({ type: 'seen', id, watchers })
-    })
-    if (!told) this.#waits.set(id, stop)
   }
 }

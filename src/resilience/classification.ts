@@ -20,6 +20,7 @@ const NOBODY: ReadonlySet<ErrorCode> = new Set([
   'circuit-open',
   'concurrency-limited',
   'rate-limited',
+  'global-rate-limited',
   'throttled',
   'queue-full',
   'cancelled',

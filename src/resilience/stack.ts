@@ -12,6 +12,8 @@ import type { FaultRule } from './fault-injection.ts'
 import type { HedgePolicy } from './hedge.ts'
 import type { LimitListener } from './limits/adaptive-limit.ts'
 import { ConcurrencyLimitPolicy } from './limits/concurrency-limit.ts'
+import { GlobalRateLimitPolicy, type QuotaHost } from './limits/global-rate-limit.ts'
+import type { GlobalRateSettings } from './limits/global-rate-settings.ts'
 import { RATE_LIMIT, RateLimitPolicy } from './limits/rate-limit.ts'
 import type { LimitsSettings } from './limits/settings.ts'
 import { RETRY, RetryPolicy, type RetrySettings } from './retry.ts'
@@ -139,12 +141,18 @@ export class ServerLimits {
   readonly #clock: Clock
   readonly #onLimit: LimitListener | undefined
   #concurrency: ConcurrencyLimitPolicy | undefined
+  readonly #quota: QuotaHost | undefined
   #rate: RateLimitPolicy | undefined
+  #globalRate: GlobalRateLimitPolicy | undefined
 
-  /** `onLimit`: told when an adaptive limit has moved. */
-  constructor(clock: Clock, onLimit?: LimitListener) {
+  /**
+   * `onLimit`: told when an adaptive limit has moved. `quota`: who leases shares of a global rate;
+   * without it no such limit is enforced.
+   */
+  constructor(clock: Clock, onLimit?: LimitListener, quota?: QuotaHost) {
     this.#clock = clock
     this.#onLimit = onLimit
+    this.#quota = quota
   }
 
   get concurrency(): ConcurrencyLimitPolicy | undefined {
@@ -155,8 +163,12 @@ export class ServerLimits {
     return this.#rate
   }
 
+  get globalRate(): GlobalRateLimitPolicy | undefined {
+    return this.#globalRate
+  }
+
   configure(limits: LimitsSettings): void {
-    const { concurrency, shares, ratePerSecond } = limits
+    const { concurrency, shares, ratePerSecond, global } = limits
     // Off is a limit that is never reached: what was admitted under the old one is still counted
     // when it comes back.
     if (concurrency !== undefined || this.#concurrency !== undefined) {
@@ -170,6 +182,18 @@ export class ServerLimits {
       const settings = RATE_LIMIT.resolve({ rate: ratePerSecond })
       if (this.#rate === undefined) this.#rate = new RateLimitPolicy(settings, this.#clock)
       else this.#rate.configure(settings)
+    }
+    this.#configureGlobal(global)
+  }
+
+  #configureGlobal(settings: GlobalRateSettings | undefined): void {
+    if (settings === undefined || this.#quota === undefined) {
+      this.#globalRate?.close()
+      this.#globalRate = undefined
+    } else if (this.#globalRate !== undefined) this.#globalRate.configure(settings)
+    else {
+      this.#globalRate = new GlobalRateLimitPolicy(settings, this.#clock, this.#quota)
+      this.#globalRate.announce()
     }
   }
 }
@@ -195,6 +219,8 @@ export function compileServerStack(parts: ServerParts): Stack {
     // First: a server that is full must not spend its rate on what it refuses.
     state.concurrency,
     state.rate,
+    // Last: what this instance refuses by itself takes nothing from the others' share.
+    state.globalRate,
   ])
   const { faults } = parts
   return faults === undefined || faults.length === 0 ? stack : Object.freeze({ ...stack, faults })

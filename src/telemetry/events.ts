@@ -74,6 +74,11 @@ export interface MeshEvents {
   'drain:step': { step: string; running?: number }
   /** An adaptive concurrency limit changed by a fifth or more since the last such event. */
   'limit:changed': { side: 'client' | 'server'; limit: number; before: number }
+  /**
+   * The registry leases shares of the global rate limit; or the last lease has ended, and each
+   * instance takes an equal share.
+   */
+  'quota:changed': { leased: boolean }
   /** `rules`: how many rules of the document now inject faults into our servers; 0 = none. */
   'fault:changed': { rules: number }
   /** A request was delayed or failed by fault injection; status 0: only delayed. */
@@ -127,6 +132,7 @@ export const EVENT_NAMES: readonly EventName[] = Object.freeze([
   'identity:expired',
   'drain:step',
   'limit:changed',
+  'quota:changed',
   'fault:changed',
   'fault:injected',
   'admission:refused',

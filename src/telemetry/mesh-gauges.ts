@@ -38,6 +38,11 @@ export interface GaugeSources {
   registryConnected(): boolean | undefined
   /** Concurrency limit of the servers; absent: none. */
   concurrencyLimit?(): number | undefined
+  /**
+   * This process's share of the global rate limit, in requests per second, and whether the registry
+   * leases it; absent: there is no such limit.
+   */
+  globalRate?(): { readonly share: number; readonly isLeased: boolean } | undefined
   readonly loopDelay?: LoopDelay | undefined
 }
 
@@ -98,6 +103,19 @@ export function registerMeshGauges(metrics: Metrics, sources: GaugeSources): () 
       'inmesh_server_concurrency_limit',
       'Requests that are taken on at once; an adaptive limit as it is now.',
       single(() => sources.concurrencyLimit?.()),
+    ),
+    metrics.gauge(
+      'inmesh_server_global_rate_share',
+      'Requests per second that this process may admit under the global rate limit.',
+      single(() => sources.globalRate?.()?.share),
+    ),
+    metrics.gauge(
+      'inmesh_server_global_rate_leased',
+      '1 while the registry leases the share of the global rate limit; 0: it is an equal share.',
+      single(() => {
+        const rate = sources.globalRate?.()
+        return rate === undefined ? undefined : Number(rate.isLeased)
+      }),
     ),
     metrics.gauge(
       'inmesh_identity_expiry_seconds',

@@ -4,6 +4,8 @@ import { EjectionPolicy } from '../../src/resilience/ejection.ts'
 import { EJECTION } from '../../src/resilience/ejection-settings.ts'
 import { ClientThrottle, THROTTLE } from '../../src/resilience/limits/client-throttle.ts'
 import { CONCURRENCY_LIMIT, ConcurrencyLimitPolicy } from '../../src/resilience/limits/concurrency-limit.ts'
+import { GlobalRateLimitPolicy } from '../../src/resilience/limits/global-rate-limit.ts'
+import { GLOBAL_RATE } from '../../src/resilience/limits/global-rate-settings.ts'
 import { RATE_LIMIT, RateLimitPolicy } from '../../src/resilience/limits/rate-limit.ts'
 import { keepsItsPromises } from './conformance.ts'
 
@@ -30,6 +32,11 @@ keepsItsPromises('client throttle', 'endpoint', (clock) => {
 })
 keepsItsPromises('rate limit', 'service', (clock) => {
   const policy = new RateLimitPolicy(RATE_LIMIT.resolve({ rate: 20, burst: 5 }), clock)
+  return { policy, held: () => 0 }
+})
+keepsItsPromises('global rate limit', 'service', (clock) => {
+  const host = { report: () => {}, instances: () => 2 }
+  const policy = new GlobalRateLimitPolicy(GLOBAL_RATE.resolve({ rate: 20 }), clock, host)
   return { policy, held: () => 0 }
 })
 keepsItsPromises('peak-ewma', 'endpoint', (clock) => {

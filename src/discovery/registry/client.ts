@@ -15,6 +15,7 @@ import type { ConnectionOptions } from 'node:tls'
 import type { Clock, Timer } from '../../core/clock.ts'
 import type { TrustBundle } from '../../identity/trust-bundle.ts'
 import { SKEW_REPORTED_MS } from '../../identity/validity.ts'
+import type { Demand } from '../../resilience/limits/global-rate-limit.ts'
 import type { Instance } from '../instance.ts'
 import type { RegistryAddresses } from './addresses.ts'
 import { MovePause } from './move-pause.ts'
@@ -145,6 +146,11 @@ export class RegistryClient {
 
   deregister(id: string): Promise<void> {
     return this.#registrations.deregister(id)
+  }
+
+  /** Requests per second that this process is offered. Lost without harm if there is no session. */
+  tellDemand(perSecond: Demand): void {
+    if (this.connected) this.#session!.send({ type: 'demand', perSecond })
   }
 
   /**
@@ -304,6 +310,9 @@ export class RegistryClient {
         return
       case 'moved':
         if (current) this.#registrations.moved(message.id)
+        return
+      case 'quota':
+        if (current) this.#options.observer.quota?.(message)
         return
       case 'goaway':
         if (message.gently !== true) this.#pause.asked(message.retryAfterMs)

@@ -5,10 +5,12 @@
 import { BUNDLE_LIMITS } from '../../identity/trust-bundle.ts'
 import { list, text } from '../../options/fields.ts'
 import { serviceName } from '../../options/names.ts'
-import { integer } from '../../options/quantities.ts'
+import { integer, number } from '../../options/quantities.ts'
+import { RATES } from '../../resilience/limits/rate-limit.ts'
 import { INSTANCE_SHAPE } from '../instance-reader.ts'
 import { LIMITS } from '../limits.ts'
 import { readField, readObject, SnapshotRejected } from '../read-field.ts'
+import { PER_SECOND, readDemand } from './demand-reader.ts'
 import { duplicateKey } from './duplicate-key.ts'
 import { EPOCH, REVISION, readChange, readList, readPolicy, readRemovals } from './message-fields.ts'
 import type { ServerMessage } from './wire.ts'
@@ -103,6 +105,14 @@ export function readServerMessage(line: string): ServerMessage | undefined {
         id: readField(INSTANCE_SHAPE.id, message.id, 'id'),
         // For the user only. A newer registry may have more reasons.
         why: readField(text('a reason', WORD, 64), message.why, 'why'),
+      }
+    case 'quota':
+      return {
+        type: 'quota',
+        leaseMs: readField(integer({ min: 100, max: 3_600_000 }), message.leaseMs, 'leaseMs'),
+        rate: readField(number(RATES), message.rate, 'rate'),
+        share: readField(PER_SECOND, message.share, 'share'),
+        ...(message.callers === undefined ? {} : { callers: readDemand(message.callers, 'callers') }),
       }
     case 'moved':
       return { type: 'moved', id: readField(INSTANCE_SHAPE.id, message.id, 'id') }

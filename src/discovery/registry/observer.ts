@@ -2,6 +2,7 @@
 import type { TrustBundle } from '../../identity/trust-bundle.ts'
 import type { Instance } from '../instance.ts'
 import type { ServiceView } from './service-view.ts'
+import type { ServerMessage } from './wire.ts'
 
 export interface RegistryObserver {
   connected(registry: string): void
@@ -24,6 +25,8 @@ export interface RegistryObserver {
   /** Returns the sequence of the bundle that is in force now: an unusable one is not. */
   bundle(bundle: TrustBundle): number
   refused(code: string, message: string): void
+  /** A share of our service's global rate limit. */
+  quota?(lease: Extract<ServerMessage, { type: 'quota' }>): void
   /**
    * The registry took an instance of ours off the list. It is listed again as long as the session
    * lasts, unless `replaced`; `lost`: it happened while there was no session, and is mended

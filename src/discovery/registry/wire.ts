@@ -11,6 +11,7 @@
  * new one at each start on data that may not be the last, such as a restored backup.
  */
 import type { TrustBundle } from '../../identity/trust-bundle.ts'
+import type { Demand } from '../../resilience/limits/global-rate-limit.ts'
 import type { Instance, UnreadableInstance } from '../instance.ts'
 
 /**
@@ -67,6 +68,11 @@ export type ClientMessage =
   | { type: 'ack'; service: string; revision: number }
   /** The trust bundle of this sequence, or a newer one, is in force in this process. */
   | { type: 'trusts'; sequence: number }
+  /**
+   * Requests per second that the process is offered, for its share of a global rate limit: `'*'`,
+   * or by the caller's service, `''` for callers without a certificate. Sent again each time.
+   */
+  | { type: 'demand'; perSecond: Demand }
   /** Heartbeat: any message counts as one, this one is for when there is nothing to say. */
   | { type: 'beat' }
 
@@ -142,6 +148,18 @@ export type ServerMessage =
    */
   | { type: 'unlisted'; id: string; why: string }
   | { type: 'error'; ref?: number; code: string; message: string }
+  /**
+   * A share of the service's global rate limit, to processes that tell their demand. `callers`:
+   * what each caller has here, and every other has `share`; absent: all have `share` together.
+   */
+  | {
+      type: 'quota'
+      leaseMs: number
+      /** The rate that is shared out, requests per second. */
+      rate: number
+      share: number
+      callers?: Demand
+    }
   /** Another session has registered this instance, and it alone keeps it listed. */
   | { type: 'moved'; id: string }
   /**

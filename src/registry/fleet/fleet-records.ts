@@ -26,6 +26,18 @@ export interface WatchedRecord {
   readonly services: readonly string[]
 }
 
+/** What the processes of one service at a registry ask of its global rate limit. */
+export interface ServiceDemand {
+  readonly processes: number
+  /** The ready instances of those processes. */
+  readonly instances: number
+  /** Requests per second by key, as processes tell their demand. */
+  readonly perSecond: Readonly<Record<string, number>>
+}
+
+/** By service. */
+export type DemandRecord = Readonly<Record<string, ServiceDemand>>
+
 /** Expiry of a service's instances has stopped at all registries. */
 export interface FreezeRecord {
   /** Wall clock, ms. */
@@ -36,13 +48,14 @@ export interface FreezeRecord {
 
 /** `name`: a registry's id, or for a `freeze` the service. */
 export type FleetListener = (kind: FleetKind, name: string) => void
-export type FleetKind = 'registry' | 'silent' | 'seen' | 'watched' | 'freeze'
+export type FleetKind = 'registry' | 'silent' | 'seen' | 'watched' | 'demand' | 'freeze'
 
 export class FleetRecords {
   readonly #registries = new Map<string, RegistryRecord>()
   readonly #silent = new Map<string, SilentRecord>()
   readonly #seen = new Map<string, SeenRecord>()
   readonly #watched = new Map<string, WatchedRecord>()
+  readonly #demand = new Map<string, DemandRecord>()
   readonly #freezes = new Map<string, FreezeRecord>()
   readonly #listeners = new Set<FleetListener>()
   #untold: [FleetKind, string][] = []
@@ -62,6 +75,10 @@ export class FleetRecords {
 
   get watched(): ReadonlyMap<string, WatchedRecord> {
     return this.#watched
+  }
+
+  get demand(): ReadonlyMap<string, DemandRecord> {
+    return this.#demand
   }
 
   /** By service. */
@@ -107,6 +124,8 @@ export class FleetRecords {
         return this.#seen
       case 'watched':
         return this.#watched
+      case 'demand':
+        return this.#demand
       case 'freeze':
         return this.#freezes
       default:

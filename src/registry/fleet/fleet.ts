@@ -25,6 +25,7 @@ import { VERSION } from './version.ts'
 const SILENT_EVERY_MS = 1_000
 const SEEN_EVERY_MS = 50
 const WATCHED_EVERY_MS = 1_000
+const DEMAND_EVERY_MS = 1_000
 /** What was published must not keep a registry from closing while the store is away. */
 const CLOSE_MS = 1_000
 
@@ -48,6 +49,8 @@ export class Fleet {
   readonly sightings: Sightings
   /** Services without instances that are watched here; others must not forget them. */
   readonly watched: Publication
+  /** What processes here ask of the global rate limits of their services. */
+  readonly demand: Publication
   /** By role, whether this registry was elected for it. */
   readonly roles = new Map<string, () => boolean>()
   readonly #parts: FleetParts
@@ -76,6 +79,7 @@ export class Fleet {
     this.#silent = new Publication(host, KEYS.silent(id), Math.min(SILENT_EVERY_MS, leases.beatMs / 2))
     this.#seen = new Publication(host, KEYS.seen(id), SEEN_EVERY_MS)
     this.watched = new Publication(host, KEYS.watched(id), WATCHED_EVERY_MS)
+    this.demand = new Publication(host, KEYS.demand(id), DEMAND_EVERY_MS)
     this.sightings = new Sightings({ state, hub, clock, id, publication: this.#seen, leaseMs: leases.leaseMs })
     this.#peers = new Peers(clock, parts.credentials)
     this.#reaper = new Reaper({ state, registrar, clock, log, id })
@@ -184,7 +188,7 @@ export class Fleet {
     this.#cutOff.close()
     this.#reaper.close()
     this.sightings.close()
-    const ended = [this.#silent, this.#seen, this.watched, this.#presence].map((one) => one.close())
+    const ended = [this.#silent, this.#seen, this.watched, this.demand, this.#presence].map((one) => one.close())
     const { promise: late, resolve } = Promise.withResolvers<void>()
     const timer = clock.startTimer(CLOSE_MS, () => resolve(), undefined)
     await Promise.race([Promise.all(ended), late])

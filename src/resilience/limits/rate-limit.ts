@@ -56,14 +56,27 @@ export class RateLimitPolicy implements Policy {
     this.configure(settings)
   }
 
-  configure(settings: RateLimitSettings): void {
-    this.#intervalMs = 1_000 / settings.ratePerSecond
-    this.#toleranceMs = (settings.burst - 1) * this.#intervalMs
+  configure({ ratePerSecond, burst }: Pick<RateLimitSettings, 'ratePerSecond' | 'burst'>): void {
+    const intervalMs = 1_000 / ratePerSecond
+    const now = this.#clock.now()
+    // What is not paid for yet is a number of attempts: at another rate it takes another time. At
+    // the highest, the next attempt waits for one interval.
+    if (this.#paidAt > now) {
+      const unpaid = (this.#paidAt - now) / this.#intervalMs
+      this.#paidAt = now + Math.min(unpaid, burst) * intervalMs
+    }
+    this.#intervalMs = intervalMs
+    this.#toleranceMs = (burst - 1) * intervalMs
   }
 
   /** How long until the next attempt would be admitted; 0 = now. */
   get retryAfterMs(): number {
     return Math.max(0, this.#paidAt - this.#toleranceMs - this.#clock.now())
+  }
+
+  /** Whether its whole burst is there, as in a new one. */
+  get isFull(): boolean {
+    return this.#paidAt <= this.#clock.now()
   }
 
   admit(attempt?: Attempt): 'rate-limited' | undefined {

@@ -1,8 +1,9 @@
 /** The limits that each server of a service enforces. */
 import { optional } from '../../options/fields.ts'
 import { rate } from '../../options/quantities.ts'
-import { definePolicy, type OptionsOf, type PolicyDefinition, type SettingsOf } from '../define-policy.ts'
+import { definePolicy, type OptionsOf, offByDefault, type PolicyDefinition, type SettingsOf } from '../define-policy.ts'
 import { CALLER_SHARES, CONCURRENCY } from './concurrency-limit.ts'
+import { GLOBAL_RATE } from './global-rate-settings.ts'
 import { RATES } from './rate-limit.ts'
 
 const definition = definePolicy('limits', {
@@ -24,6 +25,12 @@ const definition = definePolicy('limits', {
    * @defaultValue no limit
    */
   rate: optional(rate(RATES)),
+  /**
+   * The rate of the whole service: the registry leases shares of it to the instances. Beside `rate`
+   * both hold; `false`: none, whatever the document of `mesh` says.
+   * @defaultValue no limit
+   */
+  global: offByDefault(GLOBAL_RATE),
 })
 
 /** The limits of a service's servers. */

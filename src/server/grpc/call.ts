@@ -35,6 +35,7 @@ const REFUSAL_STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
   'permission-denied': GRPC_STATUS.PERMISSION_DENIED,
   'deadline-exceeded': GRPC_STATUS.DEADLINE_EXCEEDED,
   'rate-limited': GRPC_STATUS.RESOURCE_EXHAUSTED,
+  'global-rate-limited': GRPC_STATUS.RESOURCE_EXHAUSTED,
 }
 
 /** How long after the deadline the caller may take to read its answer. */
@@ -264,7 +265,7 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
 
   protected refuse(code: ErrorCode, message: string): void {
     const status = REFUSAL_STATUS[code] ?? GRPC_STATUS.UNAVAILABLE
-    const limited = code === 'concurrency-limited' || code === 'rate-limited'
+    const limited = code === 'concurrency-limited' || REFUSAL_STATUS[code] === GRPC_STATUS.RESOURCE_EXHAUSTED
     const marker = this.connection.denied ? identityRefusal('denied') : code
     respond(this.stream, status, message, { [NOT_EXECUTED]: marker, ...(limited && { [GRPC_PUSHBACK]: PUSHBACK_MS }) })
     this.attempt.status = status

@@ -276,6 +276,7 @@ const REFUSAL_STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
   'permission-denied': 403,
   'deadline-exceeded': 504,
   'rate-limited': 429,
+  'global-rate-limited': 429,
 }
 
 const UPGRADE_FAILED = 'HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
