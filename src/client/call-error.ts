@@ -66,9 +66,17 @@ export function callError(call: ClientCall, outcome: Outcome, now: number): Mesh
 
 function why(call: ClientCall, code: ErrorCode): string {
   if (code === 'deadline-exceeded' && call.attempts === 0 && call.stack.cluster?.endpoints.length === 0) {
-    return `the deadline passed before any instance of '${call.kind.service}' was known; is the name right?`
+    return `the deadline passed before any instance of ${placeOf(call)} was known; is the name right?`
   }
+  const target = call.routed?.target?.key
+  if (code === 'no-endpoints' && target) return `no instance of its target '${target}' is registered and ready`
   return WHY[code] ?? code
+}
+
+/** Where it looked for endpoints. */
+function placeOf({ kind, routed }: ClientCall): string {
+  const target = routed?.target?.key
+  return target ? `the target '${target}' of '${kind.service}'` : `'${kind.service}'`
 }
 
 /** gRPC's by name. A gRPC call may also have ended with the HTTP status of a proxy: a number. */

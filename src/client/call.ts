@@ -15,6 +15,7 @@ import { holdUp, type LocalAnswer, localStep } from './local-end.ts'
 import { type CallMirrors, drawMirrors } from './mirror/call-mirrors.ts'
 import type { Routed } from './routed.ts'
 import type { Selection } from './selection.ts'
+import type { Transport } from './transport.ts'
 
 export abstract class ClientCall extends Call {
   /** Replaced once if the call began before the policy of its service was known. */
@@ -38,8 +39,7 @@ export abstract class ClientCall extends Call {
     this.routed = routed
   }
 
-  /** Whether the mesh has been closed. */
-  abstract get closed(): boolean
+  abstract readonly transport: Pick<Transport, 'closed'>
   /** Releases what the caller gave. The call does nothing more. */
   abstract finish(): void
   /** The error that the caller receives for `outcome`. */
@@ -50,7 +50,14 @@ export abstract class ClientCall extends Call {
     driven: boolean,
   ): ClientAttempt
   /** What `reject` receives after p-retry has passed it on. */
-  protected abstract passedOn(error: unknown): unknown
+  protected passedOn(error: unknown): unknown {
+    return error
+  }
+
+  /** Whether the mesh has been closed. */
+  get closed(): boolean {
+    return this.transport.closed
+  }
 
   /** Its mirrors, drawn when an attempt first asks. A call that is a mirror has none. */
   get mirrors(): CallMirrors | undefined {

@@ -164,6 +164,19 @@ describe('with an SDK', () => {
     })
   })
 
+  it('names the route of a call, also one that is chosen after its start', () => {
+    const exporter = register()
+    const { client, startClient, attempt } = setUp()
+    const call = startClient()
+    call.routed = { name: 'item-pages' }
+    client.callRouted!(call)
+    attempt(call, SUCCESS, 200)
+    const unrouted = startClient()
+    attempt(unrouted, SUCCESS, 200)
+    const names = exporter.getFinishedSpans().map(({ attributes }) => attributes['inmesh.route'])
+    expect(names).toEqual(['item-pages', 'item-pages', undefined, undefined])
+  })
+
   it('puts the call below the span that is active in the application', () => {
     const exporter = register()
     const { startClient, attempt } = setUp()

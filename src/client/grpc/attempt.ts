@@ -87,7 +87,7 @@ export class GrpcAttempt
     const { call } = this
     let inner: GrpcJsCall
     try {
-      inner = connection.channel.createCall(call.path, Number.POSITIVE_INFINITY, call.host, null, 0)
+      inner = connection.channel.createCall(call.path, Number.POSITIVE_INFINITY, call.authority, null, 0)
     } catch (error) {
       this.sent = false
       this.end(makeOutcome('refused', 'connect-failed', error))
@@ -248,10 +248,10 @@ export class GrpcAttempt
 
   /** @internal */
   authorize(credentials: grpc.CallCredentials): void {
-    const { metadata, path, host, kind } = this.call
+    const { metadata, path, authority } = this.call
     this.#asking = true
     this.peerWaits(true)
-    authorized(metadata, credentials, path, host ?? kind.service).then(
+    authorized(metadata, credentials, path, authority).then(
       (given) => this.#take(given),
       (error) => this.#unauthorized(error),
     )

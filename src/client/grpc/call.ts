@@ -94,15 +94,16 @@ export class GrpcCall extends ClientCall implements GrpcJsCall, RequestHead {
     if (settings.once) this.once()
   }
 
-  get closed(): boolean {
-    return this.transport.closed
-  }
-
   /**
    * The deadline sent to the callee. The service's timeout ends no stream whose answer has begun.
    */
   get sentDeadlineAt(): number {
     return this.answersOnce ? this.deadlineAt : this.lastDeadlineAt
+  }
+
+  /** The called service's name, also at the endpoints of another. */
+  get authority(): string {
+    return this.host ?? this.kind.service
   }
 
   /** As routes read it. */
@@ -287,7 +288,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall, RequestHead {
   protected override take(selection: Selection): void {
     super.take(selection)
     const { kind, routed } = selection
-    if (this.#settings?.idempotent === undefined && !this.committed) this.idempotent = kind.idempotent
+    this.#mayRepeat(kind.idempotent)
     if (routed?.changesRequests !== true) return
     if (routed.mirrors.length > 0) this.given = this.metadata.clone()
     for (const changes of routed.requestChanges) changeMetadata(this.metadata, changes)
@@ -296,8 +297,12 @@ export class GrpcCall extends ClientCall implements GrpcJsCall, RequestHead {
 
   protected override policyArrived(provisional: Provisional): void {
     super.policyArrived(provisional)
-    const isOpen = this.#settings?.idempotent === undefined && !this.committed
-    if (isOpen && provisional.isDeclared(this.path)) this.idempotent = true
+    if (provisional.isDeclared(this.path)) this.#mayRepeat(true)
+  }
+
+  /** By its method, unless the caller says otherwise. */
+  #mayRepeat(idempotent: boolean): void {
+    if (this.#settings?.idempotent === undefined && !this.committed) this.idempotent = idempotent
   }
 
   protected answerBy(answer: LocalAnswer, routed: Routed): void {
@@ -313,10 +318,6 @@ export class GrpcCall extends ClientCall implements GrpcJsCall, RequestHead {
     driven: boolean,
   ): GrpcAttempt {
     return new GrpcAttempt(this, resolve, reject, driven)
-  }
-
-  protected passedOn(error: unknown): unknown {
-    return error
   }
 
   #pump(): void {

@@ -103,10 +103,6 @@ export class HttpCall<R = unknown> extends ClientCall {
     if (options.key !== undefined) this.hashKey = options.key
   }
 
-  get closed(): boolean {
-    return this.transport.closed
-  }
-
   override keyOf(source: HashKey): string | undefined {
     return hashKeyOf(source, this.request)
   }
@@ -221,7 +217,7 @@ export class HttpCall<R = unknown> extends ClientCall {
     return new HttpAttempt(this, resolve, reject, driven)
   }
 
-  protected passedOn(error: unknown): unknown {
+  protected override passedOn(error: unknown): unknown {
     return this.#failure === undefined ? error : this.#failure.error
   }
 }

@@ -108,7 +108,7 @@ describe.each<Protocol>(['http', 'grpc'])('a route of %s calls', (protocol) => {
     const rig = await withRoutes([{ name: 'all', rewrite: { host: 'shop.example' } }])
     const checkout = await rig.test.join('checkout')
     expect((await rig.ask(checkout, protocol, 'inventory')).by).toBe('here')
-    if (protocol === 'http') expect(rig.seen[0]?.headers.host).toBe('shop.example')
+    expect(rig.seen[0]?.host).toBe('shop.example')
   })
 })
 
@@ -156,6 +156,7 @@ describe('a route of HTTP calls', () => {
     const error: MeshError = await failure(rig.ask(checkout, 'http', 'inventory', { timeout: 50 }))
     expect(error.route).toBe('far')
     expect(error.message).toContain("GET to 'inventory' (route 'far') failed")
+    expect(error.message).toContain("any instance of the target 'service:nobody' of 'inventory'")
     expect(error.toJSON()).toMatchObject({ route: 'far' })
   })
 })

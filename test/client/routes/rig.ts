@@ -17,6 +17,8 @@ export interface Seen {
   readonly headers: IncomingHttpHeaders
   /** Of HTTP, with its query. */
   readonly path: string | undefined
+  /** HTTP's `host`, gRPC's `:authority`. */
+  readonly host: string | undefined
 }
 
 /** What the caller got. */
@@ -59,18 +61,28 @@ export class RoutedMesh {
       return (await this.scripts.get(name)?.(seen)) ?? 0
     }
     await mesh.serve(async (request, response) => {
-      const status = await answer({ by: name, headers: request.headers, path: request.url })
+      const status = await answer({ by: name, headers: request.headers, path: request.url, host: request.headers.host })
       response.writeHead(status === 0 ? 200 : status, { 'x-by': name }).end(name)
     })
     await mesh.serveGrpc(
       shopServer({
-        Get: async ({ metadata }, done) => {
+        Get: async (call, done) => {
+          const { metadata } = call
           const headers = Object.fromEntries(
             Object.entries(metadata.getMap()).map(([key, value]) => [key, String(value)]),
           )
-          const code = await answer({ by: name, headers, path: undefined })
+          const code = await answer({ by: name, headers, path: undefined, host: call.getHost() })
           if (code !== 0) done({ code, details: 'scripted' } as grpc.ServiceError)
           else done(null, { sku: name })
+        },
+        Watch: (call) => {
+          call.write({ sku: name })
+          // Longer than the timeout of a service may be: a stream that has begun goes on.
+          const end = (): void => {
+            call.write({ sku: name })
+            call.end()
+          }
+          setTimeout(end, 1_300)
         },
       }),
     )

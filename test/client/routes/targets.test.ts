@@ -1,4 +1,5 @@
 /** Where calls go: to subsets, to other services, by weight and by key, alike in HTTP and gRPC. */
+import * as grpc from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
 import { LONGEST_WAIT_MS } from '../../../src/client/await-endpoint.ts'
 import { Shop, type ShopClient } from '../../rigs/shop.ts'
@@ -35,7 +36,7 @@ describe.each<Protocol>(['http', 'grpc'])('a route of %s calls', (protocol) => {
     await rig.instance('inventory-eu', 'there')
     const checkout = await rig.test.join('checkout')
     expect((await rig.ask(checkout, protocol, 'inventory')).by).toBe('there')
-    if (protocol === 'http') expect(rig.seen.at(-1)?.headers.host).toBe('inventory')
+    expect(rig.seen.at(-1)?.host).toBe('inventory')
   })
 
   it('leads to a subset of another service, which that service defines', async () => {
@@ -164,6 +165,42 @@ describe('a split of HTTP calls', () => {
 })
 
 describe('a gRPC client', () => {
+  const beta = (): grpc.Metadata => {
+    const metadata = new grpc.Metadata()
+    metadata.set('x-beta', '1')
+    return metadata
+  }
+  const routes = [{ name: 'beta', match: [{ headers: { 'x-beta': '1' } }], to: 'green', timeout: '1s' }]
+
+  it('routes streams, whose answers outlast the timeout of the route', async () => {
+    const rig = await blueAndGreen(routes)
+    const checkout = await rig.test.join('checkout')
+    const shop = checkout.grpc(Shop, 'inventory') as unknown as ShopClient
+    await rig.ask(checkout, 'grpc', 'inventory')
+    const from: (string | undefined)[] = []
+    for await (const stock of shop.watch({ sku: 'a' }, beta())) from.push((stock as { sku?: string }).sku)
+    expect(from).toEqual(['two', 'two'])
+  })
+
+  it('routes by the metadata that its interceptors leave, whenever they are known', async () => {
+    const rig = await blueAndGreen(routes)
+    const checkout = await rig.test.join('checkout')
+    const shop = checkout.grpc(Shop, 'inventory') as unknown as ShopClient
+    const late: grpc.Interceptor = (options, next) =>
+      new grpc.InterceptingCall(next(options), {
+        start: (metadata, listener, go) => {
+          metadata.merge(beta())
+          setTimeout(() => go(metadata, listener), 30)
+        },
+      })
+    const by = new Promise((resolve, reject) => {
+      shop.get({ sku: 'a' }, new grpc.Metadata(), { interceptors: [late] }, (error, stock) =>
+        error === null ? resolve(stock?.sku) : reject(error),
+      )
+    })
+    expect(await by).toBe('two')
+  })
+
   it('is ready when a service to which a route leads has instances', async () => {
     const routes = [{ name: 'all', to: { service: 'inventory-eu' } }]
     const rig = await routedMesh([{ service: 'inventory', routes }])
