@@ -133,12 +133,7 @@ class Check {
     for (const [i, level] of (levels ?? []).entries()) {
       if (level.kind !== 'service') continue
       const { service, subset } = level
-      if (this.#service === undefined) {
-        this.#say(
-          [...path, i],
-          "names a service or subset, which only a service's document may; expected zone, region or metadata",
-        )
-      } else if (subset === undefined && service === this.#service) {
+      if (subset === undefined && service === this.#service) {
         this.#say([...path, i], `names '${service}' itself; write zone: any for all its endpoints`)
       } else this.#target({ service, subset, missing: undefined }, [...path, i])
     }

@@ -7,7 +7,7 @@ import { isWhole, type PathPattern, type SegmentPattern } from './path-pattern.t
 import type { GrpcMatch, MatchSettings } from './settings.ts'
 import type { ValueMatch } from './value-match.ts'
 
-/** The conditions that are compared; a match with others covers nothing. */
+/** The conditions that are compared. A match with others is not known to cover any. */
 const COMPARED: ReadonlySet<string> = new Set([
   'methods',
   'path',
@@ -18,7 +18,39 @@ const COMPARED: ReadonlySet<string> = new Set([
   'protocol',
 ] satisfies (keyof MatchSettings)[])
 
-/** Whether `wide` holds wherever `narrow` does. */
+/**
+ * Conditions that a match shares with each one that it covers, as text: what its path or gRPC
+ * method begins with, and the first header of which it asks an exact value. So only matches that
+ * share the text need to be compared.
+ */
+export function sharedBy(match: MatchSettings): string {
+  return `${beginningOf(match) ?? ''}|${match.headers.flatMap(exactly)[0] ?? ''}`
+}
+
+/** Of a match, all texts that {@link sharedBy} may say of one that covers it. */
+export function sharedWith(match: MatchSettings): readonly string[] {
+  const beginning = beginningOf(match)
+  const headers = ['', ...match.headers.flatMap(exactly)]
+  return (beginning === undefined ? [''] : ['', beginning]).flatMap((begin) =>
+    headers.map((header) => `${begin}|${header}`),
+  )
+}
+
+/** Whether `match` has no condition that {@link covers} does not know. */
+export function isComparable(match: MatchSettings): boolean {
+  return Object.entries(match).every(([key, condition]) => condition === undefined || COMPARED.has(key))
+}
+
+function beginningOf({ path, grpc }: MatchSettings): string | undefined {
+  if (path?.kind === 'segments' && path.segments[0] !== undefined) return `/${path.segments[0]}`
+  return grpc?.kind === 'names' ? grpc.service : undefined
+}
+
+function exactly([name, value]: readonly [string, ValueMatch]): string[] {
+  return value.kind === 'exact' ? [`${name}=${value.value}`] : []
+}
+
+/** Whether `wide`, which is comparable, holds wherever `narrow` does. */
 export function covers(wide: MatchSettings, narrow: MatchSettings): boolean {
   return (
     (wide.protocol === undefined || wide.protocol === narrow.protocol) &&
@@ -29,8 +61,7 @@ export function covers(wide: MatchSettings, narrow: MatchSettings): boolean {
       (narrow.path !== undefined && pathCovers(wide.path, narrow.path))) &&
     (wide.grpc === undefined || (narrow.grpc !== undefined && grpcCovers(wide.grpc, narrow.grpc))) &&
     valuesCover(wide.headers, narrow.headers) &&
-    valuesCover(wide.query, narrow.query) &&
-    Object.entries(wide).every(([key, condition]) => condition === undefined || COMPARED.has(key))
+    valuesCover(wide.query, narrow.query)
   )
 }
 

@@ -59,16 +59,29 @@ export function resolveRouting(
   policies: ServicePolicies,
 ): RoutingSettings | undefined {
   const { subsets = NO_SUBSETS, routes = [], failover, unmatched, overrides } = given
+  const around = { policies: { ...policies, over: once(policies.over) }, subsets, failover }
   if (Object.keys(ROUTING_FIELDS).every((key) => given[key as keyof typeof given] === undefined)) return undefined
   return Object.freeze({
     subsets,
-    routes: Object.freeze(
-      routes.map((route, i) => resolveRoute(route, written[i] as ServiceOptions, { policies, subsets, failover })),
-    ),
+    routes: Object.freeze(routes.map((route, i) => resolveRoute(route, written[i] as ServiceOptions, around))),
     failover,
     unmatched: unmatched ?? 'service',
     overrides,
   })
+}
+
+/** Many routes write the same policies, and share the settings. */
+function once(over: ServicePolicies['over']): ServicePolicies['over'] {
+  const known = new Map<string, ServiceSettings>()
+  return (own) => {
+    const text = JSON.stringify(own)
+    let settings = known.get(text)
+    if (settings === undefined) {
+      settings = over(own)
+      known.set(text, settings)
+    }
+    return settings
+  }
 }
 
 interface Around {

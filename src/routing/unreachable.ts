@@ -1,6 +1,6 @@
 /** Routes that no request reaches, because earlier ones match all that they match. */
 import type { Issue } from '../options/fields.ts'
-import { covers } from './covers.ts'
+import { covers, isComparable, sharedBy, sharedWith } from './covers.ts'
 import type { MatchSettings } from './settings.ts'
 
 /** As much of a route as decides whether it is reached. */
@@ -9,8 +9,13 @@ interface Reached {
   readonly match: readonly MatchSettings[] | undefined
 }
 
+interface Earlier {
+  readonly match: MatchSettings
+  readonly route: number
+}
+
 /** Bounds the work for the largest documents; what is beyond it is not compared. */
-const MOST_COMPARISONS = 2_000_000
+const MOST_COMPARISONS = 100_000
 
 const EVERY_REQUEST: MatchSettings = Object.freeze({
   methods: undefined,
@@ -26,18 +31,28 @@ const ALL: readonly MatchSettings[] = Object.freeze([EVERY_REQUEST])
 export function unreachableRoutes(routes: readonly Reached[]): readonly Issue[] {
   const issues: Issue[] = []
   let left = MOST_COMPARISONS
-  const earlier: { readonly match: MatchSettings; readonly route: number }[] = []
+  const earlier = new Map<string, Earlier[]>()
   for (const [route, { match = ALL }] of routes.entries()) {
     const by = new Set<number>()
     const reached = match.some((alternative) => {
-      left -= earlier.length
-      if (left < 0) return true
-      const cover = earlier.find((other) => covers(other.match, alternative))
-      if (cover !== undefined) by.add(cover.route)
-      return cover === undefined
+      for (const shared of sharedWith(alternative)) {
+        const candidates = earlier.get(shared) ?? []
+        left -= candidates.length
+        if (left < 0) return true
+        const cover = candidates.find((other) => covers(other.match, alternative))
+        if (cover === undefined) continue
+        by.add(cover.route)
+        return false
+      }
+      return true
     })
     if (!reached) issues.push({ path: ['routes', route], message: reason(by, routes) })
-    for (const alternative of match) earlier.push({ match: alternative, route })
+    for (const alternative of match.filter(isComparable)) {
+      const shared = sharedBy(alternative)
+      const alike = earlier.get(shared)
+      if (alike === undefined) earlier.set(shared, [{ match: alternative, route }])
+      else alike.push({ match: alternative, route })
+    }
   }
   return issues
 }

@@ -64,7 +64,7 @@ describe('the parts of a document', () => {
     ],
     [
       { service: 'mesh', failover: [{ service: 'eu' }] },
-      "failover[0]: names a service or subset, which only a service's document may; expected zone, region or metadata",
+      'failover[0].service: is valid in the document of a service only: this level would be one of every service',
     ],
     [
       route({ split: split.map((share) => ({ ...share, weight: 0 })) }),

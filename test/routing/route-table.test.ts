@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { RequestHead } from '../../src/core/request-head.ts'
-import { checkPolicyDocument } from '../../src/discovery/check-document.ts'
+import { checkReceivedDocument } from '../../src/discovery/check-document.ts'
 import { type PolicyDocument, resolvePolicy } from '../../src/discovery/policy-document.ts'
 import { firstMatch, type RoutedRequest } from '../../src/routing/first-match.ts'
 import type { MatchOptions } from '../../src/routing/match.ts'
@@ -29,7 +29,8 @@ function grpc(method: string, options: Partial<Options> = {}): RoutedRequest {
 function routesOf(...matches: (readonly MatchOptions[] | undefined)[]): readonly RouteSettings[] {
   const routes = matches.map((match, i) => ({ name: `r${i}`, ...(match !== undefined && { match }) }))
   const document = { service: 'inventory', routes } as PolicyDocument
-  expect(checkPolicyDocument(document)).toEqual([])
+  // Some routes are never reached, which an author has to mend.
+  expect(checkReceivedDocument(document)).toEqual([])
   return resolvePolicy(null, document).routing!.routes
 }
 
