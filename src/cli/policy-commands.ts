@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { stringify } from 'yaml'
 import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
+import { formatPath, type Issue } from '../options/fields.ts'
 import { integer } from '../options/quantities.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { differences, formatDifference, type PolicyChange } from './differences.ts'
@@ -9,7 +10,7 @@ import { withExample } from './examples.ts'
 import { numeric, parsed } from './flag-values.ts'
 import { kindOf, type ObjectFlags, referenceOf, withObject } from './object-reference.ts'
 import { type RegistryApi, RegistryRefusal } from './registry-api.ts'
-import { type CliContext, printable, table } from './terminal.ts'
+import { type CliContext, printable, type Terminal, table } from './terminal.ts'
 import { instant } from './times.ts'
 
 interface PolicyInfo {
@@ -52,6 +53,16 @@ export function withVersion(command: Command): Command {
     'only if this version is still in force (from `inmesh history`)',
     version,
   )
+}
+
+/** A registry of an older version sends no warnings. */
+export interface Warned {
+  readonly warnings?: readonly Issue[]
+}
+
+/** The path of a remote warning begins with the document. */
+export function noteWarnings(terminal: Terminal, { warnings = [] }: Warned): void {
+  for (const { path, message } of warnings) terminal.note(`warning: ${formatPath(path.slice(1))}: ${message}`)
 }
 
 export function addPolicyCommands(program: Command, surroundings: CliContext): void {
@@ -182,7 +193,8 @@ function addRollback(program: Command, surroundings: CliContext): void {
     const { to, ifVersion } = flags
     const { path, label } = referenceOf(first, name, flags)
     const { api, terminal } = await connect(surroundings, flags)
-    const change = await api.call<PolicyChange>('POST', `${path}/rollback`, { version: to }, ifVersion)
+    const change = await api.call<PolicyChange & Warned>('POST', `${path}/rollback`, { version: to }, ifVersion)
+    noteWarnings(terminal, change)
     terminal.result({ ...change, rolledBackTo: to }, () => [
       `${label}: ${change.change === 'unchanged' ? 'already' : 'now'} as in version ${to}`,
       ...differences(change.before, change.after).map((one) => `  ${printable(formatDifference(one))}`),

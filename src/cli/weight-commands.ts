@@ -2,8 +2,6 @@
  * `inmesh split` and `inmesh switch`: other weights for the splits of a service, as a new version.
  */
 import { type Command, InvalidArgumentError } from 'commander'
-import type { Issue } from '../options/fields.ts'
-import { formatPath } from '../options/fields.ts'
 import { serviceName } from '../options/names.ts'
 import type { WeightChange } from '../routing/reweigh.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
@@ -11,7 +9,7 @@ import type { PolicyChange } from './differences.ts'
 import { withExample } from './examples.ts'
 import { parsed } from './flag-values.ts'
 import { policyPath } from './object-reference.ts'
-import { withVersion } from './policy-commands.ts'
+import { noteWarnings, type Warned, withVersion } from './policy-commands.ts'
 import { type CliContext, printable, table } from './terminal.ts'
 
 interface WeightFlags extends ConnectionFlags {
@@ -23,10 +21,9 @@ interface SwitchFlags extends WeightFlags {
   readonly route?: string
 }
 
-interface Reweighed extends PolicyChange {
+interface Reweighed extends PolicyChange, Warned {
   readonly version: number
   readonly routes: readonly WeightChange[]
-  readonly warnings: readonly Issue[]
 }
 
 const SERVICE = ['<service>', 'whose document has the route', parsed(serviceName())] as const
@@ -85,7 +82,7 @@ async function send(
   const { api, terminal } = await connect(surroundings, flags)
   const path = policyPath(service, `/${what}${dryRun ? '?dryRun=1' : ''}`)
   const change = await api.call<Reweighed>('POST', path, body, ifVersion)
-  for (const { path, message } of change.warnings) terminal.note(`warning: ${formatPath(path.slice(1))}: ${message}`)
+  noteWarnings(terminal, change)
   terminal.result({ dryRun, ...change }, () => {
     const version = change.change === 'unchanged' ? 'unchanged' : `version ${change.version}`
     return [

@@ -26,7 +26,7 @@ import type {
   Explanation,
 } from './explanation.ts'
 import { IntentionRules } from './intention-rules.ts'
-import { MESH_DOCUMENT, type PolicyDocument, resolvePolicy } from './policy-document.ts'
+import { MESH_DOCUMENT, type PolicyDocument, resolvePolicy, type ServicePolicy } from './policy-document.ts'
 
 /** An instance of a service, with its state as the source of the explanation sees it. */
 export interface ListedEndpoint extends EndpointAddress {
@@ -54,12 +54,24 @@ export interface ExplainedRequest {
   readonly baggage: ReadonlyMap<string, string> | undefined
 }
 
+interface Known extends ExplainSources {
+  /** The policy in force, resolved once. */
+  policyOf(service: string): ServicePolicy
+}
+
 /** Never throws for checked documents and a checked request. */
-export function explain(request: ExplainedRequest, sources: ExplainSources): Explanation {
+export function explain(request: ExplainedRequest, given: ExplainSources): Explanation {
+  const policies = new Map<string, ServicePolicy>()
+  const policyOf = (name: string): ServicePolicy => {
+    const policy = policies.get(name) ?? resolvePolicy(given.document(MESH_DOCUMENT), given.document(name), given)
+    policies.set(name, policy)
+    return policy
+  }
+  const sources: Known = { ...given, policyOf }
   const { service, from, protocol, head } = request
   const mesh = sources.document(MESH_DOCUMENT)
   const own = sources.document(service)
-  const { routing } = resolvePolicy(mesh, own, sources)
+  const { routing } = policyOf(service)
   const routes = routing?.routes ?? []
   const tried = triedRoutes(routes, { head, protocol, caller: from ?? '' })
   const last = tried.at(-1)
@@ -135,7 +147,7 @@ function explainTarget(
   total: number,
   path: string,
   request: ExplainedRequest,
-  sources: ExplainSources,
+  sources: Known,
 ): ExplainedTarget {
   const { key, service, weight, missing } = target
   const subset = subsetOf(target, sources)
@@ -157,11 +169,9 @@ function explainTarget(
 }
 
 /** `undefined`: all instances. `null`: the other service defines no such subset. */
-function subsetOf({ service, subset }: TargetSettings, sources: ExplainSources): SubsetSettings | undefined | null {
+function subsetOf({ service, subset }: TargetSettings, sources: Known): SubsetSettings | undefined | null {
   if (typeof subset !== 'string') return subset
-  const document = sources.document(service)
-  if (document === null) return null
-  return resolvePolicy(sources.document(MESH_DOCUMENT), document).routing?.subsets.get(subset) ?? null
+  return sources.policyOf(service).routing?.subsets.get(subset) ?? null
 }
 
 function isIn(endpoint: ListedEndpoint, { version, metadata }: SubsetSettings): boolean {
@@ -178,10 +188,10 @@ function intentionOf(
   service: string,
   path: string,
   { from, protocol, head }: ExplainedRequest,
-  sources: ExplainSources,
+  sources: Known,
 ): ExplainedIntention {
   const [mesh, own] = [sources.document(MESH_DOCUMENT), sources.document(service)]
-  const { allow, defaultIntention } = resolvePolicy(mesh, own, sources)
+  const { allow, defaultIntention } = sources.policyOf(service)
   const normal = protocol === 'grpc' ? head.method : (readPath(path) ?? AMBIGUOUS)
   const method = protocol === 'grpc' ? 'POST' : head.method
   const { allowed, rule } = new IntentionRules(allow, defaultIntention).decide(protocol, from, method, normal)

@@ -156,7 +156,9 @@ describe('inmesh switch', () => {
   it('warns of a target without instances', async () => {
     await session.ask({ type: 'deregister', id: 'b' })
     const { code, stderr } = await command(['switch', 'inventory', 'green', '--dry-run'])
-    expect([code, stderr]).toEqual([0, "warning: subsets.green: no instance of 'inventory' is in this subset now\n"])
+    const warning = "warning: subsets.green: no instance of 'inventory' is in this subset now\n"
+    expect([code, stderr]).toEqual([0, warning])
+    expect((await command(['rollback', 'inventory', '--to', '1'])).stderr).toBe(warning)
   })
 
   it.each([
