@@ -26,6 +26,7 @@ export type {
   ExplainedHeaders,
   ExplainedIntention,
   ExplainedMirror,
+  ExplainedOverride,
   ExplainedRewrite,
   ExplainedSticky,
   ExplainedTarget,

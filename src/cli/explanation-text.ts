@@ -11,6 +11,7 @@ export function describeExplanation(explanation: Explanation, all: boolean): str
   const sections = [
     [printable(`${request} from ${from ?? 'an unknown caller'}`)],
     section('route', routeLines(explanation)),
+    section('override', overrideLines(explanation)),
     section('answer', answerLines(explanation)),
     section(targets.length > 1 ? 'split' : 'target', targetLines(explanation)),
     ...targets.map((target) => section(`endpoints of ${nameOf(target)}`, endpointLines(target))),
@@ -58,6 +59,12 @@ function whyNot({ match, condition, expected, seen }: FailedCondition): string {
   const wanted = expected === '*' ? 'any value' : `'${expected}'`
   const none = condition === 'from' ? 'the caller is not known' : 'the request has none'
   return `match[${match}].${condition}: expected ${wanted}, ${seen === null ? none : `got '${seen}'`}`
+}
+
+function overrideLines({ override, service }: Explanation): string[] {
+  if (override === null) return []
+  const { target, refused } = override
+  return [refused === null ? `the request asks for ${target || service}` : `counts for nothing: ${refused}`]
 }
 
 function answerLines({ answer }: Explanation): string[] {

@@ -1,6 +1,8 @@
 /** The request that people ask about, checked: in code, and in the registry's API. */
 import { parseBaggage } from '../core/baggage.ts'
+import { BAGGAGE } from '../core/carrier.ts'
 import type { RequestHead } from '../core/request-head.ts'
+import { parseRouteOverrides, ROUTE_OVERRIDES } from '../core/route-overrides.ts'
 import {
   check,
   fields,
@@ -73,5 +75,10 @@ function toRequest(given: Parsed<typeof definition>, from: string | undefined, w
     path: grpc === undefined ? (path ?? '/') : `/${grpc}`,
     header: (name) => lower.get(name),
   }
-  return { service, from, protocol, head, baggage: parseBaggage(lower.get('baggage')) }
+  const text = lower.get(ROUTE_OVERRIDES)
+  const targets = text === undefined ? undefined : parseRouteOverrides(text)
+  if (typeof targets === 'string')
+    throw new OptionsError(what, [{ path: ['headers', ROUTE_OVERRIDES], message: targets }])
+  const overrides = targets && { targets, origin: from }
+  return { service, from, protocol, head, baggage: parseBaggage(lower.get(BAGGAGE)), overrides }
 }

@@ -5,6 +5,7 @@
 import { type EndpointAddress, labelOf } from '../core/endpoint.ts'
 import type { Protocol } from '../core/protocol.ts'
 import type { RequestHead } from '../core/request-head.ts'
+import type { RouteOverrides } from '../core/route-overrides.ts'
 import { GRPC_STATUS, GRPC_STATUS_NAMES } from '../core/status.ts'
 import { AMBIGUOUS, readPath } from '../net/request-path.ts'
 import { triedRoutes } from '../routing/explain-route.ts'
@@ -13,9 +14,16 @@ import { policyValues } from '../routing/policy-values.ts'
 import { redirectLocation } from '../routing/redirect-location.ts'
 import type { Path } from '../routing/references.ts'
 import { rewrittenPath } from '../routing/rewritten-path.ts'
-import type { HeaderChanges, RouteSettings, SubsetSettings, TargetSettings } from '../routing/settings.ts'
+import type {
+  HeaderChanges,
+  RouteSettings,
+  RoutingSettings,
+  SubsetSettings,
+  TargetSettings,
+} from '../routing/settings.ts'
 import { stickyIndex } from '../routing/split.ts'
 import { sideIndex, sideMember, stickyKeyOf } from '../routing/sticky-key.ts'
+import { divertedRoute, TargetOverrides } from '../routing/target-overrides.ts'
 import type {
   ExplainedAnswer,
   ExplainedEndpoint,
@@ -52,6 +60,7 @@ export interface ExplainedRequest {
   readonly head: RequestHead
   /** Of the request's baggage. */
   readonly baggage: ReadonlyMap<string, string> | undefined
+  readonly overrides: Pick<RouteOverrides, 'targets' | 'origin'> | undefined
 }
 
 interface Known extends ExplainSources {
@@ -71,18 +80,21 @@ export function explain(request: ExplainedRequest, given: ExplainSources): Expla
   const { service, from, protocol, head } = request
   const mesh = sources.document(MESH_DOCUMENT)
   const own = sources.document(service)
-  const { routing } = policyOf(service)
+  const { routing, settings } = policyOf(service)
   const routes = routing?.routes ?? []
   const tried = triedRoutes(routes, { head, protocol, caller: from ?? '' })
   const last = tried.at(-1)
-  const route = last?.matched === true ? routes[tried.length - 1] : undefined
+  const matched = last?.matched === true ? routes[tried.length - 1] : undefined
+  const wish = overrideOf(request, routing)
+  const isDiverted = wish?.target !== undefined && matched?.answer === undefined
+  const route = isDiverted ? divertedRoute(matched, wish.target!, settings) : matched
   const refused = route === undefined && routing?.unmatched === 'refuse'
   const answer = route?.answer
   const targets = refused || answer !== undefined ? [] : (route?.targets ?? [asItIs(service)])
   const path = route?.rewrite?.path === undefined ? head.path : rewrittenPath(route, route.rewrite.path, head.path)
   const sticky = route === undefined ? null : stickyOf(route, request)
   const written = (own?.routes as readonly { readonly name: string }[] | undefined)?.find(
-    ({ name }) => name === route?.name,
+    ({ name }) => name === matched?.name,
   )
   const total = targets.reduce((sum, { weight }) => sum + weight, 0)
   return {
@@ -92,13 +104,14 @@ export function explain(request: ExplainedRequest, given: ExplainSources): Expla
     method: head.method,
     path: head.path,
     routes: tried,
-    route: route?.name ?? null,
+    route: matched?.name ?? null,
     action: refused ? 'refuse' : answer === undefined ? 'send' : answer.kind,
     answer: answerOf(route, refused, request),
     targets: targets.map((target) => explainTarget(target, total, path, request, sources)),
     target: chosen(targets, sticky, request),
     sticky,
-    failover: failoverOf(written ?? null, own, mesh),
+    override: showOverride(wish, request),
+    failover: isDiverted ? [] : failoverOf(written ?? null, own, mesh),
     policies: policyValues({ mesh, service: own, route: written ?? null }),
     mirrors: (route?.mirrors ?? []).map(({ target, share }) => ({ target: target.key, share })),
     headers: headersOf(route?.headers),
@@ -110,6 +123,28 @@ export function explain(request: ExplainedRequest, given: ExplainSources): Expla
     faults: route?.faults.length ?? 0,
     warnings: warningsOf(service, own, sources),
   }
+}
+
+interface Wish {
+  /** `undefined`: it counts for nothing. */
+  readonly target: TargetSettings | undefined
+  readonly refused: string | undefined
+}
+
+/** What the request asks for, as calls take it; `undefined`: nothing of this service. */
+function overrideOf({ service, overrides }: ExplainedRequest, routing: RoutingSettings | undefined): Wish | undefined {
+  if (overrides?.targets.has(service) !== true) return undefined
+  let refused: string | undefined
+  const allowed = new TargetOverrides(service, (_origin, reason) => {
+    refused = reason
+  })
+  const target = allowed.of(overrides, routing ?? { overrides: undefined, subsets: new Map() })
+  return { target, refused }
+}
+
+function showOverride(wish: Wish | undefined, { overrides }: ExplainedRequest): Explanation['override'] {
+  if (wish === undefined) return null
+  return { origin: overrides?.origin ?? null, target: wish.target?.key ?? null, refused: wish.refused ?? null }
 }
 
 /** The one that the request takes for sure. */

@@ -29,6 +29,8 @@ export interface Explanation {
   /** The key of the target that this request takes; `null`: each call is drawn by weight. */
   readonly target: string | null
   readonly sticky: ExplainedSticky | null
+  /** What the request itself asks for, by `x-inmesh-route`; `null`: nothing of this service. */
+  readonly override: ExplainedOverride | null
   /** Levels of endpoints in their order, as they are written; empty: all are one level. */
   readonly failover: readonly Readonly<Record<string, unknown>>[]
   /** Every policy of the caller, with the document that each value comes from. */
@@ -93,6 +95,16 @@ export interface ExplainedSticky {
   readonly name: string
   /** `null`: the request has none, and is drawn by weight. */
   readonly value: string | null
+}
+
+/** Another target for one request. */
+export interface ExplainedOverride {
+  /** The service that introduced it; `null`: not known. */
+  readonly origin: string | null
+  /** The target instead of the route's; `null`: it counts for nothing. */
+  readonly target: string | null
+  /** Why it counts for nothing. */
+  readonly refused: string | null
 }
 
 /** A copy of a share of the requests. */

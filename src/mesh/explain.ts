@@ -34,11 +34,15 @@ export async function explainCall(
   }
   await known(request.service)
   const document = membership.documentOf(request.service)
+  const cause = inboundCall()
+  const baggage = cause?.baggage ?? request.baggage
+  const overrides = request.overrides ?? cause?.overrides
   const others = new Set(document === null ? [] : referencesOf(document).map(({ service }) => service))
+  const wanted = overrides?.targets.get(request.service)?.service
+  if (wanted !== undefined) others.add(wanted)
   await Promise.all([...others].map(known))
-  const baggage = inboundCall()?.baggage ?? request.baggage
   return explain(
-    { ...request, baggage },
+    { ...request, baggage, overrides },
     {
       dev: membership.dev,
       document: (service) => membership.documentOf(service),

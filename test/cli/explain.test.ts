@@ -181,6 +181,30 @@ endpoints of service:inventory-eu/blue
     )
   })
 
+  it('shows what an override of the request does, and why it counts for nothing', async () => {
+    const document = `service: prices
+subsets: { next: { version: v2 } }
+overrides: { from: [gateway] }
+routes: [{ name: all, split: [{ to: { service: prices }, weight: 1 }, { to: next, weight: 1 }], mirror: { to: next } }]
+`
+    expect((await command(['apply', '-f', '-'], document)).code).toBe(0)
+    const ask = (value: string, from: string) =>
+      explained('GET', 'http://prices/', '-H', `x-inmesh-route: ${value}`, '--from', from)
+    const allowed = await ask('prices=next, stock=green', 'gateway')
+    expect(allowed).toMatchObject({ route: 'all', target: 'next', mirrors: [], sticky: null })
+    expect(allowed.override).toEqual({ origin: 'gateway', target: 'next', refused: null })
+    expect(allowed.targets).toMatchObject([{ key: 'next', share: 1 }])
+    const denied = await ask('prices=next', 'checkout')
+    expect(denied).toMatchObject({ target: null, override: { target: null } })
+    expect(denied.override!.refused).toContain("no document allows 'checkout'")
+    expect((await ask('stock=green', 'gateway')).override).toBeNull()
+    const wrong = await command(['explain', 'GET', 'http://prices/', '-H', 'x-inmesh-route: prices'])
+    expect([wrong.code, wrong.stderr]).toEqual([
+      2,
+      expect.stringContaining('headers.x-inmesh-route: expected entries such as'),
+    ])
+  })
+
   it('names each failed condition with the value seen', async () => {
     const { routes } = await explained('DELETE', 'http://inventory/items/1/stock?beta', '-H', 'x-beta: 2')
     expect(routes).toMatchObject([{ name: 'beta-testers', matched: true, match: 1 }])

@@ -73,6 +73,27 @@ describe('mesh.explain', () => {
     ])
   })
 
+  it('takes overrides as the call takes them', async () => {
+    await test.apply([{ ...INVENTORY, overrides: { from: ['checkout'] } }])
+    await serve('inventory', 'blue', 'v1')
+    await serve('inventory', 'green', 'v2')
+    await serve('inventory-pr', 'pr')
+    for (const [service, value, target, answer] of [
+      ['checkout', 'inventory=green', 'green', 'green'],
+      ['checkout', 'inventory=service:inventory-pr', 'service:inventory-pr', 'pr'],
+      ['audit', 'inventory=service:inventory-pr', '', undefined],
+    ] as const) {
+      const mesh = await test.join(service)
+      const headers = { 'x-inmesh-route': value }
+      const explanation = await mesh.explain({ service: 'inventory', headers })
+      expect(explanation.target).toBe(target)
+      expect(explanation.override!.refused === null).toBe(answer !== undefined)
+      const text = await (await mesh.http('inventory').get('/', { headers })).text()
+      if (answer !== undefined) expect(text).toBe(answer)
+      else expect(text).not.toBe('pr')
+    }
+  })
+
   it('says the same of gRPC calls, which the caller decides by its own name', async () => {
     const server = await test.join('inventory-eu')
     await server.serveGrpc(shopServer({ Get: (_call, answer) => answer(null, { sku: 'eu' }) }))

@@ -2,9 +2,9 @@
  * Where the overrides of a request send its call to one service. The document of that service, or
  * of the mesh, says who may introduce them.
  */
-import type { RouteOverrides } from '../../core/route-overrides.ts'
-import type { ServiceSettings } from '../../resilience/settings.ts'
-import type { RouteSettings, RoutingSettings, SubsetSettings, TargetSettings } from '../../routing/settings.ts'
+import type { RouteOverrides } from '../core/route-overrides.ts'
+import type { ServiceSettings } from '../resilience/settings.ts'
+import type { RouteSettings, RoutingSettings, SubsetSettings, TargetSettings } from './settings.ts'
 
 /** `reason`: why an override counts for nothing. */
 export type OverrideRefused = (origin: string | undefined, reason: string) => void
@@ -19,7 +19,10 @@ export class TargetOverrides {
   }
 
   /** `undefined`: its route decides. */
-  of({ targets, origin }: RouteOverrides, { overrides, subsets }: RoutingSettings): TargetSettings | undefined {
+  of(
+    { targets, origin }: Pick<RouteOverrides, 'targets' | 'origin'>,
+    { overrides, subsets }: Pick<RoutingSettings, 'overrides' | 'subsets'>,
+  ): TargetSettings | undefined {
     const wanted = targets.get(this.#service)
     if (wanted === undefined) return undefined
     if (origin === undefined || overrides?.from.includes(origin) !== true) {
