@@ -1,5 +1,5 @@
 /** Twenty processes that share a global rate, on a fake clock: what all of them admit together. */
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, test } from 'vitest'
 import { LEASE_MS, QuotaMesh, type QuotaProcess } from '../../rigs/quota-mesh.ts'
 
 const RATE = 1_000
@@ -161,6 +161,21 @@ describe.each([1, 2, 3])('with %i registries', (registries) => {
     expect(admitted('returns') / 300).toBeCloseTo(1, 0)
     expect(admitted('audit')).toBeGreaterThan(85)
   })
+})
+
+test('a registry that starts anew shares out what the processes that have come back do not hold', async () => {
+  await start(1)
+  offer(150, 60)
+  await mesh.run(3_000)
+  const [former] = mesh.registries
+  await mesh.kill(former!)
+  const again = await mesh.registry(former!.id)
+  for (const process of mesh.processes) {
+    await process.connect(again)
+    await mesh.run(100)
+    expect(shares()).toBeLessThan(RATE * 1.2)
+  }
+  expect(Math.abs(await error(2_000))).toBeLessThan(0.1)
 })
 
 describe('of several registries', () => {
