@@ -16,6 +16,8 @@ const ATTEMPT_MS = 1_000
 const EARLY_ATTEMPT_MS = 500
 const EARLY_ATTEMPTS = 5
 const LONGEST_PAUSE_MS = 250
+/** etcd hashes a password on purpose slowly; beside other work that takes longer than an attempt. */
+const AUTHENTICATION_MS = 3_000
 
 export interface Stream<S extends keyof Streams> {
   readonly endpoint: Endpoint
@@ -48,7 +50,7 @@ export class EtcdClient {
   }
 
   /**
-   * One attempt at the node in use, which is left if it fails.
+   * One attempt at the node in use, which is left if it fails. `timeoutMs`: without authentication.
    *
    * @throws EtcdFailure
    */
@@ -57,14 +59,13 @@ export class EtcdClient {
     request: Methods[M][0],
     timeoutMs = ATTEMPT_MS,
   ): Promise<Methods[M][1]> {
-    const until = performance.now() + timeoutMs
     for (let again = false; ; again = true) {
       const { endpoint } = this.#current()
       const token = this.#token
       try {
         const alone = 'serializable' in request && request.serializable === true
-        const metadata = await this.#metadata(endpoint, until, alone)
-        return await this.#unary(endpoint, method, request, metadata, until)
+        const metadata = await this.#metadata(endpoint, alone)
+        return await this.#unary(endpoint, method, request, metadata, performance.now() + timeoutMs)
       } catch (error) {
         const failure = error as EtcdFailure
         if (failure.kind === 'token' && this.#token === token) this.#token = undefined
@@ -109,7 +110,7 @@ export class EtcdClient {
   async open<S extends keyof Streams>(stream: S): Promise<Stream<S>> {
     const { endpoint } = this.#current()
     const { path, requestSerialize, responseDeserialize } = this.#definitions[stream]
-    const metadata = await this.#metadata(endpoint, performance.now() + ATTEMPT_MS)
+    const metadata = await this.#metadata(endpoint)
     const call = endpoint.client.makeBidiStreamRequest<Streams[S][0], Streams[S][1]>(
       path,
       requestSerialize,
@@ -136,19 +137,20 @@ export class EtcdClient {
   }
 
   /** `alone`: for what a node without a leader can answer. */
-  async #metadata(endpoint: Endpoint, until: number, alone = false): Promise<grpc.Metadata> {
+  async #metadata(endpoint: Endpoint, alone = false): Promise<grpc.Metadata> {
     const metadata = new this.#grpc.Metadata()
     // A node that has lost its leader then says so at once, and does not wait for one.
     if (!alone) metadata.set('hasleader', 'true')
-    if (this.#user !== undefined) metadata.set('token', await this.#authenticate(endpoint, until))
+    if (this.#user !== undefined) metadata.set('token', await this.#authenticate(endpoint))
     return metadata
   }
 
   /** All requests that wait for a token share one. */
-  #authenticate(endpoint: Endpoint, until: number): Promise<string> {
+  #authenticate(endpoint: Endpoint): Promise<string> {
     if (this.#token === undefined) {
       const { name, password } = this.#user!
       const metadata = new this.#grpc.Metadata()
+      const until = performance.now() + AUTHENTICATION_MS
       const asked = this.#unary(endpoint, 'Auth.Authenticate', { name, password }, metadata, until)
       const token = asked.then((answer) => answer.token)
       this.#token = token
