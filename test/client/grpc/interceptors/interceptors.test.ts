@@ -66,11 +66,11 @@ describe('a call that an interceptor makes anew', () => {
     const server = await abortsThenStalls()
     const rig = grpcRigOver([server.port], { client: { interceptors: [retrying(200)] } })
     const begun = performance.now()
-    const error = await grpcFailure(rig.client.promises.take({ sku: 'a' }, { timeout: 1_000 }))
+    const error = await grpcFailure(rig.client.promises.take({ sku: 'a' }, { timeout: 3_000 }))
     expect([error.code, causeOf(error).code]).toEqual([status.DEADLINE_EXCEEDED, 'deadline-exceeded'])
     // The second gets what the first had left of it.
-    expect(parseGrpcTimeout(server.calls[1]!.headers['grpc-timeout'] as string)).toBeLessThanOrEqual(810)
-    expect(performance.now() - begun).toBeGreaterThanOrEqual(995)
+    expect(parseGrpcTimeout(server.calls[1]!.headers['grpc-timeout'] as string)).toBeLessThanOrEqual(2_810)
+    expect(performance.now() - begun).toBeGreaterThanOrEqual(2_995)
   })
 
   it.each([
