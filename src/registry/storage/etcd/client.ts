@@ -16,7 +16,7 @@ const ATTEMPT_MS = 1_000
 const EARLY_ATTEMPT_MS = 500
 const EARLY_ATTEMPTS = 5
 const LONGEST_PAUSE_MS = 250
-/** etcd hashes a password on purpose slowly; beside other work that takes longer than an attempt. */
+/** etcd hashes a password slowly on purpose: on a busy machine longer than an attempt takes. */
 const AUTHENTICATION_MS = 3_000
 
 export interface Stream<S extends keyof Streams> {
