@@ -95,7 +95,7 @@ export abstract class ClientCall extends Call {
   /** A route answers it, or injects a fault. */
   #locally(routed: Routed, since: number | undefined): void {
     const { clock } = this.stack
-    const { delayMs, answer } = localStep(routed, (name) => this.header(name), clock)
+    const { delayMs, answer } = localStep(routed, this.kind.protocol, (name) => this.header(name), clock)
     const proceed = (ended: ErrorCode | undefined): void => {
       if (ended !== undefined) this.reject(this.endWith('cancelled', ended, this.cancelledBy))
       else if (answer === undefined) this.attempt(this.resolve, this.reject, false).start(undefined, since)

@@ -6,6 +6,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Call } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import type { ErrorCode } from '../core/errors.ts'
+import type { Protocol } from '../core/protocol.ts'
 import { drawFault } from '../resilience/fault-injection.ts'
 import type { FixedAnswerSettings, RedirectSettings } from '../routing/settings.ts'
 import type { Routed } from './routed.ts'
@@ -19,14 +20,22 @@ export interface LocalStep {
   readonly answer: LocalAnswer | undefined
 }
 
-/** Drawn anew for each call. `header`: of its request. */
-export function localStep(routed: Routed, header: (name: string) => string | undefined, clock: Clock): LocalStep {
+/**
+ * Drawn anew for each call. `header`: of its request. A fault without a status of the protocol is
+ * its delay alone, as in servers.
+ */
+export function localStep(
+  routed: Routed,
+  protocol: Protocol,
+  header: (name: string) => string | undefined,
+  clock: Clock,
+): LocalStep {
   const fault = drawFault(routed.faults, { peer: undefined, header }, clock)
   if (fault === undefined) return { delayMs: 0, answer: routed.answer }
   const { delayMs, status, grpcStatus } = fault
-  if (status === undefined && grpcStatus === undefined) return { delayMs, answer: routed.answer }
+  if ((protocol === 'grpc' ? grpcStatus : status) === undefined) return { delayMs, answer: routed.answer }
   const answer = { kind: 'respond', body: '', headers: NO_HEADERS } as const
-  return { delayMs, answer: { ...answer, status: status ?? 500, grpcStatus: grpcStatus ?? 2 } }
+  return { delayMs, answer: { ...answer, status: status!, grpcStatus: grpcStatus! } }
 }
 
 const NO_HEADERS: FixedAnswerSettings['headers'] = Object.freeze([])

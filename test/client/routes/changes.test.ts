@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import type { MeshError } from '../../../src/index.ts'
 import { failure } from '../http/opened.ts'
+import { until } from '../http/rig.ts'
 import { type Protocol, type RoutedMesh, routedMesh } from './rig.ts'
 
 async function withRoutes(routes: readonly unknown[], more: object = {}): Promise<RoutedMesh> {
@@ -95,6 +96,25 @@ describe.each<Protocol>(['http', 'grpc'])('a route of %s calls', (protocol) => {
     expect((await rig.ask(checkout, protocol, 'inventory')).by).toBe('here')
   })
 
+  it('injects only the delay of a fault whose status is of the other protocol', async () => {
+    const faults = [{ delay: '20ms', grpcStatus: 'UNAVAILABLE' }]
+    const rig = await withRoutes([{ name: 'all', faults }])
+    const checkout = await rig.test.join('checkout')
+    const asked = rig.ask(checkout, protocol, 'inventory')
+    if (protocol === 'http') expect((await asked).by).toBe('here')
+    else await expect(asked).rejects.toMatchObject({ code: 14 })
+  })
+
+  it('injects no fault into the calls of other services than it names', async () => {
+    const rig = await withRoutes([{ name: 'all', faults: [{ status: 503, from: 'gateway' }] }])
+    const checkout = await rig.test.join('checkout')
+    expect((await rig.ask(checkout, protocol, 'inventory')).by).toBe('here')
+    const asked = rig.ask(await rig.test.join('gateway'), protocol, 'inventory')
+    if (protocol === 'http') expect(await asked).toMatchObject({ status: 503 })
+    else await expect(asked).rejects.toMatchObject({ code: 14 })
+    expect(rig.seen).toHaveLength(1)
+  })
+
   it('bounds an injected delay by the deadline of the call', async () => {
     const rig = await withRoutes([{ name: 'all', timeout: '50ms', faults: [{ delay: '1m' }] }])
     const checkout = await rig.test.join('checkout')
@@ -148,6 +168,37 @@ describe('a route of HTTP calls', () => {
     } as never)
     expect([dispatched.status, dispatched.headers.get('location')]).toEqual([302, location])
     expect(rig.seen).toHaveLength(0)
+  })
+
+  it('answers a request whose body is a stream, and leaves the stream alone', async () => {
+    const rig = await withRoutes([{ name: 'all', respond: { status: 200, body: 'not needed' } }])
+    const checkout = await rig.test.join('checkout')
+    let cancelled = false
+    const body = new ReadableStream({
+      pull: (controller) => controller.enqueue(new Uint8Array(16)),
+      cancel() {
+        cancelled = true
+      },
+    })
+    const response = await checkout.http('inventory').post('/items', body as never)
+    expect([response.status, await response.text()]).toEqual([200, 'not needed'])
+    await until(() => cancelled)
+    const fetched = await checkout.fetch('http://inventory/items', { method: 'HEAD' })
+    expect([fetched.status, await fetched.text()]).toEqual([200, ''])
+  })
+
+  it('ends an injected delay when the signal of the call fires', async () => {
+    const rig = await withRoutes([{ name: 'all', faults: [{ delay: '1m' }] }])
+    const checkout = await rig.test.join('checkout')
+    await checkout
+      .http('inventory')
+      .get('/', { timeout: 30 })
+      .catch(() => {})
+    const controller = new AbortController()
+    const asked = checkout.http('inventory').get('/items', { signal: controller.signal })
+    setTimeout(() => controller.abort(new Error('enough')), 20)
+    expect(await failure(asked)).toMatchObject({ code: 'cancelled', cause: { message: 'enough' } })
+    await expect(checkout.fetch('http://inventory/', { signal: AbortSignal.abort('no') })).rejects.toBe('no')
   })
 
   it('names itself in the error of a call', async () => {
