@@ -131,7 +131,8 @@ class Check {
 
   #levels(levels: readonly FailoverLevel[] | undefined, path: Path): void {
     for (const [i, level] of (levels ?? []).entries()) {
-      if (level.kind !== 'service') continue
+      // The mesh's document has none, which is checked beside its other keys.
+      if (level.kind !== 'service' || this.#service === undefined) continue
       const { service, subset } = level
       if (subset === undefined && service === this.#service) {
         this.#say([...path, i], `names '${service}' itself; write zone: any for all its endpoints`)

@@ -41,9 +41,10 @@ export const ROUTE_NAME = new RegExp(`^${LABEL}(?:/[a-z0-9](?:[a-z0-9.-]{0,251}[
 
 /** Checked as written, and completed when the documents have been merged. */
 function asWritten<T, I>(inner: OptionalField<T, I, string>): OptionalField<T | undefined, I> {
+  const { default: ofService, ...schema } = inner.schema
   return {
     optional: true,
-    schema: inner.schema,
+    schema,
     parse: (value, path, issues) => (value === undefined ? undefined : inner.parse(value, path, issues)),
   }
 }
