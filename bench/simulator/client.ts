@@ -1,35 +1,18 @@
-/**
- * The simulated door: real stack, real cluster, real execution; only the transport is made up. It
- * does what the HTTP client does, in the same order: see src/client/http/attempt.ts.
- */
-import { awaitEndpoint } from '../../src/client/await-endpoint.ts'
+/** The simulated client of one service, with real policies and endpoints. */
 import { type BalancerParts, createBalancer } from '../../src/client/balancing/balancer.ts'
-import { Attempt } from '../../src/core/attempt.ts'
-import { Call, type CallKind } from '../../src/core/call.ts'
-import type { Clock, Timer } from '../../src/core/clock.ts'
+import type { Call, CallKind } from '../../src/core/call.ts'
+import type { Clock } from '../../src/core/clock.ts'
 import type { EndpointAddress } from '../../src/core/endpoint.ts'
-import type { ErrorCode } from '../../src/core/errors.ts'
-import { type Outcome, outcome } from '../../src/core/outcome.ts'
+import type { Outcome } from '../../src/core/outcome.ts'
 import type { Balancer } from '../../src/core/picker.ts'
 import type { Policy } from '../../src/core/policy.ts'
 import { SILENT, type Telemetry } from '../../src/core/telemetry.ts'
 import { ServiceCluster } from '../../src/discovery/cluster.ts'
 import type { BalancerName } from '../../src/resilience/balancing-settings.ts'
-import {
-  endAttempt,
-  endCall,
-  hedgeDelay,
-  NOT_DECISIVE,
-  startAttempt,
-  startCall,
-  startHedge,
-} from '../../src/resilience/execution.ts'
-import { LOST } from '../../src/resilience/hedge.ts'
-import { FINAL } from '../../src/resilience/retry.ts'
 import { type ServiceListeners, ServiceState } from '../../src/resilience/service-state.ts'
 import { SERVICE, type ServiceOptions, type ServiceSettings } from '../../src/resilience/settings.ts'
 import { compileStack, type Stack } from '../../src/resilience/stack.ts'
-import type { SimulatedServer } from './server.ts'
+import { type Door, type Instances, sendCall } from './call.ts'
 
 /** A balancer made by the simulator, to compare with. */
 export type BalancerMaker = (clock: Clock) => Balancer & Policy
@@ -45,10 +28,7 @@ export interface ClientParts {
   readonly compiled?: (stack: Stack, settings: ServiceSettings) => Stack
 }
 
-/** An instance as the client knows it: its server, or `undefined` if nothing listens there. */
-export type Instances = ReadonlyMap<string, SimulatedServer | undefined>
-
-export class SimulatedClient {
+export class SimulatedClient implements Door {
   readonly clock: Clock
   readonly state: ServiceState
   readonly cluster: ServiceCluster
@@ -99,10 +79,7 @@ export class SimulatedClient {
 
   /** Sends one call; `done` is called once with its outcome. */
   send(done: (call: Call, ended: Outcome) => void, parent?: Call, timeoutMs = this.stack.timeoutMs): Call {
-    const call = new SimulatedCall(this, timeoutMs, parent, done)
-    startCall(this.stack, call)
-    new SimulatedAttempt(call).start()
-    return call
+    return sendCall(this, timeoutMs, done, parent)
   }
 
   #balancer(): BalancerParts {
@@ -147,176 +124,4 @@ function addressOf(id: string): EndpointAddress {
     weight: 1,
     metadata: {},
   }
-}
-
-class SimulatedCall extends Call {
-  readonly client: SimulatedClient
-  readonly stack: Stack
-  readonly #done: (call: Call, ended: Outcome) => void
-  /** The attempt that runs, and the hedge beside it, if it is late. */
-  #late: SimulatedAttempt | undefined
-  #beside: SimulatedAttempt | undefined
-  #hedgeTimer: Timer | undefined
-
-  constructor(
-    client: SimulatedClient,
-    timeoutMs: number,
-    parent: Call | undefined,
-    done: (call: Call, ended: Outcome) => void,
-  ) {
-    const now = client.clock.now()
-    super(client.kind, now, Math.min(now + timeoutMs, parent?.deadlineAt ?? Number.POSITIVE_INFINITY), parent)
-    this.client = client
-    this.stack = client.stack
-    this.#done = done
-  }
-
-  endWith(verdict: Outcome['verdict'], code: ErrorCode): void {
-    const ended = outcome(verdict, code)
-    endCall(this.stack, this, ended)
-    this.#done(this, ended)
-  }
-
-  told(ended: Outcome): void {
-    this.#done(this, ended)
-  }
-
-  /** `attempt` runs. If it has not ended in time, another may begin beside it. */
-  attemptRuns(attempt: SimulatedAttempt): void {
-    this.whenCancelled = () => {
-      const late = this.#late
-      this.#beside?.giveUp()
-      late?.giveUp()
-    }
-    if (attempt.hedge) return
-    this.#late = attempt
-    const ms = hedgeDelay(this.stack, attempt)
-    if (ms < this.deadlineAt - attempt.startedAt) {
-      this.#hedgeTimer = this.stack.clock.startTimer(ms, () => this.#hedgeNow(), undefined)
-    }
-  }
-
-  /** `attempt` has decided the call, or another will follow it. The one beside it is returned. */
-  attemptOver(attempt: SimulatedAttempt): SimulatedAttempt | undefined {
-    if (this.#hedgeTimer !== undefined) this.stack.clock.stopTimer(this.#hedgeTimer)
-    this.#hedgeTimer = undefined
-    return attempt === this.#beside ? this.#late : this.#beside
-  }
-
-  #hedgeNow(): void {
-    this.#hedgeTimer = undefined
-    const beside = new SimulatedAttempt(this)
-    if (!startHedge(this.stack, beside)) return
-    this.#beside = beside
-    beside.launch()
-  }
-}
-
-class SimulatedAttempt extends Attempt {
-  declare readonly call: SimulatedCall
-  #over = false
-  #timer: Timer | undefined
-  #ownTimeout = false
-  #giveUp: (() => void) | undefined
-
-  start(): void {
-    const { stack } = this.call
-    const code = startAttempt(stack, this)
-    if (code === undefined) this.launch()
-    else if (code === 'no-endpoints') this.#awaitEndpoint(stack.clock.now())
-    else this.#notStarted(code)
-  }
-
-  #awaitEndpoint(since: number): void {
-    const { call } = this
-    awaitEndpoint(call.stack, call, since, false, (ended) => {
-      if (ended !== undefined) {
-        this.#notStarted(ended)
-        return
-      }
-      const code = startAttempt(call.stack, this)
-      if (code === undefined) this.launch()
-      else if (code === 'no-endpoints') this.#awaitEndpoint(since)
-      else this.#notStarted(code)
-    })
-  }
-
-  /** It was let start: goes on its way. */
-  launch(): void {
-    const { call } = this
-    const { clock, retry } = call.stack
-    let ms = call.deadlineAt - this.startedAt
-    if (retry.settings.perTryTimeoutMs < ms && retry.mayFollow(this)) {
-      ms = retry.settings.perTryTimeoutMs
-      this.#ownTimeout = true
-    }
-    if (ms !== Number.POSITIVE_INFINITY) this.#timer = clock.startTimer(ms, timeUp, this)
-    call.attemptRuns(this)
-    const server = call.client.instances.get(this.endpoint!.id)
-    if (server === undefined) {
-      // Nothing listens: the refusal comes back within a round trip.
-      const timer = clock.startTimer(0.2, () => this.#end(outcome('refused', 'connect-failed')), undefined)
-      this.#giveUp = () => clock.stopTimer(timer)
-      return
-    }
-    this.sent = true
-    this.#giveUp = server.receive(this, (ended) => {
-      this.#giveUp = undefined
-      this.#end(ended)
-    })
-  }
-
-  /** The other attempt has won. */
-  lose(): void {
-    this.#end(LOST)
-  }
-
-  /** Our side wants no more of it. */
-  giveUp(): void {
-    this.#end(outcome('cancelled', 'cancelled'))
-  }
-
-  timeUp(): void {
-    this.#timer = undefined
-    this.#end(outcome(this.sent ? 'failure' : 'refused', this.#ownTimeout ? 'attempt-timeout' : 'deadline-exceeded'))
-  }
-
-  #end(ended: Outcome): void {
-    if (this.#over) return
-    this.#over = true
-    const { call } = this
-    const { clock } = call.stack
-    if (this.#timer !== undefined) clock.stopTimer(this.#timer)
-    this.#giveUp?.()
-    const waitMs = endAttempt(call.stack, this, ended)
-    if (waitMs === NOT_DECISIVE) return
-    const beside = call.attemptOver(this)
-    if (waitMs === FINAL) {
-      beside?.lose()
-      call.told(ended)
-      return
-    }
-    const next = new SimulatedAttempt(call)
-    if (waitMs === 0) {
-      next.start()
-      return
-    }
-    const timer = clock.startTimer(waitMs, () => next.start(), undefined)
-    call.whenCancelled = () => {
-      clock.stopTimer(timer)
-      next.start()
-    }
-  }
-
-  #notStarted(code: ErrorCode): void {
-    const { call } = this
-    this.#over = true
-    if (code === 'cancelled') call.endWith('cancelled', code)
-    else if (code === 'deadline-exceeded') call.endWith(call.reports === undefined ? 'cancelled' : 'failure', code)
-    else call.endWith('refused', code)
-  }
-}
-
-function timeUp(attempt: SimulatedAttempt): void {
-  attempt.timeUp()
 }

@@ -6,8 +6,9 @@
 import type { Attempt } from '../../src/core/attempt.ts'
 import { type Outcome, outcome } from '../../src/core/outcome.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
+import type { Instances } from './call.ts'
 import { Chance } from './chance.ts'
-import { type Instances, SimulatedClient } from './client.ts'
+import { SimulatedClient } from './client.ts'
 import { at } from './load.ts'
 import { answersAfter, type ServerParts, SimulatedServer } from './server.ts'
 

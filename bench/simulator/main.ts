@@ -1,14 +1,26 @@
 /**
- * `npm run simulate`: the real policies on a fake clock, in scenarios (a) to (h), and worlds full
+ * `npm run simulate`: the real policies on a fake clock, in scenarios (a) to (k), and worlds full
  * of random faults. No timed test: a seed repeats a run exactly. `--json` prints all figures as the
  * last line instead of the tables.
  */
 import { parseArgs } from 'node:util'
 import { invariants } from './invariants.ts'
-import { figuresA, figuresB, figuresC, figuresD, figuresE, figuresF, figuresG, figuresH } from './report.ts'
+import {
+  figuresA,
+  figuresB,
+  figuresC,
+  figuresD,
+  figuresE,
+  figuresF,
+  figuresG,
+  figuresH,
+  figuresI,
+  figuresJ,
+  figuresK,
+} from './report.ts'
 import { table } from './table.ts'
 
-const USAGE = `npm run simulate -- [--seed N] [--seeds N] [--only abcdefgh] [--json]
+const USAGE = `npm run simulate -- [--seed N] [--seeds N] [--only abcdefghijk] [--json]
 
   --seed N     repeats a run exactly (default 1)
   --seeds N    how many random worlds are checked for broken invariants (default 2000; 0: none)
@@ -24,6 +36,9 @@ const TITLES = {
   f: '(f) three times what the server can do. Goodput over capacity',
   g: '(g) nothing is wrong: 10 instances at 80 %, one call in ten takes 60 ms, the others 5',
   h: '(h) three instances, one is dead or leaves in order. Calls lost of a burst',
+  i: '(i) a split of 90 to 10 while instances come, go and die. Calls off the exact share',
+  j: '(j) 500 users of a sticky split over 1,000 changes of weights. Moves to what gained nothing',
+  k: '(k) failover from a zone to the next and to another service, and back. Shares of the calls',
 } as const
 
 const SCENARIOS = {
@@ -35,6 +50,9 @@ const SCENARIOS = {
   f: figuresF,
   g: figuresG,
   h: figuresH,
+  i: figuresI,
+  j: figuresJ,
+  k: figuresK,
 } as const
 
 function whole(value: string, option: string): number {
@@ -60,10 +78,10 @@ function main(): void {
   }
   const seed = whole(values.seed, 'seed')
   const seeds = whole(values.seeds ?? (values.only === undefined ? '2000' : '0'), 'seeds')
-  const wanted = values.only ?? 'abcdefgh'
-  if (!/^[a-h]+$/.test(wanted)) throw new Error(`--only: expected letters from a to h, got '${wanted}'`)
+  const wanted = values.only ?? 'abcdefghijk'
+  if (!/^[a-k]+$/.test(wanted)) throw new Error(`--only: expected letters from a to k, got '${wanted}'`)
   const figures: Record<string, unknown> = {}
-  for (const key of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'] as const) {
+  for (const key of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k'] as const) {
     if (!wanted.includes(key)) continue
     const result = SCENARIOS[key](seed)
     figures[key] = result.figures

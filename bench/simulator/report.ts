@@ -7,6 +7,9 @@ import { type Burst, burst } from './e-burst.ts'
 import { type Overload, overload } from './f-overload.ts'
 import { type MixedLoad, mixedLoad } from './g-mixed-load.ts'
 import { type Leaving, oneDead, oneLeaves } from './h-leaving.ts'
+import { type Split, splitUnderChurn } from './i-split.ts'
+import { type Sticky, stickyOverChanges } from './j-sticky.ts'
+import { type Failover, failoverThereAndBack } from './k-failover.ts'
 
 /** Success in percent, the rest as ratios. */
 export interface Figures {
@@ -21,6 +24,9 @@ export interface Figures {
   readonly f: { readonly goodput: number; readonly p99OverUnloaded: number }
   readonly g: { readonly p99OverLeastRequest: number }
   readonly h: { readonly lostToTheDead: number; readonly lostToTheLeaving: number }
+  readonly i: Split
+  readonly j: Sticky
+  readonly k: Failover
 }
 
 type SlowEndpointKey = (typeof SLOW_ENDPOINT_POLICIES)[number]['key']
@@ -97,4 +103,19 @@ export function figuresH(seed: number): { figures: Figures['h']; rows: readonly 
   const dead = oneDead(seed)
   const leaving = oneLeaves(seed)
   return { figures: { lostToTheDead: dead.lost, lostToTheLeaving: leaving.lost }, rows: [dead, leaving] }
+}
+
+export function figuresI(seed: number): { figures: Figures['i']; rows: readonly Split[] } {
+  const row = splitUnderChurn(seed)
+  return { figures: row, rows: [row] }
+}
+
+export function figuresJ(seed: number): { figures: Figures['j']; rows: readonly Sticky[] } {
+  const row = stickyOverChanges(seed)
+  return { figures: row, rows: [row] }
+}
+
+export function figuresK(seed: number): { figures: Figures['k']; rows: readonly Failover[] } {
+  const row = failoverThereAndBack(seed)
+  return { figures: row, rows: [row] }
 }
