@@ -22,6 +22,8 @@ export interface Placed {
   readonly id: string
   readonly zone?: string
   readonly version?: string
+  /** @defaultValue false */
+  readonly draining?: boolean
   readonly server: SimulatedServer | undefined
 }
 
@@ -50,7 +52,7 @@ export class RoutedClient {
     const instances = placed.map(
       (each): Instance => ({
         ...{ service, id: each.id, address: each.id, port: 8080, protocol: 'http', tls: true, weight: 1, metadata: {} },
-        ...{ zone: each.zone, version: each.version, state: 'ready' },
+        ...{ zone: each.zone, version: each.version, state: each.draining === true ? 'draining' : 'ready' },
       }),
     )
     this.#of(service).apply({ instances, intended: true, left: NONE_LEFT, frozen: false, stale: false })

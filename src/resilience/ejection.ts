@@ -20,6 +20,7 @@ import type { Endpoint, EndpointState } from '../core/endpoint.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { NOT_STARTED, type Outcome } from '../core/outcome.ts'
 import type { Policy } from '../core/policy.ts'
+import type { Alternative } from './alternative.ts'
 import { classify } from './classification.ts'
 import { type ClusterHealth, type EjectionListener, type EjectionReason, isPanic } from './cluster-health.ts'
 import { ejectionReason } from './ejection-reason.ts'
@@ -66,8 +67,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   /** Counts what may concern a {@link HealthView}. */
   changes = 0
   #nextDueAt = Number.POSITIVE_INFINITY
-  /** The services to which calls go on when this one fails, each with its number of users. */
-  readonly #alternatives = new Map<EjectionPolicy, number>()
+  readonly #alternatives = new Set<Alternative>()
 
   constructor(settings: EjectionSettings, clock: Clock, onTransition?: EjectionListener) {
     this.settings = settings
@@ -106,16 +106,12 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   }
 
   /**
-   * Calls go on to the service of `other` when this one fails, until the returned function is
-   * called. Then another choice helps even if all endpoints here fail, or if there is only one.
+   * Some endpoints have others that calls go on to, until the returned function is called. Then
+   * another choice helps even if all endpoints fail, or if there is only one.
    */
-  addAlternative(other: EjectionPolicy): () => void {
-    this.#alternatives.set(other, (this.#alternatives.get(other) ?? 0) + 1)
-    return () => {
-      const users = (this.#alternatives.get(other) ?? 0) - 1
-      if (users > 0) this.#alternatives.set(other, users)
-      else this.#alternatives.delete(other)
-    }
+  addAlternative(alternative: Alternative): () => void {
+    this.#alternatives.add(alternative)
+    return () => void this.#alternatives.delete(alternative)
   }
 
   due(call: Call): Endpoint | undefined {
@@ -251,20 +247,27 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     }
     own.goodRun = 0
     if (verdict === 'hard') own.consecutive += 1
-    const reason = this.#reason(own, outcome, now, settings)
+    const reason = this.#reason(endpoint, own, outcome, now, settings)
     if (reason !== undefined) this.#eject(endpoint, own, reason, now, settings)
   }
 
-  #reason(own: EndpointHealth, outcome: Outcome, now: number, settings: EjectionSettings): EjectionReason | undefined {
+  #reason(
+    endpoint: Endpoint,
+    own: EndpointHealth,
+    outcome: Outcome,
+    now: number,
+    settings: EjectionSettings,
+  ): EjectionReason | undefined {
     const others = this.#tally.total(now) - own.tally.total(now)
     let usual = others > 0 ? (this.#tally.bad(now) - own.tally.bad(now)) / others : 0
-    for (const other of this.#alternatives.keys()) usual = Math.min(usual, other.#failureShare(now))
-    return ejectionReason(own, outcome, now, settings, this.#size > 1 || this.#alternatives.size > 0, usual)
-  }
-
-  #failureShare(now: number): number {
-    const total = this.#tally.total(now)
-    return total > 0 ? this.#tally.bad(now) / total : 0
+    let hasChoice = this.#size > 1
+    for (const alternative of this.#alternatives) {
+      const share = alternative.failureShareBehind(endpoint, now)
+      if (share === undefined) continue
+      hasChoice = true
+      usual = Math.min(usual, share)
+    }
+    return ejectionReason(own, outcome, now, settings, hasChoice, usual)
   }
 
   #noteReach(endpoint: Endpoint, reachable: boolean): void {

@@ -1,5 +1,6 @@
 /** What ejection knows of one endpoint: its counts, its strikes, and the probe that finds out. */
 import type { Attempt } from '../core/attempt.ts'
+import type { Endpoint } from '../core/endpoint.ts'
 import { WindowedCounts } from './windowed-counts.ts'
 
 /** Made for an endpoint when its first attempt ends. */
@@ -20,4 +21,15 @@ export class EndpointHealth {
   get held(): boolean {
     return this.dueAt === Number.POSITIVE_INFINITY
   }
+}
+
+/** The share of recent attempts at `endpoints` that failed; 0 without attempts. */
+export function failureShareOf(endpoints: readonly Endpoint[], now: number): number {
+  let [bad, total] = [0, 0]
+  for (const { health } of endpoints) {
+    if (!(health instanceof EndpointHealth)) continue
+    bad += health.tally.bad(now)
+    total += health.tally.total(now)
+  }
+  return total > 0 ? bad / total : 0
 }

@@ -8,6 +8,7 @@ import type { ErrorCode } from '../core/errors.ts'
 import type { Cluster } from '../core/picker.ts'
 import type { Policy } from '../core/policy.ts'
 import type { Telemetry } from '../core/telemetry.ts'
+import type { Alternative } from './alternative.ts'
 import type { FaultRule } from './fault-injection.ts'
 import type { HedgePolicy } from './hedge.ts'
 import type { LimitListener } from './limits/adaptive-limit.ts'
@@ -16,6 +17,7 @@ import { GlobalRateLimitPolicy, type QuotaHost } from './limits/global-rate-limi
 import type { GlobalRateSettings } from './limits/global-rate-settings.ts'
 import { RATE_LIMIT, RateLimitPolicy } from './limits/rate-limit.ts'
 import type { LimitsSettings } from './limits/settings.ts'
+import { RelievedCircuit } from './relieved-circuit.ts'
 import { RETRY, RetryPolicy, type RetrySettings } from './retry.ts'
 import { RetryBudget } from './retry-budget.ts'
 import type { ServiceState } from './service-state.ts'
@@ -84,6 +86,8 @@ export interface ClientParts {
   readonly provisional?: Provisional | undefined
   /** Where several services own the endpoints. @defaultValue those of `state` and `balancer` */
   readonly guards?: readonly Policy[] | undefined
+  /** Calls go on to other endpoints when some fail. @defaultValue they do not */
+  readonly relief?: Alternative | undefined
 }
 
 /**
@@ -100,7 +104,9 @@ export function compileStack(parts: ClientParts): Stack {
     provisional: parts.provisional,
     service: present([
       // Outside retry: a call counts once, and while the service is down no attempt costs anything.
-      state.circuit,
+      state.circuit === undefined || parts.relief === undefined
+        ? state.circuit
+        : new RelievedCircuit(state.circuit, parts.relief, parts.clock),
     ]),
     endpoint: parts.guards ?? guardsOf(parts),
     // Hedging stands inside retry: a hedged attempt counts and is paid for like a retry.

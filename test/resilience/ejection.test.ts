@@ -55,7 +55,7 @@ describe('ejection', () => {
     expect(events.at(-1)).toBe('e0: probing -> healthy (probe-succeeded)')
   })
 
-  it('ejects the only endpoint, or all of them, while calls may go on to another service', () => {
+  it('ejects the only endpoint, or all of them, while calls may go on to others', () => {
     const alone = setUp(1)
     const failing = setUp(3)
     const failAll = () => {
@@ -64,28 +64,17 @@ describe('ejection', () => {
       for (let i = 0; i < 6; i++) failing.run(failing.first, FAILURE)
       return [alone.first.state, failing.first.state]
     }
-    const other = new EjectionPolicy(EJECTION.resolve(), alone.clock)
-    const remove = [alone, failing].flatMap(({ policy }) => [
-      policy.addAlternative(other),
-      policy.addAlternative(other),
-    ])
-    for (const each of remove) each()
+    const others = { failureShareBehind: () => 0 }
+    for (const { policy } of [alone, failing]) policy.addAlternative(others)()
+    for (const { policy } of [alone, failing]) policy.addAlternative({ failureShareBehind: () => undefined })
     expect(failAll()).toEqual(['healthy', 'healthy'])
-    for (const { policy } of [alone, failing]) policy.addAlternative(other)
+    for (const { policy } of [alone, failing]) policy.addAlternative(others)
     expect(failAll()).toEqual(['ejected', 'ejected'])
   })
 
-  it('ejects nothing more where the other service fails as often', () => {
-    const { clock, endpoints, policy, run } = setUp(3)
-    const other = new EjectionPolicy(EJECTION.resolve(), clock)
-    policy.addAlternative(other)
-    const elsewhere = endpoint('elsewhere')
-    for (let i = 0; i < 20; i++) {
-      const attempt = new Attempt(callAt(clock))
-      attempt.endpoint = elsewhere
-      attempt.startedAt = clock.now()
-      other.settle(attempt, FAILURE)
-    }
+  it('ejects nothing more where those that calls go on to fail as often', () => {
+    const { endpoints, policy, run } = setUp(3)
+    policy.addAlternative({ failureShareBehind: () => 0.9 })
     for (let i = 0; i < 30; i++) for (const each of endpoints) run(each, FAILURE)
     expect(endpoints.filter(({ state }) => state !== 'healthy')).toEqual([])
   })

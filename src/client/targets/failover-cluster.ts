@@ -6,8 +6,10 @@ import type { HashKey } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { Balancer, Cluster, Picker } from '../../core/picker.ts'
+import type { Alternative } from '../../resilience/alternative.ts'
 import type { BalancingSettings } from '../../resilience/balancing-settings.ts'
 import type { EjectionSettings } from '../../resilience/ejection-settings.ts'
+import { failureShareOf } from '../../resilience/endpoint-health.ts'
 import { HealthView } from '../../resilience/health-view.ts'
 import { type BalancingClient, LayeredBalancer } from '../balancing/arranged.ts'
 import { FailoverPicker, type Level } from '../balancing/failover-picker.ts'
@@ -35,6 +37,9 @@ export interface FailoverClusterParts {
   readonly clock: Clock
 }
 
+/** How often the failures of a level are counted anew. */
+const COUNT_EVERY_MS = 100
+
 const NO_ENDPOINT: Picker = Object.freeze({ pick: () => undefined })
 const NONE: readonly Endpoint[] = Object.freeze([])
 
@@ -45,6 +50,10 @@ class LevelView implements Level {
   draining = false
   picker: Picker = NO_ENDPOINT
   readonly #members: LevelMembers
+  /** Made when an endpoint of the service fails. */
+  #set: ReadonlySet<Endpoint> | undefined
+  #failureShare = 0
+  #failureShareAt = Number.NEGATIVE_INFINITY
   readonly #view: HealthView
   readonly #balancer: Balancer
 
@@ -59,6 +68,19 @@ class LevelView implements Level {
     this.#balancer = new LayeredBalancer(balancer, balancing, client, this.health, clock, watch)
   }
 
+  has(endpoint: Endpoint): boolean {
+    this.#set ??= new Set(this.endpoints)
+    return this.#set.has(endpoint)
+  }
+
+  failureShare(now: number): number {
+    if (now - this.#failureShareAt >= COUNT_EVERY_MS) {
+      this.#failureShareAt = now
+      this.#failureShare = failureShareOf(this.endpoints, now)
+    }
+    return this.#failureShare
+  }
+
   /** `taken`: by the levels before it; what this level takes is added. */
   follow(taken: Set<Endpoint>): void {
     const { cluster } = this.owner
@@ -67,12 +89,14 @@ class LevelView implements Level {
     const ready = members.filter((endpoint) => !cluster.isDraining(endpoint))
     this.draining = ready.length === 0 && members.length > 0
     this.endpoints = Object.freeze(this.draining ? members : ready)
+    this.#set = undefined
+    this.#failureShareAt = Number.NEGATIVE_INFINITY
     this.picker = this.endpoints.length === 0 ? NO_ENDPOINT : this.#balancer.picker(this.endpoints)
     this.#view.watch(this.picker.inUse ?? this.endpoints)
   }
 }
 
-export class FailoverCluster implements Cluster {
+export class FailoverCluster implements Cluster, Alternative {
   readonly service: string
   readonly #levels: readonly LevelView[]
   readonly #owners: readonly EndpointOwner[]
@@ -113,6 +137,24 @@ export class FailoverCluster implements Cluster {
     return () => {
       for (const each of leave) each()
     }
+  }
+
+  /** Begins to notify the ejection of each service of the levels behind its endpoints. */
+  begin(): () => void {
+    const leave = this.#owners.map(({ state }) => state.ejection.addAlternative(this))
+    return () => {
+      for (const each of leave) each()
+    }
+  }
+
+  failureShareBehind(endpoint: Endpoint, now: number): number | undefined {
+    const at = this.#levels.findIndex((level) => level.has(endpoint))
+    if (at < 0) return undefined
+    let least: number | undefined
+    for (const level of this.#levels.slice(at + 1)) {
+      if (level.endpoints.length > 0) least = Math.min(least ?? 1, level.failureShare(now))
+    }
+    return least
   }
 
   #follow(): void {

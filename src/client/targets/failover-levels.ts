@@ -18,7 +18,7 @@ export interface LevelMembers {
 export interface LevelsParts {
   /** The owner and the subset to which calls go without failover. */
   readonly owner: EndpointOwner
-  readonly subset: Subset
+  readonly subset: () => Subset
   /** The service that is called. */
   readonly called: EndpointOwner
   readonly client: BalancingClient
@@ -34,12 +34,12 @@ export function levelsOf(levels: readonly FailoverLevel[], parts: LevelsParts): 
   const { owner, subset, called } = parts
   const target = (holds: (endpoint: Endpoint) => boolean): LevelMembers => ({
     owner,
-    isMember: (endpoint) => isIn(endpoint, subset) && holds(endpoint),
+    isMember: (endpoint) => isIn(endpoint, subset()) && holds(endpoint),
   })
   const made: LevelMembers[] = []
   const divides = levels.some((level) => {
     if (level.kind !== 'service') return true
-    return subset === undefined && (level.service ?? called.service) === owner.service
+    return subset() === undefined && (level.service ?? called.service) === owner.service
   })
   if (!divides) made.push(target(() => true))
   for (const level of levels) {

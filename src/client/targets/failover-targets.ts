@@ -5,16 +5,19 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Cluster } from '../../core/picker.ts'
 import type { Policy } from '../../core/policy.ts'
-import type { EjectionPolicy } from '../../resilience/ejection.ts'
+import type { Alternative } from '../../resilience/alternative.ts'
 import { OwnedPolicies } from '../../resilience/owned-policies.ts'
 import { guardsOf } from '../../resilience/stack.ts'
 import type { FailoverLevel } from '../../routing/settings.ts'
 import type { BalancingClient } from '../balancing/arranged.ts'
+import type { EndpointOwner } from './endpoint-owner.ts'
 import { FailoverCluster, type OwnerBalancing } from './failover-cluster.ts'
-import { type LevelMembers, type LevelsParts, levelsOf } from './failover-levels.ts'
+import { type LevelsParts, levelsOf } from './failover-levels.ts'
 
 /** A target that fails over. */
 export interface FailoverWish extends Omit<LevelsParts, 'client'>, OwnerBalancing {
+  /** Equal for targets that share a cluster. */
+  readonly key: string
   readonly levels: readonly FailoverLevel[]
   /** The policies of the target's endpoints. */
   readonly guards: readonly Policy[]
@@ -23,13 +26,22 @@ export interface FailoverWish extends Omit<LevelsParts, 'client'>, OwnerBalancin
 export interface FailoverTarget {
   readonly cluster: Cluster
   readonly guards: readonly Policy[]
+  /** What a failing level leaves its calls to. */
+  readonly relief: Alternative
+}
+
+interface Made {
+  readonly cluster: FailoverCluster
+  readonly owners: readonly EndpointOwner[]
+  /** The services of all levels are watched. */
+  readonly whole: boolean
+  readonly end: () => void
 }
 
 export class FailoverTargets {
   readonly #clock: Clock
   readonly #client: BalancingClient
-  /** Which ejection knows of which, and how it forgets. */
-  readonly #alternatives = new Map<EjectionPolicy, Map<EjectionPolicy, () => void>>()
+  readonly #clusters = new Map<string, Made>()
 
   constructor(clock: Clock, client: BalancingClient) {
     this.#clock = clock
@@ -37,44 +49,43 @@ export class FailoverTargets {
   }
 
   of(wish: FailoverWish): FailoverTarget {
-    const { owner, balancing, ejection } = wish
-    const client = this.#client
-    const levels = levelsOf(wish.levels, { ...wish, client })
-    // The levels say which zones come first.
-    const own: OwnerBalancing = { balancing: Object.freeze({ ...balancing, zone: 'ignore' }), ejection }
-    const cluster = new FailoverCluster({
-      service: owner.service,
-      levels,
-      balancingOf: (each) => (each === owner ? own : { balancing: each.settings, ejection: undefined }),
-      client,
-      key: balancing.hashKey,
-      clock: this.#clock,
-    })
-    this.#addAlternatives(levels)
-    const guards = new Map(
-      levels.map(({ owner: each }) => [
-        each.service,
-        guardsOf({ settings: each.settings, state: each.state, balancer: each.learner }),
-      ]),
-    )
-    guards.set(owner.service, wish.guards)
-    return { cluster, guards: Object.freeze([new OwnedPolicies(guards)]) }
-  }
-
-  /** None of the clusters made so far is used by calls that begin now. */
-  clear(): void {
-    for (const others of this.#alternatives.values()) for (const release of others.values()) release()
-    this.#alternatives.clear()
-  }
-
-  #addAlternatives(levels: readonly LevelMembers[]): void {
-    const ejections = [...new Set(levels.map(({ owner }) => owner.state.ejection))]
-    for (const [i, ejection] of ejections.entries()) {
-      const known = this.#alternatives.get(ejection) ?? new Map<EjectionPolicy, () => void>()
-      this.#alternatives.set(ejection, known)
-      for (const other of ejections.slice(i + 1)) {
-        if (!known.has(other)) known.set(other, ejection.addAlternative(other))
-      }
+    let made = this.#clusters.get(wish.key)
+    if (made === undefined || !made.whole) {
+      made?.end()
+      made = this.#make(wish)
+      this.#clusters.set(wish.key, made)
     }
+    const guards = new Map(made.owners.map((owner) => [owner.service, guardsOf(partsOf(owner))]))
+    guards.set(wish.owner.service, wish.guards)
+    return { cluster: made.cluster, relief: made.cluster, guards: Object.freeze([new OwnedPolicies(guards)]) }
   }
+
+  /** Calls that begin from now on use none of the clusters made so far. */
+  clear(): void {
+    for (const { end } of this.#clusters.values()) end()
+    this.#clusters.clear()
+  }
+
+  #make(wish: FailoverWish): Made {
+    const { owner, balancing, ejection } = wish
+    const [clock, client] = [this.#clock, this.#client]
+    let whole = true
+    const ownerOf = (service: string): EndpointOwner | undefined => {
+      const found = wish.ownerOf(service)
+      whole &&= found !== undefined
+      return found
+    }
+    const levels = levelsOf(wish.levels, { ...wish, client, ownerOf })
+    // The levels say which zones come first.
+    const ofTarget: OwnerBalancing = { balancing: Object.freeze({ ...balancing, zone: 'ignore' }), ejection }
+    const cluster = new FailoverCluster({
+      ...{ levels, client, clock, service: owner.service, key: balancing.hashKey },
+      balancingOf: (each) => (each === owner ? ofTarget : { balancing: each.settings, ejection: undefined }),
+    })
+    return { cluster, owners: [...new Set(levels.map((level) => level.owner))], whole, end: cluster.begin() }
+  }
+}
+
+function partsOf({ settings, state, learner }: EndpointOwner) {
+  return { settings, state, balancer: learner }
 }

@@ -254,7 +254,8 @@ export class ServiceRoutes {
     const learner = owner.balancer(balancing.balancer).policy
     const failover = this.#failover({
       ...{ levels, owner, balancing },
-      subset: membersOf(routed.target!, owner),
+      key: `${clusterKey(route, routed.target)}${levels === this.#routing.failover ? '' : ` ${route.name}`}`,
+      subset: () => membersOf(routed.target, owner),
       ejection: own.has('ejection') ? policy.ejection : undefined,
       guards: guardsOf({ ...parts, balancer: learner }),
     })
@@ -268,7 +269,7 @@ export class ServiceRoutes {
     return foreign ? failover.filter(({ kind }) => kind !== 'service') : failover
   }
 
-  #failover(wish: Pick<FailoverWish, 'levels' | 'owner' | 'subset' | 'balancing' | 'ejection' | 'guards'>) {
+  #failover(wish: Pick<FailoverWish, 'key' | 'levels' | 'owner' | 'subset' | 'balancing' | 'ejection' | 'guards'>) {
     return this.#failovers.of({
       ...wish,
       called: this.#parts.called,
@@ -288,8 +289,8 @@ export class ServiceRoutes {
     const parts = { settings, state, balancer: learner }
     const missed = this.#held.missed
     const levels = this.#failover({
-      ...{ levels: failover, owner: called, balancing: settings },
-      subset: undefined,
+      ...{ key: '', levels: failover, owner: called, balancing: settings },
+      subset: () => undefined,
       ejection: undefined,
       guards: guardsOf(parts),
     })

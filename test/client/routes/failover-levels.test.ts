@@ -29,7 +29,7 @@ function levels(written: readonly FailoverLevelOptions[], among: readonly Endpoi
   const { routing } = resolvePolicy(null, { service: 'inventory', failover: written })
   const made = levelsOf(routing!.failover!, {
     owner: target.owner ?? called,
-    subset: target.subset,
+    subset: () => target.subset,
     called,
     client: { id: 'client-1', zone: undefined, ...target.client },
     ownerOf: (service) => (service === 'inventory' ? called : others.get(service)),
