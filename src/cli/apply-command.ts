@@ -5,7 +5,7 @@ import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import type { PolicyChange } from './differences.ts'
 import { withExample } from './examples.ts'
 import { EXIT, Failure, type LocatedIssue } from './failure.ts'
-import { type PolicyFile, readPolicyFile } from './policy-file.ts'
+import { mistakesIn, type PolicyFile, readPolicyFile } from './policy-file.ts'
 import { type RegistryApi, RegistryRefusal } from './registry-api.ts'
 import type { CliContext } from './terminal.ts'
 
@@ -86,6 +86,7 @@ export async function sendDocuments(
   } catch (error) {
     if (!(error instanceof RegistryRefusal) || error.remoteIssues.length === 0) throw error
     const issues = error.remoteIssues.map((issue) => locate(file, issue))
+    if (error.code === 'invalid-policy') throw mistakesIn(issues[0]!.file, issues)
     throw new Failure(EXIT.invalid, error.code, error.message, issues)
   }
 }

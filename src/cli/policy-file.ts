@@ -28,7 +28,8 @@ type Path = readonly (string | number)[]
 /** @throws Failure naming every mistake. */
 export function parsePolicyFile(text: string, file: string): PolicyFile {
   if (Buffer.byteLength(text) > LARGEST_FILE_BYTES) throw tooLarge(file)
-  if (text.trim() === '') throw wrong(file, [{ file, line: 1, column: 1, path: '', message: 'there is no document' }])
+  if (text.trim() === '')
+    throw mistakesIn(file, [{ file, line: 1, column: 1, path: '', message: 'there is no document' }])
   const lines = new LineCounter()
   const at = (offset: number) => {
     const { line, col } = lines.linePos(offset)
@@ -90,7 +91,7 @@ export function parsePolicyFile(text: string, file: string): PolicyFile {
     issues.push({ file, line: 1, column: 1, path: '', message: `more than ${MOST_DOCUMENTS} documents` })
   }
   issues.push(...checkDocuments(values.slice(0, MOST_DOCUMENTS), locate))
-  if (issues.length > 0) throw wrong(file, issues)
+  if (issues.length > 0) throw mistakesIn(file, issues)
   return { documents: values as FileDocument[], locate }
 }
 
@@ -205,7 +206,7 @@ function tooLarge(file: string): Failure {
   return new Failure(EXIT.invalid, 'file-too-large', `${file} is larger than ${LARGEST_FILE_BYTES / 1024} KiB`)
 }
 
-function wrong(file: string, issues: readonly LocatedIssue[]): Failure {
+export function mistakesIn(file: string, issues: readonly LocatedIssue[]): Failure {
   const count = issues.length === 1 ? 'a mistake' : `${issues.length} mistakes`
   return new Failure(EXIT.invalid, 'invalid-policy', `${file} has ${count}; nothing was applied`, issues)
 }

@@ -1,15 +1,17 @@
 /**
  * Judges documents against the others in force, and against the instances that run now.
  */
-import type { Issue } from '../options/fields.ts'
+import { describeIssue, type Issue } from '../options/fields.ts'
 import { crossIssues } from '../routing/across-documents.ts'
 import { instanceWarnings, type Warning } from '../routing/instance-warnings.ts'
-import { ApiError, invalid } from './api/error.ts'
+import { ApiError } from './api/error.ts'
 import { manifestWarnings } from './manifests/manifest-checks.ts'
 import { isManifestId } from './manifests/manifest-records.ts'
 import type { StoredPolicy } from './policy-change.ts'
 import type { RegistryState } from './state.ts'
 
+/** In the text of an error; its list has all. */
+const MOST_SHOWN = 10
 /** More warnings than this help no reader. */
 const MOST_WARNINGS = 50
 
@@ -31,7 +33,8 @@ export function refuseAcross(state: RegistryState, documents: Documents): void {
   const gone = found.find(({ service }) => documents.get(service) === null)
   if (gone !== undefined) throw new ApiError('conflict', `'${gone.service}' cannot be deleted: ${gone.message}`)
   const issues = found.map(({ service, path, message }): Issue => ({ path: [indexes.get(service)!, ...path], message }))
-  throw invalid('policies', issues, 'invalid-policy')
+  const texts = found.map(({ service, ...issue }) => `${service}: ${describeIssue(issue)}`)
+  throw new ApiError('invalid-policy', texts.slice(0, MOST_SHOWN).join('; '), issues)
 }
 
 /** Of the documents that a change leaves in force. Each path begins with the document's index. */

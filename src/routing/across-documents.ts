@@ -8,6 +8,8 @@ import { type Path, type Reference, referencesOf, subsetNames } from './referenc
 
 /** More of them help no reader. */
 const MOST_CYCLES = 20
+/** The document of the mesh. */
+const NO_SERVICE = 'mesh'
 
 /** A mistake, and the changed document in which it is shown. */
 export interface CrossIssue {
@@ -45,7 +47,7 @@ function undefinedSubsets(documents: DocumentsAfter, changed: ReadonlySet<string
   }
   for (const service of documents.others) {
     for (const reference of referencesIn(documents, service)) {
-      if (changed.has(service) || !changed.has(reference.service) || reference.service === service) continue
+      if (changed.has(service) || !changed.has(reference.service) || reference.subset === undefined) continue
       if (lackOf(documents, reference) === undefined) continue
       const isDeleted = documents.of(reference.service) === null
       const message = `${isDeleted ? '' : `does not define '${reference.subset}', but `}${place(service, reference.path)} in force sends to its subset '${reference.subset}'`
@@ -55,8 +57,9 @@ function undefinedSubsets(documents: DocumentsAfter, changed: ReadonlySet<string
   return issues
 }
 
-/** Why the subset of a reference does not exist; `undefined` if it does, or may. */
+/** Why what a reference names does not exist; `undefined` if it does, or may. */
 function lackOf(documents: DocumentsAfter, { service, subset }: Reference): string | undefined {
+  if (service === NO_SERVICE) return `'${service}' has the defaults of all services, and is none`
   if (subset === undefined) return undefined
   const document = documents.of(service)
   if (document === undefined) return undefined

@@ -103,6 +103,12 @@ const BAD: readonly (readonly [what: string, document: string, line: number, mes
     "routes[0].to: there is no subset 'bleu' of 'eu'; did you mean 'blue'?",
   ],
   [
+    'the document of the mesh as a target',
+    route('to: { service: mesh }'),
+    4,
+    "routes[0].to: 'mesh' has the defaults of all services",
+  ],
+  [
     'a subset of a service without a document',
     route('to: { service: nowhere, subset: blue }'),
     4,
@@ -303,7 +309,7 @@ describe('a document', () => {
     const [issue = '', ...rest] = stderr.trimEnd().split('\n')
     expect(issue).toMatch(new RegExp(`^<stdin>:${line}:\\d+ `))
     expect(issue).toContain(message)
-    expect(rest).toEqual([expect.stringMatching(/^error: /)])
+    expect(rest).toEqual(['error: <stdin> has a mistake; nothing was applied'])
     expect([code, stdout]).toEqual([2, ''])
     expect(registry.revision).toBe(revision)
   })

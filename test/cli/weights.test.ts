@@ -212,7 +212,7 @@ describe('documents that are right alone', () => {
     const back = await command(['rollback', 'eu', '--to', '1'])
     expect([back.code, back.stderr]).toEqual([
       2,
-      expect.stringContaining("does not define 'blue', but us (routes[0].to)"),
+      "error: eu: subsets: does not define 'blue', but us (routes[0].to) in force sends to its subset 'blue'\n",
     ])
     await command(['delete', 'us'])
     expect((await command(['delete', 'eu'])).code).toBe(0)
