@@ -13,6 +13,7 @@ const INSTALLED = [
   'p-retry',
   'is-network-error',
   'jose',
+  're2js',
   'typescript',
   '@types/node',
 ]
