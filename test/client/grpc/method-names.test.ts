@@ -50,6 +50,7 @@ async function rigOf(Client: GrpcClientClass<grpc.Client>, client?: GrpcClientOp
     clock: systemClock,
     settings: { retry: stack.stack().retry.settings },
     select: () => ({ stack: stack.stack() }),
+    unrouted: () => ({ stack: stack.stack() }),
   }
   const made = makeGrpcClient(
     Client,
