@@ -26,9 +26,11 @@ import { type BalancingClient, LayeredBalancer } from './balancing/arranged.ts'
 import { type BalancerParts, createBalancer } from './balancing/balancer.ts'
 import type { CallContext } from './call-context.ts'
 import type { DoubtedEndpoints } from './doubted-endpoints.ts'
+import { EndpointsInUse } from './endpoints-in-use.ts'
 import { FirstPolicy } from './first-policy.ts'
 import { HealthChecks } from './health-checks.ts'
 import { MirrorsInFlight } from './mirror/in-flight.ts'
+import { PanicEvents } from './panic-events.ts'
 import type { Selection, Selector } from './selection.ts'
 import { Selections } from './selections.ts'
 import { ejectionEvents, type PeerLabels, stateEvents } from './state-events.ts'
@@ -85,17 +87,14 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
   /** Holds calls until the policy is known; `undefined` from then on. */
   #first: FirstPolicy | undefined
   #known: ServiceEndpoints | undefined
-  #panicking = false
-  /**
-   * The endpoints in use, after each publication of the cluster and each pick that changed them.
-   */
-  readonly #watch = (inUse: readonly Endpoint[]): void => {
-    this.state.ejection.watch(inUse)
-    this.#checks.update(inUse)
-  }
+  /** Its labels in events and gauges. */
+  readonly #peer: PeerLabels
+  readonly #inUse: EndpointsInUse
+  readonly #panic: PanicEvents
+  readonly #watch = (inUse: readonly Endpoint[]): void => this.#inUse.use(inUse)
   readonly #died = (dead: readonly Endpoint[]): void => {
     this.cluster.bury(dead)
-    this.#tellPanic()
+    this.#panic.look(this.cluster)
   }
   readonly #doubt = (lost: readonly Endpoint[]): void => {
     // A connection that stands is no death.
@@ -108,19 +107,22 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     this.protocol = protocol
     this.transport = parts.transport
     this.#parts = parts
+    this.#peer = { peer: service, ...(protocol !== 'http' && { protocol }) }
     const ejected = ejectionEvents(parts.events, (endpoint) => this.#checks.failureOf(endpoint))
     this.state = new ServiceState(service, parts.clock, {
       ...stateEvents(parts.events, this.#peer),
       onEjection: (...change) => {
-        this.#tellPanic()
+        this.#panic.look(this.cluster)
         ejected(...change)
       },
     })
+    this.#panic = new PanicEvents(parts.events, this.#peer, this.state.ejection)
     this.#checks = new HealthChecks({
       clock: parts.clock,
       ejection: this.state.ejection,
       probe: (path) => parts.transport.probe(path),
     })
+    this.#inUse = new EndpointsInUse(this.state.ejection, this.#checks)
     this.#settings = SERVICE.resolve()
     this.#arranged = this.#arrange()
     this.cluster = new ServiceCluster(service, () => this.#arranged, parts.clock, this.#watch, this.#doubt)
@@ -190,6 +192,10 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     return this.#routing
   }
 
+  useFor(target: object, inUse: readonly Endpoint[]): void {
+    this.#inUse.useFor(target, inUse)
+  }
+
   onConfigured(listener: () => void): () => void {
     this.#dependents.add(listener)
     return () => void this.#dependents.delete(listener)
@@ -214,7 +220,7 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     }
     const { intended, left, doubted = false, stale } = endpoints
     this.cluster.apply(instancesOf(endpoints, this.protocol), { intended, left, doubted, stale })
-    this.#tellPanic()
+    this.#panic.look(this.cluster)
     first?.end(true)
   }
 
@@ -298,16 +304,6 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     }
   }
 
-  /** Emits an event when panic (too few healthy endpoints) begins or ends. */
-  #tellPanic(): void {
-    const { endpoints } = this.cluster
-    const on = endpoints.length > 0 && this.state.ejection.panicking
-    if (on === this.#panicking) return
-    this.#panicking = on
-    const healthy = endpoints.filter(({ state }) => state === 'healthy').length
-    this.#parts.events.emit('cluster:panic', { ...this.#peer, on, healthy, endpoints: endpoints.length })
-  }
-
   close(graceMs: number): void {
     this.forgotten = true
     this.#first?.end(false)
@@ -316,11 +312,6 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     this.#routes?.close()
     this.cluster.close(graceMs)
     this.state.close()
-  }
-
-  /** Its labels in events and gauges. */
-  get #peer(): PeerLabels {
-    return this.protocol === 'http' ? { peer: this.service } : { peer: this.service, protocol: this.protocol }
   }
 
   balancer(name: BalancerName): BalancerParts {

@@ -1,4 +1,5 @@
 /** The destination that owns endpoints, as the targets of routes see it. */
+import type { Endpoint } from '../../core/endpoint.ts'
 import type { Policy } from '../../core/policy.ts'
 import type { ServiceCluster } from '../../discovery/cluster.ts'
 import type { BalancerName } from '../../resilience/balancing-settings.ts'
@@ -20,6 +21,8 @@ export interface EndpointOwner {
   readonly learner: Policy | undefined
   /** The balancer of that name, which keeps its estimates. */
   balancer(name: BalancerName): BalancerParts
+  /** `target` uses these endpoints, if each client uses a part; empty: none any more. */
+  useFor(target: object, inUse: readonly Endpoint[]): void
   /** Calls `listener` after each change of its policy. Returns how to stop. */
   onConfigured(listener: () => void): () => void
 }

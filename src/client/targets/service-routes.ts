@@ -164,6 +164,7 @@ export class ServiceRoutes {
   close(): void {
     this.recompile()
     this.#held.close()
+    this.#clusters.keep(new Set())
     for (const state of this.#states.values()) state.close()
     this.#states.clear()
   }

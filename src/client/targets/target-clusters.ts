@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { Clock } from '../../core/clock.ts'
+import type { Endpoint } from '../../core/endpoint.ts'
 import type { Cluster } from '../../core/picker.ts'
 import type { Policy } from '../../core/policy.ts'
 import type { BalancingSettings } from '../../resilience/balancing-settings.ts'
@@ -33,7 +34,11 @@ interface Kept {
   readonly wish: ClusterWish
   readonly made: TargetCluster
   readonly view: ClusterView
+  /** Its owner needs no longer look after the endpoints that it used. */
+  drop(): void
 }
+
+const NONE: readonly Endpoint[] = Object.freeze([])
 
 export class TargetClusters {
   readonly #clock: Clock
@@ -56,12 +61,17 @@ export class TargetClusters {
     const { owner, balancing, ejection } = wish
     const health = new HealthView(owner.state.ejection, this.#clock, ejection)
     const { balancer, policy } = owner.balancer(balancing.balancer)
-    const watch = health.watch.bind(health)
+    const watch = (inUse: readonly Endpoint[]): void => {
+      health.watch(inUse)
+      // Otherwise, the service's own picker uses all.
+      owner.useFor(health, owner.settings.subsetSize === undefined ? NONE : inUse)
+    }
+    if (known !== undefined) known.drop()
     const layered = new LayeredBalancer(balancer, balancing, this.#client, health, this.#clock, watch)
     const parts = { source: owner.cluster, balancer: layered, clock: this.#clock, watch }
     const view = new ClusterView(parts, wish.members())
     const made = { cluster: view, learner: policy }
-    this.#kept.set(key, { wish, made, view })
+    this.#kept.set(key, { wish, made, view, drop: () => owner.useFor(health, NONE) })
     return made
   }
 
@@ -72,7 +82,11 @@ export class TargetClusters {
 
   /** Forgets all other keys. */
   keep(keys: ReadonlySet<string>): void {
-    for (const key of this.#kept.keys()) if (!keys.has(key)) this.#kept.delete(key)
+    for (const [key, { drop }] of this.#kept) {
+      if (keys.has(key)) continue
+      this.#kept.delete(key)
+      drop()
+    }
   }
 }
 

@@ -15,6 +15,7 @@ import { type PolicyDocument, resolvePolicy } from '../../../src/discovery/polic
 import { HealthView } from '../../../src/resilience/health-view.ts'
 import { instance } from '../../rigs/instance.ts'
 import { opened } from '../http/opened.ts'
+import { until } from '../http/rig.ts'
 
 /** Knows how many timers run. */
 class CountingClock implements Clock {
@@ -58,6 +59,8 @@ class World {
   readonly clock = new CountingClock()
   readonly transport: HttpTransport
   readonly http: HttpClient
+  /** The names of servers that were asked for their health. */
+  readonly checked = new Set<string>()
   readonly #servers = new Map<string, Server>()
   readonly #services = new Map<string, Destination<HttpTransport>>()
 
@@ -104,7 +107,10 @@ class World {
       told.map(async ({ name, version, metadata = {} }) => {
         let server = this.#servers.get(name)
         if (server === undefined) {
-          server = createServer((_, response) => response.end(name))
+          server = createServer(({ url }, response) => {
+            if (url === '/healthz') this.checked.add(name)
+            response.end(name)
+          })
           this.#servers.set(name, server)
           await new Promise<void>((resolve) => server!.listen(0, '127.0.0.1', resolve))
         }
@@ -233,6 +239,29 @@ describe('a subset', () => {
     expect(world.service('inventory').cluster.endpoints.map(({ version }) => version)).toEqual(['v1'])
     expect(await world.get()).toBe('two')
   })
+})
+
+it('instances of a subset are checked for their health, also if this client uses others for the rest', async () => {
+  const world = await World.make()
+  const others = Array.from({ length: 6 }, (_, i): Told => ({ name: `other-${i}`, version: 'v1' }))
+  await world.endpoints('inventory', ...others, two)
+  const document = {
+    subset: { size: 1 },
+    healthCheck: { path: '/healthz', interval: '500ms', timeout: '500ms' },
+  } as const
+  world.document({ ...document, subsets: SUBSETS, routes: [{ name: 'all', to: 'green' }] })
+  const [own] = world.service('inventory').cluster.picker.inUse!
+  expect(await world.get()).toBe('two')
+  await until(() => world.checked.has('two'))
+  expect([...world.checked].filter((name) => name !== 'two' && name !== own!.id)).toEqual([])
+  world.document({ ...document, subsets: SUBSETS })
+  expect(own!.id).not.toBe('two')
+  // A probe may be on its way when the route goes.
+  for (let round = 0; round < 2; round++) {
+    world.checked.clear()
+    await until(() => world.checked.has(own!.id))
+  }
+  expect(world.checked.has('two')).toBe(false)
 })
 
 describe('another service to which a route leads', () => {
