@@ -41,7 +41,7 @@ function canary(percent: number, least: number, most: number): Scene {
       if (tally.torn > 0) return `${tally.torn} users saw both sides`
       if (back.length > 0) return `${back.length} users left green again`
       const share = (100 * green.length) / USERS
-      return share < least || share > most ? `${share} % of users are on green` : undefined
+      return share < least || share > most ? `${Math.round(share)} % of users are on green` : undefined
     },
   }
 }

@@ -119,8 +119,10 @@ export class ServiceCluster implements Cluster {
       endpoint.metadata = instance.metadata
       this.#limbo.delete(endpoint)
       if (news.stale === true) this.#fromDisk.add(endpoint)
-      if (instance.state === 'draining') this.#draining.add(endpoint)
-      else this.#draining.delete(endpoint)
+      if (instance.state === 'draining') {
+        this.#draining.add(endpoint)
+        giveUpMirrors(endpoint)
+      } else this.#draining.delete(endpoint)
     }
     if (news.stale !== true && this.#fromDisk.size > 0) {
       for (const key of this.#listed.addresses()) this.#fromDisk.delete(this.#byAddress.get(key)!)
@@ -268,8 +270,13 @@ export class ServiceCluster implements Cluster {
 function withdraw(endpoint: Endpoint, graceMs: number): void {
   endpoint.withdrawn = true
   endpoint.transport?.close(graceMs)
-  // Mirrors are not waited for.
+  giveUpMirrors(endpoint)
+}
+
+/** An instance that goes is not held up by what no caller waits for. */
+function giveUpMirrors(endpoint: Endpoint): void {
   endpoint.shadow?.transport?.close(0)
+  endpoint.shadow = undefined
 }
 
 /** Another id at the same address is another process, whose estimates start anew. */

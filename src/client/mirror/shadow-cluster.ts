@@ -43,7 +43,9 @@ export class ShadowCluster implements ClusterHealth {
     const endpoints = this.#parts.endpoints()
     if (endpoints.length === 0) return undefined
     const balancing = this.#parts.balancing()
-    if (this.#picker === undefined || endpoints !== this.#from || balancing !== this.#by) {
+    // A shadow was dropped: its instance is leaving, or has come back.
+    const whole = endpoints.every(({ shadow }) => shadow !== undefined)
+    if (this.#picker === undefined || !whole || endpoints !== this.#from || balancing !== this.#by) {
       this.#rebuild(endpoints, balancing)
     }
     // What calls have found out holds for mirrors, too; not the other way round.

@@ -1,4 +1,5 @@
 /** Mirrors as documents ask for them, over HTTP and gRPC alike. */
+import { request } from 'undici'
 import { describe, expect, it } from 'vitest'
 import type { Mesh } from '../../../src/index.ts'
 import { until } from '../http/rig.ts'
@@ -132,6 +133,8 @@ describe.each<Protocol>(['http', 'grpc'])('a mirror of %s calls', (protocol) => 
     for (let i = 0; i < 20; i++) expect(await rig.ask(checkout, protocol, 'inventory')).toBe('blue')
     await until(() => sent(checkout, 'overloaded') === 20)
     expect(await rig.ask(checkout, protocol, 'inventory', { 'x-direct': '1' })).toBe('green')
+    // Each copy was tried once.
+    expect(rig.by('green')).toHaveLength(21)
     expect(metric(checkout, 'inmesh_client_endpoints', { state: 'ejected' })).toBe(0)
     expect(metric(checkout, 'inmesh_client_circuit_transitions_total', {})).toBe(0)
     expect(metric(checkout, 'inmesh_client_retries_total', {})).toBe(0)
@@ -172,4 +175,44 @@ describe.each<Protocol>(['http', 'grpc'])('a mirror of %s calls', (protocol) => 
       return dropped(checkout, 'no-endpoints') > before
     })
   })
+
+  it('is given up when its target drains, and so does not hold it up', async () => {
+    const rig = await mirroredMesh([{ service: 'inventory', timeout: '60s', subsets: SUBSETS, routes: [ALL] }])
+    await rig.instance('inventory', 'blue', { version: 'v1' })
+    const hangs: Script = () => undefined
+    const options = { version: 'v2', drainTimeout: 50_000 }
+    const green = await rig.instance('inventory', 'green', options, hangs)
+    const checkout = await rig.test.join('checkout')
+    for (let i = 0; i < 3; i++) expect(await rig.ask(checkout, protocol, 'inventory')).toBe('blue')
+    await until(() => rig.by('green').length === 3)
+    await green.close()
+    await until(() => sent(checkout, 'connection-lost') === 3)
+  })
+})
+
+it('copies what an undici dispatcher and fetch send', async () => {
+  const rig = await mirroredMesh([{ service: 'inventory', subsets: SUBSETS, routes: [ALL] }])
+  await rig.instance('inventory', 'blue', { version: 'v1' })
+  await rig.instance('inventory', 'green', { version: 'v2' })
+  const checkout = await rig.test.join('checkout')
+  const { body } = await request('http://inventory.mesh/', {
+    dispatcher: checkout.dispatcher(),
+    method: 'POST',
+    body: 'by undici',
+    headers: { 'x-door': 'dispatcher' },
+  })
+  expect(await body.text()).toBe('blue')
+  const answer = await checkout.fetch('http://inventory/', {
+    method: 'POST',
+    body: 'by fetch',
+    headers: { 'x-door': 'fetch' },
+  })
+  expect(await answer.text()).toBe('blue')
+  await until(() => sent(checkout, 'ok') === 2)
+  expect(
+    rig.by('green').map(({ headers }) => [headers['x-door'], headers['content-length'], headers['x-inmesh-mirror']]),
+  ).toEqual([
+    ['dispatcher', '9', '1'],
+    ['fetch', '8', '1'],
+  ])
 })
