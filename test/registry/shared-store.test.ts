@@ -64,6 +64,43 @@ test('apply 300 policies in one transaction each, one registry after the other',
   for (const { version, document } of json.policies) expect({ version, timeout: document.timeout }).toEqual(last)
 })
 
+test('change weights of one document at the same time, and lose no change', async () => {
+  // Its writes wait for the turn, so both registries decide before either has written.
+  shared = await SqliteStorage.open({ path: join(directory, 'r.db') })
+  const [first, second] = [await start('first'), await start('second')]
+  const even = [
+    { to: 'blue', weight: 50 },
+    { to: 'green', weight: 50 },
+  ]
+  const routes = Array.from({ length: 8 }, (_, i) => ({ name: `r${i}`, match: [{ path: `/${i}` }], split: even }))
+  const subsets = { blue: { version: 'v1' }, green: { version: 'v2' } }
+  await first.registry.applyPolicies([{ service: 'shop', subsets, routes }])
+  const answers = await Promise.all(
+    routes.map(({ name }, i) => {
+      const body = { route: name, shares: { green: i } }
+      return request((i % 2 === 0 ? first : second).registry, 'POST', '/v1/policies/shop/split', { body })
+    }),
+  )
+  expect(answers.map(({ status }) => status)).toEqual(routes.map(() => 200))
+  const { json } = await request(second.registry, 'GET', '/v1/policies/shop')
+  expect(json.version).toBe(9)
+  const green = json.document.routes.map(({ split }: { split: { weight: number }[] }) => split[1]!.weight)
+  expect(green).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
+})
+
+test('refuse what contradicts a document that another of them has just written', async () => {
+  shared = await SqliteStorage.open({ path: join(directory, 'r.db') })
+  const [first, second] = [await start('first'), await start('second')]
+  const leads = (service: string, to: string) => ({ service, routes: [{ name: 'all', to: { service: to } }] })
+  const both = await Promise.allSettled([
+    first.registry.applyPolicies([leads('a', 'b')]),
+    second.registry.applyPolicies([leads('b', 'a')]),
+  ])
+  expect(both.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
+  const { json } = await request(first.registry, 'GET', '/v1/policies')
+  expect(json.policies).toHaveLength(1)
+})
+
 test('answer 503 while they are cut off from the store, and go on reading', async () => {
   const { registry, view } = await start('first')
   await registry.applyPolicies(policies(1, '3s'))
