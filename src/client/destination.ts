@@ -10,7 +10,7 @@ import type { Protocol } from '../core/protocol.ts'
 import type { RequestHead } from '../core/request-head.ts'
 import type { Telemetry } from '../core/telemetry.ts'
 import { ServiceCluster } from '../discovery/cluster.ts'
-import type { Instance } from '../discovery/instance.ts'
+import { instancesOf } from '../discovery/instances-of.ts'
 import type { ServicePolicy } from '../discovery/policy-document.ts'
 import type { ServiceEndpoints } from '../discovery/resolver.ts'
 import { isGrpcMethod } from '../options/names.ts'
@@ -162,6 +162,11 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     const { cluster } = this
     if (this.holds > 0 || this.#observers.size > 0 || cluster.waiting > 0 || cluster.observed) return true
     return cluster.endpoints.some(({ pending }) => pending > 0)
+  }
+
+  /** Whether endpoints are known, here or where a route that was used leads. */
+  get served(): boolean {
+    return this.cluster.endpoints.length > 0 || this.#routes?.leadsOn === true
   }
 
   /** Whether a call may find an endpoint, here or where a route leads. */
@@ -341,10 +346,4 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
       provisional: this.#first,
     })
   }
-}
-
-/** Returns the same list if all instances speak the protocol. */
-function instancesOf(endpoints: ServiceEndpoints, protocol: Protocol): readonly Instance[] {
-  if (endpoints.protocol === protocol) return endpoints.instances
-  return endpoints.instances.filter((instance) => instance.protocol === protocol)
 }

@@ -30,7 +30,7 @@ export class IdleDestinations {
       seen.idle = seen.uses === uses && !destination.busy ? seen.idle + 1 : 0
       seen.uses = uses
       if (destination.busy) return false
-      return seen.idle >= (isServed(destination) ? LOOKS_WITH_ENDPOINTS : LOOKS_WITHOUT_ENDPOINTS)
+      return seen.idle >= (destination.served ? LOOKS_WITH_ENDPOINTS : LOOKS_WITHOUT_ENDPOINTS)
     })
   }
 
@@ -39,13 +39,9 @@ export class IdleDestinations {
     let served: Destination | undefined
     for (const destination of destinations) {
       if (destination.busy) continue
-      if (!isServed(destination)) return destination
+      if (!destination.served) return destination
       if ((this.#seen.get(destination)?.idle ?? 0) >= LOOKS_TO_MAKE_ROOM) served ??= destination
     }
     return served
   }
-}
-
-function isServed({ cluster }: Destination): boolean {
-  return cluster.endpoints.length > 0
 }

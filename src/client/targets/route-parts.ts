@@ -3,7 +3,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { Balancer, Cluster } from '../../core/picker.ts'
 import { ServiceCluster } from '../../discovery/cluster.ts'
 import type { BalancingSettings } from '../../resilience/balancing-settings.ts'
-import type { RouteSettings, TargetSettings } from '../../routing/settings.ts'
+import type { RouteSettings, RoutingSettings, TargetSettings } from '../../routing/settings.ts'
 
 /** Equal for targets that share a view. */
 export function clusterKey({ name, own, policy }: RouteSettings, to: TargetSettings | undefined): string {
@@ -37,3 +37,11 @@ export function nowhere(service: string, clock: Clock): Cluster {
 }
 
 const NO_BALANCER: Balancer = { name: 'none', picker: () => ({ pick: () => undefined }) }
+
+/** The services of all targets, mirrors and failover levels. */
+export function servicesNamedBy({ routes, failover }: RoutingSettings): Set<string> {
+  const copied = routes.flatMap(({ mirrors }) => mirrors.map(({ target }) => target))
+  const targets = [...routes.flatMap((route) => route.targets), ...copied].map(({ service }) => service)
+  const levels = [failover, ...routes.map((route) => route.failover)].flatMap((each) => each ?? [])
+  return new Set([...targets, ...levels.flatMap((level) => (level.kind === 'service' ? (level.service ?? []) : []))])
+}

@@ -21,7 +21,7 @@ import type { EndpointOwner, HoldOwner } from './endpoint-owner.ts'
 import { FailoverTargets, type FailoverWish } from './failover-targets.ts'
 import { HeldServices } from './held-services.ts'
 import { membersOf } from './members-of.ts'
-import { balancingOf, clusterKey, hasOwnPicker, nowhere } from './route-parts.ts'
+import { balancingOf, clusterKey, hasOwnPicker, nowhere, servicesNamedBy } from './route-parts.ts'
 import { RouteState } from './route-state.ts'
 import { TargetChoice } from './target-choice.ts'
 import { type TargetCluster, TargetClusters } from './target-clusters.ts'
@@ -137,6 +137,11 @@ export class ServiceRoutes {
     this.#diverted.clear()
   }
 
+  /** Whether a service that is held has endpoints. */
+  get leadsOn(): boolean {
+    return this.#held.ready
+  }
+
   /** Whether another service to which a route leads has endpoints. */
   get ready(): boolean {
     this.#begin()
@@ -186,13 +191,9 @@ export class ServiceRoutes {
   }
 
   #watchNamed(): void {
-    const own = this.#parts.called.service
-    const { routes, failover } = this.#routing
-    const copied = routes.flatMap(({ mirrors }) => mirrors.map(({ target }) => target))
-    const targets = [...routes.flatMap((route) => route.targets), ...copied].map(({ service }) => service)
-    const levels = [failover, ...routes.map((route) => route.failover)].flatMap((each) => each ?? [])
-    const named = [...targets, ...levels.flatMap((level) => (level.kind === 'service' ? (level.service ?? []) : []))]
-    this.#held.keep(new Set(named.filter((service) => service !== own)))
+    const named = servicesNamedBy(this.#routing)
+    named.delete(this.#parts.called.service)
+    this.#held.keep(named)
   }
 
   #compile(route: RouteSettings): TargetChoice {

@@ -276,7 +276,13 @@ describe('another service to which a route leads', () => {
     await new Promise((resolve) => setImmediate(resolve))
     await world.endpoints('other', two)
     expect(await waiting).toBe('two')
+    // Neither is idle, though no call is made to the one, and the other has no instances.
+    await world.endpoints('inventory')
     expect(world.service('other').busy).toBe(true)
+    expect(world.service('inventory').served).toBe(true)
+    world.document({})
+    expect(world.service('other').busy).toBe(false)
+    expect(world.service('inventory').served).toBe(false)
   })
 
   it('gives its own breaker to all that call it, by a route or not', async () => {
