@@ -168,13 +168,15 @@ describe('a sticky key', () => {
   })
 
   it('leaves no one of green behind when green goes from 10 to 20 of 100, over 1,000 changes', () => {
+    const some = keys.slice(0, 200)
     let onGreen = new Set<string>()
     for (let weight = 1; weight <= 1_000; weight++) {
-      const now = new Set(keys.filter((key) => stickyIndex(targets(1_000 - weight, weight), key) === 1))
-      for (const key of onGreen) expect(now.has(key)).toBe(true)
+      const sides = targets(1_000 - weight, weight)
+      const now = new Set(some.filter((key) => stickyIndex(sides, key) === 1))
+      expect([...onGreen].filter((key) => !now.has(key))).toEqual([])
       onGreen = now
     }
-    expect(onGreen.size).toBe(keys.length)
+    expect(onGreen.size).toBe(some.length)
   })
 
   it.each([[[90, 10]], [[1, 1, 1, 1]], [[1, 99]], [[700, 200, 100]]])('spreads many keys by the weights %j', (all) => {
