@@ -41,9 +41,9 @@ export class RoutedClient {
     this.#zone = zone
   }
 
-  /** Puts the document of a service in force. */
-  configure(document: PolicyDocument): void {
-    this.#of(document.service).configure(resolvePolicy(null, document))
+  /** Puts the document of a service in force, over that of the mesh. */
+  configure(document: PolicyDocument, mesh: PolicyDocument | null = null): void {
+    this.#of(document.service).configure(resolvePolicy(mesh, document))
   }
 
   /** Replaces the instances of `service`, as discovery does. */

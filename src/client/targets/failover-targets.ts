@@ -76,8 +76,9 @@ export class FailoverTargets {
       return found
     }
     const levels = levelsOf(wish.levels, { ...wish, client, ownerOf })
-    // The levels say which zones come first.
-    const ofTarget: OwnerBalancing = { balancing: Object.freeze({ ...balancing, zone: 'ignore' }), ejection }
+    // Levels by zone say which zones come first.
+    const zone = wish.levels.some(({ kind }) => kind === 'zone') ? 'ignore' : balancing.zone
+    const ofTarget: OwnerBalancing = { balancing: Object.freeze({ ...balancing, zone }), ejection }
     const cluster = new FailoverCluster({
       ...{ levels, client, clock, service: owner.service, key: balancing.hashKey },
       balancingOf: (each) => (each === owner ? ofTarget : { balancing: each.settings, ejection: undefined }),

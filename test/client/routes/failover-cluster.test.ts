@@ -113,6 +113,23 @@ describe('failover of a destination', () => {
     expect(new Set(failing)).toEqual(new Set(['-']))
   })
 
+  it('keeps the zone preference within a level, unless the levels go by zone', () => {
+    const { client, place, zonesOf } = setUp({ failover: [{ service: 'inventory-eu' }] })
+    client.use('inventory', place('a1 a2 b1 b2'))
+    expect(zonesOf(60)).toEqual(['a'])
+    client.configure({ service: 'inventory', failover: SERVICES })
+    expect(zonesOf(60)).toEqual(['a', 'b'])
+  })
+
+  it('of the mesh holds for each service that has none', () => {
+    const { client, place, zonesOf } = setUp({})
+    client.use('inventory', place('a1 b1 b2'))
+    client.configure({ service: 'inventory', zone: 'ignore' }, { service: 'mesh', failover: ZONES })
+    expect(zonesOf(60)).toEqual(['a'])
+    client.configure({ service: 'inventory', failover: [{ zone: 'any' }] }, { service: 'mesh', failover: ZONES })
+    expect(zonesOf(60)).toEqual(['a', 'b'])
+  })
+
   it('follows a new document with the next call', () => {
     const { client, place, zonesOf } = setUp({ failover: SERVICES })
     client.use('inventory-eu', place('e1'))
