@@ -3,10 +3,11 @@
  * manifest, `httproute items -n shop`.
  */
 import type { Command } from 'commander'
-import { DEFAULT_NAMESPACE, MANIFEST_KINDS, type ManifestKind, showKey } from '../gateway-api/manifest.ts'
+import { MANIFEST_KINDS, type ManifestKind, showKey } from '../gateway-api/manifest.ts'
 import { namespaceName, objectName } from '../gateway-api/names.ts'
 import type { Field, Issue } from '../options/fields.ts'
 import { serviceName } from '../options/names.ts'
+import { DEFAULT_NAMESPACE } from '../routing/match.ts'
 import { EXIT, Failure } from './failure.ts'
 import { parsed } from './flag-values.ts'
 

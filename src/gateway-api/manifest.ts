@@ -3,11 +3,10 @@
  * read by its kind's own file.
  */
 import { fields, instance, oneOf, optional } from '../options/fields.ts'
+import { DEFAULT_NAMESPACE } from '../routing/match.ts'
 import { namespaceName, objectName } from './names.ts'
 
 export const API_VERSION = 'gateway.networking.k8s.io/v1'
-/** Of a manifest that names none, as kubectl's. */
-export const DEFAULT_NAMESPACE = 'default'
 
 /** The kinds of manifests that the mesh takes. */
 export const MANIFEST_KINDS = ['HTTPRoute', 'GRPCRoute'] as const

@@ -15,6 +15,7 @@ const COMPARED: ReadonlySet<string> = new Set([
   'query',
   'grpc',
   'from',
+  'namespace',
   'protocol',
 ] satisfies (keyof MatchSettings)[])
 
@@ -56,6 +57,7 @@ export function covers(wide: MatchSettings, narrow: MatchSettings): boolean {
     (wide.protocol === undefined || wide.protocol === narrow.protocol) &&
     contains(wide.methods, narrow.methods) &&
     contains(wide.from, narrow.from) &&
+    (wide.namespace === undefined || wide.namespace === narrow.namespace) &&
     (wide.path === undefined ||
       isAll(wide.path) ||
       (narrow.path !== undefined && pathCovers(wide.path, narrow.path))) &&

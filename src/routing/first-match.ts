@@ -6,6 +6,7 @@ import type { Protocol } from '../core/protocol.ts'
 import type { RequestHead } from '../core/request-head.ts'
 import { normalPath } from '../net/request-path.ts'
 import { compileRegex } from './linear-regex.ts'
+import { DEFAULT_NAMESPACE } from './match.ts'
 import { isWhole, type PathPattern, type SegmentPattern } from './path-pattern.ts'
 import type { GrpcMatch, MatchSettings, RouteSettings } from './settings.ts'
 import type { ValueMatch } from './value-match.ts'
@@ -16,10 +17,12 @@ export interface RoutedRequest {
   readonly protocol: Protocol
   /** The calling service. */
   readonly caller: string
+  /** Of the calling process. @defaultValue `default` */
+  readonly namespace?: string
 }
 
 /** A condition of a match. */
-export type Condition = 'protocol' | 'from' | 'grpc' | 'method' | 'path' | 'headers' | 'query'
+export type Condition = 'protocol' | 'from' | 'fromNamespace' | 'grpc' | 'method' | 'path' | 'headers' | 'query'
 
 /** The first route of which a match holds. */
 export function firstMatch(routes: readonly RouteSettings[], request: RoutedRequest): RouteSettings | undefined {
@@ -33,9 +36,10 @@ export function matchThatHolds(route: RouteSettings, request: RoutedRequest): Ma
 
 /** The first condition that fails; `undefined`: the match holds. */
 export function failedCondition(match: MatchSettings, request: RoutedRequest): Condition | undefined {
-  const { head, protocol, caller } = request
+  const { head, protocol, caller, namespace = DEFAULT_NAMESPACE } = request
   if (match.protocol !== undefined && match.protocol !== protocol) return 'protocol'
   if (match.from !== undefined && !match.from.includes(caller)) return 'from'
+  if (match.namespace !== undefined && match.namespace !== namespace) return 'fromNamespace'
   if (match.grpc !== undefined && !grpcHolds(match.grpc, head.method)) return 'grpc'
   if (match.methods !== undefined && !match.methods.includes(head.method)) return 'method'
   if (match.path !== undefined && !pathHolds(match.path, head.path)) return 'path'

@@ -13,6 +13,9 @@ import { PATH_PATTERN } from './path-pattern.ts'
 import type { GrpcMatch, MatchSettings } from './settings.ts'
 import { REGEX, VALUE_MATCH, type ValueMatch } from './value-match.ts'
 
+/** Of a process whose metadata names none, as in Kubernetes. */
+export const DEFAULT_NAMESPACE = 'default'
+
 const GRPC = /^\/?(?:\*|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\/(?:\*|[A-Za-z_]\w*)$/
 
 function grpcNames(written: string): GrpcMatch {
@@ -58,6 +61,11 @@ const definition = fields({
   grpc: optional(GRPC_MATCH),
   /** The calling service, or several. @defaultValue all */
   from: optional(oneOrList(text('the name of a calling service', SERVICE_NAME, 63), { max: 100 })),
+  /**
+   * The namespace of the calling process: `namespace` of its metadata, else `default`.
+   * @defaultValue all
+   */
+  fromNamespace: optional(text('the name of a namespace', SERVICE_NAME, 63)),
 })
 
 /** A condition of a route. */
@@ -66,7 +74,7 @@ export interface MatchOptions extends OptionsOf<typeof definition> {}
 const NONE: readonly (readonly [string, ValueMatch])[] = Object.freeze([])
 
 function settings(given: Parsed<typeof definition>): MatchSettings {
-  const { path, method, headers, query, grpc, from } = given
+  const { path, method, headers, query, grpc, from, fromNamespace } = given
   const http = path !== undefined || method !== undefined || query !== undefined
   return Object.freeze({
     methods: method,
@@ -75,6 +83,7 @@ function settings(given: Parsed<typeof definition>): MatchSettings {
     query: query ?? NONE,
     grpc,
     from,
+    namespace: fromNamespace,
     protocol: grpc !== undefined ? 'grpc' : http ? 'http' : undefined,
   })
 }

@@ -66,6 +66,8 @@ export interface MatchSettings {
   readonly grpc: GrpcMatch | undefined
   /** The calling services. */
   readonly from: readonly string[] | undefined
+  /** Of the calling process. */
+  readonly namespace: string | undefined
   /** `undefined`: both. */
   readonly protocol: 'http' | 'grpc' | undefined
 }

@@ -24,6 +24,7 @@ const EVERY_REQUEST: MatchSettings = Object.freeze({
   query: Object.freeze([]),
   grpc: undefined,
   from: undefined,
+  namespace: undefined,
   protocol: undefined,
 })
 const ALL: readonly MatchSettings[] = Object.freeze([EVERY_REQUEST])

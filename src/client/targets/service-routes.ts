@@ -180,7 +180,8 @@ export class ServiceRoutes {
   }
 
   #tableOf({ routes }: RoutingSettings): RouteTable {
-    return new RouteTable(routes, this.#parts.caller, this.#parts.protocol)
+    const { caller, protocol, client } = this.#parts
+    return new RouteTable(routes, caller, protocol, client.metadata?.namespace)
   }
 
   /** Other services are watched from the first use on: a service that is only a target has none. */

@@ -1,7 +1,8 @@
 /** Changes of policy documents: many at once, or one by its path. */
-import { DEFAULT_NAMESPACE, isManifest } from '../../gateway-api/manifest.ts'
+import { isManifest } from '../../gateway-api/manifest.ts'
 import { fields, instance, optional } from '../../options/fields.ts'
 import { integer } from '../../options/quantities.ts'
+import { DEFAULT_NAMESPACE } from '../../routing/match.ts'
 import { checkAccess } from '../access/access.ts'
 import type { ApiContext, ApiRequest } from './context.ts'
 import { invalid } from './error.ts'
