@@ -10,7 +10,7 @@ import type { Audit } from './access/audit.ts'
 import { ApiError } from './api/error.ts'
 import type { Precondition } from './api/precondition.ts'
 import { noneSince, slotOf, writesOf } from './document-slots.ts'
-import { refuseMerged } from './manifests/manifest-checks.ts'
+import { attachedBy, refuseMerged } from './manifests/manifest-checks.ts'
 import { describeId, isManifestId } from './manifests/manifest-records.ts'
 import { comparePolicy, type PolicyChange, type StoredPolicy } from './policy-change.ts'
 import { refuseAcross, warningsOf } from './policy-checks.ts'
@@ -237,7 +237,7 @@ export class Policies {
         )
       }
       const change = comparePolicy(id, current, document)
-      changes.push(change)
+      changes.push(isManifestId(id) ? { ...change, attached: attachedBy(change) } : change)
       if (change.change !== 'unchanged')
         operations.push(...writesOf(id, slot, { document, version: change.version }, { at, by }))
     }

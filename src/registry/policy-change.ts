@@ -12,6 +12,8 @@ export interface PolicyChange {
   readonly version: number
   readonly before: StoredPolicy | null
   readonly after: StoredPolicy | null
+  /** Of a manifest: the services that it was or is attached to, whose callers the change concerns. */
+  readonly attached?: readonly string[]
 }
 
 /** `after: null` deletes. Documents that differ only in the order of their keys are equal. */

@@ -196,7 +196,7 @@ export class TestMesh {
   }
 
   /**
-   * Applies policy documents atomically, as `inmesh apply` does. Resolves when they are in force in
+   * Applies policy documents and Gateway API manifests atomically, as `inmesh apply` does. Resolves when they are in force in
    * every member concerned.
    *
    * @throws ApiError `invalid-policy` with an issue for every mistake
@@ -207,7 +207,9 @@ export class TestMesh {
     if (documents.length === 0) return []
     const before = this.registry.revision
     const changes = await this.registry.applyPolicies(documents)
-    const changed = changes.filter(({ change }) => change !== 'unchanged').map(({ service }) => service)
+    const changed = changes
+      .filter(({ change }) => change !== 'unchanged')
+      .flatMap(({ service, attached = [service] }) => attached)
     await this.#inForce(changed, before)
     return changes
   }

@@ -7,7 +7,7 @@ import { type GatewayRoute, readManifest } from '../../gateway-api/read-manifest
 import type { AttachedRoute } from '../../gateway-api/service-routes.ts'
 import { formatPath, type Issue } from '../../options/fields.ts'
 import { invalid } from '../api/error.ts'
-import type { StoredPolicy } from '../policy-change.ts'
+import type { PolicyChange, StoredPolicy } from '../policy-change.ts'
 import type { RegistryState } from '../state.ts'
 import { isManifestId } from './manifest-records.ts'
 
@@ -43,6 +43,12 @@ export function refuseMerged(state: RegistryState, documents: Documents): void {
       'invalid-policy',
     )
   }
+}
+
+/** The services that a manifest was or is attached to. */
+export function attachedBy({ before, after }: PolicyChange): readonly string[] {
+  const routes = [before, after].map((manifest) => (manifest === null ? undefined : readManifest(manifest).route))
+  return [...new Set(routes.flatMap((route) => route?.attachments ?? []).map(({ service }) => service))]
 }
 
 function mistakeOf(document: StoredPolicy): string | undefined {
