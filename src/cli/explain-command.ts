@@ -1,6 +1,7 @@
 /** `inmesh explain`: where a request would go, and why, by what the registry knows. */
 import { type Command, InvalidArgumentError } from 'commander'
 import type { Explanation } from '../discovery/explanation.ts'
+import { namespaceName } from '../gateway-api/names.ts'
 import { serviceName } from '../options/names.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
@@ -12,6 +13,7 @@ import type { CliContext } from './terminal.ts'
 interface ExplainFlags extends ConnectionFlags {
   readonly header?: Readonly<Record<string, string>>
   readonly from?: string
+  readonly fromNamespace?: string
   readonly all?: boolean
 }
 
@@ -28,6 +30,11 @@ export function addExplainCommand(program: Command, surroundings: CliContext): v
       'the calling service; without it no condition on the caller holds',
       parsed(serviceName()),
     )
+    .option(
+      '--from-namespace <namespace>',
+      "the namespace of the calling process (default: 'default')",
+      parsed(namespaceName()),
+    )
     .option('--all', 'show policies that have their defaults, too')
   withConnection(command)
   withExample(
@@ -36,11 +43,12 @@ export function addExplainCommand(program: Command, surroundings: CliContext): v
     'inmesh explain grpc inventory shop.Inventory/Quote --from checkout',
   )
   command.action(async (method: string, url: string, grpc: string | undefined, flags: ExplainFlags) => {
-    const { header, from, all = false, ...connection } = flags
+    const { header, from, fromNamespace, all = false, ...connection } = flags
     const request = {
       ...(method.toLowerCase() === 'grpc' ? grpcRequest(url, grpc) : httpRequest(method, url, grpc)),
       ...(header !== undefined && { headers: header }),
       ...(from !== undefined && { from }),
+      ...(fromNamespace !== undefined && { fromNamespace }),
     }
     const { api, terminal } = await connect(surroundings, connection)
     const explanation = await api.call<Explanation>('POST', '/v1/explain', request)

@@ -14,7 +14,7 @@ import {
   record,
   text,
 } from '../options/fields.ts'
-import { grpcMethod, serviceName } from '../options/names.ts'
+import { grpcMethod, SERVICE_NAME, serviceName } from '../options/names.ts'
 import type { ExplainedRequest } from './explain.ts'
 import { MESH_DOCUMENT } from './policy-document.ts'
 
@@ -42,17 +42,25 @@ const WITH_CALLER = fields({
   ...definition.shape,
   /** The calling service. @defaultValue not known: no condition on it holds */
   from: optional(serviceName()),
+  /** The namespace of the calling process. @defaultValue `'default'` */
+  fromNamespace: optional(text('the name of a namespace', SERVICE_NAME, 63)),
 })
 
 /** @throws OptionsError naming each wrong field */
-export function checkExplainOptions(given: unknown, from: string, what: string): ExplainedRequest {
-  return toRequest(check(definition, given, what), from, what)
+export function checkExplainOptions(
+  given: unknown,
+  from: string,
+  namespace: string | undefined,
+  what: string,
+): ExplainedRequest {
+  return { ...toRequest(check(definition, given, what), from, what), ...(namespace !== undefined && { namespace }) }
 }
 
 /** The same with the caller in it. @throws OptionsError naming each wrong field */
 export function checkExplainRequest(given: unknown, what: string): ExplainedRequest {
-  const { from, ...options } = check(WITH_CALLER, given, what)
-  return toRequest(options, from, what)
+  const { from, fromNamespace, ...options } = check(WITH_CALLER, given, what)
+  const request = toRequest(options, from, what)
+  return fromNamespace === undefined ? request : { ...request, namespace: fromNamespace }
 }
 
 function toRequest(given: Parsed<typeof definition>, from: string | undefined, what: string): ExplainedRequest {

@@ -56,6 +56,8 @@ export interface ExplainedRequest {
   readonly service: string
   /** The calling service; `undefined`: not known. */
   readonly from: string | undefined
+  /** The namespace of the calling process. @defaultValue `'default'` */
+  readonly namespace?: string
   readonly protocol: Protocol
   readonly head: RequestHead
   /** Of the request's baggage. */
@@ -77,12 +79,17 @@ export function explain(request: ExplainedRequest, given: ExplainSources): Expla
     return policy
   }
   const sources: Known = { ...given, policyOf }
-  const { service, from, protocol, head } = request
+  const { service, from, namespace, protocol, head } = request
   const mesh = sources.document(MESH_DOCUMENT)
   const own = sources.document(service)
   const { routing, settings } = policyOf(service)
   const routes = routing?.routes ?? []
-  const tried = triedRoutes(routes, { head, protocol, caller: from ?? '' })
+  const tried = triedRoutes(routes, {
+    head,
+    protocol,
+    caller: from ?? '',
+    ...(namespace !== undefined && { namespace }),
+  })
   const last = tried.at(-1)
   const matched = last?.matched === true ? routes[tried.length - 1] : undefined
   const wish = overrideOf(request, routing)

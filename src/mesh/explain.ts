@@ -20,11 +20,11 @@ const LOOK_MS = 10
 /** @throws OptionsError naming each wrong field; MeshError `closed`, `no-endpoints` */
 export async function explainCall(
   options: unknown,
-  { service: caller, clock }: Pick<MeshSettings, 'service' | 'clock'>,
+  { service: caller, clock, metadata }: Pick<MeshSettings, 'service' | 'clock' | 'metadata'>,
   membership: Membership,
   destinations: Destinations,
 ): Promise<Explanation> {
-  const request = checkExplainOptions(options, caller, 'mesh.explain')
+  const request = checkExplainOptions(options, caller, metadata.namespace, 'mesh.explain')
   const find = (service: string): Destination | undefined =>
     request.protocol === 'grpc' ? destinations.grpc(service) : destinations.http(service)
   const untilAt = clock.now() + LONGEST_WAIT_MS

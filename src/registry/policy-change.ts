@@ -12,7 +12,7 @@ export interface PolicyChange {
   readonly version: number
   readonly before: StoredPolicy | null
   readonly after: StoredPolicy | null
-  /** Of a manifest: the services that it was or is attached to, whose callers the change concerns. */
+  /** Of a manifest: the services that it was or is attached to. */
   readonly attached?: readonly string[]
 }
 

@@ -3,6 +3,7 @@
  * `firstMatch`.
  */
 import { type Condition, failedCondition, type RoutedRequest } from './first-match.ts'
+import { DEFAULT_NAMESPACE } from './match.ts'
 import type { PathPattern } from './path-pattern.ts'
 import type { GrpcMatch, MatchSettings, RouteSettings } from './settings.ts'
 import type { ValueMatch } from './value-match.ts'
@@ -53,12 +54,14 @@ function tryRoute({ name, matches }: RouteSettings, request: RoutedRequest): Tri
 type Described = Omit<FailedCondition, 'match'>
 
 function describe(condition: Condition, match: MatchSettings, request: RoutedRequest): Described {
-  const { head, protocol, caller } = request
+  const { head, protocol, caller, namespace = DEFAULT_NAMESPACE } = request
   switch (condition) {
     case 'protocol':
       return { condition, expected: String(match.protocol), seen: protocol }
     case 'from':
       return { condition, expected: (match.from ?? []).join(', '), seen: caller === '' ? null : caller }
+    case 'fromNamespace':
+      return { condition, expected: String(match.namespace), seen: namespace }
     case 'grpc':
       return { condition, expected: grpcText(match.grpc!), seen: head.method.slice(1) }
     case 'method':

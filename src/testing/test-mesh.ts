@@ -196,8 +196,8 @@ export class TestMesh {
   }
 
   /**
-   * Applies policy documents and Gateway API manifests atomically, as `inmesh apply` does. Resolves when they are in force in
-   * every member concerned.
+   * Applies policy documents and Gateway API manifests atomically, as `inmesh apply` does. Resolves
+   * when they are in force in every member concerned.
    *
    * @throws ApiError `invalid-policy` with an issue for every mistake
    * @throws MeshError `registry-unavailable` if a member has not taken them within 10 s

@@ -5,6 +5,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Mesh } from '../../src/index.ts'
 import { failure } from '../client/http/opened.ts'
+import { until } from '../client/http/rig.ts'
 import { type Answered, type Ask, count, type RoutedMesh, routedMesh, type Seen } from '../client/routes/rig.ts'
 import { httpRoute, to } from './manifests.ts'
 
@@ -364,5 +365,47 @@ describe('timeouts and retries', () => {
     const before = mesh.rig.seen.length
     expect((await mesh.ask('/')).status).toBe(503)
     expect(mesh.rig.seen.length - before).toBe(1)
+  })
+})
+
+describe('mirrors', () => {
+  const mirror = (extras: object = {}) => ({
+    type: 'RequestMirror',
+    requestMirror: { backendRef: to('echo-v2'), ...extras },
+  })
+  const arrived = (mesh: Echo, by: string) => mesh.rig.seen.filter((seen) => seen.by === by).length
+
+  it('HTTPRouteRequestMirror: a copy goes to the mirror, whose answer is ignored', async () => {
+    const mesh = await echo([httpRoute('mirror', [{ filters: [mirror()], ...v1 }])])
+    mesh.rig.scripts.set('echo-v2', () => 500)
+    const answer = await mesh.ask('/copied?x=1')
+    expect([answer.status, answer.by]).toEqual([200, 'echo-v1'])
+    await until(() => arrived(mesh, 'echo-v2') === 1)
+    expect(mesh.rig.seen.find(({ by }) => by === 'echo-v2')?.path).toBe('/copied?x=1')
+  })
+
+  it('HTTPRouteRequestMultipleMirrors: each gets a copy', async () => {
+    const self = { type: 'RequestMirror', requestMirror: { backendRef: to('echo') } }
+    const mesh = await echo([httpRoute('mirrors', [{ filters: [mirror(), self], ...v1 }])])
+    await mesh.ask('/')
+    await until(() => arrived(mesh, 'echo-v2') === 1 && arrived(mesh, 'echo') === 1)
+    expect(arrived(mesh, 'echo-v1')).toBe(1)
+  })
+
+  it('HTTPRouteRequestPercentageMirror: percent and fraction; nothing for 0', async () => {
+    const fraction = mirror({ fraction: { numerator: 1, denominator: 2 } })
+    const mesh = await echo([
+      httpRoute('share', [
+        prefix('/half', { filters: [fraction], ...v1 }),
+        prefix('/none', { filters: [mirror({ percent: 0 })], ...v1 }),
+        prefix('/all', { filters: [mirror({ percent: 100 })], ...v1 }),
+      ]),
+    ])
+    for (let i = 0; i < 10; i++) await mesh.ask('/none')
+    for (let i = 0; i < 5; i++) await mesh.ask('/all')
+    await until(() => arrived(mesh, 'echo-v2') === 5)
+    for (let i = 0; i < 100; i++) await mesh.ask('/half')
+    await until(() => arrived(mesh, 'echo-v2') >= 25)
+    expect(arrived(mesh, 'echo-v2')).toBeLessThanOrEqual(5 + 80)
   })
 })
