@@ -1,4 +1,5 @@
 /** What a rule of a manifest does with a request, in the words of our documents. */
+import { createHash } from 'node:crypto'
 import { LONGEST_DEADLINE_MS } from '../core/deadline.ts'
 import { formatDuration } from '../options/duration.ts'
 import type { Filter, HeaderFilter, MirrorFilter, PathModifier, RedirectFilter } from './filters.ts'
@@ -19,14 +20,37 @@ const LONGEST_WAIT_MS = 300_000
 /** The answer where there is no backend. */
 const NO_BACKEND = { status: 500, grpcStatus: 'UNAVAILABLE', body: 'no backend' }
 
-export function httpActions(rule: HttpRule, exists: Exists): Actions {
+/** `name`: of the rule, for a cookie that the manifest does not name. */
+export function httpActions(rule: HttpRule, exists: Exists, name: string): Actions {
   const to = destination(rule, exists)
-  return { ...to, ...filterActions(rule.filters ?? [], exists, to), ...policies(rule.timeouts, rule.retry) }
+  return {
+    ...to,
+    ...filterActions(rule.filters ?? [], exists, to),
+    ...sessionOf(rule, to, name),
+    ...policies(rule.timeouts, rule.retry),
+  }
 }
 
-export function grpcActions(rule: GrpcRule, exists: Exists): Actions {
+export function grpcActions(rule: GrpcRule, exists: Exists, name: string): Actions {
   const to = destination(rule, exists)
-  return { ...to, ...filterActions(rule.filters ?? [], exists, to) }
+  return { ...to, ...filterActions(rule.filters ?? [], exists, to), ...sessionOf(rule, to, name) }
+}
+
+/** Without a backend there is no endpoint to stay with. */
+function sessionOf({ sessionPersistence: given }: HttpRule | GrpcRule, { to, split }: Actions, name: string): Actions {
+  if (given === undefined || (to === undefined && split === undefined)) return {}
+  const { type = 'Cookie', absoluteTimeout, cookie, header } = given
+  const life = absoluteTimeout !== undefined && absoluteTimeout > 0 ? { lifetime: formatDuration(absoluteTimeout) } : {}
+  if (type === 'Header') return { session: { header: header!.name.toLowerCase(), ...life } }
+  const unique = `inmesh-${createHash('sha256').update(name).digest('hex').slice(0, 16)}`
+  return {
+    session: {
+      cookie: cookie?.name ?? unique,
+      ...(cookie?.path !== undefined && cookie.path !== '' && { path: cookie.path }),
+      ...(cookie?.lifetimeType === 'Permanent' && { permanent: true }),
+      ...life,
+    },
+  }
 }
 
 interface AnyRule {

@@ -176,8 +176,6 @@ function checkSession({ sessionPersistence }: HttpRule | GrpcRule, rule: Path, i
   if (sessionPersistence === undefined) return
   const at = [...rule, 'sessionPersistence']
   checkSessionPersistence(sessionPersistence, at, issues)
-  const message = "is not supported; a document's 'sticky' keeps the requests of a key on one side of a split"
-  issues.push({ path: at, message })
 }
 
 /** Whether there is one prefix that a filter can replace. */

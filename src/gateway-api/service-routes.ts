@@ -114,7 +114,7 @@ function entriesOf(manifest: AttachedRoute, exists: Exists, used: Set<string>): 
   if (route.kind === 'HTTPRoute') {
     return (route.spec.rules ?? [DEFAULT_RULE]).flatMap((rule, i) => {
       const matches = nonEmpty(rule.matches, EVERY_REQUEST)
-      const actions = httpActions(rule, exists)
+      const actions = httpActions(rule, exists, `${owner}/${rule.name ?? i}`)
       return matches.map((match, j) => ({
         ...shared(i, rule.name, j, matches.length),
         specificity: httpSpecificity(match),
@@ -125,7 +125,7 @@ function entriesOf(manifest: AttachedRoute, exists: Exists, used: Set<string>): 
   }
   return (route.spec.rules ?? []).flatMap((rule, i) => {
     const matches = nonEmpty(rule.matches, EVERY_CALL)
-    const actions = grpcActions(rule, exists)
+    const actions = grpcActions(rule, exists, `${owner}/${rule.name ?? i}`)
     return matches.map((match, j) => ({
       ...shared(i, rule.name, j, matches.length),
       specificity: grpcSpecificity(match),

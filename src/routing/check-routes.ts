@@ -19,7 +19,7 @@ type Given = ParsedShape<typeof ROUTING_FIELDS>
 const MOST_INSTRUCTIONS = 10_000
 
 /** Keys that a route with a fixed answer or redirect does not have: nothing is sent. */
-const OF_SENDING = ['to', 'split', 'sticky', 'mirror', 'rewrite', 'failover'] as const
+const OF_SENDING = ['to', 'split', 'sticky', 'session', 'mirror', 'rewrite', 'failover'] as const
 
 /**
  * @param given - the checked values
@@ -96,7 +96,7 @@ class Check {
   }
 
   #contradictions(route: GivenRoute, path: Path): void {
-    const { to, split, sticky, redirect, respond } = route
+    const { to, split, sticky, session, redirect, respond } = route
     if (redirect !== undefined && respond !== undefined) {
       this.#say([...path, 'respond'], "contradicts 'redirect'; leave one out")
     }
@@ -107,6 +107,9 @@ class Check {
       return
     }
     if (to !== undefined && split !== undefined) this.#say([...path, 'split'], "contradicts 'to'; leave one out")
+    if (sticky !== undefined && session !== undefined) {
+      this.#say([...path, 'session'], "contradicts 'sticky'; leave one out")
+    }
     if (sticky !== undefined && split === undefined) {
       this.#say([...path, 'sticky'], "decides between the targets of 'split', which this route does not have")
     }

@@ -19,6 +19,7 @@ import { REDIRECT, RESPOND, REWRITE } from './answers.ts'
 import { FAILOVER } from './failover.ts'
 import { HEADERS } from './header-changes.ts'
 import { MATCH } from './match.ts'
+import { SESSION } from './session.ts'
 import { MIRRORS, SPLIT, STICKY, TO } from './targets.ts'
 
 /** The keys of a service's document that a route may write, too: what its callers do. */
@@ -62,6 +63,10 @@ const definition = fields({
   split: optional(SPLIT),
   /** Requests with the same key go to the same target of `split`. @defaultValue none */
   sticky: optional(STICKY),
+  /**
+   * A session stays with the endpoint that began it, whatever the weights. @defaultValue none
+   */
+  session: optional(SESSION),
   /** Copies of a share of the requests. @defaultValue none */
   mirror: optional(MIRRORS),
   /** Changes of headers. @defaultValue none */

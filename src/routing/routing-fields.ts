@@ -91,7 +91,8 @@ interface Around {
 }
 
 function resolveRoute(given: GivenRoute, written: ServiceOptions, around: Around): RouteSettings {
-  const { name, match, to, split, sticky, mirror, headers, rewrite, redirect, respond, faults, failover } = given
+  const { name, match, to, split, sticky, session, mirror, headers, rewrite, redirect, respond, faults, failover } =
+    given
   const { policies } = around
   const answer = redirect ?? respond
   const targets =
@@ -103,6 +104,7 @@ function resolveRoute(given: GivenRoute, written: ServiceOptions, around: Around
     matches: match ?? NO_MATCHES,
     targets: Object.freeze(targets),
     sticky,
+    session,
     mirrors:
       mirror === undefined
         ? NO_MIRRORS

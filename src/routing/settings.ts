@@ -5,6 +5,7 @@
 import type { FaultRule } from '../resilience/fault-injection.ts'
 import type { ServiceOptions, ServiceSettings } from '../resilience/settings.ts'
 import type { PathPattern } from './path-pattern.ts'
+import type { SessionSettings } from './session.ts'
 import type { ValueMatch } from './value-match.ts'
 
 /** Everything that a document says of where calls go. */
@@ -36,6 +37,7 @@ export interface RouteSettings {
   /** At least one, unless there is an `answer`. More than one: a split. */
   readonly targets: readonly TargetSettings[]
   readonly sticky: StickySettings | undefined
+  readonly session: SessionSettings | undefined
   readonly mirrors: readonly MirrorSettings[]
   readonly headers: HeaderChanges | undefined
   readonly responseHeaders: HeaderChanges | undefined

@@ -185,9 +185,19 @@ describe('rules', () => {
     expect(issuesOf(httpRoute('one', Array(17).fill(forward)))[0]).toMatch(/^spec\.rules: expected a list of 1 to 16/)
   })
 
-  test('session persistence is refused with what to use instead', () => {
-    const rule = { ...forward, sessionPersistence: { type: 'Header', header: { name: 'x-session' } } }
-    expect(issuesOf(httpRoute('one', [rule]))[0]).toMatch(/^spec\.rules\[0\]\.sessionPersistence: is not supported/)
+  test.each([
+    [
+      'a header of type Cookie',
+      { header: { name: 'x' } },
+      /sessionPersistence\.header: does not belong to type 'Cookie'/,
+    ],
+    ['a cookie of type Header', { type: 'Header', cookie: {}, header: { name: 'x' } }, /\.cookie: does not belong/],
+    ['no header of type Header', { type: 'Header' }, /sessionPersistence: has type 'Header' and no 'header'/],
+    ['an endless permanent cookie', { cookie: { lifetimeType: 'Permanent' } }, /\.absoluteTimeout: is missing/],
+  ])('session persistence with %s is refused', (_what, sessionPersistence, message) => {
+    const issues = issuesOf(httpRoute('one', [{ ...forward, sessionPersistence }]))
+    expect(issues).toHaveLength(1)
+    expect(issues[0]).toMatch(message)
   })
 })
 

@@ -309,6 +309,27 @@ describe('timeouts and retries', () => {
   })
 })
 
+describe('session persistence', () => {
+  test('by a header, or by a cookie with the name that the manifest gives it', () => {
+    const header = { type: 'Header', header: { name: 'X-Session' }, absoluteTimeout: '1h' }
+    expect(actionsOf({ sessionPersistence: header }).session).toEqual({ header: 'x-session', lifetime: '1h' })
+    const cookie = { cookie: { name: 'stay', path: '/shop', lifetimeType: 'Permanent' }, absoluteTimeout: '24h' }
+    expect(actionsOf({ sessionPersistence: cookie }).session).toEqual({
+      ...{ cookie: 'stay', path: '/shop' },
+      ...{ permanent: true, lifetime: '1d' },
+    })
+  })
+
+  test('a cookie without a name has a unique one for each rule', () => {
+    const rule = (value: string) => ({ matches: [{ path: { value } }], ...forward, sessionPersistence: {} })
+    const cookies = routes([httpRoute('one', [rule('/a'), rule('/b')])]).map(
+      ({ session }) => (session as { cookie: string } | undefined)?.cookie,
+    )
+    expect(new Set(cookies).size).toBe(3)
+    expect(cookies[0]).toMatch(/^inmesh-[0-9a-f]{16}$/)
+  })
+})
+
 describe('services and namespaces', () => {
   test('what no rule matches is refused, by the protocol of the route', () => {
     expect(routes([httpRoute('one', [forward])]).at(-1)).toEqual({

@@ -16,11 +16,12 @@ import { GRPC_STATUS } from '../../core/status.ts'
 import { answerBegins } from '../../resilience/execution.ts'
 import { ClientAttempt } from '../attempt.ts'
 import type { GrpcCall } from './call.ts'
+import { changeAnswer } from './changed-answer.ts'
 import type { GrpcConnection } from './connection.ts'
 import type { GrpcConnectionUser } from './connection-user.ts'
 import { authorized, credentialsFailure } from './credentials.ts'
 import type { GrpcJsCall } from './grpc-js.ts'
-import { changeMetadata, fillMetadata } from './headers.ts'
+import { fillMetadata } from './headers.ts'
 import type { MetadataOwner } from './internals.ts'
 import { mirrorMessages } from './mirror.ts'
 import { isCutShort, outcomeOfStatus, type StatusSource } from './outcome.ts'
@@ -143,12 +144,11 @@ export class GrpcAttempt
   }
 
   // grpc-js's callbacks.
-
   onReceiveMetadata(metadata: grpc.Metadata): void {
     if (this.over) return
     this.#heard()
     metadata.remove(NOT_EXECUTED)
-    this.call.routed?.responseChanges.forEach((changes) => void changeMetadata(metadata, changes))
+    changeAnswer(metadata, this.call, this.endpoint)
     this.headers = metadata
     // A unary answer is held until its status, unless the caller may wait for headers before it
     // sends the rest. For a stream, a status in the same packet comes first.

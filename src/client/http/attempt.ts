@@ -301,7 +301,7 @@ export class HttpAttempt
   #answer(): void {
     const body = this.#body!
     body.stream(this)
-    this.resolve(this.call.answered(this.status, this.#statusText, this.#headers!, body))
+    this.resolve(this.call.answered(this.status, this.#statusText, this.#headers!, body, this.endpoint))
     if (!body.complete) this.forgetCaller()
   }
 

@@ -3,6 +3,7 @@
  * context of its caller.
  */
 import type { Call, HashKey } from '../../core/call.ts'
+import type { Endpoint } from '../../core/endpoint.ts'
 import type { MeshError } from '../../core/errors.ts'
 import type { Outcome } from '../../core/outcome.ts'
 import { ROUTE_OVERRIDES } from '../../core/route-overrides.ts'
@@ -14,6 +15,7 @@ import { checkTimeout, leaveSignal } from '../call-options.ts'
 import type { LocalAnswer } from '../local-end.ts'
 import type { Routed } from '../routed.ts'
 import type { Selection, Selector } from '../selection.ts'
+import { sessionOfAnswer } from '../targets/session-answer.ts'
 import type { Transport } from '../transport.ts'
 import { HttpAttempt } from './attempt.ts'
 import { KeptBody, RepeatableBody } from './body/repeatable.ts'
@@ -24,7 +26,7 @@ import { changedRequest } from './changed-request.ts'
 import type { RequestPool } from './connection-user.ts'
 import { hashKeyOf } from './hash-key.ts'
 import type { ReceivedHeaders } from './headers.ts'
-import { changedResponse, localResponse } from './local-response.ts'
+import { changedResponse, localResponse, withHeader } from './local-response.ts'
 import { checkIdleTimeout, isIdempotent, type PreparedRequest } from './prepare-request.ts'
 import type { HttpCallOptions } from './request-options.ts'
 
@@ -193,10 +195,20 @@ export class HttpCall<R = unknown> extends ClientCall {
   }
 
   /** What the caller receives of a peer's answer. */
-  answered(status: number, statusText: string, received: ReceivedHeaders, body: ResponseBody): R {
+  answered(
+    status: number,
+    statusText: string,
+    received: ReceivedHeaders,
+    body: ResponseBody,
+    endpoint: Endpoint | undefined,
+  ): R {
     const { routed } = this
-    const headers = routed === undefined ? received : changedResponse(received, routed.responseChanges)
-    return this.answer(status, statusText, headers, body)
+    if (routed === undefined) return this.answer(status, statusText, received, body)
+    const session =
+      routed.route?.session &&
+      sessionOfAnswer(routed, endpoint, (name) => this.header(name), this.stack.clock.wallNow())
+    const told = session === undefined ? received : withHeader(received, session)
+    return this.answer(status, statusText, changedResponse(told, routed.responseChanges), body)
   }
 
   header(name: string): string | undefined {

@@ -45,6 +45,11 @@ export function localResponse(
   }
 }
 
+/** With one more line of a header. */
+export function withHeader(received: ReceivedHeaders, line: readonly [name: string, value: string]): ReceivedHeaders {
+  return changedResponse(received, [{ remove: [], set: [], add: [line] }])
+}
+
 /** `received` as the route changes it. */
 export function changedResponse(received: ReceivedHeaders, all: readonly HeaderChanges[]): ReceivedHeaders {
   if (all.length === 0) return received

@@ -23,6 +23,7 @@ import { HeldServices } from './held-services.ts'
 import { membersOf } from './members-of.ts'
 import { balancingOf, clusterKey, hasOwnPicker, nowhere, servicesNamedBy } from './route-parts.ts'
 import { RouteState } from './route-state.ts'
+import { withSessions } from './session-cluster.ts'
 import { TargetChoice } from './target-choice.ts'
 import { type TargetCluster, TargetClusters } from './target-clusters.ts'
 
@@ -250,7 +251,8 @@ export class ServiceRoutes {
     }
     const levels = owner === undefined || routed.target === undefined ? [] : this.#levelsOf(route, owner)
     if (owner === undefined || levels.length === 0) {
-      const { cluster, learner } = this.#clusterOf(route, routed.target, owner)
+      const { cluster: inner, learner } = this.#clusterOf(route, routed.target, owner)
+      const cluster = withSessions(inner, route, this.#parts.clock)
       return new Selections(this.#parts, this.#stack({ ...parts, cluster, balancer: learner }), routed)
     }
     const balancing = balancingOf(route, owner.settings)
@@ -262,7 +264,8 @@ export class ServiceRoutes {
       ejection: own.has('ejection') ? policy.ejection : undefined,
       guards: guardsOf({ ...parts, balancer: learner }),
     })
-    return new Selections(this.#parts, this.#stack({ ...parts, ...failover, balancer: learner }), routed)
+    const within = { ...failover, cluster: withSessions(failover.cluster, route, this.#parts.clock) }
+    return new Selections(this.#parts, this.#stack({ ...parts, ...within, balancer: learner }), routed)
   }
 
   /** What the service's document says of itself holds for other services as far as it fits them. */

@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../../core/clock.ts'
 import type { RequestHead } from '../../core/request-head.ts'
+import { readSession, type SessionSettings } from '../../routing/session.ts'
 import type { RouteSettings, StickySettings, TargetSettings } from '../../routing/settings.ts'
 import { SplitTurns, stickyIndex } from '../../routing/split.ts'
 import { sideIndex, stickyKeyOf } from '../../routing/sticky-key.ts'
@@ -16,16 +17,18 @@ export class TargetChoice {
   #turns: SplitTurns | undefined
   #settings: readonly TargetSettings[] = []
   #sticky: StickySettings | undefined
+  #session: SessionSettings | undefined
 
   constructor(clock: Clock) {
     this.#clock = clock
   }
 
   /** Turns go on from where they are, also with other weights. */
-  configure({ targets, sticky }: RouteSettings, compiled: readonly Selections[]): void {
+  configure({ targets, sticky, session }: RouteSettings, compiled: readonly Selections[]): void {
     this.#targets = compiled
     this.#settings = targets
     this.#sticky = sticky
+    this.#session = session
     if (targets.length < 2) return
     if (this.#turns === undefined) this.#turns = new SplitTurns(targets, this.#clock.random())
     else this.#turns.configure(targets)
@@ -34,6 +37,8 @@ export class TargetChoice {
   of(head: RequestHead, from: CallContext | undefined): Selections {
     const targets = this.#targets
     if (targets.length === 1) return targets[0]!
+    const begun = this.#session === undefined ? undefined : this.#begun(this.#session, head)
+    if (begun !== undefined) return begun
     const sticky = this.#sticky
     const member = sticky?.from === 'baggage' ? baggageOf(sticky.name, head, from) : undefined
     const key = sticky === undefined ? undefined : stickyKeyOf(sticky, head, member)
@@ -41,5 +46,13 @@ export class TargetChoice {
     // Earlier calls of the request may have put it on a side.
     const side = member === undefined ? undefined : sideOf(sticky!.name, head, from)
     return targets[sideIndex(this.#settings, side) ?? stickyIndex(this.#settings, key)]!
+  }
+
+  /** The target of the session that the request belongs to, also with a weight of 0. */
+  #begun(settings: SessionSettings, head: RequestHead): Selections | undefined {
+    const session = readSession(settings, (name) => head.header(name), this.#clock.wallNow())
+    if (session === undefined) return undefined
+    const index = this.#settings.findIndex(({ key, missing }) => key === session.target && !missing)
+    return index < 0 ? undefined : this.#targets[index]
   }
 }

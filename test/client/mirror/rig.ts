@@ -22,6 +22,7 @@ const ROUTE: RouteSettings = {
   matches: [],
   targets: [],
   sticky: undefined,
+  session: undefined,
   mirrors: [],
   headers: undefined,
   responseHeaders: undefined,
