@@ -66,6 +66,7 @@ export function divertedRoute(
     ...(route ?? { ...PLAIN, policy }),
     targets: [target],
     sticky: undefined,
+    session: undefined,
     mirrors: [],
     failover: undefined,
   })
@@ -76,6 +77,7 @@ const PLAIN: Omit<RouteSettings, 'policy'> = {
   matches: [],
   targets: [],
   sticky: undefined,
+  session: undefined,
   mirrors: [],
   headers: undefined,
   responseHeaders: undefined,
