@@ -190,6 +190,25 @@ describe('backends', () => {
     expect([back.by, back.headers.has('x-set')]).toEqual(['echo-v1', false])
   })
 
+  it('GEP-1294: a name without endpoints may be the parent of routes', async () => {
+    const rig = await routedMesh([])
+    await rig.instance('echo-v1', 'echo-v1')
+    await rig.test.apply([httpRoute('front', [prefix('/a', v1), prefix('/self', { backendRefs: [to('echo')] })])])
+    const caller = await rig.test.join('shop')
+    expect((await rig.ask(caller, 'http', 'echo', { path: '/a' })).by).toBe('echo-v1')
+    expect((await rig.ask(caller, 'http', 'echo', { path: '/b' })).status).toBe(404)
+    expect((await rig.ask(caller, 'http', 'echo', { path: '/self' })).status).toBe(500)
+  })
+
+  it('BackendRefs: one that appears gets its share, and one that is only named gets none', async () => {
+    const rig = await routedMesh([])
+    await rig.test.apply([httpRoute('late', [{ backendRefs: [to('late')] }])])
+    const caller = await rig.test.join('shop')
+    expect((await rig.ask(caller, 'http', 'echo')).status).toBe(500)
+    await rig.instance('late', 'late-1')
+    await until(async () => (await rig.ask(caller, 'http', 'echo')).by === 'late-1')
+  })
+
   it('MeshConsumerRoute: only callers of the namespace of the route are concerned', async () => {
     const set = { type: 'ResponseHeaderModifier', responseHeaderModifier: { set: [{ name: 'x-set', value: 'yes' }] } }
     const mesh = await echo([

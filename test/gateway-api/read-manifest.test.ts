@@ -1,5 +1,7 @@
 /** What the specification calls invalid, and what the mesh does not do: refused with its path. */
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { checkManifest } from '../../src/gateway-api/check-manifest.ts'
 import { readManifest } from '../../src/gateway-api/read-manifest.ts'
 import { grpcRoute, httpRoute, issuesOf, to } from './manifests.ts'
 
@@ -298,4 +300,31 @@ describe('gRPC methods', () => {
   ])('%j is refused', (method, message) => {
     expect(issuesOf(grpcRoute('one', [{ matches: [{ method }], ...forward }]))[0]).toMatch(message)
   })
+})
+
+test('whatever a file holds, it is judged and never throws', () => {
+  const junk = fc.anything({ withBigInt: false, withDate: false, withMap: false, withSet: false })
+  const valid = httpRoute('one', [{ matches: [{ path: { value: '/a' } }], ...forward }])
+  const paths = [
+    ['metadata'],
+    ['spec'],
+    ['spec', 'parentRefs'],
+    ['spec', 'rules'],
+    ['spec', 'rules', 0],
+    ['spec', 'rules', 0, 'matches', 0],
+    ['spec', 'rules', 0, 'backendRefs', 0],
+    ['spec', 'rules', 0, 'filters'],
+    ['spec', 'rules', 0, 'timeouts'],
+    ['spec', 'rules', 0, 'sessionPersistence'],
+  ]
+  fc.assert(
+    fc.property(fc.constantFrom(...paths), junk, (path, value) => {
+      const changed = structuredClone(valid) as Record<string | number, unknown>
+      let holder = changed
+      for (const step of path.slice(0, -1)) holder = holder[step] as typeof holder
+      holder[path.at(-1)!] = value
+      expect(Array.isArray(checkManifest(changed))).toBe(true)
+    }),
+    { numRuns: 2_000 },
+  )
 })
