@@ -7,6 +7,7 @@ import { type Field, fields, flag, optional, type Parsed, text, withDefault } fr
 import { duration } from '../options/quantities.ts'
 import type { OptionsOf } from '../resilience/define-policy.ts'
 import { CHANGEABLE, TOKEN } from './header-changes.ts'
+import type { SessionSettings } from './settings.ts'
 
 /** In days, as browsers keep cookies no longer. */
 const LONGEST_LIFE_MS = 400 * 86_400_000
@@ -25,15 +26,6 @@ const definition = fields({
 })
 /** Keeps a session with the endpoint that began it; exactly one of `cookie` and `header`. */
 export interface SessionOptions extends OptionsOf<typeof definition> {}
-
-export interface SessionSettings {
-  readonly cookie: string | undefined
-  readonly header: string | undefined
-  /** `Infinity`: none. */
-  readonly lifetimeMs: number
-  readonly path: string
-  readonly permanent: boolean
-}
 
 export const SESSION: Field<SessionSettings, SessionOptions> = {
   ...definition,

@@ -5,7 +5,6 @@
 import type { FaultRule } from '../resilience/fault-injection.ts'
 import type { ServiceOptions, ServiceSettings } from '../resilience/settings.ts'
 import type { PathPattern } from './path-pattern.ts'
-import type { SessionSettings } from './session.ts'
 import type { ValueMatch } from './value-match.ts'
 
 /** Everything that a document says of where calls go. */
@@ -97,6 +96,16 @@ export interface StickySettings {
   readonly from: 'header' | 'cookie' | 'query' | 'baggage'
   /** A header's in lower case. */
   readonly name: string
+}
+
+/** Where the token of a session is carried: exactly one of `cookie` and `header`. */
+export interface SessionSettings {
+  readonly cookie: string | undefined
+  readonly header: string | undefined
+  /** `Infinity`: none. */
+  readonly lifetimeMs: number
+  readonly path: string
+  readonly permanent: boolean
 }
 
 /** A copy of a share of the requests, whose answer is dropped. */

@@ -4,8 +4,8 @@
  */
 import type { Clock } from '../../core/clock.ts'
 import type { RequestHead } from '../../core/request-head.ts'
-import { readSession, type SessionSettings } from '../../routing/session.ts'
-import type { RouteSettings, StickySettings, TargetSettings } from '../../routing/settings.ts'
+import { readSession } from '../../routing/session.ts'
+import type { RouteSettings, SessionSettings, StickySettings, TargetSettings } from '../../routing/settings.ts'
 import { SplitTurns, stickyIndex } from '../../routing/split.ts'
 import { sideIndex, stickyKeyOf } from '../../routing/sticky-key.ts'
 import { baggageOf, type CallContext, sideOf } from '../call-context.ts'
