@@ -25,6 +25,7 @@ export type {
   ExplainedEndpoint,
   ExplainedHeaders,
   ExplainedIntention,
+  ExplainedLevel,
   ExplainedMirror,
   ExplainedOverride,
   ExplainedRewrite,

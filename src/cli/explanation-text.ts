@@ -1,5 +1,5 @@
 /** An explanation as people read it: one section for each question, empty ones left out. */
-import type { ExplainedHeaders, ExplainedTarget, Explanation } from '../discovery/explanation.ts'
+import type { ExplainedHeaders, ExplainedLevel, ExplainedTarget, Explanation } from '../discovery/explanation.ts'
 import { formatPath } from '../options/fields.ts'
 import type { FailedCondition, TriedRoute } from '../routing/explain-route.ts'
 import { printable, table } from './terminal.ts'
@@ -15,10 +15,7 @@ export function describeExplanation(explanation: Explanation, all: boolean): str
     section('answer', answerLines(explanation)),
     section(targets.length > 1 ? 'split' : 'target', targetLines(explanation)),
     ...targets.map((target) => section(`endpoints of ${nameOf(target)}`, endpointLines(target))),
-    section(
-      'failover',
-      explanation.failover.map((level, i) => `${i + 1}  ${JSON.stringify(level)}`),
-    ),
+    section('failover', explanation.failover.map(levelLine)),
     section(
       'mirrors',
       explanation.mirrors.map(({ target, share }) => `${target || service}  ${percent(share)}`),
@@ -96,6 +93,11 @@ function endpointLines({ endpoints, missing }: ExplainedTarget): string[] {
     ['ID', 'ADDRESS', 'STATE', 'ZONE', 'VERSION', 'WEIGHT'],
     endpoints.map(({ id, address, state, zone, version, weight }) => [id, address, state, zone, version, weight]),
   )
+}
+
+function levelLine({ level, endpoints }: ExplainedLevel, i: number): string {
+  const count = endpoints === null ? '' : `  ${endpoints.length === 1 ? '1 endpoint' : `${endpoints.length} endpoints`}`
+  return `${i + 1}  ${JSON.stringify(level)}${count}`
 }
 
 function changeLines({ headers, responseHeaders, rewrite, faults, targets }: Explanation): string[] {

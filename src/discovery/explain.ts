@@ -29,6 +29,7 @@ import type {
   ExplainedEndpoint,
   ExplainedHeaders,
   ExplainedIntention,
+  ExplainedLevel,
   ExplainedSticky,
   ExplainedTarget,
   Explanation,
@@ -118,7 +119,7 @@ export function explain(request: ExplainedRequest, given: ExplainSources): Expla
     target: chosen(targets, sticky, request),
     sticky,
     override: showOverride(wish, request),
-    failover: isDiverted ? [] : failoverOf(written ?? null, own, mesh),
+    failover: isDiverted ? [] : failoverOf(request, sources, written ?? null, own, mesh),
     policies: policyValues({ mesh, service: own, route: written ?? null }),
     mirrors: (route?.mirrors ?? []).map(({ target, share }) => ({ target: target.key, share })),
     headers: headersOf(route?.headers),
@@ -192,8 +193,6 @@ function explainTarget(
   sources: Known,
 ): ExplainedTarget {
   const { key, service, weight, missing } = target
-  const subset = subsetOf(target, sources)
-  const endpoints = missing || subset === null ? [] : (sources.endpoints(service) ?? [])
   return {
     key,
     service,
@@ -201,13 +200,19 @@ function explainTarget(
     weight,
     share: total === 0 ? 0 : weight / total,
     missing,
-    endpoints: endpoints
-      .filter((one) => one.protocol === request.protocol && (!subset || isIn(one, subset)))
-      .map(showEndpoint),
+    endpoints: endpointsOf(target, request, sources),
     intention: intentionOf(service, path, request, sources),
     headers: headersOf(target.headers),
     responseHeaders: headersOf(target.responseHeaders),
   }
+}
+
+function endpointsOf(target: TargetSettings, { protocol }: ExplainedRequest, sources: Known): ExplainedEndpoint[] {
+  const subset = subsetOf(target, sources)
+  if (target.missing || subset === null) return []
+  return (sources.endpoints(target.service) ?? [])
+    .filter((one) => one.protocol === protocol && (subset === undefined || isIn(one, subset)))
+    .map(showEndpoint)
 }
 
 /** `undefined`: all instances. `null`: the other service defines no such subset. */
@@ -258,13 +263,24 @@ function answerOf(
   }
 }
 
-/** As they are written: of the route, or else of the service, or else of the mesh. */
-function failoverOf(...documents: readonly (object | null)[]): Explanation['failover'] {
+/** Of the route, or else of the service, or else of the mesh. */
+function failoverOf(
+  request: ExplainedRequest,
+  sources: Known,
+  ...documents: readonly (object | null)[]
+): readonly ExplainedLevel[] {
   for (const document of documents) {
-    const { failover } = (document ?? {}) as { failover?: Explanation['failover'] }
-    if (failover !== undefined) return failover
+    const { failover } = (document ?? {}) as { failover?: readonly ExplainedLevel['level'][] }
+    if (failover !== undefined) return failover.map((level) => explainLevel(level, request, sources))
   }
   return []
+}
+
+function explainLevel(level: ExplainedLevel['level'], request: ExplainedRequest, sources: Known): ExplainedLevel {
+  const { service = request.service, subset } = level as { service?: string; subset?: string }
+  if (level.service === undefined && subset === undefined) return { level, endpoints: null }
+  const target = { ...asItIs(service), subset }
+  return { level, endpoints: endpointsOf(target, request, sources) }
 }
 
 function headersOf(changes: HeaderChanges | undefined): ExplainedHeaders | null {

@@ -31,8 +31,8 @@ export interface Explanation {
   readonly sticky: ExplainedSticky | null
   /** What the request itself asks for, by `x-inmesh-route`; `null`: nothing of this service. */
   readonly override: ExplainedOverride | null
-  /** Levels of endpoints in their order, as they are written; empty: all are one level. */
-  readonly failover: readonly Readonly<Record<string, unknown>>[]
+  /** Levels of endpoints in their order; empty: all are one level. */
+  readonly failover: readonly ExplainedLevel[]
   /** Every policy of the caller, with the document that each value comes from. */
   readonly policies: readonly PolicyValue[]
   readonly mirrors: readonly ExplainedMirror[]
@@ -78,6 +78,14 @@ export interface ExplainedEndpoint {
    * `probing` or `draining`.
    */
   readonly state: string
+}
+
+/** A level of failover. */
+export interface ExplainedLevel {
+  /** As it is written. */
+  readonly level: Readonly<Record<string, unknown>>
+  /** Of another service, or a subset; `null`: they depend on where the caller runs. */
+  readonly endpoints: readonly ExplainedEndpoint[] | null
 }
 
 /** The rule of a server that decides about a caller. */

@@ -32,7 +32,7 @@ routes:
   - name: gone
     match: [{ path: { prefix: /old } }]
     respond: { status: 410 }
-failover: [{ zone: same }, { zone: any }]
+failover: [{ zone: same }, { zone: any }, { subset: blue }, { service: inventory-eu, subset: blue }]
 allow:
   - { from: checkout, methods: [GET], paths: ['/v2/*'] }
 ---
@@ -104,6 +104,8 @@ endpoints of green
 failover
   1  {"zone":"same"}
   2  {"zone":"any"}
+  3  {"subset":"blue"}  1 endpoint
+  4  {"service":"inventory-eu","subset":"blue"}  1 endpoint
 
 mirrors
   green  5%
