@@ -44,7 +44,7 @@ describe.each<Protocol>(['http', 'grpc'])('sessions of %s by a header', (protoco
       all.add(first.by)
       for (let j = 0; j < 4; j++) expect((await ask({ 'x-session': session })).by).toBe(first.by)
     }
-    expect(all.size).toBeGreaterThan(2)
+    expect(all.size).toBeGreaterThan(1)
   })
 
   it('keep their backend also when its weight becomes 0, and new ones go elsewhere', async () => {
