@@ -126,10 +126,12 @@ function mirrorOf({ backendRef, percent, fraction }: MirrorFilter, exists: Exist
   return [{ to: { service: backendRef.name }, share }]
 }
 
+/** A redirect to the same URL says so by the scheme, which is that of calls by name. */
 function redirectOf({ statusCode = 302, scheme, hostname, port, path }: RedirectFilter): object {
+  const same = [scheme, hostname, port, path].every((part) => part === undefined)
   return {
     status: statusCode,
-    ...(scheme !== undefined && { scheme }),
+    ...(same ? { scheme: 'http' } : scheme !== undefined && { scheme }),
     ...(hostname !== undefined && { host: hostname }),
     ...(port !== undefined && { port }),
     ...(path !== undefined && { path: pathOf(path) }),
@@ -172,7 +174,11 @@ function policies(timeouts: Timeouts | undefined, retry: RetryRule | undefined):
     ...(retry?.attempts !== undefined && { attempts: retry.attempts + 1 }),
     ...(retry?.codes !== undefined && { statuses: [...retry.codes] }),
     ...(retry?.backoff !== undefined && { backoff: backoffOf(retry.backoff) }),
-    ...(backendRequest !== undefined && { perTryTimeout: timeoutOf(backendRequest), boundLastTry: true }),
+    // Lifted, an attempt has what the whole call has.
+    ...(backendRequest !== undefined && {
+      perTryTimeout: timeoutOf(backendRequest || request || 0),
+      boundLastTry: true,
+    }),
   }
   return {
     ...(request !== undefined && { timeout: timeoutOf(request) }),

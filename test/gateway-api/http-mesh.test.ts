@@ -320,7 +320,7 @@ describe('filters', () => {
   it.each([
     ['MeshHTTPRouteRedirectHostAndStatus', '/a', example, 302, 'http://example.org/a'],
     ['MeshHTTPRouteRedirectHostAndStatus', '/a', { ...example, statusCode: 301 }, 301, 'http://example.org/a'],
-    ['MeshHTTPRoute303Redirect', '/a', { ...example, statusCode: 303 }, 303, 'http://example.org/a'],
+    ['MeshHTTPRoute303Redirect', '/a', { statusCode: 303 }, 303, 'http://echo/a'],
     ['MeshHTTPRoute307Redirect', '/a', { ...example, statusCode: 307 }, 307, 'http://example.org/a'],
     ['MeshHTTPRoute308Redirect', '/a', { ...example, statusCode: 308 }, 308, 'http://example.org/a'],
     ['MeshHTTPRouteRedirectPath', '/a/lemon?x=1', replacePrefix, 302, 'http://echo/new/lemon?x=1'],

@@ -1,6 +1,7 @@
 /** The specification's precedence, and what rules mean in the words of our documents. */
 import { describe, expect, test } from 'vitest'
 import { withManifests } from '../../src/gateway-api/attach.ts'
+import { checkManifest } from '../../src/gateway-api/check-manifest.ts'
 import { routesOf } from '../../src/gateway-api/service-routes.ts'
 import { attached, grpcRoute, httpRoute, routes, to } from './manifests.ts'
 
@@ -298,6 +299,12 @@ describe('timeouts and retries', () => {
       timeout: '1d',
       retry: { perTryTimeout: '1d' },
     })
+  })
+
+  test("'0s' for an attempt leaves it the time of the call", () => {
+    const timeouts = { request: '1h30m', backendRequest: '0s' }
+    expect(actionsOf({ timeouts })).toMatchObject({ timeout: '90m', retry: { perTryTimeout: '90m' } })
+    expect(checkManifest(httpRoute('one', [{ ...forward, timeouts }]))).toEqual([])
   })
 
   test('attempts count retries, and backoff is the least wait', () => {
