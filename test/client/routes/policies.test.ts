@@ -1,5 +1,6 @@
 /** The policies of a route: what it writes has separate state, all else is the service's. */
 import { describe, expect, it } from 'vitest'
+import { Shop, type ShopClient } from '../../rigs/shop.ts'
 import { count, type Protocol, routedMesh } from './rig.ts'
 
 /** Of HTTP, from either side; of gRPC. */
@@ -125,3 +126,38 @@ describe.each<Protocol>(['http', 'grpc'])('the policy of a route of %s calls', (
     expect(rig.seen).toHaveLength(12)
   })
 })
+
+it('documents that change under load fail no gRPC call, unary or streaming', async () => {
+  const document = (i: number): object => {
+    const split = [
+      { to: 'blue', weight: i % 5 },
+      { to: 'green', weight: 5 - (i % 5) },
+    ]
+    const route = { name: i % 3 === 0 ? 'all' : `all-${i}`, split, circuitBreaker: { minimumCalls: 10 + i } }
+    return { service: 'inventory', subsets: SUBSETS, routes: i % 7 === 0 ? [] : [route] }
+  }
+  const rig = await routedMesh([document(1)])
+  await rig.instance('inventory', 'one', { version: 'v1' })
+  await rig.instance('inventory', 'two', { version: 'v2' })
+  const checkout = await rig.test.join('checkout')
+  const shop = checkout.grpc(Shop, 'inventory') as unknown as ShopClient
+  const done = { yet: false }
+  let calls = 0
+  const unary = Array.from({ length: 4 }, async () => {
+    for (; !done.yet; calls++) await rig.ask(checkout, 'grpc', 'inventory')
+  })
+  const streams = Array.from({ length: 4 }, async () => {
+    while (!done.yet) {
+      const from: unknown[] = []
+      for await (const stock of shop.watch({ sku: 'a' })) from.push((stock as { sku?: string }).sku)
+      expect([...new Set(from)]).toHaveLength(1)
+    }
+  })
+  for (let i = 2; i < 60; i++) await rig.test.apply([document(i)])
+  done.yet = true
+  await Promise.all([...unary, ...streams])
+  expect(calls).toBeGreaterThan(60)
+  await rig.test.apply([{ service: 'inventory' }])
+  expect(checkout.circuits().map(({ name }) => name)).toEqual(['inventory'])
+  expect(checkout.metrics()).not.toMatch(/inmesh_client_requests_in_flight\{[^}]*\} [^0]/)
+}, 60_000)
