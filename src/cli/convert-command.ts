@@ -32,7 +32,11 @@ export function addConvertCommand(program: Command, surroundings: CliContext): v
     terminal.result({ documents: converted }, () =>
       converted.length === 0
         ? []
-        : [converted.map((one) => stringify(one, { lineWidth: 120 }).trimEnd()).join('\n---\n')],
+        : [
+            converted
+              .map((one) => stringify(one, { lineWidth: 120, aliasDuplicateObjects: false }).trimEnd())
+              .join('\n---\n'),
+          ],
     )
     for (const [i, { attachments }] of routes.entries()) {
       if (attachments.length > 0) continue
