@@ -3,6 +3,7 @@
  * manifest is the service of that name in the mesh: the mesh has one room of names for all
  * namespaces.
  */
+import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
 import { fields, type Issue, oneOf, optional, type Parsed, text } from '../options/fields.ts'
 import { SERVICE_NAME } from '../options/names.ts'
 import { integer } from '../options/quantities.ts'
@@ -109,6 +110,7 @@ export function checkTarget(
 }
 
 function checkServiceName(name: string, path: Path, issues: Issue[]): void {
+  if (name === MESH_DOCUMENT) issues.push({ path, message: `'${name}' is reserved for the defaults of all services` })
   if (SERVICE_NAME.test(name)) return
   const message = "expected the name of a service: 1 to 63 lower-case letters, digits and '-'"
   issues.push({ path, message })

@@ -151,6 +151,7 @@ describe('rules', () => {
       { backendRefs: [to('a', { kind: 'Bucket' })] },
       /backendRefs\[0\]\.kind: is 'Bucket'/,
     ],
+    ['the name of the defaults', { backendRefs: [to('mesh')] }, /backendRefs\[0\]\.name: 'mesh' is reserved/],
     ['a backend without port', { backendRefs: [{ name: 'a' }] }, /backendRefs\[0\]\.port: is missing/],
     ['a negative weight', { backendRefs: [to('a', { weight: -1 })] }, /backendRefs\[0\]\.weight: expected a whole/],
     ['a weight above a million', { backendRefs: [to('a', { weight: 1_000_001 })] }, /weight: expected a whole/],
