@@ -259,7 +259,7 @@ function answerOf(
   return {
     status: answer?.status ?? 404,
     grpcStatus: protocol === 'grpc' ? GRPC_STATUS_NAMES[code - 1]! : null,
-    location: answer?.kind === 'redirect' ? redirectLocation(answer, route!, head.path, service) : null,
+    location: answer?.kind === 'redirect' ? redirectLocation(answer, route!, head.path, `http://${service}`) : null,
   }
 }
 

@@ -19,7 +19,7 @@ type Values = Record<string, string | string[] | undefined>
 
 const WITHOUT_BODY: ReadonlySet<number> = new Set([204, 205, 304])
 
-/** `service`: the host that the caller wrote. */
+/** `service`: the host of a call without an origin. */
 export function localResponse(
   answer: LocalAnswer,
   routed: Routed,
@@ -29,8 +29,10 @@ export function localResponse(
   const { status } = answer
   const text = answer.kind === 'respond' ? Buffer.from(answer.body) : Buffer.alloc(0)
   const headers: Values = Object.create(null)
-  if (answer.kind === 'redirect') headers.location = redirectLocation(answer, routed.route!, request.path, service)
-  else {
+  if (answer.kind === 'redirect') {
+    const origin = request.origin ?? `http://${service}`
+    headers.location = redirectLocation(answer, routed.route!, request.path, origin)
+  } else {
     if (text.length > 0) headers['content-type'] = 'text/plain; charset=utf-8'
     for (const [name, value] of answer.headers) headers[name] = value
   }

@@ -68,6 +68,8 @@ export class PreparedRequest implements RequestHead {
   readonly host: string | undefined
   /** As the caller gave it; `undefined`: no route has changed it. */
   original: PreparedRequest | undefined = undefined
+  /** A URL with the scheme, host and port that the caller wrote; `undefined`: the door has none. */
+  origin: string | URL | undefined = undefined
 
   constructor(
     method: string,
@@ -90,6 +92,7 @@ export class PreparedRequest implements RequestHead {
     const { path, headers, body, host } = { ...this, ...parts }
     const copy = new PreparedRequest(this.method, path, headers, body, this.reset, host)
     copy.original = this.original
+    copy.origin = this.origin
     return copy
   }
 

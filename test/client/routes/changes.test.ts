@@ -170,6 +170,34 @@ describe('a route of HTTP calls', () => {
     expect(rig.seen).toHaveLength(0)
   })
 
+  it.each([
+    [{ path: '/new' }, 'http://inventory.mesh/old?a=1', 'http://inventory.mesh/new?a=1'],
+    [{ path: '/new' }, 'https://inventory.mesh/old', 'https://inventory.mesh/new'],
+    [{ path: '/new' }, 'http://inventory.mesh:8080/old', 'http://inventory.mesh:8080/new'],
+    [{ host: 'shop.example' }, 'https://inventory.mesh:8443/old', 'https://shop.example:8443/old'],
+    [{ scheme: 'https' }, 'http://inventory.mesh:8080/old', 'https://inventory.mesh/old'],
+    [{ port: 80 }, 'https://inventory.mesh/old', 'https://inventory.mesh:80/old'],
+  ])('redirects by %j from %s to %s', async (redirect, from, location) => {
+    const rig = await withRoutes([{ name: 'moved', match: [{ path: '/old' }], redirect }])
+    const checkout = await rig.test.join('checkout')
+    const fetched = await checkout.fetch(from, { redirect: 'manual' })
+    expect(fetched.headers.get('location')).toBe(location)
+    const dispatcher = checkout.dispatcher()
+    const dispatched = await fetch(from, { dispatcher, redirect: 'manual' } as never)
+    expect(dispatched.headers.get('location')).toBe(location)
+    const { origin, pathname, search } = new URL(from)
+    const asked = await dispatcher.request({ origin: new URL(origin), path: pathname + search, method: 'GET' })
+    expect(asked.headers.location).toBe(location)
+    await asked.body.dump()
+  })
+
+  it('redirects calls of mesh.http, which have no origin, to the name of the service', async () => {
+    const rig = await withRoutes([{ name: 'moved', match: [{ path: '/old' }], redirect: { path: '/new' } }])
+    const checkout = await rig.test.join('checkout')
+    const answer = await checkout.http('inventory').get('/old')
+    expect(answer.headers.get('location')).toBe('http://inventory/new')
+  })
+
   it('answers a request whose body is a stream, and leaves the stream alone', async () => {
     const rig = await withRoutes([{ name: 'all', respond: { status: 200, body: 'not needed' } }])
     const checkout = await rig.test.join('checkout')

@@ -89,9 +89,10 @@ export function makeDispatcher(
         const service = serviceOf(host)
         const source = service === undefined ? undefined : find(service)
         if (source === undefined) throw notInMesh(host)
-        const prepared = prepareDispatch(request)
+        const dispatched = prepareDispatch(request)
+        dispatched.prepared.origin = request.origin
         checkAnswers(handler)
-        exchange = new DispatchCall(source, prepared, handler, keeper)
+        exchange = new DispatchCall(source, dispatched, handler, keeper)
       } catch (error) {
         handler.onResponseError?.(null as unknown as Dispatcher.DispatchController, error as Error)
         return false

@@ -80,6 +80,7 @@ export function makeFetch(find: FindService<Transport<RequestPool>>, options: Ht
       }
       const headers = (init?.headers ?? request?.headers) as HeadersInput | undefined
       const prepared = prepareRequest(method, to.path, headers, body)
+      prepared.origin = to.url
       // As every fetch does. Some servers choose the representation by it.
       if (flatHeader(prepared.headers, 'accept') === undefined) prepared.headers.push('accept', '*/*')
       addMissing(prepared.headers, wishes.cacheHeaders)
