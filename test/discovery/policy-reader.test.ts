@@ -60,8 +60,8 @@ describe('of a document that is not wholly known', () => {
 
   it('says which routes are left out', () => {
     const routes = [{ name: 'a', shadow: 1 }, { name: 'b', retry: { shadow: 1 } }, 7]
-    expect(readPolicyDocument({ service: 'stock', routes })?.issue).toBe(
-      'routes[0].shadow: unknown key; valid keys are name, match, to, split, sticky, mirror, headers, rewrite, redirect, respond, faults, failover, timeout, idleTimeout, retry, circuitBreaker, hedge, throttle, ejection, balancer, zone, subset; without the routes "a", one without a name, their requests go on to the next that matches',
+    expect(readPolicyDocument({ service: 'stock', routes })?.issue).toMatch(
+      /^routes\[0\]\.shadow: unknown key; valid keys are name, match, .*; without the routes "a", one without a name, their requests go on to the next that matches$/,
     )
   })
 
