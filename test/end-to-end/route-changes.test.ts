@@ -94,3 +94,21 @@ test('without a registry, routes stay as they were switched last, also after a r
   const again = await rig.join(member)
   for (let i = 0; i < 20; i++) expect(await ask(again)).toBe('v2')
 })
+
+test('a process that runs for a moment follows the newest document, not that of its last run', async () => {
+  const registry = await rig.registry()
+  await registry.applyPolicies(weights(1, 0))
+  await serveVersions(registry)
+  const joinToken = await registry.createJoinToken({ service: 'job', uses: 3 })
+  const member = { service: 'job', registry: registry.url, joinToken, stateDir: rig.path('job') }
+  for (const [blue, green, expected] of [
+    [1, 0, 'v1'],
+    [0, 1, 'v2'],
+    [1, 0, 'v1'],
+  ] as const) {
+    await registry.applyPolicies(weights(blue, green))
+    const job = await rig.join(member)
+    expect(await ask(job)).toBe(expected)
+    await job.close()
+  }
+})

@@ -70,7 +70,7 @@ it('does not keep the service from starting nor its callers from finding it, and
   expect((await caller.fetch('http://stock/')).status).toBe(200)
   // What can be read of the document is in force.
   expect((await stranger.fetch('http://stock/')).status).toBe(403)
-  for (const mesh of [stock, caller]) expect(rejections(mesh)[0]).toMatch(/mirror.*what can be read of it is in force/)
+  for (const mesh of [stock, caller]) expect(rejections(mesh)[0]).toMatch(/what can be read of it is in force.*mirror/)
 })
 
 it('does not make a snapshot on the disk useless', async () => {

@@ -2,7 +2,7 @@
  * The services that this process watches at the registry. The next session resumes each of them; a
  * delta with a gap before it makes the process request a whole snapshot.
  */
-import type { Clock } from '../../core/clock.ts'
+import type { Clock, Timer } from '../../core/clock.ts'
 import { unreadableIssue } from '../instance-reader.ts'
 import type { PolicySource, ServiceDocument } from '../policy-source.ts'
 import type { Resolver, ServiceEndpoints } from '../resolver.ts'
@@ -30,6 +30,8 @@ interface Listeners {
   document: ((document: ServiceDocument) => void) | undefined
 }
 
+/** How long a view of the last run waits for the one that a session is about to send. */
+const FRESH_WITHIN_MS = 1_000
 /** Bounds how often a refused snapshot is requested again while deltas arrive. */
 const REQUEST_AGAIN_MS = 5_000
 
@@ -46,6 +48,8 @@ export class RegistryWatches implements Resolver, PolicySource {
   /** Services of which the session that stands has said nothing yet. */
   readonly #awaited = new Set<string>()
   #resumed: (() => void) | undefined
+  /** Services whose view of the last run waits for a live one. */
+  readonly #held = new Map<string, Timer>()
 
   constructor(options: RegistryWatchesOptions) {
     this.#options = options
@@ -66,7 +70,7 @@ export class RegistryWatches implements Resolver, PolicySource {
     const listeners = this.#watch(service)
     listeners.endpoints = listener
     const view = this.#views.get(service)
-    if (view !== undefined) {
+    if (view !== undefined && !this.#holds(view)) {
       listener(view.endpoints)
       if (listeners.document !== undefined) this.#options.observer.applied(view)
     }
@@ -80,7 +84,7 @@ export class RegistryWatches implements Resolver, PolicySource {
     const listeners = this.#watch(service)
     listeners.document = listener
     const view = this.#views.get(service)
-    if (view !== undefined) {
+    if (view !== undefined && !this.#holds(view)) {
       listener(view.document)
       if (listeners.endpoints !== undefined) this.#options.observer.applied(view)
     }
@@ -110,6 +114,7 @@ export class RegistryWatches implements Resolver, PolicySource {
     this.#requestedAt.clear()
     this.#awaited.clear()
     this.#tellResumed()
+    for (const service of [...this.#held.keys()]) this.#release(service)
   }
 
   /** Forgets the views of the last run that are not watched. */
@@ -162,11 +167,44 @@ export class RegistryWatches implements Resolver, PolicySource {
     const { endpoints, document } = listeners
     if (endpoints !== undefined || document !== undefined || this.#listeners.get(service) !== listeners) return
     this.#listeners.delete(service)
+    this.#letGo(service)
     this.#views.delete(service)
     this.#requestedAt.delete(service)
     this.#heardIn.delete(service)
     this.#resume(service)
     if (this.#epoch !== undefined) this.#options.send({ type: 'unwatch', service })
+  }
+
+  /**
+   * Whether the view waits, because it is of the last run and a session stands: a process that runs
+   * for a moment only would never see a newer one.
+   */
+  #holds({ service, endpoints }: ServiceView): boolean {
+    if (!endpoints.stale || this.#epoch === undefined) return false
+    if (!this.#held.has(service)) {
+      const release = (): void => this.#release(service)
+      this.#held.set(service, this.#options.clock.startBackgroundTimer(FRESH_WITHIN_MS, release, undefined))
+    }
+    return true
+  }
+
+  /** No live view came in time, or the session is over. */
+  #release(service: string): void {
+    if (!this.#letGo(service)) return
+    const view = this.#views.get(service)
+    const listeners = this.#listeners.get(service)
+    if (view === undefined) return
+    listeners?.document?.(view.document)
+    listeners?.endpoints?.(view.endpoints)
+    this.#options.observer.applied(view)
+  }
+
+  /** Whether it was held. */
+  #letGo(service: string): boolean {
+    const timer = this.#held.get(service)
+    if (timer === undefined) return false
+    this.#options.clock.stopTimer(timer)
+    return this.#held.delete(service)
   }
 
   #resume(service: string): void {
@@ -201,8 +239,9 @@ export class RegistryWatches implements Resolver, PolicySource {
     }
     this.#views.set(service, view)
     const listeners = this.#listeners.get(service)
-    if (view.document !== known?.document) listeners?.document?.(view.document)
-    if (view.endpoints !== known?.endpoints) listeners?.endpoints?.(view.endpoints)
+    const isFirst = this.#letGo(service)
+    if (isFirst || view.document !== known?.document) listeners?.document?.(view.document)
+    if (isFirst || view.endpoints !== known?.endpoints) listeners?.endpoints?.(view.endpoints)
     observer.applied(view)
     // Everything up to this revision is in force here: the registry may let a draining instance go.
     if (view.epoch === epoch) from.send({ type: 'ack', service, revision: view.revision })

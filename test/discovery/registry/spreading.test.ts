@@ -40,7 +40,8 @@ test.each([
 ])('processes that %s spread over three registries, and are told of one', async (_what, options) => {
   const urls = await several(3)
   for (let i = 0; i < PROCESSES; i++) await open(urls, options)
-  for (const { told } of members) expect(told.map(({ what }) => what)).toEqual(['connected'])
+  // On a busy machine an attempt may be late, and be made again.
+  for (const { told } of members) expect(told.filter(({ what }) => what === 'connected')).toHaveLength(1)
   await expect.poll(() => sessions().reduce((sum, some) => sum + some, 0)).toBe(PROCESSES)
   // All at two of them: once in a million runs.
   expect(sessions().every((some) => some > 0)).toBe(true)
