@@ -89,6 +89,7 @@ export function explain(request: ExplainedRequest, given: ExplainSources): Expla
     head,
     protocol,
     caller: from ?? '',
+    service,
     ...(namespace !== undefined && { namespace }),
   })
   const last = tried.at(-1)

@@ -2,7 +2,7 @@
  * Which route a request takes, and why not the ones before it: for people. The decision is that of
  * `firstMatch`.
  */
-import { type Condition, failedCondition, type RoutedRequest } from './first-match.ts'
+import { type Condition, failedCondition, headerOf, type RoutedRequest } from './first-match.ts'
 import { DEFAULT_NAMESPACE } from './match.ts'
 import type { PathPattern } from './path-pattern.ts'
 import type { GrpcMatch, MatchSettings, RouteSettings } from './settings.ts'
@@ -72,7 +72,7 @@ function describe(condition: Condition, match: MatchSettings, request: RoutedReq
     case 'query': {
       const entries = match[condition]
       const [name, value] = entries.find((entry) => fails(condition, entry, match, request)) ?? entries[0]!
-      const seen = condition === 'headers' ? head.header(name) : queryOf(head.path).get(name)
+      const seen = condition === 'headers' ? headerOf(request, name) : queryOf(head.path).get(name)
       return { condition: `${condition}.${name}`, expected: valueText(value), seen: seen ?? null }
     }
   }

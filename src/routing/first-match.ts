@@ -9,7 +9,7 @@ import { compileRegex } from './linear-regex.ts'
 import { DEFAULT_NAMESPACE } from './match.ts'
 import { isWhole, type PathPattern, type SegmentPattern } from './path-pattern.ts'
 import type { GrpcMatch, MatchSettings, RouteSettings } from './settings.ts'
-import type { ValueMatch } from './value-match.ts'
+import { HOST, type ValueMatch } from './value-match.ts'
 
 /** What routes look at. */
 export interface RoutedRequest {
@@ -17,6 +17,8 @@ export interface RoutedRequest {
   readonly protocol: Protocol
   /** The calling service. */
   readonly caller: string
+  /** The called service: what `host` says. `undefined`: no condition on it holds. */
+  readonly service?: string
   /** Of the calling process. @defaultValue `default` */
   readonly namespace?: string
 }
@@ -43,11 +45,21 @@ export function failedCondition(match: MatchSettings, request: RoutedRequest): C
   if (match.grpc !== undefined && !grpcHolds(match.grpc, head.method)) return 'grpc'
   if (match.methods !== undefined && !match.methods.includes(head.method)) return 'method'
   if (match.path !== undefined && !pathHolds(match.path, head.path)) return 'path'
-  if (!match.headers.every(([name, value]) => valueHolds(value, head.header(name)))) return 'headers'
+  if (!match.headers.every(([name, value]) => valueHolds(value, headerOf(request, name)))) return 'headers'
   if (match.query.length === 0) return undefined
   const mark = head.path.indexOf('?')
   const query = new URLSearchParams(mark < 0 ? '' : head.path.slice(mark))
   return match.query.every(([name, value]) => valueHolds(value, query.get(name) ?? undefined)) ? undefined : 'query'
+}
+
+/** The value of a header. `host` is that which the service sees, unless a route rewrites it. */
+export function headerOf({ head, service }: Pick<RoutedRequest, 'head' | 'service'>, name: string): string | undefined {
+  return name === HOST ? service : head.header(name)
+}
+
+/** Whether the conditions on `host` hold for every call to `service`. */
+export function hostHolds(match: MatchSettings, service: string | undefined): boolean {
+  return match.headers.every(([name, value]) => name !== HOST || valueHolds(value, service))
 }
 
 function grpcHolds(match: GrpcMatch, method: string): boolean {

@@ -5,6 +5,7 @@
  */
 import type { Protocol } from '../core/protocol.ts'
 import type { RequestHead } from '../core/request-head.ts'
+import { hostHolds } from './first-match.ts'
 import { DEFAULT_NAMESPACE } from './match.ts'
 import { PathCursor } from './path-cursor.ts'
 import { PathIndex, type PathNode } from './path-index.ts'
@@ -35,9 +36,16 @@ export class RouteTable {
   /**
    * @param caller - our service, which `from` names
    * @param namespace - of our process, which `fromNamespace` names
+   * @param service - the called one, which the header `host` names
    * @throws Error if a regular expression is invalid, or re2js is not installed
    */
-  constructor(routes: readonly RouteSettings[], caller: string, protocol: Protocol, namespace = DEFAULT_NAMESPACE) {
+  constructor(
+    routes: readonly RouteSettings[],
+    caller: string,
+    protocol: Protocol,
+    namespace = DEFAULT_NAMESPACE,
+    service?: string,
+  ) {
     this.#grpc = protocol === 'grpc'
     for (const [order, route] of routes.entries()) {
       if (route.matches.length === 0) this.#add(compileRule(order, route, undefined), undefined)
@@ -45,6 +53,7 @@ export class RouteTable {
         if (match.protocol !== undefined && match.protocol !== protocol) continue
         if (match.from !== undefined && !match.from.includes(caller)) continue
         if (match.namespace !== undefined && match.namespace !== namespace) continue
+        if (!hostHolds(match, service)) continue
         this.#add(compileRule(order, route, match), match)
       }
       if (this.#closed) break

@@ -6,7 +6,7 @@ import { HTTP_METHODS } from '../net/http-methods.ts'
 import { compileRegex } from './linear-regex.ts'
 import type { QueryReader } from './query-reader.ts'
 import type { MatchSettings, RouteSettings } from './settings.ts'
-import type { ValueMatch } from './value-match.ts'
+import { HOST, type ValueMatch } from './value-match.ts'
 
 /** Present if there is neither `value` nor `test`. */
 interface ValueTest {
@@ -34,14 +34,14 @@ export function methodBit(method: string): number {
   return BITS.get(method) ?? 0
 }
 
-/** `match` undefined: every request. */
+/** `match` undefined: every request. Its condition on `host`, the same for all calls, holds. */
 export function compileRule(order: number, route: RouteSettings, match: MatchSettings | undefined): Rule {
   const regex = match?.path?.kind === 'regex' ? match.path : match?.grpc?.kind === 'regex' ? match.grpc : undefined
   return {
     order,
     route,
     methods: (match?.methods ?? []).reduce((bits, method) => bits | methodBit(method), 0),
-    headers: (match?.headers ?? []).map(valueTest),
+    headers: (match?.headers ?? []).filter(([name]) => name !== HOST).map(valueTest),
     query: (match?.query ?? []).map(valueTest),
     regex: regex === undefined ? undefined : compileRegex(regex.source),
   }

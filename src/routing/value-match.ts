@@ -9,6 +9,9 @@ export type ValueMatch =
   | { readonly kind: 'exact'; readonly value: string }
   | { readonly kind: 'regex'; readonly source: string }
 
+/** The header that names the called service. */
+export const HOST = 'host'
+
 const VALUE = /^\P{Cc}*$/u
 
 const SOURCE = text("a regular expression in RE2's syntax, of 1 to 1024 characters", /^\P{Cc}+$/u, 1_024)

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import type { RequestHead } from '../../src/core/request-head.ts'
 import { checkReceivedDocument } from '../../src/discovery/check-document.ts'
 import { type PolicyDocument, resolvePolicy } from '../../src/discovery/policy-document.ts'
+import { triedRoutes } from '../../src/routing/explain-route.ts'
 import { firstMatch, type RoutedRequest } from '../../src/routing/first-match.ts'
 import type { MatchOptions } from '../../src/routing/match.ts'
 import { RouteTable } from '../../src/routing/route-table.ts'
@@ -13,7 +14,7 @@ function request(
   { method = 'GET', headers = {}, caller = 'checkout', protocol = 'http' }: Partial<Options> = {},
 ): RoutedRequest {
   const head: RequestHead = { method, path: target, header: (name) => new Map(Object.entries(headers)).get(name) }
-  return { head, caller, protocol }
+  return { head, caller, protocol, service: 'inventory' }
 }
 interface Options {
   readonly method: string
@@ -36,7 +37,8 @@ function routesOf(...matches: (readonly MatchOptions[] | undefined)[]): readonly
 
 /** What both ways of deciding say; they must agree. */
 function decide(routes: readonly RouteSettings[], asked: RoutedRequest): string | undefined {
-  const found = new RouteTable(routes, asked.caller, asked.protocol).find(asked.head)
+  const { caller, protocol, namespace, service } = asked
+  const found = new RouteTable(routes, caller, protocol, namespace, service).find(asked.head)
   expect(found).toBe(firstMatch(routes, asked))
   return found?.name
 }
@@ -99,6 +101,16 @@ describe('the other conditions', () => {
     expect(decide(routes, request('/?betas'))).toBe('r1')
   })
 
+  it('compare `host` with the name of the called service, whatever the caller writes', () => {
+    for (const asked of [request('/', { headers: { host: 'x' } }), grpc('/shop.Inventory/Quote')]) {
+      expect(holds({ headers: { host: 'inventory' } }, asked)).toBe(true)
+      expect(holds({ headers: { Host: { regex: 'inv.*' }, 'x-a': '*' } }, asked)).toBe(false)
+      expect(holds({ headers: { host: 'x' } }, asked)).toBe(false)
+    }
+    const [of] = triedRoutes(routesOf([{ headers: { host: 'x' } }]), request('/'))
+    expect(of?.failed).toEqual([{ match: 0, condition: 'headers.host', expected: 'x', seen: 'inventory' }])
+  })
+
   it('compare headers and queries exactly, by presence or by expression', () => {
     const star = { 'x-a': { exact: '*' } }
     expect(holds({ headers: star }, request('/', { headers: { 'x-a': '*' } }))).toBe(true)
@@ -154,7 +166,7 @@ describe('the order', () => {
 })
 
 const SEGMENTS = ['a', 'b', 'items', 'v1.2', 'x;y', '%41', '%C3%A9']
-const NAMES = ['x-a', 'x-b', '__proto__', 'constructor']
+const NAMES = ['x-a', 'x-b', 'host', '__proto__', 'constructor']
 const VALUES = ['1', '2', '*', 'a b', '']
 
 const segment = fc.constantFrom(...SEGMENTS)
@@ -267,11 +279,11 @@ it('decides 10,000 random documents and requests as the naive evaluation does', 
       const tables = new Map<string, RouteTable>()
       for (const [{ protocol, method, path }, headers, caller] of asked) {
         const key = `${protocol} ${caller}`
-        const table = tables.get(key) ?? new RouteTable(routes, caller, protocol)
+        const table = tables.get(key) ?? new RouteTable(routes, caller, protocol, undefined, '1')
         tables.set(key, table)
         const head = { method, path, header: (name: string) => headers.get(name) }
         const found = table.find(head)
-        expect(found?.name).toBe(firstMatch(routes, { head, protocol, caller })?.name)
+        expect(found?.name).toBe(firstMatch(routes, { head, protocol, caller, service: '1' })?.name)
         if (found !== undefined) routed += 1
         if (found !== undefined && found !== routes[0]) later += 1
       }

@@ -181,8 +181,8 @@ export class ServiceRoutes {
   }
 
   #tableOf({ routes }: RoutingSettings): RouteTable {
-    const { caller, protocol, client } = this.#parts
-    return new RouteTable(routes, caller, protocol, client.metadata?.namespace)
+    const { caller, protocol, client, called } = this.#parts
+    return new RouteTable(routes, caller, protocol, client.metadata?.namespace, called.service)
   }
 
   /** Other services are watched from the first use on: a service that is only a target has none. */

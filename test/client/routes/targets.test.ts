@@ -29,6 +29,22 @@ describe.each<Protocol>(['http', 'grpc'])('a route of %s calls', (protocol) => {
     expect(count(await rig.tally(checkout, protocol, 'inventory', 6))).toEqual({ one: 2, two: 2, other: 2 })
   })
 
+  it('matches `host` by the name of the called service', async () => {
+    const routes = [
+      { name: 'never', match: [{ headers: { host: 'shop.example' } }], to: 'blue' },
+      { name: 'named', match: [{ headers: { host: 'inventory' } }], to: 'green' },
+      { name: 'rest', to: 'blue' },
+    ]
+    const rig = await blueAndGreen(routes)
+    const checkout = await rig.test.join('checkout')
+    expect((await rig.ask(checkout, protocol, 'inventory')).by).toBe('two')
+    const { route } = await checkout.explain({
+      service: 'inventory',
+      ...(protocol === 'grpc' && { grpc: 'shop.Shop/Get' }),
+    })
+    expect(route).toBe('named')
+  })
+
   it('leads to another service, whose certificate is that of the owner; the host stays', async () => {
     const routes = [{ name: 'quotes', to: { service: 'inventory-eu' } }]
     const rig = await routedMesh([{ service: 'inventory', routes }])
