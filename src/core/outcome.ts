@@ -48,6 +48,19 @@ export function outcome(
   return { verdict, code, status, cause, retryAfterMs }
 }
 
+/**
+ * An answer that is no failure of the peer, such as 404, but is listed as worth another attempt.
+ * Policies learn a success from it; the status tells it from {@link SUCCESS}.
+ */
+export function repeatedAnswer(status: number, retryAfterMs: number | undefined): Outcome {
+  return { ...SUCCESS, status, retryAfterMs }
+}
+
+/** Whether it ends its call, unless another attempt runs. */
+export function isFinal({ verdict, status }: Outcome): boolean {
+  return verdict === 'success' && status === undefined
+}
+
 /** Settles the policies that had admitted an attempt before a later policy refused it. */
 export const NOT_STARTED: Outcome = Object.freeze(outcome('cancelled', 'cancelled'))
 

@@ -17,7 +17,7 @@ import { waitedForPeerMs } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
 import type { Endpoint } from '../core/endpoint.ts'
 import type { ErrorCode } from '../core/errors.ts'
-import type { Outcome } from '../core/outcome.ts'
+import { isFinal, type Outcome } from '../core/outcome.ts'
 import { LOST } from './hedge.ts'
 import { admitAll, settleAll } from './policy-list.ts'
 import { FINAL } from './retry.ts'
@@ -179,7 +179,7 @@ export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): nu
 
   let waitMs = FINAL
   if (call.settled) waitMs = NOT_DECISIVE
-  else if (outcome.verdict !== 'success') {
+  else if (!isFinal(outcome)) {
     call.reports ??= []
     call.reports.push({
       endpoint: attempt.endpoint?.label,
@@ -195,13 +195,16 @@ export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): nu
   return waitMs
 }
 
+/** Ends that say nothing of the peer. */
+const OURS: ReadonlySet<ErrorCode> = new Set(['deadline-exceeded', 'cancelled'])
+
 /**
  * The last attempt had little time, which teaches nothing; but if others failed before it, the call
  * has failed.
  */
 function ofCall(call: Call, outcome: Outcome): Outcome {
   if (outcome.verdict !== 'cancelled' || outcome.code !== 'deadline-exceeded') return outcome
-  const failed = call.reports?.some(({ code }) => code !== 'deadline-exceeded' && code !== 'cancelled') === true
+  const failed = call.reports?.some(({ code }) => code !== undefined && !OURS.has(code)) === true
   return failed ? { ...outcome, verdict: 'failure' } : outcome
 }
 

@@ -144,6 +144,13 @@ export class RetryPolicy {
     return FINAL
   }
 
+  /** May another attempt follow an answer with this status, as far as the list and the call go? */
+  repeats(call: Call, status: number): boolean {
+    if (!call.idempotent || call.committed || spent(call) >= this.settings.attempts) return false
+    const { statuses, grpcStatuses } = this.settings
+    return call.kind.protocol === 'grpc' ? grpcStatuses.includes(status) : statuses.includes(status)
+  }
+
   #isWorthIt(attempt: Attempt, outcome: Outcome): boolean {
     // Of the call and not of the attempt: its hedge counts, too.
     const { call } = attempt
@@ -151,12 +158,10 @@ export class RetryPolicy {
       if (outcome.code === 'permission-denied') return false
       return this.settings.attempts > 1 && call.attempts < this.settings.attempts + MOST_REFUSED
     }
-    if (outcome.verdict !== 'failure' || !call.idempotent || spent(call) >= this.settings.attempts) return false
+    if (outcome.verdict === 'cancelled') return false
     const { status } = outcome
-    if (status !== undefined) {
-      const { statuses, grpcStatuses } = this.settings
-      return call.kind.protocol === 'grpc' ? grpcStatuses.includes(status) : statuses.includes(status)
-    }
+    if (status !== undefined) return this.repeats(call, status)
+    if (!call.idempotent || spent(call) >= this.settings.attempts) return false
     return outcome.code !== undefined && RETRYABLE.has(outcome.code)
   }
 }

@@ -142,6 +142,8 @@ export class CallMetrics {
     if (series === undefined) return
     if (outcome.verdict === 'success') {
       if (series.attemptOk !== undefined) series.attemptOk.value += 1
+      // A status such as 404 that the policy lists.
+      if (waitMs >= 0) series.retried('ok')
       return
     }
     const code = outcome.code ?? outcome.verdict

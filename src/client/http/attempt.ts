@@ -127,8 +127,8 @@ export class HttpAttempt
     this.#statusText = statusText
     this.#headers = headers
     this.#body = new ResponseBody()
-    if (status >= 429 || headers[NOT_EXECUTED] !== undefined) {
-      const said = answerOutcome(status, headers, this.call.stack.clock)
+    if (status >= 400 || headers[NOT_EXECUTED] !== undefined) {
+      const said = answerOutcome(status, headers, this.call.stack.clock, this.call)
       this.#outcome = status === 504 ? this.told(said) : said
       if (said.code === 'identity-rejected') {
         this.#connection?.refusedUs(said.cause)

@@ -4,18 +4,21 @@
  */
 import type { Clock } from '../../core/clock.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'
-import { outcome as makeOutcome, type Outcome } from '../../core/outcome.ts'
+import { outcome as makeOutcome, type Outcome, repeatedAnswer, SUCCESS } from '../../core/outcome.ts'
 import { httpOutcome, parseRetryAfter } from '../../core/status.ts'
 import { type IdentityRefusal, reasonOfRefusal, refusedByServer } from '../../net/identity-refusal.ts'
+import type { ClientCall } from '../call.ts'
 import type { ReceivedHeaders } from './headers.ts'
 
-/** The outcome that the head of a response implies. */
-export function answerOutcome(status: number, headers: ReceivedHeaders, clock: Clock): Outcome {
+/** The outcome that the head of a response implies. Without a call, no other attempt follows. */
+export function answerOutcome(status: number, headers: ReceivedHeaders, clock: Clock, call?: ClientCall): Outcome {
   const asked = headers['retry-after']
   const retryAfterMs = parseRetryAfter(typeof asked === 'string' ? asked : undefined, clock.wallNow())
   const refusal = reasonOfRefusal(headers[NOT_EXECUTED])
   if (refusal !== undefined) return makeOutcome('refused', 'identity-rejected', refusedByServer(refusal), status)
-  return httpOutcome(status, headers[NOT_EXECUTED] !== undefined, retryAfterMs)
+  const said = httpOutcome(status, headers[NOT_EXECUTED] !== undefined, retryAfterMs)
+  if (said !== SUCCESS || call?.stack.retry.repeats(call, status) !== true) return said
+  return repeatedAnswer(status, retryAfterMs)
 }
 
 /** Whether only the end of the connection ends the body. */
