@@ -32,9 +32,28 @@ export function parseBaggage(header: string | undefined): ReadonlyMap<string, st
   return members.size === 0 ? undefined : members
 }
 
+/** Baggage whose header goes out as it was written, with properties. */
+export class WrittenBaggage extends Map<string, string> {
+  readonly text: string
+
+  constructor(text: string) {
+    super(parseBaggage(text) ?? [])
+    this.text = text
+  }
+
+  /** `text` with one more member, which replaces an older one. `undefined`: beyond the limits. */
+  static with(text: string, name: string, value: string): WrittenBaggage | undefined {
+    const kept = text.split(',').filter((member) => member.split('=', 1)[0]!.trim() !== name)
+    const added = `${kept.join(',')},${name}=${encodeURIComponent(value)}`
+    if (!NAME.test(name) || kept.length >= MAX_MEMBERS || added.length > MAX_BYTES) return undefined
+    return new WrittenBaggage(added)
+  }
+}
+
 /** Returns `undefined` if there is nothing to send. Members beyond the limits are left out. */
 export function formatBaggage(members: ReadonlyMap<string, string> | undefined): string | undefined {
   if (members === undefined || members.size === 0) return undefined
+  if (members instanceof WrittenBaggage) return members.text
   let header = ''
   let count = 0
   for (const [name, value] of members) {

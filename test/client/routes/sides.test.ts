@@ -64,4 +64,28 @@ describe.each<Protocol>(['http', 'grpc'])('a split by a member of the baggage, o
     const headers = { baggage: 'user=7,inmesh-side.user=purple' }
     expect((await rig.ask(checkout, protocol, 'inventory', { headers })).by).toBe(plain.by)
   })
+
+  it('leaves the header of a request as its caller wrote it, and adds one member', async () => {
+    const rig = await routedMesh([{ service: 'inventory', ...splitByUser(1, 0) }])
+    await rig.instance('inventory', 'one', { version: 'v1' })
+    const checkout = await rig.test.join('checkout')
+    const written = 'user=7;p=2;q, tenant = a%20b , odd;x=1'
+    await rig.ask(checkout, protocol, 'inventory', { headers: { baggage: written } })
+    expect(rig.seen.at(-1)?.headers.baggage).toBe(`${written},inmesh-side.user=blue`)
+    const other = 'user=7;p=2,inmesh-side.user=green;p=1,tenant=acme;p=3'
+    await rig.ask(checkout, protocol, 'inventory', { headers: { baggage: other } })
+    expect(rig.seen.at(-1)?.headers.baggage).toBe('user=7;p=2,tenant=acme;p=3,inmesh-side.user=blue')
+  })
+
+  it('adds no member beyond the limits of baggage', async () => {
+    const rig = await routedMesh([{ service: 'inventory', ...splitByUser(1, 0) }])
+    await rig.instance('inventory', 'one', { version: 'v1' })
+    const checkout = await rig.test.join('checkout')
+    const many = ['user=7;p=2', ...Array.from({ length: 63 }, (_, i) => `m${i}=1`)].join(',')
+    const long = `user=7;p=2,m=${'x'.repeat(8_170)}`
+    for (const baggage of [many, long]) {
+      await rig.ask(checkout, protocol, 'inventory', { headers: { baggage } })
+      expect(rig.seen.at(-1)?.headers.baggage).toBe(baggage)
+    }
+  })
 })
