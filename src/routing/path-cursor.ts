@@ -5,6 +5,9 @@ import { HASH_BEGIN, hashEnd, hashNext } from './path-index.ts'
 const SLASH = 0x2f
 const DOT = 0x2e
 const PERCENT = 0x25
+const BACKSLASH = 0x5c
+/** The last character of a path that servers read. */
+const TILDE = 0x7e
 /** Begins the query. */
 const MARK = 0x3f
 const NO_MARK = -1
@@ -70,7 +73,10 @@ export class PathCursor {
         hash = HASH_BEGIN
         continue
       }
-      if (!normal && (code === PERCENT || (code === DOT && begin === i))) return false
+      if (!normal) {
+        if (code === PERCENT || code === BACKSLASH || code > TILDE) return false
+        if (code === DOT && begin === i) return false
+      }
       hash = hashNext(hash, code)
     }
     if (count < most) {

@@ -1,17 +1,21 @@
 /** The path of a request as a route rewrites it. The query stays, and so do escapes. */
 import { normalPath } from '../net/request-path.ts'
-import type { SegmentPattern } from './path-pattern.ts'
+import { isWhole, type SegmentPattern } from './path-pattern.ts'
 import type { PathRewrite, RouteSettings } from './settings.ts'
 
-/** `path`: with its query. If no pattern of the route binds it, it stays as it is. */
+/**
+ * `path`: with its query. If no pattern of the route binds it, it stays as it is. A path that
+ * servers refuse is bound only by a pattern for all paths, as the URL standard reads it.
+ */
 export function rewrittenPath({ matches }: RouteSettings, rewrite: PathRewrite, path: string): string {
   const end = path.indexOf('?')
-  const bare = end < 0 ? path : path.slice(0, end)
   const query = end < 0 ? '' : path.slice(end)
-  const normal = normalPath(path)?.split('/').slice(1)
-  if (normal === undefined) return path
+  const readable = normalPath(path)
+  const bare = readable === undefined ? standardPath(path) : end < 0 ? path : path.slice(0, end)
+  const normal = (readable ?? bare).split('/').slice(1)
   for (const { path: pattern } of matches) {
-    if (pattern?.kind !== 'segments' || !holds(pattern, normal)) continue
+    if (pattern?.kind !== 'segments') continue
+    if (readable === undefined ? !isWhole(pattern) : !holds(pattern, normal)) continue
     const written = bare.split('/').slice(1)
     return (
       (rewrite.kind === 'prefix'
@@ -21,6 +25,11 @@ export function rewrittenPath({ matches }: RouteSettings, rewrite: PathRewrite, 
   }
   // A route without a path matches any.
   return rewrite.kind === 'template' && !rewrite.template.includes('{') ? rewrite.template + query : path
+}
+
+/** Without dot segments and backslashes, percent-encoded. */
+function standardPath(path: string): string {
+  return new URL(`http://service${path}`).pathname
 }
 
 function holds({ segments, end }: SegmentPattern, path: readonly string[]): boolean {

@@ -191,6 +191,35 @@ describe('a route of HTTP calls', () => {
     await asked.body.dump()
   })
 
+  it.each(['/items/\xe9', '/items/a\\b', '/items/%zz'])('with a path matches no %s, as explain says', async (path) => {
+    const redirect = { path: '/new/{id}' }
+    const rig = await withRoutes([{ name: 'moved', match: [{ path: '/items/{id}' }], redirect }])
+    const checkout = await rig.test.join('checkout')
+    expect((await checkout.explain({ service: 'inventory', path })).route).toBeNull()
+    expect((await checkout.http('inventory').get(path)).status).not.toBe(302)
+  })
+
+  it.each([
+    ['/items/\xe9?a=1', '/new/items/%C3%A9?a=1'],
+    ['/items/a\\b', '/new/items/a/b'],
+    ['/items/../../x', '/new/x'],
+    ['//other.example/x', '/new//other.example/x'],
+  ])('for all paths rewrites and redirects %s to %s', async (path, to) => {
+    const rewritten = { name: 'rewritten', match: [{ path: { prefix: '/' }, method: 'PUT' }] }
+    const moved = { name: 'moved', match: [{ path: { prefix: '/' } }] }
+    const rig = await withRoutes([
+      { ...rewritten, rewrite: { path: { prefix: '/new' } } },
+      { ...moved, redirect: { path: { prefix: '/new' } } },
+    ])
+    const checkout = await rig.test.join('checkout')
+    const { answer } = await checkout.explain({ service: 'inventory', path })
+    const told = await checkout.http('inventory').get(path)
+    expect(told.headers.get('location')).toBe(`http://inventory${to}`)
+    expect(answer?.location).toBe(`http://inventory${to}`)
+    await rig.ask(checkout, 'http', 'inventory', { path, method: 'PUT' })
+    expect(rig.seen.at(-1)?.path).toBe(to)
+  })
+
   it('redirects calls of mesh.http, which have no origin, to the name of the service', async () => {
     const rig = await withRoutes([{ name: 'moved', match: [{ path: '/old' }], redirect: { path: '/new' } }])
     const checkout = await rig.test.join('checkout')
