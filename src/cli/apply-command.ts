@@ -5,6 +5,7 @@ import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import type { PolicyChange } from './differences.ts'
 import { withExample } from './examples.ts'
 import { EXIT, Failure, type LocatedIssue } from './failure.ts'
+import { collected } from './flag-values.ts'
 import { mistakesIn, type PolicyFile, readPolicyFile } from './policy-file.ts'
 import { type RegistryApi, RegistryRefusal } from './registry-api.ts'
 import type { CliContext } from './terminal.ts'
@@ -24,7 +25,7 @@ export function addApplyCommand(program: Command, surroundings: CliContext): voi
     .option(
       '--if-version <service=version>',
       'only if this version is in force, 0 for none (from `inmesh history`); may be repeated',
-      readVersion,
+      collected(readVersion),
     )
   withConnection(command)
   withExample(

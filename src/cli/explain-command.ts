@@ -7,7 +7,7 @@ import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { describeExplanation } from './explanation-text.ts'
 import { EXIT, Failure } from './failure.ts'
-import { parsed } from './flag-values.ts'
+import { collected, parsed } from './flag-values.ts'
 import type { CliContext } from './terminal.ts'
 
 interface ExplainFlags extends ConnectionFlags {
@@ -24,7 +24,7 @@ export function addExplainCommand(program: Command, surroundings: CliContext): v
     .argument('<method>', "an HTTP method, or 'grpc'", (text) => text)
     .argument('<url>', "such as 'http://inventory/items/42'; with grpc, the service")
     .argument('[grpc-method]', "with grpc, such as 'shop.Inventory/Quote'")
-    .option('-H, --header <header>', "a header such as 'x-user: 7'; may be repeated", readHeader)
+    .option('-H, --header <header>', "a header such as 'x-user: 7'; may be repeated", collected(readHeader))
     .option(
       '--from <service>',
       'the calling service; without it no condition on the caller holds',

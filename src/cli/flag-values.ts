@@ -1,5 +1,5 @@
 /** Turns the text of a flag into a value, or fails naming the flag and what is valid. */
-import { InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, type Option } from 'commander'
 import type { AnyField, Issue } from '../options/fields.ts'
 
 /**
@@ -21,4 +21,31 @@ export function parsed<T>(
 /** What is no number stays text, so that the description names it. */
 export function numeric(text: string): unknown {
   return /^-?\d+(?:\.\d+)?$/.test(text) ? Number(text) : text
+}
+
+type Add<T> = (text: string, before?: T) => T
+
+const COLLECTORS = new WeakSet<object>()
+
+/** For an option that may be repeated: `add` puts an occurrence to those before it. */
+export function collected<T>(add: Add<T>): Add<T> {
+  COLLECTORS.add(add)
+  return add
+}
+
+/** Makes a repeated option an error, here and in all subcommands; commander takes the last. */
+export function refuseRepeated(command: Command): void {
+  for (const option of command.options) {
+    if (!takesOne(option)) continue
+    let given = false
+    command.on(`option:${option.name()}`, () => {
+      if (given) command.error(`error: option '${option.flags}' is given more than once`)
+      given = true
+    })
+  }
+  command.commands.forEach(refuseRepeated)
+}
+
+function takesOne({ required, optional, variadic, parseArg }: Option): boolean {
+  return (required || optional) && !variadic && (parseArg === undefined || !COLLECTORS.has(parseArg))
 }

@@ -13,6 +13,7 @@ import { addDiffCommand } from './diff-command.ts'
 import { withExample } from './examples.ts'
 import { addExplainCommand } from './explain-command.ts'
 import { asFailure, EXIT, Failure } from './failure.ts'
+import { refuseRepeated } from './flag-values.ts'
 import { addReleaseCommand } from './instance-commands.ts'
 import { addInventoryCommands } from './inventory-commands.ts'
 import { addPolicyCommands } from './policy-commands.ts'
@@ -61,6 +62,7 @@ export function buildProgram(surroundings: CliContext): Command {
   addCaCommands(program, surroundings)
   addBackupCommand(program, surroundings)
   addRestoreCommand(program, surroundings)
+  refuseRepeated(program)
   return program
 }
 

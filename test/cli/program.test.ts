@@ -76,6 +76,15 @@ describe('wrong usage', () => {
     [['registry', '--advertise', 'https://[::]:7400'], '--advertise: expected a URL that others reach'],
     [['registry', '--advertise', 'https://10.0.0.5:99999'], '--advertise: expected a URL that others reach'],
     [['registry', '--advertise', 'https://10.0.0.999:7400'], '--advertise: expected a URL that others reach'],
+    [['apply', '-f', 'a.yaml', '-f', 'b.yaml'], "option '-f, --file <file>' is given more than once"],
+    [['check', '-fa.yaml', '--file=b.yaml'], "option '-f, --file <file>' is given more than once"],
+    [['get', 'a', '--registry', 'http://127.0.0.1:1', '--registry', 'http://127.0.0.1:1'], 'given more than once'],
+    [['token', 'operator', 'create', 'a', '--ttl', '1h', '--ttl', '2h'], "option '--ttl <duration>' is given more"],
+    [
+      ['registry', '--name', 'a', 'b', '--name', 'c', '--port', '1', '--port', '2'],
+      "option '--port <n>' is given more",
+    ],
+    [['explain', 'GET', 'x', '-H', 'a: 1', '-H', 'b: 2', '--from', 'a', '--from', 'b'], "'--from <service>' is given"],
     [['check', '-f', '/nonexistent/policies.yaml'], 'cannot read /nonexistent/policies.yaml'],
   ])('ends with 2 and one clear error: inmesh %j', async (args, message) => {
     const plain = await run(args, { env: {} })
