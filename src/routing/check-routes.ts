@@ -6,11 +6,13 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Issue, ParsedShape } from '../options/fields.ts'
 import { didYouMean } from '../options/nearest.ts'
 import { regexSize } from './linear-regex.ts'
+import { unreadableHeader } from './readable-header.ts'
 import type { GivenRoute } from './route.ts'
 import type { ROUTING_FIELDS } from './routing-fields.ts'
-import type { FailoverLevel, MatchSettings, PathRewrite } from './settings.ts'
+import type { FailoverLevel, MatchSettings, PathRewrite, StickySettings } from './settings.ts'
 import type { GivenTarget } from './targets.ts'
 import { unreachableRoutes } from './unreachable.ts'
+import { HOST } from './value-match.ts'
 
 type Path = readonly (string | number)[]
 type Given = ParsedShape<typeof ROUTING_FIELDS>
@@ -67,6 +69,7 @@ class Check {
   #route(route: GivenRoute, path: Path): void {
     const { match = [], to, split, mirror, rewrite, redirect, failover } = route
     for (const [i, one] of match.entries()) this.#match(one, [...path, 'match', i])
+    this.#sticky(route.sticky, [...path, 'sticky', 'header'])
     this.#contradictions(route, path)
     this.#target(to, [...path, 'to'])
     this.#split(route, path)
@@ -83,7 +86,11 @@ class Check {
     this.#path(redirect?.path, match, [...path, 'redirect', 'path'])
   }
 
-  #match({ path, methods, query, grpc }: MatchSettings, at: Path): void {
+  #match({ path, methods, query, grpc, headers, protocol }: MatchSettings, at: Path): void {
+    for (const [name] of headers) {
+      const why = unreadableHeader(name, protocol)
+      if (why !== undefined) this.#say([...at, 'headers', name], why)
+    }
     if (grpc !== undefined) {
       const http = [path && 'path', methods && 'method', query.length > 0 ? 'query' : undefined].filter(Boolean)
       if (http.length > 0) {
@@ -93,6 +100,15 @@ class Check {
     const names = path?.kind === 'segments' ? path.names : []
     const twice = names.find((name, i) => names.indexOf(name) !== i)
     if (twice !== undefined) this.#say([...at, 'path'], `names {${twice}} twice; names of segments are unique`)
+  }
+
+  #sticky(sticky: StickySettings | undefined, at: Path): void {
+    if (sticky?.from !== 'header') return
+    const why =
+      sticky.name === HOST
+        ? "'host' is the same in every request to the service"
+        : unreadableHeader(sticky.name, undefined)
+    if (why !== undefined) this.#say(at, why)
   }
 
   #contradictions(route: GivenRoute, path: Path): void {

@@ -22,7 +22,7 @@ export const HEADER_VALUE: Field<string> = text(
 )
 
 /** Of a connection or computed per message (RFC 9110, 7.6.1), so not for documents to change. */
-const OF_CONNECTIONS = new Set([
+export const OF_CONNECTIONS: ReadonlySet<string> = new Set([
   'host',
   'connection',
   'keep-alive',

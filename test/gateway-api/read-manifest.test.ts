@@ -43,6 +43,14 @@ test('nesting is bounded', () => {
   expect(issue).toMatch(/is nested deeper than 20 levels$/)
 })
 
+test.each(['x-token-bin', 'user-agent', 'content-length'])('a GRPCRoute cannot match the header %s', (name) => {
+  const matches = [{ headers: [{ name, value: '1' }] }]
+  const [issue, ...more] = checkManifest(grpcRoute('one', [{ matches, ...forward }]))
+  expect(issue?.message).toContain(`in a document's words, match[0].headers.${name}: "${name}" `)
+  expect(issue?.path).toEqual(['spec', 'rules', 0])
+  expect(more).toEqual([])
+})
+
 describe('parents', () => {
   test('a parent without a kind is a Gateway, and not for the mesh', () => {
     const { route } = readManifest(httpRoute('one', [forward], { spec: { parentRefs: [{ name: 'echo' }] } }))

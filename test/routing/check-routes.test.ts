@@ -27,6 +27,36 @@ function match(...alternatives: object[]): object {
   return route({ match: alternatives })
 }
 
+describe('a header that no route can read', () => {
+  it.each(['content-length', 'te', 'Transfer-Encoding', 'connection', 'expect', 'inmesh-timeout-ms', 'client-cert'])(
+    'is refused in a match: %s',
+    (name) => {
+      const [mistake] = mistakes(match({ path: '/a', headers: { [name]: '*' } }))
+      expect(mistake).toContain(`routes[0].match[0].headers.${name.toLowerCase()}: "${name.toLowerCase()}" `)
+    },
+  )
+
+  it.each(['x-token-bin', 'user-agent', 'content-type', 'grpc-timeout'])(
+    'is refused in a match of gRPC: %s',
+    (name) => {
+      expect(mistakes(match({ grpc: 'a.B/C', headers: { [name]: '*' } }))).toHaveLength(1)
+      expect(mistakes(match({ path: '/a', headers: { [name]: '*' } }))).toEqual([])
+    },
+  )
+
+  it('is refused as a sticky key, and binary metadata where it may be of gRPC', () => {
+    const sticky = (header: string): string[] => mistakes(route({ split, sticky: { header } }))
+    expect(sticky('x-user')).toEqual([])
+    for (const name of ['x-user-bin', 'content-length', 'host', 'inmesh-user']) {
+      expect(sticky(name)).toEqual([expect.stringContaining('routes[0].sticky.header: ')])
+    }
+    expect(mistakes(match({ headers: { 'x-user-bin': '*' } }))).toEqual([
+      `routes[0].match[0].headers.x-user-bin: "x-user-bin" is binary metadata in gRPC, which routes do not read; expected one whose name does not end with '-bin'`,
+    ])
+    expect(mistakes(match({ headers: { host: 'inventory' } }))).toEqual([])
+  })
+})
+
 describe('the parts of a document', () => {
   it.each<[object, string]>([
     [
