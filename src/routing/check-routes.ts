@@ -3,12 +3,14 @@
  * defined, and keys that contradict or need each other.
  */
 import { isDeepStrictEqual } from 'node:util'
-import type { Issue, ParsedShape } from '../options/fields.ts'
+import { formatPath, type Issue, type ParsedShape } from '../options/fields.ts'
 import { didYouMean } from '../options/nearest.ts'
+import { takenBefore } from './failover-order.ts'
 import { regexSize } from './linear-regex.ts'
 import { unreadableHeader } from './readable-header.ts'
 import type { GivenRoute } from './route.ts'
 import type { ROUTING_FIELDS } from './routing-fields.ts'
+import { sessionHeaderMistake } from './session.ts'
 import type { FailoverLevel, MatchSettings, PathRewrite, StickySettings } from './settings.ts'
 import type { GivenTarget } from './targets.ts'
 import { unreachableRoutes } from './unreachable.ts'
@@ -67,9 +69,11 @@ class Check {
   }
 
   #route(route: GivenRoute, path: Path): void {
-    const { match = [], to, split, mirror, rewrite, redirect, failover } = route
+    const { match = [], to, split, mirror, rewrite, redirect, session, failover } = route
     for (const [i, one] of match.entries()) this.#match(one, [...path, 'match', i])
     this.#sticky(route.sticky, [...path, 'sticky', 'header'])
+    const carrier = session?.header === undefined ? undefined : sessionHeaderMistake(session.header)
+    if (carrier !== undefined) this.#say([...path, 'session', 'header'], carrier)
     this.#contradictions(route, path)
     this.#target(to, [...path, 'to'])
     this.#split(route, path)
@@ -150,6 +154,9 @@ class Check {
 
   #levels(levels: readonly FailoverLevel[] | undefined, path: Path): void {
     for (const [i, level] of (levels ?? []).entries()) {
+      const before = takenBefore(levels!, i)
+      if (before !== undefined)
+        this.#say([...path, i], `takes no endpoint: ${formatPath([...path, before])} takes them all`)
       // The mesh's document has none, which is checked beside its other keys.
       if (level.kind !== 'service' || this.#service === undefined) continue
       const { service, subset } = level

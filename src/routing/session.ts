@@ -3,7 +3,7 @@
  * bring the token back go there, whatever the weights say.
  */
 import { cookieOf } from '../core/cookie.ts'
-import { type Field, fields, flag, optional, type Parsed, text, withDefault } from '../options/fields.ts'
+import { type Field, fields, flag, optional, type Parsed, show, text, withDefault } from '../options/fields.ts'
 import { duration } from '../options/quantities.ts'
 import type { OptionsOf } from '../resilience/define-policy.ts'
 import { CHANGEABLE, TOKEN } from './header-changes.ts'
@@ -44,6 +44,16 @@ export const SESSION: Field<SessionSettings, SessionOptions> = {
     const { cookie, header, lifetime, path: cookiePath, permanent } = given
     return Object.freeze({ cookie, header, lifetimeMs: lifetime ?? Infinity, path: cookiePath, permanent })
   },
+}
+
+/** Their values have a meaning of HTTP, gRPC or tracing, which a token would replace. */
+const WITH_MEANING =
+  /^(?:(?:set-)?cookie2?|authorization|(?:proxy|www)-authenticat(?:e|ion-info)|proxy-authorization|authentication-info|content-.+|accept(?:-.+)?|access-control-.+|age|allow|alt-svc|cache-control|date|etag|expires|from|if-.+|last-modified|link|location|origin|pragma|range|referer|retry-after|server|strict-transport-security|user-agent|vary|via|warning|traceparent|tracestate|baggage|idempotency-key)$/
+
+/** Why a header cannot carry the token of a session; `undefined`: it can. */
+export function sessionHeaderMistake(name: string): string | undefined {
+  if (!WITH_MEANING.test(name)) return undefined
+  return `${show(name)} has a meaning without sessions; expected an unused name such as 'x-session'${name === 'set-cookie' || name === 'cookie' ? ", or 'cookie'" : ''}`
 }
 
 /** What a token says. */

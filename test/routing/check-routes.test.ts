@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { RequestHead } from '../../src/core/request-head.ts'
-import { checkPolicyDocument } from '../../src/discovery/check-document.ts'
+import { checkPolicyDocument, checkReceivedDocument } from '../../src/discovery/check-document.ts'
 import { type PolicyDocument, resolvePolicy } from '../../src/discovery/policy-document.ts'
 import { describeIssue } from '../../src/options/fields.ts'
 import { covers } from '../../src/routing/covers.ts'
@@ -54,6 +54,45 @@ describe('a header that no route can read', () => {
       `routes[0].match[0].headers.x-user-bin: "x-user-bin" is binary metadata in gRPC, which routes do not read; expected one whose name does not end with '-bin'`,
     ])
     expect(mistakes(match({ headers: { host: 'inventory' } }))).toEqual([])
+  })
+})
+
+describe('a level of failover that takes no endpoint', () => {
+  it.each<[object[], number, number]>([
+    [[{ zone: 'same' }, { zone: 'same' }], 1, 0],
+    [[{ zone: 'any' }, { region: 'same' }], 1, 0],
+    [[{ region: 'any' }, { service: 'inventory-eu' }, { metadata: { a: '1' } }], 2, 0],
+    [[{ metadata: { a: '1' } }, { metadata: { a: '1', b: '2' } }], 1, 0],
+    [[{ zone: 'same' }, { service: 'inventory-eu' }, { service: 'inventory-eu', subset: 'x' }], 2, 1],
+  ])('is refused: %j', (failover, at, before) => {
+    const message = (path: string) => `${path}[${at}]: takes no endpoint: ${path}[${before}] takes them all`
+    expect(mistakes({ failover })).toEqual([message('failover')])
+    expect(mistakes(route({ failover }))).toEqual([message('routes[0].failover')])
+    expect(checkReceivedDocument({ service: 'inventory', failover })).toEqual([])
+  })
+
+  it.each<[object[]]>([
+    [[{ zone: 'same' }, { region: 'same' }, { zone: 'any' }]],
+    [[{ zone: 'any' }, { service: 'inventory-eu' }, { subset: 'blue' }]],
+    [[{ metadata: { a: '1', b: '2' } }, { metadata: { a: '1' } }, { metadata: { b: '2' } }]],
+    [[{ service: 'inventory-eu', subset: 'x' }, { service: 'inventory-eu' }]],
+  ])('is not one that may take some: %j', (failover) => {
+    expect(mistakes({ subsets, failover })).toEqual([])
+  })
+})
+
+describe('the header of a session', () => {
+  it.each(['Set-Cookie', 'cookie', 'authorization', 'content-type', 'etag', 'location', 'traceparent'])(
+    'has no other meaning: %s',
+    (header) => {
+      const [mistake, ...more] = mistakes(route({ session: { header } }))
+      expect(mistake).toContain(`routes[0].session.header: "${header.toLowerCase()}" has a meaning without sessions`)
+      expect(more).toEqual([])
+    },
+  )
+
+  it('may be any other', () => {
+    expect(mistakes(route({ session: { header: 'x-session' } }))).toEqual([])
   })
 })
 
