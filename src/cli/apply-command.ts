@@ -36,9 +36,11 @@ export function addApplyCommand(program: Command, surroundings: CliContext): voi
   )
   command.action(async (flags: ApplyFlags) => {
     const { api, terminal } = await connect(surroundings, flags)
-    const file = await readPolicyFile(flags.file, surroundings.stdin)
     const dryRun = flags.dryRun === true
-    const { changes, warnings } = await sendDocuments(api, file, dryRun, flags.ifVersion)
+    const { changes, warnings } = await allOrNothing(async () => {
+      const file = await readPolicyFile(flags.file, surroundings.stdin)
+      return sendDocuments(api, file, dryRun, flags.ifVersion)
+    })
     terminal.warn(warnings)
     terminal.result({ dryRun, changes, warnings }, () =>
       changes.map(({ service, change }) => {
@@ -47,6 +49,16 @@ export function addApplyCommand(program: Command, surroundings: CliContext): voi
       }),
     )
   })
+}
+
+/** Adds to the mistakes of a file that none of it was applied. */
+async function allOrNothing<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!(error instanceof Failure) || error.code !== 'invalid-policy') throw error
+    throw new Failure(error.exitCode, error.code, `${error.message}; nothing was applied`, error.issues)
+  }
 }
 
 const VERSION = /^([a-z0-9-]{1,63}|[A-Za-z]{1,63}\/[a-z0-9-]{1,63}\/[a-z0-9.-]{1,253})=(0|[1-9]\d{0,14})$/

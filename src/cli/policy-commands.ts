@@ -42,7 +42,7 @@ interface ManifestInfo {
 interface StoredFlags extends ConnectionFlags, ObjectFlags {}
 
 interface RollbackFlags extends StoredFlags, VersionFlag {
-  readonly to: number
+  readonly to?: number
 }
 
 /** A concurrent change since the read is not overwritten. */
@@ -181,9 +181,9 @@ function addRollback(program: Command, surroundings: CliContext): void {
   const command = program
     .command('rollback')
     .description('Put an earlier version of a policy in force again, as a new version.')
-    .requiredOption(
+    .option(
       '--to <version>',
-      'from `inmesh history`',
+      'required, from `inmesh history`',
       parsed(integer({ min: 1, max: Number.MAX_SAFE_INTEGER }), numeric),
     )
   withObject(command, '<>')
@@ -192,6 +192,10 @@ function addRollback(program: Command, surroundings: CliContext): void {
   command.action(async (first: string, name: string | undefined, flags: RollbackFlags) => {
     const { to, ifVersion } = flags
     const { path, label } = referenceOf(first, name, flags)
+    if (to === undefined) {
+      const history = ['inmesh history', first, ...(name === undefined ? [] : [name])].join(' ')
+      command.error(`error: required option '--to <version>' not specified; \`${history}\` lists the versions`)
+    }
     const { api, terminal } = await connect(surroundings, flags)
     const change = await api.call<PolicyChange & Warned>('POST', `${path}/rollback`, { version: to }, ifVersion)
     noteWarnings(terminal, change)

@@ -16,6 +16,7 @@ export const MOST_DOCUMENTS = 300
 /** An alias may stand for a tree with aliases in it, so few of them make a huge document. */
 const MOST_ALIASES = 50
 const DEEPEST = 20
+const TOO_DEEP = `is nested deeper than ${DEEPEST} levels`
 
 /** What was written, in order; and where each part of it stands. */
 export interface PolicyFile {
@@ -48,6 +49,12 @@ export function parsePolicyFile(text: string, file: string): PolicyFile {
       logLevel: 'silent',
     })
     for (const document of Array.isArray(parsed) ? parsed : []) {
+      // The parser ran out of stack, and says so for each level that it left.
+      const tooDeep = document.errors.find(({ code }) => code === 'RESOURCE_EXHAUSTION')
+      if (tooDeep !== undefined) {
+        issues.push({ ...at(tooDeep.pos[0]), path: '', message: TOO_DEEP })
+        continue
+      }
       for (const { pos, message } of document.errors)
         issues.push({ ...at(pos[0]), path: '', message: sentence(message) })
       for (const { pos, message } of document.warnings)
@@ -76,7 +83,7 @@ export function parsePolicyFile(text: string, file: string): PolicyFile {
     }
   } catch (error) {
     // Nested so deep that the parser ran out of stack, or more aliases than allowed.
-    const message = error instanceof RangeError ? 'is nested too deep' : sentence((error as Error).message)
+    const message = error instanceof RangeError ? TOO_DEEP : sentence((error as Error).message)
     issues.push({ file, line: 1, column: 1, path: '', message })
   }
   const locate = (document: number, issue: Issue): LocatedIssue => ({
@@ -143,7 +150,7 @@ function mistakesOfForm(root: Node): FormMistake[] {
   const found: FormMistake[] = []
   const walk = (node: unknown, path: Path): void => {
     if (path.length > DEEPEST) {
-      if (found.length === 0) found.push({ node, path: path.slice(0, 3), message: 'is nested too deep' })
+      if (found.length === 0) found.push({ node, path: path.slice(0, 3), message: TOO_DEEP })
       return
     }
     if (isSeq(node)) {
@@ -206,7 +213,9 @@ function tooLarge(file: string): Failure {
   return new Failure(EXIT.invalid, 'file-too-large', `${file} is larger than ${LARGEST_FILE_BYTES / 1024} KiB`)
 }
 
+/** Names every mistake, in the order of lines. */
 export function mistakesIn(file: string, issues: readonly LocatedIssue[]): Failure {
   const count = issues.length === 1 ? 'a mistake' : `${issues.length} mistakes`
-  return new Failure(EXIT.invalid, 'invalid-policy', `${file} has ${count}; nothing was applied`, issues)
+  const sorted = [...issues].sort((a, b) => a.line - b.line || a.column - b.column)
+  return new Failure(EXIT.invalid, 'invalid-policy', `${file} has ${count}`, sorted)
 }

@@ -113,7 +113,9 @@ const SHARE = /^(.+)=(\d{1,3}(?:\.\d{1,2})?)%?$/
 function readShare(text: string, before: Shares = {}): Shares {
   const [, name, share] = SHARE.exec(text) ?? []
   if (name === undefined || Number(share) > 100) {
-    throw new InvalidArgumentError("Expected a target and its share from 0 to 100 percent, such as 'green=25'.")
+    throw new InvalidArgumentError(
+      "Expected a target and its share from 0 to 100 percent, with at most two decimals, such as 'green=33.33'.",
+    )
   }
   if (Object.hasOwn(before, name)) throw new InvalidArgumentError(`'${name}' is given twice.`)
   return { ...before, [name]: Number(share) }

@@ -16,9 +16,15 @@ export function parseGatewayDuration(value: unknown): number | undefined {
   return ms
 }
 
+/** In the largest unit that shows it exactly: `5m`, `24h`. */
+function formatGatewayDuration(ms: number): string {
+  const [unit, size] = Object.entries(UNIT_MS).find(([, each]) => ms % each === 0)!
+  return `${ms / size}${unit}`
+}
+
 /** A duration of at most `maxMs`. */
 export function gatewayDuration(maxMs: number): Field<number, string, 'Ms'> {
-  const expected = `a duration of whole numbers such as '10s', '1h30m' or '500ms', at most ${maxMs / 3_600_000}h`
+  const expected = `a duration of whole numbers such as '10s', '1h30m' or '500ms', at most ${formatGatewayDuration(maxMs)}`
   return field(
     expected,
     { type: 'string', pattern: PATTERN.source },

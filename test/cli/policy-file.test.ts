@@ -115,7 +115,24 @@ describe('parsePolicyFile', () => {
   it('refuses an alias of itself and nesting without end', () => {
     expect(mistakes('service: a\nretry: &r { backoff: *r }\n').length).toBeGreaterThan(0)
     expect(mistakes(`service: a\nretry: ${'['.repeat(20_000)}`).length).toBeGreaterThan(0)
-    expect(mistakes(`service: a\nretry: ${'{a: '.repeat(60)}1${'}'.repeat(60)}\n`)[0]).toContain('nested too deep')
+    const depth = [60, 3_000, 20_000]
+    const shapes = depth.flatMap((n) => [
+      `service: a\nretry: ${'{a: '.repeat(n)}1${'}'.repeat(n)}\n`,
+      `{"service":"a","retry":${'{"a":'.repeat(n)}1${'}'.repeat(n)}}`,
+      `${'['.repeat(n)}${']'.repeat(n)}`,
+      `${'- '.repeat(n)}a`,
+    ])
+    for (const text of shapes) {
+      const [first, ...rest] = mistakes(text)
+      expect(first).toMatch(/^policies\.yaml:\d+:\d+ .*is nested deeper than 20 levels$/)
+      expect(rest).toEqual([])
+    }
+  })
+
+  it('lists mistakes in the order of lines', () => {
+    const found = mistakes('retry: { attempts: 0 }\ntimout: 1s\nservice: A\n---\nservice: b\nhedge: 7\n')
+    const lines = found.map((one) => Number(one.split(':')[1]))
+    expect(lines).toEqual([1, 2, 3, 6])
   })
 
   it('pollutes no prototype', () => {

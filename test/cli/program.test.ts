@@ -53,7 +53,7 @@ describe('wrong usage', () => {
     [['token', 'create', '--service', 'a', '--ttl', 'soon'], 'expected a duration'],
     [['token', 'create', '--service', 'a', '--uses', '0'], 'expected a whole number from 1'],
     [['rollback', 'a', '--to', 'first'], 'expected a whole number from 1'],
-    [['rollback', 'a'], "required option '--to <version>' not specified"],
+    [['rollback', 'a'], "required option '--to <version>' not specified; `inmesh history a` lists the versions"],
     [['get', '../v1'], 'expected a service name'],
     [['delete'], "missing required argument 'service'"],
     [['delete', 'a', 'b'], 'too many arguments'],
@@ -128,6 +128,12 @@ describe('a registry that does not answer', () => {
 })
 
 describe('check', () => {
+  it.each(['check', 'convert'])('says nothing of applying: %s', async (command) => {
+    const { code, stderr } = await run([command, '-f', '-'], { stdin: 'service: a\ntimout: 1s\n' })
+    expect(code).toBe(2)
+    expect(stderr).toMatch(/error: <stdin> has a mistake\n$/)
+  })
+
   it('accepts a valid file', async () => {
     const stdin = 'service: mesh\n---\nservice: a\n'
     expect(await run(['check', '-f', '-'], { stdin })).toMatchObject({

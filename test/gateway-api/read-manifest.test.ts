@@ -146,6 +146,7 @@ describe('rules', () => {
     ],
     ['a fraction of a second', { timeouts: { request: '1.5s' } }, /timeouts\.request: expected a duration of whole/],
     ['a number as duration', { timeouts: { request: 10 } }, /timeouts\.request: expected a duration of whole/],
+    ['a long wait', { retry: { backoff: '6m' } }, /retry\.backoff: expected .* at most 5m/],
     ['more than a day', { timeouts: { request: '25h' } }, /timeouts\.request: expected .* at most 24h/],
     [
       'backendRequest above request',
