@@ -1,5 +1,6 @@
 /** `inmesh explain`: where a request would go, and why, by what the registry knows. */
 import { type Command, InvalidArgumentError } from 'commander'
+import { joinLines } from '../core/field-value.ts'
 import type { Explanation } from '../discovery/explanation.ts'
 import { namespaceName } from '../gateway-api/names.ts'
 import { serviceName } from '../options/names.ts'
@@ -91,6 +92,5 @@ function readHeader(text: string, before: Readonly<Record<string, string>> = {})
     throw new InvalidArgumentError("Expected a header and its value, such as 'x-user: 7'.")
   }
   const lower = name.toLowerCase()
-  // As HTTP joins them (RFC 9110, 5.3).
-  return { ...before, [lower]: Object.hasOwn(before, lower) ? `${before[lower]}, ${value}` : value }
+  return { ...before, [lower]: joinLines(lower, Object.hasOwn(before, lower) ? before[lower] : undefined, value) }
 }

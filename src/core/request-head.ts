@@ -5,6 +5,9 @@ export interface RequestHead {
   readonly method: string
   /** Begins with `/`; of an HTTP request with its query. */
   readonly path: string
-  /** The value of a header, by its name in lower case. */
+  /**
+   * The value of a header, by its name in lower case: all its lines, joined and without the spaces
+   * and tabs around them.
+   */
   header(name: string): string | undefined
 }

@@ -1,6 +1,7 @@
 /** The request that people ask about, checked: in code, and in the registry's API. */
 import { parseBaggage } from '../core/baggage.ts'
 import { BAGGAGE } from '../core/carrier.ts'
+import { withoutOuterSpace } from '../core/field-value.ts'
 import type { RequestHead } from '../core/request-head.ts'
 import { parseRouteOverrides, ROUTE_OVERRIDES } from '../core/route-overrides.ts'
 import {
@@ -77,7 +78,9 @@ function toRequest(given: Parsed<typeof definition>, from: string | undefined, w
     const extra = method !== undefined ? 'method' : path !== undefined ? 'path' : undefined
     if (extra !== undefined) throw mistake(extra, "is of HTTP requests, and 'grpc' is given; leave one out")
   }
-  const lower = new Map(Object.entries(headers ?? {}).map(([name, value]) => [name.toLowerCase(), value]))
+  const lower = new Map(
+    Object.entries(headers ?? {}).map(([name, value]) => [name.toLowerCase(), withoutOuterSpace(value)]),
+  )
   const head: RequestHead = {
     method: grpc === undefined ? (method ?? 'GET') : `/${grpc}`,
     path: grpc === undefined ? (path ?? '/') : `/${grpc}`,

@@ -4,6 +4,7 @@
  */
 import type * as grpc from '@grpc/grpc-js'
 import type { Call, HashKey } from '../../core/call.ts'
+import { joinLines } from '../../core/field-value.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'
 import type { Outcome } from '../../core/outcome.ts'
 import type { RequestHead } from '../../core/request-head.ts'
@@ -112,12 +113,16 @@ export class GrpcCall extends ClientCall implements GrpcJsCall, RequestHead {
   }
 
   header(name: string): string | undefined {
-    const value = this.metadata.get(name)[0]
-    return typeof value === 'string' ? value : undefined
+    let joined: string | undefined
+    for (const value of this.metadata.get(name)) {
+      if (typeof value === 'string') joined = joinLines(name, joined, value)
+    }
+    return joined
   }
 
   override keyOf(source: HashKey): string | undefined {
-    const [value] = source.header === undefined ? [] : this.metadata.get(source.header)
+    const { header } = source
+    const value = header === undefined ? undefined : (this.header(header) ?? this.metadata.get(header)[0])
     if (value !== undefined && value !== '') return String(value)
     return source.path ? this.path : undefined
   }

@@ -3,6 +3,7 @@
  * headers and reserved ones are dropped silently, so that a handler may forward what it received.
  */
 
+import { joinLines } from '../../core/field-value.ts'
 import { isReserved } from '../../core/headers.ts'
 import { OptionsError, show } from '../../options/fields.ts'
 
@@ -106,8 +107,15 @@ export function flattenHeaders(headers: HeadersInput | undefined): string[] {
   return flat
 }
 
-/** The value of `name` (lower case) in a flat array. */
+/** The first line of `name` (lower case) in a flat array. */
 export function flatHeader(flat: readonly string[], name: string): string | undefined {
   for (let i = 0; i < flat.length; i += 2) if (flat[i] === name) return flat[i + 1]
   return undefined
+}
+
+/** All lines of `name` (lower case) in a flat array, as a receiver reads them. */
+export function fieldValue(flat: readonly string[], name: string): string | undefined {
+  let value: string | undefined
+  for (let i = 0; i < flat.length; i += 2) if (flat[i] === name) value = joinLines(name, value, flat[i + 1]!)
+  return value
 }

@@ -9,7 +9,7 @@ import type { RequestHead } from '../../core/request-head.ts'
 import { parseDuration } from '../../options/duration.ts'
 import { OptionsError, show } from '../../options/fields.ts'
 import type { RequestBody } from './body/request.ts'
-import { flatHeader, flattenHeaders, type HeadersInput } from './headers.ts'
+import { fieldValue, flatHeader, flattenHeaders, type HeadersInput } from './headers.ts'
 
 export const IDEMPOTENT_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 const COMMON_METHODS: ReadonlySet<string> = new Set([...IDEMPOTENT_METHODS, 'POST', 'PATCH'])
@@ -97,7 +97,7 @@ export class PreparedRequest implements RequestHead {
   }
 
   header(name: string): string | undefined {
-    return flatHeader(this.headers, name)
+    return fieldValue(this.headers, name)
   }
 }
 
