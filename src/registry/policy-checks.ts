@@ -50,7 +50,9 @@ export function warningsOf(state: RegistryState, documents: Documents): readonly
   return [...documents]
     .flatMap(([id, document], i) => {
       if (document === null) return []
-      const found = isManifestId(id) ? manifestWarnings(state, document) : instanceWarnings(document, inventory)
+      const found = isManifestId(id)
+        ? manifestWarnings(state, document, inventory.document)
+        : instanceWarnings(document, inventory)
       return found.map((warning) => ({ service: id, ...warning, path: [i, ...warning.path] }))
     })
     .slice(0, MOST_WARNINGS)

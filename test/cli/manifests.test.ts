@@ -50,6 +50,39 @@ describe('against a registry', () => {
   })
 })
 
+describe('a manifest beside a document with routes', () => {
+  const own = (prefix: string) => {
+    const match = [{ path: { prefix } }]
+    return { service: 'echo', routes: [{ name: 'own', match, respond: { status: 404 } }] }
+  }
+  const covered = /spec\.rules: no request to 'echo' reaches them: the routes of its document come first/
+  let registry: Registry
+  beforeEach(async () => {
+    registry = await startRegistry({ port: 0, memory: true, dev: true, log: false })
+  })
+  afterEach(() => registry.close())
+
+  async function apply(...documents: readonly object[]) {
+    return await run(['apply', '-f', '-'], {
+      stdin: yaml(...documents),
+      env: { INMESH_REGISTRY: registry.url, HOME: '/nowhere' },
+    })
+  }
+
+  test('is warned of if these cover all its rules, in the same file or before', async () => {
+    const manifest = httpRoute('items', [rule('/a'), rule('/b')], { namespace: 'shop' })
+    expect((await apply(own('/'), manifest)).stderr).toMatch(covered)
+    expect(await apply(manifest)).toMatchObject({ code: 0, stderr: expect.stringMatching(covered) })
+  })
+
+  test('is not warned of while one rule is reached', async () => {
+    const manifest = httpRoute('items', [rule('/a'), rule('/b')], { namespace: 'shop' })
+    const { code, stderr } = await apply(own('/a'), manifest)
+    expect(code).toBe(0)
+    expect(stderr).not.toMatch(covered)
+  })
+})
+
 describe('a service with a manifest', () => {
   let registry: Registry
   beforeEach(async () => {

@@ -75,18 +75,41 @@ function attachedAfter(
   return found
 }
 
-/** What a manifest leaves without effect, and where its requests fail now. */
-export function manifestWarnings(state: RegistryState, manifest: StoredPolicy): readonly Issue[] {
+/**
+ * What a manifest leaves without effect, and where its requests fail now. `documentOf`: the
+ * document of a service, without manifests.
+ */
+export function manifestWarnings(
+  state: RegistryState,
+  manifest: StoredPolicy,
+  documentOf: (service: string) => StoredPolicy | undefined,
+): readonly Issue[] {
   const { route } = readManifest(manifest)
   if (route === undefined) return []
   if (route.attachments.length === 0) {
     const message = 'none is a Service, so the manifest is for Gateways, and the mesh does nothing with it'
     return [{ path: ['spec', 'parentRefs'], message }]
   }
-  return backendsWithPaths(route)
+  const covered = route.attachments
+    .filter(({ service }) => isCovered(service, route, documentOf(service)))
+    .map(({ service }) => {
+      const message = `no request to '${service}' reaches them: the routes of its document come first and match all that they match`
+      return { path: ['spec', 'rules'], message }
+    })
+  const unknown = backendsWithPaths(route)
     .filter(({ service }) => !state.served.exists(service))
     .map(({ service, path, isMirror }: Backend) => {
       const effect = isMirror ? 'it gets no copies' : 'its share fails with 500, or UNAVAILABLE in gRPC'
       return { path, message: `'${service}' is no service that the registry knows; until it is, ${effect}` }
     })
+  return [...covered, ...unknown]
+}
+
+/** Whether the routes of its document leave no request of a service to the manifest. */
+function isCovered(service: string, route: GatewayRoute, own: StoredPolicy | undefined): boolean {
+  if (own === undefined || !Array.isArray(own.routes) || own.routes.length === 0) return false
+  const merged = withManifests(service, own, [{ route, createdAt: 0 }], () => true)!
+  const added = (merged.routes as readonly { readonly name: string }[]).slice(own.routes.length)
+  const { namespace, name } = route.key
+  return !added.some((one) => one.name.startsWith(`${namespace}/${name}/`))
 }
