@@ -35,7 +35,7 @@ export function unreachableRoutes(routes: readonly Reached[]): readonly Issue[] 
   const earlier = new Map<string, Earlier[]>()
   for (const [route, { match = ALL }] of routes.entries()) {
     const by = new Set<number>()
-    const reached = match.some((alternative) => {
+    const reached = match.flatMap(byMethod).some((alternative) => {
       for (const shared of sharedWith(alternative)) {
         const candidates = earlier.get(shared) ?? []
         left -= candidates.length
@@ -56,6 +56,17 @@ export function unreachableRoutes(routes: readonly Reached[]): readonly Issue[] 
     }
   }
   return issues
+}
+
+/** One match per method, and by protocol, because several earlier ones may cover it together. */
+function byMethod(match: MatchSettings): readonly MatchSettings[] {
+  const { methods, protocol, grpc } = match
+  if (methods !== undefined) return methods.map((method) => ({ ...match, methods: [method] }))
+  if (protocol !== undefined || grpc !== undefined) return [match]
+  return [
+    { ...match, protocol: 'http' },
+    { ...match, protocol: 'grpc' },
+  ]
 }
 
 function reason(by: ReadonlySet<number>, routes: readonly Reached[]): string {

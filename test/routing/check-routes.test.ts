@@ -8,6 +8,7 @@ import { covers } from '../../src/routing/covers.ts'
 import { failedCondition } from '../../src/routing/first-match.ts'
 import type { MatchOptions } from '../../src/routing/match.ts'
 import type { MatchSettings } from '../../src/routing/settings.ts'
+import { unreachableRoutes } from '../../src/routing/unreachable.ts'
 
 function mistakes(change: object): string[] {
   return checkPolicyDocument({ service: 'inventory', ...change }).map(describeIssue)
@@ -280,6 +281,24 @@ describe('a route', () => {
   })
 })
 
+describe('several routes together', () => {
+  const onA = (...methods: (MatchOptions['method'] | undefined)[]): string[] =>
+    mistakes({
+      routes: methods.map((method, i) => ({ name: `r${i}`, match: [{ path: '/a', ...(method && { method }) }] })),
+    })
+
+  it('leave nothing to a later one whose methods they have', () => {
+    expect(onA('GET', 'POST', ['GET', 'POST'])).toEqual([
+      "routes[2]: is never reached: 'r0' (routes[0]) and 'r1' (routes[1]) before it match every request that it matches",
+    ])
+  })
+
+  it('leave to a later one the methods that they do not have', () => {
+    expect(onA('GET', 'HEAD', ['GET', 'POST'])).toEqual([])
+    expect(onA('GET', 'POST', undefined)).toEqual([])
+  })
+})
+
 it('one match covers another only if it holds for every request for which that holds', () => {
   const paths = fc.constantFrom<MatchOptions['path'][]>(
     ...(['/a', '/a/', '/', '/a/b', '/{x}', '/{x}/{y}', '/a/{y}', '/a/*', '/*', '/{x}/*', '/a/b/*'] as const),
@@ -349,4 +368,31 @@ it('one match covers another only if it holds for every request for which that h
     { numRuns: 5_000 },
   )
   expect(covered).toBeGreaterThan(200)
+  let together = 0
+  const similar = fc.record(
+    {
+      path: fc.constantFrom<MatchOptions['path'][]>('/a', { prefix: '/a' }, { prefix: '/' }),
+      method: fc.constantFrom<MatchOptions['method'][]>('GET', 'POST', ['GET', 'POST']),
+      headers: fc.constantFrom({ 'x-a': '*' }, { 'x-a': '1' }),
+      from,
+    },
+    { requiredKeys: [] },
+  ) as fc.Arbitrary<MatchOptions>
+  const narrow = { name: 'last', match: undefined }
+  fc.assert(
+    fc.property(fc.array(similar, { minLength: 2, maxLength: 5 }), fc.option(similar), (before, last) => {
+      const matches = before.map(settings)
+      const tested = last === null ? undefined : settings(last)
+      const routes = matches.map((one, i) => ({ name: `r${i}`, match: [one] }))
+      const issues = unreachableRoutes([...routes, { ...narrow, match: tested && [tested] }])
+      if (!issues.some(({ path }) => path[1] === routes.length)) return
+      if (tested !== undefined && !matches.some((one) => covers(one, tested))) together += 1
+      for (const request of asked) {
+        if (tested !== undefined && failedCondition(tested, request) !== undefined) continue
+        expect(matches.some((one) => failedCondition(one, request) === undefined)).toBe(true)
+      }
+    }),
+    { numRuns: 5_000 },
+  )
+  expect(together).toBeGreaterThan(5)
 })
