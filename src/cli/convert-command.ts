@@ -5,6 +5,7 @@ import type { PolicyDocument } from '../discovery/policy-document.ts'
 import { withManifests } from '../gateway-api/attach.ts'
 import { keyOf, showKey } from '../gateway-api/manifest.ts'
 import { type GatewayRoute, readManifest } from '../gateway-api/read-manifest.ts'
+import { isAuthorsName } from '../routing/check-route-names.ts'
 import { isOfGateway } from './check-documents.ts'
 import { type CommonFlags, jsonOption } from './connection.ts'
 import { withExample } from './examples.ts'
@@ -52,8 +53,30 @@ function convert(own: readonly PolicyDocument[], routes: readonly GatewayRoute[]
   const attached = routes.map((route, i) => ({ route, createdAt: i }))
   return [...services].map((service) => {
     const document = (documents.get(service) ?? null) as Readonly<Record<string, unknown>> | null
-    return withManifests(service, document, attached, () => true)!
+    return withOwnNames(withManifests(service, document, attached, () => true)!)
   })
+}
+
+/** Gives the routes of manifests names that a document may have. */
+function withOwnNames(document: Readonly<Record<string, unknown>>): object {
+  const routes = document.routes as readonly { readonly name: string }[] | undefined
+  if (routes === undefined) return document
+  const used = new Set(routes.map(({ name }) => name).filter(isAuthorsName))
+  return {
+    ...document,
+    routes: routes.map((route) => (isAuthorsName(route.name) ? route : { ...route, name: ownName(route.name, used) })),
+  }
+}
+
+const LONGEST_NAME = 63
+
+function ownName(name: string, used: Set<string>): string {
+  const plain = name.replace(/[^a-z0-9-]/g, '-').replace(/^unmatched-/, 'no-match-')
+  const ending = (end: string): string => plain.slice(0, LONGEST_NAME - end.length).replace(/-+$/, '') + end
+  let free = ending('')
+  for (let i = 2; used.has(free); i++) free = ending(`-${i}`)
+  used.add(free)
+  return free
 }
 
 function servicesOf({ attachments }: GatewayRoute): string[] {

@@ -1,5 +1,6 @@
 /** Checks a document before it is applied, and after it has arrived. */
 import { type Issue, show } from '../options/fields.ts'
+import { checkRouteNames } from '../routing/check-route-names.ts'
 import { checkRoutes } from '../routing/check-routes.ts'
 import { compareFields } from './compare-fields.ts'
 import { tooLarge } from './document-size.ts'
@@ -18,7 +19,14 @@ const MOST_ISSUES = 50
  * ```
  */
 export function checkPolicyDocument(value: unknown): readonly Issue[] {
-  return check(value, true)
+  return check(value, 'author')
+}
+
+/**
+ * The mistakes of a document with the routes of manifests, whose names no author may write.
+ */
+export function checkMergedDocument(value: unknown): readonly Issue[] {
+  return check(value, 'merged')
 }
 
 /**
@@ -26,10 +34,10 @@ export function checkPolicyDocument(value: unknown): readonly Issue[] {
  * its author. A call to a subset that is not defined fails, and is never sent elsewhere.
  */
 export function checkReceivedDocument(value: unknown): readonly Issue[] {
-  return check(value, false)
+  return check(value, 'received')
 }
 
-function check(value: unknown, written: boolean): readonly Issue[] {
+function check(value: unknown, from: 'author' | 'merged' | 'received'): readonly Issue[] {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return [{ path: [], message: `expected a document with the key 'service', got ${show(value)}` }]
   }
@@ -41,7 +49,10 @@ function check(value: unknown, written: boolean): readonly Issue[] {
   if (issues.length === 0) {
     const document = value as PolicyDocument
     compareFields(document, issues)
-    if (written) checkRoutes(given, document.service === MESH_DOCUMENT ? undefined : document.service, issues)
+    if (from === 'author') checkRouteNames(given.routes ?? [], issues)
+    if (from !== 'received') {
+      checkRoutes(given, document.service === MESH_DOCUMENT ? undefined : document.service, issues)
+    }
   }
   return issues.slice(0, MOST_ISSUES)
 }

@@ -2,7 +2,7 @@
  * Checks a manifest whole: in itself, and as the routes that it becomes, because what our documents
  * refuse must be refused where it is written.
  */
-import { checkPolicyDocument } from '../discovery/check-document.ts'
+import { checkMergedDocument } from '../discovery/check-document.ts'
 import { formatPath, type Issue } from '../options/fields.ts'
 import { withManifests } from './attach.ts'
 import { type GatewayRoute, readManifest } from './read-manifest.ts'
@@ -21,7 +21,7 @@ function checkRoutes(route: GatewayRoute): readonly Issue[] {
   const document = withManifests(service, null, [{ route: attached, createdAt: 0 }], () => true)
   const routes = (document?.routes ?? []) as readonly { readonly name: string }[]
   const places = placesOf(attached)
-  return checkPolicyDocument(document).map(({ path, message }) => {
+  return checkMergedDocument(document).map(({ path, message }) => {
     const [, index, ...rest] = path
     const place = typeof index === 'number' ? places.get(routes[index]!.name) : undefined
     const inside = formatPath(rest)

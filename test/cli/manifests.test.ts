@@ -154,10 +154,26 @@ describe('without a registry', () => {
     expect(parse(stdout)).toEqual({
       service: 'echo',
       routes: [
-        { name: 'default/one/0', match: [{ path: { prefix: '/a' } }], to: { service: 'echo-v1' } },
-        { name: 'unmatched-http', match: [{ path: { prefix: '/' } }], respond: { status: 404 } },
+        { name: 'default-one-0', match: [{ path: { prefix: '/a' } }], to: { service: 'echo-v1' } },
+        { name: 'no-match-http', match: [{ path: { prefix: '/' } }], respond: { status: 404 } },
       ],
     })
+    expect((await run(['check', '-f', '-'], { stdin: stdout })).code).toBe(0)
+  })
+
+  test('convert gives each route another name, of at most 63 characters', async () => {
+    const long = (end: string) => httpRoute(`${'a'.repeat(100)}.${end}`, [rule(`/${end}`)])
+    const files = yaml(
+      { service: 'echo', routes: [{ name: 'default-one-0', match: [{ path: '/x' }] }] },
+      httpRoute('one', [rule('/a')]),
+      long('b'),
+      long('c'),
+    )
+    const { code, stdout } = await run(['convert', '-f', '-'], { stdin: files })
+    expect(code).toBe(0)
+    const names: string[] = parse(stdout).routes.map(({ name }: { name: string }) => name)
+    expect(names).toContain('default-one-0-2')
+    expect(new Set(names).size).toBe(5)
     expect((await run(['check', '-f', '-'], { stdin: stdout })).code).toBe(0)
   })
 

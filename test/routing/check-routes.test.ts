@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { RequestHead } from '../../src/core/request-head.ts'
-import { checkPolicyDocument, checkReceivedDocument } from '../../src/discovery/check-document.ts'
+import { checkMergedDocument, checkPolicyDocument, checkReceivedDocument } from '../../src/discovery/check-document.ts'
 import { type PolicyDocument, resolvePolicy } from '../../src/discovery/policy-document.ts'
 import { describeIssue } from '../../src/options/fields.ts'
 import { covers } from '../../src/routing/covers.ts'
@@ -96,6 +96,18 @@ describe('the header of a session', () => {
     expect(mistakes(route({ session: { header: 'x-session' } }))).toEqual([])
   })
 })
+
+it.each(['shop/items', 'shop/items.v1/0', 'unmatched-http', 'unmatched-grpc'])(
+  'a route of a document has no name of a manifest’s: %s',
+  (name) => {
+    const document = { service: 'inventory', routes: [{ name, timeout: '1s' }] }
+    expect(checkPolicyDocument(document).map(describeIssue)).toEqual([
+      `routes[0].name: "${name}" is a name that only routes of Gateway manifests have; expected another, without '/'`,
+    ])
+    expect(checkMergedDocument(document)).toEqual([])
+    expect(checkReceivedDocument(document)).toEqual([])
+  },
+)
 
 describe('the parts of a document', () => {
   it.each<[object, string]>([

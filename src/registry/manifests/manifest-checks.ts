@@ -1,5 +1,5 @@
 /** Judges the documents that watchers would get after a change of manifests. */
-import { checkPolicyDocument } from '../../discovery/check-document.ts'
+import { checkMergedDocument } from '../../discovery/check-document.ts'
 import { LIMITS } from '../../discovery/limits.ts'
 import { withManifests } from '../../gateway-api/attach.ts'
 import { type Backend, backendsWithPaths } from '../../gateway-api/backends.ts'
@@ -54,7 +54,7 @@ export function attachedBy({ before, after }: PolicyChange): readonly string[] {
 function mistakeOf(document: StoredPolicy): string | undefined {
   const bytes = Buffer.byteLength(JSON.stringify(document))
   if (bytes > LIMITS.documentBytes) return `has ${bytes} bytes; at most ${LIMITS.documentBytes} are allowed`
-  const [issue] = checkPolicyDocument(document)
+  const [issue] = checkMergedDocument(document)
   return issue === undefined ? undefined : `is invalid: ${formatPath(issue.path)}: ${issue.message}`
 }
 
