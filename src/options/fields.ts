@@ -146,9 +146,23 @@ export function exactly<const T extends boolean>(only: T): Field<T> {
 /** Text; `pattern` must be anchored and linear. `expected` describes the valid values. */
 export function text(expected: string, pattern: RegExp, maxLength = 253): Field<string> {
   const schema = { type: 'string', pattern: pattern.source, maxLength }
-  return field(expected, schema, (value) =>
-    typeof value === 'string' && value.length <= maxLength && pattern.test(value) ? value : undefined,
-  )
+  const accept = (value: unknown): string | undefined =>
+    typeof value === 'string' && value.length <= maxLength && pattern.test(value) ? value : undefined
+  const inner = field(expected, schema, accept)
+  return {
+    ...inner,
+    parse(value, path, issues) {
+      const parsed = accept(value)
+      if (parsed === undefined) issues.push({ path, message: `${mistake(expected, value)}${asText(value, accept)}` })
+      return parsed as string
+    },
+  }
+}
+
+/** For what YAML reads as another kind of value, such as `1` and `true`. */
+function asText(value: unknown, accept: (text: string) => string | undefined): string {
+  if (typeof value !== 'number' && typeof value !== 'boolean') return ''
+  return accept(String(value)) === undefined ? '' : `; write it as text: '${value}'`
 }
 
 export function oneOf<const T extends string>(values: readonly T[]): Field<T> {

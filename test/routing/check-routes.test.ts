@@ -109,6 +109,18 @@ it.each(['shop/items', 'shop/items.v1/0', 'unmatched-http', 'unmatched-grpc'])(
   },
 )
 
+it('a number or true where text is expected is written as text', () => {
+  for (const value of [1, true]) {
+    const [mistake] = mistakes(match({ headers: { 'x-beta': value } }))
+    expect(mistake).toMatch(/^routes\[0\]\.match\[0\]\.headers\.x-beta: expected the exact value/)
+    expect(mistake).toContain(`got ${value}; write it as text: '${value}'`)
+  }
+  expect(mistakes({ subsets: { blue: { version: 1 } } })).toEqual([
+    "subsets.blue.version: expected the version of an instance, got 1; write it as text: '1'",
+  ])
+  expect(mistakes(match({ path: 1 }))[0]).not.toContain('write it')
+})
+
 describe('the parts of a document', () => {
   it.each<[object, string]>([
     [
