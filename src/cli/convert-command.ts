@@ -72,7 +72,7 @@ const LONGEST_NAME = 63
 
 function ownName(name: string, used: Set<string>): string {
   const plain = name.replace(/[^a-z0-9-]/g, '-').replace(/^unmatched-/, 'no-match-')
-  const ending = (end: string): string => plain.slice(0, LONGEST_NAME - end.length).replace(/-+$/, '') + end
+  const ending = (end: string): string => plain.slice(0, LONGEST_NAME - end.length).replace(/(?<!-)-+$/, '') + end
   let free = ending('')
   for (let i = 2; used.has(free); i++) free = ending(`-${i}`)
   used.add(free)
