@@ -1,7 +1,22 @@
 /**
- * The headers that the mesh reserves. Clients drop them from user input, and servers remove them
- * before user code runs.
+ * Names of headers, and those that the mesh reserves. Clients drop reserved ones from user input,
+ * and servers remove them before user code runs.
  */
+
+/** A token (RFC 9110, 5.6.2), such as the name of a header. */
+export const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+/** Headers of a single connection, or computed by the client (RFC 9110, 7.6.1). */
+export const OF_CONNECTIONS: readonly string[] = Object.freeze([
+  'host',
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+  'te',
+  'trailer',
+  'expect',
+])
 
 export const PREFIX = 'inmesh-'
 /** Remaining time in whole ms. A duration, because clocks differ. */

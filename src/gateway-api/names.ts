@@ -1,9 +1,9 @@
 /** The forms of names in Gateway API manifests, as the specification's own patterns say. */
+import { TOKEN } from '../core/headers.ts'
 import { type Field, field, text } from '../options/fields.ts'
 
 const LABEL = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/
 const SUBDOMAIN = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/
-const TOKEN = /^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$/
 const NUMERIC_ADDRESS = /^\d{1,3}(?:\.\d{1,3}){3}$/
 
 export const namespaceName = (): Field<string> => text('the name of a namespace', LABEL, 63)

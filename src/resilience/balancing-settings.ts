@@ -3,6 +3,7 @@
  * `client/balancing`.
  */
 import type { HashKey } from '../core/call.ts'
+import { TOKEN } from '../core/headers.ts'
 import { either } from '../options/composed-fields.ts'
 import {
   exactly,
@@ -38,9 +39,6 @@ const subset = fields({
 /** The number of endpoints that one client uses. */
 export interface SubsetOptions extends OptionsOf<typeof subset> {}
 const SUBSET: Field<Parsed<typeof subset>, SubsetOptions> = subset
-
-/** RFC 9110, 5.6.2. */
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 
 const hashKey = fields({
   /** The value of this request header. @defaultValue none */

@@ -1,12 +1,10 @@
 /** Changes of headers: set, add, remove. */
-import { isReserved } from '../core/headers.ts'
+import { isReserved, OF_CONNECTIONS, TOKEN } from '../core/headers.ts'
 import { convert, entriesOf } from '../options/composed-fields.ts'
 import { type Field, fields, list, optional, type Parsed, show, text } from '../options/fields.ts'
 import type { OptionsOf } from '../resilience/define-policy.ts'
 import type { HeaderChanges } from './settings.ts'
 
-/** RFC 9110, 5.6.2. */
-export const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 /** What HTTP and gRPC can both carry; gRPC knows no Latin-1 and no tab. */
 const VALUE = /^(?:[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?$/
 const NAME = /^[0-9a-z_.-]+(?<!-bin)$/
@@ -21,19 +19,8 @@ export const HEADER_VALUE: Field<string> = text(
   1_024,
 )
 
-/** Of a connection or computed per message (RFC 9110, 7.6.1), so not for documents to change. */
-export const OF_CONNECTIONS: ReadonlySet<string> = new Set([
-  'host',
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'upgrade',
-  'te',
-  'trailer',
-  'expect',
-  'content-length',
-])
+/** Also the length is computed per message, so none of these is for documents to change. */
+export const UNCHANGEABLE: ReadonlySet<string> = new Set([...OF_CONNECTIONS, 'content-length'])
 
 /** A header that a document may change. */
 export const CHANGEABLE: Field<string> = {
@@ -44,7 +31,7 @@ export const CHANGEABLE: Field<string> = {
     if (issues.length > before) return name
     if (!NAME.test(name)) issues.push({ path, message: `${show(name)} cannot be changed: gRPC has no such header` })
     else if (name === 'host') issues.push({ path, message: "cannot be changed as a header; use 'rewrite: { host }'" })
-    else if (OF_CONNECTIONS.has(name))
+    else if (UNCHANGEABLE.has(name))
       issues.push({ path, message: `${show(name)} belongs to the connection and cannot be changed` })
     else if (isReserved(name) || name.startsWith('x-inmesh-') || name.startsWith('grpc-')) {
       issues.push({ path, message: `${show(name)} is reserved and cannot be changed` })

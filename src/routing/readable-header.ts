@@ -1,7 +1,7 @@
 /** Headers of which no route can know the value: callers make them when they send the request. */
 import { isReserved } from '../core/headers.ts'
 import { show } from '../options/fields.ts'
-import { OF_CONNECTIONS } from './header-changes.ts'
+import { UNCHANGEABLE } from './header-changes.ts'
 import type { MatchSettings } from './settings.ts'
 import { HOST } from './value-match.ts'
 
@@ -19,7 +19,7 @@ export function unreadableHeader(name: string, protocol: MatchSettings['protocol
   if (name.endsWith('-bin') && protocol !== 'http') {
     return `${show(name)} is binary metadata in gRPC, which routes do not read; expected one whose name does not end with '-bin'`
   }
-  if (name !== HOST && OF_CONNECTIONS.has(name)) {
+  if (name !== HOST && UNCHANGEABLE.has(name)) {
     return `${show(name)} belongs to the connection, and is not known when a route is chosen; leave it out`
   }
   if (isReserved(name))

@@ -2,11 +2,13 @@
  * Sessions of a route: the first answer carries a token that names the endpoint, and requests that
  * bring the token back go there, whatever the weights say.
  */
+
 import { cookieOf } from '../core/cookie.ts'
+import { TOKEN } from '../core/headers.ts'
 import { type Field, fields, flag, optional, type Parsed, show, text, withDefault } from '../options/fields.ts'
 import { duration } from '../options/quantities.ts'
 import type { OptionsOf } from '../resilience/define-policy.ts'
-import { CHANGEABLE, TOKEN } from './header-changes.ts'
+import { CHANGEABLE } from './header-changes.ts'
 import type { SessionSettings } from './settings.ts'
 
 /** In days, as browsers keep cookies no longer. */

@@ -1,10 +1,11 @@
 /** Subsets, and what sends to them: targets, splits and mirrors. */
+import { TOKEN } from '../core/headers.ts'
 import { byKind, convert, entriesOf, oneOrList } from '../options/composed-fields.ts'
 import { exactly, type Field, fields, list, optional, type Parsed, text, withDefault } from '../options/fields.ts'
 import { SERVICE_NAME } from '../options/names.ts'
 import { integer, share } from '../options/quantities.ts'
 import type { OptionsOf } from '../resilience/define-policy.ts'
-import { HEADER_NAME, HEADERS, TOKEN } from './header-changes.ts'
+import { HEADER_NAME, HEADERS } from './header-changes.ts'
 import { oneKeyOf } from './one-key.ts'
 import type { StickySettings, SubsetSettings } from './settings.ts'
 

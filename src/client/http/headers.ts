@@ -4,7 +4,7 @@
  */
 
 import { joinLines } from '../../core/field-value.ts'
-import { isReserved } from '../../core/headers.ts'
+import { isReserved, OF_CONNECTIONS, TOKEN } from '../../core/headers.ts'
 import { OptionsError, show } from '../../options/fields.ts'
 
 /** Response headers as undici reads them: names in lower case. */
@@ -15,19 +15,7 @@ export type HeadersInput =
   | Iterable<readonly [string, string]>
   | Readonly<Record<string, string | number | readonly string[] | undefined>>
 
-/** Headers of a single connection, or computed by the client (RFC 9110, 7.6.1). */
-const NEVER_SENT = new Set([
-  'host',
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'upgrade',
-  'te',
-  'trailer',
-  'expect',
-])
-const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+const NEVER_SENT: ReadonlySet<string> = new Set(OF_CONNECTIONS)
 /** Other characters split or truncate a message (RFC 9110, 5.5). */
 const BAD_VALUE = /[^\t\x20-\x7e\x80-\xff]/
 const OUTER_SPACE = /^[\t\n\r ]+|[\t\n\r ]+$/g
@@ -42,7 +30,7 @@ const MOST_KNOWN = 1_000
 function lowerName(name: string): string {
   const cached = known.get(name)
   if (cached !== undefined) return cached
-  if (typeof name !== 'string' || !NAME.test(name)) {
+  if (typeof name !== 'string' || !TOKEN.test(name)) {
     throw new OptionsError('request', [{ path: ['headers'], message: `${show(name)} is no valid header name` }])
   }
   let lower = name.toLowerCase()
