@@ -75,7 +75,8 @@ export class HttpCall<R = unknown> extends ClientCall {
   #failure: { readonly error: unknown } | undefined = undefined
 
   /**
-   * `selection`: of a call whose request may still change. @defaultValue that of `request`
+   * `from`: what routes look at, besides `request`. `selection`: of a call whose request may still
+   * change. @defaultValue that of `request`
    * @throws OptionsError naming the option
    */
   constructor(
@@ -85,13 +86,13 @@ export class HttpCall<R = unknown> extends ClientCall {
     options: HttpCallOptions | undefined,
     signal: AbortSignal | undefined,
     parent: Call | undefined,
-    selection: Selection = service.select(request, options?.streaming === true, introducing(request, parent, service)),
+    from: CallContext | undefined = introducing(request, parent, service),
+    selection: Selection = service.select(request, options?.streaming === true, from),
   ) {
     super(selection, options?.timeout === undefined ? Number.POSITIVE_INFINITY : checkTimeout(options.timeout), parent)
     this.service = service
     this.transport = service.transport
-    const asked = request.header(ROUTE_OVERRIDES)
-    if (asked !== undefined) this.overrides = service.transport.overrides.introduce(asked)
+    if (from !== parent) this.overrides = from?.overrides
     this.request = request
     if (selection.routed?.changesRequests === true) this.request = changedRequest(request, selection.routed)
     this.keepSide()

@@ -24,7 +24,7 @@ export class FilteredCall<R> extends HttpCall<R> {
     parent: Call | undefined,
   ) {
     const selection = service.unrouted(request.method, options?.streaming === true)
-    super(service, request, answer, options, signal, parent, selection)
+    super(service, request, answer, options, signal, parent, undefined, selection)
   }
 
   /** Prepares it for the first filter. */
