@@ -11,6 +11,7 @@ import { MESH_DOCUMENT, type PolicyDocument, type ServicePolicy } from '../disco
 import { RegistryClient } from '../discovery/registry/client.ts'
 import type { ServiceView } from '../discovery/registry/service-view.ts'
 import { SnapshotCache } from '../discovery/registry/snapshot-cache.ts'
+import { FRESH_WITHIN_MS } from '../discovery/registry/watches.ts'
 import type { ServiceEndpoints } from '../discovery/resolver.ts'
 import { isUnderRoot } from '../identity/identity-check.ts'
 import { rootFingerprint } from '../identity/join-token.ts'
@@ -33,9 +34,6 @@ export interface MembershipListener extends WatchedServicesListener {
   /** The registry leases a share of our service's global rate limit. */
   quota(lease: QuotaLease): void
 }
-
-/** How long a process with a snapshot on disk waits for a live one. */
-const FRESH_WITHIN_MS = 1_000
 
 export class Membership {
   readonly #shared: MeshContext

@@ -6,6 +6,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { RequestHead } from '../../core/request-head.ts'
 import type { Telemetry } from '../../core/telemetry.ts'
 import type { ServiceListeners } from '../../resilience/service-state.ts'
+import type { ServiceSettings } from '../../resilience/settings.ts'
 import { compileStack, guardsOf, type Stack } from '../../resilience/stack.ts'
 import { RouteTable } from '../../routing/route-table.ts'
 import type { FailoverLevel, RouteSettings, RoutingSettings, TargetSettings } from '../../routing/settings.ts'
@@ -20,7 +21,7 @@ import { type KindParts, Selections } from '../selections.ts'
 import type { EndpointOwner, HoldOwner } from './endpoint-owner.ts'
 import { FailoverTargets, type FailoverWish } from './failover-targets.ts'
 import { HeldServices } from './held-services.ts'
-import { membersOf } from './members-of.ts'
+import { membersOf, subsetOf } from './members-of.ts'
 import { balancingOf, clusterKey, hasOwnPicker, nowhere, servicesNamedBy } from './route-parts.ts'
 import { RouteState } from './route-state.ts'
 import { withSessions } from './session-cluster.ts'
@@ -94,12 +95,8 @@ export class ServiceRoutes {
 
   /** Calls whose head is not known yet: the route brings the bounds of time. */
   get unrouted(): Selections {
-    if (this.#unrouted === undefined) {
-      const { settings, state, cluster, learner } = this.#parts.called
-      const unbound = { ...settings, timeoutMs: Infinity, idleTimeoutMs: Infinity }
-      const stack = this.#stack({ settings: unbound, state, cluster, balancer: learner })
-      this.#unrouted = new Selections(this.#parts, stack, undefined)
-    }
+    const { settings } = this.#parts.called
+    this.#unrouted ??= this.#plain({ ...settings, timeoutMs: Infinity, idleTimeoutMs: Infinity }, undefined)
     return this.#unrouted
   }
 
@@ -280,7 +277,7 @@ export class ServiceRoutes {
       ...wish,
       called: this.#parts.called,
       ownerOf: (service) => this.#ownerOf(service),
-      subsetOf: (owner, name) => owner.routing?.subsets.get(name) ?? 'none',
+      subsetOf,
     })
   }
 
@@ -318,16 +315,15 @@ export class ServiceRoutes {
   }
 
   #refused(): Selections {
-    if (this.#refusal === undefined) {
-      const { called } = this.#parts
-      const { settings, state, cluster, learner } = called
-      this.#refusal = new Selections(
-        this.#parts,
-        this.#stack({ settings, state, cluster, balancer: learner }),
-        new Routed(undefined, undefined, this.#parts.caller),
-      )
-    }
+    const { called, caller } = this.#parts
+    this.#refusal ??= this.#plain(called.settings, new Routed(undefined, undefined, caller))
     return this.#refusal
+  }
+
+  /** The endpoints, the state and the balancer of the service. */
+  #plain(settings: ServiceSettings, routed: Routed | undefined): Selections {
+    const { state, cluster, learner } = this.#parts.called
+    return new Selections(this.#parts, this.#stack({ settings, state, cluster, balancer: learner }), routed)
   }
 
   #stack(parts: Omit<Parameters<typeof compileStack>[0], 'telemetry' | 'clock'>): Stack {

@@ -30,8 +30,8 @@ interface Listeners {
   document: ((document: ServiceDocument) => void) | undefined
 }
 
-/** How long a view of the last run waits for the one that a session is about to send. */
-const FRESH_WITHIN_MS = 1_000
+/** How long a view of the last run waits for a live one. */
+export const FRESH_WITHIN_MS = 1_000
 /** Bounds how often a refused snapshot is requested again while deltas arrive. */
 const REQUEST_AGAIN_MS = 5_000
 
