@@ -90,8 +90,16 @@ function endpointLines({ endpoints, missing }: ExplainedTarget): string[] {
   if (missing) return ['there is no such target: calls fail at once']
   if (endpoints.length === 0) return ['none']
   return table(
-    ['ID', 'ADDRESS', 'STATE', 'ZONE', 'VERSION', 'WEIGHT'],
-    endpoints.map(({ id, address, state, zone, version, weight }) => [id, address, state, zone, version, weight]),
+    ['ID', 'ADDRESS', 'STATE', 'ZONE', 'VERSION', 'WEIGHT', 'TRANSPORTS'],
+    endpoints.map(({ id, address, state, zone, version, weight, transports }) => [
+      id,
+      address,
+      state,
+      zone,
+      version,
+      weight,
+      transports?.join(' '),
+    ]),
   )
 }
 

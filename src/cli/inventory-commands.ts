@@ -73,7 +73,7 @@ export function addInventoryCommands(program: Command, surroundings: CliContext)
       found.length === 0
         ? ['no instances']
         : table(
-            ['SERVICE', 'ID', 'ADDRESS', 'PROTOCOL', 'TLS', 'STATE', 'ZONE', 'VERSION', 'WEIGHT'],
+            ['SERVICE', 'ID', 'ADDRESS', 'PROTOCOL', 'TLS', 'STATE', 'ZONE', 'VERSION', 'WEIGHT', 'TRANSPORTS'],
             found.map((one) => [
               one.service,
               one.id,
@@ -84,6 +84,7 @@ export function addInventoryCommands(program: Command, surroundings: CliContext)
               one.zone,
               one.version,
               weightOf(one),
+              one.transports?.join(' '),
             ]),
           ),
     )

@@ -3,6 +3,7 @@
  * attempt touches the slots, so they are plain fields instead of maps.
  */
 import type { Protocol } from './protocol.ts'
+import type { TransportName } from './transport.ts'
 
 /** A link of the list of attempts in flight on one endpoint. */
 export interface InFlight {
@@ -15,8 +16,7 @@ export interface InFlight {
 }
 
 /**
- * An instance's address and its description of itself. Fixed for life: a new address is a new
- * endpoint.
+ * An instance's address and its description of itself. A new address is a new endpoint.
  */
 export interface EndpointAddress {
   /** Unique within the service. */
@@ -30,6 +30,11 @@ export interface EndpointAddress {
   readonly version: string | undefined
   readonly weight: number
   readonly metadata: Readonly<Record<string, string>>
+  /**
+   * What its server offers, best first. `undefined`: not known, because a source or an older
+   * version does not tell.
+   */
+  readonly transports?: readonly TransportName[] | undefined
 }
 
 /** The connections of an endpoint, kept by its transport and opened on first use. */
@@ -52,9 +57,10 @@ export class Endpoint {
   readonly tls: boolean
   readonly zone: string | undefined
   readonly version: string | undefined
-  /** From discovery. Both may change during the endpoint's life. */
+  /** From discovery. All three may change during the endpoint's life. */
   metadata: Readonly<Record<string, string>>
   weight: number
+  transports: readonly TransportName[] | undefined
   /** Begin and end of its slow start, as instants. Kept by discovery; 0: warm from the start. */
   discoveredAt = 0
   warmAt = 0
@@ -106,6 +112,7 @@ export class Endpoint {
     this.version = at.version
     this.metadata = at.metadata
     this.weight = at.weight
+    this.transports = at.transports
     this.label = labelOf(at)
     this.hashKey = at.metadata['hash-key'] ?? this.label
   }

@@ -117,6 +117,8 @@ export class ServiceCluster implements Cluster {
       }
       endpoint.weight = instance.weight
       endpoint.metadata = instance.metadata
+      // Connections that stand go on; the next one is made by what is offered now.
+      endpoint.transports = instance.transports
       this.#limbo.delete(endpoint)
       if (news.stale === true) this.#fromDisk.add(endpoint)
       if (instance.state === 'draining') {

@@ -228,8 +228,16 @@ function isIn(endpoint: ListedEndpoint, { version, metadata }: SubsetSettings): 
 }
 
 function showEndpoint(endpoint: ListedEndpoint): ExplainedEndpoint {
-  const { id, zone, version, weight, shown } = endpoint
-  return { id, address: labelOf(endpoint), zone: zone ?? null, version: version ?? null, weight, state: shown }
+  const { id, zone, version, weight, transports, shown } = endpoint
+  return {
+    id,
+    address: labelOf(endpoint),
+    zone: zone ?? null,
+    version: version ?? null,
+    weight,
+    transports: transports ?? null,
+    state: shown,
+  }
 }
 
 function intentionOf(

@@ -73,6 +73,8 @@ export interface ExplainedEndpoint {
   readonly zone: string | null
   readonly version: string | null
   readonly weight: number
+  /** What its server offers, best first; `null`: not known. */
+  readonly transports: readonly string[] | null
   /**
    * From the registry `ready`, `draining` or `disabled`; from a process `healthy`, `ejected`,
    * `probing` or `draining`.

@@ -3,8 +3,9 @@
  * the others.
  */
 import { CALLABLE_PROTOCOLS } from '../core/protocol.ts'
+import type { TransportName } from '../core/transport.ts'
 import { canonicalSpelling } from '../net/network-address.ts'
-import { fields, flag, oneOf, optional, record, text, withDefault } from '../options/fields.ts'
+import { fields, flag, type OptionalField, oneOf, optional, record, text, withDefault } from '../options/fields.ts'
 import { INSTANCE_ID, serviceName } from '../options/names.ts'
 import { integer } from '../options/quantities.ts'
 import type { Instance, UnreadableInstance } from './instance.ts'
@@ -15,6 +16,23 @@ export const HOST = /^(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F:]{2,45}|[A-Za-z0-9](
 const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
 
 export const METADATA = record({ maxEntries: LIMITS.metadataEntries, maxLength: LIMITS.metadataText })
+
+const MOST_TRANSPORTS = 8
+const TRANSPORT = /^[a-z0-9][a-z0-9./-]{0,31}$/
+
+/**
+ * Those of later versions are kept: a registry passes them on. What is malformed is left out,
+ * because calls need none of it.
+ */
+const TRANSPORTS: OptionalField<readonly TransportName[] | undefined> = {
+  optional: true,
+  schema: { type: 'array', items: { type: 'string', pattern: TRANSPORT.source }, maxItems: MOST_TRANSPORTS },
+  parse(value) {
+    if (!Array.isArray(value)) return undefined
+    const readable = value.filter((one) => typeof one === 'string' && TRANSPORT.test(one))
+    return readable.length === 0 ? undefined : Object.freeze(readable.slice(0, MOST_TRANSPORTS))
+  },
+}
 
 export const INSTANCE_SHAPE = {
   service: serviceName(),
@@ -27,6 +45,7 @@ export const INSTANCE_SHAPE = {
   version: optional(text('a version', WORD, 63)),
   weight: withDefault(integer({ min: 0, max: 1_000 }), 100),
   metadata: withDefault(METADATA, Object.freeze({})),
+  transports: TRANSPORTS,
   state: oneOf(['ready', 'draining']),
 } as const
 const INSTANCE = fields(INSTANCE_SHAPE)

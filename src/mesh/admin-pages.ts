@@ -36,6 +36,7 @@ export function adminPages(shared: MeshContext, membership: Membership, destinat
             zone: endpoint.zone,
             version: endpoint.version,
             weight: endpoint.weight,
+            transports: endpoint.transports,
             state: endpoint.state,
             draining: cluster.isDraining(endpoint),
             inFlight: endpoint.pending,

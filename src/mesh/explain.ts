@@ -57,8 +57,8 @@ export async function explainCall(
 
 function endpointsOf({ cluster }: Destination): ListedEndpoint[] {
   return cluster.all.map((endpoint) => {
-    const { id, address, port, protocol, tls, zone, version, weight, metadata, state } = endpoint
+    const { id, address, port, protocol, tls, zone, version, weight, metadata, transports, state } = endpoint
     const shown = cluster.isDraining(endpoint) ? 'draining' : state
-    return { id, address, port, protocol, tls, zone, version, weight, metadata, shown }
+    return { id, address, port, protocol, tls, zone, version, weight, metadata, transports, shown }
   })
 }

@@ -103,8 +103,8 @@ export class Servers {
   ): Promise<MeshServer> {
     const { settings } = this.#shared
     const { service, zone, version, weight } = settings
-    const { address: host, port } = server
-    const announcement = { service, host, port, advertise, zone, version, weight, metadata }
+    const { address: host, port, transports } = server
+    const announcement = { service, host, port, advertise, zone, version, weight, metadata, transports }
     const instance = announcedInstance(newInstanceId(service), { ...announcement, protocol, tls: mode !== 'plaintext' })
     const served = { instance, server }
     this.#served.set(served, undefined)

@@ -7,6 +7,7 @@ import { createServer as createTlsServer, type TLSSocket, type Server as TlsServ
 import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
+import type { TransportName } from '../core/transport.ts'
 import { type Identity, type IdentitySource, isSameMaterial } from '../identity/identity.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
 import { HANDSHAKE_TIMEOUT_MS, refusalOf, serverTlsOptions, verifyPeer } from '../identity/tls-options.ts'
@@ -112,6 +113,11 @@ export class Acceptor {
       throw new MeshError('The server does not listen any more.', { code: 'closed' })
     }
     return address
+  }
+
+  /** What it offers, best first. */
+  get transports(): readonly TransportName[] {
+    return this.#protocols.map(({ alpn }) => alpn)
   }
 
   get open(): number {

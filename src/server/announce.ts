@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
 import type { Protocol } from '../core/protocol.ts'
+import type { TransportName } from '../core/transport.ts'
 import type { Instance } from '../discovery/instance.ts'
 
 export interface Announcement {
@@ -15,6 +16,8 @@ export interface Announcement {
   readonly version: string | undefined
   readonly weight: number
   readonly metadata: Readonly<Record<string, string>>
+  /** What the server offers, best first. */
+  readonly transports: readonly TransportName[]
 }
 
 /** Unique to each start, so that a restarted process inherits no state of its predecessor. */

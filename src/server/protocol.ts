@@ -3,13 +3,14 @@
  * protocols on one port; peers agree on one by ALPN.
  */
 import type { Socket } from 'node:net'
+import type { TransportName } from '../core/transport.ts'
 import type { Connection } from './connection.ts'
 import type { CallerIdentity } from './inbound-call.ts'
 import type { RefusalAnswer } from './lingering-close.ts'
 
 export interface ServerProtocol {
-  /** The ALPN protocol ID, such as `h2`. */
-  readonly alpn: string
+  /** Its transport, which is the protocol ID of ALPN. */
+  readonly alpn: TransportName
   /** Whether a TLS client that offers no ALPN speaks this protocol. */
   readonly withoutAlpn: boolean
   /** Whether a plaintext client may half-close its connection and still read the answer. */

@@ -4,6 +4,7 @@
  */
 import { type Clock, systemClock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
+import type { TransportName } from '../core/transport.ts'
 import type { IdentitySource } from '../identity/identity.ts'
 import type { OverrideProofs } from '../identity/override-proofs.ts'
 import type { PeerVerifier } from '../identity/peer-verifier.ts'
@@ -103,6 +104,11 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
 
   get port(): number {
     return this.acceptor.address.port
+  }
+
+  /** What it offers, best first. */
+  get transports(): readonly TransportName[] {
+    return this.acceptor.transports
   }
 
   get state(): DrainState {

@@ -94,12 +94,12 @@ split
   sticky by header x-user '7'
 
 endpoints of blue
-  ID  ADDRESS         STATE  ZONE  VERSION  WEIGHT
-  a   127.0.0.1:1001  ready  eu-1  v1       100
+  ID  ADDRESS         STATE  ZONE  VERSION  WEIGHT  TRANSPORTS
+  a   127.0.0.1:1001  ready  eu-1  v1       100     -
 
 endpoints of green
-  ID  ADDRESS         STATE     ZONE  VERSION  WEIGHT
-  b   127.0.0.1:1002  disabled  -     v2       100
+  ID  ADDRESS         STATE     ZONE  VERSION  WEIGHT  TRANSPORTS
+  b   127.0.0.1:1002  disabled  -     v2       100     -
 
 failover
   1  {"zone":"same"}
@@ -143,8 +143,8 @@ target
   service:inventory-eu/blue
 
 endpoints of service:inventory-eu/blue
-  ID  ADDRESS         STATE  ZONE  VERSION  WEIGHT
-  e   127.0.0.1:1004  ready  -     v1       100
+  ID  ADDRESS         STATE  ZONE  VERSION  WEIGHT  TRANSPORTS
+  e   127.0.0.1:1004  ready  -     v1       100     -
 `)
     expect(stdout).toContain('  inventory-eu allows it: allow[0] of inventory-eu\n')
   })

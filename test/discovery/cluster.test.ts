@@ -48,6 +48,20 @@ describe('a cluster', () => {
     expect(a.weight).toBe(10)
   })
 
+  it('keeps the endpoint whose instance begins or stops to announce transports', () => {
+    const { cluster } = setUp()
+    const told = (transports?: readonly string[]) => {
+      cluster.apply([instance('inventory', 'a', { transports })], {})
+      return cluster.endpoints[0]!
+    }
+    const endpoint = told()
+    expect(endpoint.transports).toBeUndefined()
+    expect(told(['inmesh/1', 'http/1.1'])).toBe(endpoint)
+    expect(endpoint.transports).toEqual(['inmesh/1', 'http/1.1'])
+    expect(told()).toBe(endpoint)
+    expect(endpoint.transports).toBeUndefined()
+  })
+
   it('makes another endpoint of an instance that has moved, and withdraws the old one', () => {
     const { cluster } = setUp()
     cluster.apply([instance('inventory', 'a')], {})

@@ -91,6 +91,27 @@ describe('an instance of a kind that is not known', () => {
   })
 })
 
+describe('the transports of an instance', () => {
+  const transportsOf = (given: unknown) =>
+    snapshot([{ ...good, transports: given }]).endpoints.instances.map(({ transports }) => transports)
+
+  it('are kept in their order, also those of later versions, and absent from an older one', () => {
+    expect(transportsOf(['inmesh/2', 'inmesh/1', 'http/1.1'])).toEqual([['inmesh/2', 'inmesh/1', 'http/1.1']])
+    for (const absent of [undefined, null]) expect(transportsOf(absent)).toEqual([undefined])
+  })
+
+  it('lose what is malformed, and never make the instance unreadable', () => {
+    expect(transportsOf(['h2', 7, '', 'H2 ', 'x'.repeat(33), null, 'http/1.1'])).toEqual([['h2', 'http/1.1']])
+    for (const wrong of ['h2', 7, {}, [], [7]]) expect(transportsOf(wrong)).toEqual([undefined])
+    expect(transportsOf(Array.from({ length: 1_000 }, (_, i) => `t${i}`))[0]).toHaveLength(8)
+  })
+
+  it('are on the disk as in a message', () => {
+    const [kept] = readStoredView({ ...HEAD, instances: [{ ...good, transports: ['inmesh/1'] }] }).endpoints.instances
+    expect(kept!.transports).toEqual(['inmesh/1'])
+  })
+})
+
 describe('a reason that is not known', () => {
   it('of an instance that is gone does not count as leaving on purpose', () => {
     expect(delta({ gone: [{ id: 's1', why: 'moved' }] }).gone).toEqual([{ id: 's1', why: 'lost' }])

@@ -85,6 +85,7 @@ function shadowOf(endpoint: Endpoint): Endpoint {
   endpoint.shadow ??= new Endpoint(endpoint.service, endpoint)
   const { shadow } = endpoint
   shadow.weight = endpoint.weight
+  shadow.transports = endpoint.transports
   shadow.discoveredAt = endpoint.discoveredAt
   shadow.warmAt = endpoint.warmAt
   return shadow
