@@ -66,6 +66,7 @@ module.exports = {
     apart('client', 'grpc', 'http'),
     apart('server', 'http', 'grpc'),
     apart('server', 'grpc', 'http'),
+    apart('server', 'http2', '(http|grpc)'),
     only('undici-only-in-http-client', 'node_modules/undici', '^src/client/http/'),
     only('opentelemetry-only-in-telemetry', 'node_modules/@opentelemetry', '^src/telemetry/'),
     only('grpc-only-in-grpc-rooms', 'node_modules/@grpc', '^src/(client/grpc|server/grpc|registry/storage/etcd)/'),

@@ -5,9 +5,9 @@ import { expect, it, onTestFinished } from 'vitest'
 import { systemClock } from '../../src/core/clock.ts'
 import { Acceptor, type AcceptorOwner } from '../../src/server/acceptor.ts'
 import { resolveGrpcServer } from '../../src/server/grpc/options.ts'
-import { GrpcProtocol } from '../../src/server/grpc/protocol.ts'
 import { resolveHttpServer } from '../../src/server/http/options.ts'
 import { HttpProtocol } from '../../src/server/http/protocol.ts'
+import { Http2Protocol } from '../../src/server/http2/protocol.ts'
 import type { ServerMode } from '../../src/server/mode.ts'
 import { newIdentity } from '../rigs/certificates.ts'
 import { ask, authority, clientOf, FakeIdentitySource, RecordedEvents, TRUSTING } from './rig.ts'
@@ -27,7 +27,7 @@ async function listen(mode: ServerMode): Promise<{ acceptor: Acceptor; port: num
     resolveHttpServer(),
   )
   const http2 = createHttp2Server((_request, response) => void response.end('h2'))
-  const grpc = new GrpcProtocol(
+  const grpc = new Http2Protocol(
     { ...host, inject: (socket) => http2.emit('connection', socket) },
     resolveGrpcServer(),
     http2,

@@ -12,9 +12,9 @@ import { identityRefusal } from '../../net/identity-refusal.ts'
 import { endCall } from '../../resilience/execution.ts'
 import type { FaultRule } from '../../resilience/fault-injection.ts'
 import { catchUserErrors, runUserCode } from '../guarded-emitter.ts'
+import type { Http2Connection } from '../http2/connection.ts'
 import type { ServedCallHost } from '../served-call.ts'
 import { STALL_CHECK_MS } from '../stall-detector.ts'
-import type { GrpcConnection } from './connection.ts'
 import type { HandlerOwner } from './handler.ts'
 import { type GrpcRequestHead, readContext } from './headers.ts'
 import type { GrpcHealth } from './health.ts'
@@ -56,7 +56,7 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
 
   constructor(
     host: GrpcServerCallHost,
-    connection: GrpcConnection,
+    connection: Http2Connection,
     stream: ServerHttp2Stream,
     kind: CallKind,
     { headers, timeoutMs, overrides, overrideProof }: GrpcRequestHead,

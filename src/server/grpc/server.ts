@@ -1,8 +1,7 @@
 /**
  * The gRPC server: a grpc-js `Server` behind mutual TLS, authorization, deadlines and limits. Its
- * connections are in `protocol.ts`, one call is in `call.ts`.
+ * connections are in `../http2/protocol.ts`, one call is in `call.ts`.
  */
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type * as grpc from '@grpc/grpc-js'
 import type { CallKind } from '../../core/call.ts'
@@ -14,10 +13,12 @@ import { GUARDED_SERVER } from '../../net/http2-flood-guard.ts'
 import { installedVersion, OLDEST_GRPC, requirePeer } from '../../options/optional-peer.ts'
 import { Acceptor } from '../acceptor.ts'
 import { runUserCode } from '../guarded-emitter.ts'
+import type { Http2Connection } from '../http2/connection.ts'
+import { type NewStream, NewStreams } from '../http2/new-streams.ts'
+import { Http2Protocol, type Http2ProtocolHost } from '../http2/protocol.ts'
 import { assertIdentity, ServerBase, type ServerBaseDependencies } from '../server-base.ts'
 import { assertServer } from './assert-server.ts'
 import { GrpcServerCall, type GrpcServerCallHost } from './call.ts'
-import { grpcConnectionOf } from './connection.ts'
 import { withEndReplayed } from './ended-stream.ts'
 import { guardHandler } from './handler.ts'
 import { readGrpcHead } from './headers.ts'
@@ -33,18 +34,10 @@ import {
   type StreamListener,
 } from './internals.ts'
 import { type GrpcServerOptions, type GrpcServerSettings, resolveGrpcServer } from './options.ts'
-import { GrpcProtocol, type GrpcProtocolHost } from './protocol.ts'
 import { respond } from './response.ts'
 
 /** Streams in flight on one connection, unless the `Server` sets `grpc.max_concurrent_streams`. */
 const MAX_STREAMS = 1_000
-
-/** A stream that waits for the next turn of the event loop. */
-interface NewStream {
-  readonly stream: ServerHttp2Stream
-  readonly headers: IncomingHttpHeaders
-  readonly raw: readonly string[]
-}
 
 /**
  * Listens, and resolves with the running server.
@@ -71,7 +64,7 @@ export async function serveGrpc(
 }
 
 /** A listening server, created by {@link serveGrpc}. */
-export class GrpcServer extends ServerBase implements GrpcServerCallHost, GrpcProtocolHost {
+export class GrpcServer extends ServerBase implements GrpcServerCallHost, Http2ProtocolHost {
   readonly health: GrpcHealth
   /** Whether the application has interceptors. */
   readonly intercepted: boolean
@@ -80,8 +73,7 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, GrpcPr
   readonly #kinds = new Map<string, CallKind>()
   readonly #injector: AdoptedServer['injector']
   readonly #dispatch: StreamListener
-  /** Streams of this turn of the event loop. */
-  #newStreams: NewStream[] = []
+  readonly #newStreams = new NewStreams((connection, stream) => this.#serve(connection, stream))
   /** The call that is being handed to grpc-js. */
   #dispatching: GrpcServerCall | undefined = undefined
 
@@ -97,7 +89,7 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, GrpcPr
     const adopted = this.#adopt(server, module)
     this.#injector = adopted.injector
     this.#dispatch = withEndReplayed(adopted.dispatch)
-    const protocol = new GrpcProtocol(this, settings, adopted.http2Server)
+    const protocol = new Http2Protocol(this, settings, adopted.http2Server)
     this.acceptor = new Acceptor(this, settings, [protocol], dependencies.identity, dependencies.verifier)
   }
 
@@ -129,33 +121,7 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, GrpcPr
     this.#injector.destroy()
   }
 
-  /**
-   * Waits one turn of the event loop. By then a flood has been reset, or its session destroyed, and
-   * no handler runs for it.
-   */
-  #enqueue(stream: NewStream): void {
-    // The session may fail before that turn, and an unhandled error would end the process.
-    stream.stream.on('error', ignore)
-    if (this.#newStreams.push(stream) === 1) setImmediate(serveNewStreams, this)
-  }
-
-  /** @internal */
-  serveNewStreams(): void {
-    const streams = this.#newStreams
-    this.#newStreams = []
-    for (let i = 0; i < streams.length; i++) this.#serve(streams[i]!)
-  }
-
-  #serve({ stream, headers, raw }: NewStream): void {
-    if (stream.destroyed || stream.closed) return
-    const session = stream.session
-    const connection = session === undefined ? undefined : grpcConnectionOf(session)
-    // Not accepted by us: its peer has not been verified.
-    if (connection === undefined) {
-      stream.close()
-      return
-    }
-    if (connection.flooded) return
+  #serve(connection: Http2Connection, { stream, headers, raw }: NewStream): void {
     const head = readGrpcHead(headers, raw)
     if (typeof head === 'string') {
       this.events.emit('admission:refused', { side: 'server', code: 'protocol-error' })
@@ -185,7 +151,7 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, GrpcPr
       { maxConcurrentStreams: MAX_STREAMS },
       GUARDED_SERVER,
       interceptor,
-      (stream, headers, raw) => this.#enqueue({ stream, headers, raw }),
+      (stream, headers, raw) => this.#newStreams.add({ stream, headers, raw }),
     )
     if (adopted !== undefined) return adopted
     const version = installedVersion('@grpc/grpc-js')
@@ -246,9 +212,3 @@ function currentHealth(): GrpcHealth | undefined {
   const call = inboundCall()
   return call instanceof GrpcServerCall ? call.health : undefined
 }
-
-function serveNewStreams(server: GrpcServer): void {
-  server.serveNewStreams()
-}
-
-function ignore(): void {}

@@ -11,18 +11,26 @@ import { type FloodGuard, guardSession, LENIENT_LIMITS } from '../../net/http2-f
 import { identityRefusal } from '../../net/identity-refusal.ts'
 import type { EventSink } from '../../telemetry/events.ts'
 import type { Connection } from '../connection.ts'
-import type { GrpcServerSettings } from './options.ts'
+
+export interface SessionSettings {
+  /** How long a new connection may take to send its SETTINGS, and each head to arrive. */
+  readonly headersTimeout: number
+  /** A connection is pinged after this time of silence, and closed after as long again. */
+  readonly keepalive: number
+  /** How long streams may continue on a connection that was asked to leave. */
+  readonly streamGrace: number
+}
 
 interface SessionHost {
   readonly clock: Clock
   readonly events: EventSink
 }
 
-export class GrpcSession {
+export class ServedSession {
   readonly #session: ServerHttp2Session
   readonly #connection: Connection
   readonly #clock: Clock
-  readonly #settings: GrpcServerSettings
+  readonly #settings: SessionSettings
   readonly #guard: FloodGuard
   /** `Infinity` while serving. */
   #leavingSince = Number.POSITIVE_INFINITY
@@ -40,7 +48,7 @@ export class GrpcSession {
     session: ServerHttp2Session,
     connection: Connection,
     { clock, events }: SessionHost,
-    settings: GrpcServerSettings,
+    settings: SessionSettings,
   ) {
     this.#session = session
     this.#connection = connection

@@ -1,6 +1,6 @@
 /**
- * HTTP/2 for the acceptor: each accepted connection becomes a session of the application's grpc-js
- * server. One timer sweeps all sessions.
+ * HTTP/2 for the acceptor: each accepted connection becomes a session of a server that never
+ * listens. One timer sweeps all sessions.
  */
 import type { Http2Server, ServerHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
@@ -10,32 +10,31 @@ import { attachConnection, type Connection } from '../connection.ts'
 import type { CallerIdentity } from '../inbound-call.ts'
 import type { RefusalAnswer } from '../lingering-close.ts'
 import type { ServerProtocol } from '../protocol.ts'
-import { GrpcConnection, grpcConnectionOf } from './connection.ts'
-import type { GrpcServerSettings } from './options.ts'
+import { Http2Connection, http2ConnectionOf } from './connection.ts'
 import { refuseConnection } from './refusal.ts'
-import { GrpcSession } from './session.ts'
+import { ServedSession, type SessionSettings } from './session.ts'
 
-export interface GrpcProtocolHost extends AcceptorHost {
-  /** Hands a connection to grpc-js. */
+export interface Http2ProtocolHost extends AcceptorHost {
+  /** Hands a connection to the server, which opens a session on it. */
   inject(socket: Socket): void
 }
 
 const SWEEP_MS = 500
 
-export class GrpcProtocol implements ServerProtocol {
+export class Http2Protocol implements ServerProtocol {
   readonly alpn = 'h2'
   /** RFC 9113, 3.2 requires ALPN. */
   readonly withoutAlpn = false
   readonly allowHalfOpen = false
   /** A client may connect during the drain, before it has heard of it. */
   readonly retireAt = Number.POSITIVE_INFINITY
-  readonly #host: GrpcProtocolHost
-  readonly #settings: GrpcServerSettings
-  readonly #sessions = new Map<Connection, GrpcSession>()
+  readonly #host: Http2ProtocolHost
+  readonly #settings: SessionSettings
+  readonly #sessions = new Map<Connection, ServedSession>()
   #sweeper: Timer | undefined
 
-  /** `server`: the one inside grpc-js, which opens a session on each injected connection. */
-  constructor(host: GrpcProtocolHost, settings: GrpcServerSettings, server: Http2Server) {
+  /** `server`: opens a session on each injected connection. */
+  constructor(host: Http2ProtocolHost, settings: SessionSettings, server: Http2Server) {
     this.#host = host
     this.#settings = settings
     server.on('session', (session: ServerHttp2Session) => this.#open(session))
@@ -47,8 +46,8 @@ export class GrpcProtocol implements ServerProtocol {
     caller: CallerIdentity | undefined,
     expiresAt: number,
     retireAt: number,
-  ): GrpcConnection {
-    return new GrpcConnection(socket, caller, expiresAt, retireAt)
+  ): Http2Connection {
+    return new Http2Connection(socket, caller, expiresAt, retireAt)
   }
 
   accept({ socket }: Connection): void {
@@ -92,13 +91,13 @@ export class GrpcProtocol implements ServerProtocol {
   }
 
   #open(session: ServerHttp2Session): void {
-    const connection = grpcConnectionOf(session.socket)
+    const connection = http2ConnectionOf(session.socket)
     if (connection === undefined) {
       session.destroy()
       return
     }
     attachConnection(session, connection)
-    connection.session = new GrpcSession(session, connection, this.#host, this.#settings)
+    connection.session = new ServedSession(session, connection, this.#host, this.#settings)
     this.#sessions.set(connection, connection.session)
     this.#sweepLater()
   }
@@ -120,6 +119,6 @@ export class GrpcProtocol implements ServerProtocol {
   }
 }
 
-function sweep(protocol: GrpcProtocol): void {
+function sweep(protocol: Http2Protocol): void {
   protocol.sweepDue()
 }
