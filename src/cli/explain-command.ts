@@ -22,8 +22,8 @@ export function addExplainCommand(program: Command, surroundings: CliContext): v
   const command = program
     .command('explain')
     .description('Show where a request would go and why: route, target, endpoints, policies, intention. Sends nothing.')
-    .argument('<method>', "an HTTP method, or 'grpc'", (text) => text)
-    .argument('<url>', "such as 'http://inventory/items/42'; with grpc, the service")
+    .argument('<method>', "an HTTP method, 'grpc' or 'tcp'", (text) => text)
+    .argument('<url>', "such as 'http://inventory/items/42'; with grpc or tcp, the service")
     .argument('[grpc-method]', "with grpc, such as 'shop.Inventory/Quote'")
     .option('-H, --header <header>', "a header such as 'x-user: 7'; may be repeated", collected(readHeader))
     .option(
@@ -42,11 +42,12 @@ export function addExplainCommand(program: Command, surroundings: CliContext): v
     command,
     "inmesh explain GET http://inventory/items/42 -H 'x-user: 7' --from checkout",
     'inmesh explain grpc inventory shop.Inventory/Quote --from checkout',
+    'inmesh explain tcp redis --from checkout',
   )
   command.action(async (method: string, url: string, grpc: string | undefined, flags: ExplainFlags) => {
     const { header, from, fromNamespace, all = false, ...connection } = flags
     const request = {
-      ...(method.toLowerCase() === 'grpc' ? grpcRequest(url, grpc) : httpRequest(method, url, grpc)),
+      ...requestOf(method, url, grpc),
       ...(header !== undefined && { headers: header }),
       ...(from !== undefined && { from }),
       ...(fromNamespace !== undefined && { fromNamespace }),
@@ -55,6 +56,22 @@ export function addExplainCommand(program: Command, surroundings: CliContext): v
     const explanation = await api.call<Explanation>('POST', '/v1/explain', request)
     terminal.result(explanation, () => describeExplanation(explanation, all))
   })
+}
+
+function requestOf(method: string, url: string, more: string | undefined): object {
+  switch (method.toLowerCase()) {
+    case 'grpc':
+      return grpcRequest(url, more)
+    case 'tcp':
+      return tcpRequest(url, more)
+    default:
+      return httpRequest(method, url, more)
+  }
+}
+
+function tcpRequest(service: string, more: string | undefined): object {
+  if (more !== undefined) throw usage(`expected 'tcp <service>', got another argument ${JSON.stringify(more)}`)
+  return { service: service.replace(/^tcp:\/\//, ''), protocol: 'tcp' }
 }
 
 function grpcRequest(service: string, grpc: string | undefined): object {

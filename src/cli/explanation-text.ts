@@ -6,10 +6,9 @@ import { printable, table } from './terminal.ts'
 
 /** `all`: policies that have their defaults, too. */
 export function describeExplanation(explanation: Explanation, all: boolean): string[] {
-  const { service, from, protocol, method, path, targets } = explanation
-  const request = protocol === 'grpc' ? `gRPC ${service}${method}` : `${method} http://${service}${path}`
+  const { service, from, targets } = explanation
   const sections = [
-    [printable(`${request} from ${from ?? 'an unknown caller'}`)],
+    [printable(`${requestOf(explanation)} from ${from ?? 'an unknown caller'}`)],
     section('route', routeLines(explanation)),
     section('override', overrideLines(explanation)),
     section('answer', answerLines(explanation)),
@@ -31,6 +30,11 @@ export function describeExplanation(explanation: Explanation, all: boolean): str
     ),
   ]
   return sections.filter((lines) => lines.length > 0).flatMap((lines, i) => (i === 0 ? lines : ['', ...lines]))
+}
+
+function requestOf({ service, protocol, method, path }: Explanation): string {
+  if (protocol === 'tcp') return `a TCP connection to ${service}`
+  return protocol === 'grpc' ? `gRPC ${service}${method}` : `${method} http://${service}${path}`
 }
 
 function section(title: string, lines: readonly string[]): string[] {

@@ -2,6 +2,7 @@
 import { parseBaggage } from '../core/baggage.ts'
 import { BAGGAGE } from '../core/carrier.ts'
 import { withoutOuterSpace } from '../core/field-value.ts'
+import { CONNECT } from '../core/protocol.ts'
 import type { RequestHead } from '../core/request-head.ts'
 import { parseRouteOverrides, ROUTE_OVERRIDES } from '../core/route-overrides.ts'
 import {
@@ -32,8 +33,11 @@ const definition = fields({
   headers: optional(record({ maxEntries: 100, maxLength: LONGEST_PATH })),
   /** Instead of `method` and `path`: `'shop.Inventory/Quote'`. @defaultValue none */
   grpc: optional(grpcMethod()),
-  /** `'grpc'` needs `grpc`. @defaultValue `'grpc'` with `grpc`, otherwise `'http'` */
-  protocol: optional(oneOf(['http', 'grpc'])),
+  /**
+   * `'grpc'` needs `grpc`; `'tcp'` is a connection of `mesh.connect`. @defaultValue `'grpc'` with
+   * `grpc`, otherwise `'http'`
+   */
+  protocol: optional(oneOf(['http', 'grpc', 'tcp'])),
 })
 
 /** A request to explain. */
@@ -72,17 +76,22 @@ function toRequest(given: Parsed<typeof definition>, from: string | undefined, w
     throw mistake('grpc', "is missing; expected a gRPC method such as 'shop.Inventory/Quote'")
   }
   if (grpc !== undefined) {
-    if (protocol === 'http') throw mistake('protocol', "is 'http', which 'grpc' contradicts; leave one out")
+    if (protocol !== 'grpc') throw mistake('protocol', `is '${protocol}', which 'grpc' contradicts; leave one out`)
     if (grpc.endsWith('/*'))
       throw mistake('grpc', "expected one method such as 'shop.Inventory/Quote', got all of a service")
     const extra = method !== undefined ? 'method' : path !== undefined ? 'path' : undefined
     if (extra !== undefined) throw mistake(extra, "is of HTTP requests, and 'grpc' is given; leave one out")
   }
+  if (protocol === 'tcp') {
+    for (const [key, value] of Object.entries({ method, path, headers })) {
+      if (value !== undefined) throw mistake(key, "is of HTTP requests, and 'protocol' is 'tcp'; leave one out")
+    }
+  }
   const lower = new Map(
     Object.entries(headers ?? {}).map(([name, value]) => [name.toLowerCase(), withoutOuterSpace(value)]),
   )
   const head: RequestHead = {
-    method: grpc === undefined ? (method ?? 'GET') : `/${grpc}`,
+    method: protocol === 'tcp' ? CONNECT : grpc === undefined ? (method ?? 'GET') : `/${grpc}`,
     path: grpc === undefined ? (path ?? '/') : `/${grpc}`,
     header: (name) => lower.get(name),
   }

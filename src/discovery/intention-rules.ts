@@ -29,28 +29,38 @@ const NONE: readonly Rule[] = []
 export class IntentionRules {
   readonly #http = new Map<string, Rule[]>()
   readonly #grpc = new Map<string, Rule[]>()
+  readonly #tcp = new Map<string, Rule[]>()
   readonly #httpForAll: readonly Rule[]
   readonly #grpcForAll: readonly Rule[]
+  readonly #tcpForAll: readonly Rule[]
   readonly #unnamed: IntentionDecision
 
   constructor(allow: readonly Intention[], unnamed: 'allow' | 'deny') {
     this.#unnamed = Object.freeze({ allowed: unnamed === 'allow', rule: 'default' })
     allow.forEach((intention, i) => {
       const decision = Object.freeze({ allowed: true, rule: `allow[${i}]` })
-      const { from, methods, paths, grpc } = intention
+      const { from, methods, paths, grpc, tcp } = intention
       const http = methods !== undefined || paths !== undefined
-      if (http || grpc === undefined) add(this.#http, from, compileRule(decision, methods, paths))
+      const everything = !http && grpc === undefined && tcp === undefined
+      if (http || everything) add(this.#http, from, compileRule(decision, methods, paths))
       if (grpc !== undefined) {
         const methodPaths = grpc.map((method) => `/${method}`)
         add(this.#grpc, from, compileRule(decision, undefined, methodPaths))
-      } else if (!http) add(this.#grpc, from, compileRule(decision, undefined, undefined))
+      } else if (everything) add(this.#grpc, from, compileRule(decision, undefined, undefined))
+      // Only by name: a connection carries what nothing here can look into.
+      if (tcp === true) add(this.#tcp, from, compileRule(decision, undefined, undefined))
     })
     this.#httpForAll = this.#http.get('*') ?? NONE
     this.#grpcForAll = this.#grpc.get('*') ?? NONE
+    this.#tcpForAll = this.#tcp.get('*') ?? NONE
   }
 
-  /** `path` is that of the request, normalized by `readPath`; of gRPC `/package.Service/Method`. */
+  /**
+   * `path` is that of the request, normalized by `readPath`; of gRPC `/package.Service/Method`.
+   * Connections of TCP have neither path nor method.
+   */
   decide(protocol: Protocol, caller: string | undefined, method: string, path: string): IntentionDecision {
+    if (protocol === 'tcp') return this.#decide(this.#tcp, this.#tcpForAll, caller, method, path)
     return protocol === 'grpc'
       ? this.#decide(this.#grpc, this.#grpcForAll, caller, method, path)
       : this.#decide(this.#http, this.#httpForAll, caller, method, path)

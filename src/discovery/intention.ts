@@ -1,13 +1,14 @@
 /** Intentions as documents write them: who may call what of a service. */
 
 import { HTTP_METHODS, type HttpMethod } from '../net/http-methods.ts'
-import { fields, list, oneOf, optional, type Parsed, text } from '../options/fields.ts'
+import { exactly, fields, list, oneOf, optional, type Parsed, text } from '../options/fields.ts'
 import { grpcMethod } from '../options/names.ts'
 
 /**
- * Who may call what of a service. With neither `methods`, `paths` nor `grpc`: everything. With
+ * Who may call what of a service. With `from` alone: every HTTP request and gRPC call. With
  * `methods` or `paths`: HTTP requests that match both, and no gRPC call unless `grpc` names it.
- * With `grpc` alone: those gRPC calls and no HTTP request.
+ * With `grpc` or `tcp` alone: those gRPC calls or TCP connections, and no HTTP request. A TCP
+ * connection always needs `tcp`.
  */
 export interface Intention {
   /** The calling service's exact name, or `*` for any service of the mesh. */
@@ -20,6 +21,8 @@ export interface Intention {
   readonly paths?: readonly string[]
   /** `pkg.Service/Method`, or `pkg.Service/*` for all its methods. */
   readonly grpc?: readonly string[]
+  /** TCP connections (`mesh.listen`). No other rule allows them. */
+  readonly tcp?: true
 }
 
 const FROM = /^(?:\*|[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)$/
@@ -39,16 +42,18 @@ const INTENTION = fields({
     ),
   ),
   grpc: optional(list(grpcMethod(), { min: 1, max: 200 })),
+  tcp: optional(exactly(true)),
 })
 
 export const INTENTIONS = list(INTENTION, { max: 1_000 })
 
 export function withoutGaps(given: Parsed<typeof INTENTION>): Intention {
-  const { from, methods, paths, grpc } = given
+  const { from, methods, paths, grpc, tcp } = given
   return Object.freeze({
     from,
     ...(methods !== undefined && { methods }),
     ...(paths !== undefined && { paths }),
     ...(grpc !== undefined && { grpc }),
+    ...(tcp !== undefined && { tcp }),
   })
 }

@@ -68,6 +68,11 @@ export class Destinations {
     return this.#find(this.#grpc, name)
   }
 
+  /** The service as it is called by a protocol, as above. */
+  find(protocol: Protocol, name: string): Destination | undefined {
+    return protocol === 'grpc' ? this.grpc(name) : this.http(name)
+  }
+
   #find<T extends Transport>(called: Called<T>, name: string): Destination<T> | undefined {
     if (this.#closed) {
       const { service } = this.#shared.settings

@@ -25,8 +25,7 @@ export async function explainCall(
   destinations: Destinations,
 ): Promise<Explanation> {
   const request = checkExplainOptions(options, caller, metadata.namespace, 'mesh.explain')
-  const find = (service: string): Destination | undefined =>
-    request.protocol === 'grpc' ? destinations.grpc(service) : destinations.http(service)
+  const find = (service: string): Destination | undefined => destinations.find(request.protocol, service)
   const untilAt = clock.now() + LONGEST_WAIT_MS
   const known = async (service: string): Promise<void> => {
     find(service)
@@ -34,7 +33,8 @@ export async function explainCall(
   }
   await known(request.service)
   const document = membership.documentOf(request.service)
-  const cause = inboundCall()
+  // A connection outlives the request that opens it, so nothing of that request counts.
+  const cause = request.protocol === 'tcp' ? undefined : inboundCall()
   const baggage = cause?.baggage ?? request.baggage
   const overrides = request.overrides ?? cause?.overrides
   const others = new Set(document === null ? [] : referencesOf(document).map(({ service }) => service))

@@ -38,7 +38,7 @@ allow:
 ---
 service: inventory-eu
 subsets: { blue: { version: v1 } }
-allow: [{ from: checkout, grpc: ['shop.Inventory/*'] }]
+allow: [{ from: checkout, grpc: ['shop.Inventory/*'] }, { from: audit, tcp: true }]
 `
 
 let registry: Registry
@@ -52,6 +52,7 @@ beforeAll(async () => {
     ['inventory', 'c', 1003, { version: 'v2' }],
     ['inventory-eu', 'e', 1004, { version: 'v1', protocol: 'grpc' }],
     ['inventory-eu', 'f', 1005, { version: 'v1' }],
+    ['inventory-eu', 't', 1006, { protocol: 'tcp' }],
   ] as const) {
     const session = await TestSession.open(registry, service)
     sessions.push(session)
@@ -147,6 +148,19 @@ endpoints of service:inventory-eu/blue
   e   127.0.0.1:1004  ready  -     v1       100     -
 `)
     expect(stdout).toContain('  inventory-eu allows it: allow[0] of inventory-eu\n')
+  })
+
+  it('shows that of a TCP connection, which only a rule with tcp allows', async () => {
+    const { stdout } = await command(['explain', 'tcp', 'inventory-eu', '--from', 'audit'])
+    expect(stdout).toMatch(/^a TCP connection to inventory-eu from audit\n/)
+    expect(stdout).toMatch(/t {3}127\.0\.0\.1:1006/)
+    expect(stdout).toContain('inventory-eu allows it: allow[1] of inventory-eu')
+    const denied = await explained('tcp', 'inventory-eu', '--from', 'checkout')
+    expect(denied).toMatchObject({ protocol: 'tcp', method: 'connect', targets: [{ endpoints: [{ id: 't' }] }] })
+    expect(denied.targets[0]!.intention).toMatchObject({ allowed: false, rule: 'default' })
+    const beside = await explained('tcp', 'inventory', '--from', 'checkout')
+    expect(beside.routes[0]).toMatchObject({ matched: false })
+    expect(beside).toMatchObject({ route: null, action: 'send' })
   })
 
   it('says that no caller was given, and that the service as it is takes what no route matches', async () => {

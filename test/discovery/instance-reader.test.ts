@@ -73,7 +73,7 @@ describe('an instance that cannot be read', () => {
 })
 
 describe('an instance of a kind that is not known', () => {
-  const newer = { ...instance('stock', 's1'), protocol: 'tcp' }
+  const newer = { ...instance('stock', 's1'), protocol: 'quic' }
 
   it('is no endpoint, and a list of nothing else is an empty one that is not meant, and told', () => {
     const view = snapshot([newer], { intended: true })

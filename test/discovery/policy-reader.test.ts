@@ -121,7 +121,7 @@ describe('a snapshot with such a document', () => {
   })
 
   it('leaves out instances of a protocol that is not known, and refuses a list of nonsense whole', () => {
-    const instances = [instance('stock', 's1'), { ...instance('stock', 's2'), protocol: 'tcp' }]
+    const instances = [instance('stock', 's1'), { ...instance('stock', 's2'), protocol: 'quic' }]
     expect(read(null, { instances }).endpoints.instances.map(({ id }) => id)).toEqual(['s1'])
     expect(() => read(null, { instances: [{ ...instance('stock', 's2'), protocol: 7 }] })).toThrow(/protocol/)
   })

@@ -6,7 +6,7 @@ import { compileIntentions, type IntentionAuthorizer } from '../../../src/server
 
 function ask(
   rules: IntentionAuthorizer,
-  protocol: 'http' | 'grpc',
+  protocol: 'http' | 'grpc' | 'tcp',
   peer: string | undefined,
   method: string,
   path: string,
@@ -166,5 +166,47 @@ describe('the path of a request', () => {
         expect(withPath(target, path)).toBe(`${path}?${query}`)
       }),
     )
+  })
+})
+
+describe('intentions over TCP', () => {
+  const rules = compileIntentions(
+    [
+      { from: 'checkout', tcp: true },
+      { from: 'admin' },
+      { from: 'reporter', methods: ['GET'], tcp: true },
+      { from: 'stocktaker', grpc: ['shop.Inventory/*'] },
+    ],
+    'deny',
+  )
+  const allows = (protocol: 'http' | 'grpc' | 'tcp', service: string | undefined): boolean =>
+    ask(rules, protocol, service, protocol === 'http' ? 'GET' : 'POST', '/shop.Inventory/Get').allowed
+
+  it('lets in whom a rule names with tcp, and no caller with a rule for everything else', () => {
+    expect(allows('tcp', 'checkout')).toBe(true)
+    expect(allows('tcp', 'reporter')).toBe(true)
+    expect(allows('tcp', 'admin')).toBe(false)
+    expect(allows('tcp', 'stocktaker')).toBe(false)
+    expect(allows('tcp', 'stranger')).toBe(false)
+    expect(allows('tcp', undefined)).toBe(false)
+    expect(allows('tcp', '*')).toBe(false)
+  })
+
+  it('widens nothing else by tcp', () => {
+    expect(allows('http', 'checkout')).toBe(false)
+    expect(allows('grpc', 'checkout')).toBe(false)
+    expect(allows('http', 'reporter')).toBe(true)
+    expect(allows('grpc', 'reporter')).toBe(false)
+    expect(allows('http', 'admin') && allows('grpc', 'admin')).toBe(true)
+  })
+
+  it('lets in every service of the mesh by a star, and the default decides about the rest', () => {
+    const open = compileIntentions([{ from: '*', tcp: true }], 'deny')
+    expect(ask(open, 'tcp', 'anybody', 'connect', '').allowed).toBe(true)
+    expect(ask(open, 'tcp', undefined, 'connect', '').allowed).toBe(false)
+    expect(ask(compileIntentions([], 'allow'), 'tcp', undefined, 'connect', '')).toEqual({
+      allowed: true,
+      rule: 'default',
+    })
   })
 })
