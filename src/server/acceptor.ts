@@ -14,7 +14,7 @@ import { HANDSHAKE_TIMEOUT_MS, refusalOf, serverTlsOptions, verifyPeer } from '.
 import type { EventSink } from '../telemetry/events.ts'
 import { CertificateExpiry } from './certificate-expiry.ts'
 import type { Connection } from './connection.ts'
-import { detectTls } from './detect-tls.ts'
+import { detectPreface, type Prefaced, TLS_PREFACE } from './detect-preface.ts'
 import type { CallerIdentity } from './inbound-call.ts'
 import { judgeCallers } from './judge-callers.ts'
 import { LingeringClose } from './lingering-close.ts'
@@ -69,8 +69,7 @@ export class Acceptor {
   refused = 0
 
   /**
-   * Plaintext connections speak the first of `protocols`. Without an identity, all connections are
-   * plaintext.
+   * `protocols`: the preferred one first. Without an identity, all connections are plaintext.
    */
   constructor(
     host: AcceptorOwner,
@@ -197,21 +196,26 @@ export class Acceptor {
 
   /** Plaintext only, or both on one port if there is a `tls` server. */
   #createNet(tls: TlsServer | undefined): NetServer {
-    const plaintext = this.#protocols[0]!
-    if (tls === undefined) {
-      const options = { allowHalfOpen: plaintext.allowHalfOpen, ...SOCKET_OPTIONS }
-      return createNetServer(options, (socket) => this.#acceptPlaintext(socket, plaintext))
+    const known: Prefaced[] = []
+    for (const protocol of this.#protocols) {
+      const { preface } = protocol
+      if (preface !== undefined) {
+        known.push({ preface, accept: (socket) => this.#acceptPlaintext(socket, protocol) })
+      }
     }
+    if (tls !== undefined) known.push({ preface: TLS_PREFACE, accept: (socket) => tls.emit('connection', socket) })
+    const plaintext = this.#usual
+    const otherwise = (socket: Socket): void => this.#acceptPlaintext(socket, plaintext)
     const { headersTimeout } = this.#settings
-    return createNetServer({ allowHalfOpen: true, ...SOCKET_OPTIONS }, (socket) =>
-      detectTls(
-        socket,
-        this.#host.clock,
-        headersTimeout,
-        () => tls.emit('connection', socket),
-        () => this.#acceptPlaintext(socket, plaintext),
-      ),
-    )
+    return createNetServer({ allowHalfOpen: true, ...SOCKET_OPTIONS }, (socket) => {
+      if (known.length === 0) otherwise(socket)
+      else detectPreface(socket, this.#host.clock, headersTimeout, known, otherwise)
+    })
+  }
+
+  /** The protocol of peers that do not say what they speak. */
+  get #usual(): ServerProtocol {
+    return this.#protocols.find(({ preface }) => preface === undefined) ?? this.#protocols[0]!
   }
 
   #track(socket: Socket): void {
@@ -224,6 +228,7 @@ export class Acceptor {
 
   #acceptPlaintext(socket: Socket, protocol: ServerProtocol): void {
     this.plaintext += 1
+    socket.allowHalfOpen = protocol.allowHalfOpen
     this.#accept(socket, protocol, undefined, Number.POSITIVE_INFINITY, protocol.retireAt)
   }
 
@@ -233,7 +238,7 @@ export class Acceptor {
     const protocol = this.#agreedProtocol(socket)
     if (!verdict.ok) {
       this.#reportRefusal(verdict.reason, socket)
-      this.#lingering.close(socket, (protocol ?? this.#protocols[0]!).refusal(verdict.reason))
+      this.#lingering.close(socket, (protocol ?? this.#usual).refusal(verdict.reason))
       return
     }
     if (protocol === undefined) {

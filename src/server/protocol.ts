@@ -13,6 +13,8 @@ export interface ServerProtocol {
   readonly alpn: TransportName
   /** Whether a TLS client that offers no ALPN speaks this protocol. */
   readonly withoutAlpn: boolean
+  /** With what its plaintext connections begin; `undefined`: with anything else. */
+  readonly preface: Uint8Array | undefined
   /** Whether a plaintext client may half-close its connection and still read the answer. */
   readonly allowHalfOpen: boolean
   /** The instant from which a new connection is asked to leave. */

@@ -41,6 +41,7 @@ const CHECK_INTERVAL_MS = 500
 export class HttpProtocol implements ServerProtocol {
   readonly alpn = 'http/1.1'
   readonly withoutAlpn = true
+  readonly preface = undefined
   readonly allowHalfOpen = true
   /** From the start of the drain, each answer closes its connection. */
   retireAt = Number.POSITIVE_INFINITY

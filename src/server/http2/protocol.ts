@@ -25,6 +25,7 @@ export class Http2Protocol implements ServerProtocol {
   readonly alpn = 'h2'
   /** RFC 9113, 3.2 requires ALPN. */
   readonly withoutAlpn = false
+  readonly preface: Uint8Array | undefined
   readonly allowHalfOpen = false
   /** A client may connect during the drain, before it has heard of it. */
   readonly retireAt = Number.POSITIVE_INFINITY
@@ -33,9 +34,13 @@ export class Http2Protocol implements ServerProtocol {
   readonly #sessions = new Map<Connection, ServedSession>()
   #sweeper: Timer | undefined
 
-  /** `server`: opens a session on each injected connection. */
-  constructor(host: Http2ProtocolHost, settings: SessionSettings, server: Http2Server) {
+  /**
+   * `server`: opens a session on each injected connection. `preface`: of plaintext connections, if
+   * another protocol takes those without.
+   */
+  constructor(host: Http2ProtocolHost, settings: SessionSettings, server: Http2Server, preface?: Uint8Array) {
     this.#host = host
+    this.preface = preface
     this.#settings = settings
     server.on('session', (session: ServerHttp2Session) => this.#open(session))
     server.on('sessionError', () => {})
