@@ -51,6 +51,19 @@ function forgets(): boolean {
 }
 
 /**
+ * Begins each of several requests of one turn as if the turn began with it: what one of them enters
+ * into an AsyncLocalStorage, the next does not find. It keeps the stores of its creation.
+ */
+export class RequestScope {
+  #resource = new AsyncResource('inmesh.request')
+
+  run(work: () => void): void {
+    if (!forgets()) this.#resource = new AsyncResource('inmesh.request')
+    this.#resource.runInAsyncScope(work)
+  }
+}
+
+/**
  * Runs `work` outside all calls, because what it starts is shared by several and outlives each.
  */
 export function outsideCalls<T>(work: () => T): T {

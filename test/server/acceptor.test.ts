@@ -19,7 +19,7 @@ async function listen(mode: ServerMode): Promise<{ acceptor: Acceptor; port: num
   const http = new HttpProtocol(
     {
       ...host,
-      serve: ({ caller }, _request, response) => void response.end(`http/1.1 for ${caller?.service}`),
+      serve: ({ connection: { caller } }, _request, response) => void response.end(`http/1.1 for ${caller?.service}`),
       upgrade: ({ socket }) => socket.destroy(),
       upgrades: () => false,
       connectionLost: () => {},

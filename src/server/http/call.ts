@@ -16,7 +16,7 @@ import { ServedCall, type ServedCallHost } from '../served-call.ts'
 import type { Application } from './application.ts'
 import { BodyProgress } from './body-progress.ts'
 import { kindOf } from './call-kind.ts'
-import type { HttpConnection } from './connection.ts'
+import type { Exchange } from './exchange.ts'
 import { readContext } from './headers.ts'
 import type { HttpRequestHead } from './request-head.ts'
 import { discardWrites, observeResponse, type ResponseObserver, refuse } from './response.ts'
@@ -37,7 +37,7 @@ export type Expectation = 'none' | 'checkContinue' | 'checkExpectation'
 export class HttpServerCall extends ServedCall implements ResponseObserver {
   readonly request: IncomingMessage
   readonly response: ServerResponse
-  declare readonly connection: HttpConnection
+  readonly exchange: Exchange
   readonly #host: HttpServerCallHost
   /** The caller sent a deadline. Ours, otherwise, bounds only the wait for the answer's head. */
   readonly #callerSetDeadline: boolean
@@ -52,7 +52,7 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
 
   constructor(
     host: HttpServerCallHost,
-    connection: HttpConnection,
+    exchange: Exchange,
     request: IncomingMessage,
     response: ServerResponse,
     { timeoutMs, scan }: HttpRequestHead,
@@ -62,7 +62,8 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
     const kind = kindOf(host.service, request.method ?? 'GET')
     // The caller's time has run while the request waited for earlier ones.
     const deadlineAt = timeoutMs === undefined ? now + host.stack.timeoutMs : (arrivedAt ?? now) + timeoutMs
-    super(host, connection, kind, now, deadlineAt, deadlineAt)
+    super(host, exchange.connection, kind, now, deadlineAt, deadlineAt)
+    this.exchange = exchange
     this.request = request
     this.response = response
     this.#host = host
@@ -156,7 +157,7 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
 
   /** Runs an upgrade. It has no deadline and lasts as long as its connection. */
   runUpgrade(work: () => unknown): void {
-    const { socket } = this.connection
+    const { socket } = this.exchange
     this.deadlineAt = Number.POSITIVE_INFINITY
     this.dueAt = Number.POSITIVE_INFINITY
     socket.once('close', () => this.finish())
@@ -186,9 +187,7 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
   }
 
   protected override ended(): void {
-    const { connection } = this
-    if (connection.last === this.response) connection.last = undefined
-    connection.pipeline?.next()
+    this.exchange.answered(this.response)
   }
 
   protected deadlineDue(now: number): void {
@@ -197,7 +196,7 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
   }
 
   #bodiesMove(now: number): boolean {
-    this.#progress ??= new BodyProgress(this.request, this.response, this.connection.socket)
+    this.#progress ??= new BodyProgress(this.request, this.response, this.exchange.socket)
     const checkMs = this.#progress.nextCheckMs(now, this.stack.timeoutMs)
     if (checkMs === undefined) return false
     this.dueAt = now + checkMs
@@ -209,13 +208,13 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
     const { request, response } = this
     if (response.writableEnded || this.verdict !== undefined) {
       // The answer is complete, but the caller does not read it.
-      this.connection.socket.destroy()
+      this.exchange.socket.destroy()
       return
     }
     this.verdict = outcome('failure', cause.code, cause)
     if (response.headersSent || this.attempt.status === 101) {
       this.cancel(cause)
-      this.connection.socket.destroy()
+      this.exchange.socket.destroy()
       return
     }
     const closed = cause.code === 'closed'
@@ -233,7 +232,7 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
   userCodeFailed(error: unknown): void {
     this.handled = true
     const { request, response } = this
-    const { socket } = this.connection
+    const { socket } = this.exchange
     // A handler that throws because it was cancelled is right to do so.
     if (this.cancelled) return
     const path = (request.url ?? '').split('?', 1)[0]!
@@ -258,8 +257,8 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
     const status = REFUSAL_STATUS[code] ?? 503
     const notExecuted = code !== 'permission-denied'
     const retryAfter = status === 503 || status === 429
-    const { denied, retireAt } = this.connection
-    const close = denied || retireAt <= this.startedAt
+    const { denied } = this.connection
+    const close = denied || this.exchange.leaveAt <= this.startedAt
     const marker = denied ? identityRefusal('denied') : code
     refuse(request, response, { status, code, message, notExecuted: notExecuted && marker, retryAfter, close })
     this.attempt.status = status

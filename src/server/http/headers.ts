@@ -16,7 +16,7 @@ import {
 import { isReserved, MIRROR, PREVIOUS_ATTEMPTS, TIMEOUT } from '../../core/headers.ts'
 import { OVERRIDE_PROOF, ROUTE_OVERRIDES } from '../../core/route-overrides.ts'
 import { prepareEmitter } from '../guarded-emitter.ts'
-import { httpConnectionOf } from './connection.ts'
+import { exchangeOf } from './exchange.ts'
 import { wantsUpgrade } from './upgrade-head.ts'
 
 /** Findings in the headers of one request. Repeated lines are joined by commas, as Node does. */
@@ -76,7 +76,7 @@ export class InboundMessage extends IncomingMessage {
   }
 
   #isUpgrade(headers: readonly string[]): boolean {
-    const upgrades = httpConnectionOf(this.socket)?.upgrades
+    const upgrades = exchangeOf(this.socket)?.upgrades
     return wantsUpgrade(this.httpVersionMinor, headers, upgrades === undefined || upgrades())
   }
 }

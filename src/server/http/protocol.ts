@@ -14,6 +14,7 @@ import type { RefusalAnswer } from '../lingering-close.ts'
 import type { ServerProtocol } from '../protocol.ts'
 import type { Expectation } from './call.ts'
 import { HttpConnection, httpConnectionOf } from './connection.ts'
+import { type Exchange, exchangeOf } from './exchange.ts'
 import { InboundMessage } from './headers.ts'
 import type { HttpServerSettings } from './options.ts'
 import { answerParseError } from './parse-error.ts'
@@ -22,7 +23,7 @@ import { ServedResponse } from './response.ts'
 export interface HttpProtocolHost extends AcceptorHost {
   /** `arrivedAt`: since when the request has waited for earlier ones on its connection. */
   serve(
-    connection: HttpConnection,
+    exchange: Exchange,
     request: IncomingMessage,
     response: ServerResponse,
     expectation: Expectation,
@@ -139,14 +140,23 @@ export class HttpProtocol implements ServerProtocol {
   }
 
   #request(request: IncomingMessage, response: ServerResponse, expectation: Expectation): void {
-    const connection = httpConnectionOf(request.socket)
+    const exchange = exchangeOf(request.socket)
     // Not accepted by us: its peer has not been verified.
-    if (connection === undefined) request.socket.destroy()
-    else if (!connection.closing) {
-      connection.last = response
-      if (connection.busy) this.#enqueue(connection, request, response, expectation)
-      else this.#host.serve(connection, request, response, expectation)
-    }
+    if (exchange === undefined) request.socket.destroy()
+    else if (exchange instanceof HttpConnection) this.#inTurn(exchange, request, response, expectation)
+    else this.#host.serve(exchange, request, response, expectation)
+  }
+
+  #inTurn(
+    connection: HttpConnection,
+    request: IncomingMessage,
+    response: ServerResponse,
+    expectation: Expectation,
+  ): void {
+    if (connection.closing) return
+    connection.last = response
+    if (connection.busy) this.#enqueue(connection, request, response, expectation)
+    else this.#host.serve(connection, request, response, expectation)
   }
 
   /** Separate, because V8 allocates the closure's context even in calls that never create it. */

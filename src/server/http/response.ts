@@ -6,7 +6,7 @@ import { type IncomingMessage, type OutgoingHttpHeader, type OutgoingHttpHeaders
 import type { ErrorCode } from '../../core/errors.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'
 import { bindEmitter, guardedCallback, prepareEmitter, type UserCodeOwner } from '../guarded-emitter.ts'
-import { type HttpConnection, httpConnectionOf } from './connection.ts'
+import { type Exchange, exchangeOf } from './exchange.ts'
 
 /**
  * After an early answer, the rest of the request is read for this time, so that the answer arrives.
@@ -22,7 +22,7 @@ const OBSERVER = Symbol('inmesh.response')
 
 /** The call that a response belongs to. */
 export interface ResponseObserver extends UserCodeOwner {
-  readonly connection: HttpConnection
+  readonly exchange: Exchange
   now(): number
   /** The response has ended or was cut off. */
   finish(): void
@@ -109,17 +109,17 @@ function writeObservedHead(
 ): ServerResponse {
   const observer = (this as unknown as Observed)[OBSERVER]
   if (this.hasHeader(NOT_EXECUTED)) this.removeHeader(NOT_EXECUTED)
-  const retireAt = observer === undefined ? Number.POSITIVE_INFINITY : observer.connection.retireAt
-  const retire = retireAt !== Number.POSITIVE_INFINITY && retireAt <= observer!.now()
-  if (retire) {
+  const leaveAt = observer === undefined ? Number.POSITIVE_INFINITY : observer.exchange.leaveAt
+  const leave = leaveAt !== Number.POSITIVE_INFINITY && leaveAt <= observer!.now()
+  if (leave) {
     this.shouldKeepAlive = false
     if (this.hasHeader('connection')) this.removeHeader('connection')
   }
   // The prototype's method, which a framework may have wrapped.
   const inherited = (Object.getPrototypeOf(this) as Observed).writeHead
-  if (typeof reason === 'string') inherited.call(this, status, reason, without(headers, retire))
-  else inherited.call(this, status, without(reason ?? headers, retire))
-  if ((this as { _last?: boolean })._last === true && observer !== undefined) observer.connection.closing = true
+  if (typeof reason === 'string') inherited.call(this, status, reason, without(headers, leave))
+  else inherited.call(this, status, without(reason ?? headers, leave))
+  if ((this as { _last?: boolean })._last === true) observer?.exchange.close()
   return this
 }
 
@@ -171,8 +171,7 @@ export function refuse(request: IncomingMessage, response: ServerResponse, refus
   if (refusal.retryAfter === true) headers.push('retry-after', RETRY_AFTER_S)
   if (refusal.close === true) {
     response.shouldKeepAlive = false
-    const connection = httpConnectionOf(request.socket)
-    if (connection !== undefined) connection.closing = true
+    exchangeOf(request.socket)?.close()
   }
   ServerResponse.prototype.writeHead.call(response, status, headers)
   ServerResponse.prototype.end.call(response, body, 'utf8')

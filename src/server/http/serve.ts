@@ -1,13 +1,13 @@
 /** From a parsed request to a running call, or to a refusal. */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Expectation, HttpServerCall, type HttpServerCallHost } from './call.ts'
-import type { HttpConnection } from './connection.ts'
+import type { Exchange } from './exchange.ts'
 import { readHead } from './request-head.ts'
 
 /** `arrivedAt`: since when the request has waited for earlier ones on its connection. */
 export function serveCall(
   host: HttpServerCallHost,
-  connection: HttpConnection,
+  exchange: Exchange,
   request: IncomingMessage,
   response: ServerResponse,
   expectation: Expectation,
@@ -15,7 +15,7 @@ export function serveCall(
 ): void {
   const head = readHead(host.maxHeaders, host.events, request, response)
   if (head === undefined) return
-  const call = new HttpServerCall(host, connection, request, response, head, arrivedAt)
+  const call = new HttpServerCall(host, exchange, request, response, head, arrivedAt)
   const admitted = call.admit(head)
   if (admitted === true) call.run(expectation)
   else if (admitted !== false) runLater(admitted, call, expectation)

@@ -12,6 +12,7 @@ import { assertIdentity, ServerBase, type ServerBaseDependencies } from '../serv
 import type { Application, HttpHandler } from './application.ts'
 import { type Expectation, HttpServerCall, type HttpServerCallHost } from './call.ts'
 import type { HttpConnection } from './connection.ts'
+import type { Exchange } from './exchange.ts'
 import { applicationOf } from './handler.ts'
 import { type HttpServerOptions, type HttpServerSettings, resolveHttpServer, type UpgradeListener } from './options.ts'
 import { HttpProtocol, type HttpProtocolHost } from './protocol.ts'
@@ -68,13 +69,13 @@ export class HttpServer extends ServerBase implements HttpServerCallHost, HttpPr
 
   /** For the protocol. */
   serve(
-    connection: HttpConnection,
+    exchange: Exchange,
     request: IncomingMessage,
     response: ServerResponse,
     expectation: Expectation,
     arrivedAt?: number,
   ): void {
-    serveCall(this, connection, request, response, expectation, arrivedAt)
+    serveCall(this, exchange, request, response, expectation, arrivedAt)
   }
 
   /** For the protocol. */

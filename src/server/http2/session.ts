@@ -11,6 +11,7 @@ import { type FloodGuard, guardSession, LENIENT_LIMITS } from '../../net/http2-f
 import { identityRefusal } from '../../net/identity-refusal.ts'
 import type { EventSink } from '../../telemetry/events.ts'
 import type { Connection } from '../connection.ts'
+import { reportFlood } from '../flood-report.ts'
 
 export interface SessionSettings {
   /** How long a new connection may take to send its SETTINGS, and each head to arrive. */
@@ -132,14 +133,4 @@ export class ServedSession {
       this.#pingedAt = Number.POSITIVE_INFINITY
     })
   }
-}
-
-function reportFlood(events: EventSink, { socket, caller }: Connection, reason: string): void {
-  const address = socket.remoteAddress
-  events.emit('peer:refused', {
-    side: 'server',
-    reason,
-    ...(caller?.service !== undefined && { peer: caller.service }),
-    ...(address !== undefined && { address }),
-  })
 }

@@ -1,0 +1,32 @@
+/**
+ * What carries a request and its answer: a connection of HTTP/1.1 for one after the other, or a
+ * stream of a connection for one. It is found through the socket that request and response have.
+ */
+import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Connection } from '../connection.ts'
+
+const EXCHANGE = Symbol('inmesh.exchange')
+
+export interface Exchange {
+  readonly connection: Connection
+  /** Destroying it cuts the answer off. */
+  readonly socket: Socket
+  /** From this instant, answers ask the client to leave its connection. */
+  readonly leaveAt: number
+  /** Whether the application listens for upgrades now. */
+  readonly upgrades: () => boolean
+  /** The client can send no other request after this answer. */
+  close(): void
+  /** The answer is over. */
+  answered(response: ServerResponse): void
+}
+
+export function attachExchange(socket: object, exchange: Exchange): void {
+  ;(socket as { [EXCHANGE]?: Exchange })[EXCHANGE] = exchange
+}
+
+/** `undefined`: its peer has not been verified. */
+export function exchangeOf(socket: object): Exchange | undefined {
+  return (socket as { [EXCHANGE]?: Exchange })[EXCHANGE]
+}
