@@ -7,7 +7,7 @@
  * open, held -> handed over: the caller gets them, no more attempts
  * any -> over: settled, exactly once
  */
-import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
+import type { IncomingHttpHeaders } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
 import type { ErrorCode } from '../../core/errors.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'
@@ -17,20 +17,16 @@ import { answerBegins } from '../../resilience/execution.ts'
 import { ClientAttempt } from '../attempt.ts'
 import type { GrpcCall } from './call.ts'
 import { changeAnswer } from './changed-answer.ts'
-import type { GrpcConnection } from './connection.ts'
+import type { CallOwner, GrpcConnection } from './connection.ts'
 import type { GrpcConnectionUser } from './connection-user.ts'
 import { authorized, credentialsFailure } from './credentials.ts'
 import type { GrpcJsCall } from './grpc-js.ts'
-import { fillMetadata } from './headers.ts'
-import type { MetadataOwner } from './internals.ts'
 import { mirrorMessages } from './mirror.ts'
 import { isCutShort, outcomeOfStatus, type StatusSource } from './outcome.ts'
 import type { Entry } from './replay-buffer.ts'
+import type { CarryingStream } from './stream.ts'
 
-export class GrpcAttempt
-  extends ClientAttempt
-  implements GrpcConnectionUser, StatusSource, MetadataOwner, grpc.InterceptingListener
-{
+export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, StatusSource, CallOwner {
   declare readonly call: GrpcCall
   #connection: GrpcConnection | undefined = undefined
   #inner: GrpcJsCall | undefined = undefined
@@ -40,8 +36,7 @@ export class GrpcAttempt
   #halfClosed = false
   headers: grpc.Metadata | undefined = undefined
   leaving = false
-  stream: ClientHttp2Stream | undefined = undefined
-  session: ClientHttp2Session | undefined = undefined
+  stream: CarryingStream | undefined = undefined
   httpStatus = 0
   trailers: IncomingHttpHeaders | undefined = undefined
   #message: Buffer | undefined = undefined
@@ -70,11 +65,6 @@ export class GrpcAttempt
     return this.over
   }
 
-  /** Its stream begins now on the connection's current session. */
-  attend(): void {
-    this.#connection?.attend()
-  }
-
   // The pool's answers.
 
   assigned(connection: GrpcConnection): void {
@@ -86,9 +76,12 @@ export class GrpcAttempt
   /** @internal */
   open(connection: GrpcConnection): void {
     const { call } = this
+    const { path, authority, sentDeadlineAt: deadlineAt } = call
+    const metadata = this.#authorized ?? call.metadata
+    const now = this.launching ? this.startedAt : call.stack.clock.now()
     let inner: GrpcJsCall
     try {
-      inner = connection.channel.createCall(call.path, Number.POSITIVE_INFINITY, call.authority, null, 0)
+      inner = connection.begin({ path, authority, metadata, attempt: this, deadlineAt, now }, this)
     } catch (error) {
       this.sent = false
       this.end(makeOutcome('refused', 'connect-failed', error))
@@ -96,11 +89,6 @@ export class GrpcAttempt
     }
     this.#inner = inner
     call.opened(this)
-    const now = this.launching ? this.startedAt : call.stack.clock.now()
-    const metadata = new call.transport.OwnMetadata()
-    metadata.owner = this
-    fillMetadata(metadata, this, this.#authorized ?? call.metadata, call.sentDeadlineAt, now)
-    inner.start(metadata, this)
     if (call.reading) inner.startRead()
     this.pump()
   }

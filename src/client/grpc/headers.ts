@@ -27,18 +27,18 @@ const METADATA: CarrierSetter<grpc.Metadata> = {
 
 /**
  * Adds everything that one attempt sends to `metadata`. `given` stays unchanged, because the next
- * attempt needs it again. `deadlineAt`: the deadline for the callee.
+ * attempt needs it again. `deadlineAt`: the deadline for the callee. A probe is no attempt.
  */
 export function fillMetadata(
   metadata: grpc.Metadata,
-  attempt: Attempt,
+  attempt: Attempt | undefined,
   given: grpc.Metadata,
   deadlineAt: number,
   now: number,
 ): void {
   metadata.merge(given)
   removeReserved(metadata, given)
-  writeCarrier(METADATA, metadata, attempt, deadlineAt, now)
+  if (attempt !== undefined) writeCarrier(METADATA, metadata, attempt, deadlineAt, now)
   // The options are not copied: `waitForReady` would wait for this endpoint while another is ready.
 }
 

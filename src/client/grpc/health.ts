@@ -2,6 +2,7 @@
  * Probes a gRPC endpoint by the standard health service, on the connection of its calls but outside
  * their stack.
  */
+import type { IncomingHttpHeaders } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
 import type { ErrorCode } from '../../core/errors.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'
@@ -9,10 +10,11 @@ import { GRPC_STATUS } from '../../core/status.ts'
 import { decodeState, encodeName, HEALTH_SERVICE, SERVING } from '../../net/grpc-health-message.ts'
 import { type Probe, type ProbeListener, TIMED_OUT } from '../health-checks.ts'
 import type { Transport } from '../transport.ts'
-import type { GrpcConnection } from './connection.ts'
+import type { CallOwner, GrpcConnection } from './connection.ts'
 import type { GrpcConnectionUser } from './connection-user.ts'
 import type { Grpc, GrpcJsCall } from './grpc-js.ts'
 import type { GrpcPool } from './pool.ts'
+import type { CarryingStream } from './stream.ts'
 
 /** Local refusals, which say nothing about the endpoint. */
 const OURS: ReadonlySet<ErrorCode> = new Set(['queue-full', 'closed'])
@@ -31,8 +33,12 @@ export function grpcHealth(transport: ProbeTransport): Probe {
   }
 }
 
-class HealthProbe implements GrpcConnectionUser, grpc.InterceptingListener {
+class HealthProbe implements GrpcConnectionUser, CallOwner {
   readonly ahead = true
+  leaving = false
+  stream: CarryingStream | undefined = undefined
+  httpStatus = 0
+  trailers: IncomingHttpHeaders | undefined = undefined
   readonly #transport: ProbeTransport
   readonly #done: ProbeListener
   #pool: GrpcPool | undefined
@@ -48,6 +54,10 @@ class HealthProbe implements GrpcConnectionUser, grpc.InterceptingListener {
     this.#done = done
   }
 
+  get ended(): boolean {
+    return this.#over
+  }
+
   begin(pool: GrpcPool, timeoutMs: number): void {
     this.#pool = pool
     this.#timer = this.#transport.clock.startBackgroundTimer(timeoutMs, (probe: HealthProbe) => probe.#timeUp(), this)
@@ -59,10 +69,11 @@ class HealthProbe implements GrpcConnectionUser, grpc.InterceptingListener {
   }
 
   assigned(connection: GrpcConnection): void {
-    const { grpc } = this.#transport
+    const { grpc, clock } = this.#transport
     this.#connection = connection
-    this.#inner = connection.channel.createCall(`${HEALTH_SERVICE}Check`, Number.POSITIVE_INFINITY, undefined, null, 0)
-    this.#inner.start(new grpc.Metadata(), this)
+    const head = { path: `${HEALTH_SERVICE}Check`, authority: undefined, metadata: new grpc.Metadata() }
+    const unbounded = { attempt: undefined, deadlineAt: Number.POSITIVE_INFINITY, now: clock.now() }
+    this.#inner = connection.begin({ ...head, ...unbounded }, this)
     this.#inner.startRead()
     this.#inner.sendMessageWithContext({}, encodeName(''))
     this.#inner.halfClose()

@@ -43,25 +43,26 @@ export function stopPings(transport: Http2Transport): void {
 
 // Streams.
 
-/** The attempt whose stream the metadata begins. */
-export interface MetadataOwner extends StreamOwner {
+/** The user whose stream the metadata begins. */
+interface MetadataOwner extends StreamOwner {
   readonly ended: boolean
-  /** Its stream begins now. */
-  attend(): void
 }
 
-/** Metadata that belongs to one attempt and notifies it when its stream begins. */
+/** Metadata that belongs to one call and tells its owner when the stream begins. */
 export interface OwnMetadata extends grpc.Metadata {
   owner: MetadataOwner | undefined
+  /** On which the stream begins. */
+  connection: { attend(): void } | undefined
 }
 
 /**
  * Makes the class of {@link OwnMetadata}. grpc-js clones metadata twice per call in case the caller
- * changes it. Only the attempt holds this object, so it is not copied.
+ * changes it. Only the connection holds this object, so it is not copied.
  */
 export function ownMetadata({ Metadata }: Grpc): new () => OwnMetadata {
   return class Own extends Metadata implements OwnMetadata {
     owner: MetadataOwner | undefined = undefined
+    connection: { attend(): void } | undefined = undefined
 
     override clone(): this {
       return this
@@ -73,7 +74,7 @@ export function ownMetadata({ Metadata }: Grpc): new () => OwnMetadata {
       if (this.owner !== undefined) {
         // A start takes some microtasks, and grpc-js does not check for a cancel after them.
         if (this.owner.ended) throw new Error('the attempt is over')
-        this.owner.attend()
+        this.connection?.attend()
         mark(headers, this.owner)
       }
       return headers

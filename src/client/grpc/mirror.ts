@@ -2,7 +2,7 @@
  * One mirror over gRPC, and grpc-js's listener for it. It sends the messages that an attempt sent,
  * and drops the answer as it arrives.
  */
-import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
+import type { IncomingHttpHeaders } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
 import type { Call } from '../../core/call.ts'
 import type { ErrorCode } from '../../core/errors.ts'
@@ -13,13 +13,13 @@ import type { Stack } from '../../resilience/stack.ts'
 import { MirrorAttempt, MOST_READ_BYTES } from '../mirror/attempt.ts'
 import type { CallMirrors } from '../mirror/call-mirrors.ts'
 import type { MirrorTarget } from '../mirror/target.ts'
-import type { GrpcConnection } from './connection.ts'
+import type { CallOwner, GrpcConnection } from './connection.ts'
 import type { GrpcConnectionUser } from './connection-user.ts'
 import type { GrpcJsCall } from './grpc-js.ts'
-import { fillMetadata, mirrorMetadata } from './headers.ts'
-import type { MetadataOwner } from './internals.ts'
+import { mirrorMetadata } from './headers.ts'
 import { outcomeOfStatus, type StatusSource } from './outcome.ts'
 import type { Entry, ReplayBuffer } from './replay-buffer.ts'
+import type { CarryingStream } from './stream.ts'
 import type { GrpcTransport } from './transport.ts'
 
 /** What a mirror takes from the call that it copies. */
@@ -61,12 +61,9 @@ export interface SentMessages {
   readonly messages: readonly Entry[]
 }
 
-export class GrpcMirror
-  extends MirrorAttempt
-  implements GrpcConnectionUser, MetadataOwner, StatusSource, grpc.InterceptingListener
-{
+export class GrpcMirror extends MirrorAttempt implements GrpcConnectionUser, StatusSource, CallOwner {
   leaving = false
-  session: ClientHttp2Session | undefined = undefined
+  stream: CarryingStream | undefined = undefined
   httpStatus = 0
   trailers: IncomingHttpHeaders | undefined = undefined
   headers: grpc.Metadata | undefined = undefined
@@ -75,7 +72,6 @@ export class GrpcMirror
   readonly #request: SentMessages
   #connection: GrpcConnection | undefined = undefined
   #inner: GrpcJsCall | undefined = undefined
-  #stream: ClientHttp2Stream | undefined = undefined
   #next = 0
   #read = 0
 
@@ -87,20 +83,6 @@ export class GrpcMirror
 
   get ended(): boolean {
     return this.over
-  }
-
-  get stream(): ClientHttp2Stream | undefined {
-    return this.#stream
-  }
-
-  /** grpc-js keeps a message until it is whole, so its bytes are counted below. */
-  set stream(stream: ClientHttp2Stream | undefined) {
-    this.#stream = stream
-    stream?.on('data', (chunk: Buffer) => this.#count(chunk))
-  }
-
-  attend(): void {
-    this.#connection?.attend()
   }
 
   // The pool's answers.
@@ -148,14 +130,12 @@ export class GrpcMirror
   }
 
   #open(connection: GrpcConnection): void {
-    const { path, host, metadata } = this.#request
-    const inner = connection.channel.createCall(path, Number.POSITIVE_INFINITY, host, null, 0)
+    const { path, host: authority, metadata } = this.#request
+    const { deadlineAt } = this.call
+    const now = this.target.clock.now()
+    const inner = connection.begin({ path, authority, metadata, attempt: this, deadlineAt, now }, this)
     this.#inner = inner
     this.sent = true
-    const own = new this.#transport.OwnMetadata()
-    own.owner = this
-    fillMetadata(own, this, metadata, this.call.deadlineAt, this.target.clock.now())
-    inner.start(own, this)
     inner.startRead()
     this.#send()
   }
@@ -179,8 +159,9 @@ export class GrpcMirror
     if (!this.over) this.guarded(() => this.#send())
   }
 
-  #count(chunk: Buffer): void {
-    this.#read += chunk.length
+  /** A message is kept until it is whole, so its bytes are counted below. */
+  bytesArrived(bytes: number): void {
+    this.#read += bytes
     if (this.over || this.#read <= MOST_READ_BYTES) return
     // It has answered, and no more is asked of a mirror.
     this.end(SUCCESS)

@@ -1,16 +1,15 @@
 /**
- * Maps statuses of grpc-js to outcomes. The origin of a status decides, as HTTP/2 saw it
- * (stream.ts); details are parsed only if grpc-js wrote them itself.
+ * Maps statuses to outcomes. The origin of a status decides, as its stream saw it (stream.ts);
+ * details are parsed only if grpc-js wrote them itself.
  */
-import { type ClientHttp2Stream, constants } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
 import type { ErrorCode } from '../../core/errors.ts'
 import { GRPC_PUSHBACK, NOT_EXECUTED } from '../../core/headers.ts'
 import { outcome as makeOutcome, type Outcome, SUCCESS } from '../../core/outcome.ts'
 import { GRPC_STATUS, grpcOutcome, grpcStatusOfHttp, parsePushback } from '../../core/status.ts'
 import { reasonOfRefusal, refusedByServer } from '../../net/identity-refusal.ts'
-import { CANCELLED_BY_PEER, LOST, UNREADABLE } from './internals.ts'
-import { isLeft, leftBehindBy, type StreamOwner } from './stream.ts'
+import { UNREADABLE } from './internals.ts'
+import type { CarryingStream, StreamOwner } from './stream.ts'
 
 /** The details of C core where the code is all that there is to say. */
 const C_CORE_CANCELLED = 'CANCELLED'
@@ -85,9 +84,9 @@ function ofPeer(status: grpc.StatusObject, message: unknown, source: StatusSourc
  * it.
  */
 export function isCutShort({ code, details }: grpc.StatusObject, source: StatusSource): boolean {
-  const { headers, session, trailers, call } = source
+  const { headers, stream, trailers, call } = source
   if (code !== GRPC_STATUS.CANCELLED || headers !== undefined || trailers === undefined) return false
-  return (session !== undefined && isLeft(session)) || (call.idempotent && details === C_CORE_CANCELLED)
+  return stream?.isLeft === true || (call.idempotent && details === C_CORE_CANCELLED)
 }
 
 /** The request was not sent. */
@@ -97,8 +96,8 @@ function ofUnsent({ details }: grpc.StatusObject, connection: UnsentCause): Outc
 }
 
 /** The stream ended without a gRPC status. */
-function ofBroken(status: grpc.StatusObject, stream: ClientHttp2Stream, source: StatusSource): Outcome {
-  const { session, httpStatus, trailers, headers } = source
+function ofBroken(status: grpc.StatusObject, stream: CarryingStream, source: StatusSource): Outcome {
+  const { httpStatus, trailers, headers } = source
   const { details } = status
   const type = headers?.get('content-type')[0] ?? trailers?.['content-type'] ?? GRPC_TYPE
   const isOther = httpStatus !== 0 && (httpStatus !== 200 || !String(type).startsWith(GRPC_TYPE))
@@ -113,44 +112,7 @@ function ofBroken(status: grpc.StatusObject, stream: ClientHttp2Stream, source: 
       ? makeOutcome('failure', 'overloaded', cause, status.code, pushback(status.metadata))
       : makeOutcome('failure', 'protocol-error', cause)
   }
-  const { rstCode } = stream
-  const cause = new Error(details)
-  const goaway = headers === undefined ? leftBehindBy(session!, stream) : undefined
-  if (goaway !== undefined) {
-    status.code = GRPC_STATUS.UNAVAILABLE
-    if (goaway.refusal !== undefined) {
-      return makeOutcome('refused', 'identity-rejected', refusedByServer(goaway.refusal))
-    }
-    // A peer that sends ENHANCE_YOUR_CALM is alive and overloaded.
-    const isAlive = goaway.code === constants.NGHTTP2_ENHANCE_YOUR_CALM
-    return makeOutcome('refused', 'refused-by-peer', cause, isAlive ? status.code : undefined)
-  }
-  if (rstCode === constants.NGHTTP2_REFUSED_STREAM && headers === undefined) {
-    // A GOAWAY closes the session. On an open session, the peer had no room for the stream.
-    return makeOutcome('refused', 'refused-by-peer', cause, session!.closed ? undefined : status.code)
-  }
-  if (session!.destroyed || LOST.test(details)) return makeOutcome('failure', 'connection-lost', cause)
-  // grpc-js itself resets streams that it cannot process with CANCEL.
-  if (rstCode !== constants.NGHTTP2_CANCEL || CANCELLED_BY_PEER.test(details)) status.code = grpcStatusOfReset(rstCode)
-  return rstCode === constants.NGHTTP2_ENHANCE_YOUR_CALM
-    ? makeOutcome('failure', 'overloaded', cause, status.code)
-    : makeOutcome('failure', 'protocol-error', cause)
-}
-
-/** PROTOCOL-HTTP2, "Errors". */
-function grpcStatusOfReset(code: number | undefined): number {
-  switch (code) {
-    case constants.NGHTTP2_REFUSED_STREAM:
-      return GRPC_STATUS.UNAVAILABLE
-    case constants.NGHTTP2_CANCEL:
-      return GRPC_STATUS.CANCELLED
-    case constants.NGHTTP2_ENHANCE_YOUR_CALM:
-      return GRPC_STATUS.RESOURCE_EXHAUSTED
-    case constants.NGHTTP2_INADEQUATE_SECURITY:
-      return GRPC_STATUS.PERMISSION_DENIED
-    default:
-      return GRPC_STATUS.INTERNAL
-  }
+  return stream.broken(status, headers !== undefined)
 }
 
 /**

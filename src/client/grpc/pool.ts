@@ -7,7 +7,8 @@ import type { ErrorCode } from '../../core/errors.ts'
 import type { PeerVerifier } from '../../identity/peer-verifier.ts'
 import { hasEnded, PeerProof } from '../peer-end.ts'
 import type { EndpointPool } from '../transport.ts'
-import { GrpcConnection, type GrpcConnectionOwner, type GrpcConnectionSetup } from './connection.ts'
+import { ChannelConnection } from './channel-connection.ts'
+import type { GrpcConnection, GrpcConnectionOwner, GrpcConnectionSetup } from './connection.ts'
 import type { GrpcConnectionUser } from './connection-user.ts'
 
 /** Hosts the pools of all endpoints. */
@@ -135,10 +136,10 @@ export class GrpcPool implements EndpointPool, GrpcConnectionOwner {
     connection.retire()
   }
 
-  tooSlow(connection: GrpcConnection, cause: Error): void {
+  failed(connection: GrpcConnection, code: ErrorCode, cause: Error): void {
     if (connection === this.#current) {
       this.#current = undefined
-      this.#wake((user) => user.refused('connect-failed', cause))
+      this.#wake((user) => user.refused(code, cause))
     }
     connection.retire()
   }
@@ -161,8 +162,10 @@ export class GrpcPool implements EndpointPool, GrpcConnectionOwner {
     connection.retire()
   }
 
-  /** Closes connections whose peer's certificate has expired. */
-  sweep(): void {
+  /** Once a second. */
+  sweep(now: number): void {
+    for (const connection of this.#all) connection.sweep(now)
+    // Closes connections whose peer's certificate has expired.
     this.#proof.cutEnded(this.#all, this.#host.clock)
   }
 
@@ -223,7 +226,7 @@ export class GrpcPool implements EndpointPool, GrpcConnectionOwner {
       connection = undefined
     }
     if (connection === undefined) {
-      connection = new GrpcConnection(this, this.#host)
+      connection = new ChannelConnection(this, this.#host)
       this.#current = connection
       this.#all.add(connection)
       this.#host.opened(this)

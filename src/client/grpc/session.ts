@@ -7,8 +7,8 @@ import type { Socket } from 'node:net'
 import type * as grpc from '@grpc/grpc-js'
 import type { Clock, Timer } from '../../core/clock.ts'
 import type { ErrorCode } from '../../core/errors.ts'
+import { refusalIn, watchStreams } from './http2-stream.ts'
 import { type Http2Transport, type Subchannel, stopPings, subchannelsOf } from './internals.ts'
-import { refusalIn, watchStreams } from './stream.ts'
 import { StreamLimit } from './stream-limit.ts'
 
 /** Longest wait for the peer to close its half: a few round trips. */

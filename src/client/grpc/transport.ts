@@ -148,7 +148,8 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
   /** @internal */
   sweep(): void {
     this.#sweeper = undefined
-    for (const pool of this.#pools) pool.sweep()
+    const now = this.clock.now()
+    for (const pool of this.#pools) pool.sweep(now)
     if (this.#pools.size > 0) this.#sweeper = this.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
   }
 }

@@ -130,7 +130,7 @@ describe('a status of the peer', () => {
   })
 
   it('is all that is believed of a stream that could not be watched: what it says was executed', () => {
-    const unseen = { leaving: true, stream: undefined, session: undefined, httpStatus: 0, trailers: undefined }
+    const unseen = { leaving: true, stream: undefined, httpStatus: 0, trailers: undefined }
     const source = { ...unseen, headers: undefined, answered: false, call: { idempotent: true } }
     const words = { code: status.UNAVAILABLE, details: 'Stream refused by server', metadata: new grpc.Metadata() }
     expect(outcomeOfStatus(words, undefined as never, source)).toMatchObject({ verdict: 'failure', code: 'overloaded' })
