@@ -8,16 +8,17 @@ const order = [
   ['options', '(core|options)'],
   ['net', '(core|options|net)'],
   ['resilience', `(${BASE}|resilience)`],
+  ['mux', `(${BASE}|mux)`],
   ['routing', `(${BASE}|resilience|routing)`],
   ['identity', `(${BASE}|identity)`],
   ['telemetry', `(${BASE}|resilience|telemetry)`],
   ['discovery', `(${BASE}|resilience|routing|discovery|identity|telemetry)`],
-  ['client', `(${BASE}|resilience|routing|discovery|identity|telemetry|client)`],
-  ['server', `(${BASE}|resilience|routing|discovery|identity|telemetry|server)`],
+  ['client', `(${BASE}|resilience|routing|discovery|identity|telemetry|mux|client)`],
+  ['server', `(${BASE}|resilience|routing|discovery|identity|telemetry|mux|server)`],
   ['gateway-api', `(${BASE}|resilience|routing|discovery|gateway-api)`],
   ['registry', `(${BASE}|resilience|routing|discovery|identity|telemetry|gateway-api|registry)`],
   ['mesh', `(${BASE}|resilience|routing|discovery|identity|telemetry|client|server|mesh)`],
-  ['cli', `(${BASE}|resilience|routing|discovery|identity|telemetry|gateway-api|registry|cli)`],
+  ['cli', `(${BASE}|resilience|routing|discovery|identity|telemetry|gateway-api|registry|mux|cli)`],
 ]
 
 /** `foreign` may be imported in `rooms` only. */
