@@ -116,6 +116,7 @@ function transportOf(clock: FakeClock): Transport {
     poolOf() {
       throw new Error('has no connections')
     },
+    prefer() {},
     probe: () => () => () => {},
     close() {},
   }

@@ -235,13 +235,13 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     const other = BALANCING.some((key) => !isDeepStrictEqual(policy.settings[key], this.#settings[key]))
     const before = this.#settings
     this.#settings = policy.settings
+    this.transport.prefer(this.service, policy.settings.transport)
     this.state.configure(policy.settings)
     this.#routing = policy.routing
     this.#own.stack = this.#compile()
     this.#route()
-    if (!isDeepStrictEqual(before.healthCheck, policy.settings.healthCheck)) {
-      this.#checks.configure(policy.settings.healthCheck)
-    }
+    const { healthCheck } = policy.settings
+    if (!isDeepStrictEqual(before.healthCheck, healthCheck)) this.#checks.configure(healthCheck)
     if (other) {
       this.#arranged = this.#arrange()
       this.cluster.slowStartMs = policy.settings.slowStartMs
@@ -311,6 +311,7 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
 
   close(graceMs: number): void {
     this.forgotten = true
+    this.transport.prefer(this.service, undefined)
     this.#first?.end(false)
     this.mirrors.close()
     this.#checks.close()

@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../core/clock.ts'
 import type { Endpoint, EndpointTransport } from '../core/endpoint.ts'
+import type { TransportPreference } from '../core/transport.ts'
 import type { OverrideProofs } from '../identity/override-proofs.ts'
 import type { Probe } from './health-checks.ts'
 
@@ -33,6 +34,11 @@ export interface Transport<P extends EndpointPool = EndpointPool> {
    * it withdraws the endpoint.
    */
   poolOf(endpoint: Endpoint): P
+  /**
+   * What carries calls to `service` from now on. `undefined`: no document says anything. Calls in
+   * flight end as they began.
+   */
+  prefer(service: string, preference: TransportPreference | undefined): void
   /** A probe for health checks. HTTP asks for `path`, gRPC asks the standard health service. */
   probe(path: string): Probe
   /** Stops accepting calls. Calls in flight have `graceMs` to finish. */

@@ -7,6 +7,7 @@ import type { Protocol } from '../core/protocol.ts'
 import type { RequestHead } from '../core/request-head.ts'
 import type { RouteOverrides } from '../core/route-overrides.ts'
 import { GRPC_STATUS, GRPC_STATUS_NAMES } from '../core/status.ts'
+import type { TransportPreference } from '../core/transport.ts'
 import { AMBIGUOUS, readPath } from '../net/request-path.ts'
 import { triedRoutes } from '../routing/explain-route.ts'
 import { instanceWarnings } from '../routing/instance-warnings.ts'
@@ -46,6 +47,8 @@ export interface ListedEndpoint extends EndpointAddress {
 export interface ExplainSources {
   /** Whether the registry runs with `--dev`. */
   readonly dev: boolean
+  /** Of the calling process, where no document says anything. */
+  readonly transport?: TransportPreference
   /** The document in force, checked; `null`: none. */
   document(service: string): PolicyDocument | null
   /** `undefined`: the service is not known. */
@@ -121,7 +124,10 @@ export function explain(request: ExplainedRequest, given: ExplainSources): Expla
     sticky,
     override: showOverride(wish, request),
     failover: isDiverted ? [] : failoverOf(request, sources, written ?? null, own, mesh),
-    policies: policyValues({ mesh, service: own, route: written ?? null }),
+    policies: policyValues({
+      ...{ mesh, service: own, route: written ?? null },
+      ...(given.transport !== undefined && { transport: given.transport }),
+    }),
     mirrors: (route?.mirrors ?? []).map(({ target, share }) => ({ target: target.key, share })),
     headers: headersOf(route?.headers),
     responseHeaders: headersOf(route?.responseHeaders),

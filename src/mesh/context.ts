@@ -58,6 +58,7 @@ export async function createMeshContext(settings: MeshSettings): Promise<MeshCon
   const client = telemetry('client')
   const connecting = {
     clock,
+    preference: settings.transport,
     identity: { source: identity, verifier },
     loopbackAllowed: settings.registry.every((address) => kindOfAddress(new URL(address).hostname) === 'loopback'),
     onPeerRefused: ({ reason }: RefusedPeer, endpoint: Endpoint) =>

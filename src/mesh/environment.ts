@@ -1,4 +1,5 @@
 /** Options of `joinMesh` from `INMESH_*` variables. */
+import type { TransportPreference } from '../core/transport.ts'
 import { OptionsError } from '../options/fields.ts'
 import { givenTwice, warnOfFormerName } from '../options/former-names.ts'
 import { nearest } from '../options/nearest.ts'
@@ -15,6 +16,7 @@ const VARIABLES: Partial<Record<keyof MeshOptions, string>> = {
   version: 'INMESH_VERSION',
   weight: 'INMESH_WEIGHT',
   startWithoutRegistry: 'INMESH_START_WITHOUT_REGISTRY',
+  transport: 'INMESH_TRANSPORT',
   adminPort: 'INMESH_ADMIN_PORT',
 }
 
@@ -49,6 +51,7 @@ export function fromEnvironment(env: NodeJS.ProcessEnv): MeshOptions {
     version: given('version'),
     weight: numeric(given('weight')),
     startWithoutRegistry: logical(given('startWithoutRegistry')),
+    transport: given('transport') as TransportPreference | undefined,
     adminPort: numeric(given('adminPort')),
   }
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as MeshOptions

@@ -20,7 +20,7 @@ const LOOK_MS = 10
 /** @throws OptionsError naming each wrong field; MeshError `closed`, `no-endpoints` */
 export async function explainCall(
   options: unknown,
-  { service: caller, clock, metadata }: Pick<MeshSettings, 'service' | 'clock' | 'metadata'>,
+  { service: caller, clock, metadata, transport }: Pick<MeshSettings, 'service' | 'clock' | 'metadata' | 'transport'>,
   membership: Membership,
   destinations: Destinations,
 ): Promise<Explanation> {
@@ -45,6 +45,7 @@ export async function explainCall(
     { ...request, baggage, overrides },
     {
       dev: membership.dev,
+      transport,
       document: (service) => membership.documentOf(service),
       endpoints: (service) => {
         if (membership.endpointsOf(service) === undefined) return undefined

@@ -1,9 +1,10 @@
 /** The options of `joinMesh`, and what they become. */
 import { type Clock, systemClock } from '../core/clock.ts'
+import { DEFAULT_TRANSPORT, TRANSPORT_PREFERENCES, type TransportPreference } from '../core/transport.ts'
 import { METADATA } from '../discovery/instance-reader.ts'
 import { either } from '../options/composed-fields.ts'
 import { type Duration, formatDuration } from '../options/duration.ts'
-import { type Field, fields, flag, instance, list, optional, text, withDefault } from '../options/fields.ts'
+import { type Field, fields, flag, instance, list, oneOf, optional, text, withDefault } from '../options/fields.ts'
 import { serviceName } from '../options/names.ts'
 import { duration, integer } from '../options/quantities.ts'
 
@@ -54,6 +55,12 @@ export interface MeshOptions {
   /** @deprecated Since 0.1; the name is `startWithoutRegistry`. */
   readonly startWithout?: boolean
   /**
+   * What carries calls of this process where no document says anything: `'auto'` or `'http1'`. It
+   * also decides what its servers offer. See the policy `transport`. `INMESH_TRANSPORT`.
+   * @defaultValue `'http1'`
+   */
+  readonly transport?: TransportPreference
+  /**
    * Loopback port of the admin listener (metrics, endpoints, configuration, events); 0 = any;
    * absent = none. `INMESH_ADMIN_PORT`.
    */
@@ -86,6 +93,7 @@ export interface MeshSettings {
   readonly metadata: Readonly<Record<string, string>>
   readonly joinTimeoutMs: number
   readonly startWithoutRegistry: boolean
+  readonly transport: TransportPreference
   readonly adminPort: number | undefined
   readonly handleSignals: boolean
   readonly drainNoticeMs: number
@@ -122,6 +130,7 @@ export const MESH_FIELDS = fields({
   metadata: withDefault(METADATA, Object.freeze({})),
   joinTimeout: withDefault(duration({ min: 100, max: 600_000 }), 5_000, formatDuration(5_000)),
   startWithoutRegistry: withDefault(flag(), false),
+  transport: withDefault(oneOf(TRANSPORT_PREFERENCES), DEFAULT_TRANSPORT),
   adminPort: optional(integer({ min: 0, max: 65_535 })),
   handleSignals: withDefault(flag(), true),
   drainNotice: withDefault(duration({ min: 0, max: 60_000 }), 5_000, formatDuration(5_000)),

@@ -41,6 +41,7 @@ export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.Proces
     metadata: given.metadata,
     joinTimeoutMs: given.joinTimeout,
     startWithoutRegistry: given.startWithoutRegistry,
+    transport: given.transport,
     adminPort: given.adminPort,
     handleSignals: given.handleSignals,
     drainNoticeMs: given.drainNotice,

@@ -1,8 +1,10 @@
 /** The servers of this process, each with the instance that clients find it by. */
+import { isDeepStrictEqual } from 'node:util'
 import type { Call } from '../core/call.ts'
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import type { Protocol } from '../core/protocol.ts'
+import type { TransportPreference } from '../core/transport.ts'
 import type { Instance } from '../discovery/instance.ts'
 import { MESH_DOCUMENT, type ServicePolicy } from '../discovery/policy-document.ts'
 import type { RegistryClient } from '../discovery/registry/client.ts'
@@ -31,7 +33,8 @@ const ON_THE_WIRE_MS = 100
 type AnyDoor = HttpServer | GrpcServer
 
 interface Served {
-  readonly instance: Instance
+  /** As it is registered. */
+  instance: Instance
   readonly server: AnyDoor
 }
 
@@ -39,6 +42,7 @@ interface Served {
 interface InForce {
   readonly authorizer: Authorizer
   readonly stack: Stack
+  readonly transport: TransportPreference
 }
 
 export class Servers {
@@ -110,8 +114,9 @@ export class Servers {
     this.#served.set(served, undefined)
     // While it began to listen, something may have come into force.
     Object.assign(server, this.#inForce())
+    served.instance = { ...instance, transports: server.transports }
     try {
-      await this.#membership.registry?.register(instance)
+      await this.#membership.registry?.register(served.instance)
     } catch (error) {
       // Without a registry it is registered later; what the registry refuses it would refuse again.
       if (error instanceof MeshError && error.code === 'registry-refused') {
@@ -170,7 +175,18 @@ export class Servers {
     const before = this.#compiled
     const inForce = this.#inForce()
     if (inForce === before?.inForce) return
-    for (const { server } of this.#served.keys()) Object.assign(server, inForce)
+    for (const [served, leaving] of this.#served) {
+      Object.assign(served.server, inForce)
+      if (leaving === undefined) this.#announceAgain(served)
+    }
+  }
+
+  /** Callers learn which transports its server offers now. */
+  #announceAgain(served: Served): void {
+    const { transports } = served.server
+    if (isDeepStrictEqual(transports, served.instance.transports)) return
+    served.instance = { ...served.instance, transports }
+    void this.#membership.registry?.register(served.instance).catch(() => undefined)
   }
 
   /** All leave the mesh. Never rejects. */
@@ -198,6 +214,7 @@ export class Servers {
     const inForce = {
       authorizer: compileIntentions(policy.allow, policy.defaultIntention),
       stack: compileServerStack({ faults, timeoutMs, state: this.#limits, telemetry, clock: settings.clock }),
+      transport: policy.settings.transport ?? settings.transport,
     }
     this.#compiled = { policy, inForce }
     return inForce

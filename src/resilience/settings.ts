@@ -3,7 +3,8 @@
  * `mesh` and of a service are merged before they are checked, because settings are complete.
  */
 import { LONGEST_DEADLINE_MS } from '../core/deadline.ts'
-import { optional, withDefault } from '../options/fields.ts'
+import { TRANSPORT_PREFERENCES } from '../core/transport.ts'
+import { oneOf, optional, withDefault } from '../options/fields.ts'
 import { duration } from '../options/quantities.ts'
 import { BALANCING_FIELDS, balancingSettings } from './balancing-settings.ts'
 import { CIRCUIT_BREAKER } from './circuit-breaker.ts'
@@ -61,6 +62,12 @@ export const SERVICE = definePolicy(
     // Off: each client would ask each endpoint, while leases and ejection need no extra requests.
     healthCheck: offByDefault(HEALTH_CHECK),
     ...BALANCING_FIELDS,
+    /**
+     * What carries the calls. `auto`: `inmesh/1` to instances that offer it; `http1`: HTTP/1.1, for
+     * gRPC HTTP/2, and the servers of the service do not offer `inmesh/1`. @defaultValue the
+     * option `transport` of each process
+     */
+    transport: optional(oneOf(TRANSPORT_PREFERENCES)),
     /** Limits of each instance, in force in its servers. */
     limits: alwaysOn(LIMITS),
     /**

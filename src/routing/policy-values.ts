@@ -2,6 +2,7 @@
  * The policies that are in force for a call, value by value, each with the document it comes from.
  * Values are as they are written; the merge is the one of documents: key by key, lists whole.
  */
+import { DEFAULT_TRANSPORT, type TransportPreference } from '../core/transport.ts'
 import { parseDuration } from '../options/duration.ts'
 import type { JsonSchema } from '../options/fields.ts'
 import { SERVICE } from '../resilience/settings.ts'
@@ -25,6 +26,8 @@ export interface PolicyLayers {
   readonly mesh: object | null
   readonly service: object | null
   readonly route: object | null
+  /** Where no document says anything. @defaultValue that of a process without the option */
+  readonly transport?: TransportPreference
 }
 
 type Json = Readonly<Record<string, unknown>>
@@ -49,13 +52,14 @@ const KEYS = [
   'zone',
   'subset',
   'slowStart',
+  'transport',
 ] as const satisfies readonly (keyof typeof SERVICE.shape)[]
 
 /** Of `zone`, which depends on the balancer. */
 const HASHING = /^(?:ring-hash|maglev)$/
 
 /** Every value, defaults included. */
-export function policyValues({ mesh, service, route }: PolicyLayers): PolicyValue[] {
+export function policyValues({ mesh, service, route, transport = DEFAULT_TRANSPORT }: PolicyLayers): PolicyValue[] {
   const tree: Tree = new Map()
   for (const [document, from] of [
     [mesh, 'mesh'],
@@ -72,6 +76,7 @@ export function policyValues({ mesh, service, route }: PolicyLayers): PolicyValu
     const { value } = (leafAt(tree, 'balancer') ?? { value: '' }) as Leaf
     tree.set('zone', { value: HASHING.test(String(value)) ? 'ignore' : 'prefer', from: 'default' })
   }
+  if (!tree.has('transport')) tree.set('transport', { value: transport, from: 'default' })
   const values = KEYS.flatMap((key) => leaves(tree, key, key))
   bound(values, 'retry.perTryTimeout', (ms, limit) => ms > limit, 'timeout')
   bound(values, 'retry.backoff.max', (ms, least) => ms < least, 'retry.backoff.base')

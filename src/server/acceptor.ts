@@ -7,7 +7,7 @@ import { createServer as createTlsServer, type TLSSocket, type Server as TlsServ
 import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
-import type { TransportName } from '../core/transport.ts'
+import { MUX, type TransportName, type TransportPreference } from '../core/transport.ts'
 import { type Identity, type IdentitySource, isSameMaterial } from '../identity/identity.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
 import { HANDSHAKE_TIMEOUT_MS, refusalOf, serverTlsOptions, verifyPeer } from '../identity/tls-options.ts'
@@ -27,6 +27,8 @@ export interface AcceptorHost {
 }
 
 export interface AcceptorOwner extends AcceptorHost {
+  /** Whether `inmesh/1` is offered. */
+  readonly transport: TransportPreference
   /** The callers of these connections are denied: ends their calls. */
   denyCalls(connections: ReadonlySet<Connection>): void
 }
@@ -43,6 +45,8 @@ export interface AcceptorSettings {
 /** TCP keepalive probes a silent peer after 15 s; the system's default is two hours. */
 export const SOCKET_OPTIONS = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 } as const
 
+/** A certificate that TLS refuses reaches our verifier, so that the peer gets an answer. */
+const ANSWERED = { admitStrangers: true } as const
 /** At the end of a drain, connections that do not close are destroyed after this time. */
 const CLOSE_MS = 500
 /** From the answers to a denied caller to the end of its connection. */
@@ -116,7 +120,13 @@ export class Acceptor {
 
   /** What it offers, best first. */
   get transports(): readonly TransportName[] {
-    return this.#protocols.map(({ alpn }) => alpn)
+    return this.#offered().map(({ alpn }) => alpn)
+  }
+
+  /** The owner's preference has changed. */
+  offerChanged(): void {
+    const offered = this.#offered()
+    for (const [connection, protocol] of this.#connections) if (!offered.includes(protocol)) connection.retire(0)
   }
 
   get open(): number {
@@ -153,6 +163,11 @@ export class Acceptor {
     for (const protocol of this.#protocols) protocol.close()
   }
 
+  #offered(): readonly ServerProtocol[] {
+    const all = this.#protocols
+    return this.#host.transport === 'auto' ? all : all.filter(({ alpn }) => alpn !== MUX)
+  }
+
   #create(): NetServer {
     const { mode, maxConnections } = this.#settings
     const identity = this.#identity
@@ -173,7 +188,13 @@ export class Acceptor {
     const { clock } = this.#host
     this.#verifier ??= new PeerVerifier(clock, identity.current)
     const handshakeTimeout = Math.min(this.#settings.headersTimeout, HANDSHAKE_TIMEOUT_MS)
-    const server = createTlsServer({ ...this.#tlsOptions(identity.current), handshakeTimeout, ...SOCKET_OPTIONS })
+    const server = createTlsServer({
+      ...serverTlsOptions(identity.current, ANSWERED),
+      // For each handshake, because the offer may change. No answer ends it, as without a callback.
+      ALPNCallback: ({ protocols }) => this.transports.find((one) => protocols.includes(one)),
+      handshakeTimeout,
+      ...SOCKET_OPTIONS,
+    })
     server.on('secureConnection', (socket) => this.#acceptTls(socket))
     server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
       this.#reportRefusal(refusalOf(error, socket)?.reason ?? 'handshake-failed', socket)
@@ -187,11 +208,6 @@ export class Acceptor {
       this.#rotate(before, next)
     })
     return server
-  }
-
-  #tlsOptions(identity: Identity): object {
-    // A certificate that TLS refuses reaches our verifier, so that the peer gets an answer.
-    return serverTlsOptions(identity, { alpnProtocols: this.#protocols.map(({ alpn }) => alpn), admitStrangers: true })
   }
 
   /** Plaintext only, or both on one port if there is a `tls` server. */
@@ -269,6 +285,8 @@ export class Acceptor {
   ): void {
     const connection = protocol.createConnection(socket, caller, expiresAt, retireAt)
     this.#connections.set(connection, protocol)
+    // The offer may have changed during the handshake.
+    if (!this.#offered().includes(protocol)) connection.retire(0)
     if (caller !== undefined) this.#expiry.watch()
     socket.on('error', ignore)
     socket.once('close', () => {
@@ -311,7 +329,7 @@ export class Acceptor {
     this.#verifier!.setTrust(next)
     if (next.denied.length > 0) this.#dismissDenied()
     if (isSameMaterial(last, next)) return
-    this.#tls!.setSecureContext(this.#tlsOptions(next))
+    this.#tls!.setSecureContext(serverTlsOptions(next, ANSWERED))
     const { clock } = this.#host
     judgeCallers(this.#connections.keys(), this.#verifier!, clock, (reason, socket) =>
       this.#reportRefusal(reason, socket),

@@ -4,7 +4,7 @@
  */
 import { type Clock, systemClock } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
-import type { TransportName } from '../core/transport.ts'
+import { DEFAULT_TRANSPORT, type TransportName, type TransportPreference } from '../core/transport.ts'
 import type { IdentitySource } from '../identity/identity.ts'
 import type { OverrideProofs } from '../identity/override-proofs.ts'
 import type { PeerVerifier } from '../identity/peer-verifier.ts'
@@ -29,6 +29,8 @@ export interface ServerBaseDependencies {
   readonly verifier?: PeerVerifier | undefined
   readonly authorizer: Authorizer
   readonly stack: Stack
+  /** What callers prefer. @defaultValue {@link DEFAULT_TRANSPORT} */
+  readonly transport?: TransportPreference | undefined
   readonly clock?: Clock | undefined
   readonly events?: EventSink | undefined
   /** Runs a handler inside the span of its call: `CallTelemetry.runInSpan`. */
@@ -76,6 +78,7 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
   stack: Stack
   readonly #onHandlerError: ServerBaseDependencies['onHandlerError']
   readonly #drain: Drain
+  #transport: TransportPreference
 
   constructor(faults: readonly FaultRule[], dependencies: ServerBaseDependencies) {
     this.service = dependencies.service
@@ -84,6 +87,7 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
     this.runInSpan = dependencies.runInSpan
     this.authorizer = dependencies.authorizer
     this.stack = dependencies.stack
+    this.#transport = dependencies.transport ?? DEFAULT_TRANSPORT
     this.#onHandlerError = dependencies.onHandlerError
     this.deadlines = new DeadlineSweep(this.clock, this.running)
     this.faults = faults
@@ -104,6 +108,17 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
 
   get port(): number {
     return this.acceptor.address.port
+  }
+
+  /** New connections follow; those that carry what is not offered any more are asked to leave. */
+  set transport(preference: TransportPreference) {
+    if (preference === this.#transport) return
+    this.#transport = preference
+    this.acceptor.offerChanged()
+  }
+
+  get transport(): TransportPreference {
+    return this.#transport
   }
 
   /** What it offers, best first. */

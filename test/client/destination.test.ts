@@ -6,6 +6,7 @@ import { DoubtedEndpoints } from '../../src/client/doubted-endpoints.ts'
 import { PreparedRequest } from '../../src/client/http/prepare-request.ts'
 import type { Selector } from '../../src/client/selection.ts'
 import type { Transport } from '../../src/client/transport.ts'
+import { TransportPreferences } from '../../src/client/transport-preferences.ts'
 import { SILENT } from '../../src/core/telemetry.ts'
 import { type PolicyDocument, resolvePolicy } from '../../src/discovery/policy-document.ts'
 import { OverrideProofs } from '../../src/identity/override-proofs.ts'
@@ -25,6 +26,7 @@ function destinationOf(parts: Partial<DestinationParts<Transport>> = {}): Destin
     poolOf() {
       throw new Error('reaches nothing')
     },
+    prefer() {},
     probe: () => () => () => {},
     overrides: new OverrideProofs(undefined, undefined, clock),
     close() {},
@@ -44,6 +46,33 @@ function destinationOf(parts: Partial<DestinationParts<Transport>> = {}): Destin
   })
   return opened(Object.assign(made, { close: made.close.bind(made, 0) }))
 }
+
+describe('the transport that calls prefer', () => {
+  it('follows the policy, and is forgotten with the destination', () => {
+    const preferences = new TransportPreferences('http1')
+    const changes: boolean[] = []
+    const destination = destinationOf()
+    destination.transport.prefer = (...told) => void changes.push(preferences.set(...told))
+    const now = (document: Omit<PolicyDocument, 'service'>) => {
+      destination.configure(policy(document))
+      return preferences.of('inventory')
+    }
+    expect(now({})).toBe('http1')
+    expect(now({ transport: 'auto' })).toBe('auto')
+    expect(now({ transport: 'auto', timeout: '1s' })).toBe('auto')
+    expect(preferences.of('prices')).toBe('http1')
+    destination.close(0)
+    expect(preferences.of('inventory')).toBe('http1')
+    expect(changes).toEqual([false, true, false, true])
+  })
+
+  it('is that of the process where no document says anything', () => {
+    const preferences = new TransportPreferences('auto')
+    expect(preferences.of('inventory')).toBe('auto')
+    expect(preferences.set('inventory', 'http1')).toBe(true)
+    expect([preferences.of('inventory'), preferences.of('prices')]).toEqual(['http1', 'auto'])
+  })
+})
 
 describe('what a destination selects', () => {
   it('is one object for all calls of a kind', () => {

@@ -24,6 +24,7 @@ const FULL: PolicyDocument = {
   zone: 'prefer',
   subset: { size: 20 },
   slowStart: '10s',
+  transport: 'auto',
   limits: { concurrency: 200, rate: '500/s' },
   faults: [{ delay: '100ms', status: 503, share: '5%', from: 'checkout', headers: { 'x-fault': '1' } }],
   subsets: { blue: { version: 'v1' }, green: { version: 'v2', metadata: { track: 'next' } } },
@@ -208,6 +209,16 @@ describe('resolvePolicy', () => {
     expect(policy.settings.timeoutMs).toBe(10_000)
     expect(policy.settings.retry.attempts).toBe(3)
     expect(policy).toMatchObject({ allow: [], defaultIntention: 'deny' })
+  })
+
+  it('leaves the transport to each process, unless a document names one', () => {
+    const transport = (...documents: [object, object]): unknown => {
+      const [mesh, service] = documents
+      return resolvePolicy({ service: 'mesh', ...mesh }, { service: 'inventory', ...service }).settings.transport
+    }
+    expect(transport({}, {})).toBeUndefined()
+    expect(transport({ transport: 'http1' }, {})).toBe('http1')
+    expect(transport({ transport: 'http1' }, { transport: 'auto' })).toBe('auto')
   })
 
   it('puts the service over the mesh over the defaults, key by key', () => {

@@ -26,7 +26,8 @@ beforeAll(async () => {
     const session = await TestSession.open(registry, service)
     sessions.push(session)
     const metadata: Record<string, string> = version === 'v2' ? { track: 'next' } : {}
-    const registered = instance(service, id, { address, port: 8080, version, zone, metadata })
+    const transports = ['http/1.1']
+    const registered = instance(service, id, { address, port: 8080, version, zone, metadata, transports })
     expect(await session.ask({ type: 'register', instance: registered })).toMatchObject({ type: 'done' })
   }
 })

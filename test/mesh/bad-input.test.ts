@@ -63,6 +63,7 @@ const JOIN: readonly Wrong[] = [
   ['joinTimeout', -1, /duration/],
   ['joinTimeout', Number.POSITIVE_INFINITY, /duration/],
   ['startWithoutRegistry', 'yes', /true or false/],
+  ['transport', 'http2', /one of 'auto', 'http1'/],
   ['adminPort', 65_536, /0 to 65535/],
   ['handleSignals', 1, /true or false/],
   ['drainNotice', '2 minutes', /duration/],

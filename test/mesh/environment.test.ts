@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { DEFAULT_TRANSPORT } from '../../src/core/transport.ts'
 import { resolveMeshOptions } from '../../src/mesh/resolve-options.ts'
 import { resolveServeOptions } from '../../src/mesh/serve-options.ts'
 
@@ -44,6 +45,15 @@ describe('options from variables', () => {
       { INMESH_JOIN_TOKEN: ` ${TOKEN}\n`, INMESH_REGISTRY: '', INMESH_ZONE: ' a ', INMESH_WEIGHT: '' },
     )
     expect(settings).toMatchObject({ joinToken: TOKEN, registry: ['https://127.0.0.1:7400'], zone: 'a', weight: 100 })
+  })
+
+  it('choose the transport, unless code does', () => {
+    const transport = (options: object, env: object): string =>
+      resolveMeshOptions({ service: 'inventory', ...options }, { ...env }).transport
+    expect(transport({}, {})).toBe(DEFAULT_TRANSPORT)
+    expect(transport({}, { INMESH_TRANSPORT: 'auto' })).toBe('auto')
+    expect(transport({ transport: 'http1' }, { INMESH_TRANSPORT: 'auto' })).toBe('http1')
+    expect(() => transport({}, { INMESH_TRANSPORT: 'h2' })).toThrow(/transport: .*'auto', 'http1'.*INMESH_TRANSPORT/)
   })
 
   it('name the variable that is wrong, and never show a token', () => {

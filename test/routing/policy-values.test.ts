@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { DEFAULT_TRANSPORT } from '../../src/core/transport.ts'
 import { type PolicyLayers, policyValues } from '../../src/routing/policy-values.ts'
 
 function values(layers: Partial<PolicyLayers>): Record<string, string> {
@@ -23,6 +24,12 @@ test('without documents every value is a default, and a policy that is off is fa
     zone: '"prefer" default',
     subset: 'false default',
   })
+})
+
+test('the transport of no document is that of the process', () => {
+  expect(values({}).transport).toBe(`"${DEFAULT_TRANSPORT}" default`)
+  expect(values({ transport: 'auto' }).transport).toBe('"auto" default')
+  expect(values({ transport: 'auto', mesh: { service: 'mesh', transport: 'http1' } }).transport).toBe('"http1" mesh')
 })
 
 test('the route wins over the service, the service over the mesh, key by key', () => {

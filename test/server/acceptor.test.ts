@@ -3,6 +3,7 @@ import type { TLSSocket } from 'node:tls'
 import { connect as tlsConnect } from 'node:tls'
 import { expect, it, onTestFinished } from 'vitest'
 import { systemClock } from '../../src/core/clock.ts'
+import { HTTP1, MUX, type TransportName, type TransportPreference } from '../../src/core/transport.ts'
 import { Acceptor, type AcceptorOwner } from '../../src/server/acceptor.ts'
 import { resolveGrpcServer } from '../../src/server/grpc/options.ts'
 import { resolveHttpServer } from '../../src/server/http/options.ts'
@@ -15,7 +16,7 @@ import { ask, authority, clientOf, FakeIdentitySource, RecordedEvents, TRUSTING 
 /** One port that serves HTTP/1.1 and HTTP/2. */
 async function listen(mode: ServerMode): Promise<{ acceptor: Acceptor; port: number; events: RecordedEvents }> {
   const events = new RecordedEvents()
-  const host: AcceptorOwner = { clock: systemClock, events, denyCalls: () => {} }
+  const host: AcceptorOwner = { clock: systemClock, events, transport: 'auto', denyCalls: () => {} }
   const http = new HttpProtocol(
     {
       ...host,
@@ -113,4 +114,50 @@ it('asks the clients of both protocols to leave', async () => {
   expect(await goaway).toBe(0)
   expect(await acceptor.close()).toBeUndefined()
   expect(acceptor.open).toBe(0)
+})
+
+it('offers inmesh/1 while it is preferred, and asks its clients to leave when it is not any more', async () => {
+  const events = new RecordedEvents()
+  const host = { clock: systemClock, events, transport: 'auto' as TransportPreference, denyCalls: () => {} }
+  const answers = (alpn: TransportName): HttpProtocol => {
+    const protocol = new HttpProtocol(
+      {
+        ...host,
+        serve: ({ connection }, _request, response) => void response.end(`${alpn} ${connection.retireAt === 0}`),
+        upgrade: ({ socket }) => socket.destroy(),
+        upgrades: () => false,
+        connectionLost: () => {},
+      },
+      resolveHttpServer(),
+    )
+    return Object.assign(protocol, { alpn })
+  }
+  const identity = new FakeIdentitySource(newIdentity(authority, 'inventory'))
+  const protocols = [answers(MUX), answers(HTTP1)]
+  const acceptor = new Acceptor(host, resolveHttpServer({ mode: 'strict' }), protocols, identity, undefined)
+  await acceptor.listen()
+  onTestFinished(() => acceptor.close())
+  const { port } = acceptor.address
+  const dial = (): Promise<TLSSocket> => connect(port, [HTTP1, MUX])
+  const asked = async (socket: TLSSocket): Promise<string> => {
+    const answer = new Promise<string>((resolve) => socket.once('data', (part) => resolve(String(part))))
+    socket.write('GET / HTTP/1.1\r\nhost: inventory\r\n\r\n')
+    return (await answer).split('\r\n').at(-1)!
+  }
+  expect(acceptor.transports).toEqual([MUX, HTTP1])
+  const first = await dial()
+  expect(first.alpnProtocol).toBe(MUX)
+  host.transport = 'http1'
+  acceptor.offerChanged()
+  expect(acceptor.transports).toEqual([HTTP1])
+  const second = await dial()
+  expect([second.alpnProtocol, await asked(second), await asked(first)]).toEqual([
+    HTTP1,
+    'http/1.1 false',
+    'inmesh/1 true',
+  ])
+  identity.rotate(newIdentity(authority, 'inventory'))
+  const third = await dial()
+  expect(third.alpnProtocol).toBe(HTTP1)
+  for (const socket of [first, second, third]) socket.destroy()
 })

@@ -6,12 +6,14 @@ import { AsyncResource } from 'node:async_hooks'
 import type * as grpc from '@grpc/grpc-js'
 import { type Clock, systemClock, type Timer } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
+import type { TransportPreference } from '../../core/transport.ts'
 import { OverrideProofs } from '../../identity/override-proofs.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
 import type { ClientIdentity } from '../client-identity.ts'
 import type { Probe } from '../health-checks.ts'
 import { followIdentity } from '../retirement.ts'
 import type { Transport } from '../transport.ts'
+import { TransportPreferences } from '../transport-preferences.ts'
 import type { Grpc } from './grpc-js.ts'
 import { grpcHealth } from './health.ts'
 import { type OwnMetadata, ownMetadata } from './internals.ts'
@@ -38,6 +40,8 @@ export interface GrpcTransportParts {
    * Whether a name may resolve to loopback: all of the mesh is on this machine. @defaultValue true
    */
   readonly loopbackAllowed?: boolean
+  /** Of the process, where no document says anything. @defaultValue {@link DEFAULT_TRANSPORT} */
+  readonly preference?: TransportPreference
 }
 
 export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
@@ -55,6 +59,7 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
   readonly channelOptions: grpc.ChannelOptions
   /** The async context of connections: that of the code that joined the mesh. */
   readonly context = new AsyncResource('inmesh.grpc.connections')
+  readonly preferences: TransportPreferences
   closed = false
   /** Largest message in bytes, by service. */
   readonly #largest = new Map<string, number>()
@@ -70,6 +75,7 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
     this.onPeerRefused = parts.onPeerRefused
     this.onRefusedByPeer = parts.onRefusedByPeer
     this.loopbackAllowed = parts.loopbackAllowed ?? true
+    this.preferences = new TransportPreferences(parts.preference)
     this.overrides = new OverrideProofs(parts.identity?.source, parts.identity?.verifier, this.clock)
     this.OwnMetadata = ownMetadata(this.grpc)
     this.insecure = this.grpc.credentials.createInsecure()
@@ -99,6 +105,10 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
     const pool = new GrpcPool(this, endpoint)
     endpoint.transport = pool
     return pool
+  }
+
+  prefer(service: string, preference: TransportPreference | undefined): void {
+    this.preferences.set(service, preference)
   }
 
   /** A probe that asks the standard health service. */

@@ -5,6 +5,7 @@
 import type { LookupFunction } from 'node:net'
 import { type Clock, systemClock, type Timer } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
+import type { TransportPreference } from '../../core/transport.ts'
 import { OverrideProofs } from '../../identity/override-proofs.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
 import { checkedLookup } from '../checked-lookup.ts'
@@ -12,6 +13,7 @@ import type { ClientIdentity } from '../client-identity.ts'
 import type { Probe } from '../health-checks.ts'
 import { followIdentity } from '../retirement.ts'
 import type { Transport } from '../transport.ts'
+import { TransportPreferences } from '../transport-preferences.ts'
 import type { Suppressed } from './connection.ts'
 import { httpHealth } from './health.ts'
 import { HttpPool, type PoolHost } from './pool.ts'
@@ -30,6 +32,8 @@ export interface HttpTransportParts {
    * Whether a name may resolve to loopback, as when the mesh is on one machine. @defaultValue true
    */
   readonly loopbackAllowed?: boolean
+  /** Of the process, where no document says anything. @defaultValue {@link DEFAULT_TRANSPORT} */
+  readonly preference?: TransportPreference
   /** Hides a dispatch from an instrumentation of undici: `CallTelemetry.suppressed`. */
   readonly suppressed?: Suppressed | undefined
 }
@@ -48,6 +52,7 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
   readonly loopbackAllowed: boolean
   readonly overrides: OverrideProofs
   readonly lookup: LookupFunction
+  readonly preferences: TransportPreferences
   closed = false
   readonly #pools = new Set<HttpPool>()
   readonly #stopListening: (() => void) | undefined
@@ -60,6 +65,7 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
     this.identity = parts.identity
     this.suppressed = parts.suppressed
     this.loopbackAllowed = parts.loopbackAllowed ?? true
+    this.preferences = new TransportPreferences(parts.preference)
     this.overrides = new OverrideProofs(parts.identity?.source, parts.identity?.verifier, this.clock)
     this.lookup = checkedLookup(this.loopbackAllowed)
     this.onPeerRefused = parts.onPeerRefused
@@ -79,6 +85,10 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
     const pool = new HttpPool(this, endpoint)
     endpoint.transport = pool
     return pool
+  }
+
+  prefer(service: string, preference: TransportPreference | undefined): void {
+    this.preferences.set(service, preference)
   }
 
   /** A probe that asks for `path`. */

@@ -6,6 +6,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { NOT_EXECUTED } from '../../core/headers.ts'
+import { HTTP1, type TransportName } from '../../core/transport.ts'
 import { identityRefusal } from '../../net/identity-refusal.ts'
 import { type AcceptorHost, SOCKET_OPTIONS } from '../acceptor.ts'
 import type { Connection } from '../connection.ts'
@@ -40,7 +41,7 @@ export interface HttpProtocolHost extends AcceptorHost {
 const CHECK_INTERVAL_MS = 500
 
 export class HttpProtocol implements ServerProtocol {
-  readonly alpn = 'http/1.1'
+  readonly alpn: TransportName = HTTP1
   readonly withoutAlpn = true
   readonly preface = undefined
   readonly allowHalfOpen = true

@@ -5,6 +5,7 @@
 import type { Http2Server, ServerHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Timer } from '../../core/clock.ts'
+import { HTTP2, type TransportName } from '../../core/transport.ts'
 import type { AcceptorHost } from '../acceptor.ts'
 import { attachConnection, type Connection } from '../connection.ts'
 import type { CallerIdentity } from '../inbound-call.ts'
@@ -22,7 +23,7 @@ export interface Http2ProtocolHost extends AcceptorHost {
 const SWEEP_MS = 500
 
 export class Http2Protocol implements ServerProtocol {
-  readonly alpn = 'h2'
+  readonly alpn: TransportName = HTTP2
   /** RFC 9113, 3.2 requires ALPN. */
   readonly withoutAlpn = false
   readonly preface: Uint8Array | undefined
