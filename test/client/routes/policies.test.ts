@@ -4,7 +4,7 @@ import { Shop, type ShopClient } from '../../rigs/shop.ts'
 import { count, type Protocol, routedMesh } from './rig.ts'
 
 /** Of HTTP, from either side; of gRPC. */
-const LATE: unknown[] = ['deadline-exceeded', 504, 4]
+const LATE: unknown[] = ['deadline-exceeded', 'attempt-timeout', 504, 4]
 const QUICK = { base: 1, max: 1 }
 const SUBSETS = { blue: { version: 'v1' }, green: { version: 'v2' } }
 

@@ -46,7 +46,7 @@ describe.each(KINDS)('what a %s call leaves behind', (kind) => {
   it('makes calls after its answer', async () => {
     const kept: Parameters<typeof keeping>[0] = {}
     const { server } = await serveShop(keeping(kept))
-    const deadline = Date.now() + 400
+    const deadline = Date.now() + 1_500
     const asked = begin(shopClient(server.port), kind, { deadline, items: [{ sku: '1' }] })
     await until(() => kept.look !== undefined)
     kept.end!()
