@@ -8,6 +8,7 @@ import { addBackupCommand } from './backup-command.ts'
 import { addCaCommands } from './ca-commands.ts'
 import { addCheckCommand } from './check-command.ts'
 import { addConvertCommand } from './convert-command.ts'
+import { addDecodeCommand } from './decode-command.ts'
 import { addDenyCommands } from './deny-commands.ts'
 import { addDiffCommand } from './diff-command.ts'
 import { withExample } from './examples.ts'
@@ -48,6 +49,7 @@ export function buildProgram(surroundings: CliContext): Command {
   addTokenCommands(program, surroundings)
   addCheckCommand(program, surroundings)
   addSchemaCommand(program, surroundings)
+  addDecodeCommand(program, surroundings)
   addConvertCommand(program, surroundings)
   addApplyCommand(program, surroundings)
   addDiffCommand(program, surroundings)
