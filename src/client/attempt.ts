@@ -151,6 +151,7 @@ export abstract class ClientAttempt extends Attempt {
    * The connection broke. If the peer had waited for our side most of the time, it timed out on us.
    */
   protected lost(outcome: Outcome): Outcome {
+    if (outcome.verdict === 'refused') return outcome
     const now = this.call.stack.clock.now()
     const totalMs = now - this.startedAt
     const ownMs = totalMs - waitedForPeerMs(this, now)

@@ -2,6 +2,7 @@
 import type { Call } from './call.ts'
 import type { Endpoint, InFlight } from './endpoint.ts'
 import type { TraceContext } from './trace-context.ts'
+import type { TransportName } from './transport.ts'
 
 export class Attempt implements InFlight {
   readonly call: Call
@@ -42,6 +43,8 @@ export class Attempt implements InFlight {
    * transport.
    */
   ownSince = 0
+  /** What carries it; `undefined` before it has a connection. Set by the transport. */
+  transport: TransportName | undefined = undefined
   /** HTTP or gRPC status of the answer; 0 if there is none. Set by the transport, for observers. */
   status = 0
   /**

@@ -25,7 +25,7 @@ import type { HttpCall } from './call.ts'
 import { CONNECTION_LOST, type ConnectionUser, type RequestConnection, type RequestPool } from './connection-user.ts'
 import type { ReceivedHeaders } from './headers.ts'
 import { mirrorRequest } from './mirror.ts'
-import { answerOutcome, endsWithConnection, isEventStream, isInvalid, outcomeOf } from './outcome.ts'
+import { answerOutcome, endsWithConnection, isEventStream, isInvalid, isUnsent, outcomeOf } from './outcome.ts'
 import { attemptHeaders } from './prepare-request.ts'
 
 /**
@@ -74,6 +74,7 @@ export class HttpAttempt
   assigned(connection: RequestConnection): void {
     const { request } = this.call
     this.#connection = connection
+    this.transport = connection.transport
     let content = request.body?.content
     if (content instanceof RepeatableBody) {
       content.onOutgrown = () => this.#outgrown()
@@ -184,7 +185,7 @@ export class HttpAttempt
       return
     }
     if (this.over || this.#body === undefined) return
-    if (connection?.broken === true && this.#phase !== 'collecting' && endsWithConnection(this.#headers!)) {
+    if (connection?.brokenOff === true && this.#phase !== 'collecting' && endsWithConnection(this.#headers!)) {
       // Without a length, a broken connection looks like the end of the body.
       this.end(
         makeOutcome('failure', 'connection-lost', new Error('the connection broke within the body'), this.status),
@@ -205,10 +206,15 @@ export class HttpAttempt
     }
     if (this.over) return
     if (isInvalid(error)) this.end(makeOutcome('cancelled', 'invalid-options', error))
-    else if (this.#phase !== 'waiting') this.end(this.lost(outcomeOf(error)))
+    else if (isUnsent(error) && !(this.call.request.body?.content instanceof StreamedBody)) {
+      this.#phase = 'waiting'
+      this.sent = false
+      this.#upload?.abandon(ABORTED)
+      this.connect()
+    } else if (this.#phase !== 'waiting') this.end(this.lost(outcomeOf(error)))
     else if (error === CONNECTION_LOST || connection?.usable !== true) {
       // It closed before a byte was written. The same attempt takes the next, within its time.
-      this.call.transport.poolOf(this.endpoint!).take(this)
+      this.connect()
     } else this.end(makeOutcome('refused', 'connect-failed', error))
   }
 

@@ -4,6 +4,7 @@
  */
 import type { Dispatcher } from 'undici'
 import type { ErrorCode } from '../../core/errors.ts'
+import type { TransportName } from '../../core/transport.ts'
 import type { EndpointPool } from '../transport.ts'
 
 /** Waits for a connection, then sends one request on it. The pool keeps the links of its queue. */
@@ -24,10 +25,11 @@ export interface ConnectionUser {
 
 /** A connection as its user sees it. */
 export interface RequestConnection {
+  readonly transport: TransportName
   /** Whether a request may be written on it. */
   readonly usable: boolean
   /** The peer broke the connection off rather than ending it. */
-  readonly broken: boolean
+  readonly brokenOff: boolean
   /** Starts one request. The handler receives everything that follows. */
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void
   /** Reports that the peer rejected our certificate. */

@@ -1,28 +1,20 @@
 /**
- * One HTTP/1.1 connection: we open and verify the socket, and an undici client speaks on it. The
+ * One HTTP/1.1 connection on an open and verified socket, on which an undici client speaks. The
  * client never reconnects, so a dead socket is a dead connection.
  *
- * - dialing -> idle: connected and verified
- * - dialing -> closed: failed, or timed out
  * - idle -> busy: assigned to an attempt
  * - busy -> idle: the response is complete
  * - idle, busy -> closed: the socket closed
  */
-import { connect as connectPlain, type LookupFunction, type Socket } from 'node:net'
-import { type ConnectionOptions, connect as connectSecure } from 'node:tls'
+import type { Socket } from 'node:net'
 import type { Client, Dispatcher } from 'undici'
-import type { Clock } from '../../core/clock.ts'
-import type { Endpoint } from '../../core/endpoint.ts'
-import type { ErrorCode } from '../../core/errors.ts'
-import type { RefusedPeer } from '../../identity/peer-verifier.ts'
-import { clientTlsOptions, refusalOf, rejection, verifyServer } from '../../identity/tls-options.ts'
+import { HTTP1 } from '../../core/transport.ts'
 import type { IdentityRefusal } from '../../net/identity-refusal.ts'
-import { refuseEndpoint } from '../checked-lookup.ts'
-import type { ClientIdentity } from '../client-identity.ts'
-import { ConnectTimer } from '../connect-timer.ts'
-import { certificateOf, retirementOf, type ShownCertificate } from '../peer-end.ts'
-import { CONNECTION_LOST, type ConnectionUser, type RequestConnection } from './connection-user.ts'
-import { refusedByAlert } from './outcome.ts'
+import { refusedByAlert } from '../certificate-alert.ts'
+import type { Dial, DialSetup } from '../dial.ts'
+import { retirementOf, type ShownCertificate } from '../peer-end.ts'
+import { CONNECTION_LOST, type ConnectionUser } from './connection-user.ts'
+import type { PooledConnection } from './pooled-connection.ts'
 import type { HttpTransportSettings } from './transport-options.ts'
 import type { Undici } from './undici.ts'
 
@@ -33,102 +25,73 @@ import type { Undici } from './undici.ts'
 const KEEP_ALIVE_MS = 4_000
 /** A longer hint of a server is capped. */
 const LONGEST_KEEP_ALIVE_MS = 600_000
-/** The kernel's idle probes find a peer that vanished without closing. */
-const TCP_KEEP_ALIVE_MS = 10_000
-
-export interface DialFailure {
-  readonly code: ErrorCode
-  /** It timed out, rather than being refused. */
-  readonly late: boolean
-  readonly cause: unknown
-}
 
 /** What all connections of a mesh share. */
-export interface ConnectionSetup {
-  readonly clock: Clock
+export interface ConnectionSetup extends DialSetup {
   readonly settings: HttpTransportSettings
   readonly undici: Undici
-  readonly identity: ClientIdentity | undefined
-  readonly lookup: LookupFunction
-  readonly loopbackAllowed: boolean
   /** Hides a dispatch from other instrumentations of undici. */
   readonly suppressed: Suppressed | undefined
-  /** An endpoint showed a certificate that failed verification. Nothing was sent to it. */
-  readonly onPeerRefused: ((refused: RefusedPeer, endpoint: Endpoint) => void) | undefined
-  /** An endpoint rejected our certificate. It executed nothing. */
-  readonly onRefusedByPeer: ((reason: string, endpoint: Endpoint) => void) | undefined
 }
 
 /** Runs `dispatch` where no other instrumentation traces it. */
 export type Suppressed = (dispatch: () => boolean) => boolean
 
-/** Owns a connection and is notified of its transitions. */
+/** Owns a connection and is notified of its end. */
 export interface ConnectionOwner {
-  readonly endpoint: Endpoint
-  /** It is established and verified. */
-  connected(connection: HttpConnection): void
-  /** It is closed. `failure`: it was never established. */
-  closed(connection: HttpConnection, failure: DialFailure | undefined): void
+  readonly endpoint: { readonly label: string }
+  closed(connection: PooledConnection): void
 }
 
-export class HttpConnection implements RequestConnection {
-  /** Instant from which it takes no calls; `Infinity` until its identity is replaced. */
-  retireAt = Number.POSITIVE_INFINITY
-  /** When the peer's certificate expires, wall clock. */
-  endsAt = Number.POSITIVE_INFINITY
-  peer: ShownCertificate | undefined = undefined
+export class HttpConnection implements PooledConnection {
+  readonly transport = HTTP1
+  readonly shared = false
+  readonly strained = false
+  retireAt: number
+  endsAt: number
+  readonly peer: ShownCertificate | undefined
   idleSince = 0
-  /** Its request is on the connection. */
   user: ConnectionUser | undefined = undefined
   readonly #owner: ConnectionOwner
   readonly #setup: ConnectionSetup
+  readonly #dial: Dial
   readonly #socket: Socket
-  readonly #timer: ConnectTimer
   #client: Client | undefined = undefined
-  #connected = false
   #handedOver = false
   #parked = false
-  #failure: DialFailure | undefined = undefined
 
-  /** Opens it. The owner hears of success or failure later, never synchronously. */
-  constructor(owner: ConnectionOwner, setup: ConnectionSetup) {
+  /** On the socket of `dial`, which its peer uses for HTTP/1.1. */
+  constructor(owner: ConnectionOwner, setup: ConnectionSetup, dial: Dial) {
     this.#owner = owner
     this.#setup = setup
-    const { address: host, port, tls, service } = owner.endpoint
-    const { lookup, loopbackAllowed } = setup
-    const basics = { host, port, lookup, noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE_MS }
-    const identity = setup.identity
-    if (tls && identity !== undefined) {
-      const options = clientTlsOptions(identity.source.current, identity.verifier, { service }, ['http/1.1'])
-      const { leapt } = identity.verifier
-      if (leapt) options.rejectUnauthorized = false
-      const socket = connectSecure({ ...options, ...basics } as ConnectionOptions)
-      this.#socket = socket
-      socket.once('secureConnect', () => {
-        const verdict = leapt ? verifyServer(socket, identity.verifier, service) : undefined
-        if (verdict?.ok === false) socket.destroy(rejection(verdict, service, owner.endpoint.label))
-        else this.#succeed()
-      })
-    } else {
-      this.#socket = connectPlain(basics)
-      this.#socket.once('connect', () => this.#succeed())
-    }
-    this.#socket.on('error', (error) => this.#fail(error))
-    this.#socket.on('close', () => this.#closed())
-    this.#timer = new ConnectTimer(setup.clock, setup.settings.connectTimeoutMs, owner.endpoint.label, this)
-    this.#timer.start()
-    // A literal is not looked up.
-    const refused = refuseEndpoint(host, host, loopbackAllowed)
-    if (refused !== undefined) this.#socket.destroy(refused)
+    this.#dial = dial
+    this.#socket = dial.socket
+    this.peer = dial.peer
+    this.endsAt = dial.peer?.endsAt ?? Number.POSITIVE_INFINITY
+    this.retireAt = Math.min(dial.retireAt, retirementOf(this.endsAt, setup.clock))
+    this.#socket.on('error', (error) => {
+      const refusal = refusedByAlert(error)
+      if (refusal !== undefined) dial.report(refusal)
+    })
+    this.#socket.on('close', () => owner.closed(this))
+    dial.established()
+  }
+
+  get room(): number {
+    return this.user === undefined ? 1 : 0
+  }
+
+  get running(): number {
+    return this.user === undefined ? 0 : 1
   }
 
   /** Whether a request may be written on it. */
   get usable(): boolean {
-    return this.#connected && !this.#socket.destroyed
+    return !this.#socket.destroyed
   }
 
   /** The peer broke the connection off rather than ending it. */
-  get broken(): boolean {
+  get brokenOff(): boolean {
     return this.#socket.errored !== null && this.#socket.errored !== undefined
   }
 
@@ -162,14 +125,19 @@ export class HttpConnection implements RequestConnection {
     else suppressed(() => client.dispatch(options, handler))
   }
 
+  /** Once undici has finished the response that has just ended. */
+  finish(): void {
+    this.retireAt = 0
+    if (this.user === undefined) setImmediate(close, this)
+  }
+
   /** Closes it at once, whatever runs on it. */
   close(): void {
     this.#socket.destroy()
   }
 
-  tooSlow(cause: Error): void {
-    this.#failure = { code: 'connect-failed', late: true, cause }
-    this.#socket.destroy()
+  tick(): void {
+    // The kernel asks a silent peer for a sign of life.
   }
 
   readonly #destroy = (): void => {
@@ -181,45 +149,9 @@ export class HttpConnection implements RequestConnection {
     this.#socket.destroy(cause)
   }
 
-  #succeed(): void {
-    this.#timer.stop()
-    this.#connected = true
-    this.peer = certificateOf(this.#socket)
-    this.endsAt = this.peer?.endsAt ?? Number.POSITIVE_INFINITY
-    this.retireAt = Math.min(this.retireAt, retirementOf(this.endsAt, this.#setup.clock))
-    this.#owner.connected(this)
-  }
-
   /** The server rejected our certificate. */
   refusedUs(cause: unknown): void {
-    this.#setup.onRefusedByPeer?.((cause as IdentityRefusal).reason, this.#owner.endpoint)
-  }
-
-  #fail(error: Error): void {
-    if (this.#connected) {
-      const refusal = refusedByAlert(error)
-      if (refusal !== undefined) this.refusedUs(refusal)
-      return
-    }
-    if (this.#failure !== undefined) return
-    const refused = refusalOf(error)
-    if (refused !== undefined) this.#setup.onPeerRefused?.(refused, this.#owner.endpoint)
-    this.#failure =
-      refused === undefined
-        ? { code: 'connect-failed', late: false, cause: error }
-        : {
-            code: 'identity-rejected',
-            late: false,
-            cause: rejection(refused, this.#owner.endpoint.service, this.#owner.endpoint.label),
-          }
-  }
-
-  #closed(): void {
-    this.#timer.stop()
-    const failure = this.#connected
-      ? undefined
-      : (this.#failure ?? { code: 'connect-failed', late: false, cause: CONNECTION_LOST })
-    this.#owner.closed(this, failure)
+    this.#dial.report(cause as IdentityRefusal)
   }
 
   #makeClient(): Client {
@@ -246,4 +178,8 @@ export class HttpConnection implements RequestConnection {
       },
     })
   }
+}
+
+function close(connection: HttpConnection): void {
+  connection.close()
 }

@@ -6,9 +6,14 @@ import type { Clock } from '../../core/clock.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'
 import { outcome as makeOutcome, type Outcome, repeatedAnswer, SUCCESS } from '../../core/outcome.ts'
 import { httpOutcome, parseRetryAfter } from '../../core/status.ts'
-import { type IdentityRefusal, reasonOfRefusal, refusedByServer } from '../../net/identity-refusal.ts'
+import { HeadTooLarge } from '../../mux/head-writer.ts'
+import { RESET } from '../../mux/wire.ts'
+import { reasonOfRefusal, refusedByServer } from '../../net/identity-refusal.ts'
 import type { ClientCall } from '../call.ts'
+import { refusedByAlert } from '../certificate-alert.ts'
+import { LostStream } from '../mux/lost-stream.ts'
 import type { ReceivedHeaders } from './headers.ts'
+import { MalformedAnswer } from './mux-exchange.ts'
 
 /** The outcome that the head of a response implies. Without a call, no other attempt follows. */
 export function answerOutcome(status: number, headers: ReceivedHeaders, clock: Clock, call?: ClientCall): Outcome {
@@ -37,38 +42,41 @@ const EVENT_STREAM = /^(?:text\/event-stream|multipart\/x-mixed-replace)\b/i
 /** Whether the request was invalid. */
 export function isInvalid(error: Error): boolean {
   const code = (error as NodeJS.ErrnoException).code
+  if (error instanceof HeadTooLarge) return true
   return code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED' || code === MISMATCH
 }
 
 /** The length of the body contradicts its header. */
 const MISMATCH = 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH'
 
-/**
- * The peer's TLS refused our certificate: its HTTP never saw the request (TLS 1.3 tells us only
- * after the handshake).
- */
-const REFUSED_BY_TLS = /^ERR_SSL_.*_ALERT_((?:[A-Z]+_){0,3}CERTIFICATE(?:_[A-Z]+){0,3}|UNKNOWN_CA|ACCESS_DENIED)$/
-const REASON_OF_ALERT: Readonly<Record<string, string>> = Object.freeze({
-  CERTIFICATE_REQUIRED: 'no-certificate',
-  CERTIFICATE_EXPIRED: 'expired',
-  UNKNOWN_CA: 'untrusted-issuer',
-})
-
-/** `undefined` for every other error. */
-export function refusedByAlert(error: Error): IdentityRefusal | undefined {
-  const alert = REFUSED_BY_TLS.exec((error as NodeJS.ErrnoException).code ?? '')?.[1]
-  if (alert === undefined) return undefined
-  return refusedByServer(REASON_OF_ALERT[alert] ?? alert.toLowerCase().replaceAll('_', '-'))
+/** Whether the connection was lost before a byte of the request had left. */
+export function isUnsent(error: Error): boolean {
+  return error instanceof LostStream && !error.executed && error.reset === undefined
 }
 
 /** The outcome of an attempt whose request was written. */
 export function outcomeOf(error: Error): Outcome {
+  if (error instanceof LostStream) return outcomeOfStream(error)
   const code = (error as NodeJS.ErrnoException).code ?? ''
   const refusal = refusedByAlert(error)
   if (refusal !== undefined) return makeOutcome('refused', 'identity-rejected', refusal)
   // undici's parser errors come without their code; the end of the connection within a message is
   // one of them.
   const malformed = error.name === 'HTTPParserError' && !/\bEOF\b/.test(error.message)
-  if (malformed || code === 'UND_ERR_HEADERS_OVERFLOW') return makeOutcome('failure', 'protocol-error', error)
+  if (malformed || code === 'UND_ERR_HEADERS_OVERFLOW' || error instanceof MalformedAnswer)
+    return makeOutcome('failure', 'protocol-error', error)
   return makeOutcome('failure', 'connection-lost', error)
+}
+
+function outcomeOfStream(error: LostStream): Outcome {
+  const { reset, executed, reason, leftBehind } = error
+  const refusal = reasonOfRefusal(reason)
+  if (refusal !== undefined) return makeOutcome('refused', 'identity-rejected', refusedByServer(refusal))
+  if (isUnsent(error)) return makeOutcome('refused', 'connect-failed', error)
+  // A peer that only takes no more calls on the connection says nothing about its load.
+  if (!executed) return makeOutcome('refused', 'refused-by-peer', error, leftBehind ? undefined : 503)
+  const alert = error.cause instanceof Error ? refusedByAlert(error.cause) : undefined
+  if (alert !== undefined) return makeOutcome('refused', 'identity-rejected', alert)
+  const malformed = reset === RESET.PROTOCOL_ERROR || reset === RESET.HEAD_TOO_LARGE
+  return makeOutcome('failure', malformed ? 'protocol-error' : 'connection-lost', error)
 }

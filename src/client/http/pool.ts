@@ -1,16 +1,26 @@
 /**
- * The connections of one endpoint, opened on demand and reused last in, first out. An attempt
- * without a connection waits in a bounded queue, and may leave it unsent.
+ * The connections of one endpoint, opened on demand. Calls share a connection that carries many; of
+ * the others, the last one used is used next. An attempt without a connection waits in a bounded
+ * queue, and may leave it unsent.
  */
 import type { Timer } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
+import { MUX } from '../../core/transport.ts'
 import type { PeerVerifier } from '../../identity/peer-verifier.ts'
-import { hasEnded, PeerProof } from '../peer-end.ts'
-import { type ConnectionOwner, type ConnectionSetup, type DialFailure, HttpConnection } from './connection.ts'
-import type { ConnectionUser, RequestPool } from './connection-user.ts'
+import type { Dial, DialFailure, DialOwner } from '../dial.ts'
+import type { MuxConnection } from '../mux/connection.ts'
+import { PeerProof } from '../peer-end.ts'
+import { HttpConnection } from './connection.ts'
+import type { ConnectionUser, RequestConnection, RequestPool } from './connection-user.ts'
+import { Dialer, type DialerSetup } from './dialer.ts'
+import { HttpMuxConnection } from './mux-connection.ts'
+import { transportOf } from './offers.ts'
+import type { PooledConnection } from './pooled-connection.ts'
+import { isOver, SharedConnections } from './shared-connections.ts'
+import { WaitingLine } from './waiting-line.ts'
 
 /** Hosts the pools of all endpoints and does their housekeeping. */
-export interface PoolHost extends ConnectionSetup {
+export interface PoolHost extends DialerSetup {
   readonly closed: boolean
   /** `pool` has connections from now on. */
   opened(pool: HttpPool): void
@@ -18,23 +28,17 @@ export interface PoolHost extends ConnectionSetup {
   emptied(pool: HttpPool): void
 }
 
-/**
- * Concurrent handshakes with one endpoint. A full mTLS handshake costs each side 2 ms of CPU, so
- * the calls that wait for a busy endpoint must not add one each.
- */
-const MOST_DIALING = 4
-
-export class HttpPool implements RequestPool, ConnectionOwner {
+export class HttpPool implements RequestPool, DialOwner {
   readonly endpoint: Endpoint
   readonly #host: PoolHost
-  readonly #all = new Set<HttpConnection>()
-  /** The last one is used next. */
-  readonly #idle: HttpConnection[] = []
+  readonly #dialer: Dialer
+  /** All established connections, retiring ones included. */
+  readonly #all = new Set<PooledConnection>()
+  readonly #shared: SharedConnections
+  /** Connections of one call each. The last one is used next. */
+  readonly #idle: PooledConnection[] = []
+  readonly #line = new WaitingLine(this)
   readonly #proof = new PeerProof()
-  #dialing = 0
-  #waiting = 0
-  #first: ConnectionUser | undefined = undefined
-  #last: ConnectionUser | undefined = undefined
   #serving = false
   #closing = false
   #graceTimer: Timer | undefined = undefined
@@ -42,18 +46,21 @@ export class HttpPool implements RequestPool, ConnectionOwner {
   constructor(host: PoolHost, endpoint: Endpoint) {
     this.#host = host
     this.endpoint = endpoint
+    this.#shared = new SharedConnections(host.clock)
+    this.#dialer = new Dialer(this, host)
   }
 
   get connections(): number {
-    return this.#all.size
+    return this.#all.size + this.#dialer.dials.size
   }
 
+  /** Connections on which no call runs. */
   get idle(): number {
-    return this.#idle.length
+    return this.#idle.length + this.#shared.unused
   }
 
   get waiting(): number {
-    return this.#waiting
+    return this.#line.length
   }
 
   /**
@@ -61,7 +68,7 @@ export class HttpPool implements RequestPool, ConnectionOwner {
    * capacity.
    */
   get reachable(): boolean {
-    return this.#all.size > this.#dialing
+    return this.#all.size > 0
   }
 
   /** Gives `user` a connection, now or later, or refuses. */
@@ -74,7 +81,7 @@ export class HttpPool implements RequestPool, ConnectionOwner {
       user.refused('closed', undefined)
       return
     }
-    const connection = this.#first === undefined ? this.#popIdle() : undefined
+    const connection = this.#line.first === undefined ? this.#free() : undefined
     if (connection !== undefined) {
       assign(user, connection)
       return
@@ -83,35 +90,29 @@ export class HttpPool implements RequestPool, ConnectionOwner {
       user.refused('identity-rejected', new Error(`${this.endpoint.label} wants mTLS, and we have no identity`))
       return
     }
-    if (this.#waiting >= this.#host.settings.maxWaiting && this.#all.size >= this.#host.settings.maxConnections) {
+    if (this.#line.length >= this.#host.settings.maxWaiting && this.#isFull) {
       user.refused('queue-full', undefined)
       return
     }
-    this.#enqueue(user)
+    this.#line.add(user)
     this.#dial()
   }
 
   /** A waiting user gives up. */
   leave(user: ConnectionUser): void {
-    if (user.waitingIn !== this) return
-    if (user.ahead === undefined) this.#first = user.behind
-    else user.ahead.behind = user.behind
-    if (user.behind === undefined) this.#last = user.ahead
-    else user.behind.ahead = user.ahead
-    user.waitingIn = undefined
-    user.ahead = undefined
-    user.behind = undefined
-    this.#waiting -= 1
+    this.#line.leave(user)
   }
 
   /** The response is complete, or it failed and took the connection with it. */
-  release(connection: HttpConnection): void {
+  release(released: RequestConnection): void {
+    const connection = released as PooledConnection
+    // A shared one reports its room itself.
+    if (connection.shared) return
     connection.user = undefined
     if (!connection.usable) return
     const now = this.#host.clock.now()
     if (this.#closing || now >= connection.retireAt) {
-      // undici is still finishing the response and then closes it.
-      setImmediate(() => connection.close())
+      connection.finish()
       return
     }
     connection.park(now)
@@ -119,37 +120,63 @@ export class HttpPool implements RequestPool, ConnectionOwner {
     this.#serveSoon()
   }
 
-  connected(connection: HttpConnection): void {
-    this.#dialing -= 1
-    this.#proof.add(connection)
+  opened(dial: Dial, chosen: string | undefined): void {
     if (this.#closing) {
-      connection.close()
+      dial.close()
       return
     }
-    const user = this.#dequeue()
-    if (user === undefined) {
-      connection.park(this.#host.clock.now())
-      this.#idle.push(connection)
-    } else assign(user, connection)
+    if (transportOf(dial.offers, chosen, this.endpoint.tls) === MUX) {
+      new HttpMuxConnection(this, dial, this.#host.clock)
+    } else {
+      const connection = new HttpConnection(this, this.#host, dial)
+      this.#established(connection, dial)
+      const user = this.#line.next()
+      if (user !== undefined) assign(user, connection)
+      else {
+        connection.park(this.#host.clock.now())
+        this.#idle.push(connection)
+      }
+      this.#dial()
+    }
+  }
+
+  failed(dial: Dial, failure: DialFailure): void {
+    if (!this.#dialer.failed(dial, failure)) {
+      // A timeout proves nothing while other connections are established: waiters keep waiting for
+      // one of them.
+      if (!failure.late || !this.reachable) this.#line.next()?.refused(failure.code, failure.cause)
+      // No connection is established and waiters outnumber handshakes: the rest would fail one
+      // after another.
+      while (!this.reachable && this.waiting > this.#dialer.dials.size) {
+        this.#line.next()!.refused(failure.code, failure.cause)
+      }
+    }
+    this.#gone()
+  }
+
+  /** A shared connection is established. */
+  ready(connection: HttpMuxConnection, dial: Dial): void {
+    this.#established(connection, dial)
+    this.#shared.add(connection)
+    this.#serve()
     this.#dial()
   }
 
-  closed(connection: HttpConnection, failure: DialFailure | undefined): void {
+  roomChanged(connection: HttpMuxConnection): void {
+    if (this.#line.first !== undefined && connection.room > 0) this.#serveSoon()
+  }
+
+  leaving(connection: HttpMuxConnection): void {
+    this.#forget(connection)
+    connection.finish()
+    this.#dial()
+  }
+
+  closed(closed: PooledConnection | MuxConnection): void {
+    const connection = closed as PooledConnection
     this.#all.delete(connection)
-    if (failure !== undefined) {
-      this.#dialing -= 1
-      // A timeout proves nothing while other connections are established: waiters keep waiting for
-      // one of them.
-      if (!failure.late || !this.reachable) this.#dequeue()?.refused(failure.code, failure.cause)
-      // No connection is established and waiters outnumber handshakes: the rest would fail one
-      // after another.
-      while (!this.reachable && this.#waiting > this.#dialing) this.#dequeue()!.refused(failure.code, failure.cause)
-    } else {
-      const at = this.#idle.indexOf(connection)
-      if (at >= 0) this.#idle.splice(at, 1)
-    }
-    if (!this.#closing) this.#dial()
-    if (this.#all.size === 0) this.#emptied()
+    this.#forget(connection)
+    this.#gone()
   }
 
   /**
@@ -157,8 +184,8 @@ export class HttpPool implements RequestPool, ConnectionOwner {
    * `from`.
    */
   retire(from: number, spreadMs: number): void {
-    for (const connection of this.#all) {
-      connection.retireAt = Math.min(connection.retireAt, from + this.#host.clock.random() * spreadMs)
+    for (const each of [...this.#all, ...this.#dialer.dials]) {
+      each.retireAt = Math.min(each.retireAt, from + this.#host.clock.random() * spreadMs)
     }
   }
 
@@ -167,13 +194,27 @@ export class HttpPool implements RequestPool, ConnectionOwner {
     this.#proof.judge(this.#all, verifier, this.#host.clock)
   }
 
+  /** Replaces connections that are no longer of the kind that is wanted, without losing a call. */
+  follow(): void {
+    if (!this.#dialer.follow()) return
+    for (const connection of [...this.#all]) {
+      if (connection.transport === this.#dialer.wanted) continue
+      this.#forget(connection)
+      connection.finish()
+    }
+  }
+
   /**
    * Closes connections that are expired, retired or idle for long, least recently used first.
    */
   sweep(now: number): void {
+    this.follow()
     this.#proof.cutEnded(this.#all, this.#host.clock)
-    if (this.#waiting > 0 && this.#all.size >= this.#host.settings.maxConnections) this.#reclaim(now)
-    const { idleTimeoutMs, spareConnections } = this.#host.settings
+    for (const connection of [...this.#all]) connection.tick(now)
+    const { idleTimeoutMs, spareConnections, maxConnections } = this.#host.settings
+    if (this.waiting > 0 && this.#all.size >= maxConnections) this.#reclaim(now)
+    this.#shared.sweep(now, idleTimeoutMs, spareConnections)
+    if (this.#shared.strained && !this.#isFull && !this.#closing) this.#dialer.open()
     for (let i = this.#idle.length - 1; i >= 0; i--) {
       const connection = this.#idle[i]!
       const spare = this.#idle.length - i <= spareConnections
@@ -186,99 +227,108 @@ export class HttpPool implements RequestPool, ConnectionOwner {
 
   /** The peer is denied: cuts every connection, whatever runs on it. */
   cut(cause: Error): void {
-    for (const connection of [...this.#all]) connection.cut(cause)
+    for (const each of [...this.#all, ...this.#dialer.dials]) each.cut(cause)
   }
 
   close(graceMs: number): void {
     if (this.#closing) return
     this.#closing = true
     for (const connection of this.#idle.splice(0)) connection.close()
-    for (let user = this.#dequeue(); user !== undefined; user = this.#dequeue()) {
+    this.#shared.finish()
+    for (let user = this.#line.next(); user !== undefined; user = this.#line.next()) {
       user.refused('connect-failed', new Error(`${this.endpoint.label} has been withdrawn`))
     }
-    if (this.#all.size > 0) {
-      this.#graceTimer = this.#host.clock.startBackgroundTimer(graceMs, closeAll, this.#all)
+    if (this.connections > 0) {
+      this.#graceTimer = this.#host.clock.startBackgroundTimer(graceMs, closeAll, [this.#all, this.#dialer.dials])
     }
   }
 
-  /** Callers that never read their body must not exhaust the connections of others. */
-  #reclaim(now: number): void {
-    let wanted = this.#waiting
-    for (const connection of [...this.#all]) {
-      if (wanted > 0 && connection.user?.giveBackUnread?.(now) === true) wanted -= 1
-    }
+  /** Connections that count for {@link Dialer.most}. */
+  get #counted(): number {
+    return this.#dialer.sharing ? this.#shared.size : this.#all.size
   }
 
-  #emptied(): void {
+  get #isFull(): boolean {
+    return this.#counted + this.#dialer.dials.size >= this.#dialer.most
+  }
+
+  #established(connection: PooledConnection, dial: Dial): void {
+    this.#dialer.established(dial, connection.transport)
+    this.#all.add(connection)
+    this.#proof.add(connection)
+  }
+
+  /** No more calls are assigned to it. */
+  #forget(connection: PooledConnection): void {
+    if (connection.shared) {
+      this.#shared.delete(connection)
+      return
+    }
+    const at = this.#idle.indexOf(connection)
+    if (at >= 0) this.#idle.splice(at, 1)
+  }
+
+  #gone(): void {
+    if (!this.#closing) this.#dial()
+    if (this.connections > 0) return
     this.#host.emptied(this)
     if (this.#graceTimer !== undefined) this.#host.clock.stopTimer(this.#graceTimer)
     this.#graceTimer = undefined
   }
 
-  /** Opens one connection per waiter, up to the limits. Waiters take any of them. */
-  #dial(): void {
-    const most = this.#host.settings.maxConnections
-    while (this.#dialing < Math.min(this.#waiting, MOST_DIALING) && this.#all.size < most) {
-      this.#dialing += 1
-      this.#all.add(new HttpConnection(this, this.#host))
-      if (this.#all.size === 1) this.#host.opened(this)
+  /** Callers that never read their body must not exhaust the connections of others. */
+  #reclaim(now: number): void {
+    let wanted = this.waiting
+    for (const connection of [...this.#all]) {
+      if (wanted > 0 && connection.user?.giveBackUnread?.(now) === true) wanted -= 1
     }
   }
 
-  #popIdle(): HttpConnection | undefined {
+  #dial(): void {
+    if (this.#closing || this.#line.first === undefined) return
+    const before = this.connections
+    this.#dialer.dial(this.waiting, this.#counted)
+    if (before === 0 && this.connections > 0) this.#host.opened(this)
+  }
+
+  #free(): PooledConnection | undefined {
+    return (this.#shared.size > 0 ? this.#shared.free() : undefined) ?? this.#popIdle()
+  }
+
+  #popIdle(): PooledConnection | undefined {
     for (;;) {
       const connection = this.#idle.pop()
       if (connection === undefined) return undefined
-      if (this.#isOver(connection)) connection.close()
+      if (isOver(connection, this.#host.clock)) connection.close()
       else if (connection.usable) return connection
     }
   }
 
-  #isOver({ retireAt, endsAt }: HttpConnection): boolean {
-    const { clock } = this.#host
-    if (retireAt !== Number.POSITIVE_INFINITY && clock.now() >= retireAt) return true
-    return endsAt !== Number.POSITIVE_INFINITY && hasEnded(endsAt, clock)
-  }
-
-  /** Deferred, because undici is still finishing the response that has just ended. */
+  /** Deferred, because the response that has just ended is still being finished. */
   #serveSoon(): void {
-    if (this.#first === undefined || this.#serving) return
+    if (this.#line.first === undefined || this.#serving) return
     this.#serving = true
     queueMicrotask(() => {
       this.#serving = false
-      while (this.#first !== undefined) {
-        const connection = this.#popIdle()
-        if (connection === undefined) {
-          this.#dial()
-          return
-        }
-        assign(this.#dequeue()!, connection)
-      }
+      this.#serve()
+      this.#dial()
     })
   }
 
-  #enqueue(user: ConnectionUser): void {
-    user.waitingIn = this
-    user.ahead = this.#last
-    user.behind = undefined
-    if (this.#last === undefined) this.#first = user
-    else this.#last.behind = user
-    this.#last = user
-    this.#waiting += 1
-  }
-
-  #dequeue(): ConnectionUser | undefined {
-    const user = this.#first
-    if (user !== undefined) this.leave(user)
-    return user
+  #serve(): void {
+    while (this.#line.first !== undefined) {
+      const connection = this.#free()
+      if (connection === undefined) return
+      assign(this.#line.next()!, connection)
+    }
   }
 }
 
-function assign(user: ConnectionUser, connection: HttpConnection): void {
-  connection.user = user
+function assign(user: ConnectionUser, connection: PooledConnection): void {
+  if (!connection.shared) connection.user = user
   user.assigned(connection)
 }
 
-function closeAll(connections: ReadonlySet<HttpConnection>): void {
-  for (const connection of [...connections]) connection.close()
+function closeAll(all: readonly ReadonlySet<{ close(): void }>[]): void {
+  for (const each of all.flatMap((set) => [...set])) each.close()
 }

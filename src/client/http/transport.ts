@@ -88,7 +88,8 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
   }
 
   prefer(service: string, preference: TransportPreference | undefined): void {
-    this.preferences.set(service, preference)
+    if (!this.preferences.set(service, preference)) return
+    for (const pool of [...this.#pools]) if (pool.endpoint.service === service) pool.follow()
   }
 
   /** A probe that asks for `path`. */

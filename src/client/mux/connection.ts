@@ -1,0 +1,156 @@
+/**
+ * One `inmesh/1` connection to an endpoint, shared by many calls. It is made of a dial whose peer
+ * has agreed to the transport, and it takes calls once the peer has announced its limits.
+ *
+ * - opening -> ready: the peer's SETTINGS have arrived
+ * - ready -> leaving: the peer sent GOAWAY, or its pool replaces it; what runs on it ends there
+ * - any -> closed: the socket closed
+ */
+import type { Clock } from '../../core/clock.ts'
+import { MUX } from '../../core/transport.ts'
+import { MuxSession, type SessionEvents } from '../../mux/session.ts'
+import { MUX_DEFAULTS, type MuxSettings } from '../../mux/settings.ts'
+import { GOAWAY, type GoAwayCode } from '../../mux/wire.ts'
+import { reasonOfRefusal, refusedByServer } from '../../net/identity-refusal.ts'
+import { refusedByAlert } from '../certificate-alert.ts'
+import type { Dial } from '../dial.ts'
+import { retirementOf, type ShownCertificate } from '../peer-end.ts'
+import { Strain } from './strain.ts'
+
+/** Owns a connection and is notified of its transitions. Must not throw. */
+export interface MuxConnectionOwner {
+  /** It takes calls; it was made of `dial`. */
+  ready(connection: MuxConnection, dial: Dial): void
+  /** A call on it has ended. */
+  roomChanged(connection: MuxConnection): void
+  /** It takes no more calls; those on it may still end well. */
+  leaving(connection: MuxConnection): void
+  /** It closed after it was ready. Before that, its dial fails. */
+  closed(connection: MuxConnection): void
+}
+
+/** A client serves no streams. */
+const CLIENT_SETTINGS: MuxSettings = Object.freeze({ ...MUX_DEFAULTS, maxStreams: 0 })
+
+export class MuxConnection implements SessionEvents {
+  readonly transport = MUX
+  /** Instant from which it takes no calls; `Infinity` until it must be replaced. */
+  retireAt: number
+  /** End of the peer's certificate, wall clock. */
+  readonly peer: ShownCertificate | undefined
+  endsAt: number
+  /** Since when no call runs on it. */
+  idleSince: number
+  readonly session: MuxSession
+  protected readonly dial: Dial
+  readonly #clock: Clock
+  readonly #owner: MuxConnectionOwner
+  readonly #strain: Strain
+  #ready = false
+
+  constructor(owner: MuxConnectionOwner, dial: Dial, clock: Clock, settings = CLIENT_SETTINGS) {
+    this.#owner = owner
+    this.#clock = clock
+    this.dial = dial
+    this.peer = dial.peer
+    this.endsAt = dial.peer?.endsAt ?? Number.POSITIVE_INFINITY
+    this.retireAt = Math.min(dial.retireAt, retirementOf(this.endsAt, clock))
+    this.idleSince = clock.now()
+    this.session = new MuxSession(dial.socket, 'client', settings, clock, this)
+    this.#strain = new Strain(this.session)
+    dial.reader = this.session
+  }
+
+  /** Calls that it takes besides those that run. */
+  get room(): number {
+    return this.session.room
+  }
+
+  /** Calls that run on it. */
+  get running(): number {
+    return this.session.open
+  }
+
+  /** Whether another connection would carry more than it alone. */
+  get strained(): boolean {
+    return this.#strain.tooMuch
+  }
+
+  /** Whether a call may begin on it. */
+  get usable(): boolean {
+    return this.#ready && !this.session.leaving && !this.dial.socket.destroyed
+  }
+
+  /** A call begins on it: the process stays alive for it. */
+  begun(): void {
+    if (this.session.open === 1) this.dial.socket.ref()
+  }
+
+  /** The peer takes no more calls on it. */
+  protected leave(): void {
+    this.retireAt = 0
+    this.#owner.leaving(this)
+  }
+
+  /** Takes no more calls, and closes after those that run. */
+  finish(): void {
+    this.retireAt = 0
+    this.session.end()
+  }
+
+  /** Closes at once, whatever runs on it. */
+  close(): void {
+    this.session.destroy()
+  }
+
+  /** Closes at once, because of its peer. */
+  cut(cause: Error): void {
+    this.session.destroy(cause)
+  }
+
+  /** Housekeeping, about once a second: asks a silent peer for a sign of life. */
+  tick(now: number): void {
+    this.session.tick(now)
+    this.#strain.tick(now)
+  }
+
+  // The session's events.
+
+  settled(): void {
+    this.#ready = true
+    this.dial.established()
+    // A rotation may have come while it was opened.
+    this.retireAt = Math.min(this.retireAt, this.dial.retireAt)
+    this.dial.socket.unref()
+    this.#owner.ready(this, this.dial)
+  }
+
+  roomChanged(): void {
+    if (this.session.open === 0) {
+      this.idleSince = this.#clock.now()
+      this.dial.socket.unref()
+    }
+    this.#owner.roomChanged(this)
+  }
+
+  goingAway(_lastStream: number, code: number, reason: string): void {
+    if (code === GOAWAY.IDENTITY_REFUSED) this.dial.rejected(refusedByServer(reasonOfRefusal(reason) ?? reason))
+    else if (this.#ready) this.leave()
+    else this.dial.close()
+  }
+
+  broken(_code: GoAwayCode, _reason: string): void {
+    // The socket closes, and the streams say why.
+  }
+
+  requestArrived(): void {
+    // The session refuses it, since a client announces no streams.
+  }
+
+  closed(cause: Error | undefined): void {
+    if (!this.#ready) return
+    const refusal = cause === undefined ? undefined : refusedByAlert(cause)
+    if (refusal !== undefined) this.dial.rejected(refusal)
+    this.#owner.closed(this)
+  }
+}
