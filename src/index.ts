@@ -19,6 +19,7 @@ export type { HttpBody, HttpRequest, HttpRequestOptions } from './client/http/re
 export type { HttpHeaders, HttpResponse } from './client/http/response.ts'
 export { detached } from './core/context.ts'
 export { type AttemptReport, type ErrorCode, isMeshError, MeshError, type MeshErrorDetails } from './core/errors.ts'
+export type { TransportName, TransportPreference } from './core/transport.ts'
 export type { ExplainOptions } from './discovery/explain-request.ts'
 export type {
   ExplainedAnswer,

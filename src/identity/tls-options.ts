@@ -39,7 +39,6 @@ function keyMaterial(identity: Identity): { key: string; cert: string; ca: strin
 }
 
 export interface ServerTlsChoices {
-  readonly alpnProtocols?: readonly string[]
   /**
    * Adds the roots to the chain: the registry does, so that a joiner who knows only the root's
    * fingerprint can see it.
@@ -65,7 +64,6 @@ export function serverTlsOptions(identity: Identity, choices: ServerTlsChoices =
     requestCert: true,
     rejectUnauthorized: choices.admitStrangers !== true,
     handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
-    ...(choices.alpnProtocols === undefined ? {} : { ALPNProtocols: [...choices.alpnProtocols] }),
   }
 }
 

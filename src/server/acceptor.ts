@@ -284,6 +284,7 @@ export class Acceptor {
     retireAt: number,
   ): void {
     const connection = protocol.createConnection(socket, caller, expiresAt, retireAt)
+    connection.transport = protocol.alpn
     this.#connections.set(connection, protocol)
     // The offer may have changed during the handshake.
     if (!this.#offered().includes(protocol)) connection.retire(0)

@@ -3,6 +3,7 @@
  * stored on the socket, where a request finds it by one property read.
  */
 import type { Socket } from 'node:net'
+import type { TransportName } from '../core/transport.ts'
 import type { CallerIdentity } from './inbound-call.ts'
 
 const CONNECTION = Symbol('inmesh.connection')
@@ -20,6 +21,8 @@ export class Connection {
   retireAt: number
   /** Its caller was denied since it was accepted. */
   denied = false
+  /** What it carries. Set by the acceptor; `undefined` before. */
+  transport: TransportName | undefined = undefined
   /** Requests in flight; at most one with HTTP/1.1. */
   inFlight = 0
 

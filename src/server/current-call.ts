@@ -1,6 +1,7 @@
 /** The request that the running code serves, found through its async context. */
 import { inboundCall } from '../core/context.ts'
 import type { TraceContext } from '../core/trace-context.ts'
+import type { TransportName } from '../core/transport.ts'
 import { type CallerIdentity, InboundCall } from './inbound-call.ts'
 
 /**
@@ -20,6 +21,13 @@ export class CurrentCall {
    */
   get peer(): CallerIdentity | undefined {
     return this.#call.caller
+  }
+
+  /**
+   * What carries this request: `'inmesh/1'`, `'http/1.1'` or `'h2'`.
+   */
+  get transport(): TransportName | undefined {
+    return this.#call.transport
   }
 
   /** Our own service. */

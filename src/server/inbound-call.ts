@@ -5,6 +5,7 @@
 import { Call, type CallKind } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import { type ErrorCode, MeshError } from '../core/errors.ts'
+import type { TransportName } from '../core/transport.ts'
 
 /** The caller, verified by its certificate. */
 export interface CallerIdentity {
@@ -32,6 +33,11 @@ export class InboundCall extends Call {
     this.clock = clock
     this.caller = caller
     this.peer = caller?.service
+  }
+
+  /** What carries it. Overridden where calls come by connections. */
+  get transport(): TransportName | undefined {
+    return undefined
   }
 
   /** An answered call binds no further calls. A cancelled one binds those of its handler. */

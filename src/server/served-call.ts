@@ -12,6 +12,7 @@ import type { CallKind } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import type { ErrorCode, MeshError } from '../core/errors.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
+import type { TransportName } from '../core/transport.ts'
 import type { OverrideProofs } from '../identity/override-proofs.ts'
 import { endAttempt, endCall, startCall } from '../resilience/execution.ts'
 import type { Faultable, FaultRule } from '../resilience/fault-injection.ts'
@@ -74,6 +75,11 @@ export abstract class ServedCall extends InboundCall implements Expirable, Fault
     this.dueAt = dueAt
     this.#host = host
     this.attempt = new Attempt(this)
+    this.attempt.transport = connection.transport
+  }
+
+  override get transport(): TransportName | undefined {
+    return this.connection.transport
   }
 
   /** Emits `close` when the answer is over or the caller has left. */

@@ -5,6 +5,7 @@
 import type { Attempt } from '../core/attempt.ts'
 import type { Call, CallKind } from '../core/call.ts'
 import type { Outcome } from '../core/outcome.ts'
+import type { TransportName } from '../core/transport.ts'
 import type { Histogram } from './histogram.ts'
 import { type Counter, type Family, type Metrics, MOST_SERIES, OVERFLOW } from './metrics.ts'
 
@@ -44,6 +45,8 @@ interface Families {
   /** Clients only: a server's request is its one attempt. */
   readonly attempts: Family<Counter> | undefined
   readonly retries: Family<Counter> | undefined
+  /** Attempts on clients, requests on servers. */
+  readonly carried: Family<Counter>
 }
 
 /** The values of `service`, `peer`, `method` and `route`; without a route, the last is empty. */
@@ -60,6 +63,9 @@ class CallSeries {
   readonly #failed = new Map<string, Counter>()
   readonly #attemptFailed = new Map<string, Counter>()
   readonly #retried = new Map<string, Counter>()
+  /** The last transport, which is mostly the next, and its counter. */
+  #transport: TransportName | undefined
+  #carried: Counter | undefined
 
   constructor(families: Families, labels: Labels) {
     this.#families = families
@@ -79,6 +85,15 @@ class CallSeries {
 
   retried(code: string): void {
     this.#count(this.#retried, this.#families.retries, code)
+  }
+
+  carriedBy(transport: TransportName): void {
+    if (transport !== this.#transport) {
+      const [service, peer] = this.labels
+      this.#carried = this.#families.carried.series(service, peer, transport)
+      this.#transport = transport
+    }
+    this.#carried!.value += 1
   }
 
   #count(known: Map<string, Counter>, family: Family<Counter> | undefined, code: string): void {
@@ -119,6 +134,13 @@ export class CallMetrics {
       retries: this.#client
         ? metrics.counter('inmesh_client_retries_total', 'Attempts that another one followed.', [...labels, 'code'])
         : undefined,
+      carried: metrics.counter(
+        this.#client ? 'inmesh_client_transport_attempts_total' : 'inmesh_server_transport_requests_total',
+        this.#client
+          ? 'Attempts by the transport of their connections.'
+          : 'Requests by the transport that carried them.',
+        ['service', 'peer', 'transport'],
+      ),
     }
     this.#overflowed = metrics.overflowed(`inmesh_${side}_requests_total`)
     metrics.gauge(`inmesh_${side}_requests_in_flight`, `${what} that have not ended.`, () => this.#inFlight())
@@ -140,6 +162,7 @@ export class CallMetrics {
   attemptEnded(attempt: Attempt, outcome: Outcome, waitMs: number): void {
     const series = attempt.call.metered as CallSeries | undefined
     if (series === undefined) return
+    if (attempt.transport !== undefined) series.carriedBy(attempt.transport)
     if (outcome.verdict === 'success') {
       if (series.attemptOk !== undefined) series.attemptOk.value += 1
       // A status such as 404 that the policy lists.

@@ -10,6 +10,9 @@ export const HTTP_REQUEST_RESEND_COUNT = 'http.request.resend_count'
 export const RPC_SYSTEM_NAME = 'rpc.system.name'
 export const RPC_METHOD = 'rpc.method'
 export const RPC_STATUS_CODE = 'rpc.status_code'
+/** `http`; of the mux `inmesh`. */
+export const NETWORK_PROTOCOL_NAME = 'network.protocol.name'
+export const NETWORK_PROTOCOL_VERSION = 'network.protocol.version'
 export const SERVER_ADDRESS = 'server.address'
 export const SERVER_PORT = 'server.port'
 /** Ours: a copy of its parent, made by a route's `mirror`. */

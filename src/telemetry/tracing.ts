@@ -9,6 +9,7 @@ import type { Attempt } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { TraceContext } from '../core/trace-context.ts'
+import { HTTP2 } from '../core/transport.ts'
 import { methodClass, OTHER_METHOD, type Side } from './call-metrics.ts'
 import * as names from './semantic-conventions.ts'
 
@@ -112,8 +113,10 @@ export class Tracing {
     try {
       const status = attempt.status || outcome.status
       if (status !== undefined) recorded.span.setAttribute(statusName(attempt.call), status)
+      if (!this.#client) setTransport(recorded.span, attempt)
       const span = attempt.observed as Span | undefined
       if (span === undefined) return
+      setTransport(span, attempt)
       attempt.observed = undefined
       if (status !== undefined) span.setAttribute(statusName(attempt.call), status)
       this.#end(span, outcome, status)
@@ -158,6 +161,7 @@ export class Tracing {
     try {
       const status = mirror.status || outcome.status
       if (status !== undefined) span.setAttribute(statusName(mirror.call), status)
+      setTransport(span, mirror)
       this.#end(span, outcome, status)
     } catch {
       // As above.
@@ -271,6 +275,13 @@ export class Tracing {
     }
     span.end()
   }
+}
+
+function setTransport(span: Span, { transport }: Attempt): void {
+  if (transport === undefined) return
+  const [name = '', version] = transport === HTTP2 ? ['http', '2'] : transport.split('/')
+  span.setAttribute(names.NETWORK_PROTOCOL_NAME, name)
+  if (version !== undefined) span.setAttribute(names.NETWORK_PROTOCOL_VERSION, version)
 }
 
 function isSampled(context: SpanContext): boolean {

@@ -4,12 +4,13 @@
  */
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import type { Instance } from '../../src/discovery/instance.ts'
-import type { Mesh } from '../../src/index.ts'
+import { currentCall, type Mesh } from '../../src/index.ts'
 import { QUICK, Rig } from '../end-to-end/rig.ts'
 import { instance } from '../rigs/instance.ts'
 import { request, TestSession } from '../rigs/registry-session.ts'
 import { ScriptedRegistry } from '../rigs/scripted-registry.ts'
-import { Shop, shopServer } from '../rigs/shop.ts'
+import { Shop, type ShopHandlers, shopServer } from '../rigs/shop.ts'
+import { parseMetrics, sampleOf } from '../telemetry/parse-metrics.ts'
 
 let rig: Rig
 
@@ -37,6 +38,26 @@ it('an HTTP and a gRPC server are listed with what each offers', async () => {
   expect(offers.http).toContain('http/1.1')
   expect(offers.grpc).toContain('h2')
   expect((await listed(await rig.mesh(registry, 'checkout')))[0]).toEqual(offers.http)
+})
+
+it('metrics and handlers on both sides say what carried a call', async () => {
+  const registry = await rig.registry({ memory: true, dev: true })
+  const mesh = await rig.mesh(registry, 'inventory', { transport: 'http1' })
+  await mesh.serve((_request, response) => response.end(currentCall()!.transport), LOOPBACK)
+  const Get: ShopHandlers['Get'] = (_call, answer) => answer(null, { sku: currentCall()!.transport! })
+  await mesh.serveGrpc(shopServer({ Get }), LOOPBACK)
+  const checkout = await rig.mesh(registry, 'checkout')
+  expect(await (await checkout.http('inventory').get('/')).text()).toBe('http/1.1')
+  expect((await checkout.grpc(Shop, 'inventory').promises.get({ sku: 'a' })).sku).toBe('h2')
+  const client = parseMetrics(checkout.metrics())
+  for (const transport of ['http/1.1', 'h2']) {
+    const labels = { service: 'checkout', peer: 'inventory', transport }
+    expect(sampleOf(client, 'inmesh_client_transport_attempts_total', labels)).toBe(1)
+    const inbound = { service: 'inventory', peer: 'checkout', transport }
+    await expect
+      .poll(() => sampleOf(parseMetrics(mesh.metrics()), 'inmesh_server_transport_requests_total', inbound))
+      .toBe(1)
+  }
 })
 
 it('an instance of an older version is called like any other, and one of a later version, too', async () => {

@@ -36,6 +36,26 @@ function setUp(side: Side = 'client', observers: Telemetry[] = []) {
 
 const edge = { service: 'checkout', peer: 'inventory', method: 'GET' }
 
+describe('the transport of calls', () => {
+  it('is counted by attempts on clients and by requests on servers, without those that had none', () => {
+    for (const [side, name, peer] of [
+      ['client', 'inmesh_client_transport_attempts_total', 'inventory'],
+      ['server', 'inmesh_server_transport_requests_total', 'storefront'],
+    ] as const) {
+      const { telemetry, start, read } = setUp(side)
+      for (const transport of ['inmesh/1', 'http/1.1', undefined, 'inmesh/1', 'inmesh/1']) {
+        const call = start(kind(), peer)
+        const attempt = new Attempt(call)
+        attempt.transport = transport
+        telemetry.attemptEnded(attempt, transport === undefined ? outcome('refused', 'connect-failed') : SUCCESS, -1)
+        telemetry.callEnded(call, SUCCESS)
+      }
+      const counted = (transport: string) => read(name, { service: 'checkout', peer, transport })
+      expect([counted('inmesh/1'), counted('http/1.1'), counted('h2')]).toEqual([3, 1, undefined])
+    }
+  })
+})
+
 describe('metrics of calls', () => {
   it('counts a success, its duration and its one attempt', () => {
     const { clock, start, attempt, read } = setUp()

@@ -164,6 +164,35 @@ describe('with an SDK', () => {
     })
   })
 
+  it('names the transport on the spans of attempts and of served requests, not on those of calls', () => {
+    const exporter = register()
+    const { client, server, startServer, startClient } = setUp()
+    for (const [transport, name, version] of [
+      ['inmesh/1', 'inmesh', '1'],
+      ['http/1.1', 'http', '1.1'],
+      ['h2', 'http', '2'],
+      [undefined, undefined, undefined],
+    ] as const) {
+      exporter.reset()
+      for (const [side, call] of [
+        [client, startClient()],
+        [server, startServer(SAMPLED)],
+      ] as const) {
+        const attempt = new Attempt(call)
+        side.attemptStarted(attempt)
+        attempt.transport = transport
+        side.attemptEnded(attempt, SUCCESS, -1)
+        side.callEnded(call, SUCCESS)
+      }
+      const [attempt, call, served] = exporter.getFinishedSpans().map(({ attributes }) => attributes)
+      for (const attributes of [attempt, served]) {
+        expect(attributes!['network.protocol.name']).toBe(name)
+        expect(attributes!['network.protocol.version']).toBe(version)
+      }
+      expect(call).not.toHaveProperty('network.protocol.name')
+    }
+  })
+
   it('names the route of a call, also one that is chosen after its start', () => {
     const exporter = register()
     const { client, startClient, attempt } = setUp()

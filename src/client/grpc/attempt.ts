@@ -70,6 +70,7 @@ export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, St
   assigned(connection: GrpcConnection): void {
     this.#connection = connection
     this.sent = connection.ready
+    this.transport = connection.transport
     this.call.enter(open, this, connection)
   }
 
@@ -321,6 +322,7 @@ export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, St
 
   #heard(): void {
     this.sent = true
+    this.transport = this.#connection!.transport
     this.#connection!.heard(this.call.stack.clock.now())
   }
 }

@@ -6,6 +6,7 @@
 import { isIP } from 'node:net'
 import type * as grpc from '@grpc/grpc-js'
 import type { ErrorCode } from '../../core/errors.ts'
+import { HTTP2, type TransportName } from '../../core/transport.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
 import { clientTlsOptions, refusalOf, refusalOfText, rejection } from '../../identity/tls-options.ts'
 import { checkName, refuseEndpoint } from '../checked-lookup.ts'
@@ -59,6 +60,10 @@ export class ChannelConnection implements GrpcConnection, SessionOwner {
       'grpc.ssl_target_name_override': service,
     })
     this.#session = new GrpcSession(this.#channel, setup.clock, this)
+  }
+
+  get transport(): TransportName | undefined {
+    return this.#stood ? HTTP2 : undefined
   }
 
   get ready(): boolean {

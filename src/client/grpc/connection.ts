@@ -11,6 +11,7 @@ import type { Attempt } from '../../core/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { ErrorCode } from '../../core/errors.ts'
+import type { TransportName } from '../../core/transport.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
 import type { ClientIdentity } from '../client-identity.ts'
 import type { ShownCertificate } from '../peer-end.ts'
@@ -76,6 +77,8 @@ export interface CallOwner extends StreamOwner, grpc.InterceptingListener {
 }
 
 export interface GrpcConnection {
+  /** `undefined` until it is established. */
+  readonly transport: TransportName | undefined
   /** Instant from which it takes no calls; `Infinity` until it must be replaced. */
   retireAt: number
   /** End of the peer's certificate, wall clock. */

@@ -136,6 +136,7 @@ export class GrpcMirror extends MirrorAttempt implements GrpcConnectionUser, Sta
     const inner = connection.begin({ path, authority, metadata, attempt: this, deadlineAt, now }, this)
     this.#inner = inner
     this.sent = true
+    this.transport = connection.transport
     inner.startRead()
     this.#send()
   }

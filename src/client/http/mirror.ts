@@ -80,6 +80,7 @@ export class HttpMirror extends MirrorAttempt implements ConnectionUser, Dispatc
 
   assigned(connection: RequestConnection): void {
     this.#connection = connection
+    this.transport = connection.transport
     this.guarded(() => this.#dispatch(connection))
   }
 
