@@ -241,6 +241,7 @@ export class MuxSession implements StreamHost, FrameListener, SendOwner {
   /** @internal The last frame of our half is written. */
   sentEnd(stream: MuxStream): void {
     stream.localEnded = true
+    stream.events.endSent?.(stream)
     this.#closeIfEnded(stream)
   }
 

@@ -35,6 +35,8 @@ export interface StreamEvents {
   wasReset(stream: MuxStream, reset: MuxReset): void
   /** After {@link MuxStream.write} returned false: there is room again. */
   drained(stream: MuxStream): void
+  /** The last frame of our half is written, in another turn than `end` was called. */
+  endSent?(stream: MuxStream): void
 }
 
 /** The session of a stream. */

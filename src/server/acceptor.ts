@@ -212,21 +212,29 @@ export class Acceptor {
 
   /** Plaintext only, or both on one port if there is a `tls` server. */
   #createNet(tls: TlsServer | undefined): NetServer {
+    const plaintext = this.#usual
+    const otherwise = (socket: Socket): void => this.#acceptPlaintext(socket, plaintext)
+    // A client that waits for its turn to speak TLS would not understand an answer.
+    const silent = tls === undefined ? plaintext.silence : undefined
+    const { headersTimeout } = this.#settings
+    return createNetServer({ allowHalfOpen: true, ...SOCKET_OPTIONS }, (socket) => {
+      const known = this.#prefaced(tls)
+      if (known.length === 0) otherwise(socket)
+      else detectPreface(socket, this.#host.clock, headersTimeout, known, otherwise, silent)
+    })
+  }
+
+  /** The protocols that the first bytes of a connection may name now. */
+  #prefaced(tls: TlsServer | undefined): Prefaced[] {
     const known: Prefaced[] = []
-    for (const protocol of this.#protocols) {
+    for (const protocol of this.#offered()) {
       const { preface } = protocol
       if (preface !== undefined) {
         known.push({ preface, accept: (socket) => this.#acceptPlaintext(socket, protocol) })
       }
     }
     if (tls !== undefined) known.push({ preface: TLS_PREFACE, accept: (socket) => tls.emit('connection', socket) })
-    const plaintext = this.#usual
-    const otherwise = (socket: Socket): void => this.#acceptPlaintext(socket, plaintext)
-    const { headersTimeout } = this.#settings
-    return createNetServer({ allowHalfOpen: true, ...SOCKET_OPTIONS }, (socket) => {
-      if (known.length === 0) otherwise(socket)
-      else detectPreface(socket, this.#host.clock, headersTimeout, known, otherwise)
-    })
+    return known
   }
 
   /** The protocol of peers that do not say what they speak. */

@@ -16,7 +16,7 @@ export const TLS_PREFACE = Uint8Array.of(0x16)
 
 /**
  * Hands `socket` over with nothing consumed: to the one of `known` whose preface it begins with, or
- * to `otherwise`. Destroys a socket that leaves this open for `ms`.
+ * to `otherwise`. Answers a socket that leaves this open for `ms` with `silence`, and destroys it.
  */
 export function detectPreface(
   socket: Socket,
@@ -24,6 +24,7 @@ export function detectPreface(
   ms: number,
   known: readonly Prefaced[],
   otherwise: (socket: Socket) => void,
+  silence?: string,
 ): void {
   let head: Buffer = Buffer.alloc(0)
   const stop = (): void => {
@@ -48,7 +49,13 @@ export function detectPreface(
     ;(found?.accept ?? otherwise)(socket)
   }
   const destroy = (): void => void socket.destroy()
-  const timer = clock.startBackgroundTimer(ms, destroy, undefined)
+  const late = (): void => {
+    stop()
+    socket.on('error', ignore)
+    if (silence === undefined || !socket.writable) socket.destroy()
+    else socket.end(silence, destroy)
+  }
+  const timer = clock.startBackgroundTimer(ms, late, undefined)
   socket.on('readable', look)
   socket.on('close', stop)
   socket.on('end', destroy)

@@ -15,6 +15,8 @@ export interface ServerProtocol {
   readonly withoutAlpn: boolean
   /** With what its plaintext connections begin; `undefined`: with anything else. */
   readonly preface: Uint8Array | undefined
+  /** The answer to a plaintext client that sends nothing in time. @defaultValue none */
+  readonly silence?: string
   /** Whether a plaintext client may half-close its connection and still read the answer. */
   readonly allowHalfOpen: boolean
   /** The instant from which a new connection is asked to leave. */

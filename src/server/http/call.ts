@@ -79,6 +79,7 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
   run(expectation: Expectation): void {
     observeResponse(this.response, this)
     bindEmitter(this.request, this)
+    this.exchange.serves?.(this)
     this.#expectation = expectation
     this.startHandler('status')
   }
@@ -193,6 +194,11 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
   protected deadlineDue(now: number): void {
     if (!this.#callerSetDeadline && this.#bodiesMove(now)) this.#host.deadlines.watch(this, now)
     else this.giveUp(this.deadlinePassed())
+  }
+
+  /** Its request takes too long to arrive. */
+  overdue(): void {
+    if (!this.request.complete) this.exchange.overdue?.()
   }
 
   #bodiesMove(now: number): boolean {

@@ -5,6 +5,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Connection } from '../connection.ts'
+import type { UserCodeOwner } from '../guarded-emitter.ts'
 
 const EXCHANGE = Symbol('inmesh.exchange')
 
@@ -18,6 +19,10 @@ export interface Exchange {
   readonly upgrades: () => boolean
   /** The client can send no other request after this answer. */
   close(): void
+  /** The listeners of its socket run for `owner` from now on. */
+  serves?(owner: UserCodeOwner): void
+  /** The request takes too long to arrive. Node watches connections of HTTP/1.1 itself. */
+  overdue?(): void
   /** The answer is over. */
   answered(response: ServerResponse): void
 }

@@ -22,12 +22,12 @@ export function answerParseError(error: NodeJS.ErrnoException, socket: Duplex): 
     socket.destroy()
     return
   }
-  const status = STATUS[error.code ?? ''] ?? '400 Bad Request'
-  // The first request of a preconnected client may be on its way.
-  const notExecuted = error.code === TIMED_OUT ? `${NOT_EXECUTED}: protocol-error\r\n` : ''
-  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n${notExecuted}Content-Length: 0\r\n\r\n`, () =>
-    socket.destroy(),
-  )
+  const answer = error.code === TIMED_OUT ? TIMEOUT_ANSWER : answerOf(STATUS[error.code ?? ''] ?? '400 Bad Request', '')
+  socket.end(answer, () => socket.destroy())
+}
+
+function answerOf(status: string, header: string): string {
+  return `HTTP/1.1 ${status}\r\nConnection: close\r\n${header}Content-Length: 0\r\n\r\n`
 }
 
 const TIMED_OUT = 'ERR_HTTP_REQUEST_TIMEOUT'
@@ -35,5 +35,7 @@ const AFTER_LAST = 'HPE_CLOSED_CONNECTION'
 const STATUS: Readonly<Record<string, string>> = Object.freeze({
   HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
   HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
-  [TIMED_OUT]: '408 Request Timeout',
 })
+
+/** The first request of a preconnected client may be on its way. */
+export const TIMEOUT_ANSWER = answerOf('408 Request Timeout', `${NOT_EXECUTED}: protocol-error\r\n`)

@@ -7,19 +7,22 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { NOT_EXECUTED } from '../../core/headers.ts'
 import { HTTP1, type TransportName } from '../../core/transport.ts'
+import type { MuxStream } from '../../mux/stream.ts'
 import { identityRefusal } from '../../net/identity-refusal.ts'
 import { type AcceptorHost, SOCKET_OPTIONS } from '../acceptor.ts'
 import type { Connection } from '../connection.ts'
 import type { CallerIdentity } from '../inbound-call.ts'
 import type { RefusalAnswer } from '../lingering-close.ts'
+import type { MuxConnection } from '../mux/connection.ts'
 import type { ServerProtocol } from '../protocol.ts'
 import type { Expectation } from './call.ts'
 import { HttpConnection, httpConnectionOf } from './connection.ts'
 import { type Exchange, exchangeOf } from './exchange.ts'
 import { InboundMessage } from './headers.ts'
 import type { HttpServerSettings } from './options.ts'
-import { answerParseError } from './parse-error.ts'
+import { answerParseError, TIMEOUT_ANSWER } from './parse-error.ts'
 import { ServedResponse } from './response.ts'
+import { openExchange } from './stream-exchange.ts'
 
 export interface HttpProtocolHost extends AcceptorHost {
   /** `arrivedAt`: since when the request has waited for earlier ones on its connection. */
@@ -44,6 +47,7 @@ export class HttpProtocol implements ServerProtocol {
   readonly alpn: TransportName = HTTP1
   readonly withoutAlpn = true
   readonly preface = undefined
+  readonly silence = TIMEOUT_ANSWER
   readonly allowHalfOpen = true
   /** From the start of the drain, each answer closes its connection. */
   retireAt = Number.POSITIVE_INFINITY
@@ -66,6 +70,18 @@ export class HttpProtocol implements ServerProtocol {
 
   accept({ socket }: Connection): void {
     this.#parser.emit('connection', socket)
+  }
+
+  /** A request on a stream of `inmesh/1`. It takes the same way as one of HTTP/1.1 from here. */
+  openExchange(
+    connection: MuxConnection,
+    stream: MuxStream,
+    method: string,
+    path: string,
+    headers: string[],
+    end: boolean,
+  ): void {
+    openExchange(this.#parser, this.#host.events, connection, stream, method, path, headers, end)
   }
 
   connectionClosed(connection: Connection): void {

@@ -78,7 +78,17 @@ export function readHead(
     request.url = withPath(url, path!)
     return new HttpRequestHead(request, path!, timeoutMs as number | undefined, scan)
   }
-  events.emit('admission:refused', { side: 'server', code: 'protocol-error' })
-  refuse(request, response, { status, code: 'protocol-error', message: mistake, close: true })
+  refuseHead(events, request, response, mistake, status)
   return undefined
+}
+
+export function refuseHead(
+  events: EventSink,
+  request: IncomingMessage,
+  response: ServerResponse,
+  message: string,
+  status = 400,
+): void {
+  events.emit('admission:refused', { side: 'server', code: 'protocol-error' })
+  refuse(request, response, { status, code: 'protocol-error', message, close: true })
 }

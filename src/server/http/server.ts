@@ -6,14 +6,18 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Timer } from '../../core/clock.ts'
 import { outsideCalls } from '../../core/context.ts'
+import type { MuxStream } from '../../mux/stream.ts'
 import { OptionsError } from '../../options/fields.ts'
 import { Acceptor } from '../acceptor.ts'
+import type { MuxConnection } from '../mux/connection.ts'
+import { type MuxHost, MuxProtocol } from '../mux/protocol.ts'
 import { assertIdentity, ServerBase, type ServerBaseDependencies } from '../server-base.ts'
 import type { Application, HttpHandler } from './application.ts'
 import { type Expectation, HttpServerCall, type HttpServerCallHost } from './call.ts'
 import type { HttpConnection } from './connection.ts'
 import type { Exchange } from './exchange.ts'
 import { applicationOf } from './handler.ts'
+import { muxSettings } from './mux-settings.ts'
 import { type HttpServerOptions, type HttpServerSettings, resolveHttpServer, type UpgradeListener } from './options.ts'
 import { HttpProtocol, type HttpProtocolHost } from './protocol.ts'
 import { serveCall } from './serve.ts'
@@ -50,10 +54,12 @@ export async function serveHttp(
 }
 
 /** A listening server; made by {@link serveHttp}. */
-export class HttpServer extends ServerBase implements HttpServerCallHost, HttpProtocolHost {
+export class HttpServer extends ServerBase implements HttpServerCallHost, HttpProtocolHost, MuxHost {
   readonly application: Application
   readonly maxHeaders: number
   protected readonly acceptor: Acceptor
+  readonly #http: HttpProtocol
+  readonly #requestTimeout: number
   readonly #onUpgrade: UpgradeListener | undefined
   /** For the protocol: whether the application listens for upgrades now. */
   readonly upgrades = (): boolean => this.#onUpgrade !== undefined || this.application.events?.upgrades === true
@@ -63,8 +69,10 @@ export class HttpServer extends ServerBase implements HttpServerCallHost, HttpPr
     this.application = application
     this.maxHeaders = settings.maxHeaders
     this.#onUpgrade = settings.onUpgrade
-    const protocol = new HttpProtocol(this, settings)
-    this.acceptor = new Acceptor(this, settings, [protocol], dependencies.identity, dependencies.verifier)
+    this.#http = new HttpProtocol(this, settings)
+    this.#requestTimeout = settings.requestTimeout
+    const protocols = [new MuxProtocol(this, muxSettings(settings)), this.#http]
+    this.acceptor = new Acceptor(this, settings, protocols, dependencies.identity, dependencies.verifier)
   }
 
   /** For the protocol. */
@@ -76,6 +84,25 @@ export class HttpServer extends ServerBase implements HttpServerCallHost, HttpPr
     arrivedAt?: number,
   ): void {
     serveCall(this, exchange, request, response, expectation, arrivedAt)
+  }
+
+  /** For the protocol. */
+  streamOpened(
+    connection: MuxConnection,
+    stream: MuxStream,
+    method: string,
+    path: string,
+    headers: string[],
+    end: boolean,
+  ): void {
+    this.#http.openExchange(connection, stream, method, path, headers, end)
+  }
+
+  /** For the protocol: a request on a stream that has not arrived in time loses its stream. */
+  swept(now: number): void {
+    for (const call of this.running) {
+      if (call instanceof HttpServerCall && call.startedAt + this.#requestTimeout <= now) call.overdue()
+    }
   }
 
   /** For the protocol. */

@@ -1,0 +1,224 @@
+/**
+ * The writing half of a {@link StreamSocket}: from what Node's response writes to the frames of its
+ * stream.
+ *
+ * - `head`: no final head has been stored
+ * - `held`: the head waits for the first bytes of the body, to leave in one frame with them
+ * - `body`: the head has left
+ * - `ended`: the answer is complete
+ */
+import { type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import { HeadTooLarge, sizeOfHeaders } from '../../mux/head-writer.ts'
+import type { MuxStream } from '../../mux/stream.ts'
+import { MAX_PAYLOAD_BYTES, RESET, type ResetCode } from '../../mux/wire.ts'
+import { readFields } from './head-text.ts'
+import { SocketFace } from './socket-face.ts'
+import { type AnswerSink, emitDrain } from './stream-response.ts'
+
+export type WriteCallback = (error?: Error | null) => void
+
+export abstract class AnswerSocket extends SocketFace implements AnswerSink {
+  readonly writableHighWaterMark = 65_536
+  /** So that Node does not cork: what is written in one turn leaves together anyway. */
+  readonly writableCorked = 1
+  /** `OutgoingMessage.end` sets it. */
+  readonly _writableState = { corked: 0 }
+  destroyed = false
+  bytesWritten = 0
+  protected readonly stream: MuxStream
+  protected response!: ServerResponse
+  #state: 'head' | 'held' | 'body' | 'ended' = 'head'
+  #status = 0
+  #reason = ''
+  #headers: readonly string[] = []
+  #chunked = false
+  /** Bytes that the declared length leaves; -1: it is not declared. */
+  #left = -1
+  #first: Uint8Array | undefined = undefined
+  #callbacks: WriteCallback[] = []
+  #ticking = false
+  #blocked = false
+
+  constructor(below: Socket, stream: MuxStream) {
+    super(below)
+    this.stream = stream
+  }
+
+  /** The exchange ends without a whole answer. */
+  protected abstract cut(code: ResetCode, reason: string, error?: Error | null): void
+  protected abstract moved(): void
+
+  get writableLength(): number {
+    return this.stream.queued + (this.#first?.length ?? 0)
+  }
+
+  get writableNeedDrain(): boolean {
+    return this.#blocked
+  }
+
+  get writableEnded(): boolean {
+    return this.#state === 'ended'
+  }
+
+  /** Text of informational heads, then the body. */
+  write(
+    data: Uint8Array | string,
+    encoding?: BufferEncoding | WriteCallback | null,
+    callback?: WriteCallback,
+  ): boolean {
+    const done = typeof encoding === 'function' ? encoding : callback
+    if (this.destroyed || this.#state === 'ended') {
+      if (typeof done === 'function') process.nextTick(done, connectionLost())
+      return false
+    }
+    this.moved()
+    let room = true
+    if (this.#state === 'head') this.#inform(String(data))
+    else if (data.length > 0) room = this.#writeBody(bytesOf(data, encoding))
+    if (typeof done === 'function') this.#callbacks.push(done)
+    this.#tickLater()
+    return room
+  }
+
+  cork(): void {}
+
+  uncork(): void {}
+
+  /** @internal */
+  headStored(status: number, reason: string, head: string, chunked: boolean): void {
+    this.#status = status
+    this.#reason = reason === STATUS_CODES[status] ? '' : reason
+    this.#headers = readFields(head, head.indexOf('\r\n') + 2)
+    this.#chunked = chunked
+    this.#left = this.#declaredLength()
+    this.#state = 'held'
+  }
+
+  /** @internal */
+  finishing(trailers: string): void {
+    if (this.destroyed || this.#state === 'ended') return
+    if (this.#state === 'head' || this.#left > 0) {
+      // It must not pass for a whole answer.
+      this.cut(RESET.INTERNAL_ERROR, '', new Error('The answer is shorter than its content-length.'))
+      return
+    }
+    const fields = this.#chunked && trailers !== '' ? readFields(trailers, 0) : undefined
+    if (fields !== undefined && sizeOfHeaders(fields) > MAX_PAYLOAD_BYTES) {
+      this.cut(RESET.HEAD_TOO_LARGE, '', new Error('The trailers are too large.'))
+      return
+    }
+    if (this.#state === 'held' && !this.#respond(fields === undefined)) return
+    this.#state = 'ended'
+    if (!this.stream.ending) this.stream.end(fields)
+    this.#tickLater()
+  }
+
+  /** @internal For the stream. */
+  drained(): void {
+    this.#blocked = false
+    this.#tickLater()
+    if (this.#state !== 'ended') emitDrain(this.response)
+  }
+
+  /** @internal For the stream. */
+  endSent(): void {
+    this.#blocked = false
+    this.#tickLater()
+  }
+
+  /** @internal At the end of a turn in which something was written. */
+  tick(): void {
+    this.#ticking = false
+    if (this.destroyed) return
+    if (this.#state === 'held') this.#respond(false)
+    if (this.#blocked || (this.#state === 'ended' && !this.stream.localEnded)) return
+    this.callBack(null)
+  }
+
+  protected callBack(error: Error | null): void {
+    const callbacks = this.#callbacks
+    if (callbacks.length === 0) return
+    this.#callbacks = []
+    for (const callback of callbacks) callback(error)
+  }
+
+  #declaredLength(): number {
+    const at = this.#headers.indexOf('content-length')
+    const { _hasBody: hasBody } = this.response as ServerResponse & { _hasBody: boolean }
+    return at >= 0 && hasBody ? Number(this.#headers[at + 1]) : -1
+  }
+
+  #inform(text: string): void {
+    const status = Number(text.slice(9, 12))
+    const headers = readFields(text, text.indexOf('\r\n') + 2)
+    if (status >= 100 && status < 200) this.#send(status, '', headers, undefined, false)
+  }
+
+  #writeBody(bytes: Uint8Array): boolean {
+    let part = bytes
+    if (this.#left >= 0) {
+      // As over HTTP/1.1, where the rest is no part of the answer.
+      if (part.length > this.#left) part = part.subarray(0, this.#left)
+      this.#left -= part.length
+      if (part.length === 0) return true
+    }
+    this.bytesWritten += part.length
+    if (this.#state === 'held') {
+      if (this.#first === undefined) {
+        this.#first = part
+        return true
+      }
+      if (!this.#respond(false)) return false
+    }
+    this.#blocked = !this.stream.write(part)
+    return !this.#blocked
+  }
+
+  /** Sends the head that is held, with the first bytes of the body. */
+  #respond(end: boolean): boolean {
+    const first = this.#first
+    this.#first = undefined
+    this.#state = 'body'
+    const sent = this.#send(this.#status, this.#reason, this.#headers, first, end)
+    if (this.stream.queued >= this.writableHighWaterMark) this.#blocked = true
+    return sent
+  }
+
+  #send(
+    status: number,
+    reason: string,
+    headers: readonly string[],
+    body: Uint8Array | undefined,
+    end: boolean,
+  ): boolean {
+    try {
+      this.stream.respond(status, reason, headers, body, end)
+      return true
+    } catch (error) {
+      if (!(error instanceof HeadTooLarge)) throw error
+      this.cut(RESET.HEAD_TOO_LARGE, error.message, error)
+      return false
+    }
+  }
+
+  #tickLater(): void {
+    if (this.#ticking) return
+    this.#ticking = true
+    process.nextTick(tick, this)
+  }
+}
+
+function tick(socket: AnswerSocket): void {
+  socket.tick()
+}
+
+function bytesOf(data: Uint8Array | string, encoding: unknown): Uint8Array {
+  if (typeof data !== 'string') return data
+  return Buffer.from(data, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
+}
+
+/** Node's error for an exchange whose connection is lost. */
+export function connectionLost(): Error {
+  return Object.assign(new Error('aborted'), { code: 'ECONNRESET' })
+}

@@ -1,0 +1,72 @@
+/**
+ * What handlers and frameworks read of a socket, answered by the connection below a stream. What
+ * would change the connection has no effect, because other streams share it.
+ */
+import { EventEmitter } from 'node:events'
+import type { Socket } from 'node:net'
+
+export class SocketFace extends EventEmitter {
+  /** @internal The connection's. */
+  readonly below: Socket
+  readonly connecting = false
+  readonly pending = false
+
+  constructor(below: Socket) {
+    super()
+    this.below = below
+  }
+
+  setNoDelay(): this {
+    return this
+  }
+
+  setKeepAlive(): this {
+    return this
+  }
+
+  ref(): this {
+    return this
+  }
+
+  unref(): this {
+    return this
+  }
+}
+
+/** Properties and methods of a TLS socket are missing without TLS, as on a plain one. */
+const READ = [
+  'encrypted',
+  'authorized',
+  'authorizationError',
+  'alpnProtocol',
+  'servername',
+  'remoteAddress',
+  'remoteFamily',
+  'remotePort',
+  'localAddress',
+  'localFamily',
+  'localPort',
+  'address',
+  'getPeerCertificate',
+  'getPeerX509Certificate',
+  'getCertificate',
+  'getX509Certificate',
+  'getCipher',
+  'getProtocol',
+  'getSession',
+  'getPeerFinished',
+  'getFinished',
+  'isSessionReused',
+  'exportKeyingMaterial',
+] as const
+
+for (const name of READ) {
+  Object.defineProperty(SocketFace.prototype, name, {
+    configurable: true,
+    get(this: SocketFace): unknown {
+      const { below } = this
+      const value = (below as unknown as Record<string, unknown>)[name]
+      return typeof value === 'function' ? value.bind(below) : value
+    },
+  })
+}
