@@ -68,7 +68,7 @@ module.exports = {
     apart('server', 'http', 'grpc'),
     apart('server', 'grpc', 'http'),
     apart('server', 'http2', '(http|grpc)'),
-    only('undici-only-in-http-client', 'node_modules/undici', '^src/client/http/'),
+    only('undici-only-in-http-clients', 'node_modules/undici', '^src/client/(http|websocket)/'),
     only('opentelemetry-only-in-telemetry', 'node_modules/@opentelemetry', '^src/telemetry/'),
     only('grpc-only-in-grpc-rooms', 'node_modules/@grpc', '^src/(client/grpc|server/grpc|registry/storage/etcd)/'),
     only('opossum-only-in-its-adapter', 'node_modules/opossum', '^src/resilience/opossum'),

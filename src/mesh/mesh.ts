@@ -1,4 +1,6 @@
 /** A process in the mesh, as users see it. Membership, destinations and servers do the work. */
+
+import type { Destination } from '../client/destination.ts'
 import { type GrpcClient, type GrpcClientClass, type GrpcClientOptions, makeGrpcClient } from '../client/grpc/client.ts'
 import { HttpClient } from '../client/http/client.ts'
 import {
@@ -9,6 +11,10 @@ import {
 import { type HttpFetchOptions, type MeshFetch, makeFetch } from '../client/http/fetch/fetch.ts'
 import type { MeshFetchInit } from '../client/http/fetch/init.ts'
 import { checkClientOptions, type HttpClientOptions } from '../client/http/options.ts'
+import type { HttpTransport } from '../client/http/transport.ts'
+import { type Connector, makeConnector } from '../client/websocket/create-connection.ts'
+import type { ConnectorOptions, WebSocketOptions } from '../client/websocket/options.ts'
+import { makeWebSocket } from '../client/websocket/web-socket.ts'
 import { sleep } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
 import type { ExplainOptions } from '../discovery/explain-request.ts'
@@ -115,8 +121,7 @@ export class Mesh {
    */
   http(service: string, options?: HttpClientOptions): HttpClient {
     const checked = options === undefined ? undefined : checkClientOptions(options)
-    const found = this.#destinations.http(service)
-    if (found === undefined) throw wrongServiceName('mesh.http', service)
+    const found = this.#httpService('mesh.http', service)
     return new HttpClient(found, checked?.filters, checked?.sharing, checked?.idleMs)
   }
 
@@ -151,6 +156,38 @@ export class Mesh {
       )
     }
     return makeGrpcClient(client, found, options, (name) => this.#destinations.grpc(name)!)
+  }
+
+  /**
+   * A WebSocket to a service, with the standard interface. Its handshake goes through every policy
+   * that a request does; then it counts as a call in flight until it closes. The `error` event names
+   * the reason as its `error`, a `MeshError` if it is the mesh's.
+   *
+   * @throws OptionsError naming each wrong argument, MeshError `closed`
+   * @example
+   * ```ts
+   * const room = mesh.webSocket('chat', '/rooms/42', { protocols: 'chat.v1' })
+   * room.addEventListener('message', ({ data }) => console.log(data))
+   * room.addEventListener('close', ({ code }) => console.log(code)) // 1001: it drains, connect anew
+   * ```
+   */
+  webSocket(service: string, path = '/', options?: WebSocketOptions): WebSocket {
+    return makeWebSocket(this.#httpService('mesh.webSocket', service), path, options)
+  }
+
+  /**
+   * For a library that opens WebSockets over a connection it is given, such as `ws`. It carries
+   * upgrades only.
+   *
+   * @throws OptionsError naming each wrong argument, MeshError `closed`
+   * @example
+   * ```ts
+   * import { WebSocket } from 'ws'
+   * const room = new WebSocket('ws://chat/rooms/42', { createConnection: mesh.createConnection('chat') })
+   * ```
+   */
+  createConnection(service: string, options?: ConnectorOptions): Connector {
+    return makeConnector(this.#httpService('mesh.createConnection', service), options)
   }
 
   /** A `fetch` with its options bound, for code that takes a `fetch`. */
@@ -323,6 +360,12 @@ export class Mesh {
     })
   }
 
+  #httpService(what: string, service: string): Destination<HttpTransport> {
+    const found = this.#destinations.http(service)
+    if (found === undefined) throw wrongServiceName(what, service)
+    return found
+  }
+
   #assertOpen(): void {
     if (this.#closing !== undefined) {
       throw new MeshError(`the mesh of ${this.service} was closed`, { code: 'closed', service: this.service })
@@ -335,7 +378,12 @@ export class Mesh {
     const untilAt = clock.now() + drainNoticeMs + drainTimeoutMs
     await this.#servers.leave()
     // Our own calls may outlive the requests that we served.
-    while (this.#destinations.running > 0 && clock.now() < untilAt) await sleep(clock, LOOK_MS)
+    for (;;) {
+      // A WebSocket lasts until one side closes it.
+      this.#shared.transport.goAway()
+      if (this.#destinations.running === 0 || clock.now() >= untilAt) break
+      await sleep(clock, LOOK_MS)
+    }
     await this.#release()
   }
 

@@ -11,6 +11,7 @@
  * - written, deciding -> streaming: handed to the caller, so no more attempts follow
  * - any -> over: settled, exactly once
  */
+import type { Duplex } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import type { ErrorCode } from '../../core/errors.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'
@@ -91,6 +92,7 @@ export class HttpAttempt
         body: (content ?? null) as Buffer | null,
         blocking: false,
         reset: request.reset,
+        upgrade: request.upgrade,
         // The socket is already open. Without a name, undici would parse one from the host header.
         servername: this.call.kind.service,
       } as Dispatcher.DispatchOptions,
@@ -218,7 +220,12 @@ export class HttpAttempt
     } else this.end(makeOutcome('refused', 'connect-failed', error))
   }
 
-  onRequestUpgrade(controller: Dispatcher.DispatchController): void {
+  onRequestUpgrade(
+    controller: Dispatcher.DispatchController,
+    _status: number,
+    _headers: ReceivedHeaders,
+    _socket: Duplex,
+  ): void {
     controller.abort(ABORTED)
   }
 
@@ -273,7 +280,12 @@ export class HttpAttempt
   }
 
   protected connect(): void {
-    this.call.transport.poolOf(this.endpoint!).take(this)
+    this.pool.take(this)
+  }
+
+  /** The connections that it may use. */
+  protected get pool(): RequestPool {
+    return this.call.transport.poolOf(this.endpoint!)
   }
 
   protected leaveQueue(): void {
@@ -281,7 +293,7 @@ export class HttpAttempt
   }
 
   protected get reachable(): boolean {
-    return this.call.transport.poolOf(this.endpoint!).reachable
+    return this.pool.reachable
   }
 
   /** Gives the caller the answer now and the body as it arrives. */
@@ -350,7 +362,7 @@ export class HttpAttempt
     const connection = this.#connection
     this.#connection = undefined
     this.#controller = undefined
-    if (connection !== undefined) this.call.transport.poolOf(this.endpoint!).release(connection)
+    if (connection !== undefined) this.pool.release(connection)
     return connection
   }
 }

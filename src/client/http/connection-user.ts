@@ -38,6 +38,8 @@ export interface RequestConnection {
 
 /** The pool of one endpoint as its users see it. */
 export interface RequestPool extends EndpointPool {
+  /** Connections to the same endpoint that carry upgrades. */
+  readonly upgrades: RequestPool
   /** Gives `user` a connection, now or later, or refuses. */
   take(user: ConnectionUser): void
   /** A waiting user gives up. */

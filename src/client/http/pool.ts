@@ -17,15 +17,16 @@ import { HttpMuxConnection } from './mux-connection.ts'
 import { transportOf } from './offers.ts'
 import type { PooledConnection } from './pooled-connection.ts'
 import { isOver, SharedConnections } from './shared-connections.ts'
+import { UpgradePool } from './upgrade/pool.ts'
 import { WaitingLine } from './waiting-line.ts'
 
 /** Hosts the pools of all endpoints and does their housekeeping. */
 export interface PoolHost extends DialerSetup {
   readonly closed: boolean
   /** `pool` has connections from now on. */
-  opened(pool: HttpPool): void
+  opened(pool: HttpPool | UpgradePool): void
   /** Its last connection has closed. */
-  emptied(pool: HttpPool): void
+  emptied(pool: HttpPool | UpgradePool): void
 }
 
 export class HttpPool implements RequestPool, DialOwner {
@@ -42,12 +43,18 @@ export class HttpPool implements RequestPool, DialOwner {
   #serving = false
   #closing = false
   #graceTimer: Timer | undefined = undefined
+  #upgrades: UpgradePool | undefined = undefined
 
   constructor(host: PoolHost, endpoint: Endpoint) {
     this.#host = host
     this.endpoint = endpoint
     this.#shared = new SharedConnections(host.clock)
     this.#dialer = new Dialer(this, host)
+  }
+
+  get upgrades(): UpgradePool {
+    this.#upgrades ??= new UpgradePool(this.#host, this.endpoint)
+    return this.#upgrades
   }
 
   get connections(): number {
@@ -233,6 +240,7 @@ export class HttpPool implements RequestPool, DialOwner {
   close(graceMs: number): void {
     if (this.#closing) return
     this.#closing = true
+    this.#upgrades?.close(graceMs)
     for (const connection of this.#idle.splice(0)) connection.close()
     this.#shared.finish()
     for (let user = this.#line.next(); user !== undefined; user = this.#line.next()) {

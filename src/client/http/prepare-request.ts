@@ -66,6 +66,8 @@ export class PreparedRequest implements RequestHead {
   readonly reset: boolean
   /** The host that the service sees. `undefined`: its own name. */
   readonly host: string | undefined
+  /** The protocol to which the connection changes, such as `websocket`. */
+  upgrade: string | undefined = undefined
   /** As the caller gave it; `undefined`: no route has changed it. */
   original: PreparedRequest | undefined = undefined
   /** A URL with the scheme, host and port that the caller wrote; `undefined`: the door has none. */
@@ -93,6 +95,7 @@ export class PreparedRequest implements RequestHead {
     const copy = new PreparedRequest(this.method, path, headers, body, this.reset, host)
     copy.original = this.original
     copy.origin = this.origin
+    copy.upgrade = this.upgrade
     return copy
   }
 
@@ -215,7 +218,11 @@ function append(flat: string[], name: string, value: string): void {
 /** All headers of one attempt. `request` is not changed: the next attempt needs it again. */
 export function attemptHeaders(
   attempt: Attempt,
-  { headers: given, host }: Pick<PreparedRequest, 'headers' | 'host'>,
+  {
+    headers: given,
+    host,
+    upgrade,
+  }: Pick<PreparedRequest, 'headers' | 'host'> & Partial<Pick<PreparedRequest, 'upgrade'>>,
   now: number,
 ): string[] {
   const { kind, deadlineAt } = attempt.call
@@ -226,7 +233,9 @@ export function attemptHeaders(
     if (isPropagated(name)) setter = REPLACING
     flat.push(name, given[i + 1]!)
   }
-  // The deadline bounds only the head of a streaming response; the callee would cut its body off.
-  writeCarrier(setter, flat, attempt, kind.streaming ? Number.POSITIVE_INFINITY : deadlineAt, now)
+  // The deadline bounds only the head of a streaming response; the callee would cut its body off. It
+  // ends that of an upgrade with the handshake.
+  const endless = kind.streaming && upgrade === undefined
+  writeCarrier(setter, flat, attempt, endless ? Number.POSITIVE_INFINITY : deadlineAt, now)
   return flat
 }

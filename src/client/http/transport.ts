@@ -19,6 +19,7 @@ import { httpHealth } from './health.ts'
 import { HttpPool, type PoolHost } from './pool.ts'
 import { type HttpTransportSettings, resolveHttpTransport } from './transport-options.ts'
 import { loadUndici, type Undici } from './undici.ts'
+import { UpgradePool } from './upgrade/pool.ts'
 
 export interface HttpTransportParts {
   readonly clock?: Clock
@@ -54,7 +55,7 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
   readonly lookup: LookupFunction
   readonly preferences: TransportPreferences
   closed = false
-  readonly #pools = new Set<HttpPool>()
+  readonly #pools = new Set<HttpPool | UpgradePool>()
   readonly #stopListening: (() => void) | undefined
   #sweeper: Timer | undefined
 
@@ -98,13 +99,18 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
   }
 
   /** `pool` has connections, until {@link HttpTransport.emptied}. */
-  opened(pool: HttpPool): void {
+  opened(pool: HttpPool | UpgradePool): void {
     this.#pools.add(pool)
     this.#sweeper ??= this.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
   }
 
-  emptied(pool: HttpPool): void {
+  emptied(pool: HttpPool | UpgradePool): void {
     this.#pools.delete(pool)
+  }
+
+  /** Asks the peers of all open WebSockets to close them. May be repeated. */
+  goAway(): void {
+    for (const pool of this.#pools) if (pool instanceof UpgradePool) pool.goAway()
   }
 
   /** Closes the pools of all endpoints. Calls in flight have `graceMs` to finish. */

@@ -4,7 +4,10 @@
  */
 import type undiciModule from 'undici'
 
-export type Undici = Pick<typeof undiciModule, 'Client' | 'Dispatcher' | 'Agent' | 'errors'>
+export type Undici = Pick<
+  typeof undiciModule,
+  'Client' | 'Dispatcher' | 'Agent' | 'WebSocket' | 'ErrorEvent' | 'errors'
+>
 
 /** Where the two generations of undici look for the global dispatcher. */
 const OLD_PLACE = Symbol.for('undici.globalDispatcher.1')
@@ -36,8 +39,8 @@ async function load(): Promise<Undici> {
     const module = await import('undici')
     // In CommonJS-to-ESM interop the named exports are all there; the default export is the whole
     // module.
-    const { Client, Dispatcher, Agent, errors } = module
-    loaded = { Client, Dispatcher, Agent, errors }
+    const { Client, Dispatcher, Agent, WebSocket, ErrorEvent, errors } = module
+    loaded = { Client, Dispatcher, Agent, WebSocket, ErrorEvent, errors }
   } finally {
     for (const [place, descriptor] of before) {
       // A place that was empty (the new one, on Node 22) stays as undici left it: undici made it

@@ -3,6 +3,7 @@
  * error. Handlers run in the async context of the dispatch.
  *
  * - started -> answered: the head has arrived
+ * - started -> over: the peer has agreed to an upgrade, and the handler has the connection
  * - answered -> over: the body has ended
  * - started, answered -> over: failed, aborted, timed out, or the handler threw
  */
@@ -12,9 +13,11 @@ import type { Timer } from '../../../core/clock.ts'
 import { inboundCall } from '../../../core/context.ts'
 import { PREFIX } from '../../../core/headers.ts'
 import type { ResponseBody } from '../body/response.ts'
-import { type CallObserver, HttpCall, type HttpService } from '../call.ts'
+import { type Answer, type CallObserver, HttpCall, type HttpService } from '../call.ts'
 import type { ReceivedHeaders } from '../headers.ts'
 import { undici } from '../undici.ts'
+import { UpgradeCall } from '../upgrade/call.ts'
+import type { UpgradedSocket } from '../upgrade/socket.ts'
 import { rawHeaders } from './legacy-handler.ts'
 import type { DispatchRequest } from './request.ts'
 
@@ -34,9 +37,10 @@ export class DispatchCall implements Dispatcher.DispatchController, CallObserver
   #over = false
   #answered = false
   #body: ResponseBody | undefined = undefined
+  #socket: UpgradedSocket | undefined = undefined
   #resume: (() => void) | undefined = undefined
   #timer: Timer | undefined = undefined
-  readonly #call: HttpCall<ResponseBody>
+  readonly #call: HttpCall<ResponseBody | undefined>
   readonly #request: DispatchRequest
   readonly #handler: Dispatcher.DispatchHandler
   readonly #keeper: DispatchCallHost
@@ -51,14 +55,20 @@ export class DispatchCall implements Dispatcher.DispatchController, CallObserver
     this.#request = request
     this.#handler = handler
     this.#keeper = keeper
-    this.#call = new HttpCall(
-      service,
-      request.prepared,
-      (status, statusText, headers, body) => this.#head(status, statusText, headers, body),
-      request,
-      undefined,
-      inboundCall(),
-    )
+    const { prepared, signal } = request
+    const answer: Answer<ResponseBody> = (...head) => this.#head(...head)
+    this.#call =
+      prepared.upgrade === undefined
+        ? new HttpCall(service, prepared, answer, request, signal, inboundCall())
+        : new UpgradeCall<ResponseBody | undefined>(
+            service,
+            prepared,
+            answer,
+            (...given) => this.#upgraded(...given),
+            request,
+            signal,
+            inboundCall(),
+          )
     this.#call.observer = this
   }
 
@@ -97,6 +107,8 @@ export class DispatchCall implements Dispatcher.DispatchController, CallObserver
     this.#aborted = true
     this.#reason = reason ?? new (undici().errors.RequestAbortedError)()
     this.#fail(this.#reason)
+    // The engine of a WebSocket does so when the handshake was no proof.
+    this.#socket?.destroy()
   }
 
   pause(): void {
@@ -149,7 +161,27 @@ export class DispatchCall implements Dispatcher.DispatchController, CallObserver
     return body
   }
 
-  async #pump(body: ResponseBody): Promise<void> {
+  /** From here on, the connection is the handler's. */
+  #upgraded(status: number, headers: ReceivedHeaders, raw: unknown, socket: UpgradedSocket): undefined {
+    this.#stopTimer()
+    if (this.#over) {
+      socket.destroy()
+      return
+    }
+    this.#over = true
+    this.#socket = socket
+    this.rawHeaders = ownRaw(raw, headers)
+    this.#keeper.ended(this)
+    try {
+      this.#inContext(() => this.#handler.onRequestUpgrade?.(this, status, visible(headers), socket))
+    } catch (error) {
+      socket.destroy()
+      this.#tell(error)
+    }
+  }
+
+  async #pump(body: ResponseBody | undefined): Promise<void> {
+    if (body === undefined) return
     try {
       for (;;) {
         while (this.#paused && !this.#over) await this.#resumed()

@@ -91,7 +91,7 @@ export function makeDispatcher(
         if (source === undefined) throw notInMesh(host)
         const dispatched = prepareDispatch(request)
         dispatched.prepared.origin = request.origin
-        checkAnswers(handler)
+        checkAnswers(handler, dispatched.prepared.upgrade !== undefined)
         exchange = new DispatchCall(source, dispatched, handler, keeper)
       } catch (error) {
         handler.onResponseError?.(null as unknown as Dispatcher.DispatchController, error as Error)
@@ -190,9 +190,12 @@ function checkHandler(handler: unknown): Dispatcher.DispatchHandler {
   return given
 }
 
-/** A handler of upgrades need not take answers; of those it is not asked. */
-function checkAnswers(handler: Dispatcher.DispatchHandler): void {
-  for (const method of ['onResponseStart', 'onResponseData', 'onResponseEnd'] as const) {
+/** A handler of upgrades need not take answers. */
+function checkAnswers(handler: Dispatcher.DispatchHandler, upgrade: boolean): void {
+  const asked = upgrade
+    ? (['onRequestUpgrade'] as const)
+    : (['onResponseStart', 'onResponseData', 'onResponseEnd'] as const)
+  for (const method of asked) {
     if (typeof handler[method] === 'function') continue
     throw new (undici().errors.InvalidArgumentError)(`invalid ${method} method`)
   }

@@ -8,12 +8,14 @@ import { type RequestBody, requestBody } from '../body/request.ts'
 import type { HeadersInput } from '../headers.ts'
 import type { PreparedRequest } from '../prepare-request.ts'
 import { checkMethod, checkPath, prepareRequest, type QueryInput, withQuery } from '../prepare-request.ts'
+import type { HttpCallOptions } from '../request-options.ts'
 import { undici } from '../undici.ts'
 
-export interface DispatchRequest {
+export interface DispatchRequest extends Pick<HttpCallOptions, 'timeout' | 'key' | 'retry'> {
   readonly prepared: PreparedRequest
   /** @defaultValue as of every call: undici itself declares only GET and HEAD idempotent */
   readonly idempotent: boolean | undefined
+  readonly signal?: AbortSignal | undefined
   /** Between the call and the head of its answer; 0: no bound but the service's. */
   readonly headersTimeoutMs: number
   /** Between two parts of the body of the answer; 0: no bound but the service's. */
@@ -28,6 +30,9 @@ type Asked = Dispatcher.DispatchOptions & {
   readonly servername?: unknown
 }
 
+/** Names and versions of protocols (RFC 9110, 7.8). */
+const PROTOCOLS = /^[!#$%&'*+\-.^_`|~0-9A-Za-z/, ]{1,256}$/
+
 /** Headers that describe the connection: undici refuses them, too. */
 const REFUSED_HEADERS = new Set(['transfer-encoding', 'keep-alive', 'upgrade'])
 
@@ -37,18 +42,22 @@ const REFUSED_HEADERS = new Set(['transfer-encoding', 'keep-alive', 'upgrade'])
 export function prepareDispatch(options: Dispatcher.DispatchOptions): DispatchRequest {
   const asked = options as Asked
   const { errors } = undici()
-  if (asked.upgrade) {
-    throw new errors.NotSupportedError('upgrade: WebSockets and other upgrades do not go through the mesh')
-  }
   if (asked.method === ('CONNECT' as Dispatcher.HttpMethod)) {
     throw new errors.NotSupportedError('method: CONNECT does not go through the mesh')
   }
   refuseUnsupported(asked)
   const method = checkMethod(asked.method)
   const path = checkPath(withQuery(asked.path, queryOf(asked.query)))
-  const reset = flagOf('reset', asked.reset)
+  const prepared = prepareRequest(
+    method,
+    path,
+    headersOf(asked.headers),
+    bodyOf(asked.body),
+    flagOf('reset', asked.reset),
+  )
+  prepared.upgrade = upgradeOf(asked.upgrade, prepared)
   return {
-    prepared: prepareRequest(method, path, headersOf(asked.headers), bodyOf(asked.body), reset),
+    prepared,
     idempotent: flagOf('idempotent', asked.idempotent),
     headersTimeoutMs: timeoutOf('headersTimeout', asked.headersTimeout),
     bodyTimeoutMs: timeoutOf('bodyTimeout', asked.bodyTimeout),
@@ -79,6 +88,17 @@ function flagOf(name: string, value: unknown): boolean | undefined {
   if (value === undefined || value === null) return undefined
   if (typeof value === 'boolean') return value
   throw new (undici().errors.InvalidArgumentError)(`invalid ${name}: expected true or false`)
+}
+
+/** The protocol that the caller wants to speak on the connection. */
+function upgradeOf(upgrade: unknown, { body }: PreparedRequest): string | undefined {
+  if (upgrade === undefined || upgrade === null || upgrade === '' || upgrade === false) return undefined
+  const { InvalidArgumentError, NotSupportedError } = undici().errors
+  if (typeof upgrade !== 'string') throw new InvalidArgumentError('upgrade must be a string')
+  if (!PROTOCOLS.test(upgrade)) throw new InvalidArgumentError('invalid upgrade header')
+  // Servers take a request with a body for an ordinary one.
+  if (body !== undefined) throw new NotSupportedError('upgrade: the mesh sends no body with an upgrade')
+  return upgrade
 }
 
 function timeoutOf(name: string, value: unknown): number {
