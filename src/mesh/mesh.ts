@@ -160,8 +160,8 @@ export class Mesh {
 
   /**
    * A WebSocket to a service, with the standard interface. Its handshake goes through every policy
-   * that a request does; then it counts as a call in flight until it closes. The `error` event names
-   * the reason as its `error`, a `MeshError` if it is the mesh's.
+   * that a request does; then it counts as a call in flight until it closes. The `error` event has
+   * the reason, a `MeshError` if it is the mesh's.
    *
    * @throws OptionsError naming each wrong argument, MeshError `closed`
    * @example

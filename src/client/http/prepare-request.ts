@@ -233,8 +233,8 @@ export function attemptHeaders(
     if (isPropagated(name)) setter = REPLACING
     flat.push(name, given[i + 1]!)
   }
-  // The deadline bounds only the head of a streaming response; the callee would cut its body off. It
-  // ends that of an upgrade with the handshake.
+  // The deadline bounds only the head of a streaming response; the callee would cut its body off.
+  // After the handshake of an upgrade, it binds no callee.
   const endless = kind.streaming && upgrade === undefined
   writeCarrier(setter, flat, attempt, endless ? Number.POSITIVE_INFINITY : deadlineAt, now)
   return flat

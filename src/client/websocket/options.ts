@@ -19,8 +19,8 @@ export interface WebSocketOptions {
   /** Bound of the handshake, retries included. @defaultValue the service's timeout */
   readonly timeout?: Duration | undefined
   /**
-   * A second handshake does no harm, so it may be repeated after it was sent. One that was certainly
-   * not executed is repeated anyway. @defaultValue false
+   * A second handshake does no harm, so it may be repeated after it was sent. One that was
+   * certainly not executed is repeated anyway. @defaultValue false
    */
   readonly idempotent?: boolean | undefined
   /** `false`: one attempt only. */

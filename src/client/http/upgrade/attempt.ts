@@ -1,5 +1,5 @@
 /**
- * One attempt of an upgrade, on a connection of its own. Any answer but 101 is handled as that of
+ * One attempt of an upgrade, on a dedicated connection. Any answer but 101 is handled as that of
  * an ordinary call.
  *
  * - written -> open: the peer has agreed; no other attempt follows, and no timer runs

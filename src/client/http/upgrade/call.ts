@@ -35,7 +35,7 @@ export class UpgradeCall<R = unknown> extends HttpCall<R> {
     this.idempotent = options.idempotent ?? false
   }
 
-  /** A copy of the handshake would open a connection that nobody uses. */
+  /** A copy of the handshake would open a connection that no caller uses. */
   override get mirrors(): undefined {
     return undefined
   }

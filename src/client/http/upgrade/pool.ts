@@ -110,6 +110,9 @@ export class UpgradePool implements RequestPool, ConnectionOwner, DialOwner {
   /** An upgraded connection cannot be replaced: it stays until its certificate ends. */
   retire(): void {}
 
+  /** Upgrades need HTTP/1.1, whatever else is preferred. */
+  follow(): void {}
+
   /** After a change of the trust bundle. */
   judge(verifier: PeerVerifier): void {
     this.#proof.judge(this.#all, verifier, this.#host.clock)

@@ -117,7 +117,7 @@ export class UpgradedSocket extends Duplex {
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     const socket = this.#socket
     if (!socket.destroyed && !(this.readableEnded && this.writableFinished)) this.#abandoned = true
-    // Whoever hears of our end finds the call settled.
+    // Listeners of `close` find the call settled.
     if (this.#reported) done(error)
     else socket.once('close', () => this.#inContext(done, error))
     socket.destroy()

@@ -224,7 +224,9 @@ describe("the mesh's dispatcher keeps undici's contract", () => {
   })
 
   it.each<[string, object, string]>([
-    ['upgrade', { upgrade: 'websocket' }, 'UND_ERR_NOT_SUPPORTED'],
+    ['onRequestUpgrade', { upgrade: 'websocket' }, 'UND_ERR_INVALID_ARG'],
+    ['upgrade', { upgrade: 'a\r\nb' }, 'UND_ERR_INVALID_ARG'],
+    ['upgrade', { upgrade: 'websocket', method: 'POST', body: 'a' }, 'UND_ERR_NOT_SUPPORTED'],
     ['CONNECT', { method: 'CONNECT' }, 'UND_ERR_NOT_SUPPORTED'],
     ['expectContinue', { expectContinue: true }, 'UND_ERR_NOT_SUPPORTED'],
     ['expect header', { headers: { expect: '100-continue' } }, 'UND_ERR_NOT_SUPPORTED'],
