@@ -41,7 +41,10 @@ describe('an upgrade through mesh.dispatcher()', () => {
   it('hands the connection to the caller of upgrade, whatever the protocol', async () => {
     const head = 'HTTP/1.1 101 Switching Protocols\r\nupgrade: echo/1\r\nconnection: upgrade\r\nx-a: b\r\n\r\n'
     const service = await chat({
-      refuse: (_request, socket) => Boolean(socket.on('data', (part) => socket.write(part)).write(`${head}first`)),
+      refuse: (_request, socket) => {
+        socket.on('data', (part) => socket.write(part)).on('end', () => socket.end())
+        return Boolean(socket.write(`${head}first`))
+      },
     })
     const rig = await rigTo([service])
     const { headers, socket } = await upgrade('http://chat.mesh/', {
@@ -169,7 +172,7 @@ describe('mesh.createConnection for the package ws', () => {
     const silent = await serve(() => {})
     const rig = await rigTo([silent])
     const { socket, heard } = ws(rig, 'ws://chat/', options)
-    await expect.poll(() => rig.transport.connections).toBe(1)
+    await expect.poll(() => rig.attempts.admitted).toBe(1)
     giveUp(socket)
     await expect.poll(() => heard).toEqual(['error', 'close 1006'])
     await expect.poll(() => rig.attempts.outcomes.map(({ verdict }) => verdict)).toEqual(['cancelled'])
