@@ -4,13 +4,9 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** Whether this run is against the oldest grpc-js that we take. */
     oldestGrpc: boolean
-    /** What carries the calls of this run. */
-    transport: 'http/1.1' | 'inmesh/1'
   }
 }
 
-/** Where the transport matters. */
-const MUX = ['test/server/http/{server,frameworks,failures,faults,ended-requests,server-events}.test.ts']
 const ALL = ['test/**/*.test.ts', 'examples/**/*.test.ts']
 
 export default defineConfig({
@@ -22,21 +18,13 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 2,
     projects: [
-      { extends: true, test: { name: 'inmesh', include: ALL, provide: { oldestGrpc: false, transport: 'http/1.1' } } },
-      {
-        extends: true,
-        test: {
-          name: 'inmesh/1',
-          include: MUX,
-          provide: { oldestGrpc: false, transport: 'inmesh/1' },
-        },
-      },
+      { extends: true, test: { name: 'inmesh', include: ALL, provide: { oldestGrpc: false } } },
       {
         extends: true,
         test: {
           name: 'oldest grpc-js',
           include: ['test/**/grpc/**/*.test.ts', 'test/**/grpc*.test.ts'],
-          provide: { oldestGrpc: true, transport: 'http/1.1' },
+          provide: { oldestGrpc: true },
           setupFiles: ['test/rigs/oldest-grpc-js.ts'],
         },
       },
