@@ -5,6 +5,7 @@
 import { loadGrpc } from '../client/grpc/grpc-js.ts'
 import { GrpcTransport } from '../client/grpc/transport.ts'
 import { HttpTransport } from '../client/http/transport.ts'
+import { TcpTransport } from '../client/tcp/transport.ts'
 import type { Endpoint } from '../core/endpoint.ts'
 import { RegistryAddresses } from '../discovery/registry/addresses.ts'
 import { KeyStore } from '../identity/key-store.ts'
@@ -16,6 +17,7 @@ import { type CallTelemetry, createTelemetry } from '../telemetry/call-telemetry
 import { EventMetrics } from '../telemetry/event-metrics.ts'
 import { type EventSink, Events } from '../telemetry/events.ts'
 import { Metrics } from '../telemetry/metrics.ts'
+import { TcpMetrics } from '../telemetry/tcp-metrics.ts'
 import { loadTracingApi } from '../telemetry/tracing.ts'
 import type { MeshSettings } from './options.ts'
 
@@ -34,6 +36,9 @@ export interface MeshContext {
    */
   readonly grpc: () => GrpcTransport
   readonly closeGrpc: () => void
+  readonly tcp: TcpTransport
+  /** Of TCP connections that we accept. */
+  readonly tcpServer: TcpMetrics
   readonly metrics: Metrics
   /** The last events; parts tell theirs to `events`. */
   readonly recent: Events
@@ -82,6 +87,8 @@ export async function createMeshContext(settings: MeshSettings): Promise<MeshCon
     return made
   }
   const server = telemetry('server')
+  const tcp = new TcpTransport({ ...connecting, metrics: new TcpMetrics(metrics, 'client', service) })
+  const tcpServer = new TcpMetrics(metrics, 'server', service)
   const closeGrpc = (): void => made?.close(0)
   const addresses = new RegistryAddresses(settings.registry, settings.clock)
   return {
@@ -94,6 +101,8 @@ export async function createMeshContext(settings: MeshSettings): Promise<MeshCon
     transport,
     grpc,
     closeGrpc,
+    tcp,
+    tcpServer,
     metrics,
     recent,
     events,

@@ -7,10 +7,11 @@ import type { GrpcTransport } from '../client/grpc/transport.ts'
 import { IDEMPOTENT_METHODS } from '../client/http/prepare-request.ts'
 import type { HttpTransport } from '../client/http/transport.ts'
 import type { HeldOwner } from '../client/targets/endpoint-owner.ts'
+import type { TcpTransport } from '../client/tcp/transport.ts'
 import type { Transport } from '../client/transport.ts'
 import type { Timer } from '../core/clock.ts'
 import { MeshError } from '../core/errors.ts'
-import type { Protocol } from '../core/protocol.ts'
+import { CONNECT, type Protocol } from '../core/protocol.ts'
 import { LIMITS } from '../discovery/limits.ts'
 import { MESH_DOCUMENT } from '../discovery/policy-document.ts'
 import type { ServiceEndpoints } from '../discovery/resolver.ts'
@@ -22,6 +23,8 @@ import { IdleDestinations, LOOK_MS } from './idle-destinations.ts'
 import type { Membership } from './membership.ts'
 
 const NONE: ReadonlySet<string> = new Set()
+/** What never opened was not used. */
+const CONNECTING: ReadonlySet<string> = new Set([CONNECT])
 
 /** The services that are called by one protocol. */
 interface Called<T extends Transport> {
@@ -36,6 +39,7 @@ export class Destinations {
   readonly #membership: Membership
   readonly #http: Called<HttpTransport>
   readonly #grpc: Called<GrpcTransport>
+  readonly #tcp: Called<TcpTransport>
   readonly #client: BalancingClient
   readonly #doubted: DoubtedEndpoints
   readonly #idle = new IdleDestinations()
@@ -45,9 +49,10 @@ export class Destinations {
   constructor(shared: MeshContext, membership: Membership) {
     this.#shared = shared
     this.#membership = membership
-    const { transport, grpc } = shared
+    const { transport, grpc, tcp } = shared
     this.#http = { protocol: 'http', transport: () => transport, idempotent: IDEMPOTENT_METHODS, byName: new Map() }
     this.#grpc = { protocol: 'grpc', transport: grpc, idempotent: NONE, byName: new Map() }
+    this.#tcp = { protocol: 'tcp', transport: () => tcp, idempotent: CONNECTING, byName: new Map() }
     // A process that only calls has no instance, so it draws an id for balancing.
     this.#client = { id: randomUUID(), zone: shared.settings.zone, metadata: shared.settings.metadata }
     this.#doubted = new DoubtedEndpoints(shared.settings.clock, transport.loopbackAllowed)
@@ -68,9 +73,14 @@ export class Destinations {
     return this.#find(this.#grpc, name)
   }
 
+  /** The same for TCP connections. */
+  tcp(name: string): Destination<TcpTransport> | undefined {
+    return this.#find(this.#tcp, name)
+  }
+
   /** The service as it is called by a protocol, as above. */
   find(protocol: Protocol, name: string): Destination | undefined {
-    return protocol === 'grpc' ? this.grpc(name) : this.http(name)
+    return protocol === 'tcp' ? this.tcp(name) : protocol === 'grpc' ? this.grpc(name) : this.http(name)
   }
 
   #find<T extends Transport>(called: Called<T>, name: string): Destination<T> | undefined {
@@ -98,8 +108,8 @@ export class Destinations {
       doubted: this.#doubted,
       caller: settings.service,
       hold: (other) => this.#hold(called, other),
-      // A gRPC client reports a closed mesh by a status of its call.
-      successor: () => (this.#closed && protocol === 'grpc' ? undefined : this.#find(called, name)),
+      // A gRPC client reports a closed mesh by a status of its call, a socket by an event.
+      successor: () => (this.#closed && protocol !== 'http' ? undefined : this.#find(called, name)),
     })
     byName.set(name, made)
     made.configure(this.#membership.policyOf(name))
@@ -132,11 +142,13 @@ export class Destinations {
   endpointsChanged(service: string, endpoints: ServiceEndpoints): void {
     this.#http.byName.get(service)?.apply(endpoints)
     this.#grpc.byName.get(service)?.apply(endpoints)
+    this.#tcp.byName.get(service)?.apply(endpoints)
   }
 
   *[Symbol.iterator](): Iterator<Destination> {
     yield* this.#http.byName.values()
     yield* this.#grpc.byName.values()
+    yield* this.#tcp.byName.values()
   }
 
   readings(): PeerReading[] {
@@ -147,10 +159,12 @@ export class Destinations {
     return [...this].flatMap((destination) => [...destination.circuits()])
   }
 
-  /** Attempts in flight. */
+  /** Attempts in flight, and TCP connections on which an answer may be due. */
   get running(): number {
-    let running = 0
-    for (const { cluster } of this) for (const endpoint of cluster.endpoints) running += endpoint.pending
+    let running = this.#shared.tcp.busy
+    for (const { cluster, protocol } of this) {
+      if (protocol !== 'tcp') for (const endpoint of cluster.endpoints) running += endpoint.pending
+    }
     return running
   }
 
@@ -166,9 +180,10 @@ export class Destinations {
 
   #forget(destination: Destination): void {
     const { service } = destination
-    for (const { byName } of [this.#http, this.#grpc]) if (byName.get(service) === destination) byName.delete(service)
+    const all = [this.#http, this.#grpc, this.#tcp]
+    for (const { byName } of all) if (byName.get(service) === destination) byName.delete(service)
     destination.close(0)
-    if (!this.#http.byName.has(service) && !this.#grpc.byName.has(service)) this.#membership.unwatch(service)
+    if (!all.some(({ byName }) => byName.has(service))) this.#membership.unwatch(service)
   }
 
   #nextLook(): Timer {
@@ -186,5 +201,6 @@ export class Destinations {
     for (const destination of this) destination.close(0)
     this.#shared.transport.close(0)
     this.#shared.closeGrpc()
+    this.#shared.tcp.close(0)
   }
 }

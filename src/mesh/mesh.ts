@@ -1,4 +1,5 @@
 /** A process in the mesh, as users see it. Membership, destinations and servers do the work. */
+import type { Socket } from 'node:net'
 
 import type { Destination } from '../client/destination.ts'
 import { type GrpcClient, type GrpcClientClass, type GrpcClientOptions, makeGrpcClient } from '../client/grpc/client.ts'
@@ -12,6 +13,8 @@ import { type HttpFetchOptions, type MeshFetch, makeFetch } from '../client/http
 import type { MeshFetchInit } from '../client/http/fetch/init.ts'
 import { checkClientOptions, type HttpClientOptions } from '../client/http/options.ts'
 import type { HttpTransport } from '../client/http/transport.ts'
+import { type ConnectOptions, resolveConnect } from '../client/tcp/options.ts'
+import { MeshSocket } from '../client/tcp/socket.ts'
 import { type Connector, makeConnector } from '../client/websocket/create-connection.ts'
 import type { ConnectorOptions, WebSocketOptions } from '../client/websocket/options.ts'
 import { makeWebSocket } from '../client/websocket/web-socket.ts'
@@ -22,18 +25,19 @@ import type { Explanation } from '../discovery/explanation.ts'
 import { OptionsError, show } from '../options/fields.ts'
 import type { OpossumCircuit } from '../resilience/opossum-circuit.ts'
 import type { HttpHandler } from '../server/http/application.ts'
+import type { TcpHandler } from '../server/tcp/call.ts'
 import { type Admin, resolveAdmin, startAdmin } from '../telemetry/admin.ts'
 import type { EventRecord } from '../telemetry/events.ts'
-import { LoopDelay } from '../telemetry/loop-delay.ts'
-import { registerMeshGauges } from '../telemetry/mesh-gauges.ts'
 import { adminPages } from './admin-pages.ts'
 import { createMeshContext, type MeshContext } from './context.ts'
 import { Destinations } from './destinations.ts'
 import { explainCall } from './explain.ts'
+import { registerGauges } from './gauges.ts'
+import type { ListenArguments } from './listen-arguments.ts'
 import { Membership } from './membership.ts'
 import type { GrpcServing, MeshServer } from './mesh-server.ts'
 import type { MeshSettings } from './options.ts'
-import type { ServeGrpcOptions, ServeOptions } from './serve-options.ts'
+import type { ListenOptions, ServeGrpcOptions, ServeOptions } from './serve-options.ts'
 import { Servers } from './servers.ts'
 import { closeOnSignal } from './signals.ts'
 import { type TokenIdentity, type TokenOptions, Tokens, type VerifyTokenOptions } from './tokens.ts'
@@ -190,6 +194,24 @@ export class Mesh {
     return makeConnector(this.#httpService('mesh.createConnection', service), options)
   }
 
+  /**
+   * A TCP connection to an instance of `service`, over mTLS: a Duplex with the members of
+   * `net.Socket`, so that clients of databases take it. It connects behind, and tries other
+   * instances until one admits it; then `connect` is emitted, or `error` with a `MeshError`.
+   *
+   * @throws OptionsError naming each wrong option, MeshError `closed`
+   * @example
+   * ```ts
+   * const client = new pg.Client({ user: 'app', stream: () => mesh.connect('postgres') })
+   * ```
+   */
+  connect(service: string, options?: ConnectOptions): Socket {
+    const settings = resolveConnect(options)
+    const found = this.#destinations.tcp(service)
+    if (found === undefined) throw wrongServiceName('mesh.connect', service)
+    return new MeshSocket(found, settings) as unknown as Socket
+  }
+
   /** A `fetch` with its options bound, for code that takes a `fetch`. */
   fetchWith(options: HttpFetchOptions): MeshFetch {
     return makeFetch((name) => this.#destinations.http(name), options)
@@ -244,6 +266,25 @@ export class Mesh {
   async serveGrpc(server: GrpcServing, options?: ServeGrpcOptions): Promise<MeshServer> {
     this.#assertOpen()
     return this.#servers.serveGrpc(server, options)
+  }
+
+  /**
+   * Serves TCP connections: to `handler`, or forwarded to `target`. `service` is our own. Callers
+   * need an intention with `tcp: true`.
+   *
+   * @throws OptionsError naming each wrong option, MeshError `registry-refused`, or the system's
+   * error if it cannot listen
+   * @example
+   * ```ts
+   * const mesh = await joinMesh({ service: 'redis' })
+   * await mesh.listen('redis', { target: '127.0.0.1:6379', maxConnections: 1_000 })
+   * ```
+   */
+  listen(service: string, options: ListenOptions & { readonly target: string }): Promise<MeshServer>
+  listen(service: string, handler: TcpHandler, options?: ListenOptions): Promise<MeshServer>
+  async listen(service: string, ...given: ListenArguments): Promise<MeshServer> {
+    this.#assertOpen()
+    return this.#servers.listen(service, ...given)
   }
 
   /**
@@ -325,7 +366,7 @@ export class Mesh {
   async start(untilAt: number): Promise<void> {
     const { adminPort, handleSignals, startWithoutRegistry } = this.#shared.settings
     try {
-      this.#cleanUp.push(this.#registerGauges())
+      this.#cleanUp.push(registerGauges(this.#shared, this.#membership, this.#destinations, this.#servers))
       if (adminPort !== undefined) {
         const pages = adminPages(this.#shared, this.#membership, this.#destinations)
         this.#admin = await startAdmin(resolveAdmin({ port: adminPort }), pages)
@@ -338,26 +379,6 @@ export class Mesh {
       await this.#closing
       throw error
     }
-  }
-
-  #registerGauges(): () => void {
-    const { settings, metrics, identity } = this.#shared
-    const { service, clock } = settings
-    return registerMeshGauges(metrics, {
-      service,
-      peers: () => this.#destinations.readings(),
-      certificateNotAfter: () => (identity.present ? identity.current.notAfter : undefined),
-      wallNow: () => clock.wallNow(),
-      snapshotAgeMs: () => {
-        const heardAt = this.#membership.registry?.heardAt
-        return heardAt === undefined ? undefined : clock.now() - heardAt
-      },
-      configRevision: () => this.#membership.revisionOf(service),
-      registryConnected: () => this.#membership.registry?.connected,
-      concurrencyLimit: () => this.#servers.concurrencyLimit,
-      globalRate: () => this.#servers.globalRate,
-      loopDelay: new LoopDelay(clock),
-    })
   }
 
   #httpService(what: string, service: string): Destination<HttpTransport> {

@@ -1,4 +1,4 @@
-/** The options of `mesh.serve` and `mesh.serveGrpc`, and what they become. */
+/** The options of `mesh.serve`, `mesh.serveGrpc` and `mesh.listen`, and what they become. */
 import { HOST, METADATA } from '../discovery/instance-reader.ts'
 import { LIMITS } from '../discovery/limits.ts'
 import {
@@ -13,6 +13,7 @@ import {
 } from '../options/fields.ts'
 import { GRPC_SERVER_FIELDS, type GrpcServerOptions } from '../server/grpc/options.ts'
 import { HTTP_SERVER_FIELDS, type HttpServerOptions } from '../server/http/options.ts'
+import { TCP_SERVER_FIELDS, type TcpServerOptions } from '../server/tcp/options.ts'
 import { assertObject, optionsGiven } from './given-options.ts'
 
 /** Where clients find a server. */
@@ -32,6 +33,9 @@ export interface ServeOptions extends HttpServerOptions, AnnounceOptions {}
 /** How a gRPC server is served in the mesh. */
 export interface ServeGrpcOptions extends GrpcServerOptions, AnnounceOptions {}
 
+/** How TCP connections are served in the mesh. */
+export interface ListenOptions extends TcpServerOptions, AnnounceOptions {}
+
 export interface ServeSettings<Options> {
   readonly server: Options
   readonly advertise: string | undefined
@@ -47,6 +51,7 @@ const ANNOUNCED = {
 }
 const SERVE = fields({ ...HTTP_SERVER_FIELDS.shape, ...ANNOUNCED })
 const SERVE_GRPC = fields({ ...GRPC_SERVER_FIELDS.shape, ...ANNOUNCED })
+const LISTEN = fields({ ...TCP_SERVER_FIELDS.shape, ...ANNOUNCED })
 
 /**
  * With a `--dev` registry the default host is loopback, otherwise every address of the machine.
@@ -70,11 +75,22 @@ export function resolveServeGrpcOptions(
   return resolveServing(options, dev, 'mesh.serveGrpc', SERVE_GRPC, processMetadata)
 }
 
+/** The same for TCP. @throws OptionsError naming each wrong field */
+export function resolveListenOptions(
+  options: ListenOptions,
+  dev: boolean,
+  processMetadata: Metadata,
+): ServeSettings<TcpServerOptions> {
+  return resolveServing(options, dev, 'mesh.listen', LISTEN, processMetadata)
+}
+
 function resolveServing<Options extends { readonly host?: string }>(
   options: Options & AnnounceOptions,
   dev: boolean,
   what: string,
-  description: AnyField<Parsed<typeof SERVE> | Parsed<typeof SERVE_GRPC>> & { readonly shape: object },
+  description: AnyField<Parsed<typeof SERVE> | Parsed<typeof SERVE_GRPC> | Parsed<typeof LISTEN>> & {
+    readonly shape: object
+  },
   processMetadata: Metadata,
 ): ServeSettings<Options> {
   assertObject(options, what)

@@ -16,10 +16,13 @@ import { compileIntentions } from '../server/authorization/intentions.ts'
 import { type GrpcServer, serveGrpc } from '../server/grpc/server.ts'
 import type { HttpHandler } from '../server/http/application.ts'
 import { type HttpServer, serveHttp } from '../server/http/server.ts'
+import { serveTcp, type TcpServer } from '../server/tcp/server.ts'
 import type { MeshContext } from './context.ts'
+import { type ListenArguments, listenArguments } from './listen-arguments.ts'
 import type { Membership } from './membership.ts'
 import type { GrpcServing, MeshServer } from './mesh-server.ts'
 import {
+  resolveListenOptions,
   resolveServeGrpcOptions,
   resolveServeOptions,
   type ServeGrpcOptions,
@@ -30,7 +33,7 @@ import {
 /** After all watchers have acknowledged, requests that left before may still be on the wire. */
 const ON_THE_WIRE_MS = 100
 
-type AnyDoor = HttpServer | GrpcServer
+type AnyDoor = HttpServer | GrpcServer | TcpServer
 
 interface Served {
   /** As it is registered. */
@@ -79,6 +82,15 @@ export class Servers {
     const settings = resolveServeGrpcOptions(options, this.#membership.dev, this.#shared.settings.metadata)
     await this.#identityFor(settings.server)
     return this.#open('grpc', settings, await serveGrpc(server as never, settings.server, this.#dependencies()))
+  }
+
+  /** @throws OptionsError, as for the others; `service` is none but our own */
+  async listen(service: string, ...given: ListenArguments): Promise<MeshServer> {
+    const { handler, options } = listenArguments(this.#shared.settings.service, service, given)
+    const settings = resolveListenOptions(options, this.#membership.dev, this.#shared.settings.metadata)
+    await this.#identityFor(settings.server)
+    const dependencies = { ...this.#dependencies(), metrics: this.#shared.tcpServer }
+    return this.#open('tcp', settings, await serveTcp(handler, settings.server, dependencies))
   }
 
   async #identityFor({ mode }: { readonly mode?: string }): Promise<void> {

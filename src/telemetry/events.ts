@@ -83,6 +83,8 @@ export interface MeshEvents {
   'fault:changed': { rules: number }
   /** A request was delayed or failed by fault injection; status 0: only delayed. */
   'fault:injected': { peer?: string; delayMs: number; status: number }
+  /** A TCP server could not connect to its target, so it admitted no connection. */
+  'target:unreachable': { target: string; reason: string }
   /** A server or a limiter refused a request. */
   'admission:refused': { side: 'client' | 'server'; code: ErrorCode; peer?: string; limit?: number }
 }
@@ -135,6 +137,7 @@ export const EVENT_NAMES: readonly EventName[] = Object.freeze([
   'quota:changed',
   'fault:changed',
   'fault:injected',
+  'target:unreachable',
   'admission:refused',
 ])
 

@@ -60,6 +60,8 @@ export class Tracing {
   }
 
   callStarted(call: Call): void {
+    // A connection brings no trace and may last for days. Connecting has a span, in the caller.
+    if (!this.#client && call.kind.protocol === 'tcp') return
     try {
       const tracer = this.#tracerAt(call.startedAt)
       const parent =

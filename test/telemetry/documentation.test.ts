@@ -6,6 +6,7 @@ import { EventMetrics } from '../../src/telemetry/event-metrics.ts'
 import { channelName, EVENT_NAMES, Events } from '../../src/telemetry/events.ts'
 import { registerMeshGauges } from '../../src/telemetry/mesh-gauges.ts'
 import { Metrics } from '../../src/telemetry/metrics.ts'
+import { TcpMetrics } from '../../src/telemetry/tcp-metrics.ts'
 import { parseMetrics } from './parse-metrics.ts'
 
 function documented(file: string, row: RegExp): string[] {
@@ -17,6 +18,7 @@ it('documents every metric with its kind, and none that is not there', () => {
   const service = 'checkout'
   const metrics = new Metrics()
   for (const side of ['client', 'server'] as const) createTelemetry({ side, service, metrics, clock: systemClock })
+  for (const side of ['client', 'server'] as const) new TcpMetrics(metrics, side, service)
   new EventMetrics(service, metrics, new Events(service, systemClock, metrics))
   registerMeshGauges(metrics, {
     service,

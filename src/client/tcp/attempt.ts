@@ -1,0 +1,93 @@
+/**
+ * One try to connect. It has succeeded once the connection has proven itself: the peer has sent a
+ * byte, or has kept it open for a moment. A connection that is lost before is a failure of its
+ * endpoint, but the caller has it, so no other attempt follows.
+ */
+import type { Timer } from '../../core/clock.ts'
+import { outcome as makeOutcome, type Outcome, SUCCESS } from '../../core/outcome.ts'
+import { answerBegins } from '../../resilience/execution.ts'
+import { ClientAttempt } from '../attempt.ts'
+import type { TcpCall } from './call.ts'
+import type { ConnectionUser, TcpConnection } from './connection.ts'
+
+/** A target that is down closes within milliseconds; a caller that only connects waits for it. */
+const PROVEN_MS = 1_000
+
+export class TcpAttempt extends ClientAttempt implements ConnectionUser {
+  declare readonly call: TcpCall
+  #connection: TcpConnection | undefined = undefined
+  #proving: Timer | undefined = undefined
+
+  second(): TcpAttempt {
+    return new TcpAttempt(this.call, this.resolve, this.reject, this.driven)
+  }
+
+  opened(connection: TcpConnection): void {
+    const { clock } = this.call.stack
+    if (this.over) {
+      connection.destroy()
+      return
+    }
+    this.#connection = connection
+    this.sent = true
+    answerBegins(this.call.stack, this)
+    this.commit(Number.POSITIVE_INFINITY)
+    this.#proving = clock.startBackgroundTimer(PROVEN_MS, prove, this)
+    this.resolve(connection)
+  }
+
+  failed(outcome: Outcome): void {
+    if (!this.over) this.end(outcome)
+  }
+
+  heard(): void {
+    if (!this.over) this.end(SUCCESS)
+  }
+
+  closed(error: Error | undefined, ours: boolean): void {
+    if (this.over) return
+    const peerLeft = this.#connection?.bytesRead === 0 && !ours && !this.call.ended
+    if (error === undefined && !peerLeft) this.end(ours ? makeOutcome('cancelled', 'cancelled') : SUCCESS)
+    else this.end(makeOutcome('failure', 'connection-lost', error))
+  }
+
+  protected connect(): void {
+    const connection = this.call.transport.poolOf(this.endpoint!).open(this)
+    if (!this.over) this.#connection = connection
+  }
+
+  protected leaveQueue(): void {}
+
+  protected abort(): void {
+    this.#connection?.destroy()
+  }
+
+  /** Nothing waits for another connection. */
+  protected get reachable(): boolean {
+    return false
+  }
+
+  protected superseded(): void {}
+
+  protected override end(outcome: Outcome): void {
+    if (this.#proving !== undefined) this.call.stack.clock.stopTimer(this.#proving)
+    this.#proving = undefined
+    // The connection is load as long as it is open; the attempt ends here.
+    if (outcome.verdict === 'success') this.#connection?.hold()
+    super.end(outcome)
+  }
+
+  protected conclude(outcome: Outcome): void {
+    const { call } = this
+    call.finish()
+    if (outcome.verdict !== 'success' && !call.committed) this.reject(call.failure(outcome))
+  }
+
+  protected get holdUp(): string {
+    return 'the peer waited for us'
+  }
+}
+
+function prove(attempt: TcpAttempt): void {
+  attempt.heard()
+}
