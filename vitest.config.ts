@@ -4,9 +4,16 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** Whether this run is against the oldest grpc-js that we take. */
     oldestGrpc: boolean
+    /** What carries the calls of this run. */
+    transport: 'http/1.1' | 'inmesh/1'
   }
 }
 
+/** Where the transport matters. */
+const MUX = [
+  'test/client/http/**/*.test.ts',
+  'test/server/http/{server,frameworks,failures,faults,ended-requests,server-events}.test.ts',
+]
 const ALL = ['test/**/*.test.ts', 'examples/**/*.test.ts']
 
 export default defineConfig({
@@ -18,13 +25,23 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 2,
     projects: [
-      { extends: true, test: { name: 'inmesh', include: ALL, provide: { oldestGrpc: false } } },
+      { extends: true, test: { name: 'inmesh', include: ALL, provide: { oldestGrpc: false, transport: 'http/1.1' } } },
+      {
+        extends: true,
+        test: {
+          name: 'inmesh/1',
+          include: MUX,
+          provide: { oldestGrpc: false, transport: 'inmesh/1' },
+          // The default of every process of the run: what its calls prefer, and its servers offer.
+          env: { INMESH_TRANSPORT: 'auto' },
+        },
+      },
       {
         extends: true,
         test: {
           name: 'oldest grpc-js',
           include: ['test/**/grpc/**/*.test.ts', 'test/**/grpc*.test.ts'],
-          provide: { oldestGrpc: true },
+          provide: { oldestGrpc: true, transport: 'http/1.1' },
           setupFiles: ['test/rigs/oldest-grpc-js.ts'],
         },
       },

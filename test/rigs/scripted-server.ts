@@ -3,6 +3,7 @@
  * cannot produce.
  */
 import { createServer, type Server, type Socket } from 'node:net'
+import { answerMux, OVER_MUX } from './mux-gateway.ts'
 
 /** What one connection does; called for each, with its number. */
 export type Script = (connection: ScriptedConnection, number: number) => void | Promise<void>
@@ -69,6 +70,7 @@ export class ScriptedConnection {
 
 export class ScriptedServer {
   readonly #server: Server
+  #cut: (() => void) | undefined
   readonly #open = new Set<Socket>()
   /**
    * Heads and bodies of all requests that `request()` returned, by the scripts that keep them here.
@@ -84,6 +86,7 @@ export class ScriptedServer {
       const connection = new ScriptedConnection(socket)
       void Promise.resolve(script(connection, number)).catch(() => socket.destroy())
     })
+    if (OVER_MUX) this.#cut = answerMux(this.#server)
   }
 
   async listen(port = 0): Promise<this> {
@@ -102,6 +105,7 @@ export class ScriptedServer {
 
   async close(): Promise<void> {
     for (const socket of this.#open) socket.destroy()
+    this.#cut?.()
     await new Promise<void>((resolve) => this.#server.close(() => resolve()))
   }
 

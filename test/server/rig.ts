@@ -3,19 +3,26 @@ import { request as plainRequest } from 'node:http'
 import { type Agent as SecureAgent, request as secureRequest } from 'node:https'
 import { connect, type Socket } from 'node:net'
 import { connect as tlsConnect } from 'node:tls'
-import { onTestFinished } from 'vitest'
+import { inject, it, onTestFinished } from 'vitest'
 import type { Identity, IdentitySource } from '../../src/identity/identity.ts'
+import { RESET } from '../../src/mux/wire.ts'
 import { compileIntentions } from '../../src/server/authorization/intentions.ts'
 import type { HttpHandler } from '../../src/server/http/application.ts'
 import type { HttpServerOptions } from '../../src/server/http/options.ts'
 import { type HttpServer, type HttpServerDependencies, serveHttp } from '../../src/server/http/server.ts'
 import type { EventSink, MeshEvents } from '../../src/telemetry/events.ts'
 import { newAuthority, newIdentity } from '../rigs/certificates.ts'
+import { MuxClient, StreamReset } from '../rigs/mux-client.ts'
 import { serverStack } from './server-stack.ts'
 
 export { OneAtATime, serverStack } from './server-stack.ts'
 
 export const authority = newAuthority()
+
+/** Whether the requests of this run are carried by `inmesh/1`. */
+export const OVER_MUX = inject('transport') === 'inmesh/1'
+/** For tests whose subject is the syntax, the connections or the upgrades of HTTP/1.1. */
+export const http1Only = it.skipIf(OVER_MUX)
 
 export class FakeIdentitySource implements IdentitySource {
   current: Identity
@@ -77,6 +84,7 @@ export async function serve(
       identity,
       authorizer: compileIntentions([], 'allow'),
       stack: serverStack(),
+      transport: OVER_MUX ? 'auto' : 'http1',
       events,
       onHandlerError: (error) => failures.push(error),
       ...dependencies,
@@ -92,6 +100,8 @@ export interface Answer {
   readonly status: number
   readonly headers: Record<string, string | string[] | undefined>
   readonly body: string
+  /** The server has asked the client to leave the connection. */
+  readonly leave: boolean
 }
 
 export interface Asked {
@@ -109,6 +119,7 @@ export interface Asked {
 export const TRUSTING = { ca: authority.certificate, checkServerIdentity: () => undefined }
 
 export function ask(port: number, asked: Asked = {}): Promise<Answer> {
+  if (OVER_MUX) return askOverMux(port, asked)
   const { as, body, agent, ...rest } = asked
   const common = { host: '127.0.0.1', port, ...rest, agent: (agent as SecureAgent | undefined) ?? false }
   return new Promise((resolve, reject) => {
@@ -122,11 +133,56 @@ export function ask(port: number, asked: Asked = {}): Promise<Answer> {
       response.on('data', (part: Buffer) => parts.push(part))
       response.on('error', reject)
       response.on('end', () => {
-        resolve({ status: response.statusCode!, headers: response.headers, body: Buffer.concat(parts).toString() })
+        const { statusCode: status = 0, headers } = response
+        resolve({ status, headers, body: Buffer.concat(parts).toString(), leave: headers.connection === 'close' })
       })
     })
     request.end(body)
   })
+}
+
+/** One for each agent that keeps its connections; it has one for each port. */
+const kept = new WeakMap<object, Map<number, Promise<MuxClient>>>()
+
+async function askOverMux(port: number, { as, agent, signal, ...asked }: Asked): Promise<Answer> {
+  const client = await clientFor(port, as, agent)
+  const answer = client.ask(asked)
+  const stop = (): void => {
+    client.cancel(answer)
+    answer.wasReset(answer.stream, { code: RESET.CANCELLED, reason: 'by the test', executed: true })
+  }
+  signal?.addEventListener('abort', stop)
+  try {
+    const { status, headers, body } = await answer.done
+    return { status, headers, body, leave: client.goAway !== undefined }
+  } catch (error) {
+    // It has crossed the GOAWAY.
+    if (agent === undefined || !(error instanceof StreamReset) || error.reset.executed) throw error
+    return await ask(port, {
+      ...asked,
+      agent,
+      ...(as !== undefined && { as }),
+      ...(signal !== undefined && { signal }),
+    })
+  } finally {
+    signal?.removeEventListener('abort', stop)
+    if (agent === undefined) client.close()
+  }
+}
+
+async function clientFor(port: number, as: Asked['as'], agent: unknown): Promise<MuxClient> {
+  const { options = {} } = (agent ?? {}) as { options?: object }
+  const tls = as === undefined ? undefined : { ...as, ...TRUSTING, ...options }
+  if (agent === undefined) return MuxClient.open(port, tls)
+  const clients = kept.get(agent as object) ?? new Map<number, Promise<MuxClient>>()
+  kept.set(agent as object, clients)
+  for (;;) {
+    const open = clients.get(port) ?? MuxClient.open(port, tls)
+    clients.set(port, open)
+    const client = await open
+    if (client.session.room > 0) return client
+    if (clients.get(port) === open) clients.delete(port)
+  }
 }
 
 /** Certificate and key of a service, as a client presents them. */

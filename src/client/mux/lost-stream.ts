@@ -18,7 +18,7 @@ export class LostStream extends Error {
     const why = reason === '' ? '' : `: ${reason}`
     const message =
       code === undefined
-        ? `the connection was lost${cause === undefined ? '' : `: ${cause.message}`}`
+        ? (cause?.message ?? 'the peer closed the connection')
         : `the peer reset the stream (${NAMES.get(code) ?? code})${why}`
     super(message, cause === undefined ? undefined : { cause })
     this.reset = code

@@ -4,20 +4,20 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { MuxStream, StreamEvents } from '../../mux/stream.ts'
 import { RESET, type ResetCode } from '../../mux/wire.ts'
-import type { Connection } from '../connection.ts'
 import { bindEmitter, prepareEmitter, type UserCodeOwner } from '../guarded-emitter.ts'
+import type { MuxConnection } from '../mux/connection.ts'
 import { AnswerSocket, connectionLost } from './answer-socket.ts'
 import { attachExchange, type Exchange } from './exchange.ts'
-import type { ServedStream, ServedStreamEvents } from './served-stream.ts'
 import { BODY_HIGH_WATER_BYTES, StreamBody } from './stream-body.ts'
 import { detachSignal, emitClose } from './stream-response.ts'
 
 /** After an early answer, the rest of the request is discarded for this time. */
 const DISCARD_MS = 5_000
 
-export class StreamSocket extends AnswerSocket implements Exchange, ServedStreamEvents {
-  readonly connection: Connection
+export class StreamSocket extends AnswerSocket implements Exchange, StreamEvents {
+  readonly connection: MuxConnection
   readonly server: Server
   /** Its connection asks the client to leave, not the answer. */
   readonly leaveAt = Number.POSITIVE_INFINITY
@@ -36,7 +36,7 @@ export class StreamSocket extends AnswerSocket implements Exchange, ServedStream
   #timer: NodeJS.Timeout | undefined = undefined
   #discarding: NodeJS.Timeout | undefined = undefined
 
-  constructor(connection: Connection, stream: ServedStream, server: Server) {
+  constructor(connection: MuxConnection, stream: MuxStream, server: Server) {
     super(connection.socket, stream)
     this.connection = connection
     this.server = server
@@ -124,13 +124,13 @@ export class StreamSocket extends AnswerSocket implements Exchange, ServedStream
 
   responseArrived(): void {}
 
-  dataArrived(_stream: ServedStream, chunk: Uint8Array, end: boolean): void {
+  dataArrived(_stream: MuxStream, chunk: Uint8Array, end: boolean): void {
     this.moved()
     if (this.#body?.push(chunk) !== true) this.cut(RESET.PROTOCOL_ERROR, 'a body longer than its content-length')
     else if (end) this.requestEnded()
   }
 
-  trailersArrived(_stream: ServedStream, headers: string[]): void {
+  trailersArrived(_stream: MuxStream, headers: string[]): void {
     this.requestEnded(headers)
   }
 

@@ -13,6 +13,7 @@ import { PeerVerifier } from '../../../src/identity/peer-verifier.ts'
 import { serverTlsOptions } from '../../../src/identity/tls-options.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
 import { newAuthority, newIdentity } from '../../rigs/certificates.ts'
+import { OVER_MUX, PREFERENCE } from '../../rigs/mux-gateway.ts'
 import { always, type Script, ScriptedServer } from '../../rigs/scripted-server.ts'
 import { opened, serve } from './opened.ts'
 import { endpoint, until } from './rig.ts'
@@ -24,7 +25,12 @@ let transport: HttpTransport
 
 async function setUp(connections: HttpTransportOptions = {}, identity?: ClientIdentity): Promise<void> {
   clock = new FakeClock()
-  transport = await HttpTransport.create({ clock, settings: resolveHttpTransport(connections), identity })
+  transport = await HttpTransport.create({
+    clock,
+    settings: resolveHttpTransport(connections),
+    identity,
+    preference: PREFERENCE,
+  })
 }
 
 afterEach(() => {
@@ -47,6 +53,12 @@ async function answerOf(at: Endpoint, path?: string): Promise<Told> {
 async function over(script: Script): Promise<{ server: ScriptedServer; at: Endpoint }> {
   const server = await serve(script)
   return { server, at: endpoint(server.port) }
+}
+
+/** An exchange that is broken off costs its connection; on inmesh/1 it costs none. */
+function givenUp(at: Endpoint): boolean {
+  const { connections, idle } = transport.poolOf(at)
+  return OVER_MUX ? idle === 1 : connections === 0
 }
 
 describe('an HTTP health check', () => {
@@ -77,10 +89,9 @@ describe('an HTTP health check', () => {
       }
     })
     for (let i = 0; i < 3; i++) await answerOf(at, '/ready?deep=1')
-    expect(heads[0]!.split('\r\n').filter((line) => line !== '')).toEqual([
+    expect(heads[0]!.split('\r\n').filter((line) => line !== '' && !/^connection:/i.test(line))).toEqual([
       'GET /ready?deep=1 HTTP/1.1',
       'host: inventory',
-      'connection: keep-alive',
       'inmesh-timeout-ms: 1000',
     ])
     expect(server.connections).toBe(1)
@@ -95,7 +106,7 @@ describe('an HTTP health check', () => {
       for (let i = 0; i < 20; i++) connection.write(`2000\r\n${'x'.repeat(0x2000)}\r\n`)
     })
     expect(await answerOf(at)).toEqual([true, 'status 200'])
-    await until(() => transport.poolOf(at).connections === 0)
+    await until(() => givenUp(at))
   })
 
   it('ignores interim answers', async () => {
@@ -135,7 +146,7 @@ describe('an HTTP health check', () => {
       clock.advance(1)
       await until(() => told.length > 0)
       expect(told).toEqual([[false, TIMED_OUT]])
-      await until(() => transport.poolOf(at).connections === 0)
+      await until(() => givenUp(at))
     }
   })
 
@@ -193,27 +204,32 @@ describe('an HTTP health check', () => {
     expect(told[0]![0]).toBe(false)
   })
 
-  it('finds nothing out while calls hold all connections, and takes no place in the queue for it', async () => {
-    await setUp({ maxConnections: 1, maxWaiting: 1 })
-    let asked = 0
-    const { at } = await over(async (connection) => {
-      await connection.request()
-      asked += 1
-    })
-    const first = ask(at)
-    await until(() => asked === 1)
-    const second = ask(at)
-    const third = ask(at)
-    expect(third.told).toEqual([[undefined, 'queue-full']])
-    clock.advance(1_000)
-    await until(() => second.told.length > 0)
-    expect(first.told).toEqual([[false, TIMED_OUT]])
-    expect(second.told).toEqual([[undefined, 'no connection was free']])
-    expect(transport.poolOf(at).waiting).toBe(0)
-    expect(asked).toBe(1)
-  })
+  // On inmesh/1 calls hold no connection, up to the peer's limit of streams.
+  it.skipIf(OVER_MUX)(
+    'finds nothing out while calls hold all connections, and takes no place in the queue for it',
+    async () => {
+      await setUp({ maxConnections: 1, maxWaiting: 1 })
+      let asked = 0
+      const { at } = await over(async (connection) => {
+        await connection.request()
+        asked += 1
+      })
+      const first = ask(at)
+      await until(() => asked === 1)
+      const second = ask(at)
+      const third = ask(at)
+      expect(third.told).toEqual([[undefined, 'queue-full']])
+      clock.advance(1_000)
+      await until(() => second.told.length > 0)
+      expect(first.told).toEqual([[false, TIMED_OUT]])
+      expect(second.told).toEqual([[undefined, 'no connection was free']])
+      expect(transport.poolOf(at).waiting).toBe(0)
+      expect(asked).toBe(1)
+    },
+  )
 
-  it('looks for another connection when the one it got turns out to be closed', async () => {
+  // On inmesh/1 a connection is no surprise: its session hears of its end first.
+  it.skipIf(OVER_MUX)('looks for another connection when the one it got turns out to be closed', async () => {
     await setUp()
     const sockets: Socket[] = []
     const { server, at } = await over(async (connection) => {
@@ -231,7 +247,7 @@ describe('an HTTP health check', () => {
     expect(server.connections).toBe(2)
   })
 
-  it('is silent once it was cancelled, wherever it was', async () => {
+  it.skipIf(OVER_MUX)('is silent once it was cancelled, wherever it was', async () => {
     await setUp({ maxConnections: 1 })
     let asked = 0
     const { at } = await over(async (connection) => {

@@ -1,12 +1,14 @@
 import type { ServerResponse } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import { resolveHttpTransport } from '../../../src/client/http/transport-options.ts'
+import { OVER_MUX } from '../../rigs/mux-gateway.ts'
 import { always, ScriptedServer } from '../../rigs/scripted-server.ts'
 import { opened, rigWith } from './opened.ts'
 import { endpoint, makeRig, until } from './rig.ts'
 
+// What connections of many calls do instead is in test/client/mux/.
 describe('the connections of an endpoint', () => {
-  it('are made when needed, and the last one used is used next', async () => {
+  it.skipIf(OVER_MUX)('are made when needed, and the last one used is used next', async () => {
     const rig = await rigWith((_req, res) => void setTimeout(() => res.end('ok'), 10))
     expect(rig.endpoint.transport).toBeUndefined()
     await Promise.all(Array.from({ length: 8 }, () => rig.http.get('/')))
@@ -16,7 +18,7 @@ describe('the connections of an endpoint', () => {
     expect(rig.transport.poolOf(rig.endpoint).idle).toBe(8)
   })
 
-  it('are bounded; who finds none waits in order, and beyond the queue is refused', async () => {
+  it.skipIf(OVER_MUX)('are bounded; who finds none waits in order, and beyond the queue is refused', async () => {
     const order: string[] = []
     const rig = await rigWith(
       (req, res) => {
@@ -86,25 +88,28 @@ describe('the connections of an endpoint', () => {
     expect((await rig.http.get('/')).status).toBe(200)
   })
 
-  it('of a withdrawn endpoint finish what runs, within the grace; who waits goes elsewhere', async () => {
-    const held: ServerResponse[] = []
-    const rig = await rigWith((req, res) => void (req.url === '/quick' ? held.unshift(res) : held.push(res)), {
-      connections: { maxConnections: 2 },
-      retry: { attempts: 1 },
-    })
-    const quick = rig.http.get('/quick')
-    const slow = rig.http.get('/slow')
-    const pool = rig.transport.poolOf(rig.endpoint)
-    await until(() => held.length === 2)
-    const waiting = rig.http.post('/waiting', 'x')
-    pool.close(1_000)
-    await expect(waiting).rejects.toMatchObject({ code: 'connect-failed', sent: false })
-    await expect(rig.http.post('/late', 'x')).rejects.toMatchObject({ code: 'connect-failed', sent: false })
-    held[0]!.end('ok')
-    expect((await quick).status).toBe(200)
-    await expect(slow).rejects.toMatchObject({ code: 'connection-lost', sent: true })
-    await until(() => rig.transport.connections === 0)
-  })
+  it.skipIf(OVER_MUX)(
+    'of a withdrawn endpoint finish what runs, within the grace; who waits goes elsewhere',
+    async () => {
+      const held: ServerResponse[] = []
+      const rig = await rigWith((req, res) => void (req.url === '/quick' ? held.unshift(res) : held.push(res)), {
+        connections: { maxConnections: 2 },
+        retry: { attempts: 1 },
+      })
+      const quick = rig.http.get('/quick')
+      const slow = rig.http.get('/slow')
+      const pool = rig.transport.poolOf(rig.endpoint)
+      await until(() => held.length === 2)
+      const waiting = rig.http.post('/waiting', 'x')
+      pool.close(1_000)
+      await expect(waiting).rejects.toMatchObject({ code: 'connect-failed', sent: false })
+      await expect(rig.http.post('/late', 'x')).rejects.toMatchObject({ code: 'connect-failed', sent: false })
+      held[0]!.end('ok')
+      expect((await quick).status).toBe(200)
+      await expect(slow).rejects.toMatchObject({ code: 'connection-lost', sent: true })
+      await until(() => rig.transport.connections === 0)
+    },
+  )
 
   it('have limits that are checked, all at once', () => {
     expect(() => resolveHttpTransport({ maxConnections: 0, connectTimeout: 'x' as '1s' })).toThrow(

@@ -21,11 +21,13 @@ import type { Outcome } from '../../../src/core/outcome.ts'
 import type { Cluster } from '../../../src/core/picker.ts'
 import type { Policy } from '../../../src/core/policy.ts'
 import type { RequestHead } from '../../../src/core/request-head.ts'
+import { HTTP1, MUX } from '../../../src/core/transport.ts'
 import { HEDGE, type HedgeOptions, HedgePolicy } from '../../../src/resilience/hedge.ts'
 import { RETRY, type RetryOptions, RetryPolicy } from '../../../src/resilience/retry.ts'
 import { RetryBudget } from '../../../src/resilience/retry-budget.ts'
 import type { Stack } from '../../../src/resilience/stack.ts'
 import type { TypicalLatency } from '../../../src/resilience/typical-latency.ts'
+import { answerMux, OVER_MUX, PREFERENCE } from '../../rigs/mux-gateway.ts'
 
 export class StaticCluster implements Cluster {
   readonly service: string
@@ -101,6 +103,7 @@ export function endpoint(
     version: undefined,
     weight: 1,
     metadata: {},
+    transports: OVER_MUX && options.tls !== true ? [MUX, HTTP1] : undefined,
   })
 }
 
@@ -246,6 +249,7 @@ export async function makeRig(endpoints: (Endpoint | number)[], options: RigOpti
     clock: systemClock,
     identity: options.identity,
     settings: resolveHttpTransport(options.connections),
+    preference: PREFERENCE,
     ...(options.onRefusedByPeer !== undefined && { onRefusedByPeer: options.onRefusedByPeer }),
     ...(options.loopbackAllowed !== undefined && { loopbackAllowed: options.loopbackAllowed }),
   })
@@ -260,12 +264,14 @@ export async function makeRig(endpoints: (Endpoint | number)[], options: RigOpti
 export class TestServer {
   readonly server: Server
   requests = 0
+  #cut: (() => void) | undefined
 
   constructor(handler: RequestListener) {
     this.server = createServer((req, res) => {
       this.requests += 1
       handler(req, res)
     })
+    if (OVER_MUX) this.#cut = answerMux(this.server)
   }
 
   async listen(): Promise<this> {
@@ -279,6 +285,7 @@ export class TestServer {
 
   async close(): Promise<void> {
     this.server.closeAllConnections()
+    this.#cut?.()
     await new Promise<void>((resolve) => this.server.close(() => resolve()))
   }
 }

@@ -15,6 +15,7 @@ import {
   authority,
   clientOf,
   OneAtATime,
+  OVER_MUX,
   pause,
   sendRaw,
   serve,
@@ -504,11 +505,9 @@ describe('going away', () => {
     await expect.poll(() => server.stats.inFlight).toBe(20)
     const report = server.drain({ lameDuckMs: 1_000, graceMs: 2_000 })
     const during = ask(port)
-    const answers = await Promise.all([...running, during])
-    for (const answer of answers) {
-      expect(answer.body).toBe('done')
-      expect(answer.headers.connection).toBe('close')
-    }
+    for (const answer of await Promise.all(running)) expect(answer).toMatchObject({ body: 'done', leave: true })
+    // A new connection of `inmesh/1` hears of the end when the grace begins.
+    expect(await during).toMatchObject({ body: 'done', leave: !OVER_MUX })
     expect(await report).toEqual({ finished: 21, cancelled: 0 })
     await expect(ask(port)).rejects.toThrow()
     expect(events.of('drain:step').map((event) => event.step)).toEqual(['lame-duck', 'finishing', 'closed'])
@@ -555,14 +554,14 @@ describe('going away', () => {
         const answers = await Promise.all([1, 2, 3, 4].map(() => ask(server.port, { as, agent })))
         for (const answer of answers) {
           if (answer.status === 200) statuses += 1
-          if (answer.headers.connection === 'close') closes += 1
+          if (answer.leave) closes += 1
         }
         if (i === 5) identity.rotate()
         await pause(3)
       }
     }
     expect(statuses).toBe(480)
-    expect(closes).toBe(12)
-    expect(server.stats.accepted).toBe(16)
+    if (OVER_MUX) expect(server.stats.accepted).toBeGreaterThan(1)
+    else expect([closes, server.stats.accepted]).toEqual([12, 16])
   })
 })

@@ -6,6 +6,7 @@ import { Agent, type Dispatcher, errors, interceptors, request, stream, FormData
 import { describe, expect, it } from 'vitest'
 import { type MeshDispatcherOptions, makeDispatcher } from '../../../../src/client/http/dispatcher/dispatcher.ts'
 import type { LegacyHandler } from '../../../../src/client/http/dispatcher/legacy-handler.ts'
+import { OVER_MUX } from '../../../rigs/mux-gateway.ts'
 import { opened } from '../opened.ts'
 import { makeRig, type Rig, TestServer, until } from '../rig.ts'
 
@@ -174,7 +175,8 @@ describe("the mesh's dispatcher keeps undici's contract", () => {
     await res.body.text()
     expect(infos).toEqual([103])
     expect(res.trailers).toEqual({ 'x-sum': '1' })
-    expect(res.headers).toContain('X-Mine')
+    // Names travel in lower case on inmesh/1.
+    expect(res.headers).toContain(OVER_MUX ? 'x-mine' : 'X-Mine')
     expect(String(res.headers)).not.toContain('inmesh-')
   })
 
@@ -275,7 +277,8 @@ describe("the mesh's dispatcher keeps undici's contract", () => {
     expect(rig.endpoint.pending).toBe(0)
   })
 
-  it('ends the connection after the exchange if it is asked to', async () => {
+  // A connection of inmesh/1 belongs to all calls, so none can end it.
+  it.skipIf(OVER_MUX)('ends the connection after the exchange if it is asked to', async () => {
     const { dispatcher, rig } = await setUp(mirror)
     const { body } = await request(`${ORIGIN}/`, { dispatcher, reset: true })
     expect(((await body.json()) as Mirrored).headers.connection).toBe('close')
