@@ -109,7 +109,7 @@ function selections(one: Case, document: PolicyDocument | null): () => void {
     clock,
     telemetry: SILENT,
     events: { emit() {} },
-    transport: { probe: () => () => () => {} } as unknown as Transport,
+    transport: { probe: () => () => () => {}, prefer() {} } as unknown as Transport,
     idempotent: new Set(['GET']),
     client: { id: 'client-1', zone: undefined },
     doubted: new DoubtedEndpoints(clock, true),

@@ -10,9 +10,9 @@
 import { type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { HeadTooLarge, sizeOfHeaders } from '../../mux/head-writer.ts'
-import type { MuxStream } from '../../mux/stream.ts'
 import { MAX_PAYLOAD_BYTES, RESET, type ResetCode } from '../../mux/wire.ts'
 import { readFields } from './head-text.ts'
+import type { ServedStream } from './served-stream.ts'
 import { SocketFace } from './socket-face.ts'
 import { type AnswerSink, emitDrain } from './stream-response.ts'
 
@@ -26,7 +26,7 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
   readonly _writableState = { corked: 0 }
   destroyed = false
   bytesWritten = 0
-  protected readonly stream: MuxStream
+  protected readonly stream: ServedStream
   protected response!: ServerResponse
   #state: 'head' | 'held' | 'body' | 'ended' = 'head'
   #status = 0
@@ -40,7 +40,7 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
   #ticking = false
   #blocked = false
 
-  constructor(below: Socket, stream: MuxStream) {
+  constructor(below: Socket, stream: ServedStream) {
     super(below)
     this.stream = stream
   }

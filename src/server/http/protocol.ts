@@ -7,13 +7,11 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { NOT_EXECUTED } from '../../core/headers.ts'
 import { HTTP1, type TransportName } from '../../core/transport.ts'
-import type { MuxStream } from '../../mux/stream.ts'
 import { identityRefusal } from '../../net/identity-refusal.ts'
 import { type AcceptorHost, SOCKET_OPTIONS } from '../acceptor.ts'
 import type { Connection } from '../connection.ts'
 import type { CallerIdentity } from '../inbound-call.ts'
 import type { RefusalAnswer } from '../lingering-close.ts'
-import type { MuxConnection } from '../mux/connection.ts'
 import type { ServerProtocol } from '../protocol.ts'
 import type { Expectation } from './call.ts'
 import { HttpConnection, httpConnectionOf } from './connection.ts'
@@ -22,6 +20,7 @@ import { InboundMessage } from './headers.ts'
 import type { HttpServerSettings } from './options.ts'
 import { answerParseError, TIMEOUT_ANSWER } from './parse-error.ts'
 import { ServedResponse } from './response.ts'
+import type { ServedStream } from './served-stream.ts'
 import { openExchange } from './stream-exchange.ts'
 
 export interface HttpProtocolHost extends AcceptorHost {
@@ -74,14 +73,15 @@ export class HttpProtocol implements ServerProtocol {
 
   /** A request on a stream of `inmesh/1`. It takes the same way as one of HTTP/1.1 from here. */
   openExchange(
-    connection: MuxConnection,
-    stream: MuxStream,
+    connection: Connection,
+    stream: ServedStream,
     method: string,
     path: string,
     headers: string[],
     end: boolean,
+    problem?: string,
   ): void {
-    openExchange(this.#parser, this.#host.events, connection, stream, method, path, headers, end)
+    openExchange(this.#parser, this.#host.events, connection, stream, method, path, headers, end, problem)
   }
 
   connectionClosed(connection: Connection): void {

@@ -6,10 +6,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Timer } from '../../core/clock.ts'
 import { outsideCalls } from '../../core/context.ts'
-import type { MuxStream } from '../../mux/stream.ts'
 import { OptionsError } from '../../options/fields.ts'
 import { Acceptor } from '../acceptor.ts'
-import type { MuxConnection } from '../mux/connection.ts'
+import type { Connection } from '../connection.ts'
 import { type MuxHost, MuxProtocol } from '../mux/protocol.ts'
 import { assertIdentity, ServerBase, type ServerBaseDependencies } from '../server-base.ts'
 import type { Application, HttpHandler } from './application.ts'
@@ -17,10 +16,12 @@ import { type Expectation, HttpServerCall, type HttpServerCallHost } from './cal
 import type { HttpConnection } from './connection.ts'
 import type { Exchange } from './exchange.ts'
 import { applicationOf } from './handler.ts'
+import { type HttpOverHttp2Host, httpOverHttp2 } from './http2/protocol.ts'
 import { muxSettings } from './mux-settings.ts'
 import { type HttpServerOptions, type HttpServerSettings, resolveHttpServer, type UpgradeListener } from './options.ts'
 import { HttpProtocol, type HttpProtocolHost } from './protocol.ts'
 import { serveCall } from './serve.ts'
+import type { ServedStream } from './served-stream.ts'
 import { serveUpgrade } from './upgrade.ts'
 
 export type HttpServerDependencies = ServerBaseDependencies
@@ -54,7 +55,7 @@ export async function serveHttp(
 }
 
 /** A listening server; made by {@link serveHttp}. */
-export class HttpServer extends ServerBase implements HttpServerCallHost, HttpProtocolHost, MuxHost {
+export class HttpServer extends ServerBase implements HttpServerCallHost, HttpProtocolHost, MuxHost, HttpOverHttp2Host {
   readonly application: Application
   readonly maxHeaders: number
   protected readonly acceptor: Acceptor
@@ -71,7 +72,7 @@ export class HttpServer extends ServerBase implements HttpServerCallHost, HttpPr
     this.#onUpgrade = settings.onUpgrade
     this.#http = new HttpProtocol(this, settings)
     this.#requestTimeout = settings.requestTimeout
-    const protocols = [new MuxProtocol(this, muxSettings(settings)), this.#http]
+    const protocols = [new MuxProtocol(this, muxSettings(settings)), this.#http, httpOverHttp2(this, settings)]
     this.acceptor = new Acceptor(this, settings, protocols, dependencies.identity, dependencies.verifier)
   }
 
@@ -88,14 +89,15 @@ export class HttpServer extends ServerBase implements HttpServerCallHost, HttpPr
 
   /** For the protocol. */
   streamOpened(
-    connection: MuxConnection,
-    stream: MuxStream,
+    connection: Connection,
+    stream: ServedStream,
     method: string,
     path: string,
     headers: string[],
     end: boolean,
+    problem?: string,
   ): void {
-    this.#http.openExchange(connection, stream, method, path, headers, end)
+    this.#http.openExchange(connection, stream, method, path, headers, end, problem)
   }
 
   /** For the protocol: a request on a stream that has not arrived in time loses its stream. */

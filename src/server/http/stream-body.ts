@@ -3,7 +3,7 @@
  * what it leaves unread stays within the stream's window.
  */
 import type { IncomingMessage } from 'node:http'
-import type { MuxStream } from '../../mux/stream.ts'
+import type { ServedStream } from './served-stream.ts'
 
 /** Node asks for more below it. A quarter of the window, so that the sender never waits for us. */
 export const BODY_HIGH_WATER_BYTES = 65_536
@@ -17,12 +17,12 @@ export class StreamBody {
   /** Bytes so far. */
   arrived = 0
   readonly #request: IncomingMessage
-  readonly #stream: MuxStream
+  readonly #stream: ServedStream
   /** By its `content-length`; -1: not declared. */
   readonly #length: number
   #credited = 0
 
-  constructor(request: IncomingMessage, stream: MuxStream, length: number) {
+  constructor(request: IncomingMessage, stream: ServedStream, length: number) {
     this.#request = request
     this.#stream = stream
     this.#length = length

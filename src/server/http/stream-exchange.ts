@@ -1,10 +1,10 @@
 /** From a new stream to Node's request and response, which the server gives to its listeners. */
 import { type IncomingMessage, METHODS, type Server } from 'node:http'
-import type { MuxStream } from '../../mux/stream.ts'
 import type { EventSink } from '../../telemetry/events.ts'
-import type { MuxConnection } from '../mux/connection.ts'
+import type { Connection } from '../connection.ts'
 import { InboundMessage } from './headers.ts'
 import { refuseHead } from './request-head.ts'
+import type { ServedStream } from './served-stream.ts'
 import { StreamResponse } from './stream-response.ts'
 import { addHeaders, StreamSocket } from './stream-socket.ts'
 
@@ -16,17 +16,19 @@ const CHUNKED = ['transfer-encoding', 'chunked']
 
 type Node = IncomingMessage & { httpVersionMajor: number; httpVersionMinor: number; httpVersion: string }
 
+/** `problem`: why the head is refused, if its transport has found that. */
 export function openExchange(
   server: Server,
   events: EventSink,
-  connection: MuxConnection,
-  stream: MuxStream,
+  connection: Connection,
+  stream: ServedStream,
   method: string,
   path: string,
   headers: string[],
   end: boolean,
+  problem?: string,
 ): void {
-  const head = new StreamHead(method, headers, end)
+  const head = new StreamHead(method, headers, end, problem)
   const socket = new StreamSocket(connection, stream, server)
   const request = new InboundMessage(socket.socket) as Node
   request.httpVersionMajor = 1
@@ -54,10 +56,11 @@ class StreamHead {
   /** The declared length of the body; -1: unknown. */
   length = -1
   expect: string | undefined = undefined
-  problem: string | undefined = undefined
+  problem: string | undefined
 
-  constructor(method: string, headers: readonly string[], end: boolean) {
-    if (!KNOWN_METHODS.has(method)) this.problem = `The method ${method} is not served over inmesh/1.`
+  constructor(method: string, headers: readonly string[], end: boolean, problem: string | undefined) {
+    this.problem = problem
+    if (!KNOWN_METHODS.has(method)) this.problem = `The method ${method} is not served on a stream.`
     for (let i = 0; i < headers.length; i += 2) this.#read(headers[i]!, headers[i + 1]!)
     if (end && this.length > 0) this.problem ??= 'The request has a content-length and no body.'
   }

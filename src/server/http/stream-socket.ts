@@ -4,20 +4,20 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { MuxStream, StreamEvents } from '../../mux/stream.ts'
 import { RESET, type ResetCode } from '../../mux/wire.ts'
+import type { Connection } from '../connection.ts'
 import { bindEmitter, prepareEmitter, type UserCodeOwner } from '../guarded-emitter.ts'
-import type { MuxConnection } from '../mux/connection.ts'
 import { AnswerSocket, connectionLost } from './answer-socket.ts'
 import { attachExchange, type Exchange } from './exchange.ts'
+import type { ServedStream, ServedStreamEvents } from './served-stream.ts'
 import { BODY_HIGH_WATER_BYTES, StreamBody } from './stream-body.ts'
 import { detachSignal, emitClose } from './stream-response.ts'
 
 /** After an early answer, the rest of the request is discarded for this time. */
 const DISCARD_MS = 5_000
 
-export class StreamSocket extends AnswerSocket implements Exchange, StreamEvents {
-  readonly connection: MuxConnection
+export class StreamSocket extends AnswerSocket implements Exchange, ServedStreamEvents {
+  readonly connection: Connection
   readonly server: Server
   /** Its connection asks the client to leave, not the answer. */
   readonly leaveAt = Number.POSITIVE_INFINITY
@@ -36,7 +36,7 @@ export class StreamSocket extends AnswerSocket implements Exchange, StreamEvents
   #timer: NodeJS.Timeout | undefined = undefined
   #discarding: NodeJS.Timeout | undefined = undefined
 
-  constructor(connection: MuxConnection, stream: MuxStream, server: Server) {
+  constructor(connection: Connection, stream: ServedStream, server: Server) {
     super(connection.socket, stream)
     this.connection = connection
     this.server = server
@@ -124,13 +124,13 @@ export class StreamSocket extends AnswerSocket implements Exchange, StreamEvents
 
   responseArrived(): void {}
 
-  dataArrived(_stream: MuxStream, chunk: Uint8Array, end: boolean): void {
+  dataArrived(_stream: ServedStream, chunk: Uint8Array, end: boolean): void {
     this.moved()
     if (this.#body?.push(chunk) !== true) this.cut(RESET.PROTOCOL_ERROR, 'a body longer than its content-length')
     else if (end) this.requestEnded()
   }
 
-  trailersArrived(_stream: MuxStream, headers: string[]): void {
+  trailersArrived(_stream: ServedStream, headers: string[]): void {
     this.requestEnded(headers)
   }
 
@@ -140,8 +140,8 @@ export class StreamSocket extends AnswerSocket implements Exchange, StreamEvents
 
   requestEnded(trailers?: string[]): void {
     const request = this.#request
-    if (this.destroyed || request.complete) return
-    if (this.#body?.complete === false) {
+    if (request.complete) return
+    if (!this.destroyed && this.#body?.complete === false) {
       this.cut(RESET.PROTOCOL_ERROR, 'a body shorter than its content-length')
       return
     }
@@ -149,7 +149,7 @@ export class StreamSocket extends AnswerSocket implements Exchange, StreamEvents
     if (trailers !== undefined) addHeaders(request, trailers)
     request.push(null)
     this.readable = false
-    if (this.#detached) this.#close(null)
+    if (this.#detached && !this.destroyed) this.#close(null)
   }
 
   protected moved(): void {
@@ -176,9 +176,9 @@ export class StreamSocket extends AnswerSocket implements Exchange, StreamEvents
 
   #timedOut(): void {
     const request = this.#request
-    this.emit('timeout')
     const heard = (!request.complete && request.emit('timeout', this)) || this.response.emit('timeout', this)
     if (!heard) this.destroy()
+    this.emit('timeout')
   }
 
   protected cut(code: ResetCode, reason: string, error?: Error | null): void {
@@ -187,7 +187,7 @@ export class StreamSocket extends AnswerSocket implements Exchange, StreamEvents
     this.#close(error ?? null)
   }
 
-  /** As after the end of a socket: in another turn. */
+  /** Its events come in a later turn, as those of a socket do. */
   #close(error: Error | null): void {
     this.destroyed = true
     this.readable = false
@@ -195,7 +195,7 @@ export class StreamSocket extends AnswerSocket implements Exchange, StreamEvents
     if (this.#timer !== undefined) clearTimeout(this.#timer)
     if (this.#discarding !== undefined) clearTimeout(this.#discarding)
     const whole = this.#detached && this.#request.complete
-    if (!whole || this.listenerCount('close') > 0) process.nextTick(closed, this, error)
+    if (!whole || this.listenerCount('close') > 0) setImmediate(closed, this, error)
   }
 
   /** @internal */

@@ -18,6 +18,8 @@ import { ServedSession, type SessionSettings } from './session.ts'
 export interface Http2ProtocolHost extends AcceptorHost {
   /** Hands a connection to the server, which opens a session on it. */
   inject(socket: Socket): void
+  /** Twice a second. */
+  swept?(now: number): void
 }
 
 const SWEEP_MS = 500
@@ -111,6 +113,7 @@ export class Http2Protocol implements ServerProtocol {
   #sweep(): void {
     const now = this.#host.clock.now()
     for (const session of this.#sessions.values()) session.sweep(now)
+    this.#host.swept?.(now)
   }
 
   #sweepLater(): void {

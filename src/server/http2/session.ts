@@ -20,6 +20,8 @@ export interface SessionSettings {
   readonly keepalive: number
   /** How long streams may continue on a connection that was asked to leave. */
   readonly streamGrace: number
+  /** A connection without a stream for this time is asked to leave. @defaultValue never */
+  readonly idle?: number
 }
 
 interface SessionHost {
@@ -44,6 +46,8 @@ export class ServedSession {
   #pingedAt = Number.POSITIVE_INFINITY
   /** When the session is destroyed, unless the peer has sent its SETTINGS by then. */
   #cutAt: number
+  /** When a stream was last open, to within a sweep. */
+  #activeAt: number
 
   constructor(
     session: ServerHttp2Session,
@@ -57,10 +61,16 @@ export class ServedSession {
     this.#settings = settings
     this.#guard = guardSession(session, clock, (reason) => reportFlood(events, connection, reason), LENIENT_LIMITS)
     this.#heardAt = clock.now()
+    this.#activeAt = this.#heardAt
     this.#cutAt = this.#heardAt + settings.headersTimeout
     session.once('remoteSettings', () => {
       this.#cutAt = Number.POSITIVE_INFINITY
     })
+    if (settings.idle !== undefined) {
+      session.on('stream', () => {
+        this.#activeAt = clock.now()
+      })
+    }
   }
 
   get flooded(): boolean {
@@ -90,9 +100,10 @@ export class ServedSession {
   }
 
   sweep(now: number): void {
-    const { retireAt, socket } = this.#connection
+    const { retireAt, socket, inFlight } = this.#connection
+    if (inFlight > 0) this.#activeAt = now
     if (this.#leavingSince === Number.POSITIVE_INFINITY) {
-      if (now >= retireAt) this.leave(now)
+      if (now >= retireAt || now - this.#activeAt >= (this.#settings.idle ?? Number.POSITIVE_INFINITY)) this.leave(now)
     } else if (now >= this.#leavingSince + this.#settings.streamGrace) socket.destroy()
     if (now >= this.#cutAt) socket.destroy()
     else this.#keepAlive(socket, now)

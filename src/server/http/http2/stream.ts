@@ -1,0 +1,168 @@
+/**
+ * One HTTP/2 stream as the socket of its request and response sees it, with the methods of a stream
+ * of `inmesh/1`.
+ *
+ * - open: both halves may send
+ * - half closed: the request has been read to its end, or the response has been written
+ * - closed: both, or one side has reset it
+ */
+import type { ServerHttp2Stream } from 'node:http2'
+import { RESET, type ResetCode } from '../../../mux/wire.ts'
+import type { ServedStream, ServedStreamEvents } from '../served-stream.ts'
+import { type Fields, fieldsOf } from './fields.ts'
+import { SendQueue } from './send-queue.ts'
+
+/** Bytes that a handler has not read, from which on none are taken from the stream. */
+const MOST_UNREAD_BYTES = 65_536
+
+/** RFC 9113, 7. */
+const CODES: Readonly<Record<ResetCode, number>> = Object.freeze({
+  [RESET.NO_ERROR]: 0,
+  [RESET.CANCELLED]: 8,
+  [RESET.NOT_EXECUTED]: 7,
+  [RESET.PROTOCOL_ERROR]: 1,
+  [RESET.INTERNAL_ERROR]: 2,
+  [RESET.HEAD_TOO_LARGE]: 11,
+})
+
+const BY_CODE: ReadonlyMap<number, ResetCode> = new Map(
+  Object.entries(CODES).map(([reset, code]) => [code, Number(reset) as ResetCode]),
+)
+
+const NOTHING = Buffer.alloc(0)
+const NO_TRAILERS: Fields = Object.freeze({})
+
+export class Http2Stream implements ServedStream {
+  /** Set before {@link Http2Stream.start}. */
+  events!: ServedStreamEvents
+  readonly #stream: ServerHttp2Stream
+  readonly #queue: SendQueue
+  #unread = 0
+  #receivedTrailers: string[] | undefined = undefined
+  #trailers: Fields | undefined = undefined
+  ending = false
+  localEnded = false
+  /** We have reset it. */
+  #left = false
+
+  constructor(stream: ServerHttp2Stream) {
+    this.#stream = stream
+    this.#queue = new SendQueue(stream, () => this.events.drained(this))
+  }
+
+  /** Whether the request has ended with its head. */
+  get remoteEnded(): boolean {
+    const { endAfterHeaders, readableEnded } = this.#stream
+    return endAfterHeaders || readableEnded
+  }
+
+  /** From now on, there are events. */
+  start(): void {
+    const stream = this.#stream
+    stream.on('close', () => this.#closed())
+    stream.on('finish', () => this.#answered())
+    if (this.remoteEnded) {
+      stream.resume()
+      return
+    }
+    stream.on('trailers', (_headers, _flags, raw?: string[]) => {
+      this.#receivedTrailers = raw ?? []
+    })
+    stream.on('data', (chunk: Buffer) => this.#received(chunk))
+    stream.on('end', () => this.#requestEnded())
+  }
+
+  /** Bytes written and not yet sent. */
+  get queued(): number {
+    return this.#queue.bytes
+  }
+
+  get #over(): boolean {
+    return this.#stream.closed || this.#stream.destroyed
+  }
+
+  respond(
+    status: number,
+    _reason: string,
+    headers: readonly string[],
+    body: Uint8Array | string | undefined,
+    end: boolean,
+  ): void {
+    if (this.#over || this.#stream.headersSent) return
+    const fields = fieldsOf(headers)
+    fields[':status'] = String(status)
+    try {
+      if (status < 200) this.#stream.additionalHeaders(fields)
+      else this.#respond(fields, body === undefined || body.length === 0 ? undefined : body, end)
+    } catch {
+      // Node finds in it what no client of HTTP/2 would take.
+      this.#stream.close(CODES[RESET.INTERNAL_ERROR])
+    }
+  }
+
+  #respond(fields: Fields, body: Uint8Array | string | undefined, end: boolean): void {
+    const stream = this.#stream
+    const bytes = typeof body === 'string' ? Buffer.from(body) : body
+    if (end) {
+      this.ending = true
+      stream.respond(fields, { endStream: bytes === undefined })
+      if (bytes !== undefined) this.#queue.end(bytes)
+      return
+    }
+    stream.on('wantTrailers', () => {
+      if (!this.#over) stream.sendTrailers(this.#trailers ?? NO_TRAILERS)
+    })
+    stream.respond(fields, { waitForTrailers: true })
+    if (bytes !== undefined) this.#queue.write(bytes)
+  }
+
+  write(chunk: Uint8Array | string): boolean {
+    return this.#over || this.#queue.write(typeof chunk === 'string' ? Buffer.from(chunk) : chunk)
+  }
+
+  end(trailers?: readonly string[]): void {
+    if (this.#over || this.ending) return
+    this.ending = true
+    if (trailers !== undefined) this.#trailers = fieldsOf(trailers)
+    this.#queue.end()
+  }
+
+  read(bytes: number): void {
+    this.#unread -= bytes
+    if (this.#unread < MOST_UNREAD_BYTES && this.#stream.isPaused()) this.#stream.resume()
+  }
+
+  reset(code: ResetCode): void {
+    this.#left = true
+    this.#stream.close(CODES[code])
+    this.#stream.resume()
+  }
+
+  #answered(): void {
+    if (!this.ending || this.localEnded) return
+    this.localEnded = true
+    this.events.endSent?.(this)
+  }
+
+  #received(chunk: Buffer): void {
+    this.#unread += chunk.length
+    if (this.#unread >= MOST_UNREAD_BYTES) this.#stream.pause()
+    this.events.dataArrived(this, chunk, false)
+  }
+
+  /** A stream that is reset ends its readable half as well. */
+  #requestEnded(): void {
+    const { aborted, rstCode } = this.#stream
+    if (aborted || rstCode !== 0) return
+    if (this.#receivedTrailers === undefined) this.events.dataArrived(this, NOTHING, true)
+    else this.events.trailersArrived(this, this.#receivedTrailers)
+  }
+
+  #closed(): void {
+    const code = this.#stream.rstCode
+    if (this.#left) return
+    // Node closes a stream without `finish` if its request had ended before.
+    if (this.ending && code === 0) this.#answered()
+    else this.events.wasReset(this, { code: BY_CODE.get(code ?? 0) ?? RESET.CANCELLED, reason: '', executed: true })
+  }
+}
