@@ -2,7 +2,8 @@
  * A process that calls a service through the mesh, or with another library. All send the same
  * headers and parse the same JSON; each loads only the library it measures.
  */
-
+import type { TransportPreference } from 'inmesh'
+import { ANSWERED_APART } from './answers.ts'
 import { answer, driver, givenJob } from './measured-process.ts'
 import type { MeshCredentials } from './testbed.ts'
 
@@ -15,11 +16,13 @@ export interface ClientJob {
   /** For ways through the mesh. */
   readonly registry?: string
   readonly service?: string
+  /** @defaultValue as all processes of the mesh */
+  readonly transport?: TransportPreference
   /** Share of calls that are recorded by an OpenTelemetry SDK; without it there is no SDK. */
   readonly recorded?: number
 }
 
-type Call = () => Promise<unknown>
+type Call = (apart: boolean) => Promise<unknown>
 type Around = <T>(work: () => Promise<T>) => Promise<T>
 interface Way {
   readonly call: Call
@@ -27,6 +30,7 @@ interface Way {
 }
 
 const PATH = '/items/42'
+const pathOf = (apart: boolean): string => (apart ? ANSWERED_APART : PATH)
 /** What the mesh sends of itself: a trace context, and how much time is left. */
 const HEADERS = {
   traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
@@ -43,11 +47,11 @@ const origin = (): string => origins[turn++ % origins.length]!
 const WAYS = {
   'undici dispatch': async (): Promise<Way> => {
     const dispatcher = await agent()
-    const call = (): Promise<unknown> =>
+    const call: Call = (apart) =>
       new Promise((resolve, reject) => {
         const chunks: Buffer[] = []
         dispatcher.dispatch(
-          { origin: origin(), path: PATH, method: 'GET', headers: HEADERS },
+          { origin: origin(), path: pathOf(apart), method: 'GET', headers: HEADERS },
           {
             onRequestStart() {},
             onResponseStart() {},
@@ -69,26 +73,28 @@ const WAYS = {
   'undici.request': async () => ({ call: await requestByUndici() }),
 
   'built-in fetch': async () => ({
-    call: async () => (await fetch(origin() + PATH, { headers: HEADERS })).json(),
+    call: async (apart) => (await fetch(origin() + pathOf(apart), { headers: HEADERS })).json(),
   }),
 
   'undici fetch': async () => {
     const { fetch: undiciFetch } = await import('undici')
     const dispatcher = await agent()
-    return { call: async () => (await undiciFetch(origin() + PATH, { headers: HEADERS, dispatcher })).json() }
+    return {
+      call: async (apart) => (await undiciFetch(origin() + pathOf(apart), { headers: HEADERS, dispatcher })).json(),
+    }
   },
 
   got: async () => {
     const [{ default: got }, { Agent }] = await Promise.all([import('got'), import('node:http')])
     const http = new Agent({ keepAlive: true })
     const client = got.extend({ agent: { http }, headers: HEADERS, timeout: { request: TIMEOUT_MS } })
-    return { call: () => client(origin() + PATH).json() }
+    return { call: (apart) => client(origin() + pathOf(apart)).json() }
   },
 
   axios: async () => {
     const [{ default: axios }, { Agent }] = await Promise.all([import('axios'), import('node:http')])
     const client = axios.create({ httpAgent: new Agent({ keepAlive: true }), headers: HEADERS, timeout: TIMEOUT_MS })
-    return { call: async () => (await client.get(origin() + PATH)).data }
+    return { call: async (apart) => (await client.get(origin() + pathOf(apart))).data }
   },
 
   /**
@@ -120,7 +126,7 @@ const WAYS = {
     )
     const [, traceId, spanId] = HEADERS.traceparent.split('-')
     const served = trace.setSpanContext(ROOT_CONTEXT, { traceId: traceId!, spanId: spanId!, traceFlags: 1 })
-    return { call: () => breaker.fire(PATH), around: (work) => context.with(served, work) }
+    return { call: (apart) => breaker.fire(pathOf(apart)), around: (work) => context.with(served, work) }
   },
 
   cockatiel: async () => {
@@ -134,9 +140,9 @@ const WAYS = {
       circuitBreaker(handleAll, { halfOpenAfter: 5_000, breaker: new ConsecutiveBreaker(20) }),
       timeout(TIMEOUT_MS, TimeoutStrategy.Cooperative),
     )
-    const call: Call = () =>
+    const call: Call = (apart) =>
       policy.execute(async ({ signal }) =>
-        (await request(origin() + PATH, { headers: HEADERS, dispatcher, signal })).body.json(),
+        (await request(origin() + pathOf(apart), { headers: HEADERS, dispatcher, signal })).body.json(),
       )
     return { call }
   },
@@ -148,13 +154,16 @@ const WAYS = {
   'inmesh http()': async () => {
     const mesh = await joined()
     const client = mesh.http(job.service!)
-    return { call: async () => (await client.get(PATH)).json(), around: await whileServing(mesh) }
+    return { call: async (apart) => (await client.get(pathOf(apart))).json(), around: await whileServing(mesh) }
   },
 
   'inmesh fetch()': async () => {
     const mesh = await joined()
-    const url = `http://${job.service}${PATH}`
-    return { call: async () => (await mesh.fetch(url)).json(), around: await whileServing(mesh) }
+    const origin = `http://${job.service}`
+    return {
+      call: async (apart) => (await mesh.fetch(origin + pathOf(apart))).json(),
+      around: await whileServing(mesh),
+    }
   },
 
   /** A call outside of any trace, so that it starts a new one. */
@@ -169,14 +178,14 @@ const WAYS = {
       })
     }
     const client = (await joined()).http(job.service!)
-    return { call: async () => (await client.get(PATH)).json() }
+    return { call: async (apart) => (await client.get(pathOf(apart))).json() }
   },
 } satisfies Record<string, () => Promise<Way>>
 
 async function requestByUndici(): Promise<Call> {
   const { request } = await import('undici')
   const dispatcher = await agent()
-  return async () => (await request(origin() + PATH, { headers: HEADERS, dispatcher })).body.json()
+  return async (apart) => (await request(origin() + pathOf(apart), { headers: HEADERS, dispatcher })).body.json()
 }
 
 async function agent() {
@@ -193,6 +202,7 @@ async function joined() {
   const { joinMesh } = await import('inmesh')
   return joinMesh({
     service: 'checkout',
+    ...(job.transport !== undefined && { transport: job.transport }),
     registry: job.registry!,
     stateDir: 'memory',
     handleSignals: false,

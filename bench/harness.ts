@@ -5,6 +5,7 @@
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { DEFAULT_TRANSPORT, TRANSPORT_PREFERENCES, type TransportPreference } from '../src/core/transport.ts'
 import type { Run, RunJob } from './measured-process.ts'
 
 /** A question is not waited for any longer. */
@@ -117,11 +118,15 @@ export interface Plan {
    * compiler at work.
    */
   readonly warmUp: number
+  /** The answers come at different times instead of at once. */
+  readonly apart?: boolean
 }
 
 /** What the rounds of one variant gave, in the order of the rounds. */
 export interface Samples {
   readonly cpuUs: number[]
+  /** Of subject and driver together. */
+  readonly bothUs: number[]
   readonly perSecond: number[]
   readonly p50Ms: number[]
   readonly p99Ms: number[]
@@ -133,17 +138,18 @@ export type Measured = ReadonlyMap<string, Samples>
 /** All variants in turn, there and back, as often as planned. */
 export async function measure(variants: readonly Variant[], plan: Plan): Promise<Measured> {
   const measured = new Map<string, Samples>(
-    variants.map(({ name }) => [name, { cpuUs: [], perSecond: [], p50Ms: [], p99Ms: [], bytes: 0 }]),
+    variants.map(({ name }) => [name, { cpuUs: [], bothUs: [], perSecond: [], p50Ms: [], p99Ms: [], bytes: 0 }]),
   )
-  const warmUp: RunJob = { calls: plan.warmUp, concurrency: plan.concurrency }
+  const warmUp: RunJob = { ...jobOf(plan), calls: plan.warmUp }
   for (const { twins } of variants) {
     await Promise.all(twins.map(({ subject, driver = subject }) => driver.ask('run', warmUp)))
   }
   for (let round = 0; round < plan.rounds; round++) {
     for (const { name, twins } of round % 2 === 0 ? variants : [...variants].reverse()) {
-      const { cpuUs, run } = await oneRound(twins[round % twins.length]!, plan)
+      const { cpuUs, bothUs, run } = await oneRound(twins[round % twins.length]!, plan)
       const samples = measured.get(name)!
       samples.cpuUs.push(cpuUs)
+      samples.bothUs.push(bothUs)
       samples.perSecond.push((plan.calls * 1_000) / run.elapsedMs)
       samples.p50Ms.push(run.p50Ms)
       samples.p99Ms.push(run.p99Ms)
@@ -159,14 +165,20 @@ export async function measure(variants: readonly Variant[], plan: Plan): Promise
   return measured
 }
 
-async function oneRound({ subject, driver = subject }: Pair, plan: Plan): Promise<{ cpuUs: number; run: Run }> {
-  const before = await subject.ask<number>('cpu')
-  const run = await driver.ask<Run>('run', jobOf(plan))
-  return { cpuUs: ((await subject.ask<number>('cpu')) - before) / plan.calls, run }
+async function oneRound({ subject, driver }: Pair, plan: Plan): Promise<{ cpuUs: number; bothUs: number; run: Run }> {
+  const cpu = async (): Promise<[number, number]> => [
+    await subject.ask<number>('cpu'),
+    (await driver?.ask<number>('cpu')) ?? 0,
+  ]
+  const before = await cpu()
+  const run = await (driver ?? subject).ask<Run>('run', jobOf(plan))
+  const after = await cpu()
+  const [own, driving] = [after[0] - before[0], after[1] - before[1]]
+  return { cpuUs: own / plan.calls, bothUs: (own + driving) / plan.calls, run }
 }
 
-function jobOf({ calls, concurrency }: Plan): RunJob {
-  return { calls, concurrency }
+function jobOf({ calls, concurrency, apart = false }: Plan): RunJob {
+  return { calls, concurrency, apart }
 }
 
 /** A figure with its spread: half of the rounds lie between `low` and `high`. */
@@ -189,9 +201,9 @@ export function quantile(sorted: readonly number[], share: number): number {
 }
 
 /** CPU time per call of `name` over that of `base`, round by round. */
-export function ratio(measured: Measured, name: string, base: string): Figure {
-  const bases = measured.get(base)!.cpuUs
-  return figure(measured.get(name)!.cpuUs.map((cpuUs, round) => cpuUs / bases[round]!))
+export function ratio(measured: Measured, name: string, base: string, of: 'cpuUs' | 'bothUs' = 'cpuUs'): Figure {
+  const bases = measured.get(base)![of]
+  return figure(measured.get(name)![of].map((cpuUs, round) => cpuUs / bases[round]!))
 }
 
 /** What is to hold. Missed only if even the better quartile of the rounds misses it. */
@@ -221,6 +233,8 @@ export interface Report {
 
 export interface Options {
   readonly quick: boolean
+  /** What carries calls of the mesh. */
+  readonly transport: TransportPreference
 }
 
 /** A row of the table for each variant, with the ratio to `base`. */
@@ -272,20 +286,33 @@ function table(rows: readonly Readonly<Record<string, string | number>>[]): stri
 }
 
 /**
- * Runs questions one after the other from a command line: `--quick`, and `--json` for a last line
- * with all figures. The exit code is 1 if a target was missed by more than the spread.
+ * Runs questions one after the other from a command line: `--quick`, `--transport auto|http1`, and
+ * `--json` for a last line with all figures. The exit code is 1 if a target was missed by more than
+ * the spread.
  */
 export async function runQuestions(questions: readonly ((options: Options) => Promise<Report>)[]): Promise<void> {
   const quick = process.argv.includes('--quick')
+  const transport = transportOf(process.argv)
+  // For every process that joins a mesh.
+  process.env.INMESH_TRANSPORT = transport
   let all = true
   let figures: Record<string, unknown> = {}
   for (const question of questions) {
-    const report = await question({ quick })
+    const report = await question({ quick, transport })
     all = print(report) && all
     figures = merge(figures, report.figures)
   }
   if (process.argv.includes('--json')) console.log(JSON.stringify(figures))
   if (!all) process.exitCode = 1
+}
+
+/** From the command line, or else the default of a process. */
+export function transportOf(args: readonly string[]): TransportPreference {
+  const at = args.indexOf('--transport')
+  const given = at < 0 ? process.env.INMESH_TRANSPORT || DEFAULT_TRANSPORT : args[at + 1]
+  const known = TRANSPORT_PREFERENCES.find((one) => one === given)
+  if (known === undefined) throw new Error(`--transport: expected auto or http1, got '${given}'`)
+  return known
 }
 
 /** Two levels deep, because several questions add to `ratios`. */

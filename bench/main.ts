@@ -1,12 +1,15 @@
 /**
- * Runs all benchmarks in turn: `npm run bench -- [--quick] [--json]`. Each file also runs by
- * itself, after `npm run build`.
+ * Runs all benchmarks in turn: `npm run bench -- [--quick] [--json] [--transport
+ * auto|http1]`. Each file also runs by itself, after `npm run build`.
  */
 import { endpoints } from './endpoints.ts'
 import { runQuestions } from './harness.ts'
 import { herd } from './herd.ts'
 import { httpClient } from './http-client.ts'
+import { httpPair } from './http-pair.ts'
 import { httpServer } from './http-server.ts'
+import { httpSpread } from './http-spread.ts'
+import { idleEndpoints } from './idle-endpoints.ts'
 import { policies } from './policies.ts'
 import { registry } from './registry.ts'
 import { routedCalls } from './routed-calls.ts'
@@ -18,6 +21,8 @@ const quick = process.argv.includes('--quick')
 // Spans have no target.
 await runQuestions([
   httpClient,
+  httpSpread,
+  httpPair,
   httpServer,
   ...(quick ? [] : [spans]),
   policies,
@@ -25,6 +30,7 @@ await runQuestions([
   routedCalls,
   startUp,
   endpoints,
+  idleEndpoints,
   registry,
   herd,
 ])

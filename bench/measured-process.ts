@@ -10,6 +10,8 @@ export type Answers = Readonly<Record<string, (given: never) => unknown>>
 export interface RunJob {
   readonly calls: number
   readonly concurrency: number
+  /** The answers are to come at different times. */
+  readonly apart: boolean
 }
 
 /** One run of a driver. */
@@ -43,19 +45,19 @@ export function answer(answers: Answers, ready: unknown = {}): void {
  * run of them.
  */
 export function driver(
-  call: () => Promise<unknown>,
+  call: (apart: boolean) => Promise<unknown>,
   around: <T>(work: () => Promise<T>) => Promise<T> = (work) => work(),
 ): Answers {
   return { run: (job: RunJob) => around(() => drive(call, job)) }
 }
 
-async function drive(call: () => Promise<unknown>, { calls, concurrency }: RunJob): Promise<Run> {
+async function drive(call: (apart: boolean) => Promise<unknown>, { calls, concurrency, apart }: RunJob): Promise<Run> {
   const latencies = new Float64Array(calls)
   let next = 0
   const worker = async (): Promise<void> => {
     for (let i = next++; i < calls; i = next++) {
       const before = performance.now()
-      await call()
+      await call(apart)
       latencies[i] = performance.now() - before
     }
   }

@@ -1,13 +1,16 @@
 /** A process that serves 1 KB of JSON: bare, or inside a mesh, or as several services at once. */
-import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { joinMesh } from 'inmesh'
+import { joinMesh, type TransportPreference } from 'inmesh'
+import { ANSWERED_APART, APART_MS } from './answers.ts'
 import { answer, givenJob } from './measured-process.ts'
 import type { MeshCredentials } from './testbed.ts'
 
 export interface ServerJob {
   readonly registry: string
+  /** @defaultValue as all processes of the mesh */
+  readonly transport?: TransportPreference
   /** One port each, in this order. */
   readonly doors: readonly Door[]
 }
@@ -20,20 +23,27 @@ export interface ServerReady {
   readonly ports: readonly number[]
 }
 
+const { registry, transport, doors } = givenJob<ServerJob>()
 const BODY = JSON.stringify({
   items: Array.from({ length: 20 }, (_, id) => ({ id: 1_000 + id, name: `item number ${id % 10}`, price: 100 + id })),
 })
 
-const handler: RequestListener = (_request, response) => {
+const handler: RequestListener = (request, response) => {
+  if (request.url === ANSWERED_APART) setTimeout(send, Math.random() * 2 * APART_MS, response)
+  else send(response)
+}
+
+function send(response: ServerResponse): void {
   response.writeHead(200, { 'content-type': 'application/json', 'content-length': BODY.length })
   response.end(BODY)
 }
 
-async function open(door: Door, registry: string): Promise<number> {
+async function open(door: Door): Promise<number> {
   if (door.kind === 'mesh') {
     const mesh = await joinMesh({
       service: door.service,
       registry,
+      ...(transport !== undefined && { transport }),
       stateDir: 'memory',
       handleSignals: false,
       joinTimeout: '30s',
@@ -57,6 +67,5 @@ function tlsOf({ key, cert, ca }: MeshCredentials) {
   return { key, cert, ca: [...ca], minVersion: 'TLSv1.3' as const }
 }
 
-const { registry, doors } = givenJob<ServerJob>()
-const ports = await Promise.all(doors.map((door) => open(door, registry)))
+const ports = await Promise.all(doors.map(open))
 answer({}, { ports } satisfies ServerReady)
