@@ -27,7 +27,7 @@ export interface DescribedFrame {
   readonly credit?: number
   readonly settings?: { readonly maxStreams: number; readonly streamWindow: number; readonly connectionWindow: number }
   readonly ack?: true
-  /** The frame is malformed. */
+  /** Why a peer refuses it. */
   readonly problem?: string
 }
 
@@ -88,6 +88,12 @@ export class FrameDescriber {
     this.#each({ type: word, stream, bytes: to - from, ...end, ...this.#details(type, flags, bytes, from, to) })
   }
 
+  /** Which rule of HTTP the last head breaks. */
+  #fault(): Partial<DescribedFrame> | undefined {
+    const { fault } = this.#heads
+    return fault === undefined ? undefined : { problem: fault }
+  }
+
   #details(type: number, flags: number, bytes: Buffer, from: number, to: number): Partial<DescribedFrame> {
     const heads = this.#heads
     const tooShort = { problem: 'it is too short' }
@@ -95,15 +101,23 @@ export class FrameDescriber {
       case FRAME.REQUEST: {
         if (!heads.request(flags, bytes, from, to)) return { problem: heads.problem! }
         const { method, path, headers, at } = heads
-        return { method, path, headers, ...(to > at && { body: to - at }) }
+        return { method, path, headers, ...(to > at && { body: to - at }), ...this.#fault() }
       }
       case FRAME.RESPONSE: {
         if (!heads.response(flags, bytes, from, to)) return { problem: heads.problem! }
         const { status, reason, headers, at } = heads
-        return { status, ...(reason !== '' && { reason }), headers, ...(to > at && { body: to - at }) }
+        return {
+          status,
+          ...(reason !== '' && { reason }),
+          headers,
+          ...(to > at && { body: to - at }),
+          ...this.#fault(),
+        }
       }
       case FRAME.TRAILERS:
-        return heads.trailers(bytes, from, to) ? { headers: heads.headers } : { problem: heads.problem! }
+        return heads.trailers(bytes, from, to)
+          ? { headers: heads.headers, ...this.#fault() }
+          : { problem: heads.problem! }
       case FRAME.SETTINGS: {
         const settings = decodeSettings(bytes, from, to)
         return settings === undefined ? { problem: 'malformed settings' } : { settings }

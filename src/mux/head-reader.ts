@@ -1,23 +1,31 @@
 /**
- * Reads heads from untrusted bytes. A head is malformed if a length leads beyond its frame, or a
- * part is none that HTTP allows.
+ * Reads heads from untrusted bytes. A head that contradicts its own lengths has a {@link problem};
+ * one that breaks a rule of HTTP has a {@link fault}, and is read to its end.
  */
-
 import { TRACEPARENT } from '../core/carrier.ts'
-import { PREVIOUS_ATTEMPTS, TIMEOUT, TOKEN } from '../core/headers.ts'
+import { PREVIOUS_ATTEMPTS, TIMEOUT } from '../core/headers.ts'
 import { readHex, readLatin1 } from './bytes.ts'
+import { isMethod, isPadded, isPath, isStatus, isText, lengthOf, RULE, ruleOf } from './field-rules.ts'
 import { METHODS, NAMES } from './static-table.ts'
-import { FLAG } from './wire.ts'
+import { FLAG, RESET, type ResetCode } from './wire.ts'
+
+const ENDS_EARLY = 'a head that ends early'
+const RULES = NAMES.map((name, code) => (code === 0 ? RULE.INVALID : ruleOf(name)))
 
 /** One per session: the fields hold the last head that was read. */
 export class HeadReader {
-  /** Why the last head is malformed; `undefined`: it is not. */
+  /** Why the last head cannot be read; `undefined`: it can. */
   problem: string | undefined = undefined
+  /** Which rule it breaks. */
+  fault: string | undefined = undefined
+  faultCode: ResetCode = RESET.PROTOCOL_ERROR
   method = ''
   path = ''
   status = 0
   reason = ''
   headers: string[] = []
+  /** Its `content-length`; -1 without one. */
+  length = -1
   /** Where the head ends and the body begins. */
   at = 0
   readonly #maxHeaders: number
@@ -28,24 +36,23 @@ export class HeadReader {
     this.#maxHeaders = maxHeaders
   }
 
-  /** Returns whether it is well-formed. */
+  /** Returns whether it can be read. */
   request(flags: number, bytes: Buffer, from: number, to: number): boolean {
     this.#begin(bytes, from, to)
     const code = this.#u8()
     if (code === 0) {
       this.method = this.#text(this.#u8())
-      if (!TOKEN.test(this.method)) return this.#malformed('a method that is no token')
+      if (!isMethod(this.method)) this.#breaks('an invalid method')
     } else {
-      const method = METHODS[code]
-      if (method === undefined) return this.#malformed('an unknown method')
-      this.method = method
+      this.method = METHODS[code] ?? ''
+      if (this.method === '') this.#breaks('an invalid method')
     }
     this.path = this.#text(this.#u16())
-    if (this.path === '' || !PATH.test(this.path)) return this.#malformed('an invalid path')
+    if (!isPath(this.path, this.method)) this.#breaks('an invalid path')
     const timeoutMs = (flags & FLAG.DEADLINE) === 0 ? -1 : this.#u32()
     const trace = (flags & FLAG.TRACE) === 0 ? undefined : this.#trace()
     const attempts = (flags & FLAG.ATTEMPTS) === 0 ? -1 : this.#u8()
-    if (!this.#fields()) return false
+    if (!this.#fields(false)) return false
     const { headers } = this
     if (timeoutMs >= 0) headers.push(TIMEOUT, String(timeoutMs))
     if (trace !== undefined) headers.push(TRACEPARENT, trace)
@@ -56,53 +63,87 @@ export class HeadReader {
   response(flags: number, bytes: Buffer, from: number, to: number): boolean {
     this.#begin(bytes, from, to)
     this.status = this.#u16()
-    if (this.status < 100 || this.status > 999) return this.#malformed('an invalid status')
+    if (!isStatus(this.status)) this.#breaks('an invalid status')
     this.reason = (flags & FLAG.REASON) === 0 ? '' : this.#text(this.#u8())
-    if (!VALUE.test(this.reason)) return this.#malformed('an invalid reason phrase')
-    return this.#fields()
+    if (!isText(this.reason)) this.#breaks('an invalid reason phrase')
+    return this.#fields(false)
   }
 
   trailers(bytes: Buffer, from: number, to: number): boolean {
     this.#begin(bytes, from, to)
-    if (!this.#fields()) return false
-    return this.at === to ? true : this.#malformed('bytes after the trailers')
+    if (!this.#fields(true)) return false
+    if (this.at !== to) this.problem = 'bytes after the trailers'
+    return this.at === to
   }
 
   #begin(bytes: Buffer, from: number, to: number): void {
     this.problem = undefined
+    this.fault = undefined
+    this.faultCode = RESET.PROTOCOL_ERROR
+    this.length = -1
     this.#bytes = bytes
     this.#to = to
     this.at = from
   }
 
-  #fields(): boolean {
+  #fields(trailers: boolean): boolean {
     const count = this.#u16()
     if (this.problem !== undefined) return false
-    if (count > this.#maxHeaders) return this.#malformed(`${count} headers, at most ${this.#maxHeaders}`)
+    if (count > this.#maxHeaders) {
+      this.#breaks(`${count} headers, at most ${this.#maxHeaders}`)
+      this.faultCode = RESET.HEAD_TOO_LARGE
+    }
+    const bytes = this.#bytes
+    const to = this.#to
     const headers: string[] = []
+    let hosts = 0
+    let { at } = this
     for (let i = 0; i < count; i++) {
-      const code = this.#u8()
-      let name: string | undefined
+      if (at + 3 > to) return this.#endsEarly()
+      const code = bytes[at++]!
+      let name = NAMES[code] ?? ''
+      let rule = RULES[code] ?? RULE.INVALID
       if (code === 0) {
-        name = this.#text(this.#u8())
-        if (!NAME.test(name)) return this.#malformed('an invalid name of a header')
-      } else {
-        name = NAMES[code]
-        if (name === undefined) return this.#malformed('an unknown name of a header')
+        const length = bytes[at++]!
+        // Two bytes follow: the length of the value.
+        if (at + length + 2 > to) return this.#endsEarly()
+        name = readLatin1(bytes, at, at + length)
+        at += length
+        rule = ruleOf(name)
       }
-      const value = this.#text(this.#u16())
-      if (this.problem !== undefined) return false
-      if (!VALUE.test(value)) return this.#malformed(`an invalid value of ${name}`)
+      const end = at + 2 + ((bytes[at]! << 8) | bytes[at + 1]!)
+      if (end > to) return this.#endsEarly()
+      const value = readLatin1(bytes, at + 2, end)
+      at = end
+      if (rule === RULE.INVALID) this.#breaks('an invalid name of a header')
+      else if (!isText(value) || isPadded(value)) this.#breaks(`an invalid value of ${name}`)
+      else if (rule !== RULE.PLAIN) {
+        this.#special(rule, name, value, trailers)
+        if (rule === RULE.HOST && ++hosts > 1) this.#breaks('several host headers')
+      }
       headers.push(name, value)
     }
+    this.at = at
     this.headers = headers
-    return this.problem === undefined
+    return true
+  }
+
+  #special(rule: number, name: string, value: string, trailers: boolean): void {
+    if (rule === RULE.CONNECTION) this.#breaks(`the header ${name}`)
+    else if (rule === RULE.TE) {
+      if (value !== 'trailers') this.#breaks('an invalid value of te')
+    } else if (trailers) this.#breaks(`the trailer ${name}`)
+    else if (rule === RULE.LENGTH) {
+      if (this.length >= 0) this.#breaks('several content-length headers')
+      this.length = lengthOf(value)
+      if (this.length < 0) this.#breaks('an invalid value of content-length')
+    }
   }
 
   #trace(): string {
     const { at } = this
     if (at + 25 > this.#to) {
-      this.#malformed('a head that ends early')
+      this.#endsEarly()
       return ''
     }
     this.at = at + 25
@@ -113,7 +154,7 @@ export class HeadReader {
   #text(length: number): string {
     const { at } = this
     if (at + length > this.#to) {
-      this.#malformed('a head that ends early')
+      this.#endsEarly()
       return ''
     }
     this.at = at + length
@@ -122,7 +163,7 @@ export class HeadReader {
 
   #u8(): number {
     if (this.at + 1 > this.#to) {
-      this.#malformed('a head that ends early')
+      this.#endsEarly()
       return 1
     }
     return this.#bytes[this.at++]!
@@ -136,15 +177,12 @@ export class HeadReader {
     return this.#u16() * 0x10000 + this.#u16()
   }
 
-  #malformed(problem: string): false {
-    this.problem ??= problem
+  #endsEarly(): false {
+    this.problem = ENDS_EARLY
     return false
   }
-}
 
-/** Lower case, so that two spellings are one header. */
-const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
-/** RFC 9110, 5.5: no control characters, no surrounding white space. */
-const VALUE = /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/
-/** Origin form, or `*`. */
-const PATH = /^(?:\/[\x21\x22\x24-\x7e\x80-\xff]*|\*)$/
+  #breaks(rule: string): void {
+    this.fault ??= rule
+  }
+}

@@ -6,9 +6,13 @@
 import { TRACEPARENT } from '../core/carrier.ts'
 import { PREVIOUS_ATTEMPTS, TIMEOUT } from '../core/headers.ts'
 import { writeLatin1 } from './bytes.ts'
+import { isMethod, isPath, isStatus, isText } from './field-rules.ts'
+import { checkFields, InvalidHead, sizeOfHeaders, writeFields } from './field-writer.ts'
 import type { FrameWriter } from './frame-writer.ts'
-import { METHOD_CODES, NAME_CODES } from './static-table.ts'
+import { METHOD_CODES } from './static-table.ts'
 import { FLAG, FRAME, MAX_PAYLOAD_BYTES } from './wire.ts'
+
+export { InvalidHead, sizeOfHeaders } from './field-writer.ts'
 
 /** A head that no frame holds. Nothing was sent. */
 export class HeadTooLarge extends Error {
@@ -19,19 +23,13 @@ export class HeadTooLarge extends Error {
   }
 }
 
-/** The bytes that a body may add to the frame of a head with `headBytes`. */
+/** Beside the texts: numbers, lengths and the binary fields. */
 const FIXED_BYTES = 64
 
-/** An upper bound of the bytes of `headers` as they are written. */
-export function sizeOfHeaders(headers: readonly string[]): number {
-  let bytes = 2
-  for (let i = 0; i < headers.length; i++) bytes += headers[i]!.length + 2
-  return bytes
-}
-
 /**
- * Writes a REQUEST with as much of `body` as is given. @throws HeadTooLarge before anything was
- * written
+ * Writes a REQUEST with as much of `body` as is given.
+ *
+ * @throws HeadTooLarge, InvalidHead before anything was written
  */
 export function writeRequest(
   writer: FrameWriter,
@@ -58,10 +56,12 @@ export function writeRequest(
   if (timeoutAt >= 0) flags |= FLAG.DEADLINE
   if (traceAt >= 0) flags |= FLAG.TRACE
   if (attemptsAt >= 0) flags |= FLAG.ATTEMPTS
+  const code = METHOD_CODES.get(method)
+  if (code === undefined && !isMethod(method)) throw new InvalidHead(`${JSON.stringify(method)} is no method`)
+  if (!isPath(path, method)) throw new InvalidHead(`${JSON.stringify(path)} is no path`)
   const start = writer.begin(FRAME.REQUEST, flags, stream, headBytes + (body?.length ?? 0))
   const piece = writer.piece!
   let { at } = writer
-  const code = METHOD_CODES.get(method)
   if (code === undefined) {
     piece[at++] = 0
     piece[at++] = method.length
@@ -69,22 +69,19 @@ export function writeRequest(
   } else piece[at++] = code
   piece[at++] = path.length >> 8
   piece[at++] = path.length & 255
-  at = writeText(piece, at, path)
+  at += writeLatin1(piece, path, at)
   if (timeoutAt >= 0) at = piece.writeUInt32BE(Number(headers[timeoutAt + 1]), at)
   if (traceAt >= 0) at = writeTrace(piece, at, headers[traceAt + 1]!)
   if (attemptsAt >= 0) piece[at++] = Number(headers[attemptsAt + 1])
-  const binary = (timeoutAt >= 0 ? 1 : 0) + (traceAt >= 0 ? 1 : 0) + (attemptsAt >= 0 ? 1 : 0)
-  const count = (headers.length >> 1) - binary
-  piece[at++] = count >> 8
-  piece[at++] = count & 255
-  for (let i = 0; i < headers.length; i += 2) {
-    if (i !== timeoutAt && i !== traceAt && i !== attemptsAt) at = writeField(piece, at, headers[i]!, headers[i + 1]!)
-  }
   writer.at = at
-  finish(writer, start, body)
+  finish(writer, start, headers, body, timeoutAt, traceAt, attemptsAt)
 }
 
-/** `reason`: '' for the standard phrase. @throws HeadTooLarge before anything was written */
+/**
+ * `reason`: '' for the standard phrase.
+ *
+ * @throws HeadTooLarge, InvalidHead before anything was written
+ */
 export function writeResponse(
   writer: FrameWriter,
   stream: number,
@@ -96,6 +93,8 @@ export function writeResponse(
 ): void {
   const headBytes = FIXED_BYTES + reason.length + sizeOfHeaders(headers)
   if (headBytes > MAX_PAYLOAD_BYTES) throw new HeadTooLarge(headBytes)
+  if (!isStatus(status)) throw new InvalidHead(`${status} is no status of a response`)
+  if (!isText(reason)) throw new InvalidHead('the reason phrase has a character that no head may have')
   const flags = (end ? FLAG.END : 0) | (reason === '' ? 0 : FLAG.REASON)
   const start = writer.begin(FRAME.RESPONSE, flags, stream, headBytes + (body?.length ?? 0))
   const piece = writer.piece!
@@ -107,17 +106,21 @@ export function writeResponse(
     piece[at++] = length
     at += writeLatin1(piece, reason.slice(0, length), at)
   }
-  writer.at = writeFields(piece, at, headers)
-  finish(writer, start, body)
+  writer.at = at
+  finish(writer, start, headers, body)
 }
 
-/** @throws HeadTooLarge before anything was written */
+/** What {@link checkTrailers} has accepted. */
 export function writeTrailers(writer: FrameWriter, stream: number, headers: readonly string[]): void {
+  const start = writer.begin(FRAME.TRAILERS, 0, stream, sizeOfHeaders(headers))
+  finish(writer, start, headers, undefined)
+}
+
+/** @throws HeadTooLarge, InvalidHead */
+export function checkTrailers(headers: readonly string[]): void {
   const bytes = sizeOfHeaders(headers)
   if (bytes > MAX_PAYLOAD_BYTES) throw new HeadTooLarge(bytes)
-  const start = writer.begin(FRAME.TRAILERS, 0, stream, bytes)
-  writer.at = writeFields(writer.piece!, writer.at, headers)
-  writer.finish(start)
+  checkFields(headers)
 }
 
 /** Whether a head and `bytes` of its body fit one frame. */
@@ -125,43 +128,27 @@ export function fitsHead(headers: readonly string[], path: string, bytes: number
   return FIXED_BYTES + path.length + sizeOfHeaders(headers) + bytes <= MAX_PAYLOAD_BYTES
 }
 
-function finish(writer: FrameWriter, start: number, body: Uint8Array | undefined): void {
+/** Writes fields and body of the frame that began at `start`, or takes the frame back. */
+function finish(
+  writer: FrameWriter,
+  start: number,
+  headers: readonly string[],
+  body: Uint8Array | undefined,
+  skipA?: number,
+  skipB?: number,
+  skipC?: number,
+): void {
+  try {
+    writer.at = writeFields(writer.piece!, writer.at, headers, skipA, skipB, skipC)
+  } catch (error) {
+    writer.at = start
+    throw error
+  }
   if (body !== undefined) {
     writer.piece!.set(body, writer.at)
     writer.at += body.length
   }
   writer.finish(start)
-}
-
-function writeFields(piece: Buffer, from: number, headers: readonly string[]): number {
-  let at = from
-  piece[at++] = headers.length >> 9
-  piece[at++] = (headers.length >> 1) & 255
-  for (let i = 0; i < headers.length; i += 2) at = writeField(piece, at, headers[i]!, headers[i + 1]!)
-  return at
-}
-
-function writeField(piece: Buffer, from: number, name: string, value: string): number {
-  let at = from
-  const code = NAME_CODES.get(name)
-  if (code === undefined) {
-    piece[at++] = 0
-    piece[at++] = name.length
-    at = writeText(piece, at, name)
-  } else piece[at++] = code
-  piece[at++] = value.length >> 8
-  piece[at++] = value.length & 255
-  return writeText(piece, at, value)
-}
-
-/** A call into C++ costs more than a short loop. */
-const LOOPED_LENGTH = 40
-
-function writeText(piece: Buffer, from: number, text: string): number {
-  const { length } = text
-  if (length >= LOOPED_LENGTH) return from + writeLatin1(piece, text, from)
-  for (let i = 0; i < length; i++) piece[from + i] = text.charCodeAt(i)
-  return from + length
 }
 
 /** Without a leading zero, so that the other side restores the same text. */

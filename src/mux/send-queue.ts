@@ -5,13 +5,25 @@
 import type { Socket } from 'node:net'
 import { FrameWriter, releasePiece } from './frame-writer.ts'
 import { writeRequest, writeResponse, writeTrailers } from './head-writer.ts'
+import { FRAME_CHARGE_BYTES } from './limits.ts'
 import type { MuxStream } from './stream.ts'
 import { FLAG, FRAME, MAX_PAYLOAD_BYTES, PREFACE } from './wire.ts'
 
 /** Bytes in the socket beyond which data wait, so that heads do not wait behind them. */
 const HIGH_WATER_BYTES = 131_072
 
+/** From the first on, a server reads no more requests, until the second is left to send. */
+const PAUSE_BYTES = 1_048_576
+const RESUME_BYTES = 262_144
+
+/** Less of a longer body waits for more credit: small windows make no small frames. */
+const LEAST_FRAGMENT_BYTES = 1_024
+
 export interface SendOwner {
+  /** Too many bytes wait for the peer, or no longer. */
+  backlogged(paused: boolean): void
+  /** A stream's user has thrown. */
+  failed(error: unknown): void
   /** The last frame of our half of `stream` is written. */
   sentEnd(stream: MuxStream): void
 }
@@ -21,6 +33,11 @@ export class SendQueue {
   credit = 0
   /** Bytes handed to the socket that have not left it. */
   outstanding = 0
+  /** Writes that the network has taken. */
+  taken = 0
+  /** Frames with a body, which the peer credits. */
+  creditable = 0
+  paused = false
   /** The last stream whose head was handed to the socket. */
   flushedStream = 0
   readonly #socket: Socket
@@ -50,7 +67,7 @@ export class SendQueue {
 
   /** Whether data of that length may leave with a head now. */
   takes(bytes: number): boolean {
-    return bytes <= this.credit && this.outstanding < HIGH_WATER_BYTES
+    return bytes + FRAME_CHARGE_BYTES <= this.credit && this.outstanding < HIGH_WATER_BYTES
   }
 
   request(
@@ -114,8 +131,12 @@ export class SendQueue {
   flush(): void {
     this.#scheduled = false
     if (this.#stopped) return
-    this.#sendData()
-    this.#write()
+    try {
+      this.#sendData()
+      this.#write()
+    } catch (error) {
+      this.#owner.failed(error)
+    }
   }
 
   stop(): void {
@@ -126,10 +147,7 @@ export class SendQueue {
   }
 
   #sent(stream: MuxStream, body: Uint8Array | undefined): void {
-    if (body !== undefined) {
-      this.credit -= body.length
-      stream.credit -= body.length
-    }
+    if (body !== undefined && body.length > 0) this.#charge(stream, body.length)
     this.#schedule()
   }
 
@@ -151,17 +169,33 @@ export class SendQueue {
       }
       const stream = this.#ready[next]!
       if (stream.closed) continue
-      if (stream.queued > 0 && stream.credit > 0 && this.credit === 0) blocked.push(stream)
-      else if (this.#sendFrame(stream)) this.#ready.push(stream)
+      const blockedBy = this.#blockedBy(stream)
+      if (blockedBy === 'connection') blocked.push(stream)
+      else if (blockedBy === undefined && this.#sendFrame(stream)) this.#ready.push(stream)
       else stream.listed = false
     }
     this.#ready = blocked
   }
 
-  /** Whether the stream has more to send. */
+  /** Whose credit is too small for the next frame. */
+  #blockedBy(stream: MuxStream): 'connection' | 'stream' | undefined {
+    const { queued } = stream
+    if (queued === 0) return undefined
+    const needed = Math.min(queued, LEAST_FRAGMENT_BYTES) + FRAME_CHARGE_BYTES
+    if (stream.credit < needed) return 'stream'
+    return this.credit < needed ? 'connection' : undefined
+  }
+
+  #charge(stream: MuxStream, bytes: number): void {
+    stream.credit -= bytes + FRAME_CHARGE_BYTES
+    this.credit -= bytes + FRAME_CHARGE_BYTES
+    this.creditable += 1
+  }
+
+  /** Sends what is allowed of a stream that is not blocked; whether it has more to send. */
   #sendFrame(stream: MuxStream): boolean {
-    const bytes = Math.min(stream.queued, MAX_PAYLOAD_BYTES, stream.credit, this.credit)
-    if (bytes === 0 && stream.queued > 0) return false
+    const most = Math.min(stream.credit, this.credit) - FRAME_CHARGE_BYTES
+    const bytes = stream.queued === 0 ? 0 : Math.min(stream.queued, MAX_PAYLOAD_BYTES, most)
     const last = stream.ending && bytes === stream.queued
     if (bytes > 0 || (last && stream.trailers === undefined)) {
       const end = last && stream.trailers === undefined
@@ -169,8 +203,7 @@ export class SendQueue {
       if (bytes > 0) stream.copyTo(this.#writer.piece!, this.#writer.at, bytes)
       this.#writer.at += bytes
       this.#writer.finish(start)
-      stream.credit -= bytes
-      this.credit -= bytes
+      if (bytes > 0) this.#charge(stream, bytes)
     }
     if (last) {
       if (stream.trailers !== undefined) writeTrailers(this.#writer, stream.id, stream.trailers)
@@ -179,6 +212,11 @@ export class SendQueue {
     }
     stream.sentSome()
     return stream.queued > 0 || (stream.ending && !stream.localEnded)
+  }
+
+  #pause(paused: boolean): void {
+    this.paused = paused
+    if (!this.#stopped) this.#owner.backlogged(paused)
   }
 
   #write(): void {
@@ -191,10 +229,13 @@ export class SendQueue {
     }
     this.flushedStream = this.#lastStream
     this.outstanding += at
+    if (!this.paused && this.outstanding >= PAUSE_BYTES) this.#pause(true)
     // With TLS the memory belongs to the socket until the callback.
     this.#socket.write(piece.subarray(0, at), () => {
       releasePiece(piece)
       this.outstanding -= at
+      this.taken += 1
+      if (this.paused && this.outstanding <= RESUME_BYTES) this.#pause(false)
       if (this.#ready.length > 0) this.#schedule()
     })
   }

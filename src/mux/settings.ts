@@ -1,5 +1,6 @@
 /** Bounds of one side of a session, and how SETTINGS carry those that concern the peer. */
-import { MAX_WINDOW, SETTING } from './wire.ts'
+import { FRAME_CHARGE_BYTES } from './limits.ts'
+import { MAX_PAYLOAD_BYTES, MAX_WINDOW, SETTING } from './wire.ts'
 
 export interface MuxSettings {
   /** Streams that the peer may have open. A client that serves none announces 0. */
@@ -35,6 +36,9 @@ export interface PeerSettings {
   connectionWindow: number
 }
 
+/** Holds one full frame: smaller ones make many small frames. */
+const LEAST_WINDOW = MAX_PAYLOAD_BYTES + FRAME_CHARGE_BYTES
+
 /** Pairs of u16 key and u32 value. */
 export function encodeSettings(settings: MuxSettings): Buffer {
   const pairs = [
@@ -51,7 +55,7 @@ export function encodeSettings(settings: MuxSettings): Buffer {
   return bytes
 }
 
-/** `undefined` if they are malformed or incomplete. */
+/** `undefined` if they are malformed or incomplete, or a window is too small. */
 export function decodeSettings(bytes: Buffer, from: number, to: number): PeerSettings | undefined {
   if ((to - from) % 6 !== 0) return undefined
   const settings: PeerSettings = { maxStreams: -1, streamWindow: -1, connectionWindow: -1 }
@@ -71,5 +75,5 @@ export function decodeSettings(bytes: Buffer, from: number, to: number): PeerSet
     }
   }
   const { maxStreams, streamWindow, connectionWindow } = settings
-  return maxStreams < 0 || streamWindow < 0 || connectionWindow < 0 ? undefined : settings
+  return maxStreams < 0 || streamWindow < LEAST_WINDOW || connectionWindow < LEAST_WINDOW ? undefined : settings
 }

@@ -6,6 +6,7 @@
  * - half closed: one side has sent END or TRAILERS
  * - closed: both have, or one has reset it
  */
+import { checkTrailers } from './head-writer.ts'
 import type { ResetCode } from './wire.ts'
 
 /** How a stream ended that did not end well. */
@@ -63,6 +64,9 @@ export interface StreamHost {
 const HIGH_WATER_BYTES = 65_536
 const LOW_WATER_BYTES = 16_384
 
+/** Places of chunks that are sent and still listed. */
+const MOST_SENT_CHUNKS = 1_024
+
 const NOTHING: readonly Uint8Array[] = Object.freeze([])
 
 export class MuxStream {
@@ -84,14 +88,29 @@ export class MuxStream {
   localEnded = false
   remoteEnded = false
   closed = false
+  /** The final head of a response: sent by a server, received by a client. */
+  answered = false
+  /** @internal It is a server's. */
+  serves = false
+  /** @internal When it was opened. */
+  openedAt = 0
+  /** @internal The request was HEAD. */
+  head = false
+  /** @internal No body may arrive. */
+  bodiless = false
+  /** @internal Bytes of body that `content-length` announced; -1: it did not. */
+  expected = -1
+  /** @internal Bytes of body that have arrived. */
+  arrived = 0
   readonly #host: StreamHost
   #chunks: readonly Uint8Array[] = NOTHING
   /** The first chunk that is not sent, and how much of it is. */
   #next = 0
   #sent = 0
   #wantsDrain = false
-  /** Received and not read. */
+  /** Received and not read; and what it uses of the windows. */
   #unread = 0
+  #charged = 0
   /** Read and not yet credited. */
   #uncredited = 0
 
@@ -108,7 +127,7 @@ export class MuxStream {
    * A server's answer. `status` below 200: informational, and another follows. `reason`: '' for the
    * standard phrase.
    *
-   * @throws HeadTooLarge before anything was sent
+   * @throws HeadTooLarge, InvalidHead before anything was sent
    */
   respond(
     status: number,
@@ -118,6 +137,7 @@ export class MuxStream {
     end: boolean,
   ): void {
     if (this.closed) return
+    if (this.answered || this.ending) throw new Error('a response after the final one')
     this.#host.respond(this, status, reason, headers, asBytes(body), end)
   }
 
@@ -127,6 +147,7 @@ export class MuxStream {
   write(chunk: Uint8Array | string): boolean {
     if (this.closed) return true
     if (this.ending) throw new Error('write after end')
+    if (this.serves && !this.answered) throw new Error('a body before its head')
     const bytes = asBytes(chunk)!
     if (bytes.length > 0) {
       if (this.#chunks.length === 0) this.#chunks = [bytes]
@@ -138,9 +159,11 @@ export class MuxStream {
     return !this.#wantsDrain
   }
 
-  /** Ends our half after what is queued. */
+  /** Ends our half after what is queued. @throws HeadTooLarge, InvalidHead for the trailers */
   end(trailers?: readonly string[]): void {
     if (this.closed || this.ending) return
+    if (this.serves && !this.answered) throw new Error('an end before the head')
+    if (trailers !== undefined) checkTrailers(trailers)
     this.ending = true
     this.trailers = trailers
     this.#host.ready(this)
@@ -148,10 +171,15 @@ export class MuxStream {
 
   /** Credits bytes that the application has taken. */
   read(bytes: number): void {
-    this.#unread -= bytes
-    this.#host.credit(bytes)
+    const unread = this.#unread
+    const taken = Math.min(bytes, unread)
+    if (taken <= 0) return
+    const charge = taken === unread ? this.#charged : Math.floor((this.#charged * taken) / unread)
+    this.#unread -= taken
+    this.#charged -= charge
+    this.#host.credit(charge)
     if (this.remoteEnded || this.closed) return
-    this.#uncredited += bytes
+    this.#uncredited += charge
     if (this.#uncredited < this.#host.creditStep) return
     this.window += this.#uncredited
     this.#host.creditStream(this, this.#uncredited)
@@ -166,16 +194,19 @@ export class MuxStream {
 
   // For the session.
 
-  /** @internal */
-  received(bytes: number): void {
-    this.window -= bytes
+  /** @internal `charge`: what it uses of the windows. */
+  received(bytes: number, charge: number): void {
+    this.window -= charge
+    this.arrived += bytes
     this.#unread += bytes
+    this.#charged += charge
   }
 
   /** @internal */
   discardUnread(): void {
-    if (this.#unread > 0) this.#host.credit(this.#unread)
+    if (this.#charged > 0) this.#host.credit(this.#charged)
     this.#unread = 0
+    this.#charged = 0
   }
 
   /** @internal Copies the next `bytes` of what is queued to `target`. */
@@ -196,6 +227,10 @@ export class MuxStream {
     this.queued -= bytes
     if (this.queued === 0) {
       this.#chunks = NOTHING
+      this.#next = 0
+    } else if (this.#next >= MOST_SENT_CHUNKS && this.#next * 2 >= this.#chunks.length) {
+      // A writer that is always ahead.
+      this.#chunks = this.#chunks.slice(this.#next)
       this.#next = 0
     }
   }

@@ -40,6 +40,32 @@ export const FLAG = Object.freeze({
   ACK: 32,
 })
 
+/** By type. */
+export const FLAGS_OF: readonly number[] = Object.freeze([
+  0,
+  FLAG.END | FLAG.DEADLINE | FLAG.TRACE | FLAG.ATTEMPTS,
+  FLAG.END | FLAG.REASON,
+  FLAG.END,
+  0,
+  0,
+  0,
+  FLAG.ACK,
+  0,
+])
+
+/** By type: whether it concerns the connection, so that its stream is 0. WINDOW may do both. */
+export const ON_CONNECTION: readonly boolean[] = Object.freeze([
+  true,
+  false,
+  false,
+  false,
+  false,
+  false,
+  false,
+  true,
+  true,
+])
+
 /** Why a stream is reset. */
 export const RESET = Object.freeze({
   /** The rest is not wanted: the answer is complete without it. */
