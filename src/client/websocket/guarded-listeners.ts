@@ -32,6 +32,8 @@ export class GuardedListeners {
       }
     }
     this.#guarded.set(listener, guard)
+    // Node removes by itself what a signal has ended.
+    this.#guarded.set(guard, guard)
     return guard
   }
 }

@@ -40,7 +40,7 @@ export class UpgradeAttempt extends HttpAttempt {
     answerBegins(call.stack, this)
     this.commit(Number.POSITIVE_INFINITY)
     const agreed = typeof headers.upgrade === 'string' ? headers.upgrade : call.request.upgrade!
-    this.#socket = new UpgradedSocket(socket as Socket, agreed, this, () => clock.now())
+    this.#socket = call.inContext(() => new UpgradedSocket(socket as Socket, agreed, this, () => clock.now()))
     this.resolve(call.upgraded(status, headers, rawHeaders, this.#socket))
     this.forgetCaller()
   }

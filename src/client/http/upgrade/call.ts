@@ -2,6 +2,7 @@
  * A call that asks for another protocol on its connection. Its deadline bounds the handshake; then
  * it lasts, in flight for every policy, until the connection closes.
  */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Call } from '../../../core/call.ts'
 import { type Answer, HttpCall, type HttpService } from '../call.ts'
 import type { ReceivedHeaders } from '../headers.ts'
@@ -15,6 +16,8 @@ export type Upgraded<R> = (status: number, headers: ReceivedHeaders, raw: unknow
 
 export class UpgradeCall<R = unknown> extends HttpCall<R> {
   readonly upgraded: Upgraded<R>
+  /** Connections belong to no caller, but what is read from an upgraded one does. */
+  readonly inContext = AsyncLocalStorage.snapshot()
 
   /**
    * `request`: its `upgrade` names the protocol. `answer`: takes every other answer than 101.
