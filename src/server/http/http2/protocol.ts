@@ -64,8 +64,10 @@ export function httpOverHttp2(host: HttpOverHttp2Host, settings: HttpServerSetti
   const streams = new NewStreams((connection, { stream, raw }) => {
     const served = new Http2Stream(stream)
     const { method, path, headers, problem } = readRequestLines(raw)
-    scope.run(() => host.streamOpened(connection, served, method, path, headers, served.remoteEnded, problem))
-    served.start()
+    scope.run(() => {
+      host.streamOpened(connection, served, method, path, headers, served.remoteEnded, problem)
+      served.start()
+    })
   })
   server.on(
     'stream',

@@ -6,6 +6,7 @@
  * - half closed: the request has been read to its end, or the response has been written
  * - closed: both, or one side has reset it
  */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { ServerHttp2Stream } from 'node:http2'
 import { RESET, type ResetCode } from '../../../mux/wire.ts'
 import type { ServedStream, ServedStreamEvents } from '../served-stream.ts'
@@ -56,11 +57,12 @@ export class Http2Stream implements ServedStream {
     return endAfterHeaders || readableEnded
   }
 
-  /** From now on, there are events. */
+  /** From now on, there are events, in the present async context. */
   start(): void {
     const stream = this.#stream
-    stream.on('close', () => this.#closed())
-    stream.on('finish', () => this.#answered())
+    const here = AsyncLocalStorage.snapshot()
+    stream.on('close', () => here(closed, this))
+    stream.on('finish', () => here(answered, this))
     if (this.remoteEnded) {
       stream.resume()
       return
@@ -68,8 +70,8 @@ export class Http2Stream implements ServedStream {
     stream.on('trailers', (_headers, _flags, raw?: string[]) => {
       this.#receivedTrailers = raw ?? []
     })
-    stream.on('data', (chunk: Buffer) => this.#received(chunk))
-    stream.on('end', () => this.#requestEnded())
+    stream.on('data', (chunk: Buffer) => here(received, this, chunk))
+    stream.on('end', () => here(requestEnded, this))
   }
 
   /** Bytes written and not yet sent. */
@@ -138,31 +140,50 @@ export class Http2Stream implements ServedStream {
     this.#stream.resume()
   }
 
-  #answered(): void {
+  /** @internal */
+  answered(): void {
     if (!this.ending || this.localEnded) return
     this.localEnded = true
     this.events.endSent?.(this)
   }
 
-  #received(chunk: Buffer): void {
+  /** @internal */
+  received(chunk: Buffer): void {
     this.#unread += chunk.length
     if (this.#unread >= MOST_UNREAD_BYTES) this.#stream.pause()
     this.events.dataArrived(this, chunk, false)
   }
 
-  /** A stream that is reset ends its readable half as well. */
-  #requestEnded(): void {
+  /** @internal A stream that is reset ends its readable half as well. */
+  requestEnded(): void {
     const { aborted, rstCode } = this.#stream
     if (aborted || rstCode !== 0) return
     if (this.#receivedTrailers === undefined) this.events.dataArrived(this, NOTHING, true)
     else this.events.trailersArrived(this, this.#receivedTrailers)
   }
 
-  #closed(): void {
+  /** @internal */
+  closed(): void {
     const code = this.#stream.rstCode
     if (this.#left) return
     // Node closes a stream without `finish` if its request had ended before.
-    if (this.ending && code === 0) this.#answered()
+    if (this.ending && code === 0) this.answered()
     else this.events.wasReset(this, { code: BY_CODE.get(code ?? 0) ?? RESET.CANCELLED, reason: '', executed: true })
   }
+}
+
+function answered(stream: Http2Stream): void {
+  stream.answered()
+}
+
+function received(stream: Http2Stream, chunk: Buffer): void {
+  stream.received(chunk)
+}
+
+function requestEnded(stream: Http2Stream): void {
+  stream.requestEnded()
+}
+
+function closed(stream: Http2Stream): void {
+  stream.closed()
 }
