@@ -115,7 +115,7 @@ describe('calls on one connection', () => {
   })
 })
 
-/** Calls one after another, on a new connection after each GOAWAY; repeats what was not executed. */
+/** Calls one by one, on a new connection after each GOAWAY; repeats what was not executed. */
 class Caller {
   answered = 0
   repeated = 0
