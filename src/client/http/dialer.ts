@@ -3,7 +3,7 @@
  * the last peer chose tells how many connections its calls need.
  */
 import type { Endpoint } from '../../core/endpoint.ts'
-import { HTTP1, type TransportName } from '../../core/transport.ts'
+import { HTTP1, MUX, type TransportName } from '../../core/transport.ts'
 import { Dial, type DialFailure, type DialOwner } from '../dial.ts'
 import type { TransportPreferences } from '../transport-preferences.ts'
 import type { ConnectionSetup } from './connection.ts'
@@ -46,7 +46,7 @@ export class Dialer {
 
   /** Whether the next connection will carry many calls, as far as is known. */
   get sharing(): boolean {
-    return this.wanted !== HTTP1 && this.#spoken !== HTTP1
+    return (this.#spoken ?? this.wanted) !== HTTP1
   }
 
   /** Connections of an endpoint, at most. */
@@ -76,7 +76,7 @@ export class Dialer {
   /** Whether nothing is lost: the next dial makes another offer. */
   failed(dial: Dial, { wrongTransport }: DialFailure): boolean {
     this.dials.delete(dial)
-    if (wrongTransport !== true) return false
+    if (wrongTransport !== true || !dial.offers.includes(MUX)) return false
     this.#refusedUntil = this.#setup.clock.now() + REFUSAL_MS
     this.#offers = this.#currentOffers()
     return true

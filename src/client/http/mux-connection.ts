@@ -6,8 +6,8 @@ import { MuxConnection } from '../mux/connection.ts'
 import { StreamedBody } from './body/streamed.ts'
 import type { ConnectionUser } from './connection-user.ts'
 import { flatHeader } from './headers.ts'
-import { MuxExchange } from './mux-exchange.ts'
 import type { PooledConnection } from './pooled-connection.ts'
+import { StreamExchange } from './stream-exchange.ts'
 
 /** Methods for which the absence of a body is said, as in HTTP/1.1 (RFC 9110, 8.6). */
 const EXPECT_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH', 'QUERY'])
@@ -23,7 +23,7 @@ export class HttpMuxConnection extends MuxConnection implements PooledConnection
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
     const { method, path, body } = options
     const headers = options.headers as string[]
-    const exchange = new MuxExchange(method, handler, this.session)
+    const exchange = new StreamExchange(method, handler, this.session)
     handler.onRequestStart?.(exchange, null)
     if (exchange.over) return
     try {

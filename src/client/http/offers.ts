@@ -1,23 +1,36 @@
 /**
  * What the client offers to an endpoint, best first. With TLS the peer chooses by ALPN; in
- * plaintext only an announcement of the peer makes it more than HTTP/1.1.
+ * plaintext only an announcement of the peer makes it another than HTTP/1.1.
  */
 import type { Endpoint } from '../../core/endpoint.ts'
-import { HTTP1, MUX, type TransportPreference } from '../../core/transport.ts'
+import { HTTP1, HTTP2, MUX, type TransportPreference } from '../../core/transport.ts'
 
 export type Offers = readonly string[]
 
-// Each is one object, so that a change is seen by comparing two.
+/** What we speak. HTTP/2 costs both sides the most (docs/decisions/0041-http2.md). */
+const SPOKEN: Offers = Object.freeze([MUX, HTTP1, HTTP2])
 const HTTP1_ONLY: Offers = Object.freeze([HTTP1])
-const MUX_ONLY: Offers = Object.freeze([MUX])
-const MUX_FIRST: Offers = Object.freeze([MUX, HTTP1])
+/** Each is one object, so that a change is seen by comparing two. */
+const known = new Map<string, Offers>()
 
 /** `refused`: the peer announced `inmesh/1` and did not speak it. */
 export function offersTo(endpoint: Endpoint, preference: TransportPreference, refused: boolean): Offers {
   const { tls, transports } = endpoint
-  if (preference === 'http1' || refused) return HTTP1_ONLY
-  if (!tls) return transports?.includes(MUX) === true ? MUX_ONLY : HTTP1_ONLY
-  return transports === undefined || transports.includes(MUX) ? MUX_FIRST : HTTP1_ONLY
+  if (!tls && transports === undefined) return HTTP1_ONLY
+  const mux = preference !== 'http1' && !refused
+  const common = SPOKEN.filter((one) => (one !== MUX || mux) && transports?.includes(one) !== false)
+  if (common.length === 0) return HTTP1_ONLY
+  return canonical(tls ? common : common.slice(0, 1))
+}
+
+function canonical(offers: Offers): Offers {
+  const key = offers.join()
+  let one = known.get(key)
+  if (one === undefined) {
+    one = Object.freeze([...offers])
+    known.set(key, one)
+  }
+  return one
 }
 
 /** What is spoken on a connection to which `offers` were made. */

@@ -13,7 +13,7 @@ import type { ClientCall } from '../call.ts'
 import { refusedByAlert } from '../certificate-alert.ts'
 import { LostStream } from '../mux/lost-stream.ts'
 import type { ReceivedHeaders } from './headers.ts'
-import { MalformedAnswer } from './mux-exchange.ts'
+import { MalformedAnswer } from './stream-exchange.ts'
 
 /** The outcome that the head of a response implies. Without a call, no other attempt follows. */
 export function answerOutcome(status: number, headers: ReceivedHeaders, clock: Clock, call?: ClientCall): Outcome {

@@ -5,7 +5,7 @@
  */
 import type { Timer } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
-import { MUX } from '../../core/transport.ts'
+import { HTTP2, MUX } from '../../core/transport.ts'
 import type { PeerVerifier } from '../../identity/peer-verifier.ts'
 import type { Dial, DialFailure, DialOwner } from '../dial.ts'
 import type { MuxConnection } from '../mux/connection.ts'
@@ -13,6 +13,7 @@ import { PeerProof } from '../peer-end.ts'
 import { HttpConnection } from './connection.ts'
 import type { ConnectionUser, RequestConnection, RequestPool } from './connection-user.ts'
 import { Dialer, type DialerSetup } from './dialer.ts'
+import { Http2Connection } from './http2-connection.ts'
 import { HttpMuxConnection } from './mux-connection.ts'
 import { transportOf } from './offers.ts'
 import type { PooledConnection } from './pooled-connection.ts'
@@ -28,6 +29,8 @@ export interface PoolHost extends DialerSetup {
   /** Its last connection has closed. */
   emptied(pool: HttpPool | UpgradePool): void
 }
+
+type SharedConnection = MuxConnection | Http2Connection
 
 export class HttpPool implements RequestPool, DialOwner {
   readonly endpoint: Endpoint
@@ -132,9 +135,11 @@ export class HttpPool implements RequestPool, DialOwner {
       dial.close()
       return
     }
-    if (transportOf(dial.offers, chosen, this.endpoint.tls) === MUX) {
-      new HttpMuxConnection(this, dial, this.#host.clock)
-    } else {
+    const { tls } = this.endpoint
+    const transport = transportOf(dial.offers, chosen, tls)
+    if (transport === MUX) new HttpMuxConnection(this, dial, this.#host.clock)
+    else if (transport === HTTP2) new Http2Connection(this, dial, tls, this.#host.clock)
+    else {
       const connection = new HttpConnection(this, this.#host, dial)
       this.#established(connection, dial)
       const user = this.#line.next()
@@ -162,24 +167,26 @@ export class HttpPool implements RequestPool, DialOwner {
   }
 
   /** A shared connection is established. */
-  ready(connection: HttpMuxConnection, dial: Dial): void {
+  ready(ready: SharedConnection, dial: Dial): void {
+    const connection = ready as PooledConnection
     this.#established(connection, dial)
     this.#shared.add(connection)
     this.#serve()
     this.#dial()
   }
 
-  roomChanged(connection: HttpMuxConnection): void {
-    if (this.#line.first !== undefined && connection.room > 0) this.#serveSoon()
+  roomChanged({ room }: SharedConnection): void {
+    if (this.#line.first !== undefined && room > 0) this.#serveSoon()
   }
 
-  leaving(connection: HttpMuxConnection): void {
+  leaving(leaving: SharedConnection): void {
+    const connection = leaving as PooledConnection
     this.#forget(connection)
     connection.finish()
     this.#dial()
   }
 
-  closed(closed: PooledConnection | MuxConnection): void {
+  closed(closed: PooledConnection | SharedConnection): void {
     const connection = closed as PooledConnection
     this.#all.delete(connection)
     this.#forget(connection)

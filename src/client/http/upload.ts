@@ -2,8 +2,8 @@
  * Sends a request body that is read in parts. It reads on only while the peer has credit for more,
  * so a slow peer is no wait for our source.
  */
-import type { MuxStream } from '../../mux/stream.ts'
 import type { StreamedBody } from './body/streamed.ts'
+import type { RequestStream } from './request-stream.ts'
 import { undici } from './undici.ts'
 
 /** The exchange whose body is sent. */
@@ -15,7 +15,7 @@ export interface UploadOwner {
 }
 
 export class Upload {
-  readonly #stream: MuxStream
+  readonly #stream: RequestStream
   readonly #body: StreamedBody
   readonly #owner: UploadOwner
   /** Bytes that are still to be sent, by the declared length; negative: not declared. */
@@ -24,7 +24,7 @@ export class Upload {
   #stopped = false
   #wake: (() => void) | undefined = undefined
 
-  constructor(stream: MuxStream, body: StreamedBody, declared: number, owner: UploadOwner) {
+  constructor(stream: RequestStream, body: StreamedBody, declared: number, owner: UploadOwner) {
     this.#stream = stream
     this.#body = body
     this.#declared = declared

@@ -8,6 +8,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { ServerHttp2Stream } from 'node:http2'
+import { HTTP2_CODES, resetOfHttp2 } from '../../../mux/http2-codes.ts'
 import { RESET, type ResetCode } from '../../../mux/wire.ts'
 import type { ServedStream, ServedStreamEvents } from '../served-stream.ts'
 import { type Fields, fieldsOf } from './fields.ts'
@@ -15,20 +16,6 @@ import { SendQueue } from './send-queue.ts'
 
 /** Bytes that a handler has not read, from which on none are taken from the stream. */
 const MOST_UNREAD_BYTES = 65_536
-
-/** RFC 9113, 7. */
-const CODES: Readonly<Record<ResetCode, number>> = Object.freeze({
-  [RESET.NO_ERROR]: 0,
-  [RESET.CANCELLED]: 8,
-  [RESET.NOT_EXECUTED]: 7,
-  [RESET.PROTOCOL_ERROR]: 1,
-  [RESET.INTERNAL_ERROR]: 2,
-  [RESET.HEAD_TOO_LARGE]: 11,
-})
-
-const BY_CODE: ReadonlyMap<number, ResetCode> = new Map(
-  Object.entries(CODES).map(([reset, code]) => [code, Number(reset) as ResetCode]),
-)
 
 const NOTHING = Buffer.alloc(0)
 const NO_TRAILERS: Fields = Object.freeze({})
@@ -98,7 +85,7 @@ export class Http2Stream implements ServedStream {
       else this.#respond(fields, body === undefined || body.length === 0 ? undefined : body, end)
     } catch {
       // Node finds in it what no client of HTTP/2 would take.
-      this.#stream.close(CODES[RESET.INTERNAL_ERROR])
+      this.#stream.close(HTTP2_CODES[RESET.INTERNAL_ERROR])
     }
   }
 
@@ -136,7 +123,7 @@ export class Http2Stream implements ServedStream {
 
   reset(code: ResetCode): void {
     this.#left = true
-    this.#stream.close(CODES[code])
+    this.#stream.close(HTTP2_CODES[code])
     this.#stream.resume()
   }
 
@@ -168,7 +155,7 @@ export class Http2Stream implements ServedStream {
     if (this.#left) return
     // Node closes a stream without `finish` if its request had ended before.
     if (this.ending && code === 0) this.answered()
-    else this.events.wasReset(this, { code: BY_CODE.get(code ?? 0) ?? RESET.CANCELLED, reason: '', executed: true })
+    else this.events.wasReset(this, { code: resetOfHttp2(code ?? 0), reason: '', executed: true })
   }
 }
 

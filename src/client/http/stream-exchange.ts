@@ -1,23 +1,29 @@
 /**
- * One request and its answer on a stream of `inmesh/1`, in the words of undici's handlers. Aborting
- * it resets the stream and costs no connection.
+ * One request and its answer on a stream, in the words of undici's handlers. Aborting it resets the
+ * stream and costs no connection.
  *
  * - sending, receiving: until both halves have ended
  * - any -> over: the answer is complete, it failed, or it was aborted
  */
 import { STATUS_CODES } from 'node:http'
 import type { Dispatcher } from 'undici'
-import type { MuxSession } from '../../mux/session.ts'
-import type { MuxReset, MuxStream, StreamEvents } from '../../mux/stream.ts'
+import type { MuxReset } from '../../mux/stream.ts'
 import { RESET } from '../../mux/wire.ts'
 import { LostStream } from '../mux/lost-stream.ts'
 import type { StreamedBody } from './body/streamed.ts'
 import type { ReceivedHeaders } from './headers.ts'
+import type { RequestStream, RequestStreamEvents } from './request-stream.ts'
 import { Upload } from './upload.ts'
 
 const UNKNOWN = -1
 
-export class MuxExchange implements StreamEvents, Dispatcher.DispatchController {
+/** The connection of a stream. */
+interface Leaving {
+  /** It takes no more streams. */
+  readonly leaving: boolean
+}
+
+export class StreamExchange implements RequestStreamEvents, Dispatcher.DispatchController {
   rawHeaders: string[] | null = null
   rawTrailers: string[] | null = null
   aborted = false
@@ -26,29 +32,29 @@ export class MuxExchange implements StreamEvents, Dispatcher.DispatchController 
   over = false
   readonly method: string
   readonly #handler: Dispatcher.DispatchHandler
-  readonly #session: MuxSession
-  #stream: MuxStream | undefined = undefined
+  readonly #session: Leaving
+  #stream: RequestStream | undefined = undefined
   #upload: Upload | undefined = undefined
   /** Bytes of the body that are still to come, by its declared length. */
   #left = UNKNOWN
   /** Received while paused: the peer gets no credit for them yet. */
   #uncredited = 0
 
-  constructor(method: string, handler: Dispatcher.DispatchHandler, session: MuxSession) {
+  constructor(method: string, handler: Dispatcher.DispatchHandler, session: Leaving) {
     this.method = method
     this.#session = session
     this.#handler = handler
   }
 
   /** Its stream, with everything that is known of the request. */
-  begun(stream: MuxStream, body: Uint8Array | undefined): void {
+  begun(stream: RequestStream, body: Uint8Array | undefined): void {
     this.#stream = stream
     if (body !== undefined) this.#handler.onBodySent?.(body as Buffer)
     this.#handler.onRequestSent?.()
   }
 
   /** Its stream, and the body that follows. */
-  begunWith(stream: MuxStream, body: StreamedBody, length: string | undefined): void {
+  begunWith(stream: RequestStream, body: StreamedBody, length: string | undefined): void {
     this.#stream = stream
     this.#upload = new Upload(stream, body, length === undefined ? UNKNOWN : Number(length), this)
     this.#upload.start()
@@ -94,7 +100,7 @@ export class MuxExchange implements StreamEvents, Dispatcher.DispatchController 
 
   // The stream's events.
 
-  responseArrived(_stream: MuxStream, status: number, reason: string, headers: string[], end: boolean): void {
+  responseArrived(_stream: RequestStream, status: number, reason: string, headers: string[], end: boolean): void {
     const received = receivedHeaders(headers)
     this.rawHeaders = headers
     const phrase = reason === '' ? (STATUS_CODES[status] ?? '') : reason
@@ -106,7 +112,7 @@ export class MuxExchange implements StreamEvents, Dispatcher.DispatchController 
     if (end) this.#complete(undefined)
   }
 
-  dataArrived(stream: MuxStream, chunk: Buffer, end: boolean): void {
+  dataArrived(stream: RequestStream, chunk: Buffer, end: boolean): void {
     if (this.over) return
     const { length } = chunk
     if (this.#left !== UNKNOWN) {
@@ -123,12 +129,12 @@ export class MuxExchange implements StreamEvents, Dispatcher.DispatchController 
     if (end) this.#complete(undefined)
   }
 
-  trailersArrived(_stream: MuxStream, headers: string[]): void {
+  trailersArrived(_stream: RequestStream, headers: string[]): void {
     this.rawTrailers = headers
     this.#complete(headers)
   }
 
-  wasReset(_stream: MuxStream, reset: MuxReset): void {
+  wasReset(_stream: RequestStream, reset: MuxReset): void {
     if (!this.over) this.fail(new LostStream(reset, this.#session.leaving))
   }
 
