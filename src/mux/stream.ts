@@ -108,6 +108,8 @@ export class MuxStream {
   #next = 0
   #sent = 0
   #wantsDrain = false
+  /** What may still wait then. */
+  #drainAt = LOW_WATER_BYTES
   /** Received and not read; and what it uses of the windows. */
   #unread = 0
   #charged = 0
@@ -157,6 +159,17 @@ export class MuxStream {
     }
     this.#wantsDrain = this.queued >= HIGH_WATER_BYTES
     return !this.#wantsDrain
+  }
+
+  /**
+   * Whether all that was written is sent, within the peer's credit. False: wait for
+   * {@link StreamEvents.drained}, which then follows.
+   */
+  sentAll(): boolean {
+    if (this.queued === 0) return true
+    this.#wantsDrain = true
+    this.#drainAt = 0
+    return false
   }
 
   /** Ends our half after what is queued. @throws HeadTooLarge, InvalidHead for the trailers */
@@ -237,8 +250,9 @@ export class MuxStream {
 
   /** @internal */
   sentSome(): void {
-    if (!this.#wantsDrain || this.queued > LOW_WATER_BYTES) return
+    if (!this.#wantsDrain || this.queued > this.#drainAt) return
     this.#wantsDrain = false
+    this.#drainAt = LOW_WATER_BYTES
     this.events.drained(this)
   }
 

@@ -20,7 +20,7 @@ import { changeAnswer } from './changed-answer.ts'
 import type { CallOwner, GrpcConnection } from './connection.ts'
 import type { GrpcConnectionUser } from './connection-user.ts'
 import { authorized, credentialsFailure } from './credentials.ts'
-import type { GrpcJsCall } from './grpc-js.ts'
+import type { CarriedCall } from './grpc-js.ts'
 import { mirrorMessages } from './mirror.ts'
 import { isCutShort, outcomeOfStatus, type StatusSource } from './outcome.ts'
 import type { Entry } from './replay-buffer.ts'
@@ -29,10 +29,11 @@ import type { CarryingStream } from './stream.ts'
 export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, StatusSource, CallOwner {
   declare readonly call: GrpcCall
   #connection: GrpcConnection | undefined = undefined
-  #inner: GrpcJsCall | undefined = undefined
+  #inner: CarriedCall | undefined = undefined
   /** Index of the next message to send. One is in flight at a time. */
   #next = 0
   #sending = false
+  #pumping = false
   #halfClosed = false
   headers: grpc.Metadata | undefined = undefined
   leaving = false
@@ -53,7 +54,7 @@ export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, St
     return new GrpcAttempt(this.call, this.resolve, this.reject, this.driven)
   }
 
-  get authContext(): ReturnType<GrpcJsCall['getAuthContext']> {
+  get authContext(): ReturnType<CarriedCall['getAuthContext']> {
     return this.#inner?.getAuthContext() ?? null
   }
 
@@ -80,7 +81,7 @@ export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, St
     const { path, authority, sentDeadlineAt: deadlineAt } = call
     const metadata = this.#authorized ?? call.metadata
     const now = this.launching ? this.startedAt : call.stack.clock.now()
-    let inner: GrpcJsCall
+    let inner: CarriedCall
     try {
       inner = connection.begin({ path, authority, metadata, attempt: this, deadlineAt, now }, this)
     } catch (error) {
@@ -106,18 +107,21 @@ export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, St
 
   // The caller's side.
 
-  /** Sends the next message, if the last one has left. */
+  /** Sends messages, each when the one before has left. */
   pump(): void {
     const inner = this.#inner
-    if (inner === undefined || this.over) return
+    if (inner === undefined || this.over || this.#pumping) return
     const { outbox } = this.call
-    const entry = this.#sending ? undefined : outbox.at(this.#next)
-    if (entry !== undefined) {
+    this.#pumping = true
+    while (!this.#sending) {
+      const entry = outbox.at(this.#next)
+      if (entry === undefined) break
       this.#sending = true
       this.#next += 1
       const context = entry.context(() => this.#written(entry))
       inner.sendMessageWithContext(context, entry.message)
     }
+    this.#pumping = false
     if (outbox.closed && this.#next === outbox.end && !this.#halfClosed) {
       this.#halfClosed = true
       inner.halfClose()
@@ -316,8 +320,12 @@ export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, St
     const { call } = this
     if (!this.over && !call.committed && call.outbox.outgrown) this.commit(call.deadlineAt)
     if (call.committed && call.open[0] === this) call.outbox.release(this.#next)
-    entry.written()
-    this.pump()
+    // Taken at once: its writer's code runs later, so that an endless source cannot hold the loop.
+    if (this.#pumping) entry.writtenSoon()
+    else {
+      entry.written()
+      this.pump()
+    }
   }
 
   #heard(): void {

@@ -13,7 +13,7 @@ import { checkName, refuseEndpoint } from '../checked-lookup.ts'
 import { ConnectTimer } from '../connect-timer.ts'
 import { certificateOf, retirementOf, type ShownCertificate } from '../peer-end.ts'
 import type { CallHead, CallOwner, GrpcConnection, GrpcConnectionOwner, GrpcConnectionSetup } from './connection.ts'
-import type { GrpcJsCall } from './grpc-js.ts'
+import type { CarriedCall } from './grpc-js.ts'
 import { fillMetadata } from './headers.ts'
 import { lastError } from './internals.ts'
 import { GrpcSession, type SessionOwner } from './session.ts'
@@ -188,7 +188,7 @@ export class ChannelConnection implements GrpcConnection, SessionOwner {
     else this.#owner.lost(this, 'connect-failed', 'the connection was lost')
   }
 
-  begin({ path, authority, metadata, attempt, deadlineAt, now }: CallHead, owner: CallOwner): GrpcJsCall {
+  begin({ path, authority, metadata, attempt, deadlineAt, now }: CallHead, owner: CallOwner): CarriedCall {
     const inner = this.#channel.createCall(path, Number.POSITIVE_INFINITY, authority, null, 0)
     const own = new this.#setup.OwnMetadata()
     own.owner = owner

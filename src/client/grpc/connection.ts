@@ -8,35 +8,28 @@
 import type { AsyncResource } from 'node:async_hooks'
 import type * as grpc from '@grpc/grpc-js'
 import type { Attempt } from '../../core/attempt.ts'
-import type { Clock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { ErrorCode } from '../../core/errors.ts'
 import type { TransportName } from '../../core/transport.ts'
-import type { RefusedPeer } from '../../identity/peer-verifier.ts'
-import type { ClientIdentity } from '../client-identity.ts'
+import type { DialSetup } from '../dial.ts'
 import type { ShownCertificate } from '../peer-end.ts'
-import type { Grpc, GrpcJsCall } from './grpc-js.ts'
+import type { CarriedCall, Grpc } from './grpc-js.ts'
 import type { OwnMetadata } from './internals.ts'
 import type { StreamOwner } from './stream.ts'
 import type { GrpcTransportSettings } from './transport-options.ts'
 
 /** What all gRPC connections of a mesh share. */
-export interface GrpcConnectionSetup {
+export interface GrpcConnectionSetup extends DialSetup {
   readonly grpc: Grpc
-  readonly clock: Clock
   readonly settings: GrpcTransportSettings
-  readonly identity: ClientIdentity | undefined
   readonly insecure: grpc.ChannelCredentials
   readonly channelOptions: grpc.ChannelOptions
   /** See `ownMetadata`. */
   readonly OwnMetadata: new () => OwnMetadata
   /** The async context of connections, which outlive the call that opened them. */
   readonly context: AsyncResource
-  readonly loopbackAllowed: boolean
-  /** An endpoint showed a certificate that failed verification. Nothing was sent to it. */
-  readonly onPeerRefused: ((refused: RefusedPeer, endpoint: Endpoint) => void) | undefined
-  /** An endpoint rejected our certificate. It executed nothing. */
-  readonly onRefusedByPeer: ((reason: string, endpoint: Endpoint) => void) | undefined
+  /** As grpc-js sends it. */
+  readonly userAgent: string
   /** The largest message in bytes that a connection to `service` accepts. */
   largestMessage(service: string): number
 }
@@ -102,7 +95,7 @@ export interface GrpcConnection {
   /** A call will begin on it. */
   take(): void
   /** Begins a call, after {@link take}. It throws if none can begin. */
-  begin(head: CallHead, owner: CallOwner): GrpcJsCall
+  begin(head: CallHead, owner: CallOwner): CarriedCall
   /** A call on it has ended. `reset`: by us, before the peer had answered. */
   release(reset: boolean): void
   /** Something came from the peer. */

@@ -14,3 +14,9 @@ export type GrpcJsCall = ReturnType<grpc.Channel['createCall']>
 
 /** Travels with a message. Its callback runs when the message has left. */
 export type MessageContext = Parameters<GrpcJsCall['sendMessageWithContext']>[0]
+
+/** What the owner of a call on a connection needs of it, whatever carries the call. */
+export type CarriedCall = Pick<
+  GrpcJsCall,
+  'sendMessageWithContext' | 'halfClose' | 'startRead' | 'cancelWithStatus' | 'getAuthContext'
+>

@@ -12,7 +12,7 @@ import { type Probe, type ProbeListener, TIMED_OUT } from '../health-checks.ts'
 import type { Transport } from '../transport.ts'
 import type { CallOwner, GrpcConnection } from './connection.ts'
 import type { GrpcConnectionUser } from './connection-user.ts'
-import type { Grpc, GrpcJsCall } from './grpc-js.ts'
+import type { CarriedCall, Grpc } from './grpc-js.ts'
 import type { GrpcPool } from './pool.ts'
 import type { CarryingStream } from './stream.ts'
 
@@ -43,7 +43,7 @@ class HealthProbe implements GrpcConnectionUser, CallOwner {
   readonly #done: ProbeListener
   #pool: GrpcPool | undefined
   #connection: GrpcConnection | undefined
-  #inner: GrpcJsCall | undefined
+  #inner: CarriedCall | undefined
   #timer: object | undefined
   #state = 0
   #answered = false

@@ -82,6 +82,15 @@ export function ownMetadata({ Metadata }: Grpc): new () => OwnMetadata {
   }
 }
 
+type Values = readonly (readonly [string, readonly (string | Buffer)[]])[]
+
+/** Names and values of `metadata`, without a copy if this version of grpc-js keeps a map. */
+export function valuesOf(metadata: grpc.Metadata): Iterable<Values[number]> {
+  const { internalRepr } = metadata as unknown as { internalRepr?: ReadonlyMap<string, (string | Buffer)[]> }
+  if (internalRepr instanceof Map) return internalRepr
+  return Object.keys(metadata.getMap()).map((name) => [name, metadata.get(name)])
+}
+
 // Call credentials.
 
 interface Credentials {

@@ -15,7 +15,7 @@ import type { CallMirrors } from '../mirror/call-mirrors.ts'
 import type { MirrorTarget } from '../mirror/target.ts'
 import type { CallOwner, GrpcConnection } from './connection.ts'
 import type { GrpcConnectionUser } from './connection-user.ts'
-import type { GrpcJsCall } from './grpc-js.ts'
+import type { CarriedCall } from './grpc-js.ts'
 import { mirrorMetadata } from './headers.ts'
 import { outcomeOfStatus, type StatusSource } from './outcome.ts'
 import type { Entry, ReplayBuffer } from './replay-buffer.ts'
@@ -71,7 +71,7 @@ export class GrpcMirror extends MirrorAttempt implements GrpcConnectionUser, Sta
   readonly #transport: GrpcTransport
   readonly #request: SentMessages
   #connection: GrpcConnection | undefined = undefined
-  #inner: GrpcJsCall | undefined = undefined
+  #inner: CarriedCall | undefined = undefined
   #next = 0
   #read = 0
 

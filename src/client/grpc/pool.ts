@@ -4,16 +4,20 @@
  */
 import type { Endpoint, InFlight } from '../../core/endpoint.ts'
 import type { ErrorCode } from '../../core/errors.ts'
+import { MUX } from '../../core/transport.ts'
 import type { PeerVerifier } from '../../identity/peer-verifier.ts'
 import { hasEnded, PeerProof } from '../peer-end.ts'
 import type { EndpointPool } from '../transport.ts'
+import type { TransportPreferences } from '../transport-preferences.ts'
 import { ChannelConnection } from './channel-connection.ts'
-import type { GrpcConnection, GrpcConnectionOwner, GrpcConnectionSetup } from './connection.ts'
+import type { GrpcConnection, GrpcConnectionSetup } from './connection.ts'
 import type { GrpcConnectionUser } from './connection-user.ts'
+import { type GrpcMuxOwner, MuxGrpcConnection } from './mux-connection.ts'
 
 /** Hosts the pools of all endpoints. */
 export interface GrpcPoolHost extends GrpcConnectionSetup {
   readonly closed: boolean
+  readonly preferences: TransportPreferences
   /** `pool` has connections from now on. */
   opened(pool: GrpcPool): void
   /** Its last connection has closed. */
@@ -26,7 +30,10 @@ export interface GrpcPoolHost extends GrpcConnectionSetup {
  */
 const MOST_SILENCES = 2
 
-export class GrpcPool implements EndpointPool, GrpcConnectionOwner {
+/** A peer that did not speak the mux may have been replaced after this. */
+const FOREIGN_MS = 600_000
+
+export class GrpcPool implements EndpointPool, GrpcMuxOwner {
   readonly endpoint: Endpoint
   readonly #host: GrpcPoolHost
   readonly #waiting = new Set<GrpcConnectionUser>()
@@ -37,6 +44,8 @@ export class GrpcPool implements EndpointPool, GrpcConnectionOwner {
   readonly #proof = new PeerProof()
   #current: GrpcConnection | undefined
   #closing = false
+  /** Until then it is taken to speak HTTP/2 only. */
+  #foreignUntil = Number.NEGATIVE_INFINITY
 
   constructor(host: GrpcPoolHost, endpoint: Endpoint) {
     this.#host = host
@@ -144,6 +153,15 @@ export class GrpcPool implements EndpointPool, GrpcConnectionOwner {
     connection.retire()
   }
 
+  /** Those who wait for it wait for a channel. */
+  foreign(connection: GrpcConnection): void {
+    this.#foreignUntil = this.#host.clock.now() + FOREIGN_MS
+    const isCurrent = connection === this.#current
+    if (isCurrent) this.#current = undefined
+    connection.retire()
+    if (isCurrent) this.#replace()
+  }
+
   closed(connection: GrpcConnection): void {
     this.#all.delete(connection)
     if (this.#current === connection) this.#current = undefined
@@ -226,7 +244,7 @@ export class GrpcPool implements EndpointPool, GrpcConnectionOwner {
       connection = undefined
     }
     if (connection === undefined) {
-      connection = new ChannelConnection(this, this.#host)
+      connection = this.#speaksMux ? new MuxGrpcConnection(this, this.#host) : new ChannelConnection(this, this.#host)
       this.#current = connection
       this.#all.add(connection)
       this.#host.opened(this)
@@ -234,7 +252,19 @@ export class GrpcPool implements EndpointPool, GrpcConnectionOwner {
     return connection
   }
 
+  /**
+   * Whether the mux is tried. With TLS, a peer that does not speak it says so in the handshake; in
+   * plaintext it must have announced it.
+   */
+  get #speaksMux(): boolean {
+    const { service, tls, transports } = this.endpoint
+    if (this.#host.preferences.of(service) !== 'auto') return false
+    if (this.#host.clock.now() < this.#foreignUntil) return false
+    return transports === undefined ? tls : transports.includes(MUX)
+  }
+
   #isOutdated(connection: GrpcConnection): boolean {
+    if (connection instanceof MuxGrpcConnection !== this.#speaksMux) return true
     if (connection.largestMessage < this.#host.largestMessage(this.endpoint.service)) return true
     const { clock } = this.#host
     if (connection.retireAt !== Number.POSITIVE_INFINITY && clock.now() >= connection.retireAt) return true

@@ -96,4 +96,13 @@ export class Entry {
   written(): void {
     this.#write?.done()
   }
+
+  /** {@link written}, after the event loop has turned. */
+  writtenSoon(): void {
+    if (this.#write !== undefined) setImmediate(written, this)
+  }
+}
+
+function written(entry: Entry): void {
+  entry.written()
 }

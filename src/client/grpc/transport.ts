@@ -3,12 +3,15 @@
  * new connections use the new identity, and old ones retire spread over a short time.
  */
 import { AsyncResource } from 'node:async_hooks'
+import type { LookupFunction } from 'node:net'
 import type * as grpc from '@grpc/grpc-js'
 import { type Clock, systemClock, type Timer } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { TransportPreference } from '../../core/transport.ts'
 import { OverrideProofs } from '../../identity/override-proofs.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
+import { installedVersion } from '../../options/optional-peer.ts'
+import { checkedLookup } from '../checked-lookup.ts'
 import type { ClientIdentity } from '../client-identity.ts'
 import type { Probe } from '../health-checks.ts'
 import { followIdentity } from '../retirement.ts'
@@ -22,7 +25,7 @@ import { GRPC_TRANSPORT_DEFAULTS, type GrpcTransportSettings, LARGEST_MESSAGE } 
 
 const KEEPALIVE_TIMEOUT_MS = 5_000
 
-/** Interval of the check for expired certificates while there are connections. */
+/** Interval of keepalive and of the check for expired certificates, while there are connections. */
 const SWEEP_MS = 1_000
 /** A connection without calls closes after this. */
 const IDLE_MS = 300_000
@@ -60,6 +63,8 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
   /** The async context of connections: that of the code that joined the mesh. */
   readonly context = new AsyncResource('inmesh.grpc.connections')
   readonly preferences: TransportPreferences
+  readonly lookup: LookupFunction
+  readonly userAgent: string
   closed = false
   /** Largest message in bytes, by service. */
   readonly #largest = new Map<string, number>()
@@ -77,6 +82,8 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
     this.loopbackAllowed = parts.loopbackAllowed ?? true
     this.preferences = new TransportPreferences(parts.preference)
     this.overrides = new OverrideProofs(parts.identity?.source, parts.identity?.verifier, this.clock)
+    this.lookup = checkedLookup(this.loopbackAllowed)
+    this.userAgent = `grpc-node-js/${installedVersion('@grpc/grpc-js')}`
     this.OwnMetadata = ownMetadata(this.grpc)
     this.insecure = this.grpc.credentials.createInsecure()
     this.channelOptions = Object.freeze({
@@ -132,7 +139,7 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
   /** `pool` has connections until {@link GrpcTransport.emptied}. */
   opened(pool: GrpcPool): void {
     this.#pools.add(pool)
-    if (this.identity !== undefined) this.#sweeper ??= this.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
+    this.#sweeper ??= this.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
   }
 
   emptied(pool: GrpcPool): void {

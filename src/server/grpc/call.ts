@@ -2,7 +2,7 @@
  * One served gRPC call, from its headers to its last byte. It is also the interceptor that wraps
  * grpc-js's own call.
  */
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
+import type { IncomingHttpHeaders } from 'node:http2'
 import type { CallKind } from '../../core/call.ts'
 import type { ErrorCode, MeshError } from '../../core/errors.ts'
 import { GRPC_PUSHBACK, NOT_EXECUTED } from '../../core/headers.ts'
@@ -11,8 +11,8 @@ import { GRPC_STATUS, grpcOutcome } from '../../core/status.ts'
 import { identityRefusal } from '../../net/identity-refusal.ts'
 import { endCall } from '../../resilience/execution.ts'
 import type { FaultRule } from '../../resilience/fault-injection.ts'
+import type { Connection } from '../connection.ts'
 import { catchUserErrors, runUserCode } from '../guarded-emitter.ts'
-import type { Http2Connection } from '../http2/connection.ts'
 import type { ServedCallHost } from '../served-call.ts'
 import { STALL_CHECK_MS } from '../stall-detector.ts'
 import type { HandlerOwner } from './handler.ts'
@@ -20,6 +20,7 @@ import { type GrpcRequestHead, readContext } from './headers.ts'
 import type { GrpcHealth } from './health.ts'
 import { InterceptedCall } from './intercepted-call.ts'
 import { respond } from './response.ts'
+import type { ServedStream } from './served-stream.ts'
 import { type PartialStatusObject, sendableStatus, UNKNOWN_ERROR } from './status.ts'
 
 export interface GrpcServerCallHost extends ServedCallHost {
@@ -46,7 +47,7 @@ const PUSHBACK_MS = '1000'
 const CANCEL = 8
 
 export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
-  readonly stream: ServerHttp2Stream
+  readonly stream: ServedStream
   readonly headers: IncomingHttpHeaders
   readonly #host: GrpcServerCallHost
   /** The status that was sent, or is being sent. */
@@ -56,8 +57,8 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
 
   constructor(
     host: GrpcServerCallHost,
-    connection: Http2Connection,
-    stream: ServerHttp2Stream,
+    connection: Connection,
+    stream: ServedStream,
     kind: CallKind,
     { headers, timeoutMs, overrides, overrideProof }: GrpcRequestHead,
   ) {
@@ -89,7 +90,7 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
     return Array.isArray(value) ? value.join(', ') : value
   }
 
-  protected get answer(): ServerHttp2Stream {
+  protected get answer(): ServedStream {
     return this.stream
   }
 

@@ -45,9 +45,7 @@ export function readGrpcHead(headers: IncomingHttpHeaders, raw: readonly string[
   // RFC 9113, 8.3.1: two parsers could take it for two different requests.
   if (host !== undefined && host !== headers[':authority']) return 'The headers host and :authority differ.'
   const timeoutMs = parseGrpcTimeout(joined(headers[GRPC_TIMEOUT]))
-  if (timeoutMs === 'malformed') {
-    return 'The header grpc-timeout is no timeout: 1 to 8 digits and one of H, M, S, m, u, n.'
-  }
+  if (timeoutMs === 'malformed') return MALFORMED_TIMEOUT
   // grpc-js would start a second timer.
   if (timeoutMs !== undefined) delete headers[GRPC_TIMEOUT]
   const head = new GrpcRequestHead(headers, timeoutMs)
@@ -60,6 +58,8 @@ export function readGrpcHead(headers: IncomingHttpHeaders, raw: readonly string[
   for (let i = 0; i < OF_THE_TRANSPORT.length; i++) delete headers[OF_THE_TRANSPORT[i]!]
   return head
 }
+
+export const MALFORMED_TIMEOUT = 'The header grpc-timeout is no timeout: 1 to 8 digits and one of H, M, S, m, u, n.'
 
 function takeOverrides(head: GrpcRequestHead, headers: IncomingHttpHeaders): void {
   head.overrides = joined(headers[ROUTE_OVERRIDES])

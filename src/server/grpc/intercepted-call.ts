@@ -2,12 +2,12 @@
  * A served call as grpc-js's interceptor: it stands between the handler and grpc-js's own call, and
  * passes on what needs no decision.
  */
-import type { ServerHttp2Stream } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
 import { NOT_EXECUTED } from '../../core/headers.ts'
 import { ServedCall } from '../served-call.ts'
 import type { CallKind, StatusSender } from './internals.ts'
-import { guardHeaders, type HeadersOwner, isMetadata } from './status.ts'
+import type { HeadersOwner, ServedStream } from './served-stream.ts'
+import { guardHeaders, isMetadata } from './status.ts'
 import { StreamProgress } from './stream-progress.ts'
 
 /** grpc-js's call, below all interceptors. */
@@ -16,7 +16,7 @@ export type InnerCall = Parameters<grpc.ServerInterceptor>[1]
 type InboundListener = Parameters<InnerCall['start']>[0]
 
 export abstract class InterceptedCall extends ServedCall implements HeadersOwner {
-  abstract readonly stream: ServerHttp2Stream
+  abstract readonly stream: ServedStream
   protected inner: InnerCall | undefined = undefined
   protected listener: InboundListener | undefined = undefined
   /** How the handler answers: through the application's interceptors. */

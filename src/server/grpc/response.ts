@@ -1,9 +1,9 @@
 /** Answers that the server sends without grpc-js. */
-import type { ServerHttp2Stream } from 'node:http2'
+import type { ServedStream } from './served-stream.ts'
 
 /** Sends a trailers-only response. `more`: metadata. */
 export function respond(
-  stream: ServerHttp2Stream,
+  stream: ServedStream,
   status: number,
   message: string,
   more: Readonly<Record<string, string>> = {},

@@ -2,6 +2,7 @@
  * The gRPC server: a grpc-js `Server` behind mutual TLS, authorization, deadlines and limits. Its
  * connections are in `../http2/protocol.ts`, one call is in `call.ts`.
  */
+import type { ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type * as grpc from '@grpc/grpc-js'
 import type { CallKind } from '../../core/call.ts'
@@ -9,19 +10,22 @@ import { inboundCall } from '../../core/context.ts'
 import { LONGEST_TIMEOUT_MS } from '../../core/deadline.ts'
 import { MeshError } from '../../core/errors.ts'
 import { GRPC_STATUS } from '../../core/status.ts'
+import type { MuxStream } from '../../mux/stream.ts'
 import { GUARDED_SERVER } from '../../net/http2-flood-guard.ts'
 import { installedVersion, OLDEST_GRPC, requirePeer } from '../../options/optional-peer.ts'
 import { Acceptor } from '../acceptor.ts'
+import type { Connection } from '../connection.ts'
 import { runUserCode } from '../guarded-emitter.ts'
-import type { Http2Connection } from '../http2/connection.ts'
-import { type NewStream, NewStreams } from '../http2/new-streams.ts'
+import { NewStreams } from '../http2/new-streams.ts'
 import { Http2Protocol, type Http2ProtocolHost } from '../http2/protocol.ts'
+import type { MuxConnection } from '../mux/connection.ts'
+import type { MuxHost } from '../mux/protocol.ts'
 import { assertIdentity, ServerBase, type ServerBaseDependencies } from '../server-base.ts'
 import { assertServer } from './assert-server.ts'
 import { GrpcServerCall, type GrpcServerCallHost } from './call.ts'
 import { withEndReplayed } from './ended-stream.ts'
 import { guardHandler } from './handler.ts'
-import { readGrpcHead } from './headers.ts'
+import { type GrpcRequestHead, readGrpcHead } from './headers.ts'
 import { GrpcHealth } from './health.ts'
 import {
   type AdoptedServer,
@@ -33,8 +37,11 @@ import {
   type ServerInternals,
   type StreamListener,
 } from './internals.ts'
+import { NewMuxCalls } from './mux-calls.ts'
+import { GrpcMuxProtocol } from './mux-protocol.ts'
 import { type GrpcServerOptions, type GrpcServerSettings, resolveGrpcServer } from './options.ts'
 import { respond } from './response.ts'
+import type { ServedStream } from './served-stream.ts'
 
 /** Streams in flight on one connection, unless the `Server` sets `grpc.max_concurrent_streams`. */
 const MAX_STREAMS = 1_000
@@ -64,7 +71,7 @@ export async function serveGrpc(
 }
 
 /** A listening server, created by {@link serveGrpc}. */
-export class GrpcServer extends ServerBase implements GrpcServerCallHost, Http2ProtocolHost {
+export class GrpcServer extends ServerBase implements GrpcServerCallHost, Http2ProtocolHost, MuxHost {
   readonly health: GrpcHealth
   /** Whether the application has interceptors. */
   readonly intercepted: boolean
@@ -73,7 +80,10 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, Http2P
   readonly #kinds = new Map<string, CallKind>()
   readonly #injector: AdoptedServer['injector']
   readonly #dispatch: StreamListener
-  readonly #newStreams = new NewStreams((connection, stream) => this.#serve(connection, stream))
+  readonly #newStreams = new NewStreams((connection, { stream, headers, raw }) =>
+    this.#serve(connection, stream, readGrpcHead(headers, raw)),
+  )
+  readonly #newCalls = new NewMuxCalls((connection, stream, head) => this.#serve(connection, stream, head))
   /** The call that is being handed to grpc-js. */
   #dispatching: GrpcServerCall | undefined = undefined
 
@@ -89,14 +99,15 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, Http2P
     const adopted = this.#adopt(server, module)
     this.#injector = adopted.injector
     this.#dispatch = withEndReplayed(adopted.dispatch)
-    const protocol = new Http2Protocol(this, settings, adopted.http2Server)
-    this.acceptor = new Acceptor(this, settings, [protocol], dependencies.identity, dependencies.verifier)
+    const mux = new GrpcMuxProtocol(this, settings, this.#internals)
+    const http2 = new Http2Protocol(this, settings, adopted.http2Server)
+    this.acceptor = new Acceptor(this, settings, [mux, http2], dependencies.identity, dependencies.verifier)
   }
 
   dispatch(call: GrpcServerCall): void {
     this.#dispatching = call
     try {
-      this.#dispatch(call.stream, call.headers, 0)
+      this.#dispatch(call.stream as ServerHttp2Stream, call.headers, 0)
     } finally {
       this.#dispatching = undefined
     }
@@ -121,8 +132,19 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, Http2P
     this.#injector.destroy()
   }
 
-  #serve(connection: Http2Connection, { stream, headers, raw }: NewStream): void {
-    const head = readGrpcHead(headers, raw)
+  /** For the protocol. */
+  streamOpened(
+    connection: MuxConnection,
+    stream: MuxStream,
+    method: string,
+    path: string,
+    headers: string[],
+    end: boolean,
+  ): void {
+    this.#newCalls.add(connection, stream, method, path, headers, end)
+  }
+
+  #serve(connection: Connection, stream: ServedStream, head: GrpcRequestHead | string): void {
     if (typeof head === 'string') {
       this.events.emit('admission:refused', { side: 'server', code: 'protocol-error' })
       respond(stream, GRPC_STATUS.INTERNAL, head)

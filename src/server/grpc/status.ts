@@ -5,6 +5,7 @@
 import type { OutgoingHttpHeaders, ServerHttp2Stream, ServerStreamResponseOptions } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
 import { GRPC_STATUS } from '../../core/status.ts'
+import type { HeadersOwner, ServedStream } from './served-stream.ts'
 
 /** A status as grpc-js's handlers and interceptors pass it. */
 export type PartialStatusObject = Parameters<Parameters<grpc.ServerInterceptor>[1]['sendStatus']>[0]
@@ -55,21 +56,20 @@ function sendableDetails(details: unknown): string {
 /** Length of `…`, percent-encoded. */
 const ELLIPSIS_LENGTH = 9
 
-/** The call that sends the headers. */
-export interface HeadersOwner {
-  /** The headers cannot be sent, and the caller receives UNKNOWN. */
-  headersFailed(error: unknown): void
-}
-
 const OWNER = Symbol('inmesh.headers')
 
 type Guarded = ServerHttp2Stream & { [OWNER]?: HeadersOwner }
 
 /** From now on, headers or trailers that HTTP/2 rejects are replaced by UNKNOWN. */
-export function guardHeaders(stream: ServerHttp2Stream, owner: HeadersOwner): void {
-  ;(stream as Guarded)[OWNER] = owner
-  stream.respond = respondGuarded
-  stream.sendTrailers = sendTrailersGuarded
+export function guardHeaders(stream: ServedStream, owner: HeadersOwner): void {
+  if ('headersOwner' in stream) {
+    stream.headersOwner = owner
+    return
+  }
+  const guarded = stream as Guarded
+  guarded[OWNER] = owner
+  guarded.respond = respondGuarded
+  guarded.sendTrailers = sendTrailersGuarded
 }
 
 function respondGuarded(this: Guarded, headers?: OutgoingHttpHeaders, options?: ServerStreamResponseOptions): void {
@@ -80,7 +80,7 @@ function respondGuarded(this: Guarded, headers?: OutgoingHttpHeaders, options?: 
   } catch (error) {
     this[OWNER]?.headersFailed(error)
     if (!this.destroyed && !this.closed && !this.headersSent) {
-      const head = { ':status': 200, 'content-type': 'application/grpc+proto', ...UNKNOWN }
+      const head = { ':status': 200, 'content-type': 'application/grpc+proto', ...UNKNOWN_TRAILERS }
       respond.call(this, head, { endStream: true })
       this.resume()
     }
@@ -94,11 +94,11 @@ function sendTrailersGuarded(this: Guarded, trailers: OutgoingHttpHeaders): void
     sendTrailers.call(this, trailers)
   } catch (error) {
     this[OWNER]?.headersFailed(error)
-    if (!this.destroyed && !this.closed) sendTrailers.call(this, { ...UNKNOWN })
+    if (!this.destroyed && !this.closed) sendTrailers.call(this, { ...UNKNOWN_TRAILERS })
   }
 }
 
-const UNKNOWN = Object.freeze({ 'grpc-status': '2', 'grpc-message': encodeURI(UNKNOWN_ERROR) })
+export const UNKNOWN_TRAILERS = Object.freeze({ 'grpc-status': '2', 'grpc-message': encodeURI(UNKNOWN_ERROR) })
 
 function inherited(stream: ServerHttp2Stream): ServerHttp2Stream {
   return Object.getPrototypeOf(stream) as ServerHttp2Stream

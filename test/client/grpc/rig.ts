@@ -20,6 +20,7 @@ import type { GrpcTransportSettings } from '../../../src/client/grpc/transport-o
 import { systemClock } from '../../../src/core/clock.ts'
 import type { Endpoint } from '../../../src/core/endpoint.ts'
 import { isMeshError, type MeshError } from '../../../src/core/errors.ts'
+import type { TransportPreference } from '../../../src/core/transport.ts'
 import { type GrpcScript, type ScriptedGrpcOptions, ScriptedGrpcServer } from '../../rigs/scripted-grpc-server.ts'
 import { opened } from '../http/opened.ts'
 import { endpoint, type StackOptions, WatchedStack } from '../http/rig.ts'
@@ -82,6 +83,7 @@ export interface GrpcRigOptions extends StackOptions {
   onPeerRefused?: GrpcTransportParts['onPeerRefused']
   onRefusedByPeer?: GrpcTransportParts['onRefusedByPeer']
   loopbackAllowed?: boolean
+  preference?: TransportPreference
 }
 
 export class GrpcRig extends WatchedStack {
@@ -97,6 +99,7 @@ export class GrpcRig extends WatchedStack {
       settings: options.settings ?? {},
       onPeerRefused: options.onPeerRefused,
       onRefusedByPeer: options.onRefusedByPeer,
+      ...(options.preference !== undefined && { preference: options.preference }),
       ...(options.loopbackAllowed !== undefined && { loopbackAllowed: options.loopbackAllowed }),
     })
     this.client = this.another(options.client)

@@ -1,0 +1,293 @@
+/**
+ * One call on a mux connection, as grpc-js's call is on a channel. A request that is whole in the
+ * turn of its begin leaves in one frame.
+ *
+ * - waiting -> begun: the request is whole, or the turn of the event loop ends
+ * - begun -> answered: trailers are here · begun -> broken: reset, or what came is not gRPC
+ * - any -> over: the status is given, or the owner cancels
+ */
+import type * as grpc from '@grpc/grpc-js'
+import { outcome as makeOutcome, type Outcome } from '../../core/outcome.ts'
+import { GRPC_STATUS, grpcStatusOfHttp } from '../../core/status.ts'
+import type { MuxReset, MuxStream, StreamEvents } from '../../mux/stream.ts'
+import { RESET } from '../../mux/wire.ts'
+import type { CallOwner } from './connection.ts'
+import { decompress, type Unreadable } from './decompress.ts'
+import type { CarriedCall, MessageContext } from './grpc-js.ts'
+import { type MessageListener, MessageReader, withPrefix } from './message-reader.ts'
+import { decisive, encodingOf, isOfCompression, isOfStatus, metadataOf } from './mux-headers.ts'
+import { outcomeOfReset } from './mux-outcome.ts'
+import type { CarryingStream } from './stream.ts'
+
+type Written = MessageContext['callback']
+export type AuthContext = ReturnType<CarriedCall['getAuthContext']>
+
+/** What a call needs of its connection. */
+export interface MuxCallHost {
+  readonly Metadata: new () => grpc.Metadata
+  readonly authContext: AuthContext
+  /** The peer takes no more calls on the connection. */
+  readonly isLeft: boolean
+  request(path: string, headers: string[], body: Buffer | undefined, end: boolean, events: StreamEvents): MuxStream
+}
+
+const NOTHING: (Buffer | Inflating)[] = []
+
+export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, MessageListener {
+  readonly #host: MuxCallHost
+  readonly #owner: CallOwner
+  readonly #path: string
+  readonly #headers: string[]
+  readonly #reader: MessageReader
+  readonly #most: number
+  #stream: MuxStream | undefined = undefined
+  /** The first message, while the call waits. */
+  #first: Buffer | undefined = undefined
+  #halfClosed = false
+  /** Called when the stream takes more. */
+  #written: Written = undefined
+  #reading = false
+  #delivering = false
+  /** Messages that were not asked for yet. */
+  #messages = NOTHING
+  #encoding = 'identity'
+  /** Bytes received and not credited. */
+  #unread = 0
+  #reset: MuxReset | undefined = undefined
+  #status: grpc.StatusObject | undefined = undefined
+  #over = false
+
+  constructor(host: MuxCallHost, owner: CallOwner, path: string, headers: string[], most: number) {
+    this.#host = host
+    this.#owner = owner
+    this.#path = path
+    this.#headers = headers
+    this.#most = most
+    this.#reader = new MessageReader(this, most)
+  }
+
+  // The owner's side.
+
+  sendMessageWithContext({ callback }: MessageContext, message: Buffer): void {
+    if (this.#over || this.#status !== undefined) return
+    const framed = withPrefix(message)
+    if (this.#stream === undefined && this.#first === undefined) this.#first = framed
+    else {
+      this.begin()
+      if (this.#stream?.write(framed) === false) {
+        this.#written = callback
+        return
+      }
+    }
+    callback?.()
+  }
+
+  halfClose(): void {
+    if (this.#halfClosed || this.#over) return
+    this.#halfClosed = true
+    if (this.#stream === undefined) this.begin()
+    else this.#stream.end()
+  }
+
+  startRead(): void {
+    this.#reading = true
+    this.#deliver()
+  }
+
+  cancelWithStatus(): void {
+    if (this.#over) return
+    this.#end()
+    this.#stream?.reset(RESET.CANCELLED)
+  }
+
+  getAuthContext(): AuthContext {
+    return this.#host.authContext
+  }
+
+  /** Sends the head with what there is of the request. */
+  begin(): void {
+    if (this.#stream !== undefined || this.#over || this.#status !== undefined) return
+    const owner = this.#owner
+    const first = this.#first
+    this.#first = undefined
+    owner.leaving = true
+    owner.stream = this
+    try {
+      this.#stream = this.#host.request(this.#path, this.#headers, first, this.#halfClosed, this)
+    } catch (error) {
+      // Nothing was sent: its metadata are too large, or the connection has just ended.
+      owner.leaving = false
+      this.#give(GRPC_STATUS.UNAVAILABLE, (error as Error).message)
+    }
+  }
+
+  // The stream's side.
+
+  responseArrived(_stream: MuxStream, status: number, _reason: string, headers: string[], end: boolean): void {
+    if (status < 200 || this.#over) return
+    this.#owner.httpStatus = status
+    if (end) {
+      this.#answered(headers)
+      return
+    }
+    this.#encoding = encodingOf(headers) ?? 'identity'
+    this.#owner.onReceiveMetadata(metadataOf(headers, this.#host.Metadata, isOfCompression))
+  }
+
+  dataArrived(stream: MuxStream, chunk: Buffer, end: boolean): void {
+    const { length } = chunk
+    if (this.#over || this.#status !== undefined) {
+      stream.read(length)
+      return
+    }
+    this.#unread += length
+    try {
+      this.#reader.push(chunk)
+    } catch (error) {
+      this.#unreadable({ code: GRPC_STATUS.RESOURCE_EXHAUSTED, details: (error as Error).message })
+      return
+    }
+    this.#owner.bytesArrived?.(length)
+    if (end) this.#unanswered()
+    else this.#credit()
+  }
+
+  trailersArrived(_stream: MuxStream, headers: string[]): void {
+    if (!this.#over) this.#answered(headers)
+  }
+
+  wasReset(_stream: MuxStream, reset: MuxReset): void {
+    // A status that waits for its messages to be read stays.
+    if (this.#over || this.#status !== undefined) return
+    this.#reset = reset
+    // It never left.
+    if (!reset.executed && reset.code === undefined) this.#owner.leaving = false
+    this.#give(GRPC_STATUS.UNAVAILABLE, reset.reason === '' ? 'the peer reset the stream' : reset.reason)
+  }
+
+  drained(): void {
+    const written = this.#written
+    this.#written = undefined
+    // Its writer's code must not run within the session.
+    if (written !== undefined) setImmediate(written)
+  }
+
+  messageArrived(message: Buffer, compressed: boolean): void {
+    if (this.#over || this.#status !== undefined) return
+    if (!compressed) {
+      this.#keep(message)
+      this.#deliver()
+      return
+    }
+    const inflating: Inflating = { message: undefined }
+    this.#keep(inflating)
+    decompress(message, this.#encoding, this.#most, (problem, inflated) => {
+      inflating.message = inflated
+      if (problem === undefined) this.#deliver()
+      else this.#unreadable(problem)
+    })
+  }
+
+  // What its end says.
+
+  get isLeft(): boolean {
+    return this.#host.isLeft
+  }
+
+  broken(status: grpc.StatusObject, begun: boolean): Outcome {
+    if (this.#reset !== undefined) return outcomeOfReset(this.#reset, status, begun, this.#host.isLeft)
+    return makeOutcome('failure', 'protocol-error', new Error(status.details))
+  }
+
+  #keep(message: Buffer | Inflating): void {
+    if (this.#messages === NOTHING) this.#messages = [message]
+    else this.#messages.push(message)
+  }
+
+  /** One message for each that is asked for, then the status. A failure does not wait for them. */
+  #deliver(): void {
+    if (this.#delivering || this.#over) return
+    this.#delivering = true
+    while (this.#reading && this.#messages.length > 0 && !this.#failed) {
+      const first = this.#messages[0]!
+      const message = Buffer.isBuffer(first) ? first : first.message
+      if (message === undefined) break
+      this.#messages.shift()
+      this.#reading = false
+      this.#owner.onReceiveMessage(message)
+      // The owner may have cancelled.
+      if (this.#over) break
+    }
+    this.#delivering = false
+    if (this.#over) return
+    this.#credit()
+    const status = this.#status
+    if (status === undefined || (this.#messages.length > 0 && !this.#failed)) return
+    this.#end()
+    this.#owner.onReceiveStatus(status)
+  }
+
+  get #failed(): boolean {
+    return this.#status !== undefined && this.#status.code !== GRPC_STATUS.OK
+  }
+
+  /** Bytes count as read when all whole messages have been given to the owner. */
+  #credit(): void {
+    if (this.#unread === 0 || this.#messages.length > 0) return
+    this.#stream!.read(this.#unread)
+    this.#unread = 0
+  }
+
+  #answered(headers: readonly string[]): void {
+    if (this.#status !== undefined) return
+    const trailers = decisive(headers)
+    this.#owner.trailers = trailers
+    const said = trailers['grpc-status']
+    const metadata = metadataOf(headers, this.#host.Metadata, isOfStatus)
+    if (said === undefined) this.#unanswered(metadata)
+    else {
+      this.#status = { code: Number(said), details: String(trailers['grpc-message'] ?? ''), metadata }
+      this.#leaveRequest()
+      this.#deliver()
+    }
+  }
+
+  /** The answer has ended without a status. */
+  #unanswered(metadata?: grpc.Metadata): void {
+    const { httpStatus } = this.#owner
+    this.#leaveRequest()
+    if (httpStatus === 200) this.#give(GRPC_STATUS.INTERNAL, 'Call ended without gRPC status', metadata)
+    else this.#give(grpcStatusOfHttp(httpStatus), `Received HTTP status code ${httpStatus}`, metadata)
+  }
+
+  #unreadable({ code, details }: Unreadable): void {
+    if (this.#over || this.#status !== undefined) return
+    this.#stream!.reset(RESET.CANCELLED)
+    this.#give(code, details)
+  }
+
+  #give(code: number, details: string, metadata = new this.#host.Metadata()): void {
+    this.#status = { code, details, metadata }
+    this.#deliver()
+  }
+
+  /** What is left of the request does not matter any more. */
+  #leaveRequest(): void {
+    const stream = this.#stream!
+    if (!stream.localEnded) stream.reset(RESET.NO_ERROR)
+  }
+
+  #end(): void {
+    this.#over = true
+    this.#messages = NOTHING
+    this.#first = undefined
+    this.#written = undefined
+    if (this.#unread > 0) this.#stream!.read(this.#unread)
+    this.#unread = 0
+  }
+}
+
+/** A message that keeps its place while it is decompressed. */
+interface Inflating {
+  message: Buffer | undefined
+}
