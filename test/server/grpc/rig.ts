@@ -7,6 +7,8 @@ import type { GrpcServerOptions } from '../../../src/server/grpc/options.ts'
 import { type GrpcServer, serveGrpc } from '../../../src/server/grpc/server.ts'
 import type { ServerBaseDependencies } from '../../../src/server/server-base.ts'
 import { newIdentity } from '../../rigs/certificates.ts'
+import { MuxChannel } from '../../rigs/mux-channel.ts'
+import { OVER_MUX } from '../../rigs/mux-gateway.ts'
 import { FRAME, RawHttp2 } from '../../rigs/raw-http2.ts'
 import { type Kind, Shop, type ShopClient, type ShopHandlers, shopServer } from '../../rigs/shop.ts'
 import { authority, clientOf, FakeIdentitySource, RecordedEvents, serverStack } from '../rig.ts'
@@ -34,6 +36,7 @@ export async function serveShop(
       authorizer: compileIntentions([], 'allow'),
       stack: serverStack(),
       events,
+      transport: OVER_MUX ? 'auto' : 'http1',
       ...dependencies,
     },
   )
@@ -52,6 +55,7 @@ export function shopClient(
   as?: { readonly key: string; readonly cert: string },
   options: Partial<grpc.ChannelOptions> = {},
 ): ShopClient {
+  if (OVER_MUX) return muxShopClient(port, as, options)
   const credentials =
     as === undefined
       ? grpc.credentials.createInsecure()
@@ -62,6 +66,23 @@ export function shopClient(
     'grpc.use_local_subchannel_pool': 1,
     ...options,
   })
+  onTestFinished(() => client.close())
+  return client
+}
+
+/** The same over `inmesh/1`. */
+export function muxShopClient(
+  port: number,
+  as?: { readonly key: string; readonly cert: string },
+  options: Partial<grpc.ChannelOptions> = {},
+): ShopClient {
+  const most = options['grpc.max_receive_message_length']
+  const channel = new MuxChannel(port, {
+    ...(as !== undefined && { ...as, ca: authority.certificate }),
+    ...(most !== undefined && { largestMessage: most }),
+  })
+  const given = { channelOverride: channel } as never
+  const client = new Shop('mux', grpc.credentials.createInsecure(), given)
   onTestFinished(() => client.close())
   return client
 }
