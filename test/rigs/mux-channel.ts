@@ -39,7 +39,7 @@ export class MuxChannel {
   }
 
   connection(): Promise<MuxTestConnection> {
-    if (this.#current !== undefined && !this.#current.usable) this.#connection = undefined
+    if (this.#current?.usable === false) this.#connection = this.#current = undefined
     this.#connection ??= MuxTestConnection.open(this.#port, this.#options).then((connection) => {
       if (this.#closed) connection.session.destroy()
       this.#current = connection
@@ -128,8 +128,11 @@ class MuxTestCall implements CallOwner {
   readonly #most: number
   #listener!: grpc.InterceptingListener
   #call: MuxCall | undefined
-  #waiting: ((call: MuxCall) => void)[] = []
+  /** What the client has done, for another attempt. */
+  readonly #log: ((call: MuxCall) => void)[] = []
+  #headers: string[] = []
   #begun = false
+  #tries = 0
   #timer: NodeJS.Timeout | undefined
 
   constructor(channel: MuxChannel, path: string, deadline: number, host: string, most: number) {
@@ -155,17 +158,21 @@ class MuxTestCall implements CallOwner {
         this.#timer = setTimeout(() => this.cancelWithStatus(grpc.status.DEADLINE_EXCEEDED, 'Deadline exceeded'), ms)
       }
     }
+    this.#headers = headers
+    this.#open()
+  }
+
+  #open(): void {
     this.#channel.connection().then(
       (connection) => {
         if (this.ended) return
-        const call = new MuxCall(connection, this, this.#path, headers, this.#most)
+        const call = new MuxCall(connection, this, this.#path, this.#headers, this.#most)
         this.#call = call
-        for (const work of this.#waiting) work(call)
-        this.#waiting = []
+        for (const work of this.#log) work(call)
         setImmediate(() => call.begin())
       },
-      (error: Error) =>
-        this.#end({ code: grpc.status.UNAVAILABLE, details: error.message, metadata: new grpc.Metadata() }),
+      ({ message }: Error) =>
+        this.#end({ code: grpc.status.UNAVAILABLE, details: message, metadata: new grpc.Metadata() }),
     )
   }
 
@@ -210,20 +217,23 @@ class MuxTestCall implements CallOwner {
   }
 
   onReceiveStatus(status: grpc.StatusObject): void {
-    if (this.trailers?.['grpc-status'] === undefined) this.stream?.broken(status, this.#begun)
-    else {
-      try {
-        status.details = decodeURI(status.details)
-      } catch {
-        // It stays as it is.
-      }
+    if (this.trailers?.['grpc-status'] !== undefined) status.details = decoded(status.details)
+    else if (this.#wasRefused(status) && ++this.#tries < MOST_TRIES) {
+      this.#call = undefined
+      this.#open()
+      return
     }
     process.nextTick(() => this.#end(status))
   }
 
   #do(work: (call: MuxCall) => void): void {
-    if (this.#call === undefined) this.#waiting.push(work)
-    else work(this.#call)
+    this.#log.push(work)
+    if (this.#call !== undefined) work(this.#call)
+  }
+
+  /** As clients of grpc-js repeat what a GOAWAY left behind. */
+  #wasRefused(status: grpc.StatusObject): boolean {
+    return !this.leaving || this.stream?.broken(status, this.#begun).verdict === 'refused'
   }
 
   #end(status: grpc.StatusObject): void {
@@ -231,5 +241,15 @@ class MuxTestCall implements CallOwner {
     this.ended = true
     clearTimeout(this.#timer)
     process.nextTick(() => this.#listener.onReceiveStatus(status))
+  }
+}
+
+const MOST_TRIES = 5
+
+function decoded(details: string): string {
+  try {
+    return decodeURI(details)
+  } catch {
+    return details
   }
 }

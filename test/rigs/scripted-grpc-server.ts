@@ -4,7 +4,9 @@
  * frames.
  */
 import http2, { constants, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo, Server as NetServer, Socket } from 'node:net'
+import { OVER_MUX } from './mux-gateway.ts'
+import { ScriptedMuxServer, type StreamListener } from './scripted-mux-server.ts'
 
 /** What is done for one stream; called for each, with its number over all connections. */
 export type GrpcScript = (call: ScriptedGrpcCall, headers: IncomingHttpHeaders, nth: number) => void | Promise<void>
@@ -161,7 +163,7 @@ export class ScriptedGrpcCall {
    * nothing was executed.
    */
   goAway({ lastStreamId = this.stream.id ?? 0, code = constants.NGHTTP2_NO_ERROR } = {}): void {
-    if (lastStreamId !== 0) {
+    if (lastStreamId !== 0 || OVER_MUX) {
       this.stream.session?.goaway(code, lastStreamId)
       return
     }
@@ -211,38 +213,63 @@ export interface ScriptedGrpcOptions {
   /** Speaks TLS with these instead of plain HTTP/2. */
   readonly tls?: http2.SecureServerOptions
   readonly settings?: http2.Settings
+  /** Over HTTP/2, whatever this run is over. */
+  readonly http2?: boolean
 }
 
 export class ScriptedGrpcServer {
-  readonly #server: http2.Http2Server | http2.Http2SecureServer
-  readonly #sessions = new Set<ServerHttp2Session>()
+  readonly #server: NetServer
+  /** Those that are open. */
+  readonly #sessions: Set<{ destroy(): void }>
   /** Every stream there was, with its headers. */
   readonly calls: ScriptedGrpcCall[] = []
-  connections = 0
+  readonly #script: GrpcScript
+  readonly #mux: ScriptedMuxServer | undefined
+  #http2Connections = 0
 
-  constructor(script: GrpcScript, { tls, settings }: ScriptedGrpcOptions = {}) {
-    this.#server =
+  constructor(script: GrpcScript, { tls, settings, http2: only = false }: ScriptedGrpcOptions = {}) {
+    this.#script = script
+    if (OVER_MUX && !only) {
+      const begin: StreamListener = (...given) => this.#begin(...given)
+      this.#mux = new ScriptedMuxServer(begin, tls, settings?.maxConcurrentStreams)
+      this.#server = this.#mux.server
+      this.#sessions = this.#mux.sessions
+    } else {
+      this.#sessions = new Set()
+      this.#server = this.#http2Server(tls, settings)
+    }
+  }
+
+  get connections(): number {
+    return this.#mux?.connections ?? this.#http2Connections
+  }
+
+  #http2Server(tls: http2.SecureServerOptions | undefined, settings: http2.Settings | undefined): NetServer {
+    const server =
       tls === undefined
         ? http2.createServer({ settings })
         : http2.createSecureServer({ settings, ALPNProtocols: ['h2'], ...tls })
     // Sessions hand out proxies of their sockets, which cannot be written to or destroyed.
     let accepted: Socket
-    this.#server.prependListener(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => {
+    server.prependListener(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => {
       accepted = socket
     })
-    this.#server.on('session', (session: ServerHttp2Session) => {
+    server.on('session', (session: ServerHttp2Session) => {
       const socket = accepted
-      const connection = this.connections++
+      const connection = this.#http2Connections++
       this.#sessions.add(session)
       session.on('error', () => {})
       session.on('close', () => this.#sessions.delete(session))
-      session.on('stream', (stream, headers) => {
-        const call = new ScriptedGrpcCall(stream, headers, socket, connection)
-        const nth = this.calls.push(call) - 1
-        void Promise.resolve(script(call, headers, nth)).catch(() => call.reset())
-      })
+      session.on('stream', (stream, headers) => this.#begin(stream, headers, socket, connection))
     })
-    this.#server.on('sessionError', () => {})
+    server.on('sessionError', () => {})
+    return server
+  }
+
+  #begin(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, socket: Socket, connection: number): void {
+    const call = new ScriptedGrpcCall(stream, headers, socket, connection)
+    const nth = this.calls.push(call) - 1
+    void Promise.resolve(this.#script(call, headers, nth)).catch(() => call.reset())
   }
 
   async listen(port = 0): Promise<this> {

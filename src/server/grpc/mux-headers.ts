@@ -96,8 +96,7 @@ export function flatHeaders(headers: OutgoingHttpHeaders): string[] {
   let bytes = 0
   for (const name in headers) {
     const value = headers[name]
-    // The head of the answer tells what its messages are compressed with; all servers use nothing.
-    if (value === undefined || name.charCodeAt(0) === COLON || name in DEFAULTS) continue
+    if (value === undefined || name.charCodeAt(0) === COLON || isDefault(name, value)) continue
     assertName(name)
     if (Array.isArray(value)) for (const each of value) bytes += push(flat, name, each)
     else bytes += push(flat, name, value)
@@ -109,10 +108,12 @@ export function flatHeaders(headers: OutgoingHttpHeaders): string[] {
 }
 
 const COLON = 0x3a
-const DEFAULTS: Readonly<Record<string, true>> = Object.assign(Object.create(null), {
-  'grpc-encoding': true,
-  'grpc-accept-encoding': true,
-})
+
+/** What a client of the mesh takes for granted, and grpc-js adds to each answer. */
+function isDefault(name: string, value: unknown): boolean {
+  return name === 'grpc-accept-encoding' || (name === 'grpc-encoding' && value === 'identity')
+}
+
 const FORBIDDEN: ReadonlySet<string> = new Set(OF_CONNECTIONS)
 /** Overhead of each entry, as in HTTP/2 (RFC 9113, 6.5.2). */
 const ENTRY_BYTES = 32

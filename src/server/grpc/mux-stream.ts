@@ -41,6 +41,9 @@ export class GrpcMuxStream extends EventEmitter implements ServedStream, StreamE
   #head: string[] | undefined = undefined
   #written: Written | undefined = undefined
   #ending = false
+  /** Trailers follow the last message. */
+  #trailing = false
+  #status = 200
 
   /** `received`: the request has ended with its head. */
   constructor(stream: MuxStream, session: { readonly socket: Socket }, received: boolean) {
@@ -107,19 +110,21 @@ export class GrpcMuxStream extends EventEmitter implements ServedStream, StreamE
       return
     }
     this.headersSent = true
-    if (end) this.#endWith(Number(headers[':status'] ?? 200), flat)
+    this.#status = Number(headers[':status'] ?? 200)
+    this.#trailing = options?.waitForTrailers === true
+    if (end) this.#endWith(this.#status, flat)
     else {
       this.#head = flat
       process.nextTick(sendHead, this)
     }
   }
 
-  write(chunk: Buffer, written: Written): boolean {
+  write(chunk: Buffer, written?: Written): boolean {
     if (this.closed || this.#ending) return false
     const stream = this.#stream
     if (this.#head === undefined) stream.write(chunk)
     else this.#sendHead(chunk)
-    if (this.#leavesSoon()) written()
+    if (this.#leavesSoon()) written?.()
     else this.#written = written
     return true
   }
@@ -128,21 +133,29 @@ export class GrpcMuxStream extends EventEmitter implements ServedStream, StreamE
     if (this.#ending || this.closed) return this
     this.#ending = true
     if (this.#head !== undefined) this.#sendHead(undefined)
-    if (this.#written === undefined && this.#leavesSoon()) this.emit('wantTrailers')
+    if (this.#written === undefined && this.#leavesSoon()) this.#end()
     return this
+  }
+
+  #end(): void {
+    if (this.#trailing) this.emit('wantTrailers')
+    else {
+      this.#answered = true
+      this.#stream.end()
+      this.#discard()
+      this.#closeIfEnded()
+    }
   }
 
   sendTrailers(trailers: OutgoingHttpHeaders): void {
     if (this.closed || this.#answered) return
-    let flat: string[]
+    this.#answered = true
     try {
-      flat = flatHeaders(trailers)
+      this.#stream.end(flatHeaders(trailers))
     } catch (error) {
       this.headersOwner?.headersFailed(error)
-      flat = flatHeaders(UNKNOWN_TRAILERS)
+      this.#stream.end(flatHeaders(UNKNOWN_TRAILERS))
     }
-    this.#answered = true
-    this.#stream.end(flat)
     this.#discard()
     this.#closeIfEnded()
   }
@@ -157,7 +170,7 @@ export class GrpcMuxStream extends EventEmitter implements ServedStream, StreamE
     const written = this.#written
     this.#written = undefined
     written?.()
-    if (this.#ending && !this.#answered && this.#leavesSoon()) this.emit('wantTrailers')
+    if (this.#ending && !this.#answered && this.#leavesSoon()) this.#end()
   }
 
   /** @internal No message has come with it. */
@@ -168,7 +181,7 @@ export class GrpcMuxStream extends EventEmitter implements ServedStream, StreamE
   #sendHead(message: Buffer | undefined): void {
     const head = this.#head!
     this.#head = undefined
-    this.#stream.respond(200, '', head, message, false)
+    this.#stream.respond(this.#status, '', head, message, false)
   }
 
   /** Whether the peer takes what waits. If not, {@link wentOn} follows. */

@@ -21,6 +21,7 @@ import { systemClock } from '../../../src/core/clock.ts'
 import type { Endpoint } from '../../../src/core/endpoint.ts'
 import { isMeshError, type MeshError } from '../../../src/core/errors.ts'
 import type { TransportPreference } from '../../../src/core/transport.ts'
+import { PREFERENCE } from '../../rigs/mux-gateway.ts'
 import { type GrpcScript, type ScriptedGrpcOptions, ScriptedGrpcServer } from '../../rigs/scripted-grpc-server.ts'
 import { opened } from '../http/opened.ts'
 import { endpoint, type StackOptions, WatchedStack } from '../http/rig.ts'
@@ -99,7 +100,7 @@ export class GrpcRig extends WatchedStack {
       settings: options.settings ?? {},
       onPeerRefused: options.onPeerRefused,
       onRefusedByPeer: options.onRefusedByPeer,
-      ...(options.preference !== undefined && { preference: options.preference }),
+      preference: options.preference ?? PREFERENCE,
       ...(options.loopbackAllowed !== undefined && { loopbackAllowed: options.loopbackAllowed }),
     })
     this.client = this.another(options.client)

@@ -6,7 +6,7 @@ import { compileIntentions } from '../../../src/server/authorization/intentions.
 import { currentCall } from '../../../src/server/current-call.ts'
 import { begin, type ShopClient, type ShopHandlers, shopServer } from '../../rigs/shop.ts'
 import { OneAtATime, serverStack } from '../rig.ts'
-import { meshClient, serveShop, shopClient } from './rig.ts'
+import { http2ShopClient, meshClient, serveShop, shopClient } from './rig.ts'
 
 const hello: ShopHandlers = { Get: (_call, answer) => answer(null, { sku: currentCall()?.service ?? '' }) }
 const [UNKNOWN, SERVING, NOT_SERVING] = [3, 1, 2]
@@ -160,7 +160,7 @@ describe('one Server', () => {
       ),
     )
     const served = (await serveShop(server)).server
-    const [own, meshed] = [shopClient(port), shopClient(served.port)]
+    const [own, meshed] = [http2ShopClient(port), shopClient(served.port)]
     expect((await begin(meshed, 'get').ended).answers[0]?.sku).toBe('inventory')
     expect((await begin(own, 'get').ended).answers[0]?.sku).toBe('')
     expect(await check(own)).toBe(SERVING)

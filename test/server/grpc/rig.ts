@@ -55,7 +55,15 @@ export function shopClient(
   as?: { readonly key: string; readonly cert: string },
   options: Partial<grpc.ChannelOptions> = {},
 ): ShopClient {
-  if (OVER_MUX) return muxShopClient(port, as, options)
+  return OVER_MUX ? muxShopClient(port, as, options) : http2ShopClient(port, as, options)
+}
+
+/** The same over HTTP/2, whatever this run is over. */
+export function http2ShopClient(
+  port: number,
+  as?: { readonly key: string; readonly cert: string },
+  options: Partial<grpc.ChannelOptions> = {},
+): ShopClient {
   const credentials =
     as === undefined
       ? grpc.credentials.createInsecure()
