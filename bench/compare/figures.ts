@@ -4,8 +4,8 @@ import { type Spread, spread } from './statistics.ts'
 import type { Sample } from './steady.ts'
 import { ROLES, type Role, WAYS, type WayName } from './ways/way.ts'
 
-/** At most so much of what the sidecar pair adds over direct plaintext. */
-export const TARGET = 0.4
+/** At most so much of what the sidecar pair adds over direct plaintext: CPU at two rates, p50. */
+export const TARGETS = { cpu: 0.2, cpuSlow: 0.5, p50: 0.4 } as const
 
 export interface WayFigures {
   readonly cpu: Spread
@@ -27,6 +27,8 @@ export interface Figures {
   readonly ways: Readonly<Record<WayName, WayFigures>>
   /** What inmesh adds over direct plaintext, as a share of what the sidecar pair adds. */
   readonly cpuAddedOverSidecar: Spread
+  /** The same at the lower rate. */
+  readonly cpuAddedOverSidecarSlow: Spread
   readonly p50AddedOverSidecar: Spread
   readonly failed: Readonly<Record<WayName, number>>
   readonly failedPosts: Readonly<Record<WayName, number>>
@@ -41,7 +43,7 @@ export function cpuOf(sample: Sample): number {
   return ROLES.reduce((sum, role) => sum + sample.cpu[role], 0)
 }
 
-export function figuresOf(rounds: Rounds, faults: FaultResults): Figures {
+export function figuresOf(rounds: Rounds, slowRounds: Rounds, faults: FaultResults): Figures {
   const cpuAdded = added(rounds, cpuOf)
   const p50Added = added(rounds, ({ p50Ms }) => p50Ms)
   const results = [...faults.values()]
@@ -50,6 +52,7 @@ export function figuresOf(rounds: Rounds, faults: FaultResults): Figures {
   return {
     ways: each((way) => wayFigures(rounds, way)),
     cpuAddedOverSidecar: overSidecar(cpuAdded),
+    cpuAddedOverSidecarSlow: overSidecar(added(slowRounds, cpuOf)),
     p50AddedOverSidecar: overSidecar(p50Added),
     failed: total(({ load }) => load.gets.failed),
     failedPosts: total(({ load }) => load.posts.failed),

@@ -41,18 +41,11 @@ async function compare(plan: Plan, processes: Processes): Promise<Comparison> {
   const load = new Load(processes)
   await load.start()
   for (const way of ways) await way.start()
-  const rounds = await measureSteady(
-    ways,
-    load,
-    {
-      rounds: plan.rounds,
-      seconds: plan.secondsPerRound,
-      warmUpSeconds: plan.warmUpSeconds,
-      perSecond: plan.rate,
-      postShare: plan.postShare,
-    },
-    say,
-  )
+  const { warmUpSeconds, postShare } = plan
+  const steady = (rounds: number, seconds: number, perSecond: number) =>
+    measureSteady(ways, load, { rounds, seconds, warmUpSeconds, perSecond, postShare }, say)
+  const rounds = await steady(plan.rounds, plan.secondsPerRound, plan.rate)
+  const slowRounds = await steady(plan.slowRounds, plan.slowSecondsPerRound, plan.slowRate)
   const faults = new Map<string, ReadonlyMap<string, FaultResult>>()
   const faultPlan = { seconds: plan.faultSeconds, perSecond: plan.faultRate, postShare: plan.postShare }
   for (const fault of FAULTS) {
@@ -68,7 +61,7 @@ async function compare(plan: Plan, processes: Processes): Promise<Comparison> {
     shapes: new Map(ways.map((way) => [way.name, { hops: way.hops, processes: way.running().length }])),
     rounds,
     faults,
-    figures: figuresOf(rounds, faults),
+    figures: figuresOf(rounds, slowRounds, faults),
   }
 }
 
@@ -80,6 +73,8 @@ async function main(): Promise<number> {
     console.error(`${(error as Error).message}\n\n${USAGE}`)
     return 2
   }
+  // For every process that joins the mesh.
+  if (plan.transport !== undefined) process.env.INMESH_TRANSPORT = plan.transport
   const processes = new Processes(false)
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => {
@@ -104,9 +99,11 @@ async function main(): Promise<number> {
 }
 
 function summary({ figures, proxy, plan, faults }: Comparison): object {
-  const { cpuAddedOverSidecar, p50AddedOverSidecar, failed, failedPosts, duplicated, repeatedGets, ways } = figures
+  const { cpuAddedOverSidecar, cpuAddedOverSidecarSlow, p50AddedOverSidecar, ways } = figures
+  const { failed, failedPosts, duplicated, repeatedGets } = figures
   return {
     cpuAddedOverSidecar: round(cpuAddedOverSidecar.median),
+    cpuAddedOverSidecarSlow: round(cpuAddedOverSidecarSlow.median),
     p50AddedOverSidecar: round(p50AddedOverSidecar.median),
     failed,
     duplicated,
@@ -114,6 +111,8 @@ function summary({ figures, proxy, plan, faults }: Comparison): object {
     repeatedGets,
     sidecar: proxy.version,
     rate: plan.rate,
+    slowRate: plan.slowRate,
+    ...(plan.transport !== undefined && { transport: plan.transport }),
     cpuPer1000: Object.fromEntries(WAYS.map((way) => [way, round(ways[way].cpu.median)])),
     p50Ms: Object.fromEntries(WAYS.map((way) => [way, round(ways[way].p50Ms.median)])),
     memoryMb: Object.fromEntries(WAYS.map((way) => [way, Math.round(ways[way].memoryMb)])),

@@ -91,7 +91,12 @@ export function charts({ figures, faults, plan }: Comparison): Record<'cpu' | 'l
 
 export function markdown(comparison: Comparison): string {
   const { plan, machine, busy, startedAt, proxy, figures, faults, shapes } = comparison
-  const command = `npm run compare${plan.quick || plan.rate !== DEFAULT_RATE ? ' --' : ''}${plan.quick ? ' --quick' : ''}${plan.rate === DEFAULT_RATE ? '' : ` --rate ${plan.rate}`}`
+  const flags = [
+    ...(plan.quick ? ['--quick'] : []),
+    ...(plan.rate === DEFAULT_RATE ? [] : [`--rate ${plan.rate}`]),
+    ...(plan.transport === undefined ? [] : [`--transport ${plan.transport}`]),
+  ]
+  const command = ['npm run compare', ...(flags.length === 0 ? [] : ['--', ...flags])].join(' ')
   const warning = busyWarning(comparison)
   const costs = WAYS.map((way) => {
     const of = figures.ways[way]
@@ -208,7 +213,8 @@ function limits(program: 'haproxy' | 'envoy'): string {
 - Everything, the load generator too, runs on the cores of one machine and over loopback. There is no network, so a hop costs CPU and wake-ups
   and no distance; and whoever runs more processes waits more for a core.
 - Two cores say nothing about many. Tails (p99) on a shared machine are noise to a good part: look at their spread before you believe them.
-- One size of message, one rate, HTTP/1.1, few connections. CPU per request falls with the rate in every way, since wake-ups are shared.
+- One size of message, two rates, few connections; HTTP/1.1 in all ways but inmesh with \`transport: auto\`. CPU per request falls with the
+  rate in every way, since wake-ups are shared.
 - The library's cost grows in the application's own process and event loop; a proxy's does not. A service that computes for long
   stretches delays its own mesh work.
 - Only Node services. A proxy serves every language.`

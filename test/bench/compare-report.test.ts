@@ -49,6 +49,8 @@ const ROUNDS = [
   round([0.9, 0.9, 0.95, 1.4], [5, 5, 5.1, 9]),
 ]
 
+const SLOW_ROUNDS = [round([1, 1.2, 2, 1.4], [1, 1, 1, 1]), round([1, 1.2, 2, 1.4], [1, 1, 1, 1])]
+
 function comparison(failed: Partial<Record<WayName, number>> = { direct: 3 }): Comparison {
   const faults = new Map(FAULTS.map(({ key }) => [key, faulty(failed)]))
   return {
@@ -60,15 +62,16 @@ function comparison(failed: Partial<Record<WayName, number>> = { direct: 3 }): C
     shapes: new Map(WAYS.map((way) => [way, { hops: 1, processes: 4 }])),
     rounds: ROUNDS,
     faults,
-    figures: figuresOf(ROUNDS, faults),
+    figures: figuresOf(ROUNDS, SLOW_ROUNDS, faults),
   }
 }
 
 describe('compare: figures', () => {
   it('compare what inmesh adds with what the pair adds, round by round, and one bad round does not move them', () => {
-    const { cpuAddedOverSidecar, p50AddedOverSidecar } = comparison().figures
+    const { cpuAddedOverSidecar, cpuAddedOverSidecarSlow, p50AddedOverSidecar } = comparison().figures
     expect(cpuAddedOverSidecar.median).toBeCloseTo(0.25)
     expect(cpuAddedOverSidecar.high).toBeCloseTo(10)
+    expect(cpuAddedOverSidecarSlow.median).toBeCloseTo(0.4)
     expect(p50AddedOverSidecar.median).toBeCloseTo(0.2)
   })
 
@@ -81,8 +84,8 @@ describe('compare: figures', () => {
   })
 
   it('say of each target whether it was met', () => {
-    expect(verdicts(comparison()).map((line) => line.split(' ')[0])).toEqual(['met', 'met', 'met'])
-    expect(verdicts(comparison({ inmesh: 1 }))[2]).toMatch(/^MISSED .*: 5 \(target: 0\)/)
+    expect(verdicts(comparison()).map((line) => line.split(' ')[0])).toEqual(['MISSED', 'met', 'met', 'met'])
+    expect(verdicts(comparison({ inmesh: 1 }))[3]).toMatch(/^MISSED .*: 5 \(target: 0\)/)
   })
 })
 
@@ -165,7 +168,17 @@ describe('compare: options', () => {
     expect(full.out).toMatch(/bench.results$/)
   })
 
-  it.each([['--rate', '0'], ['--rate', 'many'], ['--rat', '5'], ['extra']])('refuse %s %s', (...args) => {
-    expect(() => planOf(args)).toThrow()
+  it('name the transport of inmesh, or leave it to its default', () => {
+    expect(planOf([]).transport).toBeUndefined()
+    expect(planOf(['--transport', 'http1']).transport).toBe('http1')
+    const text = markdown({ ...comparison(), plan: planOf(['--quick', '--transport', 'auto']) })
+    expect(text).toContain('`npm run compare -- --quick --transport auto`')
   })
+
+  it.each([['--transport', 'h2'], ['--rate', '0'], ['--rate', 'many'], ['--rat', '5'], ['extra']])(
+    'refuse %s %s',
+    (...args) => {
+      expect(() => planOf(args)).toThrow()
+    },
+  )
 })
