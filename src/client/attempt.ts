@@ -19,6 +19,8 @@ const STALL_MS = 20
 const PATIENCE_MS = 500
 /** The wire carries whole milliseconds, and the callee's timers are no finer than ours. */
 const CLOCKS_DIFFER_MS = 5
+/** The resolution of timers. */
+const TIMER_MS = 1
 
 export abstract class ClientAttempt extends Attempt {
   declare readonly call: ClientCall
@@ -96,6 +98,8 @@ export abstract class ClientAttempt extends Attempt {
     if (this.over) return
     const { stack } = this.call
     const now = stack.clock.now()
+    // The answer began in the turn in which the timer fired, and brought another bound.
+    if (now < this.#timerAt - TIMER_MS) return
     if (this.#givesBack(now)) return
     if (this.#ownTimeout && this.#leavesThePeerItsTime(now)) return
     const queued = !this.sent && this.reachable
@@ -228,8 +232,7 @@ export abstract class ClientAttempt extends Attempt {
     const { stack, deadlineAt } = this.call
     const perTryMs = stack.retry.settings.perTryTimeoutMs
     const leftMs = this.ownSince > 0 ? perTryMs : perTryMs - waitedForPeerMs(this, now)
-    // Timers have a resolution of 1 ms.
-    if (leftMs < 1) return false
+    if (leftMs < TIMER_MS) return false
     this.#timerAt = Math.min(now + leftMs, deadlineAt)
     this.#ownTimeout = this.#timerAt < deadlineAt
     this.#timer = stack.clock.startTimer(this.#timerAt - now, timeUpSoon, this)

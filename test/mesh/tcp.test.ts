@@ -1,83 +1,466 @@
-/** TCP through the mesh: two members of one registry, over mTLS. */
+/** TCP through the mesh: members of one registry, over mTLS. */
 import { once } from 'node:events'
-import { createServer, type Server, type Socket } from 'node:net'
+import { mkdtempSync, rmSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Mesh } from '../../src/index.ts'
-import { isMeshError } from '../../src/index.ts'
+import { currentCall, isMeshError, type Mesh, type MeshError } from '../../src/index.ts'
 import { startTestMesh, type TestMesh } from '../../src/testing/index.ts'
 import { deadPort } from '../rigs/dead-port.ts'
+import { echo, tcpTarget } from '../rigs/tcp-target.ts'
 
 let testMesh: TestMesh
-const closers: (() => unknown)[] = []
 
 beforeEach(async () => {
   testMesh = await startTestMesh()
 })
-afterEach(async () => {
-  for (const close of closers.splice(0)) await close()
-  await testMesh.close()
-})
+afterEach(() => testMesh.close())
 
-/** A plain TCP server, as a database would be. */
-async function target(serve: (socket: Socket) => void): Promise<{ address: string; server: Server }> {
-  const sockets = new Set<Socket>()
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
-    sockets.add(socket)
-    socket.on('close', () => sockets.delete(socket))
-    socket.on('error', () => {})
-    serve(socket)
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  closers.push(() => {
-    server.close()
-    for (const socket of sockets) socket.destroy()
-  })
-  const { port } = server.address() as { port: number }
-  return { address: `127.0.0.1:${port}`, server }
+/** What an open connection brings first; the connection stays open. */
+async function greeting(socket: Socket): Promise<string> {
+  const [chunk] = await once(socket, 'data')
+  return String(chunk)
 }
 
-async function pair(serving: Parameters<Mesh['listen']>[1], options?: object): Promise<[redis: Mesh, checkout: Mesh]> {
-  const redis = await testMesh.join('redis')
-  await (redis.listen as (...given: unknown[]) => Promise<unknown>)('redis', serving, ...(options ? [options] : []))
-  return [redis, await testMesh.join('checkout')]
-}
-
-async function failureOf(socket: Socket): Promise<unknown> {
+async function failureOf(socket: Socket): Promise<MeshError> {
   const [error] = await once(socket, 'error')
+  expect(isMeshError(error)).toBe(true)
   return error
 }
 
-describe('mesh.connect and mesh.listen', () => {
-  it('give a handler and its caller one connection, over mTLS', async () => {
-    const [, checkout] = await pair((socket: Socket) => socket.pipe(socket))
+/** The kinds of the last events. */
+function told(mesh: Mesh, name: string): unknown[] {
+  return mesh.events().flatMap((event) => (event.name === name ? [event.payload] : []))
+}
+
+async function ask(socket: Socket, question: string): Promise<string> {
+  socket.end(question)
+  return text(socket)
+}
+
+describe('a connection through the mesh', () => {
+  it('is one of its handler and its caller, who are known to each other', async () => {
+    const redis = await testMesh.join('redis')
+    let peer: string | undefined
+    await redis.listen('redis', (socket) => {
+      peer = currentCall()?.peer?.service
+      echo(socket)
+    })
+    const checkout = await testMesh.join('checkout')
     const socket = checkout.connect('redis')
+    const closed = once(socket, 'close')
     expect([socket.connecting, socket.pending, socket.readyState]).toEqual([true, true, 'opening'])
     socket.write('written before it is connected; ')
     await once(socket, 'connect')
     expect([socket.connecting, socket.readyState, socket.remoteAddress]).toEqual([false, 'open', '127.0.0.1'])
-    const closed = once(socket, 'close')
-    socket.end('and after')
-    expect(await text(socket)).toBe('written before it is connected; and after')
-    expect([socket.bytesWritten, socket.bytesRead]).toEqual([41, 41])
+    expect(await ask(socket, 'and after')).toBe('written before it is connected; and after')
     await closed
-    expect(socket.readyState).toBe('closed')
+    expect([socket.bytesWritten, socket.bytesRead, socket.readyState]).toEqual([41, 41, 'closed'])
+    expect(peer).toBe('checkout')
   })
 
-  it('forward to a target', async () => {
-    const { address } = await target((socket) => socket.pipe(socket))
-    const [, checkout] = await pair({ target: address } as never)
+  it('is forwarded to an address or a Unix socket', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'inmesh-tcp-'))
+    try {
+      const targets = [await tcpTarget(echo), await tcpTarget(echo, { path: join(directory, 'redis.sock') })]
+      const checkout = await testMesh.join('checkout')
+      for (const [i, { address }] of targets.entries()) {
+        const service = `redis-${i}`
+        const redis = await testMesh.join(service)
+        await redis.listen(service, { target: address })
+        expect(await ask(checkout.connect(service), 'PING')).toBe('PING')
+      }
+    } finally {
+      rmSync(directory, { recursive: true, force: true })
+    }
+  })
+
+  it('half-closes on either side, and the other goes on', async () => {
+    const { address } = await tcpTarget((socket) => {
+      socket.end('I am done; ')
+      void text(socket).then((said) => answers.push(said))
+    })
+    const answers: string[] = []
+    const redis = await testMesh.join('redis')
+    await redis.listen('redis', { target: address })
+    const checkout = await testMesh.join('checkout')
+    const socket = checkout.connect('redis', { allowHalfOpen: true })
+    const closed = once(socket, 'close')
+    expect(await text(socket)).toBe('I am done; ')
+    expect([socket.readable, socket.writable]).toEqual([false, true])
+    socket.end('I was not')
+    await closed
+    await expect.poll(() => answers).toEqual(['I was not'])
+    const other = checkout.connect('redis')
+    const otherClosed = once(other, 'close')
+    other.resume()
+    // Without the option, the end of the peer is ours, as of every socket of Node.
+    await otherClosed
+    expect(other.writableEnded).toBe(true)
+  })
+
+  it('breaks on one side when it breaks on the other', async () => {
+    const { address, sockets } = await tcpTarget((socket) => {
+      socket.write('hello')
+      socket.resume().once('end', () => socket.end())
+    })
+    const redis = await testMesh.join('redis')
+    await redis.listen('redis', { target: address })
+    const checkout = await testMesh.join('checkout')
     const socket = checkout.connect('redis')
-    socket.end('PING')
-    expect(await text(socket)).toBe('PING')
+    expect(await greeting(socket)).toBe('hello')
+    const lost = once(socket, 'error')
+    for (const one of sockets) one.resetAndDestroy()
+    expect((await lost)[0]).toMatchObject({ code: 'ECONNRESET' })
+    const next = checkout.connect('redis')
+    expect(await greeting(next)).toBe('hello')
+    next.destroy()
+    await expect.poll(() => sockets.size).toBe(0)
   })
 
-  it('say that no target could be reached, and that nothing was sent', async () => {
-    const [redis, checkout] = await pair({ target: `127.0.0.1:${await deadPort()}` } as never)
+  it('carries much at the pace of a slow reader, without keeping it in memory', async () => {
+    const total = 48 * 1024 * 1024
+    let produced = 0
+    const { address } = await tcpTarget((socket) => {
+      const chunk = Buffer.alloc(65_536, 'x')
+      const more = (): void => {
+        while (produced < total) {
+          produced += chunk.length
+          if (!socket.write(chunk)) {
+            socket.once('drain', more)
+            return
+          }
+        }
+        socket.end()
+      }
+      more()
+    })
+    const redis = await testMesh.join('redis')
+    await redis.listen('redis', { target: address })
+    const checkout = await testMesh.join('checkout')
+    const socket = checkout.connect('redis')
+    await once(socket, 'connect')
+    let before = -1
+    while (produced !== before) {
+      before = produced
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+    // The kernel's buffers of two connections, and small ones of ours.
+    expect(produced).toBeLessThan(24 * 1024 * 1024)
+    let read = 0
+    for await (const chunk of socket) read += chunk.length
+    expect(read).toBe(total)
+  })
+
+  it('is one of a thousand', { timeout: 180_000 }, async () => {
+    await testMesh.apply([{ service: 'redis', timeout: '2m' }])
+    const redis = await testMesh.join('redis')
+    await redis.listen('redis', echo)
+    const checkout = await testMesh.join('checkout')
+    const sockets = Array.from({ length: 1_000 }, () => checkout.connect('redis', { timeout: '2m' }))
+    const failures: unknown[] = []
+    for (const socket of sockets) socket.on('error', (error) => failures.push(error))
+    const answers = await Promise.all(
+      sockets.map((socket, i) => {
+        socket.write(String(i))
+        return greeting(socket)
+      }),
+    )
+    expect(failures).toEqual([])
+    expect(answers).toEqual(sockets.map((_, i) => String(i)))
+    expect(checkout.metrics()).toMatch(/inmesh_client_tcp_connections\{service="checkout",peer="redis"\} 1000\n/)
+    expect(redis.metrics()).toMatch(/inmesh_server_tcp_connections\{service="redis",peer="checkout"\} 1000\n/)
+    for (const socket of sockets) socket.destroy()
+    await expect.poll(() => redis.metrics()).toMatch(/inmesh_server_tcp_connections\{[^}]*\} 0\n/)
+    expect(checkout.metrics()).toMatch(/inmesh_client_tcp_connections\{[^}]*\} 0\n/)
+  })
+
+  it('is counted on both sides, with its bytes and how it ended', async () => {
+    const redis = await testMesh.join('redis')
+    await redis.listen('redis', echo)
+    const checkout = await testMesh.join('checkout')
+    const socket = checkout.connect('redis')
+    const closed = once(socket, 'close')
+    expect(await ask(socket, 'four')).toBe('four')
+    await closed
+    const labels = 'service="checkout",peer="redis"'
+    const client = checkout.metrics()
+    expect(client).toContain(`inmesh_client_tcp_opened_total{${labels}} 1\n`)
+    expect(client).toContain(`inmesh_client_tcp_closed_total{${labels},code="ok"} 1\n`)
+    expect(client).toContain(`inmesh_client_tcp_bytes_total{${labels},direction="sent"} 4\n`)
+    expect(client).toContain(`inmesh_client_tcp_bytes_total{${labels},direction="received"} 4\n`)
+    expect(client).toContain(`inmesh_client_tcp_duration_seconds_count{${labels}} 1\n`)
+    expect(client).toMatch(/inmesh_client_requests_total\{[^}]*method="connect"[^}]*code="ok"\} 1\n/)
+    const server = 'service="redis",peer="checkout"'
+    await expect.poll(() => redis.metrics()).toContain(`inmesh_server_tcp_closed_total{${server},code="ok"} 1\n`)
+    expect(redis.metrics()).toContain(`inmesh_server_tcp_bytes_total{${server},direction="received"} 4\n`)
+    expect(redis.metrics()).toContain(`inmesh_server_tcp_bytes_total{${server},direction="sent"} 4\n`)
+  })
+})
+
+describe('who may connect', () => {
+  it('is said by rules with tcp alone', async () => {
+    await testMesh.apply([{ service: 'redis', allow: [{ from: 'checkout', tcp: true }, { from: 'reporter' }] }])
+    const redis = await testMesh.join('redis')
+    let served = 0
+    await redis.listen('redis', (socket) => {
+      served += 1
+      echo(socket)
+    })
+    const [checkout, reporter] = [await testMesh.join('checkout'), await testMesh.join('reporter')]
+    expect(await ask(checkout.connect('redis'), 'PING')).toBe('PING')
+    const denied = await failureOf(reporter.connect('redis'))
+    expect([denied.code, denied.sent, denied.attempts.length]).toEqual(['permission-denied', false, 1])
+    expect(told(redis, 'intention:denied')).toMatchObject([{ peer: 'reporter', method: 'connect', reason: 'default' }])
+    expect(served).toBe(1)
+    const { targets } = await reporter.explain({ service: 'redis', protocol: 'tcp' })
+    expect(targets[0]!.intention).toMatchObject({ allowed: false, rule: 'default' })
+    expect(targets[0]!.endpoints).toHaveLength(1)
+  })
+
+  it('is no one of another protocol', async () => {
+    const redis = await testMesh.join('redis')
+    await redis.listen('redis', echo)
+    const checkout = await testMesh.join('checkout')
+    await expect(checkout.fetch('http://redis/', { timeout: '200ms' } as never)).rejects.toMatchObject({
+      code: 'deadline-exceeded',
+    })
+  })
+})
+
+describe('connecting', () => {
+  it('goes on to another instance when one is down, and takes that out of the choice', async () => {
+    const [down, up] = [await testMesh.join('redis'), await testMesh.join('redis')]
+    await down.listen('redis', { target: `127.0.0.1:${await deadPort()}` })
+    await up.listen('redis', echo)
+    const checkout = await testMesh.join('checkout')
+    for (let i = 0; i < 20; i++) expect(await ask(checkout.connect('redis'), 'PING')).toBe('PING')
+    expect(told(down, 'target:unreachable').length).toBeGreaterThan(0)
+    expect(told(checkout, 'endpoint:ejected')).toHaveLength(1)
+    expect(checkout.metrics()).toMatch(/inmesh_client_retries_total\{[^}]*code="connect-failed"\} [1-9]/)
+  })
+
+  it('fails with the reason when no instance can be reached, and tells that nothing was sent', async () => {
+    const redis = await testMesh.join('redis')
+    await redis.listen('redis', { target: `127.0.0.1:${await deadPort()}` })
+    const checkout = await testMesh.join('checkout')
     const error = await failureOf(checkout.connect('redis'))
-    expect(isMeshError(error) && [error.code, error.sent, error.method]).toEqual(['connect-failed', false, 'connect'])
-    expect(String(error)).toMatch(/it could not connect to its target/)
-    expect(redis.events().some(({ name }) => name === 'target:unreachable')).toBe(true)
+    expect([error.code, error.sent, error.service, error.method]).toEqual(['connect-failed', false, 'redis', 'connect'])
+    expect(error.message).toMatch(/it could not connect to its target/)
+    const single = await failureOf(checkout.connect('redis', { retry: false }))
+    expect(single.attempts).toHaveLength(1)
+  })
+
+  it('waits for the first instance, and no longer than its timeout', async () => {
+    const checkout = await testMesh.join('checkout')
+    const error = await failureOf(checkout.connect('redis', { timeout: '100ms' }))
+    expect(error.code).toBe('deadline-exceeded')
+    const early = checkout.connect('redis', { timeout: '10s' })
+    const redis = await testMesh.join('redis')
+    await redis.listen('redis', echo)
+    expect(await ask(early, 'PING')).toBe('PING')
+  })
+
+  it('is bounded while a server does not admit it', async () => {
+    await testMesh.apply([{ service: 'redis', faults: [{ delay: '1m' }] }])
+    const redis = await testMesh.join('redis')
+    await redis.listen('redis', echo)
+    const checkout = await testMesh.join('checkout')
+    const error = await failureOf(checkout.connect('redis', { timeout: '150ms' }))
+    expect(['deadline-exceeded', 'connect-failed']).toContain(error.code)
+    expect(error.sent).toBe(false)
+  })
+
+  it('is spread by the balancer of the service, and by key with a hashing one', async () => {
+    await testMesh.apply([{ service: 'redis', balancer: 'round-robin' }])
+    for (const name of ['a', 'b', 'c']) {
+      const redis = await testMesh.join('redis')
+      await redis.listen('redis', (socket) => socket.write(name))
+    }
+    const checkout = await testMesh.join('checkout')
+    const names = async (): Promise<string[]> => {
+      const sockets = Array.from({ length: 12 }, () => checkout.connect('redis'))
+      const all = await Promise.all(sockets.map(greeting))
+      for (const socket of sockets) socket.destroy()
+      return all.toSorted()
+    }
+    await expect.poll(async () => (await names()).join('')).toBe('aaaabbbbcccc')
+    await testMesh.apply([{ service: 'redis', balancer: 'ring-hash' }])
+    const sides = new Set<string>()
+    for (let i = 0; i < 12; i++) {
+      const socket = checkout.connect('redis', { key: 'tenant-7' })
+      sides.add(await greeting(socket))
+      const closed = once(socket, 'close')
+      socket.destroy()
+      await closed
+    }
+    expect(sides.size).toBe(1)
+    await testMesh.apply([{ service: 'redis', balancer: 'least-request' }])
+    // Open connections are load.
+    const open: Socket[] = []
+    const counts = new Map<string, number>()
+    for (let i = 0; i < 30; i++) {
+      const socket = checkout.connect('redis')
+      open.push(socket)
+      const name = await greeting(socket)
+      counts.set(name, (counts.get(name) ?? 0) + 1)
+    }
+    for (const count of counts.values()) expect(count).toBeGreaterThanOrEqual(7)
+    for (const socket of open) socket.destroy()
+  })
+
+  it('follows the routes of the document as far as they fit', async () => {
+    await testMesh.apply([
+      {
+        service: 'redis',
+        subsets: { v2: { version: 'v2' } },
+        routes: [
+          { name: 'pages', match: [{ path: '/items' }], respond: { status: 410 } },
+          { name: 'all', to: 'v2' },
+        ],
+      },
+    ])
+    for (const version of ['v1', 'v2']) {
+      const redis = await testMesh.join('redis', { version })
+      await redis.listen('redis', (socket) => socket.end(version))
+    }
+    const checkout = await testMesh.join('checkout')
+    for (let i = 0; i < 4; i++) expect(await text(checkout.connect('redis'))).toBe('v2')
+    await testMesh.apply([{ service: 'redis', routes: [{ name: 'closed', respond: { status: 503 } }] }])
+    const error = await failureOf(checkout.connect('redis'))
+    expect(error).toMatchObject({ code: 'no-endpoints', route: 'closed', sent: false })
+  })
+})
+
+describe('a server', () => {
+  it('refuses connections over its limits, and admits again when one has closed', async () => {
+    await testMesh.apply([{ service: 'redis', limits: { concurrency: 2 }, retry: { attempts: 1 } }])
+    const redis = await testMesh.join('redis')
+    const server = await redis.listen('redis', echo)
+    const checkout = await testMesh.join('checkout')
+    const open = [checkout.connect('redis'), checkout.connect('redis')]
+    await Promise.all(open.map((socket) => once(socket, 'connect')))
+    expect(server.stats.inFlight).toBe(2)
+    const error = await failureOf(checkout.connect('redis'))
+    expect([error.code, error.sent]).toEqual(['overloaded', false])
+    expect(told(redis, 'admission:refused')).toMatchObject([{ code: 'concurrency-limited', peer: 'checkout' }])
+    open[0]!.destroy()
+    await expect.poll(() => server.stats.inFlight).toBe(1)
+    expect(await ask(checkout.connect('redis'), 'PING')).toBe('PING')
+    open[1]!.destroy()
+  })
+
+  it('closes connections beyond maxConnections at once', async () => {
+    await testMesh.apply([{ service: 'redis', retry: { attempts: 1 } }])
+    const redis = await testMesh.join('redis')
+    await redis.listen('redis', echo, { maxConnections: 1 })
+    const checkout = await testMesh.join('checkout')
+    const socket = checkout.connect('redis')
+    await once(socket, 'connect')
+    expect(await failureOf(checkout.connect('redis'))).toMatchObject({ code: 'connect-failed', sent: false })
+    socket.destroy()
+  })
+
+  it('closes a connection on which no byte moves for too long', async () => {
+    const redis = await testMesh.join('redis')
+    await redis.listen('redis', echo, { idleTimeout: '1s' })
+    const checkout = await testMesh.join('checkout')
+    const socket = checkout.connect('redis')
+    await once(socket, 'connect')
+    socket.resume()
+    await once(socket, 'end')
+    await expect.poll(() => redis.metrics()).toMatch(/inmesh_server_tcp_closed_total\{[^}]*code="cancelled"\} 1\n/)
+  })
+
+  it('outlives handlers that throw, reject, or whose listeners throw', async () => {
+    const redis = await testMesh.join('redis')
+    const warnings: string[] = []
+    const warn = (warning: Error): void => void warnings.push(warning.message)
+    process.on('warning', warn)
+    await redis.listen('redis', async (socket) => {
+      const [word] = (await once(socket, 'data')).map(String)
+      if (word === 'reject') throw new Error('a handler rejected')
+      socket.on('data', () => {
+        throw new Error('a listener threw')
+      })
+      socket.write('go on')
+    })
+    await redis.listen('redis', () => {
+      throw new Error('a handler threw')
+    })
+    const checkout = await testMesh.join('checkout')
+    for (let i = 0; i < 12; i++) {
+      const socket = checkout.connect('redis')
+      const over = new Promise((resolve) => socket.once('close', resolve))
+      socket.on('error', () => {})
+      socket.on('data', () => socket.write('again'))
+      socket.write(i % 2 === 0 ? 'reject' : 'listen')
+      await over
+    }
+    for (const what of ['a handler threw', 'a handler rejected', 'a listener threw']) {
+      expect(warnings.some((message) => message.includes(what))).toBe(true)
+    }
+    process.off('warning', warn)
+  })
+
+  it('drains: connections that end are waited for, the others end with the time', async () => {
+    const redis = await testMesh.join('redis', { drainNotice: 0, drainTimeout: '10s' })
+    const server = await redis.listen('redis', (socket) => {
+      socket.on('data', (chunk) => setTimeout(() => socket.end(`answer to ${chunk}`), 50))
+    })
+    const checkout = await testMesh.join('checkout')
+    const socket = checkout.connect('redis')
+    await once(socket, 'connect')
+    socket.write('a question')
+    await expect.poll(() => server.stats.inFlight).toBe(1)
+    const [answer] = await Promise.all([text(socket), server.close()])
+    expect(answer).toBe('answer to a question')
+    const other = await testMesh.join('redis', { drainNotice: 0, drainTimeout: '100ms' })
+    const idle = await other.listen('redis', (one) => one.write('hello'))
+    const left = checkout.connect('redis')
+    expect(await greeting(left)).toBe('hello')
+    const ended = once(left, 'close')
+    left.resume()
+    await idle.close()
+    await ended
+    expect(left.errored).toBe(null)
+  })
+
+  it('is only one of our own service, for a handler or a target', async () => {
+    const redis = await testMesh.join('redis')
+    const listen = redis.listen.bind(redis) as (...given: unknown[]) => Promise<unknown>
+    await expect(listen('postgres', echo)).rejects.toThrow(/service: expected 'redis', got "postgres"/)
+    await expect(listen('redis')).rejects.toThrow(/expected an object/)
+    await expect(listen('redis', {})).rejects.toThrow(/target: is missing/)
+    await expect(listen('redis', echo, { target: '127.0.0.1:1' })).rejects.toThrow(/target: is not taken/)
+    await expect(listen('redis', { target: '127.0.0.1:1' }, {})).rejects.toThrow(/options: are given twice/)
+    await expect(listen('redis', { target: 'localhost' })).rejects.toThrow(/target: expected an address such as/)
+    await expect(listen('redis', { target: ':1', port: -1, nope: 1 })).rejects.toThrow(/port.*\n?.*/)
+    await expect(listen('redis', echo, { headersTimeout: 1 })).rejects.toThrow(/headersTimeout/)
+  })
+})
+
+describe('a caller that leaves the mesh', () => {
+  it('does not wait for connections on which nothing is due, and waits for an answer', async () => {
+    const redis = await testMesh.join('redis')
+    await redis.listen('redis', (socket) => {
+      socket.on('data', (chunk) => setTimeout(() => socket.write(`answer to ${chunk}`), 300))
+    })
+    const checkout = await testMesh.join('checkout', { drainTimeout: '30s' })
+    const [idle, asking] = [checkout.connect('redis'), checkout.connect('redis')]
+    await Promise.all([once(idle, 'connect'), once(asking, 'connect')])
+    let answer: string | undefined
+    void greeting(asking).then((said) => {
+      answer = said
+    })
+    asking.write('a question')
+    const closed = [once(idle, 'close'), once(asking, 'close')]
+    idle.resume()
+    await checkout.close()
+    expect(answer).toBe('answer to a question')
+    await Promise.all(closed)
+    expect(() => checkout.connect('redis')).toThrow(/was closed/)
   })
 })

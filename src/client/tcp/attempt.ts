@@ -22,13 +22,17 @@ export class TcpAttempt extends ClientAttempt implements ConnectionUser {
     return new TcpAttempt(this.call, this.resolve, this.reject, this.driven)
   }
 
+  dialing(connection: TcpConnection): void {
+    this.#connection = connection
+    this.peerWaits(false)
+  }
+
   opened(connection: TcpConnection): void {
     const { clock } = this.call.stack
     if (this.over) {
       connection.destroy()
       return
     }
-    this.#connection = connection
     this.sent = true
     answerBegins(this.call.stack, this)
     this.commit(Number.POSITIVE_INFINITY)
@@ -52,19 +56,22 @@ export class TcpAttempt extends ClientAttempt implements ConnectionUser {
   }
 
   protected connect(): void {
-    const connection = this.call.transport.poolOf(this.endpoint!).open(this)
-    if (!this.over) this.#connection = connection
+    // Its turn comes at once, unless many connect.
+    this.peerWaits(true)
+    this.call.transport.poolOf(this.endpoint!).take(this)
   }
 
-  protected leaveQueue(): void {}
+  protected leaveQueue(): void {
+    this.call.transport.poolOf(this.endpoint!).leave(this)
+  }
 
   protected abort(): void {
     this.#connection?.destroy()
   }
 
-  /** Nothing waits for another connection. */
+  /** Before its turn it was not asked for. */
   protected get reachable(): boolean {
-    return false
+    return this.#connection === undefined
   }
 
   protected superseded(): void {}
@@ -80,11 +87,12 @@ export class TcpAttempt extends ClientAttempt implements ConnectionUser {
   protected conclude(outcome: Outcome): void {
     const { call } = this
     call.finish()
-    if (outcome.verdict !== 'success' && !call.committed) this.reject(call.failure(outcome))
+    // Of an open connection, the caller hears by the connection itself.
+    if (!this.sent) this.reject(call.failure(outcome))
   }
 
   protected get holdUp(): string {
-    return 'the peer waited for us'
+    return 'many connections were opened at once'
   }
 }
 

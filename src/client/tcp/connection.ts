@@ -24,6 +24,8 @@ export interface ConnectionSetup extends DialSetup {
 
 /** Waits for a connection: an attempt or a probe. */
 export interface ConnectionUser {
+  /** Its turn has come. */
+  dialing(connection: TcpConnection): void
   /** It is open. Nothing of it is read before {@link TcpConnection.attach}. */
   opened(connection: TcpConnection): void
   /** It was never open, and nothing was sent. */
@@ -60,6 +62,7 @@ export class TcpConnection implements DialOwner {
   bytesWritten = 0
   /** It is, or was, open. */
   isOpen = false
+  isClosed = false
   /** What moved last went to the peer, so an answer may be due. */
   awaits = false
   /** It counts as load of its endpoint, beside attempts. */
@@ -92,7 +95,7 @@ export class TcpConnection implements DialOwner {
   /** Hands everything that arrives to `reader`. */
   attach(reader: ConnectionReader): void {
     this.#reader = reader
-    if (this.socket.destroyed) {
+    if (this.isClosed) {
       reader.closed(this.#error)
       return
     }
@@ -112,7 +115,7 @@ export class TcpConnection implements DialOwner {
 
   /** Until it is closed, it counts as load of its endpoint. */
   hold(): void {
-    if (this.#held || this.socket.destroyed) return
+    if (this.#held || this.isClosed) return
     this.#held = true
     this.endpoint.pending += 1
   }
@@ -151,6 +154,7 @@ export class TcpConnection implements DialOwner {
   failed(_dial: Dial, { code, cause }: DialFailure): void {
     const user = this.#user
     this.#user = undefined
+    this.isClosed = true
     this.#owner.closed(this)
     user?.failed(this.#refused ?? outcome('refused', code, cause))
   }
@@ -207,6 +211,7 @@ export class TcpConnection implements DialOwner {
   #closed(): void {
     const user = this.#user
     this.#user = undefined
+    this.isClosed = true
     this.#owner.closed(this)
     if (this.#held) this.endpoint.pending -= 1
     this.#held = false

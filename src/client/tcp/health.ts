@@ -24,6 +24,7 @@ export function tcpHealth(transport: Transport<TcpPool>): Probe {
 class TcpProbe implements ConnectionUser {
   readonly #transport: Transport
   readonly #done: ProbeListener
+  #pool: TcpPool | undefined
   #connection: TcpConnection | undefined
   #timer: Timer | undefined
   #over = false
@@ -35,8 +36,8 @@ class TcpProbe implements ConnectionUser {
 
   begin(pool: TcpPool, timeoutMs: number): void {
     this.#timer = this.#transport.clock.startBackgroundTimer(timeoutMs, timeUp, this)
-    this.#connection = pool.open(this)
-    if (this.#over) this.#stop()
+    this.#pool = pool
+    pool.take(this)
   }
 
   cancel(): void {
@@ -45,7 +46,12 @@ class TcpProbe implements ConnectionUser {
   }
 
   timeUp(): void {
-    this.#end(false, TIMED_OUT)
+    // Before its turn, the endpoint was not asked.
+    this.#end(this.#connection === undefined ? undefined : false, TIMED_OUT)
+  }
+
+  dialing(connection: TcpConnection): void {
+    this.#connection = connection
   }
 
   opened(): void {
@@ -65,8 +71,8 @@ class TcpProbe implements ConnectionUser {
   #stop(): void {
     if (this.#timer !== undefined) this.#transport.clock.stopTimer(this.#timer)
     this.#timer = undefined
+    this.#pool?.leave(this)
     this.#connection?.destroy()
-    this.#connection = undefined
   }
 }
 

@@ -30,6 +30,7 @@ export class MeshSocket extends Duplex {
   #hasRef = true
   #keepAlive: Parameters<Socket['setKeepAlive']> | undefined = undefined
   #noDelay: boolean | undefined = undefined
+  #peerEnded = false
   #closed: (() => void) | undefined = undefined
 
   /** Connects at once; events follow in later turns. */
@@ -166,7 +167,10 @@ export class MeshSocket extends Duplex {
     if (this.timeout !== undefined) socket.setTimeout(this.timeout)
     connection.attach({
       data: (chunk) => this.#asCaller(() => this.push(chunk)),
-      ended: () => void this.#asCaller(() => this.push(null)),
+      ended: () => {
+        this.#peerEnded = true
+        this.#asCaller(() => this.push(null))
+      },
       closed: (error) => this.#asCaller(() => this.#connectionClosed(error)),
     })
     const waiting = this.#waiting
@@ -185,7 +189,8 @@ export class MeshSocket extends Duplex {
     const closed = this.#closed
     this.#closed = undefined
     if (closed !== undefined) closed()
-    else if (error !== undefined) this.destroy(error)
+    // The mesh was closed, or the connection is lost.
+    else if (error !== undefined || !this.#peerEnded || !this.writableEnded) this.destroy(error)
   }
 
   override _read(): void {
@@ -221,7 +226,7 @@ export class MeshSocket extends Duplex {
       this.#call.cancel(error ?? new Error('the socket was destroyed'))
       waiting?.done(error ?? new Error('the socket was destroyed before it was connected'))
       done(error)
-    } else if (connection.socket.closed) done(error)
+    } else if (connection.isClosed) done(error)
     else {
       this.#closed = () => done(error)
       connection.destroy()

@@ -25,11 +25,21 @@ export function forward(client: Socket, target: Socket, broken: (error: Error) =
   })
 }
 
-/** So that the peer does not take the end of what has arrived for the end of the stream. */
+/**
+ * So that the peer does not take the end of what has arrived for the end of the stream. Over TLS,
+ * Node has nothing of the kind: it closes the connection below, which is marked to be reset.
+ * (`resetAndDestroy` of that connection would free TLS while it runs.)
+ */
 export function reset(socket: Socket): void {
-  // Node sends nothing of the kind over TLS, so the connection below is reset.
-  const below = (socket as { readonly _parent?: Socket | null })._parent ?? undefined
+  const below = (socket as unknown as Secured)._parent ?? undefined
   if (below === undefined) socket.resetAndDestroy()
-  else if (!below.destroyed) below.resetAndDestroy()
-  socket.destroy()
+  else {
+    below.resetAndClosing = true
+    socket.destroy()
+  }
+}
+
+/** Of Node's own; without them, the connection is closed. */
+interface Secured {
+  readonly _parent?: { resetAndClosing?: boolean } | null
 }
