@@ -1,10 +1,9 @@
 /** An `inmesh/1` connection as requests of HTTP use it: each is an exchange on its own stream. */
 import type { Dispatcher } from 'undici'
-import { HeadTooLarge } from '../../mux/head-writer.ts'
 import type { IdentityRefusal } from '../../net/identity-refusal.ts'
 import { MuxConnection } from '../mux/connection.ts'
 import { StreamedBody } from './body/streamed.ts'
-import type { ConnectionUser } from './connection-user.ts'
+import { CONNECTION_LOST, type ConnectionUser } from './connection-user.ts'
 import { flatHeader } from './headers.ts'
 import type { PooledConnection } from './pooled-connection.ts'
 import { StreamExchange } from './stream-exchange.ts'
@@ -16,35 +15,34 @@ export class HttpMuxConnection extends MuxConnection implements PooledConnection
   readonly shared = true
   /** Of a connection with one request only. */
   user: ConnectionUser | undefined = undefined
-
   /** The end of a body is a frame, so a broken connection never looks like one. */
   readonly brokenOff = false
+  /** What begins at the end of the turn, and with which options. */
+  #pending: StreamExchange[] = []
+  #options: Dispatcher.DispatchOptions[] = []
 
+  override get room(): number {
+    return super.room - this.#pending.length
+  }
+
+  override get running(): number {
+    return super.running + this.#pending.length
+  }
+
+  /** Begins at the end of the turn, so that a call that is cancelled in it is never sent. */
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
-    const { method, path, body } = options
-    const headers = options.headers as string[]
-    const exchange = new StreamExchange(method, handler, this.session)
-    handler.onRequestStart?.(exchange, null)
-    if (exchange.over) return
-    try {
-      if (body instanceof StreamedBody) {
-        const stream = this.session.request(method, path, headers, undefined, false, exchange)
-        this.begun()
-        exchange.begunWith(stream, body, flatHeader(headers, 'content-length'))
-        return
-      }
-      const content = (body ?? undefined) as Uint8Array | undefined
-      const declares = content !== undefined || EXPECT_BODY.has(method)
-      if (declares && flatHeader(headers, 'content-length') === undefined) {
-        headers.push('content-length', String(content?.length ?? 0))
-      }
-      const stream = this.session.request(method, path, headers, content, true, exchange)
-      this.begun()
-      exchange.begun(stream, content)
-    } catch (error) {
-      if (!(error instanceof HeadTooLarge)) throw error
-      exchange.fail(error)
-    }
+    if (this.#pending.length === 0) process.nextTick(beginPending, this)
+    this.#pending.push(new StreamExchange(options.method, handler, this.session))
+    this.#options.push(options)
+  }
+
+  /** @internal */
+  beginPending(): void {
+    const pending = this.#pending
+    const options = this.#options
+    this.#pending = []
+    this.#options = []
+    for (let i = 0; i < pending.length; i++) this.#begin(pending[i]!, options[i]!)
   }
 
   /** Calls need another connection, with another certificate. */
@@ -56,4 +54,36 @@ export class HttpMuxConnection extends MuxConnection implements PooledConnection
   park(): void {
     // It knows itself when no call runs on it.
   }
+
+  #begin(exchange: StreamExchange, { method, path, headers, body }: Dispatcher.DispatchOptions): void {
+    if (this.session.room === 0) {
+      exchange.fail(CONNECTION_LOST)
+      return
+    }
+    if (!exchange.start()) return
+    const flat = headers as string[]
+    try {
+      if (body instanceof StreamedBody) {
+        const stream = this.session.request(method, path, flat, undefined, false, exchange)
+        this.begun()
+        exchange.begunWith(stream, body, flatHeader(flat, 'content-length'))
+        return
+      }
+      const content = (body ?? undefined) as Uint8Array | undefined
+      const declares = content !== undefined || EXPECT_BODY.has(method)
+      if (declares && flatHeader(flat, 'content-length') === undefined) {
+        flat.push('content-length', String(content?.length ?? 0))
+      }
+      const stream = this.session.request(method, path, flat, content, true, exchange)
+      this.begun()
+      exchange.begun(stream, content)
+    } catch (error) {
+      // A head that no peer would take.
+      exchange.fail(error as Error)
+    }
+  }
+}
+
+function beginPending(connection: HttpMuxConnection): void {
+  connection.beginPending()
 }

@@ -46,6 +46,12 @@ export class StreamExchange implements RequestStreamEvents, Dispatcher.DispatchC
     this.#handler = handler
   }
 
+  /** Whether its user still wants it. */
+  start(): boolean {
+    this.#handler.onRequestStart?.(this, null)
+    return !this.over
+  }
+
   /** Its stream, with everything that is known of the request. */
   begun(stream: RequestStream, body: Uint8Array | undefined): void {
     this.#stream = stream
