@@ -47,6 +47,7 @@ export class HttpConnection implements PooledConnection {
   readonly transport = HTTP1
   readonly shared = false
   readonly strained = false
+  readonly silent = false
   retireAt: number
   endsAt: number
   readonly peer: ShownCertificate | undefined

@@ -74,11 +74,12 @@ export class HttpPool implements RequestPool, DialOwner {
   }
 
   /**
-   * Whether a connection is established. If not, waiters are blocked on connecting rather than on
-   * capacity.
+   * Whether a connection is established and its peer is not silent. If not, waiters are blocked on
+   * connecting rather than on capacity.
    */
   get reachable(): boolean {
-    return this.#all.size > 0
+    for (const connection of this.#all) if (!connection.silent) return true
+    return false
   }
 
   /** Gives `user` a connection, now or later, or refuses. */
@@ -225,6 +226,7 @@ export class HttpPool implements RequestPool, DialOwner {
     this.follow()
     this.#proof.cutEnded(this.#all, this.#host.clock)
     for (const connection of [...this.#all]) connection.tick(now)
+    this.#serve()
     const { idleTimeoutMs, spareConnections, maxConnections } = this.#host.settings
     if (this.waiting > 0 && this.#all.size >= maxConnections) this.#reclaim(now)
     this.#shared.sweep(now, idleTimeoutMs, spareConnections)

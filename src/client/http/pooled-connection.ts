@@ -31,6 +31,8 @@ export interface PooledConnection extends RequestConnection {
   cut(cause: Error): void
   /** Housekeeping, about once a second. */
   tick(now: number): void
+  /** The peer owes an answer, and sends nothing at all. */
+  readonly silent: boolean
   /** Whether another connection would carry more than it alone. */
   readonly strained: boolean
 }

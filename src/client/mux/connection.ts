@@ -15,7 +15,7 @@ import { reasonOfRefusal, refusedByServer } from '../../net/identity-refusal.ts'
 import { refusedByAlert } from '../certificate-alert.ts'
 import type { Dial } from '../dial.ts'
 import { retirementOf, type ShownCertificate } from '../peer-end.ts'
-import { Strain } from './strain.ts'
+import { PeerWatch } from './peer-watch.ts'
 
 /** Owns a connection and is notified of its transitions. Must not throw. */
 export interface MuxConnectionOwner {
@@ -45,7 +45,7 @@ export class MuxConnection implements SessionEvents {
   protected readonly dial: Dial
   readonly #clock: Clock
   readonly #owner: MuxConnectionOwner
-  readonly #strain: Strain
+  readonly #watch: PeerWatch
   #ready = false
 
   constructor(owner: MuxConnectionOwner, dial: Dial, clock: Clock, settings = CLIENT_SETTINGS) {
@@ -57,13 +57,18 @@ export class MuxConnection implements SessionEvents {
     this.retireAt = Math.min(dial.retireAt, retirementOf(this.endsAt, clock))
     this.idleSince = clock.now()
     this.session = new MuxSession(dial.socket, 'client', settings, clock, this)
-    this.#strain = new Strain(this.session)
+    this.#watch = new PeerWatch(this.session, clock)
     dial.reader = this.session
   }
 
-  /** Calls that it takes besides those that run. */
+  /** Calls that it takes besides those that run. None while the peer is silent. */
   get room(): number {
-    return this.session.room
+    return this.#watch.silent ? 0 : this.session.room
+  }
+
+  /** The peer owes an answer, and sends nothing at all. */
+  get silent(): boolean {
+    return this.#watch.silent
   }
 
   /** Calls that run on it. */
@@ -73,7 +78,7 @@ export class MuxConnection implements SessionEvents {
 
   /** Whether another connection would carry more than it alone. */
   get strained(): boolean {
-    return this.#strain.tooMuch
+    return this.#watch.strained
   }
 
   /** Whether a call may begin on it. */
@@ -111,7 +116,7 @@ export class MuxConnection implements SessionEvents {
   /** Housekeeping, about once a second: asks a silent peer for a sign of life. */
   tick(now: number): void {
     this.session.tick(now)
-    this.#strain.tick(now)
+    this.#watch.tick(now)
   }
 
   // The session's events.

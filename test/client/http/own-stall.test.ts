@@ -1,23 +1,19 @@
-import { once } from 'node:events'
-import { createServer, type RequestListener, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { RequestListener } from 'node:http'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { MeshError } from '../../../src/core/errors.ts'
-import { makeRig, type Rig } from './rig.ts'
+import { makeRig, type Rig, TestServer } from './rig.ts'
 
-let server: Server | undefined
+let server: TestServer | undefined
 let rig: Rig | undefined
 
-afterEach(() => {
+afterEach(async () => {
   rig?.close()
-  server?.closeAllConnections()
-  server?.close()
+  await server?.close()
 })
 
 async function serve(listener: RequestListener): Promise<Rig> {
-  server = createServer(listener).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  rig = await makeRig([(server.address() as AddressInfo).port], { retry: { attempts: 1 } })
+  server = await new TestServer(listener).listen()
+  rig = await makeRig([server.port], { retry: { attempts: 1 } })
   return rig
 }
 
