@@ -52,6 +52,7 @@ export class Http2Connection implements PooledConnection, Http2StreamOwner {
   /** The end of a body is a frame, so a broken connection never looks like one. */
   readonly brokenOff = false
   readonly strained = false
+  readonly silent = false
   user: ConnectionUser | undefined = undefined
   retireAt: number
   endsAt: number
