@@ -116,7 +116,10 @@ export class Http2Connection implements PooledConnection, Http2StreamOwner {
     if (content !== undefined) fields['content-length'] ??= String(content.length)
     let stream: Http2RequestStream
     try {
-      const sent = this.#session.request(fields, { endStream: !streamed && content === undefined })
+      const sent = this.#session.request(fields, {
+        endStream: !streamed && content === undefined,
+        waitForTrailers: streamed,
+      })
       this.#begun()
       sent.once('close', () => this.#ended())
       stream = new Http2RequestStream(sent, this, exchange)
@@ -132,8 +135,7 @@ export class Http2Connection implements PooledConnection, Http2StreamOwner {
       exchange.begunWith(stream, body, flatHeader(headers, 'content-length'))
       return
     }
-    if (content !== undefined) stream.write(content)
-    stream.end()
+    stream.endWith(content)
     exchange.begun(stream, content)
   }
 

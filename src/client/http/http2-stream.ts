@@ -47,6 +47,10 @@ export class Http2RequestStream implements RequestStream {
     })
     stream.on('data', (chunk: Buffer) => this.#received(chunk))
     stream.on('end', () => this.#ended())
+    // For a body in parts. To reset a stream, Node ends it first: a part would pass for the whole.
+    stream.on('wantTrailers', () => {
+      if (!this.#over && this.localEnded) stream.sendTrailers(NO_TRAILERS)
+    })
     stream.on('drain', () => {
       if (!this.#over) events.drained(this)
     })
@@ -60,6 +64,12 @@ export class Http2RequestStream implements RequestStream {
   end(): void {
     this.localEnded = true
     if (!this.#over) this.#stream.end()
+  }
+
+  /** The whole body in one piece, or none. */
+  endWith(content: Uint8Array | undefined): void {
+    this.localEnded = true
+    if (content !== undefined) this.#stream.end(content)
   }
 
   read(bytes: number): void {
@@ -116,5 +126,6 @@ export class Http2RequestStream implements RequestStream {
 }
 
 const NOTHING = Buffer.alloc(0)
+const NO_TRAILERS = Object.freeze({})
 
 function ignore(): void {}

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { currentCall } from '../../../src/server/current-call.ts'
 import type { HttpServer } from '../../../src/server/http/server.ts'
 import { newIdentity } from '../../rigs/certificates.ts'
-import { FRAME, frames } from '../../rigs/raw-http2.ts'
+import { FLAG, FRAME, frames } from '../../rigs/raw-http2.ts'
 import { authority, clientOf, pause, serve } from '../rig.ts'
 import { answerOf, ask, begin, type Certificate, open, rawHttp2, requestHeaders } from './http2-rig.ts'
 
@@ -95,6 +95,24 @@ describe('a deadline', () => {
       code: INTERNAL_ERROR,
     })
     expect(server.stats.connections).toBe(1)
+  })
+})
+
+describe('an answer that is cut off', () => {
+  it.each([
+    ['given at once', ['x'.repeat(300_000)]],
+    ['given in parts', ['x'.repeat(300_000), 'y'.repeat(300_000)]],
+  ])('never passes for a whole one: %s', async (_what, parts) => {
+    const { server } = await serve((_request, response) => {
+      for (const part of parts.slice(1)) response.write(part)
+      response.end(parts[0])
+    })
+    const raw = await rawHttp2(server.port)
+    raw.write(frames.settings({ 4: 1_000 }), frames.headers(1, requestHeaders('/', { 'inmesh-timeout-ms': '200' })))
+    expect(await raw.frame(({ type, streamId }) => type === FRAME.reset && streamId === 1)).toBeDefined()
+    const data = raw.received.filter(({ type, streamId }) => type === FRAME.data && streamId === 1)
+    expect(data.length).toBeGreaterThan(0)
+    expect(data.some(({ flags }) => (flags & FLAG.endStream) !== 0)).toBe(false)
   })
 })
 

@@ -5,7 +5,7 @@
 import type { ServerHttp2Stream } from 'node:http2'
 
 /** Bytes that Node holds at once. */
-const PIECE_BYTES = 65_536
+export const PIECE_BYTES = 65_536
 /** Bytes from which on a writer is to wait, and down to which it waits. */
 const HIGH_WATER_BYTES = 65_536
 const LOW_WATER_BYTES = 16_384

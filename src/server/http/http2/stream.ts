@@ -12,7 +12,7 @@ import { HTTP2_CODES, resetOfHttp2 } from '../../../mux/http2-codes.ts'
 import { RESET, type ResetCode } from '../../../mux/wire.ts'
 import type { ServedStream, ServedStreamEvents } from '../served-stream.ts'
 import { type Fields, fieldsOf } from './fields.ts'
-import { SendQueue } from './send-queue.ts'
+import { PIECE_BYTES, SendQueue } from './send-queue.ts'
 
 /** Bytes that a handler has not read, from which on none are taken from the stream. */
 const MOST_UNREAD_BYTES = 65_536
@@ -92,17 +92,19 @@ export class Http2Stream implements ServedStream {
   #respond(fields: Fields, body: Uint8Array | string | undefined, end: boolean): void {
     const stream = this.#stream
     const bytes = typeof body === 'string' ? Buffer.from(body) : body
-    if (end) {
-      this.ending = true
+    this.ending = end
+    if (end && (bytes === undefined || bytes.length <= PIECE_BYTES)) {
       stream.respond(fields, { endStream: bytes === undefined })
       if (bytes !== undefined) this.#queue.end(bytes)
       return
     }
+    // To reset a stream, Node ends it first. Without trailers, a part would pass for the whole.
     stream.on('wantTrailers', () => {
       if (!this.#over) stream.sendTrailers(this.#trailers ?? NO_TRAILERS)
     })
     stream.respond(fields, { waitForTrailers: true })
-    if (bytes !== undefined) this.#queue.write(bytes)
+    if (end) this.#queue.end(bytes)
+    else if (bytes !== undefined) this.#queue.write(bytes)
   }
 
   write(chunk: Uint8Array | string): boolean {
