@@ -5,6 +5,7 @@
 import { expect, test } from 'vitest'
 import { Fuzzer, type FuzzResult } from './fuzz.ts'
 import { LISTENERS } from './listeners.ts'
+import { type EngineSide, fuzzEngine } from './mux-engine.ts'
 
 test('no bytes end a process, go uncaught, or block its loop', { timeout: 120_000 }, async () => {
   const fuzzer = await Fuzzer.start()
@@ -18,4 +19,10 @@ test('no bytes end a process, go uncaught, or block its loop', { timeout: 120_00
   expect(results.every(({ exchanges }) => exchanges >= 600)).toBe(true)
   // CPU time of its main thread; the first use of each door compiles it.
   for (const { listener, turnMs } of results) expect(`${listener} ${turnMs < 250}`).toBe(`${listener} true`)
+})
+
+test.each<EngineSide>(['server', 'client'])('no frames harm the %s of inmesh/1', { timeout: 120_000 }, async (side) => {
+  const { uncaught, inputs, mostBytes } = await fuzzEngine(side, 2_000, 42)
+  expect({ uncaught, inputs }).toEqual({ uncaught: [], inputs: 2_000 })
+  expect(mostBytes).toBeLessThan(2_000_000)
 })

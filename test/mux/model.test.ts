@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { test } from 'vitest'
 import { step, World } from './world.ts'
 
-/** `node test/mux/model-runs.ts` runs more. */
+/** `node test/mux/model-runs.ts` runs a hundred thousand. */
 const RUNS = 1_000
 
 test('both ends agree with a naive model, with any steps and any split of bytes', { timeout: 120_000 }, async () => {
