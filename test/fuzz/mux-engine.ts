@@ -192,7 +192,7 @@ class Subject implements StreamEvents {
   }
 }
 
-/** Some frames of the corpus, each perhaps mutated within its length; sometimes the whole is, too. */
+/** Some frames of the corpus, each perhaps mutated; most keep a true length. */
 function inputOf(corpus: readonly (readonly Buffer[])[], frames: readonly Buffer[], chance: Chance): Buffer[] {
   const input: Buffer[] = [...chance.of(corpus)]
   for (let left = chance.next(MOST_FRAMES); left > 0; left--) {
