@@ -9,6 +9,8 @@ import { isMethod, isPadded, isPath, isStatus, isText, lengthOf, RULE, ruleOf } 
 import { METHODS, NAMES } from './static-table.ts'
 import { FLAG, RESET, type ResetCode } from './wire.ts'
 
+/** Longer values seldom repeat, and would be kept for long. */
+const LONGEST_KEPT = 64
 const ENDS_EARLY = 'a head that ends early'
 const RULES = NAMES.map((name, code) => (code === 0 ? RULE.INVALID : ruleOf(name)))
 
@@ -29,6 +31,8 @@ export class HeadReader {
   /** Where the head ends and the body begins. */
   at = 0
   readonly #maxHeaders: number
+  /** The last valid value of each name in the table: most calls repeat them. */
+  readonly #values: string[] = NAMES.map(() => '')
   #bytes!: Buffer
   #to = 0
 
@@ -113,11 +117,15 @@ export class HeadReader {
       }
       const end = at + 2 + ((bytes[at]! << 8) | bytes[at + 1]!)
       if (end > to) return this.#endsEarly()
-      const value = readLatin1(bytes, at + 2, end)
+      let value = this.#values[code]
+      if (code === 0 || value === undefined || !isSame(value, bytes, at + 2, end)) {
+        value = readLatin1(bytes, at + 2, end)
+        if (rule === RULE.INVALID) this.#breaks('an invalid name of a header')
+        else if (!isText(value) || isPadded(value)) this.#breaks(`an invalid value of ${name}`)
+        else if (code > 0 && value.length <= LONGEST_KEPT) this.#values[code] = value
+      }
       at = end
-      if (rule === RULE.INVALID) this.#breaks('an invalid name of a header')
-      else if (!isText(value) || isPadded(value)) this.#breaks(`an invalid value of ${name}`)
-      else if (rule !== RULE.PLAIN) {
+      if (rule !== RULE.PLAIN) {
         this.#special(rule, name, value, trailers)
         if (rule === RULE.HOST && ++hosts > 1) this.#breaks('several host headers')
       }
@@ -185,4 +193,12 @@ export class HeadReader {
   #breaks(rule: string): void {
     this.fault ??= rule
   }
+}
+
+/** Compares without making a string. */
+function isSame(text: string, bytes: Buffer, from: number, to: number): boolean {
+  const { length } = text
+  if (length !== to - from) return false
+  for (let i = 0; i < length; i++) if (bytes[from + i] !== text.charCodeAt(i)) return false
+  return true
 }
