@@ -1,6 +1,6 @@
 /**
- * What one call costs the engine of `inmesh/1`, without kernel and TLS: `node bench/mux.ts [--json]`
- * prints µs of CPU a call, the middle and the best of the rounds. Packets go through memory.
+ * The cost of one call in the engine of `inmesh/1`, without kernel and TLS. `node bench/mux.ts
+ * [--json]` prints µs of CPU a call, the middle and the best of the rounds.
  */
 import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'

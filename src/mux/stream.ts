@@ -157,7 +157,8 @@ export class MuxStream {
       this.queued += bytes.length
       this.#host.ready(this)
     }
-    this.#wantsDrain = this.queued >= HIGH_WATER_BYTES
+    // Once asked to wait, a writer is always notified, whatever it writes meanwhile.
+    if (this.queued >= HIGH_WATER_BYTES) this.#wantsDrain = true
     return !this.#wantsDrain
   }
 

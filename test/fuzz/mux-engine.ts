@@ -50,6 +50,8 @@ const MOST_CORPUS = 4_000
 const BATCH = 100
 const LEARNED_INPUTS = 5_000
 const MOST_FRAMES = 12
+/** An input that takes longer is reported. */
+const SLOW_MS = 100
 
 const HOST = ['host', 'inventory'] as const
 const COMMON: readonly Buffer[] = [
@@ -275,7 +277,9 @@ export async function fuzzEngine(side: EngineSide, count: number, seed: number):
       const before = process.threadCpuUsage()
       note(await run(side, input, runSeed, most))
       const { user, system } = process.threadCpuUsage(before)
-      callbackMs = Math.max(callbackMs, (user + system) / 1_000)
+      const ms = (user + system) / 1_000
+      callbackMs = Math.max(callbackMs, ms)
+      if (!watched && ms > SLOW_MS) note(`${ms} ms for seed ${runSeed}: ${Buffer.concat(input).toString('hex')}`)
       if (watched) batch.push([input, runSeed])
     }
     if (watched && (await coverage.grew())) {
