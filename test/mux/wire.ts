@@ -86,5 +86,5 @@ export function carry(from: WireSocket, to: { receive(bytes: Buffer): void }, mo
 
 /** After the ticks that are scheduled now. */
 export function tick(): Promise<void> {
-  return new Promise((resolve) => process.nextTick(resolve))
+  return new Promise((resolve) => setImmediate(resolve))
 }

@@ -82,7 +82,7 @@ const overHttp: Client = (port, { parts, trailers, cutAt, ...sent }, noted) =>
     else {
       if (trailers !== undefined) request.addTrailers(trailers)
       request.flushHeaders()
-      void sendInTurns(parts, (part) => request.write(part)).then(() => request.end())
+      void sendInTurns(parts, (part) => request.write(part)).then(() => cutAt ?? request.end())
     }
   })
 
@@ -92,7 +92,7 @@ const overMux: Client = async (port, { parts, trailers, cutAt, ...sent }, noted)
   if (cutAt !== undefined && cutAt !== 'head') void noted(cutAt).then(() => client.close())
   if (parts !== undefined) {
     void sendInTurns(parts, (part) => answer.stream.write(part)).then(() =>
-      answer.stream.end(trailers === undefined ? undefined : Object.entries(trailers).flat()),
+      cutAt === undefined ? answer.stream.end(trailers && Object.entries(trailers).flat()) : undefined,
     )
   }
   try {
