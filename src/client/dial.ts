@@ -4,10 +4,17 @@
  *
  * - opening -> open: connected, verified and handed to the owner
  * - open -> established: the owner needs no more of the peer
+ * - opening -> opening: not by the Unix socket of the endpoint, so by its address
  * - opening, open -> failed: refused, or not established in time
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { connect as connectPlain, type LookupFunction, type OnReadOpts, type Socket } from 'node:net'
+import {
+  connect as connectPlain,
+  type LookupFunction,
+  type NetConnectOpts,
+  type OnReadOpts,
+  type Socket,
+} from 'node:net'
 import { type ConnectionOptions, connect as connectSecure } from 'node:tls'
 import type { Clock } from '../core/clock.ts'
 import type { Endpoint } from '../core/endpoint.ts'
@@ -16,6 +23,7 @@ import { MUX } from '../core/transport.ts'
 import type { RefusedPeer } from '../identity/peer-verifier.ts'
 import { clientTlsOptions, refusalOf, rejection, verifyServer } from '../identity/tls-options.ts'
 import type { IdentityRefusal } from '../net/identity-refusal.ts'
+import type { LocalDirectory } from '../net/local-directory.ts'
 import { refusedByAlert } from './certificate-alert.ts'
 import { refuseEndpoint } from './checked-lookup.ts'
 import type { ClientIdentity } from './client-identity.ts'
@@ -50,11 +58,16 @@ export interface DialSetup {
   readonly identity: ClientIdentity | undefined
   readonly lookup: LookupFunction
   readonly loopbackAllowed: boolean
+  /** Of Unix sockets. @defaultValue none are used */
+  readonly localDirectory?: LocalDirectory | undefined
   /** An endpoint showed a certificate that failed verification. Nothing was sent to it. */
   readonly onPeerRefused: ((refused: RefusedPeer, endpoint: Endpoint) => void) | undefined
   /** An endpoint rejected our certificate. It executed nothing. */
   readonly onRefusedByPeer: ((reason: string, endpoint: Endpoint) => void) | undefined
 }
+
+/** A Unix socket that failed is tried again after this time. */
+const LOCAL_RETRY_MS = 60_000
 
 /** Is notified of the transitions, never synchronously. */
 export interface DialOwner {
@@ -74,7 +87,8 @@ export interface ByteReader {
 }
 
 export class Dial {
-  readonly socket: Socket
+  /** Another one until the owner is notified, if the Unix socket fails. */
+  socket!: Socket
   /** What was offered, best first. */
   readonly offers: readonly string[]
   /** Instant from which the connection takes no calls: a rotation may come while it is opened. */
@@ -88,6 +102,9 @@ export class Dial {
   #opened = false
   #established = false
   #failure: DialFailure | undefined = undefined
+  #local = false
+  /** By the owner, or for lack of time. */
+  #givenUp = false
 
   /** `offers`: by ALPN, best first. */
   constructor(owner: DialOwner, setup: DialSetup, offers: readonly string[]) {
@@ -95,13 +112,20 @@ export class Dial {
     this.#setup = setup
     this.offers = offers
     this.#timer = new ConnectTimer(setup.clock, setup.settings.connectTimeoutMs, owner.endpoint.label, this)
-    this.socket = inNoContext(open, this, owner.endpoint, setup)
+    this.#timer.start()
+    this.#connect(localPath(owner.endpoint, setup))
+  }
+
+  /** `path`: of the endpoint's Unix socket. */
+  #connect(path: string | undefined): void {
+    const { endpoint } = this.#owner
+    const { address } = endpoint
+    this.#local = path !== undefined
+    this.socket = inNoContext(open, this, endpoint, this.#setup, path)
     this.socket.on('error', this.#fail)
     this.socket.on('close', this.#closed)
-    this.#timer.start()
     // A literal is not looked up.
-    const { address } = owner.endpoint
-    const refused = refuseEndpoint(address, address, setup.loopbackAllowed)
+    const refused = refuseEndpoint(address, address, this.#setup.loopbackAllowed)
     if (refused !== undefined) this.socket.destroy(refused)
   }
 
@@ -115,15 +139,18 @@ export class Dial {
 
   /** Fails it for the reason that the owner has found. */
   fail(failure: DialFailure): void {
+    this.#givenUp = true
     this.#failure ??= failure
     this.socket.destroy()
   }
 
   close(): void {
+    this.#givenUp = true
     this.socket.destroy()
   }
 
   cut(cause: Error): void {
+    this.#givenUp = true
     this.socket.destroy(cause)
   }
 
@@ -182,6 +209,12 @@ export class Dial {
   }
 
   readonly #closed = (): void => {
+    if (this.#local && !this.#opened && !this.#givenUp) {
+      this.#failure = undefined
+      this.#owner.endpoint.localUntil = this.#setup.clock.now() + LOCAL_RETRY_MS
+      this.#connect(undefined)
+      return
+    }
     this.#timer.stop()
     if (this.#established) return
     const failure = this.#failure ?? CLOSED
@@ -196,12 +229,16 @@ const CLOSED: DialFailure = Object.freeze({
   cause: new Error('the connection closed before it was established'),
 })
 
-function open(dial: Dial, endpoint: Endpoint, { lookup, identity }: DialSetup): Socket {
+/** Of the endpoint's Unix socket, if there is one for us. */
+function localPath({ local, localUntil }: Endpoint, { clock, localDirectory }: DialSetup): string | undefined {
+  if (local === undefined || localDirectory === undefined || clock.now() < localUntil) return undefined
+  return localDirectory.find(local)
+}
+
+function open(dial: Dial, endpoint: Endpoint, { lookup, identity }: DialSetup, path: string | undefined): Socket {
   const { address: host, port, tls, service, label } = endpoint
   const basics = {
-    host,
-    port,
-    lookup,
+    ...(path === undefined ? { host, port, lookup } : { path }),
     noDelay: true,
     keepAlive: true,
     keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
@@ -209,7 +246,7 @@ function open(dial: Dial, endpoint: Endpoint, { lookup, identity }: DialSetup): 
     ...(dial.offers.includes(MUX) && { onread: dial.reading }),
   }
   if (!tls || identity === undefined) {
-    const socket = connectPlain(basics)
+    const socket = connectPlain(basics as NetConnectOpts)
     return socket.once('connect', () => dial.open(undefined))
   }
   const options = clientTlsOptions(identity.source.current, identity.verifier, { service }, dial.offers)

@@ -35,6 +35,16 @@ export interface EndpointAddress {
    * version does not tell.
    */
   readonly transports?: readonly TransportName[] | undefined
+  /** `undefined`: it has no Unix socket, or does not tell. */
+  readonly local?: LocalAddress | undefined
+}
+
+/** The Unix socket of an instance, as processes of the same user on the same machine find it. */
+export interface LocalAddress {
+  /** Identifies machine and directory. */
+  readonly machine: string
+  /** The name of the socket within the directory. */
+  readonly socket: string
 }
 
 /** The connections of an endpoint, kept by its transport and opened on first use. */
@@ -61,6 +71,9 @@ export class Endpoint {
   metadata: Readonly<Record<string, string>>
   weight: number
   transports: readonly TransportName[] | undefined
+  local: LocalAddress | undefined
+  /** Instant until which its Unix socket is not tried again. Kept by transports. */
+  localUntil = 0
   /** Begin and end of its slow start, as instants. Kept by discovery; 0: warm from the start. */
   discoveredAt = 0
   warmAt = 0
@@ -113,6 +126,7 @@ export class Endpoint {
     this.metadata = at.metadata
     this.weight = at.weight
     this.transports = at.transports
+    this.local = at.local
     this.label = labelOf(at)
     this.hashKey = at.metadata['hash-key'] ?? this.label
   }

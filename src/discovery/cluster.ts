@@ -119,6 +119,7 @@ export class ServiceCluster implements Cluster {
       endpoint.metadata = instance.metadata
       // Connections that stand go on; the next one is made by what is offered now.
       endpoint.transports = instance.transports
+      endpoint.local = instance.local
       this.#limbo.delete(endpoint)
       if (news.stale === true) this.#fromDisk.add(endpoint)
       if (instance.state === 'draining') {

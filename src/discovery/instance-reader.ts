@@ -2,6 +2,7 @@
  * Reads a list of instances one by one. An instance that this version cannot read does not affect
  * the others.
  */
+import type { LocalAddress } from '../core/endpoint.ts'
 import { CALLABLE_PROTOCOLS } from '../core/protocol.ts'
 import type { TransportName } from '../core/transport.ts'
 import { canonicalSpelling } from '../net/network-address.ts'
@@ -34,6 +35,26 @@ const TRANSPORTS: OptionalField<readonly TransportName[] | undefined> = {
   },
 }
 
+const MACHINE = /^[A-Za-z0-9_-]{8,64}$/
+const SOCKET = /^[a-z0-9]{8,40}$/
+
+/** What is malformed is left out, because every instance can be called without it. */
+const LOCAL: OptionalField<LocalAddress | undefined> = {
+  optional: true,
+  schema: {
+    type: 'object',
+    properties: {
+      machine: { type: 'string', pattern: MACHINE.source },
+      socket: { type: 'string', pattern: SOCKET.source },
+    },
+  },
+  parse(value) {
+    const { machine, socket } = (value ?? {}) as Record<string, unknown>
+    if (typeof machine !== 'string' || typeof socket !== 'string') return undefined
+    return MACHINE.test(machine) && SOCKET.test(socket) ? Object.freeze({ machine, socket }) : undefined
+  },
+}
+
 export const INSTANCE_SHAPE = {
   service: serviceName(),
   id: text("an instance id: letters, digits, '.', '_' and '-'", INSTANCE_ID, LIMITS.instanceId),
@@ -46,6 +67,7 @@ export const INSTANCE_SHAPE = {
   weight: withDefault(integer({ min: 0, max: 1_000 }), 100),
   metadata: withDefault(METADATA, Object.freeze({})),
   transports: TRANSPORTS,
+  local: LOCAL,
   state: oneOf(['ready', 'draining']),
 } as const
 const INSTANCE = fields(INSTANCE_SHAPE)

@@ -12,6 +12,7 @@ import { KeyStore } from '../identity/key-store.ts'
 import { OverrideProofs } from '../identity/override-proofs.ts'
 import { PeerVerifier, type RefusedPeer } from '../identity/peer-verifier.ts'
 import { PendingIdentity } from '../identity/pending-identity.ts'
+import { LocalDirectory } from '../net/local-directory.ts'
 import { kindOfAddress } from '../net/network-address.ts'
 import { type CallTelemetry, createTelemetry } from '../telemetry/call-telemetry.ts'
 import { EventMetrics } from '../telemetry/event-metrics.ts'
@@ -29,6 +30,8 @@ export interface MeshContext {
   readonly identity: PendingIdentity
   readonly verifier: PeerVerifier
   readonly overrideProofs: OverrideProofs
+  /** Of Unix sockets; `undefined`: none are used. */
+  readonly localDirectory: LocalDirectory | undefined
   readonly transport: HttpTransport
   /**
    * Made with the first gRPC client. @throws OptionsError if the application has no grpc-js, or an
@@ -61,8 +64,10 @@ export async function createMeshContext(settings: MeshSettings): Promise<MeshCon
   const telemetry = (side: 'client' | 'server'): CallTelemetry =>
     createTelemetry({ side, service, metrics, clock, tracingApi })
   const client = telemetry('client')
+  const localDirectory = settings.sameHost ? LocalDirectory.open() : undefined
   const connecting = {
     clock,
+    localDirectory,
     preference: settings.transport,
     identity: { source: identity, verifier },
     loopbackAllowed: settings.registry.every((address) => kindOfAddress(new URL(address).hostname) === 'loopback'),
@@ -95,6 +100,7 @@ export async function createMeshContext(settings: MeshSettings): Promise<MeshCon
     settings,
     store,
     addresses,
+    localDirectory,
     identity,
     verifier,
     overrideProofs,

@@ -17,6 +17,7 @@ const VARIABLES: Partial<Record<keyof MeshOptions, string>> = {
   weight: 'INMESH_WEIGHT',
   startWithoutRegistry: 'INMESH_START_WITHOUT_REGISTRY',
   transport: 'INMESH_TRANSPORT',
+  sameHost: 'INMESH_SAME_HOST',
   adminPort: 'INMESH_ADMIN_PORT',
 }
 
@@ -52,6 +53,7 @@ export function fromEnvironment(env: NodeJS.ProcessEnv): MeshOptions {
     weight: numeric(given('weight')),
     startWithoutRegistry: logical(given('startWithoutRegistry')),
     transport: given('transport') as TransportPreference | undefined,
+    sameHost: logical(given('sameHost')),
     adminPort: numeric(given('adminPort')),
   }
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as MeshOptions

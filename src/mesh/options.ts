@@ -61,6 +61,12 @@ export interface MeshOptions {
    */
   readonly transport?: TransportPreference
   /**
+   * Whether processes of the same user on the same machine talk over Unix sockets: its servers
+   * listen on one beside their port, and its calls take those of others. Identity and policies are
+   * the same. Linux only. `INMESH_SAME_HOST`. @defaultValue false
+   */
+  readonly sameHost?: boolean
+  /**
    * Loopback port of the admin listener (metrics, endpoints, configuration, events); 0 = any;
    * absent = none. `INMESH_ADMIN_PORT`.
    */
@@ -94,12 +100,16 @@ export interface MeshSettings {
   readonly joinTimeoutMs: number
   readonly startWithoutRegistry: boolean
   readonly transport: TransportPreference
+  readonly sameHost: boolean
   readonly adminPort: number | undefined
   readonly handleSignals: boolean
   readonly drainNoticeMs: number
   readonly drainTimeoutMs: number
   readonly clock: Clock
 }
+
+/** Where neither an option nor a variable says anything. */
+const DEFAULT_SAME_HOST = false
 
 const REGISTRY_SHAPE = /^https:\/\/(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?\/?$/
 const REGISTRY_URL = instance<string>(
@@ -131,6 +141,7 @@ export const MESH_FIELDS = fields({
   joinTimeout: withDefault(duration({ min: 100, max: 600_000 }), 5_000, formatDuration(5_000)),
   startWithoutRegistry: withDefault(flag(), false),
   transport: withDefault(oneOf(TRANSPORT_PREFERENCES), DEFAULT_TRANSPORT),
+  sameHost: withDefault(flag(), DEFAULT_SAME_HOST),
   adminPort: optional(integer({ min: 0, max: 65_535 })),
   handleSignals: withDefault(flag(), true),
   drainNotice: withDefault(duration({ min: 0, max: 60_000 }), 5_000, formatDuration(5_000)),

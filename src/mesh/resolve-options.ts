@@ -42,6 +42,7 @@ export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.Proces
     joinTimeoutMs: given.joinTimeout,
     startWithoutRegistry: given.startWithoutRegistry,
     transport: given.transport,
+    sameHost: given.sameHost,
     adminPort: given.adminPort,
     handleSignals: given.handleSignals,
     drainNoticeMs: given.drainNotice,

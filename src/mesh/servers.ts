@@ -75,13 +75,21 @@ export class Servers {
   async serve(handler: HttpHandler, options?: ServeOptions): Promise<MeshServer> {
     const settings = resolveServeOptions(options, this.#membership.dev, this.#shared.settings.metadata)
     await this.#identityFor(settings.server)
-    return this.#open('http', settings, await serveHttp(handler, settings.server, this.#dependencies()))
+    return this.#open(
+      'http',
+      settings,
+      await serveHttp(handler, settings.server, this.#dependencies(settings.advertise)),
+    )
   }
 
   async serveGrpc(server: GrpcServing, options?: ServeGrpcOptions): Promise<MeshServer> {
     const settings = resolveServeGrpcOptions(options, this.#membership.dev, this.#shared.settings.metadata)
     await this.#identityFor(settings.server)
-    return this.#open('grpc', settings, await serveGrpc(server as never, settings.server, this.#dependencies()))
+    return this.#open(
+      'grpc',
+      settings,
+      await serveGrpc(server as never, settings.server, this.#dependencies(settings.advertise)),
+    )
   }
 
   /** @throws OptionsError, as for the others; `service` is none but our own */
@@ -89,7 +97,7 @@ export class Servers {
     const { handler, options } = listenArguments(this.#shared.settings.service, service, given)
     const settings = resolveListenOptions(options, this.#membership.dev, this.#shared.settings.metadata)
     await this.#identityFor(settings.server)
-    const dependencies = { ...this.#dependencies(), metrics: this.#shared.tcpServer }
+    const dependencies = { ...this.#dependencies(settings.advertise), metrics: this.#shared.tcpServer }
     return this.#open('tcp', settings, await serveTcp(handler, settings.server, dependencies))
   }
 
@@ -97,11 +105,13 @@ export class Servers {
     if (mode !== 'plaintext') await this.#shared.identity.whenPresent()
   }
 
-  #dependencies() {
-    const { settings, identity, verifier, overrideProofs, events, server: telemetry } = this.#shared
+  /** `advertise`: callers take the address that the user names, and no other. */
+  #dependencies(advertise: string | undefined) {
+    const { settings, localDirectory, identity, verifier, overrideProofs, events, server: telemetry } = this.#shared
     return {
       service: settings.service,
       clock: settings.clock,
+      localDirectory: advertise === undefined ? localDirectory : undefined,
       identity,
       verifier,
       overrideProofs,
@@ -119,8 +129,8 @@ export class Servers {
   ): Promise<MeshServer> {
     const { settings } = this.#shared
     const { service, zone, version, weight } = settings
-    const { address: host, port, transports } = server
-    const announcement = { service, host, port, advertise, zone, version, weight, metadata, transports }
+    const { address: host, port, transports, local } = server
+    const announcement = { service, host, port, advertise, zone, version, weight, metadata, transports, local }
     const instance = announcedInstance(newInstanceId(service), { ...announcement, protocol, tls: mode !== 'plaintext' })
     const served = { instance, server }
     this.#served.set(served, undefined)

@@ -6,11 +6,13 @@ import { type AddressInfo, createServer as createNetServer, type Server as NetSe
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls'
 import { certificateTimeOf } from '../core/certificate-time.ts'
 import type { Clock } from '../core/clock.ts'
+import type { LocalAddress } from '../core/endpoint.ts'
 import { MeshError } from '../core/errors.ts'
 import { MUX, type TransportName, type TransportPreference } from '../core/transport.ts'
 import { type Identity, type IdentitySource, isSameMaterial } from '../identity/identity.ts'
 import { PeerVerifier } from '../identity/peer-verifier.ts'
 import { HANDSHAKE_TIMEOUT_MS, refusalOf, serverTlsOptions, verifyPeer } from '../identity/tls-options.ts'
+import type { LocalDirectory } from '../net/local-directory.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import { CertificateExpiry } from './certificate-expiry.ts'
 import type { Connection } from './connection.ts'
@@ -18,6 +20,7 @@ import { detectPreface, type Prefaced, TLS_PREFACE } from './detect-preface.ts'
 import type { CallerIdentity } from './inbound-call.ts'
 import { judgeCallers } from './judge-callers.ts'
 import { LingeringClose } from './lingering-close.ts'
+import { LocalListener, sayLoopback } from './local-listener.ts'
 import type { ServerMode } from './mode.ts'
 import type { ServerProtocol } from './protocol.ts'
 
@@ -29,6 +32,8 @@ export interface AcceptorHost {
 export interface AcceptorOwner extends AcceptorHost {
   /** Whether `inmesh/1` is offered. */
   readonly transport: TransportPreference
+  /** Where it listens beside its port. */
+  readonly localDirectory?: LocalDirectory | undefined
   /** The callers of these connections are denied: ends their calls. */
   denyCalls(connections: ReadonlySet<Connection>): void
 }
@@ -66,6 +71,7 @@ export class Acceptor {
   readonly #expiry: CertificateExpiry
   #verifier: PeerVerifier | undefined
   #listening: NetServer | undefined
+  #local: LocalListener | undefined
   #tls: TlsServer | undefined
   #stopRotation: (() => void) | undefined
   accepted = 0
@@ -91,11 +97,11 @@ export class Acceptor {
     this.#expiry = new CertificateExpiry(host.clock, () => this.#connections.keys())
   }
 
-  listen(): Promise<void> {
+  async listen(): Promise<void> {
     const { host, port } = this.#settings
     const server = this.#create()
     this.#listening = server
-    return new Promise((resolve, reject) => {
+    await new Promise<void>((resolve, reject) => {
       const failed = (error: Error): void => {
         this.#stopRotation?.()
         reject(error)
@@ -108,6 +114,15 @@ export class Acceptor {
         resolve()
       })
     })
+    const { localDirectory } = this.#host
+    if (localDirectory === undefined) return
+    this.#local = await LocalListener.open(localDirectory, server, server !== this.#tls)
+    if (!server.listening) this.#local?.close()
+  }
+
+  /** Its Unix socket; `undefined`: there is none. */
+  get local(): LocalAddress | undefined {
+    return this.#local?.address
   }
 
   get address(): AddressInfo {
@@ -141,6 +156,7 @@ export class Acceptor {
 
   stopAccepting(): void {
     if (this.#listening?.listening === true) this.#listening.close()
+    this.#local?.close()
     for (const protocol of this.#protocols) protocol.stopAccepting()
   }
 
@@ -291,6 +307,7 @@ export class Acceptor {
     expiresAt: number,
     retireAt: number,
   ): void {
+    if (socket.remoteAddress === undefined && !socket.destroyed) sayLoopback(socket)
     const connection = protocol.createConnection(socket, caller, expiresAt, retireAt)
     connection.transport = protocol.alpn
     this.#connections.set(connection, protocol)

@@ -1,6 +1,7 @@
 /** The instance that a server registers, with the address at which others reach it. */
 import { randomBytes } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
+import type { LocalAddress } from '../core/endpoint.ts'
 import type { Protocol } from '../core/protocol.ts'
 import type { TransportName } from '../core/transport.ts'
 import type { Instance } from '../discovery/instance.ts'
@@ -18,6 +19,7 @@ export interface Announcement {
   readonly metadata: Readonly<Record<string, string>>
   /** What the server offers, best first. */
   readonly transports: readonly TransportName[]
+  readonly local: LocalAddress | undefined
 }
 
 /** Unique to each start, so that a restarted process inherits no state of its predecessor. */

@@ -3,11 +3,13 @@
  * the drain.
  */
 import { type Clock, systemClock } from '../core/clock.ts'
+import type { LocalAddress } from '../core/endpoint.ts'
 import { MeshError } from '../core/errors.ts'
 import { DEFAULT_TRANSPORT, type TransportName, type TransportPreference } from '../core/transport.ts'
 import type { IdentitySource } from '../identity/identity.ts'
 import type { OverrideProofs } from '../identity/override-proofs.ts'
 import type { PeerVerifier } from '../identity/peer-verifier.ts'
+import type { LocalDirectory } from '../net/local-directory.ts'
 import type { FaultRule } from '../resilience/fault-injection.ts'
 import type { Stack } from '../resilience/stack.ts'
 import { type EventSink, NO_EVENTS } from '../telemetry/events.ts'
@@ -32,6 +34,8 @@ export interface ServerBaseDependencies {
   /** What callers prefer. @defaultValue {@link DEFAULT_TRANSPORT} */
   readonly transport?: TransportPreference | undefined
   readonly clock?: Clock | undefined
+  /** Where it listens beside its port. @defaultValue nowhere */
+  readonly localDirectory?: LocalDirectory | undefined
   readonly events?: EventSink | undefined
   /** Runs a handler inside the span of its call: `CallTelemetry.runInSpan`. */
   readonly runInSpan?: RunInSpan | undefined
@@ -70,6 +74,7 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
   readonly runInSpan: RunInSpan | undefined
   readonly faults: readonly FaultRule[]
   readonly overrideProofs: OverrideProofs | undefined
+  readonly localDirectory: LocalDirectory | undefined
   readonly running = new InFlight<ServedCall>()
   readonly deadlines: DeadlineSweep
   /** Replaced when intentions change. It decides from the next request on. */
@@ -84,6 +89,7 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
     this.service = dependencies.service
     this.clock = dependencies.clock ?? systemClock
     this.events = dependencies.events ?? NO_EVENTS
+    this.localDirectory = dependencies.localDirectory
     this.runInSpan = dependencies.runInSpan
     this.authorizer = dependencies.authorizer
     this.stack = dependencies.stack
@@ -124,6 +130,11 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
   /** What it offers, best first. */
   get transports(): readonly TransportName[] {
     return this.acceptor.transports
+  }
+
+  /** Its Unix socket; `undefined`: there is none. */
+  get local(): LocalAddress | undefined {
+    return this.acceptor.local
   }
 
   get state(): DrainState {

@@ -10,6 +10,7 @@ import type { Endpoint } from '../../core/endpoint.ts'
 import type { TransportPreference } from '../../core/transport.ts'
 import { OverrideProofs } from '../../identity/override-proofs.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
+import type { LocalDirectory } from '../../net/local-directory.ts'
 import { installedVersion } from '../../options/optional-peer.ts'
 import { checkedLookup } from '../checked-lookup.ts'
 import type { ClientIdentity } from '../client-identity.ts'
@@ -43,6 +44,8 @@ export interface GrpcTransportParts {
    * Whether a name may resolve to loopback: all of the mesh is on this machine. @defaultValue true
    */
   readonly loopbackAllowed?: boolean
+  /** Of Unix sockets. @defaultValue none are used */
+  readonly localDirectory?: LocalDirectory | undefined
   /** Of the process, where no document says anything. @defaultValue {@link DEFAULT_TRANSPORT} */
   readonly preference?: TransportPreference
 }
@@ -55,6 +58,7 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
   readonly onPeerRefused: GrpcTransportParts['onPeerRefused']
   readonly onRefusedByPeer: GrpcTransportParts['onRefusedByPeer']
   readonly loopbackAllowed: boolean
+  readonly localDirectory: LocalDirectory | undefined
   readonly overrides: OverrideProofs
   /** See {@link ownMetadata}. */
   readonly OwnMetadata: new () => OwnMetadata
@@ -80,6 +84,7 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
     this.onPeerRefused = parts.onPeerRefused
     this.onRefusedByPeer = parts.onRefusedByPeer
     this.loopbackAllowed = parts.loopbackAllowed ?? true
+    this.localDirectory = parts.localDirectory
     this.preferences = new TransportPreferences(parts.preference)
     this.overrides = new OverrideProofs(parts.identity?.source, parts.identity?.verifier, this.clock)
     this.lookup = checkedLookup(this.loopbackAllowed)

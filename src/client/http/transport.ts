@@ -8,6 +8,7 @@ import type { Endpoint } from '../../core/endpoint.ts'
 import type { TransportPreference } from '../../core/transport.ts'
 import { OverrideProofs } from '../../identity/override-proofs.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
+import type { LocalDirectory } from '../../net/local-directory.ts'
 import { checkedLookup } from '../checked-lookup.ts'
 import type { ClientIdentity } from '../client-identity.ts'
 import type { Probe } from '../health-checks.ts'
@@ -33,6 +34,8 @@ export interface HttpTransportParts {
    * Whether a name may resolve to loopback, as when the mesh is on one machine. @defaultValue true
    */
   readonly loopbackAllowed?: boolean
+  /** Of Unix sockets. @defaultValue none are used */
+  readonly localDirectory?: LocalDirectory | undefined
   /** Of the process, where no document says anything. @defaultValue {@link DEFAULT_TRANSPORT} */
   readonly preference?: TransportPreference
   /** Hides a dispatch from an instrumentation of undici: `CallTelemetry.suppressed`. */
@@ -51,6 +54,7 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
   readonly onPeerRefused: HttpTransportParts['onPeerRefused']
   readonly onRefusedByPeer: HttpTransportParts['onRefusedByPeer']
   readonly loopbackAllowed: boolean
+  readonly localDirectory: LocalDirectory | undefined
   readonly overrides: OverrideProofs
   readonly lookup: LookupFunction
   readonly preferences: TransportPreferences
@@ -66,6 +70,7 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
     this.identity = parts.identity
     this.suppressed = parts.suppressed
     this.loopbackAllowed = parts.loopbackAllowed ?? true
+    this.localDirectory = parts.localDirectory
     this.preferences = new TransportPreferences(parts.preference)
     this.overrides = new OverrideProofs(parts.identity?.source, parts.identity?.verifier, this.clock)
     this.lookup = checkedLookup(this.loopbackAllowed)

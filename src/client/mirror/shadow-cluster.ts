@@ -86,6 +86,7 @@ function shadowOf(endpoint: Endpoint): Endpoint {
   const { shadow } = endpoint
   shadow.weight = endpoint.weight
   shadow.transports = endpoint.transports
+  shadow.local = endpoint.local
   shadow.discoveredAt = endpoint.discoveredAt
   shadow.warmAt = endpoint.warmAt
   return shadow

@@ -4,6 +4,7 @@ import { type Clock, systemClock, type Timer } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import { OverrideProofs } from '../../identity/override-proofs.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
+import type { LocalDirectory } from '../../net/local-directory.ts'
 import type { TcpMetrics } from '../../telemetry/tcp-metrics.ts'
 import { checkedLookup } from '../checked-lookup.ts'
 import type { ClientIdentity } from '../client-identity.ts'
@@ -31,6 +32,8 @@ export interface TcpTransportParts {
    * Whether a name may resolve to loopback, as when the mesh is on one machine. @defaultValue true
    */
   readonly loopbackAllowed?: boolean
+  /** Of Unix sockets. @defaultValue none are used */
+  readonly localDirectory?: LocalDirectory | undefined
 }
 
 export class TcpTransport implements PoolHost, Transport<TcpPool> {
@@ -41,6 +44,7 @@ export class TcpTransport implements PoolHost, Transport<TcpPool> {
   readonly onPeerRefused: TcpTransportParts['onPeerRefused']
   readonly onRefusedByPeer: TcpTransportParts['onRefusedByPeer']
   readonly loopbackAllowed: boolean
+  readonly localDirectory: LocalDirectory | undefined
   readonly lookup: LookupFunction
   readonly overrides: OverrideProofs
   closed = false
@@ -56,6 +60,7 @@ export class TcpTransport implements PoolHost, Transport<TcpPool> {
     this.onPeerRefused = parts.onPeerRefused
     this.onRefusedByPeer = parts.onRefusedByPeer
     this.loopbackAllowed = parts.loopbackAllowed ?? true
+    this.localDirectory = parts.localDirectory
     this.lookup = checkedLookup(this.loopbackAllowed)
     this.overrides = new OverrideProofs(parts.identity?.source, parts.identity?.verifier, this.clock)
     this.#stopListening = followIdentity(parts.identity, this.clock, 0, this.#pools)
