@@ -7,9 +7,10 @@ import { connect as connectPlain, type Socket } from 'node:net'
 import { connect as connectSecure, createSecureContext, type SecureContext } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import type { Registry } from '../../src/registry/index.ts'
+import * as mux from '../mux/raw-mux.ts'
 import { frames } from '../rigs/raw-http2.ts'
 import { type Credentials, join } from '../rigs/registry-session.ts'
-import { EXCHANGES, isHttp2, LISTENERS, type ListenerName, speaksTls, type TargetReport } from './listeners.ts'
+import { EXCHANGES, isHttp2, isMux, LISTENERS, type ListenerName, speaksTls, type TargetReport } from './listeners.ts'
 import { NOTHING_MEASURED } from './loop-meter.ts'
 import { Chance, mutate } from './mutate.ts'
 
@@ -19,6 +20,7 @@ const PREFACE = Buffer.concat([
   frames.settings(),
   frames.settingsAck(),
 ])
+const MUX_HELLO = Buffer.concat([mux.PREFACE, mux.settings(0)])
 /** Connections at the same time. */
 const AT_ONCE = 32
 const MOST_PER_CONNECTION = 20
@@ -114,13 +116,13 @@ export class Fuzzer {
     if (socket === undefined) return
     socket.on('error', () => {})
     socket.resume()
-    const http2 = isHttp2(listener)
-    if (http2) socket.write(PREFACE)
+    const framed = isHttp2(listener) || isMux(listener)
+    if (framed) socket.write(isMux(listener) ? MUX_HELLO : PREFACE)
     const exchanges = EXCHANGES[listener]
     for (let i = 0; i < MOST_PER_CONNECTION && tally.exchanges < count && socket.writable; i++) {
       tally.exchanges += 1
       const exchange = chance.of(exchanges)
-      await send(socket, mutate(http2 ? onStream(exchange, 2 * i + 1) : exchange, exchanges, chance), chance)
+      await send(socket, mutate(framed ? onStream(exchange, 2 * i + 1) : exchange, exchanges, chance), chance)
       // The others are sent on top of what is still being read, or to a server that has just had
       // enough.
       if (chance.next(2) === 0) await answered(socket)
@@ -140,7 +142,7 @@ export class Fuzzer {
           socket: raw,
           secureContext,
           checkServerIdentity: () => undefined,
-          ALPNProtocols: [isHttp2(listener) ? 'h2' : 'http/1.1'],
+          ALPNProtocols: [isMux(listener) ? 'inmesh/1' : isHttp2(listener) ? 'h2' : 'http/1.1'],
         })
       : raw
     raw.on('error', () => {})

@@ -2,6 +2,7 @@
  * The listeners that are fuzzed, and what an honest client says to each: the exchanges that are
  * mutated.
  */
+import * as mux from '../mux/raw-mux.ts'
 import { FLAG, frames } from '../rigs/raw-http2.ts'
 import type { LoopReport } from './loop-meter.ts'
 
@@ -11,6 +12,8 @@ export const LISTENERS = [
   'http-plaintext',
   'grpc-strict',
   'grpc-plaintext',
+  'mux-http-strict',
+  'mux-grpc-strict',
   'registry-h1',
   'registry-h2',
   'admin',
@@ -25,6 +28,11 @@ export interface TargetReport extends LoopReport {
 
 export function isHttp2(name: ListenerName): boolean {
   return name.startsWith('grpc') || name === 'registry-h2'
+}
+
+/** `inmesh/1`. Its frames have the stream where those of HTTP/2 have it. */
+export function isMux(name: ListenerName): boolean {
+  return name.startsWith('mux')
 }
 
 /** Tried with the certificate of a service half of the time. */
@@ -156,12 +164,59 @@ const REGISTRY_H2: readonly Buffer[] = [
   Buffer.concat([frames.settings({ 4: 0 }), frames.headers(1, head('GET', '/v1/bundle')), frames.goAway(0, 2)]),
 ]
 
+const HOST = ['host', 'inventory'] as const
+const MUX_HTTP: readonly Buffer[] = [
+  mux.request(1, { path: '/open/a', headers: [HOST, ['accept', '*/*']] }),
+  mux.request(1, {
+    path: '/closed?a=b',
+    headers: [HOST, ['traceparent', `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`]],
+  }),
+  mux.request(1, { method: 'POST', path: '/open/a', headers: [HOST, ['content-length', '5']], body: 'hello' }),
+  Buffer.concat([
+    mux.request(1, { method: 'PUT', path: '/open/a', headers: [HOST, ['expect', '100-continue']], flags: 0 }),
+    mux.data(1, 'hello'),
+    mux.trailers(1, [['x-end', '1']]),
+  ]),
+  Buffer.concat([mux.request(1, { method: 'POST', flags: 0 }), mux.data(1, 'a'), mux.reset(1), mux.ping()]),
+  Buffer.concat([mux.request(1, { method: 'OPTIONS', path: '*' }), mux.window(1, 1_000), mux.window(0, 1_000)]),
+  Buffer.concat([mux.request(1, { path: '/open/../x' }), mux.goAway(0)]),
+]
+
+const MUX_GRPC_HEAD: mux.Fields = [
+  HOST,
+  ['content-type', 'application/grpc'],
+  ['te', 'trailers'],
+  ['grpc-timeout', '1S'],
+]
+const MUX_GRPC: readonly Buffer[] = [
+  ...['Get', 'Upload', 'Watch', 'Chat', 'None'].map((method) =>
+    mux.request(1, { method: 'POST', path: `/shop.Inventory/${method}`, headers: MUX_GRPC_HEAD, body: MESSAGE }),
+  ),
+  Buffer.concat([
+    mux.request(1, { method: 'POST', path: '/shop.Inventory/Chat', headers: MUX_GRPC_HEAD, flags: 0 }),
+    mux.data(1, MESSAGE.subarray(0, 3)),
+    mux.data(1, MESSAGE.subarray(3)),
+    mux.data(1, MESSAGE, mux.END),
+  ]),
+  Buffer.concat([
+    mux.request(1, {
+      method: 'POST',
+      path: '/grpc.health.v1.Health/Watch',
+      headers: MUX_GRPC_HEAD,
+      body: Buffer.alloc(5),
+    }),
+    mux.reset(1),
+  ]),
+]
+
 export const EXCHANGES: Readonly<Record<ListenerName, readonly Buffer[]>> = {
   'http-strict': HTTP1,
   'http-permissive': HTTP1,
   'http-plaintext': HTTP1,
   'grpc-strict': GRPC,
   'grpc-plaintext': GRPC,
+  'mux-http-strict': MUX_HTTP,
+  'mux-grpc-strict': MUX_GRPC,
   'registry-h1': REGISTRY_H1,
   'registry-h2': REGISTRY_H2,
   admin: ADMIN,

@@ -44,6 +44,7 @@ const mesh = await joinMesh({
   joinToken: await registry.createJoinToken({ service: 'inventory' }),
   stateDir: 'memory',
   handleSignals: false,
+  transport: 'auto',
   adminPort: 0,
   joinTimeout: '20s',
 })
@@ -82,12 +83,16 @@ const http = (mode: 'strict' | 'permissive' | 'plaintext') =>
     },
   )
 const grpc = (mode: 'strict' | 'plaintext') => mesh.serveGrpc(shopServer(shop), { host: '127.0.0.1', port: 0, mode })
+const httpStrict = (await http('strict')).port
+const grpcStrict = (await grpc('strict')).port
 const ports: Record<ListenerName, number> = {
-  'http-strict': (await http('strict')).port,
+  'http-strict': httpStrict,
   'http-permissive': (await http('permissive')).port,
   'http-plaintext': (await http('plaintext')).port,
-  'grpc-strict': (await grpc('strict')).port,
+  'grpc-strict': grpcStrict,
   'grpc-plaintext': (await grpc('plaintext')).port,
+  'mux-http-strict': httpStrict,
+  'mux-grpc-strict': grpcStrict,
   'registry-h1': registry.port,
   'registry-h2': registry.port,
   admin: mesh.adminPort!,
