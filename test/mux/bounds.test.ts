@@ -185,7 +185,7 @@ describe('floods', () => {
     await victim.send(request(1))
     victim.serve = () => {}
     victim.streams[0]!.respond(200, '', [], undefined, false)
-    for (let i = 0; i < 30_000; i++) {
+    for (let i = 0; i < 12_000; i++) {
       victim.streams[0]!.write('a')
       await victim.send(window(1, 100), window(0, 100))
       if (i % 100 === 0) victim.sent()
@@ -202,6 +202,22 @@ describe('a peer that does not read', () => {
     for (let i = 0; i < 3_000; i++) await victim.send(request(i + 1))
     // Heads and data that were written; what is not yet framed is the application's.
     expect(victim.socket.waiting + victim.socket.writableLength).toBeLessThan(1_000_000)
+  })
+
+  test('is not read while too much waits for it, and goes on when it has taken it', async () => {
+    const victim = await Victim.settled('server')
+    const headers = Array.from({ length: 20 }, (_, i) => [`x-${i}`, 'v'.repeat(500)]).flat()
+    victim.serve = (stream) => stream.respond(200, '', headers, undefined, true)
+    let sent = 0
+    while (!victim.socket.isPaused() && sent < 1_000) {
+      sent += 1
+      await victim.send(request(sent))
+    }
+    expect(sent).toBeLessThan(150)
+    expect(victim.session.backlog).toBeLessThan(1_200_000)
+    expect(victim.sent().length).toBe(sent)
+    await victim.send()
+    expect(victim.socket.isPaused()).toBe(false)
   })
 
   test('ends when nothing has left for long', async () => {
