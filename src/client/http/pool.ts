@@ -14,10 +14,11 @@ import { HttpConnection } from './connection.ts'
 import type { ConnectionUser, RequestConnection, RequestPool } from './connection-user.ts'
 import { Dialer, type DialerSetup } from './dialer.ts'
 import { Http2Connection } from './http2-connection.ts'
+import { IdleConnections } from './idle-connections.ts'
 import { HttpMuxConnection } from './mux-connection.ts'
 import { transportOf } from './offers.ts'
 import type { PooledConnection } from './pooled-connection.ts'
-import { isOver, SharedConnections } from './shared-connections.ts'
+import { SharedConnections } from './shared-connections.ts'
 import { UpgradePool } from './upgrade/pool.ts'
 import { WaitingLine } from './waiting-line.ts'
 
@@ -39,8 +40,7 @@ export class HttpPool implements RequestPool, DialOwner {
   /** All established connections, retiring ones included. */
   readonly #all = new Set<PooledConnection>()
   readonly #shared: SharedConnections
-  /** Connections of one call each. The last one is used next. */
-  readonly #idle: PooledConnection[] = []
+  readonly #idle: IdleConnections
   readonly #line = new WaitingLine(this)
   readonly #proof = new PeerProof()
   #serving = false
@@ -52,6 +52,7 @@ export class HttpPool implements RequestPool, DialOwner {
     this.#host = host
     this.endpoint = endpoint
     this.#shared = new SharedConnections(host.clock)
+    this.#idle = new IdleConnections(host.clock)
     this.#dialer = new Dialer(this, host)
   }
 
@@ -66,7 +67,7 @@ export class HttpPool implements RequestPool, DialOwner {
 
   /** Connections on which no call runs. */
   get idle(): number {
-    return this.#idle.length + this.#shared.unused
+    return this.#idle.size + this.#shared.unused
   }
 
   get waiting(): number {
@@ -171,7 +172,8 @@ export class HttpPool implements RequestPool, DialOwner {
   ready(ready: SharedConnection, dial: Dial): void {
     const connection = ready as PooledConnection
     this.#established(connection, dial)
-    this.#shared.add(connection)
+    if (this.#closing) connection.finish()
+    else this.#shared.add(connection)
     this.#serve()
     this.#dial()
   }
@@ -212,6 +214,7 @@ export class HttpPool implements RequestPool, DialOwner {
   /** Replaces connections that are no longer of the kind that is wanted, without losing a call. */
   follow(): void {
     if (!this.#dialer.follow()) return
+    for (const dial of this.#dialer.dials) dial.retireAt = 0
     for (const connection of [...this.#all]) {
       if (connection.transport === this.#dialer.wanted) continue
       this.#forget(connection)
@@ -219,9 +222,7 @@ export class HttpPool implements RequestPool, DialOwner {
     }
   }
 
-  /**
-   * Closes connections that are expired, retired or idle for long, least recently used first.
-   */
+  /** Closes connections that are expired, retired or idle for long. */
   sweep(now: number): void {
     this.follow()
     this.#proof.cutEnded(this.#all, this.#host.clock)
@@ -230,15 +231,9 @@ export class HttpPool implements RequestPool, DialOwner {
     const { idleTimeoutMs, spareConnections, maxConnections } = this.#host.settings
     if (this.waiting > 0 && this.#all.size >= maxConnections) this.#reclaim(now)
     this.#shared.sweep(now, idleTimeoutMs, spareConnections)
-    if (this.#shared.strained && !this.#isFull && !this.#closing) this.#dialer.open()
-    for (let i = this.#idle.length - 1; i >= 0; i--) {
-      const connection = this.#idle[i]!
-      const spare = this.#idle.length - i <= spareConnections
-      if (now >= connection.retireAt || (!spare && now - connection.idleSince >= idleTimeoutMs)) {
-        this.#idle.splice(i, 1)
-        connection.close()
-      }
-    }
+    const { dials } = this.#dialer
+    if (this.#shared.strained && dials.size === 0 && !this.#isFull && !this.#closing) this.#dialer.open()
+    this.#idle.sweep(now, idleTimeoutMs, spareConnections)
   }
 
   /** The peer is denied: cuts every connection, whatever runs on it. */
@@ -250,7 +245,7 @@ export class HttpPool implements RequestPool, DialOwner {
     if (this.#closing) return
     this.#closing = true
     this.#upgrades?.close(graceMs)
-    for (const connection of this.#idle.splice(0)) connection.close()
+    this.#idle.close()
     this.#shared.finish()
     for (let user = this.#line.next(); user !== undefined; user = this.#line.next()) {
       user.refused('connect-failed', new Error(`${this.endpoint.label} has been withdrawn`))
@@ -277,12 +272,8 @@ export class HttpPool implements RequestPool, DialOwner {
 
   /** No more calls are assigned to it. */
   #forget(connection: PooledConnection): void {
-    if (connection.shared) {
-      this.#shared.delete(connection)
-      return
-    }
-    const at = this.#idle.indexOf(connection)
-    if (at >= 0) this.#idle.splice(at, 1)
+    if (connection.shared) this.#shared.delete(connection)
+    else this.#idle.delete(connection)
   }
 
   #gone(): void {
@@ -309,16 +300,7 @@ export class HttpPool implements RequestPool, DialOwner {
   }
 
   #free(): PooledConnection | undefined {
-    return (this.#shared.size > 0 ? this.#shared.free() : undefined) ?? this.#popIdle()
-  }
-
-  #popIdle(): PooledConnection | undefined {
-    for (;;) {
-      const connection = this.#idle.pop()
-      if (connection === undefined) return undefined
-      if (isOver(connection, this.#host.clock)) connection.close()
-      else if (connection.usable) return connection
-    }
+    return (this.#shared.size > 0 ? this.#shared.free() : undefined) ?? this.#idle.pop()
   }
 
   /** Deferred, because the response that has just ended is still being finished. */

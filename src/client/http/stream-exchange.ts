@@ -196,6 +196,7 @@ const NO_TRAILERS: Record<string, string> = Object.freeze({})
 /** Without a prototype, a header may be called `constructor` or `__proto__`. */
 const Received = class {} as new () => Record<string, string | string[]>
 Object.setPrototypeOf(Received.prototype, null)
+Reflect.deleteProperty(Received.prototype, 'constructor')
 
 /** Flat headers as undici gives them: several values of one name are a list. */
 export function receivedHeaders(flat: readonly string[]): ReceivedHeaders & Record<string, string | string[]> {

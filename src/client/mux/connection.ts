@@ -29,8 +29,11 @@ export interface MuxConnectionOwner {
   closed(connection: MuxConnection): void
 }
 
-/** A client serves no streams. */
-const CLIENT_SETTINGS: MuxSettings = Object.freeze({ ...MUX_DEFAULTS, maxStreams: 0 })
+/**
+ * A client serves no streams. While calls run, it asks every second, so a peer that died without
+ * closing is noticed 10 s later; a loop that only stalls has as much time.
+ */
+const CLIENT_SETTINGS: MuxSettings = Object.freeze({ ...MUX_DEFAULTS, maxStreams: 0, pingTimeoutMs: 10_000 })
 
 export class MuxConnection implements SessionEvents {
   readonly transport = MUX

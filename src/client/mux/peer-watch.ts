@@ -53,7 +53,6 @@ export class PeerWatch {
       // After a stall of our loop, the answer may wait in the socket.
       const stalledMs = this.#clock.stalledMsSince(this.#askedAt)
       this.#silent = now - this.#askedAt - stalledMs >= SILENT_MS
-      this.#strainedTicks += 1
       return
     }
     if (roundTripMs > 0) this.#bestMs = Math.min(this.#bestMs, roundTripMs)

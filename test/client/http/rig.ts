@@ -123,6 +123,7 @@ export interface StackOptions {
 }
 
 export interface RigOptions extends StackOptions {
+  preference?: 'auto' | 'http1'
   loopbackAllowed?: boolean
   onRefusedByPeer?: NonNullable<HttpTransportParts['onRefusedByPeer']>
   connections?: HttpTransportOptions
@@ -249,7 +250,7 @@ export async function makeRig(endpoints: (Endpoint | number)[], options: RigOpti
     clock: systemClock,
     identity: options.identity,
     settings: resolveHttpTransport(options.connections),
-    preference: PREFERENCE,
+    preference: options.preference ?? PREFERENCE,
     ...(options.onRefusedByPeer !== undefined && { onRefusedByPeer: options.onRefusedByPeer }),
     ...(options.loopbackAllowed !== undefined && { loopbackAllowed: options.loopbackAllowed }),
   })
