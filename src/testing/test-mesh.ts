@@ -7,11 +7,12 @@ import { MeshError } from '../core/errors.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { MeshServer } from '../mesh/mesh-server.ts'
 import type { MeshOptions } from '../mesh/options.ts'
-import type { ServeOptions } from '../mesh/serve-options.ts'
+import type { ListenOptions, ServeOptions } from '../mesh/serve-options.ts'
 import { check, fields, instance, optional } from '../options/fields.ts'
 import type { PolicyChange } from '../registry/policy-change.ts'
 import type { Registry } from '../registry/running-registry.ts'
 import type { HttpHandler } from '../server/http/application.ts'
+import type { TcpHandler } from '../server/tcp/call.ts'
 import type { EventName, EventSink, MeshEvents } from '../telemetry/events.ts'
 import { Faults } from './faults.ts'
 
@@ -50,6 +51,15 @@ export interface TestServeOptions {
   /** How it serves, as for `mesh.serve`. */
   readonly server?: ServeOptions
 }
+
+/** How TCP connections are served in a test. */
+export interface TestListenOptions {
+  /** How it joins, such as its `version` or `zone`. */
+  readonly member?: TestMemberOptions
+}
+
+/** One instance of a service that serves TCP in the test; made by {@link TestMesh.listen}. */
+export type TestListener = Omit<TestInstance, 'faults'>
 
 /** One instance of a service that runs in the test; made by {@link TestMesh.serve}. */
 export interface TestInstance {
@@ -189,6 +199,29 @@ export class TestMesh {
       const server = await mesh.serve(new Application(faults.before(listener), events) as never, serveOptions)
       await this.#inForce([service], before)
       return { mesh, server, faults, close: () => mesh.close() }
+    } catch (error) {
+      await mesh.close()
+      throw error
+    }
+  }
+
+  /**
+   * Starts one more instance of `service` that serves TCP, as `mesh.listen` does: a handler, or
+   * options with a target. Resolves when all members that call the service know of it.
+   *
+   * @throws as {@link TestMesh.join} and `mesh.listen` do
+   */
+  async listen(
+    service: string,
+    serving: TcpHandler | ListenOptions,
+    options: TestListenOptions = {},
+  ): Promise<TestListener> {
+    const mesh = await this.join(service, options.member)
+    try {
+      const before = this.registry.revision
+      const server = await mesh.listen(service, serving as TcpHandler)
+      await this.#inForce([service], before)
+      return { mesh, server, close: () => mesh.close() }
     } catch (error) {
       await mesh.close()
       throw error

@@ -18,17 +18,21 @@ export interface Ran {
 }
 
 /** Runs `node <program>` with a registry to join. */
-export async function runExample(program: string): Promise<Ran> {
+export async function runExample(program: string, endsWithinMs = ENDS_WITHIN_MS): Promise<Ran> {
   const registry = await startRegistry({ port: 0, memory: true, dev: true, log: false })
   try {
-    return await run([program], { INMESH_REGISTRY: registry.url, INMESH_STATE_DIR: 'memory' })
+    return await run([program], { INMESH_REGISTRY: registry.url, INMESH_STATE_DIR: 'memory' }, endsWithinMs)
   } finally {
     await registry.close()
   }
 }
 
 /** Runs `node <...args>` in the repository's root; kills it if it does not end by itself. */
-export function run(args: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<Ran> {
+export function run(
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+  endsWithinMs = ENDS_WITHIN_MS,
+): Promise<Ran> {
   if (!existsSync(`${ROOT}/dist/index.js`)) {
     throw new Error("the examples import the built package, and dist is missing: run 'npm run build' first")
   }
@@ -38,7 +42,7 @@ export function run(args: readonly string[], environment: Readonly<Record<string
     cwd: ROOT,
     env: { ...Object.fromEntries(own), ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: ENDS_WITHIN_MS,
+    timeout: endsWithinMs,
     killSignal: 'SIGKILL',
   })
   let output = ''
