@@ -48,11 +48,17 @@ export class TcpAttempt extends ClientAttempt implements ConnectionUser {
     if (!this.over) this.end(SUCCESS)
   }
 
+  /** A peer that ends first, without a byte, has not served. */
+  peerEnded(): void {
+    if (this.over) return
+    if (this.call.ended) this.end(SUCCESS)
+    else this.end(makeOutcome('failure', 'connection-lost', new Error('the peer ended it without a byte')))
+  }
+
   closed(error: Error | undefined, ours: boolean): void {
     if (this.over) return
-    const peerLeft = this.#connection?.bytesRead === 0 && !ours && !this.call.ended
-    if (error === undefined && !peerLeft) this.end(ours ? makeOutcome('cancelled', 'cancelled') : SUCCESS)
-    else this.end(makeOutcome('failure', 'connection-lost', error))
+    const isCancelled = error === undefined && ours
+    this.end(isCancelled ? makeOutcome('cancelled', 'cancelled') : makeOutcome('failure', 'connection-lost', error))
   }
 
   protected connect(): void {

@@ -32,6 +32,8 @@ export interface ConnectionUser {
   failed(outcome: Outcome): void
   /** The first byte of the peer has arrived. */
   heard?(): void
+  /** The peer has sent all. */
+  peerEnded?(): void
   /** It has closed, after it was open. `error`: it was lost; `ours`: our side closed it. */
   closed?(error: Error | undefined, ours: boolean): void
 }
@@ -102,6 +104,7 @@ export class TcpConnection implements DialOwner {
     this.socket.on('data', (chunk: Buffer) => this.#data(chunk))
     this.socket.once('end', () => {
       this.#hasEnded = true
+      this.#user?.peerEnded?.()
       reader.ended()
     })
     this.socket.resume()
