@@ -252,6 +252,19 @@ async function run(
   return undefined
 }
 
+/** The ms of CPU that an input takes, and what is wrong. */
+async function timed(
+  side: EngineSide,
+  input: readonly Buffer[],
+  seed: number,
+  most: { bytes: number },
+): Promise<[ms: number, problem: string | undefined]> {
+  const before = process.threadCpuUsage()
+  const problem = await run(side, input, seed, most)
+  const { user, system } = process.threadCpuUsage(before)
+  return [(user + system) / 1_000, problem]
+}
+
 /** `count` inputs. The first are watched for new code. */
 export async function fuzzEngine(side: EngineSide, count: number, seed: number): Promise<EngineResult> {
   const chance = new Chance(seed)
@@ -274,12 +287,12 @@ export async function fuzzEngine(side: EngineSide, count: number, seed: number):
     for (let n = i; n < Math.min(count, i + BATCH); n++) {
       const input = inputOf(corpus, frames, chance)
       const runSeed = chance.next(2 ** 31)
-      const before = process.threadCpuUsage()
-      note(await run(side, input, runSeed, most))
-      const { user, system } = process.threadCpuUsage(before)
-      const ms = (user + system) / 1_000
+      let [ms, problem] = await timed(side, input, runSeed, most)
+      // A virtual machine that was stopped counts the pause as work; the same input does not again.
+      if (!watched && ms > SLOW_MS) ms = Math.min(ms, (await timed(side, input, runSeed, most))[0])
+      if (!watched && ms > SLOW_MS) problem ??= `${ms} ms for seed ${runSeed}: ${Buffer.concat(input).toString('hex')}`
+      note(problem)
       callbackMs = Math.max(callbackMs, ms)
-      if (!watched && ms > SLOW_MS) note(`${ms} ms for seed ${runSeed}: ${Buffer.concat(input).toString('hex')}`)
       if (watched) batch.push([input, runSeed])
     }
     if (watched && (await coverage.grew())) {
