@@ -4,6 +4,9 @@
  */
 import { FLOOD_LIMITS, type FloodLimits } from './limits.ts'
 
+/** The names are those of HTTP/2 floods. */
+export type FloodReason = 'rapid-reset' | 'ping-flood' | 'frame-flood'
+
 /** Counts of half a window. */
 class Counts {
   resets = 0
@@ -58,7 +61,7 @@ export class FloodGuard {
   /**
    * A stream ended before it was answered, by a RESET of either side that the peer has caused.
    */
-  reset(livedMs: number): string | undefined {
+  reset(livedMs: number): FloodReason | undefined {
     const { youngMs, instantMs, resets, lateResets } = this.#limits
     if (livedMs >= youngMs) return undefined
     if (livedMs < instantMs) this.#now.resets += 1
@@ -69,13 +72,13 @@ export class FloodGuard {
     return instant > resets || late > lateResets ? 'rapid-reset' : undefined
   }
 
-  ping(): string | undefined {
+  ping(): FloodReason | undefined {
     this.#now.pings += 1
     return this.#now.pings + this.#before.pings > this.#limits.pings ? 'ping-flood' : this.frame()
   }
 
   /** A frame that moves no call: WINDOW, RESET, empty DATA, an informational head. */
-  frame(): string | undefined {
+  frame(): FloodReason | undefined {
     this.#now.frames += 1
     const frames = this.#now.frames + this.#before.frames
     if (frames <= this.#limits.frames) return undefined

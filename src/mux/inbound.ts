@@ -4,7 +4,7 @@
  */
 import { readLatin1 } from './bytes.ts'
 import { isBodiless } from './field-rules.ts'
-import type { FloodGuard } from './flood-guard.ts'
+import type { FloodGuard, FloodReason } from './flood-guard.ts'
 import { FrameReader } from './frame-reader.ts'
 import { HeadReader } from './head-reader.ts'
 import { FRAME_CHARGE_BYTES } from './limits.ts'
@@ -301,6 +301,7 @@ export class Inbound {
     host.skipped(id)
     this.#takeUnowned(body)
     host.resetUnowned(id, code, reason)
+    host.events.requestRefused?.(reason)
     this.#flooded(host.guard.reset(0))
   }
 
@@ -315,12 +316,12 @@ export class Inbound {
   }
 
   /** Resets count against clients only: a server's streams are those that we have opened. */
-  #countReset(stream: MuxStream): string | undefined {
+  #countReset(stream: MuxStream): FloodReason | undefined {
     if (this.#host.side === 'client' || stream.answered) return undefined
     return this.#host.guard.reset(this.now - stream.openedAt)
   }
 
-  #flooded(reason: string | undefined): boolean {
+  #flooded(reason: FloodReason | undefined): boolean {
     if (reason === undefined) return false
     this.#host.breakOff(GOAWAY.FLOOD, reason)
     return true

@@ -9,13 +9,18 @@ export interface SessionEvents {
    * {@link StreamEvents.dataArrived}.
    */
   requestArrived(stream: MuxStream, method: string, path: string, headers: string[], end: boolean): void
+  /** A server's: a request was reset before it arrived, because it breaks a rule or a bound. */
+  requestRefused?(reason: string): void
   /** The peer's SETTINGS have arrived. */
   settled(): void
   /** The peer takes no more streams. Those after `lastStream` have been reset. */
   goingAway(lastStream: number, code: number, reason: string): void
   /** A stream has closed. */
   roomChanged(): void
-  /** The peer breaks the rules or the bounds, and the connection ends. */
+  /**
+   * The peer breaks the rules or the bounds, and the connection ends. Called once. With the code
+   * FLOOD, `reason` is a `FloodReason`.
+   */
   broken(code: GoAwayCode, reason: string): void
   /** The socket has closed, and all streams have been reset. */
   closed(cause: Error | undefined): void

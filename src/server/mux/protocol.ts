@@ -182,8 +182,17 @@ class ConnectionEvents implements SessionEvents {
 
   roomChanged(): void {}
 
-  broken(code: GoAwayCode): void {
-    reportFlood(this.#host.events, this.#connection, REASONS[code] ?? 'protocol-error')
+  requestRefused(): void {
+    this.#host.events.emit('admission:refused', { side: 'server', code: 'protocol-error' })
+  }
+
+  broken(code: GoAwayCode, reason: string): void {
+    // What a flood consists of is one of few words.
+    reportFlood(
+      this.#host.events,
+      this.#connection,
+      code === GOAWAY.FLOOD ? reason : (REASONS[code] ?? 'protocol-error'),
+    )
   }
 
   closed(): void {}
@@ -193,7 +202,6 @@ class ConnectionEvents implements SessionEvents {
 const REASONS: Readonly<Record<number, string>> = Object.freeze({
   [GOAWAY.PROTOCOL_ERROR]: 'protocol-error',
   [GOAWAY.FLOW_CONTROL_ERROR]: 'flow-control-error',
-  [GOAWAY.FLOOD]: 'flood',
 })
 
 function sweep(protocol: MuxProtocol): void {
