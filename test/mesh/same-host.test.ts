@@ -2,6 +2,7 @@
 import { existsSync, rmSync } from 'node:fs'
 import type { IncomingMessage } from 'node:http'
 import { createServer } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { WebSocketServer } from 'ws'
 import { currentCall, type Mesh, type ServeOptions } from '../../src/index.ts'
@@ -10,6 +11,7 @@ import type { Registry } from '../../src/registry/index.ts'
 import { Seen } from '../client/websocket/rig.ts'
 import { Rig } from '../end-to-end/rig.ts'
 import { request } from '../rigs/registry-session.ts'
+import { Shop, shopServer } from '../rigs/shop.ts'
 
 let rig: Rig
 let registry: Registry
@@ -45,7 +47,12 @@ async function start(transport: 'auto' | 'http1', options: ServeOptions = {}, sa
       ...options,
     },
   )
-  const { json } = await request(registry, 'GET', '/v1/services/inventory')
+  return find('inventory')
+}
+
+/** The path of the last instance's socket; empty if there is none. */
+async function find(service: string): Promise<string> {
+  const { json } = await request(registry, 'GET', `/v1/services/${service}`)
   const { local } = json.instances.at(-1)
   return local === undefined ? '' : LocalDirectory.open()!.find(local)!
 }
@@ -87,6 +94,21 @@ test('there is none for a server that is told its address, or is told not to', a
   expect(await start('http1', { advertise: '127.0.0.1' })).toBe('')
   expect(await ask()).toMatch(/^tcp/)
   expect(await start('http1', {}, false)).toBe('')
+})
+
+test('gRPC over inmesh/1 and TCP connections take it as well', async () => {
+  const [shop, redis] = [
+    await rig.mesh(registry, 'shop', { sameHost: true, transport: 'auto' }),
+    await rig.mesh(registry, 'redis', { sameHost: true }),
+  ]
+  client = await rig.mesh(registry, 'checkout', { sameHost: true, transport: 'auto' })
+  await shop.serveGrpc(shopServer({ Get: (call, answer) => answer(null, { sku: call.getPeer() }) }))
+  await redis.listen('redis', (socket) => socket.end(`${socket.remotePort}`))
+  const places = await Promise.all(['shop', 'redis'].map(find))
+  // Without a port, which the caller at a Unix socket does not have.
+  expect((await client.grpc(Shop, 'shop').promises.get({ sku: 'a' })).sku).toBe('127.0.0.1')
+  expect(await text(client.connect('redis'))).toBe('0')
+  expect(places.every((path) => path !== '' && existsSync(path))).toBe(true)
 })
 
 test('a plaintext server has one as well', async () => {
