@@ -17,6 +17,8 @@ export const LISTENERS = [
   'registry-h1',
   'registry-h2',
   'admin',
+  'http-h2-strict',
+  'http-h2-plaintext',
 ] as const
 export type ListenerName = (typeof LISTENERS)[number]
 
@@ -27,7 +29,7 @@ export interface TargetReport extends LoopReport {
 }
 
 export function isHttp2(name: ListenerName): boolean {
-  return name.startsWith('grpc') || name === 'registry-h2'
+  return name.startsWith('grpc') || name.includes('h2')
 }
 
 /** `inmesh/1`. Its frames have the stream where those of HTTP/2 have it. */
@@ -209,6 +211,34 @@ const MUX_GRPC: readonly Buffer[] = [
   ]),
 ]
 
+const HTTP2: readonly Buffer[] = [
+  frames.headers(1, head('GET', '/open/a')),
+  frames.headers(1, head('GET', '/closed', { cookie: 'a=b', te: 'trailers', 'inmesh-timeout-ms': '1000' })),
+  frames.headers(1, head('HEAD', '/open/%2e%2e/x?a=b', { host: 'localhost', baggage: 'a=b,c=d;e' })),
+  Buffer.concat([
+    frames.headers(1, head('POST', '/open/a', { 'content-length': '5' }), OPEN),
+    frames.data(1, Buffer.from('hello'), FLAG.endStream),
+  ]),
+  Buffer.concat([
+    frames.headers(1, head('PUT', '/open/a', { expect: '100-continue', trailer: 'x-end' }), OPEN),
+    frames.data(1, Buffer.from('hello')),
+    frames.windowUpdate(1, 1_000),
+    frames.headers(1, { 'x-end': '1' }),
+  ]),
+  Buffer.concat([
+    frames.headers(1, head('POST', '/open/a'), OPEN),
+    frames.data(1, Buffer.from('hello')),
+    frames.reset(1, 8),
+    frames.ping(),
+  ]),
+  Buffer.concat([frames.settings({ 3: 10, 4: 0 }), frames.headers(1, head('GET', '/open/a')), frames.priority(1)]),
+  Buffer.concat([frames.headers(1, head('OPTIONS', '*')), frames.goAway(0, 2)]),
+  Buffer.concat([
+    frames.headers(1, { ':method': 'CONNECT', ':authority': 'localhost:1' }, OPEN),
+    frames.data(1, Buffer.from('x')),
+  ]),
+]
+
 export const EXCHANGES: Readonly<Record<ListenerName, readonly Buffer[]>> = {
   'http-strict': HTTP1,
   'http-permissive': HTTP1,
@@ -220,4 +250,6 @@ export const EXCHANGES: Readonly<Record<ListenerName, readonly Buffer[]>> = {
   'registry-h1': REGISTRY_H1,
   'registry-h2': REGISTRY_H2,
   admin: ADMIN,
+  'http-h2-strict': HTTP2,
+  'http-h2-plaintext': HTTP2,
 }

@@ -84,11 +84,12 @@ const http = (mode: 'strict' | 'permissive' | 'plaintext') =>
   )
 const grpc = (mode: 'strict' | 'plaintext') => mesh.serveGrpc(shopServer(shop), { host: '127.0.0.1', port: 0, mode })
 const httpStrict = (await http('strict')).port
+const httpPlaintext = (await http('plaintext')).port
 const grpcStrict = (await grpc('strict')).port
 const ports: Record<ListenerName, number> = {
   'http-strict': httpStrict,
   'http-permissive': (await http('permissive')).port,
-  'http-plaintext': (await http('plaintext')).port,
+  'http-plaintext': httpPlaintext,
   'grpc-strict': grpcStrict,
   'grpc-plaintext': (await grpc('plaintext')).port,
   'mux-http-strict': httpStrict,
@@ -96,6 +97,8 @@ const ports: Record<ListenerName, number> = {
   'registry-h1': registry.port,
   'registry-h2': registry.port,
   admin: mesh.adminPort!,
+  'http-h2-strict': httpStrict,
+  'http-h2-plaintext': httpPlaintext,
 }
 const { url, roots, adminToken } = registry
 const token = await registry.createJoinToken({ service: 'checkout', uses: 10 })
