@@ -1,4 +1,5 @@
 /** Calls to endpoints that speak HTTP/2 and nothing better. */
+import { execFile } from 'node:child_process'
 import {
   createSecureServer,
   createServer,
@@ -10,7 +11,9 @@ import {
 } from 'node:http2'
 import { type AddressInfo, createServer as createNetServer, type Socket } from 'node:net'
 import { Readable } from 'node:stream'
+import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
+import { systemClock } from '../../../src/core/clock.ts'
 import type { Endpoint } from '../../../src/core/endpoint.ts'
 import { HTTP2 } from '../../../src/core/transport.ts'
 import { serverTlsOptions } from '../../../src/identity/tls-options.ts'
@@ -379,6 +382,74 @@ describe('a call over HTTP/2', () => {
     const rig = opened(await makeRig([announced(there.port)], { retry: { attempts: 1 } }))
     const error = await failure(rig.http.post('/orders', 'x'))
     expect([error.code, error.sent]).toEqual(['connect-failed', false])
+  })
+})
+
+describe('a connection of HTTP/2', () => {
+  it('whose peer is silent, and answers no PING, is cut, and its calls fail', async () => {
+    const port = await rawPeer(() => {})
+    const one = announced(port)
+    const rig = opened(await makeRig([one], { retry: { attempts: 1 } }))
+    const lost = failure(rig.http.post('/orders', 'x'))
+    const pool = rig.transport.poolOf(one)
+    await until(() => pool.reachable && one.pending === 1)
+    const now = systemClock.now()
+    pool.sweep(now)
+    pool.sweep(now + 9_000)
+    expect(pool.connections).toBe(1)
+    pool.sweep(now + 11_000)
+    pool.sweep(now + 17_000)
+    expect(await lost).toMatchObject({ code: 'connection-lost', sent: true })
+    await until(() => pool.connections === 0)
+  })
+
+  it('is replaced after a rotation, and no call is lost', async () => {
+    const there = await peer((stream) => void setTimeout(() => respond(stream), 2), {}, true)
+    const { source, identity } = clientIdentity(newIdentity(authority, 'checkout'))
+    const connections = { rotationSpread: 200 }
+    const rig = opened(await makeRig([endpoint(there.port, { tls: true })], { identity, connections }))
+    let going = true
+    let answered = 0
+    const calling = Array.from({ length: 4 }, async () => {
+      while (going) {
+        expect(await (await rig.http.post('/', 'x')).text()).toBe('ok')
+        answered += 1
+      }
+    })
+    await until(() => answered > 20)
+    const before = new Set(there.sessions)
+    source.rotate({ ...newIdentity(authority, 'checkout'), generation: 2 })
+    await until(() => there.sessions.some((session) => !before.has(session)))
+    await until(() => [...before].every((session) => session.destroyed))
+    const then = answered
+    await until(() => answered > then + 20)
+    going = false
+    await Promise.all(calling)
+  })
+
+  it('that carries nothing is closed when its endpoint is withdrawn, and lets its calls end', async () => {
+    const there = await peer((stream) => void setTimeout(() => respond(stream), 50))
+    const rig = await rigTo([there])
+    const last = rig.http.get('/')
+    await until(() => there.requests === 1)
+    rig.transport.poolOf(rig.endpoint).close(5_000)
+    expect(await (await last).text()).toBe('ok')
+    await until(() => there.connections === 0)
+  })
+
+  it('keeps no process alive', async () => {
+    const there = await peer((stream) => respond(stream))
+    const source = (path: string): string => JSON.stringify(new URL(`../../../${path}`, import.meta.url).href)
+    const script = `
+      const { makeRig, endpoint } = await import(${source('test/client/http/rig.ts')})
+      const one = endpoint(${there.port})
+      one.transports = ['h2']
+      const rig = await makeRig([one])
+      console.log(await (await rig.http.get('/')).text())
+    `
+    const given = ['--input-type=module', '-e', script]
+    const { stdout } = await promisify(execFile)(process.execPath, given, { timeout: 20_000 })
+    expect(stdout).toBe('ok\n')
   })
 })
 
