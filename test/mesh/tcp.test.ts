@@ -1,7 +1,8 @@
 /** TCP through the mesh: members of one registry, over mTLS. */
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import type { Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -251,6 +252,44 @@ describe('connecting', () => {
     expect(error.message).toMatch(/it could not connect to its target/)
     const single = await failureOf(checkout.connect('redis', { retry: false }))
     expect(single.attempts).toHaveLength(1)
+  })
+
+  it('gives up a target that does not accept in time', async () => {
+    // Its queue of connections is full, and it never takes one.
+    const script = `require('node:net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, function () {
+      require('node:fs').writeSync(1, String(this.address().port))
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60_000)
+    })`
+    const stuck = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const [port] = (await once(stuck.stdout!, 'data')).map(Number)
+    const waiting = Array.from({ length: 16 }, () => connect(port!, '127.0.0.1').on('error', () => {}))
+    try {
+      await Promise.all(waiting.slice(0, 2).map((socket) => once(socket, 'connect')))
+      const redis = await testMesh.join('redis')
+      const server = await redis.listen('redis', { target: `127.0.0.1:${port}`, connectTimeout: '200ms' })
+      const checkout = await testMesh.join('checkout')
+      const error = await failureOf(checkout.connect('redis', { retry: false }))
+      expect([error.code, error.sent]).toEqual(['connect-failed', false])
+      expect(told(redis, 'target:unreachable')).toMatchObject([{ reason: 'no connection within 200 ms' }])
+      await expect.poll(() => server.stats.connections, { timeout: 5_000 }).toBe(0)
+    } finally {
+      for (const socket of waiting) socket.destroy()
+      stuck.kill('SIGKILL')
+    }
+  })
+
+  it('is tried by health checks, which take a dead instance out of the choice', async () => {
+    await testMesh.apply([
+      { service: 'redis', healthCheck: { interval: '500ms', timeout: '400ms', unhealthyAfter: 1 } },
+    ])
+    const [down, up] = [await testMesh.join('redis'), await testMesh.join('redis')]
+    await down.listen('redis', { target: `127.0.0.1:${await deadPort()}` })
+    await up.listen('redis', echo)
+    const checkout = await testMesh.join('checkout')
+    expect(await ask(checkout.connect('redis'), 'PING')).toBe('PING')
+    await expect
+      .poll(() => told(checkout, 'endpoint:ejected'), { timeout: 10_000 })
+      .toContainEqual(expect.objectContaining({ reason: 'health-check' }))
   })
 
   it('waits for the first instance, and no longer than its timeout', async () => {

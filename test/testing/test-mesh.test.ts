@@ -1,5 +1,6 @@
 /** The mesh that applications test with, on its real sockets. */
 import { createServer } from 'node:http'
+import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Faults, OptionsError, startTestMesh, type TestMesh } from '../../src/testing/index.ts'
 
@@ -39,6 +40,16 @@ describe('a test mesh', () => {
     await testMesh.serve('inventory', (_req, res) => res.end('two'), { member: { version: 'v2' } })
     await one.close()
     for (let i = 0; i < 5; i++) expect(await ask()).toBe('two')
+  })
+
+  it('serves TCP, and its callers know of a further instance at once', async () => {
+    const checkout = await testMesh.join('checkout')
+    const waiting = checkout.connect('redis', { timeout: '10s' })
+    const redis = await testMesh.listen('redis', (socket) => socket.end('PONG'), { member: { version: 'v1' } })
+    expect(await text(waiting)).toBe('PONG')
+    expect(await text(checkout.connect('redis'))).toBe('PONG')
+    await redis.close()
+    expect(redis.server.stats.connections).toBe(0)
   })
 
   it('has a document in force everywhere when apply resolves', async () => {

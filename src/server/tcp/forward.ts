@@ -19,7 +19,7 @@ export function forward(client: Socket, target: Socket, broken: (error: Error) =
   })
   client.once('close', () => {
     if (target.destroyed) return
-    if (client.errored !== null) target.resetAndDestroy()
+    if (client.errored !== null) reset(target)
     // What the caller has sent before is on its way.
     else target.destroySoon()
   })
@@ -32,9 +32,11 @@ export function forward(client: Socket, target: Socket, broken: (error: Error) =
  */
 export function reset(socket: Socket): void {
   const below = (socket as unknown as Secured)._parent ?? undefined
-  if (below === undefined) socket.resetAndDestroy()
+  // A Unix socket, which has no address, cannot be reset.
+  const isTcp = socket.remoteAddress !== undefined
+  if (isTcp && below === undefined) socket.resetAndDestroy()
   else {
-    below.resetAndClosing = true
+    if (isTcp) below!.resetAndClosing = true
     socket.destroy()
   }
 }

@@ -1,6 +1,9 @@
 /** A TCP server without a mesh, and peers of every kind. */
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { connect as connectPlain, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { connect as connectSecure, type TLSSocket } from 'node:tls'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import type { Identity } from '../../../src/identity/identity.ts'
@@ -13,7 +16,7 @@ import { endpoint } from '../../client/http/rig.ts'
 import { clientIdentity } from '../../client/identity-rig.ts'
 import { TcpRig } from '../../client/tcp/rig.ts'
 import { craftLeaf, newIdentity } from '../../rigs/certificates.ts'
-import { echo } from '../../rigs/tcp-target.ts'
+import { echo, tcpTarget } from '../../rigs/tcp-target.ts'
 import { authority, clientOf, FakeIdentitySource, RecordedEvents, serverStack } from '../rig.ts'
 
 interface Served {
@@ -22,12 +25,16 @@ interface Served {
   readonly events: RecordedEvents
 }
 
-async function serve(handler: TcpHandler, options: TcpServerOptions = {}): Promise<Served> {
+async function serve(
+  handler: TcpHandler | undefined,
+  options: TcpServerOptions = {},
+  unnamed: 'allow' | 'deny' = 'deny',
+): Promise<Served> {
   const identity = new FakeIdentitySource(newIdentity(authority, 'redis'))
   const events = new RecordedEvents()
   const server = await serveTcp(handler, options, {
     ...{ service: 'redis', identity, events, stack: serverStack() },
-    authorizer: compileIntentions([{ from: '*', tcp: true }], 'deny'),
+    authorizer: compileIntentions([{ from: '*', tcp: true }], unnamed),
     onHandlerError: () => {},
   })
   onTestFinished(async () => void (await server.close()))
@@ -180,6 +187,30 @@ describe('an identity', () => {
     kept.destroy()
     later.destroy()
   }, 20_000)
+})
+
+it('forwards to a Unix socket, which learns of a caller that breaks off', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'inmesh-tcp-'))
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }))
+  const path = join(directory, 'target.sock')
+  const greet = (socket: Socket): void => {
+    socket.resume().once('end', () => socket.end())
+    socket.write('hello')
+  }
+  const target = await tcpTarget(greet, { path })
+  const { server } = await serve(undefined, { mode: 'plaintext', target: target.address }, 'allow')
+  for (let i = 0; i < 3; i++) {
+    const socket = connectPlain(server.port, '127.0.0.1')
+    await once(socket, 'data')
+    socket.resetAndDestroy()
+    await vi.waitFor(() => expect([server.stats.inFlight, target.sockets.size]).toEqual([0, 0]))
+  }
+  const broken = connectPlain(server.port, '127.0.0.1')
+  broken.on('error', () => {})
+  await once(broken, 'data')
+  const closed = new Promise((resolve) => broken.once('close', resolve))
+  for (const one of target.sockets) one.destroy()
+  await closed
 })
 
 it('closes at once: no socket, timer or listener is left', async () => {
