@@ -4,57 +4,26 @@
  */
 import { readLatin1 } from './bytes.ts'
 import { isBodiless } from './field-rules.ts'
-import type { FloodGuard, FloodReason } from './flood-guard.ts'
+import type { FloodReason } from './flood-guard.ts'
 import { FrameReader } from './frame-reader.ts'
 import { HeadReader } from './head-reader.ts'
+import type { InboundHost } from './inbound-host.ts'
 import { FRAME_CHARGE_BYTES } from './limits.ts'
-import type { ReceiveWindow } from './receive-window.ts'
-import type { SessionEvents } from './session-events.ts'
-import { decodeSettings, type MuxSettings, type PeerSettings } from './settings.ts'
-import type { MuxReset, MuxStream } from './stream.ts'
+import { decodeSettings, type MuxSettings } from './settings.ts'
+import type { MuxStream } from './stream.ts'
 import {
   FLAG,
   FLAGS_OF,
   FRAME,
   GOAWAY,
-  type GoAwayCode,
   LAST_STREAM,
   MAX_REASON_BYTES,
   MAX_WINDOW,
   ON_CONNECTION,
+  PREFACE,
   RESET,
   type ResetCode,
 } from './wire.ts'
-
-/** The session, as the frames of the peer change it. */
-export interface InboundHost {
-  readonly side: 'client' | 'server'
-  readonly events: SessionEvents
-  readonly streams: ReadonlyMap<number, MuxStream>
-  /** The last stream that was opened. */
-  readonly lastStream: number
-  /** The last that we serve, after our GOAWAY. */
-  readonly servesUntil: number
-  readonly settled: boolean
-  readonly window: ReceiveWindow
-  readonly guard: FloodGuard
-  /** A request opens a stream. */
-  opened(id: number): MuxStream
-  /** The same for a stream that is refused. */
-  skipped(id: number): void
-  closeIfEnded(stream: MuxStream): void
-  lose(stream: MuxStream, reset: MuxReset): void
-  resetUnowned(id: number, code: ResetCode, reason: string): void
-  credit(charge: number): void
-  /** Grants on all streams; false: more than a window may be. */
-  granted(bytes: number): boolean
-  grantedOn(stream: MuxStream, bytes: number): boolean
-  pinged(bytes: Buffer, from: number, to: number): void
-  pingAnswered(bytes: Buffer, from: number): void
-  peerSettled(settings: PeerSettings): void
-  peerLeaves(lastStream: number, code: number, reason: string): void
-  breakOff(code: GoAwayCode, reason: string): void
-}
 
 export class Inbound {
   readonly reader: FrameReader
@@ -62,6 +31,8 @@ export class Inbound {
   heardAt: number
   /** When what is being received arrived. */
   now: number
+  /** How much of the preface has arrived. */
+  #preface: number
   readonly #host: InboundHost
   readonly #settings: MuxSettings
   readonly #heads: HeadReader
@@ -71,9 +42,24 @@ export class Inbound {
   constructor(host: InboundHost, settings: MuxSettings, now: number) {
     this.#host = host
     this.#settings = settings
+    this.#preface = host.side === 'server' ? 0 : PREFACE.length
     this.#heads = new HeadReader(settings.maxHeaders)
     this.heardAt = this.now = now
     this.reader = new FrameReader(this)
+  }
+
+  receive(bytes: Buffer): void {
+    if (this.#preface === PREFACE.length) {
+      this.reader.push(bytes)
+      return
+    }
+    const length = Math.min(PREFACE.length - this.#preface, bytes.length)
+    if (bytes.compare(PREFACE, this.#preface, this.#preface + length, 0, length) !== 0) {
+      this.#host.breakOff(GOAWAY.PROTOCOL_ERROR, 'a beginning that is not that of inmesh/1')
+      return
+    }
+    this.#preface += length
+    if (bytes.length > length) this.reader.push(bytes.subarray(length))
   }
 
   /** @internal */
@@ -120,15 +106,15 @@ export class Inbound {
 
   #requestArrived(flags: number, id: number, bytes: Buffer, from: number, to: number): string | undefined {
     const host = this.#host
-    if (host.side === 'client' || id <= host.lastStream || id > LAST_STREAM) {
+    if (host.side === 'client' || id <= host.streams.lastStream || id > LAST_STREAM) {
       return `a request on stream ${id}`
     }
     const heads = this.#heads
     if (!heads.request(flags, bytes, from, to)) return `a request with ${heads.problem}`
     const { method, path, headers, at, length, fault } = heads
     const end = (flags & FLAG.END) !== 0
-    if (id > host.servesUntil) return this.#takeUnowned(to - at)
-    if (host.streams.size >= this.#settings.maxStreams) {
+    if (id > host.streams.servesUntil) return this.#takeUnowned(to - at)
+    if (host.streams.open.size >= this.#settings.maxStreams) {
       return this.#refuseStream(id, to - at, RESET.NOT_EXECUTED, 'too many streams')
     }
     const mistake = fault ?? lengthFault(length, to - at, end)
@@ -148,7 +134,7 @@ export class Inbound {
     const heads = this.#heads
     if (!heads.response(flags, bytes, from, to)) return `a response with ${heads.problem}`
     const { status, reason, headers, at } = heads
-    const stream = host.streams.get(id)
+    const stream = host.streams.open.get(id)
     if (stream === undefined) {
       this.#late()
       return this.#takeUnowned(to - at)
@@ -185,7 +171,7 @@ export class Inbound {
 
   #dataFrame(flags: number, id: number, bytes: Buffer, from: number, to: number): string | undefined {
     if (!this.#isOpened(id)) return neverOpened(id)
-    const stream = this.#host.streams.get(id)
+    const stream = this.#host.streams.open.get(id)
     const end = (flags & FLAG.END) !== 0
     if (stream === undefined) this.#late()
     else if (stream.remoteEnded) return `data after the end of stream ${id}`
@@ -223,7 +209,7 @@ export class Inbound {
     if (!this.#isOpened(id)) return neverOpened(id)
     const heads = this.#heads
     if (!heads.trailers(bytes, from, to)) return `trailers with ${heads.problem}`
-    const stream = this.#host.streams.get(id)
+    const stream = this.#host.streams.open.get(id)
     if (stream === undefined) return this.#late()
     if (stream.remoteEnded) return `trailers after the end of stream ${id}`
     if (this.#host.side === 'client' && !stream.answered) return `trailers before the response ${id}`
@@ -237,12 +223,12 @@ export class Inbound {
   #resetArrived(id: number, bytes: Buffer, from: number, to: number): string | undefined {
     if (!this.#isOpened(id)) return neverOpened(id)
     if (to === from) return 'a RESET without a code'
-    const stream = this.#host.streams.get(id)
+    const stream = this.#host.streams.open.get(id)
     if (stream === undefined) return this.#late()
     const code = bytes[from]! as ResetCode
     const reason = readLatin1(bytes, from + 1, Math.min(to, from + 1 + MAX_REASON_BYTES))
     const flood = this.#countReset(stream)
-    this.#host.lose(stream, { code, reason, executed: code !== RESET.NOT_EXECUTED })
+    this.#host.streams.lose(stream, { code, reason, executed: code !== RESET.NOT_EXECUTED })
     this.#flooded(flood)
   }
 
@@ -251,11 +237,11 @@ export class Inbound {
     if (id !== 0 && !this.#isOpened(id)) return undefined
     if (this.#flooded(host.guard.frame())) return undefined
     const credit = to - from === 4 ? bytes.readUInt32BE(from) : 0
-    const stream = host.streams.get(id)
+    const stream = host.streams.open.get(id)
     const valid =
       credit > 0 &&
       credit <= MAX_WINDOW &&
-      (id === 0 ? host.granted(credit) : !stream || host.grantedOn(stream, credit))
+      (id === 0 ? host.send.granted(credit) : stream === undefined || host.send.grantedOn(stream, credit))
     if (!valid) host.breakOff(GOAWAY.FLOW_CONTROL_ERROR, `a WINDOW of ${credit} on stream ${id}`)
   }
 
@@ -263,7 +249,7 @@ export class Inbound {
     if (to - from !== 8) return 'a PING that has not 8 bytes'
     if ((flags & FLAG.ACK) !== 0) {
       if (!this.#flooded(this.#host.guard.frame())) this.#host.pingAnswered(bytes, from)
-    } else if (!this.#flooded(this.#host.guard.ping())) this.#host.pinged(bytes, from, to)
+    } else if (!this.#flooded(this.#host.guard.ping())) this.#host.send.ping(bytes.subarray(from, to), true)
   }
 
   #goAwayArrived(bytes: Buffer, from: number, to: number): string | undefined {
@@ -285,7 +271,7 @@ export class Inbound {
 
   /** Whether a stream is or was there. */
   #isOpened(id: number): boolean {
-    const { lastStream, servesUntil } = this.#host
+    const { lastStream, servesUntil } = this.#host.streams
     // Requests beyond our GOAWAY are ignored, with what follows them.
     return id <= lastStream || servesUntil !== LAST_STREAM
   }
@@ -298,7 +284,7 @@ export class Inbound {
   /** Resets a stream whose request is not served. */
   #refuseStream(id: number, body: number, code: ResetCode, reason: string): undefined {
     const host = this.#host
-    host.skipped(id)
+    host.streams.lastStream = id
     this.#takeUnowned(body)
     host.resetUnowned(id, code, reason)
     host.events.requestRefused?.(reason)
@@ -311,7 +297,7 @@ export class Inbound {
     const reason = `the ${host.side === 'server' ? 'request' : 'response'} has ${fault}`
     const flood = this.#countReset(stream)
     host.resetUnowned(stream.id, code, reason)
-    host.lose(stream, { code, reason, executed: true })
+    host.streams.lose(stream, { code, reason, executed: true })
     this.#flooded(flood)
   }
 

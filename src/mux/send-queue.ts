@@ -4,10 +4,10 @@
  */
 import type { Socket } from 'node:net'
 import { FrameWriter, releasePiece } from './frame-writer.ts'
-import { writeRequest, writeResponse, writeTrailers } from './head-writer.ts'
+import { fitsHead, writeRequest, writeResponse, writeTrailers } from './head-writer.ts'
 import { FRAME_CHARGE_BYTES } from './limits.ts'
 import type { MuxStream } from './stream.ts'
-import { FLAG, FRAME, MAX_PAYLOAD_BYTES, PREFACE } from './wire.ts'
+import { FLAG, FRAME, MAX_PAYLOAD_BYTES, MAX_WINDOW, PREFACE } from './wire.ts'
 
 /** Bytes in the socket beyond which data wait, so that heads do not wait behind them. */
 const HIGH_WATER_BYTES = 131_072
@@ -67,9 +67,12 @@ export class SendQueue {
     this.#schedule()
   }
 
-  /** Whether data of that length may leave with a head now. */
-  takes(bytes: number): boolean {
-    return bytes + FRAME_CHARGE_BYTES <= this.credit && this.outstanding < HIGH_WATER_BYTES
+  /** Whether a body may leave in the frame of its head, now. */
+  fits(stream: MuxStream, headers: readonly string[], path: string, body: Uint8Array | undefined): boolean {
+    if (body === undefined || body.length === 0) return true
+    const charge = body.length + FRAME_CHARGE_BYTES
+    if (charge > stream.credit || charge > this.credit || this.outstanding >= HIGH_WATER_BYTES) return false
+    return fitsHead(headers, path, body.length)
   }
 
   request(
@@ -117,10 +120,17 @@ export class SendQueue {
     this.#schedule()
   }
 
-  /** The peer takes more of all streams together. */
-  credited(bytes: number): void {
+  /** The peer takes more of all streams together. False: more than a window may be. */
+  granted(bytes: number): boolean {
     this.credit += bytes
     if (this.#ready.length > 0) this.#schedule()
+    return this.credit <= MAX_WINDOW
+  }
+
+  grantedOn(stream: MuxStream, bytes: number): boolean {
+    stream.credit += bytes
+    if (stream.queued > 0) this.ready(stream)
+    return stream.credit <= MAX_WINDOW
   }
 
   ready(stream: MuxStream): void {

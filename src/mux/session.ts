@@ -7,27 +7,20 @@
  * - any → closed: the socket has closed
  */
 import type { Socket } from 'node:net'
-import type { Clock, Timer } from '../core/clock.ts'
+import type { Clock } from '../core/clock.ts'
 import { FloodGuard } from './flood-guard.ts'
-import { fitsHead } from './head-writer.ts'
-import { Inbound, type InboundHost } from './inbound.ts'
+import { Inbound } from './inbound.ts'
+import type { InboundHost } from './inbound-host.ts'
 import { Keepalive } from './keepalive.ts'
-import { FRAME_CHARGE_BYTES, LINGER_MS } from './limits.ts'
+import { LINGER_MS } from './limits.ts'
 import { ReceiveWindow } from './receive-window.ts'
 import { type SendOwner, SendQueue } from './send-queue.ts'
 import type { SessionEvents } from './session-events.ts'
 import { encodeSettings, type MuxSettings, type PeerSettings } from './settings.ts'
-import { type MuxReset, MuxStream, type StreamEvents, type StreamHost } from './stream.ts'
-import {
-  GOAWAY,
-  type GoAwayCode,
-  LAST_STREAM,
-  MAX_REASON_BYTES,
-  MAX_WINDOW,
-  PREFACE,
-  RESET,
-  type ResetCode,
-} from './wire.ts'
+import { SocketEnd } from './socket-end.ts'
+import { asBytes, type MuxReset, MuxStream, type StreamEvents, type StreamHost, UNOWNED } from './stream.ts'
+import { StreamTable } from './stream-table.ts'
+import { type GoAwayCode, LAST_STREAM, MAX_REASON_BYTES, RESET, type ResetCode } from './wire.ts'
 
 export type { SessionEvents } from './session-events.ts'
 
@@ -43,25 +36,20 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
   readonly guard: FloodGuard
   /** @internal */
   readonly window: ReceiveWindow
-  /** @internal The last stream that was opened. */
-  lastStream = 0
-  /** @internal The last that we serve, after our GOAWAY. */
-  servesUntil = LAST_STREAM
+  /** @internal */
+  readonly send: SendQueue
+  /** @internal */
+  readonly streams = new StreamTable(() => this.#streamClosed())
   readonly #settings: MuxSettings
   readonly #clock: Clock
-  readonly #streams = new Map<number, MuxStream>()
   readonly #inbound: Inbound
-  readonly #send: SendQueue
   readonly #keepalive: Keepalive
   #peer: PeerSettings = { maxStreams: 0, streamWindow: 0, connectionWindow: 0 }
-  /** How much of the preface has arrived. */
-  #preface: number
   #ending = false
   #failure: Error | undefined = undefined
   #broken = false
   #over = false
-  /** Cuts a connection that does not end by itself. */
-  #linger: Timer | undefined = undefined
+  readonly #socketEnd: SocketEnd
 
   constructor(socket: Socket, side: 'client' | 'server', settings: MuxSettings, clock: Clock, events: SessionEvents) {
     const now = clock.now()
@@ -71,11 +59,11 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
     this.#settings = settings
     this.#clock = clock
     this.#inbound = new Inbound(this, settings, now)
-    this.#send = new SendQueue(socket, this)
+    this.send = new SendQueue(socket, this)
     this.#keepalive = new Keepalive(settings, now)
-    this.guard = new FloodGuard(now, () => 2 * this.#send.creditable)
+    this.guard = new FloodGuard(now, () => 2 * this.send.creditable)
+    this.#socketEnd = new SocketEnd(socket, clock)
     this.window = new ReceiveWindow(settings.connectionWindow)
-    this.#preface = side === 'server' ? 0 : PREFACE.length
     socket.on('error', (error) => {
       this.#failure ??= error
     })
@@ -84,23 +72,23 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
       if (!socket.destroyed) socket.destroySoon()
     })
     socket.on('close', () => this.#closed())
-    this.#send.start(side === 'client', encodeSettings(settings))
+    this.send.start(side === 'client', encodeSettings(settings))
   }
 
   /** Streams that are open. */
   get open(): number {
-    return this.#streams.size
+    return this.streams.open.size
   }
 
   /** Streams that may be opened now. */
   get room(): number {
     if (this.leaving || !this.settled || this.#over || this.#ending) return 0
-    return Math.max(0, this.#peer.maxStreams - this.#streams.size)
+    return Math.max(0, this.#peer.maxStreams - this.streams.open.size)
   }
 
   /** Bytes that wait for the network. */
   get backlog(): number {
-    return this.#send.outstanding
+    return this.send.outstanding
   }
 
   /** When the last complete frame arrived. */
@@ -120,21 +108,10 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
     this.#inbound.now = now
     this.guard.turn(now)
     try {
-      if (this.#preface === PREFACE.length) this.#inbound.reader.push(bytes)
-      else this.#receivePreface(bytes)
+      this.#inbound.receive(bytes)
     } catch (error) {
       this.failed(error)
     }
-  }
-
-  #receivePreface(bytes: Buffer): void {
-    const length = Math.min(PREFACE.length - this.#preface, bytes.length)
-    if (bytes.compare(PREFACE, this.#preface, this.#preface + length, 0, length) !== 0) {
-      this.breakOff(GOAWAY.PROTOCOL_ERROR, 'a beginning that is not that of inmesh/1')
-      return
-    }
-    this.#preface += length
-    if (bytes.length > length) this.#inbound.reader.push(bytes.subarray(length))
   }
 
   /**
@@ -151,20 +128,19 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
     end: boolean,
     events: StreamEvents,
   ): MuxStream {
-    const id = this.lastStream + 1
+    const id = this.streams.lastStream + 1
     const stream = new MuxStream(this, id, events, this.#peer.streamWindow, this.#settings.streamWindow)
     if (this.#over || this.#broken) {
-      process.nextTick(() => this.lose(stream, this.#lossOf(stream)))
+      process.nextTick(() => this.streams.lose(stream, this.#lossOf(stream)))
       return stream
     }
     stream.head = stream.bodiless = method === 'HEAD'
-    const bytes = typeof body === 'string' ? Buffer.from(body) : body
-    const beside = this.#fits(stream, headers, path, bytes)
-    this.#send.request(stream, method, path, headers, beside ? bytes : undefined, end && beside)
-    this.lastStream = id
+    const bytes = asBytes(body)
+    const beside = this.send.fits(stream, headers, path, bytes)
+    this.send.request(stream, method, path, headers, beside ? bytes : undefined, end && beside)
     if (id === LAST_STREAM) this.leaving = true
-    this.#streams.set(id, stream)
-    if (!beside) this.#queue(stream, bytes!, end)
+    this.streams.add(stream)
+    if (!beside) queue(stream, bytes!, end)
     else if (end) stream.localEnded = stream.ending = true
     return stream
   }
@@ -173,15 +149,15 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
   goAway(code: GoAwayCode, reason = ''): void {
     if (this.#over) return
     this.leaving = true
-    this.servesUntil = Math.min(this.servesUntil, this.lastStream)
-    this.#send.goAway(this.side === 'server' ? this.servesUntil : 0, code, reason.slice(0, MAX_REASON_BYTES))
+    this.streams.leave()
+    this.send.goAway(this.side === 'server' ? this.streams.servesUntil : 0, code, reason.slice(0, MAX_REASON_BYTES))
   }
 
   /** Asks for a sign of life. */
   ping(): void {
     if (this.#over) return
     const payload = this.#keepalive.ping(this.#clock.now())
-    if (payload !== undefined) this.#send.ping(payload, false)
+    if (payload !== undefined) this.send.ping(payload, false)
   }
 
   /** Housekeeping, about once a second. */
@@ -189,7 +165,7 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
     if (this.#over || this.#broken) return
     this.guard.turn(now)
     const { settled, heardAt } = this
-    const { outstanding, taken, paused } = this.#send
+    const { outstanding, taken, paused } = this.send
     const within = this.#inbound.reader.within
     const verdict = this.#keepalive.tick(now, { settled, heardAt, within, backlog: outstanding, taken, paused })
     if (verdict === 'ping') this.ping()
@@ -199,7 +175,7 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
   /** Closes after what is queued has left and all streams have closed. */
   end(): void {
     this.#ending = true
-    if (this.#streams.size === 0) this.#finish()
+    if (this.streams.open.size === 0) this.#finish()
   }
 
   /** Closes at once. */
@@ -225,11 +201,11 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
     end: boolean,
   ): void {
     const final = status >= 200
-    const beside = final && this.#fits(stream, headers, '', body)
-    this.#send.response(stream, status, reason, headers, beside ? body : undefined, end && beside)
+    const beside = final && this.send.fits(stream, headers, '', body)
+    this.send.response(stream, status, reason, headers, beside ? body : undefined, end && beside)
     if (!final) return
     stream.answered = true
-    if (!beside) this.#queue(stream, body!, end)
+    if (!beside) queue(stream, body!, end)
     else if (end) {
       stream.localEnded = stream.ending = true
       this.closeIfEnded(stream)
@@ -238,7 +214,7 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
 
   /** @internal Its turn to send comes. */
   ready(stream: MuxStream): void {
-    this.#send.ready(stream)
+    this.send.ready(stream)
   }
 
   /** @internal The last frame of our half is written. */
@@ -251,79 +227,41 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
   /** @internal */
   credit(charge: number): void {
     const credit = this.window.read(charge)
-    if (credit > 0 && !this.#over) this.#send.window(0, credit)
+    if (credit > 0 && !this.#over) this.send.window(0, credit)
   }
 
   /** @internal */
   creditStream(stream: MuxStream, bytes: number): void {
-    if (!this.#over) this.#send.window(stream.id, bytes)
+    if (!this.#over) this.send.window(stream.id, bytes)
   }
 
   /** @internal */
   reset(stream: MuxStream, code: ResetCode, reason: string): void {
     if (stream.closed) return
     this.resetUnowned(stream.id, code, reason)
-    this.#close(stream)
+    this.streams.close(stream)
   }
 
   // For what arrives.
 
   /** @internal */
-  get streams(): ReadonlyMap<number, MuxStream> {
-    return this.#streams
-  }
-
-  /** @internal */
   opened(id: number): MuxStream {
-    this.lastStream = id
     const stream = new MuxStream(this, id, UNOWNED, this.#peer.streamWindow, this.#settings.streamWindow)
     stream.serves = true
-    this.#streams.set(id, stream)
+    this.streams.add(stream)
     return stream
-  }
-
-  /** @internal */
-  skipped(id: number): void {
-    this.lastStream = id
   }
 
   /** @internal */
   closeIfEnded(stream: MuxStream): void {
     if (!stream.localEnded || !stream.remoteEnded || stream.closed) return
     this.guard.served()
-    this.#close(stream)
-  }
-
-  /** @internal */
-  lose(stream: MuxStream, reset: MuxReset): void {
-    if (stream.closed) return
-    this.#close(stream)
-    stream.discardUnread()
-    stream.events.wasReset(stream, reset)
+    this.streams.close(stream)
   }
 
   /** @internal */
   resetUnowned(id: number, code: ResetCode, reason: string): void {
-    if (!this.#over) this.#send.reset(id, code, reason.slice(0, MAX_REASON_BYTES))
-  }
-
-  /** @internal */
-  granted(bytes: number): boolean {
-    if (this.#send.credit + bytes > MAX_WINDOW) return false
-    this.#send.credited(bytes)
-    return true
-  }
-
-  /** @internal */
-  grantedOn(stream: MuxStream, bytes: number): boolean {
-    stream.credit += bytes
-    if (stream.queued > 0) this.#send.ready(stream)
-    return stream.credit <= MAX_WINDOW
-  }
-
-  /** @internal */
-  pinged(bytes: Buffer, from: number, to: number): void {
-    this.#send.ping(bytes.subarray(from, to), true)
+    if (!this.#over) this.send.reset(id, code, reason.slice(0, MAX_REASON_BYTES))
   }
 
   /** @internal */
@@ -335,7 +273,7 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
   peerSettled(settings: PeerSettings): void {
     this.#peer = settings
     this.settled = true
-    this.#send.credited(settings.connectionWindow)
+    this.send.granted(settings.connectionWindow)
     this.events.settled()
   }
 
@@ -343,9 +281,7 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
   peerLeaves(lastStream: number, code: number, reason: string): void {
     this.leaving = true
     if (this.side === 'client') {
-      for (const stream of [...this.#streams.values()]) {
-        if (stream.id > lastStream) this.lose(stream, { code: RESET.NOT_EXECUTED, reason, executed: false })
-      }
+      this.streams.loseAfter(lastStream, () => ({ code: RESET.NOT_EXECUTED, reason, executed: false }))
     }
     this.events.goingAway(lastStream, code, reason)
     if (this.side === 'client') this.end()
@@ -356,11 +292,11 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
     if (this.#over || this.#broken) return
     this.#failure ??= new Error(`the peer sent ${reason}`)
     this.goAway(code, reason)
-    this.#send.flush()
+    this.send.flush()
     this.#broken = true
     this.#inbound.reader.stop()
-    this.#endSocket()
-    this.#loseAll()
+    this.#socketEnd.begin(LINGER_MS)
+    this.streams.loseAfter(0, (stream) => this.#lossOf(stream))
     this.events.broken(code, reason)
   }
 
@@ -378,72 +314,37 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
     this.destroy(error instanceof Error ? error : new Error(String(error)))
   }
 
-  #fits(stream: MuxStream, headers: readonly string[], path: string, body: Uint8Array | undefined): boolean {
-    if (body === undefined || body.length === 0) return true
-    const { length } = body
-    const charge = length + FRAME_CHARGE_BYTES
-    return charge <= stream.credit && this.#send.takes(length) && fitsHead(headers, path, length)
-  }
-
-  #queue(stream: MuxStream, bytes: Uint8Array, end: boolean): void {
-    stream.write(bytes)
-    if (end) stream.end()
-  }
-
-  #close(stream: MuxStream): void {
-    if (stream.closed) return
-    stream.close()
-    this.#streams.delete(stream.id)
-    if (this.#ending && this.#streams.size === 0) this.#finish()
+  #streamClosed(): void {
+    if (this.#ending && this.streams.open.size === 0) this.#finish()
     else if (!this.#over && !this.#broken) this.events.roomChanged()
   }
 
   #finish(): void {
     if (this.#over || this.#broken) return
-    this.#send.flush()
-    this.#endSocket()
-  }
-
-  /** Lets what was written arrive: closing with unread bytes would discard it. */
-  #endSocket(): void {
-    if (this.socket.destroyed) return
-    this.socket.end()
-    if (this.socket.isPaused()) this.socket.resume()
-    const ms = this.#broken ? LINGER_MS : 5 * LINGER_MS
-    this.#linger ??= this.#clock.startBackgroundTimer(ms, cut, this.socket)
+    this.send.flush()
+    this.#socketEnd.begin(5 * LINGER_MS)
   }
 
   #closed(): void {
     if (this.#over) return
     this.#over = true
-    if (this.#linger !== undefined) this.#clock.stopTimer(this.#linger)
+    this.#socketEnd.stop()
     this.#inbound.reader.stop()
-    this.#send.stop()
-    this.#loseAll()
+    this.send.stop()
+    this.streams.loseAfter(0, (stream) => this.#lossOf(stream))
     this.events.closed(this.#failure)
-  }
-
-  #loseAll(): void {
-    for (const stream of [...this.#streams.values()]) this.lose(stream, this.#lossOf(stream))
   }
 
   /** What the loss of the connection means for a stream. */
   #lossOf(stream: MuxStream): MuxReset {
     const cause = this.#failure
-    const executed = this.side === 'server' || stream.id <= this.#send.flushedStream
+    const executed = this.side === 'server' || stream.id <= this.send.flushedStream
     return { code: undefined, reason: cause?.message ?? 'the connection was lost', executed, cause }
   }
 }
 
-function cut(socket: Socket): void {
-  socket.destroy()
+/** A body that does not fit beside its head. */
+function queue(stream: MuxStream, bytes: Uint8Array, end: boolean): void {
+  stream.write(bytes)
+  if (end) stream.end()
 }
-
-/** Until the owner of a session has set the events of a stream. */
-const UNOWNED: StreamEvents = Object.freeze({
-  responseArrived() {},
-  dataArrived() {},
-  trailersArrived() {},
-  wasReset() {},
-  drained() {},
-})

@@ -266,6 +266,15 @@ export class MuxStream {
   }
 }
 
-function asBytes(chunk: Uint8Array | string | undefined): Uint8Array | undefined {
+/** Until the owner of a session has set the events of a stream. */
+export const UNOWNED: StreamEvents = Object.freeze({
+  responseArrived() {},
+  dataArrived() {},
+  trailersArrived() {},
+  wasReset() {},
+  drained() {},
+})
+
+export function asBytes(chunk: Uint8Array | string | undefined): Uint8Array | undefined {
   return typeof chunk === 'string' ? Buffer.from(chunk) : chunk
 }
