@@ -20,7 +20,7 @@ import { detectPreface, type Prefaced, TLS_PREFACE } from './detect-preface.ts'
 import type { CallerIdentity } from './inbound-call.ts'
 import { judgeCallers } from './judge-callers.ts'
 import { LingeringClose } from './lingering-close.ts'
-import { LocalListener, sayLoopback } from './local-listener.ts'
+import { LocalListener, sayIfLocal } from './local-listener.ts'
 import type { ServerMode } from './mode.ts'
 import type { ServerProtocol } from './protocol.ts'
 
@@ -307,7 +307,7 @@ export class Acceptor {
     expiresAt: number,
     retireAt: number,
   ): void {
-    if (socket.remoteAddress === undefined && !socket.destroyed) sayLoopback(socket)
+    if (this.#local !== undefined) sayIfLocal(socket)
     const connection = protocol.createConnection(socket, caller, expiresAt, retireAt)
     connection.transport = protocol.alpn
     this.#connections.set(connection, protocol)

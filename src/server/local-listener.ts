@@ -26,6 +26,7 @@ export class LocalListener {
     const made = directory.newSocket()
     if (made === undefined) return undefined
     const local = createServer({ allowHalfOpen }, (socket) => {
+      accepted.add(socket)
       sayLoopback(socket)
       server.emit('connection', socket)
     })
@@ -47,8 +48,17 @@ export class LocalListener {
   }
 }
 
+/** Accepted by a Unix socket. A TCP socket may have lost its address, too, and is none of these. */
+const accepted = new WeakSet<Socket>()
+
+/** `socket`: as it was accepted, or the TLS socket on it. */
+export function sayIfLocal(socket: Socket): void {
+  const { _parent: parent } = socket as Socket & { readonly _parent?: Socket | null }
+  if (parent !== undefined && parent !== null && accepted.has(parent)) sayLoopback(socket)
+}
+
 /** Applications expect an address of their callers, and this one is true. */
-export function sayLoopback(socket: Socket): void {
+function sayLoopback(socket: Socket): void {
   const told = { remoteAddress: LOOPBACK, remoteFamily: 'IPv4', remotePort: 0 }
   for (const [name, value] of Object.entries(told)) {
     Object.defineProperty(socket, name, { value, configurable: true, writable: true })
