@@ -8,8 +8,8 @@ import { once } from 'node:events'
 import { DEFAULT_TRANSPORT, TRANSPORT_PREFERENCES, type TransportPreference } from '../src/core/transport.ts'
 import type { Run, RunJob } from './measured-process.ts'
 
-/** A question is not waited for any longer. */
-const ANSWER_MS = 60_000
+/** A question is not waited for any longer; beside other work, a run may take a minute. */
+const ANSWER_MS = 180_000
 
 /** A process that is measured, or that drives one. */
 export class Subject {
