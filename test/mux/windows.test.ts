@@ -3,7 +3,7 @@ import { MuxSession, type SessionEvents } from '../../src/mux/session.ts'
 import { MUX_DEFAULTS, type MuxSettings } from '../../src/mux/settings.ts'
 import type { MuxStream, StreamEvents } from '../../src/mux/stream.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { data, END, request, response, settings, window } from './raw-mux.ts'
+import { data, END, request, reset, response, settings, window } from './raw-mux.ts'
 import { Victim } from './victim.ts'
 import { carry, tick, WireSocket } from './wire.ts'
 
@@ -76,6 +76,16 @@ test('what is unread of a stream that was reset is credited to the connection', 
   victim.streams[0]!.reset(1)
   await tick()
   expect(victim.said()).toContain(`window 0 ${32_000 + 128}`)
+})
+
+test('what is unread of a stream that the peer resets is credited, too', async () => {
+  const victim = await Victim.settled('server', { connectionWindow: 40_000, streamWindow: 40_000 })
+  const chunk = Buffer.alloc(16_000)
+  for (const id of [1, 2, 3]) {
+    await victim.send(request(id, { method: 'POST', flags: 0 }), data(id, chunk), data(id, chunk), reset(id))
+  }
+  expect(victim.broken).toBe(undefined)
+  expect(victim.said().filter((line) => line === `window 0 ${32_000 + 128}`)).toHaveLength(3)
 })
 
 test('a body that came with its head is charged like data', async () => {
