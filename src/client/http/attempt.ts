@@ -11,7 +11,6 @@
  * - written, deciding -> streaming: handed to the caller, so no more attempts follow
  * - any -> over: settled, exactly once
  */
-import type { Duplex } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import type { ErrorCode } from '../../core/errors.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'
@@ -27,7 +26,7 @@ import { CONNECTION_LOST, type ConnectionUser, type RequestConnection, type Requ
 import type { ReceivedHeaders } from './headers.ts'
 import { mirrorRequest } from './mirror.ts'
 import { answerOutcome, endsWithConnection, isEventStream, isInvalid, isUnsent, outcomeOf } from './outcome.ts'
-import { attemptHeaders } from './prepare-request.ts'
+import { attemptHeaders, dispatchOptions } from './prepare-request.ts'
 
 /**
  * Bodies up to this size are buffered before the caller gets the answer. Of a dropped answer, no
@@ -84,18 +83,9 @@ export class HttpAttempt
     }
     if (content instanceof StreamedBody) content.writer = this
     if (this.call.mirrors?.wanted) mirrorRequest(this.call, content, this.#upload)
+    const now = this.launching ? this.startedAt : this.call.stack.clock.now()
     connection.dispatch(
-      {
-        path: request.path,
-        method: request.method,
-        headers: attemptHeaders(this, request, this.launching ? this.startedAt : this.call.stack.clock.now()),
-        body: (content ?? null) as Buffer | null,
-        blocking: false,
-        reset: request.reset,
-        upgrade: request.upgrade,
-        // The socket is already open. Without a name, undici would parse one from the host header.
-        servername: this.call.kind.service,
-      } as Dispatcher.DispatchOptions,
+      dispatchOptions(this, request, attemptHeaders(this, request, now), content, request.upgrade),
       this,
     )
   }
@@ -201,9 +191,7 @@ export class HttpAttempt
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
     const connection = this.#letGo()
     if (this.#phase === 'leftover') {
-      this.stopTimer()
-      this.#body!.fail(this.call.failure(makeOutcome('failure', 'connection-lost', error)))
-      this.call.finish()
+      this.#breakOff(makeOutcome('failure', 'connection-lost', error))
       return
     }
     if (this.over) return
@@ -214,18 +202,12 @@ export class HttpAttempt
       this.#upload?.abandon(ABORTED)
       this.connect()
     } else if (this.#phase !== 'waiting') this.end(this.lost(outcomeOf(error)))
-    else if (error === CONNECTION_LOST || connection?.usable !== true) {
-      // It closed before a byte was written. The same attempt takes the next, within its time.
-      this.connect()
-    } else this.end(makeOutcome('refused', 'connect-failed', error))
+    // It closed before a byte was written. The same attempt takes the next, within its time.
+    else if (error === CONNECTION_LOST || connection?.usable !== true) this.connect()
+    else this.end(makeOutcome('refused', 'connect-failed', error))
   }
 
-  onRequestUpgrade(
-    controller: Dispatcher.DispatchController,
-    _status: number,
-    _headers: ReceivedHeaders,
-    _socket: Duplex,
-  ): void {
+  onRequestUpgrade(controller: Dispatcher.DispatchController, ..._answer: unknown[]): void {
     controller.abort(ABORTED)
   }
 

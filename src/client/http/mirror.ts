@@ -19,7 +19,7 @@ import { mirrorHeaders } from './changed-request.ts'
 import { CONNECTION_LOST, type ConnectionUser, type RequestConnection, type RequestPool } from './connection-user.ts'
 import type { ReceivedHeaders } from './headers.ts'
 import { answerOutcome, outcomeOf } from './outcome.ts'
-import { attemptHeaders, type PreparedRequest } from './prepare-request.ts'
+import { attemptHeaders, dispatchOptions, type PreparedRequest } from './prepare-request.ts'
 
 const ABANDONED = Object.freeze(new Error('the mirror is over'))
 
@@ -140,20 +140,10 @@ export class HttpMirror extends MirrorAttempt implements ConnectionUser, Dispatc
   }
 
   #dispatch(connection: RequestConnection): void {
-    const { method, path, reset } = this.#request
     const headers = mirrorHeaders(this.#request, this.target.requestChanges)
-    connection.dispatch(
-      {
-        path,
-        method,
-        headers: attemptHeaders(this, { headers, host: this.#host }, this.target.clock.now()),
-        body: this.#body as Buffer | null,
-        blocking: false,
-        reset,
-        servername: this.call.kind.service,
-      } as Dispatcher.DispatchOptions,
-      this,
-    )
+    const { clock } = this.target
+    const written = attemptHeaders(this, { headers, host: this.#host }, clock.now())
+    connection.dispatch(dispatchOptions(this, this.#request, written, this.#body), this)
   }
 
   #letGo(): RequestConnection | undefined {

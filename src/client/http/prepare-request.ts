@@ -3,6 +3,7 @@
  * for all doors.
  */
 import { isUint8Array } from 'node:util/types'
+import type { Dispatcher } from 'undici'
 import type { Attempt } from '../../core/attempt.ts'
 import { type CarrierSetter, HTTP_FORMAT, isPropagated, writeCarrier } from '../../core/carrier.ts'
 import type { RequestHead } from '../../core/request-head.ts'
@@ -238,4 +239,25 @@ export function attemptHeaders(
   const endless = kind.streaming && upgrade === undefined
   writeCarrier(setter, flat, attempt, endless ? Number.POSITIVE_INFINITY : deadlineAt, now)
   return flat
+}
+
+/** What is dispatched: `request` as `attempt` sends it. */
+export function dispatchOptions(
+  attempt: Attempt,
+  { path, method, reset }: PreparedRequest,
+  headers: string[],
+  content: RequestBody['content'] | null | undefined,
+  upgrade?: string,
+): Dispatcher.DispatchOptions {
+  return {
+    path,
+    method,
+    headers,
+    body: (content ?? null) as Buffer | null,
+    blocking: false,
+    reset,
+    upgrade,
+    // The socket is already open. Without a name, undici would parse one from the host header.
+    servername: attempt.call.kind.service,
+  } as Dispatcher.DispatchOptions
 }
