@@ -79,7 +79,7 @@ export class Acceptor {
   refused = 0
 
   /**
-   * `protocols`: the preferred one first. Without an identity, all connections are plaintext.
+   * `protocols`: the first speaks in plaintext. Without an identity, all connections are plaintext.
    */
   constructor(
     host: AcceptorOwner,
@@ -207,7 +207,8 @@ export class Acceptor {
     const server = createTlsServer({
       ...serverTlsOptions(identity.current, ANSWERED),
       // For each handshake, because the offer may change. No answer ends it, as without a callback.
-      ALPNCallback: ({ protocols }) => this.transports.find((one) => protocols.includes(one)),
+      // The client's order decides: ours ask for the best first, and gateways that offer HTTP/2 want it.
+      ALPNCallback: ({ protocols }) => protocols.find((one) => this.transports.includes(one)),
       handshakeTimeout,
       ...SOCKET_OPTIONS,
     })

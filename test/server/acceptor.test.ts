@@ -79,11 +79,16 @@ it('hands each connection to the protocol that its peer agreed to by ALPN', asyn
   expect(acceptor.accepted).toBe(2)
 })
 
-it('prefers the first protocol of its list', async () => {
+it('speaks what the client names first, of what both know', async () => {
   const { port } = await listen('strict')
-  const socket = await connect(port, ['h2', 'http/1.1'])
-  expect(socket.alpnProtocol).toBe('http/1.1')
-  socket.destroy()
+  for (const [offered, chosen] of [
+    [['h2', 'http/1.1'], 'h2'],
+    [['smtp', 'http/1.1', 'h2'], 'http/1.1'],
+  ] as const) {
+    const socket = await connect(port, [...offered])
+    expect(socket.alpnProtocol).toBe(chosen)
+    socket.destroy()
+  }
 })
 
 it('takes a peer without ALPN for the protocol that does not need it, in TLS and in plaintext', async () => {
@@ -138,7 +143,7 @@ it('offers inmesh/1 while it is preferred, and asks its clients to leave when it
   await acceptor.listen()
   onTestFinished(() => acceptor.close())
   const { port } = acceptor.address
-  const dial = (): Promise<TLSSocket> => connect(port, [HTTP1, MUX])
+  const dial = (): Promise<TLSSocket> => connect(port, [MUX, HTTP1])
   const asked = async (socket: TLSSocket): Promise<string> => {
     const answer = new Promise<string>((resolve) => socket.once('data', (part) => resolve(String(part))))
     socket.write('GET / HTTP/1.1\r\nhost: inventory\r\n\r\n')

@@ -28,7 +28,7 @@ describe('a client of HTTP/2', () => {
     expect(await whom('plaintext')).toEqual([null, 'GET', '/items?a=b', 'inventory'])
   })
 
-  it('that also offers HTTP/1.1 gets that, which costs both sides less', async () => {
+  it('gets what it names first, of what both speak', async () => {
     const { server } = await serve((_request, response) => response.end(), { mode: 'strict' })
     const chosen = (ALPNProtocols: string[]): Promise<string | false | null> =>
       new Promise((resolve, reject) => {
@@ -41,7 +41,8 @@ describe('a client of HTTP/2', () => {
         )
         socket.on('error', reject)
       })
-    expect(await chosen(['h2', 'http/1.1'])).toBe('http/1.1')
+    expect(await chosen(['h2', 'http/1.1'])).toBe('h2')
+    expect(await chosen(['smtp', 'http/1.1', 'h2'])).toBe('http/1.1')
     expect(await chosen(['h2'])).toBe('h2')
   })
 
