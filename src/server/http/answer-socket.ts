@@ -47,6 +47,8 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
 
   /** The exchange ends without a whole answer. */
   protected abstract cut(code: ResetCode, reason: string, error?: Error | null): void
+  /** The same, for a head that cannot be sent: a failure of the handler. */
+  protected abstract spoiled(code: ResetCode, error: Error): void
   protected abstract moved(): void
 
   get writableLength(): number {
@@ -105,7 +107,7 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
     }
     const fields = this.#chunked && trailers !== '' ? readFields(trailers, 0) : undefined
     if (fields !== undefined && sizeOfHeaders(fields) > MAX_PAYLOAD_BYTES) {
-      this.cut(RESET.HEAD_TOO_LARGE, '', new Error('The trailers are too large.'))
+      this.spoiled(RESET.HEAD_TOO_LARGE, new Error('The trailers are too large.'))
       return
     }
     if (this.#state === 'held' && !this.#respond(fields === undefined)) return
@@ -196,8 +198,9 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
       this.stream.respond(status, reason, headers, body, end)
       return true
     } catch (error) {
-      if (!(error instanceof HeadTooLarge)) throw error
-      this.cut(RESET.HEAD_TOO_LARGE, error.message, error)
+      // Nothing was sent, and the handler may be done: its failure is reported.
+      const code = error instanceof HeadTooLarge ? RESET.HEAD_TOO_LARGE : RESET.INTERNAL_ERROR
+      this.spoiled(code, error as Error)
       return false
     }
   }

@@ -30,6 +30,7 @@ export class StreamSocket extends AnswerSocket implements Exchange, ServedStream
   errored: Error | null = null
   timeout = 0
   #request!: IncomingMessage
+  #owner: UserCodeOwner | undefined = undefined
   #body: StreamBody | undefined = undefined
   /** The answer is over, and the response has let go of this socket. */
   #detached = false
@@ -74,6 +75,7 @@ export class StreamSocket extends AnswerSocket implements Exchange, ServedStream
   }
 
   serves(owner: UserCodeOwner): void {
+    this.#owner = owner
     bindEmitter(this, owner)
   }
 
@@ -185,6 +187,11 @@ export class StreamSocket extends AnswerSocket implements Exchange, ServedStream
     this.errored = error ?? null
     this.stream.reset(code, reason)
     this.#close(error ?? null)
+  }
+
+  protected spoiled(code: ResetCode, error: Error): void {
+    if (!this.destroyed) this.cut(code, error.message, error)
+    this.#owner?.userCodeFailed(error)
   }
 
   /** Its events come in a later turn, as those of a socket do. */

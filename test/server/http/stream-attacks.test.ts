@@ -71,7 +71,7 @@ describe('cancelling', () => {
       if (i % 100 === 0) await sleep(1)
     }
     await client.ended.promise
-    expect(events.of('peer:refused')).toMatchObject([{ side: 'server', reason: 'flood' }])
+    expect(events.of('peer:refused')).toMatchObject([{ side: 'server', reason: 'rapid-reset' }])
     expect((await (await open(server.port)).ask({ path: '/served' }).done).status).toBe(200)
   })
 })
@@ -243,4 +243,35 @@ it('a head that HTTP/1.1 would not take is refused, and the connection stays', a
   expect(await asked({ headers: { 'inmesh-timeout-ms': '-5' } })).toBe(400)
   expect(ran).toBe(0)
   expect(await asked({})).toBe(200)
+})
+
+it.each<[string, (response: ServerResponse) => void, number]>([
+  ['a head of 20 KB', (response) => void response.setHeader('x', 'y'.repeat(20_000)).end('x'), RESET.HEAD_TOO_LARGE],
+  [
+    'a head of 20 KB in a later turn',
+    (response) => void response.setHeader('x', 'y'.repeat(20_000)).write('x'),
+    RESET.HEAD_TOO_LARGE,
+  ],
+  ['a name of 300 letters', (response) => void response.setHeader('x'.repeat(300), 'y').end('x'), RESET.INTERNAL_ERROR],
+  [
+    'trailers of 20 KB',
+    (response) => {
+      response.write('x')
+      response.addTrailers({ x: 'y'.repeat(20_000) })
+      response.end()
+    },
+    RESET.HEAD_TOO_LARGE,
+  ],
+])('%s fails its handler, and nothing else', async (_what, answer, code) => {
+  const { server, failures } = await serve(
+    (request, response) => (request.url === '/' ? answer(response) : void response.end('well')),
+    {},
+    MUX,
+  )
+  const client = await open(server.port)
+  const beside = client.ask({ path: '/beside' })
+  await expect(client.ask().done).rejects.toMatchObject({ reset: { code } })
+  expect((await beside.done).body).toBe('well')
+  expect(failures).toHaveLength(1)
+  await expect.poll(() => server.stats.inFlight).toBe(0)
 })
