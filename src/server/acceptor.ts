@@ -207,7 +207,7 @@ export class Acceptor {
     const server = createTlsServer({
       ...serverTlsOptions(identity.current, ANSWERED),
       // For each handshake, because the offer may change. No answer ends it, as without a callback.
-      // The client's order decides: ours ask for the best first, and gateways that offer HTTP/2 want it.
+      // The client's order decides: ours ask for the best first, and gateways may want HTTP/2.
       ALPNCallback: ({ protocols }) => protocols.find((one) => this.transports.includes(one)),
       handshakeTimeout,
       ...SOCKET_OPTIONS,
