@@ -11,6 +11,7 @@ declare module 'vitest' {
 
 /** Where the transport matters. */
 const MUX = [
+  'test/{client,server}/grpc/**/*.test.ts',
   'test/client/http/**/*.test.ts',
   'test/server/http/{server,frameworks,failures,faults,ended-requests,server-events}.test.ts',
 ]

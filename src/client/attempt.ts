@@ -93,13 +93,25 @@ export abstract class ClientAttempt extends Attempt {
     this.launching = false
   }
 
+  /**
+   * After a stall of our loop, the answer may already be in the socket. One turn of the loop lets
+   * it win.
+   *
+   * @internal
+   */
+  timerFired(): void {
+    this.#timer = undefined
+    setImmediate(timeUp, this)
+  }
+
   /** The timer fired, after everything that already waited in our event loop. */
   timeUp(): void {
     if (this.over) return
     const { stack } = this.call
     const now = stack.clock.now()
-    // The answer began in the turn in which the timer fired, and brought another bound.
-    if (now < this.#timerAt - TIMER_MS) return
+    // The answer began in the turn in which the timer fired, and brought another bound. By time
+    // alone this is not known: timers fire up to two milliseconds early.
+    if (this.#timer !== undefined || this.#timerAt === Number.POSITIVE_INFINITY) return
     if (this.#givesBack(now)) return
     if (this.#ownTimeout && this.#leavesThePeerItsTime(now)) return
     const queued = !this.sent && this.reachable
@@ -284,12 +296,8 @@ export abstract class ClientAttempt extends Attempt {
 
 function ignore(): void {}
 
-/**
- * After a stall of our loop, the answer may already be in the socket. One turn of the loop lets it
- * win.
- */
 function timeUpSoon(attempt: ClientAttempt): void {
-  setImmediate(timeUp, attempt)
+  attempt.timerFired()
 }
 
 function timeUp(attempt: ClientAttempt): void {

@@ -2,7 +2,7 @@
  * Frames out of any pieces of bytes. Only a frame that arrives in pieces is copied; it is kept
  * within the bound of one frame.
  */
-import { FRAME_HEAD_BYTES, MAX_PAYLOAD_BYTES } from './wire.ts'
+import { FRAME, FRAME_HEAD_BYTES, MAX_ANSWER_HEAD_BYTES, MAX_PAYLOAD_BYTES } from './wire.ts'
 
 export interface FrameListener {
   /** `bytes` from `from` to `to` are the payload; they are valid only during the call. */
@@ -10,7 +10,7 @@ export interface FrameListener {
   frameTooLong(length: number): void
 }
 
-const MOST_BYTES = FRAME_HEAD_BYTES + MAX_PAYLOAD_BYTES
+const MOST_BYTES = FRAME_HEAD_BYTES + MAX_ANSWER_HEAD_BYTES
 
 export class FrameReader {
   readonly #listener: FrameListener
@@ -41,7 +41,7 @@ export class FrameReader {
     const { length } = bytes
     while (!this.#stopped && length - at >= FRAME_HEAD_BYTES) {
       const payload = lengthAt(bytes, at)
-      if (payload > MAX_PAYLOAD_BYTES) {
+      if (payload > mostOf(bytes[at + 3]!)) {
         this.#listener.frameTooLong(payload)
         return
       }
@@ -62,7 +62,7 @@ export class FrameReader {
     }
     const partial = this.#partial!
     const payload = lengthAt(partial, 0)
-    if (payload > MAX_PAYLOAD_BYTES) {
+    if (payload > mostOf(partial[3]!)) {
       this.#listener.frameTooLong(payload)
       return bytes.length
     }
@@ -97,4 +97,9 @@ export class FrameReader {
 
 function lengthAt(bytes: Buffer, at: number): number {
   return (bytes[at]! << 16) | (bytes[at + 1]! << 8) | bytes[at + 2]!
+}
+
+/** The longest payload of a frame of `type`. */
+function mostOf(type: number): number {
+  return type === FRAME.RESPONSE || type === FRAME.TRAILERS ? MAX_ANSWER_HEAD_BYTES : MAX_PAYLOAD_BYTES
 }

@@ -10,7 +10,7 @@ import { isMethod, isPath, isStatus, isText } from './field-rules.ts'
 import { checkFields, InvalidHead, sizeOfHeaders, writeFields } from './field-writer.ts'
 import type { FrameWriter } from './frame-writer.ts'
 import { METHOD_CODES } from './static-table.ts'
-import { FLAG, FRAME, MAX_PAYLOAD_BYTES } from './wire.ts'
+import { FLAG, FRAME, MAX_ANSWER_HEAD_BYTES, MAX_PAYLOAD_BYTES } from './wire.ts'
 
 export { InvalidHead, sizeOfHeaders } from './field-writer.ts'
 
@@ -18,8 +18,8 @@ export { InvalidHead, sizeOfHeaders } from './field-writer.ts'
 export class HeadTooLarge extends Error {
   override readonly name = 'HeadTooLarge'
 
-  constructor(bytes: number) {
-    super(`the head has ${bytes} bytes, at most ${MAX_PAYLOAD_BYTES} are sent`)
+  constructor(bytes: number, most: number) {
+    super(`the head has ${bytes} bytes, at most ${most} are sent`)
   }
 }
 
@@ -41,7 +41,7 @@ export function writeRequest(
   end: boolean,
 ): void {
   const headBytes = FIXED_BYTES + method.length + path.length + sizeOfHeaders(headers)
-  if (headBytes > MAX_PAYLOAD_BYTES) throw new HeadTooLarge(headBytes)
+  if (headBytes > MAX_PAYLOAD_BYTES) throw new HeadTooLarge(headBytes, MAX_PAYLOAD_BYTES)
   let flags = end ? FLAG.END : 0
   let timeoutAt = -1
   let traceAt = -1
@@ -92,7 +92,7 @@ export function writeResponse(
   end: boolean,
 ): void {
   const headBytes = FIXED_BYTES + reason.length + sizeOfHeaders(headers)
-  if (headBytes > MAX_PAYLOAD_BYTES) throw new HeadTooLarge(headBytes)
+  if (headBytes > MAX_ANSWER_HEAD_BYTES) throw new HeadTooLarge(headBytes, MAX_ANSWER_HEAD_BYTES)
   if (!isStatus(status)) throw new InvalidHead(`${status} is no status of a response`)
   if (!isText(reason)) throw new InvalidHead('the reason phrase has a character that no head may have')
   const flags = (end ? FLAG.END : 0) | (reason === '' ? 0 : FLAG.REASON)
@@ -119,7 +119,7 @@ export function writeTrailers(writer: FrameWriter, stream: number, headers: read
 /** @throws HeadTooLarge, InvalidHead */
 export function checkTrailers(headers: readonly string[]): void {
   const bytes = sizeOfHeaders(headers)
-  if (bytes > MAX_PAYLOAD_BYTES) throw new HeadTooLarge(bytes)
+  if (bytes > MAX_ANSWER_HEAD_BYTES) throw new HeadTooLarge(bytes, MAX_ANSWER_HEAD_BYTES)
   checkFields(headers)
 }
 

@@ -7,7 +7,7 @@ import { FrameWriter } from '../../src/mux/frame-writer.ts'
 import { MuxSession } from '../../src/mux/session.ts'
 import { MUX_DEFAULTS } from '../../src/mux/settings.ts'
 import type { MuxStream } from '../../src/mux/stream.ts'
-import { GOAWAY } from '../../src/mux/wire.ts'
+import { FLAG, FRAME, GOAWAY } from '../../src/mux/wire.ts'
 import { GrpcMuxStream } from '../../src/server/grpc/mux-stream.ts'
 
 /** Takes each stream of each connection. */
@@ -69,10 +69,25 @@ class ScriptedSession {
     this.socket.write(Buffer.from(writer.piece!.subarray(0, writer.at)))
   }
 
+  /** Calls back when the client has answered. */
+  ping(done: () => void): void {
+    this.#session.ping()
+    const look = (bytes: Buffer): void => {
+      if (!bytes.includes(PING_ANSWER)) return
+      this.socket.off('data', look)
+      // The client's application has its turn, too.
+      setImmediate(() => setImmediate(done))
+    }
+    this.socket.on('data', look)
+  }
+
   destroy(): void {
     this.socket.destroy()
   }
 }
+
+/** The head of a PING with ACK. */
+const PING_ANSWER = Buffer.from([0, 0, 8, FRAME.PING, FLAG.ACK, 0, 0, 0, 0])
 
 /** Flows once it is listened to, as streams of Node do. */
 class ScriptedStream extends GrpcMuxStream {
@@ -90,12 +105,20 @@ class ScriptedStream extends GrpcMuxStream {
   }
 }
 
+/** As they are called over HTTP/2. */
+const GRPC_NAMES: Readonly<Record<string, string>> = {
+  host: ':authority',
+  'inmesh-timeout-ms': 'grpc-timeout',
+  'inmesh-previous-attempts': 'grpc-previous-rpc-attempts',
+}
+
 function headersOf(method: string, path: string, flat: readonly string[]): IncomingHttpHeaders {
   const headers: IncomingHttpHeaders = { ':method': method, ':path': path, ':scheme': 'http' }
   for (let i = 0; i < flat.length; i += 2) {
-    const name = flat[i] === 'host' ? ':authority' : flat[i]!
+    const name = GRPC_NAMES[flat[i]!] ?? flat[i]!
+    const value = flat[i] === 'inmesh-timeout-ms' ? `${flat[i + 1]!}m` : flat[i + 1]!
     const before = headers[name]
-    headers[name] = before === undefined ? flat[i + 1]! : `${String(before)}, ${flat[i + 1]!}`
+    headers[name] = before === undefined ? value : `${String(before)}, ${value}`
   }
   return headers
 }

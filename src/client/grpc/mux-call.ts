@@ -1,8 +1,8 @@
 /**
  * One call on a mux connection, as grpc-js's call is on a channel. A request that is whole in the
- * turn of its begin leaves in one frame.
+ * turn of its begin leaves in one frame; one that is cancelled in this turn is not sent.
  *
- * - waiting -> begun: the request is whole, or the turn of the event loop ends
+ * - waiting -> begun: it has a second message, or the turn of the event loop ends
  * - begun -> answered: trailers are here · begun -> broken: reset, or what came is not gRPC
  * - any -> over: the status is given, or the owner cancels
  */
@@ -55,6 +55,8 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
   #unread = 0
   #reset: MuxReset | undefined = undefined
   #status: grpc.StatusObject | undefined = undefined
+  /** The status was made up: the answer has no further message. */
+  #broken = false
   #over = false
 
   constructor(host: MuxCallHost, owner: CallOwner, path: string, headers: string[], most: number) {
@@ -85,8 +87,7 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
   halfClose(): void {
     if (this.#halfClosed || this.#over) return
     this.#halfClosed = true
-    if (this.#stream === undefined) this.begin()
-    else this.#stream.end()
+    this.#stream?.end()
   }
 
   startRead(): void {
@@ -204,11 +205,11 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
     else this.#messages.push(message)
   }
 
-  /** One message for each that is asked for, then the status. A failure does not wait for them. */
+  /** A message for each read, then the status, which in a broken call waits for none. */
   #deliver(): void {
     if (this.#delivering || this.#over) return
     this.#delivering = true
-    while (this.#reading && this.#messages.length > 0 && !this.#failed) {
+    while (this.#reading && this.#messages.length > 0 && !this.#broken) {
       const first = this.#messages[0]!
       const message = Buffer.isBuffer(first) ? first : first.message
       if (message === undefined) break
@@ -222,13 +223,9 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
     if (this.#over) return
     this.#credit()
     const status = this.#status
-    if (status === undefined || (this.#messages.length > 0 && !this.#failed)) return
+    if (status === undefined || (this.#messages.length > 0 && !this.#broken)) return
     this.#end()
     this.#owner.onReceiveStatus(status)
-  }
-
-  get #failed(): boolean {
-    return this.#status !== undefined && this.#status.code !== GRPC_STATUS.OK
   }
 
   /** Bytes count as read when all whole messages have been given to the owner. */
@@ -241,7 +238,8 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
   #answered(headers: readonly string[]): void {
     if (this.#status !== undefined) return
     const trailers = decisive(headers)
-    this.#owner.trailers = trailers
+    // As HTTP/2 has it, there are none if they are empty.
+    if (headers.length > 0) this.#owner.trailers = trailers
     const said = trailers['grpc-status']
     const metadata = metadataOf(headers, this.#host.Metadata, isOfStatus)
     if (said === undefined) this.#unanswered(metadata)
@@ -268,6 +266,7 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
 
   #give(code: number, details: string, metadata = new this.#host.Metadata()): void {
     this.#status = { code, details, metadata }
+    this.#broken = true
     this.#deliver()
   }
 

@@ -171,8 +171,10 @@ export class MuxGrpcConnection implements GrpcConnection, MuxCallHost, DialOwner
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    if (this.#stood) this.#mux!.finish()
-    else this.#dial?.close()
+    if (!this.#stood) this.#dial?.close()
+    else if (this.#running === 0) this.#mux!.finish()
+    // The calls that still run are cut; what they have said of it leaves first.
+    else setImmediate(cutOff, this.#mux!)
     this.#owner.closed(this)
   }
 
@@ -234,6 +236,10 @@ function authContextOf(socket: object | undefined): NonNullable<AuthContext> {
   const secure = socket as Connected | undefined
   if (secure?.authorized !== true || secure.getPeerCertificate === undefined) return {}
   return { transportSecurityType: 'ssl', sslPeerCertificate: secure.getPeerCertificate() }
+}
+
+function cutOff(mux: MuxConnection): void {
+  mux.close()
 }
 
 function beginAll(connection: MuxGrpcConnection): void {

@@ -31,6 +31,8 @@ export class GrpcMuxStream extends EventEmitter implements ServedStream, StreamE
   readonly session: { readonly socket: Socket }
   /** Learns what cannot be sent. */
   headersOwner: HeadersOwner | undefined = undefined
+  /** As of a stream of Node: what was written waits, and `drain` follows. */
+  writableNeedDrain = false
   readonly #stream: MuxStream
   #chunks = NOTHING
   #flowing = false
@@ -124,16 +126,17 @@ export class GrpcMuxStream extends EventEmitter implements ServedStream, StreamE
     const stream = this.#stream
     if (this.#head === undefined) stream.write(chunk)
     else this.#sendHead(chunk)
-    if (this.#leavesSoon()) written?.()
-    else this.#written = written
-    return true
+    this.writableNeedDrain = !this.#leavesSoon()
+    if (this.writableNeedDrain) this.#written = written
+    else written?.()
+    return !this.writableNeedDrain
   }
 
   end(): this {
     if (this.#ending || this.closed) return this
     this.#ending = true
     if (this.#head !== undefined) this.#sendHead(undefined)
-    if (this.#written === undefined && this.#leavesSoon()) this.#end()
+    if (!this.writableNeedDrain && this.#leavesSoon()) this.#end()
     return this
   }
 
@@ -169,7 +172,9 @@ export class GrpcMuxStream extends EventEmitter implements ServedStream, StreamE
     if (this.closed) return
     const written = this.#written
     this.#written = undefined
+    this.writableNeedDrain = false
     written?.()
+    this.emit('drain')
     if (this.#ending && !this.#answered && this.#leavesSoon()) this.#end()
   }
 

@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest'
 import type { ErrorCode } from '../../../src/core/errors.ts'
 import type { Verdict } from '../../../src/core/outcome.ts'
 import { deadPort } from '../../rigs/dead-port.ts'
+import { OVER_MUX } from '../../rigs/mux-gateway.ts'
 import type { GrpcScript, ScriptedGrpcCall } from '../../rigs/scripted-grpc-server.ts'
 import { until } from '../http/rig.ts'
 import { GET, KINDS, type Kind } from './kinds.ts'
@@ -73,7 +74,8 @@ const busy = (metadata?: Record<string, string | string[]>) => (call: ScriptedGr
 const RESETS: readonly (readonly [number, number])[] = [
   ...[0, 1, 2, 3, 5, 6, 9, 10, 13].map((code) => [code, INTERNAL] as const),
   [8, status.CANCELLED],
-  [12, status.PERMISSION_DENIED],
+  // The mux has no code for it.
+  ...(OVER_MUX ? [] : [[12, status.PERMISSION_DENIED] as const]),
 ]
 /** What an HTTP answer means to gRPC (http-grpc-status-mapping); the busy ones are below. */
 const HTTP: readonly (readonly [number, number])[] = [
@@ -181,7 +183,11 @@ const FAULTS: readonly Fault[] = [
   ...RESETS.map(([code, means]) =>
     failure(`resets the stream with ${code}`, (call) => call.reset(code), 'protocol-error', means),
   ),
-  failure('resets the stream with ENHANCE_YOUR_CALM', (call) => call.reset(11), 'overloaded', RESOURCE_EXHAUSTED),
+  ...(OVER_MUX
+    ? []
+    : [
+        failure('resets the stream with ENHANCE_YOUR_CALM', (call) => call.reset(11), 'overloaded', RESOURCE_EXHAUSTED),
+      ]),
   failure(
     'resets the stream after a message',
     async (call) => {

@@ -11,6 +11,7 @@ import type { Grpc } from '../../../src/client/grpc/grpc-js.ts'
 import { GrpcTransport } from '../../../src/client/grpc/transport.ts'
 import { systemClock } from '../../../src/core/clock.ts'
 import { GRPC_STATUS } from '../../../src/core/status.ts'
+import { PREFERENCE } from '../../rigs/mux-gateway.ts'
 import { opened } from '../http/opened.ts'
 import { type GrpcRigOptions, grpcRigOver, serveGrpc } from './rig.ts'
 
@@ -41,7 +42,7 @@ async function rigOf(Client: GrpcClientClass<grpc.Client>, client?: GrpcClientOp
     call.finish(GRPC_STATUS.UNAVAILABLE, 'busy')
   })
   const stack = grpcRigOver([server.port], { retry: { attempts: 2, ...rig.retry } })
-  const transport = new GrpcTransport({ grpc: grpc as unknown as Grpc, clock: systemClock })
+  const transport = new GrpcTransport({ grpc: grpc as unknown as Grpc, clock: systemClock, preference: PREFERENCE })
   opened({ close: () => transport.close(0) })
   const destination = {
     service: stack.service,
