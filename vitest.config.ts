@@ -1,4 +1,4 @@
-import { defineConfig } from 'vitest/config'
+import { defaultExclude, defineConfig } from 'vitest/config'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -9,7 +9,9 @@ declare module 'vitest' {
   }
 }
 
-/** Where the transport matters. */
+/** What a single door does, over each transport by itself. */
+const DOORS = ['test/{client,server}/{http,grpc}/**/*.test.ts']
+/** Of these, those that run over `inmesh/1`, too. The others speak HTTP/1.1 or HTTP/2 as such. */
 const MUX = [
   'test/{client,server}/grpc/**/*.test.ts',
   'test/client/http/**/*.test.ts',
@@ -24,9 +26,26 @@ export default defineConfig({
     hookTimeout: 60_000,
     expect: { poll: { timeout: 15_000 } },
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: 3,
     projects: [
-      { extends: true, test: { name: 'inmesh', include: ALL, provide: { oldestGrpc: false, transport: 'http/1.1' } } },
+      {
+        extends: true,
+        test: {
+          name: 'inmesh',
+          include: ALL,
+          exclude: [...defaultExclude, ...DOORS],
+          provide: { oldestGrpc: false, transport: 'http/1.1' },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'http/1.1',
+          include: DOORS,
+          provide: { oldestGrpc: false, transport: 'http/1.1' },
+          env: { INMESH_TRANSPORT: 'http1' },
+        },
+      },
       {
         extends: true,
         test: {
@@ -43,6 +62,7 @@ export default defineConfig({
           name: 'oldest grpc-js',
           include: ['test/**/grpc/**/*.test.ts', 'test/**/grpc*.test.ts'],
           provide: { oldestGrpc: true, transport: 'http/1.1' },
+          env: { INMESH_TRANSPORT: 'http1' },
           setupFiles: ['test/rigs/oldest-grpc-js.ts'],
         },
       },

@@ -18,4 +18,4 @@ export const TRANSPORT_PREFERENCES = ['auto', 'http1'] as const
 export type TransportPreference = (typeof TRANSPORT_PREFERENCES)[number]
 
 /** What holds where no document, option or variable says anything. */
-export const DEFAULT_TRANSPORT: TransportPreference = 'http1'
+export const DEFAULT_TRANSPORT: TransportPreference = 'auto'

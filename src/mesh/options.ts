@@ -57,7 +57,7 @@ export interface MeshOptions {
   /**
    * What carries calls of this process where no document says anything: `'auto'` or `'http1'`. It
    * also decides what its servers offer. See the policy `transport`. `INMESH_TRANSPORT`.
-   * @defaultValue `'http1'`
+   * @defaultValue `'auto'`
    */
   readonly transport?: TransportPreference
   /**
