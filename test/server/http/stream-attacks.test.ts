@@ -246,18 +246,18 @@ it('a head that HTTP/1.1 would not take is refused, and the connection stays', a
 })
 
 it.each<[string, (response: ServerResponse) => void, number]>([
-  ['a head of 20 KB', (response) => void response.setHeader('x', 'y'.repeat(20_000)).end('x'), RESET.HEAD_TOO_LARGE],
+  ['a head of 62 KB', (response) => void response.setHeader('x', 'y'.repeat(62_000)).end('x'), RESET.HEAD_TOO_LARGE],
   [
-    'a head of 20 KB in a later turn',
-    (response) => void response.setHeader('x', 'y'.repeat(20_000)).write('x'),
+    'a head of 62 KB in a later turn',
+    (response) => void response.setHeader('x', 'y'.repeat(62_000)).write('x'),
     RESET.HEAD_TOO_LARGE,
   ],
   ['a name of 300 letters', (response) => void response.setHeader('x'.repeat(300), 'y').end('x'), RESET.INTERNAL_ERROR],
   [
-    'trailers of 20 KB',
+    'trailers of 62 KB',
     (response) => {
       response.write('x')
-      response.addTrailers({ x: 'y'.repeat(20_000) })
+      response.addTrailers({ x: 'y'.repeat(62_000) })
       response.end()
     },
     RESET.HEAD_TOO_LARGE,
