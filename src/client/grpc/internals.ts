@@ -128,7 +128,8 @@ export interface InterceptorParts {
 // Texts of statuses that grpc-js itself made.
 
 /** A message could not be read. */
-export const UNREADABLE = /^(?:Received message larger than max|Failed to decompress|Received message compressed with)/
+export const UNREADABLE =
+  /^(?:Received message (?:larger than max|compressed with|that decompresses)|Failed to decompress|Received compressed)/
 /** The connection broke below the stream. Its session may be destroyed a moment later. */
 export const LOST = /^(?:Connection dropped|Keepalive timeout)/
 /** The peer reset the stream with CANCEL. */

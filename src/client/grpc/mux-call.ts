@@ -259,7 +259,8 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
   }
 
   #unreadable({ code, details }: Unreadable): void {
-    if (this.#over || this.#status !== undefined) return
+    // The peer's status may be here already, and wait for this message.
+    if (this.#over || this.#broken) return
     this.#stream!.reset(RESET.CANCELLED)
     this.#give(code, details)
   }
