@@ -189,6 +189,8 @@ export class Inbound {
       return
     }
     stream.received(length, charge)
+    // What others have read becomes due when this takes the rest of the window.
+    this.#host.credit(0)
     if (stream.bodiless && length > 0) return this.#fault(stream, RESET.PROTOCOL_ERROR, bodyFault(stream, 0))
     const fault = lengthFault(stream.expected, stream.arrived, end)
     if (fault !== undefined) return this.#fault(stream, RESET.PROTOCOL_ERROR, fault)

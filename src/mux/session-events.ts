@@ -17,6 +17,8 @@ export interface SessionEvents {
   goingAway(lastStream: number, code: number, reason: string): void
   /** A stream has closed. */
   roomChanged(): void
+  /** A client's: the peer has answered our PING. */
+  pingAnswered?(): void
   /**
    * The peer breaks the rules or the bounds, and the connection ends. Called once. With the code
    * FLOOD, `reason` is a `FloodReason`.

@@ -67,10 +67,8 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
     socket.on('error', (error) => {
       this.#failure ??= error
     })
-    socket.on('end', () => {
-      // A half-closed peer can neither credit nor answer.
-      if (!socket.destroyed) socket.destroySoon()
-    })
+    // A half-closed peer can neither credit nor answer; a client's may still read its answers.
+    socket.on('end', () => (side === 'client' ? socket.destroy() : socket.destroySoon()))
     socket.on('close', () => this.#closed())
     this.send.start(side === 'client', encodeSettings(settings))
   }
@@ -266,7 +264,7 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
 
   /** @internal */
   pingAnswered(bytes: Buffer, from: number): void {
-    this.#keepalive.answered(bytes, from, this.#inbound.now)
+    if (this.#keepalive.answered(bytes, from, this.#inbound.now)) this.events.pingAnswered?.()
   }
 
   /** @internal */

@@ -260,6 +260,21 @@ describe('a session of inmesh/1', () => {
     expect(unsent.reset).toMatchObject({ code: undefined, executed: false })
   })
 
+  it('takes a server that has closed its half for lost, though it does not read on', async () => {
+    const settings = { streamWindow: 2 ** 30, connectionWindow: 2 ** 30 }
+    const { client, owner, server } = await pair(() => {}, settings)
+    await expect.poll(() => client.settled).toBe(true)
+    const { socket } = server()
+    socket.pause()
+    const seen = new Seen()
+    client.request('POST', '/', ['host', 'a'], Buffer.alloc(64_000_000), true, seen)
+    // The memory of the network is full.
+    await expect.poll(() => client.backlog > 0 && socket.readableLength > 0).toBe(true)
+    socket.end()
+    await expect.poll(() => owner.isClosed).toBe(true)
+    expect(seen.reset).toMatchObject({ code: undefined, executed: true })
+  })
+
   it.each([
     ['HTTP/1.1', Buffer.from('GET / HTTP/1.1\r\nhost: a\r\n\r\n'), 'a beginning that is not'],
     ['a frame before SETTINGS', Buffer.concat([Buffer.from('\0inmesh/1'), Buffer.alloc(9, 7)]), 'bytes'],

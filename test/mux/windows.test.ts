@@ -213,3 +213,18 @@ test('an end without data is sent without credit', async () => {
   await tick()
   expect(victim.sent().at(-1)).toMatchObject({ type: 'data', stream: stream.id, flags: END })
 })
+
+test('what was read is credited when others fill the window, though they leave it unread', async () => {
+  const victim = await Victim.settled('server', { connectionWindow: 40_000, streamWindow: 40_000 })
+  await victim.send(
+    request(1, { method: 'POST', flags: 0 }),
+    request(3, { method: 'POST', flags: 0 }),
+    data(1, Buffer.alloc(12_000)),
+  )
+  victim.streams[0]!.read(12_000)
+  await tick()
+  expect(victim.said()).not.toContain(`window 0 ${12_000 + 64}`)
+  // What is left is less than what could be credited.
+  await victim.send(data(3, Buffer.alloc(16_000)))
+  expect(victim.said()).toContain(`window 0 ${12_000 + 64}`)
+})

@@ -40,6 +40,8 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
   readonly #headers: string[]
   readonly #reader: MessageReader
   readonly #most: number
+  /** It has asked for its stream, and may not have got it. */
+  asked = false
   #stream: MuxStream | undefined = undefined
   /** The first message, while the call waits. */
   #first: Buffer | undefined = undefined
@@ -113,6 +115,7 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
     this.#first = undefined
     owner.leaving = true
     owner.stream = this
+    this.asked = true
     try {
       this.#stream = this.#host.request(this.#path, this.#headers, first, this.#halfClosed, this)
     } catch (error) {

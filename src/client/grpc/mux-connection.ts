@@ -130,8 +130,13 @@ export class MuxGrpcConnection implements GrpcConnection, MuxCallHost, DialOwner
   beginAll(): void {
     const waiting = this.#waiting
     this.#waiting = []
-    for (let i = 0; i < waiting.length; i++) waiting[i]!.begin()
-    this.#unbegun = 0
+    for (let i = 0; i < waiting.length; i++) {
+      const call = waiting[i]!
+      call.begin()
+      // Cancelled before it began.
+      if (!call.asked) this.#unbegun -= 1
+    }
+    this.#roomChanged()
   }
 
   request(path: string, headers: string[], body: Buffer | undefined, end: boolean, events: StreamEvents): MuxStream {
@@ -145,6 +150,7 @@ export class MuxGrpcConnection implements GrpcConnection, MuxCallHost, DialOwner
   release(): void {
     this.#running -= 1
     if (this.#running === 0 && this.#retireAt === 0) this.close()
+    else this.#roomChanged()
   }
 
   heard(now: number): void {
@@ -207,13 +213,15 @@ export class MuxGrpcConnection implements GrpcConnection, MuxCallHost, DialOwner
     const owner = this.#owner
     const events = {
       ready: () => this.#stands(),
-      roomChanged: () => {
-        if (owner.waiting > 0) owner.freed(this)
-      },
+      roomChanged: () => this.#roomChanged(),
       leaving: () => owner.lost(this, 'refused-by-peer', 'the peer takes no more calls on this connection (GOAWAY)'),
       closed: () => owner.lost(this, 'connect-failed', 'the connection was lost'),
     }
     this.#mux = new MuxConnection(events, dial, this.#setup.clock)
+  }
+
+  #roomChanged(): void {
+    if (this.#owner.waiting > 0) this.#owner.freed(this)
   }
 
   #stands(): void {

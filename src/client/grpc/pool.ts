@@ -92,6 +92,8 @@ export class GrpcPool implements EndpointPool, GrpcMuxOwner {
       assign(user, connection)
       return
     }
+    // Those who wait are waiting for it, too, if it replaces another.
+    if (!ready) connection.dial()
     if (user.ahead === true) this.#ahead.add(user)
     else if (this.#waiting.size < this.#host.settings.maxWaiting) this.#waiting.add(user)
     else {
@@ -99,7 +101,6 @@ export class GrpcPool implements EndpointPool, GrpcMuxOwner {
       return
     }
     if (ready) connection.wantRoom()
-    else connection.dial()
   }
 
   /** A waiting user gives up. */

@@ -141,6 +141,11 @@ export class MuxConnection implements SessionEvents {
     this.#owner.roomChanged(this)
   }
 
+  /** A silent peer took no calls; now it does again, though no call has ended. */
+  pingAnswered(): void {
+    this.#owner.roomChanged(this)
+  }
+
   goingAway(_lastStream: number, code: number, reason: string): void {
     if (code === GOAWAY.IDENTITY_REFUSED) this.dial.rejected(refusedByServer(reasonOfRefusal(reason) ?? reason))
     else if (this.#ready) this.leave()

@@ -17,7 +17,7 @@ import {
 import type { Grpc } from '../../../src/client/grpc/grpc-js.ts'
 import { GrpcTransport, type GrpcTransportParts } from '../../../src/client/grpc/transport.ts'
 import type { GrpcTransportSettings } from '../../../src/client/grpc/transport-options.ts'
-import { systemClock } from '../../../src/core/clock.ts'
+import { type Clock, systemClock } from '../../../src/core/clock.ts'
 import type { Endpoint } from '../../../src/core/endpoint.ts'
 import { isMeshError, type MeshError } from '../../../src/core/errors.ts'
 import type { TransportPreference } from '../../../src/core/transport.ts'
@@ -85,6 +85,8 @@ export interface GrpcRigOptions extends StackOptions {
   onRefusedByPeer?: GrpcTransportParts['onRefusedByPeer']
   loopbackAllowed?: boolean
   preference?: TransportPreference
+  /** Of the connections. @defaultValue the system's */
+  transportClock?: Clock
 }
 
 export class GrpcRig extends WatchedStack {
@@ -95,7 +97,7 @@ export class GrpcRig extends WatchedStack {
     super(endpoints, options)
     this.transport = new GrpcTransport({
       grpc: grpc as unknown as Grpc,
-      clock: systemClock,
+      clock: options.transportClock ?? systemClock,
       identity: options.identity,
       settings: options.settings ?? {},
       onPeerRefused: options.onPeerRefused,
