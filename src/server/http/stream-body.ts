@@ -49,9 +49,22 @@ export class StreamBody {
     if (!this.#request.complete && !this.#request.destroyed) this.#request.push(NOTHING)
   }
 
+  /** Nothing more arrives, and Node asks for nothing more. */
+  ended(): void {
+    if (this.#request.readableLength > 0) this.#request.once('end', () => this.credit())
+  }
+
+  /** The exchange is over: what is unread is no longer the sender's concern. */
+  release(): void {
+    this.#credit(this.arrived - this.#credited)
+  }
+
   credit(): void {
     const { _dumped: dumped, destroyed, readableLength } = this.#request as Reading
-    const taken = this.arrived - this.#credited - (dumped || destroyed ? 0 : readableLength)
+    this.#credit(this.arrived - this.#credited - (dumped || destroyed ? 0 : readableLength))
+  }
+
+  #credit(taken: number): void {
     if (taken <= 0) return
     this.#credited += taken
     this.#stream.read(taken)

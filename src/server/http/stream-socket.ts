@@ -150,6 +150,7 @@ export class StreamSocket extends AnswerSocket implements Exchange, ServedStream
     request.complete = true
     if (trailers !== undefined) addHeaders(request, trailers)
     request.push(null)
+    this.#body?.ended()
     this.readable = false
     if (this.#detached && !this.destroyed) this.#close(null)
   }
@@ -199,6 +200,7 @@ export class StreamSocket extends AnswerSocket implements Exchange, ServedStream
     this.destroyed = true
     this.readable = false
     this.writable = false
+    this.#body?.release()
     if (this.#timer !== undefined) clearTimeout(this.#timer)
     if (this.#discarding !== undefined) clearTimeout(this.#discarding)
     const whole = this.#detached && this.#request.complete
