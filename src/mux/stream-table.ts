@@ -1,9 +1,10 @@
 /** The open streams of a session, and the numbers of those that were. */
+import { OpenStreams } from './open-streams.ts'
 import type { MuxReset, MuxStream } from './stream.ts'
 import { LAST_STREAM } from './wire.ts'
 
 export class StreamTable {
-  readonly open = new Map<number, MuxStream>()
+  readonly open = new OpenStreams()
   /** The last stream that was opened, or skipped. */
   lastStream = 0
   /** The last that we serve, after our GOAWAY. */
@@ -17,7 +18,7 @@ export class StreamTable {
 
   add(stream: MuxStream): void {
     this.lastStream = stream.id
-    this.open.set(stream.id, stream)
+    this.open.add(stream)
   }
 
   /** Later requests are not served. */
@@ -28,7 +29,7 @@ export class StreamTable {
   close(stream: MuxStream): void {
     if (stream.closed) return
     stream.close()
-    this.open.delete(stream.id)
+    this.open.delete(stream)
     this.#closed()
   }
 
@@ -42,6 +43,6 @@ export class StreamTable {
 
   /** Loses those after `last`. */
   loseAfter(last: number, resetOf: (stream: MuxStream) => MuxReset): void {
-    for (const stream of [...this.open.values()]) if (stream.id > last) this.lose(stream, resetOf(stream))
+    for (const stream of this.open) if (stream.id > last) this.lose(stream, resetOf(stream))
   }
 }

@@ -78,6 +78,8 @@ export class MuxStream {
   credit: number
   /** @internal Bytes that we take before more are credited. */
   window: number
+  /** @internal Another open stream of the session; see {@link OpenStreams}. */
+  link: MuxStream | undefined = undefined
   /** @internal It waits for its turn to send. */
   listed = false
   /** Bytes written and not yet sent. */
