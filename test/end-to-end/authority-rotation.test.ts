@@ -50,10 +50,10 @@ test(
     })
     const at = ['--registry', String(fleet.url), '--data-dir', rig.path('registry')]
     const ca = commandOf(...at)
-    const restart = async (): Promise<void> => {
+    const restart = async (processes = 3): Promise<void> => {
       await fleet.registry.kill()
       await fleet.startRegistry()
-      await fleet.inTouch(3)
+      await fleet.inTouch(processes)
     }
     const before = await ca('status')
     await ca('rotate', 'root')
@@ -65,7 +65,7 @@ test(
     await fleet.serve('c')
     await fleet.answers('c')
     await eventually('the former root is withdrawn', async () => (await stage()) === 'steady', ROTATION_MS)
-    await restart()
+    await restart(4)
     await fleet.answers('a')
     const { lost, answered } = await fleet.settle()
     expect(lost).toEqual([])
