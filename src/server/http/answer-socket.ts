@@ -112,7 +112,7 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
     }
     if (this.#state === 'held' && !this.#respond(fields === undefined)) return
     this.#state = 'ended'
-    if (!this.stream.ending) this.stream.end(fields)
+    if (!this.stream.ending && !this.#end(fields)) return
     this.#tickLater()
   }
 
@@ -181,6 +181,10 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
   #respond(end: boolean): boolean {
     const first = this.#first
     this.#first = undefined
+    if (this.#status < 200) {
+      this.spoiled(RESET.INTERNAL_ERROR, new Error(`An answer cannot end with the status ${this.#status}.`))
+      return false
+    }
     this.#state = 'body'
     const sent = this.#send(this.#status, this.#reason, this.#headers, first, end)
     if (this.stream.queued >= this.writableHighWaterMark) this.#blocked = true
@@ -201,6 +205,16 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
       // Nothing was sent, and the handler may be done: its failure is reported.
       const code = error instanceof HeadTooLarge ? RESET.HEAD_TOO_LARGE : RESET.INTERNAL_ERROR
       this.spoiled(code, error as Error)
+      return false
+    }
+  }
+
+  #end(trailers: readonly string[] | undefined): boolean {
+    try {
+      this.stream.end(trailers)
+      return true
+    } catch (error) {
+      this.spoiled(RESET.INTERNAL_ERROR, error as Error)
       return false
     }
   }

@@ -7,6 +7,8 @@ import { ServedResponse } from './response.ts'
 
 /** What takes the parts of an answer. */
 export interface AnswerSink {
+  /** The exchange was cut off. */
+  readonly destroyed: boolean
   headStored(status: number, reason: string, head: string, chunked: boolean): void
   /** `trailers`: as text. */
   finishing(trailers: string): void
@@ -42,7 +44,8 @@ function storeHeader(this: Streamed, statusLine: string, headers: unknown): void
   const { chunkedEncoding } = this
   // From here on, Node writes nothing but the body, without chunks.
   this.chunkedEncoding = false
-  this._headerSent = true
+  // Of an exchange that was cut off before, Node keeps the head, and no `finish` follows.
+  this._headerSent = !this[SINK].destroyed
   this[SINK].headStored(this.statusCode, this.statusMessage, this._header, chunkedEncoding)
 }
 

@@ -313,3 +313,17 @@ describe('timeouts that a handler sets', () => {
     await alike(handler)
   })
 })
+
+describe('an answer that begins after its exchange was cut off', () => {
+  it.each<[string, (response: ServerResponse) => unknown]>([
+    ['with its end', (s) => s.end()],
+    ['with its head', (s) => s.writeHead(204).end()],
+    ['with a body', (s) => s.end('late')],
+  ])('%s, does not finish', async (_what, answer) => {
+    await alike((q, s, note) => {
+      for (const event of ['finish', 'close']) s.on(event, () => note(event))
+      q.socket.destroy()
+      setTimeout(answer, 10, s)
+    })
+  })
+})

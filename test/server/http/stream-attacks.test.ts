@@ -275,3 +275,29 @@ it.each<[string, (response: ServerResponse) => void, number]>([
   expect(failures).toHaveLength(1)
   await expect.poll(() => server.stats.inFlight).toBe(0)
 })
+
+describe('an answer that no frame may carry', () => {
+  const LONG = 'x'.repeat(300)
+  it.each<[string, (response: ServerResponse) => unknown, RegExp]>([
+    ['an informational status as the last', (s) => s.writeHead(103).end(), /status 103/],
+    ['one that is flushed', (s) => s.writeHead(100).flushHeaders(), /status 100/],
+    [
+      'trailers with a name that is too long',
+      (s) => {
+        s.write('a')
+        s.addTrailers({ [LONG]: 'b' })
+        s.end()
+      },
+      /name/,
+    ],
+  ])('%s, is cut off at once and reported, and other calls go on', async (_what, answer, why) => {
+    const { server, failures } = await serve((q, s) => (q.url === '/' ? answer(s) : s.end('ok')), {}, MUX)
+    const client = await open(server.port)
+    const other = client.ask({ path: '/other' })
+    await expect(client.ask().done).rejects.toMatchObject({ reset: { code: RESET.INTERNAL_ERROR } })
+    expect((await other.done).body).toBe('ok')
+    expect(failures).toHaveLength(1)
+    expect(String(failures[0])).toMatch(why)
+    await expect.poll(() => server.stats.inFlight).toBe(0)
+  })
+})
