@@ -2,7 +2,7 @@
  * Frames out of any pieces of bytes. Only a frame that arrives in pieces is copied; it is kept
  * within the bound of one frame.
  */
-import { FRAME, FRAME_HEAD_BYTES, MAX_ANSWER_HEAD_BYTES, MAX_PAYLOAD_BYTES } from './wire.ts'
+import { FRAME, FRAME_HEAD_BYTES, MAX_HEAD_BYTES, MAX_PAYLOAD_BYTES } from './wire.ts'
 
 export interface FrameListener {
   /** `bytes` from `from` to `to` are the payload; they are valid only during the call. */
@@ -10,7 +10,7 @@ export interface FrameListener {
   frameTooLong(length: number): void
 }
 
-const MOST_BYTES = FRAME_HEAD_BYTES + MAX_ANSWER_HEAD_BYTES
+const MOST_BYTES = FRAME_HEAD_BYTES + MAX_HEAD_BYTES
 
 export class FrameReader {
   readonly #listener: FrameListener
@@ -101,5 +101,7 @@ function lengthAt(bytes: Buffer, at: number): number {
 
 /** The longest payload of a frame of `type`. */
 function mostOf(type: number): number {
-  return type === FRAME.RESPONSE || type === FRAME.TRAILERS ? MAX_ANSWER_HEAD_BYTES : MAX_PAYLOAD_BYTES
+  return type === FRAME.REQUEST || type === FRAME.RESPONSE || type === FRAME.TRAILERS
+    ? MAX_HEAD_BYTES
+    : MAX_PAYLOAD_BYTES
 }

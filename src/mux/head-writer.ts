@@ -10,7 +10,7 @@ import { isMethod, isPath, isStatus, isText } from './field-rules.ts'
 import { checkFields, InvalidHead, sizeOfHeaders, writeFields } from './field-writer.ts'
 import type { FrameWriter } from './frame-writer.ts'
 import { METHOD_CODES } from './static-table.ts'
-import { FLAG, FRAME, MAX_ANSWER_HEAD_BYTES, MAX_PAYLOAD_BYTES } from './wire.ts'
+import { FLAG, FRAME, MAX_HEAD_BYTES, MAX_PAYLOAD_BYTES } from './wire.ts'
 
 export { InvalidHead, sizeOfHeaders } from './field-writer.ts'
 
@@ -21,6 +21,11 @@ export class HeadTooLarge extends Error {
   constructor(bytes: number, most: number) {
     super(`the head has ${bytes} bytes, at most ${most} are sent`)
   }
+}
+
+/** Whether `error` says that no peer would take the head. Nothing was sent. */
+export function isUnsendable(error: unknown): error is HeadTooLarge | InvalidHead {
+  return error instanceof HeadTooLarge || error instanceof InvalidHead
 }
 
 /** Beside the texts: numbers, lengths and the binary fields. */
@@ -41,7 +46,7 @@ export function writeRequest(
   end: boolean,
 ): void {
   const headBytes = FIXED_BYTES + method.length + path.length + sizeOfHeaders(headers)
-  if (headBytes > MAX_PAYLOAD_BYTES) throw new HeadTooLarge(headBytes, MAX_PAYLOAD_BYTES)
+  if (headBytes > MAX_HEAD_BYTES) throw new HeadTooLarge(headBytes, MAX_HEAD_BYTES)
   let flags = end ? FLAG.END : 0
   let timeoutAt = -1
   let traceAt = -1
@@ -92,7 +97,7 @@ export function writeResponse(
   end: boolean,
 ): void {
   const headBytes = FIXED_BYTES + reason.length + sizeOfHeaders(headers)
-  if (headBytes > MAX_ANSWER_HEAD_BYTES) throw new HeadTooLarge(headBytes, MAX_ANSWER_HEAD_BYTES)
+  if (headBytes > MAX_HEAD_BYTES) throw new HeadTooLarge(headBytes, MAX_HEAD_BYTES)
   if (!isStatus(status)) throw new InvalidHead(`${status} is no status of a response`)
   if (!isText(reason)) throw new InvalidHead('the reason phrase has a character that no head may have')
   const flags = (end ? FLAG.END : 0) | (reason === '' ? 0 : FLAG.REASON)
@@ -119,7 +124,7 @@ export function writeTrailers(writer: FrameWriter, stream: number, headers: read
 /** @throws HeadTooLarge, InvalidHead */
 export function checkTrailers(headers: readonly string[]): void {
   const bytes = sizeOfHeaders(headers)
-  if (bytes > MAX_ANSWER_HEAD_BYTES) throw new HeadTooLarge(bytes, MAX_ANSWER_HEAD_BYTES)
+  if (bytes > MAX_HEAD_BYTES) throw new HeadTooLarge(bytes, MAX_HEAD_BYTES)
   checkFields(headers)
 }
 

@@ -1,10 +1,16 @@
 /** The bytes of all streams together that a side takes before it credits more. */
 export class ReceiveWindow {
+  readonly #bytes: number
   #left: number
   #uncredited = 0
 
   constructor(bytes: number) {
-    this.#left = bytes
+    this.#bytes = this.#left = bytes
+  }
+
+  /** Bytes that no application has read. */
+  get unread(): number {
+    return this.#bytes - this.#left - this.#uncredited
   }
 
   /** False: the peer sends more than it was granted. */

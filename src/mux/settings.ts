@@ -7,7 +7,10 @@ export interface MuxSettings {
   readonly maxStreams: number
   /** Bytes of one stream that are unread at most. */
   readonly streamWindow: number
-  /** Bytes of all streams that are unread at most. */
+  /**
+   * Bytes of all streams that are unread at most. When they are, every stream waits, so it holds
+   * the windows of more streams than are likely to be left unread.
+   */
   readonly connectionWindow: number
   /** Headers of one head. */
   readonly maxHeaders: number
@@ -22,7 +25,7 @@ export interface MuxSettings {
 export const MUX_DEFAULTS: MuxSettings = Object.freeze({
   maxStreams: 1_000,
   streamWindow: 262_144,
-  connectionWindow: 4_194_304,
+  connectionWindow: 67_108_864,
   maxHeaders: 2_000,
   pingAfterMs: 10_000,
   pingTimeoutMs: 5_000,

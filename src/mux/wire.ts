@@ -11,8 +11,8 @@ export const FRAME_HEAD_BYTES = 9
 
 /** A longer frame would hold up the calls beside it. */
 export const MAX_PAYLOAD_BYTES = 16_384
-/** The head of an answer or its trailers may be longer: a status of gRPC has details. */
-export const MAX_ANSWER_HEAD_BYTES = 61_440
+/** A head may be longer, as over HTTP/2: gRPC has metadata, and a status has details. */
+export const MAX_HEAD_BYTES = 61_440
 
 export const FRAME = Object.freeze({
   SETTINGS: 0,

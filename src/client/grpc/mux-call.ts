@@ -9,6 +9,7 @@
 import type * as grpc from '@grpc/grpc-js'
 import { outcome as makeOutcome, type Outcome } from '../../core/outcome.ts'
 import { GRPC_STATUS, grpcStatusOfHttp } from '../../core/status.ts'
+import { isUnsendable } from '../../mux/head-writer.ts'
 import type { MuxReset, MuxStream, StreamEvents } from '../../mux/stream.ts'
 import { RESET } from '../../mux/wire.ts'
 import type { CallOwner } from './connection.ts'
@@ -119,11 +120,14 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
     try {
       this.#stream = this.#host.request(this.#path, this.#headers, first, this.#halfClosed, this)
     } catch (error) {
-      // Nothing was sent: its metadata are too large, or the connection has just ended.
+      // Nothing was sent: no peer would take its metadata, or the connection has just ended.
       owner.leaving = false
+      if (isUnsendable(error)) this.invalid = error
       this.#give(GRPC_STATUS.UNAVAILABLE, (error as Error).message)
     }
   }
+
+  invalid: Error | undefined = undefined
 
   // The stream's side.
 

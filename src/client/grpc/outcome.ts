@@ -39,6 +39,7 @@ export function outcomeOfStatus(status: grpc.StatusObject, connection: UnsentCau
   if (isOfPeer(status, source)) return ofPeer(status, trailers?.['grpc-message'], source)
   // grpc-js has no code for a message with an undeclared compression.
   if (status.code === undefined) return makeOutcome('failure', 'protocol-error', new Error('a malformed message'))
+  if (stream?.invalid !== undefined) return makeOutcome('cancelled', 'invalid-options', stream.invalid)
   if (!leaving) return ofUnsent(status, connection)
   // An unwatched stream may have been executed, so its status counts as the peer's.
   return stream === undefined ? ofPeer(status, undefined, source) : ofBroken(status, stream, source)

@@ -10,6 +10,8 @@ import type { Outcome } from '../../core/outcome.ts'
 export interface CarryingStream {
   /** The peer takes no more streams on its connection (GOAWAY). */
   readonly isLeft: boolean
+  /** Why no connection takes the request. */
+  readonly invalid?: Error | undefined
   /**
    * The outcome of a stream that ended without a gRPC status. `status`: what was made up for it,
    * and is corrected. `begun`: the answer had begun.

@@ -25,7 +25,15 @@ import type { HttpCall } from './call.ts'
 import { CONNECTION_LOST, type ConnectionUser, type RequestConnection, type RequestPool } from './connection-user.ts'
 import type { ReceivedHeaders } from './headers.ts'
 import { mirrorRequest } from './mirror.ts'
-import { answerOutcome, endsWithConnection, isEventStream, isInvalid, isUnsent, outcomeOf } from './outcome.ts'
+import {
+  answerOutcome,
+  endsWithConnection,
+  isEventStream,
+  isInvalid,
+  isUnsendable,
+  isUnsent,
+  outcomeOf,
+} from './outcome.ts'
 import { attemptHeaders, dispatchOptions } from './prepare-request.ts'
 
 /**
@@ -195,6 +203,7 @@ export class HttpAttempt
       return
     }
     if (this.over) return
+    if (isUnsendable(error)) this.sent = false
     if (isInvalid(error)) this.end(makeOutcome('cancelled', 'invalid-options', error))
     else if (isUnsent(error) && !(this.call.request.body?.content instanceof StreamedBody)) {
       this.#phase = 'waiting'
@@ -265,7 +274,6 @@ export class HttpAttempt
     this.pool.take(this)
   }
 
-  /** The connections that it may use. */
   protected get pool(): RequestPool {
     return this.call.transport.poolOf(this.endpoint!)
   }

@@ -7,6 +7,14 @@ import type { ErrorCode } from '../../core/errors.ts'
 import type { TransportName } from '../../core/transport.ts'
 import type { EndpointPool } from '../transport.ts'
 
+/** Receives the answer to a request. */
+export interface AnswerHandler extends Dispatcher.DispatchHandler {
+  /**
+   * Others wait: gives up its answer if that is buffered and unread. Returns whether it did.
+   */
+  giveBackUnread?(now: number): boolean
+}
+
 /** Waits for a connection, then sends one request on it. The pool keeps the links of its queue. */
 export interface ConnectionUser {
   waitingIn: RequestPool | undefined
@@ -16,10 +24,7 @@ export interface ConnectionUser {
   assigned(connection: RequestConnection): void
   /** It gets none. Nothing was sent. */
   refused(code: ErrorCode, cause: unknown): void
-  /**
-   * Others wait: gives the connection back if its answer is buffered and unread. Returns whether it
-   * did.
-   */
+  /** See {@link AnswerHandler}. */
   giveBackUnread?(now: number): boolean
 }
 
@@ -31,7 +36,7 @@ export interface RequestConnection {
   /** The peer broke the connection off rather than ending it. */
   readonly brokenOff: boolean
   /** Starts one request. The handler receives everything that follows. */
-  dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void
+  dispatch(options: Dispatcher.DispatchOptions, handler: AnswerHandler): void
   /** Reports that the peer rejected our certificate. */
   refusedUs(cause: unknown): void
 }

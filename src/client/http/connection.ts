@@ -48,6 +48,7 @@ export class HttpConnection implements PooledConnection {
   readonly shared = false
   readonly strained = false
   readonly silent = false
+  readonly hesitant = false
   retireAt: number
   endsAt: number
   readonly peer: ShownCertificate | undefined
@@ -135,6 +136,10 @@ export class HttpConnection implements PooledConnection {
   /** Closes it at once, whatever runs on it. */
   close(): void {
     this.#socket.destroy()
+  }
+
+  giveBackUnread(now: number): number {
+    return this.user?.giveBackUnread?.(now) === true ? 1 : 0
   }
 
   tick(): void {

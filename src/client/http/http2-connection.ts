@@ -20,7 +20,7 @@ import type { Dial } from '../dial.ts'
 import { LostStream } from '../mux/lost-stream.ts'
 import { retirementOf, type ShownCertificate } from '../peer-end.ts'
 import { StreamedBody } from './body/streamed.ts'
-import type { ConnectionUser } from './connection-user.ts'
+import type { AnswerHandler, ConnectionUser } from './connection-user.ts'
 import { flatHeader } from './headers.ts'
 import { Http2RequestStream, type Http2StreamOwner } from './http2-stream.ts'
 import type { PooledConnection } from './pooled-connection.ts'
@@ -53,18 +53,19 @@ export class Http2Connection implements PooledConnection, Http2StreamOwner {
   readonly brokenOff = false
   readonly strained = false
   readonly silent = false
+  readonly hesitant = false
   user: ConnectionUser | undefined = undefined
   retireAt: number
   endsAt: number
   readonly peer: ShownCertificate | undefined
   idleSince: number
-  running = 0
   leaving = false
   readonly #owner: Http2ConnectionOwner
   readonly #dial: Dial
   readonly #clock: Clock
   readonly #scheme: string
   readonly #session: ClientHttp2Session
+  readonly #exchanges = new Set<StreamExchange>()
   #ready = false
   /** The last stream that the peer serves. */
   #last = ALL
@@ -94,6 +95,10 @@ export class Http2Connection implements PooledConnection, Http2StreamOwner {
     })
   }
 
+  get running(): number {
+    return this.#exchanges.size
+  }
+
   get room(): number {
     if (!this.usable) return 0
     const { maxConcurrentStreams = MOST_STREAMS } = this.#session.remoteSettings
@@ -104,7 +109,7 @@ export class Http2Connection implements PooledConnection, Http2StreamOwner {
     return this.#ready && !this.leaving && !this.#session.closed && !this.#session.destroyed
   }
 
-  dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+  dispatch(options: Dispatcher.DispatchOptions, handler: AnswerHandler): void {
     const { method, path, body } = options
     const exchange = new StreamExchange(method, handler, this)
     handler.onRequestStart?.(exchange, null)
@@ -120,8 +125,8 @@ export class Http2Connection implements PooledConnection, Http2StreamOwner {
         endStream: !streamed && content === undefined,
         waitForTrailers: streamed,
       })
-      this.#begun()
-      sent.once('close', () => this.#ended())
+      this.#begun(exchange)
+      sent.once('close', () => this.#ended(exchange))
       stream = new Http2RequestStream(sent, this, exchange)
     } catch (error) {
       // The session has closed meanwhile, or Node finds a header wrong.
@@ -156,6 +161,12 @@ export class Http2Connection implements PooledConnection, Http2StreamOwner {
 
   park(): void {
     // It knows itself when no call runs on it.
+  }
+
+  giveBackUnread(now: number, most: number): number {
+    let given = 0
+    for (const exchange of this.#exchanges) if (given < most && exchange.giveBackUnread(now)) given += 1
+    return given
   }
 
   finish(): void {
@@ -193,13 +204,13 @@ export class Http2Connection implements PooledConnection, Http2StreamOwner {
     return new LostStream({ code: undefined, reason: '', executed: false, cause }, this.leaving)
   }
 
-  #begun(): void {
-    this.running += 1
+  #begun(exchange: StreamExchange): void {
+    this.#exchanges.add(exchange)
     if (this.running === 1) this.#session.ref()
   }
 
-  #ended(): void {
-    this.running -= 1
+  #ended(exchange: StreamExchange): void {
+    this.#exchanges.delete(exchange)
     if (this.running === 0) {
       this.idleSince = this.#clock.now()
       if (!this.#session.destroyed) this.#session.unref()

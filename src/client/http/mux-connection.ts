@@ -3,13 +3,18 @@ import type { Dispatcher } from 'undici'
 import type { IdentityRefusal } from '../../net/identity-refusal.ts'
 import { MuxConnection } from '../mux/connection.ts'
 import { StreamedBody } from './body/streamed.ts'
-import { CONNECTION_LOST, type ConnectionUser } from './connection-user.ts'
+import { type AnswerHandler, CONNECTION_LOST, type ConnectionUser } from './connection-user.ts'
 import { flatHeader } from './headers.ts'
 import type { PooledConnection } from './pooled-connection.ts'
 import { StreamExchange } from './stream-exchange.ts'
 
 /** Methods for which the absence of a body is said, as in HTTP/1.1 (RFC 9110, 8.6). */
 const EXPECT_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH', 'QUERY'])
+
+/**
+ * With more unread, calls use another connection: 32 to 64 answers, of which each buffers the rest.
+ */
+const MOST_UNREAD_BYTES = 8_388_608
 
 export class HttpMuxConnection extends MuxConnection implements PooledConnection {
   readonly shared = true
@@ -22,7 +27,7 @@ export class HttpMuxConnection extends MuxConnection implements PooledConnection
   #options: Dispatcher.DispatchOptions[] = []
 
   override get room(): number {
-    return super.room - this.#pending.length
+    return this.session.window.unread < MOST_UNREAD_BYTES ? super.room - this.#pending.length : 0
   }
 
   override get running(): number {
@@ -30,7 +35,7 @@ export class HttpMuxConnection extends MuxConnection implements PooledConnection
   }
 
   /** Begins at the end of the turn, so that a call that is cancelled in it is never sent. */
-  dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+  dispatch(options: Dispatcher.DispatchOptions, handler: AnswerHandler): void {
     if (this.#pending.length === 0) process.nextTick(beginPending, this)
     this.#pending.push(new StreamExchange(options.method, handler, this.session))
     this.#options.push(options)
@@ -53,6 +58,15 @@ export class HttpMuxConnection extends MuxConnection implements PooledConnection
 
   park(): void {
     // It knows itself when no call runs on it.
+  }
+
+  giveBackUnread(now: number, most: number): number {
+    let given = 0
+    for (const { events } of this.session.streams.open) {
+      // Each makes room for many calls, once enough is read.
+      if ((given < most || this.room <= 0) && (events as StreamExchange).giveBackUnread(now)) given += 1
+    }
+    return given
   }
 
   #begin(exchange: StreamExchange, { method, path, headers, body }: Dispatcher.DispatchOptions): void {

@@ -6,8 +6,7 @@ import type { Clock } from '../../core/clock.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'
 import { outcome as makeOutcome, type Outcome, repeatedAnswer, SUCCESS } from '../../core/outcome.ts'
 import { httpOutcome, parseRetryAfter } from '../../core/status.ts'
-import { InvalidHead } from '../../mux/field-writer.ts'
-import { HeadTooLarge } from '../../mux/head-writer.ts'
+import { isUnsendable } from '../../mux/head-writer.ts'
 import { RESET } from '../../mux/wire.ts'
 import { reasonOfRefusal, refusedByServer } from '../../net/identity-refusal.ts'
 import type { ClientCall } from '../call.ts'
@@ -15,6 +14,8 @@ import { refusedByAlert } from '../certificate-alert.ts'
 import { LostStream } from '../mux/lost-stream.ts'
 import type { ReceivedHeaders } from './headers.ts'
 import { MalformedAnswer } from './stream-exchange.ts'
+
+export { isUnsendable } from '../../mux/head-writer.ts'
 
 /** The outcome that the head of a response implies. Without a call, no other attempt follows. */
 export function answerOutcome(status: number, headers: ReceivedHeaders, clock: Clock, call?: ClientCall): Outcome {
@@ -43,7 +44,7 @@ const EVENT_STREAM = /^(?:text\/event-stream|multipart\/x-mixed-replace)\b/i
 /** Whether the request was invalid. */
 export function isInvalid(error: Error): boolean {
   const code = (error as NodeJS.ErrnoException).code
-  if (error instanceof HeadTooLarge || error instanceof InvalidHead) return true
+  if (isUnsendable(error)) return true
   return code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED' || code === MISMATCH
 }
 

@@ -228,8 +228,9 @@ export class HttpPool implements RequestPool, DialOwner {
     this.#proof.cutEnded(this.#all, this.#host.clock)
     for (const connection of [...this.#all]) connection.tick(now)
     this.#serve()
-    const { idleTimeoutMs, spareConnections, maxConnections } = this.#host.settings
-    if (this.waiting > 0 && this.#all.size >= maxConnections) this.#reclaim(now)
+    this.#dial()
+    const { idleTimeoutMs, spareConnections } = this.#host.settings
+    if (this.waiting > 0 && this.#counted >= this.#dialer.most) this.#reclaim(now)
     this.#shared.sweep(now, idleTimeoutMs, spareConnections)
     const { dials } = this.#dialer
     if (this.#shared.strained && dials.size === 0 && !this.#isFull && !this.#closing) this.#dialer.open()
@@ -288,12 +289,12 @@ export class HttpPool implements RequestPool, DialOwner {
   #reclaim(now: number): void {
     let wanted = this.waiting
     for (const connection of [...this.#all]) {
-      if (wanted > 0 && connection.user?.giveBackUnread?.(now) === true) wanted -= 1
+      if (wanted > 0) wanted -= connection.giveBackUnread(now, wanted)
     }
   }
 
   #dial(): void {
-    if (this.#closing || this.#line.first === undefined) return
+    if (this.#closing || this.#line.first === undefined || this.#shared.hesitant) return
     const before = this.connections
     this.#dialer.dial(this.waiting, this.#counted)
     if (before === 0 && this.connections > 0) this.#host.opened(this)

@@ -29,10 +29,16 @@ export interface PooledConnection extends RequestConnection {
   close(): void
   /** Closes at once, because of its peer. */
   cut(cause: Error): void
+  /**
+   * Others wait: gives up at most `most` answers that are buffered and unread. Returns how many.
+   */
+  giveBackUnread(now: number, most: number): number
   /** Housekeeping, about once a second. */
   tick(now: number): void
   /** The peer owes an answer, and sends nothing at all. */
   readonly silent: boolean
+  /** Calls wait, unsent, until its peer gives a sign of life or is found silent. */
+  readonly hesitant: boolean
   /** Whether another connection would carry more than it alone. */
   readonly strained: boolean
 }

@@ -31,6 +31,11 @@ export class SharedConnections {
     return this.#list.length > 0 && this.#list.every((connection) => connection.strained)
   }
 
+  /** Whether one of them may have room again in a moment. */
+  get hesitant(): boolean {
+    return this.#list.some((connection) => connection.hesitant)
+  }
+
   add(connection: PooledConnection): void {
     this.#list.push(connection)
   }

@@ -11,6 +11,7 @@ import type { MuxReset } from '../../mux/stream.ts'
 import { RESET } from '../../mux/wire.ts'
 import { LostStream } from '../mux/lost-stream.ts'
 import type { StreamedBody } from './body/streamed.ts'
+import type { AnswerHandler } from './connection-user.ts'
 import type { ReceivedHeaders } from './headers.ts'
 import type { RequestStream, RequestStreamEvents } from './request-stream.ts'
 import { Upload } from './upload.ts'
@@ -31,7 +32,7 @@ export class StreamExchange implements RequestStreamEvents, Dispatcher.DispatchC
   reason: Error | null = null
   over = false
   readonly method: string
-  readonly #handler: Dispatcher.DispatchHandler
+  readonly #handler: AnswerHandler
   readonly #session: Leaving
   #stream: RequestStream | undefined = undefined
   #upload: Upload | undefined = undefined
@@ -40,7 +41,7 @@ export class StreamExchange implements RequestStreamEvents, Dispatcher.DispatchC
   /** Received while paused: the peer gets no credit for them yet. */
   #uncredited = 0
 
-  constructor(method: string, handler: Dispatcher.DispatchHandler, session: Leaving) {
+  constructor(method: string, handler: AnswerHandler, session: Leaving) {
     this.method = method
     this.#session = session
     this.#handler = handler
@@ -64,6 +65,11 @@ export class StreamExchange implements RequestStreamEvents, Dispatcher.DispatchC
     this.#stream = stream
     this.#upload = new Upload(stream, body, length === undefined ? UNKNOWN : Number(length), this)
     this.#upload.start()
+  }
+
+  /** Others wait: gives up an answer that is unread. Returns whether it did. */
+  giveBackUnread(now: number): boolean {
+    return !this.over && this.#handler.giveBackUnread?.(now) === true
   }
 
   // The upload's events.

@@ -10,7 +10,7 @@ import type { Clock } from '../../core/clock.ts'
 import { MUX } from '../../core/transport.ts'
 import { MuxSession, type SessionEvents } from '../../mux/session.ts'
 import { MUX_DEFAULTS, type MuxSettings } from '../../mux/settings.ts'
-import { GOAWAY, type GoAwayCode } from '../../mux/wire.ts'
+import { GOAWAY, type GoAwayCode, MAX_WINDOW } from '../../mux/wire.ts'
 import { reasonOfRefusal, refusedByServer } from '../../net/identity-refusal.ts'
 import { refusedByAlert } from '../certificate-alert.ts'
 import type { Dial } from '../dial.ts'
@@ -33,7 +33,13 @@ export interface MuxConnectionOwner {
  * A client serves no streams. While calls run, it asks every second, so a peer that died without
  * closing is noticed 10 s later; a loop that only stalls has as much time.
  */
-const CLIENT_SETTINGS: MuxSettings = Object.freeze({ ...MUX_DEFAULTS, maxStreams: 0, pingTimeoutMs: 10_000 })
+const CLIENT_SETTINGS: MuxSettings = Object.freeze({
+  ...MUX_DEFAULTS,
+  maxStreams: 0,
+  // Unread answers never hold up others: the client itself has opened each stream that fills it.
+  connectionWindow: MAX_WINDOW,
+  pingTimeoutMs: 10_000,
+})
 
 export class MuxConnection implements SessionEvents {
   readonly transport = MUX
@@ -64,9 +70,14 @@ export class MuxConnection implements SessionEvents {
     dial.reader = this.session
   }
 
-  /** Calls that it takes besides those that run. None while the peer is silent. */
+  /** Calls that it takes besides those that run. None while the peer owes a sign of life. */
   get room(): number {
-    return this.#watch.silent ? 0 : this.session.room
+    return this.#watch.hesitant ? 0 : this.session.room
+  }
+
+  /** It takes no calls until the peer gives a sign of life, or is found silent. */
+  get hesitant(): boolean {
+    return this.#watch.hesitant && !this.#watch.silent
   }
 
   /** The peer owes an answer, and sends nothing at all. */
@@ -92,6 +103,7 @@ export class MuxConnection implements SessionEvents {
   /** A call begins on it: the process stays alive for it. */
   begun(): void {
     if (this.session.open === 1) this.dial.socket.ref()
+    else this.#watch.begun()
   }
 
   /** The peer takes no more calls on it. */

@@ -1,5 +1,5 @@
 /** From a new stream to Node's request and response, which the server gives to its listeners. */
-import { type IncomingMessage, METHODS, type Server } from 'node:http'
+import { type IncomingMessage, METHODS, maxHeaderSize, type Server } from 'node:http'
 import type { EventSink } from '../../telemetry/events.ts'
 import type { Connection } from '../connection.ts'
 import { InboundMessage } from './headers.ts'
@@ -28,7 +28,7 @@ export function openExchange(
   end: boolean,
   problem?: string,
 ): void {
-  const head = new StreamHead(method, headers, end, problem)
+  const head = new StreamHead(method, path, headers, end, problem)
   const socket = new StreamSocket(connection, stream, server)
   const request = new InboundMessage(socket.socket) as Node
   request.httpVersionMajor = 1
@@ -41,7 +41,7 @@ export function openExchange(
   addHeaders(request, headers)
   const response = new StreamResponse(request, socket)
   socket.open(request, response, end ? undefined : head.length)
-  if (head.problem !== undefined) refuseHead(events, request, response, head.problem)
+  if (head.problem !== undefined) refuseHead(events, request, response, head.problem, head.status)
   else server.emit(eventOf(head.expect), request, response)
   if (end) socket.requestEnded()
 }
@@ -57,15 +57,24 @@ class StreamHead {
   length = -1
   expect: string | undefined = undefined
   problem: string | undefined
+  /** Of a refusal. */
+  status = 400
+  #bytes: number
 
-  constructor(method: string, headers: readonly string[], end: boolean, problem: string | undefined) {
+  constructor(method: string, path: string, headers: readonly string[], end: boolean, problem: string | undefined) {
     this.problem = problem
+    this.#bytes = path.length
     if (!KNOWN_METHODS.has(method)) this.problem = `The method ${method} is not served on a stream.`
     for (let i = 0; i < headers.length; i += 2) this.#read(headers[i]!, headers[i + 1]!)
+    if (this.#bytes >= maxHeaderSize) {
+      this.status = 431
+      this.problem = `The head of the request has more than ${maxHeaderSize} bytes.`
+    }
     if (end && this.length > 0) this.problem ??= 'The request has a content-length and no body.'
   }
 
   #read(name: string, value: string): void {
+    this.#bytes += name.length + value.length
     switch (name) {
       case 'content-length':
         if (this.length >= 0 || !LENGTH.test(value)) this.problem = 'The content-length is no single number.'

@@ -59,7 +59,7 @@ it('a peer whose loop answers late for some seconds gets a second connection', a
   const ping = (): void => {
     pings += 1
   }
-  const session = { open: 0, backlog: 0, heardAt: 0, roundTripMs: 0, ping }
+  const session = { open: 0, backlog: 0, heardAt: 0, roundTripMs: 0, ping, send: { credit: 1_000_000 } }
   const watch = new PeerWatch(session as never, clock)
   const second = (roundTripMs: number): void => {
     clock.advance(1_000)
