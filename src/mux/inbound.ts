@@ -227,8 +227,10 @@ export class Inbound {
     if (to === from) return 'a RESET without a code'
     const stream = this.#host.streams.open.get(id)
     if (stream === undefined) return this.#late()
-    const code = bytes[from]! as ResetCode
-    const reason = readLatin1(bytes, from + 1, Math.min(to, from + 1 + MAX_REASON_BYTES))
+    const said = bytes[from]! as ResetCode
+    // A later version may know more.
+    const code = said > LAST_RESET ? RESET.PROTOCOL_ERROR : said
+    const reason = readReason(bytes, from + 1, to)
     const flood = this.#countReset(stream)
     this.#host.streams.lose(stream, { code, reason, executed: code !== RESET.NOT_EXECUTED })
     this.#flooded(flood)
@@ -260,7 +262,7 @@ export class Inbound {
     if (last > this.#peerServesUntil) return 'a GOAWAY that takes back the one before'
     if (this.#flooded(this.#host.guard.frame())) return undefined
     this.#peerServesUntil = last
-    const reason = readLatin1(bytes, from + 5, Math.min(to, from + 5 + MAX_REASON_BYTES))
+    const reason = readReason(bytes, from + 5, to)
     this.#host.peerLeaves(last, bytes[from + 4]!, reason)
   }
 
@@ -340,3 +342,13 @@ function copy(bytes: Buffer, from: number, to: number): Buffer {
   bytes.copy(own, 0, from, to)
   return own
 }
+
+const LAST_RESET = Math.max(...Object.values(RESET))
+
+/** Reasons reach the text of errors, and with control characters a peer could forge lines of a log. */
+function readReason(bytes: Buffer, from: number, to: number): string {
+  const text = readLatin1(bytes, from, Math.min(to, from + MAX_REASON_BYTES))
+  return text.replace(UNPRINTABLE, '?')
+}
+
+const UNPRINTABLE = /[^\x20-\x7e]/g

@@ -58,6 +58,8 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
   #unread = 0
   #reset: MuxReset | undefined = undefined
   #status: grpc.StatusObject | undefined = undefined
+  /** Only C core answers for what its GOAWAY cut short, and it speaks HTTP/2. */
+  readonly isLeft = false
   /** The status was made up: the answer has no further message. */
   #broken = false
   #over = false
@@ -135,7 +137,7 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
     if (status < 200 || this.#over) return
     this.#owner.httpStatus = status
     if (end) {
-      this.#answered(headers)
+      this.#answered(headers, true)
       return
     }
     this.#encoding = encodingOf(headers) ?? 'identity'
@@ -161,7 +163,8 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
   }
 
   trailersArrived(_stream: MuxStream, headers: string[]): void {
-    if (!this.#over) this.#answered(headers)
+    // As HTTP/2 has it, there are none if they are empty.
+    if (!this.#over) this.#answered(headers, headers.length > 0)
   }
 
   wasReset(_stream: MuxStream, reset: MuxReset): void {
@@ -197,10 +200,6 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
   }
 
   // What its end says.
-
-  get isLeft(): boolean {
-    return this.#host.isLeft
-  }
 
   broken(status: grpc.StatusObject, begun: boolean): Outcome {
     if (this.#reset !== undefined) return outcomeOfReset(this.#reset, status, begun, this.#host.isLeft)
@@ -242,11 +241,10 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
     this.#unread = 0
   }
 
-  #answered(headers: readonly string[]): void {
+  #answered(headers: readonly string[], counts: boolean): void {
     if (this.#status !== undefined) return
     const trailers = decisive(headers)
-    // As HTTP/2 has it, there are none if they are empty.
-    if (headers.length > 0) this.#owner.trailers = trailers
+    if (counts) this.#owner.trailers = trailers
     const said = trailers['grpc-status']
     const metadata = metadataOf(headers, this.#host.Metadata, isOfStatus)
     if (said === undefined) this.#unanswered(metadata)
