@@ -114,7 +114,7 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
 
   /**
    * A client's new stream. `body`: what is known of it; `end`: that is all. On a connection that
-   * has ended, the stream is reset in the next turn.
+   * has ended, or takes no more streams, the stream is reset in the next turn.
    *
    * @throws HeadTooLarge, InvalidHead before anything was sent
    */
@@ -128,8 +128,8 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
   ): MuxStream {
     const id = this.streams.lastStream + 1
     const stream = new MuxStream(this, id, events, this.#peer.streamWindow, this.#settings.streamWindow)
-    if (this.#over || this.#broken) {
-      process.nextTick(() => this.streams.lose(stream, this.#lossOf(stream)))
+    if (this.#over || this.#broken || this.leaving) {
+      process.nextTick(() => this.streams.lose(stream, this.#over || this.#broken ? this.#lossOf(stream) : LEFT))
       return stream
     }
     stream.head = stream.bodiless = method === 'HEAD'
@@ -340,6 +340,13 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
     return { code: undefined, reason: cause?.message ?? 'the connection was lost', executed, cause }
   }
 }
+
+/** A stream that was opened after GOAWAY: no peer would answer it. */
+const LEFT: MuxReset = Object.freeze({
+  code: RESET.NOT_EXECUTED,
+  reason: 'the connection takes no more streams',
+  executed: false,
+})
 
 /** A body that does not fit beside its head. */
 function queue(stream: MuxStream, bytes: Uint8Array, end: boolean): void {

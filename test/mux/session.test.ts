@@ -240,6 +240,10 @@ describe('a session of inmesh/1', () => {
     expect(second.reset).toMatchObject({ code: RESET.NOT_EXECUTED, executed: false })
     expect(owner.goAways).toEqual([[1, GOAWAY.NO_ERROR, 'drain']])
     expect(client.room).toBe(0)
+    const third = new Seen()
+    client.request('GET', '/3', ['host', 'a'], undefined, true, third)
+    await third.settled
+    expect(third.reset).toMatchObject({ code: RESET.NOT_EXECUTED, executed: false })
     requests[0]!.stream.respond(200, '', [], 'late', true)
     await first.settled
     expect(first.body.toString()).toBe('late')
