@@ -9,13 +9,16 @@ export const HTTP2 = 'h2'
 export const HTTP1 = 'http/1.1'
 
 /** What a connection carries. The type is open: a later version may know more. */
-export type TransportName = typeof MUX | typeof HTTP2 | typeof HTTP1 | (string & {})
+export type TransportName = 'inmesh/1' | 'h2' | 'http/1.1' | (string & {})
 
-/** `http1`: as every version can, without {@link MUX}; for gRPC this is HTTP/2. */
-export const TRANSPORT_PREFERENCES = ['auto', 'http1'] as const
 
-/** The transport that calls to a service may take. */
-export type TransportPreference = (typeof TRANSPORT_PREFERENCES)[number]
+/**
+ * The transport that calls to a service may take. `http1`: as every version can, without
+ * `inmesh/1`; for gRPC this is HTTP/2.
+ */
+export type TransportPreference = 'auto' | 'http1'
+
+export const TRANSPORT_PREFERENCES = ['auto', 'http1'] as const satisfies readonly TransportPreference[]
 
 /** What holds where no document, option or variable says anything. */
 export const DEFAULT_TRANSPORT: TransportPreference = 'auto'

@@ -345,7 +345,7 @@ function copy(bytes: Buffer, from: number, to: number): Buffer {
 
 const LAST_RESET = Math.max(...Object.values(RESET))
 
-/** Reasons reach the text of errors, and with control characters a peer could forge lines of a log. */
+/** Reasons reach the text of errors: control characters would forge lines of a log. */
 function readReason(bytes: Buffer, from: number, to: number): string {
   const text = readLatin1(bytes, from, Math.min(to, from + MAX_REASON_BYTES))
   return text.replace(UNPRINTABLE, '?')
