@@ -11,7 +11,6 @@ export const HTTP1 = 'http/1.1'
 /** What a connection carries. The type is open: a later version may know more. */
 export type TransportName = 'inmesh/1' | 'h2' | 'http/1.1' | (string & {})
 
-
 /**
  * The transport that calls to a service may take. `http1`: as every version can, without
  * `inmesh/1`; for gRPC this is HTTP/2.

@@ -3,14 +3,18 @@
  * Its request is read in this process and goes through the mesh as an upgrade.
  */
 import { type IncomingMessage, Server } from 'node:http'
-import type { createConnection as createNetConnection } from 'node:net'
+import type { NetConnectOpts, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { HttpService } from '../http/call.ts'
 import { type ConnectorOptions, resolveConnector } from './options.ts'
 import { UpgradeRelay } from './upgrade-relay.ts'
 
 /** Takes the place of `net.createConnection` in the options of a library. */
-export type Connector = typeof createNetConnection
+export interface Connector {
+  (options: NetConnectOpts, connectionListener?: () => void): Socket
+  (port: number, host?: string, connectionListener?: () => void): Socket
+  (path: string, connectionListener?: () => void): Socket
+}
 
 /** Far beyond what servers accept: they are the ones to refuse. */
 const MAX_HEAD_BYTES = 262_144
