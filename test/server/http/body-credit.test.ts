@@ -6,8 +6,8 @@ import { MUX_DEFAULTS } from '../../../src/mux/settings.ts'
 import { MuxClient } from '../../rigs/mux-client.ts'
 import { serve } from '../rig.ts'
 
-/** Two frames. */
-const BODY = Buffer.alloc(30_000, 'x')
+/** Many frames; of the calls that stay open there are fewer than streams allowed. */
+const BODY = Buffer.alloc(200_000, 'x')
 const CALLS = Math.ceil((2 * MUX_DEFAULTS.connectionWindow) / BODY.length)
 
 async function allOf(request: IncomingMessage): Promise<void> {
