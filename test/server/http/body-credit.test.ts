@@ -8,7 +8,7 @@ import { serve } from '../rig.ts'
 
 /** Many frames; of the calls that stay open there are fewer than streams allowed. */
 const BODY = Buffer.alloc(200_000, 'x')
-const CALLS = Math.ceil((2 * MUX_DEFAULTS.connectionWindow) / BODY.length)
+const CALLS = Math.ceil((1.2 * MUX_DEFAULTS.connectionWindow) / BODY.length)
 
 async function allOf(request: IncomingMessage): Promise<void> {
   for await (const part of request) void part
