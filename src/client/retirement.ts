@@ -27,7 +27,7 @@ export function retirement(clock: Clock, spreadMs: number): Retirement {
 }
 
 /** The connections of one endpoint. */
-interface FollowingPool {
+export interface FollowingPool {
   readonly endpoint: Endpoint
   judge(verifier: PeerVerifier): void
   cut(cause: Error): void

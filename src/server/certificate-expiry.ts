@@ -3,36 +3,36 @@
  * with a valid one. A caller that renewed its certificate keeps its long streams.
  */
 import { certificateTimeOf } from '../core/certificate-time.ts'
-import type { Clock, Timer } from '../core/clock.ts'
+import type { Clock } from '../core/clock.ts'
+import { Sweeper, type Swept } from '../core/sweeper.ts'
 import type { Connection } from './connection.ts'
 
 const SWEEP_MS = 1_000
 /** How long after the expiry an answer may still be sent. */
 const GRACE_MS = 1_000
 
-export class CertificateExpiry {
+export class CertificateExpiry implements Swept {
   readonly #clock: Clock
   readonly #connections: () => Iterable<Connection>
-  #timer: Timer | undefined
+  readonly #sweeper: Sweeper
 
   constructor(clock: Clock, connections: () => Iterable<Connection>) {
     this.#clock = clock
     this.#connections = connections
+    this.#sweeper = new Sweeper(clock, SWEEP_MS, this)
   }
 
   /** A connection with a certificate has been added. */
   watch(): void {
-    this.#timer ??= this.#clock.startBackgroundTimer(SWEEP_MS, sweep, this)
+    this.#sweeper.start()
   }
 
   stop(): void {
-    if (this.#timer !== undefined) this.#clock.stopTimer(this.#timer)
-    this.#timer = undefined
+    this.#sweeper.stop()
   }
 
   /** @internal An idle connection stays: its next request is answered as not executed. */
-  sweep(): void {
-    this.#timer = undefined
+  sweep(): boolean {
     const now = certificateTimeOf(this.#clock).now()
     const valid = new Set<string>()
     let certified = false
@@ -45,10 +45,6 @@ export class CertificateExpiry {
       if (caller === undefined || valid.has(caller.spiffeId)) continue
       if (inFlight > 0 && now >= expiresAt + GRACE_MS) socket.destroy()
     }
-    if (certified) this.watch()
+    return certified
   }
-}
-
-function sweep(expiry: CertificateExpiry): void {
-  expiry.sweep()
 }

@@ -5,7 +5,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { LookupFunction } from 'node:net'
 import type * as grpc from '@grpc/grpc-js'
-import { type Clock, systemClock, type Timer } from '../../core/clock.ts'
+import { type Clock, systemClock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { TransportPreference } from '../../core/transport.ts'
 import { OverrideProofs } from '../../identity/override-proofs.ts'
@@ -15,7 +15,7 @@ import { installedVersion } from '../../options/optional-peer.ts'
 import { checkedLookup } from '../checked-lookup.ts'
 import type { ClientIdentity } from '../client-identity.ts'
 import type { Probe } from '../health-checks.ts'
-import { followIdentity } from '../retirement.ts'
+import { PoolSet } from '../pool-set.ts'
 import type { Transport } from '../transport.ts'
 import { TransportPreferences } from '../transport-preferences.ts'
 import type { Grpc } from './grpc-js.ts'
@@ -26,8 +26,6 @@ import { GRPC_TRANSPORT_DEFAULTS, type GrpcTransportSettings, LARGEST_MESSAGE } 
 
 const KEEPALIVE_TIMEOUT_MS = 5_000
 
-/** Interval of keepalive and of the check for expired certificates, while there are connections. */
-const SWEEP_MS = 1_000
 /** A connection without calls closes after this. */
 const IDLE_MS = 300_000
 
@@ -72,9 +70,7 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
   closed = false
   /** Largest message in bytes, by service. */
   readonly #largest = new Map<string, number>()
-  readonly #pools = new Set<GrpcPool>()
-  readonly #stopListening: (() => void) | undefined
-  #sweeper: Timer | undefined
+  readonly #pools: PoolSet<GrpcPool>
 
   constructor(parts: GrpcTransportParts) {
     this.grpc = parts.grpc
@@ -107,7 +103,7 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
       'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
       'grpc.client_idle_timeout_ms': IDLE_MS,
     })
-    this.#stopListening = followIdentity(parts.identity, this.clock, this.settings.rotationSpreadMs, this.#pools)
+    this.#pools = new PoolSet(this.clock, parts.identity, this.settings.rotationSpreadMs)
   }
 
   /** The pool of `endpoint`, made on first use. */
@@ -144,7 +140,6 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
   /** `pool` has connections until {@link GrpcTransport.emptied}. */
   opened(pool: GrpcPool): void {
     this.#pools.add(pool)
-    this.#sweeper ??= this.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
   }
 
   emptied(pool: GrpcPool): void {
@@ -153,29 +148,12 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
 
   /** Open connections. */
   get connections(): number {
-    let sum = 0
-    for (const pool of this.#pools) sum += pool.connections
-    return sum
+    return this.#pools.connections
   }
 
   /** Closes all pools. Calls in flight have `graceMs` to finish. */
   close(graceMs: number): void {
     this.closed = true
-    this.#stopListening?.()
-    for (const pool of [...this.#pools]) pool.close(graceMs)
-    if (this.#sweeper !== undefined) this.clock.stopTimer(this.#sweeper)
-    this.#sweeper = undefined
+    this.#pools.close(graceMs)
   }
-
-  /** @internal */
-  sweep(): void {
-    this.#sweeper = undefined
-    const now = this.clock.now()
-    for (const pool of this.#pools) pool.sweep(now)
-    if (this.#pools.size > 0) this.#sweeper = this.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
-  }
-}
-
-function sweep(transport: GrpcTransport): void {
-  transport.sweep()
 }

@@ -3,7 +3,7 @@
  * After a rotation, connections with the old certificate retire at spread-out times.
  */
 import type { LookupFunction } from 'node:net'
-import { type Clock, systemClock, type Timer } from '../../core/clock.ts'
+import { type Clock, systemClock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { TransportPreference } from '../../core/transport.ts'
 import { OverrideProofs } from '../../identity/override-proofs.ts'
@@ -12,7 +12,7 @@ import type { LocalDirectory } from '../../net/local-directory.ts'
 import { checkedLookup } from '../checked-lookup.ts'
 import type { ClientIdentity } from '../client-identity.ts'
 import type { Probe } from '../health-checks.ts'
-import { followIdentity } from '../retirement.ts'
+import { PoolSet } from '../pool-set.ts'
 import type { Transport } from '../transport.ts'
 import { TransportPreferences } from '../transport-preferences.ts'
 import type { Suppressed } from './connection.ts'
@@ -42,9 +42,6 @@ export interface HttpTransportParts {
   readonly suppressed?: Suppressed | undefined
 }
 
-/** Interval at which idle connections are swept, while there are any. */
-const SWEEP_MS = 1_000
-
 export class HttpTransport implements PoolHost, Transport<HttpPool> {
   readonly undici: Undici
   readonly clock: Clock
@@ -59,9 +56,7 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
   readonly lookup: LookupFunction
   readonly preferences: TransportPreferences
   closed = false
-  readonly #pools = new Set<HttpPool | UpgradePool>()
-  readonly #stopListening: (() => void) | undefined
-  #sweeper: Timer | undefined
+  readonly #pools: PoolSet<HttpPool | UpgradePool>
 
   private constructor(undici: Undici, parts: HttpTransportParts) {
     this.undici = undici
@@ -76,7 +71,7 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
     this.lookup = checkedLookup(this.loopbackAllowed)
     this.onPeerRefused = parts.onPeerRefused
     this.onRefusedByPeer = parts.onRefusedByPeer
-    this.#stopListening = followIdentity(parts.identity, this.clock, this.settings.rotationSpreadMs, this.#pools)
+    this.#pools = new PoolSet(this.clock, parts.identity, this.settings.rotationSpreadMs)
   }
 
   /** Loads undici first, which takes about 100 ms. */
@@ -106,7 +101,6 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
   /** `pool` has connections, until {@link HttpTransport.emptied}. */
   opened(pool: HttpPool | UpgradePool): void {
     this.#pools.add(pool)
-    this.#sweeper ??= this.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
   }
 
   emptied(pool: HttpPool | UpgradePool): void {
@@ -121,27 +115,16 @@ export class HttpTransport implements PoolHost, Transport<HttpPool> {
   /** Closes the pools of all endpoints. Calls in flight have `graceMs` to finish. */
   close(graceMs: number): void {
     this.closed = true
-    this.#stopListening?.()
-    for (const pool of [...this.#pools]) pool.close(graceMs)
-    if (this.#sweeper !== undefined) this.clock.stopTimer(this.#sweeper)
-    this.#sweeper = undefined
+    this.#pools.close(graceMs)
   }
 
   /** Connections in all states. */
   get connections(): number {
-    let sum = 0
-    for (const pool of this.#pools) sum += pool.connections
-    return sum
+    return this.#pools.connections
   }
 
+  /** @internal */
   sweep(): void {
-    this.#sweeper = undefined
-    const now = this.clock.now()
-    for (const pool of [...this.#pools]) pool.sweep(now)
-    if (this.#pools.size > 0) this.#sweeper = this.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
+    this.#pools.sweep(this.clock.now())
   }
-}
-
-function sweep(transport: HttpTransport): void {
-  transport.sweep()
 }

@@ -1,6 +1,6 @@
 /** What all TCP connections of a mesh share: identity, limits and one housekeeping timer. */
 import type { LookupFunction } from 'node:net'
-import { type Clock, systemClock, type Timer } from '../../core/clock.ts'
+import { type Clock, systemClock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import { OverrideProofs } from '../../identity/override-proofs.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
@@ -9,14 +9,13 @@ import type { TcpMetrics } from '../../telemetry/tcp-metrics.ts'
 import { checkedLookup } from '../checked-lookup.ts'
 import type { ClientIdentity } from '../client-identity.ts'
 import type { Probe } from '../health-checks.ts'
-import { followIdentity } from '../retirement.ts'
+import { PoolSet } from '../pool-set.ts'
 import type { Transport } from '../transport.ts'
 import { tcpHealth } from './health.ts'
 import { type PoolHost, TcpPool } from './pool.ts'
 
 /** Bound of connecting. More than for HTTP, because the server connects to its target meanwhile. */
 const CONNECT_TIMEOUT_MS = 1_500
-const SWEEP_MS = 1_000
 
 export interface TcpTransportParts {
   readonly clock?: Clock
@@ -48,9 +47,7 @@ export class TcpTransport implements PoolHost, Transport<TcpPool> {
   readonly lookup: LookupFunction
   readonly overrides: OverrideProofs
   closed = false
-  readonly #pools = new Set<TcpPool>()
-  readonly #stopListening: (() => void) | undefined
-  #sweeper: Timer | undefined
+  readonly #pools: PoolSet<TcpPool>
 
   constructor(parts: TcpTransportParts = {}) {
     this.clock = parts.clock ?? systemClock
@@ -63,7 +60,7 @@ export class TcpTransport implements PoolHost, Transport<TcpPool> {
     this.localDirectory = parts.localDirectory
     this.lookup = checkedLookup(this.loopbackAllowed)
     this.overrides = new OverrideProofs(parts.identity?.source, parts.identity?.verifier, this.clock)
-    this.#stopListening = followIdentity(parts.identity, this.clock, 0, this.#pools)
+    this.#pools = new PoolSet(this.clock, parts.identity, 0)
   }
 
   /** The pool of `endpoint`, kept on the endpoint from its first use. */
@@ -85,7 +82,6 @@ export class TcpTransport implements PoolHost, Transport<TcpPool> {
 
   began(pool: TcpPool): void {
     this.#pools.add(pool)
-    this.#sweeper ??= this.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
   }
 
   emptied(pool: TcpPool): void {
@@ -94,9 +90,7 @@ export class TcpTransport implements PoolHost, Transport<TcpPool> {
 
   /** Open connections to all endpoints, and those that are being established. */
   get connections(): number {
-    let sum = 0
-    for (const pool of this.#pools) sum += pool.connections
-    return sum
+    return this.#pools.connections
   }
 
   /** Those of which an answer may be due, or that are being established. */
@@ -108,20 +102,6 @@ export class TcpTransport implements PoolHost, Transport<TcpPool> {
 
   close(graceMs: number): void {
     this.closed = true
-    this.#stopListening?.()
-    for (const pool of [...this.#pools]) pool.close(graceMs)
-    if (this.#sweeper !== undefined) this.clock.stopTimer(this.#sweeper)
-    this.#sweeper = undefined
+    this.#pools.close(graceMs)
   }
-
-  /** @internal */
-  sweep(): void {
-    this.#sweeper = undefined
-    for (const pool of [...this.#pools]) pool.sweep()
-    if (this.#pools.size > 0) this.#sweeper = this.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
-  }
-}
-
-function sweep(transport: TcpTransport): void {
-  transport.sweep()
 }

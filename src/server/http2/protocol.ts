@@ -4,7 +4,7 @@
  */
 import type { Http2Server, ServerHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
-import type { Timer } from '../../core/clock.ts'
+import { Sweeper, type Swept } from '../../core/sweeper.ts'
 import { HTTP2, type TransportName } from '../../core/transport.ts'
 import type { AcceptorHost } from '../acceptor.ts'
 import { attachConnection, type Connection } from '../connection.ts'
@@ -24,7 +24,7 @@ export interface Http2ProtocolHost extends AcceptorHost {
 
 const SWEEP_MS = 500
 
-export class Http2Protocol implements ServerProtocol {
+export class Http2Protocol implements ServerProtocol, Swept {
   readonly alpn: TransportName = HTTP2
   /** RFC 9113, 3.2 requires ALPN. */
   readonly withoutAlpn = false
@@ -35,7 +35,7 @@ export class Http2Protocol implements ServerProtocol {
   readonly #host: Http2ProtocolHost
   readonly #settings: SessionSettings
   readonly #sessions = new Map<Connection, ServedSession>()
-  #sweeper: Timer | undefined
+  readonly #sweeper: Sweeper
 
   /**
    * `server`: opens a session on each injected connection. `preface`: of plaintext connections, if
@@ -45,6 +45,7 @@ export class Http2Protocol implements ServerProtocol {
     this.#host = host
     this.preface = preface
     this.#settings = settings
+    this.#sweeper = new Sweeper(host.clock, SWEEP_MS, this)
     server.on('session', (session: ServerHttp2Session) => this.#open(session))
     server.on('sessionError', () => {})
   }
@@ -85,7 +86,7 @@ export class Http2Protocol implements ServerProtocol {
   listening(): void {}
 
   retire(): void {
-    this.#sweep()
+    this.sweep(this.#host.clock.now())
   }
 
   stopAccepting(): void {
@@ -94,8 +95,7 @@ export class Http2Protocol implements ServerProtocol {
   }
 
   close(): void {
-    if (this.#sweeper !== undefined) this.#host.clock.stopTimer(this.#sweeper)
-    this.#sweeper = undefined
+    this.#sweeper.stop()
   }
 
   #open(session: ServerHttp2Session): void {
@@ -107,27 +107,13 @@ export class Http2Protocol implements ServerProtocol {
     attachConnection(session, connection)
     connection.session = new ServedSession(session, connection, this.#host, this.#settings)
     this.#sessions.set(connection, connection.session)
-    this.#sweepLater()
-  }
-
-  #sweep(): void {
-    const now = this.#host.clock.now()
-    for (const session of this.#sessions.values()) session.sweep(now)
-    this.#host.swept?.(now)
-  }
-
-  #sweepLater(): void {
-    this.#sweeper ??= this.#host.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
+    this.#sweeper.start()
   }
 
   /** @internal */
-  sweepDue(): void {
-    this.#sweeper = undefined
-    this.#sweep()
-    if (this.#sessions.size > 0) this.#sweepLater()
+  sweep(now: number): boolean {
+    for (const session of this.#sessions.values()) session.sweep(now)
+    this.#host.swept?.(now)
+    return this.#sessions.size > 0
   }
-}
-
-function sweep(protocol: Http2Protocol): void {
-  protocol.sweepDue()
 }

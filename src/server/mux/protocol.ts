@@ -3,7 +3,7 @@
  * and gRPC, whose server takes each new stream. One timer sweeps all sessions.
  */
 import type { Socket } from 'node:net'
-import type { Timer } from '../../core/clock.ts'
+import { Sweeper, type Swept } from '../../core/sweeper.ts'
 import { MUX, type TransportName } from '../../core/transport.ts'
 import { MuxSession, type SessionEvents } from '../../mux/session.ts'
 import type { MuxSettings } from '../../mux/settings.ts'
@@ -48,7 +48,7 @@ const SWEEP_MS = 500
 /** From the last stream of a leaving connection to its end, if the peer does not close it. */
 const CLOSE_MS = 5_000
 
-export class MuxProtocol implements ServerProtocol {
+export class MuxProtocol implements ServerProtocol, Swept {
   readonly alpn: TransportName = MUX
   readonly preface = PREFACE
   readonly withoutAlpn = false
@@ -58,12 +58,13 @@ export class MuxProtocol implements ServerProtocol {
   readonly #host: MuxHost
   readonly #settings: MuxServerSettings
   readonly #connections = new Set<MuxConnection>()
-  #sweeper: Timer | undefined
+  readonly #sweeper: Sweeper
   #accepting = true
 
   constructor(host: MuxHost, settings: MuxServerSettings) {
     this.#host = host
     this.#settings = settings
+    this.#sweeper = new Sweeper(host.clock, SWEEP_MS, this)
   }
 
   createConnection(
@@ -82,7 +83,7 @@ export class MuxProtocol implements ServerProtocol {
     const session = new MuxSession(socket, 'server', this.#settings.session, this.#host.clock, events)
     connection.session = session
     this.#connections.add(connection)
-    this.#sweepLater()
+    this.#sweeper.start()
     socket.on('data', (bytes: Buffer) => session.receive(bytes))
     // Its handshake was still going on.
     if (!this.#accepting) this.#leave(connection, this.#host.clock.now())
@@ -109,7 +110,7 @@ export class MuxProtocol implements ServerProtocol {
   listening(): void {}
 
   retire(): void {
-    this.#sweep()
+    this.sweep(this.#host.clock.now())
   }
 
   stopAccepting(): void {
@@ -119,8 +120,7 @@ export class MuxProtocol implements ServerProtocol {
   }
 
   close(): void {
-    if (this.#sweeper !== undefined) this.#host.clock.stopTimer(this.#sweeper)
-    this.#sweeper = undefined
+    this.#sweeper.stop()
   }
 
   /** Streams beyond the GOAWAY are certainly not executed; the others are answered. */
@@ -131,10 +131,11 @@ export class MuxProtocol implements ServerProtocol {
     connection.session.end()
   }
 
-  #sweep(): void {
-    const now = this.#host.clock.now()
+  /** @internal */
+  sweep(now: number): boolean {
     for (const connection of this.#connections) this.#look(connection, now)
     this.#host.swept?.(now)
+    return this.#connections.size > 0
   }
 
   #look(connection: MuxConnection, now: number): void {
@@ -146,17 +147,6 @@ export class MuxProtocol implements ServerProtocol {
     else if (leaving && now - Math.max(connection.leftAt, connection.activeAt) >= CLOSE_MS) session.destroy()
     else if (leaving && now - connection.leftAt >= streamGraceMs) session.destroy()
     session.tick(now)
-  }
-
-  #sweepLater(): void {
-    this.#sweeper ??= this.#host.clock.startBackgroundTimer(SWEEP_MS, sweep, this)
-  }
-
-  /** @internal */
-  sweepDue(): void {
-    this.#sweeper = undefined
-    this.#sweep()
-    if (this.#connections.size > 0) this.#sweepLater()
   }
 }
 
@@ -203,7 +193,3 @@ const REASONS: Readonly<Record<number, string>> = Object.freeze({
   [GOAWAY.PROTOCOL_ERROR]: 'protocol-error',
   [GOAWAY.FLOW_CONTROL_ERROR]: 'flow-control-error',
 })
-
-function sweep(protocol: MuxProtocol): void {
-  protocol.sweepDue()
-}
