@@ -4,9 +4,10 @@
  */
 import type { IncomingHttpHeaders } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
-import { type CarrierSetter, HTTP_FORMAT, writeCarrier } from '../../core/carrier.ts'
+import { writeCarrier } from '../../core/carrier.ts'
 import { formatGrpcTimeout, formatTimeoutHeader, LONGEST_DEADLINE_MS } from '../../core/deadline.ts'
 import { withoutOuterSpace } from '../../core/field-value.ts'
+import { REPLACING } from '../../core/flat-carrier.ts'
 import {
   GRPC_PREVIOUS_ATTEMPTS,
   GRPC_TIMEOUT,
@@ -22,20 +23,6 @@ import { valuesOf } from './internals.ts'
 const FINE_MS = 100
 const NEVER_SENT: ReadonlySet<string> = new Set([...OF_CONNECTIONS, 'content-type', 'user-agent'])
 
-const FLAT: CarrierSetter<string[]> = {
-  format: HTTP_FORMAT,
-  add(headers, name, value) {
-    headers.push(name, value)
-  },
-  set(headers, name, value) {
-    FLAT.remove(headers, name)
-    headers.push(name, value)
-  },
-  remove(headers, name) {
-    for (let i = headers.length - 2; i >= 0; i -= 2) if (headers[i] === name) headers.splice(i, 2)
-  },
-}
-
 /** The head of a call in flat form. `service`: names the callee unless the call does. */
 export function requestHeaders(head: CallHead, service: string, userAgent: string): string[] {
   const { metadata, attempt, authority, deadlineAt, now } = head
@@ -46,7 +33,7 @@ export function requestHeaders(head: CallHead, service: string, userAgent: strin
       headers.push(name, typeof value === 'string' ? withoutOuterSpace(value) : value.toString('base64'))
     }
   }
-  if (attempt !== undefined) writeCarrier(FLAT, headers, attempt, Number.POSITIVE_INFINITY, now)
+  if (attempt !== undefined) writeCarrier(REPLACING, headers, attempt, Number.POSITIVE_INFINITY, now)
   if (deadlineAt === Number.POSITIVE_INFINITY) return headers
   const leftMs = deadlineAt - now
   if (leftMs >= FINE_MS && leftMs < LONGEST_DEADLINE_MS) headers.push(TIMEOUT, formatTimeoutHeader(leftMs))

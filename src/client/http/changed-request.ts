@@ -1,8 +1,10 @@
 /** Applies what a route changes of a request: headers, path and host. */
+
+import { removeHeader } from '../../core/flat-carrier.ts'
 import { rewrittenPath } from '../../routing/rewritten-path.ts'
 import type { HeaderChanges } from '../../routing/settings.ts'
 import type { Routed } from '../routed.ts'
-import { type PreparedRequest, removeHeader } from './prepare-request.ts'
+import type { PreparedRequest } from './prepare-request.ts'
 
 /** `request` is not changed. */
 export function changedRequest(request: PreparedRequest, routed: Routed): PreparedRequest {

@@ -5,7 +5,8 @@
 import { isUint8Array } from 'node:util/types'
 import type { Dispatcher } from 'undici'
 import type { Attempt } from '../../core/attempt.ts'
-import { type CarrierSetter, HTTP_FORMAT, isPropagated, writeCarrier } from '../../core/carrier.ts'
+import { isPropagated, writeCarrier } from '../../core/carrier.ts'
+import { APPENDING, REPLACING, removeHeader } from '../../core/flat-carrier.ts'
 import type { RequestHead } from '../../core/request-head.ts'
 import { parseDuration } from '../../options/duration.ts'
 import { OptionsError, show } from '../../options/fields.ts'
@@ -137,11 +138,6 @@ function checkLength(length: string | undefined): void {
   ])
 }
 
-/** Removes all values of `name` (lower case). */
-export function removeHeader(flat: string[], name: string): void {
-  for (let i = flat.length - 2; i >= 0; i -= 2) if (flat[i] === name) flat.splice(i, 2)
-}
-
 /**
  * Whether a second execution does no harm, by the method or by a key that lets the service tell.
  * `headers`: flat, in lower case.
@@ -198,23 +194,6 @@ function wrongQuery(path: string[], expected: string, value: unknown): OptionsEr
 export type QueryValue = string | number | boolean | undefined
 
 export type QueryInput = URLSearchParams | Readonly<Record<string, QueryValue | readonly QueryValue[]>>
-
-/** For headers in which no propagated key was given: nothing is there to replace. */
-const APPENDING: CarrierSetter<string[]> = { format: HTTP_FORMAT, add: append, set: append, remove() {} }
-
-const REPLACING: CarrierSetter<string[]> = {
-  format: HTTP_FORMAT,
-  add: append,
-  set(flat, name, value) {
-    removeHeader(flat, name)
-    flat.push(name, value)
-  },
-  remove: removeHeader,
-}
-
-function append(flat: string[], name: string, value: string): void {
-  flat.push(name, value)
-}
 
 /** All headers of one attempt. `request` is not changed: the next attempt needs it again. */
 export function attemptHeaders(
