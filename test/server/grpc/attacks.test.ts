@@ -6,7 +6,8 @@ import { promisify } from 'node:util'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { currentCall } from '../../../src/server/current-call.ts'
 import type { GrpcServer } from '../../../src/server/grpc/server.ts'
-import { FLAG, FRAME, frameOf, frames, type RawHttp2 } from '../../rigs/raw-http2.ts'
+import { type Flood, floodsOfFrames, keepCalling, many } from '../../rigs/http2-floods.ts'
+import { FLAG, FRAME, frameOf, frames } from '../../rigs/raw-http2.ts'
 import { grpcFrame } from '../../rigs/scripted-grpc-server.ts'
 import { begin, itemBytes, type ShopHandlers } from '../../rigs/shop.ts'
 import { clientOf, pause, TRUSTING } from '../rig.ts'
@@ -17,23 +18,7 @@ const GET = callHeaders('/shop.Inventory/Get')
 /** Calls of an honest client, one after another, until it is stopped; gives the codes. */
 function honest(server: GrpcServer): () => Promise<number[]> {
   const client = meshClient(server.port)
-  const codes: number[] = []
-  let going = true
-  const done = (async () => {
-    while (going) {
-      codes.push((await begin(client, 'get', { items: [{ sku: 'honest' }] }).ended).code)
-      await pause(2)
-    }
-  })()
-  const stop = async (): Promise<number[]> => {
-    going = false
-    await done
-    return codes
-  }
-  onTestFinished(async () => {
-    await stop()
-  })
-  return stop
+  return keepCalling(async () => (await begin(client, 'get', { items: [{ sku: 'honest' }] }).ended).code)
 }
 
 async function attacked() {
@@ -52,12 +37,7 @@ async function attacked() {
   return { ...served, ran, stop, attacker }
 }
 
-function many(raw: RawHttp2, frame: Buffer): void {
-  const portion = Buffer.concat(Array.from({ length: 1_000 }, () => frame))
-  for (let i = 0; i < 50; i++) raw.write(portion)
-}
-
-const FLOODS: Readonly<Record<string, { flood: (raw: RawHttp2) => void; reason?: string }>> = {
+const FLOODS: Readonly<Record<string, Flood>> = {
   'rapid reset': {
     flood: (raw) => {
       for (let i = 0; i < 5_000; i++) {
@@ -80,33 +60,13 @@ const FLOODS: Readonly<Record<string, { flood: (raw: RawHttp2) => void; reason?:
       }
     },
   },
-  PING: {
-    flood: (raw) => {
-      for (let i = 0; i < 20; i++) raw.write(...Array.from({ length: 500 }, () => frames.ping()))
-    },
-    reason: 'ping-flood',
-  },
-  SETTINGS: {
-    flood: (raw) => {
-      for (let i = 0; i < 20; i++) raw.write(...Array.from({ length: 500 }, () => frames.settings({ 4: 65_535 })))
-    },
-    reason: 'settings-flood',
-  },
-  WINDOW_UPDATE: { flood: (raw) => many(raw, frames.windowUpdate(0, 1)), reason: 'frame-flood' },
-  PRIORITY: { flood: (raw) => many(raw, frames.priority(3)) },
-  'an unknown frame': { flood: (raw) => many(raw, frameOf(0x77, 0, 0)) },
+  ...floodsOfFrames(GET),
   'DATA of nothing but padding': {
     flood: (raw) => {
       raw.write(frames.headers(1, callHeaders('/shop.Inventory/Upload'), FLAG.endHeaders))
       many(raw, frameOf(FRAME.data, 8, 1, Buffer.concat([Buffer.of(20), Buffer.alloc(20)])))
     },
     reason: 'frame-flood',
-  },
-  CONTINUATION: {
-    flood: (raw) => {
-      raw.write(frames.headers(1, GET, FLAG.endStream))
-      for (let i = 0; i < 2_000; i++) raw.write(frames.continuation(1, { [`x-${i}`]: 'y'.repeat(1_000) }))
-    },
   },
 }
 

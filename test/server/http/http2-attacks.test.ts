@@ -5,8 +5,9 @@ import { currentCall } from '../../../src/server/current-call.ts'
 import type { HttpListener } from '../../../src/server/http/application.ts'
 import type { HttpServerOptions } from '../../../src/server/http/options.ts'
 import type { HttpServer } from '../../../src/server/http/server.ts'
+import { type Flood, floodsOfFrames, keepCalling, many } from '../../rigs/http2-floods.ts'
 import { FLAG, FRAME, frameOf, frames, headerBlock, type RawHttp2 } from '../../rigs/raw-http2.ts'
-import { clientOf, ask as get, pause, serve, serverStack } from '../rig.ts'
+import { clientOf, ask as get, serve, serverStack } from '../rig.ts'
 import { ask, open, rawHttp2, requestHeaders } from './http2-rig.ts'
 
 const GET = requestHeaders('/flood')
@@ -15,23 +16,7 @@ const POST = requestHeaders('/flood', { ':method': 'POST' })
 /** Requests of an honest client, one after another, until it is stopped; gives the statuses. */
 function honest(server: HttpServer): () => Promise<(number | undefined)[]> {
   const session = open(server.port, clientOf('checkout'))
-  const statuses: (number | undefined)[] = []
-  let going = true
-  const done = (async () => {
-    while (going) {
-      statuses.push((await ask(session, { headers: { ':path': '/honest' } })).status)
-      await pause(2)
-    }
-  })()
-  const stop = async (): Promise<(number | undefined)[]> => {
-    going = false
-    await done
-    return statuses
-  }
-  onTestFinished(async () => {
-    await stop()
-  })
-  return stop
+  return keepCalling(async () => (await ask(session, { headers: { ':path': '/honest' } })).status)
 }
 
 async function attacked(
@@ -62,11 +47,6 @@ async function attacked(
   return { ...served, ran, unharmed, attacker }
 }
 
-function many(raw: RawHttp2, frame: Buffer): void {
-  const portion = Buffer.concat(Array.from({ length: 1_000 }, () => frame))
-  for (let i = 0; i < 50; i++) raw.write(portion)
-}
-
 function onStreams(raw: RawHttp2, count: number, send: (id: number) => Buffer[]): void {
   for (let i = 0; i < count; i++) raw.write(...send(2 * i + 1))
 }
@@ -79,7 +59,7 @@ function bomb(references: number): Buffer {
   return Buffer.concat([headerBlock(GET), entry, Buffer.alloc(references, 0xbe)])
 }
 
-const FLOODS: Readonly<Record<string, { flood: (raw: RawHttp2) => void; reason?: string }>> = {
+const FLOODS: Readonly<Record<string, Flood>> = {
   'rapid reset': {
     flood: (raw) => onStreams(raw, 5_000, (id) => [frames.headers(id, GET), frames.reset(id)]),
     reason: 'rapid-reset',
@@ -99,31 +79,11 @@ const FLOODS: Readonly<Record<string, { flood: (raw: RawHttp2) => void; reason?:
   'resets that we are made to send, by data after the end': {
     flood: (raw) => onStreams(raw, 5_000, (id) => [frames.headers(id, GET), frames.data(id, Buffer.of(1))]),
   },
-  PING: {
-    flood: (raw) => {
-      for (let i = 0; i < 20; i++) raw.write(...Array.from({ length: 500 }, () => frames.ping()))
-    },
-    reason: 'ping-flood',
-  },
-  SETTINGS: {
-    flood: (raw) => {
-      for (let i = 0; i < 20; i++) raw.write(...Array.from({ length: 500 }, () => frames.settings({ 4: 65_535 })))
-    },
-    reason: 'settings-flood',
-  },
-  WINDOW_UPDATE: { flood: (raw) => many(raw, frames.windowUpdate(0, 1)), reason: 'frame-flood' },
-  PRIORITY: { flood: (raw) => many(raw, frames.priority(3)) },
-  'an unknown frame': { flood: (raw) => many(raw, frameOf(0x77, 0, 0)) },
+  ...floodsOfFrames(GET),
   'empty DATA': {
     flood: (raw) => {
       raw.write(frames.headers(1, POST, FLAG.endHeaders))
       many(raw, frames.data(1, Buffer.alloc(0)))
-    },
-  },
-  CONTINUATION: {
-    flood: (raw) => {
-      raw.write(frames.headers(1, GET, FLAG.endStream))
-      for (let i = 0; i < 2_000; i++) raw.write(frames.continuation(1, { [`x-${i}`]: 'y'.repeat(1_000) }))
     },
   },
   'streams beyond the limit': {
