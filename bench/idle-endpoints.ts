@@ -16,6 +16,7 @@ const SERVERS = 500
 const FILE = new URL('./idle-process.ts', import.meta.url)
 const MESH = 'inmesh'
 const UNDICI = 'undici Agent'
+const BARE = 'tls.connect'
 
 export async function idleEndpoints({ transport }: Options): Promise<Report> {
   return withSubjects(async (keep) => {
@@ -53,8 +54,10 @@ export async function idleEndpoints({ transport }: Options): Promise<Report> {
     const found = new Map([
       [MESH, await measure({ role: 'mesh', registry: url, services: [FIRST, CROWD] })],
       [UNDICI, await measure({ role: 'undici', credentials })],
+      [BARE, await measure({ role: 'tls', credentials })],
     ])
     const { heap, external, resident } = found.get(MESH)!
+    const floor = found.get(BARE)!.resident
     return {
       title: `What each of ${ENDPOINTS} connected endpoints costs while it rests (mTLS, ${transport})`,
       rows: [...found].map(([variant, one]) => ({
@@ -72,7 +75,12 @@ export async function idleEndpoints({ transport }: Options): Promise<Report> {
         },
       ],
       figures: {
-        endpoints: { bytesConnected: heap, bytesConnectedExternal: external, bytesConnectedResident: resident },
+        endpoints: {
+          bytesConnected: heap,
+          bytesConnectedExternal: external,
+          bytesConnectedResident: resident,
+          bytesOfBareTls: floor,
+        },
       },
     }
   })

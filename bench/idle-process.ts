@@ -2,6 +2,8 @@
  * Processes of `idle-endpoints.ts`: many servers of one service in one process, and a client that
  * calls each of them once and then rests.
  */
+import { once } from 'node:events'
+import { connect, createSecureContext, type TLSSocket } from 'node:tls'
 import { joinMesh } from 'inmesh'
 import { answer, givenJob } from './measured-process.ts'
 import type { MeshCredentials } from './testbed.ts'
@@ -9,7 +11,7 @@ import type { MeshCredentials } from './testbed.ts'
 export type IdleJob =
   | { readonly role: 'servers'; readonly registry: string; readonly service: string; readonly count: number }
   | { readonly role: 'mesh'; readonly registry: string; readonly services: readonly string[] }
-  | { readonly role: 'undici'; readonly credentials: MeshCredentials }
+  | { readonly role: 'undici' | 'tls'; readonly credentials: MeshCredentials }
 
 /** What a client is asked to do. */
 export interface ConnectJob {
@@ -34,7 +36,12 @@ const REST_MS = 1_000
 
 const job = givenJob<IdleJob>()
 if (job.role === 'servers') answer(...(await serve(job)))
-else answer({ connect: job.role === 'mesh' ? await throughMesh(job) : await byUndici(job), rest })
+else answer({ connect: await connector(job), rest })
+
+async function connector(job: Exclude<IdleJob, { role: 'servers' }>): Promise<Connect> {
+  if (job.role === 'mesh') return throughMesh(job)
+  return job.role === 'tls' ? byTls(job) : byUndici(job)
+}
 
 async function serve({ registry, service, count }: Extract<IdleJob, { role: 'servers' }>) {
   const servers: Awaited<ReturnType<Awaited<ReturnType<typeof joinMesh>>['serve']>>[] = []
@@ -66,7 +73,25 @@ async function throughMesh({ registry, services }: Extract<IdleJob, { role: 'mes
   }
 }
 
-async function byUndici({ credentials: { key, cert, ca } }: Extract<IdleJob, { role: 'undici' }>): Promise<Connect> {
+type BareJob = Extract<IdleJob, { credentials: unknown }>
+
+/** One request written by hand on a socket that then rests: the floor that Node itself sets. */
+async function byTls({ credentials: { key, cert, ca } }: BareJob): Promise<Connect> {
+  const secureContext = createSecureContext({ key, cert, ca: [...ca], minVersion: 'TLSv1.3' })
+  const kept: TLSSocket[] = []
+  return ({ ports }) => {
+    let turn = 0
+    return inTurn(ports.length, async () => {
+      const port = ports[turn++]!
+      const socket = connect({ port, host: '127.0.0.1', secureContext, checkServerIdentity: () => undefined })
+      kept.push(socket)
+      socket.write('GET / HTTP/1.1\r\nhost: crowd\r\n\r\n')
+      await once(socket, 'data')
+    })
+  }
+}
+
+async function byUndici({ credentials: { key, cert, ca } }: BareJob): Promise<Connect> {
   const { Agent, request } = await import('undici')
   const checkServerIdentity = (): undefined => undefined
   const dispatcher = new Agent({
