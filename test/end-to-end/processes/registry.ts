@@ -1,8 +1,9 @@
-/** A registry in a separate process, for tests that kill it. */
-import { startRegistry } from '../../../src/registry/index.ts'
-import { obey, options, report } from './parent.ts'
+/** A registry in a separate process, for tests that kill it or take an older version of it. */
+import type * as Library from '../../../src/registry/index.ts'
+import { libraryFor, obey, options, report } from './parent.ts'
 
-const { tokens = [], policies = [], ...registryOptions } = options
+const { tokens = [], policies = [], library: _, ...registryOptions } = options
+const { startRegistry }: typeof Library = await import(libraryFor('registry/index'))
 const registry = await startRegistry({ log: false, joinsPerSecond: 1_000, ...registryOptions })
 function cpuMs(): number {
   const { user, system } = process.cpuUsage()
@@ -11,7 +12,11 @@ function cpuMs(): number {
 
 obey(async (order) => {
   if (order === 'counts') report({ ...registry.counts, cpuMs: cpuMs() })
-  else {
+  else if (order === 'close') {
+    await registry.close()
+    report({ closed: true })
+    process.disconnect()
+  } else {
     // The change itself is the next one; what is written about it in the audit log comes after it.
     const revision = registry.revision + 1
     await registry.applyPolicies(JSON.parse(order))

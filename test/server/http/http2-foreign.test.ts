@@ -8,8 +8,8 @@ import express from 'express'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { currentCall } from '../../../src/server/current-call.ts'
 import { freePorts } from '../../rigs/etcd-node.ts'
+import { missing, run, titleWith } from '../../rigs/installed.ts'
 import { authority, clientOf, serve } from '../rig.ts'
-import { missing, run, titleWith } from './http2-rig.ts'
 
 const WITHOUT_CURL = missing('curl', '--version')
 const WITHOUT_NGHTTP = missing('nghttp', '--version') ?? missing('h2load', '--version')

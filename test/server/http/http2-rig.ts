@@ -1,5 +1,4 @@
 /** Clients of HTTP/2, none of which knows of meshes. */
-import { execFile, execFileSync } from 'node:child_process'
 import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
@@ -7,7 +6,6 @@ import {
   type OutgoingHttpHeaders,
   type SecureClientSessionOptions,
 } from 'node:http2'
-import { promisify } from 'node:util'
 import { onTestFinished } from 'vitest'
 import { FRAME, RawHttp2 } from '../../rigs/raw-http2.ts'
 import { authority, TRUSTING } from '../rig.ts'
@@ -105,25 +103,4 @@ export async function rawHttp2(port: number, as?: Certificate): Promise<RawHttp2
 /** Headers of a request, for frames by hand. */
 export function requestHeaders(path = '/', more: Readonly<Record<string, string>> = {}): Record<string, string> {
   return { ':method': 'GET', ':scheme': 'http', ':path': path, ':authority': 'inventory', ...more }
-}
-
-/** Why tests that need `tool` cannot run here. */
-export function missing(tool: string, ...version: string[]): string | undefined {
-  try {
-    execFileSync(tool, version, { stdio: 'ignore', timeout: 20_000 })
-    return undefined
-  } catch {
-    return `${tool} is not installed`
-  }
-}
-
-/** The title of tests that need a tool; it says so where they are skipped. */
-export function titleWith(reason: string | undefined, title: string): string {
-  if (reason !== undefined) console.warn(`${title} (SKIPPED: ${reason})`)
-  return reason === undefined ? title : `${title} (SKIPPED: ${reason})`
-}
-
-export async function run(tool: string, ...given: string[]): Promise<string> {
-  const { stdout } = await promisify(execFile)(tool, given, { timeout: 30_000, maxBuffer: 64 * 1024 * 1024 })
-  return stdout
 }
