@@ -13,6 +13,8 @@ export type CallKind = 'unary' | 'clientStream' | 'serverStream' | 'bidi'
 export interface Handler {
   func: (...given: unknown[]) => unknown
   readonly type: CallKind
+  serialize(value: unknown): Uint8Array
+  deserialize(bytes: Buffer): unknown
 }
 
 export interface ServerInternals {
@@ -83,6 +85,14 @@ export function adoptServer(
   http2Server.removeAllListeners('stream')
   http2Server.on('stream', (stream, headers, _flags, raw) => onStream(stream, headers, raw))
   return { injector, http2Server, dispatch }
+}
+
+export type Runner = (this: ServerInternals, call: grpc.ServerInterceptingCall, handler: Handler) => boolean
+
+/** How grpc-js runs a handler; `undefined`: this version has no such method. */
+export function runnerOf(internals: ServerInternals): Runner | undefined {
+  const runner = (internals as { readonly _runHandlerForCall?: unknown })._runHandlerForCall
+  return typeof runner === 'function' && runner.length === 2 ? (runner as Runner) : undefined
 }
 
 export function kindOf({

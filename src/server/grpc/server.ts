@@ -23,6 +23,7 @@ import type { MuxHost } from '../mux/protocol.ts'
 import { assertIdentity, ServerBase, type ServerBaseDependencies } from '../server-base.ts'
 import { assertServer } from './assert-server.ts'
 import { GrpcServerCall, type GrpcServerCallHost } from './call.ts'
+import { DirectCalls } from './direct-calls.ts'
 import { withEndReplayed } from './ended-stream.ts'
 import { guardHandler } from './handler.ts'
 import { type GrpcRequestHead, readGrpcHead } from './headers.ts'
@@ -80,6 +81,7 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, Http2P
   readonly #kinds = new Map<string, CallKind>()
   readonly #injector: AdoptedServer['injector']
   readonly #dispatch: StreamListener
+  readonly #direct: DirectCalls
   readonly #newStreams = new NewStreams((connection, { stream, headers, raw }) =>
     this.#serve(connection, stream, readGrpcHead(headers, raw)),
   )
@@ -99,12 +101,15 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, Http2P
     const adopted = this.#adopt(server, module)
     this.#injector = adopted.injector
     this.#dispatch = withEndReplayed(adopted.dispatch)
+    this.#direct = new DirectCalls(this.#internals, module, this.intercepted)
+    this.#direct.probe(adopted.dispatch)
     const mux = new GrpcMuxProtocol(this, settings, this.#internals)
     const http2 = new Http2Protocol(this, settings, adopted.http2Server)
     this.acceptor = new Acceptor(this, settings, [mux, http2], dependencies.identity, dependencies.verifier)
   }
 
   dispatch(call: GrpcServerCall): void {
+    if (this.#direct.dispatch(call)) return
     this.#dispatching = call
     try {
       this.#dispatch(call.stream as ServerHttp2Stream, call.headers, 0)
@@ -163,10 +168,12 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, Http2P
   }
 
   #adopt(server: grpc.Server, module: typeof grpc): AdoptedServer {
-    const interceptor: grpc.ServerInterceptor = (method, call) =>
-      asInterceptingCall(
+    const interceptor: grpc.ServerInterceptor = (method, call) => {
+      this.#direct.learn(call)
+      return asInterceptingCall(
         this.#dispatching?.attach(call, kindOf(method), method.requestStream || this.intercepted) ?? call,
       )
+    }
     const adopted = adoptServer(
       server,
       module,

@@ -8,6 +8,7 @@ import {
   internalsOf,
   nextCallOf,
   pendingStatusOf,
+  runnerOf,
 } from '../../../src/server/grpc/internals.ts'
 import { shopServer } from '../../rigs/shop.ts'
 import { serveShop, shopClient } from './rig.ts'
@@ -23,8 +24,11 @@ it('a Server has the fields that are read and written', () => {
   expect(internals.interceptors).toEqual([interceptor])
   expect(internals.channelzEnabled).toBe(true)
   expect(internals.commonServerOptions).toBeTypeOf('object')
-  const { func, type } = internals.handlers.get('/shop.Inventory/Watch')!
+  const { func, type, serialize, deserialize } = internals.handlers.get('/shop.Inventory/Watch')!
   expect([typeof func, type]).toEqual(['function', 'serverStream'])
+  expect([typeof serialize, typeof deserialize]).toEqual(['function', 'function'])
+  expect(runnerOf(internals)).toBeTypeOf('function')
+  expect(runnerOf({ ...internals })).toBeUndefined()
   expect([hasService(server, 'shop.Inventory'), hasService(server, 'shop')]).toEqual([true, false])
   server.forceShutdown()
   expect(internals.shutdown).toBe(true)

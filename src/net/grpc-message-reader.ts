@@ -101,12 +101,12 @@ function isCompressed(flag: number): boolean {
   return flag === 1
 }
 
-/** `message` with its prefix, uncompressed. */
+/** `message` with its prefix, uncompressed. @throws RangeError, TypeError for what is no bytes */
 export function withPrefix(message: Uint8Array): Buffer {
-  const { length } = message
-  const framed = Buffer.allocUnsafe(PREFIX_BYTES + length)
+  const { byteLength } = message
+  const framed = Buffer.allocUnsafe(PREFIX_BYTES + byteLength)
   framed[0] = 0
-  framed.writeUInt32BE(length, 1)
+  framed.writeUInt32BE(byteLength, 1)
   framed.set(message, PREFIX_BYTES)
   return framed
 }
