@@ -16,6 +16,9 @@ const MUX = [
   'test/{client,server}/grpc/**/*.test.ts',
   'test/client/http/**/*.test.ts',
   'test/server/http/{server,frameworks,failures,faults,ended-requests,server-events}.test.ts',
+  // Identities that end, are denied or trusted no more cut calls off, whatever carries these.
+  'test/{client,server}/{certificate-end,changed-bundle,denied-caller,denied-server}.test.ts',
+  'test/client/{checked-lookup,destination-health}.test.ts',
 ]
 const ALL = ['test/**/*.test.ts', 'examples/**/*.test.ts']
 

@@ -5,6 +5,7 @@ import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { expect, it, onTestFinished } from 'vitest'
 import { craftLeaf, newIdentity } from '../rigs/certificates.ts'
+import { answerMux, OFFERED, OVER_MUX } from '../rigs/mux-gateway.ts'
 import { authority } from '../server/rig.ts'
 import { causeOf, grpcRigOver, stock } from './grpc/rig.ts'
 import { opened } from './http/opened.ts'
@@ -31,11 +32,12 @@ async function listening<T extends import('node:tls').Server>(server: T): Promis
 
 async function httpServer(notAfter: number) {
   const asked: string[] = []
-  const server = createServer({ ...tlsUntil(notAfter), keepAliveTimeout: 60_000 }, (request, response) => {
+  const server = createServer({ ...OFFERED, ...tlsUntil(notAfter), keepAliveTimeout: 60_000 }, (request, response) => {
     asked.push(request.url!)
     if (request.url === '/long') response.write('begun')
     else response.end('done')
   })
+  if (OVER_MUX) answerMux(server)
   const port = await listening(server)
   const rig = opened(await makeRig([endpoint(port, { tls: true })], { identity: ours(), timeoutMs: 20_000 }))
   return { asked, server, rig }

@@ -5,27 +5,32 @@
 import { Agent, type IncomingMessage, request, STATUS_CODES } from 'node:http'
 import type { Server, Socket } from 'node:net'
 import { Duplex } from 'node:stream'
+import { type TlsOptions, Server as TlsServer } from 'node:tls'
 import { systemClock } from '../../src/core/clock.ts'
 import type { TransportPreference } from '../../src/core/transport.ts'
 import { MuxSession } from '../../src/mux/session.ts'
 import { MUX_DEFAULTS } from '../../src/mux/settings.ts'
 import type { MuxStream, StreamEvents } from '../../src/mux/stream.ts'
-import { RESET } from '../../src/mux/wire.ts'
+import { ALPN_MUX, RESET } from '../../src/mux/wire.ts'
 
 /** Whether this run is over `inmesh/1`. */
 export const OVER_MUX: boolean = process.env.INMESH_TRANSPORT === 'auto'
 /** For transports that a test makes without a mesh. */
 export const PREFERENCE: TransportPreference = OVER_MUX ? 'auto' : 'http1'
 
+/** Of a TLS server: what this run is over. */
+export const OFFERED: TlsOptions = { ALPNProtocols: OVER_MUX ? [ALPN_MUX, 'http/1.1'] : ['http/1.1'] }
+
 /**
- * Makes `server`, an `http.Server` or a `net.Server`, answer both. Returns how to cut its
- * connections.
+ * Makes `server`, an `http.Server`, a `net.Server` or an `https.Server`, answer both. Returns how
+ * to cut its connections.
  */
 export function answerMux(server: Server): () => void {
   const open = new Set<Socket>()
-  const serve = server.listeners('connection').map((listener) => listener.bind(server))
-  server.removeAllListeners('connection')
-  server.on('connection', (socket: Socket) => {
+  const connected = server instanceof TlsServer ? 'secureConnection' : 'connection'
+  const serve = server.listeners(connected).map((listener) => listener.bind(server))
+  server.removeAllListeners(connected)
+  server.on(connected, (socket: Socket) => {
     open.add(socket)
     socket.on('close', () => open.delete(socket))
     socket.on('error', () => {})
