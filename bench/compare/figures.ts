@@ -29,6 +29,10 @@ export interface Figures {
   readonly cpuAddedOverSidecar: Spread
   /** The same at the lower rate. */
   readonly cpuAddedOverSidecarSlow: Spread
+  /** CPU seconds per 1,000 requests at the lower rate. */
+  readonly cpuSlow: Readonly<Record<WayName, Spread>>
+  /** The same over direct plaintext of the same round. */
+  readonly cpuAddedSlow: Readonly<Record<WayName, Spread>>
   readonly p50AddedOverSidecar: Spread
   readonly failed: Readonly<Record<WayName, number>>
   readonly failedPosts: Readonly<Record<WayName, number>>
@@ -45,6 +49,7 @@ export function cpuOf(sample: Sample): number {
 
 export function figuresOf(rounds: Rounds, slowRounds: Rounds, faults: FaultResults): Figures {
   const cpuAdded = added(rounds, cpuOf)
+  const cpuAddedSlow = added(slowRounds, cpuOf)
   const p50Added = added(rounds, ({ p50Ms }) => p50Ms)
   const results = [...faults.values()]
   const total = (of: (result: FaultResult) => number): Record<WayName, number> =>
@@ -52,7 +57,9 @@ export function figuresOf(rounds: Rounds, slowRounds: Rounds, faults: FaultResul
   return {
     ways: each((way) => wayFigures(rounds, way)),
     cpuAddedOverSidecar: overSidecar(cpuAdded),
-    cpuAddedOverSidecarSlow: overSidecar(added(slowRounds, cpuOf)),
+    cpuAddedOverSidecarSlow: overSidecar(cpuAddedSlow),
+    cpuSlow: each((way) => spread(slowRounds.map((round) => cpuOf(round.get(way)!)))),
+    cpuAddedSlow: each((way) => spread(cpuAddedSlow[way])),
     p50AddedOverSidecar: overSidecar(p50Added),
     failed: total(({ load }) => load.gets.failed),
     failedPosts: total(({ load }) => load.posts.failed),

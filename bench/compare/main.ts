@@ -114,6 +114,7 @@ function summary({ figures, proxy, plan, faults }: Comparison): object {
     slowRate: plan.slowRate,
     ...(plan.transport !== undefined && { transport: plan.transport }),
     cpuPer1000: Object.fromEntries(WAYS.map((way) => [way, round(ways[way].cpu.median)])),
+    cpuPer1000Slow: Object.fromEntries(WAYS.map((way) => [way, round(figures.cpuSlow[way].median)])),
     p50Ms: Object.fromEntries(WAYS.map((way) => [way, round(ways[way].p50Ms.median)])),
     memoryMb: Object.fromEntries(WAYS.map((way) => [way, Math.round(ways[way].memoryMb)])),
     failedByFault: Object.fromEntries(

@@ -114,6 +114,7 @@ export function markdown(comparison: Comparison): string {
       String(shape.hops),
     ]
   })
+  const slow = WAYS.map((way) => [way, ranged(figures.cpuSlow[way], 3), ranged(figures.cpuAddedSlow[way], 3)])
   const roles = WAYS.map((way) => [way, ...ROLES.map((role) => figures.ways[way].cpuByRole[role].toFixed(3))])
   const failed = FAULTS.map(({ key, name }) => [
     name,
@@ -152,6 +153,10 @@ ${grid(['way', 'CPU s per 1,000', 'added', 'memory MB', 'p50 ms', 'p50 added', '
 CPU seconds per 1,000 requests by who used them, each a median of its own, so they do not add up exactly:
 
 ${grid(['way', ...ROLES], roles)}
+
+At ${plan.slowRate} requests/s, where few requests share a wake-up: ${plan.slowRounds} rounds of ${plan.slowSecondsPerRound} s each.
+
+${grid(['way', 'CPU s per 1,000', 'added'], slow)}
 
 ![Latency](compare-latency.svg)
 

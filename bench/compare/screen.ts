@@ -15,6 +15,9 @@ export function print(comparison: Comparison): void {
       way,
       'CPU s per 1,000': ranged(of.cpu, 3),
       'CPU added': of.cpuAdded.median.toFixed(3),
+      [`CPU at ${plan.slowRate}/s, added`]: [figures.cpuSlow[way], figures.cpuAddedSlow[way]]
+        .map(({ median }) => median.toFixed(3))
+        .join(', '),
       'memory MB': Math.round(of.memoryMb),
       'p50 ms': of.p50Ms.median.toFixed(2),
       'p50 / p90 / p99 added ms': [of.p50Added, of.p90Added, of.p99Added]

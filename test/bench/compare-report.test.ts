@@ -68,10 +68,13 @@ function comparison(failed: Partial<Record<WayName, number>> = { direct: 3 }): C
 
 describe('compare: figures', () => {
   it('compare what inmesh adds with what the pair adds, round by round, and one bad round does not move them', () => {
-    const { cpuAddedOverSidecar, cpuAddedOverSidecarSlow, p50AddedOverSidecar } = comparison().figures
+    const { cpuAddedOverSidecar, cpuAddedOverSidecarSlow, p50AddedOverSidecar, cpuSlow, cpuAddedSlow } =
+      comparison().figures
     expect(cpuAddedOverSidecar.median).toBeCloseTo(0.25)
     expect(cpuAddedOverSidecar.high).toBeCloseTo(10)
     expect(cpuAddedOverSidecarSlow.median).toBeCloseTo(0.4)
+    expect(cpuSlow.inmesh.median).toBeCloseTo(1.4)
+    expect(cpuAddedSlow.sidecar.median).toBeCloseTo(1)
     expect(p50AddedOverSidecar.median).toBeCloseTo(0.2)
   })
 
