@@ -10,11 +10,14 @@ export interface TraceContext {
   readonly sampled: boolean
   /** `tracestate` as received. */
   readonly state: string | undefined
+  /** `traceparent` as received, if it is what {@link formatTraceparent} would make of the parts. */
+  readonly text?: string | undefined
 }
 
 /** `version-traceId-spanId-flags`. */
 const LENGTH = 55
 const DASH = 0x2d
+const ZERO = 0x30
 const NO_TRACE = '0'.repeat(32)
 const NO_SPAN = '0'.repeat(16)
 const BEHIND = /^.{55}-.*$/
@@ -31,7 +34,14 @@ export function parseTraceparent(header: string | undefined, state?: string): Tr
     spanId: header.slice(36, 52),
     sampled: isOdd(header.charCodeAt(54)),
     state: state !== undefined && state.length <= MAX_TRACESTATE ? state : undefined,
+    text: isCanonical(header) ? header : undefined,
   }
+}
+
+/** Whether a well-formed header has our version, and no flags that we do not know. */
+function isCanonical(header: string): boolean {
+  if (header.length !== LENGTH || header.charCodeAt(1) !== ZERO || header.charCodeAt(0) !== ZERO) return false
+  return header.charCodeAt(53) === ZERO && (header.charCodeAt(54) === ZERO || header.charCodeAt(54) === ZERO + 1)
 }
 
 /** By table, because an expression takes twice as long and every served request pays for it. */
@@ -54,5 +64,5 @@ function isOdd(code: number): boolean {
 }
 
 export function formatTraceparent(trace: TraceContext): string {
-  return `00-${trace.traceId}-${trace.spanId}-${trace.sampled ? '01' : '00'}`
+  return trace.text ?? `00-${trace.traceId}-${trace.spanId}-${trace.sampled ? '01' : '00'}`
 }

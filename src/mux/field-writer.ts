@@ -3,7 +3,7 @@
  * are left out, so that a handler may forward what it received; names become lower case.
  */
 import { writeLatin1 } from './bytes.ts'
-import { isPadded, isText, RULE, ruleOf } from './field-rules.ts'
+import { isPadded, isPath, isText, RULE, ruleOf } from './field-rules.ts'
 import { NAME_CODES } from './static-table.ts'
 
 /** A part of a head that no peer would take. Nothing was sent. */
@@ -15,11 +15,13 @@ export class InvalidHead extends Error {
 /** A call into C++ costs more than a short loop. */
 const LOOPED_LENGTH = 40
 
-/** 1 for the bytes that a value may have. */
-const TEXT = new Uint8Array(256).fill(1)
-for (let code = 0; code < 0x20; code++) TEXT[code] = 0
-TEXT[0x09] = 1
-TEXT[0x7f] = 0
+/** 1 for the bytes that a value may have, and for those of a path. */
+const TEXT = bytesOf(isText)
+const PATH = bytesOf((text) => isPath(`/${text}`, ''))
+
+function bytesOf(allowed: (text: string) => boolean): Uint8Array {
+  return new Uint8Array(256).map((_, code) => (allowed(String.fromCharCode(code)) ? 1 : 0))
+}
 
 /** An upper bound of the bytes of `headers` as they are written. */
 export function sizeOfHeaders(headers: readonly string[]): number {
@@ -86,19 +88,36 @@ function writeValue(piece: Buffer, at: number, value: string, name: string): num
 
 /** @throws InvalidHead naming `what`, if latin1 has no such text or it has control characters. */
 export function writeText(piece: Buffer, from: number, text: string, what: string): number {
-  const { length } = text
-  if (length >= LOOPED_LENGTH) {
-    if (!isText(text)) throw wrongText(what)
-    return from + writeLatin1(piece, text, from)
+  if (text.length < LOOPED_LENGTH) {
+    if (!writeShort(piece, from, text, TEXT)) throw wrongText(what)
+    return from + text.length
   }
+  if (!isText(text)) throw wrongText(what)
+  return from + writeLatin1(piece, text, from)
+}
+
+/** `u16 length · path`; -1 if it is no path. */
+export function writePath(piece: Buffer, at: number, path: string, method: string): number {
+  const { length } = path
+  const short = length < LOOPED_LENGTH && path.charCodeAt(0) === SLASH
+  if (short ? !writeShort(piece, at + 2, path, PATH) : !isPath(path, method)) return -1
+  piece[at] = length >> 8
+  piece[at + 1] = length & 255
+  return short ? at + 2 + length : at + 2 + writeLatin1(piece, path, at + 2)
+}
+
+const SLASH = 0x2f
+
+/** Whether all of its characters are in `allowed`. */
+function writeShort(piece: Buffer, from: number, text: string, allowed: Uint8Array): boolean {
+  const { length } = text
   let valid = 1
   for (let i = 0; i < length; i++) {
     const code = text.charCodeAt(i)
-    valid &= code < 256 ? TEXT[code]! : 0
+    valid &= code < 256 ? allowed[code]! : 0
     piece[from + i] = code
   }
-  if (valid === 0) throw wrongText(what)
-  return from + length
+  return valid === 1
 }
 
 function wrongText(what: string): InvalidHead {

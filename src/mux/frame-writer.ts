@@ -16,6 +16,18 @@ export function releasePiece(piece: Buffer): void {
   if (piece.length === PIECE_BYTES && spare.length < MOST_SPARE) spare.push(piece)
 }
 
+/** Where the flags of a frame are, from its beginning. */
+export const FLAGS_AT = 4
+
+/** Returns where it ends. Node's method checks its arguments, which every head would pay for. */
+export function writeU32(piece: Buffer, at: number, value: number): number {
+  piece[at] = value >>> 24
+  piece[at + 1] = value >>> 16
+  piece[at + 2] = value >>> 8
+  piece[at + 3] = value
+  return at + 4
+}
+
 export class FrameWriter {
   /** `undefined` while nothing waits, so an idle session holds no memory. */
   piece: Buffer | undefined = undefined
@@ -47,15 +59,18 @@ export class FrameWriter {
     const piece = this.room(FRAME_HEAD_BYTES + bytes)
     const { at } = this
     piece[at + 3] = type
-    piece[at + 4] = flags
-    piece.writeUInt32BE(stream, at + 5)
-    this.at = at + FRAME_HEAD_BYTES
+    piece[at + FLAGS_AT] = flags
+    this.at = writeU32(piece, at + 5, stream)
     return at
   }
 
   /** Ends the frame that began at `start`. */
   finish(start: number): void {
-    this.piece!.writeUIntBE(this.at - start - FRAME_HEAD_BYTES, start, 3)
+    const piece = this.piece!
+    const length = this.at - start - FRAME_HEAD_BYTES
+    piece[start] = length >> 16
+    piece[start + 1] = length >> 8
+    piece[start + 2] = length
   }
 
   bytes(type: number, flags: number, stream: number, payload: Uint8Array): void {
@@ -67,7 +82,7 @@ export class FrameWriter {
 
   window(stream: number, credit: number): void {
     const start = this.begin(FRAME.WINDOW, 0, stream, 4)
-    this.at = this.piece!.writeUInt32BE(credit, this.at)
+    this.at = writeU32(this.piece!, this.at, credit)
     this.finish(start)
   }
 
@@ -80,7 +95,7 @@ export class FrameWriter {
 
   goAway(lastStream: number, code: number, reason: string): void {
     const start = this.begin(FRAME.GOAWAY, 0, 0, 5 + reason.length)
-    this.at = this.piece!.writeUInt32BE(lastStream, this.at)
+    this.at = writeU32(this.piece!, this.at, lastStream)
     this.piece![this.at++] = code
     this.at += writeLatin1(this.piece!, reason, this.at)
     this.finish(start)

@@ -6,9 +6,9 @@
 import { TRACEPARENT } from '../core/carrier.ts'
 import { PREVIOUS_ATTEMPTS, TIMEOUT } from '../core/headers.ts'
 import { writeLatin1 } from './bytes.ts'
-import { isMethod, isPath, isStatus, isText } from './field-rules.ts'
-import { checkFields, InvalidHead, sizeOfHeaders, writeFields } from './field-writer.ts'
-import type { FrameWriter } from './frame-writer.ts'
+import { digitsOf, isMethod, isStatus, isText } from './field-rules.ts'
+import { checkFields, InvalidHead, sizeOfHeaders, writeFields, writePath } from './field-writer.ts'
+import { FLAGS_AT, type FrameWriter, writeU32 } from './frame-writer.ts'
 import { METHOD_CODES } from './static-table.ts'
 import { FLAG, FRAME, MAX_HEAD_BYTES, MAX_PAYLOAD_BYTES } from './wire.ts'
 
@@ -47,24 +47,19 @@ export function writeRequest(
 ): void {
   const headBytes = FIXED_BYTES + method.length + path.length + sizeOfHeaders(headers)
   if (headBytes > MAX_HEAD_BYTES) throw new HeadTooLarge(headBytes, MAX_HEAD_BYTES)
-  let flags = end ? FLAG.END : 0
-  let timeoutAt = -1
-  let traceAt = -1
-  let attemptsAt = -1
+  let timeoutAt = NONE
+  let traceAt = NONE
+  let attemptsAt = NONE
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!
-    // A second one of a name, or one in another form, travels as text.
-    if (name === TRACEPARENT) traceAt = traceAt === -1 && isPlainTrace(headers[i + 1]!) ? i : -2
-    else if (name === TIMEOUT) timeoutAt = timeoutAt === -1 && isPlainNumber(headers[i + 1]!, 9) ? i : -2
-    else if (name === PREVIOUS_ATTEMPTS) attemptsAt = attemptsAt === -1 && isPlainNumber(headers[i + 1]!, 2) ? i : -2
+    // A second one of a name travels as text, with the first.
+    if (name === TRACEPARENT) traceAt = traceAt === NONE ? i : SEVERAL
+    else if (name === TIMEOUT) timeoutAt = timeoutAt === NONE ? i : SEVERAL
+    else if (name === PREVIOUS_ATTEMPTS) attemptsAt = attemptsAt === NONE ? i : SEVERAL
   }
-  if (timeoutAt >= 0) flags |= FLAG.DEADLINE
-  if (traceAt >= 0) flags |= FLAG.TRACE
-  if (attemptsAt >= 0) flags |= FLAG.ATTEMPTS
   const code = METHOD_CODES.get(method)
   if (code === undefined && !isMethod(method)) throw new InvalidHead(`${JSON.stringify(method)} is no method`)
-  if (!isPath(path, method)) throw new InvalidHead(`${JSON.stringify(path)} is no path`)
-  const start = writer.begin(FRAME.REQUEST, flags, stream, headBytes + (body?.length ?? 0))
+  const start = writer.begin(FRAME.REQUEST, 0, stream, headBytes + (body?.length ?? 0))
   const piece = writer.piece!
   let { at } = writer
   if (code === undefined) {
@@ -72,15 +67,35 @@ export function writeRequest(
     piece[at++] = method.length
     at += writeLatin1(piece, method, at)
   } else piece[at++] = code
-  piece[at++] = path.length >> 8
-  piece[at++] = path.length & 255
-  at += writeLatin1(piece, path, at)
-  if (timeoutAt >= 0) at = piece.writeUInt32BE(Number(headers[timeoutAt + 1]), at)
-  if (traceAt >= 0) at = writeTrace(piece, at, headers[traceAt + 1]!)
-  if (attemptsAt >= 0) piece[at++] = Number(headers[attemptsAt + 1])
+  at = writePath(piece, at, path, method)
+  if (at < 0) {
+    writer.at = start
+    throw new InvalidHead(`${JSON.stringify(path)} is no path`)
+  }
+  let flags = end ? FLAG.END : 0
+  // One in another form than the other side restores travels as text.
+  const timeout = timeoutAt < 0 ? -1 : plainNumberOf(headers[timeoutAt + 1]!, 9)
+  if (timeout >= 0) {
+    at = writeU32(piece, at, timeout)
+    flags |= FLAG.DEADLINE
+  } else timeoutAt = NONE
+  const traced = traceAt < 0 ? at : writeTrace(piece, at, headers[traceAt + 1]!)
+  if (traced > at) {
+    at = traced
+    flags |= FLAG.TRACE
+  } else traceAt = NONE
+  const attempts = attemptsAt < 0 ? -1 : plainNumberOf(headers[attemptsAt + 1]!, 2)
+  if (attempts >= 0) {
+    piece[at++] = attempts
+    flags |= FLAG.ATTEMPTS
+  } else attemptsAt = NONE
+  piece[start + FLAGS_AT] = flags
   writer.at = at
   finish(writer, start, headers, body, timeoutAt, traceAt, attemptsAt)
 }
+
+const NONE = -1
+const SEVERAL = -2
 
 /**
  * `reason`: '' for the standard phrase.
@@ -156,38 +171,38 @@ function finish(
   writer.finish(start)
 }
 
-/** Without a leading zero, so that the other side restores the same text. */
-function isPlainNumber(text: string, mostDigits: number): boolean {
-  const { length } = text
-  if (length === 0 || length > mostDigits || (length > 1 && text.charCodeAt(0) === 0x30)) return false
-  for (let i = 0; i < length; i++) {
-    const code = text.charCodeAt(i)
-    if (code < 0x30 || code > 0x39) return false
-  }
-  return true
+/** The number without a leading zero, so that the other side restores the same text; or else -1. */
+function plainNumberOf(text: string, mostDigits: number): number {
+  return text.length > 1 && text.charCodeAt(0) === ZERO ? -1 : digitsOf(text, mostDigits)
 }
 
-const TRACE = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
+const TRACE_LENGTH = 55
+const ZERO = 0x30
+const DASH = 0x2d
+/** The values of hexadecimal digits in lower case, for the characters of ASCII. */
+const NO_DIGIT = 0x80
+const DIGITS = new Uint8Array(128).fill(NO_DIGIT)
+for (const [value, digit] of [...'0123456789abcdef'].entries()) DIGITS[digit.charCodeAt(0)] = value
 
-function isPlainTrace(text: string): boolean {
-  return text.length === 55 && TRACE.test(text)
-}
-
-/** 16 bytes of trace, 8 of span, 1 of flags. */
+/**
+ * `traceparent` of version 00 as 16 bytes of trace, 8 of span, 1 of flags. Returns where they end;
+ * `from` if it has another form. The writer has room for it.
+ */
 function writeTrace(piece: Buffer, from: number, text: string): number {
-  let at = writeHex(piece, from, text, 3, 35)
-  at = writeHex(piece, at, text, 36, 52)
-  return writeHex(piece, at, text, 53, 55)
-}
-
-function writeHex(piece: Buffer, from: number, text: string, begin: number, end: number): number {
+  if (text.length !== TRACE_LENGTH) return from
+  if (text.charCodeAt(0) !== ZERO || text.charCodeAt(1) !== ZERO || text.charCodeAt(2) !== DASH) return from
+  if (text.charCodeAt(35) !== DASH || text.charCodeAt(52) !== DASH) return from
   let at = from
-  for (let i = begin; i < end; i += 2) {
-    piece[at++] = (digitOf(text.charCodeAt(i)) << 4) | digitOf(text.charCodeAt(i + 1))
+  let all = 0
+  for (let i = 3; i < TRACE_LENGTH; i += 2) {
+    if (i === 35 || i === 52) i += 1
+    const high = text.charCodeAt(i)
+    const low = text.charCodeAt(i + 1)
+    const a = DIGITS[high & 127]!
+    const b = DIGITS[low & 127]!
+    // Whether both are characters of ASCII, and digits.
+    all |= a | b | ((high | low) & ~127)
+    piece[at++] = (a << 4) | b
   }
-  return at
-}
-
-function digitOf(code: number): number {
-  return code <= 0x39 ? code - 0x30 : code - 0x57
+  return all < NO_DIGIT ? at : from
 }

@@ -7,8 +7,23 @@ const SPAN = 'b7ad6b7169203331'
 describe('a traceparent', () => {
   it('is read, with its state, and written as it came', () => {
     const trace = parseTraceparent(`00-${TRACE}-${SPAN}-01`, 'a=b')
-    expect(trace).toEqual({ traceId: TRACE, spanId: SPAN, sampled: true, state: 'a=b' })
+    expect(trace).toMatchObject({ traceId: TRACE, spanId: SPAN, sampled: true, state: 'a=b' })
     expect(formatTraceparent(trace!)).toBe(`00-${TRACE}-${SPAN}-01`)
+  })
+
+  it('of another version, or with flags that we do not know, is written as one of ours', () => {
+    for (const [version, flags, ours] of [
+      ['00', '00', '00'],
+      ['00', '03', '01'],
+      ['00', '11', '01'],
+      ['00', 'fe', '00'],
+      ['01', '01', '01'],
+      ['10', '01', '01'],
+    ]) {
+      const trace = parseTraceparent(`${version}-${TRACE}-${SPAN}-${flags}`)!
+      expect(formatTraceparent(trace), `${version}, ${flags}`).toBe(`00-${TRACE}-${SPAN}-${ours}`)
+    }
+    expect(formatTraceparent(parseTraceparent(`01-${TRACE}-${SPAN}-01-more`)!)).toBe(`00-${TRACE}-${SPAN}-01`)
   })
 
   it('is sampled if the last bit of its flags says so, whatever the other bits say', () => {

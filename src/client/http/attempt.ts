@@ -15,6 +15,7 @@ import type { Dispatcher } from 'undici'
 import type { ErrorCode } from '../../core/errors.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'
 import { outcome as makeOutcome, type Outcome, SUCCESS } from '../../core/outcome.ts'
+import { lengthOf } from '../../mux/field-rules.ts'
 import { answerBegins } from '../../resilience/execution.ts'
 import { ClientAttempt } from '../attempt.ts'
 import { IdleReader } from './body/idle-reader.ts'
@@ -139,8 +140,9 @@ export class HttpAttempt
       }
     }
     const length = headers['content-length']
+    const bytes = typeof length === 'string' ? lengthOf(length) : -1
     if (
-      (typeof length === 'string' && Number(length) <= (this.call.kind.streaming ? 0 : SMALL_BYTES)) ||
+      (bytes >= 0 && bytes <= (this.call.kind.streaming ? 0 : SMALL_BYTES)) ||
       status === 204 ||
       status === 304 ||
       this.call.request.method === 'HEAD'

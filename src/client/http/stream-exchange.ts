@@ -7,6 +7,7 @@
  */
 import { STATUS_CODES } from 'node:http'
 import type { Dispatcher } from 'undici'
+import { lengthOf } from '../../mux/field-rules.ts'
 import type { MuxReset } from '../../mux/stream.ts'
 import { RESET } from '../../mux/wire.ts'
 import { LostStream } from '../mux/lost-stream.ts'
@@ -158,11 +159,12 @@ export class StreamExchange implements RequestStreamEvents, Dispatcher.DispatchC
   #expectBody(status: number, declared: string | string[] | undefined): boolean {
     if (declared === undefined || this.method === 'HEAD' || status === 204 || status === 304) return true
     // A list of equal lengths was merged by no hop before.
-    if (typeof declared !== 'string' || !LENGTH.test(declared)) {
+    const length = typeof declared === 'string' ? lengthOf(declared) : UNKNOWN
+    if (length === UNKNOWN) {
       this.#malformed('an invalid content-length')
       return false
     }
-    this.#left = Number(declared)
+    this.#left = length
     return true
   }
 
@@ -196,7 +198,6 @@ export class StreamExchange implements RequestStreamEvents, Dispatcher.DispatchC
 /** The peer's answer contradicts itself. */
 export class MalformedAnswer extends Error {}
 
-const LENGTH = /^\d{1,15}$/
 const NO_TRAILERS: Record<string, string> = Object.freeze({})
 
 /** Without a prototype, a header may be called `constructor` or `__proto__`. */
