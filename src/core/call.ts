@@ -125,7 +125,10 @@ export class Call {
   /** @internal How it ended. */
   outcome: Outcome | undefined = undefined
 
-  #children: Set<Call> | undefined = undefined
+  /** The last one that is in flight. The others are linked to it, because a set costs more. */
+  #child: Call | undefined = undefined
+  #elder: Call | undefined = undefined
+  #younger: Call | undefined = undefined
   #abort: AbortController | undefined = undefined
   /** Runs the signal's listeners in the async context of its first reader. */
   #asReader: ReturnType<typeof AsyncLocalStorage.snapshot> | undefined = undefined
@@ -174,7 +177,7 @@ export class Call {
     if (this.settled || this.cancelledBy !== undefined) return
     this.cancelledBy = cause ?? 'cancelled'
     this.whenCancelled?.(cause)
-    if (this.#children !== undefined) for (const child of [...this.#children]) child.cancel(cause)
+    if (this.#child !== undefined) for (const child of this.#children()) child.cancel(cause)
     const abort = this.#abort
     if (abort !== undefined) this.#asReader!(() => abort.abort(cause))
   }
@@ -186,12 +189,28 @@ export class Call {
     return undefined
   }
 
+  /** `child` has no parent yet. */
   adopt(child: Call): void {
-    this.#children ??= new Set()
-    this.#children.add(child)
+    const elder = this.#child
+    child.#elder = elder
+    if (elder !== undefined) elder.#younger = child
+    this.#child = child
   }
 
+  /** Does nothing if it was not adopted. */
   release(child: Call): void {
-    this.#children?.delete(child)
+    const elder = child.#elder
+    const younger = child.#younger
+    if (younger !== undefined) younger.#elder = elder
+    else if (this.#child === child) this.#child = elder
+    if (elder !== undefined) elder.#younger = younger
+    child.#elder = child.#younger = undefined
+  }
+
+  /** Those in flight, oldest first. */
+  #children(): Call[] {
+    const all: Call[] = []
+    for (let child = this.#child; child !== undefined; child = child.#elder) all.push(child)
+    return all.reverse()
   }
 }
