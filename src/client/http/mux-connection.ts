@@ -48,6 +48,7 @@ export class HttpMuxConnection extends MuxConnection implements PooledConnection
     this.#pending = []
     this.#options = []
     for (let i = 0; i < pending.length; i++) this.#begin(pending[i]!, options[i]!)
+    if (this.session.open > 0) this.begun()
   }
 
   /** Calls need another connection, with another certificate. */
@@ -79,7 +80,6 @@ export class HttpMuxConnection extends MuxConnection implements PooledConnection
     try {
       if (body instanceof StreamedBody) {
         const stream = this.session.request(method, path, flat, undefined, false, exchange)
-        this.begun()
         exchange.begunWith(stream, body, flatHeader(flat, 'content-length'))
         return
       }
@@ -89,7 +89,6 @@ export class HttpMuxConnection extends MuxConnection implements PooledConnection
         flat.push('content-length', String(content?.length ?? 0))
       }
       const stream = this.session.request(method, path, flat, content, true, exchange)
-      this.begun()
       exchange.begun(stream, content)
     } catch (error) {
       // A head that no peer would take.

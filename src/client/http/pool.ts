@@ -178,8 +178,8 @@ export class HttpPool implements RequestPool, DialOwner {
     this.#dial()
   }
 
-  roomChanged({ room }: SharedConnection): void {
-    if (this.#line.first !== undefined && room > 0) this.#serveSoon()
+  roomChanged(connection: SharedConnection): void {
+    if (this.#line.first !== undefined && connection.room > 0) this.#serveSoon()
   }
 
   leaving(leaving: SharedConnection): void {

@@ -56,6 +56,8 @@ export class MuxConnection implements SessionEvents {
   readonly #owner: MuxConnectionOwner
   readonly #watch: PeerWatch
   #ready = false
+  /** It keeps the process alive. */
+  #held = false
 
   constructor(owner: MuxConnectionOwner, dial: Dial, clock: Clock, settings = CLIENT_SETTINGS) {
     this.#owner = owner
@@ -100,10 +102,13 @@ export class MuxConnection implements SessionEvents {
     return this.#ready && !this.session.leaving && !this.dial.socket.destroyed
   }
 
-  /** A call begins on it: the process stays alive for it. */
+  /** Calls begin on it in this turn, and the process stays alive for them. */
   begun(): void {
-    if (this.session.open === 1) this.dial.socket.ref()
-    else this.#watch.begun()
+    if (!this.#held) {
+      this.#held = true
+      this.dial.socket.ref()
+    }
+    if (this.session.open > 1) this.#watch.begun()
   }
 
   /** The peer takes no more calls on it. */
@@ -148,6 +153,7 @@ export class MuxConnection implements SessionEvents {
   roomChanged(): void {
     if (this.session.open === 0) {
       this.idleSince = this.#clock.now()
+      this.#held = false
       this.dial.socket.unref()
     }
     this.#owner.roomChanged(this)

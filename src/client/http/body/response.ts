@@ -135,16 +135,19 @@ export class ResponseBody {
   }
 
   async text(): Promise<string> {
-    if (this.#ended && !this.#failed && !this.used) {
-      this.used = true
-      this.touched = true
-      return decode(this.#takeAll())
-    }
-    return decode(await this.bytes())
+    return this.#textNow() ?? decode(await this.bytes())
   }
 
   async json<T>(): Promise<T> {
-    return JSON.parse(await this.text())
+    return JSON.parse(this.#textNow() ?? decode(await this.bytes()))
+  }
+
+  /** `undefined`: it has to be waited for, or fails. */
+  #textNow(): string | undefined {
+    if (!this.#ended || this.#failed || this.used) return undefined
+    this.used = true
+    this.touched = true
+    return decode(this.#takeAll())
   }
 
   /** The next part; `undefined` at the end. */
