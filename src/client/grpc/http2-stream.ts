@@ -11,6 +11,7 @@ import { outcome as makeOutcome, type Outcome } from '../../core/outcome.ts'
 import { GRPC_STATUS } from '../../core/status.ts'
 import { reasonOfRefusal, refusedByServer } from '../../net/identity-refusal.ts'
 import { CANCELLED_BY_PEER, LOST } from './internals.ts'
+import { MessageBoundary } from './message-boundary.ts'
 import { attach, type CarryingStream, ownerOf } from './stream.ts'
 
 /** A peer's GOAWAY: the last stream that it may have executed, and why. */
@@ -31,14 +32,20 @@ const goaways = new WeakMap<ClientHttp2Session, Goaway>()
 class Http2Stream implements CarryingStream {
   readonly #session: ClientHttp2Session
   readonly #stream: ClientHttp2Stream
+  readonly #boundary = new MessageBoundary()
 
   constructor(session: ClientHttp2Session, stream: ClientHttp2Stream) {
     this.#session = session
     this.#stream = stream
+    stream.on('data', (chunk: Buffer) => this.#boundary.follow(chunk))
   }
 
   get isLeft(): boolean {
     return goaways.has(this.#session)
+  }
+
+  get endsWithin(): boolean {
+    return this.#boundary.within
   }
 
   broken(status: grpc.StatusObject, begun: boolean): Outcome {

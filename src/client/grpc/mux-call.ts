@@ -32,7 +32,7 @@ export interface MuxCallHost {
   request(path: string, headers: string[], body: Buffer | undefined, end: boolean, events: StreamEvents): MuxStream
 }
 
-const NOTHING: (Buffer | Inflating)[] = []
+const NOTHING: (Buffer | Compressed)[] = []
 
 export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, MessageListener {
   readonly #host: MuxCallHost
@@ -190,23 +190,22 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
       this.#deliver()
       return
     }
-    const inflating: Inflating = { message: undefined }
-    this.#keep(inflating)
-    decompress(message, this.#encoding, this.#most, (problem, inflated) => {
-      inflating.message = inflated
-      if (problem === undefined) this.#deliver()
-      else this.#unreadable(problem)
-    })
+    this.#keep({ bytes: message, inflating: false })
+    this.#deliver()
   }
 
   // What its end says.
+
+  get endsWithin(): boolean {
+    return this.#reader.within
+  }
 
   broken(status: grpc.StatusObject, begun: boolean): Outcome {
     if (this.#reset !== undefined) return outcomeOfReset(this.#reset, status, begun, this.#host.isLeft)
     return makeOutcome('failure', 'protocol-error', new Error(status.details))
   }
 
-  #keep(message: Buffer | Inflating): void {
+  #keep(message: Buffer | Compressed): void {
     if (this.#messages === NOTHING) this.#messages = [message]
     else this.#messages.push(message)
   }
@@ -217,11 +216,13 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
     this.#delivering = true
     while (this.#reading && this.#messages.length > 0 && !this.#broken) {
       const first = this.#messages[0]!
-      const message = Buffer.isBuffer(first) ? first : first.message
-      if (message === undefined) break
+      if (!Buffer.isBuffer(first)) {
+        this.#inflate(first)
+        break
+      }
       this.#messages.shift()
       this.#reading = false
-      this.#owner.onReceiveMessage(message)
+      this.#owner.onReceiveMessage(first)
       // The owner may have cancelled.
       if (this.#over) break
     }
@@ -232,6 +233,18 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
     if (status === undefined || (this.#messages.length > 0 && !this.#broken)) return
     this.#end()
     this.#owner.onReceiveStatus(status)
+  }
+
+  /** Not before it is read: a few bytes may become megabytes. */
+  #inflate(message: Compressed): void {
+    if (message.inflating) return
+    message.inflating = true
+    decompress(message.bytes, this.#encoding, this.#most, (problem, inflated) => {
+      if (this.#over || this.#broken) return
+      this.#messages[0] = inflated
+      if (problem === undefined) this.#deliver()
+      else this.#unreadable(problem)
+    })
   }
 
   /** Bytes count as read when all whole messages have been given to the owner. */
@@ -265,7 +278,6 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
 
   #unreadable({ code, details }: Unreadable): void {
     // The peer's status may be here already, and wait for this message.
-    if (this.#over || this.#broken) return
     this.#stream!.reset(RESET.CANCELLED)
     this.#give(code, details)
   }
@@ -292,7 +304,8 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
   }
 }
 
-/** A message that keeps its place while it is decompressed. */
-interface Inflating {
-  message: Buffer | undefined
+/** A message that keeps its place until it is read. */
+interface Compressed {
+  readonly bytes: Buffer
+  inflating: boolean
 }

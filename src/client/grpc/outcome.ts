@@ -15,6 +15,8 @@ import type { CarryingStream, StreamOwner } from './stream.ts'
 const C_CORE_CANCELLED = 'CANCELLED'
 const GRPC_TYPE = 'application/grpc'
 
+/** As the protocol writes one; `Number` reads more. */
+const STATUS = /^\d{1,9}$/
 const KNOWN: ReadonlySet<number> = new Set(Object.values(GRPC_STATUS))
 
 /** Knows why a call on its connection was not sent. `details`: those of the status. */
@@ -49,9 +51,10 @@ export function outcomeOfStatus(status: grpc.StatusObject, connection: UnsentCau
 function isOfPeer(status: grpc.StatusObject, { trailers, answered }: StatusSource): boolean {
   const said = trailers?.['grpc-status']
   if (said === undefined) return false
-  // grpc-js reads an empty one as OK.
-  if (said === '') status.code = Number.NaN
-  if (said === '' || Object.is(Number(said), status.code)) return true
+  // grpc-js reads an empty one as OK, and 0x0.
+  const isMalformed = typeof said !== 'string' || !STATUS.test(said)
+  if (isMalformed) status.code = Number.NaN
+  if (isMalformed || Number(said) === status.code) return true
   // The answer is complete; a later break does not undo it.
   if (said !== '0' || !answered || UNREADABLE.test(status.details)) return false
   status.code = GRPC_STATUS.OK
@@ -60,7 +63,7 @@ function isOfPeer(status: grpc.StatusObject, { trailers, answered }: StatusSourc
 }
 
 function ofPeer(status: grpc.StatusObject, message: unknown, source: StatusSource): Outcome {
-  if (status.code === GRPC_STATUS.OK) return SUCCESS
+  if (status.code === GRPC_STATUS.OK) return source.stream?.endsWithin === true ? cutOff(status) : SUCCESS
   // gRPC reads an undefined code as UNKNOWN.
   if (!KNOWN.has(status.code)) status.code = GRPC_STATUS.UNKNOWN
   if (typeof message === 'string') status.details = decodeMessage(message)
@@ -76,6 +79,13 @@ function ofPeer(status: grpc.StatusObject, message: unknown, source: StatusSourc
     return makeOutcome('refused', 'identity-rejected', refusedByServer(refusal))
   }
   return grpcOutcome(code, marked, pushback(metadata), marked || details === '' ? undefined : new Error(details))
+}
+
+/** What is missing of the last message may be all that counts. */
+function cutOff(status: grpc.StatusObject): Outcome {
+  status.code = GRPC_STATUS.INTERNAL
+  status.details = 'the answer ends within a message'
+  return makeOutcome('failure', 'protocol-error', new Error(status.details))
 }
 
 /**

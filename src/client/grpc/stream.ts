@@ -10,6 +10,8 @@ import type { Outcome } from '../../core/outcome.ts'
 export interface CarryingStream {
   /** The peer takes no more streams on its connection (GOAWAY). */
   readonly isLeft: boolean
+  /** The answer ended within a message. */
+  readonly endsWithin: boolean
   /** Why no connection takes the request. */
   readonly invalid?: Error | undefined
   /**
