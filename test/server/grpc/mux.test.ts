@@ -1,67 +1,13 @@
 /** What peers of `inmesh/1` may do to a gRPC server, and it to them. */
-import { connect } from 'node:net'
 import type * as grpc from '@grpc/grpc-js'
-import { describe, expect, it, onTestFinished } from 'vitest'
-import { systemClock } from '../../../src/core/clock.ts'
-import { MuxSession } from '../../../src/mux/session.ts'
-import { MUX_DEFAULTS } from '../../../src/mux/settings.ts'
-import type { MuxStream, StreamEvents } from '../../../src/mux/stream.ts'
+import { describe, expect, it } from 'vitest'
 import { RESET } from '../../../src/mux/wire.ts'
 import { grpcFrame } from '../../rigs/scripted-grpc-server.ts'
 import { begin, itemBytes, type ShopHandlers, shopServer } from '../../rigs/shop.ts'
+import { Answer, rawSession } from './raw-call.ts'
 import { http2ShopClient, muxShopClient, serveShop, Witness } from './rig.ts'
 
 const HEADERS = ['host', 'inventory', 'content-type', 'application/grpc']
-
-/** The answer to one raw call. */
-class Answer implements StreamEvents {
-  status = 0
-  readonly headers: string[] = []
-  bytes = 0
-  readonly ended = Promise.withResolvers<string>()
-
-  responseArrived(_stream: MuxStream, status: number, _reason: string, headers: string[], end: boolean): void {
-    this.status = status
-    this.headers.push(...headers)
-    if (end) this.ended.resolve(this.header('grpc-status') ?? 'none')
-  }
-  dataArrived(stream: MuxStream, chunk: Buffer, end: boolean): void {
-    this.bytes += chunk.length
-    stream.read(chunk.length)
-    if (end) this.ended.resolve('none')
-  }
-  trailersArrived(_stream: MuxStream, headers: string[]): void {
-    this.headers.push(...headers)
-    this.ended.resolve(this.header('grpc-status') ?? 'none')
-  }
-  wasReset(): void {
-    this.ended.resolve('reset')
-  }
-  drained(): void {}
-
-  header(name: string): string | undefined {
-    const at = this.headers.indexOf(name)
-    return at < 0 ? undefined : this.headers[at + 1]
-  }
-}
-
-/** A session whose streams are written by hand. */
-async function rawSession(port: number): Promise<MuxSession> {
-  const socket = connect({ port, host: '127.0.0.1' })
-  onTestFinished(() => void socket.destroy())
-  const settled = Promise.withResolvers<void>()
-  const session = new MuxSession(socket, 'client', { ...MUX_DEFAULTS, maxStreams: 0 }, systemClock, {
-    requestArrived() {},
-    settled: () => settled.resolve(),
-    goingAway() {},
-    roomChanged() {},
-    broken() {},
-    closed() {},
-  })
-  socket.on('data', (bytes: Buffer) => session.receive(bytes))
-  await settled.promise
-  return session
-}
 
 async function serveMux(handlers: ShopHandlers | grpc.Server) {
   const { server } = await serveShop(handlers, {}, { transport: 'auto' })
