@@ -1,5 +1,5 @@
 /** Whether a body of gRPC ends between two messages; it keeps none of their bytes. */
-import { PREFIX_BYTES } from './message-reader.ts'
+import { PREFIX_BYTES } from '../../net/grpc-message-reader.ts'
 
 export class MessageBoundary {
   /** Bytes of the message that are still to come. */
