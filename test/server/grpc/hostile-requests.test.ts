@@ -8,7 +8,7 @@ import { begin, itemBytes, Shop, type ShopHandlers } from '../../rigs/shop.ts'
 import { type RawCaller, rawCaller } from './raw-call.ts'
 import { serveShop, shopClient } from './rig.ts'
 
-/** A message with so many bytes of zeros. */
+/** A message with `bytes` zeros. */
 function itemOf(bytes: number): Buffer {
   return Shop.service.Get!.requestSerialize({ sku: 'a', filler: Buffer.alloc(bytes) })
 }
