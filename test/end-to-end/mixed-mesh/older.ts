@@ -3,8 +3,8 @@
  * sources of a pinned commit, taken from the history of this repository.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, symlinkSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { cpSync, existsSync, mkdirSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
@@ -13,13 +13,15 @@ const PINNED = 'fcf58e31f20e'
 
 const GIVEN = process.env.INMESH_OLDER || undefined
 
+/** Whether it knows of one transport only; of a given checkout nothing is known. */
+export const OF_ONE_TRANSPORT: boolean = GIVEN === undefined
+
 /** `undefined`: it can be had. */
 export const WITHOUT_OLDER: string | undefined = reason()
 
 function reason(): string | undefined {
   if (GIVEN !== undefined) {
-    const there = ['dist/index.js', 'src/index.ts'].some((file) => existsSync(join(GIVEN, file)))
-    return there ? undefined : `INMESH_OLDER has neither dist nor src: ${GIVEN}`
+    return built(GIVEN) === undefined ? `INMESH_OLDER has neither dist nor src: ${GIVEN}` : undefined
   }
   try {
     execFileSync('git', ['-C', ROOT, 'cat-file', '-e', `${PINNED}^{commit}`], { stdio: 'ignore' })
@@ -29,14 +31,24 @@ function reason(): string | undefined {
   }
 }
 
-/** The folder of the older version; sources of the pinned commit are put below `directory`. */
+function built(checkout: string): 'dist' | 'src' | undefined {
+  if (existsSync(join(checkout, 'dist/index.js'))) return 'dist'
+  return existsSync(join(checkout, 'src/index.ts')) ? 'src' : undefined
+}
+
+/** A folder below `directory` with the older version, and with the dependencies of today. */
 export function olderLibrary(directory: string): string {
-  if (GIVEN !== undefined) return resolve(GIVEN)
   const folder = join(directory, 'older')
   mkdirSync(folder)
-  const archive = execFileSync('git', ['-C', ROOT, 'archive', PINNED, 'src', 'package.json'], { maxBuffer: 2 ** 28 })
-  execFileSync('tar', ['-x', '-C', folder], { input: archive })
-  // Its dependencies are those of today.
+  if (GIVEN === undefined) {
+    const archive = execFileSync('git', ['-C', ROOT, 'archive', PINNED, 'src', 'package.json'], { maxBuffer: 2 ** 28 })
+    execFileSync('tar', ['-x', '-C', folder], { input: archive })
+  } else {
+    for (const part of [built(GIVEN)!, 'package.json']) {
+      cpSync(join(GIVEN, part), join(folder, part), { recursive: true })
+    }
+  }
+  // Another copy of grpc-js than the one of the test would be refused.
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
   return folder
 }

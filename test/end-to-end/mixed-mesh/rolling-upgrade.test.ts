@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { titleWith } from '../../rigs/installed.ts'
 import { type Process, Rig } from '../rig.ts'
 import { MixedMesh } from './mixed-mesh.ts'
-import { olderLibrary, WITHOUT_OLDER } from './older.ts'
+import { OF_ONE_TRANSPORT, olderLibrary, WITHOUT_OLDER } from './older.ts'
 
 const TEST_MS = 240_000
 const PER_SECOND = 60
@@ -51,6 +51,7 @@ async function replaceRegistry(version: Version): Promise<void> {
 /** Answers that a caller gets from an instance of these versions. */
 function between(caller: Version, server: Version, instance: string): string[] {
   const both = caller === NEW && server === NEW
+  if (!both && !OF_ONE_TRANSPORT) return [`http ${instance} `, `grpc ${instance} `]
   return [`http ${instance} ${both ? 'inmesh/1' : 'http/1.1'}`, `grpc ${instance} ${both ? 'inmesh/1' : 'h2'}`]
 }
 
