@@ -24,7 +24,6 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
   readonly writableCorked = 1
   /** `OutgoingMessage.end` sets it. */
   readonly _writableState = { corked: 0 }
-  destroyed = false
   bytesWritten = 0
   protected readonly stream: ServedStream
   protected response!: ServerResponse
@@ -35,6 +34,8 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
   #chunked = false
   /** Bytes that the declared length leaves; -1: it is not declared. */
   #left = -1
+  /** The handler has done its part, whatever becomes of what is still to be sent. */
+  protected released = false
   #first: Uint8Array | undefined = undefined
   #callbacks: WriteCallback[] = []
   #ticking = false
@@ -45,6 +46,10 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
     this.stream = stream
   }
 
+  /** The exchange has ended, one way or another. */
+  protected over = false
+  /** As those who hold the socket see it. */
+  abstract readonly destroyed: boolean
   /** The exchange ends without a whole answer. */
   protected abstract cut(code: ResetCode, reason: string, error?: Error | null): void
   /** The same, for a head that cannot be sent: a failure of the handler. */
@@ -53,6 +58,10 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
 
   get writableLength(): number {
     return this.stream.queued + (this.#first?.length ?? 0)
+  }
+
+  get bufferSize(): number {
+    return this.writableLength
   }
 
   get writableNeedDrain(): boolean {
@@ -70,7 +79,7 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
     callback?: WriteCallback,
   ): boolean {
     const done = typeof encoding === 'function' ? encoding : callback
-    if (this.destroyed || this.#state === 'ended') {
+    if (this.over || this.#state === 'ended') {
       if (typeof done === 'function') process.nextTick(done, connectionLost())
       return false
     }
@@ -99,13 +108,18 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
 
   /** @internal */
   finishing(trailers: string): void {
-    if (this.destroyed || this.#state === 'ended') return
-    if (this.#state === 'head' || this.#left > 0) {
-      // It must not pass for a whole answer.
-      this.cut(RESET.INTERNAL_ERROR, '', new Error('The answer is shorter than its content-length.'))
+    if (this.over || this.#state === 'ended') return
+    if (this.#state === 'head') {
+      this.cut(RESET.INTERNAL_ERROR, '')
       return
     }
-    const fields = this.#chunked && trailers !== '' ? readFields(trailers, 0) : undefined
+    if (this.#left > 0) {
+      // It must not pass for a whole answer. Over HTTP/1.1, the handler does not notice either.
+      this.stream.reset(RESET.INTERNAL_ERROR, 'the answer is shorter than its content-length')
+      this.release()
+      return
+    }
+    const fields = this.#chunked && !this.#bodiless && trailers !== '' ? readFields(trailers, 0) : undefined
     if (fields !== undefined && sizeOfHeaders(fields) > MAX_PAYLOAD_BYTES) {
       this.spoiled(RESET.HEAD_TOO_LARGE, new Error('The trailers are too large.'))
       return
@@ -125,17 +139,25 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
 
   /** @internal For the stream. */
   endSent(): void {
-    this.#blocked = false
-    this.#tickLater()
+    this.drained()
   }
 
   /** @internal At the end of a turn in which something was written. */
   tick(): void {
     this.#ticking = false
-    if (this.destroyed) return
-    if (this.#state === 'held') this.#respond(false)
-    if (this.#blocked || (this.#state === 'ended' && !this.stream.localEnded)) return
+    if (!this.released) {
+      if (this.over) return
+      if (this.#state === 'held') this.#respond(false)
+      if (this.#blocked || (this.#state === 'ended' && !this.stream.localEnded)) return
+    }
     this.callBack(null)
+  }
+
+  /** As a socket that has passed all bytes to the system. */
+  protected release(): void {
+    this.released = true
+    this.#state = 'ended'
+    this.#tickLater()
   }
 
   protected callBack(error: Error | null): void {
@@ -145,10 +167,14 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
     for (const callback of callbacks) callback(error)
   }
 
+  /** It answers HEAD, or its status has no body. */
+  get #bodiless(): boolean {
+    return !(this.response as ServerResponse & { readonly _hasBody: boolean })._hasBody
+  }
+
   #declaredLength(): number {
     const at = this.#headers.indexOf('content-length')
-    const { _hasBody: hasBody } = this.response as ServerResponse & { _hasBody: boolean }
-    return at >= 0 && hasBody ? Number(this.#headers[at + 1]) : -1
+    return at >= 0 && !this.#bodiless ? Number(this.#headers[at + 1]) : -1
   }
 
   #inform(text: string): void {
@@ -158,6 +184,7 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
   }
 
   #writeBody(bytes: Uint8Array): boolean {
+    if (this.#bodiless) return true
     let part = bytes
     if (this.#left >= 0) {
       // As over HTTP/1.1, where the rest is no part of the answer.
@@ -169,11 +196,13 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
     if (this.#state === 'held') {
       if (this.#first === undefined) {
         this.#first = part
-        return true
+        this.#blocked = part.length >= this.writableHighWaterMark
+        return !this.#blocked
       }
       if (!this.#respond(false)) return false
     }
     this.#blocked = !this.stream.write(part)
+    if (this.#left === 0) this.stream.end()
     return !this.#blocked
   }
 
@@ -186,9 +215,9 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
       return false
     }
     this.#state = 'body'
-    const sent = this.#send(this.#status, this.#reason, this.#headers, first, end)
-    if (this.stream.queued >= this.writableHighWaterMark) this.#blocked = true
-    return sent
+    // As over HTTP/1.1, a body ends with its last byte, whenever the handler says so.
+    const whole = end || this.#bodiless || this.#left === 0
+    return this.#send(this.#status, this.#reason, this.#headers, first, whole)
   }
 
   #send(

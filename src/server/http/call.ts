@@ -214,7 +214,7 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
     const { request, response } = this
     if (response.writableEnded || this.verdict !== undefined) {
       // The answer is complete, but the caller does not read it.
-      this.exchange.socket.destroy()
+      this.exchange.cutOff()
       return
     }
     this.verdict = outcome('failure', cause.code, cause)

@@ -39,6 +39,10 @@ export class HttpConnection extends Connection implements Exchange {
     this.closing = true
   }
 
+  cutOff(): void {
+    this.socket.destroy()
+  }
+
   answered(response: ServerResponse): void {
     if (this.last === response) this.last = undefined
     this.pipeline?.next()

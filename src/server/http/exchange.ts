@@ -17,6 +17,8 @@ export interface Exchange {
   readonly leaveAt: number
   /** Whether the application listens for upgrades now. */
   readonly upgrades: () => boolean
+  /** Ends it at once, with what is still to be sent. Destroying its socket leaves that to go. */
+  cutOff(): void
   /** The client can send no other request after this answer. */
   close(): void
   /** The listeners of its socket run for `owner` from now on. */

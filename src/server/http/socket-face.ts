@@ -10,6 +10,14 @@ export class SocketFace extends EventEmitter {
   readonly below: Socket
   readonly connecting = false
   readonly pending = false
+  readonly allowHalfOpen = true
+  readonly readableFlowing = true
+  readonly readableEnded = false
+  readonly readableAborted = false
+  readonly readableLength = 0
+  readonly readableObjectMode = false
+  readonly writableFinished = false
+  readonly writableObjectMode = false
 
   constructor(below: Socket) {
     super()
@@ -21,6 +29,30 @@ export class SocketFace extends EventEmitter {
   }
 
   setKeepAlive(): this {
+    return this
+  }
+
+  /** The bytes of its requests are read as bodies. */
+  read(): null {
+    return null
+  }
+
+  isPaused(): boolean {
+    return false
+  }
+
+  unpipe(): this {
+    return this
+  }
+
+  /** As on a connection of HTTP/1.1. @throws Error always */
+  setEncoding(): never {
+    throw Object.assign(new Error('Changing the socket encoding is not allowed (RFC 9112, 2.2).'), {
+      code: 'ERR_HTTP_SOCKET_ENCODING',
+    })
+  }
+
+  setDefaultEncoding(): this {
     return this
   }
 

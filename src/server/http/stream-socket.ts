@@ -16,6 +16,13 @@ import { detachSignal, emitClose } from './stream-response.ts'
 /** After an early answer, the rest of the request is discarded for this time. */
 const DISCARD_MS = 5_000
 
+/**
+ * What a handler has ended before it destroys its exchange still leaves, as from the buffer of a
+ * connection of HTTP/1.1. These are the most bytes, and the time that they have.
+ */
+const REST_BYTES = 4_194_304
+const REST_MS = 30_000
+
 export class StreamSocket extends AnswerSocket implements Exchange, ServedStreamEvents {
   readonly connection: Connection
   readonly server: Server
@@ -28,12 +35,15 @@ export class StreamSocket extends AnswerSocket implements Exchange, ServedStream
   writable = true
   closed = false
   errored: Error | null = null
-  timeout = 0
+  timeout: number | undefined = undefined
   #request!: IncomingMessage
   #owner: UserCodeOwner | undefined = undefined
   #body: StreamBody | undefined = undefined
   /** The answer is over, and the response has let go of this socket. */
   #detached = false
+  /** The rest of an answer leaves although the exchange is destroyed. */
+  #resting: NodeJS.Timeout | undefined = undefined
+  #destroyed = false
   #timer: NodeJS.Timeout | undefined = undefined
   #discarding: NodeJS.Timeout | undefined = undefined
 
@@ -71,7 +81,11 @@ export class StreamSocket extends AnswerSocket implements Exchange, ServedStream
   answered(): void {}
 
   overdue(): void {
-    this.destroy()
+    this.cutOff()
+  }
+
+  cutOff(): void {
+    if (!this.over) this.cut(RESET.INTERNAL_ERROR, '')
   }
 
   serves(owner: UserCodeOwner): void {
@@ -83,6 +97,11 @@ export class StreamSocket extends AnswerSocket implements Exchange, ServedStream
 
   get bytesRead(): number {
     return this.#body?.arrived ?? 0
+  }
+
+  /** The end of a whole exchange destroys no connection, so that of a stream is not seen either. */
+  get destroyed(): boolean {
+    return this.#destroyed
   }
 
   get readyState(): string {
@@ -100,14 +119,24 @@ export class StreamSocket extends AnswerSocket implements Exchange, ServedStream
 
   /** Cuts the exchange off; the client sees that its answer is not complete. */
   destroy(error?: Error | null): this {
-    if (!this.destroyed) this.cut(RESET.INTERNAL_ERROR, '', error)
+    if (this.over) return this
+    const { stream } = this
+    if (!this.writableEnded || stream.queued > REST_BYTES) return this.cut(RESET.INTERNAL_ERROR, '', error)
+    if (!stream.localEnded) this.#resting = setTimeout(() => this.#restSent(), REST_MS).unref()
+    else if (!this.#request.complete) this.stream.reset(RESET.NO_ERROR)
+    this.release()
+    return this.#destroy(error ?? null)
+  }
+
+  resetAndDestroy(): this {
+    this.cutOff()
     return this
   }
 
   setTimeout(ms: number, callback?: () => void): this {
     this.timeout = ms
     if (this.#timer !== undefined) clearTimeout(this.#timer)
-    this.#timer = ms > 0 && !this.destroyed ? setTimeout(() => this.#timedOut(), ms).unref() : undefined
+    this.#timer = ms > 0 && !this.over ? setTimeout(() => this.#timedOut(), ms).unref() : undefined
     if (callback !== undefined) this.once('timeout', callback)
     return this
   }
@@ -137,13 +166,26 @@ export class StreamSocket extends AnswerSocket implements Exchange, ServedStream
   }
 
   wasReset(): void {
-    if (!this.destroyed) this.#close(null)
+    if (this.#resting !== undefined) clearTimeout(this.#resting)
+    if (!this.over) this.#destroy(null)
+  }
+
+  override endSent(): void {
+    if (this.#resting === undefined) super.endSent()
+    else this.#restSent()
+  }
+
+  /** Or its time is up. */
+  #restSent(): void {
+    clearTimeout(this.#resting)
+    const { localEnded } = this.stream
+    if (!localEnded || !this.#request.complete) this.stream.reset(localEnded ? RESET.NO_ERROR : RESET.INTERNAL_ERROR)
   }
 
   requestEnded(trailers?: string[]): void {
     const request = this.#request
     if (request.complete) return
-    if (!this.destroyed && this.#body?.complete === false) {
+    if (!this.over && this.#body?.complete === false) {
       this.cut(RESET.PROTOCOL_ERROR, 'a body shorter than its content-length')
       return
     }
@@ -152,7 +194,7 @@ export class StreamSocket extends AnswerSocket implements Exchange, ServedStream
     request.push(null)
     this.#body?.ended()
     this.readable = false
-    if (this.#detached && !this.destroyed) this.#close(null)
+    if (this.#detached && !this.over) this.#close(null)
   }
 
   protected moved(): void {
@@ -168,7 +210,9 @@ export class StreamSocket extends AnswerSocket implements Exchange, ServedStream
     if (!request._consuming && !request._readableState.resumeScheduled) request._dump()
     response.detachSocket(this.socket)
     process.nextTick(emitClose, response)
+    if (this.over) return
     if (request.complete) this.#close(null)
+    else if (this.released) this.#destroy(null)
     else this.#discarding = setTimeout(() => this.#discard(), DISCARD_MS).unref()
   }
 
@@ -184,20 +228,25 @@ export class StreamSocket extends AnswerSocket implements Exchange, ServedStream
     this.emit('timeout')
   }
 
-  protected cut(code: ResetCode, reason: string, error?: Error | null): void {
+  protected cut(code: ResetCode, reason: string, error?: Error | null): this {
     this.errored = error ?? null
     this.stream.reset(code, reason)
-    this.#close(error ?? null)
+    return this.#destroy(error ?? null)
+  }
+
+  #destroy(error: Error | null): this {
+    this.#destroyed = true
+    return this.#close(error)
   }
 
   protected spoiled(code: ResetCode, error: Error): void {
-    if (!this.destroyed) this.cut(code, error.message, error)
+    if (!this.over) this.cut(code, error.message, error)
     this.#owner?.userCodeFailed(error)
   }
 
   /** Its events come in a later turn, as those of a socket do. */
-  #close(error: Error | null): void {
-    this.destroyed = true
+  #close(error: Error | null): this {
+    this.over = true
     this.readable = false
     this.writable = false
     this.#body?.release()
@@ -205,11 +254,13 @@ export class StreamSocket extends AnswerSocket implements Exchange, ServedStream
     if (this.#discarding !== undefined) clearTimeout(this.#discarding)
     const whole = this.#detached && this.#request.complete
     if (!whole || this.listenerCount('close') > 0) setImmediate(closed, this, error)
+    return this
   }
 
   /** @internal */
   afterClose(error: Error | null): void {
     this.closed = true
+    this.#destroyed = true
     const request = this.#request
     if (!this.#detached || !request.complete) request.destroy(connectionLost())
     this.callBack(connectionLost())

@@ -4,29 +4,7 @@ import { Readable, Writable } from 'node:stream'
 import { finished, pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { alike, alikeApp, type Handler } from './both-transports.ts'
-
-type Note = (what: unknown) => void
-
-/** Notes each event of both with what their flags say then. */
-function watch(request: IncomingMessage, response: ServerResponse, note: Note): void {
-  for (const event of ['data', 'end', 'aborted', 'error', 'close']) {
-    request.on(event, (given) => {
-      const { complete, aborted, destroyed, readableEnded } = request
-      note(['request', event, codeOf(given), { complete, aborted, destroyed, readableEnded }])
-    })
-  }
-  for (const event of ['prefinish', 'finish', 'error', 'close', 'drain']) {
-    response.on(event, (given) => {
-      const { headersSent, writableEnded, writableFinished, destroyed } = response
-      note(['response', event, codeOf(given), { headersSent, writableEnded, writableFinished, destroyed }])
-    })
-  }
-}
-
-function codeOf(given: unknown): unknown {
-  return given instanceof Error ? ((given as { code?: string }).code ?? given.message) : undefined
-}
+import { alike, alikeApp, type Handler, type Note, watch } from './all-transports.ts'
 
 describe('the events of an exchange', () => {
   it.each<[string, Handler]>([

@@ -7,7 +7,7 @@ import session from 'express-session'
 import { createProxyServer } from 'http-proxy-3'
 import multer from 'multer'
 import { expect, it, onTestFinished } from 'vitest'
-import { alikeApp, type Seen, type Sent } from './both-transports.ts'
+import { alikeApp, type Seen, type Sent } from './all-transports.ts'
 
 const form = (boundary: string, parts: Record<string, string>): string =>
   `${Object.entries(parts)

@@ -17,6 +17,9 @@ import { PIECE_BYTES, SendQueue } from './send-queue.ts'
 /** Bytes that a handler has not read, from which on none are taken from the stream. */
 const MOST_UNREAD_BYTES = 65_536
 
+/** The date is among the headers, or the handler has removed it. Not in the typings. */
+const AS_SAID = { sendDate: false } as const
+
 const NOTHING = Buffer.alloc(0)
 const NO_TRAILERS: Fields = Object.freeze({})
 
@@ -94,7 +97,7 @@ export class Http2Stream implements ServedStream {
     const bytes = typeof body === 'string' ? Buffer.from(body) : body
     this.ending = end
     if (end && (bytes === undefined || bytes.length <= PIECE_BYTES)) {
-      stream.respond(fields, { endStream: bytes === undefined })
+      stream.respond(fields, { ...AS_SAID, endStream: bytes === undefined })
       if (bytes !== undefined) this.#queue.end(bytes)
       return
     }
@@ -102,7 +105,7 @@ export class Http2Stream implements ServedStream {
     stream.on('wantTrailers', () => {
       if (!this.#over) stream.sendTrailers(this.#trailers ?? NO_TRAILERS)
     })
-    stream.respond(fields, { waitForTrailers: true })
+    stream.respond(fields, { ...AS_SAID, waitForTrailers: true })
     if (end) this.#queue.end(bytes)
     else if (bytes !== undefined) this.#queue.write(bytes)
   }

@@ -1,4 +1,7 @@
-/** One handler behind HTTP/1.1 and behind `inmesh/1`: what its clients and its listeners see. */
+/**
+ * One handler behind HTTP/1.1, `inmesh/1` and HTTP/2. Clients see the same over all three,
+ * listeners over the first two: in HTTP/2, `finish` comes when Node has sent the last frame.
+ */
 import {
   Agent,
   request as httpRequest,
@@ -7,6 +10,7 @@ import {
   type ServerResponse,
   STATUS_CODES,
 } from 'node:http'
+import { connect, constants } from 'node:http2'
 import { expect, onTestFinished } from 'vitest'
 import { compileIntentions } from '../../../src/server/authorization/intentions.ts'
 import type { HttpHandler } from '../../../src/server/http/application.ts'
@@ -14,8 +18,10 @@ import type { HttpServerOptions } from '../../../src/server/http/options.ts'
 import { type HttpServer, serveHttp } from '../../../src/server/http/server.ts'
 import { MuxClient } from '../../rigs/mux-client.ts'
 import { serverStack } from '../server-stack.ts'
+import { answerOf } from './http2-rig.ts'
 
-export type Handler = (request: IncomingMessage, response: ServerResponse, note: (what: unknown) => void) => unknown
+export type Note = (what: unknown) => void
+export type Handler = (request: IncomingMessage, response: ServerResponse, note: Note) => unknown
 
 export interface Sent {
   readonly method?: string
@@ -26,6 +32,10 @@ export interface Sent {
   readonly trailers?: Record<string, string>
   /** Cuts the exchange off: after the head of the answer, or when the handler notes this. */
   readonly cutAt?: 'head' | string
+  /** HTTP/2 has no such answer. */
+  readonly notOverHttp2?: boolean
+  /** The client has its answer. */
+  readonly answered?: () => void
 }
 
 export interface Seen {
@@ -44,6 +54,26 @@ export interface Run {
   readonly failures: readonly string[]
 }
 
+/** Notes each event of both with what their flags say then. */
+export function watch(request: IncomingMessage, response: ServerResponse, note: Note): void {
+  for (const event of ['data', 'end', 'aborted', 'error', 'close']) {
+    request.on(event, (given) => {
+      const { complete, aborted, destroyed, readableEnded } = request
+      note(['request', event, codeOf(given), { complete, aborted, destroyed, readableEnded }])
+    })
+  }
+  for (const event of ['prefinish', 'finish', 'error', 'close', 'drain']) {
+    response.on(event, (given) => {
+      const { headersSent, writableEnded, writableFinished, destroyed } = response
+      note(['response', event, codeOf(given), { headersSent, writableEnded, writableFinished, destroyed }])
+    })
+  }
+}
+
+function codeOf(given: unknown): unknown {
+  return given instanceof Error ? ((given as { code?: string }).code ?? given.message) : undefined
+}
+
 /** They speak of a connection of HTTP/1.1, or differ from run to run. */
 const IGNORED = new Set(['connection', 'keep-alive', 'transfer-encoding', 'date'])
 
@@ -54,7 +84,7 @@ function comparable(headers: IncomingHttpHeaders | Record<string, unknown>): Rec
 
 type Client = (port: number, sent: Sent, noted: (what: string) => Promise<void>) => Promise<Seen | 'cut'>
 
-const overHttp: Client = (port, { parts, trailers, cutAt, ...sent }, noted) =>
+const overHttp: Client = (port, { parts, trailers, cutAt, answered: _, notOverHttp2: __, ...sent }, noted) =>
   new Promise((resolve) => {
     const informational: unknown[] = []
     const agent = new Agent({ keepAlive: true })
@@ -114,6 +144,40 @@ const overMux: Client = async (port, { parts, trailers, cutAt, ...sent }, noted)
   }
 }
 
+const overHttp2: Client = async (port, { parts, trailers, cutAt, headers, ...sent }, noted) => {
+  const session = connect(`http://127.0.0.1:${port}`)
+  onTestFinished(() => session.destroy())
+  session.on('error', () => {})
+  const { method = 'GET', path = '/' } = sent
+  const stream = session.request(
+    { ':method': method, ':path': path, ...headers },
+    { endStream: parts === undefined, waitForTrailers: trailers !== undefined },
+  )
+  if (trailers !== undefined) stream.on('wantTrailers', () => stream.sendTrailers(trailers))
+  const informational: unknown[] = []
+  stream.on('headers', (one) => informational.push([one[':status'], comparable(withoutPseudo(one))]))
+  const answer = answerOf(stream)
+  const cut = (): void => stream.close(constants.NGHTTP2_CANCEL)
+  if (cutAt === 'head') stream.once('response', cut)
+  else if (cutAt !== undefined) void noted(cutAt).then(cut)
+  if (parts !== undefined) void sendInTurns(parts, (part) => stream.write(part)).then(() => cutAt ?? stream.end())
+  const { status = 0, headers: given, body, trailers: last = {}, code } = await answer
+  session.destroy()
+  if (status === 0 || code !== 0) return 'cut'
+  return {
+    status,
+    reason: '',
+    headers: comparable(withoutPseudo(given)),
+    body,
+    trailers: withoutPseudo(last),
+    informational,
+  }
+}
+
+function withoutPseudo(headers: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !name.startsWith(':')))
+}
+
 async function sendInTurns(parts: readonly (string | Buffer)[], send: (part: string | Buffer) => void): Promise<void> {
   for (const part of parts) {
     await new Promise((resolve) => setImmediate(resolve))
@@ -163,17 +227,28 @@ async function run(client: Client, make: MakeApp, sent: Sent): Promise<Run> {
     notes.includes(what) ? Promise.resolve() : new Promise((resolve) => waiting.set(what, resolve))
   const server = await serveBoth(make(note), failures)
   const answer = await client(server.port, sent, noted)
+  sent.answered?.()
   await expect.poll(() => server.stats.inFlight).toBe(0)
   // What follows the end in later turns.
   for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
   return { answer, notes, failures }
 }
 
-/** Runs both, expects the same of them, and returns what that is. */
+/** HTTP/2 has none. */
+function withoutReason(answer: Seen | 'cut'): Partial<Seen> | 'cut' {
+  if (answer === 'cut') return answer
+  const { reason: _, ...rest } = answer
+  return rest
+}
+
+/** Runs all, expects the same of them, and returns what that is. */
 export async function alikeApp(make: MakeApp, sent: Sent = {}): Promise<Run> {
   const http = await run(overHttp, make, sent)
   const mux = await run(overMux, make, sent)
   expect(mux).toEqual(http)
+  if (sent.notOverHttp2 === true) return mux
+  const http2 = await run(overHttp2, make, sent)
+  expect([withoutReason(http2.answer), http2.failures]).toEqual([withoutReason(http.answer), http.failures])
   return mux
 }
 
