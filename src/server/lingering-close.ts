@@ -8,7 +8,8 @@ import type { Clock, Timer } from '../core/clock.ts'
 export interface RefusalAnswer {
   /** Sent at once, if the rest has to wait. */
   readonly first?: Uint8Array
-  readonly last: Uint8Array | string
+  /** A function is asked when it is sent. */
+  readonly last: Uint8Array | string | (() => Uint8Array)
   /** Whether the rest may follow after `input`. */
   readonly mayFollow?: (input: Uint8Array) => boolean
 }
@@ -71,7 +72,8 @@ class LingeringSocket {
   /** Sends the rest and half-closes. The connection closes when the peer does the same. */
   finish(): void {
     this.#stopWaiting()
-    if (this.#socket.writable) this.#socket.end(this.#answer.last)
+    const { last } = this.#answer
+    if (this.#socket.writable) this.#socket.end(typeof last === 'function' ? last() : last)
   }
 
   end(): void {

@@ -18,6 +18,8 @@ import { ServedSession, type SessionSettings } from './session.ts'
 export interface Http2ProtocolHost extends AcceptorHost {
   /** Hands a connection to the server, which opens a session on it. */
   inject(socket: Socket): void
+  /** What a refused peer gets; otherwise a GOAWAY. */
+  refusal?(reason: string): RefusalAnswer
   /** Twice a second. */
   swept?(now: number): void
 }
@@ -74,7 +76,7 @@ export class Http2Protocol implements ServerProtocol, Swept {
   }
 
   refusal(reason: string): RefusalAnswer {
-    return refuseConnection(reason)
+    return this.#host.refusal?.(reason) ?? refuseConnection(reason)
   }
 
   dismiss(connection: Connection, reason: string): void {

@@ -9,14 +9,15 @@ import type { RefusalAnswer } from '../lingering-close.ts'
 const HEAD_BYTES = 9
 /** PRI * HTTP/2.0 … (RFC 9113, 3.4). */
 const PREFACE_BYTES = 24
-const TYPE = { headers: 1, settings: 4, goaway: 7 } as const
-const ACK = 1
+export const TYPE = { headers: 1, settings: 4, goaway: 7 } as const
+export const ACK = 1
 
 export function refuseConnection(reason: string): RefusalAnswer {
   const frames = new FrameHeads()
   return {
     first: frame(TYPE.settings, Buffer.alloc(0)),
-    last: goaway(reason),
+    // Every gRPC client takes this code for not executed, even if it ignores the last stream.
+    last: goaway(reason, 0, constants.NGHTTP2_REFUSED_STREAM),
     mayFollow: (input) => frames.find(input, (type, flags) => isEstablished(type, flags)),
   }
 }
@@ -26,28 +27,30 @@ function isEstablished(type: number, flags: number): boolean {
   return type === TYPE.headers || (type === TYPE.settings && (flags & ACK) !== 0)
 }
 
-function goaway(reason: string): Buffer {
+/** `lastStream`: the last that is served. */
+export function goaway(reason: string, lastStream: number, code: number): Buffer {
   const payload = Buffer.alloc(8)
-  // The first four bytes are the last served stream: none. Every gRPC client takes this code for
-  // not executed, also if it does not check the last stream.
-  payload.writeUInt32BE(constants.NGHTTP2_REFUSED_STREAM, 4)
+  payload.writeUInt32BE(lastStream)
+  payload.writeUInt32BE(code, 4)
   return frame(TYPE.goaway, Buffer.concat([payload, Buffer.from(identityRefusal(reason), 'latin1')]))
 }
 
-function frame(type: number, payload: Buffer): Buffer {
+export function frame(type: number, payload: Buffer, flags = 0, stream = 0): Buffer {
   const head = Buffer.alloc(HEAD_BYTES)
   head.writeUIntBE(payload.length, 0, 3)
   head[3] = type
+  head[4] = flags
+  head.writeUInt32BE(stream, 5)
   return Buffer.concat([head, payload])
 }
 
 /** Finds frame headers in a byte stream that arrives in pieces. */
-class FrameHeads {
+export class FrameHeads {
   readonly #head = Buffer.alloc(HEAD_BYTES)
   #filled = 0
   #skip = PREFACE_BYTES
 
-  find(input: Uint8Array, matches: (type: number, flags: number) => boolean): boolean {
+  find(input: Uint8Array, matches: (type: number, flags: number, stream: number) => boolean): boolean {
     for (let at = 0; at < input.length; ) {
       const skipped = Math.min(this.#skip, input.length - at)
       this.#skip -= skipped
@@ -59,7 +62,7 @@ class FrameHeads {
       if (this.#filled < HEAD_BYTES) continue
       this.#filled = 0
       this.#skip = this.#head.readUIntBE(0, 3)
-      if (matches(this.#head[3]!, this.#head[4]!)) return true
+      if (matches(this.#head[3]!, this.#head[4]!, this.#head.readUInt32BE(5))) return true
     }
     return false
   }

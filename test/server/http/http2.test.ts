@@ -283,7 +283,7 @@ describe('a refused request', () => {
     expect((await first).body).toBe('first')
   })
 
-  it('of a stranger is refused by GOAWAY for all streams, with the reason', async () => {
+  it('of a stranger is answered with 403 and the reason, and its connection closes', async () => {
     let ran = 0
     const { server, events } = await serve(
       (_request, response) => {
@@ -296,16 +296,32 @@ describe('a refused request', () => {
       [craftLeaf(newAuthority(), {}), 'untrusted-issuer'],
       [undefined, 'no-certificate'],
     ] as const) {
-      const raw = await rawHttp2(server.port, as ?? ({} as never))
-      raw.write(frames.headers(1, requestHeaders()))
-      const goAway = await raw.frame(({ type }) => type === FRAME.goAway)
-      expect(goAway!.payload.readUInt32BE(0)).toBe(0)
-      expect(goAway!.payload.readUInt32BE(4)).toBe(constants.NGHTTP2_REFUSED_STREAM)
-      expect(goAway!.payload.subarray(8).toString()).toBe(`identity-rejected; reason=${reason}`)
-      expect(await raw.ends()).toBe(true)
+      const session = open(server.port, as ?? ({} as never))
+      const gone = new Promise<string>((resolve) => session.on('goaway', (_c, _l, data) => resolve(String(data))))
+      const closed = new Promise((resolve) => session.on('close', resolve))
+      const refusal = `identity-rejected; reason=${reason}`
+      for (const { status, headers, code } of await Promise.all([ask(session), ask(session, { body: 'some' })])) {
+        expect({ status, code, marker: headers['inmesh-not-executed'] }).toEqual({
+          status: 403,
+          code: 0,
+          marker: refusal,
+        })
+      }
+      expect(await gone).toBe(refusal)
+      await closed
     }
     expect(ran).toBe(0)
     expect(events.of('peer:refused').map(({ reason }) => reason)).toEqual(['untrusted-issuer', 'no-certificate'])
+  })
+
+  it('of a stranger that asks for nothing gets a GOAWAY', async () => {
+    const { server } = await serve((_request, response) => response.end(), { mode: 'strict' })
+    const raw = await rawHttp2(server.port, {} as never)
+    const goAway = await raw.frame(({ type }) => type === FRAME.goAway)
+    expect(goAway!.payload.readUInt32BE(0)).toBe(0)
+    expect(goAway!.payload.readUInt32BE(4)).toBe(constants.NGHTTP2_REFUSED_STREAM)
+    expect(goAway!.payload.subarray(8).toString()).toBe('identity-rejected; reason=no-certificate')
+    expect(await raw.ends()).toBe(true)
   })
 })
 

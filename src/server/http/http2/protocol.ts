@@ -12,6 +12,7 @@ import { NewStreams } from '../../http2/new-streams.ts'
 import { Http2Protocol } from '../../http2/protocol.ts'
 import type { HttpServerSettings } from '../options.ts'
 import type { ServedStream } from '../served-stream.ts'
+import { refuseRequests } from './refusal.ts'
 import { readRequestLines } from './request-lines.ts'
 import { Http2Stream } from './stream.ts'
 
@@ -78,5 +79,5 @@ export function httpOverHttp2(host: HttpOverHttp2Host, settings: HttpServerSetti
   const { clock, events } = host
   const inject = (socket: Socket): void => void server.emit('connection', socket)
   const swept = (now: number): void => host.swept(now)
-  return new Http2Protocol({ clock, events, inject, swept }, session, server, PREFACE)
+  return new Http2Protocol({ clock, events, inject, swept, refusal: refuseRequests }, session, server, PREFACE)
 }
