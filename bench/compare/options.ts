@@ -31,7 +31,7 @@ export interface Plan {
   /** The same once more at this rate, for the CPU alone. */
   readonly slowRate: number
   readonly slowRounds: number
-  /** Longer, because the kernel counts CPU time in steps of 10 ms. */
+  /** Longer, because a second has few requests. */
   readonly slowSecondsPerRound: number
   /** What carries the calls of inmesh; `undefined`: as its default is. */
   readonly transport: TransportPreference | undefined

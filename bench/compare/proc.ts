@@ -57,16 +57,39 @@ export function parseResidentKb(status: string): number {
 
 let ticksPerSecond: number | undefined
 
-/** CPU seconds so far of each process, its descendants included. */
+/**
+ * CPU seconds so far of each process, its descendants included. The kernel's nanoseconds count
+ * where they say more than its ticks, which alone have threads that have ended.
+ */
 export function cpuSeconds(pids: readonly number[]): number[] {
   ticksPerSecond ??= Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }))
-  const stats = readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((name) => {
-      const line = read(`/proc/${name}/stat`)
-      return line === '' ? [] : [parseStat(line)]
-    })
+  const stats = list('/proc').flatMap((pid) => {
+    const line = read(`/proc/${pid}/stat`)
+    if (line === '') return []
+    const stat = parseStat(line)
+    return [{ ...stat, own: Math.max(stat.own, (nanosecondsOf(pid) / 1e9) * ticksPerSecond!) }]
+  })
   return pids.map((pid) => ticksOfTree(pid, stats) / ticksPerSecond!)
+}
+
+/** Of the threads of a process; 0 where the kernel does not count them (CONFIG_SCHED_INFO). */
+function nanosecondsOf(pid: string): number {
+  const threads = list(`/proc/${pid}/task`)
+  return threads.reduce((sum, id) => sum + parseRunNanoseconds(read(`/proc/${pid}/task/${id}/schedstat`)), 0)
+}
+
+/** From the text of /proc/<pid>/task/<tid>/schedstat; 0 for a thread that is no more. */
+export function parseRunNanoseconds(schedstat: string): number {
+  return Number(/^(\d+) \d+ \d+$/m.exec(schedstat)?.[1] ?? 0)
+}
+
+/** The numbers among the names in a folder; none if it is no more. */
+function list(folder: string): string[] {
+  try {
+    return readdirSync(folder).filter((name) => /^\d+$/.test(name))
+  } catch {
+    return []
+  }
 }
 
 export function residentMb(pid: number): number {
