@@ -4,6 +4,7 @@
  */
 import type { ClientJob } from './client-process.ts'
 import {
+  COMPILED_CALLS,
   type Measured,
   measure,
   type Options,
@@ -70,8 +71,8 @@ export async function httpClient({ quick }: Options): Promise<Report> {
     const closed = new Map<number, Measured>()
     for (const concurrency of [1, 64, 16]) {
       const plan: Plan = quick
-        ? { calls: concurrency === 1 ? 1_000 : 2_500, rounds: 10, warmUp: 6_000, concurrency }
-        : { calls: concurrency === 1 ? 1_000 : 3_000, rounds: 15, warmUp: 6_000, concurrency }
+        ? { calls: concurrency === 1 ? 1_000 : 2_500, rounds: 10, warmUp: COMPILED_CALLS, concurrency }
+        : { calls: concurrency === 1 ? 1_000 : 3_000, rounds: 15, warmUp: COMPILED_CALLS, concurrency }
       if (!quick || concurrency === 16) {
         open = await measure(plain, plan)
         rows.push(...rowsOf(open, BASE).map((row) => ({ 'at once': concurrency, ...row })))

@@ -6,6 +6,7 @@
 
 import type { TransportPreference } from '../src/core/transport.ts'
 import {
+  COMPILED_CALLS,
   figure,
   type Measured,
   measure,
@@ -64,7 +65,7 @@ export async function httpPair({ quick, transport }: Options): Promise<Report> {
     const all = new Map<string, Measured>()
     for (const { concurrency, apart, name } of CASES) {
       const calls = concurrency === 1 ? 1_000 : quick ? 2_500 : 4_000
-      const plan: Plan = { calls, rounds: quick ? 8 : 15, warmUp: 8_000, concurrency, apart }
+      const plan: Plan = { calls, rounds: quick ? 8 : 15, warmUp: COMPILED_CALLS, concurrency, apart }
       const measured = await measure(variants, plan)
       all.set(name, measured)
       rows.push(...rowsOf(measured, BARE).map((row) => withBoth(row, measured, concurrency, apart)))

@@ -5,6 +5,7 @@
  */
 
 import {
+  COMPILED_CALLS,
   type Measured,
   measure,
   type Options,
@@ -54,8 +55,8 @@ export async function httpServer({ quick }: Options): Promise<Report> {
     let decisive: readonly [Measured, Measured] | undefined
     for (const concurrency of quick ? [16] : [1, 64, 16]) {
       const plan: Plan = quick
-        ? { calls: 4_000, rounds: 10, warmUp: 10_000, concurrency }
-        : { calls: concurrency === 1 ? 1_500 : 5_000, rounds: 21, warmUp: 10_000, concurrency }
+        ? { calls: 4_000, rounds: 10, warmUp: COMPILED_CALLS, concurrency }
+        : { calls: concurrency === 1 ? 1_500 : 5_000, rounds: 21, warmUp: COMPILED_CALLS, concurrency }
       const measured = [await measure(plain, plan), await measure(secure, plan)] as const
       for (const [i, base] of [BARE, BARE_TLS].entries()) {
         rows.push(
