@@ -66,7 +66,13 @@ export async function httpSpread({ quick }: Options): Promise<Report> {
     const found = new Map<Case, Figure>()
     for (const one of CASES) {
       const { service, concurrency, apart, what } = one
-      const plan: Plan = { calls: quick ? 2_000 : 3_000, rounds: quick ? 8 : 15, warmUp: COMPILED_CALLS, concurrency, apart }
+      const plan: Plan = {
+        calls: quick ? 2_000 : 3_000,
+        rounds: quick ? 8 : 15,
+        warmUp: COMPILED_CALLS,
+        concurrency,
+        apart,
+      }
       const measured = await measure(called[service], plan)
       rows.push(...rowsOf(measured, BASE).map((row) => ({ 'at once': concurrency, what, ...row })))
       found.set(one, ratio(measured, OURS, BASE))

@@ -156,6 +156,63 @@ describe('a session of inmesh/1', () => {
     expect(client.open).toBe(0)
   })
 
+  it('carries fields that no binary form restores as text', async () => {
+    const trace = '0af7651916cd43dd8448eb211c80319c'
+    const heads = [
+      ['traceparent', `00-${trace}-b7ad6b7169203331-1`],
+      ['traceparent', `01-${trace}-b7ad6b7169203331-01`],
+      ['traceparent', `00-${trace.toUpperCase()}-b7ad6b7169203331-01`],
+      // Its last seven bits are those of a digit.
+      ['traceparent', `00-${trace}-b7ad6b716920333\xb1-01`],
+      ['traceparent', `00_${trace}-b7ad6b7169203331-01`],
+      ['traceparent', `00-${trace}_b7ad6b7169203331-01`],
+      ['traceparent', `00-${trace}-b7ad6b7169203331-01`, 'traceparent', `00-${trace}-b7ad6b7169203332-01`],
+      ['inmesh-timeout-ms', '007'],
+      ['inmesh-timeout-ms', ''],
+      ['inmesh-timeout-ms', '1e3'],
+      ['inmesh-timeout-ms', '1234567890'],
+      ['inmesh-previous-attempts', '100'],
+      ['inmesh-timeout-ms', '0', 'inmesh-timeout-ms', '5', 'inmesh-timeout-ms', '5'],
+    ]
+    const received: string[][] = []
+    const { client } = await pair(({ stream, headers }) => {
+      received.push(headers)
+      stream.respond(204, '', [], undefined, true)
+    })
+    for (const head of heads) {
+      const seen = new Seen()
+      client.request('GET', '/', ['host', 'a', ...head], undefined, true, seen)
+      await seen.settled
+    }
+    expect(received).toEqual(heads.map((head) => ['host', 'a', ...head]))
+  })
+
+  it('sends nothing of a request whose path is invalid, and carries those beside it', async () => {
+    const paths: string[] = []
+    const { client } = await pair(({ stream, path }) => {
+      paths.push(path)
+      stream.respond(204, '', [], undefined, true)
+    })
+    const good = [
+      '/',
+      `/${'a'.repeat(37)}`,
+      `/${'a'.repeat(38)}`,
+      `/${'a'.repeat(39)}`,
+      '/\xe9?b=%20',
+      `/${'é'.repeat(60)}`,
+    ]
+    const bad = ['', '*', 'a', '/ ', '/#', '/\0', '/\x7f', '/\u0130', `/${'a'.repeat(60)} `, `/${'a'.repeat(60)}\u0130`]
+    const all: Promise<unknown>[] = []
+    for (const [i, path] of bad.entries()) {
+      expect(() => client.request('GET', path, ['host', 'a'], undefined, true, new Seen()), path).toThrow(/is no path/)
+      const seen = new Seen()
+      client.request('GET', good[i % good.length]!, ['host', 'a'], undefined, true, seen)
+      all.push(seen.settled)
+    }
+    await Promise.all(all)
+    expect(paths).toEqual(bad.map((_, i) => good[i % good.length]))
+  })
+
   it('carries bodies beyond every window both ways, with trailers', async () => {
     const big = Buffer.alloc(9_000_000, 'a')
     const { client } = await pair(({ stream, seen }) => {
