@@ -15,7 +15,7 @@ import {
 } from '../../net/grpc-message-reader.ts'
 import type { InnerCall } from './intercepted-call.ts'
 import type { Handler } from './internals.ts'
-import type { GrpcMuxStream } from './mux-stream.ts'
+import type { GrpcMuxStream, StreamReader } from './mux-stream.ts'
 import type { PartialStatusObject } from './status.ts'
 
 type InboundListener = Parameters<InnerCall['start']>[0]
@@ -34,7 +34,7 @@ const WITH_TRAILERS = Object.freeze({ waitForTrailers: true })
 const ALONE = Object.freeze({ endStream: true })
 const NONE: unknown[] = []
 
-export class DirectCall implements InnerCall, MessageListener {
+export class DirectCall implements InnerCall, MessageListener, StreamReader {
   readonly #stream: GrpcMuxStream
   readonly #handler: Handler
   readonly #settings: DirectSettings
@@ -49,8 +49,8 @@ export class DirectCall implements InnerCall, MessageListener {
   /** The handler has learned it. */
   #ended = false
   #headSent = false
-  /** The status follows the last message. */
-  #ending = false
+  /** The status, which follows the last message. */
+  #trailers: OutgoingHttpHeaders | undefined = undefined
   #over = false
   #recorder: ReturnType<InnerCall['getMetricsRecorder']> | undefined = undefined
 
@@ -60,9 +60,7 @@ export class DirectCall implements InnerCall, MessageListener {
     this.#handler = handler
     this.#settings = settings
     this.#reader = new MessageReader(this, settings.maxReceive)
-    stream.once('close', () => this.#finish())
-    stream.on('data', (chunk: Buffer) => this.#arrived(chunk))
-    stream.on('end', () => this.#requestsEnded())
+    stream.reader = this
   }
 
   // The requests.
@@ -84,7 +82,7 @@ export class DirectCall implements InnerCall, MessageListener {
     else this.#stream.resume()
   }
 
-  #arrived(chunk: Buffer): void {
+  dataArrived(chunk: Buffer): void {
     if (this.#isOver()) return
     try {
       this.#reader.push(chunk)
@@ -110,7 +108,7 @@ export class DirectCall implements InnerCall, MessageListener {
     this.#deliver()
   }
 
-  #requestsEnded(): void {
+  requestsEnded(): void {
     this.#halfClosed = true
     this.#deliver()
   }
@@ -163,18 +161,23 @@ export class DirectCall implements InnerCall, MessageListener {
       this.#headSent = true
       this.#stream.respond({ ...HEAD, ...trailers }, ALONE)
       this.#finish()
-    } else if (this.#ending) this.#finish()
+    } else if (this.#trailers !== undefined) this.#finish()
     else {
-      this.#ending = true
-      this.#stream.once('wantTrailers', () => {
-        this.#stream.sendTrailers(trailers)
-        this.#finish()
-      })
+      this.#trailers = trailers
       this.#stream.end()
     }
   }
 
+  trailersWanted(): void {
+    this.#stream.sendTrailers(this.#trailers!)
+    this.#finish()
+  }
+
   // The end.
+
+  closed(): void {
+    this.#finish()
+  }
 
   #isOver(): boolean {
     if (!this.#over && (this.#stream.destroyed || this.#stream.closed)) this.#finish()

@@ -16,6 +16,7 @@ import {
   type StreamListener,
 } from './internals.ts'
 import { GrpcMuxStream } from './mux-stream.ts'
+import { UnaryRun } from './unary-call.ts'
 
 /** Environment variables by which grpc-js traces calls, or tells the caller more of errors. */
 const TELLING = ['GRPC_TRACE', 'GRPC_NODE_TRACE', 'GRPC_NODE_DEBUG_SEND_ERROR_DETAILS']
@@ -78,12 +79,14 @@ export class DirectCalls {
     const { stream, headers } = call
     const settings = this.#settings
     if (settings === undefined || !(stream instanceof GrpcMuxStream) || !isPlain(headers)) return false
-    const handler = this.#internals.handlers.get(headers[':path'] ?? '')
+    const path = headers[':path'] ?? ''
+    const handler = this.#internals.handlers.get(path)
     if (handler === undefined || !isKnown(handler)) return false
     const { type } = handler
     const inner = new DirectCall(stream, headers, handler, settings)
     call.attach(inner, type, type === 'clientStream' || type === 'bidi')
-    this.#run!.call(this.#internals, asInterceptingCall(call), handler)
+    if (type === 'unary') call.start(new UnaryRun(call, path, handler))
+    else this.#run!.call(this.#internals, asInterceptingCall(call), handler)
     return true
   }
 

@@ -7,7 +7,7 @@ import { NOT_EXECUTED } from '../../core/headers.ts'
 import { ServedCall } from '../served-call.ts'
 import type { CallKind, StatusSender } from './internals.ts'
 import type { HeadersOwner, ServedStream } from './served-stream.ts'
-import { guardHeaders, isMetadata } from './status.ts'
+import { guardHeaders, isMetadata, type PartialStatusObject } from './status.ts'
 import { StreamProgress } from './stream-progress.ts'
 
 /** grpc-js's call, below all interceptors. */
@@ -15,7 +15,7 @@ export type InnerCall = Parameters<grpc.ServerInterceptor>[1]
 
 type InboundListener = Parameters<InnerCall['start']>[0]
 
-export abstract class InterceptedCall extends ServedCall implements HeadersOwner {
+export abstract class InterceptedCall extends ServedCall implements HeadersOwner, InnerCall {
   abstract readonly stream: ServedStream
   protected inner: InnerCall | undefined = undefined
   protected listener: InboundListener | undefined = undefined
@@ -26,6 +26,8 @@ export abstract class InterceptedCall extends ServedCall implements HeadersOwner
   #early = false
 
   abstract headersFailed(error: unknown): void
+  abstract sendMessage(message: unknown, sent: () => void): void
+  abstract sendStatus(status: PartialStatusObject): void
 
   /** Runs user code as part of this call. */
   protected abstract inContext(work: () => void): void

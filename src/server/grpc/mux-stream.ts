@@ -14,6 +14,15 @@ import { flatHeaders } from './mux-headers.ts'
 import type { HeadersOwner, ServedStream } from './served-stream.ts'
 import { UNKNOWN_TRAILERS } from './status.ts'
 
+/** Hears of the stream by methods instead of events, which cost a listener and a closure each. */
+export interface StreamReader {
+  dataArrived(chunk: Buffer): void
+  requestsEnded(): void
+  trailersWanted(): void
+  /** The `close` event follows. */
+  closed(): void
+}
+
 type Written = (error?: Error | null) => void
 
 const NOTHING: Buffer[] = []
@@ -33,6 +42,8 @@ export class GrpcMuxStream extends EventEmitter implements ServedStream, StreamE
   headersOwner: HeadersOwner | undefined = undefined
   /** As of a stream of Node: what was written waits, and `drain` follows. */
   writableNeedDrain = false
+  /** In the place of the listeners for `data`, `end` and `wantTrailers`. */
+  reader: StreamReader | undefined = undefined
   readonly #stream: MuxStream
   #chunks = NOTHING
   #flowing = false
@@ -88,11 +99,13 @@ export class GrpcMuxStream extends EventEmitter implements ServedStream, StreamE
     while (this.#flowing && this.#chunks.length > 0) {
       const chunk = this.#chunks.shift()!
       this.#stream.read(chunk.length)
-      this.emit('data', chunk)
+      if (this.reader !== undefined) this.reader.dataArrived(chunk)
+      else this.emit('data', chunk)
     }
     if (this.#flowing && this.#received && this.#chunks.length === 0 && !this.readableEnded) {
       this.readableEnded = true
-      this.emit('end')
+      if (this.reader !== undefined) this.reader.requestsEnded()
+      else this.emit('end')
     }
     this.#emitting = false
     this.#closeIfEnded()
@@ -141,7 +154,8 @@ export class GrpcMuxStream extends EventEmitter implements ServedStream, StreamE
   }
 
   #end(): void {
-    if (this.#trailing) this.emit('wantTrailers')
+    if (this.#trailing && this.reader !== undefined) this.reader.trailersWanted()
+    else if (this.#trailing) this.emit('wantTrailers')
     else {
       this.#answered = true
       this.#stream.end()
@@ -239,7 +253,7 @@ export class GrpcMuxStream extends EventEmitter implements ServedStream, StreamE
   #closeIfEnded(): void {
     if (!this.#answered || !this.#received || this.closed) return
     this.#close()
-    this.emit('close')
+    emitClose(this)
   }
 
   #close(): void {
@@ -265,5 +279,6 @@ function wentOn(stream: GrpcMuxStream): void {
 }
 
 function emitClose(stream: GrpcMuxStream): void {
+  stream.reader?.closed()
   stream.emit('close')
 }

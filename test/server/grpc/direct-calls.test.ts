@@ -113,3 +113,93 @@ describe('a call of each kind', () => {
     expect(await wayOf({}, muxShopClient, undefined, adapt)).toEqual(ALL_OF_GRPC_JS)
   })
 })
+
+describe('a direct call is to its caller and its handler as one by grpc-js:', () => {
+  /** What `handler` answers, by either way. */
+  async function bothWays(handlers: ShopHandlers): Promise<readonly [unknown, unknown]> {
+    const { server } = await serveShop(handlers, {}, { transport: 'auto' })
+    const answered: unknown[] = []
+    for (const client of [muxShopClient(server.port), http2ShopClient(server.port)]) {
+      const { code, details, metadata, answers } = await begin(client, 'get', {
+        metadata: metadataOf({ 'x-given': 'a', 'x-given-bin': Buffer.of(0, 255) }),
+        deadline: Date.now() + 60_000,
+      }).ended
+      // Older versions of grpc-js tell the caller why, too.
+      const told = details.replace(/^(Error serializing response): .*/, '$1')
+      answered.push({ code, told, sent: metadata.get('x-sent'), answers })
+    }
+    return answered as [unknown, unknown]
+  }
+
+  it('what the handler may ask', async () => {
+    const asked: unknown[] = []
+    await bothWays({
+      Get: (call, answer) => {
+        const { metadata: given, request, cancelled } = call
+        const left = (call.getDeadline() as number) - Date.now()
+        const recorder = call.getMetricsRecorder()
+        recorder.recordRequestCostMetric('rows', 1)
+        asked.push({
+          own: Object.keys(call).filter((key) => ['metadata', 'request', 'cancelled'].includes(key)),
+          given: [given.get('x-given'), given.get('x-given-bin'), given.get('content-type'), given.get('te')],
+          request,
+          cancelled,
+          path: call.getPath(),
+          host: typeof call.getHost(),
+          peer: call.getPeer().replace(/\d+$/, ''),
+          auth: call.getAuthContext(),
+          timely: left > 0 && left <= 60_000,
+          recorder: recorder.constructor.name,
+        })
+        answer(null, {})
+      },
+    })
+    expect(asked[0]).toMatchObject({ given: [['a'], [Buffer.of(0, 255)], [], []], path: '/shop.Inventory/Get' })
+    expect(asked[0]).toEqual(asked[1])
+  })
+
+  const trailers = metadataOf({ 'x-sent': 'trailer' })
+  it.each<[string, Parameters<grpc.sendUnaryData<unknown>>]>([
+    ['a value with trailers', [null, { sku: 'b' }, trailers]],
+    ['an error', [new Error('no')]],
+    ['an error with a code', [Object.assign(new Error('no'), { code: 5, details: 'not here' })]],
+    ['an error whose code is text', [Object.assign(new Error('no'), { code: 'ENOENT', details: 'unseen' }) as never]],
+    ['an error with metadata', [Object.assign(new Error('no'), { code: 5, metadata: trailers })]],
+    ['a status', [{ code: 9, details: 'not yet', metadata: trailers }]],
+    ['a status without details', [{ code: 9 }]],
+    ['an error with trailers beside it', [{ code: 9, details: 'not yet' }, null, trailers]],
+    ['no value', [null, undefined]],
+    ['a value that is no message', [null, { left: {} }]],
+  ])('%s', async (_name, given) => {
+    const [direct, foreign] = await bothWays({
+      Get: (_call, answer) => (answer as (...given: unknown[]) => void)(...given),
+    })
+    expect(direct).toEqual(foreign)
+  })
+
+  it('a cancellation, once', async () => {
+    const heard: unknown[] = []
+    const begun = Promise.withResolvers<void>()
+    const { server } = await serveShop(
+      {
+        Get: (call) => {
+          call.on('cancelled', (...given: unknown[]) => heard.push(given, call.cancelled))
+          begun.resolve()
+        },
+      },
+      {},
+      { transport: 'auto' },
+    )
+    const { cancel } = begin(muxShopClient(server.port), 'get')
+    await begun.promise
+    cancel()
+    await expect.poll(() => heard).toEqual([['cancelled'], true])
+    await expect.poll(() => server.stats.inFlight).toBe(0)
+  })
+})
+
+function metadataOf(pairs: Readonly<Record<string, grpc.MetadataValue>>): grpc.Metadata {
+  const made = new grpc.Metadata()
+  for (const [name, value] of Object.entries(pairs)) made.set(name, value)
+  return made
+}

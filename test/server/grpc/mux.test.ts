@@ -36,6 +36,7 @@ describe('a call over inmesh/1', () => {
     ['a prefix that announces more than is taken', grpcFrame(itemBytes('a'), { length: 5_000_000 }), '8'],
     ['bytes that are no message', grpcFrame(Buffer.from([0xff, 0xff])), '13'],
     ['no message', Buffer.alloc(0), '12'],
+    ['two messages', Buffer.concat([grpcFrame(itemBytes('a')), grpcFrame(itemBytes('b'))]), '12'],
     ['half a message', grpcFrame(itemBytes('abc')).subarray(0, 7), '12'],
     ['half a prefix', Buffer.alloc(3), '12'],
   ])('ends with a status for %s', async (_name, body, status) => {
