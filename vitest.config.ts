@@ -15,6 +15,7 @@ const DOORS = ['test/{client,server}/{http,grpc}/**/*.test.ts']
 const MUX = [
   'test/{client,server}/grpc/**/*.test.ts',
   'test/client/http/**/*.test.ts',
+  'test/{client,server}/{certificate-end,changed-bundle,denied-caller,denied-server}.test.ts',
   'test/server/http/{server,frameworks,failures,faults,ended-requests,server-events}.test.ts',
   // Identities that end, are denied or trusted no more cut calls off, whatever carries these.
   'test/{client,server}/{certificate-end,changed-bundle,denied-caller,denied-server}.test.ts',

@@ -7,7 +7,7 @@ import { NOT_EXECUTED } from '../../core/headers.ts'
 import { outcome as makeOutcome, type Outcome, repeatedAnswer, SUCCESS } from '../../core/outcome.ts'
 import { httpOutcome, parseRetryAfter } from '../../core/status.ts'
 import { isUnsendable } from '../../mux/head-writer.ts'
-import { RESET } from '../../mux/wire.ts'
+import { RESET, type ResetCode } from '../../mux/wire.ts'
 import { reasonOfRefusal, refusedByServer } from '../../net/identity-refusal.ts'
 import type { ClientCall } from '../call.ts'
 import { refusedByAlert } from '../certificate-alert.ts'
@@ -79,6 +79,12 @@ function outcomeOfStream(error: LostStream): Outcome {
   if (!executed) return makeOutcome('refused', 'refused-by-peer', error, leftBehind ? undefined : 503)
   const alert = error.cause instanceof Error ? refusedByAlert(error.cause) : undefined
   if (alert !== undefined) return makeOutcome('refused', 'identity-rejected', alert)
-  const malformed = reset === RESET.PROTOCOL_ERROR || reset === RESET.HEAD_TOO_LARGE
-  return makeOutcome('failure', malformed ? 'protocol-error' : 'connection-lost', error)
+  return makeOutcome(
+    'failure',
+    reset !== undefined && MALFORMED.has(reset) ? 'protocol-error' : 'connection-lost',
+    error,
+  )
 }
+
+/** NO_ERROR says that the answer is complete, and it is not. */
+const MALFORMED: ReadonlySet<ResetCode> = new Set([RESET.NO_ERROR, RESET.PROTOCOL_ERROR, RESET.HEAD_TOO_LARGE])

@@ -142,6 +142,33 @@ test('a malformed head is one line, and the next frame follows', async () => {
   expect(stdout).not.toContain('\x1b')
 })
 
+test('what a peer writes is printed without control and format characters, in every field', async () => {
+  const evil = 'a\x1b]0;own\x07\x9b2J\xad\r\nb'
+  const bytes = Buffer.concat([
+    PREFACE,
+    settings(0),
+    request(1, { method: `X${evil}`, path: `/${evil}`, headers: [[`x-${evil}`, evil]] }),
+    request(2, { method: 1, path: `/${evil}` }),
+    request(3, { method: 1, path: '/', headers: [['x', evil]] }),
+    trailers(1, [[`x-${evil}`, evil]]),
+    reset(1, 200, evil),
+    goAway(0, 200, evil),
+  ])
+  const head = Buffer.concat([Buffer.from([0, 200, evil.length]), Buffer.from(evil, 'latin1'), Buffer.from([0, 0])])
+  const answers = Buffer.concat([settings(), frame(2, 16 + END, 1, head), goAway(0, 1, evil)])
+  for (const [input, frames] of [
+    [bytes, 7],
+    [answers, 3],
+    [pcap(connection(bytes, answers)), 10],
+  ] as const) {
+    const plain = await run(['decode', file(input)])
+    const json = await run(['decode', file(input), '--json'])
+    expect(plain.stdout.trimEnd().split('\n')).toHaveLength(frames)
+    for (const { stdout, stderr } of [plain, json])
+      expect((stdout + stderr).replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}]/u)
+  }
+})
+
 test('an impossible frame ends the direction with a reason', async () => {
   const { code, stderr } = await run(['decode', file(Buffer.concat([UP, frame(99, 0, 0), ping()]))])
   expect(code).toBe(0)

@@ -350,6 +350,12 @@ describe('a call over HTTP/2', () => {
     expect((await failure(answer.text())).code).toBe('connection-lost')
   })
 
+  it('that is reset as if it were answered fails', async () => {
+    const port = await rawPeer((raw, id) => raw.write(frames.reset(id, 0)))
+    const rig = opened(await makeRig([announced(port)]))
+    expect(await failure(rig.http.post('/', 'x'))).toMatchObject({ code: 'protocol-error', sent: true })
+  })
+
   it('that ends without an answer fails', async () => {
     const port = await rawPeer((raw, id) => raw.write(frames.data(id, Buffer.alloc(0), FLAG.endStream)))
     const rig = opened(await makeRig([announced(port)], { retry: { attempts: 1 } }))
