@@ -48,9 +48,7 @@ export function admit(
     return { code: 'identity-rejected', message: 'The certificate of this connection has expired.' }
   }
   if (!decision.allowed) {
-    const peer = call.peer ?? call.caller?.spiffeId ?? 'unknown'
-    const path = head.target.split('?', 1)[0]!
-    events.emit('intention:denied', { peer, method: call.kind.method, path, reason: decision.rule })
+    tellDenied(events, call, head, decision)
     return { code: 'permission-denied', message: `No intention allows this call to '${service}'.` }
   }
   const code = startAttempt(stack, attempt, now)
@@ -60,6 +58,13 @@ export function admit(
   }
   events.emit('admission:refused', { side: 'server', code, ...(call.peer !== undefined && { peer: call.peer }) })
   return { code, message: `'${service}' takes no more calls right now (${code}).` }
+}
+
+/** Reports that `decision` does not allow `call`. */
+export function tellDenied(events: EventSink, call: InboundCall, head: RequestHead, { rule }: Decision): void {
+  const peer = call.peer ?? call.caller?.spiffeId ?? 'unknown'
+  const path = head.target.split('?', 1)[0]!
+  events.emit('intention:denied', { peer, method: call.kind.method, path, reason: rule })
 }
 
 /** Cached with the stack they derive from. */

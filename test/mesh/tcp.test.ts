@@ -155,6 +155,44 @@ describe('a connection through the mesh', () => {
     expect(read).toBe(total)
   })
 
+  it('holds its writer when its target does not read, and ends well when that goes on', async () => {
+    const total = 48 * 1024 * 1024
+    const accepted = Promise.withResolvers<Socket>()
+    const { address } = await tcpTarget((socket) => {
+      socket.pause()
+      accepted.resolve(socket)
+    })
+    const redis = await testMesh.join('redis')
+    await redis.listen('redis', { target: address })
+    const checkout = await testMesh.join('checkout')
+    const socket = checkout.connect('redis')
+    const chunk = Buffer.alloc(65_536, 'x')
+    let written = 0
+    const more = (): void => {
+      while (written < total) {
+        written += chunk.length
+        if (!socket.write(chunk)) {
+          socket.once('drain', more)
+          return
+        }
+      }
+      socket.end()
+    }
+    more()
+    const target = await accepted.promise
+    let before = -1
+    while (written !== before) {
+      before = written
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+    // The kernel's buffers of two connections, and small ones of ours.
+    expect(written).toBeLessThan(24 * 1024 * 1024)
+    expect(socket.writableLength).toBeLessThan(1024 * 1024)
+    let read = 0
+    for await (const part of target) read += (part as Buffer).length
+    expect(read).toBe(total)
+  })
+
   it('is one of a thousand', { timeout: 180_000 }, async () => {
     await testMesh.apply([{ service: 'redis', timeout: '2m' }])
     const redis = await testMesh.join('redis')
@@ -219,6 +257,27 @@ describe('who may connect', () => {
     const { targets } = await reporter.explain({ service: 'redis', protocol: 'tcp' })
     expect(targets[0]!.intention).toMatchObject({ allowed: false, rule: 'default' })
     expect(targets[0]!.endpoints).toHaveLength(1)
+  })
+
+  it('is asked again when rules change: connections that they no longer allow are reset, the others stay', async () => {
+    const rule = (from: string) => ({ from, tcp: true })
+    await testMesh.apply([{ service: 'redis', allow: [rule('checkout'), rule('reporter')] }])
+    const [target, redis] = [await tcpTarget(echo), await testMesh.join('redis')]
+    const server = await redis.listen('redis', { target: target.address })
+    const [checkout, reporter] = [await testMesh.join('checkout'), await testMesh.join('reporter')]
+    const [kept, revoked] = [checkout.connect('redis'), reporter.connect('redis')]
+    for (const socket of [kept, revoked]) {
+      socket.write('hello')
+      expect(await greeting(socket)).toBe('hello')
+    }
+    const lost = once(revoked, 'error')
+    await testMesh.apply([{ service: 'redis', allow: [rule('checkout')] }])
+    expect((await lost)[0]).toMatchObject({ code: 'ECONNRESET' })
+    await expect.poll(() => [server.stats.inFlight, target.sockets.size]).toEqual([1, 1])
+    expect(told(redis, 'intention:denied')).toMatchObject([{ peer: 'reporter', method: 'connect', reason: 'default' }])
+    expect(redis.metrics()).toMatch(/tcp_closed_total\{[^}]*peer="reporter",code="permission-denied"\} 1\n/)
+    expect(await failureOf(reporter.connect('redis'))).toMatchObject({ code: 'permission-denied' })
+    expect(await ask(kept, ' again')).toBe(' again')
   })
 
   it('is no one of another protocol', async () => {

@@ -14,7 +14,8 @@ import { OPEN, refusal } from '../../net/tcp-greeting.ts'
 import { endCall } from '../../resilience/execution.ts'
 import type { FaultRule } from '../../resilience/fault-injection.ts'
 import type { TcpMeter } from '../../telemetry/tcp-metrics.ts'
-import type { RequestHead } from '../authorization/authorizer.ts'
+import { tellDenied } from '../admission.ts'
+import { type Authorizer, authorize, type RequestHead } from '../authorization/authorizer.ts'
 import { guardEmitter, runUserCode, type UserCodeOwner } from '../guarded-emitter.ts'
 import type { RefusalAnswer } from '../lingering-close.ts'
 import { ServedCall, type ServedCallHost } from '../served-call.ts'
@@ -50,6 +51,8 @@ export class TcpServerCall extends ServedCall implements UserCodeOwner {
   #received = 0
   #sent = 0
   #movedAt: number
+  /** The one that allowed it last. */
+  #authorizer: Authorizer
 
   constructor(host: TcpServerCallHost, connection: TcpConnection) {
     const now = host.clock.now()
@@ -57,6 +60,7 @@ export class TcpServerCall extends ServedCall implements UserCodeOwner {
     this.#host = host
     this.#socket = connection.socket
     this.#movedAt = now
+    this.#authorizer = host.authorizer
   }
 
   /** Admits it, and hands the socket to its handler or target. */
@@ -75,10 +79,13 @@ export class TcpServerCall extends ServedCall implements UserCodeOwner {
     return undefined
   }
 
-  /** Counts what has moved, and ends a connection that was idle for too long. */
+  /** Counts what has moved, and ends a connection that is no longer allowed or idle for too long. */
   look(now: number): void {
     if (!this.#isOpen) return
-    if (this.#hasMoved()) this.#movedAt = now
+    if (this.#isRevoked()) {
+      this.verdict ??= outcome('cancelled', 'permission-denied', new Error('no intention allows it any more'))
+      reset(this.#socket)
+    } else if (this.#hasMoved()) this.#movedAt = now
     else if (now - this.#movedAt >= this.#host.settings.idleTimeoutMs && this.verdict === undefined) {
       this.verdict = outcome('cancelled', 'cancelled', new Error('the connection was idle'))
       this.#end()
@@ -195,6 +202,17 @@ export class TcpServerCall extends ServedCall implements UserCodeOwner {
     this.#isOpen = true
     this.#movedAt = this.clock.now()
     this.#meter = this.#host.opened(this.peer)
+  }
+
+  /** Whether intentions have changed, and do not allow it any more. */
+  #isRevoked(): boolean {
+    const host = this.#host
+    if (host.authorizer === this.#authorizer) return false
+    this.#authorizer = host.authorizer
+    const decision = authorize(host, this, HEAD)
+    if (decision instanceof Promise || decision.allowed) return false
+    tellDenied(host.events, this, HEAD, decision)
+    return true
   }
 
   /** Whether there are more bytes than the last time. */
