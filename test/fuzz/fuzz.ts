@@ -10,7 +10,16 @@ import type { Registry } from '../../src/registry/index.ts'
 import * as mux from '../mux/raw-mux.ts'
 import { frames } from '../rigs/raw-http2.ts'
 import { type Credentials, join } from '../rigs/registry-session.ts'
-import { EXCHANGES, isHttp2, isMux, LISTENERS, type ListenerName, speaksTls, type TargetReport } from './listeners.ts'
+import {
+  EXCHANGES,
+  isHttp2,
+  isMux,
+  isTcp,
+  LISTENERS,
+  type ListenerName,
+  speaksTls,
+  type TargetReport,
+} from './listeners.ts'
 import { NOTHING_MEASURED } from './loop-meter.ts'
 import { Chance, mutate } from './mutate.ts'
 
@@ -134,7 +143,7 @@ export class Fuzzer {
   #open(listener: ListenerName, chance: Chance): Promise<Socket | undefined> {
     const { ports } = this.#started
     const to = { port: ports[listener], host: '127.0.0.1' }
-    const secure = speaksTls(listener) || (listener === 'http-permissive' && chance.next(2) === 0)
+    const secure = speaksTls(listener) || (listener.endsWith('permissive') && chance.next(2) === 0)
     const secureContext = this.#contexts[chance.next(4) === 0 ? 0 : 1]
     const raw = connectPlain(to)
     const socket = secure
@@ -142,7 +151,7 @@ export class Fuzzer {
           socket: raw,
           secureContext,
           checkServerIdentity: () => undefined,
-          ALPNProtocols: [isMux(listener) ? 'inmesh/1' : isHttp2(listener) ? 'h2' : 'http/1.1'],
+          ...(isTcp(listener) && chance.next(4) === 0 ? {} : { ALPNProtocols: [protocolOf(listener)] }),
         })
       : raw
     raw.on('error', () => {})
@@ -168,6 +177,12 @@ export class Fuzzer {
     ])) as [TargetReport]
     return report
   }
+}
+
+function protocolOf(listener: ListenerName): string {
+  if (isTcp(listener)) return 'inmesh-tcp/1'
+  if (isMux(listener)) return 'inmesh/1'
+  return isHttp2(listener) ? 'h2' : 'http/1.1'
 }
 
 /** Every listener in turn, each with a seed made of `seed`. */

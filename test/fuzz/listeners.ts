@@ -19,6 +19,9 @@ export const LISTENERS = [
   'admin',
   'http-h2-strict',
   'http-h2-plaintext',
+  'tcp-strict',
+  'tcp-permissive',
+  'tcp-target-strict',
 ] as const
 export type ListenerName = (typeof LISTENERS)[number]
 
@@ -35,6 +38,10 @@ export function isHttp2(name: ListenerName): boolean {
 /** `inmesh/1`. Its frames have the stream where those of HTTP/2 have it. */
 export function isMux(name: ListenerName): boolean {
   return name.startsWith('mux')
+}
+
+export function isTcp(name: ListenerName): boolean {
+  return name.startsWith('tcp')
 }
 
 /** Tried with the certificate of a service half of the time. */
@@ -239,6 +246,16 @@ const HTTP2: readonly Buffer[] = [
   ]),
 ]
 
+/** As of Redis, what a server would greet with, and the beginning of TLS within the stream. */
+const TCP: readonly Buffer[] = [
+  Buffer.from('*1\r\n$4\r\nPING\r\n'),
+  Buffer.from([0]),
+  Buffer.from([1, 255, 97, 98]),
+  Buffer.from([22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3]),
+  Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+  Buffer.alloc(4_096, 'x'),
+]
+
 export const EXCHANGES: Readonly<Record<ListenerName, readonly Buffer[]>> = {
   'http-strict': HTTP1,
   'http-permissive': HTTP1,
@@ -252,4 +269,7 @@ export const EXCHANGES: Readonly<Record<ListenerName, readonly Buffer[]>> = {
   admin: ADMIN,
   'http-h2-strict': HTTP2,
   'http-h2-plaintext': HTTP2,
+  'tcp-strict': TCP,
+  'tcp-permissive': TCP,
+  'tcp-target-strict': TCP,
 }

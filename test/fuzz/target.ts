@@ -3,6 +3,8 @@
  * blocked. Started by fuzz.ts.
  */
 
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { joinMesh } from '../../src/index.ts'
 import { startRegistry } from '../../src/registry/index.ts'
 import { type ShopHandlers, shopServer } from '../rigs/shop.ts'
@@ -35,6 +37,7 @@ await registry.applyPolicies([
     allow: [
       { from: 'checkout', paths: ['/open/*'] },
       { from: 'checkout', grpc: ['shop.Inventory/*'] },
+      { from: 'checkout', tcp: true },
     ],
   },
 ])
@@ -86,6 +89,11 @@ const grpc = (mode: 'strict' | 'plaintext') => mesh.serveGrpc(shopServer(shop), 
 const httpStrict = (await http('strict')).port
 const httpPlaintext = (await http('plaintext')).port
 const grpcStrict = (await grpc('strict')).port
+const echo = (socket: Socket): unknown => socket.on('error', () => {}).pipe(socket)
+const tcp = (mode: 'strict' | 'permissive') => mesh.listen('inventory', echo, { host: '127.0.0.1', mode })
+const database = createServer({ allowHalfOpen: true }, echo).listen(0, '127.0.0.1')
+await once(database, 'listening')
+const target = `127.0.0.1:${(database.address() as AddressInfo).port}`
 const ports: Record<ListenerName, number> = {
   'http-strict': httpStrict,
   'http-permissive': (await http('permissive')).port,
@@ -99,6 +107,9 @@ const ports: Record<ListenerName, number> = {
   admin: mesh.adminPort!,
   'http-h2-strict': httpStrict,
   'http-h2-plaintext': httpPlaintext,
+  'tcp-strict': (await tcp('strict')).port,
+  'tcp-permissive': (await tcp('permissive')).port,
+  'tcp-target-strict': (await mesh.listen('inventory', { host: '127.0.0.1', target })).port,
 }
 const { url, roots, adminToken } = registry
 const token = await registry.createJoinToken({ service: 'checkout', uses: 10 })
