@@ -79,7 +79,7 @@ export class TcpServerCall extends ServedCall implements UserCodeOwner {
     return undefined
   }
 
-  /** Counts what has moved, and ends a connection that is no longer allowed or idle for too long. */
+  /** Counts what has moved, and ends a connection that was revoked or idle for too long. */
   look(now: number): void {
     if (!this.#isOpen) return
     if (this.#isRevoked()) {
