@@ -114,6 +114,7 @@ export class MuxClient implements SessionEvents {
   readonly session: MuxSession
   readonly settledOnce = Promise.withResolvers<void>()
   readonly ended = Promise.withResolvers<void>()
+  #pinged = Promise.withResolvers<void>()
   goAway: { readonly last: number; readonly code: number; readonly reason: string } | undefined = undefined
 
   constructor(socket: Socket, settings: MuxSettings = { ...MUX_DEFAULTS, maxStreams: 0 }) {
@@ -149,8 +150,19 @@ export class MuxClient implements SessionEvents {
     stream.reset(RESET.CANCELLED)
   }
 
+  /** Resolves when the server has read what was sent so far. */
+  async roundTrip(): Promise<void> {
+    this.#pinged = Promise.withResolvers()
+    this.session.ping()
+    await this.#pinged.promise
+  }
+
   close(): void {
     this.session.destroy()
+  }
+
+  pingAnswered(): void {
+    this.#pinged.resolve()
   }
 
   requestArrived(): void {}
@@ -170,6 +182,7 @@ export class MuxClient implements SessionEvents {
   closed(cause: Error | undefined): void {
     this.settledOnce.reject(cause ?? new Error('the connection was closed'))
     this.settledOnce.promise.catch(() => undefined)
+    this.#pinged.resolve()
     this.ended.resolve()
   }
 }
