@@ -1,4 +1,5 @@
 /** Deadlines on the wire: the remaining time as a duration, so that no two clocks are compared. */
+import { digitsOf } from './digits.ts'
 
 /** Upper bound of a timeout that a caller may give one call, or a unary gRPC call ask for. */
 export const LONGEST_TIMEOUT_MS = 300_000
@@ -11,15 +12,8 @@ export const LONGEST_DEADLINE_MS = 86_400_000
  */
 export function parseTimeoutHeader(header: string | undefined): number | undefined | 'malformed' {
   if (header === undefined) return undefined
-  if (header.length === 0 || header.length > 9) return 'malformed'
-  // By character instead of a regular expression, because every served request pays for it.
-  let ms = 0
-  for (let i = 0; i < header.length; i++) {
-    const digit = header.charCodeAt(i) - 0x30
-    if (digit < 0 || digit > 9) return 'malformed'
-    ms = ms * 10 + digit
-  }
-  return Math.min(ms, LONGEST_DEADLINE_MS)
+  const ms = digitsOf(header, 9)
+  return ms < 0 ? 'malformed' : Math.min(ms, LONGEST_DEADLINE_MS)
 }
 
 /** Whole ms, rounded down, so that the callee gives up no later than the caller. */

@@ -60,26 +60,6 @@ export function isStatus(status: number): boolean {
   return status >= 100 && status <= 999 && status !== 101 && Number.isInteger(status)
 }
 
-const MOST_LENGTH_DIGITS = 15
-
-/** Bytes, or -1 if `value` is no `content-length`. */
-export function lengthOf(value: string): number {
-  return digitsOf(value, MOST_LENGTH_DIGITS)
-}
-
-/** The number that 1 to `most` digits make, or -1. By character: each head pays for it. */
-export function digitsOf(text: string, most: number): number {
-  const { length } = text
-  if (length === 0 || length > most) return -1
-  let number = 0
-  for (let i = 0; i < length; i++) {
-    const digit = text.charCodeAt(i) - 0x30
-    if (digit < 0 || digit > 9) return -1
-    number = number * 10 + digit
-  }
-  return number
-}
-
 /** Whether text is free of control characters and of what latin1 does not have. */
 export function isText(value: string): boolean {
   return !NO_VALUE.test(value)

@@ -3,9 +3,10 @@
  * one that breaks a rule of HTTP has a {@link fault}, and is read to its end.
  */
 import { TRACEPARENT } from '../core/carrier.ts'
+import { lengthOf } from '../core/digits.ts'
 import { PREVIOUS_ATTEMPTS, TIMEOUT } from '../core/headers.ts'
 import { readHex, readLatin1 } from './bytes.ts'
-import { isMethod, isPadded, isPath, isStatus, isText, lengthOf, RULE, ruleOf } from './field-rules.ts'
+import { isMethod, isPadded, isPath, isStatus, isText, RULE, ruleOf } from './field-rules.ts'
 import { METHODS, NAMES } from './static-table.ts'
 import { FLAG, RESET, type ResetCode } from './wire.ts'
 

@@ -4,9 +4,10 @@
  */
 
 import { TRACEPARENT } from '../core/carrier.ts'
+import { digitsOf } from '../core/digits.ts'
 import { PREVIOUS_ATTEMPTS, TIMEOUT } from '../core/headers.ts'
 import { writeLatin1 } from './bytes.ts'
-import { digitsOf, isMethod, isStatus, isText } from './field-rules.ts'
+import { isMethod, isStatus, isText } from './field-rules.ts'
 import { checkFields, InvalidHead, sizeOfHeaders, writeFields, writePath } from './field-writer.ts'
 import { FLAGS_AT, type FrameWriter, writeU32 } from './frame-writer.ts'
 import { METHOD_CODES } from './static-table.ts'

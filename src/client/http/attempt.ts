@@ -12,10 +12,10 @@
  * - any -> over: settled, exactly once
  */
 import type { Dispatcher } from 'undici'
+import { lengthOf } from '../../core/digits.ts'
 import type { ErrorCode } from '../../core/errors.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'
 import { outcome as makeOutcome, type Outcome, SUCCESS } from '../../core/outcome.ts'
-import { lengthOf } from '../../mux/field-rules.ts'
 import { answerBegins } from '../../resilience/execution.ts'
 import { ClientAttempt } from '../attempt.ts'
 import { IdleReader } from './body/idle-reader.ts'

@@ -7,7 +7,7 @@
  */
 import { STATUS_CODES } from 'node:http'
 import type { Dispatcher } from 'undici'
-import { lengthOf } from '../../mux/field-rules.ts'
+import { lengthOf } from '../../core/digits.ts'
 import type { MuxReset } from '../../mux/stream.ts'
 import { RESET } from '../../mux/wire.ts'
 import { LostStream } from '../mux/lost-stream.ts'
