@@ -30,6 +30,20 @@ describe('mesh.webSocket', () => {
     await expect.poll(() => rig.transport.connections).toBe(0)
   })
 
+  it('is an event target with the constants, and no instance of the global class', async () => {
+    const seen = await webSocket(await rigTo([await chat()])).heard('open')
+    const { socket } = seen
+    const events: unknown[] = []
+    for (const type of ['message', 'close']) socket.addEventListener(type, (event) => events.push(event))
+    socket.send('hello')
+    await seen.heard('message')
+    socket.close()
+    await seen.heard('close')
+    expect([socket instanceof EventTarget, events.every((event) => event instanceof Event)]).toEqual([true, true])
+    expect([socket.CONNECTING, socket.OPEN, socket.CLOSING, socket.CLOSED]).toEqual([0, 1, 2, 3])
+    expect(socket).not.toBeInstanceOf(globalThis.WebSocket)
+  })
+
   it('compresses messages if the service does', async () => {
     const service = await chat({ deflate: true })
     const seen = await webSocket(await rigTo([service])).heard('open')

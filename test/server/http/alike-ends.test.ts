@@ -117,6 +117,19 @@ describe('an answer that is given up before its end', () => {
     expect(notes).not.toContain('finish')
   })
 
+  it('in the turn of its first bytes, with its request read, is cut and harms nobody', async () => {
+    const { answer } = await alike(
+      (request, response) => {
+        request.resume().on('end', () => {
+          response.write('piece')
+          process.nextTick(() => response.destroy())
+        })
+      },
+      { method: 'POST', parts: ['some', 'body'] },
+    )
+    expect(answer).toBe('cut')
+  })
+
   it('refuses what is written later', async () => {
     const { answer } = await alike((request, response, note) => {
       watch(request, response, note)

@@ -70,7 +70,7 @@ export class Http2Stream implements ServedStream {
   }
 
   get #over(): boolean {
-    return this.#stream.closed || this.#stream.destroyed
+    return this.#left || this.#stream.closed || this.#stream.destroyed
   }
 
   respond(
@@ -127,9 +127,13 @@ export class Http2Stream implements ServedStream {
   }
 
   reset(code: ResetCode): void {
+    if (this.#left) return
     this.#left = true
-    this.#stream.close(HTTP2_CODES[code])
-    this.#stream.resume()
+    // With data of this turn unsent, Node 24 sends empty frames without end.
+    setImmediate(() => {
+      this.#stream.close(HTTP2_CODES[code])
+      this.#stream.resume()
+    })
   }
 
   /** @internal */
