@@ -12,6 +12,10 @@ import { FrameFollower, goingAwayFrame, pingFrame } from '../../../net/websocket
  * answer. Proxies commonly close a connection that was silent for 60 s.
  */
 const SILENCE_MS = 25_000
+/** How long a peer may take to answer our close frame. */
+const CLOSE_ANSWER_MS = 30_000
+/** How long a peer may keep the connection after both close frames (RFC 6455, 7.1.1). */
+const CLOSED_MS = 5_000
 
 /** How the connection ended. `broken`: without an end that its protocol allows. */
 export type UpgradeEnd = 'complete' | 'broken' | 'abandoned'
@@ -38,6 +42,8 @@ export class UpgradedSocket extends Duplex {
   #reads = false
   #heardAt: number
   #pingedAt = 0
+  /** When our close frame was seen; 0: there is none. */
+  #closingAt = 0
   #overdue = false
   readonly #now: () => number
 
@@ -67,8 +73,9 @@ export class UpgradedSocket extends Duplex {
     this.#closeIfDue()
   }
 
-  /** Looks for a peer that has vanished without closing. Called about once a second. */
+  /** Looks for a peer that has vanished, or does not close. Called about once a second. */
   sweep(now: number): void {
+    if (this.#sent?.closing === true) this.#awaitClose(now)
     // Without reading, nothing can be heard.
     if (this.#sent === undefined || !this.#reads) return
     const asked = this.#pingedAt > this.#heardAt
@@ -174,6 +181,13 @@ export class UpgradedSocket extends Duplex {
       this.#reads = false
       this.#socket.pause()
     })
+  }
+
+  /** Else a peer that answers pings could keep it for ever. */
+  #awaitClose(now: number): void {
+    if (this.#closingAt === 0) this.#closingAt = now
+    const bound = this.#received!.closing ? CLOSED_MS : CLOSE_ANSWER_MS
+    if (now - this.#closingAt >= bound) this.#socket.destroy()
   }
 
   #ping(now: number): void {
