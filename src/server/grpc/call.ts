@@ -15,10 +15,12 @@ import type { Connection } from '../connection.ts'
 import { catchUserErrors, runUserCode } from '../guarded-emitter.ts'
 import type { ServedCallHost } from '../served-call.ts'
 import { STALL_CHECK_MS } from '../stall-detector.ts'
+import { DirectCall } from './direct-call.ts'
 import type { HandlerOwner } from './handler.ts'
 import { type GrpcRequestHead, readContext } from './headers.ts'
 import type { GrpcHealth } from './health.ts'
 import { InterceptedCall } from './intercepted-call.ts'
+import { withinMessage } from './internals.ts'
 import { respond } from './response.ts'
 import type { ServedStream } from './served-stream.ts'
 import { type PartialStatusObject, sendableStatus, UNKNOWN_ERROR } from './status.ts'
@@ -37,12 +39,14 @@ const REFUSAL_STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
   'deadline-exceeded': GRPC_STATUS.DEADLINE_EXCEEDED,
   'rate-limited': GRPC_STATUS.RESOURCE_EXHAUSTED,
   'global-rate-limited': GRPC_STATUS.RESOURCE_EXHAUSTED,
+  'protocol-error': GRPC_STATUS.INTERNAL,
 }
 
 /** How long after the deadline the caller may take to read its answer. */
 const UNREAD_MS = 5_000
 /** How long gRPC clients that retry wait after a refusal by a limit (gRFC A6). */
 const PUSHBACK_MS = '1000'
+const CUT = 'The requests end within a message.'
 /** RFC 9113, 7. */
 const CANCEL = 8
 
@@ -100,9 +104,19 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
   onReceiveHalfClose(): void {
     const { stream } = this
     if (this.verdict !== undefined || stream.closed || stream.destroyed || stream.aborted) return
+    if (this.#isCut()) {
+      if (this.#status === undefined) this.giveUp(this.reason('protocol-error', CUT))
+      return
+    }
     this.progress.received += 1
     this.progress.halfClosed = true
     this.inContext(() => this.listener!.onReceiveHalfClose())
+  }
+
+  /** grpc-js would drop the part and take the requests for whole. */
+  #isCut(): boolean {
+    const { inner } = this
+    return inner instanceof DirectCall ? inner.withinMessage : withinMessage(inner)
   }
 
   /** grpc-js calls this at the end of every call, also after a status. */

@@ -113,6 +113,11 @@ export class DirectCall implements InnerCall, MessageListener, StreamReader {
     this.#deliver()
   }
 
+  /** A message has begun and is not complete. */
+  get withinMessage(): boolean {
+    return this.#reader.within
+  }
+
   #deliver(): void {
     if (!this.#wanted || this.#listener === undefined) return
     if (this.#messages.length > 0) {

@@ -121,6 +121,12 @@ export function interceptedCallOf(handlerCall: unknown): StatusSender {
   return (handlerCall as { readonly call: StatusSender }).call
 }
 
+/** Whether a message has begun in grpc-js's own `call`, and is not complete. */
+export function withinMessage(call: unknown): boolean {
+  const { decoder } = call as { readonly decoder?: { readonly readState?: unknown } }
+  return typeof decoder?.readState === 'number' && decoder.readState !== 0
+}
+
 /** The next link of a chain of interceptors. */
 export function nextCallOf(call: unknown): unknown {
   return (call as { readonly nextCall?: unknown }).nextCall

@@ -2,6 +2,7 @@
 import { gzipSync } from 'node:zlib'
 import { status } from '@grpc/grpc-js'
 import { describe, expect, it } from 'vitest'
+import { currentCall } from '../../../src/server/current-call.ts'
 import { bomb } from '../../rigs/bomb.ts'
 import { grpcFrame } from '../../rigs/scripted-grpc-server.ts'
 import { begin, itemBytes, Shop, type ShopHandlers } from '../../rigs/shop.ts'
@@ -76,16 +77,44 @@ describe('a length prefix', () => {
     await goesOn()
   })
 
-  it.each(['Get', 'Watch'])('that announces more than follows is no request (%s)', async (method) => {
-    for (const rest of [grpcFrame(itemBytes('cut'), { length: 100 }), Buffer.of(0, 0, 0), Buffer.alloc(0)]) {
+  it.each(METHODS)('that announces more than follows is INTERNAL, also after whole messages (%s)', async (method) => {
+    const whole = method === 'Upload' || method === 'Chat' ? grpcFrame(itemBytes('whole')) : Buffer.alloc(0)
+    for (const rest of [grpcFrame(itemBytes('cut'), { length: 100 }), Buffer.of(0, 0, 0)]) {
       const { caller, taken, goesOn } = await attacked()
       const call = caller.begin(method)
+      call.write(whole)
       call.write(rest)
       call.end()
-      expect(await call.ended).toBe(String(status.UNIMPLEMENTED))
+      expect(await call.ended).toBe(String(status.INTERNAL))
       expect(taken).toEqual([])
       await goesOn()
     }
+  })
+
+  it('that announces more than follows aborts the signal of its handler, and cancels its stream', async () => {
+    const heard: string[] = []
+    const { server } = await serveShop({
+      Upload: (call) => {
+        currentCall()!.signal.addEventListener('abort', () => heard.push(String(currentCall()!.signal.reason.code)))
+        call.on('cancelled', () => heard.push('cancelled')).on('end', () => heard.push('end'))
+        call.resume()
+      },
+    })
+    const call = (await rawCaller(server.port)).begin('Upload')
+    call.write(Buffer.concat([grpcFrame(itemBytes('whole')), Buffer.of(0, 0, 0, 0, 9, 1)]))
+    call.end()
+    expect(await call.ended).toBe(String(status.INTERNAL))
+    await expect.poll(() => [...heard].sort()).toEqual(['cancelled', 'protocol-error'])
+    await expect.poll(() => server.stats.inFlight).toBe(0)
+  })
+
+  it.each(['Get', 'Watch'])('that never comes is no request (%s)', async (method) => {
+    const { caller, taken, goesOn } = await attacked()
+    const call = caller.begin(method)
+    call.end()
+    expect(await call.ended).toBe(String(status.UNIMPLEMENTED))
+    expect(taken).toEqual([])
+    await goesOn()
   })
 })
 
