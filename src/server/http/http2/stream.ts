@@ -129,7 +129,7 @@ export class Http2Stream implements ServedStream {
   reset(code: ResetCode): void {
     if (this.#left) return
     this.#left = true
-    // With data of this turn unsent, Node 24 sends empty frames without end.
+    // Within a read, CANCEL after two writes makes Node 24 send empty frames without end.
     setImmediate(() => {
       this.#stream.close(HTTP2_CODES[code])
       this.#stream.resume()
