@@ -253,7 +253,13 @@ describe('with an SDK', () => {
     const inbound = startServer(UNSAMPLED)
     const sent = server.within(inbound, () => attempt(startClient(inbound), SUCCESS, 200))
     endServer(inbound, SUCCESS, 200)
-    expect(sent).toEqual({ traceId: TRACE_ID, spanId: 'b7ad6b7169203331', sampled: false, state: 'vendor=1' })
+    expect(sent).toEqual({
+      traceId: TRACE_ID,
+      spanId: 'b7ad6b7169203331',
+      sampled: false,
+      state: 'vendor=1',
+      text: UNSAMPLED,
+    })
     expect(asked).toBe(0)
     expect(exporter.getFinishedSpans()).toEqual([])
   })
