@@ -113,7 +113,10 @@ export class Inbound {
     if (!heads.request(flags, bytes, from, to)) return `a request with ${heads.problem}`
     const { method, path, headers, at, length, fault } = heads
     const end = (flags & FLAG.END) !== 0
-    if (id > host.streams.servesUntil) return this.#takeUnowned(to - at)
+    if (id > host.streams.servesUntil) {
+      this.#late()
+      return this.#takeUnowned(to - at)
+    }
     if (host.streams.open.size >= this.#settings.maxStreams) {
       return this.#refuseStream(id, to - at, RESET.NOT_EXECUTED, 'too many streams')
     }
@@ -228,8 +231,9 @@ export class Inbound {
     const stream = this.#host.streams.open.get(id)
     if (stream === undefined) return this.#late()
     const said = bytes[from]! as ResetCode
-    // A later version may know more.
-    const code = said > LAST_RESET ? RESET.PROTOCOL_ERROR : said
+    // A later version may know more. What has been answered was executed.
+    const invalid = said > LAST_RESET || (said === RESET.NOT_EXECUTED && stream.answered)
+    const code = invalid ? RESET.PROTOCOL_ERROR : said
     const reason = readReason(bytes, from + 1, to)
     const flood = this.#countReset(stream)
     this.#host.streams.lose(stream, { code, reason, executed: code !== RESET.NOT_EXECUTED })
@@ -238,7 +242,7 @@ export class Inbound {
 
   #windowArrived(id: number, bytes: Buffer, from: number, to: number): string | undefined {
     const host = this.#host
-    if (id !== 0 && !this.#isOpened(id)) return undefined
+    if (id !== 0 && !this.#isOpened(id)) return neverOpened(id)
     if (this.#flooded(host.guard.frame())) return undefined
     const credit = to - from === 4 ? bytes.readUInt32BE(from) : 0
     const stream = host.streams.open.get(id)
@@ -301,7 +305,7 @@ export class Inbound {
     const reason = `the ${host.side === 'server' ? 'request' : 'response'} has ${fault}`
     const flood = this.#countReset(stream)
     host.resetUnowned(stream.id, code, reason)
-    host.streams.lose(stream, { code, reason, executed: true })
+    host.streams.lose(stream, { code, reason, executed: true, ours: true })
     this.#flooded(flood)
   }
 

@@ -20,7 +20,7 @@ import { encodeSettings, type MuxSettings, type PeerSettings } from './settings.
 import { SocketEnd } from './socket-end.ts'
 import { asBytes, type MuxReset, MuxStream, type StreamEvents, type StreamHost, UNOWNED } from './stream.ts'
 import { StreamTable } from './stream-table.ts'
-import { type GoAwayCode, LAST_STREAM, MAX_REASON_BYTES, RESET, type ResetCode } from './wire.ts'
+import { GOAWAY, type GoAwayCode, LAST_STREAM, MAX_REASON_BYTES, RESET, type ResetCode } from './wire.ts'
 
 export type { SessionEvents } from './session-events.ts'
 
@@ -279,10 +279,16 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
   peerLeaves(lastStream: number, code: number, reason: string): void {
     this.leaving = true
     if (this.side === 'client') {
-      this.streams.loseAfter(lastStream, () => ({ code: RESET.NOT_EXECUTED, reason, executed: false }))
+      this.streams.loseAfter(lastStream, ({ answered }) => {
+        const lost = answered ? RESET.PROTOCOL_ERROR : RESET.NOT_EXECUTED
+        return { code: lost, reason, executed: answered }
+      })
     }
     this.events.goingAway(lastStream, code, reason)
-    if (this.side === 'client') this.end()
+    // One that refuses our certificate still answers what runs.
+    if (code !== GOAWAY.NO_ERROR && code !== GOAWAY.IDENTITY_REFUSED) {
+      this.destroy(new Error(`the peer ended the connection (GOAWAY ${code}): ${reason}`))
+    } else if (this.side === 'client') this.end()
   }
 
   /** @internal Says why, then closes. */

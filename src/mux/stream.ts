@@ -17,6 +17,8 @@ export interface MuxReset {
   /** False: the peer has certainly not executed the request. */
   readonly executed: boolean
   readonly cause?: Error | undefined
+  /** We have reset it, because the peer broke a rule. */
+  readonly ours?: boolean
 }
 
 /**

@@ -65,6 +65,35 @@ describe('the beginning', () => {
   })
 })
 
+describe('what has been answered', () => {
+  test.each<[string, Buffer]>([
+    ['RESET', reset(1, 2)],
+    ['GOAWAY', goAway(0)],
+  ])('was executed, though a %s says otherwise', async (_what, bytes) => {
+    const victim = await Victim.settled('client')
+    victim.ask()
+    await victim.send(response(1, 200, { flags: 0 }), bytes)
+    expect(victim.log).toContain('reset 3: ')
+  })
+})
+
+test.each(['client', 'server'] as const)('a %s closes when its peer ends the connection by an error', async (side) => {
+  for (const [code, closes] of [
+    [0, false],
+    [1, true],
+    [3, true],
+    [4, false],
+    [99, true],
+  ] as const) {
+    const victim = await Victim.settled(side)
+    if (side === 'client') victim.ask()
+    else await victim.send(request(1))
+    await victim.send(goAway(1, code, 'why'))
+    expect([code, victim.socket.destroyed]).toEqual([code, closes])
+    if (closes) expect(victim.log.at(-2)).toMatch(/^reset undefined.*: why$/)
+  }
+})
+
 describe('frames that no peer sends', () => {
   test.each<[string, Buffer]>([
     ['longer than allowed', frame(TYPE.data, 0, 1, Buffer.alloc(0), 16_385)],
@@ -81,6 +110,7 @@ describe('frames that no peer sends', () => {
     ['an empty RESET', frame(TYPE.reset, 0, 1)],
     ['RESET of no stream', reset(0)],
     ['RESET of a stream that was never opened', reset(9)],
+    ['WINDOW for a stream that was never opened', window(9, 1)],
     ['a short WINDOW', frame(TYPE.window, 0, 0, Buffer.alloc(3))],
     ['WINDOW of 0', window(0, 0)],
     ['WINDOW beyond 2^31-1', Buffer.concat([window(0, 2 ** 31 - 1), window(0, 1)])],

@@ -14,12 +14,14 @@ export class LostStream extends Error {
   /** The peer takes no more calls on the connection (GOAWAY). */
   readonly leftBehind: boolean
 
-  constructor({ code, reason, executed, cause }: MuxReset, leftBehind: boolean) {
+  constructor({ code, reason, executed, cause, ours }: MuxReset, leftBehind: boolean) {
     const why = reason === '' ? '' : `: ${reason}`
     const message =
       code === undefined
         ? (cause?.message ?? 'the peer closed the connection')
-        : `the peer reset the stream (${NAMES.get(code) ?? code})${why}`
+        : ours
+          ? reason
+          : `the peer reset the stream (${NAMES.get(code) ?? code})${why}`
     super(message, cause === undefined ? undefined : { cause })
     this.reset = code
     this.executed = executed

@@ -48,6 +48,24 @@ describe.each(LEARNS)('a reset with %s', (name, code) => {
   })
 })
 
+it('a reset that claims not to have executed what was answered repeats no call', async () => {
+  const there = await peer((stream) => {
+    stream.respond(200, '', [], 'part', false)
+    stream.reset(RESET.NOT_EXECUTED)
+  })
+  const rig = await clientOf([there.port])
+  const error = await failure(rig.http.post('/', 'body').then((begun) => begun.text()))
+  expect(error).toMatchObject({ code: 'protocol-error', sent: true })
+  expect(there.executed).toEqual(['/'])
+})
+
+it('an answer that breaks a rule is not said to be reset by the peer', async () => {
+  const there = await peer((stream) => stream.respond(200, '', ['content-length', '5'], 'four', true))
+  const rig = await clientOf([there.port])
+  const error = await failure(rig.http.post('/', 'body').then((begun) => begun.text()))
+  expect(error.message).toMatch(/malformed: the response has a body of 4 bytes instead of 5/)
+})
+
 it('a reset with NO_ERROR after a whole answer leaves it whole', async () => {
   const there = await peer((stream) => {
     answer(stream)
