@@ -1,6 +1,7 @@
 /** One try of a call. Transports extend the class, so that an attempt costs one object. */
 import type { Call } from './call.ts'
 import type { Endpoint, InFlight } from './endpoint.ts'
+import type { LoadReport } from './load-report.ts'
 import type { TraceContext } from './trace-context.ts'
 import type { TransportName } from './transport.ts'
 
@@ -45,6 +46,8 @@ export class Attempt implements InFlight {
   ownSince = 0
   /** What carries it; `undefined` before it has a connection. Set by the transport. */
   transport: TransportName | undefined = undefined
+  /** What the server said of its load with the answer. Set by the transport. */
+  report: LoadReport | undefined = undefined
   /** HTTP or gRPC status of the answer; 0 if there is none. Set by the transport, for observers. */
   status = 0
   /**

@@ -97,6 +97,10 @@ export class Endpoint {
    */
   estimateMs = 0
   estimatedAt = 0
+  /** What its server reported of its load. Kept by the balancer. */
+  load: unknown = undefined
+  /** Its index in the list of the picker that chose it last. Kept by pickers. */
+  place = 0
 
   /** Kept by ejection. */
   state: EndpointState = 'healthy'

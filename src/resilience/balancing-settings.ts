@@ -20,6 +20,7 @@ import { definePolicy, type OptionsOf, type PolicyDefinition, type SettingsOfSha
 
 /** The balancers that can be asked for by name. */
 export const BALANCER_NAMES = [
+  'least-load',
   'peak-ewma',
   'least-request',
   'round-robin',
@@ -58,7 +59,7 @@ export interface HashKeyOptions extends OptionsOf<typeof hashKey> {}
 const HASH_KEY: Field<Parsed<typeof hashKey>, HashKeyOptions> = hashKey
 
 const NAME = oneOf(BALANCER_NAMES)
-const DEFAULT_BALANCER: BalancerName = 'peak-ewma'
+const DEFAULT_BALANCER: BalancerName = 'least-load'
 const OBJECT = fields({
   /** The name of a balancer. */
   name: NAME,
@@ -103,7 +104,7 @@ function withAnyOf<T extends object, I>(inner: Field<T, I>): Field<T, I> {
 export const BALANCING_FIELDS = {
   /**
    * The balancer, which chooses the endpoint of each attempt: a name, or an object with the name
-   * and a `key`. @defaultValue `'peak-ewma'`
+   * and a `key`. @defaultValue `'least-load'`
    */
   balancer: BALANCER,
   /**

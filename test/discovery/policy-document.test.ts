@@ -67,7 +67,7 @@ describe('checkPolicyDocument', () => {
     [{ limits: { concurency: 1 } }, "limits.concurency: unknown key; did you mean 'concurrency'?"],
     [{ allow: [{ from: 'a', method: ['GET'] }] }, "allow[0].method: unknown key; did you mean 'methods'?"],
     [{ balancer: 'peak-ewna' }, "did you mean 'peak-ewma'?"],
-    [{ balancer: { name: 'ring-hsh' } }, "balancer.name: expected one of 'peak-ewma'"],
+    [{ balancer: { name: 'ring-hsh' } }, "balancer.name: expected one of 'least-load'"],
     [{ balancer: { name: 'maglev', kye: {} } }, "balancer.kye: unknown key; did you mean 'key'?"],
     [{ balancer: { name: 'maglev', key: { heder: 'x' } } }, "balancer.key.heder: unknown key; did you mean 'header'?"],
     [{ zone: 'prefr' }, "did you mean 'prefer'?"],

@@ -8,7 +8,7 @@ describe('balancing settings', () => {
   it('are the same by name alone and as an object', () => {
     expect(SERVICE.resolve({ balancer: 'maglev' })).toEqual(SERVICE.resolve({ balancer: { name: 'maglev' } }))
     expect(SERVICE.resolve()).toMatchObject({
-      balancer: 'peak-ewma',
+      balancer: 'least-load',
       hashKey: undefined,
       zone: 'prefer',
       subsetSize: undefined,

@@ -1,3 +1,4 @@
+import { LeastLoad } from '../../src/client/balancing/least-load.ts'
 import { PeakEwma } from '../../src/client/balancing/peak-ewma.ts'
 import { CIRCUIT_BREAKER, CircuitBreakerPolicy } from '../../src/resilience/circuit-breaker.ts'
 import { EjectionPolicy } from '../../src/resilience/ejection.ts'
@@ -37,6 +38,10 @@ keepsItsPromises('rate limit', 'service', (clock) => {
 keepsItsPromises('global rate limit', 'service', (clock) => {
   const host = { report: () => {}, instances: () => 2 }
   const policy = new GlobalRateLimitPolicy(GLOBAL_RATE.resolve({ rate: 20 }), clock, host)
+  return { policy, held: () => 0 }
+})
+keepsItsPromises('least-load', 'endpoint', (clock) => {
+  const policy = new LeastLoad(clock, undefined)
   return { policy, held: () => 0 }
 })
 keepsItsPromises('peak-ewma', 'endpoint', (clock) => {

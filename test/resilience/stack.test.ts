@@ -125,7 +125,7 @@ describe('service options', () => {
       timeoutMs: 10_000,
       retry: { attempts: 3 },
       circuitBreaker: { errorThreshold: 0.5, windowMs: 10_000, minimumCalls: 20, resetAfterMs: 5_000 },
-      balancer: 'peak-ewma',
+      balancer: 'least-load',
       limits: { concurrency: undefined, ratePerSecond: undefined },
     })
     expect(SERVICE.resolve({ circuitBreaker: false, limits: { rate: '500/s' } })).toMatchObject({

@@ -20,7 +20,7 @@ test('without documents every value is a default, and a policy that is off is fa
     'circuitBreaker.errorThreshold': '"50%" default',
     hedge: 'false default',
     healthCheck: 'false default',
-    balancer: '"peak-ewma" default',
+    balancer: '"least-load" default',
     zone: '"prefer" default',
     subset: 'false default',
   })

@@ -7,6 +7,7 @@ import type { Balancer } from '../../core/picker.ts'
 import type { Policy } from '../../core/policy.ts'
 import type { BalancerName } from '../../resilience/balancing-settings.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
+import { LeastLoad } from './least-load.ts'
 import { LeastRequest } from './least-request.ts'
 import { maglev } from './maglev.ts'
 import { PeakEwma } from './peak-ewma.ts'
@@ -26,6 +27,10 @@ export interface BalancerParts {
  */
 export function createBalancer(name: BalancerName, clock: Clock, health: ClusterHealth | undefined): BalancerParts {
   switch (name) {
+    case 'least-load': {
+      const balancer = new LeastLoad(clock, health)
+      return { balancer, policy: balancer }
+    }
     case 'peak-ewma': {
       const balancer = new PeakEwma(clock, health)
       return { balancer, policy: balancer }

@@ -7,6 +7,8 @@ import type { Clock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { Picker } from '../../core/picker.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
+import { AliasTable } from './alias-table.ts'
+import type { RecentAnswers } from './recent-answers.ts'
 import { warmth } from './slow-start.ts'
 import { survey } from './survey.ts'
 import { EVERY_ENDPOINT, HEALTHY, isUsable, type PickScope, pickScope, REACHABLE, type Tried } from './usable.ts'
@@ -16,6 +18,8 @@ import { EVERY_ENDPOINT, HEALTHY, isUsable, type PickScope, pickScope, REACHABLE
  * the mean weight.
  */
 export interface LoadMeasure {
+  /** A pick begins. */
+  begin?(now: number): void
   load(endpoint: Endpoint, share: number, now: number): number
   /**
    * Whether the loser of a comparison should be tried all the same, because nothing has been heard
@@ -45,8 +49,18 @@ export class P2cPicker implements Picker {
   readonly #warmAt: number
   /** `undefined` if all weights are equal. */
   readonly #weights: AliasTable | undefined
+  readonly #handicap: number
+  readonly #recent: RecentAnswers | undefined
 
-  constructor(endpoints: readonly Endpoint[], measure: LoadMeasure, health: ClusterHealth | undefined, clock: Clock) {
+  /** `recent`: those that have just answered are candidates, too. */
+  constructor(
+    endpoints: readonly Endpoint[],
+    measure: LoadMeasure,
+    health: ClusterHealth | undefined,
+    clock: Clock,
+    recent?: RecentAnswers,
+  ) {
+    this.#recent = recent
     const { endpoints: weighty, equal, warmAt } = survey(endpoints)
     this.#endpoints = weighty
     this.#warmAt = warmAt
@@ -54,6 +68,7 @@ export class P2cPicker implements Picker {
     this.#health = health
     this.#clock = clock
     this.#weights = equal ? undefined : new AliasTable(weightsOf(weighty))
+    this.#handicap = equal ? 1 : CLEARLY
   }
 
   pick(call: Call, now = this.#clock.now()): Endpoint | undefined {
@@ -62,31 +77,40 @@ export class P2cPicker implements Picker {
     if (size === 1) return this.#endpoints[0]
     const due = this.#health?.due(call)
     if (due !== undefined) return due
-    const among = pickScope(this.#health)
+    const at = this.#pickAt(call.tried, pickScope(this.#health), now)
+    if (at < 0) return this.#lastResort(call.tried)
+    const endpoint = this.#endpoints[at]!
+    endpoint.place = at
+    return endpoint
+  }
 
+  /** The index of the best; -1 if none is usable. */
+  #pickAt(tried: Tried, among: PickScope, now: number): number {
+    const endpoints = this.#endpoints
+    const size = endpoints.length
     const weights = this.#weights
+    this.#measure.begin?.(now)
     if (weights === undefined && size <= ONE_NUMBER_UP_TO) {
       const drawn = this.#clock.random() * size
       const one = Math.floor(drawn)
-      const other = Math.floor((drawn - one) * (size - 1))
-      const first = this.#endpoints[one]!
-      const second = this.#endpoints[other < one ? other : other + 1]!
-      const { tried } = call
-      if (isUsable(first, tried, among) && isUsable(second, tried, among)) {
-        return this.#better(first, second, 1, 1, now)
+      let other = Math.floor((drawn - one) * (size - 1))
+      if (other >= one) other += 1
+      if (isUsable(endpoints[one]!, tried, among) && isUsable(endpoints[other]!, tried, among)) {
+        return this.#best(one, other, tried, among, now)
       }
     }
-    const a = this.#draw(call.tried, among, weights, -1)
-    if (a < 0) return this.#lastResort(call.tried)
-    const b = this.#draw(call.tried, among, undefined, a)
-    if (b < 0) return this.#endpoints[a]!
-    return this.#better(this.#endpoints[a]!, this.#endpoints[b]!, weights?.share(a) ?? 1, weights?.share(b) ?? 1, now)
+    const a = this.#draw(tried, among, weights, -1)
+    if (a < 0) return -1
+    const b = this.#draw(tried, among, undefined, a)
+    return b < 0 ? a : this.#best(a, b, tried, among, now)
   }
 
-  /** `first` was drawn by weight, `second` evenly. */
-  #better(first: Endpoint, second: Endpoint, ofFirst: number, ofSecond: number, now: number): Endpoint {
-    let firstShare = ofFirst
-    let secondShare = ofSecond
+  /** The best of two and the recent ones. The first was drawn by weight, the second evenly. */
+  #best(a: number, b: number, tried: Tried, among: PickScope, now: number): number {
+    const first = this.#endpoints[a]!
+    const second = this.#endpoints[b]!
+    let firstShare = this.#weights?.share(a) ?? 1
+    let secondShare = this.#weights?.share(b) ?? 1
     if (now < this.#warmAt) {
       // Thinned out by its warmth, a new endpoint is drawn as often as one of that part of its
       // weight would be.
@@ -94,17 +118,40 @@ export class P2cPicker implements Picker {
       const secondPart = warmth(second, now)
       const firstIn = firstPart === 1 || this.#clock.random() < firstPart
       const secondIn = secondPart === 1 || this.#clock.random() < secondPart
-      if (firstIn !== secondIn) return firstIn ? first : second
+      if (firstIn !== secondIn) return firstIn ? a : b
       firstShare *= firstPart
       secondShare *= secondPart
     }
     const firstLoad = this.#measure.load(first, firstShare, now)
     const secondLoad = this.#measure.load(second, secondShare, now)
-    const handicap = this.#weights === undefined ? 1 : CLEARLY
-    const better = secondLoad * handicap < firstLoad
-    const loser = better ? first : second
-    if (this.#measure.forces(loser, now)) return loser
-    return better ? second : first
+    const better = secondLoad * this.#handicap < firstLoad
+    if (this.#measure.forces(better ? first : second, now)) return better ? a : b
+    return this.#orRecent(better ? b : a, better ? secondLoad : firstLoad, tried, among, now)
+  }
+
+  /** `drawn`, or one that has just answered and has less load. */
+  #orRecent(drawn: number, load: number, tried: Tried, among: PickScope, now: number): number {
+    const recent = this.#recent
+    if (recent === undefined) return drawn
+    let best = drawn
+    let least = load
+    for (let i = recent.endpoints.length - 1; i >= 0; i--) {
+      if (recent.isOver(i, now)) {
+        recent.drop(i)
+        continue
+      }
+      const endpoint = recent.endpoints[i]!
+      const at = endpoint.place
+      // Another picker's, or its place is another one's now.
+      if (this.#endpoints[at] !== endpoint) continue
+      // What warms up gets no more than it is drawn.
+      if (endpoint.warmAt > now || !isUsable(endpoint, tried, among)) continue
+      const other = this.#measure.load(endpoint, this.#weights?.share(at) ?? 1, now) * this.#handicap
+      if (other >= least) continue
+      best = at
+      least = other
+    }
+    return best
   }
 
   /** The index of a usable endpoint other than `not`; -1 if there is none. */
@@ -141,61 +188,4 @@ function weightsOf(endpoints: readonly Endpoint[]): Float64Array {
   let at = 0
   for (const { weight } of endpoints) weights[at++] = weight
   return weights
-}
-
-/** Draws an index with a probability proportional to its weight, in constant time (Vose 1991). */
-export class AliasTable {
-  readonly #keep: Float64Array
-  readonly #alias: Uint32Array
-  readonly #shares: Float64Array
-
-  constructor(weights: ArrayLike<number>) {
-    const size = weights.length
-    let total = 0
-    for (let i = 0; i < size; i++) total += weights[i]!
-    const mean = total / size
-    const shares = new Float64Array(size)
-    const keep = new Float64Array(size)
-    const alias = new Uint32Array(size)
-    // Two stacks in one array: those below the mean grow from its start, the others from its end.
-    const stacks = new Uint32Array(size)
-    let small = 0
-    let large = size
-    for (let i = 0; i < size; i++) {
-      const share = weights[i]! / mean
-      shares[i] = share
-      keep[i] = share
-      alias[i] = i
-      if (share < 1) stacks[small++] = i
-      else stacks[--large] = i
-    }
-    while (small > 0 && large < size) {
-      const less = stacks[--small]!
-      const more = stacks[large]!
-      alias[less] = more
-      const left = keep[more]! - (1 - keep[less]!)
-      keep[more] = left
-      if (left >= 1) continue
-      large += 1
-      stacks[small++] = more
-    }
-    // The rest differs from 1 only by rounding.
-    while (small > 0) keep[stacks[--small]!] = 1
-    while (large < size) keep[stacks[large++]!] = 1
-    this.#shares = shares
-    this.#keep = keep
-    this.#alias = alias
-  }
-
-  /** `random` in [0, 1). */
-  draw(random: number): number {
-    const scaled = random * this.#keep.length
-    const at = Math.floor(scaled)
-    return scaled - at < this.#keep[at]! ? at : this.#alias[at]!
-  }
-
-  /** The weight over the mean weight. */
-  share(at: number): number {
-    return this.#shares[at]!
-  }
 }

@@ -1,85 +1,31 @@
 /**
- * The default balancer: load is max(mean latency, age of the oldest attempt in flight) x (attempts
- * in flight + 1). A stalled endpoint is noticed before its first slow response.
+ * Load is max(mean latency, age of the oldest attempt in flight) x (attempts in flight + 1), of two
+ * drawn at random. A stalled endpoint is noticed before its first slow response.
  */
 import type { Attempt } from '../../core/attempt.ts'
-import { waitedForPeerMs } from '../../core/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { ErrorCode } from '../../core/errors.ts'
-import { NOT_STARTED, type Outcome } from '../../core/outcome.ts'
+import type { Outcome } from '../../core/outcome.ts'
 import type { Balancer, Picker } from '../../core/picker.ts'
 import type { Policy } from '../../core/policy.ts'
-import { classify } from '../../resilience/classification.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
+import { LatencyEstimates } from './latency-estimates.ts'
 import { type LoadMeasure, P2cPicker } from './p2c.ts'
-
-/**
- * Time constant of the mean. Finagle's 10 s serves a peak that has to fade; a mean beside silence
- * and ejection may be quick, so that a healed endpoint has its share back within 5 s.
- */
-const MEAN_MS = 1_000
-/**
- * Time constant with which an estimate that is not fed drifts to the cluster's median (Finagle's
- * decay time).
- */
-const DRIFT_MS = 10_000
-/** The least latency, because 0 means unknown. */
-const SHORTEST_MS = 0.001
-/**
- * The load of an endpoint that has not answered yet while it is being asked: one probe, not a flood
- * (Finagle's penalty).
- */
-const UNKNOWN = 1e12
-/**
- * A failure counts as at least this many median latencies. A fixed penalty of seconds starves an
- * endpoint for long, and all of them when each fails 0.5 % of calls in the simulator
- * (`npm run simulate`); ejection stands beside it.
- */
-const FAILURE_FACTOR = 10
-const FAILURE_AT_LEAST_MS = 50
-/** A peer's Retry-After counts up to this. */
-const LONGEST_PENALTY_MS = 10_000
-/**
- * An endpoint unheard of for so long is picked although it lost (go-zero: 1 s), in at most 2 % of
- * picks; a slow one later, because asking it costs a call that long. In the simulator's scenario
- * (a), 4 times its estimate costs 4 calls in 30 s, once 10.
- */
-const UNHEARD_MS = 1_000
-const UNHEARD_FACTOR = 4
-const UNHEARD_AT_MOST_MS = 10_000
-const FORCED_SHARE = 0.02
-/** A sample that overlaps a longer stall of our event loop is dropped. */
-const STALL_MS = 20
-/** The clock watches for stalls only while they are queried. */
-const ASK_EVERY_MS = 1_000
-/** Steps of the running median: each sample moves it by this share of itself. */
-const MEDIAN_STEP = 0.02
-/**
- * Beyond what 2 % of good answers exceed, an endpoint is late: silence counts from there on, and
- * lateness counts twice. Simulated: without it scenario (a) loses 39 calls for 20 if the caller
- * waits on, because few calls in flight make up for any slowness, and silence alone disturbs mixed
- * loads (calls of 5 and 60 ms, one seed: p99.9 102 ms for 80; see its scenario (g)).
- */
-const LATE_SHARE = 0.02
-const LATE_STEP = 0.1
-/** In medians, so that a slow first answer does not mask others for long. */
-const LATE_AT_MOST = 20
+import { Unheard } from './unheard.ts'
 
 export class PeakEwma implements Balancer, Policy, LoadMeasure {
   readonly name = 'peak-ewma'
   readonly #clock: Clock
   readonly #health: ClusterHealth | undefined
-  #medianMs = 0
-  /** What few exceed. */
-  #lateMs = 0
-  #forceCredit = 0
-  #askedAt = Number.NEGATIVE_INFINITY
+  readonly #estimates: LatencyEstimates
+  readonly #unheard = new Unheard(false)
 
   /** `health`: the ejection of the same service, if there is one. */
   constructor(clock: Clock, health: ClusterHealth | undefined) {
     this.#clock = clock
     this.#health = health
+    this.#estimates = new LatencyEstimates(clock)
   }
 
   picker(endpoints: readonly Endpoint[], health = this.#health): Picker {
@@ -88,45 +34,29 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
 
   /** The median latency of this cluster, in ms; 0 before the first answer. */
   get medianMs(): number {
-    return this.#medianMs
+    return this.#estimates.medianMs
   }
 
   /** The estimate of one endpoint at `now`, in ms; 0 = unknown. */
   estimate(endpoint: Endpoint, now: number): number {
-    const estimate = endpoint.estimateMs
-    const idle = now - endpoint.estimatedAt
-    if (estimate === 0) return estimate
-    // exp(-x) to the second order: no pick pays for an exponential.
-    const kept = (2 * DRIFT_MS) / (2 * DRIFT_MS + idle)
-    return this.#medianMs + (estimate - this.#medianMs) * kept * kept
+    return this.#estimates.estimate(endpoint, now)
   }
 
   load(endpoint: Endpoint, share: number, now: number): number {
-    const pending = endpoint.pending
-    const estimate = this.estimate(endpoint, now)
-    const { oldest } = endpoint
-    if (estimate === 0) {
-      if (pending === 0) return 0
-      // Streams alone ask nothing: where they came first, an answer would be waited for as long as
-      // they are open.
-      return oldest === undefined
-        ? Math.max(SHORTEST_MS, this.#medianMs) * (pending / share + 1)
-        : UNKNOWN + pending / share
-    }
-    const silence = oldest === undefined ? 0 : now - oldest.startedAt
-    const lateMs = this.#lateMs
-    const latency = silence > lateMs && silence > estimate ? silence : estimate
-    const load = latency * (pending / share + 1)
-    return latency > lateMs && lateMs > 0 ? (load * latency) / lateMs : load
+    const estimates = this.#estimates
+    const { pending } = endpoint
+    const estimate = estimates.estimate(endpoint, now)
+    if (estimate > 0) return estimates.load(endpoint, estimate, pending, share, now)
+    if (pending === 0) return 0
+    // Streams alone ask nothing: where they came first, an answer would be waited for as long as
+    // they are open.
+    return endpoint.oldest === undefined
+      ? estimates.weigh(estimates.medianMs, pending, share)
+      : estimates.whileAsked(pending, share)
   }
 
   forces(loser: Endpoint, now: number): boolean {
-    if (this.#forceCredit < 1) this.#forceCredit += FORCED_SHARE
-    if (this.#forceCredit < 1 || loser.oldest !== undefined || loser.estimateMs === 0) return false
-    const patience = Math.min(UNHEARD_AT_MOST_MS, Math.max(UNHEARD_MS, UNHEARD_FACTOR * loser.estimateMs))
-    if (now - loser.estimatedAt < patience) return false
-    this.#forceCredit = 0
-    return true
+    return this.#unheard.forces(loser, now)
   }
 
   admit(): ErrorCode | undefined {
@@ -134,54 +64,6 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
   }
 
   settle(attempt: Attempt, outcome: Outcome): void {
-    const endpoint = attempt.endpoint
-    if (endpoint === undefined || outcome === NOT_STARTED || attempt.openEnded) return
-    const now = attempt.endedAt || this.#clock.now()
-    const measured = waitedForPeerMs(attempt, now)
-    // A shorter sample contains no stall.
-    if (now - this.#askedAt > ASK_EVERY_MS || (measured > STALL_MS && measured > 2 * this.#medianMs)) {
-      this.#askedAt = now
-      if (this.#clock.stalledMsSince(attempt.startedAt) > STALL_MS) return
-    }
-    if (outcome.verdict === 'cancelled') {
-      // The answer would have taken at least this long, so it counts only if it raises the
-      // estimate.
-      if (measured > (this.estimate(endpoint, now) || this.#medianMs)) this.#learn(endpoint, measured, now)
-      return
-    }
-    switch (classify(outcome)) {
-      case 'none':
-        return
-      case 'good':
-        this.#follow(measured)
-        this.#learn(endpoint, measured, now)
-        return
-      default: {
-        const penalty = Math.max(FAILURE_AT_LEAST_MS, FAILURE_FACTOR * this.#medianMs, outcome.retryAfterMs ?? 0)
-        this.#learn(endpoint, Math.max(measured, Math.min(penalty, LONGEST_PENALTY_MS)), now)
-      }
-    }
-  }
-
-  #learn(endpoint: Endpoint, sample: number, now: number): void {
-    const known = this.estimate(endpoint, now)
-    const kept = known === 0 ? 0 : Math.exp(-(now - endpoint.estimatedAt) / MEAN_MS)
-    endpoint.estimateMs = Math.max(SHORTEST_MS, known * kept + sample * (1 - kept))
-    endpoint.estimatedAt = now
-  }
-
-  /**
-   * Running quantiles: up or down a step with each good answer, so that one slow endpoint does not
-   * move them far.
-   */
-  #follow(sample: number): void {
-    if (this.#medianMs === 0) {
-      this.#medianMs = Math.max(SHORTEST_MS, sample)
-      this.#lateMs = this.#medianMs
-      return
-    }
-    this.#medianMs *= sample > this.#medianMs ? 1 + MEDIAN_STEP : 1 - MEDIAN_STEP
-    const late = this.#lateMs * (sample > this.#lateMs ? 1 + LATE_STEP * (1 - LATE_SHARE) : 1 - LATE_STEP * LATE_SHARE)
-    this.#lateMs = Math.min(Math.max(late, this.#medianMs), LATE_AT_MOST * this.#medianMs)
+    this.#estimates.learn(attempt, outcome)
   }
 }

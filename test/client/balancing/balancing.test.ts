@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { AliasTable } from '../../../src/client/balancing/alias-table.ts'
 import { LayeredBalancer } from '../../../src/client/balancing/arranged.ts'
 import { createBalancer } from '../../../src/client/balancing/balancer.ts'
-import { AliasTable } from '../../../src/client/balancing/p2c.ts'
 import { PeakEwma } from '../../../src/client/balancing/peak-ewma.ts'
 import { Attempt } from '../../../src/core/attempt.ts'
 import type { Endpoint } from '../../../src/core/endpoint.ts'

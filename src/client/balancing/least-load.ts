@@ -1,0 +1,115 @@
+/**
+ * The default balancer: the least load of two endpoints drawn at random and those that have just
+ * answered well. Load is latency x (requests in flight + 1), reported by the server or estimated.
+ */
+import type { Attempt } from '../../core/attempt.ts'
+import type { Clock } from '../../core/clock.ts'
+import type { Endpoint } from '../../core/endpoint.ts'
+import type { ErrorCode } from '../../core/errors.ts'
+import type { Outcome } from '../../core/outcome.ts'
+import type { Balancer, Picker } from '../../core/picker.ts'
+import type { Policy } from '../../core/policy.ts'
+import { classify } from '../../resilience/classification.ts'
+import type { ClusterHealth } from '../../resilience/cluster-health.ts'
+import { LatencyEstimates } from './latency-estimates.ts'
+import { type LoadMeasure, P2cPicker } from './p2c.ts'
+import { RecentAnswers } from './recent-answers.ts'
+import { ReportedLoad, UsualLoad } from './reported-load.ts'
+import { Unheard } from './unheard.ts'
+
+export class LeastLoad implements Balancer, Policy {
+  readonly name = 'least-load'
+  readonly #clock: Clock
+  readonly #health: ClusterHealth | undefined
+  readonly #estimates: LatencyEstimates
+  readonly #unheard = new Unheard(true)
+  readonly #recent = new RecentAnswers()
+
+  /** `health`: the ejection of the same service, if there is one. */
+  constructor(clock: Clock, health: ClusterHealth | undefined) {
+    this.#clock = clock
+    this.#health = health
+    this.#estimates = new LatencyEstimates(clock)
+  }
+
+  picker(endpoints: readonly Endpoint[], health = this.#health): Picker {
+    const measure = new Load(this.#estimates, this.#unheard, new UsualLoad(endpoints, this.#clock))
+    return new P2cPicker(endpoints, measure, health, this.#clock, this.#recent)
+  }
+
+  admit({ endpoint }: Attempt): ErrorCode | undefined {
+    if (endpoint !== undefined) this.#recent.use(endpoint)
+    return undefined
+  }
+
+  settle(attempt: Attempt, outcome: Outcome): void {
+    const learned = this.#estimates.learn(attempt, outcome)
+    const { endpoint, report } = attempt
+    if (endpoint === undefined) return
+    const load = endpoint.load as ReportedLoad | undefined
+    if (!learned) {
+      if (load !== undefined && isFailure(outcome)) load.valid = false
+      return
+    }
+    const now = attempt.endedAt || this.#clock.now()
+    if (report !== undefined && ReportedLoad.isUsable(report)) {
+      const own = load ?? new ReportedLoad()
+      endpoint.load = own
+      own.take(report, attempt, endpoint.pending, now)
+    }
+    this.#recent.add(endpoint, now)
+  }
+}
+
+function isFailure(outcome: Outcome): boolean {
+  const verdict = classify(outcome)
+  return verdict === 'soft' || verdict === 'hard'
+}
+
+/**
+ * A report counts for at most so much better than what our own calls took: servers may be late,
+ * wrong or lying. In simulations an honest report loses nothing by it.
+ */
+const MEASURED_SHARE = 0.5
+
+/** The load of the endpoints of one picker. */
+class Load implements LoadMeasure {
+  readonly #estimates: LatencyEstimates
+  readonly #unheard: Unheard
+  readonly #usual: UsualLoad
+
+  constructor(estimates: LatencyEstimates, unheard: Unheard, usual: UsualLoad) {
+    this.#estimates = estimates
+    this.#unheard = unheard
+    this.#usual = usual
+  }
+
+  begin(now: number): void {
+    this.#usual.refresh(now)
+  }
+
+  load(endpoint: Endpoint, share: number, now: number): number {
+    const estimates = this.#estimates
+    const { pending } = endpoint
+    const usual = this.#usual
+    const estimate = estimates.estimate(endpoint, now)
+    if (estimate === 0) {
+      // Beside those that have just answered, nothing known is not the best that there is. It is
+      // tried all the same, as one that is unheard of for long.
+      return endpoint.oldest === undefined
+        ? estimates.weigh(usual.latencyMs || estimates.medianMs, pending + usual.inFlight, share)
+        : estimates.whileAsked(pending, share)
+    }
+    const load = endpoint.load as ReportedLoad | undefined
+    // Those that do not report have as many calls of others as the rest.
+    if (load === undefined || !load.valid) {
+      return estimates.load(endpoint, estimate, pending + usual.inFlight, share, now)
+    }
+    const latencyMs = Math.max(load.latencyMs(usual.latencyMs, now), estimate * MEASURED_SHARE)
+    return estimates.load(endpoint, latencyMs, load.inFlight(pending, usual.inFlight, now), share, now)
+  }
+
+  forces(loser: Endpoint, now: number): boolean {
+    return this.#unheard.forces(loser, now)
+  }
+}

@@ -1,0 +1,114 @@
+/** What the servers themselves reported of their load, and what is usual among them. */
+import { type Attempt, waitedForPeerMs } from '../../core/attempt.ts'
+import type { Clock } from '../../core/clock.ts'
+import type { Endpoint } from '../../core/endpoint.ts'
+import type { LoadReport } from '../../core/load-report.ts'
+import { insertSorted, medianOf } from '../../core/sorted.ts'
+
+/** The time between caller and server is a mean over this many answers. */
+const NETWORK_ANSWERS = 10
+/**
+ * Time constants with which a report loses its worth against what is usual. A queue changes within
+ * a second, the speed of a machine does not.
+ */
+const IN_FLIGHT_MS = 1_000
+const LATENCY_MS = 5_000
+
+/** The last report of one endpoint. */
+export class ReportedLoad {
+  /** A failure since then makes it void: failing fast must not look fast. */
+  valid = true
+  #inFlight = 0
+  #latencyMs = 0
+  #networkMs = 0
+  #at = 0
+  /** Our own attempts in flight when it came. */
+  #pending = 0
+
+  /** As good a report as the balancer can use; else it goes by what it measures. */
+  static isUsable({ inFlight, latencyMs, servedMs }: LoadReport): boolean {
+    return inFlight >= 0 && latencyMs > 0 && servedMs >= 0 && inFlight + latencyMs + servedMs < Number.POSITIVE_INFINITY
+  }
+
+  take(report: LoadReport, attempt: Attempt, pending: number, now: number): void {
+    const networkMs = Math.max(0, waitedForPeerMs(attempt, now) - report.servedMs)
+    this.#networkMs += this.#at === 0 ? networkMs : (networkMs - this.#networkMs) / NETWORK_ANSWERS
+    this.valid = true
+    this.#inFlight = report.inFlight
+    this.#latencyMs = report.latencyMs
+    this.#at = now
+    this.#pending = pending
+  }
+
+  get reportedInFlight(): number {
+    return this.#inFlight
+  }
+
+  get reportedLatencyMs(): number {
+    return this.#latencyMs
+  }
+
+  /** How many requests of any caller are in flight there now, as far as we can tell. */
+  inFlight(pending: number, usual: number, now: number): number {
+    const kept = keptAfter(now - this.#at, IN_FLIGHT_MS)
+    const ours = pending - this.#pending
+    const guess = usual + (this.#inFlight - usual) * kept + (ours > 0 ? ours : 0)
+    return guess > pending ? guess : pending
+  }
+
+  latencyMs(usual: number, now: number): number {
+    return usual + (this.#latencyMs - usual) * keptAfter(now - this.#at, LATENCY_MS) + this.#networkMs
+  }
+}
+
+/** exp(-x) to the second order: no pick pays for an exponential. */
+function keptAfter(ms: number, timeConstant: number): number {
+  const kept = (2 * timeConstant) / (2 * timeConstant + ms)
+  return kept * kept
+}
+
+/** How often the medians are computed anew. */
+const COUNT_EVERY_MS = 100
+/** So many reports make a median, of so many endpoints at most. */
+const SAMPLED = 64
+const LOOKED_AT = 256
+
+/** The medians over the endpoints of one picker. Of very many, a sample stands for all. */
+export class UsualLoad {
+  inFlight = 0
+  latencyMs = 0
+  readonly #endpoints: readonly Endpoint[]
+  readonly #clock: Clock
+  #countedAt = Number.NEGATIVE_INFINITY
+
+  constructor(endpoints: readonly Endpoint[], clock: Clock) {
+    this.#endpoints = endpoints
+    this.#clock = clock
+  }
+
+  refresh(now: number): void {
+    if (now - this.#countedAt < COUNT_EVERY_MS) return
+    this.#countedAt = now
+    const endpoints = this.#endpoints
+    const size = endpoints.length
+    const step = Math.max(1, Math.floor(size / LOOKED_AT))
+    const looks = Math.min(size, LOOKED_AT)
+    let at = size <= SAMPLED ? 0 : Math.floor(this.#clock.random() * size)
+    let found = 0
+    for (let i = 0; i < looks && found < SAMPLED; i++) {
+      const load = endpoints[at]!.load as ReportedLoad | undefined
+      at = (at + step) % size
+      if (load === undefined || !load.valid) continue
+      insertSorted(IN_FLIGHT, found, load.reportedInFlight)
+      insertSorted(LATENCIES, found, load.reportedLatencyMs)
+      found += 1
+    }
+    if (found === 0) return
+    this.inFlight = medianOf(IN_FLIGHT, found)
+    this.latencyMs = medianOf(LATENCIES, found)
+  }
+}
+
+/** Scratch space of {@link UsualLoad.refresh}, which never waits. */
+const IN_FLIGHT = new Float64Array(SAMPLED)
+const LATENCIES = new Float64Array(SAMPLED)
