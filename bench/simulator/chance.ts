@@ -40,4 +40,19 @@ export class Chance {
     const radius = Math.sqrt(-2 * Math.log(1 - this.random()))
     return Math.max(mean / 10, mean + deviation * radius * Math.cos(2 * Math.PI * this.random()))
   }
+
+  /** Drawn again while it is negative, then scaled to the mean: its deviation is 0.8 of that. */
+  positiveNormal(mean: number): number {
+    for (;;) {
+      const radius = Math.sqrt(-2 * Math.log(1 - this.random()))
+      const drawn = 1 + radius * Math.cos(2 * Math.PI * this.random())
+      if (drawn > 0) return (mean * drawn) / 1.2876
+    }
+  }
+
+  logNormal(mean: number, sigma: number): number {
+    const radius = Math.sqrt(-2 * Math.log(1 - this.random()))
+    const normal = radius * Math.cos(2 * Math.PI * this.random())
+    return mean * Math.exp(sigma * normal - (sigma * sigma) / 2)
+  }
 }

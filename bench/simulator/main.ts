@@ -1,5 +1,5 @@
 /**
- * `npm run simulate`: the real policies on a fake clock, in scenarios (a) to (k), and worlds full
+ * `npm run simulate`: the real policies on a fake clock, in scenarios (a) to (m), and worlds full
  * of random faults. No timed test: a seed repeats a run exactly. `--json` prints all figures as the
  * last line instead of the tables.
  */
@@ -17,10 +17,12 @@ import {
   figuresI,
   figuresJ,
   figuresK,
+  figuresL,
+  figuresM,
 } from './report.ts'
 import { table } from './table.ts'
 
-const USAGE = `npm run simulate -- [--seed N] [--seeds N] [--only abcdefghijk] [--json]
+const USAGE = `npm run simulate -- [--seed N] [--seeds N] [--only abcdefghijklm] [--json]
 
   --seed N     repeats a run exactly (default 1)
   --seeds N    how many random worlds are checked for broken invariants (default 2000; 0: none)
@@ -39,6 +41,8 @@ const TITLES = {
   i: '(i) a split of 90 to 10 while instances come, go and die. Calls off the exact share',
   j: '(j) 500 users of a sticky split over 1,000 changes of weights. Moves to what gained nothing',
   k: '(k) failover from a zone to the next and to another service, and back. Shares of the calls',
+  l: '(l) fleets of many clients and servers, each client with a view of its own; nothing is retried',
+  m: '(m) 40 random fleets with random faults. Failed calls in percent, and p99 over that without faults',
 } as const
 
 const SCENARIOS = {
@@ -53,6 +57,8 @@ const SCENARIOS = {
   i: figuresI,
   j: figuresJ,
   k: figuresK,
+  l: figuresL,
+  m: figuresM,
 } as const
 
 function whole(value: string, option: string): number {
@@ -78,10 +84,10 @@ function main(): void {
   }
   const seed = whole(values.seed, 'seed')
   const seeds = whole(values.seeds ?? (values.only === undefined ? '2000' : '0'), 'seeds')
-  const wanted = values.only ?? 'abcdefghijk'
-  if (!/^[a-k]+$/.test(wanted)) throw new Error(`--only: expected letters from a to k, got '${wanted}'`)
+  const wanted = values.only ?? 'abcdefghijklm'
+  if (!/^[a-m]+$/.test(wanted)) throw new Error(`--only: expected letters from a to m, got '${wanted}'`)
   const figures: Record<string, unknown> = {}
-  for (const key of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k'] as const) {
+  for (const key of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm'] as const) {
     if (!wanted.includes(key)) continue
     const result = SCENARIOS[key](seed)
     figures[key] = result.figures

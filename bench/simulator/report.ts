@@ -5,11 +5,13 @@ import { type FastFailing, fastFailing } from './c-fast-failing.ts'
 import { type ThreeTiers, threeTiers } from './d-three-tiers.ts'
 import { type Burst, burst } from './e-burst.ts'
 import { type Overload, overload } from './f-overload.ts'
+import { FLEET_POLICIES, FLEETS, type FleetName, type FleetResult, fleet } from './fleets.ts'
 import { type MixedLoad, mixedLoad } from './g-mixed-load.ts'
 import { type Leaving, oneDead, oneLeaves } from './h-leaving.ts'
 import { type Split, splitUnderChurn } from './i-split.ts'
 import { type Sticky, stickyOverChanges } from './j-sticky.ts'
 import { type Failover, failoverThereAndBack } from './k-failover.ts'
+import { type RandomFaults, randomFaults } from './random-fleet.ts'
 
 /** Success in percent, the rest as ratios. */
 export interface Figures {
@@ -27,6 +29,9 @@ export interface Figures {
   readonly i: Split
   readonly j: Sticky
   readonly k: Failover
+  /** By fleet and load, of the default: what is left of the p99 of `peak-ewma`. */
+  readonly l: Readonly<Record<string, number>>
+  readonly m: RandomFaults
 }
 
 type SlowEndpointKey = (typeof SLOW_ENDPOINT_POLICIES)[number]['key']
@@ -118,4 +123,26 @@ export function figuresJ(seed: number): { figures: Figures['j']; rows: readonly 
 export function figuresK(seed: number): { figures: Figures['k']; rows: readonly Failover[] } {
   const row = failoverThereAndBack(seed)
   return { figures: row, rows: [row] }
+}
+
+export function figuresL(seed: number): { figures: Figures['l']; rows: readonly FleetResult[] } {
+  const rows = (Object.keys(FLEETS) as FleetName[]).flatMap((name) => fleet(seed, name))
+  const before = new Map(rows.filter(({ policy }) => policy === 'peak-ewma').map((row) => [row.fleet, row.p99Ms]))
+  const own = rows.filter(({ policy }) => policy === 'default')
+  return { figures: Object.fromEntries(own.map((row) => [row.fleet, row.p99Ms / before.get(row.fleet)!])), rows }
+}
+
+/** Enough that no single fleet decides. */
+const RANDOM_FLEETS = 40
+
+export function figuresM(seed: number): {
+  figures: Figures['m']
+  rows: readonly (RandomFaults & { readonly policy: string })[]
+} {
+  const rows = FLEET_POLICIES.map((policy) => ({
+    policy: policy.name,
+    ...randomFaults(seed, RANDOM_FLEETS, policy),
+  }))
+  const { policy: _, ...figures } = rows[1]!
+  return { figures, rows }
 }

@@ -5,11 +5,13 @@
  */
 import { Attempt } from '../../src/core/attempt.ts'
 import { Call, type CallKind } from '../../src/core/call.ts'
-import type { Clock } from '../../src/core/clock.ts'
+import type { Clock, Timer } from '../../src/core/clock.ts'
+import type { LoadReport } from '../../src/core/load-report.ts'
 import { type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
 import { SILENT } from '../../src/core/telemetry.ts'
 import { endAttempt, endCall, startAttempt, startCall } from '../../src/resilience/execution.ts'
 import { compileServerStack, ServerLimits, type Stack } from '../../src/resilience/stack.ts'
+import { LoadMeter } from '../../src/server/load-meter.ts'
 
 /** Replies once, at some later instant; a cancelled call need not be answered. */
 export type Handler = (call: Call, reply: (outcome: Outcome) => void) => void
@@ -20,6 +22,10 @@ export interface ServerParts {
   /** @defaultValue a stack without limits */
   readonly stack?: Stack
   readonly onArrival?: () => void
+  /** Of the network. @defaultValue 0 */
+  readonly roundTripMs?: number
+  /** It reports its load with each answer. @defaultValue `false` */
+  readonly reports?: boolean
 }
 
 const KIND: CallKind = Object.freeze({
@@ -43,11 +49,15 @@ export class SimulatedServer {
   readonly #clock: Clock
   readonly #stack: Stack
   readonly #onArrival: (() => void) | undefined
+  readonly #halfTripMs: number
+  readonly #meter: LoadMeter | undefined
 
   constructor(parts: ServerParts) {
     this.#clock = parts.clock
     this.handler = parts.handler
     this.#onArrival = parts.onArrival
+    this.#halfTripMs = (parts.roundTripMs ?? 0) / 2
+    this.#meter = parts.reports === true ? new LoadMeter() : undefined
     this.#stack =
       parts.stack ??
       compileServerStack({
@@ -59,6 +69,35 @@ export class SimulatedServer {
 
   /** The attempt as its headers tell of it. Returns what the caller does to give up. */
   receive(from: Attempt, answer: (outcome: Outcome) => void): () => void {
+    if (this.#halfTripMs === 0) return this.#arrive(from, answer)
+    const clock = this.#clock
+    const ms = this.#halfTripMs
+    // Read when the answer arrives: the caller must not know earlier.
+    const reply = (ended: Outcome): void => {
+      from.report = report
+      answer(ended)
+    }
+    let report: LoadReport | undefined
+    let giveUp: (() => void) | undefined
+    let travelling: Timer | undefined = clock.startTimer(
+      ms,
+      () => {
+        travelling = undefined
+        giveUp = this.#arrive(from, (ended, load) => {
+          giveUp = undefined
+          report = load
+          travelling = clock.startTimer(ms, reply, ended)
+        })
+      },
+      undefined,
+    )
+    return () => {
+      if (travelling !== undefined) clock.stopTimer(travelling)
+      if (giveUp !== undefined) clock.startTimer(ms, giveUp, undefined)
+    }
+  }
+
+  #arrive(from: Attempt, answer: (outcome: Outcome, report?: LoadReport) => void): () => void {
     const stack = this.#stack
     this.arrived += 1
     this.#onArrival?.()
@@ -73,16 +112,28 @@ export class SimulatedServer {
       const timer = this.#clock.startTimer(REFUSAL_MS, answer, TURNED_AWAY)
       return () => this.#clock.stopTimer(timer)
     }
+    const arrivedAt = this.#clock.now()
+    const others = this.#meter?.arrived() ?? 0
     this.handler(call, (ended) => {
+      const report = this.#report(others, arrivedAt, ended)
       if (!attempt.running) return
       endAttempt(stack, attempt, ended)
-      answer(ended)
+      answer(ended, report)
     })
     return () => {
       if (!attempt.running) return
       call.cancel('the caller has gone')
       endAttempt(stack, attempt, GONE)
     }
+  }
+
+  #report(others: number, arrivedAt: number, { verdict }: Outcome): LoadReport | undefined {
+    const meter = this.#meter
+    if (meter === undefined) return undefined
+    const servedMs = this.#clock.now() - arrivedAt
+    if (verdict === 'success') meter.answered(others, servedMs)
+    else meter.ended()
+    return { inFlight: meter.inFlight, latencyMs: meter.latencyMs(), servedMs }
   }
 }
 

@@ -1,0 +1,115 @@
+/**
+ * A simulated machine: workers with one queue, whose speed depends on its neighbours. A running job
+ * goes on at the new speed when the speed changes.
+ */
+import type { Call } from '../../src/core/call.ts'
+import type { Clock, Timer } from '../../src/core/clock.ts'
+import { type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
+import type { Chance } from './chance.ts'
+import type { Handler } from './server.ts'
+
+interface Job {
+  readonly call: Call
+  readonly reply: (outcome: Outcome) => void
+  gone: boolean
+  /** At speed 1, in ms, as of `since`. */
+  workMs: number
+  since: number
+  timer: Timer | undefined
+}
+
+const EXPIRED = outcome('failure', 'deadline-exceeded')
+
+export class Machine {
+  readonly #clock: Clock
+  readonly #workers: number
+  readonly #workMs: () => number
+  #queue: Job[] = []
+  #head = 0
+  readonly #running = new Set<Job>()
+  #speed = 1
+  #slowness = 1
+
+  /** `workMs`: the time that the next request takes at speed 1. */
+  constructor(clock: Clock, workers: number, workMs: () => number) {
+    this.#clock = clock
+    this.#workers = workers
+    this.#workMs = workMs
+  }
+
+  set speed(speed: number) {
+    this.#change(speed, this.#slowness)
+  }
+
+  /** It takes so many times as long as its speed says. */
+  set slowness(slowness: number) {
+    this.#change(this.#speed, slowness)
+  }
+
+  #change(speed: number, slowness: number): void {
+    const now = this.#clock.now()
+    const before = this.#speed / this.#slowness
+    this.#speed = speed
+    this.#slowness = slowness
+    for (const job of this.#running) {
+      job.workMs -= (now - job.since) * before
+      this.#clock.stopTimer(job.timer!)
+      this.#run(job, now)
+    }
+  }
+
+  readonly handle: Handler = (call, reply) => {
+    const job: Job = { call, reply, gone: false, workMs: 0, since: 0, timer: undefined }
+    call.whenCancelled = () => {
+      job.gone = true
+    }
+    this.#queue.push(job)
+    this.#next()
+  }
+
+  #next(): void {
+    while (this.#running.size < this.#workers && this.#head < this.#queue.length) {
+      const job = this.#queue[this.#head++]!
+      if (this.#head > 1_000 && this.#head * 2 > this.#queue.length) {
+        this.#queue.splice(0, this.#head)
+        this.#head = 0
+      }
+      const now = this.#clock.now()
+      // Expired work is not begun: the deadline travelled with the request.
+      if (job.gone || now >= job.call.deadlineAt) {
+        job.reply(EXPIRED)
+        continue
+      }
+      job.workMs = this.#workMs()
+      this.#running.add(job)
+      this.#run(job, now)
+    }
+  }
+
+  #run(job: Job, now: number): void {
+    job.since = now
+    job.timer = this.#clock.startTimer((job.workMs * this.#slowness) / this.#speed, this.#done, job)
+  }
+
+  readonly #done = (job: Job): void => {
+    this.#running.delete(job)
+    job.reply(SUCCESS)
+    this.#next()
+  }
+}
+
+/** How long a neighbour is awake at a time, on average. */
+const AWAKE_MS = 2_000
+
+/**
+ * A neighbour that needs half of the machine while it is awake: in `share` of the time, 2 s at a
+ * time on average. While it sleeps, the machine is twice as fast as it has to be.
+ */
+export function antagonize(clock: Clock, chance: Chance, machine: Machine, usual: number, share: number): void {
+  const asleepMs = (AWAKE_MS * (1 - share)) / share
+  const turn = (awake: boolean): void => {
+    machine.speed = awake ? usual : 2 * usual
+    clock.startTimer(chance.exponential(awake ? AWAKE_MS : asleepMs), turn, !awake)
+  }
+  turn(chance.happens(share))
+}
