@@ -6,12 +6,13 @@ import { ConsecutiveBreaker, circuitBreaker, handleAll, retry, TimeoutStrategy, 
 import OpossumCircuitBreaker from 'opossum'
 import pRetry from 'p-retry'
 import { createBalancer } from '../src/client/balancing/balancer.ts'
-import { PeakEwma } from '../src/client/balancing/peak-ewma.ts'
+import { LeastLoad } from '../src/client/balancing/least-load.ts'
 import { attemptHeaders } from '../src/client/http/prepare-request.ts'
 import { Attempt } from '../src/core/attempt.ts'
 import { Call, type CallKind } from '../src/core/call.ts'
 import { systemClock } from '../src/core/clock.ts'
 import { Endpoint } from '../src/core/endpoint.ts'
+import type { LoadReport } from '../src/core/load-report.ts'
 import { SUCCESS } from '../src/core/outcome.ts'
 import type { Cluster } from '../src/core/picker.ts'
 import type { Policy } from '../src/core/policy.ts'
@@ -56,7 +57,7 @@ function endpoints(count: number): Endpoint[] {
 
 function compile(count: number): { stack: Stack; state: ServiceState; cluster: Cluster } {
   const state = new ServiceState('inventory', clock)
-  const balancer = new PeakEwma(clock, state.ejection)
+  const balancer = new LeastLoad(clock, state.ejection)
   const all = endpoints(count)
   state.ejection.watch(all)
   const cluster = {
@@ -98,16 +99,30 @@ function callThrough(stack: Stack): () => void {
   }
 }
 
-/** With the instant at hand, as the execution has it, and with keys for those that hash. */
-function pickNs(count: number, name: BalancerName = 'peak-ewma'): number {
+/** The last answers that a balancer may remember. */
+const REMEMBERED = 8
+const REPORT: LoadReport = Object.freeze({ inFlight: 2, latencyMs: 5, servedMs: 5 })
+
+/**
+ * With the instant at hand, as the execution has it, and with keys for those that hash. The memory
+ * of those that have one is full.
+ */
+function pickNs(count: number, name: BalancerName = 'least-load', reports = false): number {
   const { state, cluster } = compile(count)
-  const picker = createBalancer(name, clock, state.ejection).balancer.picker(cluster.endpoints)
+  const { balancer, policy } = createBalancer(name, clock, state.ejection)
+  const picker = balancer.picker(cluster.endpoints)
   const now = clock.now()
-  for (const endpoint of cluster.endpoints) {
-    endpoint.estimateMs = 5 + Math.random()
-    endpoint.estimatedAt = now
-  }
   const call = newCall()
+  const answer = (endpoint: Endpoint): void => {
+    const attempt = new Attempt(call)
+    attempt.endpoint = endpoint
+    attempt.startedAt = now - 5 - Math.random()
+    attempt.endedAt = now
+    if (reports) attempt.report = REPORT
+    policy?.settle(attempt, SUCCESS)
+  }
+  for (const endpoint of cluster.endpoints) answer(endpoint)
+  for (let i = 0; i < REMEMBERED; i++) answer(picker.pick(call, now)!)
   const keys = Array.from({ length: 1_000 }, (_, i) => `customer-${i}`)
   let next = 0
   return nanoseconds(10_000, () => {
@@ -134,7 +149,7 @@ function bytesPerCalledEndpoint(): number | undefined {
   const before = collected(gc)
   const all = endpoints(10_000)
   state.ejection.watch(all)
-  const balancer = stack.endpoint.find((policy) => policy instanceof PeakEwma)!
+  const balancer = stack.endpoint.find((policy) => policy instanceof LeastLoad)!
   const full: Stack = { ...stack, cluster: { ...cluster, endpoints: all, picker: balancer.picker(all) } }
   let next = 0
   const each: Stack = { ...full, cluster: { ...full.cluster!, picker: { pick: () => all[next++ % all.length] } } }
@@ -142,6 +157,7 @@ function bytesPerCalledEndpoint(): number | undefined {
     const call = newCall()
     startCall(each, call)
     const attempt = new Attempt(call)
+    attempt.report = REPORT
     if (startAttempt(each, attempt) === undefined) endAttempt(each, attempt, SUCCESS)
   }
   const after = collected(gc)
@@ -279,6 +295,7 @@ export async function policies({ quick }: Options): Promise<Report> {
     const circuits: OpossumCircuitBreaker[] = []
     figures.pickNs10 = Math.round(pickNs(10))
     for (const name of BALANCER_NAMES) figures[`pickNs10k ${name}`] = Math.round(pickNs(10_000, name))
+    figures['pickNs10k least-load, reports'] = Math.round(pickNs(10_000, 'least-load', true))
     figures.idleTimersPer10kOpossumCircuits = idleTimers(() =>
       circuits.push(new OpossumCircuitBreaker(async () => 1, {})),
     )

@@ -1,6 +1,6 @@
 /**
- * A fleet of clients and servers, each client with a view of its own: what the many know of the
- * many. Calls come as a Poisson process; nothing is retried.
+ * A fleet of clients and servers. Each client knows only what its own calls tell it. Calls come as
+ * a Poisson process; nothing is retried.
  */
 import { outcome } from '../../src/core/outcome.ts'
 import type { BalancerName } from '../../src/resilience/balancing-settings.ts'

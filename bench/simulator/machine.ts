@@ -41,7 +41,7 @@ export class Machine {
     this.#change(speed, this.#slowness)
   }
 
-  /** It takes so many times as long as its speed says. */
+  /** The factor by which it is slower than its speed. */
   set slowness(slowness: number) {
     this.#change(this.#speed, slowness)
   }
