@@ -54,8 +54,8 @@ export interface Fault {
 
 export interface FleetPolicy {
   readonly balancer: BalancerName
-  /** The servers report their load. @defaultValue `false` */
-  readonly reports?: boolean
+  /** The share of servers that report their load. @defaultValue 0 */
+  readonly reports?: number
 }
 
 export interface FleetRow {
@@ -75,7 +75,7 @@ const STOPPED = 1e9
 const FAILED = outcome('failure', 'server-error', undefined, 500)
 
 /** A row for each stage. Nothing but the balancer and ejection helps: no retries, no circuit. */
-export function runFleet(seed: number, fleet: Fleet, { balancer, reports = false }: FleetPolicy): FleetRow[] {
+export function runFleet(seed: number, fleet: Fleet, { balancer, reports = 0 }: FleetPolicy): FleetRow[] {
   const clock = new FakeClock({ seed })
   const chance = new Chance(seed)
   const { machines, servers, capacity } = machinery(clock, seed, chance, fleet, reports)
@@ -141,7 +141,7 @@ interface Machinery {
   readonly capacity: number
 }
 
-function machinery(clock: FakeClock, seed: number, chance: Chance, fleet: Fleet, reports: boolean): Machinery {
+function machinery(clock: FakeClock, seed: number, chance: Chance, fleet: Fleet, reports: number): Machinery {
   const { workers, meanMs, roundTripMs = 1, speed = () => 1 } = fleet
   const neighbours = new Chance(seed + 7)
   let speeds = 0
@@ -152,7 +152,9 @@ function machinery(clock: FakeClock, seed: number, chance: Chance, fleet: Fleet,
     else antagonize(clock, neighbours, machine, speed(i), neighbours.between(0.1, 0.7))
     return machine
   })
-  const servers = machines.map(({ handle }) => new SimulatedServer({ clock, handler: handle, roundTripMs, reports }))
+  const servers = machines.map(
+    ({ handle }, i) => new SimulatedServer({ clock, handler: handle, roundTripMs, reports: i % 10 < 10 * reports }),
+  )
   return { machines, servers, capacity: (workers * speeds) / meanMs }
 }
 

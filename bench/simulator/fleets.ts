@@ -76,7 +76,7 @@ export type FleetName = keyof typeof FLEETS
 export const FLEET_POLICIES: readonly (FleetPolicy & { readonly name: string })[] = [
   { name: 'peak-ewma', balancer: 'peak-ewma' },
   { name: 'default', balancer: 'least-load' },
-  { name: 'default, servers report', balancer: 'least-load', reports: true },
+  { name: 'default, servers report', balancer: 'least-load', reports: 1 },
 ]
 
 export interface FleetResult extends FleetRow {

@@ -2,7 +2,7 @@
 export interface LoadReport {
   /** Requests of any caller in flight there, without the one that is answered. */
   readonly inFlight: number
-  /** The latency of a request there with so many others in flight, in ms; 0: not known. */
+  /** The latency of a request there at that load, in ms; 0: not known. */
   readonly latencyMs: number
   /** From arrival to end of the request that is answered, in ms. */
   readonly servedMs: number

@@ -6,9 +6,9 @@ import { insertSorted, medianOf } from '../core/sorted.ts'
 
 /** The last good answers that are kept. Both numbers are flat optima in simulations. */
 const SAMPLES = 64
-/** So many of these, those at the most similar load, have a say. */
+/** Of these, the ones at the most similar load have a say. */
 const NEAREST = 15
-/** An answer at a load this close needs no scaling: by one request, or by this share of the load. */
+/** An answer at a load this close is not scaled: one request more or less, or this share. */
 const CLOSE_SHARE = 0.25
 
 export class LoadMeter {

@@ -3,22 +3,17 @@
  * than those it was built on; the bounds have a tenth of slack.
  */
 import { describe, expect, it } from 'vitest'
-import { type Fleet, type FleetRow, runFleet } from '../../bench/simulator/fleet.ts'
+import { type Fleet, type FleetPolicy, type FleetRow, runFleet } from '../../bench/simulator/fleet.ts'
 import { FLEETS, type FleetName } from '../../bench/simulator/fleets.ts'
 import { randomFaults } from '../../bench/simulator/random-fleet.ts'
 
 const SEED = 101
 const before = { balancer: 'peak-ewma' } as const
 const own = { balancer: 'least-load' } as const
-const reported = { balancer: 'least-load', reports: true } as const
+const reported = { balancer: 'least-load', reports: 1 } as const
 
 /** A shorter run of one stage. */
-function run(
-  name: FleetName,
-  policy: typeof before | typeof own | typeof reported,
-  ms = 6_000,
-  load?: number,
-): FleetRow {
+function run(name: FleetName, policy: FleetPolicy, ms = 6_000, load?: number): FleetRow {
   const fleet: Fleet = FLEETS[name]
   const stage = { load: load ?? fleet.stages[0]!.load, ms }
   return runFleet(SEED, { ...fleet, stages: [stage] }, policy)[0]!
@@ -47,6 +42,12 @@ describe('simulation: many clients and servers', { timeout: 120_000 }, () => {
       expect(run(name, reported).p50Ms).toBeLessThan(1.01 * now.p50Ms)
     },
   )
+
+  it('in a mixed fleet, servers that report and others both have their part, and calls lose nothing', () => {
+    const half = run('sparse', { balancer: 'least-load', reports: 0.5 })
+    expect(half.p99Ms).toBeLessThan(1.1 * run('sparse', own).p99Ms)
+    expect(run('hetero', { balancer: 'least-load', reports: 0.5 }).p99Ms).toBeLessThan(1.1 * run('hetero', own).p99Ms)
+  })
 
   it('beyond what the machines are allocated nothing fails, and p99 rises by a third at most', () => {
     const usual = run('ramp', own, 6_000, 0.7)

@@ -55,7 +55,7 @@ export class LeastLoad implements Balancer, Policy {
     if (report !== undefined && ReportedLoad.isUsable(report)) {
       const own = load ?? new ReportedLoad()
       endpoint.load = own
-      own.take(report, attempt, endpoint.pending, now)
+      own.take(report, attempt, endpoint, now)
     }
     this.#recent.add(endpoint, now)
   }
@@ -65,12 +65,6 @@ function isFailure(outcome: Outcome): boolean {
   const verdict = classify(outcome)
   return verdict === 'soft' || verdict === 'hard'
 }
-
-/**
- * A report counts for at most so much better than what our own calls took: servers may be late,
- * wrong or lying. In simulations an honest report loses nothing by it.
- */
-const MEASURED_SHARE = 0.5
 
 /** The load of the endpoints of one picker. */
 class Load implements LoadMeasure {
@@ -92,21 +86,20 @@ class Load implements LoadMeasure {
     const estimates = this.#estimates
     const { pending } = endpoint
     const usual = this.#usual
-    const estimate = estimates.estimate(endpoint, now)
-    if (estimate === 0) {
-      // Beside those that have just answered, nothing known is not the best that there is. It is
-      // tried all the same, as one that is unheard of for long.
-      return endpoint.oldest === undefined
-        ? estimates.weigh(usual.latencyMs || estimates.medianMs, pending + usual.inFlight, share)
-        : estimates.whileAsked(pending, share)
-    }
     const load = endpoint.load as ReportedLoad | undefined
-    // Those that do not report have as many calls of others as the rest.
-    if (load === undefined || !load.valid) {
-      return estimates.load(endpoint, estimate, pending + usual.inFlight, share, now)
+    if (load?.valid === true) {
+      const latencyMs = load.latencyMs(usual.latencyMs, now)
+      return estimates.load(endpoint, latencyMs, load.inFlight(pending, usual.inFlight, now), share, now)
     }
-    const latencyMs = Math.max(load.latencyMs(usual.latencyMs, now), estimate * MEASURED_SHARE)
-    return estimates.load(endpoint, latencyMs, load.inFlight(pending, usual.inFlight, now), share, now)
+    // Those that do not report have as many calls of others as the rest.
+    const inFlight = pending + usual.inFlight
+    const estimate = estimates.estimate(endpoint, now)
+    if (estimate > 0) return estimates.load(endpoint, estimate, inFlight, share, now)
+    // Unknown is not the best that there is, beside those that have just answered. It is tried all
+    // the same, as one that is unheard of for long.
+    return endpoint.oldest === undefined
+      ? estimates.weigh(usual.latencyMs || estimates.medianMs, inFlight, share)
+      : estimates.whileAsked(pending, share)
   }
 
   forces(loser: Endpoint, now: number): boolean {

@@ -1,6 +1,6 @@
 /**
- * Power of two choices (Mitzenmacher 1996): draws two endpoints and takes the better one. It runs
- * in constant time, allocates nothing and avoids herds.
+ * Power of two choices (Mitzenmacher 1996), on request with memory: draws two endpoints and takes
+ * the best of these and of the last that answered. It runs in constant time and allocates nothing.
  */
 import type { Call } from '../../core/call.ts'
 import type { Clock } from '../../core/clock.ts'
