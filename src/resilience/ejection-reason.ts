@@ -3,20 +3,17 @@ import type { Outcome } from '../core/outcome.ts'
 import type { EjectionReason } from './cluster-health.ts'
 import type { EjectionSettings } from './ejection-settings.ts'
 import type { EndpointHealth } from './endpoint-health.ts'
+import type { Others } from './other-endpoints.ts'
 
 /** A run must be less probable than this to be a sign, by simulation (`npm run simulate`). */
 const IMPROBABLE = 0.005
 
-/**
- * `hasChoice`: calls may go elsewhere. `usual`: the share with which the others fail.
- */
 export function ejectionReason(
   own: EndpointHealth,
   outcome: Outcome,
   now: number,
   settings: EjectionSettings,
-  hasChoice: boolean,
-  usual: number,
+  { hasChoice, failureShare: usual }: Others,
 ): EjectionReason | undefined {
   if (outcome.code === 'identity-rejected') return 'identity-rejected'
   if (outcome.code === 'connect-failed' && hasChoice) return 'connect-failed'

@@ -25,8 +25,10 @@ import { classify } from './classification.ts'
 import { type ClusterHealth, type EjectionListener, type EjectionReason, isPanic } from './cluster-health.ts'
 import { ejectionReason } from './ejection-reason.ts'
 import type { EjectionSettings } from './ejection-settings.ts'
-import { EndpointHealth } from './endpoint-health.ts'
-import { WindowedCounts } from './windowed-counts.ts'
+import { EndpointHealth, isOpenEnded, isStale } from './endpoint-health.ts'
+import { isLateByStall } from './late-by-stall.ts'
+import { OtherEndpoints } from './other-endpoints.ts'
+import { TotalOutage } from './total-outage.ts'
 
 /** Each further hold is this much longer, by simulation (`npm run simulate`). */
 const GROWTH = 4
@@ -38,13 +40,10 @@ const GROWTH = 4
 const SPREAD = 0.1
 /** Answers in a row that forgive one strike. */
 const FORGIVING = 50
-/**
- * A duration of which our own loop stood still for a larger share says nothing: a busy process has
- * some stall in any second.
- */
-const STALLED_SHARE = 0.5
 /** For so long a probe is left to calls that may be repeated; then any call will do. */
 const RELUCTANCE_MS = 1_000
+/** All endpoints out and no good answer for so long is an outage: a panic has some. */
+const QUIET_MS = 1_000
 
 /** Stands in the `endpoint` part of a stack; one for each service, shared by its stacks. */
 export class EjectionPolicy implements Policy, ClusterHealth {
@@ -52,8 +51,10 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   readonly #clock: Clock
   readonly #onTransition: EjectionListener | undefined
   settings: EjectionSettings
-  /** All endpoints together: what is usual here. */
-  readonly #tally: WindowedCounts
+  readonly #others: OtherEndpoints
+  readonly #outage = new TotalOutage()
+  /** The last good answer. */
+  #goodAt = 0
   #size = 0
   /** Those not healthy, among the endpoints watched. */
   #out: Endpoint[] = []
@@ -67,13 +68,12 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   /** Counts what may concern a {@link HealthView}. */
   changes = 0
   #nextDueAt = Number.POSITIVE_INFINITY
-  readonly #alternatives = new Set<Alternative>()
 
   constructor(settings: EjectionSettings, clock: Clock, onTransition?: EjectionListener) {
     this.settings = settings
     this.#clock = clock
     this.#onTransition = onTransition
-    this.#tally = new WindowedCounts(clock.now())
+    this.#others = new OtherEndpoints(clock.now())
   }
 
   configure(settings: EjectionSettings): void {
@@ -110,8 +110,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
    * another choice helps even if all endpoints fail, or if there is only one.
    */
   addAlternative(alternative: Alternative): () => void {
-    this.#alternatives.add(alternative)
-    return () => void this.#alternatives.delete(alternative)
+    return this.#others.addAlternative(alternative)
   }
 
   due(call: Call): Endpoint | undefined {
@@ -205,7 +204,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     const health = endpoint?.health as EndpointHealth | undefined
     if (endpoint === undefined || health === undefined || health.probe !== attempt) return
     health.probe = undefined
-    this.#noteReach(endpoint, true)
+    this.#noteReach(attempt, endpoint, true)
     if (endpoint.state === 'probing') this.#restore(endpoint, health, this.#clock.now(), 'probe-succeeded')
   }
 
@@ -220,18 +219,20 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     const verdict = classify(outcome)
     const now = attempt.endedAt || this.#clock.now()
     const health = endpoint.health as EndpointHealth | undefined
-    if (verdict !== 'none' && outcome !== NOT_STARTED) this.#noteReach(endpoint, outcome.code !== 'connect-failed')
+    if (verdict !== 'none' && outcome !== NOT_STARTED)
+      this.#noteReach(attempt, endpoint, outcome.code !== 'connect-failed')
+    if (verdict === 'good') this.#noteGood(attempt, endpoint, now)
     if (health !== undefined && health.probe === attempt) {
       health.probe = undefined
       if (endpoint.state !== 'probing') return
-      if (verdict === 'none' || this.#stalled(attempt, outcome)) {
+      if (verdict === 'none' || isLateByStall(attempt, outcome, this.#clock)) {
         this.#change(endpoint, health, 'ejected', 'probe-cancelled', 0)
       } else if (verdict === 'good') this.#restore(endpoint, health, now, 'probe-succeeded')
       else this.#eject(endpoint, health, 'probe-failed', now, settings)
       return
     }
-    if (verdict === 'none' || outcome === NOT_STARTED || this.#stalled(attempt, outcome)) return
-    this.#tally.add(now, verdict !== 'good')
+    if (verdict === 'none' || outcome === NOT_STARTED || isLateByStall(attempt, outcome, this.#clock)) return
+    this.#others.tally.add(now, verdict !== 'good')
     const own = health ?? new EndpointHealth(now)
     if (health === undefined) endpoint.health = own
     own.tally.add(now, verdict !== 'good')
@@ -247,40 +248,41 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     }
     own.goodRun = 0
     if (verdict === 'hard') own.consecutive += 1
-    const reason = this.#reason(endpoint, own, outcome, now, settings)
+    const others = this.#others.than(endpoint, own, this.#size, now)
+    const reason = ejectionReason(own, outcome, now, settings, others)
     if (reason !== undefined) this.#eject(endpoint, own, reason, now, settings)
   }
 
-  #reason(
-    endpoint: Endpoint,
-    own: EndpointHealth,
-    outcome: Outcome,
-    now: number,
-    settings: EjectionSettings,
-  ): EjectionReason | undefined {
-    const others = this.#tally.total(now) - own.tally.total(now)
-    let usual = others > 0 ? (this.#tally.bad(now) - own.tally.bad(now)) / others : 0
-    let hasChoice = this.#size > 1
-    for (const alternative of this.#alternatives) {
-      const share = alternative.failureShareBehind(endpoint, now)
-      if (share === undefined) continue
-      hasChoice = true
-      usual = Math.min(usual, share)
-    }
-    return ejectionReason(own, outcome, now, settings, hasChoice, usual)
-  }
-
-  #noteReach(endpoint: Endpoint, reachable: boolean): void {
-    if (endpoint.unreachable !== reachable) return
+  #noteReach(attempt: Attempt, endpoint: Endpoint, reachable: boolean): void {
+    if (endpoint.unreachable !== reachable || (reachable && isStale(attempt, endpoint))) return
+    const wasTotal = this.#unreachable === this.#size
     endpoint.unreachable = !reachable
+    if (reachable && wasTotal) this.#endOutage(endpoint)
     if (endpoint.state !== 'healthy') this.#reckon()
   }
 
-  #stalled(attempt: Attempt, outcome: Outcome): boolean {
-    const late = outcome.code === 'attempt-timeout' || outcome.code === 'deadline-exceeded'
-    if (!late) return false
-    const ranMs = (attempt.endedAt || this.#clock.now()) - attempt.startedAt
-    return this.#clock.stalledMsSince(attempt.startedAt) > STALLED_SHARE * ranMs
+  #noteGood(attempt: Attempt, endpoint: Endpoint, now: number): void {
+    const isTotal = this.#out.length >= this.#size
+    if (isTotal && isStale(attempt, endpoint)) return
+    const quietMs = now - this.#goodAt
+    this.#goodAt = now
+    if (isTotal && quietMs >= QUIET_MS) this.#endOutage(endpoint)
+  }
+
+  /**
+   * What was learned of the endpoints was true of the outage. Until probes tell, all of them are in
+   * use, as in any panic: the first one alone could not bear the load.
+   */
+  #endOutage(first: Endpoint): void {
+    const now = this.#clock.now()
+    if (this.#size < 2 || !this.#outage.ends(first, now, this.settings.maxTimeMs)) return
+    for (const endpoint of this.#out) {
+      const health = endpoint.health as EndpointHealth
+      if (health.held) continue
+      endpoint.unreachable = false
+      health.dueAt = Math.min(health.dueAt, now)
+    }
+    this.#reckon()
   }
 
   #eject(
@@ -301,8 +303,9 @@ export class EjectionPolicy implements Policy, ClusterHealth {
 
   #restore(endpoint: Endpoint, health: EndpointHealth, now: number, reason: EjectionReason): void {
     // Out of the total, too: there it would pass for what the others do.
-    this.#tally.subtract(health.tally, now)
+    this.#others.tally.subtract(health.tally, now)
     health.tally.clear(now)
+    this.#outage.restored(endpoint)
     this.#change(endpoint, health, 'healthy', reason, 0)
   }
 
@@ -339,8 +342,4 @@ export class EjectionPolicy implements Policy, ClusterHealth {
 
 function isRepeatable(call: Call): boolean {
   return call.idempotent && !call.kind.streaming
-}
-
-function isOpenEnded(probe: Attempt | undefined): boolean {
-  return probe !== undefined && probe.call.deadlineAt === Number.POSITIVE_INFINITY
 }

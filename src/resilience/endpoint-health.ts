@@ -23,6 +23,17 @@ export class EndpointHealth {
   }
 }
 
+/** It began before the state of its endpoint changed, so it tells of the time before. */
+export function isStale(attempt: Attempt, endpoint: Endpoint): boolean {
+  const health = endpoint.health as EndpointHealth | undefined
+  return health !== undefined && attempt.startedAt < health.changedAt
+}
+
+/** A probe that may run for any time. */
+export function isOpenEnded(probe: Attempt | undefined): boolean {
+  return probe !== undefined && probe.call.deadlineAt === Number.POSITIVE_INFINITY
+}
+
 /** The share of recent attempts at `endpoints` that failed; 0 without attempts. */
 export function failureShareOf(endpoints: readonly Endpoint[], now: number): number {
   let [bad, total] = [0, 0]

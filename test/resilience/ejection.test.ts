@@ -127,15 +127,17 @@ describe('ejection', () => {
     expect(policy.panicking).toBe(true)
   })
 
-  it('panics when all refuse connections, until one is connected to', () => {
+  it('panics when all refuse connections, until those that do not are known', () => {
     const { clock, endpoints, policy, run } = setUp(3)
     for (const each of endpoints) run(each, CONNECT_FAILED)
     expect(policy.panicking).toBe(true)
+    clock.advance(10)
     run(endpoints[0]!, SUCCESS)
-    expect(endpoints.map((each) => each.unreachable)).toEqual([false, true, true])
-    clock.advance(1_000)
+    expect(endpoints.map((each) => each.unreachable)).toEqual([false, false, false])
     run(endpoints[0]!, SUCCESS)
     expect(endpoints[0]!.state).toBe('healthy')
+    expect(policy.panicking).toBe(true)
+    for (const each of endpoints.slice(1)) run(each, CONNECT_FAILED)
     expect(policy.panicking).toBe(false)
   })
 
