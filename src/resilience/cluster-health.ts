@@ -18,6 +18,7 @@ export type EjectionListener = (
 export type EjectionReason =
   | 'consecutive-failures'
   | 'error-share'
+  | 'outlier'
   | 'connect-failed'
   | 'identity-rejected'
   | 'hold-over'

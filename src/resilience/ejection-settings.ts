@@ -13,7 +13,12 @@ const definition = definePolicy(
      * (opossum, linkerd2)
      */
     errorThreshold: withDefault(share({ min: 0.01 }), '50%'),
-    /** Attempts within 10 s below which the share says nothing. @defaultValue `10` */
+    /**
+     * How much more often than the others together an endpoint fails for it to be ejected, within
+     * 10 s: `'10%'` or 0.1; `'100%'`: never. @defaultValue `'10%'` (by simulation)
+     */
+    outlierThreshold: withDefault(share({ min: 0.01 }), '10%'),
+    /** Attempts within 10 s below which shares say nothing. @defaultValue `10` */
     minimumCalls: withDefault(integer({ min: 1, max: 100_000 }), 10),
     /**
      * Length of the first ejection; each further one is four times as long, and up to 10 % shorter

@@ -240,6 +240,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     if (endpoint.state !== 'healthy' || attempt.startedAt < own.changedAt) return
     if (verdict === 'good') {
       own.consecutive = 0
+      own.worse.answered()
       if (own.strikes > 0 && ++own.goodRun >= FORGIVING) {
         own.strikes -= 1
         own.goodRun = 0
@@ -249,7 +250,8 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     own.goodRun = 0
     if (verdict === 'hard') own.consecutive += 1
     const others = this.#others.than(endpoint, own, this.#size, now)
-    const reason = ejectionReason(own, outcome, now, settings, others)
+    const room = this.#out.length + 1 <= this.#size * settings.maxShare
+    const reason = ejectionReason(own, outcome, now, settings, others, room)
     if (reason !== undefined) this.#eject(endpoint, own, reason, now, settings)
   }
 
@@ -305,6 +307,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     // Out of the total, too: there it would pass for what the others do.
     this.#others.tally.subtract(health.tally, now)
     health.tally.clear(now)
+    health.worse.clear()
     this.#outage.restored(endpoint)
     this.#change(endpoint, health, 'healthy', reason, 0)
   }

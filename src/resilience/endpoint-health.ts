@@ -2,10 +2,12 @@
 import type { Attempt } from '../core/attempt.ts'
 import type { Endpoint } from '../core/endpoint.ts'
 import { WindowedCounts } from './windowed-counts.ts'
+import { WorseThanOthers } from './worse-than-others.ts'
 
 /** Made for an endpoint when its first attempt ends. */
 export class EndpointHealth {
   readonly tally: WindowedCounts
+  readonly worse = new WorseThanOthers()
   consecutive = 0
   goodRun = 0
   strikes = 0
