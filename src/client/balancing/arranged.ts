@@ -12,6 +12,7 @@ import { LazyPicker } from './lazy-picker.ts'
 import { Ranking, Ranks } from './subset.ts'
 import { type InUseListener, SubsetPicker } from './subset-picker.ts'
 import { zonePicker } from './zone.ts'
+import { ZoneShare } from './zone-share.ts'
 
 /** The client on whose behalf picks are made. */
 export interface BalancingClient {
@@ -31,6 +32,8 @@ export class LayeredBalancer implements Balancer {
   readonly #health: ClusterHealth | undefined
   readonly #clock: Clock
   readonly #onInUse: InUseListener | undefined
+  /** Survives changes of the endpoints; `undefined`: this process has no zone. */
+  readonly #share: ZoneShare | undefined
 
   /**
    * `onInUse`: notified when a pick has changed the endpoints in use; those of a new picker are its
@@ -52,6 +55,7 @@ export class LayeredBalancer implements Balancer {
     this.#health = health
     this.#clock = clock
     this.#onInUse = onInUse
+    this.#share = client.zone === undefined ? undefined : new ZoneShare(client.zone)
   }
 
   picker(endpoints: readonly Endpoint[]): Picker {
@@ -70,9 +74,10 @@ export class LayeredBalancer implements Balancer {
 
   #over(own: readonly Endpoint[]): Picker {
     const ownZone = this.#client.zone
-    if (this.#settings.zone === 'ignore' || ownZone === undefined)
+    const share = this.#share
+    if (this.#settings.zone === 'ignore' || ownZone === undefined || share === undefined)
       return new LazyPicker(this.#balancer, own, this.#health)
-    const picker = () => zonePicker(own, ownZone, this.#balancer, this.#health, this.#clock)
+    const picker = () => zonePicker(own, ownZone, share, this.#balancer, this.#health, this.#clock)
     return new LazyPicker({ picker }, own, this.#health)
   }
 }

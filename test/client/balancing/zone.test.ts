@@ -68,6 +68,63 @@ describe('zone preference', () => {
     expect(localShare()).toBeCloseTo(0.28, 1)
   })
 
+  describe('where latency is measured', () => {
+    const zones = ['a', 'b', 'b', 'b', 'b', 'b', 'b', 'b', 'b', 'b']
+    const measured = (here: number, elsewhere: number) => {
+      const world = setUp(zones, { balancer: 'peak-ewma' })
+      const measure = (): void => {
+        for (const each of world.endpoints) {
+          each.estimateMs = each.zone === 'a' ? here : elsewhere
+          each.estimatedAt = world.clock.now()
+        }
+      }
+      const shares = (times: number): number[] =>
+        Array.from({ length: times }, () => {
+          measure()
+          return world.localShare(200)
+        })
+      return { ...world, shares }
+    }
+
+    it('keeps calls in a zone of any size while it answers as quickly as the others', () => {
+      expect(measured(50, 40).shares(50).at(-1)).toBe(1)
+    })
+
+    it('lets spill over as soon as it is slower, the more the slower it is', () => {
+      const slower = measured(70, 40).shares(4).at(-1)!
+      const muchSlower = measured(200, 40).shares(4).at(-1)!
+      expect(slower).toBeLessThan(0.9)
+      expect(muchSlower).toBeLessThan(slower - 0.1)
+      // In the end it gets what any endpoint gets.
+      expect(measured(200, 40).shares(40).at(-1)).toBeLessThan(0.2)
+    })
+
+    it('comes back within seconds', () => {
+      const world = measured(200, 40)
+      world.shares(40)
+      for (const each of world.endpoints) each.estimateMs = 40
+      let rounds = 0
+      while (world.localShare(200) < 0.99 && rounds < 100) rounds += 1
+      expect(rounds).toBeLessThan(60)
+    })
+
+    it('asks elsewhere now and then while nothing is known of there', () => {
+      const { localShare, endpoints } = setUp(zones, { balancer: 'peak-ewma' })
+      endpoints[0]!.estimateMs = 40
+      for (let i = 0; i < 20; i++) localShare(200)
+      const share = localShare(4_000)
+      expect(share).toBeLessThan(1)
+      expect(share).toBeGreaterThan(0.97)
+    })
+
+    it('sends no more to the healthy part of the zone than 1.4 times its share', () => {
+      const { endpoints, localShare } = setUp(THREE_EACH, { balancer: 'peak-ewma' })
+      for (const each of endpoints) each.estimateMs = 40
+      for (const each of endpoints.slice(0, 2)) each.state = 'ejected'
+      expect(localShare()).toBeCloseTo(0.7, 1)
+    })
+  })
+
   it('ignores zones when most endpoints are ejected', () => {
     const { clock, ejection, endpoints, picker, fail } = setUp(['a', 'a', 'b', 'b'])
     for (const each of endpoints.slice(1)) fail(each)
