@@ -1,5 +1,5 @@
 /**
- * `npm run simulate`: the real policies on a fake clock, in scenarios (a) to (m), and worlds full
+ * `npm run simulate`: the real policies on a fake clock, in scenarios (a) to (p), and worlds full
  * of random faults. No timed test: a seed repeats a run exactly. `--json` prints all figures as the
  * last line instead of the tables.
  */
@@ -21,8 +21,9 @@ import {
   figuresM,
 } from './report.ts'
 import { table } from './table.ts'
+import { figuresN, figuresO, figuresP } from './troubles-report.ts'
 
-const USAGE = `npm run simulate -- [--seed N] [--seeds N] [--only abcdefghijklm] [--json]
+const USAGE = `npm run simulate -- [--seed N] [--seeds N] [--only abcdefghijklmnop] [--json]
 
   --seed N     repeats a run exactly (default 1)
   --seeds N    how many random worlds are checked for broken invariants (default 2000; 0: none)
@@ -43,6 +44,9 @@ const TITLES = {
   k: '(k) failover from a zone to the next and to another service, and back. Shares of the calls',
   l: '(l) fleets of many clients and servers, each client with a view of its own; nothing is retried',
   m: '(m) 40 random fleets with random faults. Failed calls in percent, and p99 over that without faults',
+  n: '(n) nothing of ten servers can be reached for a while. After the first answer: calls failed, ms until all are in use',
+  o: '(o) 20 servers at 70 %, some fail in part, no retries. Failed calls in percent, share of the fair share',
+  p: '(p) zones of 2, 3 and 5 servers, 20 to 95 % of the capacity. Failed calls, shares that stay in the zone',
 } as const
 
 const SCENARIOS = {
@@ -59,7 +63,11 @@ const SCENARIOS = {
   k: figuresK,
   l: figuresL,
   m: figuresM,
+  n: figuresN,
+  o: figuresO,
+  p: figuresP,
 } as const
+const LETTERS = Object.keys(SCENARIOS) as (keyof typeof SCENARIOS)[]
 
 function whole(value: string, option: string): number {
   const number = Number(value)
@@ -84,10 +92,12 @@ function main(): void {
   }
   const seed = whole(values.seed, 'seed')
   const seeds = whole(values.seeds ?? (values.only === undefined ? '2000' : '0'), 'seeds')
-  const wanted = values.only ?? 'abcdefghijklm'
-  if (!/^[a-m]+$/.test(wanted)) throw new Error(`--only: expected letters from a to m, got '${wanted}'`)
+  const wanted = values.only ?? LETTERS.join('')
+  if ([...wanted].some((letter) => !(letter in SCENARIOS))) {
+    throw new Error(`--only: expected letters of ${LETTERS.join('')}, got '${wanted}'`)
+  }
   const figures: Record<string, unknown> = {}
-  for (const key of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm'] as const) {
+  for (const key of LETTERS) {
     if (!wanted.includes(key)) continue
     const result = SCENARIOS[key](seed)
     figures[key] = result.figures
