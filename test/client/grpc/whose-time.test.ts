@@ -32,11 +32,11 @@ const EXCEEDED = 4
 
 describe('a gRPC call that runs out of time', () => {
   it('at a bound of its own below what is usual is the caller’s; far above it, the peer’s', async () => {
-    const rig = await rigOf(silent, { typicalLatency: usually(300) })
-    expect(await codeOf(rig.client.promises.take({ sku: 'a' }, { timeout: 100 }))).toBe(EXCEEDED)
+    const rig = await rigOf(silent, { typicalLatency: usually(900) })
+    expect(await codeOf(rig.client.promises.take({ sku: 'a' }, { timeout: 300 }))).toBe(EXCEEDED)
     expect(blamed(rig)).toEqual(['none', 'none'])
     rig.attempts.outcomes.length = rig.calls.outcomes.length = 0
-    expect(await codeOf(rig.client.promises.take({ sku: 'a' }, { timeout: 700 }))).toBe(EXCEEDED)
+    expect(await codeOf(rig.client.promises.take({ sku: 'a' }, { timeout: 2_100 }))).toBe(EXCEEDED)
     expect(blamed(rig)).toEqual(['hard', 'hard'])
   })
 
