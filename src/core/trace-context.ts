@@ -10,7 +10,7 @@ export interface TraceContext {
   readonly sampled: boolean
   /** `tracestate` as received. */
   readonly state: string | undefined
-  /** `traceparent` as received, if it is what {@link formatTraceparent} would make of the parts. */
+  /** `traceparent` as received, if the parts above make the same. */
   readonly text?: string | undefined
 }
 
