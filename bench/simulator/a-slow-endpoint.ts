@@ -8,12 +8,12 @@
  */
 
 import type { ServiceOptions } from '../../src/resilience/settings.ts'
+import { Chance } from '../../src/simulator/chance.ts'
+import { at, offer } from '../../src/simulator/load.ts'
+import { answersAfter, SimulatedServer } from '../../src/simulator/server.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { Chance } from './chance.ts'
 import { type BalancerMaker, SimulatedClient } from './client.ts'
-import { at, offer } from './load.ts'
 import { PlainPeakEwma } from './plain-peak-ewma.ts'
-import { answersAfter, SimulatedServer } from './server.ts'
 import { Summary } from './summary.ts'
 
 const ENDPOINTS = 11

@@ -4,11 +4,11 @@
  * fails for ever from the start; one fails from second 40 to 55.
  */
 import { outcome } from '../../src/core/outcome.ts'
+import { Chance } from '../../src/simulator/chance.ts'
+import { at, offer } from '../../src/simulator/load.ts'
+import { answersAfter, type Handler, SimulatedServer } from '../../src/simulator/server.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { Chance } from './chance.ts'
 import { SimulatedClient } from './client.ts'
-import { at, offer } from './load.ts'
-import { answersAfter, type Handler, SimulatedServer } from './server.ts'
 
 const PER_SECOND = 1_000
 const UNTIL = 90_000

@@ -3,12 +3,12 @@
  * balancer that knows only latency it is the best of all.
  */
 import { outcome } from '../../src/core/outcome.ts'
+import { Chance } from '../../src/simulator/chance.ts'
+import { offer } from '../../src/simulator/load.ts'
+import { answersAfter, SimulatedServer } from '../../src/simulator/server.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { Chance } from './chance.ts'
 import { type BalancerMaker, SimulatedClient } from './client.ts'
-import { offer } from './load.ts'
 import { PlainPeakEwma } from './plain-peak-ewma.ts'
-import { answersAfter, SimulatedServer } from './server.ts'
 
 const ENDPOINTS = 5
 const PER_SECOND = 500

@@ -12,7 +12,7 @@ import type { BalancerName } from '../../src/resilience/balancing-settings.ts'
 import { type ServiceListeners, ServiceState } from '../../src/resilience/service-state.ts'
 import { SERVICE, type ServiceOptions, type ServiceSettings } from '../../src/resilience/settings.ts'
 import { compileStack, type Stack } from '../../src/resilience/stack.ts'
-import { type Door, type Instances, sendCall } from './call.ts'
+import { type Door, type Instances, sendCall } from '../../src/simulator/call.ts'
 
 /** A balancer made by the simulator, to compare with. */
 export type BalancerMaker = (clock: Clock) => Balancer & Policy

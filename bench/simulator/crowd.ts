@@ -6,11 +6,11 @@ import type { Call } from '../../src/core/call.ts'
 import type { Outcome } from '../../src/core/outcome.ts'
 import type { EjectionListener } from '../../src/resilience/cluster-health.ts'
 import type { ServiceOptions } from '../../src/resilience/settings.ts'
+import { Chance } from '../../src/simulator/chance.ts'
+import { at, offer } from '../../src/simulator/load.ts'
+import { type Handler, SimulatedServer, Workers } from '../../src/simulator/server.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { Chance } from './chance.ts'
 import { SimulatedClient } from './client.ts'
-import { at, offer } from './load.ts'
-import { type Handler, SimulatedServer, Workers } from './server.ts'
 
 export interface CrowdParts {
   readonly seed: number

@@ -7,11 +7,11 @@
 import type { Call } from '../../src/core/call.ts'
 import { outcome } from '../../src/core/outcome.ts'
 import { SILENT } from '../../src/core/telemetry.ts'
+import { Chance } from '../../src/simulator/chance.ts'
+import { at, offer } from '../../src/simulator/load.ts'
+import { answersAfter, type Handler, SimulatedServer } from '../../src/simulator/server.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { Chance } from './chance.ts'
 import { SimulatedClient } from './client.ts'
-import { at, offer } from './load.ts'
-import { answersAfter, type Handler, SimulatedServer } from './server.ts'
 
 const TIERS = 3
 const ENDPOINTS = 4

@@ -4,11 +4,11 @@
  * failure (Bronson et al., HotOS 2021), unless a budget bounds the retries.
  */
 import type { ServiceOptions } from '../../src/resilience/settings.ts'
+import { Chance } from '../../src/simulator/chance.ts'
+import { offer } from '../../src/simulator/load.ts'
+import { SimulatedServer, Workers } from '../../src/simulator/server.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { Chance } from './chance.ts'
 import { SimulatedClient } from './client.ts'
-import { offer } from './load.ts'
-import { SimulatedServer, Workers } from './server.ts'
 
 const INSTANCES = 4
 const WORKERS = 5

@@ -2,14 +2,14 @@
  * A fleet of clients and servers. Each client knows only what its own calls tell it. Calls come as
  * a Poisson process; nothing is retried.
  */
-import { outcome } from '../../src/core/outcome.ts'
 import type { BalancerName } from '../../src/resilience/balancing-settings.ts'
+import { Chance } from '../../src/simulator/chance.ts'
+import { type FaultKind, FaultyInstance } from '../../src/simulator/faults.ts'
+import { at, offer } from '../../src/simulator/load.ts'
+import { antagonize, Machine } from '../../src/simulator/machine.ts'
+import { SimulatedServer } from '../../src/simulator/server.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { Chance } from './chance.ts'
 import { SimulatedClient } from './client.ts'
-import { at, offer } from './load.ts'
-import { antagonize, Machine } from './machine.ts'
-import { answersAfter, SimulatedServer } from './server.ts'
 import { Summary } from './summary.ts'
 
 /** Part of a run at one load. 1 is what the machines are allocated. */
@@ -45,11 +45,7 @@ export interface Fault {
   readonly server: number
   readonly from: number
   readonly until: number
-  /**
-   * `slow` by a factor; `stopped`, as by SIGSTOP; `refuses` connections; `fails` a share of its
-   * calls in 1 ms.
-   */
-  readonly kind: { readonly slow: number } | { readonly fails: number } | 'stopped' | 'refuses'
+  readonly kind: FaultKind
 }
 
 export interface FleetPolicy {
@@ -71,8 +67,6 @@ export interface FleetRow {
 
 /** Until all calls have ended. */
 const TAIL_MS = 10_000
-const STOPPED = 1e9
-const FAILED = outcome('failure', 'server-error', undefined, 500)
 
 /** A row for each stage. Nothing but the balancer and ejection helps: no retries, no circuit. */
 export function runFleet(seed: number, fleet: Fleet, { balancer, reports = 0 }: FleetPolicy): FleetRow[] {
@@ -83,13 +77,16 @@ export function runFleet(seed: number, fleet: Fleet, { balancer, reports = 0 }: 
   let toFaulty = 0
   for (const fault of fleet.faults ?? []) {
     const server = servers[fault.server]!
+    const instance = new FaultyInstance(clock, chance, machines[fault.server]!, server, (listens) =>
+      listening.set(`e${fault.server}`, listens ? server : undefined),
+    )
     at(clock, fault.from, () => {
       toFaulty -= server.arrived
-      strike(clock, chance, fault, machines[fault.server]!, server, listening)
+      instance.begin(fault.kind)
     })
     at(clock, fault.until, () => {
       toFaulty += server.arrived
-      heal(fault, machines[fault.server]!, server, listening)
+      instance.end(fault.kind)
     })
   }
   const traffic = Array.from({ length: fleet.clients }, (_, i) => fleet.traffic?.(i) ?? 1)
@@ -156,33 +153,4 @@ function machinery(clock: FakeClock, seed: number, chance: Chance, fleet: Fleet,
     ({ handle }, i) => new SimulatedServer({ clock, handler: handle, roundTripMs, reports: i % 10 < 10 * reports }),
   )
   return { machines, servers, capacity: (workers * speeds) / meanMs }
-}
-
-function strike(
-  clock: FakeClock,
-  chance: Chance,
-  { server, kind }: Fault,
-  machine: Machine,
-  simulated: SimulatedServer,
-  listening: Map<string, SimulatedServer | undefined>,
-): void {
-  if (kind === 'refuses') listening.set(`e${server}`, undefined)
-  else if (kind === 'stopped') machine.slowness = STOPPED
-  else if ('slow' in kind) machine.slowness = kind.slow
-  else {
-    const usual = simulated.handler
-    const fails = answersAfter(clock, () => 1, FAILED)
-    simulated.handler = (call, reply) => (chance.happens(kind.fails) ? fails : usual)(call, reply)
-  }
-}
-
-function heal(
-  { server }: Fault,
-  machine: Machine,
-  simulated: SimulatedServer,
-  listening: Map<string, SimulatedServer | undefined>,
-): void {
-  machine.slowness = 1
-  simulated.handler = machine.handle
-  listening.set(`e${server}`, simulated)
 }

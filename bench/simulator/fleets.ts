@@ -2,7 +2,7 @@
  * (l) Fleets of many clients and servers, up to beyond what the machines are allocated: neighbours,
  * unequal hardware, long tails, thin traffic, distance, faults.
  */
-import type { Chance } from './chance.ts'
+import type { Chance } from '../../src/simulator/chance.ts'
 import { type Fleet, type FleetPolicy, type FleetRow, runFleet } from './fleet.ts'
 
 const normal40 = (chance: Chance): number => chance.positiveNormal(40)

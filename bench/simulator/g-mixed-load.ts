@@ -4,12 +4,12 @@
  * where latency says little.
  */
 import type { ServiceOptions } from '../../src/resilience/settings.ts'
+import { Chance } from '../../src/simulator/chance.ts'
+import { offer } from '../../src/simulator/load.ts'
+import { SimulatedServer, Workers } from '../../src/simulator/server.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import type { SLOW_ENDPOINT_POLICIES } from './a-slow-endpoint.ts'
-import { Chance } from './chance.ts'
 import { SimulatedClient } from './client.ts'
-import { offer } from './load.ts'
-import { SimulatedServer, Workers } from './server.ts'
 import { Summary } from './summary.ts'
 
 const INSTANCES = 10

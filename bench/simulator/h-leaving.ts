@@ -5,12 +5,12 @@
  */
 import type { Attempt } from '../../src/core/attempt.ts'
 import { type Outcome, outcome } from '../../src/core/outcome.ts'
+import type { Instances } from '../../src/simulator/call.ts'
+import { Chance } from '../../src/simulator/chance.ts'
+import { at } from '../../src/simulator/load.ts'
+import { answersAfter, type ServerParts, SimulatedServer } from '../../src/simulator/server.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import type { Instances } from './call.ts'
-import { Chance } from './chance.ts'
 import { SimulatedClient } from './client.ts'
-import { at } from './load.ts'
-import { answersAfter, type ServerParts, SimulatedServer } from './server.ts'
 
 const INSTANCES = 3
 const SERVICE_MS = 5

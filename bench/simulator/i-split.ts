@@ -2,11 +2,12 @@
  * (i) A split of 90 to 10 while instances of both targets come, go and die: 10,000 calls in 10 s.
  * The weights hold at any moment, and no target is starved.
  */
+
+import { Chance } from '../../src/simulator/chance.ts'
+import { at, offer } from '../../src/simulator/load.ts'
+import { type Placed, RoutedClient } from '../../src/simulator/routed-client.ts'
+import { answersAfter, SimulatedServer } from '../../src/simulator/server.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { Chance } from './chance.ts'
-import { at, offer } from './load.ts'
-import { type Placed, RoutedClient } from './routed-client.ts'
-import { answersAfter, SimulatedServer } from './server.ts'
 
 const CALLS = 10_000
 const PER_SECOND = 1_000

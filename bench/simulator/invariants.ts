@@ -9,13 +9,13 @@ import { type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
 import { BALANCER_NAMES } from '../../src/resilience/balancing-settings.ts'
 import { SERVICE, type ServiceOptions } from '../../src/resilience/settings.ts'
 import { compileServerStack, ServerLimits } from '../../src/resilience/stack.ts'
+import type { Instances } from '../../src/simulator/call.ts'
+import { Chance } from '../../src/simulator/chance.ts'
+import { at, offer } from '../../src/simulator/load.ts'
+import { answersAfter, type Handler, hangs, SimulatedServer, Workers } from '../../src/simulator/server.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import type { Instances } from './call.ts'
-import { Chance } from './chance.ts'
 import { SimulatedClient } from './client.ts'
 import { Ledger } from './ledger.ts'
-import { at, offer } from './load.ts'
-import { answersAfter, type Handler, hangs, SimulatedServer, Workers } from './server.ts'
 
 /** Load for so long, then time for everything to end. */
 const LOAD_MS = 4_000

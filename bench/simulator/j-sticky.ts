@@ -2,9 +2,10 @@
  * (j) 500 users of three sticky targets, over 1,000 changes of the weights. A user moves only to a
  * target that gained weight against the one that the user leaves.
  */
+
+import { Chance } from '../../src/simulator/chance.ts'
+import { RoutedClient } from '../../src/simulator/routed-client.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { Chance } from './chance.ts'
-import { RoutedClient } from './routed-client.ts'
 
 const USERS = 500
 const CHANGES = 1_000

@@ -2,11 +2,12 @@
  * (k) Failover there and back: a caller in zone a, endpoints in zones a and b, and another service
  * behind them. Zone a dies endpoint by endpoint, zone b vanishes from discovery, and both return.
  */
+
+import { Chance } from '../../src/simulator/chance.ts'
+import { at, offer } from '../../src/simulator/load.ts'
+import { type Placed, RoutedClient } from '../../src/simulator/routed-client.ts'
+import { answersAfter, SimulatedServer } from '../../src/simulator/server.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { Chance } from './chance.ts'
-import { at, offer } from './load.ts'
-import { type Placed, RoutedClient } from './routed-client.ts'
-import { answersAfter, SimulatedServer } from './server.ts'
 
 const PER_SECOND = 500
 const LENGTH_MS = 110_000

@@ -3,8 +3,8 @@
  * Circuit, holds and panic act together; retries and their budget are the defaults.
  */
 import { outcome } from '../../src/core/outcome.ts'
+import { answersAfter, hangs } from '../../src/simulator/server.ts'
 import { Crowd } from './crowd.ts'
-import { answersAfter, hangs } from './server.ts'
 import { Summary } from './summary.ts'
 
 const FROM_MS = 10_000

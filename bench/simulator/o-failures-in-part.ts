@@ -3,8 +3,8 @@
  * after 1 s and are not tried again. Failed calls in percent, less what fails without the fault.
  */
 import { outcome, SUCCESS } from '../../src/core/outcome.ts'
+import { answersAfter } from '../../src/simulator/server.ts'
 import { Crowd } from './crowd.ts'
-import { answersAfter } from './server.ts'
 
 const FROM_MS = 6_000
 const UNTIL_MS = 36_000

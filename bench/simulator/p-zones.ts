@@ -2,11 +2,12 @@
  * (p) Three zones with 2, 3 and 5 servers. Callers stand in the smallest zone or in all of them;
  * the load rises from 20 % to 95 % of the capacity and falls again. Calls fail after 1 s.
  */
+
+import { Chance } from '../../src/simulator/chance.ts'
+import { offer } from '../../src/simulator/load.ts'
+import { type Placed, RoutedClient } from '../../src/simulator/routed-client.ts'
+import { SimulatedServer, Workers } from '../../src/simulator/server.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
-import { Chance } from './chance.ts'
-import { offer } from './load.ts'
-import { type Placed, RoutedClient } from './routed-client.ts'
-import { SimulatedServer, Workers } from './server.ts'
 
 const ZONES = { a: 2, b: 3, c: 5 } as const
 const WORKERS = 4

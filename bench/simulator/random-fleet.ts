@@ -2,7 +2,7 @@
  * (m) Fleets of any size and load with faults of any kind in a fifth of their servers at most,
  * against the same fleet without faults.
  */
-import { Chance } from './chance.ts'
+import { Chance } from '../../src/simulator/chance.ts'
 import { type Fault, type Fleet, type FleetPolicy, runFleet } from './fleet.ts'
 
 const MS = 15_000

@@ -1,10 +1,10 @@
 /** Failover of a destination under the fake clock: real destinations, no sockets. */
 import { describe, expect, it } from 'vitest'
-import { type Placed, RoutedClient } from '../../../bench/simulator/routed-client.ts'
-import { answersAfter, hangs, SimulatedServer } from '../../../bench/simulator/server.ts'
 import { type Outcome, outcome } from '../../../src/core/outcome.ts'
 import type { PolicyDocument } from '../../../src/discovery/policy-document.ts'
 import { BALANCER_NAMES } from '../../../src/resilience/balancing-settings.ts'
+import { type Placed, RoutedClient } from '../../../src/simulator/routed-client.ts'
+import { answersAfter, hangs, SimulatedServer } from '../../../src/simulator/server.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
 
 const ZONES = [{ zone: 'same' }, { zone: 'any' }] as const

@@ -2,7 +2,7 @@
  * What the simulated world draws, apart from the chances of the policies, so that every policy
  * meets the same load.
  */
-import { seededRandom } from '../../src/testing/fake-clock.ts'
+import { seededRandom } from '../testing/fake-clock.ts'
 
 export class Chance {
   readonly random: () => number

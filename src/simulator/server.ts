@@ -3,15 +3,15 @@
  * adds is left out; what matters is who waits for whom, and that a caller who has gone takes his
  * work out of the queue.
  */
-import { Attempt } from '../../src/core/attempt.ts'
-import { Call, type CallKind } from '../../src/core/call.ts'
-import type { Clock, Timer } from '../../src/core/clock.ts'
-import type { LoadReport } from '../../src/core/load-report.ts'
-import { type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
-import { SILENT } from '../../src/core/telemetry.ts'
-import { endAttempt, endCall, startAttempt, startCall } from '../../src/resilience/execution.ts'
-import { compileServerStack, ServerLimits, type Stack } from '../../src/resilience/stack.ts'
-import { LoadMeter } from '../../src/server/load-meter.ts'
+import { Attempt } from '../core/attempt.ts'
+import { Call, type CallKind } from '../core/call.ts'
+import type { Clock, Timer } from '../core/clock.ts'
+import type { LoadReport } from '../core/load-report.ts'
+import { type Outcome, outcome, SUCCESS } from '../core/outcome.ts'
+import { SILENT } from '../core/telemetry.ts'
+import { endAttempt, endCall, startAttempt, startCall } from '../resilience/execution.ts'
+import { compileServerStack, ServerLimits, type Stack } from '../resilience/stack.ts'
+import { LoadMeter } from '../server/load-meter.ts'
 
 /** Replies once, at some later instant; a cancelled call need not be answered. */
 export type Handler = (call: Call, reply: (outcome: Outcome) => void) => void
@@ -26,6 +26,8 @@ export interface ServerParts {
   readonly roundTripMs?: number
   /** It reports its load with each answer. @defaultValue `false` */
   readonly reports?: boolean
+  /** The service of all callers. @defaultValue not known */
+  readonly peer?: string
 }
 
 const KIND: CallKind = Object.freeze({
@@ -39,6 +41,7 @@ const KIND: CallKind = Object.freeze({
 const REFUSAL_MS = 0.5
 /** As a client sees a server that turned a request away unread: marked as not executed. */
 const TURNED_AWAY = outcome('refused', 'refused-by-peer', undefined, 503)
+const TOO_MANY = outcome('refused', 'refused-by-peer', undefined, 429)
 
 export class SimulatedServer {
   /** May be replaced at any time: that is how an instance falls ill. */
@@ -51,11 +54,13 @@ export class SimulatedServer {
   readonly #onArrival: (() => void) | undefined
   readonly #halfTripMs: number
   readonly #meter: LoadMeter | undefined
+  readonly #peer: string | undefined
 
   constructor(parts: ServerParts) {
     this.#clock = parts.clock
     this.handler = parts.handler
     this.#onArrival = parts.onArrival
+    this.#peer = parts.peer
     this.#halfTripMs = (parts.roundTripMs ?? 0) / 2
     this.#meter = parts.reports === true ? new LoadMeter() : undefined
     this.#stack =
@@ -103,13 +108,15 @@ export class SimulatedServer {
     this.#onArrival?.()
     const call = new Call(KIND, this.#clock.now(), from.call.deadlineAt, undefined)
     call.previousAttempts = from.number
+    call.peer = this.#peer
     startCall(stack, call)
     const attempt = new Attempt(call)
     const refusal = startAttempt(stack, attempt)
     if (refusal !== undefined) {
       this.refused += 1
       endCall(stack, call, outcome('refused', refusal))
-      const timer = this.#clock.startTimer(REFUSAL_MS, answer, TURNED_AWAY)
+      const answered = refusal === 'rate-limited' ? TOO_MANY : TURNED_AWAY
+      const timer = this.#clock.startTimer(REFUSAL_MS, answer, answered)
       return () => this.#clock.stopTimer(timer)
     }
     const arrivedAt = this.#clock.now()

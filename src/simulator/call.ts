@@ -2,12 +2,12 @@
  * A simulated call: real stack, real cluster, real execution; only the transport is made up. It
  * does what the HTTP client does, in the same order: see src/client/http/attempt.ts.
  */
-import { awaitEndpoint } from '../../src/client/await-endpoint.ts'
-import { Attempt } from '../../src/core/attempt.ts'
-import { Call, type CallKind } from '../../src/core/call.ts'
-import type { Clock, Timer } from '../../src/core/clock.ts'
-import type { ErrorCode } from '../../src/core/errors.ts'
-import { type Outcome, outcome } from '../../src/core/outcome.ts'
+import { awaitEndpoint } from '../client/await-endpoint.ts'
+import { Attempt } from '../core/attempt.ts'
+import { Call, type CallKind } from '../core/call.ts'
+import type { Clock, Timer } from '../core/clock.ts'
+import type { ErrorCode } from '../core/errors.ts'
+import { type Outcome, outcome } from '../core/outcome.ts'
 import {
   endAttempt,
   endCall,
@@ -16,10 +16,10 @@ import {
   startAttempt,
   startCall,
   startHedge,
-} from '../../src/resilience/execution.ts'
-import { LOST } from '../../src/resilience/hedge.ts'
-import { FINAL } from '../../src/resilience/retry.ts'
-import type { Stack } from '../../src/resilience/stack.ts'
+} from '../resilience/execution.ts'
+import { LOST } from '../resilience/hedge.ts'
+import { FINAL } from '../resilience/retry.ts'
+import type { Stack } from '../resilience/stack.ts'
 import type { SimulatedServer } from './server.ts'
 
 /** An instance as the client knows it: its server, or `undefined` if nothing listens there. */
@@ -31,7 +31,12 @@ export interface Door {
   readonly kind: CallKind
   readonly stack: Stack
   readonly instances: Instances
+  /** For a hashing balancer. @defaultValue the call has no key */
+  readonly key?: string | undefined
 }
+
+/** Nothing listens: the refusal comes back within a round trip. */
+export const REFUSED_MS = 0.2
 
 /** Sends one call; `done` is called once with its outcome. */
 export function sendCall(
@@ -60,6 +65,7 @@ class SimulatedCall extends Call {
     super(door.kind, now, Math.min(now + timeoutMs, parent?.deadlineAt ?? Number.POSITIVE_INFINITY), parent)
     this.door = door
     this.stack = door.stack
+    this.hashKey = door.key
     this.#done = done
   }
 
@@ -146,8 +152,7 @@ class SimulatedAttempt extends Attempt {
     call.attemptRuns(this)
     const server = call.door.instances.get(this.endpoint!.id)
     if (server === undefined) {
-      // Nothing listens: the refusal comes back within a round trip.
-      const timer = clock.startTimer(0.2, () => this.#end(outcome('refused', 'connect-failed')), undefined)
+      const timer = clock.startTimer(REFUSED_MS, () => this.#end(outcome('refused', 'connect-failed')), undefined)
       this.#giveUp = () => clock.stopTimer(timer)
       return
     }

@@ -1,5 +1,5 @@
 /** Open-loop load: requests come when they come, however many are still waiting. */
-import type { Clock } from '../../src/core/clock.ts'
+import type { Clock } from '../core/clock.ts'
 import type { Chance } from './chance.ts'
 
 /** Calls `send` at random instants, `perSecond(now)` times a second on average, until `until`. */

@@ -2,9 +2,9 @@
  * A simulated machine: workers with one queue, whose speed depends on its neighbours. A running job
  * goes on at the new speed when the speed changes.
  */
-import type { Call } from '../../src/core/call.ts'
-import type { Clock, Timer } from '../../src/core/clock.ts'
-import { type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
+import type { Call } from '../core/call.ts'
+import type { Clock, Timer } from '../core/clock.ts'
+import { type Outcome, outcome, SUCCESS } from '../core/outcome.ts'
 import type { Chance } from './chance.ts'
 import type { Handler } from './server.ts'
 
