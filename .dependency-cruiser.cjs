@@ -18,7 +18,8 @@ const order = [
   ['gateway-api', `(${BASE}|resilience|routing|discovery|gateway-api)`],
   ['registry', `(${BASE}|resilience|routing|discovery|identity|telemetry|gateway-api|registry)`],
   ['mesh', `(${BASE}|resilience|routing|discovery|identity|telemetry|client|server|mesh)`],
-  ['cli', `(${BASE}|resilience|routing|discovery|identity|telemetry|gateway-api|registry|mux|cli)`],
+  ['simulator', `(${BASE}|resilience|routing|discovery|identity|telemetry|client|server|testing|simulator)`],
+  ['cli', `(${BASE}|resilience|routing|discovery|identity|telemetry|gateway-api|registry|mux|simulator|cli)`],
 ]
 
 /** `foreign` may be imported in `rooms` only. */

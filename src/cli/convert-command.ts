@@ -6,7 +6,7 @@ import { withManifests } from '../gateway-api/attach.ts'
 import { keyOf, showKey } from '../gateway-api/manifest.ts'
 import { type GatewayRoute, readManifest } from '../gateway-api/read-manifest.ts'
 import { isAuthorsName } from '../routing/check-route-names.ts'
-import { isOfGateway } from './check-documents.ts'
+import { type FileDocument, isOfGateway } from './check-documents.ts'
 import { type CommonFlags, jsonOption } from './connection.ts'
 import { withExample } from './examples.ts'
 import { readPolicyFile } from './policy-file.ts'
@@ -26,10 +26,9 @@ export function addConvertCommand(program: Command, surroundings: CliContext): v
   command.action(async (flags: ConvertFlags) => {
     const terminal = new Terminal(surroundings, flags.json === true)
     const { documents } = await readPolicyFile(flags.file, surroundings.stdin)
-    const own = documents.filter((one): one is PolicyDocument => !isOfGateway(one))
     const manifests = documents.filter(isOfGateway)
     const routes = manifests.map((one) => readManifest(one).route!)
-    const converted = convert(own, routes)
+    const converted = documentsOf(documents)
     terminal.result({ documents: converted }, () =>
       converted.length === 0
         ? []
@@ -44,6 +43,13 @@ export function addConvertCommand(program: Command, surroundings: CliContext): v
       terminal.note(`${showKey(keyOf(manifests[i]!))} is for Gateways: none of its parentRefs is a Service`)
     }
   })
+}
+
+/** The documents of a file, with what its manifests mean. */
+export function documentsOf(documents: readonly FileDocument[]): readonly PolicyDocument[] {
+  const own = documents.filter((one): one is PolicyDocument => !isOfGateway(one))
+  const routes = documents.filter(isOfGateway).map((one) => readManifest(one).route!)
+  return convert(own, routes) as readonly PolicyDocument[]
 }
 
 /** In a file the first manifest is the oldest. Every backend is taken to exist. */

@@ -103,7 +103,10 @@ function usage(message: string): Failure {
 
 const HEADER = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*(.*?)[ \t]*$/
 
-function readHeader(text: string, before: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
+export function readHeader(
+  text: string,
+  before: Readonly<Record<string, string>> = {},
+): Readonly<Record<string, string>> {
   const [, name, value] = HEADER.exec(text) ?? []
   if (name === undefined || value === undefined) {
     throw new InvalidArgumentError("Expected a header and its value, such as 'x-user: 7'.")

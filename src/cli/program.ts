@@ -21,6 +21,7 @@ import { addPolicyCommands } from './policy-commands.ts'
 import { addRegistryCommand } from './registry-command.ts'
 import { addRestoreCommand } from './restore-command.ts'
 import { addSchemaCommand } from './schema-command.ts'
+import { addSimulateCommand } from './simulate-command.ts'
 import { addStatusCommand } from './status-command.ts'
 import { type CliContext, Terminal } from './terminal.ts'
 import { addTokenCommands } from './token-commands.ts'
@@ -51,6 +52,7 @@ export function buildProgram(surroundings: CliContext): Command {
   addSchemaCommand(program, surroundings)
   addDecodeCommand(program, surroundings)
   addConvertCommand(program, surroundings)
+  addSimulateCommand(program, surroundings)
   addApplyCommand(program, surroundings)
   addDiffCommand(program, surroundings)
   addPolicyCommands(program, surroundings)

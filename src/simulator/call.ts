@@ -8,6 +8,7 @@ import { Call, type CallKind } from '../core/call.ts'
 import type { Clock, Timer } from '../core/clock.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
+import type { RequestHead } from '../core/request-head.ts'
 import {
   endAttempt,
   endCall,
@@ -31,6 +32,8 @@ export interface Door {
   readonly kind: CallKind
   readonly stack: Stack
   readonly instances: Instances
+  /** What the call asks for. @defaultValue nothing that a policy reads */
+  readonly request?: RequestHead
   /** For a hashing balancer. @defaultValue the call has no key */
   readonly key?: string | undefined
 }
@@ -73,6 +76,11 @@ class SimulatedCall extends Call {
     const ended = outcome(verdict, code)
     endCall(this.stack, this, ended)
     this.#done(this, ended)
+  }
+
+  /** Routes with sessions read the headers of calls. */
+  header(name: string): string | undefined {
+    return this.door.request?.header(name)
   }
 
   told(ended: Outcome): void {

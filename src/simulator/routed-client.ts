@@ -101,7 +101,8 @@ export class RoutedClient {
     const { stack, kind, routed } = this.#of(service).select(this.#request, false)
     if (routed?.answer === undefined) {
       const key = this.#parts.hashKey?.()
-      sendCall({ clock: this.#clock, stack, kind, instances: this.#servers, key }, stack.timeoutMs, done)
+      const door = { clock: this.#clock, stack, kind, instances: this.#servers, request: this.#request, key }
+      sendCall(door, stack.timeoutMs, done)
     } else {
       // The caller's process answers by itself, without an attempt.
       const now = this.#clock.now()
