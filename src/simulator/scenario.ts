@@ -38,6 +38,7 @@ export interface ScenarioFault {
   /** The indices of its servers. */
   readonly servers: readonly number[]
   readonly fromMs: number
+  /** `Infinity`: it goes on when no more calls begin. */
   readonly untilMs: number
 }
 

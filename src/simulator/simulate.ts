@@ -47,8 +47,8 @@ const LONGEST_TAIL_MS = 600_000
 const SLICE_MS = 100
 const KEYS = 1_000
 
-/** @throws RangeError if there are more than {@link MOST_ATTEMPTS} */
-export function simulate(scenario: Scenario): Simulation {
+/** @throws RangeError if there are more attempts than `mostAttempts` */
+export function simulate(scenario: Scenario, mostAttempts = MOST_ATTEMPTS): Simulation {
   const { documents, service, seed, durationMs, zones } = scenario
   const clock = new FakeClock({ seed })
   const policies = reachedServices(documents, service)
@@ -64,7 +64,7 @@ export function simulate(scenario: Scenario): Simulation {
     for (const index of fault.servers) {
       const { faults } = made.get(service)![index]!
       at(clock, fault.fromMs, () => faults.begin(fault.kind))
-      at(clock, fault.untilMs, () => faults.end(fault.kind))
+      if (fault.untilMs < Number.POSITIVE_INFINITY) at(clock, fault.untilMs, () => faults.end(fault.kind))
     }
   }
   const observed = new Observed(clock, scenario)
@@ -93,7 +93,7 @@ export function simulate(scenario: Scenario): Simulation {
       () => observed.send(client),
     )
   }
-  run(clock, durationMs, observed)
+  run(clock, durationMs, observed, mostAttempts)
   const result = observed.result(made)
   for (const client of clients) client.close()
   return result
@@ -104,10 +104,10 @@ function hashes({ settings, routing }: ServicePolicy): boolean {
   return balancers.some((balancer) => HASHING_BALANCERS.has(balancer))
 }
 
-function run(clock: FakeClock, durationMs: number, observed: Observed): void {
+function run(clock: FakeClock, durationMs: number, observed: Observed, most: number): void {
   while (clock.now() < durationMs || (observed.open > 0 && clock.now() < durationMs + LONGEST_TAIL_MS)) {
     clock.advance(SLICE_MS)
-    if (observed.attempts > MOST_ATTEMPTS) throw new RangeError(`more than ${MOST_ATTEMPTS} attempts`)
+    if (observed.attempts > most) throw new RangeError(`more than ${most} attempts`)
   }
 }
 

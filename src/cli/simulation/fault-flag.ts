@@ -87,11 +87,10 @@ export function placeFaults(
 ): readonly ScenarioFault[] {
   let next = 0
   return given.map(({ text, kind, count, fromMs = durationMs / 3, untilMs = (durationMs * 2) / 3 }) => {
-    const end = Math.min(untilMs, durationMs)
     if (fromMs >= durationMs || (untilMs !== Number.POSITIVE_INFINITY && untilMs > durationMs)) {
       throw wrong(text, `the simulation ends at ${formatDuration(durationMs)}`)
     }
-    if (end - fromMs < SHORTEST_MS) throw wrong(text, `expected an end at least ${SHORTEST_MS}ms after its begin`)
+    if (untilMs - fromMs < SHORTEST_MS) throw wrong(text, `expected an end at least ${SHORTEST_MS}ms after its begin`)
     const first = count === undefined ? 0 : next
     const until = count === undefined ? servers : next + count
     if (until > servers) {
@@ -99,7 +98,7 @@ export function placeFaults(
     }
     if (count !== undefined) next = until
     return {
-      ...{ name: text, kind, fromMs, untilMs: end },
+      ...{ name: text, kind, fromMs, untilMs },
       servers: Array.from({ length: until - first }, (_, i) => first + i),
     }
   })
