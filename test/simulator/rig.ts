@@ -1,4 +1,4 @@
-/** A small scenario, of which a test changes what it is about. */
+/** A small scenario, of which a test changes a part. */
 import type { PolicyDocument } from '../../src/discovery/policy-document.ts'
 import type { Scenario } from '../../src/simulator/scenario.ts'
 import { type Simulation, simulate } from '../../src/simulator/simulate.ts'

@@ -25,10 +25,10 @@ test.each([
   '../../src/mesh/mesh.ts',
   '../../src/resilience/index.ts',
   '../../src/cli/program.ts',
-])('%s does not load the testing room', (entry) => {
+])('%s loads neither the testing room nor what simulates', (entry) => {
   const loaded = loadedBy(entry)
   expect(loaded.length).toBeGreaterThan(1)
-  expect(loaded.filter((url) => url.includes('/src/testing/'))).toEqual([])
+  expect(loaded.filter((url) => /\/src\/(?:testing|simulator\/(?!scenario\.ts))/.test(url))).toEqual([])
 })
 
 test('importing the testing room loads neither a registry, a mesh nor any package, only their errors', () => {
