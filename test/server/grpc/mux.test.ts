@@ -37,8 +37,8 @@ describe('a call over inmesh/1', () => {
     ['bytes that are no message', grpcFrame(Buffer.from([0xff, 0xff])), '13'],
     ['no message', Buffer.alloc(0), '12'],
     ['two messages', Buffer.concat([grpcFrame(itemBytes('a')), grpcFrame(itemBytes('b'))]), '12'],
-    ['half a message', grpcFrame(itemBytes('abc')).subarray(0, 7), '12'],
-    ['half a prefix', Buffer.alloc(3), '12'],
+    ['half a message', grpcFrame(itemBytes('abc')).subarray(0, 7), '13'],
+    ['half a prefix', Buffer.alloc(3), '13'],
   ])('ends with a status for %s', async (_name, body, status) => {
     const { call, server } = await serveMux(echo)
     const { answer } = call('Get', [], body, true)
