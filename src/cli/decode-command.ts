@@ -116,6 +116,7 @@ function lineOf(frame: CapturedFrame): string {
     frame.lastStream === undefined ? undefined : `last stream ${frame.lastStream}`,
     frame.credit === undefined ? undefined : `${frame.credit} bytes`,
     ...Object.entries(frame.settings ?? {}).map(([key, value]) => `${key}=${value}`),
+    ...Object.entries(frame.load ?? {}).map(([key, value]) => `${key}=${value}`),
     type === 'DATA' ? `${bytes} bytes` : undefined,
     body === undefined ? undefined : `body ${body} bytes`,
     frame.ack && 'ack',

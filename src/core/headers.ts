@@ -25,6 +25,8 @@ export const TIMEOUT = 'inmesh-timeout-ms'
 export const PREVIOUS_ATTEMPTS = 'inmesh-previous-attempts'
 /** On a response: the request was certainly not executed; the value is the `ErrorCode`. */
 export const NOT_EXECUTED = 'inmesh-not-executed'
+/** On a response, or with a gRPC status: the server's load, as `load-header.ts` writes it. */
+export const LOAD = 'inmesh-load'
 /**
  * Headers in which proxies state the identity of a peer: RFC 9440, Envoy, nginx and Apache,
  * Traefik, HAProxy, AWS, Azure, Google, Cloudflare, Linkerd, WebLogic. From outside they are

@@ -6,4 +6,6 @@ export interface LoadReport {
   readonly latencyMs: number
   /** From arrival to end of the request that is answered, in ms. */
   readonly servedMs: number
+  /** When it arrived at its caller. @defaultValue with the end of the attempt */
+  readonly arrivedAt?: number
 }

@@ -1,8 +1,9 @@
 /** Names each frame of one direction of a connection, for people who read a capture. */
+import type { LoadReport } from '../core/load-report.ts'
 import { readLatin1 } from './bytes.ts'
 import { FrameReader } from './frame-reader.ts'
 import { HeadReader } from './head-reader.ts'
-import { decodeSettings } from './settings.ts'
+import { decodeSettings, type PeerSettings } from './settings.ts'
 import { FLAG, FRAME, GOAWAY, PREFACE, RESET } from './wire.ts'
 
 /** A frame in words; what its type has not is `undefined`. */
@@ -25,7 +26,9 @@ export interface DescribedFrame {
   readonly code?: string
   readonly lastStream?: number
   readonly credit?: number
-  readonly settings?: { readonly maxStreams: number; readonly streamWindow: number; readonly connectionWindow: number }
+  readonly settings?: Partial<PeerSettings>
+  /** What the server reports of its load. */
+  readonly load?: LoadReport
   readonly ack?: true
   /** Why a peer refuses it. */
   readonly problem?: string
@@ -94,6 +97,12 @@ export class FrameDescriber {
     return fault === undefined ? undefined : { problem: fault }
   }
 
+  #load(flags: number): Partial<DescribedFrame> | undefined {
+    if ((flags & FLAG.LOAD) === 0) return undefined
+    const { inFlight, latencyMs, servedMs } = this.#heads.load(0)
+    return { load: { inFlight, latencyMs, servedMs } }
+  }
+
   #details(type: number, flags: number, bytes: Buffer, from: number, to: number): Partial<DescribedFrame> {
     const heads = this.#heads
     const tooShort = { problem: 'it is too short' }
@@ -109,18 +118,21 @@ export class FrameDescriber {
         return {
           status,
           ...(reason !== '' && { reason }),
+          ...this.#load(flags),
           headers,
           ...(to > at && { body: to - at }),
           ...this.#fault(),
         }
       }
       case FRAME.TRAILERS:
-        return heads.trailers(bytes, from, to)
-          ? { headers: heads.headers, ...this.#fault() }
+        return heads.trailers(flags, bytes, from, to)
+          ? { ...this.#load(flags), headers: heads.headers, ...this.#fault() }
           : { problem: heads.problem! }
       case FRAME.SETTINGS: {
         const settings = decodeSettings(bytes, from, to)
-        return settings === undefined ? { problem: 'malformed settings' } : { settings }
+        if (settings === undefined) return { problem: 'malformed settings' }
+        const { takesLoad, ...bounds } = settings
+        return { settings: takesLoad ? settings : bounds }
       }
       case FRAME.RESET:
         if (to === from) return tooShort

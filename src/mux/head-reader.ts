@@ -5,6 +5,7 @@
 import { TRACEPARENT } from '../core/carrier.ts'
 import { lengthOf } from '../core/digits.ts'
 import { PREVIOUS_ATTEMPTS, TIMEOUT } from '../core/headers.ts'
+import type { LoadReport } from '../core/load-report.ts'
 import { readHex, readLatin1 } from './bytes.ts'
 import { isMethod, isPadded, isPath, isStatus, isText, RULE, ruleOf } from './field-rules.ts'
 import { METHODS, NAMES } from './static-table.ts'
@@ -29,6 +30,10 @@ export class HeadReader {
   headers: string[] = []
   /** Its `content-length`; -1 without one. */
   length = -1
+  /** What a response or trailers with LOAD report: in flight, and µs. */
+  inFlight = 0
+  latency = 0
+  served = 0
   /** Where the head ends and the body begins. */
   at = 0
   readonly #maxHeaders: number
@@ -71,14 +76,22 @@ export class HeadReader {
     if (!isStatus(this.status)) this.#breaks('an invalid status')
     this.reason = (flags & FLAG.REASON) === 0 ? '' : this.#text(this.#u8())
     if (!isText(this.reason)) this.#breaks('an invalid reason phrase')
+    if ((flags & FLAG.LOAD) !== 0) this.#load()
     return this.#fields(false)
   }
 
-  trailers(bytes: Buffer, from: number, to: number): boolean {
+  trailers(flags: number, bytes: Buffer, from: number, to: number): boolean {
     this.#begin(bytes, from, to)
+    if ((flags & FLAG.LOAD) !== 0) this.#load()
     if (!this.#fields(true)) return false
     if (this.at !== to) this.problem = 'bytes after the trailers'
     return this.at === to
+  }
+
+  /** `now`: when it arrived. */
+  load(now: number): LoadReport {
+    const { inFlight, latency, served } = this
+    return { inFlight, latencyMs: latency / 1_000, servedMs: served / 1_000, arrivedAt: now }
   }
 
   #begin(bytes: Buffer, from: number, to: number): void {
@@ -147,6 +160,12 @@ export class HeadReader {
       this.length = lengthOf(value)
       if (this.length < 0) this.#breaks('an invalid value of content-length')
     }
+  }
+
+  #load(): void {
+    this.inFlight = this.#u16()
+    this.latency = this.#u32()
+    this.served = this.#u32()
   }
 
   #trace(): string {

@@ -6,12 +6,14 @@
 import { TRACEPARENT } from '../core/carrier.ts'
 import { digitsOf } from '../core/digits.ts'
 import { PREVIOUS_ATTEMPTS, TIMEOUT } from '../core/headers.ts'
+import { inFlightOf, microsecondsOf } from '../core/load-header.ts'
+import type { LoadReport } from '../core/load-report.ts'
 import { writeLatin1 } from './bytes.ts'
 import { isMethod, isStatus, isText } from './field-rules.ts'
 import { checkFields, InvalidHead, sizeOfHeaders, writeFields, writePath } from './field-writer.ts'
 import { FLAGS_AT, type FrameWriter, writeU32 } from './frame-writer.ts'
 import { METHOD_CODES } from './static-table.ts'
-import { FLAG, FRAME, MAX_HEAD_BYTES, MAX_PAYLOAD_BYTES } from './wire.ts'
+import { FLAG, FRAME, LOAD_BYTES, MAX_HEAD_BYTES, MAX_PAYLOAD_BYTES } from './wire.ts'
 
 export { InvalidHead, sizeOfHeaders } from './field-writer.ts'
 
@@ -111,12 +113,13 @@ export function writeResponse(
   headers: readonly string[],
   body: Uint8Array | undefined,
   end: boolean,
+  load?: LoadReport,
 ): void {
   const headBytes = FIXED_BYTES + reason.length + sizeOfHeaders(headers)
   if (headBytes > MAX_HEAD_BYTES) throw new HeadTooLarge(headBytes, MAX_HEAD_BYTES)
   if (!isStatus(status)) throw new InvalidHead(`${status} is no status of a response`)
   if (!isText(reason)) throw new InvalidHead('the reason phrase has a character that no head may have')
-  const flags = (end ? FLAG.END : 0) | (reason === '' ? 0 : FLAG.REASON)
+  const flags = (end ? FLAG.END : 0) | (reason === '' ? 0 : FLAG.REASON) | (load === undefined ? 0 : FLAG.LOAD)
   const start = writer.begin(FRAME.RESPONSE, flags, stream, headBytes + (body?.length ?? 0))
   const piece = writer.piece!
   let { at } = writer
@@ -127,13 +130,22 @@ export function writeResponse(
     piece[at++] = length
     at += writeLatin1(piece, reason.slice(0, length), at)
   }
-  writer.at = at
+  writer.at = load === undefined ? at : writeLoad(piece, at, load)
   finish(writer, start, headers, body)
 }
 
 /** What {@link checkTrailers} has accepted. */
-export function writeTrailers(writer: FrameWriter, stream: number, headers: readonly string[]): void {
-  const start = writer.begin(FRAME.TRAILERS, 0, stream, sizeOfHeaders(headers))
+export function writeTrailers(
+  writer: FrameWriter,
+  stream: number,
+  headers: readonly string[],
+  load?: LoadReport,
+): void {
+  const bytes = LOAD_BYTES + sizeOfHeaders(headers)
+  // The trailers matter more.
+  const reports = load !== undefined && bytes <= MAX_HEAD_BYTES
+  const start = writer.begin(FRAME.TRAILERS, reports ? FLAG.LOAD : 0, stream, bytes)
+  if (reports) writer.at = writeLoad(writer.piece!, writer.at, load)
   finish(writer, start, headers, undefined)
 }
 
@@ -170,6 +182,14 @@ function finish(
     writer.at += body.length
   }
   writer.finish(start)
+}
+
+/** Returns where it ends. The writer has room for it. */
+function writeLoad(piece: Buffer, from: number, load: LoadReport): number {
+  const inFlight = inFlightOf(load)
+  piece[from] = inFlight >> 8
+  piece[from + 1] = inFlight & 255
+  return writeU32(piece, writeU32(piece, from + 2, microsecondsOf(load.latencyMs)), microsecondsOf(load.servedMs))
 }
 
 /** The number without a leading zero, so that the other side restores the same text; or else -1. */

@@ -76,8 +76,10 @@ export class Inbound {
 
   /** Returns why no peer may send it. */
   #read(type: number, flags: number, id: number, bytes: Buffer, from: number, to: number): string | undefined {
-    const allowed = FLAGS_OF[type]
-    if (allowed === undefined) return `a frame of the unknown type ${type}`
+    const known = FLAGS_OF[type]
+    if (known === undefined) return `a frame of the unknown type ${type}`
+    // No server takes reports.
+    const allowed = this.#host.side === 'server' ? known & ~FLAG.LOAD : known
     if ((flags & ~allowed) !== 0) return `a frame of the type ${type} with the flags ${flags}`
     if (type !== FRAME.WINDOW && ON_CONNECTION[type] !== (id === 0))
       return `a frame of the type ${type} on stream ${id}`
@@ -90,7 +92,7 @@ export class Inbound {
       case FRAME.DATA:
         return this.#dataFrame(flags, id, bytes, from, to)
       case FRAME.TRAILERS:
-        return this.#trailersArrived(id, bytes, from, to)
+        return this.#trailersArrived(flags, id, bytes, from, to)
       case FRAME.RESET:
         return this.#resetArrived(id, bytes, from, to)
       case FRAME.WINDOW:
@@ -153,6 +155,7 @@ export class Inbound {
       if (this.#flooded(host.guard.frame())) return undefined
     } else stream.answered = true
     if (end && at === to) stream.remoteEnded = true
+    if ((flags & FLAG.LOAD) !== 0) stream.load = heads.load(this.now)
     stream.events.responseArrived(stream, status, reason, headers, end && at === to)
     if (at < to) this.#dataArrived(stream.closed ? undefined : stream, bytes, at, to, end)
     else host.closeIfEnded(stream)
@@ -210,10 +213,10 @@ export class Inbound {
     else this.#host.breakOff(GOAWAY.FLOW_CONTROL_ERROR, 'data beyond the window of the connection')
   }
 
-  #trailersArrived(id: number, bytes: Buffer, from: number, to: number): string | undefined {
+  #trailersArrived(flags: number, id: number, bytes: Buffer, from: number, to: number): string | undefined {
     if (!this.#isOpened(id)) return neverOpened(id)
     const heads = this.#heads
-    if (!heads.trailers(bytes, from, to)) return `trailers with ${heads.problem}`
+    if (!heads.trailers(flags, bytes, from, to)) return `trailers with ${heads.problem}`
     const stream = this.#host.streams.open.get(id)
     if (stream === undefined) return this.#late()
     if (stream.remoteEnded) return `trailers after the end of stream ${id}`
@@ -221,6 +224,7 @@ export class Inbound {
     const fault = heads.fault ?? lengthFault(stream.expected, stream.arrived, true)
     if (fault !== undefined) return this.#fault(stream, heads.faultCode, fault)
     stream.remoteEnded = true
+    if ((flags & FLAG.LOAD) !== 0) stream.load = heads.load(this.now)
     stream.events.trailersArrived(stream, heads.headers)
     this.#host.closeIfEnded(stream)
   }

@@ -3,6 +3,7 @@
  * in frames of at most 16 KB, one stream after the other, within the credit of the peer.
  */
 import type { Socket } from 'node:net'
+import type { LoadReport } from '../core/load-report.ts'
 import { FrameWriter, releasePiece } from './frame-writer.ts'
 import { fitsHead, writeRequest, writeResponse, writeTrailers } from './head-writer.ts'
 import { FRAME_CHARGE_BYTES } from './limits.ts'
@@ -40,6 +41,8 @@ export class SendQueue {
   /** Frames with a body, which the peer credits. */
   creditable = 0
   paused = false
+  /** The peer takes reports of load. */
+  reportsLoad = false
   /** The last stream whose head was handed to the socket. */
   flushedStream = 0
   readonly #socket: Socket
@@ -96,7 +99,7 @@ export class SendQueue {
     body: Uint8Array | undefined,
     end: boolean,
   ): void {
-    writeResponse(this.#writer, stream.id, status, reason, headers, body, end)
+    writeResponse(this.#writer, stream.id, status, reason, headers, body, end, this.#loadOf(stream))
     this.#sent(stream, body)
   }
 
@@ -156,6 +159,14 @@ export class SendQueue {
     this.#ready = []
     const piece = this.#writer.take()
     if (piece !== undefined) releasePiece(piece)
+  }
+
+  /** What goes with this frame, and with no later one. */
+  #loadOf(stream: MuxStream): LoadReport | undefined {
+    const { load } = stream
+    if (load === undefined || !stream.serves || !this.reportsLoad) return undefined
+    stream.load = undefined
+    return load
   }
 
   #sent(stream: MuxStream, body: Uint8Array | undefined): void {
@@ -223,7 +234,7 @@ export class SendQueue {
       if (bytes > 0) this.#charge(stream, bytes)
     }
     if (last) {
-      if (stream.trailers !== undefined) writeTrailers(this.#writer, stream.id, stream.trailers)
+      if (stream.trailers !== undefined) writeTrailers(this.#writer, stream.id, stream.trailers, this.#loadOf(stream))
       this.#owner.sentEnd(stream)
       return false
     }

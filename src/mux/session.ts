@@ -44,7 +44,7 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
   readonly #clock: Clock
   readonly #inbound: Inbound
   readonly #keepalive: Keepalive
-  #peer: PeerSettings = { maxStreams: 0, streamWindow: 0, connectionWindow: 0 }
+  #peer: PeerSettings = { maxStreams: 0, streamWindow: 0, connectionWindow: 0, takesLoad: false }
   #ending = false
   #failure: Error | undefined = undefined
   #broken = false
@@ -272,6 +272,7 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
     this.#peer = settings
     this.settled = true
     this.send.granted(settings.connectionWindow)
+    this.send.reportsLoad = settings.takesLoad
     this.events.settled()
   }
 

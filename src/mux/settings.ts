@@ -20,6 +20,8 @@ export interface MuxSettings {
   readonly pingTimeoutMs: number
   /** From the connection to the peer's SETTINGS, in ms. */
   readonly firstFrameMs: number
+  /** Whether the peer may report its load. @defaultValue false */
+  readonly takesLoad?: boolean
 }
 
 export const MUX_DEFAULTS: MuxSettings = Object.freeze({
@@ -37,6 +39,8 @@ export interface PeerSettings {
   maxStreams: number
   streamWindow: number
   connectionWindow: number
+  /** It takes reports of load. */
+  takesLoad: boolean
 }
 
 /** Holds one full frame: smaller ones make many small frames. */
@@ -48,6 +52,7 @@ export function encodeSettings(settings: MuxSettings): Buffer {
     [SETTING.MAX_STREAMS, settings.maxStreams],
     [SETTING.STREAM_WINDOW, settings.streamWindow],
     [SETTING.CONNECTION_WINDOW, settings.connectionWindow],
+    ...(settings.takesLoad === true ? [[SETTING.LOAD_REPORTS, 1] as const] : []),
   ] as const
   const bytes = Buffer.allocUnsafe(pairs.length * 6)
   let at = 0
@@ -61,7 +66,7 @@ export function encodeSettings(settings: MuxSettings): Buffer {
 /** `undefined` if they are malformed or incomplete, or a window is too small. */
 export function decodeSettings(bytes: Buffer, from: number, to: number): PeerSettings | undefined {
   if ((to - from) % 6 !== 0) return undefined
-  const settings: PeerSettings = { maxStreams: -1, streamWindow: -1, connectionWindow: -1 }
+  const settings: PeerSettings = { maxStreams: -1, streamWindow: -1, connectionWindow: -1, takesLoad: false }
   for (let at = from; at < to; at += 6) {
     const value = bytes.readUInt32BE(at + 2)
     if (value > MAX_WINDOW) return undefined
@@ -74,6 +79,9 @@ export function decodeSettings(bytes: Buffer, from: number, to: number): PeerSet
         break
       case SETTING.CONNECTION_WINDOW:
         settings.connectionWindow = value
+        break
+      case SETTING.LOAD_REPORTS:
+        settings.takesLoad = value > 0
         break
     }
   }

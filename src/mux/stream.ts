@@ -6,6 +6,7 @@
  * - half closed: one side has sent END or TRAILERS
  * - closed: both have, or one has reset it
  */
+import type { LoadReport } from '../core/load-report.ts'
 import { checkTrailers } from './head-writer.ts'
 import type { ResetCode } from './wire.ts'
 
@@ -89,6 +90,11 @@ export class MuxStream {
   /** Our half has ended, or will after what is queued. */
   ending = false
   trailers: readonly string[] | undefined = undefined
+  /**
+   * On a server, what the next head or the trailers report, to a peer that takes it. On a client,
+   * the last that has arrived.
+   */
+  load: LoadReport | undefined = undefined
   localEnded = false
   remoteEnded = false
   closed = false

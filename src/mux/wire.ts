@@ -40,15 +40,17 @@ export const FLAG = Object.freeze({
   REASON: 16,
   /** PING: the answer to one. */
   ACK: 32,
+  /** RESPONSE, TRAILERS: the load of the server, for a client that takes it. */
+  LOAD: 64,
 })
 
 /** By type. */
 export const FLAGS_OF: readonly number[] = Object.freeze([
   0,
   FLAG.END | FLAG.DEADLINE | FLAG.TRACE | FLAG.ATTEMPTS,
-  FLAG.END | FLAG.REASON,
+  FLAG.END | FLAG.REASON | FLAG.LOAD,
   FLAG.END,
-  0,
+  FLAG.LOAD,
   0,
   0,
   FLAG.ACK,
@@ -67,6 +69,9 @@ export const ON_CONNECTION: readonly boolean[] = Object.freeze([
   true,
   true,
 ])
+
+/** `u16 requests in flight · u32 µs of latency · u32 µs that the call took`. */
+export const LOAD_BYTES = 10
 
 /** Why a stream is reset. */
 export const RESET = Object.freeze({
@@ -101,6 +106,8 @@ export const SETTING = Object.freeze({
   STREAM_WINDOW: 2,
   /** The same for all streams together. */
   CONNECTION_WINDOW: 3,
+  /** 1: the sender takes reports of load. */
+  LOAD_REPORTS: 4,
 })
 
 /** No window may exceed it. */

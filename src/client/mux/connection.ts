@@ -36,6 +36,7 @@ export interface MuxConnectionOwner {
 const CLIENT_SETTINGS: MuxSettings = Object.freeze({
   ...MUX_DEFAULTS,
   maxStreams: 0,
+  takesLoad: true,
   // Unread answers never hold up others: the client itself has opened each stream that fills it.
   connectionWindow: MAX_WINDOW,
   pingTimeoutMs: 10_000,

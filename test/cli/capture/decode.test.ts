@@ -6,6 +6,7 @@ import { afterAll, expect, test } from 'vitest'
 import {
   data,
   END,
+  fields,
   frame,
   goAway,
   PREFACE,
@@ -14,6 +15,7 @@ import {
   reset,
   response,
   settings,
+  TYPE,
   trailers,
   window,
 } from '../../mux/raw-mux.ts'
@@ -93,6 +95,24 @@ test.each([1_400, 1, 13])('a capture in segments of %d bytes is printed one fram
     `${SERVER} > ${CLIENT} TRAILERS stream 1 | x-end: 1`,
     `${SERVER} > ${CLIENT} PING ack`,
     `${SERVER} > ${CLIENT} GOAWAY FLOOD "ping-flood" last stream 1`,
+  ])
+})
+
+test('reports of load are printed, with the setting that asks for them', async () => {
+  const load = Buffer.from([0, 3, 0, 0, 0x30, 0xd4, 0, 0, 0x26, 0x48])
+  const asks = Buffer.concat([settings(0).subarray(9), Buffer.from([0, 4, 0, 0, 0, 1])])
+  const up = Buffer.concat([PREFACE, frame(TYPE.settings, 0, 0, asks), request(1)])
+  const down = Buffer.concat([
+    settings(),
+    frame(TYPE.response, 64, 1, Buffer.concat([Buffer.from([0, 200]), load, fields([])])),
+    frame(TYPE.trailers, 64, 1, Buffer.concat([load, fields([['x-end', '1']])])),
+  ])
+  const { stdout } = await run(['decode', file(pcap(connection(up, down)))])
+  const lines = stdout.split('\n').filter((line) => /takesLoad|inFlight/.test(line))
+  expect(lines.map((line) => line.replace(/^.*(?=SETTINGS|RESPONSE|TRAILERS)/, ''))).toEqual([
+    'SETTINGS maxStreams=0 streamWindow=262144 connectionWindow=4194304 takesLoad=true',
+    'RESPONSE stream 1 200 inFlight=3 latencyMs=12.5 servedMs=9.8',
+    'TRAILERS stream 1 inFlight=3 latencyMs=12.5 servedMs=9.8 | x-end: 1',
   ])
 })
 
