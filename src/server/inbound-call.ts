@@ -18,7 +18,7 @@ export interface CallerIdentity {
 export type RunInSpan = <T>(call: Call, work: () => T) => T
 
 /** A cancelled handler that does not end counts as ended after this time. */
-const HANDLER_GRACE_MS = 5_000
+export const HANDLER_GRACE_MS = 5_000
 
 export class InboundCall extends Call {
   readonly clock: Clock

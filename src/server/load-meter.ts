@@ -34,6 +34,11 @@ export class LoadMeter {
   /** A request ends with a good answer after `tookMs`; `others` were in flight at its arrival. */
   answered(others: number, tookMs: number): void {
     this.inFlight -= 1
+    this.learn(others, tookMs)
+  }
+
+  /** A good answer is there, and its request ends later. */
+  learn(others: number, tookMs: number): void {
     this.#latencies[this.#next] = tookMs
     this.#loads[this.#next] = others
     this.#next = (this.#next + 1) % SAMPLES

@@ -11,6 +11,7 @@ import { Attempt } from '../core/attempt.ts'
 import type { CallKind } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import type { ErrorCode, MeshError } from '../core/errors.ts'
+import type { LoadReport } from '../core/load-report.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
 import type { TransportName } from '../core/transport.ts'
 import type { OverrideProofs } from '../identity/override-proofs.ts'
@@ -25,6 +26,7 @@ import type { DeadlineSweep, Expirable } from './deadline-sweep.ts'
 import type { InFlight, ListLink } from './in-flight.ts'
 import { InboundCall, type RunInSpan } from './inbound-call.ts'
 import { inboundFault } from './inbound-fault.ts'
+import type { AbandonedCall, ServerLoad } from './server-load.ts'
 
 /** What a server provides to each of its calls. */
 export interface ServedCallHost {
@@ -39,6 +41,7 @@ export interface ServedCallHost {
   readonly overrideProofs: OverrideProofs | undefined
   readonly running: InFlight<ServedCall>
   readonly deadlines: DeadlineSweep
+  readonly load: ServerLoad
   readonly runInSpan: RunInSpan | undefined
   handlerFailed(error: unknown, method: string, path?: string): void
   callEnded(): void
@@ -58,6 +61,9 @@ export abstract class ServedCall extends InboundCall implements Expirable, Fault
   previous: ServedCall | undefined = undefined
   next: ServedCall | undefined = undefined
   readonly #host: ServedCallHost
+  /** Others in flight at its arrival; -1: it is not counted. */
+  #others = -1
+  #abandoned: AbandonedCall | undefined = undefined
   /** Resolves the admission that waits for a decision. */
   #authorizing: ((admitted: boolean) => void) | undefined = undefined
 
@@ -141,8 +147,10 @@ export abstract class ServedCall extends InboundCall implements Expirable, Fault
 
   #decided(head: RequestHead, decision: Decision, now: number): boolean {
     const refused = admit(this.#host, this.stack, this, this.attempt, this.connection, head, decision, now)
-    if (refused === undefined) this.#enter()
-    else this.refuse(refused.code, refused.message)
+    if (refused === undefined) {
+      this.#enter()
+      if (decision !== EXEMPT) this.#others = this.#host.load.arrived(now)
+    } else this.refuse(refused.code, refused.message)
     return refused === undefined
   }
 
@@ -167,6 +175,32 @@ export abstract class ServedCall extends InboundCall implements Expirable, Fault
     else this.clock.startBackgroundTimer(fault.delayMs, (call) => call.injectFault(fault), this as ServedCall)
   }
 
+  /**
+   * The answer is there, a good one or not. Returns what is reported with it; `undefined`: nothing
+   * is.
+   */
+  protected answers(good: boolean): LoadReport | undefined {
+    if (this.#others < 0) return undefined
+    const { load } = this.#host
+    const now = this.clock.now()
+    const servedMs = load.servedMs(this.startedAt, now)
+    const report = load.reportsTo(this.connection) ? load.report(servedMs, now) : undefined
+    if (good) load.answered(this.#others, servedMs)
+    return report
+  }
+
+  protected handlerDone(): void {
+    this.handled = true
+    if (this.#abandoned !== undefined) this.#host.load.handlerDone(this.#abandoned)
+  }
+
+  /** It is in flight no longer, unless its handler works on in vain. */
+  #unload(): void {
+    const { load } = this.#host
+    if (this.cancelled && !this.handled) this.#abandoned = load.abandoned()
+    else load.ended()
+  }
+
   /** The call is over, well or not. */
   finish(): void {
     if (!this.#leave()) return
@@ -174,6 +208,7 @@ export abstract class ServedCall extends InboundCall implements Expirable, Fault
     const ending = authorizing === undefined ? this.ending() : undefined
     const cause = ending === undefined ? this.callerGone() : undefined
     if (cause !== undefined) this.cancel(cause)
+    if (this.#others >= 0) this.#unload()
     const ended = ending ?? outcome('cancelled', 'cancelled', cause)
     if (authorizing === undefined) endAttempt(this.stack, this.attempt, ended)
     else endCall(this.stack, this, ended)

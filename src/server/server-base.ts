@@ -20,7 +20,10 @@ import { DeadlineSweep } from './deadline-sweep.ts'
 import { Drain, type Drainable, type DrainOptions, type DrainReport, type DrainState } from './drain.ts'
 import { InFlight } from './in-flight.ts'
 import type { RunInSpan } from './inbound-call.ts'
+import { loopWaitMs } from './loop-wait.ts'
+import type { ServerMode } from './mode.ts'
 import type { ServedCall } from './served-call.ts'
+import { ServerLoad } from './server-load.ts'
 
 /** What a server needs from the mesh. Plain values, so that a test needs no mesh. */
 export interface ServerBaseDependencies {
@@ -41,6 +44,8 @@ export interface ServerBaseDependencies {
   readonly runInSpan?: RunInSpan | undefined
   /** Reads overrides of requests. @defaultValue they are dropped */
   readonly overrideProofs?: OverrideProofs | undefined
+  /** How long requests wait for the event loop, in ms. @defaultValue measured */
+  readonly loopWaitMs?: ((now: number) => number) | undefined
   /** Called when a handler or an authorizer fails. @defaultValue a process warning */
   readonly onHandlerError?: ((error: unknown, method: string, path: string) => void) | undefined
 }
@@ -77,6 +82,7 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
   readonly localDirectory: LocalDirectory | undefined
   readonly running = new InFlight<ServedCall>()
   readonly deadlines: DeadlineSweep
+  readonly load: ServerLoad
   /** Replaced when intentions change. It decides from the next request on. */
   authorizer: Authorizer
   /** Replaced when limits or the default timeout change. Calls in flight keep theirs. */
@@ -85,7 +91,7 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
   readonly #drain: Drain
   #transport: TransportPreference
 
-  constructor(faults: readonly FaultRule[], dependencies: ServerBaseDependencies) {
+  constructor(mode: ServerMode, faults: readonly FaultRule[], dependencies: ServerBaseDependencies) {
     this.service = dependencies.service
     this.clock = dependencies.clock ?? systemClock
     this.events = dependencies.events ?? NO_EVENTS
@@ -96,6 +102,7 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
     this.#transport = dependencies.transport ?? DEFAULT_TRANSPORT
     this.#onHandlerError = dependencies.onHandlerError
     this.deadlines = new DeadlineSweep(this.clock, this.running)
+    this.load = new ServerLoad(this.clock, mode === 'plaintext', dependencies.loopWaitMs ?? loopWaitMs)
     this.faults = faults
     this.overrideProofs = dependencies.overrideProofs
     this.#drain = new Drain(this, this.clock)

@@ -6,6 +6,7 @@ import type { IncomingHttpHeaders } from 'node:http2'
 import type { CallKind } from '../../core/call.ts'
 import type { ErrorCode, MeshError } from '../../core/errors.ts'
 import { GRPC_PUSHBACK, NOT_EXECUTED } from '../../core/headers.ts'
+import type { LoadReport } from '../../core/load-report.ts'
 import { type Outcome, outcome } from '../../core/outcome.ts'
 import { GRPC_STATUS, grpcOutcome } from '../../core/status.ts'
 import { identityRefusal } from '../../net/identity-refusal.ts'
@@ -19,7 +20,7 @@ import { DirectCall } from './direct-call.ts'
 import type { HandlerOwner } from './handler.ts'
 import { type GrpcRequestHead, readContext } from './headers.ts'
 import type { GrpcHealth } from './health.ts'
-import { InterceptedCall } from './intercepted-call.ts'
+import { InterceptedCall, removeOwn } from './intercepted-call.ts'
 import { withinMessage } from './internals.ts'
 import { respond } from './response.ts'
 import type { ServedStream } from './served-stream.ts'
@@ -148,13 +149,18 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
     })
   }
 
-  /** Removes a handler's claim of not having executed, which only the server itself may make. */
   sendStatus(given: PartialStatusObject): void {
     if (this.#status !== undefined) return
     const status = sendableStatus(given)
-    status.metadata?.remove(NOT_EXECUTED)
+    removeOwn(status.metadata)
     this.#status = status.code
     this.inner!.sendStatus(status)
+  }
+
+  /** For its stream: the status is about to leave. Streams last as long as their callers want. */
+  loadReport(): LoadReport | undefined {
+    if (this.kind.streaming || this.#status === undefined || this.verdict !== undefined) return undefined
+    return this.answers(grpcOutcome(this.#status, false, undefined).verdict === 'success')
   }
 
   // The handler.
@@ -183,11 +189,11 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
   }
 
   handlerEnded(): void {
-    this.handled = true
+    this.handlerDone()
   }
 
   userCodeFailed(error: unknown): void {
-    this.handled = true
+    this.handlerDone()
     // A handler that throws because it was cancelled is right to do so.
     if (this.cancelled) return
     this.#host.handlerFailed(error, this.kind.method)

@@ -3,7 +3,8 @@
  * passes on what needs no decision.
  */
 import type * as grpc from '@grpc/grpc-js'
-import { NOT_EXECUTED } from '../../core/headers.ts'
+import { LOAD, NOT_EXECUTED } from '../../core/headers.ts'
+import type { LoadReport } from '../../core/load-report.ts'
 import { ServedCall } from '../served-call.ts'
 import type { CallKind, StatusSender } from './internals.ts'
 import type { HeadersOwner, ServedStream } from './served-stream.ts'
@@ -14,6 +15,12 @@ import { StreamProgress } from './stream-progress.ts'
 export type InnerCall = Parameters<grpc.ServerInterceptor>[1]
 
 type InboundListener = Parameters<InnerCall['start']>[0]
+
+/** What only the server itself may say. */
+export function removeOwn(metadata: grpc.Metadata | null | undefined): void {
+  metadata?.remove?.(NOT_EXECUTED)
+  metadata?.remove?.(LOAD)
+}
 
 export abstract class InterceptedCall extends ServedCall implements HeadersOwner, InnerCall {
   abstract readonly stream: ServedStream
@@ -26,6 +33,7 @@ export abstract class InterceptedCall extends ServedCall implements HeadersOwner
   #early = false
 
   abstract headersFailed(error: unknown): void
+  abstract loadReport(): LoadReport | undefined
   abstract sendMessage(message: unknown, sent: () => void): void
   abstract sendStatus(status: PartialStatusObject): void
 
@@ -64,7 +72,7 @@ export abstract class InterceptedCall extends ServedCall implements HeadersOwner
   sendMetadata(metadata: grpc.Metadata): void {
     // grpc-js marks them as sent before it fails on them; then no status could follow.
     if (!isMetadata(metadata)) throw new TypeError('sendMetadata: expected a Metadata of grpc-js')
-    metadata?.remove?.(NOT_EXECUTED)
+    removeOwn(metadata)
     this.inner!.sendMetadata(metadata)
   }
 

@@ -4,6 +4,7 @@
  */
 import type { EventEmitter } from 'node:events'
 import type { OutgoingHttpHeaders, ServerStreamResponseOptions } from 'node:http2'
+import type { LoadReport } from '../../core/load-report.ts'
 
 export interface ServedStream extends EventEmitter {
   readonly destroyed: boolean
@@ -23,4 +24,6 @@ export interface ServedStream extends EventEmitter {
 export interface HeadersOwner {
   /** The headers cannot be sent, and the caller receives UNKNOWN. */
   headersFailed(error: unknown): void
+  /** What is reported with the status of a finished call. */
+  loadReport(): LoadReport | undefined
 }

@@ -4,6 +4,8 @@
  */
 import type { OutgoingHttpHeaders, ServerHttp2Stream, ServerStreamResponseOptions } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
+import { LOAD } from '../../core/headers.ts'
+import { formatLoad } from '../../core/load-header.ts'
 import { GRPC_STATUS } from '../../core/status.ts'
 import type { HeadersOwner, ServedStream } from './served-stream.ts'
 
@@ -91,7 +93,8 @@ function sendTrailersGuarded(this: Guarded, trailers: OutgoingHttpHeaders): void
   const { sendTrailers } = inherited(this)
   try {
     assertSize(trailers)
-    sendTrailers.call(this, trailers)
+    const load = this[OWNER]?.loadReport()
+    sendTrailers.call(this, load === undefined ? trailers : { ...trailers, [LOAD]: formatLoad(load) })
   } catch (error) {
     this[OWNER]?.headersFailed(error)
     if (!this.destroyed && !this.closed) sendTrailers.call(this, { ...UNKNOWN_TRAILERS })

@@ -9,6 +9,7 @@
  */
 import { type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
+import type { LoadReport } from '../../core/load-report.ts'
 import { HeadTooLarge, sizeOfHeaders } from '../../mux/head-writer.ts'
 import { MAX_PAYLOAD_BYTES, RESET, type ResetCode } from '../../mux/wire.ts'
 import { readFields } from './head-text.ts'
@@ -97,7 +98,8 @@ export abstract class AnswerSocket extends SocketFace implements AnswerSink {
   uncork(): void {}
 
   /** @internal */
-  headStored(status: number, reason: string, head: string, chunked: boolean): void {
+  headStored(status: number, reason: string, head: string, chunked: boolean, load: LoadReport | undefined): void {
+    this.stream.load = load
     this.#status = status
     this.#reason = reason === STATUS_CODES[status] ? '' : reason
     this.#headers = readFields(head, head.indexOf('\r\n') + 2)

@@ -5,6 +5,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { servingFromHere } from '../../core/context.ts'
 import type { ErrorCode, MeshError } from '../../core/errors.ts'
+import type { LoadReport } from '../../core/load-report.ts'
 import { type Outcome, outcome } from '../../core/outcome.ts'
 import { httpOutcome } from '../../core/status.ts'
 import { identityRefusal } from '../../net/identity-refusal.ts'
@@ -72,6 +73,16 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
     if (scan.overrides !== undefined) this.takeOverrides(scan.overrides, scan.overrideProof)
   }
 
+  /** For its response. */
+  headStored(status: number): LoadReport | undefined {
+    return this.answers(this.verdict === undefined && httpOutcome(status, false, undefined).verdict === 'success')
+  }
+
+  /** For its response. A cancelled handler that returned no promise is done when it ends it. */
+  handlerEnded(): void {
+    if (this.cancelled && !this.#promised) this.handlerDone()
+  }
+
   now(): number {
     return this.clock.now()
   }
@@ -136,7 +147,7 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
         this.#promised = true
         ;(returned as PromiseLike<unknown>).then(
           () => {
-            this.handled = true
+            this.handlerDone()
           },
           (error: unknown) => this.userCodeFailed(error),
         )
@@ -236,7 +247,7 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
   }
 
   userCodeFailed(error: unknown): void {
-    this.handled = true
+    this.handlerDone()
     const { request, response } = this
     const { socket } = this.exchange
     // A handler that throws because it was cancelled is right to do so.

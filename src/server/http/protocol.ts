@@ -19,7 +19,7 @@ import { type Exchange, exchangeOf } from './exchange.ts'
 import { InboundMessage } from './headers.ts'
 import type { HttpServerSettings } from './options.ts'
 import { answerParseError, TIMEOUT_ANSWER } from './parse-error.ts'
-import { ServedResponse } from './response.ts'
+import { TextResponse } from './response.ts'
 import type { ServedStream } from './served-stream.ts'
 import { openExchange } from './stream-exchange.ts'
 
@@ -127,7 +127,7 @@ export class HttpProtocol implements ServerProtocol {
     const server = createServer({
       IncomingMessage: InboundMessage,
       // The typings expect a class generic over the request.
-      ServerResponse: ServedResponse as unknown as typeof ServerResponse<InboundMessage>,
+      ServerResponse: TextResponse as unknown as typeof ServerResponse<InboundMessage>,
       headersTimeout: Math.min(headersTimeout, requestTimeout),
       requestTimeout,
       keepAliveTimeout,

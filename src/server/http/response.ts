@@ -4,7 +4,9 @@
  */
 import { type IncomingMessage, type OutgoingHttpHeader, type OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { ErrorCode } from '../../core/errors.ts'
-import { NOT_EXECUTED } from '../../core/headers.ts'
+import { LOAD, NOT_EXECUTED } from '../../core/headers.ts'
+import { formatLoad } from '../../core/load-header.ts'
+import type { LoadReport } from '../../core/load-report.ts'
 import { bindEmitter, guardedCallback, prepareEmitter, type UserCodeOwner } from '../guarded-emitter.ts'
 import { type Exchange, exchangeOf } from './exchange.ts'
 
@@ -24,6 +26,10 @@ const OBSERVER = Symbol('inmesh.response')
 export interface ResponseObserver extends UserCodeOwner {
   readonly exchange: Exchange
   now(): number
+  /** Its final head is complete. Returns what is reported with it. */
+  headStored(status: number): LoadReport | undefined
+  /** The handler has ended it. */
+  handlerEnded(): void
   /** The response has ended or was cut off. */
   finish(): void
 }
@@ -31,6 +37,8 @@ export interface ResponseObserver extends UserCodeOwner {
 interface Observed {
   [OBSERVER]?: ResponseObserver | undefined
   writeHead: WriteHead
+  _header: string
+  _storeHeader: (statusLine: string, headers: unknown) => void
   write: (...given: unknown[]) => boolean
   end: (...given: unknown[]) => ServerResponse
   writeContinue: (...given: unknown[]) => void
@@ -57,6 +65,14 @@ export class ServedResponse extends ServerResponse {
   }
 }
 
+/** One that is written as text of HTTP/1.1. */
+export class TextResponse extends ServedResponse {
+  constructor(...given: ConstructorParameters<typeof ServerResponse>) {
+    super(...given)
+    ;(this as unknown as Observed)._storeHeader = storeObservedHead
+  }
+}
+
 /** Notifies `observer` of the end of a {@link ServedResponse}. */
 export function observeResponse(response: ServerResponse, observer: ResponseObserver): void {
   ;(response as unknown as Observed)[OBSERVER] = observer
@@ -75,7 +91,23 @@ function writeObserved(this: ServerResponse, ...given: unknown[]): boolean {
 
 function endObserved(this: ServerResponse, ...given: unknown[]): ServerResponse {
   const { end } = Object.getPrototypeOf(this) as Observed
-  return endsInCallback(given) ? end.apply(this, guardLast(this, ...given)) : end.apply(this, given)
+  end.apply(this, endsInCallback(given) ? guardLast(this, ...given) : given)
+  ;(this as unknown as Observed)[OBSERVER]?.handlerEnded()
+  return this
+}
+
+const { _storeHeader: storeHeader } = ServerResponse.prototype as unknown as Observed
+
+/** Behind all that the application has set, which never sees it. */
+function storeObservedHead(this: ServerResponse & Observed, statusLine: string, headers: unknown): void {
+  storeHeader.call(this, statusLine, headers)
+  const load = reportWith(this)
+  if (load !== undefined) this._header = `${this._header.slice(0, -2)}${LOAD}: ${formatLoad(load)}\r\n\r\n`
+}
+
+/** What is reported with the head of `response`. */
+export function reportWith(response: ServerResponse): LoadReport | undefined {
+  return (response as unknown as Observed)[OBSERVER]?.headStored(response.statusCode)
 }
 
 function endsInCallback(given: readonly unknown[]): boolean {
@@ -109,6 +141,7 @@ function writeObservedHead(
 ): ServerResponse {
   const observer = (this as unknown as Observed)[OBSERVER]
   if (this.hasHeader(NOT_EXECUTED)) this.removeHeader(NOT_EXECUTED)
+  if (this.hasHeader(LOAD)) this.removeHeader(LOAD)
   const leaveAt = observer === undefined ? Number.POSITIVE_INFINITY : observer.exchange.leaveAt
   const leave = leaveAt !== Number.POSITIVE_INFINITY && leaveAt <= observer!.now()
   if (leave) {
@@ -148,6 +181,7 @@ function without(headers: Headers, connection: boolean): Headers {
 
 function unwanted(name: string, connection: boolean): boolean {
   if (name.length === NOT_EXECUTED.length) return name.toLowerCase() === NOT_EXECUTED
+  if (name.length === LOAD.length) return name.toLowerCase() === LOAD
   return connection && name.length === 10 && name.toLowerCase() === 'connection'
 }
 
@@ -211,6 +245,7 @@ const INERT = {
   },
   end(this: ServerResponse, ...given: unknown[]): ServerResponse {
     discard.apply(this, given)
+    ;(this as unknown as Observed)[OBSERVER]?.handlerEnded()
     return this
   },
 }

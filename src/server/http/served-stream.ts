@@ -2,6 +2,7 @@
  * A stream that carries one request and its answer, of `inmesh/1` or of HTTP/2. A `MuxStream` is
  * one as it is.
  */
+import type { LoadReport } from '../../core/load-report.ts'
 import type { MuxReset } from '../../mux/stream.ts'
 import type { ResetCode } from '../../mux/wire.ts'
 
@@ -21,6 +22,8 @@ export interface ServedStreamEvents {
 
 export interface ServedStream {
   events: ServedStreamEvents
+  /** What the final head reports. Set before it is sent. */
+  load: LoadReport | undefined
   /** Bytes written and not yet sent. */
   readonly queued: number
   /** The answer ends after what is queued. */

@@ -3,13 +3,14 @@
  * as text of HTTP/1.1. The hooks are own properties, because frameworks replace the prototype.
  */
 import { IncomingMessage, ServerResponse } from 'node:http'
-import { ServedResponse } from './response.ts'
+import type { LoadReport } from '../../core/load-report.ts'
+import { reportWith, ServedResponse } from './response.ts'
 
 /** What takes the parts of an answer. */
 export interface AnswerSink {
   /** The exchange was cut off. */
   readonly destroyed: boolean
-  headStored(status: number, reason: string, head: string, chunked: boolean): void
+  headStored(status: number, reason: string, head: string, chunked: boolean, load: LoadReport | undefined): void
   /** `trailers`: as text. */
   finishing(trailers: string): void
 }
@@ -46,7 +47,7 @@ function storeHeader(this: Streamed, statusLine: string, headers: unknown): void
   this.chunkedEncoding = false
   // Of an exchange that was cut off before, Node keeps the head, and no `finish` follows.
   this._headerSent = !this[SINK].destroyed
-  this[SINK].headStored(this.statusCode, this.statusMessage, this._header, chunkedEncoding)
+  this[SINK].headStored(this.statusCode, this.statusMessage, this._header, chunkedEncoding, reportWith(this))
 }
 
 function finish(this: Streamed): void {

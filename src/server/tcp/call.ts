@@ -146,7 +146,7 @@ export class TcpServerCall extends ServedCall implements UserCodeOwner {
   }
 
   protected override ended(): void {
-    this.handled = true
+    this.handlerDone()
     this.#stopConnecting()
     if (!this.#isOpen) {
       this.#target?.destroy()

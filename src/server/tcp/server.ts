@@ -51,7 +51,7 @@ export class TcpServer extends ServerBase implements TcpServerCallHost, TcpProto
   #looker: Timer | undefined
 
   constructor(handler: TcpHandler | undefined, settings: TcpServerSettings, dependencies: TcpServerDependencies) {
-    super([], dependencies)
+    super(settings.mode, [], dependencies)
     this.handler = handler
     this.settings = settings
     const { service } = this

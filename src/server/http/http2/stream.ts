@@ -8,6 +8,9 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { ServerHttp2Stream } from 'node:http2'
+import { LOAD } from '../../../core/headers.ts'
+import { formatLoad } from '../../../core/load-header.ts'
+import type { LoadReport } from '../../../core/load-report.ts'
 import { HTTP2_CODES, resetOfHttp2 } from '../../../mux/http2-codes.ts'
 import { RESET, type ResetCode } from '../../../mux/wire.ts'
 import type { ServedStream, ServedStreamEvents } from '../served-stream.ts'
@@ -26,6 +29,7 @@ const NO_TRAILERS: Fields = Object.freeze({})
 export class Http2Stream implements ServedStream {
   /** Set before {@link Http2Stream.start}. */
   events!: ServedStreamEvents
+  load: LoadReport | undefined = undefined
   readonly #stream: ServerHttp2Stream
   readonly #queue: SendQueue
   #unread = 0
@@ -85,7 +89,10 @@ export class Http2Stream implements ServedStream {
     fields[':status'] = String(status)
     try {
       if (status < 200) this.#stream.additionalHeaders(fields)
-      else this.#respond(fields, body === undefined || body.length === 0 ? undefined : body, end)
+      else {
+        if (this.load !== undefined) fields[LOAD] = formatLoad(this.load)
+        this.#respond(fields, body === undefined || body.length === 0 ? undefined : body, end)
+      }
     } catch {
       // Node finds in it what no client of HTTP/2 would take.
       this.#stream.close(HTTP2_CODES[RESET.INTERNAL_ERROR])
