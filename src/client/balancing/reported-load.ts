@@ -37,12 +37,15 @@ export class ReportedLoad {
 
   /** With the answer to `attempt`, after which the endpoint is in the state that it is in now. */
   take(report: LoadReport, attempt: Attempt, { pending, estimateMs }: Endpoint, now: number): void {
-    const networkMs = Math.max(0, waitedForPeerMs(attempt, now) - report.servedMs)
+    const at = report.arrivedAt ?? now
+    // A later answer has overtaken it.
+    if (at < this.#at) return
+    const networkMs = Math.max(0, waitedForPeerMs(attempt, at) - report.servedMs)
     this.#networkMs += this.#at === 0 ? networkMs : (networkMs - this.#networkMs) / NETWORK_ANSWERS
     this.valid = true
     this.#inFlight = report.inFlight
     this.#latencyMs = Math.max(report.latencyMs, estimateMs * MEASURED_SHARE - this.#networkMs)
-    this.#at = now
+    this.#at = at
     this.#pending = pending
   }
 

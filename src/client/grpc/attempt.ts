@@ -10,7 +10,8 @@
 import type { IncomingHttpHeaders } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
 import type { ErrorCode } from '../../core/errors.ts'
-import { NOT_EXECUTED } from '../../core/headers.ts'
+import { LOAD, NOT_EXECUTED } from '../../core/headers.ts'
+import { parseLoad } from '../../core/load-header.ts'
 import { outcome as makeOutcome, type Outcome } from '../../core/outcome.ts'
 import { GRPC_STATUS } from '../../core/status.ts'
 import { answerBegins } from '../../resilience/execution.ts'
@@ -141,6 +142,7 @@ export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, St
     if (this.over) return
     this.#heard()
     metadata.remove(NOT_EXECUTED)
+    metadata.remove(LOAD)
     changeAnswer(metadata, this.call, this.endpoint)
     this.headers = metadata
     // A unary answer is held until its status, unless the caller may wait for headers before it
@@ -184,6 +186,7 @@ export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, St
     )
       outcome = makeOutcome('failure', 'protocol-error', new Error('no message for a method with one'))
     const now = call.stack.clock.now()
+    this.report ??= parseLoad(this.trailers?.[LOAD], now)
     // At the deadline, the callee may give up first.
     if (outcome.verdict === 'failure' && outcome.status === undefined && now >= call.deadlineAt)
       outcome = makeOutcome('failure', 'deadline-exceeded')

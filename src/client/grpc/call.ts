@@ -5,7 +5,7 @@
 import type * as grpc from '@grpc/grpc-js'
 import type { Call, HashKey } from '../../core/call.ts'
 import { joinLines } from '../../core/field-value.ts'
-import { NOT_EXECUTED } from '../../core/headers.ts'
+import { LOAD, NOT_EXECUTED } from '../../core/headers.ts'
 import type { Outcome } from '../../core/outcome.ts'
 import type { RequestHead } from '../../core/request-head.ts'
 import { ROUTE_OVERRIDES } from '../../core/route-overrides.ts'
@@ -280,6 +280,7 @@ export class GrpcCall extends ClientCall implements GrpcJsCall, RequestHead {
   /** The peer's status; a failure gets the mesh's error as its cause. */
   explained(status: grpc.StatusObject, outcome: Outcome): grpc.StatusObject {
     status.metadata.remove(NOT_EXECUTED)
+    status.metadata.remove(LOAD)
     if (outcome.verdict === 'success') return status
     return withCause(status, callError(this, outcome, this.stack.clock.now()))
   }

@@ -257,6 +257,7 @@ export class MuxCall implements CarriedCall, CarryingStream, StreamEvents, Messa
   #answered(headers: readonly string[], counts: boolean): void {
     if (this.#status !== undefined) return
     const trailers = decisive(headers)
+    this.#owner.report = this.#stream?.load
     if (counts) this.#owner.trailers = trailers
     const said = trailers['grpc-status']
     const metadata = metadataOf(headers, this.#host.Metadata, isOfStatus)

@@ -4,6 +4,7 @@
  */
 import type { IncomingHttpHeaders } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
+import type { LoadReport } from '../../core/load-report.ts'
 import type { Outcome } from '../../core/outcome.ts'
 
 /** A stream that carries a call. */
@@ -31,6 +32,8 @@ export interface StreamOwner {
   httpStatus: number
   /** Trailers, or the head of a trailers-only answer. */
   trailers: IncomingHttpHeaders | undefined
+  /** What the server reported in binary form. */
+  report?: LoadReport | undefined
   /** For an owner that counts them: bytes of the answer have arrived. */
   bytesArrived?(bytes: number): void
 }

@@ -14,7 +14,9 @@
 import type { Dispatcher } from 'undici'
 import { lengthOf } from '../../core/digits.ts'
 import type { ErrorCode } from '../../core/errors.ts'
-import { NOT_EXECUTED } from '../../core/headers.ts'
+import { LOAD, NOT_EXECUTED } from '../../core/headers.ts'
+import { parseLoad } from '../../core/load-header.ts'
+import type { LoadReport } from '../../core/load-report.ts'
 import { outcome as makeOutcome, type Outcome, SUCCESS } from '../../core/outcome.ts'
 import { answerBegins } from '../../resilience/execution.ts'
 import { ClientAttempt } from '../attempt.ts'
@@ -115,6 +117,10 @@ export class HttpAttempt
     this.sent = true
   }
 
+  loadArrived(load: LoadReport): void {
+    this.report = load
+  }
+
   onResponseStart(
     controller: Dispatcher.DispatchController,
     status: number,
@@ -129,6 +135,8 @@ export class HttpAttempt
     this.#statusText = statusText
     this.#headers = headers
     this.#body = new ResponseBody()
+    const load = headers[LOAD]
+    if (load !== undefined) this.report = parseLoad(load, this.call.stack.clock.now())
     if (status >= 400 || headers[NOT_EXECUTED] !== undefined) {
       const said = answerOutcome(status, headers, this.call.stack.clock, this.call)
       this.#outcome = status === 504 ? this.told(said) : said

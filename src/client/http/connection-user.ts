@@ -4,6 +4,7 @@
  */
 import type { Dispatcher } from 'undici'
 import type { ErrorCode } from '../../core/errors.ts'
+import type { LoadReport } from '../../core/load-report.ts'
 import type { TransportName } from '../../core/transport.ts'
 import type { EndpointPool } from '../transport.ts'
 
@@ -13,6 +14,8 @@ export interface AnswerHandler extends Dispatcher.DispatchHandler {
    * Others wait: gives up its answer if that is buffered and unread. Returns whether it did.
    */
   giveBackUnread?(now: number): boolean
+  /** What the server reports with the head that follows. */
+  loadArrived?(load: LoadReport): void
 }
 
 /** Waits for a connection, then sends one request on it. The pool keeps the links of its queue. */

@@ -21,6 +21,8 @@ export interface Http2StreamOwner {
 
 export class Http2RequestStream implements RequestStream {
   localEnded = false
+  /** It comes as a header. */
+  readonly load = undefined
   readonly #stream: ClientHttp2Stream
   readonly #owner: Http2StreamOwner
   readonly #events: RequestStreamEvents

@@ -2,6 +2,7 @@
  * A stream that carries one request and its answer, of `inmesh/1` or of HTTP/2. A `MuxStream` is
  * one as it is.
  */
+import type { LoadReport } from '../../core/load-report.ts'
 import type { MuxReset } from '../../mux/stream.ts'
 import type { ResetCode } from '../../mux/wire.ts'
 
@@ -22,6 +23,8 @@ export interface RequestStreamEvents {
 export interface RequestStream {
   /** The request has been sent to its end. */
   readonly localEnded: boolean
+  /** What came with the head in binary form. */
+  readonly load: LoadReport | undefined
   /** Queues `chunk`, which must not change afterwards. False: wait for `drained`. */
   write(chunk: Uint8Array): boolean
   end(): void

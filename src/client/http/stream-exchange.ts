@@ -113,13 +113,14 @@ export class StreamExchange implements RequestStreamEvents, Dispatcher.DispatchC
 
   // The stream's events.
 
-  responseArrived(_stream: RequestStream, status: number, reason: string, headers: string[], end: boolean): void {
+  responseArrived({ load }: RequestStream, status: number, reason: string, headers: string[], end: boolean): void {
     const received = receivedHeaders(headers)
     this.rawHeaders = headers
     const phrase = reason === '' ? (STATUS_CODES[status] ?? '') : reason
     if (status >= 200) {
       if (!this.#expectBody(status, received['content-length'])) return
       this.#handler.onResponseStarted?.()
+      if (load !== undefined) this.#handler.loadArrived?.(load)
     }
     this.#handler.onResponseStart?.(this, status, received, phrase)
     if (end) this.#complete(undefined)
