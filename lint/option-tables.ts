@@ -223,9 +223,14 @@ export function flat(options: readonly DocumentedOption[]): readonly DocumentedO
   return options.flatMap((option) => [option, ...flat(option.parts)])
 }
 
+/** The pages of {@link PAGES}, without their pictures. */
+export function pageNames(): string[] {
+  return readdirSync(PAGES).filter((name) => name.endsWith('.md'))
+}
+
 if (process.argv.includes('--write')) {
   const options = documentedOptions()
-  for (const name of readdirSync(PAGES)) {
+  for (const name of pageNames()) {
     const page = readFileSync(new URL(name, PAGES), 'utf8')
     const tables = withTables(page, options)
     if (tables !== page) writeFileSync(new URL(name, PAGES), tables)

@@ -1,10 +1,17 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { type DocumentedOption, documentedOptions, flat, PAGES, withTables } from '../../lint/option-tables.ts'
+import {
+  type DocumentedOption,
+  documentedOptions,
+  flat,
+  PAGES,
+  pageNames,
+  withTables,
+} from '../../lint/option-tables.ts'
 import { BALANCER_NAMES } from '../../src/resilience/balancing-settings.ts'
 
 const options = documentedOptions()
-const pages = readdirSync(PAGES).filter((file) => file !== 'README.md')
+const pages = pageNames().filter((name) => name !== 'README.md')
 
 function read(page: string): string {
   return readFileSync(new URL(page, PAGES), 'utf8')
