@@ -31,7 +31,7 @@ function filesUnder(path: string): string[] {
   const stat = statSync(path, { throwIfNoEntry: false })
   if (stat === undefined) return []
   if (!stat.isDirectory()) return [path]
-  if (path === 'docs/api' || /(^|\/)(node_modules|dist)$/.test(path)) return []
+  if (/^(docs\/api|bench\/results)$|(^|\/)(node_modules|dist)$/.test(path)) return []
   return readdirSync(path).flatMap((name) => filesUnder(join(path, name)))
 }
 
