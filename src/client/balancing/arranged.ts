@@ -27,7 +27,6 @@ export class LayeredBalancer implements Balancer {
   readonly name: string
   readonly #balancer: Balancer
   readonly #settings: BalancingSettings
-  readonly #client: BalancingClient
   readonly #ranks: Ranks
   readonly #health: ClusterHealth | undefined
   readonly #clock: Clock
@@ -50,7 +49,6 @@ export class LayeredBalancer implements Balancer {
     this.name = balancer.name
     this.#balancer = balancer
     this.#settings = settings
-    this.#client = client
     this.#ranks = new Ranks(client.id)
     this.#health = health
     this.#clock = clock
@@ -73,11 +71,10 @@ export class LayeredBalancer implements Balancer {
   }
 
   #over(own: readonly Endpoint[]): Picker {
-    const ownZone = this.#client.zone
     const share = this.#share
-    if (this.#settings.zone === 'ignore' || ownZone === undefined || share === undefined)
+    if (this.#settings.zone === 'ignore' || share === undefined)
       return new LazyPicker(this.#balancer, own, this.#health)
-    const picker = () => zonePicker(own, ownZone, share, this.#balancer, this.#health, this.#clock)
+    const picker = () => zonePicker(own, share, this.#balancer, this.#health, this.#clock)
     return new LazyPicker({ picker }, own, this.#health)
   }
 }

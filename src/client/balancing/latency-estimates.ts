@@ -73,9 +73,7 @@ export class LatencyEstimates {
     const estimate = endpoint.estimateMs
     const idle = now - endpoint.estimatedAt
     if (estimate === 0) return estimate
-    // exp(-x) to the second order: no pick pays for an exponential.
-    const kept = (2 * DRIFT_MS) / (2 * DRIFT_MS + idle)
-    return this.#medianMs + (estimate - this.#medianMs) * kept * kept
+    return this.#medianMs + (estimate - this.#medianMs) * keptAfter(idle, DRIFT_MS)
   }
 
   /** As {@link weigh}, with what the silence of an attempt in flight tells. */
@@ -150,4 +148,10 @@ export class LatencyEstimates {
     const late = this.#lateMs * (sample > this.#lateMs ? 1 + LATE_STEP * (1 - LATE_SHARE) : 1 - LATE_STEP * LATE_SHARE)
     this.#lateMs = Math.min(Math.max(late, this.#medianMs), LATE_AT_MOST * this.#medianMs)
   }
+}
+
+/** exp(-ms / timeConstant) to the second order: no pick pays for an exponential. */
+export function keptAfter(ms: number, timeConstant: number): number {
+  const kept = (2 * timeConstant) / (2 * timeConstant + ms)
+  return kept * kept
 }

@@ -4,6 +4,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { LoadReport } from '../../core/load-report.ts'
 import { insertSorted, medianOf } from '../../core/sorted.ts'
+import { keptAfter } from './latency-estimates.ts'
 
 /** The time between caller and server is a mean over this many answers. */
 const NETWORK_ANSWERS = 10
@@ -68,12 +69,6 @@ export class ReportedLoad {
   latencyMs(usual: number, now: number): number {
     return usual + (this.#latencyMs - usual) * keptAfter(now - this.#at, LATENCY_MS) + this.#networkMs
   }
-}
-
-/** exp(-x) to the second order: no pick pays for an exponential. */
-function keptAfter(ms: number, timeConstant: number): number {
-  const kept = (2 * timeConstant) / (2 * timeConstant + ms)
-  return kept * kept
 }
 
 /** How often the medians are computed anew. */

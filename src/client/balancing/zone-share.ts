@@ -29,7 +29,7 @@ const EXPLORED = 0.01
 const KNOWN_FOR_MS = 30_000
 
 export class ZoneShare {
-  readonly #zone: string
+  readonly zone: string
   #share = 1
   /** That the healthy part of the zone can bear. */
   #most = 1
@@ -39,7 +39,7 @@ export class ZoneShare {
   #elsewhere = 0
 
   constructor(zone: string) {
-    this.#zone = zone
+    this.zone = zone
   }
 
   /** From 0 to 1; the others go to any zone. One call for each pick. */
@@ -58,7 +58,7 @@ export class ZoneShare {
     let [hereMs, hereKnown, elsewhereMs, elsewhereKnown] = [0, 0, 0, 0]
     for (const endpoint of endpoints) {
       const capacity = endpoint.weight * warmth(endpoint, now)
-      const isOwn = endpoint.zone === this.#zone
+      const isOwn = endpoint.zone === this.zone
       if (isOwn) whole += capacity
       if (endpoint.state !== 'healthy') continue
       all += capacity

@@ -16,12 +16,12 @@ import type { ZoneShare } from './zone-share.ts'
  */
 export function zonePicker(
   endpoints: readonly Endpoint[],
-  zone: string,
   share: ZoneShare,
   balancer: Balancer,
   health: ClusterHealth | undefined,
   clock: Clock,
 ): Picker {
+  const { zone } = share
   const zones = new Set(endpoints.map((endpoint) => endpoint.zone))
   if (zones.size < 2 || !zones.has(zone) || zones.has(undefined)) return balancer.picker(endpoints, health)
   return new ZonePicker(endpoints, zone, zones.size, share, balancer, health, clock)
