@@ -19,7 +19,7 @@ import type { Storage } from '../registry/storage/storage.ts'
 import { readSecret, type SecretFlags, withSecret } from './backup-secret.ts'
 import { type ConnectionFlags, connect, refuseWith, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
-import { EXIT, Failure } from './failure.ts'
+import { EXIT, Failure, invalidUsage } from './failure.ts'
 import { openStore, type StoreFlags, withStore } from './store-flags.ts'
 import { type CliContext, printable, Terminal } from './terminal.ts'
 import { instant } from './times.ts'
@@ -49,15 +49,11 @@ export function addBackupCommand(program: Command, surroundings: CliContext): vo
   command.action(async (flags: BackupFlags) => {
     const { out, verify } = flags
     if ((out === undefined) === (verify === undefined)) {
-      throw new Failure(
-        EXIT.invalid,
-        'invalid-usage',
-        'give --out FILE to write a backup, or --verify FILE to check one',
-      )
+      throw invalidUsage('give --out FILE to write a backup, or --verify FILE to check one')
     }
     if (verify !== undefined) refuseForVerify(flags)
     if (flags.store !== undefined) refuseWith('--store', flags)
-    if (out === '-') throw new Failure(EXIT.invalid, 'invalid-usage', '--out: give a file; stdout cannot be checked')
+    if (out === '-') throw invalidUsage('--out: give a file; stdout cannot be checked')
     const terminal = new Terminal(surroundings, flags.json === true)
     const secret = await readSecret(flags, surroundings.env)
     if (verify !== undefined) {
@@ -82,7 +78,7 @@ function refuseForVerify(flags: BackupFlags): void {
   refuseWith('--verify', flags)
   const extra = flags.store !== undefined ? '--store' : flags.force === true ? '--force' : undefined
   if (extra === undefined) return
-  throw new Failure(EXIT.invalid, 'invalid-usage', `--verify excludes ${extra}; give one of the two`)
+  throw invalidUsage(`--verify excludes ${extra}; give one of the two`)
 }
 
 interface MadeBackup {

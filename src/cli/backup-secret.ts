@@ -5,7 +5,7 @@ import { OptionsError } from '../options/fields.ts'
 import { BackupError } from '../registry/backup/error.ts'
 import type { BackupSecret } from '../registry/backup/secret.ts'
 import { readKeyFile, readSealKey } from '../registry/seal/key-source.ts'
-import { EXIT, Failure } from './failure.ts'
+import { EXIT, Failure, invalidUsage } from './failure.ts'
 import type { CliContext } from './terminal.ts'
 
 export interface SecretFlags {
@@ -33,7 +33,7 @@ export async function readSecret(flags: SecretFlags, env: CliContext['env']): Pr
     const why = 'a backup holds the private keys of the authority, so it is encrypted'
     throw new Failure(EXIT.invalid, 'backup-key-missing', `${why}: give ${FLAGS}`)
   }
-  if (given.length > 1) throw new Failure(EXIT.invalid, 'invalid-usage', `give one of ${FLAGS}`)
+  if (given.length > 1) throw invalidUsage(`give one of ${FLAGS}`)
   if (keyFile !== undefined) return { kind: 'key', key: await readKey(keyFile) }
   if (passphraseEnv !== undefined) {
     const passphrase = env[passphraseEnv]

@@ -14,7 +14,7 @@ import {
   withConnection,
 } from './connection.ts'
 import { withExample } from './examples.ts'
-import { EXIT, Failure } from './failure.ts'
+import { invalidUsage } from './failure.ts'
 import { numeric, parsed } from './flag-values.ts'
 import { writeOut } from './out-file.ts'
 import { type CliContext, Terminal } from './terminal.ts'
@@ -67,7 +67,7 @@ function addRotate(group: Command, surroundings: CliContext): void {
   withExample(rotate, 'inmesh ca rotate root', 'inmesh ca rotate tokens', 'inmesh ca rotate root --force')
   rotate.action(async (what: string, { force, cancel, ...flags }: RotateFlags) => {
     if (force === true && cancel === true) {
-      throw new Failure(EXIT.invalid, 'invalid-usage', '--force excludes --cancel; give one of the two')
+      throw invalidUsage('--force excludes --cancel; give one of the two')
     }
     const { api, terminal } = await connect(surroundings, flags)
     const body = { what, do: force === true ? 'force' : cancel === true ? 'cancel' : 'begin' }
@@ -116,7 +116,7 @@ function addCsr(group: Command, surroundings: CliContext): void {
   csr.action(async ({ dir, trustDomain, out, ...flags }: OutFlags & { dir?: string; trustDomain?: string }) => {
     if (dir !== undefined) refuseWith('--dir', flags)
     else if (trustDomain !== undefined) {
-      throw new Failure(EXIT.invalid, 'invalid-usage', '--trust-domain is for a --dir; a registry has its own')
+      throw invalidUsage('--trust-domain is for a --dir; a registry has its own')
     }
     const terminal = new Terminal(surroundings, flags.json === true)
     const request =

@@ -9,7 +9,7 @@ import { type Command, Option } from 'commander'
 import { parseToken } from '../identity/join-token.ts'
 import { withoutPassword } from '../options/fields.ts'
 import { ADMIN_TOKEN_FILE, defaultDataDirectory } from './data-directory.ts'
-import { EXIT, Failure } from './failure.ts'
+import { EXIT, Failure, invalidUsage } from './failure.ts'
 import { firstReachable } from './first-reachable.ts'
 import { isLoopbackUrl, RegistryApi } from './registry-api.ts'
 import { type CliContext, Terminal } from './terminal.ts'
@@ -47,7 +47,7 @@ export function refuseWith(flag: string, { registry, token, dataDir }: Connectio
   const given = Object.entries({ '--registry': registry, '--token': token, '--data-dir': dataDir })
   const [extra] = given.find(([, value]) => value !== undefined) ?? []
   if (extra === undefined) return
-  throw new Failure(EXIT.invalid, 'invalid-usage', `${flag} excludes ${extra}; give one of the two`)
+  throw invalidUsage(`${flag} excludes ${extra}; give one of the two`)
 }
 
 /** The settings of a connection. @throws Failure naming the flag that is wrong or missing */
@@ -82,7 +82,7 @@ function readUrl(name: string, text: string): URL {
   if (url !== null && /^https?:$/.test(url.protocol) && url.pathname === '/' && url.username === '') return url
   const wanted = `an address such as ${DEFAULT_REGISTRY}`
   const got = JSON.stringify(withoutPassword(text))
-  throw new Failure(EXIT.invalid, 'invalid-usage', `${name}: expected ${wanted}, got ${got}`)
+  throw invalidUsage(`${name}: expected ${wanted}, got ${got}`)
 }
 
 export async function givenToken(env: CliContext['env'], flags: ConnectionFlags): Promise<string | undefined> {

@@ -4,7 +4,7 @@ import { duration } from '../options/quantities.ts'
 import type { DenialRecord } from '../registry/records.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
-import { EXIT, Failure } from './failure.ts'
+import { invalidUsage } from './failure.ts'
 import { numeric, parsed } from './flag-values.ts'
 import { type CliContext, table } from './terminal.ts'
 import { instant } from './times.ts'
@@ -38,11 +38,11 @@ export function addDenyCommands(program: Command, surroundings: CliContext): voi
   deny.action(async (spiffeId: string | undefined, flags: DenyFlags) => {
     const { list, reason, for: forMs, ...connection } = flags
     if (list === true && (spiffeId !== undefined || reason !== undefined || forMs !== undefined)) {
-      throw new Failure(EXIT.invalid, 'invalid-usage', '--list stands alone: it denies nothing')
+      throw invalidUsage('--list stands alone: it denies nothing')
     }
     if (list !== true && spiffeId === undefined) {
       const message = 'give the SPIFFE id to deny, such as spiffe://inmesh.local/service/checkout, or --list'
-      throw new Failure(EXIT.invalid, 'invalid-usage', message)
+      throw invalidUsage(message)
     }
     const { api, terminal } = await connect(surroundings, connection)
     if (list === true) {

@@ -1,14 +1,13 @@
 /** `inmesh explain`: where a request would go, and why, by what the registry knows. */
-import { type Command, InvalidArgumentError } from 'commander'
-import { joinLines } from '../core/field-value.ts'
+import type { Command } from 'commander'
 import type { Explanation } from '../discovery/explanation.ts'
 import { namespaceName } from '../gateway-api/names.ts'
 import { serviceName } from '../options/names.ts'
 import { type ConnectionFlags, connect, withConnection } from './connection.ts'
 import { withExample } from './examples.ts'
 import { describeExplanation } from './explanation-text.ts'
-import { EXIT, Failure } from './failure.ts'
-import { collected, parsed } from './flag-values.ts'
+import { invalidUsage } from './failure.ts'
+import { collected, parsed, readHeader } from './flag-values.ts'
 import type { CliContext } from './terminal.ts'
 
 interface ExplainFlags extends ConnectionFlags {
@@ -70,23 +69,23 @@ function requestOf(method: string, url: string, more: string | undefined): objec
 }
 
 function tcpRequest(service: string, more: string | undefined): object {
-  if (more !== undefined) throw usage(`expected 'tcp <service>', got another argument ${JSON.stringify(more)}`)
+  if (more !== undefined) throw invalidUsage(`expected 'tcp <service>', got another argument ${JSON.stringify(more)}`)
   return { service: service.replace(/^tcp:\/\//, ''), protocol: 'tcp' }
 }
 
 function grpcRequest(service: string, grpc: string | undefined): object {
   if (grpc === undefined)
-    throw usage("expected 'grpc <service> <method>', such as 'grpc inventory shop.Inventory/Quote'")
+    throw invalidUsage("expected 'grpc <service> <method>', such as 'grpc inventory shop.Inventory/Quote'")
   return { service: service.replace(/^grpc:\/\//, ''), grpc }
 }
 
 function httpRequest(method: string, text: string, more: string | undefined): object {
   const wanted = "expected '<method> <url>', such as 'GET http://inventory/items/42'"
-  if (more !== undefined) throw usage(`${wanted}, got another argument ${JSON.stringify(more)}`)
+  if (more !== undefined) throw invalidUsage(`${wanted}, got another argument ${JSON.stringify(more)}`)
   const url = URL.parse(text)
-  if (url === null || !/^https?:$/.test(url.protocol)) throw usage(`${wanted}, got ${JSON.stringify(text)}`)
+  if (url === null || !/^https?:$/.test(url.protocol)) throw invalidUsage(`${wanted}, got ${JSON.stringify(text)}`)
   if (url.port !== '' || url.username !== '') {
-    throw usage(`the host of a URL is a service, without port and user: http://${url.hostname}${url.pathname}`)
+    throw invalidUsage(`the host of a URL is a service, without port and user: http://${url.hostname}${url.pathname}`)
   }
   // The path as it is written: URL would resolve dots and escapes.
   const path = /^https?:\/\/[^/?#]*([^#]*)/i.exec(text)?.[1] ?? ''
@@ -95,22 +94,4 @@ function httpRequest(method: string, text: string, more: string | undefined): ob
     method: method.toUpperCase(),
     path: path.startsWith('/') ? path : `/${path}`,
   }
-}
-
-function usage(message: string): Failure {
-  return new Failure(EXIT.invalid, 'invalid-usage', message)
-}
-
-const HEADER = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*(.*?)[ \t]*$/
-
-export function readHeader(
-  text: string,
-  before: Readonly<Record<string, string>> = {},
-): Readonly<Record<string, string>> {
-  const [, name, value] = HEADER.exec(text) ?? []
-  if (name === undefined || value === undefined) {
-    throw new InvalidArgumentError("Expected a header and its value, such as 'x-user: 7'.")
-  }
-  const lower = name.toLowerCase()
-  return { ...before, [lower]: joinLines(lower, Object.hasOwn(before, lower) ? before[lower] : undefined, value) }
 }

@@ -41,6 +41,11 @@ export class Failure extends Error {
   }
 }
 
+/** Flags that are wrong, or exclude each other. */
+export function invalidUsage(message: string): Failure {
+  return new Failure(EXIT.invalid, 'invalid-usage', message)
+}
+
 /** `policies.yaml:7:3 retry.atempts: unknown key; did you mean 'attempts'?` */
 export function formatLocated(issue: LocatedIssue): string {
   const path = issue.path === '' ? '' : `${issue.path}: `

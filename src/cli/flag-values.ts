@@ -1,5 +1,6 @@
 /** Turns the text of a flag into a value, or fails naming the flag and what is valid. */
 import { type Command, InvalidArgumentError, type Option } from 'commander'
+import { joinLines } from '../core/field-value.ts'
 import type { AnyField, Issue } from '../options/fields.ts'
 
 /**
@@ -48,4 +49,19 @@ export function refuseRepeated(command: Command): void {
 
 function takesOne({ required, optional, variadic, parseArg }: Option): boolean {
   return (required || optional) && !variadic && (parseArg === undefined || !COLLECTORS.has(parseArg))
+}
+
+const HEADER = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*(.*?)[ \t]*$/
+
+/** For `-H 'x-user: 7'`, which may be repeated. */
+export function readHeader(
+  text: string,
+  before: Readonly<Record<string, string>> = {},
+): Readonly<Record<string, string>> {
+  const [, name, value] = HEADER.exec(text) ?? []
+  if (name === undefined || value === undefined) {
+    throw new InvalidArgumentError("Expected a header and its value, such as 'x-user: 7'.")
+  }
+  const lower = name.toLowerCase()
+  return { ...before, [lower]: joinLines(lower, Object.hasOwn(before, lower) ? before[lower] : undefined, value) }
 }

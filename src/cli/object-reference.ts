@@ -8,7 +8,7 @@ import { namespaceName, objectName } from '../gateway-api/names.ts'
 import type { Field, Issue } from '../options/fields.ts'
 import { serviceName } from '../options/names.ts'
 import { DEFAULT_NAMESPACE } from '../routing/match.ts'
-import { EXIT, Failure } from './failure.ts'
+import { type Failure, invalidUsage } from './failure.ts'
 import { parsed } from './flag-values.ts'
 
 export interface ObjectFlags {
@@ -48,12 +48,12 @@ export function referenceOf(first: string, name: string | undefined, { namespace
     valid(serviceName(), first, 'service')
     if (name !== undefined) {
       const message = `too many arguments: the name '${name}' needs a kind before it, httproute or grpcroute`
-      throw new Failure(EXIT.invalid, 'invalid-usage', message)
+      throw invalidUsage(message)
     }
     if (namespace !== undefined) throw wrong('namespace', namespace, 'Services have none')
     return { path: policyPath(first), label: first }
   }
-  if (name === undefined) throw new Failure(EXIT.invalid, 'invalid-usage', `missing the name of the ${kind}`)
+  if (name === undefined) throw invalidUsage(`missing the name of the ${kind}`)
   valid(objectName(), name, 'name')
   const key = { kind, namespace: namespace ?? DEFAULT_NAMESPACE, name }
   return { path: `/v1/manifests/${kind}/${key.namespace}/${name}`, label: showKey(key) }
@@ -67,5 +67,5 @@ function valid(field: Field<string>, value: string, argument: string): void {
 
 function wrong(argument: string, value: string, why: string): Failure {
   const message = `command-argument value '${value}' is invalid for argument '${argument}'. ${why}.`
-  return new Failure(EXIT.invalid, 'invalid-usage', message)
+  return invalidUsage(message)
 }

@@ -1,6 +1,6 @@
 /** Text that a command prints, or writes to a new file. */
 import { writeFileSync } from 'node:fs'
-import { EXIT, Failure } from './failure.ts'
+import { invalidUsage } from './failure.ts'
 import type { Terminal } from './terminal.ts'
 
 /** `value`: what `--json` prints. A file that is there is not replaced. */
@@ -14,7 +14,7 @@ export function writeOut(terminal: Terminal, value: object, text: string, out: s
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     const why = code === 'EEXIST' ? `${out} is there already; give another name` : `cannot write ${out}: ${message}`
-    throw new Failure(EXIT.invalid, 'invalid-usage', `--out: ${why}`)
+    throw invalidUsage(`--out: ${why}`)
   }
   terminal.result({ ...value, out }, () => [out])
 }

@@ -13,7 +13,7 @@ import { addDenyCommands } from './deny-commands.ts'
 import { addDiffCommand } from './diff-command.ts'
 import { withExample } from './examples.ts'
 import { addExplainCommand } from './explain-command.ts'
-import { asFailure, EXIT, Failure } from './failure.ts'
+import { asFailure, EXIT, invalidUsage } from './failure.ts'
 import { refuseRepeated } from './flag-values.ts'
 import { addReleaseCommand } from './instance-commands.ts'
 import { addInventoryCommands } from './inventory-commands.ts'
@@ -94,7 +94,7 @@ export async function runCli(args: readonly string[], surroundings: CliContext):
     if (error.code === 'commander.help') return EXIT.invalid
     const hint = error.code === 'commander.excessArguments' ? mistyped(program, args) : ''
     const message = error.message.replace(/^error: /, '')
-    terminal.fail(new Failure(EXIT.invalid, 'invalid-usage', hint === '' ? message : message.replace(/\.?$/, hint)))
+    terminal.fail(invalidUsage(hint === '' ? message : message.replace(/\.?$/, hint)))
     return EXIT.invalid
   }
 }

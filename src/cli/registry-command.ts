@@ -5,7 +5,7 @@ import { type Registry, type RegistryOptions, startRegistry } from '../registry/
 import { type CommonFlags, jsonOption } from './connection.ts'
 import { defaultDataDirectory } from './data-directory.ts'
 import { withExample } from './examples.ts'
-import { EXIT, Failure } from './failure.ts'
+import { invalidUsage } from './failure.ts'
 import { numeric } from './flag-values.ts'
 import { STORE_FLAGS, type StoreFlags, storeFrom, withStore } from './store-flags.ts'
 import { type CliContext, Terminal } from './terminal.ts'
@@ -133,7 +133,7 @@ async function start(options: RegistryOptions): Promise<Registry> {
         message,
       })
     })
-    throw new Failure(EXIT.invalid, 'invalid-usage', messages.join('; '))
+    throw invalidUsage(messages.join('; '))
   }
 }
 

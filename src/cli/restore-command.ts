@@ -11,7 +11,7 @@ import { readSecret, type SecretFlags, withSecret } from './backup-secret.ts'
 import { type CommonFlags, jsonOption } from './connection.ts'
 import { defaultDataDirectory } from './data-directory.ts'
 import { withExample } from './examples.ts'
-import { EXIT, Failure } from './failure.ts'
+import { invalidUsage } from './failure.ts'
 import { openStore, type StoreFlags, withStore } from './store-flags.ts'
 import { type CliContext, Terminal } from './terminal.ts'
 
@@ -45,7 +45,7 @@ export function addRestoreCommand(program: Command, surroundings: CliContext): v
   )
   command.action(async (file: string, flags: RestoreFlags) => {
     if (flags.store !== undefined && flags.dataDir !== undefined) {
-      throw new Failure(EXIT.invalid, 'invalid-usage', 'give --data-dir or --store, not both')
+      throw invalidUsage('give --data-dir or --store, not both')
     }
     const terminal = new Terminal(surroundings, flags.json === true)
     const secret = await readSecret(flags, surroundings.env)

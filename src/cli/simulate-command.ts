@@ -9,9 +9,8 @@ import { capacityOf, LATENCY_SHAPES, type LatencyShape, type Scenario } from '..
 import { type CommonFlags, jsonOption } from './connection.ts'
 import { documentsOf } from './convert-command.ts'
 import { withExample } from './examples.ts'
-import { readHeader } from './explain-command.ts'
-import { EXIT, Failure } from './failure.ts'
-import { collected, numeric, parsed } from './flag-values.ts'
+import { EXIT, Failure, invalidUsage } from './failure.ts'
+import { collected, numeric, parsed, readHeader } from './flag-values.ts'
 import { readPolicyFile } from './policy-file.ts'
 import { type GivenFault, placeFaults, readFault } from './simulation/fault-flag.ts'
 import { checkPictureFile, writePicture } from './simulation/picture-file.ts'
@@ -105,7 +104,7 @@ export function addSimulateCommand(program: Command, surroundings: CliContext): 
 
 function scenarioOf(flags: SimulateFlags, documents: readonly PolicyDocument[]): Scenario {
   const { load, rate, mean, duration: durationMs, fault = [], header = {}, request, ...rest } = flags
-  if (load !== undefined && rate !== undefined) throw usage('--rate excludes --load; give one of the two')
+  if (load !== undefined && rate !== undefined) throw invalidUsage('--rate excludes --load; give one of the two')
   const { clients, servers, workers, zones, from, latency, reports, seed } = rest
   const capacity = capacityOf({ servers, workers, meanMs: mean })
   return {
@@ -119,13 +118,13 @@ function scenarioOf(flags: SimulateFlags, documents: readonly PolicyDocument[]):
 
 function calledService(given: string | undefined, documents: readonly PolicyDocument[]): string {
   const services = documents.map(({ service }) => service).filter((service) => service !== MESH_DOCUMENT)
-  if (given === MESH_DOCUMENT) throw usage(`--service: '${MESH_DOCUMENT}' holds the defaults and is no service`)
+  if (given === MESH_DOCUMENT) throw invalidUsage(`--service: '${MESH_DOCUMENT}' holds the defaults and is no service`)
   // The document of `mesh` holds for a service without one.
   if (given !== undefined && (services.includes(given) || services.length < documents.length)) return given
   const list = services.join(', ')
-  if (given !== undefined) throw usage(`--service: '${given}' is not in the file; it has ${list}`)
+  if (given !== undefined) throw invalidUsage(`--service: '${given}' is not in the file; it has ${list}`)
   if (services.length === 1) return services[0]!
-  throw usage(
+  throw invalidUsage(
     services.length === 0
       ? `the file has the document of '${MESH_DOCUMENT}' only; name the service with --service`
       : `the file has ${services.length} services: name one with --service: ${list}`,
@@ -136,14 +135,14 @@ function checkSize({ perSecond, durationMs, clients, servers }: Scenario, servic
   const calls = Math.round((perSecond * durationMs) / 1_000)
   if (calls > MOST_CALLS) {
     const most = Math.floor((MOST_CALLS * 1_000) / durationMs)
-    throw usage(
+    throw invalidUsage(
       `${calls} calls are more than ${MOST_CALLS}: in this --duration at most --rate ${most}; ` +
         'fewer --servers or --workers, or a longer --mean, lower the rate, too',
     )
   }
   if (clients * servers * services > MOST_PAIRS) {
     const size = `${clients} clients times ${servers} servers of ${services} ${services === 1 ? 'service' : 'services'}`
-    throw usage(`--clients, --servers: ${size} are more than ${MOST_PAIRS}`)
+    throw invalidUsage(`--clients, --servers: ${size} are more than ${MOST_PAIRS}`)
   }
 }
 
@@ -163,8 +162,4 @@ function readRequest(text: string): { readonly method: string; readonly path: st
     throw new InvalidArgumentError("Expected a method and a path, such as 'GET /items/42'.")
   }
   return { method: upper, path }
-}
-
-function usage(message: string): Failure {
-  return new Failure(EXIT.invalid, 'invalid-usage', message)
 }

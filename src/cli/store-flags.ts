@@ -5,7 +5,7 @@ import { check, describeIssue, fields, type Issue, OptionsError } from '../optio
 import type { RegistryOptions } from '../registry/index.ts'
 import { etcdStore } from '../registry/storage/etcd/options.ts'
 import type { Storage } from '../registry/storage/storage.ts'
-import { EXIT, Failure } from './failure.ts'
+import { EXIT, Failure, invalidUsage } from './failure.ts'
 
 export interface StoreFlags {
   readonly store?: string
@@ -54,7 +54,7 @@ export function storeFrom(flags: StoreFlags): RegistryOptions['store'] {
   const given = Object.entries(more).filter(([, value]) => value !== undefined)
   if (given.length === 0) return url
   if (url === undefined) {
-    throw new Failure(EXIT.invalid, 'invalid-usage', `${STORE_FLAGS[`store.${given[0]![0]}`]} is for a --store`)
+    throw invalidUsage(`${STORE_FLAGS[`store.${given[0]![0]}`]} is for a --store`)
   }
   return { url, ...Object.fromEntries(given) }
 }
@@ -73,7 +73,7 @@ export async function openStore(flags: StoreFlags): Promise<{ storage: Storage; 
     const storage = await EtcdStorage.open(store)
     return { storage, place: `etcd at ${store.endpoints.join(', ')} below ${store.prefix}` }
   } catch (error) {
-    if (error instanceof OptionsError) throw new Failure(EXIT.invalid, 'invalid-usage', describe(error.issues))
+    if (error instanceof OptionsError) throw invalidUsage(describe(error.issues))
     throw new Failure(EXIT.unreachable, 'store-unavailable', (error as Error).message)
   }
 }
@@ -88,6 +88,6 @@ function readFlagFile(flag: string, path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {
-    throw new Failure(EXIT.invalid, 'invalid-usage', `${flag}: cannot read ${path}: ${(error as Error).message}`)
+    throw invalidUsage(`${flag}: cannot read ${path}: ${(error as Error).message}`)
   }
 }

@@ -3,7 +3,7 @@ import { InvalidArgumentError } from 'commander'
 import { formatDuration, parseDuration } from '../../options/duration.ts'
 import type { FaultKind } from '../../simulator/faults.ts'
 import type { ScenarioFault } from '../../simulator/scenario.ts'
-import { EXIT, Failure } from '../failure.ts'
+import { type Failure, invalidUsage } from '../failure.ts'
 
 export interface GivenFault {
   readonly text: string
@@ -105,5 +105,5 @@ export function placeFaults(
 }
 
 function wrong(text: string, why: string): Failure {
-  return new Failure(EXIT.invalid, 'invalid-usage', `--fault ${text}: ${why}`)
+  return invalidUsage(`--fault ${text}: ${why}`)
 }

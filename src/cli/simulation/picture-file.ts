@@ -1,13 +1,13 @@
 /** The file of a picture. Another run may replace a picture, and nothing else. */
 import { accessSync, closeSync, constants, fstatSync, openSync, readSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { EXIT, Failure } from '../failure.ts'
+import { Failure, invalidUsage } from '../failure.ts'
 
 const BEGIN = '<svg'
 
 /** Before a long run: @throws Failure if there is something else, or no place for it. */
 export function checkPictureFile(file: string): void {
-  if (file === '-') throw new Failure(EXIT.invalid, 'invalid-usage', '--svg: expected the name of a file')
+  if (file === '-') throw invalidUsage('--svg: expected the name of a file')
   let descriptor: number
   try {
     descriptor = openSync(file, 'r+')
@@ -22,7 +22,7 @@ export function checkPictureFile(file: string): void {
     const bytes = Buffer.alloc(BEGIN.length)
     const count = readSync(descriptor, bytes, 0, BEGIN.length, 0)
     if (count > 0 && bytes.toString('latin1', 0, count) !== BEGIN) {
-      throw new Failure(EXIT.invalid, 'invalid-usage', `--svg: ${file} is there already and no SVG; give another name`)
+      throw invalidUsage(`--svg: ${file} is there already and no SVG; give another name`)
     }
   } catch (error) {
     throw error instanceof Failure ? error : unwritable(file, error)
@@ -49,5 +49,5 @@ export function writePicture(file: string, picture: string): void {
 }
 
 function unwritable(file: string, error: unknown): Failure {
-  return new Failure(EXIT.invalid, 'invalid-usage', `--svg: cannot write ${file}: ${(error as Error).message}`)
+  return invalidUsage(`--svg: cannot write ${file}: ${(error as Error).message}`)
 }
