@@ -6,6 +6,7 @@ import { isUint8Array } from 'node:util/types'
 import type { Dispatcher } from 'undici'
 import type { Attempt } from '../../core/attempt.ts'
 import { isPropagated, writeCarrier } from '../../core/carrier.ts'
+import { lengthOf } from '../../core/digits.ts'
 import { APPENDING, REPLACING, removeHeader } from '../../core/flat-carrier.ts'
 import type { RequestHead } from '../../core/request-head.ts'
 import { parseDuration } from '../../options/duration.ts'
@@ -132,7 +133,7 @@ export function prepareRequest(
 }
 
 function checkLength(length: string | undefined): void {
-  if (length === undefined || /^\d{1,15}$/.test(length)) return
+  if (length === undefined || lengthOf(length) >= 0) return
   throw new OptionsError('request', [
     { path: ['headers', 'content-length'], message: `expected a number of bytes, got ${show(length)}` },
   ])

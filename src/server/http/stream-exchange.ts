@@ -1,5 +1,6 @@
 /** From a new stream to Node's request and response, which the server gives to its listeners. */
 import { type IncomingMessage, METHODS, maxHeaderSize, type Server } from 'node:http'
+import { lengthOf } from '../../core/digits.ts'
 import type { EventSink } from '../../telemetry/events.ts'
 import type { Connection } from '../connection.ts'
 import { InboundMessage } from './headers.ts'
@@ -11,7 +12,6 @@ import { addHeaders, StreamSocket } from './stream-socket.ts'
 /** The methods that the parser of HTTP/1.1 knows. */
 const KNOWN_METHODS: ReadonlySet<string> = new Set(METHODS.filter((method) => method !== 'CONNECT'))
 const CONTINUE = /(?:^|\W)100-continue(?:$|\W)/i
-const LENGTH = /^\d{1,15}$/
 const CHUNKED = ['transfer-encoding', 'chunked']
 
 type Node = IncomingMessage & { httpVersionMajor: number; httpVersionMinor: number; httpVersion: string }
@@ -77,8 +77,8 @@ class StreamHead {
     this.#bytes += name.length + value.length
     switch (name) {
       case 'content-length':
-        if (this.length >= 0 || !LENGTH.test(value)) this.problem = 'The content-length is no single number.'
-        this.length = Number(value)
+        if (this.length >= 0 || lengthOf(value) < 0) this.problem = 'The content-length is no single number.'
+        this.length = lengthOf(value)
         break
       case 'expect':
         this.expect = this.expect === undefined ? value : `${this.expect}, ${value}`
