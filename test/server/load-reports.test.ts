@@ -192,6 +192,20 @@ describe('a server of inmesh/1', () => {
   })
 })
 
+/** Cancels a request to `/long` whose handler runs, and `left` counts it. It stays in flight. */
+async function cancelledLong(port: number, left: () => number): Promise<Client> {
+  const client = await DOORS['HTTP/1.1']!(port, US)
+  await client.get()
+  const controller = new AbortController()
+  const long = ask(port, { path: '/long', as: US, signal: controller.signal }).catch(() => undefined)
+  await expect.poll(async () => (await client.get()).load?.inFlight).toBe(1)
+  controller.abort()
+  await long
+  await expect.poll(left).toBe(1)
+  expect((await client.get()).load!.inFlight).toBe(1)
+  return client
+}
+
 describe('a cancelled request', () => {
   it('is in flight until its handler is done', async () => {
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -201,15 +215,7 @@ describe('a cancelled request', () => {
       response.on('close', () => (left += 1))
       await promise
     })
-    const client = await DOORS['HTTP/1.1']!(port, US)
-    await client.get()
-    const controller = new AbortController()
-    const long = ask(port, { path: '/long', as: US, signal: controller.signal }).catch(() => undefined)
-    await expect.poll(async () => (await client.get()).load?.inFlight).toBe(1)
-    controller.abort()
-    await long
-    await expect.poll(() => left).toBe(1)
-    expect((await client.get()).load!.inFlight).toBe(1)
+    const client = await cancelledLong(port, () => left)
     resolve()
     await expect.poll(async () => (await client.get()).load?.inFlight).toBe(0)
   })
@@ -224,15 +230,7 @@ describe('a cancelled request', () => {
         end = () => response.end('too late')
       }
     })
-    const client = await DOORS['HTTP/1.1']!(port, US)
-    await client.get()
-    const controller = new AbortController()
-    const long = ask(port, { path: '/long', as: US, signal: controller.signal }).catch(() => undefined)
-    await expect.poll(async () => (await client.get()).load?.inFlight).toBe(1)
-    controller.abort()
-    await long
-    await expect.poll(() => left).toBe(1)
-    expect((await client.get()).load!.inFlight).toBe(1)
+    const client = await cancelledLong(port, () => left)
     end()
     expect((await client.get()).load!.inFlight).toBe(0)
   })
