@@ -1,6 +1,6 @@
 /**
- * Many clients of one service, each with a separate view of the servers that they share. Calls and
- * failures are counted by the second in which a call began.
+ * Many clients of one service, each with a separate view of the servers that they share. Calls
+ * are counted by the second in which they began.
  */
 import type { Call } from '../../src/core/call.ts'
 import type { Outcome } from '../../src/core/outcome.ts'
@@ -24,56 +24,26 @@ export interface CrowdParts {
   readonly lengthMs: number
   /** Of each client. */
   readonly options: ServiceOptions
-  /** Servers share their machines with others that sleep now and then. @defaultValue false */
-  readonly antagonists?: boolean
 }
-
-const AWAKE_MS = 2_000
 
 /** One server: its queue, and the address at which it listens. */
 export class CrowdServer {
   readonly id: string
   readonly server: SimulatedServer
   readonly well: Handler
-  /** Its service times are multiplied by this. */
-  factor = 1
-  #asleep = false
 
-  constructor(id: string, parts: CrowdParts, clock: FakeClock, chance: Chance) {
+  constructor(id: string, { workers, meanMs }: CrowdParts, clock: FakeClock, chance: Chance) {
     this.id = id
-    const draw = (): number => {
-      // Drawn again while negative: the mean of what is left is 1.288 times that of the normal.
-      let ms = -1
-      while (ms < 0) ms = (parts.meanMs / 1.288) * (1 + normal(chance))
-      return (ms * this.factor) / (this.#asleep ? 2 : 1)
-    }
-    this.well = new Workers(clock, parts.workers, draw).handle
+    this.well = new Workers(clock, workers, () => chance.positiveNormal(meanMs)).handle
     this.server = new SimulatedServer({ clock, handler: this.well })
-    if (parts.antagonists !== true) return
-    const awake = chance.between(0.1, 0.7)
-    const asleepMs = (AWAKE_MS * (1 - awake)) / awake
-    const turn = (): void => {
-      this.#asleep = !this.#asleep
-      const ms = chance.exponential(this.#asleep ? asleepMs : AWAKE_MS)
-      if (clock.now() + ms < parts.lengthMs) clock.startTimer(ms, turn, undefined)
-    }
-    this.#asleep = chance.happens(awake)
-    turn()
   }
-}
-
-function normal(chance: Chance): number {
-  return Math.sqrt(-2 * Math.log(1 - chance.random())) * Math.cos(2 * Math.PI * chance.random())
 }
 
 export interface CrowdResult {
   readonly calls: number
   readonly failed: number
-  readonly p50Ms: number
-  readonly p99Ms: number
   /** By the second in which they began. */
   readonly callsBySecond: readonly number[]
-  readonly failedBySecond: readonly number[]
 }
 
 export class Crowd {
@@ -119,29 +89,20 @@ export class Crowd {
     const perSecond = (load * servers * workers * 1_000) / meanMs
     const seconds = Math.ceil(lengthMs / 1_000)
     const callsBySecond: number[] = new Array(seconds).fill(0)
-    const failedBySecond: number[] = new Array(seconds).fill(0)
-    const durations: number[] = []
     let [calls, failed] = [0, 0]
     const chance = new Chance(seed + 1)
     const send = (): void => {
-      const second = Math.floor(this.clock.now() / 1_000)
       calls += 1
-      callsBySecond[second]! += 1
+      callsBySecond[Math.floor(this.clock.now() / 1_000)]! += 1
       const client = chance.oneOf(this.clients)
       client.send((call, outcome) => {
-        if (outcome.verdict === 'success') durations.push(this.clock.now() - call.startedAt)
-        else {
-          failed += 1
-          failedBySecond[second]! += 1
-        }
+        if (outcome.verdict !== 'success') failed += 1
         ended?.(call, outcome, client)
       })
     }
     offer(this.clock, chance, () => perSecond, lengthMs, send)
     this.clock.advance(lengthMs + 30_000)
     for (const client of this.clients) client.close()
-    durations.sort((a, b) => a - b)
-    const percentile = (share: number): number => durations[Math.floor(share * durations.length)] ?? Number.NaN
-    return { calls, failed, p50Ms: percentile(0.5), p99Ms: percentile(0.99), callsBySecond, failedBySecond }
+    return { calls, failed, callsBySecond }
   }
 }

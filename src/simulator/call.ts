@@ -125,25 +125,20 @@ class SimulatedAttempt extends Attempt {
   #ownTimeout = false
   #giveUp: (() => void) | undefined
 
-  start(): void {
+  /** `since`: when the call began to wait. */
+  start(since?: number): void {
     const { stack } = this.call
     const code = startAttempt(stack, this)
     if (code === undefined) this.launch()
-    else if (code === 'no-endpoints') this.#awaitEndpoint(stack.clock.now())
+    else if (code === 'no-endpoints') this.#awaitEndpoint(since ?? stack.clock.now())
     else this.#notStarted(code)
   }
 
   #awaitEndpoint(since: number): void {
     const { call } = this
     awaitEndpoint(call.stack, call, since, false, (ended) => {
-      if (ended !== undefined) {
-        this.#notStarted(ended)
-        return
-      }
-      const code = startAttempt(call.stack, this)
-      if (code === undefined) this.launch()
-      else if (code === 'no-endpoints') this.#awaitEndpoint(since)
-      else this.#notStarted(code)
+      if (ended === undefined) this.start(since)
+      else this.#notStarted(ended)
     })
   }
 

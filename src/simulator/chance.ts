@@ -35,24 +35,26 @@ export class Chance {
     return -Math.log(1 - this.random()) * mean
   }
 
-  /** Box and Muller 1958; never below a tenth of the mean, because nothing is served in no time. */
+  /** Never below a tenth of the mean, because nothing is served in no time. */
   normal(mean: number, deviation: number): number {
-    const radius = Math.sqrt(-2 * Math.log(1 - this.random()))
-    return Math.max(mean / 10, mean + deviation * radius * Math.cos(2 * Math.PI * this.random()))
+    return Math.max(mean / 10, mean + deviation * this.#standardNormal())
   }
 
   /** Drawn again while it is negative, then scaled to the mean: its deviation is 0.8 of that. */
   positiveNormal(mean: number): number {
     for (;;) {
-      const radius = Math.sqrt(-2 * Math.log(1 - this.random()))
-      const drawn = 1 + radius * Math.cos(2 * Math.PI * this.random())
+      const drawn = 1 + this.#standardNormal()
       if (drawn > 0) return (mean * drawn) / 1.2876
     }
   }
 
   logNormal(mean: number, sigma: number): number {
+    return mean * Math.exp(sigma * this.#standardNormal() - (sigma * sigma) / 2)
+  }
+
+  /** Box and Muller 1958. */
+  #standardNormal(): number {
     const radius = Math.sqrt(-2 * Math.log(1 - this.random()))
-    const normal = radius * Math.cos(2 * Math.PI * this.random())
-    return mean * Math.exp(sigma * normal - (sigma * sigma) / 2)
+    return radius * Math.cos(2 * Math.PI * this.random())
   }
 }

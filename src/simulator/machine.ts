@@ -6,6 +6,7 @@ import type { Call } from '../core/call.ts'
 import type { Clock, Timer } from '../core/clock.ts'
 import { type Outcome, outcome, SUCCESS } from '../core/outcome.ts'
 import type { Chance } from './chance.ts'
+import { Fifo } from './fifo.ts'
 import type { Handler } from './server.ts'
 
 interface Job {
@@ -24,8 +25,7 @@ export class Machine {
   readonly #clock: Clock
   readonly #workers: number
   readonly #workMs: () => number
-  #queue: Job[] = []
-  #head = 0
+  readonly #queue = new Fifo<Job>()
   readonly #running = new Set<Job>()
   #speed = 1
   #slowness = 1
@@ -68,12 +68,9 @@ export class Machine {
   }
 
   #next(): void {
-    while (this.#running.size < this.#workers && this.#head < this.#queue.length) {
-      const job = this.#queue[this.#head++]!
-      if (this.#head > 1_000 && this.#head * 2 > this.#queue.length) {
-        this.#queue.splice(0, this.#head)
-        this.#head = 0
-      }
+    while (this.#running.size < this.#workers) {
+      const job = this.#queue.shift()
+      if (job === undefined) return
       const now = this.#clock.now()
       // Expired work is not begun: the deadline travelled with the request.
       if (job.gone || now >= job.call.deadlineAt) {

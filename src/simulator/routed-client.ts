@@ -13,7 +13,7 @@ import type { Outcome } from '../core/outcome.ts'
 import type { RequestHead } from '../core/request-head.ts'
 import { SILENT, type Telemetry } from '../core/telemetry.ts'
 import type { Instance } from '../discovery/instance.ts'
-import { type PolicyDocument, resolvePolicy } from '../discovery/policy-document.ts'
+import { type PolicyDocument, resolvePolicy, type ServicePolicy } from '../discovery/policy-document.ts'
 import { NONE_LEFT } from '../discovery/resolver.ts'
 import { OverrideProofs } from '../identity/override-proofs.ts'
 import { type EventSink, NO_EVENTS } from '../telemetry/events.ts'
@@ -67,7 +67,11 @@ export class RoutedClient {
 
   /** Puts the document of a service in force, over that of the mesh. */
   configure(document: PolicyDocument, mesh: PolicyDocument | null = null): void {
-    this.#of(document.service).configure(resolvePolicy(mesh, document))
+    this.enforce(document.service, resolvePolicy(mesh, document))
+  }
+
+  enforce(service: string, policy: ServicePolicy): void {
+    this.#of(service).configure(policy)
   }
 
   /** Replaces the instances of `service`, as discovery does. */

@@ -12,6 +12,7 @@ import { SILENT } from '../core/telemetry.ts'
 import { endAttempt, endCall, startAttempt, startCall } from '../resilience/execution.ts'
 import { compileServerStack, ServerLimits, type Stack } from '../resilience/stack.ts'
 import { LoadMeter } from '../server/load-meter.ts'
+import { Fifo } from './fifo.ts'
 
 /** Replies once, at some later instant; a cancelled call need not be answered. */
 export type Handler = (call: Call, reply: (outcome: Outcome) => void) => void
@@ -171,8 +172,7 @@ export class Workers {
   readonly #count: number
   readonly #serviceMs: () => number
   readonly #capacity: number
-  readonly #queue: Job[] = []
-  #head = 0
+  readonly #queue = new Fifo<Job>()
   #busy = 0
 
   constructor(clock: Clock, count: number, serviceMs: () => number, capacity = Number.POSITIVE_INFINITY) {
@@ -183,7 +183,7 @@ export class Workers {
   }
 
   get waiting(): number {
-    return this.#queue.length - this.#head
+    return this.#queue.length
   }
 
   get busy(): number {
@@ -204,12 +204,9 @@ export class Workers {
   }
 
   #next(): void {
-    while (this.#busy < this.#count && this.#head < this.#queue.length) {
-      const job = this.#queue[this.#head++]!
-      if (this.#head > 1_000 && this.#head * 2 > this.#queue.length) {
-        this.#queue.splice(0, this.#head)
-        this.#head = 0
-      }
+    while (this.#busy < this.#count) {
+      const job = this.#queue.shift()
+      if (job === undefined) return
       // Expired work is not begun: the deadline travelled with the request.
       if (job.gone || this.#clock.now() >= job.call.deadlineAt) continue
       this.#busy += 1

@@ -3,7 +3,7 @@
  * scenario gives the same figures.
  */
 import { SILENT, type Telemetry } from '../core/telemetry.ts'
-import { MESH_DOCUMENT, type ServicePolicy } from '../discovery/policy-document.ts'
+import type { ServicePolicy } from '../discovery/policy-document.ts'
 import { HASHING_BALANCERS } from '../resilience/balancing-settings.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import { FakeClock } from '../testing/fake-clock.ts'
@@ -69,7 +69,6 @@ export function simulate(scenario: Scenario, mostAttempts = MOST_ATTEMPTS): Simu
   }
   const observed = new Observed(clock, scenario)
   const keys = new Chance(seed + 1)
-  const mesh = documents.find((document) => document.service === MESH_DOCUMENT) ?? null
   for (let i = 0; i < scenario.clients; i++) {
     const client = new RoutedClient(clock, zones > 1 ? `zone-${(i % zones) + 1}` : undefined, {
       ...{ id: `client-${i + 1}`, caller: scenario.from, request: scenario.request },
@@ -78,7 +77,7 @@ export function simulate(scenario: Scenario, mostAttempts = MOST_ATTEMPTS): Simu
     })
     clients.push(client)
     for (const [name, instances] of made) {
-      client.configure(documents.find((document) => document.service === name) ?? { service: name }, mesh)
+      client.enforce(name, policies.get(name)!)
       client.use(
         name,
         instances.map(({ placed }) => placed),
