@@ -147,7 +147,7 @@ class SimulatedAttempt extends Attempt {
     const { call } = this
     const { clock, retry } = call.stack
     let ms = call.deadlineAt - this.startedAt
-    if (retry.settings.perTryTimeoutMs < ms && retry.mayFollow(this)) {
+    if (retry.settings.perTryTimeoutMs < ms && retry.bounds(this)) {
       ms = retry.settings.perTryTimeoutMs
       this.#ownTimeout = true
     }

@@ -64,6 +64,14 @@ describe('policies of the document', () => {
     expect(without.total.retries).toBe(0)
   })
 
+  it('perTryTimeout bounds the last attempt if the document says so', () => {
+    const slow = { meanMs: 100, latency: 'constant', perSecond: 100 } as const
+    const retry = { attempts: 1, perTryTimeout: '50ms' } as const
+    expect(run({ ...NOTHING_HELPS, retry }, slow).total.failed).toBe(0)
+    const { total } = run({ ...NOTHING_HELPS, retry: { ...retry, boundLastTry: true } }, slow)
+    expect(total.failed).toBe(total.calls)
+  })
+
   it('a call that must not be repeated is not retried', () => {
     const request = { method: 'POST', path: '/', header: () => undefined }
     const { total } = run({ ...NOTHING_HELPS, retry: { attempts: 3, statuses: [500] } }, { ...failing, request })
