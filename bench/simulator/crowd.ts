@@ -1,16 +1,11 @@
-/**
- * Many clients of one service, each with a separate view of the servers that they share. Calls
- * are counted by the second in which they began.
- */
+/** Clients alike, each with a separate view of the servers that they share, under a steady load. */
 import type { Call } from '../../src/core/call.ts'
 import type { Outcome } from '../../src/core/outcome.ts'
 import type { EjectionListener } from '../../src/resilience/cluster-health.ts'
 import type { ServiceOptions } from '../../src/resilience/settings.ts'
 import { Chance } from '../../src/simulator/chance.ts'
-import { at, offer } from '../../src/simulator/load.ts'
-import { type Handler, SimulatedServer, Workers } from '../../src/simulator/server.ts'
-import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { SimulatedClient } from './client.ts'
+import { Servers } from './servers.ts'
 
 export interface CrowdParts {
   readonly seed: number
@@ -26,19 +21,6 @@ export interface CrowdParts {
   readonly options: ServiceOptions
 }
 
-/** One server: its queue, and the address at which it listens. */
-export class CrowdServer {
-  readonly id: string
-  readonly server: SimulatedServer
-  readonly well: Handler
-
-  constructor(id: string, { workers, meanMs }: CrowdParts, clock: FakeClock, chance: Chance) {
-    this.id = id
-    this.well = new Workers(clock, workers, () => chance.positiveNormal(meanMs)).handle
-    this.server = new SimulatedServer({ clock, handler: this.well })
-  }
-}
-
 export interface CrowdResult {
   readonly calls: number
   readonly failed: number
@@ -46,61 +28,40 @@ export interface CrowdResult {
   readonly callsBySecond: readonly number[]
 }
 
-export class Crowd {
-  readonly clock: FakeClock
-  readonly servers: readonly CrowdServer[]
+export class Crowd extends Servers {
   readonly clients: readonly SimulatedClient[]
-  readonly chance: Chance
-  /** Told of each ejection of each client. */
+  /** Notified of each ejection of each client. */
   onEjected: ((id: string) => void) | undefined
   readonly #parts: CrowdParts
 
   constructor(parts: CrowdParts) {
+    const { seed, servers, workers, meanMs, options } = parts
+    super(seed, { servers, workers, meanMs, workMs: (chance) => chance.positiveNormal(meanMs) })
     this.#parts = parts
-    this.clock = new FakeClock({ seed: parts.seed })
-    this.chance = new Chance(parts.seed)
     const { clock } = this
-    this.servers = Array.from({ length: parts.servers }, (_, i) => new CrowdServer(`e${i}`, parts, clock, this.chance))
     const onEjection: EjectionListener = ({ id }, _from, to) => {
       if (to === 'ejected') this.onEjected?.(id)
     }
     this.clients = Array.from(
       { length: parts.clients },
-      () => new SimulatedClient({ clock, options: parts.options, listeners: { onEjection } }),
+      () => new SimulatedClient({ clock, options, listeners: { onEjection } }),
     )
-    for (const client of this.clients) client.use(new Map(this.servers.map(({ id, server }) => [id, server])))
-  }
-
-  at(ms: number, happen: () => void): void {
-    at(this.clock, ms, happen)
-  }
-
-  /** Whether something listens at the addresses of `servers`. */
-  listen(servers: readonly CrowdServer[], listens: boolean): void {
-    for (const client of this.clients) {
-      const instances = new Map(client.instances)
-      for (const { id, server } of servers) instances.set(id, listens ? server : undefined)
-      client.instances = instances
-    }
+    for (const client of this.clients) client.use(this.instances)
   }
 
   run(ended?: (call: Call, outcome: Outcome, client: SimulatedClient) => void): CrowdResult {
-    const { seed, load, workers, meanMs, lengthMs, servers } = this.#parts
-    const perSecond = (load * servers * workers * 1_000) / meanMs
-    const seconds = Math.ceil(lengthMs / 1_000)
-    const callsBySecond: number[] = new Array(seconds).fill(0)
+    const { seed, load, lengthMs } = this.#parts
+    const callsBySecond: number[] = new Array(Math.ceil(lengthMs / 1_000)).fill(0)
     let [calls, failed] = [0, 0]
-    const chance = new Chance(seed + 1)
-    const send = (): void => {
+    const send = (client: SimulatedClient): void => {
       calls += 1
       callsBySecond[Math.floor(this.clock.now() / 1_000)]! += 1
-      const client = chance.oneOf(this.clients)
       client.send((call, outcome) => {
         if (outcome.verdict !== 'success') failed += 1
         ended?.(call, outcome, client)
       })
     }
-    offer(this.clock, chance, () => perSecond, lengthMs, send)
+    this.offer(this.clients, new Chance(seed + 1), () => load, lengthMs, send)
     this.clock.advance(lengthMs + 30_000)
     for (const client of this.clients) client.close()
     return { calls, failed, callsBySecond }

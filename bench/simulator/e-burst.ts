@@ -6,7 +6,8 @@
 import type { ServiceOptions } from '../../src/resilience/settings.ts'
 import { Chance } from '../../src/simulator/chance.ts'
 import { offer } from '../../src/simulator/load.ts'
-import { SimulatedServer, Workers } from '../../src/simulator/server.ts'
+import { Machine } from '../../src/simulator/machine.ts'
+import { SimulatedServer } from '../../src/simulator/server.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { SimulatedClient } from './client.ts'
 
@@ -61,8 +62,8 @@ export function burst(seed: number, kind: keyof typeof BURST_POLICIES): Burst {
     options: { ...options, timeout: TIMEOUT_MS, retry: { ...options.retry, perTryTimeout: PER_TRY_MS } },
   })
   const instances = Array.from({ length: INSTANCES }, () => {
-    const workers = new Workers(clock, WORKERS, () => chance.normal(SERVICE_MS, DEVIATION_MS))
-    return new SimulatedServer({ clock, handler: workers.handle })
+    const machine = new Machine(clock, WORKERS, () => chance.normal(SERVICE_MS, DEVIATION_MS))
+    return new SimulatedServer({ clock, handler: machine.handle })
   })
   client.use(new Map(instances.map((server, i) => [`e${i}`, server])))
   const seconds = UNTIL / 1_000

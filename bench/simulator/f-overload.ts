@@ -9,7 +9,8 @@ import { SERVICE } from '../../src/resilience/settings.ts'
 import { compileServerStack, ServerLimits } from '../../src/resilience/stack.ts'
 import { Chance } from '../../src/simulator/chance.ts'
 import { offer } from '../../src/simulator/load.ts'
-import { SimulatedServer, Workers } from '../../src/simulator/server.ts'
+import { Machine } from '../../src/simulator/machine.ts'
+import { SimulatedServer } from '../../src/simulator/server.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { SimulatedClient } from './client.ts'
 import { Summary } from './summary.ts'
@@ -66,12 +67,12 @@ function run(
     clock,
     options: { timeout: TIMEOUT_MS, retry: { attempts: 1 }, circuitBreaker: false, throttle: false, ejection: false },
   })
-  const workers = new Workers(clock, WORKERS, () => chance.exponential(SERVICE_MS))
+  const machine = new Machine(clock, WORKERS, () => chance.exponential(SERVICE_MS))
   const { limits } = SERVICE.resolve(concurrency === undefined ? {} : { limits: { concurrency } })
   const state = new ServerLimits(clock)
   state.configure(limits)
   const stack = compileServerStack({ state, telemetry: SILENT, clock })
-  client.use(new Map([['e0', new SimulatedServer({ clock, handler: workers.handle, stack })]]))
+  client.use(new Map([['e0', new SimulatedServer({ clock, handler: machine.handle, stack })]]))
   const summary = new Summary()
   offer(
     clock,

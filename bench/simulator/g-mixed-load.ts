@@ -6,7 +6,8 @@
 import type { ServiceOptions } from '../../src/resilience/settings.ts'
 import { Chance } from '../../src/simulator/chance.ts'
 import { offer } from '../../src/simulator/load.ts'
-import { SimulatedServer, Workers } from '../../src/simulator/server.ts'
+import { Machine } from '../../src/simulator/machine.ts'
+import { SimulatedServer } from '../../src/simulator/server.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import type { SLOW_ENDPOINT_POLICIES } from './a-slow-endpoint.ts'
 import { SimulatedClient } from './client.ts'
@@ -39,8 +40,8 @@ export function mixedLoad(seed: number, policy: (typeof SLOW_ENDPOINT_POLICIES)[
     ...(policy.balancer !== undefined && { balancer: policy.balancer }),
   })
   const instances = Array.from({ length: INSTANCES }, () => {
-    const workers = new Workers(clock, WORKERS, () => (chance.happens(LONG_SHARE) ? LONG_MS : SHORT_MS))
-    return new SimulatedServer({ clock, handler: workers.handle })
+    const machine = new Machine(clock, WORKERS, () => (chance.happens(LONG_SHARE) ? LONG_MS : SHORT_MS))
+    return new SimulatedServer({ clock, handler: machine.handle })
   })
   client.use(new Map(instances.map((server, i) => [`e${i}`, server])))
   const meanMs = LONG_SHARE * LONG_MS + (1 - LONG_SHARE) * SHORT_MS

@@ -12,7 +12,8 @@ import { compileServerStack, ServerLimits } from '../../src/resilience/stack.ts'
 import type { Instances } from '../../src/simulator/call.ts'
 import { Chance } from '../../src/simulator/chance.ts'
 import { at, offer } from '../../src/simulator/load.ts'
-import { answersAfter, type Handler, hangs, SimulatedServer, Workers } from '../../src/simulator/server.ts'
+import { Machine } from '../../src/simulator/machine.ts'
+import { answersAfter, type Handler, hangs, SimulatedServer } from '../../src/simulator/server.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { SimulatedClient } from './client.ts'
 import { Ledger } from './ledger.ts'
@@ -189,7 +190,7 @@ function usual(world: World, below: SimulatedClient | undefined): Handler {
     }
   }
   const mean = chance.between(1, 50)
-  if (chance.happens(0.5)) return new Workers(clock, chance.integer(1, 8), () => chance.exponential(mean), 100).handle
+  if (chance.happens(0.5)) return new Machine(clock, chance.integer(1, 8), () => chance.exponential(mean), 100).handle
   return answersAfter(clock, () => chance.exponential(mean))
 }
 

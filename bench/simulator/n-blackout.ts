@@ -45,11 +45,11 @@ export function blackout(seed: number, parts: BlackoutParts): Blackout {
   const back = FROM_MS + outageMs
   const ill = meets === 'silence' ? hangs : answersAfter(crowd.clock, () => 1, FAILURE)
   crowd.at(FROM_MS, () => {
-    if (meets === 'closed ports') crowd.listen(crowd.servers, false)
-    else for (const { server } of crowd.servers) server.handler = ill
+    if (meets === 'closed ports') crowd.listen(crowd.all, false)
+    else for (const { server } of crowd.all) server.handler = ill
   })
   crowd.at(back, () => {
-    const living = crowd.servers.slice(stayDead)
+    const living = crowd.all.slice(stayDead)
     if (meets === 'closed ports') crowd.listen(living, true)
     else for (const { server, well } of living) server.handler = well
   })

@@ -37,33 +37,33 @@ export function failuresInPart(seed: number, what: PartialFault): FailuresInPart
     options: { retry: { attempts: 1 }, timeout: 1_000 },
   })
   const { chance } = crowd
-  const ill = what === 'none' ? 0 : what.startsWith('all') ? crowd.servers.length : what.startsWith('a third') ? 6 : 1
+  const ill = what === 'none' ? 0 : what.startsWith('all') ? crowd.all.length : what.startsWith('a third') ? 6 : 1
   const share = what === 'all fail 2 %' ? 0.02 : what === 'half fail in 1 ms' ? 0.5 : 0.3
   const soon = answersAfter(crowd.clock, () => 1, FAILURE)
   let unfounded = 0
   crowd.onEjected = (id) => {
-    if (ill === crowd.servers.length || Number(id.slice(1)) >= ill) unfounded += 1
+    if (ill === crowd.all.length || Number(id.slice(1)) >= ill) unfounded += 1
   }
   let arrived = 0
   crowd.at(FROM_MS, () => {
-    for (const each of crowd.servers.slice(0, ill)) {
+    for (const each of crowd.all.slice(0, ill)) {
       each.server.handler = (call, reply) => {
         if (!chance.happens(share)) each.well(call, reply)
         else if (what === 'half fail in 1 ms') soon(call, reply)
         else each.well(call, (ended) => reply(ended === SUCCESS ? FAILURE : ended))
       }
     }
-    arrived = -crowd.servers[0]!.server.arrived
+    arrived = -crowd.all[0]!.server.arrived
   })
   crowd.at(UNTIL_MS, () => {
-    for (const each of crowd.servers) each.server.handler = each.well
-    arrived += crowd.servers[0]!.server.arrived
+    for (const each of crowd.all) each.server.handler = each.well
+    arrived += crowd.all[0]!.server.arrived
   })
   const { calls, failed, callsBySecond } = crowd.run()
   const during = callsBySecond.slice(FROM_MS / 1_000, UNTIL_MS / 1_000).reduce((sum, each) => sum + each, 0)
   return {
     ...{ what, calls, failed, unfounded },
     failedPercent: (100 * failed) / during,
-    share: (arrived * crowd.servers.length) / during,
+    share: (arrived * crowd.all.length) / during,
   }
 }

@@ -2,14 +2,13 @@
  * (p) Three zones with 2, 3 and 5 servers. Callers stand in the smallest zone or in all of them;
  * the load rises from 20 % to 95 % of the capacity and falls again. Calls fail after 1 s.
  */
-
 import { Chance } from '../../src/simulator/chance.ts'
-import { offer } from '../../src/simulator/load.ts'
 import { type Placed, RoutedClient } from '../../src/simulator/routed-client.ts'
-import { SimulatedServer, Workers } from '../../src/simulator/server.ts'
-import { FakeClock } from '../../src/testing/fake-clock.ts'
+import { Servers } from './servers.ts'
 
 const ZONES = { a: 2, b: 3, c: 5 } as const
+/** The zone of each server. */
+const OF_SERVERS = Object.entries(ZONES).flatMap(([zone, count]) => new Array<string>(count).fill(zone))
 const WORKERS = 4
 const MEAN_MS = 40
 /** Of the capacity, in steps of 10 s. */
@@ -39,14 +38,12 @@ export function zonesByLoad(
   clients: number,
   zone: 'prefer' | 'ignore' = 'prefer',
 ): Zones {
-  const clock = new FakeClock({ seed })
-  const chance = new Chance(seed)
-  const placed = Object.entries(ZONES).flatMap(([zone, count]) =>
-    Array.from({ length: count }, (_, i): Placed => {
-      const { handle } = new Workers(clock, WORKERS, () => chance.exponential(MEAN_MS))
-      return { id: `${zone}-${i}`, zone, server: new SimulatedServer({ clock, handler: handle }) }
-    }),
-  )
+  const servers = new Servers(seed, {
+    ...{ servers: OF_SERVERS.length, workers: WORKERS, meanMs: MEAN_MS },
+    workMs: (chance) => chance.exponential(MEAN_MS),
+  })
+  const { clock } = servers
+  const placed = servers.all.map(({ id, server }, i): Placed => ({ id, zone: OF_SERVERS[i]!, server }))
   const everywhere = Object.keys(ZONES)
   const own = Array.from({ length: clients }, (_, i) => (callers === 'in zone a' ? 'a' : everywhere[i % 3]!))
   const doors = own.map((each) => new RoutedClient(clock, each))
@@ -55,27 +52,18 @@ export function zonesByLoad(
     door.use('inventory', placed)
   }
   const steps = LOADS.map(() => ({ calls: 0, failed: 0, local: 0, durations: [] as number[] }))
-  const capacity = (placed.length * WORKERS * 1_000) / MEAN_MS
   const loadAt = (now: number): number => LOADS[Math.min(LOADS.length - 1, Math.floor(now / STEP_MS))]!
-  const arrivals = new Chance(seed + 1)
   const until = LOADS.length * STEP_MS
-  offer(
-    clock,
-    arrivals,
-    (now) => capacity * loadAt(now),
-    until,
-    () => {
-      const at = clock.now()
-      const step = steps[Math.floor(at / STEP_MS)]!
-      const from = arrivals.integer(0, doors.length - 1)
-      doors[from]!.send('inventory', (call, { verdict }) => {
-        step.calls += 1
-        if (verdict === 'success') step.durations.push(clock.now() - at)
-        else step.failed += 1
-        if (call.endpoint?.zone === own[from]) step.local += 1
-      })
-    },
-  )
+  servers.offer([...doors.entries()], new Chance(seed + 1), loadAt, until, ([from, door]) => {
+    const at = clock.now()
+    const step = steps[Math.floor(at / STEP_MS)]!
+    door.send('inventory', (call, { verdict }) => {
+      step.calls += 1
+      if (verdict === 'success') step.durations.push(clock.now() - at)
+      else step.failed += 1
+      if (call.endpoint?.zone === own[from]) step.local += 1
+    })
+  })
   clock.advance(until + 20_000)
   for (const door of doors) door.close()
   const peak = steps[4]!

@@ -3,7 +3,8 @@
  * against the same fleet without faults.
  */
 import { Chance } from '../../src/simulator/chance.ts'
-import { type Fault, type Fleet, type FleetPolicy, runFleet } from './fleet.ts'
+import { type Fleet, type FleetPolicy, runFleet } from './fleet.ts'
+import type { Fault } from './servers.ts'
 
 const MS = 15_000
 /** Enough for percentiles, and a run of a second. */

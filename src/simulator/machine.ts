@@ -1,6 +1,6 @@
 /**
- * A simulated machine: workers with one queue, whose speed depends on its neighbours. A running job
- * goes on at the new speed when the speed changes.
+ * A simulated machine: workers with one queue, whose speed depends on its neighbours. A running
+ * job goes on at the new speed, and to its end when its caller is gone: few handlers look.
  */
 import type { Call } from '../core/call.ts'
 import type { Clock, Timer } from '../core/clock.ts'
@@ -20,21 +20,27 @@ interface Job {
 }
 
 const EXPIRED = outcome('failure', 'deadline-exceeded')
+const FULL = outcome('failure', 'overloaded', undefined, 503)
 
 export class Machine {
   readonly #clock: Clock
   readonly #workers: number
   readonly #workMs: () => number
+  readonly #mostWaiting: number
   readonly #queue = new Fifo<Job>()
   readonly #running = new Set<Job>()
   #speed = 1
   #slowness = 1
 
-  /** `workMs`: the time that the next request takes at speed 1. */
-  constructor(clock: Clock, workers: number, workMs: () => number) {
+  /**
+   * `workMs`: the time that the next request takes at speed 1. Requests beyond `mostWaiting` are
+   * answered with 503.
+   */
+  constructor(clock: Clock, workers: number, workMs: () => number, mostWaiting = Number.POSITIVE_INFINITY) {
     this.#clock = clock
     this.#workers = workers
     this.#workMs = workMs
+    this.#mostWaiting = mostWaiting
   }
 
   set speed(speed: number) {
@@ -59,6 +65,10 @@ export class Machine {
   }
 
   readonly handle: Handler = (call, reply) => {
+    if (this.#queue.length >= this.#mostWaiting) {
+      reply(FULL)
+      return
+    }
     const job: Job = { call, reply, gone: false, workMs: 0, since: 0, timer: undefined }
     call.whenCancelled = () => {
       job.gone = true

@@ -12,7 +12,6 @@ import { SILENT } from '../core/telemetry.ts'
 import { endAttempt, endCall, startAttempt, startCall } from '../resilience/execution.ts'
 import { compileServerStack, ServerLimits, type Stack } from '../resilience/stack.ts'
 import { LoadMeter } from '../server/load-meter.ts'
-import { Fifo } from './fifo.ts'
 
 /** Replies once, at some later instant; a cancelled call need not be answered. */
 export type Handler = (call: Call, reply: (outcome: Outcome) => void) => void
@@ -146,6 +145,7 @@ export class SimulatedServer {
 }
 
 const GONE = outcome('cancelled', 'cancelled')
+
 /** Serves any number at once, each for as long as `durationMs` says. */
 export function answersAfter(clock: Clock, durationMs: () => number, end: Outcome = SUCCESS): Handler {
   return (call, reply) => {
@@ -156,69 +156,3 @@ export function answersAfter(clock: Clock, durationMs: () => number, end: Outcom
 
 /** Takes the request and never answers. */
 export const hangs: Handler = () => {}
-
-interface Job {
-  readonly call: Call
-  readonly reply: (outcome: Outcome) => void
-  gone: boolean
-}
-
-/**
- * A pool of workers with one FIFO queue. A job whose caller is gone is not started, but a running
- * job completes: few handlers check their signal.
- */
-export class Workers {
-  readonly #clock: Clock
-  readonly #count: number
-  readonly #serviceMs: () => number
-  readonly #capacity: number
-  readonly #queue = new Fifo<Job>()
-  #busy = 0
-
-  constructor(clock: Clock, count: number, serviceMs: () => number, capacity = Number.POSITIVE_INFINITY) {
-    this.#clock = clock
-    this.#count = count
-    this.#serviceMs = serviceMs
-    this.#capacity = capacity
-  }
-
-  get waiting(): number {
-    return this.#queue.length
-  }
-
-  get busy(): number {
-    return this.#busy
-  }
-
-  readonly handle: Handler = (call, reply) => {
-    if (this.waiting >= this.#capacity) {
-      reply(FULL)
-      return
-    }
-    const job: Job = { call, reply, gone: false }
-    call.whenCancelled = () => {
-      job.gone = true
-    }
-    this.#queue.push(job)
-    this.#next()
-  }
-
-  #next(): void {
-    while (this.#busy < this.#count) {
-      const job = this.#queue.shift()
-      if (job === undefined) return
-      // Expired work is not begun: the deadline travelled with the request.
-      if (job.gone || this.#clock.now() >= job.call.deadlineAt) continue
-      this.#busy += 1
-      this.#clock.startTimer(this.#serviceMs(), this.#done, job)
-    }
-  }
-
-  readonly #done = (job: Job): void => {
-    this.#busy -= 1
-    job.reply(SUCCESS)
-    this.#next()
-  }
-}
-
-const FULL = outcome('failure', 'overloaded', undefined, 503)
