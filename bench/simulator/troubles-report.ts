@@ -17,6 +17,7 @@ export function figuresN(seed: number): { figures: TroubleFigures['n']; rows: re
     blackout(seed, { load: 0.7, outageMs: 20_000, clients: 3, meets: 'closed ports' }),
     blackout(seed, { load: 0.7, outageMs: 20_000, clients: 3, meets: 'errors' }),
     blackout(seed, { load: 0.7, outageMs: 20_000, clients: 3, meets: 'silence' }),
+    blackout(seed, { load: 0.7, outageMs: 5_000, clients: 3, meets: 'silence' }),
     blackout(seed, { load: 0.3, outageMs: 20_000, clients: 3, meets: 'closed ports', stayDead: 4 }),
   ]
   return {

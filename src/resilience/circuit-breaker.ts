@@ -6,6 +6,7 @@
  * - closed -> open: `minimumCalls` within the window, more than `errorThreshold` of them failed,
  *   and one more fails
  * - open -> half-open: a call asks after `resetAfter`; it becomes the probe, all others are refused
+ * - open -> half-open: a call from before it opened is the first to be answered well
  * - half-open -> closed: the probe succeeds, a stream with the head of its answer; the window
  *   starts empty
  * - half-open -> open: the probe fails
@@ -23,6 +24,7 @@ import { duration, integer, share } from '../options/quantities.ts'
 import { classify } from './classification.ts'
 import { definePolicy, type OptionsOf, type PolicyDefinition, type SettingsOf } from './define-policy.ts'
 import { createCircuit, type DrivenCircuit, type OpossumCircuit } from './opossum-circuit.ts'
+import { Recovery } from './recovery.ts'
 
 const definition = definePolicy('circuitBreaker', {
   /**
@@ -65,10 +67,13 @@ export class CircuitBreakerPolicy implements Policy {
   #state: CircuitState = 'closed'
   /** Of the last change. What was admitted before it has no say after it. */
   #changedAt = Number.NEGATIVE_INFINITY
+  /** When it ceased to be closed. */
+  #openedAt = Number.NEGATIVE_INFINITY
   /** One, unless it takes long. */
   readonly #probes = new Set<Attempt>()
   #probedAt = 0
   #windowMs: number
+  readonly #recovery = new Recovery()
 
   constructor(service: string, settings: CircuitBreakerSettings, clock: Clock, onTransition?: CircuitListener) {
     this.service = service
@@ -101,7 +106,10 @@ export class CircuitBreakerPolicy implements Policy {
   }
 
   admit(attempt: Attempt): ErrorCode | undefined {
-    if (this.#state === 'closed' || !this.#circuit.enabled) return undefined
+    if (this.#state === 'closed' || !this.#circuit.enabled) {
+      this.#recovery.began()
+      return undefined
+    }
     const now = attempt.startedAt || this.#clock.now()
     if (this.#state === 'open') {
       if (now < this.#changedAt + this.#resetAfterMs) return this.#refuse(now)
@@ -114,23 +122,35 @@ export class CircuitBreakerPolicy implements Policy {
 
   /** A probe that is a stream has found out with the head of its answer. */
   answered(attempt: Attempt): void {
-    if (!this.#probes.delete(attempt)) return
     const now = this.#clock.now()
-    if (this.#circuit.enabled) this.#circuit.succeeded(now - attempt.call.startedAt, now)
+    const { startedAt } = attempt.call
+    const isBack = this.#recovery.good(startedAt, now)
+    const probe = this.#probes.delete(attempt)
+    if (!this.#circuit.enabled) return
+    if (probe) this.#circuit.succeeded(now - startedAt, now)
+    else if (isBack && startedAt < this.#openedAt) this.#circuit.wake()
   }
 
   settle(attempt: Attempt, outcome: Outcome): void {
     const probe = this.#probes.delete(attempt)
     if (!this.#circuit.enabled) return
-    if (!probe && (this.#state !== 'closed' || attempt.call.startedAt < this.#changedAt)) return
     const verdict = classify(outcome)
     if (verdict === 'none') return
+    const { startedAt } = attempt.call
     const now = attempt.endedAt || this.#clock.now()
+    const isGood = verdict === 'good'
+    const isBack = isGood && this.#recovery.good(startedAt, now)
+    const counts = isGood || this.#recovery.counts(attempt, startedAt)
+    if (!probe && (this.#state !== 'closed' || startedAt < this.#changedAt)) {
+      // Of a probe that another one has overtaken, the pause stays.
+      if (isBack && startedAt < this.#openedAt) this.#circuit.wake()
+      return
+    }
+    if (isGood) this.#circuit.succeeded(now - startedAt, now)
     // It was served well for longer than the window looks back; its endpoint answers for how it
     // ended.
-    if (verdict !== 'good' && attempt.begun && now >= attempt.startedAt + this.#windowMs) return
-    if (verdict === 'good') this.#circuit.succeeded(now - attempt.call.startedAt, now)
-    else this.#circuit.failed(outcome.cause ?? outcome, now)
+    else if (attempt.begun && now >= attempt.startedAt + this.#windowMs) return
+    else if (counts || probe) this.#circuit.failed(outcome.cause ?? outcome, now)
   }
 
   /** Takes it off the list of circuits. */
@@ -148,6 +168,7 @@ export class CircuitBreakerPolicy implements Policy {
     this.#state = to
     if (to !== 'half-open') this.#probes.clear()
     this.#changedAt = this.#clock.now()
+    if (from === 'closed') this.#openedAt = this.#changedAt
     if (from !== to) this.#onTransition?.(this.service, from, to)
   }
 }

@@ -28,22 +28,13 @@ import type { EjectionSettings } from './ejection-settings.ts'
 import { EndpointHealth, isOpenEnded, isStale } from './endpoint-health.ts'
 import { isLateByStall } from './late-by-stall.ts'
 import { OtherEndpoints } from './other-endpoints.ts'
+import { QUIET_MS, Recovery } from './recovery.ts'
 import { TotalOutage } from './total-outage.ts'
 
-/** Each further hold is this much longer, by simulation (`npm run simulate`). */
-const GROWTH = 4
-/**
- * Holds are up to so much shorter, that the probes of many clients do not come together. With 20 %,
- * 5 of 1, 4, 10, 10, 10 s may end within 30 s (in 7 % of cases); with 10 % they take at least 31.5
- * s.
- */
-const SPREAD = 0.1
 /** Answers in a row that forgive one strike. */
 const FORGIVING = 50
 /** For so long a probe is left to calls that may be repeated; then any call will do. */
 const RELUCTANCE_MS = 1_000
-/** All endpoints out and no good answer for so long is an outage: a panic has some. */
-const QUIET_MS = 1_000
 
 /** Stands in the `endpoint` part of a stack; one for each service, shared by its stacks. */
 export class EjectionPolicy implements Policy, ClusterHealth {
@@ -53,8 +44,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   settings: EjectionSettings
   readonly #others: OtherEndpoints
   readonly #outage = new TotalOutage()
-  /** The last good answer. */
-  #goodAt = 0
+  readonly #recovery = new Recovery()
   #size = 0
   /** Those not healthy, among the endpoints watched. */
   #out: Endpoint[] = []
@@ -117,8 +107,23 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     if (this.#nextDueAt === Number.POSITIVE_INFINITY || call.tried !== undefined) return undefined
     const now = this.#clock.now()
     if (now < this.#nextDueAt) return undefined
-    for (const endpoint of this.#out) if (this.isDue(endpoint, call, now)) return endpoint
-    return undefined
+    return this.firstDue(this.#out, call, now)
+  }
+
+  /** Of `out`, the one due for longest: where few calls may probe, a dead one delays no other. */
+  firstDue(out: readonly Endpoint[], call: Call, now: number): Endpoint | undefined {
+    let first: Endpoint | undefined
+    let firstAt = Number.POSITIVE_INFINITY
+    for (const endpoint of out) {
+      if (!this.isDue(endpoint, call, now)) continue
+      if (endpoint.state === 'healthy') return endpoint
+      const { dueAt } = endpoint.health as EndpointHealth
+      if (dueAt < firstAt) {
+        first = endpoint
+        firstAt = dueAt
+      }
+    }
+    return first
   }
 
   /** Whether `call` may find out about `endpoint`, which is out. */
@@ -190,6 +195,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
 
   admit(attempt: Attempt): ErrorCode | undefined {
     const endpoint = attempt.endpoint
+    this.#recovery.began()
     if (endpoint === undefined || endpoint.state !== 'ejected') return undefined
     const health = endpoint.health as EndpointHealth
     if ((attempt.startedAt || this.#clock.now()) < health.dueAt) return undefined
@@ -201,6 +207,7 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   /** A probe that is a stream has found out with the head of its answer. */
   answered(attempt: Attempt): void {
     const { endpoint } = attempt
+    this.#recovery.good(attempt.startedAt, this.#clock.now())
     const health = endpoint?.health as EndpointHealth | undefined
     if (endpoint === undefined || health === undefined || health.probe !== attempt) return
     health.probe = undefined
@@ -219,19 +226,20 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     const verdict = classify(outcome)
     const now = attempt.endedAt || this.#clock.now()
     const health = endpoint.health as EndpointHealth | undefined
-    if (verdict !== 'none' && outcome !== NOT_STARTED)
-      this.#noteReach(attempt, endpoint, outcome.code !== 'connect-failed')
+    const isNews = verdict !== 'none' && outcome !== NOT_STARTED
+    if (isNews) this.#noteReach(attempt, endpoint, outcome.code !== 'connect-failed')
     if (verdict === 'good') this.#noteGood(attempt, endpoint, now)
+    const isPast = isNews && verdict !== 'good' && !this.#recovery.counts(attempt)
     if (health !== undefined && health.probe === attempt) {
       health.probe = undefined
       if (endpoint.state !== 'probing') return
-      if (verdict === 'none' || isLateByStall(attempt, outcome, this.#clock)) {
+      if (verdict === 'none' || isPast || isLateByStall(attempt, outcome, this.#clock)) {
         this.#change(endpoint, health, 'ejected', 'probe-cancelled', 0)
       } else if (verdict === 'good') this.#restore(endpoint, health, now, 'probe-succeeded')
       else this.#eject(endpoint, health, 'probe-failed', now, settings)
       return
     }
-    if (verdict === 'none' || outcome === NOT_STARTED || isLateByStall(attempt, outcome, this.#clock)) return
+    if (!isNews || isPast || isLateByStall(attempt, outcome, this.#clock)) return
     this.#others.tally.add(now, verdict !== 'good')
     const own = health ?? new EndpointHealth(now)
     if (health === undefined) endpoint.health = own
@@ -266,9 +274,9 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   #noteGood(attempt: Attempt, endpoint: Endpoint, now: number): void {
     const isTotal = this.#out.length >= this.#size
     if (isTotal && isStale(attempt, endpoint)) return
-    const quietMs = now - this.#goodAt
-    this.#goodAt = now
-    if (isTotal && quietMs >= QUIET_MS) this.#endOutage(endpoint)
+    const isEnd = isTotal && this.#recovery.quietMs(now) >= QUIET_MS
+    this.#recovery.good(attempt.startedAt, now)
+    if (isEnd) this.#endOutage(endpoint)
   }
 
   /**
@@ -292,15 +300,9 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     health: EndpointHealth,
     reason: EjectionReason,
     now: number,
-    { baseTimeMs, maxTimeMs }: EjectionSettings,
+    settings: EjectionSettings,
   ): void {
-    const hold = Math.min(maxTimeMs, baseTimeMs * GROWTH ** health.strikes)
-    const holdMs = hold * (1 - SPREAD * this.#clock.random())
-    health.strikes = Math.min(health.strikes + 1, 16)
-    health.consecutive = 0
-    health.goodRun = 0
-    health.dueAt = now + holdMs
-    this.#change(endpoint, health, 'ejected', reason, holdMs)
+    this.#change(endpoint, health, 'ejected', reason, health.strike(now, settings, this.#clock.random()))
   }
 
   #restore(endpoint: Endpoint, health: EndpointHealth, now: number, reason: EjectionReason): void {

@@ -55,8 +55,7 @@ export class HealthView implements ClusterHealth {
     if (this.#nextDueAt === Number.POSITIVE_INFINITY || call.tried !== undefined) return undefined
     const now = this.#clock.now()
     if (now < this.#nextDueAt) return undefined
-    for (const endpoint of this.#out) if (this.#ejection.isDue(endpoint, call, now)) return endpoint
-    return undefined
+    return this.#ejection.firstDue(this.#out, call, now)
   }
 
   #look(): void {
