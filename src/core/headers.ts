@@ -23,10 +23,15 @@ export const PREFIX = 'inmesh-'
 export const TIMEOUT = 'inmesh-timeout-ms'
 /** Number of earlier attempts of this call. */
 export const PREVIOUS_ATTEMPTS = 'inmesh-previous-attempts'
+/** On a request without a deadline: it comes from a client of the mesh. */
+export const FROM_MESH = 'inmesh-client'
 /** On a response: the request was certainly not executed; the value is the `ErrorCode`. */
 export const NOT_EXECUTED = 'inmesh-not-executed'
 /** On a response, or with a gRPC status: the server's load, as `load-header.ts` writes it. */
 export const LOAD = 'inmesh-load'
+/** The same for foreign clients and from foreign servers (ORCA, gRFC A51): as text, and as base64. */
+export const ORCA = 'endpoint-load-metrics'
+export const ORCA_BIN = 'endpoint-load-metrics-bin'
 /**
  * Headers in which proxies state the identity of a peer: RFC 9440, Envoy, nginx and Apache,
  * Traefik, HAProxy, AWS, Azure, Google, Cloudflare, Linkerd, WebLogic. From outside they are
@@ -65,6 +70,8 @@ export function isReserved(name: string): boolean {
  */
 export const MIRROR = 'x-inmesh-mirror'
 
+/** What the user agent of a gRPC client of the mesh begins with. */
+export const GRPC_AGENT = 'inmesh'
 /** gRPC's names for the same keys. */
 export const GRPC_TIMEOUT = 'grpc-timeout'
 export const GRPC_PREVIOUS_ATTEMPTS = 'grpc-previous-rpc-attempts'

@@ -3,11 +3,8 @@
  * time that this call took, both in µs, as in `3;12500;9800`.
  */
 import { digitsOf } from './digits.ts'
-import type { LoadReport } from './load-report.ts'
+import { type LoadReport, MOST_IN_FLIGHT, MOST_MICROSECONDS } from './load-report.ts'
 
-/** Larger numbers are cut to these on the way out, and no report on the way in. */
-const MOST_IN_FLIGHT = 0xffff
-const MOST_MICROSECONDS = 0xffff_ffff
 const MOST_DIGITS = 10
 
 export function formatLoad(load: LoadReport): string {

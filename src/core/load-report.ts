@@ -8,4 +8,13 @@ export interface LoadReport {
   readonly servedMs: number
   /** When it arrived at its caller. @defaultValue with the end of the attempt */
   readonly arrivedAt?: number
+  /**
+   * How many requests a second a foreign server could serve, by its utilization (gRFC A58). Its
+   * requests in flight and its latency are not known then. @defaultValue not known
+   */
+  readonly capacity?: number
 }
+
+/** Larger numbers are cut to these on the way out, and no report on the way in. */
+export const MOST_IN_FLIGHT = 0xffff
+export const MOST_MICROSECONDS = 0xffff_ffff

@@ -11,7 +11,6 @@ import { Attempt } from '../core/attempt.ts'
 import type { CallKind } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import type { ErrorCode, MeshError } from '../core/errors.ts'
-import type { LoadReport } from '../core/load-report.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
 import type { TransportName } from '../core/transport.ts'
 import type { OverrideProofs } from '../identity/override-proofs.ts'
@@ -26,7 +25,7 @@ import type { DeadlineSweep, Expirable } from './deadline-sweep.ts'
 import type { InFlight, ListLink } from './in-flight.ts'
 import { InboundCall, type RunInSpan } from './inbound-call.ts'
 import { inboundFault } from './inbound-fault.ts'
-import type { AbandonedCall, ServerLoad } from './server-load.ts'
+import type { AbandonedCall, Answered, AnswerLoad, ServerLoad } from './server-load.ts'
 
 /** What a server provides to each of its calls. */
 export interface ServedCallHost {
@@ -50,7 +49,7 @@ export interface ServedCallHost {
 /** For calls that need no intention. */
 const EXEMPT: Decision = Object.freeze({ allowed: true, rule: 'exempt' })
 
-export abstract class ServedCall extends InboundCall implements Expirable, Faultable, ListLink<ServedCall> {
+export abstract class ServedCall extends InboundCall implements Answered, Expirable, Faultable, ListLink<ServedCall> {
   readonly connection: Connection
   protected readonly attempt: Attempt
   /** What we decided, if the call does not end as its answer says. */
@@ -86,6 +85,15 @@ export abstract class ServedCall extends InboundCall implements Expirable, Fault
 
   override get transport(): TransportName | undefined {
     return this.connection.transport
+  }
+
+  /** Its caller is a client of the mesh, as far as we can tell. */
+  get fromMesh(): boolean {
+    return false
+  }
+
+  get orcaForm(): 'text' | 'binary' {
+    return 'text'
   }
 
   /** Emits `close` when the answer is over or the caller has left. */
@@ -179,14 +187,19 @@ export abstract class ServedCall extends InboundCall implements Expirable, Fault
    * The answer is there, a good one or not. Returns what is reported with it; `undefined`: nothing
    * is.
    */
-  protected answers(good: boolean): LoadReport | undefined {
+  protected answers(good: boolean): AnswerLoad | undefined {
     if (this.#others < 0) return undefined
     const { load } = this.#host
     const now = this.clock.now()
     const servedMs = load.servedMs(this.startedAt, now)
-    const report = load.reportsTo(this.connection) ? load.report(servedMs, now) : undefined
+    const report = load.answer(this, servedMs, now)
     if (good) load.answered(this.#others, servedMs)
     return report
+  }
+
+  /** The same for a stream, whose time tells nothing. */
+  protected answersStream(): AnswerLoad | undefined {
+    return this.#others < 0 ? undefined : this.#host.load.answerStream(this, this.clock.now())
   }
 
   protected handlerDone(): void {
@@ -195,10 +208,10 @@ export abstract class ServedCall extends InboundCall implements Expirable, Fault
   }
 
   /** It is in flight no longer, unless its handler works on in vain. */
-  #unload(): void {
+  #unload(failed: boolean): void {
     const { load } = this.#host
     if (this.cancelled && !this.handled) this.#abandoned = load.abandoned()
-    else load.ended()
+    else load.ended(failed)
   }
 
   /** The call is over, well or not. */
@@ -208,8 +221,8 @@ export abstract class ServedCall extends InboundCall implements Expirable, Fault
     const ending = authorizing === undefined ? this.ending() : undefined
     const cause = ending === undefined ? this.callerGone() : undefined
     if (cause !== undefined) this.cancel(cause)
-    if (this.#others >= 0) this.#unload()
     const ended = ending ?? outcome('cancelled', 'cancelled', cause)
+    if (this.#others >= 0) this.#unload(ended.verdict === 'failure')
     if (authorizing === undefined) endAttempt(this.stack, this.attempt, ended)
     else endCall(this.stack, this, ended)
     this.#ended()

@@ -22,6 +22,8 @@ import { InFlight } from './in-flight.ts'
 import type { RunInSpan } from './inbound-call.ts'
 import { loopWaitMs } from './loop-wait.ts'
 import type { ServerMode } from './mode.ts'
+import type { OrcaAudience } from './orca-audience.ts'
+import { type ProcessLoad, processLoad } from './process-load.ts'
 import type { ServedCall } from './served-call.ts'
 import { ServerLoad } from './server-load.ts'
 
@@ -46,8 +48,17 @@ export interface ServerBaseDependencies {
   readonly overrideProofs?: OverrideProofs | undefined
   /** How long requests wait for the event loop, in ms. @defaultValue measured */
   readonly loopWaitMs?: ((now: number) => number) | undefined
+  /** How busy the process is. @defaultValue measured */
+  readonly processLoad?: ProcessLoad | undefined
   /** Called when a handler or an authorizer fails. @defaultValue a process warning */
   readonly onHandlerError?: ((error: unknown, method: string, path: string) => void) | undefined
+}
+
+/** The options that all servers share. */
+export interface ServerBaseSettings {
+  readonly mode: ServerMode
+  readonly faults: readonly FaultRule[]
+  readonly orca: OrcaAudience
 }
 
 export interface ServerStats {
@@ -91,7 +102,7 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
   readonly #drain: Drain
   #transport: TransportPreference
 
-  constructor(mode: ServerMode, faults: readonly FaultRule[], dependencies: ServerBaseDependencies) {
+  constructor({ mode, faults, orca }: ServerBaseSettings, dependencies: ServerBaseDependencies) {
     this.service = dependencies.service
     this.clock = dependencies.clock ?? systemClock
     this.events = dependencies.events ?? NO_EVENTS
@@ -102,7 +113,13 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
     this.#transport = dependencies.transport ?? DEFAULT_TRANSPORT
     this.#onHandlerError = dependencies.onHandlerError
     this.deadlines = new DeadlineSweep(this.clock, this.running)
-    this.load = new ServerLoad(this.clock, mode === 'plaintext', dependencies.loopWaitMs ?? loopWaitMs)
+    this.load = new ServerLoad({
+      clock: this.clock,
+      anonymous: mode === 'plaintext',
+      orca,
+      process: dependencies.processLoad ?? processLoad,
+      loopWaitMs: dependencies.loopWaitMs ?? loopWaitMs,
+    })
     this.faults = faults
     this.overrideProofs = dependencies.overrideProofs
     this.#drain = new Drain(this, this.clock)

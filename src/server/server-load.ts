@@ -8,6 +8,8 @@ import { MUX } from '../core/transport.ts'
 import type { Connection } from './connection.ts'
 import { HANDLER_GRACE_MS } from './inbound-call.ts'
 import { LoadMeter } from './load-meter.ts'
+import type { OrcaAudience } from './orca-audience.ts'
+import type { ProcessLoad } from './process-load.ts'
 
 /** An estimate serves all answers at a similar load of this time. */
 const ESTIMATE_MS = 20
@@ -20,6 +22,31 @@ const SHORTEST_MS = 0.001
 /** Entries that are over and still listed. */
 const MOST_OVER = 64
 
+/** A call that is answered. */
+export interface Answered {
+  readonly connection: Connection
+  /** Its caller is a client of the mesh. */
+  readonly fromMesh: boolean
+  /** How its protocol carries ORCA. */
+  readonly orcaForm: 'text' | 'binary'
+}
+
+/** What an answer says of our load: to clients of the mesh, and to others in the form of ORCA. */
+export interface AnswerLoad {
+  readonly mesh: LoadReport | undefined
+  readonly orca: string | undefined
+}
+
+/** What a server needs to report. */
+export interface ServerLoadParts {
+  readonly clock: Clock
+  /** The server identifies no peers. */
+  readonly anonymous: boolean
+  readonly orca: OrcaAudience
+  readonly process: ProcessLoad
+  readonly loopWaitMs: (now: number) => number
+}
+
 /** A cancelled call whose handler may still run. */
 export interface AbandonedCall {
   over: boolean
@@ -27,10 +54,7 @@ export interface AbandonedCall {
 }
 
 export class ServerLoad {
-  readonly #clock: Clock
-  /** The server identifies no peers. */
-  readonly #anonymous: boolean
-  readonly #loopWaitMs: (now: number) => number
+  readonly #parts: ServerLoadParts
   readonly #meter = new LoadMeter()
   /** Oldest first. */
   readonly #abandoned: AbandonedCall[] = []
@@ -38,10 +62,8 @@ export class ServerLoad {
   readonly #estimateMs = new Float64Array(ESTIMATES)
   readonly #estimatedAt = new Float64Array(ESTIMATES)
 
-  constructor(clock: Clock, anonymous: boolean, loopWaitMs: (now: number) => number) {
-    this.#clock = clock
-    this.#anonymous = anonymous
-    this.#loopWaitMs = loopWaitMs
+  constructor(parts: ServerLoadParts) {
+    this.#parts = parts
   }
 
   /** A call is admitted. Returns how many others are in flight. */
@@ -55,15 +77,18 @@ export class ServerLoad {
     this.#meter.learn(others, servedMs)
   }
 
-  /** A call ends. */
-  ended(): void {
+  /** A call ends. `failed`: by our fault. */
+  ended(failed: boolean): void {
     this.#meter.ended()
+    this.#parts.process.ended(failed)
   }
 
   /** It is cancelled, and stays in flight until its handler is done. */
   abandoned(): AbandonedCall {
-    const call = { over: false, until: this.#clock.now() + HANDLER_GRACE_MS }
+    const { clock, process } = this.#parts
+    const call = { over: false, until: clock.now() + HANDLER_GRACE_MS }
     this.#abandoned.push(call)
+    process.ended(false)
     return call
   }
 
@@ -75,15 +100,42 @@ export class ServerLoad {
 
   /** How long a call has taken that is answered now. */
   servedMs(startedAt: number, now: number): number {
-    return Math.max(SHORTEST_MS, now - startedAt + this.#loopWaitMs(now))
+    return Math.max(SHORTEST_MS, now - startedAt + this.#parts.loopWaitMs(now))
+  }
+
+  /** With the answer of a call that took `servedMs`; `undefined`: nothing is said. */
+  answer(answered: Answered, servedMs: number, now: number): AnswerLoad | undefined {
+    const toMesh = this.#reportsTo(answered.connection)
+    const toOthers = this.#reportsOrcaTo(answered)
+    if (!toMesh && !toOthers) return undefined
+    const report = this.report(servedMs, now)
+    const orca = toOthers ? this.#orca(answered, report, now) : undefined
+    return report === undefined && orca === undefined ? undefined : { mesh: toMesh ? report : undefined, orca }
+  }
+
+  /** With the end of a stream, which takes as long as its caller wants. */
+  answerStream(answered: Answered, now: number): AnswerLoad | undefined {
+    const orca = this.#reportsOrcaTo(answered) ? this.#orca(answered, undefined, now) : undefined
+    return orca === undefined ? undefined : { mesh: undefined, orca }
   }
 
   /**
    * Load is for processes of the mesh to know. Where no peer is identified, only they speak
    * `inmesh/1`.
    */
-  reportsTo({ caller, transport }: Connection): boolean {
-    return caller !== undefined || (this.#anonymous && transport === MUX)
+  #reportsTo({ caller, transport }: Connection): boolean {
+    return caller !== undefined || (this.#parts.anonymous && transport === MUX)
+  }
+
+  #reportsOrcaTo({ connection: { caller, transport }, fromMesh }: Answered): boolean {
+    const { orca } = this.#parts
+    if (fromMesh || transport === MUX || orca === false) return false
+    return orca === 'all' || caller !== undefined
+  }
+
+  #orca({ orcaForm }: Answered, report: LoadReport | undefined, now: number): string | undefined {
+    const { process } = this.#parts
+    return orcaForm === 'text' ? process.text(report, now) : process.binary(report, now)
   }
 
   /** With the answer of a call that took `servedMs`; `undefined`: no latency is known yet. */

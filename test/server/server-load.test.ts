@@ -1,11 +1,18 @@
 import { describe, expect, it } from 'vitest'
 import { loopWaitMs } from '../../src/server/loop-wait.ts'
+import { ProcessLoad } from '../../src/server/process-load.ts'
 import { ServerLoad } from '../../src/server/server-load.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 
 function setUp(waitMs = 0) {
   const clock = new FakeClock()
-  const load = new ServerLoad(clock, false, () => waitMs)
+  const load = new ServerLoad({
+    clock,
+    anonymous: false,
+    orca: false,
+    process: new ProcessLoad(),
+    loopWaitMs: () => waitMs,
+  })
   const arrive = (): number => load.arrived(clock.now())
   /** A request that takes `ms`, alone. */
   const serve = (ms: number): void => {
@@ -13,7 +20,7 @@ function setUp(waitMs = 0) {
     const startedAt = clock.now()
     clock.advance(ms)
     load.answered(others, load.servedMs(startedAt, clock.now()))
-    load.ended()
+    load.ended(false)
   }
   return { clock, load, arrive, serve }
 }
@@ -22,10 +29,10 @@ describe('what a server reports', () => {
   it('is nothing until a request was answered well', () => {
     const { clock, load, arrive, serve } = setUp()
     arrive()
-    load.ended()
+    load.ended(false)
     arrive()
     expect(load.report(5, clock.now())).toBeUndefined()
-    load.ended()
+    load.ended(false)
     serve(20)
     arrive()
     expect(load.report(5, clock.now())).toEqual({ inFlight: 0, latencyMs: 20, servedMs: 5 })
@@ -51,11 +58,11 @@ describe('what a server reports', () => {
     expect(load.report(1, clock.now())!.latencyMs).toBe(20)
     for (let i = 0; i < 7; i++) arrive()
     expect(load.report(1, clock.now())!.latencyMs).toBe(180)
-    for (let i = 0; i < 7; i++) load.ended()
+    for (let i = 0; i < 7; i++) load.ended(false)
     expect(load.report(1, clock.now())!.latencyMs).toBe(20)
     for (let i = 0; i < 20; i++) {
       load.answered(arrive(), 60)
-      load.ended()
+      load.ended(false)
     }
     clock.advance(20)
     expect(load.report(1, clock.now())!.latencyMs).toBe(60)
@@ -78,7 +85,7 @@ describe('what a server reports', () => {
     const inFlight = (): number => {
       arrive()
       const reported = load.report(1, clock.now())!.inFlight
-      load.ended()
+      load.ended(false)
       return reported
     }
     expect(inFlight()).toBe(200)

@@ -7,6 +7,7 @@ import type { LookupFunction } from 'node:net'
 import type * as grpc from '@grpc/grpc-js'
 import { type Clock, systemClock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
+import { GRPC_AGENT } from '../../core/headers.ts'
 import type { TransportPreference } from '../../core/transport.ts'
 import { OverrideProofs } from '../../identity/override-proofs.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
@@ -88,6 +89,8 @@ export class GrpcTransport implements GrpcPoolHost, Transport<GrpcPool> {
     this.OwnMetadata = ownMetadata(this.grpc)
     this.insecure = this.grpc.credentials.createInsecure()
     this.channelOptions = Object.freeze({
+      // Servers of the mesh report their load to us in a shorter form than to others.
+      'grpc.primary_user_agent': GRPC_AGENT,
       // The mesh retries.
       'grpc.enable_retries': 0,
       // grpc-js buffers the first MiB of a call regardless and reports each message in it as sent

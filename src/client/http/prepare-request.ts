@@ -8,7 +8,9 @@ import type { Attempt } from '../../core/attempt.ts'
 import { isPropagated, writeCarrier } from '../../core/carrier.ts'
 import { lengthOf } from '../../core/digits.ts'
 import { APPENDING, REPLACING, removeHeader } from '../../core/flat-carrier.ts'
+import { FROM_MESH } from '../../core/headers.ts'
 import type { RequestHead } from '../../core/request-head.ts'
+import { MUX } from '../../core/transport.ts'
 import { parseDuration } from '../../options/duration.ts'
 import { OptionsError, show } from '../../options/fields.ts'
 import type { RequestBody } from './body/request.ts'
@@ -218,6 +220,7 @@ export function attemptHeaders(
   // After the handshake of an upgrade, it binds no callee.
   const endless = kind.streaming && upgrade === undefined
   writeCarrier(setter, flat, attempt, endless ? Number.POSITIVE_INFINITY : deadlineAt, now)
+  if (endless && attempt.transport !== MUX) flat.push(FROM_MESH, '1')
   return flat
 }
 

@@ -5,8 +5,7 @@
 import type { IncomingHttpHeaders } from 'node:http2'
 import type { CallKind } from '../../core/call.ts'
 import type { ErrorCode, MeshError } from '../../core/errors.ts'
-import { GRPC_PUSHBACK, NOT_EXECUTED } from '../../core/headers.ts'
-import type { LoadReport } from '../../core/load-report.ts'
+import { GRPC_AGENT, GRPC_PUSHBACK, NOT_EXECUTED } from '../../core/headers.ts'
 import { type Outcome, outcome } from '../../core/outcome.ts'
 import { GRPC_STATUS, grpcOutcome } from '../../core/status.ts'
 import { identityRefusal } from '../../net/identity-refusal.ts'
@@ -15,6 +14,7 @@ import type { FaultRule } from '../../resilience/fault-injection.ts'
 import type { Connection } from '../connection.ts'
 import { catchUserErrors, runUserCode } from '../guarded-emitter.ts'
 import type { ServedCallHost } from '../served-call.ts'
+import type { AnswerLoad } from '../server-load.ts'
 import { STALL_CHECK_MS } from '../stall-detector.ts'
 import { DirectCall } from './direct-call.ts'
 import type { HandlerOwner } from './handler.ts'
@@ -83,6 +83,14 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
 
   run(): void {
     this.startHandler('grpcStatus')
+  }
+
+  override get fromMesh(): boolean {
+    return this.headers['user-agent']?.startsWith(GRPC_AGENT) === true
+  }
+
+  override get orcaForm(): 'binary' {
+    return 'binary'
   }
 
   get health(): GrpcHealth {
@@ -157,9 +165,10 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
     this.inner!.sendStatus(status)
   }
 
-  /** For its stream: the status is about to leave. Streams last as long as their callers want. */
-  loadReport(): LoadReport | undefined {
-    if (this.kind.streaming || this.#status === undefined || this.verdict !== undefined) return undefined
+  /** For its stream: the status is about to leave. */
+  loadReport(): AnswerLoad | undefined {
+    if (this.#status === undefined || this.verdict !== undefined) return undefined
+    if (this.kind.streaming) return this.answersStream()
     return this.answers(grpcOutcome(this.#status, false, undefined).verdict === 'success')
   }
 

@@ -4,8 +4,8 @@
  */
 import type * as grpc from '@grpc/grpc-js'
 import { LOAD, NOT_EXECUTED } from '../../core/headers.ts'
-import type { LoadReport } from '../../core/load-report.ts'
 import { ServedCall } from '../served-call.ts'
+import type { AnswerLoad } from '../server-load.ts'
 import type { CallKind, StatusSender } from './internals.ts'
 import type { HeadersOwner, ServedStream } from './served-stream.ts'
 import { guardHeaders, isMetadata, type PartialStatusObject } from './status.ts'
@@ -33,7 +33,7 @@ export abstract class InterceptedCall extends ServedCall implements HeadersOwner
   #early = false
 
   abstract headersFailed(error: unknown): void
-  abstract loadReport(): LoadReport | undefined
+  abstract loadReport(): AnswerLoad | undefined
   abstract sendMessage(message: unknown, sent: () => void): void
   abstract sendStatus(status: PartialStatusObject): void
 

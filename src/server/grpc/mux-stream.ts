@@ -167,7 +167,7 @@ export class GrpcMuxStream extends EventEmitter implements ServedStream, StreamE
   sendTrailers(trailers: OutgoingHttpHeaders): void {
     if (this.closed || this.#answered) return
     this.#answered = true
-    this.#stream.load = this.headersOwner?.loadReport()
+    this.#stream.load = this.headersOwner?.loadReport()?.mesh
     try {
       this.#stream.end(flatHeaders(trailers))
     } catch (error) {

@@ -4,6 +4,7 @@ import { check, fields, oneOf, optional, type Parsed, text, withDefault } from '
 import { duration, integer } from '../../options/quantities.ts'
 import { FAULTS, type FaultRuleOptions } from '../../resilience/fault-injection.ts'
 import type { ServerMode } from '../mode.ts'
+import { ORCA_AUDIENCE, type OrcaAudience } from '../orca-audience.ts'
 
 export interface GrpcServerOptions {
   /** 0: any free port. @defaultValue 0 */
@@ -38,6 +39,11 @@ export interface GrpcServerOptions {
   readonly keepalive?: Duration
   /** Connections over this number are closed at once. @defaultValue no limit */
   readonly maxConnections?: number
+  /**
+   * Which foreign callers get a load report of ORCA with each answer: `'peers'`, those with a
+   * verified certificate; `'all'`; or `false`, none. @defaultValue `'peers'`
+   */
+  readonly orca?: OrcaAudience
   /** Injected faults, before those of the service's policy document. @defaultValue none */
   readonly faults?: readonly FaultRuleOptions[]
 }
@@ -51,6 +57,7 @@ export const GRPC_SERVER_FIELDS = fields({
   streamGrace: withDefault(duration({ min: 0, max: 86_400_000 }), 300_000, formatDuration(300_000)),
   keepalive: withDefault(duration({ min: 1_000, max: 3_600_000 }), 20_000, formatDuration(20_000)),
   maxConnections: optional(integer({ min: 1, max: 1_000_000 })),
+  orca: ORCA_AUDIENCE,
   faults: withDefault(FAULTS, Object.freeze([])),
 })
 

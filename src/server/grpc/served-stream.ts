@@ -4,7 +4,7 @@
  */
 import type { EventEmitter } from 'node:events'
 import type { OutgoingHttpHeaders, ServerStreamResponseOptions } from 'node:http2'
-import type { LoadReport } from '../../core/load-report.ts'
+import type { AnswerLoad } from '../server-load.ts'
 
 export interface ServedStream extends EventEmitter {
   readonly destroyed: boolean
@@ -25,5 +25,5 @@ export interface HeadersOwner {
   /** The headers cannot be sent, and the caller receives UNKNOWN. */
   headersFailed(error: unknown): void
   /** What is reported with the status of a finished call. */
-  loadReport(): LoadReport | undefined
+  loadReport(): AnswerLoad | undefined
 }

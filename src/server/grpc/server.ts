@@ -90,7 +90,7 @@ export class GrpcServer extends ServerBase implements GrpcServerCallHost, Http2P
   #dispatching: GrpcServerCall | undefined = undefined
 
   constructor(server: grpc.Server, settings: GrpcServerSettings, dependencies: ServerBaseDependencies) {
-    super(settings.mode, settings.faults, dependencies)
+    super(settings, dependencies)
     const module = requirePeer<typeof grpc>('@grpc/grpc-js', OLDEST_GRPC, 'serveGrpc')
     assertServer(server, module)
     this.#internals = internalsOf(server)

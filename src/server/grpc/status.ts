@@ -4,9 +4,10 @@
  */
 import type { OutgoingHttpHeaders, ServerHttp2Stream, ServerStreamResponseOptions } from 'node:http2'
 import type * as grpc from '@grpc/grpc-js'
-import { LOAD } from '../../core/headers.ts'
+import { LOAD, ORCA_BIN } from '../../core/headers.ts'
 import { formatLoad } from '../../core/load-header.ts'
 import { GRPC_STATUS } from '../../core/status.ts'
+import type { AnswerLoad } from '../server-load.ts'
 import type { HeadersOwner, ServedStream } from './served-stream.ts'
 
 /** A status as grpc-js's handlers and interceptors pass it. */
@@ -94,11 +95,19 @@ function sendTrailersGuarded(this: Guarded, trailers: OutgoingHttpHeaders): void
   try {
     assertSize(trailers)
     const load = this[OWNER]?.loadReport()
-    sendTrailers.call(this, load === undefined ? trailers : { ...trailers, [LOAD]: formatLoad(load) })
+    sendTrailers.call(this, load === undefined ? trailers : withLoad(trailers, load))
   } catch (error) {
     this[OWNER]?.headersFailed(error)
     if (!this.destroyed && !this.closed) sendTrailers.call(this, { ...UNKNOWN_TRAILERS })
   }
+}
+
+/** A handler that reports in the form of ORCA itself knows better. */
+function withLoad(trailers: OutgoingHttpHeaders, { mesh, orca }: AnswerLoad): OutgoingHttpHeaders {
+  const all = { ...trailers }
+  if (mesh !== undefined) all[LOAD] = formatLoad(mesh)
+  if (orca !== undefined) all[ORCA_BIN] ??= orca
+  return all
 }
 
 export const UNKNOWN_TRAILERS = Object.freeze({ 'grpc-status': '2', 'grpc-message': encodeURI(UNKNOWN_ERROR) })

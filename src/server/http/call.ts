@@ -5,7 +5,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { servingFromHere } from '../../core/context.ts'
 import type { ErrorCode, MeshError } from '../../core/errors.ts'
-import type { LoadReport } from '../../core/load-report.ts'
 import { type Outcome, outcome } from '../../core/outcome.ts'
 import { httpOutcome } from '../../core/status.ts'
 import { identityRefusal } from '../../net/identity-refusal.ts'
@@ -14,6 +13,7 @@ import type { FaultRule } from '../../resilience/fault-injection.ts'
 import type { DrainState } from '../drain.ts'
 import { bindEmitter, guardEmitter } from '../guarded-emitter.ts'
 import { ServedCall, type ServedCallHost } from '../served-call.ts'
+import type { AnswerLoad } from '../server-load.ts'
 import type { Application } from './application.ts'
 import { BodyProgress } from './body-progress.ts'
 import { kindOf } from './call-kind.ts'
@@ -42,6 +42,7 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
   readonly #host: HttpServerCallHost
   /** The caller sent a deadline. Ours, otherwise, bounds only the wait for the answer's head. */
   readonly #callerSetDeadline: boolean
+  readonly #fromMesh: boolean
   /** Created when the deadline has passed and bodies still move. */
   #progress: BodyProgress | undefined = undefined
   /** The handler has returned a promise. */
@@ -69,12 +70,17 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
     this.response = response
     this.#host = host
     this.#callerSetDeadline = timeoutMs !== undefined
+    this.#fromMesh = scan.fromMesh
     readContext(this, scan)
     if (scan.overrides !== undefined) this.takeOverrides(scan.overrides, scan.overrideProof)
   }
 
+  override get fromMesh(): boolean {
+    return this.#fromMesh
+  }
+
   /** For its response. */
-  headStored(status: number): LoadReport | undefined {
+  headStored(status: number): AnswerLoad | undefined {
     return this.answers(this.verdict === undefined && httpOutcome(status, false, undefined).verdict === 'success')
   }
 

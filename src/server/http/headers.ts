@@ -13,7 +13,7 @@ import {
   TRACEPARENT,
   TRACESTATE,
 } from '../../core/carrier.ts'
-import { isReserved, MIRROR, PREVIOUS_ATTEMPTS, TIMEOUT } from '../../core/headers.ts'
+import { isReserved, MIRROR, PREFIX, PREVIOUS_ATTEMPTS, TIMEOUT } from '../../core/headers.ts'
 import { OVERRIDE_PROOF, ROUTE_OVERRIDES } from '../../core/route-overrides.ts'
 import { prepareEmitter } from '../guarded-emitter.ts'
 import { exchangeOf } from './exchange.ts'
@@ -36,6 +36,8 @@ export interface HeaderScan {
   mirror: string | undefined
   overrides: string | undefined
   overrideProof: string | undefined
+  /** It has a header that only clients of the mesh send. */
+  fromMesh: boolean
   /** Lower-case names of the removed headers; collected only by {@link scanHeaders}. */
   readonly dropped: string[] | undefined
 }
@@ -96,6 +98,7 @@ function emptyScan(dropped: string[] | undefined): HeaderScan {
     mirror: undefined,
     overrides: undefined,
     overrideProof: undefined,
+    fromMesh: false,
     dropped,
   }
 }
@@ -188,6 +191,7 @@ function readReserved(name: string, value: string, scan: HeaderScan): boolean {
     return true
   }
   if (!isReserved(name)) return false
+  if (name.startsWith(PREFIX)) scan.fromMesh = true
   // Two timeouts joined are no number, so the request is refused.
   if (name === TIMEOUT) scan.timeout = append(scan.timeout, value)
   else if (name === PREVIOUS_ATTEMPTS) scan.previousAttempts ??= value

@@ -7,6 +7,7 @@ import { check, fields, instance, oneOf, optional, type Parsed, text, withDefaul
 import { duration, integer } from '../../options/quantities.ts'
 import { FAULTS, type FaultRuleOptions } from '../../resilience/fault-injection.ts'
 import type { ServerMode } from '../mode.ts'
+import { ORCA_AUDIENCE, type OrcaAudience } from '../orca-audience.ts'
 
 /**
  * Called for an authorized upgrade, such as a WebSocket. The application then owns the socket; the
@@ -49,6 +50,11 @@ export interface HttpServerOptions {
   readonly maxHeaders?: number
   /** Connections over this number are closed at once. @defaultValue no limit */
   readonly maxConnections?: number
+  /**
+   * Which foreign callers get a load report of ORCA with each answer: `'peers'`, those with a
+   * verified certificate; `'all'`; or `false`, none. @defaultValue `'peers'`
+   */
+  readonly orca?: OrcaAudience
   /** Injected faults, before those of the service's policy document. @defaultValue none */
   readonly faults?: readonly FaultRuleOptions[]
   /** Without it, an upgrade is served as an ordinary request. */
@@ -71,6 +77,7 @@ export const HTTP_SERVER_FIELDS = fields({
   rotationGrace: withDefault(duration({ min: 0, max: 3_600_000 }), 10_000, formatDuration(10_000)),
   maxHeaders: withDefault(integer({ min: 16, max: 2_000 }), 128),
   maxConnections: optional(integer({ min: 1, max: 1_000_000 })),
+  orca: ORCA_AUDIENCE,
   faults: withDefault(FAULTS, Object.freeze([])),
   onUpgrade: optional(
     instance<UpgradeListener>('a function (request, socket, head)', (value) => typeof value === 'function'),

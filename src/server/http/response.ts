@@ -4,10 +4,10 @@
  */
 import { type IncomingMessage, type OutgoingHttpHeader, type OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { ErrorCode } from '../../core/errors.ts'
-import { LOAD, NOT_EXECUTED } from '../../core/headers.ts'
+import { LOAD, NOT_EXECUTED, ORCA } from '../../core/headers.ts'
 import { formatLoad } from '../../core/load-header.ts'
-import type { LoadReport } from '../../core/load-report.ts'
 import { bindEmitter, guardedCallback, prepareEmitter, type UserCodeOwner } from '../guarded-emitter.ts'
+import type { AnswerLoad } from '../server-load.ts'
 import { type Exchange, exchangeOf } from './exchange.ts'
 
 /**
@@ -27,7 +27,7 @@ export interface ResponseObserver extends UserCodeOwner {
   readonly exchange: Exchange
   now(): number
   /** Its final head is complete. Returns what is reported with it. */
-  headStored(status: number): LoadReport | undefined
+  headStored(status: number): AnswerLoad | undefined
   /** The handler has ended it. */
   handlerEnded(): void
   /** The response has ended or was cut off. */
@@ -102,12 +102,25 @@ const { _storeHeader: storeHeader } = ServerResponse.prototype as unknown as Obs
 function storeObservedHead(this: ServerResponse & Observed, statusLine: string, headers: unknown): void {
   storeHeader.call(this, statusLine, headers)
   const load = reportWith(this)
-  if (load !== undefined) this._header = `${this._header.slice(0, -2)}${LOAD}: ${formatLoad(load)}\r\n\r\n`
+  if (load === undefined) return
+  if (load.mesh !== undefined) this._header = withField(this._header, LOAD, formatLoad(load.mesh))
+  this._header = withOrca(this._header, load.orca)
 }
 
 /** What is reported with the head of `response`. */
-export function reportWith(response: ServerResponse): LoadReport | undefined {
+export function reportWith(response: ServerResponse): AnswerLoad | undefined {
   return (response as unknown as Observed)[OBSERVER]?.headStored(response.statusCode)
+}
+
+const OWN_ORCA = new RegExp(`\\n${ORCA}`, 'i')
+
+/** An application that reports in the form of ORCA itself knows better. */
+export function withOrca(head: string, orca: string | undefined): string {
+  return orca === undefined || OWN_ORCA.test(head) ? head : withField(head, ORCA, orca)
+}
+
+function withField(head: string, name: string, value: string): string {
+  return `${head.slice(0, -2)}${name}: ${value}\r\n\r\n`
 }
 
 function endsInCallback(given: readonly unknown[]): boolean {

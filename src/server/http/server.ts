@@ -66,7 +66,7 @@ export class HttpServer extends ServerBase implements HttpServerCallHost, HttpPr
   readonly upgrades = (): boolean => this.#onUpgrade !== undefined || this.application.events?.upgrades === true
 
   constructor(application: Application, settings: HttpServerSettings, dependencies: HttpServerDependencies) {
-    super(settings.mode, settings.faults, dependencies)
+    super(settings, dependencies)
     this.application = application
     this.maxHeaders = settings.maxHeaders
     this.#onUpgrade = settings.onUpgrade

@@ -4,7 +4,7 @@
  */
 import { IncomingMessage, ServerResponse } from 'node:http'
 import type { LoadReport } from '../../core/load-report.ts'
-import { reportWith, ServedResponse } from './response.ts'
+import { reportWith, ServedResponse, withOrca } from './response.ts'
 
 /** What takes the parts of an answer. */
 export interface AnswerSink {
@@ -47,7 +47,9 @@ function storeHeader(this: Streamed, statusLine: string, headers: unknown): void
   this.chunkedEncoding = false
   // Of an exchange that was cut off before, Node keeps the head, and no `finish` follows.
   this._headerSent = !this[SINK].destroyed
-  this[SINK].headStored(this.statusCode, this.statusMessage, this._header, chunkedEncoding, reportWith(this))
+  const load = reportWith(this)
+  const head = withOrca(this._header, load?.orca)
+  this[SINK].headStored(this.statusCode, this.statusMessage, head, chunkedEncoding, load?.mesh)
 }
 
 function finish(this: Streamed): void {

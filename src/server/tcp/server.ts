@@ -51,7 +51,7 @@ export class TcpServer extends ServerBase implements TcpServerCallHost, TcpProto
   #looker: Timer | undefined
 
   constructor(handler: TcpHandler | undefined, settings: TcpServerSettings, dependencies: TcpServerDependencies) {
-    super(settings.mode, [], dependencies)
+    super({ mode: settings.mode, faults: [], orca: false }, dependencies)
     this.handler = handler
     this.settings = settings
     const { service } = this
