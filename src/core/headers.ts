@@ -29,7 +29,7 @@ export const FROM_MESH = 'inmesh-client'
 export const NOT_EXECUTED = 'inmesh-not-executed'
 /** On a response, or with a gRPC status: the server's load, as `load-header.ts` writes it. */
 export const LOAD = 'inmesh-load'
-/** The same for foreign clients and from foreign servers (ORCA, gRFC A51): as text, and as base64. */
+/** The same to and from foreign processes (ORCA, gRFC A51): as text, and as base64. */
 export const ORCA = 'endpoint-load-metrics'
 export const ORCA_BIN = 'endpoint-load-metrics-bin'
 /**

@@ -1,6 +1,6 @@
 /**
- * Reads load reports of ORCA (gRFC A51) as Envoy does: `endpoint-load-metrics: TEXT name=value,...`,
- * `JSON {...}` or `BIN base64`, and `endpoint-load-metrics-bin: base64`. A wrong one is none.
+ * Reads load reports of ORCA (gRFC A51): `endpoint-load-metrics` with `TEXT name=value,...`,
+ * `JSON {...}` or `BIN base64`, or base64 in `endpoint-load-metrics-bin`. A wrong one is none.
  */
 import type { LoadReport } from '../../core/load-report.ts'
 import { isOrcaField, NAMED_METRICS, OrcaMetrics } from './metrics.ts'
