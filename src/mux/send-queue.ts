@@ -43,6 +43,8 @@ export class SendQueue {
   paused = false
   /** The peer takes reports of load. */
   reportsLoad = false
+  /** What has just arrived may not be all of this turn. */
+  expectsMore = false
   /** The last stream whose head was handed to the socket. */
   flushedStream = 0
   readonly #socket: Socket
@@ -177,11 +179,13 @@ export class SendQueue {
   /**
    * While other streams are open, more may be written in this turn of the event loop: answers whose
    * timers fire together leave in one write. Measured: 64 answers 5 ms apart cost a quarter less.
+   * What arrives together may arrive in several pieces, of one record of TLS each: 16 calls whose
+   * last answer was by itself in the second one left in two writes, and cost a sixth more.
    */
   #schedule(): void {
     if (this.#scheduled || this.#stopped) return
     this.#scheduled = true
-    if (this.#owner.open > 1) setImmediate(flush, this)
+    if (this.expectsMore || this.#owner.open > 1) setImmediate(flush, this)
     else process.nextTick(flush, this)
   }
 

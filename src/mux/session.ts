@@ -20,7 +20,15 @@ import { encodeSettings, type MuxSettings, type PeerSettings } from './settings.
 import { SocketEnd } from './socket-end.ts'
 import { asBytes, type MuxReset, MuxStream, type StreamEvents, type StreamHost, UNOWNED } from './stream.ts'
 import { StreamTable } from './stream-table.ts'
-import { GOAWAY, type GoAwayCode, LAST_STREAM, MAX_REASON_BYTES, RESET, type ResetCode } from './wire.ts'
+import {
+  GOAWAY,
+  type GoAwayCode,
+  LAST_STREAM,
+  MAX_PAYLOAD_BYTES,
+  MAX_REASON_BYTES,
+  RESET,
+  type ResetCode,
+} from './wire.ts'
 
 export type { SessionEvents } from './session-events.ts'
 
@@ -105,6 +113,8 @@ export class MuxSession implements StreamHost, InboundHost, SendOwner {
     const now = this.#clock.now()
     this.#inbound.now = now
     this.guard.turn(now)
+    // A full record, or what answers one of several calls, is seldom the last.
+    this.send.expectsMore = this.open > 1 || bytes.length >= MAX_PAYLOAD_BYTES
     try {
       this.#inbound.receive(bytes)
     } catch (error) {
