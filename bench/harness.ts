@@ -92,6 +92,8 @@ export async function withSubjects<T>(work: (keep: <S extends Subject>(subject: 
 export interface Pair {
   readonly subject: Subject
   readonly driver?: Subject
+  /** Before each run: for variants that share processes. */
+  readonly prepare?: () => Promise<void>
 }
 
 /** One way of doing it, in several processes that take turns. */
@@ -145,7 +147,12 @@ export async function measure(variants: readonly Variant[], plan: Plan): Promise
   )
   const warmUp: RunJob = { ...jobOf(plan), calls: plan.warmUp }
   for (const { twins } of variants) {
-    await Promise.all(twins.map(({ subject, driver = subject }) => driver.ask('run', warmUp)))
+    await Promise.all(
+      twins.map(async ({ subject, driver = subject, prepare }) => {
+        await prepare?.()
+        await driver.ask('run', warmUp)
+      }),
+    )
   }
   for (let round = 0; round < plan.rounds; round++) {
     for (const { name, twins } of round % 2 === 0 ? variants : [...variants].reverse()) {
@@ -160,7 +167,8 @@ export async function measure(variants: readonly Variant[], plan: Plan): Promise
   }
   // By itself: counting bytes costs time at each collection.
   for (const { name, twins } of variants) {
-    const { subject, driver = subject } = twins[0]!
+    const { subject, driver = subject, prepare } = twins[0]!
+    await prepare?.()
     await subject.ask('countBytes')
     await driver.ask('run', jobOf(plan))
     measured.get(name)!.bytes = (await subject.ask<number>('bytes')) / plan.calls
@@ -168,7 +176,9 @@ export async function measure(variants: readonly Variant[], plan: Plan): Promise
   return measured
 }
 
-async function oneRound({ subject, driver }: Pair, plan: Plan): Promise<{ cpuUs: number; bothUs: number; run: Run }> {
+async function oneRound(pair: Pair, plan: Plan): Promise<{ cpuUs: number; bothUs: number; run: Run }> {
+  const { subject, driver, prepare } = pair
+  await prepare?.()
   const cpu = async (): Promise<[number, number]> => [
     await subject.ask<number>('cpu'),
     (await driver?.ask<number>('cpu')) ?? 0,

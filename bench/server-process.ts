@@ -13,6 +13,8 @@ export interface ServerJob {
   readonly transport?: TransportPreference
   /** One port each, in this order. */
   readonly doors: readonly Door[]
+  /** It can be asked to `report` its load, or not. @defaultValue it does, and cannot be asked */
+  readonly switchable?: boolean
 }
 
 export type Door =
@@ -23,7 +25,7 @@ export interface ServerReady {
   readonly ports: readonly number[]
 }
 
-const { registry, transport, doors } = givenJob<ServerJob>()
+const { registry, transport, doors, switchable = false } = givenJob<ServerJob>()
 const BODY = JSON.stringify({
   items: Array.from({ length: 20 }, (_, id) => ({ id: 1_000 + id, name: `item number ${id % 10}`, price: 100 + id })),
 })
@@ -67,5 +69,25 @@ function tlsOf({ key, cert, ca }: MeshCredentials) {
   return { key, cert, ca: [...ca], minVersion: 'TLSv1.3' as const }
 }
 
+/** What is protected in `ServedCall`. */
+interface Answering {
+  answers(good: boolean): unknown
+}
+
+/** The function that this returns turns the measuring and reporting of load on or off. */
+async function switchableReports(): Promise<(on: boolean) => void> {
+  const { ServedCall } = await import('../dist/server/served-call.js')
+  const prototype = ServedCall.prototype as unknown as Answering
+  const { answers } = prototype
+  let reporting = true
+  prototype.answers = function (good) {
+    return reporting ? answers.call(this, good) : undefined
+  }
+  return (on) => {
+    reporting = on
+  }
+}
+
+const report = switchable ? await switchableReports() : undefined
 const ports = await Promise.all(doors.map(open))
-answer({}, { ports } satisfies ServerReady)
+answer(report === undefined ? {} : { report }, { ports } satisfies ServerReady)
