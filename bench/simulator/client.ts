@@ -1,5 +1,5 @@
 /** The simulated client of one service, with real policies and endpoints. */
-import { type BalancerParts, createBalancer } from '../../src/client/balancing/balancer.ts'
+import { type BalancerParts, createBalancer, keyOf } from '../../src/client/balancing/balancer.ts'
 import type { Call, CallKind } from '../../src/core/call.ts'
 import type { Clock } from '../../src/core/clock.ts'
 import type { EndpointAddress } from '../../src/core/endpoint.ts'
@@ -8,7 +8,6 @@ import type { Balancer } from '../../src/core/picker.ts'
 import type { Policy } from '../../src/core/policy.ts'
 import { SILENT, type Telemetry } from '../../src/core/telemetry.ts'
 import { ServiceCluster } from '../../src/discovery/cluster.ts'
-import type { BalancerName } from '../../src/resilience/balancing-settings.ts'
 import { type ServiceListeners, ServiceState } from '../../src/resilience/service-state.ts'
 import { SERVICE, type ServiceOptions, type ServiceSettings } from '../../src/resilience/settings.ts'
 import { compileStack, type Stack } from '../../src/resilience/stack.ts'
@@ -36,7 +35,7 @@ export class SimulatedClient implements Door {
   stack: Stack
   instances: Instances = new Map()
   readonly #parts: ClientParts
-  readonly #made = new Map<BalancerName, BalancerParts>()
+  readonly #made = new Map<string, BalancerParts>()
   #settings: ServiceSettings
 
   constructor(parts: ClientParts) {
@@ -83,12 +82,15 @@ export class SimulatedClient implements Door {
   }
 
   #balancer(): BalancerParts {
-    const name = this.#settings.balancer
-    let parts = this.#made.get(name)
+    const key = keyOf(this.#settings)
+    let parts = this.#made.get(key)
     if (parts === undefined) {
       const own = this.#parts.balancer?.(this.clock)
-      parts = own === undefined ? createBalancer(name, this.clock, this.state.ejection) : { balancer: own, policy: own }
-      this.#made.set(name, parts)
+      parts =
+        own === undefined
+          ? createBalancer(this.#settings.balancer, this.clock, this.state.ejection, this.#settings.reportedWeights)
+          : { balancer: own, policy: own }
+      this.#made.set(key, parts)
     }
     return parts
   }

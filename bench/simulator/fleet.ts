@@ -2,7 +2,7 @@
  * A fleet of clients and servers. Each client knows only what its own calls tell it. Calls come as
  * a Poisson process; nothing is retried.
  */
-import type { BalancerName } from '../../src/resilience/balancing-settings.ts'
+import type { BalancerName, BalancerOptions } from '../../src/resilience/balancing-settings.ts'
 import { Chance } from '../../src/simulator/chance.ts'
 import { offer } from '../../src/simulator/load.ts'
 import { SimulatedClient } from './client.ts'
@@ -28,7 +28,7 @@ export interface Fleet extends Omit<ServersParts, 'reports'> {
 }
 
 export interface FleetPolicy {
-  readonly balancer: BalancerName
+  readonly balancer: BalancerName | BalancerOptions
   /** The share of servers that report their load. @defaultValue 0 */
   readonly reports?: number
 }

@@ -5,13 +5,17 @@
 import { Attempt, waitedForPeerMs } from '../core/attempt.ts'
 import type { Timer } from '../core/clock.ts'
 import { type ErrorCode, isLate } from '../core/errors.ts'
+import { LOAD, ORCA, ORCA_BIN } from '../core/headers.ts'
+import { parseLoad } from '../core/load-header.ts'
 import { outcome as makeOutcome, type Outcome } from '../core/outcome.ts'
+import { MUX } from '../core/transport.ts'
 import { endAttempt, NOT_DECISIVE, startAttempt } from '../resilience/execution.ts'
 import { LOST } from '../resilience/hedge.ts'
 import { AttemptFailed } from '../resilience/retry-loop.ts'
 import { hadEnoughTime } from '../resilience/timeout-attribution.ts'
 import { awaitEndpoint } from './await-endpoint.ts'
 import type { ClientCall } from './call.ts'
+import { readOrca } from './orca/read-orca.ts'
 
 /** Any busy process has shorter stalls. */
 const STALL_MS = 20
@@ -142,6 +146,19 @@ export abstract class ClientAttempt extends Attempt {
     const now = this.call.stack.clock.now()
     if (!waits) this.ownMs += now - this.ownSince
     this.ownSince = waits ? now : 0
+  }
+
+  /** `fields`: the headers or trailers in which the server may report its load. */
+  protected takeReport(fields: Readonly<Record<string, string | string[] | undefined>>): void {
+    // It has a binary field.
+    if (this.transport === MUX) return
+    const own = fields[LOAD]
+    const text = fields[ORCA]
+    const binary = fields[ORCA_BIN]
+    if (own !== undefined) this.report = parseLoad(own, this.call.stack.clock.now())
+    else if (text !== undefined || binary !== undefined) {
+      this.report = readOrca(text, binary, this.call.stack.clock.now())
+    }
   }
 
   /**

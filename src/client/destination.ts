@@ -14,7 +14,6 @@ import { instancesOf } from '../discovery/instances-of.ts'
 import type { ServicePolicy } from '../discovery/policy-document.ts'
 import type { ServiceEndpoints } from '../discovery/resolver.ts'
 import { isGrpcMethod } from '../options/names.ts'
-import type { BalancerName } from '../resilience/balancing-settings.ts'
 import type { OpossumCircuit } from '../resilience/opossum-circuit.ts'
 import { ServiceState } from '../resilience/service-state.ts'
 import { SERVICE, type ServiceSettings } from '../resilience/settings.ts'
@@ -23,7 +22,7 @@ import type { RoutingSettings } from '../routing/settings.ts'
 import type { EventSink } from '../telemetry/events.ts'
 import type { PeerReading } from '../telemetry/mesh-gauges.ts'
 import { type BalancingClient, LayeredBalancer } from './balancing/arranged.ts'
-import { type BalancerParts, createBalancer } from './balancing/balancer.ts'
+import { type BalancerChoice, type BalancerParts, createBalancer, keyOf } from './balancing/balancer.ts'
 import type { CallContext } from './call-context.ts'
 import type { DoubtedEndpoints } from './doubted-endpoints.ts'
 import { EndpointsInUse } from './endpoints-in-use.ts'
@@ -56,7 +55,7 @@ export interface DestinationParts<T extends Transport> {
 }
 
 /** The settings on which a picker depends. */
-const BALANCING = ['balancer', 'hashKey', 'zone', 'subsetSize', 'slowStartMs'] as const
+const BALANCING = ['balancer', 'reportedWeights', 'hashKey', 'zone', 'subsetSize', 'slowStartMs'] as const
 
 export class Destination<T extends Transport = Transport> implements Selector<T>, EndpointOwner {
   readonly service: string
@@ -72,8 +71,8 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
   /** Closed. Its successor answers for clients that still hold it. */
   forgotten = false
   readonly #parts: DestinationParts<T>
-  /** By name, so that a balancer keeps its estimates when it comes back. */
-  readonly #balancers = new Map<BalancerName, BalancerParts>()
+  /** By choice, so that a balancer keeps its estimates when it comes back. */
+  readonly #balancers = new Map<string, BalancerParts>()
   readonly #checks: HealthChecks
   #settings: ServiceSettings
   #arranged: LayeredBalancer
@@ -190,7 +189,7 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
   }
 
   get learner(): Policy | undefined {
-    return this.balancer(this.#settings.balancer).policy
+    return this.balancer(this.#settings).policy
   }
 
   get routing(): RoutingSettings | undefined {
@@ -320,11 +319,12 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
     this.state.close()
   }
 
-  balancer(name: BalancerName): BalancerParts {
-    let parts = this.#balancers.get(name)
+  balancer(choice: BalancerChoice): BalancerParts {
+    const key = keyOf(choice)
+    let parts = this.#balancers.get(key)
     if (parts === undefined) {
-      parts = createBalancer(name, this.#parts.clock, this.state.ejection)
-      this.#balancers.set(name, parts)
+      parts = createBalancer(choice.balancer, this.#parts.clock, this.state.ejection, choice.reportedWeights)
+      this.#balancers.set(key, parts)
     }
     return parts
   }
@@ -332,7 +332,7 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
   #arrange(): LayeredBalancer {
     const { client, clock } = this.#parts
     const { ejection } = this.state
-    const { balancer } = this.balancer(this.#settings.balancer)
+    const { balancer } = this.balancer(this.#settings)
     return new LayeredBalancer(balancer, this.#settings, client, ejection, clock, this.#watch)
   }
 
@@ -341,7 +341,7 @@ export class Destination<T extends Transport = Transport> implements Selector<T>
       settings: this.#settings,
       state: this.state,
       cluster: this.cluster,
-      balancer: this.balancer(this.#settings.balancer).policy,
+      balancer: this.balancer(this.#settings).policy,
       telemetry: this.#parts.telemetry,
       clock: this.#parts.clock,
       provisional: this.#first,

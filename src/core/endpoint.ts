@@ -99,6 +99,10 @@ export class Endpoint {
   estimatedAt = 0
   /** What its server reported of its load. Kept by the balancer. */
   load: unknown = undefined
+  /** How much its server can do, as it reports. Kept by the balancer. */
+  capacity: unknown = undefined
+  /** Its weight by that, relative to the mean; 1 if the balancer uses none. Kept by pickers. */
+  share = 1
   /** Its index in the list of the picker that chose it last. Kept by pickers. */
   place = 0
 

@@ -1,7 +1,7 @@
 /** Checks of a document's values against each other. */
 import { parseDuration } from '../options/duration.ts'
 import type { Issue } from '../options/fields.ts'
-import { HASHING_BALANCERS } from '../resilience/balancing-settings.ts'
+import { HASHING_BALANCERS, WEIGHTED_BALANCER } from '../resilience/balancing-settings.ts'
 import type { ServiceOptions } from '../resilience/settings.ts'
 import { MESH_DOCUMENT, OF_SERVICES, type PolicyDocument } from './policy-document.ts'
 
@@ -34,6 +34,12 @@ function comparePolicies(options: ServiceOptions, at: readonly (string | number)
     issues.push({
       path: [...at, 'balancer', 'key'],
       message: `is not used by '${balancer.name}', only by 'ring-hash' and 'maglev'`,
+    })
+  }
+  if (typeof balancer === 'object' && balancer.weights !== undefined && balancer.name !== WEIGHTED_BALANCER) {
+    issues.push({
+      path: [...at, 'balancer', 'weights'],
+      message: `is not used by '${balancer.name}', only by '${WEIGHTED_BALANCER}'`,
     })
   }
 }

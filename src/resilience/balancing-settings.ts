@@ -30,6 +30,9 @@ export const BALANCER_NAMES = [
 ] as const
 export type BalancerName = (typeof BALANCER_NAMES)[number]
 
+/** The one that may use reported weights. */
+export const WEIGHTED_BALANCER: BalancerName = 'weighted-round-robin'
+
 /** Those that send calls with the same key to the same endpoint. */
 export const HASHING_BALANCERS: ReadonlySet<BalancerName> = new Set(['ring-hash', 'maglev'])
 
@@ -40,6 +43,9 @@ const subset = fields({
 /** The number of endpoints that one client uses. */
 export interface SubsetOptions extends OptionsOf<typeof subset> {}
 const SUBSET: Field<Parsed<typeof subset>, SubsetOptions> = subset
+
+/** Where `weighted-round-robin` has its weights from. */
+const WEIGHTS = ['registered', 'reported'] as const
 
 const hashKey = fields({
   /** The value of this request header. @defaultValue none */
@@ -69,8 +75,14 @@ const OBJECT = fields({
    * request
    */
   key: optional(withAnyOf(HASH_KEY)),
+  /**
+   * For `weighted-round-robin`: `registered`, the weight that each endpoint registers, or `reported`:
+   * times how many requests a second its server can serve, by its load reports.
+   * @defaultValue `'registered'`
+   */
+  weights: optional(oneOf(WEIGHTS)),
 })
-/** A balancer by its name, with the key that it hashes. */
+/** A balancer by its name, with the key that it hashes or the weights that it uses. */
 export interface BalancerOptions extends OptionsOf<typeof OBJECT> {}
 
 /** Checks by the shape of the value, so that messages are in terms of that shape. */
@@ -104,7 +116,7 @@ function withAnyOf<T extends object, I>(inner: Field<T, I>): Field<T, I> {
 export const BALANCING_FIELDS = {
   /**
    * The balancer, which chooses the endpoint of each attempt: a name, or an object with the name
-   * and a `key`. @defaultValue `'least-load'`
+   * and a `key` or `weights`. @defaultValue `'least-load'`
    */
   balancer: BALANCER,
   /**
@@ -130,6 +142,8 @@ export const BALANCING_FIELDS = {
 /** The balancing of a service. */
 export interface BalancingSettings {
   readonly balancer: BalancerName
+  /** `weighted-round-robin` uses the load reports of servers. */
+  readonly reportedWeights: boolean
   /** `undefined`: no key is taken from requests. */
   readonly hashKey: HashKey | undefined
   readonly zone: 'prefer' | 'ignore'
@@ -145,8 +159,10 @@ export function balancingSettings(given: SettingsOfShape<typeof BALANCING_FIELDS
   const name = typeof balancer === 'string' ? balancer : balancer.name
   const key = typeof balancer === 'string' ? undefined : balancer.key
   const hashing = HASHING_BALANCERS.has(name)
+  const weights = typeof balancer === 'string' ? undefined : balancer.weights
   return {
     balancer: name,
+    reportedWeights: name === WEIGHTED_BALANCER && weights === 'reported',
     hashKey:
       !hashing || key === undefined
         ? undefined

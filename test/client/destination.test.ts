@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
+import { ReportedWeights } from '../../src/client/balancing/reported-weights.ts'
 import { Destination, type DestinationParts } from '../../src/client/destination.ts'
 import { DoubtedEndpoints } from '../../src/client/doubted-endpoints.ts'
 import { PreparedRequest } from '../../src/client/http/prepare-request.ts'
@@ -102,6 +103,31 @@ describe('what a destination selects', () => {
     expect(selected.kind).toBe(kind)
     expect(destination.select(head('GET'), true).stack).toBe(selected.stack)
     expect(selected.stack).not.toBe(stack)
+  })
+
+  it('learns from reports where the policy takes weights from them, and keeps what it has learned', () => {
+    const destination = destinationOf()
+    const by = (weights: 'registered' | 'reported') => {
+      destination.configure(policy({ balancer: { name: 'weighted-round-robin', weights } }))
+      return destination.learner
+    }
+    expect(by('registered')).toBeUndefined()
+    const learner = by('reported')
+    expect(learner).toBeInstanceOf(ReportedWeights)
+    const instance = {
+      id: 'a',
+      service: 'inventory',
+      address: '127.0.0.1',
+      port: 1,
+      protocol: 'http',
+      tls: false,
+    } as const
+    const at = { ...instance, zone: undefined, version: undefined, weight: 1, metadata: {}, state: 'ready' } as const
+    destination.apply({ instances: [at], intended: true, stale: false, left: new Set(), frozen: false })
+    const { picker } = destination.cluster
+    expect(by('registered')).toBeUndefined()
+    expect(destination.cluster.picker).not.toBe(picker)
+    expect(by('reported')).toBe(learner)
   })
 
   it('is kept for a bounded number of methods, and right for all others', () => {

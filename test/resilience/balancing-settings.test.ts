@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { checkPolicyDocument } from '../../src/discovery/check-document.ts'
 import { resolvePolicy } from '../../src/discovery/policy-document.ts'
 import { describeIssue } from '../../src/options/fields.ts'
+import type { BalancerName, BalancerOptions } from '../../src/resilience/balancing-settings.ts'
 import { SERVICE } from '../../src/resilience/settings.ts'
 
 describe('balancing settings', () => {
@@ -24,6 +25,15 @@ describe('balancing settings', () => {
       path: false,
     })
     expect(SERVICE.resolve({ balancer: { name: 'peak-ewma', key } }).hashKey).toBeUndefined()
+  })
+
+  it('use reported weights where they are asked for, with the balancer that has weights', () => {
+    const reported = (balancer: BalancerOptions | BalancerName) => SERVICE.resolve({ balancer }).reportedWeights
+    expect(reported({ name: 'weighted-round-robin', weights: 'reported' })).toBe(true)
+    expect(reported({ name: 'weighted-round-robin', weights: 'registered' })).toBe(false)
+    expect(reported('weighted-round-robin')).toBe(false)
+    // As what a service writes over the document of the mesh may leave it.
+    expect(reported({ name: 'maglev', weights: 'reported' })).toBe(false)
   })
 
   it('do not tear keys apart by zones unless told to', () => {
@@ -67,6 +77,14 @@ describe('balancing settings', () => {
     ],
     [{ balancer: { key: { header: 'x' } } }, 'balancer.name: is missing'],
     [{ balancer: { name: 'round-robin', key: { path: true } } }, "balancer.key: is not used by 'round-robin'"],
+    [
+      { balancer: { name: 'least-load', weights: 'reported' } },
+      "balancer.weights: is not used by 'least-load', only by 'weighted-round-robin'",
+    ],
+    [
+      { balancer: { name: 'weighted-round-robin', weights: 'orca' } },
+      "balancer.weights: expected one of 'registered', 'reported', got \"orca\"",
+    ],
     [
       { balancer: { name: 'maglev', key: { header: 'x y' } } },
       'balancer.key.header: expected the name of a request header',

@@ -43,6 +43,8 @@ const MOST_MEANS = 4
 const MOST_STEPS = 128
 
 export class StridePicker implements Picker {
+  /** As given, and as slots. */
+  readonly #all: readonly Endpoint[]
   readonly #endpoints: readonly Endpoint[]
   readonly #health: ClusterHealth | undefined
   readonly #clock: Clock | undefined
@@ -52,22 +54,35 @@ export class StridePicker implements Picker {
   #slot: number
   #turn = 0
 
-  /** `start`: where in its order it begins, from 0 to 1. Without `clock` there is no slow start. */
+  /**
+   * `start`: where in its order it begins, from 0 to 1. Without `clock` there is no slow start.
+   * `weightOf`: above 0 for endpoints that take calls. @defaultValue the weight of each
+   */
   constructor(
     endpoints: readonly Endpoint[],
     health: ClusterHealth | undefined,
     clock: Clock | undefined,
     start: number,
+    weightOf?: (endpoint: Endpoint) => number,
   ) {
     const { endpoints: weighty, equal, warmAt } = survey(endpoints)
-    const slots = equal ? undefined : slotsOf(weighty)
+    const slots = equal && weightOf === undefined ? undefined : slotsOf(weighty, weighty.map(weightOf ?? registered))
+    this.#all = endpoints
     this.#endpoints = slots === undefined ? weighty : slots.endpoints
     this.#gains = slots?.gains
     this.#health = health
     this.#clock = clock
     this.#warmAt = clock === undefined ? 0 : warmAt
     this.#slot = Math.floor(start * this.#endpoints.length)
-    if (this.#gains !== undefined) this.#turn = Math.floor(start * FULL)
+    this.#turn = Math.floor(start * FULL)
+  }
+
+  /** The same with other weights, which goes on where this one is. */
+  reweighed(weightOf: (endpoint: Endpoint) => number): StridePicker {
+    const other = new StridePicker(this.#all, this.#health, this.#clock, 0, weightOf)
+    other.#slot = Math.floor((this.#slot / this.#endpoints.length) * other.#endpoints.length) || 0
+    other.#turn = this.#turn
+    return other
   }
 
   pick(call: Call): Endpoint | undefined {
@@ -102,6 +117,10 @@ export class StridePicker implements Picker {
   }
 }
 
+function registered({ weight }: Endpoint): number {
+  return weight
+}
+
 interface Slots {
   readonly endpoints: readonly Endpoint[]
   /** The gain per turn; the heaviest endpoint fills the measure each time. */
@@ -109,11 +128,12 @@ interface Slots {
 }
 
 /** At most 5/4 as many slots as endpoints; those of one endpoint lie far apart. */
-function slotsOf(endpoints: readonly Endpoint[]): Slots {
-  const mean = endpoints.reduce((sum, endpoint) => sum + endpoint.weight, 0) / endpoints.length
+function slotsOf(endpoints: readonly Endpoint[], weights: readonly number[]): Slots {
+  const mean = weights.reduce((sum, weight) => sum + weight, 0) / endpoints.length
   const slots = endpoints.flatMap((endpoint, at) => {
-    const count = Math.ceil(endpoint.weight / (MOST_MEANS * mean))
-    const gain = endpoint.weight / count
+    const weight = weights[at]!
+    const count = Math.ceil(weight / (MOST_MEANS * mean))
+    const gain = weight / count
     return Array.from({ length: count }, (_, i) => ({
       endpoint,
       gain,

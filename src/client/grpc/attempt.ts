@@ -13,10 +13,8 @@ import type { ErrorCode } from '../../core/errors.ts'
 import { LOAD, NOT_EXECUTED } from '../../core/headers.ts'
 import { outcome as makeOutcome, type Outcome } from '../../core/outcome.ts'
 import { GRPC_STATUS } from '../../core/status.ts'
-import { MUX } from '../../core/transport.ts'
 import { answerBegins } from '../../resilience/execution.ts'
 import { ClientAttempt } from '../attempt.ts'
-import { reportedIn } from '../reported-in.ts'
 import type { GrpcCall } from './call.ts'
 import { changeAnswer } from './changed-answer.ts'
 import type { CallOwner, GrpcConnection } from './connection.ts'
@@ -187,7 +185,7 @@ export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, St
     )
       outcome = makeOutcome('failure', 'protocol-error', new Error('no message for a method with one'))
     const now = call.stack.clock.now()
-    if (this.transport !== MUX && this.trailers !== undefined) this.report = reportedIn(this.trailers, call.stack.clock)
+    if (this.trailers !== undefined) this.takeReport(this.trailers)
     // At the deadline, the callee may give up first.
     if (outcome.verdict === 'failure' && outcome.status === undefined && now >= call.deadlineAt)
       outcome = makeOutcome('failure', 'deadline-exceeded')

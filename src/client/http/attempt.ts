@@ -17,10 +17,8 @@ import type { ErrorCode } from '../../core/errors.ts'
 import { NOT_EXECUTED } from '../../core/headers.ts'
 import type { LoadReport } from '../../core/load-report.ts'
 import { outcome as makeOutcome, type Outcome, SUCCESS } from '../../core/outcome.ts'
-import { MUX } from '../../core/transport.ts'
 import { answerBegins } from '../../resilience/execution.ts'
 import { ClientAttempt } from '../attempt.ts'
-import { reportedIn } from '../reported-in.ts'
 import { IdleReader } from './body/idle-reader.ts'
 import { RepeatableBody } from './body/repeatable.ts'
 import { type AnswerSource, ResponseBody } from './body/response.ts'
@@ -136,7 +134,7 @@ export class HttpAttempt
     this.#statusText = statusText
     this.#headers = headers
     this.#body = new ResponseBody()
-    if (this.transport !== MUX) this.report = reportedIn(headers, this.call.stack.clock)
+    this.takeReport(headers)
     if (status >= 400 || headers[NOT_EXECUTED] !== undefined) {
       const said = answerOutcome(status, headers, this.call.stack.clock, this.call)
       this.#outcome = status === 504 ? this.told(said) : said

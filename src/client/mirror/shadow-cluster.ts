@@ -73,7 +73,7 @@ export class ShadowCluster implements ClusterHealth {
 
   #rebuild(endpoints: readonly Endpoint[], balancing: BalancingSettings): void {
     const { client, clock } = this.#parts
-    const { balancer, policy } = createBalancer(balancing.balancer, clock, this)
+    const { balancer, policy } = createBalancer(balancing.balancer, clock, this, balancing.reportedWeights)
     this.#from = endpoints
     this.#by = balancing
     this.#learner = policy

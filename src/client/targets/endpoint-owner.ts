@@ -2,11 +2,10 @@
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { Policy } from '../../core/policy.ts'
 import type { ServiceCluster } from '../../discovery/cluster.ts'
-import type { BalancerName } from '../../resilience/balancing-settings.ts'
 import type { ServiceState } from '../../resilience/service-state.ts'
 import type { ServiceSettings } from '../../resilience/settings.ts'
 import type { RoutingSettings } from '../../routing/settings.ts'
-import type { BalancerParts } from '../balancing/balancer.ts'
+import type { BalancerChoice, BalancerParts } from '../balancing/balancer.ts'
 import type { MirrorsInFlight } from '../mirror/in-flight.ts'
 
 export interface EndpointOwner {
@@ -19,8 +18,8 @@ export interface EndpointOwner {
   readonly mirrors: MirrorsInFlight
   /** The part of its balancer that learns from attempts. */
   readonly learner: Policy | undefined
-  /** The balancer of that name, which keeps its estimates. */
-  balancer(name: BalancerName): BalancerParts
+  /** The balancer of that choice, which keeps its estimates. */
+  balancer(choice: BalancerChoice): BalancerParts
   /** `target` uses these endpoints, if each client uses a part; empty: none any more. */
   useFor(target: object, inUse: readonly Endpoint[]): void
   /** Calls `listener` after each change of its policy. Returns how to stop. */

@@ -64,7 +64,7 @@ class LevelView implements Level {
     this.#view = new HealthView(owner.state.ejection, clock, ejection)
     this.health = new LevelHealth(this.#view)
     const watch = this.#view.watch.bind(this.#view)
-    const { balancer } = owner.balancer(balancing.balancer)
+    const { balancer } = owner.balancer(balancing)
     this.#balancer = new LayeredBalancer(balancer, balancing, client, this.health, clock, watch)
   }
 

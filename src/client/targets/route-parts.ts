@@ -21,11 +21,16 @@ const OWN_PICKER = ['balancer', 'zone', 'subset'] as const
 
 /** What the route writes, over the settings of the service that owns the endpoints. */
 export function balancingOf({ own, policy }: RouteSettings, owner: BalancingSettings): BalancingSettings {
-  const { balancer, hashKey, zone, subsetSize, slowStartMs } = owner
-  const under = { balancer, hashKey, zone, subsetSize, slowStartMs }
+  const { balancer, reportedWeights, hashKey, zone, subsetSize, slowStartMs } = owner
+  const under = { balancer, reportedWeights, hashKey, zone, subsetSize, slowStartMs }
   return Object.freeze({
     ...under,
-    ...(own.has('balancer') && { balancer: policy.balancer, hashKey: policy.hashKey, zone: policy.zone }),
+    ...(own.has('balancer') && {
+      balancer: policy.balancer,
+      reportedWeights: policy.reportedWeights,
+      hashKey: policy.hashKey,
+      zone: policy.zone,
+    }),
     ...(own.has('zone') && { zone: policy.zone }),
     ...(own.has('subset') && { subsetSize: policy.subsetSize }),
   })

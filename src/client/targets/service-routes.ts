@@ -253,7 +253,7 @@ export class ServiceRoutes {
       return new Selections(this.#parts, this.#stack({ ...parts, cluster, balancer: learner }), routed)
     }
     const balancing = balancingOf(route, owner.settings)
-    const learner = owner.balancer(balancing.balancer).policy
+    const learner = owner.balancer(balancing).policy
     const failover = this.#failover({
       ...{ levels, owner, balancing },
       key: `${clusterKey(route, routed.target)}${levels === this.#routing.failover ? '' : ` ${route.name}`}`,

@@ -60,7 +60,7 @@ export class TargetClusters {
     }
     const { owner, balancing, ejection } = wish
     const health = new HealthView(owner.state.ejection, this.#clock, ejection)
-    const { balancer, policy } = owner.balancer(balancing.balancer)
+    const { balancer, policy } = owner.balancer(balancing)
     const watch = (inUse: readonly Endpoint[]): void => {
       health.watch(inUse)
       // Otherwise, the service's own picker uses all.
