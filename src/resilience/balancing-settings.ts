@@ -76,8 +76,8 @@ const OBJECT = fields({
    */
   key: optional(withAnyOf(HASH_KEY)),
   /**
-   * For `weighted-round-robin`: `registered`, the weight that each endpoint registers, or `reported`:
-   * times how many requests a second its server can serve, by its load reports.
+   * For `weighted-round-robin`: `registered`, the weight that each endpoint registers, or
+   * `reported`, times how many requests a second its server can serve, by its load reports.
    * @defaultValue `'registered'`
    */
   weights: optional(oneOf(WEIGHTS)),

@@ -17,7 +17,7 @@ import { StridePicker } from './weighted-round-robin.ts'
 
 /** How often weights are computed anew (A58); with very many endpoints, one ms for each. */
 const UPDATE_MS = 1_000
-/** A weight is at most so many times the median, or so small a part of it (gRPC C++). */
+/** A weight is at most ten times the median and at least a tenth (gRPC C++). */
 const MOST_RATIO = 10
 /**
  * From here on slowness that we measure bounds a weight, in medians: servers may be late, wrong or
