@@ -1,5 +1,5 @@
 /** The same fleet on a fake clock: what the simulator predicts of each balancer. */
-import { SUCCESS } from '../../src/core/outcome.ts'
+import { outcome, SUCCESS } from '../../src/core/outcome.ts'
 import { Chance } from '../../src/simulator/chance.ts'
 import { at, offer } from '../../src/simulator/load.ts'
 import { SimulatedServer } from '../../src/simulator/server.ts'
@@ -14,6 +14,8 @@ export interface Outage {
   readonly from: number
   readonly until: number
 }
+
+const GONE = outcome('cancelled', 'cancelled')
 
 export function simulated(seed: number, shape: Shape, arm: Arm, ms: number, outage?: Outage): Traces {
   const clock = new FakeClock({ seed })
@@ -34,16 +36,17 @@ export function simulated(seed: number, shape: Shape, arm: Arm, ms: number, outa
         roundTripMs: 1,
         reports: arm.transport === 'auto',
         handler: (call, reply) => {
-          const arrive = (): void => {
-            if (gone) return
-            call.whenCancelled = queue.push(call.startedAt, () => reply(SUCCESS))
-          }
-          let gone = false
-          if (outage === undefined || now() < outage.from || now() >= outage.until) return arrive()
+          // A caller who leaves while all stand still was never seen.
+          let leave = (): boolean => true
           call.whenCancelled = () => {
-            gone = true
+            // A server counts a request until its handler is done.
+            if (leave()) reply(GONE)
           }
-          at(clock, outage.until, arrive)
+          const arrive = (): void => {
+            if (!call.cancelled) leave = queue.push(call.startedAt, () => reply(SUCCESS))
+          }
+          if (outage === undefined || now() < outage.from || now() >= outage.until) arrive()
+          else at(clock, outage.until, arrive)
         },
       }),
   )

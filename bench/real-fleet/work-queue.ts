@@ -41,19 +41,20 @@ export class WorkQueue {
   }
 
   /**
-   * `done` is called when the work is done. Returns what a caller does who leaves: work that has
-   * begun goes on.
+   * `done` is called when the work is done. Returns what a caller does who leaves: `false`, if its
+   * work has begun and goes on.
    */
-  push(sentAt: number, done: () => void): () => void {
+  push(sentAt: number, done: () => void): () => boolean {
     const served: Served = { sentAt, arrivedAt: this.#parts.now(), beganAt: null, endedAt: 0 }
     const job: Job = { served, done, gone: false }
     this.log.push(served)
     this.#waiting.push(job)
     this.#next()
     return () => {
-      if (served.beganAt !== null || job.gone) return
+      if (served.beganAt !== null || job.gone) return false
       job.gone = true
       served.endedAt = this.#parts.now()
+      return true
     }
   }
 

@@ -6,7 +6,8 @@
  * - closed -> open: `minimumCalls` within the window, more than `errorThreshold` of them failed,
  *   and one more fails
  * - open -> half-open: a call asks after `resetAfter`; it becomes the probe, all others are refused
- * - open -> half-open: a call from before it opened is the first to be answered well
+ * - open -> half-open: a call from before it opened is the first to be answered well; each further
+ *   answer to such a call admits one more probe
  * - half-open -> closed: the probe succeeds, a stream with the head of its answer; the window
  *   starts empty
  * - half-open -> open: the probe fails
@@ -72,6 +73,8 @@ export class CircuitBreakerPolicy implements Policy {
   /** One, unless it takes long. */
   readonly #probes = new Set<Attempt>()
   #probedAt = 0
+  /** Good answers from before it opened, each of which admits a probe. */
+  #answers = 0
   #windowMs: number
   readonly #recovery = new Recovery()
 
@@ -114,7 +117,8 @@ export class CircuitBreakerPolicy implements Policy {
     if (this.#state === 'open') {
       if (now < this.#changedAt + this.#resetAfterMs) return this.#refuse(now)
       this.#circuit.wake()
-    } else if (this.#probes.size > 0 && now < this.#probedAt + this.#resetAfterMs) return this.#refuse(now)
+    } else if (this.#answers > 0) this.#answers -= 1
+    else if (this.#probes.size > 0 && now < this.#probedAt + this.#resetAfterMs) return this.#refuse(now)
     this.#probes.add(attempt)
     this.#probedAt = now
     return undefined
@@ -128,7 +132,7 @@ export class CircuitBreakerPolicy implements Policy {
     const probe = this.#probes.delete(attempt)
     if (!this.#circuit.enabled) return
     if (probe) this.#circuit.succeeded(now - startedAt, now)
-    else if (isBack && startedAt < this.#openedAt) this.#circuit.wake()
+    else this.#heard(startedAt, isBack)
   }
 
   settle(attempt: Attempt, outcome: Outcome): void {
@@ -142,8 +146,7 @@ export class CircuitBreakerPolicy implements Policy {
     const isBack = isGood && this.#recovery.good(startedAt, now)
     const counts = isGood || this.#recovery.counts(attempt, startedAt)
     if (!probe && (this.#state !== 'closed' || startedAt < this.#changedAt)) {
-      // Of a probe that another one has overtaken, the pause stays.
-      if (isBack && startedAt < this.#openedAt) this.#circuit.wake()
+      if (isGood) this.#heard(startedAt, isBack)
       return
     }
     if (isGood) this.#circuit.succeeded(now - startedAt, now)
@@ -151,6 +154,17 @@ export class CircuitBreakerPolicy implements Policy {
     // ended.
     else if (attempt.begun && now >= attempt.startedAt + this.#windowMs) return
     else if (counts || probe) this.#circuit.failed(outcome.cause ?? outcome, now)
+  }
+
+  /**
+   * A call that began at `startedAt` was answered well. Of a probe that another one has overtaken,
+   * the pause stays.
+   */
+  #heard(startedAt: number, isBack: boolean): void {
+    if (startedAt >= this.#openedAt) return
+    if (isBack) this.#circuit.wake()
+    // The probe may wait behind all that the service has not answered meanwhile.
+    else if (this.#state === 'half-open' && this.#probes.size > 0) this.#answers += 1
   }
 
   /** Takes it off the list of circuits. */
@@ -167,6 +181,7 @@ export class CircuitBreakerPolicy implements Policy {
     const from = this.#state
     this.#state = to
     if (to !== 'half-open') this.#probes.clear()
+    this.#answers = 0
     this.#changedAt = this.#clock.now()
     if (from === 'closed') this.#openedAt = this.#changedAt
     if (from !== to) this.#onTransition?.(this.service, from, to)
