@@ -1,4 +1,5 @@
 /** The pages of the admin listener: effective configuration, endpoints with load, last events. */
+import { knownLoad } from '../client/balancing/known-load.ts'
 import type { AdminPages } from '../telemetry/admin.ts'
 import type { MeshContext } from './context.ts'
 import type { Destinations } from './destinations.ts'
@@ -6,6 +7,7 @@ import type { Membership } from './membership.ts'
 
 export function adminPages(shared: MeshContext, membership: Membership, destinations: Destinations): AdminPages {
   const { settings, metrics, recent, identity } = shared
+  const { clock } = settings
   return {
     metrics: () => metrics.text(),
     config: () => ({
@@ -40,7 +42,7 @@ export function adminPages(shared: MeshContext, membership: Membership, destinat
             state: endpoint.state,
             draining: cluster.isDraining(endpoint),
             inFlight: endpoint.pending,
-            estimateMs: Math.round(endpoint.estimateMs * 1000) / 1000,
+            ...knownLoad(endpoint, clock.now()),
           })),
         ]),
       ),

@@ -43,6 +43,11 @@ export class ReportedCapacity {
     return true
   }
 
+  get reportedPerSecond(): number {
+    return this.#perSecond
+  }
+
+  /** When the last report came. */
   get at(): number {
     return this.#at
   }

@@ -58,6 +58,16 @@ export class ReportedLoad {
     return this.#latencyMs
   }
 
+  /** The mean time between us and the server. */
+  get networkMs(): number {
+    return this.#networkMs
+  }
+
+  /** When the report came. */
+  get at(): number {
+    return this.#at
+  }
+
   /** How many requests of any caller are in flight there now, as far as we can tell. */
   inFlight(pending: number, usual: number, now: number): number {
     const kept = keptAfter(now - this.#at, IN_FLIGHT_MS)
