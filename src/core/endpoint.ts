@@ -97,6 +97,12 @@ export class Endpoint {
    */
   estimateMs = 0
   estimatedAt = 0
+  /**
+   * How long its last failure counts against it, and until when. Kept by the balancer; ejection
+   * ends it when it takes the endpoint back.
+   */
+  doubtedMs = 0
+  doubtedUntil = 0
   /** What its server reported of its load. Kept by the balancer. */
   load: unknown = undefined
   /** How much its server can do, as it reports. Kept by the balancer. */

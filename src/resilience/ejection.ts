@@ -310,6 +310,8 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     this.#others.tally.subtract(health.tally, now)
     health.tally.clear(now)
     health.worse.clear()
+    // The balancer trusts it again, too.
+    if (endpoint.doubtedUntil > now) endpoint.doubtedUntil = now
     this.#outage.restored(endpoint)
     this.#change(endpoint, health, 'healthy', reason, 0)
   }

@@ -6,11 +6,13 @@ import type { Attempt } from '../../core/attempt.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { ErrorCode } from '../../core/errors.ts'
-import type { Outcome } from '../../core/outcome.ts'
+import { NOT_STARTED, type Outcome } from '../../core/outcome.ts'
 import type { Balancer, Picker } from '../../core/picker.ts'
 import type { Policy } from '../../core/policy.ts'
 import { classify } from '../../resilience/classification.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
+import { isLateByStall } from '../../resilience/late-by-stall.ts'
+import { doubtOf, noteFailure } from './doubt.ts'
 import { LatencyEstimates } from './latency-estimates.ts'
 import { type LoadMeasure, P2cPicker } from './p2c.ts'
 import { RecentAnswers } from './recent-answers.ts'
@@ -33,7 +35,7 @@ export class LeastLoad implements Balancer, Policy {
   }
 
   picker(endpoints: readonly Endpoint[], health = this.#health): Picker {
-    const measure = new Load(this.#estimates, this.#unheard, new UsualLoad(endpoints, this.#clock))
+    const measure = new Load(this.#estimates, this.#unheard, new UsualLoad(endpoints, this.#clock), health)
     return new P2cPicker(endpoints, measure, health, this.#clock, this.#recent)
   }
 
@@ -48,7 +50,9 @@ export class LeastLoad implements Balancer, Policy {
     if (endpoint === undefined) return
     const load = endpoint.load as ReportedLoad | undefined
     if (!learned) {
-      if (load !== undefined && isFailure(outcome)) load.valid = false
+      const verdict = classify(outcome)
+      if (load !== undefined && (verdict === 'soft' || verdict === 'hard')) load.valid = false
+      if (verdict === 'hard') this.#failed(attempt, endpoint, outcome)
       return
     }
     const now = attempt.endedAt || this.#clock.now()
@@ -59,11 +63,11 @@ export class LeastLoad implements Balancer, Policy {
     }
     this.#recent.add(endpoint, now)
   }
-}
 
-function isFailure(outcome: Outcome): boolean {
-  const verdict = classify(outcome)
-  return verdict === 'soft' || verdict === 'hard'
+  #failed(attempt: Attempt, endpoint: Endpoint, outcome: Outcome): void {
+    if (outcome === NOT_STARTED || attempt.openEnded || isLateByStall(attempt, outcome, this.#clock)) return
+    noteFailure(endpoint, attempt, attempt.endedAt || this.#clock.now())
+  }
 }
 
 /** The load of the endpoints of one picker. */
@@ -71,18 +75,28 @@ class Load implements LoadMeasure {
   readonly #estimates: LatencyEstimates
   readonly #unheard: Unheard
   readonly #usual: UsualLoad
+  readonly #health: ClusterHealth | undefined
+  #panicking = false
 
-  constructor(estimates: LatencyEstimates, unheard: Unheard, usual: UsualLoad) {
+  constructor(estimates: LatencyEstimates, unheard: Unheard, usual: UsualLoad, health: ClusterHealth | undefined) {
     this.#estimates = estimates
     this.#unheard = unheard
     this.#usual = usual
+    this.#health = health
   }
 
   begin(now: number): void {
+    this.#panicking = this.#health?.panicking === true
     this.#usual.refresh(now)
   }
 
   load(endpoint: Endpoint, share: number, now: number): number {
+    const seeming = this.#seeming(endpoint, share, now)
+    // In panic those that never failed cannot bear the load of all.
+    return this.#panicking ? seeming : seeming * doubtOf(endpoint, now)
+  }
+
+  #seeming(endpoint: Endpoint, share: number, now: number): number {
     const estimates = this.#estimates
     const { pending } = endpoint
     const usual = this.#usual

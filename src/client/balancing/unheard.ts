@@ -23,6 +23,7 @@ export class Unheard {
   forces(loser: Endpoint, now: number): boolean {
     if (this.#credit < 1) this.#credit += FORCED_SHARE
     if (this.#credit < 1 || loser.oldest !== undefined || (loser.estimateMs === 0 && !this.#unknown)) return false
+    if (now < loser.doubtedUntil) return false
     const patience = Math.min(UNHEARD_AT_MOST_MS, Math.max(UNHEARD_MS, UNHEARD_FACTOR * loser.estimateMs))
     if (now - loser.estimatedAt < patience) return false
     this.#credit = 0
