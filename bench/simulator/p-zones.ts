@@ -30,6 +30,8 @@ export interface Zones {
   readonly localAtPeak: number
   readonly localAfter: number
   readonly local: number
+  /** What of all calls the callers' own zones can serve. */
+  readonly atMost: number
 }
 
 export function zonesByLoad(
@@ -78,5 +80,14 @@ export function zonesByLoad(
     ...{ localAt20: at20!, localAt40: at40!, localAt60: at60!, localAt80: at80!, localAtPeak: atPeak! },
     localAfter: after!,
     local: sum('local') / sum('calls'),
+    atMost: mostLocal(callers),
   }
+}
+
+function mostLocal(callers: Zones['callers']): number {
+  const servers = Object.values(ZONES).reduce<number>((sum, count) => sum + count, 0)
+  const zones = callers === 'in zone a' ? [ZONES.a] : Object.values(ZONES)
+  const offered = LOADS.reduce((sum, load) => sum + load, 0)
+  const served = LOADS.flatMap((load) => zones.map((count) => Math.min(load / zones.length, count / servers)))
+  return served.reduce((sum, each) => sum + each, 0) / offered
 }

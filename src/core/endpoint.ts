@@ -103,6 +103,9 @@ export class Endpoint {
    */
   doubtedMs = 0
   doubtedUntil = 0
+  /** How many samples there were, and their sum in ms. */
+  samples = 0
+  samplesMs = 0
   /** What its server reported of its load. Kept by the balancer. */
   load: unknown = undefined
   /** How much its server can do, as it reports. Kept by the balancer. */

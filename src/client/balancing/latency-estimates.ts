@@ -132,6 +132,8 @@ export class LatencyEstimates {
     const kept = known === 0 ? 0 : Math.exp(-(now - endpoint.estimatedAt) / MEAN_MS)
     endpoint.estimateMs = Math.max(SHORTEST_MS, known * kept + sample * (1 - kept))
     endpoint.estimatedAt = now
+    endpoint.samples += 1
+    endpoint.samplesMs += sample
   }
 
   /**
