@@ -295,14 +295,8 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     this.#reckon()
   }
 
-  #eject(
-    endpoint: Endpoint,
-    health: EndpointHealth,
-    reason: EjectionReason,
-    now: number,
-    settings: EjectionSettings,
-  ): void {
-    this.#change(endpoint, health, 'ejected', reason, health.strike(now, settings, this.#clock.random()))
+  #eject(at: Endpoint, health: EndpointHealth, reason: EjectionReason, now: number, by: EjectionSettings): void {
+    this.#change(at, health, 'ejected', reason, health.strike(now, by, this.#clock.random()))
   }
 
   #restore(endpoint: Endpoint, health: EndpointHealth, now: number, reason: EjectionReason): void {
