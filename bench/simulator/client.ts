@@ -22,6 +22,8 @@ export interface ClientParts {
   readonly balancer?: BalancerMaker
   readonly telemetry?: Telemetry
   readonly idempotent?: boolean
+  /** Whether its calls are streams. @defaultValue `false` */
+  readonly streaming?: boolean
   readonly listeners?: ServiceListeners
   /** Given each compiled stack, to stand in it. */
   readonly compiled?: (stack: Stack, settings: ServiceSettings) => Stack
@@ -55,7 +57,7 @@ export class SimulatedClient implements Door {
       service: 'simulated',
       method: 'GET',
       protocol: 'http',
-      streaming: false,
+      streaming: parts.streaming ?? false,
       idempotent: parts.idempotent ?? true,
     })
   }

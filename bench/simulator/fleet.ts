@@ -84,6 +84,7 @@ export function runFleet(seed: number, fleet: Fleet, { balancer, reports = 0 }: 
   })
   clock.advance(from + TAIL_MS)
   for (const client of clients) client.close()
+  servers.close()
   return summaries.map((summary) => ({
     failed: summary.failed,
     failedPercent: 100 - summary.success,

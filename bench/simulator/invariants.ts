@@ -13,10 +13,11 @@ import type { Instances } from '../../src/simulator/call.ts'
 import { Chance } from '../../src/simulator/chance.ts'
 import { at, offer } from '../../src/simulator/load.ts'
 import { Machine } from '../../src/simulator/machine.ts'
-import { answersAfter, type Handler, hangs, SimulatedServer } from '../../src/simulator/server.ts'
+import { answersAfter, type Handler, hangs, type ServerParts, SimulatedServer } from '../../src/simulator/server.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { SimulatedClient } from './client.ts'
 import { Ledger } from './ledger.ts'
+import { LIES } from './lies.ts'
 
 /** Load for so long, then time for everything to end. */
 const LOAD_MS = 4_000
@@ -25,6 +26,8 @@ const REST_MS = 60_000
 interface World {
   readonly clock: FakeClock
   readonly chance: Chance
+  /** What servers report, distances and streams have draws apart. */
+  readonly mixed: Chance
   readonly breaches: Set<string>
   readonly clients: SimulatedClient[]
   readonly ledgers: Ledger[]
@@ -39,6 +42,7 @@ export function breachesOf(seed: number): readonly string[] {
   const world: World = {
     clock,
     chance,
+    mixed: new Chance(seed + 500_000),
     breaches: new Set(),
     clients: [],
     ledgers: [],
@@ -81,20 +85,25 @@ export function breachesOf(seed: number): readonly string[] {
  * `below`.
  */
 function makeTier(world: World, below: SimulatedClient | undefined): SimulatedClient {
-  const { clock, chance, breaches } = world
+  const { clock, chance, mixed, breaches } = world
   const ledger = new Ledger(clock, breaches)
   const client = new SimulatedClient({
     clock,
     options: randomOptions(chance),
     telemetry: ledger.telemetry,
     idempotent: chance.happens(0.8),
+    streaming: mixed.happens(0.1),
     compiled: (stack, settings) => ledger.watch(stack, settings.retry.budget),
   })
   world.clients.push(client)
   world.ledgers.push(ledger)
   const instances = new Map<string, SimulatedServer | undefined>()
   const servers = Array.from({ length: chance.integer(1, 8) }, (_, i) => {
-    const server = new SimulatedServer({ clock, handler: usual(world, below), stack: serverStack(world) })
+    const server = new SimulatedServer({
+      ...{ clock, handler: usual(world, below), stack: serverStack(world) },
+      ...{ reports: mixed.oneOf(REPORTS), roundTripMs: mixed.oneOf([0, 1, 20]) },
+      ...(mixed.happens(0.2) && { delayMs: () => (mixed.happens(0.1) ? mixed.between(100, 1_000) : 0) }),
+    })
     instances.set(`e${i}`, server)
     return server
   })
@@ -131,6 +140,9 @@ function makeTier(world: World, below: SimulatedClient | undefined): SimulatedCl
   }
   return client
 }
+
+/** Old servers, honest ones, and others. */
+const REPORTS: readonly NonNullable<ServerParts['reports']>[] = [false, true, ...Object.values(LIES)]
 
 function randomOptions(chance: Chance): ServiceOptions {
   return {

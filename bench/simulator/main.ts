@@ -1,10 +1,11 @@
 /**
- * `npm run simulate`: the real policies on a fake clock, in scenarios (a) to (p), and worlds full
+ * `npm run simulate`: the real policies on a fake clock, in scenarios (a) to (q), and worlds full
  * of random faults. No timed test: a seed repeats a run exactly. `--json` prints all figures as the
  * last line instead of the tables.
  */
 import { parseArgs } from 'node:util'
 import { invariants } from './invariants.ts'
+import { figuresQ } from './mixed-report.ts'
 import {
   figuresA,
   figuresB,
@@ -23,7 +24,7 @@ import {
 import { table } from './table.ts'
 import { figuresN, figuresO, figuresP } from './troubles-report.ts'
 
-const USAGE = `npm run simulate -- [--seed N] [--seeds N] [--only abcdefghijklmnop] [--json]
+const USAGE = `npm run simulate -- [--seed N] [--seeds N] [--only abcdefghijklmnopq] [--json]
 
   --seed N     repeats a run exactly (default 1)
   --seeds N    how many random worlds are checked for broken invariants (default 2000; 0: none)
@@ -47,6 +48,7 @@ const TITLES = {
   n: '(n) nothing of ten servers can be reached for a while. After the first answer: calls failed, ms until all are in use',
   o: '(o) 20 servers at 70 %, some fail in part, no retries. Failed calls in percent, share of the fair share',
   p: '(p) zones of 2, 3 and 5 servers, 20 to 95 % of the capacity. Failed calls, shares that stay in the zone',
+  q: '(q) fleets of several kinds of clients and servers: old, late and lying ones, and all at once; nothing is retried',
 } as const
 
 const SCENARIOS = {
@@ -66,6 +68,7 @@ const SCENARIOS = {
   n: figuresN,
   o: figuresO,
   p: figuresP,
+  q: figuresQ,
 } as const
 const LETTERS = Object.keys(SCENARIOS) as (keyof typeof SCENARIOS)[]
 

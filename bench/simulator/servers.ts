@@ -7,7 +7,7 @@ import { Chance } from '../../src/simulator/chance.ts'
 import { type FaultKind, FaultyInstance } from '../../src/simulator/faults.ts'
 import { at, offer } from '../../src/simulator/load.ts'
 import { antagonize, Machine } from '../../src/simulator/machine.ts'
-import { type Handler, SimulatedServer } from '../../src/simulator/server.ts'
+import { type Handler, type ServerParts, SimulatedServer } from '../../src/simulator/server.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 
 export interface ServersParts {
@@ -22,8 +22,10 @@ export interface ServersParts {
   readonly speed?: (server: number) => number
   /** Whether neighbours take half of each machine now and then. @defaultValue `false` */
   readonly antagonists?: boolean
-  /** The share of servers that report their load. @defaultValue 0 */
-  readonly reports?: number
+  /** The share of servers that report their load, or what each of them reports. @defaultValue 0 */
+  readonly reports?: number | ((server: number, chance: Chance) => NonNullable<ServerParts['reports']>)
+  /** How long an answer is under way beyond the round trip. @defaultValue 0 */
+  readonly delayMs?: (server: number, chance: Chance) => number
 }
 
 /** What goes wrong with a server, and when. */
@@ -49,9 +51,11 @@ export class Servers {
   /** Requests per second that they can serve at their usual speed. */
   readonly capacity: number
   readonly #listening: Map<string, SimulatedServer | undefined>
+  /** End the turns of the neighbours. */
+  readonly #neighbours: (() => void)[] = []
 
   constructor(seed: number, parts: ServersParts) {
-    const { workers, meanMs, roundTripMs = 0, speed = () => 1, reports = 0 } = parts
+    const { workers, meanMs, roundTripMs = 0, speed = () => 1, reports = 0, delayMs } = parts
     const clock = new FakeClock({ seed })
     const chance = new Chance(seed)
     const neighbours = new Chance(seed + 7)
@@ -59,10 +63,15 @@ export class Servers {
     this.all = Array.from({ length: parts.servers }, (_, i): FleetServer => {
       const machine = new Machine(clock, workers, () => parts.workMs(chance))
       speeds += speed(i)
-      if (parts.antagonists === true) antagonize(clock, neighbours, machine, speed(i), neighbours.between(0.1, 0.7))
-      else machine.speed = speed(i)
+      if (parts.antagonists === true) {
+        this.#neighbours.push(antagonize(clock, neighbours, machine, speed(i), neighbours.between(0.1, 0.7)))
+      } else machine.speed = speed(i)
       const well = machine.handle
-      const server = new SimulatedServer({ clock, handler: well, roundTripMs, reports: i % 10 < 10 * reports })
+      const server = new SimulatedServer({
+        ...{ clock, handler: well, roundTripMs },
+        reports: typeof reports === 'number' ? i % 10 < 10 * reports : reports(i, chance),
+        ...(delayMs !== undefined && { delayMs: () => delayMs(i, chance) }),
+      })
       return { id: `e${i}`, server, machine, well }
     })
     this.clock = clock
@@ -103,6 +112,11 @@ export class Servers {
       })
     }
     return () => met
+  }
+
+  /** No timer is left, so that nothing is kept of a run in a turn of the loop with many. */
+  close(): void {
+    for (const end of this.#neighbours) end()
   }
 
   /** Poisson arrivals of `load(now)` times the capacity; each comes from any of `clients`. */

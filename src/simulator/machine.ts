@@ -110,13 +110,16 @@ const AWAKE_MS = 2_000
 
 /**
  * A neighbour that needs half of the machine while it is awake: in `share` of the time, 2 s at a
- * time on average. While it sleeps, the machine is twice as fast as it has to be.
+ * time on average. While it sleeps, the machine is twice as fast as it has to be. Returns what ends
+ * its turns.
  */
-export function antagonize(clock: Clock, chance: Chance, machine: Machine, usual: number, share: number): void {
+export function antagonize(clock: Clock, chance: Chance, machine: Machine, usual: number, share: number): () => void {
   const asleepMs = (AWAKE_MS * (1 - share)) / share
+  let next: Timer | undefined
   const turn = (awake: boolean): void => {
     machine.speed = awake ? usual : 2 * usual
-    clock.startTimer(chance.exponential(awake ? AWAKE_MS : asleepMs), turn, !awake)
+    next = clock.startTimer(chance.exponential(awake ? AWAKE_MS : asleepMs), turn, !awake)
   }
   turn(chance.happens(share))
+  return () => clock.stopTimer(next!)
 }

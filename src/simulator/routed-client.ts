@@ -27,6 +27,8 @@ export interface Placed {
   readonly id: string
   readonly zone?: string
   readonly version?: string
+  /** @defaultValue 1 */
+  readonly weight?: number
   /** @defaultValue none */
   readonly metadata?: Readonly<Record<string, string>>
   /** @defaultValue false */
@@ -79,8 +81,8 @@ export class RoutedClient {
     for (const { id, server } of placed) this.#servers.set(id, server)
     const instances = placed.map(
       (each): Instance => ({
-        ...{ service, id: each.id, address: each.id, port: 8080, protocol: 'http', tls: true, weight: 1 },
-        ...{ metadata: each.metadata ?? {} },
+        ...{ service, id: each.id, address: each.id, port: 8080, protocol: 'http', tls: true },
+        ...{ weight: each.weight ?? 1, metadata: each.metadata ?? {} },
         ...{ zone: each.zone, version: each.version, state: each.draining === true ? 'draining' : 'ready' },
       }),
     )
@@ -101,8 +103,8 @@ export class RoutedClient {
    * Sends one call; `done` is called once with its outcome. Returns the key of its target, `''`
    * without a route.
    */
-  send(service: string, done: (call: Call, ended: Outcome) => void): string {
-    const { stack, kind, routed } = this.#of(service).select(this.#request, false)
+  send(service: string, done: (call: Call, ended: Outcome) => void, streaming = false): string {
+    const { stack, kind, routed } = this.#of(service).select(this.#request, streaming)
     if (routed?.answer === undefined) {
       const key = this.#parts.hashKey?.()
       const door = { clock: this.#clock, stack, kind, instances: this.#servers, request: this.#request, key }

@@ -24,8 +24,10 @@ export interface ServerParts {
   readonly onArrival?: () => void
   /** Of the network. @defaultValue 0 */
   readonly roundTripMs?: number
-  /** It reports its load with each answer. @defaultValue `false` */
-  readonly reports?: boolean
+  /** Whether it reports its load with each answer, or what it makes of it. @defaultValue `false` */
+  readonly reports?: boolean | ((truth: LoadReport) => LoadReport)
+  /** How long an answer is under way beyond the round trip. @defaultValue 0 */
+  readonly delayMs?: () => number
   /** The service of all callers. @defaultValue not known */
   readonly peer?: string
 }
@@ -37,6 +39,7 @@ const KIND: CallKind = Object.freeze({
   streaming: false,
   idempotent: false,
 })
+const STREAM: CallKind = Object.freeze({ ...KIND, streaming: true })
 /** A refusal takes a way to the server and back. */
 const REFUSAL_MS = 0.5
 /** As a client sees a server that turned a request away unread: marked as not executed. */
@@ -53,7 +56,9 @@ export class SimulatedServer {
   readonly #stack: Stack
   readonly #onArrival: (() => void) | undefined
   readonly #halfTripMs: number
+  readonly #delayMs: (() => number) | undefined
   readonly #meter: LoadMeter | undefined
+  readonly #reported: ((truth: LoadReport) => LoadReport) | undefined
   readonly #peer: string | undefined
 
   constructor(parts: ServerParts) {
@@ -62,7 +67,10 @@ export class SimulatedServer {
     this.#onArrival = parts.onArrival
     this.#peer = parts.peer
     this.#halfTripMs = (parts.roundTripMs ?? 0) / 2
-    this.#meter = parts.reports === true ? new LoadMeter() : undefined
+    this.#delayMs = parts.delayMs
+    const { reports = false } = parts
+    this.#meter = reports === false ? undefined : new LoadMeter()
+    this.#reported = reports === true || reports === false ? undefined : reports
     this.#stack =
       parts.stack ??
       compileServerStack({
@@ -91,7 +99,7 @@ export class SimulatedServer {
         giveUp = this.#arrive(from, (ended, load) => {
           giveUp = undefined
           report = load
-          travelling = clock.startTimer(ms, reply, ended)
+          travelling = clock.startTimer(ms + (this.#delayMs?.() ?? 0), reply, ended)
         })
       },
       undefined,
@@ -106,7 +114,7 @@ export class SimulatedServer {
     const stack = this.#stack
     this.arrived += 1
     this.#onArrival?.()
-    const call = new Call(KIND, this.#clock.now(), from.call.deadlineAt, undefined)
+    const call = new Call(from.call.kind.streaming ? STREAM : KIND, this.#clock.now(), from.call.deadlineAt, undefined)
     call.previousAttempts = from.number
     call.peer = this.#peer
     startCall(stack, call)
@@ -122,7 +130,7 @@ export class SimulatedServer {
     const arrivedAt = this.#clock.now()
     const others = this.#meter?.arrived() ?? 0
     this.handler(call, (ended) => {
-      const report = this.#report(others, arrivedAt, ended)
+      const report = this.#report(others, arrivedAt, call.kind, ended)
       if (!attempt.running) return
       endAttempt(stack, attempt, ended)
       answer(ended, report)
@@ -134,13 +142,14 @@ export class SimulatedServer {
     }
   }
 
-  #report(others: number, arrivedAt: number, { verdict }: Outcome): LoadReport | undefined {
+  #report(others: number, arrivedAt: number, kind: CallKind, { verdict }: Outcome): LoadReport | undefined {
     const meter = this.#meter
     if (meter === undefined) return undefined
     const servedMs = this.#clock.now() - arrivedAt
-    if (verdict === 'success') meter.answered(others, servedMs)
+    if (verdict === 'success' && !kind.streaming) meter.answered(others, servedMs)
     else meter.ended()
-    return { inFlight: meter.inFlight, latencyMs: meter.latencyMs(), servedMs }
+    const truth = { inFlight: meter.inFlight, latencyMs: meter.latencyMs(), servedMs }
+    return this.#reported?.(truth) ?? truth
   }
 }
 
