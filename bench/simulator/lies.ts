@@ -10,7 +10,8 @@ const random: Lie = ({ inFlight, latencyMs, servedMs }) => {
 }
 
 export const LIES = {
-  idle: () => ({ inFlight: 0, latencyMs: 0.001, servedMs: 0.001 }),
+  /** The network, which a caller adds, seems to take no time either. */
+  idle: () => ({ inFlight: 0, latencyMs: 0.001, servedMs: 60_000 }),
   overloaded: () => ({ inFlight: 1_000_000, latencyMs: 60_000, servedMs: 60_000 }),
   random,
   absurd: () => ({ inFlight: -1, latencyMs: Number.POSITIVE_INFINITY, servedMs: Number.NaN }),

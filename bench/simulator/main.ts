@@ -5,6 +5,7 @@
  */
 import { parseArgs } from 'node:util'
 import { invariants } from './invariants.ts'
+import { mean } from './mean.ts'
 import { figuresQ } from './mixed-report.ts'
 import {
   figuresA,
@@ -24,9 +25,10 @@ import {
 import { table } from './table.ts'
 import { figuresN, figuresO, figuresP } from './troubles-report.ts'
 
-const USAGE = `npm run simulate -- [--seed N] [--seeds N] [--only abcdefghijklmnopq] [--json]
+const USAGE = `npm run simulate -- [--seed N[-M]] [--seeds N] [--only abcdefghijklmnopq] [--json]
 
   --seed N     repeats a run exactly (default 1)
+  --seed N-M   the means over these seeds
   --seeds N    how many random worlds are checked for broken invariants (default 2000; 0: none)
   --only abc   only these scenarios, and no random worlds unless --seeds is given
   --json       the figures as the last line instead of tables`
@@ -79,6 +81,19 @@ function whole(value: string, option: string): number {
   return number
 }
 
+const MOST_SEEDS = 100
+
+/** `3`, or `16-25`. */
+function seedsOf(value: string): readonly number[] {
+  const [, first, last = first] = /^(\d+)(?:-(\d+))?$/.exec(value) ?? []
+  const from = Number(first)
+  const count = Number(last) - from + 1
+  if (!Number.isSafeInteger(from) || !(count >= 1 && count <= MOST_SEEDS)) {
+    throw new Error(`--seed: expected a whole number, or at most ${MOST_SEEDS} as in 16-25, got '${value}'`)
+  }
+  return Array.from({ length: count }, (_, i) => from + i)
+}
+
 function main(): void {
   const { values } = parseArgs({
     options: {
@@ -93,8 +108,8 @@ function main(): void {
     console.log(USAGE)
     return
   }
-  const seed = whole(values.seed, 'seed')
-  const seeds = whole(values.seeds ?? (values.only === undefined ? '2000' : '0'), 'seeds')
+  const seeds = seedsOf(values.seed)
+  const worlds = whole(values.seeds ?? (values.only === undefined ? '2000' : '0'), 'seeds')
   const wanted = values.only ?? LETTERS.join('')
   if ([...wanted].some((letter) => !(letter in SCENARIOS))) {
     throw new Error(`--only: expected letters of ${LETTERS.join('')}, got '${wanted}'`)
@@ -102,14 +117,14 @@ function main(): void {
   const figures: Record<string, unknown> = {}
   for (const key of LETTERS) {
     if (!wanted.includes(key)) continue
-    const result = SCENARIOS[key](seed)
-    figures[key] = result.figures
-    if (!values.json) console.log(table(TITLES[key], result.rows))
+    const results = seeds.map((seed) => SCENARIOS[key](seed))
+    figures[key] = mean(results.map((each) => each.figures))
+    if (!values.json) console.log(table(TITLES[key], mean(results.map((each): readonly object[] => each.rows))))
   }
-  if (seeds > 0) {
-    const { examples, ...counts } = invariants(seed, seeds)
+  if (worlds > 0) {
+    const { examples, ...counts } = invariants(seeds[0]!, worlds)
     figures.invariants = counts
-    if (!values.json) console.log(`invariants: ${counts.broken} of ${seeds} random worlds broken`)
+    if (!values.json) console.log(`invariants: ${counts.broken} of ${worlds} random worlds broken`)
     for (const example of examples) console.error(`  seed ${example}`)
     if (counts.broken > 0) process.exitCode = 1
   }

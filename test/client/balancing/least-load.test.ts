@@ -289,6 +289,22 @@ describe('least-load: what servers report', () => {
     expect(subject.shares(400)[0]).toBeLessThan(0.02)
   })
 
+  it('does not believe in less than half of what is usually in flight', () => {
+    const usual: LoadReport = { inFlight: 6, latencyMs: 20, servedMs: 20 }
+    const liar: LoadReport = { inFlight: 0, latencyMs: 0.001, servedMs: 300 }
+    const shareAt = (liarMs: number): number => {
+      const subject = setUp(10)
+      for (let i = 0; i < 20; i++)
+        for (const [k, each] of subject.endpoints.entries())
+          subject.answer(each, k === 0 ? liarMs : 20, SUCCESS, k === 0 ? liar : usual)
+      subject.clock.advance(200)
+      return subject.shares(2_000)[0]!
+    }
+    // It takes calls until it is four times as slow as usual.
+    expect(shareAt(40)).toBeGreaterThan(0.15)
+    expect(shareAt(100)).toBeLessThan(0.05)
+  })
+
   it.each([
     { ...idle, inFlight: Number.NaN },
     { ...idle, inFlight: -5 },
