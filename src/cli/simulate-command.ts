@@ -72,7 +72,7 @@ export function addSimulateCommand(program: Command, surroundings: CliContext): 
     .option('--from <service>', 'the calling service', parsed(serviceName()), 'simulate')
     .option('--no-reports', 'servers do not report their load')
     .option('--seed <n>', 'other luck', parsed(integer({ min: 0, max: 2 ** 32 - 1 }), numeric), 1)
-    .option('--svg <file>', 'draw p50, p99 and failed calls over time')
+    .option('--svg <file>', "draw p50, p99 and failed calls over time; '-' draws to stdout, instead of the tables")
     .addOption(jsonOption())
   withExample(
     command,
@@ -83,7 +83,9 @@ export function addSimulateCommand(program: Command, surroundings: CliContext): 
     const terminal = new Terminal(surroundings, flags.json === true)
     const { documents } = await readPolicyFile(flags.file, surroundings.stdin)
     const scenario = scenarioOf(flags, documentsOf(documents))
-    if (flags.svg !== undefined) checkPictureFile(flags.svg)
+    const toStdout = flags.svg === '-'
+    if (toStdout && flags.json === true) throw invalidUsage('--svg - excludes --json: both write to stdout')
+    if (flags.svg !== undefined && !toStdout) checkPictureFile(flags.svg)
     // Only this command needs the classes of clients and servers.
     const { notSimulated, picture, reachedServices, simulate } = await import('../simulator/index.ts')
     const reached = new Set(reachedServices(scenario.documents, scenario.service).keys())
@@ -94,6 +96,10 @@ export function addSimulateCommand(program: Command, surroundings: CliContext): 
     }
     const simulation = within(() => simulate(scenario))
     const about = aboutScenario(scenario, capacityOf(scenario))
+    if (toStdout) {
+      surroundings.stdout.write(picture(scenario, simulation, about))
+      return
+    }
     if (flags.svg !== undefined) writePicture(flags.svg, picture(scenario, simulation, about))
     const { documents: _, request, ...setup } = scenario
     terminal.result({ scenario: setup, ...simulation, notSimulated: left, svg: flags.svg }, () =>

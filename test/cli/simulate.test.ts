@@ -210,7 +210,6 @@ routes:
     [['--load', '50', '--rate', '5'], '--rate', 'one of the two'],
     [['--rate', '1000', '--duration', '1h'], '--duration', '3600000 calls are more than 500000'],
     [['--clients', '200', '--servers', '100'], '--clients, --servers', 'more than 10000'],
-    [['--svg', '-'], '--svg', 'the name of a file'],
     [['--svg', '/no/such/folder/a.svg'], '--svg', 'cannot write'],
     [['--fault', 'burn=1'], '--fault', 'slow=N, fail=N, refuse=N, stall=N or outage'],
     [['--fault', 'slow=0'], '--fault', 'at least 1 server'],
@@ -229,6 +228,16 @@ routes:
     expect([code, stdout]).toEqual([2, ''])
     expect(stderr).toContain(flag)
     expect(stderr).toContain(valid)
+  })
+
+  it('--svg - draws to stdout, and nothing else goes there', async () => {
+    const drawn = await simulate([...SHORT, '--svg', '-'])
+    expect([drawn.code, drawn.stderr]).toEqual([0, ''])
+    expect(drawn.stdout).toMatch(/^<svg .*<\/svg>\n$/s)
+    expect(elementsOf(drawn.stdout)).toContain('svg')
+    const both = await simulate([...SHORT, '--svg', '-', '--json'])
+    expect([both.code, both.stdout]).toEqual([2, ''])
+    expect(both.stderr).toContain('--svg - excludes --json')
   })
 
   it('--svg replaces a picture, and nothing else', async () => {

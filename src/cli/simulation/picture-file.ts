@@ -7,7 +7,6 @@ const BEGIN = '<svg'
 
 /** Before a long run: @throws Failure if there is something else, or no place for it. */
 export function checkPictureFile(file: string): void {
-  if (file === '-') throw invalidUsage('--svg: expected the name of a file')
   let descriptor: number
   try {
     descriptor = openSync(file, 'r+')
