@@ -26,11 +26,11 @@ const WITHOUT = 'without'
 const MODES = ['strict', 'plaintext'] as const
 type Mode = (typeof MODES)[number]
 
-/** A step of the cost lies where the answers of one turn fill a record of TLS: near 15. */
+/** The answers of one turn fill a record of TLS at 15 to 17. */
 const AT_ONCE = [1, 4, 8, 12, 13, 14, 15, 16, 17, 18, 20, 24, 32, 64]
 const AT_ONCE_QUICK = [1, 8, 14, 16, 18, 64]
 const TWINS = 2
-/** Of calls at once of each kind, the mean may be this much. */
+/** Of the mean over all numbers of calls at once. */
 const AT_MOST = 1.03
 
 export async function loadReports({ quick, transport }: Options): Promise<Report> {

@@ -10,6 +10,8 @@ import { httpPair } from './http-pair.ts'
 import { httpServer } from './http-server.ts'
 import { httpSpread } from './http-spread.ts'
 import { idleEndpoints } from './idle-endpoints.ts'
+import { loadReports } from './load-reports.ts'
+import { picks } from './picks.ts'
 import { policies } from './policies.ts'
 import { registry } from './registry.ts'
 import { routedCalls } from './routed-calls.ts'
@@ -24,8 +26,9 @@ await runQuestions([
   httpSpread,
   httpPair,
   httpServer,
-  ...(quick ? [] : [spans]),
+  ...(quick ? [] : [spans, loadReports]),
   policies,
+  picks,
   routes,
   routedCalls,
   startUp,

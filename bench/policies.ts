@@ -5,77 +5,25 @@
 import { ConsecutiveBreaker, circuitBreaker, handleAll, retry, TimeoutStrategy, timeout, wrap } from 'cockatiel'
 import OpossumCircuitBreaker from 'opossum'
 import pRetry from 'p-retry'
-import { createBalancer } from '../src/client/balancing/balancer.ts'
-import { LeastLoad } from '../src/client/balancing/least-load.ts'
 import { attemptHeaders } from '../src/client/http/prepare-request.ts'
 import { Attempt } from '../src/core/attempt.ts'
-import { Call, type CallKind } from '../src/core/call.ts'
-import { systemClock } from '../src/core/clock.ts'
-import { Endpoint } from '../src/core/endpoint.ts'
-import type { LoadReport } from '../src/core/load-report.ts'
+import { Call } from '../src/core/call.ts'
 import { SUCCESS } from '../src/core/outcome.ts'
-import type { Cluster } from '../src/core/picker.ts'
 import type { Policy } from '../src/core/policy.ts'
-import { SILENT } from '../src/core/telemetry.ts'
 import { parseTraceparent } from '../src/core/trace-context.ts'
-import { BALANCER_NAMES, type BalancerName } from '../src/resilience/balancing-settings.ts'
 import { endAttempt, startAttempt, startCall } from '../src/resilience/execution.ts'
 import { guard } from '../src/resilience/guard/guard.ts'
 import { CONCURRENCY_LIMIT, ConcurrencyLimitPolicy } from '../src/resilience/limits/concurrency-limit.ts'
 import { RATE_LIMIT, RateLimitPolicy } from '../src/resilience/limits/rate-limit.ts'
-import { ServiceState } from '../src/resilience/service-state.ts'
-import { SERVICE } from '../src/resilience/settings.ts'
-import { compileStack, type Stack } from '../src/resilience/stack.ts'
+import type { Stack } from '../src/resilience/stack.ts'
 import { createTelemetry } from '../src/telemetry/call-telemetry.ts'
 import { Metrics } from '../src/telemetry/metrics.ts'
+import { clock, compile, KIND, newCall } from './compiled-stack.ts'
 import { type Options, type Report, runQuestions } from './harness.ts'
-import { bytes, collected, nanoseconds, nanosecondsOf } from './in-process.ts'
+import { bytes, nanoseconds, nanosecondsOf } from './in-process.ts'
+import { picks } from './picks.ts'
 import { routedCalls } from './routed-calls.ts'
 import { routes } from './routes.ts'
-
-const clock = systemClock
-const KIND: CallKind = { service: 'inventory', method: 'GET', protocol: 'http', streaming: false, idempotent: true }
-
-function endpoints(count: number): Endpoint[] {
-  const metadata = Object.freeze({})
-  return Array.from(
-    { length: count },
-    (_, i) =>
-      new Endpoint('inventory', {
-        id: `instance-${i}`,
-        address: '127.0.0.1',
-        port: 1024 + i,
-        protocol: 'http',
-        tls: true,
-        zone: undefined,
-        version: undefined,
-        weight: 1,
-        metadata,
-      }),
-  )
-}
-
-function compile(count: number): { stack: Stack; state: ServiceState; cluster: Cluster } {
-  const state = new ServiceState('inventory', clock)
-  const balancer = new LeastLoad(clock, state.ejection)
-  const all = endpoints(count)
-  state.ejection.watch(all)
-  const cluster = {
-    service: 'inventory',
-    endpoints: all,
-    picker: balancer.picker(all),
-    whenAvailable: () => () => {},
-    onChange: () => () => {},
-  }
-  const settings = SERVICE.resolve()
-  state.configure(settings)
-  const stack = compileStack({ settings, state, cluster, balancer, telemetry: SILENT, clock })
-  return { stack, state, cluster }
-}
-
-function newCall(): Call {
-  return new Call(KIND, 0, Number.POSITIVE_INFINITY, undefined)
-}
 
 /**
  * Eight policies; besides them every call pays into the retry budget, and an endpoint is picked
@@ -99,39 +47,6 @@ function callThrough(stack: Stack): () => void {
   }
 }
 
-/** The last answers that a balancer may remember. */
-const REMEMBERED = 8
-const REPORT: LoadReport = Object.freeze({ inFlight: 2, latencyMs: 5, servedMs: 5 })
-
-/**
- * With the instant at hand, as the execution has it, and with keys for those that hash. The memory
- * of those that have one is full.
- */
-function pickNs(count: number, name: BalancerName = 'least-load', reports = false): number {
-  const { state, cluster } = compile(count)
-  const { balancer, policy } = createBalancer(name, clock, state.ejection)
-  const picker = balancer.picker(cluster.endpoints)
-  const now = clock.now()
-  const call = newCall()
-  const answer = (endpoint: Endpoint): void => {
-    const attempt = new Attempt(call)
-    attempt.endpoint = endpoint
-    attempt.startedAt = now - 5 - Math.random()
-    attempt.endedAt = now
-    if (reports) attempt.report = REPORT
-    policy?.settle(attempt, SUCCESS)
-  }
-  for (const endpoint of cluster.endpoints) answer(endpoint)
-  for (let i = 0; i < REMEMBERED; i++) answer(picker.pick(call, now)!)
-  const keys = Array.from({ length: 1_000 }, (_, i) => `customer-${i}`)
-  let next = 0
-  return nanoseconds(10_000, () => {
-    next = (next + 1) % keys.length
-    call.hashKey = keys[next]
-    picker.pick(call, now)
-  })
-}
-
 function openRejectNs(): number {
   const { stack, state } = compile(10)
   state.circuit!.circuit.open()
@@ -140,29 +55,6 @@ function openRejectNs(): number {
     startCall(stack, call)
     startAttempt(stack, new Attempt(call))
   })
-}
-
-function bytesPerCalledEndpoint(): number | undefined {
-  const gc = globalThis.gc
-  if (gc === undefined) return undefined
-  const { stack, state, cluster } = compile(1)
-  const before = collected(gc)
-  const all = endpoints(10_000)
-  state.ejection.watch(all)
-  const balancer = stack.endpoint.find((policy) => policy instanceof LeastLoad)!
-  const full: Stack = { ...stack, cluster: { ...cluster, endpoints: all, picker: balancer.picker(all) } }
-  let next = 0
-  const each: Stack = { ...full, cluster: { ...full.cluster!, picker: { pick: () => all[next++ % all.length] } } }
-  for (let i = 0; i < all.length; i++) {
-    const call = newCall()
-    startCall(each, call)
-    const attempt = new Attempt(call)
-    attempt.report = REPORT
-    if (startAttempt(each, attempt) === undefined) endAttempt(each, attempt, SUCCESS)
-  }
-  const after = collected(gc)
-  const used = after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers
-  return Math.round(used / all.length)
 }
 
 /**
@@ -287,15 +179,11 @@ export async function policies({ quick }: Options): Promise<Report> {
   const figures: Record<string, unknown> = {
     callNs: rows[0]!['ns/call'],
     callBytes: bytes(500, through),
-    bytesPerCalledEndpoint: bytesPerCalledEndpoint(),
     openRejectNs: Math.round(openRejectNs()),
     idleTimersPer10kCircuits: idleTimers(() => callThrough(compile(1).stack)()),
   }
   if (!quick) {
     const circuits: OpossumCircuitBreaker[] = []
-    figures.pickNs10 = Math.round(pickNs(10))
-    for (const name of BALANCER_NAMES) figures[`pickNs10k ${name}`] = Math.round(pickNs(10_000, name))
-    figures['pickNs10k least-load, reports'] = Math.round(pickNs(10_000, 'least-load', true))
     figures.idleTimersPer10kOpossumCircuits = idleTimers(() =>
       circuits.push(new OpossumCircuitBreaker(async () => 1, {})),
     )
@@ -313,4 +201,4 @@ export async function policies({ quick }: Options): Promise<Report> {
   }
 }
 
-if (import.meta.main) await runQuestions([policies, routes, routedCalls])
+if (import.meta.main) await runQuestions([policies, picks, routes, routedCalls])
