@@ -96,7 +96,17 @@ function rowOf(mode: Mode, concurrency: number, measured: Measured): Report['row
     'with over without': round(median, 3),
     'half within': `${round(low, 3)} to ${round(high, 3)}`,
     'server alone': round(ratio(measured, WITH, WITHOUT).median, 3),
+    'client alone': round(clientAlone(measured).median, 3),
   }
+}
+
+function clientAlone(measured: Measured): Figure {
+  const of = (name: string): number[] => {
+    const { cpuUs, bothUs } = measured.get(name)!
+    return bothUs.map((both, i) => both - cpuUs[i]!)
+  }
+  const without = of(WITHOUT)
+  return figure(of(WITH).map((us, i) => us / without[i]!))
 }
 
 function meanOf(figures: readonly Figure[]): Figure {
