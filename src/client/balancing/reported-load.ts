@@ -70,10 +70,10 @@ export class ReportedLoad {
 
   /** The mean time between us and the server. */
   get networkMs(): number {
-    return this.#networkMs
+    return this.#networkUs / 1_000
   }
 
-  /** When the report came. */
+  /** When the report came, in whole ms. */
   get at(): number {
     return this.#at
   }
