@@ -26,8 +26,8 @@ const USUAL_SHARE = 0.5
 const MOST_US = 1e9
 
 /**
- * The last report of one endpoint. V8 keeps small integers in an object and any other number in one
- * of its own, which among 10,000 endpoints is one more miss of the cache for each.
+ * The last report of one endpoint. V8 keeps small integers in the object, and any other number in a
+ * separate one: among 10,000 endpoints, one more miss of the cache each.
  */
 export class ReportedLoad {
   /** A failure since then makes it void: failing fast must not look fast. */
