@@ -33,6 +33,8 @@ export interface Picker {
  */
 export interface Balancer {
   readonly name: string
+  /** It counts the answers of each endpoint and their latency. @defaultValue false */
+  readonly measuresLatency?: boolean
   /**
    * The caller never changes `endpoints` afterwards. `health`: of these endpoints alone, if they
    * are not all of the service's.

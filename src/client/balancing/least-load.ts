@@ -21,6 +21,7 @@ import { Unheard } from './unheard.ts'
 
 export class LeastLoad implements Balancer, Policy {
   readonly name = 'least-load'
+  readonly measuresLatency = true
   readonly #clock: Clock
   readonly #health: ClusterHealth | undefined
   readonly #estimates: LatencyEstimates

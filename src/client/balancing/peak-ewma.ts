@@ -16,6 +16,7 @@ import { Unheard } from './unheard.ts'
 
 export class PeakEwma implements Balancer, Policy, LoadMeasure {
   readonly name = 'peak-ewma'
+  readonly measuresLatency = true
   readonly #clock: Clock
   readonly #health: ClusterHealth | undefined
   readonly #estimates: LatencyEstimates

@@ -29,6 +29,7 @@ const SLOW_UNKNOWN = 1
 
 export class ReportedWeights implements Balancer, Policy {
   readonly name = 'weighted-round-robin'
+  readonly measuresLatency = true
   readonly #clock: Clock
   readonly #health: ClusterHealth | undefined
   readonly #estimates: LatencyEstimates

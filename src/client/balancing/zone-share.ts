@@ -56,16 +56,19 @@ export class ZoneShare {
     this.zone = zone
   }
 
-  /** From 0 to 1; the others go to any zone. One call for each pick. */
-  local(endpoints: readonly Endpoint[], zones: number, now: number): number {
+  /**
+   * From 0 to 1; the others go to any zone. One call for each pick. `measured`: the balancer
+   * measures latency; what another one measured before it is out of date.
+   */
+  local(endpoints: readonly Endpoint[], zones: number, measured: boolean, now: number): number {
     if (now - this.#lookedAt >= LOOK_EVERY_MS) {
       this.#lookedAt = now
-      this.#look(endpoints, zones, now)
+      this.#look(endpoints, zones, measured, now)
     }
     return Math.min(this.#share, this.#most)
   }
 
-  #look(endpoints: readonly Endpoint[], zones: number, now: number): void {
+  #look(endpoints: readonly Endpoint[], zones: number, measured: boolean, now: number): void {
     let [own, whole, all] = [0, 0, 0]
     let [here, hereMs, elsewhere, elsewhereMs, late, lateMs] = [0, 0, 0, 0, 0, 0]
     for (const endpoint of endpoints) {
@@ -91,7 +94,7 @@ export class ZoneShare {
     const fair = all === 0 ? 1 : own / all
     // Nothing measures latency: as if callers were spread evenly over the zones, no endpoint of
     // this one gets more than 1.4 times the mean load.
-    if (here === 0) {
+    if (!measured || here === 0) {
       this.#share = kept(OVERPROVISIONING * zones * fair, fair)
       this.#most = 1
       return

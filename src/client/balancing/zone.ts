@@ -64,7 +64,8 @@ class ZonePicker implements Picker {
     const due = this.#health?.due(call)
     if (due !== undefined) return due
     if (this.#health?.panicking === true) return this.#pickAnywhere(call, now)
-    const share = this.#share.local(this.#endpoints, this.#zones, now)
+    const measured = this.#balancer.measuresLatency === true
+    const share = this.#share.local(this.#endpoints, this.#zones, measured, now)
     const isLocal = share >= 1 || this.#clock.random() < share
     const endpoint = isLocal ? this.#local.pick(call, now) : this.#pickAnywhere(call, now)
     // A picker returns an ejected or tried endpoint only if it has no other. Other zones may have

@@ -75,6 +75,12 @@ describe('zone preference', () => {
     expect(localShare()).toBeCloseTo(0.28, 1)
   })
 
+  it('forgets the latency that another balancer measured before', () => {
+    const { endpoints, localShare } = setUp(['a', 'b', 'b', 'b', 'b', 'b', 'b', 'b', 'b', 'b'])
+    for (const each of endpoints) answer(each, 40, 20)
+    expect(localShare()).toBeCloseTo(0.28, 1)
+  })
+
   describe('where latency is measured', () => {
     const zones = ['a', 'b', 'b', 'b', 'b', 'b', 'b', 'b', 'b', 'b']
     const measured = (here: number, elsewhere: number) => {
