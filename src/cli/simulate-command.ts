@@ -54,20 +54,32 @@ export function addSimulateCommand(program: Command, surroundings: CliContext): 
     .option('--clients <n>', 'processes that call it', most(1_000), 10)
     .option('--servers <n>', 'instances of each service', most(1_000), 20)
     .option('--workers <n>', 'requests that a server works on at once', most(1_000), 4)
-    .option('--mean <duration>', 'what a request takes', parsed(duration({ min: 1, max: 60_000 })), 40)
+    .addOption(
+      new Option('--mean <duration>', 'what a request takes')
+        .argParser(parsed(duration({ min: 1, max: 60_000 })))
+        .default(40, '40ms'),
+    )
     .addOption(
       new Option('--latency <shape>', 'how that spreads').choices(Object.keys(LATENCY_SHAPES)).default('exponential'),
     )
     .option('--load <percent>', 'of capacity (default: 60)', parsed(number({ min: 1, max: 1_000 }), numeric))
     .option('--rate <n>', 'calls per second, instead of --load', parsed(number({ min: 0.1, max: 1e6 }), numeric))
-    .option('--duration <duration>', 'of simulated time', parsed(duration({ min: 1_000, max: 3_600_000 })), 30_000)
+    .addOption(
+      new Option('--duration <duration>', 'of simulated time')
+        .argParser(parsed(duration({ min: 1_000, max: 3_600_000 })))
+        .default(30_000, '30s'),
+    )
     .option(
       '--fault <fault>',
       "such as 'slow=1' or 'fail=2:30%@6s-21s'; slow, fail, refuse, stall, outage; may be repeated",
       collected((text: string, before: readonly GivenFault[] = []) => [...before, readFault(text)]),
     )
     .option('--zones <n>', 'zones of clients and servers', most(20), 1)
-    .option('--request <request>', 'method and path of every call', readRequest, { method: 'GET', path: '/' })
+    .addOption(
+      new Option('--request <request>', 'method and path of every call')
+        .argParser(readRequest)
+        .default({ method: 'GET', path: '/' }, "'GET /'"),
+    )
     .option('-H, --header <header>', 'a header of every call; may be repeated', collected(readHeader))
     .option('--from <service>', 'the calling service', parsed(serviceName()), 'simulate')
     .option('--no-reports', 'servers do not report their load')
