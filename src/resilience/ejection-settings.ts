@@ -14,8 +14,8 @@ const definition = definePolicy(
      */
     errorThreshold: withDefault(share({ min: 0.01 }), '50%'),
     /**
-     * How much more often than the others together an endpoint fails for it to be ejected, within
-     * 10 s: `'10%'` or 0.1; `'100%'`: never. @defaultValue `'10%'` (by simulation)
+     * How much more often than the others together an endpoint fails, within 30 s, for it to be
+     * ejected: `'10%'` or 0.1; `'100%'`: never. @defaultValue `'10%'` (by simulation)
      */
     outlierThreshold: withDefault(share({ min: 0.01 }), '10%'),
     /** Attempts within 10 s below which shares say nothing. @defaultValue `10` */
