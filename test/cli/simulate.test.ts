@@ -175,6 +175,11 @@ describe('flags', () => {
     expect(faults[2].servers).toEqual([2])
   })
 
+  it('prints shares of failed calls in plain digits', async () => {
+    const { stdout } = await simulate(['--fault', 'outage@1s-2s'])
+    expect(stdout).toMatch(/^1-2 +(\d+) +\1 \(100 %\).* outage@1s-2s$/m)
+  })
+
   it('--load is a share of capacity, and --rate is calls per second', async () => {
     expect((await figures([])).scenario.perSecond).toBe(100)
     const { stdout } = await simulate(['--load', '50', '--servers', '2', '--workers', '1', '--mean', '100ms', '--json'])

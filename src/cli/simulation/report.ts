@@ -41,12 +41,17 @@ export function reportLines(scenario: Scenario, simulation: Simulation, about: s
 
 const COLUMNS = ['calls', 'failed', 'p50 ms', 'p99 ms', 'retries'] as const
 
+/** Two digits; from 10 % on no decimals. */
+function percent(share: number): string {
+  return `${share < 0.0995 ? (100 * share).toPrecision(2) : (100 * share).toFixed(0)} %`
+}
+
 function cells(interval: Interval): string[] {
   const { fromMs, untilMs, calls, failed, p50Ms, p99Ms, retries } = interval
   return [
     `${amount(fromMs / 1_000)}-${amount(untilMs / 1_000)}`,
     String(calls),
-    failed === 0 ? '0' : `${failed} (${((100 * failed) / calls).toPrecision(2)} %)`,
+    failed === 0 ? '0' : `${failed} (${percent(failed / calls)})`,
     p50Ms === null ? '-' : p50Ms.toFixed(1),
     p99Ms === null ? '-' : p99Ms.toFixed(1),
     String(retries),
