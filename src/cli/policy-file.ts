@@ -12,6 +12,7 @@ import type { CliContext } from './terminal.ts'
 
 /** Far above any sensible file of policies; the registry accepts as many in one transaction. */
 export const LARGEST_FILE_BYTES = 1024 * 1024
+const LONGEST_MESSAGE = 120
 export const MOST_DOCUMENTS = 300
 /** An alias may stand for a tree with aliases in it, so few of them make a huge document. */
 const MOST_ALIASES = 50
@@ -205,8 +206,10 @@ function startOf(node: unknown): number {
   return isNode(node) && node.range ? node.range[0] : 0
 }
 
+/** The parser quotes what it does not understand, which may be the rest of the file. */
 function sentence(message: string): string {
-  return (message.split('\n')[0] ?? message).replace(/[.:]$/, '')
+  const line = (message.split('\n')[0] ?? message).replace(/[.:]$/, '')
+  return line.length > LONGEST_MESSAGE ? `${line.slice(0, LONGEST_MESSAGE)}…` : line
 }
 
 function tooLarge(file: string): Failure {

@@ -90,6 +90,12 @@ describe('parsePolicyFile', () => {
     expect(mistakes(text)[0]).toContain('there is no document')
   })
 
+  it('quotes no more than the beginning of what is no YAML', () => {
+    const found = mistakes(`| ${'no yaml '.repeat(1_000)}\n`)
+    expect(found.length).toBeGreaterThan(0)
+    for (const mistake of found) expect(mistake.length).toBeLessThan(160)
+  })
+
   it('passes over empty documents between others', () => {
     expect(
       parsePolicyFile('---\nservice: a\n---\n# only a remark\n---\nservice: b\n---\n', 'f').documents,
