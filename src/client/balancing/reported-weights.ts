@@ -87,7 +87,8 @@ class ReportedPicker implements Picker {
     if (shares === undefined && !this.#weighted) return
     this.#weighted = shares !== undefined
     for (const [i, endpoint] of endpoints.entries()) endpoint.share = shares?.[i] ?? 1
-    this.#picker = this.#picker.reweighed((endpoint) => endpoint.weight * endpoint.share)
+    // It has no endpoints of weight 0, unless all weights are 0.
+    this.#picker = this.#picker.reweighed((endpoint) => (endpoint.weight || 1) * endpoint.share)
   }
 
   /** How much longer its calls take than usual; at most 1 if that is not known. */

@@ -132,6 +132,13 @@ describe('weighted round robin by reports', () => {
     expect(shares()[1]).toBeLessThan(20)
   })
 
+  it('gives all of weight 0 what they can serve, as long as no endpoint has another weight', () => {
+    const { endpoints, run, shares } = setUp(3)
+    for (const each of endpoints) each.weight = 0
+    run(15_000, [foreign(100), foreign(100), foreign(300)])
+    expect(shares()).toEqual([20, 20, 60])
+  })
+
   it('takes no report that is overtaken, empty or comes with a failure', () => {
     const { clock, endpoints, answer, run, shares } = setUp(2)
     run(15_000, [foreign(100), foreign(300)])
