@@ -80,6 +80,7 @@ export class OrcaMetrics {
     const utilization = value('application_utilization') || value('cpu_utilization')
     if (rps === 0 || utilization === 0) return 0
     const capacity = rps / (utilization + value('eps') / rps)
-    return Number.isFinite(capacity) ? capacity : 0
+    // More than any rate may be makes no sense, and would not add up.
+    return capacity <= MOST_PER_SECOND ? capacity : 0
   }
 }

@@ -78,6 +78,7 @@ describe('a report of ORCA', () => {
     'TEXT cpu_utilization=Infinity,rps_fractional=100',
     'TEXT cpu_utilization=0.5,rps_fractional=1e400',
     'TEXT cpu_utilization=0.5,rps_fractional=1e300',
+    'TEXT cpu_utilization=1e-299,rps_fractional=1e9',
     'TEXT cpu_utilization=-0.5,rps_fractional=100',
     'TEXT cpu_utilization=0.5,rps_fractional=100,eps=-1',
     'TEXT cpu_utilization=0.5,rps_fractional=100,rps_fractional=100',
