@@ -68,7 +68,7 @@ export class ServerLoad {
 
   /** A call is admitted. Returns how many others are in flight. */
   arrived(now: number): number {
-    if (this.#abandoned.length > 0) this.#forget(now)
+    this.#forget(now)
     return this.#meter.arrived()
   }
 
@@ -140,6 +140,7 @@ export class ServerLoad {
 
   /** With the answer of a call that took `servedMs`; `undefined`: no latency is known yet. */
   report(servedMs: number, now: number): LoadReport | undefined {
+    this.#forget(now)
     const latencyMs = this.#latencyMs(now)
     return latencyMs === 0 ? undefined : { inFlight: this.#meter.inFlight - 1, latencyMs, servedMs }
   }
@@ -157,6 +158,7 @@ export class ServerLoad {
   /** Handlers of cancelled calls that do not end count no longer. */
   #forget(now: number): void {
     const all = this.#abandoned
+    if (all.length === 0) return
     let over = 0
     while (over < all.length && (all[over]!.over || all[over]!.until <= now)) this.handlerDone(all[over++]!)
     if (over === all.length || over >= MOST_OVER) all.splice(0, over)

@@ -99,6 +99,18 @@ describe('what a server reports', () => {
     for (const call of calls) load.handlerDone(call)
     expect(inFlight()).toBe(0)
   })
+
+  it('counts it no longer after that, even if no other request has arrived since', () => {
+    const { clock, load, arrive, serve } = setUp()
+    serve(20)
+    arrive()
+    for (let i = 0; i < 3; i++) {
+      arrive()
+      load.abandoned()
+    }
+    clock.advance(5_000)
+    expect(load.report(1, clock.now())!.inFlight).toBe(0)
+  })
 })
 
 describe('the wait for the event loop', () => {
