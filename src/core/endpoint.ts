@@ -160,3 +160,10 @@ export function labelOf({ address, port }: { readonly address: string; readonly 
 export function addressKey(at: { readonly address: string; readonly port: number; readonly protocol: string }): string {
   return `${at.protocol}://${labelOf(at).toLowerCase()}`
 }
+
+/** Endpoints that take calls. Weight 0 takes none, unless all weights are 0. */
+export function withWeight(endpoints: readonly Endpoint[]): readonly Endpoint[] {
+  let without = 0
+  for (const { weight } of endpoints) if (weight === 0) without += 1
+  return without === 0 || without === endpoints.length ? endpoints : endpoints.filter(({ weight }) => weight > 0)
+}

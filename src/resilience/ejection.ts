@@ -16,7 +16,7 @@
 import type { Attempt } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
-import type { Endpoint, EndpointState } from '../core/endpoint.ts'
+import { type Endpoint, type EndpointState, withWeight } from '../core/endpoint.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import { NOT_STARTED, type Outcome } from '../core/outcome.ts'
 import type { Policy } from '../core/policy.ts'
@@ -45,8 +45,10 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   readonly #others: OtherEndpoints
   readonly #outage = new TotalOutage()
   readonly #recovery = new Recovery()
+  /** Of the endpoints watched that take calls: how many, and whether they do so with weight 0. */
   #size = 0
-  /** Those not healthy, among the endpoints watched. */
+  #weightless = false
+  /** Those not healthy, among these. */
   #out: Endpoint[] = []
   /** How many of these could not be connected to. */
   #unreachable = 0
@@ -83,13 +85,15 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     return isPanic(this.#size, this.#out.length, this.#unreachable, this.settings.maxShare)
   }
 
-  /** The endpoints in use, as they are now: they alone count for panic and probes. */
+  /** The endpoints in use, as they are now: those that take calls count for panic and probes. */
   watch(endpoints: readonly Endpoint[]): void {
-    this.#size = endpoints.length
+    const members = withWeight(endpoints)
+    this.#size = members.length
+    this.#weightless = members[0]?.weight === 0
     for (const endpoint of this.unhealthy) if (endpoint.withdrawn) this.unhealthy.delete(endpoint)
     const out: Endpoint[] = []
     if (this.unhealthy.size > 0) {
-      for (const endpoint of endpoints) if (this.unhealthy.has(endpoint)) out.push(endpoint)
+      for (const endpoint of members) if (this.unhealthy.has(endpoint)) out.push(endpoint)
     }
     this.#out = out
     this.#reckon()
@@ -130,7 +134,8 @@ export class EjectionPolicy implements Policy, ClusterHealth {
   isDue(endpoint: Endpoint, call: Call, now: number): boolean {
     const health = endpoint.health as EndpointHealth
     if (now < health.dueAt || endpoint.withdrawn) return false
-    if (endpoint.state !== 'probing') return isRepeatable(call) || now >= health.dueAt + RELUCTANCE_MS
+    if (endpoint.state !== 'probing')
+      return (call.idempotent && !call.kind.streaming) || now >= health.dueAt + RELUCTANCE_MS
     if (!isOpenEnded(health.probe) || now < health.changedAt + this.settings.maxTimeMs) return false
     // A stream that has run for so long answers the question before it ends.
     health.probe = undefined
@@ -170,7 +175,8 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     if (!this.isHeld(endpoint)) return
     const health = endpoint.health as EndpointHealth
     health.dueAt = 0
-    if (this.#out.includes(endpoint)) this.#restore(endpoint, health, this.#clock.now(), reason)
+    if (this.#out.includes(endpoint) || !this.#takesCalls(endpoint))
+      this.#restore(endpoint, health, this.#clock.now(), reason)
     // It has left the picker meanwhile: no event says that it gets calls again.
     else {
       endpoint.state = 'healthy'
@@ -322,10 +328,14 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     if (!endpoint.withdrawn) {
       const at = this.#out.indexOf(endpoint)
       if (to === 'healthy' && at >= 0) this.#out.splice(at, 1)
-      else if (to !== 'healthy' && at < 0) this.#out.push(endpoint)
+      else if (to !== 'healthy' && at < 0 && this.#takesCalls(endpoint)) this.#out.push(endpoint)
     }
     this.#reckon()
     this.#onTransition?.(endpoint, from, to, reason, holdMs)
+  }
+
+  #takesCalls({ weight }: Endpoint): boolean {
+    return weight > 0 || this.#weightless
   }
 
   #reckon(): void {
@@ -339,8 +349,4 @@ export class EjectionPolicy implements Policy, ClusterHealth {
     this.#nextDueAt = next
     this.#unreachable = unreachable
   }
-}
-
-function isRepeatable(call: Call): boolean {
-  return call.idempotent && !call.kind.streaming
 }

@@ -4,7 +4,7 @@
  */
 import type { Call } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
-import type { Endpoint } from '../core/endpoint.ts'
+import { type Endpoint, withWeight } from '../core/endpoint.ts'
 import { type ClusterHealth, isPanic } from './cluster-health.ts'
 import type { EjectionPolicy } from './ejection.ts'
 import type { EjectionSettings } from './ejection-settings.ts'
@@ -15,6 +15,7 @@ export class HealthView implements ClusterHealth {
   readonly #ejection: EjectionPolicy
   readonly #clock: Clock
   readonly #own: EjectionSettings | undefined
+  /** In use, and taking calls. */
   #endpoints: readonly Endpoint[] = NONE
   /** Made when an endpoint of the service is out. */
   #members: ReadonlySet<Endpoint> | undefined
@@ -45,7 +46,7 @@ export class HealthView implements ClusterHealth {
 
   /** The endpoints in use, as they are now. */
   watch(endpoints: readonly Endpoint[]): void {
-    this.#endpoints = endpoints
+    this.#endpoints = withWeight(endpoints)
     this.#members = undefined
     this.#seen = -1
   }

@@ -4,6 +4,7 @@ import type { Endpoint } from '../../src/core/endpoint.ts'
 import { type Outcome, outcome, SUCCESS } from '../../src/core/outcome.ts'
 import { EjectionPolicy } from '../../src/resilience/ejection.ts'
 import { EJECTION, type EjectionOptions } from '../../src/resilience/ejection-settings.ts'
+import { HealthView } from '../../src/resilience/health-view.ts'
 import { FakeClock } from '../../src/testing/fake-clock.ts'
 import { callAt, endpoint, FAILURE, KIND } from './conformance.ts'
 
@@ -259,6 +260,35 @@ describe('ejection', () => {
     expect(policy.panicking).toBe(true)
     policy.watch(endpoints.slice(1, 4).concat(endpoint('new')))
     expect(policy.panicking).toBe(false)
+  })
+
+  it('counts no endpoint that takes no calls, because its weight is 0, and does not probe it', () => {
+    const { clock, endpoints, events, policy, run } = setUp(6)
+    const view = new HealthView(policy, clock)
+    for (const idle of endpoints.slice(3)) idle.weight = 0
+    run(endpoints[0]!, SUCCESS, 1_000)
+    run(endpoints[3]!, FAILURE, 5)
+    policy.watch(endpoints)
+    view.watch(endpoints)
+    policy.hold(endpoints[4]!)
+    expect([policy.ejected, view.ejected]).toEqual([0, 0])
+    clock.advance(10_000)
+    expect([policy.due(callAt(clock)), view.due(callAt(clock))]).toEqual([undefined, undefined])
+    for (const at of endpoints.slice(0, 2)) run(at, outcome('refused', 'identity-rejected'))
+    expect([policy.panicking, view.panicking]).toEqual([true, true])
+    policy.letGo(endpoints[4]!, 'health-check-passed')
+    expect(events.at(-1)).toBe('e4: ejected -> healthy (health-check-passed)')
+    endpoints[3]!.weight = 1
+    policy.watch(endpoints)
+    expect(policy.due(callAt(clock))).toBe(endpoints[3])
+  })
+
+  it('counts all where all are of weight 0', () => {
+    const { endpoints, policy, run } = setUp(4)
+    for (const each of endpoints) each.weight = 0
+    policy.watch(endpoints)
+    for (const at of endpoints.slice(0, 3)) run(at, outcome('refused', 'identity-rejected'))
+    expect([policy.ejected, policy.panicking]).toEqual([3, true])
   })
 
   it('still counts those out that were not watched for a while, but not who recovered or left meanwhile', () => {

@@ -76,6 +76,15 @@ describe('the end of a total outage', () => {
     expect(policy.ejected).toBe(0)
   })
 
+  it('is recognized beside endpoints that take no calls, because their weight is 0', () => {
+    const { policy, endpoints, run, blackOut, answerDue } = setUp()
+    policy.watch([...endpoints, ...Array.from({ length: 10 }, (_, i) => endpoint(`idle${i}`, 0))])
+    blackOut()
+    run(endpoints[3]!, SUCCESS)
+    expect(policy.panicking).toBe(true)
+    expect(answerDue(() => SUCCESS)).toBe(10)
+  })
+
   it('does not believe an answer to what was sent before the outage', () => {
     const { clock, endpoints, start, run, policy, answerDue } = setUp()
     const before = start(endpoints[0]!)

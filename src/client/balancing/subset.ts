@@ -2,9 +2,8 @@
  * Assigns each client a subset of the endpoints by rendezvous hashing (Thaler, Ravishankar 1996;
  * gRFC A68). Adding or removing an endpoint changes at most one of the subset.
  */
-import type { Endpoint } from '../../core/endpoint.ts'
+import { type Endpoint, withWeight } from '../../core/endpoint.ts'
 import { hashText, mix } from './hash.ts'
-import { withWeight } from './usable.ts'
 
 /**
  * The `size` endpoints that rank first for this client, in their order; all that take calls, if

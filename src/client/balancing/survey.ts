@@ -2,8 +2,7 @@
  * Surveys all endpoints of a picker in a single pass, because a change may involve thousands of
  * them.
  */
-import type { Endpoint } from '../../core/endpoint.ts'
-import { withWeight } from './usable.ts'
+import { type Endpoint, withWeight } from '../../core/endpoint.ts'
 
 export interface Survey {
   /** Endpoints that take calls. */

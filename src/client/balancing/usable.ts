@@ -26,12 +26,6 @@ export function isUsable(endpoint: Endpoint, tried: Tried, among: PickScope): bo
   return tried === undefined || !tried.includes(endpoint)
 }
 
-/** Endpoints that take calls. Weight 0 takes none, unless all weights are 0. */
-export function withWeight(endpoints: readonly Endpoint[]): readonly Endpoint[] {
-  const weighty = endpoints.filter((endpoint) => endpoint.weight > 0)
-  return weighty.length > 0 ? weighty : endpoints
-}
-
 /**
  * The best that a search from `from` finds when ordinary picking found nothing. A healthy one that
  * failed once in this call is a better bet than an ejected one.
