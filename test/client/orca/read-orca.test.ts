@@ -65,6 +65,11 @@ describe('a report of ORCA', () => {
     expect(readOrca(undefined, binary, 7)!.capacity).toBe(600)
   })
 
+  it('is read as JSON with names and values that look like names', () => {
+    const others = String.raw`"utilization":{"a:\":":1,"b":2},"request_cost":{"eps":1},"x":["\":",{"":1}],"__proto__":{"y":0}`
+    expect(read(`JSON {${others},"cpu_utilization":0.5,"rps_fractional":100}`)!.capacity).toBe(200)
+  })
+
   it.each([
     '',
     'TEXT ',
@@ -98,6 +103,8 @@ describe('a report of ORCA', () => {
     'JSON {"cpu_utilization":{},"rps_fractional":100}',
     'JSON {"cpu_utilization":"NaN","rps_fractional":100}',
     'JSON {"__proto__":{"cpu_utilization":0.5},"rps_fractional":100}',
+    'JSON {"cpu_utilization":0.9,"rps_fractional":100,"cpu_utilization":0.5}',
+    'JSON {"cpu_utilization":0.5,"rps_fractional":100,"named_metrics":{"a":1,"a":2}}',
     'BIN ',
     'BIN !!!!',
     'BIN AAAA',
