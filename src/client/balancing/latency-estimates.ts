@@ -133,7 +133,7 @@ export class LatencyEstimates {
     endpoint.estimateMs = Math.max(SHORTEST_MS, known * kept + sample * (1 - kept))
     endpoint.estimatedAt = now
     endpoint.samples += 1
-    endpoint.samplesMs += sample
+    endpoint.samplesMs += Math.max(SHORTEST_MS, sample)
   }
 
   /**

@@ -3,7 +3,7 @@ import { LayeredBalancer } from '../../../src/client/balancing/arranged.ts'
 import { createBalancer } from '../../../src/client/balancing/balancer.ts'
 import { Attempt } from '../../../src/core/attempt.ts'
 import type { Endpoint } from '../../../src/core/endpoint.ts'
-import { outcome } from '../../../src/core/outcome.ts'
+import { outcome, SUCCESS } from '../../../src/core/outcome.ts'
 import { BALANCING, type BalancingSettings } from '../../../src/resilience/balancing-settings.ts'
 import { EjectionPolicy } from '../../../src/resilience/ejection.ts'
 import { EJECTION } from '../../../src/resilience/ejection-settings.ts'
@@ -20,7 +20,7 @@ function setUp(
   const ejection = new EjectionPolicy(EJECTION.resolve(), clock)
   const endpoints = zones.map((zone, i) => zoned(`e${i}`, zone))
   const settings = { ...BALANCING.defaults, balancer: 'least-request' as const, ...change }
-  const { balancer } = createBalancer(settings.balancer, clock, ejection)
+  const { balancer, policy } = createBalancer(settings.balancer, clock, ejection)
   const client = { id: 'client-1', zone: own ?? undefined }
   const layered = new LayeredBalancer(balancer, settings, client, ejection, clock)
   const picker = layered.picker(endpoints)
@@ -37,7 +37,7 @@ function setUp(
     attempt.startedAt = clock.now()
     ejection.settle(attempt, outcome('refused', 'identity-rejected'))
   }
-  return { clock, ejection, endpoints, layered, picker, localShare, fail }
+  return { clock, ejection, endpoints, layered, picker, policy, localShare, fail }
 }
 
 /** The balancer learns `answers` more answers of it, after `ms` each. */
@@ -110,6 +110,19 @@ describe('zone preference', () => {
       expect(muchSlower).toBeLessThan(slower - 0.1)
       // In the end it gets what any endpoint gets.
       expect(measured(200, 40).shares(40).at(-1)).toBeLessThan(0.2)
+    })
+
+    it('keeps calls in a zone whose answers take no time at all', () => {
+      const { clock, endpoints, localShare, policy } = setUp(zones, { balancer: 'least-load' })
+      for (let look = 0; look < 20; look++) {
+        for (const each of endpoints) {
+          const attempt = new Attempt(callAt(clock))
+          attempt.endpoint = each
+          attempt.startedAt = clock.now()
+          policy!.settle(attempt, SUCCESS)
+        }
+        expect(localShare(200)).toBeGreaterThan(0.9)
+      }
     })
 
     it('comes back within seconds', () => {
