@@ -3,6 +3,7 @@
  * late, decaying over 10 s, times the attempts in flight and one; a penalty for an endpoint that
  * has never answered; deaf to silence and to failures.
  */
+import type { Candidate } from '../../src/client/balancing/candidate.ts'
 import { type LoadMeasure, P2cPicker } from '../../src/client/balancing/p2c.ts'
 import type { Attempt } from '../../src/core/attempt.ts'
 import type { Clock } from '../../src/core/clock.ts'
@@ -26,10 +27,10 @@ export class PlainPeakEwma implements Balancer, Policy, LoadMeasure {
     return new P2cPicker(endpoints, this, undefined, this.#clock)
   }
 
-  load(endpoint: Endpoint, _share: number, now: number): number {
+  load(endpoint: Endpoint, candidate: Candidate, now: number): void {
     const cost = project(endpoint, now)
-    if (cost === 0 && endpoint.pending > 0) return PENALTY + endpoint.pending
-    return cost * (endpoint.pending + 1)
+    const { pending } = endpoint
+    candidate.load = cost === 0 && pending > 0 ? PENALTY + pending : cost * (pending + 1)
   }
 
   forces(): boolean {

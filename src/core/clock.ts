@@ -3,6 +3,7 @@
  * milliseconds on the monotonic clock; the wall clock may jump and serves certificates and tokens
  * only.
  */
+import { Xoroshiro } from './xoroshiro.ts'
 
 /** Returned by {@link Clock.startTimer}, and accepted by {@link Clock.stopTimer} only. */
 export type Timer = object
@@ -84,8 +85,9 @@ class SystemClock implements Clock {
     return this.#last
   }
   readonly wallNow = (): number => Date.now()
-  readonly random = (): number => Math.random()
+  readonly random = (): number => this.#numbers.next()
 
+  readonly #numbers = Xoroshiro.seeded()
   #last = 0
   #ahead = 0
   #sampler: NodeJS.Timeout | undefined

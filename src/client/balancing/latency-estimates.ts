@@ -8,6 +8,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import { NOT_STARTED, type Outcome } from '../../core/outcome.ts'
 import { classify } from '../../resilience/classification.ts'
+import { Candidate } from './candidate.ts'
 
 /**
  * Time constant of the mean. Finagle's 10 s serves a peak that has to fade; a mean beside silence
@@ -52,6 +53,9 @@ const LATE_STEP = 0.1
 /** In medians, so that a slow first answer does not mask others for long. */
 const LATE_AT_MOST = 20
 
+/** Scratch space of {@link LatencyEstimates.estimate}, which never waits. */
+const ESTIMATED = new Candidate()
+
 export class LatencyEstimates {
   readonly #clock: Clock
   #medianMs = 0
@@ -70,29 +74,36 @@ export class LatencyEstimates {
 
   /** The estimate of one endpoint at `now`, in ms; 0 = unknown. */
   estimate(endpoint: Endpoint, now: number): number {
-    const estimate = endpoint.estimateMs
-    const idle = now - endpoint.estimatedAt
-    if (estimate === 0) return estimate
-    return this.#medianMs + (estimate - this.#medianMs) * keptAfter(idle, DRIFT_MS)
+    this.recall(endpoint, ESTIMATED, now)
+    return ESTIMATED.latencyMs
   }
 
-  /** As {@link weigh}, with what the silence of an attempt in flight tells. */
-  load({ oldest }: Endpoint, latencyMs: number, inFlight: number, share: number, now: number): number {
-    const silence = oldest === undefined ? 0 : now - oldest.startedAt
-    const latency = silence > this.#lateMs && silence > latencyMs ? silence : latencyMs
-    return this.weigh(latency, inFlight, share)
+  /** Sets the latency by our own estimate. Returns whether there is one; else it is 0. */
+  recall({ estimateMs, estimatedAt }: Endpoint, candidate: Candidate, now: number): boolean {
+    const isKnown = estimateMs !== 0
+    const median = this.#medianMs
+    candidate.latencyMs = isKnown ? median + (estimateMs - median) * keptAfter(now - estimatedAt, DRIFT_MS) : 0
+    return isKnown
   }
 
-  /** The load at `latencyMs` with `inFlight` requests in flight, for an endpoint of `share`. */
-  weigh(latencyMs: number, inFlight: number, share: number): number {
+  /** The latency becomes the silence of the oldest attempt in flight, if that is longer and late. */
+  hearSilence({ oldest }: Endpoint, candidate: Candidate, now: number): void {
+    if (oldest === undefined) return
+    const silence = now - oldest.startedAt
+    if (silence > this.#lateMs && silence > candidate.latencyMs) candidate.latencyMs = silence
+  }
+
+  /** Sets the load by latency, requests in flight and share. */
+  weigh(candidate: Candidate): void {
     const lateMs = this.#lateMs
-    const load = Math.max(SHORTEST_MS, latencyMs) * (inFlight / share + 1)
-    return latencyMs > lateMs && lateMs > 0 ? (load * latencyMs) / lateMs : load
+    const { latencyMs } = candidate
+    const load = Math.max(SHORTEST_MS, latencyMs) * (candidate.inFlight / candidate.share + 1)
+    candidate.load = latencyMs > lateMs && lateMs > 0 ? (load * latencyMs) / lateMs : load
   }
 
-  /** The load of an endpoint that has never answered and is being asked. */
-  whileAsked(pending: number, share: number): number {
-    return UNKNOWN + pending / share
+  /** Sets the load of an endpoint that has never answered and is being asked. */
+  weighAsked({ pending }: Endpoint, candidate: Candidate): void {
+    candidate.load = UNKNOWN + pending / candidate.share
   }
 
   /** Takes over how an attempt ended. Returns whether it was a good answer that counts. */

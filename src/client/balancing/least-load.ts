@@ -12,6 +12,7 @@ import type { Policy } from '../../core/policy.ts'
 import { classify } from '../../resilience/classification.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 import { isLateByStall } from '../../resilience/late-by-stall.ts'
+import type { Candidate } from './candidate.ts'
 import { doubtOf, noteFailure } from './doubt.ts'
 import { LatencyEstimates } from './latency-estimates.ts'
 import { type LoadMeasure, P2cPicker } from './p2c.ts'
@@ -91,30 +92,34 @@ class Load implements LoadMeasure {
     this.#usual.refresh(now)
   }
 
-  load(endpoint: Endpoint, share: number, now: number): number {
-    const seeming = this.#seeming(endpoint, share, now)
+  load(endpoint: Endpoint, candidate: Candidate, now: number): void {
+    this.#seem(endpoint, candidate, now)
     // In panic those that never failed cannot bear the load of all.
-    return this.#panicking ? seeming : seeming * doubtOf(endpoint, now)
+    if (!this.#panicking) candidate.load *= doubtOf(endpoint, now)
   }
 
-  #seeming(endpoint: Endpoint, share: number, now: number): number {
+  #seem(endpoint: Endpoint, candidate: Candidate, now: number): void {
     const estimates = this.#estimates
-    const { pending } = endpoint
     const usual = this.#usual
     const load = endpoint.load as ReportedLoad | undefined
     if (load?.valid === true) {
-      const latencyMs = load.latencyMs(usual.latencyMs, now)
-      return estimates.load(endpoint, latencyMs, load.inFlight(pending, usual.inFlight, now), share, now)
+      load.recall(endpoint, candidate, usual, now)
+      estimates.hearSilence(endpoint, candidate, now)
+    } else {
+      // Those that do not report have as many calls of others as the rest.
+      candidate.inFlight = endpoint.pending + usual.inFlight
+      if (estimates.recall(endpoint, candidate, now)) {
+        estimates.hearSilence(endpoint, candidate, now)
+      } else if (endpoint.oldest === undefined) {
+        // Unknown is not the best that there is, beside those that have just answered. It is tried
+        // all the same, as one that is unheard of for long.
+        candidate.latencyMs = usual.latencyMs || estimates.medianMs
+      } else {
+        estimates.weighAsked(endpoint, candidate)
+        return
+      }
     }
-    // Those that do not report have as many calls of others as the rest.
-    const inFlight = pending + usual.inFlight
-    const estimate = estimates.estimate(endpoint, now)
-    if (estimate > 0) return estimates.load(endpoint, estimate, inFlight, share, now)
-    // Unknown is not the best that there is, beside those that have just answered. It is tried all
-    // the same, as one that is unheard of for long.
-    return endpoint.oldest === undefined
-      ? estimates.weigh(usual.latencyMs || estimates.medianMs, inFlight, share)
-      : estimates.whileAsked(pending, share)
+    estimates.weigh(candidate)
   }
 
   forces(loser: Endpoint, now: number): boolean {

@@ -6,6 +6,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { Balancer, Picker } from '../../core/picker.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
+import type { Candidate } from './candidate.ts'
 import { type LoadMeasure, P2cPicker } from './p2c.ts'
 
 export class LeastRequest implements Balancer, LoadMeasure {
@@ -22,8 +23,8 @@ export class LeastRequest implements Balancer, LoadMeasure {
     return new P2cPicker(endpoints, this, health, this.#clock)
   }
 
-  load(endpoint: Endpoint, share: number): number {
-    return endpoint.pending / share + 1
+  load({ pending }: Endpoint, candidate: Candidate): void {
+    candidate.load = pending / candidate.share + 1
   }
 
   forces(): boolean {

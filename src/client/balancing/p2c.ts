@@ -8,19 +8,17 @@ import type { Endpoint } from '../../core/endpoint.ts'
 import type { Picker } from '../../core/picker.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 import { AliasTable } from './alias-table.ts'
+import { Candidate } from './candidate.ts'
 import type { RecentAnswers } from './recent-answers.ts'
 import { warmth } from './slow-start.ts'
 import { survey } from './survey.ts'
 import { EVERY_ENDPOINT, HEALTHY, isUsable, type PickScope, pickScope, REACHABLE, type Tried } from './usable.ts'
 
-/**
- * How good an endpoint would be for one more attempt; smaller is better. `share` is its weight over
- * the mean weight.
- */
 export interface LoadMeasure {
   /** A pick begins. */
   begin?(now: number): void
-  load(endpoint: Endpoint, share: number, now: number): number
+  /** Sets the load of `endpoint`, whose share is set. */
+  load(endpoint: Endpoint, candidate: Candidate, now: number): void
   /**
    * Whether the loser of a comparison should be tried all the same, because nothing has been heard
    * of it for long.
@@ -39,6 +37,11 @@ const ONE_NUMBER_UP_TO = 65_536
  * much better, or small differences would even out the weights.
  */
 const CLEARLY = 2
+
+/** Scratch space of a pick, which never waits. */
+const FIRST = new Candidate()
+const SECOND = new Candidate()
+const RECENT = new Candidate()
 
 export class P2cPicker implements Picker {
   readonly #endpoints: readonly Endpoint[]
@@ -109,8 +112,8 @@ export class P2cPicker implements Picker {
   #best(a: number, b: number, tried: Tried, among: PickScope, now: number): number {
     const first = this.#endpoints[a]!
     const second = this.#endpoints[b]!
-    let firstShare = this.#weights?.share(a) ?? 1
-    let secondShare = this.#weights?.share(b) ?? 1
+    FIRST.share = this.#weights?.share(a) ?? 1
+    SECOND.share = this.#weights?.share(b) ?? 1
     if (now < this.#warmAt) {
       // Thinned out by its warmth, a new endpoint is drawn as often as one of that part of its
       // weight would be.
@@ -119,22 +122,21 @@ export class P2cPicker implements Picker {
       const firstIn = firstPart === 1 || this.#clock.random() < firstPart
       const secondIn = secondPart === 1 || this.#clock.random() < secondPart
       if (firstIn !== secondIn) return firstIn ? a : b
-      firstShare *= firstPart
-      secondShare *= secondPart
+      FIRST.share *= firstPart
+      SECOND.share *= secondPart
     }
-    const firstLoad = this.#measure.load(first, firstShare, now)
-    const secondLoad = this.#measure.load(second, secondShare, now)
-    const better = secondLoad * this.#handicap < firstLoad
+    this.#measure.load(first, FIRST, now)
+    this.#measure.load(second, SECOND, now)
+    const better = SECOND.load * this.#handicap < FIRST.load
     if (this.#measure.forces(better ? first : second, now)) return better ? a : b
-    return this.#orRecent(better ? b : a, better ? secondLoad : firstLoad, tried, among, now)
+    return this.#orRecent(better ? b : a, better ? SECOND : FIRST, tried, among, now)
   }
 
-  /** `drawn`, or one that has just answered and has less load. */
-  #orRecent(drawn: number, load: number, tried: Tried, among: PickScope, now: number): number {
+  /** `drawn`, or one that has just answered and has less load than `least`. */
+  #orRecent(drawn: number, least: Candidate, tried: Tried, among: PickScope, now: number): number {
     const recent = this.#recent
     if (recent === undefined) return drawn
     let best = drawn
-    let least = load
     for (let i = recent.endpoints.length - 1; i >= 0; i--) {
       if (recent.isOver(i, now)) {
         recent.drop(i)
@@ -146,10 +148,12 @@ export class P2cPicker implements Picker {
       if (this.#endpoints[at] !== endpoint) continue
       // What warms up gets no more than it is drawn.
       if (endpoint.warmAt > now || !isUsable(endpoint, tried, among)) continue
-      const other = this.#measure.load(endpoint, this.#weights?.share(at) ?? 1, now) * this.#handicap
-      if (other >= least) continue
+      RECENT.share = this.#weights?.share(at) ?? 1
+      this.#measure.load(endpoint, RECENT, now)
+      const load = RECENT.load * this.#handicap
+      if (load >= least.load) continue
       best = at
-      least = other
+      least.load = load
     }
     return best
   }

@@ -10,6 +10,7 @@ import type { Outcome } from '../../core/outcome.ts'
 import type { Balancer, Picker } from '../../core/picker.ts'
 import type { Policy } from '../../core/policy.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
+import type { Candidate } from './candidate.ts'
 import { LatencyEstimates } from './latency-estimates.ts'
 import { type LoadMeasure, P2cPicker } from './p2c.ts'
 import { Unheard } from './unheard.ts'
@@ -43,17 +44,23 @@ export class PeakEwma implements Balancer, Policy, LoadMeasure {
     return this.#estimates.estimate(endpoint, now)
   }
 
-  load(endpoint: Endpoint, share: number, now: number): number {
+  load(endpoint: Endpoint, candidate: Candidate, now: number): void {
     const estimates = this.#estimates
     const { pending } = endpoint
-    const estimate = estimates.estimate(endpoint, now)
-    if (estimate > 0) return estimates.load(endpoint, estimate, pending, share, now)
-    if (pending === 0) return 0
-    // Streams alone ask nothing: where they came first, an answer would be waited for as long as
-    // they are open.
-    return endpoint.oldest === undefined
-      ? estimates.weigh(estimates.medianMs, pending, share)
-      : estimates.whileAsked(pending, share)
+    candidate.inFlight = pending
+    if (estimates.recall(endpoint, candidate, now)) {
+      estimates.hearSilence(endpoint, candidate, now)
+      estimates.weigh(candidate)
+    } else if (pending === 0) {
+      candidate.load = 0
+    } else if (endpoint.oldest === undefined) {
+      // Streams alone ask nothing: where they came first, an answer would be waited for as long as
+      // they are open.
+      candidate.latencyMs = estimates.medianMs
+      estimates.weigh(candidate)
+    } else {
+      estimates.weighAsked(endpoint, candidate)
+    }
   }
 
   forces(loser: Endpoint, now: number): boolean {

@@ -4,6 +4,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { LoadReport } from '../../core/load-report.ts'
 import { insertSorted, medianOf } from '../../core/sorted.ts'
+import type { Candidate } from './candidate.ts'
 import { keptAfter } from './latency-estimates.ts'
 
 /** The time between caller and server is a mean over this many answers. */
@@ -78,18 +79,16 @@ export class ReportedLoad {
     return this.#at
   }
 
-  /** How many requests of any caller are in flight there now, as far as we can tell. */
-  inFlight(pending: number, usual: number, now: number): number {
-    const kept = keptAfter(now - this.#at, IN_FLIGHT_MS)
+  /** Sets latency and requests in flight there now, as far as we can tell. */
+  recall({ pending }: Endpoint, candidate: Candidate, { inFlight, latencyMs }: UsualLoad, now: number): void {
+    const age = now - this.#at
     const ours = pending - this.#pending
-    const guess = usual + (this.#inFlight - usual) * kept + (ours > 0 ? ours : 0)
-    const least = (usual + 1) * USUAL_SHARE - 1
-    return Math.max(guess, pending, least)
-  }
-
-  latencyMs(usual: number, now: number): number {
+    const guess = inFlight + (this.#inFlight - inFlight) * keptAfter(age, IN_FLIGHT_MS) + (ours > 0 ? ours : 0)
+    const least = (inFlight + 1) * USUAL_SHARE - 1
+    candidate.inFlight = Math.max(guess, pending, least)
     const reported = this.#latencyUs / 1_000
-    return usual + (reported - usual) * keptAfter(now - this.#at, LATENCY_MS) + this.#networkUs / 1_000
+    candidate.latencyMs =
+      latencyMs + (reported - latencyMs) * keptAfter(age, LATENCY_MS) + this.#networkUs / 1_000
   }
 }
 
