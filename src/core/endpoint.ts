@@ -59,6 +59,49 @@ export interface EndpointTransport {
 export type EndpointState = 'healthy' | 'ejected' | 'probing'
 
 export class Endpoint {
+  // What a pick looks at comes first, within few lines of the cache.
+  /** Kept by ejection. */
+  state: EndpointState = 'healthy'
+  /** Attempts in flight, including streams. Kept by the execution. */
+  pending = 0
+  /** The oldest attempt in flight that is not open-ended. */
+  oldest: InFlight | undefined = undefined
+  /** What its server reported of its load. Kept by the balancer. */
+  load: unknown = undefined
+  /**
+   * Latency estimate in ms and the instant of its last sample. Kept by the balancer; 0 without
+   * samples.
+   */
+  estimateMs = 0
+  estimatedAt = 0
+  /**
+   * Until when its last failure counts against it, and for how long. Kept by the balancer; ejection
+   * ends it when it takes the endpoint back.
+   */
+  doubtedUntil = 0
+  doubtedMs = 0
+  /** Its index in the list of the picker that chose it last. Kept by pickers. */
+  place = 0
+  /** Begin and end of its slow start, as instants. Kept by discovery; 0: warm from the start. */
+  warmAt = 0
+  discoveredAt = 0
+  /** True once discovery has withdrawn it: no new attempts, no new connections. */
+  withdrawn = false
+  /** The last conclusive attempt could not connect. */
+  unreachable = false
+
+  /** The youngest attempt in flight that is not open-ended. */
+  newest: InFlight | undefined = undefined
+  /** How many samples there were, and their sum in ms. */
+  samples = 0
+  samplesMs = 0
+  /** How much its server can do, as it reports. Kept by the balancer. */
+  capacity: unknown = undefined
+  /** Its weight by that, relative to the mean; 1 if the balancer uses none. Kept by pickers. */
+  share = 1
+  /** Kept by ejection. */
+  health: unknown = undefined
+
   readonly service: string
   readonly id: string
   readonly address: string
@@ -67,16 +110,13 @@ export class Endpoint {
   readonly tls: boolean
   readonly zone: string | undefined
   readonly version: string | undefined
-  /** From discovery. All three may change during the endpoint's life. */
+  /** From discovery. All four may change during the endpoint's life. */
   metadata: Readonly<Record<string, string>>
   weight: number
   transports: readonly TransportName[] | undefined
   local: LocalAddress | undefined
   /** Instant until which its Unix socket is not tried again. Kept by transports. */
   localUntil = 0
-  /** Begin and end of its slow start, as instants. Kept by discovery; 0: warm from the start. */
-  discoveredAt = 0
-  warmAt = 0
   /** `host:port`, as errors and metrics name it. */
   readonly label: string
   /**
@@ -85,42 +125,6 @@ export class Endpoint {
    */
   readonly hashKey: string
 
-  /** Attempts in flight, including streams. Kept by the execution. */
-  pending = 0
-  /** The ends of the list of attempts in flight, without open-ended ones. */
-  oldest: InFlight | undefined = undefined
-  newest: InFlight | undefined = undefined
-
-  /**
-   * Latency estimate in ms and the instant of its last sample. Kept by the balancer; 0 without
-   * samples.
-   */
-  estimateMs = 0
-  estimatedAt = 0
-  /**
-   * How long its last failure counts against it, and until when. Kept by the balancer; ejection
-   * ends it when it takes the endpoint back.
-   */
-  doubtedMs = 0
-  doubtedUntil = 0
-  /** How many samples there were, and their sum in ms. */
-  samples = 0
-  samplesMs = 0
-  /** What its server reported of its load. Kept by the balancer. */
-  load: unknown = undefined
-  /** How much its server can do, as it reports. Kept by the balancer. */
-  capacity: unknown = undefined
-  /** Its weight by that, relative to the mean; 1 if the balancer uses none. Kept by pickers. */
-  share = 1
-  /** Its index in the list of the picker that chose it last. Kept by pickers. */
-  place = 0
-
-  /** Kept by ejection. */
-  state: EndpointState = 'healthy'
-  health: unknown = undefined
-  /** The last conclusive attempt could not connect. */
-  unreachable = false
-
   /** Kept by its transport, and made on first use. */
   transport: EndpointTransport | undefined = undefined
   /**
@@ -128,8 +132,6 @@ export class Endpoint {
    * on first use.
    */
   shadow: Endpoint | undefined = undefined
-  /** True once discovery has withdrawn it: no new attempts, no new connections. */
-  withdrawn = false
 
   constructor(service: string, at: EndpointAddress) {
     this.service = service

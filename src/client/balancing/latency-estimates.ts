@@ -86,7 +86,7 @@ export class LatencyEstimates {
     return isKnown
   }
 
-  /** The latency becomes the silence of the oldest attempt in flight, if that is longer and late. */
+  /** Sets the latency to the silence of the oldest attempt in flight, if it is late and longer. */
   hearSilence({ oldest }: Endpoint, candidate: Candidate, now: number): void {
     if (oldest === undefined) return
     const silence = now - oldest.startedAt

@@ -87,8 +87,7 @@ export class ReportedLoad {
     const least = (inFlight + 1) * USUAL_SHARE - 1
     candidate.inFlight = Math.max(guess, pending, least)
     const reported = this.#latencyUs / 1_000
-    candidate.latencyMs =
-      latencyMs + (reported - latencyMs) * keptAfter(age, LATENCY_MS) + this.#networkUs / 1_000
+    candidate.latencyMs = latencyMs + (reported - latencyMs) * keptAfter(age, LATENCY_MS) + this.#networkUs / 1_000
   }
 }
 
