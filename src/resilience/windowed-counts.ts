@@ -1,11 +1,15 @@
-/** Exact counts of good and bad outcomes over the last 10 s, in ten slices, without smoothing. */
+/**
+ * Exact counts of good and bad outcomes over the last 10 s, in ten slices, without smoothing. There
+ * is one for each endpoint, so it is small: a typed array of 80 bytes takes 200 more.
+ */
 
 const SLICES = 10
 const SLICE_MS = 1_000
 
 export class WindowedCounts {
-  /** Totals first, then the bad ones. */
-  readonly #counts = new Uint32Array(SLICES * 2)
+  /** By slice. Those of bad outcomes are made with the first one. */
+  readonly #totals: number[] = emptySlices()
+  #bads: number[] | undefined = undefined
   #slice: number
   /** Of the slice: its place, and when it ends. One comparison is all that most calls pay. */
   #at = 0
@@ -21,10 +25,11 @@ export class WindowedCounts {
   add(now: number, bad: boolean): void {
     this.#turn(now)
     const at = this.#at
-    this.#counts[at]! += 1
+    this.#totals[at]! += 1
     this.#total += 1
     if (bad) {
-      this.#counts[SLICES + at]! += 1
+      this.#bads ??= emptySlices()
+      this.#bads[at]! += 1
       this.#bad += 1
     }
   }
@@ -43,13 +48,17 @@ export class WindowedCounts {
   subtract(part: WindowedCounts, now: number): void {
     this.#turn(now)
     part.#turn(now)
-    for (let i = 0; i < this.#counts.length; i++) this.#counts[i]! -= part.#counts[i]!
+    for (let i = 0; i < SLICES; i++) {
+      this.#totals[i]! -= part.#totals[i]!
+      if (this.#bads !== undefined && part.#bads !== undefined) this.#bads[i]! -= part.#bads[i]!
+    }
     this.#total -= part.#total
     this.#bad -= part.#bad
   }
 
   clear(now: number): void {
-    this.#counts.fill(0)
+    this.#totals.fill(0)
+    this.#bads = undefined
     this.#total = 0
     this.#bad = 0
     this.#slice = Math.floor(now / SLICE_MS)
@@ -70,12 +79,17 @@ export class WindowedCounts {
     }
     for (let s = this.#slice + 1; s <= slice; s++) {
       const at = s % SLICES
-      this.#total -= this.#counts[at]!
-      this.#bad -= this.#counts[SLICES + at]!
-      this.#counts[at] = 0
-      this.#counts[SLICES + at] = 0
+      this.#total -= this.#totals[at]!
+      this.#totals[at] = 0
+      if (this.#bads === undefined) continue
+      this.#bad -= this.#bads[at]!
+      this.#bads[at] = 0
     }
     this.#slice = slice
     this.#place()
   }
+}
+
+function emptySlices(): number[] {
+  return [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 }
