@@ -13,7 +13,7 @@ import { classify } from '../../resilience/classification.ts'
 import type { ClusterHealth } from '../../resilience/cluster-health.ts'
 import { isLateByStall } from '../../resilience/late-by-stall.ts'
 import type { Candidate } from './candidate.ts'
-import { doubtOf, noteFailure } from './doubt.ts'
+import { doubtOf, noteFailure, staleDoubt } from './doubt.ts'
 import { LatencyEstimates } from './latency-estimates.ts'
 import { type LoadMeasure, P2cPicker } from './p2c.ts'
 import { RecentAnswers } from './recent-answers.ts'
@@ -37,7 +37,8 @@ export class LeastLoad implements Balancer, Policy {
   }
 
   picker(endpoints: readonly Endpoint[], health = this.#health): Picker {
-    const measure = new Load(this.#estimates, this.#unheard, new UsualLoad(endpoints, this.#clock), health)
+    const usual = new UsualLoad(endpoints, this.#clock)
+    const measure = new Load(this.#estimates, this.#unheard, usual, health, staleDoubt(endpoints.length))
     return new P2cPicker(endpoints, measure, health, this.#clock, this.#recent)
   }
 
@@ -78,13 +79,21 @@ class Load implements LoadMeasure {
   readonly #unheard: Unheard
   readonly #usual: UsualLoad
   readonly #health: ClusterHealth | undefined
+  readonly #stale: number
   #panicking = false
 
-  constructor(estimates: LatencyEstimates, unheard: Unheard, usual: UsualLoad, health: ClusterHealth | undefined) {
+  constructor(
+    estimates: LatencyEstimates,
+    unheard: Unheard,
+    usual: UsualLoad,
+    health: ClusterHealth | undefined,
+    stale: number,
+  ) {
     this.#estimates = estimates
     this.#unheard = unheard
     this.#usual = usual
     this.#health = health
+    this.#stale = stale
   }
 
   begin(now: number): void {
@@ -95,7 +104,7 @@ class Load implements LoadMeasure {
   load(endpoint: Endpoint, candidate: Candidate, now: number): void {
     this.#seem(endpoint, candidate, now)
     // In panic those that never failed cannot bear the load of all.
-    if (!this.#panicking) candidate.load *= doubtOf(endpoint, now)
+    if (!this.#panicking) candidate.load *= doubtOf(endpoint, this.#stale, now)
   }
 
   #seem(endpoint: Endpoint, candidate: Candidate, now: number): void {

@@ -5,19 +5,19 @@
 import type { Endpoint } from '../../core/endpoint.ts'
 
 /** With 4, p99 is the same in simulations, but more calls fail under faults. */
-const MOST = 8
+export const MOST_RECENT = 8
 /** 250 ms are worse where clients have little traffic (`npm run simulate`). */
 const FRESH_MS = 1_000
 
 export class RecentAnswers {
   readonly endpoints: Endpoint[] = []
-  readonly #answeredAt = new Float64Array(MOST)
+  readonly #answeredAt = new Float64Array(MOST_RECENT)
 
   /** `endpoint` has answered well. */
   add(endpoint: Endpoint, now: number): void {
     const { endpoints } = this
     let at = endpoints.indexOf(endpoint)
-    if (at < 0) at = endpoints.length < MOST ? endpoints.length : this.#oldest()
+    if (at < 0) at = endpoints.length < MOST_RECENT ? endpoints.length : this.#oldest()
     endpoints[at] = endpoint
     this.#answeredAt[at] = now
   }
@@ -43,7 +43,7 @@ export class RecentAnswers {
 
   #oldest(): number {
     let oldest = 0
-    for (let i = 1; i < MOST; i++) if (this.#answeredAt[i]! < this.#answeredAt[oldest]!) oldest = i
+    for (let i = 1; i < MOST_RECENT; i++) if (this.#answeredAt[i]! < this.#answeredAt[oldest]!) oldest = i
     return oldest
   }
 }

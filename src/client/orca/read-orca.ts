@@ -3,6 +3,7 @@
  * `JSON {...}` or `BIN base64`, or base64 in `endpoint-load-metrics-bin`. A wrong one is none.
  */
 import type { LoadReport } from '../../core/load-report.ts'
+import { duplicateKey } from '../../discovery/registry/duplicate-key.ts'
 import { isOrcaField, NAMED_METRICS, OrcaMetrics } from './metrics.ts'
 import { readMessage } from './protobuf.ts'
 
@@ -12,7 +13,6 @@ type Value = string | readonly string[] | undefined
 const MOST_LENGTH = 4_096
 const MOST_NUMBER_LENGTH = 32
 const NUMBER = /^[-+.\deE]+$/
-const JSON_STRING = /"(?:[^"\\]|\\.)*"/g
 const BASE64 = /^[\w+/-]+={0,2}$/
 
 export function readOrca(text: Value, binary: Value, now: number): LoadReport | undefined {
@@ -68,17 +68,10 @@ function readJson(text: string, metrics: OrcaMetrics): void {
 
 /** Of equal names, `JSON.parse` keeps the last; here they make the report invalid. */
 function parsedJson(text: string): object | undefined {
-  // The value as a whole is visited, too.
-  let kept = -1
-  const count = function (this: unknown, _name: string, value: unknown): unknown {
-    if (!Array.isArray(this)) kept += 1
-    return value
-  }
   try {
-    const value: unknown = JSON.parse(text, count)
-    const given = text.replaceAll(JSON_STRING, '').split(':').length - 1
+    const value: unknown = JSON.parse(text)
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
-    return given === kept ? value : undefined
+    return duplicateKey(text) === undefined ? value : undefined
   } catch {
     return undefined
   }

@@ -34,16 +34,25 @@ function wellKnown() {
 
 describe('least-load: doubts', () => {
   it('counts what is known as half as good after a second without an answer', () => {
-    const { endpoints, clock, answer, shares } = setUp(2)
-    const [old, fresh] = endpoints as [Endpoint, Endpoint]
-    answer(old, 20)
+    const { endpoints, clock, answer, shares } = setUp(9)
+    const fresh = endpoints[8]!
+    for (const old of endpoints.slice(0, 8)) answer(old, 20)
+    introduce(endpoints, () => endpoints[shares(1).indexOf(1)]!)
     clock.advance(900)
     answer(fresh, 22)
-    expect(shares(500)[1]).toBe(0)
+    expect(shares(500)[8]).toBe(0)
     clock.advance(101)
-    expect(shares(500)[1]).toBeGreaterThan(0.9)
+    expect(shares(500)[8]).toBeGreaterThan(0.9)
     fresh.pending = 1
-    expect(shares(500)[1]).toBe(0)
+    expect(shares(500)[8]).toBe(0)
+  })
+
+  it('does not doubt the silence of as few endpoints as it can remember', () => {
+    const { endpoints, clock, answer, shares } = setUp(8)
+    for (const each of endpoints) answer(each, 20)
+    clock.advance(1_001)
+    answer(endpoints[7]!, 22)
+    expect(shares(500)[7]).toBe(0)
   })
 
   it('doubts an endpoint for 2 s after a failure, however well it answers', () => {
