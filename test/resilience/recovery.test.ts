@@ -100,7 +100,16 @@ describe('a circuit and the recovery of its service', () => {
     const end = (attempts: readonly Attempt[], by: Outcome): void => {
       for (const each of attempts) policy.settle(each, by)
     }
-    return { clock, policy, admit, begin, end }
+    /** The circuit opens while calls from before are waiting; returns those. */
+    const openBeside = (count: number): Attempt[] => {
+      end(begin(10), SUCCESS)
+      const early = begin(30)
+      const waiting = begin(count)
+      clock.advance(1_000)
+      end(early, LATE)
+      return waiting
+    }
+    return { clock, policy, admit, begin, end, openBeside }
   }
 
   it('stays closed when calls time out that began before the service was back', () => {
@@ -129,12 +138,8 @@ describe('a circuit and the recovery of its service', () => {
   })
 
   it('asks at once when a call from before it opened is answered well', () => {
-    const { clock, policy, admit, begin, end } = setUp()
-    end(begin(10), SUCCESS)
-    const early = begin(30)
-    const waiting = begin(2)
-    clock.advance(1_000)
-    end(early, LATE)
+    const { policy, admit, end, openBeside } = setUp()
+    const waiting = openBeside(2)
     expect([policy.state, admit()]).toEqual(['open', undefined])
     end(waiting.slice(0, 1), SUCCESS)
     expect(policy.state).toBe('half-open')
@@ -145,12 +150,8 @@ describe('a circuit and the recovery of its service', () => {
   })
 
   it('takes one more probe for each further answer of that kind, while the first one waits', () => {
-    const { clock, policy, admit, begin, end } = setUp()
-    end(begin(10), SUCCESS)
-    const early = begin(30)
-    const waiting = begin(4)
-    clock.advance(1_000)
-    end(early, LATE)
+    const { clock, policy, admit, begin, end, openBeside } = setUp()
+    const waiting = openBeside(4)
     end(waiting.slice(0, 1), SUCCESS)
     const [first] = begin(1)
     end(waiting.slice(1, 3), SUCCESS)
@@ -166,12 +167,8 @@ describe('a circuit and the recovery of its service', () => {
   })
 
   it('keeps no answers for the next time', () => {
-    const { clock, policy, admit, begin, end } = setUp()
-    end(begin(10), SUCCESS)
-    const early = begin(30)
-    const waiting = begin(4)
-    clock.advance(1_000)
-    end(early, LATE)
+    const { clock, policy, admit, begin, end, openBeside } = setUp()
+    const waiting = openBeside(4)
     end(waiting.slice(0, 1), SUCCESS)
     const probes = begin(1)
     end(waiting.slice(1), SUCCESS)

@@ -41,7 +41,7 @@ test.each([
   const urls = await several(3)
   for (let i = 0; i < PROCESSES; i++) await open(urls, options)
   // On a busy machine an attempt may be late, and be made again.
-  for (const { told } of members) expect(told.some(({ what }) => what === 'connected')).toBe(true)
+  for (const { told } of members) expect(told.filter(({ what }) => what === 'connected')).toHaveLength(1)
   await expect.poll(() => sessions().reduce((sum, some) => sum + some, 0)).toBe(PROCESSES)
   // All at two of them: once in a million runs.
   expect(sessions().every((some) => some > 0)).toBe(true)
