@@ -1,8 +1,8 @@
 /**
- * A log-linear histogram of latencies (after HdrHistogram, http://hdrhistogram.org): 8 steps per
- * doubling, precise to 1/16, in 2 KiB. Steps are split at the exported boundaries, so the
- * Prometheus buckets are exact.
+ * A log-linear histogram of latencies: 8 steps per doubling, precise to 1/16, in 2 KiB. Steps are
+ * split at the exported boundaries, so the Prometheus buckets are exact.
  */
+import { LARGEST_US, lowestOf, STEP_COUNT, stepOf } from './latency-steps.ts'
 
 /**
  * Upper bounds of the exported buckets in ms: those of the OpenTelemetry semantic conventions (.005
@@ -12,32 +12,8 @@ export const BOUNDARIES_MS: readonly number[] = Object.freeze([
   5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000,
 ])
 
-/**
- * 2^3 = 8 steps per doubling. Values are whole µs up to 2^31, which is 35 minutes and far beyond
- * any deadline.
- */
-const STEP_BITS = 3
-const STEPS = 1 << STEP_BITS
-const LARGEST_US = 2 ** 31 - 1
-const PLAIN_STEPS = STEPS + (31 - STEP_BITS) * STEPS
-
-/**
- * Step of a value before splitting: exact below 8 µs, then the exponent and the next three bits.
- */
-function plainStep(us: number): number {
-  if (us < STEPS) return us
-  const shift = 31 - Math.clz32(us) - STEP_BITS
-  return shift * STEPS + (us >>> shift)
-}
-
-function lowestOfPlain(step: number): number {
-  if (step < STEPS) return step
-  const shift = Math.floor(step / STEPS) - 1
-  return (STEPS + (step % STEPS)) * 2 ** shift
-}
-
 interface Layout {
-  /** How many splits lie below a plain step, and where the step itself is split, in µs. */
+  /** How many splits lie below a step, and where the step itself is split, in µs. */
   readonly shift: Uint8Array
   readonly cut: Float64Array
   /** Lower edge of each step in µs, one more than there are steps. */
@@ -47,14 +23,14 @@ interface Layout {
 }
 
 function layOut(): Layout {
-  const shift = new Uint8Array(PLAIN_STEPS)
-  const cut = new Float64Array(PLAIN_STEPS).fill(Number.POSITIVE_INFINITY)
-  for (const boundary of BOUNDARIES_MS) cut[plainStep(boundary * 1_000)] = boundary * 1_000
+  const shift = new Uint8Array(STEP_COUNT)
+  const cut = new Float64Array(STEP_COUNT).fill(Number.POSITIVE_INFINITY)
+  for (const boundary of BOUNDARIES_MS) cut[stepOf(boundary * 1_000)] = boundary * 1_000
   const edges: number[] = []
   const above: number[] = []
-  for (let step = 0; step < PLAIN_STEPS; step++) {
+  for (let step = 0; step < STEP_COUNT; step++) {
     shift[step] = edges.length - step
-    edges.push(lowestOfPlain(step))
+    edges.push(lowestOf(step))
     if (cut[step] !== Number.POSITIVE_INFINITY) {
       edges.push(cut[step]!)
       above.push(edges.length - 1)
@@ -87,7 +63,7 @@ export class Histogram {
   record(ms: number): void {
     if (!(ms > 0)) ms = 0
     const us = ms * 1_000
-    const step = plainStep(us < LARGEST_US ? us | 0 : LARGEST_US)
+    const step = stepOf(us < LARGEST_US ? us | 0 : LARGEST_US)
     this.#counts[step + SHIFT[step]! + (us > CUT[step]! ? 1 : 0)]! += 1
     this.#sumMs += ms
   }

@@ -10,6 +10,7 @@ import { RATES } from '../../resilience/limits/rate-limit.ts'
 import { INSTANCE_SHAPE } from '../instance-reader.ts'
 import { LIMITS } from '../limits.ts'
 import { readField, readObject, SnapshotRejected } from '../read-field.ts'
+import { TRAFFIC_LIMITS } from '../traffic/message.ts'
 import { PER_SECOND, readDemand } from './demand-reader.ts'
 import { duplicateKey } from './duplicate-key.ts'
 import { EPOCH, REVISION, readChange, readList, readPolicy, readRemovals } from './message-fields.ts'
@@ -17,6 +18,7 @@ import type { ServerMessage } from './wire.ts'
 
 const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
 const COUNT = integer({ min: 1, max: 1_000 })
+const EVERY_MS = integer(TRAFFIC_LIMITS.everyMs)
 const PARTS = integer({ min: 0, max: LIMITS.instancesPerService })
 const PEM = /^-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*$/
 const certificates = (max: number) => list(text('a PEM certificate', PEM, BUNDLE_LIMITS.pemBytes), { max })
@@ -38,6 +40,7 @@ export function readServerMessage(line: string): ServerMessage | undefined {
         wallNow: readField(REVISION, message.wallNow, 'wallNow'),
         dev: message.dev === true,
         ...(message.registries !== undefined && { registries: readField(COUNT, message.registries, 'registries') }),
+        ...(message.traffic !== undefined && { traffic: readTrafficWanted(message.traffic) }),
       }
     case 'snapshot':
       return {
@@ -133,6 +136,10 @@ export function readServerMessage(line: string): ServerMessage | undefined {
       if (typeof message.type !== 'string') throw new SnapshotRejected('a message without a type')
       return undefined
   }
+}
+
+function readTrafficWanted(value: unknown): { everyMs: number } {
+  return { everyMs: readField(EVERY_MS, readObject(value, 'traffic').everyMs, 'traffic.everyMs') }
 }
 
 function parseJson(line: string): unknown {

@@ -13,6 +13,7 @@
 import type { TrustBundle } from '../../identity/trust-bundle.ts'
 import type { Demand } from '../../resilience/limits/global-rate-limit.ts'
 import type { Instance, UnreadableInstance } from '../instance.ts'
+import type { TrafficMessage } from '../traffic/message.ts'
 
 /**
  * 2: a registry may send its processes elsewhere while their sessions go on, and says of an
@@ -73,6 +74,8 @@ export type ClientMessage =
    * or by the caller's service, `''` for callers without a certificate. Sent again each time.
    */
   | { type: 'demand'; perSecond: Demand }
+  /** The calls of the process, to a registry that asks in its `welcome`. */
+  | TrafficMessage
   /** Heartbeat: any message counts as one, this one is for when there is nothing to say. */
   | { type: 'beat' }
 
@@ -88,6 +91,8 @@ export type ServerMessage =
       dev: boolean
       /** How many share the store of this one. Absent: an older registry. */
       registries?: number
+      /** How often it wants a `traffic` message, at the most. Absent: never; do not count. */
+      traffic?: { everyMs: number }
     }
   | {
       type: 'snapshot'

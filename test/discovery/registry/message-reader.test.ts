@@ -51,6 +51,21 @@ describe('a message from the registry', () => {
     expect(readServerMessage('{"type":"weather","sun":true}')).toBeUndefined()
   })
 
+  it('may ask in its greeting for the calls of the process, in bounds', () => {
+    const welcome = (change: object) =>
+      readServerMessage(
+        JSON.stringify({
+          ...{ type: 'welcome', protocol: 2, epoch: 'e1', leaseMs: 15_000, beatMs: 5_000, wallNow: 1, dev: false },
+          ...change,
+        }),
+      )
+    expect(welcome({})).not.toHaveProperty('traffic')
+    expect(welcome({ traffic: { everyMs: 5_000, also: 1 } })).toMatchObject({ traffic: { everyMs: 5_000 } })
+    for (const traffic of [null, 5_000, {}, { everyMs: 0 }, { everyMs: 99 }, { everyMs: 1e9 }, { everyMs: '5s' }]) {
+      expect(() => welcome({ traffic })).toThrow(SnapshotRejected)
+    }
+  })
+
   it('with a trust bundle of an older registry, which knows only roots, has empty lists for the rest', () => {
     expect(readServerMessage(bundle())).toMatchObject({ roots: [PEM], intermediates: [], denied: [] })
     const lists = { intermediates: [PEM], denied: ['spiffe://mesh.test/service/checkout'] }

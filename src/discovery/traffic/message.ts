@@ -1,0 +1,244 @@
+/**
+ * The `traffic` message: the calls that a process has counted since the last one, and what has
+ * changed meanwhile. Caller and process are those of the session, never of the message.
+ */
+import { SERVICE_NAME } from '../../options/names.ts'
+import { checkDigest, InvalidDigest, MOST_COUNTED } from '../../telemetry/traffic/latency-digest.ts'
+import { readObject, SnapshotRejected } from '../read-field.ts'
+
+/** What one message may hold. A process that has more series reports the rest as {@link OTHER}. */
+export const TRAFFIC_LIMITS = Object.freeze({
+  /** Of one message, in bytes; what is more goes into further messages of the same time. */
+  messageBytes: 256 * 1024,
+  /** Besides the one of {@link OTHER}. */
+  series: 500,
+  codes: 32,
+  marks: 50,
+  /** Characters of a name. */
+  text: 128,
+  /** Time that one message covers. */
+  forMs: 120_000,
+  /** How long ago a mark may be. */
+  markAgeMs: 3_600_000,
+  everyMs: { min: 100, max: 60_000 },
+})
+
+/** The called service of the one series without a protocol: all calls beyond the limit. */
+export const OTHER = 'other'
+/** The caller of what a server served to callers that are not of the mesh. */
+export const OUTSIDE = 'outside'
+
+/**
+ * The calls of one kind, since the last message. Absent numbers are 0, absent texts empty. Only the
+ * series of {@link OTHER} has no protocol.
+ */
+export interface TrafficSeries {
+  /** The service that answered; without an answer, the one that was called. Absent on servers. */
+  readonly to?: string
+  /** `server`: counted by the server, because its callers do not report. */
+  readonly side?: 'server'
+  readonly from?: typeof OUTSIDE
+  /** The service that was called, if a route of its document led to another. */
+  readonly via?: string
+  /** `http`, `grpc` or `tcp`, whose calls are connections being opened. */
+  readonly protocol?: string
+  /** An HTTP method or `_OTHER`, a gRPC path, or `CONNECT`. */
+  readonly method?: string
+  readonly route?: string
+  /** Of the endpoint that gave the final answer. */
+  readonly version?: string
+  readonly zone?: string
+  /** Its connections are mutually authenticated. */
+  readonly tls?: true
+  /** Calls that ended. */
+  readonly calls?: number
+  /** Those that did not succeed, by error code; `cancelled` says nothing of the called service. */
+  readonly codes?: Readonly<Record<string, number>>
+  /** Attempts beyond the first of their calls, counted where they went. */
+  readonly retries?: number
+  readonly hedges?: number
+  /** Copies that routes sent; they are no calls. */
+  readonly mirrored?: number
+  /**
+   * Calls that have not ended, now. A call in flight has no version, zone or `tls` yet, so only
+   * series without them have it; one that is not named has not changed.
+   */
+  readonly inFlight?: number
+  /** A `LatencyDigest` of the calls that succeeded or failed at an endpoint, without streams. */
+  readonly ms?: string
+}
+
+/** A change of a called service's state. */
+export interface TrafficMark {
+  /** In ms relative to the end of what the message covers: 0 or less. */
+  readonly at: number
+  readonly to: string
+  /** More may come; readers pass over those they do not know. */
+  readonly what: string
+  /** States: of a `circuit`, `closed`, `open` or `half-open`; of `panic`, `on` or `off`. */
+  readonly from?: string
+  readonly now?: string
+  /** Unless it is HTTP. */
+  readonly protocol?: string
+  /** If the state is a route's own. */
+  readonly route?: string
+  /** Of `ejected` and `restored`: `address:port`. */
+  readonly endpoint?: string
+  readonly reason?: string
+}
+
+export interface TrafficMessage {
+  readonly type: 'traffic'
+  /** Counts the messages of the session, from 1. */
+  readonly sequence: number
+  /** Time in ms that it covers. */
+  readonly forMs: number
+  /** Calls that are counted in the series of {@link OTHER}. */
+  readonly left?: number
+  readonly series: readonly TrafficSeries[]
+  readonly marks?: readonly TrafficMark[]
+  /** Marks that were more than {@link TRAFFIC_LIMITS} allow. */
+  readonly marksLeft?: number
+}
+
+/** No control characters, no marks that reverse the direction of a text. */
+const UNPRINTABLE = /\p{C}/u
+const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
+
+/**
+ * Builds the message anew, field by field: no unknown key gets further. It is on the registry's
+ * hot path, so it makes no path of a field before that is refused.
+ *
+ * @throws SnapshotRejected naming the first wrong field
+ */
+export function readTraffic(message: Readonly<Record<string, unknown>>): TrafficMessage {
+  const { left, marksLeft } = message
+  const marks = message.marks === undefined ? [] : readList(message.marks, 'marks', TRAFFIC_LIMITS.marks, readMark)
+  return {
+    type: 'traffic',
+    sequence: count(message.sequence, 'sequence', 1),
+    forMs: count(message.forMs, 'forMs', 0, TRAFFIC_LIMITS.forMs),
+    series: readList(message.series, 'series', TRAFFIC_LIMITS.series + 1, readSeries),
+    ...(left !== undefined && { left: count(left, 'left') }),
+    ...(marks.length > 0 && { marks }),
+    ...(marksLeft !== undefined && { marksLeft: count(marksLeft, 'marksLeft') }),
+  }
+}
+
+function readSeries(value: unknown): TrafficSeries {
+  const given = readObject(value, 'series')
+  const series: { -readonly [K in keyof TrafficSeries]: TrafficSeries[K] } = readEnds(given)
+  if (given.via !== undefined) series.via = matching(given.via, 'via', SERVICE_NAME)
+  if (given.method !== undefined) series.method = printable(given.method, 'method')
+  if (given.route !== undefined) series.route = printable(given.route, 'route')
+  if (given.version !== undefined) series.version = printable(given.version, 'version')
+  if (given.zone !== undefined) series.zone = printable(given.zone, 'zone')
+  if (given.tls === true) series.tls = true
+  if (given.calls !== undefined) series.calls = count(given.calls, 'calls')
+  if (given.retries !== undefined) series.retries = count(given.retries, 'retries')
+  if (given.hedges !== undefined) series.hedges = count(given.hedges, 'hedges')
+  if (given.mirrored !== undefined) series.mirrored = count(given.mirrored, 'mirrored')
+  if (given.inFlight !== undefined) series.inFlight = count(given.inFlight, 'inFlight')
+  const calls = series.calls ?? 0
+  if (given.codes !== undefined) series.codes = readCodes(given.codes, calls)
+  if (given.ms !== undefined) series.ms = readDigest(given.ms, calls)
+  return series
+}
+
+/** Who called whom, and how. */
+function readEnds({ side, from, to, protocol }: Record<string, unknown>): TrafficSeries {
+  if (side !== undefined) {
+    if (side !== 'server') throw new SnapshotRejected("side: expected 'server'")
+    if (from !== OUTSIDE) throw new SnapshotRejected(`from: expected '${OUTSIDE}'`)
+    return { side, from, protocol: matching(protocol, 'protocol', WORD) }
+  }
+  const service = matching(to, 'to', SERVICE_NAME)
+  if (protocol !== undefined) return { to: service, protocol: matching(protocol, 'protocol', WORD) }
+  if (service !== OTHER) throw new SnapshotRejected('protocol: expected a name')
+  return { to: service }
+}
+
+/** Failures are calls, so there are no more of them. */
+function readCodes(value: unknown, calls: number): Record<string, number> {
+  const entries = Object.entries(readObject(value, 'codes'))
+  if (entries.length > TRAFFIC_LIMITS.codes) throw new SnapshotRejected(`codes: at most ${TRAFFIC_LIMITS.codes}`)
+  const codes: Record<string, number> = {}
+  let failed = 0
+  for (const [code, counted] of entries) {
+    const known = matching(code, 'codes', WORD)
+    failed += codes[known] = count(counted, 'codes')
+  }
+  if (failed > calls) throw new SnapshotRejected('codes: more failures than calls')
+  return codes
+}
+
+function readDigest(value: unknown, calls: number): string {
+  if (typeof value !== 'string') throw new SnapshotRejected('ms: expected a digest')
+  let timed: number
+  try {
+    timed = checkDigest(value)
+  } catch (error) {
+    if (!(error instanceof InvalidDigest)) throw error
+    throw new SnapshotRejected(`ms: ${error.message}`)
+  }
+  if (timed > calls) throw new SnapshotRejected('ms: more latencies than calls')
+  return value
+}
+
+function readMark(value: unknown): TrafficMark {
+  const given = readObject(value, 'marks')
+  const { at } = given
+  if (!Number.isSafeInteger(at) || (at as number) > 0 || (at as number) < -TRAFFIC_LIMITS.markAgeMs) {
+    throw new SnapshotRejected(`at: expected a whole number from -${TRAFFIC_LIMITS.markAgeMs} to 0`)
+  }
+  const mark: { -readonly [K in keyof TrafficMark]: TrafficMark[K] } = {
+    at: at as number,
+    to: matching(given.to, 'to', SERVICE_NAME),
+    what: matching(given.what, 'what', WORD),
+  }
+  if (given.from !== undefined) mark.from = matching(given.from, 'from', WORD)
+  if (given.now !== undefined) mark.now = matching(given.now, 'now', WORD)
+  if (given.protocol !== undefined) mark.protocol = matching(given.protocol, 'protocol', WORD)
+  if (given.route !== undefined) mark.route = printable(given.route, 'route')
+  if (given.endpoint !== undefined) mark.endpoint = printable(given.endpoint, 'endpoint')
+  if (given.reason !== undefined) mark.reason = printable(given.reason, 'reason')
+  return mark
+}
+
+/** Names the entry of a list that was refused. */
+function readList<T>(value: unknown, name: string, most: number, read: (entry: unknown) => T): T[] {
+  if (!Array.isArray(value) || value.length > most) {
+    throw new SnapshotRejected(`${name}: expected a list of at most ${most}`)
+  }
+  const all: T[] = []
+  for (const entry of value as unknown[]) {
+    try {
+      all.push(read(entry))
+    } catch (error) {
+      if (!(error instanceof SnapshotRejected)) throw error
+      throw new SnapshotRejected(`${name}[${all.length}]: ${error.message}`)
+    }
+  }
+  return all
+}
+
+function count(value: unknown, name: string, min = 0, max = MOST_COUNTED): number {
+  if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
+    throw new SnapshotRejected(`${name}: expected a whole number from ${min} to ${max}`)
+  }
+  return value as number
+}
+
+function matching(value: unknown, name: string, shape: RegExp): string {
+  if (typeof value !== 'string' || value.length > TRAFFIC_LIMITS.text || !shape.test(value)) {
+    throw new SnapshotRejected(`${name}: expected a name`)
+  }
+  return value
+}
+
+function printable(value: unknown, name: string): string {
+  if (typeof value !== 'string' || value.length > TRAFFIC_LIMITS.text || UNPRINTABLE.test(value)) {
+    throw new SnapshotRejected(`${name}: expected at most ${TRAFFIC_LIMITS.text} printable characters`)
+  }
+  return value
+}
