@@ -93,7 +93,10 @@ export class Call {
   hedged = false
   /** @internal Part of an answer has reached the caller, so no attempts follow. */
   committed = false
-  /** @internal The last endpoint tried, and the earlier ones (only after a failure). */
+  /**
+   * @internal The last endpoint tried; once the call is over, the one that ended it. `tried`: the
+   * earlier ones, only after a failure.
+   */
   endpoint: Endpoint | undefined = undefined
   /** @internal */
   tried: Endpoint[] | undefined = undefined
@@ -144,6 +147,11 @@ export class Call {
     this.baggage = parent?.baggage
     this.mirror = parent?.mirror === true
     this.overrides = parent?.overrides
+  }
+
+  /** On a server: its caller is not of the mesh, as far as the server can know. */
+  get outside(): boolean {
+    return false
   }
 
   get cancelled(): boolean {

@@ -20,6 +20,8 @@ import { type EventSink, Events } from '../telemetry/events.ts'
 import { Metrics } from '../telemetry/metrics.ts'
 import { TcpMetrics } from '../telemetry/tcp-metrics.ts'
 import { loadTracingApi } from '../telemetry/tracing.ts'
+import { TrafficCounts } from '../telemetry/traffic/traffic-counts.ts'
+import { TrafficMarks } from '../telemetry/traffic/traffic-marks.ts'
 import type { MeshSettings } from './options.ts'
 
 export interface MeshContext {
@@ -43,6 +45,8 @@ export interface MeshContext {
   /** Of TCP connections that we accept. */
   readonly tcpServer: TcpMetrics
   readonly metrics: Metrics
+  /** Calls of both sides, for the registry. */
+  readonly traffic: TrafficCounts
   /** The last events; parts tell theirs to `events`. */
   readonly recent: Events
   readonly events: EventSink
@@ -60,9 +64,10 @@ export async function createMeshContext(settings: MeshSettings): Promise<MeshCon
   const overrideProofs = new OverrideProofs(identity, verifier, clock)
   const metrics = new Metrics()
   const recent = new Events(service, clock, metrics)
-  const events = new EventMetrics(service, metrics, recent)
+  const traffic = new TrafficCounts({ version: settings.version, zone: settings.zone })
+  const events = new TrafficMarks(traffic, clock, new EventMetrics(service, metrics, recent))
   const telemetry = (side: 'client' | 'server'): CallTelemetry =>
-    createTelemetry({ side, service, metrics, clock, tracingApi })
+    createTelemetry({ side, service, metrics, clock, tracingApi, traffic })
   const client = telemetry('client')
   const localDirectory = settings.sameHost ? LocalDirectory.open() : undefined
   const connecting = {
@@ -110,6 +115,7 @@ export async function createMeshContext(settings: MeshSettings): Promise<MeshCon
     tcp,
     tcpServer,
     metrics,
+    traffic,
     recent,
     events,
     client,

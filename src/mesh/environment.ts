@@ -18,6 +18,7 @@ const VARIABLES: Partial<Record<keyof MeshOptions, string>> = {
   startWithoutRegistry: 'INMESH_START_WITHOUT_REGISTRY',
   transport: 'INMESH_TRANSPORT',
   sameHost: 'INMESH_SAME_HOST',
+  traffic: 'INMESH_TRAFFIC',
   adminPort: 'INMESH_ADMIN_PORT',
 }
 
@@ -54,6 +55,7 @@ export function fromEnvironment(env: NodeJS.ProcessEnv): MeshOptions {
     startWithoutRegistry: logical(given('startWithoutRegistry')),
     transport: given('transport') as TransportPreference | undefined,
     sameHost: logical(given('sameHost')),
+    traffic: logical(given('traffic')),
     adminPort: numeric(given('adminPort')),
   }
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as MeshOptions

@@ -31,6 +31,8 @@ export interface MembershipListener extends WatchedServicesListener {
   begun(registry: RegistryClient): void
   /** A registry has greeted us. */
   connected(): void
+  /** A registry has greeted us, and asks for our traffic this often; `undefined`: it does not. */
+  trafficAsked(everyMs: number | undefined): void
   /** The registry leases a share of our service's global rate limit. */
   quota(lease: QuotaLease): void
 }
@@ -179,6 +181,7 @@ export class Membership {
           this.#services.dev = this.dev
           this.#listener.connected()
         },
+        trafficAsked: (everyMs) => this.#listener.trafficAsked(everyMs),
         quota: ({ leaseMs, rate, share, callers }) => {
           const byCaller = callers !== undefined
           this.#listener.quota({ leaseMs, ratePerSecond: rate, byCaller, share, callers: new Map(callers) })

@@ -28,6 +28,7 @@ import type { HttpHandler } from '../server/http/application.ts'
 import type { TcpHandler } from '../server/tcp/call.ts'
 import { type Admin, resolveAdmin, startAdmin } from '../telemetry/admin.ts'
 import type { EventRecord } from '../telemetry/events.ts'
+import type { TrafficReporter } from '../telemetry/traffic/traffic-reporter.ts'
 import { adminPages } from './admin-pages.ts'
 import { createMeshContext, type MeshContext } from './context.ts'
 import { Destinations } from './destinations.ts'
@@ -41,6 +42,7 @@ import type { ListenOptions, ServeGrpcOptions, ServeOptions } from './serve-opti
 import { Servers } from './servers.ts'
 import { closeOnSignal } from './signals.ts'
 import { type TokenIdentity, type TokenOptions, Tokens, type VerifyTokenOptions } from './tokens.ts'
+import { reportTraffic } from './traffic.ts'
 
 /** How often a drain checks whether our own calls have ended. */
 const LOOK_MS = 20
@@ -60,6 +62,7 @@ export class Mesh {
   readonly #destinations: Destinations
   readonly #servers: Servers
   readonly #tokens: Tokens
+  readonly #traffic: TrafficReporter | undefined
   /**
    * A drop-in for `fetch` whose host is a service name, such as `http://inventory/items/42`;
    * rejects with a `MeshError` where the built-in one rejects with a `TypeError`. It may be handed
@@ -80,11 +83,13 @@ export class Mesh {
       },
       endpointsChanged: (service, endpoints) => this.#destinations.endpointsChanged(service, endpoints),
       begun: (registry) => this.#servers.begun(registry),
+      trafficAsked: (everyMs) => this.#traffic?.greeted(everyMs),
       connected: () => this.#servers.globalRate?.announce(),
       quota: (lease) => this.#servers.globalRate?.grant(lease),
     })
     this.#destinations = new Destinations(shared, this.#membership)
     this.#servers = new Servers(shared, this.#membership)
+    this.#traffic = reportTraffic(shared, this.#membership, this.#destinations)
     this.#tokens = new Tokens(shared)
     this.fetch = makeFetch((name) => this.#destinations.http(name))
   }
@@ -410,6 +415,7 @@ export class Mesh {
 
   async #release(): Promise<void> {
     await this.#servers.close()
+    this.#traffic?.close()
     this.#destinations.close()
     await this.#membership.close()
     await Promise.allSettled(this.#cleanUp.splice(0).map(async (cleanUp) => cleanUp()))

@@ -67,6 +67,12 @@ export interface MeshOptions {
    */
   readonly sameHost?: boolean
   /**
+   * Whether this process reports its calls to the registry, if the registry asks: how many, how
+   * they ended and how long they took, by service, method, route, version and zone. Set false to
+   * report none. `INMESH_TRAFFIC`. @defaultValue true
+   */
+  readonly traffic?: boolean
+  /**
    * Loopback port of the admin listener (metrics, endpoints, configuration, events); 0 = any;
    * absent = none. `INMESH_ADMIN_PORT`.
    */
@@ -101,6 +107,7 @@ export interface MeshSettings {
   readonly startWithoutRegistry: boolean
   readonly transport: TransportPreference
   readonly sameHost: boolean
+  readonly traffic: boolean
   readonly adminPort: number | undefined
   readonly handleSignals: boolean
   readonly drainNoticeMs: number
@@ -142,6 +149,7 @@ export const MESH_FIELDS = fields({
   startWithoutRegistry: withDefault(flag(), false),
   transport: withDefault(oneOf(TRANSPORT_PREFERENCES), DEFAULT_TRANSPORT),
   sameHost: withDefault(flag(), DEFAULT_SAME_HOST),
+  traffic: withDefault(flag(), true),
   adminPort: optional(integer({ min: 0, max: 65_535 })),
   handleSignals: withDefault(flag(), true),
   drainNotice: withDefault(duration({ min: 0, max: 60_000 }), 5_000, formatDuration(5_000)),

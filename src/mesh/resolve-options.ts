@@ -43,6 +43,7 @@ export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.Proces
     startWithoutRegistry: given.startWithoutRegistry,
     transport: given.transport,
     sameHost: given.sameHost,
+    traffic: given.traffic,
     adminPort: given.adminPort,
     handleSignals: given.handleSignals,
     drainNoticeMs: given.drainNotice,

@@ -191,8 +191,11 @@ export function endAttempt(stack: Stack, attempt: Attempt, outcome: Outcome): nu
     if (waitMs !== FINAL && outcome !== LOST && attempt.endpoint !== undefined) avoid(call, attempt.endpoint)
   }
   stack.telemetry.attemptEnded(attempt, outcome, waitMs)
-  if (waitMs === FINAL) finish(stack, call, ofCall(call, outcome), now)
-  return waitMs
+  if (waitMs !== FINAL) return waitMs
+  // With a hedge, it may be the earlier one.
+  if (attempt.endpoint !== undefined) call.endpoint = attempt.endpoint
+  finish(stack, call, ofCall(call, outcome), now)
+  return FINAL
 }
 
 /** Ends that say nothing of the peer. */

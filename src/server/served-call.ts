@@ -12,7 +12,7 @@ import type { CallKind } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import type { ErrorCode, MeshError } from '../core/errors.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
-import type { TransportName } from '../core/transport.ts'
+import { MUX, type TransportName } from '../core/transport.ts'
 import type { OverrideProofs } from '../identity/override-proofs.ts'
 import { endAttempt, endCall, startCall } from '../resilience/execution.ts'
 import type { Faultable, FaultRule } from '../resilience/fault-injection.ts'
@@ -41,6 +41,8 @@ export interface ServedCallHost {
   readonly running: InFlight<ServedCall>
   readonly deadlines: DeadlineSweep
   readonly load: ServerLoad
+  /** Its connections carry no certificates. */
+  readonly isPlaintext: boolean
   readonly runInSpan: RunInSpan | undefined
   handlerFailed(error: unknown, method: string, path?: string): void
   callEnded(): void
@@ -85,6 +87,15 @@ export abstract class ServedCall extends InboundCall implements Answered, Expira
 
   override get transport(): TransportName | undefined {
     return this.connection.transport
+  }
+
+  /** Without certificates, some callers may be of the mesh. */
+  override get outside(): boolean {
+    return this.peer === undefined && !(this.#host.isPlaintext && this.mayBeOfMesh)
+  }
+
+  protected get mayBeOfMesh(): boolean {
+    return this.fromMesh || this.transport === MUX
   }
 
   /** Its caller is a client of the mesh, as far as we can tell. */

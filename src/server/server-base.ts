@@ -94,6 +94,7 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
   readonly running = new InFlight<ServedCall>()
   readonly deadlines: DeadlineSweep
   readonly load: ServerLoad
+  readonly isPlaintext: boolean
   /** Replaced when intentions change. It decides from the next request on. */
   authorizer: Authorizer
   /** Replaced when limits or the default timeout change. Calls in flight keep theirs. */
@@ -113,9 +114,10 @@ export abstract class ServerBase implements AcceptorOwner, Drainable {
     this.#transport = dependencies.transport ?? DEFAULT_TRANSPORT
     this.#onHandlerError = dependencies.onHandlerError
     this.deadlines = new DeadlineSweep(this.clock, this.running)
+    this.isPlaintext = mode === 'plaintext'
     this.load = new ServerLoad({
       clock: this.clock,
-      anonymous: mode === 'plaintext',
+      anonymous: this.isPlaintext,
       orca,
       process: dependencies.processLoad ?? processLoad,
       loopWaitMs: dependencies.loopWaitMs ?? loopWaitMs,

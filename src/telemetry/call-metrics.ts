@@ -8,6 +8,10 @@ import type { Outcome } from '../core/outcome.ts'
 import type { TransportName } from '../core/transport.ts'
 import type { Histogram } from './histogram.ts'
 import { type Counter, type Family, type Metrics, MOST_SERIES, OVERFLOW } from './metrics.ts'
+import { CallTally } from './traffic/call-tally.ts'
+import type { SeriesNames } from './traffic/traffic-cell.ts'
+import type { TrafficCounts } from './traffic/traffic-counts.ts'
+import { OUTSIDE } from './traffic/traffic-message.ts'
 
 const MOST_KINDS = 1_024
 
@@ -59,6 +63,8 @@ class CallSeries {
   readonly duration: Histogram
   readonly attemptOk: Counter | undefined
   inFlight = 0
+  /** The same calls, counted for the registry. Made when it asks. */
+  tally: CallTally | undefined = undefined
   readonly #families: Families
   readonly #failed = new Map<string, Counter>()
   readonly #attemptFailed = new Map<string, Counter>()
@@ -112,6 +118,7 @@ export class CallMetrics {
   readonly #overflowed: Counter
   readonly #service: string
   readonly #client: boolean
+  readonly #traffic: TrafficCounts
   readonly #series = new Map<string, Map<string, CallSeries>>()
   readonly #byKind = new Map<CallKind, CallSeries>()
   #size = 0
@@ -120,8 +127,9 @@ export class CallMetrics {
   #found: CallSeries | undefined
   #overflow: CallSeries | undefined
 
-  constructor(metrics: Metrics, side: Side, service: string) {
+  constructor(metrics: Metrics, side: Side, service: string, traffic: TrafficCounts) {
     this.#service = service
+    this.#traffic = traffic
     this.#client = side === 'client'
     const labels = ['service', 'peer', 'method', 'route']
     const what = this.#client ? 'Calls to the peer' : 'Requests from the peer'
@@ -150,13 +158,22 @@ export class CallMetrics {
     const series = this.#seriesOf(call)
     series.inFlight += 1
     call.metered = series
+    if (this.#traffic.on) this.#tallyOf(series, call)?.touch()
   }
 
   callRouted(call: Call): void {
     const before = call.metered as CallSeries | undefined
     if (before === undefined) return
     before.inFlight -= 1
+    if (this.#traffic.on) this.#tallyOf(before, call)?.touch()
     this.callStarted(call)
+  }
+
+  /** An attempt beyond the first starts. */
+  attemptFollows(attempt: Attempt): void {
+    const { call } = attempt
+    const series = call.metered as CallSeries | undefined
+    if (series !== undefined && this.#traffic.on) this.#tallyOf(series, call)?.follows(attempt)
   }
 
   attemptEnded(attempt: Attempt, outcome: Outcome, waitMs: number): void {
@@ -181,7 +198,24 @@ export class CallMetrics {
     series.inFlight -= 1
     if (outcome.verdict === 'success') series.ok.value += 1
     else series.failed(outcome.code ?? outcome.verdict)
-    if (!call.kind.streaming) series.duration.record(now - call.startedAt)
+    const ms = call.kind.streaming ? undefined : now - call.startedAt
+    if (ms !== undefined) series.duration.record(ms)
+    if (this.#traffic.on) this.#tallyOf(series, call)?.ended(call, outcome, ms)
+  }
+
+  #tallyOf(series: CallSeries, call: Call): CallTally | undefined {
+    // The other callers count their calls themselves.
+    if (!this.#client && !call.outside) return undefined
+    series.tally ??= new CallTally(this.#traffic, this.#namesOf(series, call), this.#client ? series : undefined)
+    return series.tally
+  }
+
+  /** `undefined`: the calls of several peers, methods or routes. */
+  #namesOf(series: CallSeries, { kind: { protocol } }: Call): SeriesNames | undefined {
+    if (series === this.#overflow) return undefined
+    const [, to, method, route] = series.labels
+    if (this.#client) return { to, protocol, method, route }
+    return { side: 'server', from: OUTSIDE, protocol, method, ...this.#traffic.place }
   }
 
   #seriesOf(call: Call): CallSeries {

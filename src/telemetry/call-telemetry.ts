@@ -11,6 +11,7 @@ import { CallMetrics, type Side } from './call-metrics.ts'
 import type { Metrics } from './metrics.ts'
 import { MirrorMetricsAndSpans } from './mirror-telemetry.ts'
 import { Tracing, type TracingApi } from './tracing.ts'
+import { TrafficCounts } from './traffic/traffic-counts.ts'
 
 /** A {@link Telemetry} that also runs code in the context of a call. */
 export interface CallTelemetry extends Telemetry {
@@ -30,6 +31,8 @@ export interface CallTelemetryOptions {
   readonly clock: Clock
   /** From `loadTracingApi()`; without it, trace context is propagated but no span is made. */
   readonly tracingApi?: TracingApi | undefined
+  /** Counts the calls for the registry, while it asks. */
+  readonly traffic?: TrafficCounts | undefined
   /** The user's observers. Their exceptions are ignored. */
   readonly observers?: readonly Telemetry[] | undefined
 }
@@ -45,10 +48,11 @@ class MeteredAndTraced implements CallTelemetry {
   readonly #observers: readonly Telemetry[] | undefined
   readonly #clock: Clock
 
-  constructor({ side, service, metrics, clock, tracingApi, observers }: CallTelemetryOptions) {
-    this.#metrics = new CallMetrics(metrics, side, service)
+  constructor(options: CallTelemetryOptions) {
+    const { side, service, metrics, clock, tracingApi, observers, traffic = new TrafficCounts() } = options
+    this.#metrics = new CallMetrics(metrics, side, service, traffic)
     this.#tracing = tracingApi === undefined ? undefined : new Tracing(tracingApi, side)
-    this.mirrors = side === 'client' ? new MirrorMetricsAndSpans(metrics, service, this.#tracing) : undefined
+    this.mirrors = side === 'client' ? new MirrorMetricsAndSpans(metrics, service, traffic, this.#tracing) : undefined
     this.#observers = observers === undefined || observers.length === 0 ? undefined : observers
     this.#clock = clock
   }
@@ -67,6 +71,7 @@ class MeteredAndTraced implements CallTelemetry {
   }
 
   attemptStarted(attempt: Attempt): void {
+    if (attempt.number > 0) this.#metrics.attemptFollows(attempt)
     if (attempt.call.observed !== undefined) this.#tracing?.attemptStarted(attempt)
     if (this.#observers !== undefined) this.#tell((observer) => observer.attemptStarted(attempt))
   }

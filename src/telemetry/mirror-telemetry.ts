@@ -8,11 +8,15 @@ import type { Outcome } from '../core/outcome.ts'
 import type { Mirrored, MirrorTelemetry } from '../core/telemetry.ts'
 import { type Counter, type Family, type Metrics, MOST_SERIES, OVERFLOW } from './metrics.ts'
 import type { Tracing } from './tracing.ts'
+import { CallTally } from './traffic/call-tally.ts'
+import type { TrafficCounts } from './traffic/traffic-counts.ts'
 
 /** The series of one mirror. */
 class MirrorSeries {
   readonly labels: readonly string[]
   inFlight = 0
+  /** The same copies, counted for the registry. Made when it asks. */
+  tally: CallTally | undefined = undefined
 
   constructor(labels: readonly string[]) {
     this.labels = labels
@@ -23,14 +27,16 @@ export class MirrorMetricsAndSpans implements MirrorTelemetry {
   readonly #service: string
   readonly #sent: Family<Counter>
   readonly #dropped: Family<Counter>
+  readonly #traffic: TrafficCounts
   readonly #tracing: Tracing | undefined
   /** By peer and route: documents bound them, and this their changes. */
   readonly #series = new Map<string, MirrorSeries>()
   readonly #overflow = new MirrorSeries([OVERFLOW, OVERFLOW, OVERFLOW])
 
-  constructor(metrics: Metrics, service: string, tracing: Tracing | undefined) {
+  constructor(metrics: Metrics, service: string, traffic: TrafficCounts, tracing: Tracing | undefined) {
     const labels = ['service', 'peer', 'route']
     this.#service = service
+    this.#traffic = traffic
     this.#tracing = tracing
     this.#sent = metrics.counter('inmesh_client_mirrors_total', 'Copies of calls, by how they ended.', [
       ...labels,
@@ -44,7 +50,9 @@ export class MirrorMetricsAndSpans implements MirrorTelemetry {
   }
 
   mirrorStarted(mirrored: Mirrored, mirror: Attempt, of: Call): void {
-    this.#seriesOf(mirrored).inFlight += 1
+    const series = this.#seriesOf(mirrored)
+    series.inFlight += 1
+    if (this.#traffic.on) this.#count(series, mirrored, mirror, of)
     if (of.observed !== undefined) this.#tracing?.mirrorStarted(mirror, of)
   }
 
@@ -58,6 +66,12 @@ export class MirrorMetricsAndSpans implements MirrorTelemetry {
 
   mirrorDropped(mirrored: Mirrored, reason: string): void {
     this.#dropped.series(...this.#seriesOf(mirrored).labels, reason).value += 1
+  }
+
+  #count(series: MirrorSeries, { peer, route }: Mirrored, mirror: Attempt, of: Call): void {
+    const names = series === this.#overflow ? undefined : { to: peer, protocol: of.kind.protocol, route }
+    series.tally ??= new CallTally(this.#traffic, names)
+    series.tally.mirrored(mirror.endpoint)
   }
 
   #seriesOf({ peer, route }: Mirrored): MirrorSeries {

@@ -17,6 +17,7 @@ import type { TrustBundle } from '../../identity/trust-bundle.ts'
 import { SKEW_REPORTED_MS } from '../../identity/validity.ts'
 import type { Demand } from '../../resilience/limits/global-rate-limit.ts'
 import type { Instance } from '../instance.ts'
+import type { TrafficMessage } from '../traffic/message.ts'
 import type { RegistryAddresses } from './addresses.ts'
 import { MovePause } from './move-pause.ts'
 import type { RegistryObserver } from './observer.ts'
@@ -153,6 +154,16 @@ export class RegistryClient {
     if (this.connected) this.#session!.send({ type: 'demand', perSecond })
   }
 
+  /** Whether a session stands whose stream takes more. */
+  get isReady(): boolean {
+    return this.#session?.isReady === true
+  }
+
+  /** To the registry that has asked for it, while {@link isReady}. */
+  tellTraffic(message: TrafficMessage): void {
+    this.#session?.send(message)
+  }
+
   /**
    * Opens another session, because the identity has changed. What is known stays, and no loss is
    * reported. The present session goes on until the next one stands, unless `atOnce`: it is of
@@ -230,6 +241,7 @@ export class RegistryClient {
     this.#next = undefined
     this.#session = session
     this.#options.observer.connected(labelOf(session.target!))
+    this.#options.observer.trafficAsked?.(welcome.traffic?.everyMs)
     const registered = this.#registrations.begin()
     const resumed = this.watches.begin(welcome.epoch)
     if (former !== undefined) this.#retire(former, Promise.all([registered, resumed, former.settled()]))

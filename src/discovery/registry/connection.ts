@@ -73,6 +73,11 @@ export class SessionConnection {
     return !this.#closed
   }
 
+  /** It is open, and what was sent has left; more would wait in memory. */
+  get isReady(): boolean {
+    return !this.#closed && !this.#stream.writableNeedDrain
+  }
+
   send(message: ClientMessage): void {
     if (!this.#closed) this.#stream.write(`${JSON.stringify(message)}\n`)
   }

@@ -25,6 +25,10 @@ export interface RegistryObserver {
   /** Returns the sequence of the bundle that is in force now: an unusable one is not. */
   bundle(bundle: TrustBundle): number
   refused(code: string, message: string): void
+  /**
+   * A registry has greeted us, and asks for traffic messages this often; `undefined`: for none.
+   */
+  trafficAsked?(everyMs: number | undefined): void
   /** A share of our service's global rate limit. */
   quota?(lease: Extract<ServerMessage, { type: 'quota' }>): void
   /**

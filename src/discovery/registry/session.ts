@@ -92,6 +92,11 @@ export class RegistrySession {
     return this.#welcome
   }
 
+  /** It stands, and its stream takes more. */
+  get isReady(): boolean {
+    return this.#welcome !== undefined && this.#connection?.isReady === true
+  }
+
   send(message: ClientMessage): void {
     this.#connection?.send(message)
   }

@@ -1,108 +1,19 @@
-/**
- * The `traffic` message: the calls that a process has counted since the last one, and what has
- * changed meanwhile. Caller and process are those of the session, never of the message.
- */
+/** Reads the `traffic` message of a process; nothing in it is believed before it is checked. */
 import { SERVICE_NAME } from '../../options/names.ts'
 import { checkDigest, InvalidDigest, MOST_COUNTED } from '../../telemetry/traffic/latency-digest.ts'
+import {
+  OTHER,
+  OUTSIDE,
+  TRAFFIC_LIMITS,
+  type TrafficMark,
+  type TrafficMessage,
+  type TrafficSeries,
+  UNPRINTABLE,
+} from '../../telemetry/traffic/traffic-message.ts'
 import { readObject, SnapshotRejected } from '../read-field.ts'
 
-/** What one message may hold. A process that has more series reports the rest as {@link OTHER}. */
-export const TRAFFIC_LIMITS = Object.freeze({
-  /** Of one message, in bytes; what is more goes into further messages of the same time. */
-  messageBytes: 256 * 1024,
-  /** Besides the one of {@link OTHER}. */
-  series: 500,
-  codes: 32,
-  marks: 50,
-  /** Characters of a name. */
-  text: 128,
-  /** Time that one message covers. */
-  forMs: 120_000,
-  /** How long ago a mark may be. */
-  markAgeMs: 3_600_000,
-  everyMs: { min: 100, max: 60_000 },
-})
+export { OTHER, OUTSIDE, TRAFFIC_LIMITS, type TrafficMark, type TrafficMessage, type TrafficSeries }
 
-/** The called service of the one series without a protocol: all calls beyond the limit. */
-export const OTHER = 'other'
-/** The caller of what a server served to callers that are not of the mesh. */
-export const OUTSIDE = 'outside'
-
-/**
- * The calls of one kind, since the last message. Absent numbers are 0, absent texts empty. Only the
- * series of {@link OTHER} has no protocol.
- */
-export interface TrafficSeries {
-  /** The service that answered; without an answer, the one that was called. Absent on servers. */
-  readonly to?: string
-  /** `server`: counted by the server, because its callers do not report. */
-  readonly side?: 'server'
-  readonly from?: typeof OUTSIDE
-  /** The service that was called, if a route of its document led to another. */
-  readonly via?: string
-  /** `http`, `grpc` or `tcp`, whose calls are connections being opened. */
-  readonly protocol?: string
-  /** An HTTP method or `_OTHER`, a gRPC path, or `CONNECT`. */
-  readonly method?: string
-  readonly route?: string
-  /** Of the endpoint that gave the final answer. */
-  readonly version?: string
-  readonly zone?: string
-  /** Its connections are mutually authenticated. */
-  readonly tls?: true
-  /** Calls that ended. */
-  readonly calls?: number
-  /** Those that did not succeed, by error code; `cancelled` says nothing of the called service. */
-  readonly codes?: Readonly<Record<string, number>>
-  /** Attempts beyond the first of their calls, counted where they went. */
-  readonly retries?: number
-  readonly hedges?: number
-  /** Copies that routes sent; they are no calls. */
-  readonly mirrored?: number
-  /**
-   * Calls that have not ended, now. A call in flight has no version, zone or `tls` yet, so only
-   * series without them have it; one that is not named has not changed.
-   */
-  readonly inFlight?: number
-  /** A `LatencyDigest` of the calls that succeeded or failed at an endpoint, without streams. */
-  readonly ms?: string
-}
-
-/** A change of a called service's state. */
-export interface TrafficMark {
-  /** In ms relative to the end of what the message covers: 0 or less. */
-  readonly at: number
-  readonly to: string
-  /** More may come; readers pass over those they do not know. */
-  readonly what: string
-  /** States: of a `circuit`, `closed`, `open` or `half-open`; of `panic`, `on` or `off`. */
-  readonly from?: string
-  readonly now?: string
-  /** Unless it is HTTP. */
-  readonly protocol?: string
-  /** If the state is a route's own. */
-  readonly route?: string
-  /** Of `ejected` and `restored`: `address:port`. */
-  readonly endpoint?: string
-  readonly reason?: string
-}
-
-export interface TrafficMessage {
-  readonly type: 'traffic'
-  /** Counts the messages of the session, from 1. */
-  readonly sequence: number
-  /** Time in ms that it covers. */
-  readonly forMs: number
-  /** Calls that are counted in the series of {@link OTHER}. */
-  readonly left?: number
-  readonly series: readonly TrafficSeries[]
-  readonly marks?: readonly TrafficMark[]
-  /** Marks that were more than {@link TRAFFIC_LIMITS} allow. */
-  readonly marksLeft?: number
-}
-
-/** No control characters, no marks that reverse the direction of a text. */
-const UNPRINTABLE = /\p{C}/u
 const WORD = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
 
 /**
@@ -133,7 +44,7 @@ function readSeries(value: unknown): TrafficSeries {
   if (given.route !== undefined) series.route = printable(given.route, 'route')
   if (given.version !== undefined) series.version = printable(given.version, 'version')
   if (given.zone !== undefined) series.zone = printable(given.zone, 'zone')
-  if (given.tls === true) series.tls = true
+  if (typeof given.tls === 'boolean') series.tls = given.tls
   if (given.calls !== undefined) series.calls = count(given.calls, 'calls')
   if (given.retries !== undefined) series.retries = count(given.retries, 'retries')
   if (given.hedges !== undefined) series.hedges = count(given.hedges, 'hedges')
@@ -193,6 +104,7 @@ function readMark(value: unknown): TrafficMark {
   }
   const mark: { -readonly [K in keyof TrafficMark]: TrafficMark[K] } = {
     at: at as number,
+    ...(given.old === true && { old: true }),
     to: matching(given.to, 'to', SERVICE_NAME),
     what: matching(given.what, 'what', WORD),
   }

@@ -63,6 +63,11 @@ export class TcpServerCall extends ServedCall implements UserCodeOwner {
     this.#authorizer = host.authorizer
   }
 
+  /** Its bytes do not say. */
+  protected override get mayBeOfMesh(): boolean {
+    return true
+  }
+
   /** Admits it, and hands the socket to its handler or target. */
   serve(): void {
     this.#socket.once('close', () => this.finish())
