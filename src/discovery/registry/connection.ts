@@ -66,7 +66,7 @@ export class SessionConnection {
   /** Once, before any other message. A registry that knows only an older protocol gets that. */
   greet(greeting: Greeting): void {
     this.#greeting = greeting
-    this.send({ type: 'hello', least: LEAST_PROTOCOL, ...greeting })
+    this.send({ type: 'hello', least: LEAST_PROTOCOL, traffic: true, ...greeting })
   }
 
   get open(): boolean {

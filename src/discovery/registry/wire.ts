@@ -52,6 +52,8 @@ export type ClientMessage =
       least?: number
       service: string
       process: string
+      /** It sends `traffic` to a registry that asks for it. Absent: an older process. */
+      traffic?: true
     }
   /** Upsert; the instances of a session vanish when it has been silent for the lease's time. */
   | { type: 'register'; ref: number; instance: Instance }

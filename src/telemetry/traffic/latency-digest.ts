@@ -76,30 +76,12 @@ export class LatencyDigest {
    */
   quantile(q: number): number | undefined {
     if (!(q >= 0 && q <= 1)) throw new RangeError(`a quantile is from 0 to 1, got ${q}`)
-    const { count } = this
-    if (count === 0) return undefined
-    const rank = Math.max(1, Math.ceil(q * count))
-    let seen = 0
-    for (let step = 0; step < DIGEST_STEPS; step++) {
-      seen += this.#counts[step]!
-      if (seen >= rank) return middleMs(step)
-    }
-    return middleMs(DIGEST_STEPS - 1)
+    return quantileOf(this.#counts, q)
   }
 
   /** An empty digest is the empty text. */
   encode(): string {
-    let text = ''
-    let before = 0
-    for (let step = 0; step < DIGEST_STEPS; step++) {
-      const count = Math.min(this.#counts[step]!, MOST_COUNTED)
-      if (count === 0) continue
-      if (text !== '') text += ','
-      text += (step - before).toString(36)
-      if (count > 1) text += `:${count.toString(36)}`
-      before = step
-    }
-    return text
+    return encodeDigest(this.#counts)
   }
 
   clear(): void {
@@ -114,6 +96,43 @@ export class LatencyDigest {
 export function checkDigest(text: string): number {
   if (text.length > LONGEST_TEXT) throw new InvalidDigest(`a digest has at most ${LONGEST_TEXT} characters`)
   return readEntries(text, undefined)
+}
+
+/**
+ * Adds what `text` encodes to `counts`, by step; returns how many values that is.
+ * @throws InvalidDigest when a part may have been added: check a text from outside first.
+ */
+export function addDigest(text: string, counts: Float64Array): number {
+  return readEntries(text, counts)
+}
+
+/** The quantile `q` of counts by step, in ms; `undefined` if there are none. */
+export function quantileOf(counts: Float64Array, q: number): number | undefined {
+  let count = 0
+  for (const counted of counts) count += counted
+  if (count === 0) return undefined
+  const rank = Math.max(1, Math.ceil(q * count))
+  let seen = 0
+  for (let step = 0; step < DIGEST_STEPS; step++) {
+    seen += counts[step]!
+    if (seen >= rank) return middleMs(step)
+  }
+  return middleMs(DIGEST_STEPS - 1)
+}
+
+/** Counts by step as text; none are the empty text. */
+export function encodeDigest(counts: Float64Array): string {
+  let text = ''
+  let before = 0
+  for (let step = 0; step < DIGEST_STEPS; step++) {
+    const count = Math.min(counts[step]!, MOST_COUNTED)
+    if (count === 0) continue
+    if (text !== '') text += ','
+    text += (step - before).toString(36)
+    if (count > 1) text += `:${count.toString(36)}`
+    before = step
+  }
+  return text
 }
 
 /** Adds the entries to `counts`. Every number has exactly one spelling. */
