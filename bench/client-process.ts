@@ -18,6 +18,8 @@ export interface ClientJob {
   readonly service?: string
   /** @defaultValue as all processes of the mesh */
   readonly transport?: TransportPreference
+  /** False: it does not report its calls to the registry. @defaultValue true */
+  readonly traffic?: boolean
   /** Share of calls that are recorded by an OpenTelemetry SDK; without it there is no SDK. */
   readonly recorded?: number
 }
@@ -203,6 +205,7 @@ async function joined() {
   return joinMesh({
     service: 'checkout',
     ...(job.transport !== undefined && { transport: job.transport }),
+    ...(job.traffic !== undefined && { traffic: job.traffic }),
     registry: job.registry!,
     stateDir: 'memory',
     handleSignals: false,

@@ -18,6 +18,7 @@ import { routedCalls } from './routed-calls.ts'
 import { routes } from './routes.ts'
 import { spans } from './spans.ts'
 import { startUp } from './start-up.ts'
+import { traffic } from './traffic.ts'
 
 const quick = process.argv.includes('--quick')
 // Spans have no target.
@@ -31,6 +32,7 @@ await runQuestions([
   picks,
   routes,
   routedCalls,
+  traffic,
   startUp,
   endpoints,
   idleEndpoints,

@@ -14,6 +14,14 @@ export interface RunJob {
   readonly apart: boolean
 }
 
+/** Calls at a fixed rate, or fewer on a machine that cannot: a bound of calls in flight. */
+export interface PaceJob {
+  readonly perSecond: number
+  readonly forMs: number
+}
+
+const MOST_IN_FLIGHT = 64
+
 /** One run of a driver. */
 export interface Run {
   readonly elapsedMs: number
@@ -48,7 +56,28 @@ export function driver(
   call: (apart: boolean) => Promise<unknown>,
   around: <T>(work: () => Promise<T>) => Promise<T> = (work) => work(),
 ): Answers {
-  return { run: (job: RunJob) => around(() => drive(call, job)) }
+  return { run: (job: RunJob) => around(() => drive(call, job)), pace: (job: PaceJob) => pace(call, job) }
+}
+
+/** Returns how many calls it made. */
+async function pace(call: (apart: boolean) => Promise<unknown>, { perSecond, forMs }: PaceJob): Promise<number> {
+  const running = new Set<Promise<unknown>>()
+  let made = 0
+  let due = 0
+  const startedAt = performance.now()
+  for (;;) {
+    const elapsedMs = performance.now() - startedAt
+    if (elapsedMs >= forMs) break
+    for (; due < (elapsedMs * perSecond) / 1_000; due++) {
+      if (running.size >= MOST_IN_FLIGHT) continue
+      made += 1
+      const one = call(false).finally(() => running.delete(one))
+      running.add(one)
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  await Promise.all(running)
+  return made
 }
 
 async function drive(call: (apart: boolean) => Promise<unknown>, { calls, concurrency, apart }: RunJob): Promise<Run> {

@@ -181,7 +181,7 @@ export class Membership {
           this.#services.dev = this.dev
           this.#listener.connected()
         },
-        trafficAsked: (everyMs) => this.#listener.trafficAsked(everyMs),
+        ...(settings.traffic && { trafficAsked: (everyMs) => this.#listener.trafficAsked(everyMs) }),
         quota: ({ leaseMs, rate, share, callers }) => {
           const byCaller = callers !== undefined
           this.#listener.quota({ leaseMs, ratePerSecond: rate, byCaller, share, callers: new Map(callers) })

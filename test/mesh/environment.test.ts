@@ -56,6 +56,16 @@ describe('options from variables', () => {
     expect(() => transport({}, { INMESH_TRANSPORT: 'h2' })).toThrow(/transport: .*'auto', 'http1'.*INMESH_TRANSPORT/)
   })
 
+  it('turn reports of calls off', () => {
+    const reports = (options: object, env: object): boolean =>
+      resolveMeshOptions({ service: 'inventory', ...options }, { ...env }).traffic
+    expect(reports({}, {})).toBe(true)
+    expect(reports({}, { INMESH_TRAFFIC: 'false' })).toBe(false)
+    expect(reports({ traffic: true }, { INMESH_TRAFFIC: 'false' })).toBe(true)
+    expect(() => reports({}, { INMESH_TRAFFIC: 'maybe' })).toThrow(/traffic: .*INMESH_TRAFFIC/)
+    expect(() => reports({ traffic: 'off' }, {})).toThrow(/traffic: /)
+  })
+
   it('name the variable that is wrong, and never show a token', () => {
     const resolve = (): unknown =>
       resolveMeshOptions({ service: 'inventory' }, { INMESH_JOIN_TOKEN: `"${TOKEN}"`, INMESH_WEIGHT: 'heavy' })

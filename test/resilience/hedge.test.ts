@@ -114,6 +114,18 @@ describe('a hedged call', () => {
     expect(balanced()).toBe(true)
   })
 
+  it('belongs, once it is over, to the endpoint of the attempt that ended it', () => {
+    for (const winner of ['late', 'beside'] as const) {
+      const { stack, both } = setUp()
+      const attempts = both()
+      expect(attempts.call.endpoint).toBe(attempts.beside.endpoint)
+      expect(endAttempt(stack, attempts[winner], SUCCESS)).toBe(FINAL)
+      expect(attempts.call.endpoint).toBe(attempts[winner].endpoint)
+      endAttempt(stack, attempts[winner === 'late' ? 'beside' : 'late'], LOST)
+      expect(attempts.call.endpoint).toBe(attempts[winner].endpoint)
+    }
+  })
+
   it('pays from both budgets, and is not hedged when either is empty', () => {
     const { stack, begin, clock, events, budget, hedge } = setUp({ minPerSecond: 0 })
     const call = callAt(clock)

@@ -28,6 +28,10 @@ export class ScriptedRegistry {
   readonly policies = new Map<string, unknown>([['mesh', { service: 'mesh', defaultIntention: 'allow' }]])
   /** The services of all watches, as they were asked for. */
   readonly asked: string[] = []
+  /** More fields of its greetings. */
+  readonly greeting: Record<string, unknown> = {}
+  /** The greetings and traffic of processes, by service. */
+  readonly heard: { readonly service: string; readonly message: ClientMessage }[] = []
   readonly #server: http2.Http2SecureServer
   readonly #open = new Set<http2.ServerHttp2Session>()
   #revision = 1
@@ -119,11 +123,14 @@ export class ScriptedRegistry {
       rest = lines.pop()!
       for (const line of lines) {
         const message = JSON.parse(line) as ClientMessage
+        if (message.type === 'hello' || message.type === 'traffic') {
+          this.heard.push({ service: message.type === 'hello' ? message.service : session!.service, message })
+        }
         if (message.type === 'hello') {
           session = { service: message.service, stream, watched: new Set() }
           this.sessions.add(session)
           const welcome = { type: 'welcome', protocol: 1, epoch: 'scripted', leaseMs: 15_000, beatMs: 5_000 }
-          stream.write(`${JSON.stringify({ ...welcome, wallNow: Date.now(), dev: false })}\n`)
+          stream.write(`${JSON.stringify({ ...welcome, wallNow: Date.now(), dev: false, ...this.greeting })}\n`)
         } else if (session !== undefined) this.#answer(session, message)
       }
     })

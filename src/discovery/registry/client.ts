@@ -205,8 +205,9 @@ export class RegistryClient {
   }
 
   #open(except?: RegistryTarget): RegistrySession {
-    const { addresses, tls, service, process, protocol = PROTOCOL } = this.#options
-    const greeting = { service, process, protocol }
+    const { addresses, tls, service, process, protocol = PROTOCOL, observer } = this.#options
+    const reports = observer.trafficAsked !== undefined
+    const greeting = { service, process, protocol, ...(reports && { traffic: true as const }) }
     const session = new RegistrySession({ addresses, greeting, tls, clock: this.#clock, except }, this.#listener)
     session.start()
     return session

@@ -37,6 +37,8 @@ export interface Greeting {
   readonly process: string
   /** The newest that is spoken. */
   readonly protocol: number
+  /** Absent: it sends no `traffic`, even to a registry that asks. */
+  readonly traffic?: true
 }
 
 export class SessionConnection {
@@ -66,7 +68,7 @@ export class SessionConnection {
   /** Once, before any other message. A registry that knows only an older protocol gets that. */
   greet(greeting: Greeting): void {
     this.#greeting = greeting
-    this.send({ type: 'hello', least: LEAST_PROTOCOL, traffic: true, ...greeting })
+    this.send({ type: 'hello', least: LEAST_PROTOCOL, ...greeting })
   }
 
   get open(): boolean {

@@ -27,6 +27,7 @@ export interface RegistryObserver {
   refused(code: string, message: string): void
   /**
    * A registry has greeted us, and asks for traffic messages this often; `undefined`: for none.
+   * Without this method, the process says that it reports none.
    */
   trafficAsked?(everyMs: number | undefined): void
   /** A share of our service's global rate limit. */

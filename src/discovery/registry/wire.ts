@@ -52,7 +52,7 @@ export type ClientMessage =
       least?: number
       service: string
       process: string
-      /** It sends `traffic` to a registry that asks for it. Absent: an older process. */
+      /** It sends `traffic` to a registry that asks. Absent: it sends none, or is older. */
       traffic?: true
     }
   /** Upsert; the instances of a session vanish when it has been silent for the lease's time. */

@@ -39,7 +39,7 @@ export interface TrafficSeries {
   readonly via?: string
   /** `http`, `grpc` or `tcp`, whose calls are connections being opened. */
   readonly protocol?: string
-  /** An HTTP method or `_OTHER`, a gRPC path, or `CONNECT`. */
+  /** An HTTP method or `_OTHER`, a gRPC path, or `connect` for TCP. */
   readonly method?: string
   readonly route?: string
   /** Of the endpoint that gave the final answer. */
