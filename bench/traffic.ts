@@ -29,6 +29,7 @@ const SERVICE = 'inventory'
 const PER_SECOND = 1_000
 const AT_MOST_SHARE = 0.01
 const ENDPOINTS = 3
+const TWINS = 3
 const KIND: CallKind = { service: SERVICE, method: 'GET', protocol: 'http', streaming: false, idempotent: true }
 
 export async function traffic({ quick }: Options): Promise<Report> {
@@ -65,12 +66,15 @@ async function atFixedRate(quick: boolean): Promise<{ asked: number[]; not: numb
           traffic: reports,
         }),
       )
-    const [asked, not] = [await client(true), await client(false)]
+    // Two processes that run the same differ by some percent for all of their lives.
+    const twins: (readonly [asked: Subject, not: Subject])[] = []
+    while (twins.length < (quick ? 1 : TWINS)) twins.push([await client(true), await client(false)])
     const shares = { asked: [] as number[], not: [] as number[] }
     // Two reports each, at the interval of a registry.
     const forMs = 10_000
-    for (const one of [asked, not]) await one.ask('run', { calls: COMPILED_CALLS, concurrency: 16, apart: false })
+    for (const one of twins.flat()) await one.ask('run', { calls: COMPILED_CALLS, concurrency: 16, apart: false })
     for (let turn = 0; turn < (quick ? 3 : 12); turn++) {
+      const [asked, not] = twins[turn % twins.length]!
       const both = [
         [asked, shares.asked],
         [not, shares.not],

@@ -159,9 +159,8 @@ describe('a process', () => {
     registry.greeting.traffic = { everyMs: 60_000 }
     for (const { stream } of registry.sessions) stream.destroy()
     for (let i = 0; i < 5; i++) await get(checkout)
-    await expect
-      .poll(() => [...registry.sessions].some(({ service }) => service === 'checkout'), { timeout: 20_000 })
-      .toBe(true)
+    const connected = () => checkout.events().filter(({ name }) => name === 'registry:connected').length
+    await expect.poll(connected, { timeout: 20_000 }).toBe(2)
     // It leaves before the next report would be due.
     await checkout.close()
     await told('checkout', {}).toBe(6)

@@ -7,14 +7,14 @@ import type { Call } from '../../core/call.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { Outcome } from '../../core/outcome.ts'
 import type { SeriesNames, TrafficCell } from './traffic-cell.ts'
-import type { TrafficCounts } from './traffic-counts.ts'
+import type { Tally, TrafficCounts } from './traffic-counts.ts'
 
 /** How many calls are in flight. */
 interface Gauge {
   readonly inFlight: number
 }
 
-export class CallTally {
+export class CallTally implements Tally {
   readonly #counts: TrafficCounts
   /** Of calls without an endpoint; `undefined`: all are counted with those beyond the limit. */
   readonly #names: SeriesNames | undefined
@@ -58,7 +58,6 @@ export class CallTally {
     this.#cellOf(endpoint).mirrored += 1
   }
 
-  /** Sets the number of calls in flight in its series. False: there is no room for the series. */
   reportInFlight(): boolean {
     const inFlight = this.#gauge?.inFlight ?? 0
     if (inFlight === this.#reported) return true
@@ -69,22 +68,18 @@ export class CallTally {
     return true
   }
 
-  /** Whether the registry believes that calls are in flight. */
   get isReported(): boolean {
     return this.#reported > 0
   }
 
-  /** The registry knows nothing of calls in flight. */
   forget(): void {
     this.#reported = 0
   }
 
-  /** Reports calls that are in flight. */
   look(): void {
     if (this.#gauge !== undefined && this.#gauge.inFlight > 0) this.touch()
   }
 
-  /** Forgets what was counted. */
   clear(): void {
     this.#cells = []
     this.#last = undefined

@@ -2,7 +2,6 @@
  * All that a process has counted for the registry since its last report. While the registry does
  * not ask, it is off and holds nothing.
  */
-import type { CallTally } from './call-tally.ts'
 import { type SeriesNames, TrafficCell } from './traffic-cell.ts'
 import { OTHER, TRAFFIC_LIMITS, type TrafficMark, type TrafficSeries } from './traffic-message.ts'
 
@@ -20,6 +19,21 @@ export interface Counted {
   readonly marksLeft: number
 }
 
+/** Counts some of the calls, in series that are added here. */
+export interface Tally {
+  /** Whether the registry believes that calls are in flight. */
+  readonly isReported: boolean
+  touch(): void
+  /** Sets the number of calls in flight in its series. False: there is no room for the series. */
+  reportInFlight(): boolean
+  /** The registry knows nothing of calls in flight. */
+  forget(): void
+  /** Reports calls that are in flight. */
+  look(): void
+  /** Forgets what was counted. */
+  clear(): void
+}
+
 /** Of the servers of a process. */
 export interface Place {
   readonly version?: string | undefined
@@ -34,9 +48,9 @@ export class TrafficCounts {
   #counted = false
   #cells: TrafficCell[] = []
   #other: TrafficCell | undefined
-  #touched: CallTally[] = []
+  #touched: Tally[] = []
   /** Those of which the registry believes that calls are in flight. */
-  #running: CallTally[] = []
+  #running: Tally[] = []
   #marks: DatedMark[] = []
   #marksLeft = 0
 
@@ -75,7 +89,7 @@ export class TrafficCounts {
     return cell
   }
 
-  touch(tally: CallTally): void {
+  touch(tally: Tally): void {
     this.#touched.push(tally)
     this.#count()
   }
@@ -124,7 +138,7 @@ export class TrafficCounts {
   }
 
   /** `owing`: those without room in this report. */
-  #reportInFlight(): { running: CallTally[]; owing: CallTally[] } {
+  #reportInFlight(): { running: Tally[]; owing: Tally[] } {
     const owing = this.#touched.filter((tally) => !tally.reportInFlight())
     const running = new Set([...this.#running, ...this.#touched])
     return { running: [...running].filter(({ isReported }) => isReported), owing }

@@ -28,12 +28,18 @@ function endpoint(at: Partial<EndpointAddress> = {}, service = 'inventory'): End
   return new Endpoint(service, { ...address, zone: undefined, version: undefined, ...at } as EndpointAddress)
 }
 
+class OutsideCall extends Call {
+  override get outside(): boolean {
+    return true
+  }
+}
+
 function setUp(side: Side = 'client') {
   const clock = new FakeClock()
   const counts = new TrafficCounts({ version: 'v7', zone: 'c' })
   const telemetry = createTelemetry({ side, service: 'checkout', metrics: new Metrics(), clock, traffic: counts })
-  const start = (kind: CallKind = GET, change: Partial<Call> = {}): Call => {
-    const call = Object.assign(new Call(kind, clock.now(), Number.POSITIVE_INFINITY, undefined), change)
+  const start = (kind: CallKind = GET, change: Partial<Call> = {}, Made = Call): Call => {
+    const call = Object.assign(new Made(kind, clock.now(), Number.POSITIVE_INFINITY, undefined), change)
     telemetry.callStarted(call)
     return call
   }
@@ -257,10 +263,10 @@ describe('the traffic of a server', () => {
   it('is that of callers outside the mesh, with its version and zone', () => {
     const { start, end, take } = asked('server')
     end(start(GET, { peer: 'storefront' }))
-    end(start(GET, { outside: true }))
-    end(start(GET, { outside: true }), outcome('failure', 'server-error', undefined, 500))
+    end(start(GET, {}, OutsideCall))
+    end(start(GET, {}, OutsideCall), outcome('failure', 'server-error', undefined, 500))
     expect(take().series.map(names)).toEqual([{ to: undefined, protocol: 'http', method: 'GET' }])
-    end(start(GET, { outside: true }))
+    end(start(GET, {}, OutsideCall))
     expect(take().series).toEqual([
       { side: 'server', from: 'outside', protocol: 'http', method: 'GET', version: 'v7', zone: 'c', calls: 1, ms: '0' },
     ])
