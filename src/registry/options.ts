@@ -101,6 +101,11 @@ export interface RegistryOptions {
   readonly sealKey?: SealKeySource
   /** The seal key so far, when `sealKey` is another one: what it sealed is sealed anew. */
   readonly formerSealKey?: SealKeySource
+  /**
+   * Keeps an hour of the calls that processes report, for the service graph, in at most 100 MB. With
+   * false, processes count and send nothing. Default true.
+   */
+  readonly traffic?: boolean
   /** JSON lines on stderr. Default true. */
   readonly log?: boolean
   /** For tests. Default: the real clock. */
@@ -143,6 +148,7 @@ const OPTIONS = fields({
   caDir: optional(text('a directory', /^[^\0]+$/, 4_096)),
   sealKey: optional(SEAL_KEY),
   formerSealKey: optional(SEAL_KEY),
+  traffic: withDefault(flag(), true),
   log: withDefault(flag(), true),
   clock: withDefault(
     instance<Clock>('a clock', (value) => typeof (value as Clock | null)?.now === 'function'),

@@ -4,6 +4,7 @@
 import { isIPv6 } from 'node:net'
 import { reasonOf } from '../core/errors.ts'
 import { PROTOCOL } from '../discovery/registry/wire.ts'
+import { registryId } from '../identity/spiffe-id.ts'
 import { check, fields } from '../options/fields.ts'
 import type { AccessOptions } from './access/access.ts'
 import { ensureAdminToken, followAdminToken, repinAdminToken } from './access/admin-token.ts'
@@ -44,6 +45,7 @@ import { RegistryState, type ServiceChange } from './state.ts'
 import { OneHistory } from './storage/one-history.ts'
 import { checkWhole, openStorage } from './storage/open-storage.ts'
 import type { Storage } from './storage/storage.ts'
+import { MeshTraffic } from './traffic/mesh-traffic.ts'
 import { WatchHub } from './watch/hub.ts'
 import { ScriptWatches } from './watch/script-watch.ts'
 import { ServiceHistory } from './watch/service-history.ts'
@@ -147,10 +149,22 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
     credentials: () => server.credentials,
   })
   const quotas = new Quotas({ state, clock, id, leaseMs: options.leaseMs, publication: fleet.demand })
+  const traffic = options.traffic
+    ? new MeshTraffic({
+        ...{ state, clock, log, id, fleet },
+        leases: registrar.leases,
+        leaseMs: options.leaseMs,
+        beatMs: registrar.leases.beatMs,
+        isKnown: (service) => state.service(service) !== undefined,
+        lists: (service, id) => registrar.lists(service, id),
+        failed: (error) => log.error({ reason: reasonOf(error) }, 'traffic not kept'),
+      })
+    : undefined
   const sessions = new Sessions({
     hub,
     registrar,
     quotas,
+    traffic: traffic?.traffic,
     clock,
     dev,
     protocol: options.protocol,
@@ -220,12 +234,14 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
     clock,
     dev,
     fleet,
+    traffic,
   }
   const advertised =
     options.advertise === undefined ? [] : [new URL(options.advertise).hostname.replace(/^\[|\]$/g, '')]
   const names = ownNames(address, [...options.names, ...advertised])
   const access: AccessOptions = {
     dev,
+    registryId: registryId(trustDomain),
     names: new Set(names.dnsNames),
     authenticate: (token) => operators.authenticate(token),
   }
@@ -243,6 +259,7 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
     housekeeping.close()
     watches.close()
     sessions.close()
+    traffic?.close()
     quotas.close()
     await progress.close()
     hub.close()

@@ -5,12 +5,15 @@ import type { TrustingProcess } from './ca/progress-reporter.ts'
 import type { Sightings } from './fleet/sightings.ts'
 import type { Quotas } from './quotas/quotas.ts'
 import type { Registrant, Registrar } from './registrar.ts'
+import type { Traffic } from './traffic/traffic.ts'
 import type { WatchHub } from './watch/hub.ts'
 
 export interface SessionHost {
   readonly hub: WatchHub
   readonly registrar: Registrar
   readonly quotas: Quotas
+  /** `undefined`: it wants none. */
+  readonly traffic: Traffic | undefined
   readonly clock: Clock
   readonly dev: boolean
   /** The newest protocol that it speaks. */

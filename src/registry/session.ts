@@ -20,6 +20,7 @@ import { SeenNotices } from './seen-notices.ts'
 import type { SessionHost } from './session-host.ts'
 import { nameOf, readMessage, type SessionMessage, sinceOf } from './session-message.ts'
 import { SessionRequests } from './session-requests.ts'
+import type { TrafficSession } from './traffic/processes.ts'
 import type { Watcher } from './watch/watcher.ts'
 
 const HELLO_TIMEOUT_MS = 5_000
@@ -30,7 +31,7 @@ const RENEWED_SHARE = 0.05
 /** From this one on a process can be sent away gently. */
 const MOVING_PROTOCOL = 2
 
-export class Session implements Watcher, InstanceOwner, QuotaSession {
+export class Session implements Watcher, InstanceOwner, QuotaSession, TrafficSession {
   readonly acknowledges = true
   readonly who: Registrant
   process: string | undefined = undefined
@@ -185,6 +186,7 @@ export class Session implements Watcher, InstanceOwner, QuotaSession {
     registrar.abandon(this.who.service, this.instances, this)
     this.#seenNotices.close()
     this.#host.quotas.leave(this.who.service, this)
+    this.#host.traffic?.leave(this, this.#watches.size === 0 && this.instances.size === 0)
   }
 
   #onLine(line: string | undefined): void {
@@ -252,6 +254,7 @@ export class Session implements Watcher, InstanceOwner, QuotaSession {
     if (this.#timer !== undefined) this.#host.clock.stopTimer(this.#timer)
     this.#timer = undefined
     const { leaseMs, beatMs } = this.#host.registrar.leases
+    this.#host.traffic?.begin(this, message.traffic === true)
     this.send({
       type: 'welcome',
       protocol,
@@ -261,6 +264,7 @@ export class Session implements Watcher, InstanceOwner, QuotaSession {
       wallNow: this.#host.clock.wallNow(),
       dev: this.#host.dev,
       registries: this.#host.registries(),
+      ...(this.#host.traffic !== undefined && { traffic: this.#host.traffic.wanted }),
     })
     this.send(this.#host.bundle())
   }
@@ -321,7 +325,10 @@ export class Session implements Watcher, InstanceOwner, QuotaSession {
         if (Number.isSafeInteger(message.sequence)) this.trusts = Math.max(this.trusts, message.sequence as number)
         return
       case 'demand':
-        this.#tellDemand(message)
+        this.#try(() => this.#host.quotas.tell(this.who.service, this, readDemand(message.perSecond, 'demand')))
+        return
+      case 'traffic':
+        this.#try(() => this.#host.traffic?.report(this, message))
         return
       default:
         // `beat`, and what a newer process may say.
@@ -329,9 +336,10 @@ export class Session implements Watcher, InstanceOwner, QuotaSession {
     }
   }
 
-  #tellDemand({ perSecond }: SessionMessage): void {
+  /** A report with a mistake is refused whole; the session goes on. */
+  #try(report: () => void): void {
     try {
-      this.#host.quotas.tell(this.who.service, this, readDemand(perSecond, 'demand'))
+      report()
     } catch (error) {
       this.send({ type: 'error', code: 'invalid-request', message: (error as Error).message })
     }

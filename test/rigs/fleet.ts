@@ -39,13 +39,17 @@ export class TestFleet {
   }
 
   /** A process of `service`: at each registry it has the same certificate. */
-  async session({ registry }: Member, service: string): Promise<TestSession> {
+  async session(
+    { registry }: Member,
+    service: string,
+    greeting?: Parameters<typeof TestSession.open>[3],
+  ): Promise<TestSession> {
     let credentials = this.#credentials.get(service)
     if (credentials === undefined) {
       credentials = await join(registry, service)
       this.#credentials.set(service, credentials)
     }
-    const session = await TestSession.open(registry, service, credentials)
+    const session = await TestSession.open(registry, service, credentials, greeting)
     this.#sessions.add(session)
     return session
   }

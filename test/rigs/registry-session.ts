@@ -114,7 +114,12 @@ export class TestSession {
   }, 100).unref()
   #beats = false
 
-  constructor(registry: Registry, credentials: Credentials | undefined, service: string | undefined) {
+  constructor(
+    registry: Registry,
+    credentials: Credentials | undefined,
+    service: string | undefined,
+    greeting: Partial<Extract<ClientMessage, { type: 'hello' }>> = {},
+  ) {
     this.#client = http2.connect(registry.url, { ca: [...registry.roots], servername: 'localhost', ...credentials })
     this.#client.on('error', () => this.#end())
     this.#stream = this.#client.request({ ':method': 'POST', ':path': '/v1/session' }, { endStream: false })
@@ -132,11 +137,17 @@ export class TestSession {
       for (const line of lines) this.received.push(JSON.parse(line))
       this.#wake()
     })
-    if (service !== undefined) this.send({ type: 'hello', protocol: 1, service, process: 'test' })
+    if (service !== undefined) this.send({ type: 'hello', protocol: 1, service, process: 'test', ...greeting })
   }
 
-  static async open(registry: Registry, service: string, credentials?: Credentials): Promise<TestSession> {
-    const session = new TestSession(registry, credentials ?? (await join(registry, service)), service)
+  /** `greeting`: what its hello says besides, or instead. */
+  static async open(
+    registry: Registry,
+    service: string,
+    credentials?: Credentials,
+    greeting?: Partial<Extract<ClientMessage, { type: 'hello' }>>,
+  ): Promise<TestSession> {
+    const session = new TestSession(registry, credentials ?? (await join(registry, service)), service, greeting)
     await session.next('welcome')
     session.#beats = true
     return session

@@ -8,7 +8,7 @@ import { MeshError } from '../../core/errors.ts'
 import type { verifyingOptions } from '../../identity/tls-options.ts'
 import { labelOf, lookupOf, type RegistryTarget } from './target.ts'
 
-/** Above a certificate with a trust bundle as full as it may be. */
+/** In bytes: above a certificate with a trust bundle as full as it may be. */
 const LONGEST_ANSWER = 2 * 1024 * 1024
 
 /** What TLS needs to be sure that it is the registry, with our own certificate if we have one. */
@@ -32,6 +32,7 @@ export function askRegistry(
   clock: Clock,
   timeoutMs = 5_000,
   signal?: AbortSignal,
+  longest: number = LONGEST_ANSWER,
 ): Promise<RegistryAnswer> {
   return new Promise((resolve, reject) => {
     const fail = (reason: string, cause?: unknown): void => {
@@ -69,7 +70,7 @@ export function askRegistry(
       let size = 0
       response.on('data', (part: Buffer) => {
         size += part.length
-        if (size > LONGEST_ANSWER) fail('the answer is too long')
+        if (size > longest) fail('the answer is too long')
         else parts.push(part)
       })
       response.on('error', (error) => fail(error.message, error))

@@ -27,18 +27,22 @@ export interface Caller extends Peer {
   readonly operator: boolean
   /** Whether the token that was shown is good still; `undefined`: none was shown. */
   readonly isValid: (() => boolean) | undefined
+  /** Another registry of this mesh, by its certificate. */
+  readonly registry: boolean
   /** For the audit log. */
   readonly name: string
 }
 
 /**
  * What a request needs: nothing; any identity of the mesh; an operator, who may only read; an
- * operator who may change something.
+ * operator who may change something; another registry.
  */
-export type Access = 'public' | 'read' | 'operator' | 'admin'
+export type Access = 'public' | 'read' | 'operator' | 'admin' | 'registry'
 
 export interface AccessOptions {
   readonly dev: boolean
+  /** The SPIFFE id of all registries of this mesh. */
+  readonly registryId: string
   /**
    * Lower-case names, besides literal addresses and `localhost`, under which the registry is
    * reached.
@@ -60,10 +64,11 @@ export function callerOf(request: IncomingRequest, peer: Peer, options: AccessOp
       )
     }
     const { name, access, isValid } = found
-    return { ...peer, admin: access === 'admin', operator: true, isValid, name }
+    return { ...peer, admin: access === 'admin', operator: true, isValid, registry: false, name }
   }
   const admin = options.dev && isLoopback(peer.source)
-  return { ...peer, admin, operator: admin, isValid: undefined, name: peer.spiffeId ?? (admin ? 'dev' : 'anonymous') }
+  const name = peer.spiffeId ?? (admin ? 'dev' : 'anonymous')
+  return { ...peer, admin, operator: admin, isValid: undefined, registry: peer.spiffeId === options.registryId, name }
 }
 
 /**
@@ -78,6 +83,10 @@ export function checkCertificate({ refused, notAfter }: Peer, now: number): void
 }
 
 export function checkAccess(caller: Caller, access: Access): void {
+  if (access === 'registry') {
+    if (caller.registry) return
+    throw new ApiError('identity-required', 'this is for other registries of the mesh, by their certificate')
+  }
   if (access === 'public' || caller.admin || (caller.operator && access !== 'admin')) return
   if (access === 'read') {
     if (caller.spiffeId === undefined) {

@@ -15,6 +15,7 @@ import type { Policies } from '../policies.ts'
 import type { Registrar } from '../registrar.ts'
 import type { Sessions } from '../sessions.ts'
 import type { RegistryState } from '../state.ts'
+import type { MeshTraffic } from '../traffic/mesh-traffic.ts'
 import type { WatchHub } from '../watch/hub.ts'
 import type { ScriptWatches } from '../watch/script-watch.ts'
 import type { IncomingRequest, OutgoingResponse } from './request.ts'
@@ -38,6 +39,8 @@ export interface ApiContext {
   readonly clock: Clock
   readonly dev: boolean
   readonly fleet: Fleet
+  /** `undefined`: this registry keeps none. */
+  readonly traffic: MeshTraffic | undefined
 }
 
 export interface ApiRequest {

@@ -26,6 +26,8 @@ import { applyPolicies, putPolicy, ROLLBACK } from './policies.ts'
 import { readPrecondition } from './precondition.ts'
 import { readJson, sendJson, sendText } from './request.ts'
 import { createToken } from './tokens.ts'
+import { sendEvents, sendGraph, sendInstances, sendRoutes, sendSeries, streamGraph } from './traffic.ts'
+import { answerRegistry } from './traffic-local.ts'
 import { splitService, switchService } from './weights.ts'
 
 type Handler = (context: ApiContext, exchange: ApiRequest) => void | Promise<void>
@@ -148,6 +150,13 @@ export const ROUTES: readonly ApiRoute[] = [
   route('POST', '/v1/ca/rotate', 'admin', rotate),
   route('POST', '/v1/ca/csr', 'admin', requestIntermediate),
   route('POST', '/v1/ca/import', 'admin', importIntermediate),
+  route('GET', '/v1/traffic/graph', 'operator', sendGraph),
+  route('GET', '/v1/traffic/series', 'operator', sendSeries),
+  route('GET', '/v1/traffic/routes', 'operator', sendRoutes),
+  route('GET', '/v1/traffic/instances', 'operator', sendInstances),
+  route('GET', '/v1/traffic/events', 'operator', sendEvents),
+  route('GET', '/v1/traffic/stream', 'operator', streamGraph),
+  route('GET', '/v1/traffic/local', 'registry', answerRegistry),
   route('GET', '/v1/audit', 'operator', ({ state, audit }, { response }) =>
     sendJson(response, 200, { audit: [...state.audit].reverse(), suppressed: audit.suppressed }),
   ),

@@ -26,6 +26,9 @@ const SILENT_EVERY_MS = 1_000
 const SEEN_EVERY_MS = 50
 const WATCHED_EVERY_MS = 1_000
 const DEMAND_EVERY_MS = 1_000
+/** Of a question to another registry, and of its answer in bytes. */
+const ASK_MS = 1_000
+const LONGEST_ASKED = 16 * 1024 * 1024
 /** What was published must not keep a registry from closing while the store is away. */
 const CLOSE_MS = 1_000
 
@@ -44,6 +47,13 @@ export interface FleetParts {
 export type ListedRegistry =
   | (RegistryStatus & { readonly reachable: true; readonly lag: number | null })
   | (RegistryRecord & { readonly reachable: false; readonly reason: string })
+
+/** What another registry answered. `body: undefined`: it did not, for this reason. */
+export interface PeerAnswer {
+  readonly registry: string
+  readonly body: Readonly<Record<string, unknown>> | undefined
+  readonly reason: string
+}
 
 export class Fleet {
   readonly sightings: Sightings
@@ -179,6 +189,20 @@ export class Fleet {
     const own = this.status()
     return [...peers, { ...own, reachable: true as const, lag: lagOf(own, newest) }].sort(
       (a, b) => a.startedAt - b.startedAt || (a.id < b.id ? -1 : 1),
+    )
+  }
+
+  /** Asks all other registries at once, each for a second at most. Never rejects. */
+  async askPeers(path: string): Promise<PeerAnswer[]> {
+    return await Promise.all(
+      this.peers.map(async (peer): Promise<PeerAnswer> => {
+        const registry = peer.id
+        try {
+          return { registry, body: await this.#peers.get(peer, path, ASK_MS, LONGEST_ASKED), reason: '' }
+        } catch (error) {
+          return { registry, body: undefined, reason: reasonOf(error) }
+        }
+      }),
     )
   }
 

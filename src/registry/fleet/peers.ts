@@ -39,20 +39,29 @@ export class Peers {
   }
 
   /** @throws MeshError if it does not answer, or is not a registry of this mesh */
-  async ask({ id, url }: RegistryRecord): Promise<RegistryStatus> {
+  async ask(peer: RegistryRecord): Promise<RegistryStatus> {
+    return (await this.get(peer, '/v1/registry', TIMEOUT_MS)) as unknown as RegistryStatus
+  }
+
+  /**
+   * The answer to a GET of another registry, which must be the one that was announced.
+   *
+   * @throws MeshError as {@link ask}
+   */
+  async get(
+    { id, url }: RegistryRecord,
+    path: string,
+    timeoutMs: number,
+    longest?: number,
+  ): Promise<Readonly<Record<string, unknown>>> {
     const credentials = this.#credentials()
     if (credentials === undefined) throw new Error('the registry has no certificate yet')
     const tls = clientTlsOptions(credentials.identity, credentials.verifier, { registry: true })
-    const { status, body } = await askRegistry(
-      { url, ip: undefined },
-      tls,
-      '/v1/registry',
-      undefined,
-      this.#clock,
-      TIMEOUT_MS,
-    )
-    if (status !== 200) throw new Error(`it answers with HTTP ${status}`)
-    if (body.id !== id) throw new Error(`another registry answers at ${url}`)
-    return body as unknown as RegistryStatus
+    const target = { url, ip: undefined }
+    const answer = await askRegistry(target, tls, path, undefined, this.#clock, timeoutMs, undefined, longest)
+    if (answer.status !== 200) throw new Error(`it answers with HTTP ${answer.status}`)
+    const { id: other = id, registry = other } = answer.body
+    if (registry !== id) throw new Error(`another registry answers at ${url}`)
+    return answer.body
   }
 }

@@ -165,6 +165,24 @@ export class WatchHub {
     if (subscription !== undefined) channel!.acknowledgements.acknowledge(subscription, revision)
   }
 
+  /** How many services it watches, and of how many it has not acknowledged the last change. */
+  watchingOf(watcher: Watcher): { readonly watches: number; readonly behind: number } | undefined {
+    const subscriptions = this.#watchers.get(watcher)?.subscriptions
+    if (subscriptions === undefined) return undefined
+    let behind = 0
+    for (const { channel, acknowledged } of subscriptions) {
+      if (acknowledged < (this.#state.service(channel.service)?.revision ?? 0)) behind += 1
+    }
+    return { watches: subscriptions.size, behind }
+  }
+
+  /** How many processes watch `service`, and have acknowledged its last change. */
+  acknowledgedOf(service: string): { readonly watchers: number; readonly acknowledged: number } {
+    const asked = [...(this.#channels.get(service)?.subscriptions.values() ?? [])].filter((one) => one.acknowledges)
+    const revision = this.#state.service(service)?.revision ?? 0
+    return { watchers: asked.length, acknowledged: asked.filter((one) => one.acknowledged >= revision).length }
+  }
+
   /**
    * Calls `done` once everybody who watches `service` now, or was lost of late, has acknowledged
    * `revision`, or has left.

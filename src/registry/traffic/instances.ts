@@ -1,0 +1,125 @@
+/** The instances of a service, each with its process: what it reported last, and how current it is. */
+import { addressKey } from '../../core/endpoint.ts'
+import { addDigest, DIGEST_STEPS, quantileOf } from '../../telemetry/traffic/latency-digest.ts'
+import { holderOf } from '../records.ts'
+import type { ServiceEntry } from '../service-entry.ts'
+import type { ReportingProcess } from './processes.ts'
+import { SLOT_MS } from './slots.ts'
+import { rounded } from './sums.ts'
+import type { Traffic } from './traffic.ts'
+
+/** A process, as the registry knows it that has its session. */
+export interface ProcessReport {
+  readonly process: string
+  readonly registry: string
+  /** Ids of its instances. */
+  readonly instances: readonly string[]
+  /** False: its session has ended without a word. */
+  readonly connected: boolean
+  /** False: it is of an older version. */
+  readonly reports: boolean
+  /** Since when nothing was heard of it. */
+  readonly silentMs: number | null
+  /** Wall clock, ms. */
+  readonly certificateEndsAt: number | null
+  /** Documents and endpoints that it watches, and those of which it has not acknowledged the last. */
+  readonly watches: number | null
+  readonly behind: number | null
+  /** The calls that it made in its last interval; `null`: it did not say. */
+  readonly perSecond: number | null
+  readonly success: number | null
+  readonly p50: number | null
+  readonly p99: number | null
+  readonly inFlight: number | null
+}
+
+export interface ServiceInstance {
+  readonly id: string
+  /** `host:port`. */
+  readonly address: string
+  readonly version: string | null
+  readonly zone: string | null
+  readonly state: string
+  readonly weight: number
+  /** What an operator decided about it. */
+  readonly disabled: boolean
+  /** Wall clock, ms. */
+  readonly registeredAt: number
+  /** The registry that holds its lease. */
+  readonly registry: string
+  /** `null`: its process is at a registry that did not answer, or has no session. */
+  readonly process: ProcessReport | null
+}
+
+export interface Watching {
+  readonly watches: number
+  readonly behind: number
+}
+
+export function reportsOf(
+  traffic: Traffic,
+  registry: string,
+  service: string,
+  watching: (process: ReportingProcess) => Watching | undefined,
+): ProcessReport[] {
+  return [...traffic.processes.expected()]
+    .filter((process) => process.service === service)
+    .map((process) => reportOf(traffic, registry, process, watching(process)))
+}
+
+function reportOf(
+  traffic: Traffic,
+  registry: string,
+  process: ReportingProcess,
+  watching: Watching | undefined,
+): ProcessReport {
+  const { name, session, reports, last, instances, inFlight, history } = process
+  const isHeard = traffic.isHeard(process)
+  const isFresh = last !== undefined && traffic.now() - last.at < 2 * SLOT_MS
+  const calls = isFresh ? last.calls : 0
+  const steps = new Float64Array(DIGEST_STEPS)
+  if (isFresh) addDigest(last.ms, steps)
+  const at = (q: number): number | null => {
+    const ms = isHeard ? quantileOf(steps, q) : undefined
+    return ms === undefined ? null : rounded(ms)
+  }
+  const end = session?.notAfter
+  return {
+    process: name,
+    registry,
+    instances: session === undefined ? instances : [...session.instances],
+    connected: session !== undefined,
+    reports,
+    silentMs: session === undefined ? Math.round(traffic.now() - history.heardUntil) : traffic.silentMs(session),
+    certificateEndsAt: end !== undefined && Number.isFinite(end) ? end : null,
+    watches: watching?.watches ?? null,
+    behind: watching?.behind ?? null,
+    perSecond: isHeard ? rounded(isFresh ? (calls * 1_000) / Math.max(1, last.forMs) : 0) : null,
+    success: isHeard && calls > 0 ? 1 - last!.failures / calls : null,
+    p50: at(0.5),
+    p99: at(0.99),
+    inFlight: isHeard ? [...inFlight.values()].reduce((sum, n) => sum + n, 0) : null,
+  }
+}
+
+export function instancesOf(entry: ServiceEntry, reports: readonly ProcessReport[]): ServiceInstance[] {
+  const byInstance = new Map<string, ProcessReport>()
+  for (const report of reports) {
+    for (const id of report.instances) if (report.connected || !byInstance.has(id)) byInstance.set(id, report)
+  }
+  return [...entry.instances.values()].map((record) => {
+    const { id, version, zone, state, weight } = record.instance
+    return {
+      id,
+      address: addressKey(record.instance),
+      version: version ?? null,
+      zone: zone ?? null,
+      state,
+      weight,
+      disabled: entry.overrides.get(addressKey(record.instance))?.disabled === true,
+      registeredAt: record.registeredAt,
+      registry: holderOf(record),
+      process: byInstance.get(id) ?? null,
+    }
+  })
+}

@@ -1,0 +1,86 @@
+/** Everything about traffic that the API answers from: what is kept here, and what others know. */
+import { reasonOf } from '../../core/errors.ts'
+import type { Fleet } from '../fleet/fleet.ts'
+import type { Logger } from '../log.ts'
+import type { RegistryState } from '../state.ts'
+import { type Asked, TrafficQuestions, type WindowQuestion } from './ask.ts'
+import { GRAPH_PARTS, type Graph, type GraphState, graphOf } from './graph.ts'
+import { InstanceEvents } from './instance-events.ts'
+import { SLOT_MS } from './slots.ts'
+import { GraphStreams } from './streams.ts'
+import { Traffic, type TrafficHost } from './traffic.ts'
+
+export interface MeshTrafficParts extends TrafficHost {
+  readonly state: RegistryState
+  readonly leases: GraphState['leases']
+  readonly log: Logger
+  readonly id: string
+  readonly fleet: Pick<Fleet, 'peers' | 'askPeers'>
+}
+
+/** A window as operators ask for it. */
+export interface AskedWindow {
+  readonly windowMs: number
+  /** Wall clock, ms: its end. `undefined`: the latest that is complete. */
+  readonly at: number | undefined
+  /** This registry alone. */
+  readonly isLocal: boolean
+}
+
+export class MeshTraffic {
+  readonly traffic: Traffic
+  readonly instanceEvents: InstanceEvents
+  readonly streams: GraphStreams
+  readonly #parts: MeshTrafficParts
+  readonly #questions: TrafficQuestions
+
+  constructor(parts: MeshTrafficParts) {
+    const { fleet, id, state, clock, log } = parts
+    this.#parts = parts
+    this.traffic = new Traffic(parts)
+    this.#questions = new TrafficQuestions(this.traffic, {
+      id,
+      hasPeers: () => fleet.peers.length > 0,
+      ask: (path) => fleet.askPeers(path),
+    })
+    this.instanceEvents = new InstanceEvents(state, () => clock.wallNow())
+    this.streams = new GraphStreams(
+      clock,
+      (windowMs) => this.graph({ windowMs, at: undefined, isLocal: false }),
+      (error) => log.error({ reason: reasonOf(error) }, 'graph not sent'),
+    )
+  }
+
+  /** This registry's id. */
+  get id(): string {
+    return this.#parts.id
+  }
+
+  answer: TrafficQuestions['answer'] = (question) => this.#questions.answer(question)
+
+  /** The end of an asked window, on the clock of the rings: a slot that is complete. */
+  async endOf({ at }: AskedWindow): Promise<{ readonly end: number; readonly isLive: boolean }> {
+    const latest = await this.#questions.latest()
+    const wanted = at === undefined ? latest : at - this.traffic.wallOf(0)
+    const end = Math.min(latest, Math.round(wanted / SLOT_MS) * SLOT_MS)
+    return { end, isLive: end >= latest - SLOT_MS }
+  }
+
+  async ask(question: WindowQuestion, end: number, isLocal: boolean): Promise<Asked> {
+    return await this.#questions.ask(question, end, isLocal)
+  }
+
+  async graph(window: AskedWindow): Promise<Graph> {
+    const { windowMs, isLocal } = window
+    const { end, isLive } = await this.endOf(window)
+    const asked = await this.ask({ windowMs, stepMs: windowMs, by: GRAPH_PARTS }, end, isLocal)
+    const { state, leases } = this.#parts
+    return graphOf(asked, { at: this.traffic.wallOf(end), windowMs, isLive }, { services: state.services, leases })
+  }
+
+  close(): void {
+    this.streams.close()
+    this.instanceEvents.close()
+    this.traffic.close()
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * Event streams of the graph: every 5 s all who look at the same window get the same text. A reader
+ * that does not keep up misses events, and is dropped in the end.
+ */
+import type { ServerResponse } from 'node:http'
+import type { Clock, Timer } from '../../core/clock.ts'
+import { ApiError } from '../api/error.ts'
+import { beginStream, isHttp2, type OutgoingResponse } from '../api/request.ts'
+import { SLOT_MS } from './slots.ts'
+
+const MOST_STREAMS = 100
+/** Of one operator. */
+const MOST_PER_READER = 20
+/** Not taken by the socket: it misses the next event. */
+const MOST_UNREAD = 1024 * 1024
+/** A reader that takes nothing for so long is gone. */
+const STUCK_MS = 20_000
+
+interface Stream {
+  readonly response: OutgoingResponse
+  readonly reader: string
+  readonly windowMs: number
+  /** When it was last seen to read everything. */
+  readAt: number
+}
+
+export class GraphStreams {
+  readonly #clock: Clock
+  readonly #graph: (windowMs: number) => Promise<unknown>
+  readonly #failed: (error: unknown) => void
+  readonly #streams = new Set<Stream>()
+  #timer: Timer | undefined
+
+  /** `graph` answers for a window that ends now. */
+  constructor(clock: Clock, graph: (windowMs: number) => Promise<unknown>, failed: (error: unknown) => void) {
+    this.#clock = clock
+    this.#graph = graph
+    this.#failed = failed
+  }
+
+  get size(): number {
+    return this.#streams.size
+  }
+
+  /** @throws ApiError `overloaded` */
+  open(response: OutgoingResponse, reader: string, windowMs: number): void {
+    const ofReader = [...this.#streams].filter((one) => one.reader === reader).length
+    if (this.#streams.size >= MOST_STREAMS || ofReader >= MOST_PER_READER) {
+      throw new ApiError('overloaded', 'too many streams of the graph are open; close some')
+    }
+    const stream: Stream = { response, reader, windowMs, readAt: this.#clock.now() }
+    beginStream(response, 'text/event-stream')
+    ;(response as ServerResponse).flushHeaders()
+    this.#streams.add(stream)
+    response.once('close', () => this.#streams.delete(stream))
+    this.#timer ??= this.#clock.startBackgroundTimer(SLOT_MS, () => void this.#tick(), undefined)
+    void this.#send(windowMs, [stream])
+  }
+
+  close(): void {
+    if (this.#timer !== undefined) this.#clock.stopTimer(this.#timer)
+    this.#timer = undefined
+    for (const { response } of this.#streams) (response as ServerResponse).end()
+    this.#streams.clear()
+  }
+
+  async #tick(): Promise<void> {
+    this.#timer = undefined
+    if (this.#streams.size === 0) return
+    this.#timer = this.#clock.startBackgroundTimer(SLOT_MS, () => void this.#tick(), undefined)
+    for (const [windowMs, streams] of Map.groupBy(this.#streams, (one) => one.windowMs)) {
+      await this.#send(windowMs, streams)
+    }
+  }
+
+  async #send(windowMs: number, streams: readonly Stream[]): Promise<void> {
+    // A comment keeps proxies on the way from ending a stream that says nothing.
+    let text = ': no answer\n\n'
+    try {
+      const graph = await this.#graph(windowMs)
+      text = `event: graph\ndata: ${JSON.stringify(graph)}\n\n`
+    } catch (error) {
+      if (!(error instanceof ApiError)) this.#failed(error)
+    }
+    const now = this.#clock.now()
+    for (const stream of streams) this.#write(stream, text, now)
+  }
+
+  #write(stream: Stream, text: string, now: number): void {
+    const { response } = stream
+    if (!this.#streams.has(stream) || response.destroyed || response.writableEnded) return
+    const unread = isHttp2(response) ? (response.stream?.writableLength ?? 0) : response.writableLength
+    if (unread === 0) stream.readAt = now
+    else if (now - stream.readAt > STUCK_MS) {
+      this.#streams.delete(stream)
+      response.destroy()
+      return
+    }
+    if (unread < MOST_UNREAD) (response as ServerResponse).write(text)
+  }
+}
