@@ -6,6 +6,8 @@ import type { ClientMessage } from '../src/discovery/registry/wire.ts'
 import type { Credentials } from '../test/rigs/registry-session.ts'
 import type { RegistryReady } from './testbed.ts'
 
+let opened = 0
+
 /** A session that does as little as possible with what it hears. */
 export class Session {
   readonly #client: ClientHttp2Session
@@ -39,7 +41,7 @@ export class Session {
         }
       })
     })
-    this.send({ type: 'hello', protocol: 1, service, process: 'bench' })
+    this.send({ type: 'hello', protocol: 1, service, process: `bench-${++opened}`, traffic: true })
   }
 
   send(message: ClientMessage): void {

@@ -122,6 +122,8 @@ export async function sendEvents(context: ApiContext, { response, query }: ApiRe
     ...state.audit.filter(({ at }) => at >= since).map(ofAudit),
   ]
   const found = events
+    // Of what happened in the same ms, the last first, too.
+    .reverse()
     .filter((event) => event.at <= (until ?? Number.POSITIVE_INFINITY))
     .filter((event) => kind === undefined || event.kind === kind)
     .filter((event) => service === undefined || event.service === service || event.from === service)
