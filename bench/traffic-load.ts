@@ -1,6 +1,7 @@
 /** Made-up traffic of a mesh: messages as processes send them, by a seeded random source. */
-import type { TrafficMessage, TrafficSeries } from '../src/discovery/traffic/message.ts'
+
 import { LatencyDigest } from '../src/telemetry/traffic/latency-digest.ts'
+import type { TrafficMessage, TrafficSeries } from '../src/telemetry/traffic/traffic-message.ts'
 
 /** Of each process, to all services that it calls. */
 const CALLS_PER_SECOND = 1_000

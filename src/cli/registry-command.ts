@@ -25,6 +25,8 @@ interface RegistryFlags extends CommonFlags, StoreFlags {
   readonly caDir?: string
   readonly sealKey?: string
   readonly formerSealKey?: string
+  /** False with `--no-traffic`. */
+  readonly traffic: boolean
   readonly logLevel: 'info' | 'silent'
 }
 
@@ -63,6 +65,7 @@ export function addRegistryCommand(program: Command, surroundings: CliContext): 
     .option('--ca-dir <dir>', 'an intermediate made elsewhere: intermediate.key and chain.pem (see `inmesh ca`)')
     .option('--seal-key <source>', 'what seals its private keys at rest: file:PATH, env:NAME or cmd:COMMAND')
     .option('--former-seal-key <source>', 'the seal key so far, to change it')
+    .option('--no-traffic', 'do not ask processes for their calls: no service graph')
     .addOption(
       new Option('--log-level <level>', 'JSON lines on stderr, or nothing').choices(['info', 'silent']).default('info'),
     )
@@ -105,6 +108,7 @@ function optionsFrom(flags: RegistryFlags, { env }: CliContext): RegistryOptions
     dataDir,
     store: storeFrom(flags),
     memory: memory === true ? true : undefined,
+    traffic: flags.traffic,
     dev,
     trustDomain,
     lease: lease === undefined ? undefined : numeric(lease),

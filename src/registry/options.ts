@@ -102,8 +102,8 @@ export interface RegistryOptions {
   /** The seal key so far, when `sealKey` is another one: what it sealed is sealed anew. */
   readonly formerSealKey?: SealKeySource
   /**
-   * Keeps an hour of the calls that processes report, for the service graph, in at most 100 MB. With
-   * false, processes count and send nothing. Default true.
+   * Keeps an hour of the calls that processes report, for the service graph, in at most 100 MB.
+   * With false, processes count and send nothing. Default true.
    */
   readonly traffic?: boolean
   /** JSON lines on stderr. Default true. */

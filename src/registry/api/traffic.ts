@@ -1,5 +1,5 @@
 /** The API of the service graph: what the processes of the mesh reported of their calls. */
-import { OUTSIDE } from '../../discovery/traffic/message.ts'
+import { OUTSIDE } from '../../telemetry/traffic/traffic-message.ts'
 import type { PeerAnswer } from '../fleet/fleet.ts'
 import { type MeshEvent, ofAudit, ofInstance, ofMark } from '../traffic/events.ts'
 import { instancesOf, type ProcessReport } from '../traffic/instances.ts'

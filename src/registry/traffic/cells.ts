@@ -2,8 +2,9 @@
  * Sums of series over steps of time: what a question needs, as one registry knows it. Cells of
  * several registries add up.
  */
-import { OTHER } from '../../discovery/traffic/message.ts'
+
 import { encodeDigest } from '../../telemetry/traffic/latency-digest.ts'
+import { OTHER } from '../../telemetry/traffic/traffic-message.ts'
 import { RecordReader } from './records.ts'
 import type { Series, SeriesName, SeriesTable } from './series-table.ts'
 import { MINUTE_MS, type Span } from './slots.ts'
@@ -70,7 +71,7 @@ export async function cellsOf(traffic: Traffic, question: CellsQuestion): Promis
   return [...steps].flatMap(([step, cells]) => [...cells].map(([name, totals]) => cellOf(step, name, totals, table)))
 }
 
-/** Over the steps that a slot or a minute covers: one, unless the steps are finer than what is kept. */
+/** Over the steps of a slot or a minute: one, unless the steps are finer than what is kept. */
 function divide(
   steps: Map<number, Map<Name, Totals>>,
   cells: ReadonlyMap<Name, Totals>,
@@ -125,8 +126,11 @@ class Names {
 
   #nameOf(series: Series): Name {
     const { from, to } = series
-    const name: Record<string, string | true> = { from, to }
-    for (const part of this.#question.by) if (series[part] !== '' && series[part] !== false) name[part] = series[part]
+    const name: Record<string, string | boolean> = { from, to }
+    for (const part of this.#question.by) {
+      const value = series[part]
+      if (value !== '' && value !== undefined) name[part] = value
+    }
     return (
       this.#shared(name as unknown as Name) ?? this.#shared({ from, to: OTHER }) ?? this.#byKey.values().next().value!
     )

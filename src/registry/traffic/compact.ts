@@ -5,7 +5,7 @@ import { Totals } from './totals.ts'
 /** Records between two pauses: about 2 ms. */
 const PORTION = 2_000
 
-/** Yields now and then, so that whoever drives it can let the event loop turn. */
+/** Yields now and then, so that its caller can let the event loop turn. */
 export function* compact(chunks: readonly Buffer[]): Generator<void, Buffer, void> {
   const readers = chunks.map((chunk) => new RecordReader(chunk))
   /** By series, its records: the number of the chunk and the position in it. */

@@ -64,7 +64,7 @@ export class Coverage {
     return this.#byService.get(service) ?? []
   }
 
-  /** The share of the expected time of these services' processes that was not heard; 0 if none was. */
+  /** The share of these services' expected time that was not heard; 0 if none was expected. */
   gap(services: Iterable<string>, span: Span): number {
     let expected = 0
     let missing = 0

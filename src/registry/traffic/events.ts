@@ -1,4 +1,4 @@
-/** What happened in the mesh: changes that processes saw, of instances, and of the registry's audit log. */
+/** Events of the mesh: changes that processes saw, instances, and the registry's audit log. */
 import type { AuditRecord } from '../records.ts'
 import type { InstanceEvent } from './instance-events.ts'
 import type { Mark } from './marks.ts'

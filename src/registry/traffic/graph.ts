@@ -1,5 +1,5 @@
-/** The service graph: who called whom in a window, how it went, and what the registry knows of each. */
-import { OUTSIDE } from '../../discovery/traffic/message.ts'
+/** The service graph: who called whom in a window, how it went, and the state of each service. */
+import { OUTSIDE } from '../../telemetry/traffic/traffic-message.ts'
 import type { Leases } from '../leases.ts'
 import type { ServiceEntry } from '../service-entry.ts'
 import type { Asked } from './ask.ts'
@@ -148,15 +148,10 @@ function worst(circuits: readonly string[]): 'closed' | 'half-open' | 'open' {
   return circuits.includes('half-open') ? 'half-open' : 'closed'
 }
 
-/** Calls that no endpoint answered say nothing of connections. */
+/** Calls that reached no endpoint say nothing of connections. */
 function tlsOf(cells: readonly Cell[]): boolean | null {
-  let authenticated = 0
-  let others = 0
-  for (const cell of cells) {
-    if (cell.tls) authenticated += cell.calls ?? 0
-    else if (cell.ms !== undefined) others += 1
-  }
-  return authenticated + others === 0 ? null : others === 0
+  if (cells.some(({ tls }) => tls === false)) return false
+  return cells.some(({ tls }) => tls === true) ? true : null
 }
 
 export function versionsOf(cells: readonly Cell[]): Record<string, number> | null {

@@ -1,4 +1,4 @@
-/** The instances of a service, each with its process: what it reported last, and how current it is. */
+/** The instances of a service, each with its process: its last report, and how current it is. */
 import { addressKey } from '../../core/endpoint.ts'
 import { addDigest, DIGEST_STEPS, quantileOf } from '../../telemetry/traffic/latency-digest.ts'
 import { holderOf } from '../records.ts'
@@ -22,7 +22,7 @@ export interface ProcessReport {
   readonly silentMs: number | null
   /** Wall clock, ms. */
   readonly certificateEndsAt: number | null
-  /** Documents and endpoints that it watches, and those of which it has not acknowledged the last. */
+  /** Services that it watches, and those whose last change it has not acknowledged. */
   readonly watches: number | null
   readonly behind: number | null
   /** The calls that it made in its last interval; `null`: it did not say. */

@@ -1,5 +1,5 @@
 /** What processes said about the state of the services that they call, and when it changed. */
-import type { TrafficMark } from '../../discovery/traffic/message.ts'
+import type { TrafficMark } from '../../telemetry/traffic/traffic-message.ts'
 import { KEPT_MS } from './slots.ts'
 
 const MOST_PER_CALLER = 1_000
@@ -29,7 +29,7 @@ export interface MarkedState {
 export class Marks {
   /** By caller, oldest first. */
   readonly #marks = new Map<string, Mark[]>()
-  /** By process, then by what it is about. */
+  /** By process, then by subject. */
   readonly #states = new Map<string, Map<string, MarkedState>>()
   #size = 0
 
@@ -38,13 +38,15 @@ export class Marks {
   }
 
   add(mark: Mark): void {
+    this.#setState(mark)
+    // A state as a new session tells it is no event.
+    if (mark.old) return
     const marks = this.#marks.get(mark.service) ?? []
     this.#marks.set(mark.service, marks)
     marks.push(mark)
     this.#size += 1
     if (marks.length > MOST_PER_CALLER) this.#dropOldest(mark.service)
     else if (this.#size > MOST) this.#dropOldest(this.#loudest())
-    this.#setState(mark)
   }
 
   /** Newest last. */

@@ -1,4 +1,4 @@
-/** When the calls of messages happened: each message covers a time, and those of a process follow each other. */
+/** When reported calls happened: each message covers a time, one after the other. */
 import type { Span } from './slots.ts'
 
 export interface Arrived {
@@ -6,6 +6,8 @@ export interface Arrived {
   readonly at: number
   /** Time that it covers. */
   readonly forMs: number
+  /** It is a further part of the message before, and covers the same time. */
+  readonly continues?: boolean
 }
 
 /**
@@ -16,18 +18,27 @@ export interface Arrived {
 export function place(messages: readonly Arrived[], after: number): Span[] {
   const spans: Span[] = []
   let next = Number.POSITIVE_INFINITY
-  for (const { at, forMs } of messages.toReversed()) {
+  let isSame = false
+  for (const { at, forMs, continues = false } of messages.toReversed()) {
+    const last = spans.at(-1)
     const to = Math.min(at, next)
-    const from = to - Math.max(1, forMs)
-    spans.push({ from, to })
-    next = from
+    const span = isSame && last !== undefined ? last : { from: to - Math.max(1, forMs), to }
+    spans.push(span)
+    next = span.from
+    isSame = continues
   }
   let before = after
-  return spans.reverse().map((span) => {
+  const placed: Span[] = []
+  for (const [i, span] of spans.reverse().entries()) {
+    if (messages[i]!.continues && i > 0) {
+      placed.push(placed[i - 1]!)
+      continue
+    }
     const from = Math.max(span.from, before)
     // At least a moment, or its calls would be in no slot.
     const to = Math.max(span.to, from + 1)
     before = to
-    return { from, to }
-  })
+    placed.push({ from, to })
+  }
+  return placed
 }

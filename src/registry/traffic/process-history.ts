@@ -1,6 +1,6 @@
 /**
  * Since when a process is expected to report, and the times of which nothing was heard of it. The
- * time after {@link ProcessHistory.heardUntil} is open: it may still be told of.
+ * time after {@link ProcessHistory.heardUntil} is open: a late report may cover it.
  */
 import type { Span } from './slots.ts'
 
@@ -29,7 +29,7 @@ export class ProcessHistory {
   }
 
   /**
-   * Nothing was told of the time before `to` that is open. `since`: nor of the time after this,
+   * No report covers the time before `to` that is open. `since`: nor of the time after this,
    * which only seemed to be idle.
    */
   missed(to: number, since = Number.POSITIVE_INFINITY): void {

@@ -6,7 +6,7 @@
  * - reporting → departed: its session broke;  departed → reporting: it is back
  * - reporting | departed → ended: it left, or is given up
  */
-import type { TrafficMessage } from '../../discovery/traffic/message.ts'
+import type { TrafficMessage } from '../../telemetry/traffic/traffic-message.ts'
 import { ProcessHistory } from './process-history.ts'
 import { KEPT_MS, SLOT_MS } from './slots.ts'
 
@@ -17,6 +17,8 @@ const MOST_ENDED = 10_000
 const KEPT_BY_PROCESS_MS = 60_000
 /** Messages of one process that wait to be placed. */
 const MOST_WAITING = 32
+/** A report of fewer series is one message. */
+const SERIES_OF_PARTS = 100
 /** In a burst, after it was held up, and from then on in each interval. */
 const MOST_AT_ONCE = 32
 const MOST_PER_INTERVAL = 4
@@ -38,8 +40,9 @@ export interface Waiting {
   readonly at: number
   readonly forMs: number
   readonly message: TrafficMessage
-  /** Messages before it were lost. */
+  /** No message before it was lost. */
   readonly follows: boolean
+  readonly continues: boolean
 }
 
 /** The sum of what a process reported last. */
@@ -91,6 +94,15 @@ export class ReportingProcess {
     if (this.history.heardUntil < keptSince) this.history.missed(keptSince)
   }
 
+  /** Keeps a message until it is placed. */
+  wait(message: TrafficMessage, at: number, follows: boolean): void {
+    const last = this.waiting.at(-1)
+    const isLarge = last !== undefined && last.message.series.length >= SERIES_OF_PARTS
+    // Parts of one report come together, and cover exactly the same time.
+    const continues = isLarge && follows && at - last.at < 100 && last.forMs === message.forMs
+    this.waiting.push({ at, forMs: message.forMs, message, follows, continues })
+  }
+
   /** Whether a message of this number may be kept; the next one tells whether some were lost. */
   admit(sequence: number, now: number): { readonly follows: boolean } | undefined {
     const refilled = ((now - this.#allowedAt) / SLOT_MS) * MOST_PER_INTERVAL
@@ -127,19 +139,20 @@ export class Processes {
     return this.#byName.values()
   }
 
-  begin(session: TrafficSession, reports: boolean, now: number): void {
+  begin(session: TrafficSession, reports: boolean, now: number): ReportingProcess {
     const name = session.process ?? `${session.who.service} #${++this.#unnamed}`
     const known = this.#byName.get(name)
     if (known === undefined) {
       const process = new ReportingProcess(name, session, reports, now)
       this.#byName.set(name, process)
       this.#bySession.set(session, process)
-      return
+      return process
     }
-    // Of two sessions at the same time, the older one is a connection that nobody has missed yet.
+    // Of two sessions at the same time, the older one has lost its connection.
     if (known.session !== undefined) this.#bySession.delete(known.session)
     known.resume(session, reports, now)
     this.#bySession.set(session, known)
+    return known
   }
 
   /** `isOver`: it said that it leaves. */

@@ -119,7 +119,7 @@ export class RecordReader {
     this.#at = position
   }
 
-  /** Whether there is a record, whose series is {@link series}. {@link addTo} or {@link skip} follows. */
+  /** Moves to the next record: {@link addTo} or {@link skip} follows. False: there is none. */
   next(): boolean {
     if (this.#at >= this.#end) return false
     this.series = this.#varint()

@@ -101,7 +101,7 @@ export class Rings {
     }
   }
 
-  /** What was settled within `span`: slots where there are, minutes before. `coarse`: minutes first. */
+  /** The settled part of `span`: slots where there are, minutes before. `coarse`: minutes first. */
   within(span: Span, coarse: boolean): Packed[] {
     const found: Packed[] = []
     const end = Math.min(span.to, this.settledUntil)
@@ -122,7 +122,7 @@ export class Rings {
     return found
   }
 
-  /** Compacts what has settled, makes minutes, forgets what is old. Yields to be driven in portions. */
+  /** Compacts settled slots, makes minutes, forgets old ones. Yields after each portion. */
   *settle(now: number): Generator<void, void, void> {
     const until = Math.floor((now - SETTLE_MS) / SLOT_MS)
     for (const [number, slot] of [...this.#slots]) {

@@ -2,7 +2,7 @@
  * Names the series that the rings hold by number. Names come from members of the mesh, so each
  * caller has a share of them; what is more counts as `other`.
  */
-import { OTHER } from '../../discovery/traffic/message.ts'
+import { OTHER } from '../../telemetry/traffic/traffic-message.ts'
 import { KEPT_MS } from './slots.ts'
 
 /** Of the whole mesh: 1,000 processes of 50 services with 20 edges have a few thousand. */
@@ -31,7 +31,8 @@ export interface SeriesName {
   readonly route: string
   readonly version: string
   readonly zone: string
-  readonly tls: boolean
+  /** All its calls that reached an endpoint were mutually authenticated; `undefined`: none did. */
+  readonly tls: boolean | undefined
 }
 
 export interface Series extends SeriesName {
@@ -71,7 +72,7 @@ export class SeriesTable {
     return this.#byKey.size
   }
 
-  /** The number of a series; of one that is too many, that of `other`. `undefined`: not even that. */
+  /** The number of a series; of one too many, that of `other`. `undefined`: not even that. */
   number(name: SeriesName, now: number): number | undefined {
     const { from, to } = name
     return (
@@ -162,10 +163,10 @@ export class SeriesTable {
 }
 
 function otherOf(from: string, to: string): SeriesName {
-  return { from, to, via: '', protocol: '', method: '', route: OTHER, version: '', zone: '', tls: false }
+  return { from, to, via: '', protocol: '', method: '', route: OTHER, version: '', zone: '', tls: undefined }
 }
 
 /** No text of a series has a line break. */
 function keyOf({ from, to, via, protocol, method, route, version, zone, tls }: SeriesName): string {
-  return `${from}\n${to}\n${via}\n${protocol}\n${method}\n${route}\n${version}\n${zone}\n${tls ? 1 : 0}`
+  return `${from}\n${to}\n${via}\n${protocol}\n${method}\n${route}\n${version}\n${zone}\n${tls ?? ''}`
 }

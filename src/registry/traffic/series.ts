@@ -8,7 +8,7 @@ import { type Figures, rounded, Sums } from './sums.ts'
 export interface SeriesPoint extends Figures {
   /** Wall clock, ms: the start of the step. */
   readonly at: number
-  /** The share of the step of which nothing was heard; `null`: nobody listened. */
+  /** The share of the step of which nothing was heard; `null`: no registry listened. */
   readonly gap: number | null
 }
 

@@ -1,4 +1,4 @@
-/** Adds up cells, also of several registries, and says what they mean: rates, shares, percentiles. */
+/** Adds up cells, also of several registries, and gives rates, shares and percentiles. */
 import { addDigest, DIGEST_STEPS, quantileOf } from '../../telemetry/traffic/latency-digest.ts'
 import type { Cell } from './cells.ts'
 
@@ -42,7 +42,7 @@ export class Sums {
     this.timed += addDigest(ms, this.#steps)
   }
 
-  /** `seconds`: of the time that is known; 0: none is. `isHeard`: of any process that would tell. */
+  /** `seconds`: of the time that is known; 0: none is. `isHeard`: any process was heard. */
   figures(seconds: number, isHeard: boolean): Figures {
     const isKnown = seconds > 0 && isHeard
     const counted = (count: number): number | null => (isKnown ? count : null)

@@ -3,8 +3,9 @@
  * hour of them in bounded memory.
  */
 import type { Clock, Timer } from '../../core/clock.ts'
-import { OUTSIDE, readTraffic, type TrafficMessage, type TrafficSeries } from '../../discovery/traffic/message.ts'
+import { readTraffic } from '../../discovery/traffic/message.ts'
 import { encodeDigest } from '../../telemetry/traffic/latency-digest.ts'
+import { OUTSIDE, type TrafficMessage, type TrafficSeries } from '../../telemetry/traffic/traffic-message.ts'
 import { Marks } from './marks.ts'
 import { place } from './placement.ts'
 import { Processes, type ReportingProcess, type TrafficSession } from './processes.ts'
@@ -60,7 +61,7 @@ export class Traffic {
     this.#tick()
   }
 
-  /** What sessions are told to do. */
+  /** As the greeting of a session says it. */
   readonly wanted = { everyMs: SLOT_MS } as const
 
   /** On the clock of the rings: monotonic, in ms. */
@@ -74,7 +75,10 @@ export class Traffic {
   }
 
   begin(session: TrafficSession, reports: boolean): void {
-    this.processes.begin(session, reports, this.now())
+    const process = this.processes.begin(session, reports, this.now())
+    // A session begins with what differs from the ordinary, also of the process's last one.
+    process.inFlight.clear()
+    this.marks.end(process.name)
   }
 
   /** @throws SnapshotRejected naming the first wrong field */
@@ -95,7 +99,7 @@ export class Traffic {
       this.#lost(process)
       return
     }
-    process.waiting.push({ at, forMs: read.forMs, message: read, ...admitted })
+    process.wait(read, at, admitted.follows)
     this.#waiting.add(process)
   }
 
@@ -173,7 +177,7 @@ export class Traffic {
     process.hasLost = true
   }
 
-  /** What was counted an interval before its last word is told, or was nothing. */
+  /** What was counted an interval before its last word is reported, or was nothing. */
   #heard({ session, reports, hasLost, history, waiting }: ReportingProcess): void {
     if (session === undefined || !reports || hasLost || waiting.length > 0) return
     history.heard(session.heardAt - this.#origin - SLOT_MS)
@@ -252,7 +256,7 @@ export class Traffic {
 
   #numberOf(series: TrafficSeries, service: string, now: number): number | undefined {
     const isServer = series.side === 'server'
-    const { via = '', protocol = '', method = '', route = '', version = '', zone = '', tls = false } = series
+    const { via = '', protocol = '', method = '', route = '', version = '', zone = '', tls } = series
     const from = isServer ? '' : service
     const to = isServer ? service : series.to!
     return this.table.number({ from, to, via, protocol, method, route, version, zone, tls }, now)

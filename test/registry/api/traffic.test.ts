@@ -1,9 +1,9 @@
-/** Questions about traffic to real registries: who may ask, what is answered, and what streams do. */
+/** Questions about traffic to real registries: who may ask, the answers, and streams. */
 import https from 'node:https'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { TrafficMark, TrafficSeries } from '../../../src/discovery/traffic/message.ts'
 import { type Registry, type RegistryOptions, startRegistry } from '../../../src/registry/index.ts'
 import { LatencyDigest } from '../../../src/telemetry/traffic/latency-digest.ts'
+import type { TrafficMark, TrafficSeries } from '../../../src/telemetry/traffic/traffic-message.ts'
 import { instance } from '../../rigs/instance.ts'
 import { LeapingClock } from '../../rigs/leaping-clock.ts'
 import { type Answer, join, request, TestSession } from '../../rigs/registry-session.ts'

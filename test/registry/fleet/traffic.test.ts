@@ -1,7 +1,7 @@
 /** Traffic of a mesh with several registries: each keeps its own, and answers for all. */
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import type { TrafficSeries } from '../../../src/discovery/traffic/message.ts'
 import { LatencyDigest } from '../../../src/telemetry/traffic/latency-digest.ts'
+import type { TrafficSeries } from '../../../src/telemetry/traffic/traffic-message.ts'
 import { TestFleet } from '../../rigs/fleet.ts'
 import { instance } from '../../rigs/instance.ts'
 import { LeapingClock } from '../../rigs/leaping-clock.ts'

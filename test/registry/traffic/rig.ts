@@ -1,11 +1,12 @@
 /** Processes that report to the traffic of a registry, without sockets and on a fake clock. */
-import type { TrafficMark, TrafficSeries } from '../../../src/discovery/traffic/message.ts'
+
 import { TrafficQuestions } from '../../../src/registry/traffic/ask.ts'
 import { GRAPH_PARTS, type Graph, type GraphEdge, graphOf } from '../../../src/registry/traffic/graph.ts'
 import type { TrafficSession } from '../../../src/registry/traffic/processes.ts'
 import { seriesOf, type TrafficSeriesAnswer } from '../../../src/registry/traffic/series.ts'
 import { Traffic } from '../../../src/registry/traffic/traffic.ts'
 import { LatencyDigest } from '../../../src/telemetry/traffic/latency-digest.ts'
+import type { TrafficMark, TrafficSeries } from '../../../src/telemetry/traffic/traffic-message.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
 
 export const LEASE_MS = 15_000

@@ -1,4 +1,4 @@
-/** The rings against a naive model: nothing is lost, nothing is counted twice, whatever the order. */
+/** The rings against a naive model: nothing is lost or counted twice, in any order. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { RecordReader, RecordWriter } from '../../../src/registry/traffic/records.ts'

@@ -1,4 +1,4 @@
-/** What a registry makes of the reports of processes: sums that are whole, and gaps that are none. */
+/** A registry and the reports of processes: sums that are whole, and gaps that are no zeros. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { LEASE_MS, latencies, TrafficRig } from './rig.ts'
 
@@ -64,7 +64,7 @@ describe('an edge', () => {
       { to: 'a', protocol: 'http', calls: 9, version: 'v1', tls: true, ms },
       { to: 'a', protocol: 'http', calls: 1, codes: { unavailable: 1 } },
       { to: 'b', protocol: 'http', calls: 9, version: 'v1', tls: true, ms },
-      { to: 'b', protocol: 'http', calls: 1, version: 'v2', ms },
+      { to: 'b', protocol: 'http', calls: 1, version: 'v2', tls: false, ms },
       { to: 'c', protocol: 'http', calls: 1, codes: { unavailable: 1 } },
     ])
     await rig.pass(12_000)
@@ -208,6 +208,20 @@ describe('when calls happened', () => {
     const { points } = await rig.series('checkout', 'inventory', 60_000, 5_000)
     for (const { perSecond } of points.slice(0, -3)) expect(perSecond).toBeCloseTo(10, 0)
     expect(points.every(({ gap }) => gap === 0)).toBe(true)
+  })
+
+  test('the parts of a large report cover the same time', async () => {
+    const process = rig.process('checkout')
+    const part = (first: number): object[] =>
+      Array.from({ length: 150 }, (_, i) => ({ to: 'inventory', protocol: 'http', route: `r${first + i}`, calls: 10 }))
+    for (let i = 0; i < 24; i++) {
+      await rig.pass(5_000)
+      process.send(part(0) as never)
+      process.send(part(150) as never)
+    }
+    await rig.pass(6_000)
+    const { points } = await rig.series('checkout', 'inventory', 60_000, 5_000)
+    for (const { perSecond } of points) expect(perSecond).toBeCloseTo(600, -1)
   })
 
   test('a wall clock that jumps moves no calls', async () => {
