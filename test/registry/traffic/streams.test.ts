@@ -1,0 +1,98 @@
+/** Streams of the graph to readers that keep up, and to one that does not. */
+import { EventEmitter } from 'node:events'
+import { expect, test } from 'vitest'
+import type { OutgoingResponse } from '../../../src/registry/api/request.ts'
+import { GraphStreams } from '../../../src/registry/traffic/streams.ts'
+import { FakeClock } from '../../../src/testing/fake-clock.ts'
+
+/** Takes nothing off its socket while it is stuck. */
+class Reader extends EventEmitter {
+  destroyed = false
+  writableEnded = false
+  writableLength = 0
+  isStuck = false
+  readonly written: string[] = []
+
+  writeHead(): void {}
+  flushHeaders(): void {}
+
+  write(text: string): void {
+    this.written.push(text)
+    if (this.isStuck) this.writableLength += text.length
+  }
+
+  end(): void {
+    this.writableEnded = true
+    this.emit('close')
+  }
+
+  destroy(): void {
+    this.destroyed = true
+    this.emit('close')
+  }
+}
+
+function open(streams: GraphStreams, name: string, windowMs = 60_000): Reader {
+  const reader = new Reader()
+  streams.open(reader as unknown as OutgoingResponse, name, windowMs)
+  return reader
+}
+
+test('all readers of a window get the same event, and its graph is made once', async () => {
+  const clock = new FakeClock()
+  const asked: number[] = []
+  const streams = new GraphStreams(
+    clock,
+    async (windowMs) => {
+      asked.push(windowMs)
+      return { windowMs }
+    },
+    () => {},
+  )
+  const readers = [open(streams, 'a'), open(streams, 'b'), open(streams, 'c', 10_000)]
+  await clock.settle()
+  asked.length = 0
+  await clock.settle(5_000, 1_000)
+  expect(asked).toEqual([60_000, 10_000])
+  const [a, b, c] = readers.map(({ written }) => written)
+  expect(a).toEqual(Array(2).fill('event: graph\ndata: {"windowMs":60000}\n\n'))
+  expect(b).toEqual(a)
+  expect(c!.at(-1)).toBe('event: graph\ndata: {"windowMs":10000}\n\n')
+  for (const reader of readers) reader.destroy()
+  await clock.settle(10_000, 1_000)
+  expect([asked.length, streams.size, clock.timers]).toEqual([2, 0, 0])
+})
+
+test('a reader that takes nothing misses events, and is dropped; others go on', async () => {
+  const clock = new FakeClock()
+  const streams = new GraphStreams(
+    clock,
+    async () => 'x'.repeat(600_000),
+    () => {},
+  )
+  const [stuck, other] = [open(streams, 'a'), open(streams, 'b')]
+  await clock.settle()
+  stuck.isStuck = true
+  await clock.settle(15_000, 1_000)
+  expect(stuck.written.length).toBe(3)
+  await clock.settle(15_000, 1_000)
+  expect([stuck.destroyed, streams.size]).toEqual([true, 1])
+  expect(other.written.length).toBe(7)
+  streams.close()
+  expect([other.writableEnded, clock.timers]).toEqual([true, 0])
+})
+
+test('a question that fails is a comment, and the stream goes on', async () => {
+  const clock = new FakeClock()
+  const failures: unknown[] = []
+  const streams = new GraphStreams(
+    clock,
+    () => Promise.reject(new Error('no')),
+    (error) => failures.push(error),
+  )
+  const reader = open(streams, 'a')
+  await clock.settle(5_000, 1_000)
+  expect(reader.written).toEqual([': no answer\n\n', ': no answer\n\n'])
+  expect(failures).toHaveLength(2)
+  streams.close()
+})
