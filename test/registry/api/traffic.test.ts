@@ -77,6 +77,19 @@ describe('a session', () => {
     expect((await ask('/v1/traffic/graph')).json.edges).toHaveLength(1)
   })
 
+  test('ends with a report that becomes another message by a key that is there twice', async () => {
+    const session = await open('checkout')
+    session.sendRaw('{"type":"traffic","sequence":1,"forMs":1,"series":[],"type":"drain","id":"i1"}\n')
+    expect((await session.next('error')).message).toContain("the key 'type' is there twice")
+    await session.until(() => session.closed)
+  })
+
+  test('ends with a report that has a key of prototypes', async () => {
+    const session = await open('checkout')
+    session.sendRaw('{"type":"traffic","sequence":1,"forMs":1,"series":[{"__proto__":{}}]}\n')
+    expect((await session.next('error')).message).toContain('not allowed')
+  })
+
   test('is not asked by a registry that keeps nothing, which says so', async () => {
     await registry.close()
     await start({ traffic: false })
