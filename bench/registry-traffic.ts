@@ -105,7 +105,6 @@ export async function registryTraffic({ quick }: Options): Promise<Report> {
         found: single(round(100 * (reports - beats), 2)),
         wanted: { atMost: 10 },
       },
-      { what: 'longest pause, ms', found: single(round(longestPauseMs, 1)), wanted: { atMost: 100 } },
       { what: 'memory, MB', found: single(round(mesh.mb, 1)), wanted: { atMost: 100 } },
       { what: 'memory, nothing to sum up, MB', found: single(round(apart.mb, 1)), wanted: { atMost: 100 } },
     ],
