@@ -108,7 +108,7 @@ export abstract class ClientCall extends Call {
   }
 
   /** The value of a header of its request. */
-  abstract header(name: string): string | undefined
+  abstract override header(name: string): string | undefined
   /** Settles it with an answer that its route makes. */
   protected abstract answerBy(answer: LocalAnswer, routed: Routed): void
 

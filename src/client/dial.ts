@@ -27,6 +27,7 @@ import type { LocalDirectory } from '../net/local-directory.ts'
 import { refusedByAlert } from './certificate-alert.ts'
 import { refuseEndpoint } from './checked-lookup.ts'
 import type { ClientIdentity } from './client-identity.ts'
+import { ConnectSpan } from './connect-span.ts'
 import { ConnectTimer } from './connect-timer.ts'
 import { certificateOf, type ShownCertificate } from './peer-end.ts'
 
@@ -96,6 +97,7 @@ export class Dial {
   peer: ShownCertificate | undefined = undefined
   /** Takes all that is read; `undefined`: the stream of the socket does. */
   reader: ByteReader | undefined = undefined
+  readonly connecting: ConnectSpan
   readonly #owner: DialOwner
   readonly #setup: DialSetup
   readonly #timer: ConnectTimer
@@ -111,6 +113,7 @@ export class Dial {
     this.#owner = owner
     this.#setup = setup
     this.offers = offers
+    this.connecting = new ConnectSpan(setup.clock.now())
     this.#timer = new ConnectTimer(setup.clock, setup.settings.connectTimeoutMs, owner.endpoint.label, this)
     this.#timer.start()
     this.#connect(localPath(owner.endpoint, setup))
@@ -132,6 +135,7 @@ export class Dial {
   /** The owner has all that it needs of the peer; the socket's events are its own from now on. */
   established(): void {
     this.#established = true
+    this.connecting.ready(this.#setup.clock.now())
     this.#timer.stop()
     this.socket.off('error', this.#fail)
     this.socket.off('close', this.#closed)

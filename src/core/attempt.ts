@@ -34,6 +34,10 @@ export class Attempt implements InFlight {
   openEnded = false
   /** Its answer has begun and may last. Set by the execution. */
   begun = false
+  /** When it got its connection; 0: it has none. Set by the transport, for observers. */
+  connectedAt = 0
+  /** How long it waited until that connection was established, in ms. Set with `connectedAt`. */
+  connectMs = 0
   /**
    * Time in ms that the peer has waited for our side: for the caller's bytes, a reader or our event
    * loop. Kept by the transport.
@@ -68,6 +72,16 @@ export class Attempt implements InFlight {
 
   constructor(call: Call) {
     this.call = call
+  }
+
+  /** Bytes of bodies or messages; `undefined`: unknown. Overridden by transports. */
+  get bytesSent(): number | undefined {
+    return undefined
+  }
+
+  /** The same. */
+  get bytesReceived(): number | undefined {
+    return undefined
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Attempt } from './attempt.ts'
+import type { CallDetails } from './call-details.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { AttemptReport } from './errors.ts'
 import type { Outcome } from './outcome.ts'
@@ -195,6 +196,26 @@ export class Call {
    */
   keyOf(_source: HashKey): string | undefined {
     return undefined
+  }
+
+  /** A header of its request, or its gRPC metadata. Overridden where requests have them. */
+  header(_name: string): string | undefined {
+    return undefined
+  }
+
+  /**
+   * For logs, when the call has ended. `decisive`: the attempt that ended it. Overridden where calls
+   * are requests or connections.
+   */
+  details(decisive: Attempt | undefined): CallDetails {
+    return {
+      path: undefined,
+      status: decisive?.status || undefined,
+      transport: decisive?.transport,
+      bytesSent: decisive?.bytesSent,
+      bytesReceived: decisive?.bytesReceived,
+      peerAddress: undefined,
+    }
   }
 
   /** `child` has no parent yet. */

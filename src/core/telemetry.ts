@@ -18,6 +18,13 @@ export interface Telemetry {
   attemptEnded(attempt: Attempt, outcome: Outcome, waitMs: number): void
   /** Exactly once per call. */
   callEnded(call: Call, outcome: Outcome): void
+  /** Whether somebody will ask how many bytes a response has. */
+  readonly wantsBytes?: boolean
+  /**
+   * A connection that a call had opened with success has closed. Once for each such call, whose
+   * decisive attempt it was.
+   */
+  connectionEnded?(attempt: Attempt, outcome: Outcome): void
   /** For clients; without it, mirrors are sent and not counted. */
   readonly mirrors?: MirrorTelemetry | undefined
 }

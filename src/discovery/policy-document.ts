@@ -9,6 +9,11 @@ import { serviceName } from '../options/names.ts'
 import { SERVICE, type ServiceOptions, type ServiceSettings } from '../resilience/settings.ts'
 import { ROUTING_FIELDS, type RoutingOptions, resolveRouting } from '../routing/routing-fields.ts'
 import type { RoutingSettings } from '../routing/settings.ts'
+import {
+  type AccessLogPolicy,
+  type AccessLogPolicyOptions,
+  DOCUMENT_ACCESS_LOG,
+} from '../telemetry/access-log/settings.ts'
 import { INTENTIONS, type Intention, withoutGaps } from './intention.ts'
 
 /** The document of this name holds the defaults of all services. */
@@ -27,6 +32,12 @@ export interface PolicyDocument extends ServiceOptions, RoutingOptions {
    * started with `--dev`
    */
   readonly defaultIntention?: 'allow' | 'deny'
+  /**
+   * What processes log of the calls to the service, and its own of the requests that they serve, if
+   * they have a logger (`joinMesh({ accessLog: { log } })`). `{}`: with what the process says;
+   * `false`: nothing. @defaultValue what each process says
+   */
+  readonly accessLog?: AccessLogPolicyOptions | false
 }
 
 /** Everything that is in force for one service. Frozen. */
@@ -37,6 +48,8 @@ export interface ServicePolicy {
   readonly routing: RoutingSettings | undefined
   /** What holds for a caller that no intention names. */
   readonly defaultIntention: 'allow' | 'deny'
+  /** `undefined`: no document says anything. */
+  readonly accessLog: AccessLogPolicy | false | undefined
 }
 
 /** Checks a document as it is written. */
@@ -46,6 +59,7 @@ export const POLICY_DOCUMENT = fields({
   ...ROUTING_FIELDS,
   allow: optional(INTENTIONS),
   defaultIntention: optional(oneOf(['allow', 'deny'])),
+  accessLog: optional(DOCUMENT_ACCESS_LOG),
 })
 
 /** Keys that the document of `mesh` cannot have. */
@@ -83,6 +97,7 @@ export function resolvePolicy(
     }),
     allow: Object.freeze((given.allow ?? []).map(withoutGaps)),
     defaultIntention: given.allow === undefined ? unnamed : 'deny',
+    accessLog: given.accessLog,
   })
 }
 

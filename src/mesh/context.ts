@@ -14,6 +14,7 @@ import { PeerVerifier, type RefusedPeer } from '../identity/peer-verifier.ts'
 import { PendingIdentity } from '../identity/pending-identity.ts'
 import { LocalDirectory } from '../net/local-directory.ts'
 import { kindOfAddress } from '../net/network-address.ts'
+import { AccessLog } from '../telemetry/access-log/access-log.ts'
 import { type CallTelemetry, createTelemetry } from '../telemetry/call-telemetry.ts'
 import { EventMetrics } from '../telemetry/event-metrics.ts'
 import { type EventSink, Events } from '../telemetry/events.ts'
@@ -52,6 +53,8 @@ export interface MeshContext {
   readonly events: EventSink
   readonly client: CallTelemetry
   readonly server: CallTelemetry
+  /** `undefined`: the application gave no logger. */
+  readonly accessLog: AccessLog | undefined
 }
 
 export async function createMeshContext(settings: MeshSettings): Promise<MeshContext> {
@@ -66,8 +69,10 @@ export async function createMeshContext(settings: MeshSettings): Promise<MeshCon
   const recent = new Events(service, clock, metrics)
   const traffic = new TrafficCounts({ version: settings.version, zone: settings.zone })
   const events = new TrafficMarks(traffic, clock, new EventMetrics(service, metrics, recent))
+  const accessLog =
+    settings.accessLog === undefined ? undefined : new AccessLog(settings.accessLog, service, metrics, clock)
   const telemetry = (side: 'client' | 'server'): CallTelemetry =>
-    createTelemetry({ side, service, metrics, clock, tracingApi, traffic })
+    createTelemetry({ side, service, metrics, clock, tracingApi, traffic, accessLog: accessLog?.[side] })
   const client = telemetry('client')
   const localDirectory = settings.sameHost ? LocalDirectory.open() : undefined
   const connecting = {
@@ -120,5 +125,6 @@ export async function createMeshContext(settings: MeshSettings): Promise<MeshCon
     events,
     client,
     server,
+    accessLog,
   }
 }

@@ -18,6 +18,7 @@ import type { ServiceEndpoints } from '../discovery/resolver.ts'
 import { SERVICE_NAME } from '../options/names.ts'
 import type { OpossumCircuit } from '../resilience/opossum-circuit.ts'
 import type { PeerReading } from '../telemetry/mesh-gauges.ts'
+import { configureAccessLog } from './access-log.ts'
 import type { MeshContext } from './context.ts'
 import { IdleDestinations, LOOK_MS } from './idle-destinations.ts'
 import type { Membership } from './membership.ts'
@@ -112,7 +113,7 @@ export class Destinations {
       successor: () => (this.#closed && protocol !== 'http' ? undefined : this.#find(called, name)),
     })
     byName.set(name, made)
-    made.configure(this.#membership.policyOf(name))
+    this.#configure(made)
     this.#membership.watch(name)
     // Watched before, by the other protocol or because it is our own.
     const endpoints = this.#membership.endpointsOf(name)
@@ -135,8 +136,15 @@ export class Destinations {
   policyChanged(service: string): void {
     for (const destination of this) {
       if (destination.service !== service && service !== MESH_DOCUMENT) continue
-      destination.configure(this.#membership.policyOf(destination.service))
+      this.#configure(destination)
     }
+  }
+
+  #configure(destination: Destination): void {
+    const { service } = destination
+    const policy = this.#membership.policyOf(service)
+    destination.configure(policy)
+    configureAccessLog(this.#shared, 'client', service, policy.accessLog)
   }
 
   endpointsChanged(service: string, endpoints: ServiceEndpoints): void {
@@ -183,7 +191,9 @@ export class Destinations {
     const all = [this.#http, this.#grpc, this.#tcp]
     for (const { byName } of all) if (byName.get(service) === destination) byName.delete(service)
     destination.close(0)
-    if (!all.some(({ byName }) => byName.has(service))) this.#membership.unwatch(service)
+    if (all.some(({ byName }) => byName.has(service))) return
+    this.#membership.unwatch(service)
+    this.#shared.accessLog?.client.forget(service)
   }
 
   #nextLook(): Timer {

@@ -371,6 +371,7 @@ export class Mesh {
   async start(untilAt: number): Promise<void> {
     const { adminPort, handleSignals, startWithoutRegistry } = this.#shared.settings
     try {
+      this.#cleanUp.push(() => this.#shared.accessLog?.close())
       this.#cleanUp.push(registerGauges(this.#shared, this.#membership, this.#destinations, this.#servers))
       if (adminPort !== undefined) {
         const pages = adminPages(this.#shared, this.#membership, this.#destinations)

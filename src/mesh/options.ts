@@ -7,6 +7,7 @@ import { type Duration, formatDuration } from '../options/duration.ts'
 import { type Field, fields, flag, instance, list, oneOf, optional, text, withDefault } from '../options/fields.ts'
 import { serviceName } from '../options/names.ts'
 import { duration, integer } from '../options/quantities.ts'
+import { ACCESS_LOG_OPTION, type AccessLogOptions, type AccessLogSettings } from '../telemetry/access-log/settings.ts'
 
 /**
  * How a process joins the mesh. Every option can also come from the environment variable named with
@@ -78,6 +79,11 @@ export interface MeshOptions {
    */
   readonly adminPort?: number
   /**
+   * The access log: one line for each call and each served request that failed, was slow or is
+   * sampled. Documents say more, and turn it off. @defaultValue none, whatever documents say
+   */
+  readonly accessLog?: AccessLogOptions
+  /**
    * On SIGTERM and Ctrl-C: drain, then exit; a second signal exits at once. Set false to call
    * `mesh.close()` yourself. @defaultValue true
    */
@@ -109,6 +115,7 @@ export interface MeshSettings {
   readonly sameHost: boolean
   readonly traffic: boolean
   readonly adminPort: number | undefined
+  readonly accessLog: AccessLogSettings | undefined
   readonly handleSignals: boolean
   readonly drainNoticeMs: number
   readonly drainTimeoutMs: number
@@ -151,6 +158,7 @@ export const MESH_FIELDS = fields({
   sameHost: withDefault(flag(), DEFAULT_SAME_HOST),
   traffic: withDefault(flag(), true),
   adminPort: optional(integer({ min: 0, max: 65_535 })),
+  accessLog: optional(ACCESS_LOG_OPTION),
   handleSignals: withDefault(flag(), true),
   drainNotice: withDefault(duration({ min: 0, max: 60_000 }), 5_000, formatDuration(5_000)),
   drainTimeout: withDefault(duration({ min: 0, max: 600_000 }), 25_000, formatDuration(25_000)),

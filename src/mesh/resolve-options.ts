@@ -45,6 +45,7 @@ export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.Proces
     sameHost: given.sameHost,
     traffic: given.traffic,
     adminPort: given.adminPort,
+    accessLog: given.accessLog,
     handleSignals: given.handleSignals,
     drainNoticeMs: given.drainNotice,
     drainTimeoutMs: given.drainTimeout,

@@ -17,6 +17,7 @@ import { type GrpcServer, serveGrpc } from '../server/grpc/server.ts'
 import type { HttpHandler } from '../server/http/application.ts'
 import { type HttpServer, serveHttp } from '../server/http/server.ts'
 import { serveTcp, type TcpServer } from '../server/tcp/server.ts'
+import { configureAccessLog } from './access-log.ts'
 import type { MeshContext } from './context.ts'
 import { type ListenArguments, listenArguments } from './listen-arguments.ts'
 import type { Membership } from './membership.ts'
@@ -230,6 +231,7 @@ export class Servers {
     const policy = this.#membership.policyOf(settings.service)
     if (this.#compiled?.policy === policy) return this.#compiled.inForce
     const { limits, faults, timeoutMs } = policy.settings
+    configureAccessLog(this.#shared, 'server', settings.service, policy.accessLog)
     if (faults.length !== this.#faults) events.emit('fault:changed', { rules: faults.length })
     this.#faults = faults.length
     this.#limits.configure(limits)

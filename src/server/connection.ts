@@ -14,6 +14,8 @@ interface Marked {
 
 export class Connection {
   readonly socket: Socket
+  /** Of the peer; a closed socket knows it no longer. `undefined`: a Unix socket. */
+  readonly address: string | undefined
   readonly caller: CallerIdentity | undefined
   /** When the caller's certificate expires, in wall-clock time; `Infinity` without one. */
   expiresAt: number
@@ -28,6 +30,7 @@ export class Connection {
 
   constructor(socket: Socket, caller: CallerIdentity | undefined, expiresAt: number, retireAt: number) {
     this.socket = socket
+    this.address = socket.remoteAddress
     this.caller = caller
     this.expiresAt = expiresAt
     this.retireAt = retireAt

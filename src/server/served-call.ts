@@ -9,6 +9,7 @@
 import type { EventEmitter } from 'node:events'
 import { Attempt } from '../core/attempt.ts'
 import type { CallKind } from '../core/call.ts'
+import type { CallDetails } from '../core/call-details.ts'
 import type { Clock } from '../core/clock.ts'
 import type { ErrorCode, MeshError } from '../core/errors.ts'
 import { type Outcome, outcome } from '../core/outcome.ts'
@@ -98,6 +99,12 @@ export abstract class ServedCall extends InboundCall implements Answered, Expira
     return this.fromMesh || this.transport === MUX
   }
 
+  override details(_decisive?: Attempt): CallDetails {
+    const { attempt, connection, transport } = this
+    const peerAddress = connection.address
+    return { ...super.details(attempt), transport, peerAddress }
+  }
+
   /** Its caller is a client of the mesh, as far as we can tell. */
   get fromMesh(): boolean {
     return false
@@ -130,7 +137,7 @@ export abstract class ServedCall extends InboundCall implements Answered, Expira
     )
   }
 
-  abstract header(name: string): string | undefined
+  abstract override header(name: string): string | undefined
 
   /**
    * Asks everything that precedes the handler. False: the call has been answered. `exempt`: needs

@@ -79,7 +79,7 @@ class SimulatedCall extends Call {
   }
 
   /** Routes with sessions read the headers of calls. */
-  header(name: string): string | undefined {
+  override header(name: string): string | undefined {
     return this.door.request?.header(name)
   }
 

@@ -7,6 +7,8 @@ import type { Call } from '../core/call.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { MirrorTelemetry, Telemetry } from '../core/telemetry.ts'
+import { FINAL } from '../resilience/retry.ts'
+import type { LoggedCalls } from './access-log/access-log.ts'
 import { CallMetrics, type Side } from './call-metrics.ts'
 import type { Metrics } from './metrics.ts'
 import { MirrorMetricsAndSpans } from './mirror-telemetry.ts'
@@ -33,6 +35,8 @@ export interface CallTelemetryOptions {
   readonly tracingApi?: TracingApi | undefined
   /** Counts the calls for the registry, while it asks. */
   readonly traffic?: TrafficCounts | undefined
+  /** Of this side. */
+  readonly accessLog?: LoggedCalls | undefined
   /** The user's observers. Their exceptions are ignored. */
   readonly observers?: readonly Telemetry[] | undefined
 }
@@ -45,14 +49,20 @@ class MeteredAndTraced implements CallTelemetry {
   readonly mirrors: MirrorTelemetry | undefined
   readonly #metrics: CallMetrics
   readonly #tracing: Tracing | undefined
+  readonly #accessLog: LoggedCalls | undefined
   readonly #observers: readonly Telemetry[] | undefined
   readonly #clock: Clock
 
   constructor(options: CallTelemetryOptions) {
-    const { side, service, metrics, clock, tracingApi, observers, traffic = new TrafficCounts() } = options
+    const { side, service, metrics, clock, tracingApi, accessLog, observers, traffic = new TrafficCounts() } = options
     this.#metrics = new CallMetrics(metrics, side, service, traffic)
     this.#tracing = tracingApi === undefined ? undefined : new Tracing(tracingApi, side)
-    this.mirrors = side === 'client' ? new MirrorMetricsAndSpans(metrics, service, traffic, this.#tracing) : undefined
+    this.#accessLog = accessLog
+    if (accessLog !== undefined && this.#tracing !== undefined) {
+      accessLog.within = (call, work) => this.within(call, work)
+    }
+    this.mirrors =
+      side === 'client' ? new MirrorMetricsAndSpans(metrics, service, traffic, this.#tracing, accessLog) : undefined
     this.#observers = observers === undefined || observers.length === 0 ? undefined : observers
     this.#clock = clock
   }
@@ -79,13 +89,24 @@ class MeteredAndTraced implements CallTelemetry {
   attemptEnded(attempt: Attempt, outcome: Outcome, waitMs: number): void {
     this.#metrics.attemptEnded(attempt, outcome, waitMs)
     if (attempt.call.observed !== undefined) this.#tracing?.attemptEnded(attempt, outcome)
+    if (this.#accessLog !== undefined && waitMs === FINAL) this.#accessLog.decided(attempt)
     if (this.#observers !== undefined) this.#tell((observer) => observer.attemptEnded(attempt, outcome, waitMs))
   }
 
   callEnded(call: Call, outcome: Outcome): void {
-    this.#metrics.callEnded(call, outcome, call.first?.endedAt || this.#clock.now())
+    const endedAt = call.first?.endedAt || this.#clock.now()
+    this.#metrics.callEnded(call, outcome, endedAt)
     if (call.observed !== undefined) this.#tracing?.callEnded(call, outcome)
+    if (this.#accessLog !== undefined) this.#accessLog.callEnded(call, outcome, endedAt)
     if (this.#observers !== undefined) this.#tell((observer) => observer.callEnded(call, outcome))
+  }
+
+  get wantsBytes(): boolean {
+    return this.#accessLog?.active === true
+  }
+
+  connectionEnded(attempt: Attempt, outcome: Outcome): void {
+    if (this.#accessLog !== undefined) this.#accessLog.connectionEnded(attempt, outcome)
   }
 
   within<T>(call: Call, work: () => T): T {

@@ -6,6 +6,7 @@ import type { Attempt } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { Mirrored, MirrorTelemetry } from '../core/telemetry.ts'
+import type { LoggedCalls } from './access-log/access-log.ts'
 import { type Counter, type Family, type Metrics, MOST_SERIES, OVERFLOW } from './metrics.ts'
 import type { Tracing } from './tracing.ts'
 import { CallTally } from './traffic/call-tally.ts'
@@ -29,15 +30,23 @@ export class MirrorMetricsAndSpans implements MirrorTelemetry {
   readonly #dropped: Family<Counter>
   readonly #traffic: TrafficCounts
   readonly #tracing: Tracing | undefined
+  readonly #accessLog: LoggedCalls | undefined
   /** By peer and route: documents bound them, and this their changes. */
   readonly #series = new Map<string, MirrorSeries>()
   readonly #overflow = new MirrorSeries([OVERFLOW, OVERFLOW, OVERFLOW])
 
-  constructor(metrics: Metrics, service: string, traffic: TrafficCounts, tracing: Tracing | undefined) {
+  constructor(
+    metrics: Metrics,
+    service: string,
+    traffic: TrafficCounts,
+    tracing: Tracing | undefined,
+    accessLog: LoggedCalls | undefined,
+  ) {
     const labels = ['service', 'peer', 'route']
     this.#service = service
     this.#traffic = traffic
     this.#tracing = tracing
+    this.#accessLog = accessLog
     this.#sent = metrics.counter('inmesh_client_mirrors_total', 'Copies of calls, by how they ended.', [
       ...labels,
       'code',
@@ -62,6 +71,7 @@ export class MirrorMetricsAndSpans implements MirrorTelemetry {
     const code = outcome.verdict === 'success' ? 'ok' : (outcome.code ?? outcome.verdict)
     this.#sent.series(...series.labels, code).value += 1
     if (mirror.observed !== undefined) this.#tracing?.mirrorEnded(mirror, outcome)
+    if (this.#accessLog !== undefined) this.#accessLog.mirrorEnded(mirror, outcome)
   }
 
   mirrorDropped(mirrored: Mirrored, reason: string): void {

@@ -5,6 +5,9 @@
 export const REDACTED = '[redacted]'
 
 const SECRET_NAME = /private_?key|^key$|^pfx$|^token$|_token$|Token$|secret|passw|passphrase|authorization|cookie/i
+/** Headers beside them that prove who asks, or are a key to something. */
+const SECRET_HEADER =
+  /authenticat|credential|api-?key|access-?key|signature|session|csrf|xsrf|jwt|client-cert|assertion/i
 /**
  * Linear in the text, as every expression for outside text must be: no two parts match the same
  * characters.
@@ -15,6 +18,11 @@ const JWT_BEGIN = 'eyJ'
 
 /** Deeper than any configuration. It also ends cycles. */
 const DEEPEST = 12
+
+/** Whether a header of this name, in lower case, has a value that no log may show. */
+export function isSecretHeader(name: string): boolean {
+  return SECRET_NAME.test(name) || SECRET_HEADER.test(name)
+}
 
 /**
  * Text without secrets, at most `longest` characters. Truncates first: a stranger chooses the

@@ -4,15 +4,23 @@
  */
 
 export const HTTP_REQUEST_METHOD = 'http.request.method'
+export const HTTP_REQUEST_METHOD_ORIGINAL = 'http.request.method_original'
+/** Followed by the name of the header. */
+export const HTTP_REQUEST_HEADER = 'http.request.header'
+/** Without the query. */
+export const URL_PATH = 'url.path'
 export const HTTP_RESPONSE_STATUS_CODE = 'http.response.status_code'
 /** How many attempts came before this one. Absent on the first. */
 export const HTTP_REQUEST_RESEND_COUNT = 'http.request.resend_count'
 export const RPC_SYSTEM_NAME = 'rpc.system.name'
 export const RPC_METHOD = 'rpc.method'
+/** Followed by the key of the metadata. */
+export const RPC_REQUEST_METADATA = 'rpc.request.metadata'
 export const RPC_STATUS_CODE = 'rpc.status_code'
 /** `http`; of the mux `inmesh`. */
 export const NETWORK_PROTOCOL_NAME = 'network.protocol.name'
 export const NETWORK_PROTOCOL_VERSION = 'network.protocol.version'
+export const NETWORK_PEER_ADDRESS = 'network.peer.address'
 export const SERVER_ADDRESS = 'server.address'
 export const SERVER_PORT = 'server.port'
 /** Ours: a copy of its parent, made by a route's `mirror`. */

@@ -9,8 +9,8 @@ import type { Attempt } from '../core/attempt.ts'
 import type { Call } from '../core/call.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { TraceContext } from '../core/trace-context.ts'
-import { HTTP2 } from '../core/transport.ts'
 import { methodClass, OTHER_METHOD, type Side } from './call-metrics.ts'
+import { networkProtocol } from './network-protocol.ts'
 import * as names from './semantic-conventions.ts'
 
 export type TracingApi = typeof import('@opentelemetry/api')
@@ -280,8 +280,8 @@ export class Tracing {
 }
 
 function setTransport(span: Span, { transport }: Attempt): void {
-  if (transport === undefined) return
-  const [name = '', version] = transport === HTTP2 ? ['http', '2'] : transport.split('/')
+  const { name, version } = networkProtocol(transport)
+  if (name === undefined) return
   span.setAttribute(names.NETWORK_PROTOCOL_NAME, name)
   if (version !== undefined) span.setAttribute(names.NETWORK_PROTOCOL_VERSION, version)
 }

@@ -41,6 +41,7 @@ export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, St
   httpStatus = 0
   trailers: IncomingHttpHeaders | undefined = undefined
   #message: Buffer | undefined = undefined
+  #received = 0
   #status: grpc.StatusObject | undefined = undefined
   /** The status of a broken answer. */
   #brokenWith: number | undefined = undefined
@@ -66,6 +67,14 @@ export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, St
     return this.over
   }
 
+  override get bytesSent(): number {
+    return this.sent ? this.call.outbox.total : 0
+  }
+
+  override get bytesReceived(): number {
+    return this.#received
+  }
+
   // The pool's answers.
 
   assigned(connection: GrpcConnection): void {
@@ -81,6 +90,8 @@ export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, St
     const { path, authority, sentDeadlineAt: deadlineAt } = call
     const metadata = this.#authorized ?? call.metadata
     const now = this.launching ? this.startedAt : call.stack.clock.now()
+    this.connectedAt = now
+    this.connectMs = connection.connecting.msSince(this.startedAt)
     let inner: CarriedCall
     try {
       inner = connection.begin({ path, authority, metadata, attempt: this, deadlineAt, now }, this)
@@ -152,6 +163,7 @@ export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, St
 
   onReceiveMessage(message: Buffer): void {
     if (this.over) return
+    this.#received += message.length
     this.#heard()
     const { call } = this
     if (message.length > call.largestMessage) {

@@ -10,6 +10,7 @@ import { HTTP2, type TransportName } from '../../core/transport.ts'
 import type { RefusedPeer } from '../../identity/peer-verifier.ts'
 import { clientTlsOptions, refusalOf, refusalOfText, rejection } from '../../identity/tls-options.ts'
 import { checkName, refuseEndpoint } from '../checked-lookup.ts'
+import { ConnectSpan } from '../connect-span.ts'
 import { ConnectTimer } from '../connect-timer.ts'
 import { certificateOf, retirementOf, type ShownCertificate } from '../peer-end.ts'
 import type { CallHead, CallOwner, GrpcConnection, GrpcConnectionOwner, GrpcConnectionSetup } from './connection.ts'
@@ -24,6 +25,7 @@ const TRANSIENT_FAILURE = 3
 const SHUTDOWN = 4
 
 export class ChannelConnection implements GrpcConnection, SessionOwner {
+  connecting: ConnectSpan
   readonly #channel: grpc.Channel
   retireAt = Number.POSITIVE_INFINITY
   endsAt = Number.POSITIVE_INFINITY
@@ -47,6 +49,7 @@ export class ChannelConnection implements GrpcConnection, SessionOwner {
   constructor(owner: GrpcConnectionOwner, setup: GrpcConnectionSetup) {
     this.#owner = owner
     this.#setup = setup
+    this.connecting = new ConnectSpan(setup.clock.now())
     const { address, port, tls, service, label } = owner.endpoint
     this.#timer = new ConnectTimer(setup.clock, setup.settings.connectTimeoutMs, label, this)
     this.#named = isIP(address) === 0
@@ -91,6 +94,7 @@ export class ChannelConnection implements GrpcConnection, SessionOwner {
   dial(): void {
     if (this.#dialing) return
     this.#dialing = true
+    this.connecting = new ConnectSpan(this.#setup.clock.now())
     this.#timer.start()
     // A connection outlives the call that opened it, and serves others.
     this.#setup.context.runInAsyncScope(connect, undefined, this)
@@ -183,6 +187,7 @@ export class ChannelConnection implements GrpcConnection, SessionOwner {
     this.endsAt = this.peer?.endsAt ?? Number.POSITIVE_INFINITY
     this.retireAt = Math.min(this.retireAt, retirementOf(this.endsAt, this.#setup.clock))
     this.#dialing = false
+    this.connecting.ready(this.heardAt)
     this.#stood = true
     if (this.ready) this.#owner.dialed(this, true)
     else this.#owner.lost(this, 'connect-failed', 'the connection was lost')

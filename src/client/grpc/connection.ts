@@ -11,6 +11,7 @@ import type { Attempt } from '../../core/attempt.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { ErrorCode } from '../../core/errors.ts'
 import type { TransportName } from '../../core/transport.ts'
+import type { ConnectSpan } from '../connect-span.ts'
 import type { DialSetup } from '../dial.ts'
 import type { ShownCertificate } from '../peer-end.ts'
 import type { CarriedCall, Grpc } from './grpc-js.ts'
@@ -72,6 +73,7 @@ export interface CallOwner extends StreamOwner, grpc.InterceptingListener {
 export interface GrpcConnection {
   /** `undefined` until it is established. */
   readonly transport: TransportName | undefined
+  readonly connecting: ConnectSpan
   /** Instant from which it takes no calls; `Infinity` until it must be replaced. */
   retireAt: number
   /** End of the peer's certificate, wall clock. */

@@ -6,6 +6,7 @@ import type * as grpc from '@grpc/grpc-js'
 import type { ErrorCode } from '../../core/errors.ts'
 import { HTTP2, MUX } from '../../core/transport.ts'
 import type { MuxStream, StreamEvents } from '../../mux/stream.ts'
+import type { ConnectSpan } from '../connect-span.ts'
 import { Dial, type DialFailure, type DialOwner } from '../dial.ts'
 import { MuxConnection } from '../mux/connection.ts'
 import type { ShownCertificate } from '../peer-end.ts'
@@ -80,6 +81,10 @@ export class MuxGrpcConnection implements GrpcConnection, MuxCallHost, DialOwner
 
   get peer(): ShownCertificate | undefined {
     return this.#mux?.peer
+  }
+
+  get connecting(): ConnectSpan {
+    return this.#dial!.connecting
   }
 
   get ready(): boolean {

@@ -19,7 +19,7 @@ export class ReplayBuffer {
   #first = 0
   #bytes = 0
   /** Bytes of all messages so far. */
-  #total = 0
+  total = 0
 
   /** One past the index of the last message. */
   get end(): number {
@@ -38,12 +38,12 @@ export class ReplayBuffer {
 
   /** All messages together, released ones included, are more than the limit. */
   get isLarge(): boolean {
-    return this.#total > MOST_BUFFERED_BYTES
+    return this.total > MOST_BUFFERED_BYTES
   }
 
   add(context: MessageContext, message: Buffer): void {
     this.#bytes += message.length
-    this.#total += message.length
+    this.total += message.length
     const entry = new Entry(context, message)
     // Most calls have one message. A literal reserves room for one, a push to an empty array for
     // 17.

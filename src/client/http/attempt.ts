@@ -79,12 +79,26 @@ export class HttpAttempt
     return new HttpAttempt(this.call, this.resolve, this.reject, this.driven)
   }
 
+  override get bytesSent(): number {
+    const content = this.call.request.body?.content
+    if (content === undefined || !this.sent) return 0
+    if (content instanceof StreamedBody) return content.bytes
+    return content instanceof RepeatableBody ? (this.#upload?.bytes ?? 0) : content.length
+  }
+
+  override get bytesReceived(): number {
+    return this.#body?.received ?? 0
+  }
+
   // The pool's answers.
 
   assigned(connection: RequestConnection): void {
     const { request } = this.call
+    const now = this.launching ? this.startedAt : this.call.stack.clock.now()
     this.#connection = connection
     this.transport = connection.transport
+    this.connectedAt = now
+    this.connectMs = connection.connecting.msSince(this.startedAt)
     let content = request.body?.content
     if (content instanceof RepeatableBody) {
       content.onOutgrown = () => this.#outgrown()
@@ -93,7 +107,6 @@ export class HttpAttempt
     }
     if (content instanceof StreamedBody) content.writer = this
     if (this.call.mirrors?.wanted) mirrorRequest(this.call, content, this.#upload)
-    const now = this.launching ? this.startedAt : this.call.stack.clock.now()
     connection.dispatch(
       dispatchOptions(this, request, attemptHeaders(this, request, now), content, request.upgrade),
       this,

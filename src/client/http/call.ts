@@ -2,7 +2,9 @@
  * One HTTP call, assembled from what its door was given. It settles one promise, in the async
  * context of its caller.
  */
+import type { Attempt } from '../../core/attempt.ts'
 import type { Call, HashKey } from '../../core/call.ts'
+import { type CallDetails, withoutQuery } from '../../core/call-details.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { MeshError } from '../../core/errors.ts'
 import type { Outcome } from '../../core/outcome.ts'
@@ -68,6 +70,8 @@ export class HttpCall<R = unknown> extends ClientCall {
   /** How long a reader may leave arrived data untouched. */
   idleMs: number
   #signal: AbortSignal | undefined
+  /** Of an answer that its route makes. */
+  #localStatus: number | undefined = undefined
   /**
    * What the caller receives. It is kept because p-retry passes only errors on, and a signal's
    * reason may be any value.
@@ -216,8 +220,16 @@ export class HttpCall<R = unknown> extends ClientCall {
     return this.request.header(name)
   }
 
+  /** Its path is that of the caller, before a route rewrites it. */
+  override details(decisive: Attempt | undefined): CallDetails {
+    const path = withoutQuery((this.request.original ?? this.request).path)
+    const details = super.details(decisive)
+    return { ...details, path, status: this.#localStatus ?? details.status }
+  }
+
   protected answerBy(answer: LocalAnswer, routed: Routed): void {
     const { status, statusText, headers, body } = localResponse(answer, routed, this.request, this.kind.service)
+    this.#localStatus = status
     this.endLocally(httpOutcome(status, false, undefined))
     this.resolve(this.answer(status, statusText, headers, body))
   }

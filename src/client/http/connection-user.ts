@@ -6,6 +6,7 @@ import type { Dispatcher } from 'undici'
 import type { ErrorCode } from '../../core/errors.ts'
 import type { LoadReport } from '../../core/load-report.ts'
 import type { TransportName } from '../../core/transport.ts'
+import type { ConnectSpan } from '../connect-span.ts'
 import type { EndpointPool } from '../transport.ts'
 
 /** Receives the answer to a request. */
@@ -34,6 +35,7 @@ export interface ConnectionUser {
 /** A connection as its user sees it. */
 export interface RequestConnection {
   readonly transport: TransportName
+  readonly connecting: ConnectSpan
   /** Whether a request may be written on it. */
   readonly usable: boolean
   /** The peer broke the connection off rather than ending it. */

@@ -11,6 +11,7 @@ import type { Client, Dispatcher } from 'undici'
 import { HTTP1 } from '../../core/transport.ts'
 import type { IdentityRefusal } from '../../net/identity-refusal.ts'
 import { refusedByAlert } from '../certificate-alert.ts'
+import type { ConnectSpan } from '../connect-span.ts'
 import type { Dial, DialSetup } from '../dial.ts'
 import { retirementOf, type ShownCertificate } from '../peer-end.ts'
 import { CONNECTION_LOST, type ConnectionUser } from './connection-user.ts'
@@ -77,6 +78,10 @@ export class HttpConnection implements PooledConnection {
     })
     this.#socket.on('close', () => owner.closed(this))
     dial.established()
+  }
+
+  get connecting(): ConnectSpan {
+    return this.#dial.connecting
   }
 
   get room(): number {

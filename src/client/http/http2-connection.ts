@@ -16,6 +16,7 @@ import type { MuxReset } from '../../mux/stream.ts'
 import { RESET } from '../../mux/wire.ts'
 import { type IdentityRefusal, reasonOfRefusal, refusedByServer } from '../../net/identity-refusal.ts'
 import { refusedByAlert } from '../certificate-alert.ts'
+import type { ConnectSpan } from '../connect-span.ts'
 import type { Dial } from '../dial.ts'
 import { LostStream } from '../mux/lost-stream.ts'
 import { retirementOf, type ShownCertificate } from '../peer-end.ts'
@@ -93,6 +94,10 @@ export class Http2Connection implements PooledConnection, Http2StreamOwner {
     socket.on('close', () => {
       if (this.#ready) owner.closed(this)
     })
+  }
+
+  get connecting(): ConnectSpan {
+    return this.#dial.connecting
   }
 
   get running(): number {

@@ -76,6 +76,14 @@ export class HttpMirror extends MirrorAttempt implements ConnectionUser, Dispatc
     this.#poolOf = () => of.transport.poolOf(this.endpoint!)
   }
 
+  override get bytesSent(): number {
+    return this.sent ? (this.#body?.length ?? 0) : 0
+  }
+
+  override get bytesReceived(): number {
+    return this.#read
+  }
+
   // The pool's answers.
 
   assigned(connection: RequestConnection): void {

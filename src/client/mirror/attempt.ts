@@ -4,6 +4,7 @@
  */
 import { Attempt } from '../../core/attempt.ts'
 import { Call, type CallKind, type HashKey } from '../../core/call.ts'
+import type { CallDetails } from '../../core/call-details.ts'
 import type { Timer } from '../../core/clock.ts'
 import { type Outcome, outcome } from '../../core/outcome.ts'
 import { enter, leave } from '../../resilience/execution.ts'
@@ -32,6 +33,14 @@ class MirrorCall extends Call {
 
   override keyOf(source: HashKey): string | undefined {
     return this.#of.keyOf(source)
+  }
+
+  override header(name: string): string | undefined {
+    return this.#of.header(name)
+  }
+
+  override details(decisive: Attempt | undefined): CallDetails {
+    return { ...super.details(decisive), path: this.#of.details(undefined).path }
   }
 }
 

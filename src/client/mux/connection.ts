@@ -13,6 +13,7 @@ import { MUX_DEFAULTS, type MuxSettings } from '../../mux/settings.ts'
 import { GOAWAY, type GoAwayCode, MAX_WINDOW } from '../../mux/wire.ts'
 import { reasonOfRefusal, refusedByServer } from '../../net/identity-refusal.ts'
 import { refusedByAlert } from '../certificate-alert.ts'
+import type { ConnectSpan } from '../connect-span.ts'
 import type { Dial } from '../dial.ts'
 import { retirementOf, type ShownCertificate } from '../peer-end.ts'
 import { PeerWatch } from './peer-watch.ts'
@@ -71,6 +72,10 @@ export class MuxConnection implements SessionEvents {
     this.session = new MuxSession(dial.socket, 'client', settings, clock, this)
     this.#watch = new PeerWatch(this.session, clock)
     dial.reader = this.session
+  }
+
+  get connecting(): ConnectSpan {
+    return this.dial.connecting
   }
 
   /** Calls that it takes besides those that run. None while the peer owes a sign of life. */

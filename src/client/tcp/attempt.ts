@@ -34,6 +34,8 @@ export class TcpAttempt extends ClientAttempt implements ConnectionUser {
       return
     }
     this.sent = true
+    this.connectedAt = clock.now()
+    this.connectMs = connection.connecting.msSince(this.startedAt)
     answerBegins(this.call.stack, this)
     this.commit(Number.POSITIVE_INFINITY)
     this.#proving = clock.startBackgroundTimer(PROVEN_MS, prove, this)
@@ -56,9 +58,28 @@ export class TcpAttempt extends ClientAttempt implements ConnectionUser {
   }
 
   closed(error: Error | undefined, ours: boolean): void {
-    if (this.over) return
+    if (this.over) {
+      this.#ended(error)
+      return
+    }
     const isCancelled = error === undefined && ours
     this.end(isCancelled ? makeOutcome('cancelled', 'cancelled') : makeOutcome('failure', 'connection-lost', error))
+  }
+
+  /** Of a connection that had proven itself. */
+  #ended(error: Error | undefined): void {
+    const { outcome, stack } = this.call
+    if (outcome?.verdict !== 'success') return
+    const end = error === undefined ? SUCCESS : makeOutcome('failure', 'connection-lost', error)
+    stack.telemetry.connectionEnded?.(this, end)
+  }
+
+  override get bytesSent(): number {
+    return this.#connection?.bytesWritten ?? 0
+  }
+
+  override get bytesReceived(): number {
+    return this.#connection?.bytesRead ?? 0
   }
 
   protected connect(): void {

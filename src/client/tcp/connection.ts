@@ -13,6 +13,7 @@ import { type Outcome, outcome } from '../../core/outcome.ts'
 import type { IdentityRefusal } from '../../net/identity-refusal.ts'
 import { readGreeting, TCP_ALPN } from '../../net/tcp-greeting.ts'
 import type { TcpMeter, TcpMetrics } from '../../telemetry/tcp-metrics.ts'
+import type { ConnectSpan } from '../connect-span.ts'
 import { Dial, type DialFailure, type DialOwner, type DialSetup } from '../dial.ts'
 import type { ShownCertificate } from '../peer-end.ts'
 import { refusedOutcome } from './outcome.ts'
@@ -92,6 +93,10 @@ export class TcpConnection implements DialOwner {
 
   get socket(): Socket {
     return this.#dial.socket
+  }
+
+  get connecting(): ConnectSpan {
+    return this.#dial.connecting
   }
 
   /** Hands everything that arrives to `reader`. */

@@ -4,6 +4,7 @@
  */
 import type { IncomingHttpHeaders } from 'node:http2'
 import type { CallKind } from '../../core/call.ts'
+import type { CallDetails } from '../../core/call-details.ts'
 import type { ErrorCode, MeshError } from '../../core/errors.ts'
 import { GRPC_AGENT, GRPC_PUSHBACK, NOT_EXECUTED } from '../../core/headers.ts'
 import { type Outcome, outcome } from '../../core/outcome.ts'
@@ -101,6 +102,12 @@ export class GrpcServerCall extends InterceptedCall implements HandlerOwner {
   header(name: string): string | undefined {
     const value = this.headers[name]
     return Array.isArray(value) ? value.join(', ') : value
+  }
+
+  override details(): CallDetails {
+    const { inner } = this
+    if (!(inner instanceof DirectCall)) return super.details()
+    return { ...super.details(), bytesSent: inner.sent, bytesReceived: inner.received }
   }
 
   protected get answer(): ServedStream {

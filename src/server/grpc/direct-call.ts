@@ -40,6 +40,9 @@ export class DirectCall implements InnerCall, MessageListener, StreamReader {
   readonly #settings: DirectSettings
   readonly #headers: IncomingHttpHeaders
   readonly #reader: MessageReader
+  /** Bytes of messages. */
+  received = 0
+  sent = 0
   #listener: InboundListener | undefined = undefined
   /** Messages for which no read waits yet. */
   #messages = NONE
@@ -95,6 +98,7 @@ export class DirectCall implements InnerCall, MessageListener, StreamReader {
   /** A flag of compression without an encoding is ignored, as grpc-js does. */
   messageArrived(message: Buffer): void {
     if (this.#isOver()) return
+    this.received += message.length
     this.#stream.pause()
     let value: unknown
     try {
@@ -154,6 +158,7 @@ export class DirectCall implements InnerCall, MessageListener, StreamReader {
       this.sendStatus({ code: GRPC_STATUS.RESOURCE_EXHAUSTED, details })
       return
     }
+    this.sent += framed.length - PREFIX_BYTES
     this.sendMetadata()
     this.#stream.write(framed, sent)
   }

@@ -3,7 +3,9 @@
  * observer of its response at once.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type CallDetails, withoutQuery } from '../../core/call-details.ts'
 import { servingFromHere } from '../../core/context.ts'
+import { lengthOf } from '../../core/digits.ts'
 import type { ErrorCode, MeshError } from '../../core/errors.ts'
 import { type Outcome, outcome } from '../../core/outcome.ts'
 import { httpOutcome } from '../../core/status.ts'
@@ -48,8 +50,12 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
   /** The handler has returned a promise. */
   #promised = false
   #expectation: Expectation = 'none'
-  /** Bytes written on the connection when the application took it over. */
+  /** Bytes written and read on the connection when the application took it over. */
   #upgradedAt = 0
+  #readBefore = 0
+  sentBytes: number
+  /** Routers change the URL of the request. */
+  readonly #target: string
   #webSocket: WebSocketClose | undefined = undefined
 
   constructor(
@@ -69,6 +75,8 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
     this.request = request
     this.response = response
     this.#host = host
+    this.#target = request.url ?? ''
+    this.sentBytes = this.stack.telemetry.wantsBytes === true ? 0 : -1
     this.#callerSetDeadline = timeoutMs !== undefined
     this.#fromMesh = scan.fromMesh
     readContext(this, scan)
@@ -105,6 +113,24 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
   header(name: string): string | undefined {
     const value = this.request.headers[name]
     return Array.isArray(value) ? value.join(', ') : value
+  }
+
+  override details(): CallDetails {
+    const { request, response, exchange } = this
+    const details = { ...super.details(), path: withoutQuery(this.#target) }
+    if (this.attempt.status === 101) {
+      const { bytesWritten, bytesRead } = exchange.socket
+      return { ...details, bytesSent: bytesWritten - this.#upgradedAt, bytesReceived: bytesRead - this.#readBefore }
+    }
+    const length = request.headers['content-length']
+    const hasBody = length !== undefined || request.headers['transfer-encoding'] !== undefined
+    const received = exchange.bodyBytes ?? (length === undefined ? -1 : lengthOf(length))
+    const bodiless = request.method === 'HEAD' || response.statusCode === 204 || response.statusCode === 304
+    return {
+      ...details,
+      bytesReceived: !hasBody ? 0 : received < 0 ? undefined : received,
+      bytesSent: bodiless ? 0 : this.sentBytes < 0 || this.verdict !== undefined ? undefined : this.sentBytes,
+    }
   }
 
   protected get answer(): ServerResponse {
@@ -181,6 +207,7 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
     socket.once('close', () => this.finish())
     this.attempt.status = 101
     this.#upgradedAt = socket.bytesWritten
+    this.#readBefore = socket.bytesRead
     bindEmitter(this.request, this)
     guardEmitter(socket, this)
     if (isWebSocket(this.request)) this.#webSocket = new WebSocketClose(socket)

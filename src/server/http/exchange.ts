@@ -17,6 +17,8 @@ export interface Exchange {
   readonly leaveAt: number
   /** Whether the application listens for upgrades now. */
   readonly upgrades: () => boolean
+  /** Bytes of the request's body so far; `undefined`: its carrier does not count them. */
+  readonly bodyBytes?: number | undefined
   /** Ends it at once, with what is still to be sent. Destroying its socket leaves that to go. */
   cutOff(): void
   /** The client can send no other request after this answer. */

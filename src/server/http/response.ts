@@ -3,6 +3,7 @@
  * executed, and a connection that retires answers with `connection: close`.
  */
 import { type IncomingMessage, type OutgoingHttpHeader, type OutgoingHttpHeaders, ServerResponse } from 'node:http'
+import { isUint8Array } from 'node:util/types'
 import type { ErrorCode } from '../../core/errors.ts'
 import { LOAD, NOT_EXECUTED, ORCA } from '../../core/headers.ts'
 import { formatLoad } from '../../core/load-header.ts'
@@ -28,6 +29,8 @@ export interface ResponseObserver extends UserCodeOwner {
   now(): number
   /** Its final head is complete. Returns what is reported with it. */
   headStored(status: number): AnswerLoad | undefined
+  /** Bytes of the body so far; -1: they are not counted. */
+  sentBytes: number
   /** The handler has ended it. */
   handlerEnded(): void
   /** The response has ended or was cut off. */
@@ -84,12 +87,22 @@ function onClose(this: ServerResponse): void {
   ;(this as unknown as Observed)[OBSERVER]!.finish()
 }
 
+/** `chunk` and `encoding`: as the application gave them. */
+function countBody(response: ServerResponse, [chunk, encoding]: readonly unknown[]): void {
+  const observer = (response as unknown as Observed)[OBSERVER]
+  if (observer === undefined || observer.sentBytes < 0) return
+  if (typeof chunk === 'string') observer.sentBytes += Buffer.byteLength(chunk, encoding as BufferEncoding)
+  else if (isUint8Array(chunk)) observer.sentBytes += chunk.byteLength
+}
+
 function writeObserved(this: ServerResponse, ...given: unknown[]): boolean {
+  countBody(this, given)
   const { write } = Object.getPrototypeOf(this) as Observed
   return endsInCallback(given) ? write.apply(this, guardLast(this, ...given)) : write.apply(this, given)
 }
 
 function endObserved(this: ServerResponse, ...given: unknown[]): ServerResponse {
+  countBody(this, given)
   const { end } = Object.getPrototypeOf(this) as Observed
   end.apply(this, endsInCallback(given) ? guardLast(this, ...given) : given)
   ;(this as unknown as Observed)[OBSERVER]?.handlerEnded()

@@ -99,6 +99,10 @@ export class StreamSocket extends AnswerSocket implements Exchange, ServedStream
     return this.#body?.arrived ?? 0
   }
 
+  get bodyBytes(): number {
+    return this.bytesRead
+  }
+
   /** The end of a whole exchange destroys no connection, so that of a stream is not seen either. */
   get destroyed(): boolean {
     return this.#destroyed

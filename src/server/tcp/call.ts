@@ -5,6 +5,7 @@
 import type { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import type { CallKind } from '../../core/call.ts'
+import type { CallDetails } from '../../core/call-details.ts'
 import type { Timer } from '../../core/clock.ts'
 import { type ErrorCode, type MeshError, reasonOf } from '../../core/errors.ts'
 import { type Outcome, outcome, SUCCESS } from '../../core/outcome.ts'
@@ -66,6 +67,11 @@ export class TcpServerCall extends ServedCall implements UserCodeOwner {
   /** Its bytes do not say. */
   protected override get mayBeOfMesh(): boolean {
     return true
+  }
+
+  override details(): CallDetails {
+    if (this.#isOpen) this.#hasMoved()
+    return { ...super.details(), bytesSent: this.#sent, bytesReceived: this.#received }
   }
 
   /** Admits it, and hands the socket to its handler or target. */

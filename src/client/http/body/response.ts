@@ -27,6 +27,8 @@ export class ResponseBody {
   #chunks: Buffer[] | undefined = undefined
   /** The only chunk, as long as there is only one. */
   #chunk: Buffer | undefined = undefined
+  /** Bytes so far. */
+  received = 0
   #bytes = 0
   #ended = false
   #error: unknown = undefined
@@ -78,6 +80,7 @@ export class ResponseBody {
   push(chunk: Buffer): void {
     this.#waiting = undefined
     this.#bytes += chunk.length
+    this.received += chunk.length
     if (this.#chunks !== undefined) this.#chunks.push(chunk)
     else if (this.#chunk === undefined) this.#chunk = chunk
     else {

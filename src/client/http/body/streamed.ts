@@ -39,6 +39,8 @@ export class StreamedBody implements AsyncIterableIterator<Uint8Array | string> 
   writer: BodyWriter | undefined = undefined
   /** Gets everything that is sent. */
   copy: BodyCopy | undefined = undefined
+  /** Bytes read so far. */
+  bytes = 0
   readonly #open: () => BodySource
   readonly #inContext: RunInContext
   #source: BodySource | undefined
@@ -110,7 +112,10 @@ export class StreamedBody implements AsyncIterableIterator<Uint8Array | string> 
     if (result.done === true) {
       this.#stopped = true
       this.copy?.end()
-    } else this.copy?.push(result.value)
+    } else {
+      this.bytes += Buffer.byteLength(result.value)
+      this.copy?.push(result.value)
+    }
     return result.done === true ? { done: true, value: undefined } : result
   }
 

@@ -24,6 +24,14 @@ export class UpgradeAttempt extends HttpAttempt {
     return new UpgradeAttempt(this.call, this.resolve, this.reject, this.driven)
   }
 
+  override get bytesSent(): number {
+    return this.#socket?.sentBytes ?? super.bytesSent
+  }
+
+  override get bytesReceived(): number {
+    return this.#socket?.receivedBytes ?? super.bytesReceived
+  }
+
   override onRequestUpgrade(
     { rawHeaders }: Dispatcher.DispatchController,
     status: number,

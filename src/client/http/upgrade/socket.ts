@@ -34,6 +34,8 @@ export class UpgradedSocket extends Duplex {
   readonly #inContext = AsyncLocalStorage.snapshot()
   /** Why the call failed after the upgrade. */
   failure: unknown = undefined
+  sentBytes = 0
+  receivedBytes = 0
   #goingAway = false
   #goneAway = false
   #abandoned = false
@@ -100,6 +102,7 @@ export class UpgradedSocket extends Duplex {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     this.#sent?.follow(chunk)
+    this.sentBytes += chunk.length
     this.#socket.write(chunk, done)
     this.#closeIfDue()
   }
@@ -111,6 +114,7 @@ export class UpgradedSocket extends Duplex {
     for (let i = 0; i <= last; i++) {
       const { chunk } = chunks[i]!
       this.#sent?.follow(chunk)
+      this.sentBytes += chunk.length
       socket.write(chunk, i === last ? done : undefined)
     }
     socket.uncork()
@@ -175,6 +179,7 @@ export class UpgradedSocket extends Duplex {
 
   #arrived(chunk: Buffer): void {
     this.#heardAt = this.#now()
+    this.receivedBytes += chunk.length
     this.#received?.follow(chunk)
     this.#inContext(() => {
       if (this.push(chunk)) return

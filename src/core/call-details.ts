@@ -1,0 +1,21 @@
+/** What logs show of one call, beside what every call has. Made for calls that are shown. */
+import type { TransportName } from './transport.ts'
+
+export interface CallDetails {
+  /** Without its query. `undefined`: the protocol has none. */
+  readonly path: string | undefined
+  /** HTTP or gRPC status of the answer; `undefined`: there is none. */
+  readonly status: number | undefined
+  readonly transport: TransportName | undefined
+  /** Bytes of bodies or messages, as seen from here; `undefined`: unknown. */
+  readonly bytesSent: number | undefined
+  readonly bytesReceived: number | undefined
+  /** On a server: where the connection comes from. */
+  readonly peerAddress: string | undefined
+}
+
+/** `target` up to its query. */
+export function withoutQuery(target: string): string {
+  const end = target.search(/[?#]/)
+  return end < 0 ? target : target.slice(0, end)
+}

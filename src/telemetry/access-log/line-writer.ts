@@ -1,0 +1,145 @@
+/**
+ * Hands lines to the application's logger, apart from the calls: after the turn in which they
+ * ended, a few milliseconds at a time, in no call's async context. What the logger cannot keep up
+ * with is dropped and counted.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Counter, Metrics } from '../metrics.ts'
+
+/** The attributes of a call by their names. */
+export type AccessLogFields = Readonly<Record<string, string | number | boolean | readonly string[]>>
+
+/** A logger such as one of pino. */
+export interface AccessLogger {
+  info(fields: AccessLogFields, message: string): void
+  /** For calls that failed. */
+  warn(fields: AccessLogFields, message: string): void
+}
+
+/** Takes the lines: a logger, or a function that gets each as JSON, without an end of line. */
+export type AccessLogTarget = AccessLogger | ((line: string) => unknown)
+
+/** A line that waits for the logger. */
+export interface Line {
+  /** Wall clock, ms since 1970. */
+  readonly at: number
+  readonly failed: boolean
+  readonly fields: AccessLogFields
+  /** Runs the logger where the call's span is the active one; `undefined`: it has none. */
+  readonly within: ((work: () => void) => void) | undefined
+}
+
+export const MESSAGE = 'access'
+
+/** About a megabyte of lines. */
+const MOST_WAITING = 1_000
+/** Promises of a function that have not settled. */
+const MOST_UNSETTLED = 1_000
+/** Of one turn of the event loop. */
+const SLICE_MS = 5
+/** For what waits when the mesh closes. */
+const LAST_MS = 1_000
+
+const inNoContext = AsyncLocalStorage.snapshot()
+
+export class LineWriter {
+  readonly #target: AccessLogTarget
+  readonly #written: Counter
+  readonly #dropped: (reason: 'queue-full' | 'logger-failed' | 'closed') => void
+  #waiting: Line[] = []
+  #scheduled = false
+  #unsettled = 0
+  #closed = false
+
+  constructor(target: AccessLogTarget, metrics: Metrics, service: string) {
+    this.#target = target
+    this.#written = metrics
+      .counter('inmesh_access_log_lines_total', 'Lines that the access log gave to the logger.', ['service'])
+      .series(service)
+    const dropped = metrics.counter('inmesh_access_log_dropped_total', 'Lines that were dropped, and why.', [
+      'service',
+      'reason',
+    ])
+    this.#dropped = (reason) => {
+      dropped.series(service, reason).value += 1
+    }
+  }
+
+  /** Whether a line would be dropped, so that making it is in vain. */
+  get full(): boolean {
+    return this.#closed || this.#waiting.length >= MOST_WAITING || this.#unsettled >= MOST_UNSETTLED
+  }
+
+  drop(): void {
+    this.#dropped(this.#closed ? 'closed' : 'queue-full')
+  }
+
+  add(line: Line): void {
+    if (this.full) {
+      this.drop()
+      return
+    }
+    this.#waiting.push(line)
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(writeNext, this)
+  }
+
+  /** Writes what waits, for a second at most. */
+  async close(): Promise<void> {
+    const untilAt = performance.now() + LAST_MS
+    while (this.#waiting.length > 0 && performance.now() < untilAt) await new Promise(setImmediate)
+    this.#closed = true
+    for (const _ of this.#waiting.splice(0)) this.drop()
+  }
+
+  /** @internal */
+  writeSome(): void {
+    const lines = this.#waiting
+    const untilAt = performance.now() + SLICE_MS
+    let written = 0
+    do {
+      this.#write(lines[written]!)
+      written += 1
+    } while (written < lines.length && performance.now() < untilAt)
+    lines.splice(0, written)
+    this.#scheduled = lines.length > 0
+    if (this.#scheduled) setImmediate(writeNext, this)
+  }
+
+  #write(line: Line): void {
+    try {
+      if (line.within === undefined) this.#log(line)
+      else line.within(() => this.#log(line))
+      this.#written.value += 1
+    } catch {
+      this.#dropped('logger-failed')
+    }
+  }
+
+  #log({ at, failed, fields }: Line): void {
+    const target = this.#target
+    if (typeof target !== 'function') {
+      if (failed) target.warn(fields, MESSAGE)
+      else target.info(fields, MESSAGE)
+      return
+    }
+    const level = failed ? 'warn' : 'info'
+    const returned = target(JSON.stringify({ time: at, level, msg: MESSAGE, ...fields }))
+    if (typeof (returned as PromiseLike<unknown> | undefined)?.then !== 'function') return
+    this.#unsettled += 1
+    Promise.resolve(returned).then(
+      () => {
+        this.#unsettled -= 1
+      },
+      () => {
+        this.#unsettled -= 1
+        this.#dropped('logger-failed')
+      },
+    )
+  }
+}
+
+function writeNext(writer: LineWriter): void {
+  inNoContext(() => writer.writeSome())
+}
