@@ -22,6 +22,8 @@ export interface ClientJob {
   readonly traffic?: boolean
   /** Share of calls that are recorded by an OpenTelemetry SDK; without it there is no SDK. */
   readonly recorded?: number
+  /** Share of calls that have a line in the access log; without it there is no logger. */
+  readonly logged?: number
 }
 
 type Call = (apart: boolean) => Promise<unknown>
@@ -204,6 +206,7 @@ async function joined() {
   const { joinMesh } = await import('inmesh')
   return joinMesh({
     service: 'checkout',
+    ...(job.logged !== undefined && { accessLog: { log: await logger(), sample: job.logged } }),
     ...(job.transport !== undefined && { transport: job.transport }),
     ...(job.traffic !== undefined && { traffic: job.traffic }),
     registry: job.registry!,
@@ -211,6 +214,11 @@ async function joined() {
     handleSignals: false,
     joinTimeout: '30s',
   })
+}
+
+async function logger() {
+  const [{ pino }, { devNull }] = await Promise.all([import('pino'), import('node:os')])
+  return pino(pino.destination({ dest: devNull, sync: false }))
 }
 
 /** Runs work inside the handler of a request to ourselves. */

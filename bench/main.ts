@@ -2,6 +2,7 @@
  * Runs all benchmarks in turn: `npm run bench -- [--quick] [--json] [--transport
  * auto|http1]`. Each file also runs by itself, after `npm run build`.
  */
+import { accessLog } from './access-log.ts'
 import { endpoints } from './endpoints.ts'
 import { runQuestions } from './harness.ts'
 import { herd } from './herd.ts'
@@ -27,7 +28,7 @@ await runQuestions([
   httpSpread,
   httpPair,
   httpServer,
-  ...(quick ? [] : [spans, loadReports]),
+  ...(quick ? [] : [spans, accessLog, loadReports]),
   policies,
   picks,
   routes,

@@ -8,10 +8,13 @@ import { formatDuration } from '../src/options/duration.ts'
 import { BULKHEAD } from '../src/resilience/guard/bulkhead.ts'
 import { RATE_LIMIT } from '../src/resilience/limits/rate-limit.ts'
 import { SERVICE } from '../src/resilience/settings.ts'
+import { ACCESS_LOG } from '../src/telemetry/access-log/settings.ts'
 
 const ROOT = new URL('../', import.meta.url)
-const SOURCES = new URL('src/resilience/', ROOT)
+const SOURCES = ['src/resilience/', 'src/telemetry/access-log/'].map((folder) => new URL(folder, ROOT))
 export const PAGES = new URL('docs/policies/', ROOT)
+/** Pages with tables that are none of policies. */
+const OTHER_PAGES = ['../access-log.md']
 
 /** A table stands between two comments; the first names its options, nested ones included. */
 const TABLE = /(<!-- options: ([\w., ]+) -->\n)[\s\S]*?(<!-- end of options -->)/g
@@ -30,7 +33,7 @@ export interface DocumentedOption {
   readonly parts: readonly DocumentedOption[]
 }
 
-/** All options of services, and those that only functions have. */
+/** All options of services, of the access log, and those that only functions have. */
 export function documentedOptions(): readonly DocumentedOption[] {
   const definitions = new Definitions()
   const group = (path: string, constant: string, schema: Schema): DocumentedOption => {
@@ -38,25 +41,28 @@ export function documentedOptions(): readonly DocumentedOption[] {
   }
   return [
     ...definitions.optionsOf('SERVICE', SERVICE.schema, ''),
+    group('accessLog', 'ACCESS_LOG', ACCESS_LOG.schema),
     group('rateLimit', 'RATE_LIMIT', RATE_LIMIT.schema),
     // The last kind of value: before it are a number and a name.
     group('bulkhead', 'BULKHEAD', (BULKHEAD.schema.anyOf as Schema[]).at(-1)),
   ]
 }
 
-/** The constants of `src/resilience` by name, to find the object that documents an option. */
+/** The constants of the sources by name, to find the object that documents an option. */
 class Definitions {
   /** Of all files; names such as `definition` occur in several. */
   readonly #constants = new Map<string, { readonly value: ts.Expression; readonly file: ts.SourceFile }[]>()
 
   constructor() {
-    for (const name of readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })) {
-      if (name.endsWith('.ts')) this.#read(name)
+    for (const folder of SOURCES) {
+      for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
+        if (name.endsWith('.ts')) this.#read(name, folder)
+      }
     }
   }
 
-  #read(name: string): void {
-    const text = readFileSync(new URL(name, SOURCES), 'utf8')
+  #read(name: string, folder: URL): void {
+    const text = readFileSync(new URL(name, folder), 'utf8')
     const file = ts.createSourceFile(name, text, ts.ScriptTarget.Latest, true)
     for (const statement of file.statements) {
       if (!ts.isVariableStatement(statement)) continue
@@ -223,9 +229,9 @@ export function flat(options: readonly DocumentedOption[]): readonly DocumentedO
   return options.flatMap((option) => [option, ...flat(option.parts)])
 }
 
-/** The pages of {@link PAGES}, without their pictures. */
+/** The pages of {@link PAGES}, without their pictures, and the others with tables. */
 export function pageNames(): string[] {
-  return readdirSync(PAGES).filter((name) => name.endsWith('.md'))
+  return [...readdirSync(PAGES).filter((name) => name.endsWith('.md')), ...OTHER_PAGES]
 }
 
 if (process.argv.includes('--write')) {

@@ -65,6 +65,7 @@ describe('the pages of the policies', () => {
 
   it('are all in the index', () => {
     const linked = [...read('README.md').matchAll(/^\| \[[^\]]+\]\(([\w-]+\.md)\)/gm)].map(([, page]) => page!)
-    expect(linked.toSorted()).toEqual(pages.toSorted())
+    const policies = pages.filter((page) => !page.startsWith('../'))
+    expect(linked.toSorted()).toEqual(policies.toSorted())
   })
 })

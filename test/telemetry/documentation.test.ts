@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { systemClock } from '../../src/core/clock.ts'
+import { LineWriter } from '../../src/telemetry/access-log/line-writer.ts'
 import { createTelemetry } from '../../src/telemetry/call-telemetry.ts'
 import { EventMetrics } from '../../src/telemetry/event-metrics.ts'
 import { channelName, EVENT_NAMES, Events } from '../../src/telemetry/events.ts'
@@ -19,6 +20,7 @@ it('documents every metric with its kind, and none that is not there', () => {
   const metrics = new Metrics()
   for (const side of ['client', 'server'] as const) createTelemetry({ side, service, metrics, clock: systemClock })
   for (const side of ['client', 'server'] as const) new TcpMetrics(metrics, side, service)
+  new LineWriter(() => {}, metrics, service)
   new EventMetrics(service, metrics, new Events(service, systemClock, metrics))
   registerMeshGauges(metrics, {
     service,

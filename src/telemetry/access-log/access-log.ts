@@ -116,8 +116,9 @@ export class LoggedCalls {
   }
 
   /** Why it gets a line; `undefined`: it gets none. */
-  #reason(rule: LogRule, call: Call, { verdict }: Outcome, endedAt: number): Logged | undefined {
-    if (verdict !== 'success') return verdict === 'cancelled' ? 'cancelled' : 'failure'
+  #reason(rule: LogRule, call: Call, { verdict, code }: Outcome, endedAt: number): Logged | undefined {
+    // Out of time is a failure for the caller, whether or not the peer is to blame.
+    if (verdict !== 'success') return verdict === 'cancelled' && code === 'cancelled' ? 'cancelled' : 'failure'
     if (!call.kind.streaming && endedAt - call.startedAt >= rule.slowMs) return 'slow'
     return this.#drawn(rule.sample, call) ? 'sample' : undefined
   }

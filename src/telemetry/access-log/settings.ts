@@ -4,17 +4,7 @@
  */
 import { TOKEN } from '../../core/headers.ts'
 import { convert, either } from '../../options/composed-fields.ts'
-import {
-  exactly,
-  type Field,
-  flag,
-  instance,
-  list,
-  oneOf,
-  optional,
-  text,
-  withDefault,
-} from '../../options/fields.ts'
+import { exactly, type Field, flag, instance, list, oneOf, optional, text, withDefault } from '../../options/fields.ts'
 import { duration, share } from '../../options/quantities.ts'
 import { definePolicy, type OptionsOf, type PolicyDefinition, type SettingsOf } from '../../resilience/define-policy.ts'
 import { isSecretHeader } from '../redact.ts'
@@ -38,7 +28,7 @@ const definition = definePolicy('accessLog', {
   slowerThan: optional(duration({ min: 1, max: LONGEST_SLOW_MS })),
   /** Headers, or gRPC metadata, of requests to show. @defaultValue none */
   headers: optional(list(headerName, { max: MOST_HEADERS })),
-  /** `client`: calls; `server`: served requests. @defaultValue `client`, `server` */
+  /** Lines of calls, of served requests, or of both. @defaultValue both */
   sides: optional(list(oneOf(LOGGED_SIDES), { min: 1, max: LOGGED_SIDES.length })),
 })
 /** What is logged of the calls to a service, and of the requests that it serves. */

@@ -3,11 +3,7 @@ import { Call, type CallKind } from '../../../src/core/call.ts'
 import { type Outcome, outcome, SUCCESS } from '../../../src/core/outcome.ts'
 import { OptionsError } from '../../../src/options/fields.ts'
 import { AccessLog } from '../../../src/telemetry/access-log/access-log.ts'
-import {
-  ACCESS_LOG,
-  ACCESS_LOG_OPTION,
-  type AccessLogOptions,
-} from '../../../src/telemetry/access-log/settings.ts'
+import { ACCESS_LOG, ACCESS_LOG_OPTION, type AccessLogOptions } from '../../../src/telemetry/access-log/settings.ts'
 import { Metrics } from '../../../src/telemetry/metrics.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
 
@@ -50,7 +46,10 @@ it('logs the given share of the rest', async () => {
 
 it('chooses by the trace, so that two processes choose alike', async () => {
   const [one, other] = [setUp({ sample: 0.5 }), setUp({ sample: 0.5 })]
-  const ids = Array.from({ length: 64 }, (_, i) => `${'0'.repeat(24)}${((i * 67_108_864 + 5) >>> 0).toString(16).padStart(8, '0')}`)
+  const ids = Array.from(
+    { length: 64 },
+    (_, i) => `${'0'.repeat(24)}${((i * 67_108_864 + 5) >>> 0).toString(16).padStart(8, '0')}`,
+  )
   for (const traceId of ids) for (const { end } of [one, other]) end(SUCCESS, { traceId })
   await Promise.all([one.log.close(), other.log.close()])
   const traces = one.lines.map((line) => line.trace_id)
