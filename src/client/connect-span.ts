@@ -1,5 +1,7 @@
 /** When a connection was being established, for the attempts that waited for it. */
-export class ConnectSpan {
+import type { Connecting } from '../core/attempt.ts'
+
+export class ConnectSpan implements Connecting {
   readonly #beganAt: number
   #readyAt = 0
 
@@ -12,7 +14,6 @@ export class ConnectSpan {
     this.#readyAt = now
   }
 
-  /** How much of it, in ms, an attempt has waited that began at `since`. */
   msSince(since: number): number {
     return this.#readyAt <= since ? 0 : this.#readyAt - Math.max(since, this.#beganAt)
   }

@@ -5,6 +5,12 @@ import type { LoadReport } from './load-report.ts'
 import type { TraceContext } from './trace-context.ts'
 import type { TransportName } from './transport.ts'
 
+/** The time in which a connection was being established. */
+export interface Connecting {
+  /** How much of it, in ms, an attempt has waited that began at `since`. */
+  msSince(since: number): number
+}
+
 export class Attempt implements InFlight {
   readonly call: Call
   /** 0 for the first. Set by the execution. */
@@ -36,8 +42,8 @@ export class Attempt implements InFlight {
   begun = false
   /** When it got its connection; 0: it has none. Set by the transport, for observers. */
   connectedAt = 0
-  /** How long it waited until that connection was established, in ms. Set with `connectedAt`. */
-  connectMs = 0
+  /** How that connection was established. Set with `connectedAt`. */
+  connecting: Connecting | undefined = undefined
   /**
    * Time in ms that the peer has waited for our side: for the caller's bytes, a reader or our event
    * loop. Kept by the transport.

@@ -204,8 +204,8 @@ export class Call {
   }
 
   /**
-   * For logs, when the call has ended. `decisive`: the attempt that ended it. Overridden where calls
-   * are requests or connections.
+   * For logs, when the call has ended. `decisive`: the attempt that ended it. Overridden where
+   * calls are requests or connections.
    */
   details(decisive: Attempt | undefined): CallDetails {
     return {

@@ -58,8 +58,8 @@ export const POLICY_DOCUMENT = fields({
   ...SERVICE.shape,
   ...ROUTING_FIELDS,
   allow: optional(INTENTIONS),
-  defaultIntention: optional(oneOf(['allow', 'deny'])),
   accessLog: optional(DOCUMENT_ACCESS_LOG),
+  defaultIntention: optional(oneOf(['allow', 'deny'])),
 })
 
 /** Keys that the document of `mesh` cannot have. */

@@ -40,6 +40,7 @@ const FULL: PolicyDocument = {
     { from: 'audit', grpc: ['shop.Inventory/*', 'shop.Inventory/Get', 'Inventory/Get'] },
     { from: '*', paths: ['/healthz'] },
   ],
+  accessLog: { sample: '5%', slowerThan: '1s', headers: ['x-request-id'], sides: ['client', 'server'] },
 }
 
 function mistakes(change: object): string[] {

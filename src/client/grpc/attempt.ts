@@ -91,7 +91,7 @@ export class GrpcAttempt extends ClientAttempt implements GrpcConnectionUser, St
     const metadata = this.#authorized ?? call.metadata
     const now = this.launching ? this.startedAt : call.stack.clock.now()
     this.connectedAt = now
-    this.connectMs = connection.connecting.msSince(this.startedAt)
+    this.connecting = connection.connecting
     let inner: CarriedCall
     try {
       inner = connection.begin({ path, authority, metadata, attempt: this, deadlineAt, now }, this)

@@ -98,7 +98,7 @@ export class HttpAttempt
     this.#connection = connection
     this.transport = connection.transport
     this.connectedAt = now
-    this.connectMs = connection.connecting.msSince(this.startedAt)
+    this.connecting = connection.connecting
     let content = request.body?.content
     if (content instanceof RepeatableBody) {
       content.onOutgrown = () => this.#outgrown()

@@ -35,7 +35,7 @@ export class TcpAttempt extends ClientAttempt implements ConnectionUser {
     }
     this.sent = true
     this.connectedAt = clock.now()
-    this.connectMs = connection.connecting.msSince(this.startedAt)
+    this.connecting = connection.connecting
     answerBegins(this.call.stack, this)
     this.commit(Number.POSITIVE_INFINITY)
     this.#proving = clock.startBackgroundTimer(PROVEN_MS, prove, this)

@@ -100,7 +100,8 @@ function addAttempts(fields: Fields, call: Call, decisive: Attempt | undefined):
 function addTimes(fields: Fields, { side, call, decisive, endedAt }: EndedCall): void {
   fields['inmesh.duration_ms'] = rounded(endedAt - call.startedAt)
   if (side === 'server' || decisive === undefined || decisive.connectedAt === 0) return
-  const { startedAt, connectedAt, connectMs } = decisive
+  const { startedAt, connectedAt, connecting } = decisive
+  const connectMs = connecting?.msSince(startedAt) ?? 0
   fields['inmesh.queue_ms'] = rounded(connectedAt - startedAt - connectMs)
   fields['inmesh.connect_ms'] = rounded(connectMs)
 }
