@@ -14,8 +14,9 @@ export interface CallDetails {
   readonly peerAddress: string | undefined
 }
 
-/** `target` up to its query. */
-export function withoutQuery(target: string): string {
+/** The path of a request's target, without its query; some clients send a whole URL. */
+export function pathOf(target: string): string {
   const end = target.search(/[?#]/)
-  return end < 0 ? target : target.slice(0, end)
+  const path = end < 0 ? target : target.slice(0, end)
+  return path.startsWith('/') ? path : path.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/]*/i, '') || '/'
 }

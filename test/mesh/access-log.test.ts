@@ -84,6 +84,32 @@ describe('a call over HTTP', () => {
     }
   })
 
+  it('counts what streams over HTTP/1.1, and no body where there is none', async () => {
+    await testMesh.serve(
+      'inventory',
+      async (req, res) => {
+        await text(req)
+        res.write('ab')
+        res.write(Buffer.from('cd'))
+        res.end('€')
+      },
+      { member: { ...everything(server), transport: 'http1' } },
+    )
+    const checkout = await testMesh.join('checkout', { ...everything(client), transport: 'http1' })
+    const http = checkout.http('inventory')
+    await (await http.post('/streamed', ReadableStream.from(['x', 'yz'].map((part) => Buffer.from(part))))).text()
+    await (await http.head('/head')).text()
+    const version = { 'network.protocol.name': 'http', 'network.protocol.version': '1.1' }
+    expect(await client.of('client', 2)).toMatchObject([
+      { ...version, 'url.path': '/streamed', 'inmesh.bytes_sent': 3, 'inmesh.bytes_received': 7 },
+      { ...version, 'url.path': '/head', 'inmesh.bytes_sent': 0, 'inmesh.bytes_received': 0 },
+    ])
+    const [streamed, head] = await server.of('server', 2)
+    expect(streamed).toMatchObject({ ...version, 'inmesh.bytes_sent': 7 })
+    expect(streamed).not.toHaveProperty(['inmesh.bytes_received'])
+    expect(head).toMatchObject({ 'inmesh.bytes_sent': 0, 'inmesh.bytes_received': 0 })
+  })
+
   it('has one line, also if it was tried several times, with the flag of what failed it', async () => {
     const inventory = await testMesh.serve('inventory', (_req, res) => res.end(), {
       member: { accessLog: { log: server.logger, sample: 0 } },

@@ -4,7 +4,7 @@
  */
 import type { Attempt } from '../../core/attempt.ts'
 import type { Call, HashKey } from '../../core/call.ts'
-import { type CallDetails, withoutQuery } from '../../core/call-details.ts'
+import { type CallDetails, pathOf } from '../../core/call-details.ts'
 import type { Endpoint } from '../../core/endpoint.ts'
 import type { MeshError } from '../../core/errors.ts'
 import type { Outcome } from '../../core/outcome.ts'
@@ -222,7 +222,7 @@ export class HttpCall<R = unknown> extends ClientCall {
 
   /** Its path is that of the caller, before a route rewrites it. */
   override details(decisive: Attempt | undefined): CallDetails {
-    const path = withoutQuery((this.request.original ?? this.request).path)
+    const path = pathOf((this.request.original ?? this.request).path)
     const details = super.details(decisive)
     return { ...details, path, status: this.#localStatus ?? details.status }
   }

@@ -3,7 +3,7 @@
  * observer of its response at once.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type CallDetails, withoutQuery } from '../../core/call-details.ts'
+import { type CallDetails, pathOf } from '../../core/call-details.ts'
 import { servingFromHere } from '../../core/context.ts'
 import { lengthOf } from '../../core/digits.ts'
 import type { ErrorCode, MeshError } from '../../core/errors.ts'
@@ -117,7 +117,7 @@ export class HttpServerCall extends ServedCall implements ResponseObserver {
 
   override details(): CallDetails {
     const { request, response, exchange } = this
-    const details = { ...super.details(), path: withoutQuery(this.#target) }
+    const details = { ...super.details(), path: pathOf(this.#target) }
     if (this.attempt.status === 101) {
       const { bytesWritten, bytesRead } = exchange.socket
       return { ...details, bytesSent: bytesWritten - this.#upgradedAt, bytesReceived: bytesRead - this.#readBefore }
