@@ -25,6 +25,11 @@ import { addSimulateCommand } from './simulate-command.ts'
 import { addStatusCommand } from './status-command.ts'
 import { type CliContext, Terminal } from './terminal.ts'
 import { addTokenCommands } from './token-commands.ts'
+import { addEdgesCommand } from './traffic/edges-command.ts'
+import { addGraphCommand } from './traffic/graph-command.ts'
+import { addRoutesCommand } from './traffic/routes-command.ts'
+import { addStatCommand } from './traffic/stat-command.ts'
+import { addTopCommand } from './traffic/top-command.ts'
 import { addWeightCommands } from './weight-commands.ts'
 
 const EXIT_CODES = `
@@ -59,6 +64,11 @@ export function buildProgram(surroundings: CliContext): Command {
   addWeightCommands(program, surroundings)
   addExplainCommand(program, surroundings)
   addInventoryCommands(program, surroundings)
+  addTopCommand(program, surroundings)
+  addStatCommand(program, surroundings)
+  addEdgesCommand(program, surroundings)
+  addRoutesCommand(program, surroundings)
+  addGraphCommand(program, surroundings)
   addReleaseCommand(program, surroundings)
   addDenyCommands(program, surroundings)
   addStatusCommand(program, surroundings)

@@ -71,8 +71,9 @@ export class RegistryApi {
     this.#address = { ...address, token }
   }
 
-  get<T>(path: string): Promise<T> {
-    return this.call('GET', path)
+  /** `signal` gives up. */
+  get<T>(path: string, signal?: AbortSignal): Promise<T> {
+    return this.#call('GET', path, undefined, {}, signal)
   }
 
   get url(): string {
@@ -83,9 +84,19 @@ export class RegistryApi {
    * @throws Failure with exit code 3 if there is no answer
    * @throws RegistryRefusal if the answer is an error
    */
-  async call<T>(method: ApiMethod, path: string, body?: unknown, ifVersion?: number): Promise<T> {
+  call<T>(method: ApiMethod, path: string, body?: unknown, ifVersion?: number): Promise<T> {
+    return this.#call(method, path, body, preconditionOf(ifVersion))
+  }
+
+  async #call<T>(
+    method: ApiMethod,
+    path: string,
+    body: unknown,
+    precondition: Readonly<Record<string, string>>,
+    given?: AbortSignal,
+  ): Promise<T> {
     const { url } = this.#address
-    const { status, text } = await send(this.#address, method, path, body, preconditionOf(ifVersion))
+    const { status, text } = await send(this.#address, method, path, body, precondition, given)
     const answer = parse(text)
     if (status >= 200 && status < 300) {
       if (typeof answer !== 'object' || answer === null) throw unreadable(url)
@@ -136,15 +147,17 @@ async function send(
   path: string,
   body: unknown,
   precondition: Readonly<Record<string, string>> = {},
+  given?: AbortSignal,
 ): Promise<{ status: number; text: string }> {
-  const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS)
+  const late = AbortSignal.timeout(REQUEST_TIMEOUT_MS)
+  const signal = given === undefined ? late : AbortSignal.any([late, given])
   const { url } = address
   try {
     const response = await open(address, method, path, { body, precondition, signal })
     return { status: response.statusCode ?? 0, text: await textOf(response) }
   } catch (error) {
     if (error instanceof Failure && !signal.aborted) throw error
-    throw unreachable(url, signal.aborted ? NO_ANSWER : reasonOf(error))
+    throw unreachable(url, late.aborted ? NO_ANSWER : reasonOf(error))
   }
 }
 

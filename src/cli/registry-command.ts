@@ -7,6 +7,7 @@ import { defaultDataDirectory } from './data-directory.ts'
 import { withExample } from './examples.ts'
 import { invalidUsage } from './failure.ts'
 import { numeric } from './flag-values.ts'
+import { untilSignal } from './signals.ts'
 import { STORE_FLAGS, type StoreFlags, storeFrom, withStore } from './store-flags.ts'
 import { type CliContext, Terminal } from './terminal.ts'
 
@@ -81,7 +82,7 @@ export function addRegistryCommand(program: Command, surroundings: CliContext): 
 
 async function runRegistry(flags: RegistryFlags, surroundings: CliContext): Promise<void> {
   const terminal = new Terminal(surroundings, flags.json === true)
-  const stopped = untilTold()
+  const stopped = untilSignal()
   const registry = await start(optionsFrom(flags, surroundings)).catch((error: unknown) => {
     stopped.forget()
     throw error
@@ -139,20 +140,4 @@ async function start(options: RegistryOptions): Promise<Registry> {
     })
     throw invalidUsage(messages.join('; '))
   }
-}
-
-/**
- * Resolves at the first SIGTERM or SIGINT; the second ends the process at once, as the shell would
- * report it.
- */
-function untilTold(): { readonly signal: Promise<void>; forget(): void } {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  let told = false
-  const onSignal = (_name: string, number: number): void => {
-    if (told) process.exit(128 + number)
-    told = true
-    resolve()
-  }
-  process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
-  return { signal: promise, forget: () => process.off('SIGTERM', onSignal).off('SIGINT', onSignal) }
 }

@@ -7,13 +7,28 @@ import { type Failure, formatLocated, type LocatedIssue } from './failure.ts'
 export interface Output {
   write(text: string): unknown
   readonly isTTY?: boolean | undefined
+  /** Of a terminal. */
+  readonly columns?: number | undefined
+  readonly rows?: number | undefined
+  on?(event: 'resize' | 'error', listener: (error?: Error) => void): unknown
+  off?(event: 'resize' | 'error', listener: (error?: Error) => void): unknown
+}
+
+/** A terminal's input also gives keys. */
+export interface Input extends AsyncIterable<Uint8Array | string> {
+  readonly isTTY?: boolean | undefined
+  setRawMode?(isRaw: boolean): unknown
+  on?(event: 'data', listener: (keys: Uint8Array | string) => void): unknown
+  off?(event: 'data', listener: (keys: Uint8Array | string) => void): unknown
+  resume?(): unknown
+  pause?(): unknown
 }
 
 /** The process as a command sees it; tests pass their own. */
 export interface CliContext {
   readonly stdout: Output
   readonly stderr: Output
-  readonly stdin: AsyncIterable<Uint8Array | string>
+  readonly stdin: Input
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
@@ -57,6 +72,18 @@ export class Terminal {
     const { stdout } = this.#surroundings
     if (this.json) stdout.write(jsonLine(value))
     else for (const line of lines()) stdout.write(`${line}\n`)
+  }
+
+  /** With `--json` each value on its line, otherwise `lines`. */
+  records(values: Iterable<unknown>, lines: () => readonly string[]): void {
+    const { stdout } = this.#surroundings
+    stdout.write(
+      this.json
+        ? Array.from(values, jsonLine).join('')
+        : lines()
+            .map((line) => `${line}\n`)
+            .join(''),
+    )
   }
 
   /** A remark beside the result. Silent with `--json`. */

@@ -26,7 +26,7 @@ import { applyPolicies, putPolicy, ROLLBACK } from './policies.ts'
 import { readPrecondition } from './precondition.ts'
 import { readJson, sendJson, sendText } from './request.ts'
 import { createToken } from './tokens.ts'
-import { sendEvents, sendGraph, sendInstances, sendRoutes, sendSeries, streamGraph } from './traffic.ts'
+import { sendEvents, sendGraph, sendInstances, sendRoutes, sendSeries, sendServices, streamGraph } from './traffic.ts'
 import { answerRegistry } from './traffic-local.ts'
 import { splitService, switchService } from './weights.ts'
 
@@ -151,6 +151,7 @@ export const ROUTES: readonly ApiRoute[] = [
   route('POST', '/v1/ca/csr', 'admin', requestIntermediate),
   route('POST', '/v1/ca/import', 'admin', importIntermediate),
   route('GET', '/v1/traffic/graph', 'operator', sendGraph),
+  route('GET', '/v1/traffic/services', 'operator', sendServices),
   route('GET', '/v1/traffic/series', 'operator', sendSeries),
   route('GET', '/v1/traffic/routes', 'operator', sendRoutes),
   route('GET', '/v1/traffic/instances', 'operator', sendInstances),

@@ -29,6 +29,11 @@ export async function sendGraph(context: ApiContext, { response, query }: ApiReq
   sendJson(response, 200, await trafficOf(context).graph({ windowMs: window, at, isLocal: local === '1' }))
 }
 
+export async function sendServices(context: ApiContext, { response, query }: ApiRequest): Promise<void> {
+  const { window, at, local } = readQuery(GRAPH_QUERY, query)
+  sendJson(response, 200, await trafficOf(context).services({ windowMs: window, at, isLocal: local === '1' }))
+}
+
 export function streamGraph(context: ApiContext, { response, query, caller }: ApiRequest): void {
   const { window } = readQuery(STREAM_QUERY, query)
   trafficOf(context).streams.open(response, caller.name, window)

@@ -6,6 +6,7 @@ import type { RegistryState } from '../state.ts'
 import { type Asked, TrafficQuestions, type WindowQuestion } from './ask.ts'
 import { GRAPH_PARTS, type Graph, type GraphState, graphOf } from './graph.ts'
 import { InstanceEvents } from './instance-events.ts'
+import { type ServicesAnswer, servicesOf } from './services.ts'
 import { SLOT_MS } from './slots.ts'
 import { GraphStreams } from './streams.ts'
 import { Traffic, type TrafficHost } from './traffic.ts'
@@ -71,11 +72,21 @@ export class MeshTraffic {
   }
 
   async graph(window: AskedWindow): Promise<Graph> {
+    return (await this.#askGraph(window)).graph
+  }
+
+  async services(window: AskedWindow): Promise<ServicesAnswer> {
+    const { asked, graph } = await this.#askGraph(window)
+    return servicesOf(asked, graph, window.windowMs)
+  }
+
+  async #askGraph(window: AskedWindow): Promise<{ readonly asked: Asked; readonly graph: Graph }> {
     const { windowMs, isLocal } = window
     const { end, isLive } = await this.endOf(window)
     const asked = await this.ask({ windowMs, stepMs: windowMs, by: GRAPH_PARTS }, end, isLocal)
     const { state, leases } = this.#parts
-    return graphOf(asked, { at: this.traffic.wallOf(end), windowMs, isLive }, { services: state.services, leases })
+    const shown = { at: this.traffic.wallOf(end), windowMs, isLive }
+    return { asked, graph: graphOf(asked, shown, { services: state.services, leases }) }
   }
 
   close(): void {

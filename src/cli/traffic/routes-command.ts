@@ -1,0 +1,93 @@
+/** `inmesh routes`: the calls of services by route, with the weights as wanted and as served. */
+import type { Command } from 'commander'
+import { serviceName } from '../../options/names.ts'
+import type { Graph } from '../../registry/traffic/graph.ts'
+import type { RouteFigures, RoutesAnswer } from '../../registry/traffic/routes.ts'
+import { connect } from '../connection.ts'
+import { withExample } from '../examples.ts'
+import { parsed } from '../flag-values.ts'
+import type { RegistryApi } from '../registry-api.ts'
+import type { CliContext } from '../terminal.ts'
+import { askTraffic, type TrafficFlags, windowOf, withWindow } from './ask.ts'
+import { type Column, tableOf } from './columns.ts'
+import { gapsOf, windowRecord } from './coverage-text.ts'
+import { figure, percent, shares } from './figures.ts'
+
+interface Row extends RouteFigures {
+  readonly service: string
+  /** As the document has them. */
+  readonly wanted: Readonly<Record<string, number>> | null
+}
+
+const COLUMNS: readonly Column<Row>[] = [
+  { title: 'SERVICE', text: ({ service }) => service },
+  { title: 'ROUTE', text: ({ route }) => route || '(none)' },
+  { title: 'PROTOCOL', text: ({ protocol }) => protocol || '-' },
+  { title: 'METHOD', text: ({ method }) => method || '-' },
+  { title: 'CALLS/S', text: ({ perSecond }) => figure(perSecond), isFigure: true },
+  { title: 'SUCCESS %', text: ({ success }) => percent(success), isFigure: true },
+  { title: 'P50 MS', text: ({ p50 }) => figure(p50), isFigure: true },
+  { title: 'P99 MS', text: ({ p99 }) => figure(p99), isFigure: true },
+  { title: 'GAP %', text: ({ gap }) => percent(gap), isFigure: true },
+  { title: 'WANTED', text: ({ wanted }) => shares(wanted) },
+  { title: 'VERSIONS', text: ({ versions }) => shares(versions) },
+  { title: 'CALLERS', text: ({ callers }) => callers.join(', ') || '-' },
+]
+
+export function addRoutesCommand(program: Command, surroundings: CliContext): void {
+  const command = withWindow(
+    program
+      .command('routes')
+      .description('List the calls of a service by route, or of all services.')
+      .argument('[service]', 'only this service', parsed(serviceName())),
+  )
+  withExample(command, 'inmesh routes inventory', 'inmesh routes --window 10m --json')
+  command.action(async (service: string | undefined, flags: TrafficFlags) => {
+    const { api, terminal } = await connect(surroundings, flags)
+    const graph = await askTraffic<Graph>(api, 'graph', windowOf(flags))
+    const names = service === undefined ? calledIn(graph) : [service]
+    const rows: Row[] = []
+    const left: string[] = []
+    for (const name of names) {
+      const answer = await routesOf(api, name, flags)
+      rows.push(...rowsOf(answer))
+      if (answer.left > 0) left.push(`${name}: ${answer.left} kinds of calls more`)
+    }
+    terminal.records([windowRecord(graph), ...rows.map((row) => ({ type: 'route', ...row }))], () =>
+      rows.length === 0 ? ['no calls'] : tableOf(COLUMNS, rows),
+    )
+    for (const remark of [...left, ...gapsOf(graph, flags.window)]) terminal.note(remark)
+  })
+}
+
+function calledIn({ edges }: Graph): string[] {
+  return [...new Set(edges.map(({ to }) => to))].sort()
+}
+
+function routesOf(api: RegistryApi, service: string, flags: TrafficFlags): Promise<RoutesAnswer> {
+  return askTraffic<RoutesAnswer>(api, 'routes', { ...windowOf(flags), service })
+}
+
+function rowsOf({ service, routes, document }: RoutesAnswer): Row[] {
+  return routes.map((route) => ({ service, ...route, wanted: wantedOf(document?.routes, route.route) }))
+}
+
+/** The shares of a route's targets; `null`: it has no split, or is not the document's. */
+function wantedOf(routes: unknown, name: string): Readonly<Record<string, number>> | null {
+  const written = Array.isArray(routes) ? (routes as readonly unknown[]) : []
+  const found = written.find((one) => (one as { name?: unknown } | null)?.name === name) as
+    | { readonly split?: readonly { readonly to?: unknown; readonly weight?: unknown }[] }
+    | undefined
+  if (!Array.isArray(found?.split)) return null
+  const weights = found.split.map(({ to, weight }) => [nameOf(to), Number(weight) || 0] as const)
+  const all = weights.reduce((sum, [, weight]) => sum + weight, 0)
+  return all === 0 ? null : Object.fromEntries(weights.map(([to, weight]) => [to, weight / all]))
+}
+
+/** `green`, or `service:inventory-eu` as `inmesh split` writes it. */
+function nameOf(to: unknown): string {
+  if (typeof to === 'string') return to
+  const { service, subset } = (to ?? {}) as { service?: unknown; subset?: unknown }
+  if (typeof service !== 'string') return String(subset ?? '-')
+  return typeof subset === 'string' ? `service:${service}/${subset}` : `service:${service}`
+}
