@@ -23,6 +23,7 @@ import { addRestoreCommand } from './restore-command.ts'
 import { addSchemaCommand } from './schema-command.ts'
 import { addSimulateCommand } from './simulate-command.ts'
 import { addStatusCommand } from './status-command.ts'
+import { addTapCommand } from './tap/tap-command.ts'
 import { type CliContext, Terminal } from './terminal.ts'
 import { addTokenCommands } from './token-commands.ts'
 import { addEdgesCommand } from './traffic/edges-command.ts'
@@ -69,6 +70,7 @@ export function buildProgram(surroundings: CliContext): Command {
   addEdgesCommand(program, surroundings)
   addRoutesCommand(program, surroundings)
   addGraphCommand(program, surroundings)
+  addTapCommand(program, surroundings)
   addReleaseCommand(program, surroundings)
   addDenyCommands(program, surroundings)
   addStatusCommand(program, surroundings)

@@ -108,15 +108,24 @@ export class RegistryApi {
   /**
    * The body of a long answer to a POST, as it comes.
    *
+   * `signal` ends it without an error.
+   *
    * @throws Failure as `call`, also when the answer stops coming
    */
-  async *stream(path: string, body: unknown): AsyncGenerator<Buffer> {
+  async *stream(path: string, body: unknown, signal?: AbortSignal): AsyncGenerator<Buffer> {
     const { url } = this.#address
-    const response = await open(this.#address, 'POST', path, { body })
+    let response: IncomingMessage
+    try {
+      response = await open(this.#address, 'POST', path, { body, ...(signal !== undefined && { signal }) })
+    } catch (error) {
+      if (signal?.aborted === true) return
+      throw error
+    }
     try {
       if (response.statusCode !== 200) throw refusal(url, response.statusCode ?? 0, await textOf(response))
       for await (const part of response) yield part as Buffer
     } catch (error) {
+      if (signal?.aborted === true) return
       throw error instanceof Failure ? error : unreachable(url, `the answer broke off: ${reasonOf(error)}`)
     } finally {
       response.destroy()

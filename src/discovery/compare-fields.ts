@@ -59,6 +59,9 @@ function compareKind(document: PolicyDocument, issues: Issue[]): void {
       }
     }
   }
+  if (document.tap !== undefined && document.service !== MESH_DOCUMENT) {
+    issues.push({ path: ['tap'], message: `is valid in the document of '${MESH_DOCUMENT}' only` })
+  }
   if (document.defaultIntention === undefined) return
   if (document.service !== MESH_DOCUMENT) {
     issues.push({ path: ['defaultIntention'], message: `is valid in the document of '${MESH_DOCUMENT}' only` })

@@ -3,7 +3,7 @@
  * it says: defaults are filled in when the documents of `mesh` and of a service have been merged,
  * so that a later change of either counts.
  */
-import { check, fields, type JsonSchema, oneOf, optional, type Parsed } from '../options/fields.ts'
+import { check, fields, type JsonSchema, list, oneOf, optional, type Parsed } from '../options/fields.ts'
 import { merge } from '../options/merge.ts'
 import { serviceName } from '../options/names.ts'
 import { SERVICE, type ServiceOptions, type ServiceSettings } from '../resilience/settings.ts'
@@ -15,6 +15,7 @@ import {
   DOCUMENT_ACCESS_LOG,
 } from '../telemetry/access-log/settings.ts'
 import { INTENTIONS, type Intention, withoutGaps } from './intention.ts'
+import { TAP_HEADER } from './tap/header.ts'
 
 /** The document of this name holds the defaults of all services. */
 export const MESH_DOCUMENT = 'mesh'
@@ -38,6 +39,12 @@ export interface PolicyDocument extends ServiceOptions, RoutingOptions {
    * `false`: nothing. @defaultValue what each process says
    */
   readonly accessLog?: AccessLogPolicyOptions | false
+  /**
+   * Only in `mesh`: `headers` lists the request headers, in lower case, that operators may ask for
+   * when they watch single calls (`inmesh tap`). Headers of secrets cannot be listed.
+   * @defaultValue none
+   */
+  readonly tap?: { readonly headers?: readonly string[] }
 }
 
 /** Everything that is in force for one service. Frozen. */
@@ -52,6 +59,8 @@ export interface ServicePolicy {
   readonly accessLog: AccessLogPolicy | false | undefined
 }
 
+const MOST_TAP_HEADERS = 32
+
 /** Checks a document as it is written. */
 export const POLICY_DOCUMENT = fields({
   service: serviceName(),
@@ -60,6 +69,7 @@ export const POLICY_DOCUMENT = fields({
   allow: optional(INTENTIONS),
   accessLog: optional(DOCUMENT_ACCESS_LOG),
   defaultIntention: optional(oneOf(['allow', 'deny'])),
+  tap: optional(fields({ headers: optional(list(TAP_HEADER, { max: MOST_TAP_HEADERS })) })),
 })
 
 /** Keys that the document of `mesh` cannot have. */
@@ -127,7 +137,7 @@ export function policyJsonSchema(): JsonSchema {
     description: `The policy of one service, or of all with service: ${MESH_DOCUMENT}`,
     ...POLICY_DOCUMENT.schema,
     if: { not: { properties: { service: { const: MESH_DOCUMENT } } } },
-    then: { properties: { defaultIntention: false } },
+    then: { properties: { defaultIntention: false, tap: false } },
     else: {
       properties: {
         ...Object.fromEntries(OF_SERVICES.map((key) => [key, false])),

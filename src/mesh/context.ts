@@ -19,6 +19,7 @@ import { type CallTelemetry, createTelemetry } from '../telemetry/call-telemetry
 import { EventMetrics } from '../telemetry/event-metrics.ts'
 import { type EventSink, Events } from '../telemetry/events.ts'
 import { Metrics } from '../telemetry/metrics.ts'
+import { Taps } from '../telemetry/tap/taps.ts'
 import { TcpMetrics } from '../telemetry/tcp-metrics.ts'
 import { loadTracingApi } from '../telemetry/tracing.ts'
 import { TrafficCounts } from '../telemetry/traffic/traffic-counts.ts'
@@ -48,6 +49,8 @@ export interface MeshContext {
   readonly metrics: Metrics
   /** Calls of both sides, for the registry. */
   readonly traffic: TrafficCounts
+  /** Calls of both sides, for operators who watch. */
+  readonly taps: Taps
   /** The last events; parts tell theirs to `events`. */
   readonly recent: Events
   readonly events: EventSink
@@ -69,10 +72,11 @@ export async function createMeshContext(settings: MeshSettings): Promise<MeshCon
   const recent = new Events(service, clock, metrics)
   const traffic = new TrafficCounts({ version: settings.version, zone: settings.zone })
   const events = new TrafficMarks(traffic, clock, new EventMetrics(service, metrics, recent))
+  const taps = new Taps(service, clock)
   const accessLog =
     settings.accessLog === undefined ? undefined : new AccessLog(settings.accessLog, service, metrics, clock)
   const telemetry = (side: 'client' | 'server'): CallTelemetry =>
-    createTelemetry({ side, service, metrics, clock, tracingApi, traffic, accessLog: accessLog?.[side] })
+    createTelemetry({ side, service, metrics, clock, tracingApi, traffic, taps, accessLog: accessLog?.[side] })
   const client = telemetry('client')
   const localDirectory = settings.sameHost ? LocalDirectory.open() : undefined
   const connecting = {
@@ -121,6 +125,7 @@ export async function createMeshContext(settings: MeshSettings): Promise<MeshCon
     tcpServer,
     metrics,
     traffic,
+    taps,
     recent,
     events,
     client,

@@ -19,6 +19,7 @@ const VARIABLES: Partial<Record<keyof MeshOptions, string>> = {
   transport: 'INMESH_TRANSPORT',
   sameHost: 'INMESH_SAME_HOST',
   traffic: 'INMESH_TRAFFIC',
+  tap: 'INMESH_TAP',
   adminPort: 'INMESH_ADMIN_PORT',
 }
 
@@ -56,6 +57,7 @@ export function fromEnvironment(env: NodeJS.ProcessEnv): MeshOptions {
     transport: given('transport') as TransportPreference | undefined,
     sameHost: logical(given('sameHost')),
     traffic: logical(given('traffic')),
+    tap: logical(given('tap')),
     adminPort: numeric(given('adminPort')),
   }
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as MeshOptions

@@ -9,6 +9,7 @@ import { labelOf } from '../core/endpoint.ts'
 import { MeshError, reasonOf } from '../core/errors.ts'
 import { MESH_DOCUMENT, type PolicyDocument, type ServicePolicy } from '../discovery/policy-document.ts'
 import { RegistryClient } from '../discovery/registry/client.ts'
+import type { RegistryObserver } from '../discovery/registry/observer.ts'
 import type { ServiceView } from '../discovery/registry/service-view.ts'
 import { SnapshotCache } from '../discovery/registry/snapshot-cache.ts'
 import { FRESH_WITHIN_MS } from '../discovery/registry/watches.ts'
@@ -33,6 +34,7 @@ export interface MembershipListener extends WatchedServicesListener {
   connected(): void
   /** A registry has greeted us, and asks for our traffic this often; `undefined`: it does not. */
   trafficAsked(everyMs: number | undefined): void
+  tap: NonNullable<RegistryObserver['tap']>
   /** The registry leases a share of our service's global rate limit. */
   quota(lease: QuotaLease): void
 }
@@ -177,16 +179,22 @@ export class Membership {
       tls: () => clientTlsOptions(identity.current, verifier, { registry: true }),
       observer: {
         connected: (address) => {
+          // Those of the former session; this registry asks for its own.
+          this.#shared.taps.endAll()
           events.emit('registry:connected', { address })
           this.#services.dev = this.dev
           this.#listener.connected()
         },
         ...(settings.traffic && { trafficAsked: (everyMs) => this.#listener.trafficAsked(everyMs) }),
+        ...(settings.tap && { tap: (message) => this.#listener.tap(message) }),
         quota: ({ leaseMs, rate, share, callers }) => {
           const byCaller = callers !== undefined
           this.#listener.quota({ leaseMs, ratePerSecond: rate, byCaller, share, callers: new Map(callers) })
         },
-        lost: (address, reason) => events.emit('registry:lost', { address, reason }),
+        lost: (address, reason) => {
+          this.#shared.taps.endAll()
+          events.emit('registry:lost', { address, reason })
+        },
         unreachable: (address, reason, isNew) => {
           if (isNew) events.emit('registry:unreachable', { address, reason })
           void this.#withoutRegistry(devRegistry, replacedRoot)

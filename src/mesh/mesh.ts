@@ -41,6 +41,7 @@ import type { MeshSettings } from './options.ts'
 import type { ListenOptions, ServeGrpcOptions, ServeOptions } from './serve-options.ts'
 import { Servers } from './servers.ts'
 import { closeOnSignal } from './signals.ts'
+import { tapCalls } from './tap.ts'
 import { type TokenIdentity, type TokenOptions, Tokens, type VerifyTokenOptions } from './tokens.ts'
 import { reportTraffic } from './traffic.ts'
 
@@ -84,6 +85,7 @@ export class Mesh {
       endpointsChanged: (service, endpoints) => this.#destinations.endpointsChanged(service, endpoints),
       begun: (registry) => this.#servers.begun(registry),
       trafficAsked: (everyMs) => this.#traffic?.greeted(everyMs),
+      tap: (message) => tapCalls(shared, this.#membership, message),
       connected: () => this.#servers.globalRate?.announce(),
       quota: (lease) => this.#servers.globalRate?.grant(lease),
     })
@@ -417,6 +419,7 @@ export class Mesh {
   async #release(): Promise<void> {
     await this.#servers.close()
     this.#traffic?.close()
+    this.#shared.taps.endAll()
     this.#destinations.close()
     await this.#membership.close()
     await Promise.allSettled(this.#cleanUp.splice(0).map(async (cleanUp) => cleanUp()))

@@ -74,6 +74,12 @@ export interface MeshOptions {
    */
   readonly traffic?: boolean
   /**
+   * Whether operators may watch single calls of this process for minutes at a time (`inmesh tap`):
+   * method, path without query, status, time, and the headers that the document of `mesh` allows.
+   * Set false to refuse. `INMESH_TAP`. @defaultValue true
+   */
+  readonly tap?: boolean
+  /**
    * Loopback port of the admin listener (metrics, endpoints, configuration, events); 0 = any;
    * absent = none. `INMESH_ADMIN_PORT`.
    */
@@ -114,6 +120,7 @@ export interface MeshSettings {
   readonly transport: TransportPreference
   readonly sameHost: boolean
   readonly traffic: boolean
+  readonly tap: boolean
   readonly adminPort: number | undefined
   readonly accessLog: AccessLogSettings | undefined
   readonly handleSignals: boolean
@@ -157,6 +164,7 @@ export const MESH_FIELDS = fields({
   transport: withDefault(oneOf(TRANSPORT_PREFERENCES), DEFAULT_TRANSPORT),
   sameHost: withDefault(flag(), DEFAULT_SAME_HOST),
   traffic: withDefault(flag(), true),
+  tap: withDefault(flag(), true),
   adminPort: optional(integer({ min: 0, max: 65_535 })),
   accessLog: optional(ACCESS_LOG_OPTION),
   handleSignals: withDefault(flag(), true),

@@ -44,6 +44,7 @@ export function resolveMeshOptions(options: MeshOptions = {}, env: NodeJS.Proces
     transport: given.transport,
     sameHost: given.sameHost,
     traffic: given.traffic,
+    tap: given.tap,
     adminPort: given.adminPort,
     accessLog: given.accessLog,
     handleSignals: given.handleSignals,

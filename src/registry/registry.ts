@@ -45,6 +45,7 @@ import { RegistryState, type ServiceChange } from './state.ts'
 import { OneHistory } from './storage/one-history.ts'
 import { checkWhole, openStorage } from './storage/open-storage.ts'
 import type { Storage } from './storage/storage.ts'
+import { MeshTaps } from './tap/mesh-taps.ts'
 import { MeshTraffic } from './traffic/mesh-traffic.ts'
 import { WatchHub } from './watch/hub.ts'
 import { ScriptWatches } from './watch/script-watch.ts'
@@ -160,11 +161,13 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
         failed: (error) => log.error({ reason: reasonOf(error) }, 'traffic not kept'),
       })
     : undefined
+  const taps = new MeshTaps(clock, { id, ask: (path) => fleet.askPeers(path) })
   const sessions = new Sessions({
     hub,
     registrar,
     quotas,
     traffic: traffic?.traffic,
+    taps: taps.hub,
     clock,
     dev,
     protocol: options.protocol,
@@ -235,6 +238,7 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
     dev,
     fleet,
     traffic,
+    taps,
   }
   const advertised =
     options.advertise === undefined ? [] : [new URL(options.advertise).hostname.replace(/^\[|\]$/g, '')]
@@ -259,6 +263,7 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
     housekeeping.close()
     watches.close()
     sessions.close()
+    taps.close()
     traffic?.close()
     quotas.close()
     await progress.close()

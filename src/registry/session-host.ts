@@ -5,6 +5,7 @@ import type { TrustingProcess } from './ca/progress-reporter.ts'
 import type { Sightings } from './fleet/sightings.ts'
 import type { Quotas } from './quotas/quotas.ts'
 import type { Registrant, Registrar } from './registrar.ts'
+import type { TapHub } from './tap/tap-hub.ts'
 import type { Traffic } from './traffic/traffic.ts'
 import type { WatchHub } from './watch/hub.ts'
 
@@ -14,6 +15,7 @@ export interface SessionHost {
   readonly quotas: Quotas
   /** `undefined`: it wants none. */
   readonly traffic: Traffic | undefined
+  readonly taps: TapHub
   readonly clock: Clock
   readonly dev: boolean
   /** The newest protocol that it speaks. */

@@ -20,6 +20,7 @@ import { SeenNotices } from './seen-notices.ts'
 import type { SessionHost } from './session-host.ts'
 import { nameOf, readMessage, type SessionMessage, sinceOf } from './session-message.ts'
 import { SessionRequests } from './session-requests.ts'
+import type { TapSession } from './tap/tap-hub.ts'
 import type { TrafficSession } from './traffic/processes.ts'
 import type { Watcher } from './watch/watcher.ts'
 
@@ -31,7 +32,7 @@ const RENEWED_SHARE = 0.05
 /** From this one on a process can be sent away gently. */
 const MOVING_PROTOCOL = 2
 
-export class Session implements Watcher, InstanceOwner, QuotaSession, TrafficSession {
+export class Session implements Watcher, InstanceOwner, QuotaSession, TrafficSession, TapSession {
   readonly acknowledges = true
   readonly who: Registrant
   process: string | undefined = undefined
@@ -105,6 +106,10 @@ export class Session implements Watcher, InstanceOwner, QuotaSession, TrafficSes
   /** What every process is sent. One that is not greeted yet gets it then. */
   tell(line: Buffer): void {
     if (this.#protocol > 0 && !this.#ended) this.write(line)
+  }
+
+  isWatching(service: string): boolean {
+    return this.#watches.has(service)
   }
 
   close(reason: string): void {
@@ -186,6 +191,7 @@ export class Session implements Watcher, InstanceOwner, QuotaSession, TrafficSes
     registrar.abandon(this.who.service, this.instances, this)
     this.#seenNotices.close()
     this.#host.quotas.leave(this.who.service, this)
+    this.#host.taps.leave(this)
     this.#host.traffic?.leave(this, this.#watches.size === 0 && this.instances.size === 0)
   }
 
@@ -267,6 +273,7 @@ export class Session implements Watcher, InstanceOwner, QuotaSession, TrafficSes
       ...(this.#host.traffic !== undefined && { traffic: this.#host.traffic.wanted }),
     })
     this.send(this.#host.bundle())
+    this.#host.taps.begin(this, message.tap === true)
   }
 
   #handle(message: SessionMessage): void {
@@ -311,6 +318,7 @@ export class Session implements Watcher, InstanceOwner, QuotaSession, TrafficSes
         } else {
           this.#watches.add(service)
           hub.watch(this, service, sinceOf(message.since))
+          this.#host.taps.watching(this)
         }
         return
       case 'unwatch':
@@ -326,6 +334,9 @@ export class Session implements Watcher, InstanceOwner, QuotaSession, TrafficSes
         return
       case 'demand':
         this.#try(() => this.#host.quotas.tell(this.who.service, this, readDemand(message.perSecond, 'demand')))
+        return
+      case 'tapped':
+        this.#try(() => this.#host.taps.report(this, message))
         return
       case 'traffic':
         this.#try(() => this.#host.traffic?.report(this, message))

@@ -69,7 +69,8 @@ function grpcHolds(match: GrpcMatch, method: string): boolean {
   return (match.service ?? service) === service && (match.method ?? name) === name
 }
 
-function pathHolds(pattern: PathPattern, target: string): boolean {
+/** Whether `target`, whose query does not count, has such a path. */
+export function pathHolds(pattern: PathPattern, target: string): boolean {
   if (pattern.kind === 'regex') {
     const path = normalPath(target)
     return path !== undefined && compileRegex(pattern.source)(path)

@@ -36,6 +36,7 @@ const OF_DOCUMENT: Reasons = {
   ...POLICIES,
   allow: 'every call is allowed',
   defaultIntention: 'every call is allowed',
+  tap: 'no operator watches',
   transport: 'a call needs no connection',
   slowStart: 'all servers are there from the start',
   overrides: 'no call overrides its target',

@@ -12,6 +12,7 @@ import type { LoggedCalls } from './access-log/access-log.ts'
 import { CallMetrics, type Side } from './call-metrics.ts'
 import type { Metrics } from './metrics.ts'
 import { MirrorMetricsAndSpans } from './mirror-telemetry.ts'
+import type { Taps } from './tap/taps.ts'
 import { Tracing, type TracingApi } from './tracing.ts'
 import { TrafficCounts } from './traffic/traffic-counts.ts'
 
@@ -35,6 +36,8 @@ export interface CallTelemetryOptions {
   readonly tracingApi?: TracingApi | undefined
   /** Counts the calls for the registry, while it asks. */
   readonly traffic?: TrafficCounts | undefined
+  /** Calls that operators watch. */
+  readonly taps?: Taps | undefined
   /** Of this side. */
   readonly accessLog?: LoggedCalls | undefined
   /** The user's observers. Their exceptions are ignored. */
@@ -50,6 +53,8 @@ class MeteredAndTraced implements CallTelemetry {
   readonly #metrics: CallMetrics
   readonly #tracing: Tracing | undefined
   readonly #accessLog: LoggedCalls | undefined
+  readonly #side: Side
+  readonly #taps: Taps | undefined
   readonly #observers: readonly Telemetry[] | undefined
   readonly #clock: Clock
 
@@ -58,6 +63,8 @@ class MeteredAndTraced implements CallTelemetry {
     this.#metrics = new CallMetrics(metrics, side, service, traffic)
     this.#tracing = tracingApi === undefined ? undefined : new Tracing(tracingApi, side)
     this.#accessLog = accessLog
+    this.#side = side
+    this.#taps = options.taps
     if (accessLog !== undefined && this.#tracing !== undefined) {
       accessLog.within = (call, work) => this.within(call, work)
     }
@@ -90,6 +97,7 @@ class MeteredAndTraced implements CallTelemetry {
     this.#metrics.attemptEnded(attempt, outcome, waitMs)
     if (attempt.call.observed !== undefined) this.#tracing?.attemptEnded(attempt, outcome)
     if (this.#accessLog !== undefined && waitMs === FINAL) this.#accessLog.decided(attempt)
+    if (this.#taps?.open !== undefined && waitMs === FINAL) this.#taps.decided(attempt)
     if (this.#observers !== undefined) this.#tell((observer) => observer.attemptEnded(attempt, outcome, waitMs))
   }
 
@@ -98,6 +106,7 @@ class MeteredAndTraced implements CallTelemetry {
     this.#metrics.callEnded(call, outcome, endedAt)
     if (call.observed !== undefined) this.#tracing?.callEnded(call, outcome)
     if (this.#accessLog !== undefined) this.#accessLog.callEnded(call, outcome, endedAt)
+    if (this.#taps?.open !== undefined) this.#taps.callEnded(this.#side, call, outcome, endedAt)
     if (this.#observers !== undefined) this.#tell((observer) => observer.callEnded(call, outcome))
   }
 

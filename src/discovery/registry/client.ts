@@ -16,6 +16,7 @@ import type { Clock, Timer } from '../../core/clock.ts'
 import type { TrustBundle } from '../../identity/trust-bundle.ts'
 import { SKEW_REPORTED_MS } from '../../identity/validity.ts'
 import type { Demand } from '../../resilience/limits/global-rate-limit.ts'
+import type { TappedMessage } from '../../telemetry/tap/tap-message.ts'
 import type { Instance } from '../instance.ts'
 import type { TrafficMessage } from '../traffic/message.ts'
 import type { RegistryAddresses } from './addresses.ts'
@@ -164,6 +165,11 @@ export class RegistryClient {
     this.#session?.send(message)
   }
 
+  /** For a tap of the registry, while {@link isReady}. */
+  tellTapped(message: TappedMessage): void {
+    this.#session?.send(message)
+  }
+
   /**
    * Opens another session, because the identity has changed. What is known stays, and no loss is
    * reported. The present session goes on until the next one stands, unless `atOnce`: it is of
@@ -207,7 +213,8 @@ export class RegistryClient {
   #open(except?: RegistryTarget): RegistrySession {
     const { addresses, tls, service, process, protocol = PROTOCOL, observer } = this.#options
     const reports = observer.trafficAsked !== undefined
-    const greeting = { service, process, protocol, ...(reports && { traffic: true as const }) }
+    const taps = observer.tap !== undefined && { tap: true as const }
+    const greeting = { service, process, protocol, ...(reports && { traffic: true as const }), ...taps }
     const session = new RegistrySession({ addresses, greeting, tls, clock: this.#clock, except }, this.#listener)
     session.start()
     return session
@@ -326,6 +333,10 @@ export class RegistryClient {
         return
       case 'quota':
         if (current) this.#options.observer.quota?.(message)
+        return
+      case 'tap':
+      case 'untap':
+        if (current) this.#options.observer.tap?.(message)
         return
       case 'goaway':
         if (message.gently !== true) this.#pause.asked(message.retryAfterMs)

@@ -39,6 +39,8 @@ export interface Greeting {
   readonly protocol: number
   /** Absent: it sends no `traffic`, even to a registry that asks. */
   readonly traffic?: true
+  /** Absent: it cannot be tapped. */
+  readonly tap?: true
 }
 
 export class SessionConnection {

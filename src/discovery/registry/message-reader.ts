@@ -10,6 +10,7 @@ import { RATES } from '../../resilience/limits/rate-limit.ts'
 import { INSTANCE_SHAPE } from '../instance-reader.ts'
 import { LIMITS } from '../limits.ts'
 import { readField, readObject, SnapshotRejected } from '../read-field.ts'
+import { readTap, readTapId } from '../tap/message.ts'
 import { TRAFFIC_LIMITS } from '../traffic/message.ts'
 import { PER_SECOND, readDemand } from './demand-reader.ts'
 import { duplicateKey } from './duplicate-key.ts'
@@ -117,6 +118,10 @@ export function readServerMessage(line: string): ServerMessage | undefined {
         share: readField(PER_SECOND, message.share, 'share'),
         ...(message.callers === undefined ? {} : { callers: readDemand(message.callers, 'callers') }),
       }
+    case 'tap':
+      return readTap(message)
+    case 'untap':
+      return { type: 'untap', tap: readTapId(message.tap) }
     case 'moved':
       return { type: 'moved', id: readField(INSTANCE_SHAPE.id, message.id, 'id') }
     case 'error':

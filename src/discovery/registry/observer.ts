@@ -1,5 +1,6 @@
 /** What the session with the registry reports, for events, metrics and the snapshot on disk. */
 import type { TrustBundle } from '../../identity/trust-bundle.ts'
+import type { TapMessage } from '../../telemetry/tap/tap-message.ts'
 import type { Instance } from '../instance.ts'
 import type { ServiceView } from './service-view.ts'
 import type { ServerMessage } from './wire.ts'
@@ -30,6 +31,11 @@ export interface RegistryObserver {
    * Without this method, the process says that it reports none.
    */
   trafficAsked?(everyMs: number | undefined): void
+  /**
+   * The registry taps calls, or ends a tap. Without this method, the process says that it cannot be
+   * tapped.
+   */
+  tap?(message: TapMessage | { readonly type: 'untap'; readonly tap: string }): void
   /** A share of our service's global rate limit. */
   quota?(lease: Extract<ServerMessage, { type: 'quota' }>): void
   /**

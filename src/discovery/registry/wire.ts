@@ -12,6 +12,7 @@
  */
 import type { TrustBundle } from '../../identity/trust-bundle.ts'
 import type { Demand } from '../../resilience/limits/global-rate-limit.ts'
+import type { TapMessage, TappedMessage } from '../../telemetry/tap/tap-message.ts'
 import type { Instance, UnreadableInstance } from '../instance.ts'
 import type { TrafficMessage } from '../traffic/message.ts'
 
@@ -54,6 +55,8 @@ export type ClientMessage =
       process: string
       /** It sends `traffic` to a registry that asks. Absent: it sends none, or is older. */
       traffic?: true
+      /** It can be tapped. Absent: it refuses, or is older. */
+      tap?: true
     }
   /** Upsert; the instances of a session vanish when it has been silent for the lease's time. */
   | { type: 'register'; ref: number; instance: Instance }
@@ -78,6 +81,8 @@ export type ClientMessage =
   | { type: 'demand'; perSecond: Demand }
   /** The calls of the process, to a registry that asks in its `welcome`. */
   | TrafficMessage
+  /** Calls for a `tap` of the registry. */
+  | TappedMessage
   /** Heartbeat: any message counts as one, this one is for when there is nothing to say. */
   | { type: 'beat' }
 
@@ -167,6 +172,9 @@ export type ServerMessage =
       share: number
       callers?: Demand
     }
+  /** An operator watches calls of the process; until `untap`, or for its time. */
+  | TapMessage
+  | { type: 'untap'; tap: string }
   /** Another session has registered this instance, and it alone keeps it listed. */
   | { type: 'moved'; id: string }
   /**

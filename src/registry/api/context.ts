@@ -15,6 +15,7 @@ import type { Policies } from '../policies.ts'
 import type { Registrar } from '../registrar.ts'
 import type { Sessions } from '../sessions.ts'
 import type { RegistryState } from '../state.ts'
+import type { MeshTaps } from '../tap/mesh-taps.ts'
 import type { MeshTraffic } from '../traffic/mesh-traffic.ts'
 import type { WatchHub } from '../watch/hub.ts'
 import type { ScriptWatches } from '../watch/script-watch.ts'
@@ -41,6 +42,7 @@ export interface ApiContext {
   readonly fleet: Fleet
   /** `undefined`: this registry keeps none. */
   readonly traffic: MeshTraffic | undefined
+  readonly taps: MeshTaps
 }
 
 export interface ApiRequest {

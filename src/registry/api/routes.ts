@@ -25,6 +25,7 @@ import { createOperator, revokeOperator, rotateOperator } from './operators.ts'
 import { applyPolicies, putPolicy, ROLLBACK } from './policies.ts'
 import { readPrecondition } from './precondition.ts'
 import { readJson, sendJson, sendText } from './request.ts'
+import { answerTap, tap } from './tap.ts'
 import { createToken } from './tokens.ts'
 import { sendEvents, sendGraph, sendInstances, sendRoutes, sendSeries, sendServices, streamGraph } from './traffic.ts'
 import { answerRegistry } from './traffic-local.ts'
@@ -150,6 +151,8 @@ export const ROUTES: readonly ApiRoute[] = [
   route('POST', '/v1/ca/rotate', 'admin', rotate),
   route('POST', '/v1/ca/csr', 'admin', requestIntermediate),
   route('POST', '/v1/ca/import', 'admin', importIntermediate),
+  route('POST', '/v1/tap', 'admin', tap),
+  route('GET', '/v1/tap/local', 'registry', answerTap),
   route('GET', '/v1/traffic/graph', 'operator', sendGraph),
   route('GET', '/v1/traffic/services', 'operator', sendServices),
   route('GET', '/v1/traffic/series', 'operator', sendSeries),

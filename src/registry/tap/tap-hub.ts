@@ -1,0 +1,188 @@
+/**
+ * The taps of one registry: asks the sessions whose processes may have such calls, also those that
+ * come later, and takes what they send.
+ */
+import type { Clock, Timer } from '../../core/clock.ts'
+import type { ServerMessage } from '../../discovery/registry/wire.ts'
+import { readTapped } from '../../discovery/tap/message.ts'
+import type { TapFilter, TappedCall } from '../../telemetry/tap/tap-message.ts'
+import { OUTSIDE } from '../../telemetry/traffic/traffic-message.ts'
+import { RateLimit } from '../access/rate-limit.ts'
+
+/** Of all processes of one tap. */
+const MOST_PER_SECOND = 500
+/** Names of processes that cannot be tapped. */
+const MOST_NAMED = 100
+
+/** A session, as taps see it. */
+export interface TapSession {
+  readonly who: { readonly service: string }
+  readonly process: string | undefined
+  isWatching(service: string): boolean
+  send(message: ServerMessage): void
+}
+
+export interface TapQuestion extends TapFilter {
+  readonly headers: readonly string[]
+  /** Of one process. */
+  readonly perSecond: number
+  readonly forMs: number
+}
+
+/** A call, and which process of which service saw it. */
+export interface SeenCall extends TappedCall {
+  readonly from: string
+  readonly process: string | undefined
+}
+
+export interface TapReader {
+  /** `left`: calls that matched and are not among `calls`. */
+  take(calls: readonly SeenCall[], left: number): void
+  /** Its time is over, or the registry stops. */
+  over(): void
+}
+
+export class TapHub {
+  readonly #clock: Clock
+  /** Whether each session that was greeted can be tapped. */
+  readonly #sessions = new Map<TapSession, boolean>()
+  readonly #taps = new Map<string, RegistryTap>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  get size(): number {
+    return this.#taps.size
+  }
+
+  /** `id`: unique among all registries. */
+  open(id: string, question: TapQuestion, reader: TapReader): RegistryTap {
+    const tap = new RegistryTap(id, question, reader, this.#clock, (ended) => this.#taps.delete(ended.id))
+    this.#taps.set(id, tap)
+    for (const [session, isTappable] of this.#sessions) tap.consider(session, isTappable)
+    return tap
+  }
+
+  /** A session was greeted. */
+  begin(session: TapSession, isTappable: boolean): void {
+    this.#sessions.set(session, isTappable)
+    this.watching(session)
+  }
+
+  /** It watches another service. */
+  watching(session: TapSession): void {
+    if (this.#taps.size === 0) return
+    const isTappable = this.#sessions.get(session)
+    if (isTappable !== undefined) for (const tap of this.#taps.values()) tap.consider(session, isTappable)
+  }
+
+  leave(session: TapSession): void {
+    this.#sessions.delete(session)
+    for (const tap of this.#taps.values()) tap.leave(session)
+  }
+
+  /** What a process sends. @throws SnapshotRejected if it is none */
+  report(session: TapSession, message: Readonly<Record<string, unknown>>): void {
+    // Before it is read: what no tap waits for costs little.
+    const tap = typeof message.tap === 'string' ? this.#taps.get(message.tap) : undefined
+    if (tap?.isAsked(session) !== true) return
+    const { calls, left = 0 } = readTapped(message)
+    tap.take(session, calls, left)
+  }
+
+  close(): void {
+    for (const tap of [...this.#taps.values()]) tap.finish()
+  }
+}
+
+export class RegistryTap {
+  readonly id: string
+  readonly #question: TapQuestion
+  readonly #reader: TapReader
+  readonly #rate: RateLimit
+  readonly #clock: Clock
+  readonly #closed: (tap: RegistryTap) => void
+  readonly #asked = new Set<TapSession>()
+  readonly #notTappable = new Map<TapSession, string>()
+  readonly #endsAt: number
+  readonly #timer: Timer
+  #isOpen = true
+
+  constructor(id: string, question: TapQuestion, reader: TapReader, clock: Clock, closed: (tap: RegistryTap) => void) {
+    this.id = id
+    this.#question = question
+    this.#reader = reader
+    this.#clock = clock
+    this.#closed = closed
+    this.#rate = new RateLimit(MOST_PER_SECOND, MOST_PER_SECOND, clock)
+    this.#endsAt = clock.now() + question.forMs
+    this.#timer = clock.startBackgroundTimer(question.forMs, () => this.finish(), undefined)
+  }
+
+  /** Processes that were asked and are connected. */
+  get processes(): number {
+    return this.#asked.size
+  }
+
+  /** Those that refuse, or are of an older version. */
+  get notTappable(): readonly string[] {
+    return [...this.#notTappable.values()]
+  }
+
+  isAsked(session: TapSession): boolean {
+    return this.#asked.has(session)
+  }
+
+  consider(session: TapSession, isTappable: boolean): void {
+    if (this.#asked.has(session) || !this.#concerns(session)) return
+    if (!isTappable) {
+      if (this.#notTappable.size < MOST_NAMED) this.#notTappable.set(session, nameOf(session))
+      return
+    }
+    this.#asked.add(session)
+    const forMs = Math.max(1_000, Math.round(this.#endsAt - this.#clock.now()))
+    session.send({ type: 'tap', tap: this.id, ...this.#question, forMs })
+  }
+
+  leave(session: TapSession): void {
+    this.#asked.delete(session)
+    this.#notTappable.delete(session)
+  }
+
+  take(session: TapSession, calls: readonly TappedCall[], left: number): void {
+    const admitted = calls.filter(() => this.#rate.take())
+    const { service } = session.who
+    this.#reader.take(
+      admitted.map((call) => ({ from: call.side === 'server' ? OUTSIDE : service, process: session.process, ...call })),
+      left + calls.length - admitted.length,
+    )
+  }
+
+  /** Its reader has left, or has enough. */
+  close(): void {
+    if (!this.#isOpen) return
+    this.#isOpen = false
+    this.#clock.stopTimer(this.#timer)
+    this.#closed(this)
+    for (const session of this.#asked) session.send({ type: 'untap', tap: this.id })
+    this.#asked.clear()
+  }
+
+  finish(): void {
+    this.close()
+    this.#reader.over()
+  }
+
+  /** Without a caller, those that call the service now, and the service itself for the rest. */
+  #concerns(session: TapSession): boolean {
+    const { service, from } = this.#question
+    if (from === OUTSIDE) return session.who.service === service
+    if (from !== undefined) return session.who.service === from
+    return session.who.service === service || session.isWatching(service)
+  }
+}
+
+function nameOf({ process, who }: TapSession): string {
+  return process ?? who.service
+}

@@ -1,0 +1,62 @@
+/** The taps of a process. While there is none, a call costs one comparison. */
+import type { Attempt } from '../../core/attempt.ts'
+import type { Call } from '../../core/call.ts'
+import type { Clock } from '../../core/clock.ts'
+import type { Outcome } from '../../core/outcome.ts'
+import type { Side } from '../call-metrics.ts'
+import { Tap, type TapSession } from './tap.ts'
+import { TAP_LIMITS, type TapMessage } from './tap-message.ts'
+
+export class Taps {
+  /** Read for every call; `undefined`: there is none. */
+  open: readonly Tap[] | undefined = undefined
+  readonly #service: string
+  readonly #clock: Clock
+  /** It has just ended its call, which is notified next. */
+  #decisive: Attempt | undefined
+
+  constructor(service: string, clock: Clock) {
+    this.#service = service
+    this.#clock = clock
+  }
+
+  /** A registry asks. A tap of the same name is replaced, and one beyond the limit ignored. */
+  begin(asked: TapMessage, pathHolds: (path: string) => boolean, session: TapSession): void {
+    this.end(asked.tap)
+    const open = this.open ?? []
+    if (open.length >= TAP_LIMITS.taps) return
+    const over = ({ id }: Tap): void => this.end(id)
+    this.open = [...open, new Tap(asked, { clock: this.#clock, service: this.#service, session, pathHolds, over })]
+  }
+
+  end(id: string): void {
+    const found = this.open?.find((tap) => tap.id === id)
+    if (found === undefined) return
+    found.close()
+    const left = this.open!.filter((tap) => tap !== found)
+    this.open = left.length === 0 ? undefined : left
+  }
+
+  /** The session of the registry that asked has ended. */
+  endAll(): void {
+    const { open = [] } = this
+    this.open = undefined
+    for (const tap of open) tap.close()
+    this.#decisive = undefined
+  }
+
+  /** `attempt` has ended its call. */
+  decided(attempt: Attempt): void {
+    this.#decisive = attempt
+  }
+
+  callEnded(side: Side, call: Call, outcome: Outcome, endedAt: number): void {
+    const decisive = this.#decisive?.call === call ? this.#decisive : undefined
+    this.#decisive = undefined
+    const { open } = this
+    if (open === undefined) return
+    const details = call.details(decisive)
+    const ended = { side, call, outcome, details, decisive, endedAt, at: this.#clock.wallNow() }
+    for (const tap of open) tap.take(ended)
+  }
+}
