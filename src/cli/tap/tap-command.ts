@@ -98,7 +98,7 @@ async function follow(api: RegistryApi, terminal: Terminal, body: object, signal
   let isWhole = false
   for await (const record of recordsOf(api, body, signal)) {
     show(record, terminal)
-    if (record.type === 'end') isWhole = true
+    if (record.type === 'end') isWhole = record.why !== 'closing'
   }
   if (!isWhole && !signal.aborted) throw new Failure(EXIT.failed, 'broken-off', `${api.url} ended the tap early`)
 }

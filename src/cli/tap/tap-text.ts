@@ -47,8 +47,10 @@ export function beginning(record: Extract<TapRecord, { type: 'tap' }>): string[]
   return lines
 }
 
+const WHY = { max: 'as many as asked for', time: 'the time is over', closing: 'the registry stops' } as const
+
 export function ending(record: Extract<TapRecord, { type: 'end' }>): string {
   const { why, calls, left } = record
   const more = left === 0 ? '' : `, ${left} more matched and were not shown`
-  return `${why === 'max' ? 'as many as asked for' : 'the time is over'}: ${calls} calls${more}`
+  return `${WHY[why]}: ${calls} calls${more}`
 }

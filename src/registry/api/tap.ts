@@ -4,7 +4,6 @@ import { fields, withDefault } from '../../options/fields.ts'
 import { didYouMean } from '../../options/nearest.ts'
 import { duration, integer } from '../../options/quantities.ts'
 import { TAP_LIMITS } from '../../telemetry/tap/tap-message.ts'
-import { OUTSIDE } from '../../telemetry/traffic/traffic-message.ts'
 import type { TapQuestion } from '../tap/tap-hub.ts'
 import type { ApiContext, ApiRequest } from './context.ts'
 import { ApiError, invalid } from './error.ts'
@@ -27,7 +26,6 @@ export async function tap(context: ApiContext, { request, response, caller }: Ap
   const { for: forMs, max, ...filter } = checkBody(BODY, await readJson(request, clock), 'tap')
   try {
     checkService(context, filter.service)
-    if (filter.from !== undefined && filter.from !== OUTSIDE) checkService(context, filter.from)
     checkHeaders(context, filter.headers)
     taps.checkRoom(caller.name)
   } catch (error) {

@@ -34,8 +34,8 @@ export type TapRecord =
   | { readonly type: 'beat'; readonly processes: number; readonly left: number }
   | { readonly type: 'end'; readonly why: TapEnd; readonly calls: number; readonly left: number }
 
-/** `max`: that many calls were sent; `time`: its time is over, or the registry stops. */
-export type TapEnd = 'max' | 'time'
+/** `max`: that many calls were sent; `closing`: the registry stops. */
+export type TapEnd = 'max' | 'time' | 'closing'
 
 export interface TapOutput {
   /** False: the reader does not keep up, and misses it. */
@@ -72,7 +72,7 @@ export class OperatorTap {
     this.#endsAt = clock.now() + question.forMs
     this.#tap = hub.open(id, question, {
       take: (calls, left) => this.#take(calls, left),
-      over: () => this.#finish('time'),
+      over: (why) => this.#finish(why),
     })
     void this.#fetch(true)
     this.#beat()

@@ -44,7 +44,7 @@ class PeerTap {
 
   fetch(registry: string): FetchedTap {
     this.#stop()
-    this.#timer = this.#clock.startBackgroundTimer(ABANDONED_MS, () => this.tap.finish(), undefined)
+    this.#timer = this.#clock.startBackgroundTimer(ABANDONED_MS, () => this.tap.finish('time'), undefined)
     const fetched = {
       registry,
       processes: this.tap.processes,
@@ -88,6 +88,6 @@ export class PeerTaps {
 
   /** The operator has left. */
   end(id: string): void {
-    this.#taps.get(id)?.tap.finish()
+    this.#taps.get(id)?.tap.finish('time')
   }
 }

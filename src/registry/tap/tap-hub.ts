@@ -38,8 +38,7 @@ export interface SeenCall extends TappedCall {
 export interface TapReader {
   /** `left`: calls that matched and are not among `calls`. */
   take(calls: readonly SeenCall[], left: number): void
-  /** Its time is over, or the registry stops. */
-  over(): void
+  over(why: 'time' | 'closing'): void
 }
 
 export class TapHub {
@@ -92,7 +91,7 @@ export class TapHub {
   }
 
   close(): void {
-    for (const tap of [...this.#taps.values()]) tap.finish()
+    for (const tap of [...this.#taps.values()]) tap.finish('closing')
   }
 }
 
@@ -117,7 +116,7 @@ export class RegistryTap {
     this.#closed = closed
     this.#rate = new RateLimit(MOST_PER_SECOND, MOST_PER_SECOND, clock)
     this.#endsAt = clock.now() + question.forMs
-    this.#timer = clock.startBackgroundTimer(question.forMs, () => this.finish(), undefined)
+    this.#timer = clock.startBackgroundTimer(question.forMs, () => this.finish('time'), undefined)
   }
 
   /** Processes that were asked and are connected. */
@@ -169,9 +168,10 @@ export class RegistryTap {
     this.#asked.clear()
   }
 
-  finish(): void {
+  /** Its time is over, or the registry stops. */
+  finish(why: 'time' | 'closing'): void {
     this.close()
-    this.#reader.over()
+    this.#reader.over(why)
   }
 
   /** Without a caller, those that call the service now, and the service itself for the rest. */
