@@ -38,7 +38,7 @@ export async function tap(context: ApiContext, { request, response, caller }: Ap
   taps.open(response, caller.name, { ...filter, forMs }, max, () => allowedIn(context))
 }
 
-/** Another registry fetches for an operator of its own. */
+/** Another registry fetches for one of its operators. */
 export function answerTap({ taps }: ApiContext, { response, query }: ApiRequest): void {
   const id = query.get('id') ?? ''
   if (!ID.test(id)) throw invalid('query', [{ path: ['id'], message: 'expected the id of a tap' }])
