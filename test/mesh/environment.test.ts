@@ -66,6 +66,15 @@ describe('options from variables', () => {
     expect(() => reports({ traffic: 'off' }, {})).toThrow(/traffic: /)
   })
 
+  it('refuse to be tapped', () => {
+    const tap = (options: object, env: object): boolean =>
+      resolveMeshOptions({ service: 'inventory', ...options }, { ...env }).tap
+    expect(tap({}, {})).toBe(true)
+    expect(tap({}, { INMESH_TAP: 'false' })).toBe(false)
+    expect(tap({ tap: true }, { INMESH_TAP: 'false' })).toBe(true)
+    expect(() => tap({}, { INMESH_TAP: 'maybe' })).toThrow(/tap: .*INMESH_TAP/)
+  })
+
   it('name the variable that is wrong, and never show a token', () => {
     const resolve = (): unknown =>
       resolveMeshOptions({ service: 'inventory' }, { INMESH_JOIN_TOKEN: `"${TOKEN}"`, INMESH_WEIGHT: 'heavy' })

@@ -30,7 +30,7 @@ export class TrafficMesh {
 
   /** `reports: false`: of an older version. */
   async open(service: string, name = 'p1', reports = true): Promise<TestSession> {
-    const hello = { process: name, ...(reports && { traffic: true }) }
+    const hello = { process: name, ...(reports && { traffic: true as const }) }
     const session = await TestSession.open(this.registry, service, undefined, hello)
     this.#sessions.set(`${service} ${name}`, session)
     return session

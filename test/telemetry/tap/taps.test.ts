@@ -115,10 +115,10 @@ describe('a process', () => {
       }
     }
     const kind = { service: 'inventory', method: 'GET', protocol: 'http', streaming: false, idempotent: true } as const
-    const failed = outcome('failure', 'timeout')
+    const failed = outcome('failure', 'deadline-exceeded')
     taps.callEnded('client', new WithHeaders(kind, 0, 1, undefined), failed, 5)
     clock.advance(250)
-    expect(sent[0]!.calls[0]).toMatchObject({ code: 'timeout', headers: { 'x-tenant': 'acme\\u{1b}[2J' } })
+    expect(sent[0]!.calls[0]).toMatchObject({ code: 'deadline-exceeded', headers: { 'x-tenant': 'acme\\u{1b}[2J' } })
     expect(Object.keys(sent[0]!.calls[0]!.headers!)).toEqual(['x-tenant'])
   })
 })
