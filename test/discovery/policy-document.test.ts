@@ -301,7 +301,7 @@ describe('resolvePolicy', () => {
 describe('policyJsonSchema', () => {
   it('describes every key and allows no other', () => {
     const schema = policyJsonSchema() as { properties: object; additionalProperties: boolean; required: string[] }
-    expect(Object.keys(schema.properties)).toEqual([...Object.keys(FULL), 'defaultIntention', 'accessLog', 'tap'])
+    expect(Object.keys(schema.properties)).toEqual([...Object.keys(FULL), 'defaultIntention', 'tap'])
     expect(schema.additionalProperties).toBe(false)
     expect(schema.required).toEqual(['service'])
   })
