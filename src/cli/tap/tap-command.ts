@@ -49,7 +49,12 @@ export function addTapCommand(program: Command, surroundings: CliContext): void 
         "show a header that 'tap.headers' of the document of 'mesh' allows; repeatable",
         collected(addHeader),
       )
-      .option('--max <n>', 'end after this number of calls (default 100)', parsed(integer(TAP_LIMITS.calls), numeric), 100)
+      .option(
+        '--max <n>',
+        'end after this number of calls (default 100)',
+        parsed(integer(TAP_LIMITS.calls), numeric),
+        100,
+      )
       .option(
         '--rate <n>',
         'calls per second of each process, at most (default 20)',
