@@ -336,6 +336,22 @@ describe('documents', () => {
     await inventory.close()
   })
 
+  it('warn once in a process that has no logger', async () => {
+    const warnings: { readonly code?: string; readonly message: string }[] = []
+    const listen = (warning: Error & { code?: string }): void => void warnings.push(warning)
+    process.on('warning', listen)
+    try {
+      const unlogged = await testMesh.serve('unlogged', (_req, res) => res.end())
+      for (const sample of [0.1, 0.2]) await testMesh.apply([{ service: 'unlogged', accessLog: { sample } }])
+      await until(() => warnings.length > 0)
+      await unlogged.close()
+      const ours = warnings.filter(({ message }) => message.includes("'unlogged'"))
+      expect(ours).toMatchObject([{ code: 'INMESH_ACCESS_LOG' }])
+    } finally {
+      process.off('warning', listen)
+    }
+  })
+
   it('are refused with a mistake in the access log', async () => {
     await expect(testMesh.apply([{ service: 'mesh', accessLog: { sample: 2, side: 'client' } }])).rejects.toThrow()
   })

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest'
 import { Call, type CallKind } from '../../../src/core/call.ts'
+import type { CallDetails } from '../../../src/core/call-details.ts'
 import { type Outcome, outcome, SUCCESS } from '../../../src/core/outcome.ts'
 import { OptionsError } from '../../../src/options/fields.ts'
 import { AccessLog } from '../../../src/telemetry/access-log/access-log.ts'
@@ -8,6 +9,18 @@ import { Metrics } from '../../../src/telemetry/metrics.ts'
 import { FakeClock } from '../../../src/testing/fake-clock.ts'
 
 const KIND: CallKind = { service: 'inventory', method: 'GET', protocol: 'http', streaming: false, idempotent: true }
+
+class HostileCall extends Call {
+  filler = ''
+
+  override header(): string {
+    return this.filler
+  }
+
+  override details(): CallDetails {
+    return { ...super.details(undefined), path: `/${this.filler}` }
+  }
+}
 
 function setUp(options: Partial<AccessLogOptions> = {}) {
   const clock = new FakeClock()
@@ -74,6 +87,27 @@ it('logs an unknown method under one name, and the original beside it', async ()
   end(SUCCESS, { kind: { ...KIND, method: 'BREW' } })
   await log.close()
   expect(lines).toMatchObject([{ 'http.request.method': '_OTHER', 'http.request.method_original': 'BREW' }])
+})
+
+it('makes no line longer than 16 KiB, whatever comes from outside', async () => {
+  const headers = Array.from({ length: 16 }, (_, i) => `x-${'n'.repeat(60)}${i}`)
+  for (const filler of ['€', '"', '\u0007', '\u{1f600}', '\ud800']) {
+    const raw: string[] = []
+    const settings = ACCESS_LOG_OPTION.resolve({ log: (line) => raw.push(line), sample: 1, headers })
+    const clock = new FakeClock()
+    const log = new AccessLog(settings, 'checkout', new Metrics(), clock)
+    const call = new HostileCall(
+      { ...KIND, method: filler.repeat(9_000) },
+      clock.now(),
+      Number.POSITIVE_INFINITY,
+      undefined,
+    )
+    call.filler = filler.repeat(9_000)
+    log.client.callEnded(call, SUCCESS, clock.now())
+    await log.close()
+    expect(raw).toHaveLength(1)
+    expect(Buffer.byteLength(raw[0]!)).toBeLessThan(16_384)
+  }
 })
 
 it.each([
