@@ -28,6 +28,7 @@ interface RegistryFlags extends CommonFlags, StoreFlags {
   readonly formerSealKey?: string
   /** False with `--no-traffic`. */
   readonly traffic: boolean
+  readonly ui?: string
   readonly logLevel: 'info' | 'silent'
 }
 
@@ -47,6 +48,7 @@ const FLAGS: Readonly<Record<string, string>> = {
   caDir: '--ca-dir',
   sealKey: '--seal-key',
   formerSealKey: '--former-seal-key',
+  uiPort: '--ui',
 }
 
 export function addRegistryCommand(program: Command, surroundings: CliContext): void {
@@ -67,6 +69,7 @@ export function addRegistryCommand(program: Command, surroundings: CliContext): 
     .option('--seal-key <source>', 'what seals its private keys at rest: file:PATH, env:NAME or cmd:COMMAND')
     .option('--former-seal-key <source>', 'the seal key so far, to change it')
     .option('--no-traffic', 'do not ask processes for their calls: no service graph')
+    .option('--ui <port>', 'the page in plain text on this port of 127.0.0.1, too; 0 = any free one')
     .addOption(
       new Option('--log-level <level>', 'JSON lines on stderr, or nothing').choices(['info', 'silent']).default('info'),
     )
@@ -87,14 +90,18 @@ async function runRegistry(flags: RegistryFlags, surroundings: CliContext): Prom
     stopped.forget()
     throw error
   })
-  const { url, rootFingerprint, trustDomain, dev } = registry
+  const { url, uiUrl, rootFingerprint, trustDomain, dev } = registry
   // Without a directory there is no file to read it from.
   const adminToken = flags.memory === true && !dev ? registry.adminToken : undefined
   if (dev) terminal.note('DEVELOPMENT MODE: anybody on this machine may join as any service and change everything.')
-  terminal.result({ ready: true, url, rootFingerprint, trustDomain, dev, ...(adminToken && { adminToken }) }, () => [
-    `inmesh registry is ready at ${url} (trust domain ${trustDomain})`,
-    ...(adminToken ? [`admin token: ${adminToken}`] : []),
-  ])
+  terminal.result(
+    { ready: true, url, uiUrl, rootFingerprint, trustDomain, dev, ...(adminToken && { adminToken }) },
+    () => [
+      `inmesh registry is ready at ${url} (trust domain ${trustDomain})`,
+      `the page: ${uiUrl}`,
+      ...(adminToken ? [`admin token: ${adminToken}`] : []),
+    ],
+  )
   await stopped.signal
   await registry.close()
 }
@@ -119,6 +126,7 @@ function optionsFrom(flags: RegistryFlags, { env }: CliContext): RegistryOptions
     caDir,
     sealKey,
     formerSealKey,
+    uiPort: flags.ui === undefined ? undefined : numeric(flags.ui),
     log: flags.logLevel !== 'silent',
   }
   // The registry validates it.

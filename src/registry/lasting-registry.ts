@@ -47,6 +47,10 @@ export class LastingRegistry implements Registry {
     return this.#current.port
   }
 
+  get uiUrl(): string {
+    return this.#current.uiUrl
+  }
+
   get trustDomain(): string {
     return this.#current.trustDomain
   }

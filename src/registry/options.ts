@@ -106,6 +106,11 @@ export interface RegistryOptions {
    * With false, processes count and send nothing. Default true.
    */
   readonly traffic?: boolean
+  /**
+   * Serves the page of the mesh at `http://127.0.0.1:<uiPort>/ui/`, too, in plain text and on this
+   * machine only; 0 takes a free port. Default: at `<url>/ui/` alone, by the mesh's certificate.
+   */
+  readonly uiPort?: number
   /** JSON lines on stderr. Default true. */
   readonly log?: boolean
   /** For tests. Default: the real clock. */
@@ -149,6 +154,7 @@ const OPTIONS = fields({
   sealKey: optional(SEAL_KEY),
   formerSealKey: optional(SEAL_KEY),
   traffic: withDefault(flag(), true),
+  uiPort: optional(integer({ min: 0, max: 65_535 })),
   log: withDefault(flag(), true),
   clock: withDefault(
     instance<Clock>('a clock', (value) => typeof (value as Clock | null)?.now === 'function'),

@@ -47,6 +47,7 @@ import { checkWhole, openStorage } from './storage/open-storage.ts'
 import type { Storage } from './storage/storage.ts'
 import { MeshTaps } from './tap/mesh-taps.ts'
 import { MeshTraffic } from './traffic/mesh-traffic.ts'
+import { PageListener } from './ui/page-listener.ts'
 import { WatchHub } from './watch/hub.ts'
 import { ScriptWatches } from './watch/script-watch.ts'
 import { ServiceHistory } from './watch/service-history.ts'
@@ -250,6 +251,7 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
     authenticate: (token) => operators.authenticate(token),
   }
   const server = new RegistryServer(context, access, { address, port: options.port, names }, log)
+  const pageListener = options.uiPort === undefined ? undefined : new PageListener(server.requests)
   const stop = async (): Promise<void> => {
     // After a restored backup, other registries begin anew as well.
     if (storage.status().replaced === true) departures.close()
@@ -268,12 +270,13 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
     quotas.close()
     await progress.close()
     hub.close()
-    await Promise.all([fleet.close(), server.close()])
+    await Promise.all([fleet.close(), server.close(), pageListener?.close()])
     state.close()
     await storage.close()
   }
   let port: number
   let url: string
+  let uiUrl: string
   try {
     repinAdminToken(state, authority, dataDir, log)
     denials.begin()
@@ -281,6 +284,7 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
     await externalWatch?.start().catch((error: unknown) => refuseCaDir(error))
     port = await server.listen()
     url = `https://${isIPv6(address) ? `[${address}]` : address}:${port}`
+    uiUrl = (await pageListener?.listen(options.uiPort!)) ?? `${url}/ui/`
     await fleet.begin(options.advertise ?? advertisedUrl(address, port), sessions)
   } catch (error) {
     await stop()
@@ -293,7 +297,7 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
     )
   }
   log.info(
-    { url, trustDomain, epoch: state.epoch, revision: state.revision, root: authority.fingerprint },
+    { url, uiUrl, trustDomain, epoch: state.epoch, revision: state.revision, root: authority.fingerprint },
     'registry started',
   )
 
@@ -304,6 +308,7 @@ async function assemble(options: AssemblyOptions, storage: SealedStorage, id: st
   return {
     id,
     url,
+    uiUrl,
     port,
     trustDomain,
     get roots() {

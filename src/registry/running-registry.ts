@@ -9,6 +9,8 @@ export interface Registry {
   /** `https://127.0.0.1:7400`. */
   readonly url: string
   readonly port: number
+  /** Of the page: `http://127.0.0.1:7401/ui/` with a `uiPort`, otherwise below `url`. */
+  readonly uiUrl: string
   readonly trustDomain: string
   /** PEM. */
   readonly roots: readonly string[]

@@ -37,7 +37,7 @@ export interface ServerOptions {
 
 export class RegistryServer {
   readonly #context: ApiContext
-  readonly #requests: RequestHandler
+  readonly requests: RequestHandler
   readonly #options: ServerOptions
   readonly #clock: Clock
   readonly #log: Logger
@@ -54,7 +54,7 @@ export class RegistryServer {
     this.#clock = context.clock
     this.#connections = new RegistryConnections(context.clock)
     this.#log = log
-    this.#requests = new RequestHandler(context, access, this.#connections, log)
+    this.requests = new RequestHandler(context, access, this.#connections, log)
     this.#verifier = new PeerVerifier(this.#clock, { ...context.authority.bundle, denied: [] })
     this.#certificate = new OwnCertificate(context.authority, options.names, this.#clock, {
       renewed: (tls) => this.#server?.setSecureContext(tls),
@@ -106,14 +106,14 @@ export class RegistryServer {
     server.prependListener('secureConnection', (socket: TLSSocket) => this.#verify(socket))
     server.on('session', (session: ServerHttp2Session) => this.#onHttp2(session))
     const serve = (expectation: Expectation) => (request: IncomingRequest, response: OutgoingResponse) =>
-      void this.#requests.serve(request, response, expectation)
+      void this.requests.serve(request, response, expectation)
     server.on('request', serve('none'))
     // Node's own answer throws in a later turn when the stream has been reset in between.
     server.on('checkContinue', serve('continue'))
     server.on('checkExpectation', serve('unknown'))
     // Of HTTP/1.1 with a socket, of HTTP/2 with a response.
     server.on('connect', (request: IncomingRequest, to: Socket | OutgoingResponse) => {
-      if ('writeHead' in to) void this.#requests.serve(request, to, 'none')
+      if ('writeHead' in to) void this.requests.serve(request, to, 'none')
       else to.destroy()
     })
     server.on('unknownProtocol', (socket: Socket) => socket.destroy())
@@ -134,7 +134,7 @@ export class RegistryServer {
   /** Ends what denied peers have open. They read their sessions' last words before the end. */
   dismissDenied(): void {
     const { denials } = this.#context
-    this.#requests.sweep()
+    this.requests.sweep()
     for (const session of this.#http2.keys()) {
       const peer = session.destroyed ? undefined : (session.socket as VerifiedSocket)[PEER]
       if (peer?.spiffeId === undefined || !denials.has(peer.spiffeId)) continue
@@ -170,7 +170,7 @@ export class RegistryServer {
       // close() would wait for streams that never begin.
       if (guard.movedAt < idleSince) session.destroy()
     }
-    this.#requests.sweep()
+    this.requests.sweep()
   }
 
   #verify(socket: VerifiedSocket): void {

@@ -2,6 +2,7 @@
  * Identifies the caller of a request and checks its rights, its Host and its Origin.
  */
 import { isIP } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import { isLoopback } from '../address-policy.ts'
 import { ApiError } from '../api/error.ts'
 import { authorityOf, type IncomingRequest } from '../api/request.ts'
@@ -115,7 +116,13 @@ export function checkHost(request: IncomingRequest, peer: Peer, access: Access, 
 export function checkOrigin(request: IncomingRequest): void {
   const { origin } = request.headers
   if (origin === undefined || origin === `https://${authorityOf(request)}`) return
+  // The page in plain text (ui/page-listener); with https, a proxy there ends TLS.
+  if (!isEncrypted(request) && origin === `http://${authorityOf(request)}`) return
   throw new ApiError('origin-refused', 'a page of another origin may not change anything here')
+}
+
+export function isEncrypted(request: IncomingRequest): boolean {
+  return (request.socket as TLSSocket).encrypted === true
 }
 
 function hostOf(authority: string): string | undefined {

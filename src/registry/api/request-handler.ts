@@ -17,6 +17,8 @@ import {
 } from '../access/access.ts'
 import type { AcceptedConnection, RegistryConnections } from '../connections.ts'
 import type { Logger } from '../log.ts'
+import { Page } from '../ui/page.ts'
+import { mayAsk, PAGE_API } from '../ui/questions.ts'
 import type { ApiContext } from './context.ts'
 import { ApiError, asApiError } from './error.ts'
 import { refusePreconditions } from './precondition.ts'
@@ -41,6 +43,7 @@ export class RequestHandler {
   readonly #connections: RegistryConnections
   readonly #certificateTime: CertificateTime
   readonly #log: Logger
+  readonly #page: Page
   /** Requests in flight, and whether the caller's certificate or token is still valid. */
   readonly #inFlight = new Map<OutgoingResponse, () => boolean>()
 
@@ -50,6 +53,7 @@ export class RequestHandler {
     this.#connections = connections
     this.#certificateTime = certificateTimeOf(context.clock)
     this.#log = log
+    this.#page = new Page(context, access)
   }
 
   /** Ends requests whose caller's certificate or token is no longer valid, or who is denied. */
@@ -103,7 +107,17 @@ export class RequestHandler {
       endAfter(response)
       throw error
     }
-    const { pathname, searchParams } = urlOf(request)
+    const { pathname: asked, searchParams } = urlOf(request)
+    const isOfPage = asked === '/ui' || asked.startsWith('/ui/')
+    const isAskedByPage = asked.startsWith(`${PAGE_API}/`)
+    if (isOfPage && !isAskedByPage) {
+      await this.#page.serve({ request, response, peer, pathname: asked, query: searchParams })
+      return
+    }
+    const pathname = isAskedByPage ? asked.slice(PAGE_API.length) : asked
+    if (isAskedByPage && !mayAsk(request.method, pathname)) {
+      throw new ApiError('not-found', 'the page does not ask that; ask it without /ui/api')
+    }
     if (pathname === '/v1/session') {
       this.#openSession(request, response, peer)
       return
@@ -111,15 +125,15 @@ export class RequestHandler {
     const routes = ROUTES.filter((one) => one.path.test(pathname))
     const found = routes.find((one) => one.method === request.method)
     if (routes[0] === undefined) throw new ApiError('not-found', `there is nothing at ${pathname.slice(0, 100)}`)
-    checkHost(request, peer, routes[0].access, this.#access)
+    if (!isAskedByPage) checkHost(request, peer, routes[0].access, this.#access)
     if (found === undefined) {
       throw methodNotAllowed(request, pathname, routes)
     }
-    if (found.method !== 'GET') checkOrigin(request)
+    if (found.method !== 'GET' && !isAskedByPage) checkOrigin(request)
     if (!found.versioned) refusePreconditions(request.headers, 'what is changed here has no versions')
     refuseUnknownQuery(searchParams, found)
-    const caller = this.#admit(request, peer, found)
-    if (caller.admin && socket[CONNECTION] !== undefined) this.#connections.admit(socket[CONNECTION])
+    const caller = this.#admit(request, peer, found, isAskedByPage)
+    if (caller.operator && socket[CONNECTION] !== undefined) this.#connections.admit(socket[CONNECTION])
     this.#attach(response, caller)
     if (expectation === 'continue') continueBody(response)
     const parameters = found.path.exec(pathname)!.slice(1)
@@ -142,10 +156,10 @@ export class RequestHandler {
     response.once('close', () => this.#inFlight.delete(response))
   }
 
-  #admit(request: IncomingRequest, peer: Peer, route: ApiRoute): Caller {
+  #admit(request: IncomingRequest, peer: Peer, route: ApiRoute, isAskedByPage: boolean): Caller {
     let caller: Caller | undefined
     try {
-      caller = callerOf(request, peer, this.#access)
+      caller = isAskedByPage ? this.#page.callerOf(request, peer) : callerOf(request, peer, this.#access)
       checkAccess(caller, route.access)
       return caller
     } catch (error) {

@@ -121,6 +121,19 @@ export function sendText(
   ;(response as ServerResponse).end(text)
 }
 
+/** A file, under the headers of every answer or stricter ones. */
+export function sendBytes(
+  response: OutgoingResponse,
+  status: number,
+  contentType: string,
+  bytes: Buffer,
+  headers: Readonly<Record<string, string>>,
+): void {
+  const all = { ...HEADERS, 'content-type': contentType, 'content-length': String(bytes.length), ...headers }
+  ;(response as ServerResponse).writeHead(status, all)
+  ;(response as ServerResponse).end(bytes)
+}
+
 export function sendJson(
   response: OutgoingResponse,
   status: number,

@@ -116,6 +116,10 @@ export class Fleet {
   }
 
   /** The other registries, as far as the store knows. */
+  get id(): string {
+    return this.#parts.id
+  }
+
   get peers(): readonly RegistryRecord[] {
     return [...this.#parts.state.fleet.registries.values()].filter(({ id }) => id !== this.#parts.id)
   }
