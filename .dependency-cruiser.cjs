@@ -19,6 +19,8 @@ const order = [
   ['registry', `(${BASE}|resilience|routing|discovery|identity|telemetry|gateway-api|registry)`],
   ['mesh', `(${BASE}|resilience|routing|discovery|identity|telemetry|client|server|mesh)`],
   ['simulator', `(${BASE}|resilience|routing|discovery|identity|telemetry|client|server|testing|simulator)`],
+  // Of the registry, types of its answers.
+  ['ui', '(discovery|registry|ui)'],
   ['cli', `(${BASE}|resilience|routing|discovery|identity|telemetry|gateway-api|registry|mux|simulator|cli)`],
 ]
 
@@ -77,6 +79,7 @@ module.exports = {
     only('re2js-only-in-linear-regex', 'node_modules/re2js', '^src/routing/linear-regex'),
     only('p-retry-only-in-retry-loop', 'node_modules/p-retry', '^src/resilience/retry-loop'),
     only('operators-packages-only-in-registry-and-cli', 'node_modules/(yaml|commander|pino)', '^src/(registry|cli)/'),
+    only('page-packages-only-in-the-page', 'node_modules/(preact|uplot|@dagrejs)', '^src/ui/'),
     {
       name: 'tls-only-in-identity-pools-and-servers',
       severity: 'error',

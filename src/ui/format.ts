@@ -1,0 +1,59 @@
+/** Figures as people read them. What is not known is a dash, and never 0. */
+
+export const UNKNOWN = '–'
+
+export function rate(perSecond: number | null): string {
+  return perSecond === null ? UNKNOWN : `${significant(perSecond)}/s`
+}
+
+export function percent(share: number | null): string {
+  if (share === null) return UNKNOWN
+  // Only what is whole is shown as whole.
+  if (share > 0.9995 && share < 1) return '99.9 %'
+  if (share > 0 && share < 0.0005) return '<0.1 %'
+  return `${Number((share * 100).toFixed(1))} %`
+}
+
+export function latency(ms: number | null): string {
+  if (ms === null) return UNKNOWN
+  return ms < 1_000 ? `${significant(ms)} ms` : `${significant(ms / 1_000)} s`
+}
+
+export function count(value: number | null): string {
+  return value === null ? UNKNOWN : String(value)
+}
+
+export function clockTime(at: number): string {
+  return new Date(at).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' })
+}
+
+export function dateTime(at: number): string {
+  return new Date(at).toLocaleString()
+}
+
+/** `3 d`, `2 h`, `5 min`, `12 s`. */
+export function span(ms: number): string {
+  const seconds = Math.round(Math.abs(ms) / 1_000)
+  if (seconds < 120) return `${seconds} s`
+  if (seconds < 7_200) return `${Math.round(seconds / 60)} min`
+  if (seconds < 172_800) return `${Math.round(seconds / 3_600)} h`
+  return `${Math.round(seconds / 86_400)} d`
+}
+
+export function until(at: number | null, now: number): string {
+  if (at === null) return UNKNOWN
+  return at < now ? `ended ${span(now - at)} ago` : `in ${span(at - now)}`
+}
+
+export function shares(parts: Readonly<Record<string, number>> | null): string {
+  if (parts === null || Object.keys(parts).length === 0) return UNKNOWN
+  return Object.entries(parts)
+    .map(([name, share]) => `${name} ${percent(share)}`)
+    .join(', ')
+}
+
+function significant(value: number): string {
+  if (value === 0) return '0'
+  if (value >= 100) return String(Math.round(value))
+  return String(Number(value.toPrecision(value >= 10 ? 3 : 2)))
+}

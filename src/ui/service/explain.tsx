@@ -1,0 +1,84 @@
+/** Asks where a request would go, and why a caller is denied. */
+import { useState } from 'preact/hooks'
+import type { Explanation } from '../../discovery/explanation.ts'
+import { change } from '../api.ts'
+import { percent } from '../format.ts'
+
+interface ExplainProps {
+  readonly service: string
+  readonly callers: readonly { readonly service: string }[]
+}
+
+export function Explain({ service, callers }: ExplainProps) {
+  const [answer, setAnswer] = useState<Explanation>()
+  const [trouble, setTrouble] = useState<string>()
+  const submit = async (event: SubmitEvent): Promise<void> => {
+    event.preventDefault()
+    const given = new FormData(event.currentTarget as HTMLFormElement)
+    const from = String(given.get('from'))
+    const request = {
+      service,
+      method: String(given.get('method')),
+      path: String(given.get('path')),
+      ...(from !== '' && { from }),
+    }
+    try {
+      setAnswer(await change<Explanation>('/v1/explain', request))
+      setTrouble(undefined)
+    } catch (error) {
+      setAnswer(undefined)
+      setTrouble((error as Error).message)
+    }
+  }
+  return (
+    <section>
+      <h3>Who may call it, and where a request goes</h3>
+      <form class="bar" onSubmit={submit}>
+        <label>
+          Caller{' '}
+          <select name="from">
+            <option value="">not known</option>
+            {callers.map((one) => (
+              <option key={one.service} value={one.service}>
+                {one.service}
+              </option>
+            ))}
+          </select>
+        </label>
+        <label>
+          Method <input name="method" value="GET" size={7} maxLength={32} />
+        </label>
+        <label>
+          Path <input name="path" value="/" maxLength={2_000} />
+        </label>
+        <button type="submit">Explain</button>
+      </form>
+      <p role="alert">{trouble}</p>
+      {answer !== undefined && <Answer answer={answer} />}
+    </section>
+  )
+}
+
+function Answer({ answer }: { answer: Explanation }) {
+  const { action, route, targets, warnings } = answer
+  return (
+    <div aria-live="polite">
+      <p>
+        {route === null ? 'No route matches' : `Route ${route}`}: {action}
+      </p>
+      <ul>
+        {targets.map(({ key, service, subset, share, intention, endpoints }) => (
+          <li key={key}>
+            <span class={`badge ${intention.allowed ? 'good' : 'bad'}`}>
+              {intention.allowed ? 'allowed' : 'denied'} by {intention.rule} (
+              {intention.from === 'default' ? 'no document' : `document of the ${intention.from}`})
+            </span>{' '}
+            {service}
+            {subset !== null && ` subset ${subset}`}, {percent(share)} of the calls, {endpoints.length} endpoints
+          </li>
+        ))}
+      </ul>
+      {warnings.length > 0 && <pre>{JSON.stringify(warnings, null, 2)}</pre>}
+    </div>
+  )
+}

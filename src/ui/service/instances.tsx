@@ -1,0 +1,112 @@
+/** The instances of a service, and the release of its leases when they are frozen. */
+import { useState } from 'preact/hooks'
+import type { GraphEdge } from '../../registry/traffic/graph.ts'
+import type { ServiceInstance } from '../../registry/traffic/instances.ts'
+import { change, type Session } from '../api.ts'
+import { dateTime, latency, percent, rate, span, UNKNOWN, until } from '../format.ts'
+import { useAnswer } from '../use-answer.ts'
+
+const EVERY_MS = 5_000
+
+interface InstancesAnswer {
+  readonly at: number
+  readonly frozen: boolean
+  readonly unreachable: readonly { readonly registry: string; readonly reason: string }[]
+  readonly instances: readonly ServiceInstance[]
+}
+
+interface InstancesProps {
+  readonly service: string
+  readonly edges: readonly GraphEdge[]
+  readonly session: Session
+}
+
+export function Instances({ service, session }: InstancesProps) {
+  const { answer, trouble, askAgain } = useAnswer<InstancesAnswer>(`/v1/traffic/instances?service=${service}`, EVERY_MS)
+  if (answer === undefined) return <p class="hint">{trouble ?? '…'}</p>
+  const { at, instances, frozen, unreachable } = answer
+  return (
+    <section>
+      {frozen && <Release service={service} session={session} onDone={askAgain} />}
+      <div class="table">
+        <table>
+          <caption>Instances</caption>
+          <thead>
+            <tr>
+              {HEADINGS.map((heading) => (
+                <th key={heading} scope="col">
+                  {heading}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {instances.map((instance) => (
+              <Instance key={instance.id} instance={instance} at={at} />
+            ))}
+          </tbody>
+        </table>
+        {instances.length === 0 && <p class="hint">None is registered.</p>}
+        {unreachable.length > 0 && (
+          <p class="hint unheard">No answer of {unreachable.map(({ registry }) => registry).join(', ')}.</p>
+        )}
+      </div>
+    </section>
+  )
+}
+
+const HEADINGS = [
+  ...['Address', 'State', 'Version', 'Zone', 'Weight', 'Calls it makes', 'Their success', 'Their p99'],
+  ...['Certificate ends', 'Registry', 'Acknowledged', 'Process'],
+]
+
+function Instance({ instance, at }: { instance: ServiceInstance; at: number }) {
+  const { address, state, disabled, version, zone, weight, registry, registeredAt, process } = instance
+  const isSilent = process?.silentMs !== undefined && (process?.silentMs ?? 0) > 2 * EVERY_MS
+  const severity = disabled || state !== 'ready' ? 'warn' : process === null || isSilent ? 'unheard' : ''
+  return (
+    <tr class={severity} data-instance={address}>
+      <th scope="row" title={instance.id}>
+        {address}
+      </th>
+      <td title={`since ${dateTime(registeredAt)}`}>{disabled ? 'disabled' : state}</td>
+      <td>{version ?? UNKNOWN}</td>
+      <td>{zone ?? UNKNOWN}</td>
+      <td class="figure">{weight}</td>
+      <td class="figure">{rate(process?.perSecond ?? null)}</td>
+      <td class="figure">{percent(process?.success ?? null)}</td>
+      <td class="figure">{latency(process?.p99 ?? null)}</td>
+      <td>{until(process?.certificateEndsAt ?? null, at)}</td>
+      <td>{registry}</td>
+      <td>{acknowledged(process)}</td>
+      <td>{process === null ? 'not heard' : isSilent ? `silent ${span(process.silentMs ?? 0)}` : process.process}</td>
+    </tr>
+  )
+}
+
+function acknowledged(process: ServiceInstance['process']): string {
+  if (process === null || process.behind === null || process.watches === null) return UNKNOWN
+  return process.behind === 0 ? `all ${process.watches}` : `${process.behind} of ${process.watches} not yet`
+}
+
+export function Release({ service, session, onDone }: { service: string; session: Session; onDone: () => void }) {
+  const [said, setSaid] = useState<string>()
+  const release = async (): Promise<void> => {
+    try {
+      const { expired } = await change<{ expired: number }>(`/v1/services/${service}/release`)
+      setSaid(`${expired} expired`)
+      onDone()
+    } catch (error) {
+      setSaid((error as Error).message)
+    }
+  }
+  return (
+    <p class="badge warn">
+      Leases of {service} are frozen: too many went silent at once.{' '}
+      <button type="button" disabled={session.access !== 'admin'} onClick={release}>
+        Release
+      </button>{' '}
+      <output>{said}</output>
+    </p>
+  )
+}
