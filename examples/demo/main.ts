@@ -3,10 +3,11 @@
  * second, and a week's faults within a minute. Ends with a verdict per phase; exit code 1 if any
  * request failed.
  *
- *     npm run demo -- [--seconds N] [--json] [--grpc] [--registries N]
+ *     npm run demo -- [--seconds N] [--json] [--grpc] [--registries N] [--ui]
  *
  * With `--grpc` the services speak gRPC with each other, and one stream is kept open from the first
- * phase to the last. With `--registries 3` three registries share a store in etcd.
+ * phase to the last. With `--registries 3` three registries share a store in etcd. With
+ * `--ui` the mesh goes on under load after the last phase, for those who look at its page.
  */
 import { parseArgs } from 'node:util'
 import { type ServiceError, status } from '@grpc/grpc-js'
@@ -51,6 +52,7 @@ const { values: flags } = parseArgs({
     seconds: { type: 'string', default: '6' },
     grpc: { type: 'boolean', default: false },
     registries: { type: 'string', default: '1' },
+    ui: { type: 'boolean', default: false },
   },
 })
 const seconds = Number(flags.seconds)
@@ -106,6 +108,8 @@ try {
 async function runDemo(): Promise<Finished[]> {
   screen.say(`starting ${registries === 1 ? 'a registry' : `${registries} registries`} and six services`)
   await processes.startRegistries(registries)
+  const page = await processes.page()
+  if (!flags.json) console.log(`the page of the mesh: ${page.url}\n  token: ${page.token}`)
   await processes.inmesh('apply', '-f', new URL('./policies.yaml', import.meta.url).pathname)
   for (const service of new Set(SERVICES.map(([service]) => service))) await processes.joinToken(service)
   await Promise.all(SERVICES.map(([service, name]) => processes.startService(service, name)))
@@ -172,6 +176,12 @@ async function runPhases(visitor: Mesh): Promise<Finished[]> {
     if (flags.grpc) broken ??= brokenStream(stream)
     finished.push({ name: phase.name, tally, retried: latest.retries - before.retries, stream, broken })
     screen.draw([...earlier, row(true, broken)])
+  }
+  if (flags.ui) {
+    screen.finish(finished.map((past) => ({ ...past, circuits: '', done: true })))
+    console.log('The mesh goes on under load; Ctrl+C ends it.')
+    // The handler of the signal ends the process.
+    await new Promise(() => {})
   }
   await load.stop()
   screen.finish(finished.map((past) => ({ ...past, circuits: '', done: true })))

@@ -32,6 +32,8 @@ export class Processes {
   readonly #tokens = new Map<string, string>()
   /** Of the registries. */
   #ports: readonly number[] = []
+  /** Of the page of the mesh, at the first registry. */
+  #uiPort = 0
   /** `--store` of the registries, if they share one. */
   #store: readonly string[] = []
   readonly log: string[] = []
@@ -68,11 +70,20 @@ export class Processes {
     await Promise.all(others.map((name) => this.startRegistry(name)))
   }
 
+  /** The address of the page, and a token for it. */
+  async page(): Promise<{ url: string; token: string }> {
+    const { token } = (await this.inmesh('token', 'operator', 'create', 'demo')) as { token: string }
+    return { url: `http://127.0.0.1:${this.#uiPort}/ui/`, token }
+  }
+
   /** Starts a registry, on the same directory and port each time. */
   async startRegistry(name = 'registry'): Promise<void> {
     if (this.#ports.length === 0) this.#ports = await freePorts(1)
+    const isFirst = name === this.registries[0]
+    if (isFirst && this.#uiPort === 0) this.#uiPort = await freePort()
     const port = String(this.#ports[this.registries.indexOf(name)])
-    const args = ['registry', '--port', port, '--data-dir', join(this.directory, name), ...this.#store]
+    const page = isFirst ? ['--ui', String(this.#uiPort)] : []
+    const args = ['registry', '--port', port, '--data-dir', join(this.directory, name), ...page, ...this.#store]
     const child = this.spawn(name, process.execPath, [COMMAND_LINE, ...args, '--json'])
     await within(READY_BOUND_MS, name, firstLine(child))
   }

@@ -32,8 +32,10 @@ export function change<T>(path: string, body: object = {}): Promise<T> {
   return post<T>(`/ui/api${path}`, body)
 }
 
-export function currentSession(): Promise<Session> {
-  return send<Session>('/ui/session', {})
+/** `undefined`: without a session. */
+export async function currentSession(): Promise<Session | undefined> {
+  const { name, ...session } = await send<Omit<Session, 'name'> & { name: string | null }>('/ui/session', {})
+  return name === null ? undefined : { ...session, name }
 }
 
 export function logIn(token: string): Promise<Session> {
@@ -53,7 +55,7 @@ export async function streamGraph<T>(
   onGraph: (graph: T) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const response = await fetch(`/ui/api/v1/traffic/stream?window=${windowMs}`, { headers: HEADERS, signal })
+  const response = await fetch(`/ui/api/v1/traffic/stream?window=${windowMs / 1_000}s`, { headers: HEADERS, signal })
   if (!response.ok || response.body === null) throw await refusalOf(response)
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
   let text = ''

@@ -1,6 +1,6 @@
 /** The page: who is logged in, where the reader is, and the view of that place. */
 import { useCallback, useEffect, useState } from 'preact/hooks'
-import { currentSession, logOut, Refusal, type Session } from './api.ts'
+import { currentSession, logOut, type Session } from './api.ts'
 import { EventsView } from './events-view.tsx'
 import { GraphView } from './graph/graph-view.tsx'
 import { Login } from './login.tsx'
@@ -15,11 +15,8 @@ export function App() {
   const [{ session, trouble, isKnown }, setState] = useState<State>({ isKnown: false })
   useEffect(() => {
     currentSession().then(
-      (found) => setState({ session: found, isKnown: true }),
-      (error: unknown) => {
-        const isStranger = error instanceof Refusal && error.status === 401
-        setState({ isKnown: true, ...(!isStranger && { trouble: (error as Error).message }) })
-      },
+      (found) => setState({ isKnown: true, ...(found !== undefined && { session: found }) }),
+      (error: Error) => setState({ isKnown: true, trouble: error.message }),
     )
   }, [])
   const leave = useCallback(() => setState({ isKnown: true }), [])

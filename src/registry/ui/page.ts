@@ -93,7 +93,7 @@ export class Page {
     if (pathname === '/ui/login') return await this.#login(exchange)
     if (pathname === '/ui/logout') return this.#logout(exchange)
     allow(request, pathname, 'GET')
-    if (pathname === '/ui/session') return this.#sendSession(response, this.callerOf(request, peer))
+    if (pathname === '/ui/session') return this.#sendSession(request, response, peer)
     if (pathname === '/ui') return sendBytes(response, 308, 'text/plain', Buffer.alloc(0), { location: '/ui/' })
     const file = await this.#files.find(pathname === '/ui/' ? 'index.html' : pathname.slice('/ui/'.length))
     if (file === undefined) {
@@ -145,8 +145,16 @@ export class Page {
     this.#send(response, { done: true }, { 'set-cookie': writeCookie(request, undefined) })
   }
 
-  #sendSession(response: OutgoingResponse, { name, admin }: Caller): void {
-    this.#send(response, { name, access: admin ? 'admin' : 'read', dev: this.#access.dev })
+  /** A stranger is no error: the page asks this first of all. */
+  #sendSession(request: IncomingRequest, response: OutgoingResponse, peer: Peer): void {
+    const { dev } = this.#access
+    try {
+      const { name, admin } = this.callerOf(request, peer)
+      this.#send(response, { name, access: admin ? 'admin' : 'read', dev })
+    } catch (error) {
+      if ((error as ApiError).code !== 'identity-required') throw error
+      sendJson(response, 200, { name: null, access: null, dev })
+    }
   }
 
   #send(response: OutgoingResponse, session: object, headers: Readonly<Record<string, string>> = {}): void {

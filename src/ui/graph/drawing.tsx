@@ -8,6 +8,9 @@ import { edgeKey, type Layout, layoutOf, NODE, type Point } from './layout.ts'
 import { findingsOfEdge, findingsOfNode, worst } from './severity.ts'
 
 const LONGEST_NAME = 20
+const LABEL = { width: 92, height: 34 } as const
+/** A padlock: mutually authenticated. */
+const LOCK = 'M1 5.5h8v6H1z M2.5 5.5V3.5a2.5 2.5 0 0 1 5 0v2'
 const MARKS = { bad: '✖', warn: '▲', unheard: '?', good: '' } as const
 
 export function Drawing({ chosen, place, at }: { chosen: Chosen; place: Place; at: number }) {
@@ -27,7 +30,16 @@ export function Drawing({ chosen, place, at }: { chosen: Chosen; place: Place; a
       >
         <title>Services and their calls</title>
         <defs>
-          <marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
+          <marker
+            id="arrow"
+            viewBox="0 0 8 8"
+            refX="7"
+            refY="4"
+            markerWidth="10"
+            markerHeight="10"
+            markerUnits="userSpaceOnUse"
+            orient="auto"
+          >
             <path d="M0 0 8 4 0 8Z" class="arrow" />
           </marker>
         </defs>
@@ -54,8 +66,9 @@ function Edge({ edge, layout, busiest }: { edge: GraphEdge; layout: Layout; busi
     <g class={`edge ${severity}${isIdle}`} data-edge={`${edge.from} ${edge.to}`}>
       <title>{describeEdge(edge)}</title>
       <path d={pathOf(points)} style={{ strokeWidth: `${width}px` }} marker-end="url(#arrow)" />
+      <rect x={middle.x - LABEL.width / 2} y={middle.y - 20} width={LABEL.width} height={LABEL.height} rx="4" />
+      {edge.tls === true && <path class="lock" d={LOCK} transform={`translate(${middle.x - 44} ${middle.y - 16})`} />}
       <text x={middle.x} y={middle.y - 5}>
-        {edge.tls === true && '🔒 '}
         {rate(edge.perSecond)}
         {edge.success !== null && edge.success < 1 && ` ${percent(edge.success)}`}
       </text>

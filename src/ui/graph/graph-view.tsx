@@ -44,7 +44,7 @@ export function GraphView({ place, graph }: { place: Place; graph: Graph | undef
         <p class="hint">Waiting for the registry…</p>
       ) : (
         <>
-          <CoverageNote coverage={graph.coverage} />
+          <CoverageNote graph={graph} />
           {chosen.left > 0 && (
             <p class="hint">
               The {chosen.nodes.length} services with trouble or the most calls; {chosen.left} more match.

@@ -118,6 +118,7 @@ function Authority() {
 }
 
 function stage({ stage: name, since, waitsFor }: StageInfo): string {
-  const wait = waitsFor === undefined ? '' : `, waits for ${JSON.stringify(waitsFor)}`
+  const wait =
+    waitsFor === undefined || (waitsFor as unknown) === 'nothing' ? '' : `, waits for ${JSON.stringify(waitsFor)}`
   return since > 0 ? `${name} since ${dateTime(since)}${wait}` : `${name}${wait}`
 }

@@ -9,9 +9,17 @@ import { changesBetween } from './diff.ts'
 
 const EVERY_MS = 10_000
 
-export function Policy({ service, session }: { service: string; session: Session }) {
+interface PolicyProps {
+  readonly service: string
+  /** `null`: there is none in force, or it is not known. */
+  readonly inForce: number | null
+  readonly session: Session
+}
+
+export function Policy({ service, inForce, session }: PolicyProps) {
+  const [isWanted, setWanted] = useState(false)
   const { answer, trouble, askAgain } = useAnswer<{ versions: readonly PolicyRecord[] }>(
-    `/v1/policies/${service}/history`,
+    inForce === null && !isWanted ? '' : `/v1/policies/${service}/history`,
     EVERY_MS,
   )
   const [chosen, setChosen] = useState<number>()
@@ -33,7 +41,16 @@ export function Policy({ service, session }: { service: string; session: Session
     return (
       <section>
         <h3>Policy</h3>
-        <p class="hint">{trouble ?? '…'}</p>
+        {inForce === null && !isWanted ? (
+          <p>
+            None is in force.{' '}
+            <button type="button" onClick={() => setWanted(true)}>
+              Look for former versions
+            </button>
+          </p>
+        ) : (
+          <p class="hint">{trouble ?? '…'}</p>
+        )}
       </section>
     )
   }

@@ -64,7 +64,7 @@ export function ServiceView({ place, graph, session }: ServiceViewProps) {
           <Instances service={service} edges={edges} session={session} />
           <EdgeTable edges={edges} place={place} title="Callers and called" />
           <Routes service={service} place={place} />
-          <Policy key={`policy ${service}`} service={service} session={session} />
+          <Policy key={`policy ${service}`} service={service} inForce={node?.policyVersion ?? null} session={session} />
           <Explain key={`explain ${service}`} service={service} callers={graph?.nodes ?? []} />
         </>
       )}

@@ -134,12 +134,12 @@ describe.each(['over TLS', 'in plain text'])('%s', (listener) => {
 
   test('a cookie that another site of this host put beside ours counts for nothing', async () => {
     const [name] = visitor.cookie!.split('=')
-    const twice = await visitor.send('/ui/session', {
+    const twice = await visitor.send('/ui/api/v1/audit', {
       headers: { cookie: `${name}=${'a'.repeat(43)}; ${visitor.cookie}` },
     })
     expect(twice.status).toBe(401)
     for (const cookie of [`${name}=`, `${name}=..`, `${name}=${'a'.repeat(43)}`, `${name}=${'a'.repeat(9_000)}`]) {
-      expect((await visitor.send('/ui/session', { headers: { cookie } })).status).toBe(401)
+      expect((await visitor.send('/ui/api/v1/audit', { headers: { cookie } })).status).toBe(401)
     }
   })
 

@@ -66,7 +66,7 @@ describe('a session', () => {
     copy.cookie = visitor.cookie
     const { headers } = await visitor.send('/ui/logout', { body: {} })
     expect(headers['set-cookie']![0]).toMatch(/^__Host-inmesh-\d+=; .*Max-Age=0$/)
-    expect((await copy.send('/ui/session')).status).toBe(401)
+    expect((await copy.send('/ui/api/v1/audit')).status).toBe(401)
   })
 
   test('ends after twelve hours', async () => {
@@ -74,7 +74,8 @@ describe('a session', () => {
     clock.pass(SESSION_MS - 60_000)
     expect((await visitor.send('/ui/session')).status).toBe(200)
     clock.pass(60_000)
-    expect((await visitor.send('/ui/session')).json.error.code).toBe('identity-required')
+    expect((await visitor.send('/ui/api/v1/audit')).json.error.code).toBe('identity-required')
+    expect((await visitor.send('/ui/session')).json).toEqual({ name: null, access: null, dev: false })
   })
 
   test('ends with the token that it was begun with', async () => {
@@ -82,7 +83,7 @@ describe('a session', () => {
     await visitor.logIn(token)
     expect((await visitor.send('/ui/session')).json.name).toBe('operator:ann')
     expect((await request(registry, 'DELETE', `/v1/operators/${id}`, { admin: true })).status).toBe(200)
-    expect((await visitor.send('/ui/session')).status).toBe(401)
+    expect((await visitor.send('/ui/api/v1/audit')).status).toBe(401)
     expect((await visitor.send('/ui/api/v1/audit')).status).toBe(401)
   })
 
@@ -98,7 +99,7 @@ describe('a session', () => {
   test('is one of at most twenty of an operator: the oldest ends', async () => {
     await visitor.logIn(registry.adminToken!)
     for (let i = 0; i < 20; i++) await new Visitor(registry).logIn(registry.adminToken!)
-    expect((await visitor.send('/ui/session')).status).toBe(401)
+    expect((await visitor.send('/ui/api/v1/audit')).status).toBe(401)
   })
 
   test('opens the API below /ui only', async () => {
