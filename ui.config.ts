@@ -15,5 +15,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     target: 'es2022',
+    // What is bundled asks for its notice.
+    license: { fileName: 'licenses.md' },
   },
 })

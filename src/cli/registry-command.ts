@@ -97,8 +97,7 @@ async function runRegistry(flags: RegistryFlags, surroundings: CliContext): Prom
   terminal.result(
     { ready: true, url, uiUrl, rootFingerprint, trustDomain, dev, ...(adminToken && { adminToken }) },
     () => [
-      `inmesh registry is ready at ${url} (trust domain ${trustDomain})`,
-      `the page: ${uiUrl}`,
+      `inmesh registry is ready at ${url} (trust domain ${trustDomain}); its page: ${uiUrl}`,
       ...(adminToken ? [`admin token: ${adminToken}`] : []),
     ],
   )

@@ -48,6 +48,7 @@ export function until(at: number | null, now: number): string {
 export function shares(parts: Readonly<Record<string, number>> | null): string {
   if (parts === null || Object.keys(parts).length === 0) return UNKNOWN
   return Object.entries(parts)
+    .sort(([a], [b]) => a.localeCompare(b, undefined, { numeric: true }))
     .map(([name, share]) => `${name} ${percent(share)}`)
     .join(', ')
 }

@@ -1,4 +1,4 @@
-/** The graph of the window: live by the stream, which is opened again after it broke, or of the past. */
+/** The graph of a window: live by a stream, opened again when it breaks, or of the past. */
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Graph } from '../registry/traffic/graph.ts'
 import { ask, Refusal, streamGraph } from './api.ts'

@@ -186,6 +186,7 @@ test('names, versions and texts of members that are markup are shown as they are
   await expect.poll(() => page.locator('tr[data-event="refused join"]').count(), WAIT).toBeGreaterThan(0)
   await show(`graph?filter=${encodeURIComponent(MARKUP)}&service=${encodeURIComponent(MARKUP)}`)
   await expect.poll(() => page.getByLabel('Filter').inputValue()).toBe(MARKUP)
+  await expect.poll(() => page.getByText('No service matches.').count()).toBe(1)
   expect(await page.locator('img, iframe, script:not([src])').count()).toBe(0)
   session.close()
 })

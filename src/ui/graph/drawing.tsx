@@ -8,12 +8,16 @@ import { edgeKey, type Layout, layoutOf, NODE, type Point } from './layout.ts'
 import { findingsOfEdge, findingsOfNode, worst } from './severity.ts'
 
 const LONGEST_NAME = 20
-const LABEL = { width: 92, height: 34 } as const
+const LABEL = { width: 116, height: 34 } as const
 /** A padlock: mutually authenticated. */
 const LOCK = 'M1 5.5h8v6H1z M2.5 5.5V3.5a2.5 2.5 0 0 1 5 0v2'
 const MARKS = { bad: '✖', warn: '▲', unheard: '?', good: '' } as const
 
-export function Drawing({ chosen, place, at }: { chosen: Chosen; place: Place; at: number }) {
+export function Drawing(props: { chosen: Chosen; place: Place; at: number }) {
+  return props.chosen.nodes.length === 0 ? <p class="hint">No service matches.</p> : <Picture {...props} />
+}
+
+function Picture({ chosen, place, at }: { chosen: Chosen; place: Place; at: number }) {
   const { nodes, edges } = chosen
   const names = nodes.map(({ service }) => service)
   // Figures change every 5 s, the shape seldom: services stay where they are.
@@ -22,12 +26,7 @@ export function Drawing({ chosen, place, at }: { chosen: Chosen; place: Place; a
   const busiest = Math.max(1, ...edges.map(({ perSecond }) => perSecond ?? 0))
   return (
     <section class="picture" aria-label="Graph of services; the table below has the same figures">
-      <svg
-        viewBox={`0 0 ${layout.width} ${layout.height}`}
-        width={layout.width}
-        height={layout.height}
-        aria-hidden={nodes.length === 0}
-      >
+      <svg viewBox={`0 0 ${layout.width} ${layout.height}`} width={layout.width} height={layout.height}>
         <title>Services and their calls</title>
         <defs>
           <marker
@@ -67,7 +66,7 @@ function Edge({ edge, layout, busiest }: { edge: GraphEdge; layout: Layout; busi
       <title>{describeEdge(edge)}</title>
       <path d={pathOf(points)} style={{ strokeWidth: `${width}px` }} marker-end="url(#arrow)" />
       <rect x={middle.x - LABEL.width / 2} y={middle.y - 20} width={LABEL.width} height={LABEL.height} rx="4" />
-      {edge.tls === true && <path class="lock" d={LOCK} transform={`translate(${middle.x - 44} ${middle.y - 16})`} />}
+      {edge.tls === true && <path class="lock" d={LOCK} transform={`translate(${middle.x - 56} ${middle.y - 16})`} />}
       <text x={middle.x} y={middle.y - 5}>
         {rate(edge.perSecond)}
         {edge.success !== null && edge.success < 1 && ` ${percent(edge.success)}`}

@@ -29,7 +29,7 @@ export function layoutOf(
   graph.setGraph({ rankdir: 'LR', ranker: 'tight-tree', nodesep: 36, ranksep: 130, marginx: 12, marginy: 24 })
   graph.setDefaultEdgeLabel(() => ({}))
   for (const service of services) graph.setNode(service, { ...NODE })
-  for (const { from, to } of edges) graph.setEdge(from, to, { width: 96, height: 34, labelpos: 'c' })
+  for (const { from, to } of edges) graph.setEdge(from, to, { width: 120, height: 34, labelpos: 'c' })
   layout(graph)
   const { width = 0, height = 0 } = graph.graph() as { width?: number; height?: number }
   return {

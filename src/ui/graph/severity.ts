@@ -37,7 +37,7 @@ export function findingsOfEdge(edge: GraphEdge): Finding[] {
 export function findingsOfNode(node: GraphNode, now: number): Finding[] {
   const { panic, frozen, instances, healthy, draining, gap, certificateEndsAt } = node
   const found: Finding[] = []
-  if (panic) found.push({ severity: 'bad', text: 'panic: ejected instances are used' })
+  if (panic) found.push({ severity: 'bad', text: 'panic: ejected are used' })
   if (frozen === true) found.push({ severity: 'warn', text: 'leases frozen' })
   if (instances !== null && healthy !== null && instances > 0) {
     const away = instances - healthy - (draining ?? 0)

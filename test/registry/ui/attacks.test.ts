@@ -1,4 +1,4 @@
-/** What other pages, and whoever sends links to them, cannot do to the page of the mesh. */
+/** What other pages, and the people who lure operators there, cannot do to the page of the mesh. */
 import http from 'node:http'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Registry, startRegistry } from '../../../src/registry/index.ts'
