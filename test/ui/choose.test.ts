@@ -1,0 +1,84 @@
+/** Which services of a mesh are drawn, up to 500 of them, and where. */
+import { describe, expect, it } from 'vitest'
+import type { Graph, GraphEdge, GraphNode } from '../../src/registry/traffic/graph.ts'
+import { choose, MOST_DRAWN } from '../../src/ui/graph/choose.ts'
+import { edgeKey, layoutOf, NODE } from '../../src/ui/graph/layout.ts'
+
+const NODE_OF = {
+  ...{ instances: 1, healthy: 1, draining: 0, frozen: false, versions: {}, zones: {}, panic: false },
+  ...{ processes: 1, gap: 0, certificateEndsAt: null, policyVersion: null },
+} as const
+
+function edge(from: string, to: string, more: Partial<GraphEdge> = {}): GraphEdge {
+  return {
+    ...{ from, to, perSecond: 1, success: 1, p50: 1, p90: 1, p99: 1, calls: 60, retries: 0, hedges: 0, mirrored: 0 },
+    ...{ codes: {}, inFlight: 0, tls: true, versions: null, circuit: 'closed' as const, ejected: 0, gap: 0 },
+    ...more,
+  }
+}
+
+function graph(services: readonly string[], edges: readonly GraphEdge[], more: Partial<GraphNode> = {}): Graph {
+  const coverage = { processes: 0, heard: 0, silent: [], notReporting: 0, registries: ['local'], unreachable: [] }
+  const nodes = services.map((service): GraphNode => ({ ...NODE_OF, service, ...more }))
+  return { at: 0, windowMs: 60_000, coverage, nodes, edges }
+}
+
+/** Each service calls three others further on. */
+const MANY = Array.from({ length: 500 }, (_, i) => `service-${i}`)
+const CALLS = MANY.flatMap((from, i) =>
+  [1, 7, 31].flatMap((step) => (MANY[i + step] === undefined ? [] : [edge(from, MANY[i + step]!, { perSecond: i })])),
+)
+const LARGE = graph(MANY, CALLS)
+
+function namesOf({ nodes }: { readonly nodes: readonly GraphNode[] }): string[] {
+  return nodes.map(({ service }) => service)
+}
+
+describe('what is drawn', () => {
+  it('is a small mesh, whole', () => {
+    const small = graph(['a', 'b', 'c'], [edge('a', 'b')])
+    expect(choose(small, '', '')).toEqual({ nodes: small.nodes, edges: small.edges, left: 0 })
+  })
+
+  it('is what a filter names, with its callers and what it calls', () => {
+    const mesh = graph(['web', 'inventory', 'prices', 'other'], [edge('web', 'inventory'), edge('inventory', 'prices')])
+    expect(namesOf(choose(mesh, 'INVEN', ''))).toEqual(['web', 'inventory', 'prices'])
+    expect(choose(mesh, 'nothing', '').nodes).toEqual([])
+  })
+
+  it('is a service and its neighbours, without calls beyond them', () => {
+    const { nodes, edges } = choose(LARGE, '', 'service-100')
+    expect(namesOf({ nodes }).sort()).toEqual([69, 93, 99, 100, 101, 107, 131].map((i) => `service-${i}`).sort())
+    expect(edges.some(({ from, to }) => from === 'service-100' || to === 'service-100')).toBe(true)
+  })
+
+  it('of 500 services are those in trouble, then the busiest, and it says how many are left', () => {
+    const open = edge('service-3', 'service-4', { circuit: 'open' })
+    const { nodes, left } = choose(graph(MANY, [...CALLS, open]), '', '')
+    expect([nodes.length, left]).toEqual([MOST_DRAWN, 500 - MOST_DRAWN])
+    const names = namesOf({ nodes })
+    expect(names).toEqual(expect.arrayContaining(['service-3', 'service-4', 'service-450']))
+    expect(names).not.toContain('service-20')
+  })
+})
+
+describe('the layout', () => {
+  it('has a place for each service, apart from the others, and a course for each call', () => {
+    const { nodes, edges } = choose(LARGE, '', '')
+    const layout = layoutOf(namesOf({ nodes }), edges)
+    const places = namesOf({ nodes }).map((service) => layout.nodes.get(service)!)
+    for (const [i, one] of places.entries()) {
+      for (const other of places.slice(i + 1)) {
+        const isApart = Math.abs(one.x - other.x) >= NODE.width || Math.abs(one.y - other.y) >= NODE.height
+        expect(isApart).toBe(true)
+      }
+    }
+    for (const { from, to } of edges) expect(layout.edges.get(edgeKey(from, to))!.length).toBeGreaterThan(1)
+  })
+
+  it('bears services that call themselves, each other, or none', () => {
+    const layout = layoutOf(['a', 'b', 'c'], [edge('a', 'a'), edge('a', 'b'), edge('b', 'a')])
+    expect(layout.nodes.size).toBe(3)
+    expect(Number.isFinite(layout.width) && Number.isFinite(layout.height)).toBe(true)
+  })
+})
