@@ -141,7 +141,6 @@ test('an opened breaker is seen in the picture, the table and the events', async
   await expect.poll(() => page.locator('tr[data-event="circuit open"]').count(), WAIT).toBeGreaterThan(0)
   await page.locator('tr[data-event="circuit open"] a').first().click()
   await expect.poll(() => page.url()).toMatch(/#\/graph\?.*at=\d+/)
-  await keepPicture('ui-past')
 })
 
 test('a killed instance is gone from the picture, and in the events', async () => {
