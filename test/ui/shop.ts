@@ -67,7 +67,7 @@ export class Shop implements AsyncDisposable {
     return (within.length * 1_000) / (to - from)
   }
 
-  /** Without a word, as a machine that loses its power. Returns its `address:port`. */
+  /** Ends the instance v2 of inventory without a word, as a loss of power does. */
   async kill(): Promise<void> {
     const child = this.#child!
     const gone = once(child, 'exit')
