@@ -1,4 +1,5 @@
 /** The gauges of one mesh, read from its parts when metrics are scraped. */
+import { meterFunctions } from '../telemetry/function-metrics.ts'
 import { LoopDelay } from '../telemetry/loop-delay.ts'
 import { registerMeshGauges } from '../telemetry/mesh-gauges.ts'
 import type { MeshContext } from './context.ts'
@@ -14,7 +15,7 @@ export function registerGauges(
   servers: Servers,
 ): () => void {
   const { service, clock } = settings
-  return registerMeshGauges(metrics, {
+  const gauges = registerMeshGauges(metrics, {
     service,
     peers: () => destinations.readings(),
     certificateNotAfter: () => (identity.present ? identity.current.notAfter : undefined),
@@ -29,4 +30,9 @@ export function registerGauges(
     globalRate: () => servers.globalRate,
     loopDelay: new LoopDelay(clock),
   })
+  const functions = meterFunctions(metrics, service)
+  return () => {
+    gauges()
+    functions()
+  }
 }

@@ -7,6 +7,7 @@ import type { Call, CallKind } from '../core/call.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { TransportName } from '../core/transport.ts'
 import type { Histogram } from './histogram.ts'
+import { CLIENT_CALLS, SERVER_CALLS } from './metric-definitions.ts'
 import { type Counter, type Family, type Metrics, MOST_SERIES, OVERFLOW } from './metrics.ts'
 import { CallTally } from './traffic/call-tally.ts'
 import type { SeriesNames } from './traffic/traffic-cell.ts'
@@ -66,6 +67,8 @@ class CallSeries {
   /** The same calls, counted for the registry. Made when it asks. */
   tally: CallTally | undefined = undefined
   readonly #families: Families
+  /** Of the counters: a server's have no route. */
+  readonly #own: readonly string[]
   readonly #failed = new Map<string, Counter>()
   readonly #attemptFailed = new Map<string, Counter>()
   readonly #retried = new Map<string, Counter>()
@@ -76,8 +79,10 @@ class CallSeries {
   constructor(families: Families, labels: Labels) {
     this.#families = families
     this.labels = labels
-    this.ok = families.requests.series(...labels, 'ok')
-    this.duration = families.durations.series(...labels)
+    const own = families.attempts === undefined ? labels.slice(0, 3) : labels
+    this.#own = own
+    this.ok = families.requests.series(...own, 'ok')
+    this.duration = families.durations.series(...own)
     this.attemptOk = families.attempts?.series(...labels, 'ok')
   }
 
@@ -106,7 +111,7 @@ class CallSeries {
     if (family === undefined) return
     let counter = known.get(code)
     if (counter === undefined) {
-      counter = family.series(...this.labels, code)
+      counter = family.series(...this.#own, code)
       known.set(code, counter)
     }
     counter.value += 1
@@ -131,27 +136,16 @@ export class CallMetrics {
     this.#service = service
     this.#traffic = traffic
     this.#client = side === 'client'
-    const labels = ['service', 'peer', 'method', 'route']
-    const what = this.#client ? 'Calls to the peer' : 'Requests from the peer'
+    const { requests, durations, carried, inFlight } = this.#client ? CLIENT_CALLS : SERVER_CALLS
     this.#families = {
-      requests: metrics.counter(`inmesh_${side}_requests_total`, `${what}, by how they ended.`, [...labels, 'code']),
-      durations: metrics.histogram(`inmesh_${side}_request_duration_seconds`, `${what}, begin to end.`, labels),
-      attempts: this.#client
-        ? metrics.counter('inmesh_client_attempts_total', 'Attempts of calls to the peer.', [...labels, 'code'])
-        : undefined,
-      retries: this.#client
-        ? metrics.counter('inmesh_client_retries_total', 'Attempts that another one followed.', [...labels, 'code'])
-        : undefined,
-      carried: metrics.counter(
-        this.#client ? 'inmesh_client_transport_attempts_total' : 'inmesh_server_transport_requests_total',
-        this.#client
-          ? 'Attempts by the transport of their connections.'
-          : 'Requests by the transport that carried them.',
-        ['service', 'peer', 'transport'],
-      ),
+      requests: metrics.counter(requests),
+      durations: metrics.histogram(durations),
+      attempts: this.#client ? metrics.counter(CLIENT_CALLS.attempts) : undefined,
+      retries: this.#client ? metrics.counter(CLIENT_CALLS.retries) : undefined,
+      carried: metrics.counter(carried),
     }
-    this.#overflowed = metrics.overflowed(`inmesh_${side}_requests_total`)
-    metrics.gauge(`inmesh_${side}_requests_in_flight`, `${what} that have not ended.`, () => this.#inFlight())
+    this.#overflowed = metrics.overflowed(requests.name)
+    metrics.gauge(inFlight, () => this.#inFlight())
   }
 
   callStarted(call: Call): void {
@@ -253,7 +247,8 @@ export class CallMetrics {
   #add(peer: string, method: string, route: string): CallSeries {
     if (this.#size >= MOST_SERIES) {
       this.#overflowed.value += 1
-      this.#overflow ??= new CallSeries(this.#families, [OVERFLOW, OVERFLOW, OVERFLOW, OVERFLOW])
+      const route = this.#client ? OVERFLOW : ''
+      this.#overflow ??= new CallSeries(this.#families, [OVERFLOW, OVERFLOW, OVERFLOW, route])
       return this.#overflow
     }
     const series = new CallSeries(this.#families, [this.#service, peer, method, route])

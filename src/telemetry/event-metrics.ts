@@ -4,13 +4,12 @@
  * emits only once.
  */
 import type { EventName, EventSink, MeshEvents } from './events.ts'
+import { type CounterDefinition, PEERS, PROCESS, SERVER } from './metric-definitions.ts'
 import type { Counter, Family, Metrics } from './metrics.ts'
 
 interface Rule<K extends EventName> {
-  readonly metric: string
-  readonly help: string
-  readonly labels: readonly string[]
-  /** Label values; `undefined`: the event is not counted. */
+  readonly metric: CounterDefinition
+  /** The values of the labels after `service`; `undefined`: the event is not counted. */
   readonly values: (payload: MeshEvents[K]) => readonly string[] | undefined
 }
 
@@ -18,93 +17,63 @@ type Rules = { readonly [K in EventName]?: Rule<K> }
 
 const RULES: Rules = {
   'circuit:transition': {
-    metric: 'inmesh_client_circuit_transitions_total',
-    help: 'Changes of the breaker of a called service.',
-    labels: ['peer', 'to'],
+    metric: PEERS.transitions,
     values: ({ peer, to }) => [peer, to],
   },
   'endpoint:ejected': {
-    metric: 'inmesh_client_ejections_total',
-    help: 'Endpoints taken out of the picker for a while.',
-    labels: ['peer', 'reason'],
+    metric: PEERS.ejections,
     values: ({ peer, reason }) => [peer, reason],
   },
   'cluster:panic': {
-    metric: 'inmesh_client_panics_total',
-    help: 'How often too few endpoints were healthy, so that all were used.',
-    labels: ['peer'],
+    metric: PEERS.panics,
     values: ({ peer, on }) => (on ? [peer] : undefined),
   },
   'retry:budget-exhausted': {
-    metric: 'inmesh_client_retries_unpaid_total',
-    help: 'Retries that the budget did not pay for.',
-    labels: ['peer'],
+    metric: PEERS.unpaid,
     values: ({ peer }) => [peer],
   },
   'hedge:changed': {
-    metric: 'inmesh_client_hedges_total',
-    help: 'Second attempts beside a late one: sent, won, or due and not paid for.',
-    labels: ['peer', 'what'],
+    metric: PEERS.hedges,
     values: ({ peer, what }) => [peer, what],
   },
   'throttle:changed': {
-    metric: 'inmesh_client_throttles_total',
-    help: 'How often attempts began to be held back because the peer refused most of them.',
-    labels: ['peer'],
+    metric: PEERS.throttles,
     values: ({ peer, on }) => (on ? [peer] : undefined),
   },
   'peer:refused': {
-    metric: 'inmesh_peers_refused_total',
-    help: 'Peers whose certificate was not believed.',
-    labels: ['side', 'reason'],
+    metric: PROCESS.peersRefused,
     values: ({ side, reason }) => [side, reason],
   },
   'intention:denied': {
-    metric: 'inmesh_server_denied_total',
-    help: 'Requests that no intention allows.',
-    labels: ['peer'],
+    metric: SERVER.denied,
     values: ({ peer }) => [peer],
   },
   'override:refused': {
-    metric: 'inmesh_overrides_refused_total',
-    help: 'Overrides of requests that no document allows, or that are malformed.',
-    labels: [],
+    metric: PROCESS.overridesRefused,
     values: () => [],
   },
   'snapshot:rejected': {
-    metric: 'inmesh_snapshots_rejected_total',
-    help: 'Snapshots that were not valid; the last good one stayed in force.',
-    labels: [],
+    metric: PROCESS.snapshotsRejected,
     values: () => [],
   },
   'registry:lost': {
-    metric: 'inmesh_registry_lost_total',
-    help: 'How often the session with the registry ended.',
-    labels: [],
+    metric: PROCESS.registryLost,
     values: () => [],
   },
   'identity:renewed': {
-    metric: 'inmesh_identity_renewals_total',
-    help: 'New certificates.',
-    labels: [],
+    metric: PROCESS.renewals,
     values: () => [],
   },
   'limit:changed': {
-    metric: 'inmesh_concurrency_limit_changes_total',
-    help: 'How often an adaptive concurrency limit moved by a fifth or more.',
-    labels: ['side'],
+    metric: SERVER.limitChanges,
     values: ({ side }) => [side],
   },
   'fault:injected': {
-    metric: 'inmesh_server_faults_injected_total',
-    help: 'Requests that waited or failed on purpose.',
-    labels: ['peer'],
+    metric: SERVER.faults,
     values: ({ peer = 'unknown' }) => [peer],
   },
   'identity:failed': {
-    metric: 'inmesh_identity_renewal_failures_total',
-    help: 'Renewals of the certificate that failed.',
-    labels: [],
+    metric: PROCESS.renewalFailures,
     values: () => [],
   },
 }
@@ -119,9 +88,9 @@ export class EventMetrics implements EventSink {
     this.#service = service
     this.#next = next
     for (const name of Object.keys(RULES) as (keyof Rules)[]) {
-      const { metric, help, labels } = RULES[name]!
-      const family = metrics.counter(metric, help, ['service', ...labels])
-      if (labels.length === 0) family.series(service)
+      const { metric } = RULES[name]!
+      const family = metrics.counter(metric)
+      if (metric.labels.length === 1) family.series(service)
       this.#families.set(name, family)
     }
   }

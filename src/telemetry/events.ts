@@ -6,6 +6,7 @@ import { type Channel, channel } from 'node:diagnostics_channel'
 import type { Clock } from '../core/clock.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import type { Protocol } from '../core/protocol.ts'
+import { PROCESS } from './metric-definitions.ts'
 import type { Counter, Family, Metrics } from './metrics.ts'
 import { redactText } from './redact.ts'
 
@@ -171,7 +172,7 @@ export class Events implements EventSink {
   constructor(service: string, clock: Clock, metrics?: Metrics) {
     this.#service = service
     this.#clock = clock
-    this.#counted = metrics?.counter('inmesh_events_total', 'Events, by name.', ['service', 'event'])
+    this.#counted = metrics?.counter(PROCESS.events)
     for (const name of EVENT_NAMES) this.#channels.set(name, channel(`inmesh:${name}`))
   }
 

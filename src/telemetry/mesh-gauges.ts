@@ -6,6 +6,7 @@ import type { EndpointState } from '../core/endpoint.ts'
 import type { Protocol } from '../core/protocol.ts'
 import type { EventCircuitState } from './events.ts'
 import type { LoopDelay } from './loop-delay.ts'
+import { PEERS, PROCESS, SERVER } from './metric-definitions.ts'
 import type { Metrics, Observation } from './metrics.ts'
 
 /** The readings of one called service. */
@@ -65,31 +66,26 @@ export function registerMeshGauges(metrics: Metrics, sources: GaugeSources): () 
   }
   const undo = [
     metrics.gauge(
-      'inmesh_client_circuit_state',
-      'Breaker of a called service: 0 closed, 1 half-open, 2 open.',
+      PEERS.circuit,
       perPeer(({ circuit }) => (circuit === undefined ? undefined : CIRCUIT[circuit])),
     ),
     metrics.gauge(
-      'inmesh_client_retry_budget',
-      'Retries that the budget would pay for now.',
+      PEERS.retryBudget,
       perPeer(({ retryBudget }) => retryBudget),
     ),
     metrics.gauge(
-      'inmesh_client_throttled_share',
-      'Share of attempts that is held back because the peer refuses most of them as overload.',
+      PEERS.throttled,
       perPeer(({ throttled }) => throttled),
     ),
     metrics.gauge(
-      'inmesh_client_panic',
-      '1 while too few endpoints are healthy, so that all are used.',
+      PEERS.panic,
       perPeer(({ panic }) => (panic === undefined ? undefined : Number(panic))),
     ),
     metrics.gauge(
-      'inmesh_client_attempts_in_flight',
-      'Attempts that have not ended, on all endpoints of the peer.',
+      PEERS.attemptsInFlight,
       perPeer(({ endpoints }) => endpoints?.reduce((sum, { pending }) => sum + pending, 0)),
     ),
-    metrics.gauge('inmesh_client_endpoints', 'Known endpoints of the peer, by state.', function* () {
+    metrics.gauge(PEERS.endpoints, function* () {
       for (const reading of sources.peers()) {
         const { endpoints } = reading
         if (endpoints === undefined) continue
@@ -100,53 +96,46 @@ export function registerMeshGauges(metrics: Metrics, sources: GaugeSources): () 
       }
     }),
     metrics.gauge(
-      'inmesh_server_concurrency_limit',
-      'Requests that are taken on at once; an adaptive limit as it is now.',
+      SERVER.concurrencyLimit,
       single(() => sources.concurrencyLimit?.()),
     ),
     metrics.gauge(
-      'inmesh_server_global_rate_share',
-      'Requests per second that this process may admit under the global rate limit.',
+      SERVER.globalRateShare,
       single(() => sources.globalRate?.()?.share),
     ),
     metrics.gauge(
-      'inmesh_server_global_rate_leased',
-      '1 while the registry leases the share of the global rate limit; 0: it is an equal share.',
+      SERVER.globalRateLeased,
       single(() => {
         const rate = sources.globalRate?.()
         return rate === undefined ? undefined : Number(rate.isLeased)
       }),
     ),
     metrics.gauge(
-      'inmesh_identity_expiry_seconds',
-      'Until the certificate of this process ends; negative: it has ended.',
+      PROCESS.identityExpiry,
       single(() => {
         const notAfter = sources.certificateNotAfter()
         return notAfter === undefined ? undefined : (notAfter - sources.wallNow()) / 1_000
       }),
     ),
     metrics.gauge(
-      'inmesh_snapshot_age_seconds',
-      'Since the registry last said that the configuration is current.',
+      PROCESS.snapshotAge,
       single(() => {
         const age = sources.snapshotAgeMs()
         return age === undefined ? undefined : age / 1_000
       }),
     ),
     metrics.gauge(
-      'inmesh_config_revision',
-      'Newest revision of the registry that is in force.',
+      PROCESS.revision,
       single(() => sources.configRevision()),
     ),
     metrics.gauge(
-      'inmesh_registry_connected',
-      '1 while the session with the registry stands.',
+      PROCESS.registryConnected,
       single(() => {
         const connected = sources.registryConnected()
         return connected === undefined ? undefined : Number(connected)
       }),
     ),
-    metrics.gauge('inmesh_event_loop_delay_seconds', 'How late the event loop runs what is due.', () => {
+    metrics.gauge(PROCESS.loopDelay, () => {
       if (sources.loopDelay === undefined) return []
       sources.loopDelay.start()
       const { p50, p99, max } = sources.loopDelay.read()

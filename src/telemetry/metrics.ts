@@ -3,7 +3,15 @@
  * of a metric are bounded, because callers choose some label values.
  */
 import { Histogram } from './histogram.ts'
-import { formatHead, formatHistogram, formatLabels, formatSample, LABEL_NAME, METRIC_NAME } from './prometheus.ts'
+import {
+  type CounterDefinition,
+  type GaugeDefinition,
+  type HistogramDefinition,
+  type MetricDefinition,
+  OWN,
+} from './metric-definitions.ts'
+import type { Reading, Sample } from './metric-reading.ts'
+import { formatText, LABEL_NAME, METRIC_NAME } from './prometheus.ts'
 
 /** Label values chosen from outside must not exhaust memory. */
 export const MOST_SERIES = 2_000
@@ -31,10 +39,8 @@ interface Series<T> {
 /**
  * All series of one metric. Keep what {@link series} returns: a look-up costs, counting does not.
  */
-export class Family<T> {
-  readonly name: string
-  readonly help: string
-  readonly labelNames: readonly string[]
+export class Family<T, D extends MetricDefinition = MetricDefinition> {
+  readonly definition: D
   readonly #make: () => T
   readonly #overflowed: Counter
   readonly #series = new Map<string, Series<T>>()
@@ -42,13 +48,11 @@ export class Family<T> {
   readonly #overflowKey: string
   #overflowUsed = false
 
-  constructor(name: string, help: string, labelNames: readonly string[], make: () => T, overflowed: Counter) {
-    this.name = name
-    this.help = help
-    this.labelNames = labelNames
+  constructor(definition: D, make: () => T, overflowed: Counter) {
+    this.definition = definition
     this.#make = make
     this.#overflowed = overflowed
-    this.#overflow = { values: labelNames.map(() => OVERFLOW), cell: make() }
+    this.#overflow = { values: definition.labels.map(() => OVERFLOW), cell: make() }
     this.#overflowKey = JSON.stringify(this.#overflow.values)
   }
 
@@ -78,37 +82,37 @@ export class Family<T> {
 }
 
 interface Gauge {
-  readonly name: string
-  readonly help: string
+  readonly definition: GaugeDefinition
   readonly observers: Set<() => Iterable<Observation>>
 }
 
 /** The metrics of one mesh. */
 export class Metrics {
-  readonly #counters = new Map<string, Family<Counter>>()
-  readonly #histograms = new Map<string, Family<Histogram>>()
+  readonly #counters = new Map<string, Family<Counter, CounterDefinition>>()
+  readonly #histograms = new Map<string, Family<Histogram, HistogramDefinition>>()
   readonly #gauges = new Map<string, Gauge>()
   readonly #overflowed = new Map<string, Counter>()
   readonly #unreadable: Counter = { value: 0 }
 
-  /** The same name always returns the same family, with the help and labels of the first call. */
-  counter(name: string, help: string, labelNames: readonly string[] = []): Family<Counter> {
-    return this.#family(this.#counters, name, help, labelNames, () => ({ value: 0 }))
+  /** The same name always returns the same family, with the definition of the first call. */
+  counter(definition: CounterDefinition): Family<Counter> {
+    return this.#family(this.#counters, definition, () => ({ value: 0 }))
   }
 
-  histogram(name: string, help: string, labelNames: readonly string[] = []): Family<Histogram> {
-    return this.#family(this.#histograms, name, help, labelNames, () => new Histogram())
+  histogram(definition: HistogramDefinition): Family<Histogram> {
+    return this.#family(this.#histograms, definition, () => new Histogram())
   }
 
   /**
    * `observe` is called when metrics are scraped and must be synchronous. Several parts may observe
    * one name; for equal labels the last wins. Returns a function that unregisters it.
    */
-  gauge(name: string, help: string, observe: () => Iterable<Observation>): () => void {
+  gauge(definition: GaugeDefinition, observe: () => Iterable<Observation>): () => void {
+    const { name } = definition
     let gauge = this.#gauges.get(name)
     if (gauge === undefined) {
-      this.#claim(name, [])
-      gauge = { name, help, observers: new Set() }
+      this.#claim(definition)
+      gauge = { definition, observers: new Set() }
       this.#gauges.set(name, gauge)
     }
     const { observers } = gauge
@@ -120,75 +124,65 @@ export class Metrics {
 
   /** All metrics as Prometheus text (exposition format 0.0.4). */
   text(): string {
-    let text = ''
-    for (const family of this.#counters.values()) {
-      text += formatHead(family.name, family.help, 'counter')
-      for (const { values, cell } of family.entries()) {
-        text += formatSample(family.name, formatLabels(family.labelNames, values), cell.value)
-      }
-    }
-    for (const family of this.#histograms.values()) {
-      text += formatHead(family.name, family.help, 'histogram')
-      for (const { values, cell } of family.entries()) {
-        text += formatHistogram(family.name, family.labelNames, values, cell.totals())
-      }
-    }
-    for (const gauge of this.#gauges.values()) text += this.#gaugeText(gauge)
-    return text + this.#ownText()
+    return formatText(this.readings())
   }
 
-  #gaugeText(gauge: Gauge): string {
-    const samples = new Map<string, number>()
-    for (const observe of gauge.observers) {
+  /** What is known now, metric by metric; gauges are read as they are reached. */
+  *readings(): IterableIterator<Reading> {
+    for (const family of this.#counters.values()) {
+      const { definition } = family
+      yield { definition, samples: samplesOf(family, ({ value }) => value) }
+    }
+    for (const family of this.#histograms.values()) {
+      const { definition } = family
+      yield { definition, samples: samplesOf(family, (histogram) => histogram) }
+    }
+    for (const gauge of this.#gauges.values())
+      yield { definition: gauge.definition, samples: this.#gaugeSamples(gauge) }
+    yield { definition: OWN.overflow, samples: this.#overflowSamples() }
+    yield { definition: OWN.unreadable, samples: [{ labels: {}, value: this.#unreadable.value }] }
+  }
+
+  #gaugeSamples({ definition, observers }: Gauge): Iterable<Sample> {
+    const samples = new Map<string, Sample>()
+    for (const observe of observers) {
       try {
         for (const { labels = {}, value } of observe()) {
-          const names = Object.keys(labels)
-          const key = formatLabels(
-            names,
-            names.map((name) => labels[name]!.slice(0, LONGEST_LABEL)),
-          )
-          if (samples.size < MOST_SERIES || samples.has(key)) samples.set(key, value)
-          else this.overflowed(gauge.name).value += 1
+          const cut: Record<string, string> = {}
+          for (const [name, text] of Object.entries(labels)) cut[name] = text.slice(0, LONGEST_LABEL)
+          const key = JSON.stringify(cut)
+          if (samples.size < MOST_SERIES || samples.has(key)) samples.set(key, { labels: cut, value })
+          else this.overflowed(definition.name).value += 1
         }
       } catch {
         // One failing gauge must not hide the others.
         this.#unreadable.value += 1
       }
     }
-    let text = formatHead(gauge.name, gauge.help, 'gauge')
-    for (const [labels, value] of samples) text += formatSample(gauge.name, labels, value)
-    return text
+    return samples.values()
   }
 
-  #ownText(): string {
-    const overflow = 'inmesh_metrics_overflow_total'
-    let text = formatHead(overflow, 'Look-ups of a series beyond the bound of its metric.', 'counter')
-    for (const [metric, counter] of this.#overflowed) {
-      if (counter.value > 0) text += formatSample(overflow, formatLabels(['metric'], [metric]), counter.value)
-    }
-    const unreadable = 'inmesh_metrics_unreadable_total'
-    text += formatHead(unreadable, 'Gauges that threw when they were read.', 'counter')
-    return text + formatSample(unreadable, '', this.#unreadable.value)
+  *#overflowSamples(): IterableIterator<Sample> {
+    for (const [metric, { value }] of this.#overflowed) if (value > 0) yield { labels: { metric }, value }
   }
 
-  #family<T>(
-    families: Map<string, Family<T>>,
-    name: string,
-    help: string,
-    labelNames: readonly string[],
+  #family<T, D extends MetricDefinition>(
+    families: Map<string, Family<T, D>>,
+    definition: D,
     make: () => T,
-  ): Family<T> {
+  ): Family<T, D> {
+    const { name } = definition
     const known = families.get(name)
     if (known !== undefined) return known
-    this.#claim(name, labelNames)
-    const family = new Family(name, help, labelNames, make, this.overflowed(name))
+    this.#claim(definition)
+    const family = new Family(definition, make, this.overflowed(name))
     families.set(name, family)
     return family
   }
 
-  #claim(name: string, labelNames: readonly string[]): void {
+  #claim({ name, labels }: MetricDefinition): void {
     if (!METRIC_NAME.test(name)) throw new TypeError(`'${name}' is no valid name of a metric`)
-    for (const label of labelNames) {
+    for (const label of labels) {
       if (!LABEL_NAME.test(label)) throw new TypeError(`'${label}' is no valid name of a label of ${name}`)
     }
     if (this.#counters.has(name) || this.#histograms.has(name) || this.#gauges.has(name)) {
@@ -204,5 +198,17 @@ export class Metrics {
       this.#overflowed.set(name, counter)
     }
     return counter
+  }
+}
+
+/** To all readers, an empty value is the same as no label. */
+function* samplesOf<T, V>(family: Family<T>, read: (cell: T) => V) {
+  for (const { values, cell } of family.entries()) {
+    const labels: Record<string, string> = {}
+    family.definition.labels.forEach((label, i) => {
+      const value = values[i] ?? ''
+      if (value !== '') labels[label] = value
+    })
+    yield { labels, value: read(cell) }
   }
 }

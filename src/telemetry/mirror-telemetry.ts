@@ -7,6 +7,7 @@ import type { Call } from '../core/call.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { Mirrored, MirrorTelemetry } from '../core/telemetry.ts'
 import type { LoggedCalls } from './access-log/access-log.ts'
+import { MIRRORS } from './metric-definitions.ts'
 import { type Counter, type Family, type Metrics, MOST_SERIES, OVERFLOW } from './metrics.ts'
 import type { Tracing } from './tracing.ts'
 import { CallTally } from './traffic/call-tally.ts'
@@ -42,20 +43,13 @@ export class MirrorMetricsAndSpans implements MirrorTelemetry {
     tracing: Tracing | undefined,
     accessLog: LoggedCalls | undefined,
   ) {
-    const labels = ['service', 'peer', 'route']
     this.#service = service
     this.#traffic = traffic
     this.#tracing = tracing
     this.#accessLog = accessLog
-    this.#sent = metrics.counter('inmesh_client_mirrors_total', 'Copies of calls, by how they ended.', [
-      ...labels,
-      'code',
-    ])
-    this.#dropped = metrics.counter('inmesh_client_mirrors_dropped_total', 'Calls that were not copied, and why.', [
-      ...labels,
-      'reason',
-    ])
-    metrics.gauge('inmesh_client_mirrors_in_flight', 'Copies of calls that have not ended.', () => this.#inFlight())
+    this.#sent = metrics.counter(MIRRORS.sent)
+    this.#dropped = metrics.counter(MIRRORS.dropped)
+    metrics.gauge(MIRRORS.inFlight, () => this.#inFlight())
   }
 
   mirrorStarted(mirrored: Mirrored, mirror: Attempt, of: Call): void {

@@ -1,5 +1,7 @@
-/** Formats families, labels and values as Prometheus text (exposition format 0.0.4). */
-import { BOUNDARIES_MS, type HistogramTotals } from './histogram.ts'
+/** Formats metrics as Prometheus text (exposition format 0.0.4). */
+import { BOUNDARIES_MS, type Histogram } from './histogram.ts'
+import type { MetricDefinition } from './metric-definitions.ts'
+import type { Labels, Reading } from './metric-reading.ts'
 
 /** The `content-type` of a response with metrics. */
 export const METRICS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
@@ -7,53 +9,50 @@ export const METRICS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 export const METRIC_NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/
 export const LABEL_NAME = /^[a-zA-Z_][a-zA-Z0-9_]*$/
 
-export type MetricKind = 'counter' | 'gauge' | 'histogram'
-
-export function formatHead(name: string, help: string, kind: MetricKind): string {
-  return `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}\n# TYPE ${name} ${kind}\n`
+export function formatText(readings: Iterable<Reading>): string {
+  let text = ''
+  for (const { definition, samples } of readings) {
+    const { name } = definition
+    text += formatHead(definition)
+    for (const { labels, value } of samples) {
+      if (typeof value === 'number') text += `${name}${formatLabels(labels)} ${formatValue(value)}\n`
+      else text += formatHistogram(name, labels, value)
+    }
+  }
+  return text
 }
 
-/**
- * `{service="checkout",code="ok"}`, or nothing. To Prometheus, an empty value is the same as no
- * label.
- */
-export function formatLabels(names: readonly string[], values: readonly string[]): string {
+function formatHead({ name, help, kind }: MetricDefinition): string {
+  const escaped = help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')
+  return `# HELP ${name} ${escaped}\n# TYPE ${name} ${kind}\n`
+}
+
+/** `{service="checkout",code="ok"}`, or nothing. */
+export function formatLabels(labels: Labels): string {
   let text = ''
-  for (let i = 0; i < names.length; i++) {
-    const value = values[i] ?? ''
-    if (value !== '') text += `${text === '' ? '{' : ','}${names[i]}="${escapeLabel(value)}"`
+  for (const [name, value] of Object.entries(labels)) {
+    if (value !== '') text += `${text === '' ? '{' : ','}${name}="${escapeLabel(value)}"`
   }
   return text === '' ? '' : `${text}}`
 }
 
-export function formatSample(name: string, labels: string, value: number): string {
-  return `${name}${labels} ${formatValue(value)}\n`
-}
-
 /** Buckets are cumulative and in seconds. */
-export function formatHistogram(
-  name: string,
-  labelNames: readonly string[],
-  values: readonly string[],
-  totals: HistogramTotals,
-): string {
-  const bucketLabels = [...labelNames, 'le']
+function formatHistogram(name: string, labels: Labels, histogram: Histogram): string {
+  const { atMost, count, sumMs } = histogram.totals()
   let text = ''
   BOUNDARIES_MS.forEach((boundary, i) => {
-    const labels = formatLabels(bucketLabels, [...values, String(boundary / 1_000)])
-    text += formatSample(`${name}_bucket`, labels, totals.atMost[i]!)
+    text += `${name}_bucket${formatLabels({ ...labels, le: String(boundary / 1_000) })} ${atMost[i]}\n`
   })
-  text += formatSample(`${name}_bucket`, formatLabels(bucketLabels, [...values, '+Inf']), totals.count)
-  const labels = formatLabels(labelNames, values)
-  text += formatSample(`${name}_sum`, labels, totals.sumMs / 1_000)
-  return text + formatSample(`${name}_count`, labels, totals.count)
+  text += `${name}_bucket${formatLabels({ ...labels, le: '+Inf' })} ${count}\n`
+  const own = formatLabels(labels)
+  return `${text}${name}_sum${own} ${formatValue(sumMs / 1_000)}\n${name}_count${own} ${count}\n`
 }
 
-function escapeLabel(value: string): string {
+export function escapeLabel(value: string): string {
   return value.replaceAll('\\', '\\\\').replaceAll('\n', '\\n').replaceAll('"', '\\"')
 }
 
-function formatValue(value: number): string {
+export function formatValue(value: number): string {
   if (value === Number.POSITIVE_INFINITY) return '+Inf'
   if (value === Number.NEGATIVE_INFINITY) return '-Inf'
   return String(value)

@@ -4,6 +4,7 @@
  */
 import { UNKNOWN_PEER } from './call-metrics.ts'
 import type { Histogram } from './histogram.ts'
+import { CLIENT_TCP, SERVER_TCP } from './metric-definitions.ts'
 import type { Counter, Family, Metrics } from './metrics.ts'
 
 /** The series of one peer. */
@@ -26,22 +27,12 @@ export class TcpMetrics {
 
   constructor(metrics: Metrics, side: 'client' | 'server', service: string) {
     this.#service = service
-    const labels = ['service', 'peer']
-    this.#opened = metrics.counter(`inmesh_${side}_tcp_opened_total`, 'TCP connections established.', labels)
-    this.#closed = metrics.counter(`inmesh_${side}_tcp_closed_total`, 'TCP connections closed, by how they ended.', [
-      ...labels,
-      'code',
-    ])
-    this.#bytes = metrics.counter(`inmesh_${side}_tcp_bytes_total`, 'Bytes over TCP connections, as seen from here.', [
-      ...labels,
-      'direction',
-    ])
-    this.#durations = metrics.histogram(
-      `inmesh_${side}_tcp_duration_seconds`,
-      'TCP connections, from established to closed.',
-      labels,
-    )
-    metrics.gauge(`inmesh_${side}_tcp_connections`, 'Open TCP connections.', () => this.#open())
+    const { opened, closed, bytes, durations, open } = side === 'client' ? CLIENT_TCP : SERVER_TCP
+    this.#opened = metrics.counter(opened)
+    this.#closed = metrics.counter(closed)
+    this.#bytes = metrics.counter(bytes)
+    this.#durations = metrics.histogram(durations)
+    metrics.gauge(open, () => this.#open())
   }
 
   /** `peer`: the service on the other side; `undefined`: one without an identity. */

@@ -1,14 +1,21 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { MetricKind } from '../../src/telemetry/metric-definitions.ts'
 import { Metrics, MOST_SERIES, OVERFLOW } from '../../src/telemetry/metrics.ts'
 import { parseMetrics, sampleOf } from './parse-metrics.ts'
+
+function defined<K extends MetricKind>(kind: K, name: string, help: string, labels: readonly string[] = []) {
+  return { kind, name, help, labels, unit: '1' }
+}
 
 describe('Metrics', () => {
   it('writes text that a strict parser reads back, whatever the labels hold', () => {
     fc.assert(
       fc.property(fc.uniqueArray(fc.string({ maxLength: 100, unit: 'binary' }), { maxLength: 10 }), (values) => {
         const metrics = new Metrics()
-        const family = metrics.counter('things_total', 'Things with \\ and \n in the help.', ['what'])
+        const family = metrics.counter(
+          defined('counter', 'things_total', 'Things with \\ and \n in the help.', ['what']),
+        )
         values.forEach((value, i) => {
           family.series(value).value = i + 1
         })
@@ -25,7 +32,7 @@ describe('Metrics', () => {
 
   it('writes histograms as cumulative buckets in seconds', () => {
     const metrics = new Metrics()
-    const series = metrics.histogram('wait_seconds', 'Waits.', ['peer']).series('a')
+    const series = metrics.histogram(defined('histogram', 'wait_seconds', 'Waits.', ['peer'])).series('a')
     for (const ms of [1, 5, 6, 30, 20_000]) series.record(ms)
     const parsed = parseMetrics(metrics.text())
     const bucket = (le: string) => sampleOf(parsed, 'wait_seconds_bucket', { peer: 'a', le })
@@ -35,14 +42,14 @@ describe('Metrics', () => {
   })
 
   it('gives the same series for the same labels, and keeps label values that would join to the same text apart', () => {
-    const family = new Metrics().counter('c_total', 'C.', ['a', 'b'])
+    const family = new Metrics().counter(defined('counter', 'c_total', 'C.', ['a', 'b']))
     expect(family.series('x', 'y')).toBe(family.series('x', 'y'))
     expect(family.series('x\u0000y', 'z')).not.toBe(family.series('x', 'y\u0000z'))
   })
 
   it('keeps 2,000 series of a metric and counts all further ones as one', () => {
     const metrics = new Metrics()
-    const family = metrics.counter('c_total', 'C.', ['user'])
+    const family = metrics.counter(defined('counter', 'c_total', 'C.', ['user']))
     for (let i = 0; i < 100_000; i++) family.series(`user-${i}`).value += 1
     const parsed = parseMetrics(metrics.text())
     expect(parsed.get('c_total')!.samples.size).toBe(MOST_SERIES + 1)
@@ -52,15 +59,17 @@ describe('Metrics', () => {
 
   it('cuts long label values', () => {
     const metrics = new Metrics()
-    metrics.counter('c_total', 'C.', ['user']).series('x'.repeat(100_000)).value += 1
+    metrics.counter(defined('counter', 'c_total', 'C.', ['user'])).series('x'.repeat(100_000)).value += 1
     expect(metrics.text().length).toBeLessThan(1_000)
   })
 
   it('reads gauges when it is read, from all who observe them, until they stop', () => {
     const metrics = new Metrics()
     let depth = 1
-    metrics.gauge('depth', 'Depth.', () => [{ labels: { of: 'a' }, value: depth }])
-    const stop = metrics.gauge('depth', 'Depth.', () => [{ labels: { of: 'b' }, value: Number.POSITIVE_INFINITY }])
+    metrics.gauge(defined('gauge', 'depth', 'Depth.'), () => [{ labels: { of: 'a' }, value: depth }])
+    const stop = metrics.gauge(defined('gauge', 'depth', 'Depth.'), () => [
+      { labels: { of: 'b' }, value: Number.POSITIVE_INFINITY },
+    ])
     depth = 7
     expect(sampleOf(parseMetrics(metrics.text()), 'depth', { of: 'a' })).toBe(7)
     expect(sampleOf(parseMetrics(metrics.text()), 'depth', { of: 'b' })).toBe(Number.POSITIVE_INFINITY)
@@ -70,10 +79,10 @@ describe('Metrics', () => {
 
   it('shows all other metrics when one gauge throws, and counts it', () => {
     const metrics = new Metrics()
-    metrics.gauge('broken', 'Broken.', () => {
+    metrics.gauge(defined('gauge', 'broken', 'Broken.'), () => {
       throw new Error('no')
     })
-    metrics.gauge('whole', 'Whole.', () => [{ value: 1 }])
+    metrics.gauge(defined('gauge', 'whole', 'Whole.'), () => [{ value: 1 }])
     const parsed = parseMetrics(metrics.text())
     expect(sampleOf(parsed, 'whole')).toBe(1)
     expect(sampleOf(parsed, 'inmesh_metrics_unreadable_total')).toBe(1)
@@ -81,7 +90,9 @@ describe('Metrics', () => {
 
   it('bounds the series of a gauge', () => {
     const metrics = new Metrics()
-    metrics.gauge('many', 'Many.', () => Array.from({ length: 3_000 }, (_, i) => ({ labels: { i: `${i}` }, value: i })))
+    metrics.gauge(defined('gauge', 'many', 'Many.'), () =>
+      Array.from({ length: 3_000 }, (_, i) => ({ labels: { i: `${i}` }, value: i })),
+    )
     const parsed = parseMetrics(metrics.text())
     expect(parsed.get('many')!.samples.size).toBe(MOST_SERIES)
     expect(sampleOf(parsed, 'inmesh_metrics_overflow_total', { metric: 'many' })).toBe(1_000)
@@ -89,9 +100,13 @@ describe('Metrics', () => {
 
   it('refuses names that the format does not allow, and one name for two kinds', () => {
     const metrics = new Metrics()
-    expect(() => metrics.counter('not valid', 'N.')).toThrow("'not valid' is no valid name of a metric")
-    expect(() => metrics.counter('c_total', 'C.', ['a-b'])).toThrow("'a-b' is no valid name of a label of c_total")
-    metrics.counter('c_total', 'C.')
-    expect(() => metrics.gauge('c_total', 'C.', () => [])).toThrow('exists already')
+    expect(() => metrics.counter(defined('counter', 'not valid', 'N.'))).toThrow(
+      "'not valid' is no valid name of a metric",
+    )
+    expect(() => metrics.counter(defined('counter', 'c_total', 'C.', ['a-b']))).toThrow(
+      "'a-b' is no valid name of a label of c_total",
+    )
+    metrics.counter(defined('counter', 'c_total', 'C.'))
+    expect(() => metrics.gauge(defined('gauge', 'c_total', 'C.'), () => [])).toThrow('exists already')
   })
 })

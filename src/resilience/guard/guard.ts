@@ -8,7 +8,6 @@ import type { Clock } from '../../core/clock.ts'
 import { inboundCall } from '../../core/context.ts'
 import { type ErrorCode, isLate, isMeshError, MeshError } from '../../core/errors.ts'
 import { NOT_STARTED, type Outcome, outcome, SUCCESS } from '../../core/outcome.ts'
-import { SILENT } from '../../core/telemetry.ts'
 import type { Duration } from '../../options/duration.ts'
 import { OptionsError, show } from '../../options/fields.ts'
 import type { CircuitBreakerOptions } from '../circuit-breaker.ts'
@@ -30,6 +29,7 @@ import { isClass, isGenerator, isObject } from './guarded-class.ts'
 import { PermitQueue } from './permit-queue.ts'
 import { type GuardSettings, resolveGuard } from './settings.ts'
 import { synchronous } from './synchronous.ts'
+import { listFunction, WatchedCalls, type WatchedFunction } from './watched-functions.ts'
 
 /** How a function is protected. What is not given is not done. */
 export interface GuardOptions<Args extends readonly unknown[] = readonly never[], Result = unknown> {
@@ -91,6 +91,8 @@ export class Guard implements GuardRules {
   readonly stack: Stack
   readonly kind: CallKind
   readonly #room: PermitQueue
+  /** Listed while the guard is referenced. */
+  readonly #listed: WatchedFunction
   /** By the object whose method was called. */
   readonly #shared = new WeakMap<object, SharedResults<unknown>>()
 
@@ -112,15 +114,16 @@ export class Guard implements GuardRules {
       streaming: false,
       idempotent: retry !== undefined || hedge !== undefined,
     })
+    const breaker = circuitBreaker && new CircuitBreakerPolicy(name, circuitBreaker, clock, guardCircuitListener(clock))
     const stack = compileEndpointlessStack(
       settings.timeoutMs,
-      SILENT,
+      new WatchedCalls(clock),
       clock,
       [
         // Limits before the breaker: a refusal here must not take the breaker's only probe.
         rate?.policy,
         bulkhead?.policy,
-        circuitBreaker && new CircuitBreakerPolicy(name, circuitBreaker, clock, guardCircuitListener(clock)),
+        breaker,
       ],
       [],
       retry,
@@ -128,6 +131,8 @@ export class Guard implements GuardRules {
     )
     this.stack = Object.freeze({ ...stack, typicalLatency: new TypicalLatency() })
     this.#room = new PermitQueue(this.stack, { bulkhead, rate })
+    this.#listed = { name, breaker, bulkhead: bulkhead?.policy, queue: this.#room }
+    if (breaker !== undefined || bulkhead !== undefined) listFunction(this.#listed)
   }
 
   /** The same, shared with equal calls. */
